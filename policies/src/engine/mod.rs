@@ -1,0 +1,117 @@
+//! The one place that knows wasmtime: turns bytes into programs that can be called under limits, and lets
+//! nothing through that imports anything. It does not know what answers mean.
+
+mod artefact;
+mod inspect;
+mod last_words;
+mod pool;
+mod program;
+mod slots;
+mod ticker;
+
+use std::sync::Arc;
+
+use wasmtime::component::{Component, Linker};
+
+pub use artefact::{ArtefactError, ArtefactKey};
+pub use pool::Allocation;
+pub use program::Kind;
+pub(crate) use program::Program;
+
+use crate::digest::Digest;
+use crate::fault::Refusal;
+use crate::limits::Limits;
+use program::Guard;
+use slots::{Slot, Slots};
+use ticker::Ticker;
+
+/// Runs rules. Cheap to clone; all clones share one pool of instances.
+#[derive(Clone)]
+pub struct Engine(Arc<Inner>);
+
+struct Inner {
+    wasmtime: wasmtime::Engine,
+    linker: Linker<Guard>,
+    limits: Limits,
+    allocation: Allocation,
+    slots: Slots,
+    ticker: Ticker,
+}
+
+/// The machine would not give what an engine needs.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// wasmtime refused its configuration.
+    #[error("the engine for rules could not be set up: {0}")]
+    Setup(String),
+    /// No thread for the ticker.
+    #[error("the engine for rules could not start its ticker")]
+    Ticker(#[source] std::io::Error),
+}
+
+impl Engine {
+    /// One engine is enough for a process.
+    pub fn new(limits: Limits) -> Result<Self, EngineError> {
+        let (wasmtime, allocation) =
+            pool::engine(&limits).map_err(|error| EngineError::Setup(format!("{error:#}")))?;
+        let ticker = Ticker::start(wasmtime.weak()).map_err(EngineError::Ticker)?;
+        Ok(Self(Arc::new(Inner {
+            // Nothing is ever defined in it: a rule reaches nothing.
+            linker: Linker::new(&wasmtime),
+            slots: Slots::new(limits.instances),
+            wasmtime,
+            limits,
+            allocation,
+            ticker,
+        })))
+    }
+
+    /// The limits that it holds rules to.
+    pub fn limits(&self) -> &Limits {
+        &self.0.limits
+    }
+
+    /// Where instances live.
+    pub fn allocation(&self) -> &Allocation {
+        &self.0.allocation
+    }
+
+    /// Compiles a component, which takes 20 ms for a rule in Rust and seconds for one that brings an
+    /// interpreter.
+    pub(crate) fn compile(&self, wasm: &[u8]) -> Result<Program, Refusal> {
+        inspect::bytes(wasm, &self.0.limits)?;
+        let component = Component::new(&self.0.wasmtime, wasm).map_err(|error| Refusal::Invalid {
+            why: format!("{error:#}"),
+        })?;
+        self.program(component)
+    }
+
+    /// Takes a compiled component back, if it is what this engine once made of these bytes.
+    pub(crate) fn restore(&self, wasm: Digest, artefact: &[u8], key: &ArtefactKey) -> Result<Program, ArtefactError> {
+        let component = artefact::open(&self.0.wasmtime, wasm, artefact, key)?;
+        self.program(component)
+            .map_err(|refusal| ArtefactError::Refused(Box::new(refusal)))
+    }
+
+    fn program(&self, component: Component) -> Result<Program, Refusal> {
+        let kind = inspect::contract(&self.0.wasmtime, &component)?;
+        Program::new(self.clone(), component, kind)
+    }
+
+    fn slot(&self) -> Slot<'_> {
+        self.0.slots.wait(&self.0.ticker)
+    }
+
+    fn slot_soon(&self) -> Option<Slot<'_>> {
+        self.0.slots.wait_at_most(self.0.limits.patience(), &self.0.ticker)
+    }
+}
+
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Engine")
+            .field("limits", &self.0.limits)
+            .field("allocation", &self.0.allocation)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,350 @@
+//! One compiled component and its calls. Each call gets a fresh instance, a deadline and a bound on memory,
+//! and ends in an answer or in a misbehaviour that is told by its type.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+use wasmtime::component::{
+    Component, ComponentExportIndex, ComponentNamedList, Instance, InstancePre, Lift, Lower, TypedFunc,
+};
+use wasmtime::{ResourceLimiter, Store, Trap, WasmBacktrace, WasmCoreDump};
+
+use super::artefact::{self, ArtefactError, ArtefactKey};
+use super::{Engine, last_words};
+use crate::bindings::{RawManifest, RawPlan, Role, Threshold, role, threshold};
+use crate::digest::Digest;
+use crate::fault::{Busy, Misbehaviour, Problem, Refusal};
+use crate::limits::Limits;
+
+/// Which of the two contracts a rule keeps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// It judges what was measured.
+    Threshold,
+    /// It decides who may do what.
+    Role,
+}
+
+impl Kind {
+    const fn interface(self) -> &'static str {
+        match self {
+            Self::Threshold => "watchpost:rules/threshold-rule@1.0.0",
+            Self::Role => "watchpost:rules/role-rule@1.0.0",
+        }
+    }
+}
+
+/// A component that was compiled and keeps the contract by its types.
+#[derive(Clone)]
+pub(crate) struct Program(Arc<Inner>);
+
+struct Inner {
+    engine: Engine,
+    component: Component,
+    ready: InstancePre<Guard>,
+    kind: Kind,
+    describe: ComponentExportIndex,
+    check_settings: ComponentExportIndex,
+    /// `judge` or `decide`.
+    verdict: ComponentExportIndex,
+}
+
+/// What a call cost.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Spent {
+    pub(crate) time: Duration,
+    pub(crate) memory_bytes: u64,
+}
+
+type Judged = Result<Vec<threshold::FindingResult>, String>;
+type Decided = Result<role::Decision, String>;
+
+impl Program {
+    pub(super) fn new(engine: Engine, component: Component, kind: Kind) -> Result<Self, Refusal> {
+        let wrong_shape = |error: wasmtime::Error| Refusal::WrongShape {
+            interface: kind.interface().to_owned(),
+            why: format!("{error:#}"),
+        };
+        let ready = engine.0.linker.instantiate_pre(&component).map_err(wrong_shape)?;
+        let interface = component.get_export_index(None, kind.interface());
+        let export = |name: &str| {
+            let found = component.get_export_index(interface.as_ref(), name);
+            found.ok_or_else(|| Refusal::WrongShape {
+                interface: kind.interface().to_owned(),
+                why: format!("{name} is missing"),
+            })
+        };
+        let inner = Inner {
+            describe: export("describe")?,
+            check_settings: export("check-settings")?,
+            verdict: export(match kind {
+                Kind::Threshold => "judge",
+                Kind::Role => "decide",
+            })?,
+            engine,
+            ready,
+            kind,
+            component,
+        };
+        Ok(Self(Arc::new(inner)))
+    }
+
+    pub(crate) fn kind(&self) -> Kind {
+        self.0.kind
+    }
+
+    pub(crate) fn limits(&self) -> &Limits {
+        self.0.engine.limits()
+    }
+
+    pub(crate) fn seal(&self, wasm: Digest, key: &ArtefactKey) -> Result<Vec<u8>, ArtefactError> {
+        artefact::seal(&self.0.engine.0.wasmtime, wasm, &self.0.component, key)
+    }
+
+    /// Compares every type of the interface with the contract's, once; the calls rely on it.
+    pub(crate) fn check_types(&self) -> Result<Result<(), Refusal>, Misbehaviour> {
+        let _slot = self.0.engine.slot();
+        let Running { mut store, instance } = self.start(self.limits().describe_time())?;
+        let compared = match self.0.kind {
+            Kind::Threshold => Threshold::new(&mut store, &instance).map(drop),
+            Kind::Role => Role::new(&mut store, &instance).map(drop),
+        };
+        Ok(compared.map_err(|error| Refusal::WrongShape {
+            interface: self.0.kind.interface().to_owned(),
+            why: format!("{error:#}"),
+        }))
+    }
+
+    pub(crate) fn describe(&self) -> Result<RawManifest, Misbehaviour> {
+        let _slot = self.0.engine.slot();
+        let time = self.limits().describe_time();
+        Ok(match self.0.kind {
+            Kind::Threshold => {
+                let (manifest,): (threshold::Manifest,) = self.call(&self.0.describe, time, ())?.0;
+                manifest.into()
+            }
+            Kind::Role => {
+                let (manifest,): (role::Manifest,) = self.call(&self.0.describe, time, ())?.0;
+                manifest.into()
+            }
+        })
+    }
+
+    /// `actions` are for a role rule only.
+    pub(crate) fn check_settings(
+        &self,
+        settings: &str,
+        actions: &[&str],
+    ) -> Result<Result<RawPlan, Vec<Problem>>, Misbehaviour> {
+        fn ours<P: Into<RawPlan>, Q: Into<Problem>>(answer: Result<P, Vec<Q>>) -> Result<RawPlan, Vec<Problem>> {
+            answer
+                .map(Into::into)
+                .map_err(|problems| problems.into_iter().map(Into::into).collect())
+        }
+        let _slot = self.0.engine.slot();
+        let time = self.limits().describe_time();
+        let check = &self.0.check_settings;
+        Ok(match self.0.kind {
+            Kind::Threshold => {
+                type Checked = Result<threshold::Plan, Vec<threshold::Problem>>;
+                let ((answer,), _) = self.call::<_, (Checked,)>(check, time, (settings,))?;
+                ours(answer)
+            }
+            Kind::Role => {
+                type Checked = Result<role::Plan, Vec<role::Problem>>;
+                let ((answer,), _) = self.call::<_, (Checked,)>(check, time, (settings, actions))?;
+                ours(answer)
+            }
+        })
+    }
+
+    pub(crate) fn judge(
+        &self,
+        round: threshold::Round<'_>,
+        settings: &[u8],
+    ) -> Result<(Vec<threshold::FindingResult>, Spent), Misbehaviour> {
+        let _slot = self.0.engine.slot();
+        let time = self.limits().judge_time();
+        let ((answer,), spent) = self.call::<_, (Judged,)>(&self.0.verdict, time, (round, settings))?;
+        let findings = answer.map_err(|message| self.gave_up(message))?;
+        Ok((findings, spent))
+    }
+
+    pub(crate) fn decide(
+        &self,
+        request: role::Request<'_>,
+        standings: &[role::Standing<'_>],
+        settings: &[u8],
+    ) -> Result<Result<role::Decision, Misbehaviour>, Busy> {
+        let _slot = self.0.engine.slot_soon().ok_or(Busy)?;
+        let time = self.limits().decide_time();
+        let called = self.call::<_, (Decided,)>(&self.0.verdict, time, (request, standings, settings));
+        Ok(called.and_then(|((answer,), _)| answer.map_err(|message| self.gave_up(message))))
+    }
+
+    fn gave_up(&self, mut message: String) -> Misbehaviour {
+        let mut end = self.limits().text_bytes.min(message.len());
+        while !message.is_char_boundary(end) {
+            end -= 1;
+        }
+        message.truncate(end);
+        Misbehaviour::GaveUp { message }
+    }
+
+    /// The caller holds a slot.
+    fn call<Params, Answer>(
+        &self,
+        function: &ComponentExportIndex,
+        limit: Duration,
+        params: Params,
+    ) -> Result<(Answer, Spent), Misbehaviour>
+    where
+        Params: ComponentNamedList + Lower,
+        Answer: ComponentNamedList + Lift + 'static,
+    {
+        let began = Instant::now();
+        let Running { mut store, instance } = self.start(limit)?;
+        let function: TypedFunc<Params, Answer> = instance
+            .get_typed_func(&mut store, function)
+            .map_err(|error| self.misbehaviour(&error, &store, limit))?;
+        let answer = function
+            .call(&mut store, params)
+            .map_err(|error| self.misbehaviour(&error, &store, limit))?;
+        let memory_bytes = store.data().most_memory as u64;
+        drop(store);
+        let spent = Spent {
+            time: began.elapsed(),
+            memory_bytes,
+        };
+        Ok((answer, spent))
+    }
+
+    fn start(&self, limit: Duration) -> Result<Running, Misbehaviour> {
+        let Inner { engine, ready, .. } = &*self.0;
+        let mut store = Store::new(&engine.0.wasmtime, Guard::new(self.limits()));
+        store.limiter(|guard| guard);
+        // One tick more, for the first one may come at once.
+        let ticks = limit.as_nanos().div_ceil(super::ticker::TICK.as_nanos()) + 1;
+        store.set_epoch_deadline(u64::try_from(ticks).unwrap_or(u64::MAX));
+        // Texts and lists are counted while they are taken out of the guest, before there is room made for
+        // them: a list may name the same large text a thousand times.
+        store.set_hostcall_fuel(self.limits().answer_bytes);
+        let instance = ready
+            .instantiate(&mut store)
+            .map_err(|error| self.misbehaviour(&error, &store, limit))?;
+        Ok(Running { store, instance })
+    }
+
+    fn misbehaviour(&self, error: &wasmtime::Error, store: &Store<Guard>, limit: Duration) -> Misbehaviour {
+        let limits = self.limits();
+        match store.data().exceeded {
+            Some(Exceeded::Memory) => {
+                return Misbehaviour::OutOfMemory {
+                    limit_bytes: limits.memory_bytes as u64,
+                };
+            }
+            Some(Exceeded::Table) => {
+                return Misbehaviour::TableTooLarge {
+                    limit_elements: limits.table_elements as u64,
+                };
+            }
+            None => {}
+        }
+        let Some(trap) = error.downcast_ref::<Trap>() else {
+            return unreadable(error, limits);
+        };
+        match trap {
+            Trap::Interrupt => return Misbehaviour::overtime(limit),
+            Trap::StackOverflow => {
+                return Misbehaviour::StackOverflow {
+                    limit_bytes: limits.stack_bytes as u64,
+                };
+            }
+            _ => {}
+        }
+        let dump = error.downcast_ref::<WasmCoreDump>();
+        if let Some(message) = dump.and_then(|dump| last_words::read(dump, store)) {
+            return Misbehaviour::Panic { message };
+        }
+        Misbehaviour::Trap {
+            trap: trap.to_string(),
+            frames: frames(error),
+        }
+    }
+}
+
+struct Running {
+    store: Store<Guard>,
+    instance: Instance,
+}
+
+/// An answer that could not be taken out of the guest. wasmtime keeps the type of this one error to itself,
+/// so its words have to do; a test holds them.
+fn unreadable(error: &wasmtime::Error, limits: &Limits) -> Misbehaviour {
+    let what = format!("{error:#}");
+    if what.contains("fuel allocated for hostcalls") {
+        return Misbehaviour::AnswerTooLarge {
+            limit_bytes: limits.answer_bytes as u64,
+        };
+    }
+    Misbehaviour::UnreadableAnswer { what }
+}
+
+fn frames(error: &wasmtime::Error) -> Vec<String> {
+    let backtrace = error.downcast_ref::<WasmBacktrace>();
+    let dump = error.downcast_ref::<WasmCoreDump>();
+    let frames = backtrace.map(WasmBacktrace::frames).or(dump.map(WasmCoreDump::frames));
+    let names = frames.unwrap_or_default().iter().filter_map(|frame| frame.func_name());
+    names.take(3).map(str::to_owned).collect()
+}
+
+/// Stands beside a running instance and says no.
+pub(super) struct Guard {
+    memory_bytes: usize,
+    table_elements: usize,
+    memory: usize,
+    most_memory: usize,
+    exceeded: Option<Exceeded>,
+}
+
+#[derive(Clone, Copy)]
+enum Exceeded {
+    Memory,
+    Table,
+}
+
+impl Guard {
+    fn new(limits: &Limits) -> Self {
+        Self {
+            memory_bytes: limits.memory_bytes,
+            table_elements: limits.table_elements,
+            memory: 0,
+            most_memory: 0,
+            exceeded: None,
+        }
+    }
+}
+
+impl ResourceLimiter for Guard {
+    /// The limit is for all memories of the instance together.
+    fn memory_growing(&mut self, current: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
+        let total = (self.memory - current).saturating_add(desired);
+        if total > self.memory_bytes {
+            self.exceeded = Some(Exceeded::Memory);
+            wasmtime::bail!("memory limit");
+        }
+        self.memory = total;
+        self.most_memory = self.most_memory.max(total);
+        Ok(true)
+    }
+
+    fn table_growing(&mut self, _: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
+        if desired > self.table_elements {
+            self.exceeded = Some(Exceeded::Table);
+            wasmtime::bail!("table limit");
+        }
+        Ok(true)
+    }
+}

@@ -1,0 +1,48 @@
+//! What Watchpost judges and decides: the vocabulary of measurements, findings and decisions, and the engine
+//! that runs rules over them in WebAssembly. It opens no file and no socket, and it never asks what time it
+//! is; both are for those who use it.
+//!
+//! Read in this order: what was measured, what is said about it, who asks, what a rule is, and the set of
+//! rules that is in force.
+//!
+//! ```no_run
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let (threshold_wasm, role_wasm): (Vec<u8>, Vec<u8>) = Default::default();
+//! # let snapshot: watchpost_policies::Snapshot = unimplemented!();
+//! use watchpost_policies::{Action, Engine, Identity, Limits, Request, RuleModule, RuleSet};
+//!
+//! let engine = Engine::new(Limits::default())?;
+//! let threshold = RuleModule::compile(&engine, &threshold_wasm)?.with_settings("{}")?;
+//! let role = RuleModule::compile(&engine, &role_wasm)?.with_settings("{}")?;
+//! let rules = RuleSet::new(1, vec![threshold], role)?;
+//!
+//! let report = rules.judge(&snapshot, None);
+//! let decision = rules.decide(&Request::new(&Identity::anonymous(), Action::RulesWrite), &report)?;
+//! assert!(!decision.is_allowed());
+//! # Ok(()) }
+//! ```
+
+mod access;
+mod answer;
+mod bindings;
+mod digest;
+mod engine;
+mod fault;
+mod finding;
+mod limits;
+mod measure;
+mod name;
+mod remembered;
+mod rule;
+mod set;
+
+pub use access::{Action, Certificate, Decision, Identity, IdentityKind, NotAnAction, Request, Verdict};
+pub use digest::{Digest, NotADigest};
+pub use engine::{Allocation, ArtefactError, ArtefactKey, Engine, EngineError, Kind};
+pub use fault::{Busy, Call, Fault, Misbehaviour, Problem, Refusal, SettingsRefusal};
+pub use finding::{Cost, Finding, Report, Severity, Subject};
+pub use limits::Limits;
+pub use measure::{Gap, Label, Labels, MeasureError, MetricName, MetricPattern, Sample, Snapshot, Unit};
+pub use name::{Attribute, DistinguishedName};
+pub use rule::{Manifest, Rule, RuleModule};
+pub use set::{RuleSet, SetError};

@@ -1,0 +1,76 @@
+//! What a rule may take and give. Each bound has a default that the rules which Watchpost brings, and guests
+//! in Python and JavaScript, stay well under; each has a test that obeys it and one that breaks it.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// Limits of one engine. They hold for each call by itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Limits {
+    /// The largest component. A rule in Rust has 50 KB, one in JavaScript 12 MB, one in Python 18 MB.
+    pub component_bytes: usize,
+    /// The longest that `describe` and `check-settings` may take: a person waits for them.
+    pub describe_ms: u64,
+    /// The longest that `judge` may take. It runs beside the requests, once a round.
+    pub judge_ms: u64,
+    /// The longest that `decide` may take. A request waits for it.
+    pub decide_ms: u64,
+    /// The most memory that an instance may have, all its memories together.
+    pub memory_bytes: usize,
+    /// The most elements that a table may have; interpreters bring large ones.
+    pub table_elements: usize,
+    /// The stack that its calls may fill, in bytes.
+    pub stack_bytes: usize,
+    /// The largest answer of any call, as the host would keep it.
+    pub answer_bytes: usize,
+    /// The most findings of one rule in one round.
+    pub findings: usize,
+    /// The longest text in an answer: a sentence, a reason, a name.
+    pub text_bytes: usize,
+    /// How many instances may be alive at once. The bound stands in front of the pool.
+    pub instances: u32,
+    /// How long a decision waits for an instance before it is busy.
+    pub patience_ms: u64,
+    /// How many decisions a generation remembers.
+    pub remembered: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            component_bytes: 32 << 20,
+            describe_ms: 500,
+            judge_ms: 500,
+            decide_ms: 100,
+            memory_bytes: 64 << 20,
+            table_elements: 100_000,
+            stack_bytes: 512 << 10,
+            answer_bytes: 8 << 20,
+            findings: 10_000,
+            text_bytes: 2048,
+            instances: 16,
+            patience_ms: 100,
+            remembered: 10_000,
+        }
+    }
+}
+
+impl Limits {
+    pub(crate) fn describe_time(&self) -> Duration {
+        Duration::from_millis(self.describe_ms)
+    }
+
+    pub(crate) fn judge_time(&self) -> Duration {
+        Duration::from_millis(self.judge_ms)
+    }
+
+    pub(crate) fn decide_time(&self) -> Duration {
+        Duration::from_millis(self.decide_ms)
+    }
+
+    pub(crate) fn patience(&self) -> Duration {
+        Duration::from_millis(self.patience_ms)
+    }
+}

@@ -1,0 +1,235 @@
+//! One generation of rules: judges snapshots and decides requests. It is never changed, only replaced, and it
+//! keeps no state but the decisions it may repeat.
+
+use std::sync::{Arc, PoisonError, RwLock};
+
+use crate::access::{Decision, Request, Verdict};
+use crate::answer::{Shown, at_most};
+use crate::bindings::{RoundLists, lend_request, role};
+use crate::digest::Digest;
+use crate::engine::Kind;
+use crate::fault::{Busy, Call, Fault, Misbehaviour};
+use crate::finding::{Cost, Finding, Report, standings_digest};
+use crate::measure::Snapshot;
+use crate::remembered::Remembered;
+use crate::rule::Rule;
+
+/// One immutable generation of rules. Cheap to clone; many threads may use it at once.
+#[derive(Clone, Debug)]
+pub struct RuleSet(Arc<Parts>);
+
+struct Parts {
+    generation: u64,
+    thresholds: Vec<Rule>,
+    role: Rule,
+    remembered: Remembered,
+    watched: RwLock<Option<Watched>>,
+}
+
+/// What the role rule is shown of one report. Reports live for seconds and are asked thousands of times.
+#[derive(Clone)]
+struct Watched {
+    of_report: Digest,
+    standings: Arc<[Finding]>,
+    digest: Digest,
+}
+
+/// Why rules do not make a set.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SetError {
+    /// A rule stands where it cannot.
+    #[error("{name} is a {is} rule and cannot serve as a {wanted} rule", is = word(.is), wanted = word(.wanted))]
+    WrongKind {
+        /// The rule.
+        name: String,
+        /// What it is.
+        is: Kind,
+        /// What is wanted there.
+        wanted: Kind,
+    },
+    /// Two rules of one name.
+    #[error("two threshold rules are named {0}; findings could not be told apart")]
+    SameName(String),
+}
+
+fn word(kind: &Kind) -> &'static str {
+    match kind {
+        Kind::Threshold => "threshold",
+        Kind::Role => "role",
+    }
+}
+
+impl RuleSet {
+    /// The rules judge in the order of their names.
+    pub fn new(generation: u64, mut thresholds: Vec<Rule>, role: Rule) -> Result<Self, SetError> {
+        let wrong = |rule: &Rule, wanted| SetError::WrongKind {
+            name: rule.name().to_owned(),
+            is: rule.module().kind(),
+            wanted,
+        };
+        if let Some(rule) = thresholds.iter().find(|rule| rule.module().kind() != Kind::Threshold) {
+            return Err(wrong(rule, Kind::Threshold));
+        }
+        if role.module().kind() != Kind::Role {
+            return Err(wrong(&role, Kind::Role));
+        }
+        thresholds.sort_by(|a, b| a.name().cmp(b.name()));
+        if let Some(pair) = thresholds.windows(2).find(|pair| pair[0].name() == pair[1].name()) {
+            return Err(SetError::SameName(pair[0].name().to_owned()));
+        }
+        let limit = role.module().program().limits().remembered;
+        Ok(Self(Arc::new(Parts {
+            generation,
+            thresholds,
+            role,
+            remembered: Remembered::new(limit),
+            watched: RwLock::new(None),
+        })))
+    }
+
+    /// Its number.
+    pub fn generation(&self) -> u64 {
+        self.0.generation
+    }
+
+    /// The rules that judge, in the order of their names.
+    pub fn thresholds(&self) -> &[Rule] {
+        &self.0.thresholds
+    }
+
+    /// The rule that decides.
+    pub fn role(&self) -> &Rule {
+        &self.0.role
+    }
+
+    /// Judges a snapshot. `last` is the report of the round before, also when other rules made it: that is how
+    /// hysteresis and `since` survive a reload.
+    pub fn judge(&self, snapshot: &Snapshot, last: Option<&Report>) -> Report {
+        let mut findings = Vec::new();
+        let mut faults = Vec::new();
+        let mut costs = Vec::new();
+        for rule in &self.0.thresholds {
+            let last = last.map_or(&[] as &[Finding], |last| last.findings_of(rule.name()));
+            match judge_by(rule, snapshot, last) {
+                Ok((found, cost)) => {
+                    findings.extend(found);
+                    costs.push(cost);
+                }
+                Err(misbehaviour) => {
+                    findings.extend(last.iter().map(|finding| finding.carry(snapshot.time_ms())));
+                    faults.push(rule.module().fault(Call::Judge, misbehaviour));
+                }
+            }
+        }
+        let host = snapshot.host().to_owned();
+        Report::new(self.0.generation, host, snapshot.time_ms(), findings, faults, costs)
+    }
+
+    /// Decides a request against the latest report. What was decided before, under the same standings, is
+    /// remembered; a fault is not, for the next call may fare better.
+    pub fn decide(&self, request: &Request<'_>, report: &Report) -> Result<Arc<Decision>, Busy> {
+        let watched = self.watched(report);
+        if let Some(decision) = self.0.remembered.find(request, watched.digest) {
+            return Ok(decision);
+        }
+        let decision = Arc::new(self.decide_under(request, &watched.standings)?);
+        if !matches!(decision.verdict, Verdict::Fault { .. }) {
+            self.0.remembered.keep(request, watched.digest, &decision);
+        }
+        Ok(decision)
+    }
+
+    /// Decides without remembering.
+    pub fn decide_afresh(&self, request: &Request<'_>, report: &Report) -> Result<Decision, Busy> {
+        self.decide_under(request, &self.watched(report).standings)
+    }
+
+    fn decide_under(&self, request: &Request<'_>, standings: &[Finding]) -> Result<Decision, Busy> {
+        let module = self.0.role.module();
+        let answer = lend_request(request, standings, |request, standings| {
+            module.program().decide(request, standings, self.0.role.prepared())
+        })?;
+        let (verdict, roles) = match answer.and_then(|answer| self.checked(answer)) {
+            Ok(decided) => decided,
+            Err(misbehaviour) => {
+                let fault: Fault = module.fault(Call::Decide, misbehaviour);
+                (Verdict::Fault { fault }, Vec::new())
+            }
+        };
+        Ok(Decision {
+            verdict,
+            roles,
+            rule: self.0.role.name().to_owned(),
+            digest: module.digest(),
+            generation: self.0.generation,
+        })
+    }
+
+    fn checked(&self, answer: role::Decision) -> Result<(Verdict, Vec<String>), Misbehaviour> {
+        let limits = self.0.role.module().program().limits();
+        let longest = answer.roles.iter().map(String::len).chain([answer.reason.len()]).max();
+        at_most("bytes in a text", longest.unwrap_or(0), limits.text_bytes)?;
+        at_most("roles", answer.roles.len(), MOST_ROLES)?;
+        let verdict = match (answer.allowed, answer.reason.trim().is_empty()) {
+            (true, _) => Verdict::Allow,
+            (false, true) => return Err(Misbehaviour::NoReason),
+            (false, false) => Verdict::Deny { reason: answer.reason },
+        };
+        Ok((verdict, answer.roles))
+    }
+
+    fn watched(&self, report: &Report) -> Watched {
+        let of_report = report.standings_digest();
+        {
+            let kept = self.0.watched.read().unwrap_or_else(PoisonError::into_inner);
+            if let Some(kept) = kept.as_ref().filter(|kept| kept.of_report == of_report) {
+                return kept.clone();
+            }
+        }
+        let wanted = self.0.role.metrics();
+        let is_wanted = |finding: &&Finding| {
+            wanted.is_none_or(|wanted| wanted.iter().any(|pattern| pattern.covers_text(&finding.subject.metric)))
+        };
+        let standings: Arc<[Finding]> = report.standings().filter(is_wanted).cloned().collect();
+        let watched = Watched {
+            of_report,
+            digest: standings_digest(standings.iter()),
+            standings,
+        };
+        *self.0.watched.write().unwrap_or_else(PoisonError::into_inner) = Some(watched.clone());
+        watched
+    }
+}
+
+/// Nobody has so many; a rule that says so is broken, and every log line would carry them.
+const MOST_ROLES: usize = 64;
+
+fn judge_by(rule: &Rule, snapshot: &Snapshot, last: &[Finding]) -> Result<(Vec<Finding>, Cost), Misbehaviour> {
+    let metrics = snapshot.select(rule.metrics());
+    let program = rule.module().program();
+    let lists = RoundLists::new(snapshot, metrics.clone(), last);
+    let (answer, spent) = lists.lend(|round| program.judge(round, rule.prepared()))?;
+    let shown = Shown {
+        rule,
+        snapshot,
+        metrics: &metrics,
+        last,
+    };
+    let findings = shown.findings(answer, program.limits())?;
+    let cost = Cost {
+        rule: rule.name().to_owned(),
+        time: spent.time,
+        memory_bytes: spent.memory_bytes,
+    };
+    Ok((findings, cost))
+}
+
+impl std::fmt::Debug for Parts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RuleSet")
+            .field("generation", &self.generation)
+            .field("thresholds", &self.thresholds)
+            .field("role", &self.role)
+            .finish_non_exhaustive()
+    }
+}

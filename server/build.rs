@@ -1,0 +1,19 @@
+//! Builds the rules that Watchpost brings, so that one binary carries them.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+#[expect(clippy::print_stdout, reason = "this is how a build script speaks to cargo")]
+fn main() -> ExitCode {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    for changed in ["policies/wit", "wasm-rules/sdk", "wasm-rules/threshold", "wasm-rules/role"] {
+        println!("cargo::rerun-if-changed={}", root.join(changed).display());
+    }
+    for (folder, package) in [("threshold", "watchpost-threshold"), ("role", "watchpost-role")] {
+        if let Err(error) = watchpost_pack::build(&root.join("wasm-rules").join(folder), package) {
+            println!("cargo::error={error}");
+            return ExitCode::FAILURE;
+        }
+    }
+    ExitCode::SUCCESS
+}

@@ -1,0 +1,3 @@
+//! Where rules come from. Judging with them is the work of `watchpost-policies`.
+
+pub mod builtin;

@@ -1,0 +1,20 @@
+//! Builds the guests that misbehave, and the one that does nothing.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+#[expect(clippy::print_stdout, reason = "this is how a build script speaks to cargo")]
+fn main() -> ExitCode {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for changed in ["../policies/wit", "../wasm-rules/sdk", "guests"] {
+        println!("cargo::rerun-if-changed={}", here.join(changed).display());
+    }
+    for guest in ["hostile", "numbered", "tyrant", "yes"] {
+        let package = format!("watchpost-{guest}");
+        if let Err(error) = watchpost_pack::build(&here.join("guests").join(guest), &package) {
+            println!("cargo::error={error}");
+            return ExitCode::FAILURE;
+        }
+    }
+    ExitCode::SUCCESS
+}

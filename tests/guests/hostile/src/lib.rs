@@ -1,0 +1,210 @@
+//! A threshold rule that misbehaves as its settings tell it. Each way is named for what it does; the tests
+//! hold what the engine makes of it.
+
+use serde::{Deserialize, Serialize};
+use watchpost_rule::Problem;
+use watchpost_rule::threshold::{Finding, Label, Manifest, Plan, Round, Rule, Severity, Subject};
+
+/// The rule.
+pub struct Hostile;
+
+watchpost_rule::threshold!(Hostile);
+
+/// What to do.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Settings {
+    /// In `judge`.
+    #[serde(default, rename = "do")]
+    way: Way,
+    /// How often or how much, where that matters.
+    #[serde(default)]
+    count: usize,
+    /// In `check-settings`, before anything else.
+    #[serde(default)]
+    check: Way,
+}
+
+/// The ways to misbehave.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Way {
+    /// Behave: one finding about the metric `disk` as a whole.
+    #[default]
+    Well,
+    /// Never come back.
+    Loop,
+    /// Ask for memory until there is none.
+    Grow,
+    /// Take `count` bytes of memory, and behave.
+    Take,
+    /// Call oneself.
+    Recurse,
+    /// Trap without a word.
+    Trap,
+    /// Panic with a message.
+    Panic,
+    /// Panic with a message of `count` bytes.
+    PanicAtLength,
+    /// Return an error.
+    GiveUp,
+    /// `count` findings, each about a series that was shown.
+    ManyFindings,
+    /// One finding whose sentence has `count` bytes.
+    LongSentence,
+    /// `count` findings that all name the same large text.
+    OneTextManyTimes,
+    /// A metric that nobody measures.
+    UnknownMetric,
+    /// A known metric with labels that nobody has.
+    UnknownLabels,
+    /// The same subject twice.
+    Twice,
+    /// A label named twice.
+    LabelTwice,
+    /// A value that is not a number.
+    Nan,
+    /// A limit that is infinite.
+    Infinite,
+    /// An alert without a sentence.
+    Silent,
+    /// A plan for metrics that cannot be.
+    BadPlan,
+    /// Say what the last round found.
+    Echo,
+}
+
+impl Rule for Hostile {
+    type Settings = Settings;
+    type Prepared = Settings;
+
+    fn describe() -> Manifest {
+        Manifest {
+            name: "hostile".to_owned(),
+            version: "1".to_owned(),
+            description: "Misbehaves as it is told.".to_owned(),
+            settings_schema: "{}".to_owned(),
+        }
+    }
+
+    fn plan(settings: Settings) -> Result<Plan<Settings>, Vec<Problem>> {
+        misbehave(settings.check, settings.count);
+        let metrics = match settings.check {
+            Way::BadPlan => vec!["no*t".to_owned()],
+            _ => vec!["disk".to_owned()],
+        };
+        Ok(Plan { metrics, settings })
+    }
+
+    fn judge(round: Round, Settings { way, count, .. }: Settings) -> Result<Vec<Finding>, String> {
+        misbehave(way, count);
+        let disk = finding("disk", Severity::Ok, "");
+        Ok(match way {
+            Way::GiveUp => return Err("no basis for a judgement".to_owned()),
+            Way::ManyFindings => {
+                let series = round.metrics[0].samples.iter().take(count);
+                series.map(|sample| about(disk.clone(), sample.labels.clone())).collect()
+            }
+            Way::LongSentence => vec![finding("disk", Severity::Alert, &"x".repeat(count))],
+            Way::OneTextManyTimes => same_text(count),
+            Way::UnknownMetric => vec![with_value(finding("unicorns", Severity::Alert, "made up"), 1.0)],
+            Way::UnknownLabels => {
+                let labels = vec![label("mountpoint", "/no/such/place")];
+                vec![with_value(about(finding("disk", Severity::Alert, "made up"), labels), 1.0)]
+            }
+            Way::Twice => vec![disk.clone(), disk],
+            Way::LabelTwice => vec![about(disk, vec![label("a", "1"), label("a", "2")])],
+            Way::Nan => vec![with_value(disk, f64::NAN)],
+            Way::Infinite => vec![Finding {
+                limit: Some(f64::INFINITY),
+                ..disk
+            }],
+            Way::Silent => vec![finding("disk", Severity::Alert, " ")],
+            Way::Echo => round.last,
+            _ => vec![disk],
+        })
+    }
+}
+
+fn misbehave(way: Way, count: usize) {
+    match way {
+        Way::Loop => spin(),
+        Way::Grow => {
+            let mut hoard = Vec::new();
+            loop {
+                hoard.push(std::hint::black_box(vec![1u8; 1 << 20]));
+            }
+        }
+        Way::Take => {
+            std::hint::black_box(vec![1u8; count]);
+        }
+        Way::Recurse => {
+            std::hint::black_box(deeper(0));
+        }
+        #[cfg(target_arch = "wasm32")]
+        Way::Trap => core::arch::wasm32::unreachable(),
+        Way::Panic => panic!("the disk of {} is on fire", "edge-1"),
+        Way::PanicAtLength => panic!("{}", "long ".repeat(count)),
+        _ => {}
+    }
+}
+
+fn spin() {
+    let mut turns = 0u64;
+    loop {
+        turns = std::hint::black_box(turns + 1);
+    }
+}
+
+fn deeper(depth: u64) -> u64 {
+    if std::hint::black_box(depth) == u64::MAX {
+        return 0;
+    }
+    deeper(depth + 1) + std::hint::black_box(1)
+}
+
+/// As honest a list as it looks; only the texts cost nothing in here and everything out there.
+fn same_text(count: usize) -> Vec<Finding> {
+    let text: &'static str = "x".repeat(1 << 20).leak();
+    let again = |_| {
+        let mut finding = finding("disk", Severity::Alert, "");
+        finding.sentence = borrowed(text);
+        finding
+    };
+    (0..count).map(again).collect()
+}
+
+#[expect(unsafe_code, reason = "a hostile guest keeps to no rules; the allocator takes nothing back")]
+fn borrowed(text: &'static str) -> String {
+    // SAFETY: none; on the host this is never called, and in an instance nothing is ever freed.
+    unsafe { String::from_raw_parts(text.as_ptr().cast_mut(), text.len(), text.len()) }
+}
+
+fn finding(metric: &str, severity: Severity, sentence: &str) -> Finding {
+    Finding {
+        subject: Subject {
+            metric: metric.to_owned(),
+            labels: Vec::new(),
+        },
+        severity,
+        value: None,
+        limit: None,
+        sentence: sentence.to_owned(),
+    }
+}
+
+fn about(mut finding: Finding, labels: Vec<Label>) -> Finding {
+    finding.subject.labels = labels;
+    finding
+}
+
+fn with_value(mut finding: Finding, value: f64) -> Finding {
+    finding.value = Some(value);
+    finding
+}
+
+fn label(name: &str, value: &str) -> Label {
+    Label {
+        name: name.to_owned(),
+        value: value.to_owned(),
+    }
+}

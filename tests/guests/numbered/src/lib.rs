@@ -1,0 +1,52 @@
+//! A threshold rule whose name can be changed in its bytes, so that a set can hold a hundred of them. It says
+//! how many samples it was shown.
+
+use serde::{Deserialize, Serialize};
+use watchpost_rule::Problem;
+use watchpost_rule::threshold::{Finding, Manifest, Plan, Round, Rule, Severity, Subject};
+
+/// The rule.
+pub struct Numbered;
+
+watchpost_rule::threshold!(Numbered);
+
+/// What to look at.
+#[derive(Serialize, Deserialize)]
+pub struct Settings {
+    metrics: Vec<String>,
+}
+
+impl Rule for Numbered {
+    type Settings = Settings;
+    type Prepared = ();
+
+    fn describe() -> Manifest {
+        Manifest {
+            name: "numbered-000".to_owned(),
+            version: "1".to_owned(),
+            description: "Says how many samples it was shown.".to_owned(),
+            settings_schema: "{}".to_owned(),
+        }
+    }
+
+    fn plan(settings: Settings) -> Result<Plan<()>, Vec<Problem>> {
+        Ok(Plan {
+            metrics: settings.metrics,
+            settings: (),
+        })
+    }
+
+    fn judge(round: Round, (): ()) -> Result<Vec<Finding>, String> {
+        let counted = round.metrics.into_iter().map(|metric| Finding {
+            subject: Subject {
+                metric: metric.name,
+                labels: Vec::new(),
+            },
+            severity: Severity::Ok,
+            value: Some(metric.samples.len() as f64),
+            limit: None,
+            sentence: String::new(),
+        });
+        Ok(counted.collect())
+    }
+}

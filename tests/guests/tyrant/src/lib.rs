@@ -1,0 +1,97 @@
+//! A role rule that misbehaves as its settings tell it. Whatever it does, nobody may get in by it.
+
+use serde::{Deserialize, Serialize};
+use watchpost_rule::Problem;
+use watchpost_rule::role::{Decision, Manifest, Plan, Request, Rule, Standing};
+
+/// The rule.
+pub struct Tyrant;
+
+watchpost_rule::role!(Tyrant);
+
+/// What to do.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Settings {
+    /// In `decide`.
+    #[serde(rename = "do")]
+    way: Way,
+    /// The metrics whose standings it wants to see.
+    metrics: Vec<String>,
+}
+
+/// The ways to misbehave.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Way {
+    /// Behave: allow.
+    #[default]
+    Well,
+    /// Never come back.
+    Loop,
+    /// Ask for memory until there is none.
+    Grow,
+    /// Panic with a message.
+    Panic,
+    /// Return an error.
+    GiveUp,
+    /// Deny without a reason.
+    Silent,
+    /// Allow, with more roles than anyone has.
+    ManyRoles,
+    /// Allow, with a reason that never ends.
+    LongReason,
+    /// Deny, and say what was shown.
+    Tell,
+}
+
+impl Rule for Tyrant {
+    type Settings = Settings;
+    type Prepared = Settings;
+
+    fn describe() -> Manifest {
+        Manifest {
+            name: "tyrant".to_owned(),
+            version: "1".to_owned(),
+            description: "Misbehaves as it is told.".to_owned(),
+            settings_schema: "{}".to_owned(),
+        }
+    }
+
+    fn plan(settings: Settings, _: &[String]) -> Result<Plan<Settings>, Vec<Problem>> {
+        Ok(Plan {
+            metrics: settings.metrics.clone(),
+            settings,
+        })
+    }
+
+    fn decide(request: Request, standings: Vec<Standing>, Settings { way, .. }: Settings) -> Result<Decision, String> {
+        let mut decision = Decision {
+            allowed: true,
+            roles: Vec::new(),
+            reason: String::new(),
+        };
+        match way {
+            Way::Well => {}
+            Way::Loop => loop {
+                std::hint::black_box(0);
+            },
+            Way::Grow => {
+                let mut hoard = Vec::new();
+                loop {
+                    hoard.push(std::hint::black_box(vec![1u8; 1 << 20]));
+                }
+            }
+            Way::Panic => panic!("who is {}?", request.resource),
+            Way::GiveUp => return Err("not today".to_owned()),
+            Way::Silent => decision.allowed = false,
+            Way::ManyRoles => decision.roles = vec!["admin".to_owned(); 1000],
+            Way::LongReason => decision.reason = "because ".repeat(10_000),
+            Way::Tell => {
+                decision.allowed = false;
+                decision.reason = format!("{request:?} {standings:?}");
+            }
+        }
+        Ok(decision)
+    }
+}

@@ -1,0 +1,56 @@
+//! The guests that the build script made, and engines to run them.
+
+use watchpost_policies::{Engine, Limits, Rule, RuleModule, RuleSet};
+
+/// A threshold rule that misbehaves as its settings tell it.
+pub const HOSTILE: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/watchpost-hostile.wasm"));
+
+/// A role rule that misbehaves as its settings tell it.
+pub const TYRANT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/watchpost-tyrant.wasm"));
+
+/// A threshold rule that says how many samples it was shown.
+const NUMBERED: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/watchpost-numbered.wasm"));
+
+/// A role rule that says yes without looking.
+pub const YES: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/watchpost-yes.wasm"));
+
+/// The rules that Watchpost brings.
+pub use watchpost::rules::builtin::{ROLE, THRESHOLD};
+
+/// An engine with the default limits.
+pub fn engine() -> Engine {
+    engine_with(|_| {})
+}
+
+/// An engine with some limits of its own.
+pub fn engine_with(change: impl FnOnce(&mut Limits)) -> Engine {
+    let mut limits = Limits::default();
+    change(&mut limits);
+    Engine::new(limits).expect("an engine starts")
+}
+
+/// A rule of these bytes under these settings.
+pub fn rule(engine: &Engine, wasm: &[u8], settings: &str) -> Rule {
+    let module = RuleModule::compile(engine, wasm).expect("the rule is taken");
+    module.with_settings(settings).expect("the settings are taken")
+}
+
+/// The generation 1 of these rules; `None` is the rule that Watchpost brings, with its defaults.
+pub fn rules(engine: &Engine, threshold: Option<Rule>, role: Option<Rule>) -> RuleSet {
+    let threshold = threshold.unwrap_or_else(|| rule(engine, THRESHOLD, "{}"));
+    let role = role.unwrap_or_else(|| rule(engine, ROLE, "{}"));
+    RuleSet::new(1, vec![threshold], role).expect("the rules make a set")
+}
+
+/// The same rule under another name, by another digest: its name is changed in its bytes.
+pub fn numbered(number: usize) -> Vec<u8> {
+    let (from, to) = (b"numbered-000", format!("numbered-{number:03}"));
+    assert_eq!(from.len(), to.len(), "three digits are all there are");
+    let mut wasm = NUMBERED.to_vec();
+    let places: Vec<usize> = (0..wasm.len() - from.len()).filter(|at| wasm[*at..].starts_with(from)).collect();
+    assert!(!places.is_empty(), "the name stands in the bytes");
+    for at in places {
+        wasm[at..at + to.len()].copy_from_slice(to.as_bytes());
+    }
+    wasm
+}

@@ -1,0 +1,74 @@
+//! Snapshots and identities to judge with.
+
+use watchpost_policies::{
+    Certificate, Digest, DistinguishedName, Gap, Identity, Labels, MetricName, MetricPattern, Sample, Snapshot, Unit,
+};
+
+/// A time that every test may take for now: 2027-01-15.
+pub const NOW_MS: u64 = 1_800_000_000_000;
+
+/// A sample of now.
+pub fn sample(metric: &str, labels: &[(&str, &str)], value: f64, unit: &str) -> Sample {
+    let name = MetricName::new(metric).expect("a legal name");
+    let labels = Labels::new(labels.iter().copied()).expect("legal labels");
+    Sample::new(name, labels, value, Unit::new(unit), NOW_MS).expect("a finite value")
+}
+
+/// A gap that leaves these metrics out.
+pub fn gap(source: &str, metrics: &[&str], reason: &str) -> Gap {
+    let metrics = metrics.iter().map(|metric| MetricPattern::new(metric));
+    Gap {
+        source: source.to_owned(),
+        metrics: metrics.collect::<Result<_, _>>().expect("legal patterns"),
+        reason: reason.to_owned(),
+    }
+}
+
+/// A snapshot of now.
+pub fn snapshot(samples: Vec<Sample>, gaps: Vec<Gap>) -> Snapshot {
+    Snapshot::new("edge-1".to_owned(), NOW_MS, Labels::none(), samples, gaps)
+}
+
+/// A machine with these percentages.
+pub fn machine(disk: f64, memory: f64, cpu: f64) -> Snapshot {
+    let samples = vec![
+        sample("disk", &[("mountpoint", "/")], disk, "percent"),
+        sample("memory", &[], memory, "percent"),
+        sample("cpu", &[], cpu, "percent"),
+        sample("inodes", &[("mountpoint", "/")], 10.0, "percent"),
+        sample("active_chunks", &[], 0.0, ""),
+    ];
+    snapshot(samples, Vec::new())
+}
+
+/// So many file systems, evenly filled, of which one in a thousand is too full.
+pub fn file_systems(count: usize) -> Snapshot {
+    let disk = |at: usize| {
+        let mountpoint = format!("/srv/volume-{at}");
+        let used = if at % 1000 == 500 { 95.0 } else { (at % 70) as f64 };
+        sample("disk", &[("device", "/dev/mapper/data"), ("mountpoint", &mountpoint)], used, "percent")
+    };
+    snapshot((0..count).map(disk).collect(), Vec::new())
+}
+
+/// The owner of a certificate of the development authority.
+pub fn developer(name: &str, role: &str) -> Identity {
+    of_certificate(
+        &[("O", "Watchpost"), ("OU", role), ("CN", name)],
+        &[("O", "Watchpost"), ("CN", "Watchpost development CA")],
+    )
+}
+
+/// The owner of a certificate with these names.
+pub fn of_certificate(subject: &[(&str, &str)], issuer: &[(&str, &str)]) -> Identity {
+    let subject = DistinguishedName::of_pairs(subject.iter().copied());
+    let issuer = DistinguishedName::of_pairs(issuer.iter().copied());
+    Identity::of_certificate(Certificate {
+        fingerprint: Digest::of(format!("{subject} by {issuer}").as_bytes()),
+        subject,
+        issuer,
+        dns_names: Vec::new(),
+        uris: Vec::new(),
+        emails: Vec::new(),
+    })
+}

@@ -1,0 +1,242 @@
+//! A generation judges snapshots: what it remembers of the last round, what it shows to which rule, and what
+//! it says while a rule is broken.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::thread;
+
+use watchpost_policies::{Finding, Labels, Report, Rule, RuleSet, SetError, Severity, Snapshot};
+use watchpost_tests::guests::{HOSTILE, ROLE, THRESHOLD, engine, engine_with, numbered, rule, rules};
+use watchpost_tests::sample::{NOW_MS, file_systems, gap, machine, sample, snapshot};
+
+fn severity(report: &Report, metric: &str) -> Severity {
+    about(report, metric).severity
+}
+
+fn about<'r>(report: &'r Report, metric: &str) -> &'r Finding {
+    let found = report.findings().iter().find(|finding| finding.subject.metric == metric);
+    found.unwrap_or_else(|| panic!("nothing about {metric}: {:?}", report.findings()))
+}
+
+/// The same machine, some seconds later.
+fn later(snapshot: &Snapshot, seconds: u64) -> Snapshot {
+    let samples = snapshot.samples().to_vec();
+    let time_ms = snapshot.time_ms() + seconds * 1000;
+    Snapshot::new("edge-1".to_owned(), time_ms, Labels::none(), samples, snapshot.gaps().to_vec())
+}
+
+#[test]
+fn a_full_disk_is_an_alert_that_a_person_can_act_on() {
+    let engine = engine();
+    let report = rules(&engine, None, None).judge(&machine(91.25, 81.0, 10.0), None);
+    assert_eq!(report.severity(), Severity::Alert);
+    let disk = about(&report, "disk");
+    assert_eq!(disk.sentence, r#"disk{mountpoint="/"} is 91.25 %, at or above the alert level of 90 %"#);
+    assert_eq!((disk.value, disk.limit), (Some(91.25), Some(90.0)));
+    assert_eq!(severity(&report, "memory"), Severity::Warning);
+    assert_eq!(severity(&report, "cpu"), Severity::Ok);
+    assert_eq!(report.costs().len(), 1);
+    assert!(report.costs()[0].memory_bytes > 0 && !report.costs()[0].time.is_zero());
+}
+
+#[test]
+fn a_finding_knows_since_when_it_has_been_so() {
+    let engine = engine();
+    let rules = rules(&engine, None, None);
+    let full = machine(95.0, 10.0, 10.0);
+    let first = rules.judge(&full, None);
+    let second = rules.judge(&later(&full, 10), Some(&first));
+    assert_eq!(about(&second, "disk").since_ms, NOW_MS);
+    assert_eq!(about(&second, "cpu").since_ms, NOW_MS);
+    let better = rules.judge(&later(&machine(85.0, 10.0, 10.0), 20), Some(&second));
+    assert_eq!(about(&better, "disk").since_ms, NOW_MS + 20_000);
+    assert_eq!(about(&better, "cpu").since_ms, NOW_MS);
+}
+
+#[test]
+fn a_reload_loses_neither_hysteresis_nor_since() {
+    let engine = engine();
+    let settings = r#"{"thresholds": [{"metric": "disk", "alert": {"enter": 90, "clear": 80}}]}"#;
+    let before = rules(&engine, Some(rule(&engine, THRESHOLD, settings)), None);
+    let alert = before.judge(&machine(91.0, 0.0, 0.0), None);
+
+    let again = rule(&engine, THRESHOLD, settings);
+    let after = RuleSet::new(2, vec![again], rule(&engine, ROLE, "{}")).expect("the rules make a set");
+    let still = after.judge(&later(&machine(85.0, 0.0, 0.0), 10), Some(&alert));
+    assert_eq!((still.generation(), severity(&still, "disk")), (2, Severity::Alert));
+    assert_eq!(about(&still, "disk").since_ms, NOW_MS);
+    // Without the memory of the last round it would not be one.
+    assert_eq!(severity(&after.judge(&machine(85.0, 0.0, 0.0), None), "disk"), Severity::Ok);
+}
+
+#[test]
+fn a_rule_that_breaks_clears_no_alert() {
+    let engine = engine();
+    let well = rules(&engine, None, None);
+    let snapshot = machine(95.0, 10.0, 10.0);
+    let alert = well.judge(&snapshot, None);
+
+    // The same rule by name, with so little time that it cannot answer.
+    let hurried = engine_with(|limits| limits.judge_ms = 0);
+    let many = format!(r#"{{"thresholds": [{}]}}"#, vec![r#"{"metric": "disk", "alert": 99}"#; 2000].join(","));
+    let broken = RuleSet::new(2, vec![rule(&hurried, THRESHOLD, &many)], rule(&hurried, ROLE, "{}"));
+    let broken = broken.expect("the rules make a set");
+    let report = broken.judge(&later(&file_systems(5000), 10), Some(&alert));
+    assert_eq!(report.faults().len(), 1, "{:?}", report.faults());
+    let disk = about(&report, "disk");
+    assert_eq!((disk.severity, disk.carried, disk.since_ms), (Severity::Alert, true, NOW_MS));
+    let cpu = about(&report, "cpu");
+    assert_eq!((cpu.severity, cpu.carried), (Severity::Unknown, true));
+    assert_eq!(cpu.sentence, "the rule threshold failed; before that, cpu was ok");
+
+    // When it answers again, it goes on where it was.
+    let healed = well.judge(&later(&snapshot, 20), Some(&report));
+    let disk = about(&healed, "disk");
+    assert_eq!((disk.severity, disk.carried, disk.since_ms), (Severity::Alert, false, NOW_MS));
+}
+
+#[test]
+fn a_rule_gets_its_own_last_findings_back_and_no_others() {
+    let engine = engine();
+    let thresholds = vec![
+        rule(&engine, HOSTILE, r#"{"do": "echo"}"#),
+        rule(&engine, THRESHOLD, "{}"),
+    ];
+    let both = RuleSet::new(1, thresholds, rule(&engine, ROLE, "{}")).expect("the rules make a set");
+    let first = both.judge(&machine(95.0, 10.0, 10.0), None);
+    let second = both.judge(&machine(95.0, 10.0, 10.0), Some(&first));
+    assert_eq!(second.findings().iter().filter(|finding| finding.rule == "hostile").count(), 0);
+}
+
+#[test]
+fn what_a_gap_explains_is_unknown_and_what_is_merely_gone_is_gone() {
+    let engine = engine();
+    let rules = rules(&engine, None, None);
+    let disk = |mountpoint: &str| sample("disk", &[("mountpoint", mountpoint)], 10.0, "percent");
+    let both = rules.judge(&snapshot(vec![disk("/"), disk("/nfs")], Vec::new()), None);
+    let count = |report: &Report| report.findings().iter().filter(|finding| finding.subject.metric == "disk").count();
+    assert_eq!(count(&both), 2);
+
+    let hung = gap("host.filesystems", &["disk", "inodes"], "/nfs did not answer within 2 s");
+    let report = rules.judge(&snapshot(vec![disk("/")], vec![hung]), Some(&both));
+    let nfs = report.findings().iter().find(|finding| finding.subject.labels.get("mountpoint") == Some("/nfs"));
+    let nfs = nfs.expect("it is not forgotten");
+    assert_eq!(nfs.severity, Severity::Unknown);
+    assert!(nfs.sentence.contains("did not answer within 2 s"), "{}", nfs.sentence);
+    assert_eq!(count(&report), 2);
+
+    let unmounted = rules.judge(&snapshot(vec![disk("/")], Vec::new()), Some(&both));
+    assert_eq!(count(&unmounted), 1);
+}
+
+#[test]
+fn a_threshold_for_one_series_stands_before_the_one_for_all() {
+    let engine = engine();
+    let settings = r#"{"thresholds": [
+        {"metric": "disk", "labels": {"mountpoint": "/backup*"}, "alert": 99},
+        {"metric": "disk", "warning": 80, "alert": 90, "sentence": "clean {label.mountpoint}: {value} of {limit}"},
+        {"metric": "disk", "direction": "below", "warning": 2}
+    ]}"#;
+    let rules = rules(&engine, Some(rule(&engine, THRESHOLD, settings)), None);
+    let disk = |mountpoint: &str, used| sample("disk", &[("mountpoint", mountpoint)], used, "percent");
+    let samples = vec![disk("/backup/1", 98.0), disk("/srv", 98.0), disk("/empty", 1.0)];
+    let report = rules.judge(&snapshot(samples, Vec::new()), None);
+    assert!(report.faults().is_empty(), "{:?}", report.faults());
+    let of = |mountpoint: &str| {
+        let labels = |finding: &&Finding| finding.subject.labels.get("mountpoint") == Some(mountpoint);
+        report.findings().iter().find(labels).expect("it is judged")
+    };
+    assert_eq!(of("/backup/1").severity, Severity::Ok);
+    assert_eq!(of("/srv").sentence, "clean /srv: 98 of 90");
+    assert_eq!(of("/empty").severity, Severity::Warning);
+}
+
+#[test]
+fn the_settings_name_every_mistake_at_once() {
+    let engine = engine();
+    let module = watchpost_policies::RuleModule::compile(&engine, THRESHOLD).expect("it is taken");
+    let settings = r#"{"thresholds": [
+        {"metric": "disk", "warning": 95, "alert": 90},
+        {"metric": "cpu"},
+        {"metric": "memory", "alert": {"enter": 90, "clear": 95}, "sentence": "{valeu} is much"}
+    ]}"#;
+    let told = module.with_settings(settings).expect_err("refused").to_string();
+    let parts = [
+        "/thresholds/0/warning: the warning level 95 has to be below the alert level 90",
+        "/thresholds/1: set a warning level, an alert level, or both",
+        "/thresholds/2/alert: it is left at 95 and entered at 90: leave it below where it is entered",
+        "/thresholds/2/sentence: {valeu} is nothing to fill in; use {subject}",
+    ];
+    for part in parts {
+        assert!(told.contains(part), "{part}\n{told}");
+    }
+    let told = module.with_settings(r#"{"treshold": []}"#).expect_err("refused").to_string();
+    assert!(told.contains("unknown field `treshold`, expected `thresholds`"), "{told}");
+}
+
+#[test]
+fn a_hundred_rules_each_see_what_they_asked_for() {
+    let engine = engine();
+    let watching = |number: usize| {
+        let settings = format!(r#"{{"metrics": ["metric_{number:03}"]}}"#);
+        rule(&engine, &numbered(number), &settings)
+    };
+    let many: Vec<Rule> = (0..100).map(watching).collect();
+    let set = RuleSet::new(1, many, rule(&engine, ROLE, "{}")).expect("the rules make a set");
+    let samples = (0..1000).map(|at| sample(&format!("metric_{:03}", at % 100), &[("at", &at.to_string())], 1.0, ""));
+    let report = set.judge(&snapshot(samples.collect(), Vec::new()), None);
+    assert!(report.faults().is_empty(), "{:?}", report.faults());
+    assert_eq!(report.findings().len(), 100);
+    for finding in report.findings() {
+        assert_eq!(finding.rule.replace("numbered-", "metric_"), finding.subject.metric);
+        assert_eq!(finding.value, Some(10.0));
+    }
+}
+
+#[test]
+fn many_threads_judge_by_one_generation_and_agree() {
+    let engine = engine_with(|limits| limits.instances = 2);
+    let rules = rules(&engine, None, None);
+    let snapshot = Arc::new(file_systems(200));
+    let threads: Vec<_> = (0..8)
+        .map(|_| {
+            let (rules, snapshot) = (rules.clone(), Arc::clone(&snapshot));
+            thread::spawn(move || {
+                let report = rules.judge(&snapshot, None);
+                assert!(report.faults().is_empty(), "{:?}", report.faults());
+                serde_json::to_string(report.findings()).expect("it is JSON")
+            })
+        })
+        .collect();
+    let reports: BTreeSet<_> = threads.into_iter().map(|thread| thread.join().expect("it judged")).collect();
+    assert_eq!(reports.len(), 1);
+}
+
+#[test]
+fn rules_that_do_not_make_a_set_are_named() {
+    let engine = engine();
+    let threshold = || rule(&engine, THRESHOLD, "{}");
+    let role = || rule(&engine, ROLE, "{}");
+    let told = |set: Result<RuleSet, SetError>| set.expect_err("refused").to_string();
+    assert_eq!(
+        told(RuleSet::new(1, vec![role()], role())),
+        "role is a role rule and cannot serve as a threshold rule"
+    );
+    assert_eq!(
+        told(RuleSet::new(1, vec![], threshold())),
+        "threshold is a threshold rule and cannot serve as a role rule"
+    );
+    let twice = told(RuleSet::new(1, vec![threshold(), threshold()], role()));
+    assert_eq!(twice, "two threshold rules are named threshold; findings could not be told apart");
+}
+
+#[test]
+fn a_report_is_one_json_document() {
+    let engine = engine();
+    let report = rules(&engine, None, None).judge(&machine(95.0, 10.0, 10.0), None);
+    let json = serde_json::to_value(&report).expect("it is JSON");
+    assert_eq!(json["severity"], "alert");
+    assert_eq!(json["findings"][2]["subject"]["metric"], "disk");
+    assert_eq!(json["findings"][2]["subject"]["labels"]["mountpoint"], "/");
+    assert!(json["costs"][0]["time_us"].is_u64());
+}

@@ -1,0 +1,228 @@
+//! What is not a rule is refused by name, before any of it runs or in the first call, and with a remedy.
+
+use watchpost_policies::{Call, Kind, Misbehaviour, Refusal, RuleModule};
+use watchpost_tests::crafted::{CONTRACT, manifest, of_world, threshold, wat};
+use watchpost_tests::guests::{HOSTILE, ROLE, THRESHOLD, engine, engine_with};
+
+fn refusal(wasm: &[u8]) -> Refusal {
+    RuleModule::compile(&engine(), wasm).expect_err("it is refused")
+}
+
+#[test]
+fn the_rules_that_watchpost_brings_say_who_they_are() {
+    for (wasm, name, kind) in [(THRESHOLD, "threshold", Kind::Threshold), (ROLE, "role", Kind::Role)] {
+        let module = RuleModule::compile(&engine(), wasm).expect("it is taken");
+        assert_eq!((module.manifest().name.as_str(), module.kind()), (name, kind));
+        assert!(module.manifest().settings_schema["properties"].is_object());
+    }
+}
+
+#[test]
+fn random_bytes_and_other_files_are_not_webassembly() {
+    assert_eq!(refusal(b""), Refusal::NotWebAssembly);
+    assert_eq!(refusal(b"#!/bin/sh\necho hello\n"), Refusal::NotWebAssembly);
+}
+
+#[test]
+fn a_core_module_is_told_how_to_become_a_component() {
+    let core = wat::parse_str("(module)").expect("legal WAT");
+    assert_eq!(refusal(&core), Refusal::CoreModule);
+    assert!(Refusal::CoreModule.to_string().contains("wasm-tools component new"));
+}
+
+#[test]
+fn a_file_that_was_cut_off_is_called_so() {
+    for length in [3, 8 + 1, 100, HOSTILE.len() / 2, HOSTILE.len() - 1] {
+        assert_eq!(refusal(&HOSTILE[..length]), Refusal::Truncated, "cut at {length}");
+    }
+}
+
+#[test]
+fn a_component_that_breaks_webassembly_is_invalid() {
+    let mut broken = HOSTILE.to_vec();
+    let code = broken.len() / 3;
+    broken[code..code + 64].fill(0xff);
+    assert!(matches!(refusal(&broken), Refusal::Invalid { .. } | Refusal::Truncated));
+}
+
+#[test]
+fn an_import_is_named_with_the_way_to_leave_it_out() {
+    let check = |import: &str, remedy: &str| {
+        let wit = format!("{CONTRACT}\nworld needy {{ {import} export threshold-rule; }}");
+        let Refusal::Import { name, remedy: told } = refusal(&of_world(&wit, "needy")) else {
+            panic!("{import}");
+        };
+        assert!(told.contains(remedy), "{name}: {told}");
+    };
+    check("import log: func(line: string);", "as arguments");
+    check("import role-rule;", "check the world");
+
+    // A package of its own, as toolchains link it in.
+    let wasi = "package wasi:clocks@0.2.3; interface wall-clock { now: func() -> u64; }
+        world needy { import wall-clock; export run: func(); }";
+    let Refusal::Import { name, remedy } = refusal(&of_world(wasi, "needy")) else {
+        panic!("an import");
+    };
+    assert_eq!(name, "wasi:clocks/wall-clock@0.2.3");
+    assert!(remedy.contains("--stub-wasi") && remedy.contains("disableFeatures"), "{remedy}");
+}
+
+#[test]
+fn a_component_of_another_world_is_told_which_worlds_there_are() {
+    let other = "package acme:things@1.0.0; interface thing { run: func(); } world other { export thing; }";
+    let refused = refusal(&of_world(other, "other"));
+    assert_eq!(
+        refused,
+        Refusal::WrongWorld {
+            exports: vec!["acme:things/thing@1.0.0".to_owned()]
+        }
+    );
+    let both = format!("{CONTRACT}\nworld both {{ export threshold-rule; export role-rule; }}");
+    assert!(matches!(refusal(&of_world(&both, "both")), Refusal::WrongWorld { exports } if exports.len() == 2));
+}
+
+#[test]
+fn a_rule_for_another_version_of_the_contract_is_told_which_is_spoken() {
+    for version in ["0.9.0", "1.1.0", "2.0.0"] {
+        let wit = CONTRACT.replace("watchpost:rules@1.0.0", &format!("watchpost:rules@{version}"));
+        let refused = refusal(&of_world(&wit, "threshold"));
+        let found = format!("watchpost:rules/threshold-rule@{version}");
+        assert_eq!(refused, Refusal::WrongVersion { found, spoken: "1.0" });
+    }
+}
+
+#[test]
+fn our_names_with_other_types_are_the_wrong_shape() {
+    let other_type = CONTRACT.replacen("value: f64", "value: f32", 1);
+    assert_ne!(other_type, CONTRACT);
+    assert!(matches!(refusal(&of_world(&other_type, "threshold")), Refusal::WrongShape { .. }));
+    let missing = CONTRACT.replacen("describe: func() -> manifest;", "", 1);
+    let refused = refusal(&of_world(&missing, "threshold"));
+    assert!(matches!(&refused, Refusal::WrongShape { why, .. } if why.contains("describe")), "{refused}");
+}
+
+#[test]
+fn a_component_may_be_as_large_as_the_limit_and_no_larger() {
+    let with_limit = |limit| {
+        let engine = engine_with(|limits| limits.component_bytes = limit);
+        RuleModule::compile(&engine, HOSTILE)
+    };
+    assert!(with_limit(HOSTILE.len()).is_ok());
+    let refused = with_limit(HOSTILE.len() - 1).expect_err("refused");
+    assert!(matches!(refused, Refusal::TooLarge { .. }), "{refused}");
+}
+
+fn fault_in_describe(wasm: &[u8]) -> Misbehaviour {
+    let refused = refusal(wasm);
+    let Refusal::Fault { fault } = refused else {
+        panic!("{refused}");
+    };
+    assert_eq!(fault.call, Call::Describe);
+    assert!(fault.rule.starts_with("sha256:"), "{}", fault.rule);
+    fault.misbehaviour
+}
+
+#[test]
+fn a_rule_that_never_says_who_it_is_is_stopped() {
+    let endless = threshold(&wat(1, "(loop br 0) unreachable", ""));
+    assert_eq!(fault_in_describe(&endless), Misbehaviour::Overtime { limit_ms: 500 });
+}
+
+#[test]
+fn a_rule_that_runs_for_ever_before_it_is_called_is_stopped() {
+    let eager = threshold(&wat(1, "unreachable", "(func $forever (loop br 0)) (start $forever)"));
+    assert_eq!(fault_in_describe(&eager), Misbehaviour::Overtime { limit_ms: 500 });
+}
+
+#[test]
+fn a_rule_that_begins_with_too_much_memory_is_refused() {
+    let refused = refusal(&threshold(&wat(20_000, "unreachable", "")));
+    assert!(
+        matches!(&refused, Refusal::Invalid { why } if why.contains("memory")),
+        "{refused}"
+    );
+}
+
+#[test]
+fn a_rule_with_too_large_a_table_is_refused() {
+    let refused = refusal(&threshold(&wat(1, "unreachable", "(table 1000000 funcref)")));
+    assert!(matches!(&refused, Refusal::Invalid { why } if why.contains("table")), "{refused}");
+}
+
+#[test]
+fn a_table_may_not_grow_beyond_the_limit() {
+    let grow = "(drop (table.grow 0 (ref.null func) (i32.const 1000000))) unreachable";
+    let greedy = threshold(&wat(1, grow, "(table 1 funcref)"));
+    let expected = Misbehaviour::TableTooLarge { limit_elements: 100_000 };
+    assert_eq!(fault_in_describe(&greedy), expected);
+}
+
+#[test]
+fn an_answer_that_cannot_be_read_is_a_fault() {
+    let answering = |texts, data: &str| {
+        let extra = format!("{} {data}", manifest(texts));
+        fault_in_describe(&threshold(&wat(1, "i32.const 2048", &extra)))
+    };
+    let outside = answering([(u32::MAX - 8, 100), (0, 0), (0, 0), (0, 0)], "");
+    assert!(matches!(outside, Misbehaviour::UnreadableAnswer { .. }), "{outside}");
+    let not_utf8 = answering([(3000, 2), (0, 0), (0, 0), (0, 0)], r#"(data (i32.const 3000) "\ff\fe")"#);
+    assert!(matches!(not_utf8, Misbehaviour::UnreadableAnswer { .. }), "{not_utf8}");
+}
+
+#[test]
+fn a_manifest_that_will_not_do_is_told_which_field() {
+    let answering = |name: &str, schema: &str| {
+        let text = format!(r#"(data (i32.const 3000) "{}") (data (i32.const 3500) "{schema}")"#, name);
+        let length = |text: &str| u32::try_from(text.len()).expect("short");
+        let texts = [(3000, length(name)), (3000, 1), (3000, 1), (3500, length(schema))];
+        let extra = format!("{} {text}", manifest(texts));
+        RuleModule::compile(&engine(), &threshold(&wat(1, "i32.const 2048", &extra)))
+    };
+    let field = |refused: Refusal| match refused {
+        Refusal::Fault { fault } => match fault.misbehaviour {
+            Misbehaviour::BadManifest { field, .. } => field,
+            other => panic!("{other}"),
+        },
+        other => panic!("{other}"),
+    };
+    assert!(answering("disk-forecast", "{}").is_ok());
+    assert_eq!(field(answering("Disk Forecast", "{}").expect_err("refused")), "name");
+    assert_eq!(field(answering("", "{}").expect_err("refused")), "name");
+    assert_eq!(field(answering("../../etc", "{}").expect_err("refused")), "name");
+    assert_eq!(field(answering("disk", "not JSON").expect_err("refused")), "settings schema");
+    assert_eq!(field(answering("disk", "[]").expect_err("refused")), "settings schema");
+}
+
+/// A cheap relative of the fuzz target in `tests/fuzz`: thousands of broken neighbours of a good rule.
+#[test]
+fn no_broken_rule_breaks_the_engine() {
+    let engine = engine_with(|limits| {
+        limits.describe_ms = 20;
+    });
+    let good = threshold(&wat(1, "i32.const 2048", ""));
+    let mut seed = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut random = move |below: usize| {
+        seed ^= seed << 13;
+        seed ^= seed >> 7;
+        seed ^= seed << 17;
+        usize::try_from(seed % below as u64).expect("it is below a usize")
+    };
+    for _ in 0..3000 {
+        let mut broken = good.clone();
+        for _ in 0..=random(4) {
+            let at = random(broken.len());
+            match random(3) {
+                0 => broken[at] = u8::try_from(random(256)).expect("a byte"),
+                1 => {
+                    broken.remove(at);
+                }
+                _ => broken.insert(at, u8::try_from(random(256)).expect("a byte")),
+            }
+        }
+        // Taken or refused, but told, and in bounded time.
+        if let Err(refused) = RuleModule::compile(&engine, &broken) {
+            assert!(!refused.to_string().is_empty());
+        }
+    }
+    assert!(RuleModule::compile(&engine, THRESHOLD).is_ok());
+}

@@ -1,0 +1,132 @@
+//! Builds rules in Rust from their source and makes components of them, inside build scripts. It does not
+//! look at what a rule exports; the engine does.
+
+use std::env;
+use std::ffi::OsString;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+const TARGET: &str = "wasm32-unknown-unknown";
+
+/// A rule keeps its data in lists, not on the stack; and the host wipes the stack after every call.
+const STACK_BYTES: u32 = 32 << 10;
+
+/// Why there is no component.
+#[derive(Debug, thiserror::Error)]
+pub enum PackError {
+    /// The compiler cannot build rules yet.
+    #[error("rules are built for {TARGET}, which is not installed: run `rustup target add {TARGET}`")]
+    TargetMissing,
+    /// Cargo or rustc did not start.
+    #[error("{program} could not be run: {source}")]
+    NotRun {
+        /// Which.
+        program: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// The rule's source does not compile.
+    #[error("{package} does not compile; cargo's words stand above")]
+    NotBuilt {
+        /// The package.
+        package: String,
+    },
+    /// A file is not where it should be.
+    #[error("{} could not be read or written: {source}", path.display())]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The core module does not carry a world, or does not keep it.
+    #[error("{package} was built, but is no component: {why}")]
+    NotAComponent {
+        /// The package.
+        package: String,
+        /// wit-component's words.
+        why: String,
+    },
+}
+
+/// Makes a component of a core module that was built with bindings to a world.
+pub fn component(package: &str, core: &[u8]) -> Result<Vec<u8>, PackError> {
+    let encoded = wit_component::ComponentEncoder::default()
+        .validate(true)
+        .module(core)
+        .and_then(|mut encoder| encoder.encode());
+    encoded.map_err(|error| PackError::NotAComponent {
+        package: package.to_owned(),
+        why: format!("{error:#}"),
+    })
+}
+
+/// For a build script: builds the package whose manifest lies in `folder` and writes its component to
+/// `$OUT_DIR/PACKAGE.wasm`. All build scripts of a workspace share one folder of intermediate results.
+pub fn build(folder: &Path, package: &str) -> Result<PathBuf, PackError> {
+    let out = PathBuf::from(env::var_os("OUT_DIR").unwrap_or_default());
+    // OUT_DIR is TARGET_DIR/PROFILE/build/PACKAGE-HASH/out.
+    let target_dir = out.ancestors().nth(4).unwrap_or(&out).join("guests");
+    is_target_installed()?;
+    let mut cargo = command("CARGO", "cargo");
+    cargo
+        .args(["build", "--profile", "guest", "--target", TARGET, "--package", package])
+        .arg("--target-dir")
+        .arg(&target_dir)
+        .current_dir(folder)
+        .env("CARGO_ENCODED_RUSTFLAGS", rustflags(folder));
+    // What is set for the build that this script belongs to must not leak into the guest's: clippy would lint
+    // it a second time, and flags for the host do not fit.
+    for name in ["RUSTC_WORKSPACE_WRAPPER", "RUSTFLAGS", "CARGO_BUILD_TARGET", "CARGO_TARGET_DIR"] {
+        cargo.env_remove(name);
+    }
+    let status = cargo.status().map_err(|source| not_run(&cargo, source))?;
+    if !status.success() {
+        return Err(PackError::NotBuilt {
+            package: package.to_owned(),
+        });
+    }
+    let file_name = format!("{}.wasm", package.replace('-', "_"));
+    let core = target_dir.join(TARGET).join("guest").join(file_name);
+    let core = std::fs::read(&core).map_err(|source| PackError::File { path: core, source })?;
+    let path = out.join(format!("{package}.wasm"));
+    std::fs::write(&path, component(package, &core)?).map_err(|source| PackError::File {
+        path: path.clone(),
+        source,
+    })?;
+    Ok(path)
+}
+
+/// The same source gives the same bytes, and so the same digest, wherever it lies.
+fn rustflags(folder: &Path) -> String {
+    let home = env::var_os("CARGO_HOME").map(PathBuf::from);
+    let home = home.or_else(|| env::var_os("HOME").map(|home| Path::new(&home).join(".cargo")));
+    let mut flags = vec![format!("-Clink-arg=-zstack-size={STACK_BYTES}")];
+    flags.extend(home.map(|home| format!("--remap-path-prefix={}=cargo", home.display())));
+    flags.push(format!("--remap-path-prefix={}=rule", folder.display()));
+    flags.join("\x1f")
+}
+
+fn is_target_installed() -> Result<(), PackError> {
+    let mut rustc = command("RUSTC", "rustc");
+    rustc.args(["--print", "target-libdir", "--target", TARGET]);
+    let output = rustc.output().map_err(|source| not_run(&rustc, source))?;
+    let folder = PathBuf::from(String::from_utf8_lossy(&output.stdout).trim());
+    if output.status.success() && folder.is_dir() {
+        Ok(())
+    } else {
+        Err(PackError::TargetMissing)
+    }
+}
+
+fn command(variable: &str, usual: &str) -> Command {
+    Command::new(env::var_os(variable).unwrap_or_else(|| OsString::from(usual)))
+}
+
+fn not_run(command: &Command, source: io::Error) -> PackError {
+    PackError::NotRun {
+        program: command.get_program().to_string_lossy().into_owned(),
+        source,
+    }
+}

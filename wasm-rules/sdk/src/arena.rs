@@ -1,0 +1,97 @@
+//! The allocator of a rule: hands out memory in a row and takes nothing back, for the instance is thrown away
+//! after the call. What an ordinary call needs is there from the beginning, so that memory does not grow:
+//! growing it costs more than most judgements.
+
+#![expect(unsafe_code, reason = "an allocator hands out raw memory")]
+
+use std::alloc::{GlobalAlloc, Layout};
+use std::arch::wasm32;
+use std::cell::{Cell, UnsafeCell};
+
+/// Enough for a request or a few hundred samples; the host wipes it after every call, so more would cost too.
+const FIRST_BYTES: usize = 96 << 10;
+
+/// What is asked for when that is used up. The host grants it or ends the call.
+const STEP_BYTES: usize = 1 << 20;
+const PAGE_BYTES: usize = 64 << 10;
+
+#[global_allocator]
+static ARENA: Arena = Arena {
+    next: Cell::new(0),
+    end: Cell::new(0),
+    first: UnsafeCell::new([0; FIRST_BYTES]),
+};
+
+struct Arena {
+    next: Cell<usize>,
+    end: Cell<usize>,
+    first: UnsafeCell<[u8; FIRST_BYTES]>,
+}
+
+// SAFETY: an instance of a rule has one thread; the contract has no way to make a second one.
+unsafe impl Sync for Arena {}
+
+impl Arena {
+    /// Makes room for `size` more bytes, or says that there is none.
+    #[cold]
+    fn extend(&self, size: usize, align: usize) -> bool {
+        if self.end.get() == 0 && size + align <= FIRST_BYTES {
+            let start = self.first.get() as usize;
+            self.next.set(start);
+            self.end.set(start + FIRST_BYTES);
+            return true;
+        }
+        let pages = (size + align).max(STEP_BYTES).div_ceil(PAGE_BYTES);
+        let before = wasm32::memory_grow::<0>(pages);
+        if before == usize::MAX {
+            return false;
+        }
+        let start = before * PAGE_BYTES;
+        // Memory that grew in one row stays one row.
+        if start != self.end.get() {
+            self.next.set(start);
+        }
+        self.end.set(start + pages * PAGE_BYTES);
+        true
+    }
+}
+
+// SAFETY: each piece lies between `next` and `end`, which only move up, so no two pieces overlap; a piece is
+// given back only if it is the last one.
+unsafe impl GlobalAlloc for Arena {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        loop {
+            let start = self.next.get().next_multiple_of(layout.align());
+            if let Some(end) = start.checked_add(layout.size()).filter(|end| *end <= self.end.get()) {
+                self.next.set(end);
+                return start as *mut u8;
+            }
+            if !self.extend(layout.size(), layout.align()) {
+                return std::ptr::null_mut();
+            }
+        }
+    }
+
+    unsafe fn dealloc(&self, piece: *mut u8, layout: Layout) {
+        if piece as usize + layout.size() == self.next.get() {
+            self.next.set(piece as usize);
+        }
+    }
+
+    unsafe fn realloc(&self, piece: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        let start = piece as usize;
+        let is_last = start + layout.size() == self.next.get();
+        if is_last && start.checked_add(size).is_some_and(|end| end <= self.end.get()) {
+            self.next.set(start + size);
+            return piece;
+        }
+        // SAFETY: the caller vouches for `size` and for `piece`, and the new piece does not overlap the old.
+        unsafe {
+            let new = self.alloc(Layout::from_size_align_unchecked(size, layout.align()));
+            if !new.is_null() {
+                std::ptr::copy_nonoverlapping(piece, new, layout.size().min(size));
+            }
+            new
+        }
+    }
+}

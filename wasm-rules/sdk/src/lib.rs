@@ -1,0 +1,18 @@
+//! Write a rule for Watchpost in Rust: its settings, and its judgement. This crate is the rest: the contract's
+//! types, an allocator that suits an instance which lives for one call, and a panic that is heard outside.
+//!
+//! Choose one of the features `threshold` and `role`, implement [`threshold::Rule`] or [`role::Rule`], and
+//! hand the type to [`threshold!`] or [`role!`]. `docs/RULES.md` has a whole rule on one screen.
+
+#[cfg(target_arch = "wasm32")]
+mod arena;
+#[cfg(target_arch = "wasm32")]
+pub mod last_words;
+pub mod pattern;
+#[cfg(feature = "role")]
+pub mod role;
+mod settings;
+#[cfg(feature = "threshold")]
+pub mod threshold;
+
+pub use settings::Problem;

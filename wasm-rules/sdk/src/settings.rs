@@ -1,0 +1,42 @@
+//! How settings travel: JSON from the operator, once, and from then on a form that is read back in a fraction
+//! of the time. It does not know what the settings mean.
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// A mistake in the settings.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// Where, as a JSON Pointer: `/thresholds/0/alert`. Empty for the whole.
+    pub at: String,
+    /// What is wrong and what to write instead.
+    pub what: String,
+}
+
+impl Problem {
+    /// A mistake at a place.
+    pub fn new(at: impl Into<String>, what: impl Into<String>) -> Self {
+        Self {
+            at: at.into(),
+            what: what.into(),
+        }
+    }
+}
+
+/// Reads the operator's JSON.
+pub(crate) fn read<S: DeserializeOwned>(json: &str) -> Result<S, Vec<Problem>> {
+    serde_json::from_str(json).map_err(|error| vec![Problem::new("", error.to_string())])
+}
+
+/// Writes settings in the form in which [`prepared`] reads them.
+pub(crate) fn prepare<P: Serialize>(settings: &P) -> Result<Vec<u8>, Vec<Problem>> {
+    postcard::to_allocvec(settings).map_err(|error| {
+        let what = format!("the rule cannot keep these settings: {error}");
+        vec![Problem::new("", what)]
+    })
+}
+
+/// Reads what [`prepare`] wrote.
+pub(crate) fn prepared<P: DeserializeOwned>(settings: &[u8]) -> Result<P, String> {
+    postcard::from_bytes(settings).map_err(|error| format!("the prepared settings cannot be read back: {error}"))
+}

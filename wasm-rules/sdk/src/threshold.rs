@@ -1,0 +1,97 @@
+//! Rules that judge what was measured.
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::settings::{self, Problem};
+
+#[doc(hidden)]
+pub mod generated {
+    wit_bindgen::generate!({
+        path: "../../policies/wit",
+        world: "threshold",
+        pub_export_macro: true,
+        export_macro_name: "export_threshold",
+    });
+}
+
+pub use generated::exports::watchpost::rules::threshold_rule as contract;
+pub use contract::{
+    Finding, Gap, Label, Manifest, Metric, Round, Sample, Severity, Subject,
+};
+
+/// A rule: settings, and a judgement.
+pub trait Rule {
+    /// What the operator writes, as JSON. `{}` has to be understood: give every field a default.
+    type Settings: DeserializeOwned;
+    /// What the judgement reads; often the settings themselves.
+    type Prepared: Serialize + DeserializeOwned;
+
+    /// Who the rule is.
+    fn describe() -> Manifest;
+
+    /// Looks at the settings once: names the mistakes, or says what to do with them.
+    fn plan(settings: Self::Settings) -> Result<Plan<Self::Prepared>, Vec<Problem>>;
+
+    /// Judges a round. An error says why it could not.
+    fn judge(round: Round, settings: Self::Prepared) -> Result<Vec<Finding>, String>;
+}
+
+/// What a rule will do under its settings.
+pub struct Plan<P> {
+    /// The metrics that it wants to see: names, or beginnings of names followed by `*`.
+    pub metrics: Vec<String>,
+    /// What [`Rule::judge`] is given back.
+    pub settings: P,
+}
+
+/// Makes a component of a type that implements [`Rule`].
+#[macro_export]
+macro_rules! threshold {
+    ($rule:ty) => {
+        #[cfg(target_arch = "wasm32")]
+        const _: () = {
+            struct Component;
+            impl $crate::threshold::contract::Guest for Component {
+                fn describe() -> $crate::threshold::Manifest {
+                    $crate::last_words::keep();
+                    <$rule as $crate::threshold::Rule>::describe()
+                }
+                fn check_settings(
+                    settings: String,
+                ) -> Result<$crate::threshold::contract::Plan, Vec<$crate::threshold::contract::Problem>> {
+                    $crate::last_words::keep();
+                    $crate::threshold::check::<$rule>(&settings)
+                }
+                fn judge(
+                    round: $crate::threshold::Round,
+                    settings: Vec<u8>,
+                ) -> Result<Vec<$crate::threshold::Finding>, String> {
+                    $crate::last_words::keep();
+                    $crate::threshold::judge::<$rule>(round, &settings)
+                }
+            }
+            $crate::threshold::generated::export_threshold!(Component with_types_in $crate::threshold::generated);
+        };
+    };
+}
+
+#[doc(hidden)]
+pub fn check<R: Rule>(json: &str) -> Result<contract::Plan, Vec<contract::Problem>> {
+    let plan = settings::read(json).and_then(R::plan);
+    let plan = plan.and_then(|plan| {
+        Ok(contract::Plan {
+            settings: settings::prepare(&plan.settings)?,
+            metrics: Some(plan.metrics),
+        })
+    });
+    plan.map_err(|problems| {
+        let theirs = |Problem { at, what }| contract::Problem { at, what };
+        problems.into_iter().map(theirs).collect()
+    })
+}
+
+#[doc(hidden)]
+pub fn judge<R: Rule>(round: Round, prepared: &[u8]) -> Result<Vec<Finding>, String> {
+    R::judge(round, settings::prepared(prepared)?)
+}

@@ -1,0 +1,169 @@
+//! The threshold rule that Watchpost brings: holds any metric against levels that it enters and leaves at
+//! different values, so that an alert does not flutter, and says what is missing. What the levels are is told
+//! in `settings`; here is the judgement.
+
+mod settings;
+
+use watchpost_rule::threshold::{Finding, Gap, Label, Manifest, Metric, Plan, Round, Rule, Sample, Severity, Subject};
+use watchpost_rule::Problem;
+
+pub use settings::{Direction, Level, Settings, Threshold};
+use settings::Judged;
+
+/// The rule.
+pub struct Thresholds;
+
+watchpost_rule::threshold!(Thresholds);
+
+impl Rule for Thresholds {
+    type Settings = Settings;
+    type Prepared = Vec<Judged>;
+
+    fn describe() -> Manifest {
+        Manifest {
+            name: "threshold".to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            description: "Holds metrics against warning and alert levels. By default: disk, memory and inodes at 80 and \
+                          90 %, CPU at 90 and 95 %, work chunks in progress at 35 and 40."
+                .to_owned(),
+            settings_schema: include_str!("../settings.schema.json").to_owned(),
+        }
+    }
+
+    fn plan(settings: Settings) -> Result<Plan<Vec<Judged>>, Vec<Problem>> {
+        let judged = settings.judged()?;
+        let metrics = judged.iter().map(|threshold| match threshold.metric.beginning() {
+            (beginning, true) => format!("{beginning}*"),
+            (name, false) => name.to_owned(),
+        });
+        Ok(Plan {
+            metrics: metrics.collect(),
+            settings: judged,
+        })
+    }
+
+    fn judge(round: Round, thresholds: Vec<Judged>) -> Result<Vec<Finding>, String> {
+        let mut judgement = Judgement {
+            thresholds: &thresholds,
+            seen: vec![false; thresholds.len()],
+            findings: Vec::new(),
+        };
+        for metric in &round.metrics {
+            judgement.metric(metric, of_metric(&round.last, &metric.name));
+        }
+        judgement.missing(&round);
+        Ok(judgement.findings)
+    }
+}
+
+struct Judgement<'t> {
+    thresholds: &'t [Judged],
+    /// Which thresholds matched a sample.
+    seen: Vec<bool>,
+    findings: Vec<Finding>,
+}
+
+impl Judgement<'_> {
+    /// Each sample is judged by the first threshold of each direction that matches it, and the worse of the
+    /// two findings stands: so a threshold for one disk, written before the one for all, takes its place.
+    fn metric(&mut self, metric: &Metric, last: &[Finding]) {
+        let matching = self.thresholds.iter().enumerate();
+        let matching: Vec<_> = matching
+            .filter(|(_, threshold)| threshold.metric.matches(&metric.name, None))
+            .collect();
+        for sample in &metric.samples {
+            let before = before(last, &sample.labels);
+            let mut worst: Option<Finding> = None;
+            let mut quiet = false;
+            for direction in [Direction::Above, Direction::Below] {
+                let first = matching
+                    .iter()
+                    .find(|(_, threshold)| threshold.direction == direction && threshold.selects(&sample.labels));
+                let Some((at, threshold)) = first else { continue };
+                self.seen[*at] = true;
+                quiet |= threshold.quiet;
+                let severity = threshold.severity(sample.value, before);
+                if worst.as_ref().is_none_or(|worst| worst.severity < severity) {
+                    worst = Some(threshold.finding(metric, sample, severity));
+                }
+            }
+            self.findings.extend(worst.filter(|worst| !quiet || worst.severity != Severity::Ok));
+        }
+    }
+
+    /// What was not measured: a threshold that matched nothing at all, and series that the last round knew and
+    /// a gap explains. A series that is gone without a gap is gone, like a disk that was unmounted.
+    fn missing(&mut self, round: &Round) {
+        let mut findings: Vec<Finding> = Vec::new();
+        for Finding { subject, .. } in &round.last {
+            if subject.labels.is_empty() || shows(round, subject) {
+                continue;
+            }
+            let judges = |threshold: &&Judged| {
+                threshold.metric.matches(&subject.metric, None) && threshold.selects(&subject.labels)
+            };
+            let threshold = self.thresholds.iter().find(judges);
+            if let (Some(threshold), Some(gap)) = (threshold, gap_for(&round.gaps, &subject.metric)) {
+                findings.extend(threshold.absence(subject.clone(), Some(gap)));
+            }
+        }
+        for (threshold, _) in self.thresholds.iter().zip(&self.seen).filter(|(_, seen)| !**seen) {
+            let (metric, open) = threshold.metric.beginning();
+            let subject = Subject {
+                metric: metric.to_owned(),
+                labels: threshold.exact_labels(),
+            };
+            let is_told = |finding: &Finding| {
+                let told = &finding.subject;
+                same(told, &subject) || (told.metric == metric && threshold.selects(&told.labels))
+            };
+            if open || findings.iter().any(is_told) || shows(round, &subject) {
+                continue;
+            }
+            findings.extend(threshold.absence(subject, gap_for(&round.gaps, metric)));
+        }
+        self.findings.append(&mut findings);
+    }
+}
+
+/// The findings about one metric; the list is sorted by subject.
+fn of_metric<'f>(findings: &'f [Finding], metric: &str) -> &'f [Finding] {
+    let start = findings.partition_point(|finding| finding.subject.metric.as_str() < metric);
+    let rest = &findings[start..];
+    &rest[..rest.partition_point(|finding| finding.subject.metric == metric)]
+}
+
+/// How the series was the last time; both lists are sorted by labels.
+fn before(last: &[Finding], labels: &[Label]) -> Severity {
+    let order = |finding: &Finding| {
+        let theirs = finding.subject.labels.iter().map(|label| (&label.name, &label.value));
+        theirs.cmp(labels.iter().map(|label| (&label.name, &label.value)))
+    };
+    let found = last.binary_search_by(order);
+    found.map_or(Severity::Ok, |at| last[at].severity)
+}
+
+fn shows(round: &Round, subject: &Subject) -> bool {
+    let metric = round.metrics.iter().find(|metric| metric.name == subject.metric);
+    metric.is_some_and(|metric| metric.samples.iter().any(|sample: &Sample| same_labels(&sample.labels, &subject.labels)))
+}
+
+fn gap_for<'g>(gaps: &'g [Gap], metric: &str) -> Option<&'g Gap> {
+    let covers = |pattern: &String| match pattern.strip_suffix('*') {
+        Some(beginning) => metric.starts_with(beginning),
+        None => metric == pattern,
+    };
+    gaps.iter().find(|gap| gap.metrics.iter().any(covers))
+}
+
+fn same(one: &Subject, other: &Subject) -> bool {
+    one.metric == other.metric && same_labels(&one.labels, &other.labels)
+}
+
+fn same_labels(some: &[Label], others: &[Label]) -> bool {
+    let pair = |label: &Label| (label.name.clone(), label.value.clone());
+    some.len() == others.len() && some.iter().map(pair).eq(others.iter().map(pair))
+}
+
+#[cfg(test)]
+mod tests;
