@@ -6,7 +6,12 @@ use std::process::ExitCode;
 #[expect(clippy::print_stdout, reason = "this is how a build script speaks to cargo")]
 fn main() -> ExitCode {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    for changed in ["policies/wit", "wasm-rules/sdk", "wasm-rules/threshold", "wasm-rules/role"] {
+    for changed in [
+        "policies/wit",
+        "wasm-rules/sdk",
+        "wasm-rules/threshold",
+        "wasm-rules/role",
+    ] {
         println!("cargo::rerun-if-changed={}", root.join(changed).display());
     }
     for (folder, package) in [("threshold", "watchpost-threshold"), ("role", "watchpost-role")] {

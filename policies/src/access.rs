@@ -17,8 +17,18 @@ use crate::name::DistinguishedName;
 #[derive(Clone, Debug)]
 pub struct Identity {
     kind: IdentityKind,
+    /// The names as rules read them, written once and not at every request.
+    written: Arc<Written>,
     /// Over everything a rule is shown of the identity, so that two of them compare quickly.
     digest: Digest,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Written {
+    pub(crate) subject: String,
+    pub(crate) subject_slash: String,
+    pub(crate) issuer: String,
+    pub(crate) fingerprint: String,
 }
 
 /// The ways to be known.
@@ -58,6 +68,7 @@ impl Identity {
     pub fn anonymous() -> Self {
         Self {
             kind: IdentityKind::Anonymous,
+            written: Arc::default(),
             digest: Digest::of(b"anonymous"),
         }
     }
@@ -68,8 +79,15 @@ impl Identity {
         // The fingerprint covers every other field: they were all read out of the same bytes.
         hash.update(b"certificate");
         hash.update(certificate.fingerprint.as_bytes());
+        let written = Written {
+            subject: certificate.subject.rfc4514(),
+            subject_slash: certificate.subject.slash(),
+            issuer: certificate.issuer.rfc4514(),
+            fingerprint: certificate.fingerprint.to_string(),
+        };
         Self {
             kind: IdentityKind::Certificate(Arc::new(certificate)),
+            written: Arc::new(written),
             digest: Digest::from(<[u8; 32]>::from(hash.finalize())),
         }
     }
@@ -81,6 +99,7 @@ impl Identity {
         hash.update(name.as_bytes());
         Self {
             kind: IdentityKind::Token { name: name.into() },
+            written: Arc::default(),
             digest: Digest::from(<[u8; 32]>::from(hash.finalize())),
         }
     }
@@ -88,6 +107,10 @@ impl Identity {
     /// How the identity is known.
     pub fn kind(&self) -> &IdentityKind {
         &self.kind
+    }
+
+    pub(crate) fn written(&self) -> &Written {
+        &self.written
     }
 
     pub(crate) fn digest(&self) -> &Digest {

@@ -121,7 +121,8 @@ impl<'s> KnownLabels<'s> {
             self.metric = Some(metric);
             self.pairs.clear();
             let all = samples.iter().flat_map(|sample| sample.labels().as_slice());
-            self.pairs.extend(all.map(|label| (label.name.as_str(), label.value.as_str())));
+            self.pairs
+                .extend(all.map(|label| (label.name.as_str(), label.value.as_str())));
         }
         let mut labels = labels.as_slice().iter();
         labels.all(|label| self.pairs.contains(&(label.name.as_str(), label.value.as_str())))
@@ -133,8 +134,15 @@ fn subject(raw: SubjectResult, limits: &Limits) -> Result<Subject, Misbehaviour>
     let labels = Labels::new(labels).map_err(|error| Misbehaviour::IllegalSubject {
         what: error.to_string(),
     })?;
-    let of_labels = labels.as_slice().iter().map(|label| label.name.len() + label.value.len());
-    at_most("bytes in a subject", raw.metric.len() + of_labels.sum::<usize>(), limits.text_bytes)?;
+    let of_labels = labels
+        .as_slice()
+        .iter()
+        .map(|label| label.name.len() + label.value.len());
+    at_most(
+        "bytes in a subject",
+        raw.metric.len() + of_labels.sum::<usize>(),
+        limits.text_bytes,
+    )?;
     Ok(Subject {
         metric: raw.metric,
         labels,

@@ -1,7 +1,7 @@
 //! The types that are generated from the contract, and how ours become theirs. Nobody but the engine sees a
 //! generated type.
 
-use crate::access::{Certificate, IdentityKind, Request};
+use crate::access::{Certificate, Identity, IdentityKind, Request};
 use crate::fault::Problem;
 use crate::finding::{Finding, Severity};
 use crate::measure::{Label, Labels, Sample, Snapshot};
@@ -204,7 +204,7 @@ pub(crate) fn lend_request<T>(
             since_ms: standing.since_ms,
         })
         .collect();
-    lend_identity(request.identity.kind(), |identity| {
+    lend_identity(request.identity, |identity| {
         let request = role::Request {
             identity,
             action: request.action.as_str(),
@@ -215,8 +215,8 @@ pub(crate) fn lend_request<T>(
     })
 }
 
-fn lend_identity<T>(kind: &IdentityKind, call: impl FnOnce(role::Identity<'_>) -> T) -> T {
-    let certificate: &Certificate = match kind {
+fn lend_identity<T>(identity: &Identity, call: impl FnOnce(role::Identity<'_>) -> T) -> T {
+    let certificate: &Certificate = match identity.kind() {
         IdentityKind::Anonymous => return call(role::Identity::Anonymous),
         IdentityKind::Token { name } => return call(role::Identity::Token(name)),
         IdentityKind::Certificate(certificate) => certificate,
@@ -232,15 +232,16 @@ fn lend_identity<T>(kind: &IdentityKind, call: impl FnOnce(role::Identity<'_>) -
     fn texts(texts: &[String]) -> Vec<&str> {
         texts.iter().map(String::as_str).collect()
     }
+    let written = identity.written();
     call(role::Identity::Certificate(role::Certificate {
-        subject: &certificate.subject.rfc4514(),
-        subject_slash: &certificate.subject.slash(),
+        subject: &written.subject,
+        subject_slash: &written.subject_slash,
         subject_attributes: &attributes,
-        issuer: &certificate.issuer.rfc4514(),
+        issuer: &written.issuer,
         dns_names: &texts(&certificate.dns_names),
         uris: &texts(&certificate.uris),
         emails: &texts(&certificate.emails),
-        fingerprint: &certificate.fingerprint.to_string(),
+        fingerprint: &written.fingerprint,
     }))
 }
 

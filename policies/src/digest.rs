@@ -86,7 +86,10 @@ mod tests {
     fn a_digest_is_written_and_read_back() {
         let digest = Digest::of(b"abc");
         let written = digest.to_string();
-        assert_eq!(written, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+        assert_eq!(
+            written,
+            "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+        );
         assert_eq!(written.parse(), Ok(digest));
     }
 

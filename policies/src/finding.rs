@@ -312,12 +312,20 @@ mod tests {
     #[test]
     fn the_digest_of_the_standings_sees_what_a_role_rule_sees() {
         let base = report(vec![finding("a", Severity::Alert)]).standings_digest();
-        assert_eq!(report(vec![finding("a", Severity::Alert), finding("b", Severity::Ok)]).standings_digest(), base);
+        assert_eq!(
+            report(vec![finding("a", Severity::Alert), finding("b", Severity::Ok)]).standings_digest(),
+            base
+        );
         let mut later = finding("a", Severity::Alert);
         later.since_ms = 2;
         let mut elsewhere = finding("a", Severity::Alert);
         elsewhere.subject.labels = Labels::none();
-        for other in [later, elsewhere, finding("a", Severity::Warning), finding("b", Severity::Alert)] {
+        for other in [
+            later,
+            elsewhere,
+            finding("a", Severity::Warning),
+            finding("b", Severity::Alert),
+        ] {
             assert_ne!(report(vec![other]).standings_digest(), base);
         }
     }

@@ -21,13 +21,7 @@ pub struct Sample {
 
 impl Sample {
     /// Refuses a value that is not finite: what could not be measured is a [`Gap`].
-    pub fn new(
-        metric: MetricName,
-        labels: Labels,
-        value: f64,
-        unit: Unit,
-        time_ms: u64,
-    ) -> Result<Self, MeasureError> {
+    pub fn new(metric: MetricName, labels: Labels, value: f64, unit: Unit, time_ms: u64) -> Result<Self, MeasureError> {
         if !value.is_finite() {
             return Err(MeasureError::NotFinite {
                 metric: metric.to_string(),
@@ -100,13 +94,7 @@ pub struct Snapshot {
 impl Snapshot {
     /// Sorts the samples. Of two samples of one series the newer stays, and of two units of one metric the
     /// first; what had to go is told in a gap, for someone measures wrongly there.
-    pub fn new(
-        host: String,
-        time_ms: u64,
-        facts: Labels,
-        mut samples: Vec<Sample>,
-        mut gaps: Vec<Gap>,
-    ) -> Self {
+    pub fn new(host: String, time_ms: u64, facts: Labels, mut samples: Vec<Sample>, mut gaps: Vec<Gap>) -> Self {
         samples.sort_by(|a, b| {
             a.series_order(b)
                 .then_with(|| b.time_ms.cmp(&a.time_ms))
@@ -449,9 +437,7 @@ pub enum MeasureError {
         value: f64,
     },
     /// An illegal name.
-    #[error(
-        "\"{0}\" cannot name a metric: use letters, digits, _ and :, no digit first, at most {NAME_BYTES} bytes"
-    )]
+    #[error("\"{0}\" cannot name a metric: use letters, digits, _ and :, no digit first, at most {NAME_BYTES} bytes")]
     MetricName(String),
     /// An illegal pattern.
     #[error("\"{0}\" cannot stand for metrics: use a name, or the beginning of one followed by *")]
@@ -561,7 +547,10 @@ mod tests {
 
     #[test]
     fn a_metric_has_one_unit() {
-        let shot = snapshot(vec![sample("disk", "0", 1.0, "percent", 1), sample("disk", "1", 1.0, "bytes", 1)]);
+        let shot = snapshot(vec![
+            sample("disk", "0", 1.0, "percent", 1),
+            sample("disk", "1", 1.0, "bytes", 1),
+        ]);
         assert_eq!(shot.samples().len(), 1);
         assert!(shot.gaps()[0].reason.contains("in bytes"), "{:?}", shot.gaps());
     }
@@ -590,7 +579,10 @@ mod tests {
         };
         check(&[], &[]);
         check(&["node_a"], &[("node_a", 2)]);
-        check(&["zzz", "node_*", "node_a", "absent"], &[("node_a", 2), ("node_b", 1), ("zzz", 1)]);
+        check(
+            &["zzz", "node_*", "node_a", "absent"],
+            &[("node_a", 2), ("node_b", 1), ("zzz", 1)],
+        );
         check(&["*"], &[("cpu", 1), ("node_a", 2), ("node_b", 1), ("zzz", 1)]);
         assert_eq!(shot.select(None).len(), 4);
         assert!(MetricPattern::new("a*b").is_err());

@@ -79,7 +79,11 @@ impl Remembered {
 
     #[cfg(test)]
     pub(crate) fn count(&self) -> usize {
-        self.known.read().unwrap_or_else(PoisonError::into_inner).decisions.len()
+        self.known
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .decisions
+            .len()
     }
 
     fn hash(&self, request: &Request<'_>) -> u64 {
@@ -119,7 +123,10 @@ mod tests {
         let others = [
             Request::new(&bob, Action::RulesRead),
             Request::new(&ada, Action::RulesWrite),
-            Request { resource: "disk", ..asked },
+            Request {
+                resource: "disk",
+                ..asked
+            },
             Request { facts: &facts, ..asked },
         ];
         for other in others {
@@ -134,7 +141,11 @@ mod tests {
         let ada = Identity::of_token("ada");
         let asked = Request::new(&ada, Action::RulesRead);
         remembered.keep(&asked, Digest::of(b"calm"), &decision(1));
-        remembered.keep(&Request::new(&ada, Action::RulesWrite), Digest::of(b"storm"), &decision(1));
+        remembered.keep(
+            &Request::new(&ada, Action::RulesWrite),
+            Digest::of(b"storm"),
+            &decision(1),
+        );
         assert!(remembered.find(&asked, Digest::of(b"calm")).is_none());
         assert_eq!(remembered.count(), 1);
     }

@@ -188,7 +188,11 @@ impl RuleSet {
         }
         let wanted = self.0.role.metrics();
         let is_wanted = |finding: &&Finding| {
-            wanted.is_none_or(|wanted| wanted.iter().any(|pattern| pattern.covers_text(&finding.subject.metric)))
+            wanted.is_none_or(|wanted| {
+                wanted
+                    .iter()
+                    .any(|pattern| pattern.covers_text(&finding.subject.metric))
+            })
         };
         let standings: Arc<[Finding]> = report.standings().filter(is_wanted).cloned().collect();
         let watched = Watched {

@@ -162,7 +162,10 @@ fn compare(found: &[Finding], expected: &[Expected]) -> Result<(), String> {
             && found.severity == expected.severity
             && found.value == expected.value
             && found.limit == expected.limit
-            && expected.sentence.as_ref().is_none_or(|part| found.sentence.contains(part))
+            && expected
+                .sentence
+                .as_ref()
+                .is_none_or(|part| found.sentence.contains(part))
     };
     if found.len() == expected.len() && found.iter().zip(expected).all(agrees) {
         return Ok(());
@@ -177,7 +180,10 @@ fn compare(found: &[Finding], expected: &[Expected]) -> Result<(), String> {
             sentence,
             ..
         } = finding;
-        let _ = write!(difference, "\n    {subject} {severity} {value:?} {limit:?} \"{sentence}\"");
+        let _ = write!(
+            difference,
+            "\n    {subject} {severity} {value:?} {limit:?} \"{sentence}\""
+        );
     }
     difference.push_str("\n  where these were expected:");
     for wanted in expected {
@@ -211,7 +217,11 @@ fn decide(engine: &Engine, role: Rule, requests: &[Asked]) -> Result<(), String>
         let roles_differ = asked.roles.as_ref().is_some_and(|roles| *roles != decision.roles);
         if !as_expected || roles_differ {
             let (verdict, roles) = (&decision.verdict, &decision.roles);
-            return Err(format!("request {}: {verdict:?} with the roles {roles:?}; expected {}", at + 1, asked.expect));
+            return Err(format!(
+                "request {}: {verdict:?} with the roles {roles:?}; expected {}",
+                at + 1,
+                asked.expect
+            ));
         }
     }
     Ok(())
@@ -220,7 +230,9 @@ fn decide(engine: &Engine, role: Rule, requests: &[Asked]) -> Result<(), String>
 impl Who {
     fn identity(&self) -> Identity {
         fn pairs(name: &[(String, String)]) -> Vec<(&str, &str)> {
-            name.iter().map(|(kind, value)| (kind.as_str(), value.as_str())).collect()
+            name.iter()
+                .map(|(kind, value)| (kind.as_str(), value.as_str()))
+                .collect()
         }
         match self {
             Self::Anonymous(word) => {

@@ -11,7 +11,9 @@ pub const CONTRACT: &str = include_str!("../../policies/wit/rules.wit");
 pub fn of_world(wit: &str, world: &str) -> Vec<u8> {
     let mut resolve = Resolve::default();
     let package = resolve.push_str("crafted.wit", wit).expect("legal WIT");
-    let world = resolve.select_world(&[package], Some(world)).expect("the world is there");
+    let world = resolve
+        .select_world(&[package], Some(world))
+        .expect("the world is there");
     let abi = ManglingAndAbi::Legacy(LiftLowerAbi::Sync);
     let mut core = dummy_module(&resolve, world, abi);
     embed_component_metadata(&mut core, &resolve, world, StringEncoding::UTF8).expect("it takes the metadata");
@@ -23,7 +25,9 @@ pub fn threshold(core: &str) -> Vec<u8> {
     let mut core = wat::parse_str(core).expect("legal WAT");
     let mut resolve = Resolve::default();
     let package = resolve.push_str("rules.wit", CONTRACT).expect("legal WIT");
-    let world = resolve.select_world(&[package], Some("threshold")).expect("the world is there");
+    let world = resolve
+        .select_world(&[package], Some("threshold"))
+        .expect("the world is there");
     embed_component_metadata(&mut core, &resolve, world, StringEncoding::UTF8).expect("it takes the metadata");
     encode(&core)
 }
@@ -49,11 +53,16 @@ pub fn wat(memory_pages: u32, describe: &str, extra: &str) -> String {
 /// `i32.const 2048`.
 pub fn manifest(texts: [(u32, u32); 4]) -> String {
     let words = texts.iter().flat_map(|(at, length)| [*at, *length]);
-    let bytes: String = words.flat_map(u32::to_le_bytes).map(|byte| format!("\\{byte:02x}")).collect();
+    let bytes: String = words
+        .flat_map(u32::to_le_bytes)
+        .map(|byte| format!("\\{byte:02x}"))
+        .collect();
     format!(r#"(data (i32.const 2048) "{bytes}")"#)
 }
 
 fn encode(core: &[u8]) -> Vec<u8> {
     let encoder = ComponentEncoder::default().validate(true).module(core);
-    encoder.and_then(|mut encoder| encoder.encode()).expect("it becomes a component")
+    encoder
+        .and_then(|mut encoder| encoder.encode())
+        .expect("it becomes a component")
 }

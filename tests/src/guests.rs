@@ -47,7 +47,9 @@ pub fn numbered(number: usize) -> Vec<u8> {
     let (from, to) = (b"numbered-000", format!("numbered-{number:03}"));
     assert_eq!(from.len(), to.len(), "three digits are all there are");
     let mut wasm = NUMBERED.to_vec();
-    let places: Vec<usize> = (0..wasm.len() - from.len()).filter(|at| wasm[*at..].starts_with(from)).collect();
+    let places: Vec<usize> = (0..wasm.len() - from.len())
+        .filter(|at| wasm[*at..].starts_with(from))
+        .collect();
     assert!(!places.is_empty(), "the name stands in the bytes");
     for at in places {
         wasm[at..at + to.len()].copy_from_slice(to.as_bytes());

@@ -46,7 +46,12 @@ pub fn file_systems(count: usize) -> Snapshot {
     let disk = |at: usize| {
         let mountpoint = format!("/srv/volume-{at}");
         let used = if at % 1000 == 500 { 95.0 } else { (at % 70) as f64 };
-        sample("disk", &[("device", "/dev/mapper/data"), ("mountpoint", &mountpoint)], used, "percent")
+        sample(
+            "disk",
+            &[("device", "/dev/mapper/data"), ("mountpoint", &mountpoint)],
+            used,
+            "percent",
+        )
     };
     snapshot((0..count).map(disk).collect(), Vec::new())
 }

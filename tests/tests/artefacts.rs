@@ -35,7 +35,11 @@ fn a_changed_artefact_is_not_loaded_wherever_it_was_changed() {
     for at in places {
         let mut changed = whole.clone();
         changed[at] ^= 1;
-        let expected = if at < 16 { ArtefactError::NotAnArtefact } else { ArtefactError::WrongSeal };
+        let expected = if at < 16 {
+            ArtefactError::NotAnArtefact
+        } else {
+            ArtefactError::WrongSeal
+        };
         assert_eq!(restore(&changed, &key()), Err(expected), "changed at {at}");
     }
 }
@@ -45,13 +49,19 @@ fn what_is_cut_off_or_something_else_is_not_loaded() {
     let whole = artefact();
     assert_eq!(restore(&[], &key()), Err(ArtefactError::NotAnArtefact));
     assert_eq!(restore(b"watchpost-rule-1", &key()), Err(ArtefactError::NotAnArtefact));
-    assert_eq!(restore(&whole[..whole.len() - 1], &key()), Err(ArtefactError::WrongSeal));
+    assert_eq!(
+        restore(&whole[..whole.len() - 1], &key()),
+        Err(ArtefactError::WrongSeal)
+    );
     assert_eq!(restore(THRESHOLD, &key()), Err(ArtefactError::NotAnArtefact));
 }
 
 #[test]
 fn an_artefact_under_another_key_is_not_loaded() {
-    assert_eq!(restore(&artefact(), &ArtefactKey::new([8; 32])), Err(ArtefactError::WrongSeal));
+    assert_eq!(
+        restore(&artefact(), &ArtefactKey::new([8; 32])),
+        Err(ArtefactError::WrongSeal)
+    );
     assert_eq!(format!("{:?}", key()), "ArtefactKey(…)");
 }
 

@@ -23,7 +23,9 @@ fn a_denial_says_who_may_not_do_what_and_why() {
     let rules = rules(&engine, None, None);
     let report = Report::before_the_first("edge-1");
     let check = |identity: &Identity, action, expected: &str| {
-        let decision = rules.decide(&Request::new(identity, action), &report).expect("nobody else is there");
+        let decision = rules
+            .decide(&Request::new(identity, action), &report)
+            .expect("nobody else is there");
         assert_eq!(reason(&decision.verdict), expected);
     };
     check(
@@ -51,11 +53,19 @@ fn a_decision_names_the_rule_and_the_generation_it_was_made_by() {
     let rules = RuleSet::new(7, vec![], role).expect("the rules make a set");
     let ada = developer("ada", "admin");
     let request = Request::new(&ada, Action::RulesWrite);
-    let decision = rules.decide(&request, &Report::before_the_first("edge-1")).expect("nobody else is there");
+    let decision = rules
+        .decide(&request, &Report::before_the_first("edge-1"))
+        .expect("nobody else is there");
     assert!(decision.is_allowed());
-    assert_eq!((decision.generation, decision.rule.as_str(), decision.digest), (7, "role", digest));
+    assert_eq!(
+        (decision.generation, decision.rule.as_str(), decision.digest),
+        (7, "role", digest)
+    );
     let json = serde_json::to_value(&*decision).expect("it is JSON");
-    assert_eq!((&json["verdict"], &json["roles"][0]), (&"allow".into(), &"admin".into()));
+    assert_eq!(
+        (&json["verdict"], &json["roles"][0]),
+        (&"allow".into(), &"admin".into())
+    );
 }
 
 #[test]
@@ -64,7 +74,9 @@ fn what_is_not_ok_takes_actions_away_until_it_is_ok_again() {
     let rules = rules(&engine, None, Some(rule(&engine, ROLE, WHILE)));
     let user = developer("uma", "user");
     let may = |report: &Report, action| {
-        let decision = rules.decide(&Request::new(&user, action), report).expect("nobody else is there");
+        let decision = rules
+            .decide(&Request::new(&user, action), report)
+            .expect("nobody else is there");
         decision.is_allowed()
     };
     let calm = rules.judge(&machine(50.0, 50.0, 50.0), None);
@@ -74,7 +86,9 @@ fn what_is_not_ok_takes_actions_away_until_it_is_ok_again() {
         assert!(!may(&storm, Action::SessionsRun));
         assert!(may(&storm, Action::MetricsRead));
     }
-    let decision = rules.decide(&Request::new(&user, Action::SessionsRun), &storm).expect("nobody else is there");
+    let decision = rules
+        .decide(&Request::new(&user, Action::SessionsRun), &storm)
+        .expect("nobody else is there");
     assert_eq!(
         reason(&decision.verdict),
         r#"disk{mountpoint="/"} is in alert: sessions.run is not allowed meanwhile"#
@@ -88,12 +102,21 @@ fn a_threshold_rule_that_breaks_lifts_no_ban() {
     let well = rules(&engine, None, Some(rule(&engine, ROLE, WHILE)));
     let storm = well.judge(&machine(95.0, 0.0, 0.0), None);
     let hurried = engine_with(|limits| limits.judge_ms = 0);
-    let many = format!(r#"{{"thresholds": [{}]}}"#, vec![r#"{"metric": "disk", "alert": 99}"#; 3000].join(","));
-    let broken = rules(&hurried, Some(rule(&hurried, THRESHOLD, &many)), Some(rule(&hurried, ROLE, WHILE)));
+    let many = format!(
+        r#"{{"thresholds": [{}]}}"#,
+        vec![r#"{"metric": "disk", "alert": 99}"#; 3000].join(",")
+    );
+    let broken = rules(
+        &hurried,
+        Some(rule(&hurried, THRESHOLD, &many)),
+        Some(rule(&hurried, ROLE, WHILE)),
+    );
     let report = broken.judge(&watchpost_tests::sample::file_systems(5000), Some(&storm));
     assert_eq!(report.faults().len(), 1);
     let user = developer("uma", "user");
-    let decision = broken.decide(&Request::new(&user, Action::SessionsRun), &report).expect("nobody else is there");
+    let decision = broken
+        .decide(&Request::new(&user, Action::SessionsRun), &report)
+        .expect("nobody else is there");
     assert!(!decision.is_allowed());
 }
 
@@ -110,7 +133,10 @@ fn a_role_rule_is_shown_only_the_standings_it_asked_for() {
     };
     assert!(!shown("[]").contains("threshold"));
     let disk = shown(r#"["disk"]"#);
-    assert!(disk.contains("\"disk\"") && disk.contains("Alert") && !disk.contains("memory"), "{disk}");
+    assert!(
+        disk.contains("\"disk\"") && disk.contains("Alert") && !disk.contains("memory"),
+        "{disk}"
+    );
     assert!(shown(r#"["*"]"#).contains("memory"));
 }
 
@@ -125,7 +151,9 @@ fn everything_about_a_certificate_reaches_the_rule() {
         facts: &facts,
         ..Request::new(&ada, Action::RulesWrite)
     };
-    let decision = rules.decide(&request, &Report::before_the_first("edge-1")).expect("nobody else is there");
+    let decision = rules
+        .decide(&request, &Report::before_the_first("edge-1"))
+        .expect("nobody else is there");
     let told = reason(&decision.verdict);
     let parts = [
         "\"CN=ada,OU=admin,O=Watchpost\"",
@@ -189,12 +217,17 @@ fn when_all_instances_are_taken_the_answer_is_busy_and_not_no() {
         let holding = scope.spawn(|| slow.decide(&Request::new(&ada, Action::RulesRead), &report));
         let is_busy = || quick.decide_afresh(&Request::new(&ada, Action::RulesWrite), &report) == Err(Busy);
         while !is_busy() {
-            assert!(!holding.is_finished(), "the slow rule held the only instance and nobody was told");
+            assert!(
+                !holding.is_finished(),
+                "the slow rule held the only instance and nobody was told"
+            );
         }
         let decision = holding.join().expect("it ends").expect("it had the instance");
         assert!(matches!(decision.verdict, Verdict::Fault { .. }));
     });
-    let decision = quick.decide(&Request::new(&ada, Action::RulesWrite), &report).expect("it is free again");
+    let decision = quick
+        .decide(&Request::new(&ada, Action::RulesWrite), &report)
+        .expect("it is free again");
     assert!(decision.is_allowed());
 }
 
@@ -225,7 +258,13 @@ fn mistakes_in_the_settings_are_named_with_what_there_is() {
     let module = RuleModule::compile(&engine, ROLE).expect("it is taken");
     let told = |settings: &str| module.with_settings(settings).expect_err("refused").to_string();
     let misspelt = told(r#"{"roles": {"ops": ["rule.write"]}}"#);
-    assert!(misspelt.contains("/roles/ops/0: rule.write is no action; the actions are health.read,"), "{misspelt}");
+    assert!(
+        misspelt.contains("/roles/ops/0: rule.write is no action; the actions are health.read,"),
+        "{misspelt}"
+    );
     let empty = told(r#"{"identities": [{"match": {}, "roles": ["admin"]}]}"#);
-    assert!(empty.contains("/identities/0/match: match at least one field"), "{empty}");
+    assert!(
+        empty.contains("/identities/0/match: match at least one field"),
+        "{empty}"
+    );
 }

@@ -14,7 +14,10 @@ fn severity(report: &Report, metric: &str) -> Severity {
 }
 
 fn about<'r>(report: &'r Report, metric: &str) -> &'r Finding {
-    let found = report.findings().iter().find(|finding| finding.subject.metric == metric);
+    let found = report
+        .findings()
+        .iter()
+        .find(|finding| finding.subject.metric == metric);
     found.unwrap_or_else(|| panic!("nothing about {metric}: {:?}", report.findings()))
 }
 
@@ -22,7 +25,13 @@ fn about<'r>(report: &'r Report, metric: &str) -> &'r Finding {
 fn later(snapshot: &Snapshot, seconds: u64) -> Snapshot {
     let samples = snapshot.samples().to_vec();
     let time_ms = snapshot.time_ms() + seconds * 1000;
-    Snapshot::new("edge-1".to_owned(), time_ms, Labels::none(), samples, snapshot.gaps().to_vec())
+    Snapshot::new(
+        "edge-1".to_owned(),
+        time_ms,
+        Labels::none(),
+        samples,
+        snapshot.gaps().to_vec(),
+    )
 }
 
 #[test]
@@ -31,7 +40,10 @@ fn a_full_disk_is_an_alert_that_a_person_can_act_on() {
     let report = rules(&engine, None, None).judge(&machine(91.25, 81.0, 10.0), None);
     assert_eq!(report.severity(), Severity::Alert);
     let disk = about(&report, "disk");
-    assert_eq!(disk.sentence, r#"disk{mountpoint="/"} is 91.25 %, at or above the alert level of 90 %"#);
+    assert_eq!(
+        disk.sentence,
+        r#"disk{mountpoint="/"} is 91.25 %, at or above the alert level of 90 %"#
+    );
     assert_eq!((disk.value, disk.limit), (Some(91.25), Some(90.0)));
     assert_eq!(severity(&report, "memory"), Severity::Warning);
     assert_eq!(severity(&report, "cpu"), Severity::Ok);
@@ -66,7 +78,10 @@ fn a_reload_loses_neither_hysteresis_nor_since() {
     assert_eq!((still.generation(), severity(&still, "disk")), (2, Severity::Alert));
     assert_eq!(about(&still, "disk").since_ms, NOW_MS);
     // Without the memory of the last round it would not be one.
-    assert_eq!(severity(&after.judge(&machine(85.0, 0.0, 0.0), None), "disk"), Severity::Ok);
+    assert_eq!(
+        severity(&after.judge(&machine(85.0, 0.0, 0.0), None), "disk"),
+        Severity::Ok
+    );
 }
 
 #[test]
@@ -78,13 +93,19 @@ fn a_rule_that_breaks_clears_no_alert() {
 
     // The same rule by name, with so little time that it cannot answer.
     let hurried = engine_with(|limits| limits.judge_ms = 0);
-    let many = format!(r#"{{"thresholds": [{}]}}"#, vec![r#"{"metric": "disk", "alert": 99}"#; 2000].join(","));
+    let many = format!(
+        r#"{{"thresholds": [{}]}}"#,
+        vec![r#"{"metric": "disk", "alert": 99}"#; 2000].join(",")
+    );
     let broken = RuleSet::new(2, vec![rule(&hurried, THRESHOLD, &many)], rule(&hurried, ROLE, "{}"));
     let broken = broken.expect("the rules make a set");
     let report = broken.judge(&later(&file_systems(5000), 10), Some(&alert));
     assert_eq!(report.faults().len(), 1, "{:?}", report.faults());
     let disk = about(&report, "disk");
-    assert_eq!((disk.severity, disk.carried, disk.since_ms), (Severity::Alert, true, NOW_MS));
+    assert_eq!(
+        (disk.severity, disk.carried, disk.since_ms),
+        (Severity::Alert, true, NOW_MS)
+    );
     let cpu = about(&report, "cpu");
     assert_eq!((cpu.severity, cpu.carried), (Severity::Unknown, true));
     assert_eq!(cpu.sentence, "the rule threshold failed; before that, cpu was ok");
@@ -92,7 +113,10 @@ fn a_rule_that_breaks_clears_no_alert() {
     // When it answers again, it goes on where it was.
     let healed = well.judge(&later(&snapshot, 20), Some(&report));
     let disk = about(&healed, "disk");
-    assert_eq!((disk.severity, disk.carried, disk.since_ms), (Severity::Alert, false, NOW_MS));
+    assert_eq!(
+        (disk.severity, disk.carried, disk.since_ms),
+        (Severity::Alert, false, NOW_MS)
+    );
 }
 
 #[test]
@@ -105,7 +129,14 @@ fn a_rule_gets_its_own_last_findings_back_and_no_others() {
     let both = RuleSet::new(1, thresholds, rule(&engine, ROLE, "{}")).expect("the rules make a set");
     let first = both.judge(&machine(95.0, 10.0, 10.0), None);
     let second = both.judge(&machine(95.0, 10.0, 10.0), Some(&first));
-    assert_eq!(second.findings().iter().filter(|finding| finding.rule == "hostile").count(), 0);
+    assert_eq!(
+        second
+            .findings()
+            .iter()
+            .filter(|finding| finding.rule == "hostile")
+            .count(),
+        0
+    );
 }
 
 #[test]
@@ -114,12 +145,25 @@ fn what_a_gap_explains_is_unknown_and_what_is_merely_gone_is_gone() {
     let rules = rules(&engine, None, None);
     let disk = |mountpoint: &str| sample("disk", &[("mountpoint", mountpoint)], 10.0, "percent");
     let both = rules.judge(&snapshot(vec![disk("/"), disk("/nfs")], Vec::new()), None);
-    let count = |report: &Report| report.findings().iter().filter(|finding| finding.subject.metric == "disk").count();
+    let count = |report: &Report| {
+        report
+            .findings()
+            .iter()
+            .filter(|finding| finding.subject.metric == "disk")
+            .count()
+    };
     assert_eq!(count(&both), 2);
 
-    let hung = gap("host.filesystems", &["disk", "inodes"], "/nfs did not answer within 2 s");
+    let hung = gap(
+        "host.filesystems",
+        &["disk", "inodes"],
+        "/nfs did not answer within 2 s",
+    );
     let report = rules.judge(&snapshot(vec![disk("/")], vec![hung]), Some(&both));
-    let nfs = report.findings().iter().find(|finding| finding.subject.labels.get("mountpoint") == Some("/nfs"));
+    let nfs = report
+        .findings()
+        .iter()
+        .find(|finding| finding.subject.labels.get("mountpoint") == Some("/nfs"));
     let nfs = nfs.expect("it is not forgotten");
     assert_eq!(nfs.severity, Severity::Unknown);
     assert!(nfs.sentence.contains("did not answer within 2 s"), "{}", nfs.sentence);
@@ -170,8 +214,14 @@ fn the_settings_name_every_mistake_at_once() {
     for part in parts {
         assert!(told.contains(part), "{part}\n{told}");
     }
-    let told = module.with_settings(r#"{"treshold": []}"#).expect_err("refused").to_string();
-    assert!(told.contains("unknown field `treshold`, expected `thresholds`"), "{told}");
+    let told = module
+        .with_settings(r#"{"treshold": []}"#)
+        .expect_err("refused")
+        .to_string();
+    assert!(
+        told.contains("unknown field `treshold`, expected `thresholds`"),
+        "{told}"
+    );
 }
 
 #[test]
@@ -208,7 +258,10 @@ fn many_threads_judge_by_one_generation_and_agree() {
             })
         })
         .collect();
-    let reports: BTreeSet<_> = threads.into_iter().map(|thread| thread.join().expect("it judged")).collect();
+    let reports: BTreeSet<_> = threads
+        .into_iter()
+        .map(|thread| thread.join().expect("it judged"))
+        .collect();
     assert_eq!(reports.len(), 1);
 }
 
@@ -227,7 +280,10 @@ fn rules_that_do_not_make_a_set_are_named() {
         "threshold is a threshold rule and cannot serve as a role rule"
     );
     let twice = told(RuleSet::new(1, vec![threshold(), threshold()], role()));
-    assert_eq!(twice, "two threshold rules are named threshold; findings could not be told apart");
+    assert_eq!(
+        twice,
+        "two threshold rules are named threshold; findings could not be told apart"
+    );
 }
 
 #[test]

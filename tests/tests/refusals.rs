@@ -64,7 +64,10 @@ fn an_import_is_named_with_the_way_to_leave_it_out() {
         panic!("an import");
     };
     assert_eq!(name, "wasi:clocks/wall-clock@0.2.3");
-    assert!(remedy.contains("--stub-wasi") && remedy.contains("disableFeatures"), "{remedy}");
+    assert!(
+        remedy.contains("--stub-wasi") && remedy.contains("disableFeatures"),
+        "{remedy}"
+    );
 }
 
 #[test]
@@ -95,10 +98,16 @@ fn a_rule_for_another_version_of_the_contract_is_told_which_is_spoken() {
 fn our_names_with_other_types_are_the_wrong_shape() {
     let other_type = CONTRACT.replacen("value: f64", "value: f32", 1);
     assert_ne!(other_type, CONTRACT);
-    assert!(matches!(refusal(&of_world(&other_type, "threshold")), Refusal::WrongShape { .. }));
+    assert!(matches!(
+        refusal(&of_world(&other_type, "threshold")),
+        Refusal::WrongShape { .. }
+    ));
     let missing = CONTRACT.replacen("describe: func() -> manifest;", "", 1);
     let refused = refusal(&of_world(&missing, "threshold"));
-    assert!(matches!(&refused, Refusal::WrongShape { why, .. } if why.contains("describe")), "{refused}");
+    assert!(
+        matches!(&refused, Refusal::WrongShape { why, .. } if why.contains("describe")),
+        "{refused}"
+    );
 }
 
 #[test]
@@ -146,14 +155,19 @@ fn a_rule_that_begins_with_too_much_memory_is_refused() {
 #[test]
 fn a_rule_with_too_large_a_table_is_refused() {
     let refused = refusal(&threshold(&wat(1, "unreachable", "(table 1000000 funcref)")));
-    assert!(matches!(&refused, Refusal::Invalid { why } if why.contains("table")), "{refused}");
+    assert!(
+        matches!(&refused, Refusal::Invalid { why } if why.contains("table")),
+        "{refused}"
+    );
 }
 
 #[test]
 fn a_table_may_not_grow_beyond_the_limit() {
     let grow = "(drop (table.grow 0 (ref.null func) (i32.const 1000000))) unreachable";
     let greedy = threshold(&wat(1, grow, "(table 1 funcref)"));
-    let expected = Misbehaviour::TableTooLarge { limit_elements: 100_000 };
+    let expected = Misbehaviour::TableTooLarge {
+        limit_elements: 100_000,
+    };
     assert_eq!(fault_in_describe(&greedy), expected);
 }
 
@@ -165,14 +179,20 @@ fn an_answer_that_cannot_be_read_is_a_fault() {
     };
     let outside = answering([(u32::MAX - 8, 100), (0, 0), (0, 0), (0, 0)], "");
     assert!(matches!(outside, Misbehaviour::UnreadableAnswer { .. }), "{outside}");
-    let not_utf8 = answering([(3000, 2), (0, 0), (0, 0), (0, 0)], r#"(data (i32.const 3000) "\ff\fe")"#);
+    let not_utf8 = answering(
+        [(3000, 2), (0, 0), (0, 0), (0, 0)],
+        r#"(data (i32.const 3000) "\ff\fe")"#,
+    );
     assert!(matches!(not_utf8, Misbehaviour::UnreadableAnswer { .. }), "{not_utf8}");
 }
 
 #[test]
 fn a_manifest_that_will_not_do_is_told_which_field() {
     let answering = |name: &str, schema: &str| {
-        let text = format!(r#"(data (i32.const 3000) "{}") (data (i32.const 3500) "{schema}")"#, name);
+        let text = format!(
+            r#"(data (i32.const 3000) "{}") (data (i32.const 3500) "{schema}")"#,
+            name
+        );
         let length = |text: &str| u32::try_from(text.len()).expect("short");
         let texts = [(3000, length(name)), (3000, 1), (3000, 1), (3500, length(schema))];
         let extra = format!("{} {text}", manifest(texts));
@@ -189,7 +209,10 @@ fn a_manifest_that_will_not_do_is_told_which_field() {
     assert_eq!(field(answering("Disk Forecast", "{}").expect_err("refused")), "name");
     assert_eq!(field(answering("", "{}").expect_err("refused")), "name");
     assert_eq!(field(answering("../../etc", "{}").expect_err("refused")), "name");
-    assert_eq!(field(answering("disk", "not JSON").expect_err("refused")), "settings schema");
+    assert_eq!(
+        field(answering("disk", "not JSON").expect_err("refused")),
+        "settings schema"
+    );
     assert_eq!(field(answering("disk", "[]").expect_err("refused")), "settings schema");
 }
 

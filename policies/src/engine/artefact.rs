@@ -82,7 +82,10 @@ pub(super) fn open(
     load(engine, code).map_err(|error| ArtefactError::Incompatible(format!("{error:#}")))
 }
 
-#[expect(unsafe_code, reason = "machine code cannot be checked, only known; the caller has verified its MAC")]
+#[expect(
+    unsafe_code,
+    reason = "machine code cannot be checked, only known; the caller has verified its MAC"
+)]
 fn load(engine: &Engine, code: &[u8]) -> wasmtime::Result<Component> {
     // SAFETY: the MAC over these bytes was made by `seal` with a secret key, for this very engine; they are
     // what `Component::serialize` once returned.

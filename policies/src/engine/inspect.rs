@@ -26,7 +26,11 @@ pub(super) fn bytes(wasm: &[u8], limits: &Limits) -> Result<(), Refusal> {
     }
     let Some((magic, rest)) = wasm.split_first_chunk::<4>() else {
         let is_beginning = !wasm.is_empty() && MAGIC.starts_with(wasm);
-        return Err(if is_beginning { Refusal::Truncated } else { Refusal::NotWebAssembly });
+        return Err(if is_beginning {
+            Refusal::Truncated
+        } else {
+            Refusal::NotWebAssembly
+        });
     };
     if magic != MAGIC {
         return Err(Refusal::NotWebAssembly);
@@ -146,6 +150,9 @@ mod tests {
         for cut in 9..whole.len() {
             assert_eq!(check(&whole[..cut]), Err(Refusal::Truncated), "cut at {cut}");
         }
-        assert_eq!(check(b"\0asm\x0d\0\x01\0\x00\xff\xff\xff\xff\xff\xff"), Err(Refusal::Truncated));
+        assert_eq!(
+            check(b"\0asm\x0d\0\x01\0\x00\xff\xff\xff\xff\xff\xff"),
+            Err(Refusal::Truncated)
+        );
     }
 }

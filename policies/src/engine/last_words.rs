@@ -38,7 +38,10 @@ mod tests {
     #[test]
     fn the_words_behind_the_marker_are_found() {
         let check = |memory: Vec<u8>, expected: Option<&str>| assert_eq!(find(&memory).as_deref(), expected);
-        check(memory(&[b"...", &MARKER, &5u32.to_le_bytes(), b"index out"]), Some("index"));
+        check(
+            memory(&[b"...", &MARKER, &5u32.to_le_bytes(), b"index out"]),
+            Some("index"),
+        );
         check(memory(&[b"nothing here"]), None);
         check(memory(&[&MARKER, &0u32.to_le_bytes(), b"never written"]), None);
         check(memory(&[&MARKER, &u32::MAX.to_le_bytes(), b"a lie"]), None);
@@ -49,7 +52,14 @@ mod tests {
 
     #[test]
     fn an_empty_place_does_not_hide_a_written_one() {
-        let two = memory(&[&MARKER, &0u32.to_le_bytes(), b"....", &MARKER, &2u32.to_le_bytes(), b"hi"]);
+        let two = memory(&[
+            &MARKER,
+            &0u32.to_le_bytes(),
+            b"....",
+            &MARKER,
+            &2u32.to_le_bytes(),
+            b"hi",
+        ]);
         assert_eq!(find(&two).as_deref(), Some("hi"));
     }
 }

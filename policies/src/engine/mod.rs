@@ -52,8 +52,7 @@ pub enum EngineError {
 impl Engine {
     /// One engine is enough for a process.
     pub fn new(limits: Limits) -> Result<Self, EngineError> {
-        let (wasmtime, allocation) =
-            pool::engine(&limits).map_err(|error| EngineError::Setup(format!("{error:#}")))?;
+        let (wasmtime, allocation) = pool::engine(&limits).map_err(|error| EngineError::Setup(format!("{error:#}")))?;
         let ticker = Ticker::start(wasmtime.weak()).map_err(EngineError::Ticker)?;
         Ok(Self(Arc::new(Inner {
             // Nothing is ever defined in it: a rule reaches nothing.

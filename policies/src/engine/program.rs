@@ -264,12 +264,18 @@ impl Program {
             }
             _ => {}
         }
+        let trap = match trap {
+            Trap::MemoryOutOfBounds => {
+                "it reached outside its memory; in Rust and C often its own stack was full".to_owned()
+            }
+            trap => trap.to_string(),
+        };
         let dump = error.downcast_ref::<WasmCoreDump>();
         if let Some(message) = dump.and_then(|dump| last_words::read(dump, store)) {
             return Misbehaviour::Panic { message };
         }
         Misbehaviour::Trap {
-            trap: trap.to_string(),
+            trap,
             frames: frames(error),
         }
     }

@@ -7,8 +7,14 @@ use std::time::{Duration, Instant};
 use super::ticker::Ticker;
 
 pub(super) struct Slots {
-    free: Mutex<u32>,
+    count: Mutex<Count>,
     freed: Condvar,
+}
+
+struct Count {
+    free: u32,
+    /// Waking nobody is a system call, which costs a tenth of a whole decision.
+    waiting: u32,
 }
 
 /// The right to one instance, for as long as it lives; meanwhile the ticker ticks.
@@ -18,55 +24,62 @@ pub(super) struct Slot<'e> {
 }
 
 impl Slots {
-    pub(super) fn new(count: u32) -> Self {
+    pub(super) fn new(free: u32) -> Self {
         Self {
-            free: Mutex::new(count),
+            count: Mutex::new(Count { free, waiting: 0 }),
             freed: Condvar::new(),
         }
     }
 
     /// Waits until a slot is free. It ends, because every instance has a deadline.
     pub(super) fn wait<'e>(&'e self, ticker: &'e Ticker) -> Slot<'e> {
-        let mut free = self.lock();
-        while *free == 0 {
-            free = self.freed.wait(free).unwrap_or_else(PoisonError::into_inner);
+        let mut count = self.lock();
+        while count.free == 0 {
+            count.waiting += 1;
+            count = self.freed.wait(count).unwrap_or_else(PoisonError::into_inner);
+            count.waiting -= 1;
         }
-        *free -= 1;
-        drop(free);
-        self.slot(ticker)
+        self.take(count, ticker)
     }
 
     /// Waits for a slot for so long and no longer.
     pub(super) fn wait_at_most<'e>(&'e self, patience: Duration, ticker: &'e Ticker) -> Option<Slot<'e>> {
-        let mut free = self.lock();
-        if *free == 0 {
+        let mut count = self.lock();
+        if count.free == 0 {
             let until = Instant::now() + patience;
-            while *free == 0 {
+            while count.free == 0 {
                 let left = until.checked_duration_since(Instant::now())?;
-                let waited = self.freed.wait_timeout(free, left);
-                (free, _) = waited.unwrap_or_else(PoisonError::into_inner);
+                count.waiting += 1;
+                let waited = self.freed.wait_timeout(count, left);
+                (count, _) = waited.unwrap_or_else(PoisonError::into_inner);
+                count.waiting -= 1;
             }
         }
-        *free -= 1;
-        drop(free);
-        Some(self.slot(ticker))
+        Some(self.take(count, ticker))
     }
 
-    fn slot<'e>(&'e self, ticker: &'e Ticker) -> Slot<'e> {
+    fn take<'e>(&'e self, mut count: MutexGuard<'_, Count>, ticker: &'e Ticker) -> Slot<'e> {
+        count.free -= 1;
+        drop(count);
         ticker.begin();
         Slot { slots: self, ticker }
     }
 
-    fn lock(&self) -> MutexGuard<'_, u32> {
-        // A number is whole even after a panic.
-        self.free.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Count> {
+        // Two numbers are whole even after a panic.
+        self.count.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Drop for Slot<'_> {
     fn drop(&mut self) {
         self.ticker.end();
-        *self.slots.lock() += 1;
-        self.slots.freed.notify_one();
+        let mut count = self.slots.lock();
+        count.free += 1;
+        let is_awaited = count.waiting > 0;
+        drop(count);
+        if is_awaited {
+            self.slots.freed.notify_one();
+        }
     }
 }

@@ -10,7 +10,7 @@ use std::process::Command;
 const TARGET: &str = "wasm32-unknown-unknown";
 
 /// A rule keeps its data in lists, not on the stack; and the host wipes the stack after every call.
-const STACK_BYTES: u32 = 32 << 10;
+const STACK_BYTES: u32 = 16 << 10;
 
 /// Why there is no component.
 #[derive(Debug, thiserror::Error)]
@@ -78,7 +78,12 @@ pub fn build(folder: &Path, package: &str) -> Result<PathBuf, PackError> {
         .env("CARGO_ENCODED_RUSTFLAGS", rustflags(folder));
     // What is set for the build that this script belongs to must not leak into the guest's: clippy would lint
     // it a second time, and flags for the host do not fit.
-    for name in ["RUSTC_WORKSPACE_WRAPPER", "RUSTFLAGS", "CARGO_BUILD_TARGET", "CARGO_TARGET_DIR"] {
+    for name in [
+        "RUSTC_WORKSPACE_WRAPPER",
+        "RUSTFLAGS",
+        "CARGO_BUILD_TARGET",
+        "CARGO_TARGET_DIR",
+    ] {
         cargo.env_remove(name);
     }
     let status = cargo.status().map_err(|source| not_run(&cargo, source))?;

@@ -4,10 +4,11 @@
 mod settings;
 
 use watchpost_rule::Problem;
+use watchpost_rule::pattern::wanted;
 use watchpost_rule::role::{Decision, Identity, Manifest, Plan, Request, Rule, Standing};
 
 pub use settings::Settings;
-use settings::{Clause, Prepared};
+use settings::{Clause, Prepared, Taking};
 
 /// The rule.
 pub struct Roles;
@@ -19,7 +20,7 @@ const ANYONE: &str = "anonymous";
 
 impl Rule for Roles {
     type Settings = Settings;
-    type Prepared = Prepared;
+    type Prepared<'p> = Prepared<&'p str>;
 
     fn describe() -> Manifest {
         Manifest {
@@ -32,49 +33,43 @@ impl Rule for Roles {
         }
     }
 
-    fn plan(settings: Settings, actions: &[String]) -> Result<Plan<Prepared>, Vec<Problem>> {
+    fn plan(settings: Settings, actions: &[String]) -> Result<Plan, Vec<Problem>> {
         let prepared = settings.prepare(actions)?;
-        let metrics = prepared.clauses.iter().map(|clause| match clause.metric.beginning() {
-            (beginning, true) => format!("{beginning}*"),
-            (name, false) => name.to_owned(),
-        });
-        Ok(Plan {
-            metrics: metrics.collect(),
-            settings: prepared,
-        })
+        let metrics = prepared
+            .clauses
+            .iter()
+            .map(|Taking { clause, .. }| wanted(&clause.metric));
+        Ok(Plan::new(metrics, &prepared))
     }
 
-    fn decide(request: Request, standings: Vec<Standing>, settings: Prepared) -> Result<Decision, String> {
+    fn decide(request: Request, standings: Vec<Standing>, settings: Prepared<&str>) -> Result<Decision, String> {
         let mut roles = settings.roles_of(&request.identity);
-        roles.push(ANYONE.to_owned());
-        let granted = |role: &String| settings.grants(role, &request.action);
-        if !roles.iter().any(granted) {
-            return Ok(deny(not_granted(&request, &roles), roles));
+        roles.push(ANYONE);
+        let action = settings.only(&request.action);
+        if !roles.iter().any(|role| settings.grants(role, action)) {
+            return Ok(decision(&roles, Some(not_granted(&request, &roles))));
         }
-        let holding = settings.clauses.iter().find_map(|clause| {
+        let taking = settings.clauses.iter().filter(|taking| taking.takes(action, &roles));
+        let mut holding = taking.filter_map(|Taking { clause, .. }| {
             let standing = standings.iter().find(|standing| clause.holds(standing))?;
-            clause.takes(&request.action, &roles).then_some((clause, standing))
+            Some((clause, standing))
         });
-        match holding {
-            Some((clause, standing)) => Ok(deny(taken_away(&request, clause, standing), roles)),
-            None => Ok(Decision {
-                allowed: true,
-                roles,
-                reason: String::new(),
-            }),
-        }
+        let denial = holding
+            .next()
+            .map(|(clause, standing)| taken_away(&request, clause, standing));
+        Ok(decision(&roles, denial))
     }
 }
 
-fn deny(reason: String, roles: Vec<String>) -> Decision {
+fn decision(roles: &[&str], denial: Option<String>) -> Decision {
     Decision {
-        allowed: false,
-        roles,
-        reason,
+        allowed: denial.is_none(),
+        roles: roles.iter().map(|role| (*role).to_owned()).collect(),
+        reason: denial.unwrap_or_default(),
     }
 }
 
-fn not_granted(request: &Request, roles: &[String]) -> String {
+fn not_granted(request: &Request, roles: &[&str]) -> String {
     let action = &request.action;
     match &request.identity {
         Identity::Anonymous => {
@@ -85,8 +80,8 @@ fn not_granted(request: &Request, roles: &[String]) -> String {
     }
 }
 
-fn without(who: &str, roles: &[String], action: &str) -> String {
-    let own: Vec<&str> = roles.iter().map(String::as_str).filter(|role| *role != ANYONE).collect();
+fn without(who: &str, roles: &[&str], action: &str) -> String {
+    let own: Vec<&str> = roles.iter().copied().filter(|role| *role != ANYONE).collect();
     match own.as_slice() {
         [] => format!("{who} has no role here, and {action} needs one"),
         [role] => format!("{who} has the role {role}, which does not allow {action}"),
@@ -94,10 +89,10 @@ fn without(who: &str, roles: &[String], action: &str) -> String {
     }
 }
 
-fn taken_away(request: &Request, clause: &Clause, standing: &Standing) -> String {
+fn taken_away(request: &Request, clause: &Clause<&str>, standing: &Standing) -> String {
     let action = &request.action;
-    let why = match &clause.reason {
-        Some(reason) => reason.clone(),
+    let why = match clause.reason {
+        Some(reason) => reason.to_owned(),
         None => format!("{action} is not allowed meanwhile"),
     };
     let severity = settings::word(standing.severity);

@@ -1,1 +1,169 @@
+//! The decision, natively: who is matched by what, and what is said.
 
+use watchpost_rule::role::{Certificate, Decision, Identity, Label, Request, Rule, Severity, Standing, Subject};
+
+use crate::Roles;
+
+fn actions() -> Vec<String> {
+    [
+        "health.read",
+        "rules.read",
+        "rules.write",
+        "sessions.read",
+        "sessions.run",
+    ]
+    .map(str::to_owned)
+    .into()
+}
+
+fn decided(settings: &str, identity: Identity, action: &str, standings: Vec<Standing>) -> Decision {
+    let plan = watchpost_rule::role::check::<Roles>(settings, &actions());
+    let plan = plan.unwrap_or_else(|problems| panic!("{problems:?}"));
+    let request = Request {
+        identity,
+        action: action.to_owned(),
+        resource: String::new(),
+        facts: Vec::new(),
+    };
+    watchpost_rule::role::decide::<Roles>(request, standings, &plan.settings).expect("it decides")
+}
+
+fn label(name: &str, value: &str) -> Label {
+    Label {
+        name: name.to_owned(),
+        value: value.to_owned(),
+    }
+}
+
+fn ada() -> Certificate {
+    Certificate {
+        subject: "CN=ada,OU=ops,O=Example".to_owned(),
+        subject_slash: "/O=Example/OU=ops/CN=ada".to_owned(),
+        subject_attributes: vec![label("O", "Example"), label("OU", "ops"), label("CN", "ada")],
+        issuer: "CN=Example CA,O=Example".to_owned(),
+        dns_names: vec!["ada.edge.example.org".to_owned(), "other.example.com".to_owned()],
+        uris: vec!["spiffe://example.org/ops/ada".to_owned()],
+        emails: vec!["ada@example.org".to_owned()],
+        fingerprint: "ab".repeat(32),
+    }
+}
+
+#[test]
+fn each_field_of_an_identity_can_be_matched() {
+    let is_matched = |fields: &str| {
+        let settings = format!(
+            r#"{{"identities": [{{"match": {fields}, "roles": ["ops"]}}], "roles": {{"ops": ["rules.write"]}}}}"#
+        );
+        decided(&settings, Identity::Certificate(ada()), "rules.write", Vec::new()).allowed
+    };
+    let matching = [
+        r#"{"subject": "CN=*,OU=ops,O=Example"}"#,
+        r#"{"subject_slash": "/O=Example/OU=ops/*"}"#,
+        r#"{"attributes": {"OU": "o*", "CN": "ada"}}"#,
+        r#"{"issuer": "CN=Example CA,O=Example"}"#,
+        r#"{"dns": "*.edge.example.org"}"#,
+        r#"{"dns": "**.org"}"#,
+        r#"{"uri": "spiffe://example.org/**"}"#,
+        r#"{"email": "*@example.org"}"#,
+        r#"{"fingerprint": "abab*"}"#,
+    ];
+    for fields in matching {
+        assert!(is_matched(fields), "{fields} should match");
+    }
+    let others = [
+        r#"{"subject": "CN=*"}"#,
+        r#"{"subject_slash": "/O=Example/*"}"#,
+        r#"{"attributes": {"OU": "ops", "CN": "bob"}}"#,
+        r#"{"issuer": "CN=Example CA,O=Example", "attributes": {"OU": "dev"}}"#,
+        r#"{"dns": "*.example.org"}"#,
+        r#"{"uri": "spiffe://example.org/*"}"#,
+        r#"{"token": "ada"}"#,
+        r#"{"token": "*", "issuer": "CN=Example CA,O=Example"}"#,
+    ];
+    for fields in others {
+        assert!(!is_matched(fields), "{fields} should not match");
+    }
+}
+
+#[test]
+fn a_pattern_for_everyone_is_not_a_pattern_for_anonymous() {
+    let settings = r#"{"identities": [{"match": {"token": "*"}, "roles": ["ops"]}], "roles": {"ops": ["*"]}}"#;
+    assert!(decided(settings, Identity::Token("any".to_owned()), "rules.write", Vec::new()).allowed);
+    assert!(!decided(settings, Identity::Anonymous, "rules.write", Vec::new()).allowed);
+}
+
+#[test]
+fn roles_add_up_and_none_is_listed_twice() {
+    let settings = r#"{
+        "identities": [
+            {"match": {"attributes": {"OU": "ops"}}, "roles": ["writes", "reads"]},
+            {"match": {"email": "*@example.org"}, "roles": ["reads"]}
+        ],
+        "roles": {"reads": ["*.read"], "writes": ["*.write"]}
+    }"#;
+    let decision = decided(settings, Identity::Certificate(ada()), "sessions.read", Vec::new());
+    assert!(decision.allowed);
+    assert_eq!(decision.roles, ["writes", "reads", "anonymous"]);
+    let denied = decided(settings, Identity::Certificate(ada()), "sessions.run", Vec::new());
+    let expected = "CN=ada,OU=ops,O=Example has the roles writes, reads, which do not allow sessions.run";
+    assert_eq!(denied.reason, expected);
+}
+
+#[test]
+fn a_clause_holds_for_its_subject_from_its_severity_on() {
+    let settings = r#"{
+        "identities": [{"match": {"token": "ci"}, "roles": ["ops"]}],
+        "roles": {"ops": ["*"]},
+        "while": [{"metric": "disk", "labels": {"mountpoint": "/data*"}, "at_least": "warning", "take": ["sessions.*"]}]
+    }"#;
+    let allowed = |metric: &str, mountpoint: &str, severity| {
+        let standing = Standing {
+            rule: "threshold".to_owned(),
+            subject: Subject {
+                metric: metric.to_owned(),
+                labels: vec![label("mountpoint", mountpoint)],
+            },
+            severity,
+            since_ms: 0,
+        };
+        decided(
+            settings,
+            Identity::Token("ci".to_owned()),
+            "sessions.run",
+            vec![standing],
+        )
+        .allowed
+    };
+    assert!(!allowed("disk", "/data/1", Severity::Warning));
+    assert!(!allowed("disk", "/data/1", Severity::Alert));
+    assert!(allowed("disk", "/data/1", Severity::Unknown));
+    assert!(allowed("disk", "/", Severity::Alert));
+    assert!(allowed("memory", "/data/1", Severity::Alert));
+}
+
+#[test]
+fn an_action_that_nobody_told_the_rule_of_is_denied() {
+    let settings = r#"{"identities": [{"match": {"token": "ci"}, "roles": ["ops"]}], "roles": {"ops": ["*"]}}"#;
+    assert!(!decided(settings, Identity::Token("ci".to_owned()), "moon.land", Vec::new()).allowed);
+}
+
+#[test]
+fn the_schema_knows_every_setting_and_no_other() {
+    let schema: serde_json::Value = serde_json::from_str(&Roles::describe().settings_schema).expect("it is JSON");
+    let check = |settings: &str, properties: &serde_json::Value| {
+        let plan = watchpost_rule::role::check::<Roles>(settings, &actions());
+        let unknown = &plan.expect_err("zzz is unknown")[0].what;
+        let properties = properties.as_object().expect("it has properties");
+        for name in properties.keys() {
+            assert!(unknown.contains(&format!("`{name}`")), "{name}: {unknown}");
+        }
+        assert_eq!(unknown.matches('`').count() / 2, properties.len() + 1, "{unknown}");
+    };
+    check(r#"{"zzz": 1}"#, &schema["properties"]);
+    check(
+        r#"{"identities": [{"match": {"zzz": 1}, "roles": []}]}"#,
+        &schema["$defs"]["fields"]["properties"],
+    );
+    let clause = r#"{"while": [{"metric": "a", "at_least": "alert", "take": ["*"], "zzz": 1}]}"#;
+    check(clause, &schema["properties"]["while"]["items"]["properties"]);
+}

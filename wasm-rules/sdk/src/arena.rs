@@ -1,15 +1,13 @@
 //! The allocator of a rule: hands out memory in a row and takes nothing back, for the instance is thrown away
-//! after the call. What an ordinary call needs is there from the beginning, so that memory does not grow:
-//! growing it costs more than most judgements.
+//! after the call. It begins with what the rule's stack and data leave of their last page, which is enough for
+//! a request; so memory does not grow, which costs more than most judgements, and stays small, for the host
+//! wipes all of it after every call.
 
 #![expect(unsafe_code, reason = "an allocator hands out raw memory")]
 
 use std::alloc::{GlobalAlloc, Layout};
 use std::arch::wasm32;
-use std::cell::{Cell, UnsafeCell};
-
-/// Enough for a request or a few hundred samples; the host wipes it after every call, so more would cost too.
-const FIRST_BYTES: usize = 96 << 10;
+use std::cell::Cell;
 
 /// What is asked for when that is used up. The host grants it or ends the call.
 const STEP_BYTES: usize = 1 << 20;
@@ -19,13 +17,16 @@ const PAGE_BYTES: usize = 64 << 10;
 static ARENA: Arena = Arena {
     next: Cell::new(0),
     end: Cell::new(0),
-    first: UnsafeCell::new([0; FIRST_BYTES]),
 };
+
+unsafe extern "C" {
+    /// Where the linker put the end of stack and data.
+    static __heap_base: u8;
+}
 
 struct Arena {
     next: Cell<usize>,
     end: Cell<usize>,
-    first: UnsafeCell<[u8; FIRST_BYTES]>,
 }
 
 // SAFETY: an instance of a rule has one thread; the contract has no way to make a second one.
@@ -35,10 +36,9 @@ impl Arena {
     /// Makes room for `size` more bytes, or says that there is none.
     #[cold]
     fn extend(&self, size: usize, align: usize) -> bool {
-        if self.end.get() == 0 && size + align <= FIRST_BYTES {
-            let start = self.first.get() as usize;
-            self.next.set(start);
-            self.end.set(start + FIRST_BYTES);
+        if self.end.get() == 0 {
+            self.next.set(&raw const __heap_base as usize);
+            self.end.set(wasm32::memory_size::<0>() * PAGE_BYTES);
             return true;
         }
         let pages = (size + align).max(STEP_BYTES).div_ceil(PAGE_BYTES);

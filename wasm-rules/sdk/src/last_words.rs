@@ -1,7 +1,10 @@
 //! Writes the message of a panic where the host looks for it. A rule imports nothing, so there is no one to
 //! call; but when it traps, the host reads sixteen known bytes, a length, and so many bytes of text.
 
-#![expect(unsafe_code, reason = "the place has to stay where the host looks for it, in a static that changes")]
+#![expect(
+    unsafe_code,
+    reason = "the place has to stay where the host looks for it, in a static that changes"
+)]
 
 use std::cell::UnsafeCell;
 use std::fmt::{self, Write};

@@ -20,26 +20,33 @@ impl Pattern {
         &self.0
     }
 
-    /// Whether it matches the whole of `text`, in which `separator` ends a part. `None`: there are no parts.
-    pub fn matches(&self, text: &str, separator: Option<char>) -> bool {
-        if !self.0.contains('*') {
-            return self.0 == text;
-        }
-        matches(self.0.as_bytes(), text.as_bytes(), separator.and_then(|letter| u8::try_from(letter).ok()))
+    /// As [`matches`] has it.
+    pub fn matches(&self, text: &str, separator: Option<u8>) -> bool {
+        matches(&self.0, text, separator)
     }
 
-    /// The part before the first `*`, and whether there is one.
-    pub fn beginning(&self) -> (&str, bool) {
-        match self.0.split_once('*') {
-            Some((beginning, _)) => (beginning, true),
-            None => (&self.0, false),
-        }
+    /// The text, if it stands for nothing but itself.
+    pub fn exact(&self) -> Option<&str> {
+        (!self.0.contains('*')).then_some(self.0.as_str())
     }
 }
 
-/// Walks both texts once and goes back to the last star only, and to the last double star when that is not
-/// enough: never more than length times length steps for the whole.
-fn matches(pattern: &[u8], text: &[u8], separator: Option<u8>) -> bool {
+/// What a plan has to ask for so that it is shown every metric that this pattern matches.
+pub fn wanted(metric: &str) -> String {
+    match metric.split_once('*') {
+        Some((beginning, _)) => format!("{beginning}*"),
+        None => metric.to_owned(),
+    }
+}
+
+/// Whether `pattern` matches the whole of `text`, in which `separator` ends a part. `None`: there are no parts.
+///
+/// It goes back to the last star only, and to the last double star when that is not enough.
+pub fn matches(pattern: &str, text: &str, separator: Option<u8>) -> bool {
+    if !pattern.contains('*') {
+        return pattern == text;
+    }
+    let (pattern, text) = (pattern.as_bytes(), text.as_bytes());
     let (mut at, mut seen) = (0, 0);
     let mut star: Option<Star> = None;
     let mut double: Option<Star> = None;
@@ -102,32 +109,53 @@ impl Star {
 mod tests {
     use super::*;
 
-    fn check(pattern: &str, separator: Option<char>, yes: &[&str], no: &[&str]) {
+    fn check(pattern: &str, separator: Option<u8>, yes: &[&str], no: &[&str]) {
         for text in yes {
-            assert!(Pattern::new(pattern).matches(text, separator), "{pattern} should match {text}");
+            assert!(
+                Pattern::new(pattern).matches(text, separator),
+                "{pattern} should match {text}"
+            );
         }
         for text in no {
-            assert!(!Pattern::new(pattern).matches(text, separator), "{pattern} should not match {text}");
+            assert!(
+                !Pattern::new(pattern).matches(text, separator),
+                "{pattern} should not match {text}"
+            );
         }
     }
 
     #[test]
     fn plain_text_matches_itself() {
-        check("CN=ada", Some(','), &["CN=ada"], &["CN=ad", "CN=adab", "cn=ada", ""]);
+        check("CN=ada", Some(b','), &["CN=ada"], &["CN=ad", "CN=adab", "cn=ada", ""]);
         check("", None, &[""], &["a"]);
     }
 
     #[test]
     fn a_star_stays_within_its_part() {
-        check("*.example.org", Some('.'), &["a.example.org", ".example.org"], &["a.b.example.org", "example.org"]);
-        check("CN=*,OU=admin,O=X", Some(','), &["CN=ada,OU=admin,O=X"], &["CN=x\\,OU=admin,OU=user,OU=admin,O=X"]);
-        check("CN=*,OU=admin", Some(','), &["CN=a,OU=admin"], &["CN=evil\\,OU=admin,OU=none", "CN=e\\,x,OU=admin"]);
+        check(
+            "*.example.org",
+            Some(b'.'),
+            &["a.example.org", ".example.org"],
+            &["a.b.example.org", "example.org"],
+        );
+        check(
+            "CN=*,OU=admin,O=X",
+            Some(b','),
+            &["CN=ada,OU=admin,O=X"],
+            &["CN=x\\,OU=admin,OU=user,OU=admin,O=X"],
+        );
+        check(
+            "CN=*,OU=admin",
+            Some(b','),
+            &["CN=a,OU=admin"],
+            &["CN=evil\\,OU=admin,OU=none", "CN=e\\,x,OU=admin"],
+        );
     }
 
     #[test]
     fn two_stars_cross_parts() {
-        check("**.org", Some('.'), &["a.b.org", ".org"], &["a.com"]);
-        check("a.**.*.z", Some('.'), &["a.b.c.z", "a.b.c.d.z"], &["a.z", "b.c.d.z"]);
+        check("**.org", Some(b'.'), &["a.b.org", ".org"], &["a.com"]);
+        check("a.**.*.z", Some(b'.'), &["a.b.c.z", "a.b.c.d.z"], &["a.z", "b.c.d.z"]);
         check("*", None, &["", "anything at all"], &[]);
         check("a*b*c", None, &["abc", "a.b.b.c", "axxbyyc"], &["acb", "ab"]);
     }
@@ -137,6 +165,6 @@ mod tests {
         let pattern = Pattern::new("*a".repeat(200) + "b");
         assert!(!pattern.matches(&"a".repeat(4000), None));
         let pattern = Pattern::new("**a*a".repeat(60) + "b");
-        assert!(!pattern.matches(&"a".repeat(2000), Some('.')));
+        assert!(!pattern.matches(&"a".repeat(2000), Some(b'.')));
     }
 }

@@ -1,7 +1,7 @@
 //! Rules that decide who may do what.
 
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 use crate::settings::{self, Problem};
 
@@ -15,15 +15,16 @@ pub mod generated {
     });
 }
 
-pub use generated::exports::watchpost::rules::role_rule as contract;
 pub use contract::{Certificate, Decision, Identity, Label, Manifest, Request, Severity, Standing, Subject};
+pub use generated::exports::watchpost::rules::role_rule as contract;
 
 /// A rule: settings, and a judgement.
 pub trait Rule {
     /// What the operator writes, as JSON. `{}` has to be understood: give every field a default.
     type Settings: DeserializeOwned;
-    /// What the judgement reads; often the settings themselves.
-    type Prepared: Serialize + DeserializeOwned;
+    /// What `decide` reads: the settings themselves, or something made of them that is quicker to use. It may
+    /// borrow its texts.
+    type Prepared<'p>: Deserialize<'p>;
 
     /// Who the rule is.
     fn describe() -> Manifest;
@@ -31,18 +32,27 @@ pub trait Rule {
     /// Looks at the settings once: names the mistakes, or says what to do with them.
     ///
     /// `actions` are all the actions there are.
-    fn plan(settings: Self::Settings, actions: &[String]) -> Result<Plan<Self::Prepared>, Vec<Problem>>;
+    fn plan(settings: Self::Settings, actions: &[String]) -> Result<Plan, Vec<Problem>>;
 
     /// Decides a request, given what is not ok just now. An error says why it could not, and denies.
-    fn decide(request: Request, standings: Vec<Standing>, settings: Self::Prepared) -> Result<Decision, String>;
+    fn decide(request: Request, standings: Vec<Standing>, settings: Self::Prepared<'_>) -> Result<Decision, String>;
 }
 
 /// What a rule will do under its settings.
-pub struct Plan<P> {
-    /// The metrics whose standings it wants to see: names, or beginnings of names followed by `*`.
-    pub metrics: Vec<String>,
-    /// What [`Rule::decide`] is given back.
-    pub settings: P,
+pub struct Plan {
+    metrics: Vec<String>,
+    settings: Vec<u8>,
+}
+
+impl Plan {
+    /// Shows the rule what is not ok about these metrics (names, or beginnings of names followed by `*`), and gives
+    /// [`Rule::decide`] what is written here back as [`Rule::Prepared`].
+    pub fn new<M: Into<String>>(metrics: impl IntoIterator<Item = M>, prepared: &impl Serialize) -> Self {
+        Self {
+            metrics: metrics.into_iter().map(Into::into).collect(),
+            settings: settings::prepare(prepared),
+        }
+    }
 }
 
 /// Makes a component of a type that implements [`Rule`].
@@ -73,7 +83,7 @@ macro_rules! role {
                     $crate::role::decide::<$rule>(request, standings, &settings)
                 }
             }
-            $crate::role::generated::export_role!(Component with_types_in $crate::role::generated);
+    $crate::role::generated::export_role!(Component with_types_in $crate::role::generated);
         };
     };
 }
@@ -81,11 +91,9 @@ macro_rules! role {
 #[doc(hidden)]
 pub fn check<R: Rule>(json: &str, actions: &[String]) -> Result<contract::Plan, Vec<contract::Problem>> {
     let plan = settings::read(json).and_then(|settings| R::plan(settings, actions));
-    let plan = plan.and_then(|plan| {
-        Ok(contract::Plan {
-            settings: settings::prepare(&plan.settings)?,
-            metrics: Some(plan.metrics),
-        })
+    let plan = plan.map(|Plan { metrics, settings }| contract::Plan {
+        metrics: Some(metrics),
+        settings,
     });
     plan.map_err(|problems| {
         let theirs = |Problem { at, what }| contract::Problem { at, what };

@@ -1,8 +1,8 @@
 //! How settings travel: JSON from the operator, once, and from then on a form that is read back in a fraction
 //! of the time. It does not know what the settings mean.
 
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 /// A mistake in the settings.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,14 +29,12 @@ pub(crate) fn read<S: DeserializeOwned>(json: &str) -> Result<S, Vec<Problem>> {
 }
 
 /// Writes settings in the form in which [`prepared`] reads them.
-pub(crate) fn prepare<P: Serialize>(settings: &P) -> Result<Vec<u8>, Vec<Problem>> {
-    postcard::to_allocvec(settings).map_err(|error| {
-        let what = format!("the rule cannot keep these settings: {error}");
-        vec![Problem::new("", what)]
-    })
+pub(crate) fn prepare<P: Serialize>(settings: &P) -> Vec<u8> {
+    // Only a type that writes itself wrongly is refused here: that is the author's mistake, not the operator's.
+    postcard::to_allocvec(settings).expect("settings can be written")
 }
 
 /// Reads what [`prepare`] wrote.
-pub(crate) fn prepared<P: DeserializeOwned>(settings: &[u8]) -> Result<P, String> {
+pub(crate) fn prepared<'p, P: Deserialize<'p>>(settings: &'p [u8]) -> Result<P, String> {
     postcard::from_bytes(settings).map_err(|error| format!("the prepared settings cannot be read back: {error}"))
 }

@@ -1,7 +1,7 @@
 //! Rules that judge what was measured.
 
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 use crate::settings::{self, Problem};
 
@@ -15,34 +15,42 @@ pub mod generated {
     });
 }
 
+pub use contract::{Finding, Gap, Label, Manifest, Metric, Round, Sample, Severity, Subject};
 pub use generated::exports::watchpost::rules::threshold_rule as contract;
-pub use contract::{
-    Finding, Gap, Label, Manifest, Metric, Round, Sample, Severity, Subject,
-};
 
 /// A rule: settings, and a judgement.
 pub trait Rule {
     /// What the operator writes, as JSON. `{}` has to be understood: give every field a default.
     type Settings: DeserializeOwned;
-    /// What the judgement reads; often the settings themselves.
-    type Prepared: Serialize + DeserializeOwned;
+    /// What `judge` reads: the settings themselves, or something made of them that is quicker to use. It may
+    /// borrow its texts.
+    type Prepared<'p>: Deserialize<'p>;
 
     /// Who the rule is.
     fn describe() -> Manifest;
 
     /// Looks at the settings once: names the mistakes, or says what to do with them.
-    fn plan(settings: Self::Settings) -> Result<Plan<Self::Prepared>, Vec<Problem>>;
+    fn plan(settings: Self::Settings) -> Result<Plan, Vec<Problem>>;
 
     /// Judges a round. An error says why it could not.
-    fn judge(round: Round, settings: Self::Prepared) -> Result<Vec<Finding>, String>;
+    fn judge(round: Round, settings: Self::Prepared<'_>) -> Result<Vec<Finding>, String>;
 }
 
 /// What a rule will do under its settings.
-pub struct Plan<P> {
-    /// The metrics that it wants to see: names, or beginnings of names followed by `*`.
-    pub metrics: Vec<String>,
-    /// What [`Rule::judge`] is given back.
-    pub settings: P,
+pub struct Plan {
+    metrics: Vec<String>,
+    settings: Vec<u8>,
+}
+
+impl Plan {
+    /// Shows the rule these metrics (names, or beginnings of names followed by `*`), and gives
+    /// [`Rule::judge`] what is written here back as [`Rule::Prepared`].
+    pub fn new<M: Into<String>>(metrics: impl IntoIterator<Item = M>, prepared: &impl Serialize) -> Self {
+        Self {
+            metrics: metrics.into_iter().map(Into::into).collect(),
+            settings: settings::prepare(prepared),
+        }
+    }
 }
 
 /// Makes a component of a type that implements [`Rule`].
@@ -71,7 +79,7 @@ macro_rules! threshold {
                     $crate::threshold::judge::<$rule>(round, &settings)
                 }
             }
-            $crate::threshold::generated::export_threshold!(Component with_types_in $crate::threshold::generated);
+    $crate::threshold::generated::export_threshold!(Component with_types_in $crate::threshold::generated);
         };
     };
 }
@@ -79,11 +87,9 @@ macro_rules! threshold {
 #[doc(hidden)]
 pub fn check<R: Rule>(json: &str) -> Result<contract::Plan, Vec<contract::Problem>> {
     let plan = settings::read(json).and_then(R::plan);
-    let plan = plan.and_then(|plan| {
-        Ok(contract::Plan {
-            settings: settings::prepare(&plan.settings)?,
-            metrics: Some(plan.metrics),
-        })
+    let plan = plan.map(|Plan { metrics, settings }| contract::Plan {
+        metrics: Some(metrics),
+        settings,
     });
     plan.map_err(|problems| {
         let theirs = |Problem { at, what }| contract::Problem { at, what };

@@ -4,11 +4,12 @@
 
 mod settings;
 
-use watchpost_rule::threshold::{Finding, Gap, Label, Manifest, Metric, Plan, Round, Rule, Sample, Severity, Subject};
 use watchpost_rule::Problem;
+use watchpost_rule::pattern::wanted;
+use watchpost_rule::threshold::{Finding, Gap, Label, Manifest, Metric, Plan, Round, Rule, Sample, Severity, Subject};
 
-pub use settings::{Direction, Level, Settings, Threshold};
 use settings::Judged;
+pub use settings::{Direction, Level, Settings, Threshold};
 
 /// The rule.
 pub struct Thresholds;
@@ -17,29 +18,24 @@ watchpost_rule::threshold!(Thresholds);
 
 impl Rule for Thresholds {
     type Settings = Settings;
-    type Prepared = Vec<Judged>;
+    type Prepared<'p> = Vec<Judged>;
 
     fn describe() -> Manifest {
         Manifest {
             name: "threshold".to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            description: "Holds metrics against warning and alert levels. By default: disk, memory and inodes at 80 and \
+            description:
+                "Holds metrics against warning and alert levels. By default: disk, memory and inodes at 80 and \
                           90 %, CPU at 90 and 95 %, work chunks in progress at 35 and 40."
-                .to_owned(),
+                    .to_owned(),
             settings_schema: include_str!("../settings.schema.json").to_owned(),
         }
     }
 
-    fn plan(settings: Settings) -> Result<Plan<Vec<Judged>>, Vec<Problem>> {
+    fn plan(settings: Settings) -> Result<Plan, Vec<Problem>> {
         let judged = settings.judged()?;
-        let metrics = judged.iter().map(|threshold| match threshold.metric.beginning() {
-            (beginning, true) => format!("{beginning}*"),
-            (name, false) => name.to_owned(),
-        });
-        Ok(Plan {
-            metrics: metrics.collect(),
-            settings: judged,
-        })
+        let metrics = judged.iter().map(|threshold| wanted(threshold.metric.as_str()));
+        Ok(Plan::new(metrics, &judged))
     }
 
     fn judge(round: Round, thresholds: Vec<Judged>) -> Result<Vec<Finding>, String> {
@@ -87,7 +83,8 @@ impl Judgement<'_> {
                     worst = Some(threshold.finding(metric, sample, severity));
                 }
             }
-            self.findings.extend(worst.filter(|worst| !quiet || worst.severity != Severity::Ok));
+            self.findings
+                .extend(worst.filter(|worst| !quiet || worst.severity != Severity::Ok));
         }
     }
 
@@ -108,7 +105,9 @@ impl Judgement<'_> {
             }
         }
         for (threshold, _) in self.thresholds.iter().zip(&self.seen).filter(|(_, seen)| !**seen) {
-            let (metric, open) = threshold.metric.beginning();
+            let Some(metric) = threshold.metric.exact() else {
+                continue;
+            };
             let subject = Subject {
                 metric: metric.to_owned(),
                 labels: threshold.exact_labels(),
@@ -117,7 +116,7 @@ impl Judgement<'_> {
                 let told = &finding.subject;
                 same(told, &subject) || (told.metric == metric && threshold.selects(&told.labels))
             };
-            if open || findings.iter().any(is_told) || shows(round, &subject) {
+            if findings.iter().any(is_told) || shows(round, &subject) {
                 continue;
             }
             findings.extend(threshold.absence(subject, gap_for(&round.gaps, metric)));
@@ -145,7 +144,12 @@ fn before(last: &[Finding], labels: &[Label]) -> Severity {
 
 fn shows(round: &Round, subject: &Subject) -> bool {
     let metric = round.metrics.iter().find(|metric| metric.name == subject.metric);
-    metric.is_some_and(|metric| metric.samples.iter().any(|sample: &Sample| same_labels(&sample.labels, &subject.labels)))
+    metric.is_some_and(|metric| {
+        metric
+            .samples
+            .iter()
+            .any(|sample: &Sample| same_labels(&sample.labels, &subject.labels))
+    })
 }
 
 fn gap_for<'g>(gaps: &'g [Gap], metric: &str) -> Option<&'g Gap> {

@@ -162,18 +162,27 @@ impl Threshold {
         }
         for (field, edge) in [("/warning", warning), ("/alert", alert)] {
             if let Some(Edge { enter, clear }) = edge.filter(|edge| worse(edge.clear, edge.enter)) {
-                wrong(field, format!("it is left at {clear} and entered at {enter}: leave it {towards} where it is entered"));
+                wrong(
+                    field,
+                    format!("it is left at {clear} and entered at {enter}: leave it {towards} where it is entered"),
+                );
             }
         }
         if let (Some(warning), Some(alert)) = (warning, alert) {
             if worse(warning.enter, alert.enter) {
                 let (warning, alert) = (warning.enter, alert.enter);
-                wrong("/warning", format!("the warning level {warning} has to be {towards} the alert level {alert}"));
+                wrong(
+                    "/warning",
+                    format!("the warning level {warning} has to be {towards} the alert level {alert}"),
+                );
             }
         }
         if let Some(unknown) = self.sentence.as_deref().and_then(unknown_word) {
             let words = WORDS.join("}, {");
-            wrong("/sentence", format!("{{{unknown}}} is nothing to fill in; use {{{words}}} or {{label.NAME}}"));
+            wrong(
+                "/sentence",
+                format!("{{{unknown}}} is nothing to fill in; use {{{words}}} or {{label.NAME}}"),
+            );
         }
         Judged {
             metric: self.metric,
@@ -211,13 +220,13 @@ impl Judged {
 
     /// The labels that it selects by a plain value.
     pub(crate) fn exact_labels(&self) -> Vec<Label> {
-        let exact = self.labels.iter().filter(|(_, pattern)| !pattern.beginning().1);
-        exact
-            .map(|(name, pattern)| Label {
+        let exact = |(name, pattern): &(String, Pattern)| {
+            Some(Label {
                 name: name.clone(),
-                value: pattern.as_str().to_owned(),
+                value: pattern.exact()?.to_owned(),
             })
-            .collect()
+        };
+        self.labels.iter().filter_map(exact).collect()
     }
 
     /// A level is entered at one value and left at another, so what was before matters.
@@ -392,6 +401,9 @@ fn series(metric: &str, labels: &[Label]) -> String {
     if labels.is_empty() {
         return metric.to_owned();
     }
-    let labels: Vec<_> = labels.iter().map(|label| format!("{}={:?}", label.name, label.value)).collect();
+    let labels: Vec<_> = labels
+        .iter()
+        .map(|label| format!("{}={:?}", label.name, label.value))
+        .collect();
     format!("{metric}{{{}}}", labels.join(","))
 }

@@ -1,1 +1,187 @@
+//! The judgement, natively: what it says is tested as a component by the conformance cases; here are the
+//! corners that a case would tell clumsily.
 
+use watchpost_rule::threshold::{Finding, Gap, Label, Metric, Round, Rule, Sample, Severity, Subject, judge};
+
+use crate::Thresholds;
+
+fn judged(settings: &str, round: Round) -> Vec<Finding> {
+    let plan = watchpost_rule::threshold::check::<Thresholds>(settings);
+    let plan = plan.unwrap_or_else(|problems| panic!("{problems:?}"));
+    judge::<Thresholds>(round, &plan.settings).expect("it judges")
+}
+
+fn problems(settings: &str) -> Vec<(String, String)> {
+    let plan = watchpost_rule::threshold::check::<Thresholds>(settings);
+    let problems = plan.expect_err("there are problems").into_iter();
+    problems.map(|problem| (problem.at, problem.what)).collect()
+}
+
+fn labels(labels: &[(&str, &str)]) -> Vec<Label> {
+    let label = |(name, value): &(&str, &str)| Label {
+        name: (*name).to_owned(),
+        value: (*value).to_owned(),
+    };
+    labels.iter().map(label).collect()
+}
+
+fn metric(name: &str, unit: &str, samples: &[(&[(&str, &str)], f64)]) -> Metric {
+    let sample = |(of, value): &(&[(&str, &str)], f64)| Sample {
+        labels: labels(of),
+        value: *value,
+        time_ms: 0,
+    };
+    Metric {
+        name: name.to_owned(),
+        unit: unit.to_owned(),
+        samples: samples.iter().map(sample).collect(),
+    }
+}
+
+fn round(metrics: Vec<Metric>) -> Round {
+    Round {
+        host: "edge-1".to_owned(),
+        time_ms: 0,
+        facts: Vec::new(),
+        metrics,
+        gaps: Vec::new(),
+        last: Vec::new(),
+    }
+}
+
+#[test]
+fn without_inclusive_the_level_itself_is_still_good() {
+    let settings = r#"{"thresholds": [{"metric": "cpu", "alert": 95, "inclusive": false}]}"#;
+    let severity = |value| judged(settings, round(vec![metric("cpu", "", &[(&[], value)])]))[0].severity;
+    assert_eq!(severity(95.0), Severity::Ok);
+    assert_eq!(severity(95.1), Severity::Alert);
+}
+
+#[test]
+fn the_worse_of_two_directions_stands() {
+    let settings = r#"{"thresholds": [
+        {"metric": "temperature", "warning": 60, "alert": 80},
+        {"metric": "temperature", "direction": "below", "alert": 5}
+    ]}"#;
+    let found = |value| judged(settings, round(vec![metric("temperature", "celsius", &[(&[], value)])]));
+    let cold = found(4.0);
+    assert_eq!(cold.len(), 1);
+    assert_eq!(
+        cold[0].sentence,
+        "temperature is 4 celsius, at or below the alert level of 5 celsius"
+    );
+    assert_eq!(found(61.0)[0].severity, Severity::Warning);
+    assert_eq!(found(30.0)[0].severity, Severity::Ok);
+}
+
+#[test]
+fn a_pattern_stands_for_many_metrics_and_misses_none_of_them() {
+    let settings = r#"{"thresholds": [{"metric": "queue_*", "alert": 10}]}"#;
+    let metrics = vec![
+        metric("queue_mail", "", &[(&[], 11.0)]),
+        metric("queue_print", "", &[(&[], 1.0)]),
+    ];
+    assert_eq!(judged(settings, round(metrics)).len(), 2);
+    assert_eq!(judged(settings, round(Vec::new())).len(), 0);
+}
+
+#[test]
+fn quiet_passes_over_what_is_ok_and_nothing_else() {
+    let settings = r#"{"thresholds": [{"metric": "disk", "alert": 90, "quiet": true}]}"#;
+    let samples: [(&[(&str, &str)], f64); 2] = [(&[("mountpoint", "/a")], 1.0), (&[("mountpoint", "/b")], 99.0)];
+    let found = judged(settings, round(vec![metric("disk", "", &samples)]));
+    assert_eq!(found.len(), 1);
+    assert_eq!(found[0].severity, Severity::Alert);
+}
+
+#[test]
+fn a_missing_series_that_was_named_is_told_with_its_labels() {
+    let settings =
+        r#"{"thresholds": [{"metric": "disk", "labels": {"mountpoint": "/data", "host": "*"}, "alert": 90}]}"#;
+    let found = judged(
+        settings,
+        round(vec![metric("disk", "", &[(&[("mountpoint", "/")], 1.0)])]),
+    );
+    assert_eq!(found.len(), 1);
+    assert_eq!(found[0].severity, Severity::Unknown);
+    assert!(
+        found[0]
+            .sentence
+            .starts_with(r#"disk{mountpoint="/data"} is not measured here"#)
+    );
+}
+
+#[test]
+fn a_gap_keeps_every_series_that_it_hides() {
+    let settings = r#"{"thresholds": [{"metric": "disk", "alert": 90}]}"#;
+    let last = |mountpoint: &str| Finding {
+        subject: Subject {
+            metric: "disk".to_owned(),
+            labels: labels(&[("mountpoint", mountpoint)]),
+        },
+        severity: Severity::Ok,
+        value: Some(1.0),
+        limit: Some(90.0),
+        sentence: String::new(),
+    };
+    let hidden = Round {
+        gaps: vec![Gap {
+            source: "host".to_owned(),
+            metrics: vec!["dis*".to_owned()],
+            reason: "it hangs".to_owned(),
+        }],
+        last: vec![last("/a"), last("/b")],
+        ..round(Vec::new())
+    };
+    let found = judged(settings, hidden);
+    assert_eq!(found.len(), 2);
+    assert!(
+        found
+            .iter()
+            .all(|finding| finding.severity == Severity::Unknown && finding.sentence.contains("hangs"))
+    );
+}
+
+#[test]
+fn mistakes_are_named_where_they_stand() {
+    let check = |settings: &str, at: &str, part: &str| {
+        let problems = problems(settings);
+        let found = problems.iter().any(|(place, what)| place == at && what.contains(part));
+        assert!(found, "{at}: {part}\n{problems:?}");
+    };
+    check(
+        r#"{"thresholds": [{"metric": "", "alert": 1}]}"#,
+        "/thresholds/0/metric",
+        "name a metric",
+    );
+    check(
+        r#"{"thresholds": [{"metric": "a", "direction": "below", "warning": 1, "alert": 2}]}"#,
+        "/thresholds/0/warning",
+        "above the alert level 2",
+    );
+    check(
+        r#"{"thresholds": [{"metric": "a", "direction": "below", "alert": {"enter": 5, "clear": 4}}]}"#,
+        "/thresholds/0/alert",
+        "leave it above where it is entered",
+    );
+    check(
+        r#"{"thresholds": [{"metric": "a", "alert": 1e999}]}"#,
+        "",
+        "number out of range",
+    );
+    check("[]", "", "expected struct Settings");
+}
+
+#[test]
+fn the_schema_knows_every_setting_and_no_other() {
+    let schema: serde_json::Value = serde_json::from_str(&Thresholds::describe().settings_schema).expect("it is JSON");
+    let properties = schema["$defs"]["threshold"]["properties"]
+        .as_object()
+        .expect("it has properties");
+    // Each property is understood, and the message for an unknown one lists exactly these.
+    let unknown = &problems(r#"{"thresholds": [{"metric": "a", "alert": 1, "zzz": 1}]}"#)[0].1;
+    for name in properties.keys() {
+        assert!(unknown.contains(&format!("`{name}`")), "{name}: {unknown}");
+    }
+    assert_eq!(unknown.matches('`').count() / 2, properties.len() + 1, "{unknown}");
+}

@@ -39,6 +39,8 @@ pub enum Way {
     Take,
     /// Call oneself.
     Recurse,
+    /// Call oneself, with something on the guest's own stack each time.
+    RecurseWithBaggage,
     /// Trap without a word.
     Trap,
     /// Panic with a message.
@@ -75,7 +77,7 @@ pub enum Way {
 
 impl Rule for Hostile {
     type Settings = Settings;
-    type Prepared = Settings;
+    type Prepared<'p> = Settings;
 
     fn describe() -> Manifest {
         Manifest {
@@ -86,13 +88,13 @@ impl Rule for Hostile {
         }
     }
 
-    fn plan(settings: Settings) -> Result<Plan<Settings>, Vec<Problem>> {
+    fn plan(settings: Settings) -> Result<Plan, Vec<Problem>> {
         misbehave(settings.check, settings.count);
-        let metrics = match settings.check {
-            Way::BadPlan => vec!["no*t".to_owned()],
-            _ => vec!["disk".to_owned()],
+        let metric = match settings.check {
+            Way::BadPlan => "no*t",
+            _ => "disk",
         };
-        Ok(Plan { metrics, settings })
+        Ok(Plan::new([metric], &settings))
     }
 
     fn judge(round: Round, Settings { way, count, .. }: Settings) -> Result<Vec<Finding>, String> {
@@ -102,14 +104,19 @@ impl Rule for Hostile {
             Way::GiveUp => return Err("no basis for a judgement".to_owned()),
             Way::ManyFindings => {
                 let series = round.metrics[0].samples.iter().take(count);
-                series.map(|sample| about(disk.clone(), sample.labels.clone())).collect()
+                series
+                    .map(|sample| about(disk.clone(), sample.labels.clone()))
+                    .collect()
             }
             Way::LongSentence => vec![finding("disk", Severity::Alert, &"x".repeat(count))],
             Way::OneTextManyTimes => same_text(count),
             Way::UnknownMetric => vec![with_value(finding("unicorns", Severity::Alert, "made up"), 1.0)],
             Way::UnknownLabels => {
                 let labels = vec![label("mountpoint", "/no/such/place")];
-                vec![with_value(about(finding("disk", Severity::Alert, "made up"), labels), 1.0)]
+                vec![with_value(
+                    about(finding("disk", Severity::Alert, "made up"), labels),
+                    1.0,
+                )]
             }
             Way::Twice => vec![disk.clone(), disk],
             Way::LabelTwice => vec![about(disk, vec![label("a", "1"), label("a", "2")])],
@@ -138,7 +145,10 @@ fn misbehave(way: Way, count: usize) {
             std::hint::black_box(vec![1u8; count]);
         }
         Way::Recurse => {
-            std::hint::black_box(deeper(0));
+            std::hint::black_box(deeper(std::hint::black_box(0)));
+        }
+        Way::RecurseWithBaggage => {
+            std::hint::black_box(deeper_with_baggage(0));
         }
         #[cfg(target_arch = "wasm32")]
         Way::Trap => core::arch::wasm32::unreachable(),
@@ -155,11 +165,19 @@ fn spin() {
     }
 }
 
+/// Neither a loop nor a tail call: what comes back is used.
+#[inline(never)]
 fn deeper(depth: u64) -> u64 {
-    if std::hint::black_box(depth) == u64::MAX {
+    if depth == u64::MAX {
         return 0;
     }
-    deeper(depth + 1) + std::hint::black_box(1)
+    deeper(depth + 1).wrapping_mul(3) ^ depth
+}
+
+#[inline(never)]
+fn deeper_with_baggage(depth: u64) -> u64 {
+    let baggage = std::hint::black_box([depth; 16]);
+    deeper_with_baggage(depth + 1) ^ baggage[3]
 }
 
 /// As honest a list as it looks; only the texts cost nothing in here and everything out there.
@@ -173,7 +191,10 @@ fn same_text(count: usize) -> Vec<Finding> {
     (0..count).map(again).collect()
 }
 
-#[expect(unsafe_code, reason = "a hostile guest keeps to no rules; the allocator takes nothing back")]
+#[expect(
+    unsafe_code,
+    reason = "a hostile guest keeps to no rules; the allocator takes nothing back"
+)]
 fn borrowed(text: &'static str) -> String {
     // SAFETY: none; on the host this is never called, and in an instance nothing is ever freed.
     unsafe { String::from_raw_parts(text.as_ptr().cast_mut(), text.len(), text.len()) }

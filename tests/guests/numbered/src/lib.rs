@@ -18,7 +18,7 @@ pub struct Settings {
 
 impl Rule for Numbered {
     type Settings = Settings;
-    type Prepared = ();
+    type Prepared<'p> = ();
 
     fn describe() -> Manifest {
         Manifest {
@@ -29,11 +29,8 @@ impl Rule for Numbered {
         }
     }
 
-    fn plan(settings: Settings) -> Result<Plan<()>, Vec<Problem>> {
-        Ok(Plan {
-            metrics: settings.metrics,
-            settings: (),
-        })
+    fn plan(settings: Settings) -> Result<Plan, Vec<Problem>> {
+        Ok(Plan::new(settings.metrics, &()))
     }
 
     fn judge(round: Round, (): ()) -> Result<Vec<Finding>, String> {

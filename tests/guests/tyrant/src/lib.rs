@@ -47,7 +47,7 @@ pub enum Way {
 
 impl Rule for Tyrant {
     type Settings = Settings;
-    type Prepared = Settings;
+    type Prepared<'p> = Settings;
 
     fn describe() -> Manifest {
         Manifest {
@@ -58,11 +58,8 @@ impl Rule for Tyrant {
         }
     }
 
-    fn plan(settings: Settings, _: &[String]) -> Result<Plan<Settings>, Vec<Problem>> {
-        Ok(Plan {
-            metrics: settings.metrics.clone(),
-            settings,
-        })
+    fn plan(settings: Settings, _: &[String]) -> Result<Plan, Vec<Problem>> {
+        Ok(Plan::new(settings.metrics.clone(), &settings))
     }
 
     fn decide(request: Request, standings: Vec<Standing>, Settings { way, .. }: Settings) -> Result<Decision, String> {

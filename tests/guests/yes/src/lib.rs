@@ -15,7 +15,7 @@ pub struct Settings {}
 
 impl Rule for Yes {
     type Settings = Settings;
-    type Prepared = ();
+    type Prepared<'p> = ();
 
     fn describe() -> Manifest {
         Manifest {
@@ -26,11 +26,8 @@ impl Rule for Yes {
         }
     }
 
-    fn plan(_: Settings, _: &[String]) -> Result<Plan<()>, Vec<Problem>> {
-        Ok(Plan {
-            metrics: Vec::new(),
-            settings: (),
-        })
+    fn plan(_: Settings, _: &[String]) -> Result<Plan, Vec<Problem>> {
+        Ok(Plan::new([""; 0], &()))
     }
 
     fn decide(_: Request, _: Vec<Standing>, (): ()) -> Result<Decision, String> {

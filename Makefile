@@ -1,0 +1,40 @@
+# What a developer does. Everything that is needed beyond git, make, a C compiler and rustup is installed here.
+SHELL := /bin/bash
+CARGO := cargo
+# Toolchains for rules in other languages, fetched once.
+TOOLS := $(CURDIR)/target/tools
+
+.PHONY: test lint format bench tools deny fuzz clean
+
+test: tools ## Install what the tests need, and pass all of them.
+	$(CARGO) test --workspace --locked
+	$(CARGO) test --workspace --locked --doc
+
+lint: target-wasm ## Formatting, and clippy without a warning.
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+
+format:
+	$(CARGO) fmt --all
+
+bench: target-wasm ## Ratios, as in docs/PERFORMANCE.md.
+	$(CARGO) bench --package watchpost-tests
+
+.PHONY: target-wasm
+target-wasm:
+	@rustc --print target-libdir --target wasm32-unknown-unknown 2>/dev/null | xargs -I{} test -d {} \
+	  || rustup target add wasm32-unknown-unknown
+
+tools: target-wasm
+	tests/install-tools $(TOOLS)
+
+deny: ## Licences, sources and advisories.
+	@command -v cargo-deny >/dev/null || $(CARGO) install --locked cargo-deny
+	cargo deny check licenses bans sources
+
+fuzz: ## Ten minutes of random components; needs a nightly toolchain.
+	@command -v cargo-fuzz >/dev/null || $(CARGO) install --locked cargo-fuzz
+	cd tests/fuzz && cargo +nightly fuzz run compile -- -max_total_time=600
+
+clean:
+	$(CARGO) clean

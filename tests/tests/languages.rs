@@ -1,0 +1,58 @@
+//! Rules in other languages do what rules in Rust do. Each is built by its own toolchain from the examples
+//! that an author begins with, and judged by the same cases.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use watchpost_tests::cases::failures;
+use watchpost_tests::guests::engine;
+
+/// `make test` installs the toolchains here.
+fn tools() -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).join("../tools")
+}
+
+fn build(example: &str) -> Vec<u8> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../wasm-rules/examples")
+        .join(example);
+    let out = Path::new(env!("CARGO_TARGET_TMPDIR")).join(example.replace('/', "-") + ".wasm");
+    let setting = |name: &str, path: &Path| format!("{name}={}", path.display());
+    let made = Command::new("make")
+        .arg("-C")
+        .arg(&folder)
+        .args([setting("TOOLS", &tools()), setting("OUT", &out)])
+        .arg(setting("WIT_BINDGEN", Path::new(env!("CARGO_BIN_EXE_wit-bindgen"))))
+        .output()
+        .expect("make is there");
+    let said = [made.stdout, made.stderr]
+        .map(|said| String::from_utf8_lossy(&said).into_owned())
+        .concat();
+    assert!(made.status.success(), "{example} cannot be built:\n{said}");
+    std::fs::read(&out).expect("make made it")
+}
+
+fn check(example: &str, cases: &str) {
+    let failed = failures(&engine(), &build(example), cases);
+    assert!(failed.is_empty(), "{example}:\n{}", failed.join("\n"));
+}
+
+const THRESHOLD: &str = include_str!("../../wasm-rules/conformance/threshold.toml");
+const ROLE: &str = include_str!("../../wasm-rules/conformance/role.toml");
+
+#[test]
+fn rules_in_python_do_as_the_cases_have_it() {
+    check("python/threshold", THRESHOLD);
+    check("python/role", ROLE);
+}
+
+#[test]
+fn rules_in_javascript_do_as_the_cases_have_it() {
+    check("javascript/threshold", THRESHOLD);
+    check("javascript/role", ROLE);
+}
+
+#[test]
+fn a_rule_in_c_does_as_the_cases_have_it() {
+    check("c/threshold", THRESHOLD);
+}

@@ -1,0 +1,249 @@
+// A threshold rule in C: holds metrics against warning and alert levels, and says what was not measured. A level may
+// be left at another value than it is entered at, so that an alert does not flutter.
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "settings.h"
+#include "text.h"
+#include "watchpost.h"
+
+typedef watchpost_string_t string;
+typedef exports_rule_list_label_t labels;
+typedef exports_rule_metric_t metric;
+typedef exports_rule_gap_t gap;
+typedef exports_rule_subject_t subject;
+typedef exports_rule_finding_t finding;
+
+_Static_assert(OK == EXPORTS_RULE_SEVERITY_OK && UNKNOWN == EXPORTS_RULE_SEVERITY_UNKNOWN &&
+                   WARNING == EXPORTS_RULE_SEVERITY_WARNING && ALERT == EXPORTS_RULE_SEVERITY_ALERT,
+               "severities are numbered as in the contract");
+
+// Thresholds do not fit on the small stack that a rule has.
+static struct settings settings;
+
+static string constant(const char *words) {
+    return (string){(uint8_t *)words, strlen(words)};
+}
+
+static string of_text(struct text text) {
+    return (string){(uint8_t *)text.bytes, text.length};
+}
+
+static void *room_for(size_t count, size_t size) {
+    void *room = calloc(count > 0 ? count : 1, size);
+    if (room == NULL) abort();
+    return room;
+}
+
+// What the host calls. The names are those of the generated header; the pieces of an answer may point into the
+// arguments and into constants, for nothing is ever freed.
+
+void exports_rule_describe(exports_rule_manifest_t *manifest) {
+    manifest->name = constant("threshold-c");
+    manifest->version = constant("1.0.0");
+    manifest->description = constant(
+        "Holds metrics against warning and alert levels. By default: disk, memory and inodes at 80 and 90 %, CPU at 90 "
+        "and 95 %, work chunks in progress at 35 and 40.");
+    manifest->settings_schema = constant(settings_schema);
+}
+
+bool exports_rule_check_settings(string *json, exports_rule_plan_t *plan, exports_rule_list_problem_t *problems) {
+    struct mistake mistake = {0};
+    if (!settings_read((const char *)json->ptr, json->len, &settings, &mistake)) {
+        problems->len = 1;
+        problems->ptr = room_for(1, sizeof *problems->ptr);
+        problems->ptr[0].at = of_text(mistake.at);
+        problems->ptr[0].what = of_text(mistake.what);
+        return false;
+    }
+    string *names = room_for(settings.count, sizeof *names);
+    for (size_t at = 0; at < settings.count; at++) {
+        names[at] = constant(settings.thresholds[at].metric);
+    }
+    plan->metrics.is_some = true;
+    plan->metrics.val.ptr = names;
+    plan->metrics.val.len = settings.count;
+    // The array as it is; `judge` gets the same bytes back.
+    plan->settings.ptr = (uint8_t *)settings.thresholds;
+    plan->settings.len = settings.count * sizeof settings.thresholds[0];
+    return true;
+}
+
+static void judge(const exports_rule_round_t *round, exports_rule_list_finding_t *findings);
+
+bool exports_rule_judge(exports_rule_round_t *round, watchpost_list_u8_t *bytes, exports_rule_list_finding_t *findings,
+                        string *error) {
+    if (bytes->len > sizeof settings.thresholds || bytes->len % sizeof settings.thresholds[0] != 0) {
+        *error = constant("these are not the settings that this version of the rule prepared");
+        return false;
+    }
+    memcpy(settings.thresholds, bytes->ptr, bytes->len);
+    settings.count = bytes->len / sizeof settings.thresholds[0];
+    judge(round, findings);
+    return true;
+}
+
+// The judgement.
+
+static int compare(string one, string other) {
+    int order = memcmp(one.ptr, other.ptr, one.len < other.len ? one.len : other.len);
+    return order != 0 ? order : (one.len > other.len) - (one.len < other.len);
+}
+
+// The order in which the host sorts the samples of a metric, and the findings about it.
+static int compare_labels(labels some, labels others) {
+    for (size_t at = 0; at < some.len && at < others.len; at++) {
+        int order = compare(some.ptr[at].name, others.ptr[at].name);
+        if (order == 0) order = compare(some.ptr[at].value, others.ptr[at].value);
+        if (order != 0) return order;
+    }
+    return (some.len > others.len) - (some.len < others.len);
+}
+
+static void add(struct text *text, string piece) {
+    text_add_bytes(text, piece.ptr, piece.len);
+}
+
+// A metric and its labels as a person writes them: `disk{mountpoint="/"}`.
+static void add_subject(struct text *text, subject subject) {
+    add(text, subject.metric);
+    for (size_t at = 0; at < subject.labels.len; at++) {
+        text_add(text, at == 0 ? "{" : ",");
+        add(text, subject.labels.ptr[at].name);
+        text_add(text, "=\"");
+        add(text, subject.labels.ptr[at].value);
+        text_add(text, "\"");
+    }
+    text_add(text, subject.labels.len > 0 ? "}" : "");
+}
+
+static void add_with_unit(struct text *text, double number, string unit) {
+    text_add_number(text, number);
+    if (unit.len > 0) {
+        text_add(text, " ");
+        add(text, compare(unit, constant("percent")) == 0 ? constant("%") : unit);
+    }
+}
+
+// The level itself is bad already; once entered, it holds until the value is past where it clears.
+static bool holds(const struct threshold *threshold, const struct level *level, double value, bool entered) {
+    double limit = entered ? level->clear : level->enter;
+    return threshold->below ? value <= limit : value >= limit;
+}
+
+static enum severity severity_of(const struct threshold *threshold, double value, enum severity before) {
+    if (threshold->has_alert && holds(threshold, &threshold->alert, value, before == ALERT)) {
+        return ALERT;
+    }
+    if (threshold->has_warning && holds(threshold, &threshold->warning, value, before >= WARNING)) {
+        return WARNING;
+    }
+    return OK;
+}
+
+static finding found(const struct threshold *threshold, subject subject, double value, string unit,
+                     enum severity before) {
+    enum severity severity = severity_of(threshold, value, before);
+    bool by_warning = threshold->has_warning && severity != ALERT;
+    double limit = by_warning ? threshold->warning.enter : threshold->alert.enter;
+    struct text sentence = {0};
+    if (severity != OK) {
+        add_subject(&sentence, subject);
+        text_add(&sentence, " is ");
+        add_with_unit(&sentence, value, unit);
+        text_add(&sentence, threshold->below ? ", at or below the " : ", at or above the ");
+        text_add(&sentence, severity == ALERT ? "alert level of " : "warning level of ");
+        add_with_unit(&sentence, limit, unit);
+    }
+    return (finding){subject, (uint8_t)severity, {true, value}, {true, limit}, of_text(sentence)};
+}
+
+static finding absent(const struct threshold *threshold, subject subject, const gap *gap) {
+    struct text sentence = {0};
+    add_subject(&sentence, subject);
+    if (gap == NULL) {
+        text_add(&sentence, " is not measured; is its source switched on?");
+    } else {
+        text_add(&sentence, " could not be measured: ");
+        add(&sentence, gap->source);
+        text_add(&sentence, ": ");
+        add(&sentence, gap->reason);
+    }
+    return (finding){.subject = subject, .severity = threshold->missing, .sentence = of_text(sentence)};
+}
+
+static bool covers(string name, string metric) {
+    bool open = name.len > 0 && name.ptr[name.len - 1] == '*';
+    if (!open) {
+        return compare(name, metric) == 0;
+    }
+    return metric.len >= name.len - 1 && memcmp(name.ptr, metric.ptr, name.len - 1) == 0;
+}
+
+static const gap *gap_about(const exports_rule_list_gap_t *gaps, string metric) {
+    for (size_t at = 0; at < gaps->len; at++) {
+        const watchpost_list_string_t *names = &gaps->ptr[at].metrics;
+        for (size_t name = 0; name < names->len; name++) {
+            if (covers(names->ptr[name], metric)) {
+                return &gaps->ptr[at];
+            }
+        }
+    }
+    return NULL;
+}
+
+static const metric *metric_named(const exports_rule_list_metric_t *metrics, string name) {
+    for (size_t at = 0; at < metrics->len; at++) {
+        if (compare(metrics->ptr[at].name, name) == 0) {
+            return &metrics->ptr[at];
+        }
+    }
+    return NULL;
+}
+
+// Judges one metric, and walks through its samples and through what was found of it in the last round side by side:
+// both are sorted by labels. What the last round knew and a gap explains was not measured; what is gone without a
+// gap is gone, like a disk that was unmounted.
+static void judge_metric(const struct threshold *threshold, const exports_rule_round_t *round,
+                         exports_rule_list_finding_t *findings) {
+    string name = constant(threshold->metric);
+    const metric *metric = metric_named(&round->metrics, name);
+    const gap *gap = gap_about(&round->gaps, name);
+    // The findings of the last round that are about this metric.
+    const finding *last = round->last.ptr, *end = last + round->last.len;
+    while (last < end && compare(last->subject.metric, name) != 0) last++;
+    const finding *after = last;
+    while (after < end && compare(after->subject.metric, name) == 0) after++;
+    size_t before = findings->len;
+    for (size_t at = 0, count = metric == NULL ? 0 : metric->samples.len; at < count || last < after;) {
+        const exports_rule_sample_t *sample = at < count ? &metric->samples.ptr[at] : NULL;
+        int order = sample == NULL ? -1 : last == after ? 1 : compare_labels(last->subject.labels, sample->labels);
+        if (order < 0) {
+            if (gap != NULL && last->subject.labels.len > 0 && threshold->missing != OK) {
+                findings->ptr[findings->len++] = absent(threshold, last->subject, gap);
+            }
+            last++;
+            continue;
+        }
+        enum severity severity = order == 0 ? last++->severity : OK;
+        subject subject = {metric->name, sample->labels};
+        findings->ptr[findings->len++] = found(threshold, subject, sample->value, metric->unit, severity);
+        at++;
+    }
+    if (findings->len == before && threshold->missing != OK) {
+        findings->ptr[findings->len++] = absent(threshold, (subject){.metric = name}, gap);
+    }
+}
+
+static void judge(const exports_rule_round_t *round, exports_rule_list_finding_t *findings) {
+    size_t most = settings.count + round->last.len;
+    for (size_t at = 0; at < round->metrics.len; at++) {
+        most += round->metrics.ptr[at].samples.len;
+    }
+    findings->ptr = room_for(most, sizeof(finding));
+    findings->len = 0;
+    for (size_t at = 0; at < settings.count; at++) {
+        judge_metric(&settings.thresholds[at], round, findings);
+    }
+}

@@ -1,0 +1,190 @@
+// What the operator may write, and what is wrong with it; see settings.h.
+
+#include "settings.h"
+
+#include <string.h>
+
+#include "json.h"
+
+#define LEVEL                                                                                           \
+    "{\"oneOf\":[{\"type\":\"number\"},{\"type\":\"object\",\"additionalProperties\":false,"            \
+    "\"required\":[\"enter\",\"clear\"],"                                                               \
+    "\"properties\":{\"enter\":{\"type\":\"number\"},\"clear\":{\"type\":\"number\"}}}]}"
+
+const char settings_schema[] =
+    "{\"$schema\":\"https://json-schema.org/draft/2020-12/schema\",\"type\":\"object\","
+    "\"additionalProperties\":false,\"properties\":{\"thresholds\":{\"type\":\"array\",\"maxItems\":64,\"items\":{"
+    "\"type\":\"object\",\"additionalProperties\":false,\"required\":[\"metric\"],"
+    "\"anyOf\":[{\"required\":[\"warning\"]},{\"required\":[\"alert\"]}],\"properties\":{"
+    "\"metric\":{\"description\":\"The whole name of one metric.\",\"type\":\"string\"},"
+    "\"direction\":{\"description\":\"Which way is bad.\",\"enum\":[\"above\",\"below\"]},"
+    "\"warning\":" LEVEL ",\"alert\":" LEVEL ","
+    "\"missing\":{\"description\":\"What it means when the metric is not there.\","
+    "\"enum\":[\"unknown\",\"ok\",\"warning\",\"alert\"]}}}}}}";
+
+#define AT(level) {level, level}
+static const struct threshold defaults[] = {
+    {AT(80), AT(90), true, true, false, UNKNOWN, "disk"},
+    {AT(80), AT(90), true, true, false, UNKNOWN, "memory"},
+    {AT(35), AT(40), true, true, false, UNKNOWN, "active_chunks"},
+    {AT(90), AT(95), true, true, false, UNKNOWN, "cpu"},
+    {AT(80), AT(90), true, true, false, UNKNOWN, "inodes"},
+};
+
+static bool same(const char *one, const char *other) {
+    return strcmp(one, other) == 0;
+}
+
+// A key that is passed over in silence is a level that is not held, so unknown ones are refused.
+static bool unknown_key(struct json *json) {
+    return json_fail(json, "this rule does not know one of the names here; see the schema of its settings");
+}
+
+static bool read_level(struct json *json, struct level *level) {
+    if (json_peek(json) != '{') {
+        bool is_number = json_number(json, &level->enter);
+        level->clear = level->enter;
+        return is_number;
+    }
+    bool has_enter = false, has_clear = false;
+    json_enter(json, '{');
+    for (bool first = true; json_more(json, '}', &first);) {
+        char key[16];
+        if (!json_key(json, key, sizeof key)) {
+            return false;
+        }
+        if (same(key, "enter")) {
+            has_enter = json_number(json, &level->enter);
+        } else if (same(key, "clear")) {
+            has_clear = json_number(json, &level->clear);
+        } else {
+            return unknown_key(json);
+        }
+    }
+    return (has_enter && has_clear) || json_fail(json, "a level is a number, or an object with enter and clear");
+}
+
+static bool read_direction(struct json *json, bool *below) {
+    char word[16];
+    if (!json_text(json, word, sizeof word)) {
+        return false;
+    }
+    *below = same(word, "below");
+    return *below || same(word, "above") || json_fail(json, "a direction is above or below");
+}
+
+static bool read_missing(struct json *json, uint8_t *missing) {
+    static const char *const words[] = {[OK] = "ok", [UNKNOWN] = "unknown", [WARNING] = "warning", [ALERT] = "alert"};
+    char word[16];
+    if (!json_text(json, word, sizeof word)) {
+        return false;
+    }
+    for (uint8_t severity = OK; severity <= ALERT; severity++) {
+        if (same(word, words[severity])) {
+            *missing = severity;
+            return true;
+        }
+    }
+    return json_fail(json, "what is missing is ok, unknown, warning or alert");
+}
+
+static bool is_name(const char *name) {
+    static const char letters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_:0123456789";
+    size_t length = strlen(name);
+    return length > 0 && length <= 200 && strspn(name, letters) == length && (name[0] < '0' || name[0] > '9');
+}
+
+static bool worse(double one, double than, bool below) {
+    return below ? one < than : one > than;
+}
+
+// What is wrong with a threshold as a whole; NULL for nothing. Its members may come in any order, so this is asked
+// when all of them are read.
+static const char *objection(const struct threshold *threshold) {
+    bool below = threshold->below;
+    if (!is_name(threshold->metric)) {
+        return "write the whole name of one metric; this rule knows no patterns";
+    }
+    if (!threshold->has_warning && !threshold->has_alert) {
+        return "set a warning level, an alert level, or both";
+    }
+    if ((threshold->has_warning && worse(threshold->warning.clear, threshold->warning.enter, below)) ||
+        (threshold->has_alert && worse(threshold->alert.clear, threshold->alert.enter, below))) {
+        return "a level is left at a value that is worse than the one where it is entered";
+    }
+    if (threshold->has_warning && threshold->has_alert &&
+        worse(threshold->warning.enter, threshold->alert.enter, below)) {
+        return "the warning level would only be reached after the alert level";
+    }
+    return NULL;
+}
+
+static bool read_threshold(struct json *json, struct threshold *threshold) {
+    *threshold = (struct threshold){.missing = UNKNOWN};
+    json_enter(json, '{');
+    for (bool first = true; json_more(json, '}', &first);) {
+        char key[16];
+        if (!json_key(json, key, sizeof key)) {
+            return false;
+        }
+        bool is_read = same(key, "metric")      ? json_text(json, threshold->metric, sizeof threshold->metric)
+                       : same(key, "direction") ? read_direction(json, &threshold->below)
+                       : same(key, "missing")   ? read_missing(json, &threshold->missing)
+                       : same(key, "warning")   ? (threshold->has_warning = read_level(json, &threshold->warning))
+                       : same(key, "alert")     ? (threshold->has_alert = read_level(json, &threshold->alert))
+                                                : unknown_key(json);
+        if (!is_read) {
+            return false;
+        }
+    }
+    const char *what = json->mistake == NULL ? objection(threshold) : NULL;
+    return what == NULL ? json->mistake == NULL : json_fail(json, what);
+}
+
+static bool read_thresholds(struct json *json, struct settings *settings) {
+    settings->count = 0;
+    json_enter(json, '[');
+    for (bool first = true; json_more(json, ']', &first); settings->count++) {
+        if (settings->count == MOST_THRESHOLDS) {
+            return json_fail(json, "this rule holds 64 thresholds at most");
+        }
+        struct threshold *threshold = &settings->thresholds[settings->count];
+        if (!read_threshold(json, threshold)) {
+            return false;
+        }
+        for (const struct threshold *other = settings->thresholds; other < threshold; other++) {
+            if (same(other->metric, threshold->metric)) {
+                return json_fail(json, "this metric has its levels already; write them in one place");
+            }
+        }
+    }
+    return json->mistake == NULL;
+}
+
+bool settings_read(const char *text, size_t length, struct settings *settings, struct mistake *mistake) {
+    struct json json = {.at = text, .end = text + length};
+    memcpy(settings->thresholds, defaults, sizeof defaults);
+    settings->count = sizeof defaults / sizeof defaults[0];
+    bool stopped_within = false;
+    json_enter(&json, '{');
+    for (bool first = true; json_more(&json, '}', &first);) {
+        char key[16];
+        if (!json_key(&json, key, sizeof key)) {
+            break;
+        }
+        if (same(key, "thresholds")) {
+            stopped_within = !read_thresholds(&json, settings);
+        } else {
+            unknown_key(&json);
+        }
+    }
+    if (json_finish(&json)) {
+        return true;
+    }
+    if (stopped_within) {
+        text_add(&mistake->at, "/thresholds/");
+        text_add_number(&mistake->at, (double)settings->count);
+    }
+    text_add(&mistake->what, json.mistake);
+    return false;
+}

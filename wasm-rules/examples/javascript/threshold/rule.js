@@ -1,0 +1,252 @@
+// A threshold rule in JavaScript: holds metrics against warning and alert levels, and says what was not measured.
+// A level may be left at another value than it is entered at, so that an alert does not flutter.
+
+/**
+ * @typedef {"ok" | "unknown" | "warning" | "alert"} Severity
+ * @typedef {{ name: string, value: string }} Label
+ * @typedef {{ metric: string, labels: Label[] }} Subject
+ * @typedef {{ labels: Label[], value: number, timeMs: bigint }} Sample
+ * @typedef {{ name: string, unit: string, samples: Sample[] }} Metric
+ * @typedef {{ source: string, metrics: string[], reason: string }} Gap
+ * @typedef {{ subject: Subject, severity: Severity, value?: number, limit?: number, sentence: string }} Finding
+ * @typedef {{ host: string, timeMs: bigint, facts: Label[], metrics: Metric[], gaps: Gap[], last: Finding[] }} Round
+ *
+ * @typedef {{ enter: number, clear: number }} Level Where it begins to be bad, and where it is good again.
+ * @typedef {{ metric: string, direction: "above" | "below", warning?: Level, alert?: Level, missing: Severity }} Threshold
+ */
+
+const LEVEL = {
+  description: "A number, or one number to enter the level at and another to leave it at.",
+  oneOf: [
+    { type: "number" },
+    {
+      type: "object",
+      additionalProperties: false,
+      required: ["enter", "clear"],
+      properties: { enter: { type: "number" }, clear: { type: "number" } },
+    },
+  ],
+};
+const SCHEMA = {
+  $schema: "https://json-schema.org/draft/2020-12/schema",
+  type: "object",
+  additionalProperties: false,
+  properties: {
+    thresholds: {
+      type: "array",
+      items: {
+        type: "object",
+        additionalProperties: false,
+        required: ["metric"],
+        anyOf: [{ required: ["warning"] }, { required: ["alert"] }],
+        properties: {
+          metric: { description: "The whole name of one metric.", type: "string" },
+          direction: { description: "Which way is bad.", enum: ["above", "below"] },
+          warning: LEVEL,
+          alert: LEVEL,
+          missing: {
+            description: "What it means when the metric is not there.",
+            enum: ["unknown", "ok", "warning", "alert"],
+          },
+        },
+      },
+    },
+  },
+};
+const DEFAULTS = [
+  { metric: "disk", warning: 80, alert: 90 },
+  { metric: "memory", warning: 80, alert: 90 },
+  { metric: "active_chunks", warning: 35, alert: 40 },
+  { metric: "cpu", warning: 90, alert: 95 },
+  { metric: "inodes", warning: 80, alert: 90 },
+];
+
+/** What the host calls. componentize-js finds it by its name. */
+export const thresholdRule = {
+  describe() {
+    return {
+      name: "threshold-javascript",
+      version: "1.0.0",
+      description:
+        "Holds metrics against warning and alert levels. By default: disk, memory and inodes at 80 and 90 %, CPU at " +
+        "90 and 95 %, work chunks in progress at 35 and 40.",
+      settingsSchema: JSON.stringify(SCHEMA),
+    };
+  },
+
+  /** What is thrown here is the error of the contract: a list of problems. */
+  checkSettings(/** @type {string} */ settings) {
+    try {
+      const thresholds = read(settings);
+      const prepared = new TextEncoder().encode(JSON.stringify(thresholds));
+      return { metrics: thresholds.map(({ metric }) => metric), settings: prepared };
+    } catch (error) {
+      throw [{ at: error.at ?? "", what: error.message }];
+    }
+  },
+
+  /** What is thrown here is the error of the contract: a text. An `Error` would end the call without a word. */
+  judge(/** @type {Round} */ round, /** @type {Uint8Array} */ settings) {
+    try {
+      return judge(round, JSON.parse(new TextDecoder().decode(settings)));
+    } catch (error) {
+      throw String(error);
+    }
+  },
+};
+
+// What the operator may write.
+
+/** Something in the settings that cannot be meant: where, and what to write instead. */
+class Mistake extends Error {
+  constructor(/** @type {string} */ at, /** @type {string} */ what) {
+    super(what);
+    this.at = at;
+  }
+}
+
+/** @returns {Threshold[]} */
+function read(/** @type {string} */ settings) {
+  const { thresholds: listed = DEFAULTS } = fields(JSON.parse(settings), "", ["thresholds"]);
+  if (!Array.isArray(listed)) throw new Mistake("/thresholds", "write a list of thresholds");
+  const thresholds = listed.map((entry, at) => threshold(entry, `/thresholds/${at}`));
+  const names = thresholds.map(({ metric }) => metric);
+  const twice = names.findIndex((name, at) => names.indexOf(name) < at);
+  if (twice >= 0) {
+    throw new Mistake(`/thresholds/${twice}/metric`, `${names[twice]} has its levels already; write them in one place`);
+  }
+  return thresholds;
+}
+
+/** @returns {Threshold} */
+function threshold(given, at) {
+  const entry = fields(given, at, ["metric", "direction", "warning", "alert", "missing"]);
+  const { metric } = entry;
+  if (typeof metric !== "string" || !/^[A-Za-z_:][A-Za-z0-9_:]{0,199}$/.test(metric)) {
+    throw new Mistake(`${at}/metric`, "write the whole name of one metric; this rule knows no patterns");
+  }
+  const direction = choice(entry, "direction", ["above", "below"], at);
+  const warning = level(entry.warning, `${at}/warning`, direction);
+  const alert = level(entry.alert, `${at}/alert`, direction);
+  if (!warning && !alert) throw new Mistake(at, "set a warning level, an alert level, or both");
+  if (warning && alert && worse(warning.enter, alert.enter, direction)) {
+    throw new Mistake(`${at}/warning`, `${warning.enter} would only be reached after the alert level ${alert.enter}`);
+  }
+  const missing = choice(entry, "missing", ["unknown", "ok", "warning", "alert"], at);
+  return { metric, direction, warning, alert, missing };
+}
+
+/** @returns {Level | undefined} */
+function level(given, at, direction) {
+  if (given === undefined || given === null) return undefined;
+  if (typeof given !== "object") return { enter: number(given, at), clear: number(given, at) };
+  const entry = fields(given, at, ["enter", "clear"]);
+  const [enter, clear] = [number(entry.enter, `${at}/enter`), number(entry.clear, `${at}/clear`)];
+  if (worse(clear, enter, direction)) {
+    throw new Mistake(at, `it is left at ${clear}, which is worse than ${enter} where it is entered`);
+  }
+  return { enter, clear };
+}
+
+function worse(one, than, direction) {
+  return direction === "above" ? one > than : one < than;
+}
+
+/** A key that is passed over in silence is a level that is not held, so unknown ones are refused. */
+function fields(given, at, known) {
+  if (typeof given !== "object" || given === null || Array.isArray(given)) {
+    throw new Mistake(at, `write an object with ${known.join(", ")}`);
+  }
+  const unknown = Object.keys(given).find((key) => !known.includes(key));
+  if (unknown !== undefined) {
+    const place = unknown.replaceAll("~", "~0").replaceAll("/", "~1");
+    throw new Mistake(`${at}/${place}`, `this rule does not know ${unknown}; it knows ${known.join(", ")}`);
+  }
+  return given;
+}
+
+/** One of the words; the first one where none is given. */
+function choice(entry, key, words, at) {
+  const word = entry[key] ?? words[0];
+  if (!words.includes(word)) throw new Mistake(`${at}/${key}`, `write one of ${words.join(", ")}`);
+  return word;
+}
+
+/** @returns {number} */
+function number(given, at) {
+  if (!Number.isFinite(given)) throw new Mistake(at, "write a number");
+  return given;
+}
+
+// The judgement.
+
+/** @returns {Finding[]} */
+function judge(/** @type {Round} */ round, /** @type {Threshold[]} */ thresholds) {
+  const metrics = new Map(round.metrics.map((metric) => [metric.name, metric]));
+  const before = new Map(round.last.map(({ subject, severity }) => [series(subject), severity]));
+  return thresholds.flatMap((threshold) => {
+    const metric = metrics.get(threshold.metric);
+    const findings = (metric?.samples ?? []).map((sample) => found(threshold, metric, sample, before));
+    const shown = new Set(findings.map(({ subject }) => series(subject)));
+    return [...findings, ...absent(threshold, shown, round)];
+  });
+}
+
+/** @returns {Finding} */
+function found(
+  /** @type {Threshold} */ threshold,
+  /** @type {Metric} */ metric,
+  /** @type {Sample} */ { labels, value },
+  /** @type {Map<string, Severity>} */ before,
+) {
+  const subject = { metric: metric.name, labels };
+  const severity = severityOf(threshold, value, before.get(series(subject)));
+  const { enter: limit } = severity === "alert" ? threshold.alert : threshold.warning ?? threshold.alert;
+  if (severity === "ok") return { subject, severity, value, limit, sentence: "" };
+  const unit = metric.unit === "percent" ? " %" : metric.unit && ` ${metric.unit}`;
+  const side = `at or ${threshold.direction} the ${severity} level of ${short(limit)}${unit}`;
+  return { subject, severity, value, limit, sentence: `${series(subject)} is ${short(value)}${unit}, ${side}` };
+}
+
+/** @returns {Severity} */
+function severityOf(/** @type {Threshold} */ { warning, alert, direction }, value, /** @type {Severity} */ before) {
+  // The level itself is bad already.
+  const beyond = (limit) => (direction === "above" ? value >= limit : value <= limit);
+  const holds = (level, entered) => level && beyond(entered ? level.clear : level.enter);
+  if (holds(alert, before === "alert")) return "alert";
+  if (holds(warning, before === "warning" || before === "alert")) return "warning";
+  return "ok";
+}
+
+/**
+ * What was not measured: series of the last round that a gap explains, or the whole metric. A series that is gone
+ * without a gap is gone, like a disk that was unmounted.
+ * @returns {Finding[]}
+ */
+function absent({ metric, missing }, shown, /** @type {Round} */ round) {
+  if (missing === "ok") return [];
+  const gap = round.gaps.find(({ metrics }) => metrics.some((name) => covers(name, metric)));
+  const lost = round.last
+    .map(({ subject }) => subject)
+    .filter((subject) => gap && subject.metric === metric && subject.labels.length && !shown.has(series(subject)));
+  if (shown.size === 0 && lost.length === 0) lost.push({ metric, labels: [] });
+  const why = gap
+    ? `could not be measured: ${gap.source}: ${gap.reason}`
+    : "is not measured; is its source switched on?";
+  return lost.map((subject) => ({ subject, severity: missing, sentence: `${series(subject)} ${why}` }));
+}
+
+function covers(name, metric) {
+  return name.endsWith("*") ? metric.startsWith(name.slice(0, -1)) : metric === name;
+}
+
+/** A metric and its labels as a person writes them: `disk{mountpoint="/"}`. */
+function series(/** @type {Subject} */ { metric, labels }) {
+  const pairs = labels.map(({ name, value }) => `${name}=${JSON.stringify(value)}`);
+  return pairs.length ? `${metric}{${pairs.join(",")}}` : metric;
+}
+
+/** Two decimals are what a person reads. */
+function short(/** @type {number} */ value) {
+  return String(Number(value.toFixed(2)));
+}

@@ -1,0 +1,277 @@
+"""A role rule in Python: identities have roles, roles have actions, and `while` takes actions away while something
+is not ok. Whatever it does not know, it refuses."""
+
+import json
+from typing import Any
+
+from componentize_py_types import Err
+from wit_world import exports
+from wit_world.exports.role_rule import (
+    Certificate, Decision, Identity, Identity_Anonymous, Identity_Certificate, Identity_Token, Label, Manifest, Plan,
+    Problem, Request, Severity, Standing,
+)
+
+# The role that everyone has.
+ANYONE = "anonymous"
+
+TEXTS = {"type": "array", "items": {"type": "string"}}
+SCHEMA = {
+    "$schema": "https://json-schema.org/draft/2020-12/schema",
+    "type": "object",
+    "additionalProperties": False,
+    "properties": {
+        "identities": {
+            "description": "Who has which roles. An identity has the roles of every entry that matches it.",
+            "type": "array",
+            "items": {
+                "type": "object",
+                "additionalProperties": False,
+                "required": ["match", "roles"],
+                "properties": {
+                    "match": {
+                        "description": "Every field that is given has to match, letter by letter.",
+                        "type": "object",
+                        "additionalProperties": False,
+                        "minProperties": 1,
+                        "properties": {
+                            "token": {"type": "string"},
+                            "issuer": {"description": "As RFC 4514 writes it.", "type": "string"},
+                            "attributes": {"type": "object", "additionalProperties": {"type": "string"}},
+                        },
+                    },
+                    "roles": TEXTS,
+                },
+            },
+        },
+        "roles": {
+            "description": "Which role may do what: actions, or * for all of them. Everyone has the role anonymous.",
+            "type": "object",
+            "additionalProperties": TEXTS,
+        },
+        "while": {
+            "description": "What is taken away while something is not ok.",
+            "type": "array",
+            "items": {
+                "type": "object",
+                "additionalProperties": False,
+                "required": ["metric", "at_least", "take"],
+                "properties": {
+                    "metric": {"description": "The whole name of one metric.", "type": "string"},
+                    "at_least": {"enum": ["unknown", "warning", "alert"]},
+                    "take": TEXTS,
+                    "except": TEXTS,
+                    "reason": {"description": "What the one who asked is told.", "type": "string"},
+                },
+            },
+        },
+    },
+}
+
+DEVELOPMENT_ISSUER = "CN=Watchpost development CA,O=Watchpost"
+READER = [
+    "health.read", "service.read", "docs.read", "metrics.read", "history.read", "chunks.read", "alerts.read",
+    "sessions.read", "rules.read",
+]
+DEFAULTS: dict[str, Any] = {
+    "identities": [
+        {"match": {"issuer": DEVELOPMENT_ISSUER, "attributes": {"OU": role}}, "roles": [role]}
+        for role in ("admin", "user", "reader", "agent")
+    ],
+    "roles": {
+        ANYONE: ["health.read", "service.read", "docs.read"],
+        "reader": READER,
+        "user": [*READER, "alerts.silence", "sessions.run", "chunks.write"],
+        "agent": ["metrics.push", "chunks.read", "chunks.write"],
+        "admin": ["*"],
+    },
+    "while": [],
+}
+
+
+class RoleRule(exports.RoleRule):
+    """What the host calls. componentize-py finds this class by its name."""
+
+    def describe(self) -> Manifest:
+        return Manifest(
+            name="role-python",
+            version="1.0.0",
+            description="Gives roles to identities and actions to roles, and takes actions away while something is "
+            "not ok. By default the OU of a development certificate is its role.",
+            settings_schema=json.dumps(SCHEMA),
+        )
+
+    def check_settings(self, settings: str, actions: list[str]) -> Plan:
+        try:
+            checked = check(settings, actions)
+        except Mistake as mistake:
+            raise Err([Problem(mistake.at, mistake.what)]) from mistake
+        metrics = sorted({clause["metric"] for clause in checked["while"]})
+        return Plan(metrics=metrics, settings=json.dumps(checked).encode())
+
+    def decide(self, request: Request, standings: list[Standing], settings: bytes) -> Decision:
+        try:
+            return decide(request, standings, json.loads(settings))
+        except Exception as error:
+            # An exception that leaves this method would end the call without a word. Either way it is a denial.
+            raise Err(f"{type(error).__name__}: {error}") from error
+
+
+# What the operator may write. What is left out has its default; what is given replaces it whole.
+
+
+class Mistake(Exception):
+    """Something in the settings that cannot be meant: where, and what to write instead."""
+
+    def __init__(self, at: str, what: str) -> None:
+        super().__init__(f"{at}: {what}")
+        self.at = at
+        self.what = what
+
+
+def check(settings: str, actions: list[str]) -> dict[str, Any]:
+    """The settings with every default filled in; `decide` need not doubt them."""
+    try:
+        given = json.loads(settings)
+    except ValueError as error:
+        raise Mistake("", f"this is not JSON: {error}") from error
+    checked = DEFAULTS | fields(given, "", ("identities", "roles", "while"))
+    roles = mapping(checked["roles"], "/roles")
+    for role, granted in roles.items():
+        check_words(granted, f"/roles/{pointer(role)}", ["*", *actions], "action")
+    for at, entry in enumerate(items(checked["identities"], "/identities")):
+        check_entry(entry, f"/identities/{at}", roles)
+    for at, clause in enumerate(items(checked["while"], "/while")):
+        check_clause(clause, f"/while/{at}", roles, actions)
+    return checked
+
+
+def check_entry(entry: Any, at: str, roles: dict[str, Any]) -> None:
+    fields(entry, at, ("match", "roles"), required=("match", "roles"))
+    match = fields(entry["match"], f"{at}/match", ("token", "issuer", "attributes"))
+    for key in match.keys() & {"token", "issuer"}:
+        text(match[key], f"{at}/match/{key}")
+    attributes = mapping(match.get("attributes", {}), f"{at}/match/attributes")
+    for kind, value in attributes.items():
+        text(value, f"{at}/match/attributes/{pointer(kind)}")
+    if not match.keys() & {"token", "issuer"} and not attributes:
+        raise Mistake(f"{at}/match", "match at least one field; everyone has the role anonymous anyway")
+    check_words(entry["roles"], f"{at}/roles", list(roles), "role")
+
+
+def check_clause(clause: Any, at: str, roles: dict[str, Any], actions: list[str]) -> None:
+    fields(clause, at, ("metric", "at_least", "take", "except", "reason"), required=("metric", "at_least", "take"))
+    # A pattern that is taken for a name would never hold, and so take nothing away.
+    if "*" in text(clause["metric"], f"{at}/metric"):
+        raise Mistake(f"{at}/metric", "write the whole name of one metric; this rule knows no patterns")
+    if clause["at_least"] not in ("unknown", "warning", "alert"):
+        raise Mistake(f"{at}/at_least", "write one of unknown, warning, alert")
+    check_words(clause["take"], f"{at}/take", ["*", *actions], "action")
+    if not clause["take"]:
+        raise Mistake(f"{at}/take", "name the actions that are taken away")
+    check_words(clause.get("except", []), f"{at}/except", list(roles), "role")
+    text(clause.get("reason", "-"), f"{at}/reason")
+
+
+def fields(given: Any, at: str, known: tuple[str, ...], required: tuple[str, ...] = ()) -> dict[str, Any]:
+    for key in mapping(given, at):
+        if key not in known:
+            raise Mistake(f"{at}/{pointer(key)}", f"this rule does not know {key}; it knows {', '.join(known)}")
+    for key in required:
+        if key not in given:
+            raise Mistake(at, f"{key} is needed here")
+    return given
+
+
+def check_words(given: Any, at: str, known: list[str], kind: str) -> None:
+    for index, word in enumerate(items(given, at)):
+        if word not in known:
+            raise Mistake(f"{at}/{index}", f"there is no {kind} {word}; there are {', '.join(known)}")
+
+
+def mapping(given: Any, at: str) -> dict[str, Any]:
+    if not isinstance(given, dict):
+        raise Mistake(at, "write an object")
+    return given
+
+
+def items(given: Any, at: str) -> list[Any]:
+    if not isinstance(given, list):
+        raise Mistake(at, "write a list")
+    return given
+
+
+def text(given: Any, at: str) -> str:
+    if not isinstance(given, str):
+        raise Mistake(at, "write a text")
+    return given
+
+
+def pointer(key: str) -> str:
+    return key.replace("~", "~0").replace("/", "~1")
+
+
+# The decision.
+
+
+def decide(request: Request, standings: list[Standing], settings: dict[str, Any]) -> Decision:
+    roles = roles_of(request.identity, settings["identities"])
+    roles.append(ANYONE)
+    granted = [action for role in roles for action in settings["roles"].get(role, [])]
+    if not names(granted, request.action):
+        return Decision(False, roles, not_granted(request, roles))
+    for clause in settings["while"]:
+        spared = any(role in clause.get("except", []) for role in roles)
+        standing = next((standing for standing in standings if holds(clause, standing)), None)
+        if standing and names(clause["take"], request.action) and not spared:
+            return Decision(False, roles, taken_away(request, clause, standing))
+    return Decision(True, roles, "")
+
+
+def roles_of(identity: Identity, entries: list[dict[str, Any]]) -> list[str]:
+    matching = [entry for entry in entries if matches(identity, entry["match"])]
+    return list(dict.fromkeys(role for entry in matching for role in entry["roles"]))
+
+
+def matches(identity: Identity, match: dict[str, Any]) -> bool:
+    """Every field that is given has to match, and a token has no issuer and no attributes."""
+    if isinstance(identity, Identity_Token):
+        return match == {"token": identity.value}
+    if isinstance(identity, Identity_Certificate):
+        certificate = identity.value
+        return (
+            "token" not in match
+            and match.get("issuer", certificate.issuer) == certificate.issuer
+            and all(has(certificate, kind, value) for kind, value in match.get("attributes", {}).items())
+        )
+    return False
+
+
+def has(certificate: Certificate, kind: str, value: str) -> bool:
+    # The subject's text is not searched: a name may hold what looks like another attribute.
+    return Label(kind, value) in certificate.subject_attributes
+
+
+def names(actions: list[str], action: str) -> bool:
+    return "*" in actions or action in actions
+
+
+def holds(clause: dict[str, Any], standing: Standing) -> bool:
+    at_least = Severity[clause["at_least"].upper()]
+    return standing.subject.metric == clause["metric"] and standing.severity.value >= at_least.value
+
+
+def not_granted(request: Request, roles: list[str]) -> str:
+    action = request.action
+    if isinstance(request.identity, Identity_Anonymous):
+        return f"anonymous clients may not do {action}; present a client certificate or a token"
+    identity = request.identity.value
+    who = identity.subject if isinstance(identity, Certificate) else f"the token {identity}"
+    own = [role for role in roles if role != ANYONE]
+    if not own:
+        return f"{who} has no role here, and {action} needs one"
+    return f"{who} has the role {', '.join(own)}, which does not allow {action}"
+
+
+def taken_away(request: Request, clause: dict[str, Any], standing: Standing) -> str:
+    why = clause.get("reason", f"{request.action} is not allowed meanwhile")
+    return f"{standing.subject.metric} is in {standing.severity.name.lower()}: {why}"

@@ -1,0 +1,269 @@
+"""A threshold rule in Python: holds metrics against warning and alert levels, and says what was not measured.
+
+A level may be left at another value than it is entered at, so that an alert does not flutter.
+"""
+
+import json
+import math
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from componentize_py_types import Err
+from wit_world import exports
+from wit_world.exports.threshold_rule import (
+    Finding, Gap, Label, Manifest, Metric, Plan, Problem, Round, Sample, Severity, Subject,
+)
+
+LEVEL = {
+    "description": "A number, or one number to enter the level at and another to leave it at.",
+    "oneOf": [
+        {"type": "number"},
+        {
+            "type": "object",
+            "additionalProperties": False,
+            "required": ["enter", "clear"],
+            "properties": {"enter": {"type": "number"}, "clear": {"type": "number"}},
+        },
+    ],
+}
+SCHEMA = {
+    "$schema": "https://json-schema.org/draft/2020-12/schema",
+    "type": "object",
+    "additionalProperties": False,
+    "properties": {
+        "thresholds": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "additionalProperties": False,
+                "required": ["metric"],
+                "anyOf": [{"required": ["warning"]}, {"required": ["alert"]}],
+                "properties": {
+                    "metric": {"description": "The whole name of one metric.", "type": "string"},
+                    "direction": {"description": "Which way is bad.", "enum": ["above", "below"]},
+                    "warning": LEVEL,
+                    "alert": LEVEL,
+                    "missing": {
+                        "description": "What it means when the metric is not there.",
+                        "enum": ["unknown", "ok", "warning", "alert"],
+                    },
+                },
+            },
+        },
+    },
+}
+DEFAULTS = [
+    {"metric": "disk", "warning": 80, "alert": 90},
+    {"metric": "memory", "warning": 80, "alert": 90},
+    {"metric": "active_chunks", "warning": 35, "alert": 40},
+    {"metric": "cpu", "warning": 90, "alert": 95},
+    {"metric": "inodes", "warning": 80, "alert": 90},
+]
+
+
+class ThresholdRule(exports.ThresholdRule):
+    """What the host calls. componentize-py finds this class by its name."""
+
+    def describe(self) -> Manifest:
+        return Manifest(
+            name="threshold-python",
+            version="1.0.0",
+            description="Holds metrics against warning and alert levels. By default: disk, memory and inodes at 80 "
+            "and 90 %, CPU at 90 and 95 %, work chunks in progress at 35 and 40.",
+            settings_schema=json.dumps(SCHEMA),
+        )
+
+    def check_settings(self, settings: str) -> Plan:
+        try:
+            thresholds = read(settings)
+        except Mistake as mistake:
+            raise Err([Problem(mistake.at, mistake.what)]) from mistake
+        return Plan(metrics=[threshold.metric for threshold in thresholds], settings=settings.encode())
+
+    def judge(self, round: Round, settings: bytes) -> list[Finding]:
+        try:
+            return judge(round, read(settings.decode()))
+        except Exception as error:
+            # An exception that leaves this method would end the call without a word.
+            raise Err(f"{type(error).__name__}: {error}") from error
+
+
+# What the operator may write.
+
+
+@dataclass(frozen=True)
+class Level:
+    """Where it begins to be bad, and where it is good again."""
+
+    enter: float
+    clear: float
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """Levels for one metric."""
+
+    metric: str
+    direction: str
+    warning: Level | None
+    alert: Level | None
+    missing: str
+
+    def beyond(self, value: float, level: float) -> bool:
+        """The level itself is bad already."""
+        return value >= level if self.direction == "above" else value <= level
+
+    def severity(self, value: float, before: Severity) -> Severity:
+        def holds(level: Level | None, entered: bool) -> bool:
+            return level is not None and self.beyond(value, level.clear if entered else level.enter)
+
+        if holds(self.alert, before is Severity.ALERT):
+            return Severity.ALERT
+        if holds(self.warning, before in (Severity.WARNING, Severity.ALERT)):
+            return Severity.WARNING
+        return Severity.OK
+
+
+class Mistake(Exception):
+    """Something in the settings that cannot be meant: where, and what to write instead."""
+
+    def __init__(self, at: str, what: str) -> None:
+        super().__init__(f"{at}: {what}")
+        self.at = at
+        self.what = what
+
+
+def read(settings: str) -> list[Threshold]:
+    try:
+        given = json.loads(settings)
+    except ValueError as error:
+        raise Mistake("", f"this is not JSON: {error}") from error
+    listed = fields(given, "", ("thresholds",)).get("thresholds", DEFAULTS)
+    if not isinstance(listed, list):
+        raise Mistake("/thresholds", "write a list of thresholds")
+    thresholds = [threshold(entry, f"/thresholds/{at}") for at, entry in enumerate(listed)]
+    names = [threshold.metric for threshold in thresholds]
+    for at, name in enumerate(names):
+        if name in names[:at]:
+            raise Mistake(f"/thresholds/{at}/metric", f"{name} has its levels already; write them in one place")
+    return thresholds
+
+
+def threshold(given: Any, at: str) -> Threshold:
+    entry = fields(given, at, ("metric", "direction", "warning", "alert", "missing"))
+    metric = entry.get("metric")
+    if not isinstance(metric, str) or not re.fullmatch("[A-Za-z_:][A-Za-z0-9_:]{0,199}", metric):
+        raise Mistake(f"{at}/metric", "write the whole name of one metric; this rule knows no patterns")
+    direction = choice(entry, "direction", ("above", "below"), at)
+    warning = level(entry.get("warning"), f"{at}/warning", direction)
+    alert = level(entry.get("alert"), f"{at}/alert", direction)
+    if warning is None and alert is None:
+        raise Mistake(at, "set a warning level, an alert level, or both")
+    if warning and alert and worse(warning.enter, alert.enter, direction):
+        raise Mistake(f"{at}/warning", f"{warning.enter} would only be reached after the alert level {alert.enter}")
+    missing = choice(entry, "missing", ("unknown", "ok", "warning", "alert"), at)
+    return Threshold(metric, direction, warning, alert, missing)
+
+
+def level(given: Any, at: str, direction: str) -> Level | None:
+    if given is None:
+        return None
+    if not isinstance(given, dict):
+        return Level(number(given, at), number(given, at))
+    entry = fields(given, at, ("enter", "clear"))
+    found = Level(number(entry.get("enter"), f"{at}/enter"), number(entry.get("clear"), f"{at}/clear"))
+    if worse(found.clear, found.enter, direction):
+        raise Mistake(at, f"it is left at {found.clear}, which is worse than {found.enter} where it is entered")
+    return found
+
+
+def worse(one: float, than: float, direction: str) -> bool:
+    return one > than if direction == "above" else one < than
+
+
+def fields(given: Any, at: str, known: tuple[str, ...]) -> dict[str, Any]:
+    """A key that is passed over in silence is a level that is not held, so unknown ones are refused."""
+    if not isinstance(given, dict):
+        raise Mistake(at, f"write an object with {', '.join(known)}")
+    for key in given:
+        if key not in known:
+            place = key.replace("~", "~0").replace("/", "~1")
+            raise Mistake(f"{at}/{place}", f"this rule does not know {key}; it knows {', '.join(known)}")
+    return given
+
+
+def choice(entry: dict[str, Any], key: str, words: tuple[str, ...], at: str) -> str:
+    """One of the words; the first one where none is given."""
+    word = entry.get(key, words[0])
+    if word not in words:
+        raise Mistake(f"{at}/{key}", f"write one of {', '.join(words)}")
+    return word
+
+
+def number(given: Any, at: str) -> float:
+    # In Python `True` is a number, and `1e999` is one that the host would refuse.
+    if isinstance(given, bool) or not isinstance(given, (int, float)) or not math.isfinite(given):
+        raise Mistake(at, "write a number")
+    return float(given)
+
+
+# The judgement.
+
+
+def judge(round: Round, thresholds: list[Threshold]) -> list[Finding]:
+    metrics = {metric.name: metric for metric in round.metrics}
+    before = {series(finding.subject.metric, finding.subject.labels): finding.severity for finding in round.last}
+    findings: list[Finding] = []
+    for threshold in thresholds:
+        shown: set[str] = set()
+        metric = metrics.get(threshold.metric)
+        for sample in metric.samples if metric else []:
+            name = series(metric.name, sample.labels)
+            shown.add(name)
+            severity = threshold.severity(sample.value, before.get(name, Severity.OK))
+            findings.append(found(threshold, metric, sample, severity))
+        findings.extend(absent(threshold, shown, round))
+    return findings
+
+
+def found(threshold: Threshold, metric: Metric, sample: Sample, severity: Severity) -> Finding:
+    level = threshold.alert if severity is Severity.ALERT else threshold.warning or threshold.alert
+    sentence = ""
+    if severity is not Severity.OK:
+        unit = {"": "", "percent": " %"}.get(metric.unit, f" {metric.unit}")
+        sentence = (
+            f"{series(metric.name, sample.labels)} is {short(sample.value)}{unit}, at or {threshold.direction} "
+            f"the {severity.name.lower()} level of {short(level.enter)}{unit}"
+        )
+    return Finding(Subject(metric.name, sample.labels), severity, sample.value, level.enter, sentence)
+
+
+def absent(threshold: Threshold, shown: set[str], round: Round) -> list[Finding]:
+    """What was not measured: series of the last round that a gap explains, or the whole metric. A series that
+    is gone without a gap is gone, like a disk that was unmounted."""
+    if threshold.missing == "ok":
+        return []
+    gap = next((gap for gap in round.gaps if covers(gap, threshold.metric)), None)
+    last = [finding.subject for finding in round.last if finding.subject.metric == threshold.metric]
+    lost = [subject for subject in last if gap and subject.labels and series(subject.metric, subject.labels) not in shown]
+    if not shown and not lost:
+        lost = [Subject(threshold.metric, [])]
+    why = f"could not be measured: {gap.source}: {gap.reason}" if gap else "is not measured; is its source switched on?"
+    severity = Severity[threshold.missing.upper()]
+    return [Finding(subject, severity, None, None, f"{series(subject.metric, subject.labels)} {why}") for subject in lost]
+
+
+def covers(gap: Gap, metric: str) -> bool:
+    return any(metric.startswith(name[:-1]) if name.endswith("*") else metric == name for name in gap.metrics)
+
+
+def series(metric: str, labels: list[Label]) -> str:
+    """A metric and its labels as a person writes them: `disk{mountpoint="/"}`."""
+    pairs = ",".join(f"{label.name}={json.dumps(label.value, ensure_ascii=False)}" for label in labels)
+    return f"{metric}{{{pairs}}}" if pairs else metric
+
+
+def short(value: float) -> str:
+    """Two decimals are what a person reads."""
+    return f"{value:.2f}".rstrip("0").rstrip(".")
