@@ -3,7 +3,6 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-#[expect(clippy::print_stdout, reason = "this is how a build script speaks to cargo")]
 fn main() -> ExitCode {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     for changed in ["../policies/wit", "../wasm-rules/sdk", "guests"] {

@@ -276,7 +276,7 @@ pub enum Refusal {
     #[error(transparent)]
     Fault {
         /// How.
-        fault: Fault,
+        fault: Box<Fault>,
     },
 }
 
@@ -311,7 +311,7 @@ pub enum SettingsRefusal {
     #[error(transparent)]
     Fault {
         /// How.
-        fault: Fault,
+        fault: Box<Fault>,
     },
 }
 

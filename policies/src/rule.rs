@@ -71,12 +71,12 @@ impl RuleModule {
             manifest_of(manifest, program.limits()).map(Ok)
         };
         let manifest = describe().map_err(|misbehaviour| Refusal::Fault {
-            fault: Fault {
+            fault: Box::new(Fault {
                 rule: format!("sha256:{}", &digest.to_string()[..12]),
                 digest,
                 call: Call::Describe,
                 misbehaviour,
-            },
+            }),
         })??;
         Ok(Self(Arc::new(ModuleParts {
             program,
@@ -108,7 +108,7 @@ impl RuleModule {
     /// Lets it look at settings, as JSON; `{}` are its defaults.
     pub fn with_settings(&self, settings: &str) -> Result<Rule, SettingsRefusal> {
         let fault = |misbehaviour| SettingsRefusal::Fault {
-            fault: self.fault(Call::CheckSettings, misbehaviour),
+            fault: Box::new(self.fault(Call::CheckSettings, misbehaviour)),
         };
         let actions: Vec<_> = Action::ALL.iter().map(|action| action.as_str()).collect();
         let answer = self.0.program.check_settings(settings, &actions).map_err(fault)?;

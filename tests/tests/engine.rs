@@ -3,7 +3,7 @@
 
 use std::process::Command;
 
-use watchpost_policies::{Allocation, Engine, Limits, Misbehaviour, Severity};
+use watchpost_policies::{Allocation, Limits, Misbehaviour, Severity};
 use watchpost_tests::guests::{HOSTILE, engine, engine_with, rule, rules};
 use watchpost_tests::sample::{file_systems, machine};
 

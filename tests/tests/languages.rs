@@ -4,8 +4,10 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use watchpost_policies::{RuleModule, Severity};
 use watchpost_tests::cases::failures;
-use watchpost_tests::guests::engine;
+use watchpost_tests::guests::{engine, rules};
+use watchpost_tests::sample::machine;
 
 /// `make test` installs the toolchains here.
 fn tools() -> PathBuf {
@@ -55,4 +57,27 @@ fn rules_in_javascript_do_as_the_cases_have_it() {
 #[test]
 fn a_rule_in_c_does_as_the_cases_have_it() {
     check("c/threshold", THRESHOLD);
+}
+
+/// The rule that `docs/RULES.md` shows whole is this one, and it does what the page says.
+#[test]
+fn the_rule_on_the_page_judges() {
+    let page = include_str!("../../docs/RULES.md");
+    let source = include_str!("../../wasm-rules/examples/rust/threshold/src/lib.rs");
+    assert!(
+        page.contains(source),
+        "docs/RULES.md shows another rule than the example"
+    );
+
+    let engine = engine();
+    let module = RuleModule::compile(&engine, &build("rust/threshold")).expect("it is taken");
+    let rule = module.with_settings("{}").expect("it has defaults");
+    let rules = rules(&engine, Some(rule), None);
+    let severity = |disk| rules.judge(&machine(disk, 0.0, 0.0), None).findings()[0].severity;
+    assert_eq!([severity(89.0), severity(90.0)], [Severity::Ok, Severity::Warning]);
+    let refused = module.with_settings(r#"{"percent_a_day": -1}"#).expect_err("refused");
+    assert!(
+        refused.to_string().contains("/percent_a_day: a disk fills by more"),
+        "{refused}"
+    );
 }

@@ -23,8 +23,12 @@ impl Problem {
     }
 }
 
-/// Reads the operator's JSON.
+/// Reads the operator's JSON. Serde would take a list for a struct too, field by field; `[]` would silently be
+/// the defaults.
 pub(crate) fn read<S: DeserializeOwned>(json: &str) -> Result<S, Vec<Problem>> {
+    if !json.trim_start().starts_with('{') {
+        return Err(vec![Problem::new("", "the settings are a JSON object: {…}")]);
+    }
     serde_json::from_str(json).map_err(|error| vec![Problem::new("", error.to_string())])
 }
 

@@ -168,14 +168,14 @@ impl Threshold {
                 );
             }
         }
-        if let (Some(warning), Some(alert)) = (warning, alert) {
-            if worse(warning.enter, alert.enter) {
-                let (warning, alert) = (warning.enter, alert.enter);
-                wrong(
-                    "/warning",
-                    format!("the warning level {warning} has to be {towards} the alert level {alert}"),
-                );
-            }
+        let crossed = warning
+            .zip(alert)
+            .filter(|(warning, alert)| worse(warning.enter, alert.enter));
+        if let Some((Edge { enter: warning, .. }, Edge { enter: alert, .. })) = crossed {
+            wrong(
+                "/warning",
+                format!("the warning level {warning} has to be {towards} the alert level {alert}"),
+            );
         }
         if let Some(unknown) = self.sentence.as_deref().and_then(unknown_word) {
             let words = WORDS.join("}, {");

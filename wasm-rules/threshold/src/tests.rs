@@ -169,7 +169,7 @@ fn mistakes_are_named_where_they_stand() {
         "",
         "number out of range",
     );
-    check("[]", "", "expected struct Settings");
+    check("[]", "", "the settings are a JSON object");
 }
 
 #[test]

@@ -175,6 +175,7 @@ fn deeper(depth: u64) -> u64 {
 }
 
 #[inline(never)]
+#[expect(unconditional_recursion, reason = "it is what this guest is for")]
 fn deeper_with_baggage(depth: u64) -> u64 {
     let baggage = std::hint::black_box([depth; 16]);
     deeper_with_baggage(depth + 1) ^ baggage[3]
