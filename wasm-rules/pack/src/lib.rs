@@ -71,7 +71,16 @@ pub fn build(folder: &Path, package: &str) -> Result<PathBuf, PackError> {
     is_target_installed()?;
     let mut cargo = command("CARGO", "cargo");
     cargo
-        .args(["build", "--profile", "guest", "--target", TARGET, "--package", package])
+        .args([
+            "build",
+            "--locked",
+            "--profile",
+            "guest",
+            "--target",
+            TARGET,
+            "--package",
+            package,
+        ])
         .arg("--target-dir")
         .arg(&target_dir)
         .current_dir(folder)

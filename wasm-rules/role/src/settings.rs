@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use watchpost_rule::Problem;
-use watchpost_rule::pattern::matches;
+use watchpost_rule::pattern::{NAME, PLAIN, Stops, matches};
 use watchpost_rule::role::{Certificate, Identity, Label, Severity, Standing, Subject};
 
 use crate::ANYONE;
@@ -191,6 +191,10 @@ impl Settings {
                 &format!("/while/{at}/except"),
                 &mut problems,
             );
+            if let Some(index) = clause.except.iter().position(|role| role == ANYONE) {
+                let what = "everyone has the role anonymous, so nothing would be taken from anyone";
+                problems.push(Problem::new(format!("/while/{at}/except/{index}"), what));
+            }
             if clause.take.is_empty() {
                 problems.push(Problem::new(
                     format!("/while/{at}/take"),
@@ -225,7 +229,7 @@ impl Settings {
 }
 
 fn matched(actions: &[String], patterns: &[String]) -> Actions {
-    let is_matched = |action: &String| patterns.iter().any(|pattern| matches(pattern, action, None));
+    let is_matched = |action: &String| patterns.iter().any(|pattern| matches(pattern, action, PLAIN));
     let bits = actions.iter().enumerate().filter(|(_, action)| is_matched(action));
     bits.fold(0, |set, (bit, _)| set | 1 << bit)
 }
@@ -239,7 +243,7 @@ fn check_roles(known: &BTreeMap<String, Vec<String>>, named: &[String], at: &str
 }
 
 fn check_actions(known: &[String], named: &[String], at: &str, problems: &mut Vec<Problem>) {
-    let matches_none = |pattern: &String| !known.iter().any(|action| matches(pattern, action, None));
+    let matches_none = |pattern: &String| !known.iter().any(|action| matches(pattern, action, PLAIN));
     for (index, pattern) in named.iter().enumerate().filter(|(_, pattern)| matches_none(pattern)) {
         let what = format!("{pattern} is no action; the actions are {}", known.join(", "));
         problems.push(Problem::new(format!("{at}/{index}"), what));
@@ -316,39 +320,37 @@ impl<T: Ord + AsRef<str>> Fields<T> {
         match identity {
             Identity::Anonymous => false,
             Identity::Certificate(certificate) => self.token.is_none() && self.match_certificate(certificate),
-            Identity::Token(name) => !self.speaks_of_certificates() && one(&self.token, name, None),
+            Identity::Token(name) => !self.speaks_of_certificates() && one(&self.token, name, PLAIN),
         }
     }
 
     fn match_certificate(&self, certificate: &Certificate) -> bool {
         let has = |(kind, pattern): (&T, &T)| has(&certificate.subject_attributes, kind.as_ref(), pattern.as_ref());
-        one(&self.issuer, &certificate.issuer, Some(b','))
+        one(&self.issuer, &certificate.issuer, NAME)
             && self.attributes.iter().all(has)
-            && one(&self.subject, &certificate.subject, Some(b','))
-            && one(&self.subject_slash, &certificate.subject_slash, Some(b'/'))
-            && one(&self.fingerprint, &certificate.fingerprint, None)
-            && any(&self.dns, &certificate.dns_names, b'.')
-            && any(&self.uri, &certificate.uris, b'/')
-            && any(&self.email, &certificate.emails, b'@')
+            && one(&self.subject, &certificate.subject, NAME)
+            && one(&self.subject_slash, &certificate.subject_slash, b"/")
+            && one(&self.fingerprint, &certificate.fingerprint, PLAIN)
+            && any(&self.dns, &certificate.dns_names, b".")
+            && any(&self.uri, &certificate.uris, b"/")
+            && any(&self.email, &certificate.emails, b"@")
     }
 }
 
-fn one<T: AsRef<str>>(pattern: &Option<T>, text: &str, separator: Option<u8>) -> bool {
+fn one<T: AsRef<str>>(pattern: &Option<T>, text: &str, stops: Stops) -> bool {
     pattern
         .as_ref()
-        .is_none_or(|pattern| matches(pattern.as_ref(), text, separator))
+        .is_none_or(|pattern| matches(pattern.as_ref(), text, stops))
 }
 
-fn any<T: AsRef<str>>(pattern: &Option<T>, texts: &[String], separator: u8) -> bool {
+fn any<T: AsRef<str>>(pattern: &Option<T>, texts: &[String], stops: Stops) -> bool {
     let Some(pattern) = pattern else { return true };
-    texts
-        .iter()
-        .any(|text| matches(pattern.as_ref(), text, Some(separator)))
+    texts.iter().any(|text| matches(pattern.as_ref(), text, stops))
 }
 
 fn has(labels: &[Label], name: &str, pattern: &str) -> bool {
     let mut named = labels.iter().filter(|label| label.name == name);
-    named.any(|label| matches(pattern, &label.value, None))
+    named.any(|label| matches(pattern, &label.value, PLAIN))
 }
 
 impl Clause<&str> {
@@ -360,7 +362,7 @@ impl Clause<&str> {
         };
         let labels = &standing.subject.labels;
         standing.severity >= from
-            && matches(self.metric, &standing.subject.metric, None)
+            && matches(self.metric, &standing.subject.metric, PLAIN)
             && self.labels.iter().all(|(name, pattern)| has(labels, name, pattern))
     }
 }

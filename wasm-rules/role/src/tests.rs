@@ -76,6 +76,7 @@ fn each_field_of_an_identity_can_be_matched() {
         r#"{"attributes": {"OU": "ops", "CN": "bob"}}"#,
         r#"{"issuer": "CN=Example CA,O=Example", "attributes": {"OU": "dev"}}"#,
         r#"{"dns": "*.example.org"}"#,
+        r#"{"subject": "CN=*,O=Example"}"#,
         r#"{"uri": "spiffe://example.org/*"}"#,
         r#"{"token": "ada"}"#,
         r#"{"token": "*", "issuer": "CN=Example CA,O=Example"}"#,
@@ -83,6 +84,35 @@ fn each_field_of_an_identity_can_be_matched() {
     for fields in others {
         assert!(!is_matched(fields), "{fields} should not match");
     }
+}
+
+#[test]
+fn a_name_cannot_be_forged_inside_a_value() {
+    let forged = Certificate {
+        subject: "CN=eve\\,OU=ops,O=Example".to_owned(),
+        ..ada()
+    };
+    for pattern in ["CN=*,OU=ops,O=Example", "**,OU=ops,O=Example", "**OU=ops,O=Example"] {
+        let settings = format!(
+            r#"{{"identities": [{{"match": {{"subject": "{pattern}"}}, "roles": ["ops"]}}], "roles": {{"ops": ["*"]}}}}"#
+        );
+        let allowed =
+            |certificate| decided(&settings, Identity::Certificate(certificate), "rules.write", Vec::new()).allowed;
+        assert!(allowed(ada()), "{pattern}");
+        // A pattern that does not say where the part begins says nothing about whose part it is.
+        assert_eq!(allowed(forged.clone()), pattern == "**OU=ops,O=Example", "{pattern}");
+    }
+}
+
+#[test]
+fn a_clause_that_would_take_nothing_from_anyone_is_refused() {
+    let settings = r#"{
+        "identities": [],
+        "roles": {"anonymous": ["health.read"]},
+        "while": [{"metric": "disk", "at_least": "alert", "take": ["*"], "except": ["anonymous"]}]
+    }"#;
+    let problems = watchpost_rule::role::check::<Roles>(settings, &actions()).expect_err("refused");
+    assert_eq!(problems[0].at, "/while/0/except/0");
 }
 
 #[test]

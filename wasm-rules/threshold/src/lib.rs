@@ -4,9 +4,11 @@
 
 mod settings;
 
+use std::cmp::Ordering;
+
 use watchpost_rule::Problem;
-use watchpost_rule::pattern::wanted;
-use watchpost_rule::threshold::{Finding, Gap, Label, Manifest, Metric, Plan, Round, Rule, Sample, Severity, Subject};
+use watchpost_rule::pattern::{PLAIN, wanted};
+use watchpost_rule::threshold::{Finding, Gap, Label, Manifest, Metric, Plan, Round, Rule, Severity, Subject};
 
 use settings::Judged;
 pub use settings::{Direction, Level, Settings, Threshold};
@@ -65,7 +67,7 @@ impl Judgement<'_> {
     fn metric(&mut self, metric: &Metric, last: &[Finding]) {
         let matching = self.thresholds.iter().enumerate();
         let matching: Vec<_> = matching
-            .filter(|(_, threshold)| threshold.metric.matches(&metric.name, None))
+            .filter(|(_, threshold)| threshold.metric.matches(&metric.name, PLAIN))
             .collect();
         for sample in &metric.samples {
             let before = before(last, &sample.labels);
@@ -97,7 +99,7 @@ impl Judgement<'_> {
                 continue;
             }
             let judges = |threshold: &&Judged| {
-                threshold.metric.matches(&subject.metric, None) && threshold.selects(&subject.labels)
+                threshold.metric.matches(&subject.metric, PLAIN) && threshold.selects(&subject.labels)
             };
             let threshold = self.thresholds.iter().find(judges);
             if let (Some(threshold), Some(gap)) = (threshold, gap_for(&round.gaps, &subject.metric)) {
@@ -132,24 +134,28 @@ fn of_metric<'f>(findings: &'f [Finding], metric: &str) -> &'f [Finding] {
     &rest[..rest.partition_point(|finding| finding.subject.metric == metric)]
 }
 
-/// How the series was the last time; both lists are sorted by labels.
-fn before(last: &[Finding], labels: &[Label]) -> Severity {
-    let order = |finding: &Finding| {
-        let theirs = finding.subject.labels.iter().map(|label| (&label.name, &label.value));
-        theirs.cmp(labels.iter().map(|label| (&label.name, &label.value)))
-    };
-    let found = last.binary_search_by(order);
-    found.map_or(Severity::Ok, |at| last[at].severity)
+/// What was said of the series the last time; findings are sorted by labels.
+fn before<'f>(last: &'f [Finding], labels: &[Label]) -> Option<&'f Finding> {
+    let at = last.binary_search_by(|finding| order(&finding.subject.labels, labels));
+    at.ok().map(|at| &last[at])
 }
 
+/// Metrics are sorted by name, their samples by labels.
 fn shows(round: &Round, subject: &Subject) -> bool {
-    let metric = round.metrics.iter().find(|metric| metric.name == subject.metric);
-    metric.is_some_and(|metric| {
-        metric
-            .samples
-            .iter()
-            .any(|sample: &Sample| same_labels(&sample.labels, &subject.labels))
+    let metric = round
+        .metrics
+        .binary_search_by(|metric| metric.name.cmp(&subject.metric));
+    metric.is_ok_and(|at| {
+        let samples = &round.metrics[at].samples;
+        samples
+            .binary_search_by(|sample| order(&sample.labels, &subject.labels))
+            .is_ok()
     })
+}
+
+fn order(some: &[Label], others: &[Label]) -> Ordering {
+    let some = some.iter().map(|label| (&label.name, &label.value));
+    some.cmp(others.iter().map(|label| (&label.name, &label.value)))
 }
 
 fn gap_for<'g>(gaps: &'g [Gap], metric: &str) -> Option<&'g Gap> {
@@ -161,12 +167,7 @@ fn gap_for<'g>(gaps: &'g [Gap], metric: &str) -> Option<&'g Gap> {
 }
 
 fn same(one: &Subject, other: &Subject) -> bool {
-    one.metric == other.metric && same_labels(&one.labels, &other.labels)
-}
-
-fn same_labels(some: &[Label], others: &[Label]) -> bool {
-    let pair = |label: &Label| (label.name.clone(), label.value.clone());
-    some.len() == others.len() && some.iter().map(pair).eq(others.iter().map(pair))
+    one.metric == other.metric && order(&one.labels, &other.labels).is_eq()
 }
 
 #[cfg(test)]

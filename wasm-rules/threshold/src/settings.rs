@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use watchpost_rule::Problem;
-use watchpost_rule::pattern::Pattern;
+use watchpost_rule::pattern::{PLAIN, Pattern};
 use watchpost_rule::threshold::{Finding, Gap, Label, Metric, Sample, Severity, Subject};
 
 /// The settings.
@@ -214,7 +214,7 @@ impl Judged {
     pub(crate) fn selects(&self, labels: &[Label]) -> bool {
         self.labels.iter().all(|(name, pattern)| {
             let label = labels.iter().find(|label| label.name == *name);
-            label.is_some_and(|label| pattern.matches(&label.value, None))
+            label.is_some_and(|label| pattern.matches(&label.value, PLAIN))
         })
     }
 
@@ -229,14 +229,19 @@ impl Judged {
         self.labels.iter().filter_map(exact).collect()
     }
 
-    /// A level is entered at one value and left at another, so what was before matters.
-    pub(crate) fn severity(&self, value: f64, before: Severity) -> Severity {
+    /// A level is entered at one value and left at another, so what was said before matters; but only of this
+    /// level: another threshold's alert, or a missing series, has entered nothing here.
+    pub(crate) fn severity(&self, value: f64, before: Option<&Finding>) -> Severity {
+        let entered = |edge: Option<Edge>, severity| {
+            before.is_some_and(|before| before.severity == severity && before.limit == edge.map(|edge| edge.enter))
+        };
         let holds = |edge: Option<Edge>, entered: bool| {
             edge.is_some_and(|edge| self.beyond(value, edge.enter) || (entered && self.beyond(value, edge.clear)))
         };
-        if holds(self.alert, before == Severity::Alert) {
+        let in_alert = entered(self.alert, Severity::Alert);
+        if holds(self.alert, in_alert) {
             Severity::Alert
-        } else if holds(self.warning, before >= Severity::Warning) {
+        } else if holds(self.warning, in_alert || entered(self.warning, Severity::Warning)) {
             Severity::Warning
         } else {
             Severity::Ok
@@ -252,11 +257,11 @@ impl Judged {
     }
 
     pub(crate) fn finding(&self, metric: &Metric, sample: &Sample, severity: Severity) -> Finding {
-        let limit = match severity {
+        let edge = match severity {
             Severity::Alert => self.alert,
             _ => self.warning.or(self.alert),
         };
-        let limit = limit.map(|edge| edge.enter);
+        let limit = edge.map(|edge| edge.enter);
         let told = Told {
             metric: &metric.name,
             unit: &metric.unit,
@@ -268,7 +273,10 @@ impl Judged {
         let sentence = match (&self.sentence, severity) {
             (_, Severity::Ok) => String::new(),
             (Some(template), _) => told.fill(template),
-            (None, _) => told.plainly(self.direction, self.inclusive),
+            (None, _) => match edge.filter(|edge| !self.beyond(sample.value, edge.enter)) {
+                Some(edge) => told.not_yet_cleared(self.direction, edge.clear),
+                None => told.plainly(self.direction, self.inclusive),
+            },
         };
         Finding {
             subject: Subject {
@@ -278,7 +286,7 @@ impl Judged {
             severity,
             value: Some(sample.value),
             limit,
-            sentence,
+            sentence: cut(sentence),
         }
     }
 
@@ -328,6 +336,17 @@ impl Told<'_> {
         let [subject, value, limit, severity] = ["subject", "value", "limit", "severity"].map(|word| self.word(word));
         let unit = self.spaced_unit();
         format!("{subject} is {value}{unit}, {side} the {severity} level of {limit}{unit}")
+    }
+
+    fn not_yet_cleared(&self, direction: Direction, clear: f64) -> String {
+        let side = match direction {
+            Direction::Above => "below",
+            Direction::Below => "above",
+        };
+        let [subject, value, severity] = ["subject", "value", "severity"].map(|word| self.word(word));
+        let unit = self.spaced_unit();
+        let clear = short(clear);
+        format!("{subject} is {value}{unit}, not yet {side} {clear}{unit}, where the {severity} ends")
     }
 
     fn spaced_unit(&self) -> String {
@@ -388,6 +407,17 @@ fn unknown_word(template: &str) -> Option<&str> {
         rest = after;
     }
     None
+}
+
+/// The host takes no longer ones, and a label may be long.
+fn cut(mut sentence: String) -> String {
+    const LONGEST: usize = 1500;
+    if sentence.len() > LONGEST {
+        let end = (0..=LONGEST).rev().find(|end| sentence.is_char_boundary(*end));
+        sentence.truncate(end.unwrap_or(0));
+        sentence.push('…');
+    }
+    sentence
 }
 
 /// Two decimals are what a person reads.
