@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    for changed in ["../policies/wit", "../wasm-rules/sdk", "guests"] {
+    for changed in ["../Cargo.toml", "../policies/wit", "../wasm-rules/sdk", "guests"] {
         println!("cargo::rerun-if-changed={}", here.join(changed).display());
     }
     for guest in ["hostile", "numbered", "tyrant", "yes"] {

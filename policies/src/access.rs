@@ -75,16 +75,22 @@ impl Identity {
 
     /// The owner of a certificate; only for one that was verified.
     pub fn of_certificate(certificate: Certificate) -> Self {
-        let mut hash = Sha256::new();
-        // The fingerprint covers every other field: they were all read out of the same bytes.
-        hash.update(b"certificate");
-        hash.update(certificate.fingerprint.as_bytes());
         let written = Written {
             subject: certificate.subject.rfc4514(),
             subject_slash: certificate.subject.slash(),
             issuer: certificate.issuer.rfc4514(),
             fingerprint: certificate.fingerprint.to_string(),
         };
+        let mut hash = Sha256::new();
+        hash.update(b"certificate");
+        hash.update(certificate.fingerprint.as_bytes());
+        let lists = [&certificate.dns_names, &certificate.uris, &certificate.emails];
+        let names = [&written.subject, &written.subject_slash, &written.issuer];
+        for text in names.into_iter().chain(lists.into_iter().flatten()) {
+            hash.update((text.len() as u64).to_le_bytes());
+            hash.update(text.as_bytes());
+        }
+        hash.update(lists.map(|list| list.len().to_le_bytes()).concat());
         Self {
             kind: IdentityKind::Certificate(Arc::new(certificate)),
             written: Arc::new(written),

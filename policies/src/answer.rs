@@ -4,10 +4,10 @@
 use std::collections::HashSet;
 
 use crate::bindings::threshold::{FindingResult, SubjectResult};
-use crate::fault::Misbehaviour;
+use crate::fault::{Misbehaviour, guest_words};
 use crate::finding::{Finding, Severity, Subject};
 use crate::limits::Limits;
-use crate::measure::{Labels, MetricName, Sample, Snapshot};
+use crate::measure::{Labels, MeasureError, MetricName, Sample, Snapshot};
 use crate::rule::Rule;
 
 /// What a rule was shown, and may therefore talk about.
@@ -19,8 +19,14 @@ pub(crate) struct Shown<'r> {
 }
 
 impl Shown<'_> {
-    pub(crate) fn findings(&self, answer: Vec<FindingResult>, limits: &Limits) -> Result<Vec<Finding>, Misbehaviour> {
+    pub(crate) fn findings(
+        &self,
+        mut answer: Vec<FindingResult>,
+        limits: &Limits,
+    ) -> Result<Vec<Finding>, Misbehaviour> {
         at_most("findings", answer.len(), limits.findings)?;
+        // Metric by metric, so that the labels of each are gathered once, whatever the order of the guest.
+        answer.sort_by(|a, b| a.subject.metric.cmp(&b.subject.metric));
         let mut known = KnownLabels::default();
         let mut findings = Vec::with_capacity(answer.len());
         for raw in answer {
@@ -42,7 +48,7 @@ impl Shown<'_> {
         known: &mut KnownLabels<'s>,
     ) -> Result<Finding, Misbehaviour> {
         at_most("bytes in a sentence", raw.sentence.len(), limits.text_bytes)?;
-        let subject = subject(raw.subject, limits)?;
+        let subject = self.subject(raw.subject, limits)?;
         for (field, number) in [("value", raw.value), ("limit", raw.limit)] {
             if let Some(number) = number.filter(|number| !number.is_finite()) {
                 return Err(Misbehaviour::NotFinite {
@@ -71,9 +77,30 @@ impl Shown<'_> {
             severity,
             value: raw.value,
             limit: raw.limit,
-            sentence: raw.sentence,
+            sentence: guest_words(&raw.sentence, limits.text_bytes),
             subject,
             carried: false,
+        })
+    }
+
+    fn subject(&self, raw: SubjectResult, limits: &Limits) -> Result<Subject, Misbehaviour> {
+        let of_labels = raw.labels.iter().map(|label| label.name.len() + label.value.len());
+        at_most(
+            "bytes in a subject",
+            raw.metric.len() + of_labels.sum::<usize>(),
+            limits.text_bytes,
+        )?;
+        let illegal = |error: MeasureError| Misbehaviour::IllegalSubject {
+            what: guest_words(&error.to_string(), limits.text_bytes),
+        };
+        let is_source = self.snapshot.gaps().iter().any(|gap| gap.source == raw.metric);
+        if !is_source {
+            MetricName::new(&raw.metric).map_err(illegal)?;
+        }
+        let labels = raw.labels.into_iter().map(|label| (label.name, label.value));
+        Ok(Subject {
+            metric: raw.metric,
+            labels: Labels::new(labels).map_err(illegal)?,
         })
     }
 
@@ -127,26 +154,6 @@ impl<'s> KnownLabels<'s> {
         let mut labels = labels.as_slice().iter();
         labels.all(|label| self.pairs.contains(&(label.name.as_str(), label.value.as_str())))
     }
-}
-
-fn subject(raw: SubjectResult, limits: &Limits) -> Result<Subject, Misbehaviour> {
-    let labels = raw.labels.into_iter().map(|label| (label.name, label.value));
-    let labels = Labels::new(labels).map_err(|error| Misbehaviour::IllegalSubject {
-        what: error.to_string(),
-    })?;
-    let of_labels = labels
-        .as_slice()
-        .iter()
-        .map(|label| label.name.len() + label.value.len());
-    at_most(
-        "bytes in a subject",
-        raw.metric.len() + of_labels.sum::<usize>(),
-        limits.text_bytes,
-    )?;
-    Ok(Subject {
-        metric: raw.metric,
-        labels,
-    })
 }
 
 pub(crate) fn at_most(what: &'static str, count: usize, limit: usize) -> Result<(), Misbehaviour> {

@@ -182,12 +182,6 @@ pub enum Misbehaviour {
         /// Why.
         why: String,
     },
-    /// The engine itself could not make an instance.
-    #[error("it could not be started: {why}")]
-    NotStarted {
-        /// Why.
-        why: String,
-    },
 }
 
 impl Misbehaviour {
@@ -196,6 +190,20 @@ impl Misbehaviour {
             limit_ms: u64::try_from(limit.as_millis()).unwrap_or(u64::MAX),
         }
     }
+}
+
+/// A guest's text as it may stand in a log line or on a page: on one line, and no longer than is taken.
+pub(crate) fn guest_words(text: &str, longest: usize) -> String {
+    let end = (0..=longest.min(text.len()))
+        .rev()
+        .find(|end| text.is_char_boundary(*end));
+    let plain = |letter: char| if letter.is_control() { ' ' } else { letter };
+    text[..end.unwrap_or(0)]
+        .chars()
+        .map(plain)
+        .collect::<String>()
+        .trim()
+        .to_owned()
 }
 
 fn fmt_frames(frames: &[String]) -> String {

@@ -143,7 +143,8 @@ impl Report {
         }
     }
 
-    /// The report before the first round: nothing was judged yet.
+    /// The report before the first round: nothing was judged yet, so its severity is unknown. It has the
+    /// generation 0, which no rules have.
     pub fn before_the_first(host: &str) -> Self {
         Self::new(0, host.to_owned(), 0, Vec::new(), Vec::new(), Vec::new())
     }
@@ -180,6 +181,9 @@ impl Report {
 
     /// The worst that any rule says; a rule that failed makes it unknown at least.
     pub fn severity(&self) -> Severity {
+        if self.generation == 0 {
+            return Severity::Unknown;
+        }
         let worst = self.findings.iter().map(|finding| finding.severity).max();
         let failed = (!self.faults.is_empty()).then_some(Severity::Unknown);
         worst.max(failed).unwrap_or(Severity::Ok)
@@ -221,19 +225,19 @@ impl Serialize for Report {
 pub(crate) fn standings_digest<'f>(standings: impl Iterator<Item = &'f Finding>) -> Digest {
     let mut hash = Sha256::new();
     for standing in standings {
-        hash.update(standing.rule.as_bytes());
-        hash.update([0, standing.severity as u8]);
+        let labels = standing.subject.labels.as_slice();
+        hash.update([standing.severity as u8]);
         hash.update(standing.since_ms.to_le_bytes());
-        hash.update(standing.subject.metric.as_bytes());
-        for label in standing.subject.labels.as_slice() {
-            // Neither rule, metric nor label name can hold a zero byte; the length keeps the value apart.
-            hash.update([0]);
-            hash.update(label.name.as_bytes());
-            hash.update([0]);
-            hash.update((label.value.len() as u64).to_le_bytes());
-            hash.update(label.value.as_bytes());
+        hash.update((labels.len() as u64).to_le_bytes());
+        let names = [standing.rule.as_str(), standing.subject.metric.as_str()];
+        let of_labels = labels
+            .iter()
+            .flat_map(|label| [label.name.as_str(), label.value.as_str()]);
+        for text in names.into_iter().chain(of_labels) {
+            // The length keeps each text apart from the next.
+            hash.update((text.len() as u64).to_le_bytes());
+            hash.update(text.as_bytes());
         }
-        hash.update([0, 0]);
     }
     Digest::from(<[u8; 32]>::from(hash.finalize()))
 }

@@ -37,6 +37,9 @@ pub struct Limits {
     pub remembered: usize,
 }
 
+/// An hour; whoever waits longer waits for something else.
+const LONGEST_MS: u64 = 3_600_000;
+
 impl Default for Limits {
     fn default() -> Self {
         Self {
@@ -58,6 +61,29 @@ impl Default for Limits {
 }
 
 impl Limits {
+    /// Says which limit makes no sense, and what would.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        let ranges = [
+            // Each instance may take 64 core instances and 4 GiB of address space for each of four memories.
+            ("instances", u64::from(self.instances), 1, 1000),
+            // A thread has 2 MiB of stack, and a rule is called from one.
+            ("stack_bytes", self.stack_bytes as u64, 16 << 10, 1 << 20),
+            ("memory_bytes", self.memory_bytes as u64, 64 << 10, 4 << 30),
+            ("describe_ms", self.describe_ms, 0, LONGEST_MS),
+            ("judge_ms", self.judge_ms, 0, LONGEST_MS),
+            ("decide_ms", self.decide_ms, 0, LONGEST_MS),
+            ("patience_ms", self.patience_ms, 0, LONGEST_MS),
+        ];
+        let outside = ranges
+            .iter()
+            .find(|(_, value, least, most)| value < least || value > most);
+        outside.map_or(Ok(()), |(name, value, least, most)| {
+            Err(format!(
+                "the limit {name} is {value}; it has to be between {least} and {most}"
+            ))
+        })
+    }
+
     pub(crate) fn describe_time(&self) -> Duration {
         Duration::from_millis(self.describe_ms)
     }

@@ -196,6 +196,10 @@ pub struct MetricName(Arc<str>);
 /// No public vocabulary of metrics comes near it, and every name is stored with every series.
 pub(crate) const NAME_BYTES: usize = 200;
 
+/// All labels of a series together. A finding about it has to stay within `text_bytes`, or one neighbour with a
+/// long label could keep a rule from answering at all.
+const LABELS_BYTES: usize = 1024;
+
 impl MetricName {
     /// Refuses what Prometheus would refuse.
     pub fn new(name: &str) -> Result<Self, MeasureError> {
@@ -379,6 +383,10 @@ impl Labels {
         if let Some(label) = labels.iter().find(|label| !is_name(&label.name, legal)) {
             return Err(MeasureError::LabelName(label.name.clone()));
         }
+        let bytes: usize = labels.iter().map(|label| label.name.len() + label.value.len()).sum();
+        if bytes > LABELS_BYTES {
+            return Err(MeasureError::LabelsTooLong { bytes });
+        }
         labels.sort_unstable();
         if let Some(pair) = labels.windows(2).find(|pair| pair[0].name == pair[1].name) {
             return Err(MeasureError::LabelTwice(pair[0].name.clone()));
@@ -402,13 +410,6 @@ impl Labels {
             .iter()
             .find(|label| label.name == name)
             .map(|label| label.value.as_str())
-    }
-
-    /// Whether each of these labels is also one of the other's.
-    pub fn are_among(&self, other: &Self) -> bool {
-        self.0
-            .iter()
-            .all(|label| other.get(&label.name) == Some(label.value.as_str()))
     }
 }
 
@@ -445,6 +446,12 @@ pub enum MeasureError {
     /// An illegal label.
     #[error("\"{0}\" cannot name a label: use letters, digits and _, no digit first, at most {NAME_BYTES} bytes")]
     LabelName(String),
+    /// More than a subject and a sentence about it may hold.
+    #[error("the labels have {bytes} bytes together; at most {LABELS_BYTES} are taken")]
+    LabelsTooLong {
+        /// How many.
+        bytes: usize,
+    },
     /// A label twice.
     #[error("the label {0} comes twice; name each label once")]
     LabelTwice(String),

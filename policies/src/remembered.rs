@@ -9,6 +9,10 @@ use crate::access::{Action, Decision, Request};
 use crate::digest::Digest;
 use crate::measure::Labels;
 
+/// Resources and facts come from clients. A longer request than this is decided afresh each time, so that
+/// what is remembered is bounded in bytes and not only in number.
+const LONGEST_REQUEST: usize = 512;
+
 pub(crate) struct Remembered {
     limit: usize,
     hasher: RandomState,
@@ -58,7 +62,9 @@ impl Remembered {
     }
 
     pub(crate) fn keep(&self, request: &Request<'_>, standings: Digest, decision: &Arc<Decision>) {
-        if self.limit == 0 {
+        let facts = request.facts.as_slice().iter();
+        let of_facts = facts.map(|fact| fact.name.len() + fact.value.len());
+        if self.limit == 0 || request.resource.len() + of_facts.sum::<usize>() > LONGEST_REQUEST {
             return;
         }
         let key = Key {
@@ -148,6 +154,21 @@ mod tests {
         );
         assert!(remembered.find(&asked, Digest::of(b"calm")).is_none());
         assert_eq!(remembered.count(), 1);
+    }
+
+    #[test]
+    fn a_request_of_any_length_is_decided_but_not_remembered() {
+        let remembered = Remembered::new(10);
+        let ada = Identity::of_token("ada");
+        let long = "x".repeat(LONGEST_REQUEST + 1);
+        for (resource, count) in [(&long[1..], 1), (&long[..], 1)] {
+            let asked = Request {
+                resource,
+                ..Request::new(&ada, Action::RulesRead)
+            };
+            remembered.keep(&asked, Digest::of(b"calm"), &decision(1));
+            assert_eq!(remembered.count(), count);
+        }
     }
 
     #[test]

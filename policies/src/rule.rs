@@ -1,21 +1,28 @@
 //! A rule from its bytes to the moment it may judge: the module (compiled, described) and the rule (a module
 //! under settings that it accepted). Which rules are in force is not told here.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use crate::access::Action;
+use crate::answer::at_most;
 use crate::bindings::{RawManifest, RawPlan};
 use crate::digest::Digest;
 use crate::engine::{ArtefactError, ArtefactKey, Engine, Kind, Program};
-use crate::fault::{Call, Fault, Misbehaviour, Refusal, SettingsRefusal};
+use crate::fault::{Call, Fault, Misbehaviour, Problem, Refusal, SettingsRefusal, guest_words};
 use crate::limits::Limits;
 use crate::measure::MetricPattern;
 
 /// Names stand in URLs, file names and metric labels.
 const NAME_BYTES: usize = 64;
 const VERSION_BYTES: usize = 64;
+
+/// Every pattern is searched for in every snapshot; who wants more metrics names the beginning they share.
+const MOST_METRICS: usize = 1000;
+const MOST_PROBLEMS: usize = 100;
+const LONGEST_WHY: usize = 500;
 
 /// Who a rule says it is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,6 +62,7 @@ impl RuleModule {
         artefact: &[u8],
         key: &ArtefactKey,
     ) -> Result<(Self, Result<(), ArtefactError>), Refusal> {
+        engine.check_bytes(wasm)?;
         let digest = Digest::of(wasm);
         match engine.restore(digest, artefact, key) {
             Ok(program) => Ok((Self::introduce(program, digest)?, Ok(()))),
@@ -112,7 +120,9 @@ impl RuleModule {
         };
         let actions: Vec<_> = Action::ALL.iter().map(|action| action.as_str()).collect();
         let answer = self.0.program.check_settings(settings, &actions).map_err(fault)?;
-        let plan = answer.map_err(|problems| SettingsRefusal::Problems { problems })?;
+        let plan = answer.map_err(|problems| SettingsRefusal::Problems {
+            problems: problems.into_iter().take(MOST_PROBLEMS).map(shortened).collect(),
+        })?;
         let metrics = patterns_of(&plan).map_err(fault)?;
         Ok(Rule(Arc::new(RuleParts {
             module: self.clone(),
@@ -216,12 +226,22 @@ fn manifest_of(raw: RawManifest, limits: &Limits) -> Result<Manifest, Misbehavio
     })
 }
 
+fn shortened(problem: Problem) -> Problem {
+    Problem {
+        at: guest_words(&problem.at, LONGEST_WHY),
+        what: guest_words(&problem.what, LONGEST_WHY),
+    }
+}
+
 fn patterns_of(plan: &RawPlan) -> Result<Option<Vec<MetricPattern>>, Misbehaviour> {
     let Some(metrics) = &plan.metrics else {
         return Ok(None);
     };
-    let patterns: Result<_, _> = metrics.iter().map(|metric| MetricPattern::new(metric)).collect();
-    patterns
-        .map(Some)
-        .map_err(|error| Misbehaviour::BadPlan { why: error.to_string() })
+    // Many thresholds may be for one metric.
+    let metrics: BTreeSet<_> = metrics.iter().collect();
+    at_most("metrics in a plan", metrics.len(), MOST_METRICS)?;
+    let patterns: Result<_, _> = metrics.into_iter().map(|metric| MetricPattern::new(metric)).collect();
+    patterns.map(Some).map_err(|error| Misbehaviour::BadPlan {
+        why: guest_words(&error.to_string(), LONGEST_WHY),
+    })
 }

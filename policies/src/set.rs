@@ -8,7 +8,7 @@ use crate::answer::{Shown, at_most};
 use crate::bindings::{RoundLists, lend_request, role};
 use crate::digest::Digest;
 use crate::engine::Kind;
-use crate::fault::{Busy, Call, Fault, Misbehaviour};
+use crate::fault::{Busy, Call, Fault, Misbehaviour, guest_words};
 use crate::finding::{Cost, Finding, Report, standings_digest};
 use crate::measure::Snapshot;
 use crate::remembered::Remembered;
@@ -173,7 +173,9 @@ impl RuleSet {
         let verdict = match (answer.allowed, answer.reason.trim().is_empty()) {
             (true, _) => Verdict::Allow,
             (false, true) => return Err(Misbehaviour::NoReason),
-            (false, false) => Verdict::Deny { reason: answer.reason },
+            (false, false) => Verdict::Deny {
+                reason: guest_words(&answer.reason, limits.text_bytes),
+            },
         };
         Ok((verdict, answer.roles))
     }

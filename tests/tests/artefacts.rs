@@ -1,6 +1,6 @@
 //! Compiled rules are kept and taken back, and nothing is loaded that was changed in between.
 
-use watchpost_policies::{ArtefactError, ArtefactKey, RuleModule};
+use watchpost_policies::{ArtefactError, ArtefactKey, Refusal, RuleModule};
 use watchpost_tests::guests::{HOSTILE, THRESHOLD, engine, engine_with, rules};
 use watchpost_tests::sample::machine;
 
@@ -72,12 +72,17 @@ fn an_artefact_of_another_rule_is_not_loaded() {
     assert_eq!(restore(&other, &key()), Err(ArtefactError::WrongSeal));
 }
 
-/// Code that was compiled without a pool has other bounds checks.
 #[test]
-fn an_artefact_of_another_kind_of_engine_is_not_loaded() {
+fn the_stack_belongs_to_the_running_engine_and_not_to_the_code() {
     let other = engine_with(|limits| limits.stack_bytes = 256 << 10);
-    let same_code = RuleModule::compile(&other, THRESHOLD).expect("it is a rule");
-    let same_code = same_code.artefact(&key()).expect("it can be kept");
-    // The stack is a matter of the running engine, not of the code.
-    assert_eq!(restore(&same_code, &key()), Ok(()));
+    let module = RuleModule::compile(&other, THRESHOLD).expect("it is a rule");
+    let artefact = module.artefact(&key()).expect("it can be kept");
+    assert_eq!(restore(&artefact, &key()), Ok(()));
+}
+
+#[test]
+fn an_artefact_does_not_bring_in_a_rule_that_is_too_large() {
+    let small = engine_with(|limits| limits.component_bytes = THRESHOLD.len() - 1);
+    let refused = RuleModule::restore(&small, THRESHOLD, &artefact(), &key()).expect_err("refused");
+    assert!(matches!(refused, Refusal::TooLarge { .. }), "{refused}");
 }

@@ -1,10 +1,11 @@
 //! What the engine is by itself: where instances live, how many there are, that it answers the same every
 //! time, and that every limit can be obeyed.
 
+use std::path::Path;
 use std::process::Command;
 
-use watchpost_policies::{Allocation, Limits, Misbehaviour, Severity};
-use watchpost_tests::guests::{HOSTILE, engine, engine_with, rule, rules};
+use watchpost_policies::{Allocation, ArtefactError, ArtefactKey, Engine, Limits, Misbehaviour, RuleModule, Severity};
+use watchpost_tests::guests::{HOSTILE, THRESHOLD, engine, engine_with, rule, rules};
 use watchpost_tests::sample::{file_systems, machine};
 
 #[test]
@@ -13,10 +14,13 @@ fn instances_live_in_a_pool_where_there_is_room() {
 }
 
 /// A process of its own, for its address space is made small: as on boards whose processor has 39 bits, the
-/// pool does not fit, and rules judge all the same.
+/// pool does not fit, and rules judge all the same. Code that was compiled for the pool leaves out bounds
+/// checks that are needed here, so it is not taken back.
 #[test]
 fn where_address_space_is_small_instances_are_made_one_by_one() {
-    if std::env::var_os("SMALL").is_some() {
+    const NAME: &str = "where_address_space_is_small_instances_are_made_one_by_one";
+    let key = ArtefactKey::new([7; 32]);
+    if let Some(pooled) = std::env::var_os("POOLED_ARTEFACT") {
         let engine = engine();
         assert!(
             matches!(engine.allocation(), Allocation::OnDemand { why } if !why.is_empty()),
@@ -31,14 +35,20 @@ fn where_address_space_is_small_instances_are_made_one_by_one() {
             matches!(report.faults()[0].misbehaviour, Misbehaviour::OutOfMemory { .. }),
             "{report:?}"
         );
+        let pooled = std::fs::read(pooled).expect("it was written");
+        let (_, restored) = RuleModule::restore(&engine, THRESHOLD, &pooled, &key).expect("it is a rule");
+        assert_eq!(restored, Err(ArtefactError::WrongSeal));
         return;
     }
+    let module = RuleModule::compile(&engine(), THRESHOLD).expect("it is a rule");
+    let pooled = Path::new(env!("CARGO_TARGET_TMPDIR")).join("pooled-artefact");
+    std::fs::write(&pooled, module.artefact(&key).expect("it can be kept")).expect("there is room");
     let this = std::env::current_exe().expect("a test is a program");
-    let limit = format!("ulimit -v 8000000 && exec '{}' --exact {NAME}", this.display());
-    const NAME: &str = "where_address_space_is_small_instances_are_made_one_by_one";
-    let output = Command::new("sh")
-        .args(["-c", &limit])
-        .env("SMALL", "1")
+    let limited = format!("ulimit -v 8000000 && exec '{}' --exact {NAME}", this.display());
+    let mut shell = Command::new("sh");
+    let output = shell
+        .args(["-c", &limited])
+        .env("POOLED_ARTEFACT", &pooled)
         .output()
         .expect("a shell");
     let said = String::from_utf8_lossy(&output.stdout);
@@ -51,6 +61,19 @@ fn where_address_space_is_small_instances_are_made_one_by_one() {
 }
 
 #[test]
+fn limits_that_make_no_sense_are_refused_by_name() {
+    let told = |change: fn(&mut Limits)| {
+        let mut limits = Limits::default();
+        change(&mut limits);
+        Engine::new(limits).expect_err("refused").to_string()
+    };
+    let none = told(|limits| limits.instances = 0);
+    assert_eq!(none, "the limit instances is 0; it has to be between 1 and 1000");
+    assert!(told(|limits| limits.patience_ms = u64::MAX).contains("patience_ms"));
+    assert!(told(|limits| limits.stack_bytes = 1 << 30).contains("stack_bytes"));
+}
+
+#[test]
 fn the_same_snapshot_gets_the_same_findings_in_every_engine() {
     let snapshot = file_systems(300);
     let judged = || serde_json::to_string(rules(&engine(), None, None).judge(&snapshot, None).findings());
@@ -59,14 +82,14 @@ fn the_same_snapshot_gets_the_same_findings_in_every_engine() {
 
 #[test]
 fn what_stays_within_the_limits_is_served() {
-    let check = |way: &str, count: usize, change: fn(&mut Limits)| {
+    fn check(way: &str, count: usize, change: impl FnOnce(&mut Limits)) -> Option<Misbehaviour> {
         let engine = engine_with(change);
         let settings = format!(r#"{{"do": "{way}", "count": {count}}}"#);
         let set = rules(&engine, Some(rule(&engine, HOSTILE, &settings)), None);
         let series = if way == "many-findings" { count } else { 1 };
         let report = set.judge(&file_systems(series), None);
         report.faults().first().map(|fault| fault.misbehaviour.clone())
-    };
+    }
     let too_many = |what, count, limit| Some(Misbehaviour::TooMany { what, count, limit });
     assert_eq!(check("many-findings", 10_000, |_| {}), None);
     let one_more = check("many-findings", 10_001, |_| {});
@@ -80,7 +103,13 @@ fn what_stays_within_the_limits_is_served() {
     let more = check("take", 6 << 20, |limits| limits.memory_bytes = 6 << 20);
     assert_eq!(more, Some(Misbehaviour::OutOfMemory { limit_bytes: 6 << 20 }));
 
-    assert_eq!(check("long-sentence", 1000, |limits| limits.answer_bytes = 2000), None);
-    let more = check("long-sentence", 1000, |limits| limits.answer_bytes = 900);
-    assert_eq!(more, Some(Misbehaviour::AnswerTooLarge { limit_bytes: 900 }));
+    let answer = |limit_bytes| {
+        move |limits: &mut Limits| {
+            limits.text_bytes = 100_000;
+            limits.answer_bytes = limit_bytes;
+        }
+    };
+    assert_eq!(check("long-sentence", 50_000, answer(60_000)), None);
+    let more = check("long-sentence", 50_000, answer(49_000));
+    assert_eq!(more, Some(Misbehaviour::AnswerTooLarge { limit_bytes: 49_000 }));
 }

@@ -173,6 +173,43 @@ fn what_a_gap_explains_is_unknown_and_what_is_merely_gone_is_gone() {
     assert_eq!(count(&unmounted), 1);
 }
 
+/// What was found before is looked up, not searched for: the second round costs about what the first one did.
+#[test]
+fn thousands_of_findings_of_the_last_round_cost_little() {
+    let engine = engine_with(|limits| limits.judge_ms = 2000);
+    let rules = rules(&engine, None, None);
+    let snapshot = file_systems(5000);
+    let first = rules.judge(&snapshot, None);
+    let second = rules.judge(&snapshot, Some(&first));
+    assert!(second.faults().is_empty(), "{:?}", second.faults());
+    assert!(second.findings().len() >= 5000);
+    let (first, second) = (&first.costs()[0], &second.costs()[0]);
+    assert!(second.time < first.time * 6, "{:?}, then {:?}", first.time, second.time);
+}
+
+#[test]
+fn a_level_that_was_entered_is_not_left_by_another_thresholds_word() {
+    let engine = engine();
+    let settings = r#"{"thresholds": [
+        {"metric": "load", "alert": {"enter": 90, "clear": 80}, "missing": "alert"},
+        {"metric": "load", "direction": "below", "alert": {"enter": 10, "clear": 85}}
+    ]}"#;
+    let rules = rules(&engine, Some(rule(&engine, THRESHOLD, settings)), None);
+    let of = |value| snapshot(vec![sample("load", &[], value, "percent")], Vec::new());
+    let missing = rules.judge(&snapshot(Vec::new(), Vec::new()), None);
+    assert_eq!(severity(&missing, "load"), Severity::Alert);
+    assert_eq!(severity(&rules.judge(&of(86.0), Some(&missing)), "load"), Severity::Ok);
+
+    let high = rules.judge(&of(91.0), None);
+    let lower = rules.judge(&of(82.0), Some(&high));
+    assert_eq!(severity(&lower, "load"), Severity::Alert);
+    assert_eq!(
+        about(&lower, "load").sentence,
+        "load is 82 %, not yet below 80 %, where the alert ends"
+    );
+    assert_eq!(severity(&rules.judge(&of(79.0), Some(&lower)), "load"), Severity::Ok);
+}
+
 #[test]
 fn a_threshold_for_one_series_stands_before_the_one_for_all() {
     let engine = engine();

@@ -21,6 +21,15 @@ fn the_rules_that_watchpost_brings_say_who_they_are() {
 fn random_bytes_and_other_files_are_not_webassembly() {
     assert_eq!(refusal(b""), Refusal::NotWebAssembly);
     assert_eq!(refusal(b"#!/bin/sh\necho hello\n"), Refusal::NotWebAssembly);
+    let noise: Vec<u8> = (0..10_000u32)
+        .map(|at| at.wrapping_mul(2_654_435_761).to_le_bytes()[2])
+        .collect();
+    assert_eq!(refusal(&noise), Refusal::NotWebAssembly);
+    let behind_a_header = [b"\0asm\x0d\0\x01\0".as_slice(), &noise].concat();
+    assert!(matches!(
+        refusal(&behind_a_header),
+        Refusal::Truncated | Refusal::Invalid { .. }
+    ));
 }
 
 #[test]
@@ -92,6 +101,17 @@ fn a_rule_for_another_version_of_the_contract_is_told_which_is_spoken() {
         let found = format!("watchpost:rules/threshold-rule@{version}");
         assert_eq!(refused, Refusal::WrongVersion { found, spoken: "1.0" });
     }
+}
+
+#[test]
+fn a_rule_for_a_version_that_differs_in_words_only_is_taken() {
+    let wit = CONTRACT.replace("watchpost:rules@1.0.0", "watchpost:rules@1.0.7");
+    let refused = refusal(&of_world(&wit, "threshold"));
+    // Its functions all trap, so it is stopped; but in `describe`, and so behind every check of the contract.
+    assert!(
+        matches!(&refused, Refusal::Fault { fault } if fault.call == Call::Describe),
+        "{refused}"
+    );
 }
 
 #[test]

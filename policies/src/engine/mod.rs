@@ -41,6 +41,9 @@ struct Inner {
 /// The machine would not give what an engine needs.
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
+    /// A limit is not one.
+    #[error("{0}")]
+    Limits(String),
     /// wasmtime refused its configuration.
     #[error("the engine for rules could not be set up: {0}")]
     Setup(String),
@@ -52,6 +55,7 @@ pub enum EngineError {
 impl Engine {
     /// One engine is enough for a process.
     pub fn new(limits: Limits) -> Result<Self, EngineError> {
+        limits.check().map_err(EngineError::Limits)?;
         let (wasmtime, allocation) = pool::engine(&limits).map_err(|error| EngineError::Setup(format!("{error:#}")))?;
         let ticker = Ticker::start(wasmtime.weak()).map_err(EngineError::Ticker)?;
         Ok(Self(Arc::new(Inner {
@@ -78,11 +82,16 @@ impl Engine {
     /// Compiles a component, which takes 20 ms for a rule in Rust and seconds for one that brings an
     /// interpreter.
     pub(crate) fn compile(&self, wasm: &[u8]) -> Result<Program, Refusal> {
-        inspect::bytes(wasm, &self.0.limits)?;
+        self.check_bytes(wasm)?;
         let component = Component::new(&self.0.wasmtime, wasm).map_err(|error| Refusal::Invalid {
             why: format!("{error:#}"),
         })?;
         self.program(component)
+    }
+
+    /// What can be refused before anything is compiled.
+    pub(crate) fn check_bytes(&self, wasm: &[u8]) -> Result<(), Refusal> {
+        inspect::bytes(wasm, &self.0.limits)
     }
 
     /// Takes a compiled component back, if it is what this engine once made of these bytes.

@@ -9,10 +9,14 @@ use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConf
 use crate::limits::Limits;
 
 /// An interpreter in a component is dozens of core instances: componentize-py makes 38.
-const CORE_INSTANCES: u32 = 64;
-const TABLES: u32 = 64;
+pub(super) const CORE_INSTANCES: u32 = 64;
+pub(super) const TABLES: u32 = 64;
 /// They share one memory; a second one belongs to its adapter.
-const MEMORIES: u32 = 4;
+pub(super) const MEMORIES: u32 = 4;
+
+/// A slot that last held the same rule is set up again without the kernel; so there are slots for a hundred
+/// rules and their other versions, even if only a few run at once. They cost address space only.
+const WARM_SLOTS: u32 = 256;
 
 /// So much of a memory stays with its slot and is set to zero rather than given back to the kernel. Rules made
 /// with the SDK fit in; giving pages back and faulting them in again is what keeps two cores from being faster
@@ -58,7 +62,8 @@ fn pool(limits: &Limits) -> PoolingAllocationConfig {
     let count = limits.instances;
     pool.total_component_instances(count);
     pool.total_core_instances(count * CORE_INSTANCES);
-    pool.total_memories(count * MEMORIES);
+    pool.total_memories((count * MEMORIES).max(WARM_SLOTS));
+    pool.max_unused_warm_slots(WARM_SLOTS);
     pool.total_tables(count * TABLES);
     pool.max_core_instances_per_component(CORE_INSTANCES);
     pool.max_memories_per_component(MEMORIES);
@@ -70,8 +75,8 @@ fn pool(limits: &Limits) -> PoolingAllocationConfig {
     pool
 }
 
-/// Everything on which an answer or its safety depends is said here, also where it is the default: a new
-/// release of wasmtime must not change what a rule can do.
+/// What wasmtime was built without (threads, garbage collection, async) is not named; of the rest, everything on
+/// which an answer or its safety depends is said here, also where it is the default.
 fn guest_features(limits: &Limits) -> Config {
     let mut config = Config::new();
     config.strategy(Strategy::Cranelift);

@@ -11,10 +11,10 @@ use wasmtime::component::{
 use wasmtime::{ResourceLimiter, Store, Trap, WasmBacktrace, WasmCoreDump};
 
 use super::artefact::{self, ArtefactError, ArtefactKey};
-use super::{Engine, last_words};
+use super::{Engine, last_words, pool};
 use crate::bindings::{RawManifest, RawPlan, Role, Threshold, role, threshold};
 use crate::digest::Digest;
-use crate::fault::{Busy, Misbehaviour, Problem, Refusal};
+use crate::fault::{Busy, Misbehaviour, Problem, Refusal, guest_words};
 use crate::limits::Limits;
 
 /// Which of the two contracts a rule keeps.
@@ -184,13 +184,10 @@ impl Program {
         Ok(called.and_then(|((answer,), _)| answer.map_err(|message| self.gave_up(message))))
     }
 
-    fn gave_up(&self, mut message: String) -> Misbehaviour {
-        let mut end = self.limits().text_bytes.min(message.len());
-        while !message.is_char_boundary(end) {
-            end -= 1;
+    fn gave_up(&self, message: String) -> Misbehaviour {
+        Misbehaviour::GaveUp {
+            message: guest_words(&message, self.limits().text_bytes),
         }
-        message.truncate(end);
-        Misbehaviour::GaveUp { message }
     }
 
     /// The caller holds a slot.
@@ -272,6 +269,7 @@ impl Program {
         };
         let dump = error.downcast_ref::<WasmCoreDump>();
         if let Some(message) = dump.and_then(|dump| last_words::read(dump, store)) {
+            let message = guest_words(&message, limits.text_bytes);
             return Misbehaviour::Panic { message };
         }
         Misbehaviour::Trap {
@@ -312,6 +310,7 @@ pub(super) struct Guard {
     table_elements: usize,
     memory: usize,
     most_memory: usize,
+    last_growth: usize,
     exceeded: Option<Exceeded>,
 }
 
@@ -328,6 +327,7 @@ impl Guard {
             table_elements: limits.table_elements,
             memory: 0,
             most_memory: 0,
+            last_growth: 0,
             exceeded: None,
         }
     }
@@ -341,9 +341,29 @@ impl ResourceLimiter for Guard {
             self.exceeded = Some(Exceeded::Memory);
             wasmtime::bail!("memory limit");
         }
+        self.last_growth = total - self.memory;
         self.memory = total;
         self.most_memory = self.most_memory.max(total);
         Ok(true)
+    }
+
+    /// The memory's own maximum may be lower than ours.
+    fn memory_grow_failed(&mut self, _: wasmtime::Error) -> wasmtime::Result<()> {
+        self.memory -= self.last_growth;
+        self.last_growth = 0;
+        Ok(())
+    }
+
+    fn instances(&self) -> usize {
+        pool::CORE_INSTANCES as usize
+    }
+
+    fn tables(&self) -> usize {
+        pool::TABLES as usize
+    }
+
+    fn memories(&self) -> usize {
+        pool::MEMORIES as usize
     }
 
     fn table_growing(&mut self, _: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
