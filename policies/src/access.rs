@@ -10,8 +10,8 @@ use sha2::{Digest as _, Sha256};
 
 use crate::digest::Digest;
 use crate::fault::Fault;
-use crate::measure::Labels;
 use crate::name::DistinguishedName;
+use crate::series::Labels;
 
 /// Who is at the other end.
 #[derive(Clone, Debug)]

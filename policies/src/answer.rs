@@ -7,8 +7,9 @@ use crate::bindings::threshold::{FindingResult, SubjectResult};
 use crate::fault::{Misbehaviour, guest_words};
 use crate::finding::{Finding, Severity, Subject};
 use crate::limits::Limits;
-use crate::measure::{Labels, MeasureError, MetricName, Sample, Snapshot};
+use crate::measure::{Sample, Snapshot};
 use crate::rule::Rule;
+use crate::series::{Labels, MeasureError, MetricName};
 
 /// What a rule was shown, and may therefore talk about.
 pub(crate) struct Shown<'r> {

@@ -4,7 +4,8 @@
 use crate::access::{Certificate, Identity, IdentityKind, Request};
 use crate::fault::Problem;
 use crate::finding::{Finding, Severity};
-use crate::measure::{Label, Labels, Sample, Snapshot};
+use crate::measure::{Sample, Snapshot};
+use crate::series::{Label, Labels};
 
 /// The version of `watchpost:rules` that is spoken here.
 pub(crate) const SPOKEN: &str = "1.0";

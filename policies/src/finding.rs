@@ -10,7 +10,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::digest::Digest;
 use crate::fault::Fault;
-use crate::measure::Labels;
+use crate::series::Labels;
 
 /// How serious it is, from best to worst.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -91,6 +91,7 @@ impl Finding {
         if self.severity == Severity::Ok {
             carried.severity = Severity::Unknown;
             carried.since_ms = time_ms;
+            (carried.value, carried.limit) = (None, None);
             carried.sentence = format!("the rule {} failed; before that, {} was ok", self.rule, self.subject);
         }
         carried
@@ -306,10 +307,17 @@ mod tests {
     #[test]
     fn a_carried_finding_is_never_better_than_it_was() {
         for severity in [Severity::Ok, Severity::Unknown, Severity::Warning, Severity::Alert] {
-            let carried = finding("a", severity).carry(9);
+            let limit = Some(90.0);
+            let carried = Finding {
+                limit,
+                ..finding("a", severity)
+            }
+            .carry(9);
             assert!(carried.carried);
             assert!(carried.severity >= severity.max(Severity::Unknown));
             assert!(!carried.sentence.is_empty());
+            // The limit of what was ok is not one that was passed.
+            assert_eq!(carried.limit.is_none(), severity == Severity::Ok);
         }
     }
 

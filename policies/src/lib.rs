@@ -36,6 +36,7 @@ mod measure;
 mod name;
 mod remembered;
 mod rule;
+mod series;
 mod set;
 
 pub use access::{Action, Certificate, Decision, Identity, IdentityKind, NotAnAction, Request, Verdict};
@@ -44,7 +45,8 @@ pub use engine::{Allocation, ArtefactError, ArtefactKey, Engine, EngineError, Ki
 pub use fault::{Busy, Call, Fault, Misbehaviour, Problem, Refusal, SettingsRefusal};
 pub use finding::{Cost, Finding, Report, Severity, Subject};
 pub use limits::Limits;
-pub use measure::{Gap, Label, Labels, MeasureError, MetricName, MetricPattern, Sample, Snapshot, Unit};
+pub use measure::{Gap, Sample, Snapshot};
 pub use name::{Attribute, DistinguishedName};
 pub use rule::{Manifest, Rule, RuleModule};
+pub use series::{Label, Labels, MeasureError, MetricName, MetricPattern, Unit};
 pub use set::{RuleSet, SetError};

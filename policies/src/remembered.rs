@@ -7,7 +7,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::access::{Action, Decision, Request};
 use crate::digest::Digest;
-use crate::measure::Labels;
+use crate::series::Labels;
 
 /// Resources and facts come from clients. A longer request than this is decided afresh each time, so that
 /// what is remembered is bounded in bytes and not only in number.

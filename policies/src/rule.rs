@@ -13,7 +13,7 @@ use crate::digest::Digest;
 use crate::engine::{ArtefactError, ArtefactKey, Engine, Kind, Program};
 use crate::fault::{Call, Fault, Misbehaviour, Problem, Refusal, SettingsRefusal, guest_words};
 use crate::limits::Limits;
-use crate::measure::MetricPattern;
+use crate::series::MetricPattern;
 
 /// Names stand in URLs, file names and metric labels.
 const NAME_BYTES: usize = 64;

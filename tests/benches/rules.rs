@@ -6,10 +6,10 @@ use std::sync::Barrier;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use watchpost_policies::{Action, ArtefactKey, Request, Rule, RuleModule, RuleSet};
+use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use watchpost_policies::{Action, ArtefactKey, Label, Labels, Request, Rule, RuleModule, RuleSet, Snapshot};
 use watchpost_role::Roles;
-use watchpost_rule::role;
+use watchpost_rule::{role, threshold};
 use watchpost_tests::guests::{ROLE, THRESHOLD, YES, engine, numbered, rule, rules};
 use watchpost_tests::sample::{developer, file_systems, machine, sample, snapshot};
 
@@ -103,10 +103,26 @@ fn judging(c: &mut Criterion) {
         let snapshot = file_systems(count);
         assert!(quiet.judge(&snapshot, None).faults().is_empty());
         group.throughput(Throughput::Elements(count as u64));
-        group.bench_with_input(BenchmarkId::from_parameter(count), &snapshot, |b, snapshot| {
+        let native = native_round(&snapshot);
+        let settings = threshold::check::<Thresholds>(QUIET)
+            .expect("the settings are legal")
+            .settings;
+        group.bench_with_input(BenchmarkId::new("native", count), &native, |b, native| {
+            let judge = |round| threshold::judge::<Thresholds>(round, &settings);
+            b.iter_batched(|| native.clone(), judge, BatchSize::LargeInput);
+        });
+        group.bench_with_input(BenchmarkId::new("the rule", count), &snapshot, |b, snapshot| {
             b.iter(|| quiet.judge(snapshot, None));
         });
     }
+    let everything = rules(&engine, None, None);
+    let snapshot = file_systems(1000);
+    let last = everything.judge(&snapshot, None);
+    assert!(last.faults().is_empty());
+    group.throughput(Throughput::Elements(1000));
+    group.bench_function("the rule, a finding for each and the last ones shown/1000", |b| {
+        b.iter(|| everything.judge(&snapshot, Some(&last)));
+    });
     group.finish();
 
     let shot = snapshot(
@@ -131,6 +147,34 @@ fn judging(c: &mut Criterion) {
         });
     }
     group.finish();
+}
+
+/// The same snapshot, as the rule itself sees it.
+fn native_round(snapshot: &Snapshot) -> threshold::Round {
+    let labels = |labels: &Labels| {
+        let label = |label: &Label| threshold::Label {
+            name: label.name.clone(),
+            value: label.value.clone(),
+        };
+        labels.as_slice().iter().map(label).collect()
+    };
+    let samples = snapshot.samples().iter().map(|sample| threshold::Sample {
+        labels: labels(sample.labels()),
+        value: sample.value(),
+        time_ms: sample.time_ms(),
+    });
+    threshold::Round {
+        host: snapshot.host().to_owned(),
+        time_ms: snapshot.time_ms(),
+        facts: Vec::new(),
+        metrics: vec![threshold::Metric {
+            name: "disk".to_owned(),
+            unit: "percent".to_owned(),
+            samples: samples.collect(),
+        }],
+        gaps: Vec::new(),
+        last: Vec::new(),
+    }
 }
 
 fn compiling(c: &mut Criterion) {

@@ -2,6 +2,7 @@
 //! nothing through that imports anything. It does not know what answers mean.
 
 mod artefact;
+mod guard;
 mod inspect;
 mod last_words;
 mod pool;
@@ -21,7 +22,7 @@ pub(crate) use program::Program;
 use crate::digest::Digest;
 use crate::fault::Refusal;
 use crate::limits::Limits;
-use program::Guard;
+use guard::Guard;
 use slots::{Slot, Slots};
 use ticker::Ticker;
 

@@ -8,10 +8,11 @@ use serde::{Deserialize, Serialize};
 use wasmtime::component::{
     Component, ComponentExportIndex, ComponentNamedList, Instance, InstancePre, Lift, Lower, TypedFunc,
 };
-use wasmtime::{ResourceLimiter, Store, Trap, WasmBacktrace, WasmCoreDump};
+use wasmtime::{Store, Trap, WasmBacktrace, WasmCoreDump};
 
 use super::artefact::{self, ArtefactError, ArtefactKey};
-use super::{Engine, last_words, pool};
+use super::guard::{Exceeded, Guard};
+use super::{Engine, last_words};
 use crate::bindings::{RawManifest, RawPlan, Role, Threshold, role, threshold};
 use crate::digest::Digest;
 use crate::fault::{Busy, Misbehaviour, Problem, Refusal, guest_words};
@@ -302,75 +303,4 @@ fn frames(error: &wasmtime::Error) -> Vec<String> {
     let frames = backtrace.map(WasmBacktrace::frames).or(dump.map(WasmCoreDump::frames));
     let names = frames.unwrap_or_default().iter().filter_map(|frame| frame.func_name());
     names.take(3).map(str::to_owned).collect()
-}
-
-/// Stands beside a running instance and says no.
-pub(super) struct Guard {
-    memory_bytes: usize,
-    table_elements: usize,
-    memory: usize,
-    most_memory: usize,
-    last_growth: usize,
-    exceeded: Option<Exceeded>,
-}
-
-#[derive(Clone, Copy)]
-enum Exceeded {
-    Memory,
-    Table,
-}
-
-impl Guard {
-    fn new(limits: &Limits) -> Self {
-        Self {
-            memory_bytes: limits.memory_bytes,
-            table_elements: limits.table_elements,
-            memory: 0,
-            most_memory: 0,
-            last_growth: 0,
-            exceeded: None,
-        }
-    }
-}
-
-impl ResourceLimiter for Guard {
-    /// The limit is for all memories of the instance together.
-    fn memory_growing(&mut self, current: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
-        let total = (self.memory - current).saturating_add(desired);
-        if total > self.memory_bytes {
-            self.exceeded = Some(Exceeded::Memory);
-            wasmtime::bail!("memory limit");
-        }
-        self.last_growth = total - self.memory;
-        self.memory = total;
-        self.most_memory = self.most_memory.max(total);
-        Ok(true)
-    }
-
-    /// The memory's own maximum may be lower than ours.
-    fn memory_grow_failed(&mut self, _: wasmtime::Error) -> wasmtime::Result<()> {
-        self.memory -= self.last_growth;
-        self.last_growth = 0;
-        Ok(())
-    }
-
-    fn instances(&self) -> usize {
-        pool::CORE_INSTANCES as usize
-    }
-
-    fn tables(&self) -> usize {
-        pool::TABLES as usize
-    }
-
-    fn memories(&self) -> usize {
-        pool::MEMORIES as usize
-    }
-
-    fn table_growing(&mut self, _: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
-        if desired > self.table_elements {
-            self.exceeded = Some(Exceeded::Table);
-            wasmtime::bail!("table limit");
-        }
-        Ok(true)
-    }
 }

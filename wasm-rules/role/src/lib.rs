@@ -1,14 +1,16 @@
 //! The role rule that Watchpost brings: identities have roles, roles have actions, and `while` clauses take
 //! actions away while something is not ok. What may be written is told in `settings`; here is the decision.
 
+mod prepared;
 mod settings;
 
-use watchpost_rule::Problem;
 use watchpost_rule::pattern::wanted;
-use watchpost_rule::role::{Decision, Identity, Manifest, Plan, Request, Rule, Standing};
+use watchpost_rule::role::{Decision, Identity, Manifest, Request, Rule, Standing};
+use watchpost_rule::{Plan, Problem};
 
+use prepared::{Prepared, Taking};
+use settings::Clause;
 pub use settings::Settings;
-use settings::{Clause, Prepared, Taking};
 
 /// The rule.
 pub struct Roles;
@@ -34,7 +36,11 @@ impl Rule for Roles {
     }
 
     fn plan(settings: Settings, actions: &[String]) -> Result<Plan, Vec<Problem>> {
-        let prepared = settings.prepare(actions)?;
+        let problems = settings.mistakes(actions);
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        let prepared = Prepared::new(settings, actions);
         let metrics = prepared
             .clauses
             .iter()
@@ -95,8 +101,7 @@ fn taken_away(request: &Request, clause: &Clause<&str>, standing: &Standing) -> 
         Some(reason) => reason.to_owned(),
         None => format!("{action} is not allowed meanwhile"),
     };
-    let severity = settings::word(standing.severity);
-    format!("{} is in {severity}: {why}", settings::series(&standing.subject))
+    format!("{} is in {}: {why}", standing.subject, standing.severity.as_str())
 }
 
 #[cfg(test)]

@@ -1,13 +1,13 @@
-//! What an operator may write about roles, what is wrong with it, and how an identity is matched.
+//! What an operator may write about roles, and what is wrong with it.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use watchpost_rule::Problem;
-use watchpost_rule::pattern::{NAME, PLAIN, Stops, matches};
-use watchpost_rule::role::{Certificate, Identity, Label, Severity, Standing, Subject};
+use watchpost_rule::pattern::{PLAIN, matches};
 
 use crate::ANYONE;
+use crate::prepared::MOST_ACTIONS;
 
 /// The settings. What is left out has its default; what is given replaces it whole.
 #[derive(Clone, Debug, Deserialize)]
@@ -92,26 +92,6 @@ pub enum Bad {
     Alert,
 }
 
-/// The settings as they are decided by: checked, and with every pattern for actions matched already.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Prepared<T: Ord> {
-    /// All actions, with a space between them; their places are the bits of [`Actions`].
-    all: T,
-    identities: Vec<Entry<T>>,
-    roles: Vec<(T, Actions)>,
-    pub(crate) clauses: Vec<Taking<T>>,
-}
-
-/// A set of actions, one bit each.
-type Actions = u64;
-
-/// A clause whose actions are known.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct Taking<T: Ord> {
-    pub(crate) clause: Clause<T>,
-    taken: Actions,
-}
-
 /// The issuer of the certificates that Watchpost makes itself for development.
 const DEVELOPMENT_ISSUER: &str = "CN=Watchpost development CA,O=Watchpost";
 
@@ -166,7 +146,7 @@ impl Default for Settings {
 }
 
 impl Settings {
-    pub(crate) fn prepare(self, actions: &[String]) -> Result<Prepared<String>, Vec<Problem>> {
+    pub(crate) fn mistakes(&self, actions: &[String]) -> Vec<Problem> {
         let mut problems = Vec::new();
         for (at, entry) in self.identities.iter().enumerate() {
             if entry.fields.is_empty() {
@@ -202,36 +182,14 @@ impl Settings {
                 ));
             }
         }
-        if actions.len() > Actions::BITS as usize {
+        if actions.len() > MOST_ACTIONS {
             problems.push(Problem::new(
                 "",
-                format!("this rule can tell {} actions apart, no more", Actions::BITS),
+                format!("this rule can tell {} actions apart, no more", MOST_ACTIONS),
             ));
         }
-        if !problems.is_empty() {
-            return Err(problems);
-        }
-        let taking = |mut clause: Clause<String>| {
-            let taken = matched(actions, &std::mem::take(&mut clause.take));
-            Taking { clause, taken }
-        };
-        Ok(Prepared {
-            all: actions.join(" "),
-            identities: self.identities,
-            roles: self
-                .roles
-                .into_iter()
-                .map(|(role, granted)| (role, matched(actions, &granted)))
-                .collect(),
-            clauses: self.clauses.into_iter().map(taking).collect(),
-        })
+        problems
     }
-}
-
-fn matched(actions: &[String], patterns: &[String]) -> Actions {
-    let is_matched = |action: &String| patterns.iter().any(|pattern| matches(pattern, action, PLAIN));
-    let bits = actions.iter().enumerate().filter(|(_, action)| is_matched(action));
-    bits.fold(0, |set, (bit, _)| set | 1 << bit)
 }
 
 fn check_roles(known: &BTreeMap<String, Vec<String>>, named: &[String], at: &str, problems: &mut Vec<Problem>) {
@@ -255,33 +213,6 @@ fn pointer(name: &str) -> String {
     name.replace('~', "~0").replace('/', "~1")
 }
 
-impl Prepared<&str> {
-    pub(crate) fn roles_of(&self, identity: &Identity) -> Vec<&str> {
-        let mut roles = Vec::new();
-        let matching = self
-            .identities
-            .iter()
-            .filter(|entry| entry.fields.match_identity(identity));
-        for role in matching.flat_map(|entry| &entry.roles) {
-            if !roles.contains(role) {
-                roles.push(*role);
-            }
-        }
-        roles
-    }
-
-    /// The set of this one action; empty for one that nobody told the rule of.
-    pub(crate) fn only(&self, action: &str) -> Actions {
-        let bit = self.all.split(' ').position(|known| known == action);
-        bit.map_or(0, |bit| 1 << bit)
-    }
-
-    pub(crate) fn grants(&self, role: &str, action: Actions) -> bool {
-        let of_role = self.roles.iter().find(|(name, _)| *name == role);
-        of_role.is_some_and(|(_, granted)| granted & action != 0)
-    }
-}
-
 impl<T: Ord> Default for Fields<T> {
     fn default() -> Self {
         Self {
@@ -303,7 +234,7 @@ impl<T: Ord + AsRef<str>> Fields<T> {
         !self.speaks_of_certificates() && self.token.is_none()
     }
 
-    fn speaks_of_certificates(&self) -> bool {
+    pub(crate) fn speaks_of_certificates(&self) -> bool {
         let texts = [
             &self.subject,
             &self.subject_slash,
@@ -315,81 +246,4 @@ impl<T: Ord + AsRef<str>> Fields<T> {
         ];
         texts.iter().any(|field| field.is_some()) || !self.attributes.is_empty()
     }
-
-    fn match_identity(&self, identity: &Identity) -> bool {
-        match identity {
-            Identity::Anonymous => false,
-            Identity::Certificate(certificate) => self.token.is_none() && self.match_certificate(certificate),
-            Identity::Token(name) => !self.speaks_of_certificates() && one(&self.token, name, PLAIN),
-        }
-    }
-
-    fn match_certificate(&self, certificate: &Certificate) -> bool {
-        let has = |(kind, pattern): (&T, &T)| has(&certificate.subject_attributes, kind.as_ref(), pattern.as_ref());
-        one(&self.issuer, &certificate.issuer, NAME)
-            && self.attributes.iter().all(has)
-            && one(&self.subject, &certificate.subject, NAME)
-            && one(&self.subject_slash, &certificate.subject_slash, b"/")
-            && one(&self.fingerprint, &certificate.fingerprint, PLAIN)
-            && any(&self.dns, &certificate.dns_names, b".")
-            && any(&self.uri, &certificate.uris, b"/")
-            && any(&self.email, &certificate.emails, b"@")
-    }
-}
-
-fn one<T: AsRef<str>>(pattern: &Option<T>, text: &str, stops: Stops) -> bool {
-    pattern
-        .as_ref()
-        .is_none_or(|pattern| matches(pattern.as_ref(), text, stops))
-}
-
-fn any<T: AsRef<str>>(pattern: &Option<T>, texts: &[String], stops: Stops) -> bool {
-    let Some(pattern) = pattern else { return true };
-    texts.iter().any(|text| matches(pattern.as_ref(), text, stops))
-}
-
-fn has(labels: &[Label], name: &str, pattern: &str) -> bool {
-    let mut named = labels.iter().filter(|label| label.name == name);
-    named.any(|label| matches(pattern, &label.value, PLAIN))
-}
-
-impl Clause<&str> {
-    pub(crate) fn holds(&self, standing: &Standing) -> bool {
-        let from = match self.at_least {
-            Bad::Unknown => Severity::Unknown,
-            Bad::Warning => Severity::Warning,
-            Bad::Alert => Severity::Alert,
-        };
-        let labels = &standing.subject.labels;
-        standing.severity >= from
-            && matches(self.metric, &standing.subject.metric, PLAIN)
-            && self.labels.iter().all(|(name, pattern)| has(labels, name, pattern))
-    }
-}
-
-impl Taking<&str> {
-    pub(crate) fn takes(&self, action: Actions, roles: &[&str]) -> bool {
-        self.taken & action != 0 && !roles.iter().any(|role| self.clause.except.contains(role))
-    }
-}
-
-pub(crate) fn word(severity: Severity) -> &'static str {
-    match severity {
-        Severity::Ok => "ok",
-        Severity::Unknown => "unknown",
-        Severity::Warning => "warning",
-        Severity::Alert => "alert",
-    }
-}
-
-pub(crate) fn series(subject: &Subject) -> String {
-    let labels: Vec<_> = subject
-        .labels
-        .iter()
-        .map(|label| format!("{}={:?}", label.name, label.value))
-        .collect();
-    if labels.is_empty() {
-        return subject.metric.clone();
-    }
-    format!("{}{{{}}}", subject.metric, labels.join(","))
 }

@@ -151,7 +151,10 @@ fn a_clause_holds_for_its_subject_from_its_severity_on() {
             rule: "threshold".to_owned(),
             subject: Subject {
                 metric: metric.to_owned(),
-                labels: vec![label("mountpoint", mountpoint)],
+                labels: match mountpoint {
+                    "" => Vec::new(),
+                    of => vec![label("mountpoint", of)],
+                },
             },
             severity,
             since_ms: 0,
@@ -169,6 +172,8 @@ fn a_clause_holds_for_its_subject_from_its_severity_on() {
     assert!(allowed("disk", "/data/1", Severity::Unknown));
     assert!(allowed("disk", "/", Severity::Alert));
     assert!(allowed("memory", "/data/1", Severity::Alert));
+    // About the metric as a whole, so about this disk too.
+    assert!(!allowed("disk", "", Severity::Alert));
 }
 
 #[test]

@@ -6,6 +6,7 @@
 
 #[cfg(target_arch = "wasm32")]
 mod arena;
+mod both;
 #[cfg(target_arch = "wasm32")]
 pub mod last_words;
 pub mod pattern;
@@ -15,4 +16,4 @@ mod settings;
 #[cfg(feature = "threshold")]
 pub mod threshold;
 
-pub use settings::Problem;
+pub use settings::{Plan, Problem};

@@ -1,9 +1,10 @@
 //! Rules that decide who may do what.
 
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
 
-use crate::settings::{self, Problem};
+use crate::both;
+use crate::settings::{self, Plan, Problem};
 
 #[doc(hidden)]
 pub mod generated {
@@ -38,22 +39,7 @@ pub trait Rule {
     fn decide(request: Request, standings: Vec<Standing>, settings: Self::Prepared<'_>) -> Result<Decision, String>;
 }
 
-/// What a rule will do under its settings.
-pub struct Plan {
-    metrics: Vec<String>,
-    settings: Vec<u8>,
-}
-
-impl Plan {
-    /// Shows the rule what is not ok about these metrics (names, or beginnings of names followed by `*`), and gives
-    /// [`Rule::decide`] what is written here back as [`Rule::Prepared`].
-    pub fn new<M: Into<String>>(metrics: impl IntoIterator<Item = M>, prepared: &impl Serialize) -> Self {
-        Self {
-            metrics: metrics.into_iter().map(Into::into).collect(),
-            settings: settings::prepare(prepared),
-        }
-    }
-}
+both::speaks!(contract);
 
 /// Makes a component of a type that implements [`Rule`].
 #[macro_export]
@@ -91,14 +77,8 @@ macro_rules! role {
 #[doc(hidden)]
 pub fn check<R: Rule>(json: &str, actions: &[String]) -> Result<contract::Plan, Vec<contract::Problem>> {
     let plan = settings::read(json).and_then(|settings| R::plan(settings, actions));
-    let plan = plan.map(|Plan { metrics, settings }| contract::Plan {
-        metrics: Some(metrics),
-        settings,
-    });
-    plan.map_err(|problems| {
-        let theirs = |Problem { at, what }| contract::Problem { at, what };
-        problems.into_iter().map(theirs).collect()
-    })
+    plan.map(Into::into)
+        .map_err(|problems| problems.into_iter().map(Into::into).collect())
 }
 
 #[doc(hidden)]

@@ -23,6 +23,23 @@ impl Problem {
     }
 }
 
+/// What a rule will do under its settings.
+pub struct Plan {
+    pub(crate) metrics: Vec<String>,
+    pub(crate) settings: Vec<u8>,
+}
+
+impl Plan {
+    /// Shows the rule these metrics (names, or beginnings of names followed by `*`), or what is not ok about
+    /// them, and gives what is written here back to it as its `Prepared`.
+    pub fn new<M: Into<String>>(metrics: impl IntoIterator<Item = M>, prepared: &impl Serialize) -> Self {
+        Self {
+            metrics: metrics.into_iter().map(Into::into).collect(),
+            settings: prepare(prepared),
+        }
+    }
+}
+
 /// Reads the operator's JSON. Serde would take a list for a struct too, field by field; `[]` would silently be
 /// the defaults.
 pub(crate) fn read<S: DeserializeOwned>(json: &str) -> Result<S, Vec<Problem>> {
@@ -33,7 +50,7 @@ pub(crate) fn read<S: DeserializeOwned>(json: &str) -> Result<S, Vec<Problem>> {
 }
 
 /// Writes settings in the form in which [`prepared`] reads them.
-pub(crate) fn prepare<P: Serialize>(settings: &P) -> Vec<u8> {
+fn prepare<P: Serialize>(settings: &P) -> Vec<u8> {
     // Only a type that writes itself wrongly is refused here: that is the author's mistake, not the operator's.
     postcard::to_allocvec(settings).expect("settings can be written")
 }

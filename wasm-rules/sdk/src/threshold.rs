@@ -1,9 +1,10 @@
 //! Rules that judge what was measured.
 
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
 
-use crate::settings::{self, Problem};
+use crate::both;
+use crate::settings::{self, Plan, Problem};
 
 #[doc(hidden)]
 pub mod generated {
@@ -36,22 +37,7 @@ pub trait Rule {
     fn judge(round: Round, settings: Self::Prepared<'_>) -> Result<Vec<Finding>, String>;
 }
 
-/// What a rule will do under its settings.
-pub struct Plan {
-    metrics: Vec<String>,
-    settings: Vec<u8>,
-}
-
-impl Plan {
-    /// Shows the rule these metrics (names, or beginnings of names followed by `*`), and gives
-    /// [`Rule::judge`] what is written here back as [`Rule::Prepared`].
-    pub fn new<M: Into<String>>(metrics: impl IntoIterator<Item = M>, prepared: &impl Serialize) -> Self {
-        Self {
-            metrics: metrics.into_iter().map(Into::into).collect(),
-            settings: settings::prepare(prepared),
-        }
-    }
-}
+both::speaks!(contract);
 
 /// Makes a component of a type that implements [`Rule`].
 #[macro_export]
@@ -87,14 +73,8 @@ macro_rules! threshold {
 #[doc(hidden)]
 pub fn check<R: Rule>(json: &str) -> Result<contract::Plan, Vec<contract::Problem>> {
     let plan = settings::read(json).and_then(R::plan);
-    let plan = plan.map(|Plan { metrics, settings }| contract::Plan {
-        metrics: Some(metrics),
-        settings,
-    });
-    plan.map_err(|problems| {
-        let theirs = |Problem { at, what }| contract::Problem { at, what };
-        problems.into_iter().map(theirs).collect()
-    })
+    plan.map(Into::into)
+        .map_err(|problems| problems.into_iter().map(Into::into).collect())
 }
 
 #[doc(hidden)]

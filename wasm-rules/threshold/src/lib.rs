@@ -1,16 +1,18 @@
 //! The threshold rule that Watchpost brings: holds any metric against levels that it enters and leaves at
 //! different values, so that an alert does not flutter, and says what is missing. What the levels are is told
-//! in `settings`; here is the judgement.
+//! in `settings`, how one value stands to them in `judged`; here is the judgement of a round.
 
+mod judged;
+mod sentence;
 mod settings;
 
 use std::cmp::Ordering;
 
-use watchpost_rule::Problem;
 use watchpost_rule::pattern::{PLAIN, wanted};
-use watchpost_rule::threshold::{Finding, Gap, Label, Manifest, Metric, Plan, Round, Rule, Severity, Subject};
+use watchpost_rule::threshold::{Finding, Gap, Label, Manifest, Metric, Round, Rule, Severity, Subject};
+use watchpost_rule::{Plan, Problem};
 
-use settings::Judged;
+use judged::Judged;
 pub use settings::{Direction, Level, Settings, Threshold};
 
 /// The rule.
@@ -94,7 +96,8 @@ impl Judgement<'_> {
     /// a gap explains. A series that is gone without a gap is gone, like a disk that was unmounted.
     fn missing(&mut self, round: &Round) {
         let mut findings: Vec<Finding> = Vec::new();
-        for Finding { subject, .. } in &round.last {
+        for last in &round.last {
+            let subject = &last.subject;
             if subject.labels.is_empty() || shows(round, subject) {
                 continue;
             }
@@ -103,7 +106,7 @@ impl Judgement<'_> {
             };
             let threshold = self.thresholds.iter().find(judges);
             if let (Some(threshold), Some(gap)) = (threshold, gap_for(&round.gaps, &subject.metric)) {
-                findings.extend(threshold.absence(subject.clone(), Some(gap)));
+                findings.extend(threshold.absence(subject.clone(), Some(last), Some(gap)));
             }
         }
         for (threshold, _) in self.thresholds.iter().zip(&self.seen).filter(|(_, seen)| !**seen) {
@@ -121,7 +124,8 @@ impl Judgement<'_> {
             if findings.iter().any(is_told) || shows(round, &subject) {
                 continue;
             }
-            findings.extend(threshold.absence(subject, gap_for(&round.gaps, metric)));
+            let before = before(of_metric(&round.last, metric), &subject.labels);
+            findings.extend(threshold.absence(subject, before, gap_for(&round.gaps, metric)));
         }
         self.findings.append(&mut findings);
     }

@@ -143,6 +143,33 @@ fn a_gap_keeps_every_series_that_it_hides() {
 }
 
 #[test]
+fn what_hides_a_series_for_a_while_ends_no_alert() {
+    let settings = |missing: &str| {
+        format!(
+            r#"{{"thresholds": [{{"metric": "load", "missing": "{missing}",
+                "warning": {{"enter": 80, "clear": 70}}, "alert": {{"enter": 90, "clear": 85}}}}]}}"#
+        )
+    };
+    let after_a_gap = |missing: &str, before: f64, after: f64| {
+        let settings = settings(missing);
+        let shown = |value| round(vec![metric("load", "", &[(&[], value)])]);
+        let follow = |next: Round, last: Vec<Finding>| judged(&settings, Round { last, ..next });
+        let mut found = follow(shown(before), Vec::new());
+        for _ in 0..3 {
+            found = follow(round(Vec::new()), found);
+        }
+        follow(shown(after), found)[0].severity
+    };
+    for missing in ["unknown", "warning", "alert"] {
+        assert_eq!(after_a_gap(missing, 91.0, 86.0), Severity::Alert, "{missing}");
+        assert_eq!(after_a_gap(missing, 91.0, 71.0), Severity::Warning, "{missing}");
+        assert_eq!(after_a_gap(missing, 81.0, 71.0), Severity::Warning, "{missing}");
+        assert_eq!(after_a_gap(missing, 79.0, 79.0), Severity::Ok, "{missing}");
+        assert_eq!(after_a_gap(missing, 91.0, 69.0), Severity::Ok, "{missing}");
+    }
+}
+
+#[test]
 fn mistakes_are_named_where_they_stand() {
     let check = |settings: &str, at: &str, part: &str| {
         let problems = problems(settings);

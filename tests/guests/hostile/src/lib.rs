@@ -2,8 +2,8 @@
 //! hold what the engine makes of it.
 
 use serde::{Deserialize, Serialize};
-use watchpost_rule::Problem;
-use watchpost_rule::threshold::{Finding, Label, Manifest, Plan, Round, Rule, Severity, Subject};
+use watchpost_rule::threshold::{Finding, Label, Manifest, Round, Rule, Severity, Subject};
+use watchpost_rule::{Plan, Problem};
 
 /// The rule.
 pub struct Hostile;

@@ -2,8 +2,8 @@
 //! how many samples it was shown.
 
 use serde::{Deserialize, Serialize};
-use watchpost_rule::Problem;
-use watchpost_rule::threshold::{Finding, Manifest, Plan, Round, Rule, Severity, Subject};
+use watchpost_rule::threshold::{Finding, Manifest, Round, Rule, Severity, Subject};
+use watchpost_rule::{Plan, Problem};
 
 /// The rule.
 pub struct Numbered;

@@ -1,8 +1,8 @@
 //! A role rule that misbehaves as its settings tell it. Whatever it does, nobody may get in by it.
 
 use serde::{Deserialize, Serialize};
-use watchpost_rule::Problem;
-use watchpost_rule::role::{Decision, Manifest, Plan, Request, Rule, Standing};
+use watchpost_rule::role::{Decision, Manifest, Request, Rule, Standing};
+use watchpost_rule::{Plan, Problem};
 
 /// The rule.
 pub struct Tyrant;

@@ -1,8 +1,8 @@
 //! A role rule that says yes without looking: what a call costs by itself. The yardstick of the benchmarks.
 
 use serde::{Deserialize, Serialize};
-use watchpost_rule::Problem;
-use watchpost_rule::role::{Decision, Manifest, Plan, Request, Rule, Standing};
+use watchpost_rule::role::{Decision, Manifest, Request, Rule, Standing};
+use watchpost_rule::{Plan, Problem};
 
 /// The rule.
 pub struct Yes;

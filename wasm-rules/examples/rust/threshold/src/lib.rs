@@ -1,8 +1,8 @@
 //! Warns when too little is left on a disk for a weekend of ordinary work.
 
 use serde::{Deserialize, Serialize};
-use watchpost_rule::Problem;
-use watchpost_rule::threshold::{Finding, Manifest, Plan, Round, Rule, Severity, Subject};
+use watchpost_rule::{Plan, Problem};
+use watchpost_rule::threshold::{Finding, Manifest, Round, Rule, Severity, Subject};
 
 struct Weekend;
 watchpost_rule::threshold!(Weekend);

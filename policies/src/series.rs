@@ -1,0 +1,300 @@
+//! What is measured, by name: metrics and patterns of them, units and labels. A name that exists is legal.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+/// A metric's name: letters, digits, `_` and `:`, not beginning with a digit, at most 200 bytes long.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct MetricName(Arc<str>);
+
+/// No public vocabulary of metrics comes near it, and every name is stored with every series.
+pub(crate) const NAME_BYTES: usize = 200;
+
+/// All labels of a series together. A finding about it has to stay within `text_bytes`, or one neighbour with a
+/// long label could keep a rule from answering at all.
+const LABELS_BYTES: usize = 1024;
+
+impl MetricName {
+    /// Refuses what Prometheus would refuse.
+    pub fn new(name: &str) -> Result<Self, MeasureError> {
+        let legal = |at: usize, byte: u8| match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'_' | b':' => true,
+            b'0'..=b'9' => at > 0,
+            _ => false,
+        };
+        if is_name(name, legal) {
+            Ok(Self(name.into()))
+        } else {
+            Err(MeasureError::MetricName(name.to_owned()))
+        }
+    }
+
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for MetricName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl TryFrom<String> for MetricName {
+    type Error = MeasureError;
+    fn try_from(name: String) -> Result<Self, MeasureError> {
+        Self::new(&name)
+    }
+}
+
+impl From<MetricName> for String {
+    fn from(name: MetricName) -> Self {
+        name.0.as_ref().to_owned()
+    }
+}
+
+/// A metric's name, or the beginning of one followed by `*`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct MetricPattern {
+    text: String,
+    open: bool,
+}
+
+impl MetricPattern {
+    /// Refuses a `*` that is not the last letter.
+    pub fn new(pattern: &str) -> Result<Self, MeasureError> {
+        let (text, open) = match pattern.strip_suffix('*') {
+            Some(beginning) => (beginning, true),
+            None => (pattern, false),
+        };
+        let legal = |_, byte: u8| matches!(byte, b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'_' | b':');
+        if is_name(text, legal) || (open && text.is_empty()) {
+            Ok(Self {
+                text: text.to_owned(),
+                open,
+            })
+        } else {
+            Err(MeasureError::MetricPattern(pattern.to_owned()))
+        }
+    }
+
+    /// The pattern that covers one metric only.
+    pub fn exactly(metric: &MetricName) -> Self {
+        Self {
+            text: metric.as_str().to_owned(),
+            open: false,
+        }
+    }
+
+    /// Whether it covers this metric.
+    pub fn covers(&self, metric: &MetricName) -> bool {
+        self.covers_text(metric.as_str())
+    }
+
+    pub(crate) fn covers_text(&self, metric: &str) -> bool {
+        if self.open {
+            metric.starts_with(&self.text)
+        } else {
+            metric == self.text
+        }
+    }
+
+    /// Whether every metric that it covers sorts after this one.
+    pub(crate) fn is_after(&self, metric: &MetricName) -> bool {
+        metric.as_str() < self.text.as_str()
+    }
+}
+
+impl fmt::Display for MetricPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}", self.text, if self.open { "*" } else { "" })
+    }
+}
+
+impl TryFrom<String> for MetricPattern {
+    type Error = MeasureError;
+    fn try_from(pattern: String) -> Result<Self, MeasureError> {
+        Self::new(&pattern)
+    }
+}
+
+impl From<MetricPattern> for String {
+    fn from(pattern: MetricPattern) -> Self {
+        pattern.to_string()
+    }
+}
+
+/// What a number counts: `percent`, `bytes`, `seconds`; empty for a plain count.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(from = "String", into = "String")]
+pub struct Unit(Arc<str>);
+
+impl Unit {
+    /// Any word is a unit: a neighbour may count in things that we never heard of.
+    pub fn new(unit: &str) -> Self {
+        Self(unit.into())
+    }
+
+    /// The word.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Unit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_empty() { "plain counts" } else { &self.0 })
+    }
+}
+
+impl From<String> for Unit {
+    fn from(unit: String) -> Self {
+        Self(unit.into())
+    }
+}
+
+impl From<Unit> for String {
+    fn from(unit: Unit) -> Self {
+        unit.0.as_ref().to_owned()
+    }
+}
+
+/// A name and its value.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Label {
+    /// Letters, digits and `_`, not beginning with a digit.
+    pub name: String,
+    /// Anything.
+    pub value: String,
+}
+
+/// Labels, sorted by name, none named twice. In JSON they are an object.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "BTreeMap<String, String>", into = "BTreeMap<String, String>")]
+pub struct Labels(Vec<Label>);
+
+impl Labels {
+    /// Sorts them; refuses an illegal name, and one that comes twice.
+    pub fn new<N, V>(labels: impl IntoIterator<Item = (N, V)>) -> Result<Self, MeasureError>
+    where
+        N: Into<String>,
+        V: Into<String>,
+    {
+        let mut labels: Vec<Label> = labels
+            .into_iter()
+            .map(|(name, value)| Label {
+                name: name.into(),
+                value: value.into(),
+            })
+            .collect();
+        let legal = |at: usize, byte: u8| match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'_' => true,
+            b'0'..=b'9' => at > 0,
+            _ => false,
+        };
+        if let Some(label) = labels.iter().find(|label| !is_name(&label.name, legal)) {
+            return Err(MeasureError::LabelName(label.name.clone()));
+        }
+        let bytes: usize = labels.iter().map(|label| label.name.len() + label.value.len()).sum();
+        if bytes > LABELS_BYTES {
+            return Err(MeasureError::LabelsTooLong { bytes });
+        }
+        labels.sort_unstable();
+        if let Some(pair) = labels.windows(2).find(|pair| pair[0].name == pair[1].name) {
+            return Err(MeasureError::LabelTwice(pair[0].name.clone()));
+        }
+        Ok(Self(labels))
+    }
+
+    /// No labels.
+    pub const fn none() -> Self {
+        Self(Vec::new())
+    }
+
+    /// The labels, sorted by name.
+    pub fn as_slice(&self) -> &[Label] {
+        &self.0
+    }
+
+    /// The value of the label with this name.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.0
+            .iter()
+            .find(|label| label.name == name)
+            .map(|label| label.value.as_str())
+    }
+}
+
+impl TryFrom<BTreeMap<String, String>> for Labels {
+    type Error = MeasureError;
+    fn try_from(labels: BTreeMap<String, String>) -> Result<Self, MeasureError> {
+        Self::new(labels)
+    }
+}
+
+impl From<Labels> for BTreeMap<String, String> {
+    fn from(labels: Labels) -> Self {
+        labels.0.into_iter().map(|label| (label.name, label.value)).collect()
+    }
+}
+
+/// Something that cannot be a measurement.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum MeasureError {
+    /// A number that is none.
+    #[error("the value of {metric} is {value}; a sample is finite, and what could not be measured is a gap")]
+    NotFinite {
+        /// The metric.
+        metric: String,
+        /// What was given.
+        value: f64,
+    },
+    /// An illegal name.
+    #[error("\"{0}\" cannot name a metric: use letters, digits, _ and :, no digit first, at most {NAME_BYTES} bytes")]
+    MetricName(String),
+    /// An illegal pattern.
+    #[error("\"{0}\" cannot stand for metrics: use a name, or the beginning of one followed by *")]
+    MetricPattern(String),
+    /// An illegal label.
+    #[error("\"{0}\" cannot name a label: use letters, digits and _, no digit first, at most {NAME_BYTES} bytes")]
+    LabelName(String),
+    /// More than a subject and a sentence about it may hold.
+    #[error("the labels have {bytes} bytes together; at most {LABELS_BYTES} are taken")]
+    LabelsTooLong {
+        /// How many.
+        bytes: usize,
+    },
+    /// A label twice.
+    #[error("the label {0} comes twice; name each label once")]
+    LabelTwice(String),
+}
+
+fn is_name(name: &str, legal: impl Fn(usize, u8) -> bool) -> bool {
+    !name.is_empty() && name.len() <= NAME_BYTES && name.bytes().enumerate().all(|(at, byte)| legal(at, byte))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_what_prometheus_takes() {
+        for legal in ["disk", "node_load1", "job:rate5m", "_x"] {
+            assert!(MetricName::new(legal).is_ok(), "{legal}");
+        }
+        for illegal in ["", "1disk", "disk-free", "größe", "a b", &"x".repeat(NAME_BYTES + 1)] {
+            assert!(MetricName::new(illegal).is_err(), "{illegal}");
+        }
+        assert!(Labels::new([("a:b", "")]).is_err());
+        assert_eq!(
+            Labels::new([("a", "1"), ("a", "2")]),
+            Err(MeasureError::LabelTwice("a".to_owned()))
+        );
+    }
+}

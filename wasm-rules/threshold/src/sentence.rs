@@ -1,0 +1,121 @@
+//! The sentence that a finding says: ours, or the operator's with its words filled in.
+
+use watchpost_rule::threshold::{Severity, Subject};
+
+use crate::settings::Direction;
+
+const WORDS: [&str; 6] = ["subject", "metric", "value", "unit", "limit", "severity"];
+
+/// What a sentence may speak of.
+pub(crate) struct Told<'f> {
+    pub(crate) subject: &'f Subject,
+    pub(crate) unit: &'f str,
+    pub(crate) value: f64,
+    pub(crate) limit: Option<f64>,
+    pub(crate) severity: Severity,
+}
+
+impl Told<'_> {
+    pub(crate) fn plainly(&self, direction: Direction, inclusive: bool) -> String {
+        let side = match (direction, inclusive) {
+            (Direction::Above, true) => "at or above",
+            (Direction::Above, false) => "above",
+            (Direction::Below, true) => "at or below",
+            (Direction::Below, false) => "below",
+        };
+        let [subject, value, limit, severity] = ["subject", "value", "limit", "severity"].map(|word| self.word(word));
+        let unit = self.spaced_unit();
+        format!("{subject} is {value}{unit}, {side} the {severity} level of {limit}{unit}")
+    }
+
+    pub(crate) fn not_yet_cleared(&self, direction: Direction, clear: f64) -> String {
+        let side = match direction {
+            Direction::Above => "below",
+            Direction::Below => "above",
+        };
+        let [subject, value, severity] = ["subject", "value", "severity"].map(|word| self.word(word));
+        let unit = self.spaced_unit();
+        let clear = short(clear);
+        format!("{subject} is {value}{unit}, not yet {side} {clear}{unit}, where the {severity} ends")
+    }
+
+    fn spaced_unit(&self) -> String {
+        match self.unit {
+            "" => String::new(),
+            "percent" => " %".to_owned(),
+            unit => format!(" {unit}"),
+        }
+    }
+
+    pub(crate) fn fill(&self, template: &str) -> String {
+        let mut filled = String::with_capacity(template.len() + 32);
+        let mut rest = template;
+        while let Some((before, word, after)) = next_word(rest) {
+            filled.push_str(before);
+            filled.push_str(&self.word(word));
+            rest = after;
+        }
+        filled + rest
+    }
+
+    fn word(&self, word: &str) -> String {
+        if let Some(name) = word.strip_prefix("label.") {
+            let label = self.subject.labels.iter().find(|label| label.name == name);
+            return label.map_or_else(String::new, |label| label.value.clone());
+        }
+        match word {
+            "subject" => self.subject.to_string(),
+            "metric" => self.subject.metric.clone(),
+            "value" => short(self.value),
+            "unit" => self.unit.to_owned(),
+            "limit" => self.limit.map(short).unwrap_or_default(),
+            "severity" => self.severity.as_str().to_owned(),
+            _ => String::new(),
+        }
+    }
+}
+
+/// The text before the next `{word}`, the word, and the text after it.
+fn next_word(template: &str) -> Option<(&str, &str, &str)> {
+    let (before, rest) = template.split_once('{')?;
+    let (word, after) = rest.split_once('}')?;
+    Some((before, word, after))
+}
+
+/// What is wrong with a sentence of the operator's.
+pub(crate) fn mistake(template: &str) -> Option<String> {
+    let unknown = unknown_word(template)?;
+    let words = WORDS.join("}, {");
+    Some(format!(
+        "{{{unknown}}} is nothing to fill in; use {{{words}}} or {{label.NAME}}"
+    ))
+}
+
+fn unknown_word(template: &str) -> Option<&str> {
+    let mut rest = template;
+    while let Some((_, word, after)) = next_word(rest) {
+        if !WORDS.contains(&word) && !word.starts_with("label.") {
+            return Some(word);
+        }
+        rest = after;
+    }
+    None
+}
+
+/// The host takes no longer ones, and a label may be long.
+pub(crate) fn cut(mut sentence: String) -> String {
+    const LONGEST: usize = 1500;
+    if sentence.len() > LONGEST {
+        let end = (0..=LONGEST).rev().find(|end| sentence.is_char_boundary(*end));
+        sentence.truncate(end.unwrap_or(0));
+        sentence.push('…');
+    }
+    sentence
+}
+
+/// Two decimals are what a person reads.
+fn short(value: f64) -> String {
+    let text = format!("{value:.2}");
+    let text = text.trim_end_matches('0').trim_end_matches('.');
+    text.to_owned()
+}
