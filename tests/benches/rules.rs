@@ -12,6 +12,7 @@ use watchpost_role::Roles;
 use watchpost_rule::{role, threshold};
 use watchpost_tests::guests::{ROLE, THRESHOLD, YES, engine, numbered, rule, rules};
 use watchpost_tests::sample::{developer, file_systems, machine, sample, snapshot};
+use watchpost_threshold::Thresholds;
 
 /// The default thresholds without the findings that say ok: a hundred thousand of those nobody reads.
 const QUIET: &str = r#"{"thresholds": [{"metric": "disk", "warning": 80, "alert": 90, "quiet": true}]}"#;
@@ -116,12 +117,12 @@ fn judging(c: &mut Criterion) {
         });
     }
     let everything = rules(&engine, None, None);
-    let snapshot = file_systems(1000);
-    let last = everything.judge(&snapshot, None);
+    let thousand = file_systems(1000);
+    let last = everything.judge(&thousand, None);
     assert!(last.faults().is_empty());
     group.throughput(Throughput::Elements(1000));
     group.bench_function("the rule, a finding for each and the last ones shown/1000", |b| {
-        b.iter(|| everything.judge(&snapshot, Some(&last)));
+        b.iter(|| everything.judge(&thousand, Some(&last)));
     });
     group.finish();
 
