@@ -1,0 +1,1 @@
+//! The machine that Watchpost runs on, part by part.

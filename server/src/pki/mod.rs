@@ -1,0 +1,1 @@
+//! The development authority: makes certificates where there is no better one.

@@ -1,0 +1,1 @@
+//! The log: where it goes, how a line looks.
