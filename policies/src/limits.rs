@@ -62,7 +62,7 @@ impl Default for Limits {
 
 impl Limits {
     /// Says which limit makes no sense, and what would.
-    pub(crate) fn check(&self) -> Result<(), String> {
+    pub fn check(&self) -> Result<(), String> {
         let ranges = [
             // Each instance may take 64 core instances and 4 GiB of address space for each of four memories.
             ("instances", u64::from(self.instances), 1, 1000),

@@ -1,1 +1,152 @@
-//! What an operator can set, where it is set, and what is wrong with it.
+//! What an operator can set, where it is set, and what is wrong with it. It decides how settings are written
+//! and layered; what is done with them is for the parts that they are about.
+//!
+//! Read in this order: the sections; `declare`, which makes them; `sources`, `file` and `given`, which lay what
+//! was said over the defaults; `show` and `document`, which tell of it.
+
+mod collector;
+mod declare;
+mod duration;
+mod file;
+mod given;
+mod host;
+mod http;
+mod listeners;
+mod log;
+mod mistakes;
+mod network;
+mod origin;
+mod rules;
+mod scalar;
+mod secret;
+mod server;
+mod setting;
+mod several;
+mod show;
+mod size;
+mod sources;
+mod tls;
+mod tokens;
+mod words;
+
+#[cfg(test)]
+mod document;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+
+use serde_json::json;
+
+pub use self::collector::Collector;
+pub use self::host::Host;
+pub use self::http::Http;
+pub use self::listeners::{ClientAuth, Listener};
+pub use self::log::{Log, LogFilter, LogFormat};
+pub use self::mistakes::{Mistake, Mistakes};
+pub use self::network::{Network, NotANetwork};
+pub use self::origin::Origin;
+pub use self::rules::{RuleLimits, Rules};
+pub use self::secret::Secret;
+pub use self::server::Server;
+pub use self::size::Size;
+pub use self::sources::{Environment, Sources};
+pub use self::tls::{Tls, TlsVersion};
+pub use self::tokens::{Token, TokenHash, TokenName};
+
+use self::declare::{Checked, section};
+use self::given::{Given, Reader};
+use self::origin::Place;
+use self::setting::Setting;
+use self::show::Comments;
+
+section! {
+    /// All settings.
+    pub struct Config {
+        /// The process itself.
+        pub server: Server,
+        /// Where it listens. The list is one setting: whoever gives it, gives all of it.
+        pub listeners: Vec<Listener> = listeners::defaults(),
+        /// Encrypted connections. The files are read again when they change.
+        pub tls: Tls,
+        /// What may be asked, how much and how fast.
+        pub http: Http,
+        /// The tokens that clients without a certificate may show.
+        pub tokens: Vec<Token> = json!([]),
+        /// The log.
+        pub log: Log,
+        /// How often the machine is measured.
+        pub collector: Collector,
+        /// What is measured of the machine itself. In the lists, `*` stands for any text and `[0-9]` for a digit.
+        pub host: Host,
+        /// The rules that judge what was measured and decide who may do what.
+        pub rules: Rules,
+        .. origins: BTreeMap<String, Origin>
+    }
+}
+
+impl Checked for Config {}
+
+impl Config {
+    /// Lays the sources over the defaults and reads what comes out. All mistakes are found at once; a value that
+    /// another lies over is not read.
+    pub fn load(sources: &Sources) -> Result<Self, Mistakes> {
+        let mut mistakes = Mistakes::default();
+        let given = gathered(sources, &mut mistakes);
+        match Self::gather(&mut Reader::new(&given, &mut mistakes)) {
+            Some(config) if mistakes.is_empty() => Ok(Self {
+                origins: given.origins(),
+                ..config
+            }),
+            _ => Err(mistakes),
+        }
+    }
+
+    /// The settings in force as TOML, secrets masked, each with where it comes from.
+    pub fn show(&self) -> String {
+        let mut text = String::new();
+        let comments = Comments::Origins(&self.origins);
+        show::toml_text(&Self::fields(), &self.written(), "", &comments, &mut text);
+        text
+    }
+
+    /// A file with every setting at its default and what it means, to begin one's own with.
+    pub fn example() -> String {
+        let fields = Self::fields();
+        let mut text = String::new();
+        show::toml_text(&fields, &declare::defaults(&fields), "", &Comments::Meanings, &mut text);
+        text
+    }
+
+    /// The dotted keys whose values are different in `other`, wherever they come from.
+    pub fn differences(&self, other: &Self) -> Vec<String> {
+        let mut different = Vec::new();
+        Setting::differences(self, other, "", &mut different);
+        different
+    }
+}
+
+fn gathered(sources: &Sources, mistakes: &mut Mistakes) -> Given {
+    let here = &sources.working_directory;
+    let everything = |origin: Origin, folder: &std::path::Path| Place {
+        origin,
+        key: String::new(),
+        folder: folder.to_owned(),
+        secret: false,
+    };
+    let mut given = Given::defaults(Config::fields(), &everything(Origin::Default, here), here);
+    if let Some(file) = &sources.file {
+        let place = everything(Origin::File(file.clone()), sources.folder().unwrap_or(here));
+        match file::read(file) {
+            Ok(tree) => given.lay_tree(tree, &place, mistakes),
+            Err(remedy) => mistakes.push(place.mistake(remedy)),
+        }
+    }
+    for variable in sources.variables(mistakes) {
+        given.lay_variable(variable, here, mistakes);
+    }
+    for (key, text) in &sources.flags {
+        given.lay_flag(key, text, here, mistakes);
+    }
+    given
+}

@@ -1,0 +1,197 @@
+//! The one declaration of a section, from which all else follows: the struct, its documentation, its reading,
+//! its defaults and the list of its keys. It knows no setting by name.
+
+use serde_json::Value;
+
+use super::given::{Reader, plain};
+use super::mistakes::Mistakes;
+use super::origin::Place;
+use super::setting::Setting;
+
+/// A setting as it was declared.
+#[derive(Clone, Debug)]
+pub(super) struct Field {
+    pub(super) name: &'static str,
+    /// Its doc comment.
+    pub(super) meaning: String,
+    pub(super) shape: Shape,
+}
+
+/// Whether it is a value or holds settings.
+#[derive(Clone, Debug)]
+pub(super) enum Shape {
+    Leaf(Leaf),
+    Table(Vec<Field>),
+}
+
+/// What is known of a value.
+#[derive(Clone, Debug)]
+pub(super) struct Leaf {
+    /// How it is written.
+    pub(super) kind: String,
+    /// Null where nothing is a value too.
+    pub(super) default: Value,
+    pub(super) bounds: Option<[Value; 2]>,
+    pub(super) of_text: fn(&str) -> Result<Value, String>,
+    /// What each of a list of tables holds.
+    pub(super) fields_of_each: Vec<Field>,
+}
+
+impl Field {
+    pub(super) fn of<T: Setting>(name: &'static str, comment: &[&str]) -> Self {
+        let fields = T::fields();
+        let shape = if fields.is_empty() {
+            Shape::Leaf(Leaf {
+                kind: T::kind(),
+                default: Value::Null,
+                bounds: None,
+                of_text: T::of_text,
+                fields_of_each: T::fields_of_each(),
+            })
+        } else {
+            Shape::Table(fields)
+        };
+        let meaning = told(comment);
+        Self { name, meaning, shape }
+    }
+
+    pub(super) fn between(mut self, bounds: [Value; 2]) -> Self {
+        if let Shape::Leaf(leaf) = &mut self.shape {
+            leaf.bounds = Some(bounds);
+        }
+        self
+    }
+
+    pub(super) fn or(mut self, default: Value) -> Self {
+        if let Shape::Leaf(leaf) = &mut self.shape {
+            leaf.default = default;
+        }
+        self
+    }
+}
+
+impl Leaf {
+    /// What one may write.
+    pub(super) fn written_as(&self) -> String {
+        match &self.bounds {
+            Some([least, most]) => format!("{}, {} to {}", self.kind, plain(least), plain(most)),
+            None => self.kind.clone(),
+        }
+    }
+}
+
+/// The defaults of all settings as one tree.
+pub(super) fn defaults(fields: &[Field]) -> Value {
+    let defaults = fields.iter().map(|field| match &field.shape {
+        Shape::Leaf(leaf) => (field.name.to_owned(), leaf.default.clone()),
+        Shape::Table(below) => (field.name.to_owned(), defaults(below)),
+    });
+    Value::Object(defaults.collect())
+}
+
+/// What has to be true of a section beyond each of its settings.
+pub(super) trait Checked: Sized {
+    /// Settings that have to go together.
+    fn check(&mut self, _reader: &mut Reader<'_>) {}
+
+    /// What has to be true of a list of them.
+    fn check_list(_all: &[Self], _place: &Place, _mistakes: &mut Mistakes) {}
+}
+
+/// The lines of a doc comment as one text.
+fn told(comment: &[&str]) -> String {
+    let lines: Vec<_> = comment.iter().map(|line| line.trim()).collect();
+    lines.join(" ").trim().to_owned()
+}
+
+/// Declares a section: a struct whose fields are settings. After the type, `where` gives bounds and `=` the
+/// default, both written as in a file; a default that is missing is nothing, and the type has to bear that.
+/// A last field after `..` is no setting and begins as its own default.
+macro_rules! section {
+    (
+        $(#[doc = $about:literal])+
+        pub struct $name:ident {
+            $(
+                $(#[doc = $meaning:literal])+
+                pub $field:ident: $type:ty $(where $least:literal ..= $most:literal)? $(= $default:expr)?,
+            )+
+            $(.. $rest:ident: $rest_type:ty)?
+        }
+    ) => {
+        $(#[doc = $about])+
+        #[derive(Clone, Debug, PartialEq)]
+        pub struct $name {
+            $( $(#[doc = $meaning])+ pub $field: $type, )+
+            $( $rest: $rest_type, )?
+        }
+
+        impl $crate::config::setting::Setting for $name {
+            fn kind() -> String {
+                "table".to_owned()
+            }
+
+            fn fields() -> Vec<$crate::config::declare::Field> {
+                vec![$(
+                    $crate::config::declare::Field::of::<$type>(stringify!($field), &[$($meaning),+])
+                        $(.between([::serde_json::json!($least), ::serde_json::json!($most)]))?
+                        $(.or(::serde_json::json!($default)))?
+                ),+]
+            }
+
+            fn read(
+                value: &::serde_json::Value,
+                place: &$crate::config::origin::Place,
+                mistakes: &mut $crate::config::mistakes::Mistakes,
+            ) -> Option<Self> {
+                let given = $crate::config::given::Given::of_item(Self::fields(), value, place, mistakes)?;
+                Self::gather(&mut $crate::config::given::Reader::new(&given, mistakes))
+            }
+
+            fn take(reader: &mut $crate::config::given::Reader<'_>, name: &str) -> Option<Self> {
+                Self::gather(&mut reader.nested(name))
+            }
+
+            fn written(&self) -> ::serde_json::Value {
+                let mut table = ::serde_json::Map::new();
+                $( table.insert(stringify!($field).to_owned(), self.$field.written()); )+
+                ::serde_json::Value::Object(table)
+            }
+
+            fn differences(&self, other: &Self, key: &str, different: &mut Vec<String>) {
+                $(
+                    let key_of_field = $crate::config::setting::dotted_on(key, stringify!($field));
+                    self.$field.differences(&other.$field, &key_of_field, different);
+                )+
+            }
+
+            fn check_list(
+                all: &[Self],
+                place: &$crate::config::origin::Place,
+                mistakes: &mut $crate::config::mistakes::Mistakes,
+            ) {
+                <Self as $crate::config::declare::Checked>::check_list(all, place, mistakes);
+            }
+        }
+
+        impl $name {
+            /// Reads every setting before it gives up, so that all mistakes are found at once.
+            pub(in $crate::config) fn gather(reader: &mut $crate::config::given::Reader<'_>) -> Option<Self> {
+                $(
+                    let $field = <$type as $crate::config::setting::Setting>::take(reader, stringify!($field));
+                    $(
+                        let bounds = [::serde_json::json!($least), ::serde_json::json!($most)];
+                        let $field = $field.filter(|value| reader.is_within(value, stringify!($field), bounds));
+                    )?
+                )+
+                let mut gathered = Self {
+                    $( $field: $field?, )+
+                    $( $rest: <$rest_type>::default(), )?
+                };
+                $crate::config::declare::Checked::check(&mut gathered, reader);
+                Some(gathered)
+            }
+        }
+    };
+}
+
+pub(super) use section;

@@ -1,0 +1,135 @@
+//! Holds docs/CONFIGURATION.md to the declarations: its tables and its whole example are made from them, and
+//! what else it shows has to load.
+
+use std::path::Path;
+
+use serde_json::Value;
+
+use super::declare::{Field, Shape};
+use super::setting::{Setting, dotted_on};
+use super::{Config, Environment, Sources};
+
+const DOCUMENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/CONFIGURATION.md");
+
+#[test]
+fn the_document_says_what_is_declared() {
+    let document = std::fs::read_to_string(DOCUMENT).expect("the document");
+    let expected = brought_up_to_date(&document);
+    if document == expected {
+        return;
+    }
+    let test = std::env::current_exe().expect("a test has a file");
+    let beside = test.with_file_name("CONFIGURATION.md");
+    std::fs::write(&beside, expected).expect("the folder of the tests is written to");
+    panic!(
+        "docs/CONFIGURATION.md is not what is declared in server/src/config any more; bring it up to date with\n\
+         cp {} docs/CONFIGURATION.md",
+        beside.display()
+    );
+}
+
+#[test]
+fn every_section_is_in_the_document() {
+    let document = std::fs::read_to_string(DOCUMENT).expect("the document");
+    for field in Config::fields() {
+        assert!(document.contains(&opening(field.name)), "{} has no table", field.name);
+    }
+}
+
+#[test]
+fn every_example_of_the_document_loads() {
+    let document = std::fs::read_to_string(DOCUMENT).expect("the document");
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut found = 0;
+    for (language, name) in [("```toml\n", "example.toml"), ("```yaml\n", "example.yaml")] {
+        for block in document.split(language).skip(1) {
+            let (text, _) = block.split_once("```").expect("a block has an end");
+            check(text, &folder.path().join(name), folder.path());
+            found += 1;
+        }
+    }
+    assert!(found >= 3, "only {found} examples were found");
+}
+
+#[test]
+fn the_whole_example_is_the_defaults() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let said = check(&Config::example(), &folder.path().join("whole.toml"), folder.path());
+    let defaults = Config::load(&sources(None, folder.path())).expect("the defaults are right");
+    assert_eq!(said.differences(&defaults), Vec::<String>::new());
+}
+
+fn check(text: &str, file: &Path, folder: &Path) -> Config {
+    std::fs::write(file, text).expect("written");
+    match Config::load(&sources(Some(file), folder)) {
+        Ok(config) => config,
+        Err(mistakes) => panic!("{mistakes}\nin\n{text}"),
+    }
+}
+
+fn sources(file: Option<&Path>, folder: &Path) -> Sources {
+    Sources {
+        file: file.map(Path::to_owned),
+        environment: Environment::default(),
+        working_directory: folder.to_owned(),
+        ..Sources::default()
+    }
+}
+
+/// The document with what stands between its marks made anew.
+fn brought_up_to_date(document: &str) -> String {
+    let mut text = document.to_owned();
+    for field in Config::fields() {
+        replace(&mut text, field.name, &table(&field));
+    }
+    replace(&mut text, "example", &format!("```toml\n{}```\n", Config::example()));
+    text
+}
+
+fn opening(name: &str) -> String {
+    format!("<!-- made from the declaration: {name} -->\n")
+}
+
+const CLOSING: &str = "<!-- until here -->";
+
+fn replace(text: &mut String, name: &str, made: &str) {
+    let opening = opening(name);
+    let Some(start) = text.find(&opening).map(|at| at + opening.len()) else {
+        return;
+    };
+    let end = text[start..].find(CLOSING).map_or(text.len(), |at| start + at);
+    text.replace_range(start..end, &format!("\n{made}\n"));
+}
+
+fn table(section: &Field) -> String {
+    let mut rows = String::from("| key | written as | default | meaning |\n| --- | --- | --- | --- |\n");
+    match &section.shape {
+        Shape::Table(fields) => add_rows(fields, section.name, &mut rows),
+        Shape::Leaf(leaf) => add_rows(&leaf.fields_of_each, &format!("{}[]", section.name), &mut rows),
+    }
+    format!("{}\n\n{rows}", section.meaning)
+}
+
+fn add_rows(fields: &[Field], key: &str, rows: &mut String) {
+    for field in fields {
+        let key = dotted_on(key, field.name);
+        match &field.shape {
+            Shape::Table(below) => add_rows(below, &key, rows),
+            Shape::Leaf(leaf) => {
+                let default = match &leaf.default {
+                    Value::Null => String::new(),
+                    Value::Array(items) => items.iter().map(code).collect::<Vec<_>>().join(" "),
+                    value => code(value),
+                };
+                let row = [format!("`{key}`"), leaf.written_as(), default, field.meaning.clone()];
+                let row = row.map(|cell| cell.replace('|', "\\|"));
+                rows.push_str(&format!("| {} |\n", row.join(" | ")));
+            }
+        }
+    }
+}
+
+fn code(value: &Value) -> String {
+    let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    format!("`{text}`")
+}

@@ -1,0 +1,109 @@
+//! How long things may take, written with a unit: `500ms`, `10s`, `5m`, `1h`, `30d`. A bare number is refused,
+//! for nobody knows of what.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::mistakes::{Mistakes, quoted};
+use super::origin::Place;
+use super::setting::Setting;
+
+/// The largest first, so that a duration is shown in the largest that fits.
+const UNITS: [(&str, u64); 5] = [
+    ("d", 86_400_000),
+    ("h", 3_600_000),
+    ("m", 60_000),
+    ("s", 1000),
+    ("ms", 1),
+];
+
+impl Setting for Duration {
+    fn kind() -> String {
+        "duration".to_owned()
+    }
+
+    fn read(value: &Value, place: &Place, mistakes: &mut Mistakes) -> Option<Self> {
+        let bare = match value {
+            Value::Number(number) => Some(number.to_string()),
+            Value::String(text) => Some(text.trim().to_owned()).filter(|text| text.parse::<f64>().is_ok()),
+            _ => None,
+        };
+        let read = value.as_str().and_then(parsed);
+        if read.is_none() {
+            mistakes.push(match bare {
+                Some(bare) if !place.secret => place.mistake(format!(
+                    "{} has no unit; write \"{bare}s\" if seconds are meant, or one of ms, m, h, d",
+                    quoted(value)
+                )),
+                _ => place.wrong(
+                    value,
+                    "a whole number with its unit, such as \"500ms\", \"10s\", \"5m\", \"1h\" or \"30d\"",
+                ),
+            });
+        }
+        read
+    }
+
+    fn written(&self) -> Value {
+        Value::from(shown(*self))
+    }
+}
+
+fn parsed(text: &str) -> Option<Duration> {
+    let text = text.trim();
+    let digits = text.find(|letter: char| !letter.is_ascii_digit())?;
+    let (number, unit) = text.split_at(digits);
+    let (_, millis) = UNITS.iter().find(|(name, _)| *name == unit.trim_start())?;
+    let number: u64 = number.parse().ok()?;
+    number.checked_mul(*millis).map(Duration::from_millis)
+}
+
+/// The largest unit of which it is a whole number. It was written in one, so none is finer than `ms`.
+fn shown(duration: Duration) -> String {
+    let millis = duration.as_millis();
+    let fits = |(_, unit): &&(&str, u64)| millis > 0 && millis.is_multiple_of(u128::from(*unit));
+    match UNITS.iter().find(fits) {
+        Some((name, unit)) => format!("{}{name}", millis / u128::from(*unit)),
+        None => "0s".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_duration_has_a_whole_number_and_a_unit() {
+        for (text, millis) in [
+            ("500ms", 500),
+            ("10s", 10_000),
+            ("5 m", 300_000),
+            (" 1h", 3_600_000),
+            ("30d", 2_592_000_000),
+        ] {
+            assert_eq!(parsed(text), Some(Duration::from_millis(millis)), "{text}");
+        }
+        for text in [
+            "",
+            "10",
+            "s",
+            "1.5s",
+            "-1s",
+            "10 seconds",
+            "1h30m",
+            "99999999999999999999s",
+            "999999999999999999d",
+            "٣s",
+        ] {
+            assert_eq!(parsed(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_duration_is_shown_as_it_is_written() {
+        for text in ["0s", "1ms", "1500ms", "90s", "5m", "36h", "30d"] {
+            assert_eq!(shown(parsed(text).expect("a duration")), text);
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! Where the server listens, and what each place wants of its clients.
+
+use std::net::SocketAddr;
+
+use serde_json::{Value, json};
+
+use super::declare::{Checked, section};
+use super::given::Reader;
+use super::mistakes::Mistakes;
+use super::origin::Place;
+use super::words::words;
+
+words! {
+    /// Whether clients show a certificate.
+    pub enum ClientAuth {
+        /// Without one there is no connection.
+        Required = "required",
+        /// One that is shown has to be good; without one, clients say in another way who they are.
+        Optional = "optional",
+        /// None is asked for.
+        Off = "off",
+    }
+}
+
+section! {
+    /// One place to listen at.
+    pub struct Listener {
+        /// The IP address and the port. Port 0 is any that is free.
+        pub address: SocketAddr,
+        /// Whether connections are encrypted.
+        pub tls: bool = true,
+        /// Whether clients show a certificate. Without TLS it is off, and nothing else can be written.
+        pub client_auth: ClientAuth = "optional",
+    }
+}
+
+impl Checked for Listener {
+    fn check(&mut self, reader: &mut Reader<'_>) {
+        if self.tls {
+            return;
+        }
+        if reader.was_said("client_auth") && self.client_auth != ClientAuth::Off {
+            let remedy = "certificates need TLS; leave it out, or set tls = true";
+            reader.mistake(&["client_auth"], remedy);
+        }
+        self.client_auth = ClientAuth::Off;
+    }
+
+    fn check_list(all: &[Self], place: &Place, mistakes: &mut Mistakes) {
+        if all.is_empty() {
+            mistakes.push(place.mistake("nobody could reach the server; name at least one address"));
+        }
+        for (at, listener) in all.iter().enumerate() {
+            let taken = all[..at].iter().any(|earlier| earlier.address == listener.address);
+            if taken && listener.address.port() != 0 {
+                let remedy = format!("{} is listened at twice; give each its own port", listener.address);
+                mistakes.push(place.item(at).field("address").mistake(remedy));
+            }
+        }
+    }
+}
+
+/// Only the machine itself reaches them, until an operator says otherwise.
+pub(super) fn defaults() -> Value {
+    json!([
+        { "address": "127.0.0.1:8443", "tls": true, "client_auth": "optional" },
+        { "address": "127.0.0.1:8080", "tls": false },
+    ])
+}

@@ -1,0 +1,199 @@
+//! A network of addresses, written `10.0.0.0/8` or as one address. An IPv4 address that is mapped into IPv6 is
+//! that IPv4 address, for a socket that takes both tells it so.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::str::FromStr;
+
+use serde_json::Value;
+
+use super::mistakes::Mistakes;
+use super::origin::Place;
+use super::scalar::refused;
+use super::setting::Setting;
+
+/// An address and how many of its leading bits are the network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Network {
+    address: IpAddr,
+    bits: u8,
+}
+
+impl Network {
+    /// Whether the address belongs to it.
+    pub fn contains(&self, address: IpAddr) -> bool {
+        match (self.address, address.to_canonical()) {
+            (IpAddr::V4(_), IpAddr::V4(_)) | (IpAddr::V6(_), IpAddr::V6(_)) => {
+                masked(address, self.bits) == self.address
+            }
+            _ => false,
+        }
+    }
+}
+
+/// Why a text is no network, and what to write.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotANetwork {
+    /// It is something else.
+    #[error("write an address such as 192.0.2.1, or a network such as 10.0.0.0/8 or 2001:db8::/32")]
+    Unreadable,
+    /// It names one address in the network instead of the network.
+    #[error("it has bits set behind its length; write {0} for the network, or the address alone")]
+    HostBits(Network),
+}
+
+impl FromStr for Network {
+    type Err = NotANetwork;
+
+    fn from_str(text: &str) -> Result<Self, NotANetwork> {
+        let (address, bits) = match text.split_once('/') {
+            Some((address, bits)) => (address, Some(bits)),
+            None => (text, None),
+        };
+        let written: IpAddr = address.parse().map_err(|_| NotANetwork::Unreadable)?;
+        let address = written.to_canonical();
+        let most = length(address);
+        let bits = match bits {
+            None => most,
+            Some(bits) if bits.bytes().all(|byte| byte.is_ascii_digit()) => bits
+                .parse::<u8>()
+                .ok()
+                // The length of a mapped network counts the 96 bits that say that it is mapped.
+                .and_then(|bits| bits.checked_sub(length(written) - most))
+                .filter(|bits| *bits <= most)
+                .ok_or(NotANetwork::Unreadable)?,
+            Some(_) => return Err(NotANetwork::Unreadable),
+        };
+        let network = Self {
+            address: masked(address, bits),
+            bits,
+        };
+        if network.address == address {
+            Ok(network)
+        } else {
+            Err(NotANetwork::HostBits(network))
+        }
+    }
+}
+
+impl fmt::Display for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.address)?;
+        if self.bits < length(self.address) {
+            write!(f, "/{}", self.bits)?;
+        }
+        Ok(())
+    }
+}
+
+impl Setting for Network {
+    fn kind() -> String {
+        "address or network".to_owned()
+    }
+
+    fn read(value: &Value, place: &Place, mistakes: &mut Mistakes) -> Option<Self> {
+        let read = value.as_str().map_or(Err(NotANetwork::Unreadable), str::parse);
+        read.map_or_else(
+            |error| match error {
+                NotANetwork::Unreadable => {
+                    let wanted = "an address such as \"192.0.2.1\", or a network such as \"10.0.0.0/8\"";
+                    refused(value, place, mistakes, wanted)
+                }
+                NotANetwork::HostBits(network) => refused(
+                    value,
+                    place,
+                    mistakes,
+                    &format!("\"{network}\" for the network, or the address alone"),
+                ),
+            },
+            Some,
+        )
+    }
+
+    fn written(&self) -> Value {
+        Value::from(self.to_string())
+    }
+}
+
+fn length(address: IpAddr) -> u8 {
+    if address.is_ipv4() { 32 } else { 128 }
+}
+
+/// The leading bits of the canonical address; a shift by all of them leaves nothing.
+fn masked(address: IpAddr, bits: u8) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V4(address) => {
+            let mask = u32::MAX.checked_shl(32 - u32::from(bits.min(32))).unwrap_or(0);
+            Ipv4Addr::from_bits(address.to_bits() & mask).into()
+        }
+        IpAddr::V6(address) => {
+            let mask = u128::MAX.checked_shl(128 - u32::from(bits.min(128))).unwrap_or(0);
+            Ipv6Addr::from_bits(address.to_bits() & mask).into()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn network(text: &str) -> Network {
+        text.parse().expect("a network")
+    }
+
+    #[test]
+    fn a_network_contains_its_addresses_and_no_others() {
+        let check = |text: &str, inside: &[&str], outside: &[&str]| {
+            let parse = |text: &&str| text.parse::<IpAddr>().expect("an address");
+            for address in inside.iter().map(parse) {
+                assert!(network(text).contains(address), "{address} is in {text}");
+            }
+            for address in outside.iter().map(parse) {
+                assert!(!network(text).contains(address), "{address} is not in {text}");
+            }
+        };
+        check(
+            "10.0.0.0/8",
+            &["10.1.2.3", "::ffff:10.1.2.3"],
+            &["11.0.0.0", "::a01:203", "fe80::1"],
+        );
+        check(
+            "192.0.2.1",
+            &["192.0.2.1", "::ffff:192.0.2.1"],
+            &["192.0.2.0", "192.0.2.2"],
+        );
+        check("0.0.0.0/0", &["0.0.0.0", "255.255.255.255"], &["::1"]);
+        check("::/0", &["::1", "2001:db8::1"], &["10.0.0.1", "::ffff:10.0.0.1"]);
+        check("2001:db8::/32", &["2001:db8:1::1"], &["2001:db9::1"]);
+        check("::ffff:10.0.0.0/104", &["10.9.9.9"], &["11.0.0.1"]);
+        check("172.16.0.0/12", &["172.31.255.255"], &["172.32.0.0", "172.15.255.255"]);
+    }
+
+    #[test]
+    fn what_is_no_network_is_refused() {
+        for text in [
+            "",
+            "/8",
+            "10.0.0.0/",
+            "10.0.0.0/33",
+            "10.0.0.0/+8",
+            "::/129",
+            "::ffff:0:0/95",
+            "10/8",
+            "host",
+        ] {
+            assert_eq!(text.parse::<Network>(), Err(NotANetwork::Unreadable), "{text}");
+        }
+        assert_eq!(
+            "10.1.0.0/8".parse::<Network>(),
+            Err(NotANetwork::HostBits(network("10.0.0.0/8")))
+        );
+    }
+
+    #[test]
+    fn a_network_is_shown_as_it_is_written() {
+        for text in ["10.0.0.0/8", "192.0.2.1", "::/0", "2001:db8::/32"] {
+            assert_eq!(network(text).to_string(), text);
+        }
+    }
+}

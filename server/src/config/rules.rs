@@ -1,0 +1,91 @@
+//! The settings of the rules, and of what each may take. What the rules' own settings mean, they know
+//! themselves.
+
+use serde_json::{Map, Value, json};
+use watchpost_policies::Limits;
+
+use super::declare::{Checked, section};
+use super::given::Reader;
+use super::size::{Size, size};
+
+section! {
+    /// The rules.
+    pub struct Rules {
+        /// The settings of the threshold rule; docs/RULES.md tells of them.
+        pub threshold: Map<String, Value> = Map::new(),
+        /// The settings of the role rule; docs/RULES.md tells of them.
+        pub role: Map<String, Value> = Map::new(),
+        /// What a rule may take and give. A rule that wants more is stopped, and that is a fault.
+        pub limits: RuleLimits,
+    }
+}
+
+impl Checked for Rules {}
+
+section! {
+    /// What a rule may take and give.
+    pub struct RuleLimits {
+        /// The largest component.
+        pub component_bytes: Size = size(Limits::default().component_bytes),
+        /// The longest that a rule may take to describe itself or to check its settings, in milliseconds.
+        pub describe_ms: u64 = Limits::default().describe_ms,
+        /// The longest that one judgement may take, in milliseconds.
+        pub judge_ms: u64 = Limits::default().judge_ms,
+        /// The longest that one decision may take, in milliseconds. A request waits for it.
+        pub decide_ms: u64 = Limits::default().decide_ms,
+        /// The most memory of an instance.
+        pub memory_bytes: Size = size(Limits::default().memory_bytes),
+        /// The most elements of a table; interpreters bring large ones.
+        pub table_elements: usize = Limits::default().table_elements,
+        /// The stack that calls may fill.
+        pub stack_bytes: Size = size(Limits::default().stack_bytes),
+        /// The largest answer of a call.
+        pub answer_bytes: Size = size(Limits::default().answer_bytes),
+        /// The most findings of one rule in one round.
+        pub findings: usize = Limits::default().findings,
+        /// The longest text in an answer: a sentence, a reason, a name.
+        pub text_bytes: Size = size(Limits::default().text_bytes),
+        /// How many instances may be alive at once.
+        pub instances: u32 = Limits::default().instances,
+        /// How long a decision waits for an instance before the answer is "busy", in milliseconds.
+        pub patience_ms: u64 = Limits::default().patience_ms,
+        /// How many decisions are remembered.
+        pub remembered: usize = Limits::default().remembered,
+    }
+}
+
+impl RuleLimits {
+    /// As the engine takes them.
+    pub fn limits(&self) -> Limits {
+        Limits {
+            component_bytes: self.component_bytes.as_usize(),
+            describe_ms: self.describe_ms,
+            judge_ms: self.judge_ms,
+            decide_ms: self.decide_ms,
+            memory_bytes: self.memory_bytes.as_usize(),
+            table_elements: self.table_elements,
+            stack_bytes: self.stack_bytes.as_usize(),
+            answer_bytes: self.answer_bytes.as_usize(),
+            findings: self.findings,
+            text_bytes: self.text_bytes.as_usize(),
+            instances: self.instances,
+            patience_ms: self.patience_ms,
+            remembered: self.remembered,
+        }
+    }
+}
+
+impl Checked for RuleLimits {
+    /// Each by itself among defaults, for the engine stops at the first that makes no sense.
+    fn check(&mut self, reader: &mut Reader<'_>) {
+        let Ok(Value::Object(limits)) = serde_json::to_value(self.limits()) else {
+            return;
+        };
+        for (name, value) in limits {
+            let alone = serde_json::from_value::<Limits>(json!({ name.as_str(): value }));
+            if let Ok(Err(sentence)) = alone.map(|limits| limits.check()) {
+                reader.mistake(&[&name], sentence);
+            }
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! Where settings may come from: a file, the environment with a `.env` file below it, and flags. It collects
+//! them and understands none; the process's environment is read here and nowhere else.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use super::mistakes::{Mistake, Mistakes};
+use super::origin::Origin;
+
+/// What every variable of ours begins with.
+pub(super) const PREFIX: &str = "WATCHPOST_";
+
+/// The layers above the built-in defaults, the lowest first.
+#[derive(Clone, Debug, Default)]
+pub struct Sources {
+    /// The configuration file, TOML or YAML by its extension.
+    pub file: Option<PathBuf>,
+    /// The environment, `WATCHPOST_LOG__LEVEL=debug`.
+    pub environment: Environment,
+    /// What was said on the command line: dotted keys with their values.
+    pub flags: Vec<(String, String)>,
+    /// Variables that begin like ours and are read by someone else, such as the one that names the file.
+    pub others_variables: Vec<String>,
+    /// Where relative paths begin that do not stand in the file, and where a `.env` file is looked for when
+    /// there is none beside the file. Empty is the process's own.
+    pub working_directory: PathBuf,
+}
+
+/// Variables whose name begins with `WATCHPOST_`; others are not kept.
+#[derive(Clone, Debug, Default)]
+pub struct Environment(BTreeMap<String, OsString>);
+
+impl Environment {
+    /// The environment of this process.
+    pub fn of_process() -> Self {
+        let readable = |(name, value): (OsString, OsString)| Some((name.into_string().ok()?, value));
+        std::env::vars_os().filter_map(readable).collect()
+    }
+}
+
+impl<N: Into<String>, V: Into<OsString>> FromIterator<(N, V)> for Environment {
+    fn from_iter<I: IntoIterator<Item = (N, V)>>(variables: I) -> Self {
+        let variables = variables
+            .into_iter()
+            .map(|(name, value)| (name.into(), value.into()))
+            .filter(|(name, _)| name.starts_with(PREFIX));
+        Self(variables.collect())
+    }
+}
+
+/// A variable with its text and where it was set.
+pub(super) struct Variable {
+    pub(super) name: String,
+    pub(super) text: String,
+    pub(super) origin: Origin,
+}
+
+impl Sources {
+    /// The folder of the configuration file.
+    pub(super) fn folder(&self) -> Option<&Path> {
+        self.file.as_deref().and_then(Path::parent)
+    }
+
+    /// All variables that are for us, those of the `.env` file before those of the environment.
+    pub(super) fn variables(&self, mistakes: &mut Mistakes) -> Vec<Variable> {
+        let mut variables = self.of_environment_file(mistakes);
+        for (name, value) in &self.environment.0 {
+            let origin = Origin::Environment(name.clone());
+            if is_link(name) {
+                continue;
+            }
+            match value.to_str() {
+                Some(text) => variables.push(Variable {
+                    name: name.clone(),
+                    text: text.to_owned(),
+                    origin,
+                }),
+                None => mistakes.push(Mistake {
+                    origin,
+                    key: String::new(),
+                    remedy: "its value is not UTF-8; write it in UTF-8".to_owned(),
+                }),
+            }
+        }
+        variables.retain(|variable| !self.others_variables.contains(&variable.name));
+        variables
+    }
+
+    fn of_environment_file(&self, mistakes: &mut Mistakes) -> Vec<Variable> {
+        let beside = self.folder().map(|folder| folder.join(".env"));
+        let candidates = beside.into_iter().chain([self.working_directory.join(".env")]);
+        // A folder of that name is where some keep a Python environment.
+        for file in candidates.filter(|file| !file.is_dir()) {
+            let lines = match dotenvy::from_path_iter(&file) {
+                Err(error) if error.not_found() => continue,
+                lines => lines,
+            };
+            let mut variables = Vec::new();
+            // A line may span several; the first that cannot be read hides where the next begins.
+            let outcome = lines.and_then(|mut lines| {
+                lines.try_for_each(|line| {
+                    let (name, text) = line?;
+                    if name.starts_with(PREFIX) {
+                        let origin = Origin::EnvironmentFile {
+                            file: file.clone(),
+                            variable: name.clone(),
+                        };
+                        variables.push(Variable { name, text, origin });
+                    }
+                    Ok(())
+                })
+            });
+            if let Err(error) = outcome {
+                mistakes.push(Mistake {
+                    origin: Origin::EnvironmentFile {
+                        file,
+                        variable: String::new(),
+                    },
+                    key: String::new(),
+                    remedy: unreadable(&error),
+                });
+            }
+            return variables;
+        }
+        Vec::new()
+    }
+}
+
+/// Kubernetes tells every container of every service beside it, and a service may be called `watchpost`:
+/// `WATCHPOST_SERVICE_HOST`, `WATCHPOST_PORT_8443_TCP_ADDR`. No section of ours is called so.
+fn is_link(variable: &str) -> bool {
+    let rest = variable.strip_prefix(PREFIX).unwrap_or(variable);
+    rest == "PORT" || rest.starts_with("PORT_") || rest.starts_with("SERVICE_HOST") || rest.starts_with("SERVICE_PORT")
+}
+
+/// The line itself may hold a secret, so only its name is repeated.
+fn unreadable(error: &dotenvy::Error) -> String {
+    match error {
+        dotenvy::Error::LineParse(line, _) => {
+            let name: String = line
+                .chars()
+                .take_while(|letter| letter.is_ascii_alphanumeric() || *letter == '_')
+                .collect();
+            format!(
+                "the line that begins with \"{name}\" cannot be read; write NAME=value, with a value of several words in quotes"
+            )
+        }
+        other => format!("it cannot be read: {other}; make it readable, or move it away"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn links_of_kubernetes_are_no_settings() {
+        for link in [
+            "WATCHPOST_PORT",
+            "WATCHPOST_PORT_8443_TCP_ADDR",
+            "WATCHPOST_SERVICE_HOST",
+            "WATCHPOST_SERVICE_PORT_HTTPS",
+        ] {
+            assert!(is_link(link), "{link}");
+        }
+        for ours in ["WATCHPOST_SERVER__WORKERS", "WATCHPOST_LISTENERS", "WATCHPOST_PORTS"] {
+            assert!(!is_link(ours), "{ours}");
+        }
+    }
+
+    #[test]
+    fn a_broken_line_of_an_environment_file_is_named_but_not_repeated() {
+        let folder = tempfile::tempdir().expect("a folder");
+        std::fs::write(
+            folder.path().join(".env"),
+            "WATCHPOST_LOG__LEVEL=debug\nSECRET hunter2 x\n",
+        )
+        .expect("written");
+        let sources = Sources {
+            working_directory: folder.path().to_owned(),
+            ..Sources::default()
+        };
+        let mut mistakes = Mistakes::default();
+        let variables = sources.variables(&mut mistakes);
+        assert_eq!(variables.len(), 1);
+        let text = mistakes.to_string();
+        assert!(text.contains("SECRET") && text.contains(".env"), "{text}");
+        assert!(!text.contains("hunter2"), "{text}");
+    }
+}

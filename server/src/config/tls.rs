@@ -1,0 +1,53 @@
+//! The settings of encrypted connections: which files, and how they are looked after.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::declare::{Checked, section};
+use super::given::Reader;
+use super::words::words;
+
+words! {
+    /// A version of TLS.
+    pub enum TlsVersion {
+        /// TLS 1.2.
+        Tls12 = "1.2",
+        /// TLS 1.3.
+        Tls13 = "1.3",
+    }
+}
+
+section! {
+    /// Encrypted connections.
+    pub struct Tls {
+        /// The server's certificate with those that lead to its authority (PEM). Without it, one by the
+        /// development authority in the data folder.
+        pub certificate: Option<PathBuf>,
+        /// The certificate's private key (PEM).
+        pub key: Option<PathBuf>,
+        /// The authorities whose client certificates are good (PEM). Without it, the development authority.
+        pub client_ca: Option<PathBuf>,
+        /// The list of client certificates that were revoked (PEM). Without it, none was.
+        pub crl: Option<PathBuf>,
+        /// The oldest version that is spoken.
+        pub min_version: TlsVersion = "1.2",
+        /// Whether clients may show proxy certificates (RFC 3820), which a user signs for a task.
+        pub proxy_certificates: bool = false,
+        /// Whether clients may resume a session without the full handshake.
+        pub resumption: bool = true,
+        /// How often the files are looked at for a change.
+        pub check_interval: Duration where "10ms" ..= "1h" = "2s",
+        /// How long before its end a certificate is warned of.
+        pub expiry_warning: Duration where "0s" ..= "3650d" = "30d",
+    }
+}
+
+impl Checked for Tls {
+    fn check(&mut self, reader: &mut Reader<'_>) {
+        match (&self.certificate, &self.key) {
+            (Some(_), None) => reader.mistake(&["certificate"], "a certificate needs its private key; set tls.key too"),
+            (None, Some(_)) => reader.mistake(&["key"], "a private key needs its certificate; set tls.certificate too"),
+            _ => {}
+        }
+    }
+}

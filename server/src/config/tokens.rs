@@ -1,0 +1,182 @@
+//! The tokens that clients without a certificate may show. Their hashes stand here, never the tokens.
+
+use std::fmt;
+
+use jiff::Timestamp;
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+use serde_json::Value;
+
+use super::declare::{Checked, section};
+use super::mistakes::Mistakes;
+use super::origin::Place;
+use super::scalar::refused;
+use super::secret::Secret;
+use super::setting::Setting;
+
+section! {
+    /// One token.
+    pub struct Token {
+        /// Who shows it: letters, digits, `-`, `_` and `.`; each name once.
+        pub name: TokenName,
+        /// The SHA-256 of the token in 64 hex digits, as `printf %s "$TOKEN" | sha256sum` prints it.
+        pub sha256: Secret<TokenHash>,
+        /// When it ends: a time such as `2030-01-31T12:00:00Z`, or a day, at whose beginning (UTC) it ends.
+        pub expires: Option<Timestamp>,
+    }
+}
+
+impl Checked for Token {
+    fn check_list(all: &[Self], place: &Place, mistakes: &mut Mistakes) {
+        for (at, token) in all.iter().enumerate() {
+            let item = place.item(at);
+            let earlier = &all[..at];
+            if earlier.iter().any(|earlier| earlier.name == token.name) {
+                let remedy = format!("\"{}\" names an earlier token; give each a name of its own", token.name);
+                mistakes.push(item.field("name").mistake(remedy));
+            }
+            if let Some(same) = earlier.iter().find(|earlier| earlier.sha256 == token.sha256) {
+                let remedy = format!("it is the token of \"{}\"; give each a token of its own", same.name);
+                mistakes.push(item.field("sha256").mistake(remedy));
+            }
+        }
+    }
+}
+
+/// The name of a token, which may stand in logs and paths as it is.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct TokenName(String);
+
+impl TokenName {
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for TokenName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Longer names make log lines that nobody reads.
+const NAME_BYTES: usize = 100;
+
+impl Setting for TokenName {
+    fn kind() -> String {
+        "name".to_owned()
+    }
+
+    fn read(value: &Value, place: &Place, mistakes: &mut Mistakes) -> Option<Self> {
+        let legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+        let named = |name: &&str| (1..=NAME_BYTES).contains(&name.len()) && name.bytes().all(legal);
+        let read = value.as_str().filter(named).map(|name| Self(name.to_owned()));
+        let wanted = "a name of letters, digits, - _ and . in quotes, at most 100 of them";
+        read.or_else(|| refused(value, place, mistakes, wanted))
+    }
+
+    fn written(&self) -> Value {
+        Value::from(self.as_str())
+    }
+}
+
+/// The SHA-256 of a token.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct TokenHash([u8; 32]);
+
+impl TokenHash {
+    /// The hash. Compare it in constant time.
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+impl Setting for TokenHash {
+    fn kind() -> String {
+        "64 hex digits".to_owned()
+    }
+
+    fn read(value: &Value, place: &Place, mistakes: &mut Mistakes) -> Option<Self> {
+        let read = value.as_str().and_then(bytes).map(Self);
+        let wanted = "the SHA-256 of the token in 64 hex digits, in quotes; never the token itself";
+        read.or_else(|| refused(value, place, mistakes, wanted))
+    }
+
+    fn written(&self) -> Value {
+        let digits: Vec<_> = self.0.iter().map(|byte| format!("{byte:02x}")).collect();
+        Value::from(digits.concat())
+    }
+}
+
+fn bytes(digits: &str) -> Option<[u8; 32]> {
+    if digits.len() != 64 || !digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return None;
+    }
+    let mut bytes = [0; 32];
+    for (at, byte) in bytes.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(&digits[2 * at..2 * at + 2], 16).ok()?;
+    }
+    Some(bytes)
+}
+
+impl Setting for Timestamp {
+    fn kind() -> String {
+        "time or day".to_owned()
+    }
+
+    fn read(value: &Value, place: &Place, mistakes: &mut Mistakes) -> Option<Self> {
+        let read = value.as_str().and_then(instant);
+        let wanted = "a time with its zone, such as \"2030-01-31T12:00:00Z\", or a day, such as \"2030-01-31\"";
+        read.or_else(|| refused(value, place, mistakes, wanted))
+    }
+
+    fn written(&self) -> Value {
+        Value::from(self.to_string())
+    }
+}
+
+/// A day ends a token at its beginning: rather early than late.
+fn instant(text: &str) -> Option<Timestamp> {
+    let text = text.trim();
+    if let Ok(time) = text.parse() {
+        return Some(time);
+    }
+    // A date is read from a time without a zone too; only what is a day is one.
+    let day: Date = text.parse().ok().filter(|_| text.len() == "2030-01-31".len())?;
+    day.to_zoned(TimeZone::UTC).ok().map(|zoned| zoned.timestamp())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_ends_at_a_time_or_at_the_beginning_of_a_day() {
+        let check = |text: &str, shown: Option<&str>| {
+            assert_eq!(instant(text).map(|time| time.to_string()).as_deref(), shown, "{text}");
+        };
+        check("2030-01-31T12:00:00Z", Some("2030-01-31T12:00:00Z"));
+        check("2030-01-31T12:00:00+02:00", Some("2030-01-31T10:00:00Z"));
+        check("2030-01-31", Some("2030-01-31T00:00:00Z"));
+        check("2030-01-31T12:00:00", None);
+        check("2030-02-31", None);
+        check("tomorrow", None);
+    }
+
+    #[test]
+    fn a_hash_is_64_hex_digits() {
+        let hash = bytes(&"0aF1".repeat(16)).expect("a hash");
+        assert_eq!(hash[..2], [0x0a, 0xf1]);
+        for text in [
+            "",
+            &"0".repeat(63),
+            &"0".repeat(65),
+            &"g".repeat(64),
+            &"é".repeat(32),
+            &"+1".repeat(32),
+        ] {
+            assert_eq!(bytes(text), None, "{text}");
+        }
+    }
+}
