@@ -33,14 +33,44 @@ impl Reading {
             Ok(sample) => self.samples.push(sample),
             Err(error) => self.gaps.push(Gap {
                 source: "host".to_owned(),
-                metrics: Vec::new(),
+                metrics: MetricName::new(metric).iter().map(MetricPattern::exactly).collect(),
                 reason: error.to_string(),
             }),
         }
     }
+
+    /// Says what could not be measured. The reason is a sentence.
+    pub fn miss(&mut self, source: &str, metrics: &[&str], reason: String) {
+        self.gaps.push(Gap {
+            source: source.to_owned(),
+            metrics: patterns(metrics),
+            reason,
+        });
+    }
+}
+
+/// The patterns that a probe is written with.
+pub fn patterns(metrics: &[&str]) -> Vec<MetricPattern> {
+    let pattern =
+        |metric: &&str| MetricPattern::new(metric).expect("a probe writes legal patterns, and a test reads all");
+    metrics.iter().map(pattern).collect()
 }
 
 fn sample(metric: &str, labels: &[(&str, &str)], value: f64, unit: &str, time_ms: u64) -> Result<Sample, MeasureError> {
     let labels = Labels::new(labels.iter().copied())?;
     Sample::new(MetricName::new(metric)?, labels, value, Unit::new(unit), time_ms)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_that_is_none_becomes_a_gap_that_names_its_metric() {
+        let mut reading = Reading::default();
+        reading.add("disk", &[], f64::NAN, "percent", 1);
+        reading.add("disk", &[("device", "sda")], 1.0, "percent", 1);
+        assert_eq!(reading.samples.len(), 1);
+        assert_eq!(reading.gaps[0].metrics, patterns(&["disk"]));
+    }
 }

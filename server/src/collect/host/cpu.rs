@@ -1,0 +1,120 @@
+//! What the processors do: seconds in each mode since the machine began, and percent since the last measurement.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+
+use watchpost_policies::MetricPattern;
+
+use super::stat::{Stat, Ticks};
+use super::{HostOptions, read};
+use crate::collect::probe::{Probe, Reading, patterns};
+
+/// The processors.
+pub(super) struct Cpu {
+    file: PathBuf,
+    all: Usage,
+    /// One that was switched off stays here: it goes on where it was.
+    cores: HashMap<String, Usage>,
+}
+
+/// The first measurement is since the machine began, so that there is one.
+#[derive(Default)]
+struct Usage {
+    ticks: Ticks,
+    percent: Option<f64>,
+}
+
+impl Usage {
+    /// Two measurements within one tick say the same.
+    fn update(&mut self, now: Ticks) {
+        let now = now.not_before(self.ticks);
+        self.percent = now.since(self.ticks).busy_percent().or(self.percent);
+        self.ticks = now;
+    }
+}
+
+impl Cpu {
+    pub(super) fn new(options: &HostOptions) -> Self {
+        Self {
+            file: options.procfs.join("stat"),
+            all: Usage::default(),
+            cores: HashMap::new(),
+        }
+    }
+}
+
+impl Probe for Cpu {
+    fn name(&self) -> &'static str {
+        "host.cpu"
+    }
+
+    fn metrics(&self) -> Vec<MetricPattern> {
+        patterns(&["cpu", "cpu_core", "node_cpu_seconds_total"])
+    }
+
+    fn measure(&mut self, now_ms: u64) -> Result<Reading, String> {
+        let stat = Stat::parse(&read::text(&self.file)?);
+        let total = stat
+            .total()
+            .ok_or_else(|| format!("{} does not tell what the processors do", self.file.display()))?;
+        let mut reading = Reading::default();
+        self.all.update(total);
+        if let Some(percent) = self.all.percent {
+            reading.add("cpu", &[], percent, "percent", now_ms);
+        }
+        for (core, ticks) in stat.cores {
+            let usage = self.cores.entry(core.clone()).or_default();
+            usage.update(ticks);
+            if let Some(percent) = usage.percent {
+                reading.add("cpu_core", &[("core", &core)], percent, "percent", now_ms);
+            }
+            for (mode, seconds) in usage.ticks.seconds() {
+                let labels = [("cpu", core.as_str()), ("mode", mode)];
+                reading.add("node_cpu_seconds_total", &labels, seconds, "seconds", now_ms);
+            }
+        }
+        Ok(reading)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture::{Machine, count, value};
+    use super::*;
+
+    #[test]
+    fn the_first_percent_is_since_the_machine_began_and_the_next_since_the_one_before() {
+        let machine = Machine::new().with("proc/stat", "cpu 25 0 0 75\ncpu0 25 0 0 75\n");
+        let mut cpu = Cpu::new(&machine.options());
+        let first = cpu.measure(1).expect("measured");
+        assert_eq!(value(&first, "cpu", &[]), Some(25.0));
+        machine.write("proc/stat", "cpu 115 0 0 85\ncpu0 115 0 0 85\n");
+        let second = cpu.measure(2).expect("measured");
+        assert_eq!(value(&second, "cpu", &[]), Some(90.0));
+        assert_eq!(value(&second, "cpu_core", &["0"]), Some(90.0));
+        assert_eq!(value(&second, "node_cpu_seconds_total", &["0", "user"]), Some(1.15));
+        let same = cpu.measure(3).expect("measured");
+        assert_eq!(value(&same, "cpu", &[]), Some(90.0), "no time has passed");
+    }
+
+    #[test]
+    fn cores_come_and_go() {
+        let machine = Machine::new().with("proc/stat", "cpu0 0 0 0 100\ncpu1 0 0 0 100\n");
+        let mut cpu = Cpu::new(&machine.options());
+        cpu.measure(1).expect("measured");
+        machine.write("proc/stat", "cpu0 100 0 0 100\n");
+        let gone = cpu.measure(2).expect("measured");
+        assert_eq!(count(&gone, "cpu_core"), 1);
+        machine.write("proc/stat", "cpu0 100 0 0 200\ncpu1 300 0 0 200\n");
+        let back = cpu.measure(3).expect("measured");
+        assert_eq!(value(&back, "cpu_core", &["0"]), Some(0.0));
+        assert_eq!(value(&back, "cpu_core", &["1"]), Some(75.0));
+    }
+
+    #[test]
+    fn a_file_without_processors_is_an_error() {
+        let machine = Machine::new().with("proc/stat", "btime 1\n");
+        let error = Cpu::new(&machine.options()).measure(1).expect_err("refused");
+        assert!(error.contains("proc/stat"), "{error}");
+    }
+}

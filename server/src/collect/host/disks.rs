@@ -1,0 +1,214 @@
+//! What disks did since the machine began, and how busy they were since the last measurement.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+
+use watchpost_policies::MetricPattern;
+
+use super::pattern::Patterns;
+use super::{HostOptions, read};
+use crate::collect::probe::{Probe, Reading, patterns};
+
+/// `/proc/diskstats` counts in these, whatever a disk's own sectors are.
+const SECTOR_BYTES: f64 = 512.0;
+
+/// A metric, the column of `/proc/diskstats` behind the name that it is, what one of it is worth, its unit.
+const COUNTERS: [(&str, usize, f64, &str); 11] = [
+    ("node_disk_reads_completed_total", 0, 1.0, ""),
+    ("node_disk_reads_merged_total", 1, 1.0, ""),
+    ("node_disk_read_bytes_total", 2, SECTOR_BYTES, "bytes"),
+    ("node_disk_read_time_seconds_total", 3, 0.001, "seconds"),
+    ("node_disk_writes_completed_total", 4, 1.0, ""),
+    ("node_disk_writes_merged_total", 5, 1.0, ""),
+    ("node_disk_written_bytes_total", 6, SECTOR_BYTES, "bytes"),
+    ("node_disk_write_time_seconds_total", 7, 0.001, "seconds"),
+    ("node_disk_io_now", 8, 1.0, ""),
+    ("node_disk_io_time_seconds_total", BUSY, 0.001, "seconds"),
+    ("node_disk_io_time_weighted_seconds_total", 10, 0.001, "seconds"),
+];
+
+const COLUMNS: usize = COUNTERS.len();
+const BUSY: usize = 9;
+
+/// The disks.
+pub(super) struct Disks {
+    diskstats: PathBuf,
+    uptime: PathBuf,
+    excluded: Patterns,
+    /// When it was measured last, in seconds since the machine began, and how busy each disk was then.
+    before_seconds: f64,
+    before: HashMap<String, Usage>,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Usage {
+    busy_ms: u64,
+    percent: Option<f64>,
+}
+
+impl Disks {
+    pub(super) fn new(options: &HostOptions) -> Self {
+        Self {
+            diskstats: options.procfs.join("diskstats"),
+            uptime: options.procfs.join("uptime"),
+            excluded: Patterns::new(&options.exclude_disks),
+            before_seconds: 0.0,
+            before: HashMap::new(),
+        }
+    }
+
+    /// The first is since the machine began. A counter that went back began anew, and says nothing this once.
+    fn usage(&self, disk: &Disk<'_>, now_seconds: Option<f64>) -> Usage {
+        let busy_ms = disk.columns[BUSY];
+        let before = self.before.get(disk.name).copied().unwrap_or_default();
+        let elapsed = now_seconds.map(|now| now - self.before_seconds);
+        let added = busy_ms.checked_sub(before.busy_ms);
+        let percent = elapsed
+            .zip(added)
+            .and_then(|(seconds, busy)| read::percent(busy as f64 / 1000.0, seconds));
+        Usage {
+            busy_ms,
+            percent: percent.or(before.percent),
+        }
+    }
+}
+
+impl Probe for Disks {
+    fn name(&self) -> &'static str {
+        "host.disks"
+    }
+
+    fn metrics(&self) -> Vec<MetricPattern> {
+        patterns(&["disk_busy", "node_disk_*"])
+    }
+
+    fn measure(&mut self, now_ms: u64) -> Result<Reading, String> {
+        let text = read::text(&self.diskstats)?;
+        let mut reading = Reading::default();
+        let now_seconds = match read::text(&self.uptime) {
+            Ok(text) => uptime(&text),
+            Err(reason) => {
+                reading.miss(self.name(), &["disk_busy"], reason);
+                None
+            }
+        };
+        let mut usages = HashMap::new();
+        for disk in parse(&text).filter(|disk| !self.excluded.cover(disk.name)) {
+            let labels = [("device", disk.name)];
+            for (metric, column, worth, unit) in COUNTERS {
+                reading.add(metric, &labels, disk.columns[column] as f64 * worth, unit, now_ms);
+            }
+            let usage = self.usage(&disk, now_seconds);
+            if let Some(percent) = usage.percent {
+                reading.add("disk_busy", &labels, percent, "percent", now_ms);
+            }
+            usages.insert(disk.name.to_owned(), usage);
+        }
+        self.before = usages;
+        self.before_seconds = now_seconds.unwrap_or(self.before_seconds);
+        Ok(reading)
+    }
+}
+
+struct Disk<'t> {
+    name: &'t str,
+    columns: [u64; COLUMNS],
+}
+
+/// Leaves out what it does not understand, such as the short lines that old kernels have for partitions.
+fn parse(text: &str) -> impl Iterator<Item = Disk<'_>> {
+    text.lines().filter_map(|line| {
+        let mut words = line.split_ascii_whitespace().skip(2);
+        let name = words.next()?;
+        let mut columns = [0; COLUMNS];
+        for column in &mut columns {
+            *column = words.next()?.parse().ok()?;
+        }
+        Some(Disk { name, columns })
+    })
+}
+
+fn uptime(text: &str) -> Option<f64> {
+    let seconds: f64 = text.split_ascii_whitespace().next()?.parse().ok()?;
+    seconds.is_finite().then_some(seconds)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture::{Machine, count, value};
+    use super::*;
+
+    fn line(name: &str, busy_ms: u64) -> String {
+        format!(" 8 0 {name} 10 1 20 3000 30 2 40 5000 1 {busy_ms} 7000 0 0 0 0\n")
+    }
+
+    #[test]
+    fn disks_are_told_as_node_exporter_tells_them_and_partitions_are_not() {
+        let stats = line("sda", 500) + &line("sda1", 500) + &line("loop0", 0) + &line("nvme0n1", 1);
+        let machine = Machine::new()
+            .with("proc/diskstats", stats)
+            .with("proc/uptime", "10.00 9.00\n");
+        let reading = Disks::new(&machine.options()).measure(1).expect("measured");
+        assert_eq!(count(&reading, "node_disk_io_now"), 2);
+        assert_eq!(value(&reading, "node_disk_read_bytes_total", &["sda"]), Some(10_240.0));
+        assert_eq!(
+            value(&reading, "node_disk_read_time_seconds_total", &["sda"]),
+            Some(3.0)
+        );
+        assert_eq!(
+            value(&reading, "node_disk_writes_completed_total", &["sda"]),
+            Some(30.0)
+        );
+        assert_eq!(
+            value(&reading, "node_disk_written_bytes_total", &["sda"]),
+            Some(20_480.0)
+        );
+        assert_eq!(value(&reading, "node_disk_io_time_seconds_total", &["sda"]), Some(0.5));
+        assert_eq!(
+            value(&reading, "node_disk_io_time_weighted_seconds_total", &["sda"]),
+            Some(7.0)
+        );
+        assert_eq!(
+            value(&reading, "disk_busy", &["sda"]),
+            Some(5.0),
+            "since the machine began"
+        );
+    }
+
+    #[test]
+    fn a_disk_is_busy_since_the_last_time() {
+        let machine = Machine::new()
+            .with("proc/diskstats", line("sda", 500))
+            .with("proc/uptime", "10.00 0\n");
+        let mut disks = Disks::new(&machine.options());
+        disks.measure(1).expect("measured");
+        let mut check = |busy_ms: u64, uptime: &str, expected: f64| {
+            machine.write("proc/diskstats", line("sda", busy_ms));
+            machine.write("proc/uptime", uptime);
+            let reading = disks.measure(1).expect("measured");
+            assert_eq!(
+                value(&reading, "disk_busy", &["sda"]),
+                Some(expected),
+                "{busy_ms} {uptime}"
+            );
+        };
+        check(1500, "12.00 0", 50.0);
+        check(1500, "12.00 0", 50.0);
+        check(9500, "14.00 0", 100.0);
+        check(1, "16.00 0", 100.0);
+        check(501, "18.00 0", 25.0);
+    }
+
+    #[test]
+    fn cut_lines_are_left_out() {
+        let machine = Machine::new().with(
+            "proc/diskstats",
+            "8 0 sdb 1 2 3\n8 0\n\n8 0 sdc a b c d e f g h i j k\n",
+        );
+        let reading = Disks::new(&machine.options()).measure(1).expect("measured");
+        assert_eq!(reading.samples, []);
+        assert_eq!(reading.gaps.len(), 1, "no uptime");
+        let error = Disks::new(&Machine::new().options()).measure(1).expect_err("refused");
+        assert!(error.contains("diskstats"), "{error}");
+    }
+}

@@ -1,0 +1,59 @@
+//! A machine made of files, to measure in tests.
+
+use std::fs;
+use std::path::Path;
+
+use tempfile::TempDir;
+
+use super::HostOptions;
+use crate::collect::probe::Reading;
+
+/// A directory that holds `proc` and `sys`, and is the root of the machine itself.
+pub(super) struct Machine(TempDir);
+
+impl Machine {
+    pub(super) fn new() -> Self {
+        Self(tempfile::tempdir().expect("a directory"))
+    }
+
+    pub(super) fn with(self, path: &str, text: impl AsRef<[u8]>) -> Self {
+        self.write(path, text);
+        self
+    }
+
+    pub(super) fn write(&self, path: &str, text: impl AsRef<[u8]>) {
+        let path = self.path().join(path);
+        fs::create_dir_all(path.parent().expect("a file is in a directory")).expect("made");
+        fs::write(path, text).expect("written");
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    pub(super) fn options(&self) -> HostOptions {
+        HostOptions {
+            procfs: self.path().join("proc"),
+            sysfs: self.path().join("sys"),
+            rootfs: self.path().to_owned(),
+            ..HostOptions::default()
+        }
+    }
+}
+
+/// The value of the one sample of this metric whose labels have these values, in order of the labels' names.
+pub(super) fn value(reading: &Reading, metric: &str, labels: &[&str]) -> Option<f64> {
+    let mut found = reading.samples.iter().filter(|sample| {
+        let values = sample.labels().as_slice().iter().map(|label| label.value.as_str());
+        sample.metric().as_str() == metric && values.eq(labels.iter().copied())
+    });
+    let value = found.next().map(|sample| sample.value());
+    assert!(found.next().is_none(), "{metric}{labels:?} is there twice");
+    value
+}
+
+/// How many samples a metric has.
+pub(super) fn count(reading: &Reading, metric: &str) -> usize {
+    let is_it = |sample: &&watchpost_policies::Sample| sample.metric().as_str() == metric;
+    reading.samples.iter().filter(is_it).count()
+}

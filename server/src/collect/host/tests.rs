@@ -1,0 +1,82 @@
+//! All parts together, on the machine that runs the tests.
+
+use std::collections::{BTreeMap, HashSet};
+
+use watchpost_policies::{Labels, Snapshot};
+
+use super::*;
+
+#[test]
+fn probes_have_names_of_their_own_and_legal_patterns() {
+    let probes = probes(&HostOptions::default());
+    let names: HashSet<_> = probes.iter().map(|probe| probe.name()).collect();
+    assert_eq!(names.len(), probes.len());
+    for probe in &probes {
+        assert!(probe.name().starts_with("host."), "{}", probe.name());
+        assert!(!probe.metrics().is_empty(), "{}", probe.name());
+    }
+}
+
+#[test]
+fn every_part_of_this_machine_is_measured_and_says_what_it_announced() {
+    let mut samples = Vec::new();
+    for mut probe in probes(&HostOptions::default()) {
+        for now_ms in [1, 2] {
+            let reading = probe.measure(now_ms).expect("this machine tells all");
+            for sample in &reading.samples {
+                let announced = probe.metrics().iter().any(|pattern| pattern.covers(sample.metric()));
+                assert!(announced, "{} does not announce {}", probe.name(), sample.metric());
+                assert_eq!(sample.time_ms(), now_ms);
+            }
+            if now_ms == 2 {
+                samples.extend(reading.samples);
+            }
+        }
+    }
+    let judged = [
+        "cpu",
+        "memory",
+        "load_per_core",
+        "open_files",
+        "node_uname_info",
+        "node_memory_MemTotal_bytes",
+    ];
+    for metric in judged {
+        assert!(
+            samples.iter().any(|sample| sample.metric().as_str() == metric),
+            "{metric}"
+        );
+    }
+    for sample in &samples {
+        let is_in_bounds = sample.unit().as_str() != "percent" || (0.0..=100.0).contains(&sample.value());
+        assert!(is_in_bounds, "{} is {}", sample.metric(), sample.value());
+    }
+    let snapshot = Snapshot::new("here".to_owned(), 2, Labels::none(), samples, Vec::new());
+    assert!(
+        snapshot.gaps().is_empty(),
+        "a series twice, or in two units: {:?}",
+        snapshot.gaps()
+    );
+}
+
+#[test]
+fn a_machine_that_shows_nothing_is_all_sentences() {
+    let machine = fixture::Machine::new();
+    let mut outcomes = BTreeMap::new();
+    for mut probe in probes(&machine.options()) {
+        let outcome = probe.measure(1);
+        if let Err(reason) = &outcome {
+            assert!(reason.contains(&machine.path().display().to_string()), "{reason}");
+        }
+        outcomes.insert(probe.name(), outcome.is_ok());
+    }
+    let well: Vec<_> = outcomes
+        .iter()
+        .filter(|(_, is_ok)| **is_ok)
+        .map(|(name, _)| *name)
+        .collect();
+    assert_eq!(
+        well,
+        ["host.cgroup", "host.pressure", "host.system", "host.temperature"]
+    );
+}
