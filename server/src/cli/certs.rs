@@ -1,0 +1,328 @@
+//! `watchpost certs`: the development authority for people. It says what was done and how to use it; what is done
+//! stands in `pki`.
+
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+
+use clap::{Args, Subcommand};
+use jiff::Timestamp;
+
+use crate::pki::{self, Authority, DEFAULT_DAYS, Ensured, FIRST_CLIENTS, Files, Issued, MOST_DAYS, PkiError};
+
+/// Makes, lists and revokes certificates for development.
+#[derive(Clone, Debug, Args)]
+pub struct CertsCommand {
+    /// What to do.
+    #[command(subcommand)]
+    pub action: CertsAction,
+}
+
+/// What can be done with certificates.
+#[derive(Clone, Debug, Subcommand)]
+pub enum CertsAction {
+    /// Makes the authority, a certificate for this host, and the clients admin, user, reader and agent.
+    ///
+    /// What is there already is kept.
+    Init,
+    /// Issues a certificate to a client.
+    Issue {
+        /// Who gets it; letters, digits, dots, underscores and hyphens.
+        name: String,
+        /// What they may do: admin, user, reader, agent, or a role of the settings.
+        #[arg(long)]
+        role: String,
+        /// For how many days it holds.
+        #[arg(long, default_value_t = DEFAULT_DAYS, value_parser = clap::value_parser!(u32).range(1..=i64::from(MOST_DAYS)))]
+        days: u32,
+    },
+    /// Revokes all certificates of a client, or the one with this serial.
+    Revoke {
+        /// The client's name, or a serial as the list shows it.
+        #[arg(value_name = "NAME|SERIAL")]
+        who: String,
+    },
+    /// Lists what was issued.
+    List {
+        /// As JSON, for programs.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// Does what was asked and says so. The authority is the folder `pki` within the folder of all data.
+pub fn run(command: CertsCommand, data_dir: &Path, now: Timestamp, out: &mut dyn Write) -> Result<(), PkiError> {
+    let folder = data_dir.join(pki::FOLDER);
+    let said = match command.action {
+        CertsAction::Init => init(&folder, now)?,
+        CertsAction::Issue { name, role, days } => issue(&made(&folder)?, &name, &role, days, now)?,
+        CertsAction::Revoke { who } => revoke(&made(&folder)?, &who, now)?,
+        CertsAction::List { json: true } => as_json(&made(&folder)?.list()?),
+        CertsAction::List { json: false } => as_table(&made(&folder)?.list()?, now),
+    };
+    out.write_all(said.as_bytes())
+        .and_then(|()| out.flush())
+        .map_err(PkiError::Output)
+}
+
+/// Only `init` makes an authority: whoever mistypes a folder should not get a new one.
+fn made(folder: &Path) -> Result<Authority, PkiError> {
+    Authority::open(folder)?.ok_or_else(|| PkiError::NotMade {
+        folder: folder.to_owned(),
+    })
+}
+
+fn init(folder: &Path, now: Timestamp) -> Result<String, PkiError> {
+    let authority = pki::prepare(folder, &hostname(), now)?;
+    let mut said = format!(
+        "authority  {}\nserver     {}\n",
+        authority.certificate_path().display(),
+        pair(&authority.server_files()),
+    );
+    for name in FIRST_CLIENTS {
+        let files = authority.client_files(name)?;
+        let note = match authority.ensure_client(name, name, now)? {
+            Ensured::Revoked => format!("revoked; `watchpost certs issue {name} --role {name}` makes a new one"),
+            Ensured::Made | Ensured::Renewed | Ensured::Kept => pair(&files),
+        };
+        said += &format!("{name:<10} {note}\n");
+    }
+    said += &format!("revoked    {}\n", authority.crl_path().display());
+    said += &usage(&authority, &authority.client_files(FIRST_CLIENTS[0])?);
+    Ok(said)
+}
+
+fn issue(authority: &Authority, name: &str, role: &str, days: u32, now: Timestamp) -> Result<String, PkiError> {
+    let issued = authority.issue_client(name, role, days, now)?;
+    let files = authority.client_files(name)?;
+    Ok(format!(
+        "{name} has the role {role} until {}; the serial is {}\ncertificate  {}\nkey          {}\n{}",
+        day(issued.not_after),
+        issued.serial,
+        files.certificate.display(),
+        files.key.display(),
+        usage(authority, &files),
+    ))
+}
+
+fn revoke(authority: &Authority, who: &str, now: Timestamp) -> Result<String, PkiError> {
+    let mut said = String::new();
+    for issued in authority.revoke(who, now)? {
+        said += &format!("{} is revoked, serial {}\n", issued.name, issued.serial);
+    }
+    Ok(said + &format!("list         {}\n", authority.crl_path().display()))
+}
+
+fn as_json(issued: &[Issued]) -> String {
+    let text = serde_json::to_string_pretty(issued).expect("texts and nulls can always be written as JSON");
+    text + "\n"
+}
+
+fn as_table(issued: &[Issued], now: Timestamp) -> String {
+    let heading = ["NAME", "ROLE", "SERIAL", "ENDS", "STATE"].map(str::to_owned);
+    let rows = issued.iter().map(|issued| {
+        let role = issued.role.clone().unwrap_or_else(|| "-".to_owned());
+        let state = match issued.revoked_at {
+            Some(time) => format!("revoked on {}", day(time)),
+            None if issued.holds(now) => "holds".to_owned(),
+            None => "ended".to_owned(),
+        };
+        [
+            issued.name.clone(),
+            role,
+            issued.serial.clone(),
+            day(issued.not_after),
+            state,
+        ]
+    });
+    let rows: Vec<_> = [heading].into_iter().chain(rows).collect();
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let widths: [usize; 5] = std::array::from_fn(width);
+    let mut table = String::new();
+    for row in &rows {
+        let cells: Vec<_> = row
+            .iter()
+            .zip(widths)
+            .map(|(cell, width)| format!("{cell:<width$}"))
+            .collect();
+        table += cells.join("  ").trim_end();
+        table.push('\n');
+    }
+    table
+}
+
+/// A line to copy. The port is the one that the server has if nothing else is set.
+fn usage(authority: &Authority, files: &Files) -> String {
+    format!(
+        "\ncurl --cacert {} --cert {} --key {} https://localhost:8443/api/v1/whoami\n",
+        quoted(&authority.certificate_path()),
+        quoted(&files.certificate),
+        quoted(&files.key),
+    )
+}
+
+fn pair(files: &Files) -> String {
+    format!("{}  {}", files.certificate.display(), files.key.display())
+}
+
+/// As a shell would read it.
+fn quoted(path: &Path) -> String {
+    let path = path.display().to_string();
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-+,:@%".contains(&byte);
+    if path.bytes().all(is_plain) {
+        path
+    } else {
+        format!("'{}'", path.replace('\'', r"'\''"))
+    }
+}
+
+fn day(time: Timestamp) -> String {
+    time.strftime("%Y-%m-%d").to_string()
+}
+
+/// Without a name the host is reached as `localhost` only.
+fn hostname() -> String {
+    let name = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    name.trim().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{CommandFactory, Parser};
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Program {
+        #[command(flatten)]
+        certs: CertsCommand,
+    }
+
+    fn now() -> Timestamp {
+        "2026-03-01T12:00:00Z".parse().expect("a time")
+    }
+
+    fn try_run(data: &Path, arguments: &[&str]) -> Result<String, PkiError> {
+        let all = ["certs"].iter().chain(arguments);
+        let program = Program::try_parse_from(all).expect("legal arguments");
+        let mut out = Vec::new();
+        run(program.certs, data, now(), &mut out)?;
+        Ok(String::from_utf8(out).expect("text"))
+    }
+
+    fn said(data: &Path, arguments: &[&str]) -> String {
+        try_run(data, arguments).expect("done")
+    }
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Program::command().debug_assert();
+        assert!(Program::try_parse_from(["certs", "issue", "a", "--role", "b", "--days", "826"]).is_err());
+        assert!(Program::try_parse_from(["certs", "issue", "a", "--role", "b", "--days", "0"]).is_err());
+        assert!(Program::try_parse_from(["certs", "issue", "a"]).is_err());
+    }
+
+    #[test]
+    fn init_makes_all_that_its_answer_names_and_may_be_repeated() {
+        let data = tempfile::tempdir().expect("a folder");
+        let first = said(data.path(), &["init"]);
+        let paths = first
+            .split_whitespace()
+            .filter(|word| word.starts_with(data.path().to_str().expect("text")));
+        assert_eq!(paths.clone().count(), 1 + 2 + 8 + 1 + 3);
+        for path in paths {
+            assert!(Path::new(path).is_file(), "{path}");
+        }
+        let key = data.path().join("pki/clients/admin.key");
+        let before = fs::read(&key).expect("a key");
+        assert_eq!(said(data.path(), &["init"]), first);
+        assert_eq!(fs::read(&key).expect("a key"), before);
+    }
+
+    #[test]
+    fn a_client_is_issued_listed_and_revoked() {
+        let data = tempfile::tempdir().expect("a folder");
+        said(data.path(), &["init"]);
+        let issued = said(data.path(), &["issue", "ada", "--role", "reader", "--days", "10"]);
+        assert!(issued.contains("ada has the role reader until 2026-03-11"), "{issued}");
+        let certificate = data.path().join("pki/clients/ada.crt");
+        assert!(
+            issued.contains(&format!("--cert {}", certificate.display())),
+            "{issued}"
+        );
+        assert!(issued.contains("https://localhost:8443/api/v1/whoami"), "{issued}");
+
+        let again = try_run(data.path(), &["issue", "ada", "--role", "reader"]).expect_err("refused");
+        assert!(again.to_string().contains("watchpost certs revoke ada"), "{again}");
+
+        let revoked = said(data.path(), &["revoke", "ada"]);
+        assert!(revoked.starts_with("ada is revoked, serial "), "{revoked}");
+        let table = said(data.path(), &["list"]);
+        let row = table.lines().find(|line| line.starts_with("ada ")).expect("a row");
+        assert!(row.ends_with("2026-03-11  revoked on 2026-03-01"), "{table}");
+        assert_eq!(
+            table.lines().filter(|line| line.ends_with("  holds")).count(),
+            5,
+            "{table}"
+        );
+
+        let json: serde_json::Value = serde_json::from_str(&said(data.path(), &["list", "--json"])).expect("JSON");
+        let ada = json
+            .as_array()
+            .expect("a list")
+            .iter()
+            .find(|entry| entry["name"] == "ada");
+        let ada = ada.expect("ada is listed");
+        assert_eq!(ada["role"], "reader");
+        assert_eq!(ada["not_after"], "2026-03-11T12:00:00Z");
+        assert_eq!(ada["revoked_at"], "2026-03-01T12:00:00Z");
+    }
+
+    #[test]
+    fn a_revoked_client_is_not_issued_again_by_init() {
+        let data = tempfile::tempdir().expect("a folder");
+        said(data.path(), &["init"]);
+        said(data.path(), &["revoke", "agent"]);
+        let answer = said(data.path(), &["init"]);
+        assert!(
+            answer.contains("`watchpost certs issue agent --role agent`"),
+            "{answer}"
+        );
+        said(data.path(), &["issue", "agent", "--role", "agent"]);
+        assert!(!said(data.path(), &["init"]).contains("revoked; "));
+    }
+
+    #[test]
+    fn only_init_makes_an_authority() {
+        let data = tempfile::tempdir().expect("a folder");
+        for arguments in [&["list"][..], &["revoke", "a"], &["issue", "a", "--role", "b"]] {
+            let refused = try_run(data.path(), arguments).expect_err("refused");
+            assert!(refused.to_string().contains("watchpost certs init"), "{refused}");
+        }
+        assert!(!data.path().join("pki").exists());
+    }
+
+    #[test]
+    fn the_columns_of_the_table_stand_below_each_other() {
+        let issued = |name: &str, role: Option<&str>| Issued {
+            name: name.to_owned(),
+            role: role.map(str::to_owned),
+            serial: "7F".to_owned(),
+            not_after: now(),
+            revoked_at: None,
+        };
+        let table = as_table(&[issued("a-long-name", Some("r")), issued("b", None)], now());
+        assert_eq!(
+            table,
+            "NAME         ROLE  SERIAL  ENDS        STATE\n\
+             a-long-name  r     7F      2026-03-01  ended\n\
+             b            -     7F      2026-03-01  ended\n"
+        );
+    }
+
+    #[test]
+    fn a_path_is_quoted_as_a_shell_reads_it() {
+        assert_eq!(quoted(Path::new("/a/b-1.crt")), "/a/b-1.crt");
+        assert_eq!(quoted(Path::new("/a b/it's")), r"'/a b/it'\''s'");
+    }
+}

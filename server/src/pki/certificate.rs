@@ -1,0 +1,217 @@
+//! What stands in a certificate: the authority's own, and those that it signs. Nothing is read or written here, and
+//! time comes in.
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use jiff::Timestamp;
+use openssl::asn1::{Asn1Integer, Asn1Time, Asn1TimeRef};
+use openssl::bn::{BigNum, MsbOption};
+use openssl::ec::{Asn1Flag, EcGroup, EcKey};
+use openssl::error::ErrorStack;
+use openssl::hash::MessageDigest;
+use openssl::nid::Nid;
+use openssl::pkey::{PKey, PKeyRef, Private, Public};
+use openssl::x509::extension::{
+    AuthorityKeyIdentifier, BasicConstraints, ExtendedKeyUsage, KeyUsage, SubjectAlternativeName, SubjectKeyIdentifier,
+};
+use openssl::x509::{X509, X509Builder, X509Name, X509NameRef, X509Ref};
+
+use super::error::PkiError;
+use super::names::{DnsName, Name};
+
+/// How long a certificate holds if nobody says otherwise: two years.
+pub const DEFAULT_DAYS: u32 = 730;
+
+/// How long one may hold at most. Browsers and some libraries refuse servers' certificates that hold longer.
+pub const MOST_DAYS: u32 = 825;
+
+/// Ten years, so that a machine that was set up once is not surprised.
+const AUTHORITY_DAYS: u32 = 3650;
+
+/// Clocks of machines at the edge are wrong until the network is there.
+pub(super) const SKEW_SECONDS: i64 = 3600;
+
+pub(super) const DAY_SECONDS: i64 = 86_400;
+
+/// The default role rule honours exactly this issuer.
+const ORGANISATION: &str = "Watchpost";
+const AUTHORITY_NAME: &str = "Watchpost development CA";
+
+/// The name under which this host is always reached from itself.
+const LOCALHOST: &str = "localhost";
+
+/// Who holds a certificate, and so what it is good for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Holder {
+    Server {
+        names: BTreeSet<DnsName>,
+        addresses: BTreeSet<IpAddr>,
+    },
+    Client {
+        name: Name,
+        role: Name,
+    },
+}
+
+impl Holder {
+    /// This host is one of the names in any case.
+    pub(super) fn server(names: &[String], addresses: &[IpAddr]) -> Result<Self, PkiError> {
+        let local: [IpAddr; 2] = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
+        let names = names.iter().map(String::as_str).chain([LOCALHOST]);
+        Ok(Self::Server {
+            names: names.map(DnsName::parse).collect::<Result<_, _>>()?,
+            addresses: addresses.iter().copied().chain(local).collect(),
+        })
+    }
+
+    pub(super) fn client(name: &str, role: &str) -> Result<Self, PkiError> {
+        Ok(Self::Client {
+            name: Name::parse(name)?,
+            role: Name::parse_role(role)?,
+        })
+    }
+
+    /// Whether the certificate is good for every name of a server. A client's is not asked for its role, which a
+    /// person may have chosen differently.
+    pub(super) fn is_named_by(&self, certificate: &X509Ref) -> bool {
+        let Self::Server { names, addresses } = self else {
+            return true;
+        };
+        let stack = certificate.subject_alt_names();
+        let given = || stack.iter().flatten();
+        names
+            .iter()
+            .all(|name| given().any(|known| known.dnsname() == Some(name.as_str())))
+            && addresses
+                .iter()
+                .all(|address| given().any(|known| known.ipaddress() == Some(octets(*address).as_slice())))
+    }
+
+    fn subject(&self) -> Result<X509Name, ErrorStack> {
+        match self {
+            Self::Server { .. } => subject(None, LOCALHOST),
+            Self::Client { name, role } => subject(Some(role.as_str()), name.as_str()),
+        }
+    }
+}
+
+pub(super) fn new_key() -> Result<PKey<Private>, ErrorStack> {
+    let mut group = EcGroup::from_curve_name(Nid::X9_62_PRIME256V1)?;
+    group.set_asn1_flag(Asn1Flag::NAMED_CURVE);
+    PKey::from_ec_key(EcKey::generate(&group)?)
+}
+
+/// A certificate that signs others, and itself.
+pub(super) fn authority(key: &PKeyRef<Private>, now: Timestamp) -> Result<X509, ErrorStack> {
+    let name = subject(None, AUTHORITY_NAME)?;
+    let until = now.as_second().saturating_add(i64::from(AUTHORITY_DAYS) * DAY_SECONDS);
+    let mut builder = begin(&name, &name, now, until)?;
+    builder.set_pubkey(key)?;
+    builder.append_extension(BasicConstraints::new().critical().ca().pathlen(0).build()?)?;
+    builder.append_extension(KeyUsage::new().critical().key_cert_sign().crl_sign().build()?)?;
+    let identifier = SubjectKeyIdentifier::new().build(&builder.x509v3_context(None, None))?;
+    builder.append_extension(identifier)?;
+    builder.sign(key, MessageDigest::sha256())?;
+    Ok(builder.build())
+}
+
+/// A certificate that signs nothing. It does not hold longer than the authority.
+pub(super) fn leaf(
+    authority: &X509Ref,
+    authority_key: &PKeyRef<Private>,
+    public_key: &PKeyRef<Public>,
+    holder: &Holder,
+    days: u32,
+    now: Timestamp,
+) -> Result<X509, ErrorStack> {
+    let until = now.as_second().saturating_add(i64::from(days) * DAY_SECONDS);
+    let until = until.min(unix_seconds(authority.not_after())?);
+    let mut builder = begin(&*holder.subject()?, authority.subject_name(), now, until)?;
+    builder.set_pubkey(public_key)?;
+    builder.append_extension(BasicConstraints::new().critical().build()?)?;
+    builder.append_extension(KeyUsage::new().critical().digital_signature().build()?)?;
+    let mut usage = ExtendedKeyUsage::new();
+    match holder {
+        Holder::Server { .. } => usage.server_auth(),
+        Holder::Client { .. } => usage.client_auth(),
+    };
+    builder.append_extension(usage.build()?)?;
+    let context = builder.x509v3_context(Some(authority), None);
+    let own = SubjectKeyIdentifier::new().build(&context)?;
+    let issuer = AuthorityKeyIdentifier::new().keyid(true).build(&context)?;
+    let names = match holder {
+        Holder::Server { names, addresses } => {
+            let mut alternatives = SubjectAlternativeName::new();
+            for name in names {
+                alternatives.dns(name.as_str());
+            }
+            for address in addresses {
+                alternatives.ip(&address.to_string());
+            }
+            Some(alternatives.build(&context)?)
+        }
+        Holder::Client { .. } => None,
+    };
+    for extension in [own, issuer].into_iter().chain(names) {
+        builder.append_extension(extension)?;
+    }
+    builder.sign(authority_key, MessageDigest::sha256())?;
+    Ok(builder.build())
+}
+
+/// The serial as `openssl x509 -serial` writes it.
+pub(super) fn serial(certificate: &X509Ref) -> Result<String, ErrorStack> {
+    Ok(certificate.serial_number().to_bn()?.to_hex_str()?.to_string())
+}
+
+/// Seconds since 1970 (UTC).
+pub(super) fn unix_seconds(time: &Asn1TimeRef) -> Result<i64, ErrorStack> {
+    let since = Asn1Time::from_unix(0)?.diff(time)?;
+    Ok(i64::from(since.days) * DAY_SECONDS + i64::from(since.secs))
+}
+
+/// The first attribute of that kind in a name, if it can be read.
+pub(super) fn attribute(name: &X509NameRef, kind: Nid) -> Option<String> {
+    let entry = name.entries_by_nid(kind).next()?;
+    entry.data().to_string().ok()
+}
+
+fn begin(subject: &X509NameRef, issuer: &X509NameRef, now: Timestamp, until: i64) -> Result<X509Builder, ErrorStack> {
+    let since = now.as_second().saturating_sub(SKEW_SECONDS);
+    let mut builder = X509::builder()?;
+    // Counted from nought: this is version 3, the one with extensions.
+    builder.set_version(2)?;
+    builder.set_serial_number(&*new_serial()?)?;
+    builder.set_subject_name(subject)?;
+    builder.set_issuer_name(issuer)?;
+    builder.set_not_before(&*Asn1Time::from_unix(since)?)?;
+    builder.set_not_after(&*Asn1Time::from_unix(until)?)?;
+    Ok(builder)
+}
+
+/// Sixteen octets of which the first bit is nought, for a serial is positive, and the second is one, so that all
+/// serials are written with equally many digits.
+fn new_serial() -> Result<Asn1Integer, ErrorStack> {
+    let mut number = BigNum::new()?;
+    number.rand(127, MsbOption::ONE, false)?;
+    Asn1Integer::from_bn(&number)
+}
+
+/// From the largest to the smallest; RFC 4514 writes it the other way round.
+fn subject(unit: Option<&str>, common_name: &str) -> Result<X509Name, ErrorStack> {
+    let mut name = X509Name::builder()?;
+    name.append_entry_by_nid(Nid::ORGANIZATIONNAME, ORGANISATION)?;
+    if let Some(unit) = unit {
+        name.append_entry_by_nid(Nid::ORGANIZATIONALUNITNAME, unit)?;
+    }
+    name.append_entry_by_nid(Nid::COMMONNAME, common_name)?;
+    Ok(name.build())
+}
+
+fn octets(address: IpAddr) -> Vec<u8> {
+    match address {
+        IpAddr::V4(address) => address.octets().to_vec(),
+        IpAddr::V6(address) => address.octets().to_vec(),
+    }
+}
