@@ -1,1 +1,21 @@
-//! Numbers for Prometheus: what was measured, rendered once a round, and our own, rendered when asked.
+//! Numbers for Prometheus: what was measured, rendered once a round, and our own, rendered when asked. It serves
+//! nothing; whoever does asks `negotiate` what the client wants, and `exposition` for the bytes.
+
+pub mod exposition;
+pub mod negotiate;
+pub mod own;
+
+mod claims;
+mod compress;
+mod declare;
+mod derived;
+mod encode;
+mod findings;
+mod help;
+mod measured;
+mod naming;
+mod page;
+
+pub use exposition::{Rendered, body, render};
+pub use negotiate::{Encoding, Format};
+pub use own::{Build, CertificateKind, Outcome, Own};

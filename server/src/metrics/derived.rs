@@ -1,0 +1,122 @@
+//! The same numbers under the names that others know: the predecessor's and `node_exporter`'s. They are made from
+//! what was gathered, so there is no second bookkeeping that could tell something else.
+
+use prometheus::proto::{Counter, LabelPair, Metric, MetricFamily, MetricType};
+
+use super::page::Kind;
+
+/// A family that is another one by another name.
+struct Alias {
+    of: &'static str,
+    name: &'static str,
+    help: &'static str,
+    samples: fn(&Metric) -> Option<Metric>,
+}
+
+const ALIASES: &[Alias] = &[
+    Alias {
+        of: "watchpost_http_request_duration_seconds",
+        name: "flask_http_request_duration_seconds",
+        help: "watchpost_http_request_duration_seconds by the name that the predecessor had for it.",
+        samples: same,
+    },
+    Alias {
+        of: "watchpost_http_requests_total",
+        name: "flask_http_request_total",
+        help: "watchpost_http_requests_total by the name that the predecessor had for it.",
+        samples: same,
+    },
+    Alias {
+        of: "watchpost_http_request_exceptions_total",
+        name: "flask_http_request_exceptions_total",
+        help: "watchpost_http_request_exceptions_total by the name that the predecessor had for it.",
+        samples: same,
+    },
+    Alias {
+        of: "watchpost_build_info",
+        name: "flask_exporter_info",
+        help: "The version of Watchpost by the name that the predecessor had for it.",
+        samples: version_only,
+    },
+    Alias {
+        of: "watchpost_source_success",
+        name: "node_scrape_collector_success",
+        help: "watchpost_source_success of the host's parts by the name that node_exporter has for it.",
+        samples: as_collector,
+    },
+    Alias {
+        of: "watchpost_source_duration_seconds",
+        name: "node_scrape_collector_duration_seconds",
+        help: "watchpost_source_duration_seconds of the host's parts by the name that node_exporter has for it.",
+        samples: as_collector,
+    },
+];
+
+const LOG_LINES_DROPPED: &str = "watchpost_log_lines_dropped_total";
+
+/// The names and kinds of what is derived within our own names and `node_exporter`'s.
+pub(super) const FAMILIES: &[(&str, Kind)] = &[
+    ("node_scrape_collector_success", Kind::Gauge),
+    ("node_scrape_collector_duration_seconds", Kind::Gauge),
+    (LOG_LINES_DROPPED, Kind::Counter),
+];
+
+/// All that follows from these families.
+pub(super) fn derived(families: &[MetricFamily]) -> Vec<MetricFamily> {
+    let of = |alias: &Alias| families.iter().find(|family| family.name() == alias.of);
+    ALIASES
+        .iter()
+        .filter_map(|alias| Some(renamed(of(alias)?, alias)))
+        .collect()
+}
+
+/// The log counts by itself, for it is there before everything else.
+pub(super) fn log_lines_dropped(count: u64) -> MetricFamily {
+    let mut counter = Counter::default();
+    counter.set_value(count as f64);
+    let mut metric = Metric::default();
+    metric.set_counter(counter);
+    family(
+        LOG_LINES_DROPPED,
+        "Lines of the log that could not be written, because the disk was full or the folder gone.",
+        MetricType::COUNTER,
+        vec![metric],
+    )
+}
+
+fn renamed(original: &MetricFamily, alias: &Alias) -> MetricFamily {
+    let metrics = original.get_metric().iter().filter_map(alias.samples).collect();
+    family(alias.name, alias.help, original.get_field_type(), metrics)
+}
+
+fn family(name: &str, help: &str, field_type: MetricType, metrics: Vec<Metric>) -> MetricFamily {
+    let mut family = MetricFamily::default();
+    family.set_name(name.to_owned());
+    family.set_help(help.to_owned());
+    family.set_field_type(field_type);
+    family.set_metric(metrics);
+    family
+}
+
+fn same(metric: &Metric) -> Option<Metric> {
+    Some(metric.clone())
+}
+
+fn version_only(metric: &Metric) -> Option<Metric> {
+    let version = metric.get_label().iter().find(|label| label.name() == "version")?;
+    let mut told = metric.clone();
+    told.set_label(vec![version.clone()]);
+    Some(told)
+}
+
+/// The collector `memory` is the source `host.memory`; other sources are none of `node_exporter`'s.
+fn as_collector(metric: &Metric) -> Option<Metric> {
+    let source = metric.get_label().iter().find(|label| label.name() == "source")?;
+    let collector = source.value().strip_prefix("host.")?;
+    let mut label = LabelPair::default();
+    label.set_name("collector".to_owned());
+    label.set_value(collector.to_owned());
+    let mut told = metric.clone();
+    told.set_label(vec![label]);
+    Some(told)
+}

@@ -1,0 +1,186 @@
+//! What a scrape is answered with: the host's part, rendered once a round, and our own behind it, rendered when
+//! somebody asks. It measures nothing and serves nothing.
+
+use actix_web::web::Bytes;
+use prometheus::proto::MetricFamily;
+use watchpost_policies::{Report, Snapshot};
+
+use super::claims::Claims;
+use super::compress::Encoded;
+use super::measured::Measured;
+use super::negotiate::{Encoding, Format};
+use super::page::{Kind, Page};
+use super::{encode, findings, own};
+
+/// The host's part of one round, in every format. Its `Default` is empty, for the time before the first round.
+#[derive(Debug, Default)]
+pub struct Rendered {
+    text: Encoded,
+    openmetrics: Encoded,
+}
+
+const SNAPSHOT_TIME: &str = "watchpost_snapshot_timestamp_seconds";
+const GAPS: &str = "watchpost_snapshot_gaps";
+const LEFT_OUT: &str = "watchpost_samples_left_out";
+
+/// Renders what was measured and what the rules said about it.
+pub fn render(snapshot: &Snapshot, report: &Report) -> Rendered {
+    let measured = Measured::of(snapshot, reserved());
+    let encoded = |format| {
+        let mut page = Page::new(format, measured.size_hint() + 4096);
+        measured.write(&mut page);
+        write_round(&mut page, snapshot, measured.left_out());
+        findings::write(&mut page, report);
+        Encoded::new(page.into_text())
+    };
+    Rendered {
+        text: encoded(Format::Text),
+        openmetrics: encoded(Format::OpenMetrics),
+    }
+}
+
+/// The whole answer. `own` is what [`own::Own::gather`] gives.
+pub fn body(rendered: &Rendered, own: &[MetricFamily], format: Format, encoding: Encoding) -> Bytes {
+    let host = match format {
+        Format::Text => &rendered.text,
+        Format::OpenMetrics => &rendered.openmetrics,
+    };
+    host.followed_by(&encode::encode(own, format), encoding)
+}
+
+fn write_round(page: &mut Page, snapshot: &Snapshot, left_out: usize) {
+    let mut gauge = |name: &str, help: &str, value: f64| {
+        page.family(name, Kind::Gauge, help);
+        page.sample(name, "", [], value);
+    };
+    gauge(
+        SNAPSHOT_TIME,
+        "When the numbers above were measured, in seconds since 1970.",
+        snapshot.time_ms() as f64 / 1000.0,
+    );
+    gauge(
+        GAPS,
+        "How many parts of the machine could not be measured in the last round.",
+        snapshot.gaps().len() as f64,
+    );
+    gauge(
+        LEFT_OUT,
+        "How many samples were measured but are not shown, for their names or labels belong to someone else.",
+        left_out as f64,
+    );
+}
+
+/// The names that no sample may have, for we say something else by them.
+fn reserved() -> Claims {
+    let mut claims = Claims::default();
+    for name in [SNAPSHOT_TIME, GAPS, LEFT_OUT].iter().chain(findings::FAMILIES) {
+        claims.claim(name, Kind::Gauge);
+    }
+    for (name, kind) in own::families() {
+        claims.claim(name, kind);
+    }
+    claims
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+    use std::time::Duration;
+
+    use watchpost_policies::{Gap, Labels, MetricName, Sample, Unit};
+
+    use super::*;
+    use crate::metrics::own::{Build, Own};
+
+    fn snapshot() -> Snapshot {
+        let sample = |metric: &str, value: f64, unit: &str| {
+            let metric = MetricName::new(metric).expect("a legal name");
+            Sample::new(metric, Labels::none(), value, Unit::new(unit), 2500).expect("a finite value")
+        };
+        let samples = vec![
+            sample("cpu", 25.0, "percent"),
+            sample("node_load1", 0.5, ""),
+            sample("http_requests_total", 1e9, ""),
+            sample("node_scrape_collector_success", 9.0, ""),
+        ];
+        let gap = Gap {
+            source: "host.disks".to_owned(),
+            metrics: Vec::new(),
+            reason: "no such file".to_owned(),
+        };
+        Snapshot::new("edge-1".to_owned(), 2500, Labels::none(), samples, vec![gap])
+    }
+
+    fn own() -> Own {
+        let own = Own::new(&Build {
+            version: "1.2.3",
+            commit: "abc",
+            rustc: "1.95.0",
+        });
+        own.request_answered("GET", "/metrics", 200, Duration::from_millis(2));
+        own.source_answered("host.memory", Duration::from_millis(1), 2500);
+        own
+    }
+
+    fn answer(format: Format) -> String {
+        let rendered = render(&snapshot(), &Report::before_the_first("edge-1"));
+        let bytes = body(&rendered, &own().gather(), format, Encoding::Identity);
+        String::from_utf8(bytes.to_vec()).expect("UTF-8")
+    }
+
+    #[test]
+    fn an_answer_has_what_was_measured_and_then_our_own() {
+        let text = answer(Format::Text);
+        for line in [
+            "watchpost_cpu_ratio 0.25\n",
+            "node_load1 0.5\n",
+            "watchpost_snapshot_timestamp_seconds 2.5\n",
+            "watchpost_snapshot_gaps 1\n",
+            "watchpost_samples_left_out 2\n",
+            "watchpost_report_severity{severity=\"unknown\"} 1\n",
+            "watchpost_http_requests_total{method=\"GET\",status=\"200\"} 1\n",
+            "node_scrape_collector_success{collector=\"memory\"} 1\n",
+        ] {
+            assert!(text.contains(line), "{line}: {text}");
+        }
+        assert!(
+            !text.contains("1000000000"),
+            "a sample does not pose as a number of ours"
+        );
+    }
+
+    #[test]
+    fn only_openmetrics_has_an_end_and_it_is_the_last_line() {
+        let openmetrics = answer(Format::OpenMetrics);
+        assert!(openmetrics.ends_with("\n# EOF\n"));
+        assert_eq!(openmetrics.matches("# EOF").count(), 1);
+        assert!(!answer(Format::Text).contains("# EOF"));
+    }
+
+    #[test]
+    fn every_family_has_a_help_a_type_and_comes_once() {
+        for format in [Format::Text, Format::OpenMetrics] {
+            let text = answer(format);
+            let mut seen = HashSet::new();
+            let mut families = 0;
+            for line in text.lines() {
+                let Some(head) = line.strip_prefix("# ") else { continue };
+                let mut words = head.split(' ');
+                let (what, name) = (words.next(), words.next());
+                assert!(seen.insert((what, name)), "{line} comes twice");
+                families += usize::from(what == Some("TYPE"));
+                assert!(what != Some("TYPE") || seen.contains(&(Some("HELP"), name)), "{line}");
+                assert!(what != Some("HELP") || words.next().is_some(), "{line} says nothing");
+            }
+            assert!(families > 20, "{families}");
+        }
+    }
+
+    #[test]
+    fn before_the_first_round_there_is_only_our_own() {
+        let own = own().gather();
+        for encoding in [Encoding::Identity, Encoding::Gzip, Encoding::Zstd] {
+            assert!(!body(&Rendered::default(), &own, Format::OpenMetrics, encoding).is_empty());
+        }
+    }
+}

@@ -1,0 +1,306 @@
+//! What the rules said, as families: findings that are not ok, counts of all, and what judging cost. It takes a
+//! report as it is and judges nothing.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use watchpost_policies::{Report, Severity};
+
+use super::page::{Kind, Page};
+
+/// More findings than this at once are no longer read one by one, and Prometheus pays for each series.
+const FINDINGS: usize = 10_000;
+
+const SEVERITIES: [Severity; 4] = [Severity::Ok, Severity::Unknown, Severity::Warning, Severity::Alert];
+
+/// The families that are written here; nobody else may use their names.
+pub(super) const FAMILIES: &[&str] = &[
+    FINDING,
+    COUNTS,
+    LEFT_OUT,
+    SEVERITY,
+    REPORT_TIME,
+    GENERATION,
+    RULE_COUNTS,
+    RULE_FAULTS,
+    RULE_SECONDS,
+    RULE_MEMORY,
+];
+
+const FINDING: &str = "watchpost_finding";
+const COUNTS: &str = "watchpost_findings";
+const LEFT_OUT: &str = "watchpost_findings_left_out";
+const SEVERITY: &str = "watchpost_report_severity";
+const REPORT_TIME: &str = "watchpost_report_timestamp_seconds";
+const GENERATION: &str = "watchpost_rule_generation";
+const RULE_COUNTS: &str = "watchpost_rule_findings";
+const RULE_FAULTS: &str = "watchpost_rule_faults";
+const RULE_SECONDS: &str = "watchpost_rule_judgement_seconds";
+const RULE_MEMORY: &str = "watchpost_rule_memory_bytes";
+
+/// Writes all that a report has to say.
+pub(super) fn write(page: &mut Page, report: &Report) {
+    let rules = Rules::of(report);
+    write_findings(page, report, FINDINGS);
+    write_severities(page, report, &rules);
+    let plain = |page: &mut Page, name: &str, help: &str, value: f64| {
+        page.family(name, Kind::Gauge, help);
+        page.sample(name, "", [], value);
+    };
+    plain(
+        page,
+        REPORT_TIME,
+        "When the snapshot was taken that the rules judged last, in seconds since 1970.",
+        report.time_ms() as f64 / 1000.0,
+    );
+    plain(
+        page,
+        GENERATION,
+        "The generation of rules that judged last; it grows with each change, and 0 is before the first round.",
+        report.generation() as f64,
+    );
+    write_rules(page, &rules);
+}
+
+/// The worst come first, so that what is left out is what matters least.
+fn write_findings(page: &mut Page, report: &Report, most: usize) {
+    let worst_first = SEVERITIES[1..].iter().rev();
+    let of_severity = |severity: &Severity| {
+        let severity = *severity;
+        report
+            .findings()
+            .iter()
+            .filter(move |finding| finding.severity == severity)
+    };
+    let standing = report.standings().count();
+    if standing > 0 {
+        page.family(
+            FINDING,
+            Kind::Gauge,
+            "1 for each thing that a rule finds not to be ok; what is ok is only counted.",
+        );
+    }
+    for finding in worst_first.flat_map(of_severity).take(most) {
+        let (subject, severity) = (finding.subject.to_string(), finding.severity.to_string());
+        let labels = [
+            ("rule", finding.rule.as_str()),
+            ("severity", &severity),
+            ("subject", &subject),
+        ];
+        page.sample(FINDING, "", labels, 1.0);
+    }
+    page.family(
+        LEFT_OUT,
+        Kind::Gauge,
+        "How many findings are counted but not shown, for there are too many.",
+    );
+    page.sample(LEFT_OUT, "", [], standing.saturating_sub(most) as f64);
+}
+
+fn write_severities(page: &mut Page, report: &Report, rules: &Rules<'_>) {
+    page.family(COUNTS, Kind::Gauge, "How many findings there are, by severity.");
+    for (severity, count) in SEVERITIES.iter().zip(rules.total()) {
+        page.sample(COUNTS, "", [("severity", severity.to_string().as_str())], count as f64);
+    }
+    page.family(
+        SEVERITY,
+        Kind::Gauge,
+        "1 for the severity of the whole report, which is the worst that any rule says, and 0 for the others.",
+    );
+    for severity in SEVERITIES {
+        let is_it = f64::from(u8::from(report.severity() == severity));
+        page.sample(SEVERITY, "", [("severity", severity.to_string().as_str())], is_it);
+    }
+}
+
+fn write_rules(page: &mut Page, rules: &Rules<'_>) {
+    if rules.0.is_empty() {
+        return;
+    }
+    page.family(RULE_COUNTS, Kind::Gauge, "How many findings a rule has, by severity.");
+    for (rule, told) in &rules.0 {
+        for (severity, count) in SEVERITIES.iter().zip(told.findings) {
+            let labels = [("rule", *rule), ("severity", &severity.to_string())];
+            page.sample(RULE_COUNTS, "", labels, count as f64);
+        }
+    }
+    page.family(
+        RULE_FAULTS,
+        Kind::Gauge,
+        "How often a rule failed in the last round; what it said before stays in force.",
+    );
+    for (rule, told) in &rules.0 {
+        page.sample(RULE_FAULTS, "", [("rule", *rule)], told.faults as f64);
+    }
+    let costs = || rules.0.iter().filter_map(|(rule, told)| Some((*rule, told.cost?)));
+    if costs().next().is_none() {
+        return;
+    }
+    page.family(
+        RULE_SECONDS,
+        Kind::Gauge,
+        "How long a rule took to judge in the last round.",
+    );
+    for (rule, (time, _)) in costs() {
+        page.sample(RULE_SECONDS, "", [("rule", rule)], time.as_secs_f64());
+    }
+    page.family(
+        RULE_MEMORY,
+        Kind::Gauge,
+        "The most memory that a rule's instance had in the last round.",
+    );
+    for (rule, (_, memory)) in costs() {
+        page.sample(RULE_MEMORY, "", [("rule", rule)], memory as f64);
+    }
+}
+
+/// What there is to say about each rule that is heard of in a report.
+struct Rules<'r>(BTreeMap<&'r str, Told>);
+
+#[derive(Default)]
+struct Told {
+    findings: [usize; 4],
+    faults: usize,
+    /// Time, and bytes of memory; a rule that failed has none.
+    cost: Option<(Duration, u64)>,
+}
+
+impl<'r> Rules<'r> {
+    fn of(report: &'r Report) -> Self {
+        let mut rules = BTreeMap::<&str, Told>::new();
+        for finding in report.findings() {
+            rules.entry(&finding.rule).or_default().findings[finding.severity as usize] += 1;
+        }
+        for fault in report.faults() {
+            rules.entry(&fault.rule).or_default().faults += 1;
+        }
+        for cost in report.costs() {
+            rules.entry(&cost.rule).or_default().cost = Some((cost.time, cost.memory_bytes));
+        }
+        Self(rules)
+    }
+
+    fn total(&self) -> [usize; 4] {
+        let mut total = [0; 4];
+        for told in self.0.values() {
+            for (sum, count) in total.iter_mut().zip(told.findings) {
+                *sum += count;
+            }
+        }
+        total
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use watchpost_policies::{Engine, Labels, Limits, MetricName, RuleModule, RuleSet, Sample, Snapshot, Unit};
+
+    use super::*;
+    use crate::metrics::negotiate::Format;
+    use crate::rules::builtin;
+
+    /// A report of the rules that we bring, about disks that are as full as this.
+    fn report(percents: &[f64]) -> Report {
+        let engine = Engine::new(Limits::default()).expect("an engine");
+        let compiled = |bytes: &[u8]| {
+            let module = RuleModule::compile(&engine, bytes).expect("our own rule");
+            module.with_settings("{}").expect("the default settings")
+        };
+        let threshold = compiled(builtin::THRESHOLD);
+        let rules = RuleSet::new(3, vec![threshold], compiled(builtin::ROLE)).expect("a set of rules");
+        let samples = percents.iter().enumerate().map(|(number, percent)| {
+            let labels = Labels::new([("mountpoint", format!("/data\"{number}"))]).expect("a legal label");
+            let metric = MetricName::new("disk").expect("a legal name");
+            Sample::new(metric, labels, *percent, Unit::new("percent"), 1500).expect("a finite value")
+        });
+        let snapshot = Snapshot::new("edge-1".to_owned(), 1500, Labels::none(), samples.collect(), Vec::new());
+        rules.judge(&snapshot, None)
+    }
+
+    fn written(report: &Report) -> String {
+        let mut page = Page::new(Format::Text, 0);
+        write(&mut page, report);
+        page.into_text()
+    }
+
+    #[test]
+    fn what_is_not_ok_is_told_by_rule_subject_and_severity() {
+        let report = report(&[1.0, 99.9]);
+        let text = written(&report);
+        let told =
+            r#"watchpost_finding{rule="threshold",severity="alert",subject="disk{mountpoint=\"/data\\\"1\"}"} 1"#;
+        assert!(text.contains(told), "{text}");
+        assert!(!text.contains("/data\\\"0"), "what is ok is not shown: {text}");
+        for (severity, expected) in SEVERITIES.iter().zip(["0", "0", "0", "1"]) {
+            assert!(text.contains(&format!(
+                "watchpost_report_severity{{severity=\"{severity}\"}} {expected}\n"
+            )));
+            let count = report
+                .findings()
+                .iter()
+                .filter(|finding| finding.severity == *severity)
+                .count();
+            assert!(text.contains(&format!("watchpost_findings{{severity=\"{severity}\"}} {count}\n")));
+            let of_rule = format!("watchpost_rule_findings{{rule=\"threshold\",severity=\"{severity}\"}} {count}\n");
+            assert!(text.contains(&of_rule), "{text}");
+        }
+        for line in [
+            "watchpost_report_timestamp_seconds 1.5\n",
+            "watchpost_rule_generation 3\n",
+            "watchpost_rule_faults{rule=\"threshold\"} 0\n",
+            "watchpost_rule_judgement_seconds{rule=\"threshold\"} ",
+            "watchpost_rule_memory_bytes{rule=\"threshold\"} ",
+            "watchpost_findings_left_out 0\n",
+        ] {
+            assert!(text.contains(line), "{line}: {text}");
+        }
+    }
+
+    #[test]
+    fn the_families_that_are_written_are_those_that_are_reserved() {
+        let text = written(&report(&[99.9]));
+        let families: Vec<_> = text
+            .lines()
+            .filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next())
+            .collect();
+        let mut expected = FAMILIES.to_vec();
+        let mut sorted = families.clone();
+        expected.sort_unstable();
+        sorted.sort_unstable();
+        assert_eq!(sorted, expected);
+    }
+
+    #[test]
+    fn before_the_first_round_everything_is_unknown_and_zeros_are_said() {
+        let text = written(&Report::before_the_first("edge-1"));
+        assert!(
+            text.contains("watchpost_report_severity{severity=\"unknown\"} 1\n"),
+            "{text}"
+        );
+        assert!(text.contains("watchpost_findings{severity=\"alert\"} 0\n"), "{text}");
+        assert!(
+            !text.contains("watchpost_rule_faults"),
+            "no family without a sample: {text}"
+        );
+    }
+
+    #[test]
+    fn of_too_many_findings_the_worst_are_shown_and_the_rest_is_counted() {
+        let report = report(&[99.9, 99.8, 90.5]);
+        let standing = report.standings().count();
+        assert!(standing >= 3, "{standing}");
+        let mut page = Page::new(Format::Text, 0);
+        write_findings(&mut page, &report, 2);
+        let text = page.into_text();
+        let shown: Vec<_> = text
+            .lines()
+            .filter(|line| line.starts_with("watchpost_finding{"))
+            .collect();
+        assert_eq!(shown.len(), 2);
+        assert!(
+            shown.iter().all(|line| line.contains("severity=\"alert\"")),
+            "{shown:?}"
+        );
+        assert!(text.contains(&format!("watchpost_findings_left_out {}\n", standing - 2)));
+    }
+}

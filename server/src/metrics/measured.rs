@@ -1,0 +1,254 @@
+//! The samples of a snapshot as families: who shares a name, what kind it is, and what cannot be shown. How a
+//! family is written is told in `page`.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashSet};
+
+use watchpost_policies::{Label, Sample, Snapshot, Unit};
+
+use super::claims::Claims;
+use super::help::help;
+use super::naming::exported;
+use super::page::{Kind, Page};
+
+/// All families of a snapshot, sorted by name.
+pub(super) struct Measured<'s> {
+    families: Vec<Family<'s>>,
+    left_out: usize,
+}
+
+struct Family<'s> {
+    name: String,
+    kind: Kind,
+    help: Cow<'static, str>,
+    samples: Vec<(&'s Sample, f64)>,
+}
+
+impl<'s> Measured<'s> {
+    /// Sorts the samples into families. A sample whose name or labels belong to someone else is left out and
+    /// counted: a page with a family twice would be refused as a whole.
+    pub(super) fn of(snapshot: &'s Snapshot, mut claims: Claims) -> Self {
+        let mut left_out = 0;
+        let mut families = Vec::new();
+        for (name, group) in groups(snapshot) {
+            let offered: usize = group.metrics.iter().map(|(samples, _)| samples.len()).sum();
+            let samples = group.samples();
+            let kind = kind(&name, &samples);
+            let free = [kind, Kind::Unknown]
+                .into_iter()
+                .find(|kind| claims.claim(&name, *kind));
+            if let Some(kind) = free.filter(|_| !samples.is_empty()) {
+                left_out += offered - samples.len();
+                let help = help(&name, group.first_name(), group.unit);
+                families.push(Family {
+                    name,
+                    kind,
+                    help,
+                    samples,
+                });
+            } else {
+                left_out += offered;
+            }
+        }
+        Self { families, left_out }
+    }
+
+    /// How many samples are not shown.
+    pub(super) fn left_out(&self) -> usize {
+        self.left_out
+    }
+
+    /// About how many bytes the page will have.
+    pub(super) fn size_hint(&self) -> usize {
+        let samples: usize = self.families.iter().map(|family| family.samples.len()).sum();
+        samples * 100 + self.families.len() * 150
+    }
+
+    pub(super) fn write(&self, page: &mut Page) {
+        for family in &self.families {
+            page.family(&family.name, family.kind, &family.help);
+            for (sample, divisor) in &family.samples {
+                let labels = sample.labels().as_slice().iter().map(pair);
+                page.sample(&family.name, "", labels, sample.value() / divisor);
+            }
+        }
+    }
+}
+
+/// Metrics that have one name outside, the first of them first.
+struct Group<'s> {
+    unit: &'s Unit,
+    metrics: Vec<(&'s [Sample], f64)>,
+}
+
+impl<'s> Group<'s> {
+    fn first_name(&self) -> &'s str {
+        self.metrics
+            .first()
+            .map_or("", |(samples, _)| samples[0].metric().as_str())
+    }
+
+    /// The samples that can be shown together: in one unit, no series twice, no label that is Prometheus' own.
+    fn samples(&self) -> Vec<(&'s Sample, f64)> {
+        let mut seen = HashSet::new();
+        let alone = self.metrics.len() == 1;
+        let all = self
+            .metrics
+            .iter()
+            .flat_map(|(samples, divisor)| samples.iter().map(move |sample| (sample, *divisor)));
+        all.filter(|(sample, _)| is_same_unit(self.unit, sample.unit()))
+            .filter(|(sample, _)| !sample.labels().as_slice().iter().any(is_reserved))
+            .filter(|(sample, _)| alone || seen.insert(sample.labels()))
+            .collect()
+    }
+}
+
+fn groups(snapshot: &Snapshot) -> BTreeMap<String, Group<'_>> {
+    let mut groups = BTreeMap::<String, Group<'_>>::new();
+    for samples in snapshot.select(None) {
+        let unit = samples[0].unit();
+        let exported = exported(samples[0].metric().as_str(), unit.as_str());
+        let group = groups.entry(exported.name).or_insert_with(|| Group {
+            unit,
+            metrics: Vec::new(),
+        });
+        group.metrics.push((samples, exported.divisor));
+    }
+    groups
+}
+
+/// A metric without a unit may have it in its name already, and then it is the same.
+fn is_same_unit(first: &Unit, other: &Unit) -> bool {
+    first == other || first.as_str().is_empty() || other.as_str().is_empty()
+}
+
+/// With `__name__`, a sample could pose as any other.
+fn is_reserved(label: &Label) -> bool {
+    label.name.starts_with("__")
+}
+
+/// A number that can be negative is no counter and one that is not 1 no info, whatever their names say.
+fn kind(name: &str, samples: &[(&Sample, f64)]) -> Kind {
+    let all = |test: fn(f64) -> bool| samples.iter().all(|(sample, _)| test(sample.value()));
+    if name.ends_with("_total") && all(|value| value >= 0.0) {
+        Kind::Counter
+    } else if name.ends_with("_info") && all(|value| value == 1.0) {
+        Kind::Info
+    } else {
+        Kind::Gauge
+    }
+}
+
+fn pair(label: &Label) -> (&str, &str) {
+    (&label.name, &label.value)
+}
+
+#[cfg(test)]
+mod tests {
+    use watchpost_policies::{Labels, MetricName};
+
+    use super::*;
+    use crate::metrics::negotiate::Format;
+
+    fn sample(metric: &str, labels: &[(&str, &str)], value: f64, unit: &str) -> Sample {
+        let labels = Labels::new(labels.iter().copied()).expect("legal labels");
+        let metric = MetricName::new(metric).expect("a legal name");
+        Sample::new(metric, labels, value, Unit::new(unit), 1).expect("a finite value")
+    }
+
+    /// What is written without help, and how many samples are left out.
+    fn written(format: Format, samples: Vec<Sample>, claims: Claims) -> (Vec<String>, usize) {
+        let snapshot = Snapshot::new("edge-1".to_owned(), 1, Labels::none(), samples, Vec::new());
+        let measured = Measured::of(&snapshot, claims);
+        let mut page = Page::new(format, measured.size_hint());
+        measured.write(&mut page);
+        let lines = page.into_text();
+        let lines = lines.lines().filter(|line| !line.starts_with("# HELP"));
+        (lines.map(str::to_owned).collect(), measured.left_out())
+    }
+
+    #[test]
+    fn a_percentage_is_shown_as_a_ratio_with_its_labels() {
+        let samples = vec![
+            sample("disk", &[("mountpoint", "/")], 12.5, "percent"),
+            sample("node_load1", &[], 0.25, ""),
+        ];
+        let (lines, left_out) = written(Format::OpenMetrics, samples, Claims::default());
+        assert_eq!(
+            lines,
+            [
+                "# TYPE node_load1 gauge",
+                "node_load1 0.25",
+                "# TYPE watchpost_disk_ratio gauge",
+                "# UNIT watchpost_disk_ratio ratio",
+                "watchpost_disk_ratio{mountpoint=\"/\"} 0.125",
+            ]
+        );
+        assert_eq!(left_out, 0);
+    }
+
+    #[test]
+    fn metrics_that_end_at_one_name_are_one_family_without_a_series_twice() {
+        let samples = vec![
+            sample("cpu", &[("core", "0")], 50.0, "percent"),
+            sample("cpu_ratio", &[("core", "0")], 0.75, ""),
+            sample("cpu_ratio", &[("core", "1")], 0.25, ""),
+            sample("wind", &[("at", "roof")], 3.0, "km/h"),
+            sample("wind_km_h", &[("at", "door")], 1.0, "km h"),
+        ];
+        let (lines, left_out) = written(Format::Text, samples, Claims::default());
+        assert_eq!(
+            lines,
+            [
+                "# TYPE watchpost_cpu_ratio gauge",
+                "watchpost_cpu_ratio{core=\"0\"} 0.5",
+                "watchpost_cpu_ratio{core=\"1\"} 0.25",
+                "# TYPE watchpost_wind_km_h gauge",
+                "watchpost_wind_km_h{at=\"roof\"} 3",
+            ]
+        );
+        assert_eq!(left_out, 2);
+    }
+
+    #[test]
+    fn only_what_counts_up_is_a_counter_and_only_ones_are_infos() {
+        let check = |metric: &str, value: f64, expected: &str| {
+            let (lines, _) = written(
+                Format::OpenMetrics,
+                vec![sample(metric, &[], value, "")],
+                Claims::default(),
+            );
+            assert_eq!(lines[0], expected);
+        };
+        check("node_forks_total", 7.0, "# TYPE node_forks counter");
+        check("node_forks_total", -7.0, "# TYPE node_forks_total gauge");
+        check("node_os_info", 1.0, "# TYPE node_os info");
+        check("node_os_info", 2.0, "# TYPE node_os_info gauge");
+    }
+
+    #[test]
+    fn a_counter_beside_a_gauge_of_its_name_is_of_unknown_kind() {
+        let samples = vec![sample("node_x", &[], 1.0, ""), sample("node_x_total", &[], 2.0, "")];
+        let (lines, left_out) = written(Format::OpenMetrics, samples, Claims::default());
+        let expected = [
+            "# TYPE node_x gauge",
+            "node_x 1",
+            "# TYPE node_x_total unknown",
+            "node_x_total 2",
+        ];
+        assert_eq!(lines, expected);
+        assert_eq!(left_out, 0);
+    }
+
+    #[test]
+    fn nobody_takes_our_names_or_prometheus_labels() {
+        let mut claims = Claims::default();
+        assert!(claims.claim("watchpost_http_requests_total", Kind::Counter));
+        let samples = vec![
+            sample("http_requests_total", &[], 9.0, ""),
+            sample("watchpost_http_requests", &[], 9.0, ""),
+            sample("innocent", &[("__name__", "up")], 0.0, ""),
+        ];
+        assert_eq!(written(Format::Text, samples, claims), (Vec::new(), 3));
+    }
+}

@@ -1,0 +1,319 @@
+//! Our own numbers: requests, decisions, sources, tasks, certificates. They are declared here and changed by the
+//! verbs below, nowhere else. It has no clock; whoever measured says how long it took.
+
+use std::time::Duration;
+
+use prometheus::process_collector::ProcessCollector;
+use prometheus::proto::MetricFamily;
+use prometheus::{GaugeVec, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry};
+use watchpost_policies::{Action, Verdict};
+
+use super::declare::declare;
+use super::derived;
+use super::page::Kind;
+use crate::telemetry;
+
+declare! {
+    /// All of them. The doc comment of a field is what Prometheus shows as its help.
+    struct Families {
+        /// How long it took to answer requests, by route.
+        watchpost_http_request_duration_seconds: HistogramVec["method", "path", "status"],
+        /// How many requests were answered.
+        watchpost_http_requests_total: IntCounterVec["method", "status"],
+        /// How many requests were answered with an error of ours, which is a status of 500 or above.
+        watchpost_http_request_exceptions_total: IntCounterVec["method", "status"],
+        /// How many requests are being answered.
+        watchpost_http_requests_in_flight: IntGauge,
+        /// How many connections are open.
+        watchpost_http_connections: IntGauge,
+        /// How many connections were accepted, by listener.
+        watchpost_http_connections_accepted_total: IntCounterVec["listener"],
+        /// How many requests were decided on by the role rule, by action and verdict.
+        watchpost_decisions_total: IntCounterVec["action", "verdict"],
+        /// How many requests were turned away because their sender asks too often.
+        watchpost_rate_limited_total: IntCounter,
+        /// 1 if a source answered when it was asked last, 0 if it did not.
+        watchpost_source_success: IntGaugeVec["source"],
+        /// How long a source took when it was asked last.
+        watchpost_source_duration_seconds: GaugeVec["source"],
+        /// When a source answered last, in seconds since 1970; 0 if it never did.
+        watchpost_source_last_success_timestamp_seconds: GaugeVec["source"],
+        /// How often a source did not answer.
+        watchpost_source_failures_total: IntCounterVec["source"],
+        /// How often a task ended that should not, and was started again.
+        watchpost_task_restarts_total: IntCounterVec["task"],
+        /// When a certificate or a list of revoked ones expires, in seconds since 1970.
+        watchpost_tls_certificate_expiry_timestamp_seconds: IntGaugeVec["kind"],
+        /// How often certificates were loaded anew, by outcome; after a failure the last good ones stay.
+        watchpost_tls_reloads_total: IntCounterVec["outcome"],
+        /// How often the configuration was loaded anew, by outcome; after a failure the last good one stays.
+        watchpost_config_reloads_total: IntCounterVec["outcome"],
+        /// Which Watchpost this is.
+        watchpost_build_info: IntGaugeVec["version", "commit", "rustc"],
+    }
+}
+
+/// The names and kinds of our own families, which nobody else may use.
+pub(super) fn families() -> impl Iterator<Item = (&'static str, Kind)> {
+    Families::FAMILIES.iter().chain(derived::FAMILIES).copied()
+}
+
+/// Our own numbers.
+pub struct Own {
+    registry: Registry,
+    families: Families,
+}
+
+/// Which Watchpost this is.
+#[derive(Clone, Copy, Debug)]
+pub struct Build<'b> {
+    /// Its version.
+    pub version: &'b str,
+    /// The commit that it was built from.
+    pub commit: &'b str,
+    /// The compiler that built it.
+    pub rustc: &'b str,
+}
+
+/// What can expire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CertificateKind {
+    /// The server's certificate.
+    Server,
+    /// The authority that clients' certificates are held against; of several the one that expires first.
+    Ca,
+    /// The list of revoked certificates; its next update is due then.
+    Crl,
+}
+
+/// How a reload ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The new is in force.
+    Success,
+    /// The last good stays.
+    Failure,
+}
+
+/// Counts one of something for as long as it lives: a request that is answered, a connection that is open.
+#[derive(Debug)]
+pub struct Held(IntGauge);
+
+impl Own {
+    /// Begins to count. What can be told from the beginning is told as zero, so that it is seen to grow.
+    pub fn new(build: &Build<'_>) -> Self {
+        let registry = Registry::new();
+        let families = Families::register(&registry).expect("the declarations above are legal and none comes twice");
+        let process = registry.register(Box::new(ProcessCollector::for_self()));
+        process.expect("no name above is one of the process");
+        let known = [build.version, build.commit, build.rustc];
+        families.watchpost_build_info.with_label_values(&known).set(1);
+        for outcome in [Outcome::Success, Outcome::Failure] {
+            let labels = [outcome.as_str()];
+            families.watchpost_tls_reloads_total.with_label_values(&labels);
+            families.watchpost_config_reloads_total.with_label_values(&labels);
+        }
+        Self { registry, families }
+    }
+
+    /// A request came; it is in flight until what is returned is dropped.
+    pub fn request_came(&self) -> Held {
+        Held::new(&self.families.watchpost_http_requests_in_flight)
+    }
+
+    /// How many requests are in flight.
+    pub fn requests_in_flight(&self) -> i64 {
+        self.families.watchpost_http_requests_in_flight.get()
+    }
+
+    /// A request was answered. `path` is the pattern of its route, never what was asked for literally, or anyone
+    /// could make series without end. For the same reason methods that HTTP does not know are one.
+    pub fn request_answered(&self, method: &str, path: &str, status: u16, took: Duration) {
+        let families = &self.families;
+        let digits = digits(status);
+        let (method, status) = (known_method(method), text(&digits));
+        let of_route = families
+            .watchpost_http_request_duration_seconds
+            .with_label_values(&[method, path, status]);
+        of_route.observe(took.as_secs_f64());
+        let labels = [method, status];
+        families.watchpost_http_requests_total.with_label_values(&labels).inc();
+        if status.starts_with('5') {
+            families
+                .watchpost_http_request_exceptions_total
+                .with_label_values(&labels)
+                .inc();
+        }
+    }
+
+    /// A connection was accepted; it is open until what is returned is dropped.
+    pub fn connection_accepted(&self, listener: &str) -> Held {
+        let accepted = &self.families.watchpost_http_connections_accepted_total;
+        accepted.with_label_values(&[listener]).inc();
+        Held::new(&self.families.watchpost_http_connections)
+    }
+
+    /// The role rule decided on a request.
+    pub fn decided(&self, action: Action, verdict: &Verdict) {
+        let verdict = match verdict {
+            Verdict::Allow => "allow",
+            Verdict::Deny { .. } => "deny",
+            Verdict::Fault { .. } => "fault",
+        };
+        let labels = [action.as_str(), verdict];
+        self.families.watchpost_decisions_total.with_label_values(&labels).inc();
+    }
+
+    /// A request was turned away because its sender asks too often.
+    pub fn rate_limited(&self) {
+        self.families.watchpost_rate_limited_total.inc();
+    }
+
+    /// A source answered.
+    pub fn source_answered(&self, source: &str, took: Duration, now_ms: u64) {
+        self.source_asked(source, took, true);
+        let last = &self.families.watchpost_source_last_success_timestamp_seconds;
+        last.with_label_values(&[source]).set(now_ms as f64 / 1000.0);
+    }
+
+    /// A source did not answer.
+    pub fn source_failed(&self, source: &str, took: Duration) {
+        self.source_asked(source, took, false);
+        self.families
+            .watchpost_source_failures_total
+            .with_label_values(&[source])
+            .inc();
+    }
+
+    /// A source will not be asked any more. Its numbers vanish, for what is not asked neither answers nor fails.
+    pub fn source_removed(&self, source: &str) {
+        let Families {
+            watchpost_source_success: success,
+            watchpost_source_duration_seconds: duration,
+            watchpost_source_last_success_timestamp_seconds: last,
+            watchpost_source_failures_total: failures,
+            ..
+        } = &self.families;
+        let labels = [source];
+        // What was never counted needs no removing, so an error is fine.
+        let _ = success.remove_label_values(&labels);
+        let _ = duration.remove_label_values(&labels);
+        let _ = last.remove_label_values(&labels);
+        let _ = failures.remove_label_values(&labels);
+    }
+
+    /// A task is begun for the first time; from now on it is told that it was restarted zero times.
+    pub fn task_started(&self, task: &str) {
+        self.families.watchpost_task_restarts_total.with_label_values(&[task]);
+    }
+
+    /// A task ended that should not, and was started again.
+    pub fn task_restarted(&self, task: &str) {
+        self.families
+            .watchpost_task_restarts_total
+            .with_label_values(&[task])
+            .inc();
+    }
+
+    /// When this expires, in seconds since 1970; `None` if there is none.
+    pub fn certificate_expires(&self, kind: CertificateKind, at: Option<i64>) {
+        let expiry = &self.families.watchpost_tls_certificate_expiry_timestamp_seconds;
+        let labels = [kind.as_str()];
+        match at {
+            Some(at) => expiry.with_label_values(&labels).set(at),
+            // There may have been none before.
+            None => drop(expiry.remove_label_values(&labels)),
+        }
+    }
+
+    /// Certificates were loaded anew.
+    pub fn tls_reloaded(&self, outcome: Outcome) {
+        let reloads = &self.families.watchpost_tls_reloads_total;
+        reloads.with_label_values(&[outcome.as_str()]).inc();
+    }
+
+    /// The configuration was loaded anew.
+    pub fn config_reloaded(&self, outcome: Outcome) {
+        let reloads = &self.families.watchpost_config_reloads_total;
+        reloads.with_label_values(&[outcome.as_str()]).inc();
+    }
+
+    /// All of them as they are now, those of the process, and the names that others know them by.
+    pub fn gather(&self) -> Vec<MetricFamily> {
+        let mut families = self.registry.gather();
+        let derived = derived::derived(&families);
+        families.extend(derived);
+        families.push(derived::log_lines_dropped(telemetry::dropped_lines()));
+        families
+    }
+
+    fn source_asked(&self, source: &str, took: Duration, success: bool) {
+        let families = &self.families;
+        let labels = [source];
+        families
+            .watchpost_source_success
+            .with_label_values(&labels)
+            .set(success.into());
+        families
+            .watchpost_source_duration_seconds
+            .with_label_values(&labels)
+            .set(took.as_secs_f64());
+        // A source that never failed or never answered says so.
+        families.watchpost_source_failures_total.with_label_values(&labels);
+        families
+            .watchpost_source_last_success_timestamp_seconds
+            .with_label_values(&labels);
+    }
+}
+
+impl CertificateKind {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Server => "server",
+            Self::Ca => "ca",
+            Self::Crl => "crl",
+        }
+    }
+}
+
+impl Outcome {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Success => "success",
+            Self::Failure => "failure",
+        }
+    }
+}
+
+impl Held {
+    fn new(gauge: &IntGauge) -> Self {
+        gauge.inc();
+        Self(gauge.clone())
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+fn known_method(method: &str) -> &str {
+    const KNOWN: [&str; 9] = [
+        "GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH", "CONNECT", "TRACE",
+    ];
+    if KNOWN.contains(&method) { method } else { "other" }
+}
+
+/// A status as it is written, without an allocation, for this is done at each request.
+fn digits(status: u16) -> [u8; 3] {
+    let status = status.min(999);
+    [status / 100, status / 10 % 10, status % 10].map(|digit| b'0' + digit as u8)
+}
+
+fn text(digits: &[u8; 3]) -> &str {
+    std::str::from_utf8(digits).expect("digits are ASCII")
+}
+
+#[cfg(test)]
+mod tests;

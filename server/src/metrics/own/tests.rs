@@ -1,0 +1,195 @@
+//! What our own numbers promise.
+
+use super::*;
+use crate::metrics::claims::Claims;
+use crate::metrics::encode::encode;
+use crate::metrics::negotiate::Format;
+
+fn own() -> Own {
+    Own::new(&Build {
+        version: "1.2.3",
+        commit: "abc",
+        rustc: "1.95.0",
+    })
+}
+
+fn told(own: &Own) -> String {
+    encode(&own.gather(), Format::Text)
+}
+
+fn check(own: &Own, lines: &[&str]) {
+    let text = told(own);
+    for line in lines {
+        assert!(text.lines().any(|told| told == *line), "{line} is not told: {text}");
+    }
+}
+
+#[test]
+fn what_can_be_told_from_the_beginning_is_told_as_zero() {
+    check(
+        &own(),
+        &[
+            "watchpost_http_requests_in_flight 0",
+            "watchpost_http_connections 0",
+            "watchpost_rate_limited_total 0",
+            "watchpost_tls_reloads_total{outcome=\"failure\"} 0",
+            "watchpost_config_reloads_total{outcome=\"success\"} 0",
+            "watchpost_build_info{commit=\"abc\",rustc=\"1.95.0\",version=\"1.2.3\"} 1",
+            "flask_exporter_info{version=\"1.2.3\"} 1",
+        ],
+    );
+}
+
+#[test]
+fn a_request_is_counted_under_our_name_and_the_predecessor_s() {
+    let own = own();
+    own.request_answered("GET", "/api/metrics", 200, Duration::from_millis(20));
+    own.request_answered("GET", "/api/metrics", 503, Duration::from_secs(20));
+    for prefix in ["watchpost", "flask"] {
+        let of_route = |rest: &str| format!("{prefix}_http_request_duration_seconds_{rest}");
+        check(
+            &own,
+            &[
+                &of_route("bucket{method=\"GET\",path=\"/api/metrics\",status=\"200\",le=\"0.01\"} 0"),
+                &of_route("bucket{method=\"GET\",path=\"/api/metrics\",status=\"200\",le=\"0.025\"} 1"),
+                &of_route("bucket{method=\"GET\",path=\"/api/metrics\",status=\"503\",le=\"10.0\"} 0"),
+                &of_route("bucket{method=\"GET\",path=\"/api/metrics\",status=\"503\",le=\"+Inf\"} 1"),
+                &of_route("sum{method=\"GET\",path=\"/api/metrics\",status=\"503\"} 20"),
+                &format!("{prefix}_http_request_exceptions_total{{method=\"GET\",status=\"503\"}} 1"),
+            ],
+        );
+    }
+    check(
+        &own,
+        &[
+            "watchpost_http_requests_total{method=\"GET\",status=\"200\"} 1",
+            "flask_http_request_total{method=\"GET\",status=\"503\"} 1",
+        ],
+    );
+    assert!(!told(&own).contains("exceptions_total{method=\"GET\",status=\"200\"}"));
+}
+
+#[test]
+fn methods_that_nobody_knows_are_one() {
+    let own = own();
+    for method in ["BREW", "get", ""] {
+        own.request_answered(method, "/", 405, Duration::ZERO);
+    }
+    check(
+        &own,
+        &["watchpost_http_requests_total{method=\"other\",status=\"405\"} 3"],
+    );
+}
+
+#[test]
+fn what_is_held_is_counted_until_it_is_dropped() {
+    let own = own();
+    let request = own.request_came();
+    let connection = own.connection_accepted("main");
+    check(
+        &own,
+        &["watchpost_http_requests_in_flight 1", "watchpost_http_connections 1"],
+    );
+    drop((request, connection));
+    check(
+        &own,
+        &[
+            "watchpost_http_requests_in_flight 0",
+            "watchpost_http_connections 0",
+            "watchpost_http_connections_accepted_total{listener=\"main\"} 1",
+        ],
+    );
+}
+
+#[test]
+fn a_source_is_told_as_one_of_ours_and_as_a_collector() {
+    let own = own();
+    own.source_answered("host.memory", Duration::from_millis(500), 7_500);
+    own.source_failed("cabinet", Duration::from_secs(2));
+    check(
+        &own,
+        &[
+            "watchpost_source_success{source=\"host.memory\"} 1",
+            "watchpost_source_success{source=\"cabinet\"} 0",
+            "watchpost_source_duration_seconds{source=\"host.memory\"} 0.5",
+            "watchpost_source_last_success_timestamp_seconds{source=\"host.memory\"} 7.5",
+            "watchpost_source_last_success_timestamp_seconds{source=\"cabinet\"} 0",
+            "watchpost_source_failures_total{source=\"host.memory\"} 0",
+            "watchpost_source_failures_total{source=\"cabinet\"} 1",
+            "node_scrape_collector_success{collector=\"memory\"} 1",
+            "node_scrape_collector_duration_seconds{collector=\"memory\"} 0.5",
+        ],
+    );
+    assert!(!told(&own).contains("collector=\"cabinet\""));
+    own.source_failed("host.memory", Duration::ZERO);
+    check(&own, &["node_scrape_collector_success{collector=\"memory\"} 0"]);
+    own.source_removed("host.memory");
+    own.source_removed("never there");
+    assert!(!told(&own).contains("host.memory"));
+}
+
+#[test]
+fn decisions_reloads_and_certificates_are_told() {
+    let own = own();
+    let reason = "no".to_owned();
+    own.decided(Action::RulesWrite, &Verdict::Deny { reason });
+    own.decided(Action::RulesWrite, &Verdict::Allow);
+    own.rate_limited();
+    own.task_started("collect");
+    own.task_started("warn");
+    own.task_restarted("warn");
+    own.tls_reloaded(Outcome::Success);
+    own.config_reloaded(Outcome::Failure);
+    own.certificate_expires(CertificateKind::Server, Some(1_800_000_000));
+    own.certificate_expires(CertificateKind::Crl, Some(1));
+    own.certificate_expires(CertificateKind::Crl, None);
+    own.certificate_expires(CertificateKind::Ca, None);
+    let action = Action::RulesWrite;
+    check(
+        &own,
+        &[
+            &format!("watchpost_decisions_total{{action=\"{action}\",verdict=\"deny\"}} 1"),
+            &format!("watchpost_decisions_total{{action=\"{action}\",verdict=\"allow\"}} 1"),
+            "watchpost_rate_limited_total 1",
+            "watchpost_task_restarts_total{task=\"collect\"} 0",
+            "watchpost_task_restarts_total{task=\"warn\"} 1",
+            "watchpost_tls_reloads_total{outcome=\"success\"} 1",
+            "watchpost_config_reloads_total{outcome=\"failure\"} 1",
+            "watchpost_tls_certificate_expiry_timestamp_seconds{kind=\"server\"} 1800000000",
+        ],
+    );
+    assert!(!told(&own).contains("kind=\"crl\"") && !told(&own).contains("kind=\"ca\""));
+}
+
+#[test]
+fn no_two_families_share_a_name_in_any_format() {
+    let mut claims = Claims::default();
+    for (name, kind) in families() {
+        assert!(claims.claim(name, kind), "{name} is taken");
+    }
+}
+
+#[test]
+fn all_that_is_gathered_in_our_names_is_reserved() {
+    let own = own();
+    own.request_answered("GET", "/", 500, Duration::ZERO);
+    own.source_answered("host.memory", Duration::ZERO, 1);
+    for family in own.gather() {
+        let ours = ["watchpost_", "node_"]
+            .iter()
+            .any(|prefix| family.name().starts_with(prefix));
+        assert!(
+            !ours || families().any(|(name, _)| name == family.name()),
+            "{}",
+            family.name()
+        );
+        assert!(!family.help().is_empty(), "{}", family.name());
+    }
+}
+
+#[test]
+fn a_status_is_three_digits() {
+    for (status, expected) in [(200, "200"), (7, "007"), (599, "599"), (u16::MAX, "999")] {
+        assert_eq!(text(&digits(status)), expected);
+    }
+}

@@ -1,0 +1,204 @@
+//! What the log file promises, with the file moved, removed and the disk full.
+
+use std::os::unix::fs::symlink;
+use std::sync::{Arc, Mutex};
+
+use tempfile::TempDir;
+
+use super::*;
+
+/// A log file in a folder of its own, the time, and what was told about it.
+struct Log {
+    folder: TempDir,
+    path: PathBuf,
+    file: RotatingFile,
+    now: Instant,
+    told: Arc<Mutex<Vec<String>>>,
+}
+
+impl Log {
+    fn new(max_size: u64, keep: usize) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("inner").join("watchpost.log");
+        fs::create_dir(folder.path().join("inner")).expect("a folder");
+        let told = Arc::new(Mutex::new(Vec::new()));
+        let telling = Arc::clone(&told);
+        let tell: Tell = Box::new(move |text| telling.lock().expect("sound").push(text.to_owned()));
+        let now = Instant::now();
+        let file = RotatingFile::open(&path, max_size, keep, now, tell).expect("opened");
+        Self {
+            folder,
+            path,
+            file,
+            now,
+            told,
+        }
+    }
+
+    fn write(&mut self, line: &str) -> bool {
+        self.file.write_line(line.as_bytes(), self.now)
+    }
+
+    fn later(&mut self) {
+        self.now += LOOK_EVERY;
+    }
+
+    fn read(&self, name: &str) -> Option<String> {
+        fs::read_to_string(self.path.with_file_name(name)).ok()
+    }
+
+    fn told(&self) -> Vec<String> {
+        self.told.lock().expect("sound").clone()
+    }
+}
+
+#[test]
+fn a_file_that_would_be_too_large_is_put_aside_and_no_line_is_lost_but_the_oldest() {
+    let mut log = Log::new(8, 2);
+    for line in [
+        "one\n",
+        "two\n",
+        "three\n",
+        "four\n",
+        "five\n",
+        "a line that is too long by itself\n",
+    ] {
+        assert!(log.write(line));
+    }
+    assert_eq!(
+        log.read("watchpost.log").as_deref(),
+        Some("a line that is too long by itself\n")
+    );
+    assert_eq!(log.read("watchpost.log.1").as_deref(), Some("five\n"));
+    assert_eq!(log.read("watchpost.log.2").as_deref(), Some("four\n"));
+    assert_eq!(log.read("watchpost.log.3"), None);
+    assert!(log.told().is_empty());
+}
+
+#[test]
+fn with_nothing_to_keep_the_file_begins_anew_and_without_a_limit_it_never_does() {
+    let mut log = Log::new(8, 0);
+    assert!(log.write("one\n") && log.write("two\n") && log.write("three\n"));
+    assert_eq!(log.read("watchpost.log").as_deref(), Some("three\n"));
+    assert_eq!(log.read("watchpost.log.1"), None);
+
+    let mut log = Log::new(0, 3);
+    let line = "x".repeat(1000);
+    assert!((0..100).all(|_| log.write(&line)));
+    assert_eq!(log.read("watchpost.log").map(|text| text.len()), Some(100_000));
+}
+
+#[test]
+fn what_was_there_before_counts_and_stays() {
+    let mut log = Log::new(8, 1);
+    fs::write(&log.path, "before\n").expect("written");
+    log.file = RotatingFile::open(&log.path, 8, 1, log.now, Box::new(|_| {})).expect("opened");
+    assert!(log.write("after\n"));
+    assert_eq!(log.read("watchpost.log.1").as_deref(), Some("before\n"));
+    assert_eq!(log.read("watchpost.log").as_deref(), Some("after\n"));
+}
+
+#[test]
+fn a_file_that_was_moved_away_is_followed_by_a_new_one() {
+    let mut log = Log::new(0, 1);
+    assert!(log.write("one\n"));
+    fs::rename(&log.path, log.path.with_file_name("moved")).expect("moved");
+    assert!(log.write("two\n"));
+    log.later();
+    assert!(log.write("three\n"));
+    assert_eq!(log.read("moved").as_deref(), Some("one\ntwo\n"));
+    assert_eq!(log.read("watchpost.log").as_deref(), Some("three\n"));
+}
+
+#[test]
+fn a_file_that_somebody_emptied_is_not_put_aside_for_what_was_in_it() {
+    let mut log = Log::new(8, 1);
+    assert!(log.write("one two\n"));
+    fs::write(&log.path, "").expect("emptied");
+    assert!(log.write("three\n"));
+    assert_eq!(log.read("watchpost.log").as_deref(), Some("three\n"));
+    assert_eq!(log.read("watchpost.log.1"), None);
+}
+
+#[test]
+fn while_the_folder_is_gone_lines_are_dropped_and_told_once_and_then_it_goes_on() {
+    let mut log = Log::new(0, 1);
+    let folder = log.folder.path().join("inner");
+    assert!(log.write("one\n"));
+    fs::remove_dir_all(&folder).expect("removed");
+    log.later();
+    assert!(!log.write("two\n"));
+    assert!(!log.write("three\n"));
+    fs::create_dir(&folder).expect("a folder");
+    assert!(log.write("four\n"));
+    assert_eq!(log.read("watchpost.log").as_deref(), Some("four\n"));
+    let told = log.told();
+    assert_eq!(told.len(), 2, "{told:?}");
+    assert!(
+        told[0].contains("cannot be written, lines are dropped: No such file"),
+        "{told:?}"
+    );
+    assert!(told[1].contains("is written again; 2 lines were dropped"), "{told:?}");
+}
+
+#[test]
+fn on_a_full_disk_lines_are_dropped_until_there_is_room() {
+    let mut log = Log::new(100, 1);
+    fs::remove_file(&log.path).expect("removed");
+    symlink("/dev/full", &log.path).expect("linked");
+    log.later();
+    assert!(!log.write("one\n"));
+    assert!(!log.write("two\n"));
+    fs::remove_file(&log.path).expect("removed");
+    log.later();
+    assert!(log.write("three\n"));
+    assert_eq!(log.read("watchpost.log").as_deref(), Some("three\n"));
+    let told = log.told();
+    assert_eq!(told.len(), 2, "{told:?}");
+    assert!(told[0].contains("No space left"), "{told:?}");
+}
+
+#[test]
+fn a_device_is_never_put_aside() {
+    let mut log = Log::new(4, 3);
+    fs::remove_file(&log.path).expect("removed");
+    symlink("/dev/null", &log.path).expect("linked");
+    log.later();
+    assert!((0..10).all(|_| log.write("a line\n")));
+    assert_eq!(log.read("watchpost.log.1"), None);
+}
+
+#[test]
+fn a_file_that_cannot_be_put_aside_grows_on_and_is_told_once() {
+    let mut log = Log::new(4, 1);
+    // A folder in the way of the file, with something in it, so that nothing can be moved there.
+    fs::create_dir_all(log.path.with_file_name("watchpost.log.1").join("x")).expect("a folder");
+    for line in ["one\n", "two\n", "three\n"] {
+        assert!(log.write(line));
+        log.later();
+    }
+    assert_eq!(log.read("watchpost.log").as_deref(), Some("one\ntwo\nthree\n"));
+    assert_eq!(log.told().len(), 1, "{:?}", log.told());
+    fs::remove_dir_all(log.path.with_file_name("watchpost.log.1")).expect("removed");
+    assert!(log.write("four\n"));
+    assert_eq!(log.read("watchpost.log").as_deref(), Some("four\n"));
+    assert_eq!(log.read("watchpost.log.1").as_deref(), Some("one\ntwo\nthree\n"));
+}
+
+#[test]
+fn half_a_line_is_taken_back_unless_somebody_wrote_behind_it() {
+    let mut log = Log::new(0, 1);
+    assert!(log.write("one\n"));
+    let full = || io::Error::from(ErrorKind::StorageFull);
+    let open = log.file.open.as_mut().expect("open");
+    open.file.write_all(b"tw").expect("written");
+    assert!(open.take_back(2, full()).is_err());
+    assert!(open.append(b"three\n").is_ok());
+    assert_eq!(log.read("watchpost.log").as_deref(), Some("one\nthree\n"));
+
+    let open = log.file.open.as_mut().expect("open");
+    open.file.write_all(b"fo!").expect("written");
+    assert!(open.take_back(2, full()).is_err());
+    assert!(open.append(b"five\n").is_ok());
+    assert_eq!(log.read("watchpost.log").as_deref(), Some("one\nthree\nfo!\nfive\n"));
+}
