@@ -1,7 +1,8 @@
-//! Builds the rules that Watchpost brings, so that one binary carries them.
+//! Builds the rules that Watchpost brings, so that one binary carries them, and tells the binary what it was built
+//! from.
 
 use std::path::Path;
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 
 fn main() -> ExitCode {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
@@ -19,5 +20,39 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     }
+    tell_origin(&root);
     ExitCode::SUCCESS
+}
+
+/// A build without a repository (from an archive, in a container) is told its commit by the environment.
+fn tell_origin(root: &Path) {
+    println!("cargo::rerun-if-env-changed=WATCHPOST_COMMIT");
+    println!("cargo::rerun-if-changed={}", root.join(".git/HEAD").display());
+    println!("cargo::rerun-if-changed={}", root.join(".git/logs/HEAD").display());
+    let given = std::env::var("WATCHPOST_COMMIT")
+        .ok()
+        .filter(|commit| !commit.is_empty());
+    let commit = given.or_else(|| {
+        said(
+            Command::new("git")
+                .args(["rev-parse", "--short=12", "HEAD"])
+                .current_dir(root),
+        )
+    });
+    println!(
+        "cargo::rustc-env=WATCHPOST_COMMIT={}",
+        commit.as_deref().unwrap_or("unknown")
+    );
+    let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+    let version = said(Command::new(rustc).arg("--version"));
+    println!(
+        "cargo::rustc-env=WATCHPOST_RUSTC={}",
+        version.as_deref().unwrap_or("rustc")
+    );
+}
+
+fn said(command: &mut Command) -> Option<String> {
+    let output = command.output().ok().filter(|output| output.status.success())?;
+    let text = String::from_utf8(output.stdout).ok()?;
+    Some(text.trim().to_owned())
 }

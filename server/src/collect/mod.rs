@@ -1,4 +1,36 @@
 //! What is measured, and how often. It judges nothing.
 
+pub mod collector;
 pub mod host;
 pub mod probe;
+pub mod source;
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, watch};
+
+use crate::tasks::Tasks;
+use collector::{Collector, MAILBOX, Options, Round};
+use source::Source;
+
+/// Sets the sources and the collector to work. What they find is published again and again.
+pub fn start(tasks: &Tasks, mut options: Options, sources: Vec<Source>, published: watch::Sender<Option<Arc<Round>>>) {
+    options.sources = sources.iter().map(Source::describe).collect();
+    let options = Rc::new(options);
+    let sources: Vec<_> = sources.into_iter().map(Rc::new).collect();
+    tasks.spawn("collector", move || {
+        // The actor and its mailbox live and die together; what it published stays.
+        let (asking, rounds) = watch::channel(0);
+        let (answers, mailbox) = mpsc::channel(MAILBOX);
+        let asked = sources
+            .iter()
+            .map(|source| source.clone().run(rounds.clone(), answers.clone()));
+        let asked: Vec<_> = asked.map(actix_web::rt::spawn).collect();
+        let mut collector = Collector::new(options.clone(), asking, mailbox, published.clone());
+        async move {
+            let _asked = asked;
+            collector.run().await;
+        }
+    });
+}

@@ -1,0 +1,275 @@
+//! Who asks: by the certificate of the connection, by a token, or by what a front end that we trust says. It lets
+//! nobody in and keeps nobody out for what they want to do; `Permit` does.
+
+use std::any::Any;
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use actix_tls::accept::openssl::TlsStream;
+use actix_web::HttpRequest;
+use actix_web::dev::{Extensions, ServiceRequest};
+use actix_web::http::header::{HOST, Header, HeaderMap};
+use actix_web::rt::net::TcpStream;
+use actix_web_httpauth::headers::authorization::{Authorization, Bearer};
+use arc_swap::ArcSwap;
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use openssl::sha::sha256;
+use openssl::x509::X509;
+use watchpost_policies::{Identity, IdentityKind};
+
+use super::error::ApiError;
+use super::rate::Caller;
+use crate::config::{Network, Token};
+use crate::tls::Tls;
+use crate::tls::identity::{Peer, Unreadable};
+
+/// Certificates that front ends sent, so that each is read once and not for every request.
+const MOST_FORWARDED: usize = 1000;
+
+/// Knows everyone by their certificates and tokens.
+pub struct Door {
+    tls: Arc<Tls>,
+    known: ArcSwap<Known>,
+    forwarded: Mutex<HashMap<[u8; 32], Arc<Peer>>>,
+}
+
+/// Whom the configuration names.
+#[derive(Clone, Debug, Default)]
+pub struct Known {
+    /// Front ends that we believe.
+    pub trusted_proxies: Vec<Network>,
+    /// Tokens, by their hashes.
+    pub tokens: Vec<Token>,
+}
+
+/// What is known of a connection when it begins.
+pub struct Connection {
+    secure: bool,
+    peer: Option<Result<Peer, Unreadable>>,
+}
+
+/// Who asks, and from where.
+#[derive(Clone, Debug)]
+pub struct Client {
+    /// Who.
+    pub identity: Identity,
+    /// From where; behind a trusted front end, what it says.
+    pub address: IpAddr,
+    /// `https://example.org`: how the client wrote us.
+    pub origin: Arc<str>,
+}
+
+impl Client {
+    /// By whom requests are counted.
+    pub fn caller(&self) -> Caller {
+        match self.identity.kind() {
+            IdentityKind::Certificate(certificate) => Caller::Certificate(certificate.fingerprint),
+            IdentityKind::Token { name } => Caller::Token(name.clone()),
+            IdentityKind::Anonymous => Caller::Address(self.address),
+        }
+    }
+}
+
+impl Door {
+    /// A door that knows these.
+    pub fn new(tls: Arc<Tls>, known: Known) -> Self {
+        Self {
+            tls,
+            known: ArcSwap::from_pointee(known),
+            forwarded: Mutex::default(),
+        }
+    }
+
+    /// Knows others from now on.
+    pub fn replace(&self, known: Known) {
+        self.known.store(Arc::new(known));
+    }
+
+    /// Looks at a connection that begins.
+    pub fn connected(&self, connection: &dyn Any, data: &mut Extensions) {
+        data.insert(Connection {
+            secure: connection.is::<TlsStream<TcpStream>>(),
+            peer: Peer::of_connection(connection),
+        });
+    }
+
+    /// Who asks. An error says why somebody who said who they are is not believed.
+    pub fn client(&self, request: &ServiceRequest, now: i64) -> Result<Client, ApiError> {
+        let known = self.known.load();
+        let connection = request.conn_data::<Connection>();
+        let secure = connection.is_some_and(|connection| connection.secure);
+        let address = request
+            .peer_addr()
+            .map_or(IpAddr::from([0, 0, 0, 0]), |peer: SocketAddr| peer.ip());
+        let headers = request.headers();
+        if known.trusts(address) {
+            let identity = match self.token(request, &known, now)? {
+                Some(identity) => identity,
+                None => self.forwarded(headers, now)?,
+            };
+            let (address, origin) = (
+                known.first_untrusted(headers, address),
+                forwarded_origin(request, secure),
+            );
+            return Ok(Client {
+                identity,
+                address,
+                origin,
+            });
+        }
+        let identity = match self.token(request, &known, now)? {
+            Some(identity) => identity,
+            None => self.of_connection(connection, now)?,
+        };
+        let origin = origin(secure, host(request.request()).as_deref());
+        Ok(Client {
+            identity,
+            address,
+            origin,
+        })
+    }
+
+    fn of_connection(&self, connection: Option<&Connection>, now: i64) -> Result<Identity, ApiError> {
+        match connection.and_then(|connection| connection.peer.as_ref()) {
+            None => Ok(Identity::anonymous()),
+            Some(Ok(peer)) => self.peer(peer, now),
+            Some(Err(unreadable)) => Err(ApiError::Unauthenticated(unreadable.to_string())),
+        }
+    }
+
+    fn peer(&self, peer: &Peer, now: i64) -> Result<Identity, ApiError> {
+        let identity = peer.identity(&self.tls, now).cloned();
+        identity.map_err(|why| ApiError::Unauthenticated(why.to_string()))
+    }
+
+    /// The token, if one is sent. All tokens are compared, in constant time each, so that nothing can be learnt
+    /// from how long it takes.
+    fn token(&self, request: &ServiceRequest, known: &Known, now: i64) -> Result<Option<Identity>, ApiError> {
+        if known.tokens.is_empty() && !request.headers().contains_key(Authorization::<Bearer>::name()) {
+            return Ok(None);
+        }
+        let Ok(sent) = Authorization::<Bearer>::parse(request) else {
+            return Ok(None);
+        };
+        let hash = sha256(sent.as_ref().token().as_bytes());
+        let mut found = None;
+        for token in &known.tokens {
+            if openssl::memcmp::eq(&hash, token.sha256.expose().as_bytes()) {
+                found = Some(token);
+            }
+        }
+        let refused = |why: &str| Err(ApiError::Unauthenticated(why.to_owned()));
+        match found {
+            None => refused("the token is not known here"),
+            Some(token) if token.expires.is_some_and(|end| end.as_second() <= now) => {
+                refused("the token has ended; ask for a new one")
+            }
+            Some(token) => Ok(Some(Identity::of_token(token.name.as_str()))),
+        }
+    }
+
+    /// The certificate that a front end we trust has seen (RFC 9440). We check it too: it may have been revoked.
+    fn forwarded(&self, headers: &HeaderMap, now: i64) -> Result<Identity, ApiError> {
+        let mut sent = headers.get_all("client-cert");
+        let (Some(header), more) = (sent.next(), sent.next()) else {
+            return Ok(Identity::anonymous());
+        };
+        let broken = || ApiError::BadRequest("the header Client-Cert is no certificate as RFC 9440 has it".to_owned());
+        if more.is_some() {
+            return Err(broken());
+        }
+        let text = header.to_str().map_err(|_| broken())?.trim();
+        let base64 = text
+            .strip_prefix(':')
+            .and_then(|text| text.strip_suffix(':'))
+            .ok_or_else(broken)?;
+        let der = BASE64_STANDARD.decode(base64).map_err(|_| broken())?;
+        let digest = sha256(&der);
+        let seen = self.lock().get(&digest).cloned();
+        let peer = match seen {
+            Some(peer) => peer,
+            None => {
+                let certificate = X509::from_der(&der).map_err(|_| broken())?;
+                // Not yet checked under any generation.
+                let peer = Peer::new(certificate, Vec::new(), 0);
+                let peer = Arc::new(peer.map_err(|unreadable| ApiError::Unauthenticated(unreadable.to_string()))?);
+                let mut all = self.lock();
+                if all.len() >= MOST_FORWARDED {
+                    all.clear();
+                }
+                all.insert(digest, peer.clone());
+                peer
+            }
+        };
+        self.peer(&peer, now)
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<[u8; 32], Arc<Peer>>> {
+        self.forwarded.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Known {
+    fn trusts(&self, address: IpAddr) -> bool {
+        self.trusted_proxies.iter().any(|network| network.contains(address))
+    }
+
+    /// Each front end adds whom it saw at the end of the list; the first of them that we do not trust is the client.
+    fn first_untrusted(&self, headers: &HeaderMap, peer: IpAddr) -> IpAddr {
+        let lists: Vec<&str> = headers
+            .get_all("x-forwarded-for")
+            .filter_map(|list| list.to_str().ok())
+            .collect();
+        let hops = lists
+            .iter()
+            .rev()
+            .flat_map(|list| list.rsplit(','))
+            .map(|hop| hop.trim().parse().ok());
+        let mut last = peer;
+        for hop in hops {
+            let Some(hop) = hop else { break };
+            last = hop;
+            if !self.trusts(hop) {
+                break;
+            }
+        }
+        last
+    }
+}
+
+/// What the front end says of how the client wrote us; what it does not say is as it is.
+fn forwarded_origin(request: &ServiceRequest, secure: bool) -> Arc<str> {
+    let last = |name: &str| {
+        let value = request.headers().get(name)?.to_str().ok()?;
+        Some(value.rsplit(',').next().unwrap_or(value).trim().to_owned())
+    };
+    let secure = match last("x-forwarded-proto").as_deref() {
+        Some("https") => true,
+        Some("http") => false,
+        _ => secure,
+    };
+    let host = last("x-forwarded-host")
+        .filter(|host| is_host(host))
+        .or_else(|| host(request.request()));
+    origin(secure, host.as_deref())
+}
+
+fn origin(secure: bool, host: Option<&str>) -> Arc<str> {
+    let scheme = if secure { "https" } else { "http" };
+    format!("{scheme}://{}", host.unwrap_or("localhost")).into()
+}
+
+/// The host by HTTP/1.1's header or HTTP/2's authority.
+fn host(request: &HttpRequest) -> Option<String> {
+    let host = request.uri().authority().map(|authority| authority.as_str());
+    let host = host.or_else(|| request.headers().get(HOST).and_then(|host| host.to_str().ok()));
+    host.filter(|host| is_host(host)).map(str::to_owned)
+}
+
+/// It ends up in links.
+fn is_host(host: &str) -> bool {
+    let legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_' | b':' | b'[' | b']');
+    !host.is_empty() && host.len() <= 255 && host.bytes().all(legal)
+}

@@ -1,0 +1,149 @@
+//! What a client is told when it does not get what it asked for: a problem document (RFC 9457) with the id of the
+//! request. Every refusal is one of these, those of the framework included; the log has the rest of the story.
+
+use actix_web::http::StatusCode;
+use actix_web::http::header::{self, HeaderValue};
+use actix_web::{HttpResponse, ResponseError};
+use serde::Serialize;
+
+/// Why a client does not get what it asked for.
+#[derive(Debug, thiserror::Error)]
+pub enum ApiError {
+    /// Nobody said who they are, and it matters.
+    #[error("{0}")]
+    Unauthenticated(String),
+    /// Somebody who may not.
+    #[error("{0}")]
+    Forbidden(String),
+    /// Nothing is there.
+    #[error("there is nothing at {0}")]
+    NotFound(String),
+    /// Something is there, but not for this method.
+    #[error("{method} is not understood here; use {allow}")]
+    Method {
+        /// What was asked.
+        method: String,
+        /// What is understood.
+        allow: &'static str,
+    },
+    /// The client speaks wrongly.
+    #[error("{0}")]
+    BadRequest(String),
+    /// The body is longer than we take.
+    #[error("the body is longer than {limit} bytes; send less, or raise http.max_body")]
+    BodyTooLarge {
+        /// What we take.
+        limit: u64,
+    },
+    /// The headers are longer than we take.
+    #[error("the headers have {bytes} bytes together; at most {limit} are taken")]
+    HeadersTooLarge {
+        /// What was sent.
+        bytes: usize,
+        /// What we take.
+        limit: usize,
+    },
+    /// The body takes longer than we wait.
+    #[error("the body did not arrive in time; send it faster, or raise http.body_timeout")]
+    BodyTooSlow,
+    /// No form that the client wants.
+    #[error("this can be sent as {offered}, and the request accepts none of them")]
+    NotAcceptable {
+        /// What we have.
+        offered: &'static str,
+    },
+    /// Too many requests.
+    #[error("too many requests; come again in {after_seconds} s")]
+    TooMany {
+        /// When to come again.
+        after_seconds: u64,
+    },
+    /// Not now.
+    #[error("{why}")]
+    Unavailable {
+        /// Why, and what for.
+        why: String,
+        /// When to come again.
+        after_seconds: u64,
+    },
+    /// The framework refused, for a reason that we do not tell apart.
+    #[error("{reason}")]
+    Framework {
+        /// With this status.
+        status: StatusCode,
+        /// In these words.
+        reason: String,
+    },
+    /// We are broken.
+    #[error("something went wrong here; the log has it under this request's id")]
+    Internal(String),
+}
+
+/// The document.
+#[derive(Serialize)]
+struct Problem<'p> {
+    r#type: &'static str,
+    title: &'p str,
+    status: u16,
+    detail: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    instance: Option<&'p str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    request_id: Option<&'p str>,
+}
+
+impl ApiError {
+    /// The answer to a request, by its path and id.
+    pub fn answer(&self, path: Option<&str>, id: Option<&str>) -> HttpResponse {
+        let status = self.status_code();
+        let problem = Problem {
+            r#type: "about:blank",
+            title: status.canonical_reason().unwrap_or("Error"),
+            status: status.as_u16(),
+            detail: self.to_string(),
+            instance: path,
+            request_id: id,
+        };
+        let mut response = HttpResponse::build(status);
+        response.insert_header((header::CONTENT_TYPE, "application/problem+json"));
+        response.insert_header((header::CACHE_CONTROL, "no-store"));
+        match self {
+            Self::Unauthenticated(_) => {
+                response.insert_header((header::WWW_AUTHENTICATE, "Bearer realm=\"watchpost\""));
+            }
+            Self::Method { allow, .. } => {
+                response.insert_header((header::ALLOW, HeaderValue::from_static(allow)));
+            }
+            Self::TooMany { after_seconds } | Self::Unavailable { after_seconds, .. } => {
+                response.insert_header((header::RETRY_AFTER, *after_seconds));
+            }
+            _ => {}
+        }
+        let body = serde_json::to_vec(&problem).unwrap_or_default();
+        response.body(body)
+    }
+}
+
+impl ResponseError for ApiError {
+    fn status_code(&self) -> StatusCode {
+        match self {
+            Self::Unauthenticated(_) => StatusCode::UNAUTHORIZED,
+            Self::Forbidden(_) => StatusCode::FORBIDDEN,
+            Self::NotFound(_) => StatusCode::NOT_FOUND,
+            Self::Method { .. } => StatusCode::METHOD_NOT_ALLOWED,
+            Self::BadRequest(_) => StatusCode::BAD_REQUEST,
+            Self::BodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::HeadersTooLarge { .. } => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            Self::BodyTooSlow => StatusCode::REQUEST_TIMEOUT,
+            Self::NotAcceptable { .. } => StatusCode::NOT_ACCEPTABLE,
+            Self::TooMany { .. } => StatusCode::TOO_MANY_REQUESTS,
+            Self::Unavailable { .. } => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Framework { status, .. } => *status,
+            Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        self.answer(None, None)
+    }
+}

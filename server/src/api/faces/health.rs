@@ -1,0 +1,173 @@
+//! Whether Watchpost is well: `live` says that it runs, `ready` that it knows the state of the machine and takes
+//! requests, `health` and `detailed` what the predecessors' clients read.
+
+use actix_web::HttpResponse;
+use actix_web::http::StatusCode;
+use actix_web::web::{Data, Json};
+use serde::Serialize;
+use watchpost_policies::{Sample, Snapshot};
+
+use crate::api::error::ApiError;
+use crate::api::latest::Latest;
+use crate::api::permit::{HealthRead, MetricsRead, Permit};
+use crate::api::service::{Service, VERSION};
+use crate::clock;
+
+/// What probes read.
+#[derive(Serialize)]
+pub struct Health {
+    status: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'static str>,
+    timestamp: String,
+    version: &'static str,
+    uptime: f64,
+}
+
+impl Health {
+    fn new(service: &Service, status: &'static str, reason: Option<&'static str>) -> Self {
+        Self {
+            status,
+            reason,
+            timestamp: clock::written(clock::now_ms()),
+            version: VERSION,
+            uptime: service.uptime().as_secs_f64(),
+        }
+    }
+}
+
+/// It answers, so it is healthy.
+pub async fn health(_: Permit<HealthRead>, service: Data<Service>) -> Json<Health> {
+    Json(Health::new(&service, "healthy", None))
+}
+
+/// It answers, so it lives.
+pub async fn live(_: Permit<HealthRead>, service: Data<Service>) -> Json<Health> {
+    Json(Health::new(&service, "alive", None))
+}
+
+/// Whether it knows the state of the machine, and takes requests.
+pub async fn ready(_: Permit<HealthRead>, service: Data<Service>, latest: Data<Latest>) -> HttpResponse {
+    let reason = not_ready(&service, &latest);
+    let (status, word) = match reason {
+        None => (StatusCode::OK, "ready"),
+        Some(_) => (StatusCode::SERVICE_UNAVAILABLE, "not ready"),
+    };
+    HttpResponse::build(status).json(Health::new(&service, word, reason))
+}
+
+/// Why it is not ready.
+pub fn not_ready(service: &Service, latest: &Latest) -> Option<&'static str> {
+    if service.is_draining() {
+        return Some("it stops");
+    }
+    let Some(judged) = latest.judged() else {
+        return Some("nothing has been measured yet");
+    };
+    let age_ms = clock::now_ms().saturating_sub(judged.round.snapshot.time_ms());
+    let stale = u128::from(age_ms) > service.stale_after().as_millis();
+    stale.then_some("the last measurement is too old")
+}
+
+/// What the machine looks like, for clients that know this form.
+#[derive(Serialize)]
+pub struct Detailed {
+    #[serde(flatten)]
+    health: Health,
+    system_info: SystemInfo,
+    memory_usage: MemoryUsage,
+    disk_usage: DiskUsage,
+}
+
+#[derive(Serialize)]
+struct SystemInfo {
+    hostname: String,
+    platform: Option<String>,
+    release: Option<String>,
+    version: Option<String>,
+    machine: Option<String>,
+    cpu_count: Option<u64>,
+    cpu_percent: Option<f64>,
+}
+
+#[derive(Serialize)]
+struct MemoryUsage {
+    total_gb: Option<f64>,
+    available_gb: Option<f64>,
+    used_gb: Option<f64>,
+    percent: Option<f64>,
+}
+
+#[derive(Serialize)]
+struct DiskUsage {
+    total_gb: Option<f64>,
+    used_gb: Option<f64>,
+    free_gb: Option<f64>,
+    percent: Option<f64>,
+}
+
+/// More than a probe needs, and more than a stranger should know.
+pub async fn detailed(
+    _: Permit<MetricsRead>,
+    service: Data<Service>,
+    latest: Data<Latest>,
+) -> Result<Json<Detailed>, ApiError> {
+    let judged = latest.needed()?;
+    let snapshot = &judged.round.snapshot;
+    let uname = find(snapshot, "node_uname_info", |_| true);
+    let label = |name: &str| uname.and_then(|sample| sample.labels().get(name)).map(str::to_owned);
+    let number = |metric: &str| find(snapshot, metric, |_| true).map(Sample::value);
+    let of_root = |metric: &str| {
+        find(snapshot, metric, |sample| {
+            sample.labels().get("mountpoint") == Some("/")
+        })
+        .map(Sample::value)
+    };
+    let (total, available) = (
+        number("node_memory_MemTotal_bytes"),
+        number("node_memory_MemAvailable_bytes"),
+    );
+    let (size, free) = (
+        of_root("node_filesystem_size_bytes"),
+        of_root("node_filesystem_free_bytes"),
+    );
+    let less = |whole: Option<f64>, part: Option<f64>| whole.zip(part).map(|(whole, part)| whole - part);
+    Ok(Json(Detailed {
+        health: Health::new(&service, "healthy", None),
+        system_info: SystemInfo {
+            hostname: snapshot.host().to_owned(),
+            platform: label("sysname"),
+            release: label("release"),
+            version: label("version"),
+            machine: label("machine"),
+            cpu_count: snapshot.facts().get("cores").and_then(|cores| cores.parse().ok()),
+            cpu_percent: number("cpu"),
+        },
+        memory_usage: MemoryUsage {
+            total_gb: gigabytes(total),
+            available_gb: gigabytes(available),
+            used_gb: gigabytes(less(total, available)),
+            percent: number("memory"),
+        },
+        disk_usage: DiskUsage {
+            total_gb: gigabytes(size),
+            used_gb: gigabytes(less(size, free)),
+            free_gb: gigabytes(free),
+            percent: of_root("disk"),
+        },
+    }))
+}
+
+fn find<'s>(snapshot: &'s Snapshot, metric: &str, fits: impl Fn(&Sample) -> bool) -> Option<&'s Sample> {
+    let samples = snapshot.samples();
+    let start = samples.partition_point(|sample| sample.metric().as_str() < metric);
+    let of_metric = samples[start..]
+        .iter()
+        .take_while(|sample| sample.metric().as_str() == metric);
+    of_metric.into_iter().find(|sample| fits(sample))
+}
+
+/// Two decimals of 1024³ bytes, as clients have always read it.
+fn gigabytes(bytes: Option<f64>) -> Option<f64> {
+    bytes.map(|bytes| (bytes / f64::from(1 << 30) * 100.0).round() / 100.0)
+}

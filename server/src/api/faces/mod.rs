@@ -1,0 +1,6 @@
+//! Families of paths, each for the clients that know it.
+
+pub mod health;
+pub mod native;
+pub mod prometheus;
+pub mod wm;

@@ -1,0 +1,40 @@
+//! Metrics for Prometheus: what was measured, rendered once a round, and our own numbers of this moment.
+
+use actix_web::http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, HeaderName, VARY};
+use actix_web::web::Data;
+use actix_web::{HttpRequest, HttpResponse};
+
+use crate::api::latest::Latest;
+use crate::api::permit::{MetricsRead, Permit};
+use crate::metrics::{self, Own, Rendered, negotiate};
+
+/// The page that Prometheus scrapes.
+pub async fn metrics(
+    _: Permit<MetricsRead>,
+    request: HttpRequest,
+    latest: Data<Latest>,
+    own: Data<Own>,
+) -> HttpResponse {
+    let said = |name: HeaderName| {
+        let all: Vec<&str> = request
+            .headers()
+            .get_all(name)
+            .filter_map(|value| value.to_str().ok())
+            .collect();
+        (!all.is_empty()).then(|| all.join(","))
+    };
+    let format = negotiate::format(said(ACCEPT).as_deref());
+    let encoding = negotiate::encoding(said(ACCEPT_ENCODING).as_deref());
+    let judged = latest.judged();
+    let nothing = Rendered::default();
+    let rendered = judged.as_ref().map_or(&nothing, |judged| &judged.rendered);
+    let body = metrics::body(rendered, &own.gather(), format, encoding);
+    let mut response = HttpResponse::Ok();
+    response
+        .insert_header((CONTENT_TYPE, format.content_type()))
+        .insert_header((VARY, "accept, accept-encoding"));
+    if let Some(name) = encoding.content_encoding() {
+        response.insert_header((CONTENT_ENCODING, name));
+    }
+    response.body(body)
+}

@@ -1,0 +1,261 @@
+//! What every request passes: it gets an id, somebody is found to have sent it, it is counted, bounded, answered in
+//! the form that the client wants, measured and logged. What it asks for is not looked at here.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use actix_web::body::{BoxBody, MessageBody};
+use actix_web::dev::{Payload, ServiceRequest, ServiceResponse};
+use actix_web::error::PayloadError;
+use actix_web::http::header::{CONTENT_LENGTH, HeaderName, HeaderValue, USER_AGENT, X_CONTENT_TYPE_OPTIONS};
+use actix_web::middleware::Next;
+use actix_web::web::{Bytes, Data};
+use actix_web::{Error, HttpMessage, HttpResponse};
+use arc_swap::ArcSwap;
+use futures_util::stream::{self, Stream, StreamExt};
+
+use super::compress::compress;
+use super::door::{Client, Door};
+use super::error::ApiError;
+use super::rate::{Allowed, Rate};
+use crate::clock;
+use crate::metrics::Own;
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// What a request may cost. It can be replaced while requests are served.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Bounds {
+    /// The longest body.
+    pub max_body: u64,
+    /// The longest headers.
+    pub max_headers: usize,
+    /// The longest that a body may take to arrive.
+    pub body_timeout: Duration,
+    /// How often one may ask.
+    pub allowed: Allowed,
+    /// Bodies from this size on are compressed.
+    pub compress_from: u64,
+    /// Whether each request is a line in the log.
+    pub access_log: bool,
+}
+
+/// What every request passes.
+pub struct Gate {
+    door: Arc<Door>,
+    bounds: ArcSwap<Bounds>,
+    rate: Rate,
+    own: Arc<Own>,
+}
+
+/// The id of a request, as the client sent it or as we made it.
+#[derive(Clone)]
+pub struct RequestId(pub HeaderValue);
+
+impl RequestId {
+    /// The id.
+    pub fn as_str(&self) -> &str {
+        self.0.to_str().unwrap_or_default()
+    }
+}
+
+impl Gate {
+    /// A gate with these bounds.
+    pub fn new(door: Arc<Door>, bounds: Bounds, own: Arc<Own>) -> Self {
+        Self {
+            door,
+            bounds: ArcSwap::from_pointee(bounds),
+            rate: Rate::default(),
+            own,
+        }
+    }
+
+    /// Other bounds from now on.
+    pub fn replace(&self, bounds: Bounds) {
+        self.bounds.store(Arc::new(bounds));
+    }
+
+    fn admit(&self, request: &mut ServiceRequest, bounds: &Bounds) -> Result<(), ApiError> {
+        let headers = request.headers();
+        let bytes: usize = headers
+            .iter()
+            .map(|(name, value)| name.as_str().len() + value.len() + 4)
+            .sum();
+        if bytes > bounds.max_headers {
+            let limit = bounds.max_headers;
+            return Err(ApiError::HeadersTooLarge { bytes, limit });
+        }
+        let length = headers
+            .get(CONTENT_LENGTH)
+            .and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+        if length.is_some_and(|length| length > bounds.max_body) {
+            return Err(ApiError::BodyTooLarge { limit: bounds.max_body });
+        }
+        let client = self.door.client(request, clock::now().as_second())?;
+        let taken = self.rate.take(&client.caller(), bounds.allowed, Instant::now());
+        request.extensions_mut().insert(client);
+        if let Err(after_seconds) = taken {
+            self.own.rate_limited();
+            return Err(ApiError::TooMany { after_seconds });
+        }
+        Ok(())
+    }
+}
+
+/// The middleware.
+pub async fn pass<B: MessageBody + 'static>(
+    gate: Data<Gate>,
+    mut request: ServiceRequest,
+    next: Next<B>,
+) -> Result<ServiceResponse<BoxBody>, Error> {
+    let began = Instant::now();
+    let bounds = gate.bounds.load_full();
+    let id = id_of(&request);
+    request.extensions_mut().insert(id.clone());
+    let _in_flight = gate.own.request_came();
+    let mut response = match gate.admit(&mut request, &bounds) {
+        Ok(()) => {
+            bound_body(&mut request, &bounds);
+            match next.call(request).await {
+                Ok(response) => response.map_into_boxed_body(),
+                Err(error) => return Err(error),
+            }
+        }
+        Err(error) => request.error_response(error).map_into_boxed_body(),
+    };
+    if response.status().is_client_error() || response.status().is_server_error() {
+        response = tell_problem(response, &id);
+    }
+    let headers = response.headers_mut();
+    headers.insert(REQUEST_ID, id.0.clone());
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    let response = compress(response, bounds.compress_from).map_into_boxed_body();
+    finish(&gate, &bounds, &response, &id, began.elapsed());
+    Ok(response)
+}
+
+/// One that the client sent is kept if nobody could hide anything in it.
+fn id_of(request: &ServiceRequest) -> RequestId {
+    let sane = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+    let sent = request.headers().get(REQUEST_ID);
+    if let Some(sent) = sent.filter(|id| (1..=64).contains(&id.len()) && id.as_bytes().iter().all(sane)) {
+        return RequestId(sent.clone());
+    }
+    RequestId(HeaderValue::from_str(&fresh_id()).unwrap_or(HeaderValue::from_static("unknown")))
+}
+
+/// Sixteen letters that no other request has: where this process began, and a count.
+fn fresh_id() -> String {
+    use std::sync::LazyLock;
+    use std::sync::atomic::{AtomicU64, Ordering};
+    static SEED: LazyLock<u64> = LazyLock::new(|| {
+        let mut bytes = [0; 8];
+        // Without it ids still differ from each other, and only repeat after a restart.
+        let _ = openssl::rand::rand_bytes(&mut bytes);
+        u64::from_le_bytes(bytes)
+    });
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    let count = COUNT.fetch_add(1, Ordering::Relaxed);
+    // Multiplying by an odd number loses nothing, so no two counts give one id.
+    let mixed = (*SEED).wrapping_add(count).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    format!("{mixed:016x}")
+}
+
+/// A body that is too long or too slow ends with an error that says so, whoever reads it.
+fn bound_body(request: &mut ServiceRequest, bounds: &Bounds) {
+    if matches!(request.parts_mut().1, Payload::None) {
+        return;
+    }
+    let payload = request.take_payload();
+    let deadline = tokio::time::Instant::now() + bounds.body_timeout;
+    let bounded = bounded(payload, bounds.max_body, deadline);
+    request.set_payload(Payload::Stream {
+        payload: Box::pin(bounded),
+    });
+}
+
+fn bounded(
+    payload: Payload,
+    limit: u64,
+    deadline: tokio::time::Instant,
+) -> impl Stream<Item = Result<Bytes, PayloadError>> {
+    stream::unfold(Some((payload, 0)), move |state| async move {
+        let (mut payload, taken) = state?;
+        let next = tokio::time::timeout_at(deadline, payload.next()).await;
+        let item = match next {
+            Err(_) => Err(PayloadError::Io(std::io::ErrorKind::TimedOut.into())),
+            Ok(None) => return None,
+            Ok(Some(Err(error))) => Err(error),
+            Ok(Some(Ok(bytes))) => {
+                let taken = taken + bytes.len() as u64;
+                if taken <= limit {
+                    return Some((Ok(bytes), Some((payload, taken))));
+                }
+                Err(PayloadError::Overflow)
+            }
+        };
+        Some((item, None))
+    })
+}
+
+/// Says in a problem document what an error says, the framework's errors too. What a handler answered itself stays.
+fn tell_problem(response: ServiceResponse<BoxBody>, id: &RequestId) -> ServiceResponse<BoxBody> {
+    let Some(error) = response.response().error() else {
+        return response;
+    };
+    let path = response.request().path().to_owned();
+    let told = match error.as_error::<ApiError>() {
+        Some(error) => {
+            if let ApiError::Internal(story) = error {
+                log::error!(request_id = id.as_str(), path = path.as_str(); "{story}");
+            }
+            error.answer(Some(&path), Some(id.as_str()))
+        }
+        None => {
+            let status = error.as_response_error().status_code();
+            if status.is_server_error() {
+                log::error!(request_id = id.as_str(), path = path.as_str(); "{error:?}");
+                ApiError::Internal(error.to_string()).answer(Some(&path), Some(id.as_str()))
+            } else {
+                let reason = error.to_string();
+                ApiError::Framework { status, reason }.answer(Some(&path), Some(id.as_str()))
+            }
+        }
+    };
+    with_body_of(response, told)
+}
+
+fn with_body_of(response: ServiceResponse<BoxBody>, told: HttpResponse) -> ServiceResponse<BoxBody> {
+    let (request, _) = response.into_parts();
+    ServiceResponse::new(request, told)
+}
+
+fn finish(gate: &Gate, bounds: &Bounds, response: &ServiceResponse, id: &RequestId, took: Duration) {
+    let request = response.request();
+    let (method, status) = (request.method().as_str(), response.status().as_u16());
+    let pattern = request.match_pattern();
+    // A path that nobody made a route for is not worth a series of its own.
+    let pattern = pattern.as_deref().unwrap_or("unmatched");
+    gate.own.request_answered(method, pattern, status, took);
+    if !bounds.access_log {
+        return;
+    }
+    let extensions = request.extensions();
+    let client = extensions.get::<Client>();
+    let who = client.map(|client| client.identity.to_string()).unwrap_or_default();
+    let address = client
+        .map(|client| client.address.to_string())
+        .or_else(|| request.peer_addr().map(|peer| peer.ip().to_string()));
+    let agent = request
+        .headers()
+        .get(USER_AGENT)
+        .and_then(|agent| agent.to_str().ok())
+        .unwrap_or_default();
+    log::info!(
+        target: "watchpost::access",
+        request_id = id.as_str(), method, path = request.path(), status,
+        duration_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
+        identity = who.as_str(), address = address.as_deref().unwrap_or_default(), agent;
+        "request"
+    );
+}

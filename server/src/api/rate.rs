@@ -1,0 +1,151 @@
+//! How often somebody may ask: a bucket of requests for each identity, filled at a steady rate. It does not know
+//! what is asked.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use watchpost_policies::Digest;
+
+/// Threads that ask at once rarely meet at one of so many locks.
+const SHARDS: usize = 16;
+
+/// More buckets than this in a shard: those that are full again say nothing and go.
+const MOST_BUCKETS: usize = 4096;
+
+/// By whom requests are counted.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Caller {
+    /// The owner of a certificate.
+    Certificate(Digest),
+    /// The bearer of a token.
+    Token(Arc<str>),
+    /// Whoever sits at an address.
+    Address(IpAddr),
+}
+
+/// All buckets.
+pub struct Rate {
+    shards: [Mutex<HashMap<Caller, Bucket>>; SHARDS],
+    hash: RandomState,
+}
+
+/// How often.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Allowed {
+    /// In the long run; zero is no limit.
+    pub per_second: f64,
+    /// At once.
+    pub burst: f64,
+}
+
+#[derive(Clone, Copy)]
+struct Bucket {
+    level: f64,
+    at: Instant,
+}
+
+impl Default for Rate {
+    fn default() -> Self {
+        Self {
+            shards: std::array::from_fn(|_| Mutex::default()),
+            hash: RandomState::new(),
+        }
+    }
+}
+
+impl Rate {
+    /// Takes one request out of the caller's bucket, or says in how many seconds there will be one.
+    pub fn take(&self, caller: &Caller, allowed: Allowed, now: Instant) -> Result<(), u64> {
+        if allowed.per_second <= 0.0 {
+            return Ok(());
+        }
+        let shard = usize::try_from(self.hash.hash_one(caller) % SHARDS as u64).unwrap_or(0);
+        let mut buckets = self.shards[shard].lock().unwrap_or_else(PoisonError::into_inner);
+        let level = |bucket: &Bucket| {
+            let since = now.saturating_duration_since(bucket.at).as_secs_f64();
+            (bucket.level + since * allowed.per_second).min(allowed.burst)
+        };
+        if buckets.len() >= MOST_BUCKETS && !buckets.contains_key(caller) {
+            buckets.retain(|_, bucket| level(bucket) < allowed.burst);
+            // All of them are in use: somebody has many names. The oldest knowledge goes first.
+            if buckets.len() >= MOST_BUCKETS {
+                buckets.clear();
+            }
+        }
+        let full = Bucket {
+            level: allowed.burst,
+            at: now,
+        };
+        if !buckets.contains_key(caller) {
+            buckets.insert(caller.clone(), full);
+        }
+        let Some(bucket) = buckets.get_mut(caller) else {
+            return Ok(());
+        };
+        *bucket = Bucket {
+            level: level(bucket),
+            at: now,
+        };
+        if bucket.level >= 1.0 {
+            bucket.level -= 1.0;
+            return Ok(());
+        }
+        Err(((1.0 - bucket.level) / allowed.per_second).ceil().max(1.0) as u64)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    const ALLOWED: Allowed = Allowed {
+        per_second: 2.0,
+        burst: 3.0,
+    };
+
+    fn at(address: u8) -> Caller {
+        Caller::Address(IpAddr::from([10, 0, 0, address]))
+    }
+
+    #[test]
+    fn a_burst_passes_and_then_as_many_as_flow_in() {
+        let (rate, begin) = (Rate::default(), Instant::now());
+        for _ in 0..3 {
+            assert_eq!(rate.take(&at(1), ALLOWED, begin), Ok(()));
+        }
+        assert_eq!(rate.take(&at(1), ALLOWED, begin), Err(1));
+        assert_eq!(rate.take(&at(2), ALLOWED, begin), Ok(()), "others are not concerned");
+        let later = begin + Duration::from_millis(500);
+        assert_eq!(rate.take(&at(1), ALLOWED, later), Ok(()));
+        assert_eq!(rate.take(&at(1), ALLOWED, later), Err(1));
+    }
+
+    #[test]
+    fn many_names_do_not_fill_the_memory() {
+        let (rate, now) = (Rate::default(), Instant::now());
+        for name in 0..200_000_u32 {
+            let _ = rate.take(&Caller::Address(IpAddr::from(name.to_be_bytes())), ALLOWED, now);
+        }
+        let kept: usize = rate
+            .shards
+            .iter()
+            .map(|shard| shard.lock().expect("nobody panicked").len())
+            .sum();
+        assert!(kept <= SHARDS * MOST_BUCKETS, "{kept}");
+    }
+
+    #[test]
+    fn no_limit_is_no_limit() {
+        let rate = Rate::default();
+        let none = Allowed {
+            per_second: 0.0,
+            burst: 0.0,
+        };
+        assert!((0..1000).all(|_| rate.take(&at(1), none, Instant::now()).is_ok()));
+    }
+}

@@ -1,0 +1,24 @@
+//! `watchpost check`: what is wrong with the configuration, or what would be in force.
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use super::{CONFIG, IO, fail};
+use crate::app;
+use crate::config::{Config, Sources};
+use crate::rules::Rules;
+
+/// Names every mistake, those that only rules can see included.
+pub(super) fn run(sources: Sources) -> ExitCode {
+    let config = match Config::load(&sources) {
+        Ok(config) => config,
+        Err(mistakes) => return fail(CONFIG, &mistakes.to_string()),
+    };
+    if let Err(error) = Rules::load(config.rules.limits.limits(), &app::rule_settings(&config), None) {
+        return fail(CONFIG, &crate::reload::told(&error));
+    }
+    match io::stdout().write_all(config.show().as_bytes()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(IO, &error.to_string()),
+    }
+}

@@ -1,0 +1,104 @@
+//! `watchpost serve`: from a configuration to the end of the process.
+
+use std::io::{self, IsTerminal, Write};
+use std::path::Path;
+use std::process::ExitCode;
+
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::{CONFIG, IO, SOFTWARE, UNAVAILABLE, fail};
+use crate::app::{self, App, Ending, StartError};
+use crate::config::{Config, Sources};
+use crate::reload::Reloader;
+use crate::telemetry;
+
+/// It was told to stop, and somebody waited too long for an answer.
+const CUT_OFF: u8 = 75;
+
+/// Serves until a signal ends it.
+pub(super) fn run(sources: Sources) -> ExitCode {
+    let config = match Config::load(&sources) {
+        Ok(config) => config,
+        Err(mistakes) => return fail(CONFIG, &mistakes.to_string()),
+    };
+    if let Err(error) = telemetry::start(app::log_options(&config)) {
+        return fail(IO, &error.to_string());
+    }
+    let served = actix_web::rt::System::new().block_on(serve(config, sources));
+    match served {
+        Ok(Ending::Drained) => ExitCode::SUCCESS,
+        Ok(Ending::CutOff) => ExitCode::from(CUT_OFF),
+        Err(error) => fail(code_of(&error), &crate::reload::told(&error)),
+    }
+}
+
+async fn serve(config: Config, sources: Sources) -> Result<Ending, StartError> {
+    let app = App::build(config)?;
+    let signals = |kind| signal(kind).map_err(StartError::Server);
+    let (mut terminate, mut interrupt) = (signals(SignalKind::terminate())?, signals(SignalKind::interrupt())?);
+    let mut hang_up = signals(SignalKind::hangup())?;
+    greet(&app);
+    let mut reloader: Reloader = app.reloader(sources);
+    let stop = async move {
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => return,
+                _ = interrupt.recv() => return,
+                _ = hang_up.recv() => reloader.reload().await,
+            }
+        }
+    };
+    app.run_until(stop).await
+}
+
+/// Says where it listens; and, where it made its own certificates, a line to try it with.
+fn greet(app: &App) {
+    for listening in app.listening() {
+        let scheme = if listening.tls { "https" } else { "http" };
+        log::info!(client_auth = listening.client_auth; "listening on {scheme}://{}", listening.address);
+    }
+    let Some(secure) = app.listening().iter().find(|listening| listening.tls) else {
+        return;
+    };
+    if !app::needs_authority(app.config()) {
+        return;
+    }
+    let pki = app.config().server.data_dir.join("pki");
+    let pki = std::path::absolute(&pki).unwrap_or(pki);
+    let client = pki.join("clients/admin");
+    let quoted = |path: &Path| quote(&path.display().to_string());
+    let line = format!(
+        "curl --cacert {} --cert {} --key {} https://localhost:{}/api/v1/status",
+        quoted(&pki.join("ca.crt")),
+        quoted(&client.with_extension("crt")),
+        quoted(&client.with_extension("key")),
+        secure.address.port(),
+    );
+    let mut out = io::stdout().lock();
+    let bold = if out.is_terminal() {
+        ("\x1b[1m", "\x1b[0m")
+    } else {
+        ("", "")
+    };
+    // Nobody reads it where it cannot be written.
+    let _ = writeln!(out, "\nTry it:\n\n  {}{line}{}\n", bold.0, bold.1).and_then(|()| out.flush());
+}
+
+/// As a shell reads it.
+fn quote(text: &str) -> String {
+    let plain =
+        |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'/' | b'.' | b'-' | b'_' | b'+' | b':' | b'@');
+    if text.bytes().all(plain) {
+        return text.to_owned();
+    }
+    format!("'{}'", text.replace('\'', "'\\''"))
+}
+
+fn code_of(error: &StartError) -> u8 {
+    match error {
+        StartError::Config(_) | StartError::Rules(_) | StartError::Tls(_) => CONFIG,
+        StartError::DataDir { .. } | StartError::Pki(_) | StartError::Log(_) => IO,
+        StartError::Listen { .. } => UNAVAILABLE,
+        StartError::Server(_) => SOFTWARE,
+    }
+}

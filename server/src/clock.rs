@@ -1,0 +1,30 @@
+//! What time it is. The one place that asks; everything else is told.
+
+use jiff::Timestamp;
+
+/// The instant, to the precision of the machine.
+pub fn now() -> Timestamp {
+    Timestamp::now()
+}
+
+/// Milliseconds since 1970 (UTC); a clock that stands before that is taken for 1970.
+pub fn now_ms() -> u64 {
+    u64::try_from(now().as_millisecond()).unwrap_or(0)
+}
+
+/// As machines and people read it: `2026-11-21T01:31:27.472Z`.
+pub fn written(time_ms: u64) -> String {
+    let time = i64::try_from(time_ms)
+        .ok()
+        .and_then(|ms| Timestamp::from_millisecond(ms).ok());
+    format!("{:.3}", time.unwrap_or(Timestamp::UNIX_EPOCH))
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn a_time_is_written_with_its_offset_and_milliseconds() {
+        assert_eq!(super::written(1_763_688_687_472), "2025-11-21T01:31:27.472Z");
+        assert_eq!(super::written(u64::MAX), "1970-01-01T00:00:00.000Z");
+    }
+}

@@ -1,0 +1,105 @@
+//! Lets the rules judge each round, tells the log what changed, and publishes the report with everything that can
+//! be rendered of it beforehand. It decides nothing by itself.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::watch;
+use watchpost_policies::{Finding, Report, Severity};
+
+use crate::collect::collector::Round;
+use crate::metrics::{Own, Rendered, render};
+use crate::rules::Rules;
+use crate::tasks;
+
+/// A round and what the rules say of it.
+#[derive(Clone)]
+pub struct Judged {
+    /// What was measured.
+    pub round: Arc<Round>,
+    /// What the rules say.
+    pub report: Arc<Report>,
+    /// Both as Prometheus reads them.
+    pub rendered: Arc<Rendered>,
+    /// How long the rules took, in seconds.
+    pub took_seconds: f64,
+}
+
+/// Judges round after round.
+pub async fn run(
+    mut rounds: watch::Receiver<Option<Arc<Round>>>,
+    rules: Rules,
+    own: Arc<Own>,
+    published: watch::Sender<Option<Arc<Judged>>>,
+) {
+    while rounds.changed().await.is_ok() {
+        let Some(round) = rounds.borrow_and_update().clone() else {
+            continue;
+        };
+        count(&own, &round);
+        let last = published.borrow().clone();
+        let set = rules.current();
+        let judge = move || {
+            let began = Instant::now();
+            let last_report = last.as_ref().map(|last| &*last.report);
+            let report = Arc::new(set.judge(&round.snapshot, last_report));
+            let took_seconds = began.elapsed().as_secs_f64();
+            tell_changes(last_report, &report);
+            let rendered = Arc::new(render(&round.snapshot, &report));
+            Judged {
+                round,
+                report,
+                rendered,
+                took_seconds,
+            }
+        };
+        match tasks::block(judge).await {
+            Ok(judged) => {
+                published.send_replace(Some(Arc::new(judged)));
+            }
+            Err(panic) => log::error!(reason = panic.as_str(); "a round could not be judged"),
+        }
+    }
+}
+
+fn count(own: &Own, round: &Round) {
+    for (name, source) in &round.sources {
+        let took = Duration::from_secs_f64(source.duration_seconds);
+        match source.last_success_ms.filter(|_| source.success) {
+            Some(at) => own.source_answered(name, took, at),
+            None => own.source_failed(name, took),
+        }
+    }
+}
+
+/// One line for each subject whose severity is another than before; not one for each round that it stays.
+fn tell_changes(last: Option<&Report>, report: &Report) {
+    let subject = |finding: &Finding| (finding.rule.clone(), finding.subject.to_string());
+    let before: BTreeMap<_, _> = last
+        .into_iter()
+        .flat_map(Report::standings)
+        .map(|f| (subject(f), f.severity))
+        .collect();
+    let mut now = BTreeMap::new();
+    for finding in report.standings() {
+        let (rule, about) = subject(finding);
+        if before.get(&(rule.clone(), about.clone())) != Some(&finding.severity) {
+            let level = match finding.severity {
+                Severity::Alert => log::Level::Error,
+                Severity::Warning => log::Level::Warn,
+                _ => log::Level::Info,
+            };
+            log::log!(level, rule = rule.as_str(), subject = about.as_str(), severity:? = finding.severity; "{}", finding.sentence);
+        }
+        now.insert((rule, about), finding.severity);
+    }
+    for (rule, about) in before.keys().filter(|key| !now.contains_key(*key)) {
+        log::info!(rule = rule.as_str(), subject = about.as_str(); "{about} is ok again");
+    }
+    let faults = |report: &Report| report.faults().iter().map(ToString::to_string).collect::<Vec<_>>();
+    let known = last.map(faults).unwrap_or_default();
+    for fault in faults(report).iter().filter(|fault| !known.contains(fault)) {
+        log::error!("{fault}");
+    }
+}

@@ -1,0 +1,7 @@
+//! The program `watchpost`. Everything that it does is in the library.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    watchpost::cli::run(std::env::args_os())
+}

@@ -1,0 +1,179 @@
+//! What changes while it serves: certificates and revocations when their files change, and everything on SIGHUP.
+//! What is wrong stays out, the last good stays in force, and the log says so once.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::app::{self, Parts};
+use crate::config::{Config, Sources};
+use crate::metrics::{CertificateKind, Outcome, Own};
+use crate::pki::Authority;
+use crate::tls::{Expiry, Reload, Tls};
+use crate::{clock, tasks, telemetry};
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Sets the watch on everything that may change by itself.
+pub(crate) fn start(config: &Config, parts: &Parts) {
+    let (tls, own) = (parts.tls.clone(), parts.own.clone());
+    let (interval, ahead) = (config.tls.check_interval, config.tls.expiry_warning);
+    parts.tasks.spawn("certificates", move || {
+        watch_files(tls.clone(), own.clone(), interval, ahead)
+    });
+    if let Some(authority) = parts.authority.clone() {
+        parts
+            .tasks
+            .spawn("revocation list", move || keep_fresh(authority.clone()));
+    }
+}
+
+async fn watch_files(tls: Arc<Tls>, own: Arc<Own>, interval: Duration, ahead: Duration) {
+    let mut told: Option<String> = None;
+    let mut warned: Option<Expiry> = None;
+    let mut ticks = tokio::time::interval(interval);
+    loop {
+        ticks.tick().await;
+        look(&tls, &own, &mut told).await;
+        tell_expiry(&tls, &own, ahead, &mut warned);
+    }
+}
+
+/// Looks at the files once. An error is told when it is new, not at each look.
+async fn look(tls: &Arc<Tls>, own: &Own, told: &mut Option<String>) {
+    let looking = tls.clone();
+    let outcome = tasks::block(move || looking.reload().map_err(|error| error.to_string())).await;
+    match outcome.and_then(|outcome| outcome) {
+        Ok(Reload::Unchanged) => *told = None,
+        Ok(Reload::Replaced) => {
+            *told = None;
+            own.tls_reloaded(Outcome::Success);
+            log::info!(generation = tls.generation(); "certificates, keys and revocations are replaced");
+        }
+        Err(why) => {
+            if told.as_ref() != Some(&why) {
+                own.tls_reloaded(Outcome::Failure);
+                log::error!(reason = why.as_str(); "certificates are not replaced; the last good ones stay in force");
+            }
+            *told = Some(why);
+        }
+    }
+}
+
+/// Once for each thing that ends soon, and again when it was replaced by one that ends soon too.
+fn tell_expiry(tls: &Tls, own: &Own, ahead: Duration, warned: &mut Option<Expiry>) {
+    let ends = tls.expiry();
+    let known = [
+        ("server certificate", CertificateKind::Server, Some(ends.server)),
+        ("client authority", CertificateKind::Ca, Some(ends.client_ca)),
+        ("revocation list", CertificateKind::Crl, ends.crl),
+    ];
+    for (what, kind, at) in known {
+        own.certificate_expires(kind, at);
+        let Some(at) = at else { continue };
+        let left = at - clock::now().as_second();
+        // A list of revocations is made anew every few weeks; ahead of its end it warns in proportion.
+        let ahead = if kind == CertificateKind::Crl {
+            ahead.as_secs() / 10
+        } else {
+            ahead.as_secs()
+        };
+        if *warned != Some(ends) && left < i64::try_from(ahead).unwrap_or(i64::MAX) {
+            let days = left.div_euclid(24 * 60 * 60);
+            log::warn!(what, days_left = days; "a certificate or revocation list ends soon; replace its file");
+        }
+    }
+    *warned = Some(ends);
+}
+
+async fn keep_fresh(authority: Arc<Authority>) {
+    let mut ticks = tokio::time::interval(DAY);
+    loop {
+        ticks.tick().await;
+        let authority = authority.clone();
+        let refreshed =
+            tasks::block(move || authority.refresh_crl(clock::now()).map_err(|error| error.to_string())).await;
+        if let Err(why) = refreshed.and_then(|refreshed| refreshed.map(drop)) {
+            log::error!(reason = why.as_str(); "the revocation list could not be made anew");
+        }
+    }
+}
+
+/// Everything that SIGHUP asks for.
+pub struct Reloader {
+    parts: Parts,
+    sources: Sources,
+    current: Rc<Config>,
+}
+
+impl Reloader {
+    pub(crate) fn new(parts: Parts, sources: Sources, current: Rc<Config>) -> Self {
+        Self {
+            parts,
+            sources,
+            current,
+        }
+    }
+
+    /// Reads the configuration again and applies what can be applied; all of it, or nothing where something is
+    /// wrong.
+    pub async fn reload(&mut self) {
+        let outcome = self.apply().await;
+        match &outcome {
+            Ok(()) => log::info!("the configuration is read again"),
+            Err(why) => log::error!(reason = why.as_str(); "the configuration is not changed"),
+        }
+        self.parts.own.config_reloaded(if outcome.is_ok() {
+            Outcome::Success
+        } else {
+            Outcome::Failure
+        });
+        look(&self.parts.tls, &self.parts.own, &mut None).await;
+    }
+
+    async fn apply(&mut self) -> Result<(), String> {
+        let config = Config::load(&self.sources).map_err(|mistakes| mistakes.to_string())?;
+        let (rules, settings) = (self.parts.rules.clone(), app::rule_settings(&config));
+        if settings != app::rule_settings(&self.current) {
+            let applied = tasks::block(move || rules.apply(&settings).map_err(|error| told(&error))).await??;
+            log::info!(generation = applied; "rules judge by new settings");
+        }
+        telemetry::set_level(config.log.level.as_str()).map_err(|error| error.to_string())?;
+        self.parts.gate.replace(app::bounds(&config));
+        self.parts.door.replace(app::known(&config));
+        for key in self.current.differences(&config) {
+            if !AT_ONCE.iter().any(|at_once| key.starts_with(at_once)) {
+                log::warn!(key = key.as_str(); "a changed setting needs a restart");
+            }
+        }
+        self.current = Rc::new(config);
+        Ok(())
+    }
+}
+
+/// What a reload puts in force; everything else needs a restart.
+const AT_ONCE: [&str; 11] = [
+    "tokens",
+    "log.level",
+    "rules.threshold",
+    "rules.role",
+    "http.trusted_proxies",
+    "http.max_headers",
+    "http.body_timeout",
+    "http.requests_per_second",
+    "http.burst",
+    "http.compress_from",
+    "http.access_log",
+];
+
+/// An error and all that led to it.
+pub(crate) fn told(error: &dyn std::error::Error) -> String {
+    let mut story = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        story.push_str(": ");
+        story.push_str(&error.to_string());
+        cause = error.source();
+    }
+    story
+}

@@ -1,0 +1,266 @@
+//! Work in the background: every piece has a name, is started again when it panics, and says how it is. The only
+//! place that spawns.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use serde::Serialize;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::clock;
+use crate::metrics::Own;
+
+/// A task that breaks at once is tried again after this long, and after twice as long each time, up to
+/// [`LONGEST_PAUSE`].
+const FIRST_PAUSE: Duration = Duration::from_millis(200);
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
+/// A task that lived this long before it broke has recovered from what broke it before.
+const RECOVERED: Duration = Duration::from_secs(60);
+
+/// All background work of a process. Cheap to clone.
+#[derive(Clone)]
+pub struct Tasks(Arc<Shared>);
+
+struct Shared {
+    states: Mutex<BTreeMap<String, TaskState>>,
+    stop: watch::Sender<bool>,
+    own: Arc<Own>,
+}
+
+/// How a task is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct TaskState {
+    /// What it is doing.
+    pub state: Condition,
+    /// Since when, in milliseconds since 1970 (UTC).
+    pub since_ms: u64,
+    /// How often it had to be started again.
+    pub restarts: u64,
+    /// Why it was started again the last time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_panic: Option<String>,
+}
+
+/// What a task is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Condition {
+    /// It works.
+    Running,
+    /// It broke and waits to be started again.
+    Waiting,
+    /// It did what it had to do.
+    Ended,
+}
+
+impl Tasks {
+    /// No work yet.
+    pub fn new(own: Arc<Own>) -> Self {
+        Self(Arc::new(Shared {
+            states: Mutex::default(),
+            stop: watch::Sender::new(false),
+            own,
+        }))
+    }
+
+    /// Starts a task on this thread's runtime. It is made anew by `make` whenever it panicked; it ends when it
+    /// returns, or when all tasks are told to stop.
+    pub fn spawn<F>(&self, name: impl Into<String>, make: impl FnMut() -> F + 'static)
+    where
+        F: Future<Output = ()> + 'static,
+    {
+        let (tasks, name) = (self.clone(), name.into());
+        tasks.note(&name, Condition::Running, None);
+        tasks.0.own.task_started(&name);
+        let mut stopped = self.stopped();
+        actix_web::rt::spawn(async move {
+            tokio::select! {
+                () = tasks.supervise(&name, make) => {}
+                () = stopped.wait() => {}
+            }
+            tasks.note(&name, Condition::Ended, None);
+        });
+    }
+
+    async fn supervise<F>(&self, name: &str, mut make: impl FnMut() -> F)
+    where
+        F: Future<Output = ()> + 'static,
+    {
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let began = std::time::Instant::now();
+            // Dropping the handle would let the task live on when all are told to stop.
+            let mut running = Running(actix_web::rt::spawn(make()));
+            let Err(broken) = (&mut running.0).await else { return };
+            let why = panic_message(broken);
+            log::error!(task = name, reason = why.as_str(); "a task broke and is started again");
+            self.note(name, Condition::Waiting, Some(why));
+            self.0.own.task_restarted(name);
+            if began.elapsed() > RECOVERED {
+                pause = FIRST_PAUSE;
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+            self.note(name, Condition::Running, None);
+        }
+    }
+
+    /// How every task is, by name.
+    pub fn states(&self) -> BTreeMap<String, TaskState> {
+        self.lock().clone()
+    }
+
+    /// Tells all of them to stop. They are dropped where they wait.
+    pub fn stop(&self) {
+        self.0.stop.send_replace(true);
+    }
+
+    /// Tells when they have to stop.
+    pub fn stopped(&self) -> Stopped {
+        Stopped(self.0.stop.subscribe())
+    }
+
+    fn note(&self, name: &str, state: Condition, panic: Option<String>) {
+        let mut states = self.lock();
+        let fresh = TaskState {
+            state,
+            since_ms: clock::now_ms(),
+            restarts: 0,
+            last_panic: None,
+        };
+        let task = states.entry(name.to_owned()).or_insert_with(|| fresh.clone());
+        (task.state, task.since_ms) = (state, fresh.since_ms);
+        if panic.is_some() {
+            task.restarts += 1;
+            task.last_panic = panic;
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, TaskState>> {
+        self.0.states.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+struct Running(JoinHandle<()>);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// Tells when the tasks have to stop.
+#[derive(Clone)]
+pub struct Stopped(watch::Receiver<bool>);
+
+impl Stopped {
+    /// Returns when they have to.
+    pub async fn wait(&mut self) {
+        // Nobody can ask them to stop any more: that is a reason to stop.
+        let _ = self.0.wait_for(|stopped| *stopped).await;
+    }
+
+    /// Whether they have to.
+    pub fn is_set(&self) -> bool {
+        *self.0.borrow()
+    }
+}
+
+/// Runs something that blocks on a thread that may block. A panic in it becomes its message.
+pub async fn block<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, String> {
+    let caught = move || std::panic::catch_unwind(AssertUnwindSafe(work));
+    match tokio::task::spawn_blocking(caught).await {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(panic)) => Err(message_of(panic.as_ref())),
+        Err(broken) => Err(panic_message(broken)),
+    }
+}
+
+fn panic_message(broken: tokio::task::JoinError) -> String {
+    match broken.try_into_panic() {
+        Ok(panic) => message_of(panic.as_ref()),
+        Err(cancelled) => cancelled.to_string(),
+    }
+}
+
+fn message_of(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
+    text.unwrap_or_else(|| "it did not say why".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::rc::Rc;
+
+    use super::*;
+
+    fn tasks() -> Tasks {
+        let build = crate::metrics::Build {
+            version: "",
+            commit: "",
+            rustc: "",
+        };
+        Tasks::new(Arc::new(Own::new(&build)))
+    }
+
+    fn run(test: impl Future<Output = ()>) {
+        actix_web::rt::System::new().block_on(test);
+    }
+
+    #[test]
+    fn a_task_that_panics_is_started_again_and_says_why() {
+        run(async {
+            let tasks = tasks();
+            let (count, done) = (Rc::new(Cell::new(0)), Rc::new(tokio::sync::Notify::new()));
+            let (counted, finished) = (count.clone(), done.clone());
+            tasks.spawn("fragile", move || {
+                let (count, done) = (counted.clone(), finished.clone());
+                async move {
+                    count.set(count.get() + 1);
+                    assert!(count.get() > 2, "attempt {}", count.get());
+                    done.notify_one();
+                }
+            });
+            done.notified().await;
+            while tasks.states()["fragile"].state != Condition::Ended {
+                tokio::task::yield_now().await;
+            }
+            let state = tasks.states()["fragile"].clone();
+            assert_eq!((state.restarts, state.last_panic.as_deref()), (2, Some("attempt 2")));
+        });
+    }
+
+    #[test]
+    fn a_task_that_never_ends_is_dropped_when_all_have_to_stop() {
+        run(async {
+            let tasks = tasks();
+            let (dropped, watched) = tokio::sync::oneshot::channel::<()>();
+            let mut dropped = Some(dropped);
+            tasks.spawn("endless", move || {
+                let dropped = dropped.take();
+                async move {
+                    std::future::pending::<()>().await;
+                    drop(dropped);
+                }
+            });
+            tokio::task::yield_now().await;
+            tasks.stop();
+            assert!(watched.await.is_err(), "the task was dropped with all it held");
+        });
+    }
+
+    #[test]
+    fn work_that_panics_on_its_thread_gives_its_message() {
+        run(async {
+            assert_eq!(block(|| 1).await, Ok(1));
+            assert_eq!(block(|| panic!("no")).await, Err::<(), _>("no".to_owned()));
+        });
+    }
+}
