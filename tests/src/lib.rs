@@ -3,4 +3,6 @@
 pub mod cases;
 pub mod crafted;
 pub mod guests;
+pub mod http;
 pub mod sample;
+pub mod server;

@@ -1,0 +1,264 @@
+//! A client that shows its work: one connection, bytes out, bytes in. It retries nothing and hides nothing.
+
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use openssl::ssl::{SslConnector, SslConnectorBuilder, SslFiletype, SslMethod};
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How to reach somebody.
+#[derive(Clone)]
+pub struct Client {
+    address: SocketAddr,
+    /// The authority that it believes; without one it speaks no TLS.
+    ca: Option<PathBuf>,
+    certificate: Option<(PathBuf, PathBuf)>,
+    headers: Vec<(String, String)>,
+}
+
+/// What came back.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// The status.
+    pub status: u16,
+    /// The headers, names in lower case.
+    pub headers: Vec<(String, String)>,
+    /// The body.
+    pub body: Vec<u8>,
+}
+
+/// A connection that is kept.
+pub struct Connection {
+    stream: Box<dyn Stream>,
+    unread: Vec<u8>,
+    headers: Vec<(String, String)>,
+}
+
+trait Stream: Read + Write + Send {}
+impl<S: Read + Write + Send> Stream for S {}
+
+impl Client {
+    /// By TLS, believing this authority.
+    pub fn new(address: SocketAddr, ca: &Path) -> Self {
+        Self {
+            address,
+            ca: Some(ca.to_owned()),
+            certificate: None,
+            headers: Vec::new(),
+        }
+    }
+
+    /// Without TLS.
+    pub fn plain(address: SocketAddr) -> Self {
+        Self {
+            address,
+            ca: None,
+            certificate: None,
+            headers: Vec::new(),
+        }
+    }
+
+    /// Shows this certificate.
+    pub fn with_certificate(mut self, certificate: &Path, key: &Path) -> Self {
+        self.certificate = Some((certificate.to_owned(), key.to_owned()));
+        self
+    }
+
+    /// Sends this header with each request.
+    pub fn with(mut self, name: &str, value: &str) -> Self {
+        self.headers.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// What TLS is spoken with, for tests that change it.
+    pub fn tls(&self) -> SslConnectorBuilder {
+        let mut tls = SslConnector::builder(SslMethod::tls_client()).expect("OpenSSL is there");
+        tls.set_ca_file(self.ca.as_ref().expect("it speaks TLS"))
+            .expect("the authority's certificate is there");
+        if let Some((certificate, key)) = &self.certificate {
+            tls.set_certificate_chain_file(certificate)
+                .expect("the certificate is there");
+            tls.set_private_key_file(key, SslFiletype::PEM)
+                .expect("the key is there");
+        }
+        tls
+    }
+
+    /// A connection.
+    pub fn connect(&self) -> io::Result<Connection> {
+        let stream = TcpStream::connect(self.address)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_write_timeout(Some(PATIENCE))?;
+        stream.set_nodelay(true)?;
+        let stream: Box<dyn Stream> = match &self.ca {
+            None => Box::new(stream),
+            Some(_) => {
+                let secured = self.tls().build().connect("localhost", stream);
+                Box::new(secured.map_err(|error| io::Error::new(io::ErrorKind::ConnectionRefused, error.to_string()))?)
+            }
+        };
+        Ok(Connection {
+            stream,
+            unread: Vec::new(),
+            headers: self.headers.clone(),
+        })
+    }
+
+    /// Asks on a connection of its own.
+    pub fn ask(&self, method: &str, path: &str) -> Answer {
+        self.try_ask(method, path).expect("an answer comes back")
+    }
+
+    /// The same, where it may be refused.
+    pub fn try_ask(&self, method: &str, path: &str) -> io::Result<Answer> {
+        self.connect()?.ask(method, path)
+    }
+
+    /// Reads a path.
+    pub fn get(&self, path: &str) -> Answer {
+        self.ask("GET", path)
+    }
+}
+
+impl Connection {
+    /// Asks, and leaves the connection open.
+    pub fn ask(&mut self, method: &str, path: &str) -> io::Result<Answer> {
+        let mut request = format!("{method} {path} HTTP/1.1\r\nhost: localhost\r\n");
+        for (name, value) in &self.headers {
+            request.push_str(&format!("{name}: {value}\r\n"));
+        }
+        request.push_str("\r\n");
+        self.send(request.as_bytes())?;
+        self.answer(method == "HEAD")
+    }
+
+    /// Sends bytes as they are.
+    pub fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.stream.write_all(bytes)?;
+        self.stream.flush()
+    }
+
+    /// Whatever comes until the other end closes.
+    pub fn rest(&mut self) -> Vec<u8> {
+        let mut rest = std::mem::take(&mut self.unread);
+        // A connection that is cut has said what it said.
+        let _ = self.stream.read_to_end(&mut rest);
+        rest
+    }
+
+    /// Reads one answer. One to HEAD has no body.
+    pub fn answer(&mut self, headless: bool) -> io::Result<Answer> {
+        let end = loop {
+            if let Some(end) = self.unread.windows(4).position(|four| four == b"\r\n\r\n") {
+                break end;
+            }
+            self.more()?;
+        };
+        let head = String::from_utf8_lossy(&self.unread[..end]).into_owned();
+        self.unread.drain(..end + 4);
+        let mut lines = head.split("\r\n");
+        let status = lines.next().and_then(|line| line.split(' ').nth(1)?.parse().ok());
+        let headers: Vec<_> = lines
+            .filter_map(|line| line.split_once(':'))
+            .map(|(name, value)| (name.to_lowercase(), value.trim().to_owned()))
+            .collect();
+        let mut answer = Answer {
+            status: status.ok_or_else(|| io::Error::other(format!("no answer: {head}")))?,
+            headers,
+            body: Vec::new(),
+        };
+        if headless {
+            return Ok(answer);
+        }
+        if answer.header("transfer-encoding") == Some("chunked") {
+            answer.body = self.chunks()?;
+            return Ok(answer);
+        }
+        let length = answer
+            .header("content-length")
+            .and_then(|length| length.parse().ok())
+            .unwrap_or(0);
+        answer.body = self.take(length)?;
+        Ok(answer)
+    }
+
+    fn chunks(&mut self) -> io::Result<Vec<u8>> {
+        let mut body = Vec::new();
+        loop {
+            let end = loop {
+                if let Some(end) = self.unread.windows(2).position(|two| two == b"\r\n") {
+                    break end;
+                }
+                self.more()?;
+            };
+            let size = String::from_utf8_lossy(&self.unread[..end]).into_owned();
+            let size = usize::from_str_radix(size.trim(), 16).map_err(io::Error::other)?;
+            self.unread.drain(..end + 2);
+            body.extend(self.take(size)?);
+            self.take(2)?;
+            if size == 0 {
+                return Ok(body);
+            }
+        }
+    }
+
+    fn take(&mut self, length: usize) -> io::Result<Vec<u8>> {
+        while self.unread.len() < length {
+            self.more()?;
+        }
+        Ok(self.unread.drain(..length).collect())
+    }
+
+    fn more(&mut self) -> io::Result<()> {
+        let mut piece = [0; 16 << 10];
+        match self.stream.read(&mut piece)? {
+            0 => Err(io::ErrorKind::UnexpectedEof.into()),
+            read => {
+                self.unread.extend_from_slice(&piece[..read]);
+                Ok(())
+            }
+        }
+    }
+}
+
+impl Answer {
+    /// A header, if it came.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers
+            .iter()
+            .find(|(known, _)| known == name)
+            .map(|(_, value)| value.as_str())
+    }
+
+    /// The body as text.
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    /// The body as JSON.
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.text()))
+    }
+
+    /// Holds it to be a problem document with this status, and gives its detail.
+    pub fn problem(&self, status: u16) -> String {
+        assert_eq!(self.status, status, "{}", self.text());
+        assert_eq!(
+            self.header("content-type"),
+            Some("application/problem+json"),
+            "{}",
+            self.text()
+        );
+        let problem = self.json();
+        assert_eq!(problem["status"], status);
+        assert_eq!(problem["request_id"].as_str(), self.header("x-request-id"));
+        assert!(
+            problem["title"].is_string() && problem["instance"].is_string(),
+            "{problem}"
+        );
+        problem["detail"].as_str().expect("a detail").to_owned()
+    }
+}

@@ -1,0 +1,296 @@
+//! A Watchpost of its own for a test: the program itself, with its own data folder and ports that are free. It ends
+//! with the test.
+
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::http::{Answer, Client};
+
+/// Longer than anything takes on a busy machine, and shorter than anyone waits for a test.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The settings that a test does not care about.
+const QUIET: &str = "
+[collector]
+interval = \"1s\"
+[http]
+requests_per_second = 0
+";
+
+/// A running Watchpost.
+pub struct Server {
+    child: Child,
+    folder: tempfile::TempDir,
+    log: Arc<Mutex<Vec<String>>>,
+    /// Where it listens by TLS.
+    pub secure: SocketAddr,
+    /// Where it listens without.
+    pub plain: SocketAddr,
+}
+
+static RELEASE: AtomicBool = AtomicBool::new(false);
+
+/// From here on the program is the one that is deployed; for measuring.
+pub fn release() {
+    RELEASE.store(true, Ordering::Relaxed);
+}
+
+/// The program, built from what the test is built from.
+pub fn program() -> &'static Path {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT.get_or_init(|| {
+        let profile = if RELEASE.load(Ordering::Relaxed) {
+            "release"
+        } else {
+            "dev"
+        };
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+        let status = Command::new(cargo)
+            .args([
+                "build",
+                "--quiet",
+                "--locked",
+                "--package",
+                "watchpost",
+                "--bin",
+                "watchpost",
+            ])
+            .current_dir(root)
+            .status();
+        assert!(status.expect("cargo runs").success(), "watchpost does not build");
+        // This test lies in TARGET/PROFILE/deps.
+        let here = std::env::current_exe().expect("this test is somewhere");
+        let folder = here.ancestors().nth(3).expect("cargo's folders");
+        folder
+            .join(if profile == "dev" { "debug" } else { profile })
+            .join("watchpost")
+    })
+}
+
+/// A port that was free a moment ago, for programs that cannot choose one themselves.
+pub fn free_port() -> u16 {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("there are ports");
+    listener.local_addr().expect("it is bound").port()
+}
+
+/// Waits until something is there, and says what was missing when it does not come.
+pub fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let begin = Instant::now();
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(begin.elapsed() < PATIENCE, "{what}: not within {PATIENCE:?}");
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "a condition with a deadline, looked at again and again"
+        )]
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+impl Server {
+    /// With defaults, but for ports.
+    pub fn start() -> Self {
+        Self::with("")
+    }
+
+    /// With these settings, as TOML; sections that a test does not name have our own.
+    pub fn with(settings: &str) -> Self {
+        Self::in_folder(tempfile::tempdir().expect("a folder"), settings)
+    }
+
+    /// In a folder that is prepared already; `{folder}` in the settings is its path.
+    pub fn in_folder(folder: tempfile::TempDir, settings: &str) -> Self {
+        let text = with_defaults(&settings.replace("{folder}", &folder.path().display().to_string()));
+        std::fs::write(folder.path().join("watchpost.toml"), text).expect("the folder can be written");
+        let mut child = command(folder.path())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("watchpost starts");
+        let log = Arc::new(Mutex::new(Vec::new()));
+        let stderr = child.stderr.take().expect("it is piped");
+        let lines = log.clone();
+        std::thread::spawn(move || {
+            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+                lines.lock().unwrap_or_else(PoisonError::into_inner).push(line);
+            }
+        });
+        let mut server = Self {
+            child,
+            folder,
+            log,
+            secure: SocketAddr::from(([127, 0, 0, 1], 0)),
+            plain: SocketAddr::from(([127, 0, 0, 1], 0)),
+        };
+        (server.secure, server.plain) = server.addresses();
+        server
+    }
+
+    fn addresses(&mut self) -> (SocketAddr, SocketAddr) {
+        let begin = Instant::now();
+        loop {
+            let all = self.log_lines();
+            let find = |scheme: &str| {
+                let mark = format!("listening on {scheme}://");
+                let line = all.iter().find(|line| line.contains(&mark))?;
+                line.split(&mark).nth(1)?.split([' ', '"']).next()?.parse().ok()
+            };
+            if let (Some(secure), Some(plain)) = (find("https"), find("http")) {
+                return (secure, plain);
+            }
+            let ended = self.child.try_wait().expect("it is ours");
+            assert!(ended.is_none(), "watchpost ended with {ended:?}:\n{}", all.join("\n"));
+            assert!(
+                begin.elapsed() < PATIENCE,
+                "watchpost does not listen:\n{}",
+                all.join("\n")
+            );
+            #[expect(
+                clippy::disallowed_methods,
+                reason = "a condition with a deadline, looked at again and again"
+            )]
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// The data folder.
+    pub fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    /// The folder with the configuration.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Writes the configuration anew; it is read on SIGHUP.
+    pub fn configure(&self, settings: &str) {
+        let text = with_defaults(&settings.replace("{folder}", &self.folder.path().display().to_string()));
+        std::fs::write(self.folder.path().join("watchpost.toml"), text).expect("the folder can be written");
+    }
+
+    /// A client with the certificate of this name.
+    pub fn client(&self, name: &str) -> Client {
+        let clients = self.data().join("pki/clients");
+        let file = |ending: &str| clients.join(format!("{name}.{ending}"));
+        Client::new(self.secure, &self.data().join("pki/ca.crt")).with_certificate(&file("crt"), &file("key"))
+    }
+
+    /// A client without a certificate.
+    pub fn stranger(&self) -> Client {
+        Client::new(self.secure, &self.data().join("pki/ca.crt"))
+    }
+
+    /// A client without TLS.
+    pub fn plain_client(&self) -> Client {
+        Client::plain(self.plain)
+    }
+
+    /// What the administrator gets there.
+    pub fn get(&self, path: &str) -> Answer {
+        self.client("admin").get(path)
+    }
+
+    /// Waits until the first round was measured and judged.
+    pub fn ready(self) -> Self {
+        eventually("a first round", || {
+            (self.plain_client().get("/health/ready").status == 200).then_some(())
+        });
+        self
+    }
+
+    /// What it logged so far.
+    pub fn log_lines(&self) -> Vec<String> {
+        self.log.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Waits for a line with this text in it.
+    pub fn logged(&self, text: &str) -> String {
+        eventually(text, || self.log_lines().into_iter().find(|line| line.contains(text)))
+    }
+
+    /// Sends a signal: `TERM`, `HUP`, `KILL`.
+    pub fn signal(&self, name: &str) {
+        let status = Command::new("kill")
+            .args([format!("-{name}"), self.child.id().to_string()])
+            .status();
+        assert!(status.expect("kill runs").success());
+    }
+
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Waits for its end.
+    pub fn ended(&mut self) -> ExitStatus {
+        eventually("its end", || self.child.try_wait().expect("it is ours"))
+    }
+
+    /// Ends it, and keeps the folder.
+    pub fn stop(mut self) -> tempfile::TempDir {
+        self.signal("TERM");
+        self.ended();
+        std::mem::replace(&mut self.folder, tempfile::tempdir().expect("a folder"))
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            #[expect(clippy::print_stderr, reason = "the test has failed, and this may say why")]
+            {
+                eprintln!("what watchpost logged:\n{}", self.log_lines().join("\n"));
+            }
+        }
+    }
+}
+
+/// Watchpost with the configuration in this folder.
+pub fn command(folder: &Path) -> Command {
+    let mut command = Command::new(program());
+    command
+        .arg("--config")
+        .arg(folder.join("watchpost.toml"))
+        .arg("--data-dir")
+        .arg(folder.join("data"));
+    // What is set for the test's own sake is not for this program.
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("WATCHPOST_")) {
+        command.env_remove(name);
+    }
+    command.current_dir(folder);
+    command
+}
+
+/// Adds our own sections where the test has none.
+fn with_defaults(settings: &str) -> String {
+    let given: toml::Table = settings.parse().expect("the settings are TOML");
+    let mut whole: toml::Table = QUIET.parse().expect("ours are TOML");
+    for (section, value) in given {
+        match (whole.get_mut(&section), value) {
+            (Some(toml::Value::Table(ours)), toml::Value::Table(theirs)) => ours.extend(theirs),
+            (_, value) => drop(whole.insert(section, value)),
+        }
+    }
+    if !whole.contains_key("listeners") {
+        let listeners = "listeners = [{ address = \"127.0.0.1:0\" }, { address = \"127.0.0.1:0\", tls = false }]";
+        whole.extend(listeners.parse::<toml::Table>().expect("ours are TOML"));
+    }
+    whole.to_string()
+}
+
+/// Where `make test` keeps what it installed: beside the folder of the profile that this test was built in.
+pub fn tools() -> PathBuf {
+    let here = std::env::current_exe().expect("this test is somewhere");
+    here.ancestors().nth(3).expect("cargo's folders").join("tools")
+}

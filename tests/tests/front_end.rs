@@ -1,0 +1,153 @@
+//! Behind a front end that ends TLS: what it says counts if it is trusted, and only then.
+
+use std::fs;
+use std::process::{Child, Command, Stdio};
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use watchpost_tests::http::Client;
+use watchpost_tests::server::{Server, eventually, free_port};
+
+const TRUSTING: &str = "[http]\ntrusted_proxies = [\"127.0.0.1\"]";
+
+fn client_cert(server: &Server, name: &str) -> String {
+    let pem = fs::read(server.data().join(format!("pki/clients/{name}.crt"))).expect("it is there");
+    let der = openssl::x509::X509::from_pem(&pem)
+        .and_then(|certificate| certificate.to_der())
+        .expect("it is one");
+    format!(":{}:", BASE64_STANDARD.encode(der))
+}
+
+#[test]
+fn what_a_stranger_says_of_itself_counts_for_nothing() {
+    let server = Server::start().ready();
+    let forger = server
+        .plain_client()
+        .with("client-cert", &client_cert(&server, "admin"))
+        .with("x-forwarded-proto", "https")
+        .with("x-forwarded-host", "evil.example.org")
+        .with("x-forwarded-for", "10.1.2.3");
+    let who = forger.get("/api/v1/whoami").json();
+    assert_eq!(
+        (who["roles"].clone(), who["address"].clone()),
+        (serde_json::json!(["anonymous"]), "127.0.0.1".into())
+    );
+    let index = forger.get("/wm_resource_monitor/api").json();
+    assert_eq!(
+        index["endpoints"]["status"],
+        "http://localhost/wm_resource_monitor/api/status"
+    );
+}
+
+#[test]
+fn a_trusted_front_end_hands_its_clients_on() {
+    let server = Server::with(TRUSTING).ready();
+    let proxy = server
+        .plain_client()
+        .with("x-forwarded-for", "6.6.6.6, 10.1.2.3")
+        .with("x-forwarded-proto", "https")
+        .with("x-forwarded-host", "cmsweb.example.org");
+    let who = proxy
+        .clone()
+        .with("client-cert", &client_cert(&server, "reader"))
+        .get("/api/v1/whoami")
+        .json();
+    assert_eq!(
+        (who["roles"][0].clone(), who["address"].clone()),
+        ("reader".into(), "10.1.2.3".into())
+    );
+    let index = proxy.get("/wm_resource_monitor/api").json();
+    assert_eq!(
+        index["endpoints"]["metrics"],
+        "https://cmsweb.example.org/wm_resource_monitor/api/metrics"
+    );
+    assert_eq!(proxy.get("/metrics").status, 401, "no certificate, no identity");
+
+    let broken = proxy.clone().with("client-cert", ":!:").get("/health");
+    assert!(broken.problem(400).contains("RFC 9440"));
+    let other = Server::start();
+    let foreign = proxy
+        .clone()
+        .with("client-cert", &client_cert(&other, "admin"))
+        .get("/health");
+    assert!(foreign.problem(401).contains("not accepted"), "{}", foreign.text());
+}
+
+struct Nginx(Child);
+
+impl Drop for Nginx {
+    fn drop(&mut self) {
+        // Its workers end with it, if it is asked and not killed.
+        let _ = Command::new("kill").arg(self.0.id().to_string()).status();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn clients_of_a_real_nginx_are_recognised() {
+    let server = Server::with(TRUSTING).ready();
+    let (pki, port) = (server.data().join("pki"), free_port());
+    let folder = server.folder().join("nginx");
+    fs::create_dir(&folder).expect("made");
+    let text = format!(
+        "daemon off; pid {dir}/pid; error_log {dir}/error.log; worker_processes 1;
+        events {{}}
+        http {{
+            access_log off; client_body_temp_path {dir}/body; proxy_temp_path {dir}/proxy; fastcgi_temp_path {dir}/f; uwsgi_temp_path {dir}/u; scgi_temp_path {dir}/s;
+            map $ssl_client_raw_cert $one_line {{
+                \"~^-+BEGIN CERTIFICATE-+\\s+(?<l1>[^-\\s]+)\\s+(?<l2>[^-\\s]*)\\s*(?<l3>[^-\\s]*)\\s*(?<l4>[^-\\s]*)\\s*(?<l5>[^-\\s]*)\\s*(?<l6>[^-\\s]*)\\s*(?<l7>[^-\\s]*)\\s*(?<l8>[^-\\s]*)\\s*(?<l9>[^-\\s]*)\\s*(?<m1>[^-\\s]*)\\s*(?<m2>[^-\\s]*)\\s*(?<m3>[^-\\s]*)\\s*(?<m4>[^-\\s]*)\\s*(?<m5>[^-\\s]*)\\s*(?<m6>[^-\\s]*)\\s*-+END\" \":$l1$l2$l3$l4$l5$l6$l7$l8$l9$m1$m2$m3$m4$m5$m6:\";
+            }}
+            server {{
+                listen 127.0.0.1:{port} ssl;
+                ssl_certificate {pki}/server.crt; ssl_certificate_key {pki}/server.key;
+                ssl_client_certificate {pki}/ca.crt; ssl_verify_client optional;
+                location / {{
+                    proxy_pass http://{plain};
+                    proxy_set_header Client-Cert $one_line;
+                    proxy_set_header X-Forwarded-For $remote_addr;
+                    proxy_set_header X-Forwarded-Proto $scheme;
+                    proxy_set_header X-Forwarded-Host $http_host;
+                }}
+            }}
+        }}",
+        dir = folder.display(),
+        pki = pki.display(),
+        plain = server.plain,
+    );
+    fs::write(folder.join("nginx.conf"), text).expect("written");
+    let child = Command::new("nginx")
+        .arg("-c")
+        .arg(folder.join("nginx.conf"))
+        .arg("-p")
+        .arg(&folder)
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("nginx starts; `make test` installs it");
+    let _nginx = Nginx(child);
+    let address = std::net::SocketAddr::from(([127, 0, 0, 1], port));
+    eventually("nginx", || std::net::TcpStream::connect(address).ok());
+    let client = |name: &str| {
+        let file = |ending: &str| pki.join(format!("clients/{name}.{ending}"));
+        Client::new(address, &pki.join("ca.crt")).with_certificate(&file("crt"), &file("key"))
+    };
+    for name in ["admin", "user", "reader", "agent"] {
+        let who = client(name).get("/api/v1/whoami").json();
+        assert_eq!(who["roles"][0], name, "{who}");
+    }
+    let nobody = Client::new(address, &pki.join("ca.crt"));
+    assert_eq!(
+        nobody.get("/api/v1/whoami").json()["roles"],
+        serde_json::json!(["anonymous"])
+    );
+    let forger = nobody.with("client-cert", &client_cert(&server, "admin"));
+    assert_eq!(
+        forger.get("/api/v1/status").status,
+        401,
+        "nginx replaces what the client sent"
+    );
+    let index = client("admin").get("/wm_resource_monitor/api").json();
+    assert_eq!(
+        index["endpoints"]["status"],
+        "https://localhost/wm_resource_monitor/api/status"
+    );
+}

@@ -1,0 +1,234 @@
+//! How Watchpost begins, changes and ends.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::process::Output;
+
+use watchpost_tests::server::{Server, command, eventually};
+
+fn said(output: &Output) -> (Option<i32>, String) {
+    (
+        output.status.code(),
+        String::from_utf8_lossy(&output.stderr).into_owned(),
+    )
+}
+
+fn in_folder(settings: &str, arguments: &[&str]) -> (Option<i32>, String) {
+    let folder = tempfile::tempdir().expect("a folder");
+    fs::write(folder.path().join("watchpost.toml"), settings).expect("written");
+    said(&command(folder.path()).args(arguments).output().expect("it runs"))
+}
+
+#[test]
+fn what_it_made_for_itself_stays_over_restarts() {
+    let server = Server::start().ready();
+    let files = [
+        "ca.key",
+        "ca.crt",
+        "server.key",
+        "server.crt",
+        "clients/admin.key",
+        "clients/admin.crt",
+    ];
+    let read =
+        |folder: &std::path::Path| files.map(|file| fs::read(folder.join("data/pki").join(file)).expect("it is there"));
+    let before = read(server.folder());
+    let mode = |path: &str| {
+        fs::metadata(server.folder().join(path))
+            .expect("it is there")
+            .permissions()
+            .mode()
+            & 0o777
+    };
+    assert_eq!(mode("data"), 0o700);
+    assert_eq!(mode("data/pki/ca.key"), 0o600);
+    assert_eq!(mode("data/pki/clients/admin.key"), 0o600);
+    let folder = server.stop();
+    let server = Server::in_folder(folder, "").ready();
+    assert!(read(server.folder()) == before, "a key was overwritten");
+    assert_eq!(server.get("/api/v1/status").status, 200);
+}
+
+#[test]
+fn told_to_stop_it_ends_well_and_soon() {
+    let mut server = Server::start().ready();
+    let mut idle = server.client("reader").connect().expect("it answers");
+    assert_eq!(idle.ask("GET", "/health/ready").expect("an answer").status, 200);
+    server.signal("TERM");
+    assert_eq!(server.ended().code(), Some(0));
+    server.logged("stopped");
+}
+
+#[test]
+fn a_reload_applies_what_can_be_applied_and_says_what_needs_a_restart() {
+    let server = Server::start().ready();
+    let severity = |metric: &str| {
+        let report = server.get("/api/v1/report").json();
+        let findings = report["findings"].as_array().expect("a list").clone();
+        findings
+            .into_iter()
+            .find(|finding| finding["subject"]["metric"] == metric)
+            .map(|finding| finding["severity"].clone())
+    };
+    assert_eq!(severity("memory"), Some("ok".into()));
+    server.configure(
+        "[rules.threshold]\nthresholds = [{ metric = \"memory\", alert = 0.1 }]\n[server]\nworkers = 7\n[log]\nlevel = \"debug\"",
+    );
+    server.signal("HUP");
+    server.logged("the configuration is read again");
+    assert!(server.logged("needs a restart").contains("server.workers"));
+    eventually("the new level", || {
+        (severity("memory") == Some("alert".into())).then_some(())
+    });
+    assert_eq!(severity("disk"), None);
+    assert_eq!(server.get("/api/v1/status").json()["rules"]["generation"], 2);
+}
+
+#[test]
+fn a_bad_file_changes_nothing() {
+    let server = Server::start().ready();
+    for (wrong, told) in [
+        (
+            "[rules.threshold]\nthresholds = [{ metric = \"disk\", warning = 95, alert = 90 }]",
+            "has to be below the alert level",
+        ),
+        ("[servr]\nworkers = 3", "servr"),
+    ] {
+        server.configure(wrong);
+        server.signal("HUP");
+        server.logged(told);
+    }
+    assert_eq!(server.get("/api/v1/status").json()["rules"]["generation"], 1);
+    assert_eq!(server.get("/api/v1/report").json()["faults"], serde_json::json!([]));
+    let metrics = server.get("/metrics").text();
+    assert!(
+        metrics.contains("watchpost_config_reloads_total{outcome=\"failure\"} 2"),
+        "{metrics}"
+    );
+}
+
+#[test]
+fn all_mistakes_are_named_at_once_with_what_to_change() {
+    let (code, told) = in_folder(
+        "[collector]\nintervall = \"1s\"\n[http]\nmax_body = \"lots\"\n[log]\nformat = \"xml\"\n[tls]\ncertificate = \"a.crt\"",
+        &["check"],
+    );
+    assert_eq!(code, Some(78));
+    for part in [
+        "watchpost.toml",
+        "collector.intervall",
+        "interval",
+        "http.max_body",
+        "log.format",
+        "json",
+        "tls.key",
+    ] {
+        assert!(told.contains(part), "{part} in:\n{told}");
+    }
+    let (code, told) = in_folder(
+        "[rules.threshold]\nthresholds = [{ metric = \"disk\", warning = 95, alert = 90 }]",
+        &["check"],
+    );
+    assert_eq!(code, Some(78));
+    assert!(
+        told.contains("/thresholds/0/warning") && told.contains("has to be below the alert level 90"),
+        "{told}"
+    );
+    let (code, told) = in_folder("[listeners", &["--validate-config"]);
+    assert_eq!(code, Some(78));
+    assert!(told.contains("line 1"), "{told}");
+}
+
+#[test]
+fn check_prints_what_would_be_in_force_without_secrets() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let hash = "ab".repeat(32);
+    fs::write(
+        folder.path().join("watchpost.toml"),
+        format!("tokens = [{{ name = \"grafana\", sha256 = \"{hash}\" }}]\n[collector]\ninterval = \"30s\""),
+    )
+    .expect("written");
+    let output = command(folder.path())
+        .arg("check")
+        .env("WATCHPOST_LOG__FORMAT", "json")
+        .output()
+        .expect("it runs");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(
+        output.status.code(),
+        Some(0),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    assert!(
+        text.contains("interval = \"30s\"") && text.contains("format = \"json\"") && text.contains("grafana"),
+        "{text}"
+    );
+    assert!(!text.contains(&hash), "{text}");
+    assert!(!folder.path().join("data").exists(), "a check leaves nothing behind");
+}
+
+#[test]
+fn what_stands_in_the_way_of_a_start_is_one_line_and_a_code() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = taken.local_addr().expect("bound");
+    let check = |settings: &str, code: i32, parts: &[&str]| {
+        let (found, told) = in_folder(settings, &[]);
+        assert_eq!(found, Some(code), "{told}");
+        let line = told.lines().last().unwrap_or_default().to_owned();
+        for part in parts {
+            assert!(line.contains(part), "{part} in:\n{told}");
+        }
+    };
+    check(
+        &format!("listeners = [{{ address = \"{address}\" }}]"),
+        69,
+        &[&address.to_string(), "choose another port"],
+    );
+    check(
+        "[tls]\ncertificate = \"/nowhere/a.crt\"\nkey = \"/nowhere/a.key\"\nclient_ca = \"/nowhere/ca.crt\"",
+        78,
+        &["/nowhere/a.crt", "cannot be read"],
+    );
+    check(
+        "[log]\nfile = \"/proc/nothing/here.log\"",
+        74,
+        &["/proc/nothing/here.log"],
+    );
+    let (code, told) = in_folder("", &["--no-such-flag"]);
+    assert_eq!(code, Some(64), "{told}");
+}
+
+#[test]
+fn a_container_can_ask_whether_it_is_ready() {
+    let server = Server::start().ready();
+    let ask = |url: &str| {
+        command(server.folder())
+            .args(["healthcheck", "--url", url])
+            .status()
+            .expect("it runs")
+            .code()
+    };
+    assert_eq!(ask(&format!("http://{}/health/ready", server.plain)), Some(0));
+    assert_eq!(ask(&format!("https://{}/health/ready", server.secure)), Some(0));
+    assert_eq!(
+        ask(&format!(
+            "http://127.0.0.1:{}/health/ready",
+            watchpost_tests::server::free_port()
+        )),
+        Some(69)
+    );
+}
+
+#[test]
+fn the_program_tells_its_version_and_writes_its_own_manual() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let print = |arguments: &[&str]| {
+        let output = command(folder.path()).args(arguments).output().expect("it runs");
+        assert!(output.status.success());
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    assert!(print(&["--version"]).starts_with(concat!("watchpost ", env!("CARGO_PKG_VERSION"), " (commit ")));
+    assert!(print(&["completions", "bash"]).contains("healthcheck"));
+    assert!(print(&["man"]).contains(".TH watchpost"));
+}

@@ -1,0 +1,89 @@
+//! Each bound of the front door: what stays within it is served, what does not is told so.
+
+use std::io::Read;
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use watchpost_tests::server::{Server, eventually};
+
+#[test]
+fn bodies_are_bounded() {
+    let server = Server::with("[http]\nmax_body = \"1KiB\"");
+    let admin = server.client("admin");
+    let with_length = |length: usize| {
+        let mut connection = admin.connect().expect("it answers");
+        let head = format!("GET /health HTTP/1.1\r\nhost: localhost\r\ncontent-length: {length}\r\n\r\n");
+        connection.send(head.as_bytes()).expect("sent");
+        connection.send(&vec![b'x'; length]).expect("sent");
+        connection.answer(false).expect("an answer")
+    };
+    assert_eq!(with_length(1024).status, 200);
+    assert!(with_length(1025).problem(413).contains("1024 bytes"));
+}
+
+#[test]
+fn headers_are_bounded() {
+    let server = Server::with("[http]\nmax_headers = \"2KiB\"");
+    let with = |length: usize| {
+        server
+            .client("admin")
+            .with("x-filler", &"x".repeat(length))
+            .get("/health")
+    };
+    assert_eq!(with(1900).status, 200);
+    assert!(with(2100).problem(431).contains("2048"));
+}
+
+#[test]
+fn who_asks_too_often_is_told_when_to_come_again() {
+    let server = Server::with("[http]\nrequests_per_second = 2\nburst = 5");
+    let mut reader = server.client("reader").connect().expect("it answers");
+    let mut answers = (0..8).map(|_| reader.ask("GET", "/health").expect("an answer"));
+    assert!(answers.by_ref().take(5).all(|answer| answer.status == 200));
+    let refused = answers
+        .find(|answer| answer.status == 429)
+        .expect("the bucket is empty");
+    assert!(refused.problem(429).contains("come again"));
+    assert_eq!(refused.header("retry-after"), Some("1"));
+    assert_eq!(
+        server.client("admin").get("/health").status,
+        200,
+        "others are not concerned"
+    );
+    eventually("a new request in the bucket", || {
+        (reader.ask("GET", "/health").expect("an answer").status == 200).then_some(())
+    });
+}
+
+#[test]
+fn who_sends_slowly_is_not_waited_for() {
+    let server = Server::with("[http]\nheader_timeout = \"500ms\"");
+    let begin = Instant::now();
+    let mut connection = server.client("admin").connect().expect("it answers");
+    connection.send(b"GET /health HTTP/1.1\r\nhost: lo").expect("sent");
+    let rest = String::from_utf8_lossy(&connection.rest()).into_owned();
+    assert!(rest.is_empty() || rest.starts_with("HTTP/1.1 408"), "{rest}");
+    assert!(begin.elapsed() < Duration::from_secs(20));
+
+    // One that never begins its handshake.
+    let mut silent = TcpStream::connect(server.secure).expect("it listens");
+    silent.set_read_timeout(Some(Duration::from_secs(20))).expect("set");
+    assert_eq!(silent.read(&mut [0; 1]).expect("it is closed, not forgotten"), 0);
+    assert_eq!(server.client("admin").get("/health").status, 200);
+}
+
+#[test]
+fn connections_are_bounded_and_the_next_waits_for_its_turn() {
+    let server = Server::with("[http]\nmax_connections = 2\nkeep_alive = \"2s\"\n[server]\nworkers = 1").ready();
+    let hold = |_| {
+        let mut held = server.client("admin").connect().expect("it answers");
+        held.ask("GET", "/health").expect("an answer");
+        held
+    };
+    let held: Vec<_> = (0..2).map(hold).collect();
+    let waiting = server.client("admin");
+    let begin = Instant::now();
+    drop(held);
+    assert_eq!(waiting.get("/health").status, 200);
+    assert!(begin.elapsed() < Duration::from_secs(20));
+}

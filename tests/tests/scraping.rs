@@ -1,0 +1,159 @@
+//! Metrics, as Prometheus and its tools take them.
+
+use std::fs;
+use std::io::Write;
+use std::process::{Child, Command, Stdio};
+
+use watchpost_tests::http::Client;
+use watchpost_tests::server::{Server, eventually, free_port};
+
+const OPEN_METRICS: &str = "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5,*/*;q=0.1";
+
+fn fed(program: &mut Command, input: &[u8]) -> (bool, String) {
+    let mut child = program
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it starts");
+    child.stdin.take().expect("piped").write_all(input).expect("it reads");
+    let output = child.wait_with_output().expect("it ends");
+    let said = [output.stdout, output.stderr].concat();
+    (output.status.success(), String::from_utf8_lossy(&said).into_owned())
+}
+
+#[test]
+fn promtool_finds_nothing_to_mend_but_names_that_are_not_ours() {
+    let server = Server::start().ready();
+    // So that there are requests of several kinds to tell of.
+    server.get("/nothing");
+    server.stranger().get("/metrics");
+    let answer = server.get("/metrics");
+    assert_eq!(
+        answer.header("content-type"),
+        Some("text/plain; version=0.0.4; charset=utf-8")
+    );
+    let (_, said) = fed(Command::new("promtool").args(["check", "metrics"]), &answer.body);
+    let ours: Vec<_> = said
+        .lines()
+        .filter(|line| !line.trim().is_empty() && !line.starts_with("node_"))
+        .collect();
+    assert!(ours.is_empty(), "{ours:#?}");
+    let inherited = said.lines().filter(|line| line.starts_with("node_"));
+    for line in inherited {
+        assert!(
+            line.contains("camelCase") || line.contains("abbreviated") || line.contains("base unit"),
+            "{line}"
+        );
+    }
+}
+
+#[test]
+fn a_strict_reader_of_openmetrics_takes_every_line() {
+    let server = Server::start().ready();
+    server.get("/nothing");
+    let answer = server.client("admin").with("accept", OPEN_METRICS).get("/metrics");
+    assert_eq!(
+        answer.header("content-type"),
+        Some("application/openmetrics-text; version=1.0.0; charset=utf-8")
+    );
+    assert!(answer.text().ends_with("# EOF\n"));
+    let reader = "import sys\nfrom prometheus_client.openmetrics.parser import text_string_to_metric_families as read\n\
+                  names = [family.name for family in read(sys.stdin.read())]\nassert len(names) == len(set(names))\nprint(len(names))";
+    let python = watchpost_tests::server::tools().join("clients/bin/python3");
+    let (taken, said) = fed(Command::new(python).args(["-c", reader]), &answer.body);
+    assert!(taken, "{said}");
+    assert!(said.trim().parse::<usize>().expect("a count") > 50, "{said}");
+}
+
+#[test]
+fn every_encoding_holds_the_same_metrics() {
+    let server = Server::start().ready();
+    let families = |bytes: &[u8]| {
+        let text = String::from_utf8_lossy(bytes).into_owned();
+        text.lines()
+            .filter(|line| line.starts_with("# TYPE"))
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+    };
+    let get = |accept: &str| {
+        let answer = server.client("admin").with("accept-encoding", accept).get("/metrics");
+        assert_eq!(answer.header("content-encoding"), Some(accept));
+        answer.body
+    };
+    let unpacked = |program: &str, bytes: &[u8]| {
+        let file = server.folder().join("packed");
+        fs::write(&file, bytes).expect("written");
+        let output = Command::new(program)
+            .arg("-dc")
+            .stdin(fs::File::open(&file).expect("it is there"))
+            .output()
+            .expect("it runs");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        output.stdout
+    };
+    let plain = families(&server.get("/metrics").body);
+    assert_eq!(families(&unpacked("gzip", &get("gzip"))), plain);
+    assert_eq!(families(&unpacked("zstd", &get("zstd"))), plain);
+}
+
+struct Prometheus(Child);
+
+impl Drop for Prometheus {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn a_real_prometheus_scrapes_it_with_a_client_certificate() {
+    let server = Server::start().ready();
+    let (folder, pki, port) = (
+        server.folder().join("prometheus"),
+        server.data().join("pki"),
+        free_port(),
+    );
+    fs::create_dir(&folder).expect("made");
+    let pki = pki.display();
+    let config = format!(
+        "global: {{ scrape_interval: 1s }}\nscrape_configs:\n- job_name: watchpost\n  scheme: https\n  tls_config: \
+         {{ ca_file: {pki}/ca.crt, cert_file: {pki}/clients/reader.crt, key_file: {pki}/clients/reader.key, server_name: localhost }}\n  \
+         static_configs: [{{ targets: ['{}'] }}]\n- job_name: nobody\n  scheme: https\n  tls_config: {{ ca_file: {pki}/ca.crt, server_name: localhost }}\n  \
+         static_configs: [{{ targets: ['{}'] }}]\n",
+        server.secure, server.secure
+    );
+    fs::write(folder.join("prometheus.yml"), config).expect("written");
+    let child = Command::new("prometheus")
+        .arg(format!("--config.file={}", folder.join("prometheus.yml").display()))
+        .arg(format!("--storage.tsdb.path={}", folder.join("data").display()))
+        .arg(format!("--web.listen-address=127.0.0.1:{port}"))
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("prometheus starts; `make test` installs it");
+    let _prometheus = Prometheus(child);
+    let address = std::net::SocketAddr::from(([127, 0, 0, 1], port));
+    eventually("prometheus", || std::net::TcpStream::connect(address).ok());
+    let query = |expression: &str| {
+        let answer = Client::plain(address).get(&format!("/api/v1/query?query={expression}"));
+        (answer.status == 200).then(|| answer.json()["data"]["result"].clone())
+    };
+    let found = |expression: &str| {
+        eventually(expression, || {
+            query(expression).filter(|result| result.as_array().is_some_and(|all| !all.is_empty()))
+        })
+    };
+    assert_eq!(found("up%7Bjob=%22watchpost%22%7D==1")[0]["metric"]["job"], "watchpost");
+    assert_eq!(found("up%7Bjob=%22nobody%22%7D==0")[0]["metric"]["job"], "nobody");
+    for series in [
+        "node_memory_MemTotal_bytes",
+        "node_filesystem_size_bytes",
+        "node_cpu_seconds_total",
+        "watchpost_build_info",
+        "watchpost_report_severity",
+        "watchpost_source_success",
+    ] {
+        found(series);
+    }
+}

@@ -1,0 +1,294 @@
+//! What TLS promises: who gets in, how they are recognised, and that everything can be replaced while it serves.
+
+use std::fs;
+use std::process::Command;
+
+use openssl::ssl::SslVersion;
+use watchpost_tests::http::Client;
+use watchpost_tests::server::{Server, command, eventually};
+
+const FAST: &str = "[tls]\ncheck_interval = \"50ms\"\n";
+
+fn certs(server: &Server, arguments: &[&str]) -> String {
+    let output = command(server.folder())
+        .arg("certs")
+        .args(arguments)
+        .output()
+        .expect("it runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+#[test]
+fn a_strangers_certificate_is_refused() {
+    let (server, other) = (Server::start(), Server::start());
+    let clients = other.data().join("pki/clients");
+    let stranger = server
+        .stranger()
+        .with_certificate(&clients.join("admin.crt"), &clients.join("admin.key"));
+    assert!(stranger.try_ask("GET", "/health").is_err());
+    assert_eq!(server.stranger().get("/health").status, 200);
+    assert_eq!(server.client("reader").get("/health").status, 200);
+}
+
+#[test]
+fn a_listener_that_requires_a_certificate_serves_nobody_without() {
+    let server = Server::with(
+        "listeners = [{ address = \"127.0.0.1:0\", client_auth = \"required\" }, { address = \"127.0.0.1:0\", tls = false }]",
+    );
+    assert!(server.stranger().try_ask("GET", "/health").is_err());
+    assert_eq!(server.client("agent").get("/health").status, 200);
+    assert_eq!(server.plain_client().get("/health").status, 200);
+}
+
+#[test]
+fn a_listener_without_client_auth_asks_for_no_certificate() {
+    let server = Server::with(
+        "listeners = [{ address = \"127.0.0.1:0\", client_auth = \"off\" }, { address = \"127.0.0.1:0\", tls = false }]",
+    );
+    let who = server.client("admin").get("/api/v1/whoami").json();
+    assert_eq!(who["roles"], serde_json::json!(["anonymous"]));
+}
+
+#[test]
+fn old_versions_of_tls_are_refused() {
+    let server = Server::start();
+    let speaks = |version: SslVersion| {
+        let mut tls = server.client("reader").tls();
+        tls.set_min_proto_version(Some(version)).expect("known");
+        tls.set_max_proto_version(Some(version)).expect("known");
+        tls.set_cipher_list("ALL:@SECLEVEL=0").expect("known");
+        let stream = std::net::TcpStream::connect(server.secure).expect("it listens");
+        tls.build().connect("localhost", stream).is_ok()
+    };
+    assert!(speaks(SslVersion::TLS1_3) && speaks(SslVersion::TLS1_2));
+    assert!(!speaks(SslVersion::TLS1_1) && !speaks(SslVersion::TLS1));
+    let strict = Server::with("[tls]\nmin_version = \"1.3\"");
+    let mut tls = strict.client("reader").tls();
+    tls.set_max_proto_version(Some(SslVersion::TLS1_2)).expect("known");
+    let stream = std::net::TcpStream::connect(strict.secure).expect("it listens");
+    assert!(tls.build().connect("localhost", stream).is_err());
+}
+
+#[test]
+fn http_2_is_spoken_with_those_who_ask_for_it() {
+    let server = Server::start().ready();
+    let pki = server.data().join("pki");
+    let speaks = |version: &str| {
+        let output = Command::new("curl")
+            .args([
+                "--silent",
+                "--show-error",
+                version,
+                "--write-out",
+                "%{http_version} %{http_code}",
+                "--output",
+                "/dev/null",
+            ])
+            .arg("--cacert")
+            .arg(pki.join("ca.crt"))
+            .arg("--cert")
+            .arg(pki.join("clients/reader.crt"))
+            .arg("--key")
+            .arg(pki.join("clients/reader.key"))
+            .arg(format!("https://localhost:{}/api/v1/status", server.secure.port()))
+            .output()
+            .expect("curl runs");
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    assert_eq!(speaks("--http2"), "2 200");
+    assert_eq!(speaks("--http1.1"), "1.1 200");
+}
+
+#[test]
+fn certificates_are_replaced_together_and_no_connection_is_dropped() {
+    let server = Server::with(FAST).ready();
+    let pki = server.data().join("pki");
+    let mut old = server.client("admin").connect().expect("it answers");
+    assert_eq!(old.ask("GET", "/health").expect("an answer").status, 200);
+
+    // A new authority altogether, put there file by file, as slow copies do.
+    let other = Server::start();
+    let theirs = other.data().join("pki");
+    fs::copy(theirs.join("server.crt"), pki.join("server.crt")).expect("copied");
+    server.logged("does not belong to the certificate");
+    assert_eq!(
+        server.client("admin").get("/health").status,
+        200,
+        "the last good ones stay in force"
+    );
+    for file in ["server.key", "crl.pem", "ca.crt"] {
+        fs::copy(theirs.join(file), pki.join(file)).expect("copied");
+    }
+    server.logged("are replaced");
+    assert_eq!(
+        old.ask("GET", "/health").expect("the connection lives").status,
+        401,
+        "its certificate counts no more"
+    );
+    let new = other.client("admin");
+    let clients = theirs.join("clients");
+    let new_here = Client::new(server.secure, &theirs.join("ca.crt"))
+        .with_certificate(&clients.join("admin.crt"), &clients.join("admin.key"));
+    assert_eq!(new_here.get("/api/v1/status").status, 200);
+    assert_eq!(new.get("/api/v1/status").status, 200);
+    let metrics = new_here.get("/metrics").text();
+    assert!(
+        metrics.contains("watchpost_tls_reloads_total{outcome=\"success\"} 1"),
+        "{metrics}"
+    );
+}
+
+#[test]
+fn a_revoked_client_is_out_at_once_on_every_connection() {
+    let server = Server::with(FAST).ready();
+    let user = server.client("user");
+    let mut open = user.connect().expect("it answers");
+    assert_eq!(open.ask("GET", "/api/v1/status").expect("an answer").status, 200);
+
+    // A session to come back with, from before.
+    let before = come_back(&server, &["-sess_out", "session"]);
+    assert!(before.contains("New, TLSv1.2"), "{before}");
+    let again = come_back(&server, &["-sess_in", "session"]);
+    assert!(
+        again.contains("Reused, TLSv1.2"),
+        "otherwise what follows shows nothing: {again}"
+    );
+
+    certs(&server, &["revoke", "user"]);
+    server.logged("are replaced");
+    let refused = open.ask("GET", "/api/v1/status").expect("the connection lives");
+    assert!(refused.problem(401).contains("revoked"), "{}", refused.text());
+    assert!(user.try_ask("GET", "/health").is_err());
+    let resumed = come_back(&server, &["-sess_in", "session"]);
+    assert!(
+        !resumed.contains("Reused"),
+        "a session from before carries nobody in: {resumed}"
+    );
+    assert_eq!(
+        server.client("reader").get("/api/v1/status").status,
+        200,
+        "others are not concerned"
+    );
+
+    let again = certs(&server, &["issue", "user", "--role", "user"]);
+    assert!(again.contains("curl"), "{again}");
+    eventually("the new certificate", || {
+        (server.client("user").get("/api/v1/status").status == 200).then_some(())
+    });
+}
+
+#[test]
+fn a_proxy_certificate_stands_for_its_owner_where_that_is_allowed() {
+    let allowed = Server::with("[tls]\nproxy_certificates = true").ready();
+    let proxy = make_proxy(&allowed, "user");
+    let client = allowed.stranger().with_certificate(&proxy.0, &proxy.1);
+    let who = client.get("/api/v1/whoami").json();
+    assert_eq!(who["identity"]["subject"], "CN=user,OU=user,O=Watchpost", "{who}");
+    assert_eq!(who["roles"][0], "user");
+
+    let usual = Server::start();
+    let proxy = make_proxy(&usual, "user");
+    assert!(
+        usual
+            .stranger()
+            .with_certificate(&proxy.0, &proxy.1)
+            .try_ask("GET", "/health")
+            .is_err()
+    );
+}
+
+/// A handshake of the user's with OpenSSL's own client, and what it says of it.
+fn come_back(server: &Server, arguments: &[&str]) -> String {
+    let pki = server.data().join("pki");
+    let output = Command::new("openssl")
+        .args(["s_client", "-connect", &server.secure.to_string(), "-tls1_2"])
+        .arg("-CAfile")
+        .arg(pki.join("ca.crt"))
+        .arg("-cert")
+        .arg(pki.join("clients/user.crt"))
+        .arg("-key")
+        .arg(pki.join("clients/user.key"))
+        .args(arguments)
+        .current_dir(server.folder())
+        .stdin(std::process::Stdio::null())
+        .output()
+        .expect("openssl runs");
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// An RFC 3820 proxy of a client, made with OpenSSL's own tool; and its key.
+fn make_proxy(server: &Server, name: &str) -> (std::path::PathBuf, std::path::PathBuf) {
+    let (clients, folder) = (server.data().join("pki/clients"), server.folder());
+    let (owner, owner_key) = (clients.join(format!("{name}.crt")), clients.join(format!("{name}.key")));
+    let (key, request, proxy) = (
+        folder.join("proxy.key"),
+        folder.join("proxy.csr"),
+        folder.join("proxy.crt"),
+    );
+    fs::write(
+        folder.join("proxy.cnf"),
+        "[ext]\nbasicConstraints=CA:FALSE\nproxyCertInfo=critical,language:id-ppl-inheritAll\n\
+         keyUsage=critical,digitalSignature\n",
+    )
+    .expect("written");
+    let openssl = |arguments: &[&str]| {
+        let output = Command::new("openssl")
+            .args(arguments)
+            .current_dir(folder)
+            .output()
+            .expect("openssl runs");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    };
+    let text = |path: &std::path::Path| path.display().to_string();
+    let subject = format!("/O=Watchpost/OU={name}/CN={name}/CN=1234567");
+    openssl(&[
+        "req",
+        "-new",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:P-256",
+        "-nodes",
+        "-keyout",
+        &text(&key),
+        "-out",
+        &text(&request),
+        "-subj",
+        &subject,
+    ]);
+    openssl(&[
+        "x509",
+        "-req",
+        "-in",
+        &text(&request),
+        "-CA",
+        &text(&owner),
+        "-CAkey",
+        &text(&owner_key),
+        "-set_serial",
+        "1234567",
+        "-days",
+        "1",
+        "-out",
+        &text(&proxy),
+        "-extfile",
+        "proxy.cnf",
+        "-extensions",
+        "ext",
+    ]);
+    let chain = [fs::read(&proxy).expect("read"), fs::read(&owner).expect("read")].concat();
+    fs::write(&proxy, chain).expect("written");
+    (proxy, key)
+}
+
+#[test]
+fn what_ends_soon_is_a_metric_and_a_warning() {
+    let server = Server::with("[tls]\nexpiry_warning = \"3650d\"\ncheck_interval = \"50ms\"").ready();
+    server.logged("ends soon");
+    let metrics = server.get("/metrics").text();
+    for kind in ["server", "ca", "crl"] {
+        let mark = format!("watchpost_tls_certificate_expiry_timestamp_seconds{{kind=\"{kind}\"}} ");
+        assert!(metrics.contains(&mark), "{mark}\n{metrics}");
+    }
+}
