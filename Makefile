@@ -4,7 +4,13 @@ CARGO := cargo
 # Toolchains for rules in other languages, fetched once.
 TOOLS := $(CURDIR)/target/tools
 
-.PHONY: test lint format bench tools deny fuzz clean
+.PHONY: run build test lint format bench tools deny fuzz clean
+
+run: target-wasm ## Builds Watchpost quickly and starts it here; what it needs to be tried it makes in ./watchpost-data.
+	$(CARGO) run --locked --package watchpost
+
+build: target-wasm ## Builds it as it is deployed: target/release/watchpost.
+	$(CARGO) build --release --locked --package watchpost
 
 test: tools ## Install what the tests need, and pass all of them.
 	$(CARGO) test --workspace --locked
