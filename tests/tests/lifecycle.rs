@@ -200,6 +200,58 @@ fn what_stands_in_the_way_of_a_start_is_one_line_and_a_code() {
 }
 
 #[test]
+fn a_full_disk_at_the_start_is_told_in_one_line() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let disk = folder.path().join("data");
+    fs::create_dir(&disk).expect("made");
+    let mount = |arguments: &[&str]| {
+        let status = std::process::Command::new(arguments[0])
+            .args(&arguments[1..])
+            .arg(&disk)
+            .status();
+        assert!(
+            status.expect("it runs").success(),
+            "the tests mount a small disk, so they run as root"
+        );
+    };
+    mount(&["mount", "-t", "tmpfs", "-o", "size=16k", "tmpfs"]);
+    fs::write(disk.join("filler"), vec![0; 16 << 10]).expect("written");
+    fs::write(folder.path().join("watchpost.toml"), "").expect("written");
+    let (code, told) = said(&command(folder.path()).output().expect("it runs"));
+    mount(&["umount"]);
+    assert_eq!(code, Some(74), "{told}");
+    assert!(told.contains("No space left on device"), "{told}");
+    assert_eq!(told.lines().count(), 1, "{told}");
+}
+
+#[test]
+fn the_log_goes_to_a_file_as_json_and_the_level_is_obeyed() {
+    let server = Server::with("[log]\nformat = \"json\"").ready();
+    server.get("/health");
+    let line = server.logged("/health");
+    let line: serde_json::Value = serde_json::from_str(&line).expect("it is JSON");
+    assert_eq!(
+        (line["level"].as_str(), line["target"].as_str()),
+        (Some("INFO"), Some("watchpost::access"))
+    );
+
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("watchpost.log");
+    let settings = format!(
+        "listeners = [{{ address = \"127.0.0.1:0\", tls = false }}]\n[log]\nfile = \"{}\"",
+        file.display()
+    );
+    fs::write(folder.path().join("watchpost.toml"), settings).expect("written");
+    let mut child = command(folder.path()).spawn().expect("it starts");
+    let text = || fs::read_to_string(&file).unwrap_or_default();
+    eventually("a line in the file", || {
+        text().contains("listening on http://").then_some(())
+    });
+    child.kill().expect("it is ours");
+    child.wait().expect("it ends");
+}
+
+#[test]
 fn a_container_can_ask_whether_it_is_ready() {
     let server = Server::start().ready();
     let ask = |url: &str| {

@@ -284,6 +284,32 @@ fn clients_of_the_wm_monitor_find_what_they_know() {
 }
 
 #[test]
+fn a_python_client_with_a_certificate_is_served() {
+    let server = Server::start().ready();
+    let pki = server.data().join("pki");
+    let program = format!(
+        "import requests\n\
+         answer = requests.get('https://localhost:{port}/api/v1/report', verify='{pki}/ca.crt',\n    \
+             cert=('{pki}/clients/reader.crt', '{pki}/clients/reader.key'), timeout=20)\n\
+         assert answer.headers['content-type'] == 'application/json', answer.headers\n\
+         print(answer.status_code, answer.json()['host'])",
+        port = server.secure.port(),
+        pki = pki.display(),
+    );
+    let python = watchpost_tests::server::tools().join("clients/bin/python3");
+    let output = std::process::Command::new(python)
+        .args(["-c", &program])
+        .output()
+        .expect("python runs");
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(
+        said.starts_with("200 "),
+        "{said}{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+#[test]
 fn health_speaks_as_its_clients_know_it() {
     let server = Server::start().ready();
     let check = |path: &str, word: &str| {

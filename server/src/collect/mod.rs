@@ -4,6 +4,8 @@ pub mod collector;
 pub mod host;
 pub mod probe;
 pub mod source;
+#[cfg(test)]
+mod tests;
 
 use std::rc::Rc;
 use std::sync::Arc;

@@ -1,0 +1,200 @@
+//! The collector and its sources together, with probes that misbehave.
+
+use std::cell::Cell;
+use std::rc::Rc;
+use std::sync::mpsc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use watchpost_policies::{Labels, MetricPattern};
+
+use super::collector::{Options, Round};
+use super::probe::{Probe, Reading, patterns};
+use super::source::Source;
+use super::start;
+use crate::metrics::{Build, Own};
+use crate::tasks::Tasks;
+
+/// A panic that prints its backtrace takes a while.
+const TIMEOUT: Duration = Duration::from_secs(1);
+
+type Measure = Box<dyn FnMut() -> Result<Reading, String> + Send>;
+
+struct Scripted {
+    name: &'static str,
+    measure: Measure,
+}
+
+impl Probe for Scripted {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn metrics(&self) -> Vec<MetricPattern> {
+        patterns(&[self.name])
+    }
+
+    fn measure(&mut self, _: u64) -> Result<Reading, String> {
+        (self.measure)()
+    }
+}
+
+fn one(metric: &str) -> Reading {
+    let mut reading = Reading::default();
+    reading.add(metric, &[], 1.0, "", 0);
+    reading
+}
+
+fn source(name: &'static str, make: impl Fn() -> Measure + 'static) -> Source {
+    let probe = move || Box::new(Scripted { name, measure: make() }) as Box<dyn Probe>;
+    Source::new(Box::new(probe), TIMEOUT)
+}
+
+fn good(name: &'static str) -> Source {
+    source(name, move || Box::new(move || Ok(one(name))))
+}
+
+/// The rounds that these sources make, until `enough` says so.
+fn rounds(sources: Vec<Source>, mut enough: impl FnMut(&Round) -> bool) -> Vec<Round> {
+    actix_web::rt::System::new().block_on(async {
+        let build = Build {
+            version: "",
+            commit: "",
+            rustc: "",
+        };
+        let tasks = Tasks::new(std::sync::Arc::new(Own::new(&build)));
+        let (published, mut measured) = watch::channel(None);
+        let options = Options {
+            host: "edge-1".to_owned(),
+            facts: Labels::none(),
+            interval: Duration::from_millis(20),
+            timeout: TIMEOUT,
+            sources: Vec::new(),
+        };
+        start(&tasks, options, sources, published);
+        let mut seen = Vec::new();
+        let look = async {
+            while measured.changed().await.is_ok() {
+                let round: Round = (**measured.borrow_and_update().as_ref().expect("it was published")).clone();
+                let last = enough(&round);
+                seen.push(round);
+                if last {
+                    return;
+                }
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(30), look)
+            .await
+            .expect("it comes to an end");
+        tasks.stop();
+        seen
+    })
+}
+
+fn metrics(round: &Round) -> Vec<&str> {
+    round
+        .snapshot
+        .samples()
+        .iter()
+        .map(|sample| sample.metric().as_str())
+        .collect()
+}
+
+#[test]
+fn a_round_holds_what_all_sources_said() {
+    let seen = rounds(vec![good("b"), good("a")], |round| round.number == 3);
+    for round in &seen {
+        assert_eq!(metrics(round), ["a", "b"]);
+        assert!(
+            round
+                .sources
+                .values()
+                .all(|source| source.success && source.samples == 1)
+        );
+    }
+}
+
+#[test]
+fn a_source_that_panics_is_a_gap_and_begins_anew() {
+    let made = Rc::new(Cell::new(0));
+    let count = made.clone();
+    let fragile = source("fragile", move || {
+        count.set(count.get() + 1);
+        let mut asked = 0;
+        Box::new(move || {
+            asked += 1;
+            assert!(asked < 2, "asked too often");
+            Ok(one("fragile"))
+        })
+    });
+    let seen = rounds(vec![good("good"), fragile], |round| round.number == 4);
+    assert!(seen.iter().all(|round| metrics(round).contains(&"good")));
+    let broken: Vec<_> = seen.iter().filter(|round| !round.sources["fragile"].success).collect();
+    assert!(!broken.is_empty() && broken.len() < seen.len());
+    for round in broken {
+        let gap = &round.snapshot.gaps()[0];
+        assert_eq!(
+            (gap.source.as_str(), gap.metrics.as_slice()),
+            ("fragile", patterns(&["fragile"]).as_slice())
+        );
+        assert!(gap.reason.contains("asked too often"), "{}", gap.reason);
+    }
+    assert!(made.get() > 2, "it was made anew after each panic");
+}
+
+#[test]
+fn a_source_that_hangs_is_asked_once_and_costs_the_others_one_round() {
+    let (asked, questions) = mpsc::channel();
+    let (release, released) = mpsc::channel::<()>();
+    let released = std::sync::Arc::new(std::sync::Mutex::new(released));
+    let hung = source("hung", move || {
+        let (asked, released) = (asked.clone(), released.clone());
+        Box::new(move || {
+            asked.send(()).expect("the test listens");
+            // Once it was let go, it answers at once.
+            let _ = released.lock().expect("nobody panicked").recv();
+            Ok(one("hung"))
+        })
+    });
+    let mut release = Some(release);
+    let mut rounds_while_hung = 0;
+    let seen = rounds(vec![good("good"), hung], move |round| {
+        if round.sources["hung"].success {
+            return true;
+        }
+        rounds_while_hung += 1;
+        if rounds_while_hung == 5 {
+            assert_eq!(questions.try_iter().count(), 1, "asked again while it was busy");
+            release = None;
+        }
+        false
+    });
+    let hung = &seen[..seen.len() - 1];
+    assert!(hung.len() >= 5);
+    for round in hung {
+        assert!(metrics(round).contains(&"good"));
+        assert!(
+            round.snapshot.gaps()[0].reason.contains("did not answer within"),
+            "{:?}",
+            round.snapshot.gaps()
+        );
+    }
+    assert!(hung[0].took >= TIMEOUT);
+    assert!(
+        hung[1..5].iter().all(|round| round.took < TIMEOUT),
+        "later rounds do not wait for it"
+    );
+    assert!(metrics(seen.last().expect("the last")).contains(&"hung"));
+}
+
+#[test]
+fn an_error_is_a_gap_with_its_sentence() {
+    let failing = source("failing", || Box::new(|| Err("the file is gone".to_owned())));
+    let seen = rounds(vec![failing], |round| round.number == 2);
+    let last = seen.last().expect("two rounds");
+    assert_eq!(last.snapshot.gaps()[0].reason, "the file is gone");
+    assert_eq!(
+        (last.sources["failing"].failures, last.sources["failing"].success),
+        (2, false)
+    );
+}
