@@ -27,7 +27,7 @@ target-wasm:
 tools: target-wasm
 	tests/install-tools $(TOOLS)
 
-deny: ## Licences, sources and doubles. Advisories need their database, which a machine without a way out cannot fetch.
+deny: ## Licences, sources and bans; doubles are told. Advisories need their database, which a machine without a way out cannot fetch.
 	@command -v cargo-deny >/dev/null || $(CARGO) install --locked cargo-deny
 	cargo deny check licenses bans sources
 

@@ -2,9 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 use watchpost_rule::pattern::{PLAIN, Pattern};
+use watchpost_rule::text::cut;
 use watchpost_rule::threshold::{Finding, Gap, Label, Metric, Sample, Severity, Subject};
 
-use crate::sentence::{Told, cut};
+use crate::sentence::Told;
 use crate::settings::{Direction, Missing};
 
 /// A threshold as it is judged by: checked, and with every default filled in.
@@ -91,13 +92,16 @@ impl Judged {
             limit,
             severity,
         };
-        let sentence = match (&self.sentence, severity) {
-            (_, Severity::Ok) => String::new(),
-            (Some(template), _) => told.fill(template),
-            (None, _) => match edge.filter(|edge| !self.beyond(sample.value, edge.enter)) {
-                Some(edge) => told.not_yet_cleared(self.direction, edge.clear),
-                None => told.plainly(self.direction, self.inclusive),
-            },
+        let ours = || match edge.filter(|edge| !self.beyond(sample.value, edge.enter)) {
+            Some(edge) => told.not_yet_cleared(self.direction, edge.clear),
+            None => told.plainly(self.direction, self.inclusive),
+        };
+        let sentence = match severity {
+            Severity::Ok => String::new(),
+            _ => {
+                let theirs = self.sentence.as_ref().and_then(|template| told.fill(template));
+                theirs.unwrap_or_else(ours)
+            }
         };
         Finding {
             severity,

@@ -2,16 +2,21 @@
 //! different values, so that an alert does not flutter, and says what is missing. What the levels are is told
 //! in `settings`, how one value stands to them in `judged`; here is the judgement of a round.
 
+mod bounded;
+mod gaps;
 mod judged;
 mod sentence;
 mod settings;
 
 use std::cmp::Ordering;
+use std::collections::BTreeSet;
 
 use watchpost_rule::pattern::{PLAIN, wanted};
-use watchpost_rule::threshold::{Finding, Gap, Label, Manifest, Metric, Round, Rule, Severity, Subject};
+use watchpost_rule::threshold::{Finding, Label, Manifest, Metric, Round, Rule, Severity, Subject};
 use watchpost_rule::{Plan, Problem};
 
+use bounded::bounded;
+use gaps::Gaps;
 use judged::Judged;
 pub use settings::{Direction, Level, Settings, Threshold};
 
@@ -52,7 +57,7 @@ impl Rule for Thresholds {
             judgement.metric(metric, of_metric(&round.last, &metric.name));
         }
         judgement.missing(&round);
-        Ok(judgement.findings)
+        Ok(bounded(judgement.findings))
     }
 }
 
@@ -95,20 +100,10 @@ impl Judgement<'_> {
     /// What was not measured: a threshold that matched nothing at all, and series that the last round knew and
     /// a gap explains. A series that is gone without a gap is gone, like a disk that was unmounted.
     fn missing(&mut self, round: &Round) {
-        let mut findings: Vec<Finding> = Vec::new();
-        for last in &round.last {
-            let subject = &last.subject;
-            if subject.labels.is_empty() || shows(round, subject) {
-                continue;
-            }
-            let judges = |threshold: &&Judged| {
-                threshold.metric.matches(&subject.metric, PLAIN) && threshold.selects(&subject.labels)
-            };
-            let threshold = self.thresholds.iter().find(judges);
-            if let (Some(threshold), Some(gap)) = (threshold, gap_for(&round.gaps, &subject.metric)) {
-                findings.extend(threshold.absence(subject.clone(), Some(last), Some(gap)));
-            }
-        }
+        let (whole, labelled): (Vec<_>, Vec<_>) = round.last.iter().partition(|last| last.subject.labels.is_empty());
+        let gaps = Gaps::new(&round.gaps);
+        let hidden = labelled.into_iter().filter_map(|last| self.hidden(round, &gaps, last));
+        let mut findings: Vec<Finding> = hidden.collect();
         for (threshold, _) in self.thresholds.iter().zip(&self.seen).filter(|(_, seen)| !**seen) {
             let Some(metric) = threshold.metric.exact() else {
                 continue;
@@ -125,9 +120,34 @@ impl Judgement<'_> {
                 continue;
             }
             let before = before(of_metric(&round.last, metric), &subject.labels);
-            findings.extend(threshold.absence(subject, before, gap_for(&round.gaps, metric)));
+            findings.extend(threshold.absence(subject, before, gaps.hiding(metric)));
         }
+        // A series without labels has the name of its metric as a whole, which may just have been told.
+        let told = findings.iter().map(|finding| &finding.subject);
+        let told: BTreeSet<&str> = told
+            .filter(|subject| subject.labels.is_empty())
+            .map(|subject| subject.metric.as_str())
+            .collect();
+        let untold = whole
+            .into_iter()
+            .filter(|last| !told.contains(last.subject.metric.as_str()));
+        let hidden = untold.filter_map(|last| self.hidden(round, &gaps, last));
+        self.findings.extend(hidden.collect::<Vec<_>>());
         self.findings.append(&mut findings);
+    }
+
+    /// What the last round knew and a gap hides.
+    fn hidden(&self, round: &Round, gaps: &Gaps<'_>, last: &Finding) -> Option<Finding> {
+        let subject = &last.subject;
+        if shows(round, subject) {
+            return None;
+        }
+        let judges = |threshold: &&Judged| {
+            threshold.metric.matches(&subject.metric, PLAIN) && threshold.selects(&subject.labels)
+        };
+        let threshold = self.thresholds.iter().find(judges)?;
+        let gap = gaps.hiding(&subject.metric)?;
+        threshold.absence(subject.clone(), Some(last), Some(gap))
     }
 }
 
@@ -160,14 +180,6 @@ fn shows(round: &Round, subject: &Subject) -> bool {
 fn order(some: &[Label], others: &[Label]) -> Ordering {
     let some = some.iter().map(|label| (&label.name, &label.value));
     some.cmp(others.iter().map(|label| (&label.name, &label.value)))
-}
-
-fn gap_for<'g>(gaps: &'g [Gap], metric: &str) -> Option<&'g Gap> {
-    let covers = |pattern: &String| match pattern.strip_suffix('*') {
-        Some(beginning) => metric.starts_with(beginning),
-        None => metric == pattern,
-    };
-    gaps.iter().find(|gap| gap.metrics.iter().any(covers))
 }
 
 fn same(one: &Subject, other: &Subject) -> bool {
