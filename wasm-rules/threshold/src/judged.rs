@@ -112,26 +112,36 @@ impl Judged {
         }
     }
 
-    /// Nothing, where nobody minds. The level that it had entered before stays with it, so that a series which
-    /// comes back between the two values of that level goes on where it was.
-    pub(crate) fn absence(&self, subject: Subject, before: Option<&Finding>, gap: Option<&Gap>) -> Option<Finding> {
-        let severity = match self.missing {
-            Missing::Ok => return None,
-            Missing::Unknown => Severity::Unknown,
-            Missing::Warning => Severity::Warning,
-            Missing::Alert => Severity::Alert,
-        };
+    /// What it means that something is not there; nothing, where nobody minds.
+    pub(crate) fn absent(&self) -> Option<Severity> {
+        match self.missing {
+            Missing::Ok => None,
+            Missing::Unknown => Some(Severity::Unknown),
+            Missing::Warning => Some(Severity::Warning),
+            Missing::Alert => Some(Severity::Alert),
+        }
+    }
+
+    /// The level that it had entered before stays with it, so that a series which comes back between the two values
+    /// of that level goes on where it was.
+    pub(crate) fn absence(
+        &self,
+        subject: &Subject,
+        severity: Severity,
+        before: Option<&Finding>,
+        gap: Option<&Gap>,
+    ) -> Finding {
         let sentence = match gap {
             Some(gap) => format!("{subject} could not be measured: {}: {}", gap.source, gap.reason),
             None => format!("{subject} is not measured here; check that its source is switched on"),
         };
         let entered = before.filter(|before| before.severity != Severity::Ok);
-        Some(Finding {
-            subject,
+        Finding {
+            subject: subject.clone(),
             severity,
             value: None,
             limit: entered.and_then(|before| before.limit),
             sentence: cut(sentence),
-        })
+        }
     }
 }
