@@ -31,8 +31,9 @@ deny: ## Licences, sources and bans; doubles are told. Advisories need their dat
 	@command -v cargo-deny >/dev/null || $(CARGO) install --locked cargo-deny
 	cargo deny check licenses bans sources
 
-fuzz: ## Ten minutes of random components; needs a nightly toolchain.
+fuzz: target-wasm ## Ten minutes of random components, beginning with good ones; needs a nightly toolchain.
 	@command -v cargo-fuzz >/dev/null || $(CARGO) install --locked cargo-fuzz
+	$(CARGO) run --locked --package watchpost-tests --bin seeds -- tests/fuzz/corpus/compile
 	cd tests/fuzz && cargo +nightly fuzz run compile -- -max_total_time=600
 
 clean:
