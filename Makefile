@@ -33,12 +33,13 @@ target-wasm:
 tools: target-wasm
 	tests/install-tools $(TOOLS)
 
-deny: ## Licences, sources and doubles. Advisories need their database, which a machine without a way out cannot fetch.
+deny: ## Licences, sources and bans; doubles are told. Advisories need their database, which a machine without a way out cannot fetch.
 	@command -v cargo-deny >/dev/null || $(CARGO) install --locked cargo-deny
 	cargo deny check licenses bans sources
 
-fuzz: ## Ten minutes of random components; needs a nightly toolchain.
+fuzz: target-wasm ## Ten minutes of random components, beginning with good ones; needs a nightly toolchain.
 	@command -v cargo-fuzz >/dev/null || $(CARGO) install --locked cargo-fuzz
+	$(CARGO) run --locked --package watchpost-tests --bin seeds -- tests/fuzz/corpus/compile
 	cd tests/fuzz && cargo +nightly fuzz run compile -- -max_total_time=600
 
 clean:

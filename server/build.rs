@@ -6,7 +6,10 @@ use std::process::{Command, ExitCode};
 
 fn main() -> ExitCode {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    // The profile of guests, and the versions of what is in them.
     for changed in [
+        "Cargo.toml",
+        "Cargo.lock",
         "policies/wit",
         "wasm-rules/sdk",
         "wasm-rules/threshold",

@@ -5,7 +5,14 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    for changed in ["../Cargo.toml", "../policies/wit", "../wasm-rules/sdk", "guests"] {
+    // The profile of guests, and the versions of what is in them.
+    for changed in [
+        "../Cargo.toml",
+        "../Cargo.lock",
+        "../policies/wit",
+        "../wasm-rules/sdk",
+        "guests",
+    ] {
         println!("cargo::rerun-if-changed={}", here.join(changed).display());
     }
     for guest in ["hostile", "numbered", "tyrant", "yes"] {

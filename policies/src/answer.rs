@@ -4,12 +4,13 @@
 use std::collections::HashSet;
 
 use crate::bindings::threshold::{FindingResult, SubjectResult};
-use crate::fault::{Misbehaviour, guest_words};
+use crate::fault::Misbehaviour;
 use crate::finding::{Finding, Severity, Subject};
 use crate::limits::Limits;
-use crate::measure::{Sample, Snapshot};
+use crate::measure::{Gap, Sample, Snapshot};
 use crate::rule::Rule;
 use crate::series::{Labels, MeasureError, MetricName};
+use crate::words::guest_words;
 
 /// What a rule was shown, and may therefore talk about.
 pub(crate) struct Shown<'r> {
@@ -28,7 +29,7 @@ impl Shown<'_> {
         at_most("findings", answer.len(), limits.findings)?;
         // Metric by metric, so that the labels of each are gathered once, whatever the order of the guest.
         answer.sort_by(|a, b| a.subject.metric.cmp(&b.subject.metric));
-        let mut known = KnownLabels::default();
+        let mut known = Known::new(self.snapshot.gaps());
         let mut findings = Vec::with_capacity(answer.len());
         for raw in answer {
             findings.push(self.finding(raw, limits, &mut known)?);
@@ -46,10 +47,10 @@ impl Shown<'_> {
         &'s self,
         raw: FindingResult,
         limits: &Limits,
-        known: &mut KnownLabels<'s>,
+        known: &mut Known<'s>,
     ) -> Result<Finding, Misbehaviour> {
         at_most("bytes in a sentence", raw.sentence.len(), limits.text_bytes)?;
-        let subject = self.subject(raw.subject, limits)?;
+        let subject = subject(raw.subject, limits, known)?;
         for (field, number) in [("value", raw.value), ("limit", raw.limit)] {
             if let Some(number) = number.filter(|number| !number.is_finite()) {
                 return Err(Misbehaviour::NotFinite {
@@ -60,13 +61,17 @@ impl Shown<'_> {
             }
         }
         let before = self.last_about(&subject);
-        if before.is_none() && !self.exists(&subject, raw.value.is_some(), known) {
+        // What was told before may be told to be missing, but not to have a value that nobody was shown.
+        let is_missed = before.is_some() && raw.value.is_none();
+        if !is_missed && !self.exists(&subject, raw.value.is_some(), known) {
             return Err(Misbehaviour::UnknownSubject {
                 subject: subject.to_string(),
             });
         }
         let severity = Severity::from(raw.severity);
-        if severity > Severity::Ok && raw.sentence.trim().is_empty() {
+        // A sentence of nothing but what is taken out of it is none.
+        let sentence = guest_words(&raw.sentence, limits.text_bytes);
+        if severity > Severity::Ok && sentence.is_empty() {
             return Err(Misbehaviour::NoSentence {
                 subject: subject.to_string(),
             });
@@ -78,30 +83,9 @@ impl Shown<'_> {
             severity,
             value: raw.value,
             limit: raw.limit,
-            sentence: guest_words(&raw.sentence, limits.text_bytes),
+            sentence,
             subject,
             carried: false,
-        })
-    }
-
-    fn subject(&self, raw: SubjectResult, limits: &Limits) -> Result<Subject, Misbehaviour> {
-        let of_labels = raw.labels.iter().map(|label| label.name.len() + label.value.len());
-        at_most(
-            "bytes in a subject",
-            raw.metric.len() + of_labels.sum::<usize>(),
-            limits.text_bytes,
-        )?;
-        let illegal = |error: MeasureError| Misbehaviour::IllegalSubject {
-            what: guest_words(&error.to_string(), limits.text_bytes),
-        };
-        let is_source = self.snapshot.gaps().iter().any(|gap| gap.source == raw.metric);
-        if !is_source {
-            MetricName::new(&raw.metric).map_err(illegal)?;
-        }
-        let labels = raw.labels.into_iter().map(|label| (label.name, label.value));
-        Ok(Subject {
-            metric: raw.metric,
-            labels: Labels::new(labels).map_err(illegal)?,
         })
     }
 
@@ -110,14 +94,15 @@ impl Shown<'_> {
         at.ok().map(|at| &self.last[at])
     }
 
-    fn exists<'s>(&'s self, subject: &Subject, has_value: bool, known: &mut KnownLabels<'s>) -> bool {
+    fn exists<'s>(&'s self, subject: &Subject, has_value: bool, known: &mut Known<'s>) -> bool {
         let at = self
             .metrics
             .binary_search_by(|metric| metric[0].metric().as_str().cmp(&subject.metric));
         if let Ok(at) = at {
             let samples: &'s [Sample] = self.metrics[at];
             let exactly = samples.binary_search_by(|sample| sample.labels().cmp(&subject.labels));
-            if subject.labels.as_slice().is_empty() || exactly.is_ok() || known.hold(at, samples, &subject.labels) {
+            let labels = &mut known.labels;
+            if subject.labels.as_slice().is_empty() || exactly.is_ok() || labels.hold(at, samples, &subject.labels) {
                 return true;
             }
         }
@@ -127,11 +112,79 @@ impl Shown<'_> {
         };
         // What ought to be there and is not has no value.
         let missed = !has_value && MetricName::new(&subject.metric).is_ok_and(|metric| planned(&metric));
-        let in_gap = self.snapshot.gaps().iter().any(|gap| {
-            let named = gap.metrics.iter().any(|pattern| pattern.covers_text(&subject.metric));
-            gap.source == subject.metric || (!has_value && named)
-        });
-        missed || in_gap
+        missed || known.gaps.are_of(&subject.metric) || (!has_value && known.gaps.name(&subject.metric))
+    }
+}
+
+fn subject(raw: SubjectResult, limits: &Limits, known: &Known<'_>) -> Result<Subject, Misbehaviour> {
+    let of_labels = raw.labels.iter().map(|label| label.name.len() + label.value.len());
+    at_most(
+        "bytes in a subject",
+        raw.metric.len() + of_labels.sum::<usize>(),
+        limits.text_bytes,
+    )?;
+    let illegal = |error: MeasureError| Misbehaviour::IllegalSubject {
+        what: guest_words(&error.to_string(), limits.text_bytes),
+    };
+    if !known.gaps.are_of(&raw.metric) {
+        MetricName::new(&raw.metric).map_err(illegal)?;
+    }
+    let labels = raw.labels.into_iter().map(|label| (label.name, label.value));
+    Ok(Subject {
+        metric: raw.metric,
+        labels: Labels::new(labels).map_err(illegal)?,
+    })
+}
+
+/// What every finding of one answer is looked up in.
+struct Known<'s> {
+    gaps: KnownGaps<'s>,
+    labels: KnownLabels<'s>,
+}
+
+impl<'s> Known<'s> {
+    fn new(gaps: &'s [Gap]) -> Self {
+        Self {
+            gaps: KnownGaps::new(gaps),
+            labels: KnownLabels::default(),
+        }
+    }
+}
+
+/// Who could not answer, and what is missing because of it; gathered once, for ten thousand findings may be asked
+/// about a thousand gaps.
+#[derive(Default)]
+struct KnownGaps<'s> {
+    sources: HashSet<&'s str>,
+    metrics: HashSet<&'s str>,
+    beginnings: HashSet<&'s str>,
+}
+
+impl<'s> KnownGaps<'s> {
+    fn new(gaps: &'s [Gap]) -> Self {
+        let mut known = Self::default();
+        for gap in gaps {
+            known.sources.insert(&gap.source);
+            for pattern in &gap.metrics {
+                let texts = if pattern.is_open() {
+                    &mut known.beginnings
+                } else {
+                    &mut known.metrics
+                };
+                texts.insert(pattern.text());
+            }
+        }
+        known
+    }
+
+    fn are_of(&self, source: &str) -> bool {
+        self.sources.contains(source)
+    }
+
+    /// A name has few beginnings, and there may be many patterns.
+    fn name(&self, metric: &str) -> bool {
+        let mut beginnings = (0..=metric.len()).filter_map(|end| metric.get(..end));
+        self.metrics.contains(metric) || beginnings.any(|beginning| self.beginnings.contains(beginning))
     }
 }
 

@@ -192,20 +192,6 @@ impl Misbehaviour {
     }
 }
 
-/// A guest's text as it may stand in a log line or on a page: on one line, and no longer than is taken.
-pub(crate) fn guest_words(text: &str, longest: usize) -> String {
-    let end = (0..=longest.min(text.len()))
-        .rev()
-        .find(|end| text.is_char_boundary(*end));
-    let plain = |letter: char| if letter.is_control() { ' ' } else { letter };
-    text[..end.unwrap_or(0)]
-        .chars()
-        .map(plain)
-        .collect::<String>()
-        .trim()
-        .to_owned()
-}
-
 fn fmt_frames(frames: &[String]) -> String {
     if frames.is_empty() {
         String::new()

@@ -1,6 +1,8 @@
 //! What rules say about a snapshot: findings, and the report of one generation over one snapshot. It says
 //! nothing about who is told.
 
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
 
@@ -76,12 +78,29 @@ pub struct Finding {
     pub sentence: String,
     /// Since when the rule says so, without a break, in milliseconds since 1970 (UTC).
     pub since_ms: u64,
-    /// The rule failed this time, and this is what it said last.
+    /// The rule gave no answer this time. This is what it said last; where it said nothing, that nobody knows.
     #[serde(default)]
     pub carried: bool,
 }
 
 impl Finding {
+    /// What stands for a rule that has not been heard about a metric: nobody knows.
+    pub(crate) fn unheard(rule: &str, metric: &str, since_ms: u64, sentence: String) -> Self {
+        Self {
+            rule: rule.to_owned(),
+            subject: Subject {
+                metric: metric.to_owned(),
+                labels: Labels::none(),
+            },
+            severity: Severity::Unknown,
+            value: None,
+            limit: None,
+            sentence,
+            since_ms,
+            carried: true,
+        }
+    }
+
     /// The same finding for a round in which its rule could not answer. What was ok is unknown now; what was
     /// worse stays as bad as it was, so that a rule that breaks can neither clear an alert nor lift what
     /// hangs on it.
@@ -119,18 +138,36 @@ pub struct Report {
     findings: Vec<Finding>,
     faults: Vec<Fault>,
     costs: Vec<Cost>,
+    /// By rule, the metrics about which its finding was not said by it.
+    unheard: BTreeMap<String, BTreeSet<String>>,
     standings: Digest,
 }
 
+/// What came of asking the threshold rules.
+#[derive(Default)]
+pub(crate) struct Heard {
+    /// What they said, in this round or before.
+    pub(crate) findings: Vec<Finding>,
+    /// What stands for what they did not say. No rule is shown it as its own.
+    pub(crate) unheard: Vec<Finding>,
+    pub(crate) faults: Vec<Fault>,
+    pub(crate) costs: Vec<Cost>,
+}
+
 impl Report {
-    pub(crate) fn new(
-        generation: u64,
-        host: String,
-        time_ms: u64,
-        mut findings: Vec<Finding>,
-        faults: Vec<Fault>,
-        costs: Vec<Cost>,
-    ) -> Self {
+    pub(crate) fn new(generation: u64, host: String, time_ms: u64, heard: Heard) -> Self {
+        let Heard {
+            mut findings,
+            unheard: stand_ins,
+            faults,
+            costs,
+        } = heard;
+        let mut unheard = BTreeMap::<String, BTreeSet<String>>::new();
+        for Finding { rule, subject, .. } in &stand_ins {
+            let metrics = unheard.entry(rule.clone()).or_default();
+            metrics.insert(subject.metric.clone());
+        }
+        findings.extend(stand_ins);
         findings.sort_by(|a, b| a.rule.cmp(&b.rule).then_with(|| a.subject.cmp(&b.subject)));
         let standings = standings_digest(findings.iter().filter(|finding| finding.severity > Severity::Ok));
         Self {
@@ -140,17 +177,12 @@ impl Report {
             findings,
             faults,
             costs,
+            unheard,
             standings,
         }
     }
 
-    /// The report before the first round: nothing was judged yet, so its severity is unknown. It has the
-    /// generation 0, which no rules have.
-    pub fn before_the_first(host: &str) -> Self {
-        Self::new(0, host.to_owned(), 0, Vec::new(), Vec::new(), Vec::new())
-    }
-
-    /// The generation of rules that made it.
+    /// The generation of rules that made it; 0 before the first round.
     pub fn generation(&self) -> u64 {
         self.generation
     }
@@ -200,8 +232,27 @@ impl Report {
         self.standings
     }
 
-    /// What this rule said.
-    pub(crate) fn findings_of(&self, rule: &str) -> &[Finding] {
+    /// What this rule said itself, sorted by subject.
+    pub(crate) fn heard_from(&self, rule: &str) -> Cow<'_, [Finding]> {
+        let findings = self.findings_of(rule);
+        let Some(unheard) = self.unheard.get(rule) else {
+            return Cow::Borrowed(findings);
+        };
+        let said = findings
+            .iter()
+            .filter(|finding| !unheard.contains(&finding.subject.metric));
+        Cow::Owned(said.cloned().collect())
+    }
+
+    /// Since when something stands for what this rule did not say about a metric.
+    pub(crate) fn unheard_since(&self, rule: &str, metric: &str) -> Option<u64> {
+        self.unheard.get(rule)?.get(metric)?;
+        let findings = self.findings_of(rule);
+        let at = findings.partition_point(|finding| finding.subject.metric.as_str() < metric);
+        findings.get(at).map(|finding| finding.since_ms)
+    }
+
+    fn findings_of(&self, rule: &str) -> &[Finding] {
         let start = self.findings.partition_point(|finding| finding.rule.as_str() < rule);
         let rest = &self.findings[start..];
         &rest[..rest.partition_point(|finding| finding.rule == rule)]
@@ -278,7 +329,11 @@ mod tests {
     }
 
     fn report(findings: Vec<Finding>) -> Report {
-        Report::new(1, "edge-1".to_owned(), 7, findings, Vec::new(), Vec::new())
+        let heard = Heard {
+            findings,
+            ..Heard::default()
+        };
+        Report::new(1, "edge-1".to_owned(), 7, heard)
     }
 
     #[test]
@@ -294,8 +349,31 @@ mod tests {
         let mixed = report(vec![finding("b", Severity::Ok), finding("a", Severity::Warning)]);
         assert_eq!(mixed.severity(), Severity::Warning);
         assert_eq!(mixed.standings().count(), 1);
-        assert_eq!(mixed.findings_of("b").len(), 1);
-        assert_eq!(mixed.findings_of("c").len(), 0);
+        assert_eq!(mixed.heard_from("b").len(), 1);
+        assert_eq!(mixed.heard_from("c").len(), 0);
+    }
+
+    #[test]
+    fn what_stands_for_a_rule_is_not_what_it_said() {
+        let stand_in = |rule: &str, metric: &str| Finding::unheard(rule, metric, 3, "nobody knows".to_owned());
+        let report = Report::new(
+            1,
+            "edge-1".to_owned(),
+            7,
+            Heard {
+                findings: vec![finding("a", Severity::Ok), finding("b", Severity::Ok)],
+                unheard: vec![stand_in("a", "memory"), stand_in("c", "disk")],
+                ..Heard::default()
+            },
+        );
+        assert_eq!(report.findings().len(), 4);
+        assert_eq!(report.standings().count(), 2);
+        for (rule, said) in [("a", 1), ("b", 1), ("c", 0)] {
+            assert_eq!(report.heard_from(rule).len(), said, "{rule}");
+        }
+        assert_eq!(report.unheard_since("a", "memory"), Some(3));
+        assert_eq!(report.unheard_since("a", "disk"), None);
+        assert_eq!(report.unheard_since("b", "memory"), None);
     }
 
     #[test]

@@ -38,6 +38,7 @@ mod remembered;
 mod rule;
 mod series;
 mod set;
+mod words;
 
 pub use access::{Action, Certificate, Decision, Identity, IdentityKind, NotAnAction, Request, Verdict};
 pub use digest::{Digest, NotADigest};

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Limits {
-    /// The largest component. A rule in Rust has 50 KB, one in JavaScript 12 MB, one in Python 18 MB.
+    /// The largest component. A rule in Rust has 120 to 220 KB, one in JavaScript 12 MB, one in Python 19 MB.
     pub component_bytes: usize,
     /// The longest that `describe` and `check-settings` may take: a person waits for them.
     pub describe_ms: u64,
@@ -61,14 +61,26 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// Says which limit makes no sense, and what would.
+    /// Says which limit makes no sense, and what would. Below the least of them the rules that Watchpost brings
+    /// could not answer, whatever they are shown.
     pub fn check(&self) -> Result<(), String> {
         let ranges = [
+            // No component of any use is smaller; of larger ones the compiler makes gigabytes.
+            ("component_bytes", self.component_bytes as u64, 64 << 10, 256 << 20),
             // Each instance may take 64 core instances and 4 GiB of address space for each of four memories.
             ("instances", u64::from(self.instances), 1, 1000),
             // A thread has 2 MiB of stack, and a rule is called from one.
             ("stack_bytes", self.stack_bytes as u64, 16 << 10, 1 << 20),
             ("memory_bytes", self.memory_bytes as u64, 64 << 10, 4 << 30),
+            // The pool reserves so many for each table of each instance.
+            ("table_elements", self.table_elements as u64, 1000, 1_000_000),
+            // The default threshold rule keeps its findings within 4 MiB, and to 9,000.
+            ("answer_bytes", self.answer_bytes as u64, 5 << 20, 1 << 30),
+            ("findings", self.findings as u64, 9000, 1_000_000),
+            // The default rules cut their sentences and reasons at 1,500 bytes.
+            ("text_bytes", self.text_bytes as u64, 1600, 16 << 20),
+            // Ten kilobytes each, at the worst.
+            ("remembered", self.remembered as u64, 0, 1_000_000),
             ("describe_ms", self.describe_ms, 0, LONGEST_MS),
             ("judge_ms", self.judge_ms, 0, LONGEST_MS),
             ("decide_ms", self.decide_ms, 0, LONGEST_MS),

@@ -1,12 +1,26 @@
-//! What was measured: samples, gaps and the snapshot of one instant. What series are called is told in `series`. It measures nothing and judges
-//! nothing; a snapshot that exists is sorted, free of duplicates and will never change.
+//! What was measured: samples, gaps and the snapshot of one instant. What series are called is told in `series`.
+//! It measures nothing and judges nothing; a snapshot that exists is sorted, free of duplicates and will never
+//! change.
 
 use std::cmp::Ordering;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use serde::{Deserialize, Serialize};
 
 use crate::series::{Labels, MeasureError, MetricName, MetricPattern, Unit};
+use crate::words::cut;
+
+/// The longest name that DNS knows.
+const HOST_BYTES: usize = 255;
+
+/// All gaps are shown to every rule, whoever they come from; so each is a name and a sentence, and they are so
+/// many that nobody reads more of them.
+const SOURCE_BYTES: usize = 200;
+const REASON_BYTES: usize = 500;
+const MOST_GAPS: usize = 1000;
+
+/// Who misses more names the beginning that they share.
+const MOST_METRICS_OF_A_GAP: usize = 100;
 
 /// One number about one thing at one instant.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -80,6 +94,34 @@ pub struct Gap {
     pub reason: String,
 }
 
+impl Gap {
+    fn bounded(mut self) -> Self {
+        if self.metrics.len() > MOST_METRICS_OF_A_GAP {
+            self.metrics = vec![MetricPattern::shared(&self.metrics)];
+        }
+        Self {
+            source: cut(&self.source, SOURCE_BYTES),
+            reason: cut(&self.reason, REASON_BYTES),
+            metrics: self.metrics,
+        }
+    }
+}
+
+/// The first gaps stay as they are; the others become one, which still says what is missing.
+fn at_most(most: usize, mut gaps: Vec<Gap>) -> Vec<Gap> {
+    if gaps.len() <= most {
+        return gaps;
+    }
+    let others = gaps.split_off(most - 1);
+    let metrics: BTreeSet<_> = others.iter().flat_map(|gap| &gap.metrics).collect();
+    gaps.push(Gap {
+        source: "snapshot".to_owned(),
+        reason: format!("{} more gaps are not told one by one", others.len()),
+        metrics: metrics.into_iter().cloned().collect(),
+    });
+    gaps
+}
+
 /// All samples and gaps of one instant and host.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(from = "SnapshotFields")]
@@ -93,14 +135,16 @@ pub struct Snapshot {
 
 impl Snapshot {
     /// Sorts the samples. Of two units of one metric the one that was given first stays, and of two samples of
-    /// one series the newer; what had to go is told in a gap, for someone measures wrongly there.
+    /// one series the newer; what had to go is told in a gap, for someone measures wrongly there. Texts that are
+    /// too long are cut, and of too many gaps the last become one; what is missing stays missing.
     pub fn new(host: String, time_ms: u64, facts: Labels, mut samples: Vec<Sample>, mut gaps: Vec<Gap>) -> Self {
         gaps.extend(drop_other_units(&mut samples));
         samples.sort_by(|a, b| a.series_order(b).then_with(|| b.time_ms.cmp(&a.time_ms)));
         gaps.extend(drop_older(&mut samples));
+        let mut gaps: Vec<_> = at_most(MOST_GAPS, gaps).into_iter().map(Gap::bounded).collect();
         gaps.sort_by(|a, b| a.source.cmp(&b.source).then_with(|| a.reason.cmp(&b.reason)));
         Self {
-            host,
+            host: cut(&host, HOST_BYTES),
             time_ms,
             facts,
             samples,
@@ -279,6 +323,67 @@ mod tests {
         assert_eq!(shot.samples().len(), 1);
         assert_eq!(shot.samples()[0].unit().as_str(), "percent");
         assert!(shot.gaps()[0].reason.contains("in bytes"), "{:?}", shot.gaps());
+    }
+
+    fn gap(source: &str, metrics: &[&str], reason: &str) -> Gap {
+        let metrics = metrics.iter().map(|metric| MetricPattern::new(metric));
+        Gap {
+            source: source.to_owned(),
+            metrics: metrics.map(|metric| metric.expect("a legal pattern")).collect(),
+            reason: reason.to_owned(),
+        }
+    }
+
+    fn with_gaps(host: &str, gaps: Vec<Gap>) -> Snapshot {
+        Snapshot::new(host.to_owned(), 9, Labels::none(), Vec::new(), gaps)
+    }
+
+    #[test]
+    fn texts_of_a_snapshot_are_cut() {
+        let long = "ä".repeat(1000);
+        let shot = with_gaps(&long, vec![gap(&long, &[], &long)]);
+        let gap = &shot.gaps()[0];
+        for (text, longest) in [
+            (shot.host(), HOST_BYTES),
+            (&gap.source, SOURCE_BYTES),
+            (&gap.reason, REASON_BYTES),
+        ] {
+            assert!(text.len() <= longest && text.len() > longest - 4, "{text}");
+            assert!(text.ends_with("ä…"), "{text}");
+        }
+        let short = with_gaps("edge-1", vec![self::gap("azure", &["disk"], "it is late")]);
+        assert_eq!(short.gaps(), [self::gap("azure", &["disk"], "it is late")]);
+    }
+
+    #[test]
+    fn of_too_many_gaps_the_last_become_one_that_hides_as_much() {
+        let gaps = |count: usize| {
+            let one = |at: usize| gap(&format!("source-{at:04}"), &[["disk", "memory"][at % 2]], "no answer");
+            with_gaps("edge-1", (0..count).map(one).collect())
+        };
+        assert_eq!(gaps(MOST_GAPS).gaps().len(), MOST_GAPS);
+        assert!(gaps(MOST_GAPS).gaps().iter().all(|gap| gap.source != "snapshot"));
+        let many = gaps(MOST_GAPS + 500);
+        assert_eq!(many.gaps().len(), MOST_GAPS);
+        let rest = &many.gaps()[0];
+        assert_eq!(rest.reason, "501 more gaps are not told one by one");
+        assert_eq!(rest.metrics, gap("", &["disk", "memory"], "").metrics);
+        // Once bounded it stays as it is.
+        assert_eq!(with_gaps("edge-1", many.gaps().to_vec()).gaps(), many.gaps());
+    }
+
+    #[test]
+    fn a_gap_that_names_too_many_metrics_names_what_they_share() {
+        let named: Vec<_> = (0..=MOST_METRICS_OF_A_GAP).map(|at| format!("node_{at}")).collect();
+        let named: Vec<_> = named.iter().map(String::as_str).collect();
+        let metrics = |named: &[&str]| {
+            with_gaps("edge-1", vec![gap("azure", named, "")]).gaps()[0]
+                .metrics
+                .len()
+        };
+        assert_eq!(metrics(&named[1..]), MOST_METRICS_OF_A_GAP);
+        let all = with_gaps("edge-1", vec![gap("azure", &named, "")]);
+        assert_eq!(all.gaps()[0].metrics, gap("", &["node_*"], "").metrics);
     }
 
     #[test]

@@ -7,11 +7,13 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::access::{Action, Decision, Request};
 use crate::digest::Digest;
-use crate::series::Labels;
+use crate::series::{Label, Labels};
 
-/// Resources and facts come from clients. A longer request than this is decided afresh each time, so that
-/// what is remembered is bounded in bytes and not only in number.
-const LONGEST_REQUEST: usize = 512;
+/// Resources and facts come from clients. A request that would take more bytes than this is decided afresh each
+/// time, so that what is remembered is bounded in bytes and not only in number: beside the request a decision has
+/// at most 64 roles of 64 bytes and a reason of `text_bytes`, which makes 10 KiB, and 100 MB for ten thousand of
+/// them. The usual one has 300 bytes.
+const LONGEST_REQUEST: usize = 1024;
 
 pub(crate) struct Remembered {
     limit: usize,
@@ -63,7 +65,7 @@ impl Remembered {
 
     pub(crate) fn keep(&self, request: &Request<'_>, standings: Digest, decision: &Arc<Decision>) {
         let facts = request.facts.as_slice().iter();
-        let of_facts = facts.map(|fact| fact.name.len() + fact.value.len());
+        let of_facts = facts.map(|fact| size_of::<Label>() + fact.name.len() + fact.value.len());
         if self.limit == 0 || request.resource.len() + of_facts.sum::<usize>() > LONGEST_REQUEST {
             return;
         }
@@ -154,6 +156,23 @@ mod tests {
         );
         assert!(remembered.find(&asked, Digest::of(b"calm")).is_none());
         assert_eq!(remembered.count(), 1);
+    }
+
+    #[test]
+    fn a_request_of_very_many_facts_is_not_remembered() {
+        let ada = Identity::of_token("ada");
+        let remembered_with = |count: usize| {
+            let remembered = Remembered::new(10);
+            let facts = Labels::new((0..count).map(|at| (format!("f{at}"), ""))).expect("legal labels");
+            let asked = Request {
+                facts: &facts,
+                ..Request::new(&ada, Action::RulesRead)
+            };
+            remembered.keep(&asked, Digest::of(b"calm"), &decision(1));
+            remembered.count()
+        };
+        assert_eq!(remembered_with(10), 1);
+        assert_eq!(remembered_with(100), 0);
     }
 
     #[test]

@@ -11,9 +11,10 @@ use crate::answer::at_most;
 use crate::bindings::{RawManifest, RawPlan};
 use crate::digest::Digest;
 use crate::engine::{ArtefactError, ArtefactKey, Engine, Kind, Program};
-use crate::fault::{Call, Fault, Misbehaviour, Problem, Refusal, SettingsRefusal, guest_words};
+use crate::fault::{Call, Fault, Misbehaviour, Problem, Refusal, SettingsRefusal};
 use crate::limits::Limits;
 use crate::series::MetricPattern;
+use crate::words::{LONGEST_WHY, guest_words};
 
 /// Names stand in URLs, file names and metric labels.
 const NAME_BYTES: usize = 64;
@@ -22,7 +23,6 @@ const VERSION_BYTES: usize = 64;
 /// Every pattern is searched for in every snapshot; who wants more metrics names the beginning they share.
 const MOST_METRICS: usize = 1000;
 const MOST_PROBLEMS: usize = 100;
-const LONGEST_WHY: usize = 500;
 
 /// Who a rule says it is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -200,7 +200,7 @@ fn manifest_of(raw: RawManifest, limits: &Limits) -> Result<Manifest, Misbehavio
     let bad = |field, why: &str| {
         Err(Misbehaviour::BadManifest {
             field,
-            why: why.to_owned(),
+            why: guest_words(why, LONGEST_WHY),
         })
     };
     let legal = |byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-');
@@ -210,7 +210,8 @@ fn manifest_of(raw: RawManifest, limits: &Limits) -> Result<Manifest, Misbehavio
     if raw.version.is_empty() || raw.version.len() > VERSION_BYTES || raw.version.contains(char::is_control) {
         return bad("version", "use 1 to 64 bytes of plain text");
     }
-    if raw.description.is_empty() || raw.description.len() > limits.text_bytes {
+    let description = guest_words(&raw.description, limits.text_bytes);
+    if description.is_empty() || raw.description.len() > limits.text_bytes {
         return bad("description", "say in one paragraph what the rule does");
     }
     let schema = match serde_json::from_str(&raw.settings_schema) {
@@ -221,7 +222,7 @@ fn manifest_of(raw: RawManifest, limits: &Limits) -> Result<Manifest, Misbehavio
     Ok(Manifest {
         name: raw.name,
         version: raw.version,
-        description: raw.description,
+        description,
         settings_schema: schema,
     })
 }

@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::words::cut;
+
 /// A metric's name: letters, digits, `_` and `:`, not beginning with a digit, at most 200 bytes long.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -18,15 +20,13 @@ pub(crate) const NAME_BYTES: usize = 200;
 /// long label could keep a rule from answering at all.
 const LABELS_BYTES: usize = 1024;
 
+/// A unit is a word, and stands behind every number.
+const UNIT_BYTES: usize = 64;
+
 impl MetricName {
     /// Refuses what Prometheus would refuse.
     pub fn new(name: &str) -> Result<Self, MeasureError> {
-        let legal = |at: usize, byte: u8| match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'_' | b':' => true,
-            b'0'..=b'9' => at > 0,
-            _ => false,
-        };
-        if is_name(name, legal) {
+        if is_name(name, in_metric) {
             Ok(Self(name.into()))
         } else {
             Err(MeasureError::MetricName(name.to_owned()))
@@ -67,14 +67,13 @@ pub struct MetricPattern {
 }
 
 impl MetricPattern {
-    /// Refuses a `*` that is not the last letter.
+    /// Refuses a `*` that is not the last letter, and what no name begins with.
     pub fn new(pattern: &str) -> Result<Self, MeasureError> {
         let (text, open) = match pattern.strip_suffix('*') {
             Some(beginning) => (beginning, true),
             None => (pattern, false),
         };
-        let legal = |_, byte: u8| matches!(byte, b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'_' | b':');
-        if is_name(text, legal) || (open && text.is_empty()) {
+        if is_name(text, in_metric) || (open && text.is_empty()) {
             Ok(Self {
                 text: text.to_owned(),
                 open,
@@ -102,6 +101,31 @@ impl MetricPattern {
             metric.starts_with(&self.text)
         } else {
             metric == self.text
+        }
+    }
+
+    /// The name, or its beginning.
+    pub(crate) fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Whether it stands for every name with that beginning.
+    pub(crate) fn is_open(&self) -> bool {
+        self.open
+    }
+
+    /// The pattern that covers what each of these does: the beginning that all of them share.
+    pub(crate) fn shared<'p>(patterns: impl IntoIterator<Item = &'p Self>) -> Self {
+        let mut patterns = patterns.into_iter();
+        let first = patterns.next().map_or("", Self::text);
+        let shared = patterns.fold(first, |shared, pattern| {
+            let same = shared.bytes().zip(pattern.text.bytes());
+            // Names are ASCII, so a count of bytes is a count of letters.
+            &shared[..same.take_while(|(one, other)| one == other).count()]
+        });
+        Self {
+            text: shared.to_owned(),
+            open: true,
         }
     }
 
@@ -136,9 +160,9 @@ impl From<MetricPattern> for String {
 pub struct Unit(Arc<str>);
 
 impl Unit {
-    /// Any word is a unit: a neighbour may count in things that we never heard of.
+    /// Any word is a unit: a neighbour may count in things that we never heard of. A long one is cut.
     pub fn new(unit: &str) -> Self {
-        Self(unit.into())
+        Self(cut(unit, UNIT_BYTES).into())
     }
 
     /// The word.
@@ -155,7 +179,7 @@ impl fmt::Display for Unit {
 
 impl From<String> for Unit {
     fn from(unit: String) -> Self {
-        Self(unit.into())
+        Self::new(&unit)
     }
 }
 
@@ -275,6 +299,14 @@ pub enum MeasureError {
     LabelTwice(String),
 }
 
+fn in_metric(at: usize, byte: u8) -> bool {
+    match byte {
+        b'a'..=b'z' | b'A'..=b'Z' | b'_' | b':' => true,
+        b'0'..=b'9' => at > 0,
+        _ => false,
+    }
+}
+
 fn is_name(name: &str, legal: impl Fn(usize, u8) -> bool) -> bool {
     !name.is_empty() && name.len() <= NAME_BYTES && name.bytes().enumerate().all(|(at, byte)| legal(at, byte))
 }
@@ -296,5 +328,35 @@ mod tests {
             Labels::new([("a", "1"), ("a", "2")]),
             Err(MeasureError::LabelTwice("a".to_owned()))
         );
+    }
+
+    #[test]
+    fn a_pattern_begins_as_a_name_does() {
+        for legal in ["disk", "disk*", "*", "_1*", "job:*"] {
+            assert!(MetricPattern::new(legal).is_ok(), "{legal}");
+        }
+        for illegal in ["", "1disk", "1*", "disk-free", "a*b", "**"] {
+            assert!(MetricPattern::new(illegal).is_err(), "{illegal}");
+        }
+    }
+
+    #[test]
+    fn patterns_share_their_beginning() {
+        let check = |patterns: &[&str], expected: &str| {
+            let patterns: Vec<_> = patterns.iter().map(|text| MetricPattern::new(text)).collect();
+            let patterns: Vec<_> = patterns.into_iter().map(|pattern| pattern.expect("legal")).collect();
+            assert_eq!(MetricPattern::shared(&patterns).to_string(), expected);
+        };
+        check(&["node_cpu", "node_cpu_seconds", "node_c*"], "node_c*");
+        check(&["disk", "memory"], "*");
+        check(&["disk"], "disk*");
+        check(&[], "*");
+    }
+
+    #[test]
+    fn a_unit_is_a_word_and_no_more() {
+        assert_eq!(Unit::new("percent").as_str(), "percent");
+        let long: Unit = serde_json::from_value("x".repeat(1000).into()).expect("it is a unit");
+        assert_eq!(long.as_str().len(), UNIT_BYTES);
     }
 }

@@ -1,6 +1,8 @@
-//! One generation of rules: judges snapshots and decides requests. It is never changed, only replaced, and it
-//! keeps no state but the decisions it may repeat.
+//! One generation of rules: judges snapshots and decides requests. It is never changed, only replaced; what it keeps
+//! (the decisions it may repeat, and what its role rule is shown of the latest report) changes no answer.
 
+use std::borrow::Cow;
+use std::collections::HashSet;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::access::{Decision, Request, Verdict};
@@ -8,11 +10,13 @@ use crate::answer::{Shown, at_most};
 use crate::bindings::{RoundLists, lend_request, role};
 use crate::digest::Digest;
 use crate::engine::Kind;
-use crate::fault::{Busy, Call, Fault, Misbehaviour, guest_words};
-use crate::finding::{Cost, Finding, Report, standings_digest};
+use crate::fault::{Busy, Call, Fault, Misbehaviour};
+use crate::finding::{Cost, Finding, Heard, Report, standings_digest};
 use crate::measure::Snapshot;
 use crate::remembered::Remembered;
 use crate::rule::Rule;
+use crate::series::MetricPattern;
+use crate::words::guest_words;
 
 /// One immutable generation of rules. Cheap to clone; many threads may use it at once.
 #[derive(Clone, Debug)]
@@ -102,27 +106,43 @@ impl RuleSet {
         &self.0.role
     }
 
+    /// The report before the first round: nothing was judged yet, so all that the rules will look at is unknown.
+    /// It has the generation 0, which no rules have.
+    pub fn before_the_first(&self, host: &str, time_ms: u64) -> Report {
+        let not_yet = |rule: &Rule| -> Vec<Finding> {
+            let metrics = named_metrics(rule).into_iter();
+            let unknown =
+                |metric| Finding::unheard(rule.name(), metric, time_ms, format!("{metric} was not judged yet"));
+            metrics.map(unknown).collect()
+        };
+        let unheard = self.0.thresholds.iter().flat_map(not_yet).collect();
+        let heard = Heard {
+            unheard,
+            ..Heard::default()
+        };
+        Report::new(0, host.to_owned(), time_ms, heard)
+    }
+
     /// Judges a snapshot. `last` is the report of the round before, also when other rules made it: that is how
     /// hysteresis and `since` survive a reload.
     pub fn judge(&self, snapshot: &Snapshot, last: Option<&Report>) -> Report {
-        let mut findings = Vec::new();
-        let mut faults = Vec::new();
-        let mut costs = Vec::new();
+        let mut heard = Heard::default();
         for rule in &self.0.thresholds {
-            let last = last.map_or(&[] as &[Finding], |last| last.findings_of(rule.name()));
-            match judge_by(rule, snapshot, last) {
+            let said = last.map_or(Cow::Borrowed(&[] as &[Finding]), |last| last.heard_from(rule.name()));
+            match judge_by(rule, snapshot, &said) {
                 Ok((found, cost)) => {
-                    findings.extend(found);
-                    costs.push(cost);
+                    heard.findings.extend(found);
+                    heard.costs.push(cost);
                 }
                 Err(misbehaviour) => {
-                    findings.extend(last.iter().map(|finding| finding.carry(snapshot.time_ms())));
-                    faults.push(rule.module().fault(Call::Judge, misbehaviour));
+                    let time_ms = snapshot.time_ms();
+                    heard.findings.extend(said.iter().map(|finding| finding.carry(time_ms)));
+                    heard.unheard.extend(nothing_said(rule, &said, last, time_ms));
+                    heard.faults.push(rule.module().fault(Call::Judge, misbehaviour));
                 }
             }
         }
-        let host = snapshot.host().to_owned();
-        Report::new(self.0.generation, host, snapshot.time_ms(), findings, faults, costs)
+        Report::new(self.0.generation, snapshot.host().to_owned(), snapshot.time_ms(), heard)
     }
 
     /// Decides a request against the latest report. What was decided before, under the same standings, is
@@ -167,17 +187,18 @@ impl RuleSet {
 
     fn checked(&self, answer: role::Decision) -> Result<(Verdict, Vec<String>), Misbehaviour> {
         let limits = self.0.role.module().program().limits();
-        let longest = answer.roles.iter().map(String::len).chain([answer.reason.len()]).max();
-        at_most("bytes in a text", longest.unwrap_or(0), limits.text_bytes)?;
+        let longest = answer.roles.iter().map(String::len).max();
+        at_most("bytes in a reason", answer.reason.len(), limits.text_bytes)?;
         at_most("roles", answer.roles.len(), MOST_ROLES)?;
-        let verdict = match (answer.allowed, answer.reason.trim().is_empty()) {
+        at_most("bytes in the name of a role", longest.unwrap_or(0), ROLE_BYTES)?;
+        let reason = guest_words(&answer.reason, limits.text_bytes);
+        let verdict = match (answer.allowed, reason.is_empty()) {
             (true, _) => Verdict::Allow,
             (false, true) => return Err(Misbehaviour::NoReason),
-            (false, false) => Verdict::Deny {
-                reason: guest_words(&answer.reason, limits.text_bytes),
-            },
+            (false, false) => Verdict::Deny { reason },
         };
-        Ok((verdict, answer.roles))
+        let roles = answer.roles.iter().map(|role| guest_words(role, ROLE_BYTES));
+        Ok((verdict, roles.filter(|role| !role.is_empty()).collect()))
     }
 
     fn watched(&self, report: &Report) -> Watched {
@@ -208,7 +229,33 @@ impl RuleSet {
 }
 
 /// Nobody has so many; a rule that says so is broken, and every log line would carry them.
-const MOST_ROLES: usize = 64;
+pub(crate) const MOST_ROLES: usize = 64;
+
+/// A role is a word. Decisions are remembered with their roles, so those are bounded in bytes too.
+pub(crate) const ROLE_BYTES: usize = 64;
+
+/// What a rule that failed never spoke of is unknown, and not merely absent: a ban may hang on its being unknown.
+fn nothing_said(rule: &Rule, said: &[Finding], last: Option<&Report>, time_ms: u64) -> Vec<Finding> {
+    let name = rule.name();
+    let metrics = named_metrics(rule).into_iter();
+    let spoken: HashSet<&str> = said.iter().map(|finding| finding.subject.metric.as_str()).collect();
+    let unspoken = metrics.filter(|metric| !spoken.contains(metric));
+    let unknown = |metric| {
+        let since_ms = last.and_then(|last| last.unheard_since(name, metric));
+        let sentence = format!("the rule {name} failed before it found anything about {metric}");
+        Finding::unheard(name, metric, since_ms.unwrap_or(time_ms), sentence)
+    };
+    unspoken.map(unknown).collect()
+}
+
+/// The metrics that a rule asked for by their whole names.
+fn named_metrics(rule: &Rule) -> Vec<&str> {
+    let patterns = rule.metrics().unwrap_or_default().iter();
+    patterns
+        .filter(|pattern| !pattern.is_open())
+        .map(MetricPattern::text)
+        .collect()
+}
 
 fn judge_by(rule: &Rule, snapshot: &Snapshot, last: &[Finding]) -> Result<(Vec<Finding>, Cost), Misbehaviour> {
     let metrics = snapshot.select(rule.metrics());

@@ -14,7 +14,6 @@ use actix_web::middleware::from_fn;
 use actix_web::web::Data;
 use actix_web::{App as Routes, HttpServer};
 use tokio::sync::watch;
-use watchpost_policies::Report;
 
 use crate::api::door::{Door, Known};
 use crate::api::gate::{self, Bounds, Gate};
@@ -140,7 +139,7 @@ impl App {
         }));
         let service = Service::new(host, config.collector.interval);
         let (judged, latest) = watch::channel(None);
-        let before_the_first = Report::before_the_first(service.host());
+        let before_the_first = rules.current().before_the_first(service.host(), clock::now_ms());
         let door = Arc::new(Door::new(tls.clone(), known(&config)));
         let gate = Data::new(Gate::new(door.clone(), bounds(&config), own.clone()));
         let parts = Parts {

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::thread;
 
 use watchpost_policies::{Action, Busy, Identity, Labels, Report, Request, RuleModule, RuleSet, Verdict};
-use watchpost_tests::guests::{ROLE, THRESHOLD, TYRANT, engine, engine_with, rule, rules};
-use watchpost_tests::sample::{developer, machine};
+use watchpost_tests::guests::{HOSTILE, ROLE, THRESHOLD, TYRANT, engine, engine_with, rule, rules};
+use watchpost_tests::sample::{NOW_MS, developer, machine};
 
 const WHILE: &str = r#"{"while": [{"metric": "disk", "at_least": "alert", "take": ["sessions.*"]}]}"#;
 
@@ -21,7 +21,7 @@ fn reason(verdict: &Verdict) -> &str {
 fn a_denial_says_who_may_not_do_what_and_why() {
     let engine = engine();
     let rules = rules(&engine, None, None);
-    let report = Report::before_the_first("edge-1");
+    let report = rules.before_the_first("edge-1", NOW_MS);
     let check = |identity: &Identity, action, expected: &str| {
         let decision = rules
             .decide(&Request::new(identity, action), &report)
@@ -54,7 +54,7 @@ fn a_decision_names_the_rule_and_the_generation_it_was_made_by() {
     let ada = developer("ada", "admin");
     let request = Request::new(&ada, Action::RulesWrite);
     let decision = rules
-        .decide(&request, &Report::before_the_first("edge-1"))
+        .decide(&request, &rules.before_the_first("edge-1", NOW_MS))
         .expect("nobody else is there");
     assert!(decision.is_allowed());
     assert_eq!(
@@ -120,6 +120,36 @@ fn a_threshold_rule_that_breaks_lifts_no_ban() {
     assert!(!decision.is_allowed());
 }
 
+/// What is taken away while nobody knows is taken away before anybody can know, and where the rule that would know
+/// is broken from the beginning.
+#[test]
+fn what_was_never_judged_is_unknown_to_the_role_rule() {
+    let engine = engine();
+    let at_least = |severity: &str| {
+        let settings =
+            format!(r#"{{"while": [{{"metric": "disk", "at_least": "{severity}", "take": ["sessions.run"]}}]}}"#);
+        rule(&engine, ROLE, &settings)
+    };
+    let user = developer("uma", "user");
+    let allowed = |rules: &RuleSet, report: &Report| {
+        let decision = rules.decide(&Request::new(&user, Action::SessionsRun), report);
+        decision.expect("nobody else is there").is_allowed()
+    };
+    for (severity, expected) in [("unknown", false), ("warning", true)] {
+        let trapping = rule(&engine, HOSTILE, r#"{"do": "trap"}"#);
+        let broken = rules(&engine, Some(trapping), Some(at_least(severity)));
+        let report = broken.judge(&machine(10.0, 10.0, 10.0), None);
+        assert_eq!(report.faults().len(), 1);
+        assert_eq!(allowed(&broken, &report), expected, "broken, {severity}");
+
+        let well = rules(&engine, None, Some(at_least(severity)));
+        let before = well.before_the_first("edge-1", NOW_MS);
+        assert_eq!(allowed(&well, &before), expected, "before the first, {severity}");
+        let first = well.judge(&machine(10.0, 10.0, 10.0), Some(&before));
+        assert!(allowed(&well, &first), "{severity}");
+    }
+}
+
 #[test]
 fn a_role_rule_is_shown_only_the_standings_it_asked_for() {
     let engine = engine();
@@ -152,7 +182,7 @@ fn everything_about_a_certificate_reaches_the_rule() {
         ..Request::new(&ada, Action::RulesWrite)
     };
     let decision = rules
-        .decide(&request, &Report::before_the_first("edge-1"))
+        .decide(&request, &rules.before_the_first("edge-1", NOW_MS))
         .expect("nobody else is there");
     let told = reason(&decision.verdict);
     let parts = [
@@ -192,7 +222,7 @@ fn the_same_request_gets_the_same_answer_without_asking_again() {
 fn no_more_decisions_are_remembered_than_the_limit_allows() {
     let engine = engine_with(|limits| limits.remembered = 0);
     let rules = rules(&engine, None, None);
-    let report = Report::before_the_first("edge-1");
+    let report = rules.before_the_first("edge-1", NOW_MS);
     let ada = developer("ada", "admin");
     let request = Request::new(&ada, Action::RulesWrite);
     let first = rules.decide(&request, &report).expect("nobody else is there");
@@ -211,7 +241,7 @@ fn when_all_instances_are_taken_the_answer_is_busy_and_not_no() {
     });
     let slow = rules(&engine, None, Some(rule(&engine, TYRANT, r#"{"do": "loop"}"#)));
     let quick = rules(&engine, None, None);
-    let report = Report::before_the_first("edge-1");
+    let report = quick.before_the_first("edge-1", NOW_MS);
     let ada = developer("ada", "admin");
     thread::scope(|scope| {
         let holding = scope.spawn(|| slow.decide(&Request::new(&ada, Action::RulesRead), &report));
@@ -238,7 +268,7 @@ fn patience_is_enough_where_the_instance_is_soon_free() {
         limits.patience_ms = 10_000;
     });
     let rules = rules(&engine, None, None);
-    let report = Report::before_the_first("edge-1");
+    let report = rules.before_the_first("edge-1", NOW_MS);
     let ada = developer("ada", "admin");
     thread::scope(|scope| {
         for _ in 0..8 {

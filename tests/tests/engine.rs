@@ -6,7 +6,7 @@ use std::process::Command;
 
 use watchpost_policies::{Allocation, ArtefactError, ArtefactKey, Engine, Limits, Misbehaviour, RuleModule, Severity};
 use watchpost_tests::guests::{HOSTILE, THRESHOLD, engine, engine_with, rule, rules};
-use watchpost_tests::sample::{file_systems, machine};
+use watchpost_tests::sample::{file_systems, machine, sample, snapshot};
 
 #[test]
 fn instances_live_in_a_pool_where_there_is_room() {
@@ -70,7 +70,43 @@ fn limits_that_make_no_sense_are_refused_by_name() {
     let none = told(|limits| limits.instances = 0);
     assert_eq!(none, "the limit instances is 0; it has to be between 1 and 1000");
     assert!(told(|limits| limits.patience_ms = u64::MAX).contains("patience_ms"));
-    assert!(told(|limits| limits.stack_bytes = 1 << 30).contains("stack_bytes"));
+    let changes: [(&str, fn(&mut Limits, usize)); 7] = [
+        ("component_bytes", |limits, to| limits.component_bytes = to),
+        ("stack_bytes", |limits, to| limits.stack_bytes = to),
+        ("memory_bytes", |limits, to| limits.memory_bytes = to),
+        ("table_elements", |limits, to| limits.table_elements = to),
+        ("answer_bytes", |limits, to| limits.answer_bytes = to),
+        ("findings", |limits, to| limits.findings = to),
+        ("text_bytes", |limits, to| limits.text_bytes = to),
+    ];
+    for (name, change) in changes {
+        for outside in [0, 1000 - 1, usize::MAX] {
+            let mut limits = Limits::default();
+            change(&mut limits, outside);
+            let told = Engine::new(limits).expect_err("refused").to_string();
+            assert!(told.starts_with(&format!("the limit {name} is {outside};")), "{told}");
+        }
+    }
+    assert!(told(|limits| limits.remembered = usize::MAX).contains("remembered"));
+}
+
+#[test]
+fn the_least_limits_leave_room_for_the_rules_that_watchpost_brings() {
+    let engine = engine_with(|limits| {
+        limits.text_bytes = 1600;
+        limits.findings = 9000;
+        limits.answer_bytes = 5 << 20;
+        limits.judge_ms = 20_000;
+    });
+    let rules = rules(&engine, None, None);
+    let full = |at: usize| {
+        let mountpoint = format!("/{at}{}", "\"".repeat(990));
+        sample("disk", &[("mountpoint", &mountpoint)], 99.0, "percent")
+    };
+    let report = rules.judge(&snapshot((0..10_001).map(full).collect(), Vec::new()), None);
+    assert!(report.faults().is_empty(), "{:?}", report.faults());
+    assert!(report.findings().len() > 1000, "{}", report.findings().len());
+    assert_eq!(report.severity(), Severity::Alert);
 }
 
 #[test]
@@ -103,13 +139,13 @@ fn what_stays_within_the_limits_is_served() {
     let more = check("take", 6 << 20, |limits| limits.memory_bytes = 6 << 20);
     assert_eq!(more, Some(Misbehaviour::OutOfMemory { limit_bytes: 6 << 20 }));
 
-    let answer = |limit_bytes| {
-        move |limits: &mut Limits| {
-            limits.text_bytes = 100_000;
-            limits.answer_bytes = limit_bytes;
-        }
+    const LEAST: usize = 5 << 20;
+    let answer = |limits: &mut Limits| {
+        limits.text_bytes = 2 * LEAST;
+        limits.answer_bytes = LEAST;
     };
-    assert_eq!(check("long-sentence", 50_000, answer(60_000)), None);
-    let more = check("long-sentence", 50_000, answer(49_000));
-    assert_eq!(more, Some(Misbehaviour::AnswerTooLarge { limit_bytes: 49_000 }));
+    assert_eq!(check("long-sentence", LEAST - 1000, answer), None);
+    let more = check("long-sentence", LEAST + 1000, answer);
+    let limit_bytes = LEAST as u64;
+    assert_eq!(more, Some(Misbehaviour::AnswerTooLarge { limit_bytes }));
 }

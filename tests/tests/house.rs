@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use watchpost_policies::{Action, Limits};
+use watchpost_policies::{Action, Engine, Labels, Limits, MetricName, MetricPattern};
+use watchpost_rule::names::{LABELS_BYTES, mistake_in_label, mistake_in_metric};
+use watchpost_rule::pattern::wanted;
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
@@ -149,6 +151,112 @@ fn the_table_of_actions_is_true() {
         name.is_some_and(|name| name.contains('.'))
     });
     assert_eq!(rows.count(), Action::ALL.len());
+}
+
+/// A row begins with the sentence of the fault, and an ellipsis stands for what differs.
+#[test]
+fn the_table_of_faults_is_true() {
+    let document = read("docs/RULES.md");
+    let source = read("policies/src/fault.rs");
+    let from = source.find("pub enum Misbehaviour").expect("it is there");
+    let all = &source[from..][..source[from..].find("\n}\n").expect("it ends")];
+    let sentences: Vec<_> = all.split("#[error(\"").skip(1).map(|rest| sentence(rest)).collect();
+    let variants = all.lines().filter(|line| {
+        let letters = line.strip_prefix("    ").unwrap_or_default();
+        letters.starts_with(|letter: char| letter.is_ascii_uppercase())
+    });
+    assert_eq!(sentences.len(), variants.count(), "every variant has a sentence");
+    assert!(sentences.len() >= 18, "{sentences:?}");
+    for sentence in sentences {
+        assert!(
+            document.contains(&format!("| {sentence} |")),
+            "docs/RULES.md lacks | {sentence} |"
+        );
+    }
+}
+
+/// The text of an `error` attribute up to its closing quote, with one ellipsis for each thing that is filled in.
+fn sentence(attribute: &str) -> String {
+    let format = attribute.split('"').next().unwrap_or_default();
+    let mut plain = String::new();
+    let mut rest = format;
+    while let Some((before, after)) = rest.split_once('{') {
+        plain.push_str(before);
+        plain.push('…');
+        rest = after.split_once('}').map_or("", |(_, rest)| rest);
+    }
+    plain.push_str(rest);
+    // What is filled in side by side is one thing to a reader.
+    plain.replace("… …", "…").replace("……", "…")
+}
+
+/// What the SDK does not refuse in the settings would be a fault of the rule later, and the other way round nobody
+/// could name it.
+#[test]
+fn the_sdk_and_the_host_take_the_same_names() {
+    let names = [
+        "",
+        "disk",
+        "1disk",
+        "disk1",
+        "disk-free",
+        "job:rate5m",
+        ":x",
+        "_",
+        "9",
+        "größe",
+        "a b",
+        "a\n",
+    ];
+    let names = names.map(str::to_owned).into_iter();
+    for name in names.chain(["x".repeat(200), "x".repeat(201)]) {
+        let metric = MetricName::new(&name);
+        assert_eq!(mistake_in_metric(&name).is_none(), metric.is_ok(), "{name:?}");
+        assert_eq!(
+            mistake_in_label(&name).is_none(),
+            Labels::new([(&*name, "")]).is_ok(),
+            "{name:?}"
+        );
+        let pattern = format!("{name}*");
+        if mistake_in_metric(&pattern).is_none() {
+            assert!(MetricPattern::new(&wanted(&pattern)).is_ok(), "{pattern:?}");
+        }
+    }
+    let labels = |bytes: usize| Labels::new([("a", "x".repeat(bytes - 1))]);
+    assert!(labels(LABELS_BYTES).is_ok() && labels(LABELS_BYTES + 1).is_err());
+}
+
+/// A range that is not told is found out by being refused.
+#[test]
+fn the_ranges_of_limits_are_true() {
+    let document = read("docs/RULES.md");
+    let serde_json::Value::Object(limits) = serde_json::to_value(Limits::default()).expect("it is JSON") else {
+        panic!("limits have fields");
+    };
+    let told = limits.iter().filter_map(|(name, default)| {
+        let row = document.split(&format!("| `{name}` | {default} |")).nth(1)?;
+        let row = row.split('\n').next()?;
+        let (least, most) = row.split_once("; from ")?.1.split_once(" to ")?;
+        Some((
+            name,
+            least.parse::<u64>().ok()?,
+            most.trim_end_matches(" |").parse::<u64>().ok()?,
+        ))
+    });
+    let told: Vec<_> = told.collect();
+    assert_eq!(told.len(), 8, "{told:?}");
+    let refused = |name: &String, value: u64| {
+        let mut changed = limits.clone();
+        changed.insert(name.clone(), value.into());
+        let changed: Limits = serde_json::from_value(changed.into()).expect("they are limits");
+        Engine::new(changed).expect_err("refused").to_string()
+    };
+    for (name, least, most) in told {
+        for outside in [least - 1, most + 1] {
+            let expected = format!("the limit {name} is {outside}; it has to be between {least} and {most}");
+            assert_eq!(refused(name, outside), expected);
+        }
+    }
 }
 
 #[test]

@@ -120,6 +120,90 @@ fn a_rule_that_breaks_clears_no_alert() {
 }
 
 #[test]
+fn a_rule_that_fails_at_once_leaves_what_it_would_look_at_unknown() {
+    let engine = engine();
+    let hostile = |way: &str| {
+        let settings = format!(r#"{{"do": "{way}"}}"#);
+        rules(&engine, Some(rule(&engine, HOSTILE, &settings)), None)
+    };
+    let broken = hostile("trap");
+    let snapshot = machine(95.0, 10.0, 10.0);
+    let first = broken.judge(&snapshot, None);
+    let second = broken.judge(&later(&snapshot, 10), Some(&first));
+    for report in [&first, &second] {
+        let [disk] = report.findings() else {
+            panic!("{:?}", report.findings());
+        };
+        assert_eq!(
+            (disk.severity, disk.carried, disk.since_ms),
+            (Severity::Unknown, true, NOW_MS)
+        );
+        assert_eq!(disk.subject.to_string(), "disk");
+        assert_eq!(
+            disk.sentence,
+            "the rule hostile failed before it found anything about disk"
+        );
+    }
+    // It is not shown to the rule as its own word, and what the rule says then is new.
+    let echo = hostile("echo").judge(&later(&snapshot, 20), Some(&second));
+    assert_eq!(echo.findings().len(), 0, "{:?}", echo.findings());
+    let missing = hostile("miss").judge(&later(&snapshot, 20), Some(&second));
+    assert_eq!(missing.findings()[0].since_ms, NOW_MS + 20_000);
+}
+
+#[test]
+fn before_the_first_round_all_that_will_be_looked_at_is_unknown() {
+    let engine = engine();
+    let rules = rules(&engine, None, None);
+    let before = rules.before_the_first("edge-1", NOW_MS - 5000);
+    assert_eq!((before.generation(), before.severity()), (0, Severity::Unknown));
+    let metrics: Vec<_> = before.standings().map(|finding| finding.subject.to_string()).collect();
+    assert_eq!(metrics, ["active_chunks", "cpu", "disk", "inodes", "memory"]);
+    assert_eq!(about(&before, "disk").sentence, "disk was not judged yet");
+
+    // The first round goes as if nothing had been before it.
+    for first in [machine(85.0, 10.0, 10.0), snapshot(Vec::new(), Vec::new())] {
+        let after = rules.judge(&first, Some(&before));
+        assert_eq!(after.findings(), rules.judge(&first, None).findings());
+    }
+
+    // Metrics that are asked for by a pattern have no names yet.
+    let settings = r#"{"thresholds": [{"metric": "load*", "alert": 9}, {"metric": "disk", "alert": 9}]}"#;
+    let open = RuleSet::new(1, vec![rule(&engine, THRESHOLD, settings)], rule(&engine, ROLE, "{}"));
+    let open = open.expect("the rules make a set").before_the_first("edge-1", NOW_MS);
+    assert_eq!(open.findings().len(), 1);
+}
+
+#[test]
+fn however_many_series_there_are_the_worst_are_told() {
+    let engine = engine_with(|limits| limits.judge_ms = 20_000);
+    let rules = rules(&engine, None, None);
+    let many = file_systems(20_000);
+    let report = rules.judge(&many, None);
+    assert!(report.faults().is_empty(), "{:?}", report.faults());
+    assert_eq!(report.findings().len(), 9000);
+    let alerts = |report: &Report| {
+        let all = report.findings().iter();
+        all.filter(|finding| finding.severity == Severity::Alert).count()
+    };
+    assert_eq!(alerts(&report), 20);
+    let next = rules.judge(&later(&many, 10), Some(&report));
+    assert!(next.faults().is_empty(), "{:?}", next.faults());
+    assert_eq!((next.findings().len(), alerts(&next)), (9000, 20));
+}
+
+/// A template may fill to nothing; before, the host took that for a fault of the whole rule.
+#[test]
+fn a_sentence_that_fills_to_nothing_faults_no_rule() {
+    let engine = engine();
+    let settings = r#"{"thresholds": [{"metric": "memory", "alert": 90, "sentence": "{label.mountpoint}"}]}"#;
+    let rules = rules(&engine, Some(rule(&engine, THRESHOLD, settings)), None);
+    let report = rules.judge(&machine(0.0, 95.0, 0.0), None);
+    assert!(report.faults().is_empty(), "{:?}", report.faults());
+    assert!(about(&report, "memory").sentence.starts_with("memory is 95 %"));
+}
+
+#[test]
 fn a_rule_gets_its_own_last_findings_back_and_no_others() {
     let engine = engine();
     let thresholds = vec![

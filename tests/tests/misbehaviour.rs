@@ -5,7 +5,7 @@ use watchpost_policies::{
     Severity, Verdict,
 };
 use watchpost_tests::guests::{HOSTILE, ROLE, THRESHOLD, TYRANT, engine, engine_with, rule, rules};
-use watchpost_tests::sample::{file_systems, machine};
+use watchpost_tests::sample::{NOW_MS, file_systems, machine};
 
 /// Judges a machine by a rule that misbehaves in this way, next to the one that Watchpost brings.
 fn judged(engine: &Engine, way: &str, count: usize) -> Report {
@@ -30,14 +30,23 @@ fn fault(engine: &Engine, way: &str, count: usize) -> Fault {
     let disk = report
         .findings()
         .iter()
-        .find(|finding| finding.subject.metric == "disk");
+        .find(|finding| finding.rule == "threshold" && finding.subject.metric == "disk");
     let disk = disk.expect("the disk is judged");
+    assert_eq!(disk.severity, Severity::Alert, "{way}");
+    assert_eq!(report.findings().len(), 6, "{way}");
+
+    // What it never spoke of is unknown.
+    let stand_in = &report.findings()[0];
     assert_eq!(
-        (disk.rule.as_str(), disk.severity),
-        ("threshold", Severity::Alert),
+        (stand_in.rule.as_str(), stand_in.subject.to_string().as_str()),
+        ("hostile", "disk"),
         "{way}"
     );
-    assert_eq!(report.findings().len(), 5, "{way}");
+    assert_eq!(
+        (stand_in.severity, stand_in.carried),
+        (Severity::Unknown, true),
+        "{way}"
+    );
 
     // And the engine judges well again.
     assert!(judged(engine, "well", 0).faults().is_empty(), "after {way}");
@@ -175,6 +184,25 @@ fn findings_about_what_does_not_exist_are_refused() {
 }
 
 #[test]
+fn what_was_missed_before_has_no_value_now() {
+    let engine = engine();
+    let second_round = |way: &str| {
+        let settings = format!(r#"{{"do": "{way}"}}"#);
+        let rules = rules(&engine, Some(rule(&engine, HOSTILE, &settings)), None);
+        let first = rules.judge(&machine(95.0, 10.0, 10.0), None);
+        assert!(first.faults().is_empty(), "{way}: {:?}", first.faults());
+        let second = rules.judge(&machine(95.0, 10.0, 10.0), Some(&first));
+        second.faults().first().map(|fault| fault.misbehaviour.clone())
+    };
+    assert_eq!(second_round("miss"), None);
+    let subject = r#"disk{mountpoint="/invented"}"#.to_owned();
+    assert_eq!(
+        second_round("invent-later"),
+        Some(Misbehaviour::UnknownSubject { subject })
+    );
+}
+
+#[test]
 fn two_findings_about_one_subject_are_refused() {
     let subject = "disk".to_owned();
     check("twice", 0, Misbehaviour::RepeatedSubject { subject });
@@ -200,7 +228,9 @@ fn numbers_that_are_none_are_refused() {
 #[test]
 fn an_alert_without_a_sentence_is_refused() {
     let subject = "disk".to_owned();
+    let same = subject.clone();
     check("silent", 0, Misbehaviour::NoSentence { subject });
+    check("invisible", 0, Misbehaviour::NoSentence { subject: same });
 }
 
 #[test]
@@ -234,7 +264,7 @@ fn a_role_rule_that_misbehaves_denies() {
         limits.decide_ms = 200;
         limits.memory_bytes = 4 << 20;
     });
-    let report = Report::before_the_first("edge-1");
+    let report = rules(&engine, None, None).before_the_first("edge-1", NOW_MS);
     let identity = Identity::of_token("ci");
     let check = |way: &str, expected: Misbehaviour| {
         let settings = format!(r#"{{"do": "{way}"}}"#);
@@ -265,13 +295,27 @@ fn a_role_rule_that_misbehaves_denies() {
     let message = "not today".to_owned();
     check("give-up", Misbehaviour::GaveUp { message });
     check("silent", Misbehaviour::NoReason);
+    check("invisible", Misbehaviour::NoReason);
     let too_many = |what, count, limit| Misbehaviour::TooMany { what, count, limit };
     check("many-roles", too_many("roles", 1000, 64));
-    check("long-reason", too_many("bytes in a text", 80_000, limits().text_bytes));
+    check(
+        "long-reason",
+        too_many("bytes in a reason", 80_000, limits().text_bytes),
+    );
+    check("long-role", too_many("bytes in the name of a role", 65, 64));
 
     let well = rules(&engine, None, Some(rule(&engine, TYRANT, "{}")));
     let asked = Request::new(&identity, Action::HealthRead);
     assert!(well.decide(&asked, &report).expect("nobody else is there").is_allowed());
+}
+
+#[test]
+fn the_names_of_roles_stand_on_one_line() {
+    let engine = engine();
+    let rules = rules(&engine, None, Some(rule(&engine, TYRANT, r#"{"do": "rude-roles"}"#)));
+    let report = rules.before_the_first("edge-1", NOW_MS);
+    let decision = rules.decide(&Request::new(&Identity::anonymous(), Action::HealthRead), &report);
+    assert_eq!(decision.expect("nobody else is there").roles, ["ad min"]);
 }
 
 /// The worst of them over and over: what an instance took is given back each time.

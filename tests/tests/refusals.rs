@@ -94,6 +94,37 @@ fn a_component_of_another_world_is_told_which_worlds_there_are() {
 }
 
 #[test]
+fn what_a_component_names_is_told_in_bounded_words() {
+    let interface = |at: usize| format!("interface i{at} {{ run: func(); }}");
+    let interfaces: Vec<_> = (0..40).map(interface).collect();
+    let exports: Vec<_> = (0..40).map(|at| format!("export i{at};")).collect();
+    let many = format!(
+        "package acme:things@1.0.0; {} world other {{ {} }}",
+        interfaces.join(" "),
+        exports.join(" ")
+    );
+    let Refusal::WrongWorld { exports } = refusal(&of_world(&many, "other")) else {
+        panic!("another world");
+    };
+    assert_eq!((exports.len(), exports[12].as_str()), (13, "28 more"));
+
+    let long = "x".repeat(5000);
+    let wit = format!("{CONTRACT}\nworld needy {{ import {long}: func(); export threshold-rule; }}");
+    let Refusal::Import { name, .. } = refusal(&of_world(&wit, "needy")) else {
+        panic!("an import");
+    };
+    assert_eq!(name.len(), 200);
+
+    let named = format!(r#"(func $"{long}\n" unreachable)"#);
+    let trapping = threshold(&wat(1, &format!(r#"(call $"{long}\n") unreachable"#), &named));
+    let Misbehaviour::Trap { frames, .. } = fault_in_describe(&trapping) else {
+        panic!("a trap");
+    };
+    assert!(!frames.is_empty());
+    assert!(frames.iter().all(|frame| frame.len() <= 200), "{frames:?}");
+}
+
+#[test]
 fn a_rule_for_another_version_of_the_contract_is_told_which_is_spoken() {
     for version in ["0.9.0", "1.1.0", "2.0.0"] {
         let wit = CONTRACT.replace("watchpost:rules@1.0.0", &format!("watchpost:rules@{version}"));

@@ -9,12 +9,16 @@ use super::program::Kind;
 use crate::bindings::SPOKEN;
 use crate::fault::Refusal;
 use crate::limits::Limits;
+use crate::words::{LONGEST_NAME, guest_words};
 
 const MAGIC: &[u8; 4] = b"\0asm";
 const CORE_MODULE: &[u8; 4] = &[1, 0, 0, 0];
 const COMPONENT: &[u8; 4] = &[0x0d, 0, 1, 0];
 
 const PACKAGE: &str = "watchpost:rules/";
+
+/// A rule exports one interface; whoever reads of a dozen others knows what he has before him.
+const MOST_EXPORTS: usize = 12;
 
 /// What can be told from the bytes alone.
 pub(super) fn bytes(wasm: &[u8], limits: &Limits) -> Result<(), Refusal> {
@@ -68,7 +72,7 @@ pub(super) fn contract(engine: &Engine, component: &Component) -> Result<Kind, R
     let its_type = component.component_type();
     if let Some((name, _)) = its_type.imports(engine).next() {
         return Err(Refusal::Import {
-            name: name.to_owned(),
+            name: guest_words(name, LONGEST_NAME),
             remedy: remedy(name),
         });
     }
@@ -79,23 +83,33 @@ pub(super) fn contract(engine: &Engine, component: &Component) -> Result<Kind, R
         .collect();
     let ours: Vec<_> = exports.iter().filter_map(|name| name.strip_prefix(PACKAGE)).collect();
     let [one] = ours.as_slice() else {
-        return Err(Refusal::WrongWorld { exports });
+        return Err(wrong_world(&exports));
     };
     let (interface, version) = one.split_once('@').unwrap_or((one, ""));
     let kind = match interface {
         "threshold-rule" => Kind::Threshold,
         "role-rule" => Kind::Role,
-        _ => return Err(Refusal::WrongWorld { exports }),
+        _ => return Err(wrong_world(&exports)),
     };
     // 1.0.0 and 1.0.7 differ in words only; every other number is another contract.
     let minor = version.rsplit_once('.').map_or(version, |(minor, _patch)| minor);
     if minor != SPOKEN {
         return Err(Refusal::WrongVersion {
-            found: format!("{PACKAGE}{one}"),
+            found: guest_words(&format!("{PACKAGE}{one}"), LONGEST_NAME),
             spoken: SPOKEN,
         });
     }
     Ok(kind)
+}
+
+fn wrong_world(exports: &[String]) -> Refusal {
+    let named = exports.iter().take(MOST_EXPORTS);
+    let mut names: Vec<_> = named.map(|name| guest_words(name, LONGEST_NAME)).collect();
+    let more = exports.len() - names.len();
+    if more > 0 {
+        names.push(format!("{more} more"));
+    }
+    Refusal::WrongWorld { exports: names }
 }
 
 /// How a toolchain leaves an import out.

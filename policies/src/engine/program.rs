@@ -15,8 +15,9 @@ use super::guard::{Exceeded, Guard};
 use super::{Engine, last_words};
 use crate::bindings::{RawManifest, RawPlan, Role, Threshold, role, threshold};
 use crate::digest::Digest;
-use crate::fault::{Busy, Misbehaviour, Problem, Refusal, guest_words};
+use crate::fault::{Busy, Misbehaviour, Problem, Refusal};
 use crate::limits::Limits;
+use crate::words::{LONGEST_NAME, LONGEST_WHY, guest_words};
 
 /// Which of the two contracts a rule keeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -66,7 +67,7 @@ impl Program {
     pub(super) fn new(engine: Engine, component: Component, kind: Kind) -> Result<Self, Refusal> {
         let wrong_shape = |error: wasmtime::Error| Refusal::WrongShape {
             interface: kind.interface().to_owned(),
-            why: format!("{error:#}"),
+            why: guest_words(&format!("{error:#}"), LONGEST_WHY),
         };
         let ready = engine.0.linker.instantiate_pre(&component).map_err(wrong_shape)?;
         let interface = component.get_export_index(None, kind.interface());
@@ -114,7 +115,7 @@ impl Program {
         };
         Ok(compared.map_err(|error| Refusal::WrongShape {
             interface: self.0.kind.interface().to_owned(),
-            why: format!("{error:#}"),
+            why: guest_words(&format!("{error:#}"), LONGEST_WHY),
         }))
     }
 
@@ -294,13 +295,15 @@ fn unreadable(error: &wasmtime::Error, limits: &Limits) -> Misbehaviour {
             limit_bytes: limits.answer_bytes as u64,
         };
     }
+    let what = guest_words(&what, LONGEST_WHY);
     Misbehaviour::UnreadableAnswer { what }
 }
 
+/// The names are the guest's own, and any text can be one.
 fn frames(error: &wasmtime::Error) -> Vec<String> {
     let backtrace = error.downcast_ref::<WasmBacktrace>();
     let dump = error.downcast_ref::<WasmCoreDump>();
     let frames = backtrace.map(WasmBacktrace::frames).or(dump.map(WasmCoreDump::frames));
     let names = frames.unwrap_or_default().iter().filter_map(|frame| frame.func_name());
-    names.take(3).map(str::to_owned).collect()
+    names.take(3).map(|name| guest_words(name, LONGEST_NAME)).collect()
 }

@@ -165,7 +165,7 @@ fn a_source_that_hangs_is_asked_once_and_costs_the_others_one_round() {
         rounds_while_hung += 1;
         if rounds_while_hung == 5 {
             assert_eq!(questions.try_iter().count(), 1, "asked again while it was busy");
-            release = None;
+            drop(release.take());
         }
         false
     });

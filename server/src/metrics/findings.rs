@@ -193,28 +193,33 @@ impl<'r> Rules<'r> {
 
 #[cfg(test)]
 mod tests {
-    use watchpost_policies::{Engine, Labels, Limits, MetricName, RuleModule, RuleSet, Sample, Snapshot, Unit};
+    use std::sync::Arc;
+
+    use watchpost_policies::{Labels, Limits, MetricName, RuleSet, Sample, Snapshot, Unit};
 
     use super::*;
     use crate::metrics::negotiate::Format;
-    use crate::rules::builtin;
+    use crate::rules::{Rules, Settings};
 
-    /// A report of the rules that we bring, about disks that are as full as this.
-    fn report(percents: &[f64]) -> Report {
-        let engine = Engine::new(Limits::default()).expect("an engine");
-        let compiled = |bytes: &[u8]| {
-            let module = RuleModule::compile(&engine, bytes).expect("our own rule");
-            module.with_settings("{}").expect("the default settings")
+    /// The rules that we bring, in force.
+    fn rules() -> Arc<RuleSet> {
+        let settings = Settings {
+            threshold: "{}".to_owned(),
+            role: "{}".to_owned(),
         };
-        let threshold = compiled(builtin::THRESHOLD);
-        let rules = RuleSet::new(3, vec![threshold], compiled(builtin::ROLE)).expect("a set of rules");
+        let rules = Rules::load(Limits::default(), &settings, None);
+        rules.expect("our own rules are taken").current()
+    }
+
+    /// A report about disks that are as full as this.
+    fn report(percents: &[f64]) -> Report {
         let samples = percents.iter().enumerate().map(|(number, percent)| {
             let labels = Labels::new([("mountpoint", format!("/data\"{number}"))]).expect("a legal label");
             let metric = MetricName::new("disk").expect("a legal name");
             Sample::new(metric, labels, *percent, Unit::new("percent"), 1500).expect("a finite value")
         });
         let snapshot = Snapshot::new("edge-1".to_owned(), 1500, Labels::none(), samples.collect(), Vec::new());
-        rules.judge(&snapshot, None)
+        rules().judge(&snapshot, None)
     }
 
     fn written(report: &Report) -> String {
@@ -272,7 +277,7 @@ mod tests {
 
     #[test]
     fn before_the_first_round_everything_is_unknown_and_zeros_are_said() {
-        let text = written(&Report::before_the_first("edge-1"));
+        let text = written(&rules().before_the_first("edge-1", 0));
         assert!(
             text.contains("watchpost_report_severity{severity=\"unknown\"} 1\n"),
             "{text}"

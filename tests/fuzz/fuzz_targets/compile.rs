@@ -1,4 +1,5 @@
-//! Any bytes are taken or refused as a rule, in bounded time, and never break the engine. `make fuzz` runs it.
+//! Any bytes are taken or refused as a rule, in bounded time, and never break the engine. `make fuzz` runs it, and
+//! puts good rules into its corpus to begin with.
 #![no_main]
 
 use std::sync::LazyLock;

@@ -6,6 +6,7 @@ mod settings;
 
 use watchpost_rule::pattern::wanted;
 use watchpost_rule::role::{Decision, Identity, Manifest, Request, Rule, Standing};
+use watchpost_rule::text::{cut, cut_to};
 use watchpost_rule::{Plan, Problem};
 
 use prepared::{Prepared, Taking};
@@ -19,6 +20,9 @@ watchpost_rule::role!(Roles);
 
 /// The role that everyone has.
 const ANYONE: &str = "anonymous";
+
+/// Names of clients and labels of what they push may be long; what follows them in a sentence is to be read too.
+const LONGEST_PART: usize = 400;
 
 impl Rule for Roles {
     type Settings = Settings;
@@ -71,18 +75,19 @@ fn decision(roles: &[&str], denial: Option<String>) -> Decision {
     Decision {
         allowed: denial.is_none(),
         roles: roles.iter().map(|role| (*role).to_owned()).collect(),
-        reason: denial.unwrap_or_default(),
+        reason: denial.map(cut).unwrap_or_default(),
     }
 }
 
 fn not_granted(request: &Request, roles: &[&str]) -> String {
     let action = &request.action;
+    let named = |name: String| cut_to(LONGEST_PART, name);
     match &request.identity {
         Identity::Anonymous => {
             format!("anonymous clients may not do {action}; present a client certificate or a token")
         }
-        Identity::Certificate(certificate) => without(&certificate.subject, roles, action),
-        Identity::Token(name) => without(&format!("the token {name}"), roles, action),
+        Identity::Certificate(certificate) => without(&named(certificate.subject.clone()), roles, action),
+        Identity::Token(name) => without(&named(format!("the token {name}")), roles, action),
     }
 }
 
@@ -101,7 +106,8 @@ fn taken_away(request: &Request, clause: &Clause<&str>, standing: &Standing) -> 
         Some(reason) => reason.to_owned(),
         None => format!("{action} is not allowed meanwhile"),
     };
-    format!("{} is in {}: {why}", standing.subject, standing.severity.as_str())
+    let subject = cut_to(LONGEST_PART, standing.subject.to_string());
+    format!("{subject} is in {}: {why}", standing.severity.as_str())
 }
 
 #[cfg(test)]

@@ -1,10 +1,12 @@
 //! What an operator may write about roles, and what is wrong with it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
-use watchpost_rule::Problem;
-use watchpost_rule::pattern::{PLAIN, matches};
+use watchpost_rule::names::{MOST_METRICS, mistake_in_label, mistake_in_metric};
+use watchpost_rule::pattern::{PLAIN, matches, wanted};
+use watchpost_rule::text::is_blank;
+use watchpost_rule::{Problem, pointer};
 
 use crate::ANYONE;
 use crate::prepared::MOST_ACTIONS;
@@ -92,6 +94,13 @@ pub enum Bad {
     Alert,
 }
 
+/// The host takes 64 from a decision, and never longer names than these.
+const MOST_ROLES: usize = 60;
+const ROLE_BYTES: usize = 64;
+
+/// A sentence for the one who asked; the subject stands before it, and the whole is cut at 1,500.
+const REASON_BYTES: usize = 1000;
+
 /// The issuer of the certificates that Watchpost makes itself for development.
 const DEVELOPMENT_ISSUER: &str = "CN=Watchpost development CA,O=Watchpost";
 
@@ -148,6 +157,13 @@ impl Default for Settings {
 impl Settings {
     pub(crate) fn mistakes(&self, actions: &[String]) -> Vec<Problem> {
         let mut problems = Vec::new();
+        if self.roles.len() > MOST_ROLES {
+            let what = format!(
+                "there are {} roles, and at most {MOST_ROLES} are taken",
+                self.roles.len()
+            );
+            return vec![Problem::new("/roles", what)];
+        }
         for (at, entry) in self.identities.iter().enumerate() {
             if entry.fields.is_empty() {
                 let what = "match at least one field; everyone has the role anonymous anyway";
@@ -161,9 +177,20 @@ impl Settings {
             );
         }
         for (role, granted) in &self.roles {
+            if is_blank(role) || role.contains(char::is_control) || role.len() > ROLE_BYTES {
+                let what = format!("a role is named by 1 to {ROLE_BYTES} bytes of plain text");
+                problems.push(Problem::new(format!("/roles/{}", pointer(role)), what));
+            }
             check_actions(actions, granted, &format!("/roles/{}", pointer(role)), &mut problems);
         }
+        let metrics: BTreeSet<_> = self.clauses.iter().map(|clause| wanted(&clause.metric)).collect();
+        if metrics.len() > MOST_METRICS {
+            let count = metrics.len();
+            let what = format!("they look at {count} metrics, and at most {MOST_METRICS} are taken: use patterns");
+            problems.push(Problem::new("/while", what));
+        }
         for (at, clause) in self.clauses.iter().enumerate() {
+            problems.extend(clause.mistakes(&format!("/while/{at}")));
             check_actions(actions, &clause.take, &format!("/while/{at}/take"), &mut problems);
             check_roles(
                 &self.roles,
@@ -192,6 +219,36 @@ impl Settings {
     }
 }
 
+impl Clause<String> {
+    /// What is wrong with its names and its reason.
+    fn mistakes(&self, place: &str) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        let mut wrong = |field: &str, what: String| problems.push(Problem::new(format!("{place}{field}"), what));
+        if let Some(what) = mistake_in_metric(&self.metric) {
+            wrong("/metric", what);
+        }
+        for name in self.labels.keys() {
+            if let Some(what) = mistake_in_label(name) {
+                wrong(&format!("/labels/{}", pointer(name)), what);
+            }
+        }
+        match self.reason.as_deref() {
+            Some(reason) if is_blank(reason) => {
+                wrong("/reason", "write a reason, or leave it out for one of ours".to_owned());
+            }
+            Some(reason) if reason.len() > REASON_BYTES => {
+                let length = reason.len();
+                wrong(
+                    "/reason",
+                    format!("it has {length} bytes; use one sentence, at most {REASON_BYTES} bytes"),
+                );
+            }
+            _ => {}
+        }
+        problems
+    }
+}
+
 fn check_roles(known: &BTreeMap<String, Vec<String>>, named: &[String], at: &str, problems: &mut Vec<Problem>) {
     for (index, role) in named.iter().enumerate().filter(|(_, role)| !known.contains_key(*role)) {
         let names: Vec<_> = known.keys().map(String::as_str).collect();
@@ -206,11 +263,6 @@ fn check_actions(known: &[String], named: &[String], at: &str, problems: &mut Ve
         let what = format!("{pattern} is no action; the actions are {}", known.join(", "));
         problems.push(Problem::new(format!("{at}/{index}"), what));
     }
-}
-
-/// A name as a part of a JSON Pointer.
-fn pointer(name: &str) -> String {
-    name.replace('~', "~0").replace('/', "~1")
 }
 
 impl<T: Ord> Default for Fields<T> {

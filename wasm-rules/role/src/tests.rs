@@ -177,6 +177,101 @@ fn a_clause_holds_for_its_subject_from_its_severity_on() {
 }
 
 #[test]
+fn a_denial_is_a_sentence_of_bounded_length_whoever_asks() {
+    let longest = 1500 + "…".len();
+    let denied = |settings: &str, identity, standings| {
+        let decision = decided(settings, identity, "sessions.run", standings);
+        assert!(
+            !decision.allowed && decision.reason.len() <= longest,
+            "{}",
+            decision.reason
+        );
+        decision.reason
+    };
+    let certificate = Certificate {
+        subject: format!("CN={}", "ä".repeat(5000)),
+        ..ada()
+    };
+    let roles: Vec<String> = (0..59).map(|at| format!("{at:02}{}", "x".repeat(62))).collect();
+    let by_role: serde_json::Map<_, _> = roles.iter().map(|role| (role.clone(), serde_json::json!([]))).collect();
+    let settings = serde_json::json!({
+        "identities": [{"match": {"issuer": "**"}, "roles": roles}, {"match": {"token": "*"}, "roles": []}],
+        "roles": by_role,
+    })
+    .to_string();
+    denied(&settings, Identity::Certificate(certificate), Vec::new());
+    let of_token = denied(&settings, Identity::Token("t".repeat(5000)), Vec::new());
+    assert!(
+        of_token.ends_with("… has no role here, and sessions.run needs one"),
+        "{of_token}"
+    );
+
+    // Each quote takes two letters in a sentence.
+    let standing = Standing {
+        rule: "threshold".to_owned(),
+        subject: Subject {
+            metric: "disk".to_owned(),
+            labels: vec![label("mountpoint", &"\"".repeat(1000))],
+        },
+        severity: Severity::Alert,
+        since_ms: 0,
+    };
+    let reason = format!("{} until the disk has room again", "x".repeat(900));
+    let settings = serde_json::json!({
+        "identities": [{"match": {"token": "*"}, "roles": ["ops"]}],
+        "roles": {"ops": ["*"]},
+        "while": [{"metric": "disk", "at_least": "alert", "take": ["*"], "reason": reason}],
+    })
+    .to_string();
+    let told = denied(&settings, Identity::Token("ci".to_owned()), vec![standing]);
+    assert!(told.ends_with("until the disk has room again"), "{told}");
+}
+
+#[test]
+fn what_the_host_would_not_take_is_a_mistake_of_the_settings() {
+    let check = |settings: serde_json::Value, at: &str| {
+        let checked = watchpost_rule::role::check::<Roles>(&settings.to_string(), &actions());
+        let problems = checked.map(|plan| plan.metrics).expect_err(at);
+        assert!(problems.iter().all(|problem| problem.at == at), "{problems:?}");
+    };
+    // The default roles, without the actions that this test does not tell the rule of.
+    let with = |clause: serde_json::Value| {
+        let mut whole = serde_json::json!({"metric": "disk", "at_least": "alert", "take": ["*"]});
+        for (key, value) in clause.as_object().expect("a clause is an object") {
+            whole[key] = value.clone();
+        }
+        serde_json::json!({"identities": [], "roles": {"anonymous": []}, "while": [whole]})
+    };
+    check(with(serde_json::json!({"metric": "disk-free"})), "/while/0/metric");
+    check(with(serde_json::json!({"metric": "1disk"})), "/while/0/metric");
+    check(with(serde_json::json!({"metric": ""})), "/while/0/metric");
+    check(
+        with(serde_json::json!({"labels": {"mount-point": "/"}})),
+        "/while/0/labels/mount-point",
+    );
+    check(with(serde_json::json!({"reason": "x".repeat(1001)})), "/while/0/reason");
+    check(with(serde_json::json!({"reason": " "})), "/while/0/reason");
+
+    let named = |name: &str| serde_json::json!({"identities": [], "roles": {name: ["rules.read"]}});
+    check(named(&"x".repeat(65)), &format!("/roles/{}", "x".repeat(65)));
+    check(named(""), "/roles/");
+    check(named("a\nb"), "/roles/a\nb");
+    let many = |count: usize| {
+        let roles = (0..count).map(|at| (format!("r{at}"), serde_json::json!([])));
+        serde_json::json!({"identities": [], "roles": roles.collect::<serde_json::Map<_, _>>()})
+    };
+    check(many(61), "/roles");
+    assert!(watchpost_rule::role::check::<Roles>(&many(60).to_string(), &actions()).is_ok());
+    let clauses =
+        (0..1001).map(|at| serde_json::json!({"metric": format!("m{at}"), "at_least": "alert", "take": ["*"]}));
+    let clauses: Vec<_> = clauses.collect();
+    check(
+        serde_json::json!({"identities": [], "roles": {"anonymous": []}, "while": clauses}),
+        "/while",
+    );
+}
+
+#[test]
 fn an_action_that_nobody_told_the_rule_of_is_denied() {
     let settings = r#"{"identities": [{"match": {"token": "ci"}, "roles": ["ops"]}], "roles": {"ops": ["*"]}}"#;
     assert!(!decided(settings, Identity::Token("ci".to_owned()), "moon.land", Vec::new()).allowed);

@@ -9,11 +9,13 @@ mod arena;
 mod both;
 #[cfg(target_arch = "wasm32")]
 pub mod last_words;
+pub mod names;
 pub mod pattern;
 #[cfg(feature = "role")]
 pub mod role;
 mod settings;
+pub mod text;
 #[cfg(feature = "threshold")]
 pub mod threshold;
 
-pub use settings::{Plan, Problem};
+pub use settings::{Plan, Problem, pointer};

@@ -23,6 +23,11 @@ impl Problem {
     }
 }
 
+/// A name as a part of a JSON Pointer.
+pub fn pointer(name: &str) -> String {
+    name.replace('~', "~0").replace('/', "~1")
+}
+
 /// What a rule will do under its settings.
 pub struct Plan {
     pub(crate) metrics: Vec<String>,

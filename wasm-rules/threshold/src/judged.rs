@@ -2,9 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 use watchpost_rule::pattern::{PLAIN, Pattern};
+use watchpost_rule::text::cut;
 use watchpost_rule::threshold::{Finding, Gap, Label, Metric, Sample, Severity, Subject};
 
-use crate::sentence::{Told, cut};
+use crate::sentence::Told;
 use crate::settings::{Direction, Missing};
 
 /// A threshold as it is judged by: checked, and with every default filled in.
@@ -91,13 +92,16 @@ impl Judged {
             limit,
             severity,
         };
-        let sentence = match (&self.sentence, severity) {
-            (_, Severity::Ok) => String::new(),
-            (Some(template), _) => told.fill(template),
-            (None, _) => match edge.filter(|edge| !self.beyond(sample.value, edge.enter)) {
-                Some(edge) => told.not_yet_cleared(self.direction, edge.clear),
-                None => told.plainly(self.direction, self.inclusive),
-            },
+        let ours = || match edge.filter(|edge| !self.beyond(sample.value, edge.enter)) {
+            Some(edge) => told.not_yet_cleared(self.direction, edge.clear),
+            None => told.plainly(self.direction, self.inclusive),
+        };
+        let sentence = match severity {
+            Severity::Ok => String::new(),
+            _ => {
+                let theirs = self.sentence.as_ref().and_then(|template| told.fill(template));
+                theirs.unwrap_or_else(ours)
+            }
         };
         Finding {
             severity,
@@ -108,26 +112,37 @@ impl Judged {
         }
     }
 
-    /// Nothing, where nobody minds. The level that it had entered before stays with it, so that a series which
-    /// comes back between the two values of that level goes on where it was.
-    pub(crate) fn absence(&self, subject: Subject, before: Option<&Finding>, gap: Option<&Gap>) -> Option<Finding> {
-        let severity = match self.missing {
-            Missing::Ok => return None,
-            Missing::Unknown => Severity::Unknown,
-            Missing::Warning => Severity::Warning,
-            Missing::Alert => Severity::Alert,
-        };
+    /// What it means that something is not there, or is hidden by a gap; nothing, where nobody minds.
+    pub(crate) fn absent(&self, hidden: bool) -> Option<Severity> {
+        match self.missing {
+            Missing::Ok => None,
+            Missing::Optional => hidden.then_some(Severity::Unknown),
+            Missing::Unknown => Some(Severity::Unknown),
+            Missing::Warning => Some(Severity::Warning),
+            Missing::Alert => Some(Severity::Alert),
+        }
+    }
+
+    /// The level that it had entered before stays with it, so that a series which comes back between the two values
+    /// of that level goes on where it was.
+    pub(crate) fn absence(
+        &self,
+        subject: &Subject,
+        severity: Severity,
+        before: Option<&Finding>,
+        gap: Option<&Gap>,
+    ) -> Finding {
         let sentence = match gap {
             Some(gap) => format!("{subject} could not be measured: {}: {}", gap.source, gap.reason),
             None => format!("{subject} is not measured here; check that its source is switched on"),
         };
         let entered = before.filter(|before| before.severity != Severity::Ok);
-        Some(Finding {
-            subject,
+        Finding {
+            subject: subject.clone(),
             severity,
             value: None,
             limit: entered.and_then(|before| before.limit),
             sentence: cut(sentence),
-        })
+        }
     }
 }

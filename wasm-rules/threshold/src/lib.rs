@@ -2,16 +2,22 @@
 //! different values, so that an alert does not flutter, and says what is missing. What the levels are is told
 //! in `settings`, how one value stands to them in `judged`; here is the judgement of a round.
 
+mod draft;
+mod gaps;
 mod judged;
 mod sentence;
 mod settings;
 
+use std::borrow::Cow;
 use std::cmp::Ordering;
+use std::collections::BTreeSet;
 
 use watchpost_rule::pattern::{PLAIN, wanted};
-use watchpost_rule::threshold::{Finding, Gap, Label, Manifest, Metric, Round, Rule, Severity, Subject};
+use watchpost_rule::threshold::{Finding, Label, Manifest, Metric, Round, Rule, Severity, Subject};
 use watchpost_rule::{Plan, Problem};
 
+use draft::{About, Draft};
+use gaps::Gaps;
 use judged::Judged;
 pub use settings::{Direction, Level, Settings, Threshold};
 
@@ -46,34 +52,34 @@ impl Rule for Thresholds {
         let mut judgement = Judgement {
             thresholds: &thresholds,
             seen: vec![false; thresholds.len()],
-            findings: Vec::new(),
+            drafts: Vec::new(),
         };
         for metric in &round.metrics {
             judgement.metric(metric, of_metric(&round.last, &metric.name));
         }
         judgement.missing(&round);
-        Ok(judgement.findings)
+        Ok(draft::written(judgement.drafts))
     }
 }
 
-struct Judgement<'t> {
-    thresholds: &'t [Judged],
+struct Judgement<'r> {
+    thresholds: &'r [Judged],
     /// Which thresholds matched a sample.
     seen: Vec<bool>,
-    findings: Vec<Finding>,
+    drafts: Vec<Draft<'r>>,
 }
 
-impl Judgement<'_> {
+impl<'r> Judgement<'r> {
     /// Each sample is judged by the first threshold of each direction that matches it, and the worse of the
     /// two findings stands: so a threshold for one disk, written before the one for all, takes its place.
-    fn metric(&mut self, metric: &Metric, last: &[Finding]) {
+    fn metric(&mut self, metric: &'r Metric, last: &[Finding]) {
         let matching = self.thresholds.iter().enumerate();
         let matching: Vec<_> = matching
             .filter(|(_, threshold)| threshold.metric.matches(&metric.name, PLAIN))
             .collect();
         for sample in &metric.samples {
             let before = before(last, &sample.labels);
-            let mut worst: Option<Finding> = None;
+            let mut worst: Option<(Severity, &Judged)> = None;
             let mut quiet = false;
             for direction in [Direction::Above, Direction::Below] {
                 let first = matching
@@ -83,32 +89,26 @@ impl Judgement<'_> {
                 self.seen[*at] = true;
                 quiet |= threshold.quiet;
                 let severity = threshold.severity(sample.value, before);
-                if worst.as_ref().is_none_or(|worst| worst.severity < severity) {
-                    worst = Some(threshold.finding(metric, sample, severity));
+                if worst.is_none_or(|(worst, _)| worst < severity) {
+                    worst = Some((severity, threshold));
                 }
             }
-            self.findings
-                .extend(worst.filter(|worst| !quiet || worst.severity != Severity::Ok));
+            let told = worst.filter(|(severity, _)| !quiet || *severity != Severity::Ok);
+            self.drafts.extend(told.map(|(severity, threshold)| Draft {
+                threshold,
+                severity,
+                about: About::Series { metric, sample },
+            }));
         }
     }
 
     /// What was not measured: a threshold that matched nothing at all, and series that the last round knew and
     /// a gap explains. A series that is gone without a gap is gone, like a disk that was unmounted.
-    fn missing(&mut self, round: &Round) {
-        let mut findings: Vec<Finding> = Vec::new();
-        for last in &round.last {
-            let subject = &last.subject;
-            if subject.labels.is_empty() || shows(round, subject) {
-                continue;
-            }
-            let judges = |threshold: &&Judged| {
-                threshold.metric.matches(&subject.metric, PLAIN) && threshold.selects(&subject.labels)
-            };
-            let threshold = self.thresholds.iter().find(judges);
-            if let (Some(threshold), Some(gap)) = (threshold, gap_for(&round.gaps, &subject.metric)) {
-                findings.extend(threshold.absence(subject.clone(), Some(last), Some(gap)));
-            }
-        }
+    fn missing(&mut self, round: &'r Round) {
+        let gaps = Gaps::new(&round.gaps);
+        let (whole, labelled): (Vec<_>, Vec<_>) = round.last.iter().partition(|last| last.subject.labels.is_empty());
+        let hidden = labelled.into_iter().filter_map(|last| self.hidden(round, &gaps, last));
+        let mut drafts: Vec<_> = hidden.collect();
         for (threshold, _) in self.thresholds.iter().zip(&self.seen).filter(|(_, seen)| !**seen) {
             let Some(metric) = threshold.metric.exact() else {
                 continue;
@@ -117,17 +117,41 @@ impl Judgement<'_> {
                 metric: metric.to_owned(),
                 labels: threshold.exact_labels(),
             };
-            let is_told = |finding: &Finding| {
-                let told = &finding.subject;
-                same(told, &subject) || (told.metric == metric && threshold.selects(&told.labels))
-            };
-            if findings.iter().any(is_told) || shows(round, &subject) {
+            let is_told =
+                |told: &Subject| same(told, &subject) || (told.metric == metric && threshold.selects(&told.labels));
+            if drafts.iter().filter_map(Draft::missed).any(is_told) || shows(round, &subject) {
                 continue;
             }
             let before = before(of_metric(&round.last, metric), &subject.labels);
-            findings.extend(threshold.absence(subject, before, gap_for(&round.gaps, metric)));
+            let gap = gaps.hiding(metric);
+            drafts.extend(Draft::of_absence(threshold, Cow::Owned(subject), before, gap));
         }
-        self.findings.append(&mut findings);
+        // A series without labels has the name of its metric as a whole, which may just have been told.
+        let told = drafts.iter().filter_map(Draft::missed);
+        let told: BTreeSet<&str> = told
+            .filter(|subject| subject.labels.is_empty())
+            .map(|subject| subject.metric.as_str())
+            .collect();
+        let untold = whole
+            .into_iter()
+            .filter(|last| !told.contains(last.subject.metric.as_str()));
+        let hidden: Vec<_> = untold.filter_map(|last| self.hidden(round, &gaps, last)).collect();
+        self.drafts.extend(drafts);
+        self.drafts.extend(hidden);
+    }
+
+    /// What the last round knew and a gap hides.
+    fn hidden(&self, round: &Round, gaps: &Gaps<'r>, last: &'r Finding) -> Option<Draft<'r>> {
+        let subject = &last.subject;
+        if shows(round, subject) {
+            return None;
+        }
+        let judges = |threshold: &&Judged| {
+            threshold.metric.matches(&subject.metric, PLAIN) && threshold.selects(&subject.labels)
+        };
+        let threshold = self.thresholds.iter().find(judges)?;
+        let gap = gaps.hiding(&subject.metric)?;
+        Draft::of_absence(threshold, Cow::Borrowed(subject), Some(last), Some(gap))
     }
 }
 
@@ -160,14 +184,6 @@ fn shows(round: &Round, subject: &Subject) -> bool {
 fn order(some: &[Label], others: &[Label]) -> Ordering {
     let some = some.iter().map(|label| (&label.name, &label.value));
     some.cmp(others.iter().map(|label| (&label.name, &label.value)))
-}
-
-fn gap_for<'g>(gaps: &'g [Gap], metric: &str) -> Option<&'g Gap> {
-    let covers = |pattern: &String| match pattern.strip_suffix('*') {
-        Some(beginning) => metric.starts_with(beginning),
-        None => metric == pattern,
-    };
-    gaps.iter().find(|gap| gap.metrics.iter().any(covers))
 }
 
 fn same(one: &Subject, other: &Subject) -> bool {

@@ -1,5 +1,6 @@
 //! The sentence that a finding says: ours, or the operator's with its words filled in.
 
+use watchpost_rule::text::is_blank;
 use watchpost_rule::threshold::{Severity, Subject};
 
 use crate::settings::Direction;
@@ -47,7 +48,8 @@ impl Told<'_> {
         }
     }
 
-    pub(crate) fn fill(&self, template: &str) -> String {
+    /// Nothing, where the words that it is made of are all empty for this subject.
+    pub(crate) fn fill(&self, template: &str) -> Option<String> {
         let mut filled = String::with_capacity(template.len() + 32);
         let mut rest = template;
         while let Some((before, word, after)) = next_word(rest) {
@@ -55,7 +57,8 @@ impl Told<'_> {
             filled.push_str(&self.word(word));
             rest = after;
         }
-        filled + rest
+        filled.push_str(rest);
+        (!is_blank(&filled)).then_some(filled)
     }
 
     fn word(&self, word: &str) -> String {
@@ -84,6 +87,9 @@ fn next_word(template: &str) -> Option<(&str, &str, &str)> {
 
 /// What is wrong with a sentence of the operator's.
 pub(crate) fn mistake(template: &str) -> Option<String> {
+    if is_blank(template) {
+        return Some("write a sentence, or leave it out for one of ours".to_owned());
+    }
     let unknown = unknown_word(template)?;
     let words = WORDS.join("}, {");
     Some(format!(
@@ -100,17 +106,6 @@ fn unknown_word(template: &str) -> Option<&str> {
         rest = after;
     }
     None
-}
-
-/// The host takes no longer ones, and a label may be long.
-pub(crate) fn cut(mut sentence: String) -> String {
-    const LONGEST: usize = 1500;
-    if sentence.len() > LONGEST {
-        let end = (0..=LONGEST).rev().find(|end| sentence.is_char_boundary(*end));
-        sentence.truncate(end.unwrap_or(0));
-        sentence.push('…');
-    }
-    sentence
 }
 
 /// Two decimals are what a person reads.

@@ -1,8 +1,11 @@
 //! What an operator may write about thresholds, and what is wrong with it.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use serde::{Deserialize, Serialize};
-use watchpost_rule::Problem;
-use watchpost_rule::pattern::Pattern;
+use watchpost_rule::names::{LABELS_BYTES, MOST_METRICS, mistake_in_label, mistake_in_metric};
+use watchpost_rule::pattern::{Pattern, wanted};
+use watchpost_rule::{Problem, pointer};
 
 use crate::judged::{Edge, Judged};
 use crate::sentence;
@@ -24,7 +27,7 @@ pub struct Threshold {
     pub metric: Pattern,
     /// Patterns that the labels have to match; none means any.
     #[serde(default)]
-    pub labels: std::collections::BTreeMap<String, Pattern>,
+    pub labels: BTreeMap<String, Pattern>,
     /// Which way is bad.
     #[serde(default)]
     pub direction: Direction,
@@ -77,6 +80,8 @@ pub enum Direction {
 pub enum Missing {
     /// Nothing to worry about.
     Ok,
+    /// Nothing to worry about where nobody measures it; but where somebody should have, nobody knows.
+    Optional,
     /// Nobody knows.
     #[default]
     Unknown,
@@ -91,14 +96,15 @@ fn yes() -> bool {
 }
 
 fn defaults() -> Vec<Threshold> {
+    // Most machines have no store of work chunks.
     [
-        ("disk", 80.0, 90.0),
-        ("memory", 80.0, 90.0),
-        ("active_chunks", 35.0, 40.0),
-        ("cpu", 90.0, 95.0),
-        ("inodes", 80.0, 90.0),
+        ("disk", 80.0, 90.0, Missing::Unknown),
+        ("memory", 80.0, 90.0, Missing::Unknown),
+        ("active_chunks", 35.0, 40.0, Missing::Optional),
+        ("cpu", 90.0, 95.0, Missing::Unknown),
+        ("inodes", 80.0, 90.0, Missing::Unknown),
     ]
-    .map(|(metric, warning, alert)| Threshold {
+    .map(|(metric, warning, alert, missing)| Threshold {
         metric: Pattern::new(metric),
         labels: Default::default(),
         direction: Direction::Above,
@@ -106,7 +112,7 @@ fn defaults() -> Vec<Threshold> {
         warning: Some(Level::At(warning)),
         alert: Some(Level::At(alert)),
         sentence: None,
-        missing: Missing::Unknown,
+        missing,
         quiet: false,
     })
     .into()
@@ -115,6 +121,15 @@ fn defaults() -> Vec<Threshold> {
 impl Settings {
     pub(crate) fn judged(self) -> Result<Vec<Judged>, Vec<Problem>> {
         let mut problems = Vec::new();
+        let metrics = self
+            .thresholds
+            .iter()
+            .map(|threshold| wanted(threshold.metric.as_str()));
+        let count = metrics.collect::<BTreeSet<_>>().len();
+        if count > MOST_METRICS {
+            let what = format!("they are for {count} metrics, and at most {MOST_METRICS} are taken: use patterns");
+            problems.push(Problem::new("/thresholds", what));
+        }
         let mut judged = Vec::new();
         for (at, threshold) in self.thresholds.into_iter().enumerate() {
             judged.push(threshold.judged(&format!("/thresholds/{at}"), &mut problems));
@@ -136,8 +151,23 @@ impl Threshold {
             Direction::Below => "above",
         };
         let mut wrong = |field: &str, what: String| problems.push(Problem::new(format!("{place}{field}"), what));
-        if self.metric.as_str().is_empty() {
-            wrong("/metric", "name a metric".to_owned());
+        if let Some(what) = mistake_in_metric(self.metric.as_str()) {
+            wrong("/metric", what);
+        }
+        for name in self.labels.keys() {
+            if let Some(what) = mistake_in_label(name) {
+                wrong(&format!("/labels/{}", pointer(name)), what);
+            }
+        }
+        let of_labels = self
+            .labels
+            .iter()
+            .map(|(name, pattern)| name.len() + pattern.as_str().len());
+        if of_labels.sum::<usize>() > LABELS_BYTES {
+            wrong(
+                "/labels",
+                format!("no series has labels of more than {LABELS_BYTES} bytes"),
+            );
         }
         if warning.is_none() && alert.is_none() {
             wrong("", "set a warning level, an alert level, or both".to_owned());

@@ -170,6 +170,158 @@ fn what_hides_a_series_for_a_while_ends_no_alert() {
 }
 
 #[test]
+fn a_sentence_that_fills_to_nothing_gives_way_to_ours() {
+    for template in ["{unit}", " {label.mountpoint}\n", "{label.nobody}"] {
+        let settings = serde_json::json!({"thresholds": [{"metric": "memory", "alert": 90, "sentence": template}]});
+        let found = judged(&settings.to_string(), round(vec![metric("memory", "", &[(&[], 95.0)])]));
+        assert_eq!(found[0].sentence, "memory is 95, at or above the alert level of 90");
+    }
+    // Where it fills to something, it is said.
+    let settings = r#"{"thresholds": [{"metric": "memory", "alert": 90, "sentence": "{unit}"}]}"#;
+    let found = judged(settings, round(vec![metric("memory", "percent", &[(&[], 95.0)])]));
+    assert_eq!(found[0].sentence, "percent");
+}
+
+fn alert(metric: &str, of: &[(&str, &str)]) -> Finding {
+    Finding {
+        subject: Subject {
+            metric: metric.to_owned(),
+            labels: labels(of),
+        },
+        severity: Severity::Alert,
+        value: Some(99.0),
+        limit: Some(90.0),
+        sentence: "look".to_owned(),
+    }
+}
+
+fn behind_a_gap(metrics: Vec<Metric>, last: Vec<Finding>) -> Round {
+    let hiding = Gap {
+        source: "host".to_owned(),
+        metrics: vec!["load*".to_owned()],
+        reason: "it hangs".to_owned(),
+    };
+    Round {
+        gaps: vec![hiding],
+        last,
+        ..round(metrics)
+    }
+}
+
+#[test]
+fn a_series_without_labels_that_a_pattern_found_is_not_forgotten_behind_a_gap() {
+    let settings = r#"{"thresholds": [{"metric": "load*", "alert": {"enter": 90, "clear": 80}}]}"#;
+    let mut last = vec![alert("load1", &[])];
+    for _ in 0..3 {
+        last = judged(settings, behind_a_gap(Vec::new(), last));
+        assert_eq!(last.len(), 1, "{last:?}");
+        assert_eq!((last[0].severity, last[0].limit), (Severity::Unknown, Some(90.0)));
+        assert!(last[0].sentence.contains("hangs"));
+    }
+    let back = Round {
+        last,
+        ..round(vec![metric("load1", "", &[(&[], 85.0)])])
+    };
+    assert_eq!(judged(settings, back)[0].severity, Severity::Alert);
+}
+
+#[test]
+fn a_series_without_labels_is_not_forgotten_for_its_labelled_siblings() {
+    let settings = r#"{"thresholds": [{"metric": "load", "alert": 90}]}"#;
+    let sibling: &[(&str, &str)] = &[("core", "1")];
+    let last = || vec![alert("load", &[]), alert("load", sibling)];
+    let shown = judged(
+        settings,
+        behind_a_gap(vec![metric("load", "", &[(sibling, 95.0)])], last()),
+    );
+    let hidden = judged(settings, behind_a_gap(Vec::new(), last()));
+    for (found, of_sibling) in [(shown, Severity::Alert), (hidden, Severity::Unknown)] {
+        let mut found: Vec<_> = found.iter().map(|f| (f.subject.labels.len(), f.severity)).collect();
+        found.sort_unstable();
+        assert_eq!(found, [(0, Severity::Unknown), (1, of_sibling)]);
+    }
+}
+
+#[test]
+fn of_more_findings_than_the_host_takes_the_mildest_are_passed_over() {
+    let settings = r#"{"thresholds": [{"metric": "disk", "warning": 80, "alert": 90}]}"#;
+    let disks = |ok: usize, warnings: usize, alerts: usize, name: &str| {
+        let values = [(ok, 1.0), (warnings, 85.0), (alerts, 95.0)];
+        let values = values.iter().flat_map(|(count, value)| vec![*value; *count]);
+        let samples = values.enumerate().map(|(at, value)| Sample {
+            labels: labels(&[("mountpoint", &format!("/{name}{at}"))]),
+            value,
+            time_ms: 0,
+        });
+        let mut disk = metric("disk", "percent", &[]);
+        disk.samples = samples.collect();
+        disk.samples.sort_by(|a, b| a.labels[0].value.cmp(&b.labels[0].value));
+        let found = judged(settings, round(vec![disk]));
+        [Severity::Ok, Severity::Warning, Severity::Alert]
+            .map(|severity| found.iter().filter(|finding| finding.severity == severity).count())
+    };
+    assert_eq!(disks(8998, 1, 1, ""), [8998, 1, 1]);
+    assert_eq!(disks(20_000, 1, 1, ""), [8998, 1, 1]);
+    assert_eq!(disks(5, 9000, 10, ""), [0, 8990, 10]);
+    assert_eq!(disks(0, 5, 9001, ""), [0, 0, 9000]);
+    // Long labels are told twice, as labels and in the sentence; so fewer of them fit.
+    let [ok, warnings, alerts] = disks(1000, 9000, 10, &"x".repeat(1000));
+    assert_eq!((ok, alerts), (0, 10));
+    assert!((1000..3000).contains(&warnings), "{warnings}");
+}
+
+#[test]
+fn names_that_the_host_would_not_take_are_mistakes_of_the_settings() {
+    let check = |threshold: serde_json::Value, at: &str| {
+        let settings = serde_json::json!({"thresholds": [threshold]}).to_string();
+        let problems = problems(&settings);
+        assert_eq!(problems.len(), 1, "{problems:?}");
+        assert_eq!(problems[0].0, at);
+    };
+    for metric in ["1disk", "disk-free", "größe", "a b", &"x".repeat(201)] {
+        check(
+            serde_json::json!({"metric": metric, "alert": 1}),
+            "/thresholds/0/metric",
+        );
+    }
+    let labelled = |name: &str, value: &str| serde_json::json!({"metric": "disk", "alert": 1, "labels": {name: value}});
+    check(labelled("mount-point", "/"), "/thresholds/0/labels/mount-point");
+    check(labelled("a/b", "/"), "/thresholds/0/labels/a~1b");
+    check(labelled("1", "/"), "/thresholds/0/labels/1");
+    check(labelled("mountpoint", &"x".repeat(1100)), "/thresholds/0/labels");
+    for sentence in ["", " \n", "\u{1}"] {
+        let threshold = serde_json::json!({"metric": "disk", "alert": 1, "sentence": sentence});
+        check(threshold, "/thresholds/0/sentence");
+    }
+}
+
+#[test]
+fn more_metrics_than_a_plan_may_name_are_a_mistake_of_the_settings() {
+    let settings = |count: usize| {
+        let thresholds = (0..count).map(|at| serde_json::json!({"metric": format!("m{at}"), "alert": 1}));
+        serde_json::json!({"thresholds": thresholds.collect::<Vec<_>>()}).to_string()
+    };
+    assert!(watchpost_rule::threshold::check::<Thresholds>(&settings(1000)).is_ok());
+    assert_eq!(problems(&settings(1001))[0].0, "/thresholds");
+}
+
+#[test]
+fn what_is_optional_may_be_absent_but_not_hidden() {
+    let settings = r#"{"thresholds": [{"metric": "active_chunks", "alert": 40, "missing": "optional"}]}"#;
+    assert_eq!(judged(settings, round(Vec::new())).len(), 0);
+    let gap = Gap {
+        source: "chunks".to_owned(),
+        metrics: vec!["active_chunks".to_owned()],
+        reason: "the database does not answer".to_owned(),
+    };
+    let hidden = Round {
+        gaps: vec![gap],
+        ..round(Vec::new())
+    };
+    assert_eq!(judged(settings, hidden)[0].severity, Severity::Unknown);
+}
+
+#[test]
 fn mistakes_are_named_where_they_stand() {
     let check = |settings: &str, at: &str, part: &str| {
         let problems = problems(settings);

@@ -69,6 +69,12 @@ pub enum Way {
     Infinite,
     /// An alert without a sentence.
     Silent,
+    /// An alert with a sentence of nothing that can be seen.
+    Invisible,
+    /// A series that nobody measures, first as missing and in the next round with a value.
+    InventLater,
+    /// The same series as missing, in each round.
+    Miss,
     /// A plan for metrics that cannot be.
     BadPlan,
     /// Say what the last round found.
@@ -126,6 +132,15 @@ impl Rule for Hostile {
                 ..disk
             }],
             Way::Silent => vec![finding("disk", Severity::Alert, " ")],
+            Way::Invisible => vec![finding("disk", Severity::Alert, " \u{1}")],
+            Way::InventLater | Way::Miss => {
+                let labels = vec![label("mountpoint", "/invented")];
+                let invented = about(finding("disk", Severity::Unknown, "it is not there"), labels);
+                vec![match (way, round.last.as_slice()) {
+                    (Way::InventLater, [_, ..]) => with_value(invented, 99.0),
+                    _ => invented,
+                }]
+            }
             Way::Echo => round.last,
             _ => vec![disk],
         })

@@ -37,6 +37,12 @@ pub enum Way {
     GiveUp,
     /// Deny without a reason.
     Silent,
+    /// Deny with a reason of nothing that can be seen.
+    Invisible,
+    /// Allow, with a role whose name is longer than any.
+    LongRole,
+    /// Allow, with roles whose names are no plain text.
+    RudeRoles,
     /// Allow, with more roles than anyone has.
     ManyRoles,
     /// Allow, with a reason that never ends.
@@ -82,6 +88,12 @@ impl Rule for Tyrant {
             Way::Panic => panic!("who is {}?", request.resource),
             Way::GiveUp => return Err("not today".to_owned()),
             Way::Silent => decision.allowed = false,
+            Way::Invisible => {
+                decision.allowed = false;
+                decision.reason = "\u{1}\n".to_owned();
+            }
+            Way::LongRole => decision.roles = vec!["x".repeat(65)],
+            Way::RudeRoles => decision.roles = vec!["ad\nmin\u{1b}".to_owned(), "\u{1}".to_owned()],
             Way::ManyRoles => decision.roles = vec!["admin".to_owned(); 1000],
             Way::LongReason => decision.reason = "because ".repeat(10_000),
             Way::Tell => {

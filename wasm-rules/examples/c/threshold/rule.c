@@ -126,25 +126,37 @@ static void add_with_unit(struct text *text, double number, string unit) {
     }
 }
 
+// Where the level was entered that a series is in, if it is in one: what was not ok was held against it.
+typedef watchpost_option_f64_t entered;
+
+static entered entered_before(const finding *last) {
+    return last == NULL || last->severity == OK ? (entered){0} : last->limit;
+}
+
+static bool is_in(const struct level *level, entered entered) {
+    return entered.is_some && entered.val == level->enter;
+}
+
 // The level itself is bad already; once entered, it holds until the value is past where it clears.
-static bool holds(const struct threshold *threshold, const struct level *level, double value, bool entered) {
-    double limit = entered ? level->clear : level->enter;
+static bool holds(const struct threshold *threshold, const struct level *level, double value, bool is_in) {
+    double limit = is_in ? level->clear : level->enter;
     return threshold->below ? value <= limit : value >= limit;
 }
 
-static enum severity severity_of(const struct threshold *threshold, double value, enum severity before) {
-    if (threshold->has_alert && holds(threshold, &threshold->alert, value, before == ALERT)) {
+static enum severity severity_of(const struct threshold *threshold, double value, entered entered) {
+    bool in_alert = threshold->has_alert && is_in(&threshold->alert, entered);
+    bool in_warning = threshold->has_warning && is_in(&threshold->warning, entered);
+    if (threshold->has_alert && holds(threshold, &threshold->alert, value, in_alert)) {
         return ALERT;
     }
-    if (threshold->has_warning && holds(threshold, &threshold->warning, value, before >= WARNING)) {
+    if (threshold->has_warning && holds(threshold, &threshold->warning, value, in_alert || in_warning)) {
         return WARNING;
     }
     return OK;
 }
 
-static finding found(const struct threshold *threshold, subject subject, double value, string unit,
-                     enum severity before) {
-    enum severity severity = severity_of(threshold, value, before);
+static finding found(const struct threshold *threshold, subject subject, double value, string unit, entered entered) {
+    enum severity severity = severity_of(threshold, value, entered);
     bool by_warning = threshold->has_warning && severity != ALERT;
     double limit = by_warning ? threshold->warning.enter : threshold->alert.enter;
     struct text sentence = {0};
@@ -159,7 +171,8 @@ static finding found(const struct threshold *threshold, subject subject, double 
     return (finding){subject, (uint8_t)severity, {true, value}, {true, limit}, of_text(sentence)};
 }
 
-static finding absent(const struct threshold *threshold, subject subject, const gap *gap) {
+// The level that a series had entered stays with it, so that it goes on where it was.
+static finding absent(const struct threshold *threshold, subject subject, entered entered, const gap *gap) {
     struct text sentence = {0};
     add_subject(&sentence, subject);
     if (gap == NULL) {
@@ -170,7 +183,8 @@ static finding absent(const struct threshold *threshold, subject subject, const 
         text_add(&sentence, ": ");
         add(&sentence, gap->reason);
     }
-    return (finding){.subject = subject, .severity = threshold->missing, .sentence = of_text(sentence)};
+    return (finding){
+        .subject = subject, .severity = threshold->missing, .limit = entered, .sentence = of_text(sentence)};
 }
 
 static bool covers(string name, string metric) {
@@ -215,24 +229,26 @@ static void judge_metric(const struct threshold *threshold, const exports_rule_r
     while (last < end && compare(last->subject.metric, name) != 0) last++;
     const finding *after = last;
     while (after < end && compare(after->subject.metric, name) == 0) after++;
+    // The finding about the metric as a whole comes first.
+    const finding *whole = last < after && last->subject.labels.len == 0 ? last : NULL;
     size_t before = findings->len;
     for (size_t at = 0, count = metric == NULL ? 0 : metric->samples.len; at < count || last < after;) {
         const exports_rule_sample_t *sample = at < count ? &metric->samples.ptr[at] : NULL;
         int order = sample == NULL ? -1 : last == after ? 1 : compare_labels(last->subject.labels, sample->labels);
         if (order < 0) {
             if (gap != NULL && last->subject.labels.len > 0 && threshold->missing != OK) {
-                findings->ptr[findings->len++] = absent(threshold, last->subject, gap);
+                findings->ptr[findings->len++] = absent(threshold, last->subject, entered_before(last), gap);
             }
             last++;
             continue;
         }
-        enum severity severity = order == 0 ? last++->severity : OK;
+        entered entered = entered_before(order == 0 ? last++ : NULL);
         subject subject = {metric->name, sample->labels};
-        findings->ptr[findings->len++] = found(threshold, subject, sample->value, metric->unit, severity);
+        findings->ptr[findings->len++] = found(threshold, subject, sample->value, metric->unit, entered);
         at++;
     }
     if (findings->len == before && threshold->missing != OK) {
-        findings->ptr[findings->len++] = absent(threshold, (subject){.metric = name}, gap);
+        findings->ptr[findings->len++] = absent(threshold, (subject){.metric = name}, entered_before(whole), gap);
     }
 }
 

@@ -183,12 +183,13 @@ function number(given, at) {
 /** @returns {Finding[]} */
 function judge(/** @type {Round} */ round, /** @type {Threshold[]} */ thresholds) {
   const metrics = new Map(round.metrics.map((metric) => [metric.name, metric]));
-  const before = new Map(round.last.map(({ subject, severity }) => [series(subject), severity]));
+  const notOk = round.last.filter(({ severity }) => severity !== "ok");
+  const entered = new Map(notOk.map(({ subject, limit }) => [series(subject), limit]));
   return thresholds.flatMap((threshold) => {
     const metric = metrics.get(threshold.metric);
-    const findings = (metric?.samples ?? []).map((sample) => found(threshold, metric, sample, before));
+    const findings = (metric?.samples ?? []).map((sample) => found(threshold, metric, sample, entered));
     const shown = new Set(findings.map(({ subject }) => series(subject)));
-    return [...findings, ...absent(threshold, shown, round)];
+    return [...findings, ...absent(threshold, shown, entered, round)];
   });
 }
 
@@ -197,10 +198,10 @@ function found(
   /** @type {Threshold} */ threshold,
   /** @type {Metric} */ metric,
   /** @type {Sample} */ { labels, value },
-  /** @type {Map<string, Severity>} */ before,
+  /** @type {Map<string, number | undefined>} */ entered,
 ) {
   const subject = { metric: metric.name, labels };
-  const severity = severityOf(threshold, value, before.get(series(subject)));
+  const severity = severityOf(threshold, value, entered.get(series(subject)));
   const { enter: limit } = severity === "alert" ? threshold.alert : threshold.warning ?? threshold.alert;
   if (severity === "ok") return { subject, severity, value, limit, sentence: "" };
   const unit = metric.unit === "percent" ? " %" : metric.unit && ` ${metric.unit}`;
@@ -208,22 +209,27 @@ function found(
   return { subject, severity, value, limit, sentence: `${series(subject)} is ${short(value)}${unit}, ${side}` };
 }
 
-/** @returns {Severity} */
-function severityOf(/** @type {Threshold} */ { warning, alert, direction }, value, /** @type {Severity} */ before) {
+/**
+ * A level that was entered is left at another value; `entered` is where that was.
+ * @returns {Severity}
+ */
+function severityOf(/** @type {Threshold} */ { warning, alert, direction }, value, entered) {
   // The level itself is bad already.
   const beyond = (limit) => (direction === "above" ? value >= limit : value <= limit);
-  const holds = (level, entered) => level && beyond(entered ? level.clear : level.enter);
-  if (holds(alert, before === "alert")) return "alert";
-  if (holds(warning, before === "warning" || before === "alert")) return "warning";
+  const holds = (level, isIn) => level && beyond(isIn ? level.clear : level.enter);
+  const isIn = (level) => level !== undefined && level.enter === entered;
+  if (holds(alert, isIn(alert))) return "alert";
+  if (holds(warning, isIn(alert) || isIn(warning))) return "warning";
   return "ok";
 }
 
 /**
  * What was not measured: series of the last round that a gap explains, or the whole metric. A series that is gone
- * without a gap is gone, like a disk that was unmounted.
+ * without a gap is gone, like a disk that was unmounted. The level that a series had entered stays with it, so that
+ * it goes on where it was.
  * @returns {Finding[]}
  */
-function absent({ metric, missing }, shown, /** @type {Round} */ round) {
+function absent({ metric, missing }, shown, entered, /** @type {Round} */ round) {
   if (missing === "ok") return [];
   const gap = round.gaps.find(({ metrics }) => metrics.some((name) => covers(name, metric)));
   const lost = round.last
@@ -233,7 +239,10 @@ function absent({ metric, missing }, shown, /** @type {Round} */ round) {
   const why = gap
     ? `could not be measured: ${gap.source}: ${gap.reason}`
     : "is not measured; is its source switched on?";
-  return lost.map((subject) => ({ subject, severity: missing, sentence: `${series(subject)} ${why}` }));
+  return lost.map((subject) => {
+    const name = series(subject);
+    return { subject, severity: missing, limit: entered.get(name), sentence: `${name} ${why}` };
+  });
 }
 
 function covers(name, metric) {

@@ -114,13 +114,17 @@ class Threshold:
         """The level itself is bad already."""
         return value >= level if self.direction == "above" else value <= level
 
-    def severity(self, value: float, before: Severity) -> Severity:
-        def holds(level: Level | None, entered: bool) -> bool:
-            return level is not None and self.beyond(value, level.clear if entered else level.enter)
+    def severity(self, value: float, entered: float | None) -> Severity:
+        """A level that was entered is left at another value; `entered` is where that was."""
 
-        if holds(self.alert, before is Severity.ALERT):
+        def holds(level: Level | None, is_in: bool) -> bool:
+            return level is not None and self.beyond(value, level.clear if is_in else level.enter)
+
+        in_alert = self.alert is not None and self.alert.enter == entered
+        in_warning = self.warning is not None and self.warning.enter == entered
+        if holds(self.alert, in_alert):
             return Severity.ALERT
-        if holds(self.warning, before in (Severity.WARNING, Severity.ALERT)):
+        if holds(self.warning, in_alert or in_warning):
             return Severity.WARNING
         return Severity.OK
 
@@ -213,7 +217,11 @@ def number(given: Any, at: str) -> float:
 
 def judge(round: Round, thresholds: list[Threshold]) -> list[Finding]:
     metrics = {metric.name: metric for metric in round.metrics}
-    before = {series(finding.subject.metric, finding.subject.labels): finding.severity for finding in round.last}
+    entered = {
+        series(finding.subject.metric, finding.subject.labels): finding.limit
+        for finding in round.last
+        if finding.severity is not Severity.OK
+    }
     findings: list[Finding] = []
     for threshold in thresholds:
         shown: set[str] = set()
@@ -221,9 +229,9 @@ def judge(round: Round, thresholds: list[Threshold]) -> list[Finding]:
         for sample in metric.samples if metric else []:
             name = series(metric.name, sample.labels)
             shown.add(name)
-            severity = threshold.severity(sample.value, before.get(name, Severity.OK))
+            severity = threshold.severity(sample.value, entered.get(name))
             findings.append(found(threshold, metric, sample, severity))
-        findings.extend(absent(threshold, shown, round))
+        findings.extend(absent(threshold, shown, entered, round))
     return findings
 
 
@@ -239,9 +247,10 @@ def found(threshold: Threshold, metric: Metric, sample: Sample, severity: Severi
     return Finding(Subject(metric.name, sample.labels), severity, sample.value, level.enter, sentence)
 
 
-def absent(threshold: Threshold, shown: set[str], round: Round) -> list[Finding]:
+def absent(threshold: Threshold, shown: set[str], entered: dict[str, float | None], round: Round) -> list[Finding]:
     """What was not measured: series of the last round that a gap explains, or the whole metric. A series that
-    is gone without a gap is gone, like a disk that was unmounted."""
+    is gone without a gap is gone, like a disk that was unmounted. The level that a series had entered stays with
+    it, so that it goes on where it was."""
     if threshold.missing == "ok":
         return []
     gap = next((gap for gap in round.gaps if covers(gap, threshold.metric)), None)
@@ -251,7 +260,10 @@ def absent(threshold: Threshold, shown: set[str], round: Round) -> list[Finding]
         lost = [Subject(threshold.metric, [])]
     why = f"could not be measured: {gap.source}: {gap.reason}" if gap else "is not measured; is its source switched on?"
     severity = Severity[threshold.missing.upper()]
-    return [Finding(subject, severity, None, None, f"{series(subject.metric, subject.labels)} {why}") for subject in lost]
+    names = [series(subject.metric, subject.labels) for subject in lost]
+    return [
+        Finding(subject, severity, None, entered.get(name), f"{name} {why}") for subject, name in zip(lost, names)
+    ]
 
 
 def covers(gap: Gap, metric: str) -> bool:

@@ -1,0 +1,32 @@
+//! Writes the rules that the tests are made with into a folder, for the fuzzer to begin with: what it finds in
+//! hours from nothing, it finds in minutes from a good rule. `make fuzz` runs it.
+
+use std::io;
+use std::path::PathBuf;
+
+use clap::Parser;
+use watchpost_tests::crafted::{CONTRACT, manifest, of_world, threshold, wat};
+use watchpost_tests::guests::{HOSTILE, ROLE, THRESHOLD, TYRANT, YES};
+
+#[derive(Parser)]
+struct Arguments {
+    /// The folder; it is made where it is missing.
+    folder: PathBuf,
+}
+
+fn main() -> io::Result<()> {
+    let Arguments { folder } = Arguments::parse();
+    std::fs::create_dir_all(&folder)?;
+    let built = [THRESHOLD, ROLE, HOSTILE, TYRANT, YES].map(<[u8]>::to_vec);
+    // Small ones, in which a change is more likely to hit something.
+    let extra = format!("{} {}", manifest([(3000, 1); 4]), r#"(data (i32.const 3000) "x")"#);
+    let crafted = [
+        threshold(&wat(1, "i32.const 2048", &extra)),
+        of_world(CONTRACT, "threshold"),
+        of_world(CONTRACT, "role"),
+    ];
+    for (at, seed) in built.iter().chain(&crafted).enumerate() {
+        std::fs::write(folder.join(format!("seed-{at}.wasm")), seed)?;
+    }
+    Ok(())
+}
