@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Limits {
-    /// The largest component. A rule in Rust has 120 to 220 KB, one in JavaScript 12 MB, one in Python 19 MB.
+    /// The largest component. A rule in Rust has 95 to 215 KB, one in JavaScript 12 MB, one in Python 19 MB.
     pub component_bytes: usize,
     /// The longest that `describe` and `check-settings` may take: a person waits for them.
     pub describe_ms: u64,

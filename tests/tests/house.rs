@@ -160,7 +160,7 @@ fn the_table_of_faults_is_true() {
     let source = read("policies/src/fault.rs");
     let from = source.find("pub enum Misbehaviour").expect("it is there");
     let all = &source[from..][..source[from..].find("\n}\n").expect("it ends")];
-    let sentences: Vec<_> = all.split("#[error(\"").skip(1).map(|rest| sentence(rest)).collect();
+    let sentences: Vec<_> = all.split("#[error(\"").skip(1).map(sentence).collect();
     let variants = all.lines().filter(|line| {
         let letters = line.strip_prefix("    ").unwrap_or_default();
         letters.starts_with(|letter: char| letter.is_ascii_uppercase())
