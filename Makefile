@@ -22,7 +22,7 @@ lint: target-wasm ## Formatting, and clippy without a warning.
 format:
 	$(CARGO) fmt --all
 
-bench: target-wasm ## Ratios, as in docs/PERFORMANCE.md.
+bench: tools ## Ratios, as in docs/PERFORMANCE.md.
 	$(CARGO) bench --package watchpost-tests
 
 .PHONY: target-wasm

@@ -370,7 +370,7 @@ fn serve(
     listeners: Vec<(TcpListener, Listening, ClientAuth)>,
 ) -> Result<Server, StartError> {
     let refusals = api::refusals(config.http.max_body.bytes());
-    let (shared, door) = (parts.clone(), parts.door.clone());
+    let (shared, connecting) = (parts.clone(), parts.clone());
     let tls = Data::from(parts.tls.clone());
     let (latest, rules) = (Data::new(parts.latest.clone()), Data::new(parts.rules.clone()));
     let (own, service, tasks) = (
@@ -392,7 +392,10 @@ fn serve(
             .configure(api::routes)
     })
     .disable_signals()
-    .on_connect(move |connection, data| door.connected(connection, data))
+    .on_connect(move |connection, data| {
+        let Parts { door, service, own, .. } = &connecting;
+        door.connected(connection, data, service, own);
+    })
     .keep_alive(config.http.keep_alive)
     .client_request_timeout(config.http.header_timeout)
     .tls_handshake_timeout(config.http.header_timeout)

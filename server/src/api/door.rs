@@ -21,7 +21,9 @@ use watchpost_policies::{Identity, IdentityKind};
 
 use super::error::ApiError;
 use super::rate::Caller;
+use super::service::Service;
 use crate::config::{Network, Token};
+use crate::metrics::Own;
 use crate::tls::Tls;
 use crate::tls::identity::{Peer, Unreadable};
 
@@ -88,9 +90,22 @@ impl Door {
     }
 
     /// Looks at a connection that begins.
-    pub fn connected(&self, connection: &dyn Any, data: &mut Extensions) {
+    pub fn connected(&self, connection: &dyn Any, data: &mut Extensions, service: &Service, own: &Own) {
+        let secure = connection.downcast_ref::<TlsStream<TcpStream>>();
+        let socket = secure
+            .map(|stream| stream.get_ref())
+            .or_else(|| connection.downcast_ref());
+        let port = socket
+            .and_then(|socket: &TcpStream| socket.local_addr().ok())
+            .map(|address| address.port());
+        let listener = service
+            .listening()
+            .iter()
+            .find(|listening| Some(listening.address.port()) == port);
+        let listener = listener.map_or_else(|| "unknown".to_owned(), |listening| listening.address.to_string());
+        data.insert(own.connection_accepted(&listener));
         data.insert(Connection {
-            secure: connection.is::<TlsStream<TcpStream>>(),
+            secure: secure.is_some(),
             peer: Peer::of_connection(connection),
         });
     }

@@ -32,6 +32,14 @@ impl Filter {
         if self.0.iter().all(|(target, _)| target.is_some()) {
             builder.filter_level(LevelFilter::Error);
         }
+        // What the framework says of each of its workers is for who asks for it by name.
+        if self
+            .0
+            .iter()
+            .all(|(target, _)| target.as_deref() != Some("actix_server"))
+        {
+            builder.filter_module("actix_server", LevelFilter::Warn);
+        }
         for (target, level) in &self.0 {
             builder.filter(target.as_deref(), *level);
         }
