@@ -119,7 +119,7 @@ impl App {
     /// Loads everything and binds every address; so whatever can be wrong is known before anything runs.
     pub fn build(config: Config) -> Result<Self, StartError> {
         let data_dir = &config.server.data_dir;
-        let own_name = sysinfo::System::host_name().unwrap_or_else(|_| "localhost".to_owned());
+        let own_name = machine_name();
         let host = config.server.hostname.clone().unwrap_or_else(|| own_name.clone());
         make_data_dir(data_dir).map_err(|source| StartError::DataDir {
             path: data_dir.clone(),
@@ -216,6 +216,11 @@ impl App {
     }
 }
 
+/// What the machine calls itself.
+pub(crate) fn machine_name() -> String {
+    sysinfo::System::host_name().unwrap_or_else(|_| "localhost".to_owned())
+}
+
 /// Whether all requests were answered in time.
 async fn drained(own: &Own, timeout: Duration) -> bool {
     const LOOK_AGAIN: Duration = Duration::from_millis(20);
@@ -236,7 +241,8 @@ fn make_data_dir(path: &std::path::Path) -> io::Result<()> {
 pub(crate) fn tls_options(config: &Config) -> tls::Options {
     let pki = config.server.data_dir.join("pki");
     let or = |given: &Option<PathBuf>, made: &str| given.clone().unwrap_or_else(|| pki.join(made));
-    let own_clients = config.tls.client_ca.is_none();
+    // Written out or left out, the authority's own clients are those that its own list takes back.
+    let own_clients = or(&config.tls.client_ca, "ca.crt") == pki.join("ca.crt");
     tls::Options {
         files: tls::Files {
             certificate: or(&config.tls.certificate, "server.crt"),
@@ -251,6 +257,7 @@ pub(crate) fn tls_options(config: &Config) -> tls::Options {
         only_1_3: config.tls.min_version == config::TlsVersion::Tls13,
         proxy_certificates: config.tls.proxy_certificates,
         resumption: config.tls.resumption,
+        http2: config.tls.http2,
     }
 }
 
@@ -362,6 +369,10 @@ fn start_tasks(config: &Config, parts: &Parts) {
         judge::run(measured.clone(), rules.clone(), own.clone(), judged.clone())
     });
     crate::reload::start(config, parts);
+    let open = |listener: &&config::Listener| !listener.tls && !listener.address.ip().is_loopback();
+    if let Some(listener) = config.listeners.iter().find(open).filter(|_| !config.tokens.is_empty()) {
+        log::warn!(address:% = listener.address; "tokens are taken on a listener without TLS, where others can read them");
+    }
 }
 
 fn serve(
@@ -369,7 +380,7 @@ fn serve(
     parts: &Parts,
     listeners: Vec<(TcpListener, Listening, ClientAuth)>,
 ) -> Result<Server, StartError> {
-    let refusals = api::refusals(config.http.max_body.bytes());
+    let refusals = api::refusals();
     let (shared, connecting) = (parts.clone(), parts.clone());
     let tls = Data::from(parts.tls.clone());
     let (latest, rules) = (Data::new(parts.latest.clone()), Data::new(parts.rules.clone()));
@@ -396,6 +407,8 @@ fn serve(
         let Parts { door, service, own, .. } = &connecting;
         door.connected(connection, data, service, own);
     })
+    // Small answers follow tickets and each other; waiting for an acknowledgement costs 40 ms.
+    .tcp_nodelay(true)
     .keep_alive(config.http.keep_alive)
     .client_request_timeout(config.http.header_timeout)
     .tls_handshake_timeout(config.http.header_timeout)

@@ -5,13 +5,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use serde::Serialize;
 use tokio::sync::watch;
 use watchpost_policies::{Finding, Report, Severity};
 
-use crate::collect::collector::Round;
+use crate::collect::collector::{Round, SourceState};
 use crate::metrics::{Own, Rendered, render};
 use crate::rules::Rules;
-use crate::tasks;
+use crate::{clock, tasks};
 
 /// A round and what the rules say of it.
 #[derive(Clone)]
@@ -22,8 +23,8 @@ pub struct Judged {
     pub report: Arc<Report>,
     /// Both as Prometheus reads them.
     pub rendered: Arc<Rendered>,
-    /// How long the rules took, in seconds.
-    pub took_seconds: f64,
+    /// What `/api/v1/status` says of the round, as JSON; it is asked for more often than it changes.
+    pub told: Arc<str>,
 }
 
 /// Judges round after round.
@@ -47,11 +48,12 @@ pub async fn run(
             let took_seconds = began.elapsed().as_secs_f64();
             tell_changes(last_report, &report);
             let rendered = Arc::new(render(&round.snapshot, &report));
+            let told = tell(&round, took_seconds).into();
             Judged {
                 round,
                 report,
                 rendered,
-                took_seconds,
+                told,
             }
         };
         match tasks::block(judge).await {
@@ -61,6 +63,30 @@ pub async fn run(
             Err(panic) => log::error!(reason = panic.as_str(); "a round could not be judged"),
         }
     }
+}
+
+#[derive(Serialize)]
+struct Told<'r> {
+    number: u64,
+    began: String,
+    duration_seconds: f64,
+    judgement_seconds: f64,
+    samples: usize,
+    gaps: usize,
+    sources: &'r BTreeMap<&'static str, SourceState>,
+}
+
+fn tell(round: &Round, judgement_seconds: f64) -> String {
+    let told = Told {
+        number: round.number,
+        began: clock::written(round.began_ms),
+        duration_seconds: round.took.as_secs_f64(),
+        judgement_seconds,
+        samples: round.snapshot.samples().len(),
+        gaps: round.snapshot.gaps().len(),
+        sources: &round.sources,
+    };
+    serde_json::to_string(&told).unwrap_or_else(|_| "null".to_owned())
 }
 
 fn count(own: &Own, round: &Round) {

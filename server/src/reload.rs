@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::app::{self, Parts};
 use crate::config::{Config, Sources};
 use crate::metrics::{CertificateKind, Outcome, Own};
-use crate::pki::Authority;
+use crate::pki::{self, Authority};
 use crate::tls::{Expiry, Reload, Tls};
 use crate::{clock, tasks, telemetry};
 
@@ -22,9 +22,8 @@ pub(crate) fn start(config: &Config, parts: &Parts) {
         watch_files(tls.clone(), own.clone(), interval, ahead)
     });
     if let Some(authority) = parts.authority.clone() {
-        parts
-            .tasks
-            .spawn("revocation list", move || keep_fresh(authority.clone()));
+        let renew = move || keep_fresh(authority.clone());
+        parts.tasks.spawn("development authority", renew);
     }
 }
 
@@ -86,15 +85,18 @@ fn tell_expiry(tls: &Tls, own: &Own, ahead: Duration, warned: &mut Option<Expiry
     *warned = Some(ends);
 }
 
+/// What the authority made ends one day, while the server that uses it may run for years.
 async fn keep_fresh(authority: Arc<Authority>) {
     let mut ticks = tokio::time::interval(DAY);
     loop {
         ticks.tick().await;
-        let authority = authority.clone();
-        let refreshed =
-            tasks::block(move || authority.refresh_crl(clock::now()).map_err(|error| error.to_string())).await;
-        if let Err(why) = refreshed.and_then(|refreshed| refreshed.map(drop)) {
-            log::error!(reason = why.as_str(); "the revocation list could not be made anew");
+        let folder = authority.folder().to_owned();
+        let renewed = tasks::block(move || {
+            let prepared = pki::prepare(&folder, &app::machine_name(), clock::now());
+            prepared.map(drop).map_err(|error| told(&error))
+        });
+        if let Err(why) = renewed.await.and_then(|renewed| renewed) {
+            log::error!(reason = why.as_str(); "certificates and revocations could not be made anew");
         }
     }
 }
@@ -104,6 +106,8 @@ pub struct Reloader {
     parts: Parts,
     sources: Sources,
     current: Rc<Config>,
+    /// What it began with; of this, some is in force until it begins again.
+    begun: Rc<Config>,
 }
 
 impl Reloader {
@@ -111,6 +115,7 @@ impl Reloader {
         Self {
             parts,
             sources,
+            begun: current.clone(),
             current,
         }
     }
@@ -141,7 +146,7 @@ impl Reloader {
         telemetry::set_level(config.log.level.as_str()).map_err(|error| error.to_string())?;
         self.parts.gate.replace(app::bounds(&config));
         self.parts.door.replace(app::known(&config));
-        for key in self.current.differences(&config) {
+        for key in self.begun.differences(&config) {
             if !AT_ONCE.iter().any(|at_once| key.starts_with(at_once)) {
                 log::warn!(key = key.as_str(); "a changed setting needs a restart");
             }
@@ -152,12 +157,13 @@ impl Reloader {
 }
 
 /// What a reload puts in force; everything else needs a restart.
-const AT_ONCE: [&str; 11] = [
+const AT_ONCE: [&str; 12] = [
     "tokens",
     "log.level",
     "rules.threshold",
     "rules.role",
     "http.trusted_proxies",
+    "http.max_body",
     "http.max_headers",
     "http.body_timeout",
     "http.requests_per_second",
@@ -171,8 +177,12 @@ pub(crate) fn told(error: &dyn std::error::Error) -> String {
     let mut story = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
-        story.push_str(": ");
-        story.push_str(&error.to_string());
+        // Some sentences have their cause in their middle already.
+        let text = error.to_string();
+        if !story.contains(&text) {
+            story.push_str(": ");
+            story.push_str(&text);
+        }
         cause = error.source();
     }
     story

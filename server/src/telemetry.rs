@@ -102,6 +102,11 @@ pub fn start(options: LogOptions) -> Result<(), LogError> {
     Ok(())
 }
 
+/// Whether this is a filter; and if not, why.
+pub fn check_level(filter: &str) -> Result<(), LogError> {
+    Filter::parse(filter).map(drop)
+}
+
 /// Logs more or less from now on, to the same place and in the same form.
 pub fn set_level(filter: &str) -> Result<(), LogError> {
     let filter = Filter::parse(filter)?;

@@ -224,6 +224,7 @@ fn bare(pki: &Path, port: u16) {
         only_1_3: false,
         proxy_certificates: false,
         resumption: true,
+        http2: true,
     };
     let tls = Tls::load(options).expect("the files are well");
     let serve = async move {

@@ -93,6 +93,10 @@ fn a_bad_file_changes_nothing() {
             "has to be below the alert level",
         ),
         ("[servr]\nworkers = 3", "servr"),
+        (
+            "[log]\nlevel = \"debug/disk\"\n[rules.threshold]\nthresholds = []",
+            "log.level",
+        ),
     ] {
         server.configure(wrong);
         server.signal("HUP");
@@ -102,7 +106,7 @@ fn a_bad_file_changes_nothing() {
     assert_eq!(server.get("/api/v1/report").json()["faults"], serde_json::json!([]));
     let metrics = server.get("/metrics").text();
     assert!(
-        metrics.contains("watchpost_config_reloads_total{outcome=\"failure\"} 2"),
+        metrics.contains("watchpost_config_reloads_total{outcome=\"failure\"} 3"),
         "{metrics}"
     );
 }
@@ -262,6 +266,16 @@ fn a_container_can_ask_whether_it_is_ready() {
             .code()
     };
     assert_eq!(ask(&format!("http://{}/health/ready", server.plain)), Some(0));
+    let strict = Server::with(
+        "listeners = [{ address = \"127.0.0.1:0\", client_auth = \"required\" }, { address = \"127.0.0.1:0\", tls = false }]",
+    )
+    .ready();
+    let url = format!("https://{}/health/ready", strict.secure);
+    let shown = command(strict.folder())
+        .args(["healthcheck", "--url", &url])
+        .status()
+        .expect("it runs");
+    assert_eq!(shown.code(), Some(0), "it shows the reader's certificate");
     assert_eq!(ask(&format!("https://{}/health/ready", server.secure)), Some(0));
     assert_eq!(
         ask(&format!(

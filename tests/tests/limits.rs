@@ -18,7 +18,38 @@ fn bodies_are_bounded() {
         connection.answer(false).expect("an answer")
     };
     assert_eq!(with_length(1024).status, 200);
-    assert!(with_length(1025).problem(413).contains("1024 bytes"));
+    assert!(with_length(1025).problem(413).contains("http.max_body"));
+}
+
+#[test]
+fn a_body_that_nobody_reads_holds_no_connection() {
+    let server = Server::start();
+    let mut connection = server.client("admin").connect().expect("it answers");
+    let head = b"GET /health HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n";
+    connection.send(head).expect("sent");
+    assert_eq!(connection.answer(false).expect("an answer").status, 200);
+    let chunk = [b"10000\r\n".to_vec(), vec![b'x'; 0x10000], b"\r\n".to_vec()].concat();
+    // It may hear the client out for a moment, so that the answer is not lost; but not for as long as it likes.
+    let begin = Instant::now();
+    eventually("a closed connection", || connection.send(&chunk).is_err().then_some(()));
+    assert!(begin.elapsed() < Duration::from_secs(20), "{:?}", begin.elapsed());
+}
+
+#[test]
+fn whoever_guesses_is_told_to_come_again_later() {
+    let server = Server::with("[http]\nrequests_per_second = 1\nburst = 5");
+    let guess = |at: usize| {
+        let guesser = server.stranger().with("authorization", &format!("Bearer guess-{at}"));
+        guesser.get("/health").status
+    };
+    let answers: Vec<u16> = (0..15).map(guess).collect();
+    assert_eq!(answers[..4], [401; 4]);
+    assert!(answers.contains(&429), "{answers:?}");
+    assert_eq!(
+        server.client("admin").get("/health").status,
+        200,
+        "others are not concerned"
+    );
 }
 
 #[test]

@@ -22,7 +22,9 @@ pub fn compress<B: MessageBody + 'static>(response: ServiceResponse<B>, from: u6
     let chosen = chosen(&response, from);
     response.map_body(|head, body| {
         let worth = matches!(body.size(), BodySize::Sized(_) | BodySize::Stream);
-        if worth && !head.headers().contains_key(VARY) {
+        // Where it is compressed, the encoder says so itself.
+        let told = chosen != ContentEncoding::Identity || head.headers().contains_key(VARY);
+        if worth && !told {
             head.headers_mut()
                 .insert(VARY, HeaderValue::from_static("accept-encoding"));
         }

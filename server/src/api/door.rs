@@ -69,7 +69,7 @@ impl Client {
         match self.identity.kind() {
             IdentityKind::Certificate(certificate) => Caller::Certificate(certificate.fingerprint),
             IdentityKind::Token { name } => Caller::Token(name.clone()),
-            IdentityKind::Anonymous => Caller::Address(self.address),
+            IdentityKind::Anonymous => Caller::at(self.address),
         }
     }
 }
@@ -108,6 +108,17 @@ impl Door {
             secure: secure.is_some(),
             peer: Peer::of_connection(connection),
         });
+    }
+
+    /// From where somebody asks; behind a trusted front end, what that says.
+    pub fn address(&self, request: &ServiceRequest) -> IpAddr {
+        let known = self.known.load();
+        let peer = peer_of(request);
+        if known.trusts(peer) {
+            known.first_untrusted(request.headers(), peer)
+        } else {
+            peer
+        }
     }
 
     /// Who asks. An error says why somebody who said who they are is not believed.
@@ -162,11 +173,12 @@ impl Door {
     /// The token, if one is sent. All tokens are compared, in constant time each, so that nothing can be learnt
     /// from how long it takes.
     fn token(&self, request: &ServiceRequest, known: &Known, now: i64) -> Result<Option<Identity>, ApiError> {
-        if known.tokens.is_empty() && !request.headers().contains_key(Authorization::<Bearer>::name()) {
+        if !request.headers().contains_key(Authorization::<Bearer>::name()) {
             return Ok(None);
         }
         let Ok(sent) = Authorization::<Bearer>::parse(request) else {
-            return Ok(None);
+            let why = "the header Authorization is no bearer token; write `Authorization: Bearer TOKEN`";
+            return Err(ApiError::Unauthenticated(why.to_owned()));
         };
         let hash = sha256(sent.as_ref().token().as_bytes());
         let mut found = None;
@@ -226,6 +238,12 @@ impl Door {
     }
 }
 
+fn peer_of(request: &ServiceRequest) -> IpAddr {
+    request
+        .peer_addr()
+        .map_or(IpAddr::from([0, 0, 0, 0]), |peer: SocketAddr| peer.ip())
+}
+
 impl Known {
     fn trusts(&self, address: IpAddr) -> bool {
         self.trusted_proxies.iter().any(|network| network.contains(address))
@@ -237,11 +255,7 @@ impl Known {
             .get_all("x-forwarded-for")
             .filter_map(|list| list.to_str().ok())
             .collect();
-        let hops = lists
-            .iter()
-            .rev()
-            .flat_map(|list| list.rsplit(','))
-            .map(|hop| hop.trim().parse().ok());
+        let hops = lists.iter().rev().flat_map(|list| list.rsplit(',')).map(address_in);
         let mut last = peer;
         for hop in hops {
             let Some(hop) = hop else { break };
@@ -252,6 +266,14 @@ impl Known {
         }
         last
     }
+}
+
+/// Some front ends write the port too.
+fn address_in(hop: &str) -> Option<IpAddr> {
+    let hop = hop.trim();
+    let bare = hop.trim_start_matches('[').trim_end_matches(']');
+    let with_port = || hop.parse().ok().map(|socket: SocketAddr| socket.ip());
+    bare.parse().ok().or_else(with_port)
 }
 
 /// What the front end says of how the client wrote us; what it does not say is as it is.

@@ -30,11 +30,8 @@ pub enum ApiError {
     #[error("{0}")]
     BadRequest(String),
     /// The body is longer than we take.
-    #[error("the body is longer than {limit} bytes; send less, or raise http.max_body")]
-    BodyTooLarge {
-        /// What we take.
-        limit: u64,
-    },
+    #[error("the body is longer than is taken here; send less, or raise http.max_body")]
+    BodyTooLarge,
     /// The headers are longer than we take.
     #[error("the headers have {bytes} bytes together; at most {limit} are taken")]
     HeadersTooLarge {
@@ -132,7 +129,7 @@ impl ResponseError for ApiError {
             Self::NotFound(_) => StatusCode::NOT_FOUND,
             Self::Method { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::BadRequest(_) => StatusCode::BAD_REQUEST,
-            Self::BodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::HeadersTooLarge { .. } => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::BodyTooSlow => StatusCode::REQUEST_TIMEOUT,
             Self::NotAcceptable { .. } => StatusCode::NOT_ACCEPTABLE,

@@ -1,25 +1,34 @@
 //! What every request passes: it gets an id, somebody is found to have sent it, it is counted, bounded, answered in
 //! the form that the client wants, measured and logged. What it asks for is not looked at here.
 
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::rc::Rc;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use actix_web::body::{BoxBody, MessageBody};
+use actix_web::body::{BodySize, BoxBody, MessageBody};
 use actix_web::dev::{Payload, ServiceRequest, ServiceResponse};
 use actix_web::error::PayloadError;
-use actix_web::http::header::{CONTENT_LENGTH, HeaderName, HeaderValue, USER_AGENT, X_CONTENT_TYPE_OPTIONS};
+use actix_web::http::header::{
+    AUTHORIZATION, CONTENT_LENGTH, HeaderName, HeaderValue, USER_AGENT, X_CONTENT_TYPE_OPTIONS,
+};
+use actix_web::http::{ConnectionType, StatusCode};
 use actix_web::middleware::Next;
 use actix_web::web::{Bytes, Data};
 use actix_web::{Error, HttpMessage, HttpResponse};
 use arc_swap::ArcSwap;
-use futures_util::stream::{self, Stream, StreamExt};
+use futures_util::stream::{self, Stream};
 
 use super::compress::compress;
 use super::door::{Client, Door};
 use super::error::ApiError;
-use super::rate::{Allowed, Rate};
+use super::rate::{Allowed, Caller, Rate};
 use crate::clock;
 use crate::metrics::Own;
+use crate::metrics::own::Held;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -89,16 +98,28 @@ impl Gate {
             .get(CONTENT_LENGTH)
             .and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
         if length.is_some_and(|length| length > bounds.max_body) {
-            return Err(ApiError::BodyTooLarge { limit: bounds.max_body });
+            return Err(ApiError::BodyTooLarge);
         }
-        let client = self.door.client(request, clock::now().as_second())?;
-        let taken = self.rate.take(&client.caller(), bounds.allowed, Instant::now());
-        request.extensions_mut().insert(client);
-        if let Err(after_seconds) = taken {
+        let too_many = |after_seconds| {
             self.own.rate_limited();
-            return Err(ApiError::TooMany { after_seconds });
+            ApiError::TooMany { after_seconds }
+        };
+        // Whoever is refused pays by address, and looking at certificates and tokens is worth a limit too.
+        let somewhere = Caller::at(self.door.address(request));
+        let now = Instant::now();
+        if headers.contains_key(AUTHORIZATION) || headers.contains_key("client-cert") {
+            self.rate.has(&somewhere, bounds.allowed, now).map_err(too_many)?;
         }
-        Ok(())
+        let client = match self.door.client(request, clock::now().as_second()) {
+            Ok(client) => client,
+            Err(refused) => {
+                self.rate.take(&somewhere, bounds.allowed, now).map_err(too_many)?;
+                return Err(refused);
+            }
+        };
+        let taken = self.rate.take(&client.caller(), bounds.allowed, now);
+        request.extensions_mut().insert(client);
+        taken.map_err(too_many)
     }
 }
 
@@ -112,26 +133,37 @@ pub async fn pass<B: MessageBody + 'static>(
     let bounds = gate.bounds.load_full();
     let id = id_of(&request);
     request.extensions_mut().insert(id.clone());
-    let _in_flight = gate.own.request_came();
+    let in_flight = gate.own.request_came();
+    let incoming = bound_body(&mut request, &bounds);
     let mut response = match gate.admit(&mut request, &bounds) {
-        Ok(()) => {
-            bound_body(&mut request, &bounds);
-            match next.call(request).await {
-                Ok(response) => response.map_into_boxed_body(),
-                Err(error) => return Err(error),
-            }
-        }
+        Ok(()) => match next.call(request).await {
+            Ok(response) => response.map_into_boxed_body(),
+            Err(error) => return Err(error),
+        },
         Err(error) => request.error_response(error).map_into_boxed_body(),
     };
     if response.status().is_client_error() || response.status().is_server_error() {
         response = tell_problem(response, &id);
+    }
+    // Who is not believed may be believed on a connection that begins anew.
+    if response.status() == StatusCode::UNAUTHORIZED {
+        response
+            .response_mut()
+            .head_mut()
+            .set_connection_type(ConnectionType::Close);
     }
     let headers = response.headers_mut();
     headers.insert(REQUEST_ID, id.0.clone());
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     let response = compress(response, bounds.compress_from).map_into_boxed_body();
     finish(&gate, &bounds, &response, &id, began.elapsed());
-    Ok(response)
+    Ok(response.map_body(|_, body| {
+        BoxBody::new(InFlight {
+            body,
+            _held: in_flight,
+            _incoming: incoming,
+        })
+    }))
 }
 
 /// One that the client sent is kept if nobody could hide anything in it.
@@ -161,35 +193,59 @@ fn fresh_id() -> String {
     format!("{mixed:016x}")
 }
 
-/// A body that is too long or too slow ends with an error that says so, whoever reads it.
-fn bound_body(request: &mut ServiceRequest, bounds: &Bounds) {
-    if matches!(request.parts_mut().1, Payload::None) {
-        return;
+/// A body on its way out: its request is in flight until the last of it is written.
+struct InFlight {
+    body: BoxBody,
+    _held: Held,
+    _incoming: Option<Incoming>,
+}
+
+impl MessageBody for InFlight {
+    type Error = <BoxBody as MessageBody>::Error;
+
+    fn size(&self) -> BodySize {
+        self.body.size()
     }
-    let payload = request.take_payload();
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, Self::Error>>> {
+        Pin::new(&mut self.body).poll_next(context)
+    }
+}
+
+/// A body on its way in. Whoever answers without having read it leaves it here: the framework reads on what nobody
+/// holds any more, however long it is, and closes a connection over what somebody still does.
+type Incoming = Rc<RefCell<Payload>>;
+
+/// A body that is too long or too slow ends with an error that says so, whoever reads it.
+fn bound_body(request: &mut ServiceRequest, bounds: &Bounds) -> Option<Incoming> {
+    if matches!(request.parts_mut().1, Payload::None) {
+        return None;
+    }
+    let incoming = Rc::new(RefCell::new(request.take_payload()));
     let deadline = tokio::time::Instant::now() + bounds.body_timeout;
-    let bounded = bounded(payload, bounds.max_body, deadline);
+    let bounded = bounded(incoming.clone(), bounds.max_body, deadline);
     request.set_payload(Payload::Stream {
         payload: Box::pin(bounded),
     });
+    Some(incoming)
 }
 
 fn bounded(
-    payload: Payload,
+    incoming: Incoming,
     limit: u64,
     deadline: tokio::time::Instant,
 ) -> impl Stream<Item = Result<Bytes, PayloadError>> {
-    stream::unfold(Some((payload, 0)), move |state| async move {
-        let (mut payload, taken) = state?;
-        let next = tokio::time::timeout_at(deadline, payload.next()).await;
-        let item = match next {
+    stream::unfold(Some((incoming, 0)), move |state| async move {
+        let (incoming, taken) = state?;
+        let next = poll_fn(|context| Pin::new(&mut *incoming.borrow_mut()).poll_next(context));
+        let item = match tokio::time::timeout_at(deadline, next).await {
             Err(_) => Err(PayloadError::Io(std::io::ErrorKind::TimedOut.into())),
             Ok(None) => return None,
             Ok(Some(Err(error))) => Err(error),
             Ok(Some(Ok(bytes))) => {
                 let taken = taken + bytes.len() as u64;
                 if taken <= limit {
-                    return Some((Ok(bytes), Some((payload, taken))));
+                    return Some((Ok(bytes), Some((incoming, taken))));
                 }
                 Err(PayloadError::Overflow)
             }

@@ -73,27 +73,24 @@ async fn not_found(request: HttpRequest) -> Result<HttpResponse, ApiError> {
     Err(ApiError::NotFound(request.path().to_owned()))
 }
 
-/// What the framework refuses is refused in our words.
-pub fn refusals(max_body: u64) -> impl Fn(&mut ServiceConfig) + Clone {
-    move |config: &mut ServiceConfig| {
-        let limit = usize::try_from(max_body).unwrap_or(usize::MAX);
+/// What the framework refuses is refused in our words. How long a body may be is for the gate.
+pub fn refusals() -> impl Fn(&mut ServiceConfig) + Clone {
+    |config: &mut ServiceConfig| {
         config
-            .app_data(PayloadConfig::new(limit))
+            .app_data(PayloadConfig::new(usize::MAX))
             .app_data(
                 JsonConfig::default()
-                    .limit(limit)
-                    .error_handler(move |error, _| json(error, max_body).into()),
+                    .limit(usize::MAX)
+                    .error_handler(|error, _| json(error).into()),
             )
             .app_data(QueryConfig::default().error_handler(|error, _| query(&error).into()))
             .app_data(PathConfig::default().error_handler(|error, _| path(&error).into()));
     }
 }
 
-fn json(error: JsonPayloadError, limit: u64) -> ApiError {
+fn json(error: JsonPayloadError) -> ApiError {
     match error {
-        JsonPayloadError::Payload(PayloadError::Overflow)
-        | JsonPayloadError::OverflowKnownLength { .. }
-        | JsonPayloadError::Overflow { .. } => ApiError::BodyTooLarge { limit },
+        JsonPayloadError::Payload(PayloadError::Overflow) => ApiError::BodyTooLarge,
         JsonPayloadError::Payload(PayloadError::Io(error)) if error.kind() == std::io::ErrorKind::TimedOut => {
             ApiError::BodyTooSlow
         }

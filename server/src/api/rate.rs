@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use watchpost_policies::Digest;
@@ -56,23 +56,60 @@ impl Default for Rate {
     }
 }
 
+impl Caller {
+    /// Whoever sits there. Of IPv6 everybody has a whole network, so that is what counts.
+    pub fn at(address: IpAddr) -> Self {
+        Self::Address(match address {
+            IpAddr::V4(_) => address,
+            IpAddr::V6(six) => match six.to_ipv4_mapped() {
+                Some(four) => four.into(),
+                None => IpAddr::from((u128::from(six) & !u128::from(u64::MAX)).to_be_bytes()),
+            },
+        })
+    }
+}
+
 impl Rate {
+    /// Whether there is a request left, without taking it.
+    pub fn has(&self, caller: &Caller, allowed: Allowed, now: Instant) -> Result<(), u64> {
+        let refund = self.take(caller, allowed, now);
+        if refund.is_ok() && allowed.per_second > 0.0 {
+            let mut buckets = self.shard(caller);
+            if let Some(bucket) = buckets.get_mut(caller) {
+                bucket.level = (bucket.level + 1.0).min(allowed.burst);
+            }
+        }
+        refund
+    }
+
+    fn shard(&self, caller: &Caller) -> MutexGuard<'_, HashMap<Caller, Bucket>> {
+        let shard = usize::try_from(self.hash.hash_one(caller) % SHARDS as u64).unwrap_or(0);
+        self.shards[shard].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Takes one request out of the caller's bucket, or says in how many seconds there will be one.
     pub fn take(&self, caller: &Caller, allowed: Allowed, now: Instant) -> Result<(), u64> {
         if allowed.per_second <= 0.0 {
             return Ok(());
         }
-        let shard = usize::try_from(self.hash.hash_one(caller) % SHARDS as u64).unwrap_or(0);
-        let mut buckets = self.shards[shard].lock().unwrap_or_else(PoisonError::into_inner);
+        let mut buckets = self.shard(caller);
         let level = |bucket: &Bucket| {
             let since = now.saturating_duration_since(bucket.at).as_secs_f64();
             (bucket.level + since * allowed.per_second).min(allowed.burst)
         };
         if buckets.len() >= MOST_BUCKETS && !buckets.contains_key(caller) {
             buckets.retain(|_, bucket| level(bucket) < allowed.burst);
-            // All of them are in use: somebody has many names. The oldest knowledge goes first.
+            // All of them are in use: somebody has many names. Who owes least is forgotten first.
             if buckets.len() >= MOST_BUCKETS {
-                buckets.clear();
+                let mut levels: Vec<f64> = buckets.values().map(level).collect();
+                levels.sort_by(f64::total_cmp);
+                let half = levels[levels.len() / 2];
+                let mut most = MOST_BUCKETS / 2;
+                buckets.retain(|_, bucket| {
+                    let kept = level(bucket) <= half && most > 0;
+                    most -= usize::from(kept);
+                    kept
+                });
             }
         }
         let full = Bucket {

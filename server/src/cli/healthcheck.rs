@@ -1,11 +1,12 @@
 //! `watchpost healthcheck`: asks a running Watchpost whether it is ready, as a container's runtime does.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Args;
-use openssl::ssl::{SslConnector, SslMethod, SslVerifyMode};
+use openssl::ssl::{SslConnector, SslFiletype, SslMethod, SslVerifyMode};
 
 use super::{CONFIG, UNAVAILABLE, fail};
 use crate::config::{Config, Sources};
@@ -16,6 +17,12 @@ pub(super) struct Healthcheck {
     /// Where to ask, instead of the first listener of the configuration.
     #[arg(long)]
     url: Option<String>,
+    /// The certificate to show, where the listener wants one; by default that of the development authority's reader.
+    #[arg(long, requires = "key")]
+    cert: Option<PathBuf>,
+    /// Its key.
+    #[arg(long, requires = "cert")]
+    key: Option<PathBuf>,
     /// How long to wait, in seconds.
     #[arg(long, default_value_t = 3)]
     timeout: u64,
@@ -24,15 +31,23 @@ pub(super) struct Healthcheck {
 impl Healthcheck {
     /// Exits with 0 if it is ready.
     pub(super) fn run(self, sources: Sources) -> ExitCode {
-        let url = match self.url {
-            Some(url) => url,
-            None => match Config::load(&sources) {
-                Ok(config) => url_of(&config),
-                Err(mistakes) => return fail(CONFIG, &mistakes.to_string()),
-            },
+        let config = Config::load(&sources);
+        let made = config
+            .as_ref()
+            .ok()
+            .map(|config| config.server.data_dir.join("pki/clients/reader"));
+        let made = made.map(|path| (path.with_extension("crt"), path.with_extension("key")));
+        let shown = self
+            .cert
+            .zip(self.key)
+            .or(made.filter(|(certificate, key)| certificate.is_file() && key.is_file()));
+        let url = match (self.url, config) {
+            (Some(url), _) => url,
+            (None, Ok(config)) => url_of(&config),
+            (None, Err(mistakes)) => return fail(CONFIG, &mistakes.to_string()),
         };
         let timeout = Duration::from_secs(self.timeout);
-        match actix_web::rt::System::new().block_on(ask(&url, timeout)) {
+        match actix_web::rt::System::new().block_on(ask(&url, shown, timeout)) {
             Ok(()) => ExitCode::SUCCESS,
             Err(why) => fail(UNAVAILABLE, &format!("{url}: {why}")),
         }
@@ -58,10 +73,16 @@ fn reachable(mut address: SocketAddr) -> SocketAddr {
     address
 }
 
-async fn ask(url: &str, timeout: Duration) -> Result<(), String> {
+async fn ask(url: &str, shown: Option<(PathBuf, PathBuf)>, timeout: Duration) -> Result<(), String> {
     let mut tls = SslConnector::builder(SslMethod::tls_client()).map_err(|error| error.to_string())?;
     // It asks its own machine whether somebody answers, not who.
     tls.set_verify(SslVerifyMode::NONE);
+    if let Some((certificate, key)) = shown {
+        let loaded = tls
+            .set_certificate_chain_file(&certificate)
+            .and_then(|()| tls.set_private_key_file(&key, SslFiletype::PEM));
+        loaded.map_err(|error| format!("{} and its key cannot be used: {error}", certificate.display()))?;
+    }
     let client = awc::Client::builder()
         .connector(awc::Connector::new().openssl(tls.build()))
         .timeout(timeout)

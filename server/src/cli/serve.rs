@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{CONFIG, IO, SOFTWARE, UNAVAILABLE, fail};
+use crate::api::service::Listening;
 use crate::app::{self, App, Ending, StartError};
 use crate::config::{Config, Sources};
 use crate::reload::Reloader;
@@ -57,10 +58,15 @@ fn greet(app: &App) {
         let scheme = if listening.tls { "https" } else { "http" };
         log::info!(client_auth = listening.client_auth; "listening on {scheme}://{}", listening.address);
     }
-    let Some(secure) = app.listening().iter().find(|listening| listening.tls) else {
+    let tls = &app.config().tls;
+    let reachable = |listening: &&Listening| {
+        let ip = listening.address.ip();
+        listening.tls && listening.client_auth != "off" && (ip.is_loopback() || ip.is_unspecified())
+    };
+    let Some(secure) = app.listening().iter().find(reachable) else {
         return;
     };
-    if !app::needs_authority(app.config()) {
+    if tls.certificate.is_some() || tls.client_ca.is_some() {
         return;
     }
     let pki = app.config().server.data_dir.join("pki");

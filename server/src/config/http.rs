@@ -12,7 +12,8 @@ use super::size::Size;
 section! {
     /// Requests.
     pub struct Http {
-        /// The proxies that may say for whom they ask: addresses and networks.
+        /// The proxies that may say for whom they ask: addresses and networks. `tls.client_ca` has to hold the
+        /// intermediate authorities of their clients too.
         pub trusted_proxies: Vec<Network> = json!([]),
         /// The largest body that is taken.
         pub max_body: Size where 0 ..= "1GiB" = "1MiB",

@@ -2,16 +2,16 @@
 
 use std::path::PathBuf;
 
-use log::LevelFilter;
 use serde_json::Value;
 
 use super::declare::{Checked, section};
-use super::mistakes::{Mistakes, nearest};
+use super::mistakes::Mistakes;
 use super::origin::Place;
 use super::scalar::refused;
 use super::setting::Setting;
 use super::size::Size;
 use super::words::words;
+use crate::telemetry;
 
 words! {
     /// How a line of the log looks.
@@ -62,7 +62,7 @@ impl Setting for LogFilter {
     fn read(value: &Value, place: &Place, mistakes: &mut Mistakes) -> Option<Self> {
         let read = value
             .as_str()
-            .filter(|text| is_filter(text))
+            .filter(|text| telemetry::check_level(text).is_ok())
             .map(|text| Self(text.to_owned()));
         let wanted = "off, error, warn, info, debug or trace, or with modules \"info,watchpost::collect=debug\"";
         read.or_else(|| refused(value, place, mistakes, wanted))
@@ -78,63 +78,31 @@ impl Setting for LogFilter {
     }
 }
 
-/// Directives between commas, and behind a `/` a text that lines have to contain.
-fn is_filter(text: &str) -> bool {
-    let mut parts = text.split('/');
-    let directives = parts.next().unwrap_or_default();
-    let said = directives
-        .split(',')
-        .map(str::trim)
-        .filter(|directive| !directive.is_empty());
-    parts.nth(1).is_none() && said.clone().count() > 0 && said.clone().all(is_directive)
-}
-
-fn is_directive(directive: &str) -> bool {
-    let module = |name: &str| {
-        let legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b':');
-        !name.is_empty() && name.bytes().all(legal)
-    };
-    match directive.split_once('=') {
-        Some((name, level)) => module(name.trim()) && (level.trim().is_empty() || is_level(level.trim())),
-        None if is_level(directive) => true,
-        None => {
-            let levels = LevelFilter::iter().map(|level| level.as_str());
-            module(directive) && nearest(&directive.to_uppercase(), levels).is_none()
-        }
-    }
-}
-
-fn is_level(word: &str) -> bool {
-    word.parse::<LevelFilter>().is_ok()
-}
-
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use crate::config::{Config, Environment, Sources};
 
     #[test]
-    fn a_filter_is_what_env_logger_reads() {
-        for filter in [
-            "info",
-            "OFF",
-            "warn,watchpost=debug",
-            "watchpost::collect",
-            "info,actix_http=",
-            "debug/disk",
-        ] {
-            assert!(is_filter(filter), "{filter}");
+    fn a_filter_is_what_the_log_takes() {
+        let level = |text: &str| {
+            let sources = Sources {
+                environment: Environment::from_iter([("WATCHPOST_LOG__LEVEL", text)]),
+                ..Sources::default()
+            };
+            Config::load(&sources).map(|config| config.log.level)
+        };
+        for filter in ["info", "OFF", "warn,watchpost=debug"] {
+            assert_eq!(level(filter).expect("it is one").as_str(), filter);
         }
         for typo in [
-            "",
-            ",",
             "inof",
             "debgu,watchpost=info",
             "watchpost=loud",
             "a=b=c",
-            "info/a/b",
+            "debug/disk",
             "in fo",
         ] {
-            assert!(!is_filter(typo), "{typo}");
+            assert!(level(typo).is_err(), "{typo}");
         }
     }
 }

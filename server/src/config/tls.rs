@@ -27,7 +27,8 @@ section! {
         pub key: Option<PathBuf>,
         /// The authorities whose client certificates are good (PEM). Without it, the development authority.
         pub client_ca: Option<PathBuf>,
-        /// The list of client certificates that were revoked (PEM). Without it, none was.
+        /// The list of client certificates that were revoked (PEM). Without it, none was, but for those of the
+        /// development authority.
         pub crl: Option<PathBuf>,
         /// The oldest version that is spoken.
         pub min_version: TlsVersion = "1.2",
@@ -37,7 +38,11 @@ section! {
         pub resumption: bool = true,
         /// How often the files are looked at for a change.
         pub check_interval: Duration where "10ms" ..= "1h" = "2s",
-        /// How long before its end a certificate is warned of.
+        /// Whether HTTP/2 is spoken too. It takes headers of up to 16 MB a connection before they can be looked at; leave
+        /// it off where strangers can connect.
+        pub http2: bool = true,
+        /// How long before its end a certificate is warned of; a list of revocations, which is made anew more often, a
+        /// tenth of that.
         pub expiry_warning: Duration where "0s" ..= "3650d" = "30d",
     }
 }

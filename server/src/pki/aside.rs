@@ -4,6 +4,7 @@
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::ErrorKind;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use super::error::PkiError;
@@ -26,7 +27,11 @@ impl Aside {
         let name = folder.file_name().ok_or_else(unnamed)?;
         let path = folder.with_file_name([".".as_ref(), name, ".new".as_ref()].join(OsStr::new("")));
         let parent = folder_of(folder);
-        fs::create_dir_all(parent).map_err(write_error(parent))?;
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(parent)
+            .map_err(write_error(parent))?;
         // A link or a file of that name is none of ours, and we would wait for it to become a folder.
         if fs::symlink_metadata(&path).is_ok_and(|there| !there.is_dir()) {
             fs::remove_file(&path).map_err(write_error(&path))?;

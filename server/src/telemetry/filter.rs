@@ -33,12 +33,13 @@ impl Filter {
             builder.filter_level(LevelFilter::Error);
         }
         // What the framework says of each of its workers is for who asks for it by name.
-        if self
+        let of_all = self
             .0
             .iter()
-            .all(|(target, _)| target.as_deref() != Some("actix_server"))
-        {
-            builder.filter_module("actix_server", LevelFilter::Warn);
+            .find(|(target, _)| target.is_none())
+            .map(|(_, level)| *level);
+        if let Some(level) = of_all {
+            builder.filter_module("actix_server", level.min(LevelFilter::Warn));
         }
         for (target, level) in &self.0 {
             builder.filter(target.as_deref(), *level);

@@ -7,7 +7,7 @@ use actix_tls::accept::openssl::TlsStream;
 use actix_web::rt::net::TcpStream;
 use openssl::error::ErrorStack;
 use openssl::hash::MessageDigest;
-use openssl::x509::{X509, X509NameRef, X509Ref, X509VerifyResult};
+use openssl::x509::{X509, X509NameRef, X509Ref};
 use watchpost_policies::{Attribute, Certificate, Digest, DistinguishedName, Identity};
 
 use super::material::seconds;
@@ -40,7 +40,8 @@ impl Peer {
     pub fn of_connection(connection: &dyn Any) -> Option<Result<Self, Unreadable>> {
         let ssl = connection.downcast_ref::<TlsStream<TcpStream>>()?.ssl();
         let certificate = ssl.peer_certificate()?;
-        let chain = ssl.peer_cert_chain();
+        // What OpenSSL built and checked, not what the client sent; a session that is resumed has only the latter.
+        let chain = ssl.verified_chain().or(ssl.peer_cert_chain());
         let chain: Vec<X509> = chain.into_iter().flatten().map(ToOwned::to_owned).collect();
         Some(Self::new(certificate, chain, generation_of(ssl)))
     }
@@ -77,18 +78,13 @@ impl Peer {
 }
 
 /// The certificate of the person behind proxy certificates (RFC 3820): the first that is none. OpenSSL lets proxies
-/// pass only where they are allowed, and only with the chain that proves them.
+/// pass only where they are allowed, and there no session is resumed; so the chain is the one that it checked, link by
+/// link, and each certificate in it was signed by the next.
 fn owner<'c>(certificate: &'c X509, chain: &'c [X509]) -> &'c X509 {
-    let mut owner = certificate;
-    // Each step goes one link up, and there are only so many.
-    for _ in chain {
-        if !is_proxy(owner) {
-            break;
-        }
-        let issuer = chain.iter().find(|link| link.issued(owner) == X509VerifyResult::OK);
-        owner = issuer.unwrap_or(owner);
+    if !is_proxy(certificate) {
+        return certificate;
     }
-    owner
+    chain.iter().find(|link| !is_proxy(link)).unwrap_or(certificate)
 }
 
 /// Whether it carries the extension `proxyCertInfo`, which OpenSSL's bindings do not show.

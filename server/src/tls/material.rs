@@ -22,7 +22,7 @@ const DAY_SECONDS: i64 = 24 * 60 * 60;
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
     /// A file that cannot be read.
-    #[error("{} cannot be read: {source}", path.display())]
+    #[error("{} cannot be read: {source}; check the path, and that Watchpost's user may read it", path.display())]
     Unreadable {
         /// Which.
         path: PathBuf,
@@ -71,7 +71,7 @@ fn because(source: &ErrorStack) -> String {
 /// When each thing ends, in seconds since 1970 (UTC).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Expiry {
-    /// Our certificate.
+    /// Our certificate, or the first of those between it and its authority.
     pub server: i64,
     /// The first of the authorities.
     pub client_ca: i64,
@@ -86,25 +86,26 @@ pub struct Material {
     authorities: Vec<X509>,
     crl: Option<Crl>,
     digest: [u8; 32],
+    trust: [u8; 32],
     expiry: Expiry,
 }
 
 impl Material {
     /// Reads all files, and refuses them all if one is wrong.
     pub fn load(files: &Files) -> Result<Self, TlsError> {
-        let mut hash = Sha256::new();
-        let mut read = |path: &Path| -> Result<Vec<u8>, TlsError> {
+        let hashed = |hash: &mut Sha256, path: &Path| -> Result<Vec<u8>, TlsError> {
             let bytes = read(path)?;
             hash.update(&(bytes.len() as u64).to_le_bytes());
             hash.update(&bytes);
             Ok(bytes)
         };
-        let chain = certificates(&files.certificate, &read(&files.certificate)?)?;
-        let key = PKey::private_key_from_pem(&read(&files.key)?).map_err(not_pem(&files.key, "private key"))?;
-        let authorities = certificates(&files.client_ca, &read(&files.client_ca)?)?;
+        let (mut ours, mut theirs) = (Sha256::new(), Sha256::new());
+        let chain = certificates(&files.certificate, &hashed(&mut ours, &files.certificate)?)?;
+        let key = private_key(&files.key, &hashed(&mut ours, &files.key)?)?;
+        let authorities = certificates(&files.client_ca, &hashed(&mut theirs, &files.client_ca)?)?;
         let crl = match &files.crl {
             Some(path) => {
-                let bytes = read(path)?;
+                let bytes = hashed(&mut theirs, path)?;
                 Some(Crl {
                     path: path.clone(),
                     lists: lists(path, &bytes)?,
@@ -130,7 +131,7 @@ impl Material {
             });
         }
         let expiry = Expiry {
-            server: seconds(leaf.not_after())?,
+            server: first(chain.iter().map(|link| seconds(link.not_after())))?.unwrap_or(i64::MAX),
             client_ca: first(authorities.iter().map(|authority| seconds(authority.not_after())))?.unwrap_or(i64::MAX),
             crl: match &crl {
                 Some(crl) => first(crl.lists.iter().filter_map(|list| list.next_update().map(seconds)))?,
@@ -142,7 +143,12 @@ impl Material {
             key,
             authorities,
             crl,
-            digest: hash.finish(),
+            digest: {
+                let trust = theirs.clone().finish();
+                ours.update(&trust);
+                ours.finish()
+            },
+            trust: theirs.finish(),
             expiry,
         })
     }
@@ -150,6 +156,11 @@ impl Material {
     /// Over the bytes of all files.
     pub fn digest(&self) -> &[u8; 32] {
         &self.digest
+    }
+
+    /// Over the bytes of those that say which clients are trusted.
+    pub fn trust(&self) -> &[u8; 32] {
+        &self.trust
     }
 
     /// When each thing ends.
@@ -236,6 +247,11 @@ fn not_pem(path: &Path, expected: &'static str) -> impl Fn(ErrorStack) -> TlsErr
         expected,
         source,
     }
+}
+
+/// OpenSSL would ask a person at the terminal for the passphrase of an encrypted key, and wait.
+fn private_key(path: &Path, pem: &[u8]) -> Result<PKey<Private>, TlsError> {
+    PKey::private_key_from_pem_passphrase(pem, b"").map_err(not_pem(path, "private key without a passphrase"))
 }
 
 fn certificates(path: &Path, pem: &[u8]) -> Result<Vec<X509>, TlsError> {

@@ -7,7 +7,7 @@ mod material;
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 use openssl::error::ErrorStack;
@@ -46,6 +46,8 @@ pub struct Options {
     pub proxy_certificates: bool,
     /// Whether a client may come back without a whole handshake.
     pub resumption: bool,
+    /// Whether HTTP/2 is spoken with those who ask for it.
+    pub http2: bool,
 }
 
 /// What is asked of clients.
@@ -75,8 +77,10 @@ impl ClientAuth {
 pub struct Tls {
     options: Options,
     current: ArcSwap<Loaded>,
-    /// Counts what was loaded, so that a connection can tell whether it was checked under what holds now.
+    /// Counts whom we trusted, so that a connection can tell whether it was checked under what holds now.
     generation: AtomicU64,
+    /// One reload at a time, or two might count to the same number.
+    reloading: Mutex<()>,
 }
 
 struct Loaded {
@@ -111,23 +115,28 @@ impl Tls {
             options,
             current: ArcSwap::from_pointee(loaded),
             generation: AtomicU64::new(1),
+            reloading: Mutex::new(()),
         }))
     }
 
     /// Loads everything again, and puts it in force if all of it is well.
     pub fn reload(&self) -> Result<Reload, TlsError> {
+        let _one = self.reloading.lock().unwrap_or_else(PoisonError::into_inner);
         let material = Material::load(&self.options.files)?;
-        if material.digest() == self.current.load().material.digest() {
+        let current = self.current.load();
+        if material.digest() == current.material.digest() {
             return Ok(Reload::Unchanged);
         }
-        let generation = self.generation() + 1;
+        // A certificate of our own says nothing about clients, and nobody has to be checked again for it.
+        let other_trust = material.trust() != current.material.trust();
+        let generation = self.generation() + u64::from(other_trust);
         self.current
             .store(Arc::new(Loaded::new(generation, material, &self.options)?));
         self.generation.store(generation, Ordering::Release);
         Ok(Reload::Replaced)
     }
 
-    /// Counts up with each replacement.
+    /// Counts up whenever other clients are trusted than before.
     pub fn generation(&self) -> u64 {
         self.generation.load(Ordering::Acquire)
     }
@@ -190,7 +199,7 @@ impl Loaded {
         let context = |auth| -> Result<SslContext, TlsError> {
             let mut builder = builder(&material, auth, options)?;
             // A session made under other authorities or revocations is worth nothing under these.
-            builder.set_session_id_context(&material.digest()[..16])?;
+            builder.set_session_id_context(&material.trust()[..16])?;
             if let Some(index) = *GENERATION {
                 builder.set_ex_data(index, generation);
             }
@@ -215,9 +224,12 @@ fn builder(material: &Material, auth: ClientAuth, options: &Options) -> Result<S
     };
     builder.set_min_proto_version(Some(lowest))?;
     material.present(&mut builder)?;
-    builder.set_alpn_select_callback(|_, offered| {
-        select_next_proto(b"\x02h2\x08http/1.1", offered).ok_or(AlpnError::NOACK)
-    });
+    let spoken: &[u8] = if options.http2 {
+        b"\x02h2\x08http/1.1"
+    } else {
+        b"\x08http/1.1"
+    };
+    builder.set_alpn_select_callback(move |_, offered| select_next_proto(spoken, offered).ok_or(AlpnError::NOACK));
     builder.set_verify(auth.verify_mode());
     if auth != ClientAuth::Off {
         builder.set_cert_store(material.trusted(options.proxy_certificates)?);

@@ -17,7 +17,6 @@ use crate::api::links::absolute;
 use crate::api::permit::{MetricsRead, Permit, ServiceRead, decide};
 use crate::api::service::{COMMIT, Listening, RUSTC, Service, VERSION};
 use crate::clock;
-use crate::collect::collector::{Round, SourceState};
 use crate::rules::Rules;
 use crate::tasks::{TaskState, Tasks};
 use crate::tls::Tls;
@@ -51,9 +50,9 @@ pub async fn index(_: Permit<ServiceRead>, request: HttpRequest) -> Json<Index> 
     })
 }
 
-/// How Watchpost is.
+/// How Watchpost is, but for the last round, which is written when it is judged.
 #[derive(Serialize)]
-pub struct Status {
+struct Status {
     version: &'static str,
     commit: &'static str,
     rustc: &'static str,
@@ -68,7 +67,6 @@ pub struct Status {
     listeners: Vec<Listening>,
     tls: Certificates,
     rules: InForce,
-    round: Option<LastRound>,
     tasks: BTreeMap<String, TaskState>,
 }
 
@@ -97,17 +95,6 @@ struct RuleLine {
     digest: String,
 }
 
-#[derive(Serialize)]
-struct LastRound {
-    number: u64,
-    began: String,
-    duration_seconds: f64,
-    judgement_seconds: f64,
-    samples: usize,
-    gaps: usize,
-    sources: BTreeMap<&'static str, SourceState>,
-}
-
 /// How Watchpost is.
 pub async fn status(
     _: Permit<MetricsRead>,
@@ -116,11 +103,11 @@ pub async fn status(
     rules: Data<Rules>,
     tls: Data<Tls>,
     tasks: Data<Tasks>,
-) -> Json<Status> {
+) -> Result<HttpResponse, ApiError> {
     let judged = latest.judged();
     let report = latest.report();
     let not_ready_because = not_ready(&service, &latest);
-    Json(Status {
+    let status = Status {
         version: VERSION,
         commit: COMMIT,
         rustc: RUSTC,
@@ -134,9 +121,15 @@ pub async fn status(
         listeners: service.listening().to_vec(),
         tls: Certificates::of(&tls),
         rules: InForce::of(&rules, &report),
-        round: judged.map(|judged| LastRound::of(&judged.round, judged.took_seconds)),
         tasks: tasks.states(),
-    })
+    };
+    let mut body = serde_json::to_string(&status).map_err(|error| ApiError::Internal(error.to_string()))?;
+    let round = judged.as_ref().map_or("null", |judged| &judged.told);
+    body.truncate(body.len() - 1);
+    body.push_str(",\"round\":");
+    body.push_str(round);
+    body.push('}');
+    Ok(json_bytes(body.into_bytes()))
 }
 
 impl Certificates {
@@ -173,20 +166,6 @@ impl InForce {
     }
 }
 
-impl LastRound {
-    fn of(round: &Round, judgement_seconds: f64) -> Self {
-        Self {
-            number: round.number,
-            began: clock::written(round.began_ms),
-            duration_seconds: round.took.as_secs_f64(),
-            judgement_seconds,
-            samples: round.snapshot.samples().len(),
-            gaps: round.snapshot.gaps().len(),
-            sources: round.sources.clone(),
-        }
-    }
-}
-
 /// What was measured.
 pub async fn snapshot(_: Permit<MetricsRead>, latest: Data<Latest>) -> Result<HttpResponse, ApiError> {
     json(&*latest.needed()?.round.snapshot)
@@ -200,10 +179,14 @@ pub async fn report(_: Permit<MetricsRead>, latest: Data<Latest>) -> Result<Http
 /// It changes every few seconds, so nobody should keep it.
 fn json(value: &impl Serialize) -> Result<HttpResponse, ApiError> {
     let body = serde_json::to_vec(value).map_err(|error| ApiError::Internal(error.to_string()))?;
-    Ok(HttpResponse::Ok()
+    Ok(json_bytes(body))
+}
+
+fn json_bytes(body: Vec<u8>) -> HttpResponse {
+    HttpResponse::Ok()
         .content_type(ContentType::json())
         .insert_header((CACHE_CONTROL, "no-store"))
-        .body(body))
+        .body(body)
 }
 
 /// Who asks, and what they may.
