@@ -41,6 +41,14 @@ pub enum StartError {
     /// Mistakes in the configuration.
     #[error("{0}")]
     Config(#[from] Mistakes),
+    /// Settings of a source that is none.
+    #[error("collector.sources: there is no source {name}; there are {known}")]
+    NoSuchSource {
+        /// Its name.
+        name: String,
+        /// Those that there are.
+        known: String,
+    },
     /// The data folder.
     #[error("the data folder {} cannot be used: {source}; create it, or name another with --data-dir", path.display())]
     DataDir {
@@ -125,6 +133,17 @@ impl App {
             path: data_dir.clone(),
             source,
         })?;
+        let names: Vec<_> = host::probes(&host_options(&config))
+            .iter()
+            .map(|probe| probe.name())
+            .collect();
+        let is_known = |source: &&config::SourceSettings| names.contains(&source.name.as_str());
+        if let Some(unknown) = config.collector.sources.iter().find(|source| !is_known(source)) {
+            return Err(StartError::NoSuchSource {
+                name: unknown.name.clone(),
+                known: names.join(", "),
+            });
+        }
         let authority = match needs_authority(&config) {
             true => Some(Arc::new(pki::prepare(&data_dir.join("pki"), &own_name, clock::now())?)),
             false => None,
@@ -350,17 +369,29 @@ fn start_tasks(config: &Config, parts: &Parts) {
     let host_options = host_options(config);
     let mut sources = Vec::new();
     if config.host.enabled {
-        for at in 0..host::probes(&host_options).len() {
+        for (at, probe) in host::probes(&host_options).iter().enumerate() {
             let options = host_options.clone();
             let make = move || host::probes(&options).swap_remove(at);
-            sources.push(Source::new(Box::new(make), config.collector.timeout));
+            let own = config
+                .collector
+                .sources
+                .iter()
+                .find(|source| source.name == probe.name());
+            let interval = own.and_then(|own| own.interval).unwrap_or(config.collector.interval);
+            let timeout = own.and_then(|own| own.timeout).unwrap_or(config.collector.timeout);
+            sources.push(Source::new(Box::new(make), interval, timeout));
         }
     }
     let options = Options {
         host: parts.service.host().to_owned(),
         facts: host::facts(&host_options),
         interval: config.collector.interval,
-        timeout: config.collector.timeout,
+        timeout: config
+            .collector
+            .sources
+            .iter()
+            .filter_map(|source| source.timeout)
+            .fold(config.collector.timeout, Duration::max),
         sources: Vec::new(),
     };
     collect::start(&parts.tasks, options, sources, rounds);

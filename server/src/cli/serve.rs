@@ -102,7 +102,7 @@ fn quote(text: &str) -> String {
 
 fn code_of(error: &StartError) -> u8 {
     match error {
-        StartError::Config(_) | StartError::Rules(_) | StartError::Tls(_) => CONFIG,
+        StartError::Config(_) | StartError::NoSuchSource { .. } | StartError::Rules(_) | StartError::Tls(_) => CONFIG,
         StartError::DataDir { .. } | StartError::Pki(_) | StartError::Log(_) => IO,
         StartError::Listen { .. } => UNAVAILABLE,
         StartError::Server(_) => SOFTWARE,

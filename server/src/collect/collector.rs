@@ -42,6 +42,8 @@ pub struct SourceState {
     pub duration_seconds: f64,
     /// When it answered with measurements the last time, in milliseconds since 1970 (UTC).
     pub last_success_ms: Option<u64>,
+    /// How old that answer is, in seconds.
+    pub age_seconds: Option<f64>,
     /// How often it failed since the start.
     pub failures: u64,
     /// Why it failed, if it did.
@@ -59,7 +61,7 @@ pub struct Options {
     pub facts: Labels,
     /// How often a round begins.
     pub interval: Duration,
-    /// How long a source has to answer.
+    /// How long the slowest source has to answer.
     pub timeout: Duration,
     /// The sources by name, and what is missing when they do not answer.
     pub sources: Vec<(&'static str, Vec<MetricPattern>)>,
@@ -162,6 +164,7 @@ impl Collector {
                 success: false,
                 duration_seconds: 0.0,
                 last_success_ms: None,
+                age_seconds: None,
                 failures: 0,
                 error: None,
                 samples: 0,
@@ -211,6 +214,12 @@ impl Collector {
                     state.error = Some(why);
                 }
             }
+        }
+        let now_ms = clock::now_ms();
+        for state in self.states.values_mut() {
+            state.age_seconds = state
+                .last_success_ms
+                .map(|at| now_ms.saturating_sub(at) as f64 / 1000.0);
         }
         let Options { host, facts, .. } = &*self.options;
         Snapshot::new(host.clone(), clock::now_ms(), facts.clone(), whole.samples, whole.gaps)

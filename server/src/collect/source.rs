@@ -15,6 +15,7 @@ pub type MakeProbe = Box<dyn Fn() -> Box<dyn Probe>>;
 /// One source.
 pub struct Source {
     make: MakeProbe,
+    interval: Duration,
     timeout: Duration,
 }
 
@@ -43,9 +44,13 @@ pub struct Trouble {
 }
 
 impl Source {
-    /// A source that has this long to answer.
-    pub fn new(make: MakeProbe, timeout: Duration) -> Self {
-        Self { make, timeout }
+    /// A source that is asked this often, and has this long to answer. In rounds between, its last answer counts.
+    pub fn new(make: MakeProbe, interval: Duration, timeout: Duration) -> Self {
+        Self {
+            make,
+            interval,
+            timeout,
+        }
     }
 
     /// What it is called, and what is missing when it does not answer.
@@ -58,9 +63,21 @@ impl Source {
     pub async fn run(self: std::rc::Rc<Self>, mut rounds: watch::Receiver<u64>, answers: mpsc::Sender<Answer>) {
         let mut probe = (self.make)();
         let source = probe.name();
+        let mut last: Option<(Instant, Answer)> = None;
         while rounds.changed().await.is_ok() {
             let round = *rounds.borrow_and_update();
             let began = Instant::now();
+            if let Some((asked, answer)) = last.as_ref().filter(|(asked, _)| !self.is_due(*asked, began)) {
+                let again = Answer {
+                    round,
+                    ..answer.clone()
+                };
+                last = Some((*asked, again.clone()));
+                if answers.send(again).await.is_err() {
+                    return;
+                }
+                continue;
+            }
             let answer = |outcome: Result<Reading, (String, bool)>| Answer {
                 source,
                 round,
@@ -99,9 +116,17 @@ impl Source {
                     Err(format!("it panicked: {panic}; it begins anew"))
                 }
             };
-            if answers.send(answer(outcome.map_err(|why| (why, false)))).await.is_err() {
+            let answer = answer(outcome.map_err(|why| (why, false)));
+            // One that failed is asked again at once.
+            last = answer.outcome.is_ok().then(|| (began, answer.clone()));
+            if answers.send(answer).await.is_err() {
                 return;
             }
         }
+    }
+
+    /// Rounds begin a little early or late.
+    fn is_due(&self, asked: Instant, now: Instant) -> bool {
+        now.duration_since(asked) >= self.interval.mul_f64(0.95)
     }
 }

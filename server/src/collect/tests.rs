@@ -47,7 +47,7 @@ fn one(metric: &str) -> Reading {
 
 fn source(name: &'static str, make: impl Fn() -> Measure + 'static) -> Source {
     let probe = move || Box::new(Scripted { name, measure: make() }) as Box<dyn Probe>;
-    Source::new(Box::new(probe), TIMEOUT)
+    Source::new(Box::new(probe), Duration::ZERO, TIMEOUT)
 }
 
 fn good(name: &'static str) -> Source {
@@ -185,6 +185,37 @@ fn a_source_that_hangs_is_asked_once_and_costs_the_others_one_round() {
         "later rounds do not wait for it"
     );
     assert!(metrics(seen.last().expect("the last")).contains(&"hung"));
+}
+
+#[test]
+fn a_source_that_is_asked_seldom_keeps_its_answer_in_between() {
+    let make = || {
+        let mut asked = 0;
+        let measure = move || {
+            asked += 1;
+            let mut reading = Reading::default();
+            reading.add("seldom", &[], f64::from(asked), "", 0);
+            Ok(reading)
+        };
+        Box::new(Scripted {
+            name: "seldom",
+            measure: Box::new(measure),
+        }) as Box<dyn Probe>
+    };
+    let seldom = Source::new(Box::new(make), Duration::from_millis(300), TIMEOUT);
+    let value = |round: &Round| {
+        round
+            .snapshot
+            .samples()
+            .iter()
+            .find(|sample| sample.metric().as_str() == "seldom")
+            .map(|sample| sample.value())
+    };
+    let seen = rounds(vec![good("often"), seldom], |round| value(round) == Some(2.0));
+    assert!(seen.len() > 4, "{} rounds in 300 ms", seen.len());
+    assert!(seen[..seen.len() - 1].iter().all(|round| value(round) == Some(1.0)));
+    let before = &seen[seen.len() - 2].sources["seldom"];
+    assert!(before.success && before.age_seconds > Some(0.1), "{before:?}");
 }
 
 #[test]

@@ -38,7 +38,7 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 
-pub use self::collector::Collector;
+pub use self::collector::{Collector, SourceSettings};
 pub use self::host::Host;
 pub use self::http::Http;
 pub use self::listeners::{ClientAuth, Listener};
