@@ -14,6 +14,7 @@ use actix_web::http::header::ContentType;
 use actix_web::{App, HttpResponse, HttpServer, web};
 use watchpost::tls::{ClientAuth, Files, Options, Tls};
 use watchpost_tests::http::Client;
+use watchpost_tests::nginx::Nginx;
 use watchpost_tests::server::{Server, eventually, free_port, release};
 
 /// Each subject and its yardstick take turns, so that both see the machine's good and bad moments.
@@ -42,13 +43,13 @@ fn main() {
     let status = server.client("reader").get("/api/v1/status").body;
     let (bare, nginx) = (
         Bare::start(&pki, &status, server.folder()),
-        Nginx::start(&pki, &status, server.folder()),
+        nginx(&pki, &status, server.folder()),
     );
     let client = |address: SocketAddr| {
         let file = |ending: &str| pki.join(format!("clients/reader.{ending}"));
         Client::new(address, &pki.join("ca.crt")).with_certificate(&file("crt"), &file("key"))
     };
-    let (ours, bare_client, nginx_client) = (client(server.secure), client(bare.0), client(nginx.0));
+    let (ours, bare_client, nginx_client) = (client(server.secure), client(bare.0), client(nginx.address));
 
     println!("| what | a second | ratio |\n| --- | --- | --- |");
     let kept = |client: &Client, path: &'static str| requests(client, path);
@@ -246,46 +247,18 @@ fn bare(pki: &Path, port: u16) {
     actix_web::rt::System::new().block_on(serve);
 }
 
-struct Nginx(SocketAddr, #[expect(dead_code, reason = "it ends with this")] Asked);
-
-struct Asked(Child);
-
-impl Drop for Asked {
-    fn drop(&mut self) {
-        let _ = Command::new("kill").arg(self.0.id().to_string()).status();
-        let _ = self.0.wait();
-    }
-}
-
-impl Nginx {
-    fn start(pki: &Path, body: &[u8], folder: &Path) -> Self {
-        let (folder, port) = (folder.join("nginx"), free_port());
-        fs::create_dir_all(folder.join("www")).expect("made");
-        fs::write(folder.join("www/status"), body).expect("written");
-        let (dir, pki) = (folder.display(), pki.display());
-        let text = format!(
-            "daemon off; pid {dir}/pid; error_log {dir}/error.log; worker_processes 1; user root;
-            events {{}}
-            http {{
-                access_log off; default_type application/json; open_file_cache max=10; keepalive_requests 10000000;
-                client_body_temp_path {dir}/b; proxy_temp_path {dir}/p; fastcgi_temp_path {dir}/f; uwsgi_temp_path {dir}/u; scgi_temp_path {dir}/s;
-                server {{
-                    listen 127.0.0.1:{port} ssl; root {dir}/www;
-                    ssl_certificate {pki}/server.crt; ssl_certificate_key {pki}/server.key; ssl_session_cache off;
-                    ssl_client_certificate {pki}/ca.crt; ssl_crl {pki}/crl.pem; ssl_verify_client optional;
-                }}
-            }}"
-        );
-        fs::write(folder.join("nginx.conf"), text).expect("written");
-        let child = Command::new("nginx")
-            .arg("-c")
-            .arg(folder.join("nginx.conf"))
-            .arg("-p")
-            .arg(&folder)
-            .spawn();
-        let child = Asked(child.expect("nginx starts"));
-        let address = SocketAddr::from(([127, 0, 0, 1], port));
-        eventually("nginx", || std::net::TcpStream::connect(address).ok());
-        Self(address, child)
-    }
+/// It serves the same bytes from a file, which it keeps open.
+fn nginx(pki: &Path, body: &[u8], folder: &Path) -> Nginx {
+    let folder = folder.join("nginx");
+    fs::create_dir_all(folder.join("www")).expect("made");
+    fs::write(folder.join("www/status"), body).expect("written");
+    let http = "default_type application/json; open_file_cache max=10; keepalive_requests 10000000;";
+    let server = format!(
+        "listen {{listen}} ssl; root {}/www;
+        ssl_certificate {pki}/server.crt; ssl_certificate_key {pki}/server.key; ssl_session_cache off;
+        ssl_client_certificate {pki}/ca.crt; ssl_crl {pki}/crl.pem; ssl_verify_client optional;",
+        folder.display(),
+        pki = pki.display(),
+    );
+    Nginx::start(&folder, http, &server)
 }

@@ -5,5 +5,6 @@ pub mod cases;
 pub mod crafted;
 pub mod guests;
 pub mod http;
+pub mod nginx;
 pub mod sample;
 pub mod server;

@@ -1,12 +1,12 @@
 //! Behind a front end that ends TLS: what it says counts if it is trusted, and only then.
 
 use std::fs;
-use std::process::{Child, Command, Stdio};
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use watchpost_tests::http::Client;
-use watchpost_tests::server::{Server, eventually, free_port};
+use watchpost_tests::nginx::Nginx;
+use watchpost_tests::server::Server;
 
 const TRUSTING: &str = "[http]\ntrusted_proxies = [\"127.0.0.1\"]";
 
@@ -73,59 +73,29 @@ fn a_trusted_front_end_hands_its_clients_on() {
     assert!(foreign.problem(401).contains("not accepted"), "{}", foreign.text());
 }
 
-struct Nginx(Child);
-
-impl Drop for Nginx {
-    fn drop(&mut self) {
-        // Its workers end with it, if it is asked and not killed.
-        let _ = Command::new("kill").arg(self.0.id().to_string()).status();
-        let _ = self.0.wait();
-    }
-}
-
 #[test]
 fn clients_of_a_real_nginx_are_recognised() {
     let server = Server::with(TRUSTING).ready();
-    let (pki, port) = (server.data().join("pki"), free_port());
-    let folder = server.folder().join("nginx");
-    fs::create_dir(&folder).expect("made");
+    let pki = server.data().join("pki");
+    let http = r#"map $ssl_client_raw_cert $one_line {
+                "~^-+BEGIN CERTIFICATE-+\s+(?<l1>[^-\s]+)\s+(?<l2>[^-\s]*)\s*(?<l3>[^-\s]*)\s*(?<l4>[^-\s]*)\s*(?<l5>[^-\s]*)\s*(?<l6>[^-\s]*)\s*(?<l7>[^-\s]*)\s*(?<l8>[^-\s]*)\s*(?<l9>[^-\s]*)\s*(?<m1>[^-\s]*)\s*(?<m2>[^-\s]*)\s*(?<m3>[^-\s]*)\s*(?<m4>[^-\s]*)\s*(?<m5>[^-\s]*)\s*(?<m6>[^-\s]*)\s*-+END" ":$l1$l2$l3$l4$l5$l6$l7$l8$l9$m1$m2$m3$m4$m5$m6:";
+            }"#;
     let text = format!(
-        "daemon off; pid {dir}/pid; error_log {dir}/error.log; worker_processes 1;
-        events {{}}
-        http {{
-            access_log off; client_body_temp_path {dir}/body; proxy_temp_path {dir}/proxy; fastcgi_temp_path {dir}/f; uwsgi_temp_path {dir}/u; scgi_temp_path {dir}/s;
-            map $ssl_client_raw_cert $one_line {{
-                \"~^-+BEGIN CERTIFICATE-+\\s+(?<l1>[^-\\s]+)\\s+(?<l2>[^-\\s]*)\\s*(?<l3>[^-\\s]*)\\s*(?<l4>[^-\\s]*)\\s*(?<l5>[^-\\s]*)\\s*(?<l6>[^-\\s]*)\\s*(?<l7>[^-\\s]*)\\s*(?<l8>[^-\\s]*)\\s*(?<l9>[^-\\s]*)\\s*(?<m1>[^-\\s]*)\\s*(?<m2>[^-\\s]*)\\s*(?<m3>[^-\\s]*)\\s*(?<m4>[^-\\s]*)\\s*(?<m5>[^-\\s]*)\\s*(?<m6>[^-\\s]*)\\s*-+END\" \":$l1$l2$l3$l4$l5$l6$l7$l8$l9$m1$m2$m3$m4$m5$m6:\";
-            }}
-            server {{
-                listen 127.0.0.1:{port} ssl;
-                ssl_certificate {pki}/server.crt; ssl_certificate_key {pki}/server.key;
-                ssl_client_certificate {pki}/ca.crt; ssl_verify_client optional;
-                location / {{
-                    proxy_pass http://{plain};
-                    proxy_set_header Client-Cert $one_line;
-                    proxy_set_header X-Forwarded-For $remote_addr;
-                    proxy_set_header X-Forwarded-Proto $scheme;
-                    proxy_set_header X-Forwarded-Host $http_host;
-                }}
-            }}
+        "listen {{listen}} ssl;
+        ssl_certificate {pki}/server.crt; ssl_certificate_key {pki}/server.key;
+        ssl_client_certificate {pki}/ca.crt; ssl_verify_client optional;
+        location / {{
+            proxy_pass http://{plain};
+            proxy_set_header Client-Cert $one_line;
+            proxy_set_header X-Forwarded-For $remote_addr;
+            proxy_set_header X-Forwarded-Proto $scheme;
+            proxy_set_header X-Forwarded-Host $http_host;
         }}",
-        dir = folder.display(),
         pki = pki.display(),
         plain = server.plain,
     );
-    fs::write(folder.join("nginx.conf"), text).expect("written");
-    let child = Command::new("nginx")
-        .arg("-c")
-        .arg(folder.join("nginx.conf"))
-        .arg("-p")
-        .arg(&folder)
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("nginx starts; `make test` installs it");
-    let _nginx = Nginx(child);
-    let address = std::net::SocketAddr::from(([127, 0, 0, 1], port));
-    eventually("nginx", || std::net::TcpStream::connect(address).ok());
+    let nginx = Nginx::start(&server.folder().join("nginx"), http, &text);
+    let address = nginx.address;
     let client = |name: &str| {
         let file = |ending: &str| pki.join(format!("clients/{name}.{ending}"));
         Client::new(address, &pki.join("ca.crt")).with_certificate(&file("crt"), &file("key"))

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::declare::{Checked, section};
+use crate::collect::host::HostOptions;
 
 section! {
     /// The machine itself. In the lists, `*` stands for any text and `[0-9]` for a digit.
@@ -21,57 +22,11 @@ section! {
         /// How long a file system may take to say how full it is.
         pub mount_timeout: Duration where "10ms" ..= "1h" = "2s",
         /// Mount points that are left out.
-        pub exclude_mounts: Vec<String> = [
-            "/dev",
-            "/dev/*",
-            "/proc",
-            "/proc/*",
-            "/run/credentials/*",
-            "/sys",
-            "/sys/*",
-            "/var/lib/docker/*",
-            "/var/lib/containers/storage/*",
-        ],
+        pub exclude_mounts: Vec<String> = json!(HostOptions::default().exclude_mounts),
         /// Types of file systems that are left out; these have no room that could run out.
-        pub exclude_types: Vec<String> = [
-            "autofs",
-            "binfmt_misc",
-            "bpf",
-            "cgroup",
-            "cgroup2",
-            "configfs",
-            "debugfs",
-            "devpts",
-            "devtmpfs",
-            "fusectl",
-            "hugetlbfs",
-            "iso9660",
-            "mqueue",
-            "nsfs",
-            "overlay",
-            "proc",
-            "procfs",
-            "pstore",
-            "rpc_pipefs",
-            "securityfs",
-            "selinuxfs",
-            "squashfs",
-            "erofs",
-            "sysfs",
-            "tracefs",
-        ],
+        pub exclude_types: Vec<String> = json!(HostOptions::default().exclude_types),
         /// Disks that are left out: partitions, for what they do the whole disk counts too, and disks in memory.
-        pub exclude_disks: Vec<String> = [
-            "fd[0-9]*",
-            "hd*[0-9]",
-            "loop[0-9]*",
-            "nvme*n*p[0-9]*",
-            "ram[0-9]*",
-            "sd*[0-9]",
-            "vd*[0-9]",
-            "xvd*[0-9]",
-            "zram[0-9]*",
-        ],
+        pub exclude_disks: Vec<String> = json!(HostOptions::default().exclude_disks),
         /// Network interfaces that are left out.
         pub exclude_interfaces: Vec<String> = json!([]),
     }

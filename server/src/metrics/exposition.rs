@@ -85,14 +85,13 @@ fn reserved() -> Claims {
 #[cfg(test)]
 mod tests {
     use std::collections::HashSet;
-    use std::sync::Arc;
     use std::time::Duration;
 
-    use watchpost_policies::{Gap, Labels, Limits, MetricName, RuleSet, Sample, Unit};
+    use watchpost_policies::{Gap, Labels, MetricName, Sample, Unit};
 
     use super::*;
     use crate::metrics::own::{Build, Own};
-    use crate::rules::{Rules, Settings};
+    use crate::rules::by_default;
 
     fn snapshot() -> Snapshot {
         let sample = |metric: &str, value: f64, unit: &str| {
@@ -124,18 +123,8 @@ mod tests {
         own
     }
 
-    /// The rules that we bring, in force.
-    fn rules() -> Arc<RuleSet> {
-        let settings = Settings {
-            threshold: "{}".to_owned(),
-            role: "{}".to_owned(),
-        };
-        let rules = Rules::load(Limits::default(), &settings, None);
-        rules.expect("our own rules are taken").current()
-    }
-
     fn answer(format: Format) -> String {
-        let rendered = render(&snapshot(), &rules().judge(&snapshot(), None));
+        let rendered = render(&snapshot(), &by_default().judge(&snapshot(), None));
         let bytes = body(&rendered, &own().gather(), format, Encoding::Identity);
         String::from_utf8(bytes.to_vec()).expect("UTF-8")
     }

@@ -193,23 +193,11 @@ impl<'r> Rules<'r> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
-    use watchpost_policies::{Labels, Limits, MetricName, RuleSet, Sample, Snapshot, Unit};
+    use watchpost_policies::{Labels, MetricName, Sample, Snapshot, Unit};
 
     use super::*;
     use crate::metrics::negotiate::Format;
-    use crate::rules::{Rules, Settings};
-
-    /// The rules that we bring, in force.
-    fn rules() -> Arc<RuleSet> {
-        let settings = Settings {
-            threshold: "{}".to_owned(),
-            role: "{}".to_owned(),
-        };
-        let rules = Rules::load(Limits::default(), &settings, None);
-        rules.expect("our own rules are taken").current()
-    }
+    use crate::rules::by_default;
 
     /// A report about disks that are as full as this.
     fn report(percents: &[f64]) -> Report {
@@ -219,7 +207,7 @@ mod tests {
             Sample::new(metric, labels, *percent, Unit::new("percent"), 1500).expect("a finite value")
         });
         let snapshot = Snapshot::new("edge-1".to_owned(), 1500, Labels::none(), samples.collect(), Vec::new());
-        rules().judge(&snapshot, None)
+        by_default().judge(&snapshot, None)
     }
 
     fn written(report: &Report) -> String {
@@ -277,7 +265,7 @@ mod tests {
 
     #[test]
     fn before_the_first_round_everything_is_unknown_and_zeros_are_said() {
-        let text = written(&rules().before_the_first("edge-1", 0));
+        let text = written(&by_default().before_the_first("edge-1", 0));
         assert!(
             text.contains("watchpost_report_severity{severity=\"unknown\"} 1\n"),
             "{text}"

@@ -93,6 +93,17 @@ impl Rules {
     }
 }
 
+/// The built-in rules with their defaults, for tests of what is made of their reports.
+#[cfg(test)]
+pub(crate) fn by_default() -> Arc<RuleSet> {
+    let settings = Settings {
+        threshold: "{}".to_owned(),
+        role: "{}".to_owned(),
+    };
+    let rules = Rules::load(Limits::default(), &settings, None);
+    rules.expect("our own rules are taken").current()
+}
+
 fn set_of(
     generation: u64,
     threshold: &RuleModule,

@@ -1,0 +1,55 @@
+//! An nginx of its own for a test, with the configuration that the test writes. It ends with the test.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use crate::server::{eventually, free_port};
+
+/// A running nginx.
+pub struct Nginx {
+    child: Child,
+    /// Where it listens.
+    pub address: SocketAddr,
+}
+
+impl Nginx {
+    /// With one server in the folder, which has to be its own. `{listen}` in its text is where it listens; what stands
+    /// before it in the `http` section is `http`.
+    pub fn start(folder: &Path, http: &str, server: &str) -> Self {
+        fs::create_dir_all(folder).expect("the folder can be made");
+        let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
+        let (dir, server) = (folder.display(), server.replace("{listen}", &address.to_string()));
+        let text = format!(
+            "daemon off; pid {dir}/pid; error_log {dir}/error.log; worker_processes 1; user root;
+            events {{}}
+            http {{
+                access_log off; client_body_temp_path {dir}/b; proxy_temp_path {dir}/p; fastcgi_temp_path {dir}/f;
+                uwsgi_temp_path {dir}/u; scgi_temp_path {dir}/s;
+                {http}
+                server {{ {server} }}
+            }}"
+        );
+        fs::write(folder.join("nginx.conf"), text).expect("the folder can be written");
+        let child = Command::new("nginx")
+            .arg("-c")
+            .arg(folder.join("nginx.conf"))
+            .arg("-p")
+            .arg(folder)
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("nginx starts; `make test` installs it");
+        let nginx = Self { child, address };
+        eventually("nginx", || std::net::TcpStream::connect(address).ok());
+        nginx
+    }
+}
+
+impl Drop for Nginx {
+    fn drop(&mut self) {
+        // Its workers end with it, if it is asked and not killed.
+        let _ = Command::new("kill").arg(self.child.id().to_string()).status();
+        let _ = self.child.wait();
+    }
+}
