@@ -102,7 +102,7 @@ fn metrics(round: &Round) -> Vec<&str> {
 
 #[test]
 fn a_round_holds_what_all_sources_said() {
-    let seen = rounds(vec![good("b"), good("a")], |round| round.number == 3);
+    let seen = rounds(vec![good("b"), good("a")], |round| round.number >= 3);
     for round in &seen {
         assert_eq!(metrics(round), ["a", "b"]);
         assert!(
@@ -127,11 +127,13 @@ fn a_source_that_panics_is_a_gap_and_begins_anew() {
             Ok(one("fragile"))
         })
     });
-    let seen = rounds(vec![good("good"), fragile], |round| round.number == 4);
+    let mut broke = false;
+    let seen = rounds(vec![good("good"), fragile], |round| {
+        broke |= !round.sources["fragile"].success;
+        broke && round.sources["fragile"].success
+    });
     assert!(seen.iter().all(|round| metrics(round).contains(&"good")));
-    let broken: Vec<_> = seen.iter().filter(|round| !round.sources["fragile"].success).collect();
-    assert!(!broken.is_empty() && broken.len() < seen.len());
-    for round in broken {
+    for round in seen.iter().filter(|round| !round.sources["fragile"].success) {
         let gap = &round.snapshot.gaps()[0];
         assert_eq!(
             (gap.source.as_str(), gap.metrics.as_slice()),
@@ -139,7 +141,8 @@ fn a_source_that_panics_is_a_gap_and_begins_anew() {
         );
         assert!(gap.reason.contains("asked too often"), "{}", gap.reason);
     }
-    assert!(made.get() > 2, "it was made anew after each panic");
+    // Once to hear its name, once to begin, and once after the panic.
+    assert!(made.get() > 2, "it was made anew");
 }
 
 #[test]
@@ -179,11 +182,16 @@ fn a_source_that_hangs_is_asked_once_and_costs_the_others_one_round() {
             round.snapshot.gaps()
         );
     }
-    assert!(hung[0].took >= TIMEOUT);
-    assert!(
-        hung[1..5].iter().all(|round| round.took < TIMEOUT),
-        "later rounds do not wait for it"
-    );
+    // The first round waits for it and no other does. Who looks seldom may not have seen the first.
+    for round in hung {
+        assert_eq!(
+            round.took >= TIMEOUT,
+            round.number == 1,
+            "round {}: {:?}",
+            round.number,
+            round.took
+        );
+    }
     assert!(metrics(seen.last().expect("the last")).contains(&"hung"));
 }
 
@@ -211,21 +219,23 @@ fn a_source_that_is_asked_seldom_keeps_its_answer_in_between() {
             .find(|sample| sample.metric().as_str() == "seldom")
             .map(|sample| sample.value())
     };
-    let seen = rounds(vec![good("often"), seldom], |round| value(round) == Some(2.0));
-    assert!(seen.len() > 4, "{} rounds in 300 ms", seen.len());
-    assert!(seen[..seen.len() - 1].iter().all(|round| value(round) == Some(1.0)));
-    let before = &seen[seen.len() - 2].sources["seldom"];
-    assert!(before.success && before.age_seconds > Some(0.1), "{before:?}");
+    let seen = rounds(vec![good("often"), seldom], |round| value(round) > Some(1.0));
+    let kept = seen
+        .iter()
+        .filter(|round| round.number > 1 && value(round) == Some(1.0));
+    let ages: Vec<_> = kept.filter_map(|round| round.sources["seldom"].age_seconds).collect();
+    assert!(ages.len() > 1 && ages.iter().any(|age| *age > 0.0), "{ages:?}");
+    assert!(seen.iter().all(|round| round.sources["seldom"].success));
 }
 
 #[test]
 fn an_error_is_a_gap_with_its_sentence() {
     let failing = source("failing", || Box::new(|| Err("the file is gone".to_owned())));
-    let seen = rounds(vec![failing], |round| round.number == 2);
+    let seen = rounds(vec![failing], |round| round.number >= 2);
     let last = seen.last().expect("two rounds");
     assert_eq!(last.snapshot.gaps()[0].reason, "the file is gone");
     assert_eq!(
         (last.sources["failing"].failures, last.sources["failing"].success),
-        (2, false)
+        (last.number, false)
     );
 }
