@@ -15,7 +15,7 @@ use actix_web::{App, HttpResponse, HttpServer, web};
 use watchpost::tls::{ClientAuth, Files, Options, Tls};
 use watchpost_tests::http::Client;
 use watchpost_tests::nginx::Nginx;
-use watchpost_tests::server::{Server, eventually, free_port, release};
+use watchpost_tests::server::{Server, eventually, free_port};
 
 /// Each subject and its yardstick take turns, so that both see the machine's good and bad moments.
 const TURNS: usize = 5;
@@ -30,7 +30,6 @@ fn main() {
             arguments[at + 2].parse().expect("a port"),
         );
     }
-    release();
     let server = Server::with(
         "[http]\nrequests_per_second = 0\naccess_log = false\n[server]\nworkers = 1\n[collector]\ninterval = \"10s\"",
     )

@@ -5,8 +5,7 @@ use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::http::{Answer, Client};
@@ -33,44 +32,12 @@ pub struct Server {
     pub plain: SocketAddr,
 }
 
-static RELEASE: AtomicBool = AtomicBool::new(false);
-
-/// From here on the program is the one that is deployed; for measuring.
-pub fn release() {
-    RELEASE.store(true, Ordering::Relaxed);
-}
-
-/// The program, built from what the test is built from.
-pub fn program() -> &'static Path {
-    static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    BUILT.get_or_init(|| {
-        let profile = if RELEASE.load(Ordering::Relaxed) {
-            "release"
-        } else {
-            "dev"
-        };
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-        let status = Command::new(cargo)
-            .args([
-                "build",
-                "--quiet",
-                "--locked",
-                "--package",
-                "watchpost",
-                "--bin",
-                "watchpost",
-            ])
-            .current_dir(root)
-            .status();
-        assert!(status.expect("cargo runs").success(), "watchpost does not build");
-        // This test lies in TARGET/PROFILE/deps.
-        let here = std::env::current_exe().expect("this test is somewhere");
-        let folder = here.ancestors().nth(3).expect("cargo's folders");
-        folder
-            .join(if profile == "dev" { "debug" } else { profile })
-            .join("watchpost")
-    })
+/// The program: what `server/src/main.rs` is, built with this test and as this test.
+pub fn program() -> PathBuf {
+    // This test lies in TARGET/PROFILE/deps.
+    let here = std::env::current_exe().expect("this test is somewhere");
+    let folder = here.ancestors().nth(2).expect("cargo's folders");
+    folder.join("watchpost-under-test")
 }
 
 /// A port that was free a moment ago, for programs that cannot choose one themselves.
