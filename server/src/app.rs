@@ -16,6 +16,7 @@ use actix_web::{App as Routes, HttpServer};
 use tokio::sync::watch;
 
 use crate::api::door::{Door, Known};
+use crate::api::faces::status::StatusPage;
 use crate::api::gate::{self, Bounds, Gate};
 use crate::api::latest::Latest;
 use crate::api::rate::Allowed;
@@ -413,23 +414,24 @@ fn serve(
 ) -> Result<Server, StartError> {
     let refusals = api::refusals();
     let (shared, connecting) = (parts.clone(), parts.clone());
-    let tls = Data::from(parts.tls.clone());
     let (latest, rules) = (Data::new(parts.latest.clone()), Data::new(parts.rules.clone()));
-    let (own, service, tasks) = (
-        Data::from(parts.own.clone()),
-        Data::new(parts.service.clone()),
-        Data::new(parts.tasks.clone()),
-    );
+    let status = Data::new(StatusPage::new(
+        parts.service.clone(),
+        parts.latest.clone(),
+        parts.rules.clone(),
+        parts.tls.clone(),
+        parts.tasks.clone(),
+    ));
+    let (own, service) = (Data::from(parts.own.clone()), Data::new(parts.service.clone()));
     let mut server = HttpServer::new(move || {
         Routes::new()
             .configure(refusals.clone())
             .app_data(shared.gate.clone())
-            .app_data(tls.clone())
             .app_data(latest.clone())
             .app_data(rules.clone())
             .app_data(own.clone())
             .app_data(service.clone())
-            .app_data(tasks.clone())
+            .app_data(status.clone())
             .wrap(from_fn(gate::pass))
             .configure(api::routes)
     })

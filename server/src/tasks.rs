@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -28,6 +29,7 @@ pub struct Tasks(Arc<Shared>);
 
 struct Shared {
     states: Mutex<BTreeMap<String, TaskState>>,
+    changes: AtomicU64,
     stop: watch::Sender<bool>,
     own: Arc<Own>,
 }
@@ -63,6 +65,7 @@ impl Tasks {
     pub fn new(own: Arc<Own>) -> Self {
         Self(Arc::new(Shared {
             states: Mutex::default(),
+            changes: AtomicU64::new(0),
             stop: watch::Sender::new(false),
             own,
         }))
@@ -115,6 +118,12 @@ impl Tasks {
         self.lock().clone()
     }
 
+    /// How often any of them began to do something else. Whoever asked for states after this number has those of
+    /// this number, or newer ones.
+    pub fn changes(&self) -> u64 {
+        self.0.changes.load(Ordering::Acquire)
+    }
+
     /// Tells all of them to stop. They are dropped where they wait.
     pub fn stop(&self) {
         self.0.stop.send_replace(true);
@@ -139,6 +148,7 @@ impl Tasks {
             task.restarts += 1;
             task.last_panic = panic;
         }
+        self.0.changes.fetch_add(1, Ordering::Release);
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, TaskState>> {

@@ -105,15 +105,23 @@ fn median(mut values: Vec<f64>) -> f64 {
 
 /// Requests a second on connections that are kept.
 fn requests(client: &Client, path: &'static str) -> f64 {
+    at_once(|| {
+        let mut connection = client.connect().expect("it answers");
+        move || assert_eq!(connection.ask("GET", path).expect("an answer").status, 200)
+    })
+}
+
+/// How often a second what `prepare` made is done, by several threads, each with its own.
+fn at_once<F: FnMut()>(prepare: impl Fn() -> F + Sync) -> f64 {
     let barrier = Barrier::new(CONNECTIONS + 1);
     std::thread::scope(|scope| {
         let work = || {
-            let mut connection = client.connect().expect("it answers");
-            connection.ask("GET", path).expect("an answer");
+            let mut once = prepare();
+            once();
             barrier.wait();
             let (begin, mut count) = (Instant::now(), 0_u32);
             while begin.elapsed() < TURN {
-                assert_eq!(connection.ask("GET", path).expect("an answer").status, 200);
+                once();
                 count += 1;
             }
             f64::from(count) / begin.elapsed().as_secs_f64()
@@ -126,14 +134,15 @@ fn requests(client: &Client, path: &'static str) -> f64 {
     })
 }
 
-/// Whole handshakes a second, each with one request.
+/// Whole handshakes a second, each with one request. None offers a session to resume.
 fn handshakes(client: &Client, path: &'static str) -> f64 {
-    let (begin, mut count) = (Instant::now(), 0_u32);
-    while begin.elapsed() < TURN {
-        assert_eq!(client.get(path).status, 200);
-        count += 1;
-    }
-    f64::from(count) / begin.elapsed().as_secs_f64()
+    at_once(|| {
+        let tls = client.tls().build();
+        move || {
+            let mut connection = client.connect_by(Some(&tls)).expect("it answers");
+            assert_eq!(connection.ask("GET", path).expect("an answer").status, 200);
+        }
+    })
 }
 
 /// `/metrics` beside that of `node_exporter`, both without TLS, compressed and not.

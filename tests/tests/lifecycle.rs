@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Output;
 
+use watchpost_tests::http::Connection;
 use watchpost_tests::server::{Server, command, eventually};
 
 fn said(output: &Output) -> (Option<i32>, String) {
@@ -57,6 +58,57 @@ fn told_to_stop_it_ends_well_and_soon() {
     server.signal("TERM");
     assert_eq!(server.ended().code(), Some(0));
     server.logged("stopped");
+}
+
+/// Asks for more than the sockets between them can hold, and reads nothing of it.
+fn begin_and_do_not_read(server: &Server) -> Connection {
+    const MANY: usize = 500;
+    let mut connection = server.client("reader").connect().expect("it answers");
+    let request = "GET /metrics HTTP/1.1\r\nhost: localhost\r\n\r\n";
+    connection.send(request.repeat(MANY).as_bytes()).expect("it is taken");
+    let mut answered = 0;
+    eventually("it to wait for its reader", || {
+        let metrics = server.get("/metrics").text();
+        let value = |name: &str| -> usize {
+            let line = metrics.lines().find_map(|line| line.strip_prefix(name)).expect("a line");
+            line.trim().parse().expect("a number")
+        };
+        // One of them is this one.
+        let waits = value("watchpost_http_requests_in_flight ") == 2;
+        let before = std::mem::replace(
+            &mut answered,
+            value("watchpost_http_requests_total{method=\"GET\",status=\"200\"} "),
+        );
+        (waits && answered == before + 1).then_some(())
+    });
+    connection
+}
+
+#[test]
+fn while_it_stops_it_is_not_ready_and_ends_what_it_began() {
+    let mut server = Server::with("[http]\nrequests_per_second = 0").ready();
+    let mut slow = begin_and_do_not_read(&server);
+    server.signal("TERM");
+    let refused = eventually("not to be ready", || {
+        Some(server.plain_client().get("/health/ready")).filter(|answer| answer.status == 503)
+    });
+    assert_eq!(refused.json()["reason"], "it stops");
+    let (answer, mut whole) = (slow.answer(false).expect("the first answer"), 1);
+    while slow.answer(false).is_ok_and(|next| next.status == 200) {
+        whole += 1;
+    }
+    assert!(answer.status == 200 && whole > 1);
+    assert_eq!(slow.rest(), b"", "an answer was cut");
+    assert_eq!(server.ended().code(), Some(0));
+}
+
+#[test]
+fn who_takes_too_long_is_cut_off_and_the_exit_code_says_so() {
+    let mut server = Server::with("[http]\nrequests_per_second = 0\n[server]\ndrain_timeout = \"200ms\"").ready();
+    let _slow = begin_and_do_not_read(&server);
+    server.signal("TERM");
+    assert_eq!(server.ended().code(), Some(75));
+    server.logged("CutOff");
 }
 
 #[test]

@@ -7,9 +7,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use actix_tls::accept::openssl::TlsStream;
-use actix_web::HttpRequest;
 use actix_web::dev::{Extensions, ServiceRequest};
-use actix_web::http::header::{HOST, Header, HeaderMap};
+use actix_web::http::header::{Header, HeaderMap};
 use actix_web::rt::net::TcpStream;
 use actix_web_httpauth::headers::authorization::{Authorization, Bearer};
 use arc_swap::ArcSwap;
@@ -59,8 +58,10 @@ pub struct Client {
     pub identity: Identity,
     /// From where; behind a trusted front end, what it says.
     pub address: IpAddr,
-    /// `https://example.org`: how the client wrote us.
-    pub origin: Arc<str>,
+    /// Whether it came by TLS, as far as we saw it.
+    pub secure: bool,
+    /// Whether a front end that we trust brought it, so that we believe what that says of how the client wrote us.
+    pub fronted: bool,
 }
 
 impl Client {
@@ -126,34 +127,29 @@ impl Door {
         let known = self.known.load();
         let connection = request.conn_data::<Connection>();
         let secure = connection.is_some_and(|connection| connection.secure);
-        let address = request
-            .peer_addr()
-            .map_or(IpAddr::from([0, 0, 0, 0]), |peer: SocketAddr| peer.ip());
+        let address = peer_of(request);
         let headers = request.headers();
         if known.trusts(address) {
             let identity = match self.token(request, &known, now)? {
                 Some(identity) => identity,
                 None => self.forwarded(headers, now)?,
             };
-            let (address, origin) = (
-                known.first_untrusted(headers, address),
-                forwarded_origin(request, secure),
-            );
             return Ok(Client {
                 identity,
-                address,
-                origin,
+                address: known.first_untrusted(headers, address),
+                secure,
+                fronted: true,
             });
         }
         let identity = match self.token(request, &known, now)? {
             Some(identity) => identity,
             None => self.of_connection(connection, now)?,
         };
-        let origin = origin(secure, host(request.request()).as_deref());
         Ok(Client {
             identity,
             address,
-            origin,
+            secure,
+            fronted: false,
         })
     }
 
@@ -274,39 +270,4 @@ fn address_in(hop: &str) -> Option<IpAddr> {
     let bare = hop.trim_start_matches('[').trim_end_matches(']');
     let with_port = || hop.parse().ok().map(|socket: SocketAddr| socket.ip());
     bare.parse().ok().or_else(with_port)
-}
-
-/// What the front end says of how the client wrote us; what it does not say is as it is.
-fn forwarded_origin(request: &ServiceRequest, secure: bool) -> Arc<str> {
-    let last = |name: &str| {
-        let value = request.headers().get(name)?.to_str().ok()?;
-        Some(value.rsplit(',').next().unwrap_or(value).trim().to_owned())
-    };
-    let secure = match last("x-forwarded-proto").as_deref() {
-        Some("https") => true,
-        Some("http") => false,
-        _ => secure,
-    };
-    let host = last("x-forwarded-host")
-        .filter(|host| is_host(host))
-        .or_else(|| host(request.request()));
-    origin(secure, host.as_deref())
-}
-
-fn origin(secure: bool, host: Option<&str>) -> Arc<str> {
-    let scheme = if secure { "https" } else { "http" };
-    format!("{scheme}://{}", host.unwrap_or("localhost")).into()
-}
-
-/// The host by HTTP/1.1's header or HTTP/2's authority.
-fn host(request: &HttpRequest) -> Option<String> {
-    let host = request.uri().authority().map(|authority| authority.as_str());
-    let host = host.or_else(|| request.headers().get(HOST).and_then(|host| host.to_str().ok()));
-    host.filter(|host| is_host(host)).map(str::to_owned)
-}
-
-/// It ends up in links.
-fn is_host(host: &str) -> bool {
-    let legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_' | b':' | b'[' | b']');
-    !host.is_empty() && host.len() <= 255 && host.bytes().all(legal)
 }

@@ -19,13 +19,13 @@ use actix_web::web::{self, JsonConfig, PathConfig, PayloadConfig, QueryConfig, S
 use actix_web::{FromRequest, Handler, HttpRequest, HttpResponse, Resource, Responder};
 
 use error::ApiError;
-use faces::{health, native, prometheus, wm};
+use faces::{health, native, prometheus, status, wm};
 
 /// All routes.
 pub fn routes(config: &mut ServiceConfig) {
     config
         .service(get("/", native::index))
-        .service(get("/api/v1/status", native::status))
+        .service(get("/api/v1/status", status::status))
         .service(get("/api/v1/snapshot", native::snapshot))
         .service(get("/api/v1/report", native::report))
         .service(get("/api/v1/whoami", native::whoami))

@@ -3,4 +3,5 @@
 pub mod health;
 pub mod native;
 pub mod prometheus;
+pub mod status;
 pub mod wm;

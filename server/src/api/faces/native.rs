@@ -1,25 +1,20 @@
-//! Watchpost's own paths: how it is, what it measured, what the rules say of it, and who asks.
+//! Watchpost's own paths: where everything is, what was measured, what the rules say of it, and who asks. How it is
+//! itself is in `status`.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use actix_web::http::header::{CACHE_CONTROL, ContentType};
 use actix_web::web::{Data, Json};
 use actix_web::{HttpMessage, HttpRequest, HttpResponse};
 use serde::Serialize;
-use watchpost_policies::{Action, Allocation, Identity, Kind, Report, RuleSet, Severity};
+use watchpost_policies::{Action, Identity};
 
 use crate::api::door::Client;
 use crate::api::error::ApiError;
-use crate::api::faces::health::not_ready;
 use crate::api::latest::Latest;
 use crate::api::links::absolute;
 use crate::api::permit::{MetricsRead, Permit, ServiceRead, decide};
-use crate::api::service::{COMMIT, Listening, RUSTC, Service, VERSION};
-use crate::clock;
-use crate::rules::Rules;
-use crate::tasks::{TaskState, Tasks};
-use crate::tls::Tls;
+use crate::api::service::VERSION;
 
 /// Where everything is.
 #[derive(Serialize)]
@@ -50,122 +45,6 @@ pub async fn index(_: Permit<ServiceRead>, request: HttpRequest) -> Json<Index> 
     })
 }
 
-/// How Watchpost is, but for the last round, which is written when it is judged.
-#[derive(Serialize)]
-struct Status {
-    version: &'static str,
-    commit: &'static str,
-    rustc: &'static str,
-    host: String,
-    time: String,
-    started: String,
-    uptime_seconds: f64,
-    ready: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    not_ready_because: Option<&'static str>,
-    severity: Severity,
-    listeners: Vec<Listening>,
-    tls: Certificates,
-    rules: InForce,
-    tasks: BTreeMap<String, TaskState>,
-}
-
-#[derive(Serialize)]
-struct Certificates {
-    generation: u64,
-    certificate_ends: String,
-    client_ca_ends: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    crl_ends: Option<String>,
-}
-
-#[derive(Serialize)]
-struct InForce {
-    generation: u64,
-    allocation: &'static str,
-    rules: Vec<RuleLine>,
-    faults: usize,
-}
-
-#[derive(Serialize)]
-struct RuleLine {
-    name: String,
-    kind: Kind,
-    version: String,
-    digest: String,
-}
-
-/// How Watchpost is.
-pub async fn status(
-    _: Permit<MetricsRead>,
-    service: Data<Service>,
-    latest: Data<Latest>,
-    rules: Data<Rules>,
-    tls: Data<Tls>,
-    tasks: Data<Tasks>,
-) -> Result<HttpResponse, ApiError> {
-    let judged = latest.judged();
-    let report = latest.report();
-    let not_ready_because = not_ready(&service, &latest);
-    let status = Status {
-        version: VERSION,
-        commit: COMMIT,
-        rustc: RUSTC,
-        host: service.host().to_owned(),
-        time: clock::written(clock::now_ms()),
-        started: clock::written(service.began_ms()),
-        uptime_seconds: service.uptime().as_secs_f64(),
-        ready: not_ready_because.is_none(),
-        not_ready_because,
-        severity: report.severity(),
-        listeners: service.listening().to_vec(),
-        tls: Certificates::of(&tls),
-        rules: InForce::of(&rules, &report),
-        tasks: tasks.states(),
-    };
-    let mut body = serde_json::to_string(&status).map_err(|error| ApiError::Internal(error.to_string()))?;
-    let round = judged.as_ref().map_or("null", |judged| &judged.told);
-    body.truncate(body.len() - 1);
-    body.push_str(",\"round\":");
-    body.push_str(round);
-    body.push('}');
-    Ok(json_bytes(body.into_bytes()))
-}
-
-impl Certificates {
-    fn of(tls: &Tls) -> Self {
-        let ends = tls.expiry();
-        let written = |seconds: i64| clock::written(u64::try_from(seconds).unwrap_or(0).saturating_mul(1000));
-        Self {
-            generation: tls.generation(),
-            certificate_ends: written(ends.server),
-            client_ca_ends: written(ends.client_ca),
-            crl_ends: ends.crl.map(written),
-        }
-    }
-}
-
-impl InForce {
-    fn of(rules: &Rules, report: &Report) -> Self {
-        let set: Arc<RuleSet> = rules.current();
-        let line = |rule: &watchpost_policies::Rule| RuleLine {
-            name: rule.name().to_owned(),
-            kind: rule.module().kind(),
-            version: rule.module().manifest().version.clone(),
-            digest: rule.module().digest().to_string(),
-        };
-        Self {
-            generation: set.generation(),
-            allocation: match rules.engine().allocation() {
-                Allocation::Pooling => "pooling",
-                Allocation::OnDemand { .. } => "on demand",
-            },
-            rules: set.thresholds().iter().chain([set.role()]).map(line).collect(),
-            faults: report.faults().len(),
-        }
-    }
-}
-
 /// What was measured.
 pub async fn snapshot(_: Permit<MetricsRead>, latest: Data<Latest>) -> Result<HttpResponse, ApiError> {
     json(&*latest.needed()?.round.snapshot)
@@ -182,7 +61,7 @@ fn json(value: &impl Serialize) -> Result<HttpResponse, ApiError> {
     Ok(json_bytes(body))
 }
 
-fn json_bytes(body: Vec<u8>) -> HttpResponse {
+pub(super) fn json_bytes(body: Vec<u8>) -> HttpResponse {
     HttpResponse::Ok()
         .content_type(ContentType::json())
         .insert_header((CACHE_CONTROL, "no-store"))
