@@ -64,11 +64,14 @@ fn main() {
     row("`/api/v1/status` over mTLS", rates[2], rates[0]);
     row("`/health` over mTLS, its decision remembered", rates[3], rates[0]);
     row("`/health` over mTLS, its decision made afresh", rates[4], rates[0]);
-    let rates = in_turns(&[&|| handshakes(&nginx_client, "/status"), &|| {
-        handshakes(&ours, "/health")
-    }]);
+    let rates = in_turns(&[
+        &|| handshakes(&nginx_client, "/status"),
+        &|| handshakes(&bare_client, "/status"),
+        &|| handshakes(&ours, "/health"),
+    ]);
     row("whole handshakes and a request, nginx", rates[0], rates[0]);
-    row("whole handshakes and a request, Watchpost", rates[1], rates[0]);
+    row("whole handshakes and a request, a bare actix handler", rates[1], rates[0]);
+    row("whole handshakes and a request, Watchpost", rates[2], rates[0]);
 
     scraping(&server);
     let before = memory(server.pid());
@@ -248,7 +251,7 @@ fn bare(pki: &Path, port: u16) {
             };
             App::new().route("/status", web::get().to(answer))
         };
-        let server = HttpServer::new(handler).workers(1);
+        let server = HttpServer::new(handler).workers(1).tcp_nodelay(true);
         let server = server.listen_openssl(socket, tls.acceptor(ClientAuth::Optional).expect("an acceptor"));
         server.expect("it listens").run().await.expect("it serves");
     };
