@@ -50,28 +50,27 @@ fn main() {
     };
     let (ours, bare_client, nginx_client) = (client(server.secure), client(bare.0), client(nginx.address));
 
-    println!("| what | a second | ratio |\n| --- | --- | --- |");
-    let kept = |client: &Client, path: &'static str| requests(client, path);
-    let rates = in_turns(&[
-        &|| kept(&bare_client, "/status"),
-        &|| kept(&nginx_client, "/status"),
-        &|| kept(&ours, "/api/v1/status"),
-        &|| kept(&ours, "/health"),
-        &|| kept(&uncached.client("reader"), "/health"),
+    let (of_bare, of_nginx, of_ours) = (bare.1.0.id(), nginx.worker(), server.pid());
+    println!("kept connections, `GET /api/v1/status` where nothing else is said");
+    in_turns(&[
+        subject("a bare actix handler, the same bytes", of_bare, &|| {
+            requests(&bare_client, "/status")
+        }),
+        subject("nginx, the same bytes", of_nginx, &|| {
+            requests(&nginx_client, "/status")
+        }),
+        subject("Watchpost", of_ours, &|| requests(&ours, "/api/v1/status")),
+        subject("Watchpost, `/health`", of_ours, &|| requests(&ours, "/health")),
+        subject("Watchpost, `/health` decided afresh", uncached.pid(), &|| {
+            requests(&uncached.client("reader"), "/health")
+        }),
     ]);
-    row("a bare actix handler, the same bytes over mTLS", rates[0], rates[0]);
-    row("nginx, the same bytes over mTLS", rates[1], rates[0]);
-    row("`/api/v1/status` over mTLS", rates[2], rates[0]);
-    row("`/health` over mTLS, its decision remembered", rates[3], rates[0]);
-    row("`/health` over mTLS, its decision made afresh", rates[4], rates[0]);
-    let rates = in_turns(&[
-        &|| handshakes(&nginx_client, "/status"),
-        &|| handshakes(&bare_client, "/status"),
-        &|| handshakes(&ours, "/health"),
+    println!("\na whole handshake and a request");
+    in_turns(&[
+        subject("a bare actix handler", of_bare, &|| handshakes(&bare_client, "/status")),
+        subject("nginx", of_nginx, &|| handshakes(&nginx_client, "/status")),
+        subject("Watchpost", of_ours, &|| handshakes(&ours, "/health")),
     ]);
-    row("whole handshakes and a request, nginx", rates[0], rates[0]);
-    row("whole handshakes and a request, a bare actix handler", rates[1], rates[0]);
-    row("whole handshakes and a request, Watchpost", rates[2], rates[0]);
 
     scraping(&server);
     let before = memory(server.pid());
@@ -86,19 +85,57 @@ fn main() {
     );
 }
 
-fn row(what: &str, rate: f64, yardstick: f64) {
-    println!("| {what} | {rate:.0} | {:.2} |", rate / yardstick);
+/// Somebody who works, and the process that pays for it.
+struct Subject<'w> {
+    what: &'static str,
+    pid: u32,
+    work: &'w dyn Fn() -> Done,
 }
 
-/// The median rate of each, measured by turns.
-fn in_turns(subjects: &[&dyn Fn() -> f64]) -> Vec<f64> {
-    let mut rates = vec![Vec::new(); subjects.len()];
+/// How much was done.
+struct Done {
+    count: u32,
+    a_second: f64,
+}
+
+fn subject<'w>(what: &'static str, pid: u32, work: &'w dyn Fn() -> Done) -> Subject<'w> {
+    Subject { what, pid, work }
+}
+
+/// Prints the median rate of each, measured by turns, and the time of its processor that one cost it. The second says
+/// more where others use the machine too; both are held against the first subject.
+fn in_turns(subjects: &[Subject<'_>]) {
+    let mut figures = vec![(Vec::new(), Vec::new()); subjects.len()];
     for _ in 0..TURNS {
-        for (rates, subject) in rates.iter_mut().zip(subjects) {
-            rates.push(subject());
+        for ((rates, costs), subject) in figures.iter_mut().zip(subjects) {
+            let before = processor_seconds(subject.pid);
+            let done = (subject.work)();
+            costs.push((processor_seconds(subject.pid) - before) * 1e6 / f64::from(done.count));
+            rates.push(done.a_second);
         }
     }
-    rates.into_iter().map(median).collect()
+    println!("| what | a second | ratio | µs of its processor | ratio |\n| --- | --- | --- | --- | --- |");
+    let medians: Vec<_> = figures
+        .into_iter()
+        .map(|(rates, costs)| (median(rates), median(costs)))
+        .collect();
+    for (subject, (rate, cost)) in subjects.iter().zip(&medians) {
+        let (first, what) = (medians[0], subject.what);
+        println!(
+            "| {what} | {rate:.0} | {:.2} | {cost:.1} | {:.2} |",
+            rate / first.0,
+            first.1 / cost
+        );
+    }
+}
+
+/// What a process has used, in user space and in the kernel.
+fn processor_seconds(pid: u32) -> f64 {
+    const TICKS_A_SECOND: f64 = 100.0;
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("it lives");
+    let after_name = stat.rsplit(')').next().expect("a name in parentheses");
+    let fields = after_name.split_whitespace().skip(11).take(2);
+    fields.map(|ticks| ticks.parse::<f64>().expect("a number")).sum::<f64>() / TICKS_A_SECOND
 }
 
 fn median(mut values: Vec<f64>) -> f64 {
@@ -107,15 +144,15 @@ fn median(mut values: Vec<f64>) -> f64 {
 }
 
 /// Requests a second on connections that are kept.
-fn requests(client: &Client, path: &'static str) -> f64 {
+fn requests(client: &Client, path: &'static str) -> Done {
     at_once(|| {
         let mut connection = client.connect().expect("it answers");
         move || assert_eq!(connection.ask("GET", path).expect("an answer").status, 200)
     })
 }
 
-/// How often a second what `prepare` made is done, by several threads, each with its own.
-fn at_once<F: FnMut()>(prepare: impl Fn() -> F + Sync) -> f64 {
+/// How often what `prepare` made is done in a turn, by several threads, each with its own.
+fn at_once<F: FnMut()>(prepare: impl Fn() -> F + Sync) -> Done {
     let barrier = Barrier::new(CONNECTIONS + 1);
     std::thread::scope(|scope| {
         let work = || {
@@ -127,18 +164,26 @@ fn at_once<F: FnMut()>(prepare: impl Fn() -> F + Sync) -> f64 {
                 once();
                 count += 1;
             }
-            f64::from(count) / begin.elapsed().as_secs_f64()
+            (count, f64::from(count) / begin.elapsed().as_secs_f64())
         };
         let all: Vec<_> = (0..CONNECTIONS).map(|_| scope.spawn(work)).collect();
         barrier.wait();
-        all.into_iter()
-            .map(|thread| thread.join().expect("it does not panic"))
-            .sum()
+        let nothing = Done {
+            count: 0,
+            a_second: 0.0,
+        };
+        all.into_iter().fold(nothing, |sum, thread| {
+            let (count, rate) = thread.join().expect("it does not panic");
+            Done {
+                count: sum.count + count,
+                a_second: sum.a_second + rate,
+            }
+        })
     })
 }
 
 /// Whole handshakes a second, each with one request. None offers a session to resume.
-fn handshakes(client: &Client, path: &'static str) -> f64 {
+fn handshakes(client: &Client, path: &'static str) -> Done {
     at_once(|| {
         let tls = client.tls().build();
         move || {
@@ -207,7 +252,7 @@ impl Drop for Killed {
     }
 }
 
-struct Bare(SocketAddr, #[expect(dead_code, reason = "it ends with this")] Killed);
+struct Bare(SocketAddr, Killed);
 
 impl Bare {
     fn start(pki: &Path, body: &[u8], folder: &Path) -> Self {

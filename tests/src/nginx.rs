@@ -46,6 +46,17 @@ impl Nginx {
     }
 }
 
+impl Nginx {
+    /// The process that does the work.
+    pub fn worker(&self) -> u32 {
+        let master = self.child.id();
+        let children = fs::read_to_string(format!("/proc/{master}/task/{master}/children"));
+        let children = children.expect("the kernel lists children");
+        let first = children.split_whitespace().next().expect("it has a worker");
+        first.parse().expect("a number")
+    }
+}
+
 impl Drop for Nginx {
     fn drop(&mut self) {
         // Its workers end with it, if it is asked and not killed.

@@ -70,7 +70,10 @@ fn begin_and_do_not_read(server: &Server) -> Connection {
     eventually("it to wait for its reader", || {
         let metrics = server.get("/metrics").text();
         let value = |name: &str| -> usize {
-            let line = metrics.lines().find_map(|line| line.strip_prefix(name)).expect("a line");
+            let line = metrics
+                .lines()
+                .find_map(|line| line.strip_prefix(name))
+                .expect("a line");
             line.trim().parse().expect("a number")
         };
         // One of them is this one.
