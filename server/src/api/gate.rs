@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use actix_http::encoding::Encoder;
 use actix_web::body::{BodySize, BoxBody, MessageBody};
 use actix_web::dev::{Payload, ServiceRequest, ServiceResponse};
 use actix_web::error::PayloadError;
@@ -128,7 +129,7 @@ pub async fn pass<B: MessageBody + 'static>(
     gate: Data<Gate>,
     mut request: ServiceRequest,
     next: Next<B>,
-) -> Result<ServiceResponse<BoxBody>, Error> {
+) -> Result<ServiceResponse<Outgoing>, Error> {
     let began = Instant::now();
     let bounds = gate.bounds.load_full();
     let id = id_of(&request);
@@ -155,14 +156,12 @@ pub async fn pass<B: MessageBody + 'static>(
     let headers = response.headers_mut();
     headers.insert(REQUEST_ID, id.0.clone());
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    let response = compress(response, bounds.compress_from).map_into_boxed_body();
+    let response = compress(response, bounds.compress_from);
     finish(&gate, &bounds, &response, &id, began.elapsed());
-    Ok(response.map_body(|_, body| {
-        BoxBody::new(InFlight {
-            body,
-            _held: in_flight,
-            _incoming: incoming,
-        })
+    Ok(response.map_body(|_, body| Outgoing {
+        body,
+        _held: in_flight,
+        _incoming: incoming,
     }))
 }
 
@@ -173,7 +172,7 @@ fn id_of(request: &ServiceRequest) -> RequestId {
     if let Some(sent) = sent.filter(|id| (1..=64).contains(&id.len()) && id.as_bytes().iter().all(sane)) {
         return RequestId(sent.clone());
     }
-    RequestId(HeaderValue::from_str(&fresh_id()).unwrap_or(HeaderValue::from_static("unknown")))
+    RequestId(HeaderValue::try_from(fresh_id()).unwrap_or(HeaderValue::from_static("unknown")))
 }
 
 /// Sixteen letters that no other request has: where this process began, and a count.
@@ -194,14 +193,14 @@ fn fresh_id() -> String {
 }
 
 /// A body on its way out: its request is in flight until the last of it is written.
-struct InFlight {
-    body: BoxBody,
+pub struct Outgoing {
+    body: Encoder<BoxBody>,
     _held: Held,
     _incoming: Option<Incoming>,
 }
 
-impl MessageBody for InFlight {
-    type Error = <BoxBody as MessageBody>::Error;
+impl MessageBody for Outgoing {
+    type Error = <Encoder<BoxBody> as MessageBody>::Error;
 
     fn size(&self) -> BodySize {
         self.body.size()
@@ -286,7 +285,7 @@ fn with_body_of(response: ServiceResponse<BoxBody>, told: HttpResponse) -> Servi
     ServiceResponse::new(request, told)
 }
 
-fn finish(gate: &Gate, bounds: &Bounds, response: &ServiceResponse, id: &RequestId, took: Duration) {
+fn finish<B>(gate: &Gate, bounds: &Bounds, response: &ServiceResponse<B>, id: &RequestId, took: Duration) {
     let request = response.request();
     let (method, status) = (request.method().as_str(), response.status().as_u16());
     let pattern = request.match_pattern();
