@@ -12,6 +12,7 @@ pub mod metrics;
 pub mod pki;
 pub mod reload;
 pub mod rules;
+pub mod store;
 pub mod tasks;
 pub mod telemetry;
 pub mod tls;

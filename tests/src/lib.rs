@@ -6,5 +6,6 @@ pub mod crafted;
 pub mod guests;
 pub mod http;
 pub mod nginx;
+pub mod postgres;
 pub mod sample;
 pub mod server;

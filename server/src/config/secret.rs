@@ -17,6 +17,11 @@ pub(super) const MASK: &str = "********";
 pub struct Secret<T = String>(T);
 
 impl<T> Secret<T> {
+    /// What must not be told from now on.
+    pub fn new(secret: T) -> Self {
+        Self(secret)
+    }
+
     /// The secret itself, for the one who needs it.
     pub fn expose(&self) -> &T {
         &self.0

@@ -1,0 +1,40 @@
+-- What was measured and judged. A round is kept as it came until there are enough of them to be packed: then their
+-- numbers become one column a series, and what the columns have in common is the window's.
+CREATE TABLE history_series (
+    id INTEGER PRIMARY KEY NOT NULL,
+    host TEXT NOT NULL,
+    metric TEXT NOT NULL,
+    labels TEXT NOT NULL,
+    unit TEXT NOT NULL
+);
+
+CREATE UNIQUE INDEX ux_history_series ON history_series (host, metric, labels, unit);
+CREATE INDEX ix_history_series_metric ON history_series (metric);
+
+CREATE TABLE history_rounds (
+    host TEXT NOT NULL,
+    time_ms BIGINT NOT NULL,
+    round BLOB NOT NULL,
+    PRIMARY KEY (host, time_ms)
+) WITHOUT ROWID;
+
+CREATE TABLE history_windows (
+    id INTEGER PRIMARY KEY NOT NULL,
+    host TEXT NOT NULL,
+    begin_ms BIGINT NOT NULL,
+    end_ms BIGINT NOT NULL,
+    samples BIGINT NOT NULL,
+    bytes BIGINT NOT NULL,
+    shared BLOB NOT NULL,
+    told BLOB NOT NULL
+);
+
+CREATE UNIQUE INDEX ux_history_windows ON history_windows (host, begin_ms);
+CREATE INDEX ix_history_windows_end ON history_windows (end_ms);
+
+CREATE TABLE history_columns (
+    series_id BIGINT NOT NULL,
+    window_id BIGINT NOT NULL,
+    numbers BLOB NOT NULL,
+    PRIMARY KEY (series_id, window_id)
+) WITHOUT ROWID;

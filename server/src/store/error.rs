@@ -1,0 +1,103 @@
+//! Why a database did not answer, told apart by what can be done about it.
+
+use diesel::result::{ConnectionError, DatabaseErrorKind, Error};
+
+/// Why a database did not answer.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// It cannot be reached, or was lost while it was asked.
+    #[error("the database cannot be reached: {0}")]
+    Unreachable(String),
+    /// Somebody else has it for longer than we wait.
+    #[error("the database is busy; another process may have locked it")]
+    Busy,
+    /// Nothing can be written any more.
+    #[error("the database has no room left; make some on its disk")]
+    Full,
+    /// The file is not what it was.
+    #[error("the database is damaged: {0}; it is kept aside at the next start, and a new one begun")]
+    Damaged(String),
+    /// A table or column is not there, or may not be read.
+    #[error("the database has not what was asked for: {0}")]
+    Missing(String),
+    /// What was written breaks a rule of the table.
+    #[error("the database refuses: {0}")]
+    Refused(String),
+    /// Something else; it is ours.
+    #[error("the database answered with an error: {0}")]
+    Failed(String),
+}
+
+impl StoreError {
+    /// Whether the connection may be used again.
+    pub(super) fn spares_connection(&self) -> bool {
+        matches!(self, Self::Refused(_) | Self::Busy | Self::Missing(_))
+    }
+}
+
+impl From<ConnectionError> for StoreError {
+    fn from(error: ConnectionError) -> Self {
+        match error {
+            ConnectionError::CouldntSetupConfiguration(error) => error.into(),
+            ConnectionError::BadConnection(why) => Self::of_words(one_line(&why)).unwrap_or_else(Self::Unreachable),
+            other => Self::Unreachable(one_line(&other.to_string())),
+        }
+    }
+}
+
+impl From<Error> for StoreError {
+    fn from(error: Error) -> Self {
+        let Error::DatabaseError(kind, information) = &error else {
+            return Self::Failed(error.to_string());
+        };
+        let why = one_line(information.message());
+        match kind {
+            DatabaseErrorKind::UniqueViolation
+            | DatabaseErrorKind::ForeignKeyViolation
+            | DatabaseErrorKind::NotNullViolation
+            | DatabaseErrorKind::CheckViolation => Self::Refused(why),
+            DatabaseErrorKind::ClosedConnection | DatabaseErrorKind::UnableToSendCommand => Self::Unreachable(why),
+            _ => Self::of_words(why).unwrap_or_else(Self::Failed),
+        }
+    }
+}
+
+impl StoreError {
+    /// Diesel gives most errors as words only; these are SQLite's and libpq's.
+    fn of_words(why: String) -> Result<Self, String> {
+        let says = |words: &[&str]| words.iter().any(|word| why.contains(word));
+        if says(&["database is locked", "database table is locked", "statement timeout", "lock timeout"]) {
+            return Ok(Self::Busy);
+        }
+        if says(&["disk is full", "No space left", "could not extend file"]) {
+            return Ok(Self::Full);
+        }
+        if says(&["malformed", "not a database"]) {
+            return Ok(Self::Damaged(why));
+        }
+        if says(&["no such table", "no such column", "does not exist", "permission denied"]) {
+            return Ok(Self::Missing(why));
+        }
+        let lost = [
+            "terminating connection",
+            "server closed the connection",
+            "connection to server",
+            "could not receive data",
+            "could not send data",
+            "no connection to the server",
+            "the database system is",
+            "unable to open database file",
+            "Unable to open the database file",
+            "disk I/O error",
+            "timeout expired",
+            "SSL connection",
+            "SSL SYSCALL",
+        ];
+        if says(&lost) { Ok(Self::Unreachable(why)) } else { Err(why) }
+    }
+}
+
+/// libpq writes whole paragraphs.
+fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}

@@ -1,0 +1,107 @@
+//! Numbers of any width, written bit by bit and read back, the highest bit first. Not a format, and not aware of what
+//! the numbers mean.
+
+use super::Damaged;
+use super::bytes::Reader;
+
+/// The most bits that one look at eight bytes is sure to show, wherever in the first of them it begins.
+const IN_SIGHT: u32 = 57;
+
+/// Bits on their way into bytes.
+#[derive(Default)]
+pub(super) struct BitWriter {
+    bytes: Vec<u8>,
+    /// The bits that do not fill a byte yet, lowest; whatever is above them has been written.
+    held: u64,
+    held_bits: u32,
+}
+
+impl BitWriter {
+    /// Writes the lowest `width` bits of a number, at most 64.
+    pub(super) fn write(&mut self, number: u64, width: u32) {
+        if width > 32 {
+            self.write(number >> 32, width - 32);
+            return self.write(number, 32);
+        }
+        self.held = (self.held << width) | (number & ((1 << width) - 1));
+        self.held_bits += width;
+        while self.held_bits >= 8 {
+            self.held_bits -= 8;
+            self.bytes.push((self.held >> self.held_bits) as u8);
+        }
+    }
+
+    /// Writes as many ones as told, at most 32.
+    pub(super) fn write_ones(&mut self, count: u32) {
+        self.write(u64::MAX, count);
+    }
+
+    /// The bytes, the last of them filled up with zeros.
+    pub(super) fn finish(mut self) -> Vec<u8> {
+        let gap = self.held_bits.wrapping_neg() % 8;
+        self.write(0, gap);
+        self.bytes
+    }
+}
+
+/// Bits on their way out of bytes that may be damaged.
+pub(super) struct BitReader<'b> {
+    bytes: &'b [u8],
+    at: usize,
+}
+
+impl<'b> BitReader<'b> {
+    /// Begins at the next byte of a reader.
+    pub(super) fn new(reader: &Reader<'b>) -> Self {
+        Self {
+            bytes: reader.rest(),
+            at: 0,
+        }
+    }
+
+    /// Reads a number of `width` bits, at most 64.
+    pub(super) fn read(&mut self, width: u32) -> Result<u64, Damaged> {
+        if width > IN_SIGHT {
+            return Ok((self.read(width - 32)? << 32) | self.read(32)?);
+        }
+        let sight = self.sight();
+        self.advance(width)?;
+        // Two steps, because a shift by all 64 bits, as for no width at all, is none.
+        Ok((sight >> 1) >> (u64::BITS - 1 - width))
+    }
+
+    /// Counts ones up to `most` (at most 32) and steps over them, and over the zero that ends fewer.
+    pub(super) fn read_ones(&mut self, most: u32) -> Result<u32, Damaged> {
+        let ones = self.sight().leading_ones().min(most);
+        self.advance(if ones < most { ones + 1 } else { ones })?;
+        Ok(ones)
+    }
+
+    /// Steps the reader that this one began from over all that was read, to the next whole byte.
+    pub(super) fn finish(self, reader: &mut Reader<'b>) -> Result<(), Damaged> {
+        reader.take(self.at.div_ceil(8)).map(|_| ())
+    }
+
+    /// The next bits, highest first, with zeros after the end.
+    fn sight(&self) -> u64 {
+        let rest = self.bytes.get(self.at / 8..).unwrap_or_default();
+        let word = rest.first_chunk().map_or_else(
+            || {
+                let mut padded = [0; 8];
+                padded[..rest.len()].copy_from_slice(rest);
+                u64::from_be_bytes(padded)
+            },
+            |word| u64::from_be_bytes(*word),
+        );
+        word << (self.at % 8)
+    }
+
+    fn advance(&mut self, width: u32) -> Result<(), Damaged> {
+        self.at += width as usize;
+        if self.at <= self.bytes.len() * 8 {
+            Ok(())
+        } else {
+            Err(Damaged::SHORT)
+        }
+    }
+}

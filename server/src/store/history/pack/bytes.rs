@@ -1,0 +1,102 @@
+//! Bytes, read with care and written plainly: variable-length numbers and the check that tells of damage. Not bits,
+//! which are in `bits`, and not a format: what the bytes mean is up to the callers.
+
+use super::Damaged;
+
+/// What is left to read of some bytes that may be damaged.
+#[derive(Clone, Copy)]
+pub(super) struct Reader<'b> {
+    rest: &'b [u8],
+}
+
+impl<'b> Reader<'b> {
+    /// Begins at the first of the bytes.
+    pub(super) fn new(bytes: &'b [u8]) -> Self {
+        Self { rest: bytes }
+    }
+
+    /// What has not been read yet.
+    pub(super) fn rest(&self) -> &'b [u8] {
+        self.rest
+    }
+
+    /// The next byte.
+    pub(super) fn byte(&mut self) -> Result<u8, Damaged> {
+        let (&first, rest) = self.rest.split_first().ok_or(Damaged::SHORT)?;
+        self.rest = rest;
+        Ok(first)
+    }
+
+    /// The next `count` bytes.
+    pub(super) fn take(&mut self, count: usize) -> Result<&'b [u8], Damaged> {
+        let (taken, rest) = self.rest.split_at_checked(count).ok_or(Damaged::SHORT)?;
+        self.rest = rest;
+        Ok(taken)
+    }
+
+    /// The next number, as `write_varint` wrote it.
+    pub(super) fn varint(&mut self) -> Result<u64, Damaged> {
+        let mut number = 0;
+        for shift in (0..u64::BITS).step_by(7) {
+            let byte = self.byte()?;
+            number |= u64::from(byte & 0x7f) << shift;
+            if byte < 0x80 {
+                return Ok(number);
+            }
+        }
+        Err(Damaged::because("a number goes on for too long"))
+    }
+
+    /// The next number that counts something, which may be at most `most`.
+    pub(super) fn count(&mut self, most: usize) -> Result<usize, Damaged> {
+        usize::try_from(self.varint()?)
+            .ok()
+            .filter(|count| *count <= most)
+            .ok_or(Damaged::because("a count is larger than it can be"))
+    }
+
+    /// The next number with a sign, as `write_signed` wrote it.
+    pub(super) fn signed(&mut self) -> Result<i64, Damaged> {
+        self.varint().map(unzigzag)
+    }
+
+    /// Says that nothing may be left.
+    pub(super) fn end(&self) -> Result<(), Damaged> {
+        if self.rest.is_empty() {
+            Ok(())
+        } else {
+            Err(Damaged::because("there are bytes after the end"))
+        }
+    }
+}
+
+/// Writes a number in as many groups of seven bits as it needs, the lowest first.
+pub(super) fn write_varint(out: &mut Vec<u8>, mut number: u64) {
+    while number >= 0x80 {
+        out.push(number as u8 | 0x80);
+        number >>= 7;
+    }
+    out.push(number as u8);
+}
+
+/// Writes a number with a sign; one close to zero is short.
+pub(super) fn write_signed(out: &mut Vec<u8>, number: i64) {
+    write_varint(out, zigzag(number));
+}
+
+/// Folds the negative numbers between the positive ones: 0, -1, 1, -2 become 0, 1, 2, 3.
+pub(super) fn zigzag(number: i64) -> u64 {
+    ((number << 1) ^ (number >> 63)).cast_unsigned()
+}
+
+/// Undoes `zigzag`.
+pub(super) fn unzigzag(number: u64) -> i64 {
+    (number >> 1).cast_signed() ^ -(number & 1).cast_signed()
+}
+
+/// A check over bytes (FNV-1a), begun from `seed`; any single changed byte changes it, as each step is one-to-one.
+pub(super) fn check(seed: u32, bytes: &[u8]) -> u32 {
+    bytes.iter().fold(seed ^ 0x811c_9dc5, |hash, &byte| {
+        (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
+    })
+}

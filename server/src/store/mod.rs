@@ -1,0 +1,84 @@
+//! What is remembered: the only place that knows of databases. Queries are functions here, written once for SQLite
+//! and PostgreSQL. They block; handlers and tasks ask by [`Store::ask`].
+
+mod aside;
+pub mod chunks;
+mod connection;
+mod error;
+mod migrate;
+mod place;
+mod pool;
+mod schema;
+
+use std::sync::Arc;
+
+use diesel::QueryResult;
+
+pub use self::error::StoreError;
+pub use self::migrate::MigrationError;
+pub use self::place::{NotAPlace, Place};
+
+use self::connection::Connection;
+use self::pool::Pool;
+use crate::tasks;
+
+/// A database. Cheap to clone.
+#[derive(Clone)]
+pub struct Store(Arc<Pool>);
+
+impl Store {
+    /// Our own database: reached now, and its tables brought up to date. A file that is damaged is kept aside.
+    pub fn open(place: Place, now_ms: u64) -> Result<Self, MigrationError> {
+        let mut _turn = None;
+        if let Place::File { path, .. } = &place {
+            _turn = Some(aside::take_turn(path)?);
+            aside::make_way(path, now_ms)?;
+        }
+        let store = Self(Arc::new(Pool::new(place)));
+        let mut connection = Connection::establish(store.0.place()).map_err(StoreError::from)?;
+        let steps = migrate::up(&mut connection)?;
+        if steps > 0 {
+            log::info!(steps, database:% = store.place(); "the tables are brought up to date");
+        }
+        Ok(store)
+    }
+
+    /// Somebody else's database, which may not be there yet.
+    pub fn of_others(place: Place) -> Self {
+        Self(Arc::new(Pool::new(place)))
+    }
+
+    /// Where it is, without its password.
+    pub fn place(&self) -> &Place {
+        self.0.place()
+    }
+
+    /// Asks without blocking the one who waits. A panic in the question becomes an error.
+    pub async fn ask<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&Self) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let store = self.clone();
+        let asked = tasks::block(move || question(&store)).await;
+        asked.unwrap_or_else(|panic| Err(StoreError::Failed(panic)))
+    }
+
+    /// Reads.
+    fn read<T>(&self, work: impl FnOnce(&mut Connection) -> QueryResult<T>) -> Result<T, StoreError> {
+        self.tell(self.0.with(|connection| work(connection).map_err(StoreError::from)))
+    }
+
+    /// Writes: all of it or nothing.
+    fn write<T>(&self, work: impl FnOnce(&mut Connection) -> QueryResult<T>) -> Result<T, StoreError> {
+        let _turn = self.0.write_in_turn();
+        self.tell(self.0.with(|connection| connection.transaction(work).map_err(StoreError::from)))
+    }
+
+    /// Damage is remembered, so that the next start keeps the file aside.
+    fn tell<T>(&self, outcome: Result<T, StoreError>) -> Result<T, StoreError> {
+        if let (Err(StoreError::Damaged(why)), Place::File { path, read_only: false }) = (&outcome, self.place()) {
+            aside::mark(path, why);
+        }
+        outcome
+    }
+}

@@ -1,0 +1,149 @@
+//! A PostgreSQL of our own for tests: made when it is first wanted, with a database for each who asks, and gone with
+//! the test's process.
+
+use std::fs;
+use std::net::{SocketAddr, TcpStream};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{LazyLock, mpsc};
+
+use crate::server::{eventually, free_port};
+
+/// A running server.
+pub struct Postgres {
+    folder: tempfile::TempDir,
+    port: u16,
+    child: Child,
+}
+
+impl Postgres {
+    /// Another server, for those who stop it.
+    pub fn start() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let programs = programs();
+        let data = folder.path().join("data");
+        fs::create_dir(&data).expect("made");
+        let port = free_port();
+        if is_root() {
+            let owned = Command::new("chown").arg("-R").arg("postgres").arg(folder.path()).status();
+            assert!(owned.expect("chown runs").success());
+        }
+        let made = as_somebody(&programs.join("initdb"))
+            .arg("-D")
+            .arg(&data)
+            .args(["--auth=trust", "--username=watchpost", "--no-sync", "--encoding=UTF8", "--locale=C"])
+            .output()
+            .expect("initdb runs");
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        let child = Self::run(&data, port);
+        let server = Self { folder, port, child };
+        server.wait();
+        server
+    }
+
+    fn run(data: &Path, port: u16) -> Child {
+        let mut command = as_somebody(&programs().join("postgres"));
+        command
+            .arg("-D")
+            .arg(data)
+            .args(["-p", &port.to_string(), "-c", "listen_addresses=127.0.0.1"])
+            .args(["-c", "unix_socket_directories=", "-c", "fsync=off", "-c", "max_connections=200"])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        spawned_for_good(command)
+    }
+
+    fn wait(&self) {
+        let address = SocketAddr::from(([127, 0, 0, 1], self.port));
+        eventually("PostgreSQL", || {
+            TcpStream::connect(address).ok()?;
+            self.psql("postgres", "SELECT 1").then_some(())
+        });
+    }
+
+    /// A new database.
+    pub fn database(&self) -> String {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let name = format!("test_{}", COUNT.fetch_add(1, Ordering::Relaxed));
+        assert!(self.psql("postgres", &format!("CREATE DATABASE {name}")));
+        self.url(&name)
+    }
+
+    /// How a database is reached.
+    pub fn url(&self, name: &str) -> String {
+        format!("postgres://watchpost@127.0.0.1:{}/{name}", self.port)
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], self.port))
+    }
+
+    /// Runs one statement, and tells whether it was taken.
+    pub fn psql(&self, database: &str, statement: &str) -> bool {
+        let output = Command::new("psql")
+            .args(["--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", "-d", &self.url(database), "-c", statement])
+            .output();
+        output.expect("psql runs; `make test` installs it").status.success()
+    }
+
+    /// Stops it as an operator would who is in a hurry.
+    pub fn stop(&mut self) {
+        let _ = Command::new("kill").args(["-INT", &self.child.id().to_string()]).status();
+        self.child.wait().expect("it is ours");
+    }
+
+    /// Starts it again.
+    pub fn start_again(&mut self) {
+        self.child = Self::run(&self.folder.path().join("data"), self.port);
+        self.wait();
+    }
+}
+
+impl Drop for Postgres {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// The one that a test shares with its neighbours.
+pub fn shared() -> &'static Postgres {
+    static SHARED: LazyLock<Postgres> = LazyLock::new(Postgres::start);
+    &SHARED
+}
+
+/// Debian keeps them out of the way.
+fn programs() -> PathBuf {
+    let versions = fs::read_dir("/usr/lib/postgresql").expect("PostgreSQL is there; `make test` installs it");
+    let programs = versions.flatten().map(|version| version.path().join("bin"));
+    programs.filter(|folder| folder.join("initdb").exists()).max().expect("a version")
+}
+
+fn is_root() -> bool {
+    fs::metadata("/proc/self").is_ok_and(|me| me.uid() == 0)
+}
+
+/// PostgreSQL does not run as root, and has to end with us.
+fn as_somebody(program: &Path) -> Command {
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", "INT"]);
+    if is_root() {
+        command.args(["--reuid=postgres", "--regid=postgres", "--clear-groups"]);
+    }
+    command.arg("--").arg(program).current_dir("/");
+    command
+}
+
+/// It is told when the thread ends that started it, so that thread stays.
+fn spawned_for_good(mut command: Command) -> Child {
+    let (tell, told) = mpsc::channel();
+    std::thread::spawn(move || {
+        let _ = tell.send(command.spawn());
+        loop {
+            std::thread::park();
+        }
+    });
+    told.recv().expect("the thread tells").expect("it starts")
+}
