@@ -16,19 +16,23 @@ use actix_web::{App as Routes, HttpServer};
 use tokio::sync::watch;
 
 use crate::api::door::{Door, Known};
+use crate::api::faces::chunks::ChunkStore;
 use crate::api::faces::status::StatusPage;
 use crate::api::gate::{self, Bounds, Gate};
 use crate::api::latest::Latest;
 use crate::api::rate::Allowed;
 use crate::api::service::{COMMIT, Listening, RUSTC, Service, VERSION};
+use crate::collect::chunks::Chunks;
 use crate::collect::collector::Options;
+use crate::collect::probe::Probe;
 use crate::collect::source::Source;
 use crate::collect::{self, host};
-use crate::config::{self, Config, Mistakes};
+use crate::config::{self, Config, DatabaseUrl, Mistakes, Secret};
 use crate::metrics::{Build, Own};
 use crate::pki::{self, PkiError};
 use crate::reload::Reloader;
 use crate::rules::{Rules, RulesError, Settings};
+use crate::store::{MigrationError, Place, Store};
 use crate::tasks::Tasks;
 use crate::tls::{self, ClientAuth, Tls, TlsError};
 use crate::{api, clock, judge, telemetry};
@@ -75,6 +79,14 @@ pub enum StartError {
         /// Why.
         source: io::Error,
     },
+    /// The database.
+    #[error("{place}: {source}")]
+    Store {
+        /// Which, without its password.
+        place: String,
+        /// Why.
+        source: MigrationError,
+    },
     /// The log.
     #[error(transparent)]
     Log(#[from] telemetry::LogError),
@@ -110,6 +122,8 @@ pub(crate) struct Parts {
     pub(crate) tasks: Tasks,
     pub(crate) service: Service,
     pub(crate) latest: Latest,
+    pub(crate) store: Store,
+    chunks: ChunkStore,
     judged: watch::Sender<Option<Arc<judge::Judged>>>,
     /// The folder of the development authority, if that is what we use.
     pub(crate) authority: Option<Arc<pki::Authority>>,
@@ -152,6 +166,8 @@ impl App {
         let tls = Tls::load(tls_options(&config))?;
         let settings = rule_settings(&config);
         let rules = Rules::load(config.rules.limits.limits(), &settings, Some(&data_dir.join("cache")))?;
+        let store = open_store(&config)?;
+        let chunks = chunk_store(&config, &store)?;
         let own = Arc::new(Own::new(&Build {
             version: VERSION,
             commit: COMMIT,
@@ -165,6 +181,8 @@ impl App {
         let parts = Parts {
             latest: Latest::new(latest, before_the_first),
             tasks: Tasks::new(own.clone()),
+            store,
+            chunks,
             authority,
             tls,
             door,
@@ -234,6 +252,37 @@ impl App {
         log::info!(took_ms = began.elapsed().as_millis() as u64, ending:? = ending; "stopped");
         Ok(ending)
     }
+}
+
+/// Our own database, reached and brought up to date.
+fn open_store(config: &Config) -> Result<Store, StartError> {
+    let file = Place::File {
+        path: config.server.data_dir.join("watchpost.db"),
+        read_only: false,
+    };
+    let place = place_of(config.database.url.as_ref(), false, file.clone())?;
+    let told = place.to_string();
+    Store::open(place, clock::now_ms()).map_err(|source| StartError::Store { place: told, source })
+}
+
+/// Ours, or those that somebody else keeps.
+fn chunk_store(config: &Config, ours: &Store) -> Result<ChunkStore, StartError> {
+    let place = place_of(config.chunks.database_url.as_ref(), true, ours.place().clone())?;
+    let read_only = config.chunks.database_url.is_some();
+    let store = if read_only {
+        Store::of_others(place)
+    } else {
+        ours.clone()
+    };
+    Ok(ChunkStore { store, read_only })
+}
+
+fn place_of(url: Option<&Secret<DatabaseUrl>>, read_only: bool, otherwise: Place) -> Result<Place, StartError> {
+    let Some(url) = url else { return Ok(otherwise) };
+    url.expose().place(read_only).map_err(|source| StartError::Store {
+        place: "the configuration".to_owned(),
+        source: MigrationError::Failed(source.to_string()),
+    })
 }
 
 /// What the machine calls itself.
@@ -383,6 +432,15 @@ fn start_tasks(config: &Config, parts: &Parts) {
             sources.push(Source::new(Box::new(make), interval, timeout));
         }
     }
+    if config.chunks.enabled {
+        let store = parts.chunks.store.clone();
+        let make = move || Box::new(Chunks::new(store.clone())) as Box<dyn Probe>;
+        sources.push(Source::new(
+            Box::new(make),
+            config.chunks.interval,
+            config.chunks.timeout,
+        ));
+    }
     let options = Options {
         host: parts.service.host().to_owned(),
         facts: host::facts(&host_options),
@@ -392,6 +450,7 @@ fn start_tasks(config: &Config, parts: &Parts) {
             .sources
             .iter()
             .filter_map(|source| source.timeout)
+            .chain([config.chunks.timeout])
             .fold(config.collector.timeout, Duration::max),
         sources: Vec::new(),
     };
@@ -422,6 +481,7 @@ fn serve(
         parts.tls.clone(),
         parts.tasks.clone(),
     ));
+    let chunks = Data::new(parts.chunks.clone());
     let (own, service) = (Data::from(parts.own.clone()), Data::new(parts.service.clone()));
     let mut server = HttpServer::new(move || {
         Routes::new()
@@ -432,6 +492,7 @@ fn serve(
             .app_data(own.clone())
             .app_data(service.clone())
             .app_data(status.clone())
+            .app_data(chunks.clone())
             .wrap(from_fn(gate::pass))
             .configure(api::routes)
     })

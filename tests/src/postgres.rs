@@ -27,13 +27,23 @@ impl Postgres {
         fs::create_dir(&data).expect("made");
         let port = free_port();
         if is_root() {
-            let owned = Command::new("chown").arg("-R").arg("postgres").arg(folder.path()).status();
+            let owned = Command::new("chown")
+                .arg("-R")
+                .arg("postgres")
+                .arg(folder.path())
+                .status();
             assert!(owned.expect("chown runs").success());
         }
         let made = as_somebody(&programs.join("initdb"))
             .arg("-D")
             .arg(&data)
-            .args(["--auth=trust", "--username=watchpost", "--no-sync", "--encoding=UTF8", "--locale=C"])
+            .args([
+                "--auth=trust",
+                "--username=watchpost",
+                "--no-sync",
+                "--encoding=UTF8",
+                "--locale=C",
+            ])
             .output()
             .expect("initdb runs");
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
@@ -49,7 +59,14 @@ impl Postgres {
             .arg("-D")
             .arg(data)
             .args(["-p", &port.to_string(), "-c", "listen_addresses=127.0.0.1"])
-            .args(["-c", "unix_socket_directories=", "-c", "fsync=off", "-c", "max_connections=200"])
+            .args([
+                "-c",
+                "unix_socket_directories=",
+                "-c",
+                "fsync=off",
+                "-c",
+                "max_connections=200",
+            ])
             .stdout(Stdio::null())
             .stderr(Stdio::null());
         spawned_for_good(command)
@@ -84,14 +101,24 @@ impl Postgres {
     /// Runs one statement, and tells whether it was taken.
     pub fn psql(&self, database: &str, statement: &str) -> bool {
         let output = Command::new("psql")
-            .args(["--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", "-d", &self.url(database), "-c", statement])
+            .args([
+                "--no-psqlrc",
+                "--quiet",
+                "--set=ON_ERROR_STOP=1",
+                "-d",
+                &self.url(database),
+                "-c",
+                statement,
+            ])
             .output();
         output.expect("psql runs; `make test` installs it").status.success()
     }
 
     /// Stops it as an operator would who is in a hurry.
     pub fn stop(&mut self) {
-        let _ = Command::new("kill").args(["-INT", &self.child.id().to_string()]).status();
+        let _ = Command::new("kill")
+            .args(["-INT", &self.child.id().to_string()])
+            .status();
         self.child.wait().expect("it is ours");
     }
 
@@ -118,7 +145,10 @@ pub fn shared() -> &'static Postgres {
 fn programs() -> PathBuf {
     let versions = fs::read_dir("/usr/lib/postgresql").expect("PostgreSQL is there; `make test` installs it");
     let programs = versions.flatten().map(|version| version.path().join("bin"));
-    programs.filter(|folder| folder.join("initdb").exists()).max().expect("a version")
+    programs
+        .filter(|folder| folder.join("initdb").exists())
+        .max()
+        .expect("a version")
 }
 
 fn is_root() -> bool {

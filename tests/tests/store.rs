@@ -68,7 +68,10 @@ fn a_chunk_that_is_reported_twice_is_there_once() {
         assert_eq!(again.iter().map(|(_, new)| *new).collect::<Vec<_>>(), [false, true]);
         assert_eq!(again[0].0, first[1].0);
         let chunks = store.chunks(&all()).expect("read");
-        assert_eq!(chunks.iter().map(|chunk| chunk.chunk_index).collect::<Vec<_>>(), [0, 1, 2]);
+        assert_eq!(
+            chunks.iter().map(|chunk| chunk.chunk_index).collect::<Vec<_>>(),
+            [0, 1, 2]
+        );
         assert_eq!(chunks[0].image_range, serde_json::json!({ "start": 0, "end": 499 }));
     });
 }
@@ -142,9 +145,19 @@ fn a_summary_counts_every_status_and_knows_the_oldest_in_work() {
         let none = store.chunk_summary(1).expect("counted");
         assert_eq!(none.by_status.values().sum::<i64>(), 0);
         assert_eq!(none.by_status.len(), 4, "a status that nobody has is zero");
-        let chunks = store.report_chunks(&[report(1, 0), report(1, 1), report(1, 2)]).expect("taken");
-        let working = done(store.change_chunk(chunks[0].0.id, &become_it(Status::Processing)).expect("changed"));
-        done(store.change_chunk(chunks[1].0.id, &become_it(Status::Failed)).expect("changed"));
+        let chunks = store
+            .report_chunks(&[report(1, 0), report(1, 1), report(1, 2)])
+            .expect("taken");
+        let working = done(
+            store
+                .change_chunk(chunks[0].0.id, &become_it(Status::Processing))
+                .expect("changed"),
+        );
+        done(
+            store
+                .change_chunk(chunks[1].0.id, &become_it(Status::Failed))
+                .expect("changed"),
+        );
         let now = u64::try_from(working.updated_ms).expect("after 1970") + 90_000;
         let summary = store.chunk_summary(now).expect("counted");
         assert_eq!(summary.by_status["processing"], 1);
@@ -173,7 +186,8 @@ where
     named.into_iter().map(|named| named.name).collect()
 }
 
-const COLUMNS_OF_SQLITE: &str = "SELECT m.name || '.' || c.name AS name FROM sqlite_master m, pragma_table_info(m.name) c
+const COLUMNS_OF_SQLITE: &str =
+    "SELECT m.name || '.' || c.name AS name FROM sqlite_master m, pragma_table_info(m.name) c
     WHERE m.type = 'table' AND m.name NOT LIKE '\\_\\_%' ESCAPE '\\' AND m.name NOT LIKE 'sqlite%' ORDER BY 1";
 const COLUMNS_OF_POSTGRES: &str = "SELECT name FROM (SELECT table_name || '.' || column_name AS name
     FROM information_schema.columns WHERE table_schema = 'public' AND table_name NOT LIKE '\\_\\_%') AS columns
@@ -186,7 +200,10 @@ fn every_migration_can_be_taken_back_and_made_again() {
     let mut server = PgConnection::establish(&url).expect("a server answers");
     sqlite.run_pending_migrations(SQLITE).expect("up");
     server.run_pending_migrations(POSTGRES).expect("up");
-    let made = (names(&mut sqlite, COLUMNS_OF_SQLITE), names(&mut server, COLUMNS_OF_POSTGRES));
+    let made = (
+        names(&mut sqlite, COLUMNS_OF_SQLITE),
+        names(&mut server, COLUMNS_OF_POSTGRES),
+    );
     assert_eq!(made.0, made.1, "both tell one story");
     sqlite.revert_all_migrations(SQLITE).expect("down");
     server.revert_all_migrations(POSTGRES).expect("down");
@@ -194,7 +211,13 @@ fn every_migration_can_be_taken_back_and_made_again() {
     assert_eq!(names(&mut server, COLUMNS_OF_POSTGRES), Vec::<String>::new());
     sqlite.run_pending_migrations(SQLITE).expect("up again");
     server.run_pending_migrations(POSTGRES).expect("up again");
-    assert_eq!((names(&mut sqlite, COLUMNS_OF_SQLITE), names(&mut server, COLUMNS_OF_POSTGRES)), made);
+    assert_eq!(
+        (
+            names(&mut sqlite, COLUMNS_OF_SQLITE),
+            names(&mut server, COLUMNS_OF_POSTGRES)
+        ),
+        made
+    );
 }
 
 #[test]
@@ -241,10 +264,18 @@ fn a_database_that_a_newer_program_changed_is_left_alone() {
             let mut connection = SqliteConnection::establish(&path).expect("open");
             connection.batch_execute(newer).expect("written");
         } else {
-            PgConnection::establish(&url).expect("open").batch_execute(newer).expect("written");
+            PgConnection::establish(&url)
+                .expect("open")
+                .batch_execute(newer)
+                .expect("written");
         }
         let refused = open(&url, folder.path()).err().expect("refused");
-        assert!(refused.to_string().contains("newer Watchpost (migration 99990101000000)"), "{refused}");
+        assert!(
+            refused
+                .to_string()
+                .contains("newer Watchpost (migration 99990101000000)"),
+            "{refused}"
+        );
     }
 }
 
@@ -301,12 +332,19 @@ fn damage_that_is_found_while_it_works_is_dealt_with_at_the_next_start() {
     bytes[middle..].fill(0x5a);
     fs::write(&path, &bytes).expect("written");
     let store = open("sqlite:watchpost.db", folder.path()).expect("its beginning is sound");
-    let damaged = store.chunks(&all()).and_then(|_| store.chunk_summary(1).map(|_| Vec::<Chunk>::new()));
+    let damaged = store
+        .chunks(&all())
+        .and_then(|_| store.chunk_summary(1).map(|_| Vec::<Chunk>::new()));
     assert!(matches!(damaged, Err(StoreError::Damaged(_))), "{damaged:?}");
     drop(store);
     let store = open("sqlite:watchpost.db", folder.path()).expect("a new one is begun");
     assert_eq!(store.chunks(&all()).expect("read"), []);
-    assert_eq!(fs::read(folder.path().join("watchpost.db.damaged-1")).expect("kept").len(), bytes.len());
+    assert_eq!(
+        fs::read(folder.path().join("watchpost.db.damaged-1"))
+            .expect("kept")
+            .len(),
+        bytes.len()
+    );
 }
 
 #[test]

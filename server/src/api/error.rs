@@ -2,9 +2,11 @@
 //! request. Every refusal is one of these, those of the framework included; the log has the rest of the story.
 
 use actix_web::http::StatusCode;
-use actix_web::http::header::{self, HeaderValue};
+use actix_web::http::header;
 use actix_web::{HttpResponse, ResponseError};
 use serde::Serialize;
+
+use crate::store::StoreError;
 
 /// Why a client does not get what it asked for.
 #[derive(Debug, thiserror::Error)]
@@ -24,11 +26,17 @@ pub enum ApiError {
         /// What was asked.
         method: String,
         /// What is understood.
-        allow: &'static str,
+        allow: String,
     },
     /// The client speaks wrongly.
     #[error("{0}")]
     BadRequest(String),
+    /// It does not go with how things stand.
+    #[error("{0}")]
+    Conflict(String),
+    /// More than one answer may hold.
+    #[error("{0}")]
+    TooMuch(String),
     /// The body is longer than we take.
     #[error("the body is longer than is taken here; send less, or raise http.max_body")]
     BodyTooLarge,
@@ -109,7 +117,7 @@ impl ApiError {
                 response.insert_header((header::WWW_AUTHENTICATE, "Bearer realm=\"watchpost\""));
             }
             Self::Method { allow, .. } => {
-                response.insert_header((header::ALLOW, HeaderValue::from_static(allow)));
+                response.insert_header((header::ALLOW, allow.as_str()));
             }
             Self::TooMany { after_seconds } | Self::Unavailable { after_seconds, .. } => {
                 response.insert_header((header::RETRY_AFTER, *after_seconds));
@@ -121,6 +129,25 @@ impl ApiError {
     }
 }
 
+/// What went wrong in detail is for the log: it may name machines that clients should not know.
+impl From<StoreError> for ApiError {
+    fn from(error: StoreError) -> Self {
+        let why = match &error {
+            StoreError::Refused(why) => return Self::BadRequest(why.clone()),
+            StoreError::Failed(why) => return Self::Internal(why.clone()),
+            StoreError::Unreachable(_) | StoreError::Missing(_) => "the database cannot be reached just now",
+            StoreError::Busy => "the database is busy",
+            StoreError::Full => "the database has no room left",
+            StoreError::Damaged(_) => "the database is damaged",
+        };
+        log::warn!("a request could not be answered: {error}");
+        Self::Unavailable {
+            why: why.to_owned(),
+            after_seconds: 5,
+        }
+    }
+}
+
 impl ResponseError for ApiError {
     fn status_code(&self) -> StatusCode {
         match self {
@@ -129,6 +156,8 @@ impl ResponseError for ApiError {
             Self::NotFound(_) => StatusCode::NOT_FOUND,
             Self::Method { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::BadRequest(_) => StatusCode::BAD_REQUEST,
+            Self::Conflict(_) => StatusCode::CONFLICT,
+            Self::TooMuch(_) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::HeadersTooLarge { .. } => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::BodyTooSlow => StatusCode::REQUEST_TIMEOUT,

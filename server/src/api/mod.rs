@@ -12,61 +12,102 @@ pub mod permit;
 pub mod rate;
 pub mod service;
 
+use std::future::ready;
+
+use actix_web::dev::{AppService, HttpServiceFactory};
 use actix_web::error::{JsonPayloadError, PathError, PayloadError, QueryPayloadError};
 use actix_web::guard;
-use actix_web::http::header::{ALLOW, HeaderValue};
+use actix_web::http::header::ALLOW;
 use actix_web::web::{self, JsonConfig, PathConfig, PayloadConfig, QueryConfig, ServiceConfig};
 use actix_web::{FromRequest, Handler, HttpRequest, HttpResponse, Resource, Responder};
 
 use error::ApiError;
-use faces::{health, native, prometheus, status, wm};
+use faces::{chunks, health, native, prometheus, status, wm};
 
 /// All routes.
 pub fn routes(config: &mut ServiceConfig) {
     config
-        .service(get("/", native::index))
-        .service(get("/api/v1/status", status::status))
-        .service(get("/api/v1/snapshot", native::snapshot))
-        .service(get("/api/v1/report", native::report))
-        .service(get("/api/v1/whoami", native::whoami))
-        .service(get("/health", health::health))
-        .service(get("/health/live", health::live))
-        .service(get("/health/ready", health::ready))
-        .service(get("/health/detailed", health::detailed))
-        .service(get("/metrics", prometheus::metrics))
-        .service(get("/wm_resource_monitor", wm::page))
-        .service(get("/wm_resource_monitor/api", wm::index))
-        .service(get("/wm_resource_monitor/api/status", wm::status))
-        .service(get("/wm_resource_monitor/api/metrics", prometheus::metrics))
+        .service(at("/").get(native::index))
+        .service(at("/api/v1/status").get(status::status))
+        .service(at("/api/v1/snapshot").get(native::snapshot))
+        .service(at("/api/v1/report").get(native::report))
+        .service(at("/api/v1/whoami").get(native::whoami))
+        .service(at("/api/v1/chunks").get(chunks::list).post(chunks::report))
+        .service(at("/api/v1/chunks/summary").get(chunks::summary))
+        .service(at("/api/v1/chunks/{id}").get(chunks::one).patch(chunks::change))
+        .service(at("/health").get(health::health))
+        .service(at("/health/live").get(health::live))
+        .service(at("/health/ready").get(health::ready))
+        .service(at("/health/detailed").get(health::detailed))
+        .service(at("/metrics").get(prometheus::metrics))
+        .service(at("/wm_resource_monitor").get(wm::page))
+        .service(at("/wm_resource_monitor/api").get(wm::index))
+        .service(at("/wm_resource_monitor/api/status").get(wm::status))
+        .service(at("/wm_resource_monitor/api/metrics").get(prometheus::metrics))
         .default_service(web::to(not_found));
 }
 
-/// A path that is read: GET and HEAD by the handler, OPTIONS says so, and anything else is told so.
-fn get<F, Args>(path: &str, handler: F) -> Resource
-where
-    F: Handler<Args>,
-    Args: FromRequest + 'static,
-    F::Output: Responder + 'static,
-{
-    const ALLOWED: &str = "GET, HEAD, OPTIONS";
-    let read = guard::Any(guard::Get()).or(guard::Head());
-    web::resource(path)
-        .route(web::route().guard(read).to(handler))
-        .route(web::route().guard(guard::Options()).to(|| async { options(ALLOWED) }))
-        .default_service(web::to(|request: HttpRequest| async move {
-            refuse_method(&request, ALLOWED)
-        }))
+/// A path and what may be done there. HEAD goes where GET goes, OPTIONS tells all of it, and whoever tries something
+/// else is told too.
+struct At {
+    resource: Resource,
+    allowed: Vec<&'static str>,
 }
 
-fn options(allow: &'static str) -> HttpResponse {
-    HttpResponse::Ok()
-        .insert_header((ALLOW, HeaderValue::from_static(allow)))
-        .finish()
+fn at(path: &str) -> At {
+    At {
+        resource: web::resource(path),
+        allowed: Vec::new(),
+    }
 }
 
-fn refuse_method(request: &HttpRequest, allow: &'static str) -> Result<HttpResponse, ApiError> {
-    let method = request.method().to_string();
-    Err(ApiError::Method { method, allow })
+macro_rules! methods {
+    ($($name:ident: $guard:expr => [$($method:literal),+];)+) => {
+        impl At {
+            $(fn $name<F, Args>(mut self, handler: F) -> Self
+            where
+                F: Handler<Args>,
+                Args: FromRequest + 'static,
+                F::Output: Responder + 'static,
+            {
+                self.allowed.extend([$($method),+]);
+                self.resource = self.resource.route(web::route().guard($guard).to(handler));
+                self
+            })+
+        }
+    };
+}
+
+methods! {
+    get: guard::Any(guard::Get()).or(guard::Head()) => ["GET", "HEAD"];
+    post: guard::Post() => ["POST"];
+    patch: guard::Patch() => ["PATCH"];
+}
+
+impl HttpServiceFactory for At {
+    fn register(self, config: &mut AppService) {
+        let Self { resource, mut allowed } = self;
+        allowed.push("OPTIONS");
+        let allow = allowed.join(", ");
+        let refused = allow.clone();
+        resource
+            .route(web::route().guard(guard::Options()).to(move || ready(options(&allow))))
+            .default_service(web::to(move |request: HttpRequest| {
+                ready(refuse_method(&request, &refused))
+            }))
+            .register(config);
+    }
+}
+
+fn options(allow: &str) -> HttpResponse {
+    HttpResponse::Ok().insert_header((ALLOW, allow)).finish()
+}
+
+fn refuse_method(request: &HttpRequest, allow: &str) -> Result<HttpResponse, ApiError> {
+    Err(ApiError::Method {
+        method: request.method().to_string(),
+        allow: allow.to_owned(),
+    })
 }
 
 async fn not_found(request: HttpRequest) -> Result<HttpResponse, ApiError> {

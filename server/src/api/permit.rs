@@ -37,7 +37,14 @@ macro_rules! permissions {
     };
 }
 
-permissions!(HealthRead, MetricsRead, ServiceRead);
+permissions!(
+    ChunksRead,
+    ChunksWrite,
+    HealthRead,
+    HistoryRead,
+    MetricsRead,
+    ServiceRead
+);
 
 impl<A: Permission> FromRequest for Permit<A> {
     type Error = ApiError;

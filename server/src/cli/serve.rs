@@ -11,6 +11,7 @@ use crate::api::service::Listening;
 use crate::app::{self, App, Ending, StartError};
 use crate::config::{Config, Sources};
 use crate::reload::Reloader;
+use crate::store::MigrationError;
 use crate::telemetry;
 
 /// It was told to stop, and somebody waited too long for an answer.
@@ -104,7 +105,11 @@ fn code_of(error: &StartError) -> u8 {
     match error {
         StartError::Config(_) | StartError::NoSuchSource { .. } | StartError::Rules(_) | StartError::Tls(_) => CONFIG,
         StartError::DataDir { .. } | StartError::Pki(_) | StartError::Log(_) => IO,
-        StartError::Listen { .. } => UNAVAILABLE,
+        StartError::Store {
+            source: MigrationError::Newer(_),
+            ..
+        } => CONFIG,
+        StartError::Listen { .. } | StartError::Store { .. } => UNAVAILABLE,
         StartError::Server(_) => SOFTWARE,
     }
 }

@@ -5,6 +5,7 @@
 //! was said over the defaults; `show` and `document`, which tell of it.
 
 mod collector;
+mod database;
 mod declare;
 mod duration;
 mod file;
@@ -39,6 +40,7 @@ use std::collections::BTreeMap;
 use serde_json::json;
 
 pub use self::collector::{Collector, SourceSettings};
+pub use self::database::{Chunks, Database, DatabaseUrl, History};
 pub use self::host::Host;
 pub use self::http::Http;
 pub use self::listeners::{ClientAuth, Listener};
@@ -75,10 +77,16 @@ section! {
         pub tokens: Vec<Token> = json!([]),
         /// The log.
         pub log: Log,
+        /// Where Watchpost remembers.
+        pub database: Database,
+        /// What is kept of measurements and judgements.
+        pub history: History,
         /// How often the machine is measured.
         pub collector: Collector,
         /// What is measured of the machine itself. In the lists, `*` stands for any text and `[0-9]` for a digit.
         pub host: Host,
+        /// The work chunks: what workers report here, or what a PixCrawler has in its database.
+        pub chunks: Chunks,
         /// The rules that judge what was measured and decide who may do what.
         pub rules: Rules,
         .. origins: BTreeMap<String, Origin>

@@ -323,7 +323,8 @@ fn keep(connection: &mut Connection, report: &Report) -> QueryResult<(Chunk, boo
         .execute(connection))?;
     let key = [i64::from(report.job_id), i64::from(report.chunk_index)];
     let kept = one(connection, "job_id = $1 AND chunk_index = $2", &key, Lock::None)?;
-    kept.map(|chunk| (chunk, made > 0)).ok_or(diesel::result::Error::NotFound)
+    kept.map(|chunk| (chunk, made > 0))
+        .ok_or(diesel::result::Error::NotFound)
 }
 
 fn write_change(
@@ -332,7 +333,9 @@ fn write_change(
     change: &Change,
     current: Option<Status>,
 ) -> QueryResult<usize> {
-    let again = change.status.is_some_and(|next| current.is_some_and(|current| current.tries_again(next)));
+    let again = change
+        .status
+        .is_some_and(|next| current.is_some_and(|current| current.tries_again(next)));
     let sql = format!(
         "UPDATE job_chunks SET status = $1, priority = $2, task_id = $3, error_message = $4, retry_count = $5,
          updated_at = {} WHERE id = $6",
@@ -365,7 +368,9 @@ enum Lock {
 fn one(connection: &mut Connection, condition: &str, numbers: &[i64], lock: Lock) -> QueryResult<Option<Chunk>> {
     let locked = lock == Lock::ToChange && matches!(connection, Connection::Postgres(_));
     let condition = format!("{condition}{}", if locked { " FOR UPDATE" } else { "" });
-    Ok(rows(connection, &condition, numbers).optional()?.and_then(|rows| rows.into_iter().next()))
+    Ok(rows(connection, &condition, numbers)
+        .optional()?
+        .and_then(|rows| rows.into_iter().next()))
 }
 
 /// The names and their order are the same for both, and so are the placeholders.

@@ -66,7 +66,12 @@ impl StoreError {
     /// Diesel gives most errors as words only; these are SQLite's and libpq's.
     fn of_words(why: String) -> Result<Self, String> {
         let says = |words: &[&str]| words.iter().any(|word| why.contains(word));
-        if says(&["database is locked", "database table is locked", "statement timeout", "lock timeout"]) {
+        if says(&[
+            "database is locked",
+            "database table is locked",
+            "statement timeout",
+            "lock timeout",
+        ]) {
             return Ok(Self::Busy);
         }
         if says(&["disk is full", "No space left", "could not extend file"]) {
@@ -93,7 +98,11 @@ impl StoreError {
             "SSL connection",
             "SSL SYSCALL",
         ];
-        if says(&lost) { Ok(Self::Unreachable(why)) } else { Err(why) }
+        if says(&lost) {
+            Ok(Self::Unreachable(why))
+        } else {
+            Err(why)
+        }
     }
 }
 

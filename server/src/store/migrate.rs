@@ -21,7 +21,9 @@ pub enum MigrationError {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// Somebody newer was here.
-    #[error("the database was changed by a newer Watchpost (migration {0}); run that one, or restore a copy from before")]
+    #[error(
+        "the database was changed by a newer Watchpost (migration {0}); run that one, or restore a copy from before"
+    )]
     Newer(String),
     /// A migration failed.
     #[error("the tables cannot be brought up to date: {0}")]
@@ -73,5 +75,8 @@ where
     EmbeddedMigrations: MigrationSource<DB>,
 {
     let all = MigrationSource::<DB>::migrations(migrations)?;
-    Ok(all.iter().map(|migration| migration.name().version().to_string()).collect())
+    Ok(all
+        .iter()
+        .map(|migration| migration.name().version().to_string())
+        .collect())
 }

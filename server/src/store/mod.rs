@@ -71,7 +71,10 @@ impl Store {
     /// Writes: all of it or nothing.
     fn write<T>(&self, work: impl FnOnce(&mut Connection) -> QueryResult<T>) -> Result<T, StoreError> {
         let _turn = self.0.write_in_turn();
-        self.tell(self.0.with(|connection| connection.transaction(work).map_err(StoreError::from)))
+        self.tell(
+            self.0
+                .with(|connection| connection.transaction(work).map_err(StoreError::from)),
+        )
     }
 
     /// Damage is remembered, so that the next start keeps the file aside.

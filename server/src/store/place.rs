@@ -111,11 +111,15 @@ mod tests {
 
     #[test]
     fn addresses_of_sqlalchemy_are_understood() {
-        let place = read("postgresql+asyncpg://pix:secret@db:5432/pixcrawler?ssl=require&prepared_statement_cache_size=0");
+        let place =
+            read("postgresql+asyncpg://pix:secret@db:5432/pixcrawler?ssl=require&prepared_statement_cache_size=0");
         let Ok(Place::Server { url, .. }) = place else {
             panic!("it is a server");
         };
-        assert!(url.expose().starts_with("postgresql://pix:secret@db:5432/pixcrawler?sslmode=require&connect_timeout=5"));
+        assert!(
+            url.expose()
+                .starts_with("postgresql://pix:secret@db:5432/pixcrawler?sslmode=require&connect_timeout=5")
+        );
         assert!(!url.expose().contains("prepared"), "another driver's setting");
         let file = |url: &str| match read(url) {
             Ok(Place::File { path, .. }) => path.display().to_string(),
@@ -128,7 +132,15 @@ mod tests {
 
     #[test]
     fn what_is_no_database_is_refused() {
-        for url in ["", "mysql://db/x", "postgres", "/var/lib/x.db", "sqlite:", "sqlite://:memory:", "sqlite:///:memory:"] {
+        for url in [
+            "",
+            "mysql://db/x",
+            "postgres",
+            "/var/lib/x.db",
+            "sqlite:",
+            "sqlite://:memory:",
+            "sqlite:///:memory:",
+        ] {
             assert_eq!(read(url), Err(NotAPlace), "{url}");
         }
     }

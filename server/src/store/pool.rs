@@ -45,10 +45,7 @@ impl Pool {
     }
 
     /// Does something with a connection that nobody else has.
-    pub(super) fn with<T>(
-        &self,
-        work: impl FnOnce(&mut Connection) -> Result<T, StoreError>,
-    ) -> Result<T, StoreError> {
+    pub(super) fn with<T>(&self, work: impl FnOnce(&mut Connection) -> Result<T, StoreError>) -> Result<T, StoreError> {
         let mut lent = self.lend()?;
         let outcome = match lent.connection.as_mut() {
             Some(connection) => work(connection),

@@ -1,0 +1,244 @@
+//! Work chunks: workers report and change them, others look. Where they are somebody else's, they are only read.
+
+use std::sync::Arc;
+
+use actix_web::HttpResponse;
+use actix_web::http::header::LOCATION;
+use actix_web::web::{Data, Json, Path, Query};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::api::error::ApiError;
+use crate::api::permit::{ChunksRead, ChunksWrite, Permit};
+use crate::clock;
+use crate::store::Store;
+use crate::store::chunks::{Change, Changed, Chunk, Report, Status, Summary, Wanted};
+
+/// One request is one transaction, and others wait for it.
+const MOST_AT_ONCE: usize = 1000;
+
+/// A page of chunks.
+const USUAL_PAGE: i64 = 100;
+const LARGEST_PAGE: i64 = 1000;
+
+/// As long as the column of the table.
+const TASK_ID_LETTERS: usize = 255;
+
+/// Longer ones are not read by anybody.
+const ERROR_BYTES: usize = 10_000;
+
+/// The chunks, and whether they are ours. Cheap to clone.
+#[derive(Clone)]
+pub struct ChunkStore {
+    /// Where they are.
+    pub store: Store,
+    /// Whether somebody else writes them.
+    pub read_only: bool,
+}
+
+#[derive(Serialize)]
+struct Reported {
+    created: bool,
+    #[serde(flatten)]
+    chunk: Chunk,
+}
+
+/// Takes one chunk or a list of them. One that is known already stays as it is, so a report may be sent again.
+pub async fn report(
+    _: Permit<ChunksWrite>,
+    chunks: Data<ChunkStore>,
+    body: Json<Value>,
+) -> Result<HttpResponse, ApiError> {
+    let (reports, one) = reports_of(body.into_inner())?;
+    let kept = chunks.ours()?.ask(move |store| store.report_chunks(&reports)).await?;
+    let mut reported: Vec<_> = kept
+        .into_iter()
+        .map(|(chunk, created)| Reported { created, chunk })
+        .collect();
+    let mut answer = match reported.iter().any(|reported| reported.created) {
+        true => HttpResponse::Created(),
+        false => HttpResponse::Ok(),
+    };
+    match reported.pop().filter(|_| one) {
+        Some(reported) => Ok(answer
+            .insert_header((LOCATION, format!("/api/v1/chunks/{}", reported.chunk.id)))
+            .json(reported)),
+        None => Ok(answer.json(serde_json::json!({ "chunks": reported }))),
+    }
+}
+
+/// Changes a chunk, if that is legal from where it stands.
+pub async fn change(
+    _: Permit<ChunksWrite>,
+    chunks: Data<ChunkStore>,
+    id: Path<i64>,
+    body: Json<Change>,
+) -> Result<Json<Chunk>, ApiError> {
+    let (id, change) = (id.into_inner(), body.into_inner());
+    check(
+        change.priority,
+        change.task_id.as_deref(),
+        change.error_message.as_deref(),
+    )
+    .map_err(ApiError::BadRequest)?;
+    let asked = change.status;
+    match chunks.ours()?.ask(move |store| store.change_chunk(id, &change)).await? {
+        Changed::Done(chunk) => Ok(Json(chunk)),
+        Changed::Missing => Err(ApiError::NotFound(format!("/api/v1/chunks/{id}"))),
+        Changed::Illegal { current } => Err(ApiError::Conflict(illegal(&current, asked))),
+    }
+}
+
+/// Which chunks to show.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Asked {
+    status: Option<Status>,
+    job: Option<i64>,
+    after: Option<i64>,
+    limit: Option<i64>,
+}
+
+/// A page of chunks.
+#[derive(Serialize)]
+pub struct Page {
+    chunks: Vec<Chunk>,
+    /// What `after` has to be for the next page; nothing on the last.
+    next: Option<i64>,
+}
+
+/// The chunks that are asked for, a page at a time.
+pub async fn list(
+    _: Permit<ChunksRead>,
+    chunks: Data<ChunkStore>,
+    asked: Query<Asked>,
+) -> Result<Json<Page>, ApiError> {
+    let limit = asked.limit.unwrap_or(USUAL_PAGE);
+    if !(1..=LARGEST_PAGE).contains(&limit) {
+        let why = format!("limit is {limit}; write one from 1 to {LARGEST_PAGE}");
+        return Err(ApiError::BadRequest(why));
+    }
+    let wanted = Wanted {
+        status: asked.status,
+        job: asked.job,
+        after: asked.after.unwrap_or(0),
+        // One more tells whether there is a next page.
+        most: limit + 1,
+    };
+    let mut found = chunks.store.ask(move |store| store.chunks(&wanted)).await?;
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    let more = found.len() > limit;
+    found.truncate(limit);
+    let next = found.last().filter(|_| more).map(|chunk| chunk.id);
+    Ok(Json(Page { chunks: found, next }))
+}
+
+/// One chunk.
+pub async fn one(_: Permit<ChunksRead>, chunks: Data<ChunkStore>, id: Path<i64>) -> Result<Json<Chunk>, ApiError> {
+    let id = id.into_inner();
+    let wanted = Wanted {
+        after: id.saturating_sub(1),
+        most: 1,
+        ..Wanted::default()
+    };
+    let found = chunks.store.ask(move |store| store.chunks(&wanted)).await?;
+    let chunk = found.into_iter().find(|chunk| chunk.id == id);
+    chunk
+        .map(Json)
+        .ok_or_else(|| ApiError::NotFound(format!("/api/v1/chunks/{id}")))
+}
+
+/// How many stand where.
+pub async fn summary(_: Permit<ChunksRead>, chunks: Data<ChunkStore>) -> Result<Json<Summary>, ApiError> {
+    let now_ms = clock::now_ms();
+    Ok(Json(chunks.store.ask(move |store| store.chunk_summary(now_ms)).await?))
+}
+
+impl ChunkStore {
+    fn ours(&self) -> Result<&Store, ApiError> {
+        if self.read_only {
+            let why = "the chunks are read from another database here (chunks.database_url); report them there";
+            return Err(ApiError::Conflict(why.to_owned()));
+        }
+        Ok(&self.store)
+    }
+}
+
+/// The reports of a body, and whether it was one that stood alone.
+fn reports_of(body: Value) -> Result<(Arc<[Report]>, bool), ApiError> {
+    let one = !body.is_array();
+    let values = match body {
+        Value::Array(values) => values,
+        value => vec![value],
+    };
+    if values.is_empty() || values.len() > MOST_AT_ONCE {
+        let why = format!("the list has {} chunks; send 1 to {MOST_AT_ONCE}", values.len());
+        return Err(ApiError::BadRequest(why));
+    }
+    let read = |(at, value): (usize, Value)| -> Result<Report, ApiError> {
+        let place = |why: String| match one {
+            true => ApiError::BadRequest(why),
+            false => ApiError::BadRequest(format!("chunk {at} of the list: {why}")),
+        };
+        let report: Report = serde_json::from_value(value).map_err(|error| place(error.to_string()))?;
+        check_report(&report).map_err(place)?;
+        Ok(report)
+    };
+    let reports = values.into_iter().enumerate().map(read).collect::<Result<_, _>>()?;
+    Ok((reports, one))
+}
+
+fn check_report(report: &Report) -> Result<(), String> {
+    if report.chunk_index < 0 {
+        return Err(format!("chunk_index is {}; count from 0", report.chunk_index));
+    }
+    let range = &report.image_range;
+    if range.start > range.end {
+        return Err(format!(
+            "image_range begins at {} and ends at {}",
+            range.start, range.end
+        ));
+    }
+    check(
+        Some(report.priority),
+        report.task_id.as_deref(),
+        report.error_message.as_deref(),
+    )
+}
+
+fn check(priority: Option<i32>, task_id: Option<&str>, error_message: Option<&str>) -> Result<(), String> {
+    if let Some(priority) = priority.filter(|priority| !(0..=10).contains(priority)) {
+        return Err(format!("priority is {priority}; write one from 0 to 10"));
+    }
+    if task_id.is_some_and(|id| id.chars().count() > TASK_ID_LETTERS) {
+        return Err(format!("task_id has more than {TASK_ID_LETTERS} letters"));
+    }
+    if error_message.is_some_and(|message| message.len() > ERROR_BYTES) {
+        return Err(format!(
+            "error_message has more than {ERROR_BYTES} bytes; keep the rest in a log"
+        ));
+    }
+    // PostgreSQL keeps no text with a zero in it.
+    let has_zero = |text: Option<&str>| text.is_some_and(|text| text.contains('\0'));
+    if has_zero(task_id) || has_zero(error_message) {
+        return Err("a text has a zero byte in it; leave it out".to_owned());
+    }
+    Ok(())
+}
+
+fn illegal(current: &str, asked: Option<Status>) -> String {
+    let next = Status::ALL.into_iter().find(|status| status.as_str() == current);
+    let next: Vec<_> = next
+        .map_or(&[][..], Status::next)
+        .iter()
+        .map(|status| status.as_str())
+        .collect();
+    let asked = asked.map_or("anything else", Status::as_str);
+    match next.is_empty() {
+        true => format!("the chunk is {current}, which is final; it cannot become {asked}"),
+        false => format!(
+            "the chunk is {current}; it can become {}, not {asked}",
+            next.join(" or ")
+        ),
+    }
+}
