@@ -122,6 +122,16 @@ impl Client {
         self.connect()?.ask(method, path)
     }
 
+    /// Sends JSON.
+    pub fn send(&self, method: &str, path: &str, body: &serde_json::Value) -> Answer {
+        self.try_send(method, path, body).expect("an answer comes back")
+    }
+
+    /// The same, where the other end may be gone.
+    pub fn try_send(&self, method: &str, path: &str, body: &serde_json::Value) -> io::Result<Answer> {
+        self.connect()?.ask_with(method, path, body)
+    }
+
     /// Reads a path.
     pub fn get(&self, path: &str) -> Answer {
         self.ask("GET", path)
@@ -147,6 +157,21 @@ impl Connection {
         request.push_str("\r\n");
         self.send(request.as_bytes())?;
         self.answer(method == "HEAD")
+    }
+
+    /// Sends JSON, and leaves the connection open.
+    pub fn ask_with(&mut self, method: &str, path: &str, body: &serde_json::Value) -> io::Result<Answer> {
+        let body = body.to_string();
+        let mut request = format!("{method} {path} HTTP/1.1\r\nhost: localhost\r\n");
+        for (name, value) in &self.headers {
+            request.push_str(&format!("{name}: {value}\r\n"));
+        }
+        let length = body.len();
+        request.push_str(&format!(
+            "content-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}"
+        ));
+        self.send(request.as_bytes())?;
+        self.answer(false)
     }
 
     /// Sends bytes as they are.

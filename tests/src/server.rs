@@ -202,10 +202,12 @@ impl Server {
         eventually("its end", || self.child.try_wait().expect("it is ours"))
     }
 
-    /// Ends it, and keeps the folder.
+    /// Ends it, if it has not ended yet, and keeps the folder.
     pub fn stop(mut self) -> tempfile::TempDir {
-        self.signal("TERM");
-        self.ended();
+        if self.child.try_wait().is_ok_and(|ended| ended.is_none()) {
+            self.signal("TERM");
+            self.ended();
+        }
         std::mem::replace(&mut self.folder, tempfile::tempdir().expect("a folder"))
     }
 }

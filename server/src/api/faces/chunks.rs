@@ -51,7 +51,7 @@ pub async fn report(
 ) -> Result<HttpResponse, ApiError> {
     let (reports, one) = reports_of(body.into_inner())?;
     let kept = chunks.ours()?.ask(move |store| store.report_chunks(&reports)).await?;
-    let mut reported: Vec<_> = kept
+    let reported: Vec<_> = kept
         .into_iter()
         .map(|(chunk, created)| Reported { created, chunk })
         .collect();
@@ -59,7 +59,7 @@ pub async fn report(
         true => HttpResponse::Created(),
         false => HttpResponse::Ok(),
     };
-    match reported.pop().filter(|_| one) {
+    match reported.first().filter(|_| one) {
         Some(reported) => Ok(answer
             .insert_header((LOCATION, format!("/api/v1/chunks/{}", reported.chunk.id)))
             .json(reported)),
