@@ -17,6 +17,7 @@ use tokio::sync::watch;
 
 use crate::api::door::{Door, Known};
 use crate::api::faces::chunks::ChunkStore;
+use crate::api::faces::history::Past;
 use crate::api::faces::status::StatusPage;
 use crate::api::gate::{self, Bounds, Gate};
 use crate::api::latest::Latest;
@@ -28,6 +29,7 @@ use crate::collect::probe::Probe;
 use crate::collect::source::Source;
 use crate::collect::{self, host};
 use crate::config::{self, Config, DatabaseUrl, Mistakes, Secret};
+use crate::history::{self, History};
 use crate::metrics::{Build, Own};
 use crate::pki::{self, PkiError};
 use crate::reload::Reloader;
@@ -460,10 +462,27 @@ fn start_tasks(config: &Config, parts: &Parts) {
         judge::run(measured.clone(), rules.clone(), own.clone(), judged.clone())
     });
     crate::reload::start(config, parts);
+    if config.history.enabled {
+        remember(config, parts);
+    }
     let open = |listener: &&config::Listener| !listener.tls && !listener.address.ip().is_loopback();
     if let Some(listener) = config.listeners.iter().find(open).filter(|_| !config.tokens.is_empty()) {
         log::warn!(address:% = listener.address; "tokens are taken on a listener without TLS, where others can read them");
     }
+}
+
+fn remember(config: &Config, parts: &Parts) {
+    let options = history::Options {
+        keep: config.history.keep,
+        most_bytes: config.history.max_size.bytes(),
+        window: config.history.window,
+    };
+    let history = History::new(parts.store.clone(), parts.service.host(), options, parts.own.clone());
+    let (keeping, judged) = (history.clone(), parts.judged.clone());
+    parts
+        .tasks
+        .spawn("history", move || keeping.clone().keep(judged.subscribe()));
+    parts.tasks.spawn("history keeper", move || history.clone().tidy());
 }
 
 fn serve(
@@ -482,6 +501,11 @@ fn serve(
         parts.tasks.clone(),
     ));
     let chunks = Data::new(parts.chunks.clone());
+    let past = Data::new(Past {
+        store: parts.store.clone(),
+        max_points: config.history.max_points,
+        max_series: config.history.max_series,
+    });
     let (own, service) = (Data::from(parts.own.clone()), Data::new(parts.service.clone()));
     let mut server = HttpServer::new(move || {
         Routes::new()
@@ -493,6 +517,7 @@ fn serve(
             .app_data(service.clone())
             .app_data(status.clone())
             .app_data(chunks.clone())
+            .app_data(past.clone())
             .wrap(from_fn(gate::pass))
             .configure(api::routes)
     })

@@ -14,7 +14,8 @@ CREATE INDEX ix_history_series_metric ON history_series (metric);
 CREATE TABLE history_rounds (
     host TEXT NOT NULL,
     time_ms BIGINT NOT NULL,
-    round BYTEA NOT NULL,
+    numbers BYTEA NOT NULL,
+    told BYTEA NOT NULL,
     PRIMARY KEY (host, time_ms)
 );
 
@@ -23,6 +24,7 @@ CREATE TABLE history_windows (
     host TEXT NOT NULL,
     begin_ms BIGINT NOT NULL,
     end_ms BIGINT NOT NULL,
+    rounds BIGINT NOT NULL,
     samples BIGINT NOT NULL,
     bytes BIGINT NOT NULL,
     shared BYTEA NOT NULL,
@@ -40,4 +42,5 @@ CREATE TABLE history_columns (
 );
 -- The numbers are packed already.
 ALTER TABLE history_columns ALTER COLUMN numbers SET STORAGE EXTERNAL;
-ALTER TABLE history_rounds ALTER COLUMN round SET STORAGE EXTERNAL;
+ALTER TABLE history_rounds ALTER COLUMN numbers SET STORAGE EXTERNAL;
+ALTER TABLE history_rounds ALTER COLUMN told SET STORAGE EXTERNAL;

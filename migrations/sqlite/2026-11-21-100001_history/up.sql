@@ -14,7 +14,8 @@ CREATE INDEX ix_history_series_metric ON history_series (metric);
 CREATE TABLE history_rounds (
     host TEXT NOT NULL,
     time_ms BIGINT NOT NULL,
-    round BLOB NOT NULL,
+    numbers BLOB NOT NULL,
+    told BLOB NOT NULL,
     PRIMARY KEY (host, time_ms)
 ) WITHOUT ROWID;
 
@@ -23,6 +24,7 @@ CREATE TABLE history_windows (
     host TEXT NOT NULL,
     begin_ms BIGINT NOT NULL,
     end_ms BIGINT NOT NULL,
+    rounds BIGINT NOT NULL,
     samples BIGINT NOT NULL,
     bytes BIGINT NOT NULL,
     shared BLOB NOT NULL,

@@ -22,7 +22,7 @@ use actix_web::web::{self, JsonConfig, PathConfig, PayloadConfig, QueryConfig, S
 use actix_web::{FromRequest, Handler, HttpRequest, HttpResponse, Resource, Responder};
 
 use error::ApiError;
-use faces::{chunks, health, native, prometheus, status, wm};
+use faces::{chunks, health, history, native, prometheus, status, wm};
 
 /// All routes.
 pub fn routes(config: &mut ServiceConfig) {
@@ -32,6 +32,9 @@ pub fn routes(config: &mut ServiceConfig) {
         .service(at("/api/v1/snapshot").get(native::snapshot))
         .service(at("/api/v1/report").get(native::report))
         .service(at("/api/v1/whoami").get(native::whoami))
+        .service(at("/api/v1/history").get(history::history))
+        .service(at("/api/v1/snapshots").get(history::snapshots))
+        .service(at("/api/v1/reports").get(history::reports))
         .service(at("/api/v1/chunks").get(chunks::list).post(chunks::report))
         .service(at("/api/v1/chunks/summary").get(chunks::summary))
         .service(at("/api/v1/chunks/{id}").get(chunks::one).patch(chunks::change))

@@ -29,7 +29,7 @@ impl Setting for Duration {
             Value::String(text) => Some(text.trim().to_owned()).filter(|text| text.parse::<f64>().is_ok()),
             _ => None,
         };
-        let read = value.as_str().and_then(parsed);
+        let read = value.as_str().and_then(duration_of);
         if read.is_none() {
             mistakes.push(match bare {
                 Some(bare) if !place.secret => place.mistake(format!(
@@ -50,7 +50,8 @@ impl Setting for Duration {
     }
 }
 
-fn parsed(text: &str) -> Option<Duration> {
+/// The duration that a text means, if it does.
+pub fn duration_of(text: &str) -> Option<Duration> {
     let text = text.trim();
     let digits = text.find(|letter: char| !letter.is_ascii_digit())?;
     let (number, unit) = text.split_at(digits);
@@ -82,7 +83,7 @@ mod tests {
             (" 1h", 3_600_000),
             ("30d", 2_592_000_000),
         ] {
-            assert_eq!(parsed(text), Some(Duration::from_millis(millis)), "{text}");
+            assert_eq!(duration_of(text), Some(Duration::from_millis(millis)), "{text}");
         }
         for text in [
             "",
@@ -96,14 +97,14 @@ mod tests {
             "999999999999999999d",
             "٣s",
         ] {
-            assert_eq!(parsed(text), None, "{text}");
+            assert_eq!(duration_of(text), None, "{text}");
         }
     }
 
     #[test]
     fn a_duration_is_shown_as_it_is_written() {
         for text in ["0s", "1ms", "1500ms", "90s", "5m", "36h", "30d"] {
-            assert_eq!(shown(parsed(text).expect("a duration")), text);
+            assert_eq!(shown(duration_of(text).expect("a duration")), text);
         }
     }
 }

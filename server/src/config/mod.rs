@@ -41,6 +41,7 @@ use serde_json::json;
 
 pub use self::collector::{Collector, SourceSettings};
 pub use self::database::{Chunks, Database, DatabaseUrl, History};
+pub use self::duration::duration_of;
 pub use self::host::Host;
 pub use self::http::Http;
 pub use self::listeners::{ClientAuth, Listener};

@@ -11,6 +11,7 @@ use watchpost_policies::{Action, Verdict};
 use super::declare::declare;
 use super::derived;
 use super::page::Kind;
+use crate::store::history::Usage;
 use crate::telemetry;
 
 declare! {
@@ -40,6 +41,14 @@ declare! {
         watchpost_source_last_success_timestamp_seconds: GaugeVec["source"],
         /// How often a source did not answer.
         watchpost_source_failures_total: IntCounterVec["source"],
+        /// How many rounds were written to the history.
+        watchpost_history_rounds_total: IntCounter,
+        /// How many rounds are missing in the history because the database did not answer for too long.
+        watchpost_history_rounds_lost_total: IntCounter,
+        /// How large the history is.
+        watchpost_history_bytes: IntGauge,
+        /// How many samples the history has packed.
+        watchpost_history_samples: IntGauge,
         /// How often a task ended that should not, and was started again.
         watchpost_task_restarts_total: IntCounterVec["task"],
         /// When a certificate or a list of revoked ones expires, in seconds since 1970.
@@ -200,6 +209,22 @@ impl Own {
         let _ = duration.remove_label_values(&labels);
         let _ = last.remove_label_values(&labels);
         let _ = failures.remove_label_values(&labels);
+    }
+
+    /// So many rounds were written to the history.
+    pub fn rounds_kept(&self, count: usize) {
+        self.families.watchpost_history_rounds_total.inc_by(count as u64);
+    }
+
+    /// A round could not be written in time.
+    pub fn round_lost(&self) {
+        self.families.watchpost_history_rounds_lost_total.inc();
+    }
+
+    /// What there is of the history.
+    pub fn history_is(&self, usage: Usage) {
+        self.families.watchpost_history_bytes.set(usage.bytes);
+        self.families.watchpost_history_samples.set(usage.samples);
     }
 
     /// A task is begun for the first time; from now on it is told that it was restarted zero times.

@@ -5,6 +5,7 @@ mod aside;
 pub mod chunks;
 mod connection;
 mod error;
+pub mod history;
 mod migrate;
 mod place;
 mod pool;

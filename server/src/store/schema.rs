@@ -28,7 +28,8 @@ diesel::table! {
     history_rounds (host, time_ms) {
         host -> Text,
         time_ms -> BigInt,
-        round -> Binary,
+        numbers -> Binary,
+        told -> Binary,
     }
 }
 
@@ -38,6 +39,7 @@ diesel::table! {
         host -> Text,
         begin_ms -> BigInt,
         end_ms -> BigInt,
+        rounds -> BigInt,
         samples -> BigInt,
         bytes -> BigInt,
         shared -> Binary,
@@ -53,4 +55,4 @@ diesel::table! {
     }
 }
 
-diesel::allow_tables_to_appear_in_same_query!(history_series, history_windows, history_columns);
+diesel::allow_tables_to_appear_in_same_query!(history_series, history_columns);

@@ -2,7 +2,9 @@
 
 pub mod chunks;
 pub mod health;
+pub mod history;
 pub mod native;
 pub mod prometheus;
+pub mod series;
 pub mod status;
 pub mod wm;

@@ -1,0 +1,70 @@
+//! Many points made few: those of each step become one. Pure.
+
+use serde::{Deserialize, Serialize};
+
+/// What becomes of the points of a step.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Aggregate {
+    /// The smallest.
+    Min,
+    /// The largest.
+    Max,
+    /// Their mean.
+    #[default]
+    Mean,
+    /// The last.
+    Last,
+}
+
+/// One point a step, at its beginning; a step without points has none. Steps are counted from `from_ms`, and the
+/// points come in the order of their times.
+pub fn in_steps(points: &[(u64, f64)], from_ms: u64, step_ms: u64, aggregate: Aggregate) -> Vec<(u64, f64)> {
+    let step = |time_ms: u64| time_ms.saturating_sub(from_ms) / step_ms.max(1);
+    let of_one = |points: &[(u64, f64)]| {
+        let begin = from_ms.saturating_add(step(points[0].0) * step_ms);
+        (begin, aggregate.of(points))
+    };
+    points
+        .chunk_by(|one, next| step(one.0) == step(next.0))
+        .map(of_one)
+        .collect()
+}
+
+impl Aggregate {
+    fn of(self, points: &[(u64, f64)]) -> f64 {
+        let values = points.iter().map(|(_, value)| *value);
+        match self {
+            Self::Min => values.fold(f64::INFINITY, f64::min),
+            Self::Max => values.fold(f64::NEG_INFINITY, f64::max),
+            // Each is divided first: a sum of large ones may be more than a number holds.
+            Self::Mean => values.map(|value| value / points.len() as f64).sum(),
+            Self::Last => values.last().unwrap_or(f64::NAN),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_points_of_a_step_become_one_at_its_beginning() {
+        let points = [(1000, 1.0), (1500, 3.0), (1999, 2.0), (4000, 7.0)];
+        let check = |aggregate, first: f64| {
+            let made = in_steps(&points, 1000, 1000, aggregate);
+            assert_eq!(made, [(1000, first), (4000, 7.0)], "{aggregate:?}");
+        };
+        check(Aggregate::Min, 1.0);
+        check(Aggregate::Max, 3.0);
+        check(Aggregate::Mean, 2.0);
+        check(Aggregate::Last, 2.0);
+        assert_eq!(in_steps(&[], 0, 1000, Aggregate::Mean), []);
+    }
+
+    #[test]
+    fn a_mean_of_the_largest_numbers_is_one_of_them() {
+        let points = [(0, f64::MAX), (1, f64::MAX)];
+        assert_eq!(in_steps(&points, 0, 10, Aggregate::Mean), [(0, f64::MAX)]);
+    }
+}

@@ -1,0 +1,141 @@
+//! Packs rounds that are kept as they came into a window, when it is time.
+
+use diesel::dsl::{count_star, min};
+use diesel::{ExpressionMethods, QueryDsl, QueryResult, RunQueryDsl, delete, insert_into};
+
+use super::MOST_ROUNDS;
+use super::pack::{self, Packed, Point};
+use super::round::{lines, points, texts};
+use crate::store::connection::{Connection, on};
+use crate::store::schema::{history_columns, history_rounds, history_windows};
+use crate::store::{Store, StoreError};
+
+/// What a row costs besides its bytes.
+const ROW_BYTES: usize = 24;
+
+/// Rows that are written by one statement.
+const AT_ONCE: usize = 200;
+
+struct Window {
+    begin_ms: i64,
+    end_ms: i64,
+    rounds: Vec<(u64, Vec<Point>)>,
+    told: Vec<String>,
+}
+
+impl Store {
+    /// Packs the oldest rounds of a machine, if they are old enough or enough. Whether it did.
+    pub fn condense(&self, host: &str, window_ms: u64, now_ms: u64) -> Result<bool, StoreError> {
+        let window_ms = i64::try_from(window_ms).unwrap_or(i64::MAX);
+        let now_ms = i64::try_from(now_ms).unwrap_or(i64::MAX);
+        let (oldest, count) = self.read(|connection| waiting(connection, host))?;
+        let Some(begin_ms) = oldest else { return Ok(false) };
+        let enough = usize::try_from(count).is_ok_and(|count| count >= MOST_ROUNDS);
+        if !enough && now_ms.saturating_sub(begin_ms) < window_ms {
+            return Ok(false);
+        }
+        let until_ms = begin_ms.saturating_add(window_ms);
+        let rows = self.read(|connection| rounds(connection, host, until_ms))?;
+        let Some(window) = read_all(&rows) else {
+            // Nothing of them can be read; they are named in the log, and would stand in the way for ever.
+            let last = rows.last().map_or(begin_ms, |row| row.0);
+            self.write(|connection| forget(connection, host, last))?;
+            return Ok(true);
+        };
+        let packed = pack_window(&window).map_err(StoreError::Failed)?;
+        let told = texts(&window.told);
+        self.write(|connection| {
+            write(connection, host, &window, &packed, &told)?;
+            forget(connection, host, rows.last().map_or(window.end_ms, |row| row.0))
+        })?;
+        Ok(true)
+    }
+}
+
+type Row = (i64, Vec<u8>, Vec<u8>);
+
+/// Those that can be read; the others are told in the log, once, for they go with this.
+fn read_all(rows: &[Row]) -> Option<Window> {
+    let mut window = Window {
+        begin_ms: rows.first()?.0,
+        end_ms: rows.last()?.0,
+        rounds: Vec::with_capacity(rows.len()),
+        told: Vec::with_capacity(rows.len()),
+    };
+    for (time_ms, numbers, told) in rows {
+        let read = points(numbers).and_then(|points| Ok((points, lines(told)?.join(""))));
+        match read {
+            Ok((points, told)) => {
+                window.rounds.push((u64::try_from(*time_ms).unwrap_or(0), points));
+                window.told.push(told);
+            }
+            Err(error) => log::error!(time_ms; "a round of the history is lost: {error}"),
+        }
+    }
+    (!window.rounds.is_empty()).then_some(window)
+}
+
+fn pack_window(window: &Window) -> Result<Packed, String> {
+    let rounds = window.rounds.iter().map(|(time_ms, samples)| pack::Round {
+        time_ms: *time_ms,
+        samples,
+    });
+    pack::pack(&rounds.collect::<Vec<_>>()).map_err(|error| error.to_string())
+}
+
+fn waiting(connection: &mut Connection, of: &str) -> QueryResult<(Option<i64>, i64)> {
+    use history_rounds::{host, table, time_ms};
+    on!(connection, connection => table
+        .filter(host.eq(of))
+        .select((min(time_ms), count_star()))
+        .first(connection))
+}
+
+fn rounds(connection: &mut Connection, of: &str, until_ms: i64) -> QueryResult<Vec<Row>> {
+    use history_rounds::{host, numbers, table, time_ms, told};
+    on!(connection, connection => table
+        .filter(host.eq(of))
+        .filter(time_ms.lt(until_ms))
+        .order(time_ms)
+        .limit(MOST_ROUNDS as i64)
+        .select((time_ms, numbers, told))
+        .load(connection))
+}
+
+fn forget(connection: &mut Connection, of: &str, last_ms: i64) -> QueryResult<()> {
+    use history_rounds::{host, table, time_ms};
+    on!(connection, connection => delete(table.filter(host.eq(of)).filter(time_ms.le(last_ms))).execute(connection))?;
+    Ok(())
+}
+
+fn write(connection: &mut Connection, host: &str, window: &Window, packed: &Packed, told: &[u8]) -> QueryResult<()> {
+    use history_windows as columns;
+    let size = |bytes: usize| i64::try_from(bytes).unwrap_or(i64::MAX);
+    let samples = window.rounds.iter().map(|(_, points)| points.len()).sum();
+    let numbers: usize = packed.columns.iter().map(|(_, bytes)| bytes.len() + ROW_BYTES).sum();
+    let id: i64 = on!(connection, connection => insert_into(columns::table)
+        .values((
+            columns::host.eq(host),
+            columns::begin_ms.eq(window.begin_ms),
+            columns::end_ms.eq(window.end_ms),
+            columns::rounds.eq(size(window.rounds.len())),
+            columns::samples.eq(size(samples)),
+            columns::bytes.eq(size(numbers + packed.shared.len() + told.len() + ROW_BYTES)),
+            columns::shared.eq(&packed.shared),
+            columns::told.eq(told),
+        ))
+        .returning(columns::id)
+        .get_result(connection))?;
+    for some in packed.columns.chunks(AT_ONCE) {
+        let row = |(series, bytes): &(i64, Vec<u8>)| {
+            (
+                history_columns::series_id.eq(*series),
+                history_columns::window_id.eq(id),
+                history_columns::numbers.eq(bytes.clone()),
+            )
+        };
+        let rows: Vec<_> = some.iter().map(row).collect();
+        on!(connection, connection => insert_into(history_columns::table).values(rows).execute(connection))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,133 @@
+//! Writes rounds as they come, many in one transaction if many wait. It knows the numbers of the series that it has
+//! seen, so that a round costs one row.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use diesel::{ExpressionMethods, OptionalExtension, QueryDsl, QueryResult, RunQueryDsl, insert_into};
+use watchpost_policies::{Report, Sample, Snapshot};
+
+use super::pack::Point;
+use super::round::{Told, numbers, text};
+use crate::store::connection::{Connection, on};
+use crate::store::schema::{history_rounds, history_series};
+use crate::store::{Store, StoreError};
+
+/// Writes the rounds of one machine.
+pub struct Keeper {
+    store: Store,
+    numbers: HashMap<Key, i64>,
+}
+
+/// What tells one series of a machine from the others, as the table has it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Key {
+    metric: String,
+    labels: String,
+    unit: String,
+}
+
+impl Keeper {
+    /// Into this store.
+    pub fn new(store: Store) -> Self {
+        Self {
+            store,
+            numbers: HashMap::new(),
+        }
+    }
+
+    /// Where it writes.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// Keeps all of these rounds or none. One that is there already stays as it is.
+    pub fn keep(&mut self, rounds: &[(Arc<Snapshot>, Arc<Report>)]) -> Result<(), StoreError> {
+        let known = &self.numbers;
+        // Numbers that were given in a transaction that failed mean nothing.
+        let fresh = self.store.write(|connection| {
+            let mut fresh = HashMap::new();
+            for (snapshot, report) in rounds {
+                let mut points = Vec::with_capacity(snapshot.samples().len());
+                for sample in snapshot.samples() {
+                    let key = Key::of(sample);
+                    let number = match known.get(&key).or_else(|| fresh.get(&key)) {
+                        Some(number) => *number,
+                        None => {
+                            let number = number_of(connection, snapshot.host(), &key)?;
+                            fresh.insert(key, number);
+                            number
+                        }
+                    };
+                    points.push(Point {
+                        series: number,
+                        time_ms: sample.time_ms(),
+                        value: sample.value(),
+                    });
+                }
+                let told = Told::of(snapshot, serde_json::to_value(&**report).unwrap_or_default());
+                write_round(connection, snapshot, &numbers(&points), &text(&told.line()))?;
+            }
+            Ok(fresh)
+        })?;
+        self.numbers.extend(fresh);
+        Ok(())
+    }
+
+    /// Forgets the numbers that it knows, for some of them may have been given up.
+    pub(super) fn forget_numbers(&mut self) {
+        self.numbers.clear();
+    }
+}
+
+impl Key {
+    fn of(sample: &Sample) -> Self {
+        Self {
+            metric: sample.metric().to_string(),
+            labels: serde_json::to_string(sample.labels()).unwrap_or_default(),
+            unit: sample.unit().to_string(),
+        }
+    }
+}
+
+fn write_round(connection: &mut Connection, snapshot: &Snapshot, numbers: &[u8], told: &[u8]) -> QueryResult<usize> {
+    use history_rounds as columns;
+    let time_ms = i64::try_from(snapshot.time_ms()).unwrap_or(i64::MAX);
+    on!(connection, connection => insert_into(columns::table)
+        .values((
+            columns::host.eq(snapshot.host()),
+            columns::time_ms.eq(time_ms),
+            columns::numbers.eq(numbers),
+            columns::told.eq(told),
+        ))
+        .on_conflict_do_nothing()
+        .execute(connection))
+}
+
+/// The number of a series, a new one if it is new.
+fn number_of(connection: &mut Connection, host: &str, key: &Key) -> QueryResult<i64> {
+    use history_series as columns;
+    let find = |connection: &mut Connection| -> QueryResult<Option<i64>> {
+        on!(connection, connection => columns::table
+            .filter(columns::host.eq(host))
+            .filter(columns::metric.eq(&key.metric))
+            .filter(columns::labels.eq(&key.labels))
+            .filter(columns::unit.eq(&key.unit))
+            .select(columns::id)
+            .first(connection)
+            .optional())
+    };
+    if let Some(number) = find(connection)? {
+        return Ok(number);
+    }
+    on!(connection, connection => insert_into(columns::table)
+        .values((
+            columns::host.eq(host),
+            columns::metric.eq(&key.metric),
+            columns::labels.eq(&key.labels),
+            columns::unit.eq(&key.unit),
+        ))
+        .on_conflict_do_nothing()
+        .execute(connection))?;
+    find(connection)?.ok_or(diesel::result::Error::NotFound)
+}

@@ -1,0 +1,341 @@
+//! Reads the past: single series over a long time, or whole snapshots. What is asked for is planned first, so that
+//! whoever asks for too much is told before anything is read.
+
+use std::collections::{BTreeMap, HashMap};
+
+use diesel::{ExpressionMethods, QueryDsl, QueryResult, RunQueryDsl};
+use watchpost_policies::{Labels, MetricName, MetricPattern, Sample, Snapshot, Unit};
+
+use super::Series;
+use super::pack::{Point, Shared, unpack_column};
+use super::round::{Told, lines, points};
+use crate::store::connection::{Connection, on};
+use crate::store::schema::{history_columns, history_rounds, history_series, history_windows};
+use crate::store::{Store, StoreError};
+
+/// A sample may be that much older than the round that tells of it: what Azure says comes late.
+const LATE_MS: u64 = 15 * 60 * 1000;
+
+/// Which series somebody wants, and of which time.
+#[derive(Clone, Debug)]
+pub struct Selection {
+    /// Which metrics; all, if none is told.
+    pub metric: Option<MetricPattern>,
+    /// Labels that a series has to have.
+    pub labels: Vec<(String, String)>,
+    /// Of which machine only.
+    pub host: Option<String>,
+    /// From when, in milliseconds since 1970 (UTC).
+    pub from_ms: u64,
+    /// Until when; this moment is part of it.
+    pub to_ms: u64,
+}
+
+/// What has to be read for a selection.
+#[derive(Debug, Default)]
+pub struct Plan {
+    /// The series.
+    pub series: Vec<Series>,
+    windows: Vec<Window>,
+    /// The points of rounds that are not packed yet, by series.
+    loose: HashMap<i64, Vec<(u64, f64)>>,
+    from_ms: u64,
+    to_ms: u64,
+}
+
+#[derive(Debug)]
+struct Window {
+    id: i64,
+    host: String,
+    rounds: usize,
+    shared: Shared,
+}
+
+/// A whole round of the past.
+#[derive(Debug)]
+pub struct Past {
+    /// What was measured.
+    pub snapshot: Snapshot,
+    /// What the rules said of it.
+    pub report: serde_json::Value,
+}
+
+impl Plan {
+    /// How many points it may take to answer, at most.
+    pub fn points(&self) -> usize {
+        let of = |series: &Series| {
+            let packed = self.windows.iter().filter(|window| window.host == series.host);
+            let loose = self.loose.get(&series.id).map_or(0, Vec::len);
+            packed.map(|window| window.rounds).sum::<usize>() + loose
+        };
+        self.series.iter().map(of).sum()
+    }
+}
+
+impl Store {
+    /// Finds out what a selection takes.
+    pub fn plan_history(&self, wanted: &Selection) -> Result<Plan, StoreError> {
+        let series: Vec<Series> = self.read(|connection| find_series(connection, wanted))?;
+        let mut hosts: Vec<&str> = series.iter().map(|series| series.host.as_str()).collect();
+        hosts.sort_unstable();
+        hosts.dedup();
+        let mut plan = Plan {
+            from_ms: wanted.from_ms,
+            to_ms: wanted.to_ms,
+            ..Plan::default()
+        };
+        let of_interest: HashMap<i64, ()> = series.iter().map(|series| (series.id, ())).collect();
+        for host in hosts {
+            let later = Selection {
+                to_ms: wanted.to_ms.saturating_add(LATE_MS),
+                ..wanted.clone()
+            };
+            for (id, rounds, shared) in self.read(|connection| windows(connection, host, &later))? {
+                plan.windows.push(Window {
+                    id,
+                    host: host.to_owned(),
+                    rounds: usize::try_from(rounds).unwrap_or(0),
+                    shared: Shared::unpack(&shared).map_err(damaged)?,
+                });
+            }
+            for (_, numbers) in self.read(|connection| loose_rounds(connection, host, wanted))? {
+                for point in points(&numbers).map_err(damaged)? {
+                    if of_interest.contains_key(&point.series) {
+                        plan.loose
+                            .entry(point.series)
+                            .or_default()
+                            .push((point.time_ms, point.value));
+                    }
+                }
+            }
+        }
+        plan.series = series;
+        Ok(plan)
+    }
+
+    /// The points of one series, in the order of their times.
+    pub fn points(&self, plan: &Plan, series: &Series) -> Result<Vec<(u64, f64)>, StoreError> {
+        let within = |time_ms: u64| (plan.from_ms..=plan.to_ms).contains(&time_ms);
+        let windows: BTreeMap<i64, &Window> = plan
+            .windows
+            .iter()
+            .filter(|window| window.host == series.host)
+            .map(|window| (window.id, window))
+            .collect();
+        let mut found: Vec<(u64, f64)> = Vec::new();
+        if let (Some((first, _)), Some((last, _))) = (windows.first_key_value(), windows.last_key_value()) {
+            for (id, numbers) in self.read(|connection| columns(connection, series.id, *first, *last))? {
+                let Some(window) = windows.get(&id) else { continue };
+                let kept = unpack_column(&window.shared, &numbers).map_err(damaged)?;
+                found.extend(
+                    kept.iter()
+                        .filter(|kept| within(kept.time_ms))
+                        .map(|kept| (kept.time_ms, kept.value)),
+                );
+            }
+        }
+        let loose = plan.loose.get(&series.id).into_iter().flatten();
+        found.extend(loose.filter(|(time_ms, _)| within(*time_ms)));
+        // A source that had nothing newer was told again and again, with the time when it was true.
+        found.sort_by_key(|(time_ms, _)| *time_ms);
+        found.dedup_by_key(|(time_ms, _)| *time_ms);
+        Ok(found)
+    }
+
+    /// How many samples all snapshots of this time have.
+    pub fn count_snapshots(&self, wanted: &Selection) -> Result<i64, StoreError> {
+        use history_windows::{begin_ms, end_ms, samples, table};
+        let (from, to) = times(wanted);
+        let packed: Vec<i64> = self.read(|connection| {
+            on!(connection, connection => table
+                .filter(end_ms.ge(from))
+                .filter(begin_ms.le(to))
+                .select(samples)
+                .load(connection))
+        })?;
+        Ok(packed.into_iter().sum())
+    }
+
+    /// Whole rounds of a machine, window after window, in the order of their times. It ends when `take` says so.
+    pub fn past(&self, host: &str, wanted: &Selection, mut take: impl FnMut(Past) -> bool) -> Result<(), StoreError> {
+        let series = self.read(|connection| {
+            let all = Selection {
+                metric: None,
+                labels: Vec::new(),
+                host: Some(host.to_owned()),
+                ..wanted.clone()
+            };
+            find_series(connection, &all)
+        })?;
+        let series: HashMap<i64, Series> = series.into_iter().map(|series| (series.id, series)).collect();
+        let within = |time_ms: u64| (wanted.from_ms..=wanted.to_ms).contains(&time_ms);
+        for (id, _, shared) in self.read(|connection| windows(connection, host, wanted))? {
+            let shared = Shared::unpack(&shared).map_err(damaged)?;
+            let told = self.read(|connection| told_of(connection, id))?;
+            let told = lines(&told).map_err(damaged)?;
+            let mut rounds: Vec<Vec<Point>> = vec![Vec::new(); shared.round_times().len()];
+            for (number, numbers) in self.read(|connection| columns_of(connection, host, id))? {
+                for kept in unpack_column(&shared, &numbers).map_err(damaged)? {
+                    rounds[kept.round].push(Point {
+                        series: number,
+                        time_ms: kept.time_ms,
+                        value: kept.value,
+                    });
+                }
+            }
+            for ((time_ms, points), line) in shared.round_times().iter().zip(rounds).zip(&told) {
+                if within(*time_ms) && !take(past(host, *time_ms, &points, line, &series)?) {
+                    return Ok(());
+                }
+            }
+        }
+        for (time_ms, numbers, told) in self.read(|connection| whole_rounds(connection, host, wanted))? {
+            let time_ms = u64::try_from(time_ms).unwrap_or(0);
+            let line = lines(&told).map_err(damaged)?.join("");
+            let points = points(&numbers).map_err(damaged)?;
+            if !take(past(host, time_ms, &points, &line, &series)?) {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+}
+
+fn past(
+    host: &str,
+    time_ms: u64,
+    points: &[Point],
+    line: &str,
+    series: &HashMap<i64, Series>,
+) -> Result<Past, StoreError> {
+    let told = Told::of_line(line).map_err(damaged)?;
+    let sample = |point: &Point| {
+        let series = series.get(&point.series)?;
+        let metric = MetricName::new(&series.metric).ok()?;
+        Sample::new(
+            metric,
+            series.labels.clone(),
+            point.value,
+            Unit::new(&series.unit),
+            point.time_ms,
+        )
+        .ok()
+    };
+    let samples = points.iter().filter_map(sample).collect();
+    Ok(Past {
+        snapshot: Snapshot::new(host.to_owned(), time_ms, told.facts, samples, told.gaps),
+        report: told.report,
+    })
+}
+
+fn damaged(error: impl std::fmt::Display) -> StoreError {
+    StoreError::Damaged(error.to_string())
+}
+
+fn times(wanted: &Selection) -> (i64, i64) {
+    let signed = |time_ms: u64| i64::try_from(time_ms).unwrap_or(i64::MAX);
+    (signed(wanted.from_ms), signed(wanted.to_ms))
+}
+
+fn find_series(connection: &mut Connection, wanted: &Selection) -> QueryResult<Vec<Series>> {
+    use history_series::{host, id, labels, metric, table, unit};
+    type Row = (i64, String, String, String, String);
+    // What begins alike lies side by side; the rest is for the pattern itself.
+    let pattern = wanted.metric.as_ref().map(ToString::to_string);
+    let exactly = pattern.as_deref().filter(|pattern| !pattern.ends_with('*'));
+    let of_host = wanted.host.as_deref();
+    let rows: Vec<Row> = on!(connection, connection => {
+        let mut query = table.select((id, host, metric, labels, unit)).into_boxed();
+        if let Some(name) = exactly {
+            query = query.filter(metric.eq(name));
+        }
+        if let Some(name) = of_host {
+            query = query.filter(host.eq(name));
+        }
+        query.order((metric, labels, host)).load(connection)
+    })?;
+    let read = |(number, machine, name, text, counted): Row| {
+        let known: Labels = serde_json::from_str(&text).ok()?;
+        let covered = match &wanted.metric {
+            Some(pattern) => MetricName::new(&name).is_ok_and(|name| pattern.covers(&name)),
+            None => true,
+        };
+        let has = |(label, value): &(String, String)| known.get(label) == Some(value);
+        (covered && wanted.labels.iter().all(has)).then_some(Series {
+            id: number,
+            host: machine,
+            metric: name,
+            labels: known,
+            unit: counted,
+        })
+    };
+    Ok(rows.into_iter().filter_map(read).collect())
+}
+
+fn windows(connection: &mut Connection, of: &str, wanted: &Selection) -> QueryResult<Vec<(i64, i64, Vec<u8>)>> {
+    use history_windows::{begin_ms, end_ms, host, id, rounds, shared, table};
+    let (from, to) = times(wanted);
+    on!(connection, connection => table
+        .filter(host.eq(of))
+        .filter(end_ms.ge(from))
+        .filter(begin_ms.le(to))
+        .order(begin_ms)
+        .select((id, rounds, shared))
+        .load(connection))
+}
+
+fn told_of(connection: &mut Connection, window: i64) -> QueryResult<Vec<u8>> {
+    use history_windows::{id, table, told};
+    on!(connection, connection => table.filter(id.eq(window)).select(told).first(connection))
+}
+
+fn columns(connection: &mut Connection, series: i64, first: i64, last: i64) -> QueryResult<Vec<(i64, Vec<u8>)>> {
+    use history_columns::{numbers, series_id, table, window_id};
+    on!(connection, connection => table
+        .filter(series_id.eq(series))
+        .filter(window_id.ge(first))
+        .filter(window_id.le(last))
+        .order(window_id)
+        .select((window_id, numbers))
+        .load(connection))
+}
+
+fn columns_of(connection: &mut Connection, host: &str, window: i64) -> QueryResult<Vec<(i64, Vec<u8>)>> {
+    use history_columns::{numbers, series_id, table, window_id};
+    on!(connection, connection => {
+        let series = history_series::table.filter(history_series::host.eq(host)).select(history_series::id);
+        table
+            .filter(series_id.eq_any(series))
+            .filter(window_id.eq(window))
+            .select((series_id, numbers))
+            .load(connection)
+    })
+}
+
+fn loose_rounds(connection: &mut Connection, of: &str, wanted: &Selection) -> QueryResult<Vec<(i64, Vec<u8>)>> {
+    use history_rounds::{host, numbers, table, time_ms};
+    // A sample is older than its round, so the first round after may still have some of this time.
+    let (from, _) = times(wanted);
+    on!(connection, connection => table
+        .filter(host.eq(of))
+        .filter(time_ms.ge(from))
+        .order(time_ms)
+        .select((time_ms, numbers))
+        .load(connection))
+}
+
+fn whole_rounds(
+    connection: &mut Connection,
+    of: &str,
+    wanted: &Selection,
+) -> QueryResult<Vec<(i64, Vec<u8>, Vec<u8>)>> {
+    use history_rounds::{host, numbers, table, time_ms, told};
+    let (from, to) = times(wanted);
+    on!(connection, connection => table
+        .filter(host.eq(of))
+        .filter(time_ms.ge(from))
+        .filter(time_ms.le(to))
+        .order(time_ms)
+        .select((time_ms, numbers, told))
+        .load(connection))
+}

@@ -1,0 +1,343 @@
+//! What is remembered of measurements and judgements, on SQLite and on PostgreSQL alike.
+
+use std::path::Path;
+use std::sync::{Arc, LazyLock};
+
+use serde_json::{Value, json};
+use watchpost::rules::{Rules, Settings};
+use watchpost::store::history::{Bounds, Keeper, Selection};
+use watchpost::store::{Place, Store};
+use watchpost_policies::{Gap, Labels, Limits, MetricName, MetricPattern, Report, Sample, Snapshot, Unit};
+use watchpost_tests::postgres::{self, Postgres};
+use watchpost_tests::server::{Server, eventually};
+
+const HOUR: u64 = 3_600_000;
+const BEGIN: u64 = 1_700_000_000_000;
+
+fn on_both(check: impl Fn(Store)) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let open = |url: &str| {
+        let place = Place::parse(url, Path::new(folder.path()), false).expect("an address");
+        Store::open(place, 1).expect("it opens")
+    };
+    check(open("sqlite:watchpost.db"));
+    check(open(&postgres::shared().database()));
+}
+
+/// A round of three series: a counter, a wave, and one that comes and goes.
+fn round(number: u64) -> (Arc<Snapshot>, Arc<Report>) {
+    static RULES: LazyLock<Rules> = LazyLock::new(|| {
+        let settings = Settings {
+            threshold: "{}".to_owned(),
+            role: "{}".to_owned(),
+        };
+        Rules::load(Limits::default(), &settings, None).expect("our own rules are taken")
+    });
+    let time_ms = BEGIN + number * 10_000;
+    let sample = |metric: &str, core: &str, value: f64| {
+        let labels = Labels::new([("core", core)]).expect("legal");
+        let metric = MetricName::new(metric).expect("legal");
+        Sample::new(metric, labels, value, Unit::new("count"), time_ms - 3).expect("finite")
+    };
+    let mut samples = vec![
+        sample("ticks", "0", number as f64 * 7.0),
+        sample("wave", "0", (number as f64 / 10.0).sin()),
+    ];
+    let mut gaps = Vec::new();
+    if number % 5 == 0 {
+        gaps.push(Gap {
+            source: "host.cores".to_owned(),
+            metrics: vec![MetricPattern::new("ticks").expect("legal")],
+            reason: "it did not say".to_owned(),
+        });
+    } else {
+        samples.push(sample("ticks", "1", number as f64));
+    }
+    let facts = Labels::new([("cores", "2")]).expect("legal");
+    let snapshot = Snapshot::new("edge-1".to_owned(), time_ms, facts, samples, gaps);
+    let report = RULES.current().before_the_first("edge-1", time_ms);
+    (Arc::new(snapshot), Arc::new(report))
+}
+
+fn keep(store: &Store, rounds: std::ops::Range<u64>) {
+    let rounds: Vec<_> = rounds.map(round).collect();
+    let mut keeper = Keeper::new(store.clone());
+    for some in rounds.chunks(50) {
+        keeper.keep(some).expect("written");
+    }
+}
+
+fn select(metric: &str, from: u64, to: u64) -> Selection {
+    Selection {
+        metric: Some(MetricPattern::new(metric).expect("legal")),
+        labels: Vec::new(),
+        host: None,
+        // A sample is a little older than its round.
+        from_ms: BEGIN + from * 10_000 - 5,
+        to_ms: BEGIN + to * 10_000,
+    }
+}
+
+/// By series, the numbers of the rounds that have a point, and the points.
+fn read(store: &Store, wanted: &Selection) -> Vec<(String, Vec<(u64, f64)>)> {
+    let plan = store.plan_history(wanted).expect("planned");
+    let points = |series| store.points(&plan, series).expect("read");
+    let named = plan.series.iter().map(|series| {
+        let core = series.labels.get("core").unwrap_or_default();
+        (format!("{}/{core}", series.metric), points(series))
+    });
+    named.collect()
+}
+
+fn past(store: &Store, wanted: &Selection) -> Vec<(Snapshot, Value)> {
+    let mut all = Vec::new();
+    let told = store.past("edge-1", wanted, |past| {
+        all.push((past.snapshot, past.report));
+        true
+    });
+    told.expect("read");
+    all
+}
+
+fn condense(store: &Store, now: u64) -> usize {
+    let once = || store.condense("edge-1", HOUR, BEGIN + now * 10_000).expect("condensed");
+    std::iter::repeat_with(once).take_while(|did| *did).count()
+}
+
+#[test]
+fn what_was_kept_is_read_back_the_same_before_and_after_it_is_packed() {
+    on_both(|store| {
+        keep(&store, 0..500);
+        let whole = select("ticks", 0, 1000);
+        let before = read(&store, &whole);
+        assert_eq!(before[0].0, "ticks/0");
+        assert_eq!((before[0].1.len(), before[1].1.len()), (500, 400));
+        assert_eq!(before[0].1[2], (BEGIN + 20_000 - 3, 14.0));
+        let snapshots = past(&store, &whole);
+        assert_eq!(condense(&store, 400), 1, "an hour has passed for the first 360");
+        let usage = store.history_usage().expect("counted");
+        assert_eq!((usage.windows, usage.rounds), (1, 140));
+        assert_eq!(read(&store, &whole), before);
+        assert_eq!(past(&store, &whole), snapshots);
+        for (number, (snapshot, report)) in snapshots.iter().enumerate() {
+            let (kept, judged) = round(number as u64);
+            assert!(*snapshot == *kept, "{number}");
+            assert_eq!(*report, serde_json::to_value(&*judged).expect("JSON"));
+        }
+    });
+}
+
+#[test]
+fn only_the_time_and_the_series_that_were_asked_for_are_read() {
+    on_both(|store| {
+        keep(&store, 0..400);
+        condense(&store, 400);
+        let some = read(&store, &select("wave", 100, 109));
+        assert_eq!(some.len(), 1);
+        let times: Vec<_> = some[0].1.iter().map(|(time_ms, _)| time_ms + 3).collect();
+        assert_eq!(times, (100..=109).map(|n| BEGIN + n * 10_000).collect::<Vec<_>>());
+        let of_core = Selection {
+            labels: vec![("core".to_owned(), "1".to_owned())],
+            ..select("*", 0, 400)
+        };
+        assert_eq!(read(&store, &of_core).len(), 1);
+        let of_nobody = Selection {
+            host: Some("edge-2".to_owned()),
+            ..select("*", 0, 400)
+        };
+        assert_eq!(read(&store, &of_nobody), []);
+        assert_eq!(past(&store, &select("*", 100, 109)).len(), 10);
+    });
+}
+
+#[test]
+fn the_oldest_goes_by_age_and_by_size() {
+    on_both(|store| {
+        keep(&store, 0..1100);
+        condense(&store, 1100);
+        let windows = || store.history_usage().expect("counted").windows;
+        assert_eq!(windows(), 3);
+        let sweep = |bounds| {
+            let once = || store.sweep(bounds).expect("swept");
+            std::iter::repeat_with(once).take_while(|did| *did).count()
+        };
+        let by_age = |rounds: u64| Bounds {
+            oldest_ms: BEGIN + rounds * 10_000,
+            most_bytes: u64::MAX,
+        };
+        assert_eq!(sweep(by_age(359)), 0, "its last round is as old as that");
+        assert_eq!(sweep(by_age(360)), 1);
+        let first = read(&store, &select("ticks", 0, 1100))[0].1[0];
+        assert_eq!(first.0, BEGIN + 360 * 10_000 - 3);
+        let by_size = Bounds {
+            oldest_ms: 0,
+            most_bytes: u64::try_from(store.history_usage().expect("counted").bytes).expect("positive") - 1,
+        };
+        assert_eq!(sweep(by_size), 1);
+        assert_eq!(windows(), 1);
+    });
+}
+
+#[test]
+fn a_series_of_which_nothing_is_left_is_forgotten_and_may_come_again() {
+    on_both(|store| {
+        keep(&store, 0..400);
+        condense(&store, 400);
+        let mut keeper = Keeper::new(store.clone());
+        assert_eq!(
+            keeper.forget_series("edge-1").expect("asked"),
+            0,
+            "all of them are in use"
+        );
+        while store
+            .sweep(Bounds {
+                oldest_ms: u64::MAX,
+                most_bytes: 0,
+            })
+            .expect("swept")
+        {}
+        keeper.keep(&[round(500)]).expect("written");
+        assert_eq!(
+            keeper.forget_series("edge-1").expect("asked"),
+            0,
+            "rounds that are not packed have them"
+        );
+        condense(&store, 1000);
+        while store
+            .sweep(Bounds {
+                oldest_ms: u64::MAX,
+                most_bytes: 0,
+            })
+            .expect("swept")
+        {}
+        assert_eq!(keeper.forget_series("edge-1").expect("asked"), 3);
+        keeper.keep(&[round(1001)]).expect("they are given numbers again");
+        assert_eq!(
+            read(&store, &select("wave", 1000, 1001))[0].1.len(),
+            1,
+            "a series begins anew"
+        );
+    });
+}
+
+#[test]
+fn a_round_that_is_written_twice_is_there_once() {
+    on_both(|store| {
+        keep(&store, 0..3);
+        keep(&store, 0..3);
+        assert_eq!(store.history_usage().expect("counted").rounds, 3);
+    });
+}
+
+#[test]
+fn a_sample_on_the_disk_is_small() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let place = Place::parse("sqlite:watchpost.db", folder.path(), false).expect("an address");
+    let store = Store::open(place, 1).expect("it opens");
+    keep(&store, 0..720);
+    condense(&store, 1000);
+    let usage = store.history_usage().expect("counted");
+    let bytes = usage.bytes as f64 / usage.samples as f64;
+    // A wave of sines is as hard as numbers get, and three series share what a round costs.
+    assert!(bytes < 12.0, "{bytes} bytes a sample");
+}
+
+#[test]
+fn history_is_served_raw_and_in_steps() {
+    let url = postgres::shared().database();
+    for database in [String::new(), format!("[database]\nurl = \"{url}\"")] {
+        let server = Server::with(&format!("{database}\n[collector]\ninterval = \"200ms\"")).ready();
+        let points = |query: &str| {
+            let answer = server.get(&format!("/api/v1/history?metric=memory{query}"));
+            assert_eq!(answer.status, 200, "{}", answer.text());
+            answer.json()["series"][0]["points"]
+                .as_array()
+                .cloned()
+                .unwrap_or_default()
+        };
+        eventually("some rounds", || (points("").len() > 3).then_some(()));
+        let whole = server.get("/api/v1/history?metric=memory&from=-5m").json();
+        assert_eq!(whole["series"][0]["unit"], "percent");
+        assert!(whole["series"][0]["host"].is_string() && whole["step_ms"].is_null());
+        let first = points("")[0][0].as_u64().expect("a time");
+        assert!(first > BEGIN && points("")[0][1].as_f64().is_some_and(|value| value > 0.0));
+        assert_eq!(points("&step=1h&aggregate=max").len(), 1);
+        assert_eq!(points("&to=2020-01-01T00:00:00Z").len(), 0);
+        let snapshots = server.get("/api/v1/snapshots?from=-1m").json();
+        let snapshots = snapshots["snapshots"].as_array().expect("a list");
+        assert!(snapshots.len() > 3 && snapshots[0]["samples"].as_array().is_some_and(|all| all.len() > 50));
+        let reports = server.get("/api/v1/reports?from=-1m").json();
+        assert_eq!(reports["reports"][0]["generation"], 1);
+    }
+}
+
+#[test]
+fn who_asks_wrongly_or_for_too_much_is_told_the_limit() {
+    let server = Server::with("[history]\nmax_points = 100\nmax_series = 3\n[collector]\ninterval = \"100ms\"").ready();
+    let refused = |query: &str, status: u16, says: &str| {
+        let answer = server.get(query);
+        let told = answer.json()["detail"].to_string();
+        assert!(
+            answer.status == status && told.contains(says),
+            "{query}: {} {told}",
+            answer.status
+        );
+    };
+    refused("/api/v1/history", 400, "metric is missing");
+    refused("/api/v1/history?metric=memory&from=yesterday", 400, "-1h");
+    refused("/api/v1/history?metric=memory&from=-1h&to=-2h", 400, "from is after to");
+    refused("/api/v1/history?metric=memory&step=5", 400, "such as 30s");
+    refused("/api/v1/history?metric=memory&aggregate=min", 400, "needs a step");
+    refused("/api/v1/history?metric=memory&aggregate=median&step=1m", 400, "median");
+    refused("/api/v1/history?metric=memory&labels=x", 400, "name=value");
+    refused("/api/v1/history?metric=*", 422, "history.max_series");
+    refused("/api/v1/snapshots?metric=memory", 400, "/api/v1/history");
+    eventually("more than a hundred points", || {
+        let answer = server.get("/api/v1/history?metric=memory");
+        (answer.status == 422).then(|| assert!(answer.text().contains("history.max_points")))
+    });
+    assert_eq!(
+        server.get("/api/v1/history?metric=memory&step=1m").status,
+        200,
+        "of steps there are fewer"
+    );
+    assert_eq!(server.stranger().get("/api/v1/history?metric=memory").status, 401);
+}
+
+#[test]
+fn while_the_database_is_away_rounds_wait_and_nothing_else_does() {
+    let mut database = Postgres::start();
+    let server = Server::with(&format!("[database]\nurl = \"{}\"", database.database())).ready();
+    let metric = |name: &str| {
+        let text = server.get("/metrics").text();
+        let line = text.lines().find_map(|line| line.strip_prefix(name)).map(str::to_owned);
+        line.and_then(|line| line.trim().parse::<f64>().ok())
+            .unwrap_or_default()
+    };
+    eventually("a round", || {
+        (metric("watchpost_history_rounds_total ") > 0.0).then_some(())
+    });
+    database.stop();
+    server.logged("history cannot be written");
+    let answer = server.get("/api/v1/history?metric=memory");
+    assert_eq!((answer.status, answer.header("retry-after")), (503, Some("5")));
+    assert_eq!(server.get("/api/v1/status").status, 200);
+    assert_eq!(server.get("/health/ready").status, 200);
+    let gap = |snapshot: Value| snapshot["gaps"].to_string().contains("chunks");
+    eventually("a gap for the chunks", || {
+        gap(server.get("/api/v1/snapshot").json()).then_some(())
+    });
+    database.start_again();
+    server.logged("history is written again");
+    eventually("all rounds", || {
+        let points = server.get("/api/v1/history?metric=memory").json();
+        let points = points["series"][0]["points"].as_array()?.clone();
+        let times: Vec<_> = points.iter().filter_map(|point| point[0].as_u64()).collect();
+        let whole = times.windows(2).all(|two| two[1] - two[0] < 2500);
+        (whole && points.len() > 3).then_some(())
+    });
+    assert_eq!(json!(metric("watchpost_history_rounds_lost_total ")), json!(0.0));
+    eventually("the chunks again", || {
+        (!gap(server.get("/api/v1/snapshot").json())).then_some(())
+    });
+}
