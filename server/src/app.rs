@@ -23,10 +23,10 @@ use crate::api::gate::{self, Bounds, Gate};
 use crate::api::latest::Latest;
 use crate::api::rate::Allowed;
 use crate::api::service::{COMMIT, Listening, RUSTC, Service, VERSION};
+use crate::collect::azure::Azure;
 use crate::collect::chunks::Chunks;
 use crate::collect::collector::Options;
-use crate::collect::probe::Probe;
-use crate::collect::source::Source;
+use crate::collect::source::{Asked, Source};
 use crate::collect::{self, host};
 use crate::config::{self, Config, DatabaseUrl, Mistakes, Secret};
 use crate::history::{self, History};
@@ -423,7 +423,7 @@ fn start_tasks(config: &Config, parts: &Parts) {
     if config.host.enabled {
         for (at, probe) in host::probes(&host_options).iter().enumerate() {
             let options = host_options.clone();
-            let make = move || host::probes(&options).swap_remove(at);
+            let make = move || Asked::Probe(host::probes(&options).swap_remove(at));
             let own = config
                 .collector
                 .sources
@@ -436,24 +436,23 @@ fn start_tasks(config: &Config, parts: &Parts) {
     }
     if config.chunks.enabled {
         let store = parts.chunks.store.clone();
-        let make = move || Box::new(Chunks::new(store.clone())) as Box<dyn Probe>;
+        let make = move || Asked::Probe(Box::new(Chunks::new(store.clone())));
         sources.push(Source::new(
             Box::new(make),
             config.chunks.interval,
             config.chunks.timeout,
         ));
     }
+    if !config.azure.resources.is_empty() {
+        let settings = config.azure.settings();
+        let make = move || Asked::Azure(Box::new(Azure::new(settings.clone())));
+        sources.push(Source::new(Box::new(make), config.azure.interval, config.azure.timeout));
+    }
     let options = Options {
         host: parts.service.host().to_owned(),
         facts: host::facts(&host_options),
         interval: config.collector.interval,
-        timeout: config
-            .collector
-            .sources
-            .iter()
-            .filter_map(|source| source.timeout)
-            .chain([config.chunks.timeout])
-            .fold(config.collector.timeout, Duration::max),
+        timeout: config.collector.timeout,
         sources: Vec::new(),
     };
     collect::start(&parts.tasks, options, sources, rounds);

@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{MissedTickBehavior, interval, timeout_at};
-use watchpost_policies::{Gap, Labels, MetricPattern, Snapshot};
+use watchpost_policies::{Gap, Labels, Snapshot};
 
 use super::probe::Reading;
-use super::source::{Answer, Trouble};
+use super::source::{Answer, Described, Trouble};
 use crate::clock;
 
 /// Every source may have one answer under way, and one more that came late; more sources than this there are not.
@@ -61,10 +61,10 @@ pub struct Options {
     pub facts: Labels,
     /// How often a round begins.
     pub interval: Duration,
-    /// How long the slowest source has to answer.
+    /// How long a round waits. Of sources that may take longer, the last answer counts until the next is there.
     pub timeout: Duration,
-    /// The sources by name, and what is missing when they do not answer.
-    pub sources: Vec<(&'static str, Vec<MetricPattern>)>,
+    /// The sources.
+    pub sources: Vec<Described>,
 }
 
 /// The actor.
@@ -76,6 +76,8 @@ pub struct Collector {
     states: BTreeMap<&'static str, SourceState>,
     /// Who is still busy with an earlier question.
     overdue: BTreeSet<&'static str>,
+    /// The last answers of those that no round waits for.
+    slow: BTreeMap<&'static str, Answer>,
 }
 
 impl Collector {
@@ -93,6 +95,7 @@ impl Collector {
             published,
             states: BTreeMap::new(),
             overdue: BTreeSet::new(),
+            slow: BTreeMap::new(),
         }
     }
 
@@ -126,25 +129,36 @@ impl Collector {
     /// Hears the answers to this round. A source that is still busy with an earlier question has not heard this
     /// one and is not waited for.
     async fn hear(&mut self, number: u64) -> BTreeMap<&'static str, Answer> {
-        // Sources keep to their own timeout; this is for what lies between them and us.
+        // Those that are waited for keep to their own timeout; this is for what lies between them and us.
         let until = Instant::now() + self.options.timeout + Duration::from_millis(500);
         let mut heard = BTreeMap::new();
         while let Ok(late) = self.answers.try_recv() {
             self.note(late, number, &mut heard);
         }
-        let names: Vec<_> = self.options.sources.iter().map(|(name, _)| *name).collect();
-        let complete = |heard: &BTreeMap<_, _>, overdue: &BTreeSet<_>| {
-            names
-                .iter()
-                .all(|name| heard.contains_key(name) || overdue.contains(name))
-        };
-        while !complete(&heard, &self.overdue) {
+        while !self.is_complete(&heard) {
             let Ok(Some(answer)) = timeout_at(until.into(), self.answers.recv()).await else {
                 break;
             };
             self.note(answer, number, &mut heard);
         }
+        for (name, answer) in &self.slow {
+            let lasts = self.options.sources.iter().find(|source| source.name == *name);
+            let age_ms = clock::now_ms().saturating_sub(answer.time_ms);
+            if lasts.is_some_and(|source| u128::from(age_ms) <= source.lasts.as_millis()) {
+                heard.entry(*name).or_insert_with(|| answer.clone());
+            }
+        }
         heard
+    }
+
+    fn is_complete(&self, heard: &BTreeMap<&'static str, Answer>) -> bool {
+        let is_heard = |name: &&str| heard.contains_key(name) || self.overdue.contains(name) || self.slow.contains_key(name);
+        self.options.sources.iter().all(|source| is_heard(&source.name))
+    }
+
+    fn is_slow(&self, name: &str) -> bool {
+        let source = self.options.sources.iter().find(|source| source.name == name);
+        source.is_some_and(|source| source.timeout > self.options.timeout)
     }
 
     fn note(&mut self, answer: Answer, number: u64, heard: &mut BTreeMap<&'static str, Answer>) {
@@ -152,14 +166,16 @@ impl Collector {
             Err(Trouble { overdue: true, .. }) => self.overdue.insert(answer.source),
             _ => self.overdue.remove(answer.source),
         };
-        if answer.round == number {
+        if self.is_slow(answer.source) {
+            self.slow.insert(answer.source, answer);
+        } else if answer.round == number {
             heard.insert(answer.source, answer);
         }
     }
 
     fn put_together(&mut self, answers: &BTreeMap<&'static str, Answer>) -> Snapshot {
         let mut whole = Reading::default();
-        for (name, metrics) in &self.options.sources {
+        for Described { name, metrics, .. } in &self.options.sources {
             let state = self.states.entry(name).or_insert(SourceState {
                 success: false,
                 duration_seconds: 0.0,

@@ -1,5 +1,6 @@
 //! What is measured, and how often. It judges nothing.
 
+pub mod azure;
 pub mod chunks;
 pub mod collector;
 pub mod host;

@@ -1,22 +1,49 @@
-//! One source of measurements: a probe with a timeout, asked once a round. It is asked on a thread that may block,
-//! and never by two at once: while an answer is overdue, the source is not asked again.
+//! One source of measurements, with a timeout, asked once a round and never by two at once. A probe of this machine is
+//! asked on a thread that may block; while its answer is overdue it is not asked again. Azure is asked from here, and
+//! what it does not say in time is given up.
 
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
 use std::time::{Duration, Instant};
 
+use futures_util::FutureExt;
 use tokio::sync::{mpsc, watch};
 use watchpost_policies::MetricPattern;
 
+use super::azure::{self, Azure};
 use super::probe::{Probe, Reading};
 use crate::{clock, tasks};
 
-/// Makes a probe; anew after it panicked.
-pub type MakeProbe = Box<dyn Fn() -> Box<dyn Probe>>;
+/// Makes whom to ask; anew after it panicked.
+pub type Make = Box<dyn Fn() -> Asked>;
+
+/// Who is asked.
+pub enum Asked {
+    /// A part of this machine, or a database. It blocks.
+    Probe(Box<dyn Probe>),
+    /// Azure. It waits for others and lets us go on.
+    Azure(Box<Azure>),
+}
 
 /// One source.
 pub struct Source {
-    make: MakeProbe,
+    make: Make,
     interval: Duration,
     timeout: Duration,
+}
+
+/// What the collector has to know of a source.
+#[derive(Clone, Debug)]
+pub struct Described {
+    /// What it is called.
+    pub name: &'static str,
+    /// What is missing when it does not answer.
+    pub metrics: Vec<MetricPattern>,
+    /// How long it may take.
+    pub timeout: Duration,
+    /// How long an answer counts, where the next is not waited for.
+    pub lasts: Duration,
 }
 
 /// What came of asking a source.
@@ -45,7 +72,7 @@ pub struct Trouble {
 
 impl Source {
     /// A source that is asked this often, and has this long to answer. In rounds between, its last answer counts.
-    pub fn new(make: MakeProbe, interval: Duration, timeout: Duration) -> Self {
+    pub fn new(make: Make, interval: Duration, timeout: Duration) -> Self {
         Self {
             make,
             interval,
@@ -54,69 +81,62 @@ impl Source {
     }
 
     /// What it is called, and what is missing when it does not answer.
-    pub fn describe(&self) -> (&'static str, Vec<MetricPattern>) {
-        let probe = (self.make)();
-        (probe.name(), probe.metrics())
+    pub fn describe(&self) -> Described {
+        let asked = (self.make)();
+        Described {
+            name: asked.name(),
+            metrics: asked.metrics(),
+            timeout: self.timeout,
+            lasts: self.interval * 2 + self.timeout,
+        }
     }
 
     /// Answers each round, until nobody asks any more.
     pub async fn run(self: std::rc::Rc<Self>, mut rounds: watch::Receiver<u64>, answers: mpsc::Sender<Answer>) {
-        let mut probe = (self.make)();
-        let source = probe.name();
+        let mut asked = (self.make)();
+        let source = asked.name();
         let mut last: Option<(Instant, Answer)> = None;
         while rounds.changed().await.is_ok() {
             let round = *rounds.borrow_and_update();
             let began = Instant::now();
-            if let Some((asked, answer)) = last.as_ref().filter(|(asked, _)| !self.is_due(*asked, began)) {
-                let again = Answer {
-                    round,
-                    ..answer.clone()
-                };
-                last = Some((*asked, again.clone()));
+            if let Some((at, answer)) = last.take_if(|(at, _)| !self.is_due(*at, began)) {
+                let again = Answer { round, ..answer };
+                last = Some((at, again.clone()));
                 if answers.send(again).await.is_err() {
                     return;
                 }
                 continue;
             }
-            let answer = |outcome: Result<Reading, (String, bool)>| Answer {
+            let answer = |outcome| Answer {
                 source,
                 round,
-                outcome: outcome.map_err(|(why, overdue)| Trouble { why, overdue }),
+                outcome,
                 took: began.elapsed(),
                 time_ms: clock::now_ms(),
             };
-            let now_ms = clock::now_ms();
-            let mut asked = Box::pin(tasks::block(move || {
-                let outcome = probe.measure(now_ms);
-                (probe, outcome)
-            }));
-            let answered = match tokio::time::timeout(self.timeout, &mut asked).await {
-                Ok(answered) => answered,
-                Err(_) => {
-                    let why = format!(
-                        "it did not answer within {:?}; it is not asked again until it does",
-                        self.timeout
-                    );
-                    if answers.send(answer(Err((why, true)))).await.is_err() {
-                        return;
-                    }
-                    let late = asked.await;
-                    log::warn!(source, took_ms = began.elapsed().as_millis() as u64; "a source answered too late");
-                    probe = late.map_or_else(|_| (self.make)(), |(probe, _)| probe);
-                    continue;
-                }
-            };
-            let outcome = match answered {
-                Ok((same, outcome)) => {
-                    probe = same;
+            let outcome = match asked {
+                Asked::Azure(azure) => {
+                    let (same, outcome) = self.of_azure(azure).await;
+                    asked = same;
                     outcome
                 }
-                Err(panic) => {
-                    probe = (self.make)();
-                    Err(format!("it panicked: {panic}; it begins anew"))
-                }
+                Asked::Probe(probe) => match self.of_probe(probe).await {
+                    Ok((same, outcome)) => {
+                        asked = same;
+                        outcome
+                    }
+                    Err((late, why)) => {
+                        let overdue = Trouble { why, overdue: true };
+                        if answers.send(answer(Err(overdue))).await.is_err() {
+                            return;
+                        }
+                        asked = late.await.map_or_else(|_| (self.make)(), |(probe, _)| Asked::Probe(probe));
+                        log::warn!(source, took_ms = began.elapsed().as_millis() as u64; "a source answered too late");
+                        continue;
+                    }
+                },
             };
-            let answer = answer(outcome.map_err(|why| (why, false)));
+            let answer = answer(outcome);
             // One that failed is asked again at once.
             last = answer.outcome.is_ok().then(|| (began, answer.clone()));
             if answers.send(answer).await.is_err() {
@@ -125,8 +145,70 @@ impl Source {
         }
     }
 
+    async fn of_azure(&self, mut azure: Box<Azure>) -> (Asked, Outcome) {
+        let question = AssertUnwindSafe(azure.measure(clock::now_ms())).catch_unwind();
+        match tokio::time::timeout(self.timeout, question).await {
+            Ok(Ok(outcome)) => (Asked::Azure(azure), outcome.map_err(Trouble::of)),
+            Ok(Err(panic)) => {
+                let why = tasks::message_of(panic.as_ref());
+                ((self.make)(), Err(Trouble::of_panic(&why)))
+            }
+            Err(_) => {
+                let why = format!("it did not answer within {:?}", self.timeout);
+                (Asked::Azure(azure), Err(Trouble::of(why)))
+            }
+        }
+    }
+
+    /// The error is an answer that is still under way.
+    async fn of_probe(&self, mut probe: Box<dyn Probe>) -> Result<(Asked, Outcome), (Late, String)> {
+        let now_ms = clock::now_ms();
+        let mut question: Late = Box::pin(tasks::block(move || {
+            let outcome = probe.measure(now_ms);
+            (probe, outcome)
+        }));
+        match tokio::time::timeout(self.timeout, &mut question).await {
+            Ok(Ok((probe, outcome))) => Ok((Asked::Probe(probe), outcome.map_err(Trouble::of))),
+            Ok(Err(panic)) => Ok(((self.make)(), Err(Trouble::of_panic(&panic)))),
+            Err(_) => {
+                let timeout = self.timeout;
+                let why = format!("it did not answer within {timeout:?}; it is not asked again until it does");
+                Err((question, why))
+            }
+        }
+    }
+
     /// Rounds begin a little early or late.
     fn is_due(&self, asked: Instant, now: Instant) -> bool {
         now.duration_since(asked) >= self.interval.mul_f64(0.95)
+    }
+}
+
+type Outcome = Result<Reading, Trouble>;
+type Late = Pin<Box<dyn Future<Output = Result<(Box<dyn Probe>, Result<Reading, String>), String>>>>;
+
+impl Asked {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Probe(probe) => probe.name(),
+            Self::Azure(_) => azure::NAME,
+        }
+    }
+
+    fn metrics(&self) -> Vec<MetricPattern> {
+        match self {
+            Self::Probe(probe) => probe.metrics(),
+            Self::Azure(azure) => azure.metrics(),
+        }
+    }
+}
+
+impl Trouble {
+    fn of(why: String) -> Self {
+        Self { why, overdue: false }
+    }
+
+    fn of_panic(panic: &str) -> Self {
+        Self::of(format!("it panicked: {panic}; it begins anew"))
     }
 }

@@ -4,6 +4,7 @@
 //! Read in this order: the sections; `declare`, which makes them; `sources`, `file` and `given`, which lay what
 //! was said over the defaults; `show` and `document`, which tell of it.
 
+mod azure;
 mod collector;
 mod database;
 mod declare;
@@ -39,6 +40,7 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 
+pub use self::azure::{Azure, AzureCredentials, AzureEndpoints, AzureMetric, AzureResource};
 pub use self::collector::{Collector, SourceSettings};
 pub use self::database::{Chunks, Database, DatabaseUrl, History};
 pub use self::duration::duration_of;
@@ -88,6 +90,8 @@ section! {
         pub host: Host,
         /// The work chunks: what workers report here, or what a PixCrawler has in its database.
         pub chunks: Chunks,
+        /// What Azure Monitor measures of other machines. Without resources it is not asked.
+        pub azure: Azure,
         /// The rules that judge what was measured and decide who may do what.
         pub rules: Rules,
         .. origins: BTreeMap<String, Origin>

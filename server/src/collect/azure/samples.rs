@@ -1,0 +1,104 @@
+//! What was answered as samples, and what was not as gaps. It asks nobody and decides nothing.
+
+use std::time::Duration;
+
+use watchpost_policies::{Gap, Labels, MeasureError, MetricName, MetricPattern, Sample, Unit};
+
+use super::NAME;
+use super::answer::{Answer, Metric, Series};
+use super::query::Subject;
+use super::settings::{Mapping, Transform};
+use crate::collect::probe::Reading;
+
+/// Adds what was answered about these metrics of a resource.
+pub(super) fn tell<'m>(
+    subject: &Subject,
+    mappings: impl Iterator<Item = &'m Mapping>,
+    answer: &Answer,
+    window: Duration,
+    reading: &mut Reading,
+) {
+    let mut missing: Vec<(String, &MetricName)> = Vec::new();
+    for mapping in mappings {
+        match samples(subject, mapping, answer, window) {
+            Ok(samples) => reading.samples.extend(samples),
+            Err(why) => missing.push((why, &mapping.metric)),
+        }
+    }
+    // What is missing for one reason is one gap.
+    while let Some((why, _)) = missing.first().cloned() {
+        let same = missing.extract_if(.., |(other, _)| *other == why);
+        let metrics: Vec<_> = same.map(|(_, metric)| metric).collect();
+        miss(subject, metrics.into_iter(), &why, reading);
+    }
+}
+
+/// Says of metrics of a resource why they are missing.
+pub(super) fn miss<'m>(
+    subject: &Subject,
+    metrics: impl Iterator<Item = &'m MetricName>,
+    why: &str,
+    reading: &mut Reading,
+) {
+    let mut metrics: Vec<_> = metrics.map(MetricPattern::exactly).collect();
+    metrics.sort();
+    metrics.dedup();
+    reading.gaps.push(Gap {
+        source: NAME.to_owned(),
+        metrics,
+        reason: format!("{}: {why}", subject.label),
+    });
+}
+
+fn samples(subject: &Subject, mapping: &Mapping, answer: &Answer, window: Duration) -> Result<Vec<Sample>, String> {
+    let name = &mapping.name;
+    let Some(metric) = answer.metric(name) else {
+        return Err(format!(
+            "Azure's answer leaves out \"{name}\"; check its name in azure.metrics"
+        ));
+    };
+    if let Some(trouble) = metric.trouble() {
+        return Err(format!("Azure cannot tell \"{name}\" ({trouble})"));
+    }
+    let found = metric
+        .series()
+        .iter()
+        .filter_map(|series| sample(subject, mapping, metric, series));
+    let found = found
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|error| error.to_string())?;
+    if found.is_empty() {
+        let (aggregation, minutes) = (mapping.aggregation.as_str(), window.as_secs().div_ceil(60));
+        return Err(format!(
+            "Azure has no {aggregation} of \"{name}\" of the last {minutes} min; it may be switched off, or not \
+             measured so"
+        ));
+    }
+    Ok(found)
+}
+
+/// The newest number of a series, if it has one.
+fn sample(
+    subject: &Subject,
+    mapping: &Mapping,
+    metric: &Metric,
+    series: &Series,
+) -> Option<Result<Sample, MeasureError>> {
+    let (time_ms, value) = series.newest(mapping.aggregation)?;
+    let value = mapping.transform.of(value);
+    let own = [("resource".to_owned(), subject.label.clone())];
+    let mut labels = mapping.labels.clone();
+    for (name, value) in own.into_iter().chain(series.dimensions()) {
+        // What the operator says of a series counts more than what Azure says.
+        if labels.iter().all(|(known, _)| *known != name) {
+            labels.push((name, value));
+        }
+    }
+    let unit = match (&mapping.unit, mapping.transform) {
+        (Some(unit), _) => unit.clone(),
+        (None, Transform::Complement) => "percent".to_owned(),
+        (None, _) => metric.unit(),
+    };
+    let labels = Labels::new(labels);
+    Some(labels.and_then(|labels| Sample::new(mapping.metric.clone(), labels, value, Unit::new(&unit), time_ms)))
+}

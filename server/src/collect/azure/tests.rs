@@ -1,0 +1,241 @@
+//! Questions, as they are laid together and written, and what becomes of answers, without anybody who answers.
+
+use std::time::Duration;
+
+use serde_json::json;
+use watchpost_policies::MetricName;
+
+use super::answer::Answer;
+use super::query::{self, Question, Subject, Unknown};
+use super::*;
+use crate::collect::probe::Reading;
+
+const VM: &str = "/subscriptions/S-1/resourceGroups/g/providers/Microsoft.Compute/virtualMachines/vm-1";
+
+/// 2026-11-21T01:02:03.500Z.
+const NOW: u64 = 1_795_222_923_500;
+
+fn mapping(metric: &str, name: &str) -> Mapping {
+    Mapping {
+        metric: MetricName::new(metric).expect("a name"),
+        name: name.to_owned(),
+        namespace: None,
+        kind: None,
+        aggregation: Aggregation::Average,
+        transform: Transform::Identity,
+        unit: None,
+        filter: None,
+        labels: Vec::new(),
+    }
+}
+
+fn settings(names: &[&str], mappings: Vec<Mapping>) -> Settings {
+    let resource = |name: &&str| Resource {
+        // Of a type that has no ready metrics.
+        id: ResourceId::new(&VM.replace("virtualMachines/vm-1", &format!("things/{name}"))).expect("an id"),
+        region: Some("westeurope".to_owned()),
+    };
+    Settings {
+        resources: names.iter().map(resource).collect(),
+        mappings,
+        ..Settings::default()
+    }
+}
+
+fn laid(settings: &Settings, batched: bool) -> (Vec<Subject>, Vec<Question>) {
+    let subjects = query::subjects(settings);
+    let questions = query::questions(&subjects, &Unknown::default(), batched, NOW);
+    (subjects, questions)
+}
+
+#[test]
+fn a_question_has_one_namespace_filter_and_aggregation() {
+    let total = Mapping {
+        aggregation: Aggregation::Total,
+        ..mapping("c", "C")
+    };
+    let guest = Mapping {
+        namespace: Some("Guest".to_owned()),
+        ..mapping("d", "D")
+    };
+    let filtered = Mapping {
+        filter: Some("LUN eq '*'".to_owned()),
+        ..mapping("e", "E")
+    };
+    let all = vec![
+        mapping("a", "A"),
+        mapping("b", "B"),
+        mapping("a2", "a"),
+        total,
+        guest,
+        filtered,
+    ];
+    let (_, questions) = laid(&settings(&["x"], all), false);
+    let names: Vec<_> = questions.iter().map(|question| question.names.join(",")).collect();
+    assert_eq!(names, ["A,B", "C", "D", "E"]);
+}
+
+#[test]
+fn a_question_is_an_address() {
+    let filtered = |metric: &str, name: &str| Mapping {
+        filter: Some("LUN eq '*'".to_owned()),
+        ..mapping(metric, name)
+    };
+    let settings = settings(&["x y"], vec![filtered("a", "A, or B"), filtered("c", "C/Sec")]);
+    let (subjects, questions) = laid(&settings, false);
+    assert_eq!(
+        questions[0].address(&settings, &subjects[0], NOW),
+        "https://management.azure.com/subscriptions/S-1/resourceGroups/g/providers/Microsoft.Compute/things/x%20y\
+         /providers/Microsoft.Insights/metrics?api-version=2024-02-01\
+         &timespan=2026-11-21T00%3A52%3A03Z%2F2026-11-21T01%3A02%3A03Z&interval=PT1M\
+         &metricnames=A%252%20or%20B%2CC%2FSec&aggregation=average&%24filter=LUN%20eq%20%27%2A%27"
+    );
+}
+
+#[test]
+fn an_interval_is_written_in_its_largest_unit_and_fits_twice_into_the_window() {
+    let check = |seconds: u64, interval: &str, start: &str| {
+        let mut settings = settings(&["x"], vec![mapping("a", "A")]);
+        settings.interval = Duration::from_secs(seconds);
+        let (subjects, questions) = laid(&settings, false);
+        let address = questions[0].address(&settings, &subjects[0], NOW);
+        assert!(address.contains(&format!("&interval={interval}&")), "{address}");
+        assert!(address.contains(&format!("T{start}Z%2F")), "{address}");
+    };
+    check(30, "PT30S", "00%3A52%3A03");
+    check(60, "PT1M", "00%3A52%3A03");
+    check(3600, "PT1H", "23%3A02%3A03");
+    check(86_400, "P1D", "01%3A02%3A03");
+}
+
+#[test]
+fn only_resources_of_one_region_type_and_subscription_are_asked_for_together() {
+    let mut settings = settings(&["a", "b", "c", "d", "e", "f"], vec![mapping("m", "M")]);
+    let is_changed = |settings: &mut Settings, at: usize, old: &str, new: &str| {
+        let id = settings.resources[at].id.as_str().replace(old, new);
+        settings.resources[at].id = ResourceId::new(&id).expect("an id");
+    };
+    settings.resources[1].region = Some("northeurope".to_owned());
+    settings.resources[2].region = None;
+    is_changed(&mut settings, 3, "S-1", "S-2");
+    is_changed(&mut settings, 4, "things", "others");
+    is_changed(&mut settings, 5, "S-1", "s-1");
+    let (subjects, questions) = laid(&settings, true);
+    let together: Vec<_> = questions.iter().map(|question| question.subjects.clone()).collect();
+    assert_eq!(together, [vec![0, 5], vec![1], vec![2], vec![3], vec![4]]);
+    settings.endpoints.metrics = Some("https://{region}.metrics.monitor.azure.com".to_owned());
+    let (address, body) = questions[0].batch(&settings, &subjects, NOW);
+    assert_eq!(
+        address,
+        "https://westeurope.metrics.monitor.azure.com/subscriptions/S-1/metrics:getBatch?api-version=2023-10-01\
+         &starttime=2026-11-21T00%3A52%3A03Z&endtime=2026-11-21T01%3A02%3A03Z&interval=PT1M&metricnames=M\
+         &aggregation=average&metricnamespace=Microsoft.Compute%2Fthings"
+    );
+    assert_eq!(
+        body.matches("/subscriptions/s-1/resourcegroups/g/").count(),
+        2,
+        "{body}"
+    );
+    let (_, questions) = laid(&settings, false);
+    assert_eq!(
+        questions.len(),
+        6,
+        "without anybody who answers batches, each by itself"
+    );
+}
+
+#[test]
+fn what_is_unknown_is_not_asked_for_until_a_day_later() {
+    let settings = settings(&["x"], vec![mapping("a", "A"), mapping("b", "B")]);
+    let (subjects, questions) = laid(&settings, false);
+    let mut unknown = Unknown::default();
+    unknown.remember(
+        &subjects[0].id,
+        &questions[0].matter,
+        "a",
+        "it is not there".to_owned(),
+        NOW,
+    );
+    let names = |now_ms| query::questions(&subjects, &unknown, false, now_ms)[0].names.join(",");
+    assert_eq!(names(NOW), "B");
+    assert_eq!(names(NOW + 86_400_000), "A,B");
+    assert_eq!(
+        unknown.why(&subjects[0].id, &settings.mappings[0], NOW),
+        Some("it is not there")
+    );
+    assert_eq!(unknown.why(&subjects[0].id, &settings.mappings[1], NOW), None);
+}
+
+fn told(mappings: &[Mapping], answer: serde_json::Value) -> Reading {
+    let settings = settings(&["x"], mappings.to_vec());
+    let subject = &query::subjects(&settings)[0];
+    let answer = Answer::read(json!({ "value": answer }).to_string().as_bytes()).expect("an answer");
+    let mut reading = Reading::default();
+    samples::tell(
+        subject,
+        mappings.iter(),
+        &answer,
+        Duration::from_secs(600),
+        &mut reading,
+    );
+    reading
+}
+
+#[test]
+fn what_is_missing_for_one_reason_is_one_gap() {
+    let reading = told(
+        &[
+            mapping("b", "Gone"),
+            mapping("a", "Gone"),
+            mapping("c", "Empty"),
+            mapping("a", "gone"),
+        ],
+        json!([{ "name": { "value": "Empty" }, "timeseries": [] }]),
+    );
+    let gaps: Vec<_> = reading
+        .gaps
+        .iter()
+        .map(|gap| (gap.metrics.len(), gap.reason.as_str()))
+        .collect();
+    assert_eq!(gaps.len(), 3, "{gaps:?}");
+    assert_eq!(
+        gaps[0],
+        (
+            2,
+            "x: Azure's answer leaves out \"Gone\"; check its name in azure.metrics"
+        )
+    );
+    assert!(
+        gaps.iter()
+            .any(|(_, why)| why.contains("no average of \"Empty\" of the last 10 min")),
+        "{gaps:?}"
+    );
+}
+
+#[test]
+fn a_label_that_cannot_be_or_a_number_that_is_none_is_a_gap() {
+    let answer = json!([{ "name": { "value": "A" }, "unit": "Count",
+        "timeseries": [{ "data": [{ "timeStamp": "2026-11-21T01:00:00Z", "average": 1e300 }] }] }]);
+    let endless = Mapping {
+        transform: Transform::Scale(1e300),
+        ..mapping("a", "A")
+    };
+    let reading = told(&[endless], answer.clone());
+    assert!(reading.gaps[0].reason.contains("finite"), "{:?}", reading.gaps);
+    let labelled = Mapping {
+        labels: vec![("a-b".to_owned(), String::new())],
+        ..mapping("a", "A")
+    };
+    let reading = told(&[labelled], answer.clone());
+    assert!(
+        reading.gaps[0].reason.contains("cannot name a label"),
+        "{:?}",
+        reading.gaps
+    );
+    let renamed = Mapping {
+        labels: vec![("resource".to_owned(), "front".to_owned())],
+        ..mapping("a", "A")
+    };
+    let reading = told(&[renamed], answer);
+    assert_eq!(reading.samples[0].labels().get("resource"), Some("front"));
+}
