@@ -6,16 +6,16 @@ TOOLS := $(CURDIR)/target/tools
 
 .PHONY: run build test lint format bench tools deny fuzz clean
 
-run: target-wasm ## Builds Watchpost quickly and starts it here; what it needs to be tried it makes in ./watchpost-data.
+run: libraries target-wasm ## Builds Watchpost quickly and starts it here; what it needs to be tried it makes in ./watchpost-data.
 	$(CARGO) run --locked --package watchpost
 
-build: target-wasm ## Builds it as it is deployed: target/release/watchpost.
+build: libraries target-wasm ## Builds it as it is deployed: target/release/watchpost.
 	$(CARGO) build --release --locked --package watchpost
 
 test: tools ## Install what the tests need, and pass all of them.
 	$(CARGO) test --workspace --locked
 
-lint: target-wasm ## Formatting, and clippy without a warning.
+lint: libraries target-wasm ## Formatting, and clippy without a warning.
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 
@@ -25,12 +25,18 @@ format:
 bench: tools ## Ratios, as in docs/PERFORMANCE.md.
 	$(CARGO) bench --package watchpost-tests
 
+# Headers of OpenSSL and of PostgreSQL's client. SQLite is built in.
+.PHONY: libraries
+libraries:
+	@pkg-config --exists openssl libpq 2>/dev/null || { apt-get update -qq && \
+	  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends pkg-config libssl-dev libpq-dev; }
+
 .PHONY: target-wasm
 target-wasm:
 	@rustc --print target-libdir --target wasm32-unknown-unknown 2>/dev/null | xargs -I{} test -d {} \
 	  || rustup target add wasm32-unknown-unknown
 
-tools: target-wasm
+tools: libraries target-wasm
 	tests/install-tools $(TOOLS)
 
 deny: ## Licences, sources and bans; doubles are told. Advisories need their database, which a machine without a way out cannot fetch.

@@ -46,11 +46,22 @@ fn a_machine_in_azure_is_judged_beside_this_one() {
     let azure = azure();
     let server = Server::with(&settings(&azure)).ready();
     let memory = eventually("a judgement", || finding(&server, "memory", "vm-1"));
-    assert_eq!((&memory["severity"], &memory["value"]), (&"alert".into(), &96.0.into()), "{memory}");
+    assert_eq!(
+        (&memory["severity"], &memory["value"]),
+        (&"alert".into(), &96.0.into()),
+        "{memory}"
+    );
     let metrics = server.get("/metrics").text();
-    assert!(metrics.contains("watchpost_memory_percent{resource=\"vm-1\"} 96"), "{metrics}");
+    assert!(
+        metrics.contains("watchpost_memory_ratio{resource=\"vm-1\"} 0.96"),
+        "{metrics}"
+    );
     let snapshot = server.get("/api/v1/snapshot").json();
-    let own = snapshot["samples"].as_array().expect("a list").iter().filter(|sample| sample["metric"] == "memory");
+    let own = snapshot["samples"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .filter(|sample| sample["metric"] == "memory");
     assert_eq!(own.count(), 2, "this machine's stays");
     let gaps = snapshot["gaps"].to_string();
     assert!(gaps.contains("disk"), "Azure does not know how full a disk is: {gaps}");
@@ -75,8 +86,15 @@ fn an_azure_that_answers_slowly_holds_nobody_up() {
     let server = Server::with(&settings(&azure)).ready();
     eventually("an answer", || finding(&server, "memory", "vm-1"));
     azure.fail("metrics", 1000, Fault::Slow(std::time::Duration::from_secs(20)));
-    let round = || server.get("/api/v1/status").json()["round"]["number"].as_u64().unwrap_or_default();
+    let round = || {
+        server.get("/api/v1/status").json()["round"]["number"]
+            .as_u64()
+            .unwrap_or_default()
+    };
     let before = round();
     eventually("more rounds", || (round() > before + 3).then_some(()));
-    assert!(finding(&server, "memory", "vm-1").is_some(), "what it said last still counts");
+    assert!(
+        finding(&server, "memory", "vm-1").is_some(),
+        "what it said last still counts"
+    );
 }

@@ -44,7 +44,7 @@ fn round(number: u64) -> (Arc<Snapshot>, Arc<Report>) {
         sample("wave", "0", (number as f64 / 10.0).sin()),
     ];
     let mut gaps = Vec::new();
-    if number % 5 == 0 {
+    if number.is_multiple_of(5) {
         gaps.push(Gap {
             source: "host.cores".to_owned(),
             metrics: vec![MetricPattern::new("ticks").expect("legal")],

@@ -152,7 +152,8 @@ impl Collector {
     }
 
     fn is_complete(&self, heard: &BTreeMap<&'static str, Answer>) -> bool {
-        let is_heard = |name: &&str| heard.contains_key(name) || self.overdue.contains(name) || self.slow.contains_key(name);
+        let is_heard =
+            |name: &&str| heard.contains_key(name) || self.overdue.contains(name) || self.slow.contains_key(name);
         self.options.sources.iter().all(|source| is_heard(&source.name))
     }
 

@@ -130,7 +130,9 @@ impl Source {
                         if answers.send(answer(Err(overdue))).await.is_err() {
                             return;
                         }
-                        asked = late.await.map_or_else(|_| (self.make)(), |(probe, _)| Asked::Probe(probe));
+                        asked = late
+                            .await
+                            .map_or_else(|_| (self.make)(), |(probe, _)| Asked::Probe(probe));
                         log::warn!(source, took_ms = began.elapsed().as_millis() as u64; "a source answered too late");
                         continue;
                     }

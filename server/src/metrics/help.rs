@@ -246,6 +246,19 @@ const KNOWN: &[(&str, &str)] = &[
         "watchpost_cgroup_throttled_seconds_total",
         "How long the own control group had to wait because it had used its share of the CPUs.",
     ),
+    ("watchpost_chunks", "How many chunks of work there are, by status."),
+    (
+        "watchpost_chunks_failed_since_last_look",
+        "How many chunks of work failed since they were counted before.",
+    ),
+    (
+        "watchpost_chunks_oldest_active_seconds",
+        "How long the chunk that is longest under way has been there.",
+    ),
+    (
+        "watchpost_chunks_retries",
+        "How often chunks of work were tried again, all in all.",
+    ),
     ("watchpost_cpu_core_ratio", "How much of a core is used; 1 is all."),
     ("watchpost_cpu_ratio", "How much of the CPUs is used; 1 is all."),
     (

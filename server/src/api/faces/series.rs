@@ -33,13 +33,13 @@ pub fn in_steps(points: &[(u64, f64)], from_ms: u64, step_ms: u64, aggregate: Ag
 
 impl Aggregate {
     fn of(self, points: &[(u64, f64)]) -> f64 {
-        let values = points.iter().map(|(_, value)| *value);
+        let mut values = points.iter().map(|(_, value)| *value);
         match self {
             Self::Min => values.fold(f64::INFINITY, f64::min),
             Self::Max => values.fold(f64::NEG_INFINITY, f64::max),
             // Each is divided first: a sum of large ones may be more than a number holds.
             Self::Mean => values.map(|value| value / points.len() as f64).sum(),
-            Self::Last => values.last().unwrap_or(f64::NAN),
+            Self::Last => values.next_back().unwrap_or(f64::NAN),
         }
     }
 }

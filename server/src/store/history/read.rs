@@ -312,6 +312,9 @@ fn columns_of(connection: &mut Connection, host: &str, window: i64) -> QueryResu
     })
 }
 
+/// When, its numbers, and what else there is to tell.
+type WholeRound = (i64, Vec<u8>, Vec<u8>);
+
 fn loose_rounds(connection: &mut Connection, of: &str, wanted: &Selection) -> QueryResult<Vec<(i64, Vec<u8>)>> {
     use history_rounds::{host, numbers, table, time_ms};
     // A sample is older than its round, so the first round after may still have some of this time.
@@ -324,11 +327,7 @@ fn loose_rounds(connection: &mut Connection, of: &str, wanted: &Selection) -> Qu
         .load(connection))
 }
 
-fn whole_rounds(
-    connection: &mut Connection,
-    of: &str,
-    wanted: &Selection,
-) -> QueryResult<Vec<(i64, Vec<u8>, Vec<u8>)>> {
+fn whole_rounds(connection: &mut Connection, of: &str, wanted: &Selection) -> QueryResult<Vec<WholeRound>> {
     use history_rounds::{host, numbers, table, time_ms, told};
     let (from, to) = times(wanted);
     on!(connection, connection => table

@@ -130,9 +130,7 @@ mod tests {
     fn a_size_that_nobody_wrote_is_not_believed() {
         let mut bytes = compressed(&vec![0; 70_000], QUICK);
         // The size stands behind the magic number and the frame's description.
-        for at in 5..9 {
-            bytes[at] = 0xff;
-        }
+        bytes[5..9].fill(0xff);
         assert!(expanded(&bytes).is_err());
     }
 }
