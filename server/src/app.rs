@@ -498,6 +498,7 @@ fn serve(
         parts.rules.clone(),
         parts.tls.clone(),
         parts.tasks.clone(),
+        [parts.store.place().clone(), parts.chunks.store.place().clone()],
     ));
     let chunks = Data::new(parts.chunks.clone());
     let past = Data::new(Past {

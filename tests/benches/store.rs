@@ -26,18 +26,28 @@ fn main() {
     let whole = std::env::args().any(|argument| argument == "--whole");
     let folder = tempfile::tempdir().expect("a folder");
     let url = postgres::shared().database();
-    let stores = [("SQLite", open("sqlite:watchpost.db", folder.path())), ("PostgreSQL", open(&url, folder.path()))];
+    let stores = [
+        ("SQLite", open("sqlite:watchpost.db", folder.path())),
+        ("PostgreSQL", open(&url, folder.path())),
+    ];
 
-    println!("| a round of {SERIES} samples | written, median | slowest of 300 | a second |\n| --- | --- | --- | --- |");
+    println!(
+        "| a round of {SERIES} samples | written, median | slowest of 300 | a second |\n| --- | --- | --- | --- |"
+    );
     for (name, store) in &stores {
         writing(name, store);
     }
-    println!("\n| packed | samples | bytes a sample, numbers alone | with reports and gaps |\n| --- | --- | --- | --- |");
+    println!(
+        "\n| packed | samples | bytes a sample, numbers alone | with reports and gaps |\n| --- | --- | --- | --- |"
+    );
     let rounds = if whole { 100_000 } else { 10_000 };
     for (name, store) in &stores {
         filling(name, store, rounds);
     }
-    println!("\n| a week of one series out of {} million samples | time | points |\n| --- | --- | --- |", rounds / 1000);
+    println!(
+        "\n| a week of one series out of {} million samples | time | points |\n| --- | --- | --- |",
+        rounds / 1000
+    );
     for (name, store) in &stores {
         reading(name, store);
     }
@@ -76,7 +86,10 @@ fn open(url: &str, folder: &Path) -> Store {
 fn round(number: u64, report: &Arc<Report>) -> (Arc<Snapshot>, Arc<Report>) {
     let time_ms = BEGIN + number * STEP_MS;
     let sample = |series: u64| {
-        let noise = number.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(series * 1_442_695) >> 33;
+        let noise = number
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(series * 1_442_695)
+            >> 33;
         let value = match series % 4 {
             0 => (number * (series + 3) * 10 + noise % 50) as f64,
             1 => (noise % 10_000) as f64 / 100.0,
@@ -121,7 +134,10 @@ fn filling(name: &str, store: &Store, rounds: u64) {
     for some in numbers.chunks(360) {
         let some: Vec<_> = some.iter().map(|number| round(*number, &report)).collect();
         keeper.keep(&some).expect("written");
-        while store.condense("edge-1", HOUR_MS, BEGIN + rounds * STEP_MS * 2).expect("packed") {}
+        while store
+            .condense("edge-1", HOUR_MS, BEGIN + rounds * STEP_MS * 2)
+            .expect("packed")
+        {}
     }
     let usage = store.history_usage().expect("counted");
     let told = store.told_bytes().expect("counted");
@@ -145,7 +161,11 @@ fn reading(name: &str, store: &Store) {
     let mut points = 0;
     let read = || {
         let plan = store.plan_history(&wanted).expect("planned");
-        points = plan.series.iter().map(|series| store.points(&plan, series).expect("read").len()).sum();
+        points = plan
+            .series
+            .iter()
+            .map(|series| store.points(&plan, series).expect("read").len())
+            .sum();
     };
     let mut read = read;
     let times = (0..20).map(|_| timed(&mut read)).collect();

@@ -8,5 +8,6 @@ pub mod guests;
 pub mod http;
 pub mod nginx;
 pub mod postgres;
+pub mod proxy;
 pub mod sample;
 pub mod server;

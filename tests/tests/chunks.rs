@@ -1,10 +1,12 @@
 //! Work chunks as workers and readers know them.
 
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::{Value, json};
 use watchpost_tests::http::Client;
 use watchpost_tests::postgres;
+use watchpost_tests::proxy::Proxy;
 use watchpost_tests::server::{Server, eventually};
 
 const PATH: &str = "/api/v1/chunks";
@@ -190,6 +192,76 @@ fn a_chunk_database_that_cannot_be_reached_is_unknown_and_never_zero() {
     let answer = server.get(PATH);
     assert_eq!((answer.status, answer.header("retry-after")), (503, Some("5")));
     assert_eq!(answer.json()["detail"], "the database cannot be reached just now");
+}
+
+#[test]
+fn a_database_behind_a_wire_that_is_cut_or_held_is_503_and_comes_back() {
+    let shared = postgres::shared();
+    let proxy = Proxy::to(shared.address());
+    let url = shared.database();
+    let url = url.replace(&shared.address().to_string(), &proxy.address.to_string());
+    let server = Server::with(&format!("[database]\nurl = \"{url}\"\n[history]\nenabled = false")).ready();
+    let agent = server.client("agent");
+    assert_eq!(agent.send("POST", PATH, &chunk(1, 0)).status, 201);
+    proxy.cut();
+    eventually("it to connect again", || (server.get(PATH).status == 200).then_some(()));
+    proxy.hold();
+    let answer = agent.send("POST", PATH, &chunk(1, 1));
+    assert_eq!(
+        (answer.status, answer.header("retry-after")),
+        (503, Some("5")),
+        "{}",
+        answer.text()
+    );
+    assert_eq!(server.get("/api/v1/report").status, 200, "others are not held up");
+    proxy.let_go();
+    eventually("the chunk that was sent again", || {
+        let again = agent.send("POST", PATH, &chunk(1, 1));
+        (again.status < 300).then_some(())
+    });
+    assert_eq!(server.get("/api/v1/chunks/summary").json()["by_status"]["pending"], 2);
+}
+
+#[test]
+fn a_full_disk_is_told_and_work_goes_on_when_there_is_room_again() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let disk = folder.path().join("data");
+    std::fs::create_dir(&disk).expect("made");
+    let mount = |arguments: &[&str]| {
+        let status = Command::new(arguments[0]).args(&arguments[1..]).arg(&disk).status();
+        assert!(
+            status.expect("it runs").success(),
+            "the tests mount a small disk, so they run as root"
+        );
+    };
+    mount(&["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs"]);
+    let server = Server::in_folder(folder, "[history]\nenabled = false").ready();
+    let agent = server.client("agent");
+    assert_eq!(agent.send("POST", PATH, &chunk(1, 0)).status, 201);
+    let filler = disk.join("filler");
+    // As much as there is room for.
+    let _ = std::fs::write(&filler, vec![0; 16 << 20]);
+    let mut refused = None;
+    for index in 1..200 {
+        let batch: Vec<_> = (0..1000).map(|at| chunk(index, at)).collect();
+        let answer = agent.send("POST", PATH, &json!(batch));
+        if answer.status != 201 {
+            refused = Some(answer);
+            break;
+        }
+    }
+    let refused = refused.expect("a disk is full some time");
+    assert_eq!(
+        (refused.status, &refused.json()["detail"]),
+        (503, &json!("the database has no room left"))
+    );
+    assert_eq!(server.get("/api/v1/chunks?job=1").status, 200, "reading goes on");
+    std::fs::remove_file(filler).expect("removed");
+    eventually("room", || {
+        (agent.send("POST", PATH, &chunk(2000, 0)).status == 201).then_some(())
+    });
+    let _folder = server.stop();
+    mount(&["umount"]);
 }
 
 #[test]

@@ -12,6 +12,7 @@ mod pool;
 mod schema;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use diesel::QueryResult;
 
@@ -22,6 +23,10 @@ pub use self::place::{NotAPlace, Place};
 use self::connection::Connection;
 use self::pool::Pool;
 use crate::tasks;
+
+/// How long somebody waits for an answer. A wire that takes bytes and passes nothing on is noticed by nobody else; the
+/// thread that asked goes on waiting, and the pool bounds how many do.
+const PATIENCE: Duration = Duration::from_secs(15);
 
 /// A database. Cheap to clone.
 #[derive(Clone)]
@@ -54,14 +59,19 @@ impl Store {
         self.0.place()
     }
 
-    /// Asks without blocking the one who waits. A panic in the question becomes an error.
+    /// Asks without blocking the one who waits. A panic in the question becomes an error, and so does silence.
     pub async fn ask<T: Send + 'static>(
         &self,
         question: impl FnOnce(&Self) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         let store = self.clone();
-        let asked = tasks::block(move || question(&store)).await;
-        asked.unwrap_or_else(|panic| Err(StoreError::Failed(panic)))
+        let asked = tasks::block(move || question(&store));
+        match tokio::time::timeout(PATIENCE, asked).await {
+            Ok(answered) => answered.unwrap_or_else(|panic| Err(StoreError::Failed(panic))),
+            Err(_) => Err(StoreError::Unreachable(format!(
+                "it did not answer within {PATIENCE:?}"
+            ))),
+        }
     }
 
     /// Reads.

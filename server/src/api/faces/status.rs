@@ -18,6 +18,7 @@ use crate::api::permit::{MetricsRead, Permit};
 use crate::api::service::{COMMIT, Listening, RUSTC, Service, VERSION};
 use crate::clock;
 use crate::rules::Rules;
+use crate::store::Place;
 use crate::tasks::{TaskState, Tasks};
 use crate::tls::{Expiry, Tls};
 
@@ -34,6 +35,8 @@ pub struct StatusPage {
     rules: Rules,
     tls: Arc<Tls>,
     tasks: Tasks,
+    /// Where things are remembered, and where the chunks are.
+    stores: [Place; 2],
     kept: ArcSwapOption<(About, String)>,
 }
 
@@ -69,6 +72,8 @@ struct Status<'s> {
     listeners: &'s [Listening],
     tls: Certificates,
     rules: InForce,
+    database: String,
+    chunks: String,
     tasks: BTreeMap<String, TaskState>,
 }
 
@@ -99,13 +104,21 @@ struct RuleLine {
 
 impl StatusPage {
     /// A page of what these say.
-    pub fn new(service: Service, latest: Latest, rules: Rules, tls: Arc<Tls>, tasks: Tasks) -> Self {
+    pub fn new(
+        service: Service,
+        latest: Latest,
+        rules: Rules,
+        tls: Arc<Tls>,
+        tasks: Tasks,
+        stores: [Place; 2],
+    ) -> Self {
         Self {
             service,
             latest,
             rules,
             tls,
             tasks,
+            stores,
             kept: ArcSwapOption::empty(),
         }
     }
@@ -160,6 +173,8 @@ impl StatusPage {
             listeners: self.service.listening(),
             tls: Certificates::of(about.tls, about.ends),
             rules: InForce::of(&self.rules, &self.rules.current(), &report),
+            database: self.stores[0].to_string(),
+            chunks: self.stores[1].to_string(),
             tasks: self.tasks.states(),
         })?;
         let round = judged.as_ref().map_or("null", |judged| &judged.told);
