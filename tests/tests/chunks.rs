@@ -269,7 +269,7 @@ fn a_chunk_that_was_acknowledged_survives_a_hundred_kills() {
     let mut folder = tempfile::tempdir().expect("a folder");
     let mut acknowledged = 0;
     for round in 0..100 {
-        let mut server = Server::in_folder(folder, "[history]\nenabled = false");
+        let mut server = Server::in_folder(folder, "");
         let chunks = server.get("/api/v1/chunks/summary").json();
         let kept = chunks["by_status"]["pending"].as_i64().expect("a count");
         assert!(

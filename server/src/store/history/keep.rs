@@ -85,7 +85,7 @@ impl Key {
         Self {
             metric: sample.metric().to_string(),
             labels: serde_json::to_string(sample.labels()).unwrap_or_default(),
-            unit: sample.unit().to_string(),
+            unit: sample.unit().as_str().to_owned(),
         }
     }
 }
