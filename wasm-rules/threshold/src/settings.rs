@@ -96,13 +96,13 @@ fn yes() -> bool {
 }
 
 fn defaults() -> Vec<Threshold> {
-    // Most machines have no store of work chunks.
+    // Most machines have no store of work chunks, and some file systems count no inodes.
     [
         ("disk", 80.0, 90.0, Missing::Unknown),
         ("memory", 80.0, 90.0, Missing::Unknown),
         ("active_chunks", 35.0, 40.0, Missing::Optional),
         ("cpu", 90.0, 95.0, Missing::Unknown),
-        ("inodes", 80.0, 90.0, Missing::Unknown),
+        ("inodes", 80.0, 90.0, Missing::Optional),
     ]
     .map(|(metric, warning, alert, missing)| Threshold {
         metric: Pattern::new(metric),
