@@ -398,6 +398,7 @@ fn listen(listener: &config::Listener) -> Result<(TcpListener, Listening, Client
         address: socket.local_addr().map_err(failed)?,
         tls: listener.tls,
         client_auth: listener.client_auth.as_str(),
+        face: listener.face,
     };
     Ok((socket, listening, auth))
 }
@@ -413,8 +414,16 @@ fn host_options(config: &Config) -> host::HostOptions {
         exclude_types: host.exclude_types,
         exclude_disks: host.exclude_disks,
         exclude_interfaces: host.exclude_interfaces,
+        measured_elsewhere: match config.mode {
+            config::Mode::Local => &[],
+            config::Mode::Azure => &OF_AZURE,
+        },
     }
 }
+
+/// What Azure tells of its resources under the same names, and `inodes`, which belong to the disks: a rule that judges
+/// the one shall not judge the other.
+const OF_AZURE: [&str; 3] = ["disk", "inodes", "memory"];
 
 fn start_tasks(config: &Config, parts: &Parts) {
     let (rounds, measured) = watch::channel(None);
@@ -457,8 +466,12 @@ fn start_tasks(config: &Config, parts: &Parts) {
     };
     collect::start(&parts.tasks, options, sources, rounds);
     let (rules, own, judged) = (parts.rules.clone(), parts.own.clone(), parts.judged.clone());
+    let telling = judge::Telling {
+        mode: config.mode,
+        log_lines: config.resource.log_lines,
+    };
     parts.tasks.spawn("judge", move || {
-        judge::run(measured.clone(), rules.clone(), own.clone(), judged.clone())
+        judge::run(measured.clone(), rules.clone(), own.clone(), telling, judged.clone())
     });
     crate::reload::start(config, parts);
     if config.history.enabled {
@@ -467,6 +480,10 @@ fn start_tasks(config: &Config, parts: &Parts) {
     let open = |listener: &&config::Listener| !listener.tls && !listener.address.ip().is_loopback();
     if let Some(listener) = config.listeners.iter().find(open).filter(|_| !config.tokens.is_empty()) {
         log::warn!(address:% = listener.address; "tokens are taken on a listener without TLS, where others can read them");
+    }
+    let shown = |listener: &&config::Listener| open(listener) && listener.face == config::Face::Resource;
+    for listener in config.listeners.iter().filter(shown) {
+        log::warn!(address:% = listener.address; "the face resource is shown without TLS to other machines; /metrics is answered to those whom the role rule allows metrics.read, and others can read along");
     }
 }
 

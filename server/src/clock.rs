@@ -1,10 +1,16 @@
 //! What time it is. The one place that asks; everything else is told.
 
-use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use jiff::{Timestamp, Zoned};
 
 /// The instant, to the precision of the machine.
 pub fn now() -> Timestamp {
     Timestamp::now()
+}
+
+/// The instant as the clocks on the wall here show it.
+pub fn here(instant: Timestamp) -> Zoned {
+    instant.to_zoned(TimeZone::system())
 }
 
 /// Milliseconds since 1970 (UTC); a clock that stands before that is taken for 1970.

@@ -10,9 +10,11 @@ use tokio::sync::watch;
 use watchpost_policies::{Finding, Report, Severity};
 
 use crate::collect::collector::{Round, SourceState};
+use crate::config::Mode;
 use crate::metrics::{Own, Rendered, render};
+use crate::resource::Resources;
 use crate::rules::Rules;
-use crate::{clock, tasks};
+use crate::{clock, tasks, telemetry};
 
 /// A round and what the rules say of it.
 #[derive(Clone)]
@@ -25,6 +27,17 @@ pub struct Judged {
     pub rendered: Arc<Rendered>,
     /// What `/api/v1/status` says of the round, as JSON; it is asked for more often than it changes.
     pub told: Arc<str>,
+    /// What PixCrawler's resource monitor would say of it, as JSON.
+    pub resources: Arc<str>,
+}
+
+/// How a round is told to those who know another monitor.
+#[derive(Clone, Copy, Debug)]
+pub struct Telling {
+    /// What `disk` and `memory` are.
+    pub mode: Mode,
+    /// Whether its lines are written.
+    pub log_lines: bool,
 }
 
 /// Judges round after round.
@@ -32,6 +45,7 @@ pub async fn run(
     mut rounds: watch::Receiver<Option<Arc<Round>>>,
     rules: Rules,
     own: Arc<Own>,
+    telling: Telling,
     published: watch::Sender<Option<Arc<Judged>>>,
 ) {
     while rounds.changed().await.is_ok() {
@@ -49,11 +63,17 @@ pub async fn run(
             tell_changes(last_report, &report);
             let rendered = Arc::new(render(&round.snapshot, &report));
             let told = tell(&round, took_seconds).into();
+            let here = clock::here(clock::now());
+            let resources = Resources::new(&round.snapshot, report.findings(), telling.mode, here);
+            if telling.log_lines {
+                resources.lines().iter().for_each(|line| telemetry::write_plainly(line));
+            }
             Judged {
                 round,
                 report,
                 rendered,
                 told,
+                resources: resources.body().into(),
             }
         };
         match tasks::block(judge).await {

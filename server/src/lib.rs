@@ -12,6 +12,7 @@ pub mod judge;
 pub mod metrics;
 pub mod pki;
 pub mod reload;
+pub mod resource;
 pub mod rules;
 pub mod store;
 pub mod tasks;

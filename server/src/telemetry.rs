@@ -116,6 +116,14 @@ pub fn set_level(filter: &str) -> Result<(), LogError> {
     Ok(())
 }
 
+/// Writes a line to stderr as it is, past the log: for programs that read lines of a form that is not ours. It has to
+/// end as a line does.
+pub fn write_plainly(line: &str) {
+    if io::stderr().write_all(line.as_bytes()).is_err() {
+        DROPPED.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
 /// How many lines could not be written since the program began.
 pub fn dropped_lines() -> u64 {
     DROPPED.load(Ordering::Relaxed)

@@ -21,7 +21,7 @@ use watchpost_policies::{Identity, IdentityKind};
 use super::error::ApiError;
 use super::rate::Caller;
 use super::service::Service;
-use crate::config::{Network, Token};
+use crate::config::{Face, Network, Token};
 use crate::metrics::Own;
 use crate::tls::Tls;
 use crate::tls::identity::{Peer, Unreadable};
@@ -48,6 +48,9 @@ pub struct Known {
 /// What is known of a connection when it begins.
 pub struct Connection {
     secure: bool,
+    face: Face,
+    /// Whether nobody but this machine reaches the listener.
+    loopback: bool,
     peer: Option<Result<Peer, Unreadable>>,
 }
 
@@ -62,6 +65,10 @@ pub struct Client {
     pub secure: bool,
     /// Whether a front end that we trust brought it, so that we believe what that says of how the client wrote us.
     pub fronted: bool,
+    /// What is served at the listener that it came by.
+    pub face: Face,
+    /// Whether it asks from this machine, as far as can be seen: at a loopback address, and not for somebody else.
+    pub local: bool,
 }
 
 impl Client {
@@ -96,17 +103,14 @@ impl Door {
         let socket = secure
             .map(|stream| stream.get_ref())
             .or_else(|| connection.downcast_ref());
-        let port = socket
-            .and_then(|socket: &TcpStream| socket.local_addr().ok())
-            .map(|address| address.port());
-        let listener = service
-            .listening()
-            .iter()
-            .find(|listening| Some(listening.address.port()) == port);
-        let listener = listener.map_or_else(|| "unknown".to_owned(), |listening| listening.address.to_string());
-        data.insert(own.connection_accepted(&listener));
+        let local = socket.and_then(|socket: &TcpStream| socket.local_addr().ok());
+        let listener = local.and_then(|local| service.listener_of(local));
+        let name = listener.map_or_else(|| "unknown".to_owned(), |listening| listening.address.to_string());
+        data.insert(own.connection_accepted(&name));
         data.insert(Connection {
             secure: secure.is_some(),
+            face: listener.map_or(Face::All, |listening| listening.face),
+            loopback: listener.is_some_and(|listening| listening.address.ip().is_loopback()),
             peer: Peer::of_connection(connection),
         });
     }
@@ -127,6 +131,7 @@ impl Door {
         let known = self.known.load();
         let connection = request.conn_data::<Connection>();
         let secure = connection.is_some_and(|connection| connection.secure);
+        let face = connection.map_or(Face::All, |connection| connection.face);
         let address = peer_of(request);
         let headers = request.headers();
         if known.trusts(address) {
@@ -139,6 +144,8 @@ impl Door {
                 address: known.first_untrusted(headers, address),
                 secure,
                 fronted: true,
+                face,
+                local: false,
             });
         }
         let identity = match self.token(request, &known, now)? {
@@ -150,6 +157,8 @@ impl Door {
             address,
             secure,
             fronted: false,
+            face,
+            local: connection.is_some_and(|connection| connection.loopback) && !is_relayed(headers),
         })
     }
 
@@ -232,6 +241,13 @@ impl Door {
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<[u8; 32], Arc<Peer>>> {
         self.forwarded.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whether somebody on this machine hands on what another asked, and says so.
+fn is_relayed(headers: &HeaderMap) -> bool {
+    ["forwarded", "via", "x-forwarded-for", "x-real-ip"]
+        .iter()
+        .any(|name| headers.contains_key(*name))
 }
 
 fn peer_of(request: &ServiceRequest) -> IpAddr {

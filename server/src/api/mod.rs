@@ -22,11 +22,12 @@ use actix_web::web::{self, JsonConfig, PathConfig, PayloadConfig, QueryConfig, S
 use actix_web::{FromRequest, Handler, HttpRequest, HttpResponse, Resource, Responder};
 
 use error::ApiError;
-use faces::{chunks, health, history, native, prometheus, status, wm};
+use faces::{chunks, health, history, native, prometheus, resource, status, wm};
 
-/// All routes.
+/// All routes. The first holds where a listener has a face of its own.
 pub fn routes(config: &mut ServiceConfig) {
     config
+        .service(resource::scope())
         .service(at("/").get(native::index))
         .service(at("/api/v1/status").get(status::status))
         .service(at("/api/v1/snapshot").get(native::snapshot))
@@ -42,7 +43,7 @@ pub fn routes(config: &mut ServiceConfig) {
         .service(at("/health/live").get(health::live))
         .service(at("/health/ready").get(health::ready))
         .service(at("/health/detailed").get(health::detailed))
-        .service(at("/metrics").get(prometheus::metrics))
+        .service(at("/metrics").get(resource::json_or_prometheus))
         .service(at("/wm_resource_monitor").get(wm::page))
         .service(at("/wm_resource_monitor/api").get(wm::index))
         .service(at("/wm_resource_monitor/api/status").get(wm::status))

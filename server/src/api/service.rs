@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 use crate::clock;
+use crate::config::Face;
 
 /// The version that was built.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -25,6 +26,8 @@ pub struct Listening {
     pub tls: bool,
     /// What is asked of clients: `required`, `optional`, `off`.
     pub client_auth: &'static str,
+    /// Which paths are served.
+    pub face: Face,
 }
 
 /// This process. Cheap to clone.
@@ -71,6 +74,16 @@ impl Service {
     /// Where it listens.
     pub fn listening(&self) -> &[Listening] {
         self.0.listening.get().map_or(&[], Vec::as_slice)
+    }
+
+    /// The listener that took a connection to this address of ours.
+    pub fn listener_of(&self, local: SocketAddr) -> Option<&Listening> {
+        let all = self.listening();
+        let everywhere = |listening: &&Listening| {
+            listening.address.ip().is_unspecified() && listening.address.port() == local.port()
+        };
+        let exactly = all.iter().find(|listening| listening.address == local);
+        exactly.or_else(|| all.iter().find(everywhere))
     }
 
     /// Says where it listens; once.

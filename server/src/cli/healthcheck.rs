@@ -9,7 +9,7 @@ use clap::Args;
 use openssl::ssl::{SslConnector, SslFiletype, SslMethod, SslVerifyMode};
 
 use super::{CONFIG, UNAVAILABLE, fail};
-use crate::config::{Config, Sources};
+use crate::config::{Config, Face, Listener, Sources};
 
 /// Asks whether it is ready.
 #[derive(Args)]
@@ -54,13 +54,22 @@ impl Healthcheck {
     }
 }
 
-/// A plain listener, where there is one: it needs no certificate of ours.
+/// A plain listener, where there is one: it needs no certificate of ours. One that knows only PixCrawler's paths can
+/// be asked whether it lives, and is only asked where there is no other.
 fn url_of(config: &Config) -> String {
-    let plain = config.listeners.iter().find(|listener| !listener.tls);
-    let listener = plain.or(config.listeners.first());
+    let only_lives = |listener: &&Listener| listener.face == Face::Resource;
+    let listener = config
+        .listeners
+        .iter()
+        .min_by_key(|listener| (only_lives(listener), listener.tls));
     let Some(listener) = listener else { return String::new() };
     let scheme = if listener.tls { "https" } else { "http" };
-    format!("{scheme}://{}/health/ready", reachable(listener.address))
+    let path = if only_lives(&listener) {
+        "/health"
+    } else {
+        "/health/ready"
+    };
+    format!("{scheme}://{}{path}", reachable(listener.address))
 }
 
 /// The address of this machine that stands for all of them.
@@ -92,4 +101,32 @@ async fn ask(url: &str, shown: Option<(PathBuf, PathBuf)>, timeout: Duration) ->
         return Ok(());
     }
     Err(format!("it answers {}", response.status()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_listener_that_knows_most_and_wants_least_is_asked() {
+        let check = |listeners: &str, expected: &str| {
+            let sources = Sources {
+                flags: vec![("listeners".to_owned(), listeners.to_owned())],
+                ..Sources::default()
+            };
+            let config = Config::load(&sources).unwrap_or_else(|mistakes| panic!("{mistakes}"));
+            assert_eq!(url_of(&config), expected);
+        };
+        let (secure, plain, resource) = (
+            r#"{"address": "0.0.0.0:1"}"#,
+            r#"{"address": "127.0.0.1:2", "tls": false}"#,
+            r#"{"address": "127.0.0.1:3", "tls": false, "face": "resource"}"#,
+        );
+        check(
+            &format!("[{resource}, {secure}, {plain}]"),
+            "http://127.0.0.1:2/health/ready",
+        );
+        check(&format!("[{resource}, {secure}]"), "https://127.0.0.1:1/health/ready");
+        check(&format!("[{resource}]"), "http://127.0.0.1:3/health");
+    }
 }

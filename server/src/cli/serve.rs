@@ -9,7 +9,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::{CONFIG, IO, SOFTWARE, UNAVAILABLE, fail};
 use crate::api::service::Listening;
 use crate::app::{self, App, Ending, StartError};
-use crate::config::{Config, Sources};
+use crate::config::{Config, Face, Sources};
 use crate::reload::Reloader;
 use crate::store::MigrationError;
 use crate::telemetry;
@@ -62,7 +62,8 @@ fn greet(app: &App) {
     let tls = &app.config().tls;
     let reachable = |listening: &&Listening| {
         let ip = listening.address.ip();
-        listening.tls && listening.client_auth != "off" && (ip.is_loopback() || ip.is_unspecified())
+        let answers = listening.tls && listening.face == Face::All && listening.client_auth != "off";
+        answers && (ip.is_loopback() || ip.is_unspecified())
     };
     let Some(secure) = app.listening().iter().find(reachable) else {
         return;

@@ -105,6 +105,9 @@ fn table(section: &Field) -> String {
     let mut rows = String::from("| key | written as | default | meaning |\n| --- | --- | --- | --- |\n");
     match &section.shape {
         Shape::Table(fields) => add_rows(fields, section.name, &mut rows),
+        Shape::Leaf(leaf) if leaf.fields_of_each.is_empty() => {
+            add_rows(std::slice::from_ref(section), "", &mut rows);
+        }
         Shape::Leaf(leaf) => add_rows(&leaf.fields_of_each, &format!("{}[]", section.name), &mut rows),
     }
     format!("{}\n\n{rows}", section.meaning)

@@ -12,6 +12,9 @@ use super::origin::{Origin, Place};
 use super::setting::{Setting, dotted_on};
 use super::sources::{PREFIX, Variable};
 
+/// How a setting reads the text of a variable or a flag.
+pub(super) type OfText = fn(&str) -> Result<Value, String>;
+
 /// What was said about each setting of a table, by its dotted key within that table.
 pub(super) struct Given {
     fields: Vec<Field>,
@@ -124,24 +127,48 @@ impl Given {
     fn lay_text(
         &mut self,
         key: String,
-        of_text: fn(&str) -> Result<Value, String>,
+        of_text: OfText,
         text: &str,
+        origin: Origin,
+        folder: &Path,
+        mistakes: &mut Mistakes,
+    ) {
+        self.lay_value(&key, of_text(text), origin, folder, mistakes);
+    }
+
+    /// Lays a value over what is there, or says why it is none.
+    pub(super) fn lay_value(
+        &mut self,
+        key: &str,
+        value: Result<Value, String>,
         origin: Origin,
         folder: &Path,
         mistakes: &mut Mistakes,
     ) {
         let place = Place {
             origin,
-            key: key.clone(),
+            key: key.to_owned(),
             folder: folder.to_owned(),
             secret: false,
         };
-        match of_text(text) {
+        match value {
             Ok(value) => {
-                self.settings.insert(key, (value, place));
+                self.settings.insert(key.to_owned(), (value, place));
             }
             Err(remedy) => mistakes.push(place.mistake(remedy)),
         }
+    }
+
+    /// What was said last about a setting, if there is such a setting.
+    pub(super) fn value(&self, key: &str) -> Option<&Value> {
+        self.settings.get(key).map(|(value, _)| value)
+    }
+
+    /// How a setting that nobody has spoken of reads a text, if there is such a setting.
+    pub(super) fn unsaid(&self, key: &str) -> Option<OfText> {
+        let (_, place) = self.settings.get(key)?;
+        let (.., leaf) = leaves(&self.fields).into_iter().find(|(known, ..)| known == key)?;
+        (place.origin == Origin::Default).then_some(leaf.of_text)
     }
 
     /// Where each setting comes from.

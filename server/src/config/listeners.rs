@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 
 use super::declare::{Checked, section};
@@ -22,6 +23,22 @@ words! {
     }
 }
 
+words! {
+    /// Which paths are served.
+    pub enum Face {
+        /// All of ours.
+        All = "all",
+        /// `/health` and `/metrics` as PixCrawler's resource monitor had them, and nothing else.
+        Resource = "resource",
+    }
+}
+
+impl Serialize for Face {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
 section! {
     /// One place to listen at.
     pub struct Listener {
@@ -31,6 +48,9 @@ section! {
         pub tls: bool = true,
         /// Whether clients show a certificate. Without TLS it is off, and nothing else can be written.
         pub client_auth: ClientAuth = "optional",
+        /// Which paths are served there. On a loopback address, the face `resource` answers whoever asks from this
+        /// machine; elsewhere the role rule decides.
+        pub face: Face = "all",
     }
 }
 

@@ -46,6 +46,10 @@ impl Mistakes {
     pub(super) fn push(&mut self, mistake: Mistake) {
         self.0.push(mistake);
     }
+
+    pub(super) fn extend(&mut self, mistakes: impl IntoIterator<Item = Mistake>) {
+        self.0.extend(mistakes);
+    }
 }
 
 impl fmt::Display for Mistakes {

@@ -2,7 +2,8 @@
 //! and layered; what is done with them is for the parts that they are about.
 //!
 //! Read in this order: the sections; `declare`, which makes them; `sources`, `file` and `given`, which lay what
-//! was said over the defaults; `show` and `document`, which tell of it.
+//! was said over the defaults; `pixcrawler`, which fills gaps from variables that are not ours; `show` and `document`,
+//! which tell of it.
 
 mod azure;
 mod collector;
@@ -16,8 +17,11 @@ mod http;
 mod listeners;
 mod log;
 mod mistakes;
+mod mode;
 mod network;
 mod origin;
+mod pixcrawler;
+mod resource;
 mod rules;
 mod scalar;
 mod secret;
@@ -46,11 +50,13 @@ pub use self::database::{Chunks, Database, DatabaseUrl, History};
 pub use self::duration::duration_of;
 pub use self::host::Host;
 pub use self::http::Http;
-pub use self::listeners::{ClientAuth, Listener};
+pub use self::listeners::{ClientAuth, Face, Listener};
 pub use self::log::{Log, LogFilter, LogFormat};
 pub use self::mistakes::{Mistake, Mistakes};
+pub use self::mode::Mode;
 pub use self::network::{Network, NotANetwork};
 pub use self::origin::Origin;
+pub use self::resource::Resource;
 pub use self::rules::{RuleLimits, Rules};
 pub use self::secret::Secret;
 pub use self::server::Server;
@@ -64,10 +70,13 @@ use self::given::{Given, Reader};
 use self::origin::Place;
 use self::setting::Setting;
 use self::show::Comments;
+use self::sources::Variable;
 
 section! {
     /// All settings.
     pub struct Config {
+        /// What `disk` and `memory` are: how full this machine is, or what Azure Monitor says of others.
+        pub mode: Mode = "local",
         /// The process itself.
         pub server: Server,
         /// Where it listens. The list is one setting: whoever gives it, gives all of it.
@@ -92,6 +101,8 @@ section! {
         pub chunks: Chunks,
         /// What Azure Monitor measures of other machines. Without resources it is not asked.
         pub azure: Azure,
+        /// What PixCrawler's resource monitor read and wrote, besides the face `resource` of a listener.
+        pub resource: Resource,
         /// The rules that judge what was measured and decide who may do what.
         pub rules: Rules,
         .. origins: BTreeMap<String, Origin>
@@ -155,11 +166,14 @@ fn gathered(sources: &Sources, mistakes: &mut Mistakes) -> Given {
             Err(remedy) => mistakes.push(place.mistake(remedy)),
         }
     }
-    for variable in sources.variables(mistakes) {
+    let variables = sources.variables(mistakes);
+    let (ours, pixcrawlers): (Vec<_>, Vec<_>) = variables.into_iter().partition(Variable::is_ours);
+    for variable in ours {
         given.lay_variable(variable, here, mistakes);
     }
     for (key, text) in &sources.flags {
         given.lay_flag(key, text, here, mistakes);
     }
+    pixcrawler::fill(&mut given, &pixcrawlers, here, mistakes);
     given
 }

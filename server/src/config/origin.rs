@@ -21,6 +21,8 @@ pub enum Origin {
     Environment(String),
     /// A flag on the command line, by the key that it sets.
     Flag(String),
+    /// Several, of which each said a part.
+    Several(Vec<Origin>),
 }
 
 impl fmt::Display for Origin {
@@ -35,6 +37,13 @@ impl fmt::Display for Origin {
             }
             Self::Environment(variable) => write!(f, "environment {}", variable.escape_debug()),
             Self::Flag(key) => write!(f, "flag --{}", key.escape_debug()),
+            Self::Several(origins) => {
+                for (at, origin) in origins.iter().enumerate() {
+                    let before = if at == 0 { "" } else { ", " };
+                    write!(f, "{before}{origin}")?;
+                }
+                Ok(())
+            }
         }
     }
 }

@@ -1,5 +1,5 @@
 //! Where settings may come from: a file, the environment with a `.env` file below it, and flags. It collects
-//! them and understands none; the process's environment is read here and nowhere else.
+//! them and understands none, not even those variables that are a PixCrawler's; the process's environment is read here and nowhere else.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::mistakes::{Mistake, Mistakes};
 use super::origin::Origin;
+use super::pixcrawler;
 
 /// What every variable of ours begins with.
 pub(super) const PREFIX: &str = "WATCHPOST_";
@@ -27,7 +28,7 @@ pub struct Sources {
     pub working_directory: PathBuf,
 }
 
-/// Variables whose name begins with `WATCHPOST_`; others are not kept.
+/// Variables whose name begins with `WATCHPOST_`, and those that a PixCrawler's monitor read; others are not kept.
 #[derive(Clone, Debug, Default)]
 pub struct Environment(BTreeMap<String, OsString>);
 
@@ -44,9 +45,13 @@ impl<N: Into<String>, V: Into<OsString>> FromIterator<(N, V)> for Environment {
         let variables = variables
             .into_iter()
             .map(|(name, value)| (name.into(), value.into()))
-            .filter(|(name, _)| name.starts_with(PREFIX));
+            .filter(|(name, _)| is_kept(name));
         Self(variables.collect())
     }
+}
+
+fn is_kept(name: &str) -> bool {
+    name.starts_with(PREFIX) || pixcrawler::is_known(name)
 }
 
 /// A variable with its text and where it was set.
@@ -56,13 +61,20 @@ pub(super) struct Variable {
     pub(super) origin: Origin,
 }
 
+impl Variable {
+    /// Whether it can only be meant for us.
+    pub(super) fn is_ours(&self) -> bool {
+        self.name.starts_with(PREFIX)
+    }
+}
+
 impl Sources {
     /// The folder of the configuration file.
     pub(super) fn folder(&self) -> Option<&Path> {
         self.file.as_deref().and_then(Path::parent)
     }
 
-    /// All variables that are for us, those of the `.env` file before those of the environment.
+    /// All variables that are or may be for us, those of the `.env` file before those of the environment.
     pub(super) fn variables(&self, mistakes: &mut Mistakes) -> Vec<Variable> {
         let mut variables = self.of_environment_file(mistakes);
         for (name, value) in &self.environment.0 {
@@ -74,6 +86,12 @@ impl Sources {
                 Some(text) => variables.push(Variable {
                     name: name.clone(),
                     text: text.to_owned(),
+                    origin,
+                }),
+                // It may be somebody else's; whether it is wrong is known where it is read.
+                None if !name.starts_with(PREFIX) => variables.push(Variable {
+                    name: name.clone(),
+                    text: value.to_string_lossy().into_owned(),
                     origin,
                 }),
                 None => mistakes.push(Mistake {
@@ -101,7 +119,7 @@ impl Sources {
             let outcome = lines.and_then(|mut lines| {
                 lines.try_for_each(|line| {
                     let (name, text) = line?;
-                    if name.starts_with(PREFIX) {
+                    if is_kept(&name) {
                         let origin = Origin::EnvironmentFile {
                             file: file.clone(),
                             variable: name.clone(),

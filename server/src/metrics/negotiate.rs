@@ -70,6 +70,20 @@ pub fn format(accept: Option<&str>) -> Format {
     }
 }
 
+/// Whether it names JSON, and likes it better than any text. Who likes both equally gets what Prometheus reads.
+pub fn prefers_json(accept: Option<&str>) -> bool {
+    let ranges: Vec<Range<'_>> = accept.unwrap_or_default().split(',').map(Range::parse).collect();
+    let weight = |name: &str| {
+        let weights = ranges.iter().filter(|range| range.name == name);
+        weights.map(|range| range.weight).max()
+    };
+    let text = weight("text/plain")
+        .or_else(|| weight("text/*"))
+        .or_else(|| weight("*/*"));
+    let text = text.max(weight("application/openmetrics-text")).unwrap_or(0);
+    weight("application/json").is_some_and(|json| json > text)
+}
+
 /// The coding that the client likes best; of those that it likes equally, the one that is cheapest for both.
 pub fn encoding(accept_encoding: Option<&str>) -> Encoding {
     let ranges: Vec<Range<'_>> = accept_encoding
@@ -178,6 +192,34 @@ mod tests {
             assert_eq!(format(Some(accept)), Format::Text, "{accept}");
         }
         assert_eq!(format(None), Format::Text);
+    }
+
+    #[test]
+    fn json_is_for_who_prefers_it_to_text() {
+        for accept in [
+            "application/json",
+            "Application/JSON; charset=utf-8",
+            "application/json, */*;q=0.8",
+            "application/json;q=0.5, text/plain;q=0.4",
+            "text/plain;q=0.2, application/json;q=0.5, */*",
+        ] {
+            assert!(prefers_json(Some(accept)), "{accept}");
+        }
+        for accept in [
+            PROMETHEUS_2,
+            PROMETHEUS_3,
+            FIREFOX,
+            "*/*",
+            "",
+            "application/json, text/plain, */*",
+            "application/json;q=0",
+            "application/json;q=0.5, application/openmetrics-text",
+            "application/json;q=0.5, text/*",
+            "text/json",
+        ] {
+            assert!(!prefers_json(Some(accept)), "{accept}");
+        }
+        assert!(!prefers_json(None));
     }
 
     #[test]

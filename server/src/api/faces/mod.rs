@@ -5,6 +5,7 @@ pub mod health;
 pub mod history;
 pub mod native;
 pub mod prometheus;
+pub mod resource;
 pub mod series;
 pub mod status;
 pub mod wm;

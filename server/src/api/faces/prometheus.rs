@@ -15,16 +15,8 @@ pub async fn metrics(
     latest: Data<Latest>,
     own: Data<Own>,
 ) -> HttpResponse {
-    let said = |name: HeaderName| {
-        let all: Vec<&str> = request
-            .headers()
-            .get_all(name)
-            .filter_map(|value| value.to_str().ok())
-            .collect();
-        (!all.is_empty()).then(|| all.join(","))
-    };
-    let format = negotiate::format(said(ACCEPT).as_deref());
-    let encoding = negotiate::encoding(said(ACCEPT_ENCODING).as_deref());
+    let format = negotiate::format(accepted(&request).as_deref());
+    let encoding = negotiate::encoding(said(&request, ACCEPT_ENCODING).as_deref());
     let judged = latest.judged();
     let nothing = Rendered::default();
     let rendered = judged.as_ref().map_or(&nothing, |judged| &judged.rendered);
@@ -37,4 +29,18 @@ pub async fn metrics(
         response.insert_header((CONTENT_ENCODING, name));
     }
     response.body(body)
+}
+
+/// What the client wants to read, in its words.
+pub(super) fn accepted(request: &HttpRequest) -> Option<String> {
+    said(request, ACCEPT)
+}
+
+fn said(request: &HttpRequest, name: HeaderName) -> Option<String> {
+    let all: Vec<&str> = request
+        .headers()
+        .get_all(name)
+        .filter_map(|value| value.to_str().ok())
+        .collect();
+    (!all.is_empty()).then(|| all.join(","))
 }

@@ -8,6 +8,7 @@
 mod cgroup;
 mod cpu;
 mod disks;
+mod elsewhere;
 mod files;
 mod filesystems;
 mod load;
@@ -30,7 +31,7 @@ use crate::collect::probe::Probe;
 
 /// All parts of the machine.
 pub fn probes(options: &HostOptions) -> Vec<Box<dyn Probe>> {
-    vec![
+    let all: Vec<Box<dyn Probe>> = vec![
         Box::new(cpu::Cpu::new(options)),
         Box::new(load::Load::new(options)),
         Box::new(memory::Memory::new(options)),
@@ -43,7 +44,9 @@ pub fn probes(options: &HostOptions) -> Vec<Box<dyn Probe>> {
         Box::new(pressure::Pressure::new(options)),
         Box::new(temperature::Temperature::new(options)),
         Box::new(system::System::new(options)),
-    ]
+    ];
+    let without = |probe| elsewhere::without(probe, options.measured_elsewhere);
+    all.into_iter().map(without).collect()
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! What is promised of the configuration as a whole, and what the tests of it begin with.
 
 mod layers;
+mod pixcrawler;
 mod refused;
 mod shown;
 

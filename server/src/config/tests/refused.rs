@@ -15,7 +15,7 @@ fn all_mistakes_of_all_layers_are_told_at_once() {
         .mistakes();
     let expected = [
         "watchpost.toml: log.levle: there is no such setting; did you mean level?",
-        "watchpost.toml: surprise: there is no such setting; known here are server, listeners, ",
+        "watchpost.toml: surprise: there is no such setting; known here are mode, server, listeners, ",
         "environment WATCHPOST_LOG_LEVEL: no setting is called so; did you mean WATCHPOST_LOG__LEVEL?",
         "flag --log.colour: there is no such setting; ",
         "watchpost.toml: server.workers: 0 was given; write a value from 1 to 512",

@@ -1,0 +1,101 @@
+//! PixCrawler's resource monitor, for the clients it had: `/health` and `/metrics` and nothing else, with the bodies
+//! and refusals of FastAPI. What it says of a round is written when the round is judged.
+
+use std::future::{Ready, ready};
+
+use actix_web::dev::Payload;
+use actix_web::guard::GuardContext;
+use actix_web::http::header::{ALLOW, HeaderValue, VARY};
+use actix_web::web::{self, Data};
+use actix_web::{FromRequest, HttpMessage, HttpRequest, HttpResponse, Resource, Scope};
+use serde_json::json;
+
+use super::native::json_bytes;
+use super::prometheus;
+use crate::api::door::Client;
+use crate::api::error::ApiError;
+use crate::api::latest::Latest;
+use crate::api::permit::{HealthRead, MetricsRead, Permit};
+use crate::config::Face;
+use crate::metrics::{Own, negotiate};
+use crate::resource::NOTHING_YET;
+
+/// All there is on a listener that has this face.
+pub fn scope() -> Scope {
+    web::scope("")
+        .guard(|context: &GuardContext<'_>| {
+            let extensions = context.req_data();
+            let client = extensions.get::<Client>();
+            client.is_some_and(|client| client.face == Face::Resource)
+        })
+        .service(only_get("/health").route(web::get().to(health)))
+        .service(only_get("/metrics").route(web::get().to(metrics)))
+        .default_service(web::to(not_found))
+}
+
+/// On other listeners: JSON for those who prefer it, and Prometheus' formats for everyone else.
+pub async fn json_or_prometheus(
+    permit: Permit<MetricsRead>,
+    request: HttpRequest,
+    latest: Data<Latest>,
+    own: Data<Own>,
+) -> HttpResponse {
+    if negotiate::prefers_json(prometheus::accepted(&request).as_deref()) {
+        let mut response = told(&latest);
+        let headers = response.headers_mut();
+        headers.insert(VARY, HeaderValue::from_static("accept, accept-encoding"));
+        return response;
+    }
+    prometheus::metrics(permit, request, latest, own).await
+}
+
+/// Proof that the client may read metrics: the role rule lets it, or it asks from this machine, where the monitor's
+/// clients never had anything to show.
+pub struct MayRead(());
+
+impl FromRequest for MayRead {
+    type Error = ApiError;
+    type Future = Ready<Result<Self, ApiError>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let at_home = request
+            .extensions()
+            .get::<Client>()
+            .is_some_and(|client| client.face == Face::Resource && client.local);
+        ready(if at_home {
+            Ok(Self(()))
+        } else {
+            let permit = Permit::<MetricsRead>::from_request(request, payload).into_inner();
+            permit.map(|_| Self(()))
+        })
+    }
+}
+
+async fn health(_: Permit<HealthRead>) -> HttpResponse {
+    HttpResponse::Ok().json(json!({ "status": "healthy" }))
+}
+
+async fn metrics(_: MayRead, latest: Data<Latest>) -> HttpResponse {
+    told(&latest)
+}
+
+fn told(latest: &Latest) -> HttpResponse {
+    let judged = latest.judged();
+    let body = judged.as_ref().map_or(NOTHING_YET, |judged| &judged.resources);
+    json_bytes(body.as_bytes().to_vec())
+}
+
+fn only_get(path: &str) -> Resource {
+    web::resource(path).default_service(web::to(wrong_method))
+}
+
+async fn wrong_method() -> HttpResponse {
+    let detail = json!({ "detail": "Method Not Allowed" });
+    HttpResponse::MethodNotAllowed()
+        .insert_header((ALLOW, "GET"))
+        .json(detail)
+}
+
+async fn not_found() -> HttpResponse {
+    HttpResponse::NotFound().json(json!({ "detail": "Not Found" }))
+}

@@ -1,0 +1,197 @@
+//! The variables of PixCrawler's resource monitor: which of our settings each of them sets. It documented them with a
+//! prefix and read them without; both are understood. They fill what nobody said in our own words, and nothing else.
+
+mod azure;
+mod levels;
+
+use std::path::Path;
+
+use serde_json::Value;
+
+use super::given::Given;
+use super::mistakes::{Mistakes, quoted};
+use super::origin::Origin;
+use super::sources::Variable;
+
+/// What its documents put before each name.
+const PREFIX: &str = "PIXCRAWLER_";
+
+/// A variable that sets one thing; those that are levels of a threshold are in `levels`.
+struct Known {
+    name: &'static str,
+    meaning: Meaning,
+    /// What it sets.
+    keys: &'static [&'static str],
+    /// Some were always read as others know them, without a prefix.
+    has_prefix: bool,
+}
+
+/// How a text becomes a value.
+enum Meaning {
+    /// As the setting reads it.
+    Same,
+    /// In a way of its own.
+    Other(fn(&str) -> Result<Value, String>),
+}
+
+const fn known(name: &'static str, meaning: Meaning, keys: &'static [&'static str]) -> Known {
+    Known {
+        name,
+        meaning,
+        keys,
+        has_prefix: true,
+    }
+}
+
+const fn bare(name: &'static str, keys: &'static [&'static str]) -> Known {
+    Known {
+        has_prefix: false,
+        ..known(name, Meaning::Same, keys)
+    }
+}
+
+/// Of two for the same setting the first counts.
+const KNOWN: [Known; 9] = [
+    known("MODE", Meaning::Same, &["mode"]),
+    // The monitor counted the chunks and asked Azure at every poll.
+    known(
+        "POLL_INTERVAL_SECONDS",
+        Meaning::Other(seconds),
+        &["collector.interval", "chunks.interval", "azure.interval"],
+    ),
+    known("DB_URL", Meaning::Same, &["chunks.database_url"]),
+    bare("DATABASE_URL", &["chunks.database_url"]),
+    known(
+        "AZURE_RESOURCE_ID",
+        Meaning::Other(azure::resources),
+        &["azure.resources"],
+    ),
+    known("AZURE_METRIC_NAMES", Meaning::Other(azure::metrics), &["azure.metrics"]),
+    bare("AZURE_TENANT_ID", &["azure.credentials.tenant_id"]),
+    bare("AZURE_CLIENT_ID", &["azure.credentials.client_id"]),
+    bare("AZURE_CLIENT_SECRET", &["azure.credentials.client_secret"]),
+];
+
+/// Whether the monitor had a variable of this name, with the prefix or without. It did not mind small letters.
+pub(super) fn is_known(name: &str) -> bool {
+    let name = name.to_ascii_uppercase();
+    let bare = name.strip_prefix(PREFIX).unwrap_or(&name);
+    KNOWN.iter().any(|known| known.name == bare) || levels::is_known(bare)
+}
+
+/// Fills what nobody said.
+pub(super) fn fill(given: &mut Given, variables: &[Variable], folder: &Path, mistakes: &mut Mistakes) {
+    let said = Said {
+        variables,
+        bare_too: bare_names_count(given),
+    };
+    for known in &KNOWN {
+        let Some(variable) = said.find(known.name, known.has_prefix) else {
+            continue;
+        };
+        for key in known.keys {
+            let Some(of_text) = given.unsaid(key) else { continue };
+            let value = match known.meaning {
+                Meaning::Same => of_text(&variable.text),
+                Meaning::Other(read) => read(&variable.text),
+            };
+            let wrong = value.is_err();
+            given.lay_value(key, value, variable.origin.clone(), folder, mistakes);
+            if wrong {
+                break;
+            }
+        }
+    }
+    levels::fill(given, &said, folder, mistakes);
+}
+
+/// A name such as `MODE` may be anybody's. It is the monitor's where its face is shown, or where an operator says so.
+fn bare_names_count(given: &Given) -> bool {
+    let shows_its_face = |listeners: &Value| {
+        let mut all = listeners.as_array().into_iter().flatten();
+        all.any(|listener| listener["face"] == "resource")
+    };
+    match given.value("resource.environment") {
+        Some(Value::Bool(said)) => *said,
+        _ => given.value("listeners").is_some_and(shows_its_face),
+    }
+}
+
+/// What the monitor's variables say.
+struct Said<'v> {
+    /// Those of a `.env` file before those of the environment, which counts more.
+    variables: &'v [Variable],
+    bare_too: bool,
+}
+
+impl<'v> Said<'v> {
+    /// The one with the prefix before the one without. An empty one says nothing.
+    fn find(&self, name: &str, has_prefix: bool) -> Option<&'v Variable> {
+        let prefixed = || self.last(&format!("{PREFIX}{name}"));
+        let bare = || self.last(name).filter(|_| self.bare_too);
+        has_prefix.then(prefixed).flatten().or_else(bare)
+    }
+
+    /// What to call one that is not there.
+    fn name_of(&self, name: &str) -> String {
+        let prefix = if self.bare_too { "" } else { PREFIX };
+        format!("{prefix}{name}")
+    }
+
+    fn last(&self, name: &str) -> Option<&'v Variable> {
+        let same = |variable: &&Variable| variable.name.eq_ignore_ascii_case(name) && !variable.text.is_empty();
+        let of_environment = |variable: &Variable| matches!(variable.origin, Origin::Environment(_));
+        let candidates = self.variables.iter().filter(same);
+        // Of the same name in other letters, the one counts that is written as everybody writes it.
+        candidates.max_by_key(|variable| (of_environment(variable), variable.name == name))
+    }
+}
+
+/// A number of seconds as a duration is written. What is none stays what it is, and whoever reads it refuses it.
+fn seconds(text: &str) -> Result<Value, String> {
+    match text.trim().parse::<u64>() {
+        Ok(seconds) => Ok(Value::from(format!("{seconds}s"))),
+        Err(_) => Err(format!(
+            "{} was given; write a whole number of seconds, such as 60",
+            quoted(&Value::from(text))
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Config;
+    use super::super::given::leaves;
+    use super::super::setting::Setting;
+    use super::*;
+
+    #[test]
+    fn every_variable_sets_something_that_there_is() {
+        let fields = Config::fields();
+        let keys: Vec<_> = leaves(&fields).into_iter().map(|(key, ..)| key).collect();
+        for key in KNOWN.iter().flat_map(|known| known.keys) {
+            assert!(keys.iter().any(|known| known == key), "{key}");
+        }
+    }
+
+    #[test]
+    fn names_are_known_in_any_letters_with_the_prefix_and_without() {
+        for name in [
+            "MODE",
+            "mode",
+            "PIXCRAWLER_MODE",
+            "pixcrawler_Db_Url",
+            "CHUNK_THRESHOLD_WARN",
+        ] {
+            assert!(is_known(name), "{name}");
+        }
+        for name in [
+            "MODES",
+            "PIXCRAWLER_",
+            "PIXCRAWLER_RESOURCE_MAX_CONCURRENT_CHUNKS",
+            "HOME",
+        ] {
+            assert!(!is_known(name), "{name}");
+        }
+    }
+}
