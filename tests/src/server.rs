@@ -77,6 +77,11 @@ impl Server {
     pub fn in_folder(folder: tempfile::TempDir, settings: &str) -> Self {
         let text = with_defaults(&settings.replace("{folder}", &folder.path().display().to_string()));
         std::fs::write(folder.path().join("watchpost.toml"), text).expect("the folder can be written");
+        Self::prepared(folder)
+    }
+
+    /// In a folder that has a configuration already, with nothing of ours in it.
+    pub fn prepared(folder: tempfile::TempDir) -> Self {
         let mut child = command(folder.path())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())

@@ -1,0 +1,356 @@
+//! PixCrawler's resource monitor, as its documents walk through it: the same URLs, variables and lines.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::net::SocketAddr;
+use std::process::Command;
+
+use serde_json::{Value, json};
+use watchpost::config::{Config, Environment, Sources};
+use watchpost_tests::azure::{Azure, Metric, Place, Proof};
+use watchpost_tests::http::Client;
+use watchpost_tests::server::{Server, command, eventually, free_port};
+
+/// Where the monitor was, beside what is always there.
+const LISTENERS: &str = "listeners = [{ address = \"127.0.0.1:0\" }, { address = \"127.0.0.1:0\", tls = false }, \
+                         { address = \"127.0.0.1:0\", tls = false, face = \"resource\" }]\n";
+
+/// In a container, the root is a file system of a type that is left out by default.
+const ROOT: &str = "[host]\nexclude_types = [\"proc\", \"sysfs\", \"cgroup*\", \"devpts\", \"mqueue\"]\n";
+
+/// A Watchpost with these variables in its `.env` file, and where its face `resource` is.
+fn monitor(variables: &str, settings: &str) -> (Server, SocketAddr) {
+    let folder = tempfile::tempdir().expect("a folder");
+    fs::write(folder.path().join(".env"), variables).expect("written");
+    let server = Server::in_folder(folder, &format!("{LISTENERS}{settings}")).ready();
+    let address = shown(&server);
+    (server, address)
+}
+
+/// The last of the listeners without TLS.
+fn shown(server: &Server) -> SocketAddr {
+    let mark = "listening on http://";
+    let lines = server.log_lines();
+    let all = lines.iter().filter_map(|line| line.split(mark).nth(1));
+    let last = all.last().expect("it listens without TLS");
+    last.split([' ', '"'])
+        .next()
+        .expect("an address")
+        .parse()
+        .expect("an address")
+}
+
+fn curl(arguments: &[&str], url: &str) -> String {
+    let output = Command::new("curl")
+        .args(["--silent", "--show-error"])
+        .args(arguments)
+        .arg(url)
+        .output()
+        .expect("curl runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).expect("UTF-8")
+}
+
+fn metrics(address: SocketAddr) -> Value {
+    let body = curl(&[], &format!("http://{address}/metrics"));
+    serde_json::from_str(&body).expect("JSON")
+}
+
+/// The walk: lowered thresholds in a `.env` file, both URLs by curl, and lines on standard error at every poll.
+fn walk(prefix: &str) {
+    let variables = "MODE=local\nPOLL_INTERVAL_SECONDS=1\nMEMORY_THRESHOLD_WARN=0.001\nMEMORY_THRESHOLD_ALERT=0.002\n\
+                     DISK_THRESHOLD_WARN=0\nDISK_THRESHOLD_ALERT=100.5\nCHUNK_THRESHOLD_WARN=0\n";
+    let variables: String = variables.lines().map(|line| format!("{prefix}{line}\n")).collect();
+    let folder = tempfile::tempdir().expect("a folder");
+    fs::write(folder.path().join(".env"), variables).expect("written");
+    let settings = format!("{LISTENERS}{ROOT}[log]\nformat = \"json\"\n[resource]\nlog_lines = true\n");
+    fs::write(folder.path().join("watchpost.toml"), settings).expect("written");
+    let server = Server::prepared(folder).ready();
+    let address = shown(&server);
+
+    assert_eq!(
+        curl(&[], &format!("http://{address}/health")),
+        r#"{"status":"healthy"}"#
+    );
+    let body = curl(&[], &format!("http://{address}/metrics"));
+    let read: Value = serde_json::from_str(&body).expect("JSON");
+    assert_eq!(
+        read["statuses"],
+        json!({"disk": "WARN", "memory": "ALERT", "chunks": "WARN", "overall": "ALERT"}),
+        "{body}"
+    );
+    assert!(
+        read["metrics"]["disk_pct"].is_f64() && read["metrics"]["memory_pct"].is_f64(),
+        "{body}"
+    );
+    assert!(read["metrics"]["active_chunks"].is_i64(), "{body}");
+    let at = [
+        "{\"metrics\":{\"disk_pct\":",
+        ",\"memory_pct\":",
+        ",\"active_chunks\":0},\"statuses\":{\"disk\":\"WARN\"",
+    ];
+    let at = at.map(|part| body.find(part).unwrap_or(usize::MAX));
+    assert!(
+        at[0] == 0 && at[0] < at[1] && at[1] < at[2] && at[2] < body.len(),
+        "{body}"
+    );
+    let updated = read["last_updated"].as_str().expect("a time");
+    assert_eq!(pattern(updated), "9999-99-99T99:99:99.999999+99:99");
+
+    let expected = [
+        ("ERROR - RESOURCE ALERT", "MEMORY", "ALERT"),
+        ("WARNING - RESOURCE WARNING", "DISK", "WARN"),
+        ("WARNING - RESOURCE WARNING", "CHUNKS", "WARN"),
+    ];
+    for (begin, name, status) in expected {
+        let lines = eventually("a line at every poll", || {
+            let lines = lines_of(&server, name);
+            (lines.len() > 2).then_some(lines)
+        });
+        for line in lines {
+            let (before, after) = line.split_once(&format!("] - {name}: ")).expect("a value");
+            let shape = format!(
+                "9999-99-99 99:99:99,999 - PixCrawler.resource_monitoring - {begin} [9999-99-99T99:99:99.999999"
+            );
+            assert_eq!(pattern(before).replace('+', "-"), shape, "{line}");
+            let value = after.strip_suffix(&format!(" (Status: {status})")).expect("a status");
+            assert_eq!(value.contains('.'), name != "CHUNKS", "{line}");
+            value.parse::<f64>().expect("a number");
+        }
+    }
+}
+
+fn lines_of(server: &Server, name: &str) -> Vec<String> {
+    let mark = format!("] - {name}: ");
+    let mut lines = server.log_lines();
+    lines.retain(|line| line.contains("RESOURCE ") && line.contains(&mark));
+    lines
+}
+
+/// Every digit as a nine, and an offset to the west as one to the east.
+fn pattern(text: &str) -> String {
+    let (date, rest) = text.split_at(text.len().saturating_sub(6));
+    let digits = |text: &str| -> String {
+        text.chars()
+            .map(|letter| if letter.is_ascii_digit() { '9' } else { letter })
+            .collect()
+    };
+    format!("{}{}", digits(date), digits(rest).replace('-', "+"))
+}
+
+#[test]
+fn the_walk_through_works_with_the_names_of_its_documents() {
+    walk("PIXCRAWLER_");
+}
+
+#[test]
+fn the_walk_through_works_with_the_names_that_were_really_read() {
+    walk("");
+}
+
+#[test]
+fn how_often_it_polls_is_as_the_variable_says() {
+    let folder = tempfile::tempdir().expect("a folder");
+    fs::write(folder.path().join("watchpost.toml"), LISTENERS).expect("written");
+    let output = command(folder.path())
+        .arg("check")
+        .env("PIXCRAWLER_POLL_INTERVAL_SECONDS", "45")
+        .env("DISK_THRESHOLD_WARN", "70")
+        .output()
+        .expect("it runs");
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        text.contains("interval = \"45s\"  # environment PIXCRAWLER_POLL_INTERVAL_SECONDS"),
+        "{text}"
+    );
+    assert!(text.contains("# environment DISK_THRESHOLD_WARN"), "{text}");
+}
+
+#[test]
+fn a_database_that_is_not_there_is_unknown_and_all_is_still_200() {
+    let url = format!(
+        "DB_URL=postgresql://postgres:postgres@127.0.0.1:{}/pixcrawler\n",
+        free_port()
+    );
+    let (_server, address) = monitor(&url, ROOT);
+    let read = metrics(address);
+    assert_eq!(read["metrics"]["active_chunks"], Value::Null, "{read}");
+    assert!(
+        read["metrics"]
+            .as_object()
+            .is_some_and(|all| all.contains_key("active_chunks"))
+    );
+    assert_eq!(read["statuses"]["chunks"], "UNKNOWN", "{read}");
+    assert_ne!(read["statuses"]["overall"], "OK", "{read}");
+}
+
+#[test]
+fn everything_else_is_refused_as_fastapi_refused_it() {
+    let (server, address) = monitor("", "");
+    let client = Client::plain(address);
+    for path in [
+        "/",
+        "/health/ready",
+        "/api/v1/status",
+        "/wm_resource_monitor",
+        "/metrics/x",
+        "/docs",
+    ] {
+        let answer = client.get(path);
+        assert_eq!(
+            (answer.status, answer.text().as_str()),
+            (404, r#"{"detail":"Not Found"}"#),
+            "{path}"
+        );
+        assert_eq!(answer.header("content-type"), Some("application/json"));
+    }
+    for (method, path) in [("POST", "/metrics"), ("DELETE", "/health"), ("OPTIONS", "/metrics")] {
+        let answer = client.ask(method, path);
+        let body = answer.text();
+        assert_eq!(
+            (answer.status, body.as_str()),
+            (405, r#"{"detail":"Method Not Allowed"}"#),
+            "{method}"
+        );
+        assert_eq!(answer.header("allow"), Some("GET"));
+    }
+    let head = client.ask("HEAD", "/health");
+    assert_eq!((head.status, head.header("allow")), (405, Some("GET")));
+    // The other listeners know nothing of it.
+    let health = server.plain_client().get("/health").json();
+    assert!(health["version"].is_string(), "{health}");
+    let listeners = server.get("/api/v1/status").json()["listeners"].clone();
+    assert_eq!(
+        (&listeners[1]["face"], &listeners[2]["face"]),
+        (&json!("all"), &json!("resource"))
+    );
+}
+
+#[test]
+fn who_prefers_json_gets_it_from_every_listener_if_they_may() {
+    let server = Server::start().ready();
+    let json = server
+        .client("reader")
+        .with("accept", "application/json, text/plain;q=0.5");
+    let answer = json.get("/metrics");
+    assert_eq!(answer.status, 200);
+    assert_eq!(answer.header("content-type"), Some("application/json"));
+    assert!(
+        answer.header("vary").is_some_and(|vary| vary.contains("accept")),
+        "{:?}",
+        answer.headers
+    );
+    assert!(answer.json()["statuses"]["overall"].is_string());
+    for accept in ["*/*", "application/json, text/plain, */*", "text/plain"] {
+        let text = server.client("reader").with("accept", accept).get("/metrics");
+        let form = text.header("content-type").unwrap_or_default();
+        assert!(form.starts_with("text/plain; version=0.0.4"), "{accept}: {form}");
+    }
+    let stranger = server.plain_client().with("accept", "application/json");
+    assert_eq!(stranger.get("/metrics").status, 401);
+    let agent = server.client("agent").with("accept", "application/json");
+    assert_eq!(agent.get("/metrics").status, 403);
+}
+
+#[test]
+fn only_this_machine_reads_metrics_without_saying_who_it_is() {
+    let (_server, address) = monitor("", "");
+    let client = Client::plain(address);
+    assert_eq!(client.get("/metrics").status, 200);
+    for (name, value) in [("x-forwarded-for", "203.0.113.7"), ("forwarded", "for=203.0.113.7")] {
+        let relayed = client.clone().with(name, value);
+        assert_eq!(relayed.get("/metrics").status, 401, "{name}");
+        assert_eq!(relayed.get("/health").status, 200, "{name}");
+    }
+
+    let everywhere = LISTENERS.replacen("127.0.0.1:0\", tls = false, face", "0.0.0.0:0\", tls = false, face", 1);
+    let check = |settings: &str, status: u16| {
+        let folder = tempfile::tempdir().expect("a folder");
+        let server = Server::in_folder(folder, &format!("{everywhere}{settings}")).ready();
+        let port = shown(&server).port();
+        let client = Client::plain(SocketAddr::from(([127, 0, 0, 1], port)));
+        assert_eq!(client.get("/health").text(), r#"{"status":"healthy"}"#);
+        assert_eq!(client.get("/metrics").status, status);
+        server.logged("the face resource is shown without TLS");
+    };
+    check("", 401);
+    check(
+        "[rules.role]\nidentities = []\n[rules.role.roles]\nanonymous = [\"health.read\", \"metrics.read\"]\n",
+        200,
+    );
+}
+
+#[test]
+fn in_azure_mode_this_machine_is_not_judged_in_their_place() {
+    let (server, address) = monitor("MODE=azure\n", ROOT);
+    let read = metrics(address);
+    assert_eq!(read["metrics"]["memory_pct"], Value::Null);
+    assert_eq!(read["statuses"]["disk"], "UNKNOWN");
+    let snapshot = server.get("/api/v1/snapshot").json();
+    let mut count = BTreeMap::<&str, usize>::new();
+    for sample in snapshot["samples"].as_array().expect("a list") {
+        *count.entry(sample["metric"].as_str().expect("a name")).or_default() += 1;
+    }
+    for (metric, told) in [
+        ("disk", false),
+        ("inodes", false),
+        ("memory", false),
+        ("cpu", true),
+        ("node_memory_MemTotal_bytes", true),
+        ("node_filesystem_size_bytes", true),
+    ] {
+        assert_eq!(count.contains_key(metric), told, "{metric}");
+    }
+    let report = server.get("/api/v1/report").json();
+    let inodes = report["findings"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .find(|finding| finding["subject"]["metric"] == "inodes" && finding["severity"] != "ok");
+    assert_eq!(inodes, None, "nobody should have counted them");
+}
+
+#[test]
+fn in_azure_mode_the_variables_lead_to_azure() {
+    const PLAN: &str = "/subscriptions/s-1/resourceGroups/g/providers/Microsoft.Web/serverfarms/plan-1";
+    let azure = Azure::start();
+    azure.application("t-1", "c-1", Proof::Secret("hunter2".to_owned()));
+    azure.place(Place::new(PLAN).with(Metric::new("MemoryPercentage", "Percent", &[95.5])));
+    let variables = format!(
+        "MODE=azure\nAZURE_RESOURCE_ID={PLAN}\nAZURE_TENANT_ID=t-1\nAZURE_CLIENT_ID=c-1\nAZURE_CLIENT_SECRET=hunter2\n\
+         AZURE_METRIC_NAMES='[\"MemoryPercentage\",\"DiskQueueLength\"]'\nPOLL_INTERVAL_SECONDS=1\n"
+    );
+    let url = azure.url();
+    let settings = format!(
+        "[azure.endpoints]\narm = \"{url}\"\nauthority = \"{url}\"\nimds = \"{url}\"\n[resource]\nlog_lines = true\n"
+    );
+    let (server, address) = monitor(&variables, &settings);
+    let read = eventually("what Azure says", || {
+        Some(metrics(address)).filter(|read| !read["metrics"]["memory_pct"].is_null())
+    });
+    assert_eq!(read["metrics"]["memory_pct"], 95.5);
+    assert_eq!(
+        (&read["metrics"]["disk_pct"], &read["statuses"]["disk"]),
+        (&Value::Null, &json!("UNKNOWN"))
+    );
+    assert_eq!(read["statuses"]["memory"], "ALERT");
+    server.logged("] - MEMORY: 95.5 (Status: ALERT)");
+    assert!(!server.log_lines().join("\n").contains("hunter2"));
+}
+
+#[test]
+fn levels_that_no_variable_says_are_those_of_the_rule() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let load = |environment: [(&str, &str); 1]| {
+        let sources = Sources {
+            environment: environment.into_iter().collect::<Environment>(),
+            working_directory: folder.path().to_owned(),
+            ..Sources::default()
+        };
+        Config::load(&sources).unwrap_or_else(|mistakes| panic!("{mistakes}"))
+    };
+    let said = load([("PIXCRAWLER_DISK_THRESHOLD_WARN", "80.0")]).rules.threshold;
+    let said: watchpost_threshold::Settings = serde_json::from_value(Value::Object(said)).expect("settings");
+    let default: watchpost_threshold::Settings = serde_json::from_str("{}").expect("settings");
+    assert_eq!(format!("{said:?}"), format!("{default:?}"));
+}
