@@ -1,0 +1,208 @@
+//! Puts the parts together: from a configuration to a process that listens, and from there to its end. It knows
+//! every part and does nothing itself.
+
+mod error;
+mod serve;
+mod settings;
+mod stores;
+mod work;
+
+use std::future::Future;
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::web::Data;
+use tokio::sync::watch;
+
+pub use self::error::StartError;
+pub(crate) use self::settings::{bounds, known, log_options, needs_authority, rule_settings, tls_options};
+
+use self::serve::{Socket, listen, serve};
+use self::settings::host_options;
+use crate::api::door::Door;
+use crate::api::faces::chunks::ChunkStore;
+use crate::api::gate::Gate;
+use crate::api::latest::Latest;
+use crate::api::service::{COMMIT, Listening, RUSTC, Service, VERSION};
+use crate::collect::host;
+use crate::config::{self, Config};
+use crate::metrics::{Build, Own};
+use crate::reload::Reloader;
+use crate::rules::Rules;
+use crate::store::Store;
+use crate::tasks::Tasks;
+use crate::tls::Tls;
+use crate::{clock, judge, pki};
+
+/// A process that listens already, and does not answer yet.
+pub struct App {
+    config: Rc<Config>,
+    parts: Parts,
+    listeners: Vec<Socket>,
+}
+
+/// What the configuration made. Handlers and tasks have clones of these.
+#[derive(Clone)]
+pub(crate) struct Parts {
+    pub(crate) tls: Arc<Tls>,
+    pub(crate) door: Arc<Door>,
+    pub(crate) gate: Data<Gate>,
+    pub(crate) rules: Rules,
+    pub(crate) own: Arc<Own>,
+    pub(crate) tasks: Tasks,
+    pub(crate) service: Service,
+    pub(crate) latest: Latest,
+    pub(crate) store: Store,
+    chunks: ChunkStore,
+    judged: watch::Sender<Option<Arc<judge::Judged>>>,
+    /// The folder of the development authority, if that is what we use.
+    pub(crate) authority: Option<Arc<pki::Authority>>,
+}
+
+/// How it ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// It was told to stop, and answered everything before.
+    Drained,
+    /// It was told to stop, and somebody waited too long for an answer.
+    CutOff,
+}
+
+impl App {
+    /// Loads everything and binds every address; so whatever can be wrong is known before anything runs.
+    pub fn build(config: Config) -> Result<Self, StartError> {
+        let data_dir = &config.server.data_dir;
+        let own_name = machine_name();
+        let host = config.server.hostname.clone().unwrap_or_else(|| own_name.clone());
+        make_data_dir(data_dir).map_err(|source| StartError::DataDir {
+            path: data_dir.clone(),
+            source,
+        })?;
+        let names: Vec<_> = host::probes(&host_options(&config))
+            .iter()
+            .map(|probe| probe.name())
+            .collect();
+        let is_known = |source: &&config::SourceSettings| names.contains(&source.name.as_str());
+        if let Some(unknown) = config.collector.sources.iter().find(|source| !is_known(source)) {
+            return Err(StartError::NoSuchSource {
+                name: unknown.name.clone(),
+                known: names.join(", "),
+            });
+        }
+        let authority = match needs_authority(&config) {
+            true => Some(Arc::new(pki::prepare(&data_dir.join("pki"), &own_name, clock::now())?)),
+            false => None,
+        };
+        let tls = Tls::load(tls_options(&config))?;
+        let settings = rule_settings(&config);
+        let rules = Rules::load(config.rules.limits.limits(), &settings, Some(&data_dir.join("cache")))?;
+        let store = stores::open(&config)?;
+        let chunks = stores::chunks(&config, &store)?;
+        let own = Arc::new(Own::new(&Build {
+            version: VERSION,
+            commit: COMMIT,
+            rustc: RUSTC,
+        }));
+        let service = Service::new(host, config.collector.interval);
+        let (judged, latest) = watch::channel(None);
+        let before_the_first = rules.current().before_the_first(service.host(), clock::now_ms());
+        let door = Arc::new(Door::new(tls.clone(), known(&config)));
+        let gate = Data::new(Gate::new(door.clone(), bounds(&config), own.clone()));
+        let parts = Parts {
+            latest: Latest::new(latest, before_the_first),
+            tasks: Tasks::new(own.clone()),
+            store,
+            chunks,
+            authority,
+            tls,
+            door,
+            gate,
+            rules,
+            own,
+            service,
+            judged,
+        };
+        let listeners = config.listeners.iter().map(listen).collect::<Result<Vec<_>, _>>()?;
+        parts
+            .service
+            .listens(listeners.iter().map(|(_, listening, _)| listening.clone()).collect());
+        Ok(Self {
+            config: Rc::new(config),
+            parts,
+            listeners,
+        })
+    }
+
+    /// Where it listens.
+    pub fn listening(&self) -> &[Listening] {
+        self.parts.service.listening()
+    }
+
+    /// The configuration that it was built from.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// What a reload needs.
+    pub fn reloader(&self, sources: config::Sources) -> Reloader {
+        Reloader::new(self.parts.clone(), sources, self.config.clone())
+    }
+
+    /// Works until `stop` says so, then answers what was asked before, and ends.
+    pub async fn run_until(self, stop: impl Future<Output = ()>) -> Result<Ending, StartError> {
+        let Self {
+            config,
+            parts,
+            listeners,
+        } = self;
+        work::start(&config, &parts);
+        let server = serve(&config, &parts, listeners)?;
+        let handle = server.handle();
+        let mut serving = actix_web::rt::spawn(server);
+        let ended = tokio::select! {
+            () = stop => None,
+            ended = &mut serving => Some(ended),
+        };
+        if let Some(ended) = ended {
+            let why = ended.unwrap_or_else(|broken| Err(io::Error::other(broken)));
+            parts.tasks.stop();
+            return Err(StartError::Server(
+                why.err().unwrap_or_else(|| io::Error::other("it ended by itself")),
+            ));
+        }
+        parts.service.drain();
+        let began = std::time::Instant::now();
+        log::info!("told to stop; requests under way are answered first");
+        let ending = match drained(&parts.own, config.server.drain_timeout).await {
+            true => Ending::Drained,
+            false => Ending::CutOff,
+        };
+        handle.stop(true).await;
+        parts.tasks.stop();
+        log::info!(took_ms = began.elapsed().as_millis() as u64, ending:? = ending; "stopped");
+        Ok(ending)
+    }
+}
+
+/// What the machine calls itself.
+pub(crate) fn machine_name() -> String {
+    sysinfo::System::host_name().unwrap_or_else(|_| "localhost".to_owned())
+}
+
+/// Whether all requests were answered in time.
+async fn drained(own: &Own, timeout: Duration) -> bool {
+    const LOOK_AGAIN: Duration = Duration::from_millis(20);
+    let empty = async {
+        while own.requests_in_flight() > 0 {
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+    };
+    tokio::time::timeout(timeout, empty).await.is_ok()
+}
+
+fn make_data_dir(path: &std::path::Path) -> io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
+}

@@ -1,0 +1,107 @@
+//! Where is listened, and what is given to every handler.
+
+use std::net::TcpListener;
+use std::time::Duration;
+
+use actix_web::dev::Server;
+use actix_web::middleware::from_fn;
+use actix_web::web::Data;
+use actix_web::{App as Routes, HttpServer};
+
+use super::{Parts, StartError};
+use crate::api;
+use crate::api::faces::history::Past;
+use crate::api::faces::status::StatusPage;
+use crate::api::gate;
+use crate::api::service::Listening;
+use crate::config::{self, Config};
+use crate::tls::ClientAuth;
+
+/// When all requests are answered, connections that nobody uses have this long to be closed.
+const CLOSING: Duration = Duration::from_secs(1);
+
+/// Takes an address, which is then ours.
+pub(super) fn listen(listener: &config::Listener) -> Result<Socket, StartError> {
+    let failed = |source| StartError::Listen {
+        address: listener.address,
+        source,
+    };
+    let socket = TcpListener::bind(listener.address).map_err(failed)?;
+    let auth = match listener.client_auth {
+        config::ClientAuth::Required => ClientAuth::Required,
+        config::ClientAuth::Optional => ClientAuth::Optional,
+        config::ClientAuth::Off => ClientAuth::Off,
+    };
+    let listening = Listening {
+        address: socket.local_addr().map_err(failed)?,
+        tls: listener.tls,
+        client_auth: listener.client_auth.as_str(),
+        face: listener.face,
+    };
+    Ok((socket, listening, auth))
+}
+
+/// An address that is ours, and what is asked of those who connect.
+pub(super) type Socket = (TcpListener, Listening, ClientAuth);
+
+/// Answers on all of them, from now on.
+pub(super) fn serve(config: &Config, parts: &Parts, listeners: Vec<Socket>) -> Result<Server, StartError> {
+    let refusals = api::refusals();
+    let (shared, connecting) = (parts.clone(), parts.clone());
+    let (latest, rules) = (Data::new(parts.latest.clone()), Data::new(parts.rules.clone()));
+    let status = Data::new(StatusPage::new(
+        parts.service.clone(),
+        parts.latest.clone(),
+        parts.rules.clone(),
+        parts.tls.clone(),
+        parts.tasks.clone(),
+        [parts.store.place().clone(), parts.chunks.store.place().clone()],
+    ));
+    let chunks = Data::new(parts.chunks.clone());
+    let past = Data::new(Past {
+        store: parts.store.clone(),
+        max_points: config.history.max_points,
+        max_series: config.history.max_series,
+    });
+    let (own, service) = (Data::from(parts.own.clone()), Data::new(parts.service.clone()));
+    let mut server = HttpServer::new(move || {
+        Routes::new()
+            .configure(refusals.clone())
+            .app_data(shared.gate.clone())
+            .app_data(latest.clone())
+            .app_data(rules.clone())
+            .app_data(own.clone())
+            .app_data(service.clone())
+            .app_data(status.clone())
+            .app_data(chunks.clone())
+            .app_data(past.clone())
+            .wrap(from_fn(gate::pass))
+            .configure(api::routes)
+    })
+    .disable_signals()
+    .on_connect(move |connection, data| {
+        let Parts { door, service, own, .. } = &connecting;
+        door.connected(connection, data, service, own);
+    })
+    // Small answers follow tickets and each other; waiting for an acknowledgement costs 40 ms.
+    .tcp_nodelay(true)
+    .keep_alive(config.http.keep_alive)
+    .client_request_timeout(config.http.header_timeout)
+    .tls_handshake_timeout(config.http.header_timeout)
+    .max_connections(config.http.max_connections)
+    .shutdown_timeout(CLOSING.as_secs());
+    if let Some(workers) = config.server.workers {
+        server = server.workers(workers);
+    }
+    for (socket, listening, auth) in listeners {
+        server = match listening.tls {
+            true => server.listen_openssl(socket, parts.tls.acceptor(auth)?),
+            false => server.listen(socket),
+        }
+        .map_err(|source| StartError::Listen {
+            address: listening.address,
+            source,
+        })?;
+    }
+    Ok(server.run())
+}

@@ -1,0 +1,90 @@
+//! Sets to work what runs beside the requests: sources and collector, judge, history, and what is reloaded.
+
+use tokio::sync::watch;
+
+use super::Parts;
+use super::settings::host_options;
+use crate::collect::azure::Azure;
+use crate::collect::chunks::Chunks;
+use crate::collect::collector::Options;
+use crate::collect::source::{Asked, Source};
+use crate::collect::{self, host};
+use crate::config::{self, Config};
+use crate::history::{self, History};
+use crate::judge;
+
+pub(super) fn start(config: &Config, parts: &Parts) {
+    let (rounds, measured) = watch::channel(None);
+    let host_options = host_options(config);
+    let mut sources = Vec::new();
+    if config.host.enabled {
+        for (at, probe) in host::probes(&host_options).iter().enumerate() {
+            let options = host_options.clone();
+            let make = move || Asked::Probe(host::probes(&options).swap_remove(at));
+            let own = config
+                .collector
+                .sources
+                .iter()
+                .find(|source| source.name == probe.name());
+            let interval = own.and_then(|own| own.interval).unwrap_or(config.collector.interval);
+            let timeout = own.and_then(|own| own.timeout).unwrap_or(config.collector.timeout);
+            sources.push(Source::new(Box::new(make), interval, timeout));
+        }
+    }
+    if config.chunks.enabled {
+        let store = parts.chunks.store.clone();
+        let make = move || Asked::Probe(Box::new(Chunks::new(store.clone())));
+        sources.push(Source::new(
+            Box::new(make),
+            config.chunks.interval,
+            config.chunks.timeout,
+        ));
+    }
+    if !config.azure.resources.is_empty() {
+        let settings = config.azure.settings();
+        let make = move || Asked::Azure(Box::new(Azure::new(settings.clone())));
+        sources.push(Source::new(Box::new(make), config.azure.interval, config.azure.timeout));
+    }
+    let options = Options {
+        host: parts.service.host().to_owned(),
+        facts: host::facts(&host_options),
+        interval: config.collector.interval,
+        timeout: config.collector.timeout,
+        sources: Vec::new(),
+    };
+    collect::start(&parts.tasks, options, sources, rounds);
+    let (rules, own, judged) = (parts.rules.clone(), parts.own.clone(), parts.judged.clone());
+    let telling = judge::Telling {
+        mode: config.mode,
+        log_lines: config.resource.log_lines,
+    };
+    parts.tasks.spawn("judge", move || {
+        judge::run(measured.clone(), rules.clone(), own.clone(), telling, judged.clone())
+    });
+    crate::reload::start(config, parts);
+    if config.history.enabled {
+        remember(config, parts);
+    }
+    let open = |listener: &&config::Listener| !listener.tls && !listener.address.ip().is_loopback();
+    if let Some(listener) = config.listeners.iter().find(open).filter(|_| !config.tokens.is_empty()) {
+        log::warn!(address:% = listener.address; "tokens are taken on a listener without TLS, where others can read them");
+    }
+    let shown = |listener: &&config::Listener| open(listener) && listener.face == config::Face::Resource;
+    for listener in config.listeners.iter().filter(shown) {
+        log::warn!(address:% = listener.address; "the face resource is shown without TLS to other machines; /metrics is answered to those whom the role rule allows metrics.read, and others can read along");
+    }
+}
+
+fn remember(config: &Config, parts: &Parts) {
+    let options = history::Options {
+        keep: config.history.keep,
+        most_bytes: config.history.max_size.bytes(),
+        window: config.history.window,
+    };
+    let history = History::new(parts.store.clone(), parts.service.host(), options, parts.own.clone());
+    let (keeping, judged) = (history.clone(), parts.judged.clone());
+    parts
+        .tasks
+        .spawn("history", move || keeping.clone().keep(judged.subscribe()));
+    parts.tasks.spawn("history keeper", move || history.clone().tidy());
+}
