@@ -36,15 +36,9 @@ fn round(number: u64) -> (Arc<Snapshot>, Arc<Report>) {
     let time_ms = BEGIN + number * 10_000;
     let sample = |metric: &str, core: &str, value: f64| {
         let labels = Labels::new([("core", core)]).expect("legal");
+        let unit = Unit::new(if metric == "wave" { "" } else { "ticks" });
         let metric = MetricName::new(metric).expect("legal");
-        Sample::new(
-            metric,
-            labels,
-            value,
-            Unit::new(if metric == "wave" { "" } else { "ticks" }),
-            time_ms - 3,
-        )
-        .expect("finite")
+        Sample::new(metric, labels, value, unit, time_ms - 3).expect("finite")
     };
     let mut samples = vec![
         sample("ticks", "0", number as f64 * 7.0),

@@ -31,8 +31,8 @@ fn monitor(variables: &str, settings: &str) -> (Server, SocketAddr) {
 fn shown(server: &Server) -> SocketAddr {
     let mark = "listening on http://";
     let lines = server.log_lines();
-    let all = lines.iter().filter_map(|line| line.split(mark).nth(1));
-    let last = all.last().expect("it listens without TLS");
+    let mut all = lines.iter().filter_map(|line| line.split(mark).nth(1));
+    let last = all.next_back().expect("it listens without TLS");
     last.split([' ', '"'])
         .next()
         .expect("an address")
