@@ -73,10 +73,13 @@ impl History {
     pub async fn keep(self, mut judged: watch::Receiver<Option<Arc<Judged>>>) {
         let mut waiting: VecDeque<Round> = VecDeque::new();
         let mut writing: Option<Writing> = None;
+        let mut under_way = 0;
         let (mut not_before, mut failing) = (Instant::now(), false);
         loop {
             if writing.is_none() && !waiting.is_empty() && Instant::now() >= not_before {
-                writing = Some(self.write(waiting.iter().take(AT_ONCE).cloned().collect()));
+                let rounds: Vec<_> = waiting.iter().take(AT_ONCE).cloned().collect();
+                under_way = rounds.len();
+                writing = Some(self.write(rounds));
             }
             let pausing = writing.is_none() && !waiting.is_empty();
             let written = async {
@@ -112,9 +115,9 @@ impl History {
                     if let Some(round) = round {
                         waiting.push_back((round.round.snapshot.clone(), round.report.clone()));
                     }
-                    // Those that are being written come first in the line, so their number has to stay.
-                    while waiting.len() > MOST_WAITING && writing.is_none() {
-                        waiting.pop_front();
+                    // Those that are being written come first in the line, and have to stay there.
+                    let first = if writing.is_some() { under_way } else { 0 };
+                    while waiting.len() > MOST_WAITING && waiting.remove(first).is_some() {
                         self.own.round_lost();
                     }
                 }
@@ -159,15 +162,14 @@ impl History {
 
     fn tidy_once(&self, now_ms: u64, forget: bool) -> Result<Usage, StoreError> {
         let milliseconds = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
-        while self
-            .store
-            .condense(&self.host, milliseconds(self.options.window), now_ms)?
-        {}
+        let packed = self.pack(milliseconds(self.options.window), now_ms);
         let bounds = Bounds {
             oldest_ms: now_ms.saturating_sub(milliseconds(self.options.keep)),
             most_bytes: self.options.most_bytes,
         };
+        // What cannot be packed shall not keep the rest from being let go.
         while self.store.sweep(bounds)? {}
+        packed?;
         if forget {
             self.keeper
                 .lock()
@@ -175,5 +177,17 @@ impl History {
                 .forget_series(&self.host)?;
         }
         self.store.history_usage()
+    }
+
+    fn pack(&self, window_ms: u64, now_ms: u64) -> Result<(), StoreError> {
+        while self.store.condense(&self.host, window_ms, now_ms)? {}
+        // Each packs its own; what is as old as this has nobody any more.
+        for host in self
+            .store
+            .hosts_left_behind(now_ms.saturating_sub(window_ms.saturating_mul(2)))?
+        {
+            while self.store.condense(&host, window_ms, now_ms)? {}
+        }
+        Ok(())
     }
 }

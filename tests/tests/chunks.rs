@@ -132,6 +132,7 @@ fn mistakes_are_told_with_what_to_change() {
             .contains("status")
     );
     assert_eq!(server.get("/api/v1/chunks?limit=0").status, 400);
+    assert_eq!(agent.send("PATCH", "/api/v1/chunks/1", &json!({})).status, 400);
     assert_eq!(server.get("/api/v1/chunks/77").status, 404);
     assert_eq!(
         agent

@@ -197,7 +197,7 @@ fn a_series_of_which_nothing_is_left_is_forgotten_and_may_come_again() {
             })
             .expect("swept")
         {}
-        keeper.keep(&[round(500)]).expect("written");
+        keeper.keep(&[round(501)]).expect("written");
         assert_eq!(
             keeper.forget_series("edge-1").expect("asked"),
             0,
@@ -218,6 +218,22 @@ fn a_series_of_which_nothing_is_left_is_forgotten_and_may_come_again() {
             1,
             "a series begins anew"
         );
+    });
+}
+
+#[test]
+fn rounds_of_a_machine_that_is_gone_are_found_packed_and_let_go() {
+    on_both(|store| {
+        keep(&store, 0..10);
+        let left = |rounds: u64| store.hosts_left_behind(BEGIN + rounds * 10_000).expect("asked");
+        assert_eq!(left(0), Vec::<String>::new());
+        assert_eq!(left(1), ["edge-1"]);
+        let bounds = Bounds {
+            oldest_ms: BEGIN + 50_000,
+            most_bytes: u64::MAX,
+        };
+        assert!(!store.sweep(bounds).expect("swept"), "there is no window yet");
+        assert_eq!(store.history_usage().expect("counted").rounds, 5);
     });
 }
 

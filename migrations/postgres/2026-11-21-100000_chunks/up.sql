@@ -25,7 +25,7 @@ CREATE INDEX ix_job_chunks_job_status ON job_chunks (job_id, status);
 CREATE INDEX ix_job_chunks_priority_created ON job_chunks (priority, created_at);
 CREATE INDEX ix_job_chunks_task_id ON job_chunks (task_id);
 CREATE INDEX ix_job_chunks_created_at ON job_chunks (created_at);
--- What the collector asks for again and again, also when there are a million: how many of each status, since when, and
--- how often they were tried.
+-- What the collector asks for again and again, also when there are a million: how many of each status, the oldest of
+-- them, and how often they were tried.
 CREATE INDEX ix_job_chunks_status_updated ON job_chunks (status, updated_at);
 CREATE INDEX ix_job_chunks_retried ON job_chunks (retry_count) WHERE retry_count > 0;

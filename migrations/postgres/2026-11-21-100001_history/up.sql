@@ -31,7 +31,7 @@ CREATE TABLE history_windows (
     told BYTEA NOT NULL
 );
 
-CREATE UNIQUE INDEX ux_history_windows ON history_windows (host, begin_ms);
+CREATE INDEX ix_history_windows_begin ON history_windows (host, begin_ms);
 CREATE INDEX ix_history_windows_end ON history_windows (end_ms);
 
 CREATE TABLE history_columns (

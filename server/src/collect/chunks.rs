@@ -39,7 +39,7 @@ impl Probe for Chunks {
         let summary = self.store.chunk_summary(now_ms).map_err(told)?;
         // Before the first look nothing has failed since the last.
         let since = self.last_look_ms.unwrap_or(now_ms);
-        let failed = self.store.chunks_failed_since(since).map_err(told)?;
+        let failed = self.store.chunks_failed(since, now_ms).map_err(told)?;
         self.last_look_ms = Some(now_ms);
         let mut reading = Reading::default();
         let active = summary.by_status.get("processing").copied().unwrap_or_default();

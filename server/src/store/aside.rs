@@ -1,5 +1,5 @@
 //! What happens to an SQLite file before it is used: those who open it take turns, and one that is damaged is kept
-//! beside a new one, for whoever can still read some of it. It is never written to again.
+//! beside a new one, for whoever can still read some of it.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -224,7 +224,16 @@ impl Store {
     /// Takes reports. A chunk that is known already stays as it is; whether one is new is told beside it. All of them
     /// are kept or none.
     pub fn report_chunks(&self, reports: &[Report]) -> Result<Vec<(Chunk, bool)>, StoreError> {
-        self.write(|connection| reports.iter().map(|report| keep(connection, report)).collect())
+        self.write(|connection| {
+            // In one order for all, or two that report the same would wait for each other.
+            let mut order: Vec<usize> = (0..reports.len()).collect();
+            order.sort_by_key(|at| (reports[*at].job_id, reports[*at].chunk_index));
+            let mut kept = vec![None; reports.len()];
+            for at in order {
+                kept[at] = Some(keep(connection, &reports[at])?);
+            }
+            Ok(kept.into_iter().flatten().collect())
+        })
     }
 
     /// Changes a chunk, if that is legal.
@@ -238,6 +247,9 @@ impl Store {
                 && current.is_none_or(|current| current != next && !current.next().contains(&next))
             {
                 return Ok(Changed::Illegal { current: chunk.status });
+            }
+            if changes_nothing(&chunk, change) {
+                return Ok(Changed::Done(chunk));
             }
             write_change(connection, &chunk, change, current)?;
             let changed = one(connection, "id = $1", &[id], Lock::None)?;
@@ -290,14 +302,15 @@ impl Store {
         })
     }
 
-    /// How many chunks failed after this moment.
-    pub fn chunks_failed_since(&self, since_ms: u64) -> Result<i64, StoreError> {
+    /// How many chunks failed after one moment and until another.
+    pub fn chunks_failed(&self, after_ms: u64, until_ms: u64) -> Result<i64, StoreError> {
         self.read(|connection| {
             let changed = connection.milliseconds("updated_at");
             number(
                 connection,
                 &format!(
-                    "SELECT COUNT(*) AS number FROM job_chunks WHERE status = 'failed' AND {changed} > {since_ms}"
+                    "SELECT COUNT(*) AS number FROM job_chunks WHERE status = 'failed' AND {changed} > {after_ms}
+                     AND {changed} <= {until_ms}"
                 ),
             )
         })
@@ -327,6 +340,15 @@ fn keep(connection: &mut Connection, report: &Report) -> QueryResult<(Chunk, boo
         .ok_or(diesel::result::Error::NotFound)
 }
 
+/// What is told twice is as old as when it was told first.
+fn changes_nothing(chunk: &Chunk, change: &Change) -> bool {
+    let same = |now: &Option<String>, next: &Option<String>| next.is_none() || now == next;
+    change.status.is_none_or(|next| next.as_str() == chunk.status)
+        && change.priority.is_none_or(|next| i64::from(next) == chunk.priority)
+        && same(&chunk.task_id, &change.task_id)
+        && same(&chunk.error_message, &change.error_message)
+}
+
 fn write_change(
     connection: &mut Connection,
     chunk: &Chunk,
@@ -347,7 +369,9 @@ fn write_change(
     };
     let priority = change.priority.map_or(chunk.priority, i64::from);
     let task = change.task_id.as_deref().or(chunk.task_id.as_deref());
-    let error = change.error_message.as_deref().or(chunk.error_message.as_deref());
+    // Why it failed before is not true of the next attempt.
+    let kept = chunk.error_message.as_deref().filter(|_| !again);
+    let error = change.error_message.as_deref().or(kept);
     on!(connection, connection => sql_query(&sql)
         .bind::<Text, _>(status)
         .bind::<BigInt, _>(priority)
@@ -378,10 +402,11 @@ fn rows(connection: &mut Connection, condition: &str, numbers: &[i64]) -> QueryR
     let sql = format!(
         "SELECT CAST(id AS BIGINT) AS id, CAST(job_id AS BIGINT) AS job_id, CAST(chunk_index AS BIGINT) AS chunk_index,
          status, CAST(priority AS BIGINT) AS priority, CAST(image_range AS TEXT) AS image_range, error_message,
-         CAST(retry_count AS BIGINT) AS retry_count, task_id, {} AS created_ms, {} AS updated_ms
+         CAST(COALESCE(retry_count, 0) AS BIGINT) AS retry_count, task_id, {} AS created_ms, {} AS updated_ms
          FROM job_chunks WHERE {condition}",
-        connection.milliseconds("created_at"),
-        connection.milliseconds("updated_at"),
+        // In somebody else's table there may be none.
+        format_args!("COALESCE({}, 0)", connection.milliseconds("created_at")),
+        format_args!("COALESCE({}, 0)", connection.milliseconds("updated_at")),
     );
     let rows: Vec<Row> = on!(connection, connection => {
         let mut query = sql_query(sql).into_boxed();

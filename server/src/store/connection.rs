@@ -57,7 +57,13 @@ impl Connection {
         })?;
         let outcome = work(self);
         match outcome {
-            Ok(value) => self.run("COMMIT").map(|()| value),
+            Ok(value) => {
+                let done = self.run("COMMIT");
+                if done.is_err() {
+                    let _ = self.run("ROLLBACK");
+                }
+                done.map(|()| value)
+            }
             Err(error) => {
                 // A connection that is lost has forgotten the transaction already.
                 let _ = self.run("ROLLBACK");

@@ -71,6 +71,7 @@ impl StoreError {
             "database table is locked",
             "statement timeout",
             "lock timeout",
+            "deadlock detected",
         ]) {
             return Ok(Self::Busy);
         }

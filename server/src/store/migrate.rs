@@ -42,7 +42,10 @@ pub(super) fn up(connection: &mut Connection) -> Result<usize, MigrationError> {
 /// For a server; whoever opens a file has locked that before.
 fn turn(connection: &mut Connection, lock: &str) -> Result<(), StoreError> {
     match connection {
-        Connection::Postgres(postgres) => Ok(postgres.batch_execute(&format!("SELECT {lock}({TURN})"))?),
+        // A table of millions takes its time, and so does somebody else's turn.
+        Connection::Postgres(postgres) => {
+            Ok(postgres.batch_execute(&format!("SET statement_timeout = 0; SELECT {lock}({TURN})"))?)
+        }
         Connection::Sqlite(_) => Ok(()),
     }
 }

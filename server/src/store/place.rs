@@ -88,6 +88,10 @@ impl fmt::Display for Place {
         match self {
             Self::File { path, .. } => write!(f, "{}", path.display()),
             Self::Server { url, .. } => {
+                // A password with a `?` in it would stand before the first one.
+                if url.expose().split('?').skip(1).any(|rest| rest.contains('@')) {
+                    return f.write_str("postgresql://");
+                }
                 let address = url.expose().split('?').next().unwrap_or_default();
                 match address.split_once("//").map(|(_, rest)| rest.rsplit_once('@')) {
                     Some(Some((user, rest))) => {
@@ -150,5 +154,7 @@ mod tests {
         let place = read("postgres://pix:se%40cret@db/pixcrawler").expect("a server");
         assert_eq!(place.to_string(), "postgresql://pix@db/pixcrawler");
         assert!(!format!("{place:?}").contains("cret"));
+        let place = read("postgres://pix:se?cret@db/pixcrawler").expect("a server, perhaps");
+        assert!(!place.to_string().contains("cret"), "{place}");
     }
 }

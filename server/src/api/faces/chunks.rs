@@ -81,6 +81,10 @@ pub async fn change(
         change.error_message.as_deref(),
     )
     .map_err(ApiError::BadRequest)?;
+    if change == Change::default() {
+        let why = "nothing is to be changed; name status, priority, task_id or error_message";
+        return Err(ApiError::BadRequest(why.to_owned()));
+    }
     let asked = change.status;
     match chunks.ours()?.ask(move |store| store.change_chunk(id, &change)).await? {
         Changed::Done(chunk) => Ok(Json(chunk)),

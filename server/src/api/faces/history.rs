@@ -1,5 +1,5 @@
 //! What was measured and judged before: single series over a long time, whole snapshots, and reports. What would be
-//! too much is refused before anything is read, and answers flow as they are read.
+//! too much is refused before its numbers are read, and answers flow as they are read.
 
 use std::io;
 
@@ -140,8 +140,11 @@ async fn rounds(
         return Err(ApiError::BadRequest(why));
     }
     let host = asked.host.clone().unwrap_or_else(|| service.host().to_owned());
-    let counted = wanted.clone();
-    let samples = past.store.ask(move |store| store.count_snapshots(&counted)).await?;
+    let (counted, of) = (wanted.clone(), host.clone());
+    let samples = past
+        .store
+        .ask(move |store| store.count_snapshots(&of, &counted))
+        .await?;
     if usize::try_from(samples).unwrap_or(0) > past.max_points {
         return Err(ApiError::TooMuch(format!(
             "that is about {samples} samples, and one answer has at most {}; ask for a shorter time, or raise history.max_points",

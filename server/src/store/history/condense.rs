@@ -38,17 +38,35 @@ impl Store {
         let rows = self.read(|connection| rounds(connection, host, until_ms))?;
         let Some(window) = read_all(&rows) else {
             // Nothing of them can be read; they are named in the log, and would stand in the way for ever.
-            let last = rows.last().map_or(begin_ms, |row| row.0);
-            self.write(|connection| forget(connection, host, last))?;
+            let times: Vec<i64> = rows.iter().map(|row| row.0).collect();
+            self.write(|connection| forget(connection, host, &times))?;
             return Ok(true);
         };
         let packed = pack_window(&window).map_err(StoreError::Failed)?;
         let told = texts(&window.told);
+        let times: Vec<i64> = rows.iter().map(|row| row.0).collect();
         self.write(|connection| {
-            write(connection, host, &window, &packed, &told)?;
-            forget(connection, host, rows.last().map_or(window.end_ms, |row| row.0))
-        })?;
-        Ok(true)
+            // Another Watchpost of this name may have packed them meanwhile; then they are not there twice.
+            if forget(connection, host, &times)? == times.len() {
+                write(connection, host, &window, &packed, &told)?;
+            }
+            Ok(true)
+        })
+    }
+}
+
+impl Store {
+    /// The machines that left rounds behind which nobody packs: they have another name now, or are gone.
+    pub fn hosts_left_behind(&self, before_ms: u64) -> Result<Vec<String>, StoreError> {
+        use history_rounds::{host, table, time_ms};
+        let before_ms = i64::try_from(before_ms).unwrap_or(i64::MAX);
+        self.read(|connection| {
+            on!(connection, connection => table
+                .filter(time_ms.lt(before_ms))
+                .select(host)
+                .distinct()
+                .load(connection))
+        })
     }
 }
 
@@ -102,10 +120,11 @@ fn rounds(connection: &mut Connection, of: &str, until_ms: i64) -> QueryResult<V
         .load(connection))
 }
 
-fn forget(connection: &mut Connection, of: &str, last_ms: i64) -> QueryResult<()> {
+/// How many of them were there.
+fn forget(connection: &mut Connection, of: &str, times: &[i64]) -> QueryResult<usize> {
     use history_rounds::{host, table, time_ms};
-    on!(connection, connection => delete(table.filter(host.eq(of)).filter(time_ms.le(last_ms))).execute(connection))?;
-    Ok(())
+    on!(connection, connection =>
+        delete(table.filter(host.eq(of)).filter(time_ms.eq_any(times))).execute(connection))
 }
 
 fn write(connection: &mut Connection, host: &str, window: &Window, packed: &Packed, told: &[u8]) -> QueryResult<()> {

@@ -1,9 +1,9 @@
 //! Reads the past: single series over a long time, or whole snapshots. What is asked for is planned first, so that
-//! whoever asks for too much is told before anything is read.
+//! whoever asks for too much is told before columns are read.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
-use diesel::{ExpressionMethods, QueryDsl, QueryResult, RunQueryDsl};
+use diesel::{ExpressionMethods, OptionalExtension, QueryDsl, QueryResult, RunQueryDsl};
 use watchpost_policies::{Labels, MetricName, MetricPattern, Sample, Snapshot, Unit};
 
 use super::Series;
@@ -84,23 +84,28 @@ impl Store {
             to_ms: wanted.to_ms,
             ..Plan::default()
         };
-        let of_interest: HashMap<i64, ()> = series.iter().map(|series| (series.id, ())).collect();
+        let of_interest: HashSet<i64> = series.iter().map(|series| series.id).collect();
         for host in hosts {
             let later = Selection {
                 to_ms: wanted.to_ms.saturating_add(LATE_MS),
                 ..wanted.clone()
             };
+            // Rounds first: those that are packed meanwhile are found twice then, and not missed.
+            let loose = self.read(|connection| loose_rounds(connection, host, wanted))?;
             for (id, rounds, shared) in self.read(|connection| windows(connection, host, &later))? {
+                let Some(shared) = sound(id, Shared::unpack(&shared)) else {
+                    continue;
+                };
                 plan.windows.push(Window {
                     id,
                     host: host.to_owned(),
                     rounds: usize::try_from(rounds).unwrap_or(0),
-                    shared: Shared::unpack(&shared).map_err(damaged)?,
+                    shared,
                 });
             }
-            for (_, numbers) in self.read(|connection| loose_rounds(connection, host, wanted))? {
-                for point in points(&numbers).map_err(damaged)? {
-                    if of_interest.contains_key(&point.series) {
+            for (time_ms, numbers) in loose {
+                for point in sound(time_ms, points(&numbers)).unwrap_or_default() {
+                    if of_interest.contains(&point.series) {
                         plan.loose
                             .entry(point.series)
                             .or_default()
@@ -126,7 +131,7 @@ impl Store {
         if let (Some((first, _)), Some((last, _))) = (windows.first_key_value(), windows.last_key_value()) {
             for (id, numbers) in self.read(|connection| columns(connection, series.id, *first, *last))? {
                 let Some(window) = windows.get(&id) else { continue };
-                let kept = unpack_column(&window.shared, &numbers).map_err(damaged)?;
+                let kept = sound(id, unpack_column(&window.shared, &numbers)).unwrap_or_default();
                 found.extend(
                     kept.iter()
                         .filter(|kept| within(kept.time_ms))
@@ -142,12 +147,13 @@ impl Store {
         Ok(found)
     }
 
-    /// How many samples all snapshots of this time have.
-    pub fn count_snapshots(&self, wanted: &Selection) -> Result<i64, StoreError> {
-        use history_windows::{begin_ms, end_ms, samples, table};
+    /// How many samples all snapshots of a machine and this time have; rounds that are not packed are not many.
+    pub fn count_snapshots(&self, of: &str, wanted: &Selection) -> Result<i64, StoreError> {
+        use history_windows::{begin_ms, end_ms, host, samples, table};
         let (from, to) = times(wanted);
         let packed: Vec<i64> = self.read(|connection| {
             on!(connection, connection => table
+                .filter(host.eq(of))
                 .filter(end_ms.ge(from))
                 .filter(begin_ms.le(to))
                 .select(samples)
@@ -156,7 +162,7 @@ impl Store {
         Ok(packed.into_iter().sum())
     }
 
-    /// Whole rounds of a machine, window after window, in the order of their times. It ends when `take` says so.
+    /// Whole rounds of a machine, window after window. It ends when `take` says so.
     pub fn past(&self, host: &str, wanted: &Selection, mut take: impl FnMut(Past) -> bool) -> Result<(), StoreError> {
         let series = self.read(|connection| {
             let all = Selection {
@@ -169,13 +175,19 @@ impl Store {
         })?;
         let series: HashMap<i64, Series> = series.into_iter().map(|series| (series.id, series)).collect();
         let within = |time_ms: u64| (wanted.from_ms..=wanted.to_ms).contains(&time_ms);
+        // As in a plan, rounds first.
+        let loose = self.read(|connection| whole_rounds(connection, host, wanted))?;
+        let mut seen = HashSet::new();
         for (id, _, shared) in self.read(|connection| windows(connection, host, wanted))? {
-            let shared = Shared::unpack(&shared).map_err(damaged)?;
-            let told = self.read(|connection| told_of(connection, id))?;
-            let told = lines(&told).map_err(damaged)?;
+            // It may have been let go a moment ago.
+            let Some(told) = self.read(|connection| told_of(connection, id))? else {
+                continue;
+            };
+            let both = sound(id, Shared::unpack(&shared)).zip(sound(id, lines(&told)));
+            let Some((shared, told)) = both else { continue };
             let mut rounds: Vec<Vec<Point>> = vec![Vec::new(); shared.round_times().len()];
             for (number, numbers) in self.read(|connection| columns_of(connection, host, id))? {
-                for kept in unpack_column(&shared, &numbers).map_err(damaged)? {
+                for kept in sound(id, unpack_column(&shared, &numbers)).unwrap_or_default() {
                     rounds[kept.round].push(Point {
                         series: number,
                         time_ms: kept.time_ms,
@@ -184,16 +196,22 @@ impl Store {
                 }
             }
             for ((time_ms, points), line) in shared.round_times().iter().zip(rounds).zip(&told) {
-                if within(*time_ms) && !take(past(host, *time_ms, &points, line, &series)?) {
+                let past = sound(id, Told::of_line(line)).map(|told| past(host, *time_ms, &points, told, &series));
+                if let Some(past) = past.filter(|_| within(*time_ms) && seen.insert(*time_ms))
+                    && !take(past)
+                {
                     return Ok(());
                 }
             }
         }
-        for (time_ms, numbers, told) in self.read(|connection| whole_rounds(connection, host, wanted))? {
-            let time_ms = u64::try_from(time_ms).unwrap_or(0);
-            let line = lines(&told).map_err(damaged)?.join("");
-            let points = points(&numbers).map_err(damaged)?;
-            if !take(past(host, time_ms, &points, &line, &series)?) {
+        for (at, numbers, told) in loose {
+            let time_ms = u64::try_from(at).unwrap_or(0);
+            let told = lines(&told).and_then(|lines| Told::of_line(&lines.join("")));
+            let both = sound(at, points(&numbers)).zip(sound(at, told));
+            let past = both.map(|(points, told)| past(host, time_ms, &points, told, &series));
+            if let Some(past) = past.filter(|_| seen.insert(time_ms))
+                && !take(past)
+            {
                 return Ok(());
             }
         }
@@ -201,35 +219,24 @@ impl Store {
     }
 }
 
-fn past(
-    host: &str,
-    time_ms: u64,
-    points: &[Point],
-    line: &str,
-    series: &HashMap<i64, Series>,
-) -> Result<Past, StoreError> {
-    let told = Told::of_line(line).map_err(damaged)?;
+fn past(host: &str, time_ms: u64, points: &[Point], told: Told, series: &HashMap<i64, Series>) -> Past {
     let sample = |point: &Point| {
         let series = series.get(&point.series)?;
         let metric = MetricName::new(&series.metric).ok()?;
-        Sample::new(
-            metric,
-            series.labels.clone(),
-            point.value,
-            Unit::new(&series.unit),
-            point.time_ms,
-        )
-        .ok()
+        let (labels, unit) = (series.labels.clone(), Unit::new(&series.unit));
+        Sample::new(metric, labels, point.value, unit, point.time_ms).ok()
     };
     let samples = points.iter().filter_map(sample).collect();
-    Ok(Past {
+    Past {
         snapshot: Snapshot::new(host.to_owned(), time_ms, told.facts, samples, told.gaps),
         report: told.report,
-    })
+    }
 }
 
-fn damaged(error: impl std::fmt::Display) -> StoreError {
-    StoreError::Damaged(error.to_string())
+/// What can be read. The rest is missing in the answer, and named in the log: one bad spot shall not hide a week.
+fn sound<T>(place: i64, read: Result<T, impl std::fmt::Display>) -> Option<T> {
+    read.inspect_err(|error| log::error!(place; "a piece of the history is left out: {error}"))
+        .ok()
 }
 
 fn times(wanted: &Selection) -> (i64, i64) {
@@ -240,7 +247,7 @@ fn times(wanted: &Selection) -> (i64, i64) {
 fn find_series(connection: &mut Connection, wanted: &Selection) -> QueryResult<Vec<Series>> {
     use history_series::{host, id, labels, metric, table, unit};
     type Row = (i64, String, String, String, String);
-    // What begins alike lies side by side; the rest is for the pattern itself.
+    // A whole name is found by the index; what only begins alike is for the pattern itself.
     let pattern = wanted.metric.as_ref().map(ToString::to_string);
     let exactly = pattern.as_deref().filter(|pattern| !pattern.ends_with('*'));
     let of_host = wanted.host.as_deref();
@@ -284,9 +291,9 @@ fn windows(connection: &mut Connection, of: &str, wanted: &Selection) -> QueryRe
         .load(connection))
 }
 
-fn told_of(connection: &mut Connection, window: i64) -> QueryResult<Vec<u8>> {
+fn told_of(connection: &mut Connection, window: i64) -> QueryResult<Option<Vec<u8>>> {
     use history_windows::{id, table, told};
-    on!(connection, connection => table.filter(id.eq(window)).select(told).first(connection))
+    on!(connection, connection => table.filter(id.eq(window)).select(told).first(connection).optional())
 }
 
 fn columns(connection: &mut Connection, series: i64, first: i64, last: i64) -> QueryResult<Vec<(i64, Vec<u8>)>> {

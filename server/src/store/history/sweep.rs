@@ -41,6 +41,8 @@ pub struct Usage {
 impl Store {
     /// Lets one window go, if that has to be. Whether it did: ask again until it did not.
     pub fn sweep(&self, bounds: Bounds) -> Result<bool, StoreError> {
+        let oldest_ms = i64::try_from(bounds.oldest_ms).unwrap_or(i64::MAX);
+        self.write(|connection| drop_rounds(connection, oldest_ms))?;
         let Some((id, host, end_ms)) = self.read(oldest)? else {
             return Ok(false);
         };
@@ -130,6 +132,12 @@ fn oldest(connection: &mut Connection) -> QueryResult<Option<(i64, String, i64)>
         .select((id, host, end_ms))
         .first(connection)
         .optional())
+}
+
+/// Rounds that nobody packed, of a machine that is not there any more.
+fn drop_rounds(connection: &mut Connection, before_ms: i64) -> QueryResult<usize> {
+    use history_rounds::{table, time_ms};
+    on!(connection, connection => delete(table.filter(time_ms.lt(before_ms))).execute(connection))
 }
 
 /// By the series of its machine, for columns are found by their series first.
