@@ -54,18 +54,6 @@ impl Store {
         Ok(true)
     }
 
-    /// How many bytes of the history are reports, gaps and facts.
-    pub fn told_bytes(&self) -> Result<i64, StoreError> {
-        let told: Sums = self.read(|connection| {
-            summed(
-                connection,
-                "SELECT CAST(COALESCE(SUM(LENGTH(told)), 0) AS BIGINT) AS bytes, CAST(0 AS BIGINT) AS samples,
-                 COUNT(*) AS count FROM history_windows",
-            )
-        })?;
-        Ok(told.bytes)
-    }
-
     /// What there is of the past.
     pub fn history_usage(&self) -> Result<Usage, StoreError> {
         self.read(|connection| {

@@ -1,0 +1,239 @@
+//! As whom it asks: every way to a token, and how long one is kept.
+
+use super::*;
+
+#[test]
+fn a_token_that_was_refused_is_fetched_once_more() {
+    let azure = azure();
+    let mut source = Source::new(settings(&azure, &[VM]));
+    run(async {
+        source.measure(now_ms()).await.expect("it answers");
+        azure.expire_tokens();
+        let reading = source.measure(now_ms()).await.expect("it answers");
+        assert_eq!(value(&reading, "cpu"), Some(20.0));
+        assert_eq!(value(&reading, "azure_network_sent_bytes"), Some(20.0));
+    });
+    assert_eq!(
+        azure.asked_for("/token").len(),
+        2,
+        "both questions had the old one, and one new one is fetched"
+    );
+}
+
+#[test]
+fn a_token_is_kept_until_shortly_before_its_end() {
+    let azure = azure();
+    let mut source = Source::new(settings(&azure, &[VM]));
+    let now = now_ms();
+    run(async {
+        for (seconds, tokens) in [(0, 1), (60, 1), (3290, 1), (3305, 2)] {
+            source.measure(now + seconds * 1000).await.expect("it answers");
+            assert_eq!(azure.asked_for("/token").len(), tokens, "after {seconds} s");
+        }
+    });
+    // One that lives shorter than that is fetched once a round, by one for all.
+    azure.tokens_live(60);
+    azure.expire_tokens();
+    azure.forget();
+    run(async {
+        for _ in 0..2 {
+            source.measure(now + 3_400_000).await.expect("it answers");
+        }
+    });
+    assert_eq!(azure.asked_for("/token").len(), 2);
+}
+
+#[test]
+fn an_application_may_show_a_certificate() {
+    let azure = Azure::start();
+    azure.place(machine(VM, Vec::new()));
+    let key = PKey::from_rsa(Rsa::generate(2048).expect("a key")).expect("a key");
+    let certificate = certificate(&key);
+    azure.application("t-1", "c-1", Proof::Certificate(certificate.clone()));
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("app.pem");
+    let pem = |key: &PKey<_>| [certificate.clone(), key.private_key_to_pem_pkcs8().expect("PEM")].concat();
+    std::fs::write(&file, pem(&key)).expect("written");
+    let of_certificate = || Settings {
+        credentials: Credentials {
+            certificate: Some(file.clone()),
+            ..application()
+        },
+        ..nobody(&azure, &[VM])
+    };
+    assert_eq!(value(&reading(of_certificate()), "cpu"), Some(20.0));
+    let token = &azure.asked_for("/token")[0];
+    assert!(token.field("client_secret").is_none() && token.field("client_assertion").is_some());
+    // Of another pair, though with the same names.
+    let other = PKey::from_rsa(Rsa::generate(2048).expect("a key")).expect("a key");
+    let pem = [
+        self::certificate(&other),
+        other.private_key_to_pem_pkcs8().expect("PEM"),
+    ]
+    .concat();
+    std::fs::write(&file, pem).expect("written");
+    let why = measured(of_certificate()).expect_err("refused");
+    assert!(
+        why.contains("AADSTS700027") && why.contains("register the certificate"),
+        "{why}"
+    );
+}
+
+fn certificate(key: &PKey<openssl::pkey::Private>) -> Vec<u8> {
+    let mut certificate = X509::builder().expect("a certificate");
+    certificate.set_pubkey(key).expect("its key");
+    certificate
+        .set_not_before(&Asn1Time::from_unix(0).expect("a time"))
+        .expect("its beginning");
+    certificate
+        .set_not_after(&Asn1Time::days_from_now(1).expect("a time"))
+        .expect("its end");
+    certificate.sign(key, MessageDigest::sha256()).expect("signed");
+    certificate.build().to_pem().expect("PEM")
+}
+
+#[test]
+fn the_token_of_a_workload_is_read_anew_each_time() {
+    let azure = Azure::start();
+    azure.place(machine(VM, Vec::new()));
+    azure.application("t-1", "c-1", Proof::Federated("second".to_owned()));
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("token");
+    let mut source = Source::new(Settings {
+        credentials: Credentials {
+            federated_token_file: Some(file.clone()),
+            ..application()
+        },
+        ..nobody(&azure, &[VM])
+    });
+    run(async {
+        let missing = source.measure(now_ms()).await.expect_err("no file");
+        assert!(missing.contains("federated_token_file"), "{missing}");
+        std::fs::write(&file, "first\n").expect("written");
+        let refused = source.measure(now_ms()).await.expect_err("refused");
+        assert!(
+            refused.contains("workload identity gives no token (401 invalid_client"),
+            "{refused}"
+        );
+        std::fs::write(&file, "second\n").expect("written");
+        source.measure(now_ms()).await.expect("it answers");
+    });
+}
+
+#[test]
+fn an_app_shows_its_header_and_a_machine_says_metadata() {
+    let azure = Azure::start();
+    azure.place(machine(VM, Vec::new()));
+    azure.app_service_identity("hunter2");
+    let app = |header: &str| {
+        let mut settings = nobody(&azure, &[VM]);
+        settings.credentials.identity_endpoint = Some(azure.identity_endpoint());
+        settings.credentials.identity_header = Some(Hidden::new(header));
+        settings
+    };
+    assert_eq!(value(&reading(app("hunter2")), "cpu"), Some(20.0));
+    let why = measured(app("wrong-header")).expect_err("refused");
+    assert!(
+        why.contains("App Service identity gives no token (401") && why.contains("Identity not found"),
+        "{why}"
+    );
+    azure.machine_identity();
+    azure.forget();
+    assert_eq!(value(&reading(nobody(&azure, &[VM])), "cpu"), Some(20.0));
+    let asked = &azure.asked_for("/metadata")[0];
+    assert_eq!(asked.header("metadata"), Some("true"));
+    assert_eq!(
+        asked.query("resource").as_deref(),
+        Some("https://management.azure.com/")
+    );
+}
+
+#[test]
+fn a_machine_that_is_not_ready_is_asked_again() {
+    let azure = Azure::start();
+    azure.place(machine(VM, Vec::new()));
+    azure.machine_identity();
+    azure.fail("/metadata", 1, Fault::Status(410, String::new()));
+    azure.fail("/metadata", 1, Fault::Trouble);
+    assert_eq!(value(&reading(nobody(&azure, &[VM])), "cpu"), Some(20.0));
+    assert_eq!(azure.asked_for("/metadata").len(), 3);
+}
+
+#[test]
+fn what_is_no_machine_of_azure_says_so_soon() {
+    let azure = Azure::start();
+    azure.machine_identity();
+    azure.fail("/metadata", 1, Fault::Late(Duration::from_secs(60)));
+    let why = measured(nobody(&azure, &[VM])).expect_err("nobody answers");
+    assert!(
+        why.contains("no machine of Azure") && why.contains("within 1s"),
+        "{why}"
+    );
+    assert!(why.contains("azure.credentials"), "{why}");
+}
+
+#[test]
+fn the_first_way_that_works_is_kept() {
+    let azure = azure();
+    azure.machine_identity();
+    let mut wrong = settings(&azure, &[VM]);
+    wrong.credentials.client_secret = Some(Hidden::new("wrong-secret"));
+    let mut source = Source::new(wrong);
+    let now = now_ms();
+    run(async {
+        source.measure(now).await.expect("the machine's identity works");
+        assert_eq!(azure.asked_for("/oauth2/v2.0/token").len(), 1);
+        source.measure(now + 7_200_000).await.expect("it still does");
+        assert_eq!(azure.asked_for("/oauth2/v2.0/token").len(), 1);
+        assert_eq!(azure.asked_for("/metadata").len(), 2);
+    });
+}
+
+#[test]
+fn without_a_token_nothing_is_known_and_the_secret_is_not_told() {
+    let azure = azure();
+    let mut wrong = settings(&azure, &[VM]);
+    wrong.credentials.client_secret = Some(Hidden::new("wrong-secret"));
+    let why = measured(wrong.clone()).expect_err("refused");
+    assert!(
+        why.starts_with("client secret gives no token (401 invalid_client: AADSTS7000215"),
+        "{why}"
+    );
+    assert!(why.contains("secret's value, not its id"), "{why}");
+    assert_eq!(
+        azure.asked_for("/oauth2").len(),
+        2,
+        "the secret and the machine, once for all questions"
+    );
+    azure.fail("/v2.0/token", 1, Fault::Status(400, "what is wrong-secret?".to_owned()));
+    let why = measured(wrong.clone()).expect_err("refused");
+    assert!(
+        why.contains("what is ********?") && !why.contains("wrong-secret"),
+        "{why}"
+    );
+    azure.fail(
+        "/v2.0/token",
+        1,
+        Fault::Status(200, "{\"access_token\": \"wrong-secret".to_owned()),
+    );
+    let why = measured(wrong).expect_err("refused");
+    assert!(
+        why.contains("no token can be read") && !why.contains("wrong-secret"),
+        "{why}"
+    );
+}
+
+#[test]
+fn whoever_gives_tokens_may_want_us_to_wait() {
+    let azure = azure();
+    azure.fail("/v2.0/token", 1, Fault::Throttled(Some(60)));
+    let mut source = Source::new(settings(&azure, &[VM]));
+    let now = now_ms();
+    run(async {
+        let why = source.measure(now).await.expect_err("it waits");
+        assert!(why.contains("429") && why.contains("not asked again before"), "{why}");
+        source.measure(now + 59_000).await.expect_err("it still waits");
+        assert_eq!(azure.asked_for("/v2.0/token").len(), 1);
+        source.measure(now + 60_000).await.expect("it answers");
+    });
+}

@@ -1,0 +1,142 @@
+//! Whatever goes wrong at Azure or on the way, and the sentence that it becomes.
+
+use super::*;
+
+#[test]
+fn whoever_has_trouble_is_a_gap_that_helps() {
+    let check = |fault: Fault, words: &[&str]| {
+        let azure = azure();
+        azure.fail(AVERAGES, 9, fault.clone());
+        let mut settings = settings(&azure, &[VM]);
+        settings.request_timeout = Duration::from_millis(300);
+        let reading = reading(settings);
+        says(&reading, "cpu", words);
+        assert_eq!(
+            value(&reading, "azure_network_sent_bytes"),
+            Some(20.0),
+            "{fault:?}: the others are told"
+        );
+        assert_eq!(
+            azure.asked_for(AVERAGES).len(),
+            1 + usize::from(fault == Fault::Expired),
+            "{fault:?}"
+        );
+    };
+    let long = Duration::from_secs(60);
+    check(
+        Fault::Trouble,
+        &["trouble of its own", "500 InternalServerError: Something went wrong"],
+    );
+    check(
+        Fault::Unavailable(None),
+        &["503 ServiceUnavailable", "not asked again before"],
+    );
+    check(
+        Fault::Overloaded(None),
+        &["529 TooManyRequests", "not asked again before"],
+    );
+    check(
+        Fault::Flat("The timespan is bad.".to_owned()),
+        &["400 BadRequest: The timespan is bad", "azure.metrics"],
+    );
+    check(
+        Fault::Expired,
+        &["does not take our token", "401 ExpiredAuthenticationToken", "tenant"],
+    );
+    check(
+        Fault::Late(long),
+        &["did not answer within 300ms", "azure.request_timeout"],
+    );
+    check(Fault::Slow(long), &["did not answer within 300ms"]);
+    check(Fault::Truncated, &["breaks off after"]);
+    check(Fault::Cut, &["breaks off after"]);
+    check(Fault::Reset, &["broke off"]);
+    check(Fault::Page, &["cannot be read", "Sign in to the network"]);
+    check(Fault::Padded(5 << 20), &["more than 4 MiB"]);
+    check(Fault::Status(302, String::new()), &["redirection", "azure.endpoints"]);
+    check(Fault::Status(200, String::new()), &["an empty answer"]);
+    check(
+        Fault::Status(502, "<html>Bad\nGateway</html>".to_owned()),
+        &["502: <html>Bad Gateway"],
+    );
+}
+
+#[test]
+fn a_missing_role_is_named_with_its_scope_and_principal() {
+    let azure = azure();
+    azure.place(Place::new(PLAN).denied());
+    let reading = reading(settings(&azure, &[PLAN, VM]));
+    let principal = "22222222-2222-2222-2222-222222222222";
+    says(
+        &reading,
+        "azure_http_queue",
+        &["plan-1: ", "Monitoring Reader", &format!("on {PLAN} ("), principal],
+    );
+    assert_eq!(value(&reading, "cpu"), Some(20.0), "the other resource is told");
+}
+
+#[test]
+fn a_resource_that_is_gone_is_a_gap() {
+    let azure = azure();
+    azure.remove(VM);
+    says(
+        &reading(settings(&azure, &[VM])),
+        "cpu",
+        &["does not find", VM, "ResourceNotFound"],
+    );
+}
+
+#[test]
+fn a_question_that_is_dropped_leaves_all_in_order() {
+    let azure = azure();
+    let mut source = Source::new(settings(&azure, &[VM]));
+    let short = Duration::from_millis(50);
+    run(async {
+        for text in ["/token", "/metrics"] {
+            azure.fail(text, 1, Fault::Late(Duration::from_secs(60)));
+            let dropped = actix_web::rt::time::timeout(short, source.measure(now_ms())).await;
+            assert!(dropped.is_err(), "{text}");
+            azure.heal();
+            let reading = source.measure(now_ms()).await.expect("it answers");
+            assert_eq!(value(&reading, "cpu"), Some(20.0), "{text}");
+        }
+    });
+}
+
+#[test]
+fn nobody_at_the_address_is_told_as_such() {
+    let azure = azure();
+    let mut settings = settings(&azure, &[VM]);
+    settings.endpoints.arm = "http://127.0.0.1:1".to_owned();
+    says(
+        &reading(settings),
+        "cpu",
+        &["http://127.0.0.1:1 cannot be reached", "azure.endpoints"],
+    );
+    let mut settings = self::settings(&azure, &[VM]);
+    settings.endpoints.arm = "nonsense".to_owned();
+    says(&reading(settings), "cpu", &["is no address", "azure.endpoints"]);
+}
+
+#[test]
+fn what_is_not_answered_in_time_does_not_spoil_the_rest() {
+    let azure = azure();
+    azure.fail(AVERAGES, 1, Fault::Late(Duration::from_secs(60)));
+    let mut settings = settings(&azure, &[VM]);
+    settings.request_timeout = Duration::from_secs(60);
+    settings.round_timeout = Duration::from_secs(1);
+    let reading = reading(settings);
+    says(
+        &reading,
+        "cpu",
+        &["did not answer all questions within 1s", "azure.timeout"],
+    );
+    assert_eq!(value(&reading, "azure_network_sent_bytes"), Some(20.0));
+}
+
+#[test]
+fn without_a_resource_nothing_can_be_known() {
+    let azure = azure();
+    let why = measured(settings(&azure, &[])).expect_err("nothing to ask");
+    assert!(why.contains("azure.resources"), "{why}");
+}
