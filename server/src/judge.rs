@@ -14,6 +14,7 @@ use crate::config::Mode;
 use crate::metrics::{Own, Rendered, render};
 use crate::resource::Resources;
 use crate::rules::Rules;
+use crate::rules::shadow::{Beside, Compared, compare};
 use crate::{clock, tasks, telemetry};
 
 /// A round and what the rules say of it.
@@ -27,6 +28,8 @@ pub struct Judged {
     pub rendered: Arc<Rendered>,
     /// What `/api/v1/status` says of the round, as JSON; it is asked for more often than it changes.
     pub told: Arc<str>,
+    /// What rules beside those in force say of it.
+    pub shadow: Option<Arc<Compared>>,
     /// What PixCrawler's resource monitor would say of it, as JSON.
     pub resources: Arc<str>,
 }
@@ -54,15 +57,17 @@ pub async fn run(
         };
         count(&own, &round);
         let last = published.borrow().clone();
-        let set = rules.current();
+        let in_force = rules.current();
         let judge = move || {
             let began = Instant::now();
             let last_report = last.as_ref().map(|last| &*last.report);
-            let report = Arc::new(set.judge(&round.snapshot, last_report));
+            let report = Arc::new(in_force.set.judge(&round.snapshot, last_report));
             let took_seconds = began.elapsed().as_secs_f64();
             tell_changes(last_report, &report);
             let rendered = Arc::new(render(&round.snapshot, &report));
-            let told = tell(&round, took_seconds).into();
+            let last_shadow = last.as_ref().and_then(|last| last.shadow.as_deref());
+            let shadow = compare(&in_force, &round.snapshot, &report, last_shadow).map(Arc::new);
+            let told = tell(&round, took_seconds, shadow.as_deref()).into();
             let here = clock::here(clock::now());
             let resources = Resources::new(&round.snapshot, report.findings(), telling.mode, here);
             if telling.log_lines {
@@ -73,11 +78,13 @@ pub async fn run(
                 report,
                 rendered,
                 told,
+                shadow,
                 resources: resources.body().into(),
             }
         };
         match tasks::block(judge).await {
             Ok(judged) => {
+                own.compared(judged.shadow.as_ref().map_or(&[], |shadow| &shadow.rules));
                 published.send_replace(Some(Arc::new(judged)));
             }
             Err(panic) => log::error!(reason = panic.as_str(); "a round could not be judged"),
@@ -94,9 +101,11 @@ struct Told<'r> {
     samples: usize,
     gaps: usize,
     sources: &'r BTreeMap<&'static str, SourceState>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    shadow: &'r [Beside],
 }
 
-fn tell(round: &Round, judgement_seconds: f64) -> String {
+fn tell(round: &Round, judgement_seconds: f64, shadow: Option<&Compared>) -> String {
     let told = Told {
         number: round.number,
         began: clock::written(round.began_ms),
@@ -105,6 +114,7 @@ fn tell(round: &Round, judgement_seconds: f64) -> String {
         samples: round.snapshot.samples().len(),
         gaps: round.snapshot.gaps().len(),
         sources: &round.sources,
+        shadow: shadow.map_or(&[], |shadow| &shadow.rules),
     };
     serde_json::to_string(&told).unwrap_or_else(|_| "null".to_owned())
 }

@@ -138,10 +138,12 @@ impl Reloader {
 
     async fn apply(&mut self) -> Result<(), String> {
         let config = Config::load(&self.sources).map_err(|mistakes| mistakes.to_string())?;
-        let (rules, settings) = (self.parts.rules.clone(), app::rule_settings(&config));
-        if settings != app::rule_settings(&self.current) {
-            let applied = tasks::block(move || rules.apply(&settings).map_err(|error| told(&error))).await??;
-            log::info!(generation = applied; "rules judge by new settings");
+        let options = app::rule_options(&config);
+        if options != app::rule_options(&self.current) {
+            let (rules, settings) = (self.parts.rules.clone(), options.configured.clone());
+            tasks::block(move || rules.check(&settings).map_err(|error| told(&error))).await??;
+            let configured = self.parts.registry.configure(options).await;
+            configured.map_err(|error| told(&error))?;
         }
         telemetry::set_level(config.log.level.as_str()).map_err(|error| error.to_string())?;
         self.parts.gate.replace(app::bounds(&config));
@@ -157,11 +159,13 @@ impl Reloader {
 }
 
 /// What a reload puts in force; everything else needs a restart.
-const AT_ONCE: [&str; 12] = [
+const AT_ONCE: [&str; 14] = [
     "tokens",
     "log.level",
     "rules.threshold",
     "rules.role",
+    "rules.break_glass",
+    "rules.faults_in_a_row",
     "http.trusted_proxies",
     "http.max_body",
     "http.max_headers",

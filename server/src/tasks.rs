@@ -194,6 +194,11 @@ pub async fn block<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static)
     }
 }
 
+/// Work of its own that goes on when nobody waits for it any more. It ends by itself, or with the process.
+pub fn go_on(work: impl Future<Output = ()> + 'static) {
+    actix_web::rt::spawn(work);
+}
+
 /// An answer that is written while it is sent, on a thread that may block. Where the work breaks, so does the answer.
 pub fn flow(work: impl FnOnce(&mut Flow) -> io::Result<()> + Send + 'static) -> impl Stream<Item = io::Result<Bytes>> {
     let (sender, mut pieces) = mpsc::channel(PIECES);

@@ -109,7 +109,7 @@ fn report() -> Arc<Report> {
         role: "{}".to_owned(),
     };
     let rules = Rules::load(Limits::default(), &settings, None).expect("our own rules are taken");
-    Arc::new(rules.current().before_the_first("edge-1", BEGIN))
+    Arc::new(rules.current().set.before_the_first("edge-1", BEGIN))
 }
 
 fn writing(name: &str, store: &Store) {

@@ -11,6 +11,9 @@ pub const TYRANT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/watchpost-ty
 /// A threshold rule that says how many samples it was shown.
 const NUMBERED: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/watchpost-numbered.wasm"));
 
+/// As many as the rule above has, by any name.
+pub const NUMBERED_BYTES: usize = NUMBERED.len();
+
 /// A role rule that says yes without looking.
 pub const YES: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/watchpost-yes.wasm"));
 

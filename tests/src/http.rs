@@ -132,6 +132,14 @@ impl Client {
         self.connect()?.ask_with(method, path, body)
     }
 
+    /// Sends anything.
+    pub fn send_bytes(&self, method: &str, path: &str, kind: &str, body: &[u8]) -> Answer {
+        let sent = self
+            .connect()
+            .and_then(|mut connection| connection.ask_bytes(method, path, kind, body));
+        sent.expect("an answer comes back")
+    }
+
     /// Reads a path.
     pub fn get(&self, path: &str) -> Answer {
         self.ask("GET", path)
@@ -161,16 +169,20 @@ impl Connection {
 
     /// Sends JSON, and leaves the connection open.
     pub fn ask_with(&mut self, method: &str, path: &str, body: &serde_json::Value) -> io::Result<Answer> {
-        let body = body.to_string();
+        self.ask_bytes(method, path, "application/json", body.to_string().as_bytes())
+    }
+
+    /// Sends anything, and leaves the connection open.
+    pub fn ask_bytes(&mut self, method: &str, path: &str, kind: &str, body: &[u8]) -> io::Result<Answer> {
         let mut request = format!("{method} {path} HTTP/1.1\r\nhost: localhost\r\n");
         for (name, value) in &self.headers {
             request.push_str(&format!("{name}: {value}\r\n"));
         }
         let length = body.len();
-        request.push_str(&format!(
-            "content-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}"
-        ));
-        self.send(request.as_bytes())?;
+        request.push_str(&format!("content-type: {kind}\r\ncontent-length: {length}\r\n\r\n"));
+        let mut bytes = request.into_bytes();
+        bytes.extend_from_slice(body);
+        self.send(&bytes)?;
         self.answer(false)
     }
 

@@ -9,5 +9,6 @@ pub mod http;
 pub mod nginx;
 pub mod postgres;
 pub mod proxy;
+pub mod rules;
 pub mod sample;
 pub mod server;

@@ -56,7 +56,7 @@ fn round(number: u64) -> (Arc<Snapshot>, Arc<Report>) {
     }
     let facts = Labels::new([("cores", "2")]).expect("legal");
     let snapshot = Snapshot::new("edge-1".to_owned(), time_ms, facts, samples, gaps);
-    let report = RULES.current().before_the_first("edge-1", time_ms);
+    let report = RULES.current().set.before_the_first("edge-1", time_ms);
     (Arc::new(snapshot), Arc::new(report))
 }
 

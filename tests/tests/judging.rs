@@ -158,7 +158,10 @@ fn before_the_first_round_all_that_will_be_looked_at_is_unknown() {
     let before = rules.before_the_first("edge-1", NOW_MS - 5000);
     assert_eq!((before.generation(), before.severity()), (0, Severity::Unknown));
     let metrics: Vec<_> = before.standings().map(|finding| finding.subject.to_string()).collect();
-    assert_eq!(metrics, ["active_chunks", "cpu", "disk", "inodes", "memory"]);
+    assert_eq!(
+        metrics,
+        ["active_chunks", "cpu", "disk", "inodes", "memory", "rules_put_aside"]
+    );
     assert_eq!(about(&before, "disk").sentence, "disk was not judged yet");
 
     // The first round goes as if nothing had been before it.

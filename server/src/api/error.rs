@@ -5,11 +5,12 @@ use actix_web::http::StatusCode;
 use actix_web::http::header;
 use actix_web::{HttpResponse, ResponseError};
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::store::StoreError;
 
 /// Why a client does not get what it asked for.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum ApiError {
     /// Nobody said who they are, and it matters.
     #[error("{0}")]
@@ -20,6 +21,15 @@ pub enum ApiError {
     /// Nothing is there.
     #[error("there is nothing at {0}")]
     NotFound(String),
+    /// What the path names is not there, and more can be said of it than that.
+    #[error("{0}")]
+    Missing(String),
+    /// Somebody else was first.
+    #[error("{0}")]
+    Precondition(String),
+    /// It was understood and looked at, and will not do.
+    #[error("{}", .0.why)]
+    Rejected(Box<Rejected>),
     /// Something is there, but not for this method.
     #[error("{method} is not understood here; use {allow}")]
     Method {
@@ -40,6 +50,14 @@ pub enum ApiError {
     /// The body is longer than we take.
     #[error("the body is longer than is taken here; send less, or raise http.max_body")]
     BodyTooLarge,
+    /// The component is larger than we take.
+    #[error(
+        "the component has more than {limit} bytes; leave out what it does not need, or raise rules.limits.component_bytes"
+    )]
+    ComponentTooLarge {
+        /// What we take.
+        limit: usize,
+    },
     /// The headers are longer than we take.
     #[error("the headers have {bytes} bytes together; at most {limit} are taken")]
     HeadersTooLarge {
@@ -84,6 +102,19 @@ pub enum ApiError {
     Internal(String),
 }
 
+/// What will not do, and what can be done about it.
+#[derive(Clone, Debug)]
+pub struct Rejected {
+    /// What is not true of it.
+    pub check: String,
+    /// How that was seen.
+    pub why: String,
+    /// What to do.
+    pub advice: String,
+    /// The same for programs.
+    pub more: Value,
+}
+
 /// The document.
 #[derive(Serialize)]
 struct Problem<'p> {
@@ -95,12 +126,22 @@ struct Problem<'p> {
     instance: Option<&'p str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     request_id: Option<&'p str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    check: Option<&'p str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    advice: Option<&'p str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cause: Option<&'p Value>,
 }
 
 impl ApiError {
     /// The answer to a request, by its path and id.
     pub fn answer(&self, path: Option<&str>, id: Option<&str>) -> HttpResponse {
         let status = self.status_code();
+        let rejected = match self {
+            Self::Rejected(rejected) => Some(&**rejected),
+            _ => None,
+        };
         let problem = Problem {
             r#type: "about:blank",
             title: status.canonical_reason().unwrap_or("Error"),
@@ -108,6 +149,9 @@ impl ApiError {
             detail: self.to_string(),
             instance: path,
             request_id: id,
+            check: rejected.map(|rejected| rejected.check.as_str()),
+            advice: rejected.map(|rejected| rejected.advice.as_str()),
+            cause: rejected.map(|rejected| &rejected.more).filter(|more| !more.is_null()),
         };
         let mut response = HttpResponse::build(status);
         response.insert_header((header::CONTENT_TYPE, "application/problem+json"));
@@ -132,7 +176,13 @@ impl ApiError {
 /// What went wrong in detail is for the log: it may name machines that clients should not know.
 impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
-        let why = match &error {
+        (&error).into()
+    }
+}
+
+impl From<&StoreError> for ApiError {
+    fn from(error: &StoreError) -> Self {
+        let why = match error {
             StoreError::Refused(why) => return Self::BadRequest(why.clone()),
             StoreError::Failed(why) => return Self::Internal(why.clone()),
             StoreError::Unreachable(_) | StoreError::Missing(_) => "the database cannot be reached just now",
@@ -153,12 +203,13 @@ impl ResponseError for ApiError {
         match self {
             Self::Unauthenticated(_) => StatusCode::UNAUTHORIZED,
             Self::Forbidden(_) => StatusCode::FORBIDDEN,
-            Self::NotFound(_) => StatusCode::NOT_FOUND,
+            Self::NotFound(_) | Self::Missing(_) => StatusCode::NOT_FOUND,
+            Self::Precondition(_) => StatusCode::PRECONDITION_FAILED,
             Self::Method { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::BadRequest(_) => StatusCode::BAD_REQUEST,
             Self::Conflict(_) => StatusCode::CONFLICT,
-            Self::TooMuch(_) => StatusCode::UNPROCESSABLE_ENTITY,
-            Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::TooMuch(_) | Self::Rejected(_) => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::BodyTooLarge | Self::ComponentTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::HeadersTooLarge { .. } => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::BodyTooSlow => StatusCode::REQUEST_TIMEOUT,
             Self::NotAcceptable { .. } => StatusCode::NOT_ACCEPTABLE,

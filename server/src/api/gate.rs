@@ -16,7 +16,7 @@ use actix_web::error::PayloadError;
 use actix_web::http::header::{
     AUTHORIZATION, CONTENT_LENGTH, HeaderName, HeaderValue, USER_AGENT, X_CONTENT_TYPE_OPTIONS,
 };
-use actix_web::http::{ConnectionType, StatusCode};
+use actix_web::http::{ConnectionType, Method, StatusCode};
 use actix_web::middleware::Next;
 use actix_web::web::{Bytes, Data};
 use actix_web::{Error, HttpMessage, HttpResponse};
@@ -26,6 +26,7 @@ use futures_util::stream::{self, Stream};
 use super::compress::compress;
 use super::door::{Client, Door};
 use super::error::ApiError;
+use super::permit::DecidedBy;
 use super::rate::{Allowed, Caller, Rate};
 use crate::clock;
 use crate::metrics::Own;
@@ -33,11 +34,16 @@ use crate::metrics::own::Held;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
+/// By which generation of rules was decided that the client may have its answer, or may not.
+const GENERATION: HeaderName = HeaderName::from_static("x-watchpost-generation");
+
 /// What a request may cost. It can be replaced while requests are served.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Bounds {
     /// The longest body.
     pub max_body: u64,
+    /// The largest rule that somebody brings, with what is beside it.
+    pub max_upload: u64,
     /// The longest headers.
     pub max_headers: usize,
     /// The longest that a body may take to arrive.
@@ -49,6 +55,18 @@ pub struct Bounds {
     /// Whether each request is a line in the log.
     pub access_log: bool,
 }
+
+impl Bounds {
+    fn longest_body(&self, request: &ServiceRequest) -> u64 {
+        match request.method() == Method::POST && request.path() == UPLOADS {
+            true => self.max_body.max(self.max_upload),
+            false => self.max_body,
+        }
+    }
+}
+
+/// Where rules are brought to, which are larger than all else.
+const UPLOADS: &str = "/api/v1/rules";
 
 /// What every request passes.
 pub struct Gate {
@@ -98,7 +116,7 @@ impl Gate {
         let length = headers
             .get(CONTENT_LENGTH)
             .and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
-        if length.is_some_and(|length| length > bounds.max_body) {
+        if length.is_some_and(|length| length > bounds.longest_body(request)) {
             return Err(ApiError::BodyTooLarge);
         }
         let too_many = |after_seconds| {
@@ -153,7 +171,11 @@ pub async fn pass<B: MessageBody + 'static>(
             .head_mut()
             .set_connection_type(ConnectionType::Close);
     }
+    let decided = response.request().extensions().get::<DecidedBy>().copied();
     let headers = response.headers_mut();
+    if let Some(DecidedBy(generation)) = decided {
+        headers.insert(GENERATION, HeaderValue::from(generation));
+    }
     headers.insert(REQUEST_ID, id.0.clone());
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     let response = compress(response, bounds.compress_from);
@@ -222,7 +244,7 @@ fn bound_body(request: &mut ServiceRequest, bounds: &Bounds) -> Option<Incoming>
     }
     let incoming = Rc::new(RefCell::new(request.take_payload()));
     let deadline = tokio::time::Instant::now() + bounds.body_timeout;
-    let bounded = bounded(incoming.clone(), bounds.max_body, deadline);
+    let bounded = bounded(incoming.clone(), bounds.longest_body(request), deadline);
     request.set_payload(Payload::Stream {
         payload: Box::pin(bounded),
     });

@@ -7,6 +7,7 @@ use watchpost_policies::Report;
 
 use super::error::ApiError;
 use crate::judge::Judged;
+use crate::rules::registry::Moment;
 
 /// The latest round. Cheap to clone.
 #[derive(Clone)]
@@ -35,6 +36,14 @@ impl Latest {
             why: "nothing has been measured yet; the first round is on its way".to_owned(),
             after_seconds: 1,
         })
+    }
+
+    /// All of it, for those who try rules on it.
+    pub fn moment(&self) -> Moment {
+        Moment {
+            report: self.report(),
+            snapshot: self.judged().map(|judged| judged.round.snapshot.clone()),
+        }
     }
 
     /// The latest report.

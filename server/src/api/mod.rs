@@ -22,6 +22,7 @@ use actix_web::web::{self, JsonConfig, PathConfig, PayloadConfig, QueryConfig, S
 use actix_web::{FromRequest, Handler, HttpRequest, HttpResponse, Resource, Responder};
 
 use error::ApiError;
+use faces::rules::{change, read, upload};
 use faces::{chunks, health, history, native, prometheus, resource, status, wm};
 
 /// All routes. The first holds where a listener has a face of its own.
@@ -39,6 +40,29 @@ pub fn routes(config: &mut ServiceConfig) {
         .service(at("/api/v1/chunks").get(chunks::list).post(chunks::report))
         .service(at("/api/v1/chunks/summary").get(chunks::summary))
         .service(at("/api/v1/chunks/{id}").get(chunks::one).patch(chunks::change))
+        .service(at("/api/v1/rules").get(read::list).post(upload::upload))
+        .service(at("/api/v1/uploads/{id}").get(upload::outcome))
+        .service(at("/api/v1/rules/{name}").get(read::one).delete(change::delete))
+        .service(at("/api/v1/rules/{name}/versions").get(read::versions))
+        .service(at("/api/v1/rules/{name}/versions/{digest:[0-9a-f]{64}}.wasm").get(read::component))
+        .service(
+            at("/api/v1/rules/{name}/versions/{digest}")
+                .get(read::version)
+                .delete(change::delete_version),
+        )
+        .service(
+            at("/api/v1/rules/{name}/active")
+                .put(change::activate)
+                .delete(change::retire),
+        )
+        .service(at("/api/v1/rules/{name}/shadow").delete(change::end_shadow))
+        .service(at("/api/v1/rules/{name}/rollback").post(change::roll_back))
+        .service(
+            at("/api/v1/rules/{name}/settings")
+                .put(change::set_settings)
+                .delete(change::unset_settings),
+        )
+        .service(at("/api/v1/rules/{name}/log").get(read::log))
         .service(at("/health").get(health::health))
         .service(at("/health/live").get(health::live))
         .service(at("/health/ready").get(health::ready))
@@ -84,6 +108,8 @@ macro_rules! methods {
 
 methods! {
     get: guard::Any(guard::Get()).or(guard::Head()) => ["GET", "HEAD"];
+    put: guard::Put() => ["PUT"];
+    delete: guard::Delete() => ["DELETE"];
     post: guard::Post() => ["POST"];
     patch: guard::Patch() => ["PATCH"];
 }

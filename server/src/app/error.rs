@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use crate::config::Mistakes;
 use crate::pki::PkiError;
 use crate::rules::RulesError;
+use crate::rules::registry::ChangeError;
 use crate::store::MigrationError;
 use crate::telemetry;
 use crate::tls::TlsError;
@@ -42,6 +43,9 @@ pub enum StartError {
     /// Rules.
     #[error(transparent)]
     Rules(#[from] RulesError),
+    /// What is in force.
+    #[error("the rules cannot be put in force: {0}")]
+    InForce(#[from] ChangeError),
     /// A listener.
     #[error("cannot listen on {address}: {source}; {}", remedy(source))]
     Listen {

@@ -17,7 +17,9 @@ use actix_web::web::Data;
 use tokio::sync::watch;
 
 pub use self::error::StartError;
-pub(crate) use self::settings::{bounds, known, log_options, needs_authority, rule_settings, tls_options};
+pub(crate) use self::settings::{
+    bounds, known, log_options, needs_authority, rule_options, rule_settings, tls_options,
+};
 
 use self::serve::{Socket, listen, serve};
 use self::settings::host_options;
@@ -31,6 +33,7 @@ use crate::config::{self, Config};
 use crate::metrics::{Build, Own};
 use crate::reload::Reloader;
 use crate::rules::Rules;
+use crate::rules::registry::Registry;
 use crate::store::Store;
 use crate::tasks::Tasks;
 use crate::tls::Tls;
@@ -50,6 +53,7 @@ pub(crate) struct Parts {
     pub(crate) door: Arc<Door>,
     pub(crate) gate: Data<Gate>,
     pub(crate) rules: Rules,
+    pub(crate) registry: Registry,
     pub(crate) own: Arc<Own>,
     pub(crate) tasks: Tasks,
     pub(crate) service: Service,
@@ -72,7 +76,7 @@ pub enum Ending {
 
 impl App {
     /// Loads everything and binds every address; so whatever can be wrong is known before anything runs.
-    pub fn build(config: Config) -> Result<Self, StartError> {
+    pub async fn build(config: Config) -> Result<Self, StartError> {
         let data_dir = &config.server.data_dir;
         let own_name = machine_name();
         let host = config.server.hostname.clone().unwrap_or_else(|| own_name.clone());
@@ -96,18 +100,20 @@ impl App {
             false => None,
         };
         let tls = Tls::load(tls_options(&config))?;
-        let settings = rule_settings(&config);
-        let rules = Rules::load(config.rules.limits.limits(), &settings, Some(&data_dir.join("cache")))?;
-        let store = stores::open(&config)?;
-        let chunks = stores::chunks(&config, &store)?;
         let own = Arc::new(Own::new(&Build {
             version: VERSION,
             commit: COMMIT,
             rustc: RUSTC,
         }));
+        let settings = rule_settings(&config);
+        let rules = Rules::load(config.rules.limits.limits(), &settings, Some(&data_dir.join("cache")))?;
+        let store = stores::open(&config)?;
+        let chunks = stores::chunks(&config, &store)?;
         let service = Service::new(host, config.collector.interval);
         let (judged, latest) = watch::channel(None);
-        let before_the_first = rules.current().before_the_first(service.host(), clock::now_ms());
+        let registry = Registry::new(rules.clone(), store.clone(), rule_options(&config), own.clone());
+        registry.begin().await?;
+        let before_the_first = rules.current().set.before_the_first(service.host(), clock::now_ms());
         let door = Arc::new(Door::new(tls.clone(), known(&config)));
         let gate = Data::new(Gate::new(door.clone(), bounds(&config), own.clone()));
         let parts = Parts {
@@ -120,6 +126,7 @@ impl App {
             door,
             gate,
             rules,
+            registry,
             own,
             service,
             judged,

@@ -63,6 +63,7 @@ pub(super) fn serve(config: &Config, parts: &Parts, listeners: Vec<Socket>) -> R
         max_points: config.history.max_points,
         max_series: config.history.max_series,
     });
+    let registry = Data::new(parts.registry.clone());
     let (own, service) = (Data::from(parts.own.clone()), Data::new(parts.service.clone()));
     let mut server = HttpServer::new(move || {
         Routes::new()
@@ -75,6 +76,7 @@ pub(super) fn serve(config: &Config, parts: &Parts, listeners: Vec<Socket>) -> R
             .app_data(status.clone())
             .app_data(chunks.clone())
             .app_data(past.clone())
+            .app_data(registry.clone())
             .wrap(from_fn(gate::pass))
             .configure(api::routes)
     })

@@ -8,6 +8,7 @@ use crate::api::rate::Allowed;
 use crate::collect::host::HostOptions;
 use crate::config::{self, Config};
 use crate::rules::Settings;
+use crate::rules::registry::Options;
 use crate::{telemetry, tls};
 
 /// Where nothing is named, the development authority's files serve.
@@ -49,6 +50,15 @@ pub(crate) fn rule_settings(config: &Config) -> Settings {
     }
 }
 
+/// What the configuration says of rules, for those who change them.
+pub(crate) fn rule_options(config: &Config) -> Options {
+    Options {
+        configured: rule_settings(config),
+        break_glass: config.rules.break_glass.clone(),
+        faults_in_a_row: config.rules.faults_in_a_row,
+    }
+}
+
 pub(crate) fn log_options(config: &Config) -> telemetry::LogOptions {
     let log = &config.log;
     telemetry::LogOptions {
@@ -70,10 +80,14 @@ pub(crate) fn known(config: &Config) -> Known {
     }
 }
 
+/// Settings, a note, and what a form puts around them.
+const BESIDE_A_COMPONENT: u64 = 4 * 1024 * 1024;
+
 pub(crate) fn bounds(config: &Config) -> Bounds {
     let http = &config.http;
     Bounds {
         max_body: http.max_body.bytes(),
+        max_upload: config.rules.limits.component_bytes.bytes() + BESIDE_A_COMPONENT,
         max_headers: http.max_headers.as_usize(),
         body_timeout: http.body_timeout,
         allowed: Allowed {

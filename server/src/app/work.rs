@@ -40,6 +40,10 @@ pub(super) fn start(config: &Config, parts: &Parts) {
             config.chunks.timeout,
         ));
     }
+    let registry = parts.registry.clone();
+    let make = move || Asked::Probe(Box::new(collect::rules::Rules::new(registry.clone())));
+    let collector = &config.collector;
+    sources.push(Source::new(Box::new(make), collector.interval, collector.timeout));
     if !config.azure.resources.is_empty() {
         let settings = config.azure.settings();
         let make = move || Asked::Azure(Box::new(Azure::new(settings.clone())));
@@ -62,6 +66,12 @@ pub(super) fn start(config: &Config, parts: &Parts) {
         judge::run(measured.clone(), rules.clone(), own.clone(), telling, judged.clone())
     });
     crate::reload::start(config, parts);
+    let (registry, judged) = (parts.registry.clone(), parts.judged.clone());
+    parts
+        .tasks
+        .spawn("rule healer", move || registry.clone().heal(judged.subscribe()));
+    let registry = parts.registry.clone();
+    parts.tasks.spawn("rules", move || registry.clone().follow());
     if config.history.enabled {
         remember(config, parts);
     }

@@ -11,6 +11,7 @@ use crate::api::service::Listening;
 use crate::app::{self, App, Ending, StartError};
 use crate::config::{Config, Face, Sources};
 use crate::reload::Reloader;
+use crate::rules::registry::ChangeError;
 use crate::store::MigrationError;
 use crate::telemetry;
 
@@ -35,7 +36,7 @@ pub(super) fn run(sources: Sources) -> ExitCode {
 }
 
 async fn serve(config: Config, sources: Sources) -> Result<Ending, StartError> {
-    let app = App::build(config)?;
+    let app = App::build(config).await?;
     let signals = |kind| signal(kind).map_err(StartError::Server);
     let (mut terminate, mut interrupt) = (signals(SignalKind::terminate())?, signals(SignalKind::interrupt())?);
     let mut hang_up = signals(SignalKind::hangup())?;
@@ -111,6 +112,7 @@ fn code_of(error: &StartError) -> u8 {
             ..
         } => CONFIG,
         StartError::Listen { .. } | StartError::Store { .. } => UNAVAILABLE,
-        StartError::Server(_) => SOFTWARE,
+        StartError::InForce(ChangeError::Store(_)) => UNAVAILABLE,
+        StartError::Server(_) | StartError::InForce(_) => SOFTWARE,
     }
 }

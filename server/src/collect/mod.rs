@@ -5,6 +5,7 @@ pub mod chunks;
 pub mod collector;
 pub mod host;
 pub mod probe;
+pub mod rules;
 pub mod source;
 #[cfg(test)]
 mod tests;

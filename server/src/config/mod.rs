@@ -11,6 +11,7 @@ mod database;
 mod declare;
 mod duration;
 mod file;
+mod fingerprint;
 mod given;
 mod host;
 mod http;

@@ -2,7 +2,7 @@
 //! themselves.
 
 use serde_json::{Map, Value, json};
-use watchpost_policies::Limits;
+use watchpost_policies::{Digest, Limits};
 
 use super::declare::{Checked, section};
 use super::given::Reader;
@@ -15,6 +15,12 @@ section! {
         pub threshold: Map<String, Value> = Map::new(),
         /// The settings of the role rule; docs/RULES.md tells of them.
         pub role: Map<String, Value> = Map::new(),
+        /// Certificates, by their fingerprints (SHA-256, 64 hexadecimal digits), that may look at rules and change them
+        /// whatever the role rule says: for the day on which it says something wrong.
+        pub break_glass: Vec<Digest> = json!([]),
+        /// A rule that somebody brought and that fails so often, one time after the other, is put aside: what was good
+        /// before is in force again.
+        pub faults_in_a_row: u32 where 1 ..= 1000 = 5,
         /// What a rule may take and give. A rule that wants more is stopped, and that is a fault.
         pub limits: RuleLimits,
     }

@@ -11,6 +11,7 @@ use watchpost_policies::{Action, Verdict};
 use super::declare::declare;
 use super::derived;
 use super::page::Kind;
+use crate::rules::shadow::Beside;
 use crate::store::history::Usage;
 use crate::telemetry;
 
@@ -41,6 +42,16 @@ declare! {
         watchpost_source_last_success_timestamp_seconds: GaugeVec["source"],
         /// How often a source did not answer.
         watchpost_source_failures_total: IntCounterVec["source"],
+        /// The number of the generation of rules that is in force.
+        watchpost_rules_generation: IntGauge,
+        /// How often a rule was put aside because it failed again and again.
+        watchpost_rules_put_aside_total: IntCounterVec["rule"],
+        /// How many subjects a rule that is asked beside those in force found otherwise than they in the last round.
+        watchpost_rule_shadow_differences: IntGaugeVec["rule"],
+        /// How many rounds a rule that is asked beside those in force was asked in, by whether it said the same.
+        watchpost_rule_shadow_rounds_total: IntCounterVec["rule", "outcome"],
+        /// How many requests a role rule that is asked beside the one in force would have decided otherwise.
+        watchpost_role_shadow_differences_total: IntCounterVec["action"],
         /// How many rounds were written to the history.
         watchpost_history_rounds_total: IntCounter,
         /// How many rounds are missing in the history because the database did not answer for too long.
@@ -171,6 +182,45 @@ impl Own {
         };
         let labels = [action.as_str(), verdict];
         self.families.watchpost_decisions_total.with_label_values(&labels).inc();
+    }
+
+    /// A generation of rules is in force.
+    pub fn rules_in_force(&self, generation: i64) {
+        self.families.watchpost_rules_generation.set(generation);
+    }
+
+    /// A rule was put aside.
+    pub fn rule_put_aside(&self, rule: &str) {
+        self.families
+            .watchpost_rules_put_aside_total
+            .with_label_values(&[rule])
+            .inc();
+    }
+
+    /// These rules were asked beside those in force. Those that are not any more vanish.
+    pub fn compared(&self, rules: &[Beside]) {
+        let families = &self.families;
+        families.watchpost_rule_shadow_differences.reset();
+        for beside in rules {
+            let rule = beside.rule.as_str();
+            let differences = families.watchpost_rule_shadow_differences.with_label_values(&[rule]);
+            differences.set(i64::try_from(beside.differences).unwrap_or(i64::MAX));
+            let outcome = match (&beside.fault, beside.differences) {
+                (Some(_), _) => "fault",
+                (None, 0) => "same",
+                (None, _) => "other",
+            };
+            families
+                .watchpost_rule_shadow_rounds_total
+                .with_label_values(&[rule, outcome])
+                .inc();
+        }
+    }
+
+    /// A role rule beside the one in force would have decided otherwise.
+    pub fn decided_otherwise(&self, action: Action) {
+        let differences = &self.families.watchpost_role_shadow_differences_total;
+        differences.with_label_values(&[action.as_str()]).inc();
     }
 
     /// A request was turned away because its sender asks too often.

@@ -1,15 +1,27 @@
-//! Where rules come from and which are in force. Judging with them is the work of `watchpost-policies`.
+//! Which rules are in force. Where they come from and how that changes is in `registry`; judging with them is the work
+//! of `watchpost-policies`.
 
 pub mod builtin;
 mod cache;
+pub mod checks;
+pub mod compare;
+pub mod compiler;
+pub mod registry;
+pub mod sample;
+pub mod shadow;
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
-use watchpost_policies::{Engine, EngineError, Limits, Refusal, Rule, RuleModule, RuleSet, SetError, SettingsRefusal};
+use watchpost_policies::{
+    Digest, Engine, EngineError, Fault, Kind, Limits, Refusal, Rule, RuleModule, RuleSet, SetError, SettingsRefusal,
+};
 
+use crate::store::rules::{Entry, Generation, Mode};
 use cache::Cache;
+use compiler::Compiler;
 
 /// The rules in force. Cheap to clone; all clones see a change at once.
 #[derive(Clone)]
@@ -17,9 +29,31 @@ pub struct Rules(Arc<Inner>);
 
 struct Inner {
     engine: Engine,
+    cache: Option<Arc<Cache>>,
+    builtin: Builtin,
+    current: ArcSwap<InForce>,
+}
+
+/// The rules that Watchpost brings.
+struct Builtin {
     threshold: RuleModule,
     role: RuleModule,
-    current: ArcSwap<RuleSet>,
+}
+
+/// One generation, loaded.
+#[derive(Debug)]
+pub struct InForce {
+    /// Which.
+    pub generation: Generation,
+    /// What counts.
+    pub set: RuleSet,
+    /// What is only compared, if there is any: with a role rule that may be the one that counts.
+    pub shadow: Option<RuleSet>,
+    /// In the order of the generation's entries.
+    pub rules: Vec<Rule>,
+    /// How often the role rule failed since it last answered.
+    role_faults: AtomicU32,
+    last_role_fault: Mutex<String>,
 }
 
 /// Settings of the rules that Watchpost brings, as JSON.
@@ -58,24 +92,26 @@ impl Rules {
     /// Loads the built-in rules. Compiled code is kept in the folder, if one is given, for the next start.
     pub fn load(limits: Limits, settings: &Settings, cache: Option<&Path>) -> Result<Self, RulesError> {
         let engine = Engine::new(limits)?;
-        let cache = cache.and_then(Cache::open);
+        let cache = cache.and_then(Cache::open).map(Arc::new);
         let load = |wasm| match &cache {
             Some(cache) => cache.module(&engine, wasm),
             None => RuleModule::compile(&engine, wasm),
         };
-        let (threshold, role) = (load(builtin::THRESHOLD)?, load(builtin::ROLE)?);
-        let set = set_of(1, &threshold, &role, settings)?;
-        let inner = Inner {
-            engine,
-            threshold,
-            role,
-            current: ArcSwap::from_pointee(set),
+        let builtin = Builtin {
+            threshold: load(builtin::THRESHOLD)?,
+            role: load(builtin::ROLE)?,
         };
-        Ok(Self(Arc::new(inner)))
+        let first = builtin.alone(settings)?;
+        Ok(Self(Arc::new(Inner {
+            engine,
+            cache,
+            builtin,
+            current: ArcSwap::from_pointee(first),
+        })))
     }
 
     /// The generation in force. Ask again for each request: it may have been replaced.
-    pub fn current(&self) -> Arc<RuleSet> {
+    pub fn current(&self) -> Arc<InForce> {
         self.0.current.load_full()
     }
 
@@ -84,35 +120,146 @@ impl Rules {
         &self.0.engine
     }
 
-    /// Puts other settings in force, as a new generation; or leaves everything as it was.
-    pub fn apply(&self, settings: &Settings) -> Result<u64, RulesError> {
-        let generation = self.current().generation() + 1;
-        let set = set_of(generation, &self.0.threshold, &self.0.role, settings)?;
-        self.0.current.store(Arc::new(set));
-        Ok(generation)
+    /// Compiles what comes from outside, for the same engine.
+    pub fn compiler(&self) -> Compiler {
+        Compiler::new(self.0.engine.clone(), self.0.cache.clone())
+    }
+
+    /// Looks at settings as the built-in rules would, and changes nothing.
+    pub fn check(&self, settings: &Settings) -> Result<(), RulesError> {
+        self.0.builtin.alone(settings).map(drop)
+    }
+
+    /// A rule that Watchpost brings.
+    pub fn builtin(&self, kind: Kind) -> &RuleModule {
+        match kind {
+            Kind::Threshold => &self.0.builtin.threshold,
+            Kind::Role => &self.0.builtin.role,
+        }
+    }
+
+    /// Whether what is in force is a generation that the database knows.
+    fn is_begun(&self) -> bool {
+        self.current()
+            .generation
+            .entries
+            .iter()
+            .all(|entry| entry.settings != 0)
+    }
+
+    /// Puts a generation in force. Whoever has the one before goes on with that until they are done.
+    fn put(&self, next: InForce) -> Arc<InForce> {
+        let next = Arc::new(next);
+        self.0.current.store(next.clone());
+        next
+    }
+}
+
+impl InForce {
+    fn new(generation: Generation, rules: Vec<Rule>) -> Result<Self, SetError> {
+        let number = u64::try_from(generation.number).unwrap_or(0);
+        let of = |mode, kind| {
+            let both = generation.entries.iter().zip(&rules);
+            both.filter(move |(entry, _)| entry.mode == mode && entry.kind == kind)
+                .map(|(_, rule)| rule.clone())
+        };
+        let mut roles = of(Mode::Active, Kind::Role);
+        let (Some(role), None) = (roles.next(), roles.next()) else {
+            return Err(SetError::NotOneRole);
+        };
+        let set = RuleSet::new(number, of(Mode::Active, Kind::Threshold).collect(), role.clone())?;
+        let beside: Vec<_> = of(Mode::Shadow, Kind::Threshold).collect();
+        let other = of(Mode::Shadow, Kind::Role).next();
+        let shadow = match (beside.is_empty(), other) {
+            (true, None) => None,
+            (_, other) => Some(RuleSet::new(number, beside, other.unwrap_or(role))?),
+        };
+        Ok(Self {
+            set,
+            shadow,
+            rules,
+            generation,
+            role_faults: AtomicU32::new(0),
+            last_role_fault: Mutex::default(),
+        })
+    }
+
+    /// The role rule that is asked beside the one that counts.
+    pub fn shadow_role(&self) -> Option<&RuleSet> {
+        let asked = |entry: &Entry| entry.mode == Mode::Shadow && entry.kind == Kind::Role;
+        self.shadow
+            .as_ref()
+            .filter(|_| self.generation.entries.iter().any(asked))
+    }
+
+    /// Counts how often the role rule failed, one time after the other.
+    fn role_answered(&self, failed: Option<&Fault>) -> u32 {
+        let Some(fault) = failed else {
+            // Every answer comes by here, and almost none has a fault before it.
+            if self.role_faults.load(Ordering::Relaxed) > 0 {
+                self.role_faults.store(0, Ordering::Relaxed);
+            }
+            return 0;
+        };
+        *self.last_role_fault.lock().unwrap_or_else(PoisonError::into_inner) = fault.to_string();
+        self.role_faults.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    fn last_role_fault(&self) -> String {
+        self.last_role_fault
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    fn rule_of(&self, entry: &Entry) -> Option<&Rule> {
+        let same = |known: &Entry| {
+            (known.digest, known.settings) == (entry.digest, entry.settings) && known.rule == entry.rule
+        };
+        let both = self.generation.entries.iter().zip(&self.rules);
+        both.filter(|(known, _)| same(known)).map(|(_, rule)| rule).next()
+    }
+
+    fn module_of(&self, digest: Digest) -> Option<&RuleModule> {
+        self.rules
+            .iter()
+            .map(Rule::module)
+            .find(|module| module.digest() == digest)
+    }
+}
+
+impl Builtin {
+    /// They alone, before anybody chose others.
+    fn alone(&self, settings: &Settings) -> Result<InForce, RulesError> {
+        let rules = vec![
+            with_settings("threshold", &self.threshold, &settings.threshold)?,
+            with_settings("role", &self.role, &settings.role)?,
+        ];
+        let entry = |rule: &Rule| Entry {
+            rule: rule.name().to_owned(),
+            kind: rule.module().kind(),
+            mode: Mode::Active,
+            digest: None,
+            settings: 0,
+        };
+        let generation = Generation {
+            number: 1,
+            made_ms: 0,
+            entries: rules.iter().map(entry).collect(),
+        };
+        Ok(InForce::new(generation, rules)?)
     }
 }
 
 /// The built-in rules with their defaults, for tests of what is made of their reports.
 #[cfg(test)]
-pub(crate) fn by_default() -> Arc<RuleSet> {
+pub(crate) fn by_default() -> RuleSet {
     let settings = Settings {
         threshold: "{}".to_owned(),
         role: "{}".to_owned(),
     };
     let rules = Rules::load(Limits::default(), &settings, None);
-    rules.expect("our own rules are taken").current()
-}
-
-fn set_of(
-    generation: u64,
-    threshold: &RuleModule,
-    role: &RuleModule,
-    settings: &Settings,
-) -> Result<RuleSet, RulesError> {
-    let threshold = with_settings("threshold", threshold, &settings.threshold)?;
-    let role = with_settings("role", role, &settings.role)?;
-    Ok(RuleSet::new(generation, vec![threshold], role)?)
+    rules.expect("our own rules are taken").current().set.clone()
 }
 
 fn with_settings(rule: &'static str, module: &RuleModule, settings: &str) -> Result<Rule, RulesError> {

@@ -9,6 +9,7 @@ pub mod history;
 mod migrate;
 mod place;
 mod pool;
+pub mod rules;
 mod schema;
 
 use std::sync::Arc;

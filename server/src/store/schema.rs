@@ -55,4 +55,56 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    rule_versions (digest) {
+        digest -> Text,
+        name -> Text,
+        kind -> Text,
+        version -> Text,
+        description -> Text,
+        settings_schema -> Text,
+        bytes -> BigInt,
+        wasm -> Binary,
+        uploaded_ms -> BigInt,
+        uploaded_by -> Text,
+        note -> Text,
+        signer -> Nullable<Text>,
+        settings_id -> Nullable<BigInt>,
+    }
+}
+
+diesel::table! {
+    rule_settings (id) {
+        id -> BigInt,
+        name -> Text,
+        digest -> Text,
+        settings -> Text,
+        given_ms -> BigInt,
+        given_by -> Text,
+    }
+}
+
+diesel::table! {
+    rule_generations (generation) {
+        generation -> BigInt,
+        made_ms -> BigInt,
+        entries -> Text,
+    }
+}
+
+diesel::table! {
+    rule_log (id) {
+        id -> BigInt,
+        time_ms -> BigInt,
+        name -> Text,
+        what -> Text,
+        digest -> Nullable<Text>,
+        settings_id -> Nullable<BigInt>,
+        generation -> Nullable<BigInt>,
+        done_by -> Text,
+        address -> Text,
+        note -> Text,
+    }
+}
+
 diesel::allow_tables_to_appear_in_same_query!(history_series, history_columns);

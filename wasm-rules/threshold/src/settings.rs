@@ -95,14 +95,20 @@ fn yes() -> bool {
     true
 }
 
+/// What a person can do about it.
+const PUT_ASIDE: &str =
+    "a rule failed again and again and was put aside; GET /api/v1/rules names it, and its log says how it failed";
+
 fn defaults() -> Vec<Threshold> {
-    // Most machines have no store of work chunks, and some file systems count no inodes.
+    // Most machines have no store of work chunks, some file systems count no inodes, and who tries this rule on a
+    // machine of another program has no rules there.
     [
         ("disk", 80.0, 90.0, Missing::Unknown),
         ("memory", 80.0, 90.0, Missing::Unknown),
         ("active_chunks", 35.0, 40.0, Missing::Optional),
         ("cpu", 90.0, 95.0, Missing::Unknown),
         ("inodes", 80.0, 90.0, Missing::Optional),
+        ("rules_put_aside", 1.0, 1.0, Missing::Optional),
     ]
     .map(|(metric, warning, alert, missing)| Threshold {
         metric: Pattern::new(metric),
@@ -111,7 +117,7 @@ fn defaults() -> Vec<Threshold> {
         inclusive: true,
         warning: Some(Level::At(warning)),
         alert: Some(Level::At(alert)),
-        sentence: None,
+        sentence: (metric == "rules_put_aside").then(|| PUT_ASIDE.to_owned()),
         missing,
         quiet: false,
     })

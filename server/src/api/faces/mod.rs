@@ -6,6 +6,7 @@ pub mod history;
 pub mod native;
 pub mod prometheus;
 pub mod resource;
+pub mod rules;
 pub mod series;
 pub mod status;
 pub mod wm;

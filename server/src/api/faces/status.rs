@@ -151,7 +151,7 @@ impl StatusPage {
     fn about(&self) -> About {
         About {
             round: self.latest.judged().map(|judged| judged.round.number),
-            rules: self.rules.current().generation(),
+            rules: self.rules.current().set.generation(),
             tls: self.tls.generation(),
             ends: self.tls.expiry(),
             tasks: self.tasks.changes(),
@@ -172,7 +172,7 @@ impl StatusPage {
             severity: report.severity(),
             listeners: self.service.listening(),
             tls: Certificates::of(about.tls, about.ends),
-            rules: InForce::of(&self.rules, &self.rules.current(), &report),
+            rules: InForce::of(&self.rules, &self.rules.current().set, &report),
             database: self.stores[0].to_string(),
             chunks: self.stores[1].to_string(),
             tasks: self.tasks.states(),

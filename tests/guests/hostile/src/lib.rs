@@ -22,6 +22,12 @@ pub struct Settings {
     /// In `check-settings`, before anything else.
     #[serde(default)]
     check: Way,
+    /// In `judge`, only on the machine of this name; on all, if none is told.
+    #[serde(default)]
+    on: String,
+    /// In `judge`, only from this moment on, in milliseconds since 1970 (UTC).
+    #[serde(default)]
+    from_ms: u64,
 }
 
 /// The ways to misbehave.
@@ -81,6 +87,13 @@ pub enum Way {
     Echo,
 }
 
+impl Settings {
+    /// Whether this round is one to misbehave in.
+    fn means(&self, round: &Round) -> bool {
+        (self.on.is_empty() || self.on == round.host) && round.time_ms >= self.from_ms
+    }
+}
+
 impl Rule for Hostile {
     type Settings = Settings;
     type Prepared<'p> = Settings;
@@ -103,7 +116,11 @@ impl Rule for Hostile {
         Ok(Plan::new([metric], &settings))
     }
 
-    fn judge(round: Round, Settings { way, count, .. }: Settings) -> Result<Vec<Finding>, String> {
+    fn judge(round: Round, settings: Settings) -> Result<Vec<Finding>, String> {
+        let (way, count) = match settings.means(&round) {
+            true => (settings.way, settings.count),
+            false => (Way::Well, 0),
+        };
         misbehave(way, count);
         let disk = finding("disk", Severity::Ok, "");
         Ok(match way {

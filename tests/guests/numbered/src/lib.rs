@@ -12,8 +12,17 @@ watchpost_rule::threshold!(Numbered);
 
 /// What to look at.
 #[derive(Serialize, Deserialize)]
+#[serde(default)]
 pub struct Settings {
     metrics: Vec<String>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            metrics: vec!["disk".to_owned()],
+        }
+    }
 }
 
 impl Rule for Numbered {

@@ -1,0 +1,139 @@
+//! Rules over the API: what there is (`read`), what is brought (`upload`), and what is in force (`change`). What any of
+//! it does is the registry's work.
+
+pub mod change;
+pub mod read;
+pub mod upload;
+
+use actix_web::http::header::{ETAG, EntityTag, IF_MATCH};
+use actix_web::{HttpMessage, HttpRequest, HttpResponse, HttpResponseBuilder};
+use serde::Serialize;
+use serde_json::Value;
+use watchpost_policies::{IdentityKind, Kind};
+
+use crate::api::door::Client;
+use crate::api::error::{ApiError, Rejected};
+use crate::rules::InForce;
+use crate::rules::compiler::CompileError;
+use crate::rules::registry::{Actor, ChangeError, Registry};
+use crate::store::rules::{By, Mode};
+
+/// One rule of what is in force.
+#[derive(Serialize)]
+struct Line {
+    name: String,
+    kind: Kind,
+    mode: Mode,
+    digest: String,
+    version: String,
+    built_in: bool,
+    settings: i64,
+}
+
+/// All that is in force, in the order in which it judges.
+fn lines(in_force: &InForce) -> Vec<Line> {
+    let both = in_force.generation.entries.iter().zip(&in_force.rules);
+    let mut lines: Vec<_> = both
+        .map(|(entry, rule)| Line {
+            name: entry.rule.clone(),
+            kind: entry.kind,
+            mode: entry.mode,
+            digest: rule.module().digest().to_string(),
+            version: rule.module().manifest().version.clone(),
+            built_in: entry.digest.is_none(),
+            settings: entry.settings,
+        })
+        .collect();
+    lines.sort_by(|a, b| (a.kind == Kind::Role, &a.name, a.mode).cmp(&(b.kind == Kind::Role, &b.name, b.mode)));
+    lines
+}
+
+/// An answer that is true as long as this generation is the latest.
+fn tagged(mut answer: HttpResponseBuilder, generation: i64, body: impl Serialize) -> HttpResponse {
+    answer.insert_header((ETAG, EntityTag::new_strong(generation.to_string())));
+    answer.json(body)
+}
+
+/// The generation that the one who asks has looked at.
+fn expected(request: &HttpRequest) -> Result<Option<i64>, ApiError> {
+    let Some(header) = request.headers().get(IF_MATCH) else {
+        return Ok(None);
+    };
+    let text = header.to_str().unwrap_or_default().trim();
+    if text == "*" {
+        return Ok(None);
+    }
+    let number = text.trim_start_matches("W/").trim_matches('"').parse();
+    number.map(Some).map_err(|_| {
+        ApiError::BadRequest("If-Match names one generation, as ETag of an answer about rules does: \"7\"".to_owned())
+    })
+}
+
+fn actor(request: &HttpRequest, registry: &Registry) -> Result<Actor, ApiError> {
+    let client = request.extensions().get::<Client>().cloned();
+    let client = client.ok_or_else(|| ApiError::Internal("a request passed the gate without a client".to_owned()))?;
+    let break_glass = match client.identity.kind() {
+        IdentityKind::Certificate(certificate) => registry.breaks_glass(certificate.fingerprint),
+        _ => false,
+    };
+    Ok(Actor {
+        by: By {
+            who: client.identity.to_string(),
+            address: client.address.to_string(),
+        },
+        identity: Some(client.identity),
+        break_glass,
+    })
+}
+
+impl From<ChangeError> for ApiError {
+    fn from(error: ChangeError) -> Self {
+        (&error).into()
+    }
+}
+
+impl From<&ChangeError> for ApiError {
+    fn from(error: &ChangeError) -> Self {
+        match error {
+            ChangeError::Store(error) => error.into(),
+            ChangeError::NoRule(_) | ChangeError::NoVersion { .. } => Self::Missing(error.to_string()),
+            ChangeError::Behind { .. } => Self::Precondition(error.to_string()),
+            ChangeError::Conflict(_) | ChangeError::InTheWay { .. } | ChangeError::Set(_) => {
+                Self::Conflict(error.to_string())
+            }
+            ChangeError::MayNotForce(why) => Self::Forbidden((*why).to_owned()),
+            ChangeError::Settings(refusal) => Self::Rejected(Box::new(Rejected {
+                check: "it accepts the settings that were given".to_owned(),
+                advice: "correct the settings where they are wrong; GET the rule for their schema".to_owned(),
+                more: serde_json::to_value(refusal).unwrap_or_default(),
+                why: refusal.to_string(),
+            })),
+            ChangeError::Compile(error) => error.into(),
+            ChangeError::Failed(failed) => Self::Rejected(Box::new(Rejected {
+                check: failed.check.to_owned(),
+                why: failed.why.clone(),
+                advice: failed.advice.to_owned(),
+                more: Value::Null,
+            })),
+            ChangeError::Broken(why) => Self::Internal(why.clone()),
+        }
+    }
+}
+
+impl From<&CompileError> for ApiError {
+    fn from(error: &CompileError) -> Self {
+        match error {
+            CompileError::Busy => Self::Unavailable {
+                why: error.to_string(),
+                after_seconds: 5,
+            },
+            CompileError::Broken(why) => Self::Internal(why.clone()),
+            CompileError::Refused(refusal) => Self::Rejected(Box::new(Rejected {
+                check: "it is a rule".to_owned(),
+                why: error.to_string(),
+                advice: "docs/RULES.md tells what a rule has to be".to_owned(),
+                more: serde_json::to_value(refusal).unwrap_or_default(),
+            })),
+        }
+    }
+}

@@ -1,0 +1,303 @@
+//! What rules there are, in which versions, which are in force, and who did what to them.
+
+use actix_web::HttpResponse;
+use actix_web::http::header::{CACHE_CONTROL, CONTENT_DISPOSITION, ETAG, EntityTag};
+use actix_web::web::{Data, Json, Path, Query};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use watchpost_policies::{Digest, Kind, RuleModule};
+
+use super::{Line, lines, tagged};
+use crate::api::error::ApiError;
+use crate::api::permit::{Permit, RulesRead};
+use crate::rules::builtin;
+use crate::rules::registry::{Aside, Behind, Registry};
+use crate::store::rules::{Told, Version};
+
+/// A page of the log.
+const USUAL_PAGE: i64 = 100;
+const LARGEST_PAGE: i64 = 1000;
+
+/// All rules.
+#[derive(Serialize)]
+struct Overview {
+    generation: i64,
+    made_ms: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    behind: Option<Behind>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    put_aside: Vec<Aside>,
+    in_force: Vec<Line>,
+    rules: Vec<Summary>,
+}
+
+/// A rule among others.
+#[derive(Serialize)]
+struct Summary {
+    name: String,
+    kind: Kind,
+    built_in: bool,
+    versions: usize,
+    takes_part: bool,
+}
+
+/// A rule alone.
+#[derive(Serialize)]
+struct Whole {
+    name: String,
+    kind: Kind,
+    description: String,
+    settings_schema: Value,
+    in_force: Vec<WithSettings>,
+    versions: Vec<Known>,
+}
+
+#[derive(Serialize)]
+struct WithSettings {
+    #[serde(flatten)]
+    line: Line,
+    settings_given: Value,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    settings_by: Option<String>,
+}
+
+/// A version, brought by the program or by somebody.
+#[derive(Serialize)]
+struct Known {
+    #[serde(flatten)]
+    version: Version,
+    built_in: bool,
+}
+
+/// All rules, and what is in force.
+pub async fn list(_: Permit<RulesRead>, registry: Data<Registry>) -> Result<HttpResponse, ApiError> {
+    let versions = registry.store().ask(|store| store.rule_versions(None)).await?;
+    let in_force = registry.rules().current();
+    let mut rules: Vec<Summary> = Vec::new();
+    let both = [Kind::Threshold, Kind::Role].map(|kind| (known(&registry, kind), true));
+    let all = both
+        .into_iter()
+        .chain(versions.into_iter().map(|version| (version, false)));
+    for (version, built_in) in all {
+        match rules.iter_mut().find(|rule| rule.name == version.name) {
+            Some(rule) => rule.versions += 1,
+            None => rules.push(Summary {
+                kind: version.kind(),
+                built_in,
+                versions: 1,
+                takes_part: in_force
+                    .generation
+                    .entries
+                    .iter()
+                    .any(|entry| entry.rule == version.name),
+                name: version.name,
+            }),
+        }
+    }
+    rules.sort_by(|a, b| a.name.cmp(&b.name));
+    let overview = Overview {
+        generation: in_force.generation.number,
+        made_ms: in_force.generation.made_ms,
+        behind: registry.behind(),
+        put_aside: registry.aside(),
+        in_force: lines(&in_force),
+        rules,
+    };
+    Ok(tagged(HttpResponse::Ok(), overview.generation, overview))
+}
+
+/// One rule.
+pub async fn one(_: Permit<RulesRead>, registry: Data<Registry>, name: Path<String>) -> Result<HttpResponse, ApiError> {
+    let versions = versions_of(&registry, &name).await?;
+    let in_force = registry.rules().current();
+    let mut parts = Vec::new();
+    for line in lines(&in_force).into_iter().filter(|line| line.name == *name) {
+        let id = line.settings;
+        let given = registry.store().ask(move |store| store.rule_settings(id)).await?;
+        parts.push(WithSettings {
+            settings_given: given.as_ref().map_or(Value::Null, |given| json(&given.settings)),
+            settings_by: given.map(|given| given.given_by),
+            line,
+        });
+    }
+    // What it says of itself is what the version in force says, or else the newest.
+    let spoken = parts.first().and_then(|part| {
+        let digest = &part.line.digest;
+        versions.iter().find(|known| known.version.digest == *digest)
+    });
+    let Some(spoken) = spoken.or(versions.first()).map(|known| &known.version) else {
+        return Err(no_rule(&name));
+    };
+    let whole = Whole {
+        name: spoken.name.clone(),
+        kind: spoken.kind(),
+        description: spoken.description.clone(),
+        settings_schema: json(&spoken.settings_schema),
+        in_force: parts,
+        versions,
+    };
+    Ok(tagged(HttpResponse::Ok(), in_force.generation.number, whole))
+}
+
+/// The versions of a rule, the newest first.
+pub async fn versions(
+    _: Permit<RulesRead>,
+    registry: Data<Registry>,
+    name: Path<String>,
+) -> Result<Json<Value>, ApiError> {
+    let versions = versions_of(&registry, &name).await?;
+    Ok(Json(serde_json::json!({ "versions": versions })))
+}
+
+/// One version.
+pub async fn version(
+    _: Permit<RulesRead>,
+    registry: Data<Registry>,
+    path: Path<(String, Digest)>,
+) -> Result<Json<Value>, ApiError> {
+    let (name, digest) = path.into_inner();
+    let known = versions_of(&registry, &name).await?;
+    let written = digest.to_string();
+    let found = known.into_iter().find(|known| known.version.digest == written);
+    let known = found.ok_or_else(|| no_version(&name, digest))?;
+    let schema = json(&known.version.settings_schema);
+    let mut told = serde_json::to_value(&known).map_err(|error| ApiError::Internal(error.to_string()))?;
+    if let Some(told) = told.as_object_mut() {
+        told.insert("name".to_owned(), name.into());
+        told.insert("settings_schema".to_owned(), schema);
+    }
+    Ok(Json(told))
+}
+
+/// The component itself.
+pub async fn component(
+    _: Permit<RulesRead>,
+    registry: Data<Registry>,
+    path: Path<(String, Digest)>,
+) -> Result<HttpResponse, ApiError> {
+    let (name, digest) = path.into_inner();
+    let kinds = [Kind::Threshold, Kind::Role].into_iter();
+    let is_it = |module: &RuleModule| module.digest() == digest && module.manifest().name == name;
+    let wasm = match kinds
+        .map(|kind| registry.rules().builtin(kind))
+        .find(|module| is_it(module))
+    {
+        Some(module) => builtin::bytes(module.kind()).to_vec(),
+        None => {
+            let version = registry.store().ask(move |store| store.rule_version(digest)).await?;
+            if version.is_none_or(|version| version.name != name) {
+                return Err(no_version(&name, digest));
+            }
+            let kept = registry.store().ask(move |store| store.rule_component(digest)).await?;
+            kept.ok_or_else(|| no_version(&name, digest))?
+        }
+    };
+    let name = format!("attachment; filename=\"{}.wasm\"", &digest.to_string()[..12]);
+    Ok(HttpResponse::Ok()
+        .content_type("application/wasm")
+        .insert_header((ETAG, EntityTag::new_strong(digest.to_string())))
+        .insert_header((CACHE_CONTROL, "private, max-age=31536000, immutable"))
+        .insert_header((CONTENT_DISPOSITION, name))
+        .body(wasm))
+}
+
+/// Which lines of the log to show.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Asked {
+    before: Option<i64>,
+    limit: Option<i64>,
+}
+
+/// A page of the log.
+#[derive(Serialize)]
+pub struct Page {
+    log: Vec<Told>,
+    /// What `before` has to be for the next page; nothing on the last.
+    next: Option<i64>,
+}
+
+/// Who did what to a rule, the latest first.
+pub async fn log(
+    _: Permit<RulesRead>,
+    registry: Data<Registry>,
+    name: Path<String>,
+    asked: Query<Asked>,
+) -> Result<Json<Page>, ApiError> {
+    let limit = asked.limit.unwrap_or(USUAL_PAGE);
+    if !(1..=LARGEST_PAGE).contains(&limit) {
+        let why = format!("limit is {limit}; write one from 1 to {LARGEST_PAGE}");
+        return Err(ApiError::BadRequest(why));
+    }
+    let (rule, before) = (name.clone(), asked.before);
+    let mut log = registry
+        .store()
+        .ask(move |store| store.rule_log(&rule, before, limit + 1))
+        .await?;
+    if log.is_empty() && before.is_none() && versions_of(&registry, &name).await?.is_empty() {
+        return Err(no_rule(&name));
+    }
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    let more = log.len() > limit;
+    log.truncate(limit);
+    let next = log.last().filter(|_| more).map(|told| told.id);
+    Ok(Json(Page { log, next }))
+}
+
+/// All versions of a rule: what was brought, and what the program brings.
+async fn versions_of(registry: &Registry, name: &str) -> Result<Vec<Known>, ApiError> {
+    let rule = name.to_owned();
+    let kept = registry
+        .store()
+        .ask(move |store| store.rule_versions(Some(&rule)))
+        .await?;
+    let brought = kept.into_iter().map(|version| Known {
+        version,
+        built_in: false,
+    });
+    let own = [Kind::Threshold, Kind::Role].map(|kind| Known {
+        version: known(registry, kind),
+        built_in: true,
+    });
+    let all: Vec<_> = brought
+        .chain(own.into_iter().filter(|known| known.version.name == name))
+        .collect();
+    match all.is_empty() {
+        true => Err(no_rule(name)),
+        false => Ok(all),
+    }
+}
+
+/// A rule that the program brings, as if somebody had brought it.
+fn known(registry: &Registry, kind: Kind) -> Version {
+    let module = registry.rules().builtin(kind);
+    let manifest = module.manifest();
+    Version {
+        digest: module.digest().to_string(),
+        name: manifest.name.clone(),
+        kind: kind.as_str().to_owned(),
+        version: manifest.version.clone(),
+        description: manifest.description.clone(),
+        settings_schema: manifest.settings_schema.to_string(),
+        bytes: i64::try_from(builtin::bytes(kind).len()).unwrap_or(i64::MAX),
+        uploaded_ms: 0,
+        uploaded_by: "watchpost".to_owned(),
+        note: String::new(),
+        signer: None,
+        settings_id: None,
+    }
+}
+
+fn json(text: &str) -> Value {
+    serde_json::from_str(text).unwrap_or_default()
+}
+
+fn no_rule(name: &str) -> ApiError {
+    ApiError::Missing(format!(
+        "there is no rule {name}; GET /api/v1/rules names those that there are"
+    ))
+}
+
+fn no_version(name: &str, digest: Digest) -> ApiError {
+    ApiError::Missing(format!("the rule {name} has no version {digest}"))
+}

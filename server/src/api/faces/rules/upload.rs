@@ -1,0 +1,235 @@
+//! Takes components: a body of WebAssembly, or a form with settings and a note beside it. It is counted as it comes,
+//! after whatever compression, and ends where it grows too large.
+
+use std::time::Duration;
+
+use actix_multipart::{Multipart, MultipartError};
+use actix_web::dev::Decompress;
+use actix_web::error::PayloadError;
+use actix_web::http::StatusCode;
+use actix_web::http::header::{CONTENT_TYPE, LOCATION};
+use actix_web::web::{Bytes, Data, Path, Payload, Query};
+use actix_web::{HttpRequest, HttpResponse};
+use futures_util::{Stream, StreamExt};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::actor;
+use super::change::noted;
+use crate::api::error::ApiError;
+use crate::api::latest::Latest;
+use crate::api::permit::{Permit, RulesRead, RulesWrite};
+use crate::rules::registry::{Brought, Outcome, Registry, Uploaded};
+use crate::store::rules::Version;
+
+/// A rule in Rust is there before; one that brings an interpreter takes seconds to compile, and is asked after.
+const MOMENT: Duration = Duration::from_secs(2);
+
+/// Settings and notes are for people to write.
+const LARGEST_TEXT: usize = 1024 * 1024;
+
+/// What else there is to say of it, where the body has no room for it.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Manner {
+    #[serde(default)]
+    note: String,
+}
+
+#[derive(Serialize)]
+struct Told<'u> {
+    name: &'u str,
+    #[serde(flatten)]
+    version: &'u Version,
+    settings_schema: Value,
+    checks: Vec<Check>,
+}
+
+#[derive(Serialize)]
+struct Check {
+    check: &'static str,
+    took_ms: f64,
+}
+
+#[derive(Serialize)]
+struct UnderWay {
+    upload: u64,
+    state: &'static str,
+}
+
+/// Takes a component.
+pub async fn upload(
+    _: Permit<RulesWrite>,
+    registry: Data<Registry>,
+    latest: Data<Latest>,
+    manner: Query<Manner>,
+    request: HttpRequest,
+    payload: Payload,
+) -> Result<HttpResponse, ApiError> {
+    let limit = registry.rules().engine().limits().component_bytes;
+    let actor = actor(&request, &registry)?;
+    let body = Decompress::from_headers(payload, request.headers());
+    let kind = request
+        .headers()
+        .get(CONTENT_TYPE)
+        .and_then(|kind| kind.to_str().ok())
+        .unwrap_or_default();
+    let kind = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    let mut brought = match kind.as_str() {
+        "application/wasm" | "application/octet-stream" => Brought {
+            wasm: all_of(body, limit).await?.into(),
+            settings: None,
+            note: String::new(),
+        },
+        "multipart/form-data" => form(Multipart::new(request.headers(), body), limit).await?,
+        _ => {
+            return Err(ApiError::Framework {
+                status: StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                reason: "send the component as application/wasm, or as multipart/form-data with the fields component, \
+                         settings and note"
+                    .to_owned(),
+            });
+        }
+    };
+    if brought.note.is_empty() {
+        brought.note = manner.into_inner().note;
+    }
+    brought.note = noted(brought.note)?;
+    let (id, mut outcome) = registry.begin_upload(brought, actor, latest.moment().snapshot);
+    let came = tokio::time::timeout(MOMENT, outcome.wait_for(Option::is_some)).await;
+    match came {
+        Ok(Ok(outcome)) => told(id, &outcome),
+        _ => told(id, &None),
+    }
+}
+
+/// What came of an upload that took longer than a moment.
+pub async fn outcome(_: Permit<RulesRead>, registry: Data<Registry>, id: Path<u64>) -> Result<HttpResponse, ApiError> {
+    let outcome = registry.upload_of(*id);
+    let outcome = outcome.ok_or_else(|| {
+        ApiError::Missing(format!(
+            "no upload {id} is known; old ones are forgotten, look for the rule itself"
+        ))
+    })?;
+    let outcome = outcome.borrow().clone();
+    told(*id, &outcome)
+}
+
+fn told(id: u64, outcome: &Outcome) -> Result<HttpResponse, ApiError> {
+    match outcome {
+        Some(Ok(uploaded)) => Ok(whole(uploaded)),
+        Some(Err(error)) => Err((&**error).into()),
+        None => Ok(HttpResponse::Accepted()
+            .insert_header((LOCATION, format!("/api/v1/uploads/{id}")))
+            .json(UnderWay {
+                upload: id,
+                state: "it is being compiled; GET the Location until it says more",
+            })),
+    }
+}
+
+fn whole(uploaded: &Uploaded) -> HttpResponse {
+    let version = &uploaded.version;
+    let mut answer = match uploaded.fresh {
+        true => HttpResponse::Created(),
+        false => HttpResponse::Ok(),
+    };
+    answer.insert_header((
+        LOCATION,
+        format!("/api/v1/rules/{}/versions/{}", version.name, version.digest),
+    ));
+    answer.json(Told {
+        name: &version.name,
+        version,
+        settings_schema: serde_json::from_str(&version.settings_schema).unwrap_or_default(),
+        checks: uploaded
+            .checks
+            .iter()
+            .map(|passed| Check {
+                check: passed.check,
+                took_ms: passed.took.as_secs_f64() * 1000.0,
+            })
+            .collect(),
+    })
+}
+
+async fn form(mut form: Multipart, limit: usize) -> Result<Brought, ApiError> {
+    let (mut wasm, mut settings, mut note) = (None, None, String::new());
+    while let Some(field) = form.next().await {
+        let field = field.map_err(|error| refused(&error))?;
+        let name = field.name().unwrap_or_default().to_owned();
+        let most = if name == "component" { limit } else { LARGEST_TEXT };
+        let bytes = all_of(field, most).await?;
+        match name.as_str() {
+            "component" => wasm = Some(bytes),
+            "settings" => settings = Some(object(&bytes)?),
+            "note" => note = text(bytes)?,
+            _ => {
+                let why = format!("the form has a field \"{name}\"; it may have component, settings and note");
+                return Err(ApiError::BadRequest(why));
+            }
+        }
+    }
+    let missing = || ApiError::BadRequest("the form has no field component, which has the rule".to_owned());
+    Ok(Brought {
+        wasm: wasm.ok_or_else(missing)?.into(),
+        settings,
+        note,
+    })
+}
+
+fn object(bytes: &[u8]) -> Result<Map<String, Value>, ApiError> {
+    serde_json::from_slice(bytes)
+        .map_err(|error| ApiError::BadRequest(format!("the field settings is no JSON object: {error}")))
+}
+
+fn text(bytes: Vec<u8>) -> Result<String, ApiError> {
+    String::from_utf8(bytes).map_err(|_| ApiError::BadRequest("the field note is no text".to_owned()))
+}
+
+/// All bytes, but no more than these.
+async fn all_of<S, E>(stream: S, most: usize) -> Result<Vec<u8>, ApiError>
+where
+    S: Stream<Item = Result<Bytes, E>>,
+    E: Into<Broken>,
+{
+    let mut stream = std::pin::pin!(stream);
+    let mut all = Vec::new();
+    while let Some(piece) = stream.next().await {
+        let piece = piece.map_err(|error| error.into().0)?;
+        if all.len() + piece.len() > most {
+            return Err(ApiError::ComponentTooLarge { limit: most });
+        }
+        all.extend_from_slice(&piece);
+    }
+    Ok(all)
+}
+
+/// Why a body did not come to its end.
+struct Broken(ApiError);
+
+impl From<PayloadError> for Broken {
+    fn from(error: PayloadError) -> Self {
+        Self(match error {
+            PayloadError::Overflow => ApiError::BodyTooLarge,
+            PayloadError::Io(error) if error.kind() == std::io::ErrorKind::TimedOut => ApiError::BodyTooSlow,
+            error => ApiError::BadRequest(format!("the body cannot be read: {error}")),
+        })
+    }
+}
+
+impl From<MultipartError> for Broken {
+    fn from(error: MultipartError) -> Self {
+        Self(refused(&error))
+    }
+}
+
+fn refused(error: &MultipartError) -> ApiError {
+    match error {
+        MultipartError::Payload(PayloadError::Overflow) => ApiError::BodyTooLarge,
+        MultipartError::Payload(PayloadError::Io(error)) if error.kind() == std::io::ErrorKind::TimedOut => {
+            ApiError::BodyTooSlow
+        }
+        error => ApiError::BadRequest(format!("the form cannot be read: {error}")),
+    }
+}

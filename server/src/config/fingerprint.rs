@@ -1,0 +1,44 @@
+//! SHA-256 digests as settings: of certificates and of rules. Colons and capital letters, as OpenSSL prints them, are
+//! taken too.
+
+use serde_json::Value;
+use watchpost_policies::Digest;
+
+use super::mistakes::Mistakes;
+use super::origin::Place;
+use super::scalar::refused;
+use super::setting::Setting;
+
+impl Setting for Digest {
+    fn kind() -> String {
+        "fingerprint".to_owned()
+    }
+
+    fn read(value: &Value, place: &Place, mistakes: &mut Mistakes) -> Option<Self> {
+        let read = value.as_str().and_then(parsed);
+        let wanted = "the 64 hexadecimal digits that `openssl x509 -noout -fingerprint -sha256 -in FILE` prints";
+        read.or_else(|| refused(value, place, mistakes, wanted))
+    }
+
+    fn written(&self) -> Value {
+        Value::from(self.to_string())
+    }
+}
+
+fn parsed(text: &str) -> Option<Digest> {
+    text.replace(':', "").to_ascii_lowercase().parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fingerprint_is_read_as_openssl_prints_it() {
+        let digest = Digest::of(b"a certificate");
+        let pairs: Vec<_> = digest.as_bytes().iter().map(|byte| format!("{byte:02X}")).collect();
+        assert_eq!(parsed(&digest.to_string()), Some(digest));
+        assert_eq!(parsed(&pairs.join(":")), Some(digest));
+        assert_eq!(parsed("AB:CD"), None);
+    }
+}

@@ -1,0 +1,90 @@
+//! Holds what a rule in force found against what a candidate found: over one round, where both looked at the same. It
+//! runs neither of them.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use watchpost_policies::{Finding, Severity, Subject};
+
+/// A subject of which the two do not say the same.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Difference {
+    /// What it is about.
+    pub subject: Subject,
+    /// What the rule in force finds; that it is silent is as good as ok.
+    pub in_force: Severity,
+    /// What the candidate finds.
+    pub candidate: Severity,
+    /// In the words of the one who finds it worse.
+    pub sentence: String,
+}
+
+/// The subjects of which they do not say the same.
+pub fn differences<'f>(
+    in_force: impl Iterator<Item = &'f Finding>,
+    candidate: impl Iterator<Item = &'f Finding>,
+) -> Vec<Difference> {
+    let mut both: BTreeMap<&Subject, (Option<&Finding>, Option<&Finding>)> = BTreeMap::new();
+    for finding in in_force {
+        both.entry(&finding.subject).or_default().0 = Some(finding);
+    }
+    for finding in candidate {
+        both.entry(&finding.subject).or_default().1 = Some(finding);
+    }
+    let severity = |finding: Option<&Finding>| finding.map_or(Severity::Ok, |finding| finding.severity);
+    let differs = |(_, (one, other)): &(_, (Option<&Finding>, Option<&Finding>))| severity(*one) != severity(*other);
+    let told = |(subject, (one, other)): (&Subject, (Option<&Finding>, Option<&Finding>))| {
+        let worse = if severity(other) > severity(one) { other } else { one };
+        Difference {
+            subject: subject.clone(),
+            in_force: severity(one),
+            candidate: severity(other),
+            sentence: worse.map(|finding| finding.sentence.clone()).unwrap_or_default(),
+        }
+    };
+    both.into_iter().filter(differs).map(told).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn finding(metric: &str, severity: Severity, sentence: &str) -> Finding {
+        Finding {
+            rule: "levels".to_owned(),
+            subject: Subject {
+                metric: metric.to_owned(),
+                labels: watchpost_policies::Labels::default(),
+            },
+            severity,
+            value: None,
+            limit: None,
+            sentence: sentence.to_owned(),
+            since_ms: 1,
+            carried: false,
+        }
+    }
+
+    #[test]
+    fn silence_is_as_good_as_ok_and_the_worse_one_speaks() {
+        let one = [
+            finding("disk", Severity::Warning, "it is full"),
+            finding("memory", Severity::Ok, ""),
+            finding("cpu", Severity::Alert, "it is hot"),
+        ];
+        let other = [
+            finding("disk", Severity::Alert, "it is very full"),
+            finding("cpu", Severity::Alert, "in other words"),
+            finding("load", Severity::Ok, ""),
+        ];
+        let found = differences(one.iter(), other.iter());
+        assert_eq!(found.len(), 1);
+        assert_eq!(
+            (found[0].in_force, found[0].candidate),
+            (Severity::Warning, Severity::Alert)
+        );
+        assert_eq!(found[0].sentence, "it is very full");
+        let back = differences(other.iter(), one.iter());
+        assert_eq!(back[0].sentence, "it is very full");
+    }
+}

@@ -1,0 +1,140 @@
+//! What is in force when Watchpost begins, and when its configuration is read again: what the database says, with the
+//! settings that the configuration has for the rules that Watchpost brings, unless somebody chose others.
+
+use watchpost_policies::Kind;
+
+use super::change::{Next, now_ms};
+use super::{Behind, CONFIGURATION, ChangeError, Options, Registry};
+use crate::store::rules::{By, Deed, Entry, Generation, Mode, Told};
+
+/// Settings under which nobody may do more than a stranger.
+const CLOSED: &str = r#"{"identities": []}"#;
+
+impl Registry {
+    /// Puts in force what the database says, as the configuration wants it.
+    pub async fn begin(&self) -> Result<(), ChangeError> {
+        let _turn = self.0.changing.lock().await;
+        self.look_aside().await;
+        match self.change(None, async |latest| self.as_configured(latest).await).await {
+            Ok(_) => Ok(()),
+            Err(ChangeError::Store(error)) => Err(error.into()),
+            Err(error) => self.begin_without(&error).await,
+        }
+    }
+
+    /// Other options from now on. What they change of what is in force is a generation; where that cannot be, nothing
+    /// is changed.
+    pub async fn configure(&self, options: Options) -> Result<(), ChangeError> {
+        let _turn = self.0.changing.lock().await;
+        let before = self.0.options.swap(options.into());
+        let changed = self.change(None, async |latest| self.as_configured(latest).await).await;
+        if changed.is_err() {
+            self.0.options.store(before);
+        }
+        changed.map(drop)
+    }
+
+    /// What cannot be loaded is left out and told. Where that is the role rule, nobody may do more than a stranger;
+    /// those of `rules.break_glass` can bring another.
+    async fn begin_without(&self, error: &ChangeError) -> Result<(), ChangeError> {
+        let latest = self.0.store.ask(|store| store.latest_generation()).await?;
+        let Some(mut wanted) = latest else {
+            return Err(ChangeError::Broken(crate::reload::told(error)));
+        };
+        let mut why = crate::reload::told(error);
+        loop {
+            match self.build(wanted.clone()).await {
+                Ok(next) => {
+                    let generation = next.generation.number;
+                    self.put(next);
+                    self.note_behind(Some(Behind { generation, why }));
+                    return Ok(());
+                }
+                Err((Some(entry), error)) => {
+                    why = format!("the rule {}: {}", entry.rule, crate::reload::told(&error));
+                    log::error!(rule = entry.rule.as_str(), reason = why.as_str(); "a rule cannot be loaded; it begins without");
+                    wanted.entries.retain(|other| *other != entry);
+                    if entry.kind == Kind::Role && entry.mode == Mode::Active {
+                        wanted.entries.push(self.closed().await?);
+                    }
+                }
+                Err((None, error)) => return Err(error),
+            }
+        }
+    }
+
+    async fn as_configured(&self, latest: &Generation) -> Result<Option<Next>, ChangeError> {
+        let by = by_configuration();
+        let mut entries = latest.entries.clone();
+        let mut told = Vec::new();
+        for kind in [Kind::Threshold, Kind::Role] {
+            let name = self.0.rules.builtin(kind).manifest().name.clone();
+            if latest.number == 0 {
+                entries.push(Entry {
+                    rule: name.clone(),
+                    kind,
+                    mode: Mode::Active,
+                    digest: None,
+                    settings: 0,
+                });
+            }
+            let is_it = |entry: &&mut Entry| entry.rule == name && entry.mode == Mode::Active;
+            let Some(entry) = entries.iter_mut().find(is_it) else {
+                continue;
+            };
+            if !self.is_configured(entry.settings).await? {
+                log::info!(rule = name.as_str(); "its settings were given while it served; those of the configuration wait until they are taken back");
+                continue;
+            }
+            let settings = self.configured_settings(&name).await?;
+            if entry.settings != settings {
+                entry.settings = settings;
+                told.push(Told {
+                    settings_id: Some(settings),
+                    ..Told::of(&name, Deed::Configured, &by, now_ms())
+                });
+            }
+        }
+        Ok((!told.is_empty()).then_some(Next { entries, told }))
+    }
+
+    /// The settings that the configuration has for a rule, under the number that they have in the database.
+    pub(super) async fn configured_settings(&self, name: &str) -> Result<i64, ChangeError> {
+        self.keep_settings(name, self.configured(name), &by_configuration())
+            .await
+    }
+
+    pub(super) async fn keep_settings(&self, name: &str, settings: String, by: &By) -> Result<i64, ChangeError> {
+        let (name, by) = (name.to_owned(), by.clone());
+        let kept = move |store: &crate::store::Store| store.keep_rule_settings(&name, &settings, &by, now_ms());
+        Ok(self.0.store.ask(kept).await?)
+    }
+
+    /// Whether nobody but the configuration gave these.
+    async fn is_configured(&self, settings: i64) -> Result<bool, ChangeError> {
+        if settings == 0 {
+            return Ok(true);
+        }
+        let given = self.0.store.ask(move |store| store.rule_settings(settings)).await?;
+        Ok(given.is_none_or(|given| given.given_by == CONFIGURATION))
+    }
+
+    pub(super) async fn closed(&self) -> Result<Entry, ChangeError> {
+        let rule = self.0.rules.builtin(Kind::Role).manifest().name.clone();
+        Ok(Entry {
+            kind: Kind::Role,
+            mode: Mode::Active,
+            digest: None,
+            settings: self.keep_settings(&rule, CLOSED.to_owned(), &By::ourselves()).await?,
+            rule,
+        })
+    }
+}
+
+/// Whoever wrote the configuration.
+fn by_configuration() -> By {
+    By {
+        who: CONFIGURATION.to_owned(),
+        address: String::new(),
+    }
+}

@@ -1,0 +1,62 @@
+//! From a generation as it is kept to one that is loaded. What is loaded already is taken as it is.
+
+use watchpost_policies::{Digest, Rule, RuleModule};
+
+use super::{ChangeError, Registry};
+use crate::rules::InForce;
+use crate::store::rules::{Entry, Generation};
+use crate::tasks;
+
+impl Registry {
+    /// Loads a generation; the error says which entry stands in the way.
+    pub(super) async fn build(&self, generation: Generation) -> Result<InForce, (Option<Entry>, ChangeError)> {
+        let mut rules = Vec::with_capacity(generation.entries.len());
+        for entry in &generation.entries {
+            let rule = self.rule(entry).await;
+            rules.push(rule.map_err(|error| (Some(entry.clone()), error))?);
+        }
+        InForce::new(generation, rules).map_err(|error| (None, error.into()))
+    }
+
+    async fn rule(&self, entry: &Entry) -> Result<Rule, ChangeError> {
+        let known = [Some(self.0.rules.current()), self.previous()];
+        if let Some(rule) = known.iter().flatten().find_map(|loaded| loaded.rule_of(entry)) {
+            return Ok(rule.clone());
+        }
+        let module = match entry.digest {
+            Some(digest) => self.module(&entry.rule, digest).await?,
+            None => self.0.rules.builtin(entry.kind).clone(),
+        };
+        let id = entry.settings;
+        let given = self.0.store.ask(move |store| store.rule_settings(id)).await?;
+        let lost = || ChangeError::Broken(format!("the settings {id} of the rule {} are lost", entry.rule));
+        self.with_settings(&module, given.ok_or_else(lost)?.settings).await
+    }
+
+    /// A version of a rule, compiled.
+    pub(super) async fn module(&self, rule: &str, digest: Digest) -> Result<RuleModule, ChangeError> {
+        let known = [Some(self.0.rules.current()), self.previous()];
+        if let Some(module) = known.iter().flatten().find_map(|loaded| loaded.module_of(digest)) {
+            return Ok(module.clone());
+        }
+        let wasm = self.0.store.ask(move |store| store.rule_component(digest)).await?;
+        let wasm = wasm.ok_or_else(|| ChangeError::NoVersion {
+            rule: rule.to_owned(),
+            digest,
+        })?;
+        // Whoever can write to the database could otherwise give other bytes the name of good ones.
+        if Digest::of(&wasm) != digest {
+            return Err(ChangeError::Conflict(format!(
+                "the bytes of {digest} in the database are not those that were uploaded; delete it and upload it again"
+            )));
+        }
+        Ok(self.0.compiler.module(wasm.into()).await?.module)
+    }
+
+    /// Lets a rule look at settings, off the thread that answers others.
+    pub(super) async fn with_settings(&self, module: &RuleModule, settings: String) -> Result<Rule, ChangeError> {
+        let module = module.clone();
+        let taken = tasks::block(move || module.with_settings(&settings)).await;
+        Ok(taken.map_err(ChangeError::Broken)??)
+    }
+}

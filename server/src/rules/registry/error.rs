@@ -1,0 +1,67 @@
+//! Why what is in force was not changed.
+
+use watchpost_policies::{Digest, SetError, SettingsRefusal};
+
+use crate::rules::checks::Failed;
+use crate::rules::compiler::CompileError;
+use crate::store::StoreError;
+
+/// Why what is in force was not changed.
+#[derive(Debug, thiserror::Error)]
+pub enum ChangeError {
+    /// The database did not answer.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// There is no such rule.
+    #[error("there is no rule {0}; GET /api/v1/rules names those that there are")]
+    NoRule(String),
+    /// There is no such version.
+    #[error("the rule {rule} has no version {digest}; upload it first")]
+    NoVersion {
+        /// Of which rule.
+        rule: String,
+        /// Which version.
+        digest: Digest,
+    },
+    /// Somebody else changed something meanwhile.
+    #[error("generation {latest} is in force, not the one that you changed; look at it and try again")]
+    Behind {
+        /// The number of the latest.
+        latest: i64,
+    },
+    /// It does not go with how things stand.
+    #[error("{0}")]
+    Conflict(String),
+    /// Somebody who may not force.
+    #[error("{0}")]
+    MayNotForce(&'static str),
+    /// A rule that is in force cannot be loaded here any more.
+    #[error("the rule {rule} stands in the way: {why}; take it out of force, or give it another version")]
+    InTheWay {
+        /// Which rule.
+        rule: String,
+        /// Why.
+        why: String,
+    },
+    /// The rule does not want these settings.
+    #[error(transparent)]
+    Settings(#[from] SettingsRefusal),
+    /// It cannot be compiled.
+    #[error(transparent)]
+    Compile(#[from] CompileError),
+    /// It did not pass a check.
+    #[error("{}", .0.why)]
+    Failed(Failed),
+    /// They do not make a set.
+    #[error(transparent)]
+    Set(#[from] SetError),
+    /// We are broken.
+    #[error("{0}")]
+    Broken(String),
+}
+
+impl From<Failed> for ChangeError {
+    fn from(failed: Failed) -> Self {
+        Self::Failed(failed)
+    }
+}

@@ -1,0 +1,177 @@
+//! From bytes that somebody brings to a version that can be put in force: it is compiled, described, tried, and only
+//! then kept. Compiling may take longer than anybody waits, so the work goes on by itself and can be asked after.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, PoisonError};
+
+use serde_json::{Map, Value};
+use tokio::sync::watch;
+use watchpost_policies::{Digest, RuleModule, Snapshot};
+
+use super::change::now_ms;
+use super::{Actor, ChangeError, Registry};
+use crate::rules::checks::{self, Passed};
+use crate::store::Store;
+use crate::store::rules::{By, Upload, Version};
+use crate::tasks;
+
+/// Uploads that can be asked after. Those that are under way are bounded by the compiler.
+const REMEMBERED: usize = 64;
+
+/// What somebody brings.
+#[derive(Clone, Debug)]
+pub struct Brought {
+    /// The component.
+    pub wasm: Arc<[u8]>,
+    /// The settings that it shall have.
+    pub settings: Option<Map<String, Value>>,
+    /// What the one who brings it says.
+    pub note: String,
+}
+
+/// A version that is kept.
+#[derive(Clone, Debug)]
+pub struct Uploaded {
+    /// What it is.
+    pub version: Version,
+    /// Whether it was not there before.
+    pub fresh: bool,
+    /// What it passed, and how long that took.
+    pub checks: Vec<Passed>,
+}
+
+/// What came of it, as soon as something did.
+pub type Outcome = Option<Result<Arc<Uploaded>, Arc<ChangeError>>>;
+
+/// The uploads that can be asked after, the latest last.
+#[derive(Default)]
+pub(super) struct Uploads(VecDeque<(u64, watch::Receiver<Outcome>)>, u64);
+
+impl Registry {
+    /// Begins to look at what somebody brings. It goes on whether or not somebody waits.
+    pub fn begin_upload(
+        &self,
+        brought: Brought,
+        actor: Actor,
+        latest: Option<Arc<Snapshot>>,
+    ) -> (u64, watch::Receiver<Outcome>) {
+        let (done, outcome) = watch::channel(None);
+        let this = self.clone();
+        tasks::go_on(async move {
+            let came = this.upload(brought, &actor.by, latest).await;
+            done.send_replace(Some(came.map(Arc::new).map_err(Arc::new)));
+        });
+        let mut uploads = self.0.uploads.lock().unwrap_or_else(PoisonError::into_inner);
+        uploads.1 += 1;
+        let id = uploads.1;
+        uploads.0.push_back((id, outcome.clone()));
+        if uploads.0.len() > REMEMBERED {
+            uploads.0.pop_front();
+        }
+        (id, outcome)
+    }
+
+    /// An upload that was begun.
+    pub fn upload_of(&self, id: u64) -> Option<watch::Receiver<Outcome>> {
+        let uploads = self.0.uploads.lock().unwrap_or_else(PoisonError::into_inner);
+        uploads
+            .0
+            .iter()
+            .find(|(known, _)| *known == id)
+            .map(|(_, outcome)| outcome.clone())
+    }
+
+    /// Looks at what somebody brings, and keeps it if it will do.
+    pub async fn upload(
+        &self,
+        brought: Brought,
+        by: &By,
+        latest: Option<Arc<Snapshot>>,
+    ) -> Result<Uploaded, ChangeError> {
+        let digest = Digest::of(&brought.wasm);
+        if brought.settings.is_none()
+            && let Some(version) = self.0.store.ask(move |store| store.rule_version(digest)).await?
+        {
+            return Ok(Uploaded {
+                version,
+                fresh: false,
+                checks: Vec::new(),
+            });
+        }
+        let compiled = self.0.compiler.module(brought.wasm.clone()).await?;
+        let mut passed = vec![Passed {
+            check: "it is a rule and compiles",
+            took: compiled.took,
+        }];
+        let module = compiled.module;
+        self.is_of_its_kind(&module).await?;
+        let settings = brought.settings.map(|settings| Value::Object(settings).to_string());
+        let text = settings.clone().unwrap_or_else(|| "{}".to_owned());
+        passed.extend(self.try_out(module.clone(), text, latest).await?);
+        let kept_settings = match settings {
+            Some(settings) => Some(self.keep_settings(&module.manifest().name, settings, by).await?),
+            None => None,
+        };
+        let (by, note, wasm) = (by.clone(), brought.note, brought.wasm);
+        let keep = move |store: &Store| {
+            let manifest = module.manifest();
+            let upload = Upload {
+                digest,
+                name: &manifest.name,
+                kind: module.kind().as_str(),
+                version: &manifest.version,
+                description: &manifest.description,
+                settings_schema: &manifest.settings_schema.to_string(),
+                wasm: &wasm,
+                note: &note,
+                signer: None,
+                settings: kept_settings,
+            };
+            let fresh = store.keep_rule(&upload, &by, now_ms())?;
+            Ok((fresh, store.rule_version(digest)?))
+        };
+        let (fresh, version) = self.0.store.ask(keep).await?;
+        let gone = || ChangeError::Conflict("somebody deleted it in the same moment; upload it again".to_owned());
+        Ok(Uploaded {
+            version: version.ok_or_else(gone)?,
+            fresh,
+            checks: passed,
+        })
+    }
+
+    /// Lets a rule answer once, over a made-up round and this one.
+    pub(super) async fn try_out(
+        &self,
+        module: RuleModule,
+        settings: String,
+        latest: Option<Arc<Snapshot>>,
+    ) -> Result<Vec<Passed>, ChangeError> {
+        let trial = tasks::block(move || {
+            let sample = crate::rules::sample::round();
+            let snapshots: Vec<&Snapshot> = [Some(&sample), latest.as_deref()].into_iter().flatten().collect();
+            checks::try_out(&module, &settings, &snapshots).map(|(_, passed)| passed)
+        });
+        Ok(trial.await.map_err(ChangeError::Broken)??)
+    }
+
+    /// Two rules of one name and of different kinds could not be told apart.
+    async fn is_of_its_kind(&self, module: &RuleModule) -> Result<(), ChangeError> {
+        let name = module.manifest().name.clone();
+        let known = match self.builtin_kind(&name) {
+            Some(kind) => Some(kind),
+            None => {
+                let name = name.clone();
+                let versions = self.0.store.ask(move |store| store.rule_versions(Some(&name))).await?;
+                versions.first().map(Version::kind)
+            }
+        };
+        match known.filter(|kind| *kind != module.kind()) {
+            Some(kind) => Err(ChangeError::Conflict(format!(
+                "{name} is the name of a {} rule here, and this one is a {} rule; give it another name",
+                kind.as_str(),
+                module.kind().as_str()
+            ))),
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! Rules that are asked beside those in force. What they find is compared and told, and nobody acts on it.
+
+use serde::Serialize;
+use watchpost_policies::{Digest, Kind, Report, Snapshot};
+
+use super::InForce;
+use super::compare::{Difference, differences};
+use crate::store::rules::Mode;
+
+/// Differences of one round that are told; the rest is counted.
+const MOST_TOLD: usize = 100;
+
+/// What the shadows found in a round.
+#[derive(Debug)]
+pub struct Compared {
+    /// All that they found.
+    report: Report,
+    /// Each beside the one in force.
+    pub rules: Vec<Beside>,
+}
+
+/// One rule beside the one in force.
+#[derive(Clone, Debug, Serialize)]
+pub struct Beside {
+    /// Its name.
+    pub rule: String,
+    /// Which version of it.
+    pub digest: Digest,
+    /// How many rounds it was asked in.
+    pub rounds: u64,
+    /// In how many of them it said something else than the one in force.
+    pub rounds_that_differ: u64,
+    /// In how many it failed.
+    pub rounds_that_failed: u64,
+    /// How many differences there are in this round.
+    pub differences: usize,
+    /// The first of them.
+    pub told: Vec<Difference>,
+    /// How it failed in this round.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fault: Option<String>,
+}
+
+/// Asks the shadows of a generation, if there are any that judge.
+pub fn compare(in_force: &InForce, snapshot: &Snapshot, report: &Report, last: Option<&Compared>) -> Option<Compared> {
+    let set = in_force.shadow.as_ref().filter(|set| !set.thresholds().is_empty())?;
+    let found = set.judge(snapshot, last.map(|last| &last.report));
+    let both = in_force.generation.entries.iter().zip(&in_force.rules);
+    let shadows = both.filter(|(entry, _)| entry.mode == Mode::Shadow && entry.kind == Kind::Threshold);
+    let rules = shadows.map(|(entry, rule)| {
+        let digest = rule.module().digest();
+        let of_rule = |report: &'_ Report| -> Vec<_> {
+            let all = report.findings().iter();
+            all.filter(|finding| finding.rule == entry.rule).cloned().collect()
+        };
+        let (one, other) = (of_rule(report), of_rule(&found));
+        let mut told = differences(one.iter(), other.iter());
+        let count = told.len();
+        told.truncate(MOST_TOLD);
+        let fault = found.faults().iter().find(|fault| fault.rule == entry.rule);
+        let before = last.and_then(|last| {
+            let mut rules = last.rules.iter();
+            rules.find(|beside| beside.rule == entry.rule && beside.digest == digest)
+        });
+        Beside {
+            rule: entry.rule.clone(),
+            digest,
+            rounds: before.map_or(0, |before| before.rounds) + 1,
+            rounds_that_differ: before.map_or(0, |before| before.rounds_that_differ) + u64::from(count > 0),
+            rounds_that_failed: before.map_or(0, |before| before.rounds_that_failed) + u64::from(fault.is_some()),
+            differences: count,
+            told,
+            fault: fault.map(ToString::to_string),
+        }
+    });
+    Some(Compared {
+        rules: rules.collect(),
+        report: found,
+    })
+}

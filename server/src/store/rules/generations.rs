@@ -1,0 +1,158 @@
+//! What was in force when: one row for each change, whole, and in one order for all who share the database.
+
+use diesel::connection::SimpleConnection;
+use diesel::{ExpressionMethods, OptionalExtension, QueryDsl, QueryResult, RunQueryDsl, insert_into};
+use watchpost_policies::Digest;
+
+use super::Entry;
+use super::log::{self, Told};
+use crate::store::connection::{Connection, on};
+use crate::store::schema::{rule_generations as columns, rule_versions};
+use crate::store::{Store, StoreError};
+
+/// On what others are told of a new generation, where the database can tell.
+pub(in crate::store) const CHANNEL: &str = "watchpost_rules";
+
+/// Any number that nobody else locks: the last letters of our name.
+const TURN: i64 = 0x6870_6f73_7400;
+
+/// All rules that take part, from one moment to the next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Generation {
+    /// Its number; they are counted from one.
+    pub number: i64,
+    /// Since when, in milliseconds since 1970 (UTC).
+    pub made_ms: i64,
+    /// The rules.
+    pub entries: Vec<Entry>,
+}
+
+/// What came of making a generation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Made {
+    /// It is the latest now.
+    Done(Generation),
+    /// Somebody else made one before; this is the latest.
+    Behind(Generation),
+    /// Somebody let this version go meanwhile.
+    Gone(Digest),
+}
+
+type Row = (i64, i64, String);
+
+impl Store {
+    /// The latest generation.
+    pub fn latest_generation(&self) -> Result<Option<Generation>, StoreError> {
+        self.read(last)
+    }
+
+    /// The number of the latest; cheap enough to be asked every second.
+    pub fn latest_generation_number(&self) -> Result<Option<i64>, StoreError> {
+        self.read(|connection| {
+            on!(connection, connection => columns::table
+                .select(columns::generation)
+                .order(columns::generation.desc())
+                .first(connection)
+                .optional())
+        })
+    }
+
+    /// Generations before this one, the latest first.
+    pub fn generations_before(&self, number: i64, most: i64) -> Result<Vec<Generation>, StoreError> {
+        let rows: Vec<Row> = self.read(|connection| {
+            on!(connection, connection => columns::table
+                .filter(columns::generation.lt(number))
+                .select((columns::generation, columns::made_ms, columns::entries))
+                .order(columns::generation.desc())
+                .limit(most)
+                .load(connection))
+        })?;
+        Ok(rows.into_iter().filter_map(read).collect())
+    }
+
+    /// Makes the generation after `last`, and tells the log why; or tells that somebody else did.
+    pub fn make_generation(
+        &self,
+        last: i64,
+        entries: &[Entry],
+        told: &[Told],
+        now_ms: i64,
+    ) -> Result<Made, StoreError> {
+        let number = last + 1;
+        let written = serde_json::to_string(entries).map_err(|error| StoreError::Failed(error.to_string()))?;
+        self.write(|connection| {
+            turn(connection)?;
+            if let Some(latest) = self::last(connection)?.filter(|latest| latest.number != last) {
+                return Ok(Made::Behind(latest));
+            }
+            if let Some(gone) = gone(connection, entries)? {
+                return Ok(Made::Gone(gone));
+            }
+            on!(connection, connection => insert_into(columns::table)
+                .values((
+                    columns::generation.eq(number),
+                    columns::made_ms.eq(now_ms),
+                    columns::entries.eq(&written),
+                ))
+                .execute(connection))?;
+            for told in told {
+                let told = Told {
+                    generation: Some(number),
+                    ..told.clone()
+                };
+                log::write(connection, &told)?;
+            }
+            if let Connection::Postgres(postgres) = connection {
+                postgres.batch_execute(&format!("NOTIFY {CHANNEL}, '{number}'"))?;
+            }
+            Ok(Made::Done(Generation {
+                number,
+                made_ms: now_ms,
+                entries: entries.to_vec(),
+            }))
+        })
+    }
+}
+
+/// Lets those who change what is in force do it one after the other; until the end of the transaction. In SQLite
+/// whoever writes is alone anyway.
+pub(super) fn turn(connection: &mut Connection) -> QueryResult<()> {
+    match connection {
+        Connection::Postgres(postgres) => postgres.batch_execute(&format!("SELECT pg_advisory_xact_lock({TURN})")),
+        Connection::Sqlite(_) => Ok(()),
+    }
+}
+
+pub(super) fn last(connection: &mut Connection) -> QueryResult<Option<Generation>> {
+    let row: Option<Row> = on!(connection, connection => columns::table
+        .select((columns::generation, columns::made_ms, columns::entries))
+        .order(columns::generation.desc())
+        .first(connection)
+        .optional())?;
+    match row {
+        None => Ok(None),
+        // Going on as if there was none would put the rules out of force.
+        Some(row) => read(row).map(Some).ok_or_else(|| {
+            diesel::result::Error::DeserializationError("the latest generation of rules cannot be read".into())
+        }),
+    }
+}
+
+/// A version of these that is not kept.
+fn gone(connection: &mut Connection, entries: &[Entry]) -> QueryResult<Option<Digest>> {
+    let named: Vec<Digest> = entries.iter().filter_map(|entry| entry.digest).collect();
+    let written: Vec<String> = named.iter().map(ToString::to_string).collect();
+    let kept: Vec<String> = on!(connection, connection => rule_versions::table
+        .filter(rule_versions::digest.eq_any(&written))
+        .select(rule_versions::digest)
+        .load(connection))?;
+    Ok(named.into_iter().find(|digest| !kept.contains(&digest.to_string())))
+}
+
+fn read((number, made_ms, entries): Row) -> Option<Generation> {
+    Some(Generation {
+        number,
+        made_ms,
+        entries: serde_json::from_str(&entries).ok()?,
+    })
+}

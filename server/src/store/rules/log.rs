@@ -1,0 +1,209 @@
+//! Who did what to rules, and when; it is only ever added to.
+
+use std::collections::BTreeMap;
+
+use diesel::{ExpressionMethods, QueryDsl, QueryResult, RunQueryDsl, insert_into};
+use serde::{Deserialize, Serialize};
+
+use super::By;
+use crate::store::connection::{Connection, on};
+use crate::store::schema::rule_log as columns;
+use crate::store::{Store, StoreError};
+
+/// What can be done to a rule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Deed {
+    /// A version was brought.
+    Uploaded,
+    /// Versions were let go.
+    Deleted,
+    /// A version is in force.
+    Activated,
+    /// A version is asked beside the one in force.
+    Shadowed,
+    /// It takes no part any more.
+    Retired,
+    /// What was in force before is in force again.
+    RolledBack,
+    /// It has other settings.
+    Configured,
+    /// It failed too often, and what was good before is in force again.
+    PutAside,
+}
+
+impl Deed {
+    /// As the log has it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Uploaded => "uploaded",
+            Self::Deleted => "deleted",
+            Self::Activated => "activated",
+            Self::Shadowed => "shadowed",
+            Self::Retired => "retired",
+            Self::RolledBack => "rolled_back",
+            Self::Configured => "configured",
+            Self::PutAside => "put_aside",
+        }
+    }
+}
+
+/// One line of the log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Told {
+    /// By what it is read on; zero before it is written.
+    pub id: i64,
+    /// When, in milliseconds since 1970 (UTC).
+    pub time_ms: i64,
+    /// To which rule.
+    #[serde(skip)]
+    pub name: String,
+    /// What.
+    pub what: String,
+    /// To which version.
+    pub digest: Option<String>,
+    /// With which settings.
+    #[serde(rename = "settings")]
+    pub settings_id: Option<i64>,
+    /// Which generation came of it.
+    pub generation: Option<i64>,
+    /// By whom.
+    pub by: String,
+    /// From where.
+    pub address: String,
+    /// What they said of it, or why.
+    pub note: String,
+}
+
+impl Told {
+    /// The beginning of a line.
+    pub fn of(name: &str, deed: Deed, by: &By, now_ms: i64) -> Self {
+        Self {
+            id: 0,
+            time_ms: now_ms,
+            name: name.to_owned(),
+            what: deed.as_str().to_owned(),
+            digest: None,
+            settings_id: None,
+            generation: None,
+            by: by.who.clone(),
+            address: by.address.clone(),
+            note: String::new(),
+        }
+    }
+}
+
+type Row = (
+    i64,
+    i64,
+    String,
+    String,
+    Option<String>,
+    Option<i64>,
+    Option<i64>,
+    String,
+    String,
+    String,
+);
+
+impl Store {
+    /// What was done to a rule, the latest first, from before this line on.
+    pub fn rule_log(&self, name: &str, before: Option<i64>, most: i64) -> Result<Vec<Told>, StoreError> {
+        let before = before.unwrap_or(i64::MAX);
+        let rows: Vec<Row> = self.read(|connection| {
+            on!(connection, connection => columns::table
+                .filter(columns::name.eq(name))
+                .filter(columns::id.lt(before))
+                .select((
+                    columns::id,
+                    columns::time_ms,
+                    columns::name,
+                    columns::what,
+                    columns::digest,
+                    columns::settings_id,
+                    columns::generation,
+                    columns::done_by,
+                    columns::address,
+                    columns::note,
+                ))
+                .order(columns::id.desc())
+                .limit(most)
+                .load(connection))
+        })?;
+        Ok(rows.into_iter().map(Told::from).collect())
+    }
+}
+
+impl Store {
+    /// The rules that were put aside and that nobody has changed since.
+    pub fn rules_put_aside(&self) -> Result<Vec<Told>, StoreError> {
+        let lines: Vec<Row> = self.read(|connection| {
+            let telling = [
+                Deed::PutAside,
+                Deed::Activated,
+                Deed::RolledBack,
+                Deed::Retired,
+                Deed::Deleted,
+            ];
+            on!(connection, connection => columns::table
+                .filter(columns::what.eq_any(telling.map(Deed::as_str)))
+                .select((
+                    columns::id,
+                    columns::time_ms,
+                    columns::name,
+                    columns::what,
+                    columns::digest,
+                    columns::settings_id,
+                    columns::generation,
+                    columns::done_by,
+                    columns::address,
+                    columns::note,
+                ))
+                .order(columns::id)
+                .load(connection))
+        })?;
+        // The last line of each rule tells.
+        let last: BTreeMap<String, Told> = lines
+            .into_iter()
+            .map(Told::from)
+            .map(|told| (told.name.clone(), told))
+            .collect();
+        Ok(last
+            .into_values()
+            .filter(|told| told.what == Deed::PutAside.as_str())
+            .collect())
+    }
+}
+
+impl From<Row> for Told {
+    fn from((id, time_ms, name, what, digest, settings_id, generation, by, address, note): Row) -> Self {
+        Self {
+            id,
+            time_ms,
+            name,
+            what,
+            digest,
+            settings_id,
+            generation,
+            by,
+            address,
+            note,
+        }
+    }
+}
+
+pub(super) fn write(connection: &mut Connection, told: &Told) -> QueryResult<usize> {
+    on!(connection, connection => insert_into(columns::table)
+        .values((
+            columns::time_ms.eq(told.time_ms),
+            columns::name.eq(&told.name),
+            columns::what.eq(&told.what),
+            columns::digest.eq(&told.digest),
+            columns::settings_id.eq(told.settings_id),
+            columns::generation.eq(told.generation),
+            columns::done_by.eq(&told.by),
+            columns::address.eq(&told.address),
+            columns::note.eq(&told.note),
+        ))
+        .execute(connection))
+}

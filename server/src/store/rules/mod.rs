@@ -1,0 +1,71 @@
+//! Rules as they are kept: components that were uploaded (`versions`), the settings they were given, what was in force
+//! when (`generations`), and who did what (`log`). What any of it means to those who judge is not known here.
+
+mod generations;
+mod listen;
+mod log;
+mod settings;
+mod versions;
+
+use serde::{Deserialize, Serialize};
+use watchpost_policies::{Digest, Kind};
+
+pub use self::generations::{Generation, Made};
+pub use self::listen::Listener;
+pub use self::log::{Deed, Told};
+pub use self::settings::Given;
+pub use self::versions::{Deleted, Upload, Version};
+
+/// Who does something, and from where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct By {
+    /// As the log of requests names them.
+    pub who: String,
+    /// Their address; empty where nobody asked from outside.
+    pub address: String,
+}
+
+impl By {
+    /// Watchpost itself.
+    pub fn ourselves() -> Self {
+        Self {
+            who: "watchpost".to_owned(),
+            address: String::new(),
+        }
+    }
+}
+
+/// How a rule takes part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// What it says counts.
+    Active,
+    /// It is asked beside the one that counts, and what it says is only compared.
+    Shadow,
+}
+
+impl Mode {
+    /// As people write it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Shadow => "shadow",
+        }
+    }
+}
+
+/// One rule of a generation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    /// Its name.
+    pub rule: String,
+    /// Which contract it keeps.
+    pub kind: Kind,
+    /// How it takes part.
+    pub mode: Mode,
+    /// Which version; the one that the program brings, if none is told.
+    pub digest: Option<Digest>,
+    /// Which settings.
+    pub settings: i64,
+}

@@ -1,0 +1,274 @@
+//! Components that were uploaded, by the digest of their bytes.
+
+use diesel::{ExpressionMethods, OptionalExtension, QueryDsl, QueryResult, RunQueryDsl, delete, insert_into, update};
+use serde::Serialize;
+use watchpost_policies::Digest;
+
+use super::log::{self, Deed, Told};
+use super::{By, generations};
+use crate::store::connection::{Connection, on};
+use crate::store::schema::rule_versions as columns;
+use crate::store::{Store, StoreError};
+
+/// A component and what it says of itself.
+#[derive(Clone, Debug)]
+pub struct Upload<'u> {
+    /// Of the bytes.
+    pub digest: Digest,
+    /// The rule's name.
+    pub name: &'u str,
+    /// Which contract it keeps.
+    pub kind: &'u str,
+    /// Its own version.
+    pub version: &'u str,
+    /// For the operator.
+    pub description: &'u str,
+    /// The JSON Schema of its settings.
+    pub settings_schema: &'u str,
+    /// The component.
+    pub wasm: &'u [u8],
+    /// What the one who brings it says.
+    pub note: &'u str,
+    /// Whose signature it bears.
+    pub signer: Option<&'u str>,
+    /// The settings that it is brought with.
+    pub settings: Option<i64>,
+}
+
+/// A component that is kept, without its bytes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Version {
+    /// Of the bytes.
+    pub digest: String,
+    /// The rule's name.
+    #[serde(skip)]
+    pub name: String,
+    /// Which contract it keeps.
+    pub kind: String,
+    /// Its own version.
+    pub version: String,
+    /// For the operator.
+    pub description: String,
+    /// The JSON Schema of its settings.
+    #[serde(skip)]
+    pub settings_schema: String,
+    /// How large it is.
+    pub bytes: i64,
+    /// When it was brought, in milliseconds since 1970 (UTC).
+    pub uploaded_ms: i64,
+    /// By whom.
+    pub uploaded_by: String,
+    /// What they said of it.
+    pub note: String,
+    /// Whose signature it bears.
+    pub signer: Option<String>,
+    /// The settings that it was brought with.
+    #[serde(rename = "settings")]
+    pub settings_id: Option<i64>,
+}
+
+/// What became of a version that somebody wanted gone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Deleted {
+    /// It is gone.
+    Done,
+    /// It was not there.
+    Missing,
+    /// It is part of what is in force.
+    InForce,
+}
+
+type Row = (
+    String,
+    String,
+    String,
+    String,
+    String,
+    String,
+    i64,
+    i64,
+    String,
+    String,
+    Option<String>,
+    Option<i64>,
+);
+
+/// All columns but the bytes, which may be many.
+macro_rules! told {
+    () => {
+        (
+            columns::digest,
+            columns::name,
+            columns::kind,
+            columns::version,
+            columns::description,
+            columns::settings_schema,
+            columns::bytes,
+            columns::uploaded_ms,
+            columns::uploaded_by,
+            columns::note,
+            columns::signer,
+            columns::settings_id,
+        )
+    };
+}
+
+impl Store {
+    /// Keeps a component. Whether it is new: the same bytes are kept once, as they came first, but with the settings
+    /// that they came with last.
+    pub fn keep_rule(&self, upload: &Upload<'_>, by: &By, now_ms: i64) -> Result<bool, StoreError> {
+        self.write(|connection| {
+            let fresh = insert(connection, upload, by, now_ms)? > 0;
+            if fresh {
+                let told = Told {
+                    digest: Some(upload.digest.to_string()),
+                    note: upload.note.to_owned(),
+                    ..Told::of(upload.name, Deed::Uploaded, by, now_ms)
+                };
+                log::write(connection, &told)?;
+            } else if let Some(settings) = upload.settings {
+                let of_it = columns::table.find(upload.digest.to_string());
+                on!(connection, connection => update(of_it)
+                    .set(columns::settings_id.eq(settings))
+                    .execute(connection))?;
+            }
+            Ok(fresh)
+        })
+    }
+
+    /// All versions, or those of one rule, the newest first.
+    pub fn rule_versions(&self, of: Option<&str>) -> Result<Vec<Version>, StoreError> {
+        let rows: Vec<Row> = self.read(|connection| {
+            on!(connection, connection => {
+                let mut query = columns::table.select(told!()).into_boxed();
+                if let Some(name) = of {
+                    query = query.filter(columns::name.eq(name));
+                }
+                query.order((columns::name, columns::uploaded_ms.desc(), columns::digest)).load(connection)
+            })
+        })?;
+        Ok(rows.into_iter().map(Version::from).collect())
+    }
+
+    /// One version.
+    pub fn rule_version(&self, digest: Digest) -> Result<Option<Version>, StoreError> {
+        let digest = digest.to_string();
+        let row: Option<Row> = self.read(|connection| {
+            on!(connection, connection => columns::table
+                .find(&digest)
+                .select(told!())
+                .first(connection)
+                .optional())
+        })?;
+        Ok(row.map(Version::from))
+    }
+
+    /// The component itself.
+    pub fn rule_component(&self, digest: Digest) -> Result<Option<Vec<u8>>, StoreError> {
+        let digest = digest.to_string();
+        self.read(|connection| {
+            on!(connection, connection => columns::table
+                .find(&digest)
+                .select(columns::wasm)
+                .first(connection)
+                .optional())
+        })
+    }
+
+    /// Lets a version go that is not in force; all of a rule's, if none is told.
+    pub fn delete_rule(
+        &self,
+        name: &str,
+        version: Option<Digest>,
+        by: &By,
+        now_ms: i64,
+    ) -> Result<Deleted, StoreError> {
+        self.write(|connection| {
+            // Whoever makes a generation of it at the same time comes before or after.
+            generations::turn(connection)?;
+            let last = generations::last(connection)?;
+            let entries = last.map(|last| last.entries).unwrap_or_default();
+            let is_meant = |digest: &Option<Digest>| digest.is_some() && (version.is_none() || *digest == version);
+            if entries
+                .iter()
+                .any(|entry| entry.rule == name && is_meant(&entry.digest))
+            {
+                return Ok(Deleted::InForce);
+            }
+            let gone = remove(connection, name, version)?;
+            if gone == 0 {
+                return Ok(Deleted::Missing);
+            }
+            let told = Told {
+                digest: version.map(|digest| digest.to_string()),
+                ..Told::of(name, Deed::Deleted, by, now_ms)
+            };
+            log::write(connection, &told)?;
+            Ok(Deleted::Done)
+        })
+    }
+}
+
+impl From<Row> for Version {
+    fn from(row: Row) -> Self {
+        let (
+            digest,
+            name,
+            kind,
+            version,
+            description,
+            settings_schema,
+            bytes,
+            uploaded_ms,
+            uploaded_by,
+            note,
+            signer,
+            settings_id,
+        ) = row;
+        Self {
+            digest,
+            name,
+            kind,
+            version,
+            description,
+            settings_schema,
+            bytes,
+            uploaded_ms,
+            uploaded_by,
+            note,
+            signer,
+            settings_id,
+        }
+    }
+}
+
+fn insert(connection: &mut Connection, upload: &Upload<'_>, by: &By, now_ms: i64) -> QueryResult<usize> {
+    let bytes = i64::try_from(upload.wasm.len()).unwrap_or(i64::MAX);
+    on!(connection, connection => insert_into(columns::table)
+        .values((
+            columns::digest.eq(upload.digest.to_string()),
+            columns::name.eq(upload.name),
+            columns::kind.eq(upload.kind),
+            columns::version.eq(upload.version),
+            columns::description.eq(upload.description),
+            columns::settings_schema.eq(upload.settings_schema),
+            columns::bytes.eq(bytes),
+            columns::wasm.eq(upload.wasm),
+            columns::uploaded_ms.eq(now_ms),
+            columns::uploaded_by.eq(&by.who),
+            columns::note.eq(upload.note),
+            columns::signer.eq(upload.signer),
+            columns::settings_id.eq(upload.settings),
+        ))
+        .on_conflict_do_nothing()
+        .execute(connection))
+}
+
+fn remove(connection: &mut Connection, name: &str, version: Option<Digest>) -> QueryResult<usize> {
+    let of_rule = columns::name.eq(name);
+    match version.map(|digest| digest.to_string()) {
+        Some(digest) => on!(connection, connection =>
+            delete(columns::table.filter(of_rule).filter(columns::digest.eq(digest))).execute(connection)),
+        None => on!(connection, connection => delete(columns::table.filter(of_rule)).execute(connection)),
+    }
+}

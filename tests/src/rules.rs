@@ -1,0 +1,77 @@
+//! What tests do with rules over the API: bring them, put them in force, and look at what came of it.
+
+use serde_json::{Value, json};
+
+use crate::http::{Answer, Client};
+
+/// Brings a component.
+pub fn upload(client: &Client, wasm: &[u8]) -> Answer {
+    client.send_bytes("POST", "/api/v1/rules", "application/wasm", wasm)
+}
+
+/// A component that was brought: its name and its digest. One that takes long to compile is waited for.
+pub fn brought(client: &Client, wasm: &[u8]) -> (String, String) {
+    let mut answer = upload(client, wasm);
+    while answer.status == 202 {
+        let place = answer.header("location").expect("a place to look").to_owned();
+        answer = crate::server::eventually("an upload", || Some(client.get(&place)).filter(|now| now.status != 202));
+    }
+    assert!([200, 201].contains(&answer.status), "{}", answer.text());
+    let told = answer.json();
+    let text = |key: &str| told[key].as_str().expect("a text").to_owned();
+    (text("name"), text("digest"))
+}
+
+/// Puts a version in force, with what else there is to say of it.
+pub fn activate(client: &Client, name: &str, digest: &str, mut more: Value) -> Answer {
+    more["digest"] = json!(digest);
+    client.send("PUT", &format!("/api/v1/rules/{name}/active"), &more)
+}
+
+/// The generation that is in force.
+pub fn generation(client: &Client) -> i64 {
+    let overview = client.get("/api/v1/rules");
+    assert_eq!(overview.status, 200, "{}", overview.text());
+    overview.json()["generation"].as_i64().expect("a number")
+}
+
+/// The rules in force, as `name mode digest`, digests short.
+pub fn in_force(told: &Value) -> Vec<String> {
+    let lines = told["in_force"].as_array().expect("a list").iter();
+    let text = |line: &Value, key: &str| line[key].as_str().expect("a text").to_owned();
+    lines
+        .map(|line| {
+            format!(
+                "{} {} {}",
+                text(line, "name"),
+                text(line, "mode"),
+                &text(line, "digest")[..8]
+            )
+        })
+        .collect()
+}
+
+/// The same rule by another digest: a custom section that means nothing stands at its end.
+pub fn other_version(wasm: &[u8]) -> Vec<u8> {
+    let mut other = wasm.to_vec();
+    other.extend([0, 6, 4]);
+    other.extend(b"notex");
+    other
+}
+
+/// As `curl --compressed` would have it.
+pub fn gzip(bytes: &[u8]) -> Vec<u8> {
+    use std::io::Write;
+    let mut child = std::process::Command::new("gzip")
+        .arg("-c")
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .expect("gzip runs");
+    let mut stdin = child.stdin.take().expect("it is piped");
+    let bytes = bytes.to_vec();
+    let writing = std::thread::spawn(move || stdin.write_all(&bytes));
+    let output = child.wait_with_output().expect("it ends");
+    writing.join().expect("no panic").expect("written");
+    output.stdout
+}

@@ -1,0 +1,208 @@
+//! What is promised of putting rules in force.
+
+use serde_json::json;
+use watchpost_tests::guests::{HOSTILE, numbered};
+use watchpost_tests::rules::{activate, brought, generation, in_force};
+use watchpost_tests::server::{Server, eventually};
+
+#[test]
+fn a_rule_in_force_judges_the_next_round() {
+    let server = Server::start().ready();
+    let admin = server.client("admin");
+    let (name, digest) = brought(&admin, &numbered(1));
+    assert_eq!(generation(&admin), 1);
+    let answer = activate(&admin, &name, &digest, json!({ "note": "try it" }));
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    assert_eq!(
+        (answer.json()["generation"].as_i64(), answer.header("etag")),
+        (Some(2), Some("\"2\""))
+    );
+    let found = eventually("a finding", || {
+        let report = admin.get("/api/v1/report").json();
+        let findings = report["findings"].as_array().expect("a list").clone();
+        findings.into_iter().find(|finding| finding["rule"] == name.as_str())
+    });
+    assert!(found["value"].as_f64() > Some(0.0), "{found}");
+    let log = admin.get(&format!("/api/v1/rules/{name}/log")).json();
+    assert_eq!(log["log"][0]["what"], "activated");
+    assert_eq!(log["log"][0]["note"], "try it");
+    assert_eq!(log["log"][1]["what"], "uploaded");
+}
+
+#[test]
+fn every_answer_tells_by_which_generation_it_was_decided() {
+    let server = Server::start().ready();
+    let admin = server.client("admin");
+    let mut kept = admin.connect().expect("a connection");
+    let mut decided = || {
+        let answer = kept.ask("GET", "/api/v1/status").expect("answered");
+        answer.header("x-watchpost-generation").map(str::to_owned)
+    };
+    assert_eq!(decided().as_deref(), Some("1"));
+    let (name, digest) = brought(&admin, &numbered(1));
+    activate(&admin, &name, &digest, json!({}));
+    assert_eq!(
+        decided().as_deref(),
+        Some("2"),
+        "a connection that is kept meets the new rules"
+    );
+    let refused = server.stranger().get("/api/v1/status");
+    assert_eq!(
+        (refused.status, refused.header("x-watchpost-generation")),
+        (401, Some("2"))
+    );
+}
+
+#[test]
+fn who_looked_at_an_older_generation_changes_nothing() {
+    let server = Server::start();
+    let admin = server.client("admin");
+    let (name, digest) = brought(&admin, &numbered(1));
+    let late = server.client("admin").with("if-match", "\"1\"");
+    assert_eq!(activate(&late, &name, &digest, json!({})).status, 200);
+    let problem = activate(&late, &name, &digest, json!({ "mode": "shadow" })).problem(412);
+    assert!(problem.contains("generation 2"), "{problem}");
+    assert_eq!(generation(&admin), 2);
+    let wrong = server.client("admin").with("if-match", "soon");
+    assert!(
+        activate(&wrong, &name, &digest, json!({}))
+            .problem(400)
+            .contains("If-Match")
+    );
+}
+
+#[test]
+fn what_is_in_force_already_makes_no_new_generation() {
+    let server = Server::start();
+    let admin = server.client("admin");
+    let (name, digest) = brought(&admin, &numbered(1));
+    let first = activate(&admin, &name, &digest, json!({})).json();
+    let again = activate(&admin, &name, &digest, json!({})).json();
+    assert_eq!((&first["changed"], &again["changed"]), (&json!(true), &json!(false)));
+    assert_eq!(first["generation"], again["generation"]);
+}
+
+#[test]
+fn rolling_back_puts_in_force_what_was_before_and_twice_undoes_it() {
+    let server = Server::start();
+    let admin = server.client("admin");
+    let settings = |count: i64| json!({ "settings": { "count": count } });
+    let (name, digest) = brought(&admin, HOSTILE);
+    activate(&admin, &name, &digest, settings(1));
+    activate(&admin, &name, &digest, settings(2));
+    let now = || admin.get("/api/v1/rules/hostile").json()["in_force"][0]["settings_given"]["count"].as_i64();
+    let back = || admin.send("POST", "/api/v1/rules/hostile/rollback", &json!({ "note": "no" }));
+    assert_eq!(now(), Some(2));
+    assert_eq!(back().status, 200);
+    assert_eq!(now(), Some(1));
+    assert_eq!(back().status, 200);
+    assert_eq!(now(), Some(2));
+    let never = admin.send("POST", "/api/v1/rules/threshold/rollback", &json!({}));
+    assert!(never.problem(409).contains("nothing to go back to"));
+    let log = admin.get("/api/v1/rules/hostile/log?limit=2").json();
+    assert_eq!(
+        (&log["log"][0]["what"], &log["log"][1]["what"]),
+        (&json!("rolled_back"), &json!("rolled_back"))
+    );
+    assert!(log["next"].is_number(), "there is more to read: {log}");
+}
+
+#[test]
+fn settings_with_mistakes_change_nothing_and_say_where() {
+    let server = Server::start();
+    let admin = server.client("admin");
+    let wrong = json!({ "thresholds": [{ "metric": "disk", "warning": "much" }] });
+    let refused = admin.send("PUT", "/api/v1/rules/threshold/settings", &wrong);
+    refused.problem(422);
+    assert_eq!(
+        refused.json()["cause"]["problems"].as_array().map(Vec::len),
+        Some(1),
+        "{}",
+        refused.text()
+    );
+    assert_eq!(generation(&admin), 1);
+    let right = json!({ "thresholds": [{ "metric": "disk", "warning": 1 }] });
+    assert_eq!(
+        admin.send("PUT", "/api/v1/rules/threshold/settings", &right).status,
+        200
+    );
+    eventually("a warning by the new level", || {
+        let report = admin.get("/api/v1/report").json();
+        let findings = report["findings"].as_array()?.clone();
+        findings
+            .into_iter()
+            .find(|finding| finding["limit"] == 1.0 && finding["severity"] == "warning")
+    });
+    assert_eq!(admin.ask("DELETE", "/api/v1/rules/threshold/settings").status, 200);
+    let rule = admin.get("/api/v1/rules/threshold").json();
+    assert_eq!(rule["in_force"][0]["settings_by"], "configuration");
+}
+
+#[test]
+fn what_takes_part_cannot_be_deleted_and_what_does_not_can() {
+    let server = Server::start();
+    let admin = server.client("admin");
+    let (name, digest) = brought(&admin, &numbered(1));
+    activate(&admin, &name, &digest, json!({}));
+    let (rule, version) = (
+        format!("/api/v1/rules/{name}"),
+        format!("/api/v1/rules/{name}/versions/{digest}"),
+    );
+    for path in [&rule, &version] {
+        assert!(admin.ask("DELETE", path).problem(409).contains("takes part"));
+    }
+    let out = admin.ask("DELETE", &format!("{rule}/active"));
+    assert!(
+        !in_force(&out.json()).iter().any(|line| line.starts_with(&name)),
+        "{}",
+        out.text()
+    );
+    assert_eq!(admin.ask("DELETE", &version).status, 204);
+    assert_eq!(admin.ask("DELETE", &version).status, 404);
+    assert_eq!(admin.get(&rule).status, 404);
+    assert_eq!(
+        admin.get(&format!("{rule}/log")).json()["log"][0]["what"],
+        "deleted",
+        "the log stays"
+    );
+    let gone = activate(&admin, &name, &digest, json!({}));
+    assert!(gone.problem(404).contains("no rule"));
+    assert_eq!(
+        admin.ask("DELETE", "/api/v1/rules/threshold").status,
+        409,
+        "what Watchpost brings stays"
+    );
+}
+
+#[test]
+fn a_hundred_rules_judge_beside_each_other() {
+    let server = Server::start().ready();
+    let admin = server.client("admin");
+    for number in 0..100 {
+        let (name, digest) = brought(&admin, &numbered(number));
+        assert_eq!(activate(&admin, &name, &digest, json!({})).status, 200);
+    }
+    eventually("a report by all of them", || {
+        let report = admin.get("/api/v1/report").json();
+        let costs = report["costs"].as_array()?;
+        (costs.len() == 101 && report["faults"].as_array()?.is_empty()).then_some(())
+    });
+}
+
+#[test]
+fn two_who_change_something_at_once_come_one_after_the_other() {
+    let server = Server::start();
+    let admin = server.client("admin");
+    let rules: Vec<_> = (0..8).map(|number| brought(&admin, &numbered(number))).collect();
+    std::thread::scope(|scope| {
+        for (name, digest) in &rules {
+            scope.spawn(|| assert_eq!(activate(&server.client("admin"), name, digest, json!({})).status, 200));
+        }
+    });
+    assert_eq!(generation(&admin), 9, "each made a generation");
+    assert_eq!(
+        in_force(&admin.get("/api/v1/rules").json()).len(),
+        10,
+        "and none undid another"
+    );
+}

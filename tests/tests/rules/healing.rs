@@ -1,0 +1,92 @@
+//! What is promised of rules that fail.
+
+use serde_json::{Value, json};
+use watchpost_tests::guests::{HOSTILE, TYRANT};
+use watchpost_tests::http::Client;
+use watchpost_tests::rules::{activate, brought, generation};
+use watchpost_tests::server::{Server, eventually};
+
+const EDGE: &str = "[server]\nhostname = \"edge-9\"\n[rules]\nfaults_in_a_row = 3\n";
+
+#[test]
+fn a_rule_that_fails_when_it_is_tried_is_never_in_force() {
+    let server = Server::with(EDGE).ready();
+    let admin = server.client("admin");
+    let (name, digest) = brought(&admin, HOSTILE);
+    let refused = activate(
+        &admin,
+        &name,
+        &digest,
+        json!({ "settings": { "do": "panic", "on": "edge-9" } }),
+    );
+    let problem = refused.problem(422);
+    assert!(
+        problem.contains("is on fire"),
+        "it was tried on what was measured here: {problem}"
+    );
+    assert_eq!(generation(&admin), 1);
+}
+
+#[test]
+fn a_rule_that_fails_again_and_again_is_put_aside_and_its_last_good_version_comes_back() {
+    let server = Server::with(EDGE).ready();
+    let admin = server.client("admin");
+    let (name, digest) = brought(&admin, HOSTILE);
+    activate(&admin, &name, &digest, json!({ "settings": { "count": 1 } }));
+    let soon = now_ms() + 2000;
+    let bad = json!({ "settings": { "do": "panic", "on": "edge-9", "from_ms": soon } });
+    assert_eq!(activate(&admin, &name, &digest, bad).status, 200);
+    let told = eventually("a line in the log of the rule", || {
+        let log = admin.get("/api/v1/rules/hostile/log").json();
+        Some(log["log"][0].clone()).filter(|line| line["what"] == "put_aside")
+    });
+    assert_eq!((&told["by"], &told["digest"]), (&json!("watchpost"), &json!(digest)));
+    assert!(
+        told["note"].as_str().is_some_and(|note| note.contains("is on fire")),
+        "{told}"
+    );
+    let rule = admin.get("/api/v1/rules/hostile").json();
+    assert_eq!(rule["in_force"][0]["settings_given"]["count"], 1, "{rule}");
+    server.logged("a rule failed too often and was put aside");
+    let overview = admin.get("/api/v1/rules").json();
+    assert_eq!(overview["put_aside"][0]["rule"], "hostile", "{overview}");
+    let metrics = admin.get("/metrics").text();
+    assert!(
+        metrics.contains("watchpost_rules_put_aside_total{rule=\"hostile\"} 1"),
+        "{metrics}"
+    );
+    eventually("an alert that a person sees", || {
+        severity_of(&admin, "rules_put_aside").filter(|it| it == "alert")
+    });
+    activate(&admin, &name, &digest, json!({ "settings": { "count": 2 } }));
+    eventually("the end of the alert", || {
+        severity_of(&admin, "rules_put_aside").filter(|it| it == "ok")
+    });
+}
+
+#[test]
+fn a_role_rule_that_fails_does_not_lock_everybody_out() {
+    let server = Server::with(EDGE).ready();
+    let admin = server.client("admin");
+    let (name, digest) = brought(&admin, TYRANT);
+    assert_eq!(
+        activate(&admin, &name, &digest, json!({})).status,
+        200,
+        "it behaves, so far"
+    );
+    // The configuration lets nobody in by this way; the database is where an operator could go wrong.
+    let refused = admin.send("PUT", "/api/v1/rules/tyrant/settings", &json!({ "do": "panic" }));
+    refused.problem(422);
+    assert_eq!(admin.get("/api/v1/status").status, 200);
+}
+
+fn severity_of(admin: &Client, metric: &str) -> Option<String> {
+    let report = admin.get("/api/v1/report").json();
+    let findings: &Vec<Value> = report["findings"].as_array()?;
+    let found = findings.iter().find(|finding| finding["subject"]["metric"] == metric)?;
+    Some(found["severity"].as_str()?.to_owned())
+}
+
+fn now_ms() -> u64 {
+    watchpost::clock::now_ms()
+}

@@ -1,0 +1,84 @@
+//! What is promised of rules over restarts and kills.
+
+use serde_json::json;
+use watchpost_tests::guests::{HOSTILE, numbered};
+use watchpost_tests::rules::{activate, brought, generation, in_force};
+use watchpost_tests::server::Server;
+
+#[test]
+fn what_was_answered_is_in_force_after_a_kill() {
+    let mut server = Server::start();
+    for round in 0..10 {
+        let admin = server.client("admin");
+        let (name, digest) = brought(&admin, &numbered(round));
+        let answer = activate(&admin, &name, &digest, json!({}));
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        server.signal("KILL");
+        server.ended();
+        server = Server::prepared(server.stop());
+        let admin = server.client("admin");
+        let overview = admin.get("/api/v1/rules").json();
+        assert_eq!(overview["generation"], answer.json()["generation"]);
+        assert!(
+            in_force(&overview).iter().any(|line| line.starts_with(&name)),
+            "{overview}"
+        );
+    }
+}
+
+#[test]
+fn the_settings_of_the_configuration_wait_while_others_are_in_force() {
+    let configured = "[rules.threshold]\nthresholds = [{ metric = \"disk\", warning = 11 }]\n";
+    let server = Server::with(configured);
+    let admin = server.client("admin");
+    let given = |server: &Server| {
+        let rule = server.get("/api/v1/rules/threshold").json();
+        rule["in_force"][0]["settings_given"]["thresholds"][0]["warning"].as_i64()
+    };
+    assert_eq!(given(&server), Some(11));
+    let other = json!({ "thresholds": [{ "metric": "disk", "warning": 12 }] });
+    admin.send("PUT", "/api/v1/rules/threshold/settings", &other);
+    let folder = server.stop();
+    let server = Server::in_folder(folder, &configured.replace("11", "13"));
+    assert_eq!(given(&server), Some(12), "what was given while it served");
+    server.client("admin").ask("DELETE", "/api/v1/rules/threshold/settings");
+    assert_eq!(given(&server), Some(13), "what the configuration says now");
+    server.configure(&configured.replace("11", "14"));
+    server.signal("HUP");
+    server.logged("the configuration is read again");
+    assert_eq!(given(&server), Some(14));
+    let log = server.get("/api/v1/rules/threshold/log").json();
+    assert_eq!(
+        (&log["log"][0]["what"], &log["log"][0]["by"]),
+        (&json!("configured"), &json!("configuration"))
+    );
+}
+
+#[test]
+fn a_version_that_cannot_be_loaded_any_more_is_told_and_the_others_serve() {
+    let server = Server::start();
+    let admin = server.client("admin");
+    for wasm in [HOSTILE, &numbered(1)] {
+        let (name, digest) = brought(&admin, wasm);
+        activate(&admin, &name, &digest, json!({}));
+    }
+    let folder = server.stop();
+    let database = folder.path().join("data/watchpost.db");
+    std::fs::remove_dir_all(folder.path().join("data/cache")).expect("there was a cache");
+    let mut connection =
+        <diesel::SqliteConnection as diesel::Connection>::establish(&database.display().to_string()).expect("it opens");
+    let damage = "UPDATE rule_versions SET wasm = x'00' WHERE name = 'hostile'";
+    diesel::connection::SimpleConnection::batch_execute(&mut connection, damage).expect("it is damaged");
+    drop(connection);
+    let server = Server::prepared(folder).ready();
+    let overview = server.get("/api/v1/rules").json();
+    let lines = in_force(&overview);
+    assert!(lines.iter().any(|line| line.starts_with("numbered-001")), "{lines:?}");
+    assert!(!lines.iter().any(|line| line.starts_with("hostile")), "{lines:?}");
+    let why = overview["behind"]["why"].as_str().expect("it is told");
+    assert!(
+        why.contains("hostile") && why.contains("not those that were uploaded"),
+        "{why}"
+    );
+    assert_eq!(generation(&server.client("admin")), 3);
+}

@@ -1,0 +1,89 @@
+//! What is promised of role rules that would lock people out.
+
+use serde_json::json;
+use watchpost_tests::guests::{TYRANT, YES};
+use watchpost_tests::rules::{activate, brought, generation};
+use watchpost_tests::server::{Server, eventually};
+
+#[test]
+fn nobody_takes_the_right_to_change_rules_from_themselves() {
+    let server = Server::start().ready();
+    let admin = server.client("admin");
+    let nobody = json!({ "identities": [] });
+    let problem = admin.send("PUT", "/api/v1/rules/role/settings", &nobody).problem(409);
+    assert!(
+        problem.contains("could not change rules any more") && problem.contains("no role"),
+        "{problem}"
+    );
+    let (name, digest) = brought(&admin, TYRANT);
+    let tells = activate(&admin, &name, &digest, json!({ "settings": { "do": "tell" } }));
+    assert!(tells.problem(409).contains("could not change rules any more"));
+    assert_eq!(generation(&admin), 1);
+    let forced = activate(
+        &admin,
+        &name,
+        &digest,
+        json!({ "settings": { "do": "tell" }, "force": true }),
+    );
+    assert!(forced.problem(403).contains("rules.break_glass"));
+}
+
+#[test]
+fn who_is_named_in_the_configuration_may_force_and_may_always_repair() {
+    let server = Server::start().ready();
+    let fingerprint = fingerprint(&server.data().join("pki/clients/admin.crt"));
+    server.configure(&format!("[rules]\nbreak_glass = [\"{fingerprint}\"]\n"));
+    server.signal("HUP");
+    server.logged("the configuration is read again");
+    let admin = server.client("admin");
+    let nobody = json!({ "identities": [] });
+    let forced = admin.send("PUT", "/api/v1/rules/role/settings?force=true", &nobody);
+    assert_eq!(forced.status, 200, "{}", forced.text());
+    assert_eq!(
+        admin.get("/api/v1/status").status,
+        403,
+        "the rule says no, to the administrator too"
+    );
+    let back = admin.send("POST", "/api/v1/rules/role/rollback", &json!({}));
+    assert_eq!(back.status, 200, "{}", back.text());
+    assert_eq!(admin.get("/api/v1/status").status, 200);
+    server.logged("rules.break_glass does");
+}
+
+#[test]
+fn another_role_rule_takes_the_place_of_the_one_before() {
+    let server = Server::start().ready();
+    let admin = server.client("admin");
+    assert_eq!(server.stranger().get("/api/v1/status").status, 401);
+    let (name, digest) = brought(&admin, YES);
+    let mut kept = server.stranger().connect().expect("a connection");
+    assert_eq!(kept.ask("GET", "/health").expect("answered").status, 200);
+    assert_eq!(activate(&admin, &name, &digest, json!({})).status, 200);
+    assert_eq!(
+        kept.ask("GET", "/api/v1/status").expect("answered").status,
+        200,
+        "the connection that was open too"
+    );
+    let in_force = watchpost_tests::rules::in_force(&admin.get("/api/v1/rules").json());
+    assert_eq!(in_force.len(), 2, "one decides: {in_force:?}");
+    assert_eq!(
+        admin.ask("DELETE", &format!("/api/v1/rules/{name}/active")).status,
+        409,
+        "somebody has to"
+    );
+    let back = admin.send("POST", &format!("/api/v1/rules/{name}/rollback"), &json!({}));
+    assert_eq!(back.status, 200, "{}", back.text());
+    eventually("the rule before", || {
+        (server.stranger().get("/api/v1/status").status == 401).then_some(())
+    });
+}
+
+fn fingerprint(certificate: &std::path::Path) -> String {
+    let told = std::process::Command::new("openssl")
+        .args(["x509", "-noout", "-fingerprint", "-sha256", "-in"])
+        .arg(certificate)
+        .output()
+        .expect("openssl runs");
+    let text = String::from_utf8(told.stdout).expect("text");
+    text.trim().split('=').nth(1).expect("a fingerprint").to_owned()
+}

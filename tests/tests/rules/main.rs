@@ -1,0 +1,10 @@
+//! What is promised of rules while Watchpost serves: they are brought, tried, put in force, compared, taken back, and
+//! put aside where they fail; and none of it is lost.
+
+mod activating;
+mod healing;
+mod keeping;
+mod locking;
+mod shadows;
+mod sharing;
+mod uploading;

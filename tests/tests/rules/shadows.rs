@@ -1,0 +1,96 @@
+//! What is promised of rules that are only compared.
+
+use serde_json::json;
+use watchpost_tests::guests::{HOSTILE, TYRANT, numbered};
+use watchpost_tests::rules::{activate, brought};
+use watchpost_tests::server::{Server, eventually};
+
+#[test]
+fn a_shadow_is_asked_and_told_and_nobody_acts_on_it() {
+    let server = Server::start().ready();
+    let admin = server.client("admin");
+    let (name, digest) = brought(&admin, HOSTILE);
+    let told = json!({ "mode": "shadow", "settings": { "do": "unknown-metric", "on": "nowhere" } });
+    assert_eq!(activate(&admin, &name, &digest, told).status, 200);
+    let beside = eventually("a shadow", || {
+        let status = admin.get("/api/v1/status").json();
+        let shadow = status["round"]["shadow"].as_array()?.first()?.clone();
+        (shadow["rounds"].as_u64() >= Some(2)).then_some(shadow)
+    });
+    assert_eq!(
+        (beside["rule"].as_str(), beside["digest"].as_str()),
+        (Some("hostile"), Some(digest.as_str()))
+    );
+    assert_eq!(
+        (&beside["differences"], &beside["rounds_that_failed"]),
+        (&json!(0), &json!(0)),
+        "{beside}"
+    );
+    let report = admin.get("/api/v1/report").json();
+    assert!(
+        !report.to_string().contains("hostile"),
+        "what it says is in no report: {report}"
+    );
+    let metrics = admin.get("/metrics").text();
+    assert!(
+        metrics.contains("watchpost_rule_shadow_differences{rule=\"hostile\"} 0"),
+        "{metrics}"
+    );
+    assert_eq!(admin.ask("DELETE", "/api/v1/rules/hostile/shadow").status, 200);
+    eventually("the end of the shadow", || {
+        let status = admin.get("/api/v1/status").json();
+        status["round"]["shadow"].is_null().then_some(())
+    });
+}
+
+#[test]
+fn a_version_beside_the_one_in_force_is_compared_with_it() {
+    let server = Server::with("[server]\nhostname = \"edge-1\"\n").ready();
+    let admin = server.client("admin");
+    let (name, digest) = brought(&admin, HOSTILE);
+    activate(&admin, &name, &digest, json!({ "settings": {} }));
+    let other = watchpost_tests::rules::other_version(HOSTILE);
+    let (_, candidate) = brought(&admin, &other);
+    assert_ne!(digest, candidate);
+    // It says that a series is missing where the one in force finds nothing.
+    let told = json!({ "mode": "shadow", "settings": { "do": "miss", "on": "edge-1" } });
+    assert_eq!(activate(&admin, &name, &candidate, told).status, 200);
+    let beside = eventually("a difference", || {
+        let status = admin.get("/api/v1/status").json();
+        let shadow = status["round"]["shadow"].as_array()?.first()?.clone();
+        (shadow["differences"].as_u64() >= Some(1)).then_some(shadow)
+    });
+    assert_eq!(beside["digest"], candidate.as_str());
+    assert_eq!(
+        (&beside["told"][0]["in_force"], &beside["told"][0]["candidate"]),
+        (&json!("ok"), &json!("unknown"))
+    );
+}
+
+#[test]
+fn a_role_rule_beside_the_one_in_force_decides_nothing_and_is_counted() {
+    let server = Server::start().ready();
+    let admin = server.client("admin");
+    let (name, digest) = brought(&admin, TYRANT);
+    let told = json!({ "mode": "shadow", "settings": { "do": "tell" } });
+    assert_eq!(activate(&admin, &name, &digest, told).status, 200);
+    assert_eq!(admin.get("/api/v1/rules").status, 200, "the tyrant would have said no");
+    let metrics = admin.get("/metrics").text();
+    let line = "watchpost_role_shadow_differences_total{action=\"rules.read\"}";
+    assert!(metrics.contains(line), "{metrics}");
+}
+
+#[test]
+fn what_becomes_active_is_no_shadow_any_more() {
+    let server = Server::start();
+    let admin = server.client("admin");
+    let (name, digest) = brought(&admin, &numbered(1));
+    activate(&admin, &name, &digest, json!({ "mode": "shadow" }));
+    let answer = activate(&admin, &name, &digest, json!({}));
+    let lines = watchpost_tests::rules::in_force(&answer.json());
+    assert_eq!(
+        lines.iter().filter(|line| line.starts_with(&name)).count(),
+        1,
+        "{lines:?}"
+    );
+}

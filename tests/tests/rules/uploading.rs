@@ -1,0 +1,176 @@
+//! What is promised to those who bring rules.
+
+use serde_json::json;
+use watchpost_tests::crafted::{CONTRACT, manifest, of_world, threshold, wat};
+use watchpost_tests::guests::{HOSTILE, NUMBERED_BYTES, numbered};
+use watchpost_tests::rules::{brought, upload};
+use watchpost_tests::server::Server;
+
+#[test]
+fn a_rule_that_passes_all_checks_is_kept_with_what_it_passed() {
+    let server = Server::start().ready();
+    let admin = server.client("admin");
+    let answer = upload(&admin, &numbered(1));
+    assert_eq!(answer.status, 201, "{}", answer.text());
+    let told = answer.json();
+    assert_eq!(
+        (told["name"].as_str(), told["kind"].as_str()),
+        (Some("numbered-001"), Some("threshold"))
+    );
+    assert_eq!(told["bytes"], NUMBERED_BYTES);
+    assert!(
+        told["uploaded_by"].as_str().is_some_and(|who| who.contains("CN=admin")),
+        "{told}"
+    );
+    let checks = told["checks"].as_array().expect("a list");
+    assert!(
+        checks.len() >= 3 && checks.iter().all(|check| check["took_ms"].as_f64() > Some(0.0)),
+        "{told}"
+    );
+    let place = answer.header("location").expect("where it is");
+    assert_eq!(admin.get(place).json()["digest"], told["digest"]);
+    let component = admin.get(&format!("{place}.wasm"));
+    assert_eq!(
+        (component.status, component.header("content-type")),
+        (200, Some("application/wasm"))
+    );
+    assert!(
+        component.body == numbered(1),
+        "the bytes come back as they were brought"
+    );
+}
+
+#[test]
+fn the_same_bytes_again_are_the_same_version() {
+    let server = Server::start();
+    let admin = server.client("admin");
+    let first = upload(&admin, &numbered(1));
+    let again = upload(&admin, &numbered(1));
+    assert_eq!((first.status, again.status), (201, 200));
+    assert_eq!(first.json()["digest"], again.json()["digest"]);
+    assert_eq!(first.json()["uploaded_ms"], again.json()["uploaded_ms"]);
+    let versions = admin.get("/api/v1/rules/numbered-001/versions").json();
+    assert_eq!(versions["versions"].as_array().map(Vec::len), Some(1));
+}
+
+#[test]
+fn a_form_brings_settings_and_a_note_with_the_rule() {
+    let server = Server::start();
+    let admin = server.client("admin");
+    let form = |settings: &str| {
+        let mut body = Vec::new();
+        let mut part = |name: &str, bytes: &[u8]| {
+            body.extend(format!("--x\r\ncontent-disposition: form-data; name=\"{name}\"\r\n\r\n").bytes());
+            body.extend(bytes);
+            body.extend(b"\r\n");
+        };
+        part("note", b"from the form");
+        part("component", HOSTILE);
+        part("settings", settings.as_bytes());
+        body.extend(b"--x--\r\n");
+        admin.send_bytes("POST", "/api/v1/rules", "multipart/form-data; boundary=x", &body)
+    };
+    let refused = form(r#"{"do": "panic"}"#);
+    let problem = refused.problem(422);
+    assert!(
+        problem.contains("is on fire"),
+        "the guest's own words are told: {problem}"
+    );
+    assert_eq!(refused.json()["check"], "it judges sample rounds");
+    assert!(refused.json()["advice"].is_string());
+    let taken = form(r#"{"do": "well", "count": 7}"#);
+    assert_eq!(taken.status, 201, "{}", taken.text());
+    assert_eq!(taken.json()["note"], "from the form");
+    let digest = taken.json()["digest"].as_str().expect("a digest").to_owned();
+    let active = watchpost_tests::rules::activate(&admin, "hostile", &digest, json!({}));
+    assert_eq!(active.status, 200, "{}", active.text());
+    let rule = admin.get("/api/v1/rules/hostile").json();
+    assert_eq!(
+        rule["in_force"][0]["settings_given"]["count"], 7,
+        "it has the settings that it was brought with"
+    );
+}
+
+#[test]
+fn what_is_no_rule_is_refused_by_name_of_what_is_wrong_with_it() {
+    let server = Server::start();
+    let admin = server.client("admin");
+    let refused = |bytes: &[u8]| upload(&admin, bytes).problem(422);
+    assert!(refused(b"hello").contains("not WebAssembly"));
+    assert!(refused(b"\0asm\x01\0\0\0").contains("core module"));
+    let cut = numbered(1);
+    assert!(refused(&cut[..cut.len() / 2]).contains("cut off"));
+    let stranger = CONTRACT.replace("watchpost:rules", "somebody:else");
+    assert!(refused(&of_world(&stranger, "threshold")).contains("somebody:else"));
+    let silent = refused(&of_world(CONTRACT, "threshold"));
+    assert!(silent.contains("describe"), "{silent}");
+    assert_eq!(
+        admin.get("/api/v1/rules").json()["rules"].as_array().map(Vec::len),
+        Some(2),
+        "nothing was kept"
+    );
+}
+
+#[test]
+fn the_name_of_a_rule_of_another_kind_is_refused() {
+    let server = Server::start();
+    let texts = [(3000, "role"), (3010, "1"), (3020, "An impostor."), (3040, "{}")];
+    let at = texts.map(|(at, text)| (at, u32::try_from(text.len()).expect("short")));
+    let data = texts.map(|(at, text)| format!("(data (i32.const {at}) \"{text}\")"));
+    let extra = format!("{} {}", manifest(at), data.concat());
+    let impostor = threshold(&wat(1, "i32.const 2048", &extra));
+    let problem = upload(&server.client("admin"), &impostor).problem(409);
+    assert!(problem.contains("role is the name of a role rule here"), "{problem}");
+}
+
+#[test]
+fn one_byte_too_many_is_refused_before_it_is_read_whole() {
+    let server = Server::with("[rules.limits]\ncomponent_bytes = \"256KiB\"\n");
+    let admin = server.client("admin");
+    let zeros = vec![0; 256 * 1024 + 1];
+    let problem = upload(&admin, &zeros).problem(413);
+    assert!(problem.contains("rules.limits.component_bytes"), "{problem}");
+    assert_eq!(
+        upload(&admin, &zeros[1..]).status,
+        422,
+        "as many as are allowed are looked at"
+    );
+    let mut gigabyte = admin.connect().expect("a connection");
+    let head = "POST /api/v1/rules HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/wasm\r\ncontent-length: 1073741824\r\n\r\n";
+    gigabyte.send(head.as_bytes()).expect("sent");
+    let answer = gigabyte.answer(false).expect("it is answered without the body");
+    assert_eq!(answer.status, 413);
+}
+
+#[test]
+fn what_grows_too_large_when_it_is_unpacked_is_refused_too() {
+    let server = Server::with("[rules.limits]\ncomponent_bytes = \"256KiB\"\n");
+    let zeros = vec![0; 32 * 1024 * 1024];
+    let small = watchpost_tests::rules::gzip(&zeros);
+    assert!(small.len() < 256 * 1024, "it is small enough on the wire");
+    let admin = server.client("admin").with("content-encoding", "gzip");
+    let problem = upload(&admin, &small).problem(413);
+    assert!(problem.contains("262144"), "{problem}");
+    let good = watchpost_tests::rules::gzip(&numbered(1));
+    assert_eq!(upload(&admin, &good).status, 201);
+}
+
+#[test]
+fn other_kinds_of_bodies_are_refused_with_those_that_are_taken() {
+    let server = Server::start();
+    let admin = server.client("admin");
+    let answer = admin.send_bytes("POST", "/api/v1/rules", "text/plain", b"x");
+    assert!(answer.problem(415).contains("application/wasm"));
+    let empty = admin.send_bytes("POST", "/api/v1/rules", "multipart/form-data; boundary=x", b"--x--\r\n");
+    assert!(empty.problem(400).contains("component"));
+}
+
+#[test]
+fn only_those_may_bring_rules_who_may_change_them() {
+    let server = Server::start();
+    for stranger in [server.stranger(), server.client("reader")] {
+        let answer = upload(&stranger, &numbered(1));
+        assert!([401, 403].contains(&answer.status), "{}", answer.text());
+    }
+    assert_eq!(server.stranger().get("/api/v1/rules").status, 401);
+}
