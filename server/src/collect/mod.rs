@@ -6,6 +6,7 @@ pub mod collector;
 pub mod host;
 pub mod probe;
 pub mod source;
+mod state;
 #[cfg(test)]
 mod tests;
 
