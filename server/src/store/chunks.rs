@@ -221,6 +221,8 @@ pub struct Summary {
 }
 
 impl Store {
+    /// When it was counted, in milliseconds since 1970 (UTC), by the database's clock.
+    pub as_of_ms: i64,
     /// Takes reports. A chunk that is known already stays as it is; whether one is new is told beside it. All of them
     /// are kept or none.
     pub fn report_chunks(&self, reports: &[Report]) -> Result<Vec<(Chunk, bool)>, StoreError> {
@@ -274,9 +276,14 @@ impl Store {
     }
 
     /// What there is of chunks.
-    pub fn chunk_summary(&self, now_ms: u64) -> Result<Summary, StoreError> {
+    pub fn chunk_summary(&self) -> Result<Summary, StoreError> {
         self.read(|connection| {
-            let mut summary = Summary::default();
+            // Chunks change by this clock, and ours may be another.
+            let now = format!("SELECT {} AS number", connection.milliseconds(connection.now()));
+            let mut summary = Summary {
+                as_of_ms: number(connection, &now)?,
+                ..Summary::default()
+            };
             for status in Status::ALL {
                 summary.by_status.insert(status.as_str().to_owned(), 0);
             }
@@ -291,8 +298,7 @@ impl Store {
                 ),
             )?;
             if oldest > 0 {
-                let now = i64::try_from(now_ms).unwrap_or(i64::MAX);
-                summary.oldest_active_seconds = now.saturating_sub(oldest).max(0) as f64 / 1000.0;
+                summary.oldest_active_seconds = summary.as_of_ms.saturating_sub(oldest).max(0) as f64 / 1000.0;
             }
             summary.retries = number(
                 connection,
@@ -302,15 +308,16 @@ impl Store {
         })
     }
 
-    /// How many chunks failed after one moment and until another.
-    pub fn chunks_failed(&self, after_ms: u64, until_ms: u64) -> Result<i64, StoreError> {
+    /// How many chunks failed from one moment on and before another, by the database's clock. Of the last millisecond
+    /// more may come, so it belongs to whoever counts next.
+    pub fn chunks_failed(&self, from_ms: i64, until_ms: i64) -> Result<i64, StoreError> {
         self.read(|connection| {
             let changed = connection.milliseconds("updated_at");
             number(
                 connection,
                 &format!(
-                    "SELECT COUNT(*) AS number FROM job_chunks WHERE status = 'failed' AND {changed} > {after_ms}
-                     AND {changed} <= {until_ms}"
+                    "SELECT COUNT(*) AS number FROM job_chunks WHERE status = 'failed' AND {changed} >= {from_ms}
+                     AND {changed} < {until_ms}"
                 ),
             )
         })

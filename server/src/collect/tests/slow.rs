@@ -1,5 +1,7 @@
 //! Sources that no round waits for, and answers that come too late to be heard.
 
+use std::cell::RefCell;
+
 use super::*;
 
 #[test]
@@ -120,4 +122,56 @@ fn what_a_slow_source_said_last_becomes_a_gap_with_the_reason_when_it_no_longer_
     let state = &last.sources["slow"];
     assert_eq!((state.success, state.failures, state.samples), (false, 1, 0));
     assert_eq!(state.error.as_deref(), Some(last.snapshot.gaps()[0].reason.as_str()));
+}
+
+/// A part that hangs when it is asked first, and tells all that happens to it.
+struct Hanging {
+    told: mpsc::Sender<&'static str>,
+    gate: mpsc::Receiver<()>,
+}
+
+impl Probe for Hanging {
+    fn name(&self) -> &'static str {
+        "hanging"
+    }
+
+    fn metrics(&self) -> Vec<MetricPattern> {
+        patterns(&["hanging"])
+    }
+
+    fn measure(&mut self, _: u64) -> Result<Reading, String> {
+        // Who listens may have heard enough.
+        let _ = self.told.send("asked");
+        let _ = self.gate.recv_timeout(TIMEOUT * 60);
+        Ok(one("hanging"))
+    }
+
+    fn was_not_heard(&mut self) {
+        let _ = self.told.send("was not heard");
+    }
+}
+
+#[test]
+fn a_part_whose_answer_came_too_late_hears_so_before_it_is_asked_again() {
+    let (told, events) = mpsc::channel();
+    let gates = Rc::new(RefCell::new(Vec::new()));
+    let made = gates.clone();
+    let make = move || {
+        let (release, gate) = mpsc::channel();
+        made.borrow_mut().push(release);
+        Asked::Probe(Box::new(Hanging {
+            told: told.clone(),
+            gate,
+        }))
+    };
+    let hanging = Source::new(Box::new(make), Duration::ZERO, TIMEOUT);
+    rounds(vec![good("quick"), hanging], move |round| {
+        if !round.sources["hanging"].success {
+            gates.borrow_mut().clear();
+        }
+        round.sources["hanging"].success
+    });
+    let events: Vec<_> = events.try_iter().collect();
+    assert_eq!(events[..3], ["asked", "was not heard", "asked"]);
+    assert!(events[3..].iter().all(|event| *event == "asked"), "{events:?}");
 }
