@@ -47,6 +47,10 @@ impl Status {
         }
     }
 
+    fn is_final(self) -> bool {
+        self.next().is_empty()
+    }
+
     /// Whether becoming this means that it is tried once more.
     fn tries_again(self, next: Self) -> bool {
         matches!((self, next), (Self::Failed, _) | (Self::Processing, Self::Pending)) && self != next
@@ -194,6 +198,11 @@ pub enum Changed {
         /// Where it stands.
         current: String,
     },
+    /// Where it stands is final, and what is known of it stays.
+    Final {
+        /// Where it stands.
+        current: String,
+    },
 }
 
 /// Which chunks somebody wants to see.
@@ -212,6 +221,8 @@ pub struct Wanted {
 /// What there is of chunks.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Summary {
+    /// When it was counted, in milliseconds since 1970 (UTC), by the database's clock.
+    pub as_of_ms: i64,
     /// How many stand where, every status told.
     pub by_status: std::collections::BTreeMap<String, i64>,
     /// How long the one that is longest in work has been there, in seconds.
@@ -221,8 +232,6 @@ pub struct Summary {
 }
 
 impl Store {
-    /// When it was counted, in milliseconds since 1970 (UTC), by the database's clock.
-    pub as_of_ms: i64,
     /// Takes reports. A chunk that is known already stays as it is; whether one is new is told beside it. All of them
     /// are kept or none.
     pub fn report_chunks(&self, reports: &[Report]) -> Result<Vec<(Chunk, bool)>, StoreError> {
@@ -238,7 +247,7 @@ impl Store {
         })
     }
 
-    /// Changes a chunk, if that is legal.
+    /// Changes a chunk, if that is legal. One that may become nothing else does not change in any other way either.
     pub fn change_chunk(&self, id: i64, change: &Change) -> Result<Changed, StoreError> {
         self.write(|connection| {
             let Some(chunk) = one(connection, "id = $1", &[id], Lock::ToChange)? else {
@@ -252,6 +261,9 @@ impl Store {
             }
             if changes_nothing(&chunk, change) {
                 return Ok(Changed::Done(chunk));
+            }
+            if current.is_some_and(Status::is_final) {
+                return Ok(Changed::Final { current: chunk.status });
             }
             write_change(connection, &chunk, change, current)?;
             let changed = one(connection, "id = $1", &[id], Lock::None)?;

@@ -89,6 +89,10 @@ pub async fn change(
         Changed::Done(chunk) => Ok(Json(chunk)),
         Changed::Missing => Err(ApiError::NotFound(format!("/api/v1/chunks/{id}"))),
         Changed::Illegal { current } => Err(ApiError::Conflict(illegal(&current, asked))),
+        Changed::Final { current } => {
+            let why = format!("the chunk is {current}, which is final; its priority, task_id and error_message stay");
+            Err(ApiError::Conflict(why))
+        }
     }
 }
 
