@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use serde::Serialize;
 use tokio::sync::watch;
@@ -121,11 +121,7 @@ fn tell(round: &Round, judgement_seconds: f64, shadow: Option<&Compared>) -> Str
 
 fn count(own: &Own, round: &Round) {
     for (name, source) in &round.sources {
-        let took = Duration::from_secs_f64(source.duration_seconds);
-        match source.last_success_ms.filter(|_| source.success) {
-            Some(at) => own.source_answered(name, took, at),
-            None => own.source_failed(name, took),
-        }
+        own.source_is(name, source);
     }
 }
 

@@ -65,7 +65,7 @@ fn main() {
     assert!(postgres::shared().psql(database, &postgres.replace("'{}'", "'{}'::jsonb")));
     assert!(postgres::shared().psql(database, "ANALYZE job_chunks"));
     for (name, store) in &stores {
-        let times = (0..20).map(|_| timed(|| drop(store.chunk_summary(BEGIN).expect("counted"))));
+        let times = (0..20).map(|_| timed(|| drop(store.chunk_summary().expect("counted"))));
         println!("| {name} | {:.1} ms |", median(times.collect()) * 1e3);
     }
     requests();

@@ -14,6 +14,7 @@ mod wire;
 
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -108,6 +109,20 @@ impl Azure {
     /// The app that it runs in has an identity, and gets tokens for this `IDENTITY_HEADER`.
     pub fn app_service_identity(&self, header: &str) {
         self.shared.state().tokens.app_service = Some(header.to_owned());
+    }
+
+    /// The machine that it runs on has an agent of Azure Arc, which writes its keys into this folder.
+    pub fn arc_identity(&self, folder: &Path) {
+        self.shared.state().tokens.arc = Some(tokens::Arc {
+            folder: folder.to_owned(),
+            key: None,
+            keys: 0,
+        });
+    }
+
+    /// Where that agent gives tokens, its `IDENTITY_ENDPOINT`.
+    pub fn arc_endpoint(&self) -> String {
+        format!("{}/metadata/identity/oauth2/token", self.url())
     }
 
     /// Tokens live so long from now on.

@@ -71,6 +71,50 @@ fn a_worker_reports_a_chunk_works_on_it_and_it_is_counted() {
 }
 
 #[test]
+fn a_chunk_that_is_completed_changes_no_more() {
+    on_both("", |server| {
+        let agent = server.client("agent");
+        let id = &agent.send("POST", PATH, &chunk(1, 0)).json()["id"];
+        let one = format!("{PATH}/{id}");
+        let change = |body: Value| agent.send("PATCH", &one, &body);
+        assert_eq!(
+            change(json!({ "status": "processing", "task_id": "celery-1" })).status,
+            200
+        );
+        let completed = change(json!({ "status": "completed", "priority": 7 }));
+        assert_eq!(completed.status, 200, "it may be told with its last change");
+        for refused in [
+            json!({ "priority": 1 }),
+            json!({ "task_id": "celery-2" }),
+            json!({ "error_message": "late" }),
+            json!({ "status": "completed", "error_message": "late" }),
+        ] {
+            let answer = change(refused);
+            assert_eq!((answer.status, server.get(&one).json()), (409, completed.json()));
+            assert_eq!(
+                answer.json()["detail"],
+                "the chunk is completed, which is final; its priority, task_id and error_message stay"
+            );
+        }
+        for repeated in [
+            json!({ "status": "completed", "priority": 7 }),
+            json!({ "task_id": "celery-1" }),
+        ] {
+            let answer = change(repeated);
+            assert_eq!((answer.status, answer.json()), (200, completed.json()));
+        }
+        let failed = change(json!({ "status": "failed" }));
+        assert_eq!(
+            (failed.status, &failed.json()["detail"]),
+            (
+                409,
+                &json!("the chunk is completed, which is final; it cannot become failed")
+            )
+        );
+    });
+}
+
+#[test]
 fn a_batch_is_taken_whole_or_not_at_all_and_read_page_after_page() {
     on_both("", |server| {
         let agent = server.client("agent");

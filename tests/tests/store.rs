@@ -6,6 +6,8 @@ use std::path::Path;
 use diesel::connection::SimpleConnection;
 use diesel::{Connection, PgConnection, RunQueryDsl, SqliteConnection, sql_query, sql_types};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
+use watchpost::collect::chunks::Chunks;
+use watchpost::collect::probe::Probe;
 use watchpost::store::chunks::{Change, Changed, Chunk, ImageRange, Report, Status, Wanted};
 use watchpost::store::{MigrationError, Place, Store, StoreError};
 use watchpost_tests::postgres::{self, Postgres};
@@ -142,7 +144,7 @@ fn chunks_are_read_page_after_page() {
 #[test]
 fn a_summary_counts_every_status_and_knows_the_oldest_in_work() {
     on_both(|store| {
-        let none = store.chunk_summary(1).expect("counted");
+        let none = store.chunk_summary().expect("counted");
         assert_eq!(none.by_status.values().sum::<i64>(), 0);
         assert_eq!(none.by_status.len(), 4, "a status that nobody has is zero");
         let chunks = store
@@ -158,14 +160,79 @@ fn a_summary_counts_every_status_and_knows_the_oldest_in_work() {
                 .change_chunk(chunks[1].0.id, &become_it(Status::Failed))
                 .expect("changed"),
         );
-        let now = u64::try_from(working.updated_ms).expect("after 1970") + 90_000;
-        let summary = store.chunk_summary(now).expect("counted");
+        let summary = store.chunk_summary().expect("counted");
         assert_eq!(summary.by_status["processing"], 1);
         assert_eq!(summary.by_status["failed"], 1);
         assert_eq!(summary.by_status["pending"], 1);
-        assert!((summary.oldest_active_seconds - 90.0).abs() < 0.01, "{summary:?}");
-        assert_eq!(store.chunks_failed(now - 150_000, now).expect("counted"), 1);
-        assert_eq!(store.chunks_failed(now, now + 1).expect("counted"), 0);
+        let in_work_seconds = (summary.as_of_ms - working.updated_ms) as f64 / 1000.0;
+        assert!(
+            (summary.oldest_active_seconds - in_work_seconds).abs() < 0.01 && in_work_seconds >= 0.0,
+            "{summary:?}"
+        );
+        let next = summary.as_of_ms + 1;
+        assert_eq!(store.chunks_failed(working.updated_ms, next).expect("counted"), 1);
+        assert_eq!(store.chunks_failed(next, next + 1).expect("counted"), 0);
+    });
+}
+
+/// What the source of chunks says of a metric.
+fn looked(source: &mut Chunks, our_clock_ms: u64, metric: &str) -> f64 {
+    let reading = source.measure(our_clock_ms).expect("the database answers");
+    let sample = reading.samples.iter().find(|sample| sample.metric().as_str() == metric);
+    sample.expect("it is told").value()
+}
+
+#[test]
+fn failures_and_ages_of_chunks_are_told_by_the_database_s_clock_whatever_ours_says() {
+    on_both(|store| {
+        let mut source = Chunks::new(store.clone());
+        let mut clocks = [u64::MAX / 2, 1, 4_102_444_800_000].into_iter().cycle();
+        let mut failed = || looked(&mut source, clocks.next().unwrap_or(1), "chunks_failed_since_last_look");
+        let chunks = store.report_chunks(&[report(1, 0), report(1, 1)]).expect("taken");
+        for (chunk, _) in &chunks {
+            assert!(failed().abs() < 0.1, "nothing failed");
+            done(
+                store
+                    .change_chunk(chunk.id, &become_it(Status::Failed))
+                    .expect("changed"),
+            );
+            let told = eventually("the failure to be told", || {
+                Some(failed()).filter(|failed| *failed > 0.0)
+            });
+            assert!((told - 1.0).abs() < 0.1, "{told}");
+            assert!(failed().abs() < 0.1, "it is told once");
+        }
+        done(
+            store
+                .change_chunk(chunks[0].0.id, &become_it(Status::Processing))
+                .expect("changed"),
+        );
+        for our_clock_ms in [1, 4_102_444_800_000] {
+            let seconds = looked(&mut source, our_clock_ms, "chunks_oldest_active_seconds");
+            assert!((0.0..60.0).contains(&seconds), "{seconds}");
+        }
+    });
+}
+
+#[test]
+fn a_look_at_chunks_that_nobody_heard_of_is_counted_once_more() {
+    on_both(|store| {
+        let mut source = Chunks::new(store.clone());
+        let failed = |source: &mut Chunks| looked(source, 1, "chunks_failed_since_last_look");
+        // Nobody hears of the first look, and yet it is where counting begins.
+        assert!(failed(&mut source).abs() < 0.1);
+        source.was_not_heard();
+        let chunks = store.report_chunks(&[report(1, 0)]).expect("taken");
+        let failing = become_it(Status::Failed);
+        done(store.change_chunk(chunks[0].0.id, &failing).expect("changed"));
+        eventually("the failure to be counted", || {
+            (failed(&mut source) > 0.0).then_some(())
+        });
+        for _ in 0..2 {
+            source.was_not_heard();
+            assert!((failed(&mut source) - 1.0).abs() < 0.1, "it is told again");
+        }
+        assert!(failed(&mut source).abs() < 0.1, "it was heard");
     });
 }
 
@@ -334,7 +401,7 @@ fn damage_that_is_found_while_it_works_is_dealt_with_at_the_next_start() {
     let store = open("sqlite:watchpost.db", folder.path()).expect("its beginning is sound");
     let damaged = store
         .chunks(&all())
-        .and_then(|_| store.chunk_summary(1).map(|_| Vec::<Chunk>::new()));
+        .and_then(|_| store.chunk_summary().map(|_| Vec::<Chunk>::new()));
     assert!(matches!(damaged, Err(StoreError::Damaged(_))), "{damaged:?}");
     drop(store);
     let store = open("sqlite:watchpost.db", folder.path()).expect("a new one is begun");
@@ -365,13 +432,13 @@ fn somebody_elses_database_is_only_read() {
 fn a_database_without_chunks_says_so_and_a_missing_file_is_not_made() {
     let folder = tempfile::tempdir().expect("a folder");
     let missing = Store::of_others(Place::parse("sqlite:nowhere.db", folder.path(), true).expect("an address"));
-    let refused = missing.chunk_summary(1);
+    let refused = missing.chunk_summary();
     assert!(matches!(refused, Err(StoreError::Unreachable(_))), "{refused:?}");
     assert!(!folder.path().join("nowhere.db").exists());
     let empty = Store::of_others(place(&postgres::shared().database(), folder.path()));
-    let refused = empty.chunk_summary(1);
+    let refused = empty.chunk_summary();
     assert!(matches!(refused, Err(StoreError::Missing(_))), "{refused:?}");
     let gone = Store::of_others(place("postgres://watchpost@127.0.0.1:1/x", folder.path()));
-    assert!(matches!(gone.chunk_summary(1), Err(StoreError::Unreachable(_))));
-    eventually("the same answer again", || gone.chunk_summary(1).is_err().then_some(()));
+    assert!(matches!(gone.chunk_summary(), Err(StoreError::Unreachable(_))));
+    eventually("the same answer again", || gone.chunk_summary().is_err().then_some(()));
 }

@@ -1,5 +1,6 @@
 //! The work chunks as a source: how many stand where, how long the oldest has been in work, how often chunks were
-//! tried again and how many failed since the last look. A database that does not answer is a gap, never zero.
+//! tried again and how many failed since the last look. A database that does not answer is a gap, never zero. Moments
+//! are those of the database's clock, for it is the one that says when a chunk changed.
 
 use watchpost_policies::MetricPattern;
 
@@ -12,7 +13,9 @@ pub const NAME: &str = "chunks";
 /// Counts chunks.
 pub struct Chunks {
     store: Store,
-    last_look_ms: Option<u64>,
+    last_look_ms: Option<i64>,
+    /// From where the last look counted.
+    counted_from_ms: Option<i64>,
 }
 
 impl Chunks {
@@ -21,6 +24,7 @@ impl Chunks {
         Self {
             store,
             last_look_ms: None,
+            counted_from_ms: None,
         }
     }
 }
@@ -36,11 +40,12 @@ impl Probe for Chunks {
 
     fn measure(&mut self, now_ms: u64) -> Result<Reading, String> {
         let told = |error: crate::store::StoreError| format!("{}: {error}", self.store.place());
-        let summary = self.store.chunk_summary(now_ms).map_err(told)?;
+        self.counted_from_ms = self.last_look_ms;
+        let summary = self.store.chunk_summary().map_err(told)?;
         // Before the first look nothing has failed since the last.
-        let since = self.last_look_ms.unwrap_or(now_ms);
-        let failed = self.store.chunks_failed(since, now_ms).map_err(told)?;
-        self.last_look_ms = Some(now_ms);
+        let since = self.last_look_ms.unwrap_or(summary.as_of_ms);
+        let failed = self.store.chunks_failed(since, summary.as_of_ms).map_err(told)?;
+        self.last_look_ms = Some(summary.as_of_ms);
         let mut reading = Reading::default();
         let active = summary.by_status.get("processing").copied().unwrap_or_default();
         reading.add("active_chunks", &[], active as f64, "", now_ms);
@@ -52,5 +57,10 @@ impl Probe for Chunks {
         reading.add("chunks_retries", &[], summary.retries as f64, "", now_ms);
         reading.add("chunks_failed_since_last_look", &[], failed as f64, "", now_ms);
         Ok(reading)
+    }
+
+    fn was_not_heard(&mut self) {
+        // The first look counts nothing, so nothing of it is lost.
+        self.last_look_ms = self.counted_from_ms.or(self.last_look_ms);
     }
 }

@@ -6,13 +6,13 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use serde::Serialize;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{MissedTickBehavior, interval, timeout_at};
 use watchpost_policies::{Gap, Labels, Snapshot};
 
 use super::probe::Reading;
 use super::source::{Answer, Described, Trouble};
+pub use super::state::SourceState;
 use crate::clock;
 
 /// Every source may have one answer under way, and one more that came late; more sources than this there are not.
@@ -31,26 +31,6 @@ pub struct Round {
     pub took: Duration,
     /// How each source did.
     pub sources: BTreeMap<&'static str, SourceState>,
-}
-
-/// How a source did.
-#[derive(Clone, Debug, Serialize)]
-pub struct SourceState {
-    /// Whether it answered in this round.
-    pub success: bool,
-    /// How long its last answer took, in seconds.
-    pub duration_seconds: f64,
-    /// When it answered with measurements the last time, in milliseconds since 1970 (UTC).
-    pub last_success_ms: Option<u64>,
-    /// How old that answer is, in seconds.
-    pub age_seconds: Option<f64>,
-    /// How often it failed since the start.
-    pub failures: u64,
-    /// Why it failed, if it did.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub error: Option<String>,
-    /// How many samples it gave.
-    pub samples: usize,
 }
 
 /// What the collector needs to know.
@@ -76,9 +56,18 @@ pub struct Collector {
     states: BTreeMap<&'static str, SourceState>,
     /// Who is still busy with an earlier question.
     overdue: BTreeSet<&'static str>,
-    /// The last answers of those that no round waits for.
-    slow: BTreeMap<&'static str, Answer>,
+    /// The last good answers of those that no round waits for; none, where all failed so far.
+    slow: BTreeMap<&'static str, Option<Good>>,
 }
+
+/// What a source measured.
+struct Good {
+    reading: Reading,
+    time_ms: u64,
+}
+
+/// What sources said in a round; nothing, where they failed.
+type Heard = BTreeMap<&'static str, Option<Reading>>;
 
 impl Collector {
     /// An actor that asks by `asking` and hears by `answers`.
@@ -88,12 +77,15 @@ impl Collector {
         answers: mpsc::Receiver<Answer>,
         published: watch::Sender<Option<Arc<Round>>>,
     ) -> Self {
+        // One before us may have panicked; how often sources failed is told since the start of the process.
+        let last = published.borrow().clone();
+        let states = last.map(|round| round.sources.clone()).unwrap_or_default();
         Self {
             options,
             asking,
             answers,
             published,
-            states: BTreeMap::new(),
+            states,
             overdue: BTreeSet::new(),
             slow: BTreeMap::new(),
         }
@@ -114,8 +106,8 @@ impl Collector {
         let number = *self.asking.borrow() + 1;
         let (began, began_ms) = (Instant::now(), clock::now_ms());
         self.asking.send_replace(number);
-        let answers = self.hear(number).await;
-        let snapshot = Arc::new(self.put_together(&answers));
+        let heard = self.hear(number).await;
+        let snapshot = Arc::new(self.put_together(&heard));
         let round = Round {
             number,
             snapshot,
@@ -128,10 +120,10 @@ impl Collector {
 
     /// Hears the answers to this round. A source that is still busy with an earlier question has not heard this
     /// one and is not waited for.
-    async fn hear(&mut self, number: u64) -> BTreeMap<&'static str, Answer> {
+    async fn hear(&mut self, number: u64) -> Heard {
         // Those that are waited for keep to their own timeout; this is for what lies between them and us.
         let until = Instant::now() + self.options.timeout + Duration::from_millis(500);
-        let mut heard = BTreeMap::new();
+        let mut heard = Heard::new();
         while let Ok(late) = self.answers.try_recv() {
             self.note(late, number, &mut heard);
         }
@@ -141,17 +133,18 @@ impl Collector {
             };
             self.note(answer, number, &mut heard);
         }
-        for (name, answer) in &self.slow {
-            let lasts = self.options.sources.iter().find(|source| source.name == *name);
-            let age_ms = clock::now_ms().saturating_sub(answer.time_ms);
-            if lasts.is_some_and(|source| u128::from(age_ms) <= source.lasts.as_millis()) {
-                heard.entry(*name).or_insert_with(|| answer.clone());
+        let now_ms = clock::now_ms();
+        for source in &self.options.sources {
+            let last = self.slow.get(source.name).and_then(Option::as_ref);
+            let lasts = |good: &&Good| u128::from(now_ms.saturating_sub(good.time_ms)) <= source.lasts.as_millis();
+            if let Some(good) = last.filter(lasts) {
+                heard.insert(source.name, Some(good.reading.clone()));
             }
         }
         heard
     }
 
-    fn is_complete(&self, heard: &BTreeMap<&'static str, Answer>) -> bool {
+    fn is_complete(&self, heard: &Heard) -> bool {
         let is_heard =
             |name: &&str| heard.contains_key(name) || self.overdue.contains(name) || self.slow.contains_key(name);
         self.options.sources.iter().all(|source| is_heard(&source.name))
@@ -162,75 +155,61 @@ impl Collector {
         source.is_some_and(|source| source.timeout > self.options.timeout)
     }
 
-    fn note(&mut self, answer: Answer, number: u64, heard: &mut BTreeMap<&'static str, Answer>) {
+    /// Every answer counts once, in the round that hears it. One to an earlier round counts only of those that no
+    /// round waits for.
+    fn note(&mut self, answer: Answer, number: u64, heard: &mut Heard) {
         match &answer.outcome {
             Err(Trouble { overdue: true, .. }) => self.overdue.insert(answer.source),
             _ => self.overdue.remove(answer.source),
         };
-        if self.is_slow(answer.source) {
-            self.slow.insert(answer.source, answer);
-        } else if answer.round == number {
-            heard.insert(answer.source, answer);
+        let (name, took, time_ms) = (answer.source, answer.took, answer.time_ms);
+        let is_slow = self.is_slow(name);
+        if !is_slow && answer.round != number {
+            return;
+        }
+        let state = self.states.entry(name).or_default();
+        let reading = match answer.outcome {
+            Ok(reading) => {
+                state.answered(name, took, time_ms);
+                Some(reading)
+            }
+            Err(trouble) => {
+                state.failed(name, took, trouble.why);
+                None
+            }
+        };
+        if !is_slow {
+            heard.insert(name, reading);
+            return;
+        }
+        // What failed does not take away what was measured before.
+        let last = self.slow.entry(name).or_default();
+        if let Some(reading) = reading {
+            *last = Some(Good { reading, time_ms });
         }
     }
 
-    fn put_together(&mut self, answers: &BTreeMap<&'static str, Answer>) -> Snapshot {
+    fn put_together(&mut self, heard: &Heard) -> Snapshot {
         let mut whole = Reading::default();
         for Described { name, metrics, .. } in &self.options.sources {
-            let state = self.states.entry(name).or_insert(SourceState {
-                success: false,
-                duration_seconds: 0.0,
-                last_success_ms: None,
-                age_seconds: None,
-                failures: 0,
-                error: None,
-                samples: 0,
-            });
-            match answers.get(name) {
-                Some(Answer {
-                    outcome: Ok(reading),
-                    took,
-                    time_ms,
-                    ..
-                }) => {
-                    if !state.success && state.failures > 0 {
-                        log::info!(source = *name; "a source answers again");
-                    }
-                    (state.success, state.error) = (true, None);
-                    state.duration_seconds = took.as_secs_f64();
-                    state.last_success_ms = Some(*time_ms);
-                    state.samples = reading.samples.len();
-                    whole.samples.extend(reading.samples.iter().cloned());
-                    whole.gaps.extend(reading.gaps.iter().cloned());
-                }
-                failed => {
-                    let why = match failed {
-                        Some(Answer {
-                            outcome: Err(trouble),
-                            took,
-                            ..
-                        }) => {
-                            state.duration_seconds = took.as_secs_f64();
-                            trouble.why.clone()
-                        }
-                        _ => state
-                            .error
-                            .clone()
-                            .unwrap_or_else(|| "it has not answered yet".to_owned()),
-                    };
-                    if state.success || state.error.is_none() {
-                        log::warn!(source = *name, reason = why.as_str(); "a source does not answer");
-                    }
-                    state.failures += 1;
-                    (state.success, state.samples) = (false, 0);
-                    whole.gaps.push(Gap {
-                        source: (*name).to_owned(),
-                        metrics: metrics.clone(),
-                        reason: why.clone(),
-                    });
-                    state.error = Some(why);
-                }
+            let is_slow = self.is_slow(name);
+            let state = self.states.entry(name).or_default();
+            if let Some(Some(reading)) = heard.get(name) {
+                state.samples = reading.samples.len();
+                whole.samples.extend(reading.samples.iter().cloned());
+                whole.gaps.extend(reading.gaps.iter().cloned());
+                continue;
             }
+            match heard.contains_key(name) || is_slow {
+                true => state.has_nothing(name),
+                false => state.was_missed(name),
+            }
+            state.samples = 0;
+            whole.gaps.push(Gap {
+                source: (*name).to_owned(),
+                metrics: metrics.clone(),
+                reason: state.error.clone().unwrap_or_default(),
+            });
         }
         let now_ms = clock::now_ms();
         for state in self.states.values_mut() {

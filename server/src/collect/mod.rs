@@ -7,6 +7,7 @@ pub mod host;
 pub mod probe;
 pub mod rules;
 pub mod source;
+mod state;
 #[cfg(test)]
 mod tests;
 

@@ -14,6 +14,10 @@ pub trait Probe: Send + 'static {
     /// Measures. An error is a sentence that says why nothing could be measured; what is missing of an answer
     /// is a gap in it.
     fn measure(&mut self, now_ms: u64) -> Result<Reading, String>;
+
+    /// Its last answer came too late, and nobody heard it. Who counts from one answer to the next has to tell the same
+    /// once more.
+    fn was_not_heard(&mut self) {}
 }
 
 /// What was measured, and what was not.

@@ -130,9 +130,13 @@ impl Source {
                         if answers.send(answer(Err(overdue))).await.is_err() {
                             return;
                         }
-                        asked = late
-                            .await
-                            .map_or_else(|_| (self.make)(), |(probe, _)| Asked::Probe(probe));
+                        asked = match late.await {
+                            Ok((mut probe, _)) => {
+                                probe.was_not_heard();
+                                Asked::Probe(probe)
+                            }
+                            Err(_) => (self.make)(),
+                        };
                         log::warn!(source, took_ms = began.elapsed().as_millis() as u64; "a source answered too late");
                         continue;
                     }

@@ -1,5 +1,7 @@
 //! The collector and its sources together, with probes that misbehave.
 
+mod slow;
+
 use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::mpsc;
@@ -226,38 +228,6 @@ fn a_source_that_is_asked_seldom_keeps_its_answer_in_between() {
     let ages: Vec<_> = kept.filter_map(|round| round.sources["seldom"].age_seconds).collect();
     assert!(ages.len() > 1 && ages.iter().any(|age| *age > 0.0), "{ages:?}");
     assert!(seen.iter().all(|round| round.sources["seldom"].success));
-}
-
-#[test]
-fn no_round_waits_for_a_source_that_may_take_long_and_its_last_answer_counts() {
-    let (release, gate) = std::sync::mpsc::channel::<()>();
-    let gate = std::sync::Arc::new(std::sync::Mutex::new(gate));
-    let make = move || {
-        let (gate, mut asked) = (gate.clone(), 0);
-        let measure = move || {
-            asked += 1;
-            if asked > 1 {
-                // It takes until the test has seen enough.
-                let _ = gate.lock().expect("nobody panicked").recv();
-            }
-            Ok(one("slow"))
-        };
-        Asked::Probe(Box::new(Scripted {
-            name: "slow",
-            measure: Box::new(measure),
-        }))
-    };
-    let slow = Source::new(Box::new(make), Duration::ZERO, TIMEOUT * 100);
-    let seen = rounds(vec![good("quick"), slow], move |round| {
-        if round.number == 6 {
-            let _ = release.send(());
-        }
-        round.number >= 6
-    });
-    for round in &seen {
-        assert!(round.took < TIMEOUT, "round {} took {:?}", round.number, round.took);
-        assert_eq!(metrics(round), ["quick", "slow"], "round {}", round.number);
-    }
 }
 
 #[test]

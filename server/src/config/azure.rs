@@ -27,8 +27,8 @@ section! {
         pub metrics: Vec<AzureMetric> = json!([]),
         /// Whom to ask.
         pub endpoints: AzureEndpoints,
-        /// As whom to ask: with a secret, a certificate, the token of a workload, as an app of App Service, or, last,
-        /// as the machine. What is set is tried in this order, and the first that gets a token is kept.
+        /// As whom to ask: with a secret, a certificate, the token of a workload, as an app of App Service, as a
+        /// machine of Azure Arc, or, last, as the machine. What is set is tried in this order, and the first that gets a token is kept.
         pub credentials: AzureCredentials,
         /// How far back a value may lie. Azure is up to three minutes late.
         pub window: Duration where "2m" ..= "1d" = "10m",
@@ -159,6 +159,8 @@ section! {
         pub identity_endpoint: Option<String>,
         /// What App Service wants to see for one: `IDENTITY_HEADER`.
         pub identity_header: Option<Secret>,
+        /// Where the agent of Azure Arc gives tokens: `IDENTITY_ENDPOINT`, where `IMDS_ENDPOINT` is set beside it.
+        pub arc_endpoint: Option<String>,
     }
 }
 
@@ -182,15 +184,14 @@ impl Checked for AzureCredentials {
             let remedy = "identity_endpoint and identity_header go together; set both";
             reader.mistake(&["identity_endpoint", "identity_header"], remedy);
         }
-        if self
-            .identity_endpoint
-            .as_ref()
-            .is_some_and(|url| !url.starts_with("http"))
-        {
-            reader.mistake(
-                &["identity_endpoint"],
-                "write the URL that App Service gives in IDENTITY_ENDPOINT",
-            );
+        let endpoints = [
+            ("identity_endpoint", &self.identity_endpoint, "App Service gives"),
+            ("arc_endpoint", &self.arc_endpoint, "the agent of Azure Arc sets"),
+        ];
+        for (name, url, who) in endpoints {
+            if url.as_ref().is_some_and(|url| !url.starts_with("http")) {
+                reader.mistake(&[name], format!("write the URL that {who} in IDENTITY_ENDPOINT"));
+            }
         }
     }
 }
@@ -263,6 +264,7 @@ impl AzureCredentials {
             federated_token_file: self.federated_token_file.clone(),
             identity_endpoint: self.identity_endpoint.clone(),
             identity_header: hidden(&self.identity_header),
+            arc_endpoint: self.arc_endpoint.clone(),
         }
     }
 }
@@ -385,6 +387,7 @@ mod tests {
             "[azure.credentials]\ncertificate_password = 'x'\n",
             "azure.credentials.certificate",
         );
+        check("[azure.credentials]\narc_endpoint = 'localhost:40342'\n", "Azure Arc");
         check("[azure.endpoints]\narm = 'management.azure.com'\n", "https://");
         check("[azure]\nrequest_timeout = '40s'\n", "azure.timeout");
         check(

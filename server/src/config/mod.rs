@@ -2,10 +2,11 @@
 //! and layered; what is done with them is for the parts that they are about.
 //!
 //! Read in this order: the sections; `declare`, which makes them; `sources`, `file` and `given`, which lay what
-//! was said over the defaults; `pixcrawler`, which fills gaps from variables that are not ours; `show` and `document`,
-//! which tell of it.
+//! was said over the defaults; `pixcrawler` and `azure_environment`, which fill gaps from variables that are not ours;
+//! `show` and `document`, which tell of it.
 
 mod azure;
+mod azure_environment;
 mod collector;
 mod database;
 mod declare;
@@ -168,13 +169,14 @@ fn gathered(sources: &Sources, mistakes: &mut Mistakes) -> Given {
         }
     }
     let variables = sources.variables(mistakes);
-    let (ours, pixcrawlers): (Vec<_>, Vec<_>) = variables.into_iter().partition(Variable::is_ours);
+    let (ours, others): (Vec<_>, Vec<_>) = variables.into_iter().partition(Variable::is_ours);
     for variable in ours {
         given.lay_variable(variable, here, mistakes);
     }
     for (key, text) in &sources.flags {
         given.lay_flag(key, text, here, mistakes);
     }
-    pixcrawler::fill(&mut given, &pixcrawlers, here, mistakes);
+    pixcrawler::fill(&mut given, &others, here, mistakes);
+    azure_environment::fill(&mut given, &others, here, mistakes);
     given
 }

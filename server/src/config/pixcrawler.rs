@@ -10,8 +10,7 @@ use serde_json::Value;
 
 use super::given::Given;
 use super::mistakes::{Mistakes, quoted};
-use super::origin::Origin;
-use super::sources::Variable;
+use super::sources::{Variable, last};
 
 /// What its documents put before each name.
 const PREFIX: &str = "PIXCRAWLER_";
@@ -22,7 +21,7 @@ struct Known {
     meaning: Meaning,
     /// What it sets.
     keys: &'static [&'static str],
-    /// Some were always read as others know them, without a prefix.
+    /// One was always read as others know it, without a prefix.
     has_prefix: bool,
 }
 
@@ -51,7 +50,7 @@ const fn bare(name: &'static str, keys: &'static [&'static str]) -> Known {
 }
 
 /// Of two for the same setting the first counts.
-const KNOWN: [Known; 9] = [
+const KNOWN: [Known; 6] = [
     known("MODE", Meaning::Same, &["mode"]),
     // The monitor counted the chunks and asked Azure at every poll.
     known(
@@ -67,9 +66,6 @@ const KNOWN: [Known; 9] = [
         &["azure.resources"],
     ),
     known("AZURE_METRIC_NAMES", Meaning::Other(azure::metrics), &["azure.metrics"]),
-    bare("AZURE_TENANT_ID", &["azure.credentials.tenant_id"]),
-    bare("AZURE_CLIENT_ID", &["azure.credentials.client_id"]),
-    bare("AZURE_CLIENT_SECRET", &["azure.credentials.client_secret"]),
 ];
 
 /// Whether the monitor had a variable of this name, with the prefix or without. It did not mind small letters.
@@ -119,7 +115,7 @@ fn bare_names_count(given: &Given) -> bool {
 
 /// What the monitor's variables say.
 struct Said<'v> {
-    /// Those of a `.env` file before those of the environment, which counts more.
+    /// Those of a `.env` file before those of the environment.
     variables: &'v [Variable],
     bare_too: bool,
 }
@@ -127,8 +123,8 @@ struct Said<'v> {
 impl<'v> Said<'v> {
     /// The one with the prefix before the one without. An empty one says nothing.
     fn find(&self, name: &str, has_prefix: bool) -> Option<&'v Variable> {
-        let prefixed = || self.last(&format!("{PREFIX}{name}"));
-        let bare = || self.last(name).filter(|_| self.bare_too);
+        let prefixed = || last(self.variables, &format!("{PREFIX}{name}"));
+        let bare = || last(self.variables, name).filter(|_| self.bare_too);
         has_prefix.then(prefixed).flatten().or_else(bare)
     }
 
@@ -136,14 +132,6 @@ impl<'v> Said<'v> {
     fn name_of(&self, name: &str) -> String {
         let prefix = if self.bare_too { "" } else { PREFIX };
         format!("{prefix}{name}")
-    }
-
-    fn last(&self, name: &str) -> Option<&'v Variable> {
-        let same = |variable: &&Variable| variable.name.eq_ignore_ascii_case(name) && !variable.text.is_empty();
-        let of_environment = |variable: &Variable| matches!(variable.origin, Origin::Environment(_));
-        let candidates = self.variables.iter().filter(same);
-        // Of the same name in other letters, the one counts that is written as everybody writes it.
-        candidates.max_by_key(|variable| (of_environment(variable), variable.name == name))
     }
 }
 

@@ -1,5 +1,5 @@
 //! Where settings may come from: a file, the environment with a `.env` file below it, and flags. It collects
-//! them and understands none, not even those variables that are a PixCrawler's; the process's environment is read here and nowhere else.
+//! them and understands none, not even those variables that are a PixCrawler's or Azure's; the process's environment is read here and nowhere else.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::mistakes::{Mistake, Mistakes};
 use super::origin::Origin;
-use super::pixcrawler;
+use super::{azure_environment, pixcrawler};
 
 /// What every variable of ours begins with.
 pub(super) const PREFIX: &str = "WATCHPOST_";
@@ -28,7 +28,7 @@ pub struct Sources {
     pub working_directory: PathBuf,
 }
 
-/// Variables whose name begins with `WATCHPOST_`, and those that a PixCrawler's monitor read; others are not kept.
+/// Variables whose name begins with `WATCHPOST_`, and those that a PixCrawler's monitor read or Azure sets; others are not kept.
 #[derive(Clone, Debug, Default)]
 pub struct Environment(BTreeMap<String, OsString>);
 
@@ -51,7 +51,7 @@ impl<N: Into<String>, V: Into<OsString>> FromIterator<(N, V)> for Environment {
 }
 
 fn is_kept(name: &str) -> bool {
-    name.starts_with(PREFIX) || pixcrawler::is_known(name)
+    name.starts_with(PREFIX) || pixcrawler::is_known(name) || azure_environment::is_known(name)
 }
 
 /// A variable with its text and where it was set.
@@ -66,6 +66,16 @@ impl Variable {
     pub(super) fn is_ours(&self) -> bool {
         self.name.starts_with(PREFIX)
     }
+}
+
+/// The variable of this name that counts. Those of a `.env` file stand before those of the environment, which counts
+/// more; an empty one says nothing.
+pub(super) fn last<'v>(variables: &'v [Variable], name: &str) -> Option<&'v Variable> {
+    let same = |variable: &&Variable| variable.name.eq_ignore_ascii_case(name) && !variable.text.is_empty();
+    let of_environment = |variable: &Variable| matches!(variable.origin, Origin::Environment(_));
+    let candidates = variables.iter().filter(same);
+    // Of the same name in other letters, the one counts that is written as everybody writes it.
+    candidates.max_by_key(|variable| (of_environment(variable), variable.name == name))
 }
 
 impl Sources {

@@ -90,6 +90,7 @@ mod tests {
     use watchpost_policies::{Gap, Labels, MetricName, Sample, Unit};
 
     use super::*;
+    use crate::collect::collector::SourceState;
     use crate::metrics::own::{Build, Own};
     use crate::rules::by_default;
 
@@ -119,7 +120,12 @@ mod tests {
             rustc: "1.95.0",
         });
         own.request_answered("GET", "/metrics", 200, Duration::from_millis(2));
-        own.source_answered("host.memory", Duration::from_millis(1), 2500);
+        let state = SourceState {
+            success: true,
+            last_success_ms: Some(2500),
+            ..SourceState::default()
+        };
+        own.source_is("host.memory", &state);
         own
     }
 

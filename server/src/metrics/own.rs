@@ -11,6 +11,7 @@ use watchpost_policies::{Action, Verdict};
 use super::declare::declare;
 use super::derived;
 use super::page::Kind;
+use crate::collect::collector::SourceState;
 use crate::rules::shadow::Beside;
 use crate::store::history::Usage;
 use crate::telemetry;
@@ -228,20 +229,20 @@ impl Own {
         self.families.watchpost_rate_limited_total.inc();
     }
 
-    /// A source answered.
-    pub fn source_answered(&self, source: &str, took: Duration, now_ms: u64) {
-        self.source_asked(source, took, true);
-        let last = &self.families.watchpost_source_last_success_timestamp_seconds;
-        last.with_label_values(&[source]).set(now_ms as f64 / 1000.0);
-    }
-
-    /// A source did not answer.
-    pub fn source_failed(&self, source: &str, took: Duration) {
-        self.source_asked(source, took, false);
-        self.families
-            .watchpost_source_failures_total
-            .with_label_values(&[source])
-            .inc();
+    /// How a source does. What it never did is told as zero.
+    pub fn source_is(&self, source: &str, state: &SourceState) {
+        let families = &self.families;
+        let labels = [source];
+        let success = families.watchpost_source_success.with_label_values(&labels);
+        success.set(state.success.into());
+        let duration = families.watchpost_source_duration_seconds.with_label_values(&labels);
+        duration.set(state.duration_seconds);
+        let last = &families.watchpost_source_last_success_timestamp_seconds;
+        let last_ms = state.last_success_ms.unwrap_or_default();
+        last.with_label_values(&labels).set(last_ms as f64 / 1000.0);
+        // Rounds may be passed over, so it is brought up to what was counted.
+        let failures = families.watchpost_source_failures_total.with_label_values(&labels);
+        failures.inc_by(state.failures.saturating_sub(failures.get()));
     }
 
     /// A source will not be asked any more. Its numbers vanish, for what is not asked neither answers nor fails.
@@ -320,24 +321,6 @@ impl Own {
         families.extend(derived);
         families.push(derived::log_lines_dropped(telemetry::dropped_lines()));
         families
-    }
-
-    fn source_asked(&self, source: &str, took: Duration, success: bool) {
-        let families = &self.families;
-        let labels = [source];
-        families
-            .watchpost_source_success
-            .with_label_values(&labels)
-            .set(success.into());
-        families
-            .watchpost_source_duration_seconds
-            .with_label_values(&labels)
-            .set(took.as_secs_f64());
-        // A source that never failed or never answered says so.
-        families.watchpost_source_failures_total.with_label_values(&labels);
-        families
-            .watchpost_source_last_success_timestamp_seconds
-            .with_label_values(&labels);
     }
 }
 

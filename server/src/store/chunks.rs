@@ -47,6 +47,10 @@ impl Status {
         }
     }
 
+    fn is_final(self) -> bool {
+        self.next().is_empty()
+    }
+
     /// Whether becoming this means that it is tried once more.
     fn tries_again(self, next: Self) -> bool {
         matches!((self, next), (Self::Failed, _) | (Self::Processing, Self::Pending)) && self != next
@@ -194,6 +198,11 @@ pub enum Changed {
         /// Where it stands.
         current: String,
     },
+    /// Where it stands is final, and what is known of it stays.
+    Final {
+        /// Where it stands.
+        current: String,
+    },
 }
 
 /// Which chunks somebody wants to see.
@@ -212,6 +221,8 @@ pub struct Wanted {
 /// What there is of chunks.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Summary {
+    /// When it was counted, in milliseconds since 1970 (UTC), by the database's clock.
+    pub as_of_ms: i64,
     /// How many stand where, every status told.
     pub by_status: std::collections::BTreeMap<String, i64>,
     /// How long the one that is longest in work has been there, in seconds.
@@ -236,7 +247,7 @@ impl Store {
         })
     }
 
-    /// Changes a chunk, if that is legal.
+    /// Changes a chunk, if that is legal. One that may become nothing else does not change in any other way either.
     pub fn change_chunk(&self, id: i64, change: &Change) -> Result<Changed, StoreError> {
         self.write(|connection| {
             let Some(chunk) = one(connection, "id = $1", &[id], Lock::ToChange)? else {
@@ -250,6 +261,9 @@ impl Store {
             }
             if changes_nothing(&chunk, change) {
                 return Ok(Changed::Done(chunk));
+            }
+            if current.is_some_and(Status::is_final) {
+                return Ok(Changed::Final { current: chunk.status });
             }
             write_change(connection, &chunk, change, current)?;
             let changed = one(connection, "id = $1", &[id], Lock::None)?;
@@ -274,9 +288,14 @@ impl Store {
     }
 
     /// What there is of chunks.
-    pub fn chunk_summary(&self, now_ms: u64) -> Result<Summary, StoreError> {
+    pub fn chunk_summary(&self) -> Result<Summary, StoreError> {
         self.read(|connection| {
-            let mut summary = Summary::default();
+            // Chunks change by this clock, and ours may be another.
+            let now = format!("SELECT {} AS number", connection.milliseconds(connection.now()));
+            let mut summary = Summary {
+                as_of_ms: number(connection, &now)?,
+                ..Summary::default()
+            };
             for status in Status::ALL {
                 summary.by_status.insert(status.as_str().to_owned(), 0);
             }
@@ -291,8 +310,7 @@ impl Store {
                 ),
             )?;
             if oldest > 0 {
-                let now = i64::try_from(now_ms).unwrap_or(i64::MAX);
-                summary.oldest_active_seconds = now.saturating_sub(oldest).max(0) as f64 / 1000.0;
+                summary.oldest_active_seconds = summary.as_of_ms.saturating_sub(oldest).max(0) as f64 / 1000.0;
             }
             summary.retries = number(
                 connection,
@@ -302,15 +320,16 @@ impl Store {
         })
     }
 
-    /// How many chunks failed after one moment and until another.
-    pub fn chunks_failed(&self, after_ms: u64, until_ms: u64) -> Result<i64, StoreError> {
+    /// How many chunks failed from one moment on and before another, by the database's clock. Of the last millisecond
+    /// more may come, so it belongs to whoever counts next.
+    pub fn chunks_failed(&self, from_ms: i64, until_ms: i64) -> Result<i64, StoreError> {
         self.read(|connection| {
             let changed = connection.milliseconds("updated_at");
             number(
                 connection,
                 &format!(
-                    "SELECT COUNT(*) AS number FROM job_chunks WHERE status = 'failed' AND {changed} > {after_ms}
-                     AND {changed} <= {until_ms}"
+                    "SELECT COUNT(*) AS number FROM job_chunks WHERE status = 'failed' AND {changed} >= {from_ms}
+                     AND {changed} < {until_ms}"
                 ),
             )
         })

@@ -1,5 +1,7 @@
-//! Everyone who gives tokens: Entra in both of its versions, the metadata service of a machine, App Service. Proofs are
-//! really checked, and a token is good for whom it is made out to, until its end.
+//! Everyone who gives tokens: Entra in both of its versions, the metadata service of a machine, App Service, and the
+//! agent of Azure Arc. Proofs are really checked, and a token is good for whom it is made out to, until its end.
+
+use std::path::PathBuf;
 
 use openssl::asn1::Asn1Time;
 use openssl::base64::decode_block;
@@ -27,8 +29,19 @@ pub(super) struct Tokens {
     applications: Vec<(String, String, Proof)>,
     pub(super) machine: bool,
     pub(super) app_service: Option<String>,
+    pub(super) arc: Option<Arc>,
     pub(super) life_seconds: u64,
     given: Vec<Given>,
+}
+
+/// The agent of Azure Arc on a machine.
+pub(super) struct Arc {
+    /// Where it writes what it wants to see.
+    pub(super) folder: PathBuf,
+    /// What stands there now. Each is good once.
+    pub(super) key: Option<String>,
+    /// How many there were.
+    pub(super) keys: usize,
 }
 
 struct Given {
@@ -43,6 +56,7 @@ impl Default for Tokens {
             applications: Vec::new(),
             machine: false,
             app_service: None,
+            arc: None,
             life_seconds: 3599,
             given: Vec::new(),
         }
@@ -51,6 +65,9 @@ impl Default for Tokens {
 
 /// Whom tokens for batches are made out to; they read nothing else, and others read no batches.
 const BATCHES: &str = "https://metrics.monitor.azure.com";
+
+/// The version that the agent of Azure Arc speaks.
+const ARC: &str = "2020-06-01";
 
 const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 
@@ -67,6 +84,10 @@ impl Tokens {
     pub(super) fn answer(&mut self, asked: &Asked, path: &str) -> Reply {
         let parts: Vec<_> = path.trim_matches('/').split('/').collect();
         let answered = match parts.as_slice() {
+            // Really each has an address of its own, and they are told apart by it.
+            ["metadata", "identity", "oauth2", "token"] if asked.query("api-version").as_deref() == Some(ARC) => {
+                self.of_arc(asked)
+            }
             ["metadata", "identity", "oauth2", "token"] => self.of_machine(asked),
             ["msi", "token"] => self.of_app_service(asked),
             [tenant, "oauth2", "v2.0", "token"] => self.of_application(asked, tenant, true),
@@ -143,6 +164,38 @@ impl Tokens {
         }
         if asked.query("api-version").as_deref() != Some("2019-08-01") {
             return Err(refused(400, "bad_request", "Invalid api-version"));
+        }
+        self.of_identity(asked)
+    }
+
+    /// Who may read its files may have a token.
+    fn of_arc(&mut self, asked: &Asked) -> Result<Reply, Reply> {
+        let arc = self.arc.as_mut();
+        let arc = arc.ok_or_else(|| refused(404, "not_found", "There is no agent on this machine."))?;
+        if asked.header("metadata") != Some("true") || asked.query("client_id").is_some() {
+            return Err(refused(
+                400,
+                "invalid_request",
+                "Metadata is missing, or an identity is named",
+            ));
+        }
+        let Some(shown) = asked.header("authorization") else {
+            arc.keys += 1;
+            let (key, file) = (
+                format!("key-{}", arc.keys),
+                arc.folder.join(format!("{}.key", arc.keys)),
+            );
+            std::fs::write(&file, &key).expect("the folder of the test is written to");
+            arc.key = Some(key);
+            let wanted = refused(401, "unauthorized_client", "Missing Basic Authorization header");
+            return Err(wanted.with("www-authenticate", format!("Basic realm={}", file.display())));
+        };
+        let is_good = shown
+            .strip_prefix("Basic ")
+            .is_some_and(|shown| arc.key.take().as_deref() == Some(shown));
+        if !is_good {
+            let message = format!("{shown} is not what was asked for");
+            return Err(refused(401, "unauthorized_client", &message));
         }
         self.of_identity(asked)
     }

@@ -1,5 +1,7 @@
 //! As whom it asks: every way to a token, and how long one is kept.
 
+use std::path::Path;
+
 use super::*;
 
 #[test]
@@ -146,6 +148,41 @@ fn an_app_shows_its_header_and_a_machine_says_metadata() {
         asked.query("resource").as_deref(),
         Some("https://management.azure.com/")
     );
+}
+
+#[test]
+fn a_machine_of_arc_shows_its_agent_what_stands_in_the_agent_s_own_files_and_nothing_else() {
+    let azure = Azure::start();
+    azure.place(machine(VM, Vec::new()));
+    let folder = tempfile::tempdir().expect("a folder");
+    azure.arc_identity(folder.path());
+    let arc = |keys: &Path| {
+        let mut settings = nobody(&azure, &[VM]);
+        settings.credentials.arc_endpoint = Some(azure.arc_endpoint());
+        // It names an application, not an identity of this machine.
+        settings.credentials.client_id = Some("c-1".to_owned());
+        settings.arc_keys = keys.to_owned();
+        settings
+    };
+    assert_eq!(value(&reading(arc(folder.path())), "cpu"), Some(20.0));
+    let shown: Vec<_> = azure
+        .asked_for("api-version=2020-06-01")
+        .iter()
+        .map(|asked| asked.header("authorization").map(str::to_owned))
+        .collect();
+    assert_eq!(shown, [None, Some("Basic key-1".to_owned())]);
+    azure.forget();
+    let why = measured(arc(Path::new("/var/opt/azcmagent/tokens"))).expect_err("it is another folder");
+    assert!(
+        why.contains("Azure Arc identity gives no token: it wants to see")
+            && why.contains("no key in /var/opt/azcmagent/tokens"),
+        "{why}"
+    );
+    let asked = azure.asked_for("/token");
+    assert!(asked.iter().all(|asked| asked.header("authorization").is_none()));
+    azure.fail("2020-06-01", 1, Fault::Status(500, "trouble".to_owned()));
+    let why = measured(arc(folder.path())).expect_err("the agent has trouble");
+    assert!(why.contains("Azure Arc identity gives no token (500"), "{why}");
 }
 
 #[test]

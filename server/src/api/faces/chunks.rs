@@ -10,7 +10,6 @@ use serde_json::Value;
 
 use crate::api::error::ApiError;
 use crate::api::permit::{ChunksRead, ChunksWrite, Permit};
-use crate::clock;
 use crate::store::Store;
 use crate::store::chunks::{Change, Changed, Chunk, Report, Status, Summary, Wanted};
 
@@ -90,6 +89,10 @@ pub async fn change(
         Changed::Done(chunk) => Ok(Json(chunk)),
         Changed::Missing => Err(ApiError::NotFound(format!("/api/v1/chunks/{id}"))),
         Changed::Illegal { current } => Err(ApiError::Conflict(illegal(&current, asked))),
+        Changed::Final { current } => {
+            let why = format!("the chunk is {current}, which is final; its priority, task_id and error_message stay");
+            Err(ApiError::Conflict(why))
+        }
     }
 }
 
@@ -154,8 +157,7 @@ pub async fn one(_: Permit<ChunksRead>, chunks: Data<ChunkStore>, id: Path<i64>)
 
 /// How many stand where.
 pub async fn summary(_: Permit<ChunksRead>, chunks: Data<ChunkStore>) -> Result<Json<Summary>, ApiError> {
-    let now_ms = clock::now_ms();
-    Ok(Json(chunks.store.ask(move |store| store.chunk_summary(now_ms)).await?))
+    Ok(Json(chunks.store.ask(Store::chunk_summary).await?))
 }
 
 impl ChunkStore {

@@ -1,5 +1,5 @@
 //! The ways to get a token: as an application with a secret, a certificate or the token of a workload; as an app of App
-//! Service; as a machine. It fetches and keeps nothing.
+//! Service; as a machine, of Azure Arc or of Azure itself. It fetches and keeps nothing.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::assertion::Identity;
 use super::settings::{Credentials, Hidden, Settings};
 use super::wire::{self, Reply, Request, Silence, Wire};
-use super::{refusal, waits};
+use super::{arc, refusal, waits};
 
 /// Whether this is a machine of Azure at all is known at once: the service is on the machine's own host.
 const FIRST_TIMEOUT: Duration = Duration::from_secs(1);
@@ -29,6 +29,7 @@ pub(super) enum Kind {
     Certificate,
     Workload,
     AppService,
+    Arc,
     Machine,
 }
 
@@ -39,6 +40,7 @@ impl Kind {
             Self::Certificate => "client certificate",
             Self::Workload => "workload identity",
             Self::AppService => "App Service identity",
+            Self::Arc => "Azure Arc identity",
             Self::Machine => "machine identity",
         }
     }
@@ -56,6 +58,7 @@ pub(super) fn chain(credentials: &Credentials) -> Vec<Kind> {
             is_application && credentials.federated_token_file.is_some(),
         ),
         (Kind::AppService, has_endpoint),
+        (Kind::Arc, credentials.arc_endpoint.is_some()),
         // No setting says that this is a machine of Azure; one finds out.
         (Kind::Machine, true),
     ];
@@ -107,6 +110,10 @@ pub(super) async fn fetch(
             let url = of_identity(endpoint, "2019-08-01", audience, credentials);
             let get = Request::get(&url).with("x-identity-header", secret);
             return read(kind, &wire.ask(&get).await?, &[secret], now_ms);
+        }
+        Kind::Arc => {
+            let (reply, shown) = arc::of_arc(audience, settings, wire).await?;
+            return read(kind, &reply, &[shown.as_str()], now_ms);
         }
         Kind::Machine => of_machine(audience, is_first, settings, wire).await?,
     };
@@ -172,7 +179,7 @@ fn form(proof: &Proof, audience: &str, credentials: &Credentials) -> String {
 }
 
 /// The address that an identity of Azure itself is asked at. Of several that it has, `client_id` names one.
-fn of_identity(endpoint: &str, version: &str, audience: &str, credentials: &Credentials) -> String {
+pub(super) fn of_identity(endpoint: &str, version: &str, audience: &str, credentials: &Credentials) -> String {
     let resource = format!("{}/", audience.trim_end_matches('/'));
     let mut pairs = vec![("api-version", version.to_owned()), ("resource", resource)];
     pairs.extend(credentials.client_id.clone().map(|client| ("client_id", client)));
@@ -242,7 +249,7 @@ fn read(kind: Kind, reply: &Reply, hidden: &[&str], now_ms: u64) -> Result<Grant
     })
 }
 
-fn said(kind: Kind, why: &str) -> Failure {
+pub(super) fn said(kind: Kind, why: &str) -> Failure {
     Failure::Refused(format!("{} gives no token: {why}", kind.as_str()))
 }
 
@@ -284,6 +291,7 @@ mod tests {
             federated_token_file: Some("token".into()),
             identity_endpoint: Some("http://localhost".to_owned()),
             identity_header: Some(Hidden::new("h")),
+            arc_endpoint: Some("http://localhost".to_owned()),
             ..application()
         };
         let kinds = [
@@ -291,11 +299,12 @@ mod tests {
             Kind::Certificate,
             Kind::Workload,
             Kind::AppService,
+            Kind::Arc,
             Kind::Machine,
         ];
         assert_eq!(chain(&all), kinds);
         let nameless = Credentials { client_id: None, ..all };
-        assert_eq!(chain(&nameless), [Kind::AppService, Kind::Machine]);
+        assert_eq!(chain(&nameless), [Kind::AppService, Kind::Arc, Kind::Machine]);
     }
 
     #[test]

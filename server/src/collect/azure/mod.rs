@@ -2,10 +2,11 @@
 //! and how long it may take is for whoever asks; a question that is dropped half-way leaves all in order.
 //!
 //! Read in this order: `settings` and `resource`, what it is told; `tables`, the metrics that it knows; `query`, what
-//! is asked; `answer`, `refusal` and `samples`, what becomes of the answers; `token`, `grant` and `assertion`, as whom
+//! is asked; `answer`, `refusal` and `samples`, what becomes of the answers; `token`, `grant`, `assertion` and `arc`, as whom
 //! it asks; `waits` and `wire`.
 
 mod answer;
+mod arc;
 mod assertion;
 mod grant;
 mod query;

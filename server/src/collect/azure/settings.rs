@@ -28,6 +28,8 @@ pub struct Settings {
     pub window: Duration,
     /// The time between two points of a metric.
     pub interval: Duration,
+    /// Where the agent of Azure Arc keeps what it wants to see; no other file is shown to it.
+    pub arc_keys: PathBuf,
     /// How long one request may take.
     pub request_timeout: Duration,
     /// How long all requests of a round may take together; what is not answered by then is a gap. Whoever asks has to
@@ -44,6 +46,7 @@ impl Default for Settings {
             credentials: Credentials::default(),
             window: Duration::from_secs(600),
             interval: Duration::from_secs(60),
+            arc_keys: PathBuf::from("/var/opt/azcmagent/tokens"),
             request_timeout: Duration::from_secs(10),
             round_timeout: Duration::from_secs(27),
         }
@@ -230,6 +233,8 @@ pub struct Credentials {
     pub identity_endpoint: Option<String>,
     /// What App Service wants to see for it: its `IDENTITY_HEADER`.
     pub identity_header: Option<Hidden>,
+    /// Where the agent of Azure Arc gives tokens: its `IDENTITY_ENDPOINT`.
+    pub arc_endpoint: Option<String>,
 }
 
 /// A text that is not shown.

@@ -69,6 +69,8 @@ pub(super) struct Reply {
     status: u16,
     /// What `Retry-After` says.
     pub(super) retry_after: Option<String>,
+    /// What `WWW-Authenticate` says.
+    pub(super) challenge: Option<String>,
     body: Vec<u8>,
 }
 
@@ -150,8 +152,8 @@ async fn exchange(client: &awc::Client, request: &Request<'_>, whom: &str) -> Re
         asked.send().await
     }
     .map_err(|error| unsent(error, whom))?;
-    let retry_after = response.headers().get(header::RETRY_AFTER);
-    let retry_after = retry_after.and_then(|value| value.to_str().ok()).map(str::to_owned);
+    let said = |name| Some(response.headers().get(name)?.to_str().ok()?.to_owned());
+    let (retry_after, challenge) = (said(header::RETRY_AFTER), said(header::WWW_AUTHENTICATE));
     let status = response.status().as_u16();
     let body = response
         .body()
@@ -161,6 +163,7 @@ async fn exchange(client: &awc::Client, request: &Request<'_>, whom: &str) -> Re
     Ok(Reply {
         status,
         retry_after,
+        challenge,
         body: body.to_vec(),
     })
 }
@@ -240,6 +243,7 @@ mod tests {
         let reply = Reply {
             status: 400,
             retry_after: None,
+            challenge: None,
             body: br#"{"code":"X","message":"what is hunter2?"}"#.to_vec(),
         };
         let refusal = reply.answer(&["", "hunter2"]).expect_err("refused");

@@ -1,5 +1,6 @@
 //! What is promised of the configuration as a whole, and what the tests of it begin with.
 
+mod azure;
 mod layers;
 mod pixcrawler;
 mod refused;
