@@ -1,7 +1,8 @@
 //! Where rules come from and which are in force. Judging with them is the work of `watchpost-policies`.
 
 pub mod builtin;
-mod cache;
+pub mod cache;
+pub mod compiler;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -17,6 +18,7 @@ pub struct Rules(Arc<Inner>);
 
 struct Inner {
     engine: Engine,
+    cache: Option<Cache>,
     threshold: RuleModule,
     role: RuleModule,
     current: ArcSwap<RuleSet>,
@@ -67,6 +69,7 @@ impl Rules {
         let set = set_of(1, &threshold, &role, settings)?;
         let inner = Inner {
             engine,
+            cache,
             threshold,
             role,
             current: ArcSwap::from_pointee(set),
@@ -82,6 +85,11 @@ impl Rules {
     /// The engine that they run on.
     pub fn engine(&self) -> &Engine {
         &self.0.engine
+    }
+
+    /// Where their compiled code is kept, if it is.
+    pub fn cache(&self) -> Option<&Cache> {
+        self.0.cache.as_ref()
     }
 
     /// Puts other settings in force, as a new generation; or leaves everything as it was.
