@@ -43,7 +43,7 @@ mod words;
 
 pub use access::{Action, Certificate, Decision, Identity, IdentityKind, NotAnAction, Request, Verdict};
 pub use digest::{Digest, NotADigest};
-pub use engine::{Allocation, ArtefactError, ArtefactKey, Engine, EngineError, Kind};
+pub use engine::{Allocation, ArtefactError, ArtefactKey, Engine, EngineError, Kind, Recipe, RecipeError};
 pub use fault::{Busy, Call, Fault, Misbehaviour, Problem, Refusal, SettingsRefusal};
 pub use finding::{Cost, Finding, Report, Severity, Subject};
 pub use limits::Limits;

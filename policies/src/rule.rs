@@ -90,6 +90,21 @@ impl RuleModule {
         }
     }
 
+    /// From a compiled artefact alone: nothing is compiled here, whatever comes of it. What its bytes can be refused
+    /// for has been looked at, by [`Engine::check_bytes`].
+    pub fn load(
+        engine: &Engine,
+        digest: Digest,
+        artefact: &[u8],
+        key: &ArtefactKey,
+    ) -> Result<Result<Self, Refusal>, ArtefactError> {
+        match engine.restore(digest, artefact, key) {
+            Ok(program) => Ok(Self::introduce(program, digest)),
+            Err(ArtefactError::Refused(refusal)) => Ok(Err(*refusal)),
+            Err(why) => Err(why),
+        }
+    }
+
     fn introduce(program: Program, digest: Digest) -> Result<Self, Refusal> {
         let describe = || -> Result<Result<Manifest, Refusal>, Misbehaviour> {
             if let Err(refusal) = program.check_types()? {

@@ -7,6 +7,7 @@ pub mod crafted;
 pub mod guests;
 pub mod http;
 pub mod nginx;
+pub mod ponderous;
 pub mod postgres;
 pub mod proxy;
 pub mod rules;

@@ -1,6 +1,7 @@
 //! Compiled rules are kept and taken back, and nothing is loaded that was changed in between.
 
-use watchpost_policies::{ArtefactError, ArtefactKey, Refusal, RuleModule};
+use watchpost_policies::{ArtefactError, ArtefactKey, Digest, Recipe, RecipeError, Refusal, RuleModule};
+use watchpost_tests::crafted::{CONTRACT, of_world};
 use watchpost_tests::guests::{HOSTILE, THRESHOLD, engine, engine_with, rules};
 use watchpost_tests::sample::machine;
 
@@ -26,6 +27,43 @@ fn artefact() -> Vec<u8> {
 #[test]
 fn an_artefact_comes_back_in_another_engine_of_the_same_kind() {
     assert_eq!(restore(&artefact(), &key()), Ok(()));
+}
+
+#[test]
+fn code_that_was_compiled_by_an_engines_recipe_is_loaded_by_that_engine() {
+    let engine = engine();
+    let written = serde_json::to_string(&engine.recipe()).expect("it is JSON");
+    let recipe: Recipe = serde_json::from_str(&written).expect("it is a recipe");
+    let artefact = recipe.compile(THRESHOLD, &key()).expect("it is a component");
+    let load = |artefact: &[u8], digest| RuleModule::load(&engine, digest, artefact, &key());
+    let module = load(&artefact, Digest::of(THRESHOLD))
+        .expect("it is loaded")
+        .expect("it is taken");
+    assert_eq!(module.manifest().name, "threshold");
+    assert_eq!(
+        load(&artefact, Digest::of(HOSTILE)).expect_err("of another rule"),
+        ArtefactError::WrongSeal
+    );
+    let for_another = Recipe {
+        is_pooled: false,
+        ..recipe
+    };
+    let artefact = for_another.compile(THRESHOLD, &key()).expect("it is a component");
+    let refused = load(&artefact, Digest::of(THRESHOLD)).expect_err("for another engine");
+    assert_eq!(refused, ArtefactError::WrongSeal);
+}
+
+#[test]
+fn a_recipe_says_what_is_wrong_with_a_component_and_runs_none() {
+    let recipe = engine().recipe();
+    let broken = recipe.compile(&THRESHOLD[..THRESHOLD.len() / 2], &key());
+    assert!(matches!(broken, Err(RecipeError::Invalid { why }) if !why.is_empty()));
+    // It would trap as soon as it is asked who it is.
+    let trapping = of_world(CONTRACT, "threshold");
+    let artefact = recipe.compile(&trapping, &key()).expect("it is a component");
+    let loaded = RuleModule::load(&engine(), Digest::of(&trapping), &artefact, &key());
+    let refused = loaded.expect("it is loaded").expect_err("it traps");
+    assert!(matches!(refused, Refusal::Fault { .. }), "{refused}");
 }
 
 #[test]

@@ -4,7 +4,9 @@
 use std::path::Path;
 use std::process::Command;
 
-use watchpost_policies::{Allocation, ArtefactError, ArtefactKey, Engine, Limits, Misbehaviour, RuleModule, Severity};
+use watchpost_policies::{
+    Allocation, ArtefactError, ArtefactKey, Digest, Engine, Limits, Misbehaviour, RuleModule, Severity,
+};
 use watchpost_tests::guests::{HOSTILE, THRESHOLD, engine, engine_with, rule, rules};
 use watchpost_tests::sample::{file_systems, machine, sample, snapshot};
 
@@ -38,6 +40,9 @@ fn where_address_space_is_small_instances_are_made_one_by_one() {
         let pooled = std::fs::read(pooled).expect("it was written");
         let (_, restored) = RuleModule::restore(&engine, THRESHOLD, &pooled, &key).expect("it is a rule");
         assert_eq!(restored, Err(ArtefactError::WrongSeal));
+        let own = engine.recipe().compile(THRESHOLD, &key).expect("it is a component");
+        let loaded = RuleModule::load(&engine, Digest::of(THRESHOLD), &own, &key);
+        assert!(loaded.expect("it was compiled for this engine").is_ok());
         return;
     }
     let module = RuleModule::compile(&engine(), THRESHOLD).expect("it is a rule");

@@ -8,6 +8,27 @@ fn refusal(wasm: &[u8]) -> Refusal {
     RuleModule::compile(&engine(), wasm).expect_err("it is refused")
 }
 
+/// What is refused for its names needs no compiler, which takes ten seconds for a rule in Python.
+#[test]
+fn imports_and_exports_are_looked_at_before_anything_is_compiled() {
+    let engine = engine();
+    let check = |wit: &str| engine.check_bytes(&of_world(wit, "other"));
+    let needy = format!("{CONTRACT}\nworld other {{ import log: func(line: string); export threshold-rule; }}");
+    assert!(matches!(check(&needy), Err(Refusal::Import { name, .. }) if name == "log"));
+    let types = format!("{CONTRACT}\nworld other {{ use threshold-rule.{{severity}}; export threshold-rule; }}");
+    assert!(matches!(check(&types), Err(Refusal::Import { .. })));
+    let nothing = format!("{CONTRACT}\nworld other {{ export run: func(); }}");
+    assert_eq!(check(&nothing), Err(Refusal::WrongWorld { exports: Vec::new() }));
+    let later = CONTRACT.replace("package watchpost:rules@1.0.0", "package watchpost:rules@1.1.0");
+    assert!(matches!(
+        engine.check_bytes(&of_world(&later, "threshold")),
+        Err(Refusal::WrongVersion { .. })
+    ));
+    for taken in [THRESHOLD, ROLE, HOSTILE] {
+        assert_eq!(engine.check_bytes(taken), Ok(()));
+    }
+}
+
 #[test]
 fn the_rules_that_watchpost_brings_say_who_they_are() {
     for (wasm, name, kind) in [(THRESHOLD, "threshold", Kind::Threshold), (ROLE, "role", Kind::Role)] {

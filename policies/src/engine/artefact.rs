@@ -62,8 +62,13 @@ pub(super) fn seal(
     let code = component
         .serialize()
         .map_err(|error| ArtefactError::NotWritten(format!("{error:#}")))?;
-    let mac = mac(engine, wasm, &code, key).finalize().into_bytes();
-    Ok([MAGIC.as_slice(), &mac, &code].concat())
+    Ok(sealed(engine, wasm, &code, key))
+}
+
+/// The same of code that no engine has loaded yet.
+pub(super) fn sealed(engine: &Engine, wasm: Digest, code: &[u8], key: &ArtefactKey) -> Vec<u8> {
+    let mac = mac(engine, wasm, code, key).finalize().into_bytes();
+    [MAGIC.as_slice(), &mac, code].concat()
 }
 
 pub(super) fn open(
@@ -87,8 +92,8 @@ pub(super) fn open(
     reason = "machine code cannot be checked, only known; the caller has verified its MAC"
 )]
 fn load(engine: &Engine, code: &[u8]) -> wasmtime::Result<Component> {
-    // SAFETY: the MAC over these bytes was made by `seal` with a secret key, for this very engine; they are
-    // what `Component::serialize` once returned.
+    // SAFETY: the MAC over these bytes was made by `sealed` with a secret key, for this very engine; they are
+    // what `Component::serialize` or `Engine::precompile_component` once returned.
     unsafe { Component::deserialize(engine, code) }
 }
 

@@ -1,6 +1,7 @@
 //! Looks at what was handed in before any of it runs: is it a component, is it whole, does it keep to our
 //! contract. Each no has a name and a remedy.
 
+use wasmparser::{BinaryReader, ComponentExportSectionReader, ComponentExternalKind, ComponentImportSectionReader};
 use wasmtime::Engine;
 use wasmtime::component::Component;
 use wasmtime::component::types::ComponentItem;
@@ -9,7 +10,7 @@ use super::program::Kind;
 use crate::bindings::SPOKEN;
 use crate::fault::Refusal;
 use crate::limits::Limits;
-use crate::words::{LONGEST_NAME, guest_words};
+use crate::words::{LONGEST_NAME, LONGEST_WHY, guest_words};
 
 const MAGIC: &[u8; 4] = b"\0asm";
 const CORE_MODULE: &[u8; 4] = &[1, 0, 0, 0];
@@ -20,7 +21,12 @@ const PACKAGE: &str = "watchpost:rules/";
 /// A rule exports one interface; whoever reads of a dozen others knows what he has before him.
 const MOST_EXPORTS: usize = 12;
 
-/// What can be told from the bytes alone.
+/// The sections of a component that name what it wants and what it has.
+const IMPORTS: u8 = 10;
+const EXPORTS: u8 = 11;
+
+/// What can be told from the bytes alone, in milliseconds: nobody waits for a compiler to hear that his component
+/// imports something.
 pub(super) fn bytes(wasm: &[u8], limits: &Limits) -> Result<(), Refusal> {
     if wasm.len() > limits.component_bytes {
         return Err(Refusal::TooLarge {
@@ -42,16 +48,25 @@ pub(super) fn bytes(wasm: &[u8], limits: &Limits) -> Result<(), Refusal> {
     match rest.split_first_chunk::<4>() {
         None => Err(Refusal::Truncated),
         Some((CORE_MODULE, _)) => Err(Refusal::CoreModule),
-        Some((COMPONENT, sections)) => whole(sections),
+        Some((COMPONENT, sections)) => {
+            // Whatever else is wrong with a file that was cut off, that it was is the thing to say.
+            each_section(sections, |_, _| Ok(()))?;
+            names(sections)
+        }
         Some(_) => Err(Refusal::UnknownEncoding),
     }
 }
 
 /// Sections are a byte and a length, each; the last one has to end where the bytes end.
-fn whole(mut sections: &[u8]) -> Result<(), Refusal> {
-    while let Some((_kind, rest)) = sections.split_first() {
+fn each_section<'b>(
+    mut sections: &'b [u8],
+    mut look: impl FnMut(u8, &'b [u8]) -> Result<(), Refusal>,
+) -> Result<(), Refusal> {
+    while let Some((kind, rest)) = sections.split_first() {
         let (length, rest) = leb128(rest).ok_or(Refusal::Truncated)?;
-        sections = rest.get(length..).ok_or(Refusal::Truncated)?;
+        let (section, rest) = rest.split_at_checked(length).ok_or(Refusal::Truncated)?;
+        look(*kind, section)?;
+        sections = rest;
     }
     Ok(())
 }
@@ -67,49 +82,111 @@ fn leb128(bytes: &[u8]) -> Option<(usize, &[u8])> {
     None
 }
 
-/// What can be told from the imports and exports.
+/// What it says of its imports and exports. It may say so and be wrong: [`contract`] looks again at what came out of
+/// the compiler.
+fn names(sections: &[u8]) -> Result<(), Refusal> {
+    let mut exports = Exports::default();
+    each_section(sections, |kind, section| {
+        let reader = BinaryReader::new(section, 0);
+        match kind {
+            IMPORTS => {
+                let mut imports = ComponentImportSectionReader::new(reader).map_err(invalid)?.into_iter();
+                let first = imports.next().transpose().map_err(invalid)?;
+                first.map_or(Ok(()), |import| Err(imported(import.name.name)))
+            }
+            EXPORTS => {
+                for export in ComponentExportSectionReader::new(reader).map_err(invalid)? {
+                    let export = export.map_err(invalid)?;
+                    if export.kind == ComponentExternalKind::Instance {
+                        exports.push(export.name.name);
+                    }
+                }
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    })?;
+    exports.kind().map(drop)
+}
+
+/// What can be told from the imports and exports, once they are known to be what they say.
 pub(super) fn contract(engine: &Engine, component: &Component) -> Result<Kind, Refusal> {
     let its_type = component.component_type();
     if let Some((name, _)) = its_type.imports(engine).next() {
-        return Err(Refusal::Import {
-            name: guest_words(name, LONGEST_NAME),
-            remedy: remedy(name),
-        });
+        return Err(imported(name));
     }
-    let exports: Vec<String> = its_type
-        .exports(engine)
-        .filter(|(_, item)| matches!(item.ty, ComponentItem::ComponentInstance(_)))
-        .map(|(name, _)| name.to_owned())
-        .collect();
-    let ours: Vec<_> = exports.iter().filter_map(|name| name.strip_prefix(PACKAGE)).collect();
-    let [one] = ours.as_slice() else {
-        return Err(wrong_world(&exports));
-    };
-    let (interface, version) = one.split_once('@').unwrap_or((one, ""));
-    let kind = match interface {
-        "threshold-rule" => Kind::Threshold,
-        "role-rule" => Kind::Role,
-        _ => return Err(wrong_world(&exports)),
-    };
-    // 1.0.0 and 1.0.7 differ in words only; every other number is another contract.
-    let minor = version.rsplit_once('.').map_or(version, |(minor, _patch)| minor);
-    if minor != SPOKEN {
-        return Err(Refusal::WrongVersion {
-            found: guest_words(&format!("{PACKAGE}{one}"), LONGEST_NAME),
-            spoken: SPOKEN,
-        });
+    let mut exports = Exports::default();
+    for (name, item) in its_type.exports(engine) {
+        if matches!(item.ty, ComponentItem::ComponentInstance(_)) {
+            exports.push(name);
+        }
     }
-    Ok(kind)
+    exports.kind()
 }
 
-fn wrong_world(exports: &[String]) -> Refusal {
-    let named = exports.iter().take(MOST_EXPORTS);
-    let mut names: Vec<_> = named.map(|name| guest_words(name, LONGEST_NAME)).collect();
-    let more = exports.len() - names.len();
-    if more > 0 {
-        names.push(format!("{more} more"));
+/// The interfaces that a component exports. There may be millions of them: only what is told is kept.
+#[derive(Default)]
+struct Exports {
+    count: usize,
+    first: Vec<String>,
+    ours: Vec<String>,
+}
+
+impl Exports {
+    fn push(&mut self, name: &str) {
+        self.count += 1;
+        if self.first.len() < MOST_EXPORTS {
+            self.first.push(guest_words(name, LONGEST_NAME));
+        }
+        if let Some(ours) = name.strip_prefix(PACKAGE)
+            && self.ours.len() < 2
+        {
+            self.ours.push(ours.to_owned());
+        }
     }
-    Refusal::WrongWorld { exports: names }
+
+    fn kind(self) -> Result<Kind, Refusal> {
+        let [one] = self.ours.as_slice() else {
+            return Err(self.wrong_world());
+        };
+        let (interface, version) = one.split_once('@').unwrap_or((one, ""));
+        let kind = match interface {
+            "threshold-rule" => Kind::Threshold,
+            "role-rule" => Kind::Role,
+            _ => return Err(self.wrong_world()),
+        };
+        // 1.0.0 and 1.0.7 differ in words only; every other number is another contract.
+        let minor = version.rsplit_once('.').map_or(version, |(minor, _patch)| minor);
+        if minor != SPOKEN {
+            return Err(Refusal::WrongVersion {
+                found: guest_words(&format!("{PACKAGE}{one}"), LONGEST_NAME),
+                spoken: SPOKEN,
+            });
+        }
+        Ok(kind)
+    }
+
+    fn wrong_world(self) -> Refusal {
+        let mut exports = self.first;
+        let more = self.count - exports.len();
+        if more > 0 {
+            exports.push(format!("{more} more"));
+        }
+        Refusal::WrongWorld { exports }
+    }
+}
+
+fn imported(name: &str) -> Refusal {
+    Refusal::Import {
+        name: guest_words(name, LONGEST_NAME),
+        remedy: remedy(name),
+    }
+}
+
+fn invalid(error: wasmparser::BinaryReaderError) -> Refusal {
+    Refusal::Invalid {
+        why: guest_words(error.message(), LONGEST_WHY),
+    }
 }
 
 /// How a toolchain leaves an import out.
@@ -129,6 +206,10 @@ fn remedy(import: &str) -> &'static str {
 mod tests {
     use super::*;
 
+    fn exports_nothing() -> Result<(), Refusal> {
+        Err(Refusal::WrongWorld { exports: Vec::new() })
+    }
+
     fn check(wasm: &[u8]) -> Result<(), Refusal> {
         bytes(
             wasm,
@@ -147,7 +228,7 @@ mod tests {
         assert_eq!(check(b"\0asm\x0d\0"), Err(Refusal::Truncated));
         assert_eq!(check(b"\0asm\x01\0\0\0"), Err(Refusal::CoreModule));
         assert_eq!(check(b"\0asm\x77\0\0\0"), Err(Refusal::UnknownEncoding));
-        assert_eq!(check(b"\0asm\x0d\0\x01\0"), Ok(()));
+        assert_eq!(check(b"\0asm\x0d\0\x01\0"), exports_nothing());
         assert_eq!(
             check(&[0; 65]),
             Err(Refusal::TooLarge {
@@ -160,7 +241,7 @@ mod tests {
     #[test]
     fn a_component_ends_where_its_last_section_ends() {
         let whole = b"\0asm\x0d\0\x01\0\x00\x03\x02hi";
-        assert_eq!(check(whole), Ok(()));
+        assert_eq!(check(whole), exports_nothing());
         for cut in 9..whole.len() {
             assert_eq!(check(&whole[..cut]), Err(Refusal::Truncated), "cut at {cut}");
         }

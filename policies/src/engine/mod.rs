@@ -7,6 +7,7 @@ mod inspect;
 mod last_words;
 mod pool;
 mod program;
+mod recipe;
 mod slots;
 mod ticker;
 
@@ -18,6 +19,7 @@ pub use artefact::{ArtefactError, ArtefactKey};
 pub use pool::Allocation;
 pub use program::Kind;
 pub(crate) use program::{Program, Spent};
+pub use recipe::{Recipe, RecipeError};
 
 use crate::digest::Digest;
 use crate::fault::Refusal;
@@ -96,8 +98,9 @@ impl Engine {
         Ok(program)
     }
 
-    /// What can be refused before anything is compiled.
-    pub(crate) fn check_bytes(&self, wasm: &[u8]) -> Result<(), Refusal> {
+    /// What can be refused before anything is compiled: what is no component, or too large, or imports something, or
+    /// exports something else than one of the contracts.
+    pub fn check_bytes(&self, wasm: &[u8]) -> Result<(), Refusal> {
         inspect::bytes(wasm, &self.0.limits)
     }
 

@@ -48,13 +48,31 @@ pub(super) fn engine(limits: &Limits) -> wasmtime::Result<(Engine, Allocation)> 
         Ok(engine) => return Ok((engine, Allocation::Pooling)),
         Err(error) => format!("{error:#}"),
     };
-    let mut single = guest_features(limits);
-    single.allocation_strategy(InstanceAllocationStrategy::OnDemand);
+    Ok((Engine::new(&one_by_one(limits))?, Allocation::OnDemand { why }))
+}
+
+/// An engine that compiles for such a one and reserves nothing. Where instances live is no part of the code; how
+/// much address space each memory has is.
+pub(super) fn compiling(limits: &Limits, is_pooled: bool) -> wasmtime::Result<Engine> {
+    let mut config = if is_pooled {
+        guest_features(limits)
+    } else {
+        one_by_one(limits)
+    };
+    config.allocation_strategy(InstanceAllocationStrategy::OnDemand);
+    // Whoever compiles so does it beside something more important.
+    config.parallel_compilation(false);
+    Engine::new(&config)
+}
+
+fn one_by_one(limits: &Limits) -> Config {
+    let mut config = guest_features(limits);
+    config.allocation_strategy(InstanceAllocationStrategy::OnDemand);
     // The default reserves 4 GiB for every memory; where the pool did not fit, that may not either.
-    single.memory_reservation(limits.memory_bytes as u64);
-    single.memory_reservation_for_growth(0);
-    single.memory_guard_size(64 << 10);
-    Ok((Engine::new(&single)?, Allocation::OnDemand { why }))
+    config.memory_reservation(limits.memory_bytes as u64);
+    config.memory_reservation_for_growth(0);
+    config.memory_guard_size(64 << 10);
+    config
 }
 
 fn pool(limits: &Limits) -> PoolingAllocationConfig {

@@ -111,7 +111,9 @@ impl App {
         let chunks = stores::chunks(&config, &store)?;
         let service = Service::new(host, config.collector.interval);
         let (judged, latest) = watch::channel(None);
-        let registry = Registry::new(rules.clone(), store.clone(), rule_options(&config), own.clone());
+        let compiler = rules.compiler(config.rules.compiler.options());
+        let options = rule_options(&config);
+        let registry = Registry::new(rules.clone(), store.clone(), compiler, options, own.clone());
         registry.begin().await?;
         let before_the_first = rules.current().set.before_the_first(service.host(), clock::now_ms());
         let door = Arc::new(Door::new(tls.clone(), known(&config)));

@@ -4,6 +4,7 @@
 pub mod certs;
 mod check;
 mod healthcheck;
+mod rules;
 mod serve;
 
 use std::ffi::OsString;
@@ -69,6 +70,9 @@ enum Command {
     Healthcheck(healthcheck::Healthcheck),
     /// Makes and takes back certificates of the development authority.
     Certs(certs::CertsCommand),
+    /// What can be done with rules without a server.
+    #[command(subcommand, hide = true)]
+    Rules(rules::RulesCommand),
     /// Prints what a shell needs to complete this command line.
     Completions {
         /// For which shell.
@@ -103,6 +107,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Check => check::run(sources),
         Command::Healthcheck(healthcheck) => healthcheck.run(sources),
         Command::Certs(command) => run_certs(command, sources),
+        Command::Rules(command) => command.run(),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Arguments::command(), "watchpost", &mut io::stdout());
             ExitCode::SUCCESS

@@ -1,12 +1,15 @@
 //! The settings of the rules, and of what each may take. What the rules' own settings mean, they know
 //! themselves.
 
+use std::time::Duration;
+
 use serde_json::{Map, Value, json};
 use watchpost_policies::{Digest, Limits};
 
 use super::declare::{Checked, section};
 use super::given::Reader;
 use super::size::{Size, size};
+use crate::rules::compiler::Options;
 
 section! {
     /// The rules.
@@ -23,10 +26,38 @@ section! {
         pub faults_in_a_row: u32 where 1 ..= 1000 = 5,
         /// What a rule may take and give. A rule that wants more is stopped, and that is a fault.
         pub limits: RuleLimits,
+        /// What compiling a rule that was uploaded may take. It has a process of its own, and one is compiled at a time.
+        pub compiler: RuleCompiler,
     }
 }
 
 impl Checked for Rules {}
+
+section! {
+    /// What compiling a rule that was uploaded may take.
+    pub struct RuleCompiler {
+        /// The longest that one may take. A rule in Python takes ten seconds or so, and longer on a busy machine, for
+        /// compiling has a low priority.
+        pub time: Duration where "1s" ..= "1h" = "60s",
+        /// The most memory of the process that compiles it; a rule in Python takes half a GiB.
+        pub memory: Size where "128MiB" ..= "1024GiB" = "2GiB",
+        /// How many others may wait for their turn before the answer is "busy".
+        pub waiting: usize where 0 ..= 1000 = 16,
+    }
+}
+
+impl Checked for RuleCompiler {}
+
+impl RuleCompiler {
+    /// As the compiler takes them.
+    pub fn options(&self) -> Options {
+        Options {
+            time: self.time,
+            memory_bytes: self.memory.bytes(),
+            waiting: self.waiting,
+        }
+    }
+}
 
 section! {
     /// What a rule may take and give.
@@ -92,6 +123,52 @@ impl Checked for RuleLimits {
             if let Ok(Err(sentence)) = alone.map(|limits| limits.check()) {
                 reader.mistake(&[&name], sentence);
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use crate::config::{Config, Mistakes, Sources};
+    use crate::rules::compiler::Options;
+
+    fn load(text: &str) -> Result<Config, Mistakes> {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("watchpost.toml");
+        std::fs::write(&file, text).expect("written");
+        Config::load(&Sources {
+            file: Some(file),
+            ..Sources::default()
+        })
+    }
+
+    #[test]
+    fn what_compiling_may_take_reaches_the_compiler() {
+        let options = |text: &str| load(text).expect("it is right").rules.compiler.options();
+        let default = Options {
+            time: Duration::from_secs(60),
+            memory_bytes: 2 << 30,
+            waiting: 16,
+        };
+        assert_eq!(options(""), default);
+        let own = Options {
+            time: Duration::from_secs(5),
+            memory_bytes: 128 << 20,
+            waiting: 0,
+        };
+        let text = "[rules.compiler]\ntime = '5s'\nmemory = '128MiB'\nwaiting = 0\n";
+        assert_eq!(options(text), own);
+        for (setting, key) in [
+            ("memory = '127MiB'", "memory"),
+            ("time = '999ms'", "time"),
+            ("waiting = 1001", "waiting"),
+        ] {
+            let mistakes = load(&format!("[rules.compiler]\n{setting}\n"))
+                .expect_err(setting)
+                .to_string();
+            assert!(mistakes.contains(&format!("rules.compiler.{key}")), "{mistakes}");
         }
     }
 }

@@ -2,7 +2,7 @@
 //! of `watchpost-policies`.
 
 pub mod builtin;
-mod cache;
+pub mod cache;
 pub mod checks;
 pub mod compare;
 pub mod compiler;
@@ -29,7 +29,7 @@ pub struct Rules(Arc<Inner>);
 
 struct Inner {
     engine: Engine,
-    cache: Option<Arc<Cache>>,
+    cache: Option<Cache>,
     builtin: Builtin,
     current: ArcSwap<InForce>,
 }
@@ -92,7 +92,7 @@ impl Rules {
     /// Loads the built-in rules. Compiled code is kept in the folder, if one is given, for the next start.
     pub fn load(limits: Limits, settings: &Settings, cache: Option<&Path>) -> Result<Self, RulesError> {
         let engine = Engine::new(limits)?;
-        let cache = cache.and_then(Cache::open).map(Arc::new);
+        let cache = cache.and_then(Cache::open);
         let load = |wasm| match &cache {
             Some(cache) => cache.module(&engine, wasm),
             None => RuleModule::compile(&engine, wasm),
@@ -121,8 +121,13 @@ impl Rules {
     }
 
     /// Compiles what comes from outside, for the same engine.
-    pub fn compiler(&self) -> Compiler {
-        Compiler::new(self.0.engine.clone(), self.0.cache.clone())
+    pub fn compiler(&self, options: compiler::Options) -> Compiler {
+        Compiler::new(self.0.engine.clone(), self.0.cache.clone(), options)
+    }
+
+    /// Where their compiled code is kept, if it is.
+    pub fn cache(&self) -> Option<&Cache> {
+        self.0.cache.as_ref()
     }
 
     /// Looks at settings as the built-in rules would, and changes nothing.

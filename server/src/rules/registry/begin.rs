@@ -1,11 +1,12 @@
 //! What is in force when Watchpost begins, and when its configuration is read again: what the database says, with the
 //! settings that the configuration has for the rules that Watchpost brings, unless somebody chose others.
 
-use watchpost_policies::Kind;
+use watchpost_policies::{Digest, Kind};
 
 use super::change::{Next, now_ms};
 use super::{Behind, CONFIGURATION, ChangeError, Options, Registry};
 use crate::store::rules::{By, Deed, Entry, Generation, Mode, Told};
+use crate::tasks;
 
 /// Settings under which nobody may do more than a stranger.
 const CLOSED: &str = r#"{"identities": []}"#;
@@ -15,6 +16,7 @@ impl Registry {
     pub async fn begin(&self) -> Result<(), ChangeError> {
         let _turn = self.0.changing.lock().await;
         self.look_aside().await;
+        self.clean_cache().await?;
         match self.change(None, async |latest| self.as_configured(latest).await).await {
             Ok(_) => Ok(()),
             Err(ChangeError::Store(error)) => Err(error.into()),
@@ -32,6 +34,19 @@ impl Registry {
             self.0.options.store(before);
         }
         changed.map(drop)
+    }
+
+    /// Compiled code of what was let go goes too.
+    async fn clean_cache(&self) -> Result<(), ChangeError> {
+        let Some(cache) = self.0.rules.cache().cloned() else {
+            return Ok(());
+        };
+        let versions = self.0.store.ask(|store| store.rule_versions(None)).await?;
+        let brought = versions.iter().filter_map(|version| version.digest.parse().ok());
+        let own = [Kind::Threshold, Kind::Role].map(|kind| self.0.rules.builtin(kind).digest());
+        let known: Vec<Digest> = brought.chain(own).collect();
+        let cleaned = tasks::block(move || cache.keep_only(&known)).await;
+        cleaned.map_err(ChangeError::Broken)
     }
 
     /// What cannot be loaded is left out and told. Where that is the role rule, nobody may do more than a stranger;

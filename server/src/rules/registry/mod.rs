@@ -98,11 +98,11 @@ pub struct Behind {
 
 impl Registry {
     /// Of the rules that are changed, and the store that remembers.
-    pub fn new(rules: Rules, store: Store, options: Options, own: Arc<Own>) -> Self {
+    pub fn new(rules: Rules, store: Store, compiler: Compiler, options: Options, own: Arc<Own>) -> Self {
         Self(Arc::new(Inner {
-            compiler: rules.compiler(),
             rules,
             store,
+            compiler,
             options: ArcSwap::from_pointee(options),
             changing: Turn::new(()),
             previous: Mutex::default(),

@@ -4,6 +4,7 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, PoisonError};
 
+use actix_web::web::Bytes;
 use serde_json::{Map, Value};
 use tokio::sync::watch;
 use watchpost_policies::{Digest, RuleModule, Snapshot};
@@ -22,7 +23,7 @@ const REMEMBERED: usize = 64;
 #[derive(Clone, Debug)]
 pub struct Brought {
     /// The component.
-    pub wasm: Arc<[u8]>,
+    pub wasm: Bytes,
     /// The settings that it shall have.
     pub settings: Option<Map<String, Value>>,
     /// What the one who brings it says.

@@ -128,6 +128,12 @@ impl From<&CompileError> for ApiError {
                 after_seconds: 5,
             },
             CompileError::Broken(why) => Self::Internal(why.clone()),
+            CompileError::TooLong { .. } | CompileError::TooMuch { .. } => Self::Rejected(Box::new(Rejected {
+                check: "it compiles within bounds".to_owned(),
+                why: error.to_string(),
+                advice: "split its largest functions, or leave out what it does not need".to_owned(),
+                more: Value::Null,
+            })),
             CompileError::Refused(refusal) => Self::Rejected(Box::new(Rejected {
                 check: "it is a rule".to_owned(),
                 why: error.to_string(),

@@ -1,0 +1,62 @@
+//! `watchpost rules compile`: the process in which a server has a stranger's component compiled. It comes on standard
+//! input, its code goes to standard output, and nothing is opened in between.
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use clap::Args;
+use watchpost_policies::{ArtefactKey, RecipeError};
+
+use crate::cli::{IO, SOFTWARE, fail};
+use crate::rules::compiler::{Bounds, OUT_OF_MEMORY, Order, REFUSED, confine};
+
+/// What it may take. The rest it is told on standard input.
+#[derive(Args)]
+pub(in crate::cli) struct Compile {
+    /// The most address space.
+    #[arg(long)]
+    memory_bytes: u64,
+    /// The most time of the processor.
+    #[arg(long)]
+    cpu_seconds: u64,
+    /// The process that started it.
+    #[arg(long)]
+    parent: u32,
+}
+
+impl Compile {
+    pub(super) fn run(self) -> ExitCode {
+        let bounds = Bounds {
+            memory_bytes: self.memory_bytes,
+            cpu_seconds: self.cpu_seconds,
+            parent: self.parent,
+        };
+        if let Err(error) = confine(&bounds) {
+            return fail(SOFTWARE, &format!("the compiler could not be confined: {error}"));
+        }
+        let order = match Order::read(&mut io::stdin().lock()) {
+            Ok(order) => order,
+            Err(error) => {
+                let code = match error.kind() {
+                    io::ErrorKind::OutOfMemory => OUT_OF_MEMORY,
+                    _ => IO,
+                };
+                return fail(code, &format!("what is to be compiled could not be read: {error}"));
+            }
+        };
+        match order.recipe.compile(&order.wasm, &ArtefactKey::new(order.secret)) {
+            Ok(artefact) => answer(&artefact, ExitCode::SUCCESS),
+            Err(RecipeError::Invalid { why }) => answer(why.as_bytes(), ExitCode::from(REFUSED)),
+            Err(error @ RecipeError::OutOfMemory) => fail(OUT_OF_MEMORY, &error.to_string()),
+            Err(error @ RecipeError::Setup(_)) => fail(SOFTWARE, &error.to_string()),
+        }
+    }
+}
+
+fn answer(bytes: &[u8], code: ExitCode) -> ExitCode {
+    let mut out = io::stdout().lock();
+    match out.write_all(bytes).and_then(|()| out.flush()) {
+        Ok(()) => code,
+        Err(error) => fail(IO, &error.to_string()),
+    }
+}

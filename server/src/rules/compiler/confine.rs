@@ -1,0 +1,57 @@
+//! What the process that compiles may take, told to the kernel by that process itself before it reads a byte. It does
+//! not know what is compiled.
+
+use std::io;
+
+use rustix::process::{Resource, Rlimit, Signal, getppid, getrlimit, nice, set_parent_process_death_signal, setrlimit};
+
+/// Where serving wants the processor too, it gets nine parts of ten.
+const NICER_BY: i32 = 10;
+
+/// Standard input, output and error.
+const OPEN_FILES: u64 = 3;
+
+/// Where memory runs out in spite of all bounds, the kernel takes this process first.
+const FIRST_TO_GO: (&str, &str) = ("/proc/self/oom_score_adj", "1000");
+
+/// What a process may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    /// Address space.
+    pub memory_bytes: u64,
+    /// Time of the processor.
+    pub cpu_seconds: u64,
+    /// Who started it. It does not outlive that one.
+    pub parent: u32,
+}
+
+/// Takes from this process whatever it does not need in order to compile, for good.
+pub fn confine(bounds: &Bounds) -> io::Result<()> {
+    set_parent_process_death_signal(Some(Signal::KILL))?;
+    // Whoever died before we asked tells us nothing any more.
+    if getppid().is_none_or(|parent| parent.as_raw_nonzero().get().cast_unsigned() != bounds.parent) {
+        return Err(io::Error::other("who started it is gone"));
+    }
+    // Where either fails, compiling is only less polite.
+    let _ = std::fs::write(FIRST_TO_GO.0, FIRST_TO_GO.1);
+    let _ = nice(NICER_BY);
+    // At the first of the two the kernel says why, at the second it says nothing.
+    lower(Resource::Cpu, bounds.cpu_seconds, bounds.cpu_seconds.saturating_add(1))?;
+    lower(Resource::Core, 0, 0)?;
+    lower(Resource::Fsize, 0, 0)?;
+    lower(Resource::Nproc, 0, 0)?;
+    lower(Resource::Nofile, OPEN_FILES, OPEN_FILES)?;
+    // A bound on data alone would leave out what is mapped; and nothing here maps what it does not use.
+    lower(Resource::As, bounds.memory_bytes, bounds.memory_bytes)
+}
+
+/// It may be lower already.
+fn lower(resource: Resource, current: u64, maximum: u64) -> io::Result<()> {
+    let most = getrlimit(resource).maximum;
+    let at_most = |to: u64| Some(most.map_or(to, |most| most.min(to)));
+    let limit = Rlimit {
+        current: at_most(current),
+        maximum: at_most(maximum),
+    };
+    Ok(setrlimit(resource, limit)?)
+}
