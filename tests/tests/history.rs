@@ -2,13 +2,18 @@
 
 use std::path::Path;
 use std::sync::{Arc, LazyLock};
+use std::time::Duration;
 
+use actix_web::rt::System;
 use serde_json::{Value, json};
+use watchpost::history::{History, Options};
+use watchpost::metrics::{Build, Own};
 use watchpost::rules::{Rules, Settings};
 use watchpost::store::history::{Bounds, Keeper, Selection};
 use watchpost::store::{Place, Store};
 use watchpost_policies::{Gap, Labels, Limits, MetricName, MetricPattern, Report, Sample, Snapshot, Unit};
 use watchpost_tests::postgres::{self, Postgres};
+use watchpost_tests::proxy::Proxy;
 use watchpost_tests::server::{Server, eventually};
 
 const HOUR: u64 = 3_600_000;
@@ -243,6 +248,53 @@ fn a_round_that_is_written_twice_is_there_once() {
         keep(&store, 0..3);
         keep(&store, 0..3);
         assert_eq!(store.history_usage().expect("counted").rounds, 3);
+    });
+}
+
+/// Who writes the rounds of the machine that they are of.
+fn history(store: &Store, patience: Duration) -> History {
+    let options = Options {
+        keep: Duration::from_secs(14 * 24 * 3600),
+        most_bytes: u64::MAX,
+        window: Duration::from_secs(3600),
+        patience,
+    };
+    let build = Build {
+        version: "",
+        commit: "",
+        rustc: "",
+    };
+    History::new(store.clone(), "edge-1", options, Arc::new(Own::new(&build)))
+}
+
+fn take_in(history: &History, numbers: std::ops::Range<u64>) {
+    for number in numbers {
+        let (snapshot, report) = round(number);
+        history.take_in(snapshot, report);
+    }
+}
+
+#[test]
+fn behind_a_wire_that_fell_silent_history_is_written_over_a_new_connection() {
+    let (shared, folder) = (postgres::shared(), tempfile::tempdir().expect("a folder"));
+    let proxy = Proxy::to(shared.address());
+    let url = shared.database();
+    let url = url.replace(&shared.address().to_string(), &proxy.address.to_string());
+    let place = Place::parse(&url, folder.path(), false).expect("an address");
+    let store = Store::open(place, 1).expect("it opens");
+    System::new().block_on(async {
+        let history = history(&store, Duration::from_secs(3));
+        take_in(&history, 0..3);
+        assert_eq!(history.write().await.expect("written"), 3);
+        proxy.forget();
+        take_in(&history, 3..7);
+        let silent = history.write().await.expect_err("nobody answers");
+        assert!(silent.to_string().contains("within 3s"), "{silent}");
+        assert_eq!(history.write().await.expect("over a new connection"), 4);
+        let kept = store.ask(Store::history_usage).await.expect("counted");
+        assert_eq!(kept.rounds, 7);
+        // The thread that still waits would be waited for.
+        proxy.cut();
     });
 }
 

@@ -80,6 +80,7 @@ fn remember(config: &Config, parts: &Parts) {
         keep: config.history.keep,
         most_bytes: config.history.max_size.bytes(),
         window: config.history.window,
+        patience: history::PATIENCE,
     };
     let history = History::new(parts.store.clone(), parts.service.host(), options, parts.own.clone());
     let (keeping, judged) = (history.clone(), parts.judged.clone());

@@ -6,6 +6,7 @@ pub mod chunks;
 mod connection;
 mod error;
 pub mod history;
+mod leases;
 mod migrate;
 mod place;
 mod pool;
@@ -25,7 +26,7 @@ use self::pool::Pool;
 use crate::tasks;
 
 /// How long somebody waits for an answer. A wire that takes bytes and passes nothing on is noticed by nobody else; the
-/// thread that asked goes on waiting, and the pool bounds how many do.
+/// thread that asked goes on waiting, and the pool bounds how many do and for how long they count.
 const PATIENCE: Duration = Duration::from_secs(15);
 
 /// A database. Cheap to clone.
@@ -64,13 +65,24 @@ impl Store {
         &self,
         question: impl FnOnce(&Self) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
+        self.ask_within(PATIENCE, question).await
+    }
+
+    /// The same, for those who wait longer or shorter. Whoever asks again after silence has another connection.
+    pub async fn ask_within<T: Send + 'static>(
+        &self,
+        patience: Duration,
+        question: impl FnOnce(&Self) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
         let store = self.clone();
         let asked = tasks::block(move || question(&store));
-        match tokio::time::timeout(PATIENCE, asked).await {
+        match tokio::time::timeout(patience, asked).await {
             Ok(answered) => answered.unwrap_or_else(|panic| Err(StoreError::Failed(panic))),
-            Err(_) => Err(StoreError::Unreachable(format!(
-                "it did not answer within {PATIENCE:?}"
-            ))),
+            Err(_) => {
+                self.0.forget_idle();
+                let why = format!("it did not answer within {patience:?}");
+                Err(StoreError::Unreachable(why))
+            }
         }
     }
 
