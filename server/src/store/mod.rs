@@ -11,6 +11,7 @@ mod migrate;
 mod place;
 mod pool;
 mod schema;
+mod turn;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -93,7 +94,7 @@ impl Store {
 
     /// Writes: all of it or nothing.
     fn write<T>(&self, work: impl FnOnce(&mut Connection) -> QueryResult<T>) -> Result<T, StoreError> {
-        let _turn = self.0.write_in_turn();
+        let _turn = self.0.write_in_turn()?;
         self.tell(
             self.0
                 .with(|connection| connection.transaction(work).map_err(StoreError::from)),

@@ -9,6 +9,7 @@ use super::connection::Connection;
 use super::error::StoreError;
 use super::leases::{LONGEST, Leases};
 use super::place::Place;
+use super::turn::{Taken, Turn};
 
 /// More would wait for each other in SQLite anyway, and PostgreSQL has a hundred for everyone.
 const MOST: usize = 6;
@@ -23,7 +24,7 @@ pub(super) struct Pool {
     state: Mutex<State>,
     freed: Condvar,
     /// SQLite lets one write; who waits here is served in turn and not by luck.
-    writing: Mutex<()>,
+    writing: Turn,
 }
 
 struct State {
@@ -46,7 +47,7 @@ impl Pool {
                 leases: Leases::new(longest),
             }),
             freed: Condvar::new(),
-            writing: Mutex::new(()),
+            writing: Turn::default(),
         }
     }
 
@@ -79,9 +80,11 @@ impl Pool {
     }
 
     /// The right to write, where only one may.
-    pub(super) fn write_in_turn(&self) -> Option<MutexGuard<'_, ()>> {
-        let in_turn = || self.writing.lock().unwrap_or_else(PoisonError::into_inner);
-        matches!(self.place, Place::File { .. }).then(in_turn)
+    pub(super) fn write_in_turn(&self) -> Result<Option<Taken<'_>>, StoreError> {
+        match self.place {
+            Place::File { .. } => self.writing.take(self.patience).map(Some).ok_or(StoreError::Busy),
+            Place::Server { .. } => Ok(None),
+        }
     }
 
     fn lend(&self) -> Result<Lent<'_>, StoreError> {
@@ -194,6 +197,29 @@ mod tests {
         drop(others);
         assert_eq!(pool.lock().idle.len(), MOST);
         assert_eq!(pool.lock().leases.count(), 0);
+    }
+
+    #[test]
+    fn who_does_not_get_the_turn_to_write_hears_that_it_is_busy() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let pool = Pool::patient(file(&folder), SOON, LONGEST);
+        let turn = pool.write_in_turn().expect("nobody else writes");
+        assert!(matches!(pool.write_in_turn(), Err(StoreError::Busy)));
+        drop(turn);
+        drop(pool.write_in_turn().expect("the turn ended"));
+        pool.write_in_turn().expect("and it ends again");
+    }
+
+    #[test]
+    fn who_waits_for_the_turn_to_write_gets_it_when_it_ends() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let pool = Pool::patient(file(&folder), Duration::from_secs(60), LONGEST);
+        let turn = pool.write_in_turn().expect("nobody else writes");
+        std::thread::scope(|scope| {
+            let waits = scope.spawn(|| pool.write_in_turn().is_ok());
+            drop(turn);
+            assert!(waits.join().expect("no panic"));
+        });
     }
 
     #[test]

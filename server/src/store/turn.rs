@@ -18,8 +18,11 @@ impl Turn {
     pub(super) fn take(&self, patience: Duration) -> Option<Taken<'_>> {
         let waited = self.ended.wait_timeout_while(self.lock(), patience, |taken| *taken);
         let mut taken = waited.unwrap_or_else(PoisonError::into_inner).0;
-        let was_taken = std::mem::replace(&mut *taken, true);
-        (!was_taken).then_some(Taken(self))
+        if *taken {
+            return None;
+        }
+        *taken = true;
+        Some(Taken(self))
     }
 
     fn lock(&self) -> MutexGuard<'_, bool> {
