@@ -1,6 +1,7 @@
 //! Keeps what was measured and judged: every round is written once, off the path of requests, and what grows old is
 //! packed and let go. While the database does not answer, rounds wait here.
 
+mod steady;
 mod waiting;
 
 use std::future::Future;
@@ -13,6 +14,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior};
 use watchpost_policies::{Report, Snapshot};
 
+use self::steady::{STEADY, Steady};
 use self::waiting::Waiting;
 use crate::clock;
 use crate::judge::Judged;
@@ -163,25 +165,27 @@ impl History {
         let mut ticks = tokio::time::interval(TIDY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut forgot: Option<Instant> = None;
+        let mut steady = Steady::new(clock::now_ms(), std::time::Instant::now());
         loop {
             ticks.tick().await;
+            let now_ms = clock::now_ms();
+            if let Some(jump_ms) = steady.look(now_ms, std::time::Instant::now()) {
+                log::warn!(jump_ms; "the clock jumped; nothing of the history is let go by its age for {STEADY:?}");
+            }
             let due = forgot.is_none_or(|at| at.elapsed() >= FORGET);
             if due {
                 forgot = Some(Instant::now());
             }
-            match self.tidy_once(clock::now_ms(), due).await {
+            match self.tidy_once(now_ms, steady.is_believed(), due).await {
                 Ok(usage) => self.own.history_is(usage),
                 Err(error) => log::warn!("history cannot be packed or swept: {error}"),
             }
         }
     }
 
-    async fn tidy_once(&self, now_ms: u64, forget: bool) -> Result<Usage, StoreError> {
+    async fn tidy_once(&self, now_ms: u64, by_age: bool, forget: bool) -> Result<Usage, StoreError> {
         let packed = self.pack(milliseconds(self.options.window), now_ms).await;
-        let bounds = Bounds {
-            oldest_ms: now_ms.saturating_sub(milliseconds(self.options.keep)),
-            most_bytes: self.options.most_bytes,
-        };
+        let bounds = self.bounds(now_ms, by_age);
         // What cannot be packed shall not keep the rest from being let go.
         while self.step(move |store| store.sweep(bounds)).await? {}
         packed?;
@@ -192,6 +196,15 @@ impl History {
             self.replace_keeper();
         }
         self.step(Store::history_usage).await
+    }
+
+    /// What is let go. By a clock that jumped everything might be too old.
+    fn bounds(&self, now_ms: u64, by_age: bool) -> Bounds {
+        let oldest_ms = now_ms.saturating_sub(milliseconds(self.options.keep));
+        Bounds {
+            oldest_ms: if by_age { oldest_ms } else { 0 },
+            most_bytes: self.options.most_bytes,
+        }
     }
 
     async fn pack(&self, window_ms: u64, now_ms: u64) -> Result<(), StoreError> {
