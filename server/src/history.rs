@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior};
 use watchpost_policies::{Report, Snapshot};
 
-use self::steady::{STEADY, Steady};
+use self::steady::Steady;
 use self::waiting::Waiting;
 use crate::clock;
 use crate::judge::Judged;
@@ -33,6 +33,9 @@ const STEP: Duration = Duration::from_secs(120);
 
 /// After a failure the database is given this long.
 const PAUSE: Duration = Duration::from_secs(2);
+
+/// At the end of the process a silent connection is given up this often, in the time that there is.
+const ATTEMPTS: u32 = 3;
 
 /// How often is looked for what can be packed and what has to go.
 const TIDY: Duration = Duration::from_secs(60);
@@ -136,16 +139,44 @@ impl History {
         (0..lost).for_each(|_| self.own.round_lost());
     }
 
+    /// Writes all that waits, and the last round among it, within so long. How many rounds are lost.
+    pub async fn finish(&self, last: Option<&Judged>, within: Duration) -> usize {
+        if let Some(judged) = last {
+            self.take_in(judged.round.snapshot.clone(), judged.report.clone());
+        }
+        // Who writes just now may have met a silent wire, and would be waited for.
+        self.replace_keeper();
+        let all = async {
+            loop {
+                match self.write_within(within / ATTEMPTS).await {
+                    Ok(0) => break,
+                    Ok(_) => {}
+                    Err(_) => tokio::time::sleep(within / ATTEMPTS / 10).await,
+                }
+            }
+        };
+        let _ = tokio::time::timeout(within, all).await;
+        let lost = lock(&self.waiting).len();
+        if lost > 0 {
+            log::error!(rounds = lost; "the last rounds are not in the history, for the database did not take them in time");
+        }
+        lost
+    }
+
     /// Writes some of the rounds that wait, the oldest first, and tells how many these were. If it fails, they go on
     /// waiting.
     pub async fn write(&self) -> Result<usize, StoreError> {
+        self.write_within(self.options.patience).await
+    }
+
+    async fn write_within(&self, patience: Duration) -> Result<usize, StoreError> {
         let (times, rounds) = lock(&self.waiting).next();
         if rounds.is_empty() {
             return Ok(0);
         }
         let keeper = self.keeper.load_full();
         let work = move |_: &Store| lock(&keeper).keep(&rounds);
-        let outcome = self.store.ask_within(self.options.patience, work).await;
+        let outcome = self.store.ask_within(patience, work).await;
         if outcome.is_ok() {
             self.own.rounds_kept(lock(&self.waiting).written(&times));
         } else {
@@ -170,7 +201,7 @@ impl History {
             ticks.tick().await;
             let now_ms = clock::now_ms();
             if let Some(jump_ms) = steady.look(now_ms, std::time::Instant::now()) {
-                log::warn!(jump_ms; "the clock jumped; nothing of the history is let go by its age for {STEADY:?}");
+                log::warn!(jump_ms; "the clock jumped; nothing of the history is let go by its age for an hour");
             }
             let due = forgot.is_none_or(|at| at.elapsed() >= FORGET);
             if due {

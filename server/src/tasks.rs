@@ -187,11 +187,39 @@ impl Stopped {
 
 /// Runs something that blocks on a thread that may block. A panic in it becomes its message.
 pub async fn block<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, String> {
-    let caught = move || std::panic::catch_unwind(AssertUnwindSafe(work));
+    let blocks = Blocks::new();
+    let caught = move || {
+        let _blocks = blocks;
+        std::panic::catch_unwind(AssertUnwindSafe(work))
+    };
     match tokio::task::spawn_blocking(caught).await {
         Ok(Ok(value)) => Ok(value),
         Ok(Err(panic)) => Err(message_of(panic.as_ref())),
         Err(broken) => Err(panic_message(broken)),
+    }
+}
+
+/// Whether anything blocks a thread just now, or waits for one. A runtime that is dropped waits for it, for ever if
+/// it has to.
+pub fn some_block() -> bool {
+    BLOCKING.load(Ordering::Acquire) > 0
+}
+
+/// Threads belong to the process and not to one of its runtimes, so this does.
+static BLOCKING: AtomicU64 = AtomicU64::new(0);
+
+struct Blocks;
+
+impl Blocks {
+    fn new() -> Self {
+        BLOCKING.fetch_add(1, Ordering::AcqRel);
+        Self
+    }
+}
+
+impl Drop for Blocks {
+    fn drop(&mut self) {
+        BLOCKING.fetch_sub(1, Ordering::AcqRel);
     }
 }
 

@@ -5,6 +5,8 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use actix_web::rt::System;
+use diesel::connection::SimpleConnection;
+use diesel::{Connection as _, PgConnection, QueryableByName, RunQueryDsl, sql_query, sql_types};
 use serde_json::{Value, json};
 use watchpost::history::{History, Options};
 use watchpost::metrics::{Build, Own};
@@ -371,6 +373,65 @@ fn who_asks_wrongly_or_for_too_much_is_told_the_limit() {
         "of steps there are fewer"
     );
     assert_eq!(server.stranger().get("/api/v1/history?metric=memory").status, 401);
+}
+
+#[test]
+fn rounds_that_wait_when_it_is_told_to_stop_are_written_before_it_ends() {
+    let shared = postgres::shared();
+    let url = shared.database();
+    let mut locks = PgConnection::establish(&url).expect("it answers");
+    let mut server = Server::with(&format!(
+        "[database]\nurl = \"{url}\"\n[collector]\ninterval = \"200ms\""
+    ))
+    .ready();
+    let locked = locks.batch_execute("BEGIN; LOCK TABLE history_rounds IN ACCESS EXCLUSIVE MODE");
+    locked.expect("nobody keeps it for long");
+    let number = || server.get("/api/v1/status").json()["round"]["number"].as_u64();
+    let begin = number().expect("a round");
+    // The first of these may be under way; the others wait for it.
+    eventually("some rounds", || number().filter(|number| *number > begin + 5));
+    let last = server.get("/api/v1/snapshot").json()["time_ms"]
+        .as_i64()
+        .expect("a time");
+    server.signal("TERM");
+    server.logged("told to stop");
+    locks.batch_execute("COMMIT").expect("let go");
+    assert_eq!(server.ended().code(), Some(0));
+    assert!(
+        !server.log_lines().iter().any(|line| line.contains("the last rounds")),
+        "none is lost"
+    );
+    let times: Vec<Time> = sql_query("SELECT time_ms FROM history_rounds ORDER BY time_ms")
+        .load(&mut locks)
+        .expect("read");
+    assert!(times.iter().any(|time| time.time_ms == last), "{last} is missing");
+    let gaps = times.windows(2).filter(|two| two[1].time_ms - two[0].time_ms > 5_000);
+    assert_eq!(gaps.count(), 0);
+}
+
+#[derive(QueryableByName)]
+struct Time {
+    #[diesel(sql_type = sql_types::BigInt)]
+    time_ms: i64,
+}
+
+#[test]
+fn a_silent_database_does_not_keep_it_from_ending() {
+    let shared = postgres::shared();
+    let proxy = Proxy::to(shared.address());
+    let url = shared.database();
+    let url = url.replace(&shared.address().to_string(), &proxy.address.to_string());
+    let mut server = Server::with(&format!(
+        "[database]\nurl = \"{url}\"\n[collector]\ninterval = \"200ms\""
+    ))
+    .ready();
+    proxy.hold();
+    let number = || server.get("/api/v1/status").json()["round"]["number"].as_u64();
+    let begin = number().expect("a round");
+    eventually("some rounds", || number().filter(|number| *number > begin + 5));
+    server.signal("TERM");
+    assert_eq!(server.ended().code(), Some(0));
+    server.logged("the last rounds are not in the history");
 }
 
 #[test]

@@ -9,7 +9,7 @@ const MOST_APART: Duration = Duration::from_secs(60);
 
 /// After a jump both have to agree for so long before the clock is believed again; whoever looks after the machine can
 /// put it right until then.
-pub(super) const STEADY: Duration = Duration::from_secs(60 * 60);
+const STEADY: Duration = Duration::from_secs(60 * 60);
 
 /// What is known of the clock.
 pub(super) struct Steady {
