@@ -1,19 +1,20 @@
 //! Work in the background: every piece has a name, is started again when it panics, and says how it is. The only
 //! place that spawns.
 
+mod flow;
+
 use std::collections::BTreeMap;
 use std::future::Future;
-use std::io;
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use actix_web::web::Bytes;
-use futures_util::stream::{Stream, poll_fn};
 use serde::Serialize;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
+
+pub use self::flow::{Flow, Flows, Turn};
 
 use crate::clock;
 use crate::metrics::Own;
@@ -186,7 +187,11 @@ impl Stopped {
 
 /// Runs something that blocks on a thread that may block. A panic in it becomes its message.
 pub async fn block<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, String> {
-    let caught = move || std::panic::catch_unwind(AssertUnwindSafe(work));
+    let blocks = Blocks::new();
+    let caught = move || {
+        let _blocks = blocks;
+        std::panic::catch_unwind(AssertUnwindSafe(work))
+    };
     match tokio::task::spawn_blocking(caught).await {
         Ok(Ok(value)) => Ok(value),
         Ok(Err(panic)) => Err(message_of(panic.as_ref())),
@@ -199,49 +204,27 @@ pub fn go_on(work: impl Future<Output = ()> + 'static) {
     actix_web::rt::spawn(work);
 }
 
-/// An answer that is written while it is sent, on a thread that may block. Where the work breaks, so does the answer.
-pub fn flow(work: impl FnOnce(&mut Flow) -> io::Result<()> + Send + 'static) -> impl Stream<Item = io::Result<Bytes>> {
-    let (sender, mut pieces) = mpsc::channel(PIECES);
-    actix_web::rt::spawn(async move {
-        let mut flow = Flow {
-            sender: sender.clone(),
-            waiting: Vec::with_capacity(PIECE_BYTES),
-        };
-        let done = block(move || work(&mut flow).and_then(|()| flow.pass_on())).await;
-        if let Err(error) = done.unwrap_or_else(|panic| Err(io::Error::other(panic))) {
-            // Whoever went away hears nothing of it.
-            let _ = sender.send(Err(error)).await;
-        }
-    });
-    poll_fn(move |context| pieces.poll_recv(context))
+/// Whether anything blocks a thread just now, or waits for one. A runtime that is dropped waits for it, for ever if
+/// it has to.
+pub fn some_block() -> bool {
+    BLOCKING.load(Ordering::Acquire) > 0
 }
 
-/// Pieces that wait for a client that reads slowly; then the work waits.
-const PIECES: usize = 4;
+/// Threads belong to the process and not to one of its runtimes, so this does.
+static BLOCKING: AtomicU64 = AtomicU64::new(0);
 
-/// As large as one write to a socket is worth.
-const PIECE_BYTES: usize = 64 * 1024;
+struct Blocks;
 
-/// Where an answer is written to.
-pub struct Flow {
-    sender: mpsc::Sender<io::Result<Bytes>>,
-    waiting: Vec<u8>,
-}
-
-impl Flow {
-    /// Writes more of it. An error says that nobody reads any more.
-    pub fn send(&mut self, text: &str) -> io::Result<()> {
-        self.waiting.extend_from_slice(text.as_bytes());
-        if self.waiting.len() < PIECE_BYTES {
-            return Ok(());
-        }
-        self.pass_on()
+impl Blocks {
+    fn new() -> Self {
+        BLOCKING.fetch_add(1, Ordering::AcqRel);
+        Self
     }
+}
 
-    fn pass_on(&mut self) -> io::Result<()> {
-        let piece = std::mem::take(&mut self.waiting);
-        let sent = self.sender.blocking_send(Ok(piece.into()));
-        sent.map_err(|_| io::ErrorKind::BrokenPipe.into())
+impl Drop for Blocks {
+    fn drop(&mut self) {
+        BLOCKING.fetch_sub(1, Ordering::AcqRel);
     }
 }
 

@@ -1,8 +1,10 @@
 //! A wire to somebody that a test can cut: between the program and a server that it needs. Held, it takes bytes and
-//! passes nothing on, as a firewall does that forgot a connection; cut, it ends them all.
+//! passes nothing on; forgetful, it does so with the connections that there are, as a firewall does, and new ones pass;
+//! cut, it ends them all.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 /// A wire.
@@ -14,8 +16,10 @@ pub struct Proxy {
 
 #[derive(Default)]
 struct State {
-    held: Mutex<bool>,
+    /// Connections with a smaller number pass nothing on.
+    held_below: Mutex<u64>,
     let_go: Condvar,
+    count: AtomicU64,
     open: Mutex<Vec<TcpStream>>,
 }
 
@@ -30,14 +34,15 @@ impl Proxy {
         let state = proxy.state.clone();
         std::thread::spawn(move || {
             for near in listener.incoming().flatten() {
+                let number = state.count.fetch_add(1, Ordering::SeqCst);
                 let Ok(far) = TcpStream::connect(target) else { continue };
                 state.keep(&near);
                 state.keep(&far);
                 let (Ok(near_again), Ok(far_again)) = (near.try_clone(), far.try_clone()) else {
                     continue;
                 };
-                pass_on(near, far, &state);
-                pass_on(far_again, near_again, &state);
+                pass_on(number, near, far, &state);
+                pass_on(number, far_again, near_again, &state);
             }
         });
         proxy
@@ -45,12 +50,17 @@ impl Proxy {
 
     /// From now on it passes nothing on.
     pub fn hold(&self) {
-        *lock(&self.state.held) = true;
+        *lock(&self.state.held_below) = u64::MAX;
+    }
+
+    /// From now on the connections that there are pass nothing on, and new ones do.
+    pub fn forget(&self) {
+        *lock(&self.state.held_below) = self.state.count.load(Ordering::SeqCst);
     }
 
     /// It passes on again, also what waited.
     pub fn let_go(&self) {
-        *lock(&self.state.held) = false;
+        *lock(&self.state.held_below) = 0;
         self.state.let_go.notify_all();
     }
 
@@ -68,16 +78,16 @@ impl State {
     }
 }
 
-fn pass_on(mut from: TcpStream, mut to: TcpStream, state: &Arc<State>) {
+fn pass_on(number: u64, mut from: TcpStream, mut to: TcpStream, state: &Arc<State>) {
     let state = state.clone();
     std::thread::spawn(move || {
         let mut bytes = [0; 16 * 1024];
         while let Ok(count) = from.read(&mut bytes) {
-            let mut held = lock(&state.held);
-            while *held {
-                held = state.let_go.wait(held).unwrap_or_else(PoisonError::into_inner);
+            let mut held_below = lock(&state.held_below);
+            while number < *held_below {
+                held_below = state.let_go.wait(held_below).unwrap_or_else(PoisonError::into_inner);
             }
-            drop(held);
+            drop(held_below);
             if count == 0 || to.write_all(&bytes[..count]).is_err() {
                 break;
             }

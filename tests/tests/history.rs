@@ -2,13 +2,20 @@
 
 use std::path::Path;
 use std::sync::{Arc, LazyLock};
+use std::time::Duration;
 
+use actix_web::rt::System;
+use diesel::connection::SimpleConnection;
+use diesel::{Connection as _, PgConnection, QueryableByName, RunQueryDsl, sql_query, sql_types};
 use serde_json::{Value, json};
+use watchpost::history::{History, Options};
+use watchpost::metrics::{Build, Own};
 use watchpost::rules::{Rules, Settings};
 use watchpost::store::history::{Bounds, Keeper, Selection};
 use watchpost::store::{Place, Store};
 use watchpost_policies::{Gap, Labels, Limits, MetricName, MetricPattern, Report, Sample, Snapshot, Unit};
 use watchpost_tests::postgres::{self, Postgres};
+use watchpost_tests::proxy::Proxy;
 use watchpost_tests::server::{Server, eventually};
 
 const HOUR: u64 = 3_600_000;
@@ -246,6 +253,53 @@ fn a_round_that_is_written_twice_is_there_once() {
     });
 }
 
+/// Who writes the rounds of the machine that they are of.
+fn history(store: &Store, patience: Duration) -> History {
+    let options = Options {
+        keep: Duration::from_secs(14 * 24 * 3600),
+        most_bytes: u64::MAX,
+        window: Duration::from_secs(3600),
+        patience,
+    };
+    let build = Build {
+        version: "",
+        commit: "",
+        rustc: "",
+    };
+    History::new(store.clone(), "edge-1", options, Arc::new(Own::new(&build)))
+}
+
+fn take_in(history: &History, numbers: std::ops::Range<u64>) {
+    for number in numbers {
+        let (snapshot, report) = round(number);
+        history.take_in(snapshot, report);
+    }
+}
+
+#[test]
+fn behind_a_wire_that_fell_silent_history_is_written_over_a_new_connection() {
+    let (shared, folder) = (postgres::shared(), tempfile::tempdir().expect("a folder"));
+    let proxy = Proxy::to(shared.address());
+    let url = shared.database();
+    let url = url.replace(&shared.address().to_string(), &proxy.address.to_string());
+    let place = Place::parse(&url, folder.path(), false).expect("an address");
+    let store = Store::open(place, 1).expect("it opens");
+    System::new().block_on(async {
+        let history = history(&store, Duration::from_secs(3));
+        take_in(&history, 0..3);
+        assert_eq!(history.write().await.expect("written"), 3);
+        proxy.forget();
+        take_in(&history, 3..7);
+        let silent = history.write().await.expect_err("nobody answers");
+        assert!(silent.to_string().contains("within 3s"), "{silent}");
+        assert_eq!(history.write().await.expect("over a new connection"), 4);
+        let kept = store.ask(Store::history_usage).await.expect("counted");
+        assert_eq!(kept.rounds, 7);
+        // The thread that still waits would be waited for.
+        proxy.cut();
+    });
+}
+
 #[test]
 fn a_sample_on_the_disk_is_small() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -319,6 +373,65 @@ fn who_asks_wrongly_or_for_too_much_is_told_the_limit() {
         "of steps there are fewer"
     );
     assert_eq!(server.stranger().get("/api/v1/history?metric=memory").status, 401);
+}
+
+#[test]
+fn rounds_that_wait_when_it_is_told_to_stop_are_written_before_it_ends() {
+    let shared = postgres::shared();
+    let url = shared.database();
+    let mut locks = PgConnection::establish(&url).expect("it answers");
+    let mut server = Server::with(&format!(
+        "[database]\nurl = \"{url}\"\n[collector]\ninterval = \"200ms\""
+    ))
+    .ready();
+    let locked = locks.batch_execute("BEGIN; LOCK TABLE history_rounds IN ACCESS EXCLUSIVE MODE");
+    locked.expect("nobody keeps it for long");
+    let number = || server.get("/api/v1/status").json()["round"]["number"].as_u64();
+    let begin = number().expect("a round");
+    // The first of these may be under way; the others wait for it.
+    eventually("some rounds", || number().filter(|number| *number > begin + 5));
+    let last = server.get("/api/v1/snapshot").json()["time_ms"]
+        .as_i64()
+        .expect("a time");
+    server.signal("TERM");
+    server.logged("told to stop");
+    locks.batch_execute("COMMIT").expect("let go");
+    assert_eq!(server.ended().code(), Some(0));
+    assert!(
+        !server.log_lines().iter().any(|line| line.contains("the last rounds")),
+        "none is lost"
+    );
+    let times: Vec<Time> = sql_query("SELECT time_ms FROM history_rounds ORDER BY time_ms")
+        .load(&mut locks)
+        .expect("read");
+    assert!(times.iter().any(|time| time.time_ms == last), "{last} is missing");
+    let gaps = times.windows(2).filter(|two| two[1].time_ms - two[0].time_ms > 5_000);
+    assert_eq!(gaps.count(), 0);
+}
+
+#[derive(QueryableByName)]
+struct Time {
+    #[diesel(sql_type = sql_types::BigInt)]
+    time_ms: i64,
+}
+
+#[test]
+fn a_silent_database_does_not_keep_it_from_ending() {
+    let shared = postgres::shared();
+    let proxy = Proxy::to(shared.address());
+    let url = shared.database();
+    let url = url.replace(&shared.address().to_string(), &proxy.address.to_string());
+    let mut server = Server::with(&format!(
+        "[database]\nurl = \"{url}\"\n[collector]\ninterval = \"200ms\""
+    ))
+    .ready();
+    proxy.hold();
+    let number = || server.get("/api/v1/status").json()["round"]["number"].as_u64();
+    let begin = number().expect("a round");
+    eventually("some rounds", || number().filter(|number| *number > begin + 5));
+    server.signal("TERM");
+    assert_eq!(server.ended().code(), Some(0));
+    server.logged("the last rounds are not in the history");
 }
 
 #[test]

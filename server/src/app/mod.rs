@@ -39,6 +39,10 @@ use crate::tasks::Tasks;
 use crate::tls::Tls;
 use crate::{clock, judge, pki};
 
+/// When nothing runs any more, what waits to be written to the history has this long: a service manager waits for ten
+/// seconds or more before it kills, and draining took some of them.
+const LAST_WORDS: Duration = Duration::from_secs(3);
+
 /// A process that listens already, and does not answer yet.
 pub struct App {
     config: Rc<Config>,
@@ -166,7 +170,7 @@ impl App {
             parts,
             listeners,
         } = self;
-        work::start(&config, &parts);
+        let history = work::start(&config, &parts);
         let server = serve(&config, &parts, listeners)?;
         let handle = server.handle();
         let mut serving = actix_web::rt::spawn(server);
@@ -190,6 +194,10 @@ impl App {
         };
         handle.stop(true).await;
         parts.tasks.stop();
+        if let Some(history) = history {
+            let last = parts.judged.borrow().clone();
+            history.finish(last.as_deref(), LAST_WORDS).await;
+        }
         log::info!(took_ms = began.elapsed().as_millis() as u64, ending:? = ending; "stopped");
         Ok(ending)
     }

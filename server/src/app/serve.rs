@@ -15,6 +15,7 @@ use crate::api::faces::status::StatusPage;
 use crate::api::gate;
 use crate::api::service::Listening;
 use crate::config::{self, Config};
+use crate::tasks::Flows;
 use crate::tls::ClientAuth;
 
 /// When all requests are answered, connections that nobody uses have this long to be closed.
@@ -62,6 +63,7 @@ pub(super) fn serve(config: &Config, parts: &Parts, listeners: Vec<Socket>) -> R
         store: parts.store.clone(),
         max_points: config.history.max_points,
         max_series: config.history.max_series,
+        flows: Flows::new(),
     });
     let registry = Data::new(parts.registry.clone());
     let (own, service) = (Data::from(parts.own.clone()), Data::new(parts.service.clone()));

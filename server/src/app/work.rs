@@ -13,7 +13,8 @@ use crate::config::{self, Config};
 use crate::history::{self, History};
 use crate::judge;
 
-pub(super) fn start(config: &Config, parts: &Parts) {
+/// Returns who keeps the history, for what waits to be written at the end.
+pub(super) fn start(config: &Config, parts: &Parts) -> Option<History> {
     let (rounds, measured) = watch::channel(None);
     let host_options = host_options(config);
     let mut sources = Vec::new();
@@ -72,9 +73,7 @@ pub(super) fn start(config: &Config, parts: &Parts) {
         .spawn("rule healer", move || registry.clone().heal(judged.subscribe()));
     let registry = parts.registry.clone();
     parts.tasks.spawn("rules", move || registry.clone().follow());
-    if config.history.enabled {
-        remember(config, parts);
-    }
+    let history = config.history.enabled.then(|| remember(config, parts));
     let open = |listener: &&config::Listener| !listener.tls && !listener.address.ip().is_loopback();
     if let Some(listener) = config.listeners.iter().find(open).filter(|_| !config.tokens.is_empty()) {
         log::warn!(address:% = listener.address; "tokens are taken on a listener without TLS, where others can read them");
@@ -83,18 +82,22 @@ pub(super) fn start(config: &Config, parts: &Parts) {
     for listener in config.listeners.iter().filter(shown) {
         log::warn!(address:% = listener.address; "the face resource is shown without TLS to other machines; /metrics is answered to those whom the role rule allows metrics.read, and others can read along");
     }
+    history
 }
 
-fn remember(config: &Config, parts: &Parts) {
+fn remember(config: &Config, parts: &Parts) -> History {
     let options = history::Options {
         keep: config.history.keep,
         most_bytes: config.history.max_size.bytes(),
         window: config.history.window,
+        patience: history::PATIENCE,
     };
     let history = History::new(parts.store.clone(), parts.service.host(), options, parts.own.clone());
     let (keeping, judged) = (history.clone(), parts.judged.clone());
     parts
         .tasks
         .spawn("history", move || keeping.clone().keep(judged.subscribe()));
-    parts.tasks.spawn("history keeper", move || history.clone().tidy());
+    let tidying = history.clone();
+    parts.tasks.spawn("history keeper", move || tidying.clone().tidy());
+    history
 }

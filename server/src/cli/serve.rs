@@ -13,7 +13,7 @@ use crate::config::{Config, Face, Sources};
 use crate::reload::Reloader;
 use crate::rules::registry::ChangeError;
 use crate::store::MigrationError;
-use crate::telemetry;
+use crate::{tasks, telemetry};
 
 /// It was told to stop, and somebody waited too long for an answer.
 const CUT_OFF: u8 = 75;
@@ -27,7 +27,12 @@ pub(super) fn run(sources: Sources) -> ExitCode {
     if let Err(error) = telemetry::start(app::log_options(&config)) {
         return fail(IO, &error.to_string());
     }
-    let served = actix_web::rt::System::new().block_on(serve(config, sources));
+    let system = actix_web::rt::System::new();
+    let served = system.block_on(serve(config, sources));
+    if tasks::some_block() {
+        // What had to be done is done; a wire or a mount that is silent would be waited for as long as it is.
+        std::mem::forget(system);
+    }
     match served {
         Ok(Ending::Drained) => ExitCode::SUCCESS,
         Ok(Ending::CutOff) => ExitCode::from(CUT_OFF),

@@ -6,11 +6,13 @@ pub mod chunks;
 mod connection;
 mod error;
 pub mod history;
+mod leases;
 mod migrate;
 mod place;
 mod pool;
 pub mod rules;
 mod schema;
+mod turn;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,7 +28,7 @@ use self::pool::Pool;
 use crate::tasks;
 
 /// How long somebody waits for an answer. A wire that takes bytes and passes nothing on is noticed by nobody else; the
-/// thread that asked goes on waiting, and the pool bounds how many do.
+/// thread that asked goes on waiting, and the pool bounds how many do and for how long they count.
 const PATIENCE: Duration = Duration::from_secs(15);
 
 /// A database. Cheap to clone.
@@ -65,13 +67,24 @@ impl Store {
         &self,
         question: impl FnOnce(&Self) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
+        self.ask_within(PATIENCE, question).await
+    }
+
+    /// The same, for those who wait longer or shorter. Whoever asks again after silence has another connection.
+    pub async fn ask_within<T: Send + 'static>(
+        &self,
+        patience: Duration,
+        question: impl FnOnce(&Self) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
         let store = self.clone();
         let asked = tasks::block(move || question(&store));
-        match tokio::time::timeout(PATIENCE, asked).await {
+        match tokio::time::timeout(patience, asked).await {
             Ok(answered) => answered.unwrap_or_else(|panic| Err(StoreError::Failed(panic))),
-            Err(_) => Err(StoreError::Unreachable(format!(
-                "it did not answer within {PATIENCE:?}"
-            ))),
+            Err(_) => {
+                self.0.forget_idle();
+                let why = format!("it did not answer within {patience:?}");
+                Err(StoreError::Unreachable(why))
+            }
         }
     }
 
@@ -82,7 +95,7 @@ impl Store {
 
     /// Writes: all of it or nothing.
     fn write<T>(&self, work: impl FnOnce(&mut Connection) -> QueryResult<T>) -> Result<T, StoreError> {
-        let _turn = self.0.write_in_turn();
+        let _turn = self.0.write_in_turn()?;
         self.tell(
             self.0
                 .with(|connection| connection.transaction(work).map_err(StoreError::from)),

@@ -17,7 +17,7 @@ use crate::api::service::Service;
 use crate::clock;
 use crate::store::history::{Plan, Selection};
 use crate::store::{Store, StoreError};
-use crate::tasks::{self, Flow};
+use crate::tasks::{Flow, Flows, Turn};
 
 /// What is asked for, where nothing is told.
 const USUAL_SPAN_MS: u64 = 60 * 60 * 1000;
@@ -34,6 +34,8 @@ pub struct Past {
     pub max_points: usize,
     /// Series of one answer.
     pub max_series: usize,
+    /// Answers that are being written.
+    pub flows: Flows,
 }
 
 /// Which series, and of which time.
@@ -69,6 +71,7 @@ pub async fn history(_: Permit<HistoryRead>, past: Data<Past>, asked: Query<Aske
     let (planned, span_ms) = (wanted.clone(), wanted.to_ms - wanted.from_ms);
     let plan = past.store.ask(move |store| store.plan_history(&planned)).await?;
     past.check(&plan, span_ms, step_ms)?;
+    let turn = past.turn().await?;
     let store = past.store.clone();
     let head = serde_json::json!({
         "from": clock::written(wanted.from_ms),
@@ -76,7 +79,7 @@ pub async fn history(_: Permit<HistoryRead>, past: Data<Past>, asked: Query<Aske
         "step_ms": step_ms,
         "aggregate": step_ms.map(|_| aggregate),
     });
-    Ok(flowing(move |flow| {
+    Ok(flowing(turn, move |flow| {
         let mut head = head.to_string();
         head.pop();
         flow.send(&format!("{head},\"series\":["))?;
@@ -151,8 +154,9 @@ async fn rounds(
             past.max_points
         )));
     }
+    let turn = past.turn().await?;
     let store = past.store.clone();
-    Ok(flowing(move |flow| {
+    Ok(flowing(turn, move |flow| {
         flow.send(&format!("{{\"{name}\":["))?;
         let (mut first, mut outcome) = (true, Ok(()));
         let read = store.past(&host, &wanted, |past| {
@@ -169,6 +173,13 @@ async fn rounds(
 }
 
 impl Past {
+    async fn turn(&self) -> Result<Turn, ApiError> {
+        self.flows.turn().await.ok_or_else(|| ApiError::Unavailable {
+            why: "too many answers about the past are being read; come again when some of them are done".to_owned(),
+            after_seconds: 5,
+        })
+    }
+
     fn check(&self, plan: &Plan, span_ms: u64, step_ms: Option<u64>) -> Result<(), ApiError> {
         let series = plan.series.len();
         if series > self.max_series {
@@ -282,11 +293,11 @@ fn labels(text: &str) -> Result<Vec<(String, String)>, ApiError> {
 
 /// An answer that is written while it is read. What breaks in its midst breaks the connection, so that nobody takes
 /// a part for the whole.
-fn flowing(work: impl FnOnce(&mut Flow) -> io::Result<()> + Send + 'static) -> HttpResponse {
+fn flowing(turn: Turn, work: impl FnOnce(&mut Flow) -> io::Result<()> + Send + 'static) -> HttpResponse {
     HttpResponse::Ok()
         .content_type(ContentType::json())
         .insert_header((CACHE_CONTROL, "no-store"))
-        .streaming(tasks::flow(work))
+        .streaming(turn.flow(work))
 }
 
 fn broken(error: StoreError) -> io::Error {

@@ -46,7 +46,11 @@ impl Keeper {
         let known = &self.numbers;
         // Numbers that were given in a transaction that failed mean nothing.
         let fresh = self.store.write(|connection| {
-            let mut fresh = HashMap::new();
+            let mut fresh = match rounds.first() {
+                // At once, where one by one would take a slow wire longer than a write may take.
+                Some((first, _)) if known.is_empty() => numbers_of_all(connection, first.host())?,
+                _ => HashMap::new(),
+            };
             for (snapshot, report) in rounds {
                 let mut points = Vec::with_capacity(snapshot.samples().len());
                 for sample in snapshot.samples() {
@@ -102,6 +106,25 @@ fn write_round(connection: &mut Connection, snapshot: &Snapshot, numbers: &[u8],
         ))
         .on_conflict_do_nothing()
         .execute(connection))
+}
+
+/// The numbers of all series of a machine.
+fn numbers_of_all(connection: &mut Connection, of: &str) -> QueryResult<HashMap<Key, i64>> {
+    use history_series::{host, id, labels, metric, table, unit};
+    type Row = (i64, String, String, String);
+    let rows: Vec<Row> = on!(connection, connection => table
+        .filter(host.eq(of))
+        .select((id, metric, labels, unit))
+        .load(connection))?;
+    let keyed = |row: Row| {
+        let key = Key {
+            metric: row.1,
+            labels: row.2,
+            unit: row.3,
+        };
+        (key, row.0)
+    };
+    Ok(rows.into_iter().map(keyed).collect())
 }
 
 /// The number of a series, a new one if it is new.

@@ -1,0 +1,234 @@
+//! Answers that are written while they are sent, each on a thread that may block. How many do so at once is bounded,
+//! and how long each waits for its reader; what is in an answer is not known here.
+
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Poll;
+use std::time::Duration;
+
+use actix_web::web::Bytes;
+use futures_util::stream::{Stream, poll_fn};
+use tokio::runtime::Handle;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::time::timeout;
+
+use super::block;
+
+/// Answers that flow at once. Each has a thread, of which there are some hundreds for everything that blocks, and they
+/// share six connections to the database: more of them would not be done sooner.
+const MOST: usize = 16;
+
+/// A reader that takes nothing for so long is not slow but gone: a piece is passed on in this time at two kilobytes a
+/// second.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How long somebody waits for others to end. A page of twenty diagrams asks for all of them at once, and most answers
+/// take some milliseconds.
+const WAIT: Duration = Duration::from_secs(5);
+
+/// Pieces that wait for a client that reads slowly; then the work waits.
+const PIECES: usize = 4;
+
+/// As large as one write to a socket is worth.
+const PIECE_BYTES: usize = 64 * 1024;
+
+/// All answers that flow. Cheap to clone.
+#[derive(Clone)]
+pub struct Flows {
+    free: Arc<Semaphore>,
+    patience: Duration,
+    wait: Duration,
+}
+
+/// The right to one of them.
+pub struct Turn {
+    permit: OwnedSemaphorePermit,
+    patience: Duration,
+}
+
+/// Where an answer is written to.
+pub struct Flow {
+    sender: mpsc::Sender<io::Result<Bytes>>,
+    waiting: Vec<u8>,
+    runtime: Handle,
+    patience: Duration,
+}
+
+impl Flows {
+    /// None flows yet.
+    pub fn new() -> Self {
+        Self::patient(PATIENCE, WAIT)
+    }
+
+    /// Each waits for its reader that long, and for others to end that long.
+    fn patient(patience: Duration, wait: Duration) -> Self {
+        Self {
+            free: Arc::new(Semaphore::new(MOST)),
+            patience,
+            wait,
+        }
+    }
+
+    /// Waits a little until another may flow; nothing says that too many do.
+    pub async fn turn(&self) -> Option<Turn> {
+        let permit = timeout(self.wait, self.free.clone().acquire_owned()).await.ok()?;
+        Some(Turn {
+            permit: permit.ok()?,
+            patience: self.patience,
+        })
+    }
+}
+
+impl Default for Flows {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Turn {
+    /// An answer. Where the work breaks, or the reader stops, so does the answer.
+    pub fn flow(
+        self,
+        work: impl FnOnce(&mut Flow) -> io::Result<()> + Send + 'static,
+    ) -> impl Stream<Item = io::Result<Bytes>> {
+        let Self { permit, patience } = self;
+        let (sender, mut pieces) = mpsc::channel(PIECES);
+        // Told beside the pieces: where nobody takes these, there is no room for a last word among them.
+        let broken: Arc<Mutex<Option<io::Error>>> = Arc::default();
+        let told = broken.clone();
+        actix_web::rt::spawn(async move {
+            let held = sender.clone();
+            let mut flow = Flow {
+                sender,
+                waiting: Vec::with_capacity(PIECE_BYTES),
+                runtime: Handle::current(),
+                patience,
+            };
+            let done = block(move || {
+                let done = work(&mut flow).and_then(|()| flow.pass_on());
+                drop(permit);
+                done
+            });
+            if let Err(error) = done.await.unwrap_or_else(|panic| Err(io::Error::other(panic))) {
+                *told.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+            }
+            // The stream ends with this, and only now there is nothing more to be told.
+            drop(held);
+        });
+        poll_fn(move |context| match pieces.poll_recv(context) {
+            Poll::Ready(None) => {
+                let broken = broken.lock().unwrap_or_else(PoisonError::into_inner).take();
+                Poll::Ready(broken.map(Err))
+            }
+            other => other,
+        })
+    }
+}
+
+impl Flow {
+    /// Writes more of it. An error says that nobody reads any more.
+    pub fn send(&mut self, text: &str) -> io::Result<()> {
+        self.waiting.extend_from_slice(text.as_bytes());
+        if self.waiting.len() < PIECE_BYTES {
+            return Ok(());
+        }
+        self.pass_on()
+    }
+
+    fn pass_on(&mut self) -> io::Result<()> {
+        let piece = std::mem::take(&mut self.waiting);
+        let sent = self.sender.send(Ok(piece.into()));
+        // The timer is made where the runtime is known, which is inside of it.
+        match self.runtime.block_on(async { timeout(self.patience, sent).await }) {
+            Ok(sent) => sent.map_err(|_| io::ErrorKind::BrokenPipe.into()),
+            Err(_) => Err(io::Error::new(
+                io::ErrorKind::TimedOut,
+                "the reader took nothing for too long",
+            )),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::StreamExt;
+    use tokio::sync::oneshot;
+
+    use super::*;
+
+    const SOON: Duration = Duration::from_millis(50);
+    const LONG: Duration = Duration::from_secs(60);
+
+    fn run(test: impl Future<Output = ()>) {
+        actix_web::rt::System::new().block_on(test);
+    }
+
+    fn endless(flow: &mut Flow) -> io::Result<()> {
+        let piece = "x".repeat(PIECE_BYTES);
+        loop {
+            flow.send(&piece)?;
+        }
+    }
+
+    #[test]
+    fn an_answer_comes_whole_and_a_broken_one_says_so_at_its_end() {
+        run(async {
+            let flows = Flows::patient(LONG, LONG);
+            let many = PIECES * 3;
+            let whole = flows.turn().await.expect("one is free").flow(move |flow| {
+                let piece = "x".repeat(PIECE_BYTES);
+                (0..many).try_for_each(|_| flow.send(&piece))?;
+                flow.send("the end")
+            });
+            let pieces: Vec<_> = whole.collect().await;
+            assert!(pieces.iter().all(Result::is_ok), "it is whole");
+            assert_eq!(pieces.len(), many + 1);
+            let broken = flows.turn().await.expect("one is free").flow(|flow| {
+                flow.send("part")?;
+                Err(io::Error::other("no more"))
+            });
+            let pieces: Vec<_> = broken.collect().await;
+            assert!(pieces.last().is_some_and(Result::is_err), "{pieces:?}");
+        });
+    }
+
+    #[test]
+    fn a_reader_that_stops_is_let_go() {
+        run(async {
+            let flows = Flows::patient(SOON, LONG);
+            let (tell, told) = oneshot::channel();
+            let unread = flows.turn().await.expect("one is free").flow(|flow| {
+                let done = endless(flow);
+                let _ = tell.send(done.as_ref().map_err(io::Error::kind).copied());
+                done
+            });
+            assert_eq!(told.await.expect("it ends"), Err(io::ErrorKind::TimedOut));
+            let pieces: Vec<_> = unread.collect().await;
+            assert_eq!(pieces.len(), PIECES + 1);
+            assert!(
+                pieces.last().is_some_and(Result::is_err),
+                "a part is not taken for the whole"
+            );
+        });
+    }
+
+    #[test]
+    fn one_more_than_may_flow_is_refused_until_another_ends() {
+        run(async {
+            let flows = Flows::patient(LONG, SOON);
+            let mut unread = Vec::new();
+            for _ in 0..MOST {
+                unread.push(flows.turn().await.expect("one is free").flow(endless));
+            }
+            assert!(flows.turn().await.is_none(), "all of them wait for their readers");
+            unread.pop();
+            let patient = Flows {
+                wait: LONG,
+                ..flows.clone()
+            };
+            let next = patient.turn().await.expect("one ended");
+            let pieces: Vec<_> = next.flow(|flow| flow.send("served")).collect().await;
+            assert_eq!(pieces[0].as_ref().expect("it is whole"), "served");
+        });
+    }
+}
