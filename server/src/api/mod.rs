@@ -22,7 +22,7 @@ use actix_web::web::{self, JsonConfig, PathConfig, PayloadConfig, QueryConfig, S
 use actix_web::{FromRequest, Handler, HttpRequest, HttpResponse, Resource, Responder};
 
 use error::ApiError;
-use faces::rules::{change, read, upload};
+use faces::rules::{change, read, trial, upload};
 use faces::{chunks, health, history, native, prometheus, resource, status, wm};
 
 /// All routes. The first holds where a listener has a face of its own.
@@ -41,6 +41,8 @@ pub fn routes(config: &mut ServiceConfig) {
         .service(at("/api/v1/chunks/summary").get(chunks::summary))
         .service(at("/api/v1/chunks/{id}").get(chunks::one).patch(chunks::change))
         .service(at("/api/v1/rules").get(read::list).post(upload::upload))
+        .service(at("/api/v1/rules/{name}/versions/{digest}/trial").post(trial::begin))
+        .service(at("/api/v1/trials/{id}").get(trial::outcome).delete(trial::end))
         .service(at("/api/v1/uploads/{id}").get(upload::outcome))
         .service(at("/api/v1/rules/{name}").get(read::one).delete(change::delete))
         .service(at("/api/v1/rules/{name}/versions").get(read::versions))

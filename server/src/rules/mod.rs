@@ -9,6 +9,7 @@ pub mod compiler;
 pub mod registry;
 pub mod sample;
 pub mod shadow;
+pub mod trial;
 
 use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};

@@ -215,12 +215,7 @@ impl Past {
 
 impl Asked {
     fn selection(&self) -> Result<Selection, ApiError> {
-        let now_ms = clock::now_ms();
-        let to_ms = moment("to", self.to.as_deref(), now_ms)?.unwrap_or(now_ms);
-        let from_ms = moment("from", self.from.as_deref(), now_ms)?.unwrap_or(to_ms.saturating_sub(USUAL_SPAN_MS));
-        if from_ms > to_ms {
-            return Err(ApiError::BadRequest("from is after to; exchange them".to_owned()));
-        }
+        let (from_ms, to_ms) = span(self.from.as_deref(), self.to.as_deref(), clock::now_ms())?;
         let metric = self.metric.as_deref().map(MetricPattern::new).transpose();
         Ok(Selection {
             metric: metric.map_err(|error| ApiError::BadRequest(format!("metric: {error}")))?,
@@ -244,6 +239,16 @@ impl Asked {
         step.map(Some)
             .ok_or_else(|| ApiError::BadRequest(format!("step is \"{text}\"; write a duration, such as 30s, 5m or 1h")))
     }
+}
+
+/// From when until when; the last hour, if nothing is told.
+pub(in crate::api) fn span(from: Option<&str>, to: Option<&str>, now_ms: u64) -> Result<(u64, u64), ApiError> {
+    let to_ms = moment("to", to, now_ms)?.unwrap_or(now_ms);
+    let from_ms = moment("from", from, now_ms)?.unwrap_or(to_ms.saturating_sub(USUAL_SPAN_MS));
+    if from_ms > to_ms {
+        return Err(ApiError::BadRequest("from is after to; exchange them".to_owned()));
+    }
+    Ok((from_ms, to_ms))
 }
 
 /// A time as RFC 3339 has it, seconds since 1970, or how long ago: `-1h`.

@@ -27,10 +27,14 @@ impl Registry {
             Some(digest) => self.module(&entry.rule, digest).await?,
             None => self.0.rules.builtin(entry.kind).clone(),
         };
-        let id = entry.settings;
+        let settings = self.settings_text(&entry.rule, entry.settings).await?;
+        self.with_settings(&module, settings).await
+    }
+
+    pub(super) async fn settings_text(&self, rule: &str, id: i64) -> Result<String, ChangeError> {
         let given = self.0.store.ask(move |store| store.rule_settings(id)).await?;
-        let lost = || ChangeError::Broken(format!("the settings {id} of the rule {} are lost", entry.rule));
-        self.with_settings(&module, given.ok_or_else(lost)?.settings).await
+        let lost = || ChangeError::Broken(format!("the settings {id} of the rule {rule} are lost"));
+        Ok(given.ok_or_else(lost)?.settings)
     }
 
     /// A version of a rule, compiled.

@@ -32,6 +32,9 @@ pub enum ChangeError {
     /// It does not go with how things stand.
     #[error("{0}")]
     Conflict(String),
+    /// Not now.
+    #[error("{0}")]
+    Busy(&'static str),
     /// Somebody who may not force.
     #[error("{0}")]
     MayNotForce(&'static str),

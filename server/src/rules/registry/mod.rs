@@ -8,20 +8,23 @@ mod change;
 mod error;
 mod follow;
 mod heal;
+mod trials;
 mod upload;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 use serde::Serialize;
-use tokio::sync::{Mutex as Turn, Notify};
+use tokio::sync::{Mutex as Turn, Notify, Semaphore};
 use watchpost_policies::{Action, Digest, Identity, Kind, Report, Snapshot, Verdict};
 
 pub use self::change::{Activation, Changed};
 pub use self::error::ChangeError;
 pub use self::heal::Aside;
+pub use self::trials::{Begun, TrialOrder};
 pub use self::upload::{Brought, Outcome, Uploaded};
 
+use self::trials::Trials;
 use self::upload::Uploads;
 
 use super::compiler::Compiler;
@@ -51,6 +54,8 @@ struct Inner {
     /// What was put aside since this process began; nobody goes back to it by themselves.
     failed: Mutex<Vec<Entry>>,
     uploads: Mutex<Uploads>,
+    trials: Mutex<Trials>,
+    trying: Arc<Semaphore>,
     /// The role rule failed too often.
     role_fails: Notify,
     own: Arc<Own>,
@@ -110,6 +115,8 @@ impl Registry {
             aside: Mutex::default(),
             failed: Mutex::default(),
             uploads: Mutex::default(),
+            trials: Mutex::default(),
+            trying: trials::turns(),
             role_fails: Notify::new(),
             own,
         }))

@@ -3,6 +3,7 @@
 
 pub mod change;
 pub mod read;
+pub mod trial;
 pub mod upload;
 
 use actix_web::http::header::{ETAG, EntityTag, IF_MATCH};
@@ -101,6 +102,10 @@ impl From<&ChangeError> for ApiError {
             ChangeError::Conflict(_) | ChangeError::InTheWay { .. } | ChangeError::Set(_) => {
                 Self::Conflict(error.to_string())
             }
+            ChangeError::Busy(why) => Self::Unavailable {
+                why: (*why).to_owned(),
+                after_seconds: 5,
+            },
             ChangeError::MayNotForce(why) => Self::Forbidden((*why).to_owned()),
             ChangeError::Settings(refusal) => Self::Rejected(Box::new(Rejected {
                 check: "it accepts the settings that were given".to_owned(),
