@@ -216,7 +216,7 @@ pub enum Refusal {
     #[error("it is not WebAssembly: it does not begin with \\0asm")]
     NotWebAssembly,
     /// A core module.
-    #[error("it is a core module, and a rule is a component: turn it into one with `wasm-tools component new`")]
+    #[error("it is a core module, and a rule is a component: turn it into one with `watchpost rules pack`")]
     CoreModule,
     /// A version of WebAssembly that nobody knows.
     #[error("it is WebAssembly of a version that is not known here")]

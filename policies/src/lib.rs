@@ -25,6 +25,7 @@
 #![warn(missing_docs)]
 
 mod access;
+mod alone;
 mod answer;
 mod bindings;
 mod digest;
@@ -48,6 +49,6 @@ pub use finding::{Cost, Finding, Report, Severity, Subject};
 pub use limits::Limits;
 pub use measure::{Gap, Sample, Snapshot};
 pub use name::{Attribute, DistinguishedName};
-pub use rule::{Manifest, Rule, RuleModule};
+pub use rule::{Manifest, Rule, RuleModule, Stage};
 pub use series::{Label, Labels, MeasureError, MetricName, MetricPattern, Unit};
 pub use set::{RuleSet, SetError};

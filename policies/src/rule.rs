@@ -37,6 +37,19 @@ pub struct Manifest {
     pub settings_schema: serde_json::Value,
 }
 
+/// How far bytes are on their way to a module, in this order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// They are a whole component of a size that is taken.
+    Whole,
+    /// It was compiled.
+    Compiled,
+    /// It exports a contract of ours and imports nothing.
+    Contract,
+    /// Its functions have the types of the contract, and it said who it is.
+    Described,
+}
+
 /// A compiled component that keeps the contract and has said who it is. Cheap to clone.
 #[derive(Clone)]
 pub struct RuleModule(Arc<ModuleParts>);
@@ -50,8 +63,15 @@ struct ModuleParts {
 impl RuleModule {
     /// Checks, compiles and asks who it is.
     pub fn compile(engine: &Engine, wasm: &[u8]) -> Result<Self, Refusal> {
-        let program = engine.compile(wasm)?;
-        Self::introduce(program, Digest::of(wasm))
+        Self::compile_by_stages(engine, wasm, |_| {})
+    }
+
+    /// The same, and tells each stage when it is passed, for those who show a person how far it is.
+    pub fn compile_by_stages(engine: &Engine, wasm: &[u8], mut passed: impl FnMut(Stage)) -> Result<Self, Refusal> {
+        let program = engine.compile(wasm, &mut passed)?;
+        let module = Self::introduce(program, Digest::of(wasm))?;
+        passed(Stage::Described);
+        Ok(module)
     }
 
     /// The same from a compiled artefact, in a hundredth of the time; from the bytes where the artefact is
@@ -111,6 +131,11 @@ impl RuleModule {
     /// Which contract it keeps.
     pub fn kind(&self) -> Kind {
         self.0.program.kind()
+    }
+
+    /// What it is held to.
+    pub fn limits(&self) -> &Limits {
+        self.0.program.limits()
     }
 
     /// Lets it look at settings, as JSON; `{}` are its defaults.

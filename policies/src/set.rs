@@ -9,9 +9,10 @@ use crate::access::{Decision, Request, Verdict};
 use crate::answer::{Shown, at_most};
 use crate::bindings::{RoundLists, lend_request, role};
 use crate::digest::Digest;
-use crate::engine::Kind;
+use crate::engine::{Kind, Spent};
 use crate::fault::{Busy, Call, Fault, Misbehaviour};
 use crate::finding::{Cost, Finding, Heard, Report, standings_digest};
+use crate::limits::Limits;
 use crate::measure::Snapshot;
 use crate::remembered::Remembered;
 use crate::rule::Rule;
@@ -166,11 +167,8 @@ impl RuleSet {
 
     fn decide_under(&self, request: &Request<'_>, standings: &[Finding]) -> Result<Decision, Busy> {
         let module = self.0.role.module();
-        let answer = lend_request(request, standings, |request, standings| {
-            module.program().decide(request, standings, self.0.role.prepared())
-        })?;
-        let (verdict, roles) = match answer.and_then(|answer| self.checked(answer)) {
-            Ok(decided) => decided,
+        let (verdict, roles) = match decided_by(&self.0.role, request, standings)? {
+            Ok(Decided { verdict, roles, .. }) => (verdict, roles),
             Err(misbehaviour) => {
                 let fault: Fault = module.fault(Call::Decide, misbehaviour);
                 (Verdict::Fault { fault }, Vec::new())
@@ -185,22 +183,6 @@ impl RuleSet {
         })
     }
 
-    fn checked(&self, answer: role::Decision) -> Result<(Verdict, Vec<String>), Misbehaviour> {
-        let limits = self.0.role.module().program().limits();
-        let longest = answer.roles.iter().map(String::len).max();
-        at_most("bytes in a reason", answer.reason.len(), limits.text_bytes)?;
-        at_most("roles", answer.roles.len(), MOST_ROLES)?;
-        at_most("bytes in the name of a role", longest.unwrap_or(0), ROLE_BYTES)?;
-        let reason = guest_words(&answer.reason, limits.text_bytes);
-        let verdict = match (answer.allowed, reason.is_empty()) {
-            (true, _) => Verdict::Allow,
-            (false, true) => return Err(Misbehaviour::NoReason),
-            (false, false) => Verdict::Deny { reason },
-        };
-        let roles = answer.roles.iter().map(|role| guest_words(role, ROLE_BYTES));
-        Ok((verdict, roles.filter(|role| !role.is_empty()).collect()))
-    }
-
     fn watched(&self, report: &Report) -> Watched {
         let of_report = report.standings_digest();
         {
@@ -209,15 +191,8 @@ impl RuleSet {
                 return kept.clone();
             }
         }
-        let wanted = self.0.role.metrics();
-        let is_wanted = |finding: &&Finding| {
-            wanted.is_none_or(|wanted| {
-                wanted
-                    .iter()
-                    .any(|pattern| pattern.covers_text(&finding.subject.metric))
-            })
-        };
-        let standings: Arc<[Finding]> = report.standings().filter(is_wanted).cloned().collect();
+        let standings = report.standings().filter(|finding| is_shown(&self.0.role, finding));
+        let standings: Arc<[Finding]> = standings.cloned().collect();
         let watched = Watched {
             of_report,
             digest: standings_digest(standings.iter()),
@@ -257,7 +232,56 @@ fn named_metrics(rule: &Rule) -> Vec<&str> {
         .collect()
 }
 
-fn judge_by(rule: &Rule, snapshot: &Snapshot, last: &[Finding]) -> Result<(Vec<Finding>, Cost), Misbehaviour> {
+/// What a role rule answered, held against the contract.
+pub(crate) struct Decided {
+    pub(crate) verdict: Verdict,
+    pub(crate) roles: Vec<String>,
+    pub(crate) spent: Spent,
+}
+
+/// Asks a role rule.
+pub(crate) fn decided_by(
+    role: &Rule,
+    request: &Request<'_>,
+    standings: &[Finding],
+) -> Result<Result<Decided, Misbehaviour>, Busy> {
+    let program = role.module().program();
+    let answer = lend_request(request, standings, |request, standings| {
+        program.decide(request, standings, role.prepared())
+    })?;
+    Ok(answer.and_then(|(decision, spent)| {
+        let (verdict, roles) = checked(decision, program.limits())?;
+        Ok(Decided { verdict, roles, spent })
+    }))
+}
+
+/// A role rule is shown what is not ok about the metrics that it planned for.
+pub(crate) fn is_shown(role: &Rule, finding: &Finding) -> bool {
+    let metric = &finding.subject.metric;
+    let planned = role.metrics();
+    planned.is_none_or(|planned| planned.iter().any(|pattern| pattern.covers_text(metric)))
+}
+
+fn checked(answer: role::Decision, limits: &Limits) -> Result<(Verdict, Vec<String>), Misbehaviour> {
+    let longest = answer.roles.iter().map(String::len).max();
+    at_most("bytes in a reason", answer.reason.len(), limits.text_bytes)?;
+    at_most("roles", answer.roles.len(), MOST_ROLES)?;
+    at_most("bytes in the name of a role", longest.unwrap_or(0), ROLE_BYTES)?;
+    let reason = guest_words(&answer.reason, limits.text_bytes);
+    let verdict = match (answer.allowed, reason.is_empty()) {
+        (true, _) => Verdict::Allow,
+        (false, true) => return Err(Misbehaviour::NoReason),
+        (false, false) => Verdict::Deny { reason },
+    };
+    let roles = answer.roles.iter().map(|role| guest_words(role, ROLE_BYTES));
+    Ok((verdict, roles.filter(|role| !role.is_empty()).collect()))
+}
+
+pub(crate) fn judge_by(
+    rule: &Rule,
+    snapshot: &Snapshot,
+    last: &[Finding],
+) -> Result<(Vec<Finding>, Cost), Misbehaviour> {
     let metrics = snapshot.select(rule.metrics());
     let program = rule.module().program();
     let lists = RoundLists::new(snapshot, metrics.clone(), last);
@@ -269,12 +293,7 @@ fn judge_by(rule: &Rule, snapshot: &Snapshot, last: &[Finding]) -> Result<(Vec<F
         last,
     };
     let findings = shown.findings(answer, program.limits())?;
-    let cost = Cost {
-        rule: rule.name().to_owned(),
-        time: spent.time,
-        memory_bytes: spent.memory_bytes,
-    };
-    Ok((findings, cost))
+    Ok((findings, spent.by(rule.name())))
 }
 
 impl std::fmt::Debug for Parts {

@@ -17,11 +17,12 @@ use wasmtime::component::{Component, Linker};
 pub use artefact::{ArtefactError, ArtefactKey};
 pub use pool::Allocation;
 pub use program::Kind;
-pub(crate) use program::Program;
+pub(crate) use program::{Program, Spent};
 
 use crate::digest::Digest;
 use crate::fault::Refusal;
 use crate::limits::Limits;
+use crate::rule::Stage;
 use crate::words::{LONGEST_WHY, guest_words};
 use guard::Guard;
 use slots::{Slot, Slots};
@@ -83,12 +84,16 @@ impl Engine {
 
     /// Compiles a component, which takes a fifth of a second for a rule in Rust and seconds for one that brings
     /// an interpreter.
-    pub(crate) fn compile(&self, wasm: &[u8]) -> Result<Program, Refusal> {
+    pub(crate) fn compile(&self, wasm: &[u8], passed: &mut impl FnMut(Stage)) -> Result<Program, Refusal> {
         self.check_bytes(wasm)?;
+        passed(Stage::Whole);
         let component = Component::new(&self.0.wasmtime, wasm).map_err(|error| Refusal::Invalid {
             why: guest_words(&format!("{error:#}"), LONGEST_WHY),
         })?;
-        self.program(component)
+        passed(Stage::Compiled);
+        let program = self.program(component)?;
+        passed(Stage::Contract);
+        Ok(program)
     }
 
     /// What can be refused before anything is compiled.

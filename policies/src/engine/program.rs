@@ -16,6 +16,7 @@ use super::{Engine, last_words};
 use crate::bindings::{RawManifest, RawPlan, Role, Threshold, role, threshold};
 use crate::digest::Digest;
 use crate::fault::{Busy, Misbehaviour, Problem, Refusal};
+use crate::finding::Cost;
 use crate::limits::Limits;
 use crate::words::{LONGEST_NAME, LONGEST_WHY, guest_words};
 
@@ -58,6 +59,16 @@ struct Inner {
 pub(crate) struct Spent {
     pub(crate) time: Duration,
     pub(crate) memory_bytes: u64,
+}
+
+impl Spent {
+    pub(crate) fn by(self, rule: &str) -> Cost {
+        Cost {
+            rule: rule.to_owned(),
+            time: self.time,
+            memory_bytes: self.memory_bytes,
+        }
+    }
 }
 
 type Judged = Result<Vec<threshold::FindingResult>, String>;
@@ -179,11 +190,14 @@ impl Program {
         request: role::Request<'_>,
         standings: &[role::Standing<'_>],
         settings: &[u8],
-    ) -> Result<Result<role::Decision, Misbehaviour>, Busy> {
+    ) -> Result<Result<(role::Decision, Spent), Misbehaviour>, Busy> {
         let _slot = self.0.engine.slot_soon().ok_or(Busy)?;
         let time = self.limits().decide_time();
         let called = self.call::<_, (Decided,)>(&self.0.verdict, time, (request, standings, settings));
-        Ok(called.and_then(|((answer,), _)| answer.map_err(|message| self.gave_up(message))))
+        Ok(called.and_then(|((answer,), spent)| {
+            let decision = answer.map_err(|message| self.gave_up(message))?;
+            Ok((decision, spent))
+        }))
     }
 
     fn gave_up(&self, message: String) -> Misbehaviour {
