@@ -2,6 +2,9 @@
 
 pub mod builtin;
 mod cache;
+pub mod cases;
+pub mod checks;
+pub mod sample;
 
 use std::path::Path;
 use std::sync::Arc;
