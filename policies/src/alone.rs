@@ -6,13 +6,13 @@ use crate::fault::{Busy, Call, Fault};
 use crate::finding::{Cost, Finding, Severity};
 use crate::measure::Snapshot;
 use crate::rule::Rule;
-use crate::set::{decided_by, is_shown, judge_by};
+use crate::set::{Decided, decided_by, is_shown, judge_by};
 
 impl Rule {
     /// Judges a snapshot. `last` is what this rule found in the round before, as this method gave it. A role rule
     /// judges nothing, and that is a fault.
-    pub fn judge_alone(&self, snapshot: &Snapshot, last: &[Finding]) -> Result<(Vec<Finding>, Cost), Fault> {
-        judge_by(self, snapshot, last).map_err(|misbehaviour| self.module().fault(Call::Judge, misbehaviour))
+    pub fn judge_alone(&self, snapshot: &Snapshot, last: &[Finding]) -> Result<(Vec<Finding>, Cost), Box<Fault>> {
+        judge_by(self, snapshot, last).map_err(|misbehaviour| Box::new(self.module().fault(Call::Judge, misbehaviour)))
     }
 
     /// Decides a request; of the findings it is shown those that are not ok, about metrics that it planned for. A
@@ -21,12 +21,12 @@ impl Rule {
         &self,
         request: &Request<'_>,
         findings: &[Finding],
-    ) -> Result<Result<(Decision, Cost), Fault>, Busy> {
+    ) -> Result<Result<(Decision, Cost), Box<Fault>>, Busy> {
         let not_ok = findings.iter().filter(|finding| finding.severity > Severity::Ok);
         let standings: Vec<_> = not_ok.filter(|finding| is_shown(self, finding)).cloned().collect();
         let decided = decided_by(self, request, &standings)?;
         Ok(decided
-            .map(|(verdict, roles, spent)| {
+            .map(|Decided { verdict, roles, spent }| {
                 let decision = Decision {
                     verdict,
                     roles,
@@ -36,6 +36,6 @@ impl Rule {
                 };
                 (decision, spent.by(self.name()))
             })
-            .map_err(|misbehaviour| self.module().fault(Call::Decide, misbehaviour)))
+            .map_err(|misbehaviour| Box::new(self.module().fault(Call::Decide, misbehaviour))))
     }
 }

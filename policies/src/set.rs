@@ -164,7 +164,7 @@ impl RuleSet {
     fn decide_under(&self, request: &Request<'_>, standings: &[Finding]) -> Result<Decision, Busy> {
         let module = self.0.role.module();
         let (verdict, roles) = match decided_by(&self.0.role, request, standings)? {
-            Ok((verdict, roles, _)) => (verdict, roles),
+            Ok(Decided { verdict, roles, .. }) => (verdict, roles),
             Err(misbehaviour) => {
                 let fault: Fault = module.fault(Call::Decide, misbehaviour);
                 (Verdict::Fault { fault }, Vec::new())
@@ -228,19 +228,26 @@ fn named_metrics(rule: &Rule) -> Vec<&str> {
         .collect()
 }
 
-/// What a role rule is asked, and its answer held against the contract.
+/// What a role rule answered, held against the contract.
+pub(crate) struct Decided {
+    pub(crate) verdict: Verdict,
+    pub(crate) roles: Vec<String>,
+    pub(crate) spent: Spent,
+}
+
+/// Asks a role rule.
 pub(crate) fn decided_by(
     role: &Rule,
     request: &Request<'_>,
     standings: &[Finding],
-) -> Result<Result<(Verdict, Vec<String>, Spent), Misbehaviour>, Busy> {
+) -> Result<Result<Decided, Misbehaviour>, Busy> {
     let program = role.module().program();
     let answer = lend_request(request, standings, |request, standings| {
         program.decide(request, standings, role.prepared())
     })?;
     Ok(answer.and_then(|(decision, spent)| {
         let (verdict, roles) = checked(decision, program.limits())?;
-        Ok((verdict, roles, spent))
+        Ok(Decided { verdict, roles, spent })
     }))
 }
 

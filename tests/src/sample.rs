@@ -1,11 +1,9 @@
 //! Snapshots and identities to judge with.
 
-use watchpost_policies::{
-    Certificate, Digest, DistinguishedName, Gap, Identity, Labels, MetricName, MetricPattern, Sample, Snapshot, Unit,
-};
+use watchpost_policies::{Gap, Identity, Labels, MetricName, MetricPattern, Sample, Snapshot, Unit};
 
-/// A time that every test may take for now: 2027-01-15.
-pub const NOW_MS: u64 = 1_800_000_000_000;
+/// What rules are tried on before they are relied on; 2027-01-15 is a time that every test may take for now.
+pub use watchpost::rules::sample::{NOW_MS, machine, of_certificate};
 
 /// A sample of now.
 pub fn sample(metric: &str, labels: &[(&str, &str)], value: f64, unit: &str) -> Sample {
@@ -29,18 +27,6 @@ pub fn snapshot(samples: Vec<Sample>, gaps: Vec<Gap>) -> Snapshot {
     Snapshot::new("edge-1".to_owned(), NOW_MS, Labels::none(), samples, gaps)
 }
 
-/// A machine with these percentages.
-pub fn machine(disk: f64, memory: f64, cpu: f64) -> Snapshot {
-    let samples = vec![
-        sample("disk", &[("mountpoint", "/")], disk, "percent"),
-        sample("memory", &[], memory, "percent"),
-        sample("cpu", &[], cpu, "percent"),
-        sample("inodes", &[("mountpoint", "/")], 10.0, "percent"),
-        sample("active_chunks", &[], 0.0, ""),
-    ];
-    snapshot(samples, Vec::new())
-}
-
 /// So many file systems, evenly filled, of which one in a thousand is too full.
 pub fn file_systems(count: usize) -> Snapshot {
     let disk = |at: usize| {
@@ -62,18 +48,4 @@ pub fn developer(name: &str, role: &str) -> Identity {
         &[("O", "Watchpost"), ("OU", role), ("CN", name)],
         &[("O", "Watchpost"), ("CN", "Watchpost development CA")],
     )
-}
-
-/// The owner of a certificate with these names.
-pub fn of_certificate(subject: &[(&str, &str)], issuer: &[(&str, &str)]) -> Identity {
-    let subject = DistinguishedName::of_pairs(subject.iter().copied());
-    let issuer = DistinguishedName::of_pairs(issuer.iter().copied());
-    Identity::of_certificate(Certificate {
-        fingerprint: Digest::of(format!("{subject} by {issuer}").as_bytes()),
-        subject,
-        issuer,
-        dns_names: Vec::new(),
-        uris: Vec::new(),
-        emails: Vec::new(),
-    })
 }

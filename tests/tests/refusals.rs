@@ -57,7 +57,7 @@ fn random_bytes_and_other_files_are_not_webassembly() {
 fn a_core_module_is_told_how_to_become_a_component() {
     let core = wat::parse_str("(module)").expect("legal WAT");
     assert_eq!(refusal(&core), Refusal::CoreModule);
-    assert!(Refusal::CoreModule.to_string().contains("wasm-tools component new"));
+    assert!(Refusal::CoreModule.to_string().contains("watchpost rules pack"));
 }
 
 #[test]

@@ -179,3 +179,59 @@ fn refused(refusal: &Refusal) -> Failed {
         advice,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use watchpost_policies::Limits;
+
+    use super::*;
+    use crate::rules::builtin;
+
+    fn module(wasm: &[u8]) -> RuleModule {
+        let engine = Engine::new(Limits::default()).expect("an engine starts");
+        let mut reached = Vec::new();
+        let (module, passed) = load(&engine, wasm, |check| reached.push(check)).expect("it is taken");
+        assert_eq!(passed, reached, "each check is told when it is passed");
+        assert_eq!(checks(&passed), [WHOLE, COMPILES, CONTRACT, DESCRIBED]);
+        module
+    }
+
+    fn checks(passed: &[Passed]) -> Vec<&'static str> {
+        passed.iter().map(|passed| passed.check).collect()
+    }
+
+    #[test]
+    fn a_rule_is_tried_with_its_own_settings_besides_the_defaults() {
+        let module = module(builtin::THRESHOLD);
+        let settings = r#"{"thresholds": [{"metric": "cpu", "alert": 50}]}"#;
+        let (rule, passed) = try_out(&module, settings, &[&sample::round()]).expect("it passes");
+        assert_eq!(rule.settings(), settings);
+        assert_eq!(checks(&passed), [ACCEPTS_NONE, ACCEPTS, JUDGES]);
+        let (_, passed) = try_out(&module, " {} ", &[]).expect("it passes");
+        assert_eq!(checks(&passed), [ACCEPTS_NONE, JUDGES]);
+
+        let failed = try_out(&module, r#"{"thresholds": 5}"#, &[]).expect_err("refused");
+        assert_eq!(failed.check, ACCEPTS);
+        assert!(failed.why.contains("the settings will not do"), "{}", failed.why);
+    }
+
+    #[test]
+    fn a_role_rule_decides_for_everybody_on_a_good_day_and_on_a_bad_one() {
+        let (_, passed) = try_out(&module(builtin::ROLE), "{}", &[]).expect("it passes");
+        assert_eq!(checks(&passed), [ACCEPTS_NONE, DECIDES]);
+    }
+
+    #[test]
+    fn what_cannot_be_a_rule_fails_the_check_that_sees_it() {
+        let engine = Engine::new(Limits::default()).expect("an engine starts");
+        let failed = load(&engine, b"\0asm\x01\0\0\0", |_| {}).expect_err("refused");
+        assert_eq!(
+            (failed.check, failed.advice),
+            (WHOLE, "watchpost rules pack CORE.wasm -o rule.wasm")
+        );
+        let empty = b"\0asm\x0d\0\x01\0";
+        let mut reached = Vec::new();
+        let failed = load(&engine, empty, |passed| reached.push(passed.check)).expect_err("refused");
+        assert_eq!((failed.check, reached), (CONTRACT, vec![WHOLE, COMPILES]));
+    }
+}

@@ -3,6 +3,7 @@
 
 pub mod builtin;
 pub mod cache;
+pub mod cases;
 pub mod checks;
 pub mod compare;
 pub mod compiler;

@@ -15,12 +15,17 @@ pub fn round() -> Snapshot {
         sample("cpu_core", &[("core", "0")], 71.0, "percent"),
         sample("cpu_core", &[("core", "1")], 4.0, "percent"),
         sample("memory", &[], 82.4, "percent"),
-        sample("memory_total", &[], 17_179_869_184.0, "bytes"),
+        sample("node_memory_MemTotal_bytes", &[], 17_179_869_184.0, "bytes"),
         disk("/", 41.0),
         disk("/srv/a \"quoted\" name", 93.0),
         sample("inodes", &[("mountpoint", "/")], 12.0, "percent"),
-        sample("load1", &[], 0.0, ""),
-        sample("network_received", &[("interface", "eth0")], 1.5e12, "bytes"),
+        sample("load_per_core", &[], 0.0, ""),
+        sample(
+            "node_network_receive_bytes_total",
+            &[("device", "eth0")],
+            1.5e12,
+            "bytes",
+        ),
         sample("active_chunks", &[], 36.0, ""),
     ];
     snapshot(samples, vec![gap()])
@@ -114,7 +119,22 @@ fn labels(pairs: &[(&str, &str)]) -> Labels {
 fn gap() -> Gap {
     Gap {
         source: "host.temperature".to_owned(),
-        metrics: vec![MetricPattern::new("temperature*").expect("ours is a legal pattern")],
+        metrics: vec![MetricPattern::new("node_hwmon_*").expect("ours is a legal pattern")],
         reason: "the machine has no sensors".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_round_is_as_large_as_it_was_ordered_and_loses_nothing() {
+        let least = round();
+        assert_eq!(least.gaps(), [gap()], "no sample of ours is told to be wrong");
+        for (ordered, expected) in [(0, least.samples().len()), (1000, 1000), (2001, 2001)] {
+            let round = round_of(ordered);
+            assert_eq!((round.samples().len(), round.gaps()), (expected, least.gaps()));
+        }
     }
 }
