@@ -26,7 +26,7 @@ use futures_util::stream::{self, Stream};
 use super::compress::compress;
 use super::door::{Client, Door};
 use super::error::ApiError;
-use super::permit::DecidedBy;
+use super::permit::decided_by;
 use super::rate::{Allowed, Caller, Rate};
 use crate::clock;
 use crate::metrics::Own;
@@ -171,9 +171,9 @@ pub async fn pass<B: MessageBody + 'static>(
             .head_mut()
             .set_connection_type(ConnectionType::Close);
     }
-    let decided = response.request().extensions().get::<DecidedBy>().copied();
+    let decided = decided_by(&response.request().extensions());
     let headers = response.headers_mut();
-    if let Some(DecidedBy(generation)) = decided {
+    if let Some(generation) = decided {
         headers.insert(GENERATION, HeaderValue::from(generation));
     }
     headers.insert(REQUEST_ID, id.0.clone());

@@ -5,7 +5,7 @@ use std::future::{Ready, ready};
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use actix_web::dev::Payload;
+use actix_web::dev::{Extensions, Payload};
 use actix_web::web::Data;
 use actix_web::{FromRequest, HttpMessage, HttpRequest};
 use watchpost_policies::{Action, Decision, Identity, IdentityKind, Request, Verdict};
@@ -14,14 +14,11 @@ use super::door::Client;
 use super::error::ApiError;
 use super::latest::Latest;
 use crate::metrics::Own;
+use crate::rules::InForce;
 use crate::rules::registry::Registry;
 
 /// Proof that the client may do `A` now.
 pub struct Permit<A>(PhantomData<A>);
-
-/// The generation of rules that decided about a request.
-#[derive(Clone, Copy, Debug)]
-pub struct DecidedBy(pub u64);
 
 /// An action as a type.
 pub trait Permission: 'static {
@@ -65,9 +62,6 @@ fn judge(request: &HttpRequest, action: Action) -> Result<(), ApiError> {
     let client = request.extensions().get::<Client>().cloned();
     let client = client.ok_or_else(|| missing("client"))?;
     let decided = decide(request, &client.identity, action);
-    if let Ok(decision) = &decided {
-        request.extensions_mut().insert(DecidedBy(decision.generation));
-    }
     if !decided.as_ref().is_ok_and(|decision| decision.is_allowed()) && breaks_glass(request, &client, action) {
         log::warn!(identity:% = client.identity, action:% = action; "the role rule does not allow it, and rules.break_glass does");
         return Ok(());
@@ -103,12 +97,19 @@ fn breaks_glass(request: &HttpRequest, client: &Client, action: Action) -> bool 
     }
 }
 
+/// The generation of rules that decided about a request, if it was decided about.
+pub fn decided_by(extensions: &Extensions) -> Option<u64> {
+    extensions
+        .get::<Arc<InForce>>()
+        .map(|in_force| in_force.set.generation())
+}
+
 /// What the role rule in force says of this identity and action.
 pub fn decide(request: &HttpRequest, identity: &Identity, action: Action) -> Result<Arc<Decision>, ApiError> {
     let registry = request.app_data::<Data<Registry>>();
     let registry = registry.ok_or_else(|| missing("registry of rules"))?;
     let latest = request.app_data::<Data<Latest>>().ok_or_else(|| missing("report"))?;
-    let in_force = registry.rules().current();
+    let in_force = in_force(request, registry);
     let (asked, report) = (Request::new(identity, action), latest.report());
     let decision = in_force
         .set
@@ -126,6 +127,16 @@ pub fn decide(request: &HttpRequest, identity: &Identity, action: Action) -> Res
         }
     }
     Ok(decision)
+}
+
+/// One request is decided by one generation, however often it is asked and whatever is put in force meanwhile.
+fn in_force(request: &HttpRequest, registry: &Registry) -> Arc<InForce> {
+    let known = request.extensions().get::<Arc<InForce>>().cloned();
+    known.unwrap_or_else(|| {
+        let current = registry.rules().current();
+        request.extensions_mut().insert(current.clone());
+        current
+    })
 }
 
 fn missing(what: &str) -> ApiError {

@@ -5,6 +5,8 @@ mod activating;
 mod healing;
 mod keeping;
 mod locking;
+mod reloading;
 mod shadows;
 mod sharing;
+mod trying;
 mod uploading;

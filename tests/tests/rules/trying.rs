@@ -1,0 +1,125 @@
+//! What is promised of trials: what was measured is replayed, and nothing is put in force by it.
+
+use serde_json::{Value, json};
+use watchpost_tests::guests::{HOSTILE, TYRANT};
+use watchpost_tests::http::{Answer, Client};
+use watchpost_tests::rules::{brought, generation};
+use watchpost_tests::server::{Server, eventually};
+
+fn try_it(admin: &Client, digest: &str, wanted: Value) -> Answer {
+    admin.send(
+        "POST",
+        &format!("/api/v1/rules/hostile/versions/{digest}/trial"),
+        &wanted,
+    )
+}
+
+/// A server that has measured and kept so many rounds.
+fn with_rounds(count: usize) -> Server {
+    let server = Server::with("[server]\nhostname = \"edge-9\"\n").ready();
+    let admin = server.client("admin");
+    eventually("some rounds", || {
+        let kept = admin.get("/api/v1/snapshots").json();
+        kept["snapshots"]
+            .as_array()
+            .filter(|kept| kept.len() >= count)
+            .map(drop)
+    });
+    server
+}
+
+#[test]
+fn a_trial_tells_where_a_candidate_differs_how_it_fails_and_what_it_costs() {
+    let server = with_rounds(3);
+    let admin = server.client("admin");
+    let (_, digest) = brought(&admin, HOSTILE);
+    let misses = try_it(&admin, &digest, json!({ "settings": { "do": "miss" } }));
+    assert_eq!(misses.status, 200, "{}", misses.text());
+    let told = misses.json();
+    let count = told["snapshots"].as_u64().expect("a number");
+    assert!(count >= 3 && told["snapshots_that_differ"] == count, "{told}");
+    let difference = &told["differences"][0];
+    assert_eq!(
+        (&difference["candidate"], &difference["snapshots"]),
+        (&json!("unknown"), &json!(count))
+    );
+    assert!(told["candidate"]["mean_us"].as_f64() > Some(0.0), "{told}");
+    assert!(told["candidate"]["worst_us"].as_f64() >= told["candidate"]["mean_us"].as_f64());
+    assert!(told["candidate"]["memory_bytes"].as_u64() > Some(0) && told["in_force"].is_null());
+    let panics = try_it(&admin, &digest, json!({ "settings": { "do": "panic" } })).json();
+    assert!(panics["candidate"]["faults"].as_u64() >= Some(3), "{panics}");
+    assert!(
+        panics["candidate"]["first_fault"]
+            .as_str()
+            .is_some_and(|why| why.contains("is on fire"))
+    );
+    assert_eq!(generation(&admin), 1, "nothing was put in force");
+}
+
+#[test]
+fn a_candidate_is_held_against_the_version_in_force() {
+    let server = with_rounds(2);
+    let admin = server.client("admin");
+    let own = admin.get("/api/v1/rules/threshold").json()["in_force"][0]["digest"].clone();
+    let path = format!(
+        "/api/v1/rules/threshold/versions/{}/trial",
+        own.as_str().expect("a digest")
+    );
+    let same = admin.send("POST", &path, &json!({}));
+    assert_eq!(same.status, 200, "{}", same.text());
+    assert_eq!(same.json()["snapshots_that_differ"], 0, "it says what it says");
+    let stricter = json!({ "settings": { "thresholds": [{ "metric": "disk", "warning": 0, "alert": 0.001 }] } });
+    let other = admin.send("POST", &path, &stricter).json();
+    let about = |told: &Value| told["differences"].as_array().expect("a list").clone();
+    let disk = about(&other)
+        .into_iter()
+        .find(|difference| difference["subject"]["metric"] == "disk");
+    assert_eq!(disk.expect("it differs")["candidate"], "alert");
+    assert!(other["in_force"]["findings"]["ok"].as_u64() > Some(0), "{other}");
+}
+
+#[test]
+fn a_trial_that_takes_long_tells_how_far_it_is_and_can_be_ended() {
+    let server = with_rounds(8);
+    let admin = server.client("admin");
+    let (_, digest) = brought(&admin, HOSTILE);
+    // Each round takes as long as a rule may.
+    let begun = try_it(&admin, &digest, json!({ "settings": { "do": "loop" } }));
+    assert_eq!(begun.status, 202, "{}", begun.text());
+    let place = begun.header("location").expect("a place to look").to_owned();
+    let running = eventually("some progress", || {
+        let now = admin.get(&place).json();
+        (now["snapshots"].as_u64() > Some(0)).then_some(now)
+    });
+    assert_eq!(running["state"], "running", "{running}");
+    assert_eq!(admin.ask("DELETE", &place).status, 204);
+    let ended = eventually("its end", || Some(admin.get(&place)).filter(|now| now.status == 200)).json();
+    assert_eq!(ended["state"], "cancelled");
+    assert!(
+        ended["candidate"]["first_fault"]
+            .as_str()
+            .is_some_and(|why| why.contains("longer than")),
+        "{ended}"
+    );
+}
+
+#[test]
+fn what_cannot_be_tried_is_refused() {
+    let server = Server::start();
+    let admin = server.client("admin");
+    let (name, digest) = brought(&admin, TYRANT);
+    let role = admin.send(
+        "POST",
+        &format!("/api/v1/rules/{name}/versions/{digest}/trial"),
+        &json!({}),
+    );
+    assert!(role.problem(409).contains("shadow"));
+    let (_, digest) = brought(&admin, HOSTILE);
+    let later = json!({ "from": "2026-11-21T00:00:00Z", "to": "2026-11-20T00:00:00Z" });
+    assert!(try_it(&admin, &digest, later).problem(400).contains("from is after to"));
+    let settings = json!({ "settings": { "check": "panic" } });
+    try_it(&admin, &digest, settings).problem(422);
+    let nothing = try_it(&admin, &digest, json!({ "host": "nobody" })).json();
+    assert_eq!(nothing["snapshots"], 0);
+    assert_eq!(admin.get("/api/v1/trials/99").status, 404);
+}
