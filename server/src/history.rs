@@ -1,6 +1,7 @@
 //! Keeps what was measured and judged: every round is written once, off the path of requests, and what grows old is
 //! packed and let go. While the database does not answer, rounds wait here.
 
+mod ours;
 mod steady;
 mod waiting;
 
@@ -14,6 +15,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior};
 use watchpost_policies::{Report, Snapshot};
 
+use self::ours::{NEWEST, Ours};
 use self::steady::Steady;
 use self::waiting::Waiting;
 use crate::clock;
@@ -43,6 +45,9 @@ const TIDY: Duration = Duration::from_secs(60);
 /// How often series are looked for of which nothing is left.
 const FORGET: Duration = Duration::from_secs(24 * 60 * 60);
 
+/// How often is told that somebody else writes as this machine.
+const TELL_AGAIN: Duration = Duration::from_secs(60 * 60);
+
 /// How much is kept, and for how long.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
@@ -61,6 +66,7 @@ pub struct Options {
 pub struct History {
     keeper: Arc<ArcSwap<Mutex<Keeper>>>,
     waiting: Arc<Mutex<Waiting<Round>>>,
+    ours: Arc<Mutex<Ours>>,
     store: Store,
     host: Arc<str>,
     options: Options,
@@ -78,6 +84,7 @@ impl History {
         Self {
             keeper: Arc::new(ArcSwap::from_pointee(Mutex::new(Keeper::new(store.clone())))),
             waiting: Arc::new(Mutex::new(Waiting::new())),
+            ours: Arc::default(),
             store,
             host: host.into(),
             options,
@@ -87,6 +94,8 @@ impl History {
 
     /// Writes each round that is judged.
     pub async fn keep(self, mut judged: watch::Receiver<Option<Arc<Judged>>>) {
+        // One that came while this was started again is not passed over.
+        judged.mark_changed();
         let mut writing: Option<Writing> = None;
         let (mut not_before, mut failing) = (Instant::now(), false);
         loop {
@@ -133,8 +142,11 @@ impl History {
         }
     }
 
-    /// From now on this round waits to be written.
+    /// From now on this round waits to be written. The last one may be told again.
     pub fn take_in(&self, snapshot: Arc<Snapshot>, report: Arc<Report>) {
+        if !lock(&self.ours).add(snapshot.time_ms()) {
+            return;
+        }
         let lost = lock(&self.waiting).take_in(snapshot.time_ms(), (snapshot, report));
         (0..lost).for_each(|_| self.own.round_lost());
     }
@@ -196,6 +208,7 @@ impl History {
         let mut ticks = tokio::time::interval(TIDY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut forgot: Option<Instant> = None;
+        let mut told: Option<Instant> = None;
         let mut steady = Steady::new(clock::now_ms(), std::time::Instant::now());
         loop {
             ticks.tick().await;
@@ -211,7 +224,26 @@ impl History {
                 Ok(usage) => self.own.history_is(usage),
                 Err(error) => log::warn!("history cannot be packed or swept: {error}"),
             }
+            if told.is_none_or(|at| at.elapsed() >= TELL_AGAIN)
+                && self.foreign_rounds().await.is_ok_and(|count| count > 0)
+            {
+                told = Some(Instant::now());
+                log::warn!(host:% = self.host, database:% = self.store.place(); "somebody else writes rounds of this host into this database, or the clock went back; give each Watchpost its own server.hostname");
+            }
         }
+    }
+
+    /// How many of the newest rounds of this machine in the database were not measured by this process.
+    pub async fn foreign_rounds(&self) -> Result<usize, StoreError> {
+        let Some(first_ms) = lock(&self.ours).first_ms() else {
+            return Ok(0);
+        };
+        let host = self.host.clone();
+        let newest = self
+            .step(move |store| store.newest_rounds(&host, first_ms, NEWEST))
+            .await?;
+        // Looked at after they are read: what was written meanwhile was ours before.
+        Ok(lock(&self.ours).foreign(&newest))
     }
 
     async fn tidy_once(&self, now_ms: u64, by_age: bool, forget: bool) -> Result<Usage, StoreError> {
@@ -272,4 +304,36 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 fn milliseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metrics::Build;
+    use crate::store::Place;
+
+    #[test]
+    fn by_a_clock_that_jumped_nothing_is_too_old_and_what_is_too_large_goes_all_the_same() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let place = Place::parse("sqlite:watchpost.db", folder.path(), false).expect("an address");
+        let store = Store::open(place, 1).expect("it opens");
+        let options = Options {
+            keep: Duration::from_secs(60),
+            most_bytes: 1000,
+            window: Duration::from_secs(60),
+            patience: PATIENCE,
+        };
+        let build = Build {
+            version: "",
+            commit: "",
+            rustc: "",
+        };
+        let history = History::new(store, "edge-1", options, Arc::new(Own::new(&build)));
+        let bounds = |oldest_ms| Bounds {
+            oldest_ms,
+            most_bytes: 1000,
+        };
+        assert_eq!(history.bounds(100_000, true), bounds(40_000));
+        assert_eq!(history.bounds(100_000, false), bounds(0));
+    }
 }

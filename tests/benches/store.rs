@@ -152,7 +152,9 @@ fn reading(name: &str, store: &Store) {
     };
     let mut points = 0;
     let read = || {
-        let plan = store.plan_history(&wanted).expect("planned");
+        let plan = store
+            .plan_history(&wanted, store.find_series(&wanted).expect("found"))
+            .expect("planned");
         points = plan
             .series
             .iter()

@@ -6,15 +6,15 @@ use std::time::Duration;
 
 use actix_web::rt::System;
 use diesel::connection::SimpleConnection;
-use diesel::{Connection as _, PgConnection, QueryableByName, RunQueryDsl, sql_query, sql_types};
-use serde_json::{Value, json};
-use watchpost::history::{History, Options};
+use diesel::{Connection as _, PgConnection, SqliteConnection};
+use serde_json::Value;
+use watchpost::history::{History, Options, PATIENCE};
 use watchpost::metrics::{Build, Own};
 use watchpost::rules::{Rules, Settings};
 use watchpost::store::history::{Bounds, Keeper, Selection};
 use watchpost::store::{Place, Store};
 use watchpost_policies::{Gap, Labels, Limits, MetricName, MetricPattern, Report, Sample, Snapshot, Unit};
-use watchpost_tests::postgres::{self, Postgres};
+use watchpost_tests::postgres;
 use watchpost_tests::proxy::Proxy;
 use watchpost_tests::server::{Server, eventually};
 
@@ -88,7 +88,8 @@ fn select(metric: &str, from: u64, to: u64) -> Selection {
 
 /// By series, the numbers of the rounds that have a point, and the points.
 fn read(store: &Store, wanted: &Selection) -> Vec<(String, Vec<(u64, f64)>)> {
-    let plan = store.plan_history(wanted).expect("planned");
+    let series = store.find_series(wanted).expect("found");
+    let plan = store.plan_history(wanted, series).expect("planned");
     let points = |series| store.points(&plan, series).expect("read");
     let named = plan.series.iter().map(|series| {
         let core = series.labels.get("core").unwrap_or_default();
@@ -156,6 +157,82 @@ fn only_the_time_and_the_series_that_were_asked_for_are_read() {
         assert_eq!(read(&store, &of_nobody), []);
         assert_eq!(past(&store, &select("*", 100, 109)).len(), 10);
     });
+}
+
+#[test]
+fn what_begins_alike_is_found_and_nothing_that_only_looks_alike() {
+    on_both(|store| {
+        let names = [
+            "disk_used",
+            "disk_useless",
+            "disk_free",
+            "diskXused",
+            "Disk_used",
+            "load",
+        ];
+        let samples = names.map(|name| {
+            let metric = MetricName::new(name).expect("legal");
+            Sample::new(metric, Labels::default(), 1.0, Unit::new(""), BEGIN).expect("finite")
+        });
+        let snapshot = Snapshot::new(
+            "edge-1".to_owned(),
+            BEGIN,
+            Labels::default(),
+            samples.into(),
+            Vec::new(),
+        );
+        let mut keeper = Keeper::new(store.clone());
+        keeper.keep(&[(Arc::new(snapshot), round(0).1)]).expect("written");
+        let found = |pattern: &str| -> Vec<String> {
+            let series = store.find_series(&select(pattern, 0, 1)).expect("found");
+            let mut names: Vec<_> = series.into_iter().map(|series| series.metric).collect();
+            names.sort();
+            names
+        };
+        assert_eq!(found("disk_use*"), ["disk_used", "disk_useless"]);
+        assert_eq!(found("disk_*"), ["disk_free", "disk_used", "disk_useless"]);
+        assert_eq!(found("disk_used"), ["disk_used"]);
+        assert_eq!(found("Disk*"), ["Disk_used"]);
+        assert_eq!(found("*").len(), names.len());
+    });
+}
+
+#[test]
+fn too_many_series_are_refused_before_windows_are_read() {
+    let url = postgres::shared().database();
+    for database in [String::new(), format!("[database]\nurl = \"{url}\"")] {
+        let server = Server::with(&format!("{database}\n[history]\nmax_series = 3")).ready();
+        let asked = |metric: &str| server.get(&format!("/api/v1/history?metric={metric}"));
+        eventually("a series", || {
+            let series = asked("memory").json()["series"].as_array()?.len();
+            (series == 1).then_some(())
+        });
+        let gone = "DROP TABLE history_windows";
+        match database.is_empty() {
+            true => {
+                let path = server.data().join("watchpost.db").display().to_string();
+                let mut file = SqliteConnection::establish(&path).expect("open");
+                file.batch_execute(&format!("PRAGMA busy_timeout = 5000; {gone}"))
+                    .expect("dropped");
+            }
+            false => {
+                let mut connection = PgConnection::establish(&url).expect("it answers");
+                connection.batch_execute(gone).expect("dropped");
+            }
+        }
+        let missing = asked("memory").problem(503);
+        assert!(
+            missing.contains("lacks a table") && !missing.contains("history_windows"),
+            "{missing}"
+        );
+        assert!(
+            server
+                .logged("a request could not be answered")
+                .contains("history_windows")
+        );
+        let refused = asked("*").problem(422);
+        assert!(refused.contains("history.max_series"), "{refused}");
+    }
 }
 
 #[test]
@@ -301,6 +378,35 @@ fn behind_a_wire_that_fell_silent_history_is_written_over_a_new_connection() {
 }
 
 #[test]
+fn two_who_write_as_one_machine_find_each_other_out() {
+    on_both(|store| {
+        System::new().block_on(async {
+            keep(&store, 0..40);
+            let (one, other) = (history(&store, PATIENCE), history(&store, PATIENCE));
+            take_in(&one, 40..50);
+            assert_eq!(one.foreign_rounds().await.expect("asked"), 0, "none is written yet");
+            assert_eq!(one.write().await.expect("written"), 10);
+            assert_eq!(
+                one.foreign_rounds().await.expect("asked"),
+                0,
+                "what was there before is not counted"
+            );
+            take_in(&other, 50..53);
+            assert_eq!(other.write().await.expect("written"), 3);
+            assert_eq!(one.foreign_rounds().await.expect("asked"), 3);
+            assert_eq!(
+                other.foreign_rounds().await.expect("asked"),
+                0,
+                "nobody wrote since its first"
+            );
+            take_in(&one, 53..54);
+            assert_eq!(one.write().await.expect("written"), 1);
+            assert_eq!(other.foreign_rounds().await.expect("asked"), 1);
+        });
+    });
+}
+
+#[test]
 fn a_sample_on_the_disk_is_small() {
     let folder = tempfile::tempdir().expect("a folder");
     let place = Place::parse("sqlite:watchpost.db", folder.path(), false).expect("an address");
@@ -373,101 +479,4 @@ fn who_asks_wrongly_or_for_too_much_is_told_the_limit() {
         "of steps there are fewer"
     );
     assert_eq!(server.stranger().get("/api/v1/history?metric=memory").status, 401);
-}
-
-#[test]
-fn rounds_that_wait_when_it_is_told_to_stop_are_written_before_it_ends() {
-    let shared = postgres::shared();
-    let url = shared.database();
-    let mut locks = PgConnection::establish(&url).expect("it answers");
-    let mut server = Server::with(&format!(
-        "[database]\nurl = \"{url}\"\n[collector]\ninterval = \"200ms\""
-    ))
-    .ready();
-    let locked = locks.batch_execute("BEGIN; LOCK TABLE history_rounds IN ACCESS EXCLUSIVE MODE");
-    locked.expect("nobody keeps it for long");
-    let number = || server.get("/api/v1/status").json()["round"]["number"].as_u64();
-    let begin = number().expect("a round");
-    // The first of these may be under way; the others wait for it.
-    eventually("some rounds", || number().filter(|number| *number > begin + 5));
-    let last = server.get("/api/v1/snapshot").json()["time_ms"]
-        .as_i64()
-        .expect("a time");
-    server.signal("TERM");
-    server.logged("told to stop");
-    locks.batch_execute("COMMIT").expect("let go");
-    assert_eq!(server.ended().code(), Some(0));
-    assert!(
-        !server.log_lines().iter().any(|line| line.contains("the last rounds")),
-        "none is lost"
-    );
-    let times: Vec<Time> = sql_query("SELECT time_ms FROM history_rounds ORDER BY time_ms")
-        .load(&mut locks)
-        .expect("read");
-    assert!(times.iter().any(|time| time.time_ms == last), "{last} is missing");
-    let gaps = times.windows(2).filter(|two| two[1].time_ms - two[0].time_ms > 5_000);
-    assert_eq!(gaps.count(), 0);
-}
-
-#[derive(QueryableByName)]
-struct Time {
-    #[diesel(sql_type = sql_types::BigInt)]
-    time_ms: i64,
-}
-
-#[test]
-fn a_silent_database_does_not_keep_it_from_ending() {
-    let shared = postgres::shared();
-    let proxy = Proxy::to(shared.address());
-    let url = shared.database();
-    let url = url.replace(&shared.address().to_string(), &proxy.address.to_string());
-    let mut server = Server::with(&format!(
-        "[database]\nurl = \"{url}\"\n[collector]\ninterval = \"200ms\""
-    ))
-    .ready();
-    proxy.hold();
-    let number = || server.get("/api/v1/status").json()["round"]["number"].as_u64();
-    let begin = number().expect("a round");
-    eventually("some rounds", || number().filter(|number| *number > begin + 5));
-    server.signal("TERM");
-    assert_eq!(server.ended().code(), Some(0));
-    server.logged("the last rounds are not in the history");
-}
-
-#[test]
-fn while_the_database_is_away_rounds_wait_and_nothing_else_does() {
-    let mut database = Postgres::start();
-    let server = Server::with(&format!("[database]\nurl = \"{}\"", database.database())).ready();
-    let metric = |name: &str| {
-        let text = server.get("/metrics").text();
-        let line = text.lines().find_map(|line| line.strip_prefix(name)).map(str::to_owned);
-        line.and_then(|line| line.trim().parse::<f64>().ok())
-            .unwrap_or_default()
-    };
-    eventually("a round", || {
-        (metric("watchpost_history_rounds_total ") > 0.0).then_some(())
-    });
-    database.stop();
-    server.logged("history cannot be written");
-    let answer = server.get("/api/v1/history?metric=memory");
-    assert_eq!((answer.status, answer.header("retry-after")), (503, Some("5")));
-    assert_eq!(server.get("/api/v1/status").status, 200);
-    assert_eq!(server.get("/health/ready").status, 200);
-    let gap = |snapshot: Value| snapshot["gaps"].to_string().contains("chunks");
-    eventually("a gap for the chunks", || {
-        gap(server.get("/api/v1/snapshot").json()).then_some(())
-    });
-    database.start_again();
-    server.logged("history is written again");
-    eventually("all rounds", || {
-        let points = server.get("/api/v1/history?metric=memory").json();
-        let points = points["series"][0]["points"].as_array()?.clone();
-        let times: Vec<_> = points.iter().filter_map(|point| point[0].as_u64()).collect();
-        let whole = times.windows(2).all(|two| two[1] - two[0] < 2500);
-        (whole && points.len() > 3).then_some(())
-    });
-    assert_eq!(json!(metric("watchpost_history_rounds_lost_total ")), json!(0.0));
-    eventually("the chunks again", || {
-        (!gap(server.get("/api/v1/snapshot").json())).then_some(())
-    });
 }

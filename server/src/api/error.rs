@@ -173,7 +173,7 @@ impl ApiError {
     }
 }
 
-/// What went wrong in detail is for the log: it may name machines that clients should not know.
+/// What went wrong in detail is for the log: it may name machines and tables that clients should not know.
 impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
         (&error).into()
@@ -183,9 +183,16 @@ impl From<StoreError> for ApiError {
 impl From<&StoreError> for ApiError {
     fn from(error: &StoreError) -> Self {
         let why = match error {
-            StoreError::Refused(why) => return Self::BadRequest(why.clone()),
+            StoreError::Refused(_) => {
+                log::warn!("a request could not be answered: {error}");
+                let why = "the database refuses what was sent, for it breaks a rule of its table; the log says which";
+                return Self::BadRequest(why.to_owned());
+            }
             StoreError::Failed(why) => return Self::Internal(why.clone()),
-            StoreError::Unreachable(_) | StoreError::Missing(_) => "the database cannot be reached just now",
+            StoreError::Unreachable(_) => "the database cannot be reached just now",
+            StoreError::Missing(_) => {
+                "the database lacks a table or column, or the right to read it; the log names what is missing"
+            }
             StoreError::Busy => "the database is busy",
             StoreError::Full => "the database has no room left",
             StoreError::Damaged(_) => "the database is damaged",
@@ -222,5 +229,31 @@ impl ResponseError for ApiError {
 
     fn error_response(&self) -> HttpResponse {
         self.answer(None, None)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_words_of_a_database_are_not_told_to_clients() {
+        let words = || "relation \"job_chunks\" of db.internal".to_owned();
+        let check = |error: StoreError, status: u16, says: &str| {
+            let told = ApiError::from(error);
+            assert_eq!(told.status_code().as_u16(), status);
+            let sentence = told.to_string();
+            assert!(
+                sentence.contains(says) && !sentence.contains("job_chunks"),
+                "{sentence}"
+            );
+        };
+        check(StoreError::Refused(words()), 400, "breaks a rule of its table");
+        check(StoreError::Missing(words()), 503, "lacks a table or column");
+        check(StoreError::Unreachable(words()), 503, "cannot be reached just now");
+        check(StoreError::Damaged(words()), 503, "damaged");
+        check(StoreError::Busy, 503, "busy");
+        check(StoreError::Full, 503, "no room left");
+        check(StoreError::Failed(words()), 500, "something went wrong");
     }
 }

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 
 /// Rounds that wait while the database does not answer: half an hour of one every ten seconds, in some ten MB. Then the
 /// oldest are lost, and counted.
-const MOST: usize = 180;
+pub(super) const MOST: usize = 180;
 
 /// Rounds in one transaction.
 const AT_ONCE: usize = 60;

@@ -68,9 +68,14 @@ pub async fn history(_: Permit<HistoryRead>, past: Data<Past>, asked: Query<Aske
     }
     let step_ms = asked.step()?;
     let aggregate = asked.aggregate.unwrap_or_default();
-    let (planned, span_ms) = (wanted.clone(), wanted.to_ms - wanted.from_ms);
-    let plan = past.store.ask(move |store| store.plan_history(&planned)).await?;
-    past.check(&plan, span_ms, step_ms)?;
+    let (found, planned) = (wanted.clone(), wanted.clone());
+    let series = past.store.ask(move |store| store.find_series(&found)).await?;
+    past.check_series(series.len())?;
+    let plan = past
+        .store
+        .ask(move |store| store.plan_history(&planned, series))
+        .await?;
+    past.check_points(&plan, wanted.to_ms - wanted.from_ms, step_ms)?;
     let turn = past.turn().await?;
     let store = past.store.clone();
     let head = serde_json::json!({
@@ -180,14 +185,17 @@ impl Past {
         })
     }
 
-    fn check(&self, plan: &Plan, span_ms: u64, step_ms: Option<u64>) -> Result<(), ApiError> {
-        let series = plan.series.len();
+    fn check_series(&self, series: usize) -> Result<(), ApiError> {
         if series > self.max_series {
             return Err(ApiError::TooMuch(format!(
                 "that is {series} series, and one answer has at most {}; name labels or a host, or raise history.max_series",
                 self.max_series
             )));
         }
+        Ok(())
+    }
+
+    fn check_points(&self, plan: &Plan, span_ms: u64, step_ms: Option<u64>) -> Result<(), ApiError> {
         let read = plan.points();
         let written = match step_ms {
             None => read,
@@ -195,7 +203,7 @@ impl Past {
                 let steps = usize::try_from(span_ms / step_ms)
                     .unwrap_or(usize::MAX)
                     .saturating_add(1);
-                read.min(steps.saturating_mul(series))
+                read.min(steps.saturating_mul(plan.series.len()))
             }
         };
         if written > self.max_points {

@@ -84,6 +84,24 @@ impl Keeper {
     }
 }
 
+impl Store {
+    /// When the newest rounds of a machine were measured that are not packed, at most so many and none from before.
+    pub fn newest_rounds(&self, of: &str, from_ms: u64, most: i64) -> Result<Vec<u64>, StoreError> {
+        use history_rounds::{host, table, time_ms};
+        let from_ms = i64::try_from(from_ms).unwrap_or(i64::MAX);
+        let times: Vec<i64> = self.read(|connection| {
+            on!(connection, connection => table
+                .filter(host.eq(of))
+                .filter(time_ms.ge(from_ms))
+                .order(time_ms.desc())
+                .limit(most)
+                .select(time_ms)
+                .load(connection))
+        })?;
+        Ok(times.into_iter().filter_map(|at| u64::try_from(at).ok()).collect())
+    }
+}
+
 impl Key {
     fn of(sample: &Sample) -> Self {
         Self {

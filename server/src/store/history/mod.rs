@@ -7,28 +7,14 @@ mod keep;
 pub mod pack;
 mod read;
 mod round;
+mod series;
 mod sweep;
-
-use watchpost_policies::Labels;
 
 pub use self::keep::Keeper;
 pub use self::read::{Past, Plan, Selection};
+pub use self::series::Series;
 pub use self::sweep::{Bounds, Usage};
 
 /// Rounds that are packed together at most, however long that took; reading those that are not packed yet takes
 /// longer, and an hour of one every ten seconds is half of this.
 const MOST_ROUNDS: usize = 720;
-
-/// One series of the past.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Series {
-    id: i64,
-    /// The machine.
-    pub host: String,
-    /// The metric.
-    pub metric: String,
-    /// What tells it from its like.
-    pub labels: Labels,
-    /// What it counts.
-    pub unit: String,
-}

@@ -1,14 +1,14 @@
-//! Reads the past: single series over a long time, or whole snapshots. What is asked for is planned first, so that
-//! whoever asks for too much is told before columns are read.
+//! Reads the past: single series over a long time, or whole snapshots. The series are found first and what is asked
+//! for is planned then, so that whoever asks for too much is told before windows or columns are read.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use diesel::{ExpressionMethods, OptionalExtension, QueryDsl, QueryResult, RunQueryDsl};
-use watchpost_policies::{Labels, MetricName, MetricPattern, Sample, Snapshot, Unit};
+use watchpost_policies::{MetricName, MetricPattern, Sample, Snapshot, Unit};
 
-use super::Series;
 use super::pack::{Point, Shared, unpack_column};
 use super::round::{Told, lines, points};
+use super::series::{Series, find_series};
 use crate::store::connection::{Connection, on};
 use crate::store::schema::{history_columns, history_rounds, history_series, history_windows};
 use crate::store::{Store, StoreError};
@@ -73,9 +73,13 @@ impl Plan {
 }
 
 impl Store {
-    /// Finds out what a selection takes.
-    pub fn plan_history(&self, wanted: &Selection) -> Result<Plan, StoreError> {
-        let series: Vec<Series> = self.read(|connection| find_series(connection, wanted))?;
+    /// The series of a selection.
+    pub fn find_series(&self, wanted: &Selection) -> Result<Vec<Series>, StoreError> {
+        self.read(|connection| find_series(connection, wanted))
+    }
+
+    /// Finds out what a selection takes, whose series are these.
+    pub fn plan_history(&self, wanted: &Selection, series: Vec<Series>) -> Result<Plan, StoreError> {
         let mut hosts: Vec<&str> = series.iter().map(|series| series.host.as_str()).collect();
         hosts.sort_unstable();
         hosts.dedup();
@@ -242,41 +246,6 @@ fn sound<T>(place: i64, read: Result<T, impl std::fmt::Display>) -> Option<T> {
 fn times(wanted: &Selection) -> (i64, i64) {
     let signed = |time_ms: u64| i64::try_from(time_ms).unwrap_or(i64::MAX);
     (signed(wanted.from_ms), signed(wanted.to_ms))
-}
-
-fn find_series(connection: &mut Connection, wanted: &Selection) -> QueryResult<Vec<Series>> {
-    use history_series::{host, id, labels, metric, table, unit};
-    type Row = (i64, String, String, String, String);
-    // A whole name is found by the index; what only begins alike is for the pattern itself.
-    let pattern = wanted.metric.as_ref().map(ToString::to_string);
-    let exactly = pattern.as_deref().filter(|pattern| !pattern.ends_with('*'));
-    let of_host = wanted.host.as_deref();
-    let rows: Vec<Row> = on!(connection, connection => {
-        let mut query = table.select((id, host, metric, labels, unit)).into_boxed();
-        if let Some(name) = exactly {
-            query = query.filter(metric.eq(name));
-        }
-        if let Some(name) = of_host {
-            query = query.filter(host.eq(name));
-        }
-        query.order((metric, labels, host)).load(connection)
-    })?;
-    let read = |(number, machine, name, text, counted): Row| {
-        let known: Labels = serde_json::from_str(&text).ok()?;
-        let covered = match &wanted.metric {
-            Some(pattern) => MetricName::new(&name).is_ok_and(|name| pattern.covers(&name)),
-            None => true,
-        };
-        let has = |(label, value): &(String, String)| known.get(label) == Some(value);
-        (covered && wanted.labels.iter().all(has)).then_some(Series {
-            id: number,
-            host: machine,
-            metric: name,
-            labels: known,
-            unit: counted,
-        })
-    };
-    Ok(rows.into_iter().filter_map(read).collect())
 }
 
 fn windows(connection: &mut Connection, of: &str, wanted: &Selection) -> QueryResult<Vec<(i64, i64, Vec<u8>)>> {
