@@ -53,9 +53,19 @@ pub fn in_force(told: &Value) -> Vec<String> {
 
 /// The same rule by another digest: a custom section that means nothing stands at its end.
 pub fn other_version(wasm: &[u8]) -> Vec<u8> {
+    numbered_version(wasm, 0)
+}
+
+/// So many versions of the same rule.
+pub fn versions(wasm: &[u8], count: usize) -> Vec<Vec<u8>> {
+    (1..=count).map(|number| numbered_version(wasm, number)).collect()
+}
+
+fn numbered_version(wasm: &[u8], number: usize) -> Vec<u8> {
     let mut other = wasm.to_vec();
-    other.extend([0, 6, 4]);
-    other.extend(b"notex");
+    let content = format!("note{number:04}");
+    other.extend([0, u8::try_from(content.len() + 1).expect("short"), 4]);
+    other.extend(content.bytes());
     other
 }
 
