@@ -13,3 +13,4 @@ pub mod proxy;
 pub mod rules;
 pub mod sample;
 pub mod server;
+pub mod walkthrough;

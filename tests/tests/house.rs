@@ -263,6 +263,7 @@ fn the_ranges_of_limits_are_true() {
 fn links_between_documents_lead_somewhere() {
     let documents = [
         "README.md",
+        "docs/API.md",
         "docs/ARCHITECTURE.md",
         "docs/RULES.md",
         "docs/ADDING.md",
