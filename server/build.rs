@@ -1,7 +1,7 @@
-//! Builds the rules that Watchpost brings, so that one binary carries them, and tells the binary what it was built
-//! from.
+//! Builds the rules that Watchpost brings and the contract for rules in C, so that one binary carries them, and
+//! tells the binary what it was built from.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 fn main() -> ExitCode {
@@ -22,6 +22,11 @@ fn main() -> ExitCode {
             println!("cargo::error={error}");
             return ExitCode::FAILURE;
         }
+    }
+    let out = PathBuf::from(std::env::var_os("OUT_DIR").unwrap_or_default());
+    if let Err(error) = watchpost_pack::bindings_for_c(&root.join("policies/wit"), &out.join("c")) {
+        println!("cargo::error={error}");
+        return ExitCode::FAILURE;
     }
     tell_origin(&root);
     ExitCode::SUCCESS

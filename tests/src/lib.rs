@@ -1,6 +1,7 @@
 //! The harness of the tests: guests, snapshots and identities to judge with. What it cannot make
 //! is a mistake of the test, and it panics; what rules say is for the tests to judge.
 
+pub mod author;
 pub mod azure;
 pub mod cases;
 pub mod crafted;

@@ -8,6 +8,7 @@ use std::path::Path;
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
 
+use super::table::columns;
 use crate::pki::{self, Authority, DEFAULT_DAYS, Ensured, FIRST_CLIENTS, Files, Issued, MOST_DAYS, PkiError};
 
 /// Makes, lists and revokes certificates for development.
@@ -136,19 +137,7 @@ fn as_table(issued: &[Issued], now: Timestamp) -> String {
         ]
     });
     let rows: Vec<_> = [heading].into_iter().chain(rows).collect();
-    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
-    let widths: [usize; 5] = std::array::from_fn(width);
-    let mut table = String::new();
-    for row in &rows {
-        let cells: Vec<_> = row
-            .iter()
-            .zip(widths)
-            .map(|(cell, width)| format!("{cell:<width$}"))
-            .collect();
-        table += cells.join("  ").trim_end();
-        table.push('\n');
-    }
-    table
+    columns(&rows)
 }
 
 /// A line to copy. The port is the one that the server has if nothing else is set.

@@ -6,6 +6,7 @@ mod check;
 mod healthcheck;
 mod rules;
 mod serve;
+mod table;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -18,6 +19,8 @@ use crate::config::{Environment, Sources};
 
 /// The command line was wrong.
 const USAGE: u8 = 64;
+/// What was given is not in the form that it has to have.
+const DATA: u8 = 65;
 /// What was asked for is not there.
 const UNAVAILABLE: u8 = 69;
 /// We are broken.
@@ -70,8 +73,7 @@ enum Command {
     Healthcheck(healthcheck::Healthcheck),
     /// Makes and takes back certificates of the development authority.
     Certs(certs::CertsCommand),
-    /// What can be done with rules without a server.
-    #[command(subcommand, hide = true)]
+    /// Tools for those who write rules; no server is needed.
     Rules(rules::RulesCommand),
     /// Prints what a shell needs to complete this command line.
     Completions {
@@ -107,7 +109,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Check => check::run(sources),
         Command::Healthcheck(healthcheck) => healthcheck.run(sources),
         Command::Certs(command) => run_certs(command, sources),
-        Command::Rules(command) => command.run(),
+        Command::Rules(command) => command.run(&sources),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Arguments::command(), "watchpost", &mut io::stdout());
             ExitCode::SUCCESS

@@ -1,5 +1,9 @@
-//! Builds rules in Rust from their source and makes components of them, inside build scripts. It does not
-//! look at what a rule exports; the engine does.
+//! Builds rules in Rust from their source and makes components of them, and writes the contract down for C, inside
+//! build scripts. It does not look at what a rule exports; the engine does.
+
+mod bindings;
+
+pub use bindings::bindings_for_c;
 
 use std::env;
 use std::ffi::OsString;
@@ -39,6 +43,12 @@ pub enum PackError {
         path: PathBuf,
         /// Why.
         source: io::Error,
+    },
+    /// The contract cannot be written down for another language.
+    #[error("the contract has no bindings for C: {why}")]
+    NoBindings {
+        /// wit-bindgen's words.
+        why: String,
     },
     /// The core module does not carry a world, or does not keep it.
     #[error("{package} was built, but is no component: {why}")]

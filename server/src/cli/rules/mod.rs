@@ -1,23 +1,101 @@
-//! `watchpost rules`: what can be done with rules without a server.
+//! `watchpost rules`: from nothing to a rule that was tried. Everything happens here, in files; what a server does with
+//! rules is asked of its API.
 
+mod bench;
+mod check;
 mod compile;
+mod given;
+mod live;
+mod new;
+mod pack;
+mod progress;
+mod run;
+mod test;
 
+use std::io::{self, Write};
 use std::process::ExitCode;
 
-use clap::Subcommand;
+use clap::{Args, Subcommand};
 
-/// What to do with rules.
+use super::{IO, fail};
+use crate::config::Sources;
+
+/// What was tried did not do as it should; the answer to the question was no.
+const NO: u8 = 1;
+
+/// Makes, checks and tries rules.
+#[derive(Args)]
+pub(super) struct RulesCommand {
+    #[command(subcommand)]
+    action: RulesAction,
+}
+
 #[derive(Subcommand)]
-pub(super) enum RulesCommand {
+enum RulesAction {
+    /// Makes a folder with a rule that builds and passes its own cases, to begin with.
+    New(new::New),
+    /// Makes a component of a core module.
+    Pack(pack::Pack),
+    /// Checks all that a server checks before it relies on a rule, and says who the rule is.
+    Check(check::Check),
+    /// Judges one snapshot, and tells what the rule found.
+    Run(run::Run),
+    /// Holds a rule against cases.
+    Test(test::Test),
+    /// Measures what a call costs.
+    Bench(bench::Bench),
     /// Compiles one component for the Watchpost that starts it; nobody else can use what it writes.
     #[command(hide = true)]
     Compile(compile::Compile),
 }
 
 impl RulesCommand {
-    pub(super) fn run(self) -> ExitCode {
-        match self {
-            Self::Compile(compile) => compile.run(),
+    /// Exits with 0 if all is well, and with 1 if the rule is not as it should be.
+    pub(super) fn run(self, sources: &Sources) -> ExitCode {
+        let out = &mut io::stdout();
+        let ended = match self.action {
+            RulesAction::New(new) => new.run(out),
+            RulesAction::Pack(pack) => pack.run(out),
+            RulesAction::Check(check) => check.run(sources, out),
+            RulesAction::Run(run) => run.run(sources, out),
+            RulesAction::Test(test) => test.run(sources, out),
+            RulesAction::Bench(bench) => bench.run(sources, out),
+            RulesAction::Compile(compile) => return compile.run(),
+        };
+        match ended {
+            Ok(Answer::Yes) => ExitCode::SUCCESS,
+            Ok(Answer::No) => ExitCode::from(NO),
+            Err(stopped) => fail(stopped.code, &stopped.what),
         }
     }
+}
+
+/// How a command ended that came to its end.
+enum Answer {
+    Yes,
+    No,
+}
+
+/// Why a command could not go on.
+struct Stopped {
+    code: u8,
+    what: String,
+}
+
+impl Stopped {
+    fn new(code: u8, what: impl Into<String>) -> Self {
+        let what = what.into();
+        Self { code, what }
+    }
+}
+
+/// Writes what was found out.
+fn say(out: &mut dyn Write, text: &str) -> Result<(), Stopped> {
+    let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    written.map_err(|error| Stopped::new(IO, format!("the answer cannot be written: {error}")))
+}
+
+/// The same, for programs.
+fn say_json(out: &mut dyn Write, value: &serde_json::Value) -> Result<(), Stopped> {
+    say(out, &format!("{value:#}\n"))
 }

@@ -1,0 +1,217 @@
+//! The projects, language by language: which files of the examples they have, and what their readers are told.
+
+use super::vendored::{lock_of, manifest_of, sdk};
+use super::{Kind, Language, Project, ProjectFile};
+
+/// A file of the repository.
+macro_rules! kept {
+    ($path:literal) => {
+        include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../", $path))
+    };
+}
+pub(super) use kept;
+
+/// What is true of a language's projects, whatever rule they are about.
+struct Words {
+    language: &'static str,
+    rule: &'static str,
+    /// "It takes …".
+    needs: &'static str,
+    /// "Begin with …".
+    begin: &'static str,
+    /// "… is how it is built; …".
+    rest: &'static str,
+    /// What the Makefile sets.
+    settings: String,
+}
+
+/// A project of this name; or why there is none.
+pub(super) fn project(name: &str, language: Language, kind: Kind) -> Result<Project, String> {
+    let (words, mut files) = match language {
+        Language::Rust => rust(name, kind),
+        Language::Python => python(name, kind),
+        Language::Javascript => javascript(name, kind),
+        Language::C => c(name, kind)?,
+    };
+    let readme = kept!("wasm-rules/examples/project/README.md")
+        .replace("{name}", name)
+        .replace("{kind}", kind.word())
+        .replace("{language}", words.language)
+        .replace("{needs}", words.needs)
+        .replace("{rule}", words.rule)
+        .replace("{begin}", words.begin)
+        .replace("{rest}", words.rest);
+    let makefile = kept!("wasm-rules/examples/project/Makefile").replace("{settings}", &words.settings);
+    files.extend([
+        text("README.md", readme),
+        text("Makefile", makefile),
+        text(".gitignore", kept!("wasm-rules/examples/project/gitignore")),
+    ]);
+    Ok(Project {
+        language: words.language,
+        rule: words.rule,
+        files,
+    })
+}
+
+fn rust(name: &str, kind: Kind) -> (Words, Vec<ProjectFile>) {
+    let words = Words {
+        language: "Rust",
+        rule: "src/lib.rs",
+        needs: "`cargo` with the target wasm32-unknown-unknown (`rustup target add wasm32-unknown-unknown`), `make`",
+        begin: "`describe`, then change what is set and what is judged",
+        rest: "`watchpost-rule/` is the SDK, which is in no registry.",
+        settings: "SDK := watchpost-rule".to_owned(),
+    };
+    let (example, source, manifest, lock, cases) = match kind {
+        Kind::Threshold => (
+            "weekend",
+            kept!("wasm-rules/examples/rust/threshold/src/lib.rs"),
+            kept!("wasm-rules/examples/rust/threshold/Cargo.toml"),
+            kept!("wasm-rules/examples/rust/threshold/Cargo.lock"),
+            kept!("wasm-rules/examples/rust/threshold/cases.toml"),
+        ),
+        Kind::Role => (
+            "staff",
+            kept!("wasm-rules/examples/rust/role/src/lib.rs"),
+            kept!("wasm-rules/examples/rust/role/Cargo.toml"),
+            kept!("wasm-rules/examples/rust/role/Cargo.lock"),
+            kept!("wasm-rules/examples/rust/role/cases.toml"),
+        ),
+    };
+    let mut files = vec![
+        text(words.rule, named(source, example, name)),
+        text("Cargo.toml", manifest_of(manifest, example, name)),
+        text("Cargo.lock", lock_of(lock, example, name)),
+        text("cases.toml", cases),
+        text("rule.mk", kept!("wasm-rules/examples/rust/rule.mk")),
+    ];
+    files.extend(sdk());
+    (words, files)
+}
+
+fn python(name: &str, kind: Kind) -> (Words, Vec<ProjectFile>) {
+    let words = Words {
+        language: "Python",
+        rule: "rule.py",
+        needs: "Python 3.11 or newer with `venv`, `make`",
+        begin: "`describe`, then change what is found, and last what may be set",
+        rest: "the first time it fetches the tools of requirements.txt to `.tools`, 72 MB. Rules may share them: \
+               `make TOOLS=DIR`. `wit/` is the contract.",
+        settings: with_tools(kind),
+    };
+    let (example, source) = match kind {
+        Kind::Threshold => (
+            "threshold-python",
+            kept!("wasm-rules/examples/python/threshold/rule.py"),
+        ),
+        Kind::Role => ("role-python", kept!("wasm-rules/examples/python/role/rule.py")),
+    };
+    let files = vec![
+        text(words.rule, named(source, example, name)),
+        text("requirements.txt", kept!("wasm-rules/examples/python/requirements.txt")),
+        text("rule.mk", kept!("wasm-rules/examples/python/rule.mk")),
+        contract(),
+        cases(kind),
+    ];
+    (words, files)
+}
+
+fn javascript(name: &str, kind: Kind) -> (Words, Vec<ProjectFile>) {
+    let words = Words {
+        language: "JavaScript",
+        rule: "rule.js",
+        needs: "Node 20 or newer with `npm`, `make`",
+        begin: "`describe`, then change what is found, and last what may be set",
+        rest: "the first time it fetches the tools of package.json to `.tools`, 385 MB. Rules may share them: \
+               `make TOOLS=DIR`. `wit/` is the contract.",
+        settings: with_tools(kind),
+    };
+    let (example, source) = match kind {
+        Kind::Threshold => (
+            "threshold-javascript",
+            kept!("wasm-rules/examples/javascript/threshold/rule.js"),
+        ),
+        Kind::Role => ("role-javascript", kept!("wasm-rules/examples/javascript/role/rule.js")),
+    };
+    let files = vec![
+        text(words.rule, named(source, example, name)),
+        text("package.json", kept!("wasm-rules/examples/javascript/package.json")),
+        text("build.mjs", kept!("wasm-rules/examples/javascript/build.mjs")),
+        text("rule.mk", kept!("wasm-rules/examples/javascript/rule.mk")),
+        contract(),
+        cases(kind),
+    ];
+    (words, files)
+}
+
+fn c(name: &str, kind: Kind) -> Result<(Words, Vec<ProjectFile>), String> {
+    if kind == Kind::Role {
+        return Err("there is no role rule in C to begin with; take rust, python or javascript".to_owned());
+    }
+    let words = Words {
+        language: "C",
+        rule: "rule.c",
+        needs: "clang and lld (14 or newer), wasi-libc, `make`",
+        begin: "`exports_rule_describe` and `found`; what may be set is in `settings.c`",
+        rest: "`bindings/` is the contract, as C reads it.",
+        settings: "BINDINGS := bindings".to_owned(),
+    };
+    let source = kept!("wasm-rules/examples/c/threshold/rule.c");
+    let mut files = vec![text(words.rule, named(source, "threshold-c", name)), cases(kind)];
+    files.extend([
+        text("settings.c", kept!("wasm-rules/examples/c/threshold/settings.c")),
+        text("settings.h", kept!("wasm-rules/examples/c/threshold/settings.h")),
+        text("json.c", kept!("wasm-rules/examples/c/threshold/json.c")),
+        text("json.h", kept!("wasm-rules/examples/c/threshold/json.h")),
+        text("text.c", kept!("wasm-rules/examples/c/threshold/text.c")),
+        text("text.h", kept!("wasm-rules/examples/c/threshold/text.h")),
+        text("arena.c", kept!("wasm-rules/examples/c/threshold/arena.c")),
+        text("rule.mk", kept!("wasm-rules/examples/c/rule.mk")),
+        text(
+            "bindings/watchpost.h",
+            include_str!(concat!(env!("OUT_DIR"), "/c/watchpost.h")),
+        ),
+        text(
+            "bindings/watchpost.c",
+            include_str!(concat!(env!("OUT_DIR"), "/c/watchpost.c")),
+        ),
+        ProjectFile {
+            path: "bindings/watchpost_component_type.o".to_owned(),
+            bytes: include_bytes!(concat!(env!("OUT_DIR"), "/c/watchpost_component_type.o")).to_vec(),
+        },
+    ]);
+    Ok((words, files))
+}
+
+/// What an example says of itself in quotes, under another name.
+fn named(source: &str, example: &str, name: &str) -> String {
+    source.replacen(&format!("\"{example}\""), &format!("\"{name}\""), 1)
+}
+
+fn with_tools(kind: Kind) -> String {
+    format!(
+        "WORLD  := {}\nWIT    := wit\nSHARED := .\nTOOLS  ?= .tools",
+        kind.word()
+    )
+}
+
+fn contract() -> ProjectFile {
+    text("wit/rules.wit", kept!("policies/wit/rules.wit"))
+}
+
+/// The rules in Python, JavaScript and C know the same settings.
+fn cases(kind: Kind) -> ProjectFile {
+    let cases = match kind {
+        Kind::Threshold => kept!("wasm-rules/examples/cases/threshold.toml"),
+        Kind::Role => kept!("wasm-rules/examples/cases/role.toml"),
+    };
+    text("cases.toml", cases)
+}
+
+pub(super) fn text(path: &str, text: impl Into<String>) -> ProjectFile {
+    ProjectFile {
+        path: path.to_owned(),
+        bytes: text.into().into_bytes(),
+    }
+}

@@ -1,0 +1,67 @@
+//! `watchpost rules pack`: a component around a core module. It does not look at what the component does; `check` does.
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+use super::{Answer, NO, Stopped, say};
+use crate::cli::IO;
+
+/// Makes a component.
+#[derive(Args)]
+pub(super) struct Pack {
+    /// What the compiler made; for Rust, of the target wasm32-unknown-unknown.
+    #[arg(value_name = "CORE.wasm")]
+    core: PathBuf,
+    /// Where the component goes.
+    #[arg(short, long, value_name = "FILE", default_value = "rule.wasm")]
+    output: PathBuf,
+}
+
+impl Pack {
+    pub(super) fn run(self, out: &mut dyn Write) -> Result<Answer, Stopped> {
+        let core = fs::read(&self.core)
+            .map_err(|error| Stopped::new(IO, format!("{} cannot be read: {error}", self.core.display())))?;
+        let component = component(&core)
+            .map_err(|why| Stopped::new(NO, format!("{} does not become a rule: {why}", self.core.display())))?;
+        write(&self.output, &component)
+            .map_err(|error| Stopped::new(IO, format!("{} cannot be written: {error}", self.output.display())))?;
+        say(
+            out,
+            &format!("{} has {} bytes\n", self.output.display(), component.len()),
+        )?;
+        Ok(Answer::Yes)
+    }
+}
+
+fn component(core: &[u8]) -> Result<Vec<u8>, String> {
+    if core.starts_with(b"\0asm\x0d\0\x01\0") {
+        return Err("it is a component already; `watchpost rules check` looks at it".to_owned());
+    }
+    if !core.starts_with(b"\0asm") {
+        return Err("it is not WebAssembly; give what the compiler made, a file that ends in .wasm".to_owned());
+    }
+    let carried = wit_component::metadata::decode(core).map_err(|error| format!("{error:#}"))?;
+    let (_, bindings) = carried;
+    if bindings.resolve.worlds[bindings.world].exports.is_empty() {
+        return Err("it carries no contract; build it with the SDK, or with bindings made of rules.wit".to_owned());
+    }
+    let encoded = wit_component::ComponentEncoder::default()
+        .validate(true)
+        .module(core)
+        .and_then(|mut encoder| encoder.encode());
+    encoded.map_err(|error| format!("{error:#}. A rule imports nothing: leave out what needs the imports"))
+}
+
+/// It is there whole or not at all, for `make` believes that what is there was made.
+fn write(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let mut aside = path.as_os_str().to_owned();
+    aside.push(format!(".{}.new", std::process::id()));
+    let written = fs::write(&aside, bytes).and_then(|()| fs::rename(&aside, path));
+    if written.is_err() {
+        let _ = fs::remove_file(&aside);
+    }
+    written
+}

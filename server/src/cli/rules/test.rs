@@ -1,0 +1,89 @@
+//! `watchpost rules test`: a rule against its cases, for people, for programs, and for machines that build software.
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use clap::Args;
+use serde_json::json;
+
+use super::check::written;
+use super::given::{engine, module, text};
+use super::{Answer, Stopped, say, say_json};
+use crate::cli::{DATA, IO, SOFTWARE, USAGE};
+use crate::config::Sources;
+use crate::rules::cases::{Cases, Outcome, Runner, junit};
+
+/// Runs cases.
+#[derive(Args)]
+pub(super) struct Test {
+    /// The component.
+    #[arg(value_name = "RULE.wasm")]
+    file: PathBuf,
+    /// The cases, as docs/RULES.md has them.
+    #[arg(long, value_name = "FILE", default_value = "cases.toml")]
+    cases: PathBuf,
+    /// Only the cases with this text in their names.
+    #[arg(long, value_name = "TEXT")]
+    filter: Option<String>,
+    /// Writes the outcome in JUnit's XML too.
+    #[arg(long, value_name = "FILE")]
+    junit: Option<PathBuf>,
+    /// As JSON, for programs.
+    #[arg(long)]
+    json: bool,
+}
+
+impl Test {
+    pub(super) fn run(self, sources: &Sources, out: &mut dyn Write) -> Result<Answer, Stopped> {
+        let cases = self.cases()?;
+        let engine = engine(sources)?;
+        let module = module(&engine, &self.file)?;
+        let name = module.manifest().name.clone();
+        let runner = Runner::new(&engine, module).map_err(|refusal| Stopped::new(SOFTWARE, refusal.to_string()))?;
+        let outcomes = runner.run(&cases);
+        if let Some(file) = &self.junit {
+            std::fs::write(file, junit(&name, &outcomes))
+                .map_err(|error| Stopped::new(IO, format!("{} cannot be written: {error}", file.display())))?;
+        }
+        let failed = outcomes.iter().filter(|outcome| outcome.failure.is_some()).count();
+        let passed = outcomes.len() - failed;
+        if self.json {
+            say_json(
+                out,
+                &json!({ "rule": name, "passed": passed, "failed": failed, "cases": outcomes }),
+            )?;
+        } else {
+            say(out, &as_lines(&outcomes, passed, failed))?;
+        }
+        Ok(if failed == 0 { Answer::Yes } else { Answer::No })
+    }
+
+    fn cases(&self) -> Result<Cases, Stopped> {
+        let file = self.cases.display();
+        let cases = Cases::read(&text(&self.cases)?)
+            .map_err(|error| Stopped::new(DATA, format!("{file} cannot be used: {error}")))?;
+        let Some(part) = &self.filter else { return Ok(cases) };
+        let chosen = cases.filtered(part);
+        // Nothing was tried, and that is not "all passed".
+        if chosen.count() == 0 {
+            return Err(Stopped::new(
+                USAGE,
+                format!("no case in {file} has \"{part}\" in its name"),
+            ));
+        }
+        Ok(chosen)
+    }
+}
+
+fn as_lines(outcomes: &[Outcome], passed: usize, failed: usize) -> String {
+    let mut lines = String::new();
+    for Outcome { name, took, failure } in outcomes {
+        let mark = if failure.is_some() { "FAILED" } else { "ok" };
+        lines += &format!("{mark:<6}  {:>8}  {name}\n", written(*took));
+        for line in failure.iter().flat_map(|failure| failure.lines()) {
+            lines += &format!("                  {line}\n");
+        }
+    }
+    let cases = if outcomes.len() == 1 { "case" } else { "cases" };
+    lines + &format!("\n{} {cases}: {passed} passed, {failed} failed\n", outcomes.len())
+}
