@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use watchpost_tests::server::{Server, eventually, tools};
+use watchpost_tests::server::{Server, eventually, program};
 use watchpost_tests::walkthrough::differences;
 
 #[test]
@@ -28,7 +28,7 @@ fn weekend() -> std::path::PathBuf {
     let made = Command::new("make")
         .arg("-C")
         .arg(folder)
-        .args([format!("TOOLS={}", tools().display()), format!("OUT={}", out.display())])
+        .args([format!("WATCHPOST={}", program().display()), format!("OUT={}", out.display())])
         .output()
         .expect("make is there");
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
