@@ -86,7 +86,7 @@ fn what_becomes_active_is_no_shadow_any_more() {
     let admin = server.client("admin");
     let (name, digest) = brought(&admin, &numbered(1));
     activate(&admin, &name, &digest, json!({ "mode": "shadow" }));
-    let answer = activate(&admin, &name, &digest, json!({}));
+    let answer = activate(&admin, &name, &digest, json!({ "settings": { "metrics": ["cpu"] } }));
     let lines = watchpost_tests::rules::in_force(&answer.json());
     assert_eq!(
         lines.iter().filter(|line| line.starts_with(&name)).count(),

@@ -87,13 +87,10 @@ impl Registry {
             entries.retain(|other| {
                 other.mode != wanted.mode || (other.rule != entry.rule && (kind != Kind::Role || other.kind != kind))
             });
-            // What counts now needs no comparing with itself.
+            // What counts now needs no comparing with itself, under whatever settings.
             if wanted.mode == Mode::Active {
-                let beside = Entry {
-                    mode: Mode::Shadow,
-                    ..entry.clone()
-                };
-                entries.retain(|other| *other != beside);
+                let beside = |other: &Entry| other.mode == Mode::Shadow && other.rule == entry.rule;
+                entries.retain(|other| !(beside(other) && other.digest == entry.digest));
             }
             let deed = match wanted.mode {
                 Mode::Active => Deed::Activated,
