@@ -216,8 +216,15 @@ pub enum Refusal {
     #[error("it is not WebAssembly: it does not begin with \\0asm")]
     NotWebAssembly,
     /// A core module.
-    #[error("it is a core module, and a rule is a component: turn it into one with `watchpost rules pack`")]
-    CoreModule,
+    #[error(
+        "it is a core module{}, and a rule is a component that imports nothing: turn it into one with `watchpost rules \
+         pack`",
+        which_imports(.import)
+    )]
+    CoreModule {
+        /// What it wants first, if anything.
+        import: Option<String>,
+    },
     /// A version of WebAssembly that nobody knows.
     #[error("it is WebAssembly of a version that is not known here")]
     UnknownEncoding,
@@ -307,6 +314,13 @@ pub enum SettingsRefusal {
         /// How.
         fault: Box<Fault>,
     },
+}
+
+fn which_imports(import: &Option<String>) -> String {
+    import
+        .as_ref()
+        .map(|name| format!(", which imports {name}"))
+        .unwrap_or_default()
 }
 
 fn join(problems: &[Problem]) -> String {

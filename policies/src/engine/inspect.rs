@@ -1,7 +1,10 @@
 //! Looks at what was handed in before any of it runs: is it a component, is it whole, does it keep to our
 //! contract. Each no has a name and a remedy.
 
-use wasmparser::{BinaryReader, ComponentExportSectionReader, ComponentExternalKind, ComponentImportSectionReader};
+use wasmparser::{
+    BinaryReader, ComponentExportSectionReader, ComponentExternalKind, ComponentImportSectionReader,
+    ImportSectionReader,
+};
 use wasmtime::Engine;
 use wasmtime::component::Component;
 use wasmtime::component::types::ComponentItem;
@@ -25,6 +28,9 @@ const MOST_EXPORTS: usize = 12;
 const IMPORTS: u8 = 10;
 const EXPORTS: u8 = 11;
 
+/// Those of a core module.
+const CORE_IMPORTS: u8 = 2;
+
 /// What can be told from the bytes alone, in milliseconds: nobody waits for a compiler to hear that his component
 /// imports something.
 pub(super) fn bytes(wasm: &[u8], limits: &Limits) -> Result<(), Refusal> {
@@ -47,7 +53,9 @@ pub(super) fn bytes(wasm: &[u8], limits: &Limits) -> Result<(), Refusal> {
     }
     match rest.split_first_chunk::<4>() {
         None => Err(Refusal::Truncated),
-        Some((CORE_MODULE, _)) => Err(Refusal::CoreModule),
+        Some((CORE_MODULE, sections)) => Err(Refusal::CoreModule {
+            import: first_import(sections),
+        }),
         Some((COMPONENT, sections)) => {
             // Whatever else is wrong with a file that was cut off, that it was is the thing to say.
             each_section(sections, |_, _| Ok(()))?;
@@ -80,6 +88,23 @@ fn leb128(bytes: &[u8]) -> Option<(usize, &[u8])> {
         }
     }
     None
+}
+
+/// What a core module wants first; nothing, where that cannot be read.
+fn first_import(sections: &[u8]) -> Option<String> {
+    let mut first = None;
+    // It will not do anyway, so what else is wrong with it does not matter.
+    let _ = each_section(sections, |kind, section| {
+        if kind == CORE_IMPORTS && first.is_none() {
+            let mut imports = ImportSectionReader::new(BinaryReader::new(section, 0))
+                .ok()
+                .map(|all| all.into_imports());
+            let import = imports.as_mut().and_then(|all| all.next()?.ok());
+            first = import.map(|import| guest_words(&format!("{}.{}", import.module, import.name), LONGEST_NAME));
+        }
+        Ok(())
+    });
+    first
 }
 
 /// What it says of its imports and exports. It may say so and be wrong: [`contract`] looks again at what came out of
@@ -226,7 +251,7 @@ mod tests {
         assert_eq!(check(b"<!doctype html>"), Err(Refusal::NotWebAssembly));
         assert_eq!(check(b"\0as"), Err(Refusal::Truncated));
         assert_eq!(check(b"\0asm\x0d\0"), Err(Refusal::Truncated));
-        assert_eq!(check(b"\0asm\x01\0\0\0"), Err(Refusal::CoreModule));
+        assert_eq!(check(b"\0asm\x01\0\0\0"), Err(Refusal::CoreModule { import: None }));
         assert_eq!(check(b"\0asm\x77\0\0\0"), Err(Refusal::UnknownEncoding));
         assert_eq!(check(b"\0asm\x0d\0\x01\0"), exports_nothing());
         assert_eq!(

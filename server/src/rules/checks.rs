@@ -157,7 +157,7 @@ fn refused(refusal: &Refusal) -> Failed {
             "leave out what it does not need, or raise rules.limits.component_bytes",
         ),
         Refusal::NotWebAssembly => (WHOLE, "give the file that the build made: rule.wasm"),
-        Refusal::CoreModule => (WHOLE, "watchpost rules pack CORE.wasm -o rule.wasm"),
+        Refusal::CoreModule { .. } => (WHOLE, "watchpost rules pack CORE.wasm -o rule.wasm"),
         Refusal::UnknownEncoding => (WHOLE, "build it anew, with tools of this year"),
         Refusal::Truncated => (WHOLE, "copy it again, or build it anew"),
         Refusal::Invalid { .. } => (

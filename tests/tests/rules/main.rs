@@ -8,5 +8,6 @@ mod locking;
 mod reloading;
 mod shadows;
 mod sharing;
+mod strangers;
 mod trying;
 mod uploading;

@@ -1,0 +1,86 @@
+//! What is promised of modules that were never meant for us: they are refused by name of what they want, soon, and the
+//! server does not notice.
+
+use std::time::{Duration, Instant};
+
+use watchpost_policies::{Engine, Limits, RuleModule};
+use watchpost_tests::rules::upload;
+use watchpost_tests::server::{Server, tools};
+
+#[test]
+fn modules_of_others_are_refused_by_name_of_what_they_want() {
+    let server = Server::with("[rules.limits]\ncomponent_bytes = \"64MiB\"\n").ready();
+    let admin = server.client("admin");
+    let folder = std::fs::read_dir(tools().join("strangers")).expect("make test has fetched them");
+    let mut count = 0;
+    for path in folder.map(|entry| entry.expect("readable").path()) {
+        if path.extension().is_none_or(|ending| ending != "wasm") {
+            continue;
+        }
+        let began = Instant::now();
+        let problem = upload(&admin, &std::fs::read(&path).expect("readable")).problem(422);
+        assert!(
+            problem.contains("core module, which imports "),
+            "{}: {problem}",
+            path.display()
+        );
+        assert!(
+            began.elapsed() < Duration::from_secs(10),
+            "{}: {:?}",
+            path.display(),
+            began.elapsed()
+        );
+        count += 1;
+    }
+    assert!(count >= 15, "only {count} were fetched");
+    assert_eq!(
+        admin.get("/api/v1/rules").json()["rules"].as_array().map(Vec::len),
+        Some(2),
+        "none was kept"
+    );
+    let resident = memory_mb(server.pid());
+    assert!(resident < 400.0, "{resident} MB are resident after {count} of them");
+}
+
+#[test]
+fn modules_that_nobody_ever_meant_are_refused_each_with_a_sentence() {
+    let engine = Engine::new(Limits::default()).expect("an engine starts");
+    let mut reasons = std::collections::BTreeSet::new();
+    for seed in 0..300 {
+        let Some(wasm) = component(seed) else { continue };
+        let refused = RuleModule::compile(&engine, &wasm).expect_err("nobody meant it");
+        let told = refused.to_string();
+        assert!(told.len() > 20, "seed {seed}: {told}");
+        reasons.insert(told.split(' ').take(2).collect::<Vec<_>>().join(" "));
+    }
+    assert!(
+        reasons.len() >= 2,
+        "they are refused for different reasons: {reasons:?}"
+    );
+}
+
+/// A valid component that means nothing, another for each number.
+fn component(seed: u64) -> Option<Vec<u8>> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut random = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state as u8
+    };
+    let bytes: Vec<u8> = (0..4096).map(|_| random()).collect();
+    let mut source = arbitrary::Unstructured::new(&bytes);
+    let config = wasm_smith::Config::default();
+    wasm_smith::Component::new(config, &mut source)
+        .ok()
+        .map(|component| component.to_bytes())
+}
+
+fn memory_mb(pid: u32) -> f64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("it lives");
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))
+        .expect("a line");
+    line.trim().trim_end_matches(" kB").parse::<f64>().expect("a number") / 1024.0
+}
