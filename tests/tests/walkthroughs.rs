@@ -28,7 +28,10 @@ fn weekend() -> std::path::PathBuf {
     let made = Command::new("make")
         .arg("-C")
         .arg(folder)
-        .args([format!("WATCHPOST={}", program().display()), format!("OUT={}", out.display())])
+        .args([
+            format!("WATCHPOST={}", program().display()),
+            format!("OUT={}", out.display()),
+        ])
         .output()
         .expect("make is there");
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
