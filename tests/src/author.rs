@@ -37,9 +37,15 @@ impl Author {
 
     /// `watchpost rules …` in the folder.
     pub fn rules(&self, arguments: &[&str]) -> Said {
+        run(&mut self.command(arguments))
+    }
+
+    /// The same, not yet started.
+    pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(program());
         command.arg("rules").args(arguments).current_dir(self.folder.path());
-        run(without_settings(&mut command))
+        without_settings(&mut command);
+        command
     }
 
     /// `make …` in a project.

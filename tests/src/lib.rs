@@ -5,6 +5,7 @@ pub mod author;
 pub mod azure;
 pub mod cases;
 pub mod crafted;
+pub mod desk;
 pub mod guests;
 pub mod http;
 pub mod nginx;

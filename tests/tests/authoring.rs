@@ -6,6 +6,7 @@ use std::process::Command;
 use serde_json::Value;
 use watchpost_tests::author::{Author, run};
 use watchpost_tests::cases::failures;
+use watchpost_tests::desk::Desk;
 use watchpost_tests::guests::{HOSTILE, ROLE, THRESHOLD, engine};
 use watchpost_tests::server::Server;
 
@@ -33,11 +34,29 @@ fn from_nothing_to_a_rule(language: &str, kind: &str) -> Vec<u8> {
     std::fs::read(author.path("weekend-7/rule.wasm")).expect("it was made")
 }
 
+/// What somebody does with it next, on a server: they bring it, try it on the past, put it in force, and go back.
+#[track_caller]
+fn and_in_force(wasm: &[u8]) {
+    let desk = Desk::with_rounds(2);
+    desk.author.keep("rule.wasm", wasm);
+    let pushed = desk.rules(&["push", "rule.wasm", "--note", "the first"]).with(0);
+    let next = pushed.out.split("watchpost rules activate weekend-7 ").nth(1);
+    let digest = next.expect("what to do next").trim();
+    let tried = desk.rules(&["trial", "weekend-7", digest, "--json"]);
+    let tried = tried.json();
+    assert!(tried["snapshots"].as_u64() >= Some(2), "{tried}");
+    assert_eq!(tried["candidate"]["faults"], 0, "{tried}");
+    let active = desk.rules(&["activate", "weekend-7", digest]).with(0);
+    assert!(active.out.ends_with(") is in force, generation 2\n"), "{}", active.out);
+    let back = desk.rules(&["rollback", "weekend-7"]).with(0);
+    assert_eq!(back.out, "weekend-7 takes no part, generation 3\n");
+}
+
 const THRESHOLD_CASES: &str = include_str!("../../wasm-rules/conformance/threshold.toml");
 
 #[test]
 fn a_rule_in_rust_takes_cargo_and_watchpost() {
-    from_nothing_to_a_rule("rust", "threshold");
+    and_in_force(&from_nothing_to_a_rule("rust", "threshold"));
     from_nothing_to_a_rule("rust", "role");
 }
 
@@ -57,6 +76,7 @@ fn a_rule_in_javascript_takes_what_its_makefile_fetches() {
 fn a_rule_in_c_takes_clang_and_watchpost() {
     let wasm = from_nothing_to_a_rule("c", "threshold");
     assert_eq!(failures(&engine(), &wasm, THRESHOLD_CASES), Vec::<String>::new());
+    and_in_force(&wasm);
 }
 
 #[test]

@@ -54,6 +54,9 @@ pub struct Arguments {
 /// Names the configuration file where no flag does.
 const CONFIG_VARIABLE: &str = "WATCHPOST_CONFIG";
 
+/// Names the server to ask where no flag does.
+const SERVER_VARIABLE: &str = "WATCHPOST_SERVER";
+
 const LONG_VERSION: &str = concat!(
     env!("CARGO_PKG_VERSION"),
     " (commit ",
@@ -73,7 +76,7 @@ enum Command {
     Healthcheck(healthcheck::Healthcheck),
     /// Makes and takes back certificates of the development authority.
     Certs(certs::CertsCommand),
-    /// Tools for those who write rules; no server is needed.
+    /// Tools for those who write rules, which need no server; and the rules of one that runs.
     Rules(rules::RulesCommand),
     /// Prints what a shell needs to complete this command line.
     Completions {
@@ -150,7 +153,7 @@ fn sources(arguments: &Arguments) -> Result<Sources, String> {
             .or_else(|| std::env::var_os(CONFIG_VARIABLE).map(PathBuf::from)),
         environment: Environment::of_process(),
         flags,
-        others_variables: vec![CONFIG_VARIABLE.to_owned()],
+        others_variables: [CONFIG_VARIABLE, SERVER_VARIABLE].map(str::to_owned).into(),
         working_directory: PathBuf::new(),
     })
 }

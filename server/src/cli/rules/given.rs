@@ -17,6 +17,9 @@ use crate::rules::checks::{self, Failed};
 /// Settings and cases are written by hand, and a snapshot of a hundred thousand series has a third of this.
 const MOST_TEXT: u64 = 64 << 20;
 
+/// The most that `rules.limits.component_bytes` can be.
+const MOST_COMPONENT: u64 = 256 << 20;
+
 /// A rule, and what it is set to.
 #[derive(Args)]
 pub(super) struct Given {
@@ -37,13 +40,17 @@ impl Given {
         rule.map_err(|refusal| Stopped::new(NO, format!("{}: {refusal}", self.file.display())))
     }
 
-    /// What begins like JSON is JSON.
     pub(super) fn settings(&self) -> Result<String, Stopped> {
-        if self.settings.trim_start().starts_with('{') {
-            return Ok(self.settings.clone());
-        }
-        text(Path::new(&self.settings))
+        settings(&self.settings)
     }
+}
+
+/// Settings of a file, or as they were given: what begins like JSON is JSON.
+pub(super) fn settings(given: &str) -> Result<String, Stopped> {
+    if given.trim_start().starts_with('{') {
+        return Ok(given.to_owned());
+    }
+    text(Path::new(given))
 }
 
 /// An engine with the limits that a server of this configuration has.
@@ -66,6 +73,11 @@ pub(super) fn module(engine: &Engine, file: &Path) -> Result<RuleModule, Stopped
 /// The bytes; of what is too large so many that the engine sees it.
 pub(super) fn component(engine: &Engine, file: &Path) -> Result<Vec<u8>, Stopped> {
     bytes(file, engine.limits().component_bytes as u64 + 1)
+}
+
+/// The bytes, for a server that has limits of its own: no more than any of them may be.
+pub(super) fn any_component(file: &Path) -> Result<Vec<u8>, Stopped> {
+    bytes(file, MOST_COMPONENT + 1)
 }
 
 /// A text of a file.

@@ -1,5 +1,5 @@
-//! `watchpost rules`: from nothing to a rule that was tried. Everything happens here, in files; what a server does with
-//! rules is asked of its API.
+//! `watchpost rules`: from nothing to a rule that was tried, here and in files; and then what a server does with rules,
+//! asked of its API (`remote`).
 
 mod bench;
 mod check;
@@ -8,7 +8,10 @@ mod given;
 mod live;
 mod new;
 mod pack;
+mod peer;
 mod progress;
+mod proof;
+mod remote;
 mod run;
 mod test;
 
@@ -23,7 +26,7 @@ use crate::config::Sources;
 /// What was tried did not do as it should; the answer to the question was no.
 const NO: u8 = 1;
 
-/// Makes, checks and tries rules.
+/// Makes, checks and tries rules, and changes those of a server.
 #[derive(Args)]
 pub(super) struct RulesCommand {
     #[command(subcommand)]
@@ -44,6 +47,9 @@ enum RulesAction {
     Test(test::Test),
     /// Measures what a call costs.
     Bench(bench::Bench),
+    /// What a server is asked.
+    #[command(flatten)]
+    Remote(remote::RemoteAction),
     /// Compiles one component for the Watchpost that starts it; nobody else can use what it writes.
     #[command(hide = true)]
     Compile(compile::Compile),
@@ -60,6 +66,7 @@ impl RulesCommand {
             RulesAction::Run(run) => run.run(sources, out),
             RulesAction::Test(test) => test.run(sources, out),
             RulesAction::Bench(bench) => bench.run(sources, out),
+            RulesAction::Remote(action) => peer::wait(action.run(out)),
             RulesAction::Compile(compile) => return compile.run(),
         };
         match ended {

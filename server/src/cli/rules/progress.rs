@@ -10,13 +10,19 @@ pub(super) struct Progress {
 impl Progress {
     /// Begins to show it.
     pub(super) fn show(what: &str) -> Self {
-        let mut screen = io::stderr();
-        let is_shown = screen.is_terminal();
-        if is_shown {
+        let is_shown = io::stderr().is_terminal();
+        let progress = Self { is_shown };
+        progress.now(what);
+        progress
+    }
+
+    /// Shows this in its place.
+    pub(super) fn now(&self, what: &str) {
+        if self.is_shown {
+            let mut screen = io::stderr();
             // Where it cannot be written, nobody misses it.
-            let _ = write!(screen, "{what} …").and_then(|()| screen.flush());
+            let _ = write!(screen, "\r\x1b[K{what} …").and_then(|()| screen.flush());
         }
-        Self { is_shown }
     }
 }
 

@@ -26,7 +26,7 @@ pub(super) struct Run {
         long,
         value_name = "FILE|-",
         required_unless_present = "live",
-        conflicts_with = "live"
+        conflicts_with_all = ["live", "cert", "cacert", "token_file"]
     )]
     snapshot: Option<PathBuf>,
     #[command(flatten)]

@@ -1,0 +1,99 @@
+//! What every change has: a note, the generation that was looked at, and a sentence about what is in force then.
+
+use clap::Args;
+use serde::Deserialize;
+
+use super::short;
+use crate::store::rules::Mode;
+
+/// What is to be said of a change.
+#[derive(Args)]
+pub(super) struct Manner {
+    /// Why, for those who read the log.
+    #[arg(long, value_name = "TEXT")]
+    pub(super) note: Option<String>,
+    /// Changes nothing if another generation is in force by now.
+    #[arg(long, value_name = "N")]
+    pub(super) if_generation: Option<i64>,
+}
+
+/// What is in force after it.
+#[derive(Deserialize)]
+pub(super) struct Changed {
+    generation: i64,
+    changed: bool,
+    in_force: Vec<Line>,
+}
+
+/// A rule of what is in force.
+#[derive(Deserialize)]
+pub(super) struct Line {
+    pub(super) name: String,
+    pub(super) mode: Mode,
+    pub(super) digest: String,
+    pub(super) version: String,
+}
+
+impl Changed {
+    /// How things stand with a rule now.
+    pub(super) fn told(&self, rule: &str) -> String {
+        let lines = self.in_force.iter().filter(|line| line.name == rule);
+        let parts: Vec<_> = lines
+            .map(|line| format!("{rule} {} ({}) {}", line.version, short(&line.digest), does(line.mode)))
+            .collect();
+        let stands = match parts.is_empty() {
+            true => format!("{rule} takes no part"),
+            false => parts.join("; "),
+        };
+        let same = if self.changed { "" } else { "nothing changed: " };
+        format!("{same}{stands}, generation {}\n", self.generation)
+    }
+}
+
+/// What a rule does that takes part so.
+fn does(mode: Mode) -> &'static str {
+    match mode {
+        Mode::Active => "is in force",
+        Mode::Shadow => "runs in shadow",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_change_is_told_in_one_line() {
+        let check = |changed: bool, modes: &[Mode], expected: &str| {
+            let lines = modes.iter().map(|mode| Line {
+                name: "weekend".to_owned(),
+                mode: *mode,
+                digest: "3fa2b1c0d4e5f6a7".to_owned(),
+                version: "1.0.0".to_owned(),
+            });
+            let in_force = lines.collect();
+            let change = Changed {
+                generation: 7,
+                changed,
+                in_force,
+            };
+            assert_eq!(change.told("weekend"), expected);
+        };
+        check(
+            true,
+            &[Mode::Active],
+            "weekend 1.0.0 (3fa2b1c0d4e5) is in force, generation 7\n",
+        );
+        check(
+            false,
+            &[Mode::Shadow],
+            "nothing changed: weekend 1.0.0 (3fa2b1c0d4e5) runs in shadow, generation 7\n",
+        );
+        check(
+            true,
+            &[Mode::Active, Mode::Shadow],
+            "weekend 1.0.0 (3fa2b1c0d4e5) is in force; weekend 1.0.0 (3fa2b1c0d4e5) runs in shadow, generation 7\n",
+        );
+        check(true, &[], "weekend takes no part, generation 7\n");
+    }
+}

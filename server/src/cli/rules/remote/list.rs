@@ -1,0 +1,88 @@
+//! `watchpost rules list`: the rules of a server, a line each, and what is not as somebody wanted it.
+
+use std::io::Write;
+
+use clap::Args;
+use serde::Deserialize;
+
+use super::super::peer::Question;
+use super::super::{Answer, Stopped};
+use super::change::Line;
+use super::{Remote, short};
+use crate::cli::table::columns;
+use crate::store::rules::Mode;
+
+/// Lists rules.
+#[derive(Args)]
+pub(in crate::cli::rules) struct List {
+    #[command(flatten)]
+    remote: Remote,
+}
+
+#[derive(Deserialize)]
+struct Overview {
+    generation: i64,
+    behind: Option<Behind>,
+    #[serde(default)]
+    put_aside: Vec<Aside>,
+    in_force: Vec<Line>,
+    rules: Vec<Summary>,
+}
+
+/// The server has not managed to follow the others.
+#[derive(Deserialize)]
+struct Behind {
+    generation: i64,
+    why: String,
+}
+
+/// A rule that failed too often.
+#[derive(Deserialize)]
+struct Aside {
+    rule: String,
+    why: String,
+}
+
+#[derive(Deserialize)]
+struct Summary {
+    name: String,
+    kind: String,
+    versions: usize,
+}
+
+impl List {
+    pub(super) async fn run(self, out: &mut dyn Write) -> Result<Answer, Stopped> {
+        let reply = self.remote.peer()?.demand(Question::get("/api/v1/rules")).await?;
+        self.remote.tell(out, &reply, as_table)
+    }
+}
+
+fn as_table(overview: Overview) -> String {
+    let heading = ["NAME", "KIND", "VERSIONS", "IN FORCE", "IN SHADOW"].map(str::to_owned);
+    let part = |name: &str, mode: Mode| {
+        let mut lines = overview.in_force.iter();
+        let line = lines.find(|line| line.name == name && line.mode == mode);
+        line.map_or_else(
+            || "-".to_owned(),
+            |line| format!("{} {}", line.version, short(&line.digest)),
+        )
+    };
+    let rows = overview.rules.iter().map(|rule| {
+        [
+            rule.name.clone(),
+            rule.kind.clone(),
+            rule.versions.to_string(),
+            part(&rule.name, Mode::Active),
+            part(&rule.name, Mode::Shadow),
+        ]
+    });
+    let rows: Vec<_> = [heading].into_iter().chain(rows).collect();
+    let mut text = format!("{}\ngeneration {}\n", columns(&rows), overview.generation);
+    if let Some(Behind { generation, why }) = &overview.behind {
+        text += &format!("generation {generation} should be in force, and cannot be: {why}\n");
+    }
+    for Aside { rule, why } in &overview.put_aside {
+        text += &format!("{rule} was put aside, for it failed: {why}\n");
+    }
+    text
+}

@@ -1,0 +1,146 @@
+//! `watchpost rules push`: a component to a server, which checks it; and, if wanted, in force at once.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use actix_web::http::{Method, StatusCode};
+use actix_web::rt::time::sleep;
+use clap::Args;
+use serde::Deserialize;
+use serde_json::json;
+use watchpost_policies::Digest;
+
+use super::super::check::written;
+use super::super::given::any_component;
+use super::super::peer::{Peer, Question, Reply};
+use super::super::progress::Progress;
+use super::super::{Answer, Stopped, say};
+use super::activate::put;
+use super::change::{Changed, Manner};
+use super::{Remote, object, short};
+use crate::store::rules::Mode;
+
+/// A rule that takes long takes seconds.
+const PAUSE: Duration = Duration::from_millis(250);
+
+/// Brings a component.
+#[derive(Args)]
+pub(in crate::cli::rules) struct Push {
+    /// The component.
+    #[arg(value_name = "RULE.wasm")]
+    file: PathBuf,
+    /// The settings that it is checked with, and has when it is put in force: JSON, or a file with JSON in it.
+    #[arg(long, value_name = "FILE|JSON")]
+    settings: Option<String>,
+    /// Puts it in force if it passes; with --json, the answer to that is what is printed.
+    #[arg(long, conflicts_with = "shadow")]
+    activate: bool,
+    /// Puts it beside what is in force if it passes.
+    #[arg(long)]
+    shadow: bool,
+    #[command(flatten)]
+    manner: Manner,
+    #[command(flatten)]
+    remote: Remote,
+}
+
+/// What the server says of it.
+#[derive(Deserialize)]
+struct Brought {
+    name: String,
+    version: String,
+    digest: String,
+    checks: Vec<Check>,
+}
+
+#[derive(Deserialize)]
+struct Check {
+    check: String,
+    took_ms: f64,
+}
+
+impl Push {
+    pub(super) async fn run(self, out: &mut dyn Write) -> Result<Answer, Stopped> {
+        let question = self.question()?;
+        let peer = self.remote.peer()?;
+        let reply = self.bring(&peer, question).await?;
+        let Some(mode) = self.mode() else {
+            return self.remote.tell(out, &reply, |brought: Brought| {
+                let (name, digest) = (&brought.name, short(&brought.digest));
+                let next = format!("watchpost rules activate {name} {digest}");
+                format!(
+                    "{}{name} {} ({digest}) is there; to put it in force: {next}\n",
+                    brought.told(),
+                    brought.version
+                )
+            });
+        };
+        let brought: Brought = reply.read()?;
+        if !self.remote.json {
+            say(out, &brought.told())?;
+        }
+        let wanted = json!({ "digest": brought.digest, "mode": mode });
+        let reply = put(&peer, &brought.name, wanted, &self.manner).await?;
+        self.remote
+            .tell(out, &reply, |changed: Changed| changed.told(&brought.name))
+    }
+
+    fn mode(&self) -> Option<Mode> {
+        let wanted = [(self.activate, Mode::Active), (self.shadow, Mode::Shadow)];
+        wanted
+            .into_iter()
+            .find_map(|(is_wanted, mode)| is_wanted.then_some(mode))
+    }
+
+    /// The component alone, or a form where it comes with settings.
+    fn question(&self) -> Result<Question, Stopped> {
+        let wasm = any_component(&self.file)?;
+        let question = Question::new(Method::POST, "/api/v1/rules").with("note", self.manner.note.as_ref());
+        Ok(match object(self.settings.as_deref())? {
+            None => question.body("application/wasm", wasm),
+            Some(settings) => {
+                let (kind, body) = form(&wasm, &serde_json::Value::from(settings).to_string());
+                question.body(kind, body)
+            }
+        })
+    }
+
+    /// Sends it, and waits for what comes of it.
+    async fn bring(&self, peer: &Peer, question: Question) -> Result<Reply, Stopped> {
+        let progress = Progress::show(&format!("sending {}", self.file.display()));
+        let mut reply = peer.demand(question).await?;
+        progress.now("the server compiles it");
+        while let (StatusCode::ACCEPTED, Some(place)) = (reply.status, reply.place.clone()) {
+            sleep(PAUSE).await;
+            reply = peer.demand(Question::get(place)).await?;
+        }
+        Ok(reply)
+    }
+}
+
+impl Brought {
+    /// A line a check, as `watchpost rules check` has them.
+    fn told(&self) -> String {
+        let lines = self.checks.iter().map(|Check { check, took_ms }| {
+            let took = Duration::try_from_secs_f64(took_ms / 1e3).unwrap_or_default();
+            format!("ok      {:>8}  {check}\n", written(took))
+        });
+        let lines: String = lines.collect();
+        if lines.is_empty() { lines } else { lines + "\n" }
+    }
+}
+
+/// A form, and its kind. What parts its fields has the digest of the component in it, so it cannot stand in there.
+fn form(wasm: &[u8], settings: &str) -> (String, Vec<u8>) {
+    let boundary = Digest::of(wasm).to_string();
+    let mut body = Vec::new();
+    for (name, bytes) in [("settings", settings.as_bytes()), ("component", wasm)] {
+        let head = format!("--{boundary}\r\ncontent-disposition: form-data; name=\"{name}\"\r\n\r\n");
+        body.extend_from_slice(head.as_bytes());
+        body.extend_from_slice(bytes);
+        body.extend_from_slice(b"\r\n");
+    }
+    body.extend_from_slice(format!("--{boundary}--\r\n").as_bytes());
+    (format!("multipart/form-data; boundary={boundary}"), body)
+}

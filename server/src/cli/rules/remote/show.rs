@@ -1,0 +1,107 @@
+//! `watchpost rules show`: one rule of a server, with its settings and its versions.
+
+use std::io::Write;
+
+use clap::Args;
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::super::peer::Question;
+use super::super::{Answer, Stopped};
+use super::change::Line;
+use super::{Named, Remote, or_dash, short, written};
+use crate::cli::table::columns;
+use crate::store::rules::Mode;
+
+/// Shows a rule.
+#[derive(Args)]
+pub(in crate::cli::rules) struct Show {
+    #[command(flatten)]
+    rule: Named,
+    #[command(flatten)]
+    remote: Remote,
+}
+
+/// A rule of a server.
+#[derive(Deserialize)]
+pub(super) struct Whole {
+    name: String,
+    kind: String,
+    description: String,
+    pub(super) in_force: Vec<Part>,
+    versions: Vec<Version>,
+}
+
+/// How it takes part.
+#[derive(Deserialize)]
+pub(super) struct Part {
+    #[serde(flatten)]
+    pub(super) line: Line,
+    /// What somebody gave it; nothing, where nobody did.
+    pub(super) settings_given: Value,
+    settings_by: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Version {
+    digest: String,
+    version: String,
+    bytes: u64,
+    uploaded_ms: i64,
+    uploaded_by: String,
+    note: String,
+}
+
+impl Show {
+    pub(super) async fn run(self, out: &mut dyn Write) -> Result<Answer, Stopped> {
+        let reply = self.remote.peer()?.demand(Question::get(self.rule.path(""))).await?;
+        self.remote.tell(out, &reply, as_text)
+    }
+}
+
+fn as_text(whole: Whole) -> String {
+    let Whole {
+        name,
+        kind,
+        description,
+        ..
+    } = &whole;
+    let mut text = format!("{name}, a {kind} rule\n{description}\n\n");
+    for Part {
+        line,
+        settings_given,
+        settings_by,
+    } in &whole.in_force
+    {
+        let place = match line.mode {
+            Mode::Active => "in force ",
+            Mode::Shadow => "in shadow",
+        };
+        let settings = match settings_by {
+            Some(by) => format!("{settings_given} by {by}"),
+            None => "without settings".to_owned(),
+        };
+        text += &format!("{place}  {} ({}), {settings}\n", line.version, short(&line.digest));
+    }
+    if whole.in_force.is_empty() {
+        text += "it takes no part\n";
+    }
+    let heading = ["DIGEST", "VERSION", "BYTES", "BROUGHT", "BY", "NOTE"].map(str::to_owned);
+    let rows = whole.versions.iter().map(|version| {
+        let is_brought = version.uploaded_ms > 0;
+        [
+            short(&version.digest).to_owned(),
+            version.version.clone(),
+            version.bytes.to_string(),
+            if is_brought {
+                written(version.uploaded_ms)
+            } else {
+                "-".to_owned()
+            },
+            version.uploaded_by.clone(),
+            or_dash(&version.note),
+        ]
+    });
+    let rows: Vec<_> = [heading].into_iter().chain(rows).collect();
+    format!("{text}\n{}", columns(&rows))
+}

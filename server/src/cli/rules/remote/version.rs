@@ -1,0 +1,134 @@
+//! A version of a rule, named by the beginning of its digest.
+
+use std::collections::BTreeMap;
+use std::str::FromStr;
+
+use clap::Args;
+use serde::Deserialize;
+
+use super::super::peer::{Peer, Question};
+use super::super::{NO, Stopped};
+use super::{Named, short};
+use crate::cli::USAGE;
+
+/// Four thousand million beginnings: who types so many digits means one version.
+const FEWEST_DIGITS: usize = 8;
+
+const ALL_DIGITS: usize = 64;
+
+/// A rule, and which version of it.
+#[derive(Args)]
+pub(super) struct Chosen {
+    #[command(flatten)]
+    pub(super) rule: Named,
+    /// The digest of the version, or a beginning of it that no other has.
+    #[arg(value_name = "DIGEST")]
+    beginning: Beginning,
+}
+
+/// Eight hexadecimal digits or more.
+#[derive(Clone, Debug)]
+struct Beginning(String);
+
+#[derive(Deserialize)]
+struct Versions {
+    versions: Vec<Version>,
+}
+
+#[derive(Deserialize)]
+struct Version {
+    digest: String,
+    version: String,
+}
+
+impl Chosen {
+    /// The whole digest. A server is only asked where it was not given.
+    pub(super) async fn digest(&self, peer: &Peer) -> Result<String, Stopped> {
+        let Beginning(beginning) = &self.beginning;
+        if beginning.len() == ALL_DIGITS {
+            return Ok(beginning.clone());
+        }
+        let reply = peer.demand(Question::get(self.rule.path("/versions"))).await?;
+        one_of(reply.read::<Versions>()?.versions, beginning, &self.rule.name)
+    }
+}
+
+impl FromStr for Beginning {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let digits = text.strip_prefix("sha256:").unwrap_or(text).to_ascii_lowercase();
+        let is_legal = digits.bytes().all(|digit| digit.is_ascii_hexdigit());
+        if !is_legal || !(FEWEST_DIGITS..=ALL_DIGITS).contains(&digits.len()) {
+            return Err(format!(
+                "write {FEWEST_DIGITS} to {ALL_DIGITS} hexadecimal digits of it; `watchpost rules show NAME` has them"
+            ));
+        }
+        Ok(Self(digits))
+    }
+}
+
+fn one_of(known: Vec<Version>, beginning: &str, rule: &str) -> Result<String, Stopped> {
+    let found = known.into_iter().filter(|known| known.digest.starts_with(beginning));
+    // What the program brings may have been brought by somebody too.
+    let mut found: BTreeMap<_, _> = found.map(|known| (known.digest, known.version)).collect();
+    if found.len() > 1 {
+        let all: Vec<_> = found
+            .iter()
+            .map(|(digest, version)| format!("\n  {digest} ({version})"))
+            .collect();
+        let what = format!(
+            "{beginning} is more than one version of {rule}; write more of it:{}",
+            all.concat()
+        );
+        return Err(Stopped::new(USAGE, what));
+    }
+    let only = found.pop_first().map(|(digest, _)| digest);
+    only.ok_or_else(|| {
+        let what = format!(
+            "{rule} has no version that begins with {}; `watchpost rules show {rule}` has those that there are",
+            short(beginning)
+        );
+        Stopped::new(NO, what)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_beginning_has_eight_hexadecimal_digits_or_more() {
+        let check = |text: &str, expected: Option<&str>| {
+            let read: Option<Beginning> = text.parse().ok();
+            assert_eq!(
+                read.as_ref().map(|Beginning(digits)| digits.as_str()),
+                expected,
+                "{text}"
+            );
+        };
+        check("0123abcd", Some("0123abcd"));
+        check("sha256:0123ABCD", Some("0123abcd"));
+        check("0123abc", None);
+        check("0123abcg", None);
+        check(&"0".repeat(64), Some(&"0".repeat(64)));
+        check(&"0".repeat(65), None);
+    }
+
+    #[test]
+    fn a_beginning_names_one_version_or_none() {
+        let check = |beginning: &str, expected: Result<&str, u8>| {
+            let known = ["0123abcd11", "0123abcd22", "4567abcd11", "4567abcd11"];
+            let known = known.map(|digest| Version {
+                digest: digest.to_owned(),
+                version: "1.0.0".to_owned(),
+            });
+            let found = one_of(known.into(), beginning, "weekend").map_err(|stopped| stopped.code);
+            assert_eq!(found.as_deref(), expected.as_ref().copied(), "{beginning}");
+        };
+        check("0123abcd1", Ok("0123abcd11"));
+        check("4567abcd", Ok("4567abcd11"));
+        check("0123abcd", Err(USAGE));
+        check("89abcdef", Err(NO));
+    }
+}
