@@ -71,7 +71,7 @@ enum Command {
     /// Makes and takes back certificates of the development authority.
     Certs(certs::CertsCommand),
     /// What can be done with rules without a server.
-    #[command(subcommand, hide = true)]
+    #[command(subcommand)]
     Rules(rules::RulesCommand),
     /// Prints what a shell needs to complete this command line.
     Completions {

@@ -20,6 +20,7 @@ mod listeners;
 mod log;
 mod mistakes;
 mod mode;
+mod name;
 mod network;
 mod origin;
 mod pixcrawler;
@@ -35,6 +36,7 @@ mod size;
 mod sources;
 mod tls;
 mod tokens;
+mod trusted_keys;
 mod words;
 
 #[cfg(test)]
@@ -56,6 +58,7 @@ pub use self::listeners::{ClientAuth, Face, Listener};
 pub use self::log::{Log, LogFilter, LogFormat};
 pub use self::mistakes::{Mistake, Mistakes};
 pub use self::mode::Mode;
+pub use self::name::PlainName;
 pub use self::network::{Network, NotANetwork};
 pub use self::origin::Origin;
 pub use self::resource::Resource;
@@ -65,7 +68,8 @@ pub use self::server::Server;
 pub use self::size::Size;
 pub use self::sources::{Environment, Sources};
 pub use self::tls::{Tls, TlsVersion};
-pub use self::tokens::{Token, TokenHash, TokenName};
+pub use self::tokens::{Token, TokenHash};
+pub use self::trusted_keys::{GivenKey, TrustedKey};
 
 use self::declare::{Checked, section};
 use self::given::{Given, Reader};

@@ -5,6 +5,7 @@ mod activating;
 mod healing;
 mod keeping;
 mod locking;
+mod provenance;
 mod shadows;
 mod sharing;
 mod uploading;

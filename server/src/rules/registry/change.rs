@@ -324,6 +324,7 @@ impl Registry {
                 made_ms: now_ms(),
                 entries: next.entries.clone(),
             };
+            self.are_vouched_for(&latest, &candidate).await?;
             let built = self.build(candidate).await;
             let built = built.map_err(|(entry, error)| in_the_way(&latest, entry, error))?;
             if let Some(now) = tried {

@@ -9,6 +9,7 @@ mod error;
 mod follow;
 mod heal;
 mod upload;
+mod vouch;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -25,6 +26,7 @@ pub use self::upload::{Brought, Outcome, Uploaded};
 use self::upload::Uploads;
 
 use super::compiler::Compiler;
+use super::provenance::Provenance;
 use super::{InForce, Rules, Settings};
 use crate::metrics::Own;
 use crate::store::Store;
@@ -65,6 +67,8 @@ pub struct Options {
     pub break_glass: Vec<Digest>,
     /// A rule that fails so often, one time after the other, is put aside.
     pub faults_in_a_row: u32,
+    /// Who has to vouch for what somebody brings.
+    pub provenance: Provenance,
 }
 
 /// Who changes something.

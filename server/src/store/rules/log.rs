@@ -16,6 +16,8 @@ use crate::store::{Store, StoreError};
 pub enum Deed {
     /// A version was brought.
     Uploaded,
+    /// Somebody who is trusted vouches for a version that was there.
+    Signed,
     /// Versions were let go.
     Deleted,
     /// A version is in force.
@@ -37,6 +39,7 @@ impl Deed {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Uploaded => "uploaded",
+            Self::Signed => "signed",
             Self::Deleted => "deleted",
             Self::Activated => "activated",
             Self::Shadowed => "shadowed",

@@ -285,6 +285,7 @@ fn known(registry: &Registry, kind: Kind) -> Version {
         note: String::new(),
         signer: None,
         settings_id: None,
+        signature: None,
     }
 }
 
