@@ -52,6 +52,7 @@ pub use self::azure::{Azure, AzureCredentials, AzureEndpoints, AzureMetric, Azur
 pub use self::collector::{Collector, SourceSettings};
 pub use self::database::{Chunks, Database, DatabaseUrl, History};
 pub use self::duration::duration_of;
+pub(crate) use self::file::settings_of_toml;
 pub use self::host::Host;
 pub use self::http::Http;
 pub use self::listeners::{ClientAuth, Face, Listener};

@@ -1,6 +1,7 @@
 //! The settings of the rules, and of what each may take. What the rules' own settings mean, they know
 //! themselves.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde_json::{Map, Value, json};
@@ -26,6 +27,8 @@ section! {
         /// A rule that somebody brought and that fails so often, one time after the other, is put aside: what was good
         /// before is in force again.
         pub faults_in_a_row: u32 where 1 ..= 1000 = 5,
+        /// A folder whose rules are put in force by themselves, and again when they change; docs/RULES.md tells of it.
+        pub dir: Option<PathBuf>,
         /// The keys whose signatures on rules are believed: each a `name` (letters, digits, `-`, `_` and `.`) and a
         /// `key`, which is a public key as `watchpost rules keygen` makes it, or the path of the file that it is in.
         pub trusted_keys: Vec<TrustedKey> = json!([]),

@@ -6,6 +6,7 @@ pub mod cache;
 pub mod checks;
 pub mod compare;
 pub mod compiler;
+pub mod folder;
 pub mod provenance;
 pub mod registry;
 pub mod sample;

@@ -413,7 +413,7 @@ impl Registry {
         }
     }
 
-    fn told(&self, entry: &Entry, deed: Deed, actor: &Actor, note: &str) -> Told {
+    pub(super) fn told(&self, entry: &Entry, deed: Deed, actor: &Actor, note: &str) -> Told {
         Told {
             digest: entry.digest.map(|digest| digest.to_string()),
             settings_id: Some(entry.settings),
@@ -445,7 +445,11 @@ impl Registry {
     }
 
     /// Which contract a version keeps, how an entry names it, and the settings that it was brought with.
-    async fn version_of(&self, rule: &str, digest: Digest) -> Result<(Kind, Option<Digest>, Option<i64>), ChangeError> {
+    pub(super) async fn version_of(
+        &self,
+        rule: &str,
+        digest: Digest,
+    ) -> Result<(Kind, Option<Digest>, Option<i64>), ChangeError> {
         let own = self.builtin_kind(rule);
         if let Some(kind) = own.filter(|kind| self.0.rules.builtin(*kind).digest() == digest) {
             return Ok((kind, None, None));

@@ -7,6 +7,7 @@ mod build;
 mod change;
 mod error;
 mod follow;
+mod from_folder;
 mod heal;
 mod upload;
 mod vouch;
@@ -20,12 +21,14 @@ use watchpost_policies::{Action, Digest, Identity, Kind, Report, Snapshot, Verdi
 
 pub use self::change::{Activation, Changed};
 pub use self::error::ChangeError;
+pub use self::from_folder::{Placing, by_folder};
 pub use self::heal::Aside;
 pub use self::upload::{Brought, Outcome, Uploaded};
 
 use self::upload::Uploads;
 
 use super::compiler::Compiler;
+use super::folder::Line;
 use super::provenance::Provenance;
 use super::{InForce, Rules, Settings};
 use crate::metrics::Own;
@@ -53,6 +56,8 @@ struct Inner {
     /// What was put aside since this process began; nobody goes back to it by themselves.
     failed: Mutex<Vec<Entry>>,
     uploads: Mutex<Uploads>,
+    /// How the files are that rules come from by themselves.
+    folder: Mutex<Vec<Line>>,
     /// The role rule failed too often.
     role_fails: Notify,
     own: Arc<Own>,
@@ -114,6 +119,7 @@ impl Registry {
             aside: Mutex::default(),
             failed: Mutex::default(),
             uploads: Mutex::default(),
+            folder: Mutex::default(),
             role_fails: Notify::new(),
             own,
         }))
