@@ -159,13 +159,16 @@ impl Reloader {
 }
 
 /// What a reload puts in force; everything else needs a restart.
-const AT_ONCE: [&str; 14] = [
+const AT_ONCE: [&str; 17] = [
     "tokens",
     "log.level",
     "rules.threshold",
     "rules.role",
     "rules.break_glass",
     "rules.faults_in_a_row",
+    "rules.trusted_keys",
+    "rules.require_signature",
+    "rules.allowed_digests",
     "http.trusted_proxies",
     "http.max_body",
     "http.max_headers",

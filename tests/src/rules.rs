@@ -1,8 +1,12 @@
 //! What tests do with rules over the API: bring them, put them in force, and look at what came of it.
 
+use std::path::Path;
+use std::process::Command;
+
 use serde_json::{Value, json};
 
 use crate::http::{Answer, Client};
+use crate::server::program;
 
 /// Brings a component.
 pub fn upload(client: &Client, wasm: &[u8]) -> Answer {
@@ -100,4 +104,40 @@ pub fn gzip(bytes: &[u8]) -> Vec<u8> {
     let output = child.wait_with_output().expect("it ends");
     writing.join().expect("no panic").expect("written");
     output.stdout
+}
+
+/// Sends a form with these fields.
+pub fn form(client: &Client, fields: &[(&str, Vec<u8>)]) -> Answer {
+    let mut body = Vec::new();
+    for (name, bytes) in fields {
+        body.extend(format!("--x-y-z\r\ncontent-disposition: form-data; name=\"{name}\"\r\n\r\n").bytes());
+        body.extend(bytes);
+        body.extend(b"\r\n");
+    }
+    body.extend(b"--x-y-z--\r\n");
+    client.send_bytes("POST", "/api/v1/rules", "multipart/form-data; boundary=x-y-z", &body)
+}
+
+/// Makes the key NAME.key and NAME.pub in a folder, by the program itself.
+pub fn keygen(folder: &Path, name: &str) {
+    let done = Command::new(program())
+        .args(["rules", "keygen", "--out", name])
+        .current_dir(folder)
+        .output()
+        .expect("watchpost runs");
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+}
+
+/// Signs a component, by the program itself; the signature comes back as the program writes it.
+pub fn sign(key: &Path, wasm: &[u8]) -> String {
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("rule.wasm"), wasm).expect("written");
+    let done = Command::new(program())
+        .args(["rules", "sign", "rule.wasm", "--key"])
+        .arg(key)
+        .current_dir(folder.path())
+        .output()
+        .expect("watchpost runs");
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    std::fs::read_to_string(folder.path().join("rule.wasm.sig")).expect("a signature")
 }

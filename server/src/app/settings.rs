@@ -56,6 +56,7 @@ pub(crate) fn rule_options(config: &Config) -> Options {
         configured: rule_settings(config),
         break_glass: config.rules.break_glass.clone(),
         faults_in_a_row: config.rules.faults_in_a_row,
+        provenance: config.rules.provenance(),
     }
 }
 

@@ -12,6 +12,7 @@ use crate::collect::{self, host};
 use crate::config::{self, Config};
 use crate::history::{self, History};
 use crate::judge;
+use crate::rules;
 
 /// Returns who keeps the history, for what waits to be written at the end.
 pub(super) fn start(config: &Config, parts: &Parts) -> Option<History> {
@@ -73,6 +74,13 @@ pub(super) fn start(config: &Config, parts: &Parts) -> Option<History> {
         .spawn("rule healer", move || registry.clone().heal(judged.subscribe()));
     let registry = parts.registry.clone();
     parts.tasks.spawn("rules", move || registry.clone().follow());
+    if let Some(folder) = config.rules.dir.clone() {
+        let (registry, latest) = (parts.registry.clone(), parts.latest.clone());
+        parts.tasks.spawn("rules folder", move || {
+            let latest = latest.clone();
+            rules::folder::watch(registry.clone(), folder.clone(), move || latest.moment())
+        });
+    }
     let history = config.history.enabled.then(|| remember(config, parts));
     let open = |listener: &&config::Listener| !listener.tls && !listener.address.ip().is_loopback();
     if let Some(listener) = config.listeners.iter().find(open).filter(|_| !config.tokens.is_empty()) {

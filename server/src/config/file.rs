@@ -27,6 +27,14 @@ pub(super) fn read(file: &Path) -> Result<Map<String, Value>, String> {
     }
 }
 
+/// The settings of a rule, where they have a file of their own.
+pub(crate) fn settings_of_toml(text: &str) -> Result<Map<String, Value>, String> {
+    match from_toml(text)? {
+        Value::Object(table) => Ok(table),
+        other => Err(format!("it is no table but {other}")),
+    }
+}
+
 fn from_toml(text: &str) -> Result<Value, String> {
     let table: toml::Table = toml::from_str(text).map_err(|error| {
         let start = error.span().map_or(0, |span| span.start.min(text.len()));

@@ -16,7 +16,8 @@ impl Setting for Digest {
 
     fn read(value: &Value, place: &Place, mistakes: &mut Mistakes) -> Option<Self> {
         let read = value.as_str().and_then(parsed);
-        let wanted = "the 64 hexadecimal digits that `openssl x509 -noout -fingerprint -sha256 -in FILE` prints";
+        let wanted = "64 hexadecimal digits, as `openssl x509 -noout -fingerprint -sha256 -in FILE` prints them of a \
+                      certificate and `sha256sum FILE` of a rule";
         read.or_else(|| refused(value, place, mistakes, wanted))
     }
 

@@ -20,6 +20,7 @@ mod listeners;
 mod log;
 mod mistakes;
 mod mode;
+mod name;
 mod network;
 mod origin;
 mod pixcrawler;
@@ -35,6 +36,7 @@ mod size;
 mod sources;
 mod tls;
 mod tokens;
+mod trusted_keys;
 mod words;
 
 #[cfg(test)]
@@ -50,12 +52,14 @@ pub use self::azure::{Azure, AzureCredentials, AzureEndpoints, AzureMetric, Azur
 pub use self::collector::{Collector, SourceSettings};
 pub use self::database::{Chunks, Database, DatabaseUrl, History};
 pub use self::duration::duration_of;
+pub(crate) use self::file::settings_of_toml;
 pub use self::host::Host;
 pub use self::http::Http;
 pub use self::listeners::{ClientAuth, Face, Listener};
 pub use self::log::{Log, LogFilter, LogFormat};
 pub use self::mistakes::{Mistake, Mistakes};
 pub use self::mode::Mode;
+pub use self::name::PlainName;
 pub use self::network::{Network, NotANetwork};
 pub use self::origin::Origin;
 pub use self::resource::Resource;
@@ -65,7 +69,8 @@ pub use self::server::Server;
 pub use self::size::Size;
 pub use self::sources::{Environment, Sources};
 pub use self::tls::{Tls, TlsVersion};
-pub use self::tokens::{Token, TokenHash, TokenName};
+pub use self::tokens::{Token, TokenHash};
+pub use self::trusted_keys::{GivenKey, TrustedKey};
 
 use self::declare::{Checked, section};
 use self::given::{Given, Reader};

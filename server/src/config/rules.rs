@@ -1,6 +1,7 @@
 //! The settings of the rules, and of what each may take. What the rules' own settings mean, they know
 //! themselves.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde_json::{Map, Value, json};
@@ -9,7 +10,9 @@ use watchpost_policies::{Digest, Limits};
 use super::declare::{Checked, section};
 use super::given::Reader;
 use super::size::{Size, size};
+use super::trusted_keys::TrustedKey;
 use crate::rules::compiler::Options;
+use crate::rules::provenance::Provenance;
 
 section! {
     /// The rules.
@@ -24,6 +27,16 @@ section! {
         /// A rule that somebody brought and that fails so often, one time after the other, is put aside: what was good
         /// before is in force again.
         pub faults_in_a_row: u32 where 1 ..= 1000 = 5,
+        /// A folder whose rules are put in force by themselves, and again when they change; docs/RULES.md tells of it.
+        pub dir: Option<PathBuf>,
+        /// The keys whose signatures on rules are believed: each a `name` (letters, digits, `-`, `_` and `.`) and a
+        /// `key`, which is a public key as `watchpost rules keygen` makes it, or the path of the file that it is in.
+        pub trusted_keys: Vec<TrustedKey> = json!([]),
+        /// Whether a rule that somebody brings has to be signed by one of them. What is in force already stays.
+        pub require_signature: bool = false,
+        /// The rules that may be brought, by the SHA-256 of their components (64 hexadecimal digits, as `sha256sum`
+        /// prints them). None named means any.
+        pub allowed_digests: Vec<Digest> = json!([]),
         /// What a rule may take and give. A rule that wants more is stopped, and that is a fault.
         pub limits: RuleLimits,
         /// What compiling a rule that was uploaded may take. It has a process of its own, and one is compiled at a time.
@@ -32,6 +45,17 @@ section! {
 }
 
 impl Checked for Rules {}
+
+impl Rules {
+    /// What is wanted of those who bring rules.
+    pub fn provenance(&self) -> Provenance {
+        Provenance {
+            trusted_keys: self.trusted_keys.iter().map(TrustedKey::trusted).collect(),
+            require_signature: self.require_signature,
+            allowed_digests: self.allowed_digests.clone(),
+        }
+    }
+}
 
 section! {
     /// What compiling a rule that was uploaded may take.

@@ -1,7 +1,5 @@
 //! The tokens that clients without a certificate may show. Their hashes stand here, never the tokens.
 
-use std::fmt;
-
 use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
@@ -9,6 +7,7 @@ use serde_json::Value;
 
 use super::declare::{Checked, section};
 use super::mistakes::Mistakes;
+use super::name::PlainName;
 use super::origin::Place;
 use super::scalar::refused;
 use super::secret::Secret;
@@ -18,7 +17,7 @@ section! {
     /// One token.
     pub struct Token {
         /// Who shows it: letters, digits, `-`, `_` and `.`; each name once.
-        pub name: TokenName,
+        pub name: PlainName,
         /// The SHA-256 of the token in 64 hex digits, as `printf %s "$TOKEN" | sha256sum` prints it.
         pub sha256: Secret<TokenHash>,
         /// When it ends: a time such as `2030-01-31T12:00:00Z`, or a day, at whose beginning (UTC) it ends.
@@ -40,44 +39,6 @@ impl Checked for Token {
                 mistakes.push(item.field("sha256").mistake(remedy));
             }
         }
-    }
-}
-
-/// The name of a token, which may stand in logs and paths as it is.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct TokenName(String);
-
-impl TokenName {
-    /// The name.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Display for TokenName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-/// Longer names make log lines that nobody reads.
-const NAME_BYTES: usize = 100;
-
-impl Setting for TokenName {
-    fn kind() -> String {
-        "name".to_owned()
-    }
-
-    fn read(value: &Value, place: &Place, mistakes: &mut Mistakes) -> Option<Self> {
-        let legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
-        let named = |name: &&str| (1..=NAME_BYTES).contains(&name.len()) && name.bytes().all(legal);
-        let read = value.as_str().filter(named).map(|name| Self(name.to_owned()));
-        let wanted = "a name of letters, digits, - _ and . in quotes, at most 100 of them";
-        read.or_else(|| refused(value, place, mistakes, wanted))
-    }
-
-    fn written(&self) -> Value {
-        Value::from(self.as_str())
     }
 }
 

@@ -47,6 +47,8 @@ declare! {
         watchpost_rules_generation: IntGauge,
         /// How often a rule was put aside because it failed again and again.
         watchpost_rules_put_aside_total: IntCounterVec["rule"],
+        /// How many files of the folder of rules are wrong; what was in force before stays.
+        watchpost_rules_folder_refused: IntGauge,
         /// How many subjects a rule that is asked beside those in force found otherwise than they in the last round.
         watchpost_rule_shadow_differences: IntGaugeVec["rule"],
         /// How many rounds a rule that is asked beside those in force was asked in, by whether it said the same.
@@ -196,6 +198,12 @@ impl Own {
             .watchpost_rules_put_aside_total
             .with_label_values(&[rule])
             .inc();
+    }
+
+    /// So many files of the folder of rules are wrong.
+    pub fn folder_refuses(&self, files: usize) {
+        let files = i64::try_from(files).unwrap_or(i64::MAX);
+        self.families.watchpost_rules_folder_refused.set(files);
     }
 
     /// These rules were asked beside those in force. Those that are not any more vanish.

@@ -7,6 +7,8 @@ pub mod cases;
 pub mod checks;
 pub mod compare;
 pub mod compiler;
+pub mod folder;
+pub mod provenance;
 pub mod registry;
 pub mod sample;
 pub mod shadow;

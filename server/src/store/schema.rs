@@ -70,6 +70,7 @@ diesel::table! {
         note -> Text,
         signer -> Nullable<Text>,
         settings_id -> Nullable<BigInt>,
+        signature -> Nullable<Binary>,
     }
 }
 

@@ -2,9 +2,11 @@
 //! put aside where they fail; and none of it is lost.
 
 mod activating;
+mod folder;
 mod healing;
 mod keeping;
 mod locking;
+mod provenance;
 mod reloading;
 mod shadows;
 mod sharing;

@@ -3,7 +3,7 @@
 use serde_json::json;
 use watchpost_tests::crafted::{CONTRACT, manifest, of_world, threshold, wat};
 use watchpost_tests::guests::{HOSTILE, NUMBERED_BYTES, numbered};
-use watchpost_tests::rules::{brought, upload};
+use watchpost_tests::rules::upload;
 use watchpost_tests::server::Server;
 
 #[test]

@@ -5,6 +5,7 @@ mod bench;
 mod check;
 mod compile;
 mod given;
+mod keygen;
 mod live;
 mod new;
 mod pack;
@@ -13,6 +14,7 @@ mod progress;
 mod proof;
 mod remote;
 mod run;
+mod sign;
 mod test;
 
 use std::io::{self, Write};
@@ -53,6 +55,10 @@ enum RulesAction {
     /// Compiles one component for the Watchpost that starts it; nobody else can use what it writes.
     #[command(hide = true)]
     Compile(compile::Compile),
+    /// Makes a key to sign rules with.
+    Keygen(keygen::Keygen),
+    /// Signs a component, so that servers know who vouches for it.
+    Sign(sign::Sign),
 }
 
 impl RulesCommand {
@@ -68,6 +74,8 @@ impl RulesCommand {
             RulesAction::Bench(bench) => bench.run(sources, out),
             RulesAction::Remote(action) => peer::wait(action.run(out)),
             RulesAction::Compile(compile) => return compile.run(),
+            RulesAction::Keygen(keygen) => return keygen.run(),
+            RulesAction::Sign(sign) => return sign.run(),
         };
         match ended {
             Ok(Answer::Yes) => ExitCode::SUCCESS,

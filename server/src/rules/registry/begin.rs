@@ -18,10 +18,12 @@ impl Registry {
         self.look_aside().await;
         self.clean_cache().await?;
         match self.change(None, async |latest| self.as_configured(latest).await).await {
-            Ok(_) => Ok(()),
-            Err(ChangeError::Store(error)) => Err(error.into()),
-            Err(error) => self.begin_without(&error).await,
+            Ok(_) => {}
+            Err(ChangeError::Store(error)) => return Err(error.into()),
+            Err(error) => self.begin_without(&error).await?,
         }
+        self.tell_unvouched().await;
+        Ok(())
     }
 
     /// Other options from now on. What they change of what is in force is a generation; where that cannot be, nothing
@@ -30,10 +32,12 @@ impl Registry {
         let _turn = self.0.changing.lock().await;
         let before = self.0.options.swap(options.into());
         let changed = self.change(None, async |latest| self.as_configured(latest).await).await;
-        if changed.is_err() {
+        if let Err(error) = changed {
             self.0.options.store(before);
+            return Err(error);
         }
-        changed.map(drop)
+        self.tell_unvouched().await;
+        Ok(())
     }
 
     /// Compiled code of what was let go goes too.

@@ -321,6 +321,7 @@ impl Registry {
                 made_ms: now_ms(),
                 entries: next.entries.clone(),
             };
+            self.are_vouched_for(&latest, &candidate).await?;
             let built = self.build(candidate).await;
             let built = built.map_err(|(entry, error)| in_the_way(&latest, entry, error))?;
             if let Some(now) = tried {
@@ -409,7 +410,7 @@ impl Registry {
         }
     }
 
-    fn told(&self, entry: &Entry, deed: Deed, actor: &Actor, note: &str) -> Told {
+    pub(super) fn told(&self, entry: &Entry, deed: Deed, actor: &Actor, note: &str) -> Told {
         Told {
             digest: entry.digest.map(|digest| digest.to_string()),
             settings_id: Some(entry.settings),

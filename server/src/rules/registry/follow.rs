@@ -75,6 +75,7 @@ impl Registry {
             Ok(next) => {
                 self.put(next);
                 self.look_aside().await;
+                self.tell_unvouched().await;
                 Ok(())
             }
             Err((_, ChangeError::Store(error))) => Err(error.into()),

@@ -131,9 +131,15 @@ impl Registry {
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
                 .push(failing.clone());
-            let failed = self.0.failed.lock().unwrap_or_else(PoisonError::into_inner).clone();
-            let is_good = |entry: Option<&Entry>| entry.is_none_or(|entry| !failed.contains(entry));
-            let before = self.before(latest, kind, rule, is_good).await?.flatten();
+            let mut bad = self.0.failed.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            let before = loop {
+                let is_good = |entry: Option<&Entry>| entry.is_none_or(|entry| !bad.contains(entry));
+                match self.before(latest, kind, rule, is_good).await?.flatten() {
+                    // Nobody may put it in force by hand, so it does not come back by itself.
+                    Some(entry) if self.unvouched(&entry).await?.is_some() => bad.push(entry),
+                    before => break before,
+                }
+            };
             let before = match (kind, before) {
                 // Somebody has to decide; who may do nothing but look for help is better than nobody.
                 (Kind::Role, None) => Some(self.closed().await?),

@@ -7,9 +7,11 @@ mod build;
 mod change;
 mod error;
 mod follow;
+mod from_folder;
 mod heal;
 mod trials;
 mod upload;
+mod vouch;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -20,6 +22,7 @@ use watchpost_policies::{Action, Digest, Identity, Kind, Report, Snapshot, Verdi
 
 pub use self::change::{Activation, Changed};
 pub use self::error::ChangeError;
+pub use self::from_folder::{Placing, by_folder};
 pub use self::heal::Aside;
 pub use self::trials::{Begun, TrialOrder};
 pub use self::upload::{Brought, Outcome, Uploaded};
@@ -28,6 +31,8 @@ use self::trials::Trials;
 use self::upload::Uploads;
 
 use super::compiler::Compiler;
+use super::folder::Line;
+use super::provenance::Provenance;
 use super::{InForce, Rules, Settings};
 use crate::metrics::Own;
 use crate::store::Store;
@@ -56,6 +61,8 @@ struct Inner {
     uploads: Mutex<Uploads>,
     trials: Mutex<Trials>,
     trying: Arc<Semaphore>,
+    /// How the files are that rules come from by themselves.
+    folder: Mutex<Vec<Line>>,
     /// The role rule failed too often.
     role_fails: Notify,
     own: Arc<Own>,
@@ -70,6 +77,8 @@ pub struct Options {
     pub break_glass: Vec<Digest>,
     /// A rule that fails so often, one time after the other, is put aside.
     pub faults_in_a_row: u32,
+    /// Who has to vouch for what somebody brings.
+    pub provenance: Provenance,
 }
 
 /// Who changes something.
@@ -117,6 +126,7 @@ impl Registry {
             uploads: Mutex::default(),
             trials: Mutex::default(),
             trying: trials::turns(),
+            folder: Mutex::default(),
             role_fails: Notify::new(),
             own,
         }))

@@ -10,8 +10,10 @@ use tokio::sync::watch;
 use watchpost_policies::{Digest, RuleModule, Snapshot};
 
 use super::change::now_ms;
+use super::vouch::Vouched;
 use super::{Actor, ChangeError, Registry};
 use crate::rules::checks::{self, Passed};
+use crate::rules::provenance::Signature;
 use crate::store::Store;
 use crate::store::rules::{By, Upload, Version};
 use crate::tasks;
@@ -28,6 +30,8 @@ pub struct Brought {
     pub settings: Option<Map<String, Value>>,
     /// What the one who brings it says.
     pub note: String,
+    /// Who vouches for it.
+    pub signature: Option<Signature>,
 }
 
 /// A version that is kept.
@@ -89,21 +93,21 @@ impl Registry {
         by: &By,
         latest: Option<Arc<Snapshot>>,
     ) -> Result<Uploaded, ChangeError> {
-        let digest = Digest::of(&brought.wasm);
+        let (digest, vouched, mut passed) = self.vouched(&brought).await?;
         if brought.settings.is_none()
-            && let Some(version) = self.0.store.ask(move |store| store.rule_version(digest)).await?
+            && let Some(version) = self.known(digest, vouched.as_ref(), by).await?
         {
             return Ok(Uploaded {
                 version,
                 fresh: false,
-                checks: Vec::new(),
+                checks: passed,
             });
         }
         let compiled = self.0.compiler.module(brought.wasm.clone()).await?;
-        let mut passed = vec![Passed {
+        passed.push(Passed {
             check: "it is a rule and compiles",
             took: compiled.took,
-        }];
+        });
         let module = compiled.module;
         self.is_of_its_kind(&module).await?;
         let settings = brought.settings.map(|settings| Value::Object(settings).to_string());
@@ -125,7 +129,7 @@ impl Registry {
                 settings_schema: &manifest.settings_schema.to_string(),
                 wasm: &wasm,
                 note: &note,
-                signer: None,
+                signed: vouched.as_ref().map(Vouched::signed),
                 settings: kept_settings,
             };
             let fresh = store.keep_rule(&upload, &by, now_ms())?;
@@ -138,6 +142,18 @@ impl Registry {
             fresh,
             checks: passed,
         })
+    }
+
+    /// A version that was brought before. The signature that it comes with now is kept with it.
+    async fn known(&self, digest: Digest, vouched: Option<&Vouched>, by: &By) -> Result<Option<Version>, ChangeError> {
+        let (vouched, by) = (vouched.cloned(), by.clone());
+        let look = move |store: &Store| {
+            if let Some(vouched) = &vouched {
+                store.sign_rule(digest, vouched.signed(), &by, now_ms())?;
+            }
+            store.rule_version(digest)
+        };
+        Ok(self.0.store.ask(look).await?)
     }
 
     /// Lets a rule answer once, over a made-up round and this one.

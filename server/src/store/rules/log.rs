@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use diesel::{ExpressionMethods, QueryDsl, QueryResult, RunQueryDsl, insert_into};
+use diesel::{ExpressionMethods, OptionalExtension, QueryDsl, QueryResult, RunQueryDsl, insert_into};
 use serde::{Deserialize, Serialize};
 
 use super::By;
@@ -16,6 +16,8 @@ use crate::store::{Store, StoreError};
 pub enum Deed {
     /// A version was brought.
     Uploaded,
+    /// Somebody who is trusted vouches for a version that was there.
+    Signed,
     /// Versions were let go.
     Deleted,
     /// A version is in force.
@@ -37,6 +39,7 @@ impl Deed {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Uploaded => "uploaded",
+            Self::Signed => "signed",
             Self::Deleted => "deleted",
             Self::Activated => "activated",
             Self::Shadowed => "shadowed",
@@ -106,6 +109,24 @@ type Row = (
     String,
 );
 
+/// All columns.
+macro_rules! told {
+    () => {
+        (
+            columns::id,
+            columns::time_ms,
+            columns::name,
+            columns::what,
+            columns::digest,
+            columns::settings_id,
+            columns::generation,
+            columns::done_by,
+            columns::address,
+            columns::note,
+        )
+    };
+}
+
 impl Store {
     /// What was done to a rule, the latest first, from before this line on.
     pub fn rule_log(&self, name: &str, before: Option<i64>, most: i64) -> Result<Vec<Told>, StoreError> {
@@ -114,18 +135,7 @@ impl Store {
             on!(connection, connection => columns::table
                 .filter(columns::name.eq(name))
                 .filter(columns::id.lt(before))
-                .select((
-                    columns::id,
-                    columns::time_ms,
-                    columns::name,
-                    columns::what,
-                    columns::digest,
-                    columns::settings_id,
-                    columns::generation,
-                    columns::done_by,
-                    columns::address,
-                    columns::note,
-                ))
+                .select(told!())
                 .order(columns::id.desc())
                 .limit(most)
                 .load(connection))
@@ -137,41 +147,48 @@ impl Store {
 impl Store {
     /// The rules that were put aside and that nobody has changed since.
     pub fn rules_put_aside(&self) -> Result<Vec<Told>, StoreError> {
+        let telling = [
+            Deed::PutAside,
+            Deed::Activated,
+            Deed::RolledBack,
+            Deed::Retired,
+            Deed::Deleted,
+        ];
+        let mut last = self.last_deeds(&telling, None)?;
+        last.retain(|told| told.what == Deed::PutAside.as_str());
+        Ok(last)
+    }
+
+    /// The last of these deeds that was done to each rule, but for those of somebody.
+    pub fn last_deeds(&self, deeds: &[Deed], but_by: Option<&str>) -> Result<Vec<Told>, StoreError> {
+        let deeds: Vec<_> = deeds.iter().map(|deed| deed.as_str()).collect();
         let lines: Vec<Row> = self.read(|connection| {
-            let telling = [
-                Deed::PutAside,
-                Deed::Activated,
-                Deed::RolledBack,
-                Deed::Retired,
-                Deed::Deleted,
-            ];
             on!(connection, connection => columns::table
-                .filter(columns::what.eq_any(telling.map(Deed::as_str)))
-                .select((
-                    columns::id,
-                    columns::time_ms,
-                    columns::name,
-                    columns::what,
-                    columns::digest,
-                    columns::settings_id,
-                    columns::generation,
-                    columns::done_by,
-                    columns::address,
-                    columns::note,
-                ))
+                .filter(columns::what.eq_any(&deeds))
+                .filter(columns::done_by.ne(but_by.unwrap_or_default()))
+                .select(told!())
                 .order(columns::id)
                 .load(connection))
         })?;
-        // The last line of each rule tells.
-        let last: BTreeMap<String, Told> = lines
-            .into_iter()
-            .map(Told::from)
-            .map(|told| (told.name.clone(), told))
-            .collect();
-        Ok(last
-            .into_values()
-            .filter(|told| told.what == Deed::PutAside.as_str())
-            .collect())
+        let lines = lines.into_iter().map(Told::from);
+        let last: BTreeMap<String, Told> = lines.map(|told| (told.name.clone(), told)).collect();
+        Ok(last.into_values().collect())
+    }
+
+    /// The last of these deeds that somebody did to a rule.
+    pub fn last_deed_by(&self, name: &str, by: &str, deeds: &[Deed]) -> Result<Option<Told>, StoreError> {
+        let deeds: Vec<_> = deeds.iter().map(|deed| deed.as_str()).collect();
+        let line: Option<Row> = self.read(|connection| {
+            on!(connection, connection => columns::table
+                .filter(columns::name.eq(name))
+                .filter(columns::done_by.eq(by))
+                .filter(columns::what.eq_any(&deeds))
+                .select(told!())
+                .order(columns::id.desc())
+                .first(connection)
+                .optional())
+        })?;
+        Ok(line.map(Told::from))
     }
 }
 

@@ -30,9 +30,18 @@ pub struct Upload<'u> {
     /// What the one who brings it says.
     pub note: &'u str,
     /// Whose signature it bears.
-    pub signer: Option<&'u str>,
+    pub signed: Option<Signed<'u>>,
     /// The settings that it is brought with.
     pub settings: Option<i64>,
+}
+
+/// A signature over a component, and the name of the one whose it is.
+#[derive(Clone, Copy, Debug)]
+pub struct Signed<'u> {
+    /// Who vouches.
+    pub signer: &'u str,
+    /// With what.
+    pub signature: &'u [u8],
 }
 
 /// A component that is kept, without its bytes.
@@ -65,6 +74,9 @@ pub struct Version {
     /// The settings that it was brought with.
     #[serde(rename = "settings")]
     pub settings_id: Option<i64>,
+    /// The signature, to be held against the keys of another day.
+    #[serde(skip)]
+    pub signature: Option<Vec<u8>>,
 }
 
 /// What became of a version that somebody wanted gone.
@@ -91,6 +103,7 @@ type Row = (
     String,
     Option<String>,
     Option<i64>,
+    Option<Vec<u8>>,
 );
 
 /// All columns but the bytes, which may be many.
@@ -109,13 +122,14 @@ macro_rules! told {
             columns::note,
             columns::signer,
             columns::settings_id,
+            columns::signature,
         )
     };
 }
 
 impl Store {
-    /// Keeps a component. Whether it is new: the same bytes are kept once, as they came first, but with the settings
-    /// that they came with last.
+    /// Keeps a component. Whether it is new: the same bytes are kept once, as they came first, but with the settings and
+    /// the signature that they came with last.
     pub fn keep_rule(&self, upload: &Upload<'_>, by: &By, now_ms: i64) -> Result<bool, StoreError> {
         self.write(|connection| {
             let fresh = insert(connection, upload, by, now_ms)? > 0;
@@ -126,14 +140,24 @@ impl Store {
                     ..Told::of(upload.name, Deed::Uploaded, by, now_ms)
                 };
                 log::write(connection, &told)?;
-            } else if let Some(settings) = upload.settings {
+                return Ok(true);
+            }
+            if let Some(settings) = upload.settings {
                 let of_it = columns::table.find(upload.digest.to_string());
                 on!(connection, connection => update(of_it)
                     .set(columns::settings_id.eq(settings))
                     .execute(connection))?;
             }
-            Ok(fresh)
+            if let Some(signed) = upload.signed {
+                sign(connection, upload.digest, signed, by, now_ms)?;
+            }
+            Ok(false)
         })
+    }
+
+    /// Keeps the signature of somebody over a component that is kept already.
+    pub fn sign_rule(&self, digest: Digest, signed: Signed<'_>, by: &By, now_ms: i64) -> Result<(), StoreError> {
+        self.write(|connection| sign(connection, digest, signed, by, now_ms))
     }
 
     /// All versions, or those of one rule, the newest first.
@@ -224,6 +248,7 @@ impl From<Row> for Version {
             note,
             signer,
             settings_id,
+            signature,
         ) = row;
         Self {
             digest,
@@ -238,6 +263,7 @@ impl From<Row> for Version {
             note,
             signer,
             settings_id,
+            signature,
         }
     }
 }
@@ -257,11 +283,40 @@ fn insert(connection: &mut Connection, upload: &Upload<'_>, by: &By, now_ms: i64
             columns::uploaded_ms.eq(now_ms),
             columns::uploaded_by.eq(&by.who),
             columns::note.eq(upload.note),
-            columns::signer.eq(upload.signer),
+            columns::signer.eq(upload.signed.map(|signed| signed.signer)),
             columns::settings_id.eq(upload.settings),
+            columns::signature.eq(upload.signed.map(|signed| signed.signature)),
         ))
         .on_conflict_do_nothing()
         .execute(connection))
+}
+
+/// The same signature again is no news.
+fn sign(connection: &mut Connection, digest: Digest, signed: Signed<'_>, by: &By, now_ms: i64) -> QueryResult<()> {
+    let digest = digest.to_string();
+    let of_it = columns::table.find(&digest);
+    let kept: Option<(String, Option<String>, Option<Vec<u8>>)> = on!(connection, connection => of_it
+        .select((columns::name, columns::signer, columns::signature))
+        .first(connection)
+        .optional())?;
+    let Some((name, signer, signature)) = kept else {
+        return Ok(());
+    };
+    if (signer.as_deref(), signature.as_deref()) == (Some(signed.signer), Some(signed.signature)) {
+        return Ok(());
+    }
+    let now = (
+        columns::signer.eq(signed.signer),
+        columns::signature.eq(signed.signature),
+    );
+    on!(connection, connection => update(of_it).set(now).execute(connection))?;
+    let told = Told {
+        digest: Some(digest.clone()),
+        note: format!("by {}", signed.signer),
+        ..Told::of(&name, Deed::Signed, by, now_ms)
+    };
+    log::write(connection, &told)?;
+    Ok(())
 }
 
 fn remove(connection: &mut Connection, name: &str, version: Option<Digest>) -> QueryResult<usize> {

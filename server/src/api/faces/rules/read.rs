@@ -7,10 +7,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use watchpost_policies::{Digest, Kind, RuleModule};
 
-use super::{Line, lines, tagged};
+use super::{Line as InForce, lines, tagged};
 use crate::api::error::ApiError;
 use crate::api::permit::{Permit, RulesRead};
 use crate::rules::builtin;
+use crate::rules::folder::Line;
 use crate::rules::registry::{Aside, Behind, Registry};
 use crate::store::rules::{Told, Version};
 
@@ -27,7 +28,9 @@ struct Overview {
     behind: Option<Behind>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     put_aside: Vec<Aside>,
-    in_force: Vec<Line>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    folder: Vec<Line>,
+    in_force: Vec<InForce>,
     rules: Vec<Summary>,
 }
 
@@ -55,7 +58,7 @@ struct Whole {
 #[derive(Serialize)]
 struct WithSettings {
     #[serde(flatten)]
-    line: Line,
+    line: InForce,
     settings_given: Value,
     #[serde(skip_serializing_if = "Option::is_none")]
     settings_by: Option<String>,
@@ -100,6 +103,7 @@ pub async fn list(_: Permit<RulesRead>, registry: Data<Registry>) -> Result<Http
         made_ms: in_force.generation.made_ms,
         behind: registry.behind(),
         put_aside: registry.aside(),
+        folder: registry.folder(),
         in_force: lines(&in_force),
         rules,
     };
@@ -285,6 +289,7 @@ fn known(registry: &Registry, kind: Kind) -> Version {
         note: String::new(),
         signer: None,
         settings_id: None,
+        signature: None,
     }
 }
 

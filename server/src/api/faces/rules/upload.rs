@@ -1,4 +1,4 @@
-//! Takes components: a body of WebAssembly, or a form with settings and a note beside it. It is counted as it comes,
+//! Takes components: a body of WebAssembly, or a form with settings, a note and a signature beside it. It is counted as it comes,
 //! after whatever compression, and ends where it grows too large.
 
 use std::time::Duration;
@@ -7,7 +7,7 @@ use actix_multipart::{Multipart, MultipartError};
 use actix_web::dev::Decompress;
 use actix_web::error::PayloadError;
 use actix_web::http::StatusCode;
-use actix_web::http::header::{CONTENT_TYPE, LOCATION};
+use actix_web::http::header::{CONTENT_TYPE, HeaderMap, LOCATION};
 use actix_web::web::{Bytes, Data, Path, Payload, Query};
 use actix_web::{HttpRequest, HttpResponse};
 use futures_util::{Stream, StreamExt};
@@ -19,6 +19,7 @@ use super::change::noted;
 use crate::api::error::ApiError;
 use crate::api::latest::Latest;
 use crate::api::permit::{Permit, RulesRead, RulesWrite};
+use crate::rules::provenance::Signature;
 use crate::rules::registry::{Brought, Outcome, Registry, Uploaded};
 use crate::store::rules::Version;
 
@@ -27,6 +28,9 @@ const MOMENT: Duration = Duration::from_secs(2);
 
 /// Settings and notes are for people to write.
 const LARGEST_TEXT: usize = 1024 * 1024;
+
+/// Who vouches for it, where the body has no room for it.
+const SIGNATURE: &str = "x-watchpost-signature";
 
 /// What else there is to say of it, where the body has no room for it.
 #[derive(Deserialize)]
@@ -80,13 +84,14 @@ pub async fn upload(
             wasm: all_of(body, limit).await?.into(),
             settings: None,
             note: String::new(),
+            signature: None,
         },
         "multipart/form-data" => form(Multipart::new(request.headers(), body), limit).await?,
         _ => {
             return Err(ApiError::Framework {
                 status: StatusCode::UNSUPPORTED_MEDIA_TYPE,
                 reason: "send the component as application/wasm, or as multipart/form-data with the fields component, \
-                         settings and note"
+                         settings, note and signature"
                     .to_owned(),
             });
         }
@@ -95,6 +100,9 @@ pub async fn upload(
         brought.note = manner.into_inner().note;
     }
     brought.note = noted(brought.note)?;
+    if brought.signature.is_none() {
+        brought.signature = signature(request.headers())?;
+    }
     let (id, mut outcome) = registry.begin_upload(brought, actor, latest.moment().snapshot);
     let came = tokio::time::timeout(MOMENT, outcome.wait_for(Option::is_some)).await;
     match came {
@@ -154,7 +162,7 @@ fn whole(uploaded: &Uploaded) -> HttpResponse {
 }
 
 async fn form(mut form: Multipart, limit: usize) -> Result<Brought, ApiError> {
-    let (mut wasm, mut settings, mut note) = (None, None, String::new());
+    let (mut wasm, mut settings, mut note, mut signature) = (None, None, String::new(), None);
     while let Some(field) = form.next().await {
         let field = field.map_err(|error| refused(&error))?;
         let name = field.name().unwrap_or_default().to_owned();
@@ -164,8 +172,10 @@ async fn form(mut form: Multipart, limit: usize) -> Result<Brought, ApiError> {
             "component" => wasm = Some(bytes),
             "settings" => settings = Some(object(&bytes)?),
             "note" => note = text(bytes)?,
+            "signature" => signature = Some(signed(&bytes, "the field signature")?),
             _ => {
-                let why = format!("the form has a field \"{name}\"; it may have component, settings and note");
+                let why =
+                    format!("the form has a field \"{name}\"; it may have component, settings, note and signature");
                 return Err(ApiError::BadRequest(why));
             }
         }
@@ -175,7 +185,19 @@ async fn form(mut form: Multipart, limit: usize) -> Result<Brought, ApiError> {
         wasm: wasm.ok_or_else(missing)?.into(),
         settings,
         note,
+        signature,
     })
+}
+
+fn signature(headers: &HeaderMap) -> Result<Option<Signature>, ApiError> {
+    let header = headers.get(SIGNATURE);
+    header
+        .map(|value| signed(value.as_bytes(), "the header x-watchpost-signature"))
+        .transpose()
+}
+
+fn signed(bytes: &[u8], place: &str) -> Result<Signature, ApiError> {
+    Signature::read(bytes).map_err(|error| ApiError::BadRequest(format!("{place} has no signature: {error}")))
 }
 
 fn object(bytes: &[u8]) -> Result<Map<String, Value>, ApiError> {

@@ -1,0 +1,72 @@
+//! `watchpost rules sign`: vouches for a component, byte for byte. Whether it is a good rule is not looked at here.
+
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::Args;
+use watchpost_policies::Digest;
+
+use crate::cli::{CONFIG, IO, fail};
+use crate::rules::provenance::{KeyError, PrivateKey, Signature};
+
+/// Signs a component.
+#[derive(Args)]
+pub(in crate::cli) struct Sign {
+    /// The component.
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    /// The private key, as `keygen` makes it.
+    #[arg(long, value_name = "KEY")]
+    key: PathBuf,
+    /// Where the signature goes; FILE.sig, if nothing is named.
+    #[arg(short, long, value_name = "FILE.sig")]
+    output: Option<PathBuf>,
+}
+
+impl Sign {
+    pub(super) fn run(self) -> ExitCode {
+        let output = self.output.clone().unwrap_or_else(|| {
+            let mut name = self.file.clone().into_os_string();
+            name.push(".sig");
+            name.into()
+        });
+        let (wasm, pem) = match read(&self.file).and_then(|wasm| Ok((wasm, read(&self.key)?))) {
+            Ok(both) => both,
+            Err(why) => return fail(IO, &why),
+        };
+        let signature = match signature(&wasm, &pem) {
+            Ok(signature) => signature,
+            Err(error) => return fail(CONFIG, &format!("{}: {error}", self.key.display())),
+        };
+        if let Err(error) = write(&output, &format!("{signature}\n")) {
+            return fail(IO, &format!("{} cannot be written: {error}", output.display()));
+        }
+        let said = format!("signature  {}\ndigest     {}\n", output.display(), Digest::of(&wasm));
+        let mut out = io::stdout().lock();
+        match out.write_all(said.as_bytes()).and_then(|()| out.flush()) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => fail(IO, &error.to_string()),
+        }
+    }
+}
+
+fn signature(wasm: &[u8], pem: &[u8]) -> Result<Signature, KeyError> {
+    PrivateKey::of_pem(pem)?.sign(wasm)
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, String> {
+    fs::read(path).map_err(|error| format!("{} cannot be read: {error}", path.display()))
+}
+
+/// It is there whole or not at all: a folder that a server watches is a place to write it to.
+fn write(path: &Path, text: &str) -> io::Result<()> {
+    let mut aside = path.as_os_str().to_owned();
+    aside.push(format!(".{}.new", std::process::id()));
+    let written = fs::write(&aside, text).and_then(|()| fs::rename(&aside, path));
+    if written.is_err() {
+        let _ = fs::remove_file(&aside);
+    }
+    written
+}

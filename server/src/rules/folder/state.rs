@@ -1,0 +1,237 @@
+//! What is known of each file of the folder, and how that is told: by what the API shows, and by the log. It decides
+//! how long a refusal holds, and nothing else.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Serialize;
+use tokio::time::Instant;
+use watchpost_policies::Kind;
+
+use super::Claims;
+use super::look::{Content, Sight};
+use crate::rules::compiler::CompileError;
+use crate::rules::registry::{ChangeError, Options};
+use crate::store::rules::{Entry, Version};
+
+/// A database that is away, or another rule that stands in the way, is asked again after this long.
+const AGAIN: Duration = Duration::from_secs(10);
+
+/// Compiling that took too long may have had too busy a machine.
+const LATER: Duration = Duration::from_secs(600);
+
+/// What was made of a file the last time that it was taken.
+pub(super) struct Known {
+    pub(super) content: Content,
+    /// The rule in it, or the last one that was.
+    pub(super) given: Option<Given>,
+    pub(super) outcome: Outcome,
+}
+
+/// A rule as a file gives it.
+#[derive(Clone)]
+pub(super) struct Given {
+    pub(super) rule: String,
+    kind: Kind,
+}
+
+/// What one file can have.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Seat {
+    /// A threshold rule of this name.
+    Rule(String),
+    /// The one role rule.
+    Role,
+}
+
+pub(super) enum Outcome {
+    /// It was put in force, now or before.
+    Placed(Entry),
+    /// An earlier file has its seat; the sentence says which.
+    Twin(String),
+    Refused(Refused),
+}
+
+pub(super) struct Refused {
+    why: String,
+    /// Whether it may do without a change of the file.
+    is_passing: bool,
+    /// When it is tried again.
+    pub(super) again: Option<Instant>,
+    /// What the configuration said. Under another, a key may be trusted.
+    pub(super) under: Arc<Options>,
+}
+
+/// One file, as the API shows it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Line {
+    /// Its name.
+    pub file: String,
+    /// How it is.
+    pub state: State,
+    /// The rule in it, as far as that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rule: Option<String>,
+    /// Why it is so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+}
+
+/// How a file of the folder is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// What it says is in force.
+    InForce,
+    /// It was, and was changed since by other means.
+    LeftAlone,
+    /// It is taken in a moment.
+    Waiting,
+    /// It is wrong; what was in force before stays.
+    Refused,
+}
+
+impl Known {
+    /// Takes its seat, or makes way for the file that has it.
+    pub(super) fn claim(&mut self, name: &str, claims: &mut Claims) {
+        let Some(seat) = self.given.as_ref().map(Given::seat) else {
+            return;
+        };
+        match claims.get(&seat) {
+            Some(first) => self.outcome = Outcome::Twin(seat.taken_by(first)),
+            None if matches!(self.outcome, Outcome::Twin(_)) => {}
+            None => drop(claims.insert(seat, name.to_owned())),
+        }
+    }
+}
+
+impl Given {
+    pub(super) fn of(version: &Version) -> Self {
+        Self {
+            rule: version.name.clone(),
+            kind: version.kind(),
+        }
+    }
+
+    pub(super) fn seat(&self) -> Seat {
+        match self.kind {
+            Kind::Role => Seat::Role,
+            Kind::Threshold => Seat::Rule(self.rule.clone()),
+        }
+    }
+}
+
+impl Seat {
+    pub(super) fn taken_by(&self, first: &str) -> String {
+        match self {
+            Self::Rule(rule) => format!("{first} has the rule {rule} already; take one of the two away"),
+            Self::Role => format!("{first} has a role rule already, and one decides; take one of the two away"),
+        }
+    }
+}
+
+impl Refused {
+    /// Until the file changes.
+    pub(super) fn for_now(why: String, under: Arc<Options>) -> Self {
+        Self {
+            why,
+            is_passing: false,
+            again: None,
+            under,
+        }
+    }
+
+    pub(super) fn by(error: &ChangeError, under: Arc<Options>) -> Self {
+        let (is_passing, again) = match error {
+            ChangeError::Store(_)
+            | ChangeError::Behind { .. }
+            | ChangeError::Broken(_)
+            | ChangeError::Compile(CompileError::Busy | CompileError::Broken(_)) => (true, Some(AGAIN)),
+            ChangeError::Conflict(_) | ChangeError::InTheWay { .. } => (false, Some(AGAIN)),
+            ChangeError::Compile(CompileError::TooLong { .. }) => (false, Some(LATER)),
+            _ => (false, None),
+        };
+        Self {
+            why: crate::reload::told(error),
+            is_passing,
+            again: again.map(|after| Instant::now() + after),
+            under,
+        }
+    }
+}
+
+impl Line {
+    pub(super) fn of(
+        name: &str,
+        sight: Option<&Sight>,
+        known: Option<&Known>,
+        is_in_force: impl Fn(&Entry) -> bool,
+    ) -> Self {
+        let is_new = |known: &&Known| sight.is_none_or(|sight| sight.content == known.content);
+        let (state, why) = match known.filter(is_new).map(|known| &known.outcome) {
+            None => (
+                State::Waiting,
+                Some("it is taken when two looks see the same".to_owned()),
+            ),
+            Some(Outcome::Placed(placed)) if is_in_force(placed) => (State::InForce, None),
+            Some(Outcome::Placed(_)) => {
+                let why = "it was changed since by other means; it is taken again when the file changes";
+                (State::LeftAlone, Some(why.to_owned()))
+            }
+            Some(Outcome::Twin(why)) => (State::Refused, Some(why.clone())),
+            Some(Outcome::Refused(refused)) => match refused.is_passing {
+                true => (State::Waiting, Some(refused.why.clone())),
+                false => (State::Refused, Some(refused.why.clone())),
+            },
+        };
+        Self {
+            file: name.to_owned(),
+            state,
+            rule: known
+                .and_then(|known| known.given.as_ref())
+                .map(|given| given.rule.clone()),
+            why,
+        }
+    }
+
+    /// The folder itself cannot be read.
+    pub(super) fn unreadable(folder: &Path, error: &io::Error) -> Self {
+        Self {
+            file: folder.display().to_string(),
+            state: State::Refused,
+            rule: None,
+            why: Some(format!(
+                "the folder cannot be read: {error}; make it, or take rules.dir out of the configuration"
+            )),
+        }
+    }
+
+    /// The file is gone, and what it left behind is still in force.
+    pub(super) fn left_behind(name: &str, why: &str) -> Self {
+        Self {
+            file: name.to_owned(),
+            state: State::Waiting,
+            rule: None,
+            why: Some(format!("it is gone, and its rule cannot be taken out of force: {why}")),
+        }
+    }
+
+    /// Told once, when it becomes so.
+    pub(super) fn log(&self) {
+        let file = self.file.as_str();
+        let rule = self.rule.as_deref().unwrap_or_default();
+        let why = self.why.as_deref().unwrap_or_default();
+        match self.state {
+            State::InForce => log::info!(file, rule; "a rule from the folder is in force"),
+            State::LeftAlone => {
+                log::info!(file, rule; "a rule from the folder was changed by other means; it is left alone until its file changes");
+            }
+            State::Waiting => log::debug!(file, reason = why; "a file of the folder of rules is not taken yet"),
+            State::Refused => {
+                log::error!(file, reason = why; "a file of the folder of rules is refused; what was in force before stays");
+            }
+        }
+    }
+}

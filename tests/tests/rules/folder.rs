@@ -1,0 +1,442 @@
+//! What is promised of rules that come from a folder.
+
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+use watchpost_tests::guests::{HOSTILE, THRESHOLD, YES, numbered};
+use watchpost_tests::http::Client;
+use watchpost_tests::postgres;
+use watchpost_tests::rules::{activate, brought, generation, keygen, other_version, sign};
+use watchpost_tests::server::{Server, eventually};
+
+/// A server that watches a folder, and that folder.
+fn watching(more: &str) -> (Server, PathBuf) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let rules = folder.path().join("rules");
+    fs::create_dir(&rules).expect("made");
+    (Server::in_folder(folder, &settings(more)), rules)
+}
+
+fn settings(more: &str) -> String {
+    format!("[rules]\ndir = \"{{folder}}/rules\"\n{more}\n")
+}
+
+/// Puts a file there as a careful program does it: whole, by renaming.
+fn put(folder: &Path, name: &str, bytes: impl AsRef<[u8]>) {
+    let aside = folder.join(format!(".{name}.new"));
+    fs::write(&aside, bytes).expect("written");
+    fs::rename(aside, folder.join(name)).expect("renamed");
+}
+
+fn line(admin: &Client, file: &str) -> Option<Value> {
+    let overview = admin.get("/api/v1/rules").json();
+    let lines = overview["folder"].as_array().cloned().unwrap_or_default();
+    lines.into_iter().find(|line| line["file"] == file)
+}
+
+/// Waits until a file is in a state, and tells why it is.
+fn is(admin: &Client, file: &str, state: &str) -> String {
+    let found = eventually(&format!("{file} is {state}"), || {
+        line(admin, file).filter(|line| line["state"] == state)
+    });
+    found["why"].as_str().unwrap_or_default().to_owned()
+}
+
+/// Waits until a file is refused for a reason.
+fn is_refused(admin: &Client, file: &str, why: &str) {
+    eventually(&format!("{file} is refused: {why}"), || {
+        let line = line(admin, file).filter(|line| line["state"] == "refused")?;
+        line["why"].as_str()?.contains(why).then_some(())
+    });
+}
+
+/// The settings under which a rule is in force, if it is.
+fn active(admin: &Client, rule: &str) -> Option<Value> {
+    let told = admin.get(&format!("/api/v1/rules/{rule}"));
+    let lines = (told.status == 200).then(|| told.json()["in_force"].clone())?;
+    let active = lines.as_array()?.iter().find(|line| line["mode"] == "active").cloned();
+    active.map(|line| line["settings_given"].clone())
+}
+
+/// Waits until a rule is in force under these settings, or not in force at all.
+fn comes_to(admin: &Client, rule: &str, wanted: Option<Value>) {
+    eventually(&format!("{rule} under {wanted:?}"), || {
+        (active(admin, rule) == wanted).then_some(())
+    });
+}
+
+fn refused(admin: &Client) -> String {
+    let page = admin.get("/metrics").text();
+    let line = page
+        .lines()
+        .find(|line| line.starts_with("watchpost_rules_folder_refused"));
+    line.and_then(|line| line.split(' ').nth(1))
+        .expect("a gauge")
+        .to_owned()
+}
+
+/// The latest line of a rule's log: what was done, by whom, and what they said.
+fn told(admin: &Client, rule: &str) -> [String; 3] {
+    let log = admin.get(&format!("/api/v1/rules/{rule}/log")).json();
+    ["what", "by", "note"].map(|key| log["log"][0][key].as_str().expect("a text").to_owned())
+}
+
+#[test]
+fn what_is_put_into_the_folder_is_in_force_and_what_is_renamed_over_it_too() {
+    let (server, folder) = watching("");
+    let admin = server.client("admin");
+    put(&folder, "h.json", r#"{"count": 1}"#);
+    put(&folder, "h.wasm", HOSTILE);
+    is(&admin, "h.wasm", "in_force");
+    assert_eq!(active(&admin, "hostile"), Some(json!({ "count": 1 })));
+    assert_eq!(
+        told(&admin, "hostile"),
+        ["activated", "folder", "h.wasm"].map(str::to_owned)
+    );
+    assert_eq!(line(&admin, "h.wasm").expect("it is there")["rule"], "hostile");
+    let before = generation(&admin);
+    put(&folder, "h.wasm", other_version(HOSTILE));
+    eventually("the other version", || (generation(&admin) > before).then_some(()));
+    assert_eq!(active(&admin, "hostile"), Some(json!({ "count": 1 })));
+    let versions = admin.get("/api/v1/rules/hostile/versions").json()["versions"].clone();
+    assert_eq!(versions.as_array().map(Vec::len), Some(2));
+    server.logged("a rule from the folder is in force");
+}
+
+#[test]
+fn settings_beside_a_rule_are_its_settings_and_without_them_it_has_none() {
+    let (server, folder) = watching("");
+    let admin = server.client("admin");
+    put(&folder, "h.wasm", HOSTILE);
+    comes_to(&admin, "hostile", Some(json!({})));
+    put(&folder, "h.toml", "count = 2\n");
+    comes_to(&admin, "hostile", Some(json!({ "count": 2 })));
+    put(&folder, "h.json", r#"{"count": 3}"#);
+    is_refused(&admin, "h.wasm", "keep one of them");
+    assert_eq!(
+        active(&admin, "hostile"),
+        Some(json!({ "count": 2 })),
+        "the last good stays"
+    );
+    fs::remove_file(folder.join("h.toml")).expect("it was there");
+    comes_to(&admin, "hostile", Some(json!({ "count": 3 })));
+    put(&folder, "h.json", r#"{"count": "many"}"#);
+    is_refused(&admin, "h.wasm", "invalid type");
+    assert_eq!(active(&admin, "hostile"), Some(json!({ "count": 3 })));
+    fs::remove_file(folder.join("h.json")).expect("it was there");
+    comes_to(&admin, "hostile", Some(json!({})));
+}
+
+#[test]
+fn a_link_that_is_swapped_as_kubernetes_does_it_brings_all_at_once() {
+    let (server, folder) = watching("");
+    let admin = server.client("admin");
+    let volume = |name: &str, wasm: &[u8], count: u32| {
+        fs::create_dir(folder.join(name)).expect("made");
+        fs::write(folder.join(name).join("h.wasm"), wasm).expect("written");
+        fs::write(folder.join(name).join("h.json"), format!("{{\"count\": {count}}}")).expect("written");
+        symlink(name, folder.join("..data_tmp")).expect("linked");
+        fs::rename(folder.join("..data_tmp"), folder.join("..data")).expect("swapped");
+    };
+    volume("..2026_11_21_one", HOSTILE, 1);
+    for file in ["h.wasm", "h.json"] {
+        symlink(format!("..data/{file}"), folder.join(file)).expect("linked");
+    }
+    comes_to(&admin, "hostile", Some(json!({ "count": 1 })));
+    let before = generation(&admin);
+    volume("..2026_11_21_two", &other_version(HOSTILE), 2);
+    fs::remove_dir_all(folder.join("..2026_11_21_one")).expect("it was there");
+    comes_to(&admin, "hostile", Some(json!({ "count": 2 })));
+    assert_eq!(generation(&admin), before + 1, "component and settings came together");
+}
+
+#[test]
+fn a_file_that_grows_is_taken_when_it_is_whole_and_not_before() {
+    let (server, folder) = watching("");
+    let admin = server.client("admin");
+    let mut file = fs::File::create(folder.join("n.wasm")).expect("made");
+    let wasm = numbered(1);
+    let pieces: Vec<&[u8]> = wasm.chunks(wasm.len() / 150).collect();
+    let mut pieces = pieces.into_iter();
+    eventually("all of it is written, over some seconds", || match pieces.next() {
+        Some(piece) => {
+            file.write_all(piece).expect("written");
+            None
+        }
+        None => Some(()),
+    });
+    is(&admin, "n.wasm", "in_force");
+    let lines = server.log_lines();
+    assert!(!lines.iter().any(|line| line.contains("is refused")), "{lines:?}");
+}
+
+#[test]
+fn what_is_broken_stays_out_and_the_last_good_stays_until_it_is_mended() {
+    let (server, folder) = watching("");
+    let admin = server.client("admin");
+    put(&folder, "n.wasm", numbered(1));
+    comes_to(&admin, "numbered-001", Some(json!({})));
+    assert_eq!(refused(&admin), "0");
+    let whole = other_version(&numbered(1));
+    let half = whole.len() / 2;
+    fs::write(folder.join("n.wasm"), &whole[..half]).expect("written");
+    is_refused(&admin, "n.wasm", "cut off");
+    assert_eq!(
+        (active(&admin, "numbered-001"), refused(&admin)),
+        (Some(json!({})), "1".to_owned())
+    );
+    let before = generation(&admin);
+    let mut file = fs::File::options()
+        .append(true)
+        .open(folder.join("n.wasm"))
+        .expect("it is there");
+    file.write_all(&whole[half..]).expect("written");
+    is(&admin, "n.wasm", "in_force");
+    assert_eq!((generation(&admin), refused(&admin)), (before + 1, "0".to_owned()));
+    let complaints = server
+        .log_lines()
+        .into_iter()
+        .filter(|line| line.contains("is refused"));
+    assert_eq!(complaints.count(), 1, "it is told once");
+}
+
+#[test]
+fn a_rule_whose_file_is_gone_is_out_of_force_and_back_with_it() {
+    let (server, folder) = watching("");
+    let admin = server.client("admin");
+    put(&folder, "n.wasm", numbered(1));
+    comes_to(&admin, "numbered-001", Some(json!({})));
+    fs::remove_file(folder.join("n.wasm")).expect("it was there");
+    comes_to(&admin, "numbered-001", None);
+    let gone = ["retired", "folder", "it is not in n.wasm any more"];
+    assert_eq!(told(&admin, "numbered-001"), gone.map(str::to_owned));
+    assert_eq!(admin.get("/api/v1/rules").json()["folder"], Value::Null);
+    put(&folder, "n.wasm", numbered(1));
+    comes_to(&admin, "numbered-001", Some(json!({})));
+    put(&folder, "n.wasm", numbered(2));
+    comes_to(&admin, "numbered-002", Some(json!({})));
+    comes_to(&admin, "numbered-001", None);
+}
+
+#[test]
+fn what_somebody_changed_since_is_left_alone_until_its_file_changes() {
+    let (server, folder) = watching("");
+    let admin = server.client("admin");
+    put(&folder, "h.wasm", HOSTILE);
+    put(&folder, "n.wasm", numbered(1));
+    is(&admin, "h.wasm", "in_force");
+    is(&admin, "n.wasm", "in_force");
+    let by_hand = json!({ "count": 7 });
+    assert_eq!(
+        admin.send("PUT", "/api/v1/rules/hostile/settings", &by_hand).status,
+        200
+    );
+    assert_eq!(admin.ask("DELETE", "/api/v1/rules/numbered-001/active").status, 200);
+    is(&admin, "h.wasm", "left_alone");
+    is(&admin, "n.wasm", "left_alone");
+    // Over a restart too.
+    let server = Server::in_folder(server.stop(), &settings(""));
+    let folder = server.folder().join("rules");
+    let admin = server.client("admin");
+    is(&admin, "h.wasm", "left_alone");
+    is(&admin, "n.wasm", "left_alone");
+    assert_eq!(
+        (active(&admin, "hostile"), active(&admin, "numbered-001")),
+        (Some(by_hand), None)
+    );
+    put(&folder, "n.wasm", other_version(&numbered(1)));
+    is(&admin, "n.wasm", "in_force");
+    // What is gone and was changed by hand stays as it is.
+    fs::remove_file(folder.join("h.wasm")).expect("it was there");
+    eventually("nothing is known of it", || {
+        line(&admin, "h.wasm").is_none().then_some(())
+    });
+    put(&folder, "m.wasm", numbered(2));
+    is(&admin, "m.wasm", "in_force");
+    assert_eq!(active(&admin, "hostile"), Some(json!({ "count": 7 })));
+    // And a file that comes back is a change, with the contents that it had.
+    put(&folder, "h.wasm", HOSTILE);
+    comes_to(&admin, "hostile", Some(json!({})));
+}
+
+#[test]
+fn a_file_that_went_while_nobody_looked_takes_its_rule_with_it() {
+    let (server, folder) = watching("");
+    let admin = server.client("admin");
+    for (file, number) in [("a.wasm", 1), ("b.wasm", 2), ("c.wasm", 3)] {
+        put(&folder, file, numbered(number));
+        is(&admin, file, "in_force");
+    }
+    let kept = server.stop();
+    fs::remove_file(folder.join("a.wasm")).expect("it was there");
+    fs::write(folder.join("b.wasm"), "broken").expect("written");
+    let server = Server::in_folder(kept, &settings(""));
+    let admin = server.client("admin");
+    comes_to(&admin, "numbered-001", None);
+    is_refused(&admin, "b.wasm", "not WebAssembly");
+    is(&admin, "c.wasm", "in_force");
+    assert_eq!(active(&admin, "numbered-002"), Some(json!({})), "the last good stays");
+}
+
+#[test]
+fn when_the_file_of_a_role_rule_is_gone_the_one_that_watchpost_brings_decides_again() {
+    let (server, folder) = watching("");
+    let admin = server.client("admin");
+    put(&folder, "yes.wasm", YES);
+    eventually("everybody may do everything", || {
+        (server.stranger().get("/api/v1/status").status == 200).then_some(())
+    });
+    put(&folder, "z.wasm", watchpost_tests::guests::TYRANT);
+    is_refused(&admin, "z.wasm", "yes.wasm has a role rule already");
+    fs::remove_file(folder.join("z.wasm")).expect("it was there");
+    fs::remove_file(folder.join("yes.wasm")).expect("it was there");
+    eventually("strangers may not", || {
+        (server.stranger().get("/api/v1/status").status == 401).then_some(())
+    });
+    assert_eq!(admin.get("/api/v1/status").status, 200);
+}
+
+#[test]
+fn a_version_of_a_rule_that_watchpost_brings_gives_way_to_the_brought_one_when_it_is_gone() {
+    let levels = "threshold = { thresholds = [{ metric = \"disk\", warning = 11 }] }";
+    let (server, folder) = watching(levels);
+    let admin = server.client("admin");
+    let configured = json!({ "thresholds": [{ "metric": "disk", "warning": 11 }] });
+    put(&folder, "threshold.wasm", other_version(THRESHOLD));
+    is(&admin, "threshold.wasm", "in_force");
+    let built_in = || admin.get("/api/v1/rules/threshold").json()["in_force"][0]["built_in"].clone();
+    assert_eq!(built_in(), json!(false));
+    assert_eq!(
+        active(&admin, "threshold"),
+        Some(configured.clone()),
+        "as it is configured"
+    );
+    fs::remove_file(folder.join("threshold.wasm")).expect("it was there");
+    eventually("our own", || (built_in() == json!(true)).then_some(()));
+    assert_eq!(active(&admin, "threshold"), Some(configured));
+}
+
+#[test]
+fn of_two_files_with_one_rule_the_first_by_name_counts() {
+    let (server, folder) = watching("");
+    let admin = server.client("admin");
+    put(&folder, "b.wasm", numbered(1));
+    is(&admin, "b.wasm", "in_force");
+    put(&folder, "c.wasm", other_version(&numbered(1)));
+    is_refused(&admin, "c.wasm", "b.wasm has the rule numbered-001 already");
+    put(&folder, "a.wasm", other_version(&numbered(1)));
+    is(&admin, "a.wasm", "in_force");
+    is_refused(&admin, "b.wasm", "a.wasm has the rule numbered-001 already");
+    for file in ["a.wasm", "b.wasm"] {
+        fs::remove_file(folder.join(file)).expect("it was there");
+    }
+    is(&admin, "c.wasm", "in_force");
+    assert_eq!(active(&admin, "numbered-001"), Some(json!({})));
+}
+
+#[test]
+fn a_folder_that_cannot_be_read_takes_nothing_out_of_force() {
+    let (server, folder) = watching("");
+    let admin = server.client("admin");
+    put(&folder, "n.wasm", numbered(1));
+    is(&admin, "n.wasm", "in_force");
+    let aside = folder.with_file_name("aside");
+    fs::rename(&folder, &aside).expect("renamed");
+    let name = folder.display().to_string();
+    is_refused(&admin, &name, "the folder cannot be read");
+    assert_eq!(refused(&admin), "1");
+    let kept = server.stop();
+    let server = Server::in_folder(kept, &settings(""));
+    let admin = server.client("admin");
+    is_refused(&admin, &name, "the folder cannot be read");
+    assert_eq!(active(&admin, "numbered-001"), Some(json!({})));
+    fs::rename(&aside, &folder).expect("renamed");
+    is(&admin, "n.wasm", "in_force");
+    assert_eq!(refused(&admin), "0");
+}
+
+#[test]
+fn who_has_to_vouch_for_a_rule_has_to_vouch_for_it_in_the_folder_too() {
+    let keys = tempfile::tempdir().expect("a folder");
+    for name in ["ops", "dev"] {
+        keygen(keys.path(), name);
+    }
+    let trusting = |names: &[&str]| {
+        let item = |name: &&str| {
+            let path = keys.path().join(format!("{name}.pub"));
+            format!("{{ name = \"{name}\", key = \"{}\" }}", path.display())
+        };
+        let items: Vec<_> = names.iter().map(item).collect();
+        format!("trusted_keys = [{}]\nrequire_signature = true", items.join(", "))
+    };
+    let (server, folder) = watching(&trusting(&["ops"]));
+    let admin = server.client("admin");
+    let wasm = numbered(1);
+    put(&folder, "n.wasm", &wasm);
+    is_refused(&admin, "n.wasm", "comes without a signature");
+    put(&folder, "n.wasm.sig", sign(&keys.path().join("dev.key"), &wasm));
+    is_refused(&admin, "n.wasm", "by none of rules.trusted_keys");
+    server.configure(&settings(&trusting(&["ops", "dev"])));
+    server.signal("HUP");
+    is(&admin, "n.wasm", "in_force");
+    let versions = admin.get("/api/v1/rules/numbered-001/versions").json();
+    assert_eq!(versions["versions"][0]["signer"], "dev");
+    server.configure(&settings(&trusting(&["ops"])));
+    server.signal("HUP");
+    server.logged("nobody who is trusted vouches for a rule that is in force");
+    is(&admin, "n.wasm", "in_force");
+}
+
+#[test]
+fn all_who_share_a_database_and_a_folder_change_it_once() {
+    let database = postgres::shared().database();
+    let shared = tempfile::tempdir().expect("a folder");
+    let replicas = ["one", "two"].map(|name| {
+        let (server, database) = (format!("hostname = \"{name}\""), format!("url = \"{database}\""));
+        let rules = format!("dir = \"{}\"", shared.path().display());
+        Server::with(&format!(
+            "[server]\n{server}\n[database]\n{database}\n[rules]\n{rules}\n"
+        ))
+    });
+    put(shared.path(), "n.wasm", numbered(1));
+    for replica in &replicas {
+        is(&replica.client("admin"), "n.wasm", "in_force");
+    }
+    let admin = replicas[0].client("admin");
+    let log = admin.get("/api/v1/rules/numbered-001/log").json()["log"].clone();
+    let deeds: Vec<_> = log
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|line| &line["what"])
+        .collect();
+    assert_eq!(deeds, ["activated", "uploaded"]);
+    fs::remove_file(shared.path().join("n.wasm")).expect("it was there");
+    for replica in &replicas {
+        comes_to(&replica.client("admin"), "numbered-001", None);
+    }
+    assert_eq!(told(&admin, "numbered-001")[0], "retired");
+}
+
+#[test]
+fn what_is_there_by_hand_and_in_the_folder_belongs_to_whoever_was_first() {
+    let (server, folder) = watching("");
+    let admin = server.client("admin");
+    let (name, digest) = brought(&admin, &numbered(1));
+    activate(&admin, &name, &digest, json!({ "settings": {} }));
+    let before = generation(&admin);
+    put(&folder, "n.wasm", numbered(1));
+    is(&admin, "n.wasm", "in_force");
+    assert_eq!(generation(&admin), before, "nothing is otherwise");
+    fs::remove_file(folder.join("n.wasm")).expect("it was there");
+    put(&folder, "m.wasm", numbered(2));
+    is(&admin, "m.wasm", "in_force");
+    assert_eq!(
+        active(&admin, &name),
+        Some(json!({})),
+        "somebody wanted it without the file"
+    );
+}

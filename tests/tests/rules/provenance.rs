@@ -1,0 +1,325 @@
+//! What is promised of those who vouch for rules. Keys are made and rules are signed by the program itself, as its
+//! users do it.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Output;
+
+use serde_json::{Value, json};
+use watchpost_tests::guests::{HOSTILE, numbered};
+use watchpost_tests::http::{Answer, Client};
+use watchpost_tests::rules::{activate, brought, form, generation, in_force, keygen, sign, upload};
+use watchpost_tests::server::{Server, eventually, program};
+
+/// A folder with the keys of ops and dev, and the configuration that trusts those that are named.
+struct Keys(tempfile::TempDir);
+
+impl Keys {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        for name in ["ops", "dev"] {
+            keygen(folder.path(), name);
+        }
+        Self(folder)
+    }
+
+    fn path(&self, file: &str) -> PathBuf {
+        self.0.path().join(file)
+    }
+
+    fn sign(&self, name: &str, wasm: &[u8]) -> String {
+        sign(&self.path(&format!("{name}.key")), wasm)
+    }
+
+    fn trusting(&self, names: &[&str], more: &str) -> String {
+        let item = |name: &&str| {
+            let path = self.path(&format!("{name}.pub"));
+            format!("{{ name = \"{name}\", key = \"{}\" }}", path.display())
+        };
+        let items: Vec<_> = names.iter().map(item).collect();
+        format!("[rules]\ntrusted_keys = [{}]\n{more}\n", items.join(", "))
+    }
+}
+
+const REQUIRED: &str = "require_signature = true";
+
+fn signed(client: &Client, wasm: &[u8], signature: &str) -> Answer {
+    upload(&client.clone().with("x-watchpost-signature", signature.trim()), wasm)
+}
+
+fn reconfigure(server: &Server, settings: &str) {
+    let told = |server: &Server| {
+        let lines = server.log_lines().into_iter();
+        lines
+            .filter(|line| line.contains("the configuration is read again"))
+            .count()
+    };
+    let before = told(server);
+    server.configure(settings);
+    server.signal("HUP");
+    eventually("a reload", || (told(server) > before).then_some(()));
+}
+
+#[test]
+fn a_rule_that_is_signed_by_somebody_trusted_is_kept_with_their_name() {
+    let keys = Keys::new();
+    let server = Server::with(&keys.trusting(&["ops", "dev"], REQUIRED));
+    let admin = server.client("admin");
+    let wasm = numbered(1);
+    let taken = signed(&admin, &wasm, &keys.sign("dev", &wasm));
+    assert_eq!(taken.status, 201, "{}", taken.text());
+    assert_eq!(taken.json()["signer"], "dev");
+    let checks = taken.json()["checks"].as_array().expect("a list").clone();
+    assert_eq!(checks[0]["check"], "its signature is by a trusted key");
+    let digest = taken.json()["digest"].as_str().expect("a text").to_owned();
+    let active = activate(&admin, "numbered-001", &digest, json!({}));
+    assert_eq!(active.status, 200, "{}", active.text());
+    let fields = [
+        ("signature", keys.sign("ops", HOSTILE).into_bytes()),
+        ("component", HOSTILE.to_vec()),
+    ];
+    let taken = form(&admin, &fields);
+    assert_eq!((taken.status, &taken.json()["signer"]), (201, &json!("ops")));
+}
+
+#[test]
+fn what_is_unsigned_or_wrongly_signed_is_refused_by_name_of_what_is_wrong() {
+    let keys = Keys::new();
+    keygen(keys.0.path(), "stranger");
+    let server = Server::with(&keys.trusting(&["ops"], REQUIRED));
+    let admin = server.client("admin");
+    let wasm = numbered(1);
+    let check = |answer: Answer, check: &str| {
+        let problem = answer.problem(422);
+        assert_eq!(answer.json()["check"], check, "{problem}");
+        assert!(answer.json()["advice"].is_string());
+    };
+    check(upload(&admin, &wasm), "it is signed");
+    let trusted = "its signature is by a trusted key";
+    check(signed(&admin, &wasm, &keys.sign("stranger", &wasm)), trusted);
+    check(signed(&admin, &wasm, &keys.sign("ops", &numbered(2))), trusted);
+    let fields = [
+        ("component", wasm.clone()),
+        ("signature", keys.sign("dev", &wasm).into_bytes()),
+    ];
+    check(form(&admin, &fields), trusted);
+    let broken = signed(&admin, &wasm, "bm8=");
+    assert!(broken.problem(400).contains("x-watchpost-signature"));
+    let broken = form(&admin, &[("component", wasm.clone()), ("signature", b"no".to_vec())]);
+    assert!(broken.problem(400).contains("the field signature"));
+    let rules = admin.get("/api/v1/rules").json()["rules"].clone();
+    assert_eq!(rules.as_array().map(Vec::len), Some(2), "nothing was kept: {rules}");
+}
+
+#[test]
+fn a_signature_is_held_against_the_keys_where_none_is_wanted_too() {
+    let keys = Keys::new();
+    let server = Server::with(&keys.trusting(&["ops"], ""));
+    let admin = server.client("admin");
+    let wasm = numbered(1);
+    signed(&admin, &wasm, &keys.sign("dev", &wasm)).problem(422);
+    assert_eq!(upload(&admin, &wasm).json()["signer"], Value::Null);
+    // The same bytes again, and now somebody vouches for them.
+    let again = signed(&admin, &wasm, &keys.sign("ops", &wasm));
+    assert_eq!((again.status, &again.json()["signer"]), (200, &json!("ops")));
+    assert_eq!(upload(&admin, &wasm).json()["signer"], "ops", "it is not taken back");
+    let log = admin.get("/api/v1/rules/numbered-001/log").json()["log"].clone();
+    let deeds: Vec<_> = log
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|line| &line["what"])
+        .collect();
+    assert_eq!(deeds, ["signed", "uploaded"], "and it is told once");
+    assert_eq!(log[0]["note"], "by ops");
+}
+
+#[test]
+fn what_was_brought_before_signatures_were_wanted_cannot_be_put_in_force_after() {
+    let keys = Keys::new();
+    let server = Server::with(&keys.trusting(&["ops"], ""));
+    let admin = server.client("admin");
+    let (one, two) = (numbered(1), numbered(2));
+    let (name, digest) = brought(&admin, &one);
+    let (other, other_digest) = brought(&admin, &two);
+    activate(&admin, &name, &digest, json!({}));
+    reconfigure(&server, &keys.trusting(&["ops"], REQUIRED));
+    let line = server.logged("nobody who is trusted vouches for a rule that is in force");
+    assert!(line.contains(&name), "{line}");
+    for mode in ["active", "shadow"] {
+        let refused = activate(&admin, &other, &other_digest, json!({ "mode": mode }));
+        let problem = refused.problem(409);
+        assert!(problem.contains("nobody signed the version"), "{problem}");
+    }
+    let settings = json!({});
+    let path = format!("/api/v1/rules/{name}/settings");
+    assert_eq!(
+        admin.send("PUT", &path, &settings).status,
+        200,
+        "what is in force stays"
+    );
+    admin.ask("DELETE", &format!("/api/v1/rules/{name}/active"));
+    let back = admin.send("POST", &format!("/api/v1/rules/{name}/rollback"), &json!({}));
+    assert!(
+        back.problem(409).contains("nobody signed"),
+        "it does not come back by this way either"
+    );
+    let again = signed(&admin, &two, &keys.sign("ops", &two));
+    assert_eq!(again.status, 200, "{}", again.text());
+    assert_eq!(activate(&admin, &other, &other_digest, json!({})).status, 200);
+}
+
+#[test]
+fn a_key_that_is_taken_back_counts_no_more_and_what_is_in_force_stays_over_a_restart() {
+    let keys = Keys::new();
+    let server = Server::with(&keys.trusting(&["ops", "dev"], REQUIRED));
+    let admin = server.client("admin");
+    let rules = [numbered(1), numbered(2)].map(|wasm| {
+        let told = signed(&admin, &wasm, &keys.sign("dev", &wasm)).json();
+        let text = |key: &str| told[key].as_str().expect("a text").to_owned();
+        (text("name"), text("digest"))
+    });
+    let [(kept, kept_digest), (late, late_digest)] = &rules;
+    assert_eq!(activate(&admin, kept, kept_digest, json!({})).status, 200);
+    let without = keys.trusting(&["ops"], REQUIRED);
+    reconfigure(&server, &without);
+    let problem = activate(&admin, late, late_digest, json!({})).problem(409);
+    assert!(problem.contains("signed by dev, whose key is not in"), "{problem}");
+    let wasm = numbered(3);
+    signed(&admin, &wasm, &keys.sign("dev", &wasm)).problem(422);
+    let now = generation(&admin);
+    let server = Server::in_folder(server.stop(), &without);
+    let admin = server.client("admin");
+    assert_eq!(generation(&admin), now);
+    let lines = in_force(&admin.get("/api/v1/rules").json());
+    assert!(lines.iter().any(|line| line.starts_with(kept)), "{lines:?}");
+    server.logged("nobody who is trusted vouches for a rule that is in force");
+    // Another key under the old name is another key.
+    std::fs::remove_file(keys.path("dev.key")).expect("it was there");
+    std::fs::remove_file(keys.path("dev.pub")).expect("it was there");
+    keygen(keys.0.path(), "dev");
+    reconfigure(&server, &keys.trusting(&["ops", "dev"], REQUIRED));
+    activate(&admin, late, late_digest, json!({})).problem(409);
+    let wasm = numbered(2);
+    assert_eq!(signed(&admin, &wasm, &keys.sign("dev", &wasm)).status, 200);
+    assert_eq!(activate(&admin, late, late_digest, json!({})).status, 200);
+}
+
+#[test]
+fn what_is_not_on_the_list_is_neither_brought_nor_put_in_force() {
+    let server = Server::start();
+    let admin = server.client("admin");
+    let (name, digest) = brought(&admin, &numbered(1));
+    let (other, other_digest) = brought(&admin, &numbered(2));
+    reconfigure(&server, &format!("[rules]\nallowed_digests = [\"{digest}\"]\n"));
+    let refused = upload(&admin, &numbered(3));
+    refused.problem(422);
+    assert_eq!(refused.json()["check"], "its digest is allowed");
+    let problem = activate(&admin, &other, &other_digest, json!({})).problem(409);
+    assert!(problem.contains("rules.allowed_digests"), "{problem}");
+    assert_eq!(upload(&admin, &numbered(1)).status, 200);
+    assert_eq!(activate(&admin, &name, &digest, json!({})).status, 200);
+    let own = admin.get("/api/v1/rules/role").json()["versions"][0]["digest"].clone();
+    let own = own.as_str().expect("a digest");
+    assert_eq!(
+        activate(&admin, "role", own, json!({})).status,
+        200,
+        "our own need nobody's word"
+    );
+}
+
+#[test]
+fn a_rule_that_fails_does_not_give_way_to_one_that_nobody_vouches_for() {
+    let edge = "[server]\nhostname = \"edge-9\"\n";
+    let keys = Keys::new();
+    let limit = "faults_in_a_row = 2\n";
+    let server = Server::with(&format!("{edge}{}", keys.trusting(&["ops"], limit))).ready();
+    let admin = server.client("admin");
+    let older = watchpost_tests::rules::other_version(HOSTILE);
+    let (name, unsigned) = brought(&admin, &older);
+    activate(&admin, &name, &unsigned, json!({}));
+    let told = signed(&admin, HOSTILE, &keys.sign("ops", HOSTILE)).json();
+    let required = format!("{limit}{REQUIRED}");
+    reconfigure(&server, &format!("{edge}{}", keys.trusting(&["ops"], &required)));
+    let soon = watchpost::clock::now_ms() + 2000;
+    let bad = json!({ "settings": { "do": "panic", "on": "edge-9", "from_ms": soon } });
+    let digest = told["digest"].as_str().expect("a text");
+    assert_eq!(activate(&admin, &name, digest, bad).status, 200);
+    eventually("it is put aside", || {
+        let log = admin.get("/api/v1/rules/hostile/log").json();
+        (log["log"][0]["what"] == "put_aside").then_some(())
+    });
+    let lines = in_force(&admin.get("/api/v1/rules").json());
+    assert!(!lines.iter().any(|line| line.starts_with("hostile")), "{lines:?}");
+}
+
+#[test]
+fn a_key_is_for_its_owner_only_and_is_never_replaced() {
+    let keys = Keys::new();
+    let mode = |file: &str| {
+        let told = std::fs::metadata(keys.path(file)).expect("it is there");
+        told.permissions().mode() & 0o777
+    };
+    assert_eq!(mode("ops.key"), 0o600);
+    let before = std::fs::read(keys.path("ops.key")).expect("a key");
+    let again = run(keys.0.path(), &["keygen", "--out", "ops"]);
+    assert_eq!(again.status.code(), Some(74));
+    let said = String::from_utf8_lossy(&again.stderr).into_owned();
+    assert!(said.contains("ops.pub is there already"), "{said}");
+    std::fs::remove_file(keys.path("ops.pub")).expect("it was there");
+    assert_eq!(run(keys.0.path(), &["keygen", "--out", "ops"]).status.code(), Some(74));
+    assert!(!keys.path("ops.pub").exists(), "no half of another key is left behind");
+    assert_eq!(std::fs::read(keys.path("ops.key")).expect("a key"), before);
+}
+
+#[test]
+fn signing_says_what_it_cannot_sign_with() {
+    let keys = Keys::new();
+    std::fs::write(keys.path("rule.wasm"), numbered(1)).expect("written");
+    let check = |key: &str, told: &str| {
+        let refused = run(keys.0.path(), &["sign", "rule.wasm", "--key", key]);
+        let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert!(!refused.status.success() && said.contains(told), "{said}");
+        assert!(!keys.path("rule.wasm.sig").exists());
+    };
+    check("ops.pub", "it is a public key");
+    check("rule.wasm", "it is no PEM");
+    check("nowhere.key", "cannot be read");
+    let done = run(
+        keys.0.path(),
+        &["sign", "rule.wasm", "--key", "ops.key", "-o", "elsewhere"],
+    );
+    assert!(done.status.success() && keys.path("elsewhere").exists());
+}
+
+#[test]
+fn what_openssl_signs_is_believed_too() {
+    let keys = Keys::new();
+    let wasm = numbered(1);
+    std::fs::write(keys.path("rule.wasm"), &wasm).expect("written");
+    let done = std::process::Command::new("openssl")
+        .args([
+            "pkeyutl",
+            "-sign",
+            "-rawin",
+            "-inkey",
+            "ops.key",
+            "-in",
+            "rule.wasm",
+            "-out",
+            "raw",
+        ])
+        .current_dir(keys.0.path())
+        .status();
+    assert!(done.expect("openssl runs").success());
+    let raw = std::fs::read(keys.path("raw")).expect("a signature");
+    let server = Server::with(&keys.trusting(&["ops"], REQUIRED));
+    let taken = form(&server.client("admin"), &[("component", wasm), ("signature", raw)]);
+    assert_eq!((taken.status, &taken.json()["signer"]), (201, &json!("ops")));
+}
+
+fn run(folder: &Path, arguments: &[&str]) -> Output {
+    let mut command = std::process::Command::new(program());
+    command.arg("rules").args(arguments).current_dir(folder);
+    command.output().expect("watchpost runs")
+}
