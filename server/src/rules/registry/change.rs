@@ -37,6 +37,19 @@ pub struct Activation {
     pub expected: Option<i64>,
 }
 
+/// That something about a rule shall be otherwise than it is.
+#[derive(Clone, Copy, Debug)]
+pub struct Wish<'w> {
+    /// Which rule.
+    pub rule: &'w str,
+    /// The generation that was looked at before.
+    pub expected: Option<i64>,
+    /// Whether it shall be so even if the one who asks could not change it any more.
+    pub force: bool,
+    /// What the one who asks says of it.
+    pub note: &'w str,
+}
+
 /// What came of it.
 #[derive(Clone, Debug)]
 pub struct Changed {
@@ -109,15 +122,15 @@ impl Registry {
     /// Takes a rule out of what counts, or of what is compared. Somebody has to decide, so the role rule stays.
     pub async fn retire(
         &self,
-        rule: &str,
+        Wish {
+            rule, expected, note, ..
+        }: &Wish<'_>,
         mode: Mode,
-        expected: Option<i64>,
-        note: &str,
         actor: &Actor,
     ) -> Result<Changed, ChangeError> {
         let _turn = self.0.changing.lock().await;
-        self.change(expected, async |latest| {
-            let is_it = |entry: &&Entry| entry.rule == rule && entry.mode == mode;
+        self.change(*expected, async |latest| {
+            let is_it = |entry: &&Entry| entry.rule == *rule && entry.mode == mode;
             let Some(entry) = latest.entries.iter().find(is_it) else {
                 self.kind_of(rule).await?;
                 return Ok(None);
@@ -137,15 +150,8 @@ impl Registry {
     }
 
     /// Puts in force again what a rule was before the last change of it. Twice is as if nothing had been.
-    pub async fn roll_back(
-        &self,
-        rule: &str,
-        expected: Option<i64>,
-        force: bool,
-        note: &str,
-        actor: &Actor,
-        now: &Moment,
-    ) -> Result<Changed, ChangeError> {
+    pub async fn roll_back(&self, wish: &Wish<'_>, actor: &Actor, now: &Moment) -> Result<Changed, ChangeError> {
+        let Wish { rule, note, .. } = *wish;
         let _turn = self.0.changing.lock().await;
         let kind = self.kind_of(rule).await?;
         let plan = async |latest: &Generation| {
@@ -164,20 +170,18 @@ impl Registry {
                 note,
             )))
         };
-        self.change_by(expected, actor, force, now, plan).await
+        self.change_by(wish.expected, actor, wish.force, now, plan).await
     }
 
     /// Gives a rule other settings wherever it takes part; those of the configuration, if none are told.
     pub async fn set_settings(
         &self,
-        rule: &str,
+        wish: &Wish<'_>,
         settings: Option<Map<String, Value>>,
-        expected: Option<i64>,
-        force: bool,
-        note: &str,
         actor: &Actor,
         now: &Moment,
     ) -> Result<Changed, ChangeError> {
+        let Wish { rule, note, .. } = *wish;
         let _turn = self.0.changing.lock().await;
         self.kind_of(rule).await?;
         let id = match settings {
@@ -205,7 +209,7 @@ impl Registry {
             told.truncate(1);
             Ok((!told.is_empty()).then_some(Next { entries, told }))
         };
-        self.change_by(expected, actor, force, now, plan).await
+        self.change_by(wish.expected, actor, wish.force, now, plan).await
     }
 
     /// What a rule's place was before the last change of it that `is_good` accepts: an entry, or nothing where it took

@@ -20,7 +20,7 @@ use serde::Serialize;
 use tokio::sync::{Mutex as Turn, Notify, Semaphore};
 use watchpost_policies::{Action, Digest, Identity, Kind, Report, Snapshot, Verdict};
 
-pub use self::change::{Activation, Changed};
+pub use self::change::{Activation, Changed, Wish};
 pub use self::error::ChangeError;
 pub use self::from_folder::{Placing, by_folder};
 pub use self::heal::Aside;

@@ -10,7 +10,7 @@ use super::{Line, actor, expected, lines, tagged};
 use crate::api::error::ApiError;
 use crate::api::latest::Latest;
 use crate::api::permit::{Permit, RulesWrite};
-use crate::rules::registry::{Activation, Changed, Registry};
+use crate::rules::registry::{Activation, Changed, Registry, Wish};
 use crate::store::rules::{Deleted, Mode};
 
 /// Notes are for people, and stand in a list.
@@ -103,7 +103,13 @@ async fn out(
     request: &HttpRequest,
 ) -> Result<HttpResponse, ApiError> {
     let (actor, note) = (actor(request, registry)?, noted(manner.note)?);
-    let changed = registry.retire(name, mode, expected(request)?, &note, &actor).await?;
+    let wish = Wish {
+        rule: name,
+        expected: expected(request)?,
+        force: manner.force,
+        note: &note,
+    };
+    let changed = registry.retire(&wish, mode, &actor).await?;
     Ok(outcome(&changed))
 }
 
@@ -119,8 +125,13 @@ pub async fn roll_back(
     let manner = manner.map(Json::into_inner).unwrap_or_default();
     let (actor, note) = (actor(&request, &registry)?, noted(manner.note)?);
     let now = latest.moment();
-    let changed = registry.roll_back(&name, expected(&request)?, manner.force, &note, &actor, &now);
-    Ok(outcome(&changed.await?))
+    let wish = Wish {
+        rule: &name,
+        expected: expected(&request)?,
+        force: manner.force,
+        note: &note,
+    };
+    Ok(outcome(&registry.roll_back(&wish, &actor, &now).await?))
 }
 
 /// Gives a rule other settings: the body, which is an object.
@@ -158,8 +169,13 @@ async fn configure(
     request: &HttpRequest,
 ) -> Result<HttpResponse, ApiError> {
     let (actor, note) = (actor(request, registry)?, noted(manner.note)?);
-    let (expected, now) = (expected(request)?, latest.moment());
-    let changed = registry.set_settings(name, settings, expected, manner.force, &note, &actor, &now);
+    let wish = Wish {
+        rule: name,
+        expected: expected(request)?,
+        force: manner.force,
+        note: &note,
+    };
+    let changed = registry.set_settings(&wish, settings, &actor, &latest.moment());
     Ok(outcome(&changed.await?))
 }
 
