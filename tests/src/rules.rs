@@ -6,20 +6,25 @@ use std::process::Command;
 use serde_json::{Value, json};
 
 use crate::http::{Answer, Client};
-use crate::server::program;
+use crate::server::{eventually, program};
 
 /// Brings a component.
 pub fn upload(client: &Client, wasm: &[u8]) -> Answer {
     client.send_bytes("POST", "/api/v1/rules", "application/wasm", wasm)
 }
 
-/// A component that was brought: its name and its digest. One that takes long to compile is waited for.
-pub fn brought(client: &Client, wasm: &[u8]) -> (String, String) {
-    let mut answer = upload(client, wasm);
-    while answer.status == 202 {
-        let place = answer.header("location").expect("a place to look").to_owned();
-        answer = crate::server::eventually("an upload", || Some(client.get(&place)).filter(|now| now.status != 202));
+/// What came of an upload, whatever that is. One that takes long to compile is waited for.
+pub fn settled(client: &Client, answer: Answer) -> Answer {
+    if answer.status != 202 {
+        return answer;
     }
+    let place = answer.header("location").expect("a place to look");
+    eventually("an upload", || Some(client.get(place)).filter(|now| now.status != 202))
+}
+
+/// A component that was brought: its name and its digest.
+pub fn brought(client: &Client, wasm: &[u8]) -> (String, String) {
+    let answer = settled(client, upload(client, wasm));
     assert!([200, 201].contains(&answer.status), "{}", answer.text());
     let told = answer.json();
     let text = |key: &str| told[key].as_str().expect("a text").to_owned();
@@ -106,7 +111,7 @@ pub fn gzip(bytes: &[u8]) -> Vec<u8> {
     output.stdout
 }
 
-/// Sends a form with these fields.
+/// Brings a component by a form with these fields, and waits for what comes of it.
 pub fn form(client: &Client, fields: &[(&str, Vec<u8>)]) -> Answer {
     let mut body = Vec::new();
     for (name, bytes) in fields {
@@ -115,7 +120,8 @@ pub fn form(client: &Client, fields: &[(&str, Vec<u8>)]) -> Answer {
         body.extend(b"\r\n");
     }
     body.extend(b"--x-y-z--\r\n");
-    client.send_bytes("POST", "/api/v1/rules", "multipart/form-data; boundary=x-y-z", &body)
+    let answer = client.send_bytes("POST", "/api/v1/rules", "multipart/form-data; boundary=x-y-z", &body);
+    settled(client, answer)
 }
 
 /// Makes the key NAME.key and NAME.pub in a folder, by the program itself.

@@ -314,8 +314,26 @@ fn a_version_of_a_rule_that_watchpost_brings_gives_way_to_the_brought_one_when_i
         Some(configured.clone()),
         "as it is configured"
     );
+    let own = admin.get("/api/v1/rules/threshold").json()["versions"].clone();
+    let own = own
+        .as_array()
+        .expect("a list")
+        .iter()
+        .find(|version| version["built_in"] == true);
+    let digest = own.expect("we bring one")["digest"]
+        .as_str()
+        .expect("a text")
+        .to_owned();
+    let beside = json!({ "mode": "shadow", "settings": {} });
+    assert_eq!(activate(&admin, "threshold", &digest, beside).status, 200);
     fs::remove_file(folder.join("threshold.wasm")).expect("it was there");
     eventually("our own", || (built_in() == json!(true)).then_some(()));
+    let lines = admin.get("/api/v1/rules/threshold").json()["in_force"].clone();
+    assert_eq!(
+        lines.as_array().map(Vec::len),
+        Some(1),
+        "it is not compared with itself: {lines}"
+    );
     assert_eq!(active(&admin, "threshold"), Some(configured));
 }
 

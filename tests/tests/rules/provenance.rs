@@ -8,7 +8,7 @@ use std::process::Output;
 use serde_json::{Value, json};
 use watchpost_tests::guests::{HOSTILE, numbered};
 use watchpost_tests::http::{Answer, Client};
-use watchpost_tests::rules::{activate, brought, form, generation, in_force, keygen, sign, upload};
+use watchpost_tests::rules::{activate, brought, form, generation, in_force, keygen, settled, sign, upload};
 use watchpost_tests::server::{Server, eventually, program};
 
 /// A folder with the keys of ops and dev, and the configuration that trusts those that are named.
@@ -44,7 +44,8 @@ impl Keys {
 const REQUIRED: &str = "require_signature = true";
 
 fn signed(client: &Client, wasm: &[u8], signature: &str) -> Answer {
-    upload(&client.clone().with("x-watchpost-signature", signature.trim()), wasm)
+    let answer = upload(&client.clone().with("x-watchpost-signature", signature.trim()), wasm);
+    settled(client, answer)
 }
 
 fn reconfigure(server: &Server, settings: &str) {
@@ -118,7 +119,7 @@ fn a_signature_is_held_against_the_keys_where_none_is_wanted_too() {
     let admin = server.client("admin");
     let wasm = numbered(1);
     signed(&admin, &wasm, &keys.sign("dev", &wasm)).problem(422);
-    assert_eq!(upload(&admin, &wasm).json()["signer"], Value::Null);
+    assert_eq!(settled(&admin, upload(&admin, &wasm)).json()["signer"], Value::Null);
     // The same bytes again, and now somebody vouches for them.
     let again = signed(&admin, &wasm, &keys.sign("ops", &wasm));
     assert_eq!((again.status, &again.json()["signer"]), (200, &json!("ops")));

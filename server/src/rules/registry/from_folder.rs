@@ -124,6 +124,8 @@ impl Registry {
             if entry.kind == Kind::Role || self.brings(rule) {
                 let own = self.own(entry.kind).await?;
                 told.push(self.told(&own, Deed::Activated, &folder(), &note));
+                // What counts now needs no comparing with itself.
+                entries.retain(|other| other.digest.is_some() || other.rule != own.rule);
                 entries.push(own);
             }
             Ok(Some(Next { entries, told }))
