@@ -175,8 +175,8 @@ async fn configure(
         force: manner.force,
         note: &note,
     };
-    let changed = registry.set_settings(&wish, settings, &actor, &latest.moment());
-    Ok(outcome(&changed.await?))
+    let now = latest.moment();
+    Ok(outcome(&registry.set_settings(&wish, settings, &actor, &now).await?))
 }
 
 /// Lets all versions of a rule go.
