@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 use std::collections::HashSet;
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, Instant};
 
 use crate::access::{Decision, Request, Verdict};
 use crate::answer::{Shown, at_most};
@@ -145,15 +146,26 @@ impl RuleSet {
     /// Decides a request against the latest report. What was decided before, under the same standings, is
     /// remembered; a fault is not, for the next call may fare better.
     pub fn decide(&self, request: &Request<'_>, report: &Report) -> Result<Arc<Decision>, Busy> {
+        self.decide_at_cost(request, report).map(|(decision, _)| decision)
+    }
+
+    /// The same, and how long it took, waiting for an instance included; nothing, if it was remembered.
+    pub fn decide_at_cost(
+        &self,
+        request: &Request<'_>,
+        report: &Report,
+    ) -> Result<(Arc<Decision>, Option<Duration>), Busy> {
         let watched = self.watched(report);
         if let Some(decision) = self.0.remembered.find(request, watched.digest) {
-            return Ok(decision);
+            return Ok((decision, None));
         }
+        let began = Instant::now();
         let decision = Arc::new(self.decide_under(request, &watched.standings)?);
+        let took = began.elapsed();
         if !matches!(decision.verdict, Verdict::Fault { .. }) {
             self.0.remembered.keep(request, watched.digest, &decision);
         }
-        Ok(decision)
+        Ok((decision, Some(took)))
     }
 
     /// Decides without remembering.

@@ -2,7 +2,7 @@
 //! packed and let go. While the database does not answer, rounds wait here.
 
 mod ours;
-mod steady;
+pub(crate) mod steady;
 mod tidy;
 mod waiting;
 

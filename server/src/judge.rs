@@ -1,4 +1,4 @@
-//! Lets the rules judge each round, tells the log what changed, and publishes the report with everything that can
+//! Lets the rules judge each round, tells the log and the records what changed, and publishes the report with everything that can
 //! be rendered of it beforehand. It decides nothing by itself.
 
 use std::collections::BTreeMap;
@@ -11,6 +11,7 @@ use watchpost_policies::{Finding, Report, Severity};
 
 use crate::collect::collector::{Round, SourceState};
 use crate::config::Mode;
+use crate::decisions::Decisions;
 use crate::metrics::{Own, Rendered, render};
 use crate::resource::Resources;
 use crate::rules::Rules;
@@ -48,6 +49,7 @@ pub async fn run(
     mut rounds: watch::Receiver<Option<Arc<Round>>>,
     rules: Rules,
     own: Arc<Own>,
+    decisions: Decisions,
     telling: Telling,
     published: watch::Sender<Option<Arc<Judged>>>,
 ) {
@@ -57,13 +59,14 @@ pub async fn run(
         };
         count(&own, &round);
         let last = published.borrow().clone();
-        let in_force = rules.current();
+        let (in_force, decisions) = (rules.current(), decisions.clone());
         let judge = move || {
             let began = Instant::now();
             let last_report = last.as_ref().map(|last| &*last.report);
             let report = Arc::new(in_force.set.judge(&round.snapshot, last_report));
             let took_seconds = began.elapsed().as_secs_f64();
             tell_changes(last_report, &report);
+            decisions.judged(&in_force.set, last_report, &report);
             let rendered = Arc::new(render(&round.snapshot, &report));
             let last_shadow = last.as_ref().and_then(|last| last.shadow.as_deref());
             let shadow = compare(&in_force, &round.snapshot, &report, last_shadow).map(Arc::new);

@@ -7,6 +7,7 @@ pub mod cli;
 pub mod clock;
 pub mod collect;
 pub mod config;
+pub mod decisions;
 pub mod history;
 pub mod judge;
 pub mod metrics;

@@ -23,7 +23,7 @@ use actix_web::{FromRequest, Handler, HttpRequest, HttpResponse, Resource, Respo
 
 use error::ApiError;
 use faces::rules::{change, read, trial, upload};
-use faces::{chunks, health, history, native, prometheus, resource, status, wm};
+use faces::{chunks, decisions, health, history, native, prometheus, resource, status, wm};
 
 /// All routes. The first holds where a listener has a face of its own.
 pub fn routes(config: &mut ServiceConfig) {
@@ -40,6 +40,7 @@ pub fn routes(config: &mut ServiceConfig) {
         .service(at("/api/v1/chunks").get(chunks::list).post(chunks::report))
         .service(at("/api/v1/chunks/summary").get(chunks::summary))
         .service(at("/api/v1/chunks/{id}").get(chunks::one).patch(chunks::change))
+        .service(at("/api/v1/decisions").get(decisions::list))
         .service(at("/api/v1/rules").get(read::list).post(upload::upload))
         .service(at("/api/v1/rules/{name}/versions/{digest}/trial").post(trial::begin))
         .service(at("/api/v1/trials/{id}").get(trial::outcome).delete(trial::end))

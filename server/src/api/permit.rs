@@ -1,24 +1,36 @@
 //! Permission as a value: a handler that takes a [`Permit`] is reached only by those who may. The decision is made
-//! for each request, by the rules in force at that moment.
+//! for each request, by the rules in force at that moment; what is worth it is recorded.
 
 use std::future::{Ready, ready};
 use std::marker::PhantomData;
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix_web::dev::{Extensions, Payload};
 use actix_web::web::Data;
 use actix_web::{FromRequest, HttpMessage, HttpRequest};
+use futures_util::future::{Either, LocalBoxFuture};
 use watchpost_policies::{Action, Decision, Identity, IdentityKind, Request, Verdict};
 
 use super::door::Client;
 use super::error::ApiError;
+use super::gate::RequestId;
 use super::latest::Latest;
+use crate::clock;
+use crate::decisions::{Decided, Decisions, Record};
 use crate::metrics::Own;
 use crate::rules::InForce;
 use crate::rules::registry::Registry;
+use crate::store::decisions as store;
 
 /// Proof that the client may do `A` now.
 pub struct Permit<A>(PhantomData<A>);
+
+/// What is known at once, but for a request that has to wait until it can be recorded.
+pub type AtOnce<T> = Either<Ready<Result<T, ApiError>>, LocalBoxFuture<'static, Result<T, ApiError>>>;
+
+/// A decision, and how long it took; nothing, if it was remembered.
+type AtCost = (Arc<Decision>, Option<Duration>);
 
 /// An action as a type.
 pub trait Permission: 'static {
@@ -41,6 +53,7 @@ macro_rules! permissions {
 permissions!(
     ChunksRead,
     ChunksWrite,
+    DecisionsRead,
     HealthRead,
     HistoryRead,
     MetricsRead,
@@ -51,22 +64,36 @@ permissions!(
 
 impl<A: Permission> FromRequest for Permit<A> {
     type Error = ApiError;
-    type Future = Ready<Result<Self, ApiError>>;
+    type Future = AtOnce<Self>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        ready(judge(request, A::ACTION).map(|()| Self(PhantomData)))
+        let client = request.extensions().get::<Client>().cloned();
+        let Some(client) = client else {
+            return Either::Left(ready(Err(missing("client"))));
+        };
+        let decided = decide_at_cost(request, &client.identity, A::ACTION);
+        let judged = judge(request, &client, A::ACTION, &decided).map(|()| Self(PhantomData));
+        match record(request, client, A::ACTION, decided.ok(), judged.is_ok()) {
+            None => Either::Left(ready(judged)),
+            Some(room) => Either::Right(Box::pin(async move {
+                room.await;
+                judged
+            })),
+        }
     }
 }
 
-fn judge(request: &HttpRequest, action: Action) -> Result<(), ApiError> {
-    let client = request.extensions().get::<Client>().cloned();
-    let client = client.ok_or_else(|| missing("client"))?;
-    let decided = decide(request, &client.identity, action);
-    if !decided.as_ref().is_ok_and(|decision| decision.is_allowed()) && breaks_glass(request, &client, action) {
+fn judge(
+    request: &HttpRequest,
+    client: &Client,
+    action: Action,
+    decided: &Result<AtCost, ApiError>,
+) -> Result<(), ApiError> {
+    if !decided.as_ref().is_ok_and(|(decision, _)| decision.is_allowed()) && breaks_glass(request, client, action) {
         log::warn!(identity:% = client.identity, action:% = action; "the role rule does not allow it, and rules.break_glass does");
         return Ok(());
     }
-    let decision = decided?;
+    let (decision, _) = decided.as_ref().map_err(ApiError::clone)?;
     if let Some(own) = request.app_data::<Data<Own>>() {
         own.decided(action, &decision.verdict);
     }
@@ -104,16 +131,59 @@ pub fn decided_by(extensions: &Extensions) -> Option<u64> {
         .map(|in_force| in_force.set.generation())
 }
 
+/// Records what became of a request, if that is wanted. Returns what the request has to wait for, if it has to.
+fn record(
+    request: &HttpRequest,
+    client: Client,
+    action: Action,
+    decided: Option<AtCost>,
+    allowed: bool,
+) -> Option<impl Future<Output = ()> + use<>> {
+    let decisions = request.app_data::<Data<Decisions>>()?;
+    let verdict = verdict(decided.as_ref().map(|(decision, _)| &decision.verdict), allowed)?;
+    if !decisions.wants(verdict) {
+        return None;
+    }
+    let (decision, took) = decided.unzip();
+    let extensions = request.extensions();
+    decisions.take_in(Record::Decision(Decided {
+        time_ms: clock::now_ms(),
+        resource: Request::new(&client.identity, action).resource.into(),
+        identity: client.identity,
+        address: client.address,
+        action,
+        request_id: extensions.get().map_or("", RequestId::as_str).into(),
+        verdict,
+        decision,
+        took: took.flatten(),
+    }))
+}
+
+/// What is recorded of it, if anything is: that all instances were busy says nothing about the request.
+fn verdict(said: Option<&Verdict>, allowed: bool) -> Option<store::Verdict> {
+    match (said, allowed) {
+        (Some(Verdict::Allow), _) => Some(store::Verdict::Allow),
+        (_, true) => Some(store::Verdict::BreakGlass),
+        (Some(Verdict::Deny { .. }), false) => Some(store::Verdict::Deny),
+        (Some(Verdict::Fault { .. }), false) => Some(store::Verdict::Fault),
+        (None, false) => None,
+    }
+}
+
 /// What the role rule in force says of this identity and action.
 pub fn decide(request: &HttpRequest, identity: &Identity, action: Action) -> Result<Arc<Decision>, ApiError> {
+    decide_at_cost(request, identity, action).map(|(decision, _)| decision)
+}
+
+fn decide_at_cost(request: &HttpRequest, identity: &Identity, action: Action) -> Result<AtCost, ApiError> {
     let registry = request.app_data::<Data<Registry>>();
     let registry = registry.ok_or_else(|| missing("registry of rules"))?;
     let latest = request.app_data::<Data<Latest>>().ok_or_else(|| missing("report"))?;
     let in_force = in_force(request, registry);
     let (asked, report) = (Request::new(identity, action), latest.report());
-    let decision = in_force
+    let (decision, took) = in_force
         .set
-        .decide(&asked, &report)
+        .decide_at_cost(&asked, &report)
         .map_err(|busy| ApiError::Unavailable {
             why: busy.to_string(),
             after_seconds: 1,
@@ -126,7 +196,7 @@ pub fn decide(request: &HttpRequest, identity: &Identity, action: Action) -> Res
             registry.decided_otherwise(action);
         }
     }
-    Ok(decision)
+    Ok((decision, took))
 }
 
 /// One request is decided by one generation, however often it is asked and whatever is put in force meanwhile.

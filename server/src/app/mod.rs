@@ -22,7 +22,7 @@ pub(crate) use self::settings::{
 };
 
 use self::serve::{Socket, listen, serve};
-use self::settings::host_options;
+use self::settings::{decision_options, host_options};
 use crate::api::door::Door;
 use crate::api::faces::chunks::ChunkStore;
 use crate::api::gate::Gate;
@@ -30,6 +30,7 @@ use crate::api::latest::Latest;
 use crate::api::service::{COMMIT, Listening, RUSTC, Service, VERSION};
 use crate::collect::host;
 use crate::config::{self, Config};
+use crate::decisions::Decisions;
 use crate::metrics::{Build, Own};
 use crate::reload::Reloader;
 use crate::rules::Rules;
@@ -39,7 +40,7 @@ use crate::tasks::Tasks;
 use crate::tls::Tls;
 use crate::{clock, judge, pki};
 
-/// When nothing runs any more, what waits to be written to the history has this long: a service manager waits for ten
+/// When nothing runs any more, what waits to be written has this long: a service manager waits for ten
 /// seconds or more before it kills, and draining took some of them.
 const LAST_WORDS: Duration = Duration::from_secs(3);
 
@@ -63,6 +64,7 @@ pub(crate) struct Parts {
     pub(crate) service: Service,
     pub(crate) latest: Latest,
     pub(crate) store: Store,
+    decisions: Decisions,
     chunks: ChunkStore,
     judged: watch::Sender<Option<Arc<judge::Judged>>>,
     /// The folder of the development authority, if that is what we use.
@@ -120,12 +122,15 @@ impl App {
         let registry = Registry::new(rules.clone(), store.clone(), compiler, options, own.clone());
         registry.begin().await?;
         let before_the_first = rules.current().set.before_the_first(service.host(), clock::now_ms());
+        let recorded = decision_options(&config);
+        let decisions = Decisions::new(store.clone(), service.host(), recorded, own.clone());
         let door = Arc::new(Door::new(tls.clone(), known(&config)));
         let gate = Data::new(Gate::new(door.clone(), bounds(&config), own.clone()));
         let parts = Parts {
             latest: Latest::new(latest, before_the_first),
             tasks: Tasks::new(own.clone()),
             store,
+            decisions,
             chunks,
             authority,
             tls,
@@ -194,10 +199,13 @@ impl App {
         };
         handle.stop(true).await;
         parts.tasks.stop();
-        if let Some(history) = history {
-            let last = parts.judged.borrow().clone();
-            history.finish(last.as_deref(), LAST_WORDS).await;
-        }
+        let last = parts.judged.borrow().clone();
+        let rounds = async {
+            if let Some(history) = history {
+                history.finish(last.as_deref(), LAST_WORDS).await;
+            }
+        };
+        tokio::join!(rounds, parts.decisions.finish(LAST_WORDS));
         log::info!(took_ms = began.elapsed().as_millis() as u64, ending:? = ending; "stopped");
         Ok(ending)
     }

@@ -66,6 +66,7 @@ pub(super) fn serve(config: &Config, parts: &Parts, listeners: Vec<Socket>) -> R
         flows: Flows::new(),
     });
     let registry = Data::new(parts.registry.clone());
+    let decisions = Data::new(parts.decisions.clone());
     let (own, service) = (Data::from(parts.own.clone()), Data::new(parts.service.clone()));
     let mut server = HttpServer::new(move || {
         Routes::new()
@@ -79,6 +80,7 @@ pub(super) fn serve(config: &Config, parts: &Parts, listeners: Vec<Socket>) -> R
             .app_data(chunks.clone())
             .app_data(past.clone())
             .app_data(registry.clone())
+            .app_data(decisions.clone())
             .wrap(from_fn(gate::pass))
             .configure(api::routes)
     })

@@ -7,6 +7,7 @@ use crate::api::gate::Bounds;
 use crate::api::rate::Allowed;
 use crate::collect::host::HostOptions;
 use crate::config::{self, Config};
+use crate::decisions;
 use crate::rules::Settings;
 use crate::rules::registry::Options;
 use crate::{telemetry, tls};
@@ -57,6 +58,22 @@ pub(crate) fn rule_options(config: &Config) -> Options {
         break_glass: config.rules.break_glass.clone(),
         faults_in_a_row: config.rules.faults_in_a_row,
         provenance: config.rules.provenance(),
+    }
+}
+
+/// What is recorded of decisions.
+pub(super) fn decision_options(config: &Config) -> decisions::Options {
+    let given = config.decisions.clone();
+    decisions::Options {
+        enabled: given.enabled,
+        allowed: given.allowed,
+        judgements: given.judgements,
+        mask: given.mask,
+        keep: given.keep,
+        most: given.most,
+        queue: given.queue,
+        when_full: given.when_full,
+        log: given.log,
     }
 }
 

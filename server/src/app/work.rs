@@ -60,13 +60,19 @@ pub(super) fn start(config: &Config, parts: &Parts) -> Option<History> {
     };
     collect::start(&parts.tasks, options, sources, rounds);
     let (rules, own, judged) = (parts.rules.clone(), parts.own.clone(), parts.judged.clone());
+    let decisions = parts.decisions.clone();
     let telling = judge::Telling {
         mode: config.mode,
         log_lines: config.resource.log_lines,
     };
     parts.tasks.spawn("judge", move || {
-        judge::run(measured.clone(), rules.clone(), own.clone(), telling, judged.clone())
+        let (measured, decisions) = (measured.clone(), decisions.clone());
+        judge::run(measured, rules.clone(), own.clone(), decisions, telling, judged.clone())
     });
+    if parts.decisions.is_enabled() {
+        let decisions = parts.decisions.clone();
+        parts.tasks.spawn("decisions", move || decisions.clone().keep());
+    }
     crate::reload::start(config, parts);
     let (registry, judged) = (parts.registry.clone(), parts.judged.clone());
     parts

@@ -9,6 +9,7 @@ mod azure;
 mod azure_environment;
 mod collector;
 mod database;
+mod decisions;
 mod declare;
 mod duration;
 mod file;
@@ -51,6 +52,7 @@ use serde_json::json;
 pub use self::azure::{Azure, AzureCredentials, AzureEndpoints, AzureMetric, AzureResource};
 pub use self::collector::{Collector, SourceSettings};
 pub use self::database::{Chunks, Database, DatabaseUrl, History};
+pub use self::decisions::{Decisions, Masked, WhenFull};
 pub use self::duration::duration_of;
 pub(crate) use self::file::settings_of_toml;
 pub use self::host::Host;
@@ -100,6 +102,8 @@ section! {
         pub database: Database,
         /// What is kept of measurements and judgements.
         pub history: History,
+        /// What is recorded of who was refused what, and of what the rules found.
+        pub decisions: Decisions,
         /// How often the machine is measured.
         pub collector: Collector,
         /// What is measured of the machine itself. In the lists, `*` stands for any text and `[0-9]` for a digit.

@@ -12,14 +12,14 @@ const MOST_APART: Duration = Duration::from_secs(60);
 const STEADY: Duration = Duration::from_secs(60 * 60);
 
 /// What is known of the clock.
-pub(super) struct Steady {
+pub(crate) struct Steady {
     since: (u64, Instant),
     jumped: bool,
 }
 
 impl Steady {
     /// A clock that is believed until it jumps.
-    pub(super) fn new(wall_ms: u64, now: Instant) -> Self {
+    pub(crate) fn new(wall_ms: u64, now: Instant) -> Self {
         Self {
             since: (wall_ms, now),
             jumped: false,
@@ -27,7 +27,7 @@ impl Steady {
     }
 
     /// Looks again, and tells by how many milliseconds it jumped, if it did. Small steps are added up over an hour.
-    pub(super) fn look(&mut self, wall_ms: u64, now: Instant) -> Option<i64> {
+    pub(crate) fn look(&mut self, wall_ms: u64, now: Instant) -> Option<i64> {
         let counted = now.saturating_duration_since(self.since.1);
         let shown_ms = i128::from(wall_ms) - i128::from(self.since.0);
         let apart_ms = shown_ms - i128::try_from(counted.as_millis()).unwrap_or(i128::MAX);
@@ -45,7 +45,7 @@ impl Steady {
     }
 
     /// Whether what it says may be acted on.
-    pub(super) fn is_believed(&self) -> bool {
+    pub(crate) fn is_believed(&self) -> bool {
         !self.jumped
     }
 }

@@ -10,9 +10,10 @@ use watchpost_policies::{Action, Verdict};
 
 use super::declare::declare;
 use super::derived;
-use super::page::Kind;
+use super::page;
 use crate::collect::collector::SourceState;
 use crate::rules::shadow::Beside;
+use crate::store::decisions::Kind;
 use crate::store::history::Usage;
 use crate::telemetry;
 
@@ -33,6 +34,10 @@ declare! {
         watchpost_http_connections_accepted_total: IntCounterVec["listener"],
         /// How many requests were decided on by the role rule, by action and verdict.
         watchpost_decisions_total: IntCounterVec["action", "verdict"],
+        /// How many records of decisions and judgements were written.
+        watchpost_decisions_recorded_total: IntCounterVec["kind"],
+        /// How many records of decisions and judgements are missing: too many waited, or the database refused them.
+        watchpost_decisions_dropped_total: IntCounter,
         /// How many requests were turned away because their sender asks too often.
         watchpost_rate_limited_total: IntCounter,
         /// 1 if a source answered when it was asked last, 0 if it did not.
@@ -77,7 +82,7 @@ declare! {
 }
 
 /// The names and kinds of our own families, which nobody else may use.
-pub(super) fn families() -> impl Iterator<Item = (&'static str, Kind)> {
+pub(super) fn families() -> impl Iterator<Item = (&'static str, page::Kind)> {
     Families::FAMILIES.iter().chain(derived::FAMILIES).copied()
 }
 
@@ -136,6 +141,11 @@ impl Own {
             families.watchpost_tls_reloads_total.with_label_values(&labels);
             families.watchpost_config_reloads_total.with_label_values(&labels);
         }
+        for kind in [Kind::Decision, Kind::Judgement] {
+            families
+                .watchpost_decisions_recorded_total
+                .with_label_values(&[kind.as_str()]);
+        }
         Self { registry, families }
     }
 
@@ -185,6 +195,17 @@ impl Own {
         };
         let labels = [action.as_str(), verdict];
         self.families.watchpost_decisions_total.with_label_values(&labels).inc();
+    }
+
+    /// So many records of this kind were written.
+    pub fn decisions_recorded(&self, kind: Kind, count: usize) {
+        let recorded = &self.families.watchpost_decisions_recorded_total;
+        recorded.with_label_values(&[kind.as_str()]).inc_by(count as u64);
+    }
+
+    /// So many records will never be written.
+    pub fn decisions_dropped(&self, count: usize) {
+        self.families.watchpost_decisions_dropped_total.inc_by(count as u64);
     }
 
     /// A generation of rules is in force.

@@ -4,6 +4,7 @@
 mod aside;
 pub mod chunks;
 mod connection;
+pub mod decisions;
 mod error;
 pub mod history;
 mod leases;

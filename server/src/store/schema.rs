@@ -108,4 +108,18 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    decisions (id) {
+        id -> BigInt,
+        mark -> BigInt,
+        time_ms -> BigInt,
+        kind -> Text,
+        identity -> Nullable<Text>,
+        action -> Nullable<Text>,
+        verdict -> Nullable<Text>,
+        rule -> Nullable<Text>,
+        told -> Text,
+    }
+}
+
 diesel::allow_tables_to_appear_in_same_query!(history_series, history_columns);

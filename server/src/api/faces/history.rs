@@ -260,7 +260,7 @@ pub(in crate::api) fn span(from: Option<&str>, to: Option<&str>, now_ms: u64) ->
 }
 
 /// A time as RFC 3339 has it, seconds since 1970, or how long ago: `-1h`.
-fn moment(name: &str, text: Option<&str>, now_ms: u64) -> Result<Option<u64>, ApiError> {
+pub(super) fn moment(name: &str, text: Option<&str>, now_ms: u64) -> Result<Option<u64>, ApiError> {
     let Some(text) = text.map(str::trim) else {
         return Ok(None);
     };

@@ -1,6 +1,7 @@
 //! Families of paths, each for the clients that know it.
 
 pub mod chunks;
+pub mod decisions;
 pub mod health;
 pub mod history;
 pub mod native;

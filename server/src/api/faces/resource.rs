@@ -1,13 +1,14 @@
 //! PixCrawler's resource monitor, for the clients it had: `/health` and `/metrics` and nothing else, with the bodies
 //! and refusals of FastAPI. What it says of a round is written when the round is judged.
 
-use std::future::{Ready, ready};
+use std::future::ready;
 
 use actix_web::dev::Payload;
 use actix_web::guard::GuardContext;
 use actix_web::http::header::{ALLOW, HeaderValue, VARY};
 use actix_web::web::{self, Data};
 use actix_web::{FromRequest, HttpMessage, HttpRequest, HttpResponse, Resource, Scope};
+use futures_util::future::Either;
 use serde_json::json;
 
 use super::native::json_bytes;
@@ -15,7 +16,7 @@ use super::prometheus;
 use crate::api::door::Client;
 use crate::api::error::ApiError;
 use crate::api::latest::Latest;
-use crate::api::permit::{HealthRead, MetricsRead, Permit};
+use crate::api::permit::{AtOnce, HealthRead, MetricsRead, Permit};
 use crate::config::Face;
 use crate::metrics::{Own, negotiate};
 use crate::resource::NOTHING_YET;
@@ -55,19 +56,20 @@ pub struct MayRead(());
 
 impl FromRequest for MayRead {
     type Error = ApiError;
-    type Future = Ready<Result<Self, ApiError>>;
+    type Future = AtOnce<Self>;
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
         let at_home = request
             .extensions()
             .get::<Client>()
             .is_some_and(|client| client.face == Face::Resource && client.local);
-        ready(if at_home {
-            Ok(Self(()))
-        } else {
-            let permit = Permit::<MetricsRead>::from_request(request, payload).into_inner();
-            permit.map(|_| Self(()))
-        })
+        if at_home {
+            return Either::Left(ready(Ok(Self(()))));
+        }
+        match Permit::<MetricsRead>::from_request(request, payload) {
+            Either::Left(permit) => Either::Left(ready(permit.into_inner().map(|_| Self(())))),
+            Either::Right(permit) => Either::Right(Box::pin(async { permit.await.map(|_| Self(())) })),
+        }
     }
 }
 

@@ -32,6 +32,8 @@ fn what_can_be_told_from_the_beginning_is_told_as_zero() {
             "watchpost_http_requests_in_flight 0",
             "watchpost_http_connections 0",
             "watchpost_rate_limited_total 0",
+            "watchpost_decisions_dropped_total 0",
+            "watchpost_decisions_recorded_total{kind=\"judgement\"} 0",
             "watchpost_tls_reloads_total{outcome=\"failure\"} 0",
             "watchpost_config_reloads_total{outcome=\"success\"} 0",
             "watchpost_build_info{commit=\"abc\",rustc=\"1.95.0\",version=\"1.2.3\"} 1",

@@ -1,0 +1,100 @@
+//! The settings of what is recorded about decisions. What a record says is not decided here.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::declare::{Checked, section};
+use super::words::words;
+
+section! {
+    /// What is recorded of who was refused what, and of what the rules found.
+    pub struct Decisions {
+        /// Whether anything is.
+        pub enabled: bool = true,
+        /// Whether what was allowed is recorded too, and not only what was refused.
+        pub allowed: bool = false,
+        /// Whether it is recorded when a threshold rule finds something else than before.
+        pub judgements: bool = true,
+        /// What is written as `***`, in the log too. `identity` is also what the rule was shown of it; and with
+        /// `identity`, `resource` or `roles` goes the `reason`, where rules repeat them.
+        pub mask: Vec<Masked> = json!([]),
+        /// For how long records are kept.
+        pub keep: Duration where "1h" ..= "3650d" = "30d",
+        /// How many are kept; then the oldest go first.
+        pub most: u64 where 1 ..= 100_000_000 = 100_000,
+        /// How many may wait to be written.
+        pub queue: usize where 1 ..= 1_000_000 = 1_000,
+        /// What happens when that many wait: the next record is dropped, or its request waits for room, for a second at
+        /// most.
+        pub when_full: WhenFull = "drop",
+        /// Whether each record is a line in the log too, of `watchpost::decisions`.
+        pub log: bool = false,
+    }
+}
+
+impl Checked for Decisions {}
+
+words! {
+    /// What happens when too many records wait to be written.
+    pub enum WhenFull {
+        /// The next is dropped, and counted.
+        Drop = "drop",
+        /// Its request waits for room; not for long.
+        Block = "block",
+    }
+}
+
+words! {
+    /// What of a record can be kept secret: what persons could be known by.
+    pub enum Masked {
+        /// Who asked.
+        Identity = "identity",
+        /// From where.
+        Address = "address",
+        /// What it was to be done to.
+        Resource = "resource",
+        /// What they were told.
+        Reason = "reason",
+        /// The roles that they have.
+        Roles = "roles",
+        /// By what the request is found in other logs.
+        RequestId = "request_id",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Masked, WhenFull};
+    use crate::config::{Config, Mistakes, Sources};
+
+    fn load(text: &str) -> Result<Config, Mistakes> {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("watchpost.toml");
+        std::fs::write(&file, text).expect("written");
+        Config::load(&Sources {
+            file: Some(file),
+            ..Sources::default()
+        })
+    }
+
+    #[test]
+    fn a_field_that_no_record_has_cannot_be_masked() {
+        let taken = load("[decisions]\nmask = ['identity', 'request_id']\nwhen_full = 'block'\n");
+        let taken = taken.expect("both are fields").decisions;
+        assert_eq!(taken.mask, [Masked::Identity, Masked::RequestId]);
+        assert_eq!(taken.when_full, WhenFull::Block);
+        for (setting, key) in [
+            ("mask = ['identity', 'name']", "decisions.mask[1]"),
+            ("when_full = 'wait'", "decisions.when_full"),
+            ("queue = 0", "decisions.queue"),
+            ("most = 0", "decisions.most"),
+            ("keep = '59m'", "decisions.keep"),
+        ] {
+            let mistakes = load(&format!("[decisions]\n{setting}\n"))
+                .expect_err(setting)
+                .to_string();
+            assert!(mistakes.contains(key), "{mistakes}");
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! Records of who was refused what, and of what the rules found: taken in here while a request waits, and written by
+//! the task in `keep`. It decides nothing; `api::permit` and `judge` bring what is to be recorded.
+
+mod changes;
+mod keep;
+mod record;
+
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::{Mutex, mpsc};
+use watchpost_policies::{Report, RuleSet};
+
+pub use self::changes::changes;
+pub use self::record::{Counts, Decided, Judgement, Record};
+
+use self::keep::Waiting;
+use self::record::Writer;
+use crate::config::{Masked, WhenFull};
+use crate::metrics::Own;
+use crate::store::Store;
+use crate::store::decisions::Verdict;
+
+/// How long a request waits for room. Nobody waits longer for a refusal without asking again.
+const LONGEST_WAIT: Duration = Duration::from_secs(1);
+
+/// What is recorded, and how much of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// Whether anything is.
+    pub enabled: bool,
+    /// Whether what was allowed is.
+    pub allowed: bool,
+    /// Whether it is when a rule finds something else.
+    pub judgements: bool,
+    /// What is kept secret.
+    pub mask: Vec<Masked>,
+    /// For how long.
+    pub keep: Duration,
+    /// How many.
+    pub most: u64,
+    /// How many may wait to be written.
+    pub queue: usize,
+    /// What happens when that many do.
+    pub when_full: WhenFull,
+    /// Whether each is a line in the log.
+    pub log: bool,
+}
+
+/// All that is recorded. Cheap to clone.
+#[derive(Clone)]
+pub struct Decisions(Arc<Inner>);
+
+struct Inner {
+    options: Options,
+    writer: Writer,
+    queue: mpsc::Sender<Record>,
+    /// Whoever writes has it. It outlives the task that does.
+    waiting: Mutex<Waiting>,
+    /// Since the log was told last.
+    dropped: AtomicUsize,
+    store: Store,
+    own: Arc<Own>,
+}
+
+impl Decisions {
+    /// Of this machine, in this store.
+    pub fn new(store: Store, host: &str, options: Options, own: Arc<Own>) -> Self {
+        let (sender, receiver) = mpsc::channel(options.queue);
+        Self(Arc::new(Inner {
+            writer: Writer::new(host, &options.mask),
+            options,
+            queue: sender,
+            waiting: Mutex::new(Waiting::new(receiver)),
+            dropped: AtomicUsize::new(0),
+            store,
+            own,
+        }))
+    }
+
+    /// Where they are.
+    pub fn store(&self) -> &Store {
+        &self.0.store
+    }
+
+    /// Whether anything is recorded.
+    pub fn is_enabled(&self) -> bool {
+        self.0.options.enabled
+    }
+
+    /// Whether a decision that ended like this is recorded. Whoever asks before makes no record in vain.
+    pub fn wants(&self, verdict: Verdict) -> bool {
+        self.0.options.enabled && (self.0.options.allowed || verdict != Verdict::Allow)
+    }
+
+    /// From now on this record waits to be written. Where it has to wait for room first, whoever brings it waits with
+    /// it.
+    pub fn take_in(&self, record: Record) -> Option<impl Future<Output = ()> + use<>> {
+        if self.0.options.log {
+            self.0.writer.log(&record);
+        }
+        match self.0.queue.try_send(record) {
+            Ok(()) => None,
+            // The next round does not wait for what was found in the last.
+            Err(TrySendError::Full(record @ Record::Decision(_))) if self.0.options.when_full == WhenFull::Block => {
+                Some(self.clone().wait_for_room(record))
+            }
+            Err(_) => {
+                self.count_dropped(1);
+                None
+            }
+        }
+    }
+
+    /// Records which rules find something else than in the last round.
+    pub fn judged(&self, set: &RuleSet, last: Option<&Report>, report: &Report) {
+        if self.0.options.enabled && self.0.options.judgements {
+            for judgement in changes(set, last, report) {
+                // It never has to wait.
+                let _ = self.take_in(Record::Judgement(judgement));
+            }
+        }
+    }
+
+    async fn wait_for_room(self, record: Record) {
+        // Whoever asked may go away meanwhile; then it is dropped too.
+        let mut missed = Missed(Some(&self));
+        if let Ok(Ok(room)) = tokio::time::timeout(LONGEST_WAIT, self.0.queue.reserve()).await {
+            room.send(record);
+            missed.0 = None;
+        }
+    }
+
+    /// Each is counted, and the log is told of the first; of the others once in a while.
+    fn count_dropped(&self, count: usize) {
+        self.0.own.decisions_dropped(count);
+        if self.0.dropped.fetch_add(count, Ordering::Relaxed) == 0 {
+            log::warn!(waiting = self.0.options.queue; "too many decisions wait to be written; others are dropped");
+        }
+    }
+}
+
+/// A record that is dropped unless somebody says otherwise.
+struct Missed<'d>(Option<&'d Decisions>);
+
+impl Drop for Missed<'_> {
+    fn drop(&mut self) {
+        if let Some(decisions) = self.0 {
+            decisions.count_dropped(1);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

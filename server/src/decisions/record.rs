@@ -1,0 +1,277 @@
+//! What is recorded, which is cheap to make while a request waits, and what becomes of it: a row, and a line in the log.
+//! What shall stay secret is masked in both.
+
+use std::hash::{BuildHasher, RandomState};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use serde::Serialize;
+use serde_json::{Value, json};
+use watchpost_policies::{Action, Decision, Digest, Identity};
+
+use crate::config::Masked;
+use crate::store::decisions::{Fresh, Kind, Verdict};
+
+/// What stands where something is kept secret.
+const MASK: &str = "***";
+
+/// One thing that is recorded.
+#[derive(Clone, Debug)]
+pub enum Record {
+    /// Somebody wanted something.
+    Decision(Decided),
+    /// A rule finds something else than before.
+    Judgement(Judgement),
+}
+
+/// What somebody wanted, and what became of it.
+#[derive(Clone, Debug)]
+pub struct Decided {
+    /// When, in milliseconds since 1970 (UTC).
+    pub time_ms: u64,
+    /// Who asked.
+    pub identity: Identity,
+    /// From where.
+    pub address: IpAddr,
+    /// What for.
+    pub action: Action,
+    /// What it was to be done to, as the rule was told.
+    pub resource: Box<str>,
+    /// By what the answer and other logs know the request.
+    pub request_id: Box<str>,
+    /// What became of it.
+    pub verdict: Verdict,
+    /// What the role rule said; nothing, if it was too busy to be asked.
+    pub decision: Option<Arc<Decision>>,
+    /// How long that took; nothing, if it was remembered.
+    pub took: Option<Duration>,
+}
+
+/// What a threshold rule found in a round.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Judgement {
+    /// When it was measured, in milliseconds since 1970 (UTC).
+    pub time_ms: u64,
+    /// The rule.
+    pub rule: String,
+    /// Its digest.
+    pub digest: Digest,
+    /// The generation that it judged in.
+    pub generation: u64,
+    /// How many findings there are.
+    pub findings: Counts,
+    /// How it failed, if it did.
+    pub fault: Option<String>,
+    /// How long it took; nothing, if it failed.
+    pub took: Option<Duration>,
+}
+
+/// How many findings there are of each severity.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Counts {
+    /// As it should be.
+    pub ok: usize,
+    /// Could not be measured.
+    pub unknown: usize,
+    /// Someone should look at it soon.
+    pub warning: usize,
+    /// Someone should look at it now.
+    pub alert: usize,
+}
+
+/// Makes rows and lines of records.
+pub(super) struct Writer {
+    host: Box<str>,
+    mask: Box<[Masked]>,
+    next_mark: AtomicU64,
+}
+
+/// A decision as it is told, masked.
+#[derive(Serialize)]
+struct ToldDecision<'r> {
+    host: &'r str,
+    identity: String,
+    identity_shown: Value,
+    address: String,
+    action: Action,
+    resource: String,
+    verdict: Verdict,
+    reason: Option<String>,
+    roles: Value,
+    rule: Option<&'r str>,
+    digest: Option<Digest>,
+    generation: Option<u64>,
+    request_id: String,
+    remembered: bool,
+    cost_us: Option<u64>,
+}
+
+/// A judgement as it is told.
+#[derive(Serialize)]
+struct ToldJudgement<'r> {
+    host: &'r str,
+    rule: &'r str,
+    digest: Digest,
+    generation: u64,
+    findings: Counts,
+    fault: Option<&'r str>,
+    cost_us: Option<u64>,
+}
+
+impl Writer {
+    /// Of this machine. Marks begin anywhere, so that no other process has the same.
+    pub(super) fn new(host: &str, mask: &[Masked]) -> Self {
+        Self {
+            host: host.into(),
+            mask: mask.into(),
+            next_mark: AtomicU64::new(RandomState::new().hash_one(host)),
+        }
+    }
+
+    /// The rows of these records.
+    pub(super) fn written(&self, records: &[Record]) -> Arc<[Fresh]> {
+        records.iter().map(|record| self.row(record)).collect()
+    }
+
+    fn row(&self, record: &Record) -> Fresh {
+        let mark = self.next_mark.fetch_add(1, Ordering::Relaxed).cast_signed();
+        match record {
+            Record::Decision(decided) => {
+                let told = self.decision(decided);
+                Fresh {
+                    mark,
+                    time_ms: signed(decided.time_ms),
+                    kind: Kind::Decision.as_str(),
+                    action: Some(told.action.as_str()),
+                    verdict: Some(told.verdict.as_str()),
+                    rule: told.rule.map(str::to_owned),
+                    told: json(&told),
+                    identity: Some(told.identity),
+                }
+            }
+            Record::Judgement(judgement) => Fresh {
+                mark,
+                time_ms: signed(judgement.time_ms),
+                kind: Kind::Judgement.as_str(),
+                identity: None,
+                action: None,
+                verdict: None,
+                rule: Some(judgement.rule.clone()),
+                told: json(&self.judgement(judgement)),
+            },
+        }
+    }
+
+    /// A line in the log.
+    pub(super) fn log(&self, record: &Record) {
+        match record {
+            Record::Decision(decided) => {
+                let told = self.decision(decided);
+                log::info!(
+                    target: "watchpost::decisions",
+                    request_id = told.request_id.as_str(), identity = told.identity.as_str(), address = told.address.as_str(),
+                    action = told.action.as_str(), resource = told.resource.as_str(), verdict = told.verdict.as_str(),
+                    reason = told.reason.as_deref().unwrap_or_default(), roles:% = told.roles,
+                    rule = told.rule.unwrap_or_default(), generation = told.generation.unwrap_or_default(),
+                    remembered = told.remembered, cost_us = told.cost_us.unwrap_or_default();
+                    "decision"
+                );
+            }
+            Record::Judgement(judgement) => {
+                let told = self.judgement(judgement);
+                let Counts {
+                    ok,
+                    unknown,
+                    warning,
+                    alert,
+                } = told.findings;
+                log::info!(
+                    target: "watchpost::decisions",
+                    rule = told.rule, digest:% = told.digest, generation = told.generation, ok, unknown, warning, alert,
+                    fault = told.fault.unwrap_or_default(), cost_us = told.cost_us.unwrap_or_default();
+                    "judgement"
+                );
+            }
+        }
+    }
+
+    fn decision<'r>(&'r self, decided: &'r Decided) -> ToldDecision<'r> {
+        let decision = decided.decision.as_deref();
+        let roles = decision.map_or(&[][..], |decision| &decision.roles);
+        let identity = || serde_json::to_value(&decided.identity).unwrap_or_default();
+        ToldDecision {
+            host: &self.host,
+            identity: self.text(Masked::Identity, decided.identity.to_string()),
+            identity_shown: self.value(Masked::Identity, identity),
+            address: self.text(Masked::Address, decided.address.to_string()),
+            action: decided.action,
+            resource: self.text(Masked::Resource, decided.resource.to_string()),
+            verdict: decided.verdict,
+            reason: reason(decision).map(|reason| self.text(Masked::Reason, reason)),
+            roles: self.value(Masked::Roles, || json!(roles)),
+            rule: decision.map(|decision| decision.rule.as_str()),
+            digest: decision.map(|decision| decision.digest),
+            generation: decision.map(|decision| decision.generation),
+            request_id: self.text(Masked::RequestId, decided.request_id.to_string()),
+            remembered: decision.is_some() && decided.took.is_none(),
+            cost_us: decided.took.map(micros),
+        }
+    }
+
+    fn text(&self, field: Masked, text: String) -> String {
+        match self.hides(field) {
+            true => MASK.to_owned(),
+            false => text,
+        }
+    }
+
+    fn value(&self, field: Masked, value: impl FnOnce() -> Value) -> Value {
+        match self.hides(field) {
+            true => json!(MASK),
+            false => value(),
+        }
+    }
+
+    /// A reason is in a rule's own words, which may repeat whatever the rule was shown.
+    fn hides(&self, field: Masked) -> bool {
+        let repeated = [Masked::Identity, Masked::Resource, Masked::Roles];
+        let is_hidden = |masked: &Masked| *masked == field || (field == Masked::Reason && repeated.contains(masked));
+        self.mask.iter().any(is_hidden)
+    }
+
+    fn judgement<'r>(&'r self, judgement: &'r Judgement) -> ToldJudgement<'r> {
+        ToldJudgement {
+            host: &self.host,
+            rule: &judgement.rule,
+            digest: judgement.digest,
+            generation: judgement.generation,
+            findings: judgement.findings,
+            fault: judgement.fault.as_deref(),
+            cost_us: judgement.took.map(micros),
+        }
+    }
+}
+
+fn reason(decision: Option<&Decision>) -> Option<String> {
+    use watchpost_policies::Verdict;
+    match decision.map(|decision| &decision.verdict) {
+        None => Some("the role rule was too busy to be asked".to_owned()),
+        Some(Verdict::Allow) => None,
+        Some(Verdict::Deny { reason }) => Some(reason.clone()),
+        Some(Verdict::Fault { fault }) => Some(fault.to_string()),
+    }
+}
+
+fn json(told: &impl Serialize) -> String {
+    serde_json::to_string(told).unwrap_or_else(|_| "{}".to_owned())
+}
+
+fn micros(took: Duration) -> u64 {
+    u64::try_from(took.as_micros()).unwrap_or(u64::MAX)
+}
+
+fn signed(time_ms: u64) -> i64 {
+    i64::try_from(time_ms).unwrap_or(i64::MAX)
+}

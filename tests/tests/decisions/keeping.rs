@@ -1,0 +1,179 @@
+//! How records are kept, on SQLite and on PostgreSQL alike.
+
+use std::path::Path;
+
+use serde_json::{Map, Value, json};
+use watchpost::store::decisions::{Bounds, Fresh, Kind, Verdict, Wanted};
+use watchpost::store::{Place, Store};
+use watchpost_tests::postgres;
+
+/// The same promise, held by both.
+fn on_both(check: impl Fn(Store)) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let open = |url: &str| {
+        let place = Place::parse(url, Path::new(folder.path()), false).expect("an address");
+        Store::open(place, 1).expect("it opens")
+    };
+    check(open("sqlite:watchpost.db"));
+    check(open(&postgres::shared().database()));
+}
+
+/// The record of this number, a second after the one before.
+fn fresh(number: i64) -> Fresh {
+    let odd = number % 2 == 1;
+    Fresh {
+        mark: -number,
+        time_ms: number * 1000,
+        kind: if odd { "decision" } else { "judgement" },
+        identity: odd.then(|| format!("token t{}", number % 3)),
+        action: odd.then_some("rules.write"),
+        verdict: odd.then_some(if number % 5 == 0 { "fault" } else { "deny" }),
+        rule: Some(if odd { "role" } else { "threshold" }.to_owned()),
+        told: json!({ "number": number }).to_string(),
+    }
+}
+
+fn numbers(store: &Store, wanted: &Wanted) -> Vec<i64> {
+    let wanted = Wanted {
+        most: if wanted.most == 0 { 1000 } else { wanted.most },
+        ..wanted.clone()
+    };
+    let records = store.decisions(&wanted).expect("read");
+    let number = |told: &Map<String, Value>| told["number"].as_i64().expect("a number");
+    records.iter().map(|record| number(&record.told)).collect()
+}
+
+#[test]
+fn a_record_that_is_written_twice_is_there_once() {
+    on_both(|store| {
+        let records: Vec<_> = (1..=300).map(fresh).collect();
+        store.keep_decisions(&records[..200]).expect("written");
+        store.keep_decisions(&records[100..]).expect("written");
+        store.keep_decisions(&[]).expect("nothing is written");
+        assert_eq!(numbers(&store, &Wanted::default()), (1..=300).collect::<Vec<_>>());
+    });
+}
+
+#[test]
+fn records_are_found_by_whatever_has_a_column() {
+    on_both(|store| {
+        let records: Vec<_> = (1..=30).map(fresh).collect();
+        store.keep_decisions(&records).expect("written");
+        let check = |wanted: Wanted, is_wanted: &dyn Fn(&Fresh) -> bool| {
+            let expected = (1..=30).filter(|number| is_wanted(&fresh(*number)));
+            assert_eq!(numbers(&store, &wanted), expected.collect::<Vec<_>>(), "{wanted:?}");
+        };
+        let any = Wanted::default;
+        let kind = Some(Kind::Judgement);
+        check(Wanted { kind, ..any() }, &|fresh| fresh.kind == "judgement");
+        let identity = Some("token t2".to_owned());
+        check(
+            Wanted {
+                identity: identity.clone(),
+                ..any()
+            },
+            &|fresh| fresh.identity == identity,
+        );
+        let action = Some("rules.write");
+        check(Wanted { action, ..any() }, &|fresh| fresh.action == action);
+        let verdict = Some(Verdict::Fault);
+        check(Wanted { verdict, ..any() }, &|fresh| fresh.verdict == Some("fault"));
+        let rule = Some("threshold".to_owned());
+        check(
+            Wanted {
+                rule: rule.clone(),
+                ..any()
+            },
+            &|fresh| fresh.rule == rule,
+        );
+        let (from_ms, to_ms) = (Some(10_000), Some(20_000));
+        let between = |fresh: &Fresh| (10_000..=20_000).contains(&fresh.time_ms);
+        check(
+            Wanted {
+                from_ms,
+                to_ms,
+                ..any()
+            },
+            &between,
+        );
+        check(
+            Wanted {
+                action: Some("rules.read"),
+                ..any()
+            },
+            &|_| false,
+        );
+        let several = Wanted {
+            verdict: Some(Verdict::Deny),
+            to_ms,
+            identity: Some("token t1".to_owned()),
+            ..any()
+        };
+        assert_eq!(numbers(&store, &several), [1, 7, 13, 19]);
+    });
+}
+
+#[test]
+fn the_oldest_records_are_let_go_by_age_and_by_number() {
+    on_both(|store| {
+        let records: Vec<_> = (1..=2500).map(fresh).collect();
+        store.keep_decisions(&records).expect("written");
+        let let_go = |oldest_ms, most| {
+            let once = || store.let_decisions_go(Bounds { oldest_ms, most }).expect("asked");
+            let steps = std::iter::repeat_with(once).take_while(|did| *did).count();
+            (
+                steps,
+                store
+                    .decisions(&Wanted {
+                        most: 5000,
+                        ..Wanted::default()
+                    })
+                    .expect("read"),
+            )
+        };
+        assert_eq!(let_go(0, 2500).0, 0, "it is not too much");
+        let (steps, left) = let_go(0, 1200);
+        assert_eq!((steps, left.len(), left[0].time_ms), (2, 1200, 1_301_000));
+        let (_, left) = let_go(2_000_000, 1200);
+        assert_eq!((left.len(), left[0].time_ms), (501, 2_000_000));
+        let (_, left) = let_go(2_000_000, 1);
+        assert_eq!((left.len(), left[0].time_ms), (1, 2_500_000));
+    });
+}
+
+#[test]
+fn whoever_reads_on_after_an_id_misses_nothing_that_several_write() {
+    const WRITERS: i64 = 4;
+    const BATCHES: i64 = 50;
+    const IN_BATCH: i64 = 20;
+    on_both(|store| {
+        let (mut after, mut seen) = (0, 0);
+        let mut read_on = || {
+            let wanted = Wanted {
+                after,
+                most: 1000,
+                ..Wanted::default()
+            };
+            let page = store.decisions(&wanted).expect("read");
+            after = page.last().map_or(after, |last| last.id);
+            seen += page.len() as i64;
+            page.len()
+        };
+        std::thread::scope(|scope| {
+            let store = &store;
+            let write = move |writer: i64| {
+                for batch in 0..BATCHES {
+                    let first = (writer * BATCHES + batch) * IN_BATCH;
+                    let records: Vec<_> = (first..first + IN_BATCH).map(fresh).collect();
+                    store.keep_decisions(&records).expect("written");
+                }
+            };
+            let writers: Vec<_> = (0..WRITERS).map(|writer| scope.spawn(move || write(writer))).collect();
+            while !writers.iter().all(|writer| writer.is_finished()) {
+                read_on();
+            }
+        });
+        while read_on() > 0 {}
+        assert_eq!(seen, WRITERS * BATCHES * IN_BATCH);
+    });
+}

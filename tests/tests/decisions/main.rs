@@ -1,0 +1,32 @@
+//! What is promised of the records of who was refused what, and of what the rules found.
+
+mod away;
+mod judgements;
+mod keeping;
+mod refusals;
+
+use serde_json::{Value, json};
+use watchpost_tests::http::{Answer, Client};
+use watchpost_tests::server::{Server, eventually};
+
+fn records(client: &Client, query: &str) -> Vec<Value> {
+    let answer = client.get(&format!("/api/v1/decisions?limit=1000&{query}"));
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    answer.json()["decisions"].as_array().expect("a list").clone()
+}
+
+/// Waits until so many records are found.
+fn recorded(client: &Client, query: &str, count: usize) -> Vec<Value> {
+    eventually(&format!("{count} records of {query}"), || {
+        Some(records(client, query)).filter(|found| found.len() == count)
+    })
+}
+
+/// A reader who wants to write, by this id.
+fn refused(server: &Server, id: &str) -> Answer {
+    let chunk = json!({ "job_id": 1, "chunk_index": 0, "image_range": { "start": 0, "end": 1 } });
+    let reader = server.client("reader").with("x-request-id", id);
+    let answer = reader.send("POST", "/api/v1/chunks", &chunk);
+    assert_eq!(answer.status, 403, "{}", answer.text());
+    answer
+}
