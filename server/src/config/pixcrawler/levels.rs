@@ -53,6 +53,10 @@ const DEFAULTS: [Levels; 5] = [
     },
 ];
 
+/// The monitor had no rules; this level is ours, and stays whatever its variables say.
+const PUT_ASIDE: &str =
+    "a rule failed again and again and was put aside; GET /api/v1/rules names it, and its log says how it failed";
+
 pub(super) fn is_known(name: &str) -> bool {
     let mut called = DEFAULTS.iter().filter_map(|levels| levels.called);
     called.any(|called| name == warning_of(called) || name == alert_of(called))
@@ -91,6 +95,13 @@ pub(super) fn fill(given: &mut Given, said: &Said<'_>, folder: &Path, mistakes: 
             "missing": levels.missing,
         }));
     }
+    thresholds.push(json!({
+        "metric": "rules_put_aside",
+        "warning": 1.0,
+        "alert": 1.0,
+        "missing": "optional",
+        "sentence": PUT_ASIDE,
+    }));
     let origin = match origins.len() {
         0 => return,
         1 => origins.remove(0),
