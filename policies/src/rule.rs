@@ -42,10 +42,10 @@ pub struct Manifest {
 pub enum Stage {
     /// They are a whole component of a size that is taken.
     Whole,
-    /// It was compiled.
-    Compiled,
     /// It exports a contract of ours and imports nothing.
     Contract,
+    /// It was compiled, and is what it said.
+    Compiled,
     /// Its functions have the types of the contract, and it said who it is.
     Described,
 }

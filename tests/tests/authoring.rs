@@ -130,8 +130,8 @@ fn each_check_is_told_and_a_stranger_is_refused_by_name() {
     let said = author.rules(&["check", "rule.wasm"]).with(0);
     for part in [
         "it is a whole component",
-        "it compiles",
         "it keeps the contract and imports nothing",
+        "it compiles",
         "it says who it is",
         "it accepts {} as settings",
         "it judges sample rounds",

@@ -31,9 +31,8 @@ const EXPORTS: u8 = 11;
 /// Those of a core module.
 const CORE_IMPORTS: u8 = 2;
 
-/// What can be told from the bytes alone, in milliseconds: nobody waits for a compiler to hear that his component
-/// imports something.
-pub(super) fn bytes(wasm: &[u8], limits: &Limits) -> Result<(), Refusal> {
+/// Whether it is a component that arrived whole, and then its sections.
+pub(super) fn whole<'b>(wasm: &'b [u8], limits: &Limits) -> Result<&'b [u8], Refusal> {
     if wasm.len() > limits.component_bytes {
         return Err(Refusal::TooLarge {
             bytes: wasm.len(),
@@ -59,7 +58,7 @@ pub(super) fn bytes(wasm: &[u8], limits: &Limits) -> Result<(), Refusal> {
         Some((COMPONENT, sections)) => {
             // Whatever else is wrong with a file that was cut off, that it was is the thing to say.
             each_section(sections, |_, _| Ok(()))?;
-            names(sections)
+            Ok(sections)
         }
         Some(_) => Err(Refusal::UnknownEncoding),
     }
@@ -107,9 +106,9 @@ fn first_import(sections: &[u8]) -> Option<String> {
     first
 }
 
-/// What it says of its imports and exports. It may say so and be wrong: [`contract`] looks again at what came out of
-/// the compiler.
-fn names(sections: &[u8]) -> Result<(), Refusal> {
+/// What it says of its imports and exports, read in milliseconds: nobody waits for a compiler to hear that his component
+/// imports something. It may say so and be wrong: [`contract`] looks again at what came out of the compiler.
+pub(super) fn names(sections: &[u8]) -> Result<(), Refusal> {
     let mut exports = Exports::default();
     each_section(sections, |kind, section| {
         let reader = BinaryReader::new(section, 0);
@@ -236,13 +235,11 @@ mod tests {
     }
 
     fn check(wasm: &[u8]) -> Result<(), Refusal> {
-        bytes(
-            wasm,
-            &Limits {
-                component_bytes: 64,
-                ..Limits::default()
-            },
-        )
+        let limits = Limits {
+            component_bytes: 64,
+            ..Limits::default()
+        };
+        names(whole(wasm, &limits)?)
     }
 
     #[test]

@@ -87,21 +87,22 @@ impl Engine {
     /// Compiles a component, which takes a fifth of a second for a rule in Rust and seconds for one that brings
     /// an interpreter.
     pub(crate) fn compile(&self, wasm: &[u8], passed: &mut impl FnMut(Stage)) -> Result<Program, Refusal> {
-        self.check_bytes(wasm)?;
+        let sections = inspect::whole(wasm, &self.0.limits)?;
         passed(Stage::Whole);
+        inspect::names(sections)?;
+        passed(Stage::Contract);
         let component = Component::new(&self.0.wasmtime, wasm).map_err(|error| Refusal::Invalid {
             why: guest_words(&format!("{error:#}"), LONGEST_WHY),
         })?;
-        passed(Stage::Compiled);
         let program = self.program(component)?;
-        passed(Stage::Contract);
+        passed(Stage::Compiled);
         Ok(program)
     }
 
     /// What can be refused before anything is compiled: what is no component, or too large, or imports something, or
     /// exports something else than one of the contracts.
     pub fn check_bytes(&self, wasm: &[u8]) -> Result<(), Refusal> {
-        inspect::bytes(wasm, &self.0.limits)
+        inspect::names(inspect::whole(wasm, &self.0.limits)?)
     }
 
     /// Takes a compiled component back, if it is what this engine once made of these bytes.

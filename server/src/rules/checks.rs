@@ -33,8 +33,8 @@ pub struct Failed {
 }
 
 const WHOLE: &str = "it is a whole component";
-const COMPILES: &str = "it compiles";
 const CONTRACT: &str = "it keeps the contract and imports nothing";
+const COMPILES: &str = "it compiles";
 const DESCRIBED: &str = "it says who it is";
 const ACCEPTS_NONE: &str = "it accepts {} as settings";
 const ACCEPTS: &str = "it accepts the settings that were given";
@@ -53,8 +53,8 @@ pub fn load(
     let module = RuleModule::compile_by_stages(engine, wasm, |stage| {
         let check = match stage {
             Stage::Whole => WHOLE,
-            Stage::Compiled => COMPILES,
             Stage::Contract => CONTRACT,
+            Stage::Compiled => COMPILES,
             Stage::Described => DESCRIBED,
         };
         let now = Instant::now();
@@ -192,7 +192,7 @@ mod tests {
         let mut reached = Vec::new();
         let (module, passed) = load(&engine, wasm, |check| reached.push(check)).expect("it is taken");
         assert_eq!(passed, reached, "each check is told when it is passed");
-        assert_eq!(checks(&passed), [WHOLE, COMPILES, CONTRACT, DESCRIBED]);
+        assert_eq!(checks(&passed), [WHOLE, CONTRACT, COMPILES, DESCRIBED]);
         module
     }
 
@@ -232,6 +232,6 @@ mod tests {
         let empty = b"\0asm\x0d\0\x01\0";
         let mut reached = Vec::new();
         let failed = load(&engine, empty, |passed| reached.push(passed.check)).expect_err("refused");
-        assert_eq!((failed.check, reached), (CONTRACT, vec![WHOLE, COMPILES]));
+        assert_eq!((failed.check, reached), (CONTRACT, vec![WHOLE]));
     }
 }
