@@ -3,7 +3,7 @@
 
 use watchpost_policies::{Digest, Kind};
 
-use super::change::{Next, now_ms};
+use super::advance::{Next, now_ms};
 use super::{Behind, CONFIGURATION, ChangeError, Options, Registry};
 use crate::store::rules::{By, Deed, Entry, Generation, Mode, Told};
 use crate::tasks;

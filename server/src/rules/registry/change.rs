@@ -1,22 +1,14 @@
-//! Changes of what is in force. The next generation is made and tried beside the one in force; when the database has
-//! it, it is put in its place. If anything fails before, nothing has changed.
+//! What people change: which rules count, which are compared, and under which settings.
 
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
-use watchpost_policies::{Action, Decision, Digest, Kind, Report, Request, Verdict};
+use watchpost_policies::{Digest, Kind};
 
-use super::{Actor, ChangeError, Moment, Registry, slot};
-use crate::clock;
+use super::advance::{Next, now_ms};
+use super::{Actor, ChangeError, Moment, Registry};
 use crate::rules::InForce;
-use crate::store::Store;
-use crate::store::rules::{Deed, Deleted, Entry, Generation, Made, Mode, Told, Version};
-
-/// How often a change that does not say which generation it means is tried again over one that came before it.
-const ATTEMPTS: u32 = 5;
-
-/// Generations that are looked at for one to go back to.
-const FAR_BACK: i64 = 500;
+use crate::store::rules::{Deed, Deleted, Entry, Generation, Mode, Version};
 
 /// What somebody wants in force.
 #[derive(Clone, Debug)]
@@ -57,12 +49,6 @@ pub struct Changed {
     pub in_force: Arc<InForce>,
     /// Whether that is another generation than before.
     pub changed: bool,
-}
-
-/// What the next generation is to be, and what the log is told of it.
-pub(super) struct Next {
-    pub(super) entries: Vec<Entry>,
-    pub(super) told: Vec<Told>,
 }
 
 impl Registry {
@@ -149,30 +135,6 @@ impl Registry {
         .await
     }
 
-    /// Puts in force again what a rule was before the last change of it. Twice is as if nothing had been.
-    pub async fn roll_back(&self, wish: &Wish<'_>, actor: &Actor, now: &Moment) -> Result<Changed, ChangeError> {
-        let Wish { rule, note, .. } = *wish;
-        let _turn = self.0.changing.lock().await;
-        let kind = self.kind_of(rule).await?;
-        let plan = async |latest: &Generation| {
-            let before = self.before(latest, kind, rule, |_| true).await?;
-            let Some(before) = before else {
-                let why = format!("the rule {rule} was never otherwise than now; there is nothing to go back to");
-                return Err(ChangeError::Conflict(why));
-            };
-            Ok(Some(self.back_to(
-                latest,
-                kind,
-                rule,
-                before,
-                Deed::RolledBack,
-                actor,
-                note,
-            )))
-        };
-        self.change_by(wish.expected, actor, wish.force, now, plan).await
-    }
-
     /// Gives a rule other settings wherever it takes part; those of the configuration, if none are told.
     pub async fn set_settings(
         &self,
@@ -212,217 +174,6 @@ impl Registry {
         self.change_by(wish.expected, actor, wish.force, now, plan).await
     }
 
-    /// What a rule's place was before the last change of it that `is_good` accepts: an entry, or nothing where it took
-    /// no part. The outer absence says that it was never otherwise.
-    pub(super) async fn before(
-        &self,
-        latest: &Generation,
-        kind: Kind,
-        rule: &str,
-        is_good: impl Fn(Option<&Entry>) -> bool,
-    ) -> Result<Option<Option<Entry>>, ChangeError> {
-        let number = latest.number;
-        let older = self
-            .0
-            .store
-            .ask(move |store| store.generations_before(number, FAR_BACK))
-            .await?;
-        let now = slot(&latest.entries, kind, rule);
-        let slots = older.iter().map(|generation| slot(&generation.entries, kind, rule));
-        let other = slots.into_iter().find(|before| *before != now && is_good(*before));
-        Ok(other.map(Option::<&Entry>::cloned))
-    }
-
-    #[expect(clippy::too_many_arguments, reason = "each is another word of the same sentence")]
-    pub(super) fn back_to(
-        &self,
-        latest: &Generation,
-        kind: Kind,
-        rule: &str,
-        before: Option<Entry>,
-        deed: Deed,
-        actor: &Actor,
-        note: &str,
-    ) -> Next {
-        let now = slot(&latest.entries, kind, rule);
-        let mut entries: Vec<_> = latest
-            .entries
-            .iter()
-            .filter(|entry| Some(*entry) != now)
-            .cloned()
-            .collect();
-        let named = before.as_ref().or(now).cloned();
-        entries.extend(before);
-        let mut told = Told {
-            note: note.to_owned(),
-            ..Told::of(rule, deed, &actor.by, now_ms())
-        };
-        if let Some(entry) = named {
-            told.digest = entry.digest.map(|digest| digest.to_string());
-            told.settings_id = Some(entry.settings);
-        }
-        Next {
-            entries,
-            told: vec![told],
-        }
-    }
-
-    /// A change that shall not lock out the one who asks for it.
-    async fn change_by(
-        &self,
-        expected: Option<i64>,
-        actor: &Actor,
-        force: bool,
-        now: &Moment,
-        plan: impl AsyncFn(&Generation) -> Result<Option<Next>, ChangeError>,
-    ) -> Result<Changed, ChangeError> {
-        if force {
-            self.may_force(actor, &now.report)?;
-        }
-        let check = |next: &InForce| {
-            if force {
-                Ok(())
-            } else {
-                self.stays_open(next, actor, &now.report)
-            }
-        };
-        self.change_if(expected, plan, check, Some(now)).await
-    }
-
-    pub(super) async fn change(
-        &self,
-        expected: Option<i64>,
-        plan: impl AsyncFn(&Generation) -> Result<Option<Next>, ChangeError>,
-    ) -> Result<Changed, ChangeError> {
-        self.change_if(expected, plan, |_| Ok(()), None).await
-    }
-
-    /// The one way to another generation. The caller has the turn.
-    async fn change_if(
-        &self,
-        expected: Option<i64>,
-        plan: impl AsyncFn(&Generation) -> Result<Option<Next>, ChangeError>,
-        check: impl Fn(&InForce) -> Result<(), ChangeError>,
-        tried: Option<&Moment>,
-    ) -> Result<Changed, ChangeError> {
-        let none = || Generation {
-            number: 0,
-            made_ms: 0,
-            entries: Vec::new(),
-        };
-        let mut behind = 0;
-        for _ in 0..ATTEMPTS {
-            let latest = self.0.store.ask(|store| store.latest_generation()).await?;
-            let latest = latest.unwrap_or_else(none);
-            if expected.is_some_and(|expected| expected != latest.number) {
-                return Err(ChangeError::Behind { latest: latest.number });
-            }
-            let Some(next) = plan(&latest).await? else {
-                return self.unchanged(latest).await;
-            };
-            let candidate = Generation {
-                number: latest.number + 1,
-                made_ms: now_ms(),
-                entries: next.entries.clone(),
-            };
-            self.are_vouched_for(&latest, &candidate).await?;
-            let built = self.build(candidate).await;
-            let built = built.map_err(|(entry, error)| in_the_way(&latest, entry, error))?;
-            if let Some(now) = tried {
-                self.try_new(&latest, &built, now).await?;
-            }
-            check(&built)?;
-            let make = move |store: &Store| store.make_generation(latest.number, &next.entries, &next.told, now_ms());
-            match self.0.store.ask(make).await? {
-                Made::Done(generation) => {
-                    let in_force = self.put(InForce { generation, ..built });
-                    self.look_aside().await;
-                    return Ok(Changed {
-                        in_force,
-                        changed: true,
-                    });
-                }
-                Made::Behind(other) => behind = other.number,
-                Made::Gone(digest) => {
-                    let why = format!("the version {digest} was deleted meanwhile; upload it again");
-                    return Err(ChangeError::Conflict(why));
-                }
-            }
-        }
-        Err(ChangeError::Behind { latest: behind })
-    }
-
-    /// Lets every rule that is new in a generation answer once, over a made-up round and the latest real one.
-    async fn try_new(&self, latest: &Generation, built: &InForce, now: &Moment) -> Result<(), ChangeError> {
-        let both = built.generation.entries.iter().zip(&built.rules);
-        for (_, rule) in both.filter(|(entry, _)| !latest.entries.contains(entry)) {
-            self.try_out(rule.module().clone(), rule.settings().to_owned(), now.snapshot.clone())
-                .await?;
-        }
-        Ok(())
-    }
-
-    /// Nothing is to be changed; but another may have changed something that is not in force here yet.
-    async fn unchanged(&self, latest: Generation) -> Result<Changed, ChangeError> {
-        let current = self.0.rules.current();
-        let in_force = match current.generation.number == latest.number && self.0.rules.is_begun() {
-            true => current,
-            false => {
-                let built = self.build(latest).await.map_err(|(_, error)| error)?;
-                self.put(built)
-            }
-        };
-        Ok(Changed {
-            in_force,
-            changed: false,
-        })
-    }
-
-    fn stays_open(&self, next: &InForce, actor: &Actor, report: &Report) -> Result<(), ChangeError> {
-        let Some(identity) = &actor.identity else { return Ok(()) };
-        let now = self.0.rules.current();
-        let of = |loaded: &InForce| slot(&loaded.generation.entries, Kind::Role, "").cloned();
-        if of(next) == of(&now) {
-            return Ok(());
-        }
-        let asked = Request::new(identity, Action::RulesWrite);
-        let decision = next.set.decide_afresh(&asked, report);
-        let refused = match decision.map(|decision| decision.verdict) {
-            Ok(Verdict::Allow) => return Ok(()),
-            Ok(Verdict::Deny { reason }) => reason,
-            Ok(Verdict::Fault { fault }) => fault.to_string(),
-            Err(busy) => busy.to_string(),
-        };
-        Err(ChangeError::Conflict(format!(
-            "under this role rule you could not change rules any more; it says: {refused}. Nothing was changed; give \
-             yourself the right to {} in its settings",
-            Action::RulesWrite
-        )))
-    }
-
-    fn may_force(&self, actor: &Actor, report: &Report) -> Result<(), ChangeError> {
-        let is_admin = |decision: Decision| decision.is_allowed() && decision.roles.iter().any(|role| role == "admin");
-        let decided = actor.identity.as_ref().and_then(|identity| {
-            let asked = Request::new(identity, Action::RulesWrite);
-            self.0.rules.current().set.decide_afresh(&asked, report).ok()
-        });
-        match actor.break_glass && decided.is_some_and(is_admin) {
-            true => Ok(()),
-            false => Err(ChangeError::MayNotForce(
-                "only those may force who are admin by the rule in force and whose certificate is in rules.break_glass",
-            )),
-        }
-    }
-
-    pub(super) fn told(&self, entry: &Entry, deed: Deed, actor: &Actor, note: &str) -> Told {
-        Told {
-            digest: entry.digest.map(|digest| digest.to_string()),
-            settings_id: Some(entry.settings),
-            note: note.to_owned(),
-            ..Told::of(&entry.rule, deed, &actor.by, now_ms())
-        }
-    }
-
     /// Lets versions go that take no part.
     pub async fn delete(&self, rule: &str, version: Option<Digest>, actor: &Actor) -> Result<Deleted, ChangeError> {
         let _turn = self.0.changing.lock().await;
@@ -435,7 +186,7 @@ impl Registry {
     }
 
     /// Which contract a rule keeps; it has to be there.
-    async fn kind_of(&self, rule: &str) -> Result<Kind, ChangeError> {
+    pub(super) async fn kind_of(&self, rule: &str) -> Result<Kind, ChangeError> {
         if let Some(kind) = self.builtin_kind(rule) {
             return Ok(kind);
         }
@@ -469,17 +220,6 @@ impl Registry {
     }
 }
 
-/// Whoever changes one rule is told by name of another that fails.
-fn in_the_way(latest: &Generation, entry: Option<Entry>, error: ChangeError) -> ChangeError {
-    match entry.filter(|entry| latest.entries.contains(entry)) {
-        Some(entry) if !matches!(error, ChangeError::Store(_)) => ChangeError::InTheWay {
-            rule: entry.rule,
-            why: crate::reload::told(&error),
-        },
-        _ => error,
-    }
-}
-
 /// The settings that a rule has already, wherever it takes part.
 fn settings_of(entries: &[Entry], rule: &str) -> Option<i64> {
     let of_rule = entries.iter().filter(|entry| entry.rule == rule);
@@ -495,8 +235,4 @@ impl Version {
             _ => Kind::Threshold,
         }
     }
-}
-
-pub(super) fn now_ms() -> i64 {
-    i64::try_from(clock::now_ms()).unwrap_or(i64::MAX)
 }

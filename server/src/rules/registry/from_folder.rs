@@ -7,7 +7,7 @@ use std::sync::{Arc, PoisonError};
 use serde_json::{Map, Value};
 use watchpost_policies::{Digest, Kind};
 
-use super::change::Next;
+use super::advance::Next;
 use super::{Activation, Actor, CONFIGURATION, ChangeError, Moment, Options, Registry, slot};
 use crate::rules::folder::{Line, State};
 use crate::store::rules::{By, Deed, Entry, Generation, Mode, Version};

@@ -7,7 +7,7 @@ use serde::Serialize;
 use tokio::sync::watch;
 use watchpost_policies::{Digest, Kind, Report};
 
-use super::change::now_ms;
+use super::advance::now_ms;
 use super::{Actor, ChangeError, Registry, slot};
 use crate::judge::Judged;
 use crate::store::rules::{By, Deed, Entry, Generation};

@@ -2,6 +2,8 @@
 //! the one in force, kept in the database, and only then put in its place. So it is there after a restart, and for all
 //! who share the database.
 
+mod advance;
+mod back;
 mod begin;
 mod build;
 mod change;
@@ -9,6 +11,7 @@ mod error;
 mod follow;
 mod from_folder;
 mod heal;
+mod lockout;
 mod trials;
 mod upload;
 mod vouch;

@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use tokio::sync::watch;
 use watchpost_policies::{Digest, RuleModule, Snapshot};
 
-use super::change::now_ms;
+use super::advance::now_ms;
 use super::vouch::Vouched;
 use super::{Actor, ChangeError, Registry};
 use crate::rules::checks::{self, Passed};
