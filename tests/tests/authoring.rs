@@ -64,12 +64,14 @@ fn a_rule_in_rust_takes_cargo_and_watchpost() {
 fn a_rule_in_python_takes_what_its_makefile_fetches() {
     let wasm = from_nothing_to_a_rule("python", "threshold");
     assert_eq!(failures(&engine(), &wasm, THRESHOLD_CASES), Vec::<String>::new());
+    and_in_force(&wasm);
 }
 
 #[test]
 fn a_rule_in_javascript_takes_what_its_makefile_fetches() {
     let wasm = from_nothing_to_a_rule("javascript", "threshold");
     assert_eq!(failures(&engine(), &wasm, THRESHOLD_CASES), Vec::<String>::new());
+    and_in_force(&wasm);
 }
 
 #[test]
