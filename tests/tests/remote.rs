@@ -8,7 +8,7 @@ use watchpost_tests::author::{Said, run};
 use watchpost_tests::desk::Desk;
 use watchpost_tests::guests::{HOSTILE, TYRANT, numbered};
 use watchpost_tests::ponderous::ponderous;
-use watchpost_tests::rules::{generation, other_version, two_alike};
+use watchpost_tests::rules::{generation, keygen, other_version, sign, two_alike};
 use watchpost_tests::server::eventually;
 
 #[track_caller]
@@ -98,15 +98,18 @@ fn the_story_of_a_rule_is_told_by_commands() {
         "for a week",
     );
 
+    let other = r#"{"do": "well", "count": 9}"#;
+    let beside = desk.rules(&["shadow", "hostile", digest, "--settings", other]).with(0);
+    has(&beside.out, "generation 7\n");
     let out = desk.rules(&["retire", "hostile", "--note", "enough"]).with(0);
     // It still runs beside what there is no more.
     has(
         &out.out,
-        &format!("hostile {number} ({digest}) runs in shadow, generation 7\n"),
+        &format!("hostile {number} ({digest}) runs in shadow, generation 8\n"),
     );
     has(&desk.rules(&["log", "hostile", "--limit", "1"]).with(0).out, "enough");
     let out = desk.rules(&["retire", "hostile", "--shadow"]).with(0);
-    assert_eq!(out.out, "hostile takes no part, generation 8\n");
+    assert_eq!(out.out, "hostile takes no part, generation 9\n");
     let gone = desk.rules(&["settings", "hostile"]).with(1);
     has(&gone.error, "hostile takes no part");
 }
@@ -325,4 +328,33 @@ fn a_server_is_named_by_a_flag_or_a_variable_and_has_to_be_there() {
     let away = desk.author.rules(&[&list[..], &["--server", &url]].concat()).with(69);
     has(&away.error, &url);
     desk.author.rules(&["list", "--server", "localhost:1"]).with(64);
+}
+
+#[test]
+fn a_signature_beside_a_component_goes_with_it() {
+    let keys = tempfile::tempdir().expect("a folder");
+    keygen(keys.path(), "ops");
+    let settings = format!(
+        "[rules]\nrequire_signature = true\ntrusted_keys = [{{ name = \"ops\", key = \"{}\" }}]\n",
+        keys.path().join("ops.pub").display()
+    );
+    let desk = Desk::with("admin", &settings);
+    desk.author.keep("rule.wasm", HOSTILE);
+    let refused = desk.rules(&["push", "rule.wasm"]).with(1);
+    has(&refused.error, "signature");
+    desk.author
+        .keep("rule.wasm.sig", sign(&keys.path().join("ops.key"), HOSTILE));
+    let taken = desk.rules(&["push", "rule.wasm"]).with(0);
+    has(&taken.out, "its signature is by a trusted key\n");
+
+    let other = other_version(HOSTILE);
+    desk.author
+        .keep("elsewhere", sign(&keys.path().join("ops.key"), &other));
+    desk.author.keep("other.wasm", &other);
+    let push = ["push", "other.wasm", "--settings", r#"{"do": "well"}"#, "--signature"];
+    desk.rules(&[&push[..], &["elsewhere"]].concat()).with(0);
+    let wrong = desk.rules(&[&push[..], &["rule.wasm.sig"]].concat()).with(1);
+    has(&wrong.error, "trusted");
+    let none = desk.rules(&[&push[..], &["nowhere.sig"]].concat()).with(74);
+    has(&none.error, "nowhere.sig cannot be read");
 }

@@ -2,6 +2,7 @@
 //! put aside where they fail; and none of it is lost.
 
 mod activating;
+mod dying;
 mod folder;
 mod healing;
 mod keeping;

@@ -75,8 +75,8 @@ pub(super) fn component(engine: &Engine, file: &Path) -> Result<Vec<u8>, Stopped
     bytes(file, engine.limits().component_bytes as u64 + 1)
 }
 
-/// The bytes, for a server that has limits of its own: no more than any of them may be.
-pub(super) fn any_component(file: &Path) -> Result<Vec<u8>, Stopped> {
+/// The bytes, for a server that has limits of its own: no more than any component may have.
+pub(super) fn any_bytes(file: &Path) -> Result<Vec<u8>, Stopped> {
     bytes(file, MOST_COMPONENT + 1)
 }
 

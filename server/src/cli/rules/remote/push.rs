@@ -8,11 +8,11 @@ use actix_web::http::{Method, StatusCode};
 use actix_web::rt::time::sleep;
 use clap::Args;
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 use watchpost_policies::Digest;
 
 use super::super::check::written;
-use super::super::given::any_component;
+use super::super::given::any_bytes;
 use super::super::peer::{Peer, Question, Reply};
 use super::super::progress::Progress;
 use super::super::{Answer, Stopped, say};
@@ -33,6 +33,9 @@ pub(in crate::cli::rules) struct Push {
     /// The settings that it is checked with, and has when it is put in force: JSON, or a file with JSON in it.
     #[arg(long, value_name = "FILE|JSON")]
     settings: Option<String>,
+    /// Its signature, as `watchpost rules sign` writes it; RULE.wasm.sig, if that is there.
+    #[arg(long, value_name = "FILE")]
+    signature: Option<PathBuf>,
     /// Puts it in force if it passes; with --json, the answer to that is what is printed.
     #[arg(long, conflicts_with = "shadow")]
     activate: bool,
@@ -93,17 +96,27 @@ impl Push {
             .find_map(|(is_wanted, mode)| is_wanted.then_some(mode))
     }
 
-    /// The component alone, or a form where it comes with settings.
+    /// The component alone, or a form where something comes with it.
     fn question(&self) -> Result<Question, Stopped> {
-        let wasm = any_component(&self.file)?;
+        let wasm = any_bytes(&self.file)?;
         let question = Question::new(Method::POST, "/api/v1/rules").with("note", self.manner.note.as_ref());
-        Ok(match object(self.settings.as_deref())? {
-            None => question.body("application/wasm", wasm),
-            Some(settings) => {
-                let (kind, body) = form(&wasm, &serde_json::Value::from(settings).to_string());
-                question.body(kind, body)
-            }
-        })
+        let settings = object(self.settings.as_deref())?.map(|settings| Value::from(settings).to_string());
+        let mut fields = Vec::new();
+        fields.extend(settings.map(|settings| ("settings", settings.into_bytes())));
+        fields.extend(self.signature()?.map(|signature| ("signature", signature)));
+        if fields.is_empty() {
+            return Ok(question.body("application/wasm", wasm));
+        }
+        let (kind, body) = form(wasm, fields);
+        Ok(question.body(kind, body))
+    }
+
+    fn signature(&self) -> Result<Option<Vec<u8>>, Stopped> {
+        let mut beside = self.file.clone().into_os_string();
+        beside.push(".sig");
+        let beside = PathBuf::from(beside);
+        let file = self.signature.as_ref().or_else(|| beside.exists().then_some(&beside));
+        file.map(|file| any_bytes(file)).transpose()
     }
 
     /// Sends it, and waits for what comes of it.
@@ -132,13 +145,14 @@ impl Brought {
 }
 
 /// A form, and its kind. What parts its fields has the digest of the component in it, so it cannot stand in there.
-fn form(wasm: &[u8], settings: &str) -> (String, Vec<u8>) {
-    let boundary = Digest::of(wasm).to_string();
+fn form(wasm: Vec<u8>, mut fields: Vec<(&str, Vec<u8>)>) -> (String, Vec<u8>) {
+    let boundary = Digest::of(&wasm).to_string();
+    fields.push(("component", wasm));
     let mut body = Vec::new();
-    for (name, bytes) in [("settings", settings.as_bytes()), ("component", wasm)] {
+    for (name, bytes) in fields {
         let head = format!("--{boundary}\r\ncontent-disposition: form-data; name=\"{name}\"\r\n\r\n");
         body.extend_from_slice(head.as_bytes());
-        body.extend_from_slice(bytes);
+        body.extend_from_slice(&bytes);
         body.extend_from_slice(b"\r\n");
     }
     body.extend_from_slice(format!("--{boundary}--\r\n").as_bytes());

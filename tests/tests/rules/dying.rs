@@ -1,0 +1,195 @@
+//! What is promised of rules when the process, or its database, dies in the middle of a change: it is made or it is
+//! not, what was answered holds, and what is in force is what the database has.
+
+use std::io;
+use std::sync::Mutex;
+
+use serde_json::{Value, json};
+use watchpost_tests::guests::{HOSTILE, numbered};
+use watchpost_tests::http::{Answer, Client};
+use watchpost_tests::postgres::{self, Postgres};
+use watchpost_tests::proxy::Proxy;
+use watchpost_tests::rules::{activate, brought, other_version, versions};
+use watchpost_tests::server::{Server, eventually};
+
+/// What was acknowledged of one rule whose versions are brought and put in force one after the other.
+struct Acknowledged {
+    brought: Vec<String>,
+    generation: i64,
+}
+
+#[test]
+fn a_kill_in_the_middle_of_a_change_leaves_what_was_or_what_was_to_be() {
+    let name = "numbered-001";
+    let all = versions(&numbered(1), 400);
+    let mut left = all.iter();
+    let mut server = Server::start();
+    let mut known = 1;
+    for round in 0..15 {
+        let admin = server.client("admin");
+        let told = Mutex::new(Acknowledged {
+            brought: Vec::new(),
+            generation: known,
+        });
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                // Until nobody answers any more.
+                let _ = left
+                    .by_ref()
+                    .try_for_each(|wasm| bring_and_activate(&admin, wasm, &told));
+            });
+            // At once, and with ever more behind it; somewhere in the middle of a change.
+            let wanted = known + round % 5;
+            eventually("some changes", || {
+                (told.lock().expect("nobody panics").generation >= wanted).then_some(())
+            });
+            server.signal("KILL");
+            server.ended();
+        });
+        server = Server::prepared(server.stop()).ready();
+        let admin = server.client("admin");
+        let told = told.into_inner().expect("nobody panics");
+        let overview = admin.get("/api/v1/rules").json();
+        known = overview["generation"].as_i64().expect("a number");
+        // One change was under way at most.
+        assert!(
+            [told.generation, told.generation + 1].contains(&known),
+            "{} was answered, and {known} is in force",
+            told.generation
+        );
+        assert_eq!(overview["behind"], Value::Null, "{overview}");
+        for digest in &told.brought {
+            let kept = admin.get(&format!("/api/v1/rules/{name}/versions/{digest}"));
+            assert_eq!(kept.status, 200, "{digest} was answered: {}", kept.text());
+        }
+        // What is in force is what the log says was put in force last.
+        let last = admin.get(&format!("/api/v1/rules/{name}/log?limit=5")).json();
+        let active = overview["in_force"].as_array().expect("a list").iter();
+        let active = active
+            .filter(|line| line["name"] == name)
+            .map(|line| &line["digest"])
+            .next();
+        let log = last["log"].as_array();
+        let logged = log.and_then(|log| log.iter().find(|line| line["what"] == "activated"));
+        assert_eq!(active, logged.map(|line| &line["digest"]), "{last}");
+    }
+}
+
+fn bring_and_activate(admin: &Client, wasm: &[u8], told: &Mutex<Acknowledged>) -> io::Result<()> {
+    let mut connection = admin.connect()?;
+    let brought = connection.ask_bytes("POST", "/api/v1/rules", "application/wasm", wasm)?;
+    if brought.status != 201 {
+        return Ok(());
+    }
+    let brought = brought.json();
+    let text = |key: &str| brought[key].as_str().expect("a text").to_owned();
+    let (name, digest) = (text("name"), text("digest"));
+    told.lock().expect("nobody panics").brought.push(digest.clone());
+    let path = format!("/api/v1/rules/{name}/active");
+    let active = connection.ask_with("PUT", &path, &json!({ "digest": digest }))?;
+    assert_eq!(active.status, 200, "{}", active.text());
+    told.lock().expect("nobody panics").generation = active.json()["generation"].as_i64().expect("a number");
+    Ok(())
+}
+
+#[test]
+fn a_database_that_is_cut_off_in_the_middle_of_a_change_has_it_or_has_it_not() {
+    let shared = postgres::shared();
+    let proxy = Proxy::to(shared.address());
+    let url = shared.database();
+    let behind = url.replace(&shared.address().to_string(), &proxy.address.to_string());
+    let server = Server::with(&format!("[database]\nurl = \"{behind}\"\n")).ready();
+    // This one is never cut off, and tells what the database has.
+    let witness = Server::with(&format!(
+        "[server]\nhostname = \"witness\"\n[database]\nurl = \"{url}\"\n"
+    ))
+    .ready();
+    let admin = server.client("admin");
+    let (name, digest) = brought(&admin, HOSTILE);
+    let mut cut_off = 0;
+    for round in 0..30 {
+        let answer = std::thread::scope(|scope| {
+            let settings = json!({ "settings": { "do": "well", "count": round } });
+            let changing = scope.spawn(|| activate(&admin, &name, &digest, settings));
+            // From before it has begun to after it has ended.
+            std::thread::yield_now();
+            spin_until(u32::try_from(round).expect("few") * 700);
+            proxy.cut();
+            changing.join().expect("no panic")
+        });
+        assert!(
+            [200, 503].contains(&answer.status),
+            "{}: {}",
+            answer.status,
+            answer.text()
+        );
+        cut_off += usize::from(answer.status == 503);
+        let agreed = eventually("both to agree", || agreed_on(&server, &witness));
+        if answer.status == 200 {
+            assert!(agreed["generation"].as_i64() >= answer.json()["generation"].as_i64());
+            let rule = server.get(&format!("/api/v1/rules/{name}")).json();
+            assert_eq!(rule["in_force"][0]["settings_given"]["count"], round, "{rule}");
+        }
+    }
+    assert!(cut_off > 0, "nothing was ever cut off in the middle");
+}
+
+/// What both say is in force, if they say the same and nobody lags behind.
+fn agreed_on(one: &Server, other: &Server) -> Option<Value> {
+    let overview = |server: &Server| -> Option<Value> {
+        let answer: Answer = server.get("/api/v1/rules");
+        (answer.status == 200).then(|| answer.json())
+    };
+    let (one, other) = (overview(one)?, overview(other)?);
+    let same = ["generation", "in_force"].iter().all(|key| one[key] == other[key]);
+    (same && one["behind"] == Value::Null).then_some(one)
+}
+
+/// Passes so many microseconds without sleeping: what is wanted is another moment each time.
+fn spin_until(micros: u32) {
+    let began = std::time::Instant::now();
+    while began.elapsed().as_micros() < u128::from(micros) {
+        std::hint::spin_loop();
+    }
+}
+
+#[test]
+fn while_the_database_is_away_the_rules_in_force_stay_and_changes_are_put_off() {
+    let mut database = Postgres::start();
+    let server = Server::with(&format!("[database]\nurl = \"{}\"\n", database.database())).ready();
+    let admin = server.client("admin");
+    let (name, digest) = brought(&admin, HOSTILE);
+    assert_eq!(activate(&admin, &name, &digest, json!({})).status, 200);
+    database.stop();
+    let refused = activate(
+        &admin,
+        &name,
+        &digest,
+        json!({ "settings": { "do": "well", "count": 5 } }),
+    );
+    assert_eq!((refused.status, refused.header("retry-after")), (503, Some("5")));
+    let upload = watchpost_tests::rules::upload(&admin, &other_version(HOSTILE));
+    assert_eq!(upload.status, 503, "{}", upload.text());
+    // It judges and decides on.
+    eventually("a round judged by them", || {
+        (admin.get("/api/v1/report").json()["generation"] == 2).then_some(())
+    });
+    assert_eq!(
+        server
+            .client("reader")
+            .send("PUT", "/api/v1/rules/hostile/active", &json!({}))
+            .status,
+        403
+    );
+    database.start_again();
+    let again = eventually("the database", || {
+        let answer = activate(
+            &admin,
+            &name,
+            &digest,
+            json!({ "settings": { "do": "well", "count": 5 } }),
+        );
+        (answer.status == 200).then_some(answer)
+    });
+    assert_eq!(again.json()["generation"], 3, "{}", again.text());
+}
