@@ -202,6 +202,14 @@ impl Server {
         self.child.id()
     }
 
+    /// How much memory it has, in megabytes.
+    pub fn resident_mb(&self) -> f64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("it lives");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kilobytes = line.and_then(|line| line.trim().strip_suffix(" kB")).expect("a line");
+        kilobytes.parse::<f64>().expect("a number") / 1024.0
+    }
+
     /// Waits for its end.
     pub fn ended(&mut self) -> ExitStatus {
         eventually("its end", || self.child.try_wait().expect("it is ours"))

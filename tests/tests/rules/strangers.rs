@@ -40,7 +40,7 @@ fn modules_of_others_are_refused_by_name_of_what_they_want() {
         Some(2),
         "none was kept"
     );
-    let resident = memory_mb(server.pid());
+    let resident = server.resident_mb();
     assert!(resident < 400.0, "{resident} MB are resident after {count} of them");
 }
 
@@ -76,13 +76,4 @@ fn component(seed: u64) -> Option<Vec<u8>> {
     wasm_smith::Component::new(config, &mut source)
         .ok()
         .map(|component| component.to_bytes())
-}
-
-fn memory_mb(pid: u32) -> f64 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("it lives");
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmRSS:"))
-        .expect("a line");
-    line.trim().trim_end_matches(" kB").parse::<f64>().expect("a number") / 1024.0
 }

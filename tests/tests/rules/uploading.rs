@@ -143,6 +143,35 @@ fn one_byte_too_many_is_refused_before_it_is_read_whole() {
 }
 
 #[test]
+fn a_gigabyte_that_does_not_say_how_long_it_is_costs_no_memory() {
+    let server = Server::start().ready();
+    let admin = server.client("admin");
+    let before = server.resident_mb();
+    let mut connection = admin.connect().expect("a connection");
+    let head = "POST /api/v1/rules HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/wasm\r\n\
+                transfer-encoding: chunked\r\n\r\n";
+    connection.send(head.as_bytes()).expect("sent");
+    let chunk = [b"100000\r\n".as_slice(), &vec![b'a'; 1 << 20], b"\r\n"].concat();
+    let mut sent = 0;
+    let mut most: f64 = 0.0;
+    // Whoever is refused sooner or later cannot send any more.
+    while sent < 1024 && connection.send(&chunk).is_ok() {
+        sent += 1;
+        most = most.max(server.resident_mb());
+    }
+    // What can be read of the answer is a refusal; somebody who goes on sending may find the door closed.
+    let answer = connection.answer(false);
+    assert!(answer.is_err() || answer.is_ok_and(|answer| answer.status == 413));
+    assert!(sent < 1024, "all of it was read");
+    // At most 32 MB are taken.
+    assert!(
+        most < before + 100.0,
+        "{most} MB at most and {before} MB before, after {sent} MB were sent"
+    );
+    assert_eq!(admin.get("/api/v1/status").status, 200);
+}
+
+#[test]
 fn what_grows_too_large_when_it_is_unpacked_is_refused_too() {
     let server = Server::with("[rules.limits]\ncomponent_bytes = \"256KiB\"\n");
     let zeros = vec![0; 32 * 1024 * 1024];

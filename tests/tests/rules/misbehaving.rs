@@ -1,0 +1,80 @@
+//! Every way in which a rule can misbehave is seen before it is in force, and told by the API in the words of the
+//! engine. That the engine sees them is tested in `misbehaviour`.
+
+use serde_json::{Value, json};
+use watchpost_tests::guests::{HOSTILE, TYRANT};
+use watchpost_tests::http::Client;
+use watchpost_tests::rules::{activate, brought, generation};
+use watchpost_tests::server::Server;
+
+#[test]
+fn every_way_to_misbehave_is_seen_before_a_rule_is_in_force() {
+    let server = Server::with("[server]\nhostname = \"edge-9\"\n").ready();
+    let admin = server.client("admin");
+    let judging = [
+        ("loop", 0, "in judge: it took longer than"),
+        ("grow", 0, "in judge: it wanted more than"),
+        ("recurse", 0, "its calls went deeper than a stack"),
+        ("recurse-with-baggage", 0, "it reached outside its memory"),
+        ("trap", 0, "it trapped"),
+        ("panic", 0, "it panicked: the disk of edge-1 is on fire"),
+        ("panic-at-length", 100_000, "it panicked: long long"),
+        ("give-up", 0, "it gave up: no basis for a judgement"),
+        ("long-sentence", 100_000, "it gave 100000 bytes in a sentence"),
+        ("one-text-many-times", 200_000, "its answer is larger than"),
+        ("unknown-metric", 0, "it found something about unicorns"),
+        ("unknown-labels", 0, "which it was not shown"),
+        ("twice", 0, "it found two things about disk"),
+        ("label-twice", 0, "the label a comes twice"),
+        ("nan", 0, "it has to be finite"),
+        ("infinite", 0, "it has to be finite"),
+        ("silent", 0, "without a sentence that says why"),
+        ("invisible", 0, "without a sentence that says why"),
+        ("invent-later", 0, "which it was not shown"),
+    ];
+    let judging = judging.map(|(way, count, said)| (json!({ "do": way, "count": count }), said));
+    let checking = [
+        ("loop", "in check-settings: it took longer than"),
+        ("grow", "in check-settings: it wanted more than"),
+        ("panic", "in check-settings: it panicked"),
+        ("trap", "in check-settings: it trapped"),
+        ("bad-plan", "its plan will not do"),
+    ];
+    let checking = checking.map(|(way, said)| (json!({ "check": way }), said));
+    all_are_refused(&admin, HOSTILE, judging.into_iter().chain(checking));
+
+    let deciding = [
+        ("loop", "in decide: it took longer than"),
+        // It takes a moment to take so much, and which limit is met first is for the machine to say.
+        ("grow", "in decide: it "),
+        ("panic", "it panicked: who is"),
+        ("give-up", "it gave up: not today"),
+        ("silent", "it denied without a reason"),
+        ("invisible", "it denied without a reason"),
+        ("long-role", "bytes in the name of a role"),
+        ("many-roles", "it gave 1000 roles"),
+        ("long-reason", "bytes in a reason"),
+    ];
+    all_are_refused(
+        &admin,
+        TYRANT,
+        deciding.map(|(way, said)| (json!({ "do": way }), said)).into_iter(),
+    );
+
+    assert_eq!(admin.get("/api/v1/status").status, 200);
+    assert!(
+        server
+            .log_lines()
+            .iter()
+            .all(|line| !line.contains("watchpost panicked"))
+    );
+}
+
+fn all_are_refused<'w>(admin: &Client, wasm: &[u8], ways: impl Iterator<Item = (Value, &'w str)>) {
+    let (name, digest) = brought(admin, wasm);
+    for (settings, said) in ways {
+        let problem = activate(admin, &name, &digest, json!({ "settings": settings })).problem(422);
+        assert!(problem.contains(said), "{settings}: {problem}");
+        assert_eq!(generation(admin), 1, "{settings}");
+    }
+}
