@@ -4,7 +4,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
 
@@ -290,7 +290,7 @@ fn list(names: &[String]) -> String {
 }
 
 /// A mistake in the settings of a rule, in the rule's own words.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Problem {
     /// Where, as a JSON Pointer.
     pub at: String,

@@ -47,15 +47,28 @@ pub fn rules(engine: &Engine, threshold: Option<Rule>, role: Option<Rule>) -> Ru
 
 /// The same rule under another name, by another digest: its name is changed in its bytes.
 pub fn numbered(number: usize) -> Vec<u8> {
-    let (from, to) = (b"numbered-000", format!("numbered-{number:03}"));
-    assert_eq!(from.len(), to.len(), "three digits are all there are");
-    let mut wasm = NUMBERED.to_vec();
+    replaced(
+        NUMBERED.to_vec(),
+        b"numbered-000",
+        format!("numbered-{number:03}").as_bytes(),
+    )
+}
+
+/// The same rule with this schema of its settings, whatever it takes.
+pub fn with_schema(number: usize, schema: &str) -> Vec<u8> {
+    let mut room = [b' '; 4096];
+    (room[0], room[4095]) = (b'{', b'}');
+    replaced(numbered(number), &room, format!("{schema:4096}").as_bytes())
+}
+
+fn replaced(mut wasm: Vec<u8>, from: &[u8], to: &[u8]) -> Vec<u8> {
+    assert_eq!(from.len(), to.len(), "there is only so much room");
     let places: Vec<usize> = (0..wasm.len() - from.len())
         .filter(|at| wasm[*at..].starts_with(from))
         .collect();
-    assert!(!places.is_empty(), "the name stands in the bytes");
+    assert!(!places.is_empty(), "it stands in the bytes");
     for at in places {
-        wasm[at..at + to.len()].copy_from_slice(to.as_bytes());
+        wasm[at..at + to.len()].copy_from_slice(to);
     }
     wasm
 }

@@ -136,6 +136,7 @@ fn each_check_is_told_and_a_stranger_is_refused_by_name() {
         "it compiles",
         "it says who it is",
         "it accepts {} as settings",
+        "its schema accepts the same",
         "it judges sample rounds",
         "a threshold rule of",
         "sha256:",

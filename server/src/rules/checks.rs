@@ -8,6 +8,7 @@ use watchpost_policies::{
 };
 
 use super::sample;
+use super::schema::Schemas;
 
 /// The settings that every rule has to understand.
 const DEFAULTS: &str = "{}";
@@ -38,6 +39,7 @@ const COMPILES: &str = "it compiles";
 const DESCRIBED: &str = "it says who it is";
 const ACCEPTS_NONE: &str = "it accepts {} as settings";
 const ACCEPTS: &str = "it accepts the settings that were given";
+const FITS: &str = "its schema accepts the same";
 const JUDGES: &str = "it judges sample rounds";
 const DECIDES: &str = "it decides sample requests";
 
@@ -68,14 +70,22 @@ pub fn load(
     }
 }
 
-/// Gives a module its settings and lets it answer: each of these snapshots, or requests that were made up for it. What
-/// comes back is the rule under these settings.
-pub fn try_out(module: &RuleModule, settings: &str, snapshots: &[&Snapshot]) -> Result<(Rule, Vec<Passed>), Failed> {
+/// Gives a module its settings, which its schema has to accept too, and lets it answer: each of these snapshots, or
+/// requests that were made up for it. What comes back is the rule under these settings.
+pub fn try_out(
+    module: &RuleModule,
+    settings: &str,
+    snapshots: &[&Snapshot],
+    schemas: &Schemas,
+) -> Result<(Rule, Vec<Passed>), Failed> {
     let mut passed = Vec::new();
     let mut rule = timed(&mut passed, ACCEPTS_NONE, || accept(module, DEFAULTS, ACCEPTS_NONE))?;
+    let mut given = vec![DEFAULTS];
     if settings.trim() != DEFAULTS {
         rule = timed(&mut passed, ACCEPTS, || accept(module, settings, ACCEPTS))?;
+        given.push(settings);
     }
+    timed(&mut passed, FITS, || fits(module, &given, schemas))?;
     match module.kind() {
         Kind::Threshold => timed(&mut passed, JUDGES, || judge(&rule, snapshots))?,
         Kind::Role => timed(&mut passed, DECIDES, || decide(&rule))?,
@@ -107,6 +117,26 @@ fn accept(module: &RuleModule, settings: &str, check: &'static str) -> Result<Ru
         },
         why: refusal.to_string(),
     })
+}
+
+/// Whether what the rule takes is what it tells people to write.
+fn fits(module: &RuleModule, given: &[&str], schemas: &Schemas) -> Result<(), Failed> {
+    let failed = |why, advice| Failed {
+        check: FITS,
+        why,
+        advice,
+    };
+    let given: Result<_, _> = given.iter().map(|settings| serde_json::from_str(settings)).collect();
+    let given = given.map_err(|error| failed(format!("the settings are no JSON: {error}"), "write a JSON object"))?;
+    let found = schemas.problems(&module.manifest().settings_schema, given);
+    let problems = found.map_err(|error| failed(error.to_string(), "correct the schema that the rule gives"))?;
+    match problems.is_empty() {
+        true => Ok(()),
+        false => Err(failed(
+            SettingsRefusal::Problems { problems }.to_string(),
+            "correct the settings where they are wrong, or the schema that the rule gives",
+        )),
+    }
 }
 
 /// Each twice, for the second time it is shown what it found the first time.
@@ -204,21 +234,21 @@ mod tests {
     fn a_rule_is_tried_with_its_own_settings_besides_the_defaults() {
         let module = module(builtin::THRESHOLD);
         let settings = r#"{"thresholds": [{"metric": "cpu", "alert": 50}]}"#;
-        let (rule, passed) = try_out(&module, settings, &[&sample::round()]).expect("it passes");
+        let (rule, passed) = try_out(&module, settings, &[&sample::round()], &Schemas::Here).expect("it passes");
         assert_eq!(rule.settings(), settings);
-        assert_eq!(checks(&passed), [ACCEPTS_NONE, ACCEPTS, JUDGES]);
-        let (_, passed) = try_out(&module, " {} ", &[]).expect("it passes");
-        assert_eq!(checks(&passed), [ACCEPTS_NONE, JUDGES]);
+        assert_eq!(checks(&passed), [ACCEPTS_NONE, ACCEPTS, FITS, JUDGES]);
+        let (_, passed) = try_out(&module, " {} ", &[], &Schemas::Here).expect("it passes");
+        assert_eq!(checks(&passed), [ACCEPTS_NONE, FITS, JUDGES]);
 
-        let failed = try_out(&module, r#"{"thresholds": 5}"#, &[]).expect_err("refused");
+        let failed = try_out(&module, r#"{"thresholds": 5}"#, &[], &Schemas::Here).expect_err("refused");
         assert_eq!(failed.check, ACCEPTS);
         assert!(failed.why.contains("the settings will not do"), "{}", failed.why);
     }
 
     #[test]
     fn a_role_rule_decides_for_everybody_on_a_good_day_and_on_a_bad_one() {
-        let (_, passed) = try_out(&module(builtin::ROLE), "{}", &[]).expect("it passes");
-        assert_eq!(checks(&passed), [ACCEPTS_NONE, DECIDES]);
+        let (_, passed) = try_out(&module(builtin::ROLE), "{}", &[], &Schemas::Here).expect("it passes");
+        assert_eq!(checks(&passed), [ACCEPTS_NONE, FITS, DECIDES]);
     }
 
     #[test]

@@ -7,10 +7,12 @@ pub mod cases;
 pub mod checks;
 pub mod compare;
 pub mod compiler;
+pub mod confined;
 pub mod folder;
 pub mod provenance;
 pub mod registry;
 pub mod sample;
+pub mod schema;
 pub mod shadow;
 pub mod trial;
 

@@ -10,6 +10,7 @@ mod locking;
 mod misbehaving;
 mod provenance;
 mod reloading;
+mod schemas;
 mod shadows;
 mod sharing;
 mod strangers;

@@ -13,6 +13,7 @@ use super::{Answer, Stopped, say, say_json};
 use crate::config::Sources;
 use crate::rules::checks::{self, Failed, Passed};
 use crate::rules::sample;
+use crate::rules::schema::Schemas;
 
 /// Checks a rule.
 #[derive(Args)]
@@ -34,7 +35,7 @@ impl Check {
         let loaded = checks::load(&engine, &wasm, |check| passed.push(check));
         drop(progress);
         let tried = loaded.and_then(|(module, _)| {
-            let (_, more) = checks::try_out(&module, &settings, &[&sample::round()])?;
+            let (_, more) = checks::try_out(&module, &settings, &[&sample::round()], &Schemas::Here)?;
             passed.extend(more);
             Ok(module)
         });

@@ -8,30 +8,19 @@ use clap::Args;
 use watchpost_policies::{ArtefactKey, RecipeError};
 
 use crate::cli::{IO, SOFTWARE, fail};
-use crate::rules::compiler::{Bounds, OUT_OF_MEMORY, Order, REFUSED, confine};
+use crate::rules::compiler::Order;
+use crate::rules::confined::{Bounds, OUT_OF_MEMORY, REFUSED, confine};
 
 /// What it may take. The rest it is told on standard input.
 #[derive(Args)]
 pub(in crate::cli) struct Compile {
-    /// The most address space.
-    #[arg(long)]
-    memory_bytes: u64,
-    /// The most time of the processor.
-    #[arg(long)]
-    cpu_seconds: u64,
-    /// The process that started it.
-    #[arg(long)]
-    parent: u32,
+    #[command(flatten)]
+    bounds: Bounds,
 }
 
 impl Compile {
     pub(super) fn run(self) -> ExitCode {
-        let bounds = Bounds {
-            memory_bytes: self.memory_bytes,
-            cpu_seconds: self.cpu_seconds,
-            parent: self.parent,
-        };
-        if let Err(error) = confine(&bounds) {
+        if let Err(error) = confine(&self.bounds) {
             return fail(SOFTWARE, &format!("the compiler could not be confined: {error}"));
         }
         let order = match Order::read(&mut io::stdin().lock()) {

@@ -16,6 +16,7 @@ mod remote;
 mod run;
 mod sign;
 mod test;
+mod validate;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -55,6 +56,9 @@ enum RulesAction {
     /// Compiles one component for the Watchpost that starts it; nobody else can use what it writes.
     #[command(hide = true)]
     Compile(compile::Compile),
+    /// Holds settings against a schema for the Watchpost that starts it.
+    #[command(hide = true)]
+    Validate(validate::Validate),
     /// Makes a key to sign rules with.
     Keygen(keygen::Keygen),
     /// Signs a component, so that servers know who vouches for it.
@@ -74,6 +78,7 @@ impl RulesCommand {
             RulesAction::Bench(bench) => bench.run(sources, out),
             RulesAction::Remote(action) => peer::wait(action.run(out)),
             RulesAction::Compile(compile) => return compile.run(),
+            RulesAction::Validate(validate) => return validate.run(),
             RulesAction::Keygen(keygen) => return keygen.run(),
             RulesAction::Sign(sign) => return sign.run(),
         };

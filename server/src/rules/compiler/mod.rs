@@ -1,9 +1,7 @@
 //! Compiles components that came from outside, in a process of its own: a compiler given hostile code may take minutes
-//! and gigabytes, and nothing stops one that runs in this process. Here is who is compiled for and when; `child` is the
-//! process. The rules that Watchpost brings are not compiled here.
+//! and gigabytes, and nothing stops one that runs in this process. Here is who is compiled for and when; the process is
+//! in `confined`. The rules that Watchpost brings are not compiled here.
 
-mod child;
-mod confine;
 mod order;
 mod turns;
 
@@ -15,18 +13,13 @@ use std::time::{Duration, Instant};
 use actix_web::web::Bytes;
 use watchpost_policies::{ArtefactKey, Digest, Engine, Refusal, RuleModule};
 
-pub use confine::{Bounds, confine};
 pub use order::Order;
 
-pub(crate) use child::{OUT_OF_MEMORY, REFUSED};
-
 use super::cache::Cache;
+use super::confined::{self, Failure, Leash, OURSELVES, Task};
+use super::schema::Schemas;
 use crate::tasks;
-use child::{Failure, Leash, Task};
 use turns::Turns;
-
-/// The program that runs just now, also where its file was replaced by that of a newer one since.
-const OURSELVES: &str = "/proc/self/exe";
 
 /// Compiles components that came from outside. Cheap to clone; all clones take turns with each other.
 #[derive(Clone)]
@@ -144,6 +137,11 @@ impl Compiler {
         }
     }
 
+    /// By which settings are held against what a rule says of them, in a process of its own too.
+    pub fn schemas(&self) -> Schemas {
+        Schemas::Apart(self.0.program.clone())
+    }
+
     /// Whether compiled code of it is kept, so that it is there in a moment.
     pub fn is_kept(&self, digest: Digest) -> bool {
         self.0.cache.as_ref().is_some_and(|cache| cache.is_kept(digest))
@@ -172,14 +170,16 @@ impl Parts {
         // For this one process. The key of the cache stays here, for who has it can have anything loaded at any time.
         let mut secret = [0; 32];
         openssl::rand::rand_bytes(&mut secret).map_err(|error| broken(error.to_string()))?;
+        let recipe = self.engine.recipe();
         let task = Task {
             program: &self.program,
-            recipe: &self.engine.recipe(),
-            options: &self.options,
-            secret: &secret,
-            wasm,
+            command: "compile",
+            memory_bytes: self.options.memory_bytes,
+            // By the kernel's clock it may work no longer than by ours; should ours stand still, that one does not.
+            cpu_seconds: self.options.time.as_secs() + 1,
+            input: &|to| order::write(to, &recipe, &secret, wasm),
         };
-        let artefact = child::compile(&task, leash).map_err(|failure| self.told(failure))?;
+        let artefact = confined::run(&task, leash).map_err(|failure| self.told(failure))?;
         let loaded = RuleModule::load(&self.engine, digest, &artefact, &ArtefactKey::new(secret));
         let module = loaded.map_err(|why| broken(format!("what it wrote is not loaded: {why}")))??;
         if let Some(cache) = &self.cache {
@@ -194,7 +194,7 @@ impl Parts {
 
     fn told(&self, failure: Failure) -> CompileError {
         match failure {
-            Failure::Invalid(why) => CompileError::Refused(Refusal::Invalid { why }),
+            Failure::Refused(why) => CompileError::Refused(Refusal::Invalid { why }),
             Failure::TooLong => CompileError::TooLong {
                 limit: self.options.time,
             },

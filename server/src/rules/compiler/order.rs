@@ -34,7 +34,7 @@ impl Order {
     }
 }
 
-pub(super) fn write(to: &mut impl Write, recipe: &Recipe, secret: &[u8; 32], wasm: &[u8]) -> io::Result<()> {
+pub(super) fn write(to: &mut dyn Write, recipe: &Recipe, secret: &[u8; 32], wasm: &[u8]) -> io::Result<()> {
     let mut line = serde_json::to_vec(recipe)?;
     line.push(b'\n');
     line.extend(secret);

@@ -163,10 +163,11 @@ impl Registry {
         settings: String,
         latest: Option<Arc<Snapshot>>,
     ) -> Result<Vec<Passed>, ChangeError> {
+        let schemas = self.0.compiler.schemas();
         let trial = tasks::block(move || {
             let sample = crate::rules::sample::round();
             let snapshots: Vec<&Snapshot> = [Some(&sample), latest.as_deref()].into_iter().flatten().collect();
-            checks::try_out(&module, &settings, &snapshots).map(|(_, passed)| passed)
+            checks::try_out(&module, &settings, &snapshots, &schemas).map(|(_, passed)| passed)
         });
         Ok(trial.await.map_err(ChangeError::Broken)??)
     }

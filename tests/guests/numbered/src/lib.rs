@@ -1,5 +1,5 @@
-//! A threshold rule whose name can be changed in its bytes, so that a set can hold a hundred of them. It says
-//! how many samples it was shown.
+//! A threshold rule whose name and whose schema can be changed in its bytes, so that a set can hold a hundred of them. It
+//! says how many samples it was shown.
 
 use serde::{Deserialize, Serialize};
 use watchpost_rule::threshold::{Finding, Manifest, Round, Rule, Severity, Subject};
@@ -9,6 +9,14 @@ use watchpost_rule::{Plan, Problem};
 pub struct Numbered;
 
 watchpost_rule::threshold!(Numbered);
+
+/// `{}`, with room for another schema.
+const SCHEMA: [u8; 4096] = {
+    let mut room = [b' '; 4096];
+    room[0] = b'{';
+    room[4095] = b'}';
+    room
+};
 
 /// What to look at.
 #[derive(Serialize, Deserialize)]
@@ -34,7 +42,7 @@ impl Rule for Numbered {
             name: "numbered-000".to_owned(),
             version: "1".to_owned(),
             description: "Says how many samples it was shown.".to_owned(),
-            settings_schema: "{}".to_owned(),
+            settings_schema: String::from_utf8_lossy(&SCHEMA).into_owned(),
         }
     }
 

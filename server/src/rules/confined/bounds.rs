@@ -1,8 +1,8 @@
-//! What the process that compiles may take, told to the kernel by that process itself before it reads a byte. It does
-//! not know what is compiled.
+//! What such a process may take, told to the kernel by that process itself before it reads a byte.
 
 use std::io;
 
+use clap::Args;
 use rustix::process::{Resource, Rlimit, Signal, getppid, getrlimit, nice, set_parent_process_death_signal, setrlimit};
 
 /// Where serving wants the processor too, it gets nine parts of ten.
@@ -15,24 +15,27 @@ const OPEN_FILES: u64 = 3;
 const FIRST_TO_GO: (&str, &str) = ("/proc/self/oom_score_adj", "1000");
 
 /// What a process may take.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Args, Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bounds {
-    /// Address space.
+    /// The most address space.
+    #[arg(long)]
     pub memory_bytes: u64,
-    /// Time of the processor.
+    /// The most time of the processor.
+    #[arg(long)]
     pub cpu_seconds: u64,
-    /// Who started it. It does not outlive that one.
+    /// The process that started it. It does not outlive that one.
+    #[arg(long)]
     pub parent: u32,
 }
 
-/// Takes from this process whatever it does not need in order to compile, for good.
+/// Takes from this process whatever it does not need in order to read, think and write, for good.
 pub fn confine(bounds: &Bounds) -> io::Result<()> {
     set_parent_process_death_signal(Some(Signal::KILL))?;
     // Whoever died before we asked tells us nothing any more.
     if getppid().is_none_or(|parent| parent.as_raw_nonzero().get().cast_unsigned() != bounds.parent) {
         return Err(io::Error::other("who started it is gone"));
     }
-    // Where either fails, compiling is only less polite.
+    // Where either fails, it is only less polite.
     let _ = std::fs::write(FIRST_TO_GO.0, FIRST_TO_GO.1);
     let _ = nice(NICER_BY);
     // At the first of the two the kernel says why, at the second it says nothing.

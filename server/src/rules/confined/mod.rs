@@ -1,21 +1,25 @@
-//! The process that compiles, seen from the one that started it: told what to do, watched, ended, and what became of
-//! it. It does not know why it is wanted.
+//! A process of ours that does one thing with what a stranger brought, seen from the one that started it: told what to
+//! do, watched, ended, and what became of it. What it may take is in `bounds`; what it does is for those who start it.
 
-use std::io::{self, Read};
+mod bounds;
+
+use std::io::{self, Read, Write};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, waitid};
-use watchpost_policies::Recipe;
 
-use super::{Options, order};
+pub use bounds::{Bounds, confine};
 
-/// How it says that the component is none; why, stands on its standard output.
+/// How it says no to what was brought; why, stands on its standard output.
 pub(crate) const REFUSED: u8 = 65;
 /// How it says that it has no memory left.
 pub(crate) const OUT_OF_MEMORY: u8 = 71;
+
+/// The program that runs just now, also where its file was replaced by that of a newer one since.
+pub(super) const OURSELVES: &str = "/proc/self/exe";
 
 /// What Rust says when it has no memory left and gives up.
 const GAVE_UP: &str = "memory allocation of ";
@@ -25,17 +29,22 @@ const LONGEST_COMPLAINT: usize = 500;
 
 /// What it is started for.
 pub(super) struct Task<'t> {
+    /// Which Watchpost.
     pub(super) program: &'t Path,
-    pub(super) recipe: &'t Recipe,
-    pub(super) options: &'t Options,
-    pub(super) secret: &'t [u8; 32],
-    pub(super) wasm: &'t [u8],
+    /// Which of the commands under `watchpost rules`.
+    pub(super) command: &'static str,
+    /// The most address space.
+    pub(super) memory_bytes: u64,
+    /// The most time of the processor.
+    pub(super) cpu_seconds: u64,
+    /// What it is told on its standard input.
+    pub(super) input: &'t dyn Fn(&mut dyn Write) -> io::Result<()>,
 }
 
-/// Why there is no code.
+/// Why there is no answer.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Failure {
-    Invalid(String),
+    Refused(String),
     TooLong,
     TooMuch,
     Broken(String),
@@ -56,17 +65,16 @@ struct Life {
 
 /// Starts the process and waits for its end, on a thread that may block. It has to be the same thread for both: the
 /// kernel tells the process of the end of the thread that started it.
-pub(super) fn compile(task: &Task<'_>, leash: &Leash) -> Result<Vec<u8>, Failure> {
+pub(super) fn run(task: &Task<'_>, leash: &Leash) -> Result<Vec<u8>, Failure> {
     let not_started = |error: io::Error| Failure::Broken(format!("it could not be started: {error}"));
     let Some(mut pipes) = leash.start(&mut command(task)).map_err(not_started)? else {
         return Err(Failure::TooLong);
     };
     // Whatever fails from here on fails because it ended early, and why is told by its end.
     if let Some(mut stdin) = pipes.stdin.take() {
-        let _ = order::write(&mut stdin, task.recipe, task.secret, task.wasm);
+        let _ = (task.input)(&mut stdin);
     }
-    let most = task.options.memory_bytes;
-    let written = up_to(pipes.stdout.take(), most);
+    let written = up_to(pipes.stdout.take(), task.memory_bytes);
     let complaint = up_to(pipes.stderr.take(), LONGEST_COMPLAINT as u64);
     let (status, pulled) = leash
         .ended(pipes.id)
@@ -75,14 +83,12 @@ pub(super) fn compile(task: &Task<'_>, leash: &Leash) -> Result<Vec<u8>, Failure
 }
 
 fn command(task: &Task<'_>) -> Command {
-    // By the kernel's clock it may work no longer than by ours; should ours stand still, that one does not.
-    let cpu_seconds = task.options.time.as_secs() + 1;
     let mut command = Command::new(task.program);
     command
         .arg0("watchpost")
-        .args(["rules", "compile"])
-        .args(["--memory-bytes", &task.options.memory_bytes.to_string()])
-        .args(["--cpu-seconds", &cpu_seconds.to_string()])
+        .args(["rules", task.command])
+        .args(["--memory-bytes", &task.memory_bytes.to_string()])
+        .args(["--cpu-seconds", &task.cpu_seconds.to_string()])
         .args(["--parent", &std::process::id().to_string()])
         .env_clear()
         .current_dir("/")
@@ -116,7 +122,7 @@ fn outcome(status: ExitStatus, pulled: bool, written: Vec<u8>, complaint: &str) 
         return Err(Failure::TooMuch);
     }
     if code == Some(REFUSED.into()) {
-        return Err(Failure::Invalid(String::from_utf8_lossy(&written).into_owned()));
+        return Err(Failure::Refused(String::from_utf8_lossy(&written).into_owned()));
     }
     let lines = complaint.lines().map(str::trim).filter(|line| !line.is_empty());
     let why = lines.collect::<Vec<_>>().join(" ");
@@ -211,7 +217,7 @@ mod tests {
         assert_eq!(ended(0, Some(Signal::XCPU), false, ""), Err(Failure::TooLong));
         assert_eq!(
             ended(REFUSED, None, false, ""),
-            Err(Failure::Invalid("written".to_owned()))
+            Err(Failure::Refused("written".to_owned()))
         );
         assert_eq!(ended(OUT_OF_MEMORY, None, false, ""), Err(Failure::TooMuch));
         let gave_up = "memory allocation of 80 bytes failed\n";

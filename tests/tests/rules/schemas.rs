@@ -1,0 +1,67 @@
+//! What is promised of the schemas that rules give of their settings: settings have to keep to them, and one that means
+//! ill keeps nobody busy.
+
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use watchpost_tests::guests::with_schema;
+use watchpost_tests::rules::{activate, brought, generation, settled, upload};
+use watchpost_tests::server::Server;
+
+#[test]
+fn settings_that_a_rule_takes_and_its_schema_does_not_are_refused_with_their_place() {
+    let server = Server::start().ready();
+    let admin = server.client("admin");
+    let schema = r#"{"additionalProperties": false, "properties": {"metrics": {"items": {"type": "string"}}}}"#;
+    let (name, digest) = brought(&admin, &with_schema(1, schema));
+    let refused = activate(&admin, &name, &digest, json!({ "settings": { "metrisc": [] } }));
+    let problem = refused.problem(422);
+    assert!(problem.contains("metrisc"), "{problem}");
+    assert_eq!(refused.json()["check"], "its schema accepts the same");
+    assert_eq!(generation(&admin), 1);
+    let good = json!({ "settings": { "metrics": ["disk"] } });
+    assert_eq!(activate(&admin, &name, &digest, good).status, 200);
+    let path = format!("/api/v1/rules/{name}/settings");
+    let problem = admin
+        .send("PUT", &path, &json!({ "metrics": ["disk"], "more": 1 }))
+        .problem(422);
+    assert!(problem.contains("more"), "{problem}");
+    assert_eq!(generation(&admin), 2);
+}
+
+#[test]
+fn what_is_no_schema_or_fits_nothing_is_refused() {
+    let server = Server::start().ready();
+    let admin = server.client("admin");
+    for (schema, said) in [
+        (r#"{"type": 5}"#, "is no JSON Schema"),
+        (r#"{"$ref": "https://example.com/other.json"}"#, "nothing is fetched"),
+        (r#"{"required": ["metrics"]}"#, "metrics"),
+    ] {
+        let problem = settled(&admin, upload(&admin, &with_schema(1, schema))).problem(422);
+        assert!(problem.contains(said), "{schema}: {problem}");
+    }
+}
+
+#[test]
+fn a_schema_that_means_ill_keeps_nobody_busy() {
+    let server = Server::start().ready();
+    let admin = server.client("admin");
+    // Each definition asks twice for the next: two to the power of forty questions.
+    let doubling = (0..40).map(|at| {
+        let next = format!("{{\"$ref\":\"#/$defs/{}\"}}", at + 1);
+        format!("\"{at}\":{{\"allOf\":[{next},{next}]}},")
+    });
+    let doubling = format!(
+        "{{\"$ref\":\"#/$defs/0\",\"$defs\":{{{}\"40\":{{}}}}}}",
+        doubling.collect::<String>()
+    );
+    let began = Instant::now();
+    let problem = settled(&admin, upload(&admin, &with_schema(1, &doubling))).problem(422);
+    assert!(problem.contains("takes too long"), "{problem}");
+    assert!(began.elapsed() < Duration::from_secs(30), "{:?}", began.elapsed());
+
+    let endless = r##"{"allOf": [{"$ref": "#"}]}"##;
+    settled(&admin, upload(&admin, &with_schema(1, endless))).problem(422);
+    assert_eq!(admin.get("/api/v1/status").status, 200);
+}
