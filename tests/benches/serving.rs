@@ -15,7 +15,7 @@ use actix_web::{App, HttpResponse, HttpServer, web};
 use watchpost::tls::{ClientAuth, Files, Options, Tls};
 use watchpost_tests::http::Client;
 use watchpost_tests::nginx::Nginx;
-use watchpost_tests::server::{Server, eventually, free_port};
+use watchpost_tests::server::{Server, eventually, free_port, resident_mb};
 
 /// Each subject and its yardstick take turns, so that both see the machine's good and bad moments.
 const TURNS: usize = 5;
@@ -73,14 +73,14 @@ fn main() {
     ]);
 
     scraping(&server);
-    let before = memory(server.pid());
+    let before = resident_mb(server.pid());
     let mut connection = ours.connect().expect("it answers");
     for _ in 0..10_000 {
         connection.ask("GET", "/api/v1/snapshot").expect("an answer");
     }
     println!(
         "\nresident after 10,000 more requests: {:.1} MB (before: {:.1} MB)",
-        memory(server.pid()),
+        resident_mb(server.pid()),
         before
     );
 }
@@ -229,18 +229,6 @@ fn scraping(server: &Server) {
     println!("| node_exporter, without TLS | {theirs:.0} | {} | 1 |", count.0);
     let ratio = (ours / count.1 as f64) / (theirs / count.0 as f64);
     println!("| Watchpost, over mTLS | {ours:.0} | {} | {ratio:.3} |", count.1);
-}
-
-/// Resident memory in MB.
-fn memory(pid: u32) -> f64 {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("it lives");
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("a line");
-    let kilobytes: f64 = line
-        .split_whitespace()
-        .nth(1)
-        .and_then(|number| number.parse().ok())
-        .expect("a number");
-    kilobytes / 1024.0
 }
 
 struct Killed(Child);

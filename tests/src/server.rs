@@ -40,6 +40,14 @@ pub fn program() -> PathBuf {
     folder.join("watchpost-under-test")
 }
 
+/// How much memory a process has, in megabytes.
+pub fn resident_mb(pid: u32) -> f64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("it lives");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kilobytes = line.and_then(|line| line.trim().strip_suffix(" kB")).expect("a line");
+    kilobytes.parse::<f64>().expect("a number") / 1024.0
+}
+
 /// A port that was free a moment ago, for programs that cannot choose one themselves.
 pub fn free_port() -> u16 {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("there are ports");
@@ -204,10 +212,7 @@ impl Server {
 
     /// How much memory it has, in megabytes.
     pub fn resident_mb(&self) -> f64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("it lives");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-        let kilobytes = line.and_then(|line| line.trim().strip_suffix(" kB")).expect("a line");
-        kilobytes.parse::<f64>().expect("a number") / 1024.0
+        resident_mb(self.pid())
     }
 
     /// Waits for its end.
