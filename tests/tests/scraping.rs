@@ -2,10 +2,10 @@
 
 use std::fs;
 use std::io::Write;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
-use watchpost_tests::http::Client;
-use watchpost_tests::server::{Server, eventually, free_port};
+use watchpost_tests::prometheus::Prometheus;
+use watchpost_tests::server::Server;
 
 const OPEN_METRICS: &str = "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5,*/*;q=0.1";
 
@@ -97,23 +97,10 @@ fn every_encoding_holds_the_same_metrics() {
     assert_eq!(families(&unpacked("zstd", &get("zstd"))), plain);
 }
 
-struct Prometheus(Child);
-
-impl Drop for Prometheus {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 #[test]
 fn a_real_prometheus_scrapes_it_with_a_client_certificate() {
     let server = Server::start().ready();
-    let (folder, pki, port) = (
-        server.folder().join("prometheus"),
-        server.data().join("pki"),
-        free_port(),
-    );
+    let (folder, pki) = (server.folder().join("prometheus"), server.data().join("pki"));
     fs::create_dir(&folder).expect("made");
     let pki = pki.display();
     let config = format!(
@@ -124,28 +111,9 @@ fn a_real_prometheus_scrapes_it_with_a_client_certificate() {
         server.secure, server.secure
     );
     fs::write(folder.join("prometheus.yml"), config).expect("written");
-    let child = Command::new("prometheus")
-        .arg(format!("--config.file={}", folder.join("prometheus.yml").display()))
-        .arg(format!("--storage.tsdb.path={}", folder.join("data").display()))
-        .arg(format!("--web.listen-address=127.0.0.1:{port}"))
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("prometheus starts; `make test` installs it");
-    let _prometheus = Prometheus(child);
-    let address = std::net::SocketAddr::from(([127, 0, 0, 1], port));
-    eventually("prometheus", || std::net::TcpStream::connect(address).ok());
-    let query = |expression: &str| {
-        let answer = Client::plain(address).get(&format!("/api/v1/query?query={expression}"));
-        (answer.status == 200).then(|| answer.json()["data"]["result"].clone())
-    };
-    let found = |expression: &str| {
-        eventually(expression, || {
-            query(expression).filter(|result| result.as_array().is_some_and(|all| !all.is_empty()))
-        })
-    };
-    assert_eq!(found("up%7Bjob=%22watchpost%22%7D==1")[0]["metric"]["job"], "watchpost");
-    assert_eq!(found("up%7Bjob=%22nobody%22%7D==0")[0]["metric"]["job"], "nobody");
+    let prometheus = Prometheus::start(&folder.join("prometheus.yml"), &folder);
+    prometheus.found("up{job=\"watchpost\"} == 1");
+    prometheus.found("up{job=\"nobody\"} == 0");
     for series in [
         "node_memory_MemTotal_bytes",
         "node_filesystem_size_bytes",
@@ -154,6 +122,6 @@ fn a_real_prometheus_scrapes_it_with_a_client_certificate() {
         "watchpost_report_severity",
         "watchpost_source_success",
     ] {
-        found(series);
+        prometheus.found(series);
     }
 }
