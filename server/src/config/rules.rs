@@ -62,7 +62,7 @@ section! {
     pub struct RuleCompiler {
         /// The longest that one may take. A rule in Python takes ten seconds or so, and longer on a busy machine, for
         /// compiling has a low priority.
-        pub time: Duration where "1s" ..= "1h" = "60s",
+        pub time: Duration where "1s" ..= "1h" = "2m",
         /// The most memory of the process that compiles it; a rule in Python takes half a GiB.
         pub memory: Size where "128MiB" ..= "1024GiB" = "2GiB",
         /// How many others may wait for their turn before the answer is "busy".
@@ -172,7 +172,7 @@ mod tests {
     fn what_compiling_may_take_reaches_the_compiler() {
         let options = |text: &str| load(text).expect("it is right").rules.compiler.options();
         let default = Options {
-            time: Duration::from_secs(60),
+            time: Duration::from_secs(120),
             memory_bytes: 2 << 30,
             waiting: 16,
         };
