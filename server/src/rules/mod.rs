@@ -17,12 +17,12 @@ pub mod shadow;
 pub mod trial;
 
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 use watchpost_policies::{
-    Digest, Engine, EngineError, Fault, Kind, Limits, Refusal, Rule, RuleModule, RuleSet, SetError, SettingsRefusal,
+    Digest, Engine, EngineError, Kind, Limits, Refusal, Rule, RuleModule, RuleSet, SetError, SettingsRefusal,
 };
 
 use crate::store::rules::{Entry, Generation, Mode};
@@ -59,7 +59,6 @@ pub struct InForce {
     pub rules: Vec<Rule>,
     /// How often the role rule failed since it last answered.
     role_faults: AtomicU32,
-    last_role_fault: Mutex<String>,
 }
 
 /// Settings of the rules that Watchpost brings, as JSON.
@@ -191,7 +190,6 @@ impl InForce {
             rules,
             generation,
             role_faults: AtomicU32::new(0),
-            last_role_fault: Mutex::default(),
         })
     }
 
@@ -203,24 +201,16 @@ impl InForce {
             .filter(|_| self.generation.entries.iter().any(asked))
     }
 
-    /// Counts how often the role rule failed, one time after the other.
-    fn role_answered(&self, failed: Option<&Fault>) -> u32 {
-        let Some(fault) = failed else {
-            // Every answer comes by here, and almost none has a fault before it.
-            if self.role_faults.load(Ordering::Relaxed) > 0 {
-                self.role_faults.store(0, Ordering::Relaxed);
-            }
-            return 0;
-        };
-        *self.last_role_fault.lock().unwrap_or_else(PoisonError::into_inner) = fault.to_string();
-        self.role_faults.fetch_add(1, Ordering::Relaxed) + 1
+    fn role_answered_well(&self) {
+        // Every answer comes by here, and almost none has a fault before it.
+        if self.role_faults.load(Ordering::Relaxed) > 0 {
+            self.role_faults.store(0, Ordering::Relaxed);
+        }
     }
 
-    fn last_role_fault(&self) -> String {
-        self.last_role_fault
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+    /// How often it failed by now, one time after the other.
+    fn role_failed_again(&self) -> u32 {
+        self.role_faults.fetch_add(1, Ordering::Relaxed) + 1
     }
 
     fn rule_of(&self, entry: &Entry) -> Option<&Rule> {

@@ -1,8 +1,8 @@
 //! What is promised of putting rules in force.
 
 use serde_json::json;
-use watchpost_tests::guests::{HOSTILE, numbered};
-use watchpost_tests::rules::{activate, brought, generation, in_force};
+use watchpost_tests::guests::{HOSTILE, TYRANT, numbered};
+use watchpost_tests::rules::{activate, brought, generation, in_force, other_version};
 use watchpost_tests::server::{Server, eventually};
 
 #[test]
@@ -205,4 +205,62 @@ fn two_who_change_something_at_once_come_one_after_the_other() {
         10,
         "and none undid another"
     );
+}
+
+#[test]
+fn what_was_let_go_is_not_gone_back_to_and_other_rules_are_not_in_the_way() {
+    let server = Server::start().ready();
+    let admin = server.client("admin");
+    let (name, first) = brought(&admin, HOSTILE);
+    let (_, second) = brought(&admin, &other_version(HOSTILE));
+    for (digest, count) in [(&first, 1), (&second, 2)] {
+        let settings = json!({ "settings": { "do": "well", "count": count } });
+        assert_eq!(activate(&admin, &name, digest, settings).status, 200);
+    }
+    // More changes of another rule than are read at once.
+    for warning in 0..101 {
+        let settings = json!({ "thresholds": [{ "metric": "disk", "warning": 50 + warning % 7 }] });
+        assert_eq!(
+            admin.send("PUT", "/api/v1/rules/threshold/settings", &settings).status,
+            200
+        );
+    }
+    let back = |expected: u16| {
+        let answer = admin.send("POST", "/api/v1/rules/hostile/rollback", &json!({}));
+        assert_eq!(answer.status, expected, "{}", answer.text());
+        let rule = admin.get("/api/v1/rules/hostile").json();
+        rule["in_force"][0]["settings_given"]["count"].as_i64()
+    };
+    assert_eq!(back(200), Some(1));
+    assert_eq!(back(200), Some(2));
+    let path = format!("/api/v1/rules/{name}/versions/{first}");
+    assert_eq!(admin.ask("DELETE", &path).status, 204);
+    assert_eq!(back(200), None, "before the first it took no part");
+}
+
+#[test]
+fn a_role_rule_that_never_counted_cannot_be_gone_back_to() {
+    let server = Server::start().ready();
+    let admin = server.client("admin");
+    let (name, digest) = brought(&admin, TYRANT);
+    assert_eq!(
+        admin.send("POST", "/api/v1/rules/tyrant/rollback", &json!({})).status,
+        409
+    );
+    assert_eq!(activate(&admin, &name, &digest, json!({})).status, 200);
+    let log = admin.get("/api/v1/rules/role/log").json();
+    assert_eq!(
+        (&log["log"][0]["what"], &log["log"][0]["note"]),
+        (&json!("retired"), &json!("tyrant decides now"))
+    );
+    assert_eq!(
+        admin.send("POST", "/api/v1/rules/tyrant/rollback", &json!({})).status,
+        200
+    );
+    assert_eq!(
+        in_force(&admin.get("/api/v1/rules").json())[1].split(' ').next(),
+        Some("role")
+    );
+    let log = admin.get("/api/v1/rules/role/log").json();
+    assert_eq!(log["log"][0]["what"], "rolled_back");
 }

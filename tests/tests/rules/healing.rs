@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use watchpost_tests::guests::{HOSTILE, TYRANT};
 use watchpost_tests::http::Client;
-use watchpost_tests::rules::{activate, brought, generation};
+use watchpost_tests::rules::{activate, brought, generation, other_version};
 use watchpost_tests::server::{Server, eventually};
 
 const EDGE: &str = "[server]\nhostname = \"edge-9\"\n[rules]\nfaults_in_a_row = 3\n";
@@ -65,7 +65,72 @@ fn a_rule_that_fails_again_and_again_is_put_aside_and_its_last_good_version_come
 }
 
 #[test]
-fn a_role_rule_that_fails_does_not_lock_everybody_out() {
+fn a_role_rule_that_fails_is_put_aside_once_however_many_ask_it() {
+    let server = Server::with(EDGE).ready();
+    let admin = server.client("admin");
+    let (name, digest) = brought(&admin, TYRANT);
+    assert_eq!(activate(&admin, &name, &digest, json!({})).status, 200);
+    let failing = json!({ "settings": { "do": "panic", "to": "agent" } });
+    assert_eq!(
+        activate(&admin, &name, &digest, failing).status,
+        200,
+        "it behaves to others"
+    );
+    assert_eq!(generation(&admin), 3);
+    std::thread::scope(|scope| {
+        for _ in 0..6 {
+            scope.spawn(|| {
+                let agent = server.client("agent");
+                eventually("the good rule", || {
+                    (agent.get("/api/v1/status").status == 200).then_some(())
+                });
+            });
+        }
+    });
+    // Late signals of the same failure put nothing aside that is good.
+    for _ in 0..20 {
+        assert_eq!(server.client("agent").get("/api/v1/status").status, 200);
+    }
+    assert_eq!(generation(&admin), 4);
+    let log = admin.get("/api/v1/rules/tyrant/log").json();
+    let deeds: Vec<_> = log["log"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|line| line["what"].clone())
+        .collect();
+    assert_eq!(deeds, ["put_aside", "activated", "activated", "uploaded"]);
+    assert!(
+        log["log"][0]["note"]
+            .as_str()
+            .is_some_and(|why| why.contains("it panicked")),
+        "{log}"
+    );
+}
+
+#[test]
+fn what_was_let_go_meanwhile_does_not_keep_a_failing_rule_in_force() {
+    let server = Server::with(EDGE).ready();
+    let admin = server.client("admin");
+    let (name, first) = brought(&admin, TYRANT);
+    let (_, second) = brought(&admin, &other_version(TYRANT));
+    activate(&admin, &name, &first, json!({}));
+    let failing = json!({ "settings": { "do": "panic", "to": "agent" } });
+    assert_eq!(activate(&admin, &name, &second, failing).status, 200);
+    let path = format!("/api/v1/rules/{name}/versions/{first}");
+    assert_eq!(admin.ask("DELETE", &path).status, 204);
+    let agent = server.client("agent");
+    // Watchpost's own was there before both.
+    eventually("the rule before", || {
+        (agent.get("/api/v1/chunks").status == 200).then_some(())
+    });
+    let overview = admin.get("/api/v1/rules").json();
+    assert_eq!(overview["in_force"][1]["name"], "role", "{overview}");
+    assert_eq!(overview["put_aside"][0]["rule"], "tyrant", "{overview}");
+}
+
+#[test]
+fn a_role_rule_that_fails_when_it_is_tried_is_never_in_force() {
     let server = Server::with(EDGE).ready();
     let admin = server.client("admin");
     let (name, digest) = brought(&admin, TYRANT);
@@ -74,7 +139,6 @@ fn a_role_rule_that_fails_does_not_lock_everybody_out() {
         200,
         "it behaves, so far"
     );
-    // The configuration lets nobody in by this way; the database is where an operator could go wrong.
     let refused = admin.send("PUT", "/api/v1/rules/tyrant/settings", &json!({ "do": "panic" }));
     refused.problem(422);
     assert_eq!(admin.get("/api/v1/status").status, 200);

@@ -3,7 +3,7 @@
 use serde_json::json;
 use watchpost_tests::guests::{HOSTILE, numbered};
 use watchpost_tests::rules::{activate, brought, generation, in_force};
-use watchpost_tests::server::Server;
+use watchpost_tests::server::{Server, eventually};
 
 #[test]
 fn what_was_answered_is_in_force_after_a_kill() {
@@ -81,4 +81,37 @@ fn a_version_that_cannot_be_loaded_any_more_is_told_and_the_others_serve() {
         "{why}"
     );
     assert_eq!(generation(&server.client("admin")), 3);
+}
+
+#[test]
+fn whose_settings_are_is_not_a_matter_of_what_they_say() {
+    let configured = "[rules.threshold]\nthresholds = [{ metric = \"disk\", warning = 70 }]\n";
+    let server = Server::with(configured);
+    let admin = server.client("admin");
+    let warning = || {
+        let rule = server.get("/api/v1/rules/threshold").json();
+        rule["in_force"][0]["settings_given"]["thresholds"][0]["warning"].as_i64()
+    };
+    let again = |warning: i64| {
+        let before = server.log_lines().len();
+        server.configure(&configured.replace("70", &warning.to_string()));
+        server.signal("HUP");
+        eventually("the configuration", || {
+            let told = server.log_lines();
+            told[before..]
+                .iter()
+                .any(|line| line.contains("the configuration is read again"))
+                .then_some(())
+        });
+    };
+    // Somebody chooses what the configuration says, and it stays their choice.
+    let same = json!({ "thresholds": [{ "metric": "disk", "warning": 70 }] });
+    assert_eq!(admin.send("PUT", "/api/v1/rules/threshold/settings", &same).status, 200);
+    again(60);
+    assert_eq!(warning(), Some(70));
+    // What is left to the configuration again changes with it, whoever said the same before.
+    again(70);
+    assert_eq!(admin.ask("DELETE", "/api/v1/rules/threshold/settings").status, 200);
+    again(50);
+    assert_eq!(warning(), Some(50));
 }

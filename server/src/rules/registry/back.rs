@@ -4,10 +4,11 @@ use watchpost_policies::Kind;
 
 use super::advance::{Next, now_ms};
 use super::{Actor, ChangeError, Changed, Moment, Registry, Wish, slot};
+use crate::store::Store;
 use crate::store::rules::{Deed, Entry, Generation, Told};
 
-/// Generations that are looked at for one to go back to.
-const FAR_BACK: i64 = 500;
+/// Generations that are read at once, where one to go back to is looked for.
+const AT_ONCE: i64 = 100;
 
 impl Registry {
     /// Puts in force again what a rule was before the last change of it. Twice is as if nothing had been.
@@ -16,20 +17,29 @@ impl Registry {
         let _turn = self.0.changing.lock().await;
         let kind = self.kind_of(rule).await?;
         let plan = async |latest: &Generation| {
-            let before = self.before(latest, kind, rule, |_| true).await?;
-            let Some(before) = before else {
+            let before = self.kept_before(latest, kind, rule).await?;
+            let never = || {
                 let why = format!("the rule {rule} was never otherwise than now; there is nothing to go back to");
-                return Err(ChangeError::Conflict(why));
+                ChangeError::Conflict(why)
             };
-            Ok(Some(self.back_to(
-                latest,
-                kind,
-                rule,
-                before,
-                Deed::RolledBack,
-                actor,
-                note,
-            )))
+            let before = before.ok_or_else(never)?;
+            let now = slot(&latest.entries, kind, rule);
+            // Of role rules one counts, so the place of one may be another's.
+            if [now, before.as_ref()]
+                .into_iter()
+                .flatten()
+                .all(|entry| entry.rule != rule)
+            {
+                return Err(never());
+            }
+            let other = [now, before.as_ref()]
+                .into_iter()
+                .flatten()
+                .find(|entry| entry.rule != rule);
+            let other = other.map(|entry| self.told(entry, Deed::RolledBack, actor, note));
+            let mut next = self.back_to(latest, kind, rule, before, Deed::RolledBack, actor, note);
+            next.told.extend(other);
+            Ok(Some(next))
         };
         self.change_by(wish.expected, actor, wish.force, now, plan).await
     }
@@ -43,16 +53,44 @@ impl Registry {
         rule: &str,
         is_good: impl Fn(Option<&Entry>) -> bool,
     ) -> Result<Option<Option<Entry>>, ChangeError> {
-        let number = latest.number;
-        let older = self
-            .0
-            .store
-            .ask(move |store| store.generations_before(number, FAR_BACK))
-            .await?;
         let now = slot(&latest.entries, kind, rule);
-        let slots = older.iter().map(|generation| slot(&generation.entries, kind, rule));
-        let other = slots.into_iter().find(|before| *before != now && is_good(*before));
-        Ok(other.map(Option::<&Entry>::cloned))
+        let mut number = latest.number;
+        loop {
+            let older = move |store: &Store| store.generations_before(number, AT_ONCE);
+            let older = self.0.store.ask(older).await?;
+            let Some(oldest) = older.last() else { return Ok(None) };
+            number = oldest.number;
+            let mut slots = older.iter().map(|generation| slot(&generation.entries, kind, rule));
+            if let Some(other) = slots.find(|before| *before != now && is_good(*before)) {
+                return Ok(Some(other.cloned()));
+            }
+        }
+    }
+
+    /// The same, and nothing that was let go since.
+    async fn kept_before(
+        &self,
+        latest: &Generation,
+        kind: Kind,
+        rule: &str,
+    ) -> Result<Option<Option<Entry>>, ChangeError> {
+        let mut gone = Vec::new();
+        loop {
+            let is_there = |entry: Option<&Entry>| entry.is_none_or(|entry| !gone.contains(&entry.digest));
+            let before = self.before(latest, kind, rule, is_there).await?;
+            let digest = before.as_ref().and_then(|entry| entry.as_ref()?.digest);
+            let Some(digest) = digest else { return Ok(before) };
+            if self
+                .0
+                .store
+                .ask(move |store| store.rule_version(digest))
+                .await?
+                .is_some()
+            {
+                return Ok(before);
+            }
+            gone.push(Some(digest));
+        }
     }
 
     #[expect(clippy::too_many_arguments, reason = "each is another word of the same sentence")]

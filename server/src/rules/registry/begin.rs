@@ -4,8 +4,8 @@
 use watchpost_policies::{Digest, Kind};
 
 use super::advance::{Next, now_ms};
-use super::{Behind, CONFIGURATION, ChangeError, Options, Registry};
-use crate::store::rules::{By, Deed, Entry, Generation, Mode, Told};
+use super::{Behind, ChangeError, Options, Registry};
+use crate::store::rules::{By, CONFIGURATION, Deed, Entry, Generation, Mode, Told};
 use crate::tasks;
 
 /// Settings under which nobody may do more than a stranger.
@@ -69,6 +69,8 @@ impl Registry {
                     self.note_behind(Some(Behind { generation, why }));
                     return Ok(());
                 }
+                // A database that is away says nothing of the rules.
+                Err((_, ChangeError::Store(error))) => return Err(error.into()),
                 Err((Some(entry), error)) => {
                     why = format!("the rule {}: {}", entry.rule, crate::reload::told(&error));
                     log::error!(rule = entry.rule.as_str(), reason = why.as_str(); "a rule cannot be loaded; it begins without");
@@ -83,7 +85,7 @@ impl Registry {
     }
 
     async fn as_configured(&self, latest: &Generation) -> Result<Option<Next>, ChangeError> {
-        let by = by_configuration();
+        let by = By::configuration();
         let mut entries = latest.entries.clone();
         let mut told = Vec::new();
         for kind in [Kind::Threshold, Kind::Role] {
@@ -119,7 +121,7 @@ impl Registry {
 
     /// The settings that the configuration has for a rule, under the number that they have in the database.
     pub(super) async fn configured_settings(&self, name: &str) -> Result<i64, ChangeError> {
-        self.keep_settings(name, self.configured(name), &by_configuration())
+        self.keep_settings(name, self.configured(name), &By::configuration())
             .await
     }
 
@@ -147,13 +149,5 @@ impl Registry {
             settings: self.keep_settings(&rule, CLOSED.to_owned(), &By::ourselves()).await?,
             rule,
         })
-    }
-}
-
-/// Whoever wrote the configuration.
-fn by_configuration() -> By {
-    By {
-        who: CONFIGURATION.to_owned(),
-        address: String::new(),
     }
 }

@@ -18,7 +18,8 @@ impl Registry {
         InForce::new(generation, rules).map_err(|error| (None, error.into()))
     }
 
-    async fn rule(&self, entry: &Entry) -> Result<Rule, ChangeError> {
+    /// One of them.
+    pub(super) async fn rule(&self, entry: &Entry) -> Result<Rule, ChangeError> {
         let known = [Some(self.0.rules.current()), self.previous()];
         if let Some(rule) = known.iter().flatten().find_map(|loaded| loaded.rule_of(entry)) {
             return Ok(rule.clone());

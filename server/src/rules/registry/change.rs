@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 use watchpost_policies::{Digest, Kind};
 
 use super::advance::{Next, now_ms};
-use super::{Actor, ChangeError, Moment, Registry};
+use super::{Actor, ChangeError, Moment, Registry, slot};
 use crate::rules::InForce;
 use crate::store::rules::{Deed, Deleted, Entry, Generation, Mode, Version};
 
@@ -95,12 +95,16 @@ impl Registry {
                 Mode::Active => Deed::Activated,
                 Mode::Shadow => Deed::Shadowed,
             };
-            let told = self.told(&entry, deed, actor, &wanted.note);
+            let displaced = slot(&latest.entries, kind, &entry.rule).filter(|other| {
+                let counts_no_more = wanted.mode == Mode::Active && other.rule != entry.rule;
+                counts_no_more
+            });
+            let note = format!("{} decides now", entry.rule);
+            let displaced = displaced.map(|other| self.told(other, Deed::Retired, actor, &note));
+            let mut told = vec![self.told(&entry, deed, actor, &wanted.note)];
+            told.extend(displaced);
             entries.push(entry);
-            Ok(Some(Next {
-                entries,
-                told: vec![told],
-            }))
+            Ok(Some(Next { entries, told }))
         };
         self.change_by(wanted.expected, actor, wanted.force, now, plan).await
     }

@@ -8,9 +8,9 @@ use serde_json::{Map, Value};
 use watchpost_policies::{Digest, Kind};
 
 use super::advance::Next;
-use super::{Activation, Actor, CONFIGURATION, ChangeError, Moment, Options, Registry, slot};
+use super::{Activation, Actor, ChangeError, Moment, Options, Registry, slot};
 use crate::rules::folder::{Line, State};
-use crate::store::rules::{By, Deed, Entry, Generation, Mode, Version};
+use crate::store::rules::{By, CONFIGURATION, Deed, Entry, Generation, Mode, Version};
 
 /// By whom the log says that it was done. Nobody who asks is called so: certificates have a subject, tokens a prefix.
 const FOLDER: &str = "folder";

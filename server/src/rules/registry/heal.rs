@@ -1,16 +1,15 @@
 //! Puts rules aside that fail again and again: what was good before is in force again, and it is told loudly.
 
-use std::collections::HashMap;
 use std::sync::{Arc, PoisonError};
 
 use serde::Serialize;
 use tokio::sync::watch;
-use watchpost_policies::{Digest, Kind, Report};
+use watchpost_policies::{Kind, Report};
 
 use super::advance::now_ms;
 use super::{Actor, ChangeError, Registry, slot};
 use crate::judge::Judged;
-use crate::store::rules::{By, Deed, Entry, Generation};
+use crate::store::rules::{By, Deed, Entry, Generation, Mode};
 
 /// A rule that was put aside, until somebody changes it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -25,25 +24,30 @@ pub struct Aside {
     pub why: String,
 }
 
-/// How often each rule failed, one time after the other.
+/// How often each rule failed, one time after the other, as it is in force: under other settings it begins anew.
 #[derive(Default)]
-struct Streaks(HashMap<(String, Digest), u32>);
+struct Streaks(Vec<(Entry, u32)>);
 
 impl Streaks {
-    /// Counts a round; what reached the limit comes back, and begins anew.
-    fn count(&mut self, report: &Report, limit: u32) -> Vec<(String, Digest, String)> {
-        let failed = |(rule, digest): &(String, Digest)| {
-            let is_it = |fault: &&watchpost_policies::Fault| fault.rule == *rule && fault.digest == *digest;
-            report.faults().iter().any(|fault| is_it(&fault))
-        };
-        self.0.retain(|key, _| failed(key));
+    /// Counts a round that was judged by these; what reached the limit comes back, and begins anew.
+    fn count(&mut self, report: &Report, in_force: &[Entry], limit: u32) -> Vec<(Entry, String)> {
+        let fault_of = |entry: &Entry| report.faults().iter().find(|fault| fault.rule == entry.rule);
+        self.0
+            .retain(|(entry, _)| in_force.contains(entry) && fault_of(entry).is_some());
+        let counted = |entry: &&Entry| entry.mode == Mode::Active && entry.kind == Kind::Threshold;
         let mut enough = Vec::new();
-        for fault in report.faults() {
-            let streak = self.0.entry((fault.rule.clone(), fault.digest)).or_default();
+        for entry in in_force.iter().filter(counted) {
+            let Some(fault) = fault_of(entry) else { continue };
+            let known = self.0.iter().position(|(other, _)| other == entry);
+            let at = known.unwrap_or_else(|| {
+                self.0.push((entry.clone(), 0));
+                self.0.len() - 1
+            });
+            let streak = &mut self.0[at].1;
             *streak += 1;
             if *streak >= limit {
                 *streak = 0;
-                enough.push((fault.rule.clone(), fault.digest, fault.to_string()));
+                enough.push((entry.clone(), fault.to_string()));
             }
         }
         enough
@@ -63,15 +67,20 @@ impl Registry {
                     let latest = judged.borrow_and_update().clone();
                     let Some(judged) = latest else { continue };
                     let limit = self.0.options.load().faults_in_a_row;
-                    for (rule, digest, why) in streaks.count(&judged.report, limit) {
-                        self.put_aside_loudly(Kind::Threshold, &rule, digest, &why).await;
+                    let current = self.0.rules.current();
+                    // A round that was judged by others tells nothing of these.
+                    if current.set.generation() != judged.report.generation() {
+                        continue;
+                    }
+                    for (failing, why) in streaks.count(&judged.report, &current.generation.entries, limit) {
+                        self.put_aside_loudly(&failing, &why).await;
                     }
                 }
                 () = self.0.role_fails.notified() => {
-                    let current = self.0.rules.current();
-                    let role = current.set.role();
-                    let why = current.last_role_fault();
-                    self.put_aside_loudly(Kind::Role, role.name(), role.module().digest(), &why).await;
+                    let failed = self.0.role_failed.lock().unwrap_or_else(PoisonError::into_inner).take();
+                    if let Some((failing, why)) = failed {
+                        self.put_aside_loudly(&failing, &why).await;
+                    }
                 }
             }
         }
@@ -95,64 +104,88 @@ impl Registry {
         }
     }
 
-    async fn put_aside_loudly(&self, kind: Kind, rule: &str, digest: Digest, why: &str) {
-        match self.put_aside(kind, rule, digest, why).await {
-            Ok(true) => {
+    async fn put_aside_loudly(&self, failing: &Entry, why: &str) {
+        let rule = failing.rule.as_str();
+        let digest = failing.digest.map(|digest| digest.to_string()).unwrap_or_default();
+        match self.put_aside(failing, why).await {
+            Ok(Aftermath::PutAside) => {
                 self.0.own.rule_put_aside(rule);
-                log::error!(rule, digest:%, reason = why; "a rule failed too often and was put aside; what was good before is in force again");
+                log::error!(rule, digest, reason = why; "a rule failed too often and was put aside; what was good before is in force again");
             }
-            Ok(false) => {
-                log::error!(rule, digest:%, reason = why; "a rule fails again and again, and there is nothing to put in its place")
+            Ok(Aftermath::LastResort) => {
+                log::error!(rule, digest, reason = why; "a rule fails again and again, and there is nothing to put in its place")
             }
+            Ok(Aftermath::GoneAlready) => {}
             Err(error) => {
                 let cannot = crate::reload::told(&error);
-                log::error!(rule, digest:%, reason = cannot.as_str(); "a rule fails again and again, and cannot be put aside now");
+                log::error!(rule, digest, reason = cannot.as_str(); "a rule fails again and again, and cannot be put aside now");
             }
         }
         self.look_aside().await;
     }
 
-    /// Whether it was put aside.
-    async fn put_aside(&self, kind: Kind, rule: &str, digest: Digest, why: &str) -> Result<bool, ChangeError> {
+    async fn put_aside(&self, failing: &Entry, why: &str) -> Result<Aftermath, ChangeError> {
+        // What the program brings is the last resort.
+        if failing.digest.is_none() {
+            return Ok(Aftermath::LastResort);
+        }
         let _turn = self.0.changing.lock().await;
         let actor = Actor {
             by: By::ourselves(),
             identity: None,
             break_glass: false,
         };
+        let (kind, rule) = (failing.kind, failing.rule.as_str());
         let changed = self.change(None, async |latest: &Generation| {
-            let now = slot(&latest.entries, kind, rule);
-            // What the program brings is the last resort, and somebody else may have changed it already.
-            let Some(failing) = now.filter(|entry| entry.digest == Some(digest)).cloned() else {
+            // Somebody else may have changed it, or put it aside, in the meantime.
+            if slot(&latest.entries, kind, rule) != Some(failing) {
                 return Ok(None);
-            };
-            self.0
-                .failed
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .push(failing.clone());
-            let mut bad = self.0.failed.lock().unwrap_or_else(PoisonError::into_inner).clone();
-            let before = loop {
-                let is_good = |entry: Option<&Entry>| entry.is_none_or(|entry| !bad.contains(entry));
-                match self.before(latest, kind, rule, is_good).await?.flatten() {
-                    // Nobody may put it in force by hand, so it does not come back by itself.
-                    Some(entry) if self.unvouched(&entry).await?.is_some() => bad.push(entry),
-                    before => break before,
-                }
-            };
-            let before = match (kind, before) {
+            }
+            let before = match (kind, self.good_before(latest, failing).await?) {
                 // Somebody has to decide; who may do nothing but look for help is better than nobody.
                 (Kind::Role, None) => Some(self.closed().await?),
                 (_, before) => before,
             };
             let mut next = self.back_to(latest, kind, rule, before, Deed::PutAside, &actor, why);
             for told in &mut next.told {
-                told.digest = Some(digest.to_string());
+                told.digest = failing.digest.map(|digest| digest.to_string());
                 told.settings_id = Some(failing.settings);
                 told.time_ms = now_ms();
             }
             Ok(Some(next))
         });
-        Ok(changed.await?.changed)
+        if !changed.await?.changed {
+            return Ok(Aftermath::GoneAlready);
+        }
+        let mut failed = self.0.failed.lock().unwrap_or_else(PoisonError::into_inner);
+        failed.push(failing.clone());
+        Ok(Aftermath::PutAside)
     }
+
+    /// What the place of a rule was before it failed, and can be again: what failed before cannot, nor what nobody
+    /// vouches for, nor what is not kept any more or does not load.
+    async fn good_before(&self, latest: &Generation, failing: &Entry) -> Result<Option<Entry>, ChangeError> {
+        let mut bad = self.0.failed.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        bad.push(failing.clone());
+        loop {
+            let is_good = |entry: Option<&Entry>| entry.is_none_or(|entry| !bad.contains(entry));
+            let before = self.before(latest, failing.kind, &failing.rule, is_good).await?;
+            let Some(entry) = before.flatten() else { return Ok(None) };
+            let is_vouched_for = self.unvouched(&entry).await?.is_none();
+            match self.rule(&entry).await {
+                Ok(_) if is_vouched_for => return Ok(Some(entry)),
+                Err(error @ ChangeError::Store(_)) => return Err(error),
+                _ => bad.push(entry),
+            }
+        }
+    }
+}
+
+/// What came of putting a rule aside.
+enum Aftermath {
+    PutAside,
+    /// It is not what is in force any more.
+    GoneAlready,
+    /// Nothing could take its place.
+    LastResort,
 }

@@ -41,9 +41,6 @@ use crate::metrics::Own;
 use crate::store::Store;
 use crate::store::rules::{By, Entry, Mode};
 
-/// By whom the settings of the configuration are given.
-const CONFIGURATION: &str = "configuration";
-
 /// The registry. Cheap to clone.
 #[derive(Clone)]
 pub struct Registry(Arc<Inner>);
@@ -66,7 +63,8 @@ struct Inner {
     trying: Arc<Semaphore>,
     /// How the files are that rules come from by themselves.
     folder: Mutex<Vec<Line>>,
-    /// The role rule failed too often.
+    /// The role rule that failed too often, and how.
+    role_failed: Mutex<Option<(Entry, String)>>,
     role_fails: Notify,
     own: Arc<Own>,
 }
@@ -130,6 +128,7 @@ impl Registry {
             trials: Mutex::default(),
             trying: trials::turns(),
             folder: Mutex::default(),
+            role_failed: Mutex::default(),
             role_fails: Notify::new(),
             own,
         }))
@@ -157,11 +156,16 @@ impl Registry {
 
     /// Hears what came of asking the role rule. One that fails too often is put aside.
     pub fn role_answered(&self, in_force: &InForce, verdict: &Verdict) {
-        let failed = match verdict {
-            Verdict::Fault { fault } => Some(fault),
-            _ => None,
+        let Verdict::Fault { fault } = verdict else {
+            return in_force.role_answered_well();
         };
-        if in_force.role_answered(failed) >= self.0.options.load().faults_in_a_row {
+        if in_force.role_failed_again() < self.0.options.load().faults_in_a_row {
+            return;
+        }
+        // Others may have put it aside already, so it matters which one it was that failed.
+        if let Some(entry) = slot(&in_force.generation.entries, Kind::Role, "") {
+            let failed = Some((entry.clone(), fault.to_string()));
+            *self.0.role_failed.lock().unwrap_or_else(PoisonError::into_inner) = failed;
             self.0.role_fails.notify_one();
         }
     }

@@ -16,6 +16,9 @@ pub use self::log::{Deed, Told};
 pub use self::settings::Given;
 pub use self::versions::{Deleted, Signed, Upload, Version};
 
+/// By whom the settings of the configuration are given.
+pub const CONFIGURATION: &str = "configuration";
+
 /// Who does something, and from where.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct By {
@@ -30,6 +33,14 @@ impl By {
     pub fn ourselves() -> Self {
         Self {
             who: "watchpost".to_owned(),
+            address: String::new(),
+        }
+    }
+
+    /// Whoever wrote the configuration.
+    pub fn configuration() -> Self {
+        Self {
+            who: CONFIGURATION.to_owned(),
             address: String::new(),
         }
     }

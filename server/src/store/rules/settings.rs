@@ -4,7 +4,7 @@ use diesel::{ExpressionMethods, OptionalExtension, QueryDsl, QueryResult, RunQue
 use serde::Serialize;
 use watchpost_policies::Digest;
 
-use super::By;
+use super::{By, CONFIGURATION};
 use crate::store::connection::{Connection, on};
 use crate::store::schema::rule_settings as columns;
 use crate::store::{Store, StoreError};
@@ -29,9 +29,14 @@ pub struct Given {
 type Row = (i64, String, String, i64, String);
 
 impl Store {
-    /// Keeps settings, and tells by what they are named from now on. The same settings are kept once.
+    /// Keeps settings, and tells by what they are named from now on. The same settings are kept once, but those of the
+    /// configuration by themselves: whose they are decides whether a change of the configuration changes them.
     pub fn keep_rule_settings(&self, name: &str, settings: &str, by: &By, now_ms: i64) -> Result<i64, StoreError> {
-        let digest = Digest::of(settings.as_bytes()).to_string();
+        let digest = match by.who == CONFIGURATION {
+            true => Digest::of(format!("{CONFIGURATION}\n{settings}").as_bytes()),
+            false => Digest::of(settings.as_bytes()),
+        };
+        let digest = digest.to_string();
         self.write(|connection| {
             on!(connection, connection => insert_into(columns::table)
                 .values((

@@ -1,7 +1,7 @@
 //! A role rule that misbehaves as its settings tell it. Whatever it does, nobody may get in by it.
 
 use serde::{Deserialize, Serialize};
-use watchpost_rule::role::{Decision, Manifest, Request, Rule, Standing};
+use watchpost_rule::role::{Decision, Identity, Label, Manifest, Request, Rule, Standing};
 use watchpost_rule::{Plan, Problem};
 
 /// The rule.
@@ -18,6 +18,8 @@ pub struct Settings {
     way: Way,
     /// The metrics whose standings it wants to see.
     metrics: Vec<String>,
+    /// Whom it misbehaves to, by their common name; to all, if nobody is named.
+    to: String,
 }
 
 /// The ways to misbehave.
@@ -51,6 +53,15 @@ pub enum Way {
     Tell,
 }
 
+impl Settings {
+    /// Whether this is one to misbehave to.
+    fn means(&self, request: &Request) -> bool {
+        let is_it = |label: &Label| label.name == "CN" && label.value == self.to;
+        self.to.is_empty()
+            || matches!(&request.identity, Identity::Certificate(its) if its.subject_attributes.iter().any(is_it))
+    }
+}
+
 impl Rule for Tyrant {
     type Settings = Settings;
     type Prepared<'p> = Settings;
@@ -68,7 +79,11 @@ impl Rule for Tyrant {
         Ok(Plan::new(settings.metrics.clone(), &settings))
     }
 
-    fn decide(request: Request, standings: Vec<Standing>, Settings { way, .. }: Settings) -> Result<Decision, String> {
+    fn decide(request: Request, standings: Vec<Standing>, settings: Settings) -> Result<Decision, String> {
+        let way = match settings.means(&request) {
+            true => settings.way,
+            false => Way::Well,
+        };
         let mut decision = Decision {
             allowed: true,
             roles: Vec::new(),
