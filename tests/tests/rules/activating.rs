@@ -206,3 +206,34 @@ fn two_who_change_something_at_once_come_one_after_the_other() {
         "and none undid another"
     );
 }
+
+#[test]
+fn a_rollback_with_a_body_that_is_not_understood_changes_nothing() {
+    let server = Server::start();
+    let admin = server.client("admin");
+    let (name, digest) = brought(&admin, &numbered(1));
+    activate(&admin, &name, &digest, json!({}));
+    let path = format!("/api/v1/rules/{name}/rollback");
+    let check = |kind: &str, body: &str| {
+        let answer = admin.send_bytes("POST", &path, kind, body.as_bytes());
+        assert!(
+            answer.problem(400).contains("the body is not the JSON"),
+            "{}",
+            answer.text()
+        );
+        assert_eq!(generation(&admin), 2, "{body}");
+    };
+    check("application/json", "{\"nots\": broken");
+    check("application/json", "{\"nots\": \"of no such name\"}");
+    check("application/json", "{\"force\": \"yes\"}");
+    check("application/json", " ");
+    check("text/plain", "{\"note\": \"as a text\"}");
+    assert_eq!(admin.ask("POST", &path).status, 200, "no body at all");
+    let empty = admin.send_bytes("POST", &path, "application/json", b"");
+    assert_eq!((empty.status, generation(&admin)), (200, 4), "an empty one");
+    let mut connection = admin.connect().expect("a connection");
+    let chunked = format!("POST {path} HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n");
+    connection.send(chunked.as_bytes()).expect("sent");
+    let answer = connection.answer(false).expect("an answer");
+    assert_eq!((answer.status, generation(&admin)), (200, 5), "one without chunks");
+}

@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 use watchpost_policies::Digest;
 
 use super::{Line, actor, expected, lines, tagged};
+use crate::api::body::IfAny;
 use crate::api::error::ApiError;
 use crate::api::latest::Latest;
 use crate::api::permit::{Permit, RulesWrite};
@@ -119,10 +120,9 @@ pub async fn roll_back(
     registry: Data<Registry>,
     latest: Data<Latest>,
     name: Path<String>,
-    manner: Option<Json<Manner>>,
+    IfAny(manner): IfAny<Manner>,
     request: HttpRequest,
 ) -> Result<HttpResponse, ApiError> {
-    let manner = manner.map(Json::into_inner).unwrap_or_default();
     let (actor, note) = (actor(&request, &registry)?, noted(manner.note)?);
     let now = latest.moment();
     let wish = Wish {
