@@ -72,6 +72,30 @@ fn who_looked_at_an_older_generation_changes_nothing() {
 }
 
 #[test]
+fn who_looked_at_an_older_generation_lets_nothing_go() {
+    let server = Server::start();
+    let admin = server.client("admin");
+    let (name, digest) = brought(&admin, &numbered(1));
+    let (other, other_digest) = brought(&admin, &numbered(2));
+    activate(&admin, &other, &other_digest, json!({}));
+    let late = server.client("admin").with("if-match", "\"1\"");
+    for path in [
+        format!("/api/v1/rules/{name}"),
+        format!("/api/v1/rules/{name}/versions/{digest}"),
+    ] {
+        let problem = late.ask("DELETE", &path).problem(412);
+        assert!(problem.contains("generation 2"), "{problem}");
+        assert_eq!(admin.get(&path).status, 200, "it is there still");
+    }
+    let wrong = server.client("admin").with("if-match", "soon");
+    let problem = wrong.ask("DELETE", &format!("/api/v1/rules/{name}")).problem(400);
+    assert!(problem.contains("If-Match"), "{problem}");
+    let now = server.client("admin").with("if-match", "\"2\"");
+    let version = format!("/api/v1/rules/{name}/versions/{digest}");
+    assert_eq!(now.ask("DELETE", &version).status, 204);
+}
+
+#[test]
 fn what_is_in_force_already_makes_no_new_generation() {
     let server = Server::start();
     let admin = server.client("admin");

@@ -11,6 +11,7 @@ mod error;
 mod follow;
 mod from_folder;
 mod heal;
+mod let_go;
 mod lockout;
 mod trials;
 mod upload;

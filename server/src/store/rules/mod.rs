@@ -14,7 +14,7 @@ pub use self::generations::{Generation, Made};
 pub use self::listen::Listener;
 pub use self::log::{Deed, Told};
 pub use self::settings::Given;
-pub use self::versions::{Deleted, Signed, Upload, Version};
+pub use self::versions::{Deleted, Kept, Signed, Upload, Version};
 
 /// Who does something, and from where.
 #[derive(Clone, Debug, PartialEq, Eq)]
