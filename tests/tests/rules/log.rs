@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use watchpost::store::rules::{By, Kept, Upload};
+use watchpost::store::rules::{By, Deed, Entry, Kept, Made, Mode, Told, Upload};
 use watchpost::store::{Place, Store};
 use watchpost_policies::{Digest, Kind};
 use watchpost_tests::postgres;
@@ -36,6 +36,24 @@ impl Desk {
         };
         self.0.keep_rule(&upload, &by("anna"), 1).expect("written")
     }
+
+    /// Does something to a rule that makes a generation.
+    fn make(&self, name: &str, kind: Kind, deed: Deed, who: &str) {
+        let last = self.0.latest_generation().expect("read").map_or(0, |last| last.number);
+        let entry = Entry {
+            rule: name.to_owned(),
+            kind,
+            mode: Mode::Active,
+            digest: None,
+            settings: last + 1,
+        };
+        let told = Told {
+            digest: Some(one().to_string()),
+            ..Told::of(name, deed, &by(who), 1)
+        };
+        let made = self.0.make_generation(last, &[entry], &[told], 1).expect("written");
+        assert!(matches!(made, Made::Done(_)), "{made:?}");
+    }
 }
 
 fn one() -> Digest {
@@ -51,6 +69,43 @@ fn by(who: &str) -> By {
         who: who.to_owned(),
         address: String::new(),
     }
+}
+
+#[test]
+fn of_each_rule_the_last_deed_is_told() {
+    on_both(|desk| {
+        for name in ["disks", "chunks", "Alpha"] {
+            for deed in [Deed::Activated, Deed::Configured, Deed::RolledBack] {
+                desk.make(name, Kind::Threshold, deed, "anna");
+            }
+        }
+        desk.make("disks", Kind::Threshold, Deed::Activated, "folder");
+        desk.make("chunks", Kind::Threshold, Deed::Activated, "configuration");
+        let last = |deeds: &[Deed], but_by: Option<&str>| {
+            let told = desk.0.last_deeds(deeds, but_by).expect("read");
+            let lines = told
+                .iter()
+                .map(|told| format!("{} {} {}", told.name, told.what, told.by));
+            lines.collect::<Vec<_>>()
+        };
+        assert_eq!(
+            last(&[Deed::Activated, Deed::RolledBack], Some("configuration")),
+            [
+                "Alpha rolled_back anna",
+                "chunks rolled_back anna",
+                "disks activated folder"
+            ]
+        );
+        assert_eq!(
+            last(&[Deed::Activated, Deed::Configured], None),
+            [
+                "Alpha configured anna",
+                "chunks activated configuration",
+                "disks activated folder"
+            ]
+        );
+        assert_eq!(last(&[Deed::Uploaded], None), Vec::<String>::new());
+    });
 }
 
 #[test]
