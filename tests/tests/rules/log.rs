@@ -54,6 +54,17 @@ impl Desk {
         let made = self.0.make_generation(last, &[entry], &[told], 1).expect("written");
         assert!(matches!(made, Made::Done(_)), "{made:?}");
     }
+
+    /// Puts a rule in force, and aside.
+    fn put_aside(&self, name: &str, kind: Kind) {
+        self.make(name, kind, Deed::Activated, "anna");
+        self.make(name, kind, Deed::PutAside, "watchpost");
+    }
+
+    fn aside(&self) -> Vec<String> {
+        let told = self.0.rules_put_aside().expect("read");
+        told.into_iter().map(|told| told.name).collect()
+    }
 }
 
 fn one() -> Digest {
@@ -105,6 +116,63 @@ fn of_each_rule_the_last_deed_is_told() {
             ]
         );
         assert_eq!(last(&[Deed::Uploaded], None), Vec::<String>::new());
+    });
+}
+
+#[test]
+fn a_rule_is_put_aside_until_somebody_changes_it() {
+    on_both(|desk| {
+        for (name, deed) in [
+            ("a", Deed::Activated),
+            ("b", Deed::RolledBack),
+            ("c", Deed::Retired),
+            ("d", Deed::Configured),
+        ] {
+            desk.put_aside(name, Kind::Threshold);
+            desk.make("another", Kind::Threshold, Deed::Configured, "anna");
+            assert_eq!(desk.aside(), [name], "what is done to another rule is nothing to it");
+            desk.make(name, Kind::Threshold, deed, "anna");
+            assert_eq!(desk.aside(), Vec::<String>::new(), "{}", deed.as_str());
+        }
+        desk.put_aside("e", Kind::Threshold);
+        desk.put_aside("a", Kind::Threshold);
+        assert_eq!(desk.aside(), ["a", "e"]);
+    });
+}
+
+#[test]
+fn to_let_another_version_go_is_nothing_to_the_one_that_was_put_aside() {
+    on_both(|desk| {
+        for digest in [one(), other()] {
+            assert_eq!(desk.bring("disks", Kind::Threshold, digest), Kept::New);
+        }
+        desk.put_aside("disks", Kind::Threshold);
+        let let_go = |version| desk.0.delete_rule("disks", version, &by("anna"), 1).expect("asked");
+        let_go(Some(other()));
+        assert_eq!(desk.aside(), ["disks"]);
+        let_go(Some(one()));
+        assert_eq!(desk.aside(), Vec::<String>::new(), "it is gone itself");
+        desk.put_aside("disks", Kind::Threshold);
+        assert_eq!(desk.bring("disks", Kind::Threshold, other()), Kept::New);
+        let_go(None);
+        assert_eq!(desk.aside(), Vec::<String>::new(), "all of it is gone");
+    });
+}
+
+#[test]
+fn a_role_rule_is_put_aside_until_somebody_changes_any_role_rule() {
+    on_both(|desk| {
+        for deed in [Deed::Activated, Deed::RolledBack, Deed::Configured] {
+            desk.put_aside("tyrant", Kind::Role);
+            desk.put_aside("disks", Kind::Threshold);
+            assert_eq!(desk.aside(), ["disks", "tyrant"]);
+            desk.make("role", Kind::Role, deed, "anna");
+            assert_eq!(desk.aside(), ["disks"], "{}", deed.as_str());
+            desk.make("disks", Kind::Threshold, Deed::Retired, "anna");
+        }
+        desk.put_aside("tyrant", Kind::Role);
+        desk.make("role", Kind::Role, Deed::PutAside, "watchpost");
+        assert_eq!(desk.aside(), ["role", "tyrant"], "nobody did anything");
     });
 }
 

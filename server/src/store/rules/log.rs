@@ -144,20 +144,6 @@ impl Store {
 }
 
 impl Store {
-    /// The rules that were put aside and that nobody has changed since.
-    pub fn rules_put_aside(&self) -> Result<Vec<Told>, StoreError> {
-        let telling = [
-            Deed::PutAside,
-            Deed::Activated,
-            Deed::RolledBack,
-            Deed::Retired,
-            Deed::Deleted,
-        ];
-        let mut last = self.last_deeds(&telling, None)?;
-        last.retain(|told| told.what == Deed::PutAside.as_str());
-        Ok(last)
-    }
-
     /// The last of these deeds that was done to each rule, but for those of somebody.
     pub fn last_deeds(&self, deeds: &[Deed], but_by: Option<&str>) -> Result<Vec<Told>, StoreError> {
         let deeds: Vec<_> = deeds.iter().map(|deed| deed.as_str()).collect();
@@ -206,6 +192,17 @@ impl From<Row> for Told {
             note,
         }
     }
+}
+
+/// The last line of each of these deeds to each version of each rule.
+pub(super) fn last_of_each(connection: &mut Connection, deeds: &[Deed]) -> QueryResult<Vec<Told>> {
+    let deeds: Vec<_> = deeds.iter().map(|deed| deed.as_str()).collect();
+    let last: Vec<Option<i64>> = on!(connection, connection => columns::table
+        .filter(columns::what.eq_any(&deeds))
+        .group_by((columns::what, columns::name, columns::digest))
+        .select(max(columns::id))
+        .load(connection))?;
+    lines(connection, &last)
 }
 
 /// The lines of these numbers, in their order. A line never changes, so it may be asked for after its number.
