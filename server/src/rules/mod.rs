@@ -14,11 +14,11 @@ pub mod registry;
 pub mod sample;
 pub mod schema;
 pub mod shadow;
+mod streak;
 pub mod trial;
 
 use std::path::Path;
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use watchpost_policies::{
@@ -28,6 +28,7 @@ use watchpost_policies::{
 use crate::store::rules::{Entry, Generation, Mode};
 use cache::Cache;
 use compiler::Compiler;
+use streak::Streak;
 
 /// The rules in force. Cheap to clone; all clones see a change at once.
 #[derive(Clone)]
@@ -58,8 +59,9 @@ pub struct InForce {
     /// In the order of the generation's entries.
     pub rules: Vec<Rule>,
     /// How often the role rule failed since it last answered.
-    role_faults: AtomicU32,
-    last_role_fault: Mutex<String>,
+    role_fails: Streak,
+    /// The same of the one that is asked beside it.
+    role_beside_fails: Streak,
 }
 
 /// Settings of the rules that Watchpost brings, as JSON.
@@ -190,8 +192,8 @@ impl InForce {
             shadow,
             rules,
             generation,
-            role_faults: AtomicU32::new(0),
-            last_role_fault: Mutex::default(),
+            role_fails: Streak::default(),
+            role_beside_fails: Streak::default(),
         })
     }
 
@@ -205,22 +207,11 @@ impl InForce {
 
     /// Counts how often the role rule failed, one time after the other.
     fn role_answered(&self, failed: Option<&Fault>) -> u32 {
-        let Some(fault) = failed else {
-            // Every answer comes by here, and almost none has a fault before it.
-            if self.role_faults.load(Ordering::Relaxed) > 0 {
-                self.role_faults.store(0, Ordering::Relaxed);
-            }
-            return 0;
-        };
-        *self.last_role_fault.lock().unwrap_or_else(PoisonError::into_inner) = fault.to_string();
-        self.role_faults.fetch_add(1, Ordering::Relaxed) + 1
+        self.role_fails.count(failed)
     }
 
     fn last_role_fault(&self) -> String {
-        self.last_role_fault
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.role_fails.last()
     }
 
     fn rule_of(&self, entry: &Entry) -> Option<&Rule> {

@@ -5,6 +5,7 @@
 mod advance;
 mod back;
 mod begin;
+mod beside;
 mod build;
 mod change;
 mod error;
@@ -22,8 +23,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use arc_swap::ArcSwap;
 use serde::Serialize;
 use tokio::sync::{Mutex as Turn, Notify, Semaphore};
-use watchpost_policies::{Action, Digest, Identity, Kind, Report, Snapshot, Verdict};
+use watchpost_policies::{Digest, Identity, Kind, Report, Snapshot, Verdict};
 
+pub use self::beside::{GivenUp, NotCompared, Question};
 pub use self::change::{Activation, Changed, Wish};
 pub use self::error::ChangeError;
 pub use self::from_folder::{Placing, by_folder};
@@ -31,6 +33,7 @@ pub use self::heal::Aside;
 pub use self::trials::{Begun, TrialOrder};
 pub use self::upload::{Brought, Outcome, Uploaded};
 
+use self::beside::Questions;
 use self::trials::Trials;
 use self::upload::Uploads;
 
@@ -69,6 +72,8 @@ struct Inner {
     folder: Mutex<Vec<Line>>,
     /// The role rule failed too often.
     role_fails: Notify,
+    /// Decisions that a role rule in shadow is asked about.
+    questions: Questions,
     own: Arc<Own>,
 }
 
@@ -132,6 +137,7 @@ impl Registry {
             trying: trials::turns(),
             folder: Mutex::default(),
             role_fails: Notify::new(),
+            questions: Questions::default(),
             own,
         }))
     }
@@ -165,11 +171,6 @@ impl Registry {
         if in_force.role_answered(failed) >= self.0.options.load().faults_in_a_row {
             self.0.role_fails.notify_one();
         }
-    }
-
-    /// Hears that a role rule beside the one in force would have decided otherwise.
-    pub fn decided_otherwise(&self, action: Action) {
-        self.0.own.decided_otherwise(action);
     }
 
     fn note_behind(&self, behind: Option<Behind>) {
