@@ -30,7 +30,7 @@ fn a_rule_in_force_judges_the_next_round() {
 }
 
 #[test]
-fn every_answer_tells_by_which_generation_it_was_decided() {
+fn an_answer_tells_by_which_generation_it_was_decided() {
     let server = Server::start().ready();
     let admin = server.client("admin");
     let mut kept = admin.connect().expect("a connection");
@@ -50,6 +50,12 @@ fn every_answer_tells_by_which_generation_it_was_decided() {
     assert_eq!(
         (refused.status, refused.header("x-watchpost-generation")),
         (401, Some("2"))
+    );
+    let nowhere = admin.get("/api/v1/nowhere");
+    assert_eq!(
+        (nowhere.status, nowhere.header("x-watchpost-generation")),
+        (404, None),
+        "nobody had to decide"
     );
 }
 
