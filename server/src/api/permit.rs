@@ -20,7 +20,7 @@ use crate::clock;
 use crate::decisions::{Decided, Decisions, Record};
 use crate::metrics::Own;
 use crate::rules::InForce;
-use crate::rules::registry::Registry;
+use crate::rules::registry::{Question, Registry};
 use crate::store::decisions as store;
 
 /// Proof that the client may do `A` now.
@@ -189,13 +189,14 @@ fn decide_at_cost(request: &HttpRequest, identity: &Identity, action: Action) ->
             after_seconds: 1,
         })?;
     registry.role_answered(&in_force, &decision.verdict);
-    // One that is asked beside it changes nothing, not even by being busy.
-    if let Some(shadow) = in_force.shadow_role() {
-        let other = shadow.decide(&asked, &report);
-        if other.is_ok_and(|other| other.is_allowed() != decision.is_allowed()) {
-            registry.decided_otherwise(action);
-        }
-    }
+    // One that is asked beside it changes nothing, not even by being slow.
+    registry.compare_later(&in_force, |in_force| Question {
+        in_force,
+        identity: identity.clone(),
+        action,
+        report,
+        allowed: decision.is_allowed(),
+    });
     Ok((decision, took))
 }
 

@@ -80,6 +80,10 @@ pub(super) fn start(config: &Config, parts: &Parts) -> Option<History> {
         .spawn("rule healer", move || registry.clone().heal(judged.subscribe()));
     let registry = parts.registry.clone();
     parts.tasks.spawn("rules", move || registry.clone().follow());
+    let registry = parts.registry.clone();
+    parts
+        .tasks
+        .spawn("role shadow", move || registry.clone().compare_decisions());
     if let Some(folder) = config.rules.dir.clone() {
         let (registry, latest) = (parts.registry.clone(), parts.latest.clone());
         parts.tasks.spawn("rules folder", move || {

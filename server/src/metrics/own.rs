@@ -12,6 +12,7 @@ use super::declare::declare;
 use super::derived;
 use super::page;
 use crate::collect::collector::SourceState;
+use crate::rules::registry::NotCompared;
 use crate::rules::shadow::Beside;
 use crate::store::decisions::Kind;
 use crate::store::history::Usage;
@@ -60,6 +61,8 @@ declare! {
         watchpost_rule_shadow_rounds_total: IntCounterVec["rule", "outcome"],
         /// How many requests a role rule that is asked beside the one in force would have decided otherwise.
         watchpost_role_shadow_differences_total: IntCounterVec["action"],
+        /// How many decisions were not compared with those of a role rule in shadow: it failed, or there was no room.
+        watchpost_role_shadow_not_compared_total: IntCounterVec["reason"],
         /// How many rounds were written to the history.
         watchpost_history_rounds_total: IntCounter,
         /// How many rounds are missing in the history because the database did not answer for too long.
@@ -140,6 +143,11 @@ impl Own {
             let labels = [outcome.as_str()];
             families.watchpost_tls_reloads_total.with_label_values(&labels);
             families.watchpost_config_reloads_total.with_label_values(&labels);
+        }
+        for reason in [NotCompared::Fault, NotCompared::Busy, NotCompared::Dropped] {
+            families
+                .watchpost_role_shadow_not_compared_total
+                .with_label_values(&[reason.as_str()]);
         }
         for kind in [Kind::Decision, Kind::Judgement] {
             families
@@ -251,6 +259,12 @@ impl Own {
     pub fn decided_otherwise(&self, action: Action) {
         let differences = &self.families.watchpost_role_shadow_differences_total;
         differences.with_label_values(&[action.as_str()]).inc();
+    }
+
+    /// A decision was not compared with that of a role rule beside the one in force.
+    pub fn not_compared(&self, reason: NotCompared) {
+        let not_compared = &self.families.watchpost_role_shadow_not_compared_total;
+        not_compared.with_label_values(&[reason.as_str()]).inc();
     }
 
     /// A request was turned away because its sender asks too often.

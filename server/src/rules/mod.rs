@@ -14,20 +14,21 @@ pub mod registry;
 pub mod sample;
 pub mod schema;
 pub mod shadow;
+mod streak;
 pub mod trial;
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use arc_swap::ArcSwap;
 use watchpost_policies::{
-    Digest, Engine, EngineError, Kind, Limits, Refusal, Rule, RuleModule, RuleSet, SetError, SettingsRefusal,
+    Digest, Engine, EngineError, Fault, Kind, Limits, Refusal, Rule, RuleModule, RuleSet, SetError, SettingsRefusal,
 };
 
 use crate::store::rules::{Entry, Generation, Mode};
 use cache::Cache;
 use compiler::Compiler;
+use streak::Streak;
 
 /// The rules in force. Cheap to clone; all clones see a change at once.
 #[derive(Clone)]
@@ -58,7 +59,9 @@ pub struct InForce {
     /// In the order of the generation's entries.
     pub rules: Vec<Rule>,
     /// How often the role rule failed since it last answered.
-    role_faults: AtomicU32,
+    role_fails: Streak,
+    /// The same of the one that is asked beside it.
+    role_beside_fails: Streak,
 }
 
 /// Settings of the rules that Watchpost brings, as JSON.
@@ -189,7 +192,8 @@ impl InForce {
             shadow,
             rules,
             generation,
-            role_faults: AtomicU32::new(0),
+            role_fails: Streak::default(),
+            role_beside_fails: Streak::default(),
         })
     }
 
@@ -201,16 +205,9 @@ impl InForce {
             .filter(|_| self.generation.entries.iter().any(asked))
     }
 
-    fn role_answered_well(&self) {
-        // Every answer comes by here, and almost none has a fault before it.
-        if self.role_faults.load(Ordering::Relaxed) > 0 {
-            self.role_faults.store(0, Ordering::Relaxed);
-        }
-    }
-
-    /// How often it failed by now, one time after the other.
-    fn role_failed_again(&self) -> u32 {
-        self.role_faults.fetch_add(1, Ordering::Relaxed) + 1
+    /// Counts how often the role rule failed, one time after the other.
+    fn role_answered(&self, failed: Option<&Fault>) -> u32 {
+        self.role_fails.count(failed)
     }
 
     fn rule_of(&self, entry: &Entry) -> Option<&Rule> {

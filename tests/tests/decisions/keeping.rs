@@ -177,3 +177,24 @@ fn whoever_reads_on_after_an_id_misses_nothing_that_several_write() {
         assert_eq!(seen, WRITERS * BATCHES * IN_BATCH);
     });
 }
+
+#[test]
+fn a_number_is_never_given_again_so_who_reads_on_misses_nothing() {
+    on_both(|store| {
+        let records: Vec<_> = (1..=10).map(fresh).collect();
+        store.keep_decisions(&records).expect("written");
+        let all = Wanted {
+            most: 1000,
+            ..Wanted::default()
+        };
+        let after = store.decisions(&all).expect("read").last().expect("ten").id;
+        let none = Bounds {
+            oldest_ms: 1_000_000,
+            most: 1000,
+        };
+        while store.let_decisions_go(none).expect("asked") {}
+        assert_eq!(numbers(&store, &all), Vec::<i64>::new(), "all are gone");
+        store.keep_decisions(&[fresh(11)]).expect("written");
+        assert_eq!(numbers(&store, &Wanted { after, ..all }), [11]);
+    });
+}

@@ -30,7 +30,7 @@ fn a_rule_in_force_judges_the_next_round() {
 }
 
 #[test]
-fn every_answer_tells_by_which_generation_it_was_decided() {
+fn an_answer_tells_by_which_generation_it_was_decided() {
     let server = Server::start().ready();
     let admin = server.client("admin");
     let mut kept = admin.connect().expect("a connection");
@@ -51,6 +51,12 @@ fn every_answer_tells_by_which_generation_it_was_decided() {
         (refused.status, refused.header("x-watchpost-generation")),
         (401, Some("2"))
     );
+    let nowhere = admin.get("/api/v1/nowhere");
+    assert_eq!(
+        (nowhere.status, nowhere.header("x-watchpost-generation")),
+        (404, None),
+        "nobody had to decide"
+    );
 }
 
 #[test]
@@ -69,6 +75,30 @@ fn who_looked_at_an_older_generation_changes_nothing() {
             .problem(400)
             .contains("If-Match")
     );
+}
+
+#[test]
+fn who_looked_at_an_older_generation_lets_nothing_go() {
+    let server = Server::start();
+    let admin = server.client("admin");
+    let (name, digest) = brought(&admin, &numbered(1));
+    let (other, other_digest) = brought(&admin, &numbered(2));
+    activate(&admin, &other, &other_digest, json!({}));
+    let late = server.client("admin").with("if-match", "\"1\"");
+    for path in [
+        format!("/api/v1/rules/{name}"),
+        format!("/api/v1/rules/{name}/versions/{digest}"),
+    ] {
+        let problem = late.ask("DELETE", &path).problem(412);
+        assert!(problem.contains("generation 2"), "{problem}");
+        assert_eq!(admin.get(&path).status, 200, "it is there still");
+    }
+    let wrong = server.client("admin").with("if-match", "soon");
+    let problem = wrong.ask("DELETE", &format!("/api/v1/rules/{name}")).problem(400);
+    assert!(problem.contains("If-Match"), "{problem}");
+    let now = server.client("admin").with("if-match", "\"2\"");
+    let version = format!("/api/v1/rules/{name}/versions/{digest}");
+    assert_eq!(now.ask("DELETE", &version).status, 204);
 }
 
 #[test]
@@ -263,4 +293,35 @@ fn a_role_rule_that_never_counted_cannot_be_gone_back_to() {
     );
     let log = admin.get("/api/v1/rules/role/log").json();
     assert_eq!(log["log"][0]["what"], "rolled_back");
+}
+
+#[test]
+fn a_rollback_with_a_body_that_is_not_understood_changes_nothing() {
+    let server = Server::start();
+    let admin = server.client("admin");
+    let (name, digest) = brought(&admin, &numbered(1));
+    activate(&admin, &name, &digest, json!({}));
+    let path = format!("/api/v1/rules/{name}/rollback");
+    let check = |kind: &str, body: &str| {
+        let answer = admin.send_bytes("POST", &path, kind, body.as_bytes());
+        assert!(
+            answer.problem(400).contains("the body is not the JSON"),
+            "{}",
+            answer.text()
+        );
+        assert_eq!(generation(&admin), 2, "{body}");
+    };
+    check("application/json", "{\"nots\": broken");
+    check("application/json", "{\"nots\": \"of no such name\"}");
+    check("application/json", "{\"force\": \"yes\"}");
+    check("application/json", " ");
+    check("text/plain", "{\"note\": \"as a text\"}");
+    assert_eq!(admin.ask("POST", &path).status, 200, "no body at all");
+    let empty = admin.send_bytes("POST", &path, "application/json", b"");
+    assert_eq!((empty.status, generation(&admin)), (200, 4), "an empty one");
+    let mut connection = admin.connect().expect("a connection");
+    let chunked = format!("POST {path} HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n");
+    connection.send(chunked.as_bytes()).expect("sent");
+    let answer = connection.answer(false).expect("an answer");
+    assert_eq!((answer.status, generation(&admin)), (200, 5), "one without chunks");
 }

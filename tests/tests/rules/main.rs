@@ -7,6 +7,7 @@ mod folder;
 mod healing;
 mod keeping;
 mod locking;
+mod log;
 mod misbehaving;
 mod provenance;
 mod reloading;

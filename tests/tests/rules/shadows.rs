@@ -1,6 +1,11 @@
 //! What is promised of rules that are only compared.
 
+use std::time::{Duration, Instant};
+
+use diesel::SqliteConnection;
+use diesel::connection::SimpleConnection;
 use serde_json::json;
+use watchpost_policies::Digest;
 use watchpost_tests::guests::{HOSTILE, TYRANT, numbered};
 use watchpost_tests::rules::{activate, brought};
 use watchpost_tests::server::{Server, eventually};
@@ -75,9 +80,59 @@ fn a_role_rule_beside_the_one_in_force_decides_nothing_and_is_counted() {
     let told = json!({ "mode": "shadow", "settings": { "do": "tell" } });
     assert_eq!(activate(&admin, &name, &digest, told).status, 200);
     assert_eq!(admin.get("/api/v1/rules").status, 200, "the tyrant would have said no");
-    let metrics = admin.get("/metrics").text();
     let line = "watchpost_role_shadow_differences_total{action=\"rules.read\"}";
-    assert!(metrics.contains(line), "{metrics}");
+    eventually("a difference", || {
+        admin.get("/metrics").text().contains(line).then_some(())
+    });
+}
+
+#[test]
+fn a_role_rule_in_shadow_that_never_comes_back_keeps_nobody_waiting() {
+    let settings = "[rules]\nfaults_in_a_row = 3\n[rules.limits]\ndecide_ms = 500\n";
+    let server = Server::with(settings);
+    let admin = server.client("admin");
+    let (name, digest) = brought(&admin, TYRANT);
+    let told = json!({ "mode": "shadow", "settings": { "do": "tell" } });
+    assert_eq!(activate(&admin, &name, &digest, told).status, 200);
+    // It would not pass its checks like this, so it is made to by the way past them.
+    let folder = server.stop();
+    let looping = "{\"do\":\"loop\"}";
+    let of_it = Digest::of(looping.as_bytes());
+    let change = format!("UPDATE rule_settings SET settings = '{looping}', digest = '{of_it}' WHERE name = 'tyrant'");
+    let database = folder.path().join("data/watchpost.db").display().to_string();
+    let mut connection = <SqliteConnection as diesel::Connection>::establish(&database).expect("it opens");
+    connection.batch_execute(&change).expect("it is changed");
+    drop(connection);
+    let server = Server::in_folder(folder, settings).ready();
+    let admin = server.client("admin");
+    let began = Instant::now();
+    for _ in 0..20 {
+        assert_eq!(admin.get("/api/v1/status").status, 200);
+    }
+    let took = began.elapsed();
+    assert!(took < Duration::from_secs(5), "twenty answers took {took:?}");
+    let given_up = eventually("it to be given up", || {
+        let overview = admin.get("/api/v1/rules").json();
+        Some(overview["shadow_given_up"].clone()).filter(|given_up| given_up.is_object())
+    });
+    assert_eq!(
+        (&given_up["rule"], &given_up["digest"]),
+        (&json!("tyrant"), &json!(digest)),
+        "{given_up}"
+    );
+    server.logged("a role rule in shadow failed too often and is not asked any more");
+    let metrics = admin.get("/metrics").text();
+    let failed = |count: u32| format!("watchpost_role_shadow_not_compared_total{{reason=\"fault\"}} {count}\n");
+    assert!(metrics.contains(&failed(3)), "{metrics}");
+    assert!(
+        !metrics.contains("watchpost_role_shadow_differences_total{"),
+        "a failure is no other opinion: {metrics}"
+    );
+    let (other, other_digest) = brought(&admin, &numbered(1));
+    assert_eq!(activate(&admin, &other, &other_digest, json!({})).status, 200);
+    eventually("it to be asked again with other rules", || {
+        admin.get("/metrics").text().contains(&failed(6)).then_some(())
+    });
 }
 
 #[test]

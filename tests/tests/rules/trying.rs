@@ -123,3 +123,15 @@ fn what_cannot_be_tried_is_refused() {
     assert_eq!(nothing["snapshots"], 0);
     assert_eq!(admin.get("/api/v1/trials/99").status, 404);
 }
+
+#[test]
+fn a_trial_that_is_not_understood_is_none_of_the_defaults() {
+    let server = with_rounds(1);
+    let admin = server.client("admin");
+    let (_, digest) = brought(&admin, HOSTILE);
+    let refused = try_it(&admin, &digest, json!({ "form": "-1d" })).problem(400);
+    assert!(refused.contains("unknown field `form`"), "{refused}");
+    let path = format!("/api/v1/rules/hostile/versions/{digest}/trial");
+    let begun = admin.ask("POST", &path);
+    assert!([200, 202].contains(&begun.status), "{}", begun.text());
+}

@@ -76,21 +76,24 @@ impl Registry {
     ) -> Result<Option<Option<Entry>>, ChangeError> {
         let mut gone = Vec::new();
         loop {
-            let is_there = |entry: Option<&Entry>| entry.is_none_or(|entry| !gone.contains(&entry.digest));
+            let is_there = |entry: Option<&Entry>| entry.is_none_or(|entry| !gone.contains(entry));
             let before = self.before(latest, kind, rule, is_there).await?;
-            let digest = before.as_ref().and_then(|entry| entry.as_ref()?.digest);
-            let Some(digest) = digest else { return Ok(before) };
-            if self
-                .0
-                .store
-                .ask(move |store| store.rule_version(digest))
-                .await?
-                .is_some()
-            {
-                return Ok(before);
+            match before.as_ref().and_then(Option::as_ref) {
+                Some(entry) if !self.is_kept(entry).await? => gone.push(entry.clone()),
+                _ => return Ok(before),
             }
-            gone.push(Some(digest));
         }
+    }
+
+    /// Whether its version was not let go. It may still be loaded here, as what was in force before.
+    pub(super) async fn is_kept(&self, entry: &Entry) -> Result<bool, ChangeError> {
+        let Some(digest) = entry.digest else { return Ok(true) };
+        Ok(self
+            .0
+            .store
+            .ask(move |store| store.rule_version(digest))
+            .await?
+            .is_some())
     }
 
     #[expect(clippy::too_many_arguments, reason = "each is another word of the same sentence")]

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 use watchpost_policies::{Digest, Kind};
 
-use super::advance::{Next, now_ms};
+use super::advance::Next;
 use super::{Actor, ChangeError, Moment, Registry, slot};
 use crate::rules::InForce;
-use crate::store::rules::{Deed, Deleted, Entry, Generation, Mode, Version};
+use crate::store::rules::{Deed, Entry, Generation, Mode, Version};
 
 /// What somebody wants in force.
 #[derive(Clone, Debug)]
@@ -95,10 +95,9 @@ impl Registry {
                 Mode::Active => Deed::Activated,
                 Mode::Shadow => Deed::Shadowed,
             };
-            let displaced = slot(&latest.entries, kind, &entry.rule).filter(|other| {
-                let counts_no_more = wanted.mode == Mode::Active && other.rule != entry.rule;
-                counts_no_more
-            });
+            // Of role rules one counts, so another counts no more.
+            let displaced = slot(&latest.entries, kind, &entry.rule)
+                .filter(|other| wanted.mode == Mode::Active && other.rule != entry.rule);
             let note = format!("{} decides now", entry.rule);
             let displaced = displaced.map(|other| self.told(other, Deed::Retired, actor, &note));
             let mut told = vec![self.told(&entry, deed, actor, &wanted.note)];
@@ -176,17 +175,6 @@ impl Registry {
             Ok((!told.is_empty()).then_some(Next { entries, told }))
         };
         self.change_by(wish.expected, actor, wish.force, now, plan).await
-    }
-
-    /// Lets versions go that take no part.
-    pub async fn delete(&self, rule: &str, version: Option<Digest>, actor: &Actor) -> Result<Deleted, ChangeError> {
-        let _turn = self.0.changing.lock().await;
-        let (rule, by) = (rule.to_owned(), actor.by.clone());
-        let deleted = self
-            .0
-            .store
-            .ask(move |store| store.delete_rule(&rule, version, &by, now_ms()));
-        Ok(deleted.await?)
     }
 
     /// Which contract a rule keeps; it has to be there.

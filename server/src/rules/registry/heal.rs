@@ -171,9 +171,9 @@ impl Registry {
             let is_good = |entry: Option<&Entry>| entry.is_none_or(|entry| !bad.contains(entry));
             let before = self.before(latest, failing.kind, &failing.rule, is_good).await?;
             let Some(entry) = before.flatten() else { return Ok(None) };
-            let is_vouched_for = self.unvouched(&entry).await?.is_none();
+            let may_be = self.is_kept(&entry).await? && self.unvouched(&entry).await?.is_none();
             match self.rule(&entry).await {
-                Ok(_) if is_vouched_for => return Ok(Some(entry)),
+                Ok(_) if may_be => return Ok(Some(entry)),
                 Err(error @ ChangeError::Store(_)) => return Err(error),
                 _ => bad.push(entry),
             }

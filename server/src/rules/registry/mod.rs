@@ -5,12 +5,14 @@
 mod advance;
 mod back;
 mod begin;
+mod beside;
 mod build;
 mod change;
 mod error;
 mod follow;
 mod from_folder;
 mod heal;
+mod let_go;
 mod lockout;
 mod trials;
 mod upload;
@@ -21,8 +23,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use arc_swap::ArcSwap;
 use serde::Serialize;
 use tokio::sync::{Mutex as Turn, Notify, Semaphore};
-use watchpost_policies::{Action, Digest, Identity, Kind, Report, Snapshot, Verdict};
+use watchpost_policies::{Digest, Identity, Kind, Report, Snapshot, Verdict};
 
+pub use self::beside::{GivenUp, NotCompared, Question};
 pub use self::change::{Activation, Changed, Wish};
 pub use self::error::ChangeError;
 pub use self::from_folder::{Placing, by_folder};
@@ -30,6 +33,7 @@ pub use self::heal::Aside;
 pub use self::trials::{Begun, TrialOrder};
 pub use self::upload::{Brought, Outcome, Uploaded};
 
+use self::beside::Questions;
 use self::trials::Trials;
 use self::upload::Uploads;
 
@@ -66,6 +70,8 @@ struct Inner {
     /// The role rule that failed too often, and how.
     role_failed: Mutex<Option<(Entry, String)>>,
     role_fails: Notify,
+    /// Decisions that a role rule in shadow is asked about.
+    questions: Questions,
     own: Arc<Own>,
 }
 
@@ -130,6 +136,7 @@ impl Registry {
             folder: Mutex::default(),
             role_failed: Mutex::default(),
             role_fails: Notify::new(),
+            questions: Questions::default(),
             own,
         }))
     }
@@ -156,23 +163,18 @@ impl Registry {
 
     /// Hears what came of asking the role rule. One that fails too often is put aside.
     pub fn role_answered(&self, in_force: &InForce, verdict: &Verdict) {
-        let Verdict::Fault { fault } = verdict else {
-            return in_force.role_answered_well();
+        let failed = match verdict {
+            Verdict::Fault { fault } => Some(fault),
+            _ => None,
         };
-        if in_force.role_failed_again() < self.0.options.load().faults_in_a_row {
-            return;
-        }
+        let is_enough = in_force.role_answered(failed) >= self.0.options.load().faults_in_a_row;
         // Others may have put it aside already, so it matters which one it was that failed.
-        if let Some(entry) = slot(&in_force.generation.entries, Kind::Role, "") {
+        let failing = slot(&in_force.generation.entries, Kind::Role, "").filter(|_| is_enough);
+        if let (Some(entry), Some(fault)) = (failing, failed) {
             let failed = Some((entry.clone(), fault.to_string()));
             *self.0.role_failed.lock().unwrap_or_else(PoisonError::into_inner) = failed;
             self.0.role_fails.notify_one();
         }
-    }
-
-    /// Hears that a role rule beside the one in force would have decided otherwise.
-    pub fn decided_otherwise(&self, action: Action) {
-        self.0.own.decided_otherwise(action);
     }
 
     fn note_behind(&self, behind: Option<Behind>) {

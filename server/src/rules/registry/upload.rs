@@ -7,7 +7,7 @@ use std::sync::{Arc, PoisonError};
 use actix_web::web::Bytes;
 use serde_json::{Map, Value};
 use tokio::sync::watch;
-use watchpost_policies::{Digest, RuleModule, Snapshot};
+use watchpost_policies::{Digest, Kind, RuleModule, Snapshot};
 
 use super::advance::now_ms;
 use super::vouch::Vouched;
@@ -15,7 +15,7 @@ use super::{Actor, ChangeError, Registry};
 use crate::rules::checks::{self, Passed};
 use crate::rules::provenance::Signature;
 use crate::store::Store;
-use crate::store::rules::{By, Upload, Version};
+use crate::store::rules::{By, Kept, Upload, Version};
 use crate::tasks;
 
 /// Uploads that can be asked after. Those that are under way are bounded by the compiler.
@@ -118,6 +118,7 @@ impl Registry {
             None => None,
         };
         let (by, note, wasm) = (by.clone(), brought.note, brought.wasm);
+        let (name, kind) = (module.manifest().name.clone(), module.kind());
         let keep = move |store: &Store| {
             let manifest = module.manifest();
             let upload = Upload {
@@ -132,14 +133,18 @@ impl Registry {
                 signed: vouched.as_ref().map(Vouched::signed),
                 settings: kept_settings,
             };
-            let fresh = store.keep_rule(&upload, &by, now_ms())?;
-            Ok((fresh, store.rule_version(digest)?))
+            let kept = store.keep_rule(&upload, &by, now_ms())?;
+            Ok((kept, store.rule_version(digest)?))
         };
-        let (fresh, version) = self.0.store.ask(keep).await?;
+        let (kept, version) = self.0.store.ask(keep).await?;
+        // Another of its name may have come since it was looked at.
+        if let Kept::OtherKind(known) = &kept {
+            return Err(is_the_name_of(&name, known, kind));
+        }
         let gone = || ChangeError::Conflict("somebody deleted it in the same moment; upload it again".to_owned());
         Ok(Uploaded {
             version: version.ok_or_else(gone)?,
-            fresh,
+            fresh: kept == Kept::New,
             checks: passed,
         })
     }
@@ -184,12 +189,15 @@ impl Registry {
             }
         };
         match known.filter(|kind| *kind != module.kind()) {
-            Some(kind) => Err(ChangeError::Conflict(format!(
-                "{name} is the name of a {} rule here, and this one is a {} rule; give it another name",
-                kind.as_str(),
-                module.kind().as_str()
-            ))),
+            Some(kind) => Err(is_the_name_of(&name, kind.as_str(), module.kind())),
             None => Ok(()),
         }
     }
+}
+
+fn is_the_name_of(name: &str, known: &str, brought: Kind) -> ChangeError {
+    let brought = brought.as_str();
+    ChangeError::Conflict(format!(
+        "{name} is the name of a {known} rule here, and this one is a {brought} rule; give it another name"
+    ))
 }

@@ -138,6 +138,15 @@ pub(super) fn last(connection: &mut Connection) -> QueryResult<Option<Generation
     }
 }
 
+/// Those of these numbers that there are.
+pub(super) fn these(connection: &mut Connection, numbers: &[i64]) -> QueryResult<Vec<Generation>> {
+    let rows: Vec<Row> = on!(connection, connection => columns::table
+        .filter(columns::generation.eq_any(numbers))
+        .select((columns::generation, columns::made_ms, columns::entries))
+        .load(connection))?;
+    Ok(rows.into_iter().filter_map(read).collect())
+}
+
 /// A version of these that is not kept.
 fn gone(connection: &mut Connection, entries: &[Entry]) -> QueryResult<Option<Digest>> {
     let named: Vec<Digest> = entries.iter().filter_map(|entry| entry.digest).collect();

@@ -1,7 +1,6 @@
 //! Who did what to rules, and when; it is only ever added to.
 
-use std::collections::BTreeMap;
-
+use diesel::dsl::max;
 use diesel::{ExpressionMethods, OptionalExtension, QueryDsl, QueryResult, RunQueryDsl, insert_into};
 use serde::{Deserialize, Serialize};
 
@@ -145,34 +144,20 @@ impl Store {
 }
 
 impl Store {
-    /// The rules that were put aside and that nobody has changed since.
-    pub fn rules_put_aside(&self) -> Result<Vec<Told>, StoreError> {
-        let telling = [
-            Deed::PutAside,
-            Deed::Activated,
-            Deed::RolledBack,
-            Deed::Retired,
-            Deed::Deleted,
-        ];
-        let mut last = self.last_deeds(&telling, None)?;
-        last.retain(|told| told.what == Deed::PutAside.as_str());
-        Ok(last)
-    }
-
     /// The last of these deeds that was done to each rule, but for those of somebody.
     pub fn last_deeds(&self, deeds: &[Deed], but_by: Option<&str>) -> Result<Vec<Told>, StoreError> {
         let deeds: Vec<_> = deeds.iter().map(|deed| deed.as_str()).collect();
-        let lines: Vec<Row> = self.read(|connection| {
-            on!(connection, connection => columns::table
+        let mut last = self.read(|connection| {
+            let last: Vec<Option<i64>> = on!(connection, connection => columns::table
                 .filter(columns::what.eq_any(&deeds))
                 .filter(columns::done_by.ne(but_by.unwrap_or_default()))
-                .select(told!())
-                .order(columns::id)
-                .load(connection))
+                .group_by(columns::name)
+                .select(max(columns::id))
+                .load(connection))?;
+            lines(connection, &last)
         })?;
-        let lines = lines.into_iter().map(Told::from);
-        let last: BTreeMap<String, Told> = lines.map(|told| (told.name.clone(), told)).collect();
-        Ok(last.into_values().collect())
+        last.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(last)
     }
 
     /// The last of these deeds that somebody did to a rule.
@@ -207,6 +192,28 @@ impl From<Row> for Told {
             note,
         }
     }
+}
+
+/// The last line of each of these deeds to each version of each rule.
+pub(super) fn last_of_each(connection: &mut Connection, deeds: &[Deed]) -> QueryResult<Vec<Told>> {
+    let deeds: Vec<_> = deeds.iter().map(|deed| deed.as_str()).collect();
+    let last: Vec<Option<i64>> = on!(connection, connection => columns::table
+        .filter(columns::what.eq_any(&deeds))
+        .group_by((columns::what, columns::name, columns::digest))
+        .select(max(columns::id))
+        .load(connection))?;
+    lines(connection, &last)
+}
+
+/// The lines of these numbers, in their order. A line never changes, so it may be asked for after its number.
+fn lines(connection: &mut Connection, numbers: &[Option<i64>]) -> QueryResult<Vec<Told>> {
+    let numbers: Vec<i64> = numbers.iter().flatten().copied().collect();
+    let rows: Vec<Row> = on!(connection, connection => columns::table
+        .filter(columns::id.eq_any(&numbers))
+        .select(told!())
+        .order(columns::id)
+        .load(connection))?;
+    Ok(rows.into_iter().map(Told::from).collect())
 }
 
 pub(super) fn write(connection: &mut Connection, told: &Told) -> QueryResult<usize> {

@@ -1,9 +1,11 @@
 //! Rules as they are kept: components that were uploaded (`versions`), the settings they were given, what was in force
-//! when (`generations`), and who did what (`log`). What any of it means to those who judge is not known here.
+//! when (`generations`), who did what (`log`), and which are put aside by that (`put_aside`). What any of it means to
+//! those who judge is not known here.
 
 mod generations;
 mod listen;
 mod log;
+mod put_aside;
 mod settings;
 mod versions;
 
@@ -14,7 +16,7 @@ pub use self::generations::{Generation, Made};
 pub use self::listen::Listener;
 pub use self::log::{Deed, Told};
 pub use self::settings::Given;
-pub use self::versions::{Deleted, Signed, Upload, Version};
+pub use self::versions::{Deleted, Kept, Signed, Upload, Version};
 
 /// By whom the settings of the configuration are given.
 pub const CONFIGURATION: &str = "configuration";

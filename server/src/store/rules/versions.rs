@@ -88,6 +88,19 @@ pub enum Deleted {
     Missing,
     /// It is part of what is in force.
     InForce,
+    /// Another generation is in force than the one that was looked at: this one.
+    Behind(i64),
+}
+
+/// What became of a component that somebody brought.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Kept {
+    /// It is there from now on.
+    New,
+    /// It was there before.
+    Known,
+    /// Its name is the name of a rule that keeps this other contract.
+    OtherKind(String),
 }
 
 type Row = (
@@ -128,10 +141,15 @@ macro_rules! told {
 }
 
 impl Store {
-    /// Keeps a component. Whether it is new: the same bytes are kept once, as they came first, but with the settings and
-    /// the signature that they came with last.
-    pub fn keep_rule(&self, upload: &Upload<'_>, by: &By, now_ms: i64) -> Result<bool, StoreError> {
+    /// Keeps a component. The same bytes are kept once, as they came first, but with the settings and the signature that
+    /// they came with last.
+    pub fn keep_rule(&self, upload: &Upload<'_>, by: &By, now_ms: i64) -> Result<Kept, StoreError> {
         self.write(|connection| {
+            // Of two that come in the same moment, the second sees the first.
+            generations::turn(connection)?;
+            if let Some(kind) = other_kind(connection, upload)? {
+                return Ok(Kept::OtherKind(kind));
+            }
             let fresh = insert(connection, upload, by, now_ms)? > 0;
             if fresh {
                 let told = Told {
@@ -140,7 +158,7 @@ impl Store {
                     ..Told::of(upload.name, Deed::Uploaded, by, now_ms)
                 };
                 log::write(connection, &told)?;
-                return Ok(true);
+                return Ok(Kept::New);
             }
             if let Some(settings) = upload.settings {
                 let of_it = columns::table.find(upload.digest.to_string());
@@ -151,7 +169,7 @@ impl Store {
             if let Some(signed) = upload.signed {
                 sign(connection, upload.digest, signed, by, now_ms)?;
             }
-            Ok(false)
+            Ok(Kept::Known)
         })
     }
 
@@ -199,11 +217,13 @@ impl Store {
         })
     }
 
-    /// Lets a version go that is not in force; all of a rule's, if none is told.
-    pub fn delete_rule(
+    /// Lets a version go that is not in force; all of a rule's, if none is told. Nothing is done if there is another
+    /// generation than the one that is expected.
+    pub fn let_rule_go(
         &self,
         name: &str,
         version: Option<Digest>,
+        expected: Option<i64>,
         by: &By,
         now_ms: i64,
     ) -> Result<Deleted, StoreError> {
@@ -211,6 +231,10 @@ impl Store {
             // Whoever makes a generation of it at the same time comes before or after.
             generations::turn(connection)?;
             let last = generations::last(connection)?;
+            let number = last.as_ref().map_or(0, |last| last.number);
+            if expected.is_some_and(|expected| expected != number) {
+                return Ok(Deleted::Behind(number));
+            }
             let entries = last.map(|last| last.entries).unwrap_or_default();
             let is_meant = |digest: &Option<Digest>| digest.is_some() && (version.is_none() || *digest == version);
             if entries
@@ -266,6 +290,16 @@ impl From<Row> for Version {
             signature,
         }
     }
+}
+
+/// The contract that other versions of this name keep, if it is not the same.
+fn other_kind(connection: &mut Connection, upload: &Upload<'_>) -> QueryResult<Option<String>> {
+    on!(connection, connection => columns::table
+        .filter(columns::name.eq(upload.name))
+        .filter(columns::kind.ne(upload.kind))
+        .select(columns::kind)
+        .first(connection)
+        .optional())
 }
 
 fn insert(connection: &mut Connection, upload: &Upload<'_>, by: &By, now_ms: i64) -> QueryResult<usize> {

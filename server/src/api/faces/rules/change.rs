@@ -7,10 +7,11 @@ use serde_json::{Map, Value};
 use watchpost_policies::Digest;
 
 use super::{Line, actor, expected, lines, tagged};
+use crate::api::body::IfAny;
 use crate::api::error::ApiError;
 use crate::api::latest::Latest;
 use crate::api::permit::{Permit, RulesWrite};
-use crate::rules::registry::{Activation, Changed, Registry, Wish};
+use crate::rules::registry::{Activation, ChangeError, Changed, Registry, Wish};
 use crate::store::rules::{Deleted, Mode};
 
 /// Notes are for people, and stand in a list.
@@ -119,10 +120,9 @@ pub async fn roll_back(
     registry: Data<Registry>,
     latest: Data<Latest>,
     name: Path<String>,
-    manner: Option<Json<Manner>>,
+    IfAny(manner): IfAny<Manner>,
     request: HttpRequest,
 ) -> Result<HttpResponse, ApiError> {
-    let manner = manner.map(Json::into_inner).unwrap_or_default();
     let (actor, note) = (actor(&request, &registry)?, noted(manner.note)?);
     let now = latest.moment();
     let wish = Wish {
@@ -207,8 +207,9 @@ async fn let_go(
     request: &HttpRequest,
 ) -> Result<HttpResponse, ApiError> {
     let actor = actor(request, registry)?;
-    match registry.delete(&name, version, &actor).await? {
+    match registry.let_go(&name, version, expected(request)?, &actor).await? {
         Deleted::Done => Ok(HttpResponse::NoContent().finish()),
+        Deleted::Behind(latest) => Err(ChangeError::Behind { latest }.into()),
         Deleted::Missing if version.is_none() && registry.brings(&name) => Err(ApiError::Conflict(format!(
             "Watchpost brings the rule {name} itself, and nobody brought another version of it"
         ))),

@@ -12,7 +12,7 @@ use crate::api::error::ApiError;
 use crate::api::permit::{Permit, RulesRead};
 use crate::rules::builtin;
 use crate::rules::folder::Line;
-use crate::rules::registry::{Aside, Behind, Registry};
+use crate::rules::registry::{Aside, Behind, GivenUp, Registry};
 use crate::store::rules::{Told, Version};
 
 /// A page of the log.
@@ -30,6 +30,8 @@ struct Overview {
     put_aside: Vec<Aside>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     folder: Vec<Line>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    shadow_given_up: Option<GivenUp>,
     in_force: Vec<InForce>,
     rules: Vec<Summary>,
 }
@@ -104,6 +106,7 @@ pub async fn list(_: Permit<RulesRead>, registry: Data<Registry>) -> Result<Http
         behind: registry.behind(),
         put_aside: registry.aside(),
         folder: registry.folder(),
+        shadow_given_up: registry.given_up(),
         in_force: lines(&in_force),
         rules,
     };

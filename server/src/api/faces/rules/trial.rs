@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use actix_web::HttpResponse;
 use actix_web::http::header::LOCATION;
-use actix_web::web::{Data, Json, Path};
+use actix_web::web::{Data, Path};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use watchpost_policies::Digest;
 
+use crate::api::body::IfAny;
 use crate::api::error::ApiError;
 use crate::api::faces::history::span;
 use crate::api::permit::{HistoryRead, Permit, RulesRead, RulesWrite};
@@ -54,10 +55,9 @@ pub async fn begin(
     registry: Data<Registry>,
     service: Data<Service>,
     path: Path<(String, Digest)>,
-    wanted: Option<Json<Wanted>>,
+    IfAny(wanted): IfAny<Wanted>,
 ) -> Result<HttpResponse, ApiError> {
     let (rule, digest) = path.into_inner();
-    let wanted = wanted.map(Json::into_inner).unwrap_or_default();
     let (from_ms, to_ms) = span(wanted.from.as_deref(), wanted.to.as_deref(), clock::now_ms())?;
     let order = TrialOrder {
         rule,

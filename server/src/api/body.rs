@@ -1,0 +1,38 @@
+//! A body that need not be there. Whoever sends none means the defaults; whoever sends anything is held to it, as with
+//! a body that has to be there. What is wrong with JSON is told where its refusals are.
+
+use std::pin::Pin;
+
+use actix_web::dev::Payload;
+use actix_web::error::PayloadError;
+use actix_web::web::{Bytes, Json};
+use actix_web::{Error, FromRequest, HttpRequest};
+use futures_util::future::{LocalBoxFuture, ready};
+use futures_util::stream::{Stream, StreamExt, once};
+use serde::de::DeserializeOwned;
+
+/// JSON, or the defaults where the body is empty.
+pub struct IfAny<T>(pub T);
+
+impl<T: Default + DeserializeOwned + 'static> FromRequest for IfAny<T> {
+    type Error = Error;
+    type Future = LocalBoxFuture<'static, Result<Self, Error>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let (request, mut body) = (request.clone(), payload.take());
+        Box::pin(async move {
+            // Whether there is a body is known by its first byte only: a chunked one does not say how long it is.
+            let first = loop {
+                match body.next().await {
+                    None => return Ok(Self(T::default())),
+                    Some(Ok(bytes)) if bytes.is_empty() => {}
+                    Some(first) => break first,
+                }
+            };
+            let whole: Pin<Box<dyn Stream<Item = Result<Bytes, PayloadError>>>> =
+                Box::pin(once(ready(first)).chain(body));
+            let json = Json::<T>::from_request(&request, &mut Payload::from(whole)).await?;
+            Ok(Self(json.into_inner()))
+        })
+    }
+}

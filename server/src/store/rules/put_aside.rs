@@ -1,0 +1,73 @@
+//! Which rules are put aside: nobody keeps a list of them, it follows from the log. Who puts them there is not known here.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use diesel::QueryResult;
+use watchpost_policies::Kind;
+
+use super::generations;
+use super::log::{Deed, Told, last_of_each};
+use crate::store::connection::Connection;
+use crate::store::{Store, StoreError};
+
+/// What ends it. A shadow ends nothing, for what counts is as it was.
+const ENDING: [Deed; 5] = [
+    Deed::Activated,
+    Deed::RolledBack,
+    Deed::Configured,
+    Deed::Retired,
+    Deed::Deleted,
+];
+
+impl Store {
+    /// The rules that were put aside and that nobody has changed since.
+    pub fn rules_put_aside(&self) -> Result<Vec<Told>, StoreError> {
+        self.read(|connection| {
+            let mut aside = last_of_each(connection, &[Deed::PutAside])?;
+            if aside.is_empty() {
+                return Ok(aside);
+            }
+            let later = last_of_each(connection, &ENDING)?;
+            aside.retain(|told| !later.iter().any(|later| ends(told, later)));
+            let roles = role_rules(connection, &aside, &later)?;
+            aside.retain(|told| !later.iter().any(|later| ends_as_role_rule(told, later, &roles)));
+            // A rule is told once, as it failed last.
+            let last: BTreeMap<_, _> = aside.into_iter().map(|told| (told.name.clone(), told)).collect();
+            Ok(last.into_values().collect())
+        })
+    }
+}
+
+/// Whether it was done to the rule that was put aside; to let another version go is nothing to it.
+fn ends(aside: &Told, later: &Told) -> bool {
+    let is_it = later.what != Deed::Deleted.as_str() || later.digest.is_none() || later.digest == aside.digest;
+    later.id > aside.id && later.name == aside.name && is_it
+}
+
+/// One role rule counts: whoever puts any in force, or gives it other settings, has changed what counts.
+fn ends_as_role_rule(aside: &Told, later: &Told, roles: &BTreeSet<String>) -> bool {
+    let both = roles.contains(&aside.name) && roles.contains(&later.name);
+    later.id > aside.id && both && changes_what_decides(later)
+}
+
+fn changes_what_decides(told: &Told) -> bool {
+    let deeds = [Deed::Activated, Deed::RolledBack, Deed::Configured];
+    deeds.iter().any(|deed| deed.as_str() == told.what)
+}
+
+/// The role rules among those that are told of, by what was in force when they were.
+fn role_rules(connection: &mut Connection, aside: &[Told], later: &[Told]) -> QueryResult<BTreeSet<String>> {
+    let Some(first) = aside.iter().map(|told| told.id).min() else {
+        return Ok(BTreeSet::new());
+    };
+    let later = later
+        .iter()
+        .filter(|told| told.id > first && changes_what_decides(told));
+    let made = aside.iter().chain(later).filter_map(|told| told.generation);
+    // What was put aside takes part in the generation before.
+    let numbers: BTreeSet<i64> = made.flat_map(|number| [number - 1, number]).collect();
+    let generations = generations::these(connection, &Vec::from_iter(numbers))?;
+    let entries = generations.into_iter().flat_map(|generation| generation.entries);
+    let roles = entries.filter(|entry| entry.kind == Kind::Role);
+    Ok(roles.map(|entry| entry.rule).collect())
+}
