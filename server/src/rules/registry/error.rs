@@ -63,8 +63,49 @@ pub enum ChangeError {
     Broken(String),
 }
 
+impl ChangeError {
+    /// Whether the same may go well in a moment: it says nothing of the rule.
+    pub(super) fn passes(&self) -> bool {
+        matches!(
+            self,
+            Self::Store(_) | Self::Busy(_) | Self::Compile(CompileError::Busy | CompileError::Broken(_))
+        )
+    }
+}
+
 impl From<Failed> for ChangeError {
     fn from(failed: Failed) -> Self {
         Self::Failed(failed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use watchpost_policies::Refusal;
+
+    use super::*;
+
+    #[test]
+    fn what_passes_is_told_from_what_is_wrong_with_a_rule() {
+        let broken = CompileError::Broken("it could not be started".to_owned());
+        for passing in [
+            ChangeError::Store(StoreError::Failed("it is away".to_owned())),
+            ChangeError::Busy("wait"),
+            ChangeError::Compile(CompileError::Busy),
+            ChangeError::Compile(broken),
+        ] {
+            assert!(passing.passes(), "{passing}");
+        }
+        let limit = Duration::from_secs(1);
+        for lasting in [
+            ChangeError::Compile(CompileError::Refused(Refusal::Truncated)),
+            ChangeError::Compile(CompileError::TooLong { limit }),
+            ChangeError::NoRule("weekend".to_owned()),
+            ChangeError::Conflict("it does not go".to_owned()),
+        ] {
+            assert!(!lasting.passes(), "{lasting}");
+        }
     }
 }

@@ -174,7 +174,8 @@ impl Registry {
             let may_be = self.is_kept(&entry).await? && self.unvouched(&entry).await?.is_none();
             match self.rule(&entry).await {
                 Ok(_) if may_be => return Ok(Some(entry)),
-                Err(error @ ChangeError::Store(_)) => return Err(error),
+                // That is not the version's doing, and it may be the best there is: it is tried again when it fails next.
+                Err(error) if error.passes() => return Err(error),
                 _ => bad.push(entry),
             }
         }
