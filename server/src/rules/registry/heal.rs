@@ -5,6 +5,7 @@ use std::sync::{Arc, PoisonError};
 
 use serde::Serialize;
 use tokio::sync::watch;
+use utoipa::ToSchema;
 use watchpost_policies::{Digest, Kind, Report};
 
 use super::change::now_ms;
@@ -13,7 +14,8 @@ use crate::judge::Judged;
 use crate::store::rules::{By, Deed, Entry, Generation};
 
 /// A rule that was put aside, until somebody changes it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = RulePutAside)]
 pub struct Aside {
     /// Which.
     pub rule: String,
