@@ -467,6 +467,9 @@ fn who_asks_wrongly_or_for_too_much_is_told_the_limit() {
     refused("/api/v1/history?metric=memory&aggregate=min", 400, "needs a step");
     refused("/api/v1/history?metric=memory&aggregate=median&step=1m", 400, "median");
     refused("/api/v1/history?metric=memory&labels=x", 400, "name=value");
+    eventually("a round that is kept", || {
+        (server.get("/api/v1/history?metric=*").status != 200).then_some(())
+    });
     refused("/api/v1/history?metric=*", 422, "history.max_series");
     refused("/api/v1/snapshots?metric=memory", 400, "/api/v1/history");
     eventually("more than a hundred points", || {
