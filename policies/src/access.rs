@@ -48,6 +48,7 @@ pub enum IdentityKind {
 
 /// What a verified certificate says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Certificate {
     /// Whose it is.
     pub subject: DistinguishedName,

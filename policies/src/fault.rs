@@ -10,6 +10,7 @@ use crate::digest::Digest;
 
 /// A rule misbehaved in a call.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Fault {
     /// The rule; its digest, where it has not told its name yet.
     pub rule: String,
@@ -38,6 +39,7 @@ impl std::error::Error for Fault {}
 
 /// The functions of the contract.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Call {
     /// Say who you are.

@@ -6,7 +6,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
 
-use serde::ser::SerializeStruct;
 use serde::{Deserialize, Serialize, Serializer};
 use sha2::{Digest as _, Sha256};
 
@@ -16,6 +15,7 @@ use crate::series::Labels;
 
 /// How serious it is, from best to worst.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
     /// Measured, and as it should be.
@@ -41,6 +41,7 @@ impl fmt::Display for Severity {
 
 /// What a finding is about: a metric, and those of its labels that tell it from its like.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Subject {
     /// The metric, or the source of a gap.
     pub metric: String,
@@ -63,6 +64,7 @@ impl fmt::Display for Subject {
 
 /// What one rule says about one subject.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Finding {
     /// The rule that says it.
     pub rule: String,
@@ -119,11 +121,13 @@ impl Finding {
 
 /// What one threshold rule cost in one round.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Cost {
     /// The rule.
     pub rule: String,
     /// From the first sample handed over to the last finding taken back.
     #[serde(rename = "time_us", with = "micros")]
+    #[cfg_attr(feature = "openapi", schema(value_type = u64))]
     pub time: Duration,
     /// The most memory that its instance had.
     pub memory_bytes: u64,
@@ -259,17 +263,52 @@ impl Report {
     }
 }
 
+/// A report as it is told, with its severity.
+#[derive(Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = Report))]
+struct Told<'r> {
+    /// The generation of rules that judged.
+    generation: u64,
+    /// The machine.
+    host: &'r str,
+    /// When it was measured, in milliseconds since 1970 (UTC).
+    time_ms: u64,
+    /// The worst of all findings; unknown at best, if a rule failed.
+    severity: Severity,
+    /// What the rules say.
+    findings: &'r [Finding],
+    /// How rules failed.
+    faults: &'r [Fault],
+    /// What the rules cost.
+    costs: &'r [Cost],
+}
+
 impl Serialize for Report {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut report = serializer.serialize_struct("Report", 7)?;
-        report.serialize_field("generation", &self.generation)?;
-        report.serialize_field("host", &self.host)?;
-        report.serialize_field("time_ms", &self.time_ms)?;
-        report.serialize_field("severity", &self.severity())?;
-        report.serialize_field("findings", &self.findings)?;
-        report.serialize_field("faults", &self.faults)?;
-        report.serialize_field("costs", &self.costs)?;
-        report.end()
+        let told = Told {
+            generation: self.generation,
+            host: &self.host,
+            time_ms: self.time_ms,
+            severity: self.severity(),
+            findings: &self.findings,
+            faults: &self.faults,
+            costs: &self.costs,
+        };
+        told.serialize(serializer)
+    }
+}
+
+#[cfg(feature = "openapi")]
+impl utoipa::PartialSchema for Report {
+    fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::Schema> {
+        Told::schema()
+    }
+}
+
+#[cfg(feature = "openapi")]
+impl utoipa::ToSchema for Report {
+    fn schemas(schemas: &mut Vec<(String, utoipa::openapi::RefOr<utoipa::openapi::Schema>)>) {
+        Told::schemas(schemas);
     }
 }
 

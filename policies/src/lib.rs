@@ -37,6 +37,8 @@ mod measure;
 mod name;
 mod remembered;
 mod rule;
+#[cfg(feature = "openapi")]
+mod schemas;
 mod series;
 mod set;
 mod words;

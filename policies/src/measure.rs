@@ -24,6 +24,7 @@ const MOST_METRICS_OF_A_GAP: usize = 100;
 
 /// One number about one thing at one instant.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(try_from = "SampleFields")]
 pub struct Sample {
     metric: MetricName,
@@ -85,6 +86,7 @@ impl Sample {
 
 /// A source that could not answer. It is data, not an error.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Gap {
     /// Who could not answer: `host.filesystems`.
     pub source: String,
@@ -124,6 +126,7 @@ fn at_most(most: usize, mut gaps: Vec<Gap>) -> Vec<Gap> {
 
 /// All samples and gaps of one instant and host.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(from = "SnapshotFields")]
 pub struct Snapshot {
     host: String,

@@ -17,6 +17,8 @@ use watchpost_policies::{Report, RuleSet};
 pub use self::changes::changes;
 pub use self::record::{Counts, Decided, Judgement, Record};
 
+pub(crate) use self::record::{ToldDecision, ToldJudgement};
+
 use self::keep::Waiting;
 use self::record::Writer;
 use crate::config::{Masked, WhenFull};

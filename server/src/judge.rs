@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use serde::Serialize;
 use tokio::sync::watch;
+use utoipa::ToSchema;
 use watchpost_policies::{Finding, Report, Severity};
 
 use crate::collect::collector::{Round, SourceState};
@@ -95,15 +96,25 @@ pub async fn run(
     }
 }
 
-#[derive(Serialize)]
-struct Told<'r> {
+#[derive(Serialize, ToSchema)]
+#[schema(as = Round)]
+pub(crate) struct Told<'r> {
+    /// Counted since the start.
     number: u64,
+    /// When it began.
     began: String,
+    /// How long it took to measure.
     duration_seconds: f64,
+    /// How long it took to judge.
     judgement_seconds: f64,
+    /// How many samples there are.
     samples: usize,
+    /// How many sources could not answer.
     gaps: usize,
+    /// How each source does, by name.
+    #[schema(value_type = BTreeMap<String, SourceState>)]
     sources: &'r BTreeMap<&'static str, SourceState>,
+    /// What rules in shadow say otherwise.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     shadow: &'r [Beside],
 }

@@ -13,6 +13,7 @@ use std::time::Duration;
 use serde::Serialize;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use utoipa::ToSchema;
 
 pub use self::flow::{Flow, Flows, Turn};
 
@@ -39,7 +40,7 @@ struct Shared {
 }
 
 /// How a task is.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct TaskState {
     /// What it is doing.
     pub state: Condition,
@@ -53,7 +54,8 @@ pub struct TaskState {
 }
 
 /// What a task is doing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = TaskCondition)]
 #[serde(rename_all = "lowercase")]
 pub enum Condition {
     /// It works.

@@ -22,6 +22,7 @@ use crate::words::{LONGEST_NAME, LONGEST_WHY, guest_words};
 
 /// Which of the two contracts a rule keeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
     /// It judges what was measured.

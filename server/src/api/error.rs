@@ -6,6 +6,7 @@ use actix_web::http::header;
 use actix_web::{HttpResponse, ResponseError};
 use serde::Serialize;
 use serde_json::Value;
+use utoipa::ToSchema;
 
 use crate::store::StoreError;
 
@@ -116,20 +117,29 @@ pub struct Rejected {
 }
 
 /// The document.
-#[derive(Serialize)]
-struct Problem<'p> {
+#[derive(Serialize, ToSchema)]
+pub struct Problem<'p> {
+    /// There is nothing to look up: `detail` says it all.
     r#type: &'static str,
+    /// The words of the status.
     title: &'p str,
+    /// The status.
     status: u16,
+    /// What is wrong, and what to do.
     detail: String,
+    /// The path that was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     instance: Option<&'p str>,
+    /// The request, as the log has it.
     #[serde(skip_serializing_if = "Option::is_none")]
     request_id: Option<&'p str>,
+    /// What is not true of something that was looked at.
     #[serde(skip_serializing_if = "Option::is_none")]
     check: Option<&'p str>,
+    /// What can be done about that.
     #[serde(skip_serializing_if = "Option::is_none")]
     advice: Option<&'p str>,
+    /// Why it is not true, for programs.
     #[serde(skip_serializing_if = "Option::is_none")]
     cause: Option<&'p Value>,
 }

@@ -1,8 +1,10 @@
 //! What is served: the one list of routes. Each face (a family of paths that some clients know) has a file of its
-//! own in `faces`; what all requests pass is in `gate`.
+//! own in `faces`; what all requests pass is in `gate`, and what is told of the routes in `document`.
 
+pub mod arguments;
 pub mod body;
 pub mod compress;
+pub mod document;
 pub mod door;
 pub mod error;
 pub mod faces;
@@ -12,136 +14,84 @@ pub mod links;
 pub mod permit;
 pub mod rate;
 pub mod service;
+pub mod table;
 
-use std::future::ready;
-
-use actix_web::dev::{AppService, HttpServiceFactory};
 use actix_web::error::{JsonPayloadError, PathError, PayloadError, QueryPayloadError};
-use actix_web::guard;
-use actix_web::http::header::ALLOW;
 use actix_web::web::{self, JsonConfig, PathConfig, PayloadConfig, QueryConfig, ServiceConfig};
-use actix_web::{FromRequest, Handler, HttpRequest, HttpResponse, Resource, Responder};
+use actix_web::{HttpRequest, HttpResponse};
 
 use error::ApiError;
 use faces::rules::{change, read, trial, upload};
-use faces::{chunks, decisions, health, history, native, prometheus, resource, status, wm};
+use faces::{chunks, decisions, docs, health, history, native, prometheus, resource, status, wm};
+use table::Family;
 
 /// All routes. The first holds where a listener has a face of its own.
 pub fn routes(config: &mut ServiceConfig) {
-    config
-        .service(resource::scope())
-        .service(at("/").get(native::index))
-        .service(at("/api/v1/status").get(status::status))
-        .service(at("/api/v1/snapshot").get(native::snapshot))
-        .service(at("/api/v1/report").get(native::report))
-        .service(at("/api/v1/whoami").get(native::whoami))
-        .service(at("/api/v1/history").get(history::history))
-        .service(at("/api/v1/snapshots").get(history::snapshots))
-        .service(at("/api/v1/reports").get(history::reports))
-        .service(at("/api/v1/chunks").get(chunks::list).post(chunks::report))
-        .service(at("/api/v1/chunks/summary").get(chunks::summary))
-        .service(at("/api/v1/chunks/{id}").get(chunks::one).patch(chunks::change))
-        .service(at("/api/v1/decisions").get(decisions::list))
-        .service(at("/api/v1/rules").get(read::list).post(upload::upload))
-        .service(at("/api/v1/rules/{name}/versions/{digest}/trial").post(trial::begin))
-        .service(at("/api/v1/trials/{id}").get(trial::outcome).delete(trial::end))
-        .service(at("/api/v1/uploads/{id}").get(upload::outcome))
-        .service(at("/api/v1/rules/{name}").get(read::one).delete(change::delete))
-        .service(at("/api/v1/rules/{name}/versions").get(read::versions))
-        .service(at("/api/v1/rules/{name}/versions/{digest:[0-9a-f]{64}}.wasm").get(read::component))
-        .service(
-            at("/api/v1/rules/{name}/versions/{digest}")
-                .get(read::version)
-                .delete(change::delete_version),
-        )
-        .service(
-            at("/api/v1/rules/{name}/active")
-                .put(change::activate)
-                .delete(change::retire),
-        )
-        .service(at("/api/v1/rules/{name}/shadow").delete(change::end_shadow))
-        .service(at("/api/v1/rules/{name}/rollback").post(change::roll_back))
-        .service(
-            at("/api/v1/rules/{name}/settings")
-                .put(change::set_settings)
-                .delete(change::unset_settings),
-        )
-        .service(at("/api/v1/rules/{name}/log").get(read::log))
-        .service(at("/health").get(health::health))
-        .service(at("/health/live").get(health::live))
-        .service(at("/health/ready").get(health::ready))
-        .service(at("/health/detailed").get(health::detailed))
-        .service(at("/metrics").get(resource::json_or_prometheus))
-        .service(at("/wm_resource_monitor").get(wm::page))
-        .service(at("/wm_resource_monitor/api").get(wm::index))
-        .service(at("/wm_resource_monitor/api/status").get(wm::status))
-        .service(at("/wm_resource_monitor/api/metrics").get(prometheus::metrics))
-        .default_service(web::to(not_found));
-}
-
-/// A path and what may be done there. HEAD goes where GET goes, OPTIONS tells all of it, and whoever tries something
-/// else is told too.
-struct At {
-    resource: Resource,
-    allowed: Vec<&'static str>,
-}
-
-fn at(path: &str) -> At {
-    At {
-        resource: web::resource(path),
-        allowed: Vec::new(),
+    config.service(resource::scope());
+    for at in table().into_iter().flat_map(|family| family.routes) {
+        config.service(at);
     }
+    config.default_service(web::to(not_found));
 }
 
-macro_rules! methods {
-    ($($name:ident: $guard:expr => [$($method:literal),+];)+) => {
-        impl At {
-            $(fn $name<F, Args>(mut self, handler: F) -> Self
-            where
-                F: Handler<Args>,
-                Args: FromRequest + 'static,
-                F::Output: Responder + 'static,
-            {
-                self.allowed.extend([$($method),+]);
-                self.resource = self.resource.route(web::route().guard($guard).to(handler));
-                self
-            })+
+/// All paths but those of a face of its own. Of two that a request fits, the first has it.
+pub fn table() -> Vec<Family> {
+    table::table! {
+        "Service", "Where everything is, and who you are here." {
+            "/": get(native::index);
+            "/api/v1/whoami": get(native::whoami);
+            "/openapi.json": get(docs::openapi);
+            "/docs": get(docs::swagger_ui);
+            "/redoc": get(docs::redoc);
+            "/docs/assets/{file}": get(docs::asset);
         }
-    };
-}
-
-methods! {
-    get: guard::Any(guard::Get()).or(guard::Head()) => ["GET", "HEAD"];
-    put: guard::Put() => ["PUT"];
-    delete: guard::Delete() => ["DELETE"];
-    post: guard::Post() => ["POST"];
-    patch: guard::Patch() => ["PATCH"];
-}
-
-impl HttpServiceFactory for At {
-    fn register(self, config: &mut AppService) {
-        let Self { resource, mut allowed } = self;
-        allowed.push("OPTIONS");
-        let allow = allowed.join(", ");
-        let refused = allow.clone();
-        resource
-            .route(web::route().guard(guard::Options()).to(move || ready(options(&allow))))
-            .default_service(web::to(move |request: HttpRequest| {
-                ready(refuse_method(&request, &refused))
-            }))
-            .register(config);
+        "Machine", "What was measured on this machine, and what the rules say of it." {
+            "/api/v1/status": get(status::status);
+            "/api/v1/snapshot": get(native::snapshot);
+            "/api/v1/report": get(native::report);
+            "/metrics": get(resource::json_or_prometheus);
+        }
+        "Past", "What was measured and found before." {
+            "/api/v1/history": get(history::history);
+            "/api/v1/snapshots": get(history::snapshots);
+            "/api/v1/reports": get(history::reports);
+        }
+        "Health", "Whether Watchpost is well, for probes and load balancers." {
+            "/health": get(health::health);
+            "/health/live": get(health::live);
+            "/health/ready": get(health::ready);
+            "/health/detailed": get(health::detailed);
+        }
+        "Chunks", "Work that is done in pieces: workers report them, others look." {
+            "/api/v1/chunks": get(chunks::list), post(chunks::report);
+            "/api/v1/chunks/summary": get(chunks::summary);
+            "/api/v1/chunks/{id}": get(chunks::one), patch(chunks::change);
+        }
+        "Rules", "Who judges what was measured, and who decides what one may do. They are changed while Watchpost serves." {
+            "/api/v1/rules": get(read::list), post(upload::upload);
+            "/api/v1/rules/{name}/versions/{digest}/trial": post(trial::begin);
+            "/api/v1/trials/{id}": get(trial::outcome), delete(trial::end);
+            "/api/v1/uploads/{id}": get(upload::outcome);
+            "/api/v1/rules/{name}": get(read::one), delete(change::delete);
+            "/api/v1/rules/{name}/versions": get(read::versions);
+            "/api/v1/rules/{name}/versions/{digest:[0-9a-f]{64}}.wasm": get(read::component);
+            "/api/v1/rules/{name}/versions/{digest}": get(read::version), delete(change::delete_version);
+            "/api/v1/rules/{name}/active": put(change::activate), delete(change::retire);
+            "/api/v1/rules/{name}/shadow": delete(change::end_shadow);
+            "/api/v1/rules/{name}/rollback": post(change::roll_back);
+            "/api/v1/rules/{name}/settings": put(change::set_settings), delete(change::unset_settings);
+            "/api/v1/rules/{name}/log": get(read::log);
+        }
+        "Decisions", "Who was refused what and why, and what the rules found." {
+            "/api/v1/decisions": get(decisions::list);
+        }
+        "WM resource monitor", "The interface of the WM resource monitor, for the clients it had." {
+            "/wm_resource_monitor": get(wm::page);
+            "/wm_resource_monitor/api": get(wm::index);
+            "/wm_resource_monitor/api/status": get(wm::status);
+            "/wm_resource_monitor/api/metrics": get(prometheus::metrics);
+        }
     }
-}
-
-fn options(allow: &str) -> HttpResponse {
-    HttpResponse::Ok().insert_header((ALLOW, allow)).finish()
-}
-
-fn refuse_method(request: &HttpRequest, allow: &str) -> Result<HttpResponse, ApiError> {
-    Err(ApiError::Method {
-        method: request.method().to_string(),
-        allow: allow.to_owned(),
-    })
 }
 
 async fn not_found(request: HttpRequest) -> Result<HttpResponse, ApiError> {

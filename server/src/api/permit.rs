@@ -54,6 +54,7 @@ permissions!(
     ChunksRead,
     ChunksWrite,
     DecisionsRead,
+    DocsRead,
     HealthRead,
     HistoryRead,
     MetricsRead,

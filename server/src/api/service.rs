@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::clock;
 use crate::config::Face;
@@ -18,15 +19,17 @@ pub const COMMIT: &str = env!("WATCHPOST_COMMIT");
 pub const RUSTC: &str = env!("WATCHPOST_RUSTC");
 
 /// One listener.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Listening {
     /// Where.
+    #[schema(value_type = String, example = "0.0.0.0:8443")]
     pub address: SocketAddr,
     /// Whether by TLS.
     pub tls: bool,
     /// What is asked of clients: `required`, `optional`, `off`.
     pub client_auth: &'static str,
-    /// Which paths are served.
+    /// Which paths are served: `all` or `resource`.
+    #[schema(value_type = String)]
     pub face: Face,
 }
 

@@ -4,6 +4,7 @@
 pub mod certs;
 mod check;
 mod healthcheck;
+mod openapi;
 mod rules;
 mod serve;
 mod table;
@@ -78,6 +79,8 @@ enum Command {
     Certs(certs::CertsCommand),
     /// Tools for those who write rules, which need no server; and the rules of one that runs.
     Rules(rules::RulesCommand),
+    /// Prints the document of the API (OpenAPI 3.1), which a running Watchpost has at `/openapi.json`.
+    Openapi(openapi::OpenApi),
     /// Prints what a shell needs to complete this command line.
     Completions {
         /// For which shell.
@@ -113,6 +116,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Healthcheck(healthcheck) => healthcheck.run(sources),
         Command::Certs(command) => run_certs(command, sources),
         Command::Rules(command) => command.run(&sources),
+        Command::Openapi(command) => command.run(),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Arguments::command(), "watchpost", &mut io::stdout());
             ExitCode::SUCCESS

@@ -4,9 +4,10 @@
 use std::time::Duration;
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 /// How a source does.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, ToSchema)]
 pub struct SourceState {
     /// Whether it answered when it was asked last. Where no round waits for it, its last good answer may still count.
     pub success: bool,

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 use serde_json::{Value, json};
+use utoipa::ToSchema;
 use watchpost_policies::{Action, Decision, Digest, Identity};
 
 use crate::config::Masked;
@@ -69,7 +70,8 @@ pub struct Judgement {
 }
 
 /// How many findings there are of each severity.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = FindingCounts)]
 pub struct Counts {
     /// As it should be.
     pub ok: usize,
@@ -89,34 +91,58 @@ pub(super) struct Writer {
 }
 
 /// A decision as it is told, masked.
-#[derive(Serialize)]
-struct ToldDecision<'r> {
+#[derive(Serialize, ToSchema)]
+#[schema(as = RecordedDecision)]
+pub(crate) struct ToldDecision<'r> {
+    /// The machine that decided.
     host: &'r str,
+    /// Who asked.
     identity: String,
+    /// The same as the rule was shown it.
     identity_shown: Value,
+    /// From where.
     address: String,
+    /// What for.
     action: Action,
+    /// On what.
     resource: String,
+    /// What became of it.
     verdict: Verdict,
+    /// Why.
     reason: Option<String>,
+    /// Which roles they had.
     roles: Value,
+    /// Which rule decided.
     rule: Option<&'r str>,
+    /// Which version of it.
     digest: Option<Digest>,
+    /// The generation in force.
     generation: Option<u64>,
+    /// The request, as the log has it.
     request_id: String,
+    /// Whether the same was decided before.
     remembered: bool,
+    /// How long it took.
     cost_us: Option<u64>,
 }
 
 /// A judgement as it is told.
-#[derive(Serialize)]
-struct ToldJudgement<'r> {
+#[derive(Serialize, ToSchema)]
+#[schema(as = RecordedJudgement)]
+pub(crate) struct ToldJudgement<'r> {
+    /// The machine that was judged.
     host: &'r str,
+    /// Which rule judged.
     rule: &'r str,
+    /// Which version of it.
     digest: Digest,
+    /// The generation in force.
     generation: u64,
+    /// How many findings there are.
     findings: Counts,
+    /// How it failed.
     fault: Option<&'r str>,
+    /// How long it took.
     cost_us: Option<u64>,
 }
 

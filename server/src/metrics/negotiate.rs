@@ -84,6 +84,27 @@ pub fn prefers_json(accept: Option<&str>) -> bool {
     weight("application/json").is_some_and(|json| json > text)
 }
 
+/// Whether it names HTML, and likes it at least as well as JSON: browsers do, and programs do not name it.
+pub fn prefers_html(accept: Option<&str>) -> bool {
+    let ranges: Vec<Range<'_>> = accept.unwrap_or_default().split(',').map(Range::parse).collect();
+    let weight = |name: &str| {
+        let weights = ranges.iter().filter(|range| range.name == name);
+        weights.map(|range| range.weight).max().unwrap_or(0)
+    };
+    let html = weight("text/html").max(weight("application/xhtml+xml"));
+    html > 0 && html >= weight("application/json")
+}
+
+/// Whether it takes what is packed by gzip, whatever else it would like better.
+pub fn takes_gzip(accept_encoding: Option<&str>) -> bool {
+    let ranges = accept_encoding.unwrap_or_default().split(',').map(Range::parse);
+    let (named, others): (Vec<_>, Vec<_>) = ranges
+        .filter(|range| matches!(range.name.as_str(), "gzip" | "x-gzip" | "*"))
+        .partition(|range| range.name != "*");
+    let decides = if named.is_empty() { others } else { named };
+    decides.iter().any(|range| range.weight > 0)
+}
+
 /// The coding that the client likes best; of those that it likes equally, the one that is cheapest for both.
 pub fn encoding(accept_encoding: Option<&str>) -> Encoding {
     let ranges: Vec<Range<'_>> = accept_encoding
@@ -220,6 +241,43 @@ mod tests {
             assert!(!prefers_json(Some(accept)), "{accept}");
         }
         assert!(!prefers_json(None));
+    }
+
+    #[test]
+    fn a_page_is_for_browsers() {
+        const CHROMIUM: &str = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8";
+        for accept in [FIREFOX, CHROMIUM, "text/html", "application/json;q=0.5, text/html"] {
+            assert!(prefers_html(Some(accept)), "{accept}");
+        }
+        for accept in [
+            "*/*",
+            "",
+            "application/json",
+            "text/*",
+            "text/html;q=0",
+            "application/json, text/html;q=0.9",
+            PROMETHEUS_3,
+        ] {
+            assert!(!prefers_html(Some(accept)), "{accept}");
+        }
+        assert!(!prefers_html(None));
+    }
+
+    #[test]
+    fn what_is_packed_is_for_who_takes_it() {
+        for accept in [
+            "gzip",
+            "gzip, deflate, br, zstd",
+            "*",
+            "identity, *;q=0.1",
+            "br, x-gzip;q=0.2",
+        ] {
+            assert!(takes_gzip(Some(accept)), "{accept}");
+        }
+        for accept in ["", "identity", "br", "gzip;q=0", "*, gzip;q=0", "*;q=0"] {
+            assert!(!takes_gzip(Some(accept)), "{accept}");
+        }
+        assert!(!takes_gzip(None));
     }
 
     #[test]

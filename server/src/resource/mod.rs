@@ -5,6 +5,7 @@ mod lines;
 
 use jiff::Zoned;
 use serde::Serialize;
+use utoipa::ToSchema;
 use watchpost_policies::{Finding, Labels, Sample, Severity, Snapshot};
 
 use crate::config::Mode;
@@ -29,25 +30,43 @@ struct Standing {
 }
 
 /// The keys are in the order in which they always were.
-#[derive(Serialize)]
-struct Body {
+#[derive(Serialize, ToSchema)]
+#[schema(as = Resources)]
+pub struct Body {
+    /// What was measured.
     metrics: Metrics,
+    /// What the rules say of it.
     statuses: Statuses,
+    /// When, with the offset; nothing before the first round.
+    #[schema(value_type = Option<String>, required)]
     last_updated: String,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = ResourceMetrics)]
 struct Metrics {
+    /// How full the disk is.
     disk_pct: Option<f64>,
+    /// How full the memory is.
     memory_pct: Option<f64>,
+    /// How many chunks are in work.
     active_chunks: Option<i64>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = ResourceStatuses)]
 struct Statuses {
+    /// `OK`, `WARN`, `ALERT` or `UNKNOWN`; not there before the first round.
+    #[schema(required = false)]
     disk: &'static str,
+    /// The same.
+    #[schema(required = false)]
     memory: &'static str,
+    /// The same.
+    #[schema(required = false)]
     chunks: &'static str,
+    /// The worst of the three.
+    #[schema(required = false)]
     overall: &'static str,
 }
 

@@ -4,10 +4,12 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
+use utoipa::ToSchema;
 use watchpost_policies::{Finding, Severity, Subject};
 
 /// A subject of which the two do not say the same.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+#[schema(as = ShadowDifference)]
 pub struct Difference {
     /// What it is about.
     pub subject: Subject,

@@ -1,6 +1,7 @@
 //! Rules that are asked beside those in force. What they find is compared and told, and nobody acts on it.
 
 use serde::Serialize;
+use utoipa::ToSchema;
 use watchpost_policies::{Digest, Kind, Report, Snapshot};
 
 use super::InForce;
@@ -20,7 +21,8 @@ pub struct Compared {
 }
 
 /// One rule beside the one in force.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[schema(as = RuleInShadow)]
 pub struct Beside {
     /// Its name.
     pub rule: String,

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use serde::Serialize;
+use utoipa::ToSchema;
 use watchpost_policies::{Finding, Rule, Severity, Snapshot, Subject};
 
 use super::compare::differences;
@@ -38,7 +39,8 @@ pub struct Progress {
 }
 
 /// What came of it.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[schema(as = TrialOutcome)]
 pub struct Outcome {
     /// How many snapshots were replayed.
     pub snapshots: u64,
@@ -61,7 +63,8 @@ pub struct Outcome {
 }
 
 /// A subject of which the two do not always say the same.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[schema(as = TrialDifference)]
 pub struct Differing {
     /// What it is about.
     pub subject: Subject,
@@ -80,7 +83,8 @@ pub struct Differing {
 }
 
 /// How a rule did.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, ToSchema)]
+#[schema(as = TrialPart)]
 pub struct Done {
     /// How often it failed.
     pub faults: u64,

@@ -4,12 +4,14 @@
 use diesel::sql_types::{BigInt, Nullable, Text};
 use diesel::{OptionalExtension, QueryResult, QueryableByName, RunQueryDsl, sql_query};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::connection::{Connection, on};
 use super::{Store, StoreError};
 
 /// Where a chunk stands. The words are those of the table.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
+#[schema(as = ChunkStatus)]
 #[serde(rename_all = "lowercase")]
 pub enum Status {
     /// Nobody works on it yet.
@@ -62,7 +64,7 @@ impl Status {
 }
 
 /// Which images a chunk is about.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ImageRange {
     /// The first.
@@ -72,7 +74,8 @@ pub struct ImageRange {
 }
 
 /// A chunk that a worker tells of.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, ToSchema)]
+#[schema(as = ChunkReport)]
 #[serde(deny_unknown_fields)]
 pub struct Report {
     /// Of which job.
@@ -100,7 +103,8 @@ const fn usual_priority() -> i32 {
 }
 
 /// What changes about a chunk. What is not told stays.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, ToSchema)]
+#[schema(as = ChunkChange)]
 #[serde(deny_unknown_fields)]
 pub struct Change {
     /// Where it stands now.
@@ -114,7 +118,7 @@ pub struct Change {
 }
 
 /// A chunk as it is kept.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 pub struct Chunk {
     /// By what it is changed.
     pub id: i64,
@@ -219,7 +223,8 @@ pub struct Wanted {
 }
 
 /// What there is of chunks.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, ToSchema)]
+#[schema(as = ChunkSummary)]
 pub struct Summary {
     /// When it was counted, in milliseconds since 1970 (UTC), by the database's clock.
     pub as_of_ms: i64,

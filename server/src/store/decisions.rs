@@ -7,6 +7,7 @@ use diesel::{
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use utoipa::ToSchema;
 
 use super::connection::{Connection, on};
 use super::schema::decisions as columns;
@@ -19,7 +20,8 @@ const TURN: i64 = 0x6870_6f73_7401;
 const AT_ONCE: i64 = 1000;
 
 /// What a record is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = RecordKind)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
     /// Somebody wanted something.
@@ -29,7 +31,8 @@ pub enum Kind {
 }
 
 /// What became of a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = RecordVerdict)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
     /// It was allowed.

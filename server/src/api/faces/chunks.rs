@@ -1,5 +1,6 @@
 //! Work chunks: workers report and change them, others look. Where they are somebody else's, they are only read.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use actix_web::HttpResponse;
@@ -7,6 +8,9 @@ use actix_web::http::header::LOCATION;
 use actix_web::web::{Data, Json, Path, Query};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use utoipa::openapi::schema::{ArrayBuilder, OneOfBuilder};
+use utoipa::openapi::{Ref, RefOr, Schema};
+use utoipa::{IntoParams, PartialSchema, ToSchema};
 
 use crate::api::error::ApiError;
 use crate::api::permit::{ChunksRead, ChunksWrite, Permit};
@@ -35,22 +39,78 @@ pub struct ChunkStore {
     pub read_only: bool,
 }
 
-#[derive(Serialize)]
+/// One chunk, or a list of them.
+#[derive(Deserialize)]
+pub struct Body(Value);
+
+impl PartialSchema for Body {
+    fn schema() -> RefOr<Schema> {
+        let many = ArrayBuilder::new()
+            .items(Ref::from_schema_name(Report::name()))
+            .min_items(Some(1))
+            .max_items(Some(MOST_AT_ONCE));
+        OneOfBuilder::new()
+            .item(Ref::from_schema_name(Report::name()))
+            .item(many)
+            .into()
+    }
+}
+
+impl ToSchema for Body {
+    fn name() -> Cow<'static, str> {
+        Cow::Borrowed("ChunkReports")
+    }
+
+    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+        schemas.push((Report::name().into_owned(), Report::schema()));
+        Report::schemas(schemas);
+    }
+}
+
+#[derive(Serialize, ToSchema)]
+#[schema(as = ReportedChunk)]
 struct Reported {
+    /// Whether it is new.
     created: bool,
     #[serde(flatten)]
     chunk: Chunk,
 }
 
-/// Takes one chunk or a list of them. One that is known already stays as it is, so a report may be sent again.
+/// What became of what was reported, in the form in which it was.
+#[derive(Serialize, ToSchema)]
+#[schema(as = ReportedChunks)]
+#[serde(untagged)]
+enum Answer {
+    One(Reported),
+    Many { chunks: Vec<Reported> },
+}
+
+/// Reports one chunk or a list of them
+///
+/// One that is known already stays as it is, so a report may be sent again.
+#[utoipa::path(
+    post,
+    path = "",
+    operation_id = "report_chunks",
+    responses(
+        (
+            status = 201,
+            description = "At least one of them is new. Who sent one alone gets it back alone.",
+            body = Answer,
+            headers(("location" = String, description = "Where the chunk is, if one was sent alone."))
+        ),
+        (status = 200, description = "All of them were known already.", body = Answer),
+        (status = 409, description = "The chunks are somebody else's here (`chunks.database_url`).")
+    )
+)]
 pub async fn report(
     _: Permit<ChunksWrite>,
     chunks: Data<ChunkStore>,
-    body: Json<Value>,
+    body: Json<Body>,
 ) -> Result<HttpResponse, ApiError> {
-    let (reports, one) = reports_of(body.into_inner())?;
+    let (reports, one) = reports_of(body.into_inner().0)?;
     let kept = chunks.ours()?.ask(move |store| store.report_chunks(&reports)).await?;
-    let reported: Vec<_> = kept
+    let mut reported: Vec<_> = kept
         .into_iter()
         .map(|(chunk, created)| Reported { created, chunk })
         .collect();
@@ -58,15 +118,26 @@ pub async fn report(
         true => HttpResponse::Created(),
         false => HttpResponse::Ok(),
     };
-    match reported.first().filter(|_| one) {
+    match reported.pop_if(|_| one) {
         Some(reported) => Ok(answer
             .insert_header((LOCATION, format!("/api/v1/chunks/{}", reported.chunk.id)))
-            .json(reported)),
-        None => Ok(answer.json(serde_json::json!({ "chunks": reported }))),
+            .json(Answer::One(reported))),
+        None => Ok(answer.json(Answer::Many { chunks: reported })),
     }
 }
 
-/// Changes a chunk, if that is legal from where it stands.
+/// Changes a chunk, if that is legal from where it stands
+///
+/// What is not told stays.
+#[utoipa::path(
+    patch,
+    path = "",
+    operation_id = "change_chunk",
+    responses(
+        (status = 200, description = "The chunk as it is now.", body = Chunk),
+        (status = 409, description = "It cannot become that from where it stands, or the chunks are somebody else's here.")
+    )
+)]
 pub async fn change(
     _: Permit<ChunksWrite>,
     chunks: Data<ChunkStore>,
@@ -97,24 +168,38 @@ pub async fn change(
 }
 
 /// Which chunks to show.
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 pub struct Asked {
+    /// Only those that stand here.
+    #[param(inline)]
     status: Option<Status>,
+    /// Only those of this job.
     job: Option<i64>,
+    /// Only those with a greater `id`: `next` of the page before.
     after: Option<i64>,
+    /// At most so many.
+    #[param(minimum = 1, maximum = 1000, default = 100)]
     limit: Option<i64>,
 }
 
 /// A page of chunks.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = ChunkPage)]
 pub struct Page {
+    /// The chunks.
     chunks: Vec<Chunk>,
     /// What `after` has to be for the next page; nothing on the last.
     next: Option<i64>,
 }
 
-/// The chunks that are asked for, a page at a time.
+/// Chunks, a page at a time
+#[utoipa::path(
+    get,
+    path = "",
+    operation_id = "chunks",
+    responses((status = 200, description = "Sorted by `id`.", body = Page))
+)]
 pub async fn list(
     _: Permit<ChunksRead>,
     chunks: Data<ChunkStore>,
@@ -140,7 +225,13 @@ pub async fn list(
     Ok(Json(Page { chunks: found, next }))
 }
 
-/// One chunk.
+/// One chunk
+#[utoipa::path(
+    get,
+    path = "",
+    operation_id = "chunk",
+    responses((status = 200, description = "The chunk.", body = Chunk))
+)]
 pub async fn one(_: Permit<ChunksRead>, chunks: Data<ChunkStore>, id: Path<i64>) -> Result<Json<Chunk>, ApiError> {
     let id = id.into_inner();
     let wanted = Wanted {
@@ -155,7 +246,13 @@ pub async fn one(_: Permit<ChunksRead>, chunks: Data<ChunkStore>, id: Path<i64>)
         .ok_or_else(|| ApiError::NotFound(format!("/api/v1/chunks/{id}")))
 }
 
-/// How many stand where.
+/// How many chunks stand where
+#[utoipa::path(
+    get,
+    path = "",
+    operation_id = "chunks_summary",
+    responses((status = 200, description = "Counted just now.", body = Summary))
+)]
 pub async fn summary(_: Permit<ChunksRead>, chunks: Data<ChunkStore>) -> Result<Json<Summary>, ApiError> {
     Ok(Json(chunks.store.ask(Store::chunk_summary).await?))
 }

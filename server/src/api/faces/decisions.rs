@@ -2,9 +2,11 @@
 
 use actix_web::web::{Data, Json, Query};
 use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 use watchpost_policies::Action;
 
 use super::history::moment;
+use super::told;
 use crate::api::error::ApiError;
 use crate::api::permit::{DecisionsRead, Permit};
 use crate::clock;
@@ -16,29 +18,53 @@ const USUAL_PAGE: i64 = 100;
 const LARGEST_PAGE: i64 = 1000;
 
 /// Which records to show.
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 pub struct Asked {
+    /// Only those with a greater `id`: `next` of the page before.
     after: Option<i64>,
+    /// At most so many.
+    #[param(minimum = 1, maximum = 1000, default = 100)]
     limit: Option<i64>,
+    /// Only those of this kind.
+    #[param(inline)]
     kind: Option<Kind>,
+    /// Only those about this identity, as the records write it.
+    #[param(example = "CN=admin,OU=admin,O=Watchpost")]
     identity: Option<String>,
+    /// Only those about this action.
+    #[param(inline)]
     action: Option<Action>,
+    /// Only those with this outcome.
+    #[param(inline)]
     verdict: Option<Verdict>,
+    /// Only what this rule said.
     rule: Option<String>,
+    /// Not before. RFC 3339, seconds since 1970, or how long ago.
+    #[param(example = "-1h")]
     from: Option<String>,
+    /// Not after.
     to: Option<String>,
 }
 
 /// A page of records.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = DecisionPage)]
 pub struct Page {
+    /// The records.
+    #[schema(value_type = Vec<told::RecordShown<'static>>)]
     decisions: Vec<Record>,
     /// What `after` has to be for the next page; nothing on the last.
     next: Option<i64>,
 }
 
-/// The records that are asked for, a page at a time, the oldest first.
+/// What was decided and found, a page at a time, the oldest first
+#[utoipa::path(
+    get,
+    path = "",
+    operation_id = "decisions",
+    responses((status = 200, description = "The records that were asked for.", body = Page))
+)]
 pub async fn list(
     _: Permit<DecisionsRead>,
     decisions: Data<Decisions>,

@@ -5,6 +5,7 @@ use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use actix_web::web::{Data, Json};
 use serde::Serialize;
+use utoipa::ToSchema;
 use watchpost_policies::{Sample, Snapshot};
 
 use crate::api::error::ApiError;
@@ -14,13 +15,18 @@ use crate::api::service::{Service, VERSION};
 use crate::clock;
 
 /// What probes read.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub struct Health {
+    /// `healthy`, `alive`, `ready` or `not ready`.
     status: &'static str,
+    /// Why it is not ready.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'static str>,
+    /// What time it is here.
     timestamp: String,
+    /// The version that runs.
     version: &'static str,
+    /// For how many seconds.
     uptime: f64,
 }
 
@@ -36,17 +42,42 @@ impl Health {
     }
 }
 
-/// It answers, so it is healthy.
+/// Whether Watchpost answers
+///
+/// It does, so it is healthy.
+#[utoipa::path(
+    get,
+    path = "",
+    operation_id = "health",
+    responses((status = 200, description = "It answers.", body = Health))
+)]
 pub async fn health(_: Permit<HealthRead>, service: Data<Service>) -> Json<Health> {
     Json(Health::new(&service, "healthy", None))
 }
 
-/// It answers, so it lives.
+/// Whether Watchpost lives
+///
+/// For probes that start it again where it does not answer.
+#[utoipa::path(
+    get,
+    path = "",
+    operation_id = "liveness",
+    responses((status = 200, description = "It lives.", body = Health))
+)]
 pub async fn live(_: Permit<HealthRead>, service: Data<Service>) -> Json<Health> {
     Json(Health::new(&service, "alive", None))
 }
 
-/// Whether it knows the state of the machine, and takes requests.
+/// Whether Watchpost knows the state of the machine, and takes requests
+#[utoipa::path(
+    get,
+    path = "",
+    operation_id = "readiness",
+    responses(
+        (status = 200, description = "It is ready.", body = Health),
+        (status = 503, description = "It is not; `reason` says why. Or too much is under way.", body = Health)
+    )
+)]
 pub async fn ready(_: Permit<HealthRead>, service: Data<Service>, latest: Data<Latest>) -> HttpResponse {
     let reason = not_ready(&service, &latest);
     let (status, word) = match reason {
@@ -70,7 +101,8 @@ pub fn not_ready(service: &Service, latest: &Latest) -> Option<&'static str> {
 }
 
 /// What the machine looks like, for clients that know this form.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = DetailedHealth)]
 pub struct Detailed {
     #[serde(flatten)]
     health: Health,
@@ -79,7 +111,7 @@ pub struct Detailed {
     disk_usage: DiskUsage,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct SystemInfo {
     hostname: String,
     platform: Option<String>,
@@ -90,7 +122,7 @@ struct SystemInfo {
     cpu_percent: Option<f64>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct MemoryUsage {
     total_gb: Option<f64>,
     available_gb: Option<f64>,
@@ -98,7 +130,7 @@ struct MemoryUsage {
     percent: Option<f64>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct DiskUsage {
     total_gb: Option<f64>,
     used_gb: Option<f64>,
@@ -106,7 +138,15 @@ struct DiskUsage {
     percent: Option<f64>,
 }
 
+/// The machine in a few figures
+///
 /// More than a probe needs, and more than a stranger should know.
+#[utoipa::path(
+    get,
+    path = "",
+    operation_id = "detailed_health",
+    responses((status = 200, description = "What could not be measured is null.", body = Detailed))
+)]
 pub async fn detailed(
     _: Permit<MetricsRead>,
     service: Data<Service>,

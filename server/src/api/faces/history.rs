@@ -8,9 +8,11 @@ use actix_web::http::header::{CACHE_CONTROL, ContentType};
 use actix_web::web::{Data, Query};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use utoipa::IntoParams;
 use watchpost_policies::{Labels, MetricPattern};
 
 use super::series::{Aggregate, in_steps};
+use super::told;
 use crate::api::error::ApiError;
 use crate::api::permit::{HistoryRead, Permit};
 use crate::api::service::Service;
@@ -39,15 +41,26 @@ pub struct Past {
 }
 
 /// Which series, and of which time.
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 pub struct Asked {
+    /// Which metric, or the beginning of some and `*`. Only for single series, and has to be there for them.
+    #[param(example = "memory")]
     metric: Option<String>,
+    /// Only series with these labels: `name=value,name=value`, or a JSON object of texts.
     labels: Option<String>,
+    /// Of which machine; for whole rounds this one, if nothing is told.
     host: Option<String>,
+    /// From when; an hour before `to`, if nothing is told. RFC 3339, seconds since 1970, or how long ago.
+    #[param(example = "-1h")]
     from: Option<String>,
+    /// Until when; now, if nothing is told.
     to: Option<String>,
+    /// One point for each of these: `30s`, `5m`, `1h`. Only for single series.
+    #[param(example = "5m")]
     step: Option<String>,
+    /// What becomes of the points of a step.
+    #[param(inline)]
     aggregate: Option<Aggregate>,
 }
 
@@ -59,7 +72,18 @@ struct Head<'s> {
     unit: &'s str,
 }
 
-/// Series of the past.
+/// Series over time
+///
+/// As they were measured, or one point a step. What would be too much is refused before it is read.
+#[utoipa::path(
+    get,
+    path = "",
+    operation_id = "history",
+    responses(
+        (status = 200, description = "Series by host, metric and labels.", body = told::History),
+        (status = 422, description = "That is too much for one answer; `detail` says what to narrow.")
+    )
+)]
 pub async fn history(_: Permit<HistoryRead>, past: Data<Past>, asked: Query<Asked>) -> Result<HttpResponse, ApiError> {
     let wanted = asked.selection()?;
     if wanted.metric.is_none() {
@@ -109,7 +133,18 @@ pub async fn history(_: Permit<HistoryRead>, past: Data<Past>, asked: Query<Aske
     }))
 }
 
-/// Whole snapshots of the past.
+/// Whole snapshots of the past
+///
+/// Takes `host`, `from` and `to`.
+#[utoipa::path(
+    get,
+    path = "",
+    operation_id = "snapshots",
+    responses(
+        (status = 200, description = "The oldest first.", body = told::Snapshots),
+        (status = 422, description = "That is too much for one answer; ask for a shorter time.")
+    )
+)]
 pub async fn snapshots(
     _: Permit<HistoryRead>,
     past: Data<Past>,
@@ -122,7 +157,18 @@ pub async fn snapshots(
     .await
 }
 
-/// Reports of the past.
+/// Reports of the past
+///
+/// Takes `host`, `from` and `to`.
+#[utoipa::path(
+    get,
+    path = "",
+    operation_id = "reports",
+    responses(
+        (status = 200, description = "The oldest first.", body = told::Reports),
+        (status = 422, description = "That is too much for one answer; ask for a shorter time.")
+    )
+)]
 pub async fn reports(
     _: Permit<HistoryRead>,
     past: Data<Past>,

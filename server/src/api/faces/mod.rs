@@ -2,12 +2,15 @@
 
 pub mod chunks;
 pub mod decisions;
+pub mod docs;
 pub mod health;
 pub mod history;
 pub mod native;
+mod pages;
 pub mod prometheus;
 pub mod resource;
 pub mod rules;
 pub mod series;
 pub mod status;
+mod told;
 pub mod wm;

@@ -3,54 +3,85 @@
 
 use std::collections::BTreeMap;
 
-use actix_web::http::header::{CACHE_CONTROL, ContentType};
+use actix_web::http::header::{CACHE_CONTROL, ContentType, VARY};
 use actix_web::web::{Data, Json};
 use actix_web::{HttpMessage, HttpRequest, HttpResponse};
 use serde::Serialize;
-use watchpost_policies::{Action, Identity};
+use utoipa::ToSchema;
+use watchpost_policies::{Action, Digest, Identity, Report, Snapshot};
 
+use super::pages;
+use super::prometheus::accepted;
+use crate::api::document::contents;
 use crate::api::door::Client;
 use crate::api::error::ApiError;
 use crate::api::latest::Latest;
 use crate::api::links::absolute;
 use crate::api::permit::{MetricsRead, Permit, ServiceRead, decide};
 use crate::api::service::VERSION;
+use crate::metrics::negotiate;
 
 /// Where everything is.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub struct Index {
+    /// What this is.
     message: &'static str,
+    /// The version that runs.
     version: &'static str,
+    /// Absolute addresses, by name.
+    #[schema(value_type = BTreeMap<String, String>)]
     endpoints: BTreeMap<&'static str, String>,
 }
 
-/// Where everything is.
-pub async fn index(_: Permit<ServiceRead>, request: HttpRequest) -> Json<Index> {
-    let endpoints = [
-        ("status", "/api/v1/status"),
-        ("snapshot", "/api/v1/snapshot"),
-        ("report", "/api/v1/report"),
-        ("whoami", "/api/v1/whoami"),
-        ("metrics", "/metrics"),
-        ("health", "/health"),
-        ("liveness", "/health/live"),
-        ("readiness", "/health/ready"),
-        ("detailed_health", "/health/detailed"),
-        ("wm_resource_monitor", "/wm_resource_monitor"),
-    ];
-    Json(Index {
+/// Where everything is
+///
+/// A page for browsers, and JSON for programs.
+#[utoipa::path(
+    get,
+    path = "",
+    operation_id = "index",
+    responses((
+        status = 200,
+        description = "All paths that can simply be looked at, by name.",
+        content((Index = "application/json"), (String = "text/html"))
+    ))
+)]
+pub async fn index(_: Permit<ServiceRead>, request: HttpRequest) -> HttpResponse {
+    if negotiate::prefers_html(accepted(&request).as_deref()) {
+        return pages::index();
+    }
+    let endpoints = contents().iter().flat_map(|chapter| &chapter.endpoints);
+    let endpoints = endpoints.filter(|endpoint| endpoint.is_page());
+    let index = Index {
         message: "Watchpost watches this machine",
         version: VERSION,
-        endpoints: endpoints.map(|(name, path)| (name, absolute(&request, path))).into(),
-    })
+        endpoints: endpoints
+            .map(|endpoint| (endpoint.name.as_str(), absolute(&request, &endpoint.path)))
+            .collect(),
+    };
+    HttpResponse::Ok()
+        .insert_header((VARY, "accept, accept-encoding"))
+        .json(index)
 }
 
-/// What was measured.
+/// What was measured last
+#[utoipa::path(
+    get,
+    path = "",
+    operation_id = "snapshot",
+    responses((status = 200, description = "The latest round.", body = Snapshot))
+)]
 pub async fn snapshot(_: Permit<MetricsRead>, latest: Data<Latest>) -> Result<HttpResponse, ApiError> {
     json(&*latest.needed()?.round.snapshot)
 }
 
-/// What the rules say of it.
+/// What the rules say of what was measured last
+#[utoipa::path(
+    get,
+    path = "",
+    operation_id = "report",
+    responses((status = 200, description = "The report about the latest round.", body = Report))
+)]
 pub async fn report(_: Permit<MetricsRead>, latest: Data<Latest>) -> Result<HttpResponse, ApiError> {
     json(&*latest.needed()?.report)
 }
@@ -69,23 +100,38 @@ pub(super) fn json_bytes(body: Vec<u8>) -> HttpResponse {
 }
 
 /// Who asks, and what they may.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub struct WhoAmI {
+    /// Who, and by what that is known.
     identity: Identity,
+    /// From where.
     address: String,
+    /// The roles that the role rule gives.
     roles: Vec<String>,
+    /// What may be done just now.
     may: Vec<Action>,
+    /// Which rule says so.
     decided_by: DecidedBy,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct DecidedBy {
+    /// Its name.
     rule: String,
+    /// Which version of it.
+    #[schema(value_type = Digest)]
     digest: String,
+    /// The generation that it belongs to.
     generation: u64,
 }
 
-/// Who asks, and what they may.
+/// Who you are here, and what you may do
+#[utoipa::path(
+    get,
+    path = "",
+    operation_id = "whoami",
+    responses((status = 200, description = "As the role rule in force has it just now.", body = WhoAmI))
+)]
 pub async fn whoami(_: Permit<ServiceRead>, request: HttpRequest) -> Result<Json<WhoAmI>, ApiError> {
     let client = request.extensions().get::<Client>().cloned();
     let client = client.ok_or_else(|| ApiError::Internal("a request passed the gate without a client".to_owned()))?;

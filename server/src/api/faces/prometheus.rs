@@ -8,7 +8,20 @@ use crate::api::latest::Latest;
 use crate::api::permit::{MetricsRead, Permit};
 use crate::metrics::{self, Own, Rendered, negotiate};
 
-/// The page that Prometheus scrapes.
+/// Everything that was measured, for Prometheus
+#[utoipa::path(
+    get,
+    path = "",
+    operation_id = "wm_resource_monitor_metrics",
+    responses((
+        status = 200,
+        description = "In the format that `Accept` prefers.",
+        content(
+            (String = "text/plain; version=0.0.4; charset=utf-8"),
+            (String = "application/openmetrics-text; version=1.0.0; charset=utf-8")
+        )
+    ))
+)]
 pub async fn metrics(
     _: Permit<MetricsRead>,
     request: HttpRequest,
@@ -36,7 +49,7 @@ pub(super) fn accepted(request: &HttpRequest) -> Option<String> {
     said(request, ACCEPT)
 }
 
-fn said(request: &HttpRequest, name: HeaderName) -> Option<String> {
+pub(super) fn said(request: &HttpRequest, name: HeaderName) -> Option<String> {
     let all: Vec<&str> = request
         .headers()
         .get_all(name)

@@ -7,34 +7,66 @@ use actix_web::dev::Payload;
 use actix_web::guard::GuardContext;
 use actix_web::http::header::{ALLOW, HeaderValue, VARY};
 use actix_web::web::{self, Data};
-use actix_web::{FromRequest, HttpMessage, HttpRequest, HttpResponse, Resource, Scope};
+use actix_web::{FromRequest, HttpMessage, HttpRequest, HttpResponse, Scope};
 use futures_util::future::Either;
+use serde::Serialize;
 use serde_json::json;
+use utoipa::ToSchema;
 
 use super::native::json_bytes;
 use super::prometheus;
+use crate::api::arguments::{Argument, Asked};
 use crate::api::door::Client;
 use crate::api::error::ApiError;
 use crate::api::latest::Latest;
 use crate::api::permit::{AtOnce, HealthRead, MetricsRead, Permit};
+use crate::api::table::{Family, table};
 use crate::config::Face;
 use crate::metrics::{Own, negotiate};
-use crate::resource::NOTHING_YET;
+use crate::resource::{Body as Resources, NOTHING_YET};
 
 /// All there is on a listener that has this face.
+pub fn table() -> Vec<Family> {
+    table! {
+        "Resource monitor", "What PixCrawler's resource monitor told." {
+            "/health": only_get(health);
+            "/metrics": only_get(metrics);
+        }
+    }
+}
+
+/// The same, registered; with the refusals that its clients know.
 pub fn scope() -> Scope {
-    web::scope("")
-        .guard(|context: &GuardContext<'_>| {
-            let extensions = context.req_data();
-            let client = extensions.get::<Client>();
-            client.is_some_and(|client| client.face == Face::Resource)
+    let scope = web::scope("").guard(|context: &GuardContext<'_>| {
+        let extensions = context.req_data();
+        let client = extensions.get::<Client>();
+        client.is_some_and(|client| client.face == Face::Resource)
+    });
+    let routes = table().into_iter().flat_map(|family| family.routes);
+    routes
+        .fold(scope, |scope, at| {
+            scope.service(at.bare().default_service(web::to(wrong_method)))
         })
-        .service(only_get("/health").route(web::get().to(health)))
-        .service(only_get("/metrics").route(web::get().to(metrics)))
         .default_service(web::to(not_found))
 }
 
-/// On other listeners: JSON for those who prefer it, and Prometheus' formats for everyone else.
+/// Everything that was measured, for Prometheus, with our own numbers
+///
+/// Who prefers JSON gets what PixCrawler's resource monitor told.
+#[utoipa::path(
+    get,
+    path = "",
+    operation_id = "metrics",
+    responses((
+        status = 200,
+        description = "In the format that `Accept` prefers.",
+        content(
+            (String = "text/plain; version=0.0.4; charset=utf-8"),
+            (String = "application/openmetrics-text; version=1.0.0; charset=utf-8"),
+            (Resources = "application/json")
+        )
+    ))
+)]
 pub async fn json_or_prometheus(
     permit: Permit<MetricsRead>,
     request: HttpRequest,
@@ -53,6 +85,13 @@ pub async fn json_or_prometheus(
 /// Proof that the client may read metrics: the role rule lets it, or it asks from this machine, where the monitor's
 /// clients never had anything to show.
 pub struct MayRead(());
+
+impl Argument for MayRead {
+    fn tell(asked: &mut Asked) {
+        Permit::<MetricsRead>::tell(asked);
+        asked.open_at_home = true;
+    }
+}
 
 impl FromRequest for MayRead {
     type Error = ApiError;
@@ -73,10 +112,31 @@ impl FromRequest for MayRead {
     }
 }
 
-async fn health(_: Permit<HealthRead>) -> HttpResponse {
-    HttpResponse::Ok().json(json!({ "status": "healthy" }))
+/// Its one word.
+#[derive(Serialize, ToSchema)]
+struct Healthy {
+    /// `healthy`.
+    status: &'static str,
 }
 
+/// Whether Watchpost answers
+#[utoipa::path(
+    get,
+    path = "",
+    operation_id = "health",
+    responses((status = 200, description = "It answers.", body = Healthy))
+)]
+async fn health(_: Permit<HealthRead>) -> HttpResponse {
+    HttpResponse::Ok().json(Healthy { status: "healthy" })
+}
+
+/// Disk, memory and chunks in a few numbers
+#[utoipa::path(
+    get,
+    path = "",
+    operation_id = "metrics",
+    responses((status = 200, description = "What could not be measured is null, and `UNKNOWN`.", body = Resources))
+)]
 async fn metrics(_: MayRead, latest: Data<Latest>) -> HttpResponse {
     told(&latest)
 }
@@ -85,10 +145,6 @@ fn told(latest: &Latest) -> HttpResponse {
     let judged = latest.judged();
     let body = judged.as_ref().map_or(NOTHING_YET, |judged| &judged.resources);
     json_bytes(body.as_bytes().to_vec())
-}
-
-fn only_get(path: &str) -> Resource {
-    web::resource(path).default_service(web::to(wrong_method))
 }
 
 async fn wrong_method() -> HttpResponse {

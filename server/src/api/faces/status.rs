@@ -8,10 +8,12 @@ use actix_web::HttpResponse;
 use actix_web::web::Data;
 use arc_swap::ArcSwapOption;
 use serde::Serialize;
-use watchpost_policies::{Allocation, Kind, Report, RuleSet, Severity};
+use utoipa::ToSchema;
+use watchpost_policies::{Allocation, Digest, Kind, Report, RuleSet, Severity};
 
 use super::health::not_ready;
 use super::native::json_bytes;
+use super::told;
 use crate::api::error::ApiError;
 use crate::api::latest::Latest;
 use crate::api::permit::{MetricsRead, Permit};
@@ -22,7 +24,15 @@ use crate::store::Place;
 use crate::tasks::{TaskState, Tasks};
 use crate::tls::{Expiry, Tls};
 
-/// How Watchpost is.
+/// How Watchpost is
+///
+/// Its version, listeners, tasks and sources, the rules in force, and the last round.
+#[utoipa::path(
+    get,
+    path = "",
+    operation_id = "status",
+    responses((status = 200, description = "How it is just now.", body = told::Status<'static>))
+)]
 pub async fn status(_: Permit<MetricsRead>, page: Data<StatusPage>) -> Result<HttpResponse, ApiError> {
     let body = page.written().map_err(|error| ApiError::Internal(error.to_string()))?;
     Ok(json_bytes(body.into_bytes()))
@@ -51,54 +61,85 @@ struct About {
     not_ready_because: Option<&'static str>,
 }
 
-#[derive(Serialize)]
-struct Moment {
+#[derive(Serialize, ToSchema)]
+pub(super) struct Moment {
+    /// What time it is here.
     time: String,
+    /// How long it has been there.
     uptime_seconds: f64,
 }
 
 /// Everything but the moment and the last round, which is written when it is judged.
-#[derive(Serialize)]
-struct Status<'s> {
+#[derive(Serialize, ToSchema)]
+#[schema(as = LastingStatus)]
+pub(super) struct Status<'s> {
+    /// The version that runs.
     version: &'static str,
+    /// The commit that it was built of.
     commit: &'static str,
+    /// The compiler that built it.
     rustc: &'static str,
+    /// What measurements call this machine.
     host: &'s str,
+    /// Since when it runs.
     started: String,
+    /// Whether it knows the state of the machine and takes requests.
     ready: bool,
+    /// Why not.
     #[serde(skip_serializing_if = "Option::is_none")]
     not_ready_because: Option<&'static str>,
+    /// The worst that the rules found.
     severity: Severity,
+    /// Where it listens.
     listeners: &'s [Listening],
+    /// The certificates in force.
     tls: Certificates,
+    /// The rules in force.
     rules: InForce,
+    /// Where things are remembered, without secrets.
     database: String,
+    /// Where the chunks are.
     chunks: String,
+    /// Work in the background, by name.
     tasks: BTreeMap<String, TaskState>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct Certificates {
+    /// How often they were replaced.
     generation: u64,
+    /// When the server's own ends.
     certificate_ends: String,
+    /// When the authority of clients ends.
     client_ca_ends: String,
+    /// When the list of revocations ends, if there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     crl_ends: Option<String>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = RulesInForce)]
 struct InForce {
+    /// The generation.
     generation: u64,
+    /// How instances get their memory.
     allocation: &'static str,
+    /// The rules.
     rules: Vec<RuleLine>,
+    /// How many of them failed in the last round.
     faults: usize,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct RuleLine {
+    /// Its name.
     name: String,
+    /// Which contract it keeps.
     kind: Kind,
+    /// Its own word for the version.
     version: String,
+    /// The version.
+    #[schema(value_type = Digest)]
     digest: String,
 }
 

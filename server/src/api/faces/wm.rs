@@ -1,67 +1,106 @@
 //! The paths of the WM resource monitor, for the clients it had: the same keys and content types. The figures behind
 //! `last_cycle_*` are real here.
 
+use std::collections::BTreeMap;
+
 use actix_web::http::header::{CACHE_CONTROL, ContentType};
 use actix_web::web::{Data, Json};
 use actix_web::{HttpRequest, HttpResponse};
 use serde::Serialize;
+use utoipa::ToSchema;
 
+use super::pages;
+use crate::api::document::{Endpoint, contents};
 use crate::api::latest::Latest;
 use crate::api::links::absolute;
 use crate::api::permit::{MetricsRead, Permit, ServiceRead};
 use crate::api::service::{RUSTC, Service, VERSION};
 use crate::clock;
 
-const PAGE: &str = include_str!("wm.html");
+const PAGE: &str = include_str!("../../../assets/wm.html");
 
-/// The page that says where to look.
+/// What its paths begin with, but for those of the pages themselves.
+const API: &str = "/wm_resource_monitor/api/";
+
+/// The page that says where to look
+#[utoipa::path(
+    get,
+    path = "",
+    operation_id = "wm_resource_monitor",
+    responses((status = 200, description = "A page for people.", body = String, content_type = "text/html"))
+)]
 pub async fn page(_: Permit<ServiceRead>) -> HttpResponse {
-    HttpResponse::Ok()
-        .content_type(ContentType::html())
-        .insert_header((
-            "content-security-policy",
-            "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'",
-        ))
-        .body(PAGE)
+    let line = |endpoint: &Endpoint| {
+        let (path, summary) = (pages::path(endpoint), pages::escaped(&endpoint.summary));
+        format!("<dt>{path}</dt>\n<dd>{summary}.</dd>\n")
+    };
+    let lines: String = endpoints().map(line).collect();
+    // Where a front end brings us only these paths, a style sheet of another would be missing.
+    pages::html(PAGE.replace("{endpoints}", &lines), &pages::own_style(PAGE))
 }
 
 /// Where the rest is.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = WmIndex)]
 pub struct Index {
-    endpoints: Endpoints,
+    /// Absolute addresses, by name.
+    #[schema(value_type = BTreeMap<String, String>)]
+    endpoints: BTreeMap<&'static str, String>,
+    /// The version that runs.
     version: &'static str,
 }
 
-#[derive(Serialize)]
-struct Endpoints {
-    metrics: String,
-    status: String,
-}
-
-/// Where the rest is.
+/// Where the rest of this interface is
+#[utoipa::path(
+    get,
+    path = "",
+    operation_id = "wm_resource_monitor_api",
+    responses((status = 200, description = "Absolute addresses, by name.", body = Index))
+)]
 pub async fn index(_: Permit<ServiceRead>, request: HttpRequest) -> Json<Index> {
+    let name = |endpoint: &'static Endpoint| endpoint.path.trim_start_matches(API);
     Json(Index {
-        endpoints: Endpoints {
-            metrics: absolute(&request, "/wm_resource_monitor/api/metrics"),
-            status: absolute(&request, "/wm_resource_monitor/api/status"),
-        },
+        endpoints: endpoints()
+            .map(|endpoint| (name(endpoint), absolute(&request, &endpoint.path)))
+            .collect(),
         version: VERSION,
     })
 }
 
+fn endpoints() -> impl Iterator<Item = &'static Endpoint> {
+    let all = contents().iter().flat_map(|chapter| &chapter.endpoints);
+    all.filter(|endpoint| endpoint.path.starts_with(API))
+}
+
 /// How it is. The keys are in the order in which they always were.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = WmStatus)]
 pub struct Status {
+    /// How long the last round took, in seconds.
+    #[schema(required)]
     last_cycle_duration: Option<f64>,
+    /// When it began.
+    #[schema(required)]
     last_cycle_start: Option<String>,
+    /// There is none; what built it stands here.
     python_version: String,
+    /// `healthy`.
     status: &'static str,
+    /// What time it is here, with the offset written out.
     timestamp: String,
+    /// For how many seconds it runs.
     uptime: f64,
+    /// The version that runs.
     version: &'static str,
 }
 
-/// How it is.
+/// How Watchpost is, in the words of the WM resource monitor
+#[utoipa::path(
+    get,
+    path = "",
+    operation_id = "wm_resource_monitor_status",
+    responses((status = 200, description = "The keys are those that it always had.", body = Status))
+)]
 pub async fn status(_: Permit<MetricsRead>, service: Data<Service>, latest: Data<Latest>) -> HttpResponse {
     let judged = latest.judged();
     let round = judged.as_ref().map(|judged| &judged.round);

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 use tokio::time::Instant;
+use utoipa::ToSchema;
 use watchpost_policies::Kind;
 
 use super::Claims;
@@ -65,7 +66,8 @@ pub(super) struct Refused {
 }
 
 /// One file, as the API shows it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = RuleFile)]
 pub struct Line {
     /// Its name.
     pub file: String,
@@ -80,7 +82,8 @@ pub struct Line {
 }
 
 /// How a file of the folder is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = RuleFileState)]
 #[serde(rename_all = "snake_case")]
 pub enum State {
     /// What it says is in force.

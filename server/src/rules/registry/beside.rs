@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 use tokio::sync::{Mutex as Turn, mpsc};
+use utoipa::ToSchema;
 use watchpost_policies::{Action, Digest, Fault, Identity, Report, Request, RuleSet, Verdict};
 
 use super::Registry;
@@ -30,7 +31,8 @@ pub struct Question {
 }
 
 /// A role rule in shadow that failed too often to be asked on.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[schema(as = RuleGivenUp)]
 pub struct GivenUp {
     /// Which.
     pub rule: String,

@@ -4,6 +4,7 @@ use std::sync::{Arc, PoisonError};
 
 use serde::Serialize;
 use tokio::sync::watch;
+use utoipa::ToSchema;
 use watchpost_policies::{Kind, Report};
 
 use super::advance::now_ms;
@@ -12,7 +13,8 @@ use crate::judge::Judged;
 use crate::store::rules::{By, Deed, Entry, Generation, Mode};
 
 /// A rule that was put aside, until somebody changes it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = RulePutAside)]
 pub struct Aside {
     /// Which.
     pub rule: String,

@@ -23,6 +23,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use arc_swap::ArcSwap;
 use serde::Serialize;
 use tokio::sync::{Mutex as Turn, Notify, Semaphore};
+use utoipa::ToSchema;
 use watchpost_policies::{Digest, Identity, Kind, Report, Snapshot, Verdict};
 
 pub use self::beside::{GivenUp, NotCompared, Question};
@@ -109,7 +110,8 @@ pub struct Moment {
 }
 
 /// A generation that others have in force and this process could not load.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = GenerationBehind)]
 pub struct Behind {
     /// Its number.
     pub generation: i64,

@@ -3,6 +3,7 @@
 use diesel::dsl::max;
 use diesel::{ExpressionMethods, OptionalExtension, QueryDsl, QueryResult, RunQueryDsl, insert_into};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::By;
 use crate::store::connection::{Connection, on};
@@ -10,7 +11,7 @@ use crate::store::schema::rule_log as columns;
 use crate::store::{Store, StoreError};
 
 /// What can be done to a rule.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Deed {
     /// A version was brought.
@@ -51,7 +52,8 @@ impl Deed {
 }
 
 /// One line of the log.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = RuleLogLine)]
 pub struct Told {
     /// By what it is read on; zero before it is written.
     pub id: i64,

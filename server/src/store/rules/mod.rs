@@ -10,6 +10,7 @@ mod settings;
 mod versions;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 use watchpost_policies::{Digest, Kind};
 
 pub use self::generations::{Generation, Made};
@@ -49,7 +50,7 @@ impl By {
 }
 
 /// How a rule takes part.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Mode {
     /// What it says counts.

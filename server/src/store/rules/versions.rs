@@ -2,6 +2,7 @@
 
 use diesel::{ExpressionMethods, OptionalExtension, QueryDsl, QueryResult, RunQueryDsl, delete, insert_into, update};
 use serde::Serialize;
+use utoipa::ToSchema;
 use watchpost_policies::Digest;
 
 use super::log::{self, Deed, Told};
@@ -45,7 +46,8 @@ pub struct Signed<'u> {
 }
 
 /// A component that is kept, without its bytes.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = KeptVersion)]
 pub struct Version {
     /// Of the bytes.
     pub digest: String,

@@ -1,12 +1,13 @@
 //! What is in force is changed here: activated, compared, retired, rolled back, given other settings, let go.
 
 use actix_web::web::{Data, Json, Path, Query};
-use actix_web::{HttpRequest, HttpResponse};
+use actix_web::HttpResponse;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use utoipa::{IntoParams, ToSchema};
 use watchpost_policies::Digest;
 
-use super::{Line, actor, expected, lines, tagged};
+use super::{Asker, Line, lines, tagged};
 use crate::api::body::IfAny;
 use crate::api::error::ApiError;
 use crate::api::latest::Latest;
@@ -18,15 +19,23 @@ use crate::store::rules::{Deleted, Mode};
 const NOTE_LETTERS: usize = 1000;
 
 /// What somebody wants in force.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
+#[schema(as = Activation)]
 #[serde(deny_unknown_fields)]
 pub struct Wanted {
+    /// Which version.
     digest: Digest,
+    /// Whether it counts, or is only compared.
     #[serde(default = "usual_mode")]
     mode: Mode,
+    /// Its settings; without them it keeps those that it has.
+    #[schema(value_type = Option<Object>)]
     settings: Option<Map<String, Value>>,
+    /// Why, for the log.
     #[serde(default)]
+    #[schema(max_length = 1000)]
     note: String,
+    /// Even if you could not change rules any more then. Only for those whom `rules.break_glass` names.
     #[serde(default)]
     force: bool,
 }
@@ -36,28 +45,55 @@ const fn usual_mode() -> Mode {
 }
 
 /// What else there is to say of a change.
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, IntoParams, ToSchema)]
+#[schema(as = Manner)]
 #[serde(default, deny_unknown_fields)]
 pub struct Manner {
+    /// Why, for the log.
+    #[schema(max_length = 1000)]
+    #[param(max_length = 1000)]
     note: String,
+    /// Even if you could not change rules any more then. Only for those whom `rules.break_glass` names.
     force: bool,
 }
 
-#[derive(Serialize)]
+/// Settings of a rule: what they may be, its schema says.
+#[derive(Deserialize, ToSchema)]
+#[schema(as = RuleSettings, value_type = Object)]
+pub struct Settings(Map<String, Value>);
+
+#[derive(Serialize, ToSchema)]
+#[schema(as = ChangeOutcome)]
 struct Outcome {
+    /// The generation that is in force now.
     generation: i64,
+    /// Whether it is a new one; what was so already changes nothing.
     changed: bool,
+    /// What is in force, in the order in which it judges.
     in_force: Vec<Line>,
 }
 
-/// Puts a version in force, or beside what is.
+/// Puts a version in force, or beside what is
+///
+/// What counts is changed between two requests; if anything fails, nothing has changed.
+#[utoipa::path(
+    put,
+    path = "",
+    operation_id = "activate_rule",
+    responses(
+        (status = 200, description = "What is in force now.", body = Outcome, headers(("etag" = String, description = "The generation in force, for `If-Match`."))),
+        (status = 409, description = "It does not go with how things stand; `detail` says why."),
+        (status = 412, description = "Somebody else changed something since; look again."),
+        (status = 422, description = "It was looked at, and will not do; `check` and `advice` say why and what to do.")
+    )
+)]
 pub async fn activate(
     _: Permit<RulesWrite>,
     registry: Data<Registry>,
     latest: Data<Latest>,
     name: Path<String>,
     wanted: Json<Wanted>,
-    request: HttpRequest,
+    asker: Asker,
 ) -> Result<HttpResponse, ApiError> {
     let wanted = wanted.into_inner();
     let activation = Activation {
@@ -67,33 +103,54 @@ pub async fn activate(
         settings: wanted.settings,
         force: wanted.force,
         note: noted(wanted.note)?,
-        expected: expected(&request)?,
+        expected: asker.expected,
     };
-    let actor = actor(&request, &registry)?;
-    let changed = registry.activate(&activation, &actor, &latest.moment()).await?;
+    let changed = registry.activate(&activation, &asker.actor, &latest.moment()).await?;
     Ok(outcome(&changed))
 }
 
-/// Takes a rule out of what counts.
+/// Takes a rule out of what counts
+#[utoipa::path(
+    delete,
+    path = "",
+    operation_id = "retire_rule",
+    responses(
+        (status = 200, description = "What is in force now.", body = Outcome, headers(("etag" = String, description = "The generation in force, for `If-Match`."))),
+        (status = 409, description = "It does not go with how things stand; `detail` says why."),
+        (status = 412, description = "Somebody else changed something since; look again."),
+        (status = 422, description = "It was looked at, and will not do; `check` and `advice` say why and what to do.")
+    )
+)]
 pub async fn retire(
     _: Permit<RulesWrite>,
     registry: Data<Registry>,
     name: Path<String>,
     manner: Query<Manner>,
-    request: HttpRequest,
+    asker: Asker,
 ) -> Result<HttpResponse, ApiError> {
-    out(Mode::Active, &registry, &name, manner.into_inner(), &request).await
+    out(Mode::Active, &registry, &name, manner.into_inner(), &asker).await
 }
 
-/// Takes a rule out of what is compared.
+/// Takes a rule out of what is compared
+#[utoipa::path(
+    delete,
+    path = "",
+    operation_id = "end_shadow",
+    responses(
+        (status = 200, description = "What is in force now.", body = Outcome, headers(("etag" = String, description = "The generation in force, for `If-Match`."))),
+        (status = 409, description = "It does not go with how things stand; `detail` says why."),
+        (status = 412, description = "Somebody else changed something since; look again."),
+        (status = 422, description = "It was looked at, and will not do; `check` and `advice` say why and what to do.")
+    )
+)]
 pub async fn end_shadow(
     _: Permit<RulesWrite>,
     registry: Data<Registry>,
     name: Path<String>,
     manner: Query<Manner>,
-    request: HttpRequest,
+    asker: Asker,
 ) -> Result<HttpResponse, ApiError> {
-    out(Mode::Shadow, &registry, &name, manner.into_inner(), &request).await
+    out(Mode::Shadow, &registry, &name, manner.into_inner(), &asker).await
 }
 
 async fn out(
@@ -101,63 +158,100 @@ async fn out(
     registry: &Registry,
     name: &str,
     manner: Manner,
-    request: &HttpRequest,
+    asker: &Asker,
 ) -> Result<HttpResponse, ApiError> {
-    let (actor, note) = (actor(request, registry)?, noted(manner.note)?);
+    let note = noted(manner.note)?;
     let wish = Wish {
         rule: name,
-        expected: expected(request)?,
+        expected: asker.expected,
         force: manner.force,
         note: &note,
     };
-    let changed = registry.retire(&wish, mode, &actor).await?;
+    let changed = registry.retire(&wish, mode, &asker.actor).await?;
     Ok(outcome(&changed))
 }
 
-/// Puts in force what was before the last change of a rule.
+/// Puts in force what was before the last change of a rule
+#[utoipa::path(
+    post,
+    path = "",
+    operation_id = "roll_back_rule",
+    responses(
+        (status = 200, description = "What is in force now.", body = Outcome, headers(("etag" = String, description = "The generation in force, for `If-Match`."))),
+        (status = 409, description = "It does not go with how things stand; `detail` says why."),
+        (status = 412, description = "Somebody else changed something since; look again."),
+        (status = 422, description = "It was looked at, and will not do; `check` and `advice` say why and what to do.")
+    )
+)]
 pub async fn roll_back(
     _: Permit<RulesWrite>,
     registry: Data<Registry>,
     latest: Data<Latest>,
     name: Path<String>,
     IfAny(manner): IfAny<Manner>,
-    request: HttpRequest,
+    asker: Asker,
 ) -> Result<HttpResponse, ApiError> {
-    let (actor, note) = (actor(&request, &registry)?, noted(manner.note)?);
+    let note = noted(manner.note)?;
     let now = latest.moment();
     let wish = Wish {
         rule: &name,
-        expected: expected(&request)?,
+        expected: asker.expected,
         force: manner.force,
         note: &note,
     };
-    Ok(outcome(&registry.roll_back(&wish, &actor, &now).await?))
+    Ok(outcome(&registry.roll_back(&wish, &asker.actor, &now).await?))
 }
 
-/// Gives a rule other settings: the body, which is an object.
+/// Gives a rule other settings
+///
+/// The body is all of them. The rule itself says what is wrong with them.
+#[utoipa::path(
+    put,
+    path = "",
+    operation_id = "set_rule_settings",
+    responses(
+        (status = 200, description = "What is in force now.", body = Outcome, headers(("etag" = String, description = "The generation in force, for `If-Match`."))),
+        (status = 409, description = "It does not go with how things stand; `detail` says why."),
+        (status = 412, description = "Somebody else changed something since; look again."),
+        (status = 422, description = "It was looked at, and will not do; `check` and `advice` say why and what to do.")
+    )
+)]
 pub async fn set_settings(
     _: Permit<RulesWrite>,
     registry: Data<Registry>,
     latest: Data<Latest>,
     name: Path<String>,
     manner: Query<Manner>,
-    settings: Json<Map<String, Value>>,
-    request: HttpRequest,
+    settings: Json<Settings>,
+    asker: Asker,
 ) -> Result<HttpResponse, ApiError> {
-    let settings = Some(settings.into_inner());
-    configure(settings, &registry, &latest, &name, manner.into_inner(), &request).await
+    let settings = Some(settings.into_inner().0);
+    configure(settings, &registry, &latest, &name, manner.into_inner(), &asker).await
 }
 
-/// Takes settings back: those of the configuration are in force again, or none.
+/// Takes settings back
+///
+/// Those of the configuration are in force again, or none.
+#[utoipa::path(
+    delete,
+    path = "",
+    operation_id = "unset_rule_settings",
+    responses(
+        (status = 200, description = "What is in force now.", body = Outcome, headers(("etag" = String, description = "The generation in force, for `If-Match`."))),
+        (status = 409, description = "It does not go with how things stand; `detail` says why."),
+        (status = 412, description = "Somebody else changed something since; look again."),
+        (status = 422, description = "It was looked at, and will not do; `check` and `advice` say why and what to do.")
+    )
+)]
 pub async fn unset_settings(
     _: Permit<RulesWrite>,
     registry: Data<Registry>,
     latest: Data<Latest>,
     name: Path<String>,
     manner: Query<Manner>,
-    request: HttpRequest,
+    asker: Asker,
 ) -> Result<HttpResponse, ApiError> {
-    configure(None, &registry, &latest, &name, manner.into_inner(), &request).await
+    configure(None, &registry, &latest, &name, manner.into_inner(), &asker).await
 }
 
 async fn configure(
@@ -166,48 +260,69 @@ async fn configure(
     latest: &Latest,
     name: &str,
     manner: Manner,
-    request: &HttpRequest,
+    asker: &Asker,
 ) -> Result<HttpResponse, ApiError> {
-    let (actor, note) = (actor(request, registry)?, noted(manner.note)?);
+    let note = noted(manner.note)?;
     let wish = Wish {
         rule: name,
-        expected: expected(request)?,
+        expected: asker.expected,
         force: manner.force,
         note: &note,
     };
     let now = latest.moment();
-    Ok(outcome(&registry.set_settings(&wish, settings, &actor, &now).await?))
+    Ok(outcome(
+        &registry.set_settings(&wish, settings, &asker.actor, &now).await?,
+    ))
 }
 
-/// Lets all versions of a rule go.
+/// Lets all versions of a rule go
+#[utoipa::path(
+    delete,
+    path = "",
+    operation_id = "delete_rule",
+    responses(
+        (status = 204, description = "It is gone."),
+        (status = 409, description = "It takes part in what is in force, or Watchpost brings it itself."),
+        (status = 412, description = "Somebody else changed something since; look again.")
+    )
+)]
 pub async fn delete(
     _: Permit<RulesWrite>,
     registry: Data<Registry>,
     name: Path<String>,
-    request: HttpRequest,
+    asker: Asker,
 ) -> Result<HttpResponse, ApiError> {
-    let_go(&registry, name.into_inner(), None, &request).await
+    let_go(&registry, name.into_inner(), None, &asker).await
 }
 
-/// Lets one version go.
+/// Lets one version of a rule go
+#[utoipa::path(
+    delete,
+    path = "",
+    operation_id = "delete_rule_version",
+    responses(
+        (status = 204, description = "It is gone."),
+        (status = 409, description = "It takes part in what is in force, or Watchpost brings it itself."),
+        (status = 412, description = "Somebody else changed something since; look again.")
+    )
+)]
 pub async fn delete_version(
     _: Permit<RulesWrite>,
     registry: Data<Registry>,
     path: Path<(String, Digest)>,
-    request: HttpRequest,
+    asker: Asker,
 ) -> Result<HttpResponse, ApiError> {
     let (name, digest) = path.into_inner();
-    let_go(&registry, name, Some(digest), &request).await
+    let_go(&registry, name, Some(digest), &asker).await
 }
 
 async fn let_go(
     registry: &Registry,
     name: String,
     version: Option<Digest>,
-    request: &HttpRequest,
+    asker: &Asker,
 ) -> Result<HttpResponse, ApiError> {
-    let actor = actor(request, registry)?;
-    match registry.let_go(&name, version, expected(request)?, &actor).await? {
+    match registry.let_go(&name, version, asker.expected, &asker.actor).await? {
         Deleted::Done => Ok(HttpResponse::NoContent().finish()),
         Deleted::Behind(latest) => Err(ChangeError::Behind { latest }.into()),
         Deleted::Missing if version.is_none() && registry.brings(&name) => Err(ApiError::Conflict(format!(

@@ -6,12 +6,20 @@ pub mod read;
 pub mod trial;
 pub mod upload;
 
+use std::future::{Ready, ready};
+
+use actix_web::dev::Payload;
 use actix_web::http::header::{ETAG, EntityTag, IF_MATCH};
-use actix_web::{HttpMessage, HttpRequest, HttpResponse, HttpResponseBuilder};
+use actix_web::web::Data;
+use actix_web::{FromRequest, HttpMessage, HttpRequest, HttpResponse, HttpResponseBuilder};
 use serde::Serialize;
 use serde_json::Value;
-use watchpost_policies::{IdentityKind, Kind};
+use utoipa::openapi::Required;
+use utoipa::openapi::path::{ParameterBuilder, ParameterIn};
+use utoipa::{PartialSchema, ToSchema};
+use watchpost_policies::{Digest, IdentityKind, Kind};
 
+use crate::api::arguments::{Argument, Asked};
 use crate::api::door::Client;
 use crate::api::error::{ApiError, Rejected};
 use crate::rules::InForce;
@@ -20,14 +28,23 @@ use crate::rules::registry::{Actor, ChangeError, Registry};
 use crate::store::rules::{By, Mode};
 
 /// One rule of what is in force.
-#[derive(Serialize)]
-struct Line {
+#[derive(Serialize, ToSchema)]
+#[schema(as = RuleInForce)]
+pub(super) struct Line {
+    /// Its name.
     name: String,
+    /// Which contract it keeps.
     kind: Kind,
+    /// How it takes part.
     mode: Mode,
+    /// Which version.
+    #[schema(value_type = Digest)]
     digest: String,
+    /// Its own word for that.
     version: String,
+    /// Whether Watchpost brings it itself.
     built_in: bool,
+    /// The number of its settings; zero for those of the configuration.
     settings: i64,
 }
 
@@ -55,15 +72,50 @@ fn tagged(mut answer: HttpResponseBuilder, generation: i64, body: impl Serialize
     answer.json(body)
 }
 
-/// The generation that the one who asks has looked at.
+/// Who asks for a change, and the generation that they have looked at, if they say.
+pub struct Asker {
+    actor: Actor,
+    expected: Option<i64>,
+}
+
+impl FromRequest for Asker {
+    type Error = ApiError;
+    type Future = Ready<Result<Self, ApiError>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let registry = request.app_data::<Data<Registry>>();
+        let missing = || ApiError::Internal("the application was built without its registry of rules".to_owned());
+        let asker = || {
+            Ok(Self {
+                actor: actor(request, registry.ok_or_else(missing)?)?,
+                expected: expected(request)?,
+            })
+        };
+        ready(asker())
+    }
+}
+
+impl Argument for Asker {
+    fn tell(asked: &mut Asked) {
+        let about = "The generation that you looked at, as `ETag` of answers about rules has it. If another one is in \
+                     force, nothing is changed.";
+        let header = ParameterBuilder::new()
+            .name("if-match")
+            .parameter_in(ParameterIn::Header)
+            .required(Required::False)
+            .description(Some(about))
+            .schema(Some(<String as PartialSchema>::schema()))
+            .example(Some("\"1\"".into()));
+        asked.parameters.push(header.build());
+    }
+}
+
 fn expected(request: &HttpRequest) -> Result<Option<i64>, ApiError> {
-    let Some(header) = request.headers().get(IF_MATCH) else {
+    let header = request.headers().get(IF_MATCH);
+    let text = header.map(|header| header.to_str().unwrap_or_default().trim());
+    let Some(text) = text.filter(|text| *text != "*") else {
         return Ok(None);
     };
-    let text = header.to_str().unwrap_or_default().trim();
-    if text == "*" {
-        return Ok(None);
-    }
     let number = text.trim_start_matches("W/").trim_matches('"').parse();
     number.map(Some).map_err(|_| {
         ApiError::BadRequest("If-Match names one generation, as ETag of an answer about rules does: \"7\"".to_owned())

@@ -5,10 +5,12 @@ use actix_web::http::header::{CACHE_CONTROL, CONTENT_DISPOSITION, ETAG, EntityTa
 use actix_web::web::{Data, Json, Path, Query};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use utoipa::{IntoParams, ToSchema};
 use watchpost_policies::{Digest, Kind, RuleModule};
 
 use super::{Line as InForce, lines, tagged};
 use crate::api::error::ApiError;
+use crate::api::faces::told;
 use crate::api::permit::{Permit, RulesRead};
 use crate::rules::builtin;
 use crate::rules::folder::Line;
@@ -20,61 +22,99 @@ const USUAL_PAGE: i64 = 100;
 const LARGEST_PAGE: i64 = 1000;
 
 /// All rules.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = RulesOverview)]
 struct Overview {
+    /// The generation in force.
     generation: i64,
+    /// When it was made, in milliseconds since 1970 (UTC).
     made_ms: i64,
+    /// A newer one that others have in force and this process could not load.
     #[serde(skip_serializing_if = "Option::is_none")]
     behind: Option<Behind>,
+    /// Rules that failed too often.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     put_aside: Vec<Aside>,
+    /// The files of `rules.dir`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     folder: Vec<Line>,
+    /// The role rule in shadow that failed too often to be asked on.
     #[serde(skip_serializing_if = "Option::is_none")]
     shadow_given_up: Option<GivenUp>,
+    /// What is in force, in the order in which it judges.
     in_force: Vec<InForce>,
+    /// All rules.
     rules: Vec<Summary>,
 }
 
 /// A rule among others.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = RuleSummary)]
 struct Summary {
+    /// Its name.
     name: String,
+    /// Which contract it keeps.
     kind: Kind,
+    /// Whether Watchpost brings it itself.
     built_in: bool,
+    /// How many versions of it there are.
     versions: usize,
+    /// Whether it is in force or in shadow.
     takes_part: bool,
 }
 
 /// A rule alone.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = RuleDetail)]
 struct Whole {
+    /// Its name.
     name: String,
+    /// Which contract it keeps.
     kind: Kind,
+    /// What it says of itself.
     description: String,
+    /// A JSON Schema.
     settings_schema: Value,
+    /// How it takes part: not at all, in force, in shadow, or both.
     in_force: Vec<WithSettings>,
+    /// All of its versions, the newest first.
     versions: Vec<Known>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = RuleWithSettings)]
 struct WithSettings {
     #[serde(flatten)]
     line: InForce,
+    /// Its settings; null for those that it has by itself.
     settings_given: Value,
+    /// Who gave them.
     #[serde(skip_serializing_if = "Option::is_none")]
     settings_by: Option<String>,
 }
 
 /// A version, brought by the program or by somebody.
-#[derive(Serialize)]
-struct Known {
+#[derive(Serialize, ToSchema)]
+#[schema(as = RuleVersion)]
+pub(in crate::api::faces) struct Known {
     #[serde(flatten)]
     version: Version,
+    /// Whether Watchpost brings it itself.
     built_in: bool,
 }
 
-/// All rules, and what is in force.
+/// All rules, and what is in force
+#[utoipa::path(
+    get,
+    path = "",
+    operation_id = "rules",
+    responses((
+        status = 200,
+        description = "What is in force comes in the order in which it judges.",
+        body = Overview,
+        headers(("etag" = String, description = "The generation in force, for `If-Match`."))
+    ))
+)]
 pub async fn list(_: Permit<RulesRead>, registry: Data<Registry>) -> Result<HttpResponse, ApiError> {
     let versions = registry.store().ask(|store| store.rule_versions(None)).await?;
     let in_force = registry.rules().current();
@@ -113,7 +153,18 @@ pub async fn list(_: Permit<RulesRead>, registry: Data<Registry>) -> Result<Http
     Ok(tagged(HttpResponse::Ok(), overview.generation, overview))
 }
 
-/// One rule.
+/// One rule, its settings and their schema
+#[utoipa::path(
+    get,
+    path = "",
+    operation_id = "rule",
+    responses((
+        status = 200,
+        description = "What it says of itself is what the version in force says, or else the newest.",
+        body = Whole,
+        headers(("etag" = String, description = "The generation in force, for `If-Match`."))
+    ))
+)]
 pub async fn one(_: Permit<RulesRead>, registry: Data<Registry>, name: Path<String>) -> Result<HttpResponse, ApiError> {
     let versions = versions_of(&registry, &name).await?;
     let in_force = registry.rules().current();
@@ -146,7 +197,13 @@ pub async fn one(_: Permit<RulesRead>, registry: Data<Registry>, name: Path<Stri
     Ok(tagged(HttpResponse::Ok(), in_force.generation.number, whole))
 }
 
-/// The versions of a rule, the newest first.
+/// The versions of a rule, the newest first
+#[utoipa::path(
+    get,
+    path = "",
+    operation_id = "rule_versions",
+    responses((status = 200, description = "Those that were brought, and what Watchpost brings itself.", body = told::RuleVersions))
+)]
 pub async fn versions(
     _: Permit<RulesRead>,
     registry: Data<Registry>,
@@ -156,7 +213,13 @@ pub async fn versions(
     Ok(Json(serde_json::json!({ "versions": versions })))
 }
 
-/// One version.
+/// One version of a rule
+#[utoipa::path(
+    get,
+    path = "",
+    operation_id = "rule_version",
+    responses((status = 200, description = "The version, and the schema of its settings.", body = told::RuleVersionDetail))
+)]
 pub async fn version(
     _: Permit<RulesRead>,
     registry: Data<Registry>,
@@ -176,7 +239,19 @@ pub async fn version(
     Ok(Json(told))
 }
 
-/// The component itself.
+/// The component of a version
+#[utoipa::path(
+    get,
+    path = "",
+    operation_id = "rule_component",
+    responses((
+        status = 200,
+        description = "WebAssembly, byte for byte as it was brought.",
+        body = told::Component,
+        content_type = "application/wasm",
+        headers(("etag" = String, description = "The digest."))
+    ))
+)]
 pub async fn component(
     _: Permit<RulesRead>,
     registry: Data<Registry>,
@@ -209,22 +284,33 @@ pub async fn component(
 }
 
 /// Which lines of the log to show.
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 pub struct Asked {
+    /// Only what was done before the line with this `id`.
     before: Option<i64>,
+    /// At most so many lines.
+    #[param(minimum = 1, maximum = 1000, default = 100)]
     limit: Option<i64>,
 }
 
 /// A page of the log.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = RuleLogPage)]
 pub struct Page {
+    /// The lines.
     log: Vec<Told>,
     /// What `before` has to be for the next page; nothing on the last.
     next: Option<i64>,
 }
 
-/// Who did what to a rule, the latest first.
+/// Who did what to a rule, the latest first
+#[utoipa::path(
+    get,
+    path = "",
+    operation_id = "rule_log",
+    responses((status = 200, description = "The lines that were asked for.", body = Page))
+)]
 pub async fn log(
     _: Permit<RulesRead>,
     registry: Data<Registry>,

@@ -7,6 +7,7 @@ use actix_web::http::header::LOCATION;
 use actix_web::web::{Data, Path};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use utoipa::ToSchema;
 use watchpost_policies::Digest;
 
 use crate::api::body::IfAny;
@@ -22,33 +23,66 @@ use crate::rules::trial::Outcome;
 const MOMENT: Duration = Duration::from_secs(2);
 
 /// What to try it on.
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, ToSchema)]
+#[schema(as = TrialRequest)]
 #[serde(default, deny_unknown_fields)]
 pub struct Wanted {
+    /// From when; an hour ago, if nothing is told. RFC 3339, seconds since 1970, or how long ago.
+    #[schema(example = "-1h")]
     from: Option<String>,
+    /// Until when; now, if nothing is told.
     to: Option<String>,
+    /// Of which machine; this one, if nothing is told.
     host: Option<String>,
+    /// With these settings; with those in force, if nothing is told.
+    #[schema(value_type = Option<Object>)]
     settings: Option<Map<String, Value>>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Trial)]
 struct Told<'o> {
+    /// Its number.
     trial: u64,
+    /// `done` or `cancelled`.
     state: &'static str,
     #[serde(flatten)]
     outcome: &'o Outcome,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = TrialUnderWay)]
 struct UnderWay {
+    /// Its number.
     trial: u64,
+    /// `running`.
     state: &'static str,
+    /// How many snapshots were replayed so far.
     snapshots: u64,
+    /// When the last of them was measured.
     #[serde(skip_serializing_if = "Option::is_none")]
     at: Option<String>,
 }
 
-/// Begins a trial, and answers what came of it if that takes no longer than a moment.
+/// Tries a version on what was measured before
+///
+/// Answers what came of it, if that takes no longer than a moment. Nothing of it is in force.
+#[utoipa::path(
+    post,
+    path = "",
+    operation_id = "begin_trial",
+    responses(
+        (status = 200, description = "What came of it.", body = Told<'static>),
+        (
+            status = 202,
+            description = "It takes longer; ask after it.",
+            body = UnderWay,
+            headers(("location" = String, description = "Where to ask."))
+        ),
+        (status = 409, description = "It does not go with how things stand; `detail` says why."),
+        (status = 422, description = "It was looked at, and will not do; `check` and `advice` say why and what to do.")
+    )
+)]
 pub async fn begin(
     _: Permit<RulesWrite>,
     _: Permit<HistoryRead>,
@@ -73,12 +107,31 @@ pub async fn begin(
     told(&begun)
 }
 
-/// How far a trial is, or what came of it.
+/// How far a trial is, or what came of it
+#[utoipa::path(
+    get,
+    path = "",
+    operation_id = "trial",
+    responses(
+        (status = 200, description = "What came of it.", body = Told<'static>),
+        (status = 202, description = "It is under way.", body = UnderWay),
+        (status = 409, description = "It could not be done as things stood; `detail` says why."),
+        (status = 422, description = "The rule will not do; `check` and `advice` say why and what to do.")
+    )
+)]
 pub async fn outcome(_: Permit<RulesRead>, registry: Data<Registry>, id: Path<u64>) -> Result<HttpResponse, ApiError> {
     told(&known(&registry, *id)?)
 }
 
-/// Ends a trial. What it found so far can be read.
+/// Ends a trial
+///
+/// What it found so far can be read.
+#[utoipa::path(
+    delete,
+    path = "",
+    operation_id = "end_trial",
+    responses((status = 204, description = "It ends."))
+)]
 pub async fn end(_: Permit<RulesWrite>, registry: Data<Registry>, id: Path<u64>) -> Result<HttpResponse, ApiError> {
     known(&registry, *id)?.progress.end();
     Ok(HttpResponse::NoContent().finish())

@@ -13,10 +13,12 @@ use actix_web::{HttpRequest, HttpResponse};
 use futures_util::{Stream, StreamExt};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use utoipa::{IntoParams, ToSchema};
 
 use super::actor;
 use super::change::noted;
 use crate::api::error::ApiError;
+use crate::api::faces::told;
 use crate::api::latest::Latest;
 use crate::api::permit::{Permit, RulesRead, RulesWrite};
 use crate::rules::provenance::Signature;
@@ -33,35 +35,95 @@ const LARGEST_TEXT: usize = 1024 * 1024;
 const SIGNATURE: &str = "x-watchpost-signature";
 
 /// What else there is to say of it, where the body has no room for it.
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 pub struct Manner {
+    /// What there is to say of it, for the log.
     #[serde(default)]
+    #[param(max_length = 1000)]
     note: String,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = UploadedRule)]
 struct Told<'u> {
+    /// Its name.
     name: &'u str,
     #[serde(flatten)]
     version: &'u Version,
+    /// A JSON Schema.
     settings_schema: Value,
+    /// What it was held to, in this order.
     checks: Vec<Check>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = PassedCheck)]
 struct Check {
+    /// What is true of it.
     check: &'static str,
+    /// How long it took to find that out.
     took_ms: f64,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = UploadUnderWay)]
 struct UnderWay {
+    /// Its number.
     upload: u64,
+    /// What is being done.
     state: &'static str,
 }
 
-/// Takes a component.
+/// What a form may have.
+#[derive(ToSchema)]
+#[schema(as = UploadForm)]
+#[expect(dead_code, reason = "a form is read field by field, as it comes")]
+struct Form {
+    /// The component.
+    #[schema(value_type = String, format = Binary)]
+    component: Vec<u8>,
+    /// Its settings, as a JSON object.
+    settings: Option<String>,
+    /// What there is to say of it, for the log.
+    #[schema(max_length = 1000)]
+    note: Option<String>,
+    /// Who vouches for it: an Ed25519 signature in base64.
+    signature: Option<String>,
+}
+
+/// Brings a component
+///
+/// It is compiled and tried in bounds of time and memory, and not in force. The same bytes again are the same version.
+#[utoipa::path(
+    post,
+    path = "",
+    operation_id = "upload_rule",
+    params(("x-watchpost-signature" = Option<String>, Header, description = "Who vouches for it, where the body has no room for that.")),
+    request_body(
+        description = "The component, or a form with what there is to say of it.",
+        content((told::Component = "application/wasm"), (told::Component = "application/octet-stream"), (Form = "multipart/form-data"))
+    ),
+    responses(
+        (
+            status = 201,
+            description = "It is a rule, and new here.",
+            body = Told<'static>,
+            headers(("location" = String, description = "Where the version is."))
+        ),
+        (status = 200, description = "It was here already.", body = Told<'static>),
+        (
+            status = 202,
+            description = "It takes longer to compile; ask after it.",
+            body = UnderWay,
+            headers(("location" = String, description = "Where to ask."))
+        ),
+        (status = 409, description = "It does not go with how things stand; `detail` says why."),
+        (status = 413, description = "It is larger than `rules.limits.component_bytes`."),
+        (status = 415, description = "It is sent as something else than a component or a form."),
+        (status = 422, description = "It was looked at, and is no rule; `check` and `advice` say why and what to do.")
+    )
+)]
 pub async fn upload(
     _: Permit<RulesWrite>,
     registry: Data<Registry>,
@@ -111,7 +173,19 @@ pub async fn upload(
     }
 }
 
-/// What came of an upload that took longer than a moment.
+/// What came of an upload that took longer
+#[utoipa::path(
+    get,
+    path = "",
+    operation_id = "upload",
+    responses(
+        (status = 201, description = "It is a rule, and new here.", body = Told<'static>),
+        (status = 200, description = "It was here already.", body = Told<'static>),
+        (status = 202, description = "It is under way.", body = UnderWay),
+        (status = 409, description = "It did not go with how things stood; `detail` says why."),
+        (status = 422, description = "It was looked at, and is no rule; `check` and `advice` say why and what to do.")
+    )
+)]
 pub async fn outcome(_: Permit<RulesRead>, registry: Data<Registry>, id: Path<u64>) -> Result<HttpResponse, ApiError> {
     let outcome = registry.upload_of(*id);
     let outcome = outcome.ok_or_else(|| {

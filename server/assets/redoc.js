@@ -1,0 +1,55 @@
+// Shows the document of the face that the address names, in light or dark as the browser prefers.
+"use strict";
+
+const face = new URLSearchParams(location.search).get("face");
+const dark = matchMedia("(prefers-color-scheme: dark)");
+
+const theme = (isDark) => {
+  const ink = isDark ? "#e6e8ea" : "#1c2430";
+  const soft = isDark ? "#9aa5b1" : "#5a6472";
+  const paper = isDark ? "#14181d" : "#fbfbf9";
+  const panel = isDark ? "#1a2027" : "#ffffff";
+  const line = isDark ? "#303840" : "#d9d9d2";
+  const accent = isDark ? "#58c9b9" : "#0b6e63";
+  return {
+    colors: {
+      primary: { main: accent },
+      text: { primary: ink, secondary: soft },
+      border: { dark: line, light: line },
+      gray: { 50: panel, 100: line },
+      success: { main: isDark ? "#58c99a" : "#1c7a4d" },
+      error: { main: isDark ? "#ff8f87" : "#b3261e" },
+      responses: {
+        success: { color: isDark ? "#58c99a" : "#1c7a4d", backgroundColor: isDark ? "#16291f" : "#e9f5ee", tabTextColor: "#58c99a" },
+        error: { color: isDark ? "#ff8f87" : "#b3261e", backgroundColor: isDark ? "#2d1a19" : "#fbeceb", tabTextColor: "#ff8f87" },
+      },
+    },
+    schema: { nestedBackground: panel, typeNameColor: soft, typeTitleColor: soft, linesColor: line, arrow: { color: soft } },
+    typography: {
+      fontSize: "16px",
+      fontFamily: "system-ui, sans-serif",
+      headings: { fontFamily: "system-ui, sans-serif", fontWeight: "600" },
+      code: { fontFamily: "ui-monospace, monospace", color: isDark ? "#ffb4a8" : "#9b2c1e", backgroundColor: isDark ? "#20262d" : "#f1f0ec" },
+      links: { color: accent, visited: accent, hover: accent },
+    },
+    sidebar: { backgroundColor: panel, textColor: ink, activeTextColor: accent, arrow: { color: soft } },
+    rightPanel: { backgroundColor: isDark ? "#0f1317" : "#1f2933", textColor: "#eef1f4" },
+    codeBlock: { backgroundColor: isDark ? "#0a0d10" : "#141b22" },
+    paper,
+  };
+};
+
+const paint = () =>
+  Redoc.init(
+    "/openapi.json" + (face ? "?face=" + encodeURIComponent(face) : ""),
+    {
+      theme: theme(dark.matches),
+      nativeScrollbars: true,
+      hideDownloadButton: false,
+      requiredPropsFirst: true,
+      expandResponses: "200,201",
+    },
+    document.getElementById("redoc"),
+  );
+paint();
+dark.addEventListener("change", () => location.reload());

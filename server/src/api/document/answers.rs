@@ -1,0 +1,137 @@
+//! What any request may be answered when it does not get what it asked for. What only one endpoint answers is said
+//! there, by a status and a sentence.
+
+use utoipa::openapi::content::{Content, ContentBuilder};
+use utoipa::openapi::header::HeaderBuilder;
+use utoipa::openapi::path::Operation;
+use utoipa::openapi::response::{Response, ResponseBuilder};
+use utoipa::openapi::schema::{ObjectBuilder, Type};
+use utoipa::openapi::{Components, Ref, RefOr};
+use utoipa::{PartialSchema, ToSchema};
+
+use crate::api::error::Problem;
+
+const PROBLEM: &str = "application/problem+json";
+
+/// An answer that many endpoints have.
+struct Common {
+    status: &'static str,
+    name: &'static str,
+    about: &'static str,
+    header: Option<(&'static str, &'static str)>,
+}
+
+const ALL: [Common; 10] = [
+    Common::new(
+        "400",
+        "NotUnderstood",
+        "The path, the query, a header or the body is not understood; `detail` says what to write.",
+    ),
+    Common::new(
+        "401",
+        "Unauthenticated",
+        "Nobody said who they are and it matters, or what they show is not believed.",
+    )
+    .with("www-authenticate", "That a bearer token would do."),
+    Common::new(
+        "403",
+        "Forbidden",
+        "The role rule in force does not allow it; `detail` says why.",
+    ),
+    Common::new("404", "Missing", "What the path names is not there."),
+    Common::new("408", "TooSlow", "The body did not arrive within `http.body_timeout`."),
+    Common::new("413", "BodyTooLarge", "The body is longer than `http.max_body`."),
+    Common::new("429", "TooMany", "More requests than `http.requests_per_second`.")
+        .with("retry-after", "When to come again, in seconds."),
+    Common::new(
+        "431",
+        "HeadersTooLarge",
+        "The headers are longer than `http.max_headers`.",
+    ),
+    Common::new(
+        "500",
+        "Broken",
+        "Watchpost is broken; its log has the rest of the story under the request's id.",
+    ),
+    Common::new(
+        "503",
+        "Unavailable",
+        "Not just now: the database is away, nothing was measured yet, or too much is under way.",
+    )
+    .with("retry-after", "When to come again, in seconds."),
+];
+
+impl Common {
+    const fn new(status: &'static str, name: &'static str, about: &'static str) -> Self {
+        Self {
+            status,
+            name,
+            about,
+            header: None,
+        }
+    }
+
+    const fn with(mut self, header: &'static str, about: &'static str) -> Self {
+        self.header = Some((header, about));
+        self
+    }
+
+    fn holds(&self, in_path: bool, has_body: bool) -> bool {
+        match self.status {
+            "404" => in_path,
+            "408" => has_body,
+            _ => true,
+        }
+    }
+
+    fn response(&self) -> Response {
+        let mut response = ResponseBuilder::new()
+            .description(self.about)
+            .content(PROBLEM, problem());
+        if let Some((name, about)) = self.header {
+            let text = ObjectBuilder::new().schema_type(Type::String).build();
+            let header = HeaderBuilder::new().schema(Some(text)).description(Some(about));
+            response = response.header(name, header.build());
+        }
+        response.build()
+    }
+}
+
+/// Adds them to what operations refer to.
+pub(super) fn add(components: &mut Components) {
+    components
+        .schemas
+        .insert(Problem::name().into_owned(), Problem::schema());
+    for common in &ALL {
+        components
+            .responses
+            .insert(common.name.to_owned(), common.response().into());
+    }
+}
+
+/// Gives an operation those that it has not told itself. Whatever is an error is told as a problem.
+pub(super) fn complete(operation: &mut Operation, in_path: bool) {
+    let has_body = operation.request_body.is_some();
+    let told = &mut operation.responses.responses;
+    for common in ALL.iter().filter(|common| common.holds(in_path, has_body)) {
+        told.entry(common.status.to_owned())
+            .or_insert_with(|| RefOr::Ref(Ref::from_response_name(common.name)));
+    }
+    for (status, response) in told {
+        let is_error = status.starts_with(['4', '5']);
+        if let RefOr::T(response) = response
+            && is_error
+        {
+            response
+                .content
+                .entry(PROBLEM.to_owned())
+                .or_insert_with(|| problem().into());
+        }
+    }
+}
+
+fn problem() -> Content {
+    ContentBuilder::new()
+        .schema(Some(Ref::from_schema_name(Problem::name())))
+        .build()
+}

@@ -1,0 +1,212 @@
+//! The API's document (OpenAPI 3.1), made of the table of routes: paths and methods are its lines, permissions and
+//! parameters come from the handlers' arguments, words and answers from their comments and attributes. Nothing of an
+//! endpoint is said here.
+
+mod answers;
+mod contents;
+mod path;
+
+use std::sync::LazyLock;
+
+use serde_json::{Map, Value, json};
+use utoipa::openapi::extensions::ExtensionsBuilder;
+use utoipa::openapi::info::{Info, InfoBuilder, LicenseBuilder};
+use utoipa::openapi::path::{HttpMethod, Parameter, ParameterBuilder, ParameterIn, PathItem};
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
+use utoipa::openapi::tag::TagBuilder;
+use utoipa::openapi::{Components, OpenApi, OpenApiBuilder, RefOr, Required, Schema, path as paths};
+use watchpost_policies::Action;
+
+pub use contents::{Chapter, Endpoint, contents};
+
+use super::arguments::Asked;
+use super::faces::resource;
+use super::service::VERSION;
+use super::table::{At, Family, Operation};
+use crate::config::Face;
+
+/// What whoever shows nothing may do by the role rule that Watchpost brings. A test asks for everything without a
+/// certificate, and so holds this to be true.
+const OPEN: [Action; 3] = [Action::HealthRead, Action::ServiceRead, Action::DocsRead];
+
+/// Real questions and answers, shortened, by the names of their schemas.
+static EXAMPLES: LazyLock<Map<String, Value>> =
+    LazyLock::new(|| serde_json::from_str(include_str!("examples.json")).expect("a test reads it"));
+
+const ABOUT: &str = include_str!("about.md");
+const ABOUT_RESOURCE: &str = include_str!("about_resource.md");
+
+/// The document of a face.
+pub fn document(face: Face) -> OpenApi {
+    let (table, info) = match face {
+        Face::All => (super::table(), info("Watchpost", ABOUT)),
+        Face::Resource => (
+            resource::table(),
+            info("Watchpost as a resource monitor", ABOUT_RESOURCE),
+        ),
+    };
+    let tags = table.iter().map(|family| {
+        TagBuilder::new()
+            .name(family.name)
+            .description(Some(family.about))
+            .build()
+    });
+    let mut document = OpenApiBuilder::new()
+        .info(info)
+        .tags(Some(tags))
+        .components(Some(components()))
+        .build();
+    for family in &table {
+        for at in &family.routes {
+            for operation in &at.operations {
+                add(&mut document, family, at, operation);
+            }
+        }
+    }
+    document
+}
+
+/// The document as it is served, printed and kept in `docs/`: sorted, and easy to read.
+pub fn written(face: Face) -> &'static str {
+    static ALL: LazyLock<String> = LazyLock::new(|| write(&document(Face::All)));
+    static RESOURCE: LazyLock<String> = LazyLock::new(|| write(&document(Face::Resource)));
+    match face {
+        Face::All => &ALL,
+        Face::Resource => &RESOURCE,
+    }
+}
+
+fn write(document: &OpenApi) -> String {
+    // As a value it is sorted by name.
+    let mut value = serde_json::to_value(document).expect("a document has only texts for names");
+    let schemas = value.pointer_mut("/components/schemas").and_then(Value::as_object_mut);
+    for (name, schema) in schemas.into_iter().flatten() {
+        if let Some(example) = EXAMPLES.get(name) {
+            schema["examples"] = json!([example]);
+        }
+    }
+    format!("{value:#}\n")
+}
+
+fn info(title: &str, about: &str) -> Info {
+    let license = LicenseBuilder::new().name("Apache-2.0").identifier(Some("Apache-2.0"));
+    InfoBuilder::new()
+        .title(title)
+        .version(VERSION)
+        .description(Some(about))
+        .license(Some(license.build()))
+        .build()
+}
+
+fn components() -> Components {
+    let mut components = Components::new();
+    let certificate = SecurityScheme::MutualTls {
+        description: Some("A client certificate of an authority that Watchpost knows (`tls.client_ca`).".to_owned()),
+        deprecated: None,
+        extensions: None,
+    };
+    let token = HttpBuilder::new()
+        .scheme(HttpAuthScheme::Bearer)
+        .description(Some("A token whose hash is in `tokens` of the configuration."));
+    components.add_security_scheme("certificate", certificate);
+    components.add_security_scheme("token", SecurityScheme::Http(token.build()));
+    answers::add(&mut components);
+    components
+}
+
+/// Adds an operation, with all that it refers to.
+fn add(document: &mut OpenApi, family: &Family, at: &At, operation: &Operation) {
+    let mut described = (operation.described)();
+    let asked = (operation.asked)();
+    let path = path::Path::of(at.path);
+    let item = described.paths.paths.pop_first().map(|(_, item)| item);
+    let told = item.and_then(|item| of_method(item, &operation.method));
+    // A test looks at every line of the table.
+    let mut told = told.expect("the attribute of a handler names the method that the table has");
+    told.tags = Some(vec![family.name.to_owned()]);
+    told.summary = told.summary.map(|summary| summary.trim_end_matches('.').to_owned());
+    told.description = Some(described_with(told.description, &asked));
+    told.security = Some(security(&asked));
+    let actions: Vec<_> = asked.actions.iter().map(|action| action.as_str()).collect();
+    let actions = ExtensionsBuilder::new().add("x-watchpost-actions", json!(actions));
+    told.extensions = Some(actions.build());
+    let in_path = path
+        .names
+        .iter()
+        .zip(asked.in_path)
+        .map(|(name, schema)| part(name, schema));
+    let given = told.parameters.take().unwrap_or_default();
+    let parameters: Vec<_> = in_path.chain(asked.parameters).map(RefOr::T).chain(given).collect();
+    told.parameters = Some(parameters).filter(|parameters| !parameters.is_empty());
+    if let Some(body) = asked.body.filter(|_| told.request_body.is_none()) {
+        told.request_body = Some(RefOr::T(body));
+    }
+    answers::complete(&mut told, !path.names.is_empty());
+    let components = document.components.get_or_insert_default();
+    components.schemas.extend(asked.schemas);
+    components
+        .schemas
+        .extend(described.components.unwrap_or_default().schemas);
+    document
+        .paths
+        .add_path_operation(path.plain, vec![operation.method.clone()], told);
+}
+
+fn of_method(item: PathItem, method: &HttpMethod) -> Option<paths::Operation> {
+    match method {
+        HttpMethod::Get => item.get,
+        HttpMethod::Put => item.put,
+        HttpMethod::Post => item.post,
+        HttpMethod::Delete => item.delete,
+        HttpMethod::Patch => item.patch,
+        HttpMethod::Options => item.options,
+        HttpMethod::Head => item.head,
+        HttpMethod::Trace => item.trace,
+    }
+}
+
+/// A part of a path. Every rule of this name is one that Watchpost brings, so that whoever tries it finds something.
+fn part(name: &str, schema: RefOr<Schema>) -> Parameter {
+    let (about, example) = match name {
+        "name" => ("The name of a rule.", json!("threshold")),
+        "digest" => (
+            "The digest of a version's bytes, as the list of versions tells it.",
+            Value::Null,
+        ),
+        "file" => (
+            "One of the files that the pages of the documentation are made of.",
+            json!("icon.svg"),
+        ),
+        _ => ("Its number, as the answer that it was first told in has it.", json!(1)),
+    };
+    ParameterBuilder::new()
+        .name(name)
+        .parameter_in(ParameterIn::Path)
+        .required(Required::True)
+        .description(Some(about))
+        .schema(Some(schema))
+        .example(Some(example).filter(|example| !example.is_null()))
+        .build()
+}
+
+fn described_with(description: Option<String>, asked: &Asked) -> String {
+    let actions: Vec<_> = asked.actions.iter().map(|action| format!("`{action}`")).collect();
+    let needs = match asked.open_at_home {
+        true => format!("Needs {}, but from the machine itself nothing.", actions.join(" and ")),
+        false => format!("Needs {}.", actions.join(" and ")),
+    };
+    let description = description.unwrap_or_default();
+    format!("{}\n\n{needs}", description.trim_end()).trim_start().to_owned()
+}
+
+fn security(asked: &Asked) -> Vec<SecurityRequirement> {
+    let one = |name: &str| SecurityRequirement::new(name, Vec::<String>::new());
+    let mut all = vec![one("certificate"), one("token")];
+    if asked.open_at_home || asked.actions.iter().all(|action| OPEN.contains(action)) {
+        all.push(SecurityRequirement::default());
+    }
+    all
+}
+
+#[cfg(test)]
+mod tests;

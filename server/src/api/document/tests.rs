@@ -1,0 +1,171 @@
+//! Holds the document to what every endpoint has to say, and its copies in `docs/` to the document.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use serde_json::Value;
+
+use super::{contents, written};
+use crate::config::Face;
+
+const METHODS: [&str; 5] = ["get", "put", "post", "delete", "patch"];
+
+fn value(face: Face) -> Value {
+    serde_json::from_str(written(face)).expect("it is JSON")
+}
+
+/// Every operation of a document, by its method and path.
+fn operations(document: &Value) -> Vec<(String, &Value)> {
+    let paths = document["paths"].as_object().expect("there are paths");
+    let mut all = Vec::new();
+    for (path, item) in paths {
+        for method in METHODS {
+            all.extend(
+                item.get(method)
+                    .map(|operation| (format!("{method} {path}"), operation)),
+            );
+        }
+    }
+    all
+}
+
+#[test]
+fn the_copies_of_the_document_are_what_is_served() {
+    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs");
+    let mut wrong = String::new();
+    for (face, name) in [(Face::All, "openapi.json"), (Face::Resource, "openapi-resource.json")] {
+        let kept = std::fs::read_to_string(docs.join(name)).unwrap_or_default();
+        if kept != written(face) {
+            let test = std::env::current_exe().expect("a test has a file");
+            let beside = test.with_file_name(name);
+            std::fs::write(&beside, written(face)).expect("the folder of the tests is written to");
+            wrong.push_str(&format!("\ncp {} docs/{name}", beside.display()));
+        }
+    }
+    assert!(
+        wrong.is_empty(),
+        "docs/ does not have the document that is served any more; bring it up to date with{wrong}"
+    );
+}
+
+#[test]
+fn every_operation_says_what_it_does_what_it_needs_and_what_it_answers() {
+    for face in [Face::All, Face::Resource] {
+        let document = value(face);
+        let all = operations(&document);
+        for (name, operation) in &all {
+            let text = |key: &str| operation[key].as_str().unwrap_or_default();
+            assert!(text("summary").len() > 5 && !text("summary").ends_with('.'), "{name}");
+            assert!(text("description").contains("Needs `"), "{name}");
+            assert_eq!(operation["tags"].as_array().map(Vec::len), Some(1), "{name}");
+            let actions = operation["x-watchpost-actions"].as_array();
+            assert!(
+                actions.is_some_and(|actions| !actions.is_empty()),
+                "{name} is for everyone"
+            );
+            let answers = operation["responses"].as_object().expect("there are answers");
+            assert!(answers.keys().any(|status| status.starts_with('2')), "{name}");
+            for status in ["401", "403", "429", "500", "503"] {
+                assert!(answers.contains_key(status), "{name} lacks {status}");
+            }
+            for (status, answer) in answers {
+                assert!(
+                    answer["description"].is_string() || answer["$ref"].is_string(),
+                    "{name} {status}"
+                );
+            }
+        }
+        let ids: BTreeSet<_> = all
+            .iter()
+            .map(|(_, operation)| operation["operationId"].as_str())
+            .collect();
+        assert_eq!(ids.len(), all.len(), "each has a name of its own");
+    }
+}
+
+#[test]
+fn every_reference_leads_somewhere() {
+    fn references<'v>(value: &'v Value, found: &mut Vec<&'v str>) {
+        match value {
+            Value::Object(fields) => {
+                found.extend(fields.get("$ref").and_then(Value::as_str));
+                fields.values().for_each(|value| references(value, found));
+            }
+            Value::Array(items) => items.iter().for_each(|item| references(item, found)),
+            _ => {}
+        }
+    }
+    for face in [Face::All, Face::Resource] {
+        let document = value(face);
+        let mut found = Vec::new();
+        references(&document, &mut found);
+        assert!(!found.is_empty());
+        for reference in found {
+            let pointer = reference.strip_prefix('#').expect("it is in this document");
+            assert!(document.pointer(pointer).is_some(), "{reference}");
+        }
+    }
+}
+
+/// The framework asks the first route that fits, and the document has a path once.
+#[test]
+fn every_line_of_the_table_is_in_the_document() {
+    let lines: usize = crate::api::table()
+        .iter()
+        .flat_map(|family| &family.routes)
+        .map(|at| at.operations.len())
+        .sum();
+    let document = value(Face::All);
+    assert_eq!(operations(&document).len(), lines);
+    let listed: usize = contents().iter().map(|chapter| chapter.endpoints.len()).sum();
+    assert_eq!(listed, lines);
+}
+
+#[test]
+fn the_parts_of_a_path_are_its_parameters() {
+    let document = value(Face::All);
+    for (name, operation) in operations(&document) {
+        let parameters = operation["parameters"].as_array().cloned().unwrap_or_default();
+        let in_path = parameters.iter().filter(|parameter| parameter["in"] == "path");
+        let told: BTreeSet<_> = in_path
+            .map(|parameter| parameter["name"].as_str().unwrap_or_default().to_owned())
+            .collect();
+        let there: BTreeSet<_> = name
+            .split('{')
+            .skip(1)
+            .filter_map(|rest| rest.split('}').next())
+            .map(str::to_owned)
+            .collect();
+        assert_eq!(told, there, "{name}");
+    }
+}
+
+/// Bodies that are JSON refer to schemas, and those have examples.
+#[test]
+fn every_body_has_an_example() {
+    let mut known = BTreeSet::new();
+    for face in [Face::All, Face::Resource] {
+        let document = value(face);
+        for (name, operation) in operations(&document) {
+            let answers = operation["responses"].as_object().expect("there are answers");
+            let good = answers.iter().filter(|(status, _)| status.starts_with('2'));
+            for body in good.map(|(_, answer)| answer).chain([&operation["requestBody"]]) {
+                let Some(reference) = body["content"]["application/json"]["schema"]["$ref"].as_str() else {
+                    continue;
+                };
+                let schema = document.pointer(&reference[1..]).expect("it is there");
+                assert!(schema["examples"][0].is_object(), "{name}: {reference} has no example");
+            }
+        }
+        let schemas = document["components"]["schemas"]
+            .as_object()
+            .expect("there are schemas");
+        known.extend(schemas.keys().cloned());
+    }
+    for name in super::EXAMPLES.keys() {
+        assert!(
+            known.contains(name),
+            "there is an example of {name}, and no such schema"
+        );
+    }
+}

@@ -1,0 +1,39 @@
+//! `watchpost openapi`: the document of the API, as a running Watchpost serves it.
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use clap::{Args, ValueEnum};
+
+use super::{IO, fail};
+use crate::api::document::written;
+use crate::config::Face;
+
+/// Which document.
+#[derive(Args)]
+pub(super) struct OpenApi {
+    /// Of listeners with this face.
+    #[arg(long, value_enum, default_value_t = Of::All)]
+    face: Of,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Of {
+    /// All of ours.
+    All,
+    /// What PixCrawler's resource monitor had.
+    Resource,
+}
+
+impl OpenApi {
+    pub(super) fn run(&self) -> ExitCode {
+        let face = match self.face {
+            Of::All => Face::All,
+            Of::Resource => Face::Resource,
+        };
+        match io::stdout().write_all(written(face).as_bytes()) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => fail(IO, &error.to_string()),
+        }
+    }
+}

@@ -1,0 +1,192 @@
+"""Looks at pages with Chromium and tells what it saw as JSON: what a page asked for and from whom, what it complained
+of, what stands on it. It drives the browser by its own protocol, over two pipes, so that nothing else is needed.
+
+    browser.py BASE FOLDER    # pictures go into FOLDER
+"""
+
+import base64
+import json
+import os
+import subprocess
+import sys
+import time
+
+DEADLINE_S = 240
+
+SIZES = {"desktop": (1280, 900, False), "phone": (390, 844, True)}
+PAGES = {
+    "index": ("/", "document.querySelectorAll('.paths li').length > 40"),
+    "wm": ("/wm_resource_monitor", "document.querySelectorAll('dt').length == 2"),
+    "docs": ("/docs", "document.querySelectorAll('.opblock').length > 40"),
+    "redoc": ("/redoc", "document.querySelectorAll('[data-section-id]').length > 40"),
+    "docs-resource": ("/docs?face=resource", "document.querySelectorAll('.opblock').length == 2"),
+}
+
+# Opens the operation, asks for it, and tells the status that came back.
+TRY = """(async () => {
+  const until = async (what) => {
+    for (;;) { const found = what(); if (found) return found; await new Promise(requestAnimationFrame); }
+  };
+  const block = await until(() => document.querySelector('[id^="operations-"][id$="-whoami"]'));
+  block.querySelector('.opblock-summary-control').click();
+  (await until(() => block.querySelector('.try-out__btn'))).click();
+  (await until(() => block.querySelector('.execute'))).click();
+  const live = await until(() => block.querySelector('.live-responses-table tbody .response-col_status'));
+  block.scrollIntoView();
+  return [live.innerText.trim().split(/\\s/)[0], block.querySelector('.live-responses-table').innerText];
+})()"""
+
+# What the keyboard reaches, from the top.
+FOCUS = "(document.activeElement.innerText || document.activeElement.getAttribute('aria-label') || '').trim()"
+
+
+class Browser:
+    def __init__(self, profile):
+        to_browser, self.outgoing = os.pipe()
+        self.incoming, from_browser = os.pipe()
+
+        def wire():
+            # It reads its third file and writes its fourth. First out of the way of each other.
+            reads, writes = os.dup2(to_browser, 30), os.dup2(from_browser, 31)
+            os.dup2(reads, 3)
+            os.dup2(writes, 4)
+
+        self.child = subprocess.Popen(
+            [
+                "chromium",
+                "--headless=new",
+                "--no-sandbox",
+                "--disable-gpu",
+                "--disable-dev-shm-usage",
+                "--no-first-run",
+                "--disable-background-networking",
+                "--disable-component-update",
+                "--ignore-certificate-errors",
+                "--hide-scrollbars",
+                f"--user-data-dir={profile}",
+                "--remote-debugging-pipe",
+                "about:blank",
+            ],
+            preexec_fn=wire,
+            close_fds=False,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        os.close(to_browser)
+        os.close(from_browser)
+        self.buffer = b""
+        self.number = 0
+        self.session = None
+        self.events = []
+        self.deadline = time.monotonic() + DEADLINE_S
+
+    def read(self):
+        while b"\0" not in self.buffer:
+            assert time.monotonic() < self.deadline, "the browser takes too long"
+            piece = os.read(self.incoming, 1 << 16)
+            assert piece, "the browser ended"
+            self.buffer += piece
+        message, self.buffer = self.buffer.split(b"\0", 1)
+        return json.loads(message)
+
+    def call(self, method, **parameters):
+        self.number += 1
+        message = {"id": self.number, "method": method, "params": parameters}
+        if self.session:
+            message["sessionId"] = self.session
+        os.write(self.outgoing, json.dumps(message).encode() + b"\0")
+        while True:
+            answer = self.read()
+            if answer.get("id") == self.number:
+                assert "error" not in answer, (method, answer["error"])
+                return answer["result"]
+            self.events.append(answer)
+
+    def value(self, expression):
+        told = self.call("Runtime.evaluate", expression=expression, awaitPromise=True, returnByValue=True)
+        assert "exceptionDetails" not in told, told
+        return told["result"].get("value")
+
+    def page(self):
+        self.session = None
+        context = self.call("Target.createBrowserContext")["browserContextId"]
+        target = self.call("Target.createTarget", url="about:blank", browserContextId=context)["targetId"]
+        self.session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+        for domain in ("Page", "Runtime", "Log", "Network"):
+            self.call(f"{domain}.enable")
+        self.events.clear()
+
+    def dress(self, size, scheme):
+        width, height, mobile = SIZES[size]
+        self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=mobile)
+        self.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
+
+    def open(self, url, ready):
+        self.call("Page.navigate", url=url)
+        while not self.value(f"document.readyState == 'complete' && ({ready})"):
+            assert time.monotonic() < self.deadline, f"{url} does not show what it should"
+            self.value("new Promise(requestAnimationFrame).then(() => 0)")
+
+    def told(self):
+        """What happened since the page was made."""
+        complaints, requests, policies = [], [], []
+        for event in self.events:
+            method, it = event.get("method"), event.get("params", {})
+            if method == "Network.requestWillBeSent":
+                requests.append(it["request"]["url"])
+            elif method == "Network.responseReceived" and it["type"] == "Document":
+                headers = {name.lower(): value for name, value in it["response"]["headers"].items()}
+                policies.append(headers.get("content-security-policy", ""))
+            elif method == "Runtime.exceptionThrown":
+                complaints.append(it["exceptionDetails"].get("text", "") + str(it["exceptionDetails"].get("exception", {}).get("description", "")))
+            elif method == "Runtime.consoleAPICalled" and it["type"] in ("error", "assert"):
+                complaints.append(json.dumps(it["args"])[:500])
+            elif method == "Log.entryAdded" and it["entry"]["level"] in ("error", "warning"):
+                complaints.append(it["entry"]["text"] + " " + it["entry"].get("url", ""))
+        return {"complaints": complaints, "requests": requests, "policies": policies}
+
+    def picture(self, path):
+        with open(path, "wb") as file:
+            file.write(base64.b64decode(self.call("Page.captureScreenshot", format="png")["data"]))
+
+
+def press(browser, key):
+    for kind in ("keyDown", "keyUp"):
+        browser.call("Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode=9 if key == "Tab" else 13)
+
+
+def main():
+    base, folder = sys.argv[1:]
+    browser = Browser(os.path.join(folder, "profile"))
+    try:
+        seen = {}
+        for page, (path, ready) in PAGES.items():
+            for size in SIZES:
+                for scheme in ("light", "dark"):
+                    browser.page()
+                    browser.dress(size, scheme)
+                    browser.open(base + path, ready)
+                    told = browser.told()
+                    told["wider_by"] = browser.value("document.documentElement.scrollWidth - innerWidth")
+                    told["background"] = browser.value("getComputedStyle(document.body).backgroundColor")
+                    told["title"] = browser.value("document.title")
+                    browser.picture(os.path.join(folder, f"{page}-{size}-{scheme}.png"))
+                    seen[f"{page} {size} {scheme}"] = told
+        browser.page()
+        browser.dress("desktop", "light")
+        browser.open(base + "/docs", PAGES["docs"][1])
+        status, text = browser.value(TRY)
+        browser.picture(os.path.join(folder, "docs-tried.png"))
+        tried = {"status": status, "text": text, **browser.told()}
+        reached = []
+        browser.open(base + "/", PAGES["index"][1])
+        for _ in range(6):
+            press(browser, "Tab")
+            reached.append(browser.value(FOCUS))
+        print(json.dumps({"seen": seen, "tried": tried, "reached": reached}))
+    finally:
+        browser.child.kill()
+        browser.child.wait()
+
+
+main()

@@ -1,0 +1,84 @@
+//! How pages and documents are sent: to whom in which form, and for how long they may be kept.
+
+use watchpost_tests::server::{Server, command};
+
+const BROWSER: &str = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
+
+#[test]
+fn the_index_is_a_page_for_browsers_and_json_for_programs() {
+    let server = Server::start().ready();
+    let program = server.stranger().get("/");
+    assert_eq!(program.header("content-type"), Some("application/json"));
+    let endpoints = &program.json()["endpoints"];
+    for (name, path) in [
+        ("status", "/api/v1/status"),
+        ("metrics", "/metrics"),
+        ("detailed_health", "/health/detailed"),
+        ("openapi", "/openapi.json"),
+    ] {
+        assert_eq!(endpoints[name], format!("https://localhost{path}"), "{endpoints}");
+    }
+    let page = server.stranger().with("accept", BROWSER).get("/");
+    assert_eq!(page.header("content-type"), Some("text/html; charset=utf-8"));
+    assert!(page.text().contains("<a href=\"/api/v1/status\">"), "{}", page.text());
+    assert!(page.text().contains("<code>/api/v1/rules/{name}/active</code>"));
+    assert!(!page.text().contains("{chapters}") && !page.text().contains("{version}"));
+    for answer in [program, page] {
+        let vary = answer.header("vary").unwrap_or_default();
+        assert!(vary.contains("accept,"), "{vary}");
+    }
+}
+
+#[test]
+fn the_document_that_is_printed_is_the_one_that_is_served() {
+    let server = Server::start();
+    for (path, arguments) in [
+        ("/openapi.json", &["openapi"][..]),
+        ("/openapi.json?face=resource", &["openapi", "--face", "resource"]),
+    ] {
+        let printed = command(server.folder()).args(arguments).output().expect("it runs");
+        assert!(printed.status.success());
+        let served = server.stranger().get(path);
+        assert!(served.body == printed.stdout, "{path}");
+    }
+}
+
+#[test]
+fn who_has_the_document_already_is_told_so() {
+    let server = Server::start();
+    for path in ["/openapi.json", "/docs/assets/pages.css"] {
+        let first = server.stranger().get(path);
+        assert_eq!(first.header("cache-control"), Some("no-cache"));
+        let tag = first.header("etag").expect("it has a tag").to_owned();
+        let again = server.stranger().with("if-none-match", &tag).get(path);
+        assert_eq!((again.status, again.body.len()), (304, 0), "{path}");
+        assert_eq!(again.header("etag"), Some(tag.as_str()));
+        let other = server.stranger().with("if-none-match", "\"another\"").get(path);
+        assert_eq!(other.status, 200, "{path}");
+    }
+}
+
+#[test]
+fn what_never_changes_is_sent_as_it_lies_here() {
+    let server = Server::start();
+    let path = "/docs/assets/swagger-ui-5.35.0.js";
+    let packed = server.stranger().with("accept-encoding", "gzip, br, zstd").get(path);
+    let plain = server.stranger().get(path);
+    for (answer, coding) in [(&packed, Some("gzip")), (&plain, None)] {
+        assert_eq!(answer.status, 200);
+        assert_eq!(answer.header("content-encoding"), coding);
+        assert_eq!(answer.header("content-type"), Some("text/javascript; charset=utf-8"));
+        assert_eq!(
+            answer.header("cache-control"),
+            Some("public, max-age=31536000, immutable")
+        );
+    }
+    assert!(packed.body.starts_with(&[0x1f, 0x8b]) && packed.body.len() * 3 < plain.body.len());
+    assert!(plain.text().contains("SwaggerUIBundle"));
+    let missing = server.stranger().get("/docs/assets/../../secret");
+    assert!(matches!(missing.status, 400 | 404), "{}", missing.status);
+    assert_eq!(
+        server.stranger().get("/docs/assets/none.js").problem(404),
+        "there is nothing at /docs/assets/none.js"
+    );
+}
