@@ -9,6 +9,7 @@ pub mod desk;
 pub mod guests;
 pub mod http;
 pub mod nginx;
+pub mod notified;
 pub mod ponderous;
 pub mod postgres;
 pub mod proxy;
