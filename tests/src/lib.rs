@@ -8,6 +8,7 @@ pub mod crafted;
 pub mod desk;
 pub mod guests;
 pub mod http;
+pub mod machine;
 pub mod nginx;
 pub mod notified;
 pub mod ponderous;
