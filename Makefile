@@ -3,6 +3,8 @@ SHELL := /bin/bash
 CARGO := cargo
 # Toolchains for rules in other languages, fetched once.
 TOOLS := $(CURDIR)/target/tools
+# Makes the Debian package.
+CARGO_DEB := $(TOOLS)/cargo-deb/bin/cargo-deb
 
 .PHONY: run build test lint format bench tools deny fuzz clean
 
@@ -11,6 +13,14 @@ run: libraries target-wasm ## Builds Watchpost quickly and starts it here; what 
 
 build: libraries target-wasm ## Builds it as it is deployed: target/release/watchpost.
 	$(CARGO) build --release --locked --package watchpost
+
+.PHONY: deb
+deb: build $(CARGO_DEB) ## A Debian package of it, in target/debian.
+	deploy/debian/generate target/release/watchpost target/release/debian
+	$(CARGO_DEB) deb --package watchpost --no-build --locked
+
+$(CARGO_DEB):
+	$(CARGO) install --quiet --locked --debug --version 3.8.0 --root $(TOOLS)/cargo-deb cargo-deb
 
 test: tools ## Install what the tests need, and pass all of them.
 	$(CARGO) test --workspace --locked
@@ -36,7 +46,7 @@ target-wasm:
 	@rustc --print target-libdir --target wasm32-unknown-unknown 2>/dev/null | xargs -I{} test -d {} \
 	  || rustup target add wasm32-unknown-unknown
 
-tools: libraries target-wasm
+tools: libraries target-wasm $(CARGO_DEB)
 	tests/install-tools $(TOOLS)
 
 deny: ## Licences, sources and bans; doubles are told. Advisories need their database, which a machine without a way out cannot fetch.

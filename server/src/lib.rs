@@ -16,6 +16,7 @@ pub mod reload;
 pub mod resource;
 pub mod rules;
 pub mod store;
+pub mod systemd;
 pub mod tasks;
 pub mod telemetry;
 pub mod tls;

@@ -123,6 +123,7 @@ impl Reloader {
     /// Reads the configuration again and applies what can be applied; all of it, or nothing where something is
     /// wrong.
     pub async fn reload(&mut self) {
+        self.parts.systemd.reloads();
         let outcome = self.apply().await;
         match &outcome {
             Ok(()) => log::info!("the configuration is read again"),
@@ -134,6 +135,7 @@ impl Reloader {
             Outcome::Failure
         });
         look(&self.parts.tls, &self.parts.own, &mut None).await;
+        self.parts.systemd.reloaded(outcome.is_ok());
     }
 
     async fn apply(&mut self) -> Result<(), String> {

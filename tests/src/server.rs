@@ -83,14 +83,25 @@ impl Server {
 
     /// In a folder that is prepared already; `{folder}` in the settings is its path.
     pub fn in_folder(folder: tempfile::TempDir, settings: &str) -> Self {
-        let text = with_defaults(&settings.replace("{folder}", &folder.path().display().to_string()));
-        std::fs::write(folder.path().join("watchpost.toml"), text).expect("the folder can be written");
+        configure(folder.path(), settings);
         Self::prepared(folder)
+    }
+
+    /// With these settings and these variables of the environment.
+    pub fn with_variables(settings: &str, variables: &[(&str, &str)]) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        configure(folder.path(), settings);
+        Self::begun(folder, variables)
     }
 
     /// In a folder that has a configuration already, with nothing of ours in it.
     pub fn prepared(folder: tempfile::TempDir) -> Self {
+        Self::begun(folder, &[])
+    }
+
+    fn begun(folder: tempfile::TempDir, variables: &[(&str, &str)]) -> Self {
         let mut child = command(folder.path())
+            .envs(variables.iter().copied())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()
@@ -153,8 +164,7 @@ impl Server {
 
     /// Writes the configuration anew; it is read on SIGHUP.
     pub fn configure(&self, settings: &str) {
-        let text = with_defaults(&settings.replace("{folder}", &self.folder.path().display().to_string()));
-        std::fs::write(self.folder.path().join("watchpost.toml"), text).expect("the folder can be written");
+        configure(self.folder.path(), settings);
     }
 
     /// A client with the certificate of this name.
@@ -241,6 +251,12 @@ impl Drop for Server {
             }
         }
     }
+}
+
+/// Writes a configuration with these settings into a folder.
+pub fn configure(folder: &Path, settings: &str) {
+    let text = with_defaults(&settings.replace("{folder}", &folder.display().to_string()));
+    std::fs::write(folder.join("watchpost.toml"), text).expect("the folder can be written");
 }
 
 /// Watchpost with the configuration in this folder.

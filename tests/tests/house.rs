@@ -265,6 +265,8 @@ fn links_between_documents_lead_somewhere() {
         "README.md",
         "docs/API.md",
         "docs/ARCHITECTURE.md",
+        "docs/CONFIGURATION.md",
+        "docs/DEPLOYMENT.md",
         "docs/RULES.md",
         "docs/ADDING.md",
         "docs/PERFORMANCE.md",

@@ -36,6 +36,7 @@ use crate::reload::Reloader;
 use crate::rules::Rules;
 use crate::rules::registry::Registry;
 use crate::store::Store;
+use crate::systemd::{self, Systemd};
 use crate::tasks::Tasks;
 use crate::tls::Tls;
 use crate::{clock, judge, pki};
@@ -43,6 +44,9 @@ use crate::{clock, judge, pki};
 /// When nothing runs any more, what waits to be written has this long: a service manager waits for ten
 /// seconds or more before it kills, and draining took some of them.
 const LAST_WORDS: Duration = Duration::from_secs(3);
+
+/// What an end takes besides answering: idle connections are closed, last words are written, and what is left is let go.
+const ENDING: Duration = Duration::from_secs(10);
 
 /// A process that listens already, and does not answer yet.
 pub struct App {
@@ -64,6 +68,7 @@ pub(crate) struct Parts {
     pub(crate) service: Service,
     pub(crate) latest: Latest,
     pub(crate) store: Store,
+    pub(crate) systemd: Systemd,
     decisions: Decisions,
     chunks: ChunkStore,
     judged: watch::Sender<Option<Arc<judge::Judged>>>,
@@ -82,7 +87,7 @@ pub enum Ending {
 
 impl App {
     /// Loads everything and binds every address; so whatever can be wrong is known before anything runs.
-    pub async fn build(config: Config) -> Result<Self, StartError> {
+    pub async fn build(config: Config, systemd: Systemd) -> Result<Self, StartError> {
         let data_dir = &config.server.data_dir;
         let own_name = machine_name();
         let host = config.server.hostname.clone().unwrap_or_else(|| own_name.clone());
@@ -112,7 +117,9 @@ impl App {
             rustc: RUSTC,
         }));
         let settings = rule_settings(&config);
+        systemd.begins("loads the rules that it brings", systemd::STEP);
         let rules = Rules::load(config.rules.limits.limits(), &settings, Some(&data_dir.join("cache")))?;
+        systemd.begins("opens the database", systemd::STEP);
         let store = stores::open(&config)?;
         let chunks = stores::chunks(&config, &store)?;
         let service = Service::new(host, config.collector.interval);
@@ -120,6 +127,7 @@ impl App {
         let compiler = rules.compiler(config.rules.compiler.options());
         let options = rule_options(&config);
         let registry = Registry::new(rules.clone(), store.clone(), compiler, options, own.clone());
+        systemd.begins("puts the rules in force", systemd::STEP);
         registry.begin().await?;
         let before_the_first = rules.current().set.before_the_first(service.host(), clock::now_ms());
         let recorded = decision_options(&config);
@@ -130,6 +138,7 @@ impl App {
             latest: Latest::new(latest, before_the_first),
             tasks: Tasks::new(own.clone()),
             store,
+            systemd,
             decisions,
             chunks,
             authority,
@@ -175,6 +184,8 @@ impl App {
             parts,
             listeners,
         } = self;
+        let first_round = config.collector.timeout + systemd::STEP;
+        parts.systemd.begins("measures for the first time", first_round);
         let history = work::start(&config, &parts);
         let server = serve(&config, &parts, listeners)?;
         let handle = server.handle();
@@ -191,6 +202,7 @@ impl App {
             ));
         }
         parts.service.drain();
+        parts.systemd.stops(config.server.drain_timeout + ENDING);
         let began = std::time::Instant::now();
         log::info!("told to stop; requests under way are answered first");
         let ending = match drained(&parts.own, config.server.drain_timeout).await {

@@ -1,5 +1,7 @@
 //! Sets to work what runs beside the requests: sources and collector, judge, history, and what is reloaded.
 
+use std::sync::Arc;
+
 use tokio::sync::watch;
 
 use super::Parts;
@@ -11,7 +13,7 @@ use crate::collect::source::{Asked, Source};
 use crate::collect::{self, host};
 use crate::config::{self, Config};
 use crate::history::{self, History};
-use crate::judge;
+use crate::judge::{self, Judged};
 use crate::rules;
 
 /// Returns who keeps the history, for what waits to be written at the end.
@@ -100,7 +102,30 @@ pub(super) fn start(config: &Config, parts: &Parts) -> Option<History> {
     for listener in config.listeners.iter().filter(shown) {
         log::warn!(address:% = listener.address; "the face resource is shown without TLS to other machines; /metrics is answered to those whom the role rule allows metrics.read, and others can read along");
     }
+    if parts.systemd.listens() {
+        tell_systemd(config, parts);
+    }
     history
+}
+
+/// Rounds come as long as the collector ticks and the rules judge.
+fn tell_systemd(config: &Config, parts: &Parts) {
+    // A round in which a source is silent comes later by that source's time.
+    let patience = parts.service.stale_after() + config.collector.timeout;
+    let parts = parts.clone();
+    parts.tasks.clone().spawn("systemd", move || {
+        let (service, rules, own) = (parts.service.clone(), parts.rules.clone(), parts.own.clone());
+        let words = move |judged: &Option<Arc<Judged>>| {
+            let severity = judged.as_ref()?.report.severity();
+            let (in_force, clients) = (rules.current(), own.connections());
+            let (count, generation) = (in_force.rules.len(), in_force.generation.number);
+            let host = service.host();
+            Some(format!(
+                "{host}: {severity}; {count} rules, generation {generation}; {clients} connections"
+            ))
+        };
+        parts.systemd.clone().follow(parts.judged.subscribe(), words, patience)
+    });
 }
 
 fn remember(config: &Config, parts: &Parts) -> History {

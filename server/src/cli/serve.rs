@@ -9,10 +9,11 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::{CONFIG, IO, SOFTWARE, UNAVAILABLE, fail};
 use crate::api::service::Listening;
 use crate::app::{self, App, Ending, StartError};
-use crate::config::{Config, Face, Sources};
+use crate::config::{self, Config, Face, Sources};
 use crate::reload::Reloader;
 use crate::rules::registry::ChangeError;
 use crate::store::MigrationError;
+use crate::systemd::Systemd;
 use crate::{tasks, telemetry};
 
 /// It was told to stop, and somebody waited too long for an answer.
@@ -27,8 +28,9 @@ pub(super) fn run(sources: Sources) -> ExitCode {
     if let Err(error) = telemetry::start(app::log_options(&config)) {
         return fail(IO, &error.to_string());
     }
+    let systemd = Systemd::new(&config::Systemd::of_process());
     let system = actix_web::rt::System::new();
-    let served = system.block_on(serve(config, sources));
+    let served = system.block_on(serve(config, sources, systemd.clone()));
     if tasks::some_block() {
         // What had to be done is done; a wire or a mount that is silent would be waited for as long as it is.
         std::mem::forget(system);
@@ -36,12 +38,16 @@ pub(super) fn run(sources: Sources) -> ExitCode {
     match served {
         Ok(Ending::Drained) => ExitCode::SUCCESS,
         Ok(Ending::CutOff) => ExitCode::from(CUT_OFF),
-        Err(error) => fail(code_of(&error), &crate::reload::told(&error)),
+        Err(error) => {
+            let why = crate::reload::told(&error);
+            systemd.fails(&why);
+            fail(code_of(&error), &why)
+        }
     }
 }
 
-async fn serve(config: Config, sources: Sources) -> Result<Ending, StartError> {
-    let app = App::build(config).await?;
+async fn serve(config: Config, sources: Sources, systemd: Systemd) -> Result<Ending, StartError> {
+    let app = App::build(config, systemd).await?;
     let signals = |kind| signal(kind).map_err(StartError::Server);
     let (mut terminate, mut interrupt) = (signals(SignalKind::terminate())?, signals(SignalKind::interrupt())?);
     let mut hang_up = signals(SignalKind::hangup())?;

@@ -1,5 +1,5 @@
-//! Holds docs/CONFIGURATION.md to the declarations: its tables and its whole example are made from them, and
-//! what else it shows has to load.
+//! Holds docs/CONFIGURATION.md and deploy/watchpost.toml to the declarations: tables and whole examples are made from
+//! them, and what else is shown has to load.
 
 use std::path::Path;
 
@@ -11,19 +11,51 @@ use super::{Config, Environment, Sources};
 
 const DOCUMENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/CONFIGURATION.md");
 
+/// What a machine begins with that runs Watchpost as a service.
+const BEGINNING: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/watchpost.toml");
+
 #[test]
 fn the_document_says_what_is_declared() {
     let document = std::fs::read_to_string(DOCUMENT).expect("the document");
-    let expected = brought_up_to_date(&document);
-    if document == expected {
+    is_as_declared("docs/CONFIGURATION.md", &document, &brought_up_to_date(&document));
+}
+
+#[test]
+fn the_file_to_begin_with_says_what_is_declared() {
+    let file = std::fs::read_to_string(BEGINNING).expect("the file");
+    is_as_declared("deploy/watchpost.toml", &file, &beginning(&file));
+}
+
+/// Whoever takes away all its signs of comments has the defaults.
+#[test]
+fn the_file_to_begin_with_sets_the_data_folder_and_has_every_default_in_a_comment() {
+    let file = std::fs::read_to_string(BEGINNING).expect("the file");
+    let folder = tempfile::tempdir().expect("a folder");
+    let defaults = Config::load(&sources(None, folder.path())).expect("the defaults are right");
+    let as_it_is = check(&file, &folder.path().join("as-it-is.toml"), folder.path());
+    assert_eq!(as_it_is.differences(&defaults), ["server.data_dir"]);
+    let uncommented: String = file
+        .lines()
+        .map(|line| match line.strip_prefix('#') {
+            Some(setting) if !setting.is_empty() && !setting.starts_with(' ') => setting,
+            _ => line,
+        })
+        .map(|line| format!("{line}\n"))
+        .collect();
+    assert!(uncommented.lines().count() > 100 && uncommented != file);
+    let said = check(&uncommented, &folder.path().join("said.toml"), folder.path());
+    assert_eq!(said.differences(&defaults), ["server.data_dir"]);
+}
+
+fn is_as_declared(name: &str, found: &str, expected: &str) {
+    if found == expected {
         return;
     }
     let test = std::env::current_exe().expect("a test has a file");
-    let beside = test.with_file_name("CONFIGURATION.md");
+    let beside = test.with_file_name(Path::new(name).file_name().expect("it has one"));
     std::fs::write(&beside, expected).expect("the folder of the tests is written to");
     panic!(
-        "docs/CONFIGURATION.md is not what is declared in server/src/config any more; bring it up to date with\n\
-         cp {} docs/CONFIGURATION.md",
+        "{name} is not what is declared in server/src/config any more; bring it up to date with\ncp {} {name}",
         beside.display()
     );
 }
@@ -83,6 +115,24 @@ fn brought_up_to_date(document: &str) -> String {
         replace(&mut text, field.name, &table(&field));
     }
     replace(&mut text, "example", &format!("```toml\n{}```\n", Config::example()));
+    text
+}
+
+/// The file with what stands below its introduction made anew: every setting in a comment, but for the folder that the
+/// service has.
+fn beginning(file: &str) -> String {
+    let introduction: String = (file.split_inclusive('\n').take_while(|line| line.starts_with('#'))).collect();
+    let mut text = format!("{introduction}\n");
+    for line in Config::example().lines() {
+        let is_said = line.is_empty() || line.starts_with("# ") || (line.starts_with('[') && !line.starts_with("[["));
+        let line = match line {
+            "data_dir = \"./watchpost-data\"" => "data_dir = \"/var/lib/watchpost\"".to_owned(),
+            line if is_said => line.to_owned(),
+            line => format!("#{line}"),
+        };
+        text.push_str(&line);
+        text.push('\n');
+    }
     text
 }
 

@@ -3,7 +3,7 @@
 //!
 //! Read in this order: the sections; `declare`, which makes them; `sources`, `file` and `given`, which lay what
 //! was said over the defaults; `pixcrawler` and `azure_environment`, which fill gaps from variables that are not ours;
-//! `show` and `document`, which tell of it.
+//! `show` and `document`, which tell of it. `systemd` is no part of that: it reads what is asked of any service.
 
 mod azure;
 mod azure_environment;
@@ -35,6 +35,7 @@ mod several;
 mod show;
 mod size;
 mod sources;
+mod systemd;
 mod tls;
 mod tokens;
 mod trusted_keys;
@@ -70,6 +71,7 @@ pub use self::secret::Secret;
 pub use self::server::Server;
 pub use self::size::Size;
 pub use self::sources::{Environment, Sources};
+pub use self::systemd::Systemd;
 pub use self::tls::{Tls, TlsVersion};
 pub use self::tokens::{Token, TokenHash};
 pub use self::trusted_keys::{GivenKey, TrustedKey};

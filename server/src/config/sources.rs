@@ -1,5 +1,5 @@
 //! Where settings may come from: a file, the environment with a `.env` file below it, and flags. It collects
-//! them and understands none, not even those variables that are a PixCrawler's or Azure's; the process's environment is read here and nowhere else.
+//! them and understands none, not even those variables that are a PixCrawler's or Azure's; the process's environment is read here, and by `systemd` beside it.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;

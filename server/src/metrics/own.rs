@@ -187,6 +187,11 @@ impl Own {
         }
     }
 
+    /// How many connections are open.
+    pub fn connections(&self) -> i64 {
+        self.families.watchpost_http_connections.get()
+    }
+
     /// A connection was accepted; it is open until what is returned is dropped.
     pub fn connection_accepted(&self, listener: &str) -> Held {
         let accepted = &self.families.watchpost_http_connections_accepted_total;

@@ -1,0 +1,65 @@
+//! What systemd tells a service by its environment: where it wants to hear of it, and how often. These are no
+//! settings: nobody writes them, so there is nothing to lay over them and no mistake to name.
+
+use std::ffi::OsString;
+use std::time::Duration;
+
+/// What systemd asks of this process. Without systemd, nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Systemd {
+    /// The address of the socket on which it hears (`NOTIFY_SOCKET`): a path, or an abstract name behind `@`.
+    pub socket: Option<OsString>,
+    /// How long it believes that we live without hearing so (`WATCHDOG_USEC`).
+    pub watchdog: Option<Duration>,
+}
+
+impl Systemd {
+    /// What it asks of this process.
+    pub fn of_process() -> Self {
+        Self::read(|name| std::env::var_os(name), std::process::id())
+    }
+
+    fn read(variable: impl Fn(&str) -> Option<OsString>, process: u32) -> Self {
+        let number = |name: &str| variable(name)?.to_str()?.parse::<u64>().ok();
+        // Who was started by a service inherits its environment, and nobody waits to hear from that one.
+        let is_meant = variable("WATCHDOG_PID").is_none() || number("WATCHDOG_PID") == Some(process.into());
+        let usec = number("WATCHDOG_USEC").filter(|usec| *usec > 0 && is_meant);
+        Self {
+            socket: variable("NOTIFY_SOCKET").filter(|address| !address.is_empty()),
+            watchdog: usec.map(Duration::from_micros),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(variables: &[(&str, &str)]) -> Systemd {
+        let find = |name: &str| variables.iter().find(|(known, _)| *known == name);
+        Systemd::read(|name| find(name).map(|(_, value)| value.into()), 7)
+    }
+
+    #[test]
+    fn the_watchdog_is_for_the_process_that_it_names() {
+        let every = |variables: &[_]| read(variables).watchdog.map(|time| time.as_micros());
+        assert_eq!(every(&[("WATCHDOG_USEC", "30000000")]), Some(30_000_000));
+        assert_eq!(
+            every(&[("WATCHDOG_USEC", "30000000"), ("WATCHDOG_PID", "7")]),
+            Some(30_000_000)
+        );
+        for not_ours in ["8", "", "seven"] {
+            assert_eq!(every(&[("WATCHDOG_USEC", "1"), ("WATCHDOG_PID", not_ours)]), None);
+        }
+        for none in ["0", "", "-1", "often"] {
+            assert_eq!(every(&[("WATCHDOG_USEC", none)]), None, "{none}");
+        }
+    }
+
+    #[test]
+    fn without_systemd_nothing_is_asked() {
+        assert_eq!(read(&[]), Systemd::default());
+        assert_eq!(read(&[("NOTIFY_SOCKET", "")]).socket, None);
+        assert_eq!(read(&[("NOTIFY_SOCKET", "@here")]).socket, Some("@here".into()));
+    }
+}

@@ -1,0 +1,38 @@
+//! The way to systemd: datagrams to a socket that it names by a path, or by an abstract name behind `@`. It does not
+//! know what is said.
+
+use std::ffi::OsStr;
+use std::io;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::time::Duration;
+
+/// Where systemd does not take what it asked for, nothing here waits for it longer than this.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// An open way.
+pub(super) struct Socket {
+    socket: UnixDatagram,
+    to: SocketAddr,
+}
+
+impl Socket {
+    pub(super) fn new(address: &OsStr) -> io::Result<Self> {
+        let to = match address.as_bytes() {
+            [b'@', name @ ..] if !name.is_empty() => SocketAddr::from_abstract_name(name)?,
+            [b'/', ..] => SocketAddr::from_pathname(address)?,
+            _ => {
+                let why = format!("{} is neither a path nor an abstract name", address.display());
+                return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
+            }
+        };
+        let socket = UnixDatagram::unbound()?;
+        socket.set_write_timeout(Some(PATIENCE))?;
+        Ok(Self { socket, to })
+    }
+
+    pub(super) fn send(&self, message: &[u8]) -> io::Result<()> {
+        self.socket.send_to_addr(message, &self.to).map(drop)
+    }
+}

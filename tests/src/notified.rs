@@ -1,0 +1,75 @@
+//! What systemd would hear of a service, over a socket of its own. It answers nothing.
+
+use std::os::unix::net::UnixDatagram;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use crate::server::eventually;
+
+/// Somebody who listens as systemd does.
+pub struct Notified {
+    socket: UnixDatagram,
+    folder: tempfile::TempDir,
+    heard: Vec<String>,
+}
+
+impl Notified {
+    /// On a socket of its own.
+    pub fn new() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let socket = UnixDatagram::bind(folder.path().join("notify")).expect("it is free");
+        socket.set_nonblocking(true).expect("it can");
+        Self {
+            socket,
+            folder,
+            heard: Vec::new(),
+        }
+    }
+
+    /// What `NOTIFY_SOCKET` has to say.
+    pub fn address(&self) -> PathBuf {
+        self.folder.path().join("notify")
+    }
+
+    /// All that was heard so far, a message a line, the oldest first.
+    pub fn heard(&mut self) -> &[String] {
+        let mut message = [0; 4096];
+        while let Ok(length) = self.socket.recv(&mut message) {
+            let lines = String::from_utf8_lossy(&message[..length]).into_owned();
+            self.heard.extend(lines.lines().map(str::to_owned));
+        }
+        &self.heard
+    }
+
+    /// Waits for a message that begins so, forgets those before it, and returns it.
+    pub fn hears(&mut self, beginning: &str) -> String {
+        eventually(beginning, || {
+            let at = self.heard().iter().position(|line| line.starts_with(beginning))?;
+            self.heard.drain(..=at).next_back()
+        })
+    }
+
+    /// Listens for this long, and returns when the last message that begins so came.
+    pub fn last(&mut self, beginning: &str, within: Duration) -> Option<Instant> {
+        let (begin, mut last) = (Instant::now(), None);
+        self.heard.clear();
+        while begin.elapsed() < within {
+            if self.heard().iter().any(|line| line.starts_with(beginning)) {
+                last = Some(Instant::now());
+            }
+            self.heard.clear();
+            #[expect(
+                clippy::disallowed_methods,
+                reason = "it listens for a time; what it does not hear has no moment"
+            )]
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        last
+    }
+}
+
+impl Default for Notified {
+    fn default() -> Self {
+        Self::new()
+    }
+}
