@@ -11,6 +11,7 @@ pub mod http;
 pub mod nginx;
 pub mod ponderous;
 pub mod postgres;
+pub mod programs;
 pub mod prometheus;
 pub mod proxy;
 pub mod rules;

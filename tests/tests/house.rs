@@ -265,6 +265,7 @@ fn links_between_documents_lead_somewhere() {
         "README.md",
         "docs/API.md",
         "docs/ARCHITECTURE.md",
+        "docs/DEPLOYMENT.md",
         "docs/RULES.md",
         "docs/ADDING.md",
         "docs/PERFORMANCE.md",
