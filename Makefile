@@ -6,7 +6,11 @@ TOOLS := $(CURDIR)/target/tools
 # Makes the Debian package.
 CARGO_DEB := $(TOOLS)/cargo-deb/bin/cargo-deb
 
-.PHONY: run build test lint format bench tools deny fuzz clean
+# Whichever can build images here; docker may be a client without a server.
+ENGINE ?= $(shell { docker info >/dev/null 2>&1 && echo docker; } || command -v podman || command -v buildah)
+VERSION := $(shell sed -n '/^\[workspace.package\]/,/^$$/s/^version = "\(.*\)"/\1/p' Cargo.toml)
+
+.PHONY: run build test lint format bench tools image image-test deny fuzz clean
 
 run: libraries target-wasm ## Builds Watchpost quickly and starts it here; what it needs to be tried it makes in ./watchpost-data.
 	$(CARGO) run --locked --package watchpost
@@ -48,6 +52,15 @@ target-wasm:
 
 tools: libraries target-wasm $(CARGO_DEB)
 	tests/install-tools $(TOOLS)
+
+# Only docker's own format knows health checks, and podman and buildah write another by default.
+image: ## Builds the container image watchpost with docker, podman or buildah.
+	@test -n "$(ENGINE)" || { echo "an image is built by docker, podman or buildah; install one of them" >&2; exit 1; }
+	$(ENGINE) build $(if $(filter docker,$(ENGINE)),,--format docker) --build-arg VERSION=$(VERSION) \
+	  --build-arg COMMIT=$$(git rev-parse --short=12 HEAD) --tag watchpost:$(VERSION) --tag watchpost:latest .
+
+image-test: tools ## Builds an image from what `make test` compiled, and runs it. Needs root, and Debian.
+	$(CARGO) test --workspace --locked --test image
 
 deny: ## Licences, sources and bans; doubles are told. Advisories need their database, which a machine without a way out cannot fetch.
 	@command -v cargo-deny >/dev/null || $(CARGO) install --locked cargo-deny

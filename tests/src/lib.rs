@@ -13,6 +13,7 @@ pub mod nginx;
 pub mod notified;
 pub mod ponderous;
 pub mod postgres;
+pub mod programs;
 pub mod prometheus;
 pub mod proxy;
 pub mod rules;

@@ -3,16 +3,12 @@
 use std::path::PathBuf;
 use std::process::Command;
 
+use watchpost_tests::programs::output_of;
+
 use crate::{deploy, read};
 
 fn promtool(arguments: &[&str], files: &[PathBuf]) -> Result<String, String> {
-    let output = Command::new("promtool")
-        .args(arguments)
-        .args(files)
-        .output()
-        .expect("promtool is there; `make test` installs it");
-    let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
-    if output.status.success() { Ok(said) } else { Err(said) }
+    output_of(Command::new("promtool").args(arguments).args(files))
 }
 
 /// All YAML files of a folder in `deploy/prometheus`.

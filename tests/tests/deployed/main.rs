@@ -1,7 +1,9 @@
 //! What lies in `deploy/` does what it says: with the programs that read it, and with a Watchpost behind them.
 
 mod alerts;
+mod container;
 mod dashboard;
+mod kubernetes;
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,0 +1,146 @@
+//! The image is what `docs/DEPLOYMENT.md` says: built from the real Dockerfile and run by a real engine. Only its base
+//! images are made here, for there may be no registry of images.
+
+mod compose;
+mod engine;
+
+use engine::{COMMIT, Container, LIMITS, VERSION, image, podman};
+use serde_json::{Value, json};
+
+#[test]
+fn the_image_says_what_it_is_and_how_it_is_run() {
+    let said = podman(&["image", "inspect", image()]).expect("it is there");
+    let image = &serde_json::from_str::<Value>(&said).expect("it is JSON")[0];
+    let config = &image["Config"];
+    assert_eq!(config["User"], "65532:65532");
+    assert_eq!(config["StopSignal"], "SIGTERM");
+    assert_eq!(config["Entrypoint"], json!(["watchpost"]));
+    assert_eq!(config["Volumes"], json!({ "/var/lib/watchpost": {} }));
+    assert_eq!(config["ExposedPorts"], json!({ "8443/tcp": {} }));
+    assert_eq!(
+        image["Healthcheck"]["Test"],
+        json!(["CMD", "watchpost", "healthcheck"]),
+        "{image}"
+    );
+    let label = |name: &str| config["Labels"][format!("org.opencontainers.image.{name}")].clone();
+    assert_eq!(label("version"), VERSION);
+    assert_eq!(label("revision"), COMMIT);
+    let version = once(&["--version"]).expect("it says its version");
+    assert!(version.contains(VERSION) && version.contains(COMMIT), "{version}");
+}
+
+#[test]
+fn with_a_read_only_root_and_no_rights_it_is_healthy_and_answers() {
+    let container = Container::start(&[
+        "--read-only",
+        "--read-only-tmpfs=false",
+        "--cap-drop=all",
+        "--security-opt=no-new-privileges",
+        "--hostname=edge-7",
+    ])
+    .healthy();
+    assert_eq!(container.users(), "65532 65532 65532 65532");
+    for elsewhere in ["/etc/x", "/tmp/x", "/x"] {
+        let refused = container
+            .run(&["touch", elsewhere])
+            .expect_err("nothing else can be written");
+        assert!(refused.contains("Read-only file system"), "{refused}");
+    }
+    // The first start has made certificates; they are for the container's own name too.
+    for host in ["localhost", "edge-7"] {
+        let told = container.get(host, "/api/v1/whoami").expect("it answers");
+        assert!(told.contains("\"admin\""), "{told}");
+    }
+}
+
+#[test]
+fn a_limit_of_memory_is_all_the_memory_that_there_is() {
+    let container = Container::start(&["--memory=256m"]).healthy();
+    let page = container.get("localhost", "/metrics").expect("it answers");
+    assert_eq!(told(&page, "watchpost_cgroup_memory_limit_bytes"), LIMIT);
+    let used = told(&page, "watchpost_cgroup_memory_bytes") / LIMIT;
+    let ratio = told(&page, "watchpost_memory_ratio");
+    // Both are looked at in one round, one after the other.
+    assert!(
+        (used - ratio).abs() < 0.05,
+        "{used} of the limit are used, and {ratio} are told"
+    );
+}
+
+#[test]
+fn through_mounts_it_watches_the_machine_and_not_the_container() {
+    let container = Container::start(&[
+        "--memory=256m",
+        "--read-only",
+        "--cap-drop=all",
+        "--volume=/:/host:ro,rslave",
+        "--env=WATCHPOST_HOST__PROCFS=/host/proc",
+        "--env=WATCHPOST_HOST__SYSFS=/host/sys",
+        "--env=WATCHPOST_HOST__ROOTFS=/host",
+    ])
+    .healthy();
+    let page = container.get("localhost", "/metrics").expect("it answers");
+    let whole = told(&page, "node_memory_MemTotal_bytes");
+    let used = 1.0 - told(&page, "node_memory_MemAvailable_bytes") / whole;
+    assert!(whole > LIMIT, "the machine has {whole} bytes");
+    assert!(
+        (used - told(&page, "watchpost_memory_ratio")).abs() < 0.05,
+        "{used} are used"
+    );
+    let disks: Vec<_> = page
+        .lines()
+        .filter(|line| line.starts_with("watchpost_disk_ratio{"))
+        .collect();
+    assert!(disks.iter().any(|disk| disk.contains("mountpoint=\"/\"")), "{disks:?}");
+    let inside = container.run(&["cat", "/proc/mounts"]).expect("it has mounts");
+    assert!(
+        inside.contains(" / overlay "),
+        "its own root is none of the machine's: {inside}"
+    );
+}
+
+const LIMIT: f64 = 268_435_456.0;
+
+/// The number of a metric without labels.
+fn told(page: &str, metric: &str) -> f64 {
+    let line = page.lines().find_map(|line| line.strip_prefix(&format!("{metric} ")));
+    let number = line.unwrap_or_else(|| panic!("{metric} is not told: {page}"));
+    number.parse().expect("a number")
+}
+
+#[test]
+fn sigterm_ends_it_when_all_is_answered_and_the_volume_is_what_stays() {
+    let volume = "--volume=watchpost-kept:/var/lib/watchpost";
+    let first = Container::start(&[volume]).healthy();
+    let authority = || std::fs::read_to_string(first.root().join("var/lib/watchpost/pki/ca.crt"));
+    let before = authority().expect("the first start makes an authority");
+    let (code, log) = first.stop();
+    assert_eq!(code, "0", "{log}");
+    assert!(log.contains("ending=Drained"), "{log}");
+    drop(first);
+    let second = Container::start(&[volume]).healthy();
+    let after = second
+        .run(&["cat", "/var/lib/watchpost/pki/ca.crt"])
+        .expect("it is there");
+    assert_eq!(after.trim(), before.trim());
+    drop(second);
+    podman(&["volume", "rm", "watchpost-kept"]).expect("nobody uses it");
+}
+
+#[test]
+fn a_file_of_ones_own_takes_the_place_of_the_images() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("watchpost.toml");
+    std::fs::write(&file, "[log]\nlevel = \"debug\"\n[listener]\n").expect("written");
+    let mount = format!("--volume={}:/etc/watchpost/watchpost.toml:ro", file.display());
+    let refused = podman(&[&["run", "--rm", "--network=none", &mount], LIMITS, &[image(), "check"]].concat());
+    let refused = refused.expect_err("there is no such section");
+    assert!(refused.contains("did you mean listeners?"), "{refused}");
+    let shown = once(&["check"]).expect("the image's own is good");
+    assert!(shown.contains("0.0.0.0:8443"), "{shown}");
+}
+
+/// What one command says that runs in a container of its own.
+fn once(command: &[&str]) -> Result<String, String> {
+    podman(&[&["run", "--rm", "--network=none"], LIMITS, &[image()], command].concat())
+}
