@@ -1,7 +1,7 @@
 //! What is in force is changed here: activated, compared, retired, rolled back, given other settings, let go.
 
-use actix_web::web::{Data, Json, Path, Query};
 use actix_web::HttpResponse;
+use actix_web::web::{Data, Json, Path, Query};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::{IntoParams, ToSchema};
