@@ -4,6 +4,7 @@
 mod changes;
 mod keep;
 mod record;
+mod written;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -15,12 +16,12 @@ use tokio::sync::{Mutex, mpsc};
 use watchpost_policies::{Report, RuleSet};
 
 pub use self::changes::changes;
-pub use self::record::{Counts, Decided, Judgement, Record};
+pub use self::record::{Asked, Counts, Decided, Differed, Judgement, Record};
 
-pub(crate) use self::record::{ToldDecision, ToldJudgement};
+pub(crate) use self::written::{ToldDecision, ToldDifference, ToldJudgement};
 
 use self::keep::Waiting;
-use self::record::Writer;
+use self::written::Writer;
 use crate::config::{Masked, WhenFull};
 use crate::metrics::Own;
 use crate::store::Store;
@@ -114,6 +115,14 @@ impl Decisions {
                 self.count_dropped(1);
                 None
             }
+        }
+    }
+
+    /// Records what a role rule in shadow would have decided.
+    pub fn differed(&self, differed: Differed) {
+        if self.0.options.enabled {
+            // It never has to wait.
+            let _ = self.take_in(Record::Difference(differed));
         }
     }
 

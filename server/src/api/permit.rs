@@ -10,14 +10,14 @@ use actix_web::dev::{Extensions, Payload};
 use actix_web::web::Data;
 use actix_web::{FromRequest, HttpMessage, HttpRequest};
 use futures_util::future::{Either, LocalBoxFuture};
-use watchpost_policies::{Action, Decision, Identity, IdentityKind, Request, Verdict};
+use watchpost_policies::{Action, Decision, Identity, IdentityKind, Report, Request, Verdict};
 
 use super::door::Client;
 use super::error::ApiError;
 use super::gate::RequestId;
 use super::latest::Latest;
 use crate::clock;
-use crate::decisions::{Decided, Decisions, Record};
+use crate::decisions::{Asked, Decided, Decisions, Record};
 use crate::metrics::Own;
 use crate::rules::InForce;
 use crate::rules::registry::{Question, Registry};
@@ -29,8 +29,13 @@ pub struct Permit<A>(PhantomData<A>);
 /// What is known at once, but for a request that has to wait until it can be recorded.
 pub type AtOnce<T> = Either<Ready<Result<T, ApiError>>, LocalBoxFuture<'static, Result<T, ApiError>>>;
 
-/// A decision, and how long it took; nothing, if it was remembered.
-type AtCost = (Arc<Decision>, Option<Duration>);
+/// A decision, and how it was made.
+struct Made {
+    decision: Arc<Decision>,
+    /// Nothing, if it was remembered.
+    took: Option<Duration>,
+    report: Arc<Report>,
+}
 
 /// An action as a type.
 pub trait Permission: 'static {
@@ -72,7 +77,10 @@ impl<A: Permission> FromRequest for Permit<A> {
         let Some(client) = client else {
             return Either::Left(ready(Err(missing("client"))));
         };
-        let decided = decide_at_cost(request, &client.identity, A::ACTION);
+        let decided = make(request, &client.identity, A::ACTION);
+        if let Ok(made) = &decided {
+            compare(request, &client, A::ACTION, made);
+        }
         let judged = judge(request, &client, A::ACTION, &decided).map(|()| Self(PhantomData));
         match record(request, client, A::ACTION, decided.ok(), judged.is_ok()) {
             None => Either::Left(ready(judged)),
@@ -88,13 +96,13 @@ fn judge(
     request: &HttpRequest,
     client: &Client,
     action: Action,
-    decided: &Result<AtCost, ApiError>,
+    decided: &Result<Made, ApiError>,
 ) -> Result<(), ApiError> {
-    if !decided.as_ref().is_ok_and(|(decision, _)| decision.is_allowed()) && breaks_glass(request, client, action) {
+    if !decided.as_ref().is_ok_and(|made| made.decision.is_allowed()) && breaks_glass(request, client, action) {
         log::warn!(identity:% = client.identity, action:% = action; "the role rule does not allow it, and rules.break_glass does");
         return Ok(());
     }
-    let (decision, _) = decided.as_ref().map_err(ApiError::clone)?;
+    let decision = &decided.as_ref().map_err(ApiError::clone)?.decision;
     if let Some(own) = request.app_data::<Data<Own>>() {
         own.decided(action, &decision.verdict);
     }
@@ -137,27 +145,45 @@ fn record(
     request: &HttpRequest,
     client: Client,
     action: Action,
-    decided: Option<AtCost>,
+    decided: Option<Made>,
     allowed: bool,
 ) -> Option<impl Future<Output = ()> + use<>> {
     let decisions = request.app_data::<Data<Decisions>>()?;
-    let verdict = verdict(decided.as_ref().map(|(decision, _)| &decision.verdict), allowed)?;
+    let verdict = verdict(decided.as_ref().map(|made| &made.decision.verdict), allowed)?;
     if !decisions.wants(verdict) {
         return None;
     }
-    let (decision, took) = decided.unzip();
-    let extensions = request.extensions();
+    let (decision, took) = decided.map(|made| (made.decision, made.took)).unzip();
     decisions.take_in(Record::Decision(Decided {
+        request: described(request, client, action),
+        verdict,
+        decision,
+        took: took.flatten(),
+    }))
+}
+
+/// What there is to say of a request, whatever becomes of it.
+fn described(request: &HttpRequest, client: Client, action: Action) -> Asked {
+    Asked {
         time_ms: clock::now_ms(),
         resource: Request::new(&client.identity, action).resource.into(),
         identity: client.identity,
         address: client.address,
         action,
-        request_id: extensions.get().map_or("", RequestId::as_str).into(),
-        verdict,
-        decision,
-        took: took.flatten(),
-    }))
+        request_id: request.extensions().get().map_or("", RequestId::as_str).into(),
+    }
+}
+
+/// Lets the role rule in shadow be asked the same. It changes nothing, not even by being slow.
+fn compare(request: &HttpRequest, client: &Client, action: Action, made: &Made) {
+    if let Some(registry) = request.app_data::<Data<Registry>>() {
+        registry.compare_later(&in_force(request, registry), |in_force| Question {
+            in_force,
+            report: made.report.clone(),
+            counted: made.decision.clone(),
+            request: described(request, client.clone(), action),
+        });
+    }
 }
 
 /// What is recorded of it, if anything is: that all instances were busy says nothing about the request.
@@ -165,18 +191,16 @@ fn verdict(said: Option<&Verdict>, allowed: bool) -> Option<store::Verdict> {
     match (said, allowed) {
         (Some(Verdict::Allow), _) => Some(store::Verdict::Allow),
         (_, true) => Some(store::Verdict::BreakGlass),
-        (Some(Verdict::Deny { .. }), false) => Some(store::Verdict::Deny),
-        (Some(Verdict::Fault { .. }), false) => Some(store::Verdict::Fault),
-        (None, false) => None,
+        (said, false) => said.map(store::Verdict::of),
     }
 }
 
 /// What the role rule in force says of this identity and action.
 pub fn decide(request: &HttpRequest, identity: &Identity, action: Action) -> Result<Arc<Decision>, ApiError> {
-    decide_at_cost(request, identity, action).map(|(decision, _)| decision)
+    make(request, identity, action).map(|made| made.decision)
 }
 
-fn decide_at_cost(request: &HttpRequest, identity: &Identity, action: Action) -> Result<AtCost, ApiError> {
+fn make(request: &HttpRequest, identity: &Identity, action: Action) -> Result<Made, ApiError> {
     let registry = request.app_data::<Data<Registry>>();
     let registry = registry.ok_or_else(|| missing("registry of rules"))?;
     let latest = request.app_data::<Data<Latest>>().ok_or_else(|| missing("report"))?;
@@ -190,15 +214,7 @@ fn decide_at_cost(request: &HttpRequest, identity: &Identity, action: Action) ->
             after_seconds: 1,
         })?;
     registry.role_answered(&in_force, &decision.verdict);
-    // One that is asked beside it changes nothing, not even by being slow.
-    registry.compare_later(&in_force, |in_force| Question {
-        in_force,
-        identity: identity.clone(),
-        action,
-        report,
-        allowed: decision.is_allowed(),
-    });
-    Ok((decision, took))
+    Ok(Made { decision, took, report })
 }
 
 /// One request is decided by one generation, however often it is asked and whatever is put in force meanwhile.

@@ -85,7 +85,11 @@ pub(super) fn start(config: &Config, parts: &Parts) -> Option<History> {
     let registry = parts.registry.clone();
     parts
         .tasks
-        .spawn("role shadow", move || registry.clone().compare_decisions());
+        .spawn("rules ahead", move || registry.clone().compile_ahead());
+    let (registry, decisions) = (parts.registry.clone(), parts.decisions.clone());
+    parts.tasks.spawn("role shadow", move || {
+        registry.clone().compare_decisions(decisions.clone())
+    });
     if let Some(folder) = config.rules.dir.clone() {
         let (registry, latest) = (parts.registry.clone(), parts.latest.clone());
         parts.tasks.spawn("rules folder", move || {

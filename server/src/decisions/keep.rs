@@ -9,7 +9,8 @@ use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
 
 use super::Decisions;
-use super::record::{Record, Writer};
+use super::record::Record;
+use super::written::Writer;
 use crate::clock;
 use crate::history::steady::Steady;
 use crate::store::decisions::{Bounds, Fresh, Kind};
@@ -127,7 +128,7 @@ impl Decisions {
         let count = waiting.batch.len();
         match &outcome {
             Ok(()) => {
-                for kind in [Kind::Decision, Kind::Judgement] {
+                for kind in Kind::ALL {
                     let of_kind = waiting.batch.iter().filter(|fresh| fresh.kind == kind.as_str());
                     self.0.own.decisions_recorded(kind, of_kind.count());
                 }

@@ -1,35 +1,29 @@
-//! What is recorded, which is cheap to make while a request waits, and what becomes of it: a row, and a line in the log.
-//! What shall stay secret is masked in both.
+//! What is recorded, which is cheap to make while a request waits. What is written of it is in `written`.
 
-use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use serde::Serialize;
-use serde_json::{Value, json};
 use utoipa::ToSchema;
 use watchpost_policies::{Action, Decision, Digest, Identity};
 
-use crate::config::Masked;
-use crate::store::decisions::{Fresh, Kind, Verdict};
-
-/// What stands where something is kept secret.
-const MASK: &str = "***";
+use crate::store::decisions::Verdict;
 
 /// One thing that is recorded.
 #[derive(Clone, Debug)]
 pub enum Record {
     /// Somebody wanted something.
     Decision(Decided),
+    /// A role rule in shadow would have decided otherwise.
+    Difference(Differed),
     /// A rule finds something else than before.
     Judgement(Judgement),
 }
 
-/// What somebody wanted, and what became of it.
+/// What somebody wanted.
 #[derive(Clone, Debug)]
-pub struct Decided {
+pub struct Asked {
     /// When, in milliseconds since 1970 (UTC).
     pub time_ms: u64,
     /// Who asked.
@@ -42,12 +36,28 @@ pub struct Decided {
     pub resource: Box<str>,
     /// By what the answer and other logs know the request.
     pub request_id: Box<str>,
+}
+
+/// What somebody wanted, and what became of it.
+#[derive(Clone, Debug)]
+pub struct Decided {
+    /// What it was.
+    pub request: Asked,
     /// What became of it.
     pub verdict: Verdict,
     /// What the role rule said; nothing, if it was too busy to be asked.
     pub decision: Option<Arc<Decision>>,
     /// How long that took; nothing, if it was remembered.
     pub took: Option<Duration>,
+}
+
+/// What a role rule in shadow would have decided.
+#[derive(Clone, Debug)]
+pub struct Differed {
+    /// Its decision about the request.
+    pub would: Decided,
+    /// What was decided.
+    pub counted: Arc<Decision>,
 }
 
 /// What a threshold rule found in a round.
@@ -81,223 +91,4 @@ pub struct Counts {
     pub warning: usize,
     /// Someone should look at it now.
     pub alert: usize,
-}
-
-/// Makes rows and lines of records.
-pub(super) struct Writer {
-    host: Box<str>,
-    mask: Box<[Masked]>,
-    next_mark: AtomicU64,
-}
-
-/// A decision as it is told, masked.
-#[derive(Serialize, ToSchema)]
-#[schema(as = RecordedDecision)]
-pub(crate) struct ToldDecision<'r> {
-    /// The machine that decided.
-    host: &'r str,
-    /// Who asked.
-    identity: String,
-    /// The same as the rule was shown it.
-    identity_shown: Value,
-    /// From where.
-    address: String,
-    /// What for.
-    action: Action,
-    /// On what.
-    resource: String,
-    /// What became of it.
-    verdict: Verdict,
-    /// Why.
-    reason: Option<String>,
-    /// Which roles they had.
-    roles: Value,
-    /// Which rule decided.
-    rule: Option<&'r str>,
-    /// Which version of it.
-    digest: Option<Digest>,
-    /// The generation in force.
-    generation: Option<u64>,
-    /// The request, as the log has it.
-    request_id: String,
-    /// Whether the same was decided before.
-    remembered: bool,
-    /// How long it took.
-    cost_us: Option<u64>,
-}
-
-/// A judgement as it is told.
-#[derive(Serialize, ToSchema)]
-#[schema(as = RecordedJudgement)]
-pub(crate) struct ToldJudgement<'r> {
-    /// The machine that was judged.
-    host: &'r str,
-    /// Which rule judged.
-    rule: &'r str,
-    /// Which version of it.
-    digest: Digest,
-    /// The generation in force.
-    generation: u64,
-    /// How many findings there are.
-    findings: Counts,
-    /// How it failed.
-    fault: Option<&'r str>,
-    /// How long it took.
-    cost_us: Option<u64>,
-}
-
-impl Writer {
-    /// Of this machine. Marks begin anywhere, so that no other process has the same.
-    pub(super) fn new(host: &str, mask: &[Masked]) -> Self {
-        Self {
-            host: host.into(),
-            mask: mask.into(),
-            next_mark: AtomicU64::new(RandomState::new().hash_one(host)),
-        }
-    }
-
-    /// The rows of these records.
-    pub(super) fn written(&self, records: &[Record]) -> Arc<[Fresh]> {
-        records.iter().map(|record| self.row(record)).collect()
-    }
-
-    fn row(&self, record: &Record) -> Fresh {
-        let mark = self.next_mark.fetch_add(1, Ordering::Relaxed).cast_signed();
-        match record {
-            Record::Decision(decided) => {
-                let told = self.decision(decided);
-                Fresh {
-                    mark,
-                    time_ms: signed(decided.time_ms),
-                    kind: Kind::Decision.as_str(),
-                    action: Some(told.action.as_str()),
-                    verdict: Some(told.verdict.as_str()),
-                    rule: told.rule.map(str::to_owned),
-                    told: json(&told),
-                    identity: Some(told.identity),
-                }
-            }
-            Record::Judgement(judgement) => Fresh {
-                mark,
-                time_ms: signed(judgement.time_ms),
-                kind: Kind::Judgement.as_str(),
-                identity: None,
-                action: None,
-                verdict: None,
-                rule: Some(judgement.rule.clone()),
-                told: json(&self.judgement(judgement)),
-            },
-        }
-    }
-
-    /// A line in the log.
-    pub(super) fn log(&self, record: &Record) {
-        match record {
-            Record::Decision(decided) => {
-                let told = self.decision(decided);
-                log::info!(
-                    target: "watchpost::decisions",
-                    request_id = told.request_id.as_str(), identity = told.identity.as_str(), address = told.address.as_str(),
-                    action = told.action.as_str(), resource = told.resource.as_str(), verdict = told.verdict.as_str(),
-                    reason = told.reason.as_deref().unwrap_or_default(), roles:% = told.roles,
-                    rule = told.rule.unwrap_or_default(), generation = told.generation.unwrap_or_default(),
-                    remembered = told.remembered, cost_us = told.cost_us.unwrap_or_default();
-                    "decision"
-                );
-            }
-            Record::Judgement(judgement) => {
-                let told = self.judgement(judgement);
-                let Counts {
-                    ok,
-                    unknown,
-                    warning,
-                    alert,
-                } = told.findings;
-                log::info!(
-                    target: "watchpost::decisions",
-                    rule = told.rule, digest:% = told.digest, generation = told.generation, ok, unknown, warning, alert,
-                    fault = told.fault.unwrap_or_default(), cost_us = told.cost_us.unwrap_or_default();
-                    "judgement"
-                );
-            }
-        }
-    }
-
-    fn decision<'r>(&'r self, decided: &'r Decided) -> ToldDecision<'r> {
-        let decision = decided.decision.as_deref();
-        let roles = decision.map_or(&[][..], |decision| &decision.roles);
-        let identity = || serde_json::to_value(&decided.identity).unwrap_or_default();
-        ToldDecision {
-            host: &self.host,
-            identity: self.text(Masked::Identity, decided.identity.to_string()),
-            identity_shown: self.value(Masked::Identity, identity),
-            address: self.text(Masked::Address, decided.address.to_string()),
-            action: decided.action,
-            resource: self.text(Masked::Resource, decided.resource.to_string()),
-            verdict: decided.verdict,
-            reason: reason(decision).map(|reason| self.text(Masked::Reason, reason)),
-            roles: self.value(Masked::Roles, || json!(roles)),
-            rule: decision.map(|decision| decision.rule.as_str()),
-            digest: decision.map(|decision| decision.digest),
-            generation: decision.map(|decision| decision.generation),
-            request_id: self.text(Masked::RequestId, decided.request_id.to_string()),
-            remembered: decision.is_some() && decided.took.is_none(),
-            cost_us: decided.took.map(micros),
-        }
-    }
-
-    fn text(&self, field: Masked, text: String) -> String {
-        match self.hides(field) {
-            true => MASK.to_owned(),
-            false => text,
-        }
-    }
-
-    fn value(&self, field: Masked, value: impl FnOnce() -> Value) -> Value {
-        match self.hides(field) {
-            true => json!(MASK),
-            false => value(),
-        }
-    }
-
-    /// A reason is in a rule's own words, which may repeat whatever the rule was shown.
-    fn hides(&self, field: Masked) -> bool {
-        let repeated = [Masked::Identity, Masked::Resource, Masked::Roles];
-        let is_hidden = |masked: &Masked| *masked == field || (field == Masked::Reason && repeated.contains(masked));
-        self.mask.iter().any(is_hidden)
-    }
-
-    fn judgement<'r>(&'r self, judgement: &'r Judgement) -> ToldJudgement<'r> {
-        ToldJudgement {
-            host: &self.host,
-            rule: &judgement.rule,
-            digest: judgement.digest,
-            generation: judgement.generation,
-            findings: judgement.findings,
-            fault: judgement.fault.as_deref(),
-            cost_us: judgement.took.map(micros),
-        }
-    }
-}
-
-fn reason(decision: Option<&Decision>) -> Option<String> {
-    use watchpost_policies::Verdict;
-    match decision.map(|decision| &decision.verdict) {
-        None => Some("the role rule was too busy to be asked".to_owned()),
-        Some(Verdict::Allow) => None,
-        Some(Verdict::Deny { reason }) => Some(reason.clone()),
-        Some(Verdict::Fault { fault }) => Some(fault.to_string()),
-    }
-}
-
-fn json(told: &impl Serialize) -> String {
-    serde_json::to_string(told).unwrap_or_else(|_| "{}".to_owned())
-}
-
-fn micros(took: Duration) -> u64 {
-    u64::try_from(took.as_micros()).unwrap_or(u64::MAX)
-}
-
-fn signed(time_ms: u64) -> i64 {
-    i64::try_from(time_ms).unwrap_or(i64::MAX)
 }

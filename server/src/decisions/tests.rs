@@ -44,13 +44,19 @@ fn decisions(url: &str, folder: &Path, options: Options) -> Decisions {
 }
 
 fn refusal(request_id: &str) -> Record {
-    Record::Decision(Decided {
-        time_ms: 7,
-        identity: Identity::of_token("grafana"),
-        address: [192, 0, 2, 1].into(),
-        action: Action::RulesWrite,
-        resource: "disk".into(),
-        request_id: request_id.into(),
+    Record::Decision(refused(request_id))
+}
+
+fn refused(request_id: &str) -> Decided {
+    Decided {
+        request: Asked {
+            time_ms: 7,
+            identity: Identity::of_token("grafana"),
+            address: [192, 0, 2, 1].into(),
+            action: Action::RulesWrite,
+            resource: "disk".into(),
+            request_id: request_id.into(),
+        },
         verdict: Verdict::Deny,
         decision: Some(Arc::new(Decision {
             verdict: watchpost_policies::Verdict::Deny { reason: WHY.to_owned() },
@@ -60,6 +66,20 @@ fn refusal(request_id: &str) -> Record {
             generation: 3,
         })),
         took: None,
+    }
+}
+
+/// What a role rule in shadow would have refused, and the one in force allowed.
+fn difference(request_id: &str) -> Record {
+    Record::Difference(Differed {
+        would: refused(request_id),
+        counted: Arc::new(Decision {
+            verdict: watchpost_policies::Verdict::Allow,
+            roles: vec!["admin".to_owned()],
+            rule: "other".to_owned(),
+            digest: Digest::of(b"other"),
+            generation: 3,
+        }),
     })
 }
 
@@ -97,6 +117,21 @@ fn a_row_says_everything_and_its_columns_what_is_searched() {
 }
 
 #[test]
+fn a_difference_is_searched_by_what_the_shadow_would_have_said() {
+    let row = Writer::new("edge-1", &[]).written(&[difference("a1")])[0].clone();
+    assert_eq!(
+        (row.kind, row.verdict, row.rule.as_deref()),
+        ("difference", Some("deny"), Some("role"))
+    );
+    let told: Value = serde_json::from_str(&row.told).expect("JSON");
+    assert_eq!(told["reason"], WHY);
+    assert_eq!(
+        told["instead_of"],
+        json!({ "verdict": "allow", "rule": "other", "digest": Digest::of(b"other") })
+    );
+}
+
+#[test]
 fn what_is_masked_stands_nowhere_in_a_row() {
     let fields = [
         (Masked::Identity, "grafana"),
@@ -107,10 +142,12 @@ fn what_is_masked_stands_nowhere_in_a_row() {
         (Masked::RequestId, "a-request"),
     ];
     for (field, text) in fields {
-        let open = format!("{:?}", Writer::new("edge-1", &[]).written(&[refusal("a-request")]));
-        assert!(open.contains(text), "{open}");
-        let masked = format!("{:?}", Writer::new("edge-1", &[field]).written(&[refusal("a-request")]));
-        assert!(!masked.contains(text) && masked.contains("***"), "{masked}");
+        for record in [refusal, difference] {
+            let open = format!("{:?}", Writer::new("edge-1", &[]).written(&[record("a-request")]));
+            assert!(open.contains(text), "{open}");
+            let masked = format!("{:?}", Writer::new("edge-1", &[field]).written(&[record("a-request")]));
+            assert!(!masked.contains(text) && masked.contains("***"), "{masked}");
+        }
     }
 }
 

@@ -52,7 +52,7 @@ declare! {
         /// The number of the generation of rules that is in force.
         watchpost_rules_generation: IntGauge,
         /// How often a rule was put aside because it failed again and again.
-        watchpost_rules_put_aside_total: IntCounterVec["rule"],
+        watchpost_put_aside_total: IntCounterVec["rule"],
         /// How many files of the folder of rules are wrong; what was in force before stays.
         watchpost_rules_folder_refused: IntGauge,
         /// How many subjects a rule that is asked beside those in force found otherwise than they in the last round.
@@ -228,10 +228,7 @@ impl Own {
 
     /// A rule was put aside.
     pub fn rule_put_aside(&self, rule: &str) {
-        self.families
-            .watchpost_rules_put_aside_total
-            .with_label_values(&[rule])
-            .inc();
+        self.families.watchpost_put_aside_total.with_label_values(&[rule]).inc();
     }
 
     /// So many files of the folder of rules are wrong.

@@ -28,6 +28,7 @@ use watchpost_policies::{
 use crate::store::rules::{Entry, Generation, Mode};
 use cache::Cache;
 use compiler::Compiler;
+use shadow::RoleBeside;
 use streak::Streak;
 
 /// The rules in force. Cheap to clone; all clones see a change at once.
@@ -60,8 +61,8 @@ pub struct InForce {
     pub rules: Vec<Rule>,
     /// How often the role rule failed since it last answered.
     role_fails: Streak,
-    /// The same of the one that is asked beside it.
-    role_beside_fails: Streak,
+    /// How the one does that is asked beside it.
+    role_beside: RoleBeside,
 }
 
 /// Settings of the rules that Watchpost brings, as JSON.
@@ -193,7 +194,7 @@ impl InForce {
             rules,
             generation,
             role_fails: Streak::default(),
-            role_beside_fails: Streak::default(),
+            role_beside: RoleBeside::default(),
         })
     }
 

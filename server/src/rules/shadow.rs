@@ -1,11 +1,14 @@
 //! Rules that are asked beside those in force. What they find is compared and told, and nobody acts on it.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use serde::Serialize;
 use utoipa::ToSchema;
 use watchpost_policies::{Digest, Kind, Report, Snapshot};
 
 use super::InForce;
 use super::compare::{Difference, differences};
+use super::streak::Streak;
 use crate::store::rules::Mode;
 
 /// Differences of one round that are told; the rest is counted.
@@ -41,6 +44,62 @@ pub struct Beside {
     /// How it failed in this round.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fault: Option<String>,
+}
+
+/// How a role rule in shadow does, since its generation is in force.
+#[derive(Debug, Default)]
+pub(super) struct RoleBeside {
+    /// How often it failed since it last answered.
+    pub(super) fails: Streak,
+    answers: AtomicU64,
+    others: AtomicU64,
+}
+
+/// A role rule beside the one in force.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[schema(as = RoleRuleInShadow)]
+pub struct RoleInShadow {
+    /// Its name.
+    pub rule: String,
+    /// Which version of it.
+    pub digest: Digest,
+    /// How many decisions it was asked about since this generation is in force.
+    pub decisions: u64,
+    /// How many of them it would have made otherwise.
+    pub decisions_that_differ: u64,
+    /// How often it failed since it last answered; after too many it is not asked any more.
+    pub failed_in_a_row: u32,
+    /// How it failed last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fault: Option<String>,
+}
+
+impl RoleBeside {
+    /// Counts an answer that is the same as that of the rule in force, or another.
+    pub(super) fn answered(&self, same: bool) {
+        self.fails.count(None);
+        self.answers.fetch_add(1, Ordering::Relaxed);
+        if !same {
+            self.others.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+impl InForce {
+    /// How the role rule in shadow does, if there is one.
+    pub fn role_in_shadow(&self) -> Option<RoleInShadow> {
+        let role = self.shadow_role()?.role();
+        let RoleBeside { fails, answers, others } = &self.role_beside;
+        let failed_in_a_row = fails.length();
+        Some(RoleInShadow {
+            rule: role.name().to_owned(),
+            digest: role.module().digest(),
+            decisions: answers.load(Ordering::Relaxed),
+            decisions_that_differ: others.load(Ordering::Relaxed),
+            failed_in_a_row,
+            fault: (failed_in_a_row > 0).then(|| fails.last()),
+        })
+    }
 }
 
 /// Asks the shadows of a generation, if there are any that judge.

@@ -26,6 +26,8 @@ const AT_ONCE: i64 = 1000;
 pub enum Kind {
     /// Somebody wanted something.
     Decision,
+    /// A role rule in shadow would have decided otherwise.
+    Difference,
     /// A rule finds something else than before.
     Judgement,
 }
@@ -114,16 +116,29 @@ pub struct Bounds {
 }
 
 impl Kind {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Decision, Self::Difference, Self::Judgement];
+
     /// As the table has it.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Decision => "decision",
+            Self::Difference => "difference",
             Self::Judgement => "judgement",
         }
     }
 }
 
 impl Verdict {
+    /// What a role rule said.
+    pub const fn of(said: &watchpost_policies::Verdict) -> Self {
+        match said {
+            watchpost_policies::Verdict::Allow => Self::Allow,
+            watchpost_policies::Verdict::Deny { .. } => Self::Deny,
+            watchpost_policies::Verdict::Fault { .. } => Self::Fault,
+        }
+    }
+
     /// As the table has it.
     pub const fn as_str(self) -> &'static str {
         match self {

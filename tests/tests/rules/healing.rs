@@ -52,7 +52,7 @@ fn a_rule_that_fails_again_and_again_is_put_aside_and_its_last_good_version_come
     assert_eq!(overview["put_aside"][0]["rule"], "hostile", "{overview}");
     let metrics = admin.get("/metrics").text();
     assert!(
-        metrics.contains("watchpost_rules_put_aside_total{rule=\"hostile\"} 1"),
+        metrics.contains("watchpost_put_aside_total{rule=\"hostile\"} 1"),
         "{metrics}"
     );
     eventually("an alert that a person sees", || {

@@ -73,8 +73,9 @@ fn a_version_beside_the_one_in_force_is_compared_with_it() {
 }
 
 #[test]
-fn a_role_rule_beside_the_one_in_force_decides_nothing_and_is_counted() {
-    let server = Server::start().ready();
+fn a_role_rule_beside_the_one_in_force_decides_nothing_and_is_told() {
+    // Nothing is found here, so things stand as they do.
+    let server = Server::with("[rules.threshold]\nthresholds = []\n").ready();
     let admin = server.client("admin");
     let (name, digest) = brought(&admin, TYRANT);
     let told = json!({ "mode": "shadow", "settings": { "do": "tell" } });
@@ -84,6 +85,30 @@ fn a_role_rule_beside_the_one_in_force_decides_nothing_and_is_counted() {
     eventually("a difference", || {
         admin.get("/metrics").text().contains(line).then_some(())
     });
+    let beside = eventually("how it does", || {
+        let beside = admin.get("/api/v1/status").json()["rules"]["role_in_shadow"].clone();
+        (beside["decisions_that_differ"].as_u64() >= Some(1)).then_some(beside)
+    });
+    assert_eq!(
+        (&beside["rule"], &beside["digest"], &beside["failed_in_a_row"]),
+        (&json!("tyrant"), &json!(digest), &json!(0)),
+        "{beside}"
+    );
+    // The same question again is no other difference.
+    assert_eq!(admin.get("/api/v1/rules").status, 200);
+    let page = "/api/v1/decisions?kind=difference&rule=tyrant&action=rules.read&verdict=deny";
+    let records = eventually("a record of it", || {
+        let records = admin.get(page).json()["decisions"].as_array()?.clone();
+        (!records.is_empty()).then_some(records)
+    });
+    assert_eq!(records.len(), 1, "{records:?}");
+    assert_eq!(records[0]["identity"], "CN=admin,OU=admin,O=Watchpost");
+    assert_eq!(
+        (&records[0]["instead_of"]["verdict"], &records[0]["instead_of"]["rule"]),
+        (&json!("allow"), &json!("role")),
+        "{records:?}"
+    );
+    assert!(records[0]["reason"].is_string() && records[0]["request_id"].is_string());
 }
 
 #[test]

@@ -2,8 +2,9 @@
 
 use serde_json::json;
 use watchpost_tests::guests::numbered;
+use watchpost_tests::ponderous::ponderous;
 use watchpost_tests::postgres;
-use watchpost_tests::rules::{activate, brought, generation, in_force};
+use watchpost_tests::rules::{activate, brought, generation, in_force, upload};
 use watchpost_tests::server::{Server, eventually};
 
 fn replica(name: &str, database: &str) -> Server {
@@ -32,6 +33,41 @@ fn what_is_put_in_force_at_one_is_in_force_at_all_within_a_second() {
         .each_ref()
         .map(|replica| in_force(&replica.get("/api/v1/rules").json()));
     assert!(all.iter().all(|lines| lines.len() == 7 && *lines == all[0]), "{all:?}");
+}
+
+#[test]
+fn what_is_brought_to_one_is_compiled_at_the_others_before_anybody_puts_it_in_force() {
+    let database = postgres::shared().database();
+    let replicas = ["one", "two"].map(|name| replica(name, &database).ready());
+    let (name, digest) = brought(&replicas[0].client("admin"), &numbered(1));
+    let line = replicas[1].logged("a rule that was brought elsewhere is compiled here too");
+    assert!(line.contains(&name) && line.contains(&digest), "{line}");
+}
+
+#[test]
+fn a_replica_that_still_has_to_compile_a_rule_says_so_until_it_is_in_force() {
+    let database = postgres::shared().database();
+    let one = replica("one", &database);
+    let two = Server::with(&format!(
+        "[server]\nhostname = \"two\"\n[database]\nurl = \"{database}\"\n[rules.compiler]\ntime = \"10s\"\n"
+    ));
+    // One is compiled at a time, and this one takes all the time that there is.
+    let there = two.client("admin");
+    assert_eq!(upload(&there, &ponderous(400, 400)).status, 202);
+    let admin = one.client("admin");
+    let (name, digest) = brought(&admin, &numbered(1));
+    let wanted = activate(&admin, &name, &digest, json!({})).json()["generation"].clone();
+    let behind = eventually("it to be behind", || {
+        Some(there.get("/api/v1/rules").json()["behind"].clone()).filter(|behind| behind.is_object())
+    });
+    assert_eq!(
+        behind,
+        json!({ "generation": wanted, "why": "a rule of it is being compiled here" })
+    );
+    let caught_up = eventually("it to be in force", || {
+        Some(there.get("/api/v1/rules").json()).filter(|overview| overview["generation"] == wanted)
+    });
+    assert!(caught_up["behind"].is_null(), "{caught_up}");
 }
 
 const DAY_MS: i64 = 24 * 60 * 60 * 1000;

@@ -9,7 +9,7 @@ use actix_web::web::Data;
 use arc_swap::ArcSwapOption;
 use serde::Serialize;
 use utoipa::ToSchema;
-use watchpost_policies::{Allocation, Digest, Kind, Report, RuleSet, Severity};
+use watchpost_policies::{Allocation, Digest, Kind, Report, Severity};
 
 use super::health::not_ready;
 use super::native::json_bytes;
@@ -20,6 +20,7 @@ use crate::api::permit::{MetricsRead, Permit};
 use crate::api::service::{COMMIT, Listening, RUSTC, Service, VERSION};
 use crate::clock;
 use crate::rules::Rules;
+use crate::rules::shadow::RoleInShadow;
 use crate::store::Place;
 use crate::tasks::{TaskState, Tasks};
 use crate::tls::{Expiry, Tls};
@@ -128,6 +129,9 @@ struct InForce {
     rules: Vec<RuleLine>,
     /// How many of them failed in the last round.
     faults: usize,
+    /// A role rule that is asked beside the one in force; threshold rules in shadow are in the round.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    role_in_shadow: Option<RoleInShadow>,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -213,7 +217,7 @@ impl StatusPage {
             severity: report.severity(),
             listeners: self.service.listening(),
             tls: Certificates::of(about.tls, about.ends),
-            rules: InForce::of(&self.rules, &self.rules.current().set, &report),
+            rules: InForce::of(&self.rules, &report),
             database: self.stores[0].to_string(),
             chunks: self.stores[1].to_string(),
             tasks: self.tasks.states(),
@@ -240,7 +244,9 @@ impl Certificates {
 }
 
 impl InForce {
-    fn of(rules: &Rules, set: &RuleSet, report: &Report) -> Self {
+    fn of(rules: &Rules, report: &Report) -> Self {
+        let in_force = rules.current();
+        let set = &in_force.set;
         let line = |rule: &watchpost_policies::Rule| RuleLine {
             name: rule.name().to_owned(),
             kind: rule.module().kind(),
@@ -255,6 +261,7 @@ impl InForce {
             },
             rules: set.thresholds().iter().chain([set.role()]).map(line).collect(),
             faults: report.faults().len(),
+            role_in_shadow: in_force.role_in_shadow(),
         }
     }
 }

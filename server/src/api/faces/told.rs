@@ -10,7 +10,7 @@ use watchpost_policies::{Labels, Report, Snapshot};
 use super::rules::read;
 use super::series::Aggregate;
 use super::status;
-use crate::decisions::{ToldDecision, ToldJudgement};
+use crate::decisions::{ToldDecision, ToldDifference, ToldJudgement};
 use crate::judge;
 use crate::store::decisions::Kind;
 
@@ -96,6 +96,7 @@ pub(super) struct RuleVersionDetail {
 #[serde(untagged)]
 pub(super) enum RecordShown<'r> {
     Decision(DecisionRecord<'r>),
+    Difference(DifferenceRecord<'r>),
     Judgement(JudgementRecord<'r>),
 }
 
@@ -110,6 +111,19 @@ pub(super) struct DecisionRecord<'r> {
     kind: Kind,
     #[serde(flatten)]
     told: ToldDecision<'r>,
+}
+
+/// A role rule in shadow would have decided otherwise.
+#[derive(Serialize, ToSchema)]
+pub(super) struct DifferenceRecord<'r> {
+    /// By what it is read on.
+    id: i64,
+    /// When, in milliseconds since 1970 (UTC).
+    time_ms: i64,
+    /// `difference`.
+    kind: Kind,
+    #[serde(flatten)]
+    told: ToldDifference<'r>,
 }
 
 /// A rule finds something else than before.

@@ -1,15 +1,17 @@
 //! What a role rule in shadow would have decided: it is asked after the one that counts, off the threads that answer, and
-//! only counted. However long it takes and however it fails, no request waits for it.
+//! only told. However long it takes and however it fails, no request waits for it.
 
 use std::sync::Arc;
 
 use serde::Serialize;
 use tokio::sync::{Mutex as Turn, mpsc};
 use utoipa::ToSchema;
-use watchpost_policies::{Action, Digest, Fault, Identity, Report, Request, RuleSet, Verdict};
+use watchpost_policies::{Decision, Digest, Fault, Report, Request, RuleSet, Verdict as Said};
 
 use super::Registry;
+use crate::decisions::{Asked, Decided, Decisions, Differed};
 use crate::rules::InForce;
+use crate::store::decisions::Verdict;
 use crate::tasks;
 
 /// Decisions that wait to be compared. What comes when so many do is not compared, and counted: more would only be
@@ -20,14 +22,12 @@ const WAITING: usize = 256;
 pub struct Question {
     /// By what it was decided.
     pub in_force: Arc<InForce>,
-    /// About whom.
-    pub identity: Identity,
-    /// About what.
-    pub action: Action,
     /// As things stood.
     pub report: Arc<Report>,
+    /// About what.
+    pub request: Asked,
     /// How.
-    pub allowed: bool,
+    pub counted: Arc<Decision>,
 }
 
 /// A role rule in shadow that failed too often to be asked on.
@@ -93,11 +93,11 @@ impl Registry {
     }
 
     /// Compares decisions, for ever. One at a time, so that one that takes long takes one thread.
-    pub async fn compare_decisions(self) {
+    pub async fn compare_decisions(self, decisions: Decisions) {
         let mut waiting = self.0.questions.waiting.lock().await;
         while let Some(question) = waiting.recv().await {
-            let this = self.clone();
-            if let Err(panic) = tasks::block(move || this.compare(&question)).await {
+            let (this, decisions) = (self.clone(), decisions.clone());
+            if let Err(panic) = tasks::block(move || this.compare(question, &decisions)).await {
                 log::error!(reason = panic.as_str(); "a decision could not be compared with that of the role rule in shadow");
             }
         }
@@ -110,32 +110,45 @@ impl Registry {
         Some(GivenUp {
             rule: shadow.role().name().to_owned(),
             digest: shadow.role().module().digest(),
-            why: in_force.role_beside_fails.last(),
+            why: in_force.role_beside.fails.last(),
         })
     }
 
-    fn compare(&self, question: &Question) {
-        let in_force = &*question.in_force;
+    fn compare(&self, question: Question, decisions: &Decisions) {
+        let (in_force, request) = (&*question.in_force, question.request);
         let shadow = in_force.shadow_role().filter(|_| !self.has_given_up(in_force));
         let Some(shadow) = shadow else { return };
-        let asked = Request::new(&question.identity, question.action);
-        let Ok(other) = shadow.decide(&asked, &question.report) else {
+        let asked = Request::new(&request.identity, request.action);
+        let Ok((other, took)) = shadow.decide_at_cost(&asked, &question.report) else {
             return self.0.own.not_compared(NotCompared::Busy);
         };
-        if let Verdict::Fault { fault } = &other.verdict {
+        if let Said::Fault { fault } = &other.verdict {
             self.0.own.not_compared(NotCompared::Fault);
             return self.tell_failed(in_force, shadow, fault);
         }
-        in_force.role_beside_fails.count(None);
-        if other.is_allowed() != question.allowed {
-            self.0.own.decided_otherwise(question.action);
+        let same = other.is_allowed() == question.counted.is_allowed();
+        in_force.role_beside.answered(same);
+        if same {
+            return;
+        }
+        self.0.own.decided_otherwise(request.action);
+        // Whoever asks again and again is recorded once, for as long as things stand as they do.
+        if took.is_some() {
+            let would = Decided {
+                request,
+                verdict: Verdict::of(&other.verdict),
+                decision: Some(other),
+                took,
+            };
+            let counted = question.counted;
+            decisions.differed(Differed { would, counted });
         }
     }
 
     /// One line when it begins to fail, and one when it is not asked any more.
     fn tell_failed(&self, in_force: &InForce, shadow: &RuleSet, fault: &Fault) {
         let rule = shadow.role().name();
-        let failed = in_force.role_beside_fails.count(Some(fault));
+        let failed = in_force.role_beside.fails.count(Some(fault));
         if failed == 1 {
             log::warn!(rule, reason:% = fault; "a role rule in shadow fails; nobody waits for it, and what counts is as it was");
         }
@@ -145,6 +158,6 @@ impl Registry {
     }
 
     fn has_given_up(&self, in_force: &InForce) -> bool {
-        in_force.role_beside_fails.length() >= self.0.options.load().faults_in_a_row
+        in_force.role_beside.fails.length() >= self.0.options.load().faults_in_a_row
     }
 }

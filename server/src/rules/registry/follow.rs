@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokio::time::{Instant, MissedTickBehavior};
 
 use super::{Behind, ChangeError, Registry};
+use crate::store::rules::Entry;
 use crate::tasks;
 
 /// How often is listened for a new generation, where the database tells.
@@ -50,6 +51,9 @@ impl Registry {
                 continue;
             }
             looked = now;
+            if told {
+                self.0.brought.notify_one();
+            }
             if let Err(error) = self.catch_up().await {
                 // A database that is away is told by those who need it.
                 log::debug!("the latest generation of rules is not known: {error}");
@@ -71,6 +75,9 @@ impl Registry {
             return Ok(());
         }
         let generation = latest.number;
+        if latest.entries.iter().any(|entry| self.takes_long(entry)) {
+            self.note_under_way(generation);
+        }
         match self.build(latest).await {
             Ok(next) => {
                 self.put(next);
@@ -88,6 +95,15 @@ impl Registry {
                 Ok(())
             }
         }
+    }
+
+    /// Whether it has to be compiled first.
+    fn takes_long(&self, entry: &Entry) -> bool {
+        let known = [Some(self.0.rules.current()), self.previous()];
+        let is_loaded = |digest| known.iter().flatten().any(|loaded| loaded.module_of(digest).is_some());
+        entry
+            .digest
+            .is_some_and(|digest| !is_loaded(digest) && !self.0.compiler.is_kept(digest))
     }
 
     fn is_in_force(&self, number: i64) -> bool {

@@ -173,7 +173,7 @@ impl Registry {
             let is_good = |entry: Option<&Entry>| entry.is_none_or(|entry| !bad.contains(entry));
             let before = self.before(latest, failing.kind, &failing.rule, is_good).await?;
             let Some(entry) = before.flatten() else { return Ok(None) };
-            let may_be = self.is_kept(&entry).await? && self.unvouched(&entry).await?.is_none();
+            let may_be = self.is_kept(&entry).await? && self.unvouched(&entry.rule, entry.digest).await?.is_none();
             match self.rule(&entry).await {
                 Ok(_) if may_be => return Ok(Some(entry)),
                 // That is not the version's doing, and it may be the best there is: it is tried again when it fails next.

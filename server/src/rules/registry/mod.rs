@@ -3,6 +3,7 @@
 //! who share the database.
 
 mod advance;
+mod ahead;
 mod back;
 mod begin;
 mod beside;
@@ -71,6 +72,8 @@ struct Inner {
     /// The role rule that failed too often, and how.
     role_failed: Mutex<Option<(Entry, String)>>,
     role_fails: Notify,
+    /// That somebody may have brought something elsewhere.
+    brought: Notify,
     /// Decisions that a role rule in shadow is asked about.
     questions: Questions,
     own: Arc<Own>,
@@ -138,6 +141,7 @@ impl Registry {
             folder: Mutex::default(),
             role_failed: Mutex::default(),
             role_fails: Notify::new(),
+            brought: Notify::new(),
             questions: Questions::default(),
             own,
         }))
@@ -177,6 +181,14 @@ impl Registry {
             *self.0.role_failed.lock().unwrap_or_else(PoisonError::into_inner) = failed;
             self.0.role_fails.notify_one();
         }
+    }
+
+    /// Says that a generation is on its way while it takes long to be loaded.
+    fn note_under_way(&self, generation: i64) {
+        let mut noted = self.0.behind.lock().unwrap_or_else(PoisonError::into_inner);
+        let why = "a rule of it is being compiled here".to_owned();
+        // Why it could not be loaded before is more than that.
+        noted.get_or_insert(Behind { generation, why });
     }
 
     fn note_behind(&self, behind: Option<Behind>) {

@@ -59,7 +59,7 @@ impl Registry {
             known.any(|known| (known.digest, known.mode) == (entry.digest, entry.mode) && known.rule == entry.rule)
         };
         for entry in next.entries.iter().filter(|entry| !is_there(entry)) {
-            if let Some(why) = self.unvouched(entry).await? {
+            if let Some(why) = self.unvouched(&entry.rule, entry.digest).await? {
                 return Err(ChangeError::Conflict(why));
             }
         }
@@ -68,10 +68,9 @@ impl Registry {
 
     /// Why a version may not be put in force, if so. Its signature is looked at anew, for the key behind a name may be
     /// another one now.
-    pub(super) async fn unvouched(&self, entry: &Entry) -> Result<Option<String>, ChangeError> {
-        let Some(digest) = entry.digest else { return Ok(None) };
+    pub(super) async fn unvouched(&self, rule: &str, digest: Option<Digest>) -> Result<Option<String>, ChangeError> {
+        let Some(digest) = digest else { return Ok(None) };
         let options = self.0.options.load_full();
-        let rule = &entry.rule;
         if !options.provenance.allows(digest) {
             return Ok(Some(format!(
                 "the version {digest} of {rule} is not in rules.allowed_digests; add it there if it shall judge here"
@@ -107,7 +106,7 @@ impl Registry {
     pub(super) async fn tell_unvouched(&self) {
         let current = self.0.rules.current();
         for entry in &current.generation.entries {
-            if let Ok(Some(why)) = self.unvouched(entry).await {
+            if let Ok(Some(why)) = self.unvouched(&entry.rule, entry.digest).await {
                 log::warn!(rule = entry.rule.as_str(), reason = why.as_str(); "nobody who is trusted vouches for a rule that is in force; it stays until somebody changes it");
             }
         }

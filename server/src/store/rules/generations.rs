@@ -10,7 +10,7 @@ use crate::store::connection::{Connection, on};
 use crate::store::schema::{rule_generations as columns, rule_versions};
 use crate::store::{Store, StoreError};
 
-/// On what others are told of a new generation, where the database can tell.
+/// On what others are told of a new generation or version, where the database can tell.
 pub(in crate::store) const CHANNEL: &str = "watchpost_rules";
 
 /// Any number that nobody else locks: the last letters of our name.
@@ -102,15 +102,21 @@ impl Store {
                 };
                 log::write(connection, &told)?;
             }
-            if let Connection::Postgres(postgres) = connection {
-                postgres.batch_execute(&format!("NOTIFY {CHANNEL}, '{number}'"))?;
-            }
+            tell_others(connection, &number.to_string())?;
             Ok(Made::Done(Generation {
                 number,
                 made_ms: now_ms,
                 entries: entries.to_vec(),
             }))
         })
+    }
+}
+
+/// Tells those who listen that there is something new, when the transaction is done.
+pub(super) fn tell_others(connection: &mut Connection, what: &str) -> QueryResult<()> {
+    match connection {
+        Connection::Postgres(postgres) => postgres.batch_execute(&format!("NOTIFY {CHANNEL}, '{what}'")),
+        Connection::Sqlite(_) => Ok(()),
     }
 }
 

@@ -160,6 +160,7 @@ impl Store {
                     ..Told::of(upload.name, Deed::Uploaded, by, now_ms)
                 };
                 log::write(connection, &told)?;
+                generations::tell_others(connection, "brought")?;
                 return Ok(Kept::New);
             }
             if let Some(settings) = upload.settings {
@@ -192,6 +193,19 @@ impl Store {
             })
         })?;
         Ok(rows.into_iter().map(Version::from).collect())
+    }
+
+    /// The versions that were brought since this moment, each with its rule's name, the oldest first.
+    pub fn rules_brought_since(&self, since_ms: i64) -> Result<Vec<(String, Digest)>, StoreError> {
+        let rows: Vec<(String, String)> = self.read(|connection| {
+            on!(connection, connection => columns::table
+                .select((columns::name, columns::digest))
+                .filter(columns::uploaded_ms.ge(since_ms))
+                .order((columns::uploaded_ms, columns::digest))
+                .load(connection))
+        })?;
+        let read = |(name, digest): (String, String)| Some((name, digest.parse().ok()?));
+        Ok(rows.into_iter().filter_map(read).collect())
     }
 
     /// One version.

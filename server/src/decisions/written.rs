@@ -1,0 +1,294 @@
+//! What becomes of a record: a row, and a line in the log. What shall stay secret is masked in both.
+
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use serde::Serialize;
+use serde_json::{Value, json};
+use utoipa::ToSchema;
+use watchpost_policies::{Action, Decision, Digest};
+
+use super::record::{Counts, Decided, Differed, Judgement, Record};
+use crate::config::Masked;
+use crate::store::decisions::{Fresh, Kind, Verdict};
+
+/// What stands where something is kept secret.
+const MASK: &str = "***";
+
+/// Makes rows and lines of records.
+pub(super) struct Writer {
+    host: Box<str>,
+    mask: Box<[Masked]>,
+    next_mark: AtomicU64,
+}
+
+/// A decision as it is told, masked.
+#[derive(Serialize, ToSchema)]
+#[schema(as = RecordedDecision)]
+pub(crate) struct ToldDecision<'r> {
+    /// The machine that decided.
+    host: &'r str,
+    /// Who asked.
+    identity: String,
+    /// The same as the rule was shown it.
+    identity_shown: Value,
+    /// From where.
+    address: String,
+    /// What for.
+    action: Action,
+    /// On what.
+    resource: String,
+    /// What became of it.
+    verdict: Verdict,
+    /// Why.
+    reason: Option<String>,
+    /// Which roles they had.
+    roles: Value,
+    /// Which rule decided.
+    rule: Option<&'r str>,
+    /// Which version of it.
+    digest: Option<Digest>,
+    /// The generation in force.
+    generation: Option<u64>,
+    /// The request, as the log has it.
+    request_id: String,
+    /// Whether the same was decided before.
+    remembered: bool,
+    /// How long it took.
+    cost_us: Option<u64>,
+}
+
+/// What a role rule in shadow would have decided, as it is told, masked.
+#[derive(Serialize, ToSchema)]
+#[schema(as = RecordedDifference)]
+pub(crate) struct ToldDifference<'r> {
+    #[serde(flatten)]
+    would: ToldDecision<'r>,
+    /// What was decided.
+    instead_of: InsteadOf<'r>,
+}
+
+/// The decision that counted.
+#[derive(Serialize, ToSchema)]
+struct InsteadOf<'r> {
+    /// What became of it.
+    verdict: Verdict,
+    /// Which rule decided.
+    rule: &'r str,
+    /// Which version of it.
+    digest: Digest,
+}
+
+/// A judgement as it is told.
+#[derive(Serialize, ToSchema)]
+#[schema(as = RecordedJudgement)]
+pub(crate) struct ToldJudgement<'r> {
+    /// The machine that was judged.
+    host: &'r str,
+    /// Which rule judged.
+    rule: &'r str,
+    /// Which version of it.
+    digest: Digest,
+    /// The generation in force.
+    generation: u64,
+    /// How many findings there are.
+    findings: Counts,
+    /// How it failed.
+    fault: Option<&'r str>,
+    /// How long it took.
+    cost_us: Option<u64>,
+}
+
+impl Writer {
+    /// Of this machine. Marks begin anywhere, so that no other process has the same.
+    pub(super) fn new(host: &str, mask: &[Masked]) -> Self {
+        Self {
+            host: host.into(),
+            mask: mask.into(),
+            next_mark: AtomicU64::new(RandomState::new().hash_one(host)),
+        }
+    }
+
+    /// The rows of these records.
+    pub(super) fn written(&self, records: &[Record]) -> Arc<[Fresh]> {
+        records.iter().map(|record| self.row(record)).collect()
+    }
+
+    fn row(&self, record: &Record) -> Fresh {
+        let mark = self.next_mark.fetch_add(1, Ordering::Relaxed).cast_signed();
+        let decision = |kind: Kind, time_ms, told: &ToldDecision<'_>, json| Fresh {
+            mark,
+            time_ms: signed(time_ms),
+            kind: kind.as_str(),
+            action: Some(told.action.as_str()),
+            verdict: Some(told.verdict.as_str()),
+            rule: told.rule.map(str::to_owned),
+            told: json,
+            identity: Some(told.identity.clone()),
+        };
+        match record {
+            Record::Decision(decided) => {
+                let told = self.decision(decided);
+                decision(Kind::Decision, decided.request.time_ms, &told, json(&told))
+            }
+            Record::Difference(differed) => {
+                let told = self.difference(differed);
+                decision(
+                    Kind::Difference,
+                    differed.would.request.time_ms,
+                    &told.would,
+                    json(&told),
+                )
+            }
+            Record::Judgement(judgement) => Fresh {
+                mark,
+                time_ms: signed(judgement.time_ms),
+                kind: Kind::Judgement.as_str(),
+                identity: None,
+                action: None,
+                verdict: None,
+                rule: Some(judgement.rule.clone()),
+                told: json(&self.judgement(judgement)),
+            },
+        }
+    }
+
+    /// A line in the log.
+    pub(super) fn log(&self, record: &Record) {
+        match record {
+            Record::Decision(decided) => {
+                let told = self.decision(decided);
+                log::info!(
+                    target: "watchpost::decisions",
+                    request_id = told.request_id.as_str(), identity = told.identity.as_str(), address = told.address.as_str(),
+                    action = told.action.as_str(), resource = told.resource.as_str(), verdict = told.verdict.as_str(),
+                    reason = told.reason.as_deref().unwrap_or_default(), roles:% = told.roles,
+                    rule = told.rule.unwrap_or_default(), generation = told.generation.unwrap_or_default(),
+                    remembered = told.remembered, cost_us = told.cost_us.unwrap_or_default();
+                    "decision"
+                );
+            }
+            Record::Difference(differed) => {
+                let ToldDifference {
+                    would: told,
+                    instead_of,
+                } = self.difference(differed);
+                log::info!(
+                    target: "watchpost::decisions",
+                    request_id = told.request_id.as_str(), identity = told.identity.as_str(),
+                    action = told.action.as_str(), verdict = told.verdict.as_str(),
+                    reason = told.reason.as_deref().unwrap_or_default(), roles:% = told.roles,
+                    rule = told.rule.unwrap_or_default(), instead_of = instead_of.rule;
+                    "a role rule in shadow would have decided otherwise"
+                );
+            }
+            Record::Judgement(judgement) => {
+                let told = self.judgement(judgement);
+                let Counts {
+                    ok,
+                    unknown,
+                    warning,
+                    alert,
+                } = told.findings;
+                log::info!(
+                    target: "watchpost::decisions",
+                    rule = told.rule, digest:% = told.digest, generation = told.generation, ok, unknown, warning, alert,
+                    fault = told.fault.unwrap_or_default(), cost_us = told.cost_us.unwrap_or_default();
+                    "judgement"
+                );
+            }
+        }
+    }
+
+    fn decision<'r>(&'r self, decided: &'r Decided) -> ToldDecision<'r> {
+        let (asked, decision) = (&decided.request, decided.decision.as_deref());
+        let roles = decision.map_or(&[][..], |decision| &decision.roles);
+        let identity = || serde_json::to_value(&asked.identity).unwrap_or_default();
+        ToldDecision {
+            host: &self.host,
+            identity: self.text(Masked::Identity, asked.identity.to_string()),
+            identity_shown: self.value(Masked::Identity, identity),
+            address: self.text(Masked::Address, asked.address.to_string()),
+            action: asked.action,
+            resource: self.text(Masked::Resource, asked.resource.to_string()),
+            verdict: decided.verdict,
+            reason: reason(decision).map(|reason| self.text(Masked::Reason, reason)),
+            roles: self.value(Masked::Roles, || json!(roles)),
+            rule: decision.map(|decision| decision.rule.as_str()),
+            digest: decision.map(|decision| decision.digest),
+            generation: decision.map(|decision| decision.generation),
+            request_id: self.text(Masked::RequestId, asked.request_id.to_string()),
+            remembered: decision.is_some() && decided.took.is_none(),
+            cost_us: decided.took.map(micros),
+        }
+    }
+
+    fn difference<'r>(&'r self, differed: &'r Differed) -> ToldDifference<'r> {
+        let counted = &*differed.counted;
+        ToldDifference {
+            would: self.decision(&differed.would),
+            instead_of: InsteadOf {
+                verdict: Verdict::of(&counted.verdict),
+                rule: &counted.rule,
+                digest: counted.digest,
+            },
+        }
+    }
+
+    fn text(&self, field: Masked, text: String) -> String {
+        match self.hides(field) {
+            true => MASK.to_owned(),
+            false => text,
+        }
+    }
+
+    fn value(&self, field: Masked, value: impl FnOnce() -> Value) -> Value {
+        match self.hides(field) {
+            true => json!(MASK),
+            false => value(),
+        }
+    }
+
+    /// A reason is in a rule's own words, which may repeat whatever the rule was shown.
+    fn hides(&self, field: Masked) -> bool {
+        let repeated = [Masked::Identity, Masked::Resource, Masked::Roles];
+        let is_hidden = |masked: &Masked| *masked == field || (field == Masked::Reason && repeated.contains(masked));
+        self.mask.iter().any(is_hidden)
+    }
+
+    fn judgement<'r>(&'r self, judgement: &'r Judgement) -> ToldJudgement<'r> {
+        ToldJudgement {
+            host: &self.host,
+            rule: &judgement.rule,
+            digest: judgement.digest,
+            generation: judgement.generation,
+            findings: judgement.findings,
+            fault: judgement.fault.as_deref(),
+            cost_us: judgement.took.map(micros),
+        }
+    }
+}
+
+fn reason(decision: Option<&Decision>) -> Option<String> {
+    use watchpost_policies::Verdict;
+    match decision.map(|decision| &decision.verdict) {
+        None => Some("the role rule was too busy to be asked".to_owned()),
+        Some(Verdict::Allow) => None,
+        Some(Verdict::Deny { reason }) => Some(reason.clone()),
+        Some(Verdict::Fault { fault }) => Some(fault.to_string()),
+    }
+}
+
+fn json(told: &impl Serialize) -> String {
+    serde_json::to_string(told).unwrap_or_else(|_| "{}".to_owned())
+}
+
+fn micros(took: Duration) -> u64 {
+    u64::try_from(took.as_micros()).unwrap_or(u64::MAX)
+}
+
+fn signed(time_ms: u64) -> i64 {
+    i64::try_from(time_ms).unwrap_or(i64::MAX)
+}
