@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use watchpost_tests::server::{Server, eventually};
@@ -33,6 +34,35 @@ fn a_body_that_nobody_reads_holds_no_connection() {
     let begin = Instant::now();
     eventually("a closed connection", || connection.send(&chunk).is_err().then_some(()));
     assert!(begin.elapsed() < Duration::from_secs(20), "{:?}", begin.elapsed());
+}
+
+#[test]
+fn who_sends_too_much_over_http_2_hears_so_too() {
+    let server = Server::with("[http]\nmax_body = \"1KiB\"").ready();
+    let body = server.folder().join("body");
+    std::fs::write(&body, vec![b'x'; 8 << 20]).expect("written");
+    let pki = server.folder().join("data/pki");
+    let said = |protocol: &str, client: &str| {
+        let output = Command::new("curl")
+            .args(["--silent", "--show-error", "--write-out", "%{http_version} %{http_code}"])
+            .args([protocol, "--output", "/dev/null", "--header", "content-type: application/json"])
+            .arg("--data-binary")
+            .arg(format!("@{}", body.display()))
+            .arg("--cacert")
+            .arg(pki.join("ca.crt"))
+            .arg("--cert")
+            .arg(pki.join(format!("clients/{client}.crt")))
+            .arg("--key")
+            .arg(pki.join(format!("clients/{client}.key")))
+            .arg(format!("https://localhost:{}/api/v1/chunks", server.secure.port()))
+            .output()
+            .expect("curl runs");
+        String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
+    };
+    for _ in 0..3 {
+        assert_eq!(said("--http2", "admin"), "2 413");
+        assert_eq!(said("--http1.1", "admin"), "1.1 413");
+    }
 }
 
 #[test]

@@ -1,18 +1,14 @@
 //! What every request passes: it gets an id, somebody is found to have sent it, it is counted, bounded, answered in
 //! the form that the client wants, measured and logged. What it asks for is not looked at here.
 
-use std::cell::RefCell;
-use std::future::poll_fn;
 use std::pin::Pin;
-use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use actix_http::encoding::Encoder;
 use actix_web::body::{BodySize, BoxBody, MessageBody};
-use actix_web::dev::{Payload, ServiceRequest, ServiceResponse};
-use actix_web::error::PayloadError;
+use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::header::{
     AUTHORIZATION, CONTENT_LENGTH, HeaderName, HeaderValue, USER_AGENT, X_CONTENT_TYPE_OPTIONS,
 };
@@ -21,11 +17,11 @@ use actix_web::middleware::Next;
 use actix_web::web::{Bytes, Data};
 use actix_web::{Error, HttpMessage, HttpResponse};
 use arc_swap::ArcSwap;
-use futures_util::stream::{self, Stream};
 
 use super::compress::compress;
 use super::door::{Client, Door};
 use super::error::ApiError;
+use super::incoming::Incoming;
 use super::permit::decided_by;
 use super::rate::{Allowed, Caller, Rate};
 use crate::clock;
@@ -153,7 +149,8 @@ pub async fn pass<B: MessageBody + 'static>(
     let id = id_of(&request);
     request.extensions_mut().insert(id.clone());
     let in_flight = gate.own.request_came();
-    let incoming = bound_body(&mut request, &bounds);
+    let longest = bounds.longest_body(&request);
+    let incoming = Incoming::bound(&mut request, longest, bounds.body_timeout);
     let mut response = match gate.admit(&mut request, &bounds) {
         Ok(()) => match next.call(request).await {
             Ok(response) => response.map_into_boxed_body(),
@@ -231,48 +228,6 @@ impl MessageBody for Outgoing {
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, Self::Error>>> {
         Pin::new(&mut self.body).poll_next(context)
     }
-}
-
-/// A body on its way in. Whoever answers without having read it leaves it here: the framework reads on what nobody
-/// holds any more, however long it is, and closes a connection over what somebody still does.
-type Incoming = Rc<RefCell<Payload>>;
-
-/// A body that is too long or too slow ends with an error that says so, whoever reads it.
-fn bound_body(request: &mut ServiceRequest, bounds: &Bounds) -> Option<Incoming> {
-    if matches!(request.parts_mut().1, Payload::None) {
-        return None;
-    }
-    let incoming = Rc::new(RefCell::new(request.take_payload()));
-    let deadline = tokio::time::Instant::now() + bounds.body_timeout;
-    let bounded = bounded(incoming.clone(), bounds.longest_body(request), deadline);
-    request.set_payload(Payload::Stream {
-        payload: Box::pin(bounded),
-    });
-    Some(incoming)
-}
-
-fn bounded(
-    incoming: Incoming,
-    limit: u64,
-    deadline: tokio::time::Instant,
-) -> impl Stream<Item = Result<Bytes, PayloadError>> {
-    stream::unfold(Some((incoming, 0)), move |state| async move {
-        let (incoming, taken) = state?;
-        let next = poll_fn(|context| Pin::new(&mut *incoming.borrow_mut()).poll_next(context));
-        let item = match tokio::time::timeout_at(deadline, next).await {
-            Err(_) => Err(PayloadError::Io(std::io::ErrorKind::TimedOut.into())),
-            Ok(None) => return None,
-            Ok(Some(Err(error))) => Err(error),
-            Ok(Some(Ok(bytes))) => {
-                let taken = taken + bytes.len() as u64;
-                if taken <= limit {
-                    return Some((Ok(bytes), Some((incoming, taken))));
-                }
-                Err(PayloadError::Overflow)
-            }
-        };
-        Some((item, None))
-    })
 }
 
 /// Says in a problem document what an error says, the framework's errors too. What a handler answered itself stays.

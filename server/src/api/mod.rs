@@ -9,6 +9,7 @@ pub mod door;
 pub mod error;
 pub mod faces;
 pub mod gate;
+mod incoming;
 pub mod latest;
 pub mod links;
 pub mod permit;
