@@ -94,6 +94,37 @@ fn without_a_certificate_there_is_health_and_the_service_page_and_nothing_else()
 }
 
 #[test]
+fn as_the_documents_configure_it_the_clients_of_the_wm_monitor_need_no_certificate() {
+    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/CONFIGURATION.md"));
+    let page = page.expect("it is there");
+    let section = page.split("## For clients of the WM resource monitor").nth(1);
+    let block = section.and_then(|section| section.split("```toml\n").nth(1)?.split("```").next());
+    let ports = ["127.0.0.1:8443", "127.0.0.1:5000"];
+    let settings = ports.iter().fold(block.expect("a block").to_owned(), |settings, port| {
+        assert!(settings.contains(port), "{settings}");
+        settings.replace(port, "127.0.0.1:0")
+    });
+    let server = Server::with(&settings).ready();
+    let client = server.plain_client();
+    for path in [
+        "/wm_resource_monitor",
+        "/wm_resource_monitor/api",
+        "/wm_resource_monitor/api/status",
+        "/wm_resource_monitor/api/metrics",
+        "/metrics",
+    ] {
+        assert_eq!(client.get(path).status, 200, "{path}");
+    }
+    assert_eq!(client.get("/api/v1/rules").status, 401);
+    // The roles that are named again are those that Watchpost brings.
+    let usual = Server::start().ready();
+    for who in ["reader", "admin"] {
+        let may = |server: &Server| server.client(who).get("/api/v1/whoami").json()["may"].clone();
+        assert_eq!(may(&server), may(&usual), "{who}");
+    }
+}
+
+#[test]
 fn what_is_measured_is_judged_and_served() {
     let server = Server::start().ready();
     let snapshot = server.get("/api/v1/snapshot").json();
