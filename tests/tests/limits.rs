@@ -44,8 +44,19 @@ fn who_sends_too_much_over_http_2_hears_so_too() {
     let pki = server.folder().join("data/pki");
     let said = |protocol: &str, client: &str| {
         let output = Command::new("curl")
-            .args(["--silent", "--show-error", "--write-out", "%{http_version} %{http_code}"])
-            .args([protocol, "--output", "/dev/null", "--header", "content-type: application/json"])
+            .args([
+                "--silent",
+                "--show-error",
+                "--write-out",
+                "%{http_version} %{http_code}",
+            ])
+            .args([
+                protocol,
+                "--output",
+                "/dev/null",
+                "--header",
+                "content-type: application/json",
+            ])
             .arg("--data-binary")
             .arg(format!("@{}", body.display()))
             .arg("--cacert")

@@ -4,7 +4,7 @@ use actix_web::HttpResponse;
 use actix_web::web::{Data, Json, Path, Query};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use utoipa::{IntoParams, ToSchema};
+use utoipa::{IntoParams, IntoResponses, ToSchema};
 use watchpost_policies::Digest;
 
 use super::{Asker, Line, lines, tagged};
@@ -73,6 +73,21 @@ struct Outcome {
     in_force: Vec<Line>,
 }
 
+/// How a change is refused.
+#[derive(IntoResponses)]
+#[expect(dead_code, reason = "only the document is made of it")]
+enum Refusals {
+    /// It does not go with how things stand; `detail` says why.
+    #[response(status = 409)]
+    Conflict,
+    /// Somebody else changed something since; look again.
+    #[response(status = 412)]
+    Behind,
+    /// It was looked at, and will not do; `check` and `advice` say why and what to do.
+    #[response(status = 422)]
+    Refused,
+}
+
 /// Puts a version in force, or beside what is
 ///
 /// What counts is changed between two requests; if anything fails, nothing has changed.
@@ -82,9 +97,7 @@ struct Outcome {
     operation_id = "activate_rule",
     responses(
         (status = 200, description = "What is in force now.", body = Outcome, headers(("etag" = String, description = "The generation in force, for `If-Match`."))),
-        (status = 409, description = "It does not go with how things stand; `detail` says why."),
-        (status = 412, description = "Somebody else changed something since; look again."),
-        (status = 422, description = "It was looked at, and will not do; `check` and `advice` say why and what to do.")
+        Refusals
     )
 )]
 pub async fn activate(
@@ -116,9 +129,7 @@ pub async fn activate(
     operation_id = "retire_rule",
     responses(
         (status = 200, description = "What is in force now.", body = Outcome, headers(("etag" = String, description = "The generation in force, for `If-Match`."))),
-        (status = 409, description = "It does not go with how things stand; `detail` says why."),
-        (status = 412, description = "Somebody else changed something since; look again."),
-        (status = 422, description = "It was looked at, and will not do; `check` and `advice` say why and what to do.")
+        Refusals
     )
 )]
 pub async fn retire(
@@ -138,9 +149,7 @@ pub async fn retire(
     operation_id = "end_shadow",
     responses(
         (status = 200, description = "What is in force now.", body = Outcome, headers(("etag" = String, description = "The generation in force, for `If-Match`."))),
-        (status = 409, description = "It does not go with how things stand; `detail` says why."),
-        (status = 412, description = "Somebody else changed something since; look again."),
-        (status = 422, description = "It was looked at, and will not do; `check` and `advice` say why and what to do.")
+        Refusals
     )
 )]
 pub async fn end_shadow(
@@ -178,9 +187,7 @@ async fn out(
     operation_id = "roll_back_rule",
     responses(
         (status = 200, description = "What is in force now.", body = Outcome, headers(("etag" = String, description = "The generation in force, for `If-Match`."))),
-        (status = 409, description = "It does not go with how things stand; `detail` says why."),
-        (status = 412, description = "Somebody else changed something since; look again."),
-        (status = 422, description = "It was looked at, and will not do; `check` and `advice` say why and what to do.")
+        Refusals
     )
 )]
 pub async fn roll_back(
@@ -211,9 +218,7 @@ pub async fn roll_back(
     operation_id = "set_rule_settings",
     responses(
         (status = 200, description = "What is in force now.", body = Outcome, headers(("etag" = String, description = "The generation in force, for `If-Match`."))),
-        (status = 409, description = "It does not go with how things stand; `detail` says why."),
-        (status = 412, description = "Somebody else changed something since; look again."),
-        (status = 422, description = "It was looked at, and will not do; `check` and `advice` say why and what to do.")
+        Refusals
     )
 )]
 pub async fn set_settings(
@@ -238,9 +243,7 @@ pub async fn set_settings(
     operation_id = "unset_rule_settings",
     responses(
         (status = 200, description = "What is in force now.", body = Outcome, headers(("etag" = String, description = "The generation in force, for `If-Match`."))),
-        (status = 409, description = "It does not go with how things stand; `detail` says why."),
-        (status = 412, description = "Somebody else changed something since; look again."),
-        (status = 422, description = "It was looked at, and will not do; `check` and `advice` say why and what to do.")
+        Refusals
     )
 )]
 pub async fn unset_settings(
