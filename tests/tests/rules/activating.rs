@@ -138,6 +138,29 @@ fn rolling_back_puts_in_force_what_was_before_and_twice_undoes_it() {
 }
 
 #[test]
+fn settings_that_are_refused_are_not_kept() {
+    let server = Server::start();
+    let admin = server.client("admin");
+    let give = |level: serde_json::Value| {
+        let settings = json!({ "thresholds": [{ "metric": "disk", "warning": level }] });
+        admin.send("PUT", "/api/v1/rules/threshold/settings", &settings)
+    };
+    let number = |answer: watchpost_tests::http::Answer| {
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        let lines = answer.json()["in_force"].as_array().expect("a list").clone();
+        let line = lines.into_iter().find(|line| line["name"] == "threshold");
+        line.expect("it takes part")["settings"].as_i64().expect("a number")
+    };
+    let first = number(give(json!(50)));
+    for level in ["much", "more", "most"] {
+        give(json!(level)).problem(422);
+    }
+    // Settings are numbered in the order in which they are kept.
+    assert_eq!(number(give(json!(51))), first + 1);
+    assert_eq!(number(give(json!(50))), first, "what was given before has its number");
+}
+
+#[test]
 fn settings_with_mistakes_change_nothing_and_say_where() {
     let server = Server::start();
     let admin = server.client("admin");

@@ -51,7 +51,10 @@ impl Desk {
             digest: Some(one().to_string()),
             ..Told::of(name, deed, &by(who), 1)
         };
-        let made = self.0.make_generation(last, &[entry], &[told], 1).expect("written");
+        let made = self
+            .0
+            .make_generation(last, &[entry], &[told], None, 1)
+            .expect("written");
         assert!(matches!(made, Made::Done(_)), "{made:?}");
     }
 

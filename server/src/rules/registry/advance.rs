@@ -5,7 +5,7 @@ use super::{Actor, ChangeError, Changed, Moment, Registry};
 use crate::clock;
 use crate::rules::InForce;
 use crate::store::Store;
-use crate::store::rules::{Deed, Entry, Generation, Made, Told};
+use crate::store::rules::{Deed, Entry, Fresh, Generation, Made, Told};
 
 /// How often a change that does not say which generation it means is tried again over one that came before it.
 const ATTEMPTS: u32 = 5;
@@ -14,6 +14,8 @@ const ATTEMPTS: u32 = 5;
 pub(super) struct Next {
     pub(super) entries: Vec<Entry>,
     pub(super) told: Vec<Told>,
+    /// Settings that somebody gives for the first time.
+    pub(super) fresh: Option<Fresh>,
 }
 
 impl Registry {
@@ -76,13 +78,15 @@ impl Registry {
                 entries: next.entries.clone(),
             };
             self.are_vouched_for(&latest, &candidate).await?;
-            let built = self.build(candidate).await;
+            let built = self.build_with(candidate, next.fresh.as_ref()).await;
             let built = built.map_err(|(entry, error)| in_the_way(&latest, entry, error))?;
             if let Some(now) = tried {
                 self.try_new(&latest, &built, now).await?;
             }
             check(&built)?;
-            let make = move |store: &Store| store.make_generation(latest.number, &next.entries, &next.told, now_ms());
+            let make = move |store: &Store| {
+                store.make_generation(latest.number, &next.entries, &next.told, next.fresh.as_ref(), now_ms())
+            };
             match self.0.store.ask(make).await? {
                 Made::Done(generation) => {
                     let in_force = self.put(InForce { generation, ..built });

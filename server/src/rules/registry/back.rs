@@ -127,6 +127,7 @@ impl Registry {
         Next {
             entries,
             told: vec![told],
+            fresh: None,
         }
     }
 }

@@ -116,7 +116,11 @@ impl Registry {
                 });
             }
         }
-        Ok((!told.is_empty()).then_some(Next { entries, told }))
+        Ok((!told.is_empty()).then_some(Next {
+            entries,
+            told,
+            fresh: None,
+        }))
     }
 
     /// The settings that the configuration has for a rule, under the number that they have in the database.

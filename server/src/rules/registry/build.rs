@@ -4,22 +4,31 @@ use watchpost_policies::{Digest, Rule, RuleModule};
 
 use super::{ChangeError, Registry};
 use crate::rules::InForce;
-use crate::store::rules::{Entry, Generation};
+use crate::store::rules::{Entry, FRESH, Fresh, Generation};
 use crate::tasks;
 
 impl Registry {
     /// Loads a generation; the error says which entry stands in the way.
     pub(super) async fn build(&self, generation: Generation) -> Result<InForce, (Option<Entry>, ChangeError)> {
+        self.build_with(generation, None).await
+    }
+
+    /// The same of one that has settings that nobody gave before.
+    pub(super) async fn build_with(
+        &self,
+        generation: Generation,
+        fresh: Option<&Fresh>,
+    ) -> Result<InForce, (Option<Entry>, ChangeError)> {
         let mut rules = Vec::with_capacity(generation.entries.len());
         for entry in &generation.entries {
-            let rule = self.rule(entry).await;
+            let rule = self.rule(entry, fresh).await;
             rules.push(rule.map_err(|error| (Some(entry.clone()), error))?);
         }
         InForce::new(generation, rules).map_err(|error| (None, error.into()))
     }
 
     /// One of them.
-    pub(super) async fn rule(&self, entry: &Entry) -> Result<Rule, ChangeError> {
+    pub(super) async fn rule(&self, entry: &Entry, fresh: Option<&Fresh>) -> Result<Rule, ChangeError> {
         let known = [Some(self.0.rules.current()), self.previous()];
         if let Some(rule) = known.iter().flatten().find_map(|loaded| loaded.rule_of(entry)) {
             return Ok(rule.clone());
@@ -28,7 +37,10 @@ impl Registry {
             Some(digest) => self.module(&entry.rule, digest).await?,
             None => self.0.rules.builtin(entry.kind).clone(),
         };
-        let settings = self.settings_text(&entry.rule, entry.settings).await?;
+        let settings = match fresh.filter(|_| entry.settings == FRESH) {
+            Some(fresh) => fresh.settings.clone(),
+            None => self.settings_text(&entry.rule, entry.settings).await?,
+        };
         self.with_settings(&module, settings).await
     }
 

@@ -8,7 +8,8 @@ use watchpost_policies::{Digest, Kind};
 use super::advance::Next;
 use super::{Actor, ChangeError, Moment, Registry, slot};
 use crate::rules::InForce;
-use crate::store::rules::{Deed, Entry, Generation, Mode, Version};
+use crate::store::Store;
+use crate::store::rules::{Deed, Entry, FRESH, Fresh, Generation, Mode, Version};
 
 /// What somebody wants in force.
 #[derive(Clone, Debug)]
@@ -57,12 +58,11 @@ impl Registry {
         let _turn = self.0.changing.lock().await;
         let (kind, digest, brought_with) = self.version_of(&wanted.rule, wanted.digest).await?;
         let given = match &wanted.settings {
-            Some(settings) => Some(
-                self.keep_settings(&wanted.rule, Value::Object(settings.clone()).to_string(), &actor.by)
-                    .await?,
-            ),
+            Some(settings) => Some(self.given(&wanted.rule, settings.clone(), actor).await?),
             None => None,
         };
+        let (given, fresh) = given.unzip();
+        let fresh = fresh.flatten();
         let plan = async |latest: &Generation| {
             let settings = match given
                 .or(brought_with)
@@ -103,7 +103,11 @@ impl Registry {
             let mut told = vec![self.told(&entry, deed, actor, &wanted.note)];
             told.extend(displaced);
             entries.push(entry);
-            Ok(Some(Next { entries, told }))
+            Ok(Some(Next {
+                entries,
+                told,
+                fresh: fresh.clone(),
+            }))
         };
         self.change_by(wanted.expected, actor, wanted.force, now, plan).await
     }
@@ -133,6 +137,7 @@ impl Registry {
             Ok(Some(Next {
                 entries,
                 told: vec![told],
+                fresh: None,
             }))
         })
         .await
@@ -149,12 +154,9 @@ impl Registry {
         let Wish { rule, note, .. } = *wish;
         let _turn = self.0.changing.lock().await;
         self.kind_of(rule).await?;
-        let id = match settings {
-            Some(settings) => {
-                self.keep_settings(rule, Value::Object(settings).to_string(), &actor.by)
-                    .await?
-            }
-            None => self.configured_settings(rule).await?,
+        let (id, fresh) = match settings {
+            Some(settings) => self.given(rule, settings, actor).await?,
+            None => (self.configured_settings(rule).await?, None),
         };
         let plan = async |latest: &Generation| {
             let mut entries = latest.entries.clone();
@@ -172,9 +174,32 @@ impl Registry {
                 return Err(ChangeError::Conflict(why));
             }
             told.truncate(1);
-            Ok((!told.is_empty()).then_some(Next { entries, told }))
+            Ok((!told.is_empty()).then_some(Next {
+                entries,
+                told,
+                fresh: fresh.clone(),
+            }))
         };
         self.change_by(wish.expected, actor, wish.force, now, plan).await
+    }
+
+    /// The number of settings that somebody gives; and they themselves, if nobody gave them before.
+    async fn given(
+        &self,
+        rule: &str,
+        settings: Map<String, Value>,
+        actor: &Actor,
+    ) -> Result<(i64, Option<Fresh>), ChangeError> {
+        let fresh = Fresh {
+            name: rule.to_owned(),
+            settings: Value::Object(settings).to_string(),
+            by: actor.by.clone(),
+        };
+        let look = move |store: &Store| Ok((store.number_of_rule_settings(&fresh)?, fresh));
+        Ok(match self.0.store.ask(look).await? {
+            (Some(id), _) => (id, None),
+            (None, fresh) => (FRESH, Some(fresh)),
+        })
     }
 
     /// Which contract a rule keeps; it has to be there.

@@ -128,7 +128,11 @@ impl Registry {
                 entries.retain(|other| other.digest.is_some() || other.rule != own.rule);
                 entries.push(own);
             }
-            Ok(Some(Next { entries, told }))
+            Ok(Some(Next {
+                entries,
+                told,
+                fresh: None,
+            }))
         };
         if self.change(None, plan).await?.changed {
             log::info!(rule, file; "a rule is out of force, for it is not in its file any more");

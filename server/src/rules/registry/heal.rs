@@ -174,7 +174,7 @@ impl Registry {
             let before = self.before(latest, failing.kind, &failing.rule, is_good).await?;
             let Some(entry) = before.flatten() else { return Ok(None) };
             let may_be = self.is_kept(&entry).await? && self.unvouched(&entry.rule, entry.digest).await?.is_none();
-            match self.rule(&entry).await {
+            match self.rule(&entry, None).await {
                 Ok(_) if may_be => return Ok(Some(entry)),
                 // That is not the version's doing, and it may be the best there is: it is tried again when it fails next.
                 Err(error) if error.passes() => return Err(error),

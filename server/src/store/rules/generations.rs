@@ -6,6 +6,7 @@ use watchpost_policies::Digest;
 
 use super::Entry;
 use super::log::{self, Told};
+use super::settings::{self, FRESH, Fresh};
 use crate::store::connection::{Connection, on};
 use crate::store::schema::{rule_generations as columns, rule_versions};
 use crate::store::{Store, StoreError};
@@ -70,16 +71,17 @@ impl Store {
         Ok(rows.into_iter().filter_map(read).collect())
     }
 
-    /// Makes the generation after `last`, and tells the log why; or tells that somebody else did.
+    /// Makes the generation after `last`, and tells the log why; or tells that somebody else did. Fresh settings are kept
+    /// with it.
     pub fn make_generation(
         &self,
         last: i64,
         entries: &[Entry],
         told: &[Told],
+        fresh: Option<&Fresh>,
         now_ms: i64,
     ) -> Result<Made, StoreError> {
         let number = last + 1;
-        let written = serde_json::to_string(entries).map_err(|error| StoreError::Failed(error.to_string()))?;
         self.write(|connection| {
             turn(connection)?;
             if let Some(latest) = self::last(connection)?.filter(|latest| latest.number != last) {
@@ -88,6 +90,16 @@ impl Store {
             if let Some(gone) = gone(connection, entries)? {
                 return Ok(Made::Gone(gone));
             }
+            let fresh = fresh
+                .map(|fresh| settings::keep(connection, fresh, now_ms))
+                .transpose()?;
+            let kept = |id: i64| fresh.filter(|_| id == FRESH).unwrap_or(id);
+            let mut entries = entries.to_vec();
+            for entry in &mut entries {
+                entry.settings = kept(entry.settings);
+            }
+            let written = serde_json::to_string(&entries)
+                .map_err(|error| diesel::result::Error::SerializationError(error.into()))?;
             on!(connection, connection => insert_into(columns::table)
                 .values((
                     columns::generation.eq(number),
@@ -98,6 +110,7 @@ impl Store {
             for told in told {
                 let told = Told {
                     generation: Some(number),
+                    settings_id: told.settings_id.map(kept),
                     ..told.clone()
                 };
                 log::write(connection, &told)?;
@@ -106,7 +119,7 @@ impl Store {
             Ok(Made::Done(Generation {
                 number,
                 made_ms: now_ms,
-                entries: entries.to_vec(),
+                entries,
             }))
         })
     }

@@ -16,7 +16,7 @@ use watchpost_policies::{Digest, Kind};
 pub use self::generations::{Generation, Made};
 pub use self::listen::Listener;
 pub use self::log::{Deed, Told};
-pub use self::settings::Given;
+pub use self::settings::{FRESH, Fresh, Given};
 pub use self::versions::{Deleted, Kept, Signed, Upload, Version};
 
 /// By whom the settings of the configuration are given.
