@@ -1,6 +1,7 @@
 //! What lies in `deploy/` does what it says: with the programs that read it, and with a Watchpost behind them.
 
 mod alerts;
+mod authority;
 mod container;
 mod dashboard;
 mod kubernetes;
