@@ -2,9 +2,11 @@
 
 mod alerts;
 mod authority;
+mod cluster;
 mod container;
 mod dashboard;
 mod kubernetes;
+mod pods;
 
 use std::fs;
 use std::path::{Path, PathBuf};
