@@ -87,5 +87,6 @@ VOLUME /var/lib/watchpost
 EXPOSE 8443
 # SIGTERM ends it when every answer is written. No shell stands between, so the signal reaches it.
 STOPSIGNAL SIGTERM
-HEALTHCHECK --interval=30s --timeout=5s --start-period=60s --retries=3 CMD ["watchpost", "healthcheck"]
+# Until it was healthy once, it has the time of a start: a large database that is brought up to date takes minutes.
+HEALTHCHECK --interval=30s --timeout=5s --start-period=20m --retries=3 CMD ["watchpost", "healthcheck"]
 ENTRYPOINT ["watchpost"]

@@ -6,6 +6,7 @@ pub mod azure;
 pub mod cases;
 pub mod crafted;
 pub mod desk;
+pub mod document;
 pub mod guests;
 pub mod http;
 pub mod machine;

@@ -5,6 +5,7 @@ use std::fs;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::server::{eventually, tools};
 
@@ -22,10 +23,11 @@ impl Machine {
     pub fn boot() -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         lay_root(folder.path());
-        let cgroup = own_cgroup().join(format!("watchpost-test-{}", std::process::id()));
+        let name = own_name();
+        let cgroup = own_cgroup().join(&name);
         fs::create_dir(&cgroup).expect("the tests may make control groups");
         let mut machine = Self {
-            nspawn: begin(folder.path(), &cgroup),
+            nspawn: begin(folder.path(), &cgroup, &name),
             init: 0,
             cgroup,
             folder,
@@ -130,6 +132,13 @@ impl Drop for Machine {
     }
 }
 
+/// What no other machine is called, of this test or of another.
+fn own_name() -> String {
+    static MACHINES: AtomicU32 = AtomicU32::new(0);
+    let number = MACHINES.fetch_add(1, Ordering::Relaxed);
+    format!("watchpost-test-{}-{number}", std::process::id())
+}
+
 /// Something to write on, over the root that is shared.
 fn lay_root(folder: &Path) {
     let lower = tools().join("debian/root");
@@ -144,13 +153,13 @@ fn lay_root(folder: &Path) {
 }
 
 /// It begins in a control group of its own, below which systemd then makes what it wants.
-fn begin(folder: &Path, cgroup: &Path) -> Child {
+fn begin(folder: &Path, cgroup: &Path, name: &str) -> Child {
     let log = fs::File::create(folder.join("log")).expect("the folder can be written");
     Command::new("sh")
         .args(["-c", "echo $$ > \"$0\"/cgroup.procs && exec systemd-nspawn \"$@\""])
         .arg(cgroup)
         .arg(format!("--directory={}", folder.join("root").display()))
-        .arg(format!("--machine=watchpost-test-{}", std::process::id()))
+        .arg(format!("--machine={name}"))
         .args([
             "--boot",
             "--register=no",

@@ -14,7 +14,7 @@ use crate::collect::{self, host};
 use crate::config::{self, Config};
 use crate::history::{self, History};
 use crate::judge::{self, Judged};
-use crate::rules;
+use crate::{pki, rules};
 
 /// Returns who keeps the history, for what waits to be written at the end.
 pub(super) fn start(config: &Config, parts: &Parts) -> Option<History> {
@@ -98,6 +98,15 @@ pub(super) fn start(config: &Config, parts: &Parts) -> Option<History> {
         });
     }
     let history = config.history.enabled.then(|| remember(config, parts));
+    warn_of_mistakes(config, parts);
+    if parts.systemd.listens() {
+        tell_systemd(config, parts);
+    }
+    history
+}
+
+/// What is no error and hardly ever meant.
+fn warn_of_mistakes(config: &Config, parts: &Parts) {
     let open = |listener: &&config::Listener| !listener.tls && !listener.address.ip().is_loopback();
     if let Some(listener) = config.listeners.iter().find(open).filter(|_| !config.tokens.is_empty()) {
         log::warn!(address:% = listener.address; "tokens are taken on a listener without TLS, where others can read them");
@@ -106,10 +115,14 @@ pub(super) fn start(config: &Config, parts: &Parts) -> Option<History> {
     for listener in config.listeners.iter().filter(shown) {
         log::warn!(address:% = listener.address; "the face resource is shown without TLS to other machines; /metrics is answered to those whom the role rule allows metrics.read, and others can read along");
     }
-    if parts.systemd.listens() {
-        tell_systemd(config, parts);
+    let asks = |listener: &config::Listener| listener.tls && listener.client_auth != config::ClientAuth::Off;
+    if let Some(client_ca) = &config.tls.client_ca
+        && config.listeners.iter().any(asks)
+        && parts.rules.leave_identities_to_the_default()
+        && !parts.tls.trusts(pki::AUTHORITY)
+    {
+        log::warn!(client_ca:% = client_ca.display(); "no client of these authorities has a role, for the role rule knows those of the development authority only; name yours in rules.role.identities");
     }
-    history
 }
 
 /// Rounds come as long as the collector ticks and the rules judge.

@@ -36,6 +36,9 @@ pub enum CertsAction {
         /// For how many days it holds.
         #[arg(long, default_value_t = DEFAULT_DAYS, value_parser = clap::value_parser!(u32).range(1..=i64::from(MOST_DAYS)))]
         days: u32,
+        /// Keeps one that holds, and makes it anew with the same key in the month before it ends; for scripts.
+        #[arg(long, conflicts_with = "days")]
+        renew: bool,
     },
     /// Revokes all certificates of a client, or the one with this serial.
     Revoke {
@@ -56,7 +59,13 @@ pub fn run(command: CertsCommand, data_dir: &Path, now: Timestamp, out: &mut dyn
     let folder = data_dir.join(pki::FOLDER);
     let said = match command.action {
         CertsAction::Init => init(&folder, now)?,
-        CertsAction::Issue { name, role, days } => issue(&made(&folder)?, &name, &role, days, now)?,
+        CertsAction::Issue {
+            name,
+            role,
+            renew: true,
+            ..
+        } => renew(&made(&folder)?, &name, &role, now)?,
+        CertsAction::Issue { name, role, days, .. } => issue(&made(&folder)?, &name, &role, days, now)?,
         CertsAction::Revoke { who } => revoke(&made(&folder)?, &who, now)?,
         CertsAction::List { json: true } => as_json(&made(&folder)?.list()?),
         CertsAction::List { json: false } => as_table(&made(&folder)?.list()?, now),
@@ -103,6 +112,20 @@ fn issue(authority: &Authority, name: &str, role: &str, days: u32, now: Timestam
         files.certificate.display(),
         files.key.display(),
         usage(authority, &files),
+    ))
+}
+
+fn renew(authority: &Authority, name: &str, role: &str, now: Timestamp) -> Result<String, PkiError> {
+    let done = match authority.ensure_client(name, role, now)? {
+        Ensured::Made => "is made",
+        Ensured::Renewed => "is made anew",
+        Ensured::Kept => "is kept",
+        Ensured::Revoked => return Err(PkiError::Revoked { who: name.to_owned() }),
+    };
+    let files = authority.client_files(name)?;
+    Ok(format!(
+        "the certificate of {name} {done}\nfiles        {}\n",
+        pair(&files)
     ))
 }
 
@@ -279,6 +302,31 @@ mod tests {
         );
         said(data.path(), &["issue", "agent", "--role", "agent"]);
         assert!(!said(data.path(), &["init"]).contains("revoked; "));
+    }
+
+    #[test]
+    fn what_is_renewed_is_kept_until_a_month_before_its_end() {
+        let data = tempfile::tempdir().expect("a folder");
+        said(data.path(), &["init"]);
+        let renewed = |later_days: i64| {
+            let words = ["certs", "issue", "prometheus", "--role", "reader", "--renew"];
+            let program = Program::try_parse_from(words).expect("legal arguments");
+            let now = now() + jiff::SignedDuration::from_hours(24 * later_days);
+            let mut out = Vec::new();
+            run(program.certs, data.path(), now, &mut out).map(|()| String::from_utf8(out).expect("text"))
+        };
+        let certificate = data.path().join("pki/clients/prometheus.crt");
+        let read = || fs::read(&certificate).expect("a certificate");
+        assert!(renewed(0).expect("done").contains("is made\n"));
+        let first = read();
+        let days = i64::from(DEFAULT_DAYS);
+        assert!(renewed(days - 31).expect("done").contains("is kept"));
+        assert_eq!(read(), first);
+        assert!(renewed(days - 29).expect("done").contains("is made anew"));
+        assert_ne!(read(), first);
+        said(data.path(), &["revoke", "prometheus"]);
+        let refused = renewed(days).expect_err("only a person issues it again");
+        assert!(refused.to_string().contains("is not renewed"), "{refused}");
     }
 
     #[test]

@@ -4,6 +4,7 @@
 pub mod certs;
 mod check;
 mod healthcheck;
+mod man;
 mod openapi;
 mod rules;
 mod serve;
@@ -86,8 +87,8 @@ enum Command {
         /// For which shell.
         shell: clap_complete::Shell,
     },
-    /// Prints the manual page.
-    Man,
+    /// Prints the manual page, or writes those of all commands.
+    Man(man::Man),
 }
 
 /// Runs the command that the arguments name.
@@ -121,10 +122,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             clap_complete::generate(shell, &mut Arguments::command(), "watchpost", &mut io::stdout());
             ExitCode::SUCCESS
         }
-        Command::Man => match clap_mangen::Man::new(Arguments::command()).render(&mut io::stdout()) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => fail(IO, &error.to_string()),
-        },
+        Command::Man(man) => man.run(Arguments::command()),
     }
 }
 

@@ -34,7 +34,8 @@ pub(super) const SKEW_SECONDS: i64 = 3600;
 
 pub(super) const DAY_SECONDS: i64 = 86_400;
 
-/// The default role rule honours exactly this issuer.
+/// The name of the authority, as RFC 4514 writes it. The default role rule honours exactly this issuer.
+pub const AUTHORITY: &str = "CN=Watchpost development CA,O=Watchpost";
 const ORGANISATION: &str = "Watchpost";
 const AUTHORITY_NAME: &str = "Watchpost development CA";
 

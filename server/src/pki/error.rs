@@ -166,6 +166,12 @@ pub enum PkiError {
         /// What was given.
         who: String,
     },
+    /// It was revoked, so nothing renews it.
+    #[error("the certificate of {who} was revoked, and is not renewed; `watchpost certs issue` makes a new one")]
+    Revoked {
+        /// Whose.
+        who: String,
+    },
     /// It is revoked already.
     #[error("{who} is revoked already; the list of what is revoked says so too")]
     RevokedAlready {

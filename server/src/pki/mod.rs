@@ -23,7 +23,7 @@ use std::path::Path;
 use jiff::Timestamp;
 
 pub use authority::Authority;
-pub use certificate::{DEFAULT_DAYS, MOST_DAYS};
+pub use certificate::{AUTHORITY, DEFAULT_DAYS, MOST_DAYS};
 pub use ensure::Ensured;
 pub use error::PkiError;
 pub use pair::Files;

@@ -152,6 +152,17 @@ impl Rules {
         }
     }
 
+    /// Whether the role rule that counts is the one that Watchpost brings, and its settings leave it to the rule who has
+    /// which role. Then only the clients of the development authority have one.
+    pub fn leave_identities_to_the_default(&self) -> bool {
+        let in_force = self.current();
+        let mut both = in_force.generation.entries.iter().zip(&in_force.rules);
+        both.any(|(entry, rule)| {
+            let counts = entry.mode == Mode::Active && entry.kind == Kind::Role;
+            counts && entry.digest.is_none() && !names_identities(rule.settings())
+        })
+    }
+
     /// Whether what is in force is a generation that the database knows.
     fn is_begun(&self) -> bool {
         self.current()
@@ -259,6 +270,12 @@ pub(crate) fn by_default() -> RuleSet {
     };
     let rules = Rules::load(Limits::default(), &settings, None);
     rules.expect("our own rules are taken").current().set.clone()
+}
+
+/// An empty list is a choice too.
+fn names_identities(settings: &str) -> bool {
+    let settings: Result<serde_json::Value, _> = serde_json::from_str(settings);
+    settings.is_ok_and(|settings| settings.get("identities").is_some())
 }
 
 fn with_settings(rule: &'static str, module: &RuleModule, settings: &str) -> Result<Rule, RulesError> {

@@ -124,7 +124,7 @@ fn identity(certificate: &X509Ref) -> Result<Identity, Unreadable> {
     }))
 }
 
-fn distinguished(name: &X509NameRef) -> Result<DistinguishedName, Unreadable> {
+pub(super) fn distinguished(name: &X509NameRef) -> Result<DistinguishedName, Unreadable> {
     let mut entries = name.entries().map(|entry| {
         let kind = entry.object();
         let kind = kind.nid().short_name().map_or_else(|_| kind.to_string(), str::to_owned);

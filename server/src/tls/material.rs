@@ -13,8 +13,10 @@ use openssl::stack::Stack;
 use openssl::x509::store::{X509Lookup, X509Store, X509StoreBuilder};
 use openssl::x509::verify::X509VerifyFlags;
 use openssl::x509::{X509, X509Crl, X509Name, X509PurposeId};
+use watchpost_policies::DistinguishedName;
 
 use super::Files;
+use super::identity::{Unreadable, distinguished};
 
 const DAY_SECONDS: i64 = 24 * 60 * 60;
 
@@ -188,6 +190,13 @@ impl Material {
             names.push(authority.subject_name().to_owned()?)?;
         }
         Ok(names)
+    }
+
+    /// The same as we write them.
+    pub(super) fn authorities(&self) -> impl Iterator<Item = Result<DistinguishedName, Unreadable>> {
+        self.authorities
+            .iter()
+            .map(|authority| distinguished(authority.subject_name()))
     }
 
     /// Whom we trust to vouch for clients, and what they took back. Where every authority has a list, each link of

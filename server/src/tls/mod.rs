@@ -151,6 +151,13 @@ impl Tls {
         self.current.load().material.expiry()
     }
 
+    /// Whether one of the authorities whose clients are let in has this name, as RFC 4514 writes it.
+    pub fn trusts(&self, name: &str) -> bool {
+        let current = self.current.load();
+        let mut names = current.material.authorities().filter_map(Result::ok);
+        names.any(|known| known.rfc4514() == name)
+    }
+
     /// What a listener accepts connections with. Each handshake takes what is in force at that moment.
     pub fn acceptor(self: &Arc<Self>, auth: ClientAuth) -> Result<SslAcceptorBuilder, TlsError> {
         let mut builder = builder(&self.current.load().material, auth, &self.options)?;

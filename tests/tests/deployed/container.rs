@@ -1,5 +1,8 @@
 //! What goes into the image, and what is run beside it. The image itself is built and run by the test `image`.
 
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use watchpost_tests::programs::{compose_project, output_of};
@@ -52,6 +55,89 @@ fn the_image_is_built_by_the_compiler_that_everybody_has() {
         dockerfile.contains(&format!("\nARG RUST={channel}\n")),
         "Dockerfile lacks ARG RUST={channel}"
     );
+}
+
+/// Dependencies are built from this stage, so their layer stays for as long as it does.
+#[test]
+fn no_change_of_sources_builds_dependencies_again_and_one_of_a_manifest_does() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let after = |name: &str, changed: &[&str]| skeleton(&folder.path().join(name), changed);
+    let before = after("before", &[]);
+    let sources = [
+        "server/src/main.rs",
+        "server/src/another/place.rs",
+        "server/build.rs",
+        "server/assets/another.css",
+        "policies/src/lib.rs",
+        "policies/wit/rules.wit",
+        "wasm-rules/role/src/lib.rs",
+        "wasm-rules/examples/README.md",
+        "migrations/another/up.sql",
+        "deploy/container/watchpost.toml",
+    ];
+    assert_eq!(after("sources", &sources), before);
+    for manifest in ["Cargo.lock", "server/Cargo.toml"] {
+        assert_ne!(after("manifest", &[manifest]), before, "{manifest}");
+    }
+    // All that cargo wants to see of the workspace is there.
+    output_of(
+        Command::new(env!("CARGO"))
+            .args(["tree", "--locked", "--package", "watchpost", "--depth", "0"])
+            .current_dir(folder.path().join("before")),
+    )
+    .expect("it is a whole workspace");
+}
+
+/// What the stage `skeleton` of the Dockerfile makes of the tree, with something written at the end of these files.
+fn skeleton(place: &Path, changed: &[&str]) -> BTreeMap<PathBuf, Vec<u8>> {
+    let _ = fs::remove_dir_all(place);
+    fs::create_dir(place).expect("made");
+    let ignored = read("../.dockerignore");
+    let taken: Vec<_> = ignored.lines().filter_map(|line| line.strip_prefix('!')).collect();
+    let copy = "git ls-files -z -- \"$@\" | xargs -0 cp --parents -t \"$0\"";
+    let mut shell = Command::new("sh");
+    shell
+        .args(["-ec", copy])
+        .arg(place)
+        .args(taken)
+        .current_dir(deploy().join(".."));
+    output_of(&mut shell).expect("it is copied");
+    for path in changed {
+        let path = place.join(path);
+        fs::create_dir_all(path.parent().expect("a file lies somewhere")).expect("made");
+        let mut text = fs::read(&path).unwrap_or_default();
+        text.extend(b"\n# another line\n");
+        fs::write(&path, text).expect("written");
+    }
+    let made = command_of("skeleton");
+    output_of(Command::new("sh").args(["-ec", &made]).current_dir(place)).expect("it is made");
+    let mut all = BTreeMap::new();
+    walk(place, place, &mut all);
+    assert!(all.contains_key(Path::new("server/src/main.rs")), "{:?}", all.keys());
+    all
+}
+
+/// The one command of a stage of the Dockerfile.
+fn command_of(stage: &str) -> String {
+    let dockerfile = read("../Dockerfile");
+    let begin = format!(" AS {stage}\n");
+    let (_, rest) = dockerfile.split_once(&begin).expect("there is such a stage");
+    let (_, rest) = rest.split_once("\nRUN ").expect("it runs something");
+    let (command, _) = rest.split_once("\n\n").expect("another stage comes after it");
+    assert!(!command.contains("\nRUN "), "it is one: {command}");
+    command.to_owned()
+}
+
+fn walk(place: &Path, folder: &Path, found: &mut BTreeMap<PathBuf, Vec<u8>>) {
+    for entry in fs::read_dir(folder).expect("it can be read") {
+        let path = entry.expect("it can be read").path();
+        if path.is_dir() {
+            walk(place, &path, found);
+        } else {
+            let name = path.strip_prefix(place).expect("it lies there").to_owned();
+            found.insert(name, fs::read(&path).expect("it can be read"));
+        }
+    }
 }
 
 #[test]

@@ -1,58 +1,10 @@
-//! What a cluster would be given: both layouts, built by kubectl and held against the schemas of Kubernetes. There is no
-//! cluster here, so what refers to what is looked at by hand.
-
-use std::path::PathBuf;
-use std::process::Command;
+//! Both layouts for Kubernetes and the overlay over them, held against the schemas of Kubernetes; what refers to what is
+//! looked at by hand.
 
 use serde_json::Value;
 use watchpost_tests::programs::output_of;
-use watchpost_tests::server::tools;
 
-use crate::deploy;
-
-/// The program of this name, which `make tools` has put there.
-fn tool(name: &str) -> Command {
-    Command::new(tools().join("deploy/bin").join(name))
-}
-
-/// All that a layout consists of, as YAML.
-fn built(layout: &str) -> String {
-    let folder = deploy().join("kubernetes").join(layout);
-    output_of(tool("kubectl").arg("kustomize").arg(folder)).unwrap_or_else(|wrong| panic!("{layout}: {wrong}"))
-}
-
-/// The same, object by object.
-fn objects(layout: &str) -> Vec<Value> {
-    let file = written(layout, &built(layout));
-    let reader = "import json, sys, yaml; print(json.dumps(list(yaml.safe_load_all(open(sys.argv[1])))))";
-    let json = output_of(tool("python3").args(["-c", reader]).arg(&file)).expect("it is YAML");
-    serde_json::from_str(&json).expect("it is JSON")
-}
-
-fn written(name: &str, text: &str) -> PathBuf {
-    let file = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("kubernetes-{name}.yaml"));
-    std::fs::write(&file, text).expect("written");
-    file
-}
-
-fn of_kind<'o>(objects: &'o [Value], kind: &str) -> Vec<&'o Value> {
-    objects.iter().filter(|object| object["kind"] == kind).collect()
-}
-
-fn the<'o>(objects: &'o [Value], kind: &str) -> &'o Value {
-    let found = of_kind(objects, kind);
-    assert_eq!(found.len(), 1, "one {kind}");
-    found[0]
-}
-
-/// The objects of a layout, and the one that makes its pods.
-fn with_pods(layout: &str, kind: &str) -> (Vec<Value>, Value) {
-    let objects = objects(layout);
-    let pods = the(&objects, kind)["spec"].clone();
-    (objects, pods)
-}
-
-const LAYOUTS: [(&str, &str); 2] = [("base", "Deployment"), ("daemonset", "DaemonSet")];
+use crate::cluster::{LAYOUTS, built, objects, of_kind, overlaid, the, tool, with_pods, written};
 
 #[test]
 fn kubernetes_takes_both_layouts() {
@@ -68,37 +20,49 @@ fn kubernetes_takes_both_layouts() {
     }
 }
 
+/// The port is open when everything is loaded, and ready after the first round; each step of that may take five
+/// minutes, as systemd is told.
 #[test]
-fn pods_run_without_rights_and_say_how_they_are() {
-    for (layout, kind) in LAYOUTS {
-        let (_, pods) = with_pods(layout, kind);
-        let pod = &pods["template"]["spec"];
-        assert_eq!(pod["securityContext"]["runAsNonRoot"], true, "{layout}");
-        assert_eq!(pod["securityContext"]["runAsUser"], 65532, "{layout}");
-        assert_eq!(
-            pod["securityContext"]["seccompProfile"]["type"], "RuntimeDefault",
-            "{layout}"
-        );
-        assert_eq!(pod["automountServiceAccountToken"], false, "{layout}");
-        let container = &pod["containers"][0];
-        assert_eq!(container["securityContext"]["readOnlyRootFilesystem"], true, "{layout}");
-        assert_eq!(
-            container["securityContext"]["allowPrivilegeEscalation"], false,
-            "{layout}"
-        );
-        assert_eq!(
-            container["securityContext"]["capabilities"]["drop"][0], "ALL",
-            "{layout}"
-        );
-        for (probe, path) in [("startup", "live"), ("liveness", "live"), ("readiness", "ready")] {
-            let asked = &container[format!("{probe}Probe")]["httpGet"];
-            assert_eq!(asked["path"], format!("/health/{path}"), "{layout} {probe}");
-            assert_eq!(
-                (&asked["scheme"], &asked["port"]),
-                (&"HTTPS".into(), &"https".into()),
-                "{layout} {probe}"
-            );
+fn a_layout_is_for_clusters_without_the_operator_too() {
+    for (layout, _) in LAYOUTS {
+        for object in objects(layout) {
+            let version = object["apiVersion"].as_str().expect("it has one");
+            let known = ["v1", "apps/v1", "policy/v1", "networking.k8s.io/v1"];
+            assert!(known.contains(&version), "{layout}: {version} {}", object["kind"]);
         }
+    }
+}
+
+#[test]
+fn the_overlay_that_is_shown_has_its_own_image_configuration_and_rules() {
+    for (layout, kind) in LAYOUTS {
+        let objects = overlaid(layout);
+        let pod = &the(&objects, kind)["spec"]["template"]["spec"];
+        let all = [&pod["initContainers"], &pod["containers"]];
+        for container in all.iter().filter_map(|list| list.as_array()).flatten() {
+            assert_eq!(container["image"], "registry.example.org/watchpost:0.1.0", "{layout}");
+        }
+        let map = |name: &str| {
+            let maps = of_kind(&objects, "ConfigMap");
+            let is_it = |map: &&&Value| {
+                map["metadata"]["name"]
+                    .as_str()
+                    .is_some_and(|known| known.starts_with(name))
+            };
+            (*maps.iter().find(is_it).expect("it is there")).clone()
+        };
+        assert_eq!(
+            map("watchpost-rules")["metadata"]["name"],
+            "watchpost-rules",
+            "{layout}"
+        );
+        assert!(map("watchpost-rules").to_string().contains("weekend.wasm"), "{layout}");
+        assert_eq!(
+            map("watchpost-config")["data"]["watchpost.toml"],
+            "[log]\nlevel = \"debug\"\n"
+        );
+        let monitor = the(&objects, "ServiceMonitor");
+        assert_eq!(monitor["metadata"]["namespace"], "watchpost", "{layout}");
     }
 }
 
@@ -150,7 +114,7 @@ fn what_is_referred_to_is_there() {
 
 #[test]
 fn prometheus_finds_the_service_by_its_monitor() {
-    let objects = objects("daemonset");
+    let objects = overlaid("daemonset");
     let monitor = the(&objects, "ServiceMonitor");
     assert_eq!(monitor["apiVersion"], "monitoring.coreos.com/v1");
     let service = the(&objects, "Service");
@@ -184,7 +148,8 @@ fn on_each_node_it_sees_the_node_and_writes_only_its_own_folder() {
         assert!(of_kind(&objects, gone).is_empty(), "{gone}");
     }
     let pod = &pods["template"]["spec"];
-    assert_eq!(pod["hostNetwork"], true);
+    // The node's interfaces are read below /host/proc, so no port is taken on the node, and the NetworkPolicy holds.
+    assert_eq!((&pod["hostNetwork"], &pod["dnsPolicy"]), (&Value::Null, &Value::Null));
     let container = &pod["containers"][0];
     for (setting, path) in [("PROCFS", "/host/proc"), ("SYSFS", "/host/sys"), ("ROOTFS", "/host")] {
         let name = format!("WATCHPOST_HOST__{setting}");

@@ -1,9 +1,12 @@
 //! What lies in `deploy/` does what it says: with the programs that read it, and with a Watchpost behind them.
 
 mod alerts;
+mod authority;
+mod cluster;
 mod container;
 mod dashboard;
 mod kubernetes;
+mod pods;
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -92,11 +92,24 @@ fn through_mounts_it_watches_the_machine_and_not_the_container() {
         .filter(|line| line.starts_with("watchpost_disk_ratio{"))
         .collect();
     assert!(disks.iter().any(|disk| disk.contains("mountpoint=\"/\"")), "{disks:?}");
+    // It has no network but its own loopback, and needs none to see the machine's.
+    let own = container.run(&["cat", "/proc/net/dev"]).expect("it has a network");
+    let machines = std::fs::read_to_string("/proc/net/dev").expect("the kernel tells");
+    let mut others = interfaces(&machines).filter(|name| !interfaces(&own).any(|own| own == *name));
+    assert!(
+        others.clone().next().is_none() || others.any(|name| page.contains(&format!("device=\"{name}\""))),
+        "{machines}"
+    );
     let inside = container.run(&["cat", "/proc/mounts"]).expect("it has mounts");
     assert!(
         inside.contains(" / overlay "),
         "its own root is none of the machine's: {inside}"
     );
+}
+
+/// The names in `/proc/net/dev`.
+fn interfaces(table: &str) -> impl Iterator<Item = &str> + Clone {
+    table.lines().filter_map(|line| Some(line.split_once(':')?.0.trim()))
 }
 
 const LIMIT: f64 = 268_435_456.0;

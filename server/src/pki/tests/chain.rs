@@ -8,7 +8,7 @@ use openssl::x509::{X509, X509PurposeId, X509Ref};
 
 use super::*;
 use crate::pki::certificate::{attribute, serial, unix_seconds};
-use crate::pki::{DEFAULT_DAYS, MOST_DAYS, PkiError};
+use crate::pki::{AUTHORITY, DEFAULT_DAYS, MOST_DAYS, PkiError};
 
 const CLIENT: X509PurposeId = X509PurposeId::SSL_CLIENT;
 const SERVER: X509PurposeId = X509PurposeId::SSL_SERVER;
@@ -156,6 +156,6 @@ fn the_openssl_command_reads_the_names_as_the_role_rule_expects_them() {
         .expect("openssl is installed");
     assert_eq!(
         String::from_utf8_lossy(&answer.stdout),
-        "subject=CN=ada,OU=reader,O=Watchpost\nissuer=CN=Watchpost development CA,O=Watchpost\n"
+        format!("subject=CN=ada,OU=reader,O=Watchpost\nissuer={AUTHORITY}\n")
     );
 }

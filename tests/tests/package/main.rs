@@ -1,79 +1,26 @@
 //! The Debian package: on a machine that runs systemd it is installed, serves within what its unit allows, is
 //! reloaded, watched, updated, removed and purged.
 
+mod by_hand;
+mod contents;
+mod making;
+
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 
+use watchpost_tests::document::{blocks, document};
 use watchpost_tests::guests::NUMBERED_BYTES;
 use watchpost_tests::guests::numbered;
 use watchpost_tests::machine::Machine;
-use watchpost_tests::server::{eventually, program, tools};
+use watchpost_tests::server::eventually;
+
+use crate::making::{later, package};
 
 const CONFIGURATION: &str = "/etc/watchpost/watchpost.toml";
 
 /// What the file says instead of its defaults: it measures often, so that nobody waits long.
 const OURS: &str = "[collector]\ninterval = \"500ms\"\n";
-
-fn did(command: &mut Command) {
-    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
-    let told = [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned());
-    assert!(
-        output.status.success(),
-        "{command:?}: {}\n{}",
-        output.status,
-        told.concat()
-    );
-}
-
-/// A package of the program that these tests are about, by what `make deb` makes one with.
-fn package(folder: &Path) -> PathBuf {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let release = folder.join("target/release");
-    let packed = release.join("watchpost");
-    fs::create_dir_all(&release).expect("made");
-    did(Command::new("strip").arg("-o").arg(&packed).arg(program()));
-    did(Command::new(root.join("deploy/debian/generate"))
-        .arg(&packed)
-        .arg(release.join("debian")));
-    let file = folder.join("first.deb");
-    did(Command::new(tools().join("cargo-deb/bin/cargo-deb"))
-        .args([
-            "deb",
-            "--package",
-            "watchpost",
-            "--no-build",
-            "--no-strip",
-            "--fast",
-            "--offline",
-            "--locked",
-        ])
-        .args(["--deb-version", "0.1.0-1"])
-        .arg("--output")
-        .arg(&file)
-        .env("CARGO_TARGET_DIR", folder.join("target"))
-        .current_dir(&root));
-    file
-}
-
-/// The same under a later version.
-fn later(package: &Path) -> PathBuf {
-    let unpacked = package.with_extension("unpacked");
-    did(Command::new("dpkg-deb")
-        .arg("--raw-extract")
-        .arg(package)
-        .arg(&unpacked));
-    let control = unpacked.join("DEBIAN/control");
-    let text = fs::read_to_string(&control).expect("every package has one");
-    fs::write(&control, text.replace("Version: 0.1.0-1\n", "Version: 0.1.0-2\n")).expect("written");
-    let file = package.with_file_name("second.deb");
-    did(Command::new("dpkg-deb")
-        .args(["-Zgzip", "-z1", "--build"])
-        .arg(&unpacked)
-        .arg(&file));
-    file
-}
 
 /// The machine with a package beside it.
 fn bring(machine: &Machine, package: &Path) -> &'static str {
@@ -118,6 +65,9 @@ fn the_package_is_installed_serves_is_updated_and_leaves_nothing() {
 
     machine.says(&["dpkg", "--install", bring(&machine, &first)]);
     it_is_there_and_begun(&machine);
+    it_answers_as_the_document_shows(&machine);
+    contents::every_page_that_a_page_names_is_there(&machine);
+    contents::documents_lead_somewhere(&machine);
     it_measures_and_compiles_within_its_bounds(&machine);
     what_the_unit_leaves_out_cannot_be_there(&machine);
     it_is_read_again(&machine);
@@ -192,7 +142,6 @@ fn it_is_there_and_begun(machine: &Machine) {
     let depends = machine.says(&["dpkg-query", "--show", "--showformat=${Depends}", "watchpost"]);
     assert!(depends.contains("libssl3") && depends.contains("libpq5"), "{depends}");
     for file in [
-        "/usr/share/man/man1/watchpost.1.gz",
         "/usr/share/bash-completion/completions/watchpost",
         "/usr/share/zsh/vendor-completions/_watchpost",
         "/usr/share/fish/vendor_completions.d/watchpost.fish",
@@ -202,6 +151,17 @@ fn it_is_there_and_begun(machine: &Machine) {
             "{file}"
         );
     }
+}
+
+fn it_answers_as_the_document_shows(machine: &Machine) {
+    let [_, request] = &blocks(&document("DEPLOYMENT.md"), "As a Debian package", "sh")[..] else {
+        panic!("the package is made and installed, and then asked");
+    };
+    let own = "/var/lib/watchpost/pki";
+    let request = request.replace(own, &machine.path(own).display().to_string());
+    let output = machine.in_its_network(&["sh", "-euc", &request]);
+    let report = String::from_utf8_lossy(&output.stdout);
+    assert!(report.contains("\"severity\""), "{report}{output:?}");
 }
 
 /// The rules are machine code, a rule that is brought is compiled by a process with bounds of its own, and what is

@@ -1,0 +1,65 @@
+//! What the package brings to be read: pages and documents that name each other, and nothing that is not there.
+
+use std::collections::BTreeSet;
+use std::fs;
+
+use watchpost_tests::machine::Machine;
+
+/// `watchpost(1)` names a page for each command, and those with commands of their own name more.
+pub(crate) fn every_page_that_a_page_names_is_there(machine: &Machine) {
+    let folder = machine.path("/usr/share/man/man1");
+    let (mut there, mut named) = (BTreeSet::new(), BTreeSet::new());
+    for entry in fs::read_dir(&folder).expect("the package has pages") {
+        let name = entry
+            .expect("it can be read")
+            .file_name()
+            .to_string_lossy()
+            .into_owned();
+        let Some(page) = name.strip_suffix(".1.gz").filter(|page| page.starts_with("watchpost")) else {
+            continue;
+        };
+        let text = machine.says(&["zcat", &format!("/usr/share/man/man1/{name}")]);
+        // Hyphens are escaped there.
+        let text = text.replace('\\', "");
+        let words = text.split(|letter: char| letter.is_whitespace() || letter == ',');
+        named.extend(words.filter_map(|word| word.strip_suffix("(1)")).map(str::to_owned));
+        there.insert(page.to_owned());
+    }
+    assert!(
+        named.contains("watchpost-serve") && named.contains("watchpost-rules-push"),
+        "{named:?}"
+    );
+    assert!(named.is_subset(&there), "{:?}", named.difference(&there));
+    let push = machine.says(&["zcat", "/usr/share/man/man1/watchpost-rules-push.1.gz"]);
+    assert!(
+        push.replace('\\', "").contains("--activate"),
+        "a page tells its command's options"
+    );
+}
+
+/// Whoever reads them on the machine finds what they link to there.
+pub(crate) fn documents_lead_somewhere(machine: &Machine) {
+    let place = machine.path("/usr/share/doc/watchpost");
+    let mut documents = vec![place.join("README.md")];
+    let docs = fs::read_dir(place.join("docs")).expect("the package has documents");
+    documents.extend(docs.map(|entry| entry.expect("it can be read").path()));
+    documents.retain(|path| path.extension().is_some_and(|kind| kind == "md"));
+    assert!(documents.len() > 5, "{documents:?}");
+    for document in documents {
+        let text = fs::read_to_string(&document).expect("it is text");
+        let folder = document.parent().expect("it lies somewhere");
+        for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            let path = link.split('#').next().unwrap_or_default();
+            let elsewhere = path.is_empty() || path.contains("://");
+            assert!(
+                elsewhere || folder.join(path).exists(),
+                "{} links to {link}",
+                document.display()
+            );
+        }
+    }
+    // As `docs/DEPLOYMENT.md` copies them from there.
+    for file in ["deploy/prometheus/rules/alerts.yml", "deploy/grafana/watchpost.json"] {
+        assert!(place.join(file).exists(), "{file}");
+    }
+}

@@ -1,0 +1,72 @@
+//! Makes packages of the program that these tests are about, as `make deb` does.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use watchpost_tests::server::{program, tools};
+
+/// Runs it; it has to go well.
+pub(crate) fn did(command: &mut Command) {
+    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    let told = [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned());
+    assert!(
+        output.status.success(),
+        "{command:?}: {}\n{}",
+        output.status,
+        told.concat()
+    );
+}
+
+/// A package of the program that these tests are about, by what `make deb` makes one with.
+pub(crate) fn package(folder: &Path) -> PathBuf {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let release = folder.join("target/release");
+    let packed = release.join("watchpost");
+    fs::create_dir_all(&release).expect("made");
+    strip(&packed);
+    did(Command::new(root.join("deploy/debian/generate"))
+        .arg(&packed)
+        .arg(release.join("debian")));
+    let file = folder.join("first.deb");
+    did(Command::new(tools().join("cargo-deb/bin/cargo-deb"))
+        .args([
+            "deb",
+            "--package",
+            "watchpost",
+            "--no-build",
+            "--no-strip",
+            "--fast",
+            "--offline",
+            "--locked",
+        ])
+        .args(["--deb-version", "0.1.0-1"])
+        .arg("--output")
+        .arg(&file)
+        .env("CARGO_TARGET_DIR", folder.join("target"))
+        .current_dir(&root));
+    file
+}
+
+/// The program without what only debuggers read, which is most of it here.
+pub(crate) fn strip(to: &Path) {
+    did(Command::new("strip").arg("-o").arg(to).arg(program()));
+}
+
+/// The same under a later version.
+pub(crate) fn later(package: &Path) -> PathBuf {
+    let unpacked = package.with_extension("unpacked");
+    did(Command::new("dpkg-deb")
+        .arg("--raw-extract")
+        .arg(package)
+        .arg(&unpacked));
+    let control = unpacked.join("DEBIAN/control");
+    let text = fs::read_to_string(&control).expect("every package has one");
+    fs::write(&control, text.replace("Version: 0.1.0-1\n", "Version: 0.1.0-2\n")).expect("written");
+    let file = package.with_file_name("second.deb");
+    did(Command::new("dpkg-deb")
+        .args(["-Zgzip", "-z1", "--build"])
+        .arg(&unpacked)
+        .arg(&file));
+    file
+}
