@@ -154,9 +154,7 @@ pub(super) fn complete(operation: &mut Operation, family: &str, in_path: bool) {
 
 /// What answers have in their headers, by the names of the document.
 fn headers() -> [(&'static str, Header); 2] {
-    let id = ObjectBuilder::new()
-        .schema_type(Type::String)
-        .pattern(Some("^[A-Za-z0-9._-]{1,64}$"));
+    let id = ObjectBuilder::new().schema_type(Type::String);
     let generation = ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(0));
     let header = |schema: ObjectBuilder, about: &str| {
         HeaderBuilder::new()
