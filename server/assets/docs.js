@@ -18,4 +18,7 @@ SwaggerUIBundle({
   // What is sent stays between the browser and this server.
   validatorUrl: null,
   persistAuthorization: false,
+  // Another face is another listener. What would be tried here is asked of this one, where the same paths answer
+  // otherwise.
+  ...(face === "resource" && { supportedSubmitMethods: [] }),
 });

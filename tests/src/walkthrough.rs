@@ -1,32 +1,50 @@
-//! Runs the commands of a document as a reader would, one after the other in one shell, and holds what comes back
-//! against what the document shows. There, `…` stands for anything.
+//! Runs a document as a reader would, its commands one after the other in one shell and its Python as one program, and
+//! holds what comes back against what the document shows. There, `…` stands for anything.
 
 use std::path::Path;
 use std::process::Command;
 
-/// A line that no command prints by itself.
-const END: &str = "--- and now the next command ---";
+/// A line that nothing prints by itself.
+const END: &str = "--- and now the next one ---";
 
-/// One command and what the document shows of its answer.
+/// Something that is run, and what the document shows of its answer.
 struct Step {
     command: String,
     shown: String,
 }
 
-/// Runs a document in a folder. What is set up by its `sh` blocks is changed by `prepare`, which is shell too. What is
+/// What a document has to be run.
+#[derive(Default)]
+struct Steps {
+    /// `sh` blocks, which say nothing, and the commands of `console` blocks.
+    shell: Vec<Step>,
+    /// `python` blocks. What one prints stands in the `text` block after it.
+    python: Vec<Step>,
+}
+
+/// Runs a document in a folder, as it stands: what is otherwise here than at a reader's is in the environment. What is
 /// otherwise than shown comes back.
-pub fn differences(document: &str, folder: &Path, prepare: &str) -> Vec<String> {
-    let (set_up, steps) = read(document);
-    let mut script = format!("set -u\n{set_up}\n{prepare}\n");
-    for step in &steps {
-        script.push_str(&format!("{}\necho '{END}'\n", step.command));
+pub fn differences(document: &str, folder: &Path, environment: &[(&str, String)]) -> Vec<String> {
+    let steps = read(document);
+    assert!(!steps.shell.is_empty(), "the document shows no command");
+    let mut different = Vec::new();
+    let shell = ("bash", "set -u", format!("echo '{END}'"));
+    let python = ("python3", "", format!("print({END:?}, flush=True)"));
+    for ((program, before, between), steps) in [(shell, steps.shell), (python, steps.python)] {
+        let mut script = format!("{before}\n");
+        for step in &steps {
+            script.push_str(&format!("{}\n{between}\n", step.command));
+        }
+        let mut command = Command::new(program);
+        command.arg("-c").arg(&script).current_dir(folder);
+        command.envs(environment.iter().map(|(name, value)| (name, value)));
+        different.extend(run(&mut command, &steps));
     }
-    let output = Command::new("bash")
-        .arg("-c")
-        .arg(&script)
-        .current_dir(folder)
-        .output()
-        .expect("bash is there");
+    different
+}
+
+fn run(command: &mut Command, steps: &[Step]) -> Vec<String> {
+    let output = command.output().expect("it is installed");
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     let wrong = String::from_utf8_lossy(&output.stderr).into_owned();
     let answers: Vec<&str> = said.split(&format!("{END}\n")).collect();
@@ -51,28 +69,45 @@ pub fn differences(document: &str, folder: &Path, prepare: &str) -> Vec<String> 
     different
 }
 
-/// What is set up in `sh` blocks, and the steps of `console` blocks.
-fn read(document: &str) -> (String, Vec<Step>) {
-    let (mut set_up, mut steps) = (String::new(), Vec::<Step>::new());
-    let mut block = None;
+fn read(document: &str) -> Steps {
+    let mut steps = Steps::default();
+    let begun = |command: &str| Step {
+        command: command.to_owned(),
+        shown: String::new(),
+    };
+    // Whether the block before was Python.
+    let (mut block, mut told) = (None, false);
     for line in document.lines() {
         match (line.strip_prefix("```"), block) {
-            (Some(kind), None) => block = Some(kind),
-            (Some(_), Some(_)) => block = None,
-            (None, Some("sh")) => set_up.push_str(&format!("{line}\n")),
-            (None, Some("console")) => match (line.strip_prefix("$ "), steps.last_mut()) {
-                (Some(command), _) => steps.push(Step {
-                    command: command.to_owned(),
-                    shown: String::new(),
-                }),
-                (None, Some(step)) => step.shown.push_str(&format!("{line}\n")),
-                (None, None) => panic!("an answer without a command: {line}"),
+            (Some(kind), None) => {
+                block = Some(kind);
+                match kind {
+                    "sh" => steps.shell.push(begun("")),
+                    "python" => steps.python.push(begun("")),
+                    _ => {}
+                }
+            }
+            (Some(_), Some(kind)) => {
+                told = kind == "python";
+                block = None;
+            }
+            (None, Some("sh")) => add(&mut steps.shell, |step| &mut step.command, line),
+            (None, Some("python")) => add(&mut steps.python, |step| &mut step.command, line),
+            (None, Some("text")) if told => add(&mut steps.python, |step| &mut step.shown, line),
+            (None, Some("console")) => match line.strip_prefix("$ ") {
+                Some(command) => steps.shell.push(begun(command)),
+                None => add(&mut steps.shell, |step| &mut step.shown, line),
             },
             _ => {}
         }
     }
-    assert!(!steps.is_empty(), "the document shows no command");
-    (set_up, steps)
+    steps
+}
+
+/// Adds a line to what came last.
+fn add(steps: &mut [Step], part: impl Fn(&mut Step) -> &mut String, line: &str) {
+    let step = steps.last_mut().expect("an answer stands after its command");
+    part(step).push_str(&format!("{line}\n"));
 }
 
 /// Whether a text is as shown, where `…` is anything.
@@ -97,6 +132,20 @@ fn matches(shown: &str, said: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_run_is_what_stands_there_in_its_order() {
+        let page = "```sh\na=1\n```\n```console\n$ echo $a\n1\n```\n```shell\nrm -r /\n```\n\
+                    ```python\nprint(2)\nprint(3)\n```\n\n```text\n2\n3\n```\n```text\nno answer\n```\n";
+        let told = |steps: &[Step]| -> Vec<(String, String)> {
+            let pair = |step: &Step| (step.command.trim().to_owned(), step.shown.trim().to_owned());
+            steps.iter().map(pair).collect()
+        };
+        let pair = |command: &str, shown: &str| (command.to_owned(), shown.to_owned());
+        let steps = read(page);
+        assert_eq!(told(&steps.shell), [pair("a=1", ""), pair("echo $a", "1")]);
+        assert_eq!(told(&steps.python), [pair("print(2)\nprint(3)", "2\n3")]);
+    }
 
     #[test]
     fn dots_stand_for_anything_and_the_rest_for_itself() {

@@ -471,7 +471,8 @@ fn who_asks_wrongly_or_for_too_much_is_told_the_limit() {
         (server.get("/api/v1/history?metric=*").status != 200).then_some(())
     });
     refused("/api/v1/history?metric=*", 422, "history.max_series");
-    refused("/api/v1/snapshots?metric=memory", 400, "/api/v1/history");
+    refused("/api/v1/snapshots?metric=memory", 400, "`host`, `from`, `to`");
+    refused("/api/v1/reports?step=5m", 400, "unknown field `step`");
     eventually("more than a hundred points", || {
         let answer = server.get("/api/v1/history?metric=memory");
         (answer.status == 422).then(|| assert!(answer.text().contains("history.max_points")))

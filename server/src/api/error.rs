@@ -67,6 +67,9 @@ pub enum ApiError {
         /// What we take.
         limit: usize,
     },
+    /// The body is sent as something that is not taken here.
+    #[error("{0}")]
+    WrongForm(&'static str),
     /// The body takes longer than we wait.
     #[error("the body did not arrive in time; send it faster, or raise http.body_timeout")]
     BodyTooSlow,
@@ -116,7 +119,7 @@ pub struct Rejected {
     pub more: Value,
 }
 
-/// The document.
+/// What went wrong and what to do about it, as RFC 9457 has it.
 #[derive(Serialize, ToSchema)]
 pub struct Problem<'p> {
     /// There is nothing to look up: `detail` says it all.
@@ -139,20 +142,33 @@ pub struct Problem<'p> {
     /// What can be done about that.
     #[serde(skip_serializing_if = "Option::is_none")]
     advice: Option<&'p str>,
-    /// Why it is not true, for programs.
+    /// The same reason in fields, so that programs need not read `detail`; which there are depends on the reason.
     #[serde(skip_serializing_if = "Option::is_none")]
     cause: Option<&'p Value>,
 }
 
 impl ApiError {
-    /// The answer to a request, by its path and id.
-    pub fn answer(&self, path: Option<&str>, id: Option<&str>) -> HttpResponse {
+    /// Where JSON has to be sent, and something else was.
+    pub const fn no_json() -> Self {
+        Self::WrongForm("the body has to be sent as JSON; send content-type: application/json")
+    }
+
+    /// Where a rule has to be sent, and something else was.
+    pub const fn no_component() -> Self {
+        Self::WrongForm(
+            "send the component as application/wasm, or as multipart/form-data with the fields component, settings, note \
+             and signature",
+        )
+    }
+
+    /// The document that tells it, by the path and id of the request.
+    pub fn problem<'p>(&'p self, path: Option<&'p str>, id: Option<&'p str>) -> Problem<'p> {
         let status = self.status_code();
         let rejected = match self {
             Self::Rejected(rejected) => Some(&**rejected),
             _ => None,
         };
-        let problem = Problem {
+        Problem {
             r#type: "about:blank",
             title: status.canonical_reason().unwrap_or("Error"),
             status: status.as_u16(),
@@ -162,8 +178,12 @@ impl ApiError {
             check: rejected.map(|rejected| rejected.check.as_str()),
             advice: rejected.map(|rejected| rejected.advice.as_str()),
             cause: rejected.map(|rejected| &rejected.more).filter(|more| !more.is_null()),
-        };
-        let mut response = HttpResponse::build(status);
+        }
+    }
+
+    /// The answer to a request, by its path and id.
+    pub fn answer(&self, path: Option<&str>, id: Option<&str>) -> HttpResponse {
+        let mut response = HttpResponse::build(self.status_code());
         response.insert_header((header::CONTENT_TYPE, "application/problem+json"));
         response.insert_header((header::CACHE_CONTROL, "no-store"));
         match self {
@@ -178,7 +198,7 @@ impl ApiError {
             }
             _ => {}
         }
-        let body = serde_json::to_vec(&problem).unwrap_or_default();
+        let body = serde_json::to_vec(&self.problem(path, id)).unwrap_or_default();
         response.body(body)
     }
 }
@@ -228,6 +248,7 @@ impl ResponseError for ApiError {
             Self::TooMuch(_) | Self::Rejected(_) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::BodyTooLarge | Self::ComponentTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::HeadersTooLarge { .. } => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            Self::WrongForm(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::BodyTooSlow => StatusCode::REQUEST_TIMEOUT,
             Self::NotAcceptable { .. } => StatusCode::NOT_ACCEPTABLE,
             Self::TooMany { .. } => StatusCode::TOO_MANY_REQUESTS,

@@ -110,7 +110,7 @@ pub fn refusals() -> impl Fn(&mut ServiceConfig) + Clone {
                     .error_handler(|error, _| json(error).into()),
             )
             .app_data(QueryConfig::default().error_handler(|error, _| query(&error).into()))
-            .app_data(PathConfig::default().error_handler(|error, _| path(&error).into()));
+            .app_data(PathConfig::default().error_handler(|error, request| path(&error, request).into()));
     }
 }
 
@@ -120,14 +120,36 @@ fn json(error: JsonPayloadError) -> ApiError {
         JsonPayloadError::Payload(PayloadError::Io(error)) if error.kind() == std::io::ErrorKind::TimedOut => {
             ApiError::BodyTooSlow
         }
-        error => ApiError::BadRequest(format!("the body is not the JSON that is expected here: {error}")),
+        JsonPayloadError::ContentType => ApiError::no_json(),
+        JsonPayloadError::Deserialize(error) => unexpected(&error),
+        error => unexpected(&error),
     }
 }
 
-fn query(error: &QueryPayloadError) -> ApiError {
-    ApiError::BadRequest(format!("the query is not understood: {error}"))
+fn unexpected(error: &dyn std::error::Error) -> ApiError {
+    ApiError::BadRequest(format!("the body is not the JSON that is expected here: {error}"))
 }
 
-fn path(error: &PathError) -> ApiError {
-    ApiError::BadRequest(format!("the path is not understood: {error}"))
+fn query(error: &QueryPayloadError) -> ApiError {
+    let said = match error {
+        QueryPayloadError::Deserialize(error) => error.to_string(),
+        error => error.to_string(),
+    };
+    // So the framework's own words begin where something has to be there.
+    let missing = said
+        .strip_prefix("missing field `")
+        .and_then(|rest| rest.strip_suffix('`'));
+    ApiError::BadRequest(match missing {
+        Some(name) => format!("{name} is missing; write ?{name}=…"),
+        None => format!("the query is not understood: {said}"),
+    })
+}
+
+/// Where a part of the path is a number, nothing else in it can be wrong.
+fn path(error: &PathError, request: &HttpRequest) -> ApiError {
+    ApiError::BadRequest(match (request.match_info().get("id"), error) {
+        (Some(id), _) => format!("\"{id}\" is no number; write one that an answer had as its id, such as 1"),
+        (None, PathError::Deserialize(error)) => format!("the path is not understood: {error}"),
+        (None, error) => format!("the path is not understood: {error}"),
+    })
 }

@@ -1,9 +1,8 @@
 //! `watchpost check`: what is wrong with the configuration, or what would be in force.
 
-use std::io::{self, Write};
 use std::process::ExitCode;
 
-use super::{CONFIG, IO, fail};
+use super::{CONFIG, fail, printed};
 use crate::app;
 use crate::config::{Config, Sources};
 use crate::rules::Rules;
@@ -17,8 +16,5 @@ pub(super) fn run(sources: Sources) -> ExitCode {
     if let Err(error) = Rules::load(config.rules.limits.limits(), &app::rule_settings(&config), None) {
         return fail(CONFIG, &crate::reload::told(&error));
     }
-    match io::stdout().write_all(config.show().as_bytes()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => fail(IO, &error.to_string()),
-    }
+    printed(config.show().as_bytes())
 }

@@ -119,8 +119,9 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Rules(command) => command.run(&sources),
         Command::Openapi(command) => command.run(),
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Arguments::command(), "watchpost", &mut io::stdout());
-            ExitCode::SUCCESS
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Arguments::command(), "watchpost", &mut script);
+            printed(&script)
         }
         Command::Man(man) => man.run(Arguments::command()),
     }
@@ -158,6 +159,15 @@ fn sources(arguments: &Arguments) -> Result<Sources, String> {
         others_variables: [CONFIG_VARIABLE, SERVER_VARIABLE].map(str::to_owned).into(),
         working_directory: PathBuf::new(),
     })
+}
+
+/// Prints an answer, with which a command ends. Whoever reads only its beginning has what they wanted.
+fn printed(answer: &[u8]) -> ExitCode {
+    let mut out = io::stdout().lock();
+    match out.write_all(answer).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => fail(IO, &error.to_string()),
+        _ => ExitCode::SUCCESS,
+    }
 }
 
 /// One line on stderr, and the code.

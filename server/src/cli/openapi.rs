@@ -1,11 +1,10 @@
 //! `watchpost openapi`: the document of the API, as a running Watchpost serves it.
 
-use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
 
-use super::{IO, fail};
+use super::printed;
 use crate::api::document::written;
 use crate::config::Face;
 
@@ -31,9 +30,6 @@ impl OpenApi {
             Of::All => Face::All,
             Of::Resource => Face::Resource,
         };
-        match io::stdout().write_all(written(face).as_bytes()) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => fail(IO, &error.to_string()),
-        }
+        printed(written(face).as_bytes())
     }
 }

@@ -36,7 +36,72 @@ TRY = """(async () => {
   return [live.innerText.trim().split(/\\s/)[0], block.querySelector('.live-responses-table').innerText];
 })()"""
 
+# Shows one operation with all that it says, and tells what of it is cut off at the edge, and what is too pale to be read:
+# words (and arrows) that have less than 4.5 times the light of what they stand on, or more than that part of it.
+OPENED = """(async (find, open) => {
+  const until = async (what) => {
+    for (;;) { const found = what(); if (found) return found; await new Promise(requestAnimationFrame); }
+  };
+  const block = await until(() => document.querySelector(find));
+  if (open) {
+    block.querySelector(open).click();
+    await until(() => block.querySelector('.responses-table .response-col_status'));
+  }
+  block.scrollIntoView();
+  const numbers = (text) => (text.match(/[\\d.]+/g) || [0, 0, 0, 0]).map(Number);
+  const over = ([r, g, b, a = 1], under) => [r, g, b].map((one, at) => one * a + under[at] * (1 - a));
+  const paper = (element) => {
+    const all = [];
+    for (let at = element; at; at = at.parentElement) all.unshift(numbers(getComputedStyle(at).backgroundColor));
+    return all.reduce((under, top) => over(top, under), [255, 255, 255]);
+  };
+  const light = (colour) => {
+    const part = (one) => (one /= 255) <= .03928 ? one / 12.92 : ((one + .055) / 1.055) ** 2.4;
+    const [r, g, b] = colour.map(part);
+    return .2126 * r + .7152 * g + .0722 * b;
+  };
+  const shown = (element) => element.checkVisibility({ opacityProperty: true, visibilityProperty: true });
+  const pale = [];
+  let looked = 0;
+  const look = (element, colour, what) => {
+    if (!shown(element) || element.closest('option, select')) return;
+    looked += 1;
+    const under = paper(element);
+    const [more, less] = [light(over(numbers(colour), under)), light(under)].sort((a, b) => b - a);
+    if ((more + .05) / (less + .05) < 4.5) pale.push(`${what}: ${colour} on ${under.map(Math.round)}`);
+  };
+  const words = document.createTreeWalker(block, NodeFilter.SHOW_TEXT);
+  while (words.nextNode()) {
+    const element = words.currentNode.parentElement;
+    const text = words.currentNode.data.trim();
+    if (text) look(element, getComputedStyle(element).color, text.slice(0, 40));
+  }
+  for (const arrow of block.querySelectorAll('svg polygon')) look(arrow, getComputedStyle(arrow).fill, 'an arrow');
+  // What is too wide makes a phone's window wider than its screen, so that is what it is held against.
+  const edge = document.documentElement.clientWidth + 1;
+  const scrolls = (one) => one && (/auto|scroll/.test(getComputedStyle(one).overflowX) || (one !== block && scrolls(one.parentElement)));
+  const beyond = (one) => one.getBoundingClientRect().right > edge && !scrolls(one.parentElement);
+  const cut = [...block.querySelectorAll('*')].filter((one) => shown(one) && beyond(one));
+  const tries = block.querySelectorAll('.try-out__btn').length;
+  return { looked, pale: [...new Set(pale)], cut: cut.map((one) => one.outerHTML.slice(0, 80)), tries };
+})(FIND, OPEN)"""
+
+# Which operation, and what opens it.
+OPERATIONS = {
+    "docs": ('[id^="operations-"][id$="-history"]', ".opblock-summary-control"),
+    "redoc": ('[data-section-id$="/operation/history"]', None),
+    "docs-resource": ('[id^="operations-"][id$="-metrics"]', ".opblock-summary-control"),
+}
+
 # What the keyboard reaches, from the top.
+OPENED_BY_KEYS = """(async () => {
+  const begun = performance.now();
+  while (performance.now() - begun < 10000) {
+    if (document.querySelector('.opblock.is-open .responses-table')) return true;
+    await new Promise(requestAnimationFrame);
+  }
+  return false;
+})()"""
 FOCUS = "(document.activeElement.innerText || document.activeElement.getAttribute('aria-label') || '').trim()"
 
 
@@ -151,8 +216,9 @@ class Browser:
 
 
 def press(browser, key):
+    number, more = (9, {}) if key == "Tab" else (13, {"text": "\r"})
     for kind in ("keyDown", "keyUp"):
-        browser.call("Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode=9 if key == "Tab" else 13)
+        browser.call("Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode=number, **more)
 
 
 def main():
@@ -167,10 +233,14 @@ def main():
                     browser.dress(size, scheme)
                     browser.open(base + path, ready)
                     told = browser.told()
-                    told["wider_by"] = browser.value("document.documentElement.scrollWidth - innerWidth")
+                    told["wider_by"] = browser.value("document.documentElement.scrollWidth - document.documentElement.clientWidth")
                     told["background"] = browser.value("getComputedStyle(document.body).backgroundColor")
                     told["title"] = browser.value("document.title")
                     browser.picture(os.path.join(folder, f"{page}-{size}-{scheme}.png"))
+                    if page in OPERATIONS:
+                        find, opens = (json.dumps(part) for part in OPERATIONS[page])
+                        told["opened"] = browser.value(OPENED.replace("FIND, OPEN", f"{find}, {opens}"))
+                        browser.picture(os.path.join(folder, f"{page}-opened-{size}-{scheme}.png"))
                     seen[f"{page} {size} {scheme}"] = told
         browser.page()
         browser.dress("desktop", "light")
@@ -183,7 +253,14 @@ def main():
         for _ in range(6):
             press(browser, "Tab")
             reached.append(browser.value(FOCUS))
-        print(json.dumps({"seen": seen, "tried": tried, "reached": reached}))
+        browser.open(base + "/docs", PAGES["docs"][1])
+        for _ in range(60):
+            press(browser, "Tab")
+            if browser.value("document.activeElement.matches('.opblock-summary-control')"):
+                break
+        press(browser, "Enter")
+        opened = browser.value(OPENED_BY_KEYS)
+        print(json.dumps({"seen": seen, "tried": tried, "reached": reached, "opened_by_keys": opened}))
     finally:
         browser.child.kill()
         browser.child.wait()

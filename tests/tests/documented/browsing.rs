@@ -31,6 +31,9 @@ fn pages_are_shown_by_a_browser_and_ask_nobody_else() {
         let is_dark = page["background"] == "rgb(20, 24, 29)";
         assert_eq!(is_dark, name.ends_with("dark"), "{name}: {page}");
         assert!(page["title"].as_str().is_some_and(|title| !title.is_empty()), "{name}");
+        if page["opened"].is_object() {
+            readable(name, &page["opened"]);
+        }
     }
     let tried = &told["tried"];
     quiet("what was tried", tried, &base);
@@ -56,6 +59,19 @@ fn pages_are_shown_by_a_browser_and_ask_nobody_else() {
             "who you are here"
         ]
     );
+    assert_eq!(told["opened_by_keys"], true, "the keyboard opens no operation");
+}
+
+/// An operation that is opened can be read, all of it; and it can be tried where what answers is what is described.
+fn readable(name: &str, opened: &Value) {
+    assert!(
+        opened["looked"].as_u64().is_some_and(|words| words > 30),
+        "{name}: {opened}"
+    );
+    assert_eq!(opened["pale"], serde_json::json!([]), "{name}");
+    assert_eq!(opened["cut"], serde_json::json!([]), "{name}");
+    let tries = u64::from(name.starts_with("docs "));
+    assert_eq!(opened["tries"], tries, "{name}");
 }
 
 fn quiet(name: &str, page: &Value, base: &str) {

@@ -30,6 +30,13 @@ for path, item in document["paths"].items():
         for parameter in operation.get("parameters", []):
             if "example" in parameter:
                 check(f"{method} {path} {parameter['name']}", parameter["schema"], parameter["example"])
+        for status, answer in operation["responses"].items():
+            for kind, content in answer.get("content", {}).items():
+                if "example" in content:
+                    check(f"{method} {path} {status} {kind}", content["schema"], content["example"])
+for name, answer in document["components"]["responses"].items():
+    for kind, content in answer["content"].items():
+        check(f"{name} {kind}", content["schema"], content["example"])
 
 print(f"{found} examples")
 sys.exit("\n".join(wrong) if wrong else 0)

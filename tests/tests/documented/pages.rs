@@ -1,5 +1,8 @@
 //! How pages and documents are sent: to whom in which form, and for how long they may be kept.
 
+use std::io::Read;
+use std::process::Stdio;
+
 use watchpost_tests::server::{Server, command};
 
 const BROWSER: &str = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
@@ -41,6 +44,24 @@ fn the_document_that_is_printed_is_the_one_that_is_served() {
         let served = server.stranger().get(path);
         assert!(served.body == printed.stdout, "{path}");
     }
+}
+
+#[test]
+fn whoever_reads_only_the_beginning_of_the_document_has_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut child = command(folder.path())
+        .arg("openapi")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it runs");
+    let mut first = [0];
+    let mut out = child.stdout.take().expect("it is piped");
+    out.read_exact(&mut first).expect("it says something");
+    // The rest is more than a pipe holds, so it cannot all have been written yet.
+    drop(out);
+    let ended = child.wait_with_output().expect("it ends");
+    assert!(ended.status.success() && ended.stderr.is_empty(), "{ended:?}");
 }
 
 #[test]

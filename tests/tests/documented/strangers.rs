@@ -30,6 +30,9 @@ fn who_shows_nothing_gets_what_the_document_says_is_open() {
                 true => assert_eq!(answer.status, 200, "{method} {path}: {}", answer.text()),
                 false => assert_eq!(answer.status, 401, "{method} {path}: {}", answer.text()),
             }
+            for header in ["x-request-id", "x-watchpost-generation"] {
+                assert!(answer.header(header).is_some(), "{method} {path} lacks {header}");
+            }
         }
         *if is_open { &mut open } else { &mut closed } += 1;
     }
@@ -56,6 +59,36 @@ fn who_may_not_is_refused_by_the_action_that_the_document_names() {
             assert!(told.contains(missing), "{method} {path}: {told}");
         }
     }
+}
+
+#[test]
+fn a_body_that_is_not_sent_as_json_is_told_how_to_be_sent() {
+    let server = Server::start().ready();
+    let client = server.client("admin");
+    let form = "application/x-www-form-urlencoded";
+    for (method, path) in [
+        ("POST", "/api/v1/chunks"),
+        ("PATCH", "/api/v1/chunks/1"),
+        ("PUT", "/api/v1/rules/threshold/settings"),
+        ("POST", "/api/v1/rules/threshold/rollback"),
+    ] {
+        let told = client.send_bytes(method, path, form, b"{}").problem(415);
+        assert!(told.contains("send content-type: application/json"), "{path}: {told}");
+    }
+    let told = client.get("/api/v1/chunks/abc").problem(400);
+    assert_eq!(
+        told,
+        "\"abc\" is no number; write one that an answer had as its id, such as 1"
+    );
+    let digest = client.get("/api/v1/rules/threshold/versions/abc").problem(400);
+    assert!(
+        digest.ends_with("a digest is 64 hexadecimal digits in lower case"),
+        "{digest}"
+    );
+    let told = client
+        .send_bytes("POST", "/api/v1/chunks", "application/json", b"{")
+        .problem(400);
+    assert!(!told.contains("deserialize"), "{told}");
 }
 
 #[test]

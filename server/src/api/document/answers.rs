@@ -1,17 +1,24 @@
-//! What any request may be answered when it does not get what it asked for. What only one endpoint answers is said
-//! there, by a status and a sentence.
+//! What any answer has in its headers, and what any request may be answered when it does not get what it asked for. What
+//! only one endpoint answers is said there, by a status and a sentence.
 
 use utoipa::openapi::content::{Content, ContentBuilder};
-use utoipa::openapi::header::HeaderBuilder;
+use utoipa::openapi::header::{Header, HeaderBuilder};
 use utoipa::openapi::path::Operation;
 use utoipa::openapi::response::{Response, ResponseBuilder};
 use utoipa::openapi::schema::{ObjectBuilder, Type};
 use utoipa::openapi::{Components, Ref, RefOr};
 use utoipa::{PartialSchema, ToSchema};
 
+use super::problems;
 use crate::api::error::Problem;
 
 const PROBLEM: &str = "application/problem+json";
+
+/// What metrics look like in the formats that are not JSON, by how these begin.
+const METRICS: [(&str, &str); 2] = [
+    ("text/plain; version=", include_str!("metrics.txt")),
+    ("application/openmetrics-text", include_str!("metrics.openmetrics.txt")),
+];
 
 /// An answer that many endpoints have.
 struct Common {
@@ -21,7 +28,7 @@ struct Common {
     header: Option<(&'static str, &'static str)>,
 }
 
-const ALL: [Common; 10] = [
+const ALL: [Common; 11] = [
     Common::new(
         "400",
         "NotUnderstood",
@@ -41,6 +48,11 @@ const ALL: [Common; 10] = [
     Common::new("404", "Missing", "What the path names is not there."),
     Common::new("408", "TooSlow", "The body did not arrive within `http.body_timeout`."),
     Common::new("413", "BodyTooLarge", "The body is longer than `http.max_body`."),
+    Common::new(
+        "415",
+        "WrongForm",
+        "The body is sent as something else; `detail` says as what to send it.",
+    ),
     Common::new("429", "TooMany", "More requests than `http.requests_per_second`.")
         .with("retry-after", "When to come again, in seconds."),
     Common::new(
@@ -79,7 +91,7 @@ impl Common {
     fn holds(&self, in_path: bool, has_body: bool) -> bool {
         match self.status {
             "404" => in_path,
-            "408" => has_body,
+            "408" | "415" => has_body,
             _ => true,
         }
     }
@@ -87,13 +99,15 @@ impl Common {
     fn response(&self) -> Response {
         let mut response = ResponseBuilder::new()
             .description(self.about)
-            .content(PROBLEM, problem());
+            .content(PROBLEM, problem(self.status, ""));
         if let Some((name, about)) = self.header {
             let text = ObjectBuilder::new().schema_type(Type::String).build();
             let header = HeaderBuilder::new().schema(Some(text)).description(Some(about));
             response = response.header(name, header.build());
         }
-        response.build()
+        let mut response = response.build();
+        add_headers(self.status, &mut response);
+        response
     }
 }
 
@@ -102,6 +116,9 @@ pub(super) fn add(components: &mut Components) {
     components
         .schemas
         .insert(Problem::name().into_owned(), Problem::schema());
+    for (name, header) in headers() {
+        components.headers.insert(name.to_owned(), header.into());
+    }
     for common in &ALL {
         components
             .responses
@@ -110,7 +127,7 @@ pub(super) fn add(components: &mut Components) {
 }
 
 /// Gives an operation those that it has not told itself. Whatever is an error is told as a problem.
-pub(super) fn complete(operation: &mut Operation, in_path: bool) {
+pub(super) fn complete(operation: &mut Operation, family: &str, in_path: bool) {
     let has_body = operation.request_body.is_some();
     let told = &mut operation.responses.responses;
     for common in ALL.iter().filter(|common| common.holds(in_path, has_body)) {
@@ -118,20 +135,65 @@ pub(super) fn complete(operation: &mut Operation, in_path: bool) {
             .or_insert_with(|| RefOr::Ref(Ref::from_response_name(common.name)));
     }
     for (status, response) in told {
-        let is_error = status.starts_with(['4', '5']);
-        if let RefOr::T(response) = response
-            && is_error
-        {
-            response
-                .content
-                .entry(PROBLEM.to_owned())
-                .or_insert_with(|| problem().into());
+        let RefOr::T(response) = response else {
+            continue;
+        };
+        add_headers(status, response);
+        if status.starts_with(['4', '5']) {
+            let content = response.content.entry(PROBLEM.to_owned());
+            content.or_insert_with(|| RefOr::T(problem(status, family)));
+        }
+        for (kind, content) in &mut response.content {
+            let metrics = METRICS.iter().find(|(begins, _)| kind.starts_with(begins));
+            if let (Some((_, text)), RefOr::T(content)) = (metrics, content) {
+                content.example = Some((*text).into());
+            }
         }
     }
 }
 
-fn problem() -> Content {
+/// What answers have in their headers, by the names of the document.
+fn headers() -> [(&'static str, Header); 2] {
+    let id = ObjectBuilder::new().schema_type(Type::String);
+    let generation = ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(0));
+    let header = |schema: ObjectBuilder, about: &str| {
+        HeaderBuilder::new()
+            .schema(Some(schema.build()))
+            .description(Some(about))
+            .build()
+    };
+    [
+        (
+            "RequestId",
+            header(
+                id,
+                "The request, as the log has it; the one that was sent, if there was one.",
+            ),
+        ),
+        (
+            "Generation",
+            header(
+                generation,
+                "The generation of rules that decided whether this may be had; not there where none was asked.",
+            ),
+        ),
+    ]
+}
+
+fn add_headers(status: &str, response: &mut Response) {
+    let named = |name: &str| RefOr::Ref(Ref::new(format!("#/components/headers/{name}")));
+    response.headers.insert("x-request-id".to_owned(), named("RequestId"));
+    // Who asks too often, or with too much around it, is refused before anything is decided.
+    if !matches!(status, "429" | "431") {
+        response
+            .headers
+            .insert("x-watchpost-generation".to_owned(), named("Generation"));
+    }
+}
+
+fn problem(status: &str, family: &str) -> Content {
     ContentBuilder::new()
         .schema(Some(Ref::from_schema_name(Problem::name())))
+        .example(problems::example(status, family))
         .build()
 }

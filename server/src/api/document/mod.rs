@@ -5,6 +5,7 @@
 mod answers;
 mod contents;
 mod path;
+mod problems;
 
 use std::sync::LazyLock;
 
@@ -29,7 +30,7 @@ use crate::config::Face;
 /// certificate, and so holds this to be true.
 const OPEN: [Action; 3] = [Action::HealthRead, Action::ServiceRead, Action::DocsRead];
 
-/// Real questions and answers, shortened, by the names of their schemas.
+/// Questions and answers as a machine at the edge has them, shortened, by the names of their schemas.
 static EXAMPLES: LazyLock<Map<String, Value>> =
     LazyLock::new(|| serde_json::from_str(include_str!("examples.json")).expect("a test reads it"));
 
@@ -141,7 +142,7 @@ fn add(document: &mut OpenApi, family: &Family, at: &At, operation: &Operation) 
     if let Some(body) = asked.body.filter(|_| told.request_body.is_none()) {
         told.request_body = Some(RefOr::T(body));
     }
-    answers::complete(&mut told, !path.names.is_empty());
+    answers::complete(&mut told, family.name, !path.names.is_empty());
     let components = document.components.get_or_insert_default();
     components.schemas.extend(asked.schemas);
     components
@@ -192,7 +193,7 @@ fn part(name: &str, schema: RefOr<Schema>) -> Parameter {
 fn described_with(description: Option<String>, asked: &Asked) -> String {
     let actions: Vec<_> = asked.actions.iter().map(|action| format!("`{action}`")).collect();
     let needs = match asked.open_at_home {
-        true => format!("Needs {}, but from the machine itself nothing.", actions.join(" and ")),
+        true => format!("Needs {}, except from the machine itself.", actions.join(" and ")),
         false => format!("Needs {}.", actions.join(" and ")),
     };
     let description = description.unwrap_or_default();

@@ -1,8 +1,9 @@
 //! Holds the document to what every endpoint has to say, and its copies in `docs/` to the document.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use actix_web::http::StatusCode;
 use serde_json::Value;
 
 use super::{contents, written};
@@ -140,7 +141,7 @@ fn the_parts_of_a_path_are_its_parameters() {
     }
 }
 
-/// Bodies that are JSON refer to schemas, and those have examples.
+/// Bodies that are JSON or forms refer to schemas, and those have examples; of metrics there is a text.
 #[test]
 fn every_body_has_an_example() {
     let mut known = BTreeSet::new();
@@ -149,12 +150,21 @@ fn every_body_has_an_example() {
         for (name, operation) in operations(&document) {
             let answers = operation["responses"].as_object().expect("there are answers");
             let good = answers.iter().filter(|(status, _)| status.starts_with('2'));
-            for body in good.map(|(_, answer)| answer).chain([&operation["requestBody"]]) {
-                let Some(reference) = body["content"]["application/json"]["schema"]["$ref"].as_str() else {
+            let bodies = good.map(|(_, answer)| answer).chain([&operation["requestBody"]]);
+            for (kind, content) in bodies.filter_map(|body| body["content"].as_object()).flatten() {
+                if kind.starts_with("text/plain") || kind.starts_with("application/openmetrics-text") {
+                    let text = content["example"].as_str().unwrap_or_default();
+                    assert!(text.starts_with("# HELP "), "{name}: {kind} has no example");
+                }
+                let Some(reference) = content["schema"]["$ref"].as_str() else {
                     continue;
                 };
                 let schema = document.pointer(&reference[1..]).expect("it is there");
-                assert!(schema["examples"][0].is_object(), "{name}: {reference} has no example");
+                let is_bytes = schema["format"] == "binary";
+                assert!(
+                    is_bytes || schema["examples"][0].is_object(),
+                    "{name}: {reference} has no example"
+                );
             }
         }
         let schemas = document["components"]["schemas"]
@@ -168,4 +178,119 @@ fn every_body_has_an_example() {
             "there is an example of {name}, and no such schema"
         );
     }
+}
+
+#[test]
+fn every_refusal_has_an_example_of_its_own_status() {
+    for face in [Face::All, Face::Resource] {
+        let document = value(face);
+        for (name, operation) in operations(&document) {
+            for (status, answer) in answers(&document, operation) {
+                if !status.starts_with(['4', '5']) {
+                    continue;
+                }
+                let example = &answer["content"]["application/problem+json"]["example"];
+                assert_eq!(example["status"].to_string(), status, "{name}: {example}");
+                let code = StatusCode::from_bytes(status.as_bytes()).expect("it is a status");
+                assert_eq!(example["title"].as_str(), code.canonical_reason(), "{name}");
+                assert!(
+                    example["detail"].as_str().is_some_and(|detail| detail.len() > 10),
+                    "{name}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn every_answer_says_what_all_have_in_their_headers() {
+    for face in [Face::All, Face::Resource] {
+        let document = value(face);
+        for (name, operation) in operations(&document) {
+            for (status, answer) in answers(&document, operation) {
+                let reference = &answer["headers"]["x-request-id"]["$ref"];
+                assert_eq!(reference, "#/components/headers/RequestId", "{name} {status}");
+                let decided = !matches!(status.as_str(), "429" | "431");
+                let told = answer["headers"]["x-watchpost-generation"].is_object();
+                assert_eq!(told, decided, "{name} {status}");
+            }
+        }
+    }
+}
+
+/// Whoever made the examples had a machine, and nobody is to see it in them.
+#[test]
+fn the_examples_show_a_debian_of_nobody() {
+    fn look(key: &str, value: &Value, seen: &mut usize) {
+        match value {
+            Value::Object(fields) => fields.iter().for_each(|(key, value)| look(key, value, seen)),
+            Value::Array(items) => items.iter().for_each(|item| look(key, item, seen)),
+            Value::String(text) => {
+                let legal: &[&str] = match key {
+                    "kernel" | "release" => &["6.1.0-28-amd64"],
+                    "os" => &["Debian GNU/Linux 12 (bookworm)"],
+                    "device" => &["/dev/sda1", "/dev/sdb1"],
+                    "mountpoint" => &["/", "/srv/data"],
+                    "host" | "hostname" => &["edge-1"],
+                    _ => return,
+                };
+                *seen += 1;
+                assert!(legal.contains(&text.as_str()), "{key}: {text}");
+            }
+            _ => {}
+        }
+    }
+    let mut seen = 0;
+    super::EXAMPLES
+        .iter()
+        .for_each(|(name, example)| look(name, example, &mut seen));
+    assert!(seen > 15, "{seen} names of a machine");
+    for face in [Face::All, Face::Resource] {
+        let text = written(face).to_lowercase();
+        for word in [
+            "sandbox", "_tools", "/mnt/", "/tmp/", "/home/", "/root", "/work/", "-fc-",
+        ] {
+            assert!(!text.contains(word), "{word} is in the document");
+        }
+    }
+}
+
+/// Each asks for what it takes, and nothing that it would refuse.
+#[test]
+fn whole_rounds_take_no_metric_and_single_series_need_one() {
+    let document = value(Face::All);
+    let names = |path: &str| -> BTreeMap<String, bool> {
+        let parameters = &document["paths"][path]["get"]["parameters"];
+        let parameters = parameters.as_array().expect("it has some").iter();
+        parameters
+            .map(|one| {
+                (
+                    one["name"].as_str().unwrap_or_default().to_owned(),
+                    one["required"] == true,
+                )
+            })
+            .collect()
+    };
+    for path in ["/api/v1/snapshots", "/api/v1/reports"] {
+        let whole = ["from", "host", "to"].map(|name| (name.to_owned(), false));
+        assert_eq!(names(path), BTreeMap::from(whole), "{path}");
+    }
+    let needed: Vec<_> = names("/api/v1/history")
+        .into_iter()
+        .filter_map(|(name, required)| required.then_some(name))
+        .collect();
+    assert_eq!(needed, ["metric"]);
+}
+
+/// Its answers by status, those that are told once for all among them.
+fn answers<'d>(document: &'d Value, operation: &'d Value) -> Vec<(String, &'d Value)> {
+    let answers = operation["responses"].as_object().expect("there are answers");
+    let whole = |answer: &'d Value| match answer["$ref"].as_str() {
+        Some(reference) => document.pointer(&reference[1..]).expect("it is there"),
+        None => answer,
+    };
+    answers
+        .iter()
+        .map(|(status, answer)| (status.clone(), whole(answer)))
+        .collect()
 }

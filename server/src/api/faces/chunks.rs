@@ -171,15 +171,16 @@ pub async fn change(
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 pub struct Asked {
-    /// Only those that stand here.
+    /// Only those that stand here, such as `failed`.
     #[param(inline)]
     status: Option<Status>,
-    /// Only those of this job.
+    /// Only those of this job, such as `7`.
     job: Option<i64>,
     /// Only those with a greater `id`: `next` of the page before.
+    #[param(example = 0)]
     after: Option<i64>,
     /// At most so many.
-    #[param(minimum = 1, maximum = 1000, default = 100)]
+    #[param(minimum = 1, maximum = 1000, default = 100, example = 20)]
     limit: Option<i64>,
 }
 

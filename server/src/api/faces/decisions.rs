@@ -22,28 +22,28 @@ const LARGEST_PAGE: i64 = 1000;
 #[serde(deny_unknown_fields)]
 pub struct Asked {
     /// Only those with a greater `id`: `next` of the page before.
+    #[param(example = 0)]
     after: Option<i64>,
     /// At most so many.
-    #[param(minimum = 1, maximum = 1000, default = 100)]
+    #[param(minimum = 1, maximum = 1000, default = 100, example = 20)]
     limit: Option<i64>,
-    /// Only those of this kind.
+    /// Only those of this kind, such as `decision`.
     #[param(inline)]
     kind: Option<Kind>,
-    /// Only those about this identity, as the records write it.
-    #[param(example = "CN=admin,OU=admin,O=Watchpost")]
+    /// Only those about this identity, as the records write it: `CN=ann,OU=reader,O=Example`, or `anonymous`.
     identity: Option<String>,
-    /// Only those about this action.
+    /// Only those about this action, such as `rules.write`.
     #[param(inline)]
     action: Option<Action>,
-    /// Only those with this outcome.
+    /// Only those with this outcome, such as `deny`.
     #[param(inline)]
     verdict: Option<Verdict>,
-    /// Only what this rule said.
+    /// Only what this rule said, such as `role`.
     rule: Option<String>,
     /// Not before. RFC 3339, seconds since 1970, or how long ago.
     #[param(example = "-1h")]
     from: Option<String>,
-    /// Not after.
+    /// Not after, in the same forms; now, if nothing is told.
     to: Option<String>,
 }
 

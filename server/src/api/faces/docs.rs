@@ -73,7 +73,7 @@ assets! {
     "swagger-ui-5.35.0.js": SCRIPT, Gzip(include_bytes!("../../../assets/swagger-ui/swagger-ui-bundle.js.gz"));
 }
 
-/// This document
+/// The OpenAPI document
 ///
 /// OpenAPI 3.1, as `watchpost openapi` prints it too.
 #[utoipa::path(
@@ -81,7 +81,7 @@ assets! {
     path = "",
     operation_id = "openapi",
     responses(
-        (status = 200, description = "The document.", body = Object),
+        (status = 200, description = "The API, as it is served by the version that runs.", body = Object),
         (status = 304, description = "It is the one that you have.")
     )
 )]

@@ -44,24 +44,38 @@ pub struct Past {
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 pub struct Asked {
-    /// Which metric, or the beginning of some and `*`. Only for single series, and has to be there for them.
+    /// Which metric, or the beginning of some and `*`.
     #[param(example = "memory")]
-    metric: Option<String>,
-    /// Only series with these labels: `name=value,name=value`, or a JSON object of texts.
+    metric: String,
+    /// Only series with these labels: `name=value,name=value` such as `mountpoint=/,fstype=ext4`, or a JSON object of
+    /// texts.
     labels: Option<String>,
-    /// Of which machine; for whole rounds this one, if nothing is told.
+    /// Only of this machine, by the name that a snapshot has as its `host`.
     host: Option<String>,
     /// From when; an hour before `to`, if nothing is told. RFC 3339, seconds since 1970, or how long ago.
     #[param(example = "-1h")]
     from: Option<String>,
-    /// Until when; now, if nothing is told.
+    /// Until when, in the same forms; now, if nothing is told.
     to: Option<String>,
-    /// One point for each of these: `30s`, `5m`, `1h`. Only for single series.
+    /// One point for each of these: `30s`, `5m`, `1h`.
     #[param(example = "5m")]
     step: Option<String>,
-    /// What becomes of the points of a step.
+    /// What becomes of the points of a step, such as `max`; their mean, if nothing is told.
     #[param(inline)]
     aggregate: Option<Aggregate>,
+}
+
+/// Which rounds. They are whole, so nothing of them can be chosen.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+pub struct Rounds {
+    /// Of which machine, by the name that a snapshot has as its `host`; this one, if nothing is told.
+    host: Option<String>,
+    /// From when; an hour before `to`, if nothing is told. RFC 3339, seconds since 1970, or how long ago.
+    #[param(example = "-1m")]
+    from: Option<String>,
+    /// Until when, in the same forms; now, if nothing is told.
+    to: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -86,10 +100,6 @@ struct Head<'s> {
 )]
 pub async fn history(_: Permit<HistoryRead>, past: Data<Past>, asked: Query<Asked>) -> Result<HttpResponse, ApiError> {
     let wanted = asked.selection()?;
-    if wanted.metric.is_none() {
-        let why = "metric is missing; write ?metric=NAME, or the beginning of some names and *";
-        return Err(ApiError::BadRequest(why.to_owned()));
-    }
     let step_ms = asked.step()?;
     let aggregate = asked.aggregate.unwrap_or_default();
     let (found, planned) = (wanted.clone(), wanted.clone());
@@ -135,7 +145,7 @@ pub async fn history(_: Permit<HistoryRead>, past: Data<Past>, asked: Query<Aske
 
 /// Whole snapshots of the past
 ///
-/// Takes `host`, `from` and `to`.
+/// All that was measured in each round. Single series are at `/api/v1/history`.
 #[utoipa::path(
     get,
     path = "",
@@ -149,7 +159,7 @@ pub async fn snapshots(
     _: Permit<HistoryRead>,
     past: Data<Past>,
     service: Data<Service>,
-    asked: Query<Asked>,
+    asked: Query<Rounds>,
 ) -> Result<HttpResponse, ApiError> {
     rounds(past, &service, &asked, "snapshots", |past| {
         serde_json::to_string(&past.snapshot)
@@ -159,7 +169,7 @@ pub async fn snapshots(
 
 /// Reports of the past
 ///
-/// Takes `host`, `from` and `to`.
+/// All that the rules said of each round.
 #[utoipa::path(
     get,
     path = "",
@@ -173,7 +183,7 @@ pub async fn reports(
     _: Permit<HistoryRead>,
     past: Data<Past>,
     service: Data<Service>,
-    asked: Query<Asked>,
+    asked: Query<Rounds>,
 ) -> Result<HttpResponse, ApiError> {
     rounds(past, &service, &asked, "reports", |past| {
         serde_json::to_string(&past.report)
@@ -184,15 +194,11 @@ pub async fn reports(
 async fn rounds(
     past: Data<Past>,
     service: &Service,
-    asked: &Asked,
+    asked: &Rounds,
     name: &'static str,
     written: impl Fn(&crate::store::history::Past) -> serde_json::Result<String> + Send + 'static,
 ) -> Result<HttpResponse, ApiError> {
     let wanted = asked.selection()?;
-    if asked.metric.is_some() || asked.labels.is_some() || asked.step.is_some() || asked.aggregate.is_some() {
-        let why = format!("{name} are whole; ask /api/v1/history for single series");
-        return Err(ApiError::BadRequest(why));
-    }
     let host = asked.host.clone().unwrap_or_else(|| service.host().to_owned());
     let (counted, of) = (wanted.clone(), host.clone());
     let samples = past
@@ -270,9 +276,9 @@ impl Past {
 impl Asked {
     fn selection(&self) -> Result<Selection, ApiError> {
         let (from_ms, to_ms) = span(self.from.as_deref(), self.to.as_deref(), clock::now_ms())?;
-        let metric = self.metric.as_deref().map(MetricPattern::new).transpose();
+        let metric = MetricPattern::new(&self.metric);
         Ok(Selection {
-            metric: metric.map_err(|error| ApiError::BadRequest(format!("metric: {error}")))?,
+            metric: Some(metric.map_err(|error| ApiError::BadRequest(format!("metric: {error}")))?),
             labels: labels(self.labels.as_deref().unwrap_or_default())?,
             host: self.host.clone(),
             from_ms,
@@ -292,6 +298,19 @@ impl Asked {
         let step = step.filter(|step| *step > 0);
         step.map(Some)
             .ok_or_else(|| ApiError::BadRequest(format!("step is \"{text}\"; write a duration, such as 30s, 5m or 1h")))
+    }
+}
+
+impl Rounds {
+    fn selection(&self) -> Result<Selection, ApiError> {
+        let (from_ms, to_ms) = span(self.from.as_deref(), self.to.as_deref(), clock::now_ms())?;
+        Ok(Selection {
+            metric: None,
+            labels: Vec::new(),
+            host: self.host.clone(),
+            from_ms,
+            to_ms,
+        })
     }
 }
 

@@ -51,7 +51,7 @@ const fn usual_mode() -> Mode {
 pub struct Manner {
     /// Why, for the log.
     #[schema(max_length = 1000)]
-    #[param(max_length = 1000)]
+    #[param(max_length = 1000, example = "after a week in shadow")]
     note: String,
     /// Even if you could not change rules any more then. Only for those whom `rules.break_glass` names.
     force: bool,

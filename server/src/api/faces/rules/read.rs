@@ -287,10 +287,10 @@ pub async fn component(
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 pub struct Asked {
-    /// Only what was done before the line with this `id`.
+    /// Only what was done before the line with this `id`: `next` of the page before.
     before: Option<i64>,
     /// At most so many lines.
-    #[param(minimum = 1, maximum = 1000, default = 100)]
+    #[param(minimum = 1, maximum = 1000, default = 100, example = 20)]
     limit: Option<i64>,
 }
 

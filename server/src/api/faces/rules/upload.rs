@@ -6,7 +6,6 @@ use std::time::Duration;
 use actix_multipart::{Multipart, MultipartError};
 use actix_web::dev::Decompress;
 use actix_web::error::PayloadError;
-use actix_web::http::StatusCode;
 use actix_web::http::header::{CONTENT_TYPE, HeaderMap, LOCATION};
 use actix_web::web::{Bytes, Data, Path, Payload, Query};
 use actix_web::{HttpRequest, HttpResponse};
@@ -40,7 +39,7 @@ const SIGNATURE: &str = "x-watchpost-signature";
 pub struct Manner {
     /// What there is to say of it, for the log.
     #[serde(default)]
-    #[param(max_length = 1000)]
+    #[param(max_length = 1000, example = "first try")]
     note: String,
 }
 
@@ -149,14 +148,7 @@ pub async fn upload(
             signature: None,
         },
         "multipart/form-data" => form(Multipart::new(request.headers(), body), limit).await?,
-        _ => {
-            return Err(ApiError::Framework {
-                status: StatusCode::UNSUPPORTED_MEDIA_TYPE,
-                reason: "send the component as application/wasm, or as multipart/form-data with the fields component, \
-                         settings, note and signature"
-                    .to_owned(),
-            });
-        }
+        _ => return Err(ApiError::no_component()),
     };
     if brought.note.is_empty() {
         brought.note = manner.into_inner().note;
