@@ -120,10 +120,15 @@ impl Decisions {
 
     /// Records what a role rule in shadow would have decided.
     pub fn differed(&self, differed: Differed) {
-        if self.0.options.enabled {
-            // It never has to wait.
-            let _ = self.take_in(Record::Difference(differed));
+        if !self.0.options.enabled {
+            return;
         }
+        // What counts finds room: at most half of it is for what only would have been.
+        if self.0.queue.capacity() * 2 < self.0.options.queue {
+            return self.count_dropped(1);
+        }
+        // It never has to wait.
+        let _ = self.take_in(Record::Difference(differed));
     }
 
     /// Records which rules find something else than in the last round.

@@ -19,8 +19,9 @@ use tokio::time::Instant;
 /// How long a stream of HTTP/2 is kept open whose body nobody wants.
 const LINGER: Duration = Duration::from_secs(2);
 
-/// How much more of it is read in that time. After that the client is left waiting for room.
-const LINGER_BYTES: usize = 1 << 20;
+/// How much more of it is read in that time, and let go. It is read, for what lies unread takes the room of all other
+/// streams of the connection.
+const LINGER_BYTES: usize = 64 << 20;
 
 /// A body on its way in. Over HTTP/1 whoever answers without having read it leaves it here: the framework reads on what
 /// nobody holds any more, however long it is, and closes a connection over what somebody still does.
@@ -78,7 +79,6 @@ async fn linger(body: Rc<Body>) {
             _ => return,
         }
     }
-    tokio::time::sleep_until(deadline).await;
 }
 
 impl Body {

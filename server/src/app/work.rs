@@ -135,7 +135,7 @@ fn tell_systemd(config: &Config, parts: &Parts) {
         let words = move |judged: &Option<Arc<Judged>>| {
             let severity = judged.as_ref()?.report.severity();
             let (in_force, clients) = (rules.current(), own.connections());
-            let (count, generation) = (in_force.rules.len(), in_force.generation.number);
+            let (count, generation) = (in_force.set.thresholds().len() + 1, in_force.generation.number);
             let host = service.host();
             Some(format!(
                 "{host}: {severity}; {count} rules, generation {generation}; {clients} connections"

@@ -6,7 +6,7 @@ use std::io::Write;
 use std::path::Path;
 
 use clap::{Args, Subcommand};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::table::columns;
 use crate::pki::{self, Authority, DEFAULT_DAYS, Ensured, FIRST_CLIENTS, Files, Issued, MOST_DAYS, PkiError};
@@ -116,12 +116,27 @@ fn issue(authority: &Authority, name: &str, role: &str, days: u32, now: Timestam
 }
 
 fn renew(authority: &Authority, name: &str, role: &str, now: Timestamp) -> Result<String, PkiError> {
+    let of_name = |issued: &Issued| issued.name == name && issued.revoked_at.is_none();
+    let latest = |all: Vec<Issued>| all.into_iter().filter(of_name).max_by_key(|issued| issued.not_after);
+    let has = latest(authority.list()?).and_then(|known| known.role);
+    if let Some(has) = has.filter(|has| has != role) {
+        return Err(PkiError::OtherRole {
+            who: name.to_owned(),
+            has,
+            wanted: role.to_owned(),
+        });
+    }
     let done = match authority.ensure_client(name, role, now)? {
         Ensured::Made => "is made",
         Ensured::Renewed => "is made anew",
         Ensured::Kept => "is kept",
         Ensured::Revoked => return Err(PkiError::Revoked { who: name.to_owned() }),
     };
+    // What it leaves alone is not renewed another day either, and whoever relies on it has to hear that.
+    let soon = now + SignedDuration::from_hours(24 * 29);
+    if latest(authority.list()?).is_none_or(|issued| issued.not_after < soon) {
+        return Err(PkiError::NotRenewed { who: name.to_owned() });
+    }
     let files = authority.client_files(name)?;
     Ok(format!(
         "the certificate of {name} {done}\nfiles        {}\n",
@@ -302,6 +317,22 @@ mod tests {
         );
         said(data.path(), &["issue", "agent", "--role", "agent"]);
         assert!(!said(data.path(), &["init"]).contains("revoked; "));
+    }
+
+    #[test]
+    fn what_would_not_be_renewed_is_not_said_to_be() {
+        let data = tempfile::tempdir().expect("a folder");
+        said(data.path(), &["init"]);
+        said(data.path(), &["issue", "ada", "--role", "reader", "--days", "10"]);
+        let renewed = |name: &str, role: &str| try_run(data.path(), &["issue", name, "--role", role, "--renew"]);
+        let other = renewed("ada", "admin").expect_err("it has another role").to_string();
+        assert!(other.contains("has the role reader"), "{other}");
+        let short = renewed("ada", "reader").expect_err("it ends in ten days").to_string();
+        assert!(
+            short.contains("is not renewed, for it was issued for a short time"),
+            "{short}"
+        );
+        assert!(renewed("ben", "reader").expect("it is new").contains("is made"));
     }
 
     #[test]

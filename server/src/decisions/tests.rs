@@ -162,6 +162,22 @@ fn what_finds_no_room_is_dropped_and_counted() {
 }
 
 #[test]
+fn what_only_would_have_been_leaves_room_for_what_was() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let options = Options { queue: 4, ..options() };
+    let decisions = decisions("sqlite:x.db", folder.path(), options);
+    for _ in 0..4 {
+        let Record::Difference(differed) = difference("a") else {
+            unreachable!("it is one");
+        };
+        decisions.differed(differed);
+    }
+    assert_eq!(dropped(&decisions), 1);
+    assert!(decisions.take_in(refusal("a")).is_none(), "nobody waits");
+    assert_eq!(dropped(&decisions), 1, "a refusal found room");
+}
+
+#[test]
 fn who_waits_for_room_gets_it_and_whoever_gives_up_is_counted() {
     run(async {
         let folder = tempfile::tempdir().expect("a folder");

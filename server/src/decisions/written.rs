@@ -73,9 +73,9 @@ pub(crate) struct ToldDifference<'r> {
 /// The decision that counted.
 #[derive(Serialize, ToSchema)]
 struct InsteadOf<'r> {
-    /// What became of it.
+    /// What the rule in force said.
     verdict: Verdict,
-    /// Which rule decided.
+    /// Which rule that is.
     rule: &'r str,
     /// Which version of it.
     digest: Digest,

@@ -166,6 +166,27 @@ pub enum PkiError {
         /// What was given.
         who: String,
     },
+    /// It was issued for something else.
+    #[error(
+        "the certificate of {who} has the role {has} and is not renewed as {wanted}; issue that under another name"
+    )]
+    OtherRole {
+        /// Whose.
+        who: String,
+        /// What it is for.
+        has: String,
+        /// What it was to be for.
+        wanted: String,
+    },
+    /// It was issued for a short time, or elsewhere.
+    #[error(
+        "the certificate of {who} is not renewed, for it was issued for a short time or by another authority; take its \
+         files away, or choose another name"
+    )]
+    NotRenewed {
+        /// Whose.
+        who: String,
+    },
     /// It was revoked, so nothing renews it.
     #[error("the certificate of {who} was revoked, and is not renewed; `watchpost certs issue` makes a new one")]
     Revoked {

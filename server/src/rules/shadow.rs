@@ -67,11 +67,8 @@ pub struct RoleInShadow {
     pub decisions: u64,
     /// How many of them it would have made otherwise.
     pub decisions_that_differ: u64,
-    /// How often it failed since it last answered; after too many it is not asked any more.
+    /// How often it failed since it last answered; after too many it is not asked any more. How, the log says.
     pub failed_in_a_row: u32,
-    /// How it failed last.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub fault: Option<String>,
 }
 
 impl RoleBeside {
@@ -90,14 +87,12 @@ impl InForce {
     pub fn role_in_shadow(&self) -> Option<RoleInShadow> {
         let role = self.shadow_role()?.role();
         let RoleBeside { fails, answers, others } = &self.role_beside;
-        let failed_in_a_row = fails.length();
         Some(RoleInShadow {
             rule: role.name().to_owned(),
             digest: role.module().digest(),
             decisions: answers.load(Ordering::Relaxed),
             decisions_that_differ: others.load(Ordering::Relaxed),
-            failed_in_a_row,
-            fault: (failed_in_a_row > 0).then(|| fails.last()),
+            failed_in_a_row: fails.length(),
         })
     }
 }

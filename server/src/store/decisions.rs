@@ -221,7 +221,11 @@ impl Store {
         self.write(|connection| {
             let mut going = older_than(connection, oldest_ms)?;
             if going.is_empty() {
-                going = beyond(connection, most)?;
+                // What only would have been pushes out no more than half of what was.
+                going = beyond(connection, Some(Kind::Difference), most / 2)?;
+            }
+            if going.is_empty() {
+                going = beyond(connection, None, most)?;
             }
             let gone = on!(connection, connection =>
                 delete(columns::table.filter(columns::id.eq_any(&going))).execute(connection))?;
@@ -239,9 +243,14 @@ fn older_than(connection: &mut Connection, oldest_ms: i64) -> QueryResult<Vec<i6
         .load(connection))
 }
 
-/// The oldest of those that are more than so many.
-fn beyond(connection: &mut Connection, most: i64) -> QueryResult<Vec<i64>> {
+/// The oldest of those that are more than so many; of a kind, or of all.
+fn beyond(connection: &mut Connection, kind: Option<Kind>, most: i64) -> QueryResult<Vec<i64>> {
+    let kinds: Vec<_> = match kind {
+        Some(kind) => vec![kind.as_str()],
+        None => Kind::ALL.map(Kind::as_str).into(),
+    };
     let last: Option<i64> = on!(connection, connection => columns::table
+        .filter(columns::kind.eq_any(&kinds))
         .select(columns::id)
         .order(columns::id.desc())
         .offset(most)
@@ -249,6 +258,7 @@ fn beyond(connection: &mut Connection, most: i64) -> QueryResult<Vec<i64>> {
         .optional())?;
     let Some(last) = last else { return Ok(Vec::new()) };
     on!(connection, connection => columns::table
+        .filter(columns::kind.eq_any(&kinds))
         .filter(columns::id.le(last))
         .select(columns::id)
         .order(columns::id)

@@ -142,6 +142,38 @@ fn the_oldest_records_are_let_go_by_age_and_by_number() {
 }
 
 #[test]
+fn what_only_would_have_been_pushes_out_no_more_than_half() {
+    on_both(|store| {
+        let difference = |number| Fresh {
+            kind: "difference",
+            ..fresh(number)
+        };
+        store
+            .keep_decisions(&(1..=60).map(fresh).collect::<Vec<_>>())
+            .expect("written");
+        store
+            .keep_decisions(&(61..=200).map(difference).collect::<Vec<_>>())
+            .expect("written");
+        let bounds = Bounds {
+            oldest_ms: 0,
+            most: 100,
+        };
+        while store.let_decisions_go(bounds).expect("asked") {}
+        let of = |kind: &str| {
+            let all = store
+                .decisions(&Wanted {
+                    most: 500,
+                    ..Wanted::default()
+                })
+                .expect("read");
+            all.into_iter().filter(|record| record.kind == kind).count()
+        };
+        let differences = of("difference");
+        assert_eq!((differences, of("decision") + of("judgement")), (50, 50));
+    });
+}
+
+#[test]
 fn whoever_reads_on_after_an_id_misses_nothing_that_several_write() {
     const WRITERS: i64 = 4;
     const BATCHES: i64 = 50;

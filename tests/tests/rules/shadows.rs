@@ -86,7 +86,7 @@ fn a_role_rule_beside_the_one_in_force_decides_nothing_and_is_told() {
         admin.get("/metrics").text().contains(line).then_some(())
     });
     let beside = eventually("how it does", || {
-        let beside = admin.get("/api/v1/status").json()["rules"]["role_in_shadow"].clone();
+        let beside = admin.get("/api/v1/status").json()["role_in_shadow"].clone();
         (beside["decisions_that_differ"].as_u64() >= Some(1)).then_some(beside)
     });
     assert_eq!(
@@ -109,6 +109,8 @@ fn a_role_rule_beside_the_one_in_force_decides_nothing_and_is_told() {
         "{records:?}"
     );
     assert!(records[0]["reason"].is_string() && records[0]["request_id"].is_string());
+    let refused = admin.get("/api/v1/decisions?verdict=deny&rule=tyrant").json();
+    assert_eq!(refused["decisions"], json!([]), "nobody was refused anything by it");
 }
 
 #[test]

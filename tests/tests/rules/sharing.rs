@@ -36,6 +36,28 @@ fn what_is_put_in_force_at_one_is_in_force_at_all_within_a_second() {
 }
 
 #[test]
+fn the_same_settings_given_at_two_at_once_are_one_change() {
+    let database = postgres::shared().database();
+    let replicas = ["one", "two"].map(|name| replica(name, &database));
+    let clients = replicas.each_ref().map(|replica| replica.client("admin"));
+    for round in 0..5 {
+        let before = generation(&clients[0]).max(generation(&clients[1]));
+        let settings = json!({ "thresholds": [{ "metric": "disk", "warning": 10 + round }] });
+        std::thread::scope(|scope| {
+            for client in &clients {
+                let (settings, path) = (&settings, "/api/v1/rules/threshold/settings");
+                scope.spawn(move || assert_eq!(client.send("PUT", path, settings).status, 200));
+            }
+        });
+        let after = clients.each_ref().map(generation);
+        assert_eq!(after[0].max(after[1]), before + 1, "round {round}");
+        eventually("both to have it", || {
+            (generation(&clients[0]) == generation(&clients[1])).then_some(())
+        });
+    }
+}
+
+#[test]
 fn what_is_brought_to_one_is_compiled_at_the_others_before_anybody_puts_it_in_force() {
     let database = postgres::shared().database();
     let replicas = ["one", "two"].map(|name| replica(name, &database).ready());

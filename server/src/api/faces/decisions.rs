@@ -35,7 +35,7 @@ pub struct Asked {
     /// Only those about this action, such as `rules.write`.
     #[param(inline)]
     action: Option<Action>,
-    /// Only those with this outcome, such as `deny`.
+    /// Only those with this outcome, such as `deny`; decisions, if no kind is told.
     #[param(inline)]
     verdict: Option<Verdict>,
     /// Only what this rule said, such as `role`.
@@ -102,7 +102,8 @@ impl Asked {
         Ok(Wanted {
             after: self.after.unwrap_or(0),
             most: 0,
-            kind: self.kind,
+            // A difference has a verdict too, but nobody was refused by it.
+            kind: self.kind.or(self.verdict.map(|_| Kind::Decision)),
             identity: self.identity.clone(),
             action: self.action.map(Action::as_str),
             verdict: self.verdict,

@@ -68,6 +68,9 @@ pub(super) struct Moment {
     time: String,
     /// How long it has been there.
     uptime_seconds: f64,
+    /// A role rule that is asked beside the one in force; threshold rules in shadow are in the round.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    role_in_shadow: Option<RoleInShadow>,
 }
 
 /// Everything but the moment and the last round, which is written when it is judged.
@@ -129,9 +132,6 @@ struct InForce {
     rules: Vec<RuleLine>,
     /// How many of them failed in the last round.
     faults: usize,
-    /// A role rule that is asked beside the one in force; threshold rules in shadow are in the round.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    role_in_shadow: Option<RoleInShadow>,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -172,6 +172,7 @@ impl StatusPage {
         let moment = Moment {
             time: clock::written(clock::now_ms()),
             uptime_seconds: self.service.uptime().as_secs_f64(),
+            role_in_shadow: self.rules.current().role_in_shadow(),
         };
         let mut body = serde_json::to_string(&moment)?;
         let kept = self.kept()?;
@@ -261,7 +262,6 @@ impl InForce {
             },
             rules: set.thresholds().iter().chain([set.role()]).map(line).collect(),
             faults: report.faults().len(),
-            role_in_shadow: in_force.role_in_shadow(),
         }
     }
 }

@@ -21,6 +21,9 @@ use super::schema::Schemas;
 use crate::tasks;
 use turns::Turns;
 
+/// How often is looked whether somebody waits.
+const LOOK: Duration = Duration::from_millis(50);
+
 /// Compiles components that came from outside. Cheap to clone; all clones take turns with each other.
 #[derive(Clone)]
 pub struct Compiler(Arc<Parts>);
@@ -140,6 +143,18 @@ impl Compiler {
     /// By which settings are held against what a rule says of them, in a process of its own too.
     pub fn schemas(&self) -> Schemas {
         Schemas::Apart(self.0.program.clone())
+    }
+
+    /// Whether compiled code is kept at all.
+    pub fn keeps(&self) -> bool {
+        self.0.cache.is_some()
+    }
+
+    /// Waits until somebody waits for a turn.
+    pub async fn somebody_waits(&self) {
+        while !self.0.turns.is_wanted() {
+            tokio::time::sleep(LOOK).await;
+        }
     }
 
     /// Whether compiled code of it is kept, so that it is there in a moment.

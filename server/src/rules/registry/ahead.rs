@@ -16,39 +16,49 @@ const LOOK: Duration = Duration::from_secs(10);
 const SKEW_MS: i64 = 10 * 60 * 1000;
 
 impl Registry {
-    /// Compiles what others bring, for ever. There is nobody else where the database is a file.
+    /// Compiles what others bring, for ever. There is nobody else where the database is a file, and no use in it where
+    /// compiled code is not kept.
     pub async fn compile_ahead(self) {
-        if self.0.store.listener().is_none() {
+        if self.0.store.listener().is_none() || !self.0.compiler.keeps() {
             return std::future::pending().await;
         }
         let since = now_ms().saturating_sub(SKEW_MS);
-        let mut tried = HashSet::new();
+        let mut done = HashSet::new();
         loop {
             // Whether it was told or it is time, there is a look to be had.
             let _ = tokio::time::timeout(LOOK, self.0.brought.notified()).await;
             let brought = self.0.store.ask(move |store| store.rules_brought_since(since)).await;
             // A database that is away is told by those who need it.
             let Ok(brought) = brought else { continue };
-            tried.retain(|digest| brought.iter().any(|(_, known)| known == digest));
+            done.retain(|digest| brought.iter().any(|(_, known)| known == digest));
             for (rule, digest) in brought {
-                if !self.0.compiler.is_kept(digest) && tried.insert(digest) {
-                    self.compile_early(&rule, digest).await;
+                let is_new = !self.0.compiler.is_kept(digest) && !done.contains(&digest);
+                if is_new && self.compile_early(&rule, digest).await {
+                    done.insert(digest);
                 }
             }
         }
     }
 
-    async fn compile_early(&self, rule: &str, digest: Digest) {
+    /// Whether there is nothing more to do about it.
+    async fn compile_early(&self, rule: &str, digest: Digest) -> bool {
         // What nobody vouches for is not even compiled.
         if !matches!(self.unvouched(rule, Some(digest)).await, Ok(None)) {
-            return;
+            return false;
         }
-        match self.module(rule, digest).await {
+        let compiled = tokio::select! {
+            compiled = self.module(rule, digest) => compiled,
+            // Whoever is waited for comes first. This ends the process that compiles.
+            () = self.0.compiler.somebody_waits() => return false,
+        };
+        match compiled {
             Ok(_) => log::info!(rule, digest:% = digest; "a rule that was brought elsewhere is compiled here too"),
+            Err(error) if error.passes() => return false,
             Err(error) => log::warn!(
                 rule, digest:% = digest, reason:% = error;
-                "a rule that was brought elsewhere cannot be compiled here yet; it is tried again when it shall be in force"
+                "a rule that was brought elsewhere cannot be compiled here"
             ),
         }
+        true
     }
 }

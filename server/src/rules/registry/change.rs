@@ -9,7 +9,7 @@ use super::advance::Next;
 use super::{Actor, ChangeError, Moment, Registry, slot};
 use crate::rules::InForce;
 use crate::store::Store;
-use crate::store::rules::{Deed, Entry, FRESH, Fresh, Generation, Mode, Version};
+use crate::store::rules::{By, Deed, Entry, FRESH, Fresh, Generation, Mode, Version};
 
 /// What somebody wants in force.
 #[derive(Clone, Debug)]
@@ -57,13 +57,13 @@ impl Registry {
     pub async fn activate(&self, wanted: &Activation, actor: &Actor, now: &Moment) -> Result<Changed, ChangeError> {
         let _turn = self.0.changing.lock().await;
         let (kind, digest, brought_with) = self.version_of(&wanted.rule, wanted.digest).await?;
-        let given = match &wanted.settings {
-            Some(settings) => Some(self.given(&wanted.rule, settings.clone(), actor).await?),
-            None => None,
-        };
-        let (given, fresh) = given.unzip();
-        let fresh = fresh.flatten();
         let plan = async |latest: &Generation| {
+            // Asked each time, for somebody else may have given the same in the meantime.
+            let given = match &wanted.settings {
+                Some(settings) => Some(self.given(&wanted.rule, settings.clone(), &actor.by).await?),
+                None => None,
+            };
+            let (given, fresh) = given.unzip();
             let settings = match given
                 .or(brought_with)
                 .or_else(|| settings_of(&latest.entries, &wanted.rule))
@@ -106,7 +106,7 @@ impl Registry {
             Ok(Some(Next {
                 entries,
                 told,
-                fresh: fresh.clone(),
+                fresh: fresh.flatten(),
             }))
         };
         self.change_by(wanted.expected, actor, wanted.force, now, plan).await
@@ -154,11 +154,11 @@ impl Registry {
         let Wish { rule, note, .. } = *wish;
         let _turn = self.0.changing.lock().await;
         self.kind_of(rule).await?;
-        let (id, fresh) = match settings {
-            Some(settings) => self.given(rule, settings, actor).await?,
-            None => (self.configured_settings(rule).await?, None),
-        };
         let plan = async |latest: &Generation| {
+            let (id, fresh) = match &settings {
+                Some(settings) => self.given(rule, settings.clone(), &actor.by).await?,
+                None => (self.configured_settings(rule).await?, None),
+            };
             let mut entries = latest.entries.clone();
             let mut told = Vec::new();
             let mut takes_part = false;
@@ -174,26 +174,22 @@ impl Registry {
                 return Err(ChangeError::Conflict(why));
             }
             told.truncate(1);
-            Ok((!told.is_empty()).then_some(Next {
-                entries,
-                told,
-                fresh: fresh.clone(),
-            }))
+            Ok((!told.is_empty()).then_some(Next { entries, told, fresh }))
         };
         self.change_by(wish.expected, actor, wish.force, now, plan).await
     }
 
     /// The number of settings that somebody gives; and they themselves, if nobody gave them before.
-    async fn given(
+    pub(super) async fn given(
         &self,
         rule: &str,
         settings: Map<String, Value>,
-        actor: &Actor,
+        by: &By,
     ) -> Result<(i64, Option<Fresh>), ChangeError> {
         let fresh = Fresh {
             name: rule.to_owned(),
             settings: Value::Object(settings).to_string(),
-            by: actor.by.clone(),
+            by: by.clone(),
         };
         let look = move |store: &Store| Ok((store.number_of_rule_settings(&fresh)?, fresh));
         Ok(match self.0.store.ask(look).await? {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::{Instant, MissedTickBehavior};
 
 use super::{Behind, ChangeError, Registry};
-use crate::store::rules::Entry;
+use crate::store::rules::{Entry, Heard};
 use crate::tasks;
 
 /// How often is listened for a new generation, where the database tells.
@@ -29,7 +29,7 @@ impl Registry {
             ticks.tick().await;
             let now = Instant::now();
             let told = match (now >= not_before).then(|| listener.take()).flatten() {
-                None => false,
+                None => Heard::default(),
                 Some(mut listening) => {
                     let asked = tasks::block(move || (listening.heard(), listening)).await;
                     let heard = asked.map(|(heard, same)| {
@@ -41,19 +41,19 @@ impl Registry {
                         _ => {
                             not_before = now + AGAIN;
                             listener = listener.or_else(|| self.0.store.listener());
-                            false
+                            Heard::default()
                         }
                     }
                 }
             };
+            if told.version {
+                self.0.brought.notify_one();
+            }
             let patience = if self.behind().is_some() { AGAIN } else { LOOK };
-            if !told && now.duration_since(looked) < patience {
+            if !told.generation && now.duration_since(looked) < patience {
                 continue;
             }
             looked = now;
-            if told {
-                self.0.brought.notify_one();
-            }
             if let Err(error) = self.catch_up().await {
                 // A database that is away is told by those who need it.
                 log::debug!("the latest generation of rules is not known: {error}");

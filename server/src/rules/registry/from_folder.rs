@@ -56,9 +56,8 @@ impl Registry {
             None => serde_json::from_str(&self.configured(&rule))
                 .map_err(|error| ChangeError::Broken(format!("the settings of {rule} cannot be read: {error}")))?,
         };
-        let text = Value::Object(settings.clone()).to_string();
-        let placed = Entry {
-            settings: self.keep_settings(&rule, text, &by_folder()).await?,
+        let mut placed = Entry {
+            settings: self.given(&rule, settings.clone(), &by_folder()).await?.0,
             rule,
             kind,
             mode: Mode::Active,
@@ -69,12 +68,14 @@ impl Registry {
                 rule: placed.rule.clone(),
                 digest,
                 mode: Mode::Active,
-                settings: Some(settings),
+                settings: Some(settings.clone()),
                 force: false,
                 note: placing.file.to_owned(),
                 expected: None,
             };
             self.activate(&activation, &folder(), now).await?;
+            // They have a number by now, if they had none.
+            placed.settings = self.given(&placed.rule, settings, &by_folder()).await?.0;
         }
         Ok(placed)
     }

@@ -12,6 +12,9 @@ use super::{Actor, ChangeError, Registry, slot};
 use crate::judge::Judged;
 use crate::store::rules::{By, Deed, Entry, Generation, Mode};
 
+/// How often putting a rule aside is put off for a good version that cannot be loaded just then.
+const MOST_PUT_OFF: u32 = 3;
+
 /// A rule that was put aside, until somebody changes it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[schema(as = RulePutAside)]
@@ -161,6 +164,7 @@ impl Registry {
         }
         let mut failed = self.0.failed.lock().unwrap_or_else(PoisonError::into_inner);
         failed.push(failing.clone());
+        *self.0.put_off.lock().unwrap_or_else(PoisonError::into_inner) = (None, 0);
         Ok(Aftermath::PutAside)
     }
 
@@ -173,14 +177,29 @@ impl Registry {
             let is_good = |entry: Option<&Entry>| entry.is_none_or(|entry| !bad.contains(entry));
             let before = self.before(latest, failing.kind, &failing.rule, is_good).await?;
             let Some(entry) = before.flatten() else { return Ok(None) };
-            let may_be = self.is_kept(&entry).await? && self.unvouched(&entry.rule, entry.digest).await?.is_none();
+            if !self.is_kept(&entry).await? || self.unvouched(&entry.rule, entry.digest).await?.is_some() {
+                bad.push(entry);
+                continue;
+            }
             match self.rule(&entry, None).await {
-                Ok(_) if may_be => return Ok(Some(entry)),
-                // That is not the version's doing, and it may be the best there is: it is tried again when it fails next.
-                Err(error) if error.passes() => return Err(error),
-                _ => bad.push(entry),
+                Ok(_) => return Ok(Some(entry)),
+                // That is not the version's doing, and it may be the best there is.
+                Err(error) if error.passes() && self.is_worth_waiting_for(&entry) => return Err(error),
+                Err(_) => bad.push(entry),
             }
         }
+    }
+
+    /// It is tried again when the failing rule fails next, but not for ever: where there is too little memory to compile
+    /// it, there may be too little each time.
+    fn is_worth_waiting_for(&self, entry: &Entry) -> bool {
+        let mut put_off = self.0.put_off.lock().unwrap_or_else(PoisonError::into_inner);
+        let (of, times) = &mut *put_off;
+        if of.as_ref() != Some(entry) {
+            (*of, *times) = (Some(entry.clone()), 0);
+        }
+        *times += 1;
+        *times <= MOST_PUT_OFF
     }
 }
 

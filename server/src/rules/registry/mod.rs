@@ -64,6 +64,8 @@ struct Inner {
     aside: Mutex<Vec<Aside>>,
     /// What was put aside since this process began; nobody goes back to it by themselves.
     failed: Mutex<Vec<Entry>>,
+    /// The good version that could not be loaded when a rule was to be put aside, and how often.
+    put_off: Mutex<(Option<Entry>, u32)>,
     uploads: Mutex<Uploads>,
     trials: Mutex<Trials>,
     trying: Arc<Semaphore>,
@@ -135,6 +137,7 @@ impl Registry {
             behind: Mutex::default(),
             aside: Mutex::default(),
             failed: Mutex::default(),
+            put_off: Mutex::default(),
             uploads: Mutex::default(),
             trials: Mutex::default(),
             trying: trials::turns(),

@@ -14,6 +14,9 @@ use crate::store::{Store, StoreError};
 /// On what others are told of a new generation or version, where the database can tell.
 pub(in crate::store) const CHANNEL: &str = "watchpost_rules";
 
+/// What is told of a new version. Of a generation its number is told.
+pub(in crate::store) const VERSION: &str = "version";
+
 /// Any number that nobody else locks: the last letters of our name.
 const TURN: i64 = 0x6870_6f73_7400;
 

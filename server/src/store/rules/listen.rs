@@ -1,14 +1,23 @@
-//! Hears of new generations from a PostgreSQL, by a connection of its own that does nothing else. SQLite tells nobody.
+//! Hears of new generations and versions from a PostgreSQL, by a connection of its own that does nothing else. SQLite tells nobody.
 
 use diesel::PgConnection;
 use diesel::connection::SimpleConnection;
 
-use super::generations::CHANNEL;
+use super::generations::{CHANNEL, VERSION};
 use crate::store::connection::Connection;
 use crate::store::place::Place;
 use crate::store::{Store, StoreError};
 
-/// Listens for new generations.
+/// What was told.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Heard {
+    /// That there may be a new generation.
+    pub generation: bool,
+    /// That there may be a new version of a rule.
+    pub version: bool,
+}
+
+/// Listens for new generations, and for versions that somebody brings.
 pub struct Listener {
     place: Place,
     connection: Option<PgConnection>,
@@ -25,9 +34,9 @@ impl Store {
 }
 
 impl Listener {
-    /// Whether anything was told since it was asked last. It does not wait, but for a connection where there is none;
-    /// what was told while there was none is not heard.
-    pub fn heard(&mut self) -> Result<bool, StoreError> {
+    /// What was told since it was asked last. It does not wait, but for a connection where there is none; what was told
+    /// while there was none is not heard.
+    pub fn heard(&mut self) -> Result<Heard, StoreError> {
         let heard = self.listen();
         if heard.is_err() {
             self.connection = None;
@@ -35,23 +44,28 @@ impl Listener {
         heard
     }
 
-    fn listen(&mut self) -> Result<bool, StoreError> {
+    fn listen(&mut self) -> Result<Heard, StoreError> {
         let connection = match &mut self.connection {
             Some(connection) => connection,
             None => {
                 let Connection::Postgres(mut fresh) = Connection::establish(&self.place)? else {
-                    return Ok(false);
+                    return Ok(Heard::default());
                 };
                 fresh.batch_execute(&format!("LISTEN {CHANNEL}"))?;
                 self.connection = Some(fresh);
                 // Something may have been told before.
-                return Ok(true);
+                return Ok(Heard {
+                    generation: true,
+                    version: true,
+                });
             }
         };
-        let mut heard = false;
+        let mut heard = Heard::default();
         for told in connection.notifications_iter() {
-            told?;
-            heard = true;
+            match told?.payload == VERSION {
+                true => heard.version = true,
+                false => heard.generation = true,
+            }
         }
         Ok(heard)
     }

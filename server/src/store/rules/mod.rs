@@ -14,7 +14,7 @@ use utoipa::ToSchema;
 use watchpost_policies::{Digest, Kind};
 
 pub use self::generations::{Generation, Made};
-pub use self::listen::Listener;
+pub use self::listen::{Heard, Listener};
 pub use self::log::{Deed, Told};
 pub use self::settings::{FRESH, Fresh, Given};
 pub use self::versions::{Deleted, Kept, Signed, Upload, Version};

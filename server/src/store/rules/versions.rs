@@ -160,7 +160,7 @@ impl Store {
                     ..Told::of(upload.name, Deed::Uploaded, by, now_ms)
                 };
                 log::write(connection, &told)?;
-                generations::tell_others(connection, "brought")?;
+                generations::tell_others(connection, generations::VERSION)?;
                 return Ok(Kept::New);
             }
             if let Some(settings) = upload.settings {
