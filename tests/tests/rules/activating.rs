@@ -338,7 +338,9 @@ fn a_rollback_with_a_body_that_is_not_understood_changes_nothing() {
     check("application/json", "{\"nots\": \"of no such name\"}");
     check("application/json", "{\"force\": \"yes\"}");
     check("application/json", " ");
-    check("text/plain", "{\"note\": \"as a text\"}");
+    let text = admin.send_bytes("POST", &path, "text/plain", b"{\"note\": \"as a text\"}");
+    assert!(text.problem(415).contains("send content-type: application/json"));
+    assert_eq!(generation(&admin), 2);
     assert_eq!(admin.ask("POST", &path).status, 200, "no body at all");
     let empty = admin.send_bytes("POST", &path, "application/json", b"");
     assert_eq!((empty.status, generation(&admin)), (200, 4), "an empty one");

@@ -7,7 +7,7 @@ mod turns;
 
 use std::path::{Path, PathBuf};
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use actix_web::web::Bytes;
@@ -34,6 +34,32 @@ struct Parts {
     options: Options,
     program: PathBuf,
     turns: Turns,
+    /// What waits for its turn.
+    wanted: Mutex<Vec<Digest>>,
+}
+
+/// One that waits for its turn, until it is dropped.
+struct Wanting<'p>(&'p Parts, Digest);
+
+impl<'p> Wanting<'p> {
+    fn new(parts: &'p Parts, digest: Digest) -> Self {
+        lock(&parts.wanted).push(digest);
+        Self(parts, digest)
+    }
+}
+
+impl Drop for Wanting<'_> {
+    fn drop(&mut self) {
+        let mut wanted = lock(&self.0.wanted);
+        if let Some(at) = wanted.iter().position(|wanted| *wanted == self.1) {
+            wanted.swap_remove(at);
+        }
+    }
+}
+
+fn lock(wanted: &Mutex<Vec<Digest>>) -> MutexGuard<'_, Vec<Digest>> {
+    // A list of digests is whole even after a panic.
+    wanted.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What compiling one component may take.
@@ -104,6 +130,7 @@ impl Compiler {
             engine,
             cache,
             turns: Turns::new(options.waiting),
+            wanted: Mutex::default(),
             options,
             program: program.to_owned(),
         }))
@@ -122,7 +149,9 @@ impl Compiler {
         if let Some(kept) = kept {
             return Ok(kept);
         }
+        let wanting = Wanting::new(&self.0, digest);
         let turn = self.0.turns.take().await.ok_or(CompileError::Busy)?;
+        drop(wanting);
         let (parts, leash) = (self.0.clone(), Leash::default());
         let held = leash.hold();
         let mut work = pin!(on_a_thread(move || {
@@ -150,9 +179,9 @@ impl Compiler {
         self.0.cache.is_some()
     }
 
-    /// Waits until somebody waits for a turn.
-    pub async fn somebody_waits(&self) {
-        while !self.0.turns.is_wanted() {
+    /// Waits until somebody waits for another one than this to be compiled.
+    pub async fn another_is_wanted(&self, than: Digest) {
+        while !lock(&self.0.wanted).iter().any(|wanted| *wanted != than) {
             tokio::time::sleep(LOOK).await;
         }
     }

@@ -9,8 +9,6 @@ pub(super) struct Turns {
     /// For the one whose turn it is and those who wait.
     places: Arc<Semaphore>,
     one: Arc<Semaphore>,
-    /// How many of them there are.
-    all: usize,
 }
 
 /// The right to compile, until it is dropped.
@@ -25,13 +23,7 @@ impl Turns {
         Self {
             places: Arc::new(Semaphore::new(places)),
             one: Arc::new(Semaphore::new(1)),
-            all: places,
         }
-    }
-
-    /// Whether somebody waits for the one whose turn it is.
-    pub(super) fn is_wanted(&self) -> bool {
-        self.all - self.places.available_permits() > 1
     }
 
     /// Nothing, if as many wait as may.
@@ -62,10 +54,8 @@ mod tests {
         actix_web::rt::System::new().block_on(async {
             let turns = Turns::new(2);
             let first = turns.take().await.expect("nobody else is there");
-            assert!(!turns.is_wanted());
             let (mut second, mut third) = (pin!(turns.take()), pin!(turns.take()));
             assert!(waits(&mut second) && waits(&mut third));
-            assert!(turns.is_wanted(), "somebody waits");
             assert!(turns.take().await.is_none(), "two wait");
             drop(first);
             let second = second.await.expect("it waited");

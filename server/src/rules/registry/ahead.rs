@@ -49,7 +49,7 @@ impl Registry {
         let compiled = tokio::select! {
             compiled = self.module(rule, digest) => compiled,
             // Whoever is waited for comes first. This ends the process that compiles.
-            () = self.0.compiler.somebody_waits() => return false,
+            () = self.0.compiler.another_is_wanted(digest) => return false,
         };
         match compiled {
             Ok(_) => log::info!(rule, digest:% = digest; "a rule that was brought elsewhere is compiled here too"),
