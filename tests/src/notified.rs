@@ -51,19 +51,27 @@ impl Notified {
 
     /// Listens for this long, and returns when the last message that begins so came.
     pub fn last(&mut self, beginning: &str, within: Duration) -> Option<Instant> {
-        let (begin, mut last) = (Instant::now(), None);
+        let (end, mut last) = (Instant::now() + within, None);
+        self.heard();
         self.heard.clear();
-        while begin.elapsed() < within {
-            if self.heard().iter().any(|line| line.starts_with(beginning)) {
+        self.socket.set_nonblocking(false).expect("it can");
+        let mut message = [0; 4096];
+        while let Some(left) = end
+            .checked_duration_since(Instant::now())
+            .filter(|left| !left.is_zero())
+        {
+            self.socket.set_read_timeout(Some(left)).expect("it is some time");
+            let Ok(length) = self.socket.recv(&mut message) else {
+                continue;
+            };
+            if String::from_utf8_lossy(&message[..length])
+                .lines()
+                .any(|line| line.starts_with(beginning))
+            {
                 last = Some(Instant::now());
             }
-            self.heard.clear();
-            #[expect(
-                clippy::disallowed_methods,
-                reason = "it listens for a time; what it does not hear has no moment"
-            )]
-            std::thread::sleep(Duration::from_millis(5));
         }
+        self.socket.set_nonblocking(true).expect("it can");
         last
     }
 }

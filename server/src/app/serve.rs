@@ -53,7 +53,7 @@ pub(super) fn serve(config: &Config, parts: &Parts, listeners: Vec<Socket>) -> R
     let status = Data::new(StatusPage::new(
         parts.service.clone(),
         parts.latest.clone(),
-        parts.rules.clone(),
+        parts.registry.clone(),
         parts.tls.clone(),
         parts.tasks.clone(),
         [parts.store.place().clone(), parts.chunks.store.place().clone()],

@@ -245,23 +245,25 @@ fn older_than(connection: &mut Connection, oldest_ms: i64) -> QueryResult<Vec<i6
 
 /// The oldest of those that are more than so many; of a kind, or of all.
 fn beyond(connection: &mut Connection, kind: Option<Kind>, most: i64) -> QueryResult<Vec<i64>> {
-    let kinds: Vec<_> = match kind {
-        Some(kind) => vec![kind.as_str()],
-        None => Kind::ALL.map(Kind::as_str).into(),
-    };
-    let last: Option<i64> = on!(connection, connection => columns::table
-        .filter(columns::kind.eq_any(&kinds))
-        .select(columns::id)
-        .order(columns::id.desc())
-        .offset(most)
-        .first(connection)
-        .optional())?;
-    let Some(last) = last else { return Ok(Vec::new()) };
-    on!(connection, connection => columns::table
-        .filter(columns::kind.eq_any(&kinds))
-        .filter(columns::id.le(last))
-        .select(columns::id)
-        .order(columns::id)
-        .limit(AT_ONCE)
-        .load(connection))
+    on!(connection, connection => {
+        let of_kind = || {
+            let all = columns::table.select(columns::id).into_boxed();
+            match kind {
+                Some(kind) => all.filter(columns::kind.eq(kind.as_str())),
+                None => all,
+            }
+        };
+        let last: Option<i64> = of_kind()
+            .order(columns::id.desc())
+            .offset(most)
+            .limit(1)
+            .first(connection)
+            .optional()?;
+        let Some(last) = last else { return Ok(Vec::new()) };
+        of_kind()
+            .filter(columns::id.le(last))
+            .order(columns::id)
+            .limit(AT_ONCE)
+            .load(connection)
+    })
 }

@@ -50,6 +50,8 @@ fn a_rule_that_fails_again_and_again_is_put_aside_and_its_last_good_version_come
     server.logged("a rule failed too often and was put aside");
     let overview = admin.get("/api/v1/rules").json();
     assert_eq!(overview["put_aside"][0]["rule"], "hostile", "{overview}");
+    let status = admin.get("/api/v1/status").json();
+    assert_eq!(status["put_aside"], overview["put_aside"], "{status}");
     let metrics = admin.get("/metrics").text();
     assert!(
         metrics.contains("watchpost_put_aside_total{rule=\"hostile\"} 1"),

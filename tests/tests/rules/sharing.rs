@@ -1,6 +1,7 @@
 //! What is promised to several Watchposts that share a database.
 
 use serde_json::json;
+use watchpost_policies::Digest;
 use watchpost_tests::guests::numbered;
 use watchpost_tests::ponderous::ponderous;
 use watchpost_tests::postgres;
@@ -71,6 +72,25 @@ fn what_is_brought_to_one_is_compiled_at_the_others_before_anybody_puts_it_in_fo
 }
 
 #[test]
+fn what_nobody_vouches_for_at_a_replica_is_not_compiled_there() {
+    let database = postgres::shared().database();
+    let one = replica("one", &database).ready();
+    let allowed = Digest::of(&numbered(2));
+    let two = Server::with(&format!(
+        "[server]\nhostname = \"two\"\n[database]\nurl = \"{database}\"\n[rules]\nallowed_digests = [\"{allowed}\"]\n"
+    ))
+    .ready();
+    let admin = one.client("admin");
+    let (_, other) = brought(&admin, &numbered(1));
+    let (_, digest) = brought(&admin, &numbered(2));
+    assert_eq!(digest, allowed.to_string());
+    two.logged(&format!("is compiled here too rule=numbered-002 digest={digest}"));
+    // It came before the other and would have had its turn before it.
+    let lines = two.log_lines();
+    assert!(!lines.iter().any(|line| line.contains(&other)), "{lines:?}");
+}
+
+#[test]
 fn a_replica_that_still_has_to_compile_a_rule_says_so_until_it_is_in_force() {
     let database = postgres::shared().database();
     let one = replica("one", &database);
@@ -84,7 +104,7 @@ fn a_replica_that_still_has_to_compile_a_rule_says_so_until_it_is_in_force() {
     let (name, digest) = brought(&admin, &numbered(1));
     let wanted = activate(&admin, &name, &digest, json!({})).json()["generation"].clone();
     let behind = eventually("it to be behind", || {
-        Some(there.get("/api/v1/rules").json()["behind"].clone()).filter(|behind| behind.is_object())
+        Some(there.get("/api/v1/status").json()["behind"].clone()).filter(|behind| behind.is_object())
     });
     assert_eq!(
         behind,
@@ -94,6 +114,7 @@ fn a_replica_that_still_has_to_compile_a_rule_says_so_until_it_is_in_force() {
         Some(there.get("/api/v1/rules").json()).filter(|overview| overview["generation"] == wanted)
     });
     assert!(caught_up["behind"].is_null(), "{caught_up}");
+    assert!(there.get("/api/v1/status").json()["behind"].is_null());
 }
 
 const DAY_MS: i64 = 24 * 60 * 60 * 1000;

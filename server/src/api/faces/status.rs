@@ -20,6 +20,7 @@ use crate::api::permit::{MetricsRead, Permit};
 use crate::api::service::{COMMIT, Listening, RUSTC, Service, VERSION};
 use crate::clock;
 use crate::rules::Rules;
+use crate::rules::registry::{Aside, Behind, Registry};
 use crate::rules::shadow::RoleInShadow;
 use crate::store::Place;
 use crate::tasks::{TaskState, Tasks};
@@ -43,7 +44,7 @@ pub async fn status(_: Permit<MetricsRead>, page: Data<StatusPage>) -> Result<Ht
 pub struct StatusPage {
     service: Service,
     latest: Latest,
-    rules: Rules,
+    registry: Registry,
     tls: Arc<Tls>,
     tasks: Tasks,
     /// Where things are remembered, and where the chunks are.
@@ -71,6 +72,12 @@ pub(super) struct Moment {
     /// A role rule that is asked beside the one in force; threshold rules in shadow are in the round.
     #[serde(skip_serializing_if = "Option::is_none")]
     role_in_shadow: Option<RoleInShadow>,
+    /// A generation that others have in force and this process has not loaded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    behind: Option<Behind>,
+    /// Rules that failed too often.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    put_aside: Vec<Aside>,
 }
 
 /// Everything but the moment and the last round, which is written when it is judged.
@@ -152,7 +159,7 @@ impl StatusPage {
     pub fn new(
         service: Service,
         latest: Latest,
-        rules: Rules,
+        registry: Registry,
         tls: Arc<Tls>,
         tasks: Tasks,
         stores: [Place; 2],
@@ -160,7 +167,7 @@ impl StatusPage {
         Self {
             service,
             latest,
-            rules,
+            registry,
             tls,
             tasks,
             stores,
@@ -172,7 +179,9 @@ impl StatusPage {
         let moment = Moment {
             time: clock::written(clock::now_ms()),
             uptime_seconds: self.service.uptime().as_secs_f64(),
-            role_in_shadow: self.rules.current().role_in_shadow(),
+            role_in_shadow: self.registry.rules().current().role_in_shadow(),
+            behind: self.registry.behind(),
+            put_aside: self.registry.aside(),
         };
         let mut body = serde_json::to_string(&moment)?;
         let kept = self.kept()?;
@@ -197,7 +206,7 @@ impl StatusPage {
     fn about(&self) -> About {
         About {
             round: self.latest.judged().map(|judged| judged.round.number),
-            rules: self.rules.current().set.generation(),
+            rules: self.registry.rules().current().set.generation(),
             tls: self.tls.generation(),
             ends: self.tls.expiry(),
             tasks: self.tasks.changes(),
@@ -218,7 +227,7 @@ impl StatusPage {
             severity: report.severity(),
             listeners: self.service.listening(),
             tls: Certificates::of(about.tls, about.ends),
-            rules: InForce::of(&self.rules, &report),
+            rules: InForce::of(self.registry.rules(), &report),
             database: self.stores[0].to_string(),
             chunks: self.stores[1].to_string(),
             tasks: self.tasks.states(),

@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use actix_web::web::Bytes;
+use tokio::sync::Notify;
 use watchpost_policies::{ArtefactKey, Digest, Engine, Refusal, RuleModule};
 
 pub use order::Order;
@@ -20,9 +21,6 @@ use super::confined::{self, Failure, Leash, OURSELVES, Task};
 use super::schema::Schemas;
 use crate::tasks;
 use turns::Turns;
-
-/// How often is looked whether somebody waits.
-const LOOK: Duration = Duration::from_millis(50);
 
 /// Compiles components that came from outside. Cheap to clone; all clones take turns with each other.
 #[derive(Clone)]
@@ -36,6 +34,8 @@ struct Parts {
     turns: Turns,
     /// What waits for its turn.
     wanted: Mutex<Vec<Digest>>,
+    /// That something more does.
+    comes: Notify,
 }
 
 /// One that waits for its turn, until it is dropped.
@@ -44,6 +44,7 @@ struct Wanting<'p>(&'p Parts, Digest);
 impl<'p> Wanting<'p> {
     fn new(parts: &'p Parts, digest: Digest) -> Self {
         lock(&parts.wanted).push(digest);
+        parts.comes.notify_waiters();
         Self(parts, digest)
     }
 }
@@ -131,6 +132,7 @@ impl Compiler {
             cache,
             turns: Turns::new(options.waiting),
             wanted: Mutex::default(),
+            comes: Notify::new(),
             options,
             program: program.to_owned(),
         }))
@@ -181,8 +183,14 @@ impl Compiler {
 
     /// Waits until somebody waits for another one than this to be compiled.
     pub async fn another_is_wanted(&self, than: Digest) {
-        while !lock(&self.0.wanted).iter().any(|wanted| *wanted != than) {
-            tokio::time::sleep(LOOK).await;
+        loop {
+            // Whoever comes while we look is heard too.
+            let mut comes = pin!(self.0.comes.notified());
+            comes.as_mut().enable();
+            if lock(&self.0.wanted).iter().any(|wanted| *wanted != than) {
+                return;
+            }
+            comes.await;
         }
     }
 

@@ -1,6 +1,6 @@
 //! Puts rules aside that fail again and again: what was good before is in force again, and it is told loudly.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, MutexGuard, PoisonError};
 
 use serde::Serialize;
 use tokio::sync::watch;
@@ -164,7 +164,7 @@ impl Registry {
         }
         let mut failed = self.0.failed.lock().unwrap_or_else(PoisonError::into_inner);
         failed.push(failing.clone());
-        *self.0.put_off.lock().unwrap_or_else(PoisonError::into_inner) = (None, 0);
+        *self.put_off() = PutOff::default();
         Ok(Aftermath::PutAside)
     }
 
@@ -184,22 +184,31 @@ impl Registry {
             match self.rule(&entry, None).await {
                 Ok(_) => return Ok(Some(entry)),
                 // That is not the version's doing, and it may be the best there is.
-                Err(error) if error.passes() && self.is_worth_waiting_for(&entry) => return Err(error),
+                Err(error) if error.passes() && self.put_off().once_more(&entry) => return Err(error),
                 Err(_) => bad.push(entry),
             }
         }
     }
 
-    /// It is tried again when the failing rule fails next, but not for ever: where there is too little memory to compile
-    /// it, there may be too little each time.
-    fn is_worth_waiting_for(&self, entry: &Entry) -> bool {
-        let mut put_off = self.0.put_off.lock().unwrap_or_else(PoisonError::into_inner);
-        let (of, times) = &mut *put_off;
-        if of.as_ref() != Some(entry) {
-            (*of, *times) = (Some(entry.clone()), 0);
+    fn put_off(&self) -> MutexGuard<'_, PutOff> {
+        // Who and how often: both are whole even after a panic.
+        self.0.put_off.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// How often putting a rule aside was put off for a good version that could not be loaded just then. It is tried again
+/// when the failing rule fails next, but not for ever: where there is too little memory to compile it, there may be too
+/// little each time.
+#[derive(Default)]
+pub(super) struct PutOff(Option<Entry>, u32);
+
+impl PutOff {
+    fn once_more(&mut self, waited_for: &Entry) -> bool {
+        if self.0.as_ref() != Some(waited_for) {
+            *self = Self(Some(waited_for.clone()), 0);
         }
-        *times += 1;
-        *times <= MOST_PUT_OFF
+        self.1 += 1;
+        self.1 <= MOST_PUT_OFF
     }
 }
 
@@ -210,4 +219,25 @@ enum Aftermath {
     GoneAlready,
     /// Nothing could take its place.
     LastResort,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_good_version_is_waited_for_three_times_and_the_next_one_as_often() {
+        let entry = |rule: &str| Entry {
+            rule: rule.to_owned(),
+            kind: Kind::Threshold,
+            mode: Mode::Active,
+            digest: None,
+            settings: 1,
+        };
+        let mut put_off = PutOff::default();
+        for name in ["good", "older"] {
+            let waited: Vec<_> = (0..5).map(|_| put_off.once_more(&entry(name))).collect();
+            assert_eq!(waited, [true, true, true, false, false], "{name}");
+        }
+    }
 }

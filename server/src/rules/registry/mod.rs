@@ -36,6 +36,7 @@ pub use self::trials::{Begun, TrialOrder};
 pub use self::upload::{Brought, Outcome, Uploaded};
 
 use self::beside::Questions;
+use self::heal::PutOff;
 use self::trials::Trials;
 use self::upload::Uploads;
 
@@ -64,8 +65,8 @@ struct Inner {
     aside: Mutex<Vec<Aside>>,
     /// What was put aside since this process began; nobody goes back to it by themselves.
     failed: Mutex<Vec<Entry>>,
-    /// The good version that could not be loaded when a rule was to be put aside, and how often.
-    put_off: Mutex<(Option<Entry>, u32)>,
+    /// How often putting a rule aside was put off.
+    put_off: Mutex<PutOff>,
     uploads: Mutex<Uploads>,
     trials: Mutex<Trials>,
     trying: Arc<Semaphore>,
@@ -114,7 +115,7 @@ pub struct Moment {
     pub snapshot: Option<Arc<Snapshot>>,
 }
 
-/// A generation that others have in force and this process could not load.
+/// A generation that others have in force and this process has not loaded.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[schema(as = GenerationBehind)]
 pub struct Behind {
@@ -165,7 +166,7 @@ impl Registry {
         self.0.options.load().break_glass.contains(&fingerprint)
     }
 
-    /// The generation that should be in force and cannot be loaded here.
+    /// The generation that should be in force and is not loaded here, or not yet.
     pub fn behind(&self) -> Option<Behind> {
         self.0.behind.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }

@@ -29,7 +29,7 @@ struct Overview {
     generation: i64,
     /// When it was made, in milliseconds since 1970 (UTC).
     made_ms: i64,
-    /// A newer one that others have in force and this process could not load.
+    /// A newer one that others have in force and this process has not loaded.
     #[serde(skip_serializing_if = "Option::is_none")]
     behind: Option<Behind>,
     /// Rules that failed too often.
