@@ -53,7 +53,7 @@ ARG COMMIT=unknown
 # What was built of nothing is forgotten; cargo goes by the times of files, and the real ones are older. Symbols stay,
 # for a backtrace without names helps nobody; what only debuggers read goes.
 RUN rm -rf /target/*/.fingerprint/watchpost* \
-    && WATCHPOST_COMMIT="${COMMIT}" cargo build --locked --profile "${PROFILE}" ${SELECTION} --bin watchpost \
+    && BUILD_COMMIT="${COMMIT}" cargo build --locked --profile "${PROFILE}" ${SELECTION} --bin watchpost \
     && strip --strip-debug -o /watchpost "/target/$([ "${PROFILE}" = dev ] && echo debug || echo "${PROFILE}")/watchpost"
 
 

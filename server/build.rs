@@ -34,10 +34,10 @@ fn main() -> ExitCode {
 
 /// A build without a repository (from an archive, in a container) is told its commit by the environment.
 fn tell_origin(root: &Path) {
-    println!("cargo::rerun-if-env-changed=WATCHPOST_COMMIT");
+    println!("cargo::rerun-if-env-changed=BUILD_COMMIT");
     println!("cargo::rerun-if-changed={}", root.join(".git/HEAD").display());
     println!("cargo::rerun-if-changed={}", root.join(".git/logs/HEAD").display());
-    let given = std::env::var("WATCHPOST_COMMIT")
+    let given = std::env::var("BUILD_COMMIT")
         .ok()
         .filter(|commit| !commit.is_empty());
     let commit = given.or_else(|| {
@@ -48,13 +48,13 @@ fn tell_origin(root: &Path) {
         )
     });
     println!(
-        "cargo::rustc-env=WATCHPOST_COMMIT={}",
+        "cargo::rustc-env=BUILD_COMMIT={}",
         commit.as_deref().unwrap_or("unknown")
     );
     let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
     let version = said(Command::new(rustc).arg("--version"));
     println!(
-        "cargo::rustc-env=WATCHPOST_RUSTC={}",
+        "cargo::rustc-env=BUILD_RUSTC={}",
         version.as_deref().unwrap_or("rustc")
     );
 }

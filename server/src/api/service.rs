@@ -14,9 +14,9 @@ use crate::config::Face;
 /// The version that was built.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// The commit that was built, as far as the build knew.
-pub const COMMIT: &str = env!("WATCHPOST_COMMIT");
+pub const COMMIT: &str = env!("BUILD_COMMIT");
 /// The compiler that built it.
-pub const RUSTC: &str = env!("WATCHPOST_RUSTC");
+pub const RUSTC: &str = env!("BUILD_RUSTC");
 
 /// One listener.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]

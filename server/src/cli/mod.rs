@@ -62,9 +62,9 @@ const SERVER_VARIABLE: &str = "WATCHPOST_SERVER";
 const LONG_VERSION: &str = concat!(
     env!("CARGO_PKG_VERSION"),
     " (commit ",
-    env!("WATCHPOST_COMMIT"),
+    env!("BUILD_COMMIT"),
     ", ",
-    env!("WATCHPOST_RUSTC"),
+    env!("BUILD_RUSTC"),
     ")"
 );
 
