@@ -37,9 +37,7 @@ fn tell_origin(root: &Path) {
     println!("cargo::rerun-if-env-changed=BUILD_COMMIT");
     println!("cargo::rerun-if-changed={}", root.join(".git/HEAD").display());
     println!("cargo::rerun-if-changed={}", root.join(".git/logs/HEAD").display());
-    let given = std::env::var("BUILD_COMMIT")
-        .ok()
-        .filter(|commit| !commit.is_empty());
+    let given = std::env::var("BUILD_COMMIT").ok().filter(|commit| !commit.is_empty());
     let commit = given.or_else(|| {
         said(
             Command::new("git")
@@ -53,10 +51,7 @@ fn tell_origin(root: &Path) {
     );
     let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
     let version = said(Command::new(rustc).arg("--version"));
-    println!(
-        "cargo::rustc-env=BUILD_RUSTC={}",
-        version.as_deref().unwrap_or("rustc")
-    );
+    println!("cargo::rustc-env=BUILD_RUSTC={}", version.as_deref().unwrap_or("rustc"));
 }
 
 fn said(command: &mut Command) -> Option<String> {

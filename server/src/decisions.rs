@@ -3,6 +3,7 @@
 
 mod changes;
 mod keep;
+mod options;
 mod record;
 mod written;
 
@@ -16,13 +17,13 @@ use tokio::sync::{Mutex, mpsc};
 use watchpost_policies::{Report, RuleSet};
 
 pub use self::changes::changes;
+pub use self::options::{Masked, WhenFull};
 pub use self::record::{Asked, Counts, Decided, Differed, Judgement, Record};
 
 pub(crate) use self::written::{ToldDecision, ToldDifference, ToldJudgement};
 
 use self::keep::Waiting;
 use self::written::Writer;
-use crate::config::{Masked, WhenFull};
 use crate::metrics::Own;
 use crate::store::Store;
 use crate::store::decisions::Verdict;

@@ -2,7 +2,6 @@
 //! packed and let go. While the database does not answer, rounds wait here.
 
 mod ours;
-pub(crate) mod steady;
 mod tidy;
 mod waiting;
 

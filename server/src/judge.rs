@@ -10,8 +10,8 @@ use tokio::sync::watch;
 use utoipa::ToSchema;
 use watchpost_policies::{Finding, Report, Severity};
 
+use crate::collect::Mode;
 use crate::collect::collector::{Round, SourceState};
-use crate::config::Mode;
 use crate::decisions::Decisions;
 use crate::metrics::{Own, Rendered, render};
 use crate::resource::Resources;
@@ -34,6 +34,12 @@ pub struct Judged {
     pub shadow: Option<Arc<Compared>>,
     /// What PixCrawler's resource monitor would say of it, as JSON.
     pub resources: Arc<str>,
+}
+
+impl AsRef<Report> for Judged {
+    fn as_ref(&self) -> &Report {
+        &self.report
+    }
 }
 
 /// How a round is told to those who know another monitor.
@@ -88,7 +94,7 @@ pub async fn run(
         };
         match tasks::block(judge).await {
             Ok(judged) => {
-                own.compared(judged.shadow.as_ref().map_or(&[], |shadow| &shadow.rules));
+                own.set_shadow_rounds(judged.shadow.iter().flat_map(|shadow| &shadow.rules).map(Beside::round));
                 published.send_replace(Some(Arc::new(judged)));
             }
             Err(panic) => log::error!(reason = panic.as_str(); "a round could not be judged"),
@@ -135,7 +141,7 @@ fn tell(round: &Round, judgement_seconds: f64, shadow: Option<&Compared>) -> Str
 
 fn count(own: &Own, round: &Round) {
     for (name, source) in &round.sources {
-        own.source_is(name, source);
+        own.set_source_health(name, &source.health());
     }
 }
 

@@ -4,6 +4,7 @@
 mod pulse;
 mod socket;
 
+use std::ffi::OsString;
 use std::fmt::Write;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,7 +17,6 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use self::pulse::Pulse;
 use self::socket::Socket;
-use crate::config;
 
 /// How long a step of the start may take before systemd takes us for lost: what takes long is a large database that is
 /// brought up to date, or many rules in Python that are compiled anew.
@@ -27,6 +27,15 @@ const LOOK: Duration = Duration::from_secs(10);
 
 /// A watchdog that wants to hear more often than this is told as often as this.
 const MOST_OFTEN: Duration = Duration::from_millis(10);
+
+/// What systemd asks of this process by its environment. Without systemd, nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NotifyOptions {
+    /// The address of the notification socket (`NOTIFY_SOCKET`): a path, or an abstract name behind `@`.
+    pub socket: Option<OsString>,
+    /// How long systemd waits for a watchdog message before it restarts the service (`WATCHDOG_USEC`).
+    pub watchdog: Option<Duration>,
+}
 
 /// A service, seen from systemd. Cheap to clone.
 #[derive(Clone)]
@@ -51,7 +60,7 @@ struct Told {
 
 impl Systemd {
     /// One that asks for this.
-    pub fn new(asked: &config::Systemd) -> Self {
+    pub fn new(asked: &NotifyOptions) -> Self {
         Self(Arc::new(Inner {
             socket: asked.socket.as_deref().and_then(|address| {
                 let socket = Socket::new(address);

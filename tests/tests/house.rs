@@ -1,6 +1,6 @@
 //! The house is as its documents say: what may know what, what is in which table.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -286,4 +286,151 @@ fn links_between_documents_lead_somewhere() {
             assert!(elsewhere || folder.join(path).exists(), "{document} links to {link}");
         }
     }
+}
+
+/// The lines of the list of layers in ARCHITECTURE.md, from the top to the bottom: each module with its line.
+fn layers() -> BTreeMap<String, usize> {
+    let document = read("docs/ARCHITECTURE.md");
+    let (_, list) = document
+        .split_once("```layers\n")
+        .expect("ARCHITECTURE.md lists the layers");
+    let (list, _) = list.split_once("```").expect("the list ends");
+    let mut layers = BTreeMap::new();
+    for (line, modules) in list.lines().enumerate() {
+        for module in modules.split(", ") {
+            let twice = layers.insert(module.to_owned(), line);
+            assert!(twice.is_none(), "ARCHITECTURE.md lists {module} twice");
+        }
+    }
+    layers
+}
+
+/// The top-level modules that a text imports by `crate::`, with comments and unit tests left out.
+fn imported_modules(text: &str) -> BTreeSet<String> {
+    let shipped = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
+    let code: Vec<&str> = shipped
+        .lines()
+        .filter(|line| !line.trim_start().starts_with("//"))
+        .collect();
+    let mut modules = BTreeSet::new();
+    for import in code.join("\n").split("crate::").skip(1) {
+        // Either one path, or a group of them in braces.
+        let paths = match import.strip_prefix('{') {
+            Some(group) => group.split(';').next().unwrap_or_default(),
+            None => import
+                .split(|letter: char| !letter.is_alphanumeric() && letter != '_')
+                .next()
+                .unwrap_or_default(),
+        };
+        let mut depth = 0;
+        let mut name = String::new();
+        for letter in paths.chars().chain([',']) {
+            match letter {
+                '{' => depth += 1,
+                '}' => depth -= 1,
+                ',' if depth <= 0 => {
+                    let path = std::mem::take(&mut name);
+                    let module = path.split("::").next().unwrap_or_default().trim();
+                    modules.insert(module.trim_end_matches(" as").to_owned());
+                }
+                letter if depth == 0 => name.push(letter),
+                _ => {}
+            }
+            if depth < 0 {
+                let module = name.split("::").next().unwrap_or_default().trim();
+                modules.insert(module.to_owned());
+                break;
+            }
+        }
+    }
+    modules
+}
+
+/// What is wrong between files and layers: each a sentence with both files.
+fn upward_imports(files: &[(String, String)], layers: &BTreeMap<String, usize>) -> Vec<String> {
+    let mut wrong = Vec::new();
+    for (path, text) in files {
+        let is_test = path.ends_with("/tests.rs") || path.contains("/tests/");
+        let is_root = ["lib.rs", "main.rs"].contains(&path.as_str());
+        if is_test || is_root {
+            continue;
+        }
+        let module = path.split('/').next().unwrap_or_default().trim_end_matches(".rs");
+        let Some(own) = layers.get(module) else {
+            wrong.push(format!(
+                "server/src/{path}: the layers in ARCHITECTURE.md lack {module}"
+            ));
+            continue;
+        };
+        for imported in imported_modules(text).iter().filter(|imported| *imported != module) {
+            // Items of the crate's root, such as macros, belong to no module.
+            let Some(layer) = layers.get(imported) else { continue };
+            if layer <= own {
+                wrong.push(format!(
+                    "server/src/{path} imports from server/src/{imported}, which is not on a lower layer"
+                ));
+            }
+        }
+    }
+    wrong
+}
+
+#[test]
+fn imports_point_downward() {
+    let layers = layers();
+    let top = root().join("server/src");
+    let files: Vec<_> = sources("server/src")
+        .into_iter()
+        .map(|(path, text)| {
+            let relative = path
+                .strip_prefix(&top)
+                .expect("it is below")
+                .to_string_lossy()
+                .into_owned();
+            (relative, text)
+        })
+        .collect();
+    let declared: BTreeSet<String> = read("server/src/lib.rs")
+        .lines()
+        .filter_map(|line| line.strip_prefix("pub mod ").or_else(|| line.strip_prefix("mod ")))
+        .map(|module| module.trim_end_matches(';').to_owned())
+        .collect();
+    let listed: BTreeSet<String> = layers.keys().cloned().collect();
+    assert_eq!(listed, declared, "ARCHITECTURE.md lists the modules of lib.rs");
+    let wrong = upward_imports(&files, &layers);
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn an_import_that_points_upward_is_found_in_every_form() {
+    let layers: BTreeMap<String, usize> = [("app", 0), ("rules", 1), ("store", 2), ("clock", 3), ("tls", 3)]
+        .map(|(module, layer)| (module.to_owned(), layer))
+        .into();
+    let check = |path: &str, text: &str| upward_imports(&[(path.to_owned(), text.to_owned())], &layers).len();
+    for upward in [
+        "use crate::app::Parts;",
+        "use crate::rules;",
+        "use crate::{clock, rules};",
+        "use crate::{clock, rules::registry::{A, B}};",
+        "fn f() { crate::app::run() }",
+        "pub(crate) use crate::{\n    app,\n    clock,\n};",
+    ] {
+        assert_eq!(check("store/mod.rs", upward), 1, "{upward}");
+    }
+    for downward in [
+        "use crate::clock;",
+        "use crate::{clock, tls};",
+        "use crate::store::pool;",
+        "// use crate::app;",
+        "use crate::clock;\n#[cfg(test)]\nmod tests {\n    use crate::app;\n}",
+    ] {
+        assert_eq!(check("store/pool.rs", downward), 0, "{downward}");
+    }
+    assert_eq!(
+        check("clock.rs", "use crate::tls;"),
+        1,
+        "neighbours do not import each other"
+    );
+    assert_eq!(check("store/tests.rs", "use crate::app;"), 0, "unit tests may");
+    assert_eq!(check("web/mod.rs", ""), 1, "a module without a layer");
 }

@@ -2,6 +2,7 @@
 //! every part and does nothing itself.
 
 mod error;
+mod reload;
 mod serve;
 mod settings;
 mod stores;
@@ -17,6 +18,7 @@ use actix_web::web::Data;
 use tokio::sync::watch;
 
 pub use self::error::StartError;
+pub use self::reload::Reloader;
 pub(crate) use self::settings::{
     bounds, known, log_options, needs_authority, rule_options, rule_settings, tls_options,
 };
@@ -32,7 +34,6 @@ use crate::collect::host;
 use crate::config::{self, Config};
 use crate::decisions::Decisions;
 use crate::metrics::{Build, Own};
-use crate::reload::Reloader;
 use crate::rules::Rules;
 use crate::rules::registry::Registry;
 use crate::store::Store;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use crate::api::door::Known;
 use crate::api::gate::Bounds;
 use crate::api::rate::Allowed;
+use crate::collect::Mode;
 use crate::collect::host::HostOptions;
 use crate::config::{self, Config};
 use crate::decisions;
@@ -129,8 +130,8 @@ pub(super) fn host_options(config: &Config) -> HostOptions {
         exclude_disks: host.exclude_disks,
         exclude_interfaces: host.exclude_interfaces,
         measured_elsewhere: match config.mode {
-            config::Mode::Local => &[],
-            config::Mode::Azure => &OF_AZURE,
+            Mode::Local => &[],
+            Mode::Azure => &OF_AZURE,
         },
     }
 }

@@ -3,7 +3,8 @@
 use super::StartError;
 use crate::api::faces::chunks::ChunkStore;
 use crate::clock;
-use crate::config::{Config, DatabaseUrl, Secret};
+use crate::config::{Config, DatabaseUrl};
+use crate::secret::Secret;
 use crate::store::{MigrationError, Place, Store};
 
 /// Our own database, reached and brought up to date.

@@ -75,7 +75,7 @@ pub(super) fn start(config: &Config, parts: &Parts) -> Option<History> {
         let decisions = parts.decisions.clone();
         parts.tasks.spawn("decisions", move || decisions.clone().keep());
     }
-    crate::reload::start(config, parts);
+    super::reload::start(config, parts);
     let (registry, judged) = (parts.registry.clone(), parts.judged.clone());
     parts
         .tasks

@@ -14,7 +14,7 @@ pub(super) fn run(sources: Sources) -> ExitCode {
         Err(mistakes) => return fail(CONFIG, &mistakes.to_string()),
     };
     if let Err(error) = Rules::load(config.rules.limits.limits(), &app::rule_settings(&config), None) {
-        return fail(CONFIG, &crate::reload::told(&error));
+        return fail(CONFIG, &crate::error_chain::error_chain(&error));
     }
     printed(config.show().as_bytes())
 }

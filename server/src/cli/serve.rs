@@ -8,9 +8,8 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::{CONFIG, IO, SOFTWARE, UNAVAILABLE, fail};
 use crate::api::service::Listening;
-use crate::app::{self, App, Ending, StartError};
+use crate::app::{self, App, Ending, Reloader, StartError};
 use crate::config::{self, Config, Face, Sources};
-use crate::reload::Reloader;
 use crate::rules::registry::ChangeError;
 use crate::store::MigrationError;
 use crate::systemd::Systemd;
@@ -28,7 +27,7 @@ pub(super) fn run(sources: Sources) -> ExitCode {
     if let Err(error) = telemetry::start(app::log_options(&config)) {
         return fail(IO, &error.to_string());
     }
-    let systemd = Systemd::new(&config::Systemd::of_process());
+    let systemd = Systemd::new(&config::notify_options());
     let system = actix_web::rt::System::new();
     let served = system.block_on(serve(config, sources, systemd.clone()));
     if tasks::some_block() {
@@ -39,7 +38,7 @@ pub(super) fn run(sources: Sources) -> ExitCode {
         Ok(Ending::Drained) => ExitCode::SUCCESS,
         Ok(Ending::CutOff) => ExitCode::from(CUT_OFF),
         Err(error) => {
-            let why = crate::reload::told(&error);
+            let why = crate::error_chain::error_chain(&error);
             systemd.fails(&why);
             fail(code_of(&error), &why)
         }

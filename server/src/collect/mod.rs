@@ -4,6 +4,7 @@ pub mod azure;
 pub mod chunks;
 pub mod collector;
 pub mod host;
+mod mode;
 pub mod probe;
 pub mod rules;
 pub mod source;
@@ -17,6 +18,8 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, watch};
 
 use crate::tasks::Tasks;
+pub use mode::Mode;
+
 use collector::{Collector, MAILBOX, Options, Round};
 use source::Source;
 

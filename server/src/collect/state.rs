@@ -6,6 +6,8 @@ use std::time::Duration;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::metrics::SourceHealth;
+
 /// How a source does.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, ToSchema)]
 pub struct SourceState {
@@ -27,6 +29,16 @@ pub struct SourceState {
 }
 
 impl SourceState {
+    /// The part of it that is exported as metrics.
+    pub fn health(&self) -> SourceHealth {
+        SourceHealth {
+            success: self.success,
+            duration_seconds: self.duration_seconds,
+            last_success_ms: self.last_success_ms,
+            failures: self.failures,
+        }
+    }
+
     /// It answered with measurements, or its answer was repeated.
     pub(super) fn answered(&mut self, source: &str, took: Duration, time_ms: u64) {
         if !self.success && self.failures > 0 {

@@ -11,11 +11,11 @@ use super::given::Reader;
 use super::mistakes::Mistakes;
 use super::origin::Place;
 use super::scalar::refused;
-use super::secret::Secret;
 use super::setting::Setting;
 use crate::collect::azure::{
     Aggregation, Credentials, Endpoints, Hidden, Mapping, Resource, ResourceId, Settings, Transform,
 };
+use crate::secret::Secret;
 
 section! {
     /// Azure Monitor. Without resources it is not asked.

@@ -9,9 +9,9 @@ use super::declare::{Checked, section};
 use super::mistakes::Mistakes;
 use super::origin::Place;
 use super::scalar::refused;
-use super::secret::Secret;
 use super::setting::Setting;
 use super::size::Size;
+use crate::secret::Secret;
 use crate::store;
 
 section! {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::declare::{Checked, section};
-use super::words::words;
+use crate::decisions::{Masked, WhenFull};
 
 section! {
     /// What is recorded of who was refused what, and of what the rules found.
@@ -35,38 +35,10 @@ section! {
 
 impl Checked for Decisions {}
 
-words! {
-    /// What happens when too many records wait to be written.
-    pub enum WhenFull {
-        /// The next is dropped, and counted.
-        Drop = "drop",
-        /// Its request waits for room; not for long.
-        Block = "block",
-    }
-}
-
-words! {
-    /// What of a record can be kept secret: what persons could be known by.
-    pub enum Masked {
-        /// Who asked.
-        Identity = "identity",
-        /// From where.
-        Address = "address",
-        /// What it was to be done to.
-        Resource = "resource",
-        /// What they were told.
-        Reason = "reason",
-        /// The roles that they have.
-        Roles = "roles",
-        /// By what the request is found in other logs.
-        RequestId = "request_id",
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{Masked, WhenFull};
     use crate::config::{Config, Mistakes, Sources};
+    use crate::decisions::{Masked, WhenFull};
 
     fn load(text: &str) -> Result<Config, Mistakes> {
         let folder = tempfile::tempdir().expect("a folder");

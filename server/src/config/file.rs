@@ -5,7 +5,8 @@ use std::path::Path;
 
 use serde_json::{Map, Value};
 
-use super::mistakes::one_line;
+use crate::one_line::one_line;
+use crate::toml_json::from_toml;
 
 /// Reads the file. An error is what is wrong and what to do, with the parser's line where it does not parse.
 pub(super) fn read(file: &Path) -> Result<Map<String, Value>, String> {
@@ -27,23 +28,6 @@ pub(super) fn read(file: &Path) -> Result<Map<String, Value>, String> {
     }
 }
 
-/// The settings of a rule, where they have a file of their own.
-pub(crate) fn settings_of_toml(text: &str) -> Result<Map<String, Value>, String> {
-    match from_toml(text)? {
-        Value::Object(table) => Ok(table),
-        other => Err(format!("it is no table but {other}")),
-    }
-}
-
-fn from_toml(text: &str) -> Result<Value, String> {
-    let table: toml::Table = toml::from_str(text).map_err(|error| {
-        let start = error.span().map_or(0, |span| span.start.min(text.len()));
-        let line = 1 + text.as_bytes()[..start].iter().filter(|byte| **byte == b'\n').count();
-        format!("line {line} is not TOML: {}", one_line(error.message()))
-    })?;
-    Ok(json(toml::Value::Table(table)))
-}
-
 /// `off` is a word of ours and stays one. Errors come without an excerpt of the text, which may hold secrets.
 fn from_yaml(text: &str) -> Result<Value, String> {
     let options = serde_saphyr::options! { strict_booleans: true, with_snippet: false };
@@ -51,20 +35,6 @@ fn from_yaml(text: &str) -> Result<Value, String> {
         let line = error.location().map_or(1, |location| location.line());
         format!("line {line} is not YAML: {}", one_line(&error.to_string()))
     })
-}
-
-/// Times become text, and so do numbers that are none: whoever asked for a number will say so.
-fn json(value: toml::Value) -> Value {
-    match value {
-        toml::Value::String(text) => Value::String(text),
-        toml::Value::Integer(number) => number.into(),
-        toml::Value::Float(number) if number.is_finite() => number.into(),
-        toml::Value::Float(number) => number.to_string().into(),
-        toml::Value::Boolean(truth) => truth.into(),
-        toml::Value::Datetime(time) => time.to_string().into(),
-        toml::Value::Array(list) => list.into_iter().map(json).collect(),
-        toml::Value::Table(table) => Value::Object(table.into_iter().map(|(key, value)| (key, json(value))).collect()),
-    }
 }
 
 #[cfg(test)]

@@ -9,9 +9,9 @@ use super::declare::{Checked, section};
 use super::given::Reader;
 use super::mistakes::Mistakes;
 use super::origin::Place;
-use super::words::words;
+use crate::string_enum::string_enum;
 
-words! {
+string_enum! {
     /// Whether clients show a certificate.
     pub enum ClientAuth {
         /// Without one there is no connection.
@@ -23,7 +23,7 @@ words! {
     }
 }
 
-words! {
+string_enum! {
     /// Which paths are served.
     pub enum Face {
         /// All of ours.

@@ -10,10 +10,10 @@ use super::origin::Place;
 use super::scalar::refused;
 use super::setting::Setting;
 use super::size::Size;
-use super::words::words;
+use crate::string_enum::string_enum;
 use crate::telemetry;
 
-words! {
+string_enum! {
     /// How a line of the log looks.
     pub enum LogFormat {
         /// For people.

@@ -76,16 +76,6 @@ pub(super) fn quoted(value: &Value) -> String {
     shortened(&text)
 }
 
-/// Text of someone else's in a sentence of ours: one line, and an end.
-pub(super) fn one_line(text: &str) -> String {
-    let line: Vec<&str> = text.split_whitespace().collect();
-    line.join(" ")
-        .escape_debug()
-        .to_string()
-        .replace("\\\"", "\"")
-        .replace("\\'", "'")
-}
-
 /// The word for what was given, where the value itself should not be repeated.
 pub(super) fn sort_of(value: &Value) -> &'static str {
     match value {
@@ -131,6 +121,5 @@ mod tests {
     fn a_value_in_a_sentence_is_one_short_line() {
         assert_eq!(quoted(&Value::from("a\nb\u{1b}")), r#""a\nb\u{1b}""#);
         assert_eq!(quoted(&Value::from("ü".repeat(500))).chars().count(), QUOTED + 1);
-        assert_eq!(one_line("expected `=`,\n  found \u{7}"), "expected `=`, found \\u{7}");
     }
 }

@@ -6,9 +6,10 @@ use std::path::PathBuf;
 
 use serde_json::{Map, Value};
 
-use super::mistakes::{Mistakes, one_line};
+use super::mistakes::Mistakes;
 use super::origin::Place;
 use super::setting::Setting;
+use crate::one_line::one_line;
 
 impl Setting for bool {
     fn kind() -> String {

@@ -7,6 +7,8 @@ use super::declare::Field;
 use super::given::Reader;
 use super::mistakes::{Mistake, Mistakes, quoted, sort_of};
 use super::origin::Place;
+use crate::secret::{MASK, Secret};
+use crate::string_enum::StringEnum;
 
 /// A value that can be set.
 pub(super) trait Setting: Sized + PartialEq {
@@ -48,6 +50,52 @@ pub(super) trait Setting: Sized + PartialEq {
         if self != other {
             different.push(key.to_owned());
         }
+    }
+}
+
+impl<E: StringEnum> Setting for E {
+    fn kind() -> String {
+        E::TEXTS.join(" or ")
+    }
+
+    fn read(value: &Value, place: &Place, mistakes: &mut Mistakes) -> Option<Self> {
+        // YAML and TOML read an unquoted `1.2` as a number.
+        let text = match value {
+            Value::Number(number) => number.to_string(),
+            value => value.as_str().unwrap_or_default().to_owned(),
+        };
+        let found = <E as StringEnum>::of_text(&text);
+        if found.is_none() {
+            let texts: Vec<_> = E::TEXTS.iter().map(|text| format!("\"{text}\"")).collect();
+            mistakes.push(place.wrong(value, &texts.join(" or ")));
+        }
+        found
+    }
+
+    fn written(&self) -> Value {
+        Value::from(self.text())
+    }
+}
+
+impl<T: Setting> Setting for Secret<T> {
+    fn kind() -> String {
+        T::kind()
+    }
+
+    fn read(value: &Value, place: &Place, mistakes: &mut Mistakes) -> Option<Self> {
+        let place = Place {
+            secret: true,
+            ..place.clone()
+        };
+        T::read(value, &place, mistakes).map(Self::new)
+    }
+
+    fn written(&self) -> Value {
+        Value::from(MASK)
+    }
+
+    fn of_text(text: &str) -> Result<Value, String> {
+        T::of_text(text)
     }
 }
 

@@ -7,9 +7,9 @@ use std::fmt::Write;
 use serde_json::Value;
 
 use super::declare::{Field, Leaf, Shape};
-use super::mistakes::one_line;
 use super::origin::Origin;
 use super::setting::dotted_on;
+use crate::one_line::one_line;
 
 /// What is told beside each setting.
 pub(super) enum Comments<'a> {

@@ -4,30 +4,21 @@
 use std::ffi::OsString;
 use std::time::Duration;
 
-/// What systemd asks of this process. Without systemd, nothing.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Systemd {
-    /// The address of the socket on which it hears (`NOTIFY_SOCKET`): a path, or an abstract name behind `@`.
-    pub socket: Option<OsString>,
-    /// How long it believes that we live without hearing so (`WATCHDOG_USEC`).
-    pub watchdog: Option<Duration>,
+use crate::systemd::NotifyOptions;
+
+/// What systemd asks of this process.
+pub fn notify_options() -> NotifyOptions {
+    read(|name| std::env::var_os(name), std::process::id())
 }
 
-impl Systemd {
-    /// What it asks of this process.
-    pub fn of_process() -> Self {
-        Self::read(|name| std::env::var_os(name), std::process::id())
-    }
-
-    fn read(variable: impl Fn(&str) -> Option<OsString>, process: u32) -> Self {
-        let number = |name: &str| variable(name)?.to_str()?.parse::<u64>().ok();
-        // Who was started by a service inherits its environment, and nobody waits to hear from that one.
-        let is_meant = variable("WATCHDOG_PID").is_none() || number("WATCHDOG_PID") == Some(process.into());
-        let usec = number("WATCHDOG_USEC").filter(|usec| *usec > 0 && is_meant);
-        Self {
-            socket: variable("NOTIFY_SOCKET").filter(|address| !address.is_empty()),
-            watchdog: usec.map(Duration::from_micros),
-        }
+fn read(variable: impl Fn(&str) -> Option<OsString>, process: u32) -> NotifyOptions {
+    let number = |name: &str| variable(name)?.to_str()?.parse::<u64>().ok();
+    // A child of a service inherits its environment, but systemd expects no watchdog messages from it.
+    let is_meant = variable("WATCHDOG_PID").is_none() || number("WATCHDOG_PID") == Some(process.into());
+    let usec = number("WATCHDOG_USEC").filter(|usec| *usec > 0 && is_meant);
+    NotifyOptions {
+        socket: variable("NOTIFY_SOCKET").filter(|address| !address.is_empty()),
+        watchdog: usec.map(Duration::from_micros),
     }
 }
 
@@ -35,14 +26,14 @@ impl Systemd {
 mod tests {
     use super::*;
 
-    fn read(variables: &[(&str, &str)]) -> Systemd {
+    fn asked(variables: &[(&str, &str)]) -> NotifyOptions {
         let find = |name: &str| variables.iter().find(|(known, _)| *known == name);
-        Systemd::read(|name| find(name).map(|(_, value)| value.into()), 7)
+        read(|name| find(name).map(|(_, value)| value.into()), 7)
     }
 
     #[test]
     fn the_watchdog_is_for_the_process_that_it_names() {
-        let every = |variables: &[_]| read(variables).watchdog.map(|time| time.as_micros());
+        let every = |variables: &[_]| asked(variables).watchdog.map(|time| time.as_micros());
         assert_eq!(every(&[("WATCHDOG_USEC", "30000000")]), Some(30_000_000));
         assert_eq!(
             every(&[("WATCHDOG_USEC", "30000000"), ("WATCHDOG_PID", "7")]),
@@ -58,8 +49,8 @@ mod tests {
 
     #[test]
     fn without_systemd_nothing_is_asked() {
-        assert_eq!(read(&[]), Systemd::default());
-        assert_eq!(read(&[("NOTIFY_SOCKET", "")]).socket, None);
-        assert_eq!(read(&[("NOTIFY_SOCKET", "@here")]).socket, Some("@here".into()));
+        assert_eq!(asked(&[]), NotifyOptions::default());
+        assert_eq!(asked(&[("NOTIFY_SOCKET", "")]).socket, None);
+        assert_eq!(asked(&[("NOTIFY_SOCKET", "@here")]).socket, Some("@here".into()));
     }
 }

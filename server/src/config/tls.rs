@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use super::declare::{Checked, section};
 use super::given::Reader;
-use super::words::words;
+use crate::string_enum::string_enum;
 
-words! {
+string_enum! {
     /// A version of TLS.
     pub enum TlsVersion {
         /// TLS 1.2.

@@ -10,8 +10,8 @@ use super::mistakes::Mistakes;
 use super::name::PlainName;
 use super::origin::Place;
 use super::scalar::refused;
-use super::secret::Secret;
 use super::setting::Setting;
+use crate::secret::Secret;
 
 section! {
     /// One token.

@@ -12,7 +12,7 @@ use super::Decisions;
 use super::record::Record;
 use super::written::Writer;
 use crate::clock;
-use crate::history::steady::Steady;
+use crate::clock_drift::ClockMonitor;
 use crate::store::decisions::{Bounds, Fresh, Kind};
 use crate::store::{Store, StoreError};
 
@@ -47,7 +47,7 @@ impl Decisions {
     /// Writes what is recorded, and lets go what is too old or too much.
     pub async fn keep(self) {
         let mut waiting = self.0.waiting.lock().await;
-        let mut steady = Steady::new(clock::now_ms(), std::time::Instant::now());
+        let mut clock_monitor = ClockMonitor::new(clock::now_ms(), std::time::Instant::now());
         let mut ticks = tokio::time::interval(TIDY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (mut failing, mut since_tidy) = (false, 0);
@@ -56,7 +56,7 @@ impl Decisions {
                 _ = ticks.tick() => {
                     self.tell_dropped();
                     if !failing {
-                        self.tidy(&mut steady).await;
+                        self.tidy(&mut clock_monitor).await;
                     }
                     continue;
                 }
@@ -71,7 +71,7 @@ impl Decisions {
                     // A tenth more than shall be kept is soon enough to look.
                     if since_tidy.saturating_mul(10) >= self.0.options.most {
                         since_tidy = 0;
-                        self.tidy(&mut steady).await;
+                        self.tidy(&mut clock_monitor).await;
                     }
                 }
                 Err(error) => {
@@ -130,7 +130,7 @@ impl Decisions {
             Ok(()) => {
                 for kind in Kind::ALL {
                     let of_kind = waiting.batch.iter().filter(|fresh| fresh.kind == kind.as_str());
-                    self.0.own.decisions_recorded(kind, of_kind.count());
+                    self.0.own.decisions_recorded(kind.as_str(), of_kind.count());
                 }
                 waiting.let_go();
             }
@@ -146,15 +146,15 @@ impl Decisions {
         outcome.map(|()| count)
     }
 
-    async fn tidy(&self, steady: &mut Steady) {
+    async fn tidy(&self, clock_monitor: &mut ClockMonitor) {
         let now_ms = clock::now_ms();
-        if let Some(jump_ms) = steady.look(now_ms, std::time::Instant::now()) {
+        if let Some(jump_ms) = clock_monitor.look(now_ms, std::time::Instant::now()) {
             log::warn!(jump_ms; "the clock jumped; no record of a decision is let go by its age for an hour");
         }
         let keep_ms = u64::try_from(self.0.options.keep.as_millis()).unwrap_or(u64::MAX);
         let bounds = Bounds {
             // By a clock that jumped everything might be too old.
-            oldest_ms: if steady.is_believed() {
+            oldest_ms: if clock_monitor.is_trusted() {
                 now_ms.saturating_sub(keep_ms)
             } else {
                 0

@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 use utoipa::ToSchema;
 use watchpost_policies::{Action, Decision, Digest};
 
+use super::options::Masked;
 use super::record::{Counts, Decided, Differed, Judgement, Record};
-use crate::config::Masked;
 use crate::store::decisions::{Fresh, Kind, Verdict};
 
 /// What stands where something is kept secret.

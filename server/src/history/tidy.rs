@@ -7,9 +7,9 @@ use std::time::Duration;
 use tokio::time::{Instant, MissedTickBehavior};
 
 use super::ours::NEWEST;
-use super::steady::Steady;
 use super::{History, lock};
 use crate::clock;
+use crate::clock_drift::ClockMonitor;
 use crate::store::history::{Bounds, Usage};
 use crate::store::{Store, StoreError};
 
@@ -33,19 +33,19 @@ impl History {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut forgot: Option<Instant> = None;
         let mut told: Option<Instant> = None;
-        let mut steady = Steady::new(clock::now_ms(), std::time::Instant::now());
+        let mut clock_monitor = ClockMonitor::new(clock::now_ms(), std::time::Instant::now());
         loop {
             ticks.tick().await;
             let now_ms = clock::now_ms();
-            if let Some(jump_ms) = steady.look(now_ms, std::time::Instant::now()) {
+            if let Some(jump_ms) = clock_monitor.look(now_ms, std::time::Instant::now()) {
                 log::warn!(jump_ms; "the clock jumped; nothing of the history is let go by its age for an hour");
             }
             let due = forgot.is_none_or(|at| at.elapsed() >= FORGET);
             if due {
                 forgot = Some(Instant::now());
             }
-            match self.tidy_once(now_ms, steady.is_believed(), due).await {
-                Ok(usage) => self.own.history_is(usage),
+            match self.tidy_once(now_ms, clock_monitor.is_trusted(), due).await {
+                Ok(usage) => self.own.set_history_usage(usage.bytes, usage.samples),
                 Err(error) => log::warn!("history cannot be packed or swept: {error}"),
             }
             if told.is_none_or(|at| at.elapsed() >= TELL_AGAIN)

@@ -90,7 +90,7 @@ mod tests {
     use watchpost_policies::{Gap, Labels, MetricName, Sample, Unit};
 
     use super::*;
-    use crate::collect::collector::SourceState;
+    use crate::metrics::SourceHealth;
     use crate::metrics::own::{Build, Own};
     use crate::rules::by_default;
 
@@ -120,12 +120,12 @@ mod tests {
             rustc: "1.95.0",
         });
         own.request_answered("GET", "/metrics", 200, Duration::from_millis(2));
-        let state = SourceState {
+        let state = SourceHealth {
             success: true,
             last_success_ms: Some(2500),
-            ..SourceState::default()
+            ..SourceHealth::default()
         };
-        own.source_is("host.memory", &state);
+        own.set_source_health("host.memory", &state);
         own
     }
 

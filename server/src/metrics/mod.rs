@@ -18,4 +18,4 @@ mod page;
 
 pub use exposition::{Rendered, body, render};
 pub use negotiate::{Encoding, Format};
-pub use own::{Build, CertificateKind, Outcome, Own};
+pub use own::{Build, CertificateKind, NotCompared, Outcome, Own, ShadowRound, SourceHealth};

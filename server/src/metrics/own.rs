@@ -11,11 +11,6 @@ use watchpost_policies::{Action, Verdict};
 use super::declare::declare;
 use super::derived;
 use super::page;
-use crate::collect::collector::SourceState;
-use crate::rules::registry::NotCompared;
-use crate::rules::shadow::Beside;
-use crate::store::decisions::Kind;
-use crate::store::history::Usage;
 use crate::telemetry;
 
 declare! {
@@ -126,6 +121,44 @@ pub enum Outcome {
     Failure,
 }
 
+/// The health of a source after its latest round.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct SourceHealth {
+    /// Whether its latest answer was a success.
+    pub success: bool,
+    /// How long its latest answer took.
+    pub duration_seconds: f64,
+    /// The time of its latest success, in milliseconds since 1970 (UTC).
+    pub last_success_ms: Option<u64>,
+    /// The number of failures since the start.
+    pub failures: u64,
+}
+
+/// What a threshold rule in shadow mode found in one round, compared with the active rule.
+#[derive(Clone, Copy, Debug)]
+pub struct ShadowRound<'r> {
+    /// The rule's name.
+    pub rule: &'r str,
+    /// The number of subjects on which the two differ.
+    pub differences: usize,
+    /// Whether the rule in shadow mode failed.
+    pub failed: bool,
+}
+
+/// Why a decision was not compared with that of a role rule in shadow mode.
+#[derive(Clone, Copy, Debug)]
+pub enum NotCompared {
+    /// The rule failed.
+    Fault,
+    /// All instances were busy.
+    Busy,
+    /// The queue was full.
+    Dropped,
+}
+
+/// The kinds of records whose counters exist from the start, so that their first increase is seen as one.
+const RECORD_KINDS_FROM_START: [&str; 2] = ["decision", "judgement"];
+
 /// Counts one of something for as long as it lives: a request that is answered, a connection that is open.
 #[derive(Debug)]
 pub struct Held(IntGauge);
@@ -149,10 +182,8 @@ impl Own {
                 .watchpost_role_shadow_not_compared_total
                 .with_label_values(&[reason.as_str()]);
         }
-        for kind in [Kind::Decision, Kind::Judgement] {
-            families
-                .watchpost_decisions_recorded_total
-                .with_label_values(&[kind.as_str()]);
+        for kind in RECORD_KINDS_FROM_START {
+            families.watchpost_decisions_recorded_total.with_label_values(&[kind]);
         }
         Self { registry, families }
     }
@@ -211,9 +242,9 @@ impl Own {
     }
 
     /// So many records of this kind were written.
-    pub fn decisions_recorded(&self, kind: Kind, count: usize) {
+    pub fn decisions_recorded(&self, kind: &str, count: usize) {
         let recorded = &self.families.watchpost_decisions_recorded_total;
-        recorded.with_label_values(&[kind.as_str()]).inc_by(count as u64);
+        recorded.with_label_values(&[kind]).inc_by(count as u64);
     }
 
     /// So many records will never be written.
@@ -237,22 +268,23 @@ impl Own {
         self.families.watchpost_rules_folder_refused.set(files);
     }
 
-    /// These rules were asked beside those in force. Those that are not any more vanish.
-    pub fn compared(&self, rules: &[Beside]) {
+    /// The threshold rules that were evaluated in shadow mode this round. Rules that no longer are disappear.
+    pub fn set_shadow_rounds<'r>(&self, rules: impl IntoIterator<Item = ShadowRound<'r>>) {
         let families = &self.families;
         families.watchpost_rule_shadow_differences.reset();
-        for beside in rules {
-            let rule = beside.rule.as_str();
-            let differences = families.watchpost_rule_shadow_differences.with_label_values(&[rule]);
-            differences.set(i64::try_from(beside.differences).unwrap_or(i64::MAX));
-            let outcome = match (&beside.fault, beside.differences) {
-                (Some(_), _) => "fault",
-                (None, 0) => "same",
-                (None, _) => "other",
+        for shadow in rules {
+            let differences = families
+                .watchpost_rule_shadow_differences
+                .with_label_values(&[shadow.rule]);
+            differences.set(i64::try_from(shadow.differences).unwrap_or(i64::MAX));
+            let outcome = match (shadow.failed, shadow.differences) {
+                (true, _) => "fault",
+                (false, 0) => "same",
+                (false, _) => "other",
             };
             families
                 .watchpost_rule_shadow_rounds_total
-                .with_label_values(&[rule, outcome])
+                .with_label_values(&[shadow.rule, outcome])
                 .inc();
         }
     }
@@ -274,8 +306,8 @@ impl Own {
         self.families.watchpost_rate_limited_total.inc();
     }
 
-    /// How a source does. What it never did is told as zero.
-    pub fn source_is(&self, source: &str, state: &SourceState) {
+    /// The health of a source. A source that never answered has a last success of zero.
+    pub fn set_source_health(&self, source: &str, state: &SourceHealth) {
         let families = &self.families;
         let labels = [source];
         let success = families.watchpost_source_success.with_label_values(&labels);
@@ -290,23 +322,6 @@ impl Own {
         failures.inc_by(state.failures.saturating_sub(failures.get()));
     }
 
-    /// A source will not be asked any more. Its numbers vanish, for what is not asked neither answers nor fails.
-    pub fn source_removed(&self, source: &str) {
-        let Families {
-            watchpost_source_success: success,
-            watchpost_source_duration_seconds: duration,
-            watchpost_source_last_success_timestamp_seconds: last,
-            watchpost_source_failures_total: failures,
-            ..
-        } = &self.families;
-        let labels = [source];
-        // What was never counted needs no removing, so an error is fine.
-        let _ = success.remove_label_values(&labels);
-        let _ = duration.remove_label_values(&labels);
-        let _ = last.remove_label_values(&labels);
-        let _ = failures.remove_label_values(&labels);
-    }
-
     /// So many rounds were written to the history.
     pub fn rounds_kept(&self, count: usize) {
         self.families.watchpost_history_rounds_total.inc_by(count as u64);
@@ -317,10 +332,10 @@ impl Own {
         self.families.watchpost_history_rounds_lost_total.inc();
     }
 
-    /// What there is of the history.
-    pub fn history_is(&self, usage: Usage) {
-        self.families.watchpost_history_bytes.set(usage.bytes);
-        self.families.watchpost_history_samples.set(usage.samples);
+    /// The size of the stored history, and how many samples its compacted part has.
+    pub fn set_history_usage(&self, bytes: i64, samples: i64) {
+        self.families.watchpost_history_bytes.set(bytes);
+        self.families.watchpost_history_samples.set(samples);
     }
 
     /// A task is begun for the first time; from now on it is told that it was restarted zero times.
@@ -375,6 +390,16 @@ impl CertificateKind {
             Self::Server => "server",
             Self::Ca => "ca",
             Self::Crl => "crl",
+        }
+    }
+}
+
+impl NotCompared {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Fault => "fault",
+            Self::Busy => "busy",
+            Self::Dropped => "dropped",
         }
     }
 }

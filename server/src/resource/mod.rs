@@ -8,7 +8,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use watchpost_policies::{Finding, Labels, Sample, Severity, Snapshot};
 
-use crate::config::Mode;
+use crate::collect::Mode;
 
 /// What a client reads before the first round.
 pub const NOTHING_YET: &str = r#"{"metrics":{},"statuses":{},"last_updated":null}"#;

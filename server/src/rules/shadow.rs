@@ -9,6 +9,7 @@ use watchpost_policies::{Digest, Kind, Report, Snapshot};
 use super::InForce;
 use super::compare::{Difference, differences};
 use super::streak::Streak;
+use crate::metrics::ShadowRound;
 use crate::store::rules::Mode;
 
 /// Differences of one round that are told; the rest is counted.
@@ -44,6 +45,17 @@ pub struct Beside {
     /// How it failed in this round.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fault: Option<String>,
+}
+
+impl Beside {
+    /// The part of it that is exported as metrics.
+    pub fn round(&self) -> ShadowRound<'_> {
+        ShadowRound {
+            rule: &self.rule,
+            differences: self.differences,
+            failed: self.fault.is_some(),
+        }
+    }
 }
 
 /// How a role rule in shadow does, since its generation is in force.

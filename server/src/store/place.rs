@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use crate::config::Secret;
+use crate::secret::Secret;
 
 /// Where a database is.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -10,7 +10,7 @@ use super::*;
 struct Ear {
     socket: UnixDatagram,
     _folder: tempfile::TempDir,
-    asked: config::Systemd,
+    asked: NotifyOptions,
 }
 
 impl Ear {
@@ -22,7 +22,7 @@ impl Ear {
         Self {
             socket,
             _folder: folder,
-            asked: config::Systemd {
+            asked: NotifyOptions {
                 socket: Some(path.into()),
                 watchdog: Some(Duration::from_secs(30)),
             },
@@ -126,7 +126,7 @@ fn the_watchdog_hears_of_us_only_while_rounds_come() {
 #[test]
 fn without_a_watchdog_it_is_not_fed() {
     let ear = Ear::new();
-    let systemd = Systemd::new(&config::Systemd {
+    let systemd = Systemd::new(&NotifyOptions {
         watchdog: None,
         ..ear.asked.clone()
     });
@@ -149,7 +149,7 @@ fn an_abstract_name_is_an_address_too_and_anything_else_is_none() {
     let name = format!("watchpost-test-{}", std::process::id());
     let address = SocketAddr::from_abstract_name(&name).expect("a name");
     let socket = UnixDatagram::bind_addr(&address).expect("it is free");
-    let asked = |address: &str| config::Systemd {
+    let asked = |address: &str| NotifyOptions {
         socket: Some(address.into()),
         watchdog: None,
     };
@@ -162,5 +162,5 @@ fn an_abstract_name_is_an_address_too_and_anything_else_is_none() {
         assert!(!deaf.listens(), "{none}");
         deaf.round("a is ok");
     }
-    assert!(!Systemd::new(&config::Systemd::default()).listens());
+    assert!(!Systemd::new(&NotifyOptions::default()).listens());
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::Case;
-use crate::config::Mode;
+use crate::collect::Mode;
 
 const FACE: &str = "[[listeners]]\naddress = \"127.0.0.1:8000\"\ntls = false\nface = \"resource\"\n";
 

@@ -106,19 +106,19 @@ fn what_is_held_is_counted_until_it_is_dropped() {
 #[test]
 fn a_source_is_told_as_one_of_ours_and_as_a_collector() {
     let own = own();
-    let good = SourceState {
+    let good = SourceHealth {
         success: true,
         duration_seconds: 0.5,
         last_success_ms: Some(7_500),
-        ..SourceState::default()
+        ..SourceHealth::default()
     };
-    let failed = |failures| SourceState {
+    let failed = |failures| SourceHealth {
         duration_seconds: 2.0,
         failures,
-        ..SourceState::default()
+        ..SourceHealth::default()
     };
-    own.source_is("host.memory", &good);
-    own.source_is("cabinet", &failed(1));
+    own.set_source_health("host.memory", &good);
+    own.set_source_health("cabinet", &failed(1));
     check(
         &own,
         &[
@@ -134,15 +134,12 @@ fn a_source_is_told_as_one_of_ours_and_as_a_collector() {
         ],
     );
     assert!(!told(&own).contains("collector=\"cabinet\""));
-    own.source_is("host.memory", &failed(1));
+    own.set_source_health("host.memory", &failed(1));
     check(&own, &["node_scrape_collector_success{collector=\"memory\"} 0"]);
     // It failed twice where nobody looked, and then not again.
-    own.source_is("cabinet", &failed(3));
-    own.source_is("cabinet", &failed(3));
+    own.set_source_health("cabinet", &failed(3));
+    own.set_source_health("cabinet", &failed(3));
     check(&own, &["watchpost_source_failures_total{source=\"cabinet\"} 3"]);
-    own.source_removed("host.memory");
-    own.source_removed("never there");
-    assert!(!told(&own).contains("host.memory"));
 }
 
 #[test]
@@ -190,7 +187,7 @@ fn no_two_families_share_a_name_in_any_format() {
 fn all_that_is_gathered_in_our_names_is_reserved() {
     let own = own();
     own.request_answered("GET", "/", 500, Duration::ZERO);
-    own.source_is("host.memory", &SourceState::default());
+    own.set_source_health("host.memory", &SourceHealth::default());
     for family in own.gather() {
         let ours = ["watchpost_", "node_"]
             .iter()

@@ -11,8 +11,8 @@ use actix_web::web::Bytes;
 use serde_json::{Map, Value};
 use watchpost_policies::Digest;
 
-use crate::config::settings_of_toml;
 use crate::rules::provenance::Signature;
+use crate::toml_json::object_from_toml;
 
 /// What is in a file may change once more without a trace in its times: those of most file systems tick some hundred
 /// times a second, of the coarsest every two seconds.
@@ -191,7 +191,7 @@ fn files_of(name: &str) -> [String; 4] {
 
 fn of_toml(text: Vec<u8>) -> Result<Map<String, Value>, String> {
     let text = String::from_utf8(text).map_err(|_| "it is no text".to_owned())?;
-    settings_of_toml(&text)
+    object_from_toml(&text)
 }
 
 /// All bytes, but no more than these; nothing where there is no file.

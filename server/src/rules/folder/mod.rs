@@ -223,7 +223,7 @@ impl<N: Fn() -> Moment> Watched<N> {
                 self.changed.clear();
                 self.in_the_way = None;
             }
-            Err(error) => self.in_the_way = Some(crate::reload::told(&error)),
+            Err(error) => self.in_the_way = Some(crate::error_chain::error_chain(&error)),
         }
     }
 

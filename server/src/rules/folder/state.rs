@@ -157,7 +157,7 @@ impl Refused {
             _ => (false, None),
         };
         Self {
-            why: crate::reload::told(error),
+            why: crate::error_chain::error_chain(error),
             is_passing,
             again: again.map(|after| Instant::now() + after),
             under,

@@ -147,7 +147,7 @@ fn in_the_way(latest: &Generation, entry: Option<Entry>, error: ChangeError) -> 
     match entry.filter(|entry| latest.entries.contains(entry)) {
         Some(entry) if !matches!(error, ChangeError::Store(_)) => ChangeError::InTheWay {
             rule: entry.rule,
-            why: crate::reload::told(&error),
+            why: crate::error_chain::error_chain(&error),
         },
         _ => error,
     }

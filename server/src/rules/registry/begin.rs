@@ -58,9 +58,9 @@ impl Registry {
     async fn begin_without(&self, error: &ChangeError) -> Result<(), ChangeError> {
         let latest = self.0.store.ask(|store| store.latest_generation()).await?;
         let Some(mut wanted) = latest else {
-            return Err(ChangeError::Broken(crate::reload::told(error)));
+            return Err(ChangeError::Broken(crate::error_chain::error_chain(error)));
         };
-        let mut why = crate::reload::told(error);
+        let mut why = crate::error_chain::error_chain(error);
         loop {
             match self.build(wanted.clone()).await {
                 Ok(next) => {
@@ -72,7 +72,7 @@ impl Registry {
                 // A database that is away says nothing of the rules.
                 Err((_, ChangeError::Store(error))) => return Err(error.into()),
                 Err((Some(entry), error)) => {
-                    why = format!("the rule {}: {}", entry.rule, crate::reload::told(&error));
+                    why = format!("the rule {}: {}", entry.rule, crate::error_chain::error_chain(&error));
                     log::error!(rule = entry.rule.as_str(), reason = why.as_str(); "a rule cannot be loaded; it begins without");
                     wanted.entries.retain(|other| *other != entry);
                     if entry.kind == Kind::Role && entry.mode == Mode::Active {

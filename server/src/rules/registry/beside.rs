@@ -10,6 +10,7 @@ use watchpost_policies::{Decision, Digest, Fault, Report, Request, RuleSet, Verd
 
 use super::Registry;
 use crate::decisions::{Asked, Decided, Decisions, Differed};
+use crate::metrics::NotCompared;
 use crate::rules::InForce;
 use crate::store::decisions::Verdict;
 use crate::tasks;
@@ -40,28 +41,6 @@ pub struct GivenUp {
     pub digest: Digest,
     /// How it failed.
     pub why: String,
-}
-
-/// Why a decision was not compared.
-#[derive(Clone, Copy, Debug)]
-pub enum NotCompared {
-    /// The rule failed.
-    Fault,
-    /// All instances were busy.
-    Busy,
-    /// Too many waited.
-    Dropped,
-}
-
-impl NotCompared {
-    /// As the metrics have it.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Fault => "fault",
-            Self::Busy => "busy",
-            Self::Dropped => "dropped",
-        }
-    }
 }
 
 /// The decisions that wait. Whoever compares has their end of it, which outlives the task that does.

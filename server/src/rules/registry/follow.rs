@@ -90,7 +90,7 @@ impl Registry {
                 let rule = entry
                     .map(|entry| format!("the rule {}: ", entry.rule))
                     .unwrap_or_default();
-                let why = format!("{rule}{}", crate::reload::told(&error));
+                let why = format!("{rule}{}", crate::error_chain::error_chain(&error));
                 self.note_behind(Some(Behind { generation, why }));
                 Ok(())
             }

@@ -9,7 +9,6 @@ use watchpost_policies::{Kind, Report};
 
 use super::advance::now_ms;
 use super::{Actor, ChangeError, Registry, slot};
-use crate::judge::Judged;
 use crate::store::rules::{By, Deed, Entry, Generation, Mode};
 
 /// How often putting a rule aside is put off for a good version that cannot be loaded just then.
@@ -61,7 +60,7 @@ impl Streaks {
 
 impl Registry {
     /// Watches rules fail, for ever.
-    pub async fn heal(self, mut judged: watch::Receiver<Option<Arc<Judged>>>) {
+    pub async fn heal<J: AsRef<Report>>(self, mut judged: watch::Receiver<Option<Arc<J>>>) {
         let mut streaks = Streaks::default();
         loop {
             tokio::select! {
@@ -71,13 +70,14 @@ impl Registry {
                     }
                     let latest = judged.borrow_and_update().clone();
                     let Some(judged) = latest else { continue };
+                    let report: &Report = (*judged).as_ref();
                     let limit = self.0.options.load().faults_in_a_row;
                     let current = self.0.rules.current();
                     // A round that was judged by others tells nothing of these.
-                    if current.set.generation() != judged.report.generation() {
+                    if current.set.generation() != report.generation() {
                         continue;
                     }
-                    for (failing, why) in streaks.count(&judged.report, &current.generation.entries, limit) {
+                    for (failing, why) in streaks.count(report, &current.generation.entries, limit) {
                         self.put_aside_loudly(&failing, &why).await;
                     }
                 }
@@ -122,7 +122,7 @@ impl Registry {
             }
             Ok(Aftermath::GoneAlready) => {}
             Err(error) => {
-                let cannot = crate::reload::told(&error);
+                let cannot = crate::error_chain::error_chain(&error);
                 log::error!(rule, digest, reason = cannot.as_str(); "a rule fails again and again, and cannot be put aside now");
             }
         }

@@ -27,7 +27,7 @@ use tokio::sync::{Mutex as Turn, Notify, Semaphore};
 use utoipa::ToSchema;
 use watchpost_policies::{Digest, Identity, Kind, Report, Snapshot, Verdict};
 
-pub use self::beside::{GivenUp, NotCompared, Question};
+pub use self::beside::{GivenUp, Question};
 pub use self::change::{Activation, Changed, Wish};
 pub use self::error::ChangeError;
 pub use self::from_folder::{Placing, by_folder};

@@ -5,19 +5,19 @@ use std::time::{Duration, Instant};
 /// Further apart is a jump. A clock that is being put right gains or loses at most two seconds an hour, and a minute
 /// is little against the shortest time for which history is kept. A machine that slept looks the same, and loses
 /// nothing by it.
-const MOST_APART: Duration = Duration::from_secs(60);
+const MAX_DRIFT: Duration = Duration::from_secs(60);
 
 /// After a jump both have to agree for so long before the clock is believed again; whoever looks after the machine can
 /// put it right until then.
-const STEADY: Duration = Duration::from_secs(60 * 60);
+const TRUST_AFTER: Duration = Duration::from_secs(60 * 60);
 
 /// What is known of the clock.
-pub(crate) struct Steady {
+pub(crate) struct ClockMonitor {
     since: (u64, Instant),
     jumped: bool,
 }
 
-impl Steady {
+impl ClockMonitor {
     /// A clock that is believed until it jumps.
     pub(crate) fn new(wall_ms: u64, now: Instant) -> Self {
         Self {
@@ -31,21 +31,21 @@ impl Steady {
         let counted = now.saturating_duration_since(self.since.1);
         let shown_ms = i128::from(wall_ms) - i128::from(self.since.0);
         let apart_ms = shown_ms - i128::try_from(counted.as_millis()).unwrap_or(i128::MAX);
-        if apart_ms.unsigned_abs() > MOST_APART.as_millis() {
+        if apart_ms.unsigned_abs() > MAX_DRIFT.as_millis() {
             *self = Self {
                 since: (wall_ms, now),
                 jumped: true,
             };
             return Some(i64::try_from(apart_ms).unwrap_or(i64::MAX));
         }
-        if counted >= STEADY {
+        if counted >= TRUST_AFTER {
             *self = Self::new(wall_ms, now);
         }
         None
     }
 
     /// Whether what it says may be acted on.
-    pub(crate) fn is_believed(&self) -> bool {
+    pub(crate) fn is_trusted(&self) -> bool {
         !self.jumped
     }
 }
@@ -58,22 +58,22 @@ mod tests {
     const MINUTE: u64 = 60_000;
 
     /// A clock, and a way to look at it after so many minutes when it shows so many milliseconds more than that.
-    fn clock() -> (Steady, impl Fn(&mut Steady, u64, i64) -> Option<i64>) {
+    fn clock() -> (ClockMonitor, impl Fn(&mut ClockMonitor, u64, i64) -> Option<i64>) {
         let begin = Instant::now();
-        let look = move |steady: &mut Steady, minutes: u64, apart_ms: i64| {
+        let look = move |steady: &mut ClockMonitor, minutes: u64, apart_ms: i64| {
             let wall_ms = (BEGIN + minutes * MINUTE).saturating_add_signed(apart_ms);
             steady.look(wall_ms, begin + Duration::from_millis(minutes * MINUTE))
         };
-        (Steady::new(BEGIN, begin), look)
+        (ClockMonitor::new(BEGIN, begin), look)
     }
 
     #[test]
-    fn a_clock_that_runs_as_time_does_is_believed_from_the_start() {
+    fn a_clock_that_runs_as_time_does_is_trusted_from_the_start() {
         let (mut steady, look) = clock();
-        assert!(steady.is_believed());
+        assert!(steady.is_trusted());
         for minutes in 0..300 {
             assert_eq!(look(&mut steady, minutes, 0), None);
-            assert!(steady.is_believed());
+            assert!(steady.is_trusted());
         }
     }
 
@@ -86,10 +86,10 @@ mod tests {
             assert_eq!(look(&mut steady, 2, jump), Some(jump));
             for minutes in 3..62 {
                 assert_eq!(look(&mut steady, minutes, jump), None);
-                assert!(!steady.is_believed(), "{jump} after {minutes} min");
+                assert!(!steady.is_trusted(), "{jump} after {minutes} min");
             }
             assert_eq!(look(&mut steady, 62, jump), None);
-            assert!(steady.is_believed(), "{jump}");
+            assert!(steady.is_trusted(), "{jump}");
         }
     }
 
@@ -99,9 +99,9 @@ mod tests {
         assert_eq!(look(&mut steady, 2, 3_600_000), Some(3_600_000));
         assert_eq!(look(&mut steady, 50, 0), Some(-3_600_000));
         assert_eq!(look(&mut steady, 70, 0), None);
-        assert!(!steady.is_believed());
+        assert!(!steady.is_trusted());
         assert_eq!(look(&mut steady, 110, 0), None);
-        assert!(steady.is_believed());
+        assert!(steady.is_trusted());
     }
 
     #[test]
@@ -111,7 +111,7 @@ mod tests {
             let gained = i64::try_from(minutes * 30).expect("small");
             assert_eq!(look(&mut steady, minutes, gained), None, "{minutes}");
         }
-        assert!(steady.is_believed());
+        assert!(steady.is_trusted());
     }
 
     #[test]
@@ -120,6 +120,6 @@ mod tests {
         let steps =
             (1..10).map(|minutes: u64| look(&mut steady, minutes, i64::try_from(minutes * 20_000).expect("small")));
         assert_eq!(steps.flatten().next(), Some(80_000));
-        assert!(!steady.is_believed());
+        assert!(!steady.is_trusted());
     }
 }

@@ -1,8 +1,8 @@
 //! Whose machine is judged: this one, or what Azure says of others. How either is measured is not told here.
 
-use super::words::words;
+use crate::string_enum::string_enum;
 
-words! {
+string_enum! {
     /// What `disk` and `memory` are.
     pub enum Mode {
         /// How full this machine is.

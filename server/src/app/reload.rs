@@ -5,8 +5,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::app::{self, Parts};
+use super::Parts;
 use crate::config::{Config, Sources};
+use crate::error_chain::error_chain;
 use crate::metrics::{CertificateKind, Outcome, Own};
 use crate::pki::{self, Authority};
 use crate::tls::{Expiry, Reload, Tls};
@@ -92,8 +93,8 @@ async fn keep_fresh(authority: Arc<Authority>) {
         ticks.tick().await;
         let folder = authority.folder().to_owned();
         let renewed = tasks::block(move || {
-            let prepared = pki::prepare(&folder, &app::machine_name(), clock::now());
-            prepared.map(drop).map_err(|error| told(&error))
+            let prepared = pki::prepare(&folder, &super::machine_name(), clock::now());
+            prepared.map(drop).map_err(|error| error_chain(&error))
         });
         if let Err(why) = renewed.await.and_then(|renewed| renewed) {
             log::error!(reason = why.as_str(); "certificates and revocations could not be made anew");
@@ -140,16 +141,16 @@ impl Reloader {
 
     async fn apply(&mut self) -> Result<(), String> {
         let config = Config::load(&self.sources).map_err(|mistakes| mistakes.to_string())?;
-        let options = app::rule_options(&config);
-        if options != app::rule_options(&self.current) {
+        let options = super::rule_options(&config);
+        if options != super::rule_options(&self.current) {
             let (rules, settings) = (self.parts.rules.clone(), options.configured.clone());
-            tasks::block(move || rules.check(&settings).map_err(|error| told(&error))).await??;
+            tasks::block(move || rules.check(&settings).map_err(|error| error_chain(&error))).await??;
             let configured = self.parts.registry.configure(options).await;
-            configured.map_err(|error| told(&error))?;
+            configured.map_err(|error| error_chain(&error))?;
         }
         telemetry::set_level(config.log.level.as_str()).map_err(|error| error.to_string())?;
-        self.parts.gate.replace(app::bounds(&config));
-        self.parts.door.replace(app::known(&config));
+        self.parts.gate.replace(super::bounds(&config));
+        self.parts.door.replace(super::known(&config));
         for key in self.begun.differences(&config) {
             if !AT_ONCE.iter().any(|at_once| key.starts_with(at_once)) {
                 log::warn!(key = key.as_str(); "a changed setting needs a restart");
@@ -180,19 +181,3 @@ const AT_ONCE: [&str; 17] = [
     "http.compress_from",
     "http.access_log",
 ];
-
-/// An error and all that led to it.
-pub(crate) fn told(error: &dyn std::error::Error) -> String {
-    let mut story = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        // Some sentences have their cause in their middle already.
-        let text = error.to_string();
-        if !story.contains(&text) {
-            story.push_str(": ");
-            story.push_str(&text);
-        }
-        cause = error.source();
-    }
-    story
-}
