@@ -20,4 +20,5 @@ pub mod proxy;
 pub mod rules;
 pub mod sample;
 pub mod server;
+pub mod template;
 pub mod walkthrough;

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::http::{Answer, Client};
+use crate::template;
 
 /// Longer than anything takes on a busy machine, and shorter than anyone waits for a test.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -81,6 +82,14 @@ impl Server {
         Self::in_folder(tempfile::tempdir().expect("a folder"), settings)
     }
 
+    /// The same, with no data at all: it makes keys and an authority that no other server has, and compiles the rules.
+    /// All others begin with a copy of what one such server made.
+    pub fn fresh(settings: &str) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        configure(folder.path(), settings);
+        Self::prepared_fresh(folder)
+    }
+
     /// In a folder that is prepared already; `{folder}` in the settings is its path.
     pub fn in_folder(folder: tempfile::TempDir, settings: &str) -> Self {
         configure(folder.path(), settings);
@@ -99,7 +108,20 @@ impl Server {
         Self::begun(folder, &[])
     }
 
+    /// The same, with no data of ours either.
+    pub fn prepared_fresh(folder: tempfile::TempDir) -> Self {
+        Self::spawned(folder, &[])
+    }
+
     fn begun(folder: tempfile::TempDir, variables: &[(&str, &str)]) -> Self {
+        let data = folder.path().join("data");
+        if !data.exists() {
+            template::copy_to(&data);
+        }
+        Self::spawned(folder, variables)
+    }
+
+    fn spawned(folder: tempfile::TempDir, variables: &[(&str, &str)]) -> Self {
         let mut child = command(folder.path())
             .envs(variables.iter().copied())
             .stdout(Stdio::null())

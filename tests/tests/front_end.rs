@@ -65,7 +65,7 @@ fn a_trusted_front_end_hands_its_clients_on() {
 
     let broken = proxy.clone().with("client-cert", ":!:").get("/health");
     assert!(broken.problem(400).contains("RFC 9440"));
-    let other = Server::start();
+    let other = Server::fresh("");
     let foreign = proxy
         .clone()
         .with("client-cert", &client_cert(&other, "admin"))

@@ -1,11 +1,14 @@
 //! How Watchpost begins, changes and ends.
 
+use std::collections::BTreeMap;
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
 use std::process::Output;
 
 use watchpost_tests::http::Connection;
 use watchpost_tests::server::{Server, command, eventually};
+use watchpost_tests::template;
 
 fn said(output: &Output) -> (Option<i32>, String) {
     (
@@ -22,7 +25,7 @@ fn in_folder(settings: &str, arguments: &[&str]) -> (Option<i32>, String) {
 
 #[test]
 fn what_it_made_for_itself_stays_over_restarts() {
-    let server = Server::start().ready();
+    let server = Server::fresh("").ready();
     let files = [
         "ca.key",
         "ca.crt",
@@ -48,6 +51,56 @@ fn what_it_made_for_itself_stays_over_restarts() {
     let server = Server::in_folder(folder, "").ready();
     assert!(read(server.folder()) == before, "a key was overwritten");
     assert_eq!(server.get("/api/v1/status").status, 200);
+}
+
+/// The files in a folder of data that are made for its first start, each with its mode and what makes it this very
+/// file: what is written anew is another one.
+fn kept_files(folder: &Path) -> BTreeMap<PathBuf, (u32, u64)> {
+    let mut found = BTreeMap::new();
+    let mut left = vec![folder.join("pki"), folder.join("cache")];
+    while let Some(path) = left.pop() {
+        let metadata = fs::metadata(&path).expect("it is there");
+        if metadata.is_dir() {
+            let entries = fs::read_dir(&path).expect("it is read");
+            left.extend(entries.map(|entry| entry.expect("it is read").path()));
+        }
+        found.insert(path, (metadata.mode() & 0o777, metadata.ino()));
+    }
+    found
+}
+
+#[test]
+fn a_copy_of_another_ones_keys_and_compiled_rules_is_used_as_it_is() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let data = folder.path().join("data");
+    template::copy_to(&data);
+    let given = kept_files(&data);
+    for (path, mode) in [
+        ("pki", 0o700),
+        ("pki/ca.key", 0o600),
+        ("pki/ca.crt", 0o644),
+        ("pki/clients/admin.key", 0o600),
+        ("cache/key", 0o600),
+    ] {
+        assert_eq!(given[&data.join(path)].0, mode, "{path}");
+    }
+    let compiled = given
+        .keys()
+        .filter(|path| path.extension().is_some_and(|ending| ending == "compiled"));
+    assert_eq!(compiled.count(), 2);
+    let folder = Server::in_folder(folder, "").ready().stop();
+    assert_eq!(
+        kept_files(&folder.path().join("data")),
+        given,
+        "something was made again"
+    );
+}
+
+#[test]
+fn a_server_without_data_makes_an_authority_of_its_own() {
+    let authority = |server: Server| fs::read(server.data().join("pki/ca.crt")).expect("it is there");
+    let [copied, one, other] = [Server::start(), Server::fresh(""), Server::fresh("")].map(authority);
+    assert!(copied != one && one != other);
 }
 
 #[test]

@@ -9,7 +9,7 @@ use watchpost_tests::desk::Desk;
 use watchpost_tests::guests::{HOSTILE, TYRANT, numbered};
 use watchpost_tests::ponderous::ponderous;
 use watchpost_tests::rules::{generation, keygen, other_version, sign, two_alike};
-use watchpost_tests::server::eventually;
+use watchpost_tests::server::{Server, eventually};
 
 #[track_caller]
 fn has(text: &str, part: &str) {
@@ -297,8 +297,14 @@ fn whoever_may_not_or_is_not_known_is_told_so() {
     let (url, authority) = (desk.url(), desk.pki("ca.crt"));
     let nobody = desk.author.rules(&["list", "--server", &url, "--cacert", &authority]);
     assert!([1, 69].contains(&nobody.code), "{}", nobody.error);
-    let other = Desk::new("admin");
-    let [certificate, key] = ["crt", "key"].map(|kind| other.pki(&format!("clients/admin.{kind}")));
+    let other = Server::fresh("");
+    let [certificate, key] = ["crt", "key"].map(|kind| {
+        other
+            .data()
+            .join(format!("pki/clients/admin.{kind}"))
+            .display()
+            .to_string()
+    });
     let proof = ["--cacert", &authority, "--cert", &certificate, "--key", &key];
     let stranger = desk
         .author

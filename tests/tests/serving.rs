@@ -4,7 +4,7 @@ use watchpost_tests::server::Server;
 
 #[test]
 fn a_new_user_gets_certificates_and_a_first_answer() {
-    let server = Server::start().ready();
+    let server = Server::fresh("").ready();
     for file in [
         "pki/ca.crt",
         "pki/server.crt",

@@ -22,7 +22,7 @@ fn certs(server: &Server, arguments: &[&str]) -> String {
 
 #[test]
 fn a_strangers_certificate_is_refused() {
-    let (server, other) = (Server::start(), Server::start());
+    let (server, other) = (Server::start(), Server::fresh(""));
     let clients = other.data().join("pki/clients");
     let stranger = server
         .stranger()
@@ -109,7 +109,7 @@ fn certificates_are_replaced_together_and_no_connection_is_dropped() {
     assert_eq!(old.ask("GET", "/health").expect("an answer").status, 200);
 
     // A new authority altogether, put there file by file, as slow copies do.
-    let other = Server::start();
+    let other = Server::fresh("");
     let theirs = other.data().join("pki");
     fs::copy(theirs.join("server.crt"), pki.join("server.crt")).expect("copied");
     server.logged("does not belong to the certificate");

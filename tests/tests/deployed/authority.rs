@@ -47,7 +47,7 @@ fn of_kubernetes(folder: &Path) -> Table {
 
 fn begun(folder: tempfile::TempDir, configuration: &Table) -> Server {
     std::fs::write(folder.path().join("watchpost.toml"), configuration.to_string()).expect("written");
-    Server::prepared(folder).ready()
+    Server::prepared_fresh(folder).ready()
 }
 
 fn warns(server: &Server) -> bool {
@@ -102,7 +102,7 @@ fn the_log_warns_where_no_client_can_have_a_role() {
     let server = begun(folder, &configuration);
     assert!(!warns(&server));
     assert!(!warns(&Server::start().ready()));
-    let (ours, folder) = (Server::start(), tempfile::tempdir().expect("a folder"));
+    let (ours, folder) = (Server::fresh(""), tempfile::tempdir().expect("a folder"));
     let copy = folder.path().join("clients.pem");
     std::fs::copy(ours.data().join("pki/ca.crt"), &copy).expect("copied");
     let same = Server::in_folder(folder, "[tls]\nclient_ca = \"{folder}/clients.pem\"\n").ready();

@@ -1,0 +1,84 @@
+//! A data folder that is made once for each build of the program, and that servers of tests begin with a copy of: to
+//! make keys and to compile rules takes longer than most tests.
+
+use std::fs::{self, DirBuilder, File};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use crate::server::{Server, program};
+
+/// What a copy has: keys and certificates, and compiled rules with the key to their seals. The database is not among
+/// them, for it has an identity and a history, and no two servers have the same.
+const COPIED: [&str; 2] = ["pki", "cache"];
+
+/// What a template is called until it is whole.
+const UNFINISHED: &str = "unfinished";
+
+const LOCK: &str = "lock";
+
+/// Makes a data folder in which there are keys and compiled rules already.
+pub fn copy_to(data: &Path) {
+    let template = template();
+    DirBuilder::new().mode(0o700).create(data).expect("there is none yet");
+    for name in COPIED {
+        copy(&template.join(name), &data.join(name));
+    }
+}
+
+fn template() -> &'static Path {
+    static TEMPLATE: OnceLock<PathBuf> = OnceLock::new();
+    TEMPLATE.get_or_init(|| {
+        // Beside the program, so that builds with another profile keep their own.
+        let folder = program().with_file_name("test-data");
+        ensure(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()))
+    })
+}
+
+/// The template for the program as it is now. The first test that needs one makes it, others wait for it, and those
+/// for earlier builds are removed.
+fn ensure(folder: &Path) -> std::io::Result<PathBuf> {
+    fs::create_dir_all(folder)?;
+    let lock = File::create(folder.join(LOCK))?;
+    lock.lock()?;
+    let build = fs::metadata(program())?;
+    let name = format!("{}-{}-{}", build.mtime(), build.mtime_nsec(), build.size());
+    let template = folder.join(&name);
+    if template.is_dir() {
+        return Ok(template);
+    }
+    // Among what goes is what somebody left who was killed in the middle: only who holds the lock has such a folder.
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            fs::remove_dir_all(entry.path())?;
+        }
+    }
+    let server = Server::fresh("").ready();
+    let unfinished = folder.join(UNFINISHED);
+    DirBuilder::new().mode(0o700).create(&unfinished)?;
+    let stopped = server.stop();
+    for name in COPIED {
+        copy(&stopped.path().join("data").join(name), &unfinished.join(name));
+    }
+    fs::rename(&unfinished, &template)?;
+    Ok(template)
+}
+
+/// Copies a folder with all that is in it. Modes are kept: the program makes keys for nobody but itself.
+fn copy(from: &Path, to: &Path) {
+    let copied = || {
+        DirBuilder::new().mode(0o700).create(to)?;
+        for entry in fs::read_dir(from)? {
+            let entry = entry?;
+            let target = to.join(entry.file_name());
+            if entry.file_type()?.is_dir() {
+                copy(&entry.path(), &target);
+            } else {
+                fs::copy(entry.path(), target)?;
+            }
+        }
+        fs::set_permissions(to, fs::metadata(from)?.permissions())
+    };
+    copied().unwrap_or_else(|error| panic!("a copy of {}: {error}", from.display()));
+}
