@@ -31,6 +31,40 @@ pub fn blocks(document: &str, section: &str, kind: &str) -> Vec<String> {
     blocks
 }
 
+/// The README.
+pub fn readme() -> String {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md");
+    std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// Every command of the `sh` and `console` blocks as it stands there, in its order; a line that ends in a backslash goes
+/// on in the next one. What a `console` block shows of an answer is no command.
+pub fn commands(document: &str) -> Vec<String> {
+    let (mut commands, mut block, mut goes_on) = (Vec::<String>::new(), None, false);
+    for line in document.lines() {
+        if let Some(kind) = line.strip_prefix("```") {
+            block = block.is_none().then_some(kind);
+            goes_on = false;
+            continue;
+        }
+        let begun = match block {
+            Some("sh") => Some(line),
+            Some("console") => line.strip_prefix("$ "),
+            _ => continue,
+        };
+        match (begun, commands.last_mut()) {
+            (_, Some(last)) if goes_on => {
+                last.push('\n');
+                last.push_str(line);
+            }
+            (Some(line), _) if !line.trim().is_empty() => commands.push(line.to_owned()),
+            _ => continue,
+        }
+        goes_on = line.ends_with('\\');
+    }
+    commands
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -40,5 +74,11 @@ mod tests {
         let text = "## a\n```sh\none\n```\n## b\n```toml\ntwo\n```\n```sh\nthree\nfour\n```\n## c\n```sh\nfive\n```\n";
         assert_eq!(blocks(text, "b", "sh"), ["three\nfour\n"]);
         assert_eq!(blocks(text, "b", "toml"), ["two\n"]);
+    }
+
+    #[test]
+    fn commands_are_whole_and_answers_are_none() {
+        let text = "```sh\na\n\nb \\\n  c\n```\n```json\nd\n```\n```console\n$ e \\\n    f\nanswer\n$ g\n```\nh\n";
+        assert_eq!(commands(text), ["a", "b \\\n  c", "e \\\n    f", "g"]);
     }
 }

@@ -9,7 +9,7 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
-use watchpost_tests::document::{blocks, document};
+use watchpost_tests::document::{blocks, document, readme};
 use watchpost_tests::guests::NUMBERED_BYTES;
 use watchpost_tests::guests::numbered;
 use watchpost_tests::machine::Machine;
@@ -157,11 +157,19 @@ fn it_answers_as_the_document_shows(machine: &Machine) {
     let [_, request] = &blocks(&document("DEPLOYMENT.md"), "As a Debian package", "sh")[..] else {
         panic!("the package is made and installed, and then asked");
     };
-    let own = "/var/lib/watchpost/pki";
-    let request = request.replace(own, &machine.path(own).display().to_string());
-    let output = machine.in_its_network(&["sh", "-euc", &request]);
-    let report = String::from_utf8_lossy(&output.stdout);
-    assert!(report.contains("\"severity\""), "{report}{output:?}");
+    // The README installs it in the first line, and asks it in the others.
+    let [short] = &blocks(&readme(), "As a service", "sh")[..] else {
+        panic!("one block makes, installs and asks it");
+    };
+    let (installed, asked) = short.split_once('\n').expect("it has more than one line");
+    assert!(installed.starts_with("make deb && apt install "), "{installed}");
+    for request in [request.as_str(), asked] {
+        let own = "/var/lib/watchpost/pki";
+        let request = request.replace(own, &machine.path(own).display().to_string());
+        let output = machine.in_its_network(&["sh", "-euc", &request]);
+        let report = String::from_utf8_lossy(&output.stdout);
+        assert!(report.contains("\"severity\""), "{report}{output:?}");
+    }
 }
 
 /// The rules are machine code, a rule that is brought is compiled by a process with bounds of its own, and what is
