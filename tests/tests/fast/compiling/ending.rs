@@ -1,0 +1,128 @@
+//! What ends a process that compiles before it is done, and that the next is served whatever that was.
+
+use std::time::{Duration, Instant};
+
+use watchpost::rules::compiler::{CompileError, Compiled, Compiler, Options};
+use watchpost_tests::guests::{ROLE, THRESHOLD};
+use watchpost_tests::slow_rule::ponderous;
+
+use super::{SLACK, compile, compiler, endless, kill, options, process, run, until};
+
+#[test]
+fn what_takes_too_long_is_ended_and_who_waited_is_served() {
+    let limit = Duration::from_secs(3);
+    let options = Options {
+        time: limit,
+        ..options(5)
+    };
+    let memory = options.memory_bytes;
+    let compiler = compiler(options);
+    run(async {
+        let began = Instant::now();
+        let endless = actix_web::rt::spawn({
+            let compiler = compiler.clone();
+            async move { compiler.module(endless()).await }
+        });
+        until("a process", || process(memory)).await;
+        let waiting = compiler.module(ROLE.into()).await;
+        assert!(began.elapsed() >= limit, "it waited for its turn");
+        assert_eq!(waiting.expect("it is a rule").module.manifest().name, "role");
+        let refused = endless.await.expect("it does not panic").expect_err("it takes minutes");
+        assert!(
+            matches!(&refused, CompileError::TooLong { limit: told } if *told == limit),
+            "{refused}"
+        );
+        assert!(refused.to_string().contains("longer than 3s"), "{refused}");
+        assert!(began.elapsed() < limit + SLACK, "{:?}", began.elapsed());
+        assert_eq!(process(memory), None);
+    });
+}
+
+#[test]
+fn what_takes_too_much_is_ended_and_the_next_is_served() {
+    let few = Options {
+        memory_bytes: 256 << 20,
+        ..options(6)
+    };
+    let compiler = compiler(few);
+    let refused = compile(&compiler, ponderous(2000, 2000)).expect_err("it takes gigabytes");
+    assert!(
+        matches!(
+            refused,
+            CompileError::TooMuch {
+                limit_bytes: 0x1000_0000
+            }
+        ),
+        "{refused}"
+    );
+    assert!(refused.to_string().contains("rules.compiler.memory"), "{refused}");
+    assert_eq!(
+        compile(&compiler, ROLE).expect("it is a rule").module.manifest().name,
+        "role"
+    );
+}
+
+#[test]
+fn where_it_cannot_even_be_read_memory_is_what_is_missing() {
+    let hardly_any = Options {
+        memory_bytes: 32 << 20,
+        ..options(7)
+    };
+    let refused = compile(&compiler(hardly_any), THRESHOLD).expect_err("nothing fits");
+    assert!(matches!(refused, CompileError::TooMuch { .. }), "{refused}");
+}
+
+#[test]
+fn when_as_many_wait_as_may_the_next_is_told_and_a_process_that_nobody_waits_for_is_ended() {
+    let options = Options {
+        waiting: 0,
+        ..options(8)
+    };
+    let memory = options.memory_bytes;
+    let compiler = compiler(options);
+    run(async {
+        let endless = actix_web::rt::spawn({
+            let compiler = compiler.clone();
+            async move { compiler.module(endless()).await }
+        });
+        until("a process", || process(memory)).await;
+        let refused = compiler.module(ROLE.into()).await.expect_err("nobody may wait");
+        assert!(matches!(refused, CompileError::Busy), "{refused}");
+        endless.abort();
+        until("its end", || process(memory).is_none().then_some(())).await;
+        let served = until_served(&compiler).await;
+        assert_eq!(served.module.manifest().name, "role");
+    });
+}
+
+/// The turn is given back a moment after the process is gone.
+async fn until_served(compiler: &Compiler) -> Compiled {
+    let begin = Instant::now();
+    loop {
+        match compiler.module(ROLE.into()).await {
+            Err(CompileError::Busy) if begin.elapsed() < SLACK => {}
+            served => return served.expect("it is a rule"),
+        }
+    }
+}
+
+#[test]
+fn a_process_that_is_killed_by_others_is_told_and_the_next_is_served() {
+    let options = options(9);
+    let memory = options.memory_bytes;
+    let compiler = compiler(options);
+    run(async {
+        let endless = actix_web::rt::spawn({
+            let compiler = compiler.clone();
+            async move { compiler.module(endless()).await }
+        });
+        kill(until("a process", || process(memory)).await);
+        let broken = endless.await.expect("it does not panic").expect_err("it was killed");
+        assert!(
+            matches!(&broken, CompileError::Broken(why) if why.contains("SIGKILL")),
+            "{broken}"
+        );
+        let next = compiler.module(ROLE.into()).await.expect("it is a rule");
+        assert_eq!(next.module.manifest().name, "role");
+    });
+}

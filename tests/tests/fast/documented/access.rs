@@ -1,0 +1,121 @@
+//! Who shows nothing gets what the document says is open, and nothing else; on every path.
+
+use watchpost_tests::http::Client;
+use watchpost_tests::server::Server;
+
+use super::{document, operations};
+
+/// One of each kind of part.
+fn filled(path: &str) -> String {
+    path.replace("{name}", "threshold")
+        .replace("{digest}", &"0".repeat(64))
+        .replace("{file}", "icon.svg")
+        .replace("{id}", "1")
+}
+
+#[test]
+fn who_shows_nothing_gets_what_the_document_says_is_open() {
+    let server = Server::start().ready();
+    let document = document(&server.client("admin"));
+    let (mut open, mut closed) = (0, 0);
+    for (method, path, operation) in operations(&document) {
+        let security = operation["security"].as_array().expect("it says who may");
+        let is_open = security
+            .iter()
+            .any(|one| one.as_object().is_some_and(|one| one.is_empty()));
+        for client in [server.stranger(), server.plain_client()] {
+            // Whoever may not is told so before anything of the request is looked at.
+            let answer = client.send_bytes(&method, &filled(&path), "text/nonsense", b"nonsense");
+            match is_open {
+                true => assert_eq!(answer.status, 200, "{method} {path}: {}", answer.text()),
+                false => assert_eq!(answer.status, 401, "{method} {path}: {}", answer.text()),
+            }
+            for header in ["x-request-id", "x-watchpost-generation"] {
+                assert!(answer.header(header).is_some(), "{method} {path} lacks {header}");
+            }
+        }
+        *if is_open { &mut open } else { &mut closed } += 1;
+    }
+    assert!(open > 10 && closed > 30, "{open} open, {closed} closed");
+}
+
+#[test]
+fn who_may_not_is_refused_by_the_action_that_the_document_names() {
+    let server = Server::start().ready();
+    let document = document(&server.client("admin"));
+    let may: Vec<String> = serde_json::from_value(server.client("agent").get("/api/v1/whoami").json()["may"].take())
+        .expect("a list of actions");
+    for (method, path, operation) in operations(&document) {
+        let actions = operation["x-watchpost-actions"].as_array().expect("it names actions");
+        let missing = actions
+            .iter()
+            .filter_map(|action| action.as_str())
+            .find(|action| !may.iter().any(|may| may == action));
+        if let Some(missing) = missing {
+            let answer = server
+                .client("agent")
+                .send_bytes(&method, &filled(&path), "text/nonsense", b"nonsense");
+            let told = answer.problem(403);
+            assert!(told.contains(missing), "{method} {path}: {told}");
+        }
+    }
+}
+
+#[test]
+fn a_body_that_is_not_sent_as_json_is_told_how_to_be_sent() {
+    let server = Server::start().ready();
+    let client = server.client("admin");
+    let form = "application/x-www-form-urlencoded";
+    for (method, path) in [
+        ("POST", "/api/v1/chunks"),
+        ("PATCH", "/api/v1/chunks/1"),
+        ("PUT", "/api/v1/rules/threshold/settings"),
+        ("POST", "/api/v1/rules/threshold/rollback"),
+    ] {
+        let told = client.send_bytes(method, path, form, b"{}").problem(415);
+        assert!(told.contains("send content-type: application/json"), "{path}: {told}");
+    }
+    let told = client.get("/api/v1/chunks/abc").problem(400);
+    assert_eq!(
+        told,
+        "\"abc\" is no number; write one that an answer had as its id, such as 1"
+    );
+    let digest = client.get("/api/v1/rules/threshold/versions/abc").problem(400);
+    assert!(
+        digest.ends_with("a digest is 64 hexadecimal digits in lower case"),
+        "{digest}"
+    );
+    let told = client
+        .send_bytes("POST", "/api/v1/chunks", "application/json", b"{")
+        .problem(400);
+    assert!(!told.contains("deserialize"), "{told}");
+}
+
+#[test]
+fn a_face_of_its_own_has_a_document_of_its_own() {
+    let server = Server::with(
+        "listeners = [
+            { address = \"127.0.0.1:0\" },
+            { address = \"127.0.0.1:0\", tls = false, face = \"resource\" },
+        ]",
+    );
+    let document = server.get("/openapi.json?face=resource").json();
+    let client: Client = server.plain_client();
+    watchpost_tests::server::eventually("a first round", || {
+        (client.get("/metrics").json()["last_updated"].is_string()).then_some(())
+    });
+    for (method, path, operation) in operations(&document) {
+        let answer = client.ask(&method, &path);
+        assert_eq!(answer.status, 200, "{method} {path}");
+        let kinds = operation["responses"]["200"]["content"]
+            .as_object()
+            .expect("it has a body");
+        assert!(
+            kinds.contains_key(answer.header("content-type").unwrap_or_default()),
+            "{method} {path}"
+        );
+    }
+    assert_eq!(operations(&document).len(), 2);
+    assert_eq!(client.get("/openapi.json").status, 404, "nothing else is served there");
+    assert_eq!(server.get("/openapi.json?face=none").status, 400);
+}

@@ -1,0 +1,50 @@
+//! Clients that are made of the document: what a generator made of the copy in `docs/` does what it says.
+
+use std::process::{Command, Output};
+
+use watchpost_tests::server::Server;
+
+use super::{here, python};
+
+/// What generators have to be told of WebAssembly.
+const CONFIG: &str = "content_type_overrides:\n  application/wasm: application/octet-stream\npost_hooks: []\n";
+
+fn check(output: &Output) -> String {
+    let said = [&output.stdout[..], &output.stderr[..]].concat();
+    let said = String::from_utf8_lossy(&said).into_owned();
+    assert!(output.status.success(), "{said}");
+    said
+}
+
+#[test]
+fn a_client_in_python_that_was_generated_works() {
+    let server = Server::start().ready();
+    let folder = tempfile::tempdir().expect("a folder");
+    let (config, made) = (
+        folder.path().join("config.yaml"),
+        folder.path().join("watchpost_client"),
+    );
+    std::fs::write(&config, CONFIG).expect("the folder can be written");
+    let generated = Command::new(python("openapi-python-client"))
+        .args(["generate", "--meta", "none", "--fail-on-warning", "--path"])
+        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/openapi.json"))
+        .arg("--output-path")
+        .arg(&made)
+        .arg("--config")
+        .arg(&config)
+        .output();
+    let said = check(&generated.expect("the generator runs"));
+    assert!(!said.to_lowercase().contains("warning"), "{said}");
+    let pki = server.data().join("pki");
+    let used = Command::new(python("python"))
+        .env("PYTHONPATH", folder.path())
+        .arg(here("client.py"))
+        .arg(format!("https://localhost:{}", server.secure.port()))
+        .args([
+            pki.join("ca.crt"),
+            pki.join("clients/admin.crt"),
+            pki.join("clients/admin.key"),
+        ])
+        .output();
+    check(&used.expect("python runs"));
+}

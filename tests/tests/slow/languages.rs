@@ -1,0 +1,83 @@
+//! Rules in other languages do what rules in Rust do. Each is built by its own toolchain from the examples
+//! that an author begins with, and judged by the same cases. Those that `authoring` makes projects of are built there.
+
+use std::path::Path;
+use std::process::Command;
+
+use watchpost_policies::{RuleModule, Severity};
+use watchpost_tests::cases::failures;
+use watchpost_tests::guests::{engine, rules};
+use watchpost_tests::sample::machine;
+use watchpost_tests::server::{program, tools};
+
+fn build(example: &str) -> Vec<u8> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../wasm-rules/examples")
+        .join(example);
+    let out = Path::new(env!("CARGO_TARGET_TMPDIR")).join(example.replace('/', "-") + ".wasm");
+    let setting = |name: &str, path: &Path| format!("{name}={}", path.display());
+    let made = Command::new("make")
+        .arg("-C")
+        .arg(&folder)
+        .args([setting("TOOLS", &tools()), setting("OUT", &out)])
+        .arg(setting("WATCHPOST", &program()))
+        .arg(setting("WIT_BINDGEN", Path::new(env!("CARGO_BIN_EXE_wit-bindgen"))))
+        .output()
+        .expect("make is there");
+    let said = [made.stdout, made.stderr]
+        .map(|said| String::from_utf8_lossy(&said).into_owned())
+        .concat();
+    assert!(made.status.success(), "{example} cannot be built:\n{said}");
+    std::fs::read(&out).expect("make made it")
+}
+
+fn check(example: &str, cases: &str) {
+    let failed = failures(&engine(), &build(example), cases);
+    assert!(failed.is_empty(), "{example}:\n{}", failed.join("\n"));
+}
+
+const THRESHOLD: &str = include_str!("../../../wasm-rules/conformance/threshold.toml");
+
+/// With those that a project begins with.
+const ROLE: &str = concat!(
+    include_str!("../../../wasm-rules/conformance/role.toml"),
+    include_str!("../../../wasm-rules/examples/cases/role.toml")
+);
+
+#[test]
+fn a_rule_in_python_does_as_the_cases_have_it() {
+    check("python/role", ROLE);
+}
+
+#[test]
+fn a_rule_in_javascript_does_as_the_cases_have_it() {
+    check("javascript/role", ROLE);
+}
+
+#[test]
+fn a_rule_in_c_does_as_the_cases_have_it() {
+    check("c/threshold", THRESHOLD);
+}
+
+/// The rule that `docs/RULES.md` shows whole is this one, and it does what the page says.
+#[test]
+fn the_rule_on_the_page_judges() {
+    let page = include_str!("../../../docs/RULES.md");
+    let source = include_str!("../../../wasm-rules/examples/rust/threshold/src/lib.rs");
+    assert!(
+        page.contains(source),
+        "docs/RULES.md shows another rule than the example"
+    );
+
+    let engine = engine();
+    let module = RuleModule::compile(&engine, &build("rust/threshold")).expect("it is taken");
+    let rule = module.with_settings("{}").expect("it has defaults");
+    let rules = rules(&engine, Some(rule), None);
+    let severity = |disk| rules.judge(&machine(disk, 0.0, 0.0), None).findings()[0].severity;
+    assert_eq!([severity(89.0), severity(90.0)], [Severity::Ok, Severity::Warning]);
+    let refused = module.with_settings(r#"{"percent_a_day": -1}"#).expect_err("refused");
+    assert!(
+        refused.to_string().contains("/percent_a_day: a disk fills by more"),
+        "{refused}"
+    );
+}
