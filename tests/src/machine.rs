@@ -142,7 +142,7 @@ fn own_name() -> String {
 /// Something to write on, over the root that is shared.
 fn lay_root(folder: &Path) {
     let lower = tools().join("debian/root");
-    assert!(lower.is_dir(), "`make test` makes {}", lower.display());
+    assert!(lower.is_dir(), "`make test-all` makes {}", lower.display());
     mount(&["-t", "tmpfs", "tmpfs"], folder);
     for part in ["upper", "work", "root"] {
         fs::create_dir(folder.join(part)).expect("made");

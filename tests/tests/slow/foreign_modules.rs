@@ -11,7 +11,7 @@ use watchpost_tests::server::{Server, tools};
 fn modules_of_others_are_refused_by_name_of_what_they_want() {
     let server = Server::with("[rules.limits]\ncomponent_bytes = \"64MiB\"\n").ready();
     let admin = server.client("admin");
-    let folder = std::fs::read_dir(tools().join("strangers")).expect("make test has fetched them");
+    let folder = std::fs::read_dir(tools().join("strangers")).expect("`make test-all` has fetched them");
     let mut count = 0;
     for path in folder.map(|entry| entry.expect("readable").path()) {
         if path.extension().is_none_or(|ending| ending != "wasm") {

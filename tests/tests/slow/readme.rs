@@ -27,10 +27,10 @@ const PORTS: [u16; 2] = [8443, 8080];
 /// Commands that are not executed here: what they need (an engine for containers, a machine with systemd, or this very
 /// test) other tests have. Each with a file and what has to stand there, so that the README does not outlive its test.
 const ELSEWHERE: &[(&str, &str, &str)] = &[
-    // Executed as it is printed: it executes this test too.
-    ("make test", ".ci/run", "\nmake test\n"),
+    // Executed as it is printed, before this test.
+    ("make test", ".ci/run", "\nmake lint test test-all\n"),
     // From the same Dockerfile, by the engine of the tests and on what they compiled.
-    ("make image", ".ci/run", "\nmake image-test\n"),
+    ("make image", "Makefile", "--test slow --test image\n"),
     // The same read-only root and the same folder in a volume, without a network, so no port is published.
     (
         "docker run --detach --name watchpost --publish 8443:8443 --volume watchpost:/var/lib/watchpost --read-only watchpost",
