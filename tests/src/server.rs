@@ -8,6 +8,8 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use serde::Deserialize;
+
 use crate::http::{Answer, Client};
 use crate::template;
 
@@ -21,6 +23,24 @@ interval = \"1s\"
 [http]
 requests_per_second = 0
 ";
+
+/// Where it writes its addresses to.
+const READY: &str = "ready.json";
+
+/// What stands there.
+#[derive(Deserialize)]
+struct ReadyFile {
+    listeners: Vec<Listener>,
+}
+
+/// One of the addresses that a server says it listens on.
+#[derive(Deserialize)]
+pub struct Listener {
+    /// The address, with the port that the system chose.
+    pub address: SocketAddr,
+    /// Whether clients have to speak TLS there.
+    pub tls: bool,
+}
 
 /// A running Watchpost.
 pub struct Server {
@@ -47,12 +67,6 @@ pub fn resident_mb(pid: u32) -> f64 {
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
     let kilobytes = line.and_then(|line| line.trim().strip_suffix(" kB")).expect("a line");
     kilobytes.parse::<f64>().expect("a number") / 1024.0
-}
-
-/// A port that was free a moment ago, for programs that cannot choose one themselves.
-pub fn free_port() -> u16 {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("there are ports");
-    listener.local_addr().expect("it is bound").port()
 }
 
 /// Waits until something is there, and says what was missing when it does not come.
@@ -122,7 +136,12 @@ impl Server {
     }
 
     fn spawned(folder: tempfile::TempDir, variables: &[(&str, &str)]) -> Self {
+        let ready = folder.path().join(READY);
+        // One that was killed leaves its file behind.
+        let _ = std::fs::remove_file(&ready);
         let mut child = command(folder.path())
+            .args(["serve", "--ready-file"])
+            .arg(&ready)
             .envs(variables.iter().copied())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
@@ -148,30 +167,29 @@ impl Server {
     }
 
     fn addresses(&mut self) -> (SocketAddr, SocketAddr) {
-        let begin = Instant::now();
-        loop {
-            let all = self.log_lines();
-            let find = |scheme: &str| {
-                let mark = format!("listening on {scheme}://");
-                let line = all.iter().find(|line| line.contains(&mark))?;
-                line.split(&mark).nth(1)?.split([' ', '"']).next()?.parse().ok()
-            };
-            if let (Some(secure), Some(plain)) = (find("https"), find("http")) {
-                return (secure, plain);
-            }
+        eventually("where watchpost listens", || {
             let ended = self.child.try_wait().expect("it is ours");
-            assert!(ended.is_none(), "watchpost ended with {ended:?}:\n{}", all.join("\n"));
-            assert!(
-                begin.elapsed() < PATIENCE,
-                "watchpost does not listen:\n{}",
-                all.join("\n")
-            );
-            #[expect(
-                clippy::disallowed_methods,
-                reason = "a condition with a deadline, looked at again and again"
-            )]
-            std::thread::sleep(Duration::from_millis(10));
-        }
+            assert!(ended.is_none(), "watchpost ended with {ended:?}");
+            self.ready_file().exists().then_some(())
+        });
+        let listeners = self.listeners();
+        let find = |tls: bool| {
+            let found = listeners.iter().find(|listener| listener.tls == tls);
+            found.unwrap_or_else(|| panic!("no listener with tls = {tls}")).address
+        };
+        (find(true), find(false))
+    }
+
+    /// The file in which it says where it listens.
+    pub fn ready_file(&self) -> PathBuf {
+        self.folder.path().join(READY)
+    }
+
+    /// All that it listens on, in the order of its configuration.
+    pub fn listeners(&self) -> Vec<Listener> {
+        let text = std::fs::read(self.ready_file()).expect("it is there while it listens");
+        let ready: ReadyFile = serde_json::from_slice(&text).expect("addresses, as JSON");
+        ready.listeners
     }
 
     /// The data folder.

@@ -34,6 +34,14 @@ pub enum StartError {
         /// Why.
         source: io::Error,
     },
+    /// The file that tells where it listens.
+    #[error("the ready file {} cannot be written: {source}; write a path in a folder that is there", path.display())]
+    ReadyFile {
+        /// The path of `--ready-file`.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
     /// The development authority.
     #[error(transparent)]
     Pki(#[from] PkiError),

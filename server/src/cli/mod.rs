@@ -6,6 +6,7 @@ mod check;
 mod healthcheck;
 mod man;
 mod openapi;
+mod ready_file;
 mod rules;
 mod serve;
 mod table;
@@ -71,7 +72,7 @@ const LONG_VERSION: &str = concat!(
 #[derive(Subcommand)]
 enum Command {
     /// Measures and serves until it is told to stop; this is what happens without a command.
-    Serve,
+    Serve(serve::Serve),
     /// Reads the configuration, names every mistake, and prints the settings that would be in force.
     Check,
     /// Asks a running Watchpost whether it is ready; for containers.
@@ -111,8 +112,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     } else {
         arguments.command
     };
-    match command.unwrap_or(Command::Serve) {
-        Command::Serve => serve::run(sources),
+    match command.unwrap_or_else(|| Command::Serve(serve::Serve::default())) {
+        Command::Serve(serve) => serve.run(sources),
         Command::Check => check::run(sources),
         Command::Healthcheck(healthcheck) => healthcheck.run(sources),
         Command::Certs(command) => run_certs(command, sources),

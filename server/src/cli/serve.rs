@@ -1,11 +1,13 @@
 //! `watchpost serve`: from a configuration to the end of the process.
 
 use std::io::{self, IsTerminal, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
 
+use super::ready_file::ReadyFile;
 use super::{CONFIG, IO, SOFTWARE, UNAVAILABLE, fail};
 use crate::api::service::Listening;
 use crate::app::{self, App, Ending, Reloader, StartError};
@@ -18,8 +20,23 @@ use crate::{tasks, telemetry};
 /// It was told to stop, and somebody waited too long for an answer.
 const CUT_OFF: u8 = 75;
 
-/// Serves until a signal ends it.
-pub(super) fn run(sources: Sources) -> ExitCode {
+/// Measures and serves until it is told to stop.
+#[derive(Args, Default)]
+pub(super) struct Serve {
+    /// A file to write once it listens everywhere, with the addresses as JSON; so ports may be 0. It is removed when it is
+    /// told to stop.
+    #[arg(long, value_name = "FILE")]
+    ready_file: Option<PathBuf>,
+}
+
+impl Serve {
+    /// Serves until a signal ends it.
+    pub(super) fn run(self, sources: Sources) -> ExitCode {
+        run(sources, self.ready_file)
+    }
+}
+
+fn run(sources: Sources, ready_file: Option<PathBuf>) -> ExitCode {
     let config = match Config::load(&sources) {
         Ok(config) => config,
         Err(mistakes) => return fail(CONFIG, &mistakes.to_string()),
@@ -29,7 +46,7 @@ pub(super) fn run(sources: Sources) -> ExitCode {
     }
     let systemd = Systemd::new(&config::notify_options());
     let system = actix_web::rt::System::new();
-    let served = system.block_on(serve(config, sources, systemd.clone()));
+    let served = system.block_on(serve(config, sources, systemd.clone(), ready_file));
     if tasks::some_block() {
         // What had to be done is done; a wire or a mount that is silent would be waited for as long as it is.
         std::mem::forget(system);
@@ -45,14 +62,31 @@ pub(super) fn run(sources: Sources) -> ExitCode {
     }
 }
 
-async fn serve(config: Config, sources: Sources, systemd: Systemd) -> Result<Ending, StartError> {
+async fn serve(
+    config: Config,
+    sources: Sources,
+    systemd: Systemd,
+    ready_file: Option<PathBuf>,
+) -> Result<Ending, StartError> {
+    let not_written = |path: &Path, source| StartError::ReadyFile {
+        path: path.to_owned(),
+        source,
+    };
+    if let Some(path) = &ready_file {
+        ReadyFile::clear(path).map_err(|source| not_written(path, source))?;
+    }
     let app = App::build(config, systemd).await?;
     let signals = |kind| signal(kind).map_err(StartError::Server);
     let (mut terminate, mut interrupt) = (signals(SignalKind::terminate())?, signals(SignalKind::interrupt())?);
     let mut hang_up = signals(SignalKind::hangup())?;
     greet(&app);
+    let ready =
+        |path: PathBuf| ReadyFile::write(path.clone(), app.listening()).map_err(|source| not_written(&path, source));
+    let ready = ready_file.map(ready).transpose()?;
     let mut reloader: Reloader = app.reloader(sources);
     let stop = async move {
+        // It is gone before the last requests are answered, for nobody should bring new ones.
+        let _ready = ready;
         loop {
             tokio::select! {
                 _ = terminate.recv() => return,
@@ -116,7 +150,7 @@ fn quote(text: &str) -> String {
 fn code_of(error: &StartError) -> u8 {
     match error {
         StartError::Config(_) | StartError::NoSuchSource { .. } | StartError::Rules(_) | StartError::Tls(_) => CONFIG,
-        StartError::DataDir { .. } | StartError::Pki(_) | StartError::Log(_) => IO,
+        StartError::DataDir { .. } | StartError::ReadyFile { .. } | StartError::Pki(_) | StartError::Log(_) => IO,
         StartError::Store {
             source: MigrationError::Newer(_),
             ..

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Output;
 
 use watchpost_tests::http::Connection;
-use watchpost_tests::server::{Server, command, eventually};
+use watchpost_tests::server::{Server, command, configure, eventually};
 use watchpost_tests::template;
 
 fn said(output: &Output) -> (Option<i32>, String) {
@@ -114,6 +114,38 @@ fn told_to_stop_it_ends_well_and_soon() {
 }
 
 /// Asks for more than the sockets between them can hold, and reads nothing of it.
+#[test]
+fn the_ready_file_has_every_address_and_is_gone_when_it_is_told_to_stop() {
+    let mut server = Server::start();
+    let addresses: Vec<_> = server
+        .listeners()
+        .iter()
+        .map(|listener| (listener.tls, listener.address))
+        .collect();
+    assert_eq!(addresses, [(true, server.secure), (false, server.plain)]);
+    assert!(addresses.iter().all(|(_, address)| address.port() != 0));
+    assert_eq!(server.plain_client().get("/health/live").status, 200);
+    server.signal("TERM");
+    assert_eq!(server.ended().code(), Some(0));
+    assert!(!server.ready_file().exists());
+}
+
+#[test]
+fn where_the_ready_file_cannot_be_written_it_does_not_start() {
+    let folder = tempfile::tempdir().expect("a folder");
+    configure(folder.path(), "");
+    template::copy_to(&folder.path().join("data"));
+    let none = folder.path().join("none/ready.json");
+    let output = command(folder.path())
+        .args(["serve", "--ready-file"])
+        .arg(&none)
+        .output()
+        .expect("it runs");
+    let (code, text) = said(&output);
+    assert_eq!(code, Some(74), "{text}");
+    assert!(text.contains("the ready file "), "{text}");
+}
+
 fn begin_and_do_not_read(server: &Server) -> Connection {
     const MANY: usize = 500;
     let mut connection = server.client("reader").connect().expect("it answers");
@@ -388,7 +420,7 @@ fn a_container_can_ask_whether_it_is_ready() {
     assert_eq!(
         ask(&format!(
             "http://127.0.0.1:{}/health/ready",
-            watchpost_tests::server::free_port()
+            watchpost_tests::ports::CLOSED
         )),
         Some(69)
     );

@@ -1,0 +1,99 @@
+//! The file that tells where a running Watchpost listens, for scripts that leave the choice of a port to the system. It
+//! does not tell that the first round was measured: `/health/ready` does.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use crate::api::service::Listening;
+
+/// A file that is there for as long as this is.
+#[derive(Debug)]
+pub(super) struct ReadyFile(PathBuf);
+
+#[derive(Serialize)]
+struct Contents<'a> {
+    /// In the order of the configuration.
+    listeners: &'a [Listening],
+}
+
+impl ReadyFile {
+    /// Removes the file that a process left behind that was killed.
+    pub(super) fn clear(path: &Path) -> io::Result<()> {
+        match fs::remove_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// Writes the addresses. It is renamed into place, so nobody reads half of it.
+    pub(super) fn write(path: PathBuf, listeners: &[Listening]) -> io::Result<Self> {
+        let text = serde_json::to_string(&Contents { listeners }).map_err(io::Error::other)?;
+        let mut unfinished = path.as_os_str().to_owned();
+        unfinished.push(format!(".{}.new", std::process::id()));
+        let written = fs::write(&unfinished, text + "\n").and_then(|()| fs::rename(&unfinished, &path));
+        if let Err(error) = written {
+            let _ = fs::remove_file(&unfinished);
+            return Err(error);
+        }
+        Ok(Self(path))
+    }
+}
+
+impl Drop for ReadyFile {
+    fn drop(&mut self) {
+        if let Err(error) = Self::clear(&self.0) {
+            log::warn!(error:% = error; "the ready file {} cannot be removed", self.0.display());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Face;
+
+    fn listening() -> Listening {
+        Listening {
+            address: ([127, 0, 0, 1], 8443).into(),
+            tls: true,
+            client_auth: "required",
+            face: Face::All,
+        }
+    }
+
+    #[test]
+    fn it_has_each_address_and_is_gone_in_the_end() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("ready.json");
+        let ready = ReadyFile::write(path.clone(), &[listening()]).expect("written");
+        let told: serde_json::Value =
+            serde_json::from_slice(&fs::read(&path).expect("it is there")).expect("it is JSON");
+        assert_eq!(told["listeners"][0]["address"], "127.0.0.1:8443");
+        assert_eq!(told["listeners"][0]["tls"], true);
+        let all = fs::read_dir(folder.path()).expect("readable").count();
+        assert_eq!(all, 1, "nothing is left beside it");
+        drop(ready);
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn what_was_left_behind_is_cleared_and_where_nothing_was_nothing_is_wrong() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("ready.json");
+        fs::write(&path, "{}").expect("written");
+        ReadyFile::clear(&path).expect("removed");
+        assert!(!path.exists());
+        ReadyFile::clear(&path).expect("there is nothing to remove");
+    }
+
+    #[test]
+    fn where_there_is_no_folder_it_is_an_error() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("none/ready.json");
+        let error = ReadyFile::write(path, &[listening()]).expect_err("there is no folder");
+        assert_eq!(error.kind(), io::ErrorKind::NotFound);
+    }
+}
