@@ -4,6 +4,7 @@
 #![expect(clippy::print_stdout, reason = "it is run for what it prints")]
 
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -15,7 +16,8 @@ use actix_web::{App, HttpResponse, HttpServer, web};
 use watchpost::tls::{ClientAuth, Files, Options, Tls};
 use watchpost_tests::http::Client;
 use watchpost_tests::nginx::Nginx;
-use watchpost_tests::server::{Server, eventually, free_port, resident_mb};
+use watchpost_tests::ports;
+use watchpost_tests::server::{Server, resident_mb};
 
 /// Each subject and its yardstick take turns, so that both see the machine's good and bad moments.
 const TURNS: usize = 5;
@@ -25,10 +27,7 @@ const CONNECTIONS: usize = 8;
 fn main() {
     let arguments: Vec<String> = std::env::args().collect();
     if let Some(at) = arguments.iter().position(|argument| argument == "--bare") {
-        return bare(
-            Path::new(&arguments[at + 1]),
-            arguments[at + 2].parse().expect("a port"),
-        );
+        return bare(Path::new(&arguments[at + 1]));
     }
     let server = Server::with(
         "[http]\nrequests_per_second = 0\naccess_log = false\n[server]\nworkers = 1\n[collector]\ninterval = \"10s\"",
@@ -195,15 +194,17 @@ fn handshakes(client: &Client, path: &'static str) -> Done {
 
 /// `/metrics` beside that of `node_exporter`, both without TLS, compressed and not.
 fn scraping(server: &Server) {
-    let port = free_port();
-    let child = Command::new("prometheus-node-exporter")
-        .arg(format!("--web.listen-address=127.0.0.1:{port}"))
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("node_exporter starts; `make bench` installs it");
+    let start = |port| {
+        Command::new("prometheus-node-exporter")
+            .arg(format!("--web.listen-address=127.0.0.1:{port}"))
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("node_exporter starts; `make bench` installs it")
+    };
+    let listens = |port| std::net::TcpStream::connect(("127.0.0.1", port)).is_ok();
+    let (child, port) = ports::started("node_exporter", start, listens);
     let _exporter = Killed(child);
     let address = SocketAddr::from(([127, 0, 0, 1], port));
-    eventually("node_exporter", || std::net::TcpStream::connect(address).ok());
     let theirs = Client::plain(address).with("accept-encoding", "gzip");
     let ours = server.client("reader").with("accept-encoding", "gzip");
     let series = |client: &Client| {
@@ -245,21 +246,21 @@ struct Bare(SocketAddr, Killed);
 impl Bare {
     fn start(pki: &Path, body: &[u8], folder: &Path) -> Self {
         fs::write(folder.join("status"), body).expect("written");
-        let port = free_port();
-        let child = Command::new(std::env::current_exe().expect("this is somewhere"))
-            .args(["--bare", &pki.display().to_string(), &port.to_string()])
+        let mut child = Command::new(std::env::current_exe().expect("this is somewhere"))
+            .args(["--bare", &pki.display().to_string()])
             .current_dir(folder)
+            .stdout(Stdio::piped())
             .spawn()
             .expect("it starts");
-        let address = SocketAddr::from(([127, 0, 0, 1], port));
-        let child = Killed(child);
-        eventually("a bare server", || std::net::TcpStream::connect(address).ok());
-        Self(address, child)
+        let mut address = String::new();
+        let mut out = BufReader::new(child.stdout.take().expect("it is piped"));
+        out.read_line(&mut address).expect("it says where it listens");
+        Self(address.trim().parse().expect("an address"), Killed(child))
     }
 }
 
 /// The least that serves the same bytes by the same acceptor.
-fn bare(pki: &Path, port: u16) {
+fn bare(pki: &Path) {
     let body = web::Bytes::from(fs::read("status").expect("it was written"));
     let options = Options {
         files: Files {
@@ -275,7 +276,8 @@ fn bare(pki: &Path, port: u16) {
     };
     let tls = Tls::load(options).expect("the files are well");
     let serve = async move {
-        let socket = std::net::TcpListener::bind(("127.0.0.1", port)).expect("the port is free");
+        let socket = std::net::TcpListener::bind("127.0.0.1:0").expect("there are ports");
+        println!("{}", socket.local_addr().expect("it is bound"));
         let handler = move || {
             let body = body.clone();
             let answer = move || {

@@ -13,6 +13,7 @@ pub mod isolated;
 pub mod machine;
 pub mod nginx;
 pub mod notify_socket;
+pub mod ports;
 pub mod postgres;
 pub mod programs;
 pub mod prometheus;

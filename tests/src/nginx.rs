@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use crate::server::{eventually, free_port};
+use crate::ports;
 
 /// A running nginx.
 pub struct Nginx {
@@ -19,8 +19,17 @@ impl Nginx {
     /// before it in the `http` section is `http`.
     pub fn start(folder: &Path, http: &str, server: &str) -> Self {
         fs::create_dir_all(folder).expect("the folder can be made");
-        let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
-        let (dir, server) = (folder.display(), server.replace("{listen}", &address.to_string()));
+        let address = |port| SocketAddr::from(([127, 0, 0, 1], port));
+        // It writes that file when it listens.
+        let pid = folder.join("pid");
+        let start = |port| Self::run(folder, http, &server.replace("{listen}", &address(port).to_string()));
+        let (child, port) = ports::started("nginx", start, |_| pid.exists());
+        let address = address(port);
+        Self { child, address }
+    }
+
+    fn run(folder: &Path, http: &str, server: &str) -> Child {
+        let dir = folder.display();
         let text = format!(
             "daemon off; pid {dir}/pid; error_log {dir}/error.log; worker_processes 1; user root;
             events {{}}
@@ -32,21 +41,16 @@ impl Nginx {
             }}"
         );
         fs::write(folder.join("nginx.conf"), text).expect("the folder can be written");
-        let child = Command::new("nginx")
+        Command::new("nginx")
             .arg("-c")
             .arg(folder.join("nginx.conf"))
             .arg("-p")
             .arg(folder)
             .stderr(Stdio::null())
             .spawn()
-            .expect("nginx starts; `make test` installs it");
-        let nginx = Self { child, address };
-        eventually("nginx", || std::net::TcpStream::connect(address).ok());
-        nginx
+            .expect("nginx starts; `make test` installs it")
     }
-}
 
-impl Nginx {
     /// The process that does the work.
     pub fn worker(&self) -> u32 {
         let master = self.child.id();

@@ -2,14 +2,15 @@
 //! the test's process.
 
 use std::fs;
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{LazyLock, mpsc};
 
-use crate::server::{eventually, free_port};
+use crate::ports;
+use crate::server::eventually;
 
 /// A running server.
 pub struct Postgres {
@@ -25,7 +26,6 @@ impl Postgres {
         let programs = programs();
         let data = folder.path().join("data");
         fs::create_dir(&data).expect("made");
-        let port = free_port();
         if is_root() {
             let owned = Command::new("chown")
                 .arg("-R")
@@ -47,10 +47,12 @@ impl Postgres {
             .output()
             .expect("initdb runs");
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-        let child = Self::run(&data, port);
-        let server = Self { folder, port, child };
-        server.wait();
-        server
+        let (child, port) = ports::started(
+            "PostgreSQL",
+            |port| Self::run(&data, port),
+            |_| takes_connections(&data),
+        );
+        Self { folder, port, child }
     }
 
     fn run(data: &Path, port: u16) -> Child {
@@ -70,14 +72,6 @@ impl Postgres {
             .stdout(Stdio::null())
             .stderr(Stdio::null());
         spawned_for_good(command)
-    }
-
-    fn wait(&self) {
-        let address = SocketAddr::from(([127, 0, 0, 1], self.port));
-        eventually("PostgreSQL", || {
-            TcpStream::connect(address).ok()?;
-            self.psql("postgres", "SELECT 1").then_some(())
-        });
     }
 
     /// A new database.
@@ -122,10 +116,12 @@ impl Postgres {
         self.child.wait().expect("it is ours");
     }
 
-    /// Starts it again.
+    /// Starts it again, where it was.
     pub fn start_again(&mut self) {
-        self.child = Self::run(&self.folder.path().join("data"), self.port);
-        self.wait();
+        let data = self.folder.path().join("data");
+        self.child = eventually("PostgreSQL where it was", || {
+            ports::ready("PostgreSQL", Self::run(&data, self.port), || takes_connections(&data))
+        });
     }
 }
 
@@ -139,6 +135,15 @@ impl Drop for Postgres {
 pub fn shared() -> &'static Postgres {
     static SHARED: LazyLock<Postgres> = LazyLock::new(Postgres::start);
     &SHARED
+}
+
+/// It writes so into its own folder, where no other server does.
+fn takes_connections(data: &Path) -> bool {
+    const STATUS_LINE: usize = 7;
+    let pid = fs::read_to_string(data.join("postmaster.pid")).unwrap_or_default();
+    pid.lines()
+        .nth(STATUS_LINE)
+        .is_some_and(|status| status.trim() == "ready")
 }
 
 /// Debian keeps them out of the way.

@@ -1,14 +1,15 @@
 //! A real Prometheus for a test, with a configuration of the test's. It ends with the test. What it scrapes is for the
 //! test to start.
 
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use serde_json::Value;
 
 use crate::http::Client;
-use crate::server::{eventually, free_port};
+use crate::ports;
+use crate::server::eventually;
 
 /// A running Prometheus.
 pub struct Prometheus {
@@ -19,22 +20,21 @@ pub struct Prometheus {
 impl Prometheus {
     /// With this configuration; what it keeps lies in the folder.
     pub fn start(config: &Path, folder: &Path) -> Self {
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
-        let child = Command::new("prometheus")
-            .arg(format!("--config.file={}", config.display()))
-            .arg(format!("--storage.tsdb.path={}", folder.join("data").display()))
-            .arg(format!("--web.listen-address={address}"))
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("prometheus starts; `make test` installs it");
-        let prometheus = Self { child, address };
-        eventually("prometheus", || {
-            let listens = TcpStream::connect(address).is_ok();
-            // It listens before it can be asked.
-            (listens && Client::plain(address).get("/-/ready").status == 200).then_some(())
-        });
-        prometheus
+        let data = folder.join("data");
+        let address = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let start = |port| {
+            Command::new("prometheus")
+                .arg(format!("--config.file={}", config.display()))
+                .arg(format!("--storage.tsdb.path={}", data.display()))
+                .arg(format!("--web.listen-address={}", address(port)))
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .spawn()
+                .expect("prometheus starts; `make test` installs it")
+        };
+        let (child, port) = ports::started("prometheus", start, |port| is_ready(address(port), &data));
+        let address = address(port);
+        Self { child, address }
     }
 
     /// What one of its own paths answers with.
@@ -68,6 +68,18 @@ impl Drop for Prometheus {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Whether the one that keeps its data there can be asked; it listens before.
+fn is_ready(address: SocketAddr, data: &Path) -> bool {
+    let client = Client::plain(address);
+    let answers = |path: &str| {
+        let mut connection = client.connect().ok()?;
+        let answer = connection.ask("GET", path).ok()?;
+        (answer.status == 200).then(|| answer.text())
+    };
+    let keeps = answers("/api/v1/status/flags").is_some_and(|flags| flags.contains(&data.display().to_string()));
+    keeps && answers("/-/ready").is_some()
 }
 
 /// As it may stand in a query.

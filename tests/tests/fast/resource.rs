@@ -9,7 +9,8 @@ use serde_json::{Value, json};
 use watchpost::config::{Config, Environment, Sources};
 use watchpost_tests::azure::{Azure, Metric, Place, Proof};
 use watchpost_tests::http::Client;
-use watchpost_tests::server::{Server, command, eventually, free_port};
+use watchpost_tests::ports;
+use watchpost_tests::server::{Server, command, eventually};
 
 /// Where the monitor was, beside what is always there.
 const LISTENERS: &str = "listeners = [{ address = \"127.0.0.1:0\" }, { address = \"127.0.0.1:0\", tls = false }, \
@@ -29,15 +30,9 @@ fn monitor(variables: &str, settings: &str) -> (Server, SocketAddr) {
 
 /// The last of the listeners without TLS.
 fn shown(server: &Server) -> SocketAddr {
-    let mark = "listening on http://";
-    let lines = server.log_lines();
-    let mut all = lines.iter().filter_map(|line| line.split(mark).nth(1));
-    let last = all.next_back().expect("it listens without TLS");
-    last.split([' ', '"'])
-        .next()
-        .expect("an address")
-        .parse()
-        .expect("an address")
+    let listeners = server.listeners();
+    let last = listeners.iter().rev().find(|listener| !listener.tls);
+    last.expect("it listens without TLS").address
 }
 
 fn curl(arguments: &[&str], url: &str) -> String {
@@ -170,7 +165,7 @@ fn how_often_it_polls_is_as_the_variable_says() {
 fn a_database_that_is_not_there_is_unknown_and_all_is_still_200() {
     let url = format!(
         "DB_URL=postgresql://postgres:postgres@127.0.0.1:{}/pixcrawler\n",
-        free_port()
+        ports::CLOSED
     );
     let (_server, address) = monitor(&url, ROOT);
     let read = metrics(address);
