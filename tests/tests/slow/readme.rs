@@ -1,7 +1,8 @@
-//! Every command of the README is executed as it is printed, in a fresh clone, or a test of CI is named that does the
-//! same: nobody is first to find out that the README does not work.
+//! Every command of the README is executed as it is printed, in a fresh clone, or the README's test names another test of
+//! CI that does the same. So a README that does not work is found here and not by its reader.
 
 use std::fs;
+use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::process::CommandExt;
@@ -15,17 +16,27 @@ use watchpost_tests::document::{commands, readme};
 use watchpost_tests::http::Client;
 use watchpost_tests::server::{eventually, tools};
 
-/// The first command. It keeps running, and the others ask it.
+/// The first command. It keeps running, and the others use the server that it started.
 const START: &str = "make run";
 
-/// How long `make run` may build before it listens: all dependencies, where this build has others.
-const BUILD: Duration = Duration::from_secs(20 * 60);
+/// How long `make run` may take until the server listens. Dependencies are compiled already, unless the features of the
+/// program differ from those of the tests.
+const BUILD_TIMEOUT: Duration = Duration::from_secs(20 * 60);
 
-/// What the README says that it listens on.
+/// How long any other command may take. The longest of them compiles a rule and its dependencies.
+const COMMAND_TIMEOUT: Duration = Duration::from_secs(5 * 60);
+
+/// How long another run of this test, or a Watchpost that somebody started, may use the ports.
+const PORTS_TIMEOUT: Duration = Duration::from_secs(10 * 60);
+
+/// The exit code of `timeout` where the time was up.
+const TIMED_OUT: i32 = 124;
+
+/// The ports of the default configuration, which the README's commands name.
 const PORTS: [u16; 2] = [8443, 8080];
 
-/// Commands that are not executed here: what they need (an engine for containers, a machine with systemd, or this very
-/// test) other tests have. Each with a file and what has to stand there, so that the README does not outlive its test.
+/// Commands that are not executed here, because other tests have what they need: an engine for containers, a machine
+/// with systemd. Each with a file and a text in that file, so that the other test cannot disappear unnoticed.
 const ELSEWHERE: &[(&str, &str, &str)] = &[
     // Executed as it is printed, before this test.
     ("make test", ".ci/run", "\nmake lint test test-all\n"),
@@ -59,7 +70,7 @@ const ELSEWHERE: &[(&str, &str, &str)] = &[
         "tests/tests/slow/package/mod.rs",
         "\"dpkg\", \"--install\"",
     ),
-    // These two are executed as they are printed, below the machine's root.
+    // The package's test takes these two from the README and executes them below the machine's root.
     (
         "cd /var/lib/watchpost/pki",
         "tests/tests/slow/package/mod.rs",
@@ -74,17 +85,43 @@ const ELSEWHERE: &[(&str, &str, &str)] = &[
 
 const AS_A_SERVICE: &str = "blocks(&readme(), \"As a service\", \"sh\")";
 
+/// Waits until the ports are free and no other run of this test is going to take them.
+fn lock() -> File {
+    let path = std::env::temp_dir().join("watchpost-readme-test.lock");
+    let file = File::create(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    within(PORTS_TIMEOUT, "another run of this test still uses the ports", || {
+        file.try_lock().is_ok()
+    });
+    within(PORTS_TIMEOUT, "another program listens on 8443 or 8080", || {
+        PORTS.iter().all(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok())
+    });
+    file
+}
+
+fn within(timeout: Duration, otherwise: &str, mut is_true: impl FnMut() -> bool) {
+    let begin = Instant::now();
+    while !is_true() {
+        assert!(begin.elapsed() < timeout, "{otherwise}, after {timeout:?}");
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "a condition with a deadline, looked at again and again"
+        )]
+        std::thread::sleep(Duration::from_millis(200));
+    }
+}
+
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-/// A command without the comment that stands beside it.
+/// A command without its comment.
 fn bare(command: &str) -> &str {
     command.split(" # ").next().unwrap_or_default().trim()
 }
 
-/// Whether it is executed while Watchpost runs: it is Watchpost itself, or uses the certificates of its first start.
-fn is_beside(command: &str) -> bool {
+/// Whether a command is executed while the server runs: it is the program itself, or uses the certificates that the
+/// server made.
+fn needs_server(command: &str) -> bool {
     command.starts_with("watchpost ") || command.contains(" watchpost-data/")
 }
 
@@ -96,16 +133,16 @@ fn every_command_is_executed_here_or_by_a_test_that_is_named() {
     for command in &all {
         let is_elsewhere = ELSEWHERE.iter().any(|(known, _, _)| known == command);
         assert!(
-            *command == START || is_beside(command) || is_elsewhere,
+            *command == START || needs_server(command) || is_elsewhere,
             "README.md has a command that no test executes: {command}"
         );
     }
     for (command, file, mark) in ELSEWHERE {
-        assert!(all.contains(command), "README.md has this command no more: {command}");
+        assert!(all.contains(command), "README.md no longer has this command: {command}");
         let text = fs::read_to_string(root().join(file)).unwrap_or_else(|error| panic!("{file}: {error}"));
         assert!(
             text.contains(mark),
-            "{file} no longer has {mark:?}, which stands for: {command}"
+            "{file} no longer has {mark:?}, which is the test of: {command}"
         );
     }
 }
@@ -119,18 +156,21 @@ fn in_a_fresh_clone_the_commands_do_what_the_readme_says() {
     let mut running = reader.start(start.expect("the README starts it"));
 
     let mut answers = Vec::new();
-    for command in all.iter().filter(|command| is_beside(command)) {
+    for command in all.iter().filter(|command| needs_server(command)) {
         let output = reader.executed(command);
         let out = String::from_utf8_lossy(&output.stdout).into_owned();
-        let told = String::from_utf8_lossy(&output.stderr);
+        let errors = String::from_utf8_lossy(&output.stderr);
+        let ended = match output.status.code() {
+            Some(TIMED_OUT) => format!("not done within {COMMAND_TIMEOUT:?}"),
+            _ => output.status.to_string(),
+        };
         assert!(
             output.status.success(),
-            "{command}: {}\n{out}{told}\nwatchpost: {}",
-            output.status,
-            running.said()
+            "{command}: {ended}\n{out}{errors}\nthe server's log: {}",
+            running.log()
         );
         if command.starts_with("watchpost certs issue alice") {
-            reader.is_known("alice", "user");
+            reader.authenticates("alice", "user");
         }
         answers.push((bare(command), out));
     }
@@ -139,10 +179,13 @@ fn in_a_fresh_clone_the_commands_do_what_the_readme_says() {
         &found.unwrap_or_else(|| panic!("the README has no {begin}")).1
     };
     has_the_shape_shown(&readme, answer("curl "));
-    assert!(answer("watchpost check").contains("8443"), "what is in force is shown");
+    assert!(
+        answer("watchpost check").contains("8443"),
+        "`watchpost check` shows the settings"
+    );
     assert!(
         answer("watchpost rules new").contains(" 0 failed"),
-        "the rule passes its own cases"
+        "the new rule passes its cases"
     );
     assert!(
         answer("watchpost rules push").contains("in force"),
@@ -154,11 +197,11 @@ fn in_a_fresh_clone_the_commands_do_what_the_readme_says() {
     assert!(
         ended.success(),
         "`make run` ends with {ended} on SIGTERM: {}",
-        running.said()
+        running.log()
     );
 }
 
-/// The answer has all fields that the README shows, and values of the same kind; the README has shortened it.
+/// The answer has every field that the README shows, with values of the same JSON type; the README shows fewer fields.
 fn has_the_shape_shown(readme: &str, answer: &str) {
     let (_, shown) = readme.split_once("```json\n").expect("the README shows an answer");
     let (shown, _) = shown.split_once("```").expect("the block ends");
@@ -171,7 +214,7 @@ fn has_the_shape_shown(readme: &str, answer: &str) {
     let of_threshold = answer["findings"].as_array().expect("a list").iter();
     for finding in of_threshold.filter(|finding| finding["rule"] == shown["findings"][0]["rule"]) {
         for (field, value) in shown["findings"][0].as_object().expect("a finding") {
-            // What it is about has labels of its own.
+            // The labels differ from machine to machine.
             is_of_kind(value, &finding[field], field);
         }
     }
@@ -191,31 +234,39 @@ fn is_of_kind(shown: &Value, value: &Value, field: &str) {
     );
 }
 
-/// Somebody who does what the README says, in a clone.
+/// A clone in which the README's commands are executed.
 struct Reader {
     clone: PathBuf,
-    /// What the README calls `target`.
+    /// The folder that the README calls `target`.
     target: PathBuf,
+    /// Held for as long as the ports are used. Another run of this test waits for it.
+    _lock: File,
 }
 
 impl Reader {
-    /// A real clone, where nothing helps that is not in the repository. It is always made in the same place: cargo
-    /// keeps what it built for every place, and would keep it for each run of this test.
+    /// A real clone, which has only the files that are committed. It is always made in the same place, because cargo
+    /// keeps what it builds for every place.
     fn with_a_clone() -> Self {
+        let lock = lock();
         let clone = Path::new(env!("CARGO_TARGET_TMPDIR")).join("readme");
         let _ = fs::remove_dir_all(&clone);
         let mut git = Command::new("git");
         let made = git.args(["clone", "--quiet"]).arg(root()).arg(&clone).output();
         let made = made.expect("git is there");
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-        // Dependencies that this build has compiled need not be compiled again.
+        // Dependencies that the tests' build has compiled need not be compiled again.
         let target = tools().parent().expect("it is in the target folder").to_owned();
-        Self { clone, target }
+        Self {
+            clone,
+            target,
+            _lock: lock,
+        }
     }
 
-    /// A command of the README in its shell, which has nothing of what cargo and make tell this test.
-    fn shell(&self, command: &str) -> Command {
-        let mut shell = Command::new("sh");
+    /// A shell for a command of the README, without the variables that cargo and make set for this test. It ends after
+    /// this time, and what it started ends with it.
+    fn shell(&self, command: &str, timeout: Duration) -> Command {
+        let mut shell = Command::new("timeout");
         for (name, _) in std::env::vars_os() {
             let text = name.to_string_lossy();
             let is_ours = [
@@ -232,11 +283,11 @@ impl Reader {
                 shell.env_remove(&name);
             }
         }
-        // The README calls the program `watchpost`, and says that this is where it lies.
+        // Where the README says that `watchpost` is.
         let folder = self.target.join("debug");
         let path = std::env::var("PATH").unwrap_or_default();
         shell
-            .args(["-c", command])
+            .args(["--kill-after=10", &timeout.as_secs().to_string(), "sh", "-c", command])
             .current_dir(&self.clone)
             .env("CARGO_TARGET_DIR", &self.target)
             .env("PATH", format!("{}:{path}", folder.display()));
@@ -244,21 +295,14 @@ impl Reader {
     }
 
     fn executed(&self, command: &str) -> Output {
-        self.shell(command).output().expect("there is a shell")
+        self.shell(command, COMMAND_TIMEOUT).output().expect("there is a shell")
     }
 
-    /// Executes what starts it, and waits until it has measured for the first time.
+    /// Executes the command that starts the server, and waits until it has measured for the first time.
     fn start(&self, command: &str) -> Running {
-        for port in PORTS {
-            let free = TcpListener::bind(("127.0.0.1", port));
-            assert!(
-                free.is_ok(),
-                "port {port} is taken, and the README's commands need it: {free:?}"
-            );
-        }
         let (reader, writer) = std::io::pipe().expect("there are pipes");
         let child = self
-            .shell(command)
+            .shell(command, 2 * BUILD_TIMEOUT)
             .process_group(0)
             .stdout(writer.try_clone().expect("it is open"))
             .stderr(writer)
@@ -266,7 +310,7 @@ impl Reader {
             .expect("there is a shell");
         let (sender, lines) = channel();
         std::thread::spawn(move || {
-            // Nobody is there to receive it once the test has ended.
+            // The receiver is gone once the test has ended.
             for line in BufReader::new(reader).lines().map_while(Result::ok) {
                 let _ = sender.send(line);
             }
@@ -274,9 +318,9 @@ impl Reader {
         let mut running = Running {
             child,
             lines,
-            log: Vec::new(),
+            lines_read: Vec::new(),
         };
-        running.listens();
+        running.wait_until_listening();
         eventually("a first round", || {
             let probe = Client::plain(SocketAddr::from(([127, 0, 0, 1], PORTS[1])));
             (probe.get("/health/ready").status == 200).then_some(())
@@ -284,52 +328,55 @@ impl Reader {
         running
     }
 
-    /// Whoever has this certificate is known by its name and role.
-    fn is_known(&self, name: &str, role: &str) {
+    /// The server accepts this client's certificate and gives it this role.
+    fn authenticates(&self, name: &str, role: &str) {
         let pki = self.clone.join("watchpost-data/pki");
         let file = |ending: &str| pki.join(format!("clients/{name}.{ending}"));
         let client = Client::new(SocketAddr::from(([127, 0, 0, 1], PORTS[0])), &pki.join("ca.crt"))
             .with_certificate(&file("crt"), &file("key"));
-        let told = client.get("/api/v1/whoami").json().to_string();
-        assert!(told.contains(name) && told.contains(&format!("\"{role}\"")), "{told}");
+        let identity = client.get("/api/v1/whoami").json().to_string();
+        assert!(
+            identity.contains(name) && identity.contains(&format!("\"{role}\"")),
+            "{identity}"
+        );
     }
 }
 
-/// What `make run` started, in a process group of its own.
+/// `make run` and its children, in a process group of their own.
 struct Running {
     child: Child,
     lines: Receiver<String>,
-    log: Vec<String>,
+    lines_read: Vec<String>,
 }
 
 impl Running {
-    fn listens(&mut self) {
+    fn wait_until_listening(&mut self) {
         let begin = Instant::now();
         let listens = |log: &[String], scheme: &str, port: u16| {
             let mark = format!("listening on {scheme}://");
             let end = format!(":{port}");
             log.iter().any(|line| line.contains(&mark) && line.contains(&end))
         };
-        while !(listens(&self.log, "https", PORTS[0]) && listens(&self.log, "http", PORTS[1])) {
-            let wrong = match self.lines.recv_timeout(BUILD.saturating_sub(begin.elapsed())) {
+        while !(listens(&self.lines_read, "https", PORTS[0]) && listens(&self.lines_read, "http", PORTS[1])) {
+            let wrong = match self.lines.recv_timeout(BUILD_TIMEOUT.saturating_sub(begin.elapsed())) {
                 Ok(line) => {
-                    self.log.push(line);
+                    self.lines_read.push(line);
                     continue;
                 }
-                Err(RecvTimeoutError::Timeout) => format!("does not listen within {BUILD:?}"),
+                Err(RecvTimeoutError::Timeout) => format!("does not listen within {BUILD_TIMEOUT:?}"),
                 Err(RecvTimeoutError::Disconnected) => format!("ended with {:?}", self.child.wait()),
             };
-            panic!("`make run` {wrong}: {}", self.said());
+            panic!("`make run` {wrong}: {}", self.log());
         }
     }
 
-    /// The end of what it said so far.
-    fn said(&mut self) -> String {
-        self.log.extend(self.lines.try_iter());
-        self.log[self.log.len().saturating_sub(40)..].join("\n")
+    /// The last lines of its output so far.
+    fn log(&mut self) -> String {
+        self.lines_read.extend(self.lines.try_iter());
+        self.lines_read[self.lines_read.len().saturating_sub(40)..].join("\n")
     }
 
-    /// Ends the program as a service manager would, without a word to make or cargo.
+    /// Sends SIGTERM to the program, as a service manager would, and not to make or cargo.
     fn terminate(&self) {
         let group = self.child.id().to_string();
         let processes = fs::read_dir("/proc").expect("it is Linux").filter_map(Result::ok);
@@ -342,8 +389,8 @@ impl Running {
         });
         let program = program.expect("watchpost is in the group of `make run`");
         let id = program.file_name().expect("a number").to_owned();
-        let told = Command::new("kill").arg("-TERM").arg(id).status();
-        assert!(told.expect("kill is there").success());
+        let killed = Command::new("kill").arg("-TERM").arg(id).status();
+        assert!(killed.expect("kill is there").success());
     }
 
     fn ended(&mut self) -> ExitStatus {
