@@ -261,11 +261,6 @@ pub async fn block<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static)
     }
 }
 
-/// Work of its own that goes on when nobody waits for it any more. It ends by itself, or with the process.
-pub fn go_on(work: impl Future<Output = ()> + 'static) {
-    actix_web::rt::spawn(work);
-}
-
 /// Whether anything blocks a thread just now, or waits for one. A runtime that is dropped waits for it, for ever if
 /// it has to.
 pub fn some_block() -> bool {

@@ -13,6 +13,7 @@ use watchpost_policies::Kind;
 
 use super::Claims;
 use super::look::{Content, Sight};
+use crate::error_chain::error_chain;
 use crate::rules::compiler::CompileError;
 use crate::rules::registry::{ChangeError, Options};
 use crate::store::rules::{Entry, Version};
@@ -157,7 +158,7 @@ impl Refused {
             _ => (false, None),
         };
         Self {
-            why: crate::error_chain::error_chain(error),
+            why: error_chain(error),
             is_passing,
             again: again.map(|after| Instant::now() + after),
             under,

@@ -1,34 +1,34 @@
-//! What a role rule in shadow would have decided: it is asked after the one that counts, off the threads that answer, and
-//! only told. However long it takes and however it fails, no request waits for it.
+//! The queue of access requests that a role rule in shadow is asked about: after the one that counts, off the threads
+//! that answer, and only recorded. However long it takes and however it fails, no request waits for it.
 
 use std::sync::Arc;
 
 use serde::Serialize;
-use tokio::sync::{Mutex as Turn, mpsc};
+use tokio::sync::{Mutex, mpsc};
 use utoipa::ToSchema;
 use watchpost_policies::{Decision, Digest, Fault, Report, Request, RuleSet, Verdict as Said};
 
-use super::Registry;
+use super::InForce;
+use super::registry::Registry;
 use crate::decisions::{Asked, Decided, Decisions, Differed};
-use crate::metrics::NotCompared;
-use crate::rules::InForce;
+use crate::metrics::{NotCompared, Own};
 use crate::store::decisions::Verdict;
 use crate::tasks;
 
 /// Decisions that wait to be compared. What comes when so many do is not compared, and counted: more would only be
 /// older when its turn comes, and each holds a report.
-const WAITING: usize = 256;
+const CAPACITY: usize = 256;
 
 /// A decision to be compared.
-pub struct Question {
-    /// By what it was decided.
+pub struct ShadowJob {
+    /// The generation that decided.
     pub in_force: Arc<InForce>,
-    /// As things stood.
+    /// The report that it was decided by.
     pub report: Arc<Report>,
-    /// About what.
+    /// The access that was requested.
     pub request: Asked,
-    /// How.
-    pub counted: Arc<Decision>,
+    /// What the rule that counts decided.
+    pub decision: Arc<Decision>,
 }
 
 /// A role rule in shadow that failed too often to be asked on.
@@ -43,40 +43,47 @@ pub struct GivenUp {
     pub why: String,
 }
 
-/// The decisions that wait. Whoever compares has their end of it, which outlives the task that does.
-pub(super) struct Questions {
-    sender: mpsc::Sender<Question>,
-    waiting: Turn<mpsc::Receiver<Question>>,
+/// The queue and the rule at its end. Cheap to clone.
+#[derive(Clone)]
+pub struct ShadowQueue(Arc<Inner>);
+
+struct Inner {
+    registry: Registry,
+    own: Arc<Own>,
+    sender: mpsc::Sender<ShadowJob>,
+    /// Taken by the task that compares; it stays when that is started again.
+    receiver: Mutex<mpsc::Receiver<ShadowJob>>,
 }
 
-impl Default for Questions {
-    fn default() -> Self {
-        let (sender, receiver) = mpsc::channel(WAITING);
-        Self {
+impl ShadowQueue {
+    /// Empty.
+    pub fn new(registry: Registry, own: Arc<Own>) -> Self {
+        let (sender, receiver) = mpsc::channel(CAPACITY);
+        Self(Arc::new(Inner {
+            registry,
+            own,
             sender,
-            waiting: Turn::new(receiver),
-        }
+            receiver: Mutex::new(receiver),
+        }))
     }
-}
 
-impl Registry {
     /// Lets a decision be compared with that of the role rule in shadow, if there is one that is asked.
-    pub fn compare_later(&self, in_force: &Arc<InForce>, question: impl FnOnce(Arc<InForce>) -> Question) {
+    pub fn enqueue(&self, in_force: &Arc<InForce>, job: impl FnOnce(Arc<InForce>) -> ShadowJob) {
         if in_force.shadow_role().is_none() || self.has_given_up(in_force) {
             return;
         }
-        let sent = self.0.questions.sender.try_send(question(in_force.clone()));
+        let sent = self.0.sender.try_send(job(in_force.clone()));
         if sent.is_err() {
             self.0.own.not_compared(NotCompared::Dropped);
         }
     }
 
     /// Compares decisions, for ever. One at a time, so that one that takes long takes one thread.
-    pub async fn compare_decisions(self, decisions: Decisions) {
-        let mut waiting = self.0.questions.waiting.lock().await;
-        while let Some(question) = waiting.recv().await {
+    pub async fn run(self, decisions: Decisions) {
+        let mut receiver = self.0.receiver.lock().await;
+        while let Some(job) = receiver.recv().await {
             let (this, decisions) = (self.clone(), decisions.clone());
-            if let Err(panic) = tasks::block(move || this.compare(question, &decisions)).await {
+            if let Err(panic) = tasks::block(move || this.compare(job, &decisions)).await {
                 log::error!(reason = panic.as_str(); "a decision could not be compared with that of the role rule in shadow");
             }
         }
@@ -84,7 +91,7 @@ impl Registry {
 
     /// The role rule in shadow that is not asked any more, if that is so.
     pub fn given_up(&self) -> Option<GivenUp> {
-        let in_force = self.0.rules.current();
+        let in_force = self.0.registry.rules().current();
         let shadow = in_force.shadow_role().filter(|_| self.has_given_up(&in_force))?;
         Some(GivenUp {
             rule: shadow.role().name().to_owned(),
@@ -93,19 +100,19 @@ impl Registry {
         })
     }
 
-    fn compare(&self, question: Question, decisions: &Decisions) {
-        let (in_force, request) = (&*question.in_force, question.request);
+    fn compare(&self, job: ShadowJob, decisions: &Decisions) {
+        let (in_force, request) = (&*job.in_force, job.request);
         let shadow = in_force.shadow_role().filter(|_| !self.has_given_up(in_force));
         let Some(shadow) = shadow else { return };
         let asked = Request::new(&request.identity, request.action);
-        let Ok((other, took)) = shadow.decide_at_cost(&asked, &question.report) else {
+        let Ok((other, took)) = shadow.decide_at_cost(&asked, &job.report) else {
             return self.0.own.not_compared(NotCompared::Busy);
         };
         if let Said::Fault { fault } = &other.verdict {
             self.0.own.not_compared(NotCompared::Fault);
             return self.tell_failed(in_force, shadow, fault);
         }
-        let same = other.is_allowed() == question.counted.is_allowed();
+        let same = other.is_allowed() == job.decision.is_allowed();
         in_force.role_beside.answered(same);
         if same {
             return;
@@ -119,7 +126,7 @@ impl Registry {
                 decision: Some(other),
                 took,
             };
-            let counted = question.counted;
+            let counted = job.decision;
             decisions.differed(Differed { would, counted });
         }
     }
@@ -137,6 +144,6 @@ impl Registry {
     }
 
     fn has_given_up(&self, in_force: &InForce) -> bool {
-        in_force.role_beside.fails.length() >= self.0.options.load().faults_in_a_row
+        in_force.role_beside.fails.length() >= self.0.registry.options().faults_in_a_row
     }
 }
