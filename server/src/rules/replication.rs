@@ -177,3 +177,60 @@ impl Replication {
         self.0.noted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rules::registry::{Options, of_store, store_in};
+
+    /// Puts another generation in force, by other settings of the configuration.
+    async fn change(registry: &Registry, role: &str) {
+        let mut options = Options::clone(&registry.options());
+        options.configured.role = role.to_owned();
+        registry.configure(options).await.expect("they are settings");
+    }
+
+    #[test]
+    fn a_generation_is_pending_until_another_one_is_in_force() {
+        actix_web::rt::System::new().block_on(async {
+            let folder = tempfile::tempdir().expect("a folder");
+            let registry = of_store(&store_in(folder.path()));
+            assert_eq!(registry.begin().await.expect("it begins"), None);
+            let blocked = PendingGeneration {
+                generation: 7,
+                why: "a rule of it is broken".to_owned(),
+            };
+            let replication = Replication::new(registry.clone(), Some(blocked.clone()));
+            replication.note_compiling(7);
+            assert_eq!(
+                replication.pending(),
+                Some(blocked),
+                "why it is blocked is more than that"
+            );
+            assert!(!replication.is_in_force(registry.rules().current().generation.number));
+            change(&registry, r#"{"identities": []}"#).await;
+            assert_eq!(replication.pending(), None);
+            assert!(replication.is_in_force(registry.rules().current().generation.number));
+            replication.settle();
+            assert!(replication.lock().is_none(), "it is forgotten");
+        });
+    }
+
+    #[test]
+    fn what_another_process_puts_in_force_is_put_in_force_here() {
+        actix_web::rt::System::new().block_on(async {
+            let folder = tempfile::tempdir().expect("a folder");
+            let store = store_in(folder.path());
+            let (here, elsewhere) = (of_store(&store), of_store(&store));
+            here.begin().await.expect("it begins");
+            elsewhere.begin().await.expect("it begins");
+            change(&elsewhere, r#"{"identities": []}"#).await;
+            let wanted = elsewhere.rules().current().generation.clone();
+            assert_ne!(here.rules().current().generation, wanted);
+            let replication = Replication::new(here.clone(), None);
+            replication.catch_up().await.expect("the database answers");
+            assert_eq!(here.rules().current().generation, wanted);
+            assert_eq!(replication.pending(), None);
+        });
+    }
+}

@@ -147,3 +147,85 @@ impl ShadowQueue {
         in_force.role_beside.fails.length() >= self.0.registry.options().faults_in_a_row
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use watchpost_policies::{Action, Call, Identity, Kind, Misbehaviour};
+
+    use super::*;
+    use crate::rules::registry::{of_store, store_in};
+    use crate::store::rules::{Entry, Mode};
+
+    /// What is in force, with the role rule asked beside itself.
+    fn with_shadow(in_force: &InForce) -> InForce {
+        let (mut generation, mut rules) = (in_force.generation.clone(), in_force.rules.clone());
+        let role = generation.entries.iter().position(|entry| entry.kind == Kind::Role);
+        let role = role.expect("there is a role rule");
+        rules.push(rules[role].clone());
+        generation.entries.push(Entry {
+            mode: Mode::Shadow,
+            ..generation.entries[role].clone()
+        });
+        InForce::new(generation, rules).expect("they make a set")
+    }
+
+    fn job(in_force: Arc<InForce>) -> ShadowJob {
+        let (identity, action) = (Identity::anonymous(), Action::HealthRead);
+        let report = in_force.set.before_the_first("host", 1);
+        let decision = in_force.set.decide(&Request::new(&identity, action), &report);
+        ShadowJob {
+            decision: decision.expect("nobody else asks"),
+            report: Arc::new(report),
+            request: Asked {
+                time_ms: 1,
+                identity,
+                address: Ipv4Addr::LOCALHOST.into(),
+                action,
+                resource: "".into(),
+                request_id: "".into(),
+            },
+            in_force,
+        }
+    }
+
+    #[test]
+    fn decisions_wait_as_long_as_there_is_room_and_a_shadow_that_is_asked() {
+        actix_web::rt::System::new().block_on(async {
+            let folder = tempfile::tempdir().expect("a folder");
+            let registry = of_store(&store_in(folder.path()));
+            let build = crate::metrics::Build {
+                version: "",
+                commit: "",
+                rustc: "",
+            };
+            let queue = ShadowQueue::new(registry.clone(), Arc::new(Own::new(&build)));
+            let waiting = async || queue.0.receiver.lock().await.len();
+            let current = registry.rules().current();
+            queue.enqueue(&current, job);
+            assert_eq!(waiting().await, 0, "no rule is in shadow");
+            let in_force = Arc::new(with_shadow(&current));
+            for _ in 0..CAPACITY + 1 {
+                queue.enqueue(&in_force, job);
+            }
+            assert_eq!(waiting().await, CAPACITY);
+            queue.0.receiver.lock().await.recv().await.expect("many wait");
+            let fault = Fault {
+                rule: "role".to_owned(),
+                digest: Digest::of(b""),
+                call: Call::Decide,
+                misbehaviour: Misbehaviour::Overtime { limit_ms: 1 },
+            };
+            for _ in 0..registry.options().faults_in_a_row {
+                in_force.role_beside.fails.count(Some(&fault));
+            }
+            queue.enqueue(&in_force, job);
+            assert_eq!(
+                waiting().await,
+                CAPACITY - 1,
+                "a shadow that failed too often is not asked"
+            );
+        });
+    }
+}

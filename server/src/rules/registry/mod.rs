@@ -182,3 +182,47 @@ pub(super) fn slot<'e>(entries: &'e [Entry], kind: Kind, name: &str) -> Option<&
         |entry: &&Entry| entry.mode == Mode::Active && entry.kind == kind && (kind == Kind::Role || entry.rule == name);
     entries.iter().find(is_it)
 }
+
+/// A registry with the rules that Watchpost brings, under settings of their own, for tests of the parts that ask it for
+/// changes. Several of one store are as several processes.
+#[cfg(test)]
+pub(super) fn of_store(store: &Store) -> Registry {
+    let settings = Settings {
+        threshold: "{}".to_owned(),
+        role: "{}".to_owned(),
+    };
+    let limits = watchpost_policies::Limits::default();
+    let rules = Rules::load(limits, &settings, None).expect("our own rules are taken");
+    let compiler = rules.compiler(super::compiler::Options {
+        time: std::time::Duration::from_secs(1),
+        memory_bytes: 1 << 30,
+        waiting: 1,
+    });
+    let options = Options {
+        configured: settings,
+        break_glass: Vec::new(),
+        faults_in_a_row: 3,
+        provenance: Provenance::default(),
+    };
+    let build = crate::metrics::Build {
+        version: "",
+        commit: "",
+        rustc: "",
+    };
+    let nothing_more = Box::new(|| Box::pin(std::future::ready(())) as _);
+    Registry::new(
+        rules,
+        store.clone(),
+        compiler,
+        options,
+        nothing_more,
+        Arc::new(Own::new(&build)),
+    )
+}
+
+/// A database of its own in a folder.
+#[cfg(test)]
+pub(super) fn store_in(folder: &std::path::Path) -> Store {
+    let place = crate::store::Place::parse("sqlite:///watchpost.db", folder, false).expect("it is a place");
+    Store::open(place, crate::clock::now_ms()).expect("it can be opened")
+}
