@@ -7,8 +7,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::{Instant, MissedTickBehavior};
 
-use super::InForce;
-use super::registry::{ChangeError, PendingGeneration, Registry};
+use super::registry::{Blocked, ChangeError, PendingGeneration, Registry};
 use crate::store::rules::Heard;
 use crate::tasks;
 
@@ -28,25 +27,21 @@ pub struct Replication(Arc<Inner>);
 struct Inner {
     registry: Registry,
     uploaded_elsewhere: Arc<Notify>,
-    noted: Mutex<Option<Noted>>,
-}
-
-/// A generation that is not loaded, as long as the same one is in force instead.
-struct Noted {
-    pending: PendingGeneration,
-    instead: Arc<InForce>,
+    /// A generation that is not loaded, as long as the same one is in force instead.
+    noted: Mutex<Option<Blocked>>,
 }
 
 impl Replication {
     /// `pending` is the generation that could not be loaded when Watchpost began.
     pub fn new(registry: Registry, pending: Option<PendingGeneration>) -> Self {
+        let instead = registry.rules().current();
         let this = Self(Arc::new(Inner {
             registry,
             uploaded_elsewhere: Arc::default(),
             noted: Mutex::default(),
         }));
         if let Some(pending) = pending {
-            this.note_blocked(pending);
+            this.note_blocked(Blocked { pending, instead });
         }
         this
     }
@@ -124,8 +119,8 @@ impl Replication {
         }
         let is_in_force = |number| self.is_in_force(number);
         let compiles = |number| self.note_compiling(number);
-        if let Some(pending) = self.0.registry.adopt_latest(is_in_force, compiles).await? {
-            self.note_blocked(pending);
+        if let Some(blocked) = self.0.registry.adopt_latest(is_in_force, compiles).await? {
+            self.note_blocked(blocked);
         }
         self.settle();
         Ok(())
@@ -140,23 +135,22 @@ impl Replication {
         // Why it could not be loaded before is more than that.
         if self.pending().is_none() {
             let why = "a rule of it is being compiled here".to_owned();
-            self.note(PendingGeneration { generation, why });
+            *self.lock() = Some(Blocked {
+                pending: PendingGeneration { generation, why },
+                instead: self.0.registry.rules().current(),
+            });
         }
     }
 
-    fn note_blocked(&self, pending: PendingGeneration) {
-        if self.pending().as_ref() != Some(&pending) {
+    fn note_blocked(&self, blocked: Blocked) {
+        let PendingGeneration { generation, why } = &blocked.pending;
+        if self.pending().as_ref() != Some(&blocked.pending) {
             log::error!(
-                generation = pending.generation, reason = pending.why.as_str();
+                generation = *generation, reason = why.as_str();
                 "a generation of rules cannot be loaded here; the last good one stays in force"
             );
         }
-        self.note(pending);
-    }
-
-    fn note(&self, pending: PendingGeneration) {
-        let instead = self.0.registry.rules().current();
-        *self.lock() = Some(Noted { pending, instead });
+        *self.lock() = Some(blocked);
     }
 
     /// Forgets a generation that was pending until another one was put in force.
@@ -168,11 +162,11 @@ impl Replication {
         }
     }
 
-    fn holds(&self, noted: &Noted) -> bool {
+    fn holds(&self, noted: &Blocked) -> bool {
         Arc::ptr_eq(&noted.instead, &self.0.registry.rules().current())
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<Noted>> {
+    fn lock(&self) -> MutexGuard<'_, Option<Blocked>> {
         // It is replaced as a whole, so it is whole even after a panic.
         self.0.noted.lock().unwrap_or_else(PoisonError::into_inner)
     }

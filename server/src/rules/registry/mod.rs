@@ -29,7 +29,7 @@ pub use self::error::ChangeError;
 pub use self::upload::{Brought, Uploaded};
 
 pub(super) use self::rollback::{Earlier, Replacement};
-pub(super) use self::transaction::Next;
+pub(super) use self::transaction::{Blocked, Next};
 
 use super::compiler::Compiler;
 use super::provenance::Provenance;

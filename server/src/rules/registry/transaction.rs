@@ -1,6 +1,8 @@
 //! The one way from a generation to the next. It is made and tried beside the one in force; when the database has it,
 //! it is put in its place. If anything fails before, nothing has changed.
 
+use std::sync::Arc;
+
 use super::{Actor, ChangeError, Changed, Moment, PendingGeneration, Registry};
 use crate::clock;
 use crate::error_chain::error_chain;
@@ -17,6 +19,13 @@ pub(in crate::rules) struct Next {
     pub(in crate::rules) told: Vec<Told>,
     /// Settings that somebody gives for the first time.
     pub(in crate::rules) fresh: Option<Fresh>,
+}
+
+/// A generation that cannot be loaded.
+pub(in crate::rules) struct Blocked {
+    pub(in crate::rules) pending: PendingGeneration,
+    /// What is in force as long as that is so.
+    pub(in crate::rules) instead: Arc<InForce>,
 }
 
 impl Registry {
@@ -52,12 +61,12 @@ impl Registry {
     }
 
     /// Puts the latest generation in force, which another process made, unless that is so already. `compiles` is told
-    /// its number before a rule of it is compiled. What comes back is a generation that cannot be loaded.
+    /// its number before a rule of it is compiled.
     pub(in crate::rules) async fn adopt_latest(
         &self,
         is_in_force: impl Fn(i64) -> bool,
         compiles: impl FnOnce(i64),
-    ) -> Result<Option<PendingGeneration>, ChangeError> {
+    ) -> Result<Option<Blocked>, ChangeError> {
         let _turn = self.0.changing.lock().await;
         let latest = self.0.store.ask(|store| store.latest_generation()).await?;
         let Some(latest) = latest.filter(|latest| !is_in_force(latest.number)) else {
@@ -80,18 +89,15 @@ impl Registry {
                     .map(|entry| format!("the rule {}: ", entry.rule))
                     .unwrap_or_default();
                 let why = format!("{rule}{}", error_chain(&error));
-                Ok(Some(PendingGeneration { generation, why }))
+                Ok(Some(Blocked {
+                    pending: PendingGeneration { generation, why },
+                    instead: self.0.rules.current(),
+                }))
             }
         }
     }
 
-    fn has_to_be_compiled(&self, entry: &Entry) -> bool {
-        let is_loaded = |digest| self.0.rules.loaded().any(|loaded| loaded.module_of(digest).is_some());
-        entry
-            .digest
-            .is_some_and(|digest| !is_loaded(digest) && !self.0.compiler.is_kept(digest))
-    }
-
+    /// A change that nobody has to be asked about. The caller has the turn.
     pub(super) async fn change(
         &self,
         expected: Option<i64>,
@@ -156,6 +162,13 @@ impl Registry {
             }
         }
         Err(ChangeError::Behind { latest: behind })
+    }
+
+    fn has_to_be_compiled(&self, entry: &Entry) -> bool {
+        let is_loaded = |digest| self.0.rules.loaded().any(|loaded| loaded.module_of(digest).is_some());
+        entry
+            .digest
+            .is_some_and(|digest| !is_loaded(digest) && !self.0.compiler.is_kept(digest))
     }
 
     /// Lets every rule that is new in a generation answer once, over a made-up round and the latest real one.
