@@ -18,7 +18,7 @@ use crate::store::rules::{By, Deed, Entry, Generation, Mode};
 /// How often the quarantine of a rule is deferred for a good version that cannot be loaded just then.
 const MAX_DEFERRALS: u32 = 3;
 
-/// A rule in quarantine, until somebody changes it.
+/// A rule that was put aside, until somebody changes it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[schema(as = RulePutAside)]
 pub struct Quarantined {
