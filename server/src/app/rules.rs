@@ -58,7 +58,7 @@ impl RuleParts {
         })
     }
 
-    /// Starts their tasks.
+    /// Starts the tasks of all of them.
     pub(super) fn start(&self, config: &Config, parts: &Parts) {
         let tasks = &parts.tasks;
         let (quarantine, judged) = (self.quarantine.clone(), parts.judged.clone());
@@ -80,7 +80,7 @@ impl RuleParts {
         }
     }
 
-    /// Gives them to every handler.
+    /// Gives the handlers what they take as `Data`.
     pub(super) fn provide(&self, handlers: &mut ServiceConfig) {
         handlers
             .app_data(Data::new(self.registry.clone()))

@@ -10,14 +10,14 @@ use crate::rules::replication::Replication;
 /// What gaps call it.
 pub const NAME: &str = "rules";
 
-/// Looks at those who know.
+/// Reads whether a generation is pending, and how many rules are in quarantine.
 pub struct Rules {
     replication: Replication,
     quarantine: Quarantine,
 }
 
 impl Rules {
-    /// Of this process.
+    /// A source that reads these two.
     pub fn new(replication: Replication, quarantine: Quarantine) -> Self {
         Self {
             replication,

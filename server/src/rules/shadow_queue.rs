@@ -56,7 +56,7 @@ struct Inner {
 }
 
 impl ShadowQueue {
-    /// Empty.
+    /// An empty queue, for the role rule in shadow of this registry.
     pub fn new(registry: Registry, own: Arc<Own>) -> Self {
         let (sender, receiver) = mpsc::channel(CAPACITY);
         Self(Arc::new(Inner {

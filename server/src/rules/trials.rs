@@ -52,7 +52,7 @@ pub struct Trials {
 }
 
 impl Trials {
-    /// None yet.
+    /// No trials yet. They will be run as jobs of these tasks.
     pub fn new(registry: Registry, tasks: Tasks) -> Self {
         Self {
             registry,

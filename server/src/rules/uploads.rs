@@ -26,7 +26,7 @@ pub struct Uploads {
 }
 
 impl Uploads {
-    /// None yet.
+    /// No uploads yet. They will be run as jobs of these tasks.
     pub fn new(registry: Registry, tasks: Tasks) -> Self {
         Self {
             registry,

@@ -40,7 +40,7 @@ struct Shared {
 }
 
 impl FolderSync {
-    /// Nothing was looked at yet.
+    /// A folder that was not looked at yet, for the rules of this registry.
     pub fn new(registry: Registry, own: Arc<Own>) -> Self {
         Self(Arc::new(Shared {
             registry,
@@ -84,7 +84,7 @@ impl FolderSync {
     }
 }
 
-/// A file in which there is a rule.
+/// What was made of a file that has a rule in it.
 struct Taken {
     given: Given,
     /// What became of the rule, or why it cannot be in force.

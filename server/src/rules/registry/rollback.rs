@@ -119,7 +119,7 @@ impl Registry {
 }
 
 impl Replacement<'_> {
-    /// The generation in which it is so.
+    /// The generation with the replacement, and its entry for the audit log.
     pub(in crate::rules) fn plan(self) -> Next {
         let now = slot(&self.latest.entries, self.kind, self.rule);
         let others = self.latest.entries.iter().filter(|entry| Some(*entry) != now);
