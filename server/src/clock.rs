@@ -18,6 +18,11 @@ pub fn now_ms() -> u64 {
     u64::try_from(now().as_millisecond()).unwrap_or(0)
 }
 
+/// The same, signed, as columns of the database have it.
+pub fn now_ms_signed() -> i64 {
+    i64::try_from(now_ms()).unwrap_or(i64::MAX)
+}
+
 /// As machines and people read it: `2026-11-21T01:31:27.472Z`.
 pub fn written(time_ms: u64) -> String {
     let time = i64::try_from(time_ms)

@@ -1,5 +1,5 @@
-//! Work in the background: every piece has a name, is started again when it panics, and says how it is. The only
-//! place that spawns.
+//! Work in the background: tasks, which are started again when they panic, and jobs, which are done once. Every piece
+//! has a name and says how it is. The only place that spawns.
 
 mod flow;
 
@@ -11,8 +11,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use serde::Serialize;
+use tokio::runtime::Handle;
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
+use tokio::task::{AbortHandle, JoinHandle};
 use utoipa::ToSchema;
 
 pub use self::flow::{Flow, Flows, Turn};
@@ -36,6 +37,10 @@ struct Shared {
     states: Mutex<BTreeMap<String, TaskState>>,
     changes: AtomicU64,
     stop: watch::Sender<bool>,
+    /// The jobs that run, by name.
+    jobs: watch::Sender<BTreeMap<String, AbortHandle>>,
+    /// Where jobs run. Not where they are started: that thread may end before them.
+    runtime: Handle,
     own: Arc<Own>,
 }
 
@@ -67,12 +72,14 @@ pub enum Condition {
 }
 
 impl Tasks {
-    /// No work yet.
+    /// No work yet. Jobs will run on the runtime in which this is called.
     pub fn new(own: Arc<Own>) -> Self {
         Self(Arc::new(Shared {
             states: Mutex::default(),
             changes: AtomicU64::new(0),
             stop: watch::Sender::new(false),
+            jobs: watch::Sender::default(),
+            runtime: Handle::current(),
             own,
         }))
     }
@@ -119,6 +126,54 @@ impl Tasks {
         }
     }
 
+    /// Starts a job: work that is done once and not started again. `ended` is given its result, or the reason why there
+    /// is none: its panic, or that it was cut off. A job does not end when all tasks are told to stop, but in
+    /// [`finish_jobs`](Self::finish_jobs).
+    pub fn run_job<T: Send + 'static>(
+        &self,
+        name: String,
+        work: impl Future<Output = T> + Send + 'static,
+        ended: impl FnOnce(Result<T, String>) + Send + 'static,
+    ) {
+        let running = self.0.runtime.spawn(work);
+        self.note(&name, Condition::Running, None);
+        self.0.jobs.send_modify(|jobs| {
+            jobs.insert(name.clone(), running.abort_handle());
+        });
+        let tasks = self.clone();
+        self.0.runtime.spawn(async move {
+            ended(running.await.map_err(|broken| {
+                if broken.is_cancelled() {
+                    return "it was cut off, for Watchpost stopped".to_owned();
+                }
+                let why = panic_message(broken);
+                log::error!(task = name.as_str(), reason = why.as_str(); "a job broke");
+                why
+            }));
+            tasks.forget(&name);
+            tasks.0.jobs.send_modify(|jobs| {
+                jobs.remove(&name);
+            });
+        });
+    }
+
+    /// Waits until all jobs ended, and cuts off those that run longer than this.
+    pub async fn finish_jobs(&self, timeout: Duration) {
+        let mut jobs = self.0.jobs.subscribe();
+        // Nobody but this has the other end, so waiting ends with no job or with the time.
+        if tokio::time::timeout(timeout, jobs.wait_for(BTreeMap::is_empty))
+            .await
+            .is_ok()
+        {
+            return;
+        }
+        for (name, job) in jobs.borrow().iter() {
+            log::warn!(task = name.as_str(); "a job is cut off, for it would take too long to wait for it");
+            job.abort();
+        }
+        let _ = jobs.wait_for(BTreeMap::is_empty).await;
+    }
+
     /// How every task is, by name.
     pub fn states(&self) -> BTreeMap<String, TaskState> {
         self.lock().clone()
@@ -154,6 +209,11 @@ impl Tasks {
             task.restarts += 1;
             task.last_panic = panic;
         }
+        self.0.changes.fetch_add(1, Ordering::Release);
+    }
+
+    fn forget(&self, name: &str) {
+        self.lock().remove(name);
         self.0.changes.fetch_add(1, Ordering::Release);
     }
 
@@ -199,11 +259,6 @@ pub async fn block<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static)
         Ok(Err(panic)) => Err(message_of(panic.as_ref())),
         Err(broken) => Err(panic_message(broken)),
     }
-}
-
-/// Work of its own that goes on when nobody waits for it any more. It ends by itself, or with the process.
-pub fn go_on(work: impl Future<Output = ()> + 'static) {
-    actix_web::rt::spawn(work);
 }
 
 /// Whether anything blocks a thread just now, or waits for one. A runtime that is dropped waits for it, for ever if

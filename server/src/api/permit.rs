@@ -20,7 +20,9 @@ use crate::clock;
 use crate::decisions::{Asked, Decided, Decisions, Record};
 use crate::metrics::Own;
 use crate::rules::InForce;
-use crate::rules::registry::{Question, Registry};
+use crate::rules::quarantine::Quarantine;
+use crate::rules::registry::Registry;
+use crate::rules::shadow_queue::{ShadowJob, ShadowQueue};
 use crate::store::decisions as store;
 
 /// Proof that the client may do `A` now.
@@ -176,11 +178,12 @@ fn described(request: &HttpRequest, client: Client, action: Action) -> Asked {
 
 /// Lets the role rule in shadow be asked the same. It changes nothing, not even by being slow.
 fn compare(request: &HttpRequest, client: &Client, action: Action, made: &Made) {
-    if let Some(registry) = request.app_data::<Data<Registry>>() {
-        registry.compare_later(&in_force(request, registry), |in_force| Question {
+    let queue = request.app_data::<Data<ShadowQueue>>();
+    if let (Some(queue), Some(registry)) = (queue, request.app_data::<Data<Registry>>()) {
+        queue.enqueue(&in_force(request, registry), |in_force| ShadowJob {
             in_force,
             report: made.report.clone(),
-            counted: made.decision.clone(),
+            decision: made.decision.clone(),
             request: described(request, client.clone(), action),
         });
     }
@@ -203,6 +206,8 @@ pub fn decide(request: &HttpRequest, identity: &Identity, action: Action) -> Res
 fn make(request: &HttpRequest, identity: &Identity, action: Action) -> Result<Made, ApiError> {
     let registry = request.app_data::<Data<Registry>>();
     let registry = registry.ok_or_else(|| missing("registry of rules"))?;
+    let quarantine = request.app_data::<Data<Quarantine>>();
+    let quarantine = quarantine.ok_or_else(|| missing("quarantine of rules"))?;
     let latest = request.app_data::<Data<Latest>>().ok_or_else(|| missing("report"))?;
     let in_force = in_force(request, registry);
     let (asked, report) = (Request::new(identity, action), latest.report());
@@ -213,7 +218,7 @@ fn make(request: &HttpRequest, identity: &Identity, action: Action) -> Result<Ma
             why: busy.to_string(),
             after_seconds: 1,
         })?;
-    registry.role_answered(&in_force, &decision.verdict);
+    quarantine.role_answered(&in_force, &decision.verdict);
     Ok(Made { decision, took, report })
 }
 

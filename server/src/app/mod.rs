@@ -3,6 +3,7 @@
 
 mod error;
 mod reload;
+mod rules;
 mod serve;
 mod settings;
 mod stores;
@@ -23,6 +24,7 @@ pub(crate) use self::settings::{
     bounds, known, log_options, needs_authority, rule_options, rule_settings, tls_options,
 };
 
+use self::rules::RuleParts;
 use self::serve::{Socket, listen, serve};
 use self::settings::{decision_options, host_options};
 use crate::api::door::Door;
@@ -35,7 +37,6 @@ use crate::config::{self, Config};
 use crate::decisions::Decisions;
 use crate::metrics::{Build, Own};
 use crate::rules::Rules;
-use crate::rules::registry::Registry;
 use crate::store::Store;
 use crate::systemd::{self, Systemd};
 use crate::tasks::Tasks;
@@ -63,7 +64,7 @@ pub(crate) struct Parts {
     pub(crate) door: Arc<Door>,
     pub(crate) gate: Data<Gate>,
     pub(crate) rules: Rules,
-    pub(crate) registry: Registry,
+    pub(crate) rule_parts: RuleParts,
     pub(crate) own: Arc<Own>,
     pub(crate) tasks: Tasks,
     pub(crate) service: Service,
@@ -127,9 +128,9 @@ impl App {
         let (judged, latest) = watch::channel(None);
         let compiler = rules.compiler(config.rules.compiler.options());
         let options = rule_options(&config);
-        let registry = Registry::new(rules.clone(), store.clone(), compiler, options, own.clone());
+        let tasks = Tasks::new(own.clone());
         systemd.begins("puts the rules in force", systemd::STEP);
-        registry.begin().await?;
+        let rule_parts = RuleParts::begin(rules.clone(), store.clone(), compiler, options, &tasks, &own).await?;
         let before_the_first = rules.current().set.before_the_first(service.host(), clock::now_ms());
         let recorded = decision_options(&config);
         let decisions = Decisions::new(store.clone(), service.host(), recorded, own.clone());
@@ -137,7 +138,7 @@ impl App {
         let gate = Data::new(Gate::new(door.clone(), bounds(&config), own.clone()));
         let parts = Parts {
             latest: Latest::new(latest, before_the_first),
-            tasks: Tasks::new(own.clone()),
+            tasks,
             store,
             systemd,
             decisions,
@@ -147,7 +148,7 @@ impl App {
             door,
             gate,
             rules,
-            registry,
+            rule_parts,
             own,
             service,
             judged,
@@ -218,7 +219,11 @@ impl App {
                 history.finish(last.as_deref(), LAST_WORDS).await;
             }
         };
-        tokio::join!(rounds, parts.decisions.finish(LAST_WORDS));
+        tokio::join!(
+            rounds,
+            parts.decisions.finish(LAST_WORDS),
+            parts.tasks.finish_jobs(LAST_WORDS)
+        );
         log::info!(took_ms = began.elapsed().as_millis() as u64, ending:? = ending; "stopped");
         Ok(ending)
     }

@@ -145,7 +145,7 @@ impl Reloader {
         if options != super::rule_options(&self.current) {
             let (rules, settings) = (self.parts.rules.clone(), options.configured.clone());
             tasks::block(move || rules.check(&settings).map_err(|error| error_chain(&error))).await??;
-            let configured = self.parts.registry.configure(options).await;
+            let configured = self.parts.rule_parts.registry.configure(options).await;
             configured.map_err(|error| error_chain(&error))?;
         }
         telemetry::set_level(config.log.level.as_str()).map_err(|error| error.to_string())?;

@@ -11,7 +11,7 @@ use actix_web::{App as Routes, HttpServer};
 use super::{Parts, StartError};
 use crate::api;
 use crate::api::faces::history::Past;
-use crate::api::faces::status::StatusPage;
+use crate::api::faces::status::{StatusPage, StatusSources};
 use crate::api::gate;
 use crate::api::service::Listening;
 use crate::config::{self, Config};
@@ -50,14 +50,16 @@ pub(super) fn serve(config: &Config, parts: &Parts, listeners: Vec<Socket>) -> R
     let refusals = api::refusals();
     let (shared, connecting) = (parts.clone(), parts.clone());
     let (latest, rules) = (Data::new(parts.latest.clone()), Data::new(parts.rules.clone()));
-    let status = Data::new(StatusPage::new(
-        parts.service.clone(),
-        parts.latest.clone(),
-        parts.registry.clone(),
-        parts.tls.clone(),
-        parts.tasks.clone(),
-        [parts.store.place().clone(), parts.chunks.store.place().clone()],
-    ));
+    let status = Data::new(StatusPage::new(StatusSources {
+        service: parts.service.clone(),
+        latest: parts.latest.clone(),
+        rules: parts.rules.clone(),
+        replication: parts.rule_parts.replication.clone(),
+        quarantine: parts.rule_parts.quarantine.clone(),
+        tls: parts.tls.clone(),
+        tasks: parts.tasks.clone(),
+        stores: [parts.store.place().clone(), parts.chunks.store.place().clone()],
+    }));
     let chunks = Data::new(parts.chunks.clone());
     let past = Data::new(Past {
         store: parts.store.clone(),
@@ -65,7 +67,6 @@ pub(super) fn serve(config: &Config, parts: &Parts, listeners: Vec<Socket>) -> R
         max_series: config.history.max_series,
         flows: Flows::new(),
     });
-    let registry = Data::new(parts.registry.clone());
     let decisions = Data::new(parts.decisions.clone());
     let (own, service) = (Data::from(parts.own.clone()), Data::new(parts.service.clone()));
     let mut server = HttpServer::new(move || {
@@ -79,8 +80,8 @@ pub(super) fn serve(config: &Config, parts: &Parts, listeners: Vec<Socket>) -> R
             .app_data(status.clone())
             .app_data(chunks.clone())
             .app_data(past.clone())
-            .app_data(registry.clone())
             .app_data(decisions.clone())
+            .configure(|handlers| shared.rule_parts.provide(handlers))
             .wrap(from_fn(gate::pass))
             .configure(api::routes)
     })

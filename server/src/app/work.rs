@@ -14,7 +14,7 @@ use crate::collect::{self, host};
 use crate::config::{self, Config};
 use crate::history::{self, History};
 use crate::judge::{self, Judged};
-use crate::{pki, rules};
+use crate::pki;
 
 /// Returns who keeps the history, for what waits to be written at the end.
 pub(super) fn start(config: &Config, parts: &Parts) -> Option<History> {
@@ -44,8 +44,14 @@ pub(super) fn start(config: &Config, parts: &Parts) -> Option<History> {
             config.chunks.timeout,
         ));
     }
-    let registry = parts.registry.clone();
-    let make = move || Asked::Probe(Box::new(collect::rules::Rules::new(registry.clone())));
+    let (replication, quarantine) = (
+        parts.rule_parts.replication.clone(),
+        parts.rule_parts.quarantine.clone(),
+    );
+    let make = move || {
+        let rules = collect::rules::Rules::new(replication.clone(), quarantine.clone());
+        Asked::Probe(Box::new(rules))
+    };
     let collector = &config.collector;
     sources.push(Source::new(Box::new(make), collector.interval, collector.timeout));
     if !config.azure.resources.is_empty() {
@@ -76,27 +82,7 @@ pub(super) fn start(config: &Config, parts: &Parts) -> Option<History> {
         parts.tasks.spawn("decisions", move || decisions.clone().keep());
     }
     super::reload::start(config, parts);
-    let (registry, judged) = (parts.registry.clone(), parts.judged.clone());
-    parts
-        .tasks
-        .spawn("rule healer", move || registry.clone().heal(judged.subscribe()));
-    let registry = parts.registry.clone();
-    parts.tasks.spawn("rules", move || registry.clone().follow());
-    let registry = parts.registry.clone();
-    parts
-        .tasks
-        .spawn("rules ahead", move || registry.clone().compile_ahead());
-    let (registry, decisions) = (parts.registry.clone(), parts.decisions.clone());
-    parts.tasks.spawn("role shadow", move || {
-        registry.clone().compare_decisions(decisions.clone())
-    });
-    if let Some(folder) = config.rules.dir.clone() {
-        let (registry, latest) = (parts.registry.clone(), parts.latest.clone());
-        parts.tasks.spawn("rules folder", move || {
-            let latest = latest.clone();
-            rules::folder::watch(registry.clone(), folder.clone(), move || latest.moment())
-        });
-    }
+    parts.rule_parts.start(config, parts);
     let history = config.history.enabled.then(|| remember(config, parts));
     warn_of_mistakes(config, parts);
     if parts.systemd.listens() {

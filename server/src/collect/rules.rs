@@ -4,18 +4,25 @@
 use watchpost_policies::MetricPattern;
 
 use super::probe::{Probe, Reading, patterns};
-use crate::rules::registry::Registry;
+use crate::rules::quarantine::Quarantine;
+use crate::rules::replication::Replication;
 
 /// What gaps call it.
 pub const NAME: &str = "rules";
 
-/// Looks at the registry.
-pub struct Rules(Registry);
+/// Reads whether a generation is pending, and how many rules are in quarantine.
+pub struct Rules {
+    replication: Replication,
+    quarantine: Quarantine,
+}
 
 impl Rules {
-    /// At this one.
-    pub fn new(registry: Registry) -> Self {
-        Self(registry)
+    /// A source that reads these two.
+    pub fn new(replication: Replication, quarantine: Quarantine) -> Self {
+        Self {
+            replication,
+            quarantine,
+        }
     }
 }
 
@@ -30,9 +37,10 @@ impl Probe for Rules {
 
     fn measure(&mut self, now_ms: u64) -> Result<Reading, String> {
         let mut reading = Reading::default();
-        let behind = f64::from(u8::from(self.0.behind().is_some()));
+        let behind = f64::from(u8::from(self.replication.pending().is_some()));
         reading.add("rules_behind", &[], behind, "", now_ms);
-        reading.add("rules_put_aside", &[], self.0.aside().len() as f64, "", now_ms);
+        let quarantined = self.quarantine.rules().len() as f64;
+        reading.add("rules_put_aside", &[], quarantined, "", now_ms);
         Ok(reading)
     }
 }

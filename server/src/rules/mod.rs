@@ -10,17 +10,22 @@ pub mod compiler;
 pub mod confined;
 pub mod folder;
 pub mod provenance;
+pub mod quarantine;
 pub mod registry;
+pub mod replication;
 pub mod sample;
 pub mod schema;
 pub mod shadow;
+pub mod shadow_queue;
 mod streak;
 pub mod trial;
+pub mod trials;
+pub mod uploads;
 
 use std::path::Path;
 use std::sync::Arc;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use watchpost_policies::{
     Digest, Engine, EngineError, Fault, Kind, Limits, Refusal, Rule, RuleModule, RuleSet, SetError, SettingsRefusal,
 };
@@ -40,6 +45,8 @@ struct Inner {
     cache: Option<Cache>,
     builtin: Builtin,
     current: ArcSwap<InForce>,
+    /// The generation before, so that nothing has to be loaded to go back to it.
+    previous: ArcSwapOption<InForce>,
 }
 
 /// The rules that Watchpost brings.
@@ -116,6 +123,7 @@ impl Rules {
             cache,
             builtin,
             current: ArcSwap::from_pointee(first),
+            previous: ArcSwapOption::empty(),
         })))
     }
 
@@ -175,8 +183,15 @@ impl Rules {
     /// Puts a generation in force. Whoever has the one before goes on with that until they are done.
     fn put(&self, next: InForce) -> Arc<InForce> {
         let next = Arc::new(next);
-        self.0.current.store(next.clone());
+        self.0.previous.store(Some(self.0.current.swap(next.clone())));
         next
+    }
+
+    /// The generations that are loaded, the one in force first.
+    fn loaded(&self) -> impl Iterator<Item = Arc<InForce>> {
+        [Some(self.current()), self.0.previous.load_full()]
+            .into_iter()
+            .flatten()
     }
 }
 

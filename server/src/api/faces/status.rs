@@ -20,7 +20,9 @@ use crate::api::permit::{MetricsRead, Permit};
 use crate::api::service::{COMMIT, Listening, RUSTC, Service, VERSION};
 use crate::clock;
 use crate::rules::Rules;
-use crate::rules::registry::{Aside, Behind, Registry};
+use crate::rules::quarantine::{Quarantine, Quarantined};
+use crate::rules::registry::PendingGeneration;
+use crate::rules::replication::Replication;
 use crate::rules::shadow::RoleInShadow;
 use crate::store::Place;
 use crate::tasks::{TaskState, Tasks};
@@ -42,14 +44,28 @@ pub async fn status(_: Permit<MetricsRead>, page: Data<StatusPage>) -> Result<Ht
 
 /// Knows everyone who can say something of how Watchpost is.
 pub struct StatusPage {
-    service: Service,
-    latest: Latest,
-    registry: Registry,
-    tls: Arc<Tls>,
-    tasks: Tasks,
-    /// Where things are remembered, and where the chunks are.
-    stores: [Place; 2],
+    sources: StatusSources,
     kept: ArcSwapOption<(About, String)>,
+}
+
+/// Those who can say something of how Watchpost is.
+pub struct StatusSources {
+    /// The process.
+    pub service: Service,
+    /// The latest round.
+    pub latest: Latest,
+    /// What is in force.
+    pub rules: Rules,
+    /// What should be in force and is not.
+    pub replication: Replication,
+    /// What was taken out of force.
+    pub quarantine: Quarantine,
+    /// The certificates.
+    pub tls: Arc<Tls>,
+    /// The background work.
+    pub tasks: Tasks,
+    /// Where things are remembered, and where the chunks are.
+    pub stores: [Place; 2],
 }
 
 /// While all of these stay the same, so does everything but the moment.
@@ -74,10 +90,10 @@ pub(super) struct Moment {
     role_in_shadow: Option<RoleInShadow>,
     /// A generation that others have in force and this process has not loaded.
     #[serde(skip_serializing_if = "Option::is_none")]
-    behind: Option<Behind>,
+    behind: Option<PendingGeneration>,
     /// Rules that failed too often.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    put_aside: Vec<Aside>,
+    put_aside: Vec<Quarantined>,
 }
 
 /// Everything but the moment and the last round, which is written when it is judged.
@@ -156,21 +172,9 @@ struct RuleLine {
 
 impl StatusPage {
     /// A page of what these say.
-    pub fn new(
-        service: Service,
-        latest: Latest,
-        registry: Registry,
-        tls: Arc<Tls>,
-        tasks: Tasks,
-        stores: [Place; 2],
-    ) -> Self {
+    pub fn new(sources: StatusSources) -> Self {
         Self {
-            service,
-            latest,
-            registry,
-            tls,
-            tasks,
-            stores,
+            sources,
             kept: ArcSwapOption::empty(),
         }
     }
@@ -178,10 +182,10 @@ impl StatusPage {
     fn written(&self) -> serde_json::Result<String> {
         let moment = Moment {
             time: clock::written(clock::now_ms()),
-            uptime_seconds: self.service.uptime().as_secs_f64(),
-            role_in_shadow: self.registry.rules().current().role_in_shadow(),
-            behind: self.registry.behind(),
-            put_aside: self.registry.aside(),
+            uptime_seconds: self.sources.service.uptime().as_secs_f64(),
+            role_in_shadow: self.sources.rules.current().role_in_shadow(),
+            behind: self.sources.replication.pending(),
+            put_aside: self.sources.quarantine.rules(),
         };
         let mut body = serde_json::to_string(&moment)?;
         let kept = self.kept()?;
@@ -205,32 +209,32 @@ impl StatusPage {
 
     fn about(&self) -> About {
         About {
-            round: self.latest.judged().map(|judged| judged.round.number),
-            rules: self.registry.rules().current().set.generation(),
-            tls: self.tls.generation(),
-            ends: self.tls.expiry(),
-            tasks: self.tasks.changes(),
-            not_ready_because: not_ready(&self.service, &self.latest),
+            round: self.sources.latest.judged().map(|judged| judged.round.number),
+            rules: self.sources.rules.current().set.generation(),
+            tls: self.sources.tls.generation(),
+            ends: self.sources.tls.expiry(),
+            tasks: self.sources.tasks.changes(),
+            not_ready_because: not_ready(&self.sources.service, &self.sources.latest),
         }
     }
 
     fn lasting(&self, about: &About) -> serde_json::Result<String> {
-        let (judged, report) = (self.latest.judged(), self.latest.report());
+        let (judged, report) = (self.sources.latest.judged(), self.sources.latest.report());
         let mut body = serde_json::to_string(&Status {
             version: VERSION,
             commit: COMMIT,
             rustc: RUSTC,
-            host: self.service.host(),
-            started: clock::written(self.service.began_ms()),
+            host: self.sources.service.host(),
+            started: clock::written(self.sources.service.began_ms()),
             ready: about.not_ready_because.is_none(),
             not_ready_because: about.not_ready_because,
             severity: report.severity(),
-            listeners: self.service.listening(),
+            listeners: self.sources.service.listening(),
             tls: Certificates::of(about.tls, about.ends),
-            rules: InForce::of(self.registry.rules(), &report),
-            database: self.stores[0].to_string(),
-            chunks: self.stores[1].to_string(),
-            tasks: self.tasks.states(),
+            rules: InForce::of(&self.sources.rules, &report),
+            database: self.sources.stores[0].to_string(),
+            chunks: self.sources.stores[1].to_string(),
+            tasks: self.sources.tasks.states(),
         })?;
         let round = judged.as_ref().map_or("null", |judged| &judged.told);
         body.truncate(body.len() - 1);

@@ -2,21 +2,25 @@
 //! same checks and into the same log. The folder is looked at again and again, for that works on every file system, over
 //! renames and over links that change. What is in force, and who did it, is the registry's to know.
 
+mod apply;
 mod look;
 mod state;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::{Instant, MissedTickBehavior};
 
 pub use self::state::{Line, State};
 
+use self::apply::{Placing, by_folder};
 use self::look::{Content, Found, Sight, Sights};
 use self::state::{Given, Known, Outcome, Refused, Seat};
-use super::registry::{Brought, ChangeError, Moment, Placing, Registry, by_folder};
+use super::registry::{Brought, ChangeError, Moment, Registry};
+use crate::error_chain::error_chain;
+use crate::metrics::Own;
 use crate::{clock, tasks};
 
 /// A rule is in force two looks after its files were written, which is soon enough for people.
@@ -25,29 +29,70 @@ const LOOK: Duration = Duration::from_secs(1);
 /// Which file has which seat, of those that were looked at before.
 type Claims = BTreeMap<Seat, String>;
 
-/// Watches the folder, for ever.
-pub async fn watch(registry: Registry, folder: PathBuf, now: impl Fn() -> Moment) {
-    let mut ticks = tokio::time::interval(LOOK);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut watched = Watched {
-        registry,
-        folder,
-        now,
-        seen: None,
-        files: BTreeMap::new(),
-        gone: BTreeSet::new(),
-        changed: BTreeSet::new(),
-        is_swept: false,
-        in_the_way: None,
-        told: Vec::new(),
-    };
-    loop {
-        ticks.tick().await;
-        watched.look().await;
+/// How a folder of rules and what is in force go together. Cheap to clone.
+#[derive(Clone)]
+pub struct FolderSync(Arc<Shared>);
+
+struct Shared {
+    registry: Registry,
+    files: Mutex<Vec<Line>>,
+    own: Arc<Own>,
+}
+
+impl FolderSync {
+    /// A folder that was not looked at yet, for the rules of this registry.
+    pub fn new(registry: Registry, own: Arc<Own>) -> Self {
+        Self(Arc::new(Shared {
+            registry,
+            files: Mutex::default(),
+            own,
+        }))
+    }
+
+    /// How the files of the folder are; none without a folder.
+    pub fn files(&self) -> Vec<Line> {
+        self.0.files.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Watches the folder, for ever.
+    pub async fn run(self, folder: PathBuf, now: impl Fn() -> Moment) {
+        let mut ticks = tokio::time::interval(LOOK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut watched = Watched {
+            registry: self.0.registry.clone(),
+            sync: self,
+            folder,
+            now,
+            seen: None,
+            files: BTreeMap::new(),
+            gone: BTreeSet::new(),
+            changed: BTreeSet::new(),
+            is_swept: false,
+            in_the_way: None,
+            told: Vec::new(),
+        };
+        loop {
+            ticks.tick().await;
+            watched.look().await;
+        }
+    }
+
+    fn note(&self, lines: Vec<Line>) {
+        let refused = lines.iter().filter(|line| line.state == State::Refused).count();
+        self.0.own.folder_refuses(refused);
+        *self.0.files.lock().unwrap_or_else(PoisonError::into_inner) = lines;
     }
 }
 
+/// What was made of a file that has a rule in it.
+struct Taken {
+    given: Given,
+    /// What became of the rule, or why it cannot be in force.
+    outcome: Result<Outcome, ChangeError>,
+}
+
 struct Watched<N> {
+    sync: FolderSync,
     registry: Registry,
     folder: PathBuf,
     /// What was measured and judged last.
@@ -70,7 +115,7 @@ impl<N: Fn() -> Moment> Watched<N> {
     async fn look(&mut self) {
         let (folder, before) = (self.folder.clone(), self.seen.clone().unwrap_or_default());
         let largest = self.registry.rules().engine().limits().component_bytes;
-        let now_ms = i64::try_from(clock::now_ms()).unwrap_or(i64::MAX);
+        let now_ms = clock::now_ms_signed();
         let known = before.clone();
         let looked = tasks::block(move || look::look(&folder, largest, &known, now_ms)).await;
         let sights = match looked.map_err(std::io::Error::other).and_then(|looked| looked) {
@@ -143,7 +188,7 @@ impl<N: Fn() -> Moment> Watched<N> {
                     return;
                 };
                 match self.bring(name, found, claims).await {
-                    Ok((given, outcome)) => (Some(given), outcome.unwrap_or_else(|error| refuse(&error))),
+                    Ok(taken) => (Some(taken.given), taken.outcome.unwrap_or_else(|error| refuse(&error))),
                     Err(error) => (None, refuse(&error)),
                 }
             }
@@ -171,13 +216,8 @@ impl<N: Fn() -> Moment> Watched<N> {
         read.await.ok().flatten()
     }
 
-    /// The outer error says that it is no rule here; the inner one, that it is one and cannot be in force.
-    async fn bring(
-        &self,
-        name: &str,
-        found: Found,
-        claims: &Claims,
-    ) -> Result<(Given, Result<Outcome, ChangeError>), ChangeError> {
+    /// Uploads a file and puts its rule in force. An error says that it is no rule here.
+    async fn bring(&self, name: &str, found: Found, claims: &Claims) -> Result<Taken, ChangeError> {
         let brought = Brought {
             wasm: found.wasm,
             // They may be wrong while the component is right; activating it looks at them.
@@ -191,8 +231,8 @@ impl<N: Fn() -> Moment> Watched<N> {
             .await?;
         let given = Given::of(&uploaded.version);
         if let Some(first) = claims.get(&given.seat()) {
-            let twin = Outcome::Twin(given.seat().taken_by(first));
-            return Ok((given, Ok(twin)));
+            let outcome = Ok(Outcome::Twin(given.seat().taken_by(first)));
+            return Ok(Taken { given, outcome });
         }
         let placing = Placing {
             file: name,
@@ -200,8 +240,11 @@ impl<N: Fn() -> Moment> Watched<N> {
             settings: found.settings,
             is_back: self.gone.contains(name),
         };
-        let placed = self.registry.place(placing, &(self.now)()).await;
-        Ok((given, placed.map(Outcome::Placed)))
+        let placed = apply::place(&self.registry, placing, &(self.now)()).await;
+        Ok(Taken {
+            given,
+            outcome: placed.map(Outcome::Placed),
+        })
     }
 
     /// Takes out of force what files left behind: those that are gone, and those that have another rule now.
@@ -217,13 +260,13 @@ impl<N: Fn() -> Moment> Watched<N> {
             let is_over = self.files.get(file).map_or(!is_here, has_another);
             is_meant && is_over && !self.files.values().any(is_given)
         };
-        match self.registry.take_back(is_left).await {
+        match apply::take_back(&self.registry, is_left).await {
             Ok(()) => {
                 self.is_swept = true;
                 self.changed.clear();
                 self.in_the_way = None;
             }
-            Err(error) => self.in_the_way = Some(crate::error_chain::error_chain(&error)),
+            Err(error) => self.in_the_way = Some(error_chain(&error)),
         }
     }
 
@@ -245,7 +288,7 @@ impl<N: Fn() -> Moment> Watched<N> {
         for line in lines.iter().filter(|line| !self.told.contains(line)) {
             line.log();
         }
-        self.registry.note_folder(lines.clone());
+        self.sync.note(lines.clone());
         self.told = lines;
     }
 }

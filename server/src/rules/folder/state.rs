@@ -13,6 +13,7 @@ use watchpost_policies::Kind;
 
 use super::Claims;
 use super::look::{Content, Sight};
+use crate::error_chain::error_chain;
 use crate::rules::compiler::CompileError;
 use crate::rules::registry::{ChangeError, Options};
 use crate::store::rules::{Entry, Version};
@@ -157,7 +158,7 @@ impl Refused {
             _ => (false, None),
         };
         Self {
-            why: crate::error_chain::error_chain(error),
+            why: error_chain(error),
             is_passing,
             again: again.map(|after| Instant::now() + after),
             under,
@@ -236,5 +237,65 @@ impl Line {
                 log::error!(file, reason = why; "a file of the folder of rules is refused; what was in force before stays");
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn known(rule: &str, kind: Kind, outcome: Outcome) -> Known {
+        Known {
+            content: Content::Wrong(String::new()),
+            given: Some(Given {
+                rule: rule.to_owned(),
+                kind,
+            }),
+            outcome,
+        }
+    }
+
+    fn refused() -> Outcome {
+        Outcome::Refused(Refused {
+            why: "it is broken".to_owned(),
+            is_passing: false,
+            again: None,
+            under: Arc::new(Options {
+                configured: crate::rules::Settings {
+                    threshold: "{}".to_owned(),
+                    role: "{}".to_owned(),
+                },
+                break_glass: Vec::new(),
+                faults_in_a_row: 1,
+                provenance: crate::rules::provenance::Provenance::default(),
+            }),
+        })
+    }
+
+    #[test]
+    fn the_first_of_two_files_has_the_rule_and_the_other_is_refused() {
+        let mut claims = Claims::new();
+        known("weekend", Kind::Threshold, refused()).claim("a.wasm", &mut claims);
+        let mut second = known("weekend", Kind::Threshold, refused());
+        second.claim("b.wasm", &mut claims);
+        let line = Line::of("b.wasm", None, Some(&second), |_| false);
+        assert_eq!(line.state, State::Refused);
+        let why = "a.wasm has the rule weekend already; take one of the two away";
+        assert_eq!(line.why.as_deref(), Some(why));
+    }
+
+    #[test]
+    fn of_role_rules_one_decides_whatever_they_are_called() {
+        let mut claims = Claims::new();
+        known("doors", Kind::Role, refused()).claim("a.wasm", &mut claims);
+        let mut second = known("gates", Kind::Role, refused());
+        second.claim("b.wasm", &mut claims);
+        assert!(matches!(second.outcome, Outcome::Twin(_)));
+        let mut other = known("gates", Kind::Threshold, refused());
+        other.claim("c.wasm", &mut claims);
+        assert!(
+            matches!(other.outcome, Outcome::Refused(_)),
+            "a threshold rule is in nobody's way"
+        );
     }
 }

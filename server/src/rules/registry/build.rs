@@ -28,10 +28,9 @@ impl Registry {
     }
 
     /// One of them.
-    pub(super) async fn rule(&self, entry: &Entry, fresh: Option<&Fresh>) -> Result<Rule, ChangeError> {
-        let known = [Some(self.0.rules.current()), self.previous()];
-        if let Some(rule) = known.iter().flatten().find_map(|loaded| loaded.rule_of(entry)) {
-            return Ok(rule.clone());
+    pub(in crate::rules) async fn rule(&self, entry: &Entry, fresh: Option<&Fresh>) -> Result<Rule, ChangeError> {
+        if let Some(rule) = self.0.rules.loaded().find_map(|loaded| loaded.rule_of(entry).cloned()) {
+            return Ok(rule);
         }
         let module = match entry.digest {
             Some(digest) => self.module(&entry.rule, digest).await?,
@@ -44,17 +43,21 @@ impl Registry {
         self.with_settings(&module, settings).await
     }
 
-    pub(super) async fn settings_text(&self, rule: &str, id: i64) -> Result<String, ChangeError> {
+    pub(in crate::rules) async fn settings_text(&self, rule: &str, id: i64) -> Result<String, ChangeError> {
         let given = self.0.store.ask(move |store| store.rule_settings(id)).await?;
         let lost = || ChangeError::Broken(format!("the settings {id} of the rule {rule} are lost"));
         Ok(given.ok_or_else(lost)?.settings)
     }
 
     /// A version of a rule, compiled.
-    pub(super) async fn module(&self, rule: &str, digest: Digest) -> Result<RuleModule, ChangeError> {
-        let known = [Some(self.0.rules.current()), self.previous()];
-        if let Some(module) = known.iter().flatten().find_map(|loaded| loaded.module_of(digest)) {
-            return Ok(module.clone());
+    pub(in crate::rules) async fn module(&self, rule: &str, digest: Digest) -> Result<RuleModule, ChangeError> {
+        if let Some(module) = self
+            .0
+            .rules
+            .loaded()
+            .find_map(|loaded| loaded.module_of(digest).cloned())
+        {
+            return Ok(module);
         }
         let wasm = self.0.store.ask(move |store| store.rule_component(digest)).await?;
         let wasm = wasm.ok_or_else(|| ChangeError::NoVersion {
@@ -71,7 +74,11 @@ impl Registry {
     }
 
     /// Lets a rule look at settings, off the thread that answers others.
-    pub(super) async fn with_settings(&self, module: &RuleModule, settings: String) -> Result<Rule, ChangeError> {
+    pub(in crate::rules) async fn with_settings(
+        &self,
+        module: &RuleModule,
+        settings: String,
+    ) -> Result<Rule, ChangeError> {
         let module = module.clone();
         let taken = tasks::block(move || module.with_settings(&settings)).await;
         Ok(taken.map_err(ChangeError::Broken)??)

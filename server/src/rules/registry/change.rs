@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 use watchpost_policies::{Digest, Kind};
 
-use super::advance::Next;
+use super::transaction::Next;
 use super::{Actor, ChangeError, Moment, Registry, slot};
 use crate::rules::InForce;
 use crate::store::Store;
@@ -180,7 +180,7 @@ impl Registry {
     }
 
     /// The number of settings that somebody gives; and they themselves, if nobody gave them before.
-    pub(super) async fn given(
+    pub(in crate::rules) async fn given(
         &self,
         rule: &str,
         settings: Map<String, Value>,
@@ -210,7 +210,7 @@ impl Registry {
     }
 
     /// Which contract a version keeps, how an entry names it, and the settings that it was brought with.
-    pub(super) async fn version_of(
+    pub(in crate::rules) async fn version_of(
         &self,
         rule: &str,
         digest: Digest,

@@ -65,7 +65,7 @@ pub enum ChangeError {
 
 impl ChangeError {
     /// Whether the same may go well in a moment: it says nothing of the rule.
-    pub(super) fn passes(&self) -> bool {
+    pub(in crate::rules) fn passes(&self) -> bool {
         matches!(
             self,
             Self::Store(_) | Self::Busy(_) | Self::Compile(CompileError::Busy | CompileError::Broken(_))

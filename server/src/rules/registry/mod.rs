@@ -1,47 +1,37 @@
 //! The one place where it changes which rules are in force. Every change is a generation: it is made and tried beside
 //! the one in force, kept in the database, and only then put in its place. So it is there after a restart, and for all
-//! who share the database.
+//! who share the database. What asks for changes by itself has its state elsewhere: `quarantine`, `replication` and
+//! `folder` beside this.
 
-mod advance;
-mod ahead;
-mod back;
-mod begin;
-mod beside;
 mod build;
 mod change;
+mod delete;
 mod error;
-mod follow;
-mod from_folder;
-mod heal;
-mod let_go;
 mod lockout;
-mod trials;
+mod precompile;
+mod rollback;
+mod signature;
+mod startup;
+mod transaction;
 mod upload;
-mod vouch;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use futures_util::future::BoxFuture;
 use serde::Serialize;
-use tokio::sync::{Mutex as Turn, Notify, Semaphore};
+use tokio::sync::Mutex;
 use utoipa::ToSchema;
-use watchpost_policies::{Digest, Identity, Kind, Report, Snapshot, Verdict};
+use watchpost_policies::{Digest, Identity, Kind, Report, Snapshot};
 
-pub use self::beside::{GivenUp, Question};
 pub use self::change::{Activation, Changed, Wish};
 pub use self::error::ChangeError;
-pub use self::from_folder::{Placing, by_folder};
-pub use self::heal::Aside;
-pub use self::trials::{Begun, TrialOrder};
-pub use self::upload::{Brought, Outcome, Uploaded};
+pub use self::upload::{Brought, Uploaded};
 
-use self::beside::Questions;
-use self::heal::PutOff;
-use self::trials::Trials;
-use self::upload::Uploads;
+pub(super) use self::rollback::{Earlier, Replacement};
+pub(super) use self::transaction::{Blocked, Next};
 
 use super::compiler::Compiler;
-use super::folder::Line;
 use super::provenance::Provenance;
 use super::{InForce, Rules, Settings};
 use crate::metrics::Own;
@@ -58,29 +48,13 @@ struct Inner {
     compiler: Compiler,
     options: ArcSwap<Options>,
     /// Whoever changes something here does it alone; those elsewhere are told apart by the database.
-    changing: Turn<()>,
-    /// The one before, so that nothing has to be loaded to go back to it.
-    previous: Mutex<Option<Arc<InForce>>>,
-    behind: Mutex<Option<Behind>>,
-    aside: Mutex<Vec<Aside>>,
-    /// What was put aside since this process began; nobody goes back to it by themselves.
-    failed: Mutex<Vec<Entry>>,
-    /// How often putting a rule aside was put off.
-    put_off: Mutex<PutOff>,
-    uploads: Mutex<Uploads>,
-    trials: Mutex<Trials>,
-    trying: Arc<Semaphore>,
-    /// How the files are that rules come from by themselves.
-    folder: Mutex<Vec<Line>>,
-    /// The role rule that failed too often, and how.
-    role_failed: Mutex<Option<(Entry, String)>>,
-    role_fails: Notify,
-    /// That somebody may have brought something elsewhere.
-    brought: Notify,
-    /// Decisions that a role rule in shadow is asked about.
-    questions: Questions,
+    changing: Mutex<()>,
+    after_change: AfterChange,
     own: Arc<Own>,
 }
+
+/// What is done after the audit log of the rules has changed, before the author of the change is answered.
+pub type AfterChange = Box<dyn Fn() -> BoxFuture<'static, ()> + Send + Sync>;
 
 /// What the configuration says of rules.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -118,7 +92,7 @@ pub struct Moment {
 /// A generation that others have in force and this process has not loaded.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[schema(as = GenerationBehind)]
-pub struct Behind {
+pub struct PendingGeneration {
     /// Its number.
     pub generation: i64,
     /// What stands in the way.
@@ -127,26 +101,21 @@ pub struct Behind {
 
 impl Registry {
     /// Of the rules that are changed, and the store that remembers.
-    pub fn new(rules: Rules, store: Store, compiler: Compiler, options: Options, own: Arc<Own>) -> Self {
+    pub fn new(
+        rules: Rules,
+        store: Store,
+        compiler: Compiler,
+        options: Options,
+        after_change: AfterChange,
+        own: Arc<Own>,
+    ) -> Self {
         Self(Arc::new(Inner {
             rules,
             store,
             compiler,
             options: ArcSwap::from_pointee(options),
-            changing: Turn::new(()),
-            previous: Mutex::default(),
-            behind: Mutex::default(),
-            aside: Mutex::default(),
-            failed: Mutex::default(),
-            put_off: Mutex::default(),
-            uploads: Mutex::default(),
-            trials: Mutex::default(),
-            trying: trials::turns(),
-            folder: Mutex::default(),
-            role_failed: Mutex::default(),
-            role_fails: Notify::new(),
-            brought: Notify::new(),
-            questions: Questions::default(),
+            changing: Mutex::new(()),
+            after_change,
             own,
         }))
     }
@@ -166,61 +135,21 @@ impl Registry {
         self.0.options.load().break_glass.contains(&fingerprint)
     }
 
-    /// The generation that should be in force and is not loaded here, or not yet.
-    pub fn behind(&self) -> Option<Behind> {
-        self.0.behind.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// Hears what came of asking the role rule. One that fails too often is put aside.
-    pub fn role_answered(&self, in_force: &InForce, verdict: &Verdict) {
-        let failed = match verdict {
-            Verdict::Fault { fault } => Some(fault),
-            _ => None,
-        };
-        let is_enough = in_force.role_answered(failed) >= self.0.options.load().faults_in_a_row;
-        // Others may have put it aside already, so it matters which one it was that failed.
-        let failing = slot(&in_force.generation.entries, Kind::Role, "").filter(|_| is_enough);
-        if let (Some(entry), Some(fault)) = (failing, failed) {
-            let failed = Some((entry.clone(), fault.to_string()));
-            *self.0.role_failed.lock().unwrap_or_else(PoisonError::into_inner) = failed;
-            self.0.role_fails.notify_one();
-        }
-    }
-
-    /// Says that a generation is on its way while it takes long to be loaded.
-    fn note_under_way(&self, generation: i64) {
-        let mut noted = self.0.behind.lock().unwrap_or_else(PoisonError::into_inner);
-        let why = "a rule of it is being compiled here".to_owned();
-        // Why it could not be loaded before is more than that.
-        noted.get_or_insert(Behind { generation, why });
-    }
-
-    fn note_behind(&self, behind: Option<Behind>) {
-        let mut noted = self.0.behind.lock().unwrap_or_else(PoisonError::into_inner);
-        match &behind {
-            Some(behind) if noted.as_ref() != Some(behind) => log::error!(
-                generation = behind.generation, reason = behind.why.as_str();
-                "a generation of rules cannot be loaded here; the last good one stays in force"
-            ),
-            None if noted.is_some() => log::info!("the generation of rules that all others have is loaded here too"),
-            _ => {}
-        }
-        *noted = behind;
-    }
-
-    fn previous(&self) -> Option<Arc<InForce>> {
-        self.0.previous.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    /// What the configuration says of rules; another value, whenever it is read again and says otherwise.
+    pub(super) fn options(&self) -> Arc<Options> {
+        self.0.options.load_full()
     }
 
     /// Puts a generation in force that was made and kept.
     fn put(&self, next: InForce) -> Arc<InForce> {
-        let last = self.0.rules.current();
         let next = self.0.rules.put(next);
-        *self.0.previous.lock().unwrap_or_else(PoisonError::into_inner) = Some(last);
-        self.note_behind(None);
         self.0.own.rules_in_force(next.generation.number);
         log::info!(generation = next.generation.number; "rules are in force");
         next
+    }
+
+    async fn after_change(&self) {
+        (self.0.after_change)().await;
     }
 
     /// Whether Watchpost brings a rule of this name itself.
@@ -237,7 +166,7 @@ impl Registry {
     }
 
     /// The settings that the configuration has for a rule.
-    fn configured(&self, name: &str) -> String {
+    pub(super) fn configured(&self, name: &str) -> String {
         let configured = &self.0.options.load().configured;
         match self.builtin_kind(name) {
             Some(Kind::Threshold) => configured.threshold.clone(),
@@ -248,8 +177,52 @@ impl Registry {
 }
 
 /// What stands for a rule in a generation: of a role rule there is one, whatever it is called.
-fn slot<'e>(entries: &'e [Entry], kind: Kind, name: &str) -> Option<&'e Entry> {
+pub(super) fn slot<'e>(entries: &'e [Entry], kind: Kind, name: &str) -> Option<&'e Entry> {
     let is_it =
         |entry: &&Entry| entry.mode == Mode::Active && entry.kind == kind && (kind == Kind::Role || entry.rule == name);
     entries.iter().find(is_it)
+}
+
+/// A registry with the rules that Watchpost brings, under settings of their own, for tests of the parts that ask it for
+/// changes. Several of one store are as several processes.
+#[cfg(test)]
+pub(super) fn of_store(store: &Store) -> Registry {
+    let settings = Settings {
+        threshold: "{}".to_owned(),
+        role: "{}".to_owned(),
+    };
+    let limits = watchpost_policies::Limits::default();
+    let rules = Rules::load(limits, &settings, None).expect("our own rules are taken");
+    let compiler = rules.compiler(super::compiler::Options {
+        time: std::time::Duration::from_secs(1),
+        memory_bytes: 1 << 30,
+        waiting: 1,
+    });
+    let options = Options {
+        configured: settings,
+        break_glass: Vec::new(),
+        faults_in_a_row: 3,
+        provenance: Provenance::default(),
+    };
+    let build = crate::metrics::Build {
+        version: "",
+        commit: "",
+        rustc: "",
+    };
+    let nothing_more = Box::new(|| Box::pin(std::future::ready(())) as _);
+    Registry::new(
+        rules,
+        store.clone(),
+        compiler,
+        options,
+        nothing_more,
+        Arc::new(Own::new(&build)),
+    )
+}
+
+/// A database of its own in a folder.
+#[cfg(test)]
+pub(super) fn store_in(folder: &std::path::Path) -> Store {
+    let place = crate::store::Place::parse("sqlite:///watchpost.db", folder, false).expect("it is a place");
+    Store::open(place, crate::clock::now_ms()).expect("it can be opened")
 }

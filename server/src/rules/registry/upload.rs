@@ -1,25 +1,19 @@
 //! From bytes that somebody brings to a version that can be put in force: it is compiled, described, tried, and only
-//! then kept. Compiling may take longer than anybody waits, so the work goes on by itself and can be asked after.
+//! then kept.
 
-use std::collections::VecDeque;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 use actix_web::web::Bytes;
 use serde_json::{Map, Value};
-use tokio::sync::watch;
 use watchpost_policies::{Digest, Kind, RuleModule, Snapshot};
 
-use super::advance::now_ms;
-use super::vouch::Vouched;
-use super::{Actor, ChangeError, Registry};
+use super::signature::Verified;
+use super::{ChangeError, Registry};
 use crate::rules::checks::{self, Passed};
 use crate::rules::provenance::Signature;
 use crate::store::Store;
 use crate::store::rules::{By, Kept, Upload, Version};
-use crate::tasks;
-
-/// Uploads that can be asked after. Those that are under way are bounded by the compiler.
-const REMEMBERED: usize = 64;
+use crate::{clock, tasks};
 
 /// What somebody brings.
 #[derive(Clone, Debug)]
@@ -45,47 +39,7 @@ pub struct Uploaded {
     pub checks: Vec<Passed>,
 }
 
-/// What came of it, as soon as something did.
-pub type Outcome = Option<Result<Arc<Uploaded>, Arc<ChangeError>>>;
-
-/// The uploads that can be asked after, the latest last.
-#[derive(Default)]
-pub(super) struct Uploads(VecDeque<(u64, watch::Receiver<Outcome>)>, u64);
-
 impl Registry {
-    /// Begins to look at what somebody brings. It goes on whether or not somebody waits.
-    pub fn begin_upload(
-        &self,
-        brought: Brought,
-        actor: Actor,
-        latest: Option<Arc<Snapshot>>,
-    ) -> (u64, watch::Receiver<Outcome>) {
-        let (done, outcome) = watch::channel(None);
-        let this = self.clone();
-        tasks::go_on(async move {
-            let came = this.upload(brought, &actor.by, latest).await;
-            done.send_replace(Some(came.map(Arc::new).map_err(Arc::new)));
-        });
-        let mut uploads = self.0.uploads.lock().unwrap_or_else(PoisonError::into_inner);
-        uploads.1 += 1;
-        let id = uploads.1;
-        uploads.0.push_back((id, outcome.clone()));
-        if uploads.0.len() > REMEMBERED {
-            uploads.0.pop_front();
-        }
-        (id, outcome)
-    }
-
-    /// An upload that was begun.
-    pub fn upload_of(&self, id: u64) -> Option<watch::Receiver<Outcome>> {
-        let uploads = self.0.uploads.lock().unwrap_or_else(PoisonError::into_inner);
-        uploads
-            .0
-            .iter()
-            .find(|(known, _)| *known == id)
-            .map(|(_, outcome)| outcome.clone())
-    }
-
     /// Looks at what somebody brings, and keeps it if it will do.
     pub async fn upload(
         &self,
@@ -93,9 +47,9 @@ impl Registry {
         by: &By,
         latest: Option<Arc<Snapshot>>,
     ) -> Result<Uploaded, ChangeError> {
-        let (digest, vouched, mut passed) = self.vouched(&brought).await?;
+        let (digest, verified, mut passed) = self.verify_signature(&brought).await?;
         if brought.settings.is_none()
-            && let Some(version) = self.known(digest, vouched.as_ref(), by).await?
+            && let Some(version) = self.known(digest, verified.as_ref(), by).await?
         {
             return Ok(Uploaded {
                 version,
@@ -130,10 +84,10 @@ impl Registry {
                 settings_schema: &manifest.settings_schema.to_string(),
                 wasm: &wasm,
                 note: &note,
-                signed: vouched.as_ref().map(Vouched::signed),
+                signed: verified.as_ref().map(Verified::signed),
                 settings: kept_settings,
             };
-            let kept = store.keep_rule(&upload, &by, now_ms())?;
+            let kept = store.keep_rule(&upload, &by, clock::now_ms_signed())?;
             Ok((kept, store.rule_version(digest)?))
         };
         let (kept, version) = self.0.store.ask(keep).await?;
@@ -150,11 +104,16 @@ impl Registry {
     }
 
     /// A version that was brought before. The signature that it comes with now is kept with it.
-    async fn known(&self, digest: Digest, vouched: Option<&Vouched>, by: &By) -> Result<Option<Version>, ChangeError> {
-        let (vouched, by) = (vouched.cloned(), by.clone());
+    async fn known(
+        &self,
+        digest: Digest,
+        verified: Option<&Verified>,
+        by: &By,
+    ) -> Result<Option<Version>, ChangeError> {
+        let (verified, by) = (verified.cloned(), by.clone());
         let look = move |store: &Store| {
-            if let Some(vouched) = &vouched {
-                store.sign_rule(digest, vouched.signed(), &by, now_ms())?;
+            if let Some(verified) = &verified {
+                store.sign_rule(digest, verified.signed(), &by, clock::now_ms_signed())?;
             }
             store.rule_version(digest)
         };

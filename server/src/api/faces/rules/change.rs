@@ -325,7 +325,7 @@ async fn let_go(
     version: Option<Digest>,
     asker: &Asker,
 ) -> Result<HttpResponse, ApiError> {
-    match registry.let_go(&name, version, asker.expected, &asker.actor).await? {
+    match registry.delete(&name, version, asker.expected, &asker.actor).await? {
         Deleted::Done => Ok(HttpResponse::NoContent().finish()),
         Deleted::Behind(latest) => Err(ChangeError::Behind { latest }.into()),
         Deleted::Missing if version.is_none() && registry.brings(&name) => Err(ApiError::Conflict(format!(

@@ -13,8 +13,11 @@ use crate::api::error::ApiError;
 use crate::api::faces::told;
 use crate::api::permit::{Permit, RulesRead};
 use crate::rules::builtin;
-use crate::rules::folder::Line;
-use crate::rules::registry::{Aside, Behind, GivenUp, Registry};
+use crate::rules::folder::{FolderSync, Line};
+use crate::rules::quarantine::{Quarantine, Quarantined};
+use crate::rules::registry::{PendingGeneration, Registry};
+use crate::rules::replication::Replication;
+use crate::rules::shadow_queue::{GivenUp, ShadowQueue};
 use crate::store::rules::{Told, Version};
 
 /// A page of the log.
@@ -31,10 +34,10 @@ struct Overview {
     made_ms: i64,
     /// A newer one that others have in force and this process has not loaded.
     #[serde(skip_serializing_if = "Option::is_none")]
-    behind: Option<Behind>,
+    behind: Option<PendingGeneration>,
     /// Rules that failed too often.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    put_aside: Vec<Aside>,
+    put_aside: Vec<Quarantined>,
     /// The files of `rules.dir`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     folder: Vec<Line>,
@@ -115,7 +118,14 @@ pub(in crate::api::faces) struct Known {
         headers(("etag" = String, description = "The generation in force, for `If-Match`."))
     ))
 )]
-pub async fn list(_: Permit<RulesRead>, registry: Data<Registry>) -> Result<HttpResponse, ApiError> {
+pub async fn list(
+    _: Permit<RulesRead>,
+    registry: Data<Registry>,
+    replication: Data<Replication>,
+    quarantine: Data<Quarantine>,
+    folder: Data<FolderSync>,
+    shadow_queue: Data<ShadowQueue>,
+) -> Result<HttpResponse, ApiError> {
     let versions = registry.store().ask(|store| store.rule_versions(None)).await?;
     let in_force = registry.rules().current();
     let mut rules: Vec<Summary> = Vec::new();
@@ -143,10 +153,10 @@ pub async fn list(_: Permit<RulesRead>, registry: Data<Registry>) -> Result<Http
     let overview = Overview {
         generation: in_force.generation.number,
         made_ms: in_force.generation.made_ms,
-        behind: registry.behind(),
-        put_aside: registry.aside(),
-        folder: registry.folder(),
-        shadow_given_up: registry.given_up(),
+        behind: replication.pending(),
+        put_aside: quarantine.rules(),
+        folder: folder.files(),
+        shadow_given_up: shadow_queue.given_up(),
         in_force: lines(&in_force),
         rules,
     };

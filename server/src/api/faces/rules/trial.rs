@@ -16,8 +16,9 @@ use crate::api::faces::history::span;
 use crate::api::permit::{HistoryRead, Permit, RulesRead, RulesWrite};
 use crate::api::service::Service;
 use crate::clock;
-use crate::rules::registry::{Begun, Registry, TrialOrder};
+use crate::jobs::JobState;
 use crate::rules::trial::Outcome;
+use crate::rules::trials::{TrialJob, TrialOrder, Trials};
 
 /// An hour of rounds is replayed before; what takes longer is asked after.
 const MOMENT: Duration = Duration::from_secs(2);
@@ -86,7 +87,7 @@ struct UnderWay {
 pub async fn begin(
     _: Permit<RulesWrite>,
     _: Permit<HistoryRead>,
-    registry: Data<Registry>,
+    trials: Data<Trials>,
     service: Data<Service>,
     path: Path<(String, Digest)>,
     IfAny(wanted): IfAny<Wanted>,
@@ -101,10 +102,9 @@ pub async fn begin(
         from_ms,
         to_ms,
     };
-    let mut begun = registry.begin_trial(order).await?;
-    // Whoever does not want to wait longer asks after it.
-    let _ = tokio::time::timeout(MOMENT, begun.outcome.wait_for(Option::is_some)).await;
-    told(&begun)
+    let mut job = trials.start(order).await?;
+    job.ended_within(MOMENT).await;
+    told(&job)
 }
 
 /// How far a trial is, or what came of it
@@ -119,8 +119,8 @@ pub async fn begin(
         (status = 422, description = "The rule will not do; `check` and `advice` say why and what to do.")
     )
 )]
-pub async fn outcome(_: Permit<RulesRead>, registry: Data<Registry>, id: Path<u64>) -> Result<HttpResponse, ApiError> {
-    told(&known(&registry, *id)?)
+pub async fn outcome(_: Permit<RulesRead>, trials: Data<Trials>, id: Path<u64>) -> Result<HttpResponse, ApiError> {
+    told(&known(&trials, *id)?)
 }
 
 /// Ends a trial
@@ -132,32 +132,32 @@ pub async fn outcome(_: Permit<RulesRead>, registry: Data<Registry>, id: Path<u6
     operation_id = "end_trial",
     responses((status = 204, description = "It ends."))
 )]
-pub async fn end(_: Permit<RulesWrite>, registry: Data<Registry>, id: Path<u64>) -> Result<HttpResponse, ApiError> {
-    known(&registry, *id)?.progress.end();
+pub async fn end(_: Permit<RulesWrite>, trials: Data<Trials>, id: Path<u64>) -> Result<HttpResponse, ApiError> {
+    known(&trials, *id)?.progress().end();
     Ok(HttpResponse::NoContent().finish())
 }
 
-fn known(registry: &Registry, id: u64) -> Result<Begun, ApiError> {
-    registry
-        .trial(id)
+fn known(trials: &Trials, id: u64) -> Result<TrialJob, ApiError> {
+    trials
+        .find(id)
         .ok_or_else(|| ApiError::Missing(format!("no trial {id} is known; old ones are forgotten")))
 }
 
-fn told(begun: &Begun) -> Result<HttpResponse, ApiError> {
-    let came = begun.outcome.borrow().clone();
-    match came {
-        Some(Ok(outcome)) => Ok(HttpResponse::Ok().json(Told {
-            trial: begun.id,
+fn told(job: &TrialJob) -> Result<HttpResponse, ApiError> {
+    match job.state() {
+        JobState::Finished(Ok(outcome)) => Ok(HttpResponse::Ok().json(Told {
+            trial: job.id(),
             state: if outcome.cancelled { "cancelled" } else { "done" },
             outcome: &outcome,
         })),
-        Some(Err(error)) => Err((&*error).into()),
-        None => {
-            let (snapshots, at_ms) = begun.progress.so_far();
+        JobState::Finished(Err(error)) => Err((&*error).into()),
+        JobState::Lost(why) => Err(ApiError::Internal(why)),
+        JobState::Pending => {
+            let (snapshots, at_ms) = job.progress().so_far();
             Ok(HttpResponse::Accepted()
-                .insert_header((LOCATION, format!("/api/v1/trials/{}", begun.id)))
+                .insert_header((LOCATION, format!("/api/v1/trials/{}", job.id())))
                 .json(UnderWay {
-                    trial: begun.id,
+                    trial: job.id(),
                     state: "running",
                     snapshots,
                     at: (snapshots > 0).then(|| clock::written(at_ms)),

@@ -20,8 +20,10 @@ use crate::api::error::ApiError;
 use crate::api::faces::told;
 use crate::api::latest::Latest;
 use crate::api::permit::{Permit, RulesRead, RulesWrite};
+use crate::jobs::JobState;
 use crate::rules::provenance::Signature;
-use crate::rules::registry::{Brought, Outcome, Registry, Uploaded};
+use crate::rules::registry::{Brought, Registry, Uploaded};
+use crate::rules::uploads::{UploadJob, Uploads};
 use crate::store::rules::Version;
 
 /// A rule in Rust is there before; one that brings an interpreter takes seconds to compile, and is asked after.
@@ -126,6 +128,7 @@ struct Form {
 pub async fn upload(
     _: Permit<RulesWrite>,
     registry: Data<Registry>,
+    uploads: Data<Uploads>,
     latest: Data<Latest>,
     manner: Query<Manner>,
     request: HttpRequest,
@@ -157,12 +160,9 @@ pub async fn upload(
     if brought.signature.is_none() {
         brought.signature = signature(request.headers())?;
     }
-    let (id, mut outcome) = registry.begin_upload(brought, actor, latest.moment().snapshot);
-    let came = tokio::time::timeout(MOMENT, outcome.wait_for(Option::is_some)).await;
-    match came {
-        Ok(Ok(outcome)) => told(id, &outcome),
-        _ => told(id, &None),
-    }
+    let mut job = uploads.start(brought, actor, latest.moment().snapshot);
+    job.ended_within(MOMENT).await;
+    told(&job)
 }
 
 /// What came of an upload that took longer
@@ -178,25 +178,24 @@ pub async fn upload(
         (status = 422, description = "It was looked at, and is no rule; `check` and `advice` say why and what to do.")
     )
 )]
-pub async fn outcome(_: Permit<RulesRead>, registry: Data<Registry>, id: Path<u64>) -> Result<HttpResponse, ApiError> {
-    let outcome = registry.upload_of(*id);
-    let outcome = outcome.ok_or_else(|| {
+pub async fn outcome(_: Permit<RulesRead>, uploads: Data<Uploads>, id: Path<u64>) -> Result<HttpResponse, ApiError> {
+    let job = uploads.find(*id).ok_or_else(|| {
         ApiError::Missing(format!(
             "no upload {id} is known; old ones are forgotten, look for the rule itself"
         ))
     })?;
-    let outcome = outcome.borrow().clone();
-    told(*id, &outcome)
+    told(&job)
 }
 
-fn told(id: u64, outcome: &Outcome) -> Result<HttpResponse, ApiError> {
-    match outcome {
-        Some(Ok(uploaded)) => Ok(whole(uploaded)),
-        Some(Err(error)) => Err((&**error).into()),
-        None => Ok(HttpResponse::Accepted()
-            .insert_header((LOCATION, format!("/api/v1/uploads/{id}")))
+fn told(job: &UploadJob) -> Result<HttpResponse, ApiError> {
+    match job.state() {
+        JobState::Finished(Ok(uploaded)) => Ok(whole(&uploaded)),
+        JobState::Finished(Err(error)) => Err((&*error).into()),
+        JobState::Lost(why) => Err(ApiError::Internal(why)),
+        JobState::Pending => Ok(HttpResponse::Accepted()
+            .insert_header((LOCATION, format!("/api/v1/uploads/{}", job.id())))
             .json(UnderWay {
-                upload: id,
+                upload: job.id(),
                 state: "it is being compiled; GET the Location until it says more",
             })),
     }

@@ -1,39 +1,41 @@
-//! Compiles here what somebody brought to another Watchpost that shares the database, before anybody puts it in force:
-//! so that is a matter of a moment at all of them. What cannot be compiled is told when it shall be in force.
+//! Compiles rules that were uploaded to another Watchpost with the same database, before they are activated, so that
+//! activating them is quick at all of them. What cannot be compiled is refused when it is activated.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::Notify;
 use watchpost_policies::Digest;
 
 use super::Registry;
-use super::advance::now_ms;
+use crate::clock;
 
-/// How often is looked for it, whatever was told or not.
-const LOOK: Duration = Duration::from_secs(10);
+/// How often the database is asked for new versions, with or without a notification.
+const POLL_INTERVAL: Duration = Duration::from_secs(10);
 
 /// By clocks that differ no more than this, nothing is missed that was brought since this process began.
 const SKEW_MS: i64 = 10 * 60 * 1000;
 
 impl Registry {
-    /// Compiles what others bring, for ever. There is nobody else where the database is a file, and no use in it where
-    /// compiled code is not kept.
-    pub async fn compile_ahead(self) {
+    /// Compiles what is uploaded elsewhere, for ever; `uploaded_elsewhere` says that there is something new. Nobody else
+    /// uploads where the database is a file, and there is no use in it where compiled code is not kept.
+    pub async fn precompile(self, uploaded_elsewhere: Arc<Notify>) {
         if self.0.store.listener().is_none() || !self.0.compiler.keeps() {
             return std::future::pending().await;
         }
-        let since = now_ms().saturating_sub(SKEW_MS);
+        let since = clock::now_ms_signed().saturating_sub(SKEW_MS);
         let mut done = HashSet::new();
         loop {
             // Whether it was told or it is time, there is a look to be had.
-            let _ = tokio::time::timeout(LOOK, self.0.brought.notified()).await;
+            let _ = tokio::time::timeout(POLL_INTERVAL, uploaded_elsewhere.notified()).await;
             let brought = self.0.store.ask(move |store| store.rules_brought_since(since)).await;
             // A database that is away is told by those who need it.
             let Ok(brought) = brought else { continue };
             done.retain(|digest| brought.iter().any(|(_, known)| known == digest));
             for (rule, digest) in brought {
                 let is_new = !self.0.compiler.is_kept(digest) && !done.contains(&digest);
-                if is_new && self.compile_early(&rule, digest).await {
+                if is_new && self.precompile_version(&rule, digest).await {
                     done.insert(digest);
                 }
             }
@@ -41,9 +43,9 @@ impl Registry {
     }
 
     /// Whether there is nothing more to do about it.
-    async fn compile_early(&self, rule: &str, digest: Digest) -> bool {
-        // What nobody vouches for is not even compiled.
-        if !matches!(self.unvouched(rule, Some(digest)).await, Ok(None)) {
+    async fn precompile_version(&self, rule: &str, digest: Digest) -> bool {
+        // What is not trusted is not even compiled.
+        if !matches!(self.untrusted(rule, Some(digest)).await, Ok(None)) {
             return false;
         }
         let compiled = tokio::select! {

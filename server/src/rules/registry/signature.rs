@@ -1,24 +1,25 @@
-//! Whether those whom the operator trusts vouch for a rule: when it is brought, and again whenever it is to be put in
-//! force, for keys come and go. What is in force is not asked after; it stays, and the log tells.
+//! Whether a rule has a signature by a trusted key: when it is uploaded, and again whenever it is to be activated, for
+//! keys come and go. A rule that is active stays so without one, and the log warns of it.
 
 use std::time::Instant;
 
 use watchpost_policies::Digest;
 
 use super::{Brought, ChangeError, Registry};
+use crate::error_chain::error_chain;
 use crate::rules::checks::{Failed, Passed};
 use crate::rules::provenance::{BY_TRUSTED_KEY, Signature};
 use crate::store::rules::{Entry, Generation, Signed};
 use crate::tasks;
 
-/// A signature that is believed, and whose it is.
+/// A signature that was verified, and the name of its key.
 #[derive(Clone, Debug)]
-pub(super) struct Vouched {
+pub(super) struct Verified {
     signer: String,
     signature: Signature,
 }
 
-impl Vouched {
+impl Verified {
     pub(super) fn signed(&self) -> Signed<'_> {
         Signed {
             signer: &self.signer,
@@ -28,47 +29,51 @@ impl Vouched {
 }
 
 impl Registry {
-    /// What somebody brings, by its digest, and who vouches for it. Nothing of it was looked into by then, so what a
-    /// stranger made is not even compiled where strangers are not trusted.
-    pub(super) async fn vouched(
+    /// The digest of an upload, and its signature. Nothing of it was parsed by then, so an untrusted component is not
+    /// even compiled where signatures are required.
+    pub(super) async fn verify_signature(
         &self,
         brought: &Brought,
-    ) -> Result<(Digest, Option<Vouched>, Vec<Passed>), ChangeError> {
+    ) -> Result<(Digest, Option<Verified>, Vec<Passed>), ChangeError> {
         let (options, wasm) = (self.0.options.load_full(), brought.wasm.clone());
         let signature = brought.signature.clone();
         let checked = tasks::block(move || {
             let (began, digest) = (Instant::now(), Digest::of(&wasm));
             let signer = options.provenance.check(digest, &wasm, signature.as_ref())?;
-            let vouched = signer.zip(signature).map(|(trusted, signature)| Vouched {
+            let verified = signer.zip(signature).map(|(trusted, signature)| Verified {
                 signer: trusted.name.clone(),
                 signature,
             });
-            let passed = vouched.as_ref().map(|_| Passed {
+            let passed = verified.as_ref().map(|_| Passed {
                 check: BY_TRUSTED_KEY,
                 took: began.elapsed(),
             });
-            Ok::<_, Failed>((digest, vouched, passed.into_iter().collect()))
+            Ok::<_, Failed>((digest, verified, passed.into_iter().collect()))
         });
         Ok(checked.await.map_err(ChangeError::Broken)??)
     }
 
-    /// Whatever is new in a generation has to be vouched for, also where it was brought long ago.
-    pub(super) async fn are_vouched_for(&self, latest: &Generation, next: &Generation) -> Result<(), ChangeError> {
+    /// Refuses a generation in which a new entry lacks a trusted signature, also where it was uploaded long ago.
+    pub(super) async fn require_signatures(&self, latest: &Generation, next: &Generation) -> Result<(), ChangeError> {
         let is_there = |entry: &Entry| {
             let mut known = latest.entries.iter();
             known.any(|known| (known.digest, known.mode) == (entry.digest, entry.mode) && known.rule == entry.rule)
         };
         for entry in next.entries.iter().filter(|entry| !is_there(entry)) {
-            if let Some(why) = self.unvouched(&entry.rule, entry.digest).await? {
+            if let Some(why) = self.untrusted(&entry.rule, entry.digest).await? {
                 return Err(ChangeError::Conflict(why));
             }
         }
         Ok(())
     }
 
-    /// Why a version may not be put in force, if so. Its signature is looked at anew, for the key behind a name may be
+    /// Why a version may not be activated, if so. Its signature is verified anew, for the key behind a name may be
     /// another one now.
-    pub(super) async fn unvouched(&self, rule: &str, digest: Option<Digest>) -> Result<Option<String>, ChangeError> {
+    pub(in crate::rules) async fn untrusted(
+        &self,
+        rule: &str,
+        digest: Option<Digest>,
+    ) -> Result<Option<String>, ChangeError> {
         let Some(digest) = digest else { return Ok(None) };
         let options = self.0.options.load_full();
         if !options.provenance.allows(digest) {
@@ -102,12 +107,18 @@ impl Registry {
         })
     }
 
-    /// Tells the log what is in force and could not be put in force any more.
-    pub(super) async fn tell_unvouched(&self) {
+    /// Logs which active rules could not be activated any more.
+    pub(super) async fn warn_unsigned(&self) {
         let current = self.0.rules.current();
         for entry in &current.generation.entries {
-            if let Ok(Some(why)) = self.unvouched(&entry.rule, entry.digest).await {
-                log::warn!(rule = entry.rule.as_str(), reason = why.as_str(); "nobody who is trusted vouches for a rule that is in force; it stays until somebody changes it");
+            match self.untrusted(&entry.rule, entry.digest).await {
+                Ok(None) => {}
+                Ok(Some(why)) => {
+                    log::warn!(rule = entry.rule.as_str(), reason = why.as_str(); "nobody who is trusted vouches for a rule that is in force; it stays until somebody changes it");
+                }
+                Err(error) => {
+                    log::warn!(rule = entry.rule.as_str(), reason = error_chain(&error).as_str(); "the signature of a rule that is in force could not be verified again");
+                }
             }
         }
     }

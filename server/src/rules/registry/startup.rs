@@ -3,27 +3,30 @@
 
 use watchpost_policies::{Digest, Kind};
 
-use super::advance::{Next, now_ms};
-use super::{Behind, ChangeError, Options, Registry};
+use super::transaction::Next;
+use super::{ChangeError, Options, PendingGeneration, Registry};
+use crate::error_chain::error_chain;
+use crate::store::Store;
 use crate::store::rules::{By, CONFIGURATION, Deed, Entry, Generation, Mode, Told};
-use crate::tasks;
+use crate::{clock, tasks};
 
 /// Settings under which nobody may do more than a stranger.
 const CLOSED: &str = r#"{"identities": []}"#;
 
 impl Registry {
-    /// Puts in force what the database says, as the configuration wants it.
-    pub async fn begin(&self) -> Result<(), ChangeError> {
+    /// Puts in force what the database says, as the configuration wants it. What comes back is a generation of which a
+    /// rule could not be loaded and was left out.
+    pub async fn begin(&self) -> Result<Option<PendingGeneration>, ChangeError> {
         let _turn = self.0.changing.lock().await;
-        self.look_aside().await;
+        self.after_change().await;
         self.clean_cache().await?;
-        match self.change(None, async |latest| self.as_configured(latest).await).await {
-            Ok(_) => {}
+        let pending = match self.change(None, async |latest| self.as_configured(latest).await).await {
+            Ok(_) => None,
             Err(ChangeError::Store(error)) => return Err(error.into()),
-            Err(error) => self.begin_without(&error).await?,
-        }
-        self.tell_unvouched().await;
-        Ok(())
+            Err(error) => Some(self.begin_without(&error).await?),
+        };
+        self.warn_unsigned().await;
+        Ok(pending)
     }
 
     /// Other options from now on. What they change of what is in force is a generation; where that cannot be, nothing
@@ -36,7 +39,7 @@ impl Registry {
             self.0.options.store(before);
             return Err(error);
         }
-        self.tell_unvouched().await;
+        self.warn_unsigned().await;
         Ok(())
     }
 
@@ -55,24 +58,23 @@ impl Registry {
 
     /// What cannot be loaded is left out and told. Where that is the role rule, nobody may do more than a stranger;
     /// those of `rules.break_glass` can bring another.
-    async fn begin_without(&self, error: &ChangeError) -> Result<(), ChangeError> {
+    async fn begin_without(&self, error: &ChangeError) -> Result<PendingGeneration, ChangeError> {
         let latest = self.0.store.ask(|store| store.latest_generation()).await?;
         let Some(mut wanted) = latest else {
-            return Err(ChangeError::Broken(crate::error_chain::error_chain(error)));
+            return Err(ChangeError::Broken(error_chain(error)));
         };
-        let mut why = crate::error_chain::error_chain(error);
+        let mut why = error_chain(error);
         loop {
             match self.build(wanted.clone()).await {
                 Ok(next) => {
                     let generation = next.generation.number;
                     self.put(next);
-                    self.note_behind(Some(Behind { generation, why }));
-                    return Ok(());
+                    return Ok(PendingGeneration { generation, why });
                 }
                 // A database that is away says nothing of the rules.
                 Err((_, ChangeError::Store(error))) => return Err(error.into()),
                 Err((Some(entry), error)) => {
-                    why = format!("the rule {}: {}", entry.rule, crate::error_chain::error_chain(&error));
+                    why = format!("the rule {}: {}", entry.rule, error_chain(&error));
                     log::error!(rule = entry.rule.as_str(), reason = why.as_str(); "a rule cannot be loaded; it begins without");
                     wanted.entries.retain(|other| *other != entry);
                     if entry.kind == Kind::Role && entry.mode == Mode::Active {
@@ -112,7 +114,7 @@ impl Registry {
                 entry.settings = settings;
                 told.push(Told {
                     settings_id: Some(settings),
-                    ..Told::of(&name, Deed::Configured, &by, now_ms())
+                    ..Told::of(&name, Deed::Configured, &by, clock::now_ms_signed())
                 });
             }
         }
@@ -124,14 +126,14 @@ impl Registry {
     }
 
     /// The settings that the configuration has for a rule, under the number that they have in the database.
-    pub(super) async fn configured_settings(&self, name: &str) -> Result<i64, ChangeError> {
+    pub(in crate::rules) async fn configured_settings(&self, name: &str) -> Result<i64, ChangeError> {
         self.keep_settings(name, self.configured(name), &By::configuration())
             .await
     }
 
     pub(super) async fn keep_settings(&self, name: &str, settings: String, by: &By) -> Result<i64, ChangeError> {
         let (name, by) = (name.to_owned(), by.clone());
-        let kept = move |store: &crate::store::Store| store.keep_rule_settings(&name, &settings, &by, now_ms());
+        let kept = move |store: &Store| store.keep_rule_settings(&name, &settings, &by, clock::now_ms_signed());
         Ok(self.0.store.ask(kept).await?)
     }
 
@@ -144,7 +146,8 @@ impl Registry {
         Ok(given.is_none_or(|given| given.given_by == CONFIGURATION))
     }
 
-    pub(super) async fn closed(&self) -> Result<Entry, ChangeError> {
+    /// The built-in role rule with the settings that allow nobody more than a stranger may do.
+    pub(in crate::rules) async fn closed(&self) -> Result<Entry, ChangeError> {
         let rule = self.0.rules.builtin(Kind::Role).manifest().name.clone();
         Ok(Entry {
             kind: Kind::Role,

@@ -1,8 +1,11 @@
 //! The one way from a generation to the next. It is made and tried beside the one in force; when the database has it,
 //! it is put in its place. If anything fails before, nothing has changed.
 
-use super::{Actor, ChangeError, Changed, Moment, Registry};
+use std::sync::Arc;
+
+use super::{Actor, ChangeError, Changed, Moment, PendingGeneration, Registry};
 use crate::clock;
+use crate::error_chain::error_chain;
 use crate::rules::InForce;
 use crate::store::Store;
 use crate::store::rules::{Deed, Entry, Fresh, Generation, Made, Told};
@@ -11,11 +14,18 @@ use crate::store::rules::{Deed, Entry, Fresh, Generation, Made, Told};
 const ATTEMPTS: u32 = 5;
 
 /// What the next generation is to be, and what the log is told of it.
-pub(super) struct Next {
-    pub(super) entries: Vec<Entry>,
-    pub(super) told: Vec<Told>,
+pub(in crate::rules) struct Next {
+    pub(in crate::rules) entries: Vec<Entry>,
+    pub(in crate::rules) told: Vec<Told>,
     /// Settings that somebody gives for the first time.
-    pub(super) fresh: Option<Fresh>,
+    pub(in crate::rules) fresh: Option<Fresh>,
+}
+
+/// A generation that cannot be loaded.
+pub(in crate::rules) struct Blocked {
+    pub(in crate::rules) pending: PendingGeneration,
+    /// What is in force as long as that is so.
+    pub(in crate::rules) instead: Arc<InForce>,
 }
 
 impl Registry {
@@ -41,6 +51,53 @@ impl Registry {
         self.change_if(expected, plan, check, Some(now)).await
     }
 
+    /// A change by Watchpost itself, whatever generation is in force. Where the plan says so, nothing is changed.
+    pub(in crate::rules) async fn transaction(
+        &self,
+        plan: impl AsyncFn(&Generation) -> Result<Option<Next>, ChangeError>,
+    ) -> Result<Changed, ChangeError> {
+        let _turn = self.0.changing.lock().await;
+        self.change(None, plan).await
+    }
+
+    /// Puts the latest generation in force, which another process made, unless that is so already. `compiles` is told
+    /// its number before a rule of it is compiled.
+    pub(in crate::rules) async fn adopt_latest(
+        &self,
+        is_in_force: impl Fn(i64) -> bool,
+        compiles: impl FnOnce(i64),
+    ) -> Result<Option<Blocked>, ChangeError> {
+        let _turn = self.0.changing.lock().await;
+        let latest = self.0.store.ask(|store| store.latest_generation()).await?;
+        let Some(latest) = latest.filter(|latest| !is_in_force(latest.number)) else {
+            return Ok(None);
+        };
+        let generation = latest.number;
+        if latest.entries.iter().any(|entry| self.has_to_be_compiled(entry)) {
+            compiles(generation);
+        }
+        match self.build(latest).await {
+            Ok(next) => {
+                self.put(next);
+                self.after_change().await;
+                self.warn_unsigned().await;
+                Ok(None)
+            }
+            Err((_, ChangeError::Store(error))) => Err(error.into()),
+            Err((entry, error)) => {
+                let rule = entry
+                    .map(|entry| format!("the rule {}: ", entry.rule))
+                    .unwrap_or_default();
+                let why = format!("{rule}{}", error_chain(&error));
+                Ok(Some(Blocked {
+                    pending: PendingGeneration { generation, why },
+                    instead: self.0.rules.current(),
+                }))
+            }
+        }
+    }
+
+    /// A change that nobody has to be asked about. The caller has the turn.
     pub(super) async fn change(
         &self,
         expected: Option<i64>,
@@ -74,10 +131,10 @@ impl Registry {
             };
             let candidate = Generation {
                 number: latest.number + 1,
-                made_ms: now_ms(),
+                made_ms: clock::now_ms_signed(),
                 entries: next.entries.clone(),
             };
-            self.are_vouched_for(&latest, &candidate).await?;
+            self.require_signatures(&latest, &candidate).await?;
             let built = self.build_with(candidate, next.fresh.as_ref()).await;
             let built = built.map_err(|(entry, error)| in_the_way(&latest, entry, error))?;
             if let Some(now) = tried {
@@ -85,12 +142,13 @@ impl Registry {
             }
             check(&built)?;
             let make = move |store: &Store| {
-                store.make_generation(latest.number, &next.entries, &next.told, next.fresh.as_ref(), now_ms())
+                let now_ms = clock::now_ms_signed();
+                store.make_generation(latest.number, &next.entries, &next.told, next.fresh.as_ref(), now_ms)
             };
             match self.0.store.ask(make).await? {
                 Made::Done(generation) => {
                     let in_force = self.put(InForce { generation, ..built });
-                    self.look_aside().await;
+                    self.after_change().await;
                     return Ok(Changed {
                         in_force,
                         changed: true,
@@ -104,6 +162,13 @@ impl Registry {
             }
         }
         Err(ChangeError::Behind { latest: behind })
+    }
+
+    fn has_to_be_compiled(&self, entry: &Entry) -> bool {
+        let is_loaded = |digest| self.0.rules.loaded().any(|loaded| loaded.module_of(digest).is_some());
+        entry
+            .digest
+            .is_some_and(|digest| !is_loaded(digest) && !self.0.compiler.is_kept(digest))
     }
 
     /// Lets every rule that is new in a generation answer once, over a made-up round and the latest real one.
@@ -132,12 +197,12 @@ impl Registry {
         })
     }
 
-    pub(super) fn told(&self, entry: &Entry, deed: Deed, actor: &Actor, note: &str) -> Told {
+    pub(in crate::rules) fn told(&self, entry: &Entry, deed: Deed, actor: &Actor, note: &str) -> Told {
         Told {
             digest: entry.digest.map(|digest| digest.to_string()),
             settings_id: Some(entry.settings),
             note: note.to_owned(),
-            ..Told::of(&entry.rule, deed, &actor.by, now_ms())
+            ..Told::of(&entry.rule, deed, &actor.by, clock::now_ms_signed())
         }
     }
 }
@@ -147,12 +212,8 @@ fn in_the_way(latest: &Generation, entry: Option<Entry>, error: ChangeError) -> 
     match entry.filter(|entry| latest.entries.contains(entry)) {
         Some(entry) if !matches!(error, ChangeError::Store(_)) => ChangeError::InTheWay {
             rule: entry.rule,
-            why: crate::error_chain::error_chain(&error),
+            why: error_chain(&error),
         },
         _ => error,
     }
-}
-
-pub(super) fn now_ms() -> i64 {
-    i64::try_from(clock::now_ms()).unwrap_or(i64::MAX)
 }

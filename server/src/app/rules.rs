@@ -1,0 +1,94 @@
+//! Puts together the registry of rules and the parts that ask it for changes: each has its own state, and the registry
+//! knows none of them.
+
+use std::sync::Arc;
+
+use actix_web::web::{Data, ServiceConfig};
+
+use super::Parts;
+use crate::config::Config;
+use crate::metrics::Own;
+use crate::rules::Rules;
+use crate::rules::compiler::Compiler;
+use crate::rules::folder::FolderSync;
+use crate::rules::quarantine::{Quarantine, QuarantineList};
+use crate::rules::registry::{ChangeError, Options, Registry};
+use crate::rules::replication::Replication;
+use crate::rules::shadow_queue::ShadowQueue;
+use crate::rules::trials::Trials;
+use crate::rules::uploads::Uploads;
+use crate::store::Store;
+use crate::tasks::Tasks;
+
+/// What changes which rules are in force.
+#[derive(Clone)]
+pub(crate) struct RuleParts {
+    pub(super) registry: Registry,
+    pub(super) quarantine: Quarantine,
+    pub(super) replication: Replication,
+    uploads: Uploads,
+    trials: Trials,
+    shadow_queue: ShadowQueue,
+    folder_sync: FolderSync,
+}
+
+impl RuleParts {
+    /// Puts in force what the database says.
+    pub(super) async fn begin(
+        rules: Rules,
+        store: Store,
+        compiler: Compiler,
+        options: Options,
+        tasks: &Tasks,
+        own: &Arc<Own>,
+    ) -> Result<Self, ChangeError> {
+        let list = QuarantineList::new(store.clone());
+        let refreshed = list.clone();
+        let after_change = Box::new(move || Box::pin(refreshed.clone().refresh()) as _);
+        let registry = Registry::new(rules, store, compiler, options, after_change, own.clone());
+        let pending = registry.begin().await?;
+        Ok(Self {
+            quarantine: Quarantine::new(registry.clone(), list, own.clone()),
+            replication: Replication::new(registry.clone(), pending),
+            uploads: Uploads::new(registry.clone(), tasks.clone()),
+            trials: Trials::new(registry.clone(), tasks.clone()),
+            shadow_queue: ShadowQueue::new(registry.clone(), own.clone()),
+            folder_sync: FolderSync::new(registry.clone(), own.clone()),
+            registry,
+        })
+    }
+
+    /// Starts the tasks of all of them.
+    pub(super) fn start(&self, config: &Config, parts: &Parts) {
+        let tasks = &parts.tasks;
+        let (quarantine, judged) = (self.quarantine.clone(), parts.judged.clone());
+        tasks.spawn("rule healer", move || quarantine.clone().run(judged.subscribe()));
+        let replication = self.replication.clone();
+        tasks.spawn("rules", move || replication.clone().run());
+        let (registry, uploaded_elsewhere) = (self.registry.clone(), self.replication.uploaded_elsewhere());
+        tasks.spawn("rules ahead", move || {
+            registry.clone().precompile(uploaded_elsewhere.clone())
+        });
+        let (shadow_queue, decisions) = (self.shadow_queue.clone(), parts.decisions.clone());
+        tasks.spawn("role shadow", move || shadow_queue.clone().run(decisions.clone()));
+        if let Some(folder) = config.rules.dir.clone() {
+            let (folder_sync, latest) = (self.folder_sync.clone(), parts.latest.clone());
+            tasks.spawn("rules folder", move || {
+                let latest = latest.clone();
+                folder_sync.clone().run(folder.clone(), move || latest.moment())
+            });
+        }
+    }
+
+    /// Gives the handlers what they take as `Data`.
+    pub(super) fn provide(&self, handlers: &mut ServiceConfig) {
+        handlers
+            .app_data(Data::new(self.registry.clone()))
+            .app_data(Data::new(self.quarantine.clone()))
+            .app_data(Data::new(self.replication.clone()))
+            .app_data(Data::new(self.uploads.clone()))
+            .app_data(Data::new(self.trials.clone()))
+            .app_data(Data::new(self.shadow_queue.clone()))
+            .app_data(Data::new(self.folder_sync.clone()));
+    }
+}
