@@ -1,7 +1,6 @@
 //! What becomes of a record: a row, and a line in the log. What shall stay secret is masked in both.
 
 use std::hash::{BuildHasher, RandomState};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -12,6 +11,7 @@ use watchpost_policies::{Action, Decision, Digest};
 
 use super::options::Masked;
 use super::record::{Counts, Decided, Differed, Judgement, Record};
+use super::writer::MarkedRecord;
 use crate::store::decisions::{Fresh, Kind, Verdict};
 
 /// What stands where something is kept secret.
@@ -111,13 +111,21 @@ impl Writer {
         }
     }
 
-    /// The rows of these records.
-    pub(super) fn written(&self, records: &[Record]) -> Arc<[Fresh]> {
-        records.iter().map(|record| self.row(record)).collect()
+    /// A record that can be written more than once.
+    pub(super) fn marked(&self, record: Record) -> MarkedRecord {
+        MarkedRecord {
+            dedupe_key: self.next_mark.fetch_add(1, Ordering::Relaxed).cast_signed(),
+            record,
+        }
     }
 
-    fn row(&self, record: &Record) -> Fresh {
-        let mark = self.next_mark.fetch_add(1, Ordering::Relaxed).cast_signed();
+    /// The rows of these records.
+    pub(super) fn written(&self, records: &[MarkedRecord]) -> Vec<Fresh> {
+        records.iter().map(|marked| self.row(marked)).collect()
+    }
+
+    fn row(&self, MarkedRecord { dedupe_key, record }: &MarkedRecord) -> Fresh {
+        let mark = *dedupe_key;
         let decision = |kind: Kind, time_ms, told: &ToldDecision<'_>, json| Fresh {
             mark,
             time_ms: signed(time_ms),

@@ -23,6 +23,9 @@ pub enum StoreError {
     /// What was written breaks a rule of the table.
     #[error("the database refuses: {0}")]
     Refused(String),
+    /// A value has no form in which it can be written.
+    #[error("a value cannot be encoded for the database: {0}")]
+    Unencodable(String),
     /// Something else; it is ours.
     #[error("the database answered with an error: {0}")]
     Failed(String),
@@ -31,7 +34,10 @@ pub enum StoreError {
 impl StoreError {
     /// Whether the connection may be used again.
     pub(super) fn spares_connection(&self) -> bool {
-        matches!(self, Self::Refused(_) | Self::Busy | Self::Missing(_))
+        matches!(
+            self,
+            Self::Refused(_) | Self::Busy | Self::Missing(_) | Self::Unencodable(_)
+        )
     }
 }
 
@@ -47,8 +53,10 @@ impl From<ConnectionError> for StoreError {
 
 impl From<Error> for StoreError {
     fn from(error: Error) -> Self {
-        let Error::DatabaseError(kind, information) = &error else {
-            return Self::Failed(error.to_string());
+        let (kind, information) = match &error {
+            Error::DatabaseError(kind, information) => (kind, information),
+            Error::SerializationError(why) => return Self::Unencodable(why.to_string()),
+            other => return Self::Failed(other.to_string()),
         };
         let why = one_line(information.message());
         match kind {
