@@ -218,7 +218,8 @@ impl From<&StoreError> for ApiError {
                 let why = "the database refuses what was sent, for it breaks a rule of its table; the log says which";
                 return Self::BadRequest(why.to_owned());
             }
-            StoreError::Failed(why) | StoreError::Unencodable(why) => return Self::Internal(why.clone()),
+            StoreError::Unreadable(_) | StoreError::Unencodable(_) => return Self::Internal(error.to_string()),
+            StoreError::Failed(why) => return Self::Internal(why.clone()),
             StoreError::Unreachable(_) => "the database cannot be reached just now",
             StoreError::Missing(_) => {
                 "the database lacks a table or column, or the right to read it; the log names what is missing"

@@ -23,6 +23,9 @@ pub enum StoreError {
     /// What was written breaks a rule of the table.
     #[error("the database refuses: {0}")]
     Refused(String),
+    /// A row holds what nobody wrote as it is.
+    #[error("the database holds a value that cannot be read: {0}")]
+    Unreadable(String),
     /// A value has no form in which it can be written.
     #[error("a value cannot be encoded for the database: {0}")]
     Unencodable(String),
@@ -55,6 +58,7 @@ impl From<Error> for StoreError {
     fn from(error: Error) -> Self {
         let (kind, information) = match &error {
             Error::DatabaseError(kind, information) => (kind, information),
+            Error::DeserializationError(why) => return Self::Unreadable(deepest(why.as_ref())),
             Error::SerializationError(why) => return Self::Unencodable(why.to_string()),
             other => return Self::Failed(other.to_string()),
         };
@@ -113,6 +117,12 @@ impl StoreError {
             Err(why)
         }
     }
+}
+
+/// Diesel says in which field of a row something is wrong; what is below says it of the table.
+fn deepest(error: &(dyn std::error::Error + 'static)) -> String {
+    let chain = std::iter::successors(Some(error), |error| error.source());
+    chain.last().map(ToString::to_string).unwrap_or_default()
 }
 
 /// libpq writes whole paragraphs.

@@ -5,7 +5,7 @@ use super::{Actor, ChangeError, Changed, Moment, Registry};
 use crate::clock;
 use crate::rules::InForce;
 use crate::store::Store;
-use crate::store::rules::{Deed, Entry, Fresh, Generation, Made, Told};
+use crate::store::rules::{AuditAction, Entry, Fresh, Generation, Made, Told};
 
 /// How often a change that does not say which generation it means is tried again over one that came before it.
 const ATTEMPTS: u32 = 5;
@@ -132,9 +132,9 @@ impl Registry {
         })
     }
 
-    pub(super) fn told(&self, entry: &Entry, deed: Deed, actor: &Actor, note: &str) -> Told {
+    pub(super) fn told(&self, entry: &Entry, deed: AuditAction, actor: &Actor, note: &str) -> Told {
         Told {
-            digest: entry.digest.map(|digest| digest.to_string()),
+            digest: entry.digest,
             settings_id: Some(entry.settings),
             note: note.to_owned(),
             ..Told::of(&entry.rule, deed, &actor.by, now_ms())

@@ -5,7 +5,7 @@ use watchpost_policies::Kind;
 use super::advance::{Next, now_ms};
 use super::{Actor, ChangeError, Changed, Moment, Registry, Wish, slot};
 use crate::store::Store;
-use crate::store::rules::{Deed, Entry, Generation, Told};
+use crate::store::rules::{AuditAction, Entry, Generation, Told};
 
 /// Generations that are read at once, where one to go back to is looked for.
 const AT_ONCE: i64 = 100;
@@ -36,8 +36,8 @@ impl Registry {
                 .into_iter()
                 .flatten()
                 .find(|entry| entry.rule != rule);
-            let other = other.map(|entry| self.told(entry, Deed::RolledBack, actor, note));
-            let mut next = self.back_to(latest, kind, rule, before, Deed::RolledBack, actor, note);
+            let other = other.map(|entry| self.told(entry, AuditAction::RolledBack, actor, note));
+            let mut next = self.back_to(latest, kind, rule, before, AuditAction::RolledBack, actor, note);
             next.told.extend(other);
             Ok(Some(next))
         };
@@ -103,7 +103,7 @@ impl Registry {
         kind: Kind,
         rule: &str,
         before: Option<Entry>,
-        deed: Deed,
+        deed: AuditAction,
         actor: &Actor,
         note: &str,
     ) -> Next {
@@ -121,7 +121,7 @@ impl Registry {
             ..Told::of(rule, deed, &actor.by, now_ms())
         };
         if let Some(entry) = named {
-            told.digest = entry.digest.map(|digest| digest.to_string());
+            told.digest = entry.digest;
             told.settings_id = Some(entry.settings);
         }
         Next {

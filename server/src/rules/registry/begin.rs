@@ -5,7 +5,8 @@ use watchpost_policies::{Digest, Kind};
 
 use super::advance::{Next, now_ms};
 use super::{Behind, ChangeError, Options, Registry};
-use crate::store::rules::{By, CONFIGURATION, Deed, Entry, Generation, Mode, Told};
+use crate::store::StoreError;
+use crate::store::rules::{AuditAction, By, CONFIGURATION, Entry, Generation, Mode, SettingsRef, Told};
 use crate::tasks;
 
 /// Settings under which nobody may do more than a stranger.
@@ -45,8 +46,15 @@ impl Registry {
         let Some(cache) = self.0.rules.cache().cloned() else {
             return Ok(());
         };
-        let versions = self.0.store.ask(|store| store.rule_versions(None)).await?;
-        let brought = versions.iter().filter_map(|version| version.digest.parse().ok());
+        let versions = match self.0.store.ask(|store| store.rule_versions(None)).await {
+            // No reason not to begin: what is kept too long does no harm.
+            Err(StoreError::Unreadable(why)) => {
+                log::error!(reason = why.as_str(); "compiled code of rules is not cleaned up, for their versions cannot be read");
+                return Ok(());
+            }
+            versions => versions?,
+        };
+        let brought = versions.iter().map(|version| version.digest);
         let own = [Kind::Threshold, Kind::Role].map(|kind| self.0.rules.builtin(kind).digest());
         let known: Vec<Digest> = brought.chain(own).collect();
         let cleaned = tasks::block(move || cache.keep_only(&known)).await;
@@ -96,7 +104,7 @@ impl Registry {
                     kind,
                     mode: Mode::Active,
                     digest: None,
-                    settings: 0,
+                    settings: SettingsRef::Configured,
                 });
             }
             let is_it = |entry: &&mut Entry| entry.rule == name && entry.mode == Mode::Active;
@@ -112,7 +120,7 @@ impl Registry {
                 entry.settings = settings;
                 told.push(Told {
                     settings_id: Some(settings),
-                    ..Told::of(&name, Deed::Configured, &by, now_ms())
+                    ..Told::of(&name, AuditAction::Configured, &by, now_ms())
                 });
             }
         }
@@ -124,9 +132,10 @@ impl Registry {
     }
 
     /// The settings that the configuration has for a rule, under the number that they have in the database.
-    pub(super) async fn configured_settings(&self, name: &str) -> Result<i64, ChangeError> {
-        self.keep_settings(name, self.configured(name), &By::configuration())
-            .await
+    pub(super) async fn configured_settings(&self, name: &str) -> Result<SettingsRef, ChangeError> {
+        let by = By::configuration();
+        let id = self.keep_settings(name, self.configured(name), &by).await?;
+        Ok(SettingsRef::Stored(id))
     }
 
     pub(super) async fn keep_settings(&self, name: &str, settings: String, by: &By) -> Result<i64, ChangeError> {
@@ -136,11 +145,11 @@ impl Registry {
     }
 
     /// Whether nobody but the configuration gave these.
-    async fn is_configured(&self, settings: i64) -> Result<bool, ChangeError> {
-        if settings == 0 {
-            return Ok(true);
-        }
-        let given = self.0.store.ask(move |store| store.rule_settings(settings)).await?;
+    async fn is_configured(&self, settings: SettingsRef) -> Result<bool, ChangeError> {
+        let Some(id) = settings.id() else {
+            return Ok(settings == SettingsRef::Configured);
+        };
+        let given = self.0.store.ask(move |store| store.rule_settings(id)).await?;
         Ok(given.is_none_or(|given| given.given_by == CONFIGURATION))
     }
 
@@ -150,7 +159,7 @@ impl Registry {
             kind: Kind::Role,
             mode: Mode::Active,
             digest: None,
-            settings: self.keep_settings(&rule, CLOSED.to_owned(), &By::ourselves()).await?,
+            settings: SettingsRef::Stored(self.keep_settings(&rule, CLOSED.to_owned(), &By::ourselves()).await?),
             rule,
         })
     }

@@ -10,7 +10,7 @@ use watchpost_policies::{Digest, Kind};
 use super::advance::Next;
 use super::{Activation, Actor, ChangeError, Moment, Options, Registry, slot};
 use crate::rules::folder::{Line, State};
-use crate::store::rules::{By, CONFIGURATION, Deed, Entry, Generation, Mode, Version};
+use crate::store::rules::{AuditAction, By, CONFIGURATION, Entry, Generation, Mode, Version};
 
 /// By whom the log says that it was done. Nobody who asks is called so: certificates have a subject, tokens a prefix.
 const FOLDER: &str = "folder";
@@ -48,8 +48,7 @@ impl Registry {
     /// is: either that is so still, or somebody changed it since.
     pub async fn place(&self, placing: Placing<'_>, now: &Moment) -> Result<Entry, ChangeError> {
         let rule = placing.version.name.clone();
-        let digest = placing.version.digest.parse::<Digest>();
-        let digest = digest.map_err(|error| ChangeError::Broken(error.to_string()))?;
+        let digest = placing.version.digest;
         let (kind, kept, _) = self.version_of(&rule, digest).await?;
         let settings = match placing.settings {
             Some(settings) => settings,
@@ -83,27 +82,32 @@ impl Registry {
     /// Whether this is what the folder did last with the rule.
     async fn was_placed(&self, placed: &Entry) -> Result<bool, ChangeError> {
         let rule = placed.rule.clone();
-        let deeds = [Deed::Activated, Deed::Retired];
+        let deeds = [AuditAction::Activated, AuditAction::Retired];
         let last = self.0.store.ask(move |store| store.last_deed_by(&rule, FOLDER, &deeds));
         Ok(last.await?.is_some_and(|told| {
-            let digest = placed.digest.map(|digest| digest.to_string());
-            told.what == Deed::Activated.as_str() && told.digest == digest && told.settings_id == Some(placed.settings)
+            told.what == AuditAction::Activated
+                && told.digest == placed.digest
+                && told.settings_id == Some(placed.settings)
         }))
     }
 
     /// Takes out of force what the folder put there and nobody changed since, where `is_left` says of a file and a rule
     /// that the one does not give the other any more.
     pub async fn take_back(&self, is_left: impl Fn(&str, &str) -> bool) -> Result<(), ChangeError> {
-        let deeds = [Deed::Activated, Deed::RolledBack, Deed::Configured, Deed::PutAside];
+        let deeds = [
+            AuditAction::Activated,
+            AuditAction::RolledBack,
+            AuditAction::Configured,
+            AuditAction::PutAside,
+        ];
         // What the configuration says of a rule is no reason to keep one that is gone.
         let last = self
             .0
             .store
             .ask(move |store| store.last_deeds(&deeds, Some(CONFIGURATION)));
         for told in last.await? {
-            let is_ours = told.by == FOLDER && told.what == Deed::Activated.as_str();
-            let digest = told.digest.and_then(|digest| digest.parse().ok());
-            if let Some(digest) = digest.filter(|_| is_ours && is_left(&told.note, &told.name)) {
+            let is_ours = told.by == FOLDER && told.what == AuditAction::Activated;
+            if let Some(digest) = told.digest.filter(|_| is_ours && is_left(&told.note, &told.name)) {
                 self.take_out(&told.name, digest, &told.note).await?;
             }
         }
@@ -121,10 +125,10 @@ impl Registry {
             let Some(entry) = found else { return Ok(None) };
             let mut entries = latest.entries.clone();
             entries.retain(|other| other != entry);
-            let mut told = vec![self.told(entry, Deed::Retired, &folder(), &note)];
+            let mut told = vec![self.told(entry, AuditAction::Retired, &folder(), &note)];
             if entry.kind == Kind::Role || self.brings(rule) {
                 let own = self.own(entry.kind).await?;
-                told.push(self.told(&own, Deed::Activated, &folder(), &note));
+                told.push(self.told(&own, AuditAction::Activated, &folder(), &note));
                 // What counts now needs no comparing with itself.
                 entries.retain(|other| other.digest.is_some() || other.rule != own.rule);
                 entries.push(own);

@@ -9,7 +9,7 @@ use watchpost_policies::{Kind, Report};
 
 use super::advance::now_ms;
 use super::{Actor, ChangeError, Registry, slot};
-use crate::store::rules::{By, Deed, Entry, Generation, Mode};
+use crate::store::rules::{AuditAction, By, Entry, Generation, Mode};
 
 /// How often putting a rule aside is put off for a good version that cannot be loaded just then.
 const MOST_PUT_OFF: u32 = 3;
@@ -101,7 +101,7 @@ impl Registry {
         if let Ok(told) = self.0.store.ask(|store| store.rules_put_aside()).await {
             let aside = told.into_iter().map(|told| Aside {
                 rule: told.name,
-                digest: told.digest,
+                digest: told.digest.map(|digest| digest.to_string()),
                 since_ms: told.time_ms,
                 why: told.note,
             });
@@ -151,9 +151,9 @@ impl Registry {
                 (Kind::Role, None) => Some(self.closed().await?),
                 (_, before) => before,
             };
-            let mut next = self.back_to(latest, kind, rule, before, Deed::PutAside, &actor, why);
+            let mut next = self.back_to(latest, kind, rule, before, AuditAction::PutAside, &actor, why);
             for told in &mut next.told {
-                told.digest = failing.digest.map(|digest| digest.to_string());
+                told.digest = failing.digest;
                 told.settings_id = Some(failing.settings);
                 told.time_ms = now_ms();
             }
@@ -224,6 +224,7 @@ enum Aftermath {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::rules::SettingsRef;
 
     #[test]
     fn a_good_version_is_waited_for_three_times_and_the_next_one_as_often() {
@@ -232,7 +233,7 @@ mod tests {
             kind: Kind::Threshold,
             mode: Mode::Active,
             digest: None,
-            settings: 1,
+            settings: SettingsRef::Stored(1),
         };
         let mut put_off = PutOff::default();
         for name in ["good", "older"] {
