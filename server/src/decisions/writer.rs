@@ -96,6 +96,7 @@ impl Sink for RecordSink {
 
     async fn write(&self, batch: Arc<[MarkedRecord]>, timeout: Duration) -> Result<(), WriteError<StoreError>> {
         let rows = self.writer.written(&batch);
+        let rows = rows.map_err(|error| classify(StoreError::Unencodable(error.to_string())))?;
         let keep = move |store: &Store| store.keep_decisions(&rows);
         self.store.ask_within(timeout, keep).await.map_err(classify)
     }
