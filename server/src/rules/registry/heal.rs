@@ -9,6 +9,7 @@ use watchpost_policies::{Kind, Report};
 
 use super::advance::now_ms;
 use super::{Actor, ChangeError, Registry, slot};
+use crate::store::StoreError;
 use crate::store::rules::{AuditAction, By, Entry, Generation, Mode};
 
 /// How often putting a rule aside is put off for a good version that cannot be loaded just then.
@@ -98,7 +99,12 @@ impl Registry {
 
     /// Asks the log what is put aside.
     pub(super) async fn look_aside(&self) {
-        if let Ok(told) = self.0.store.ask(|store| store.rules_put_aside()).await {
+        let told = self.0.store.ask(|store| store.rules_put_aside()).await;
+        if let Err(error @ StoreError::Unreadable(_)) = &told {
+            log::error!("it is not known which rules are put aside: {error}");
+        }
+        // A database that is away is told by those who need it.
+        if let Ok(told) = told {
             let aside = told.into_iter().map(|told| Aside {
                 rule: told.name,
                 digest: told.digest.map(|digest| digest.to_string()),
