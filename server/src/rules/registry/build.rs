@@ -45,9 +45,11 @@ impl Registry {
     }
 
     pub(super) async fn settings_text(&self, rule: &str, settings: SettingsRef) -> Result<String, ChangeError> {
-        let lost = || ChangeError::Broken(format!("the settings {settings:?} of the rule {rule} are lost"));
-        let id = settings.id().ok_or_else(lost)?;
+        let Some(id) = settings.id() else {
+            return Err(ChangeError::Broken(format!("the settings of the rule {rule} are not kept yet")));
+        };
         let given = self.0.store.ask(move |store| store.rule_settings(id)).await?;
+        let lost = || ChangeError::Broken(format!("the settings {id} of the rule {rule} are lost"));
         Ok(given.ok_or_else(lost)?.settings)
     }
 
