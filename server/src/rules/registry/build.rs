@@ -46,7 +46,9 @@ impl Registry {
 
     pub(super) async fn settings_text(&self, rule: &str, settings: SettingsRef) -> Result<String, ChangeError> {
         let Some(id) = settings.id() else {
-            return Err(ChangeError::Broken(format!("the settings of the rule {rule} are not kept yet")));
+            return Err(ChangeError::Broken(format!(
+                "the settings of the rule {rule} are not kept yet"
+            )));
         };
         let given = self.0.store.ask(move |store| store.rule_settings(id)).await?;
         let lost = || ChangeError::Broken(format!("the settings {id} of the rule {rule} are lost"));
