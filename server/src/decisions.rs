@@ -1,10 +1,11 @@
-//! Records of who was refused what, and of what the rules found: taken in here while a request waits, and written by
-//! the task in `keep`. It decides nothing; `api::permit` and `judge` bring what is to be recorded.
+//! Records of who was refused what, and of what the rules found: taken in here while a request waits, and written behind
+//! its back by the task in `keep`. It decides nothing; `api::permit` and `judge` bring what is to be recorded.
 
 mod changes;
 mod keep;
 mod options;
 mod record;
+mod writer;
 mod written;
 
 use std::future::Future;
@@ -12,8 +13,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use tokio::sync::mpsc::error::TrySendError;
-use tokio::sync::{Mutex, mpsc};
 use watchpost_policies::{Report, RuleSet};
 
 pub use self::changes::changes;
@@ -22,11 +21,12 @@ pub use self::record::{Asked, Counts, Decided, Differed, Judgement, Record};
 
 pub(crate) use self::written::{ToldDecision, ToldDifference, ToldJudgement};
 
-use self::keep::Waiting;
+use self::writer::{MarkedRecord, RecordSink};
 use self::written::Writer;
 use crate::metrics::Own;
 use crate::store::Store;
 use crate::store::decisions::Verdict;
+use crate::write_behind::{PushError, WriteBuffer};
 
 /// How long a request waits for room. Nobody waits longer for a refusal without asking again.
 const LONGEST_WAIT: Duration = Duration::from_secs(1);
@@ -60,10 +60,8 @@ pub struct Decisions(Arc<Inner>);
 
 struct Inner {
     options: Options,
-    writer: Writer,
-    queue: mpsc::Sender<Record>,
-    /// Whoever writes has it. It outlives the task that does.
-    waiting: Mutex<Waiting>,
+    writer: Arc<Writer>,
+    buffer: WriteBuffer<RecordSink>,
     /// Since the log was told last.
     dropped: AtomicUsize,
     store: Store,
@@ -73,12 +71,12 @@ struct Inner {
 impl Decisions {
     /// Of this machine, in this store.
     pub fn new(store: Store, host: &str, options: Options, own: Arc<Own>) -> Self {
-        let (sender, receiver) = mpsc::channel(options.queue);
+        let writer = Arc::new(Writer::new(host, &options.mask));
+        let sink = RecordSink::new(writer.clone(), store.clone(), own.clone(), &options);
         Self(Arc::new(Inner {
-            writer: Writer::new(host, &options.mask),
+            buffer: WriteBuffer::new(sink, writer::limits(options.queue)),
+            writer,
             options,
-            queue: sender,
-            waiting: Mutex::new(Waiting::new(receiver)),
             dropped: AtomicUsize::new(0),
             store,
             own,
@@ -106,11 +104,13 @@ impl Decisions {
         if self.0.options.log {
             self.0.writer.log(&record);
         }
-        match self.0.queue.try_send(record) {
+        match self.0.buffer.push(self.0.writer.marked(record)) {
             Ok(()) => None,
             // The next round does not wait for what was found in the last.
-            Err(TrySendError::Full(record @ Record::Decision(_))) if self.0.options.when_full == WhenFull::Block => {
-                Some(self.clone().wait_for_room(record))
+            Err(PushError::Full(marked))
+                if self.0.options.when_full == WhenFull::Block && matches!(marked.record, Record::Decision(_)) =>
+            {
+                Some(self.clone().wait_for_room(marked))
             }
             Err(_) => {
                 self.count_dropped(1);
@@ -125,7 +125,7 @@ impl Decisions {
             return;
         }
         // What counts finds room: at most half of it is for what only would have been.
-        if self.0.queue.capacity() * 2 < self.0.options.queue {
+        if self.0.buffer.free() * 2 < self.0.options.queue {
             return self.count_dropped(1);
         }
         // It never has to wait.
@@ -142,11 +142,10 @@ impl Decisions {
         }
     }
 
-    async fn wait_for_room(self, record: Record) {
+    async fn wait_for_room(self, record: MarkedRecord) {
         // Whoever asked may go away meanwhile; then it is dropped too.
         let mut missed = Missed(Some(&self));
-        if let Ok(Ok(room)) = tokio::time::timeout(LONGEST_WAIT, self.0.queue.reserve()).await {
-            room.send(record);
+        if self.0.buffer.push_within(record, LONGEST_WAIT).await.is_ok() {
             missed.0 = None;
         }
     }

@@ -3,35 +3,25 @@
 
 mod ours;
 mod tidy;
-mod waiting;
+mod writer;
 
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
 use tokio::sync::watch;
-use tokio::time::Instant;
 use watchpost_policies::{Report, Snapshot};
 
 use self::ours::Ours;
-use self::waiting::Waiting;
+use self::writer::RoundSink;
 use crate::judge::Judged;
 use crate::metrics::Own;
-use crate::store::history::Keeper;
-use crate::store::{Store, StoreError};
+use crate::store::Store;
+use crate::write_behind::WriteBuffer;
 
 /// How long one write may take, which is one transaction of sixty rounds at most: some milliseconds on a disk,
 /// seconds over a slow wire. After this long PostgreSQL ends a single statement by itself, so who is silent for longer
 /// has not heard of it. A round that is written twice is there once.
 pub const PATIENCE: Duration = Duration::from_secs(30);
-
-/// After a failure the database is given this long.
-const PAUSE: Duration = Duration::from_secs(2);
-
-/// At the end of the process a silent connection is given up this often, in the time that there is.
-const ATTEMPTS: u32 = 3;
 
 /// How much is kept, and for how long.
 #[derive(Clone, Copy, Debug)]
@@ -49,8 +39,7 @@ pub struct Options {
 /// Who writes, for the two tasks that do it in turn.
 #[derive(Clone)]
 pub struct History {
-    keeper: Arc<ArcSwap<Mutex<Keeper>>>,
-    waiting: Arc<Mutex<Waiting<Round>>>,
+    buffer: Arc<WriteBuffer<RoundSink>>,
     ours: Arc<Mutex<Ours>>,
     store: Store,
     host: Arc<str>,
@@ -58,17 +47,12 @@ pub struct History {
     own: Arc<Own>,
 }
 
-/// What was measured and what the rules said of it.
-type Round = (Arc<Snapshot>, Arc<Report>);
-
-type Writing = Pin<Box<dyn Future<Output = Result<usize, StoreError>>>>;
-
 impl History {
     /// Of this machine, in this store.
     pub fn new(store: Store, host: &str, options: Options, own: Arc<Own>) -> Self {
+        let sink = RoundSink::new(store.clone(), own.clone());
         Self {
-            keeper: Arc::new(ArcSwap::from_pointee(Mutex::new(Keeper::new(store.clone())))),
-            waiting: Arc::new(Mutex::new(Waiting::new())),
+            buffer: Arc::new(WriteBuffer::new(sink, writer::limits(options.patience))),
             ours: Arc::default(),
             store,
             host: host.into(),
@@ -81,49 +65,17 @@ impl History {
     pub async fn keep(self, mut judged: watch::Receiver<Option<Arc<Judged>>>) {
         // One that came while this was started again is not passed over.
         judged.mark_changed();
-        let mut writing: Option<Writing> = None;
-        let (mut not_before, mut failing) = (Instant::now(), false);
-        loop {
-            let some_wait = lock(&self.waiting).len() > 0;
-            if writing.is_none() && some_wait && Instant::now() >= not_before {
-                let this = self.clone();
-                writing = Some(Box::pin(async move { this.write().await }));
+        let follow = async {
+            while judged.changed().await.is_ok() {
+                let round = judged.borrow_and_update().clone();
+                if let Some(judged) = round {
+                    self.take_in(judged.round.snapshot.clone(), judged.report.clone());
+                }
             }
-            let pausing = writing.is_none() && some_wait;
-            let written = async {
-                match &mut writing {
-                    Some(writing) => writing.await,
-                    None => std::future::pending().await,
-                }
-            };
-            tokio::select! {
-                outcome = written => {
-                    writing = None;
-                    match outcome {
-                        Ok(_) => {
-                            if std::mem::take(&mut failing) {
-                                log::info!(waiting = lock(&self.waiting).len(); "history is written again");
-                            }
-                        }
-                        Err(error) => {
-                            not_before = Instant::now() + PAUSE;
-                            if !std::mem::replace(&mut failing, true) {
-                                log::error!("history cannot be written: {error}; rounds wait");
-                            }
-                        }
-                    }
-                }
-                changed = judged.changed() => {
-                    if changed.is_err() {
-                        return;
-                    }
-                    let round = judged.borrow_and_update().clone();
-                    if let Some(judged) = round {
-                        self.take_in(judged.round.snapshot.clone(), judged.report.clone());
-                    }
-                }
-                () = tokio::time::sleep_until(not_before), if pausing => {}
-            }
+        };
+        tokio::select! {
+            () = follow => {}
+            () = self.buffer.run() => {}
         }
     }
 
@@ -132,8 +84,9 @@ impl History {
         if !lock(&self.ours).add(snapshot.time_ms()) {
             return;
         }
-        let lost = lock(&self.waiting).take_in(snapshot.time_ms(), (snapshot, report));
-        (0..lost).for_each(|_| self.own.round_lost());
+        if self.buffer.push((snapshot, report)).is_err() {
+            self.own.round_lost();
+        }
     }
 
     /// Writes all that waits, and the last round among it, within so long. How many rounds are lost.
@@ -142,50 +95,8 @@ impl History {
             self.take_in(judged.round.snapshot.clone(), judged.report.clone());
         }
         // Who writes just now may have met a silent wire, and would be waited for.
-        self.replace_keeper();
-        let all = async {
-            loop {
-                match self.write_within(within / ATTEMPTS).await {
-                    Ok(0) => break,
-                    Ok(_) => {}
-                    Err(_) => tokio::time::sleep(within / ATTEMPTS / 10).await,
-                }
-            }
-        };
-        let _ = tokio::time::timeout(within, all).await;
-        let lost = lock(&self.waiting).len();
-        if lost > 0 {
-            log::error!(rounds = lost; "the last rounds are not in the history, for the database did not take them in time");
-        }
-        lost
-    }
-
-    /// Writes some of the rounds that wait, the oldest first, and tells how many these were. If it fails, they go on
-    /// waiting.
-    pub async fn write(&self) -> Result<usize, StoreError> {
-        self.write_within(self.options.patience).await
-    }
-
-    async fn write_within(&self, patience: Duration) -> Result<usize, StoreError> {
-        let (times, rounds) = lock(&self.waiting).next();
-        if rounds.is_empty() {
-            return Ok(0);
-        }
-        let keeper = self.keeper.load_full();
-        let work = move |_: &Store| lock(&keeper).keep(&rounds);
-        let outcome = self.store.ask_within(patience, work).await;
-        if outcome.is_ok() {
-            self.own.rounds_kept(lock(&self.waiting).written(&times));
-        } else {
-            lock(&self.waiting).failed();
-            self.replace_keeper();
-        }
-        outcome.map(|()| times.len())
-    }
-
-    /// Who still waits for an answer has the old one, and its connection.
-    fn replace_keeper(&self) {
-        self.keeper.store(Arc::new(Mutex::new(Keeper::new(self.store.clone()))));
+        self.buffer.sink().replace_keeper();
+        self.buffer.shut_down(within).await
     }
 }
 

@@ -26,3 +26,4 @@ pub mod tasks;
 pub mod telemetry;
 pub mod tls;
 mod toml_json;
+mod write_behind;

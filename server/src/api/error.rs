@@ -218,6 +218,7 @@ impl From<&StoreError> for ApiError {
                 let why = "the database refuses what was sent, for it breaks a rule of its table; the log says which";
                 return Self::BadRequest(why.to_owned());
             }
+            StoreError::Unreadable(_) | StoreError::Unencodable(_) => return Self::Internal(error.to_string()),
             StoreError::Failed(why) => return Self::Internal(why.clone()),
             StoreError::Unreachable(_) => "the database cannot be reached just now",
             StoreError::Missing(_) => {

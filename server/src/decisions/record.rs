@@ -8,7 +8,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use watchpost_policies::{Action, Decision, Digest, Identity};
 
-use crate::store::decisions::Verdict;
+use crate::store::decisions::{Kind, Verdict};
 
 /// One thing that is recorded.
 #[derive(Clone, Debug)]
@@ -19,6 +19,17 @@ pub enum Record {
     Difference(Differed),
     /// A rule finds something else than before.
     Judgement(Judgement),
+}
+
+impl Record {
+    /// What it is about.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Decision(_) => Kind::Decision,
+            Self::Difference(_) => Kind::Difference,
+            Self::Judgement(_) => Kind::Judgement,
+        }
+    }
 }
 
 /// What somebody wanted.

@@ -5,11 +5,12 @@ use std::path::Path;
 use serde_json::{Value, json};
 use watchpost_policies::{Action, Decision, Digest, Identity};
 
-use super::keep::REFUSALS;
+use super::writer::classify;
 use super::*;
 use crate::metrics::Build;
-use crate::store::decisions::Wanted;
+use crate::store::decisions::{Fresh, Wanted};
 use crate::store::{Place, StoreError};
+use crate::write_behind::WriteError;
 
 /// As the rule that Watchpost brings says it: with the name and the role, and the resource.
 const WHY: &str = "the token grafana has the role reader, which does not allow rules.write on disk";
@@ -83,6 +84,12 @@ fn difference(request_id: &str) -> Record {
     })
 }
 
+/// The rows of these records.
+fn rows(writer: &Writer, records: impl IntoIterator<Item = Record>) -> Vec<Fresh> {
+    let marked: Vec<_> = records.into_iter().map(|record| writer.marked(record)).collect();
+    writer.written(&marked).expect("it can be written")
+}
+
 fn dropped(decisions: &Decisions) -> u64 {
     let all = decisions.0.own.gather();
     let family = all
@@ -98,7 +105,7 @@ fn run(test: impl Future<Output = ()>) {
 
 #[test]
 fn a_row_says_everything_and_its_columns_what_is_searched() {
-    let rows = Writer::new("edge-1", &[]).written(&[refusal("a1"), refusal("a2")]);
+    let rows = rows(&Writer::new("edge-1", &[]), [refusal("a1"), refusal("a2")]);
     let told: Value = serde_json::from_str(&rows[0].told).expect("JSON");
     assert_eq!(
         told,
@@ -118,7 +125,7 @@ fn a_row_says_everything_and_its_columns_what_is_searched() {
 
 #[test]
 fn a_difference_is_searched_by_what_the_shadow_would_have_said() {
-    let row = Writer::new("edge-1", &[]).written(&[difference("a1")])[0].clone();
+    let row = rows(&Writer::new("edge-1", &[]), [difference("a1")])[0].clone();
     assert_eq!(
         (row.kind, row.verdict, row.rule.as_deref()),
         ("difference", Some("deny"), Some("role"))
@@ -143,9 +150,9 @@ fn what_is_masked_stands_nowhere_in_a_row() {
     ];
     for (field, text) in fields {
         for record in [refusal, difference] {
-            let open = format!("{:?}", Writer::new("edge-1", &[]).written(&[record("a-request")]));
+            let open = format!("{:?}", rows(&Writer::new("edge-1", &[]), [record("a-request")]));
             assert!(open.contains(text), "{open}");
-            let masked = format!("{:?}", Writer::new("edge-1", &[field]).written(&[record("a-request")]));
+            let masked = format!("{:?}", rows(&Writer::new("edge-1", &[field]), [record("a-request")]));
             assert!(!masked.contains(text) && masked.contains("***"), "{masked}");
         }
     }
@@ -188,10 +195,10 @@ fn who_waits_for_room_gets_it_and_whoever_gives_up_is_counted() {
         let decisions = decisions("sqlite:x.db", folder.path(), blocks);
         assert!(decisions.take_in(refusal("first")).is_none(), "there is room");
         let waits = decisions.take_in(refusal("second")).expect("there is none");
-        let mut waiting = decisions.0.waiting.lock().await;
-        let make_room = async { waiting.fill_at_once(&decisions.0.writer) };
-        let ((), filled) = tokio::join!(waits, make_room);
-        assert!(filled);
+        tokio::select! {
+            () = waits => {}
+            () = decisions.clone().keep() => {}
+        }
         assert_eq!(dropped(&decisions), 0);
         let gives_up = decisions.take_in(refusal("third")).expect("the second has the room");
         let began = std::time::Instant::now();
@@ -255,24 +262,24 @@ fn what_a_database_does_not_take_at_the_end_is_lost_and_counted() {
 }
 
 #[test]
-fn a_batch_that_is_refused_again_and_again_does_not_stand_in_the_way() {
-    run(async {
-        let folder = tempfile::tempdir().expect("a folder");
-        let decisions = decisions("sqlite:x.db", folder.path(), options());
-        assert!(decisions.take_in(refusal("a")).is_none());
-        let mut waiting = decisions.0.waiting.lock().await;
-        assert!(waiting.fill_at_once(&decisions.0.writer));
-        let lost = || Err(StoreError::Unreachable(String::new()));
-        let refused = || Err(StoreError::Refused(String::new()));
-        for _ in 0..100 {
-            assert!(decisions.settle(&mut waiting, lost()).is_err());
-        }
-        for _ in 1..REFUSALS {
-            assert!(decisions.settle(&mut waiting, refused()).is_err());
-            assert_eq!(waiting.batch.len(), 1, "it is tried again");
-        }
-        assert!(decisions.settle(&mut waiting, refused()).is_err());
-        assert_eq!(waiting.batch.len(), 0);
-        assert_eq!(dropped(&decisions), 1);
-    });
+fn a_record_that_is_written_again_has_the_mark_that_it_had() {
+    let writer = Writer::new("edge-1", &[]);
+    let marked = [writer.marked(refusal("a1"))];
+    let mark = || writer.written(&marked).expect("it can be written")[0].mark;
+    assert_eq!(mark(), mark());
+}
+
+#[test]
+fn what_the_database_refuses_is_given_up_and_what_is_wrong_with_it_is_waited_for() {
+    let words = || "words".to_owned();
+    for refused in [
+        StoreError::Refused(words()),
+        StoreError::Failed(words()),
+        StoreError::Unencodable(words()),
+    ] {
+        assert!(matches!(classify(refused), WriteError::Rejected(_)));
+    }
+    for passing in [StoreError::Unreachable(words()), StoreError::Busy, StoreError::Full] {
+        assert!(matches!(classify(passing), WriteError::Unavailable(_)));
+    }
 }

@@ -1,17 +1,17 @@
 //! What becomes of a record: a row, and a line in the log. What shall stay secret is masked in both.
 
 use std::hash::{BuildHasher, RandomState};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use serde::Serialize;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
-use watchpost_policies::{Action, Decision, Digest};
+use watchpost_policies::{Action, Decision, Digest, Identity};
 
 use super::options::Masked;
 use super::record::{Counts, Decided, Differed, Judgement, Record};
+use super::writer::MarkedRecord;
 use crate::store::decisions::{Fresh, Kind, Verdict};
 
 /// What stands where something is kept secret.
@@ -33,7 +33,8 @@ pub(crate) struct ToldDecision<'r> {
     /// Who asked.
     identity: String,
     /// The same as the rule was shown it.
-    identity_shown: Value,
+    #[schema(value_type = Value)]
+    identity_shown: Shown<'r>,
     /// From where.
     address: String,
     /// What for.
@@ -58,6 +59,14 @@ pub(crate) struct ToldDecision<'r> {
     remembered: bool,
     /// How long it took.
     cost_us: Option<u64>,
+}
+
+/// An identity as the rule was shown it, or what stands in its place.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Shown<'r> {
+    Masked(&'static str),
+    Identity(&'r Identity),
 }
 
 /// What a role rule in shadow would have decided, as it is told, masked.
@@ -111,13 +120,21 @@ impl Writer {
         }
     }
 
-    /// The rows of these records.
-    pub(super) fn written(&self, records: &[Record]) -> Arc<[Fresh]> {
-        records.iter().map(|record| self.row(record)).collect()
+    /// A record that can be written more than once.
+    pub(super) fn marked(&self, record: Record) -> MarkedRecord {
+        MarkedRecord {
+            dedupe_key: self.next_mark.fetch_add(1, Ordering::Relaxed).cast_signed(),
+            record,
+        }
     }
 
-    fn row(&self, record: &Record) -> Fresh {
-        let mark = self.next_mark.fetch_add(1, Ordering::Relaxed).cast_signed();
+    /// The rows of these records.
+    pub(super) fn written(&self, records: &[MarkedRecord]) -> serde_json::Result<Vec<Fresh>> {
+        records.iter().map(|marked| self.row(marked)).collect()
+    }
+
+    fn row(&self, MarkedRecord { dedupe_key, record }: &MarkedRecord) -> serde_json::Result<Fresh> {
+        let mark = *dedupe_key;
         let decision = |kind: Kind, time_ms, told: &ToldDecision<'_>, json| Fresh {
             mark,
             time_ms: signed(time_ms),
@@ -128,19 +145,16 @@ impl Writer {
             told: json,
             identity: Some(told.identity.clone()),
         };
-        match record {
+        Ok(match record {
             Record::Decision(decided) => {
                 let told = self.decision(decided);
-                decision(Kind::Decision, decided.request.time_ms, &told, json(&told))
+                let json = serde_json::to_string(&told)?;
+                decision(Kind::Decision, decided.request.time_ms, &told, json)
             }
             Record::Difference(differed) => {
                 let told = self.difference(differed);
-                decision(
-                    Kind::Difference,
-                    differed.would.request.time_ms,
-                    &told.would,
-                    json(&told),
-                )
+                let json = serde_json::to_string(&told)?;
+                decision(Kind::Difference, differed.would.request.time_ms, &told.would, json)
             }
             Record::Judgement(judgement) => Fresh {
                 mark,
@@ -150,9 +164,9 @@ impl Writer {
                 action: None,
                 verdict: None,
                 rule: Some(judgement.rule.clone()),
-                told: json(&self.judgement(judgement)),
+                told: serde_json::to_string(&self.judgement(judgement))?,
             },
-        }
+        })
     }
 
     /// A line in the log.
@@ -205,11 +219,13 @@ impl Writer {
     fn decision<'r>(&'r self, decided: &'r Decided) -> ToldDecision<'r> {
         let (asked, decision) = (&decided.request, decided.decision.as_deref());
         let roles = decision.map_or(&[][..], |decision| &decision.roles);
-        let identity = || serde_json::to_value(&asked.identity).unwrap_or_default();
         ToldDecision {
             host: &self.host,
             identity: self.text(Masked::Identity, asked.identity.to_string()),
-            identity_shown: self.value(Masked::Identity, identity),
+            identity_shown: match self.hides(Masked::Identity) {
+                true => Shown::Masked(MASK),
+                false => Shown::Identity(&asked.identity),
+            },
             address: self.text(Masked::Address, asked.address.to_string()),
             action: asked.action,
             resource: self.text(Masked::Resource, asked.resource.to_string()),
@@ -279,10 +295,6 @@ fn reason(decision: Option<&Decision>) -> Option<String> {
         Some(Verdict::Deny { reason }) => Some(reason.clone()),
         Some(Verdict::Fault { fault }) => Some(fault.to_string()),
     }
-}
-
-fn json(told: &impl Serialize) -> String {
-    serde_json::to_string(told).unwrap_or_else(|_| "{}".to_owned())
 }
 
 fn micros(took: Duration) -> u64 {

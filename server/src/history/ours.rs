@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 pub(super) const NEWEST: i64 = 32;
 
 /// Times that are remembered: more than can wait to be written, so that what is newest in the database is among them.
-const REMEMBERED: usize = 256;
+const REMEMBERED: usize = 320;
 
 /// The times of its rounds.
 #[derive(Default)]
@@ -62,7 +62,8 @@ mod tests {
     fn the_newest_in_the_database_are_remembered_behind_all_that_may_wait() {
         let mut ours = Ours::default();
         (0..10_000).for_each(|time_ms| assert!(ours.add(time_ms)));
-        let written = 10_000 - super::super::waiting::MOST as u64;
+        let pending = super::super::writer::CAPACITY + super::super::writer::BATCH_SIZE;
+        let written = 10_000 - pending as u64;
         let newest: Vec<u64> = (0..NEWEST as u64).map(|at| written - 1 - at).collect();
         assert_eq!(ours.foreign(&newest), 0);
     }

@@ -77,10 +77,10 @@ impl History {
         while self.step(move |store| store.sweep(bounds)).await? {}
         packed?;
         if forget {
-            let (keeper, host) = (self.keeper.load_full(), self.host.clone());
+            let (keeper, host) = (self.buffer.sink().keeper(), self.host.clone());
             self.step(move |_| lock(&keeper).forget_series(&host)).await?;
             // One that took its place meanwhile may have read numbers that went.
-            self.replace_keeper();
+            self.buffer.sink().replace_keeper();
         }
         self.step(Store::history_usage).await
     }

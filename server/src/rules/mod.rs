@@ -30,7 +30,7 @@ use watchpost_policies::{
     Digest, Engine, EngineError, Fault, Kind, Limits, Refusal, Rule, RuleModule, RuleSet, SetError, SettingsRefusal,
 };
 
-use crate::store::rules::{Entry, Generation, Mode};
+use crate::store::rules::{Entry, Generation, Mode, SettingsRef};
 use cache::Cache;
 use compiler::Compiler;
 use shadow::RoleBeside;
@@ -177,7 +177,7 @@ impl Rules {
             .generation
             .entries
             .iter()
-            .all(|entry| entry.settings != 0)
+            .all(|entry| entry.settings != SettingsRef::Configured)
     }
 
     /// Puts a generation in force. Whoever has the one before goes on with that until they are done.
@@ -265,7 +265,7 @@ impl Builtin {
             kind: rule.module().kind(),
             mode: Mode::Active,
             digest: None,
-            settings: 0,
+            settings: SettingsRef::Configured,
         };
         let generation = Generation {
             number: 1,

@@ -13,7 +13,7 @@ use super::registry::{Actor, ChangeError, Earlier, Next, Registry, Replacement, 
 use crate::error_chain::error_chain;
 use crate::metrics::Own;
 use crate::store::Store;
-use crate::store::rules::{By, Deed, Entry, Generation, Mode};
+use crate::store::rules::{AuditAction, By, Entry, Generation, Mode};
 
 /// How often the quarantine of a rule is deferred for a good version that cannot be loaded just then.
 const MAX_DEFERRALS: u32 = 3;
@@ -77,7 +77,7 @@ impl QuarantineList {
             Ok(told) => {
                 let rules = told.into_iter().map(|told| Quarantined {
                     rule: told.name,
-                    digest: told.digest,
+                    digest: told.digest.map(|digest| digest.to_string()),
                     since_ms: told.time_ms,
                     why: told.note,
                 });
@@ -225,7 +225,7 @@ impl Quarantine {
             kind,
             rule,
             before,
-            deed: Deed::PutAside,
+            deed: AuditAction::PutAside,
             actor: &Actor {
                 by: By::ourselves(),
                 identity: None,
@@ -235,7 +235,7 @@ impl Quarantine {
         };
         let mut next = replacement.plan();
         for told in &mut next.told {
-            told.digest = failing.digest.map(|digest| digest.to_string());
+            told.digest = failing.digest;
             told.settings_id = Some(failing.settings);
         }
         Ok(Some(next))
@@ -341,6 +341,7 @@ enum Aftermath {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::rules::SettingsRef;
 
     fn entry(rule: &str, settings: i64) -> Entry {
         Entry {
@@ -348,7 +349,7 @@ mod tests {
             kind: Kind::Threshold,
             mode: Mode::Active,
             digest: None,
-            settings,
+            settings: SettingsRef::Stored(settings),
         }
     }
 

@@ -1,6 +1,8 @@
 //! Work chunks: what workers report, what others read, and what the collector counts. Which change of status is legal
 //! is told by [`Status`], whoever asks for it.
 
+use diesel::backend::Backend;
+use diesel::deserialize::{self, FromSql, FromSqlRow};
 use diesel::sql_types::{BigInt, Nullable, Text};
 use diesel::{OptionalExtension, QueryResult, QueryableByName, RunQueryDsl, sql_query};
 use serde::{Deserialize, Serialize};
@@ -118,77 +120,46 @@ pub struct Change {
 }
 
 /// A chunk as it is kept.
-#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+#[derive(Clone, Debug, PartialEq, QueryableByName, Serialize, ToSchema)]
 pub struct Chunk {
     /// By what it is changed.
+    #[diesel(sql_type = BigInt)]
     pub id: i64,
     /// Of which job.
+    #[diesel(sql_type = BigInt)]
     pub job_id: i64,
     /// Which of its chunks.
+    #[diesel(sql_type = BigInt)]
     pub chunk_index: i64,
     /// Where it stands.
+    #[diesel(sql_type = Text)]
     pub status: String,
     /// From 0 to 10.
+    #[diesel(sql_type = BigInt)]
     pub priority: i64,
     /// Which images.
+    #[diesel(sql_type = Text, deserialize_as = JsonOrText)]
     pub image_range: serde_json::Value,
     /// Why it failed.
+    #[diesel(sql_type = Nullable<Text>)]
     pub error_message: Option<String>,
     /// How often it was tried again.
+    #[diesel(sql_type = BigInt)]
     pub retry_count: i64,
     /// Who works on it.
+    #[diesel(sql_type = Nullable<Text>)]
     pub task_id: Option<String>,
     /// When it was reported, in milliseconds since 1970 (UTC).
+    #[diesel(sql_type = BigInt)]
     pub created_ms: i64,
     /// When it changed last, in milliseconds since 1970 (UTC).
+    #[diesel(sql_type = BigInt)]
     pub updated_ms: i64,
 }
 
-#[derive(QueryableByName)]
-struct Row {
-    #[diesel(sql_type = BigInt)]
-    id: i64,
-    #[diesel(sql_type = BigInt)]
-    job_id: i64,
-    #[diesel(sql_type = BigInt)]
-    chunk_index: i64,
-    #[diesel(sql_type = Text)]
-    status: String,
-    #[diesel(sql_type = BigInt)]
-    priority: i64,
-    #[diesel(sql_type = Text)]
-    image_range: String,
-    #[diesel(sql_type = Nullable<Text>)]
-    error_message: Option<String>,
-    #[diesel(sql_type = BigInt)]
-    retry_count: i64,
-    #[diesel(sql_type = Nullable<Text>)]
-    task_id: Option<String>,
-    #[diesel(sql_type = BigInt)]
-    created_ms: i64,
-    #[diesel(sql_type = BigInt)]
-    updated_ms: i64,
-}
-
-impl From<Row> for Chunk {
-    fn from(row: Row) -> Self {
-        // In somebody else's table it may be anything.
-        let image_range = serde_json::from_str(&row.image_range).unwrap_or(serde_json::Value::String(row.image_range));
-        Self {
-            id: row.id,
-            job_id: row.job_id,
-            chunk_index: row.chunk_index,
-            status: row.status,
-            priority: row.priority,
-            image_range,
-            error_message: row.error_message,
-            retry_count: row.retry_count,
-            task_id: row.task_id,
-            created_ms: row.created_ms,
-            updated_ms: row.updated_ms,
-        }
-    }
-}
+/// JSON of somebody else's table, where it may be anything; what is no JSON is a text.
+#[derive(Debug, FromSqlRow)]
+struct JsonOrText(serde_json::Value);
 
 /// What came of a change.
 #[derive(Clone, Debug, PartialEq)]
@@ -432,14 +403,31 @@ fn rows(connection: &mut Connection, condition: &str, numbers: &[i64]) -> QueryR
         format_args!("COALESCE({}, 0)", connection.milliseconds("created_at")),
         format_args!("COALESCE({}, 0)", connection.milliseconds("updated_at")),
     );
-    let rows: Vec<Row> = on!(connection, connection => {
+    on!(connection, connection => {
         let mut query = sql_query(sql).into_boxed();
         for number in numbers {
             query = query.bind::<BigInt, _>(*number);
         }
         query.load(connection)
-    })?;
-    Ok(rows.into_iter().map(Chunk::from).collect())
+    })
+}
+
+impl<DB: Backend> FromSql<Text, DB> for JsonOrText
+where
+    String: FromSql<Text, DB>,
+{
+    fn from_sql(bytes: DB::RawValue<'_>) -> deserialize::Result<Self> {
+        let text = <String as FromSql<Text, DB>>::from_sql(bytes)?;
+        Ok(Self(
+            serde_json::from_str(&text).unwrap_or(serde_json::Value::String(text)),
+        ))
+    }
+}
+
+impl From<JsonOrText> for serde_json::Value {
+    fn from(value: JsonOrText) -> Self {
+        value.0
+    }
 }
 
 #[derive(QueryableByName)]

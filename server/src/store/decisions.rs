@@ -3,12 +3,14 @@
 
 use diesel::connection::SimpleConnection;
 use diesel::{
-    ExpressionMethods, Insertable, OptionalExtension, QueryDsl, QueryResult, RunQueryDsl, delete, insert_into,
+    ExpressionMethods, Insertable, OptionalExtension, QueryDsl, QueryResult, Queryable, RunQueryDsl, Selectable,
+    SelectableHelper, delete, insert_into,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
+use super::column_types::RecordPayload;
 use super::connection::{Connection, on};
 use super::schema::decisions as columns;
 use super::{Store, StoreError};
@@ -70,7 +72,8 @@ pub struct Fresh {
 }
 
 /// A record as it is read.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Queryable, Selectable, Serialize)]
+#[diesel(table_name = columns)]
 pub struct Record {
     /// By what it is read on.
     pub id: i64,
@@ -79,6 +82,7 @@ pub struct Record {
     /// What it is about.
     pub kind: String,
     /// All that there is to say.
+    #[diesel(deserialize_as = RecordPayload)]
     #[serde(flatten)]
     pub told: Map<String, Value>,
 }
@@ -173,10 +177,10 @@ impl Store {
 
     /// The records that are wanted, the oldest first.
     pub fn decisions(&self, wanted: &Wanted) -> Result<Vec<Record>, StoreError> {
-        let rows: Vec<(i64, i64, String, String)> = self.read(|connection| {
+        self.read(|connection| {
             on!(connection, connection => {
                 let mut query = columns::table
-                    .select((columns::id, columns::time_ms, columns::kind, columns::told))
+                    .select(Record::as_select())
                     .filter(columns::id.gt(wanted.after))
                     .order(columns::id)
                     .limit(wanted.most)
@@ -204,14 +208,7 @@ impl Store {
                 }
                 query.load(connection)
             })
-        })?;
-        let read = |(id, time_ms, kind, told): (i64, i64, String, String)| Record {
-            id,
-            time_ms,
-            kind,
-            told: serde_json::from_str(&told).unwrap_or_default(),
-        };
-        Ok(rows.into_iter().map(read).collect())
+        })
     }
 
     /// Lets some records go, if that has to be. Whether it did: ask again until it did not.

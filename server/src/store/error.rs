@@ -23,6 +23,12 @@ pub enum StoreError {
     /// What was written breaks a rule of the table.
     #[error("the database refuses: {0}")]
     Refused(String),
+    /// A row holds what nobody wrote as it is.
+    #[error("the database holds a value that cannot be read: {0}")]
+    Unreadable(String),
+    /// A value has no form in which it can be written.
+    #[error("a value cannot be encoded for the database: {0}")]
+    Unencodable(String),
     /// Something else; it is ours.
     #[error("the database answered with an error: {0}")]
     Failed(String),
@@ -31,7 +37,10 @@ pub enum StoreError {
 impl StoreError {
     /// Whether the connection may be used again.
     pub(super) fn spares_connection(&self) -> bool {
-        matches!(self, Self::Refused(_) | Self::Busy | Self::Missing(_))
+        matches!(
+            self,
+            Self::Refused(_) | Self::Busy | Self::Missing(_) | Self::Unencodable(_)
+        )
     }
 }
 
@@ -47,23 +56,34 @@ impl From<ConnectionError> for StoreError {
 
 impl From<Error> for StoreError {
     fn from(error: Error) -> Self {
-        let Error::DatabaseError(kind, information) = &error else {
-            return Self::Failed(error.to_string());
+        let (kind, information) = match &error {
+            Error::DatabaseError(kind, information) => (kind, information),
+            Error::DeserializationError(why) => return Self::Unreadable(deepest(why.as_ref())),
+            Error::SerializationError(why) => return Self::Unencodable(why.to_string()),
+            other => return Self::Failed(other.to_string()),
         };
         let why = one_line(information.message());
         match kind {
             DatabaseErrorKind::UniqueViolation
             | DatabaseErrorKind::ForeignKeyViolation
             | DatabaseErrorKind::NotNullViolation
-            | DatabaseErrorKind::CheckViolation => Self::Refused(why),
+            | DatabaseErrorKind::CheckViolation
+            | DatabaseErrorKind::RestrictViolation
+            | DatabaseErrorKind::ExclusionViolation => Self::Refused(why),
             DatabaseErrorKind::ClosedConnection | DatabaseErrorKind::UnableToSendCommand => Self::Unreachable(why),
+            // Of two transactions that were in each other's way, this one has to be tried again.
+            DatabaseErrorKind::SerializationFailure => Self::Busy,
+            // A server that became a standby; a new connection may find the one that took over.
+            DatabaseErrorKind::ReadOnlyTransaction => Self::Unreachable(why),
             _ => Self::of_words(why).unwrap_or_else(Self::Failed),
         }
     }
 }
 
 impl StoreError {
-    /// Diesel gives most errors as words only; these are SQLite's and libpq's.
+    /// Diesel maps a dozen codes to kinds and keeps neither the SQLSTATE nor SQLite's extended code of any other error,
+    /// and what libpq says of a connection has no code at all. So these are told apart by their words: those of SQLite and
+    /// libpq, and those of a PostgreSQL whose `lc_messages` is English. In another language they are [`Self::Failed`].
     fn of_words(why: String) -> Result<Self, String> {
         let says = |words: &[&str]| words.iter().any(|word| why.contains(word));
         if says(&[
@@ -107,7 +127,62 @@ impl StoreError {
     }
 }
 
+/// Diesel says in which field of a row something is wrong; what is below says it of the table.
+fn deepest(error: &(dyn std::error::Error + 'static)) -> String {
+    let chain = std::iter::successors(Some(error), |error| error.source());
+    chain.last().map(ToString::to_string).unwrap_or_default()
+}
+
 /// libpq writes whole paragraphs.
 fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(kind: DatabaseErrorKind, words: &str) -> StoreError {
+        Error::DatabaseError(kind, Box::new(words.to_owned())).into()
+    }
+
+    #[test]
+    fn what_has_a_kind_is_known_by_it_in_any_language() {
+        let words = "in einer Sprache, die niemand kennt";
+        for refused in [
+            DatabaseErrorKind::UniqueViolation,
+            DatabaseErrorKind::CheckViolation,
+            DatabaseErrorKind::RestrictViolation,
+            DatabaseErrorKind::ExclusionViolation,
+        ] {
+            assert!(matches!(of(refused, words), StoreError::Refused(_)));
+        }
+        assert!(matches!(
+            of(DatabaseErrorKind::SerializationFailure, words),
+            StoreError::Busy
+        ));
+        for lost in [
+            DatabaseErrorKind::ReadOnlyTransaction,
+            DatabaseErrorKind::ClosedConnection,
+        ] {
+            assert!(matches!(of(lost, words), StoreError::Unreachable(_)));
+        }
+        assert!(matches!(of(DatabaseErrorKind::Unknown, words), StoreError::Failed(_)));
+    }
+
+    #[test]
+    fn what_has_no_kind_is_known_by_its_words() {
+        let unknown = |words| of(DatabaseErrorKind::Unknown, words);
+        assert!(matches!(unknown("database is locked"), StoreError::Busy));
+        assert!(matches!(unknown("database or disk is full"), StoreError::Full));
+        assert!(matches!(
+            unknown("database disk image is malformed"),
+            StoreError::Damaged(_)
+        ));
+        assert!(matches!(unknown("no such table: decisions"), StoreError::Missing(_)));
+        assert!(matches!(
+            unknown("FATAL: terminating connection due to administrator command"),
+            StoreError::Unreachable(_)
+        ));
+    }
 }

@@ -3,6 +3,7 @@
 
 mod aside;
 pub mod chunks;
+mod column_types;
 mod connection;
 pub mod decisions;
 mod error;

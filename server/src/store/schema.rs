@@ -56,10 +56,13 @@ diesel::table! {
 }
 
 diesel::table! {
+    use diesel::sql_types::*;
+    use crate::store::column_types::*;
+
     rule_versions (digest) {
-        digest -> Text,
+        digest -> VersionDigest,
         name -> Text,
-        kind -> Text,
+        kind -> VersionKind,
         version -> Text,
         description -> Text,
         settings_schema -> Text,
@@ -75,10 +78,13 @@ diesel::table! {
 }
 
 diesel::table! {
+    use diesel::sql_types::*;
+    use crate::store::column_types::*;
+
     rule_settings (id) {
         id -> BigInt,
         name -> Text,
-        digest -> Text,
+        digest -> SettingsDigest,
         settings -> Text,
         given_ms -> BigInt,
         given_by -> Text,
@@ -94,13 +100,16 @@ diesel::table! {
 }
 
 diesel::table! {
+    use diesel::sql_types::*;
+    use crate::store::column_types::*;
+
     rule_log (id) {
         id -> BigInt,
         time_ms -> BigInt,
         name -> Text,
-        what -> Text,
-        digest -> Nullable<Text>,
-        settings_id -> Nullable<BigInt>,
+        what -> LogAction,
+        digest -> Nullable<LogDigest>,
+        settings_id -> Nullable<LogSettings>,
         generation -> Nullable<BigInt>,
         done_by -> Text,
         address -> Text,

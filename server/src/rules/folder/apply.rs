@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 use watchpost_policies::{Digest, Kind};
 
 use crate::rules::registry::{Activation, Actor, ChangeError, Moment, Next, Registry, slot};
-use crate::store::rules::{By, CONFIGURATION, Deed, Entry, Generation, Mode, Version};
+use crate::store::rules::{AuditAction, By, CONFIGURATION, Entry, Generation, Mode, Version};
 
 /// By whom the log says that it was done. Nobody who asks is called so: certificates have a subject, tokens a prefix.
 const FOLDER: &str = "folder";
@@ -43,8 +43,7 @@ fn folder() -> Actor {
 /// either that is so still, or somebody changed it since.
 pub(super) async fn place(registry: &Registry, placing: Placing<'_>, now: &Moment) -> Result<Entry, ChangeError> {
     let rule = placing.version.name.clone();
-    let digest = placing.version.digest.parse::<Digest>();
-    let digest = digest.map_err(|error| ChangeError::Broken(error.to_string()))?;
+    let digest = placing.version.digest;
     let (kind, kept, _) = registry.version_of(&rule, digest).await?;
     let settings = match placing.settings {
         Some(settings) => settings,
@@ -78,28 +77,33 @@ pub(super) async fn place(registry: &Registry, placing: Placing<'_>, now: &Momen
 /// Whether this is what the folder did last with the rule.
 async fn was_placed(registry: &Registry, placed: &Entry) -> Result<bool, ChangeError> {
     let rule = placed.rule.clone();
-    let deeds = [Deed::Activated, Deed::Retired];
+    let deeds = [AuditAction::Activated, AuditAction::Retired];
     let last = registry
         .store()
         .ask(move |store| store.last_deed_by(&rule, FOLDER, &deeds));
     Ok(last.await?.is_some_and(|told| {
-        let digest = placed.digest.map(|digest| digest.to_string());
-        told.what == Deed::Activated.as_str() && told.digest == digest && told.settings_id == Some(placed.settings)
+        told.what == AuditAction::Activated
+            && told.digest == placed.digest
+            && told.settings_id == Some(placed.settings)
     }))
 }
 
 /// Takes out of force what the folder put there and nobody changed since, where `is_left` says of a file and a rule that
 /// the one does not give the other any more.
 pub(super) async fn take_back(registry: &Registry, is_left: impl Fn(&str, &str) -> bool) -> Result<(), ChangeError> {
-    let deeds = [Deed::Activated, Deed::RolledBack, Deed::Configured, Deed::PutAside];
+    let deeds = [
+        AuditAction::Activated,
+        AuditAction::RolledBack,
+        AuditAction::Configured,
+        AuditAction::PutAside,
+    ];
     // What the configuration says of a rule is no reason to keep one that is gone.
     let last = registry
         .store()
         .ask(move |store| store.last_deeds(&deeds, Some(CONFIGURATION)));
     for told in last.await? {
-        let is_ours = told.by == FOLDER && told.what == Deed::Activated.as_str();
-        let digest = told.digest.and_then(|digest| digest.parse().ok());
-        if let Some(digest) = digest.filter(|_| is_ours && is_left(&told.note, &told.name)) {
+        let is_ours = told.by == FOLDER && told.what == AuditAction::Activated;
+        if let Some(digest) = told.digest.filter(|_| is_ours && is_left(&told.note, &told.name)) {
             take_out(registry, &told.name, digest, &told.note).await?;
         }
     }
@@ -116,10 +120,10 @@ async fn take_out(registry: &Registry, rule: &str, digest: Digest, file: &str) -
         let Some(entry) = found else { return Ok(None) };
         let mut entries = latest.entries.clone();
         entries.retain(|other| other != entry);
-        let mut told = vec![registry.told(entry, Deed::Retired, &folder(), &note)];
+        let mut told = vec![registry.told(entry, AuditAction::Retired, &folder(), &note)];
         if entry.kind == Kind::Role || registry.brings(rule) {
             let built_in = built_in(registry, entry.kind).await?;
-            told.push(registry.told(&built_in, Deed::Activated, &folder(), &note));
+            told.push(registry.told(&built_in, AuditAction::Activated, &folder(), &note));
             // What counts now needs no comparing with itself.
             entries.retain(|other| other.digest.is_some() || other.rule != built_in.rule);
             entries.push(built_in);

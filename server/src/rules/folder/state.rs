@@ -115,7 +115,7 @@ impl Given {
     pub(super) fn of(version: &Version) -> Self {
         Self {
             rule: version.name.clone(),
-            kind: version.kind(),
+            kind: version.kind,
         }
     }
 

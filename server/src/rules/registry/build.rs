@@ -4,7 +4,7 @@ use watchpost_policies::{Digest, Rule, RuleModule};
 
 use super::{ChangeError, Registry};
 use crate::rules::InForce;
-use crate::store::rules::{Entry, FRESH, Fresh, Generation};
+use crate::store::rules::{Entry, Fresh, Generation, SettingsRef};
 use crate::tasks;
 
 impl Registry {
@@ -36,14 +36,23 @@ impl Registry {
             Some(digest) => self.module(&entry.rule, digest).await?,
             None => self.0.rules.builtin(entry.kind).clone(),
         };
-        let settings = match fresh.filter(|_| entry.settings == FRESH) {
+        let settings = match fresh.filter(|_| entry.settings == SettingsRef::New) {
             Some(fresh) => fresh.settings.clone(),
             None => self.settings_text(&entry.rule, entry.settings).await?,
         };
         self.with_settings(&module, settings).await
     }
 
-    pub(in crate::rules) async fn settings_text(&self, rule: &str, id: i64) -> Result<String, ChangeError> {
+    pub(in crate::rules) async fn settings_text(
+        &self,
+        rule: &str,
+        settings: SettingsRef,
+    ) -> Result<String, ChangeError> {
+        let Some(id) = settings.id() else {
+            return Err(ChangeError::Broken(format!(
+                "the settings of the rule {rule} are not kept yet"
+            )));
+        };
         let given = self.0.store.ask(move |store| store.rule_settings(id)).await?;
         let lost = || ChangeError::Broken(format!("the settings {id} of the rule {rule} are lost"));
         Ok(given.ok_or_else(lost)?.settings)

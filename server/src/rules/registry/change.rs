@@ -9,7 +9,7 @@ use super::transaction::Next;
 use super::{Actor, ChangeError, Moment, Registry, slot};
 use crate::rules::InForce;
 use crate::store::Store;
-use crate::store::rules::{By, Deed, Entry, FRESH, Fresh, Generation, Mode, Version};
+use crate::store::rules::{AuditAction, By, Entry, Fresh, Generation, Mode, SettingsRef};
 
 /// What somebody wants in force.
 #[derive(Clone, Debug)]
@@ -92,14 +92,14 @@ impl Registry {
                 entries.retain(|other| !(beside(other) && other.digest == entry.digest));
             }
             let deed = match wanted.mode {
-                Mode::Active => Deed::Activated,
-                Mode::Shadow => Deed::Shadowed,
+                Mode::Active => AuditAction::Activated,
+                Mode::Shadow => AuditAction::Shadowed,
             };
             // Of role rules one counts, so another counts no more.
             let displaced = slot(&latest.entries, kind, &entry.rule)
                 .filter(|other| wanted.mode == Mode::Active && other.rule != entry.rule);
             let note = format!("{} decides now", entry.rule);
-            let displaced = displaced.map(|other| self.told(other, Deed::Retired, actor, &note));
+            let displaced = displaced.map(|other| self.told(other, AuditAction::Retired, actor, &note));
             let mut told = vec![self.told(&entry, deed, actor, &wanted.note)];
             told.extend(displaced);
             entries.push(entry);
@@ -132,7 +132,7 @@ impl Registry {
                 let why = "somebody has to decide who may do what; activate another role rule instead";
                 return Err(ChangeError::Conflict(why.to_owned()));
             }
-            let told = self.told(entry, Deed::Retired, actor, note);
+            let told = self.told(entry, AuditAction::Retired, actor, note);
             let entries = latest.entries.iter().filter(|other| *other != entry).cloned().collect();
             Ok(Some(Next {
                 entries,
@@ -166,7 +166,7 @@ impl Registry {
                 takes_part = true;
                 if entry.settings != id {
                     entry.settings = id;
-                    told.push(self.told(entry, Deed::Configured, actor, note));
+                    told.push(self.told(entry, AuditAction::Configured, actor, note));
                 }
             }
             if !takes_part {
@@ -185,7 +185,7 @@ impl Registry {
         rule: &str,
         settings: Map<String, Value>,
         by: &By,
-    ) -> Result<(i64, Option<Fresh>), ChangeError> {
+    ) -> Result<(SettingsRef, Option<Fresh>), ChangeError> {
         let fresh = Fresh {
             name: rule.to_owned(),
             settings: Value::Object(settings).to_string(),
@@ -193,8 +193,8 @@ impl Registry {
         };
         let look = move |store: &Store| Ok((store.number_of_rule_settings(&fresh)?, fresh));
         Ok(match self.0.store.ask(look).await? {
-            (Some(id), _) => (id, None),
-            (None, fresh) => (FRESH, Some(fresh)),
+            (Some(id), _) => (SettingsRef::Stored(id), None),
+            (None, fresh) => (SettingsRef::New, Some(fresh)),
         })
     }
 
@@ -206,7 +206,7 @@ impl Registry {
         let name = rule.to_owned();
         let versions = self.0.store.ask(move |store| store.rule_versions(Some(&name))).await?;
         let first = versions.first().ok_or_else(|| ChangeError::NoRule(rule.to_owned()));
-        Ok(first?.kind())
+        Ok(first?.kind)
     }
 
     /// Which contract a version keeps, how an entry names it, and the settings that it was brought with.
@@ -214,14 +214,14 @@ impl Registry {
         &self,
         rule: &str,
         digest: Digest,
-    ) -> Result<(Kind, Option<Digest>, Option<i64>), ChangeError> {
+    ) -> Result<(Kind, Option<Digest>, Option<SettingsRef>), ChangeError> {
         let own = self.builtin_kind(rule);
         if let Some(kind) = own.filter(|kind| self.0.rules.builtin(*kind).digest() == digest) {
             return Ok((kind, None, None));
         }
         let version = self.0.store.ask(move |store| store.rule_version(digest)).await?;
         match version.filter(|version| version.name == rule) {
-            Some(version) => Ok((version.kind(), Some(digest), version.settings_id)),
+            Some(version) => Ok((version.kind, Some(digest), version.settings_id.map(SettingsRef::Stored))),
             None => {
                 self.kind_of(rule).await?;
                 Err(ChangeError::NoVersion {
@@ -234,18 +234,8 @@ impl Registry {
 }
 
 /// The settings that a rule has already, wherever it takes part.
-fn settings_of(entries: &[Entry], rule: &str) -> Option<i64> {
+fn settings_of(entries: &[Entry], rule: &str) -> Option<SettingsRef> {
     let of_rule = entries.iter().filter(|entry| entry.rule == rule);
     // What counts comes first.
     of_rule.min_by_key(|entry| entry.mode).map(|entry| entry.settings)
-}
-
-impl Version {
-    /// Which contract it keeps.
-    pub fn kind(&self) -> Kind {
-        match self.kind.as_str() {
-            "role" => Kind::Role,
-            _ => Kind::Threshold,
-        }
-    }
 }

@@ -6,7 +6,7 @@ use super::transaction::Next;
 use super::{Actor, ChangeError, Changed, Moment, Registry, Wish, slot};
 use crate::clock;
 use crate::store::Store;
-use crate::store::rules::{Deed, Entry, Generation, Told};
+use crate::store::rules::{AuditAction, Entry, Generation, Told};
 
 /// Generations that are read at once, where one to go back to is looked for.
 const BATCH_SIZE: i64 = 100;
@@ -29,7 +29,7 @@ pub(in crate::rules) struct Replacement<'r> {
     /// What it becomes; nothing takes part, if this is missing.
     pub(in crate::rules) before: Option<Entry>,
     /// How the audit log calls it.
-    pub(in crate::rules) deed: Deed,
+    pub(in crate::rules) deed: AuditAction,
     pub(in crate::rules) actor: &'r Actor,
     pub(in crate::rules) note: &'r str,
 }
@@ -56,13 +56,13 @@ impl Registry {
                 return Err(never());
             }
             let other = both.into_iter().find(|entry| entry.rule != rule);
-            let other = other.map(|entry| self.told(entry, Deed::RolledBack, actor, note));
+            let other = other.map(|entry| self.told(entry, AuditAction::RolledBack, actor, note));
             let replacement = Replacement {
                 latest,
                 kind,
                 rule,
                 before,
-                deed: Deed::RolledBack,
+                deed: AuditAction::RolledBack,
                 actor,
                 note,
             };
@@ -129,7 +129,7 @@ impl Replacement<'_> {
             ..Told::of(self.rule, self.deed, &self.actor.by, clock::now_ms_signed())
         };
         if let Some(entry) = self.before.as_ref().or(now) {
-            told.digest = entry.digest.map(|digest| digest.to_string());
+            told.digest = entry.digest;
             told.settings_id = Some(entry.settings);
         }
         Next {

@@ -6,8 +6,8 @@ use watchpost_policies::{Digest, Kind};
 use super::transaction::Next;
 use super::{ChangeError, Options, PendingGeneration, Registry};
 use crate::error_chain::error_chain;
-use crate::store::Store;
-use crate::store::rules::{By, CONFIGURATION, Deed, Entry, Generation, Mode, Told};
+use crate::store::rules::{AuditAction, By, CONFIGURATION, Entry, Generation, Mode, SettingsRef, Told};
+use crate::store::{Store, StoreError};
 use crate::{clock, tasks};
 
 /// Settings under which nobody may do more than a stranger.
@@ -48,8 +48,15 @@ impl Registry {
         let Some(cache) = self.0.rules.cache().cloned() else {
             return Ok(());
         };
-        let versions = self.0.store.ask(|store| store.rule_versions(None)).await?;
-        let brought = versions.iter().filter_map(|version| version.digest.parse().ok());
+        let versions = match self.0.store.ask(|store| store.rule_versions(None)).await {
+            // No reason not to begin: what is kept too long does no harm.
+            Err(StoreError::Unreadable(why)) => {
+                log::error!(reason = why.as_str(); "compiled code of rules is not cleaned up, for their versions cannot be read");
+                return Ok(());
+            }
+            versions => versions?,
+        };
+        let brought = versions.iter().map(|version| version.digest);
         let own = [Kind::Threshold, Kind::Role].map(|kind| self.0.rules.builtin(kind).digest());
         let known: Vec<Digest> = brought.chain(own).collect();
         let cleaned = tasks::block(move || cache.keep_only(&known)).await;
@@ -98,7 +105,7 @@ impl Registry {
                     kind,
                     mode: Mode::Active,
                     digest: None,
-                    settings: 0,
+                    settings: SettingsRef::Configured,
                 });
             }
             let is_it = |entry: &&mut Entry| entry.rule == name && entry.mode == Mode::Active;
@@ -114,7 +121,7 @@ impl Registry {
                 entry.settings = settings;
                 told.push(Told {
                     settings_id: Some(settings),
-                    ..Told::of(&name, Deed::Configured, &by, clock::now_ms_signed())
+                    ..Told::of(&name, AuditAction::Configured, &by, clock::now_ms_signed())
                 });
             }
         }
@@ -126,9 +133,10 @@ impl Registry {
     }
 
     /// The settings that the configuration has for a rule, under the number that they have in the database.
-    pub(in crate::rules) async fn configured_settings(&self, name: &str) -> Result<i64, ChangeError> {
-        self.keep_settings(name, self.configured(name), &By::configuration())
-            .await
+    pub(in crate::rules) async fn configured_settings(&self, name: &str) -> Result<SettingsRef, ChangeError> {
+        let by = By::configuration();
+        let id = self.keep_settings(name, self.configured(name), &by).await?;
+        Ok(SettingsRef::Stored(id))
     }
 
     pub(super) async fn keep_settings(&self, name: &str, settings: String, by: &By) -> Result<i64, ChangeError> {
@@ -138,11 +146,11 @@ impl Registry {
     }
 
     /// Whether nobody but the configuration gave these.
-    async fn is_configured(&self, settings: i64) -> Result<bool, ChangeError> {
-        if settings == 0 {
-            return Ok(true);
-        }
-        let given = self.0.store.ask(move |store| store.rule_settings(settings)).await?;
+    async fn is_configured(&self, settings: SettingsRef) -> Result<bool, ChangeError> {
+        let Some(id) = settings.id() else {
+            return Ok(settings == SettingsRef::Configured);
+        };
+        let given = self.0.store.ask(move |store| store.rule_settings(id)).await?;
         Ok(given.is_none_or(|given| given.given_by == CONFIGURATION))
     }
 
@@ -153,7 +161,7 @@ impl Registry {
             kind: Kind::Role,
             mode: Mode::Active,
             digest: None,
-            settings: self.keep_settings(&rule, CLOSED.to_owned(), &By::ourselves()).await?,
+            settings: SettingsRef::Stored(self.keep_settings(&rule, CLOSED.to_owned(), &By::ourselves()).await?),
             rule,
         })
     }

@@ -8,7 +8,7 @@ use crate::clock;
 use crate::error_chain::error_chain;
 use crate::rules::InForce;
 use crate::store::Store;
-use crate::store::rules::{Deed, Entry, Fresh, Generation, Made, Told};
+use crate::store::rules::{AuditAction, Entry, Fresh, Generation, Made, Told};
 
 /// How often a change that does not say which generation it means is tried again over one that came before it.
 const ATTEMPTS: u32 = 5;
@@ -197,9 +197,9 @@ impl Registry {
         })
     }
 
-    pub(in crate::rules) fn told(&self, entry: &Entry, deed: Deed, actor: &Actor, note: &str) -> Told {
+    pub(in crate::rules) fn told(&self, entry: &Entry, deed: AuditAction, actor: &Actor, note: &str) -> Told {
         Told {
-            digest: entry.digest.map(|digest| digest.to_string()),
+            digest: entry.digest,
             settings_id: Some(entry.settings),
             note: note.to_owned(),
             ..Told::of(&entry.rule, deed, &actor.by, clock::now_ms_signed())

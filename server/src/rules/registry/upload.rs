@@ -78,7 +78,7 @@ impl Registry {
             let upload = Upload {
                 digest,
                 name: &manifest.name,
-                kind: module.kind().as_str(),
+                kind: module.kind(),
                 version: &manifest.version,
                 description: &manifest.description,
                 settings_schema: &manifest.settings_schema.to_string(),
@@ -93,7 +93,7 @@ impl Registry {
         let (kept, version) = self.0.store.ask(keep).await?;
         // Another of its name may have come since it was looked at.
         if let Kept::OtherKind(known) = &kept {
-            return Err(is_the_name_of(&name, known, kind));
+            return Err(is_the_name_of(&name, *known, kind));
         }
         let gone = || ChangeError::Conflict("somebody deleted it in the same moment; upload it again".to_owned());
         Ok(Uploaded {
@@ -144,18 +144,18 @@ impl Registry {
             None => {
                 let name = name.clone();
                 let versions = self.0.store.ask(move |store| store.rule_versions(Some(&name))).await?;
-                versions.first().map(Version::kind)
+                versions.first().map(|version| version.kind)
             }
         };
         match known.filter(|kind| *kind != module.kind()) {
-            Some(kind) => Err(is_the_name_of(&name, kind.as_str(), module.kind())),
+            Some(kind) => Err(is_the_name_of(&name, kind, module.kind())),
             None => Ok(()),
         }
     }
 }
 
-fn is_the_name_of(name: &str, known: &str, brought: Kind) -> ChangeError {
-    let brought = brought.as_str();
+fn is_the_name_of(name: &str, known: Kind, brought: Kind) -> ChangeError {
+    let (known, brought) = (known.as_str(), brought.as_str());
     ChangeError::Conflict(format!(
         "{name} is the name of a {known} rule here, and this one is a {brought} rule; give it another name"
     ))

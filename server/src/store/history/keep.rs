@@ -54,7 +54,7 @@ impl Keeper {
             for (snapshot, report) in rounds {
                 let mut points = Vec::with_capacity(snapshot.samples().len());
                 for sample in snapshot.samples() {
-                    let key = Key::of(sample);
+                    let key = Key::of(sample).map_err(unencodable)?;
                     let number = match known.get(&key).or_else(|| fresh.get(&key)) {
                         Some(number) => *number,
                         None => {
@@ -69,8 +69,9 @@ impl Keeper {
                         value: sample.value(),
                     });
                 }
-                let told = Told::of(snapshot, serde_json::to_value(&**report).unwrap_or_default());
-                write_round(connection, snapshot, &numbers(&points), &text(&told.line()))?;
+                let told = Told::of(snapshot, serde_json::to_value(&**report).map_err(unencodable)?);
+                let line = told.line().map_err(unencodable)?;
+                write_round(connection, snapshot, &numbers(&points), &text(&line))?;
             }
             Ok(fresh)
         })?;
@@ -103,13 +104,17 @@ impl Store {
 }
 
 impl Key {
-    fn of(sample: &Sample) -> Self {
-        Self {
+    fn of(sample: &Sample) -> serde_json::Result<Self> {
+        Ok(Self {
             metric: sample.metric().to_string(),
-            labels: serde_json::to_string(sample.labels()).unwrap_or_default(),
+            labels: serde_json::to_string(sample.labels())?,
             unit: sample.unit().as_str().to_owned(),
-        }
+        })
     }
+}
+
+fn unencodable(error: serde_json::Error) -> diesel::result::Error {
+    diesel::result::Error::SerializationError(error.into())
 }
 
 fn write_round(connection: &mut Connection, snapshot: &Snapshot, numbers: &[u8], told: &[u8]) -> QueryResult<usize> {

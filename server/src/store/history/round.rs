@@ -38,9 +38,8 @@ impl Told {
     }
 
     /// One line.
-    pub(super) fn line(&self) -> String {
-        // Of plain texts and numbers there is nothing that cannot be written.
-        serde_json::to_string(self).unwrap_or_default()
+    pub(super) fn line(&self) -> serde_json::Result<String> {
+        serde_json::to_string(self)
     }
 
     pub(super) fn of_line(line: &str) -> Result<Self, Unreadable> {

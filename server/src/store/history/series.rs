@@ -5,6 +5,7 @@ use diesel::{EscapeExpressionMethods, ExpressionMethods, QueryDsl, QueryResult, 
 use watchpost_policies::{Labels, MetricName};
 
 use super::read::Selection;
+use crate::store::column_types::UnknownValue;
 use crate::store::connection::{Connection, on};
 use crate::store::schema::history_series;
 
@@ -46,7 +47,12 @@ pub(super) fn find_series(connection: &mut Connection, wanted: &Selection) -> Qu
         query.order((metric, labels, host)).load(connection)
     })?;
     let read = |(number, machine, name, text, counted): Row| {
-        let known: Labels = serde_json::from_str(&text).ok()?;
+        // One bad spot shall not hide all other series.
+        let known = serde_json::from_str::<Labels>(&text).inspect_err(|error| {
+            let unknown = UnknownValue::json("history_series.labels", &text, error);
+            log::error!(series = number; "a series of the history is left out: {unknown}");
+        });
+        let known = known.ok()?;
         // SQLite takes capitals for small letters, so the pattern itself has the last word.
         let covered = match &wanted.metric {
             Some(pattern) => MetricName::new(&name).is_ok_and(|name| pattern.covers(&name)),

@@ -1,12 +1,16 @@
 //! What was in force when: one row for each change, whole, and in one order for all who share the database.
 
 use diesel::connection::SimpleConnection;
-use diesel::{ExpressionMethods, OptionalExtension, QueryDsl, QueryResult, RunQueryDsl, insert_into};
+use diesel::{
+    ExpressionMethods, OptionalExtension, QueryDsl, QueryResult, Queryable, RunQueryDsl, Selectable, SelectableHelper,
+    insert_into,
+};
 use watchpost_policies::Digest;
 
 use super::Entry;
 use super::log::{self, Told};
-use super::settings::{self, FRESH, Fresh};
+use super::settings::{self, Fresh};
+use crate::store::column_types::{ColumnValue, UnknownValue};
 use crate::store::connection::{Connection, on};
 use crate::store::schema::{rule_generations as columns, rule_versions};
 use crate::store::{Store, StoreError};
@@ -42,7 +46,13 @@ pub enum Made {
     Gone(Digest),
 }
 
-type Row = (i64, i64, String);
+#[derive(Queryable, Selectable)]
+#[diesel(table_name = columns)]
+struct Row {
+    generation: i64,
+    made_ms: i64,
+    entries: String,
+}
 
 impl Store {
     /// The latest generation.
@@ -61,17 +71,26 @@ impl Store {
         })
     }
 
-    /// Generations before this one, the latest first.
+    /// Generations before this one, the latest first. One that cannot be read ends them, and is an error for whoever
+    /// asks on from there: passing over it would bring back rules that are older than those that were meant.
     pub fn generations_before(&self, number: i64, most: i64) -> Result<Vec<Generation>, StoreError> {
-        let rows: Vec<Row> = self.read(|connection| {
-            on!(connection, connection => columns::table
+        self.read(|connection| {
+            let rows: Vec<Row> = on!(connection, connection => columns::table
                 .filter(columns::generation.lt(number))
-                .select((columns::generation, columns::made_ms, columns::entries))
+                .select(Row::as_select())
                 .order(columns::generation.desc())
                 .limit(most)
-                .load(connection))
-        })?;
-        Ok(rows.into_iter().filter_map(read).collect())
+                .load(connection))?;
+            let mut generations = Vec::with_capacity(rows.len());
+            for row in rows {
+                match row.read() {
+                    Ok(generation) => generations.push(generation),
+                    Err(error) if generations.is_empty() => return Err(error),
+                    Err(_) => break,
+                }
+            }
+            Ok(generations)
+        })
     }
 
     /// Makes the generation after `last`, and tells the log why; or tells that somebody else did. Fresh settings are kept
@@ -96,10 +115,9 @@ impl Store {
             let fresh = fresh
                 .map(|fresh| settings::keep(connection, fresh, now_ms))
                 .transpose()?;
-            let kept = |id: i64| fresh.filter(|_| id == FRESH).unwrap_or(id);
             let mut entries = entries.to_vec();
             for entry in &mut entries {
-                entry.settings = kept(entry.settings);
+                entry.settings = entry.settings.with_new(fresh);
             }
             let written = serde_json::to_string(&entries)
                 .map_err(|error| diesel::result::Error::SerializationError(error.into()))?;
@@ -113,7 +131,7 @@ impl Store {
             for told in told {
                 let told = Told {
                     generation: Some(number),
-                    settings_id: told.settings_id.map(kept),
+                    settings_id: told.settings_id.map(|settings| settings.with_new(fresh)),
                     ..told.clone()
                 };
                 log::write(connection, &told)?;
@@ -147,43 +165,44 @@ pub(super) fn turn(connection: &mut Connection) -> QueryResult<()> {
 
 pub(super) fn last(connection: &mut Connection) -> QueryResult<Option<Generation>> {
     let row: Option<Row> = on!(connection, connection => columns::table
-        .select((columns::generation, columns::made_ms, columns::entries))
+        .select(Row::as_select())
         .order(columns::generation.desc())
         .first(connection)
         .optional())?;
-    match row {
-        None => Ok(None),
-        // Going on as if there was none would put the rules out of force.
-        Some(row) => read(row).map(Some).ok_or_else(|| {
-            diesel::result::Error::DeserializationError("the latest generation of rules cannot be read".into())
-        }),
-    }
+    // Going on as if there was none would put the rules out of force.
+    row.map(Row::read).transpose()
 }
 
 /// Those of these numbers that there are.
 pub(super) fn these(connection: &mut Connection, numbers: &[i64]) -> QueryResult<Vec<Generation>> {
     let rows: Vec<Row> = on!(connection, connection => columns::table
         .filter(columns::generation.eq_any(numbers))
-        .select((columns::generation, columns::made_ms, columns::entries))
+        .select(Row::as_select())
         .load(connection))?;
-    Ok(rows.into_iter().filter_map(read).collect())
+    rows.into_iter().map(Row::read).collect()
 }
 
 /// A version of these that is not kept.
 fn gone(connection: &mut Connection, entries: &[Entry]) -> QueryResult<Option<Digest>> {
     let named: Vec<Digest> = entries.iter().filter_map(|entry| entry.digest).collect();
-    let written: Vec<String> = named.iter().map(ToString::to_string).collect();
-    let kept: Vec<String> = on!(connection, connection => rule_versions::table
-        .filter(rule_versions::digest.eq_any(&written))
+    let kept: Vec<Digest> = on!(connection, connection => rule_versions::table
+        .filter(rule_versions::digest.eq_any(named.iter().copied().map(ColumnValue)))
         .select(rule_versions::digest)
         .load(connection))?;
-    Ok(named.into_iter().find(|digest| !kept.contains(&digest.to_string())))
+    Ok(named.into_iter().find(|digest| !kept.contains(digest)))
 }
 
-fn read((number, made_ms, entries): Row) -> Option<Generation> {
-    Some(Generation {
-        number,
-        made_ms,
-        entries: serde_json::from_str(&entries).ok()?,
-    })
+impl Row {
+    fn read(self) -> QueryResult<Generation> {
+        let entries = serde_json::from_str(&self.entries).map_err(|error| {
+            let unknown = UnknownValue::json("rule_generations.entries", &self.entries, &error);
+            let why = format!("generation {}: {unknown}", self.generation);
+            diesel::result::Error::DeserializationError(why.into())
+        })?;
+        Ok(Generation {
+            number: self.generation,
+            made_ms: self.made_ms,
+            entries,
+        })
+    }
 }

@@ -1,19 +1,24 @@
 //! Who did what to rules, and when; it is only ever added to.
 
 use diesel::dsl::max;
-use diesel::{ExpressionMethods, OptionalExtension, QueryDsl, QueryResult, RunQueryDsl, insert_into};
-use serde::{Deserialize, Serialize};
+use diesel::{
+    ExpressionMethods, OptionalExtension, QueryDsl, QueryResult, Queryable, RunQueryDsl, Selectable, SelectableHelper,
+    insert_into,
+};
+use serde::Serialize;
 use utoipa::ToSchema;
+use watchpost_policies::Digest;
 
-use super::By;
+use super::{By, SettingsRef};
+use crate::store::column_types::ColumnValue;
 use crate::store::connection::{Connection, on};
 use crate::store::schema::rule_log as columns;
 use crate::store::{Store, StoreError};
 
 /// What can be done to a rule.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Deed {
+pub enum AuditAction {
     /// A version was brought.
     Uploaded,
     /// Somebody who is trusted vouches for a version that was there.
@@ -34,7 +39,20 @@ pub enum Deed {
     PutAside,
 }
 
-impl Deed {
+impl AuditAction {
+    /// All of them.
+    pub const ALL: [Self; 9] = [
+        Self::Uploaded,
+        Self::Signed,
+        Self::Deleted,
+        Self::Activated,
+        Self::Shadowed,
+        Self::Retired,
+        Self::RolledBack,
+        Self::Configured,
+        Self::PutAside,
+    ];
+
     /// As the log has it.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -52,7 +70,8 @@ impl Deed {
 }
 
 /// One line of the log.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Queryable, Selectable, Serialize, ToSchema)]
+#[diesel(table_name = columns)]
 #[schema(as = RuleLogLine)]
 pub struct Told {
     /// By what it is read on; zero before it is written.
@@ -63,15 +82,19 @@ pub struct Told {
     #[serde(skip)]
     pub name: String,
     /// What.
-    pub what: String,
+    #[schema(value_type = String)]
+    pub what: AuditAction,
     /// To which version.
-    pub digest: Option<String>,
+    #[schema(value_type = Option<String>)]
+    pub digest: Option<Digest>,
     /// With which settings.
     #[serde(rename = "settings")]
-    pub settings_id: Option<i64>,
+    #[schema(value_type = Option<i64>)]
+    pub settings_id: Option<SettingsRef>,
     /// Which generation came of it.
     pub generation: Option<i64>,
     /// By whom.
+    #[diesel(column_name = done_by)]
     pub by: String,
     /// From where.
     pub address: String,
@@ -81,12 +104,12 @@ pub struct Told {
 
 impl Told {
     /// The beginning of a line.
-    pub fn of(name: &str, deed: Deed, by: &By, now_ms: i64) -> Self {
+    pub fn of(name: &str, action: AuditAction, by: &By, now_ms: i64) -> Self {
         Self {
             id: 0,
             time_ms: now_ms,
             name: name.to_owned(),
-            what: deed.as_str().to_owned(),
+            what: action,
             digest: None,
             settings_id: None,
             generation: None,
@@ -97,61 +120,26 @@ impl Told {
     }
 }
 
-type Row = (
-    i64,
-    i64,
-    String,
-    String,
-    Option<String>,
-    Option<i64>,
-    Option<i64>,
-    String,
-    String,
-    String,
-);
-
-/// All columns.
-macro_rules! told {
-    () => {
-        (
-            columns::id,
-            columns::time_ms,
-            columns::name,
-            columns::what,
-            columns::digest,
-            columns::settings_id,
-            columns::generation,
-            columns::done_by,
-            columns::address,
-            columns::note,
-        )
-    };
-}
-
 impl Store {
     /// What was done to a rule, the latest first, from before this line on.
     pub fn rule_log(&self, name: &str, before: Option<i64>, most: i64) -> Result<Vec<Told>, StoreError> {
         let before = before.unwrap_or(i64::MAX);
-        let rows: Vec<Row> = self.read(|connection| {
+        self.read(|connection| {
             on!(connection, connection => columns::table
                 .filter(columns::name.eq(name))
                 .filter(columns::id.lt(before))
-                .select(told!())
+                .select(Told::as_select())
                 .order(columns::id.desc())
                 .limit(most)
                 .load(connection))
-        })?;
-        Ok(rows.into_iter().map(Told::from).collect())
+        })
     }
-}
 
-impl Store {
-    /// The last of these deeds that was done to each rule, but for those of somebody.
-    pub fn last_deeds(&self, deeds: &[Deed], but_by: Option<&str>) -> Result<Vec<Told>, StoreError> {
-        let deeds: Vec<_> = deeds.iter().map(|deed| deed.as_str()).collect();
+    /// The last of these actions that was taken on each rule, but for those of somebody.
+    pub fn last_deeds(&self, actions: &[AuditAction], but_by: Option<&str>) -> Result<Vec<Told>, StoreError> {
         let mut last = self.read(|connection| {
             let last: Vec<Option<i64>> = on!(connection, connection => columns::table
-                .filter(columns::what.eq_any(&deeds))
+                .filter(columns::what.eq_any(actions))
                 .filter(columns::done_by.ne(but_by.unwrap_or_default()))
                 .group_by(columns::name)
                 .select(max(columns::id))
@@ -162,45 +150,25 @@ impl Store {
         Ok(last)
     }
 
-    /// The last of these deeds that somebody did to a rule.
-    pub fn last_deed_by(&self, name: &str, by: &str, deeds: &[Deed]) -> Result<Option<Told>, StoreError> {
-        let deeds: Vec<_> = deeds.iter().map(|deed| deed.as_str()).collect();
-        let line: Option<Row> = self.read(|connection| {
+    /// The last of these actions that somebody took on a rule.
+    pub fn last_deed_by(&self, name: &str, by: &str, actions: &[AuditAction]) -> Result<Option<Told>, StoreError> {
+        self.read(|connection| {
             on!(connection, connection => columns::table
                 .filter(columns::name.eq(name))
                 .filter(columns::done_by.eq(by))
-                .filter(columns::what.eq_any(&deeds))
-                .select(told!())
+                .filter(columns::what.eq_any(actions))
+                .select(Told::as_select())
                 .order(columns::id.desc())
                 .first(connection)
                 .optional())
-        })?;
-        Ok(line.map(Told::from))
+        })
     }
 }
 
-impl From<Row> for Told {
-    fn from((id, time_ms, name, what, digest, settings_id, generation, by, address, note): Row) -> Self {
-        Self {
-            id,
-            time_ms,
-            name,
-            what,
-            digest,
-            settings_id,
-            generation,
-            by,
-            address,
-            note,
-        }
-    }
-}
-
-/// The last line of each of these deeds to each version of each rule.
-pub(super) fn last_of_each(connection: &mut Connection, deeds: &[Deed]) -> QueryResult<Vec<Told>> {
-    let deeds: Vec<_> = deeds.iter().map(|deed| deed.as_str()).collect();
+/// The last line of each of these actions on each version of each rule.
+pub(super) fn last_of_each(connection: &mut Connection, actions: &[AuditAction]) -> QueryResult<Vec<Told>> {
     let last: Vec<Option<i64>> = on!(connection, connection => columns::table
-        .filter(columns::what.eq_any(&deeds))
+        .filter(columns::what.eq_any(actions))
         .group_by((columns::what, columns::name, columns::digest))
         .select(max(columns::id))
         .load(connection))?;
@@ -210,12 +178,11 @@ pub(super) fn last_of_each(connection: &mut Connection, deeds: &[Deed]) -> Query
 /// The lines of these numbers, in their order. A line never changes, so it may be asked for after its number.
 fn lines(connection: &mut Connection, numbers: &[Option<i64>]) -> QueryResult<Vec<Told>> {
     let numbers: Vec<i64> = numbers.iter().flatten().copied().collect();
-    let rows: Vec<Row> = on!(connection, connection => columns::table
+    on!(connection, connection => columns::table
         .filter(columns::id.eq_any(&numbers))
-        .select(told!())
+        .select(Told::as_select())
         .order(columns::id)
-        .load(connection))?;
-    Ok(rows.into_iter().map(Told::from).collect())
+        .load(connection))
 }
 
 pub(super) fn write(connection: &mut Connection, told: &Told) -> QueryResult<usize> {
@@ -223,8 +190,8 @@ pub(super) fn write(connection: &mut Connection, told: &Told) -> QueryResult<usi
         .values((
             columns::time_ms.eq(told.time_ms),
             columns::name.eq(&told.name),
-            columns::what.eq(&told.what),
-            columns::digest.eq(&told.digest),
+            columns::what.eq(told.what),
+            columns::digest.eq(told.digest.map(ColumnValue)),
             columns::settings_id.eq(told.settings_id),
             columns::generation.eq(told.generation),
             columns::done_by.eq(&told.by),

@@ -15,8 +15,8 @@ use watchpost_policies::{Digest, Kind};
 
 pub use self::generations::{Generation, Made};
 pub use self::listen::{Heard, Listener};
-pub use self::log::{Deed, Told};
-pub use self::settings::{FRESH, Fresh, Given};
+pub use self::log::{AuditAction, Told};
+pub use self::settings::{Fresh, Given, SettingsRef, UnstoredSettings};
 pub use self::versions::{Deleted, Kept, Signed, Upload, Version};
 
 /// By whom the settings of the configuration are given.
@@ -81,5 +81,5 @@ pub struct Entry {
     /// Which version; the one that the program brings, if none is told.
     pub digest: Option<Digest>,
     /// Which settings.
-    pub settings: i64,
+    pub settings: SettingsRef,
 }

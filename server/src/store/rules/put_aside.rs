@@ -6,24 +6,24 @@ use diesel::QueryResult;
 use watchpost_policies::Kind;
 
 use super::generations;
-use super::log::{Deed, Told, last_of_each};
+use super::log::{AuditAction, Told, last_of_each};
 use crate::store::connection::Connection;
 use crate::store::{Store, StoreError};
 
 /// What ends it. A shadow ends nothing, for what counts is as it was.
-const ENDING: [Deed; 5] = [
-    Deed::Activated,
-    Deed::RolledBack,
-    Deed::Configured,
-    Deed::Retired,
-    Deed::Deleted,
+const ENDING: [AuditAction; 5] = [
+    AuditAction::Activated,
+    AuditAction::RolledBack,
+    AuditAction::Configured,
+    AuditAction::Retired,
+    AuditAction::Deleted,
 ];
 
 impl Store {
     /// The rules that were put aside and that nobody has changed since.
     pub fn rules_put_aside(&self) -> Result<Vec<Told>, StoreError> {
         self.read(|connection| {
-            let mut aside = last_of_each(connection, &[Deed::PutAside])?;
+            let mut aside = last_of_each(connection, &[AuditAction::PutAside])?;
             if aside.is_empty() {
                 return Ok(aside);
             }
@@ -40,7 +40,7 @@ impl Store {
 
 /// Whether it was done to the rule that was put aside; to let another version go is nothing to it.
 fn ends(aside: &Told, later: &Told) -> bool {
-    let is_it = later.what != Deed::Deleted.as_str() || later.digest.is_none() || later.digest == aside.digest;
+    let is_it = later.what != AuditAction::Deleted || later.digest.is_none() || later.digest == aside.digest;
     later.id > aside.id && later.name == aside.name && is_it
 }
 
@@ -51,8 +51,8 @@ fn ends_as_role_rule(aside: &Told, later: &Told, roles: &BTreeSet<String>) -> bo
 }
 
 fn changes_what_decides(told: &Told) -> bool {
-    let deeds = [Deed::Activated, Deed::RolledBack, Deed::Configured];
-    deeds.iter().any(|deed| deed.as_str() == told.what)
+    let changing = [AuditAction::Activated, AuditAction::RolledBack, AuditAction::Configured];
+    changing.contains(&told.what)
 }
 
 /// The role rules among those that are told of, by what was in force when they were.

@@ -1,16 +1,38 @@
 //! The settings that rules were given. They never change, so a generation that names them can be made again.
 
-use diesel::{ExpressionMethods, OptionalExtension, QueryDsl, QueryResult, RunQueryDsl, insert_into};
-use serde::Serialize;
+use diesel::{
+    ExpressionMethods, OptionalExtension, QueryDsl, QueryResult, Queryable, RunQueryDsl, Selectable, SelectableHelper,
+    insert_into,
+};
+use serde::{Deserialize, Serialize, Serializer};
 use watchpost_policies::Digest;
 
 use super::{By, CONFIGURATION};
+use crate::store::column_types::ColumnValue;
 use crate::store::connection::{Connection, on};
 use crate::store::schema::rule_settings as columns;
 use crate::store::{Store, StoreError};
 
+/// The settings that an entry of a generation names. In the database and for clients it is a number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "i64")]
+pub enum SettingsRef {
+    /// Those of the configuration, before they have a number; clients see 0.
+    Configured,
+    /// Those of this change, which get their number together with its generation. They cannot be written before.
+    New,
+    /// Those that have this number, which is positive.
+    Stored(i64),
+}
+
+/// Settings that were to be written or read by a number, and have none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("these settings have no number")]
+pub struct UnstoredSettings;
+
 /// Settings that a rule was given once.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Queryable, Selectable, Serialize)]
+#[diesel(table_name = columns)]
 pub struct Given {
     /// By what a generation names them.
     pub id: i64,
@@ -38,10 +60,54 @@ pub struct Fresh {
     pub by: By,
 }
 
-/// What an entry has in the place of the number of fresh settings.
-pub const FRESH: i64 = -1;
+impl SettingsRef {
+    /// The number of stored settings.
+    pub fn id(self) -> Option<i64> {
+        match self {
+            Self::Stored(id) => Some(id),
+            Self::Configured | Self::New => None,
+        }
+    }
 
-type Row = (i64, String, String, i64, String);
+    /// The same, where new settings have this number now.
+    pub(super) fn with_new(self, stored: Option<i64>) -> Self {
+        match (self, stored) {
+            (Self::New, Some(id)) => Self::Stored(id),
+            (settings, _) => settings,
+        }
+    }
+}
+
+impl TryFrom<i64> for SettingsRef {
+    type Error = UnstoredSettings;
+
+    fn try_from(number: i64) -> Result<Self, UnstoredSettings> {
+        match number {
+            0 => Ok(Self::Configured),
+            1.. => Ok(Self::Stored(number)),
+            _ => Err(UnstoredSettings),
+        }
+    }
+}
+
+impl TryFrom<SettingsRef> for i64 {
+    type Error = UnstoredSettings;
+
+    fn try_from(settings: SettingsRef) -> Result<Self, UnstoredSettings> {
+        match settings {
+            SettingsRef::Configured => Ok(0),
+            SettingsRef::Stored(id) => Ok(id),
+            SettingsRef::New => Err(UnstoredSettings),
+        }
+    }
+}
+
+impl Serialize for SettingsRef {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let number = i64::try_from(*self).map_err(serde::ser::Error::custom)?;
+        serializer.serialize_i64(number)
+    }
+}
 
 impl Store {
     /// Keeps settings, and tells by what they are named from now on. The same settings are kept once, but those of the
@@ -62,20 +128,13 @@ impl Store {
 
     /// Settings by their number.
     pub fn rule_settings(&self, id: i64) -> Result<Option<Given>, StoreError> {
-        let row: Option<Row> = self.read(|connection| {
+        self.read(|connection| {
             on!(connection, connection => columns::table
                 .find(id)
-                .select((columns::id, columns::name, columns::settings, columns::given_ms, columns::given_by))
+                .select(Given::as_select())
                 .first(connection)
                 .optional())
-        })?;
-        Ok(row.map(|(id, name, settings, given_ms, given_by)| Given {
-            id,
-            name,
-            settings,
-            given_ms,
-            given_by,
-        }))
+        })
     }
 }
 
@@ -84,7 +143,7 @@ pub(super) fn keep(connection: &mut Connection, fresh: &Fresh, now_ms: i64) -> Q
     on!(connection, connection => insert_into(columns::table)
         .values((
             columns::name.eq(&fresh.name),
-            columns::digest.eq(digest_of(fresh)),
+            columns::digest.eq(ColumnValue(digest_of(fresh))),
             columns::settings.eq(&fresh.settings),
             columns::given_ms.eq(now_ms),
             columns::given_by.eq(&fresh.by.who),
@@ -94,18 +153,32 @@ pub(super) fn keep(connection: &mut Connection, fresh: &Fresh, now_ms: i64) -> Q
     number_of(connection, fresh)
 }
 
-fn digest_of(fresh: &Fresh) -> String {
-    let digest = match fresh.by.who == CONFIGURATION {
+fn digest_of(fresh: &Fresh) -> Digest {
+    match fresh.by.who == CONFIGURATION {
         true => Digest::of(format!("{CONFIGURATION}\n{}", fresh.settings).as_bytes()),
         false => Digest::of(fresh.settings.as_bytes()),
-    };
-    digest.to_string()
+    }
 }
 
 fn number_of(connection: &mut Connection, fresh: &Fresh) -> QueryResult<i64> {
     on!(connection, connection => columns::table
         .filter(columns::name.eq(&fresh.name))
-        .filter(columns::digest.eq(digest_of(fresh)))
+        .filter(columns::digest.eq(ColumnValue(digest_of(fresh))))
         .select(columns::id)
         .first(connection))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_without_a_number_are_neither_written_nor_read() {
+        for (settings, number) in [(SettingsRef::Configured, "0"), (SettingsRef::Stored(7), "7")] {
+            assert_eq!(serde_json::to_string(&settings).expect("it has a number"), number);
+            assert_eq!(serde_json::from_str::<SettingsRef>(number).expect("a number"), settings);
+        }
+        assert!(serde_json::to_string(&SettingsRef::New).is_err());
+        assert!(serde_json::from_str::<SettingsRef>("-1").is_err());
+    }
 }

@@ -1,12 +1,16 @@
 //! Components that were uploaded, by the digest of their bytes.
 
-use diesel::{ExpressionMethods, OptionalExtension, QueryDsl, QueryResult, RunQueryDsl, delete, insert_into, update};
+use diesel::{
+    ExpressionMethods, OptionalExtension, QueryDsl, QueryResult, Queryable, RunQueryDsl, Selectable, SelectableHelper,
+    delete, insert_into, update,
+};
 use serde::Serialize;
 use utoipa::ToSchema;
-use watchpost_policies::Digest;
+use watchpost_policies::{Digest, Kind};
 
-use super::log::{self, Deed, Told};
+use super::log::{self, AuditAction, Told};
 use super::{By, generations};
+use crate::store::column_types::ColumnValue;
 use crate::store::connection::{Connection, on};
 use crate::store::schema::rule_versions as columns;
 use crate::store::{Store, StoreError};
@@ -19,7 +23,7 @@ pub struct Upload<'u> {
     /// The rule's name.
     pub name: &'u str,
     /// Which contract it keeps.
-    pub kind: &'u str,
+    pub kind: Kind,
     /// Its own version.
     pub version: &'u str,
     /// For the operator.
@@ -45,17 +49,20 @@ pub struct Signed<'u> {
     pub signature: &'u [u8],
 }
 
-/// A component that is kept, without its bytes.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+/// A component that is kept, without its bytes, which may be many.
+#[derive(Clone, Debug, PartialEq, Eq, Queryable, Selectable, Serialize, ToSchema)]
+#[diesel(table_name = columns)]
 #[schema(as = KeptVersion)]
 pub struct Version {
     /// Of the bytes.
-    pub digest: String,
+    #[schema(value_type = String)]
+    pub digest: Digest,
     /// The rule's name.
     #[serde(skip)]
     pub name: String,
     /// Which contract it keeps.
-    pub kind: String,
+    #[schema(value_type = String)]
+    pub kind: Kind,
     /// Its own version.
     pub version: String,
     /// For the operator.
@@ -102,44 +109,7 @@ pub enum Kept {
     /// It was there before.
     Known,
     /// Its name is the name of a rule that keeps this other contract.
-    OtherKind(String),
-}
-
-type Row = (
-    String,
-    String,
-    String,
-    String,
-    String,
-    String,
-    i64,
-    i64,
-    String,
-    String,
-    Option<String>,
-    Option<i64>,
-    Option<Vec<u8>>,
-);
-
-/// All columns but the bytes, which may be many.
-macro_rules! told {
-    () => {
-        (
-            columns::digest,
-            columns::name,
-            columns::kind,
-            columns::version,
-            columns::description,
-            columns::settings_schema,
-            columns::bytes,
-            columns::uploaded_ms,
-            columns::uploaded_by,
-            columns::note,
-            columns::signer,
-            columns::settings_id,
-            columns::signature,
-        )
-    };
+    OtherKind(Kind),
 }
 
 impl Store {
@@ -155,16 +125,16 @@ impl Store {
             let fresh = insert(connection, upload, by, now_ms)? > 0;
             if fresh {
                 let told = Told {
-                    digest: Some(upload.digest.to_string()),
+                    digest: Some(upload.digest),
                     note: upload.note.to_owned(),
-                    ..Told::of(upload.name, Deed::Uploaded, by, now_ms)
+                    ..Told::of(upload.name, AuditAction::Uploaded, by, now_ms)
                 };
                 log::write(connection, &told)?;
                 generations::tell_others(connection, generations::VERSION)?;
                 return Ok(Kept::New);
             }
             if let Some(settings) = upload.settings {
-                let of_it = columns::table.find(upload.digest.to_string());
+                let of_it = columns::table.find(ColumnValue(upload.digest));
                 on!(connection, connection => update(of_it)
                     .set(columns::settings_id.eq(settings))
                     .execute(connection))?;
@@ -183,50 +153,44 @@ impl Store {
 
     /// All versions, or those of one rule, the newest first.
     pub fn rule_versions(&self, of: Option<&str>) -> Result<Vec<Version>, StoreError> {
-        let rows: Vec<Row> = self.read(|connection| {
+        self.read(|connection| {
             on!(connection, connection => {
-                let mut query = columns::table.select(told!()).into_boxed();
+                let mut query = columns::table.select(Version::as_select()).into_boxed();
                 if let Some(name) = of {
                     query = query.filter(columns::name.eq(name));
                 }
                 query.order((columns::name, columns::uploaded_ms.desc(), columns::digest)).load(connection)
             })
-        })?;
-        Ok(rows.into_iter().map(Version::from).collect())
+        })
     }
 
     /// The versions that were brought since this moment, each with its rule's name, the oldest first.
     pub fn rules_brought_since(&self, since_ms: i64) -> Result<Vec<(String, Digest)>, StoreError> {
-        let rows: Vec<(String, String)> = self.read(|connection| {
+        self.read(|connection| {
             on!(connection, connection => columns::table
                 .select((columns::name, columns::digest))
                 .filter(columns::uploaded_ms.ge(since_ms))
                 .order((columns::uploaded_ms, columns::digest))
                 .load(connection))
-        })?;
-        let read = |(name, digest): (String, String)| Some((name, digest.parse().ok()?));
-        Ok(rows.into_iter().filter_map(read).collect())
+        })
     }
 
     /// One version.
     pub fn rule_version(&self, digest: Digest) -> Result<Option<Version>, StoreError> {
-        let digest = digest.to_string();
-        let row: Option<Row> = self.read(|connection| {
+        self.read(|connection| {
             on!(connection, connection => columns::table
-                .find(&digest)
-                .select(told!())
+                .find(ColumnValue(digest))
+                .select(Version::as_select())
                 .first(connection)
                 .optional())
-        })?;
-        Ok(row.map(Version::from))
+        })
     }
 
     /// The component itself.
     pub fn rule_component(&self, digest: Digest) -> Result<Option<Vec<u8>>, StoreError> {
-        let digest = digest.to_string();
         self.read(|connection| {
             on!(connection, connection => columns::table
-                .find(&digest)
+                .find(ColumnValue(digest))
                 .select(columns::wasm)
                 .first(connection)
                 .optional())
@@ -264,8 +228,8 @@ impl Store {
                 return Ok(Deleted::Missing);
             }
             let told = Told {
-                digest: version.map(|digest| digest.to_string()),
-                ..Told::of(name, Deed::Deleted, by, now_ms)
+                digest: version,
+                ..Told::of(name, AuditAction::Deleted, by, now_ms)
             };
             log::write(connection, &told)?;
             Ok(Deleted::Done)
@@ -273,46 +237,11 @@ impl Store {
     }
 }
 
-impl From<Row> for Version {
-    fn from(row: Row) -> Self {
-        let (
-            digest,
-            name,
-            kind,
-            version,
-            description,
-            settings_schema,
-            bytes,
-            uploaded_ms,
-            uploaded_by,
-            note,
-            signer,
-            settings_id,
-            signature,
-        ) = row;
-        Self {
-            digest,
-            name,
-            kind,
-            version,
-            description,
-            settings_schema,
-            bytes,
-            uploaded_ms,
-            uploaded_by,
-            note,
-            signer,
-            settings_id,
-            signature,
-        }
-    }
-}
-
 /// The contract that other versions of this name keep, if it is not the same.
-fn other_kind(connection: &mut Connection, upload: &Upload<'_>) -> QueryResult<Option<String>> {
+fn other_kind(connection: &mut Connection, upload: &Upload<'_>) -> QueryResult<Option<Kind>> {
     on!(connection, connection => columns::table
         .filter(columns::name.eq(upload.name))
-        .filter(columns::kind.ne(upload.kind))
+        .filter(columns::kind.ne(ColumnValue(upload.kind)))
         .select(columns::kind)
         .first(connection)
         .optional())
@@ -322,9 +251,9 @@ fn insert(connection: &mut Connection, upload: &Upload<'_>, by: &By, now_ms: i64
     let bytes = i64::try_from(upload.wasm.len()).unwrap_or(i64::MAX);
     on!(connection, connection => insert_into(columns::table)
         .values((
-            columns::digest.eq(upload.digest.to_string()),
+            columns::digest.eq(ColumnValue(upload.digest)),
             columns::name.eq(upload.name),
-            columns::kind.eq(upload.kind),
+            columns::kind.eq(ColumnValue(upload.kind)),
             columns::version.eq(upload.version),
             columns::description.eq(upload.description),
             columns::settings_schema.eq(upload.settings_schema),
@@ -343,8 +272,7 @@ fn insert(connection: &mut Connection, upload: &Upload<'_>, by: &By, now_ms: i64
 
 /// The same signature again is no news.
 fn sign(connection: &mut Connection, digest: Digest, signed: Signed<'_>, by: &By, now_ms: i64) -> QueryResult<()> {
-    let digest = digest.to_string();
-    let of_it = columns::table.find(&digest);
+    let of_it = columns::table.find(ColumnValue(digest));
     let kept: Option<(String, Option<String>, Option<Vec<u8>>)> = on!(connection, connection => of_it
         .select((columns::name, columns::signer, columns::signature))
         .first(connection)
@@ -361,9 +289,9 @@ fn sign(connection: &mut Connection, digest: Digest, signed: Signed<'_>, by: &By
     );
     on!(connection, connection => update(of_it).set(now).execute(connection))?;
     let told = Told {
-        digest: Some(digest.clone()),
+        digest: Some(digest),
         note: format!("by {}", signed.signer),
-        ..Told::of(&name, Deed::Signed, by, now_ms)
+        ..Told::of(&name, AuditAction::Signed, by, now_ms)
     };
     log::write(connection, &told)?;
     Ok(())
@@ -371,9 +299,9 @@ fn sign(connection: &mut Connection, digest: Digest, signed: Signed<'_>, by: &By
 
 fn remove(connection: &mut Connection, name: &str, version: Option<Digest>) -> QueryResult<usize> {
     let of_rule = columns::name.eq(name);
-    match version.map(|digest| digest.to_string()) {
+    match version {
         Some(digest) => on!(connection, connection =>
-            delete(columns::table.filter(of_rule).filter(columns::digest.eq(digest))).execute(connection)),
+            delete(columns::table.filter(of_rule).filter(columns::digest.eq(ColumnValue(digest)))).execute(connection)),
         None => on!(connection, connection => delete(columns::table.filter(of_rule)).execute(connection)),
     }
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::{Map, Value, json};
 use watchpost::store::decisions::{Bounds, Fresh, Kind, Verdict, Wanted};
-use watchpost::store::{Place, Store};
+use watchpost::store::{Place, Store, StoreError};
 use watchpost_tests::postgres;
 
 /// The same promise, held by both.
@@ -228,5 +228,23 @@ fn a_number_is_never_given_again_so_who_reads_on_misses_nothing() {
         assert_eq!(numbers(&store, &all), Vec::<i64>::new(), "all are gone");
         store.keep_decisions(&[fresh(11)]).expect("written");
         assert_eq!(numbers(&store, &Wanted { after, ..all }), [11]);
+    });
+}
+
+#[test]
+fn a_record_that_cannot_be_read_is_an_error_and_not_an_empty_one() {
+    on_both(|store| {
+        let damaged = Fresh {
+            told: "{\"number\":".to_owned(),
+            ..fresh(1)
+        };
+        store.keep_decisions(&[damaged]).expect("written");
+        let all = Wanted {
+            most: 10,
+            ..Wanted::default()
+        };
+        let error = store.decisions(&all).expect_err("it cannot be read");
+        assert!(matches!(error, StoreError::Unreadable(_)), "{error:?}");
+        assert!(error.to_string().contains("decisions.told holds"), "{error}");
     });
 }

@@ -2,8 +2,10 @@
 
 use std::path::Path;
 
-use watchpost::store::rules::{By, Deed, Entry, Kept, Made, Mode, Told, Upload};
-use watchpost::store::{Place, Store};
+use diesel::connection::SimpleConnection;
+use diesel::{Connection, PgConnection, SqliteConnection};
+use watchpost::store::rules::{AuditAction, By, Entry, Kept, Made, Mode, SettingsRef, Told, Upload};
+use watchpost::store::{Place, Store, StoreError};
 use watchpost_policies::{Digest, Kind};
 use watchpost_tests::postgres;
 
@@ -25,7 +27,7 @@ impl Desk {
         let upload = Upload {
             digest,
             name,
-            kind: kind.as_str(),
+            kind,
             version: "1",
             description: "",
             settings_schema: "{}",
@@ -38,17 +40,17 @@ impl Desk {
     }
 
     /// Does something to a rule that makes a generation.
-    fn make(&self, name: &str, kind: Kind, deed: Deed, who: &str) {
+    fn make(&self, name: &str, kind: Kind, deed: AuditAction, who: &str) {
         let last = self.0.latest_generation().expect("read").map_or(0, |last| last.number);
         let entry = Entry {
             rule: name.to_owned(),
             kind,
             mode: Mode::Active,
             digest: None,
-            settings: last + 1,
+            settings: SettingsRef::Stored(last + 1),
         };
         let told = Told {
-            digest: Some(one().to_string()),
+            digest: Some(one()),
             ..Told::of(name, deed, &by(who), 1)
         };
         let made = self
@@ -60,8 +62,8 @@ impl Desk {
 
     /// Puts a rule in force, and aside.
     fn put_aside(&self, name: &str, kind: Kind) {
-        self.make(name, kind, Deed::Activated, "anna");
-        self.make(name, kind, Deed::PutAside, "watchpost");
+        self.make(name, kind, AuditAction::Activated, "anna");
+        self.make(name, kind, AuditAction::PutAside, "watchpost");
     }
 
     fn aside(&self) -> Vec<String> {
@@ -89,21 +91,24 @@ fn by(who: &str) -> By {
 fn of_each_rule_the_last_deed_is_told() {
     on_both(|desk| {
         for name in ["disks", "chunks", "Alpha"] {
-            for deed in [Deed::Activated, Deed::Configured, Deed::RolledBack] {
+            for deed in [AuditAction::Activated, AuditAction::Configured, AuditAction::RolledBack] {
                 desk.make(name, Kind::Threshold, deed, "anna");
             }
         }
-        desk.make("disks", Kind::Threshold, Deed::Activated, "folder");
-        desk.make("chunks", Kind::Threshold, Deed::Activated, "configuration");
-        let last = |deeds: &[Deed], but_by: Option<&str>| {
+        desk.make("disks", Kind::Threshold, AuditAction::Activated, "folder");
+        desk.make("chunks", Kind::Threshold, AuditAction::Activated, "configuration");
+        let last = |deeds: &[AuditAction], but_by: Option<&str>| {
             let told = desk.0.last_deeds(deeds, but_by).expect("read");
             let lines = told
                 .iter()
-                .map(|told| format!("{} {} {}", told.name, told.what, told.by));
+                .map(|told| format!("{} {} {}", told.name, told.what.as_str(), told.by));
             lines.collect::<Vec<_>>()
         };
         assert_eq!(
-            last(&[Deed::Activated, Deed::RolledBack], Some("configuration")),
+            last(
+                &[AuditAction::Activated, AuditAction::RolledBack],
+                Some("configuration")
+            ),
             [
                 "Alpha rolled_back anna",
                 "chunks rolled_back anna",
@@ -111,14 +116,14 @@ fn of_each_rule_the_last_deed_is_told() {
             ]
         );
         assert_eq!(
-            last(&[Deed::Activated, Deed::Configured], None),
+            last(&[AuditAction::Activated, AuditAction::Configured], None),
             [
                 "Alpha configured anna",
                 "chunks activated configuration",
                 "disks activated folder"
             ]
         );
-        assert_eq!(last(&[Deed::Uploaded], None), Vec::<String>::new());
+        assert_eq!(last(&[AuditAction::Uploaded], None), Vec::<String>::new());
     });
 }
 
@@ -126,13 +131,13 @@ fn of_each_rule_the_last_deed_is_told() {
 fn a_rule_is_put_aside_until_somebody_changes_it() {
     on_both(|desk| {
         for (name, deed) in [
-            ("a", Deed::Activated),
-            ("b", Deed::RolledBack),
-            ("c", Deed::Retired),
-            ("d", Deed::Configured),
+            ("a", AuditAction::Activated),
+            ("b", AuditAction::RolledBack),
+            ("c", AuditAction::Retired),
+            ("d", AuditAction::Configured),
         ] {
             desk.put_aside(name, Kind::Threshold);
-            desk.make("another", Kind::Threshold, Deed::Configured, "anna");
+            desk.make("another", Kind::Threshold, AuditAction::Configured, "anna");
             assert_eq!(desk.aside(), [name], "what is done to another rule is nothing to it");
             desk.make(name, Kind::Threshold, deed, "anna");
             assert_eq!(desk.aside(), Vec::<String>::new(), "{}", deed.as_str());
@@ -169,16 +174,16 @@ fn to_let_another_version_go_is_nothing_to_the_one_that_was_put_aside() {
 #[test]
 fn a_role_rule_is_put_aside_until_somebody_changes_any_role_rule() {
     on_both(|desk| {
-        for deed in [Deed::Activated, Deed::RolledBack, Deed::Configured] {
+        for deed in [AuditAction::Activated, AuditAction::RolledBack, AuditAction::Configured] {
             desk.put_aside("tyrant", Kind::Role);
             desk.put_aside("disks", Kind::Threshold);
             assert_eq!(desk.aside(), ["disks", "tyrant"]);
             desk.make("role", Kind::Role, deed, "anna");
             assert_eq!(desk.aside(), ["disks"], "{}", deed.as_str());
-            desk.make("disks", Kind::Threshold, Deed::Retired, "anna");
+            desk.make("disks", Kind::Threshold, AuditAction::Retired, "anna");
         }
         desk.put_aside("tyrant", Kind::Role);
-        desk.make("role", Kind::Role, Deed::PutAside, "watchpost");
+        desk.make("role", Kind::Role, AuditAction::PutAside, "watchpost");
         assert_eq!(desk.aside(), ["role", "tyrant"], "nobody did anything");
     });
 }
@@ -188,8 +193,67 @@ fn two_rules_of_one_name_are_of_one_kind_even_if_they_come_in_the_same_moment() 
     on_both(|desk| {
         assert_eq!(desk.bring("disks", Kind::Threshold, one()), Kept::New);
         let refused = desk.bring("disks", Kind::Role, other());
-        assert_eq!(refused, Kept::OtherKind("threshold".to_owned()));
+        assert_eq!(refused, Kept::OtherKind(Kind::Threshold));
         assert_eq!(desk.0.rule_version(other()).expect("read"), None);
         assert_eq!(desk.bring("disks", Kind::Threshold, one()), Kept::Known);
     });
+}
+
+/// Somebody else writes into the database.
+fn meddle(url: &str, folder: &Path, sql: &str) {
+    match url.strip_prefix("sqlite:") {
+        Some(file) => {
+            let path = folder.join(file).display().to_string();
+            let mut connection = SqliteConnection::establish(&path).expect("it opens");
+            connection.batch_execute(sql).expect("it is written");
+        }
+        None => {
+            let mut connection = PgConnection::establish(url).expect("it answers");
+            connection.batch_execute(sql).expect("it is written");
+        }
+    }
+}
+
+#[test]
+fn a_value_that_nobody_knows_is_an_error_that_names_its_place() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for url in ["sqlite:watchpost.db".to_owned(), postgres::shared().database()] {
+        let place = Place::parse(&url, folder.path(), false).expect("an address");
+        let desk = Desk(Store::open(place, 1).expect("it opens"));
+        desk.bring("disks", Kind::Role, one());
+        let known = desk.0.rule_versions(None).expect("read").remove(0);
+        assert_eq!((known.digest, known.kind), (one(), Kind::Role));
+        for _ in 0..3 {
+            desk.make("disks", Kind::Role, AuditAction::Activated, "anna");
+        }
+        let check = |sql: &str, read: &dyn Fn(&Store) -> Result<(), StoreError>, words: &str| {
+            meddle(&url, folder.path(), sql);
+            let error = read(&desk.0).expect_err("it is not known").to_string();
+            assert!(error.contains(words), "{error}");
+        };
+        let versions = |store: &Store| store.rule_versions(None).map(drop);
+        let log = |store: &Store| store.rule_log("disks", None, 10).map(drop);
+        let oracle = "UPDATE rule_versions SET kind = 'oracle'";
+        check(
+            oracle,
+            &versions,
+            "rule_versions.kind holds \"oracle\", which is no kind",
+        );
+        let digest = "UPDATE rule_versions SET kind = 'role', digest = 'ff'";
+        check(
+            digest,
+            &versions,
+            "rule_versions.digest holds \"ff\", which is no digest",
+        );
+        let settings = "UPDATE rule_log SET settings_id = -1";
+        check(settings, &log, "rule_log.settings_id holds -1, which is no number");
+        let action = "UPDATE rule_log SET settings_id = NULL, what = 'cursed'";
+        check(action, &log, "rule_log.what holds \"cursed\", which is no action");
+        // One that can be read comes before the one that cannot.
+        let entries = "UPDATE rule_generations SET entries = 'none' WHERE generation = 2";
+        let older = |store: &Store| store.generations_before(3, 100).map(drop);
+        check(entries, &older, "generation 2: rule_generations.entries holds \"none\"");
+        let newer = desk.0.generations_before(4, 100).expect("the third can be read");
+        assert_eq!(newer.iter().map(|made| made.number).collect::<Vec<_>>(), [3]);
+    }
 }

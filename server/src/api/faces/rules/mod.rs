@@ -25,7 +25,7 @@ use crate::api::error::{ApiError, Rejected};
 use crate::rules::InForce;
 use crate::rules::compiler::CompileError;
 use crate::rules::registry::{Actor, ChangeError, Registry};
-use crate::store::rules::{By, Mode};
+use crate::store::rules::{By, Mode, SettingsRef};
 
 /// One rule of what is in force.
 #[derive(Serialize, ToSchema)]
@@ -45,7 +45,8 @@ pub(super) struct Line {
     /// Whether Watchpost brings it itself.
     built_in: bool,
     /// The number of its settings; zero for those of the configuration.
-    settings: i64,
+    #[schema(value_type = i64)]
+    settings: SettingsRef,
 }
 
 /// All that is in force, in the order in which it judges.

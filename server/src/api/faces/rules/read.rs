@@ -137,7 +137,7 @@ pub async fn list(
         match rules.iter_mut().find(|rule| rule.name == version.name) {
             Some(rule) => rule.versions += 1,
             None => rules.push(Summary {
-                kind: version.kind(),
+                kind: version.kind,
                 built_in,
                 versions: 1,
                 takes_part: in_force
@@ -180,8 +180,10 @@ pub async fn one(_: Permit<RulesRead>, registry: Data<Registry>, name: Path<Stri
     let in_force = registry.rules().current();
     let mut parts = Vec::new();
     for line in lines(&in_force).into_iter().filter(|line| line.name == *name) {
-        let id = line.settings;
-        let given = registry.store().ask(move |store| store.rule_settings(id)).await?;
+        let given = match line.settings.id() {
+            Some(id) => registry.store().ask(move |store| store.rule_settings(id)).await?,
+            None => None,
+        };
         parts.push(WithSettings {
             settings_given: given.as_ref().map_or(Value::Null, |given| json(&given.settings)),
             settings_by: given.map(|given| given.given_by),
@@ -191,14 +193,16 @@ pub async fn one(_: Permit<RulesRead>, registry: Data<Registry>, name: Path<Stri
     // What it says of itself is what the version in force says, or else the newest.
     let spoken = parts.first().and_then(|part| {
         let digest = &part.line.digest;
-        versions.iter().find(|known| known.version.digest == *digest)
+        versions
+            .iter()
+            .find(|known| known.version.digest.to_string() == *digest)
     });
     let Some(spoken) = spoken.or(versions.first()).map(|known| &known.version) else {
         return Err(no_rule(&name));
     };
     let whole = Whole {
         name: spoken.name.clone(),
-        kind: spoken.kind(),
+        kind: spoken.kind,
         description: spoken.description.clone(),
         settings_schema: json(&spoken.settings_schema),
         in_force: parts,
@@ -237,8 +241,7 @@ pub async fn version(
 ) -> Result<Json<Value>, ApiError> {
     let (name, digest) = path.into_inner();
     let known = versions_of(&registry, &name).await?;
-    let written = digest.to_string();
-    let found = known.into_iter().find(|known| known.version.digest == written);
+    let found = known.into_iter().find(|known| known.version.digest == digest);
     let known = found.ok_or_else(|| no_version(&name, digest))?;
     let schema = json(&known.version.settings_schema);
     let mut told = serde_json::to_value(&known).map_err(|error| ApiError::Internal(error.to_string()))?;
@@ -376,9 +379,9 @@ fn known(registry: &Registry, kind: Kind) -> Version {
     let module = registry.rules().builtin(kind);
     let manifest = module.manifest();
     Version {
-        digest: module.digest().to_string(),
+        digest: module.digest(),
         name: manifest.name.clone(),
-        kind: kind.as_str().to_owned(),
+        kind,
         version: manifest.version.clone(),
         description: manifest.description.clone(),
         settings_schema: manifest.settings_schema.to_string(),
