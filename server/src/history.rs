@@ -11,13 +11,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use tokio::sync::watch;
 use tokio::time::Instant;
 use watchpost_policies::{Report, Snapshot};
 
 use self::ours::Ours;
 use self::waiting::Waiting;
-use crate::judge::Judged;
+use crate::host_id::HostId;
+use crate::judge::{Judged, Subscription};
 use crate::metrics::Own;
 use crate::store::history::Keeper;
 use crate::store::{Store, StoreError};
@@ -53,7 +53,7 @@ pub struct History {
     waiting: Arc<Mutex<Waiting<Round>>>,
     ours: Arc<Mutex<Ours>>,
     store: Store,
-    host: Arc<str>,
+    host: HostId,
     options: Options,
     own: Arc<Own>,
 }
@@ -65,22 +65,20 @@ type Writing = Pin<Box<dyn Future<Output = Result<usize, StoreError>>>>;
 
 impl History {
     /// Of this machine, in this store.
-    pub fn new(store: Store, host: &str, options: Options, own: Arc<Own>) -> Self {
+    pub fn new(store: Store, host: HostId, options: Options, own: Arc<Own>) -> Self {
         Self {
             keeper: Arc::new(ArcSwap::from_pointee(Mutex::new(Keeper::new(store.clone())))),
             waiting: Arc::new(Mutex::new(Waiting::new())),
             ours: Arc::default(),
             store,
-            host: host.into(),
+            host,
             options,
             own,
         }
     }
 
     /// Writes each round that is judged.
-    pub async fn keep(self, mut judged: watch::Receiver<Option<Arc<Judged>>>) {
-        // One that came while this was started again is not passed over.
-        judged.mark_changed();
+    pub async fn keep(self, mut rounds: Subscription) {
         let mut writing: Option<Writing> = None;
         let (mut not_before, mut failing) = (Instant::now(), false);
         loop {
@@ -113,15 +111,7 @@ impl History {
                         }
                     }
                 }
-                changed = judged.changed() => {
-                    if changed.is_err() {
-                        return;
-                    }
-                    let round = judged.borrow_and_update().clone();
-                    if let Some(judged) = round {
-                        self.take_in(judged.round.snapshot.clone(), judged.report.clone());
-                    }
-                }
+                judged = rounds.next() => self.take_in(judged.round.snapshot.clone(), judged.report.clone()),
                 () = tokio::time::sleep_until(not_before), if pausing => {}
             }
         }
@@ -129,7 +119,8 @@ impl History {
 
     /// From now on this round waits to be written. The last one may be told again.
     pub fn take_in(&self, snapshot: Arc<Snapshot>, report: Arc<Report>) {
-        if !lock(&self.ours).add(snapshot.time_ms()) {
+        // Whether others write as the same machine matters for this one only.
+        if snapshot.host() == self.host.as_str() && !lock(&self.ours).add(snapshot.time_ms()) {
             return;
         }
         let lost = lock(&self.waiting).take_in(snapshot.time_ms(), (snapshot, report));

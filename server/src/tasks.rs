@@ -34,7 +34,6 @@ pub struct Tasks(Arc<Shared>);
 
 struct Shared {
     states: Mutex<BTreeMap<String, TaskState>>,
-    changes: AtomicU64,
     stop: watch::Sender<bool>,
     own: Arc<Own>,
 }
@@ -71,7 +70,6 @@ impl Tasks {
     pub fn new(own: Arc<Own>) -> Self {
         Self(Arc::new(Shared {
             states: Mutex::default(),
-            changes: AtomicU64::new(0),
             stop: watch::Sender::new(false),
             own,
         }))
@@ -124,12 +122,6 @@ impl Tasks {
         self.lock().clone()
     }
 
-    /// How often any of them began to do something else. Whoever asked for states after this number has those of
-    /// this number, or newer ones.
-    pub fn changes(&self) -> u64 {
-        self.0.changes.load(Ordering::Acquire)
-    }
-
     /// Tells all of them to stop. They are dropped where they wait.
     pub fn stop(&self) {
         self.0.stop.send_replace(true);
@@ -154,7 +146,6 @@ impl Tasks {
             task.restarts += 1;
             task.last_panic = panic;
         }
-        self.0.changes.fetch_add(1, Ordering::Release);
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, TaskState>> {

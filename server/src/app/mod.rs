@@ -15,7 +15,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::web::Data;
-use tokio::sync::watch;
 
 pub use self::error::StartError;
 pub use self::reload::Reloader;
@@ -33,14 +32,18 @@ use crate::api::service::{COMMIT, Listening, RUSTC, Service, VERSION};
 use crate::collect::host;
 use crate::config::{self, Config};
 use crate::decisions::Decisions;
+use crate::host_id::HostId;
+use crate::judge::Evaluations;
+use crate::judge::metrics_page::{MetricsPages, metrics_pages};
 use crate::metrics::{Build, Own};
+use crate::resource::{self, ResourceRenderings};
 use crate::rules::Rules;
 use crate::rules::registry::Registry;
 use crate::store::Store;
 use crate::systemd::{self, Systemd};
 use crate::tasks::Tasks;
 use crate::tls::Tls;
-use crate::{clock, judge, pki};
+use crate::{clock, pki};
 
 /// When nothing runs any more, what waits to be written has this long: a service manager waits for ten
 /// seconds or more before it kills, and draining took some of them.
@@ -72,7 +75,9 @@ pub(crate) struct Parts {
     pub(crate) systemd: Systemd,
     decisions: Decisions,
     chunks: ChunkStore,
-    judged: watch::Sender<Option<Arc<judge::Judged>>>,
+    evaluations: Evaluations,
+    metrics_pages: MetricsPages,
+    resource_renderings: ResourceRenderings,
     /// The folder of the development authority, if that is what we use.
     pub(crate) authority: Option<Arc<pki::Authority>>,
 }
@@ -91,7 +96,7 @@ impl App {
     pub async fn build(config: Config, systemd: Systemd) -> Result<Self, StartError> {
         let data_dir = &config.server.data_dir;
         let own_name = machine_name();
-        let host = config.server.hostname.clone().unwrap_or_else(|| own_name.clone());
+        let host = config.server.hostname.clone().unwrap_or_else(|| host_id(&own_name));
         make_data_dir(data_dir).map_err(|source| StartError::DataDir {
             path: data_dir.clone(),
             source,
@@ -124,19 +129,24 @@ impl App {
         let store = stores::open(&config)?;
         let chunks = stores::chunks(&config, &store)?;
         let service = Service::new(host, config.collector.interval);
-        let (judged, latest) = watch::channel(None);
+        let evaluations = Evaluations::new();
         let compiler = rules.compiler(config.rules.compiler.options());
         let options = rule_options(&config);
         let registry = Registry::new(rules.clone(), store.clone(), compiler, options, own.clone());
         systemd.begins("puts the rules in force", systemd::STEP);
         registry.begin().await?;
-        let before_the_first = rules.current().set.before_the_first(service.host(), clock::now_ms());
+        let before_the_first = rules
+            .current()
+            .set
+            .before_the_first(service.host().as_str(), clock::now_ms());
         let recorded = decision_options(&config);
-        let decisions = Decisions::new(store.clone(), service.host(), recorded, own.clone());
+        let decisions = Decisions::new(store.clone(), service.host().as_str(), recorded, own.clone());
         let door = Arc::new(Door::new(tls.clone(), known(&config)));
         let gate = Data::new(Gate::new(door.clone(), bounds(&config), own.clone()));
         let parts = Parts {
-            latest: Latest::new(latest, before_the_first),
+            latest: Latest::new(evaluations.clone(), service.host().clone(), before_the_first),
+            metrics_pages: metrics_pages(&evaluations),
+            resource_renderings: resource::renderings(&evaluations, config.mode),
             tasks: Tasks::new(own.clone()),
             store,
             systemd,
@@ -150,7 +160,7 @@ impl App {
             registry,
             own,
             service,
-            judged,
+            evaluations,
         };
         let listeners = config.listeners.iter().map(listen).collect::<Result<Vec<_>, _>>()?;
         parts
@@ -212,7 +222,7 @@ impl App {
         };
         handle.stop(true).await;
         parts.tasks.stop();
-        let last = parts.judged.borrow().clone();
+        let last = parts.latest.judged();
         let rounds = async {
             if let Some(history) = history {
                 history.finish(last.as_deref(), LAST_WORDS).await;
@@ -227,6 +237,12 @@ impl App {
 /// What the machine calls itself.
 pub(crate) fn machine_name() -> String {
     sysinfo::System::host_name().unwrap_or_else(|_| "localhost".to_owned())
+}
+
+/// The machine by its own name; one that cannot be a name stands for none.
+fn host_id(own_name: &str) -> HostId {
+    let named = HostId::new(own_name).or_else(|_| HostId::new("localhost"));
+    named.expect("localhost is a legal name")
 }
 
 /// Whether all requests were answered in time.

@@ -67,6 +67,8 @@ pub(super) fn serve(config: &Config, parts: &Parts, listeners: Vec<Socket>) -> R
     });
     let registry = Data::new(parts.registry.clone());
     let decisions = Data::new(parts.decisions.clone());
+    let pages = Data::new(parts.metrics_pages.clone());
+    let renderings = Data::new(parts.resource_renderings.clone());
     let (own, service) = (Data::from(parts.own.clone()), Data::new(parts.service.clone()));
     let mut server = HttpServer::new(move || {
         Routes::new()
@@ -81,6 +83,8 @@ pub(super) fn serve(config: &Config, parts: &Parts, listeners: Vec<Socket>) -> R
             .app_data(past.clone())
             .app_data(registry.clone())
             .app_data(decisions.clone())
+            .app_data(pages.clone())
+            .app_data(renderings.clone())
             .wrap(from_fn(gate::pass))
             .configure(api::routes)
     })

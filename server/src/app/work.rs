@@ -14,7 +14,7 @@ use crate::collect::{self, host};
 use crate::config::{self, Config};
 use crate::history::{self, History};
 use crate::judge::{self, Judged};
-use crate::{pki, rules};
+use crate::{pki, resource, rules};
 
 /// Returns who keeps the history, for what waits to be written at the end.
 pub(super) fn start(config: &Config, parts: &Parts) -> Option<History> {
@@ -54,32 +54,35 @@ pub(super) fn start(config: &Config, parts: &Parts) -> Option<History> {
         sources.push(Source::new(Box::new(make), config.azure.interval, config.azure.timeout));
     }
     let options = Options {
-        host: parts.service.host().to_owned(),
+        host: parts.service.host().clone(),
         facts: host::facts(&host_options),
         interval: config.collector.interval,
         timeout: config.collector.timeout,
         sources: Vec::new(),
     };
     collect::start(&parts.tasks, options, sources, rounds);
-    let (rules, own, judged) = (parts.rules.clone(), parts.own.clone(), parts.judged.clone());
-    let decisions = parts.decisions.clone();
-    let telling = judge::Telling {
-        mode: config.mode,
-        log_lines: config.resource.log_lines,
+    let judging = judge::Parts {
+        host: parts.service.host().clone(),
+        rules: parts.rules.clone(),
+        evaluations: parts.evaluations.clone(),
+        decisions: parts.decisions.clone(),
+        own: parts.own.clone(),
     };
-    parts.tasks.spawn("judge", move || {
-        let (measured, decisions) = (measured.clone(), decisions.clone());
-        judge::run(measured, rules.clone(), own.clone(), decisions, telling, judged.clone())
-    });
+    judge::start(&parts.tasks, measured, judging);
+    if config.resource.log_lines {
+        let host = parts.service.host().clone();
+        resource::start_log_lines(&parts.tasks, &parts.evaluations, &parts.resource_renderings, host);
+    }
     if parts.decisions.is_enabled() {
         let decisions = parts.decisions.clone();
         parts.tasks.spawn("decisions", move || decisions.clone().keep());
     }
     super::reload::start(config, parts);
-    let (registry, judged) = (parts.registry.clone(), parts.judged.clone());
+    let (registry, evaluations) = (parts.registry.clone(), parts.evaluations.clone());
+    let host = parts.service.host().clone();
     parts
         .tasks
-        .spawn("rule healer", move || registry.clone().heal(judged.subscribe()));
+        .spawn("rule healer", move || registry.clone().heal(evaluations.watch(&host)));
     let registry = parts.registry.clone();
     parts.tasks.spawn("rules", move || registry.clone().follow());
     let registry = parts.registry.clone();
@@ -141,7 +144,8 @@ fn tell_systemd(config: &Config, parts: &Parts) {
                 "{host}: {severity}; {count} rules, generation {generation}; {clients} connections"
             ))
         };
-        parts.systemd.clone().follow(parts.judged.subscribe(), words, patience)
+        let judged = parts.evaluations.watch(parts.service.host());
+        parts.systemd.clone().follow(judged, words, patience)
     });
 }
 
@@ -152,11 +156,16 @@ fn remember(config: &Config, parts: &Parts) -> History {
         window: config.history.window,
         patience: history::PATIENCE,
     };
-    let history = History::new(parts.store.clone(), parts.service.host(), options, parts.own.clone());
-    let (keeping, judged) = (history.clone(), parts.judged.clone());
-    parts
-        .tasks
-        .spawn("history", move || keeping.clone().keep(judged.subscribe()));
+    let history = History::new(
+        parts.store.clone(),
+        parts.service.host().clone(),
+        options,
+        parts.own.clone(),
+    );
+    let (keeping, evaluations) = (history.clone(), parts.evaluations.clone());
+    parts.tasks.spawn("history", move || {
+        keeping.clone().keep(evaluations.subscribe("history"))
+    });
     let tidying = history.clone();
     parts.tasks.spawn("history keeper", move || tidying.clone().tidy());
     history

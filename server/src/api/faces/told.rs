@@ -9,22 +9,8 @@ use watchpost_policies::{Labels, Report, Snapshot};
 
 use super::rules::read;
 use super::series::Aggregate;
-use super::status;
 use crate::decisions::{ToldDecision, ToldDifference, ToldJudgement};
-use crate::judge;
 use crate::store::decisions::Kind;
-
-/// How Watchpost is.
-#[derive(Serialize, ToSchema)]
-pub(super) struct Status<'s> {
-    #[serde(flatten)]
-    moment: status::Moment,
-    #[serde(flatten)]
-    lasting: status::Status<'s>,
-    /// The last round; nothing before the first.
-    #[schema(required)]
-    round: Option<judge::Told<'s>>,
-}
 
 /// Series of the past.
 #[derive(Serialize, ToSchema)]
