@@ -28,18 +28,13 @@ pub(super) fn listen(listener: &config::Listener) -> Result<Socket, StartError> 
         source,
     };
     let socket = TcpListener::bind(listener.address).map_err(failed)?;
-    let auth = match listener.client_auth {
-        config::ClientAuth::Required => ClientAuth::Required,
-        config::ClientAuth::Optional => ClientAuth::Optional,
-        config::ClientAuth::Off => ClientAuth::Off,
-    };
     let listening = Listening {
         address: socket.local_addr().map_err(failed)?,
         tls: listener.tls,
         client_auth: listener.client_auth.as_str(),
         face: listener.face,
     };
-    Ok((socket, listening, auth))
+    Ok((socket, listening, listener.client_auth))
 }
 
 /// An address that is ours, and what is asked of those who connect.

@@ -8,7 +8,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::{CONFIG, IO, SOFTWARE, UNAVAILABLE, fail};
 use crate::api::service::Listening;
-use crate::app::{self, App, Ending, Reloader, StartError};
+use crate::app::{App, Ending, Reloader, StartError};
 use crate::config::{self, Config, Face, Sources};
 use crate::rules::registry::ChangeError;
 use crate::store::MigrationError;
@@ -24,7 +24,7 @@ pub(super) fn run(sources: Sources) -> ExitCode {
         Ok(config) => config,
         Err(mistakes) => return fail(CONFIG, &mistakes.to_string()),
     };
-    if let Err(error) = telemetry::start(app::log_options(&config)) {
+    if let Err(error) = telemetry::start(config.log.options()) {
         return fail(IO, &error.to_string());
     }
     let systemd = Systemd::new(&config::notify_options());
