@@ -17,10 +17,11 @@ use watchpost_policies::{Report, Snapshot};
 use self::ours::Ours;
 use self::waiting::Waiting;
 use crate::host_id::HostId;
-use crate::judge::{Judged, Subscription};
+use crate::judge::{Evaluations, Judged, Subscription};
 use crate::metrics::Own;
 use crate::store::history::Keeper;
 use crate::store::{Store, StoreError};
+use crate::tasks::Tasks;
 
 /// How long one write may take, which is one transaction of sixty rounds at most: some milliseconds on a disk,
 /// seconds over a slow wire. After this long PostgreSQL ends a single statement by itself, so who is silent for longer
@@ -75,6 +76,16 @@ impl History {
             options,
             own,
         }
+    }
+
+    /// Sets both tasks to work on the rounds that are published there.
+    pub fn start(&self, tasks: &Tasks, evaluations: &Evaluations) {
+        let (keeping, evaluations) = (self.clone(), evaluations.clone());
+        tasks.spawn("history", move || {
+            keeping.clone().keep(evaluations.subscribe("history"))
+        });
+        let tidying = self.clone();
+        tasks.spawn("history keeper", move || tidying.clone().tidy());
     }
 
     /// Writes each round that is judged.

@@ -5,7 +5,10 @@ mod error;
 mod reload;
 mod serve;
 mod settings;
+mod sources;
 mod stores;
+mod systemd_status;
+mod warnings;
 mod work;
 
 use std::future::Future;
@@ -18,12 +21,9 @@ use actix_web::web::Data;
 
 pub use self::error::StartError;
 pub use self::reload::Reloader;
-pub(crate) use self::settings::{
-    bounds, known, log_options, needs_authority, rule_options, rule_settings, tls_options,
-};
 
 use self::serve::{Socket, listen, serve};
-use self::settings::{decision_options, host_options};
+use self::settings::{bounds, known};
 use crate::api::door::Door;
 use crate::api::faces::chunks::ChunkStore;
 use crate::api::gate::Gate;
@@ -101,7 +101,7 @@ impl App {
             path: data_dir.clone(),
             source,
         })?;
-        let names: Vec<_> = host::probes(&host_options(&config))
+        let names: Vec<_> = host::probes(&config.host.options(config.mode))
             .iter()
             .map(|probe| probe.name())
             .collect();
@@ -112,17 +112,19 @@ impl App {
                 known: names.join(", "),
             });
         }
-        let authority = match needs_authority(&config) {
-            true => Some(Arc::new(pki::prepare(&data_dir.join("pki"), &own_name, clock::now())?)),
-            false => None,
+        let authority_dir = data_dir.join("pki");
+        let authority = if config.tls.needs_authority() {
+            Some(Arc::new(pki::prepare(&authority_dir, &own_name, clock::now())?))
+        } else {
+            None
         };
-        let tls = Tls::load(tls_options(&config))?;
+        let tls = Tls::load(config.tls.options(&authority_dir))?;
         let own = Arc::new(Own::new(&Build {
             version: VERSION,
             commit: COMMIT,
             rustc: RUSTC,
         }));
-        let settings = rule_settings(&config);
+        let settings = config.rules.settings();
         systemd.begins("loads the rules that it brings", systemd::STEP);
         let rules = Rules::load(config.rules.limits.limits(), &settings, Some(&data_dir.join("cache")))?;
         systemd.begins("opens the database", systemd::STEP);
@@ -131,7 +133,7 @@ impl App {
         let service = Service::new(host, config.collector.interval);
         let evaluations = Evaluations::new();
         let compiler = rules.compiler(config.rules.compiler.options());
-        let options = rule_options(&config);
+        let options = config.rules.options();
         let registry = Registry::new(rules.clone(), store.clone(), compiler, options, own.clone());
         systemd.begins("puts the rules in force", systemd::STEP);
         registry.begin().await?;
@@ -139,7 +141,7 @@ impl App {
             .current()
             .set
             .before_the_first(service.host().as_str(), clock::now_ms());
-        let recorded = decision_options(&config);
+        let recorded = config.decisions.options();
         let decisions = Decisions::new(store.clone(), service.host().as_str(), recorded, own.clone());
         let door = Arc::new(Door::new(tls.clone(), known(&config)));
         let gate = Data::new(Gate::new(door.clone(), bounds(&config), own.clone()));

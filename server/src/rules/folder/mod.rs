@@ -17,7 +17,8 @@ pub use self::state::{Line, State};
 use self::look::{Content, Found, Sight, Sights};
 use self::state::{Given, Known, Outcome, Refused, Seat};
 use super::registry::{Brought, ChangeError, Moment, Placing, Registry, by_folder};
-use crate::{clock, tasks};
+use crate::clock;
+use crate::tasks::{self, Tasks};
 
 /// A rule is in force two looks after its files were written, which is soon enough for people.
 const LOOK: Duration = Duration::from_secs(1);
@@ -25,8 +26,14 @@ const LOOK: Duration = Duration::from_secs(1);
 /// Which file has which seat, of those that were looked at before.
 type Claims = BTreeMap<Seat, String>;
 
-/// Watches the folder, for ever.
-pub async fn watch(registry: Registry, folder: PathBuf, now: impl Fn() -> Moment) {
+/// Sets the task to work that watches the folder; `now` tells what was measured and judged last.
+pub fn start(tasks: &Tasks, registry: Registry, folder: PathBuf, now: impl Fn() -> Moment + Clone + 'static) {
+    tasks.spawn("rules folder", move || {
+        watch(registry.clone(), folder.clone(), now.clone())
+    });
+}
+
+async fn watch(registry: Registry, folder: PathBuf, now: impl Fn() -> Moment) {
     let mut ticks = tokio::time::interval(LOOK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut watched = Watched {

@@ -5,6 +5,7 @@
 mod advance;
 mod ahead;
 mod back;
+mod background;
 mod begin;
 mod beside;
 mod build;
