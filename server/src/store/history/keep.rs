@@ -182,3 +182,49 @@ fn number_of(connection: &mut Connection, host: &str, key: &Key) -> QueryResult<
         .execute(connection))?;
     find(connection)?.ok_or(diesel::result::Error::NotFound)
 }
+
+#[cfg(test)]
+mod tests {
+    use watchpost_policies::{Labels, MetricName, MetricPattern, Unit};
+
+    use super::*;
+    use crate::rules::by_default;
+    use crate::store::Place;
+    use crate::store::history::Selection;
+
+    #[test]
+    fn one_keeper_keeps_the_series_of_two_hosts_apart() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let place = Place::parse("sqlite:watchpost.db", folder.path(), false).expect("an address");
+        let store = Store::open(place, 1).expect("it opens");
+        let rules = by_default();
+        let round = |host: &str, time_ms, percent| {
+            let metric = MetricName::new("disk").expect("legal");
+            let disk = Sample::new(metric, Labels::none(), percent, Unit::new("%"), time_ms).expect("finite");
+            let snapshot = Snapshot::new(host.to_owned(), time_ms, Labels::none(), vec![disk], Vec::new());
+            let report = rules.judge(&snapshot, None);
+            (Arc::new(snapshot), Arc::new(report))
+        };
+        let mut keeper = Keeper::new(store.clone());
+        // Of the same time, in one transaction; and once more, when the numbers of both are known.
+        for (time_ms, of_one, of_other) in [(1000, 1.0, 2.0), (2000, 3.0, 4.0)] {
+            let both = [round("edge-1", time_ms, of_one), round("edge-2", time_ms, of_other)];
+            keeper.keep(&both).expect("written");
+        }
+        let points = |host: &str| {
+            let wanted = Selection {
+                metric: Some(MetricPattern::new("disk").expect("legal")),
+                labels: Vec::new(),
+                host: Some(host.to_owned()),
+                from_ms: 0,
+                to_ms: 3000,
+            };
+            let series = store.find_series(&wanted).expect("found");
+            let plan = store.plan_history(&wanted, series).expect("planned");
+            assert_eq!(plan.series.len(), 1, "{host}");
+            store.points(&plan, &plan.series[0]).expect("read")
+        };
+        assert_eq!(points("edge-1"), [(1000, 1.0), (2000, 3.0)]);
+        assert_eq!(points("edge-2"), [(1000, 2.0), (2000, 4.0)]);
+    }
+}
