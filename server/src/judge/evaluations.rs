@@ -19,10 +19,13 @@ const CAPACITY: usize = 64;
 pub struct Evaluations(Arc<Inner>);
 
 struct Inner {
-    latest: Mutex<BTreeMap<HostId, watch::Sender<Option<Arc<Judged>>>>>,
+    latest: Mutex<Latest>,
     events: broadcast::Sender<Arc<Judged>>,
     observers: Mutex<Vec<Observer>>,
 }
+
+/// The latest round of each host; nothing of one that is only watched so far.
+type Latest = BTreeMap<HostId, watch::Sender<Option<Arc<Judged>>>>;
 
 type Observer = Arc<dyn Fn(&Arc<Judged>) + Send + Sync>;
 
@@ -98,7 +101,7 @@ impl Evaluations {
         (replayed.collect(), self.0.events.subscribe())
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<HostId, watch::Sender<Option<Arc<Judged>>>>> {
+    fn lock(&self) -> MutexGuard<'_, Latest> {
         self.0.latest.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -129,10 +132,7 @@ impl Subscription {
     }
 }
 
-fn of_host<'m>(
-    latest: &'m mut BTreeMap<HostId, watch::Sender<Option<Arc<Judged>>>>,
-    host: &HostId,
-) -> &'m watch::Sender<Option<Arc<Judged>>> {
+fn of_host<'l>(latest: &'l mut Latest, host: &HostId) -> &'l watch::Sender<Option<Arc<Judged>>> {
     latest.entry(host.clone()).or_insert_with(|| watch::Sender::new(None))
 }
 

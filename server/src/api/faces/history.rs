@@ -125,7 +125,7 @@ struct Snapshots {
 /// Reports of the past.
 #[derive(Serialize, ToSchema)]
 struct Reports {
-    /// The oldest first. They are told as they were kept.
+    /// The oldest first.
     #[schema(value_type = Vec<Report>)]
     reports: Streamed<Value>,
 }
