@@ -26,6 +26,7 @@ use self::written::Writer;
 use crate::metrics::Own;
 use crate::store::Store;
 use crate::store::decisions::Verdict;
+use crate::tasks::Tasks;
 use crate::write_behind::{PushError, WriteBuffer};
 
 /// How long a request waits for room. Nobody waits longer for a refusal without asking again.
@@ -88,9 +89,12 @@ impl Decisions {
         &self.0.store
     }
 
-    /// Whether anything is recorded.
-    pub fn is_enabled(&self) -> bool {
-        self.0.options.enabled
+    /// Sets the task to work that writes what is recorded, if anything is.
+    pub fn start(&self, tasks: &Tasks) {
+        if self.0.options.enabled {
+            let decisions = self.clone();
+            tasks.spawn("decisions", move || decisions.clone().keep());
+        }
     }
 
     /// Whether a decision that ended like this is recorded. Whoever asks before makes no record in vain.

@@ -8,14 +8,15 @@ mod writer;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::watch;
 use watchpost_policies::{Report, Snapshot};
 
 use self::ours::Ours;
 use self::writer::RoundSink;
-use crate::judge::Judged;
+use crate::host_id::HostId;
+use crate::judge::{Evaluations, Judged, Subscription};
 use crate::metrics::Own;
 use crate::store::Store;
+use crate::tasks::Tasks;
 use crate::write_behind::WriteBuffer;
 
 /// How long one write may take, which is one transaction of sixty rounds at most: some milliseconds on a disk,
@@ -42,35 +43,41 @@ pub struct History {
     buffer: Arc<WriteBuffer<RoundSink>>,
     ours: Arc<Mutex<Ours>>,
     store: Store,
-    host: Arc<str>,
+    host: HostId,
     options: Options,
     own: Arc<Own>,
 }
 
 impl History {
     /// Of this machine, in this store.
-    pub fn new(store: Store, host: &str, options: Options, own: Arc<Own>) -> Self {
+    pub fn new(store: Store, host: HostId, options: Options, own: Arc<Own>) -> Self {
         let sink = RoundSink::new(store.clone(), own.clone());
         Self {
             buffer: Arc::new(WriteBuffer::new(sink, writer::limits(options.patience))),
             ours: Arc::default(),
             store,
-            host: host.into(),
+            host,
             options,
             own,
         }
     }
 
+    /// Sets both tasks to work on the rounds that are published there.
+    pub fn start(&self, tasks: &Tasks, evaluations: &Evaluations) {
+        let (keeping, evaluations) = (self.clone(), evaluations.clone());
+        tasks.spawn("history", move || {
+            keeping.clone().keep(evaluations.subscribe("history"))
+        });
+        let tidying = self.clone();
+        tasks.spawn("history keeper", move || tidying.clone().tidy());
+    }
+
     /// Writes each round that is judged.
-    pub async fn keep(self, mut judged: watch::Receiver<Option<Arc<Judged>>>) {
-        // One that came while this was started again is not passed over.
-        judged.mark_changed();
+    pub async fn keep(self, mut rounds: Subscription) {
         let follow = async {
-            while judged.changed().await.is_ok() {
-                let round = judged.borrow_and_update().clone();
-                if let Some(judged) = round {
-                    self.take_in(judged.round.snapshot.clone(), judged.report.clone());
-                }
+            loop {
+                let judged = rounds.next().await;
+                self.take_in(judged.round.snapshot.clone(), judged.report.clone());
             }
         };
         tokio::select! {
@@ -81,7 +88,8 @@ impl History {
 
     /// From now on this round waits to be written. The last one may be told again.
     pub fn take_in(&self, snapshot: Arc<Snapshot>, report: Arc<Report>) {
-        if !lock(&self.ours).add(snapshot.time_ms()) {
+        // Whether others write as the same machine matters for this one only.
+        if snapshot.host() == self.host.as_str() && !lock(&self.ours).add(snapshot.time_ms()) {
             return;
         }
         if self.buffer.push((snapshot, report)).is_err() {

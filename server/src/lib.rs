@@ -11,6 +11,7 @@ pub mod config;
 pub mod decisions;
 mod error_chain;
 pub mod history;
+pub mod host_id;
 pub mod jobs;
 pub mod judge;
 pub mod metrics;

@@ -35,7 +35,6 @@ pub struct Tasks(Arc<Shared>);
 
 struct Shared {
     states: Mutex<BTreeMap<String, TaskState>>,
-    changes: AtomicU64,
     stop: watch::Sender<bool>,
     /// The jobs that run, by name.
     jobs: watch::Sender<BTreeMap<String, AbortHandle>>,
@@ -76,7 +75,6 @@ impl Tasks {
     pub fn new(own: Arc<Own>) -> Self {
         Self(Arc::new(Shared {
             states: Mutex::default(),
-            changes: AtomicU64::new(0),
             stop: watch::Sender::new(false),
             jobs: watch::Sender::default(),
             runtime: Handle::current(),
@@ -179,12 +177,6 @@ impl Tasks {
         self.lock().clone()
     }
 
-    /// How often any of them began to do something else. Whoever asked for states after this number has those of
-    /// this number, or newer ones.
-    pub fn changes(&self) -> u64 {
-        self.0.changes.load(Ordering::Acquire)
-    }
-
     /// Tells all of them to stop. They are dropped where they wait.
     pub fn stop(&self) {
         self.0.stop.send_replace(true);
@@ -209,12 +201,10 @@ impl Tasks {
             task.restarts += 1;
             task.last_panic = panic;
         }
-        self.0.changes.fetch_add(1, Ordering::Release);
     }
 
     fn forget(&self, name: &str) {
         self.lock().remove(name);
-        self.0.changes.fetch_add(1, Ordering::Release);
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, TaskState>> {

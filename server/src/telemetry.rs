@@ -21,6 +21,8 @@ use log::{Log, Metadata, Record};
 use file::RotatingFile;
 use filter::Filter;
 
+use crate::string_enum::string_enum;
+
 /// What an operator may set.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogOptions {
@@ -36,14 +38,14 @@ pub struct LogOptions {
     pub keep: usize,
 }
 
-/// How a line looks.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum LogFormat {
-    /// For people: time, level, target, message, then `key=value`.
-    #[default]
-    Text,
-    /// For programs: an object a line.
-    Json,
+string_enum! {
+    /// How a line of the log looks.
+    pub enum LogFormat {
+        /// For people: time, level, target, message, then `key=value`.
+        Text = "text",
+        /// For programs: an object a line.
+        Json = "json",
+    }
 }
 
 /// Why there is no log as it was asked for.

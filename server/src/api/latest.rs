@@ -1,33 +1,35 @@
-//! The latest of what was measured and judged, for handlers. They never wait for the next.
+//! The latest round of this machine, for handlers. They never wait for the next.
 
 use std::sync::Arc;
 
-use tokio::sync::watch;
 use watchpost_policies::Report;
 
 use super::error::ApiError;
-use crate::judge::Judged;
+use crate::host_id::HostId;
+use crate::judge::{Evaluations, Judged};
 use crate::rules::registry::Moment;
 
 /// The latest round. Cheap to clone.
 #[derive(Clone)]
 pub struct Latest {
-    judged: watch::Receiver<Option<Arc<Judged>>>,
+    evaluations: Evaluations,
+    host: HostId,
     before_the_first: Arc<Report>,
 }
 
 impl Latest {
-    /// What is published there; `before_the_first` stands in until something is.
-    pub fn new(judged: watch::Receiver<Option<Arc<Judged>>>, before_the_first: Report) -> Self {
+    /// What is published there of this host; `before_the_first` stands in until something is.
+    pub fn new(evaluations: Evaluations, host: HostId, before_the_first: Report) -> Self {
         Self {
-            judged,
+            evaluations,
+            host,
             before_the_first: Arc::new(before_the_first),
         }
     }
 
     /// The latest round, if there was one.
     pub fn judged(&self) -> Option<Arc<Judged>> {
-        self.judged.borrow().clone()
+        self.evaluations.latest(&self.host)
     }
 
     /// The latest round, or the answer to somebody who came too early.
@@ -40,15 +42,20 @@ impl Latest {
 
     /// All of it, for those who try rules on it.
     pub fn moment(&self) -> Moment {
+        let judged = self.judged();
         Moment {
-            report: self.report(),
-            snapshot: self.judged().map(|judged| judged.round.snapshot.clone()),
+            report: self.report_of(judged.as_deref()),
+            snapshot: judged.map(|judged| judged.round.snapshot.clone()),
         }
     }
 
     /// The latest report.
     pub fn report(&self) -> Arc<Report> {
-        self.judged()
-            .map_or_else(|| self.before_the_first.clone(), |judged| judged.report.clone())
+        self.report_of(self.judged().as_deref())
+    }
+
+    /// The report of this round, or what stands in before the first.
+    pub fn report_of(&self, judged: Option<&Judged>) -> Arc<Report> {
+        judged.map_or(&self.before_the_first, |judged| &judged.report).clone()
     }
 }

@@ -15,6 +15,7 @@ pub mod links;
 pub mod permit;
 pub mod rate;
 pub mod service;
+mod streamed;
 pub mod table;
 
 use actix_web::error::{JsonPayloadError, PathError, PayloadError, QueryPayloadError};

@@ -10,6 +10,7 @@ use utoipa::ToSchema;
 
 use crate::clock;
 use crate::config::Face;
+use crate::host_id::HostId;
 
 /// The version that was built.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -40,7 +41,7 @@ pub struct Service(Arc<Inner>);
 struct Inner {
     began: Instant,
     began_ms: u64,
-    host: String,
+    host: HostId,
     interval: Duration,
     listening: OnceLock<Vec<Listening>>,
     draining: AtomicBool,
@@ -48,7 +49,7 @@ struct Inner {
 
 impl Service {
     /// It begins now.
-    pub fn new(host: String, interval: Duration) -> Self {
+    pub fn new(host: HostId, interval: Duration) -> Self {
         Self(Arc::new(Inner {
             began: Instant::now(),
             began_ms: clock::now_ms(),
@@ -70,7 +71,7 @@ impl Service {
     }
 
     /// What measurements call this machine.
-    pub fn host(&self) -> &str {
+    pub fn host(&self) -> &HostId {
         &self.0.host
     }
 

@@ -6,7 +6,10 @@ mod reload;
 mod rules;
 mod serve;
 mod settings;
+mod sources;
 mod stores;
+mod systemd_status;
+mod warnings;
 mod work;
 
 use std::future::Future;
@@ -16,17 +19,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::web::Data;
-use tokio::sync::watch;
 
 pub use self::error::StartError;
 pub use self::reload::Reloader;
-pub(crate) use self::settings::{
-    bounds, known, log_options, needs_authority, rule_options, rule_settings, tls_options,
-};
 
 use self::rules::RuleParts;
 use self::serve::{Socket, listen, serve};
-use self::settings::{decision_options, host_options};
+use self::settings::{bounds, known};
 use crate::api::door::Door;
 use crate::api::faces::chunks::ChunkStore;
 use crate::api::gate::Gate;
@@ -35,13 +34,17 @@ use crate::api::service::{COMMIT, Listening, RUSTC, Service, VERSION};
 use crate::collect::host;
 use crate::config::{self, Config};
 use crate::decisions::Decisions;
+use crate::host_id::HostId;
+use crate::judge::Evaluations;
+use crate::judge::metrics_page::{MetricsPages, metrics_pages};
 use crate::metrics::{Build, Own};
+use crate::resource::{self, ResourceRenderings};
 use crate::rules::Rules;
 use crate::store::Store;
 use crate::systemd::{self, Systemd};
 use crate::tasks::Tasks;
 use crate::tls::Tls;
-use crate::{clock, judge, pki};
+use crate::{clock, pki};
 
 /// When nothing runs any more, what waits to be written has this long: a service manager waits for ten
 /// seconds or more before it kills, and draining took some of them.
@@ -73,7 +76,9 @@ pub(crate) struct Parts {
     pub(crate) systemd: Systemd,
     decisions: Decisions,
     chunks: ChunkStore,
-    judged: watch::Sender<Option<Arc<judge::Judged>>>,
+    evaluations: Evaluations,
+    metrics_pages: MetricsPages,
+    resource_renderings: ResourceRenderings,
     /// The folder of the development authority, if that is what we use.
     pub(crate) authority: Option<Arc<pki::Authority>>,
 }
@@ -92,12 +97,12 @@ impl App {
     pub async fn build(config: Config, systemd: Systemd) -> Result<Self, StartError> {
         let data_dir = &config.server.data_dir;
         let own_name = machine_name();
-        let host = config.server.hostname.clone().unwrap_or_else(|| own_name.clone());
+        let host = config.server.hostname.clone().unwrap_or_else(|| host_id(&own_name));
         make_data_dir(data_dir).map_err(|source| StartError::DataDir {
             path: data_dir.clone(),
             source,
         })?;
-        let names: Vec<_> = host::probes(&host_options(&config))
+        let names: Vec<_> = host::probes(&config.host.options(config.mode))
             .iter()
             .map(|probe| probe.name())
             .collect();
@@ -108,36 +113,43 @@ impl App {
                 known: names.join(", "),
             });
         }
-        let authority = match needs_authority(&config) {
-            true => Some(Arc::new(pki::prepare(&data_dir.join("pki"), &own_name, clock::now())?)),
-            false => None,
+        let authority_dir = data_dir.join("pki");
+        let authority = if config.tls.needs_authority() {
+            Some(Arc::new(pki::prepare(&authority_dir, &own_name, clock::now())?))
+        } else {
+            None
         };
-        let tls = Tls::load(tls_options(&config))?;
+        let tls = Tls::load(config.tls.options(&authority_dir))?;
         let own = Arc::new(Own::new(&Build {
             version: VERSION,
             commit: COMMIT,
             rustc: RUSTC,
         }));
-        let settings = rule_settings(&config);
+        let settings = config.rules.settings();
         systemd.begins("loads the rules that it brings", systemd::STEP);
         let rules = Rules::load(config.rules.limits.limits(), &settings, Some(&data_dir.join("cache")))?;
         systemd.begins("opens the database", systemd::STEP);
         let store = stores::open(&config)?;
         let chunks = stores::chunks(&config, &store)?;
         let service = Service::new(host, config.collector.interval);
-        let (judged, latest) = watch::channel(None);
+        let evaluations = Evaluations::new();
         let compiler = rules.compiler(config.rules.compiler.options());
-        let options = rule_options(&config);
+        let options = config.rules.options();
         let tasks = Tasks::new(own.clone());
         systemd.begins("puts the rules in force", systemd::STEP);
         let rule_parts = RuleParts::begin(rules.clone(), store.clone(), compiler, options, &tasks, &own).await?;
-        let before_the_first = rules.current().set.before_the_first(service.host(), clock::now_ms());
-        let recorded = decision_options(&config);
-        let decisions = Decisions::new(store.clone(), service.host(), recorded, own.clone());
+        let before_the_first = rules
+            .current()
+            .set
+            .before_the_first(service.host().as_str(), clock::now_ms());
+        let recorded = config.decisions.options();
+        let decisions = Decisions::new(store.clone(), service.host().as_str(), recorded, own.clone());
         let door = Arc::new(Door::new(tls.clone(), known(&config)));
         let gate = Data::new(Gate::new(door.clone(), bounds(&config), own.clone()));
         let parts = Parts {
-            latest: Latest::new(latest, before_the_first),
+            latest: Latest::new(evaluations.clone(), service.host().clone(), before_the_first),
+            metrics_pages: metrics_pages(&evaluations),
+            resource_renderings: resource::renderings(&evaluations, config.mode),
             tasks,
             store,
             systemd,
@@ -151,7 +163,7 @@ impl App {
             rule_parts,
             own,
             service,
-            judged,
+            evaluations,
         };
         let listeners = config.listeners.iter().map(listen).collect::<Result<Vec<_>, _>>()?;
         parts
@@ -213,7 +225,7 @@ impl App {
         };
         handle.stop(true).await;
         parts.tasks.stop();
-        let last = parts.judged.borrow().clone();
+        let last = parts.latest.judged();
         let rounds = async {
             if let Some(history) = history {
                 history.finish(last.as_deref(), LAST_WORDS).await;
@@ -232,6 +244,12 @@ impl App {
 /// What the machine calls itself.
 pub(crate) fn machine_name() -> String {
     sysinfo::System::host_name().unwrap_or_else(|_| "localhost".to_owned())
+}
+
+/// The machine by its own name; one that cannot be a name stands for none.
+fn host_id(own_name: &str) -> HostId {
+    let named = HostId::new(own_name).or_else(|_| HostId::new("localhost"));
+    named.expect("localhost is a legal name")
 }
 
 /// Whether all requests were answered in time.

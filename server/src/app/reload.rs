@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Parts;
+use super::settings::{bounds, known};
 use crate::config::{Config, Sources};
 use crate::error_chain::error_chain;
 use crate::metrics::{CertificateKind, Outcome, Own};
@@ -141,16 +142,16 @@ impl Reloader {
 
     async fn apply(&mut self) -> Result<(), String> {
         let config = Config::load(&self.sources).map_err(|mistakes| mistakes.to_string())?;
-        let options = super::rule_options(&config);
-        if options != super::rule_options(&self.current) {
+        let options = config.rules.options();
+        if options != self.current.rules.options() {
             let (rules, settings) = (self.parts.rules.clone(), options.configured.clone());
             tasks::block(move || rules.check(&settings).map_err(|error| error_chain(&error))).await??;
             let configured = self.parts.rule_parts.registry.configure(options).await;
             configured.map_err(|error| error_chain(&error))?;
         }
         telemetry::set_level(config.log.level.as_str()).map_err(|error| error.to_string())?;
-        self.parts.gate.replace(super::bounds(&config));
-        self.parts.door.replace(super::known(&config));
+        self.parts.gate.replace(bounds(&config));
+        self.parts.door.replace(known(&config));
         for key in self.begun.differences(&config) {
             if !AT_ONCE.iter().any(|at_once| key.starts_with(at_once)) {
                 log::warn!(key = key.as_str(); "a changed setting needs a restart");

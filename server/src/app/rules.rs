@@ -61,8 +61,8 @@ impl RuleParts {
     /// Starts the tasks of all of them.
     pub(super) fn start(&self, config: &Config, parts: &Parts) {
         let tasks = &parts.tasks;
-        let (quarantine, judged) = (self.quarantine.clone(), parts.judged.clone());
-        tasks.spawn("rule healer", move || quarantine.clone().run(judged.subscribe()));
+        let (quarantine, judged) = (self.quarantine.clone(), parts.evaluations.watch(parts.service.host()));
+        tasks.spawn("rule healer", move || quarantine.clone().run(judged.clone()));
         let replication = self.replication.clone();
         tasks.spawn("rules", move || replication.clone().run());
         let (registry, uploaded_elsewhere) = (self.registry.clone(), self.replication.uploaded_elsewhere());

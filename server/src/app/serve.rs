@@ -28,18 +28,13 @@ pub(super) fn listen(listener: &config::Listener) -> Result<Socket, StartError> 
         source,
     };
     let socket = TcpListener::bind(listener.address).map_err(failed)?;
-    let auth = match listener.client_auth {
-        config::ClientAuth::Required => ClientAuth::Required,
-        config::ClientAuth::Optional => ClientAuth::Optional,
-        config::ClientAuth::Off => ClientAuth::Off,
-    };
     let listening = Listening {
         address: socket.local_addr().map_err(failed)?,
         tls: listener.tls,
         client_auth: listener.client_auth.as_str(),
         face: listener.face,
     };
-    Ok((socket, listening, auth))
+    Ok((socket, listening, listener.client_auth))
 }
 
 /// An address that is ours, and what is asked of those who connect.
@@ -68,6 +63,8 @@ pub(super) fn serve(config: &Config, parts: &Parts, listeners: Vec<Socket>) -> R
         flows: Flows::new(),
     });
     let decisions = Data::new(parts.decisions.clone());
+    let pages = Data::new(parts.metrics_pages.clone());
+    let renderings = Data::new(parts.resource_renderings.clone());
     let (own, service) = (Data::from(parts.own.clone()), Data::new(parts.service.clone()));
     let mut server = HttpServer::new(move || {
         Routes::new()
@@ -81,6 +78,8 @@ pub(super) fn serve(config: &Config, parts: &Parts, listeners: Vec<Socket>) -> R
             .app_data(chunks.clone())
             .app_data(past.clone())
             .app_data(decisions.clone())
+            .app_data(pages.clone())
+            .app_data(renderings.clone())
             .configure(|handlers| shared.rule_parts.provide(handlers))
             .wrap(from_fn(gate::pass))
             .configure(api::routes)

@@ -1,149 +1,41 @@
-//! Sets to work what runs beside the requests: sources and collector, judge, history, and what is reloaded.
+//! Sets to work what runs beside the requests. Each part starts itself; here is only what it is given, and in which
+//! order.
 
-use std::sync::Arc;
-
-use tokio::sync::watch;
-
-use super::Parts;
-use super::settings::host_options;
-use crate::collect::azure::Azure;
-use crate::collect::chunks::Chunks;
-use crate::collect::collector::Options;
-use crate::collect::source::{Asked, Source};
-use crate::collect::{self, host};
-use crate::config::{self, Config};
-use crate::history::{self, History};
-use crate::judge::{self, Judged};
-use crate::pki;
+use super::{Parts, reload, sources, systemd_status, warnings};
+use crate::config::Config;
+use crate::history::History;
+use crate::{judge, resource};
 
 /// Returns who keeps the history, for what waits to be written at the end.
 pub(super) fn start(config: &Config, parts: &Parts) -> Option<History> {
-    let (rounds, measured) = watch::channel(None);
-    let host_options = host_options(config);
-    let mut sources = Vec::new();
-    if config.host.enabled {
-        for (at, probe) in host::probes(&host_options).iter().enumerate() {
-            let options = host_options.clone();
-            let make = move || Asked::Probe(host::probes(&options).swap_remove(at));
-            let own = config
-                .collector
-                .sources
-                .iter()
-                .find(|source| source.name == probe.name());
-            let interval = own.and_then(|own| own.interval).unwrap_or(config.collector.interval);
-            let timeout = own.and_then(|own| own.timeout).unwrap_or(config.collector.timeout);
-            sources.push(Source::new(Box::new(make), interval, timeout));
-        }
+    let (tasks, evaluations, host) = (&parts.tasks, &parts.evaluations, parts.service.host());
+    let measured = sources::start(config, parts);
+    judge::start(tasks, measured, judging(parts));
+    if config.resource.log_lines {
+        resource::start_log_lines(tasks, evaluations, &parts.resource_renderings, host.clone());
     }
-    if config.chunks.enabled {
-        let store = parts.chunks.store.clone();
-        let make = move || Asked::Probe(Box::new(Chunks::new(store.clone())));
-        sources.push(Source::new(
-            Box::new(make),
-            config.chunks.interval,
-            config.chunks.timeout,
-        ));
-    }
-    let (replication, quarantine) = (
-        parts.rule_parts.replication.clone(),
-        parts.rule_parts.quarantine.clone(),
-    );
-    let make = move || {
-        let rules = collect::rules::Rules::new(replication.clone(), quarantine.clone());
-        Asked::Probe(Box::new(rules))
-    };
-    let collector = &config.collector;
-    sources.push(Source::new(Box::new(make), collector.interval, collector.timeout));
-    if !config.azure.resources.is_empty() {
-        let settings = config.azure.settings();
-        let make = move || Asked::Azure(Box::new(Azure::new(settings.clone())));
-        sources.push(Source::new(Box::new(make), config.azure.interval, config.azure.timeout));
-    }
-    let options = Options {
-        host: parts.service.host().to_owned(),
-        facts: host::facts(&host_options),
-        interval: config.collector.interval,
-        timeout: config.collector.timeout,
-        sources: Vec::new(),
-    };
-    collect::start(&parts.tasks, options, sources, rounds);
-    let (rules, own, judged) = (parts.rules.clone(), parts.own.clone(), parts.judged.clone());
-    let decisions = parts.decisions.clone();
-    let telling = judge::Telling {
-        mode: config.mode,
-        log_lines: config.resource.log_lines,
-    };
-    parts.tasks.spawn("judge", move || {
-        let (measured, decisions) = (measured.clone(), decisions.clone());
-        judge::run(measured, rules.clone(), own.clone(), decisions, telling, judged.clone())
-    });
-    if parts.decisions.is_enabled() {
-        let decisions = parts.decisions.clone();
-        parts.tasks.spawn("decisions", move || decisions.clone().keep());
-    }
-    super::reload::start(config, parts);
+    parts.decisions.start(tasks);
+    reload::start(config, parts);
     parts.rule_parts.start(config, parts);
-    let history = config.history.enabled.then(|| remember(config, parts));
-    warn_of_mistakes(config, parts);
-    if parts.systemd.listens() {
-        tell_systemd(config, parts);
-    }
+    let history = config.history.enabled.then(|| history(config, parts));
+    warnings::log(config, parts);
+    systemd_status::start(parts, config.collector.timeout);
     history
 }
 
-/// What is no error and hardly ever meant.
-fn warn_of_mistakes(config: &Config, parts: &Parts) {
-    let open = |listener: &&config::Listener| !listener.tls && !listener.address.ip().is_loopback();
-    if let Some(listener) = config.listeners.iter().find(open).filter(|_| !config.tokens.is_empty()) {
-        log::warn!(address:% = listener.address; "tokens are taken on a listener without TLS, where others can read them");
-    }
-    let shown = |listener: &&config::Listener| open(listener) && listener.face == config::Face::Resource;
-    for listener in config.listeners.iter().filter(shown) {
-        log::warn!(address:% = listener.address; "the face resource is shown without TLS to other machines; /metrics is answered to those whom the role rule allows metrics.read, and others can read along");
-    }
-    let asks = |listener: &config::Listener| listener.tls && listener.client_auth != config::ClientAuth::Off;
-    if let Some(client_ca) = &config.tls.client_ca
-        && config.listeners.iter().any(asks)
-        && parts.rules.leave_identities_to_the_default()
-        && !parts.tls.trusts(pki::AUTHORITY)
-    {
-        log::warn!(client_ca:% = client_ca.display(); "no client of these authorities has a role, for the role rule knows those of the development authority only; name yours in rules.role.identities");
+fn judging(parts: &Parts) -> judge::Parts {
+    judge::Parts {
+        host: parts.service.host().clone(),
+        rules: parts.rules.clone(),
+        evaluations: parts.evaluations.clone(),
+        decisions: parts.decisions.clone(),
+        own: parts.own.clone(),
     }
 }
 
-/// Rounds come as long as the collector ticks and the rules judge.
-fn tell_systemd(config: &Config, parts: &Parts) {
-    // A round in which a source is silent comes later by that source's time.
-    let patience = parts.service.stale_after() + config.collector.timeout;
-    let parts = parts.clone();
-    parts.tasks.clone().spawn("systemd", move || {
-        let (service, rules, own) = (parts.service.clone(), parts.rules.clone(), parts.own.clone());
-        let words = move |judged: &Option<Arc<Judged>>| {
-            let severity = judged.as_ref()?.report.severity();
-            let (in_force, clients) = (rules.current(), own.connections());
-            let (count, generation) = (in_force.set.thresholds().len() + 1, in_force.generation.number);
-            let host = service.host();
-            Some(format!(
-                "{host}: {severity}; {count} rules, generation {generation}; {clients} connections"
-            ))
-        };
-        parts.systemd.clone().follow(parts.judged.subscribe(), words, patience)
-    });
-}
-
-fn remember(config: &Config, parts: &Parts) -> History {
-    let options = history::Options {
-        keep: config.history.keep,
-        most_bytes: config.history.max_size.bytes(),
-        window: config.history.window,
-        patience: history::PATIENCE,
-    };
-    let history = History::new(parts.store.clone(), parts.service.host(), options, parts.own.clone());
-    let (keeping, judged) = (history.clone(), parts.judged.clone());
-    parts
-        .tasks
-        .spawn("history", move || keeping.clone().keep(judged.subscribe()));
-    let tidying = history.clone();
-    parts.tasks.spawn("history keeper", move || tidying.clone().tidy());
+fn history(config: &Config, parts: &Parts) -> History {
+    let (host, options) = (parts.service.host().clone(), config.history.options());
+    let history = History::new(parts.store.clone(), host, options, parts.own.clone());
+    history.start(&parts.tasks, &parts.evaluations);
     history
 }

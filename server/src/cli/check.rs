@@ -3,7 +3,6 @@
 use std::process::ExitCode;
 
 use super::{CONFIG, fail, printed};
-use crate::app;
 use crate::config::{Config, Sources};
 use crate::rules::Rules;
 
@@ -13,7 +12,7 @@ pub(super) fn run(sources: Sources) -> ExitCode {
         Ok(config) => config,
         Err(mistakes) => return fail(CONFIG, &mistakes.to_string()),
     };
-    if let Err(error) = Rules::load(config.rules.limits.limits(), &app::rule_settings(&config), None) {
+    if let Err(error) = Rules::load(config.rules.limits.limits(), &config.rules.settings(), None) {
         return fail(CONFIG, &crate::error_chain::error_chain(&error));
     }
     printed(config.show().as_bytes())

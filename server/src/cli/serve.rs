@@ -10,7 +10,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::ready_file::ReadyFile;
 use super::{CONFIG, IO, SOFTWARE, UNAVAILABLE, fail};
 use crate::api::service::Listening;
-use crate::app::{self, App, Ending, Reloader, StartError};
+use crate::app::{App, Ending, Reloader, StartError};
 use crate::config::{self, Config, Face, Sources};
 use crate::rules::registry::ChangeError;
 use crate::store::MigrationError;
@@ -41,7 +41,7 @@ fn run(sources: Sources, ready_file: Option<PathBuf>) -> ExitCode {
         Ok(config) => config,
         Err(mistakes) => return fail(CONFIG, &mistakes.to_string()),
     };
-    if let Err(error) = telemetry::start(app::log_options(&config)) {
+    if let Err(error) = telemetry::start(config.log.options()) {
         return fail(IO, &error.to_string());
     }
     let systemd = Systemd::new(&config::notify_options());

@@ -14,6 +14,7 @@ use super::probe::Reading;
 use super::source::{Answer, Described, Trouble};
 pub use super::state::SourceState;
 use crate::clock;
+use crate::host_id::HostId;
 
 /// Every source may have one answer under way, and one more that came late; more sources than this there are not.
 pub const MAILBOX: usize = 64;
@@ -21,6 +22,8 @@ pub const MAILBOX: usize = 64;
 /// One round of measuring.
 #[derive(Clone, Debug)]
 pub struct Round {
+    /// The machine that was measured.
+    pub host: HostId,
     /// Its number, from one.
     pub number: u64,
     /// What was measured.
@@ -36,7 +39,7 @@ pub struct Round {
 /// What the collector needs to know.
 pub struct Options {
     /// What measurements call this machine.
-    pub host: String,
+    pub host: HostId,
     /// What else is known about it.
     pub facts: Labels,
     /// How often a round begins.
@@ -109,6 +112,7 @@ impl Collector {
         let heard = self.hear(number).await;
         let snapshot = Arc::new(self.put_together(&heard));
         let round = Round {
+            host: self.options.host.clone(),
             number,
             snapshot,
             began_ms,
@@ -218,6 +222,12 @@ impl Collector {
                 .map(|at| now_ms.saturating_sub(at) as f64 / 1000.0);
         }
         let Options { host, facts, .. } = &*self.options;
-        Snapshot::new(host.clone(), clock::now_ms(), facts.clone(), whole.samples, whole.gaps)
+        Snapshot::new(
+            host.to_string(),
+            clock::now_ms(),
+            facts.clone(),
+            whole.samples,
+            whole.gaps,
+        )
     }
 }

@@ -67,7 +67,7 @@ fn rounds(sources: Vec<Source>, mut enough: impl FnMut(&Round) -> bool) -> Vec<R
         let tasks = Tasks::new(std::sync::Arc::new(Own::new(&build)));
         let (published, mut measured) = watch::channel(None);
         let options = Options {
-            host: "edge-1".to_owned(),
+            host: crate::host_id::HostId::new("edge-1").expect("a legal name"),
             facts: Labels::none(),
             interval: Duration::from_millis(20),
             timeout: TIMEOUT,

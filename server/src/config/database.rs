@@ -12,7 +12,7 @@ use super::scalar::refused;
 use super::setting::Setting;
 use super::size::Size;
 use crate::secret::Secret;
-use crate::store;
+use crate::{history, store};
 
 section! {
     /// Where Watchpost remembers.
@@ -44,6 +44,18 @@ section! {
 }
 
 impl Checked for History {}
+
+impl History {
+    /// As the writer takes them.
+    pub fn options(&self) -> history::Options {
+        history::Options {
+            keep: self.keep,
+            most_bytes: self.max_size.bytes(),
+            window: self.window,
+            patience: history::PATIENCE,
+        }
+    }
+}
 
 section! {
     /// The work chunks.

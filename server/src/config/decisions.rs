@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::declare::{Checked, section};
-use crate::decisions::{Masked, WhenFull};
+use crate::decisions::{Masked, Options, WhenFull};
 
 section! {
     /// What is recorded of who was refused what, and of what the rules found.
@@ -34,6 +34,24 @@ section! {
 }
 
 impl Checked for Decisions {}
+
+impl Decisions {
+    /// As the records take them.
+    pub fn options(&self) -> Options {
+        let given = self.clone();
+        Options {
+            enabled: given.enabled,
+            allowed: given.allowed,
+            judgements: given.judgements,
+            mask: given.mask,
+            keep: given.keep,
+            most: given.most,
+            queue: given.queue,
+            when_full: given.when_full,
+            log: given.log,
+        }
+    }
+}
 
 #[cfg(test)]
 mod tests {

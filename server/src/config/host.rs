@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::declare::{Checked, section};
+use crate::collect::Mode;
 use crate::collect::host::HostOptions;
 
 section! {
@@ -33,3 +34,21 @@ section! {
 }
 
 impl Checked for Host {}
+
+impl Host {
+    /// As the probes take them.
+    pub fn options(&self, mode: Mode) -> HostOptions {
+        let given = self.clone();
+        HostOptions {
+            procfs: given.procfs,
+            sysfs: given.sysfs,
+            rootfs: given.rootfs,
+            mount_timeout: given.mount_timeout,
+            exclude_mounts: given.exclude_mounts,
+            exclude_types: given.exclude_types,
+            exclude_disks: given.exclude_disks,
+            exclude_interfaces: given.exclude_interfaces,
+            measured_elsewhere: mode.measured_elsewhere(),
+        }
+    }
+}

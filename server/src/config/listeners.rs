@@ -10,18 +10,7 @@ use super::given::Reader;
 use super::mistakes::Mistakes;
 use super::origin::Place;
 use crate::string_enum::string_enum;
-
-string_enum! {
-    /// Whether clients show a certificate.
-    pub enum ClientAuth {
-        /// Without one there is no connection.
-        Required = "required",
-        /// One that is shown has to be good; without one, clients say in another way who they are.
-        Optional = "optional",
-        /// None is asked for.
-        Off = "off",
-    }
-}
+use crate::tls::ClientAuth;
 
 string_enum! {
     /// Which paths are served.

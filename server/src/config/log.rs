@@ -10,18 +10,7 @@ use super::origin::Place;
 use super::scalar::refused;
 use super::setting::Setting;
 use super::size::Size;
-use crate::string_enum::string_enum;
-use crate::telemetry;
-
-string_enum! {
-    /// How a line of the log looks.
-    pub enum LogFormat {
-        /// For people.
-        Text = "text",
-        /// For machines: one object a line.
-        Json = "json",
-    }
-}
+use crate::telemetry::{self, LogFormat, LogOptions};
 
 section! {
     /// The log.
@@ -41,6 +30,19 @@ section! {
 }
 
 impl Checked for Log {}
+
+impl Log {
+    /// As the log takes them.
+    pub fn options(&self) -> LogOptions {
+        LogOptions {
+            level: self.level.as_str().to_owned(),
+            format: self.format,
+            file: self.file.clone(),
+            max_size: self.max_size.bytes(),
+            keep: self.keep,
+        }
+    }
+}
 
 /// How much is told, in the form that `env_logger` reads. Misspelt levels are refused, which it would take for
 /// names of modules.

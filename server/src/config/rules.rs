@@ -13,6 +13,7 @@ use super::size::{Size, size};
 use super::trusted_keys::TrustedKey;
 use crate::rules::compiler::Options;
 use crate::rules::provenance::Provenance;
+use crate::rules::{Settings, registry};
 
 section! {
     /// The rules.
@@ -47,6 +48,25 @@ section! {
 impl Checked for Rules {}
 
 impl Rules {
+    /// The settings of the built-in rules, as those read them.
+    pub fn settings(&self) -> Settings {
+        let json = |table: &Map<String, Value>| Value::Object(table.clone()).to_string();
+        Settings {
+            threshold: json(&self.threshold),
+            role: json(&self.role),
+        }
+    }
+
+    /// As the registry takes them. A reload gives it the same again.
+    pub fn options(&self) -> registry::Options {
+        registry::Options {
+            configured: self.settings(),
+            break_glass: self.break_glass.clone(),
+            faults_in_a_row: self.faults_in_a_row,
+            provenance: self.provenance(),
+        }
+    }
+
     /// What is wanted of those who bring rules.
     pub fn provenance(&self) -> Provenance {
         Provenance {

@@ -3,8 +3,13 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use serde_json::Value;
+
 use super::declare::{Checked, section};
-use super::given::Reader;
+use super::mistakes::Mistakes;
+use super::origin::Place;
+use super::setting::Setting;
+use crate::host_id::HostId;
 
 section! {
     /// The process itself.
@@ -13,7 +18,7 @@ section! {
         /// when it is missing.
         pub data_dir: PathBuf = "./watchpost-data",
         /// What measurements call this machine. Without it, they use the machine's own name.
-        pub hostname: Option<String>,
+        pub hostname: Option<HostId>,
         /// How many threads answer requests. Without it, one a core.
         pub workers: Option<usize> where 1 ..= 512,
         /// How long requests that have begun may go on when the process is told to stop.
@@ -21,14 +26,21 @@ section! {
     }
 }
 
-impl Checked for Server {
-    fn check(&mut self, reader: &mut Reader<'_>) {
-        let empty = |name: &String| name.trim().is_empty();
-        if self.hostname.as_ref().is_some_and(empty) {
-            reader.mistake(
-                &["hostname"],
-                "it is empty; write a name, or leave it out for the machine's own",
-            );
-        }
+impl Checked for Server {}
+
+impl Setting for HostId {
+    fn kind() -> String {
+        String::kind()
+    }
+
+    fn read(value: &Value, place: &Place, mistakes: &mut Mistakes) -> Option<Self> {
+        let name = String::read(value, place, mistakes)?;
+        let read = Self::new(&name);
+        read.map_err(|error| mistakes.push(place.mistake(error.to_string())))
+            .ok()
+    }
+
+    fn written(&self) -> Value {
+        Value::from(self.as_str())
     }
 }

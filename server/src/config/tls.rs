@@ -1,11 +1,12 @@
 //! The settings of encrypted connections: which files, and how they are looked after.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::declare::{Checked, section};
 use super::given::Reader;
 use crate::string_enum::string_enum;
+use crate::tls::{Files, Options};
 
 string_enum! {
     /// A version of TLS.
@@ -53,6 +54,36 @@ impl Checked for Tls {
             (Some(_), None) => reader.mistake(&["certificate"], "a certificate needs its private key; set tls.key too"),
             (None, Some(_)) => reader.mistake(&["key"], "a private key needs its certificate; set tls.certificate too"),
             _ => {}
+        }
+    }
+}
+
+impl Tls {
+    /// Whether anything is left for the development authority to provide.
+    pub fn needs_authority(&self) -> bool {
+        self.certificate.is_none() || self.client_ca.is_none()
+    }
+
+    /// As the listeners take them. Where nothing is named, the files serve that the development authority has in its
+    /// folder.
+    pub fn options(&self, authority: &Path) -> Options {
+        let or = |given: &Option<PathBuf>, made: &str| given.clone().unwrap_or_else(|| authority.join(made));
+        // Written out or left out, the authority's own clients are those that its own list takes back.
+        let own_clients = or(&self.client_ca, "ca.crt") == authority.join("ca.crt");
+        Options {
+            files: Files {
+                certificate: or(&self.certificate, "server.crt"),
+                key: or(&self.key, "server.key"),
+                client_ca: or(&self.client_ca, "ca.crt"),
+                crl: self
+                    .crl
+                    .clone()
+                    .or_else(|| own_clients.then(|| authority.join("crl.pem"))),
+            },
+            only_1_3: self.min_version == TlsVersion::Tls13,
+            proxy_certificates: self.proxy_certificates,
+            resumption: self.resumption,
+            http2: self.http2,
         }
     }
 }

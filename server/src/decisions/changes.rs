@@ -29,6 +29,7 @@ fn judgement(rule: &Rule, report: &Report) -> Judgement {
     let name = rule.name();
     let cost = report.costs().iter().find(|cost| cost.rule == name);
     Judgement {
+        host: report.host().to_owned(),
         time_ms: report.time_ms(),
         rule: name.to_owned(),
         digest: rule.module().digest(),

@@ -74,6 +74,8 @@ pub struct Differed {
 /// What a threshold rule found in a round.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Judgement {
+    /// The machine that was judged.
+    pub host: String,
     /// When it was measured, in milliseconds since 1970 (UTC).
     pub time_ms: u64,
     /// The rule.

@@ -274,9 +274,9 @@ impl Writer {
         self.mask.iter().any(is_hidden)
     }
 
-    fn judgement<'r>(&'r self, judgement: &'r Judgement) -> ToldJudgement<'r> {
+    fn judgement<'r>(&self, judgement: &'r Judgement) -> ToldJudgement<'r> {
         ToldJudgement {
-            host: &self.host,
+            host: &judgement.host,
             rule: &judgement.rule,
             digest: judgement.digest,
             generation: judgement.generation,

@@ -64,7 +64,7 @@ impl History {
         };
         let host = self.host.clone();
         let newest = self
-            .step(move |store| store.newest_rounds(&host, first_ms, NEWEST))
+            .step(move |store| store.newest_rounds(host.as_str(), first_ms, NEWEST))
             .await?;
         // Looked at after they are read: what was written meanwhile was ours before.
         Ok(lock(&self.ours).foreign(&newest))
@@ -78,7 +78,7 @@ impl History {
         packed?;
         if forget {
             let (keeper, host) = (self.buffer.sink().keeper(), self.host.clone());
-            self.step(move |_| lock(&keeper).forget_series(&host)).await?;
+            self.step(move |_| lock(&keeper).forget_series(host.as_str())).await?;
             // One that took its place meanwhile may have read numbers that went.
             self.buffer.sink().replace_keeper();
         }
@@ -95,7 +95,7 @@ impl History {
     }
 
     async fn pack(&self, window_ms: u64, now_ms: u64) -> Result<(), StoreError> {
-        self.pack_all_of(self.host.clone(), window_ms, now_ms).await?;
+        self.pack_all_of(self.host.as_str().into(), window_ms, now_ms).await?;
         // Each packs its own; what is as old as this has nobody any more.
         let before_ms = now_ms.saturating_sub(window_ms.saturating_mul(2));
         for host in self.step(move |store| store.hosts_left_behind(before_ms)).await? {
@@ -130,6 +130,7 @@ fn milliseconds(duration: Duration) -> u64 {
 mod tests {
     use super::super::{Options, PATIENCE};
     use super::*;
+    use crate::host_id::HostId;
     use crate::metrics::{Build, Own};
     use crate::store::Place;
 
@@ -149,7 +150,8 @@ mod tests {
             commit: "",
             rustc: "",
         };
-        let history = History::new(store, "edge-1", options, Arc::new(Own::new(&build)));
+        let host = HostId::new("edge-1").expect("a legal name");
+        let history = History::new(store, host, options, Arc::new(Own::new(&build)));
         let bounds = |oldest_ms| Bounds {
             oldest_ms,
             most_bytes: 1000,

@@ -2,11 +2,14 @@
 //! of them. It judges nothing; the statuses are those that the rules found.
 
 mod lines;
+mod rendering;
 
 use jiff::Zoned;
 use serde::Serialize;
 use utoipa::ToSchema;
 use watchpost_policies::{Finding, Labels, Sample, Severity, Snapshot};
+
+pub use self::rendering::{Rendering, ResourceRenderings, renderings, start_log_lines};
 
 use crate::collect::Mode;
 

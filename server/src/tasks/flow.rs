@@ -125,16 +125,23 @@ impl Turn {
     }
 }
 
-impl Flow {
-    /// Writes more of it. An error says that nobody reads any more.
-    pub fn send(&mut self, text: &str) -> io::Result<()> {
-        self.waiting.extend_from_slice(text.as_bytes());
-        if self.waiting.len() < PIECE_BYTES {
-            return Ok(());
+/// Writes more of the answer. An error says that nobody reads any more.
+impl io::Write for Flow {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.waiting.extend_from_slice(bytes);
+        if self.waiting.len() >= PIECE_BYTES {
+            self.pass_on()?;
         }
-        self.pass_on()
+        Ok(bytes.len())
     }
 
+    /// What is not a whole piece yet is passed on at the end.
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Flow {
     fn pass_on(&mut self) -> io::Result<()> {
         let piece = std::mem::take(&mut self.waiting);
         let sent = self.sender.send(Ok(piece.into()));
@@ -151,6 +158,8 @@ impl Flow {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+
     use futures_util::StreamExt;
     use tokio::sync::oneshot;
 
@@ -164,9 +173,9 @@ mod tests {
     }
 
     fn endless(flow: &mut Flow) -> io::Result<()> {
-        let piece = "x".repeat(PIECE_BYTES);
+        let piece = vec![b'x'; PIECE_BYTES];
         loop {
-            flow.send(&piece)?;
+            flow.write_all(&piece)?;
         }
     }
 
@@ -176,15 +185,15 @@ mod tests {
             let flows = Flows::patient(LONG, LONG);
             let many = PIECES * 3;
             let whole = flows.turn().await.expect("one is free").flow(move |flow| {
-                let piece = "x".repeat(PIECE_BYTES);
-                (0..many).try_for_each(|_| flow.send(&piece))?;
-                flow.send("the end")
+                let piece = vec![b'x'; PIECE_BYTES];
+                (0..many).try_for_each(|_| flow.write_all(&piece))?;
+                flow.write_all(b"the end")
             });
             let pieces: Vec<_> = whole.collect().await;
             assert!(pieces.iter().all(Result::is_ok), "it is whole");
             assert_eq!(pieces.len(), many + 1);
             let broken = flows.turn().await.expect("one is free").flow(|flow| {
-                flow.send("part")?;
+                flow.write_all(b"part")?;
                 Err(io::Error::other("no more"))
             });
             let pieces: Vec<_> = broken.collect().await;
@@ -227,7 +236,7 @@ mod tests {
                 ..flows.clone()
             };
             let next = patient.turn().await.expect("one ended");
-            let pieces: Vec<_> = next.flow(|flow| flow.send("served")).collect().await;
+            let pieces: Vec<_> = next.flow(|flow| flow.write_all(b"served")).collect().await;
             assert_eq!(pieces[0].as_ref().expect("it is whole"), "served");
         });
     }

@@ -22,6 +22,8 @@ use openssl::x509::{X509, X509Ref, X509StoreContext, X509VerifyResult};
 
 pub use material::{Expiry, Material, TlsError};
 
+use crate::string_enum::string_enum;
+
 /// Where the files are.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Files {
@@ -50,15 +52,16 @@ pub struct Options {
     pub http2: bool,
 }
 
-/// What is asked of clients.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum ClientAuth {
-    /// No certificate, no connection.
-    Required,
-    /// A certificate is looked at if there is one; a stranger's is refused.
-    Optional,
-    /// None is asked for.
-    Off,
+string_enum! {
+    /// Whether clients show a certificate.
+    pub enum ClientAuth {
+        /// Without one there is no connection.
+        Required = "required",
+        /// One that is shown has to be good; without one, clients say in another way who they are.
+        Optional = "optional",
+        /// None is asked for.
+        Off = "off",
+    }
 }
 
 impl ClientAuth {

@@ -9,6 +9,7 @@ use diesel::connection::SimpleConnection;
 use diesel::{Connection as _, PgConnection, SqliteConnection};
 use serde_json::Value;
 use watchpost::history::{History, Options, PATIENCE};
+use watchpost::host_id::HostId;
 use watchpost::metrics::{Build, Own};
 use watchpost::rules::{Rules, Settings};
 use watchpost::store::history::{Bounds, Keeper, Selection};
@@ -344,7 +345,12 @@ fn history(store: &Store, patience: Duration) -> History {
         commit: "",
         rustc: "",
     };
-    History::new(store.clone(), "edge-1", options, Arc::new(Own::new(&build)))
+    History::new(
+        store.clone(),
+        HostId::new("edge-1").expect("a legal name"),
+        options,
+        Arc::new(Own::new(&build)),
+    )
 }
 
 fn take_in(history: &History, numbers: std::ops::Range<u64>) {

@@ -2,15 +2,16 @@
 
 use actix_web::web::{Data, Json, Query};
 use serde::{Deserialize, Serialize};
-use utoipa::{IntoParams, ToSchema};
+use utoipa::openapi::schema::{AllOfBuilder, ObjectBuilder, OneOfBuilder, RefBuilder};
+use utoipa::openapi::{KnownFormat, RefOr, Schema, SchemaFormat, Type};
+use utoipa::{IntoParams, PartialSchema, ToSchema};
 use watchpost_policies::Action;
 
 use super::history::moment;
-use super::told;
 use crate::api::error::ApiError;
 use crate::api::permit::{DecisionsRead, Permit};
 use crate::clock;
-use crate::decisions::Decisions;
+use crate::decisions::{Decisions, ToldDecision, ToldDifference, ToldJudgement};
 use crate::store::decisions::{Kind, Record, Verdict, Wanted};
 
 /// A page of records.
@@ -52,8 +53,7 @@ pub struct Asked {
 #[schema(as = DecisionPage)]
 pub struct Page {
     /// The records.
-    #[schema(value_type = Vec<told::RecordShown<'static>>)]
-    decisions: Vec<Record>,
+    decisions: Vec<RecordShown>,
     /// What `after` has to be for the next page; nothing on the last.
     next: Option<i64>,
 }
@@ -85,7 +85,74 @@ pub async fn list(
     let more = found.len() > limit;
     found.truncate(limit);
     let next = found.last().filter(|_| more).map(|record| record.id);
-    Ok(Json(Page { decisions: found, next }))
+    let decisions = found.into_iter().map(RecordShown).collect();
+    Ok(Json(Page { decisions, next }))
+}
+
+/// A record as the database has it. What else is in it depends on its kind, so the schema is put together here.
+#[derive(Serialize)]
+#[serde(transparent)]
+struct RecordShown(Record);
+
+impl PartialSchema for RecordShown {
+    fn schema() -> RefOr<Schema> {
+        let kinds = ["DecisionRecord", "DifferenceRecord", "JudgementRecord"];
+        let one_of = kinds
+            .into_iter()
+            .fold(OneOfBuilder::new(), |one_of, kind| one_of.item(reference(kind)));
+        let about = "What was recorded. The configuration can mask some of it (`decisions.mask`).";
+        one_of.description(Some(about)).into()
+    }
+}
+
+impl ToSchema for RecordShown {
+    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+        let mut add = |name: &str, schema| schemas.push((name.to_owned(), schema));
+        add(
+            "DecisionRecord",
+            record::<ToldDecision<'_>>("Somebody wanted something.", "`decision`."),
+        );
+        let would_have = "A role rule in shadow would have decided otherwise.";
+        add(
+            "DifferenceRecord",
+            record::<ToldDifference<'_>>(would_have, "`difference`."),
+        );
+        add(
+            "JudgementRecord",
+            record::<ToldJudgement<'_>>("A rule finds something else than before.", "`judgement`."),
+        );
+        add(&ToldDecision::name(), ToldDecision::schema());
+        add(&ToldDifference::name(), ToldDifference::schema());
+        add(&ToldJudgement::name(), ToldJudgement::schema());
+        add(&Kind::name(), Kind::schema());
+        ToldDecision::schemas(schemas);
+        ToldDifference::schemas(schemas);
+        ToldJudgement::schemas(schemas);
+    }
+}
+
+fn reference(name: &str) -> RefBuilder {
+    RefBuilder::new().ref_location_from_schema_name(name)
+}
+
+/// What is told of one kind, and what all records have.
+fn record<T: ToSchema>(about: &str, kind: &str) -> RefOr<Schema> {
+    let whole_number = |about: &str| {
+        ObjectBuilder::new()
+            .schema_type(Type::Integer)
+            .format(Some(SchemaFormat::KnownFormat(KnownFormat::Int64)))
+            .description(Some(about))
+    };
+    let of_kind = reference(&Kind::name()).description(Some(kind));
+    let common = ObjectBuilder::new()
+        .property("id", whole_number("By what it is read on."))
+        .property("time_ms", whole_number("When, in milliseconds since 1970 (UTC)."))
+        .property("kind", of_kind)
+        .required("id")
+        .required("time_ms")
+        .required("kind");
+    let all_of = AllOfBuilder::new().item(reference(&T::name())).item(common);
+    all_of.description(Some(about)).into()
 }
 
 impl Asked {

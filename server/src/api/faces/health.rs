@@ -13,13 +13,14 @@ use crate::api::latest::Latest;
 use crate::api::permit::{HealthRead, MetricsRead, Permit};
 use crate::api::service::{Service, VERSION};
 use crate::clock;
+use crate::judge::Judged;
 
 /// What probes read.
 #[derive(Serialize, ToSchema)]
 pub struct Health {
     /// `healthy`, `alive`, `ready` or `not ready`.
     status: &'static str,
-    /// Why it is not ready.
+    /// Why it is not ready, if this is the latest round.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'static str>,
     /// What time it is here.
@@ -79,7 +80,7 @@ pub async fn live(_: Permit<HealthRead>, service: Data<Service>) -> Json<Health>
     )
 )]
 pub async fn ready(_: Permit<HealthRead>, service: Data<Service>, latest: Data<Latest>) -> HttpResponse {
-    let reason = not_ready(&service, &latest);
+    let reason = not_ready(&service, latest.judged().as_deref());
     let (status, word) = match reason {
         None => (StatusCode::OK, "ready"),
         Some(_) => (StatusCode::SERVICE_UNAVAILABLE, "not ready"),
@@ -88,11 +89,11 @@ pub async fn ready(_: Permit<HealthRead>, service: Data<Service>, latest: Data<L
 }
 
 /// Why it is not ready.
-pub fn not_ready(service: &Service, latest: &Latest) -> Option<&'static str> {
+pub fn not_ready(service: &Service, latest: Option<&Judged>) -> Option<&'static str> {
     if service.is_draining() {
         return Some("it stops");
     }
-    let Some(judged) = latest.judged() else {
+    let Some(judged) = latest else {
         return Some("nothing has been measured yet");
     };
     let age_ms = clock::now_ms().saturating_sub(judged.round.snapshot.time_ms());

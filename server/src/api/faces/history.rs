@@ -8,16 +8,18 @@ use actix_web::http::header::{CACHE_CONTROL, ContentType};
 use actix_web::web::{Data, Query};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use utoipa::IntoParams;
-use watchpost_policies::{Labels, MetricPattern};
+use serde_json::Value;
+use utoipa::openapi::schema::{Array, ArrayBuilder, ObjectBuilder, Type};
+use utoipa::{IntoParams, ToSchema};
+use watchpost_policies::{Labels, MetricPattern, Report, Snapshot};
 
 use super::series::{Aggregate, in_steps};
-use super::told;
 use crate::api::error::ApiError;
 use crate::api::permit::{HistoryRead, Permit};
 use crate::api::service::Service;
+use crate::api::streamed::Streamed;
 use crate::clock;
-use crate::store::history::{Plan, Selection};
+use crate::store::history::{Past as PastRound, Plan, Selection, Series};
 use crate::store::{Store, StoreError};
 use crate::tasks::{Flow, Flows, Turn};
 
@@ -78,12 +80,54 @@ pub struct Rounds {
     to: Option<String>,
 }
 
-#[derive(Serialize)]
-struct Head<'s> {
-    host: &'s str,
-    metric: &'s str,
-    labels: &'s Labels,
-    unit: &'s str,
+/// Series of the past.
+#[derive(Serialize, ToSchema)]
+struct History {
+    /// From when.
+    from: String,
+    /// Until when.
+    to: String,
+    /// How long a step is, in milliseconds; nothing, if the points are as they were measured.
+    #[schema(required)]
+    step_ms: Option<u64>,
+    /// What became of the points of a step.
+    #[schema(required)]
+    aggregate: Option<Aggregate>,
+    /// The series.
+    #[schema(value_type = Vec<HistorySeries>)]
+    series: Streamed<HistorySeries>,
+}
+
+/// One series.
+#[derive(Serialize, ToSchema)]
+struct HistorySeries {
+    /// The machine.
+    host: String,
+    /// What was measured.
+    metric: String,
+    /// What tells it from its like.
+    labels: Labels,
+    /// What its numbers count.
+    unit: String,
+    /// Times in milliseconds since 1970 (UTC), each with its number.
+    #[schema(schema_with = points)]
+    points: Vec<(u64, f64)>,
+}
+
+/// Whole snapshots of the past.
+#[derive(Serialize, ToSchema)]
+struct Snapshots {
+    /// The oldest first.
+    #[schema(value_type = Vec<Snapshot>)]
+    snapshots: Streamed<Snapshot>,
+}
+
+/// Reports of the past.
+#[derive(Serialize, ToSchema)]
+struct Reports {
+    /// The oldest first.
+    #[schema(value_type = Vec<Report>)]
+    reports: Streamed<Value>,
 }
 
 /// Series over time
@@ -94,7 +138,7 @@ struct Head<'s> {
     path = "",
     operation_id = "history",
     responses(
-        (status = 200, description = "Series by host, metric and labels.", body = told::History),
+        (status = 200, description = "Series by host, metric and labels.", body = History),
         (status = 422, description = "That is too much for one answer; `detail` says what to narrow.")
     )
 )]
@@ -112,35 +156,41 @@ pub async fn history(_: Permit<HistoryRead>, past: Data<Past>, asked: Query<Aske
     past.check_points(&plan, wanted.to_ms - wanted.from_ms, step_ms)?;
     let turn = past.turn().await?;
     let store = past.store.clone();
-    let head = serde_json::json!({
-        "from": clock::written(wanted.from_ms),
-        "to": clock::written(wanted.to_ms),
-        "step_ms": step_ms,
-        "aggregate": step_ms.map(|_| aggregate),
-    });
-    Ok(flowing(turn, move |flow| {
-        let mut head = head.to_string();
-        head.pop();
-        flow.send(&format!("{head},\"series\":["))?;
-        for (at, series) in plan.series.iter().enumerate() {
+    let series = Streamed::new(move |take| {
+        for series in &plan.series {
             let points = store.points(&plan, series).map_err(broken)?;
             let points = match step_ms {
                 Some(step_ms) => in_steps(&points, wanted.from_ms, step_ms, aggregate),
                 None => points,
             };
-            let mut text = serde_json::to_string(&Head {
-                host: &series.host,
-                metric: &series.metric,
-                labels: &series.labels,
-                unit: &series.unit,
-            })?;
-            text.pop();
-            let comma = if at > 0 { "," } else { "" };
-            let points = serde_json::to_string(&points)?;
-            flow.send(&format!("{comma}{text},\"points\":{points}}}"))?;
+            let Series {
+                host,
+                metric,
+                labels,
+                unit,
+                ..
+            } = series.clone();
+            let with_points = HistorySeries {
+                host,
+                metric,
+                labels,
+                unit,
+                points,
+            };
+            if !take(&with_points) {
+                break;
+            }
         }
-        flow.send("]}")
-    }))
+        Ok(())
+    });
+    let history = History {
+        from: clock::written(wanted.from_ms),
+        to: clock::written(wanted.to_ms),
+        step_ms,
+        aggregate: step_ms.map(|_| aggregate),
+        series,
+    };
+    Ok(flowing(turn, history))
 }
 
 /// Whole snapshots of the past
@@ -151,7 +201,7 @@ pub async fn history(_: Permit<HistoryRead>, past: Data<Past>, asked: Query<Aske
     path = "",
     operation_id = "snapshots",
     responses(
-        (status = 200, description = "The oldest first.", body = told::Snapshots),
+        (status = 200, description = "The oldest first.", body = Snapshots),
         (status = 422, description = "That is too much for one answer; ask for a shorter time.")
     )
 )]
@@ -161,10 +211,13 @@ pub async fn snapshots(
     service: Data<Service>,
     asked: Query<Rounds>,
 ) -> Result<HttpResponse, ApiError> {
-    rounds(past, &service, &asked, "snapshots", |past| {
-        serde_json::to_string(&past.snapshot)
-    })
-    .await
+    let snapshots = rounds(past, &service, &asked, |past| past.snapshot).await?;
+    Ok(flowing(
+        snapshots.turn,
+        Snapshots {
+            snapshots: snapshots.list,
+        },
+    ))
 }
 
 /// Reports of the past
@@ -175,7 +228,7 @@ pub async fn snapshots(
     path = "",
     operation_id = "reports",
     responses(
-        (status = 200, description = "The oldest first.", body = told::Reports),
+        (status = 200, description = "The oldest first.", body = Reports),
         (status = 422, description = "That is too much for one answer; ask for a shorter time.")
     )
 )]
@@ -185,21 +238,24 @@ pub async fn reports(
     service: Data<Service>,
     asked: Query<Rounds>,
 ) -> Result<HttpResponse, ApiError> {
-    rounds(past, &service, &asked, "reports", |past| {
-        serde_json::to_string(&past.report)
-    })
-    .await
+    let reports = rounds(past, &service, &asked, |past| past.report).await?;
+    Ok(flowing(reports.turn, Reports { reports: reports.list }))
 }
 
-async fn rounds(
+/// A part of each round, and the right to tell of it.
+struct Parts<T> {
+    turn: Turn,
+    list: Streamed<T>,
+}
+
+async fn rounds<T>(
     past: Data<Past>,
     service: &Service,
     asked: &Rounds,
-    name: &'static str,
-    written: impl Fn(&crate::store::history::Past) -> serde_json::Result<String> + Send + 'static,
-) -> Result<HttpResponse, ApiError> {
+    part: impl Fn(PastRound) -> T + Send + 'static,
+) -> Result<Parts<T>, ApiError> {
     let wanted = asked.selection()?;
-    let host = asked.host.clone().unwrap_or_else(|| service.host().to_owned());
+    let host = asked.host.clone().unwrap_or_else(|| service.host().to_string());
     let (counted, of) = (wanted.clone(), host.clone());
     let samples = past
         .store
@@ -213,20 +269,11 @@ async fn rounds(
     }
     let turn = past.turn().await?;
     let store = past.store.clone();
-    Ok(flowing(turn, move |flow| {
-        flow.send(&format!("{{\"{name}\":["))?;
-        let (mut first, mut outcome) = (true, Ok(()));
-        let read = store.past(&host, &wanted, |past| {
-            let comma = if std::mem::take(&mut first) { "" } else { "," };
-            outcome = written(&past)
-                .map_err(io::Error::from)
-                .and_then(|text| flow.send(&format!("{comma}{text}")));
-            outcome.is_ok()
-        });
-        read.map_err(broken)?;
-        outcome?;
-        flow.send("]}")
-    }))
+    let list = Streamed::new(move |take| {
+        let read = store.past(&host, &wanted, |round| take(&part(round)));
+        read.map_err(broken)
+    });
+    Ok(Parts { turn, list })
 }
 
 impl Past {
@@ -371,11 +418,20 @@ fn labels(text: &str) -> Result<Vec<(String, String)>, ApiError> {
 
 /// An answer that is written while it is read. What breaks in its midst breaks the connection, so that nobody takes
 /// a part for the whole.
-fn flowing(turn: Turn, work: impl FnOnce(&mut Flow) -> io::Result<()> + Send + 'static) -> HttpResponse {
+fn flowing(turn: Turn, answer: impl Serialize + Send + 'static) -> HttpResponse {
+    let work = move |flow: &mut Flow| serde_json::to_writer(flow, &answer).map_err(io::Error::from);
     HttpResponse::Ok()
         .content_type(ContentType::json())
         .insert_header((CACHE_CONTROL, "no-store"))
         .streaming(turn.flow(work))
+}
+
+/// Pairs, which clients read as lists of two numbers.
+fn points() -> Array {
+    let number = ObjectBuilder::new().schema_type(Type::Number);
+    let pair = ArrayBuilder::new().items(number).min_items(Some(2)).max_items(Some(2));
+    let description = "Times in milliseconds since 1970 (UTC), each with its number";
+    ArrayBuilder::new().items(pair).description(Some(description)).build()
 }
 
 fn broken(error: StoreError) -> io::Error {

@@ -12,5 +12,4 @@ pub mod resource;
 pub mod rules;
 pub mod series;
 pub mod status;
-mod told;
 pub mod wm;

@@ -87,7 +87,7 @@ pub async fn report(_: Permit<MetricsRead>, latest: Data<Latest>) -> Result<Http
 }
 
 /// It changes every few seconds, so nobody should keep it.
-fn json(value: &impl Serialize) -> Result<HttpResponse, ApiError> {
+pub(super) fn json(value: &impl Serialize) -> Result<HttpResponse, ApiError> {
     let body = serde_json::to_vec(value).map_err(|error| ApiError::Internal(error.to_string()))?;
     Ok(json_bytes(body))
 }

@@ -6,7 +6,8 @@ use actix_web::{HttpRequest, HttpResponse};
 
 use crate::api::latest::Latest;
 use crate::api::permit::{MetricsRead, Permit};
-use crate::metrics::{self, Own, Rendered, negotiate};
+use crate::judge::metrics_page::MetricsPages;
+use crate::metrics::{self, Own, negotiate};
 
 /// Everything that was measured, for Prometheus
 #[utoipa::path(
@@ -26,14 +27,14 @@ pub async fn metrics(
     _: Permit<MetricsRead>,
     request: HttpRequest,
     latest: Data<Latest>,
+    pages: Data<MetricsPages>,
     own: Data<Own>,
 ) -> HttpResponse {
     let format = negotiate::format(accepted(&request).as_deref());
     let encoding = negotiate::encoding(said(&request, ACCEPT_ENCODING).as_deref());
     let judged = latest.judged();
-    let nothing = Rendered::default();
-    let rendered = judged.as_ref().map_or(&nothing, |judged| &judged.rendered);
-    let body = metrics::body(rendered, &own.gather(), format, encoding);
+    let page = judged.map(|judged| pages.of(&judged)).unwrap_or_default();
+    let body = metrics::body(&page, &own.gather(), format, encoding);
     let mut response = HttpResponse::Ok();
     response
         .insert_header((CONTENT_TYPE, format.content_type()))

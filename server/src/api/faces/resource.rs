@@ -1,5 +1,5 @@
 //! PixCrawler's resource monitor, for the clients it had: `/health` and `/metrics` and nothing else, with the bodies
-//! and refusals of FastAPI. What it says of a round is written when the round is judged.
+//! and refusals of FastAPI. What it says of a round is rendered once, in `resource`.
 
 use std::future::ready;
 
@@ -22,8 +22,9 @@ use crate::api::latest::Latest;
 use crate::api::permit::{AtOnce, HealthRead, MetricsRead, Permit};
 use crate::api::table::{Family, table};
 use crate::config::Face;
+use crate::judge::metrics_page::MetricsPages;
 use crate::metrics::{Own, negotiate};
-use crate::resource::{Body as Resources, NOTHING_YET};
+use crate::resource::{Body as Resources, NOTHING_YET, ResourceRenderings};
 
 /// All there is on a listener that has this face.
 pub fn table() -> Vec<Family> {
@@ -71,15 +72,17 @@ pub async fn json_or_prometheus(
     permit: Permit<MetricsRead>,
     request: HttpRequest,
     latest: Data<Latest>,
+    pages: Data<MetricsPages>,
+    renderings: Data<ResourceRenderings>,
     own: Data<Own>,
 ) -> HttpResponse {
     if negotiate::prefers_json(prometheus::accepted(&request).as_deref()) {
-        let mut response = told(&latest);
+        let mut response = told(&latest, &renderings);
         let headers = response.headers_mut();
         headers.insert(VARY, HeaderValue::from_static("accept, accept-encoding"));
         return response;
     }
-    prometheus::metrics(permit, request, latest, own).await
+    prometheus::metrics(permit, request, latest, pages, own).await
 }
 
 /// Proof that the client may read metrics: the role rule lets it, or it asks from this machine, where the monitor's
@@ -137,13 +140,13 @@ async fn health(_: Permit<HealthRead>) -> HttpResponse {
     operation_id = "metrics",
     responses((status = 200, description = "What could not be measured is null, and `UNKNOWN`.", body = Resources))
 )]
-async fn metrics(_: MayRead, latest: Data<Latest>) -> HttpResponse {
-    told(&latest)
+async fn metrics(_: MayRead, latest: Data<Latest>, renderings: Data<ResourceRenderings>) -> HttpResponse {
+    told(&latest, &renderings)
 }
 
-fn told(latest: &Latest) -> HttpResponse {
-    let judged = latest.judged();
-    let body = judged.as_ref().map_or(NOTHING_YET, |judged| &judged.resources);
+fn told(latest: &Latest, renderings: &ResourceRenderings) -> HttpResponse {
+    let rendering = latest.judged().map(|judged| renderings.of(&judged));
+    let body = rendering.as_ref().map_or(NOTHING_YET, |rendering| &rendering.body);
     json_bytes(body.as_bytes().to_vec())
 }
 

@@ -1,29 +1,28 @@
-//! How Watchpost is. Most of it changes only every few seconds, so it is written once and kept until it is true no
-//! more; what is of the moment is written for each request.
+//! How Watchpost is, as it is at the moment of the request.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use actix_web::HttpResponse;
 use actix_web::web::Data;
-use arc_swap::ArcSwapOption;
 use serde::Serialize;
 use utoipa::ToSchema;
 use watchpost_policies::{Allocation, Digest, Kind, Report, Severity};
 
 use super::health::not_ready;
-use super::native::json_bytes;
-use super::told;
+use super::native::json;
 use crate::api::error::ApiError;
 use crate::api::latest::Latest;
 use crate::api::permit::{MetricsRead, Permit};
 use crate::api::service::{COMMIT, Listening, RUSTC, Service, VERSION};
 use crate::clock;
+use crate::collect::collector::SourceState;
+use crate::judge::Judged;
 use crate::rules::Rules;
 use crate::rules::quarantine::{Quarantine, Quarantined};
 use crate::rules::registry::PendingGeneration;
 use crate::rules::replication::Replication;
-use crate::rules::shadow::RoleInShadow;
+use crate::rules::shadow::{Beside, RoleInShadow};
 use crate::store::Place;
 use crate::tasks::{TaskState, Tasks};
 use crate::tls::{Expiry, Tls};
@@ -35,18 +34,15 @@ use crate::tls::{Expiry, Tls};
     get,
     path = "",
     operation_id = "status",
-    responses((status = 200, description = "How it is just now.", body = told::Status<'static>))
+    responses((status = 200, description = "How it is just now.", body = Status<'static>))
 )]
 pub async fn status(_: Permit<MetricsRead>, page: Data<StatusPage>) -> Result<HttpResponse, ApiError> {
-    let body = page.written().map_err(|error| ApiError::Internal(error.to_string()))?;
-    Ok(json_bytes(body.into_bytes()))
+    let judged = page.0.latest.judged();
+    json(&page.status(judged.as_deref()))
 }
 
 /// Knows everyone who can say something of how Watchpost is.
-pub struct StatusPage {
-    sources: StatusSources,
-    kept: ArcSwapOption<(About, String)>,
-}
+pub struct StatusPage(StatusSources);
 
 /// Those who can say something of how Watchpost is.
 pub struct StatusSources {
@@ -68,19 +64,9 @@ pub struct StatusSources {
     pub stores: [Place; 2],
 }
 
-/// While all of these stay the same, so does everything but the moment.
-#[derive(Clone, Copy, PartialEq)]
-struct About {
-    round: Option<u64>,
-    rules: u64,
-    tls: u64,
-    ends: Expiry,
-    tasks: u64,
-    not_ready_because: Option<&'static str>,
-}
-
+/// How Watchpost is.
 #[derive(Serialize, ToSchema)]
-pub(super) struct Moment {
+struct Status<'s> {
     /// What time it is here.
     time: String,
     /// How long it has been there.
@@ -94,12 +80,6 @@ pub(super) struct Moment {
     /// Rules that failed too often.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     put_aside: Vec<Quarantined>,
-}
-
-/// Everything but the moment and the last round, which is written when it is judged.
-#[derive(Serialize, ToSchema)]
-#[schema(as = LastingStatus)]
-pub(super) struct Status<'s> {
     /// The version that runs.
     version: &'static str,
     /// The commit that it was built of.
@@ -129,6 +109,32 @@ pub(super) struct Status<'s> {
     chunks: String,
     /// Work in the background, by name.
     tasks: BTreeMap<String, TaskState>,
+    /// The last round; nothing before the first.
+    #[schema(required)]
+    round: Option<Round<'s>>,
+}
+
+/// The last round, without what was measured and found.
+#[derive(Serialize, ToSchema)]
+struct Round<'r> {
+    /// Counted since the start.
+    number: u64,
+    /// When it began.
+    began: String,
+    /// How long it took to measure.
+    duration_seconds: f64,
+    /// How long it took to judge.
+    judgement_seconds: f64,
+    /// How many samples there are.
+    samples: usize,
+    /// How many sources could not answer.
+    gaps: usize,
+    /// How each source does, by name.
+    #[schema(value_type = BTreeMap<String, SourceState>)]
+    sources: BTreeMap<&'r str, &'r SourceState>,
+    /// What rules in shadow say otherwise.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    shadow: &'r [Beside],
 }
 
 #[derive(Serialize, ToSchema)]
@@ -173,75 +179,52 @@ struct RuleLine {
 impl StatusPage {
     /// A page of what these say.
     pub fn new(sources: StatusSources) -> Self {
-        Self {
-            sources,
-            kept: ArcSwapOption::empty(),
-        }
+        Self(sources)
     }
 
-    fn written(&self) -> serde_json::Result<String> {
-        let moment = Moment {
+    /// All of it, if this is the latest round.
+    fn status<'s>(&'s self, judged: Option<&'s Judged>) -> Status<'s> {
+        let report = self.0.latest.report_of(judged);
+        let not_ready_because = not_ready(&self.0.service, judged);
+        let [database, chunks] = &self.0.stores;
+        Status {
             time: clock::written(clock::now_ms()),
-            uptime_seconds: self.sources.service.uptime().as_secs_f64(),
-            role_in_shadow: self.sources.rules.current().role_in_shadow(),
-            behind: self.sources.replication.pending(),
-            put_aside: self.sources.quarantine.rules(),
-        };
-        let mut body = serde_json::to_string(&moment)?;
-        let kept = self.kept()?;
-        body.truncate(body.len() - 1);
-        body.reserve(kept.1.len());
-        body.push(',');
-        body.push_str(&kept.1[1..]);
-        Ok(body)
-    }
-
-    fn kept(&self) -> serde_json::Result<Arc<(About, String)>> {
-        // What changes while it is written makes it be written once more, for this is asked first.
-        let about = self.about();
-        if let Some(kept) = self.kept.load_full().filter(|kept| kept.0 == about) {
-            return Ok(kept);
-        }
-        let fresh = Arc::new((about, self.lasting(&about)?));
-        self.kept.store(Some(fresh.clone()));
-        Ok(fresh)
-    }
-
-    fn about(&self) -> About {
-        About {
-            round: self.sources.latest.judged().map(|judged| judged.round.number),
-            rules: self.sources.rules.current().set.generation(),
-            tls: self.sources.tls.generation(),
-            ends: self.sources.tls.expiry(),
-            tasks: self.sources.tasks.changes(),
-            not_ready_because: not_ready(&self.sources.service, &self.sources.latest),
-        }
-    }
-
-    fn lasting(&self, about: &About) -> serde_json::Result<String> {
-        let (judged, report) = (self.sources.latest.judged(), self.sources.latest.report());
-        let mut body = serde_json::to_string(&Status {
+            uptime_seconds: self.0.service.uptime().as_secs_f64(),
+            role_in_shadow: self.0.rules.current().role_in_shadow(),
+            behind: self.0.replication.pending(),
+            put_aside: self.0.quarantine.rules(),
             version: VERSION,
             commit: COMMIT,
             rustc: RUSTC,
-            host: self.sources.service.host(),
-            started: clock::written(self.sources.service.began_ms()),
-            ready: about.not_ready_because.is_none(),
-            not_ready_because: about.not_ready_because,
+            host: self.0.service.host().as_str(),
+            started: clock::written(self.0.service.began_ms()),
+            ready: not_ready_because.is_none(),
+            not_ready_because,
             severity: report.severity(),
-            listeners: self.sources.service.listening(),
-            tls: Certificates::of(about.tls, about.ends),
-            rules: InForce::of(&self.sources.rules, &report),
-            database: self.sources.stores[0].to_string(),
-            chunks: self.sources.stores[1].to_string(),
-            tasks: self.sources.tasks.states(),
-        })?;
-        let round = judged.as_ref().map_or("null", |judged| &judged.told);
-        body.truncate(body.len() - 1);
-        body.push_str(",\"round\":");
-        body.push_str(round);
-        body.push('}');
-        Ok(body)
+            listeners: self.0.service.listening(),
+            tls: Certificates::of(self.0.tls.generation(), self.0.tls.expiry()),
+            rules: InForce::of(&self.0.rules, &report),
+            database: database.to_string(),
+            chunks: chunks.to_string(),
+            tasks: self.0.tasks.states(),
+            round: judged.map(Round::of),
+        }
+    }
+}
+
+impl<'r> Round<'r> {
+    fn of(judged: &'r Judged) -> Self {
+        let round = &*judged.round;
+        Self {
+            number: round.number,
+            began: clock::written(round.began_ms),
+            duration_seconds: round.took.as_secs_f64(),
+            judgement_seconds: judged.took.as_secs_f64(),
+            samples: round.snapshot.samples().len(),
+            gaps: round.snapshot.gaps().len(),
+            sources: round.sources.iter().map(|(name, source)| (&**name, source)).collect(),
+            shadow: judged.shadow.as_ref().map_or(&[], |shadow| &shadow.rules),
+        }
     }
 }
 

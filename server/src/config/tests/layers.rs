@@ -7,7 +7,9 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::Case;
-use crate::config::{ClientAuth, LogFormat, TlsVersion};
+use crate::config::TlsVersion;
+use crate::telemetry::LogFormat;
+use crate::tls::ClientAuth;
 
 #[test]
 fn nothing_has_to_be_said() {

@@ -2,6 +2,7 @@
 //! seen, so that a round costs one row.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use diesel::{ExpressionMethods, OptionalExtension, QueryDsl, QueryResult, RunQueryDsl, insert_into};
@@ -13,11 +14,14 @@ use crate::store::connection::{Connection, on};
 use crate::store::schema::{history_rounds, history_series};
 use crate::store::{Store, StoreError};
 
-/// Writes the rounds of one machine.
+/// Writes rounds, and knows the numbers of the series of each machine whose rounds it wrote.
 pub struct Keeper {
     store: Store,
-    numbers: HashMap<Key, i64>,
+    numbers: HashMap<String, Numbers>,
 }
+
+/// The numbers of the series of one machine.
+type Numbers = HashMap<Key, i64>;
 
 /// What tells one series of a machine from the others, as the table has it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -46,19 +50,23 @@ impl Keeper {
         let known = &self.numbers;
         // Numbers that were given in a transaction that failed mean nothing.
         let fresh = self.store.write(|connection| {
-            let mut fresh = match rounds.first() {
-                // At once, where one by one would take a slow wire longer than a write may take.
-                Some((first, _)) if known.is_empty() => numbers_of_all(connection, first.host())?,
-                _ => HashMap::new(),
-            };
+            let mut fresh: HashMap<String, Numbers> = HashMap::new();
             for (snapshot, report) in rounds {
+                let host = snapshot.host();
+                let known = known.get(host);
+                let fresh = match fresh.entry(host.to_owned()) {
+                    Entry::Occupied(fresh) => fresh.into_mut(),
+                    // At once, where one by one would take a slow wire longer than a write may take.
+                    Entry::Vacant(fresh) if known.is_none() => fresh.insert(numbers_of_all(connection, host)?),
+                    Entry::Vacant(fresh) => fresh.insert(Numbers::new()),
+                };
                 let mut points = Vec::with_capacity(snapshot.samples().len());
                 for sample in snapshot.samples() {
                     let key = Key::of(sample).map_err(unencodable)?;
-                    let number = match known.get(&key).or_else(|| fresh.get(&key)) {
+                    let number = match known.and_then(|known| known.get(&key)).or_else(|| fresh.get(&key)) {
                         Some(number) => *number,
                         None => {
-                            let number = number_of(connection, snapshot.host(), &key)?;
+                            let number = number_of(connection, host, &key)?;
                             fresh.insert(key, number);
                             number
                         }
@@ -75,7 +83,9 @@ impl Keeper {
             }
             Ok(fresh)
         })?;
-        self.numbers.extend(fresh);
+        for (host, fresh) in fresh {
+            self.numbers.entry(host).or_default().extend(fresh);
+        }
         Ok(())
     }
 
@@ -132,7 +142,7 @@ fn write_round(connection: &mut Connection, snapshot: &Snapshot, numbers: &[u8],
 }
 
 /// The numbers of all series of a machine.
-fn numbers_of_all(connection: &mut Connection, of: &str) -> QueryResult<HashMap<Key, i64>> {
+fn numbers_of_all(connection: &mut Connection, of: &str) -> QueryResult<Numbers> {
     use history_series::{host, id, labels, metric, table, unit};
     type Row = (i64, String, String, String);
     let rows: Vec<Row> = on!(connection, connection => table
@@ -176,4 +186,50 @@ fn number_of(connection: &mut Connection, host: &str, key: &Key) -> QueryResult<
         .on_conflict_do_nothing()
         .execute(connection))?;
     find(connection)?.ok_or(diesel::result::Error::NotFound)
+}
+
+#[cfg(test)]
+mod tests {
+    use watchpost_policies::{Labels, MetricName, MetricPattern, Unit};
+
+    use super::*;
+    use crate::rules::by_default;
+    use crate::store::Place;
+    use crate::store::history::Selection;
+
+    #[test]
+    fn one_keeper_keeps_the_series_of_two_hosts_apart() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let place = Place::parse("sqlite:watchpost.db", folder.path(), false).expect("an address");
+        let store = Store::open(place, 1).expect("it opens");
+        let rules = by_default();
+        let round = |host: &str, time_ms, percent| {
+            let metric = MetricName::new("disk").expect("legal");
+            let disk = Sample::new(metric, Labels::none(), percent, Unit::new("%"), time_ms).expect("finite");
+            let snapshot = Snapshot::new(host.to_owned(), time_ms, Labels::none(), vec![disk], Vec::new());
+            let report = rules.judge(&snapshot, None);
+            (Arc::new(snapshot), Arc::new(report))
+        };
+        let mut keeper = Keeper::new(store.clone());
+        // Of the same time, in one transaction; and once more, when the numbers of both are known.
+        for (time_ms, of_one, of_other) in [(1000, 1.0, 2.0), (2000, 3.0, 4.0)] {
+            let both = [round("edge-1", time_ms, of_one), round("edge-2", time_ms, of_other)];
+            keeper.keep(&both).expect("written");
+        }
+        let points = |host: &str| {
+            let wanted = Selection {
+                metric: Some(MetricPattern::new("disk").expect("legal")),
+                labels: Vec::new(),
+                host: Some(host.to_owned()),
+                from_ms: 0,
+                to_ms: 3000,
+            };
+            let series = store.find_series(&wanted).expect("found");
+            let plan = store.plan_history(&wanted, series).expect("planned");
+            assert_eq!(plan.series.len(), 1, "{host}");
+            store.points(&plan, &plan.series[0]).expect("read")
+        };
+        assert_eq!(points("edge-1"), [(1000, 1.0), (2000, 3.0)]);
+        assert_eq!(points("edge-2"), [(1000, 2.0), (2000, 4.0)]);
+    }
 }

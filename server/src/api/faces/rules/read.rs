@@ -10,7 +10,6 @@ use watchpost_policies::{Digest, Kind, RuleModule};
 
 use super::{Line as InForce, lines, tagged};
 use crate::api::error::ApiError;
-use crate::api::faces::told;
 use crate::api::permit::{Permit, RulesRead};
 use crate::rules::builtin;
 use crate::rules::folder::{FolderSync, Line};
@@ -99,12 +98,35 @@ struct WithSettings {
 /// A version, brought by the program or by somebody.
 #[derive(Serialize, ToSchema)]
 #[schema(as = RuleVersion)]
-pub(in crate::api::faces) struct Known {
+struct Known {
     #[serde(flatten)]
     version: Version,
     /// Whether Watchpost brings it itself.
     built_in: bool,
 }
+
+/// The versions of a rule.
+#[derive(Serialize, ToSchema)]
+pub struct RuleVersions {
+    /// The newest first, and what Watchpost brings itself last.
+    versions: Vec<Known>,
+}
+
+/// One version of a rule, with the schema of its settings.
+#[derive(Serialize, ToSchema)]
+pub struct RuleVersionDetail {
+    /// The rule's name.
+    name: String,
+    #[serde(flatten)]
+    known: Known,
+    /// A JSON Schema.
+    settings_schema: Value,
+}
+
+/// WebAssembly.
+#[derive(ToSchema)]
+#[schema(value_type = String, format = Binary)]
+pub(super) struct Component(Vec<u8>);
 
 /// All rules, and what is in force
 #[utoipa::path(
@@ -216,15 +238,15 @@ pub async fn one(_: Permit<RulesRead>, registry: Data<Registry>, name: Path<Stri
     get,
     path = "",
     operation_id = "rule_versions",
-    responses((status = 200, description = "Those that were brought, and what Watchpost brings itself.", body = told::RuleVersions))
+    responses((status = 200, description = "Those that were brought, and what Watchpost brings itself.", body = RuleVersions))
 )]
 pub async fn versions(
     _: Permit<RulesRead>,
     registry: Data<Registry>,
     name: Path<String>,
-) -> Result<Json<Value>, ApiError> {
+) -> Result<Json<RuleVersions>, ApiError> {
     let versions = versions_of(&registry, &name).await?;
-    Ok(Json(serde_json::json!({ "versions": versions })))
+    Ok(Json(RuleVersions { versions }))
 }
 
 /// One version of a rule
@@ -232,24 +254,22 @@ pub async fn versions(
     get,
     path = "",
     operation_id = "rule_version",
-    responses((status = 200, description = "The version, and the schema of its settings.", body = told::RuleVersionDetail))
+    responses((status = 200, description = "The version, and the schema of its settings.", body = RuleVersionDetail))
 )]
 pub async fn version(
     _: Permit<RulesRead>,
     registry: Data<Registry>,
     path: Path<(String, Digest)>,
-) -> Result<Json<Value>, ApiError> {
+) -> Result<Json<RuleVersionDetail>, ApiError> {
     let (name, digest) = path.into_inner();
     let known = versions_of(&registry, &name).await?;
     let found = known.into_iter().find(|known| known.version.digest == digest);
     let known = found.ok_or_else(|| no_version(&name, digest))?;
-    let schema = json(&known.version.settings_schema);
-    let mut told = serde_json::to_value(&known).map_err(|error| ApiError::Internal(error.to_string()))?;
-    if let Some(told) = told.as_object_mut() {
-        told.insert("name".to_owned(), name.into());
-        told.insert("settings_schema".to_owned(), schema);
-    }
-    Ok(Json(told))
+    Ok(Json(RuleVersionDetail {
+        name,
+        settings_schema: json(&known.version.settings_schema),
+        known,
+    }))
 }
 
 /// The component of a version
@@ -260,7 +280,7 @@ pub async fn version(
     responses((
         status = 200,
         description = "WebAssembly, byte for byte as it was brought.",
-        body = told::Component,
+        body = Component,
         content_type = "application/wasm",
         headers(("etag" = String, description = "The digest."))
     ))
@@ -273,18 +293,18 @@ pub async fn component(
     let (name, digest) = path.into_inner();
     let kinds = [Kind::Threshold, Kind::Role].into_iter();
     let is_it = |module: &RuleModule| module.digest() == digest && module.manifest().name == name;
-    let wasm = match kinds
+    let component = match kinds
         .map(|kind| registry.rules().builtin(kind))
         .find(|module| is_it(module))
     {
-        Some(module) => builtin::bytes(module.kind()).to_vec(),
+        Some(module) => Component(builtin::bytes(module.kind()).to_vec()),
         None => {
             let version = registry.store().ask(move |store| store.rule_version(digest)).await?;
             if version.is_none_or(|version| version.name != name) {
                 return Err(no_version(&name, digest));
             }
             let kept = registry.store().ask(move |store| store.rule_component(digest)).await?;
-            kept.ok_or_else(|| no_version(&name, digest))?
+            kept.map(Component).ok_or_else(|| no_version(&name, digest))?
         }
     };
     let name = format!("attachment; filename=\"{}.wasm\"", &digest.to_string()[..12]);
@@ -293,7 +313,7 @@ pub async fn component(
         .insert_header((ETAG, EntityTag::new_strong(digest.to_string())))
         .insert_header((CACHE_CONTROL, "private, max-age=31536000, immutable"))
         .insert_header((CONTENT_DISPOSITION, name))
-        .body(wasm))
+        .body(component.0))
 }
 
 /// Which lines of the log to show.

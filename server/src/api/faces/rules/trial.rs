@@ -98,7 +98,7 @@ pub async fn begin(
         rule,
         digest,
         settings: wanted.settings,
-        host: wanted.host.unwrap_or_else(|| service.host().to_owned()),
+        host: wanted.host.unwrap_or_else(|| service.host().to_string()),
         from_ms,
         to_ms,
     };

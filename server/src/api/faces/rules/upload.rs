@@ -16,8 +16,8 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::actor;
 use super::change::noted;
+use super::read::Component;
 use crate::api::error::ApiError;
-use crate::api::faces::told;
 use crate::api::latest::Latest;
 use crate::api::permit::{Permit, RulesRead, RulesWrite};
 use crate::jobs::JobState;
@@ -103,7 +103,7 @@ struct Form {
     params(("x-watchpost-signature" = Option<String>, Header, description = "Who vouches for it, where the body has no room for that.")),
     request_body(
         description = "The component, or a form with what there is to say of it.",
-        content((told::Component = "application/wasm"), (told::Component = "application/octet-stream"), (Form = "multipart/form-data"))
+        content((Component = "application/wasm"), (Component = "application/octet-stream"), (Form = "multipart/form-data"))
     ),
     responses(
         (

@@ -1,0 +1,106 @@
+//! Tells the log what changed from a round to the next: one line for each subject whose severity is another than
+//! before, and one for each new fault of a rule; not one for each round in which it stays.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use watchpost_policies::{Finding, Report, Severity};
+
+use super::{Evaluations, Subscription};
+use crate::tasks::Tasks;
+
+pub(super) fn start(tasks: &Tasks, evaluations: &Evaluations) {
+    let evaluations = evaluations.clone();
+    tasks.spawn("change log", move || follow(evaluations.subscribe("change log")));
+}
+
+async fn follow(mut rounds: Subscription) {
+    loop {
+        let judged = rounds.next().await;
+        for change in changes(judged.previous.as_deref(), &judged.report) {
+            change.log(judged.host.as_str());
+        }
+    }
+}
+
+/// What is new in a report.
+#[derive(Debug, PartialEq)]
+enum Change<'r> {
+    /// A subject is as it was not before.
+    Finding(&'r Finding),
+    /// A rule does not find anything about a subject any more that is not ok.
+    Ok { rule: String, subject: String },
+    /// A rule fails as it did not before.
+    Fault(String),
+}
+
+fn changes<'r>(previous: Option<&Report>, report: &'r Report) -> Vec<Change<'r>> {
+    let subject = |finding: &Finding| (finding.rule.clone(), finding.subject.to_string());
+    let standings = |report: &'_ Report| -> BTreeMap<(String, String), Severity> {
+        let standings = report.standings();
+        standings.map(|finding| (subject(finding), finding.severity)).collect()
+    };
+    let (before, now) = (previous.map(standings).unwrap_or_default(), standings(report));
+    let is_new = |finding: &&Finding| before.get(&subject(finding)) != Some(&finding.severity);
+    let mut changes: Vec<_> = report.standings().filter(is_new).map(Change::Finding).collect();
+    let gone = before.keys().filter(|key| !now.contains_key(*key)).cloned();
+    changes.extend(gone.map(|(rule, subject)| Change::Ok { rule, subject }));
+    let faults = |report: &Report| -> BTreeSet<String> { report.faults().iter().map(ToString::to_string).collect() };
+    let known = previous.map(faults).unwrap_or_default();
+    changes.extend(faults(report).difference(&known).cloned().map(Change::Fault));
+    changes
+}
+
+impl Change<'_> {
+    fn log(&self, host: &str) {
+        match self {
+            Self::Finding(finding) => {
+                let level = match finding.severity {
+                    Severity::Alert => log::Level::Error,
+                    Severity::Warning => log::Level::Warn,
+                    Severity::Unknown | Severity::Ok => log::Level::Info,
+                };
+                log::log!(level, rule = finding.rule.as_str(), subject:% = finding.subject, severity:? = finding.severity, host; "{}", finding.sentence);
+            }
+            Self::Ok { rule, subject } => {
+                log::info!(rule = rule.as_str(), subject = subject.as_str(), host; "{subject} is ok again");
+            }
+            Self::Fault(fault) => log::error!(host; "{fault}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::test_round::{after, with_disk};
+    use super::*;
+
+    #[test]
+    fn a_subject_is_told_when_it_changes_and_not_while_it_stays() {
+        let mut last = None;
+        let mut told = |number, percent| -> Vec<String> {
+            let judged = after(last.as_ref(), with_disk("edge-1", number, percent));
+            let changes = changes(judged.previous.as_deref(), &judged.report);
+            let about_disk = changes.iter().filter_map(|change| match change {
+                Change::Finding(finding) if finding.subject.metric == "disk" => Some(finding.severity.to_string()),
+                Change::Ok { subject, .. } if subject == "disk" => Some("ok again".to_owned()),
+                _ => None,
+            });
+            let about_disk = about_disk.collect();
+            last = Some(judged);
+            about_disk
+        };
+        assert_eq!(told(1, 10.0), [""; 0]);
+        assert_eq!(told(2, 95.0), ["alert"]);
+        assert_eq!(told(3, 96.0), [""; 0], "another value is no other severity");
+        assert_eq!(told(4, 10.0), ["ok again"]);
+    }
+
+    #[test]
+    fn the_first_report_of_a_host_tells_all_that_is_not_ok() {
+        let judged = after(None, with_disk("edge-1", 1, 95.0));
+        let told = changes(None, &judged.report);
+        assert_eq!(told.len(), judged.report.standings().count());
+        assert!(!told.is_empty());
+        assert_eq!(changes(Some(&judged.report), &judged.report), []);
+    }
+}

@@ -1,0 +1,112 @@
+//! What is made of a round once and then served many times: the page for Prometheus, PixCrawler's answer. A rendering
+//! belongs to exactly one round, so all that is served of a round tells the same.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use super::{Evaluations, Judged};
+use crate::host_id::HostId;
+
+/// Renderings that are kept of each host: of the latest round, and of the one that is about to be published.
+const KEPT: usize = 2;
+
+/// The renderings of the latest rounds. Cheap to clone.
+pub struct Renderings<T>(Arc<Inner<T>>);
+
+struct Inner<T> {
+    render: Box<dyn Fn(&Judged) -> T + Send + Sync>,
+    /// By host, the newest first.
+    kept: Mutex<BTreeMap<HostId, Vec<Kept<T>>>>,
+}
+
+type Cell<T> = Arc<OnceLock<Arc<T>>>;
+
+struct Kept<T> {
+    of: Arc<Judged>,
+    rendering: Cell<T>,
+}
+
+impl<T> Clone for Renderings<T> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<T: Send + Sync + 'static> Renderings<T> {
+    /// Renders each round that is published from now on, before it is.
+    pub fn new(evaluations: &Evaluations, render: impl Fn(&Judged) -> T + Send + Sync + 'static) -> Self {
+        let renderings = Self(Arc::new(Inner {
+            render: Box::new(render),
+            kept: Mutex::default(),
+        }));
+        let prepared = renderings.clone();
+        evaluations.before_publication(move |judged| drop(prepared.rendered(judged, &prepared.add(judged))));
+        renderings
+    }
+
+    /// The rendering of this round. That of the latest is there already; an older one, which a slow request may still
+    /// have, is rendered anew.
+    pub fn of(&self, judged: &Arc<Judged>) -> Arc<T> {
+        let found = self.find(judged).unwrap_or_default();
+        self.rendered(judged, &found)
+    }
+
+    fn rendered(&self, judged: &Judged, rendering: &Cell<T>) -> Arc<T> {
+        rendering.get_or_init(|| Arc::new((self.0.render)(judged))).clone()
+    }
+
+    fn find(&self, judged: &Arc<Judged>) -> Option<Cell<T>> {
+        let kept = self.0.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let of_host = kept.get(&judged.host)?;
+        let same = of_host.iter().find(|kept| Arc::ptr_eq(&kept.of, judged));
+        same.map(|kept| kept.rendering.clone())
+    }
+
+    fn add(&self, judged: &Arc<Judged>) -> Cell<T> {
+        let rendering = Cell::default();
+        let mut kept = self.0.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let of_host = kept.entry(judged.host.clone()).or_default();
+        of_host.truncate(KEPT - 1);
+        let newest = Kept {
+            of: judged.clone(),
+            rendering: rendering.clone(),
+        };
+        of_host.insert(0, newest);
+        rendering
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::super::test_round::{host, judged};
+    use super::*;
+
+    #[test]
+    fn a_round_is_rendered_once_before_it_is_published_and_each_host_has_its_own() {
+        actix_web::rt::System::new().block_on(async {
+            let evaluations = Evaluations::new();
+            let count = Arc::new(AtomicUsize::new(0));
+            let counted = count.clone();
+            let renderings = Renderings::new(&evaluations, move |judged| {
+                counted.fetch_add(1, Ordering::AcqRel);
+                format!("{} {}", judged.host, judged.round.number)
+            });
+            evaluations.publish(judged("edge-1", 1)).await;
+            let first = evaluations.latest(&host("edge-1")).expect("it is published");
+            evaluations.publish(judged("edge-2", 1)).await;
+            evaluations.publish(judged("edge-1", 2)).await;
+            assert_eq!(count.load(Ordering::Acquire), 3, "nobody asked yet");
+            for (name, expected) in [("edge-1", "edge-1 2"), ("edge-2", "edge-2 1"), ("edge-1", "edge-1 2")] {
+                let latest = evaluations.latest(&host(name)).expect("it is published");
+                assert_eq!(*renderings.of(&latest), expected);
+            }
+            assert_eq!(*renderings.of(&first), "edge-1 1", "a request that began before");
+            assert_eq!(count.load(Ordering::Acquire), 3);
+            evaluations.publish(judged("edge-1", 3)).await;
+            assert_eq!(*renderings.of(&first), "edge-1 1", "a very slow one");
+            assert_eq!(count.load(Ordering::Acquire), 5);
+        });
+    }
+}

@@ -1,0 +1,23 @@
+//! Counts what a round of this machine tells about Watchpost itself: how its sources do, and how rules in shadow mode
+//! differ. Rounds of other hosts were measured elsewhere and are not counted.
+
+use std::sync::Arc;
+
+use super::Evaluations;
+use crate::host_id::HostId;
+use crate::metrics::Own;
+use crate::rules::shadow::Beside;
+
+/// Counts before publication: a scrape that has a round has its numbers too.
+pub(super) fn observe(evaluations: &Evaluations, host: HostId, own: Arc<Own>) {
+    evaluations.before_publication(move |judged| {
+        if judged.host != host {
+            return;
+        }
+        for (name, source) in &judged.round.sources {
+            own.set_source_health(name, &source.health());
+        }
+        let shadows = judged.shadow.iter().flat_map(|shadow| &shadow.rules);
+        own.set_shadow_rounds(shadows.map(Beside::round));
+    });
+}
