@@ -64,7 +64,7 @@ pub async fn run(
         let Some(round) = rounds.borrow_and_update().clone() else {
             continue;
         };
-        count(&own, &round);
+        own.set_sources(round.sources.iter().map(|(name, source)| (&**name, source.health())));
         let last = published.borrow().clone();
         let (in_force, decisions) = (rules.current(), decisions.clone());
         let judge = move || {
@@ -119,7 +119,7 @@ pub(crate) struct Told<'r> {
     gaps: usize,
     /// How each source does, by name.
     #[schema(value_type = BTreeMap<String, SourceState>)]
-    sources: &'r BTreeMap<&'static str, SourceState>,
+    sources: &'r BTreeMap<Arc<str>, SourceState>,
     /// What rules in shadow say otherwise.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     shadow: &'r [Beside],
@@ -137,12 +137,6 @@ fn tell(round: &Round, judgement_seconds: f64, shadow: Option<&Compared>) -> Str
         shadow: shadow.map_or(&[], |shadow| &shadow.rules),
     };
     serde_json::to_string(&told).unwrap_or_else(|_| "null".to_owned())
-}
-
-fn count(own: &Own, round: &Round) {
-    for (name, source) in &round.sources {
-        own.set_source_health(name, &source.health());
-    }
 }
 
 /// One line for each subject whose severity is another than before; not one for each round that it stays.

@@ -104,7 +104,7 @@ impl Tasks {
         loop {
             let began = std::time::Instant::now();
             // Dropping the handle would let the task live on when all are told to stop.
-            let mut running = Running(actix_web::rt::spawn(make()));
+            let mut running = spawn_owned(make());
             let Err(broken) = (&mut running.0).await else { return };
             let why = panic_message(broken);
             log::error!(task = name, reason = why.as_str(); "a task broke and is started again");
@@ -162,9 +162,10 @@ impl Tasks {
     }
 }
 
-struct Running(JoinHandle<()>);
+/// Work without a name, that is dropped where it waits when this is.
+pub struct Owned(JoinHandle<()>);
 
-impl Drop for Running {
+impl Drop for Owned {
     fn drop(&mut self) {
         self.0.abort();
     }
@@ -204,6 +205,11 @@ pub async fn block<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static)
 /// Work of its own that goes on when nobody waits for it any more. It ends by itself, or with the process.
 pub fn go_on(work: impl Future<Output = ()> + 'static) {
     actix_web::rt::spawn(work);
+}
+
+/// Work without a name that somebody owns; it ends with its owner at the latest.
+pub fn spawn_owned(work: impl Future<Output = ()> + 'static) -> Owned {
+    Owned(actix_web::rt::spawn(work))
 }
 
 /// Whether anything blocks a thread just now, or waits for one. A runtime that is dropped waits for it, for ever if

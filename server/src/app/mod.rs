@@ -187,7 +187,7 @@ impl App {
         } = self;
         let first_round = config.collector.timeout + systemd::STEP;
         parts.systemd.begins("measures for the first time", first_round);
-        let history = work::start(&config, &parts);
+        let history = work::start(&config, &parts)?;
         let server = serve(&config, &parts, listeners)?;
         let handle = server.handle();
         let mut serving = actix_web::rt::spawn(server);

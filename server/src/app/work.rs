@@ -7,60 +7,26 @@ use tokio::sync::watch;
 use super::Parts;
 use super::settings::host_options;
 use crate::collect::azure::Azure;
+use crate::collect::blocking::Blocking;
 use crate::collect::chunks::Chunks;
 use crate::collect::collector::Options;
-use crate::collect::source::{Asked, Source};
-use crate::collect::{self, host};
+use crate::collect::source::{MakeSource, Schedule};
+use crate::collect::{self, SourceError, host};
 use crate::config::{self, Config};
 use crate::history::{self, History};
 use crate::judge::{self, Judged};
 use crate::{pki, rules};
 
 /// Returns who keeps the history, for what waits to be written at the end.
-pub(super) fn start(config: &Config, parts: &Parts) -> Option<History> {
+pub(super) fn start(config: &Config, parts: &Parts) -> Result<Option<History>, SourceError> {
     let (rounds, measured) = watch::channel(None);
-    let host_options = host_options(config);
-    let mut sources = Vec::new();
-    if config.host.enabled {
-        for (at, probe) in host::probes(&host_options).iter().enumerate() {
-            let options = host_options.clone();
-            let make = move || Asked::Probe(host::probes(&options).swap_remove(at));
-            let own = config
-                .collector
-                .sources
-                .iter()
-                .find(|source| source.name == probe.name());
-            let interval = own.and_then(|own| own.interval).unwrap_or(config.collector.interval);
-            let timeout = own.and_then(|own| own.timeout).unwrap_or(config.collector.timeout);
-            sources.push(Source::new(Box::new(make), interval, timeout));
-        }
-    }
-    if config.chunks.enabled {
-        let store = parts.chunks.store.clone();
-        let make = move || Asked::Probe(Box::new(Chunks::new(store.clone())));
-        sources.push(Source::new(
-            Box::new(make),
-            config.chunks.interval,
-            config.chunks.timeout,
-        ));
-    }
-    let registry = parts.registry.clone();
-    let make = move || Asked::Probe(Box::new(collect::rules::Rules::new(registry.clone())));
-    let collector = &config.collector;
-    sources.push(Source::new(Box::new(make), collector.interval, collector.timeout));
-    if !config.azure.resources.is_empty() {
-        let settings = config.azure.settings();
-        let make = move || Asked::Azure(Box::new(Azure::new(settings.clone())));
-        sources.push(Source::new(Box::new(make), config.azure.interval, config.azure.timeout));
-    }
     let options = Options {
         host: parts.service.host().to_owned(),
-        facts: host::facts(&host_options),
+        facts: host::facts(&host_options(config)),
         interval: config.collector.interval,
         timeout: config.collector.timeout,
-        sources: Vec::new(),
     };
-    collect::start(&parts.tasks, options, sources, rounds);
+    collect::start(&parts.tasks, options, sources(config, parts), rounds)?;
     let (rules, own, judged) = (parts.rules.clone(), parts.own.clone(), parts.judged.clone());
     let decisions = parts.decisions.clone();
     let telling = judge::Telling {
@@ -102,7 +68,51 @@ pub(super) fn start(config: &Config, parts: &Parts) -> Option<History> {
     if parts.systemd.listens() {
         tell_systemd(config, parts);
     }
-    history
+    Ok(history)
+}
+
+/// Those that the configuration wants, and the rules.
+fn sources(config: &Config, parts: &Parts) -> Vec<MakeSource> {
+    let usual = Schedule {
+        interval: config.collector.interval,
+        timeout: config.collector.timeout,
+    };
+    let mut sources: Vec<MakeSource> = Vec::new();
+    if config.host.enabled {
+        let options = host_options(config);
+        for (at, probe) in host::probes(&options).iter().enumerate() {
+            let mut given = config.collector.sources.iter();
+            let own = given.find(|source| source.name == probe.name());
+            let schedule = Schedule {
+                interval: own.and_then(|own| own.interval).unwrap_or(usual.interval),
+                timeout: own.and_then(|own| own.timeout).unwrap_or(usual.timeout),
+            };
+            let options = options.clone();
+            let probe = move || host::probes(&options).swap_remove(at);
+            sources.push(Box::new(move || Box::new(Blocking::new(probe(), schedule))));
+        }
+    }
+    if config.chunks.enabled {
+        let store = parts.chunks.store.clone();
+        let schedule = Schedule {
+            interval: config.chunks.interval,
+            timeout: config.chunks.timeout,
+        };
+        let probe = move || Box::new(Chunks::new(store.clone()));
+        sources.push(Box::new(move || Box::new(Blocking::new(probe(), schedule))));
+    }
+    let registry = parts.registry.clone();
+    let probe = move || Box::new(collect::rules::Rules::new(registry.clone()));
+    sources.push(Box::new(move || Box::new(Blocking::new(probe(), usual))));
+    if !config.azure.resources.is_empty() {
+        let settings = config.azure.settings();
+        let schedule = Schedule {
+            interval: config.azure.interval,
+            timeout: config.azure.timeout,
+        };
+        sources.push(Box::new(move || Box::new(Azure::new(settings.clone(), schedule))));
+    }
+    sources
 }
 
 /// What is no error and hardly ever meant.

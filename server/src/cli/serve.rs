@@ -123,6 +123,6 @@ fn code_of(error: &StartError) -> u8 {
         } => CONFIG,
         StartError::Listen { .. } | StartError::Store { .. } => UNAVAILABLE,
         StartError::InForce(ChangeError::Store(_)) => UNAVAILABLE,
-        StartError::Server(_) | StartError::InForce(_) => SOFTWARE,
+        StartError::Collector(_) | StartError::Server(_) | StartError::InForce(_) => SOFTWARE,
     }
 }

@@ -125,7 +125,7 @@ mod tests {
             last_success_ms: Some(2500),
             ..SourceHealth::default()
         };
-        own.set_source_health("host.memory", &state);
+        own.set_sources([("host.memory", state)]);
         own
     }
 
