@@ -12,7 +12,7 @@ use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::header::{
     AUTHORIZATION, CONTENT_LENGTH, HeaderName, HeaderValue, USER_AGENT, X_CONTENT_TYPE_OPTIONS,
 };
-use actix_web::http::{ConnectionType, Method, StatusCode};
+use actix_web::http::{ConnectionType, StatusCode};
 use actix_web::middleware::Next;
 use actix_web::web::{Bytes, Data};
 use actix_web::{Error, HttpMessage, HttpResponse};
@@ -24,6 +24,7 @@ use super::error::ApiError;
 use super::incoming::Incoming;
 use super::permit::decided_by;
 use super::rate::{Allowed, Caller, Rate};
+use super::table::{BodyClass, BodyClasses};
 use crate::clock;
 use crate::metrics::Own;
 use crate::metrics::own::Held;
@@ -53,21 +54,19 @@ pub struct Bounds {
 }
 
 impl Bounds {
-    fn longest_body(&self, request: &ServiceRequest) -> u64 {
-        match request.method() == Method::POST && request.path() == UPLOADS {
-            true => self.max_body.max(self.max_upload),
-            false => self.max_body,
+    fn longest_body(&self, class: BodyClass) -> u64 {
+        match class {
+            BodyClass::Json => self.max_body,
+            BodyClass::Component => self.max_body.max(self.max_upload),
         }
     }
 }
-
-/// Where rules are brought to, which are larger than all else.
-const UPLOADS: &str = "/api/v1/rules";
 
 /// What every request passes.
 pub struct Gate {
     door: Arc<Door>,
     bounds: ArcSwap<Bounds>,
+    bodies: BodyClasses,
     rate: Rate,
     own: Arc<Own>,
 }
@@ -84,11 +83,12 @@ impl RequestId {
 }
 
 impl Gate {
-    /// A gate with these bounds.
-    pub fn new(door: Arc<Door>, bounds: Bounds, own: Arc<Own>) -> Self {
+    /// A gate with these bounds, before routes that take these bodies.
+    pub fn new(door: Arc<Door>, bounds: Bounds, bodies: BodyClasses, own: Arc<Own>) -> Self {
         Self {
             door,
             bounds: ArcSwap::from_pointee(bounds),
+            bodies,
             rate: Rate::default(),
             own,
         }
@@ -99,7 +99,7 @@ impl Gate {
         self.bounds.store(Arc::new(bounds));
     }
 
-    fn admit(&self, request: &mut ServiceRequest, bounds: &Bounds) -> Result<(), ApiError> {
+    fn admit(&self, request: &mut ServiceRequest, bounds: &Bounds, longest_body: u64) -> Result<(), ApiError> {
         let headers = request.headers();
         let bytes: usize = headers
             .iter()
@@ -112,7 +112,7 @@ impl Gate {
         let length = headers
             .get(CONTENT_LENGTH)
             .and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
-        if length.is_some_and(|length| length > bounds.longest_body(request)) {
+        if length.is_some_and(|length| length > longest_body) {
             return Err(ApiError::BodyTooLarge);
         }
         let too_many = |after_seconds| {
@@ -149,9 +149,9 @@ pub async fn pass<B: MessageBody + 'static>(
     let id = id_of(&request);
     request.extensions_mut().insert(id.clone());
     let in_flight = gate.own.request_came();
-    let longest = bounds.longest_body(&request);
+    let longest = bounds.longest_body(gate.bodies.class(request.method(), request.path()));
     let incoming = Incoming::bound(&mut request, longest, bounds.body_timeout);
-    let mut response = match gate.admit(&mut request, &bounds) {
+    let mut response = match gate.admit(&mut request, &bounds, longest) {
         Ok(()) => match next.call(request).await {
             Ok(response) => response.map_into_boxed_body(),
             Err(error) => return Err(error),

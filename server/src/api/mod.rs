@@ -24,7 +24,7 @@ use actix_web::{HttpRequest, HttpResponse};
 use error::ApiError;
 use faces::rules::{change, read, trial, upload};
 use faces::{chunks, decisions, docs, health, history, native, prometheus, resource, status, wm};
-use table::Family;
+use table::{BodyClass, Family};
 
 /// All routes. The first holds where a listener has a face of its own.
 pub fn routes(config: &mut ServiceConfig) {
@@ -69,7 +69,7 @@ pub fn table() -> Vec<Family> {
             "/api/v1/chunks/{id}": get(chunks::one), patch(chunks::change);
         }
         "Rules", "Who judges what was measured, and who decides what one may do. They are changed while Watchpost serves." {
-            "/api/v1/rules": get(read::list), post(upload::upload);
+            "/api/v1/rules": get(read::list), post(upload::upload, Component);
             "/api/v1/rules/{name}/versions/{digest}/trial": post(trial::begin);
             "/api/v1/trials/{id}": get(trial::outcome), delete(trial::end);
             "/api/v1/uploads/{id}": get(upload::outcome);
@@ -120,7 +120,7 @@ fn json(error: JsonPayloadError) -> ApiError {
         JsonPayloadError::Payload(PayloadError::Io(error)) if error.kind() == std::io::ErrorKind::TimedOut => {
             ApiError::BodyTooSlow
         }
-        JsonPayloadError::ContentType => ApiError::no_json(),
+        JsonPayloadError::ContentType => BodyClass::Json.wrong_form(),
         JsonPayloadError::Deserialize(error) => unexpected(&error),
         error => unexpected(&error),
     }

@@ -30,6 +30,7 @@ use crate::api::faces::chunks::ChunkStore;
 use crate::api::gate::Gate;
 use crate::api::latest::Latest;
 use crate::api::service::{COMMIT, Listening, RUSTC, Service, VERSION};
+use crate::api::table::BodyClasses;
 use crate::collect::host;
 use crate::config::{self, Config};
 use crate::decisions::Decisions;
@@ -40,7 +41,7 @@ use crate::store::Store;
 use crate::systemd::{self, Systemd};
 use crate::tasks::Tasks;
 use crate::tls::Tls;
-use crate::{clock, judge, pki};
+use crate::{api, clock, judge, pki};
 
 /// When nothing runs any more, what waits to be written has this long: a service manager waits for ten
 /// seconds or more before it kills, and draining took some of them.
@@ -134,7 +135,8 @@ impl App {
         let recorded = decision_options(&config);
         let decisions = Decisions::new(store.clone(), service.host(), recorded, own.clone());
         let door = Arc::new(Door::new(tls.clone(), known(&config)));
-        let gate = Data::new(Gate::new(door.clone(), bounds(&config), own.clone()));
+        let bodies = BodyClasses::of(&api::table());
+        let gate = Data::new(Gate::new(door.clone(), bounds(&config), bodies, own.clone()));
         let parts = Parts {
             latest: Latest::new(latest, before_the_first),
             tasks: Tasks::new(own.clone()),
