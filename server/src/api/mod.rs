@@ -1,6 +1,7 @@
 //! What is served: the one list of routes. Each face (a family of paths that some clients know) has a file of its
 //! own in `faces`; what all requests pass is in `gate`, and what is told of the routes in `document`.
 
+pub mod accept;
 pub mod arguments;
 pub mod body;
 pub mod compress;

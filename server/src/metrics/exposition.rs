@@ -7,8 +7,8 @@ use watchpost_policies::{Report, Snapshot};
 
 use super::claims::Claims;
 use super::compress::Encoded;
+use super::format::{Encoding, Format};
 use super::measured::Measured;
-use super::negotiate::{Encoding, Format};
 use super::page::{Kind, Page};
 use super::{encode, findings, own};
 

@@ -3,7 +3,7 @@
 use super::*;
 use crate::metrics::claims::Claims;
 use crate::metrics::encode::encode;
-use crate::metrics::negotiate::Format;
+use crate::metrics::format::Format;
 
 fn own() -> Own {
     Own::new(&Build {
