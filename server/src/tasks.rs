@@ -1,8 +1,6 @@
 //! Work in the background: every piece has a name, is started again when it panics, and says how it is. The only
 //! place that spawns.
 
-mod flow;
-
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
@@ -14,8 +12,6 @@ use serde::Serialize;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use utoipa::ToSchema;
-
-pub use self::flow::{Flow, Flows, Turn};
 
 use crate::clock;
 use crate::metrics::Own;

@@ -13,9 +13,13 @@ pub mod gate;
 mod incoming;
 pub mod latest;
 pub mod links;
+pub mod pagination;
 pub mod permit;
+pub mod query_time;
 pub mod rate;
+pub mod request_id;
 pub mod service;
+pub mod streaming;
 pub mod table;
 
 use actix_web::error::{JsonPayloadError, PathError, PayloadError, QueryPayloadError};

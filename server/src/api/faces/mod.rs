@@ -10,7 +10,6 @@ mod pages;
 pub mod prometheus;
 pub mod resource;
 pub mod rules;
-pub mod series;
 pub mod status;
 mod told;
 pub mod wm;

@@ -8,9 +8,9 @@ use utoipa::ToSchema;
 use watchpost_policies::{Labels, Report, Snapshot};
 
 use super::rules::read;
-use super::series::Aggregate;
 use super::status;
 use crate::decisions::{ToldDecision, ToldDifference, ToldJudgement};
+use crate::history::downsample::Aggregate;
 use crate::judge;
 use crate::store::decisions::Kind;
 

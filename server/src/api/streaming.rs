@@ -12,7 +12,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::timeout;
 
-use super::block;
+use crate::tasks::block;
 
 /// Answers that flow at once. Each has a thread, of which there are some hundreds for everything that blocks, and they
 /// share six connections to the database: more of them would not be done sooner.
