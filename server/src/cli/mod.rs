@@ -8,6 +8,7 @@ mod man;
 mod openapi;
 mod rules;
 mod serve;
+mod shell;
 mod table;
 
 use std::ffi::OsString;
@@ -46,9 +47,6 @@ pub struct Arguments {
     /// Sets one setting, over file and environment; may be given more than once.
     #[arg(long, global = true, value_name = "KEY=VALUE")]
     set: Vec<String>,
-    /// The same as `watchpost check`.
-    #[arg(long)]
-    validate_config: bool,
     #[command(subcommand)]
     command: Option<Command>,
 }
@@ -106,12 +104,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(sources) => sources,
         Err(wrong) => return fail(USAGE, &wrong),
     };
-    let command = if arguments.validate_config {
-        Some(Command::Check)
-    } else {
-        arguments.command
-    };
-    match command.unwrap_or(Command::Serve) {
+    match arguments.command.unwrap_or(Command::Serve) {
         Command::Serve => serve::run(sources),
         Command::Check => check::run(sources),
         Command::Healthcheck(healthcheck) => healthcheck.run(sources),
