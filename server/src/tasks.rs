@@ -4,10 +4,11 @@
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use serde::Serialize;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -117,7 +118,7 @@ impl Tasks {
 
     /// How every task is, by name.
     pub fn states(&self) -> BTreeMap<String, TaskState> {
-        self.lock().clone()
+        self.0.states.lock().clone()
     }
 
     /// How often any of them began to do something else. Whoever asked for states after this number has those of
@@ -137,7 +138,7 @@ impl Tasks {
     }
 
     fn note(&self, name: &str, state: Condition, panic: Option<String>) {
-        let mut states = self.lock();
+        let mut states = self.0.states.lock();
         let fresh = TaskState {
             state,
             since_ms: clock::now_ms(),
@@ -151,10 +152,6 @@ impl Tasks {
             task.last_panic = panic;
         }
         self.0.changes.fetch_add(1, Ordering::Release);
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, TaskState>> {
-        self.0.states.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

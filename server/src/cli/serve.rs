@@ -1,11 +1,11 @@
 //! `watchpost serve`: from a configuration to the end of the process.
 
 use std::io::{self, IsTerminal, Write};
-use std::path::Path;
 use std::process::ExitCode;
 
 use tokio::signal::unix::{SignalKind, signal};
 
+use super::shell::quoted;
 use super::{CONFIG, IO, SOFTWARE, UNAVAILABLE, fail};
 use crate::api::service::Listening;
 use crate::app::{self, App, Ending, Reloader, StartError};
@@ -85,7 +85,6 @@ fn greet(app: &App) {
     let pki = app.config().server.data_dir.join("pki");
     let pki = std::path::absolute(&pki).unwrap_or(pki);
     let client = pki.join("clients/admin");
-    let quoted = |path: &Path| quote(&path.display().to_string());
     let line = format!(
         "curl --cacert {} --cert {} --key {} https://localhost:{}/api/v1/status",
         quoted(&pki.join("ca.crt")),
@@ -101,16 +100,6 @@ fn greet(app: &App) {
     };
     // Nobody reads it where it cannot be written.
     let _ = writeln!(out, "\nTry it:\n\n  {}{line}{}\n", bold.0, bold.1).and_then(|()| out.flush());
-}
-
-/// As a shell reads it.
-fn quote(text: &str) -> String {
-    let plain =
-        |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'/' | b'.' | b'-' | b'_' | b'+' | b':' | b'@');
-    if text.bytes().all(plain) {
-        return text.to_owned();
-    }
-    format!("'{}'", text.replace('\'', "'\\''"))
 }
 
 fn code_of(error: &StartError) -> u8 {

@@ -4,7 +4,7 @@
 use std::io::Write as _;
 use std::sync::OnceLock;
 
-use actix_web::web::Bytes;
+use bytes::Bytes;
 use flate2::write::DeflateEncoder;
 use flate2::{Compression, Crc};
 

@@ -1,7 +1,7 @@
 //! What a scrape is answered with: the host's part, rendered once a round, and our own behind it, rendered when
 //! somebody asks. It measures nothing and serves nothing.
 
-use actix_web::web::Bytes;
+use bytes::Bytes;
 use prometheus::proto::MetricFamily;
 use watchpost_policies::{Report, Snapshot};
 

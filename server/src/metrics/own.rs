@@ -2,9 +2,9 @@
 //! verbs below, nowhere else. It has no clock; whoever measured says how long it took.
 
 use std::collections::BTreeSet;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use prometheus::process_collector::ProcessCollector;
 use prometheus::proto::MetricFamily;
 use prometheus::{GaugeVec, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry};
@@ -317,7 +317,7 @@ impl Own {
     /// The health of all sources. One that never answered has a last success of zero; the series of those that were
     /// named before and are not named here disappear.
     pub fn set_sources<'s>(&self, sources: impl IntoIterator<Item = (&'s str, SourceHealth)>) {
-        let mut known = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.sources.lock();
         let mut gone = std::mem::take(&mut *known);
         for (source, health) in sources {
             self.set_source(source, &health);

@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, PoisonError};
 
-use actix_web::web::Bytes;
+use bytes::Bytes;
 use serde_json::{Map, Value};
 use tokio::sync::watch;
 use watchpost_policies::{Digest, Kind, RuleModule, Snapshot};
