@@ -30,9 +30,9 @@ pub enum SourceError {
     /// It was never added, or was removed before.
     #[error("there is no source {0}")]
     Unknown(String),
-    /// The process ends.
-    #[error("the collector has stopped")]
-    Stopped,
+    /// The process ends, or the collector panicked over what it was told.
+    #[error("the collector does not answer")]
+    Unanswered,
 }
 
 /// Reaches the collector from any thread.
@@ -57,7 +57,7 @@ impl CollectorHandle {
         message: impl FnOnce(oneshot::Sender<Result<(), SourceError>>) -> Message,
     ) -> Result<(), SourceError> {
         let (reply, answer) = oneshot::channel();
-        self.0.send(message(reply)).await.map_err(|_| SourceError::Stopped)?;
-        answer.await.unwrap_or(Err(SourceError::Stopped))
+        self.0.send(message(reply)).await.map_err(|_| SourceError::Unanswered)?;
+        answer.await.unwrap_or(Err(SourceError::Unanswered))
     }
 }

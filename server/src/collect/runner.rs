@@ -89,7 +89,9 @@ impl Runner {
     }
 
     async fn measure(&mut self, Schedule { timeout, .. }: Schedule) -> Result<Reading, Trouble> {
-        let measured = AssertUnwindSafe(self.source.measure(clock::now_ms())).catch_unwind();
+        // In a block, so that a panic before the first wait is caught too.
+        let source = &mut self.source;
+        let measured = AssertUnwindSafe(async { source.measure(clock::now_ms()).await }).catch_unwind();
         match tokio::time::timeout(timeout, measured).await {
             Ok(Ok(outcome)) => outcome.map_err(Trouble::of),
             Ok(Err(panic)) => {

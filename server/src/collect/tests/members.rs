@@ -121,6 +121,20 @@ fn a_name_that_is_taken_is_refused_and_who_has_it_goes_on() {
     });
 }
 
+#[test]
+fn a_collector_that_panics_goes_on_with_the_sources_that_it_had() {
+    collecting(vec![good("first")], async |collector, mut rounds| {
+        let before = next(&mut rounds).await;
+        let broken: MakeSource = Box::new(|| panic!("it cannot be made"));
+        assert_eq!(collector.add_source(broken).await, Err(SourceError::Unanswered));
+        rounds.borrow_and_update();
+        let after = next(&mut rounds).await;
+        assert!(after.number > before.number);
+        assert_eq!((metrics(&after), after.sources["first"].failures), (vec!["first"], 0));
+        collector.add_source(good("second")).await.expect("its mailbox is open");
+    });
+}
+
 /// A source that waits without a thread: it is cancelled, panics, and answers, in this order.
 struct Cancellable(Arc<AtomicU32>);
 
