@@ -3,7 +3,9 @@
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hash, Hasher, RandomState};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
+
+use parking_lot::RwLock;
 
 use crate::access::{Action, Decision, Request};
 use crate::digest::Digest;
@@ -54,7 +56,7 @@ impl Remembered {
     }
 
     pub(crate) fn find(&self, request: &Request<'_>, standings: Digest) -> Option<Arc<Decision>> {
-        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        let known = self.known.read();
         if known.standings != Some(standings) {
             return None;
         }
@@ -75,7 +77,7 @@ impl Remembered {
             resource: request.resource.into(),
             facts: request.facts.clone(),
         };
-        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.known.write();
         // Forgetting all of them at once keeps the bound without keeping an order; a busy server fills up again
         // within milliseconds.
         if known.standings != Some(standings) || known.decisions.len() >= self.limit {
@@ -87,11 +89,7 @@ impl Remembered {
 
     #[cfg(test)]
     pub(crate) fn count(&self) -> usize {
-        self.known
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .decisions
-            .len()
+        self.known.read().decisions.len()
     }
 
     fn hash(&self, request: &Request<'_>) -> u64 {

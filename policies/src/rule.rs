@@ -74,23 +74,7 @@ impl RuleModule {
         Ok(module)
     }
 
-    /// The same from a compiled artefact, in a hundredth of the time; from the bytes where the artefact is
-    /// missing or is not to be trusted, and then why.
-    pub fn restore(
-        engine: &Engine,
-        wasm: &[u8],
-        artefact: &[u8],
-        key: &ArtefactKey,
-    ) -> Result<(Self, Result<(), ArtefactError>), Refusal> {
-        engine.check_bytes(wasm)?;
-        let digest = Digest::of(wasm);
-        match engine.restore(digest, artefact, key) {
-            Ok(program) => Ok((Self::introduce(program, digest)?, Ok(()))),
-            Err(why) => Ok((Self::compile(engine, wasm)?, Err(why))),
-        }
-    }
-
-    /// From a compiled artefact alone: nothing is compiled here, whatever comes of it. What its bytes can be refused
+    /// The same from a compiled artefact, in a hundredth of the time. Nothing is compiled here, whatever comes of it. What its bytes can be refused
     /// for has been looked at, by [`Engine::check_bytes`].
     pub fn load(
         engine: &Engine,

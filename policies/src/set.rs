@@ -3,8 +3,10 @@
 
 use std::borrow::Cow;
 use std::collections::HashSet;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+use parking_lot::RwLock;
 
 use crate::access::{Decision, Request, Verdict};
 use crate::answer::{Shown, at_most};
@@ -194,7 +196,7 @@ impl RuleSet {
     fn watched(&self, report: &Report) -> Watched {
         let of_report = report.standings_digest();
         {
-            let kept = self.0.watched.read().unwrap_or_else(PoisonError::into_inner);
+            let kept = self.0.watched.read();
             if let Some(kept) = kept.as_ref().filter(|kept| kept.of_report == of_report) {
                 return kept.clone();
             }
@@ -206,7 +208,7 @@ impl RuleSet {
             digest: standings_digest(standings.iter()),
             standings,
         };
-        *self.0.watched.write().unwrap_or_else(PoisonError::into_inner) = Some(watched.clone());
+        *self.0.watched.write() = Some(watched.clone());
         watched
     }
 }

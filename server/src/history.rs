@@ -1,6 +1,7 @@
 //! Keeps what was measured and judged: every round is written once, off the path of requests, and what grows old is
 //! packed and let go. While the database does not answer, rounds wait here.
 
+pub mod downsample;
 mod ours;
 mod tidy;
 mod writer;

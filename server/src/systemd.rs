@@ -7,10 +7,11 @@ mod socket;
 use std::ffi::OsString;
 use std::fmt::Write;
 use std::io;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use sd_notify::NotifyState;
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
@@ -93,7 +94,7 @@ impl Systemd {
 
     /// The configuration is read again. One that is not ready yet has not begun with the old one.
     pub fn reloads(&self) {
-        if !self.told().ready {
+        if !self.0.told.lock().ready {
             return;
         }
         // Where systemd itself sent the signal, it waits for an answer that is younger than that.
@@ -104,7 +105,7 @@ impl Systemd {
 
     /// The configuration was read, and is in force or refused.
     pub fn reloaded(&self, in_force: bool) {
-        let mut told = self.told();
+        let mut told = self.0.told.lock();
         told.refused = !in_force;
         if told.ready {
             self.tell(&[NotifyState::Ready, NotifyState::Status(&told.shown())]);
@@ -150,7 +151,7 @@ impl Systemd {
     }
 
     fn round(&self, words: &str) {
-        let mut told = self.told();
+        let mut told = self.0.told.lock();
         let words = one_line(words);
         if told.ready && told.words == words {
             return;
@@ -176,7 +177,7 @@ impl Systemd {
         } else if pulse.stops() {
             let seconds = pulse.age(now).as_secs();
             self.fails(&format!("nothing was measured and judged for {seconds} s"));
-            self.told().words.clear();
+            self.0.told.lock().words.clear();
             log::error!(seconds; "nothing was measured and judged for too long; systemd is not told any more that all is well");
         }
     }
@@ -195,11 +196,6 @@ impl Systemd {
             complain(error);
         }
         sent.is_ok()
-    }
-
-    fn told(&self) -> MutexGuard<'_, Told> {
-        // Each of its parts is whole even after a panic.
-        self.0.told.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

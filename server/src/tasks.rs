@@ -1,22 +1,19 @@
 //! Work in the background: tasks, which are started again when they panic, and jobs, which are done once. Every piece
 //! has a name and says how it is. The only place that spawns.
 
-mod flow;
-
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use serde::Serialize;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinHandle};
 use utoipa::ToSchema;
-
-pub use self::flow::{Flow, Flows, Turn};
 
 use crate::clock;
 use crate::metrics::Own;
@@ -109,7 +106,7 @@ impl Tasks {
         loop {
             let began = std::time::Instant::now();
             // Dropping the handle would let the task live on when all are told to stop.
-            let mut running = Running(actix_web::rt::spawn(make()));
+            let mut running = spawn_owned(make());
             let Err(broken) = (&mut running.0).await else { return };
             let why = panic_message(broken);
             log::error!(task = name, reason = why.as_str(); "a task broke and is started again");
@@ -174,7 +171,7 @@ impl Tasks {
 
     /// How every task is, by name.
     pub fn states(&self) -> BTreeMap<String, TaskState> {
-        self.lock().clone()
+        self.0.states.lock().clone()
     }
 
     /// Tells all of them to stop. They are dropped where they wait.
@@ -188,7 +185,7 @@ impl Tasks {
     }
 
     fn note(&self, name: &str, state: Condition, panic: Option<String>) {
-        let mut states = self.lock();
+        let mut states = self.0.states.lock();
         let fresh = TaskState {
             state,
             since_ms: clock::now_ms(),
@@ -204,17 +201,14 @@ impl Tasks {
     }
 
     fn forget(&self, name: &str) {
-        self.lock().remove(name);
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, TaskState>> {
-        self.0.states.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.states.lock().remove(name);
     }
 }
 
-struct Running(JoinHandle<()>);
+/// Work without a name, that is dropped where it waits when this is.
+pub struct Owned(JoinHandle<()>);
 
-impl Drop for Running {
+impl Drop for Owned {
     fn drop(&mut self) {
         self.0.abort();
     }
@@ -249,6 +243,11 @@ pub async fn block<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static)
         Ok(Err(panic)) => Err(message_of(panic.as_ref())),
         Err(broken) => Err(panic_message(broken)),
     }
+}
+
+/// Work without a name that somebody owns; it ends with its owner at the latest.
+pub fn spawn_owned(work: impl Future<Output = ()> + 'static) -> Owned {
+    Owned(actix_web::rt::spawn(work))
 }
 
 /// Whether anything blocks a thread just now, or waits for one. A runtime that is dropped waits for it, for ever if

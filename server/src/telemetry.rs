@@ -11,12 +11,13 @@ mod line;
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use arc_swap::ArcSwapOption;
 use env_logger::{Logger, Target};
 use log::{Log, Metadata, Record};
+use parking_lot::Mutex;
 
 use file::RotatingFile;
 use filter::Filter;
@@ -99,7 +100,7 @@ pub fn start(options: LogOptions) -> Result<(), LogError> {
         format: options.format,
         sink,
     };
-    let mut current = CURRENT.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut current = CURRENT.lock();
     put_in_force(&filter, current.insert(running));
     Ok(())
 }
@@ -112,7 +113,7 @@ pub fn check_level(filter: &str) -> Result<(), LogError> {
 /// Logs more or less from now on, to the same place and in the same form.
 pub fn set_level(filter: &str) -> Result<(), LogError> {
     let filter = Filter::parse(filter)?;
-    let current = CURRENT.lock().unwrap_or_else(PoisonError::into_inner);
+    let current = CURRENT.lock();
     let running = current.as_ref().ok_or(LogError::NotStarted)?;
     put_in_force(&filter, running);
     Ok(())
@@ -199,7 +200,7 @@ impl Write for Sink {
         match self {
             Self::Stderr => io::stderr().write_all(line)?,
             Self::File(file) => {
-                let mut file = file.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut file = file.lock();
                 if !file.write_line(line, Instant::now()) {
                     DROPPED.fetch_add(1, Ordering::Relaxed);
                 }

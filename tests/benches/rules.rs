@@ -7,7 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use watchpost_policies::{Action, ArtefactKey, Label, Labels, Request, Rule, RuleModule, RuleSet, Snapshot};
+use watchpost_policies::{Action, ArtefactKey, Digest, Label, Labels, Request, Rule, RuleModule, RuleSet, Snapshot};
 use watchpost_role::Roles;
 use watchpost_rule::{role, threshold};
 use watchpost_tests::guests::{ROLE, THRESHOLD, YES, engine, numbered, rule, rules};
@@ -187,7 +187,7 @@ fn compiling(c: &mut Criterion) {
     group.sample_size(20);
     group.bench_function("compiling it", |b| b.iter(|| RuleModule::compile(&engine, THRESHOLD)));
     group.bench_function("from its artefact", |b| {
-        b.iter(|| RuleModule::restore(&engine, THRESHOLD, &artefact, &key));
+        b.iter(|| RuleModule::load(&engine, Digest::of(THRESHOLD), &artefact, &key));
     });
     group.finish();
 }

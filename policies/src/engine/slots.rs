@@ -1,8 +1,9 @@
 //! The bound in front of the pool of instances: who gets a slot gets an instance. It does not know what the
 //! instances do.
 
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+
+use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use super::ticker::Ticker;
 
@@ -33,10 +34,10 @@ impl Slots {
 
     /// Waits until a slot is free. It ends, because every instance has a deadline.
     pub(super) fn wait<'e>(&'e self, ticker: &'e Ticker) -> Slot<'e> {
-        let mut count = self.lock();
+        let mut count = self.count.lock();
         while count.free == 0 {
             count.waiting += 1;
-            count = self.freed.wait(count).unwrap_or_else(PoisonError::into_inner);
+            self.freed.wait(&mut count);
             count.waiting -= 1;
         }
         self.take(count, ticker)
@@ -44,14 +45,13 @@ impl Slots {
 
     /// Waits for a slot for so long and no longer.
     pub(super) fn wait_at_most<'e>(&'e self, patience: Duration, ticker: &'e Ticker) -> Option<Slot<'e>> {
-        let mut count = self.lock();
+        let mut count = self.count.lock();
         if count.free == 0 {
             let until = Instant::now() + patience;
             while count.free == 0 {
                 let left = until.checked_duration_since(Instant::now())?;
                 count.waiting += 1;
-                let waited = self.freed.wait_timeout(count, left);
-                (count, _) = waited.unwrap_or_else(PoisonError::into_inner);
+                self.freed.wait_for(&mut count, left);
                 count.waiting -= 1;
             }
         }
@@ -64,17 +64,12 @@ impl Slots {
         ticker.begin();
         Slot { slots: self, ticker }
     }
-
-    fn lock(&self) -> MutexGuard<'_, Count> {
-        // Two numbers are whole even after a panic.
-        self.count.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 impl Drop for Slot<'_> {
     fn drop(&mut self) {
         self.ticker.end();
-        let mut count = self.slots.lock();
+        let mut count = self.slots.count.lock();
         count.free += 1;
         let is_awaited = count.waiting > 0;
         drop(count);

@@ -1,21 +1,11 @@
-//! Which form of a body a client wants, and the body in that form. What is compressed already, or not worth it, is
-//! left as it is.
+//! A body in the form that the client wants. What is compressed already, or not worth it, is left as it is.
 
 use actix_http::encoding::Encoder;
 use actix_web::body::{BodySize, MessageBody};
 use actix_web::dev::ServiceResponse;
-use actix_web::http::header::{
-    AcceptEncoding, CONTENT_ENCODING, CONTENT_TYPE, ContentEncoding, Encoding, Header, HeaderValue, Preference,
-    Quality, VARY,
-};
+use actix_web::http::header::{CONTENT_ENCODING, CONTENT_TYPE, ContentEncoding, HeaderValue, VARY};
 
-/// In the order in which they are preferred when the client does not care.
-const OFFERED: [ContentEncoding; 4] = [
-    ContentEncoding::Zstd,
-    ContentEncoding::Brotli,
-    ContentEncoding::Gzip,
-    ContentEncoding::Deflate,
-];
+use super::accept;
 
 /// The body in the form that the client wants, if it has at least `from` bytes.
 pub fn compress<B: MessageBody + 'static>(response: ServiceResponse<B>, from: u64) -> ServiceResponse<Encoder<B>> {
@@ -38,27 +28,7 @@ fn chosen<B: MessageBody>(response: &ServiceResponse<B>, from: u64) -> ContentEn
     if small || done || !is_text(response.headers().get(CONTENT_TYPE)) {
         return ContentEncoding::Identity;
     }
-    let Ok(accepted) = AcceptEncoding::parse(response.request()) else {
-        return ContentEncoding::Identity;
-    };
-    let weight = |encoding: ContentEncoding| {
-        let of = |wanted: &Preference<Encoding>| {
-            accepted
-                .iter()
-                .find(|item| item.item == *wanted)
-                .map(|item| item.quality)
-        };
-        let exactly = of(&Preference::Specific(Encoding::Known(encoding)));
-        exactly
-            .or_else(|| of(&Preference::Any))
-            .filter(|quality| *quality > Quality::ZERO)
-    };
-    let wanted = OFFERED
-        .iter()
-        .filter_map(|encoding| Some((weight(*encoding)?, *encoding)));
-    // Of several that the client wants equally the first; `max_by` would take the last.
-    let best = wanted.reduce(|best, next| if next.0 > best.0 { next } else { best });
-    best.map_or(ContentEncoding::Identity, |(_, encoding)| encoding)
+    accept::content_encoding(response.request())
 }
 
 /// Pictures and archives do not get smaller. Pages of metrics are rendered in the forms that Prometheus asks for

@@ -4,7 +4,7 @@
 use std::any::Any;
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use actix_tls::accept::openssl::TlsStream;
 use actix_web::dev::{Extensions, ServiceRequest};
@@ -16,6 +16,7 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use openssl::sha::sha256;
 use openssl::x509::X509;
+use parking_lot::Mutex;
 use watchpost_policies::{Identity, IdentityKind};
 
 use super::error::ApiError;
@@ -219,7 +220,7 @@ impl Door {
             .ok_or_else(broken)?;
         let der = BASE64_STANDARD.decode(base64).map_err(|_| broken())?;
         let digest = sha256(&der);
-        let seen = self.lock().get(&digest).cloned();
+        let seen = self.forwarded.lock().get(&digest).cloned();
         let peer = match seen {
             Some(peer) => peer,
             None => {
@@ -227,7 +228,7 @@ impl Door {
                 // Not yet checked under any generation.
                 let peer = Peer::new(certificate, Vec::new(), 0);
                 let peer = Arc::new(peer.map_err(|unreadable| ApiError::Unauthenticated(unreadable.to_string()))?);
-                let mut all = self.lock();
+                let mut all = self.forwarded.lock();
                 if all.len() >= MOST_FORWARDED {
                     all.clear();
                 }
@@ -236,10 +237,6 @@ impl Door {
             }
         };
         self.peer(&peer, now)
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<[u8; 32], Arc<Peer>>> {
-        self.forwarded.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -148,19 +148,6 @@ pub struct Problem<'p> {
 }
 
 impl ApiError {
-    /// Where JSON has to be sent, and something else was.
-    pub const fn no_json() -> Self {
-        Self::WrongForm("the body has to be sent as JSON; send content-type: application/json")
-    }
-
-    /// Where a rule has to be sent, and something else was.
-    pub const fn no_component() -> Self {
-        Self::WrongForm(
-            "send the component as application/wasm, or as multipart/form-data with the fields component, settings, note \
-             and signature",
-        )
-    }
-
     /// The document that tells it, by the path and id of the request.
     pub fn problem<'p>(&'p self, path: Option<&'p str>, id: Option<&'p str>) -> Problem<'p> {
         let status = self.status_code();

@@ -12,7 +12,7 @@ use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::header::{
     AUTHORIZATION, CONTENT_LENGTH, HeaderName, HeaderValue, USER_AGENT, X_CONTENT_TYPE_OPTIONS,
 };
-use actix_web::http::{ConnectionType, Method, StatusCode};
+use actix_web::http::{ConnectionType, StatusCode};
 use actix_web::middleware::Next;
 use actix_web::web::{Bytes, Data};
 use actix_web::{Error, HttpMessage, HttpResponse};
@@ -24,11 +24,11 @@ use super::error::ApiError;
 use super::incoming::Incoming;
 use super::permit::decided_by;
 use super::rate::{Allowed, Caller, Rate};
+use super::request_id::{REQUEST_ID, RequestId};
+use super::table::{BodyClass, BodyClasses};
 use crate::clock;
 use crate::metrics::Own;
 use crate::metrics::own::Held;
-
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// By which generation of rules was decided that the client may have its answer, or may not.
 const GENERATION: HeaderName = HeaderName::from_static("x-watchpost-generation");
@@ -53,42 +53,30 @@ pub struct Bounds {
 }
 
 impl Bounds {
-    fn longest_body(&self, request: &ServiceRequest) -> u64 {
-        match request.method() == Method::POST && request.path() == UPLOADS {
-            true => self.max_body.max(self.max_upload),
-            false => self.max_body,
+    fn longest_body(&self, class: BodyClass) -> u64 {
+        match class {
+            BodyClass::Json => self.max_body,
+            BodyClass::Component => self.max_body.max(self.max_upload),
         }
     }
 }
-
-/// Where rules are brought to, which are larger than all else.
-const UPLOADS: &str = "/api/v1/rules";
 
 /// What every request passes.
 pub struct Gate {
     door: Arc<Door>,
     bounds: ArcSwap<Bounds>,
+    bodies: BodyClasses,
     rate: Rate,
     own: Arc<Own>,
 }
 
-/// The id of a request, as the client sent it or as we made it.
-#[derive(Clone)]
-pub struct RequestId(pub HeaderValue);
-
-impl RequestId {
-    /// The id.
-    pub fn as_str(&self) -> &str {
-        self.0.to_str().unwrap_or_default()
-    }
-}
-
 impl Gate {
-    /// A gate with these bounds.
-    pub fn new(door: Arc<Door>, bounds: Bounds, own: Arc<Own>) -> Self {
+    /// A gate with these bounds, before routes that take these bodies.
+    pub fn new(door: Arc<Door>, bounds: Bounds, bodies: BodyClasses, own: Arc<Own>) -> Self {
         Self {
             door,
             bounds: ArcSwap::from_pointee(bounds),
+            bodies,
             rate: Rate::default(),
             own,
         }
@@ -99,7 +87,7 @@ impl Gate {
         self.bounds.store(Arc::new(bounds));
     }
 
-    fn admit(&self, request: &mut ServiceRequest, bounds: &Bounds) -> Result<(), ApiError> {
+    fn admit(&self, request: &mut ServiceRequest, bounds: &Bounds, longest_body: u64) -> Result<(), ApiError> {
         let headers = request.headers();
         let bytes: usize = headers
             .iter()
@@ -112,7 +100,7 @@ impl Gate {
         let length = headers
             .get(CONTENT_LENGTH)
             .and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
-        if length.is_some_and(|length| length > bounds.longest_body(request)) {
+        if length.is_some_and(|length| length > longest_body) {
             return Err(ApiError::BodyTooLarge);
         }
         let too_many = |after_seconds| {
@@ -146,12 +134,12 @@ pub async fn pass<B: MessageBody + 'static>(
 ) -> Result<ServiceResponse<Outgoing>, Error> {
     let began = Instant::now();
     let bounds = gate.bounds.load_full();
-    let id = id_of(&request);
+    let id = RequestId::of(&request);
     request.extensions_mut().insert(id.clone());
     let in_flight = gate.own.request_came();
-    let longest = bounds.longest_body(&request);
+    let longest = bounds.longest_body(gate.bodies.class(request.method(), request.path()));
     let incoming = Incoming::bound(&mut request, longest, bounds.body_timeout);
-    let mut response = match gate.admit(&mut request, &bounds) {
+    let mut response = match gate.admit(&mut request, &bounds, longest) {
         Ok(()) => match next.call(request).await {
             Ok(response) => response.map_into_boxed_body(),
             Err(error) => return Err(error),
@@ -173,7 +161,7 @@ pub async fn pass<B: MessageBody + 'static>(
     if let Some(generation) = decided {
         headers.insert(GENERATION, HeaderValue::from(generation));
     }
-    headers.insert(REQUEST_ID, id.0.clone());
+    headers.insert(REQUEST_ID, id.value());
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     let response = compress(response, bounds.compress_from);
     finish(&gate, &bounds, &response, &id, began.elapsed());
@@ -182,33 +170,6 @@ pub async fn pass<B: MessageBody + 'static>(
         _held: in_flight,
         _incoming: incoming,
     }))
-}
-
-/// One that the client sent is kept if nobody could hide anything in it.
-fn id_of(request: &ServiceRequest) -> RequestId {
-    let sane = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
-    let sent = request.headers().get(REQUEST_ID);
-    if let Some(sent) = sent.filter(|id| (1..=64).contains(&id.len()) && id.as_bytes().iter().all(sane)) {
-        return RequestId(sent.clone());
-    }
-    RequestId(HeaderValue::try_from(fresh_id()).unwrap_or(HeaderValue::from_static("unknown")))
-}
-
-/// Sixteen letters that no other request has: where this process began, and a count.
-fn fresh_id() -> String {
-    use std::sync::LazyLock;
-    use std::sync::atomic::{AtomicU64, Ordering};
-    static SEED: LazyLock<u64> = LazyLock::new(|| {
-        let mut bytes = [0; 8];
-        // Without it ids still differ from each other, and only repeat after a restart.
-        let _ = openssl::rand::rand_bytes(&mut bytes);
-        u64::from_le_bytes(bytes)
-    });
-    static COUNT: AtomicU64 = AtomicU64::new(0);
-    let count = COUNT.fetch_add(1, Ordering::Relaxed);
-    // Multiplying by an odd number loses nothing, so no two counts give one id.
-    let mixed = (*SEED).wrapping_add(count).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    format!("{mixed:016x}")
 }
 
 /// A body on its way out: its request is in flight until the last of it is written.

@@ -1,6 +1,7 @@
 //! What is served: the one list of routes. Each face (a family of paths that some clients know) has a file of its
 //! own in `faces`; what all requests pass is in `gate`, and what is told of the routes in `document`.
 
+pub mod accept;
 pub mod arguments;
 pub mod body;
 pub mod compress;
@@ -12,10 +13,14 @@ pub mod gate;
 mod incoming;
 pub mod latest;
 pub mod links;
+pub mod pagination;
 pub mod permit;
+pub mod query_time;
 pub mod rate;
+pub mod request_id;
 pub mod service;
 mod streamed;
+pub mod streaming;
 pub mod table;
 
 use actix_web::error::{JsonPayloadError, PathError, PayloadError, QueryPayloadError};
@@ -25,7 +30,7 @@ use actix_web::{HttpRequest, HttpResponse};
 use error::ApiError;
 use faces::rules::{change, read, trial, upload};
 use faces::{chunks, decisions, docs, health, history, native, prometheus, resource, status, wm};
-use table::Family;
+use table::{BodyClass, Family};
 
 /// All routes. The first holds where a listener has a face of its own.
 pub fn routes(config: &mut ServiceConfig) {
@@ -70,7 +75,7 @@ pub fn table() -> Vec<Family> {
             "/api/v1/chunks/{id}": get(chunks::one), patch(chunks::change);
         }
         "Rules", "Who judges what was measured, and who decides what one may do. They are changed while Watchpost serves." {
-            "/api/v1/rules": get(read::list), post(upload::upload);
+            "/api/v1/rules": get(read::list), post(upload::upload, Component);
             "/api/v1/rules/{name}/versions/{digest}/trial": post(trial::begin);
             "/api/v1/trials/{id}": get(trial::outcome), delete(trial::end);
             "/api/v1/uploads/{id}": get(upload::outcome);
@@ -121,7 +126,7 @@ fn json(error: JsonPayloadError) -> ApiError {
         JsonPayloadError::Payload(PayloadError::Io(error)) if error.kind() == std::io::ErrorKind::TimedOut => {
             ApiError::BodyTooSlow
         }
-        JsonPayloadError::ContentType => ApiError::no_json(),
+        JsonPayloadError::ContentType => BodyClass::Json.wrong_form(),
         JsonPayloadError::Deserialize(error) => unexpected(&error),
         error => unexpected(&error),
     }

@@ -14,8 +14,8 @@ use watchpost_policies::{Action, Decision, Identity, IdentityKind, Report, Reque
 
 use super::door::Client;
 use super::error::ApiError;
-use super::gate::RequestId;
 use super::latest::Latest;
+use super::request_id::RequestId;
 use crate::clock;
 use crate::decisions::{Asked, Decided, Decisions, Record};
 use crate::metrics::Own;

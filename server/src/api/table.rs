@@ -3,8 +3,9 @@
 
 use std::future::ready;
 
-use actix_web::dev::{AppService, HttpServiceFactory};
+use actix_web::dev::{AppService, HttpServiceFactory, ResourceDef};
 use actix_web::guard;
+use actix_web::http::Method;
 use actix_web::http::header::ALLOW;
 use actix_web::web;
 use actix_web::{FromRequest, Handler, HttpRequest, HttpResponse, Resource, Responder};
@@ -32,28 +33,48 @@ pub struct At {
     /// What may be done there.
     pub operations: Vec<Operation>,
     resource: Resource,
-    allowed: Vec<&'static str>,
 }
 
 /// Something that may be done.
 pub struct Operation {
     /// How it is asked for.
     pub method: HttpMethod,
+    /// The same, and other methods that it answers to.
+    allowed: &'static [&'static str],
+    /// What its body may be, if it has one.
+    pub body: BodyClass,
     /// What the handler's attribute and comment say of it.
     pub described: fn() -> OpenApi,
     /// What the handler's arguments say of it.
     pub asked: fn() -> Asked,
 }
 
-/// Families with their paths: `"Rules", "Who judges." { "/rules": get(list), post(add); }`.
+/// What the body of a request may be: sent as what, and how long.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum BodyClass {
+    /// JSON of at most `http.max_body`.
+    #[default]
+    Json,
+    /// A component, or a form that has one, of at most `rules.limits.component_bytes` and what stands beside it.
+    Component,
+}
+
+/// Families with their paths: `"Rules", "Who judges." { "/rules": get(list), post(add, Component); }`. A body is JSON
+/// where its class is not named.
 macro_rules! table {
-    ($($name:literal, $about:literal { $($path:literal: $($method:ident($($handler:ident)::+)),+;)+ })+) => {
+    ($($name:literal, $about:literal {
+        $($path:literal: $($method:ident($($handler:ident)::+ $(, $body:ident)?)),+;)+
+    })+) => {
         vec![$($crate::api::table::Family {
             name: $name,
             about: $about,
             routes: vec![$(
                 $crate::api::table::At::new($path)
-                    $(.$method($($handler)::+, $crate::api::table::described!($($handler)::+)))+,
+                    $(.$method(
+                        $($handler)::+,
+                        $crate::api::table::described!($($handler)::+),
+                        $crate::api::table::body!($($body)?),
+                    ))+,
             )+],
         }),+]
     };
@@ -69,7 +90,16 @@ macro_rules! described {
     }};
 }
 
-pub(in crate::api) use {described, table};
+macro_rules! body {
+    () => {
+        $crate::api::table::BodyClass::default()
+    };
+    ($body:ident) => {
+        $crate::api::table::BodyClass::$body
+    };
+}
+
+pub(in crate::api) use {body, described, table};
 
 impl At {
     /// A path where nothing may be done yet.
@@ -78,7 +108,6 @@ impl At {
             path,
             operations: Vec::new(),
             resource: web::resource(path),
-            allowed: Vec::new(),
         }
     }
 
@@ -92,16 +121,17 @@ macro_rules! methods {
     ($($(#[doc = $doc:literal])+ $name:ident, $method:ident: $guard:expr => [$($allowed:literal),+];)+) => {
         impl At {
             $($(#[doc = $doc])+
-            pub fn $name<F, Args>(mut self, handler: F, described: fn() -> OpenApi) -> Self
+            pub fn $name<F, Args>(mut self, handler: F, described: fn() -> OpenApi, body: BodyClass) -> Self
             where
                 F: Handler<Args>,
                 Args: FromRequest + Argument + 'static,
                 F::Output: Responder + 'static,
             {
-                self.allowed.extend([$($allowed),+]);
                 self.resource = self.resource.route(web::route().guard($guard).to(handler));
                 self.operations.push(Operation {
                     method: HttpMethod::$method,
+                    allowed: &[$($allowed),+],
+                    body,
                     described,
                     asked: Asked::by::<Args>,
                 });
@@ -126,11 +156,62 @@ methods! {
     patch, Patch: guard::Patch() => ["PATCH"];
 }
 
+impl BodyClass {
+    /// What `Content-Type` may say.
+    pub const fn content_types(self) -> &'static [&'static str] {
+        match self {
+            Self::Json => &["application/json"],
+            Self::Component => &["application/wasm", "application/octet-stream", "multipart/form-data"],
+        }
+    }
+
+    /// The refusal of a body that is sent as something else.
+    pub const fn wrong_form(self) -> ApiError {
+        ApiError::WrongForm(match self {
+            Self::Json => "the body has to be sent as JSON; send content-type: application/json",
+            Self::Component => {
+                "send the component as application/wasm, or as multipart/form-data with the fields component, settings, \
+                 note and signature"
+            }
+        })
+    }
+}
+
+/// The classes of bodies by method and path, for whoever bounds bodies before a handler is found.
+pub struct BodyClasses(Vec<(ResourceDef, &'static [&'static str], BodyClass)>);
+
+impl BodyClasses {
+    /// Those of this table.
+    pub fn of(table: &[Family]) -> Self {
+        let routes = table.iter().flat_map(|family| &family.routes);
+        let operations = routes.flat_map(|at| at.operations.iter().map(|operation| (at.path, operation)));
+        // All others have the usual class, and need not be looked for at each request.
+        let unusual = operations.filter(|(_, operation)| operation.body != BodyClass::default());
+        Self(
+            unusual
+                .map(|(path, operation)| (ResourceDef::new(path), operation.allowed, operation.body))
+                .collect(),
+        )
+    }
+
+    /// The class of a request's body.
+    pub fn class(&self, method: &Method, path: &str) -> BodyClass {
+        let mut unusual = self.0.iter();
+        let found = unusual.find(|(route, methods, _)| methods.contains(&method.as_str()) && route.is_match(path));
+        found.map_or(BodyClass::default(), |(_, _, class)| *class)
+    }
+}
+
 impl HttpServiceFactory for At {
     fn register(self, config: &mut AppService) {
         let Self {
-            resource, mut allowed, ..
+            resource, operations, ..
         } = self;
+        let mut allowed: Vec<_> = operations
+            .iter()
+            .flat_map(|operation| operation.allowed)
+            .copied()
+            .collect();
         allowed.push("OPTIONS");
         let allow = allowed.join(", ");
         let refused = allow.clone();
@@ -152,4 +233,20 @@ fn refuse_method(request: &HttpRequest, allow: &str) -> Result<HttpResponse, Api
         method: request.method().to_string(),
         allow: allow.to_owned(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_where_components_are_brought_a_body_may_be_one() {
+        let classes = BodyClasses::of(&crate::api::table());
+        let class = |method: Method, path: &str| classes.class(&method, path);
+        assert_eq!(class(Method::POST, "/api/v1/rules"), BodyClass::Component);
+        assert_eq!(class(Method::PUT, "/api/v1/rules"), BodyClass::Json);
+        assert_eq!(class(Method::POST, "/api/v1/rules/"), BodyClass::Json);
+        assert_eq!(class(Method::POST, "/api/v1/rules/load/rollback"), BodyClass::Json);
+        assert_eq!(class(Method::POST, "/api/v1/chunks"), BodyClass::Json);
+    }
 }

@@ -4,6 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use crate::collect::SourceError;
 use crate::config::Mistakes;
 use crate::pki::PkiError;
 use crate::rules::RulesError;
@@ -73,6 +74,9 @@ pub enum StartError {
     /// The log.
     #[error(transparent)]
     Log(#[from] telemetry::LogError),
+    /// The collector.
+    #[error("the collector does not start: {0}")]
+    Collector(#[from] SourceError),
     /// The server.
     #[error("the server does not start: {0}")]
     Server(io::Error),

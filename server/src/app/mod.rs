@@ -31,6 +31,7 @@ use crate::api::faces::chunks::ChunkStore;
 use crate::api::gate::Gate;
 use crate::api::latest::Latest;
 use crate::api::service::{COMMIT, Listening, RUSTC, Service, VERSION};
+use crate::api::table::BodyClasses;
 use crate::collect::host;
 use crate::config::{self, Config};
 use crate::decisions::Decisions;
@@ -44,7 +45,7 @@ use crate::store::Store;
 use crate::systemd::{self, Systemd};
 use crate::tasks::Tasks;
 use crate::tls::Tls;
-use crate::{clock, pki};
+use crate::{api, clock, pki};
 
 /// When nothing runs any more, what waits to be written has this long: a service manager waits for ten
 /// seconds or more before it kills, and draining took some of them.
@@ -145,7 +146,8 @@ impl App {
         let recorded = config.decisions.options();
         let decisions = Decisions::new(store.clone(), service.host().as_str(), recorded, own.clone());
         let door = Arc::new(Door::new(tls.clone(), known(&config)));
-        let gate = Data::new(Gate::new(door.clone(), bounds(&config), own.clone()));
+        let bodies = BodyClasses::of(&api::table());
+        let gate = Data::new(Gate::new(door.clone(), bounds(&config), bodies, own.clone()));
         let parts = Parts {
             latest: Latest::new(evaluations.clone(), service.host().clone(), before_the_first),
             metrics_pages: metrics_pages(&evaluations),
@@ -200,7 +202,7 @@ impl App {
         } = self;
         let first_round = config.collector.timeout + systemd::STEP;
         parts.systemd.begins("measures for the first time", first_round);
-        let history = work::start(&config, &parts);
+        let history = work::start(&config, &parts)?;
         let server = serve(&config, &parts, listeners)?;
         let handle = server.handle();
         let mut serving = actix_web::rt::spawn(server);

@@ -14,8 +14,8 @@ use crate::api::faces::history::Past;
 use crate::api::faces::status::{StatusPage, StatusSources};
 use crate::api::gate;
 use crate::api::service::Listening;
+use crate::api::streaming::Flows;
 use crate::config::{self, Config};
-use crate::tasks::Flows;
 use crate::tls::ClientAuth;
 
 /// When all requests are answered, connections that nobody uses have this long to be closed.

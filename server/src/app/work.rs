@@ -2,14 +2,15 @@
 //! order.
 
 use super::{Parts, reload, sources, systemd_status, warnings};
+use crate::collect::SourceError;
 use crate::config::Config;
 use crate::history::History;
 use crate::{judge, resource};
 
 /// Returns who keeps the history, for what waits to be written at the end.
-pub(super) fn start(config: &Config, parts: &Parts) -> Option<History> {
+pub(super) fn start(config: &Config, parts: &Parts) -> Result<Option<History>, SourceError> {
     let (tasks, evaluations, host) = (&parts.tasks, &parts.evaluations, parts.service.host());
-    let measured = sources::start(config, parts);
+    let measured = sources::start(config, parts)?;
     judge::start(tasks, measured, judging(parts));
     if config.resource.log_lines {
         resource::start_log_lines(tasks, evaluations, &parts.resource_renderings, host.clone());
@@ -20,7 +21,7 @@ pub(super) fn start(config: &Config, parts: &Parts) -> Option<History> {
     let history = config.history.enabled.then(|| history(config, parts));
     warnings::log(config, parts);
     systemd_status::start(parts, config.collector.timeout);
-    history
+    Ok(history)
 }
 
 fn judging(parts: &Parts) -> judge::Parts {

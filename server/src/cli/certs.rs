@@ -8,6 +8,7 @@ use std::path::Path;
 use clap::{Args, Subcommand};
 use jiff::{SignedDuration, Timestamp};
 
+use super::shell::quoted;
 use super::table::columns;
 use crate::pki::{self, Authority, DEFAULT_DAYS, Ensured, FIRST_CLIENTS, Files, Issued, MOST_DAYS, PkiError};
 
@@ -190,17 +191,6 @@ fn usage(authority: &Authority, files: &Files) -> String {
 
 fn pair(files: &Files) -> String {
     format!("{}  {}", files.certificate.display(), files.key.display())
-}
-
-/// As a shell would read it.
-fn quoted(path: &Path) -> String {
-    let path = path.display().to_string();
-    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-+,:@%".contains(&byte);
-    if path.bytes().all(is_plain) {
-        path
-    } else {
-        format!("'{}'", path.replace('\'', r"'\''"))
-    }
 }
 
 fn day(time: Timestamp) -> String {
@@ -386,11 +376,5 @@ mod tests {
              a-long-name  r     7F      2026-03-01  ended\n\
              b            -     7F      2026-03-01  ended\n"
         );
-    }
-
-    #[test]
-    fn a_path_is_quoted_as_a_shell_reads_it() {
-        assert_eq!(quoted(Path::new("/a/b-1.crt")), "/a/b-1.crt");
-        assert_eq!(quoted(Path::new("/a b/it's")), r"'/a b/it'\''s'");
     }
 }

@@ -9,6 +9,7 @@ mod openapi;
 mod ready_file;
 mod rules;
 mod serve;
+mod shell;
 mod table;
 
 use std::ffi::OsString;
@@ -47,9 +48,6 @@ pub struct Arguments {
     /// Sets one setting, over file and environment; may be given more than once.
     #[arg(long, global = true, value_name = "KEY=VALUE")]
     set: Vec<String>,
-    /// The same as `watchpost check`.
-    #[arg(long)]
-    validate_config: bool,
     #[command(subcommand)]
     command: Option<Command>,
 }
@@ -107,12 +105,10 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(sources) => sources,
         Err(wrong) => return fail(USAGE, &wrong),
     };
-    let command = if arguments.validate_config {
-        Some(Command::Check)
-    } else {
-        arguments.command
-    };
-    match command.unwrap_or_else(|| Command::Serve(serve::Serve::default())) {
+    match arguments
+        .command
+        .unwrap_or_else(|| Command::Serve(serve::Serve::default()))
+    {
         Command::Serve(serve) => serve.run(sources),
         Command::Check => check::run(sources),
         Command::Healthcheck(healthcheck) => healthcheck.run(sources),

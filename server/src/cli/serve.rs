@@ -8,6 +8,7 @@ use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::ready_file::ReadyFile;
+use super::shell::quoted;
 use super::{CONFIG, IO, SOFTWARE, UNAVAILABLE, fail};
 use crate::api::service::Listening;
 use crate::app::{App, Ending, Reloader, StartError};
@@ -119,7 +120,6 @@ fn greet(app: &App) {
     let pki = app.config().server.data_dir.join("pki");
     let pki = std::path::absolute(&pki).unwrap_or(pki);
     let client = pki.join("clients/admin");
-    let quoted = |path: &Path| quote(&path.display().to_string());
     let line = format!(
         "curl --cacert {} --cert {} --key {} https://localhost:{}/api/v1/status",
         quoted(&pki.join("ca.crt")),
@@ -137,16 +137,6 @@ fn greet(app: &App) {
     let _ = writeln!(out, "\nTry it:\n\n  {}{line}{}\n", bold.0, bold.1).and_then(|()| out.flush());
 }
 
-/// As a shell reads it.
-fn quote(text: &str) -> String {
-    let plain =
-        |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'/' | b'.' | b'-' | b'_' | b'+' | b':' | b'@');
-    if text.bytes().all(plain) {
-        return text.to_owned();
-    }
-    format!("'{}'", text.replace('\'', "'\\''"))
-}
-
 fn code_of(error: &StartError) -> u8 {
     match error {
         StartError::Config(_) | StartError::NoSuchSource { .. } | StartError::Rules(_) | StartError::Tls(_) => CONFIG,
@@ -157,6 +147,6 @@ fn code_of(error: &StartError) -> u8 {
         } => CONFIG,
         StartError::Listen { .. } | StartError::Store { .. } => UNAVAILABLE,
         StartError::InForce(ChangeError::Store(_)) => UNAVAILABLE,
-        StartError::Server(_) | StartError::InForce(_) => SOFTWARE,
+        StartError::Collector(_) | StartError::Server(_) | StartError::InForce(_) => SOFTWARE,
     }
 }

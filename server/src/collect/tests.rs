@@ -1,19 +1,20 @@
 //! The collector and its sources together, with probes that misbehave.
 
+mod members;
 mod slow;
 
-use std::cell::Cell;
-use std::rc::Rc;
-use std::sync::mpsc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use tokio::sync::watch;
 use watchpost_policies::{Labels, MetricPattern};
 
+use super::blocking::Blocking;
 use super::collector::{Options, Round};
 use super::probe::{Probe, Reading, patterns};
-use super::source::{Asked, Source};
-use super::start;
+use super::source::{MakeSource, Schedule};
+use super::{CollectorHandle, start};
 use crate::metrics::{Build, Own};
 use crate::tasks::Tasks;
 
@@ -47,50 +48,69 @@ fn one(metric: &str) -> Reading {
     reading
 }
 
-fn source(name: &'static str, make: impl Fn() -> Measure + 'static) -> Source {
-    let probe = move || Asked::Probe(Box::new(Scripted { name, measure: make() }));
-    Source::new(Box::new(probe), Duration::ZERO, TIMEOUT)
+/// A source that measures what `make` makes on a thread, in every round that it can.
+fn blocking<P: Probe>(timeout: Duration, make: impl Fn() -> P + Send + 'static) -> MakeSource {
+    let schedule = Schedule {
+        interval: Duration::ZERO,
+        timeout,
+    };
+    Box::new(move || Box::new(Blocking::new(Box::new(make()), schedule)))
 }
 
-fn good(name: &'static str) -> Source {
+fn source(name: &'static str, make: impl Fn() -> Measure + Send + 'static) -> MakeSource {
+    blocking(TIMEOUT, move || Scripted { name, measure: make() })
+}
+
+fn good(name: &'static str) -> MakeSource {
     source(name, move || Box::new(move || Ok(one(name))))
 }
 
-/// The rounds that these sources make, until `enough` says so.
-fn rounds(sources: Vec<Source>, mut enough: impl FnMut(&Round) -> bool) -> Vec<Round> {
+type Rounds = watch::Receiver<Option<Arc<Round>>>;
+
+/// A collector with these sources, as long as `test` takes.
+fn collecting<F: Future<Output = ()>>(sources: Vec<MakeSource>, test: impl FnOnce(CollectorHandle, Rounds) -> F) {
     actix_web::rt::System::new().block_on(async {
         let build = Build {
             version: "",
             commit: "",
             rustc: "",
         };
-        let tasks = Tasks::new(std::sync::Arc::new(Own::new(&build)));
-        let (published, mut measured) = watch::channel(None);
+        let tasks = Tasks::new(Arc::new(Own::new(&build)));
+        let (published, measured) = watch::channel(None);
         let options = Options {
             host: crate::host_id::HostId::new("edge-1").expect("a legal name"),
             facts: Labels::none(),
             interval: Duration::from_millis(20),
             timeout: TIMEOUT,
-            sources: Vec::new(),
         };
-        start(&tasks, options, sources, published);
-        let mut seen = Vec::new();
-        let look = async {
-            while measured.changed().await.is_ok() {
-                let round: Round = (**measured.borrow_and_update().as_ref().expect("it was published")).clone();
-                let last = enough(&round);
-                seen.push(round);
-                if last {
-                    return;
-                }
-            }
-        };
-        tokio::time::timeout(Duration::from_secs(30), look)
+        let collector = start(&tasks, options, sources, published).expect("no name is there twice");
+        tokio::time::timeout(Duration::from_secs(30), test(collector, measured))
             .await
             .expect("it comes to an end");
         tasks.stop();
-        seen
-    })
+    });
+}
+
+/// The next round that was not seen yet.
+async fn next(rounds: &mut Rounds) -> Round {
+    rounds.changed().await.expect("the collector runs");
+    (**rounds.borrow_and_update().as_ref().expect("it was published")).clone()
+}
+
+/// The rounds that these sources make, until `enough` says so.
+fn rounds(sources: Vec<MakeSource>, mut enough: impl FnMut(&Round) -> bool) -> Vec<Round> {
+    let mut seen = Vec::new();
+    collecting(sources, async |_, mut rounds| {
+        loop {
+            let round = next(&mut rounds).await;
+            let last = enough(&round);
+            seen.push(round);
+            if last {
+                return;
+            }
+        }
+    });
+    seen
 }
 
 fn metrics(round: &Round) -> Vec<&str> {
@@ -118,10 +138,10 @@ fn a_round_holds_what_all_sources_said() {
 
 #[test]
 fn a_source_that_panics_is_a_gap_and_begins_anew() {
-    let made = Rc::new(Cell::new(0));
+    let made = Arc::new(AtomicU32::new(0));
     let count = made.clone();
     let fragile = source("fragile", move || {
-        count.set(count.get() + 1);
+        count.fetch_add(1, Ordering::Relaxed);
         let mut asked = 0;
         Box::new(move || {
             asked += 1;
@@ -143,15 +163,15 @@ fn a_source_that_panics_is_a_gap_and_begins_anew() {
         );
         assert!(gap.reason.contains("asked too often"), "{}", gap.reason);
     }
-    // Once to hear its name, once to begin, and once after the panic.
-    assert!(made.get() > 2, "it was made anew");
+    // Once to begin, and once after the panic.
+    assert!(made.load(Ordering::Relaxed) > 1, "it was made anew");
 }
 
 #[test]
 fn a_source_that_hangs_is_asked_once_and_costs_the_others_one_round() {
     let (asked, questions) = mpsc::channel();
     let (release, released) = mpsc::channel::<()>();
-    let released = std::sync::Arc::new(std::sync::Mutex::new(released));
+    let released = Arc::new(std::sync::Mutex::new(released));
     let hung = source("hung", move || {
         let (asked, released) = (asked.clone(), released.clone());
         Box::new(move || {
@@ -207,12 +227,16 @@ fn a_source_that_is_asked_seldom_keeps_its_answer_in_between() {
             reading.add("seldom", &[], f64::from(asked), "", 0);
             Ok(reading)
         };
-        Asked::Probe(Box::new(Scripted {
+        Box::new(Scripted {
             name: "seldom",
             measure: Box::new(measure),
-        }))
+        })
     };
-    let seldom = Source::new(Box::new(make), Duration::from_millis(300), TIMEOUT);
+    let schedule = Schedule {
+        interval: Duration::from_millis(300),
+        timeout: TIMEOUT,
+    };
+    let seldom: MakeSource = Box::new(move || Box::new(Blocking::new(make(), schedule)));
     let value = |round: &Round| {
         round
             .snapshot

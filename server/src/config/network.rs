@@ -2,9 +2,10 @@
 //! that IPv4 address, for a socket that takes both tells it so.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 use std::str::FromStr;
 
+use ipnet::{IpNet, Ipv4Net};
 use serde_json::Value;
 
 use super::mistakes::Mistakes;
@@ -12,22 +13,14 @@ use super::origin::Place;
 use super::scalar::refused;
 use super::setting::Setting;
 
-/// An address and how many of its leading bits are the network.
+/// Addresses with the same leading bits; an address alone is a network of one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Network {
-    address: IpAddr,
-    bits: u8,
-}
+pub struct Network(IpNet);
 
 impl Network {
     /// Whether the address belongs to it.
     pub fn contains(&self, address: IpAddr) -> bool {
-        match (self.address, address.to_canonical()) {
-            (IpAddr::V4(_), IpAddr::V4(_)) | (IpAddr::V6(_), IpAddr::V6(_)) => {
-                masked(address, self.bits) == self.address
-            }
-            _ => false,
-        }
+        self.0.contains(&address.to_canonical())
     }
 }
 
@@ -46,43 +39,36 @@ impl FromStr for Network {
     type Err = NotANetwork;
 
     fn from_str(text: &str) -> Result<Self, NotANetwork> {
-        let (address, bits) = match text.split_once('/') {
-            Some((address, bits)) => (address, Some(bits)),
-            None => (text, None),
+        let written = match text.parse() {
+            Ok(address) => IpNet::from(IpAddr::to_canonical(&address)),
+            Err(_) => canonical(text.parse().map_err(|_| NotANetwork::Unreadable)?)?,
         };
-        let written: IpAddr = address.parse().map_err(|_| NotANetwork::Unreadable)?;
-        let address = written.to_canonical();
-        let most = length(address);
-        let bits = match bits {
-            None => most,
-            Some(bits) if bits.bytes().all(|byte| byte.is_ascii_digit()) => bits
-                .parse::<u8>()
-                .ok()
-                // The length of a mapped network counts the 96 bits that say that it is mapped.
-                .and_then(|bits| bits.checked_sub(length(written) - most))
-                .filter(|bits| *bits <= most)
-                .ok_or(NotANetwork::Unreadable)?,
-            Some(_) => return Err(NotANetwork::Unreadable),
-        };
-        let network = Self {
-            address: masked(address, bits),
-            bits,
-        };
-        if network.address == address {
-            Ok(network)
-        } else {
-            Err(NotANetwork::HostBits(network))
+        match written.trunc() {
+            network if network == written => Ok(Self(network)),
+            network => Err(NotANetwork::HostBits(Self(network))),
         }
+    }
+}
+
+/// The length of a mapped network counts the 96 bits that say that it is mapped.
+fn canonical(network: IpNet) -> Result<IpNet, NotANetwork> {
+    match network.addr().to_canonical() {
+        IpAddr::V4(address) if matches!(network, IpNet::V6(_)) => {
+            let bits = network.prefix_len().checked_sub(96).ok_or(NotANetwork::Unreadable)?;
+            Ipv4Net::new(address, bits)
+                .map(IpNet::V4)
+                .map_err(|_| NotANetwork::Unreadable)
+        }
+        _ => Ok(network),
     }
 }
 
 impl fmt::Display for Network {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.address)?;
-        if self.bits < length(self.address) {
-            write!(f, "/{}", self.bits)?;
+        match self.0.prefix_len() == self.0.max_prefix_len() {
+            true => self.0.addr().fmt(f),
+            false => self.0.fmt(f),
         }
-        Ok(())
     }
 }
 
@@ -112,24 +98,6 @@ impl Setting for Network {
 
     fn written(&self) -> Value {
         Value::from(self.to_string())
-    }
-}
-
-fn length(address: IpAddr) -> u8 {
-    if address.is_ipv4() { 32 } else { 128 }
-}
-
-/// The leading bits of the canonical address; a shift by all of them leaves nothing.
-fn masked(address: IpAddr, bits: u8) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V4(address) => {
-            let mask = u32::MAX.checked_shl(32 - u32::from(bits.min(32))).unwrap_or(0);
-            Ipv4Addr::from_bits(address.to_bits() & mask).into()
-        }
-        IpAddr::V6(address) => {
-            let mask = u128::MAX.checked_shl(128 - u32::from(bits.min(128))).unwrap_or(0);
-            Ipv6Addr::from_bits(address.to_bits() & mask).into()
-        }
     }
 }
 

@@ -14,9 +14,8 @@ pub(super) fn observe(evaluations: &Evaluations, host: HostId, own: Arc<Own>) {
         if judged.host != host {
             return;
         }
-        for (name, source) in &judged.round.sources {
-            own.set_source_health(name, &source.health());
-        }
+        let sources = judged.round.sources.iter();
+        own.set_sources(sources.map(|(name, source)| (&**name, source.health())));
         let shadows = judged.shadow.iter().flat_map(|shadow| &shadow.rules);
         own.set_shadow_rounds(shadows.map(Beside::round));
     });

@@ -4,11 +4,11 @@
 use std::io::Write as _;
 use std::sync::OnceLock;
 
-use actix_web::web::Bytes;
+use bytes::Bytes;
 use flate2::write::DeflateEncoder;
 use flate2::{Compression, Crc};
 
-use super::negotiate::Encoding;
+use super::format::Encoding;
 
 /// A text, and its compressed forms from the moment when somebody first asks for them: most machines are asked
 /// for one form of one format only, and the others would be made for nobody, round after round.

@@ -3,7 +3,7 @@
 
 use prometheus::proto::{Metric, MetricFamily, MetricType};
 
-use super::negotiate::Format;
+use super::format::Format;
 use super::page::{Kind, Page, bound};
 
 /// All families, and the end of the page behind them.

@@ -1,14 +1,14 @@
 //! What a scrape is answered with: the host's part, rendered once a round, and our own behind it, rendered when
 //! somebody asks. It measures nothing and serves nothing.
 
-use actix_web::web::Bytes;
+use bytes::Bytes;
 use prometheus::proto::MetricFamily;
 use watchpost_policies::{Report, Snapshot};
 
 use super::claims::Claims;
 use super::compress::Encoded;
+use super::format::{Encoding, Format};
 use super::measured::Measured;
-use super::negotiate::{Encoding, Format};
 use super::page::{Kind, Page};
 use super::{encode, findings, own};
 
@@ -125,7 +125,7 @@ mod tests {
             last_success_ms: Some(2500),
             ..SourceHealth::default()
         };
-        own.set_source_health("host.memory", &state);
+        own.set_sources([("host.memory", state)]);
         own
     }
 

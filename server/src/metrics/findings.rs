@@ -196,7 +196,7 @@ mod tests {
     use watchpost_policies::{Labels, MetricName, Sample, Snapshot, Unit};
 
     use super::*;
-    use crate::metrics::negotiate::Format;
+    use crate::metrics::format::Format;
     use crate::rules::by_default;
 
     /// A report about disks that are as full as this.

@@ -148,7 +148,7 @@ mod tests {
     use watchpost_policies::{Labels, MetricName};
 
     use super::*;
-    use crate::metrics::negotiate::Format;
+    use crate::metrics::format::Format;
 
     fn sample(metric: &str, labels: &[(&str, &str)], value: f64, unit: &str) -> Sample {
         let labels = Labels::new(labels.iter().copied()).expect("legal labels");

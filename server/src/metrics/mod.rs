@@ -1,8 +1,8 @@
 //! Numbers for Prometheus: what was measured, rendered once a round, and our own, rendered when asked. It serves
-//! nothing; whoever does asks `negotiate` what the client wants, and `exposition` for the bytes.
+//! nothing; whoever does says in which `Format` and `Encoding`, and asks `exposition` for the bytes.
 
 pub mod exposition;
-pub mod negotiate;
+mod format;
 pub mod own;
 
 mod claims;
@@ -17,5 +17,5 @@ mod naming;
 mod page;
 
 pub use exposition::{Rendered, body, render};
-pub use negotiate::{Encoding, Format};
+pub use format::{Encoding, Format};
 pub use own::{Build, CertificateKind, NotCompared, Outcome, Own, ShadowRound, SourceHealth};

@@ -1,8 +1,10 @@
 //! Our own numbers: requests, decisions, sources, tasks, certificates. They are declared here and changed by the
 //! verbs below, nowhere else. It has no clock; whoever measured says how long it took.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use prometheus::process_collector::ProcessCollector;
 use prometheus::proto::MetricFamily;
 use prometheus::{GaugeVec, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry};
@@ -88,6 +90,8 @@ pub(super) fn families() -> impl Iterator<Item = (&'static str, page::Kind)> {
 pub struct Own {
     registry: Registry,
     families: Families,
+    /// Those that have series.
+    sources: Mutex<BTreeSet<String>>,
 }
 
 /// Which Watchpost this is.
@@ -185,7 +189,11 @@ impl Own {
         for kind in RECORD_KINDS_FROM_START {
             families.watchpost_decisions_recorded_total.with_label_values(&[kind]);
         }
-        Self { registry, families }
+        Self {
+            registry,
+            families,
+            sources: Mutex::default(),
+        }
     }
 
     /// A request came; it is in flight until what is returned is dropped.
@@ -306,20 +314,47 @@ impl Own {
         self.families.watchpost_rate_limited_total.inc();
     }
 
-    /// The health of a source. A source that never answered has a last success of zero.
-    pub fn set_source_health(&self, source: &str, state: &SourceHealth) {
+    /// The health of all sources. One that never answered has a last success of zero; the series of those that were
+    /// named before and are not named here disappear.
+    pub fn set_sources<'s>(&self, sources: impl IntoIterator<Item = (&'s str, SourceHealth)>) {
+        let mut known = self.sources.lock();
+        let mut gone = std::mem::take(&mut *known);
+        for (source, health) in sources {
+            self.set_source(source, &health);
+            gone.remove(source);
+            known.insert(source.to_owned());
+        }
+        gone.iter().for_each(|source| self.remove_source(source));
+    }
+
+    fn set_source(&self, source: &str, health: &SourceHealth) {
         let families = &self.families;
         let labels = [source];
         let success = families.watchpost_source_success.with_label_values(&labels);
-        success.set(state.success.into());
+        success.set(health.success.into());
         let duration = families.watchpost_source_duration_seconds.with_label_values(&labels);
-        duration.set(state.duration_seconds);
+        duration.set(health.duration_seconds);
         let last = &families.watchpost_source_last_success_timestamp_seconds;
-        let last_ms = state.last_success_ms.unwrap_or_default();
+        let last_ms = health.last_success_ms.unwrap_or_default();
         last.with_label_values(&labels).set(last_ms as f64 / 1000.0);
-        // Rounds may be passed over, so it is brought up to what was counted.
         let failures = families.watchpost_source_failures_total.with_label_values(&labels);
-        failures.inc_by(state.failures.saturating_sub(failures.get()));
+        // Rounds may be passed over, so it is brought up to what was counted. A source that was removed and added
+        // again between two rounds counts from zero.
+        if failures.get() > health.failures {
+            failures.reset();
+        }
+        failures.inc_by(health.failures - failures.get());
+    }
+
+    fn remove_source(&self, source: &str) {
+        let families = &self.families;
+        let labels = [source];
+        // All four were set together; an error would say that there is no such series.
+        drop(families.watchpost_source_success.remove_label_values(&labels));
+        drop(families.watchpost_source_duration_seconds.remove_label_values(&labels));
+        let last = &families.watchpost_source_last_success_timestamp_seconds;
+        drop(last.remove_label_values(&labels));
+        drop(families.watchpost_source_failures_total.remove_label_values(&labels));
     }
 
     /// So many rounds were written to the history.

@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 
-use super::negotiate::Format;
+use super::format::Format;
 
 /// What kind of numbers a family has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,8 +1,8 @@
 //! How often something failed, one time after the other, and how it failed last. What follows from that is not known here.
 
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Mutex, PoisonError};
 
+use parking_lot::Mutex;
 use watchpost_policies::Fault;
 
 /// Failures since the last good answer.
@@ -22,7 +22,7 @@ impl Streak {
             }
             return 0;
         };
-        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = fault.to_string();
+        *self.last.lock() = fault.to_string();
         self.faults.fetch_add(1, Ordering::Relaxed) + 1
     }
 
@@ -33,6 +33,6 @@ impl Streak {
 
     /// How the last failed.
     pub(super) fn last(&self) -> String {
-        self.last.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.last.lock().clone()
     }
 }

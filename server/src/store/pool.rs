@@ -2,8 +2,9 @@
 //! next question; one that is silent for too long is not waited for, and others are made in its place.
 
 use std::collections::VecDeque;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+
+use parking_lot::{Condvar, Mutex};
 
 use super::connection::Connection;
 use super::error::StoreError;
@@ -74,7 +75,7 @@ impl Pool {
 
     /// Uses none of those again that wait: they were made before another failed, and may have been lost with it.
     pub(super) fn forget_idle(&self) {
-        let forgotten = std::mem::take(&mut self.lock().idle);
+        let forgotten = std::mem::take(&mut self.state.lock().idle);
         // Saying goodbye may take a while, and nobody has to wait for it.
         drop(forgotten);
     }
@@ -89,7 +90,7 @@ impl Pool {
 
     fn lend(&self) -> Result<Lent<'_>, StoreError> {
         let until = Instant::now() + self.patience;
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         loop {
             let now = Instant::now();
             if let Some(connection) = state.idle.pop_front() {
@@ -113,20 +114,15 @@ impl Pool {
             if written_off > 0 {
                 drop(state);
                 log::warn!(database:% = self.place, connections = written_off; "the database is silent; new connections are made in place of those that wait for it");
-                state = self.lock();
+                state = self.state.lock();
                 continue;
             }
             let left = until.saturating_duration_since(now);
             if left.is_zero() {
                 return Err(StoreError::Busy);
             }
-            let waited = self.freed.wait_timeout(state, left);
-            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+            self.freed.wait_for(&mut state, left);
         }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -140,7 +136,7 @@ struct Lent<'p> {
 impl Drop for Lent<'_> {
     fn drop(&mut self) {
         let connection = self.connection.take().filter(|_| !std::thread::panicking());
-        let mut state = self.pool.lock();
+        let mut state = self.pool.state.lock();
         let counts = state.leases.come_back(self.number);
         let late = match connection {
             Some(connection) if counts => {
@@ -183,7 +179,7 @@ mod tests {
         lent.pop();
         drop(pool.lend().expect("one came back"));
         drop(lent);
-        assert_eq!(pool.lock().idle.len(), MOST);
+        assert_eq!(pool.state.lock().idle.len(), MOST);
     }
 
     #[test]
@@ -193,10 +189,14 @@ mod tests {
         let silent = lend_all(&pool, MOST);
         let others = lend_all(&pool, MOST);
         drop(silent);
-        assert_eq!(pool.lock().idle.len(), 0, "what was written off is not lent again");
+        assert_eq!(
+            pool.state.lock().idle.len(),
+            0,
+            "what was written off is not lent again"
+        );
         drop(others);
-        assert_eq!(pool.lock().idle.len(), MOST);
-        assert_eq!(pool.lock().leases.count(), 0);
+        assert_eq!(pool.state.lock().idle.len(), MOST);
+        assert_eq!(pool.state.lock().leases.count(), 0);
     }
 
     #[test]

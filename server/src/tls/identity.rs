@@ -1,13 +1,14 @@
 //! From a certificate that was verified to the identity of its owner. It verifies nothing itself; `Tls` does.
 
 use std::any::Any;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use actix_tls::accept::openssl::TlsStream;
 use actix_web::rt::net::TcpStream;
 use openssl::error::ErrorStack;
 use openssl::hash::MessageDigest;
 use openssl::x509::{X509, X509NameRef, X509Ref};
+use parking_lot::Mutex;
 use watchpost_policies::{Attribute, Certificate, Digest, DistinguishedName, Identity};
 
 use super::material::seconds;
@@ -65,7 +66,7 @@ impl Peer {
             return Err("the certificate has ended; connect with a new one".into());
         }
         let generation = tls.generation();
-        let mut checked = self.checked.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut checked = self.checked.lock();
         if checked.0 != generation {
             let verdict = tls.check(&self.certificate, &self.chain);
             *checked = (

@@ -7,7 +7,7 @@ mod material;
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock};
 
 use arc_swap::ArcSwap;
 use openssl::error::ErrorStack;
@@ -19,6 +19,7 @@ use openssl::ssl::{
 use openssl::stack::Stack;
 use openssl::x509::store::X509Store;
 use openssl::x509::{X509, X509Ref, X509StoreContext, X509VerifyResult};
+use parking_lot::Mutex;
 
 pub use material::{Expiry, Material, TlsError};
 
@@ -124,7 +125,7 @@ impl Tls {
 
     /// Loads everything again, and puts it in force if all of it is well.
     pub fn reload(&self) -> Result<Reload, TlsError> {
-        let _one = self.reloading.lock().unwrap_or_else(PoisonError::into_inner);
+        let _one = self.reloading.lock();
         let material = Material::load(&self.options.files)?;
         let current = self.current.load();
         if material.digest() == current.material.digest() {

@@ -278,7 +278,7 @@ fn all_mistakes_are_named_at_once_with_what_to_change() {
         told.contains("/thresholds/0/warning") && told.contains("has to be below the alert level 90"),
         "{told}"
     );
-    let (code, told) = in_folder("[listeners", &["--validate-config"]);
+    let (code, told) = in_folder("[listeners", &["check"]);
     assert_eq!(code, Some(78));
     assert!(told.contains("line 1"), "{told}");
 }

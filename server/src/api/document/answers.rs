@@ -11,6 +11,7 @@ use utoipa::{PartialSchema, ToSchema};
 
 use super::problems;
 use crate::api::error::Problem;
+use crate::api::table::BodyClass;
 
 const PROBLEM: &str = "application/problem+json";
 
@@ -127,9 +128,13 @@ pub(super) fn add(components: &mut Components) {
 }
 
 /// Gives an operation those that it has not told itself. Whatever is an error is told as a problem.
-pub(super) fn complete(operation: &mut Operation, family: &str, in_path: bool) {
+pub(super) fn complete(operation: &mut Operation, family: &str, in_path: bool, body: BodyClass) {
     let has_body = operation.request_body.is_some();
     let told = &mut operation.responses.responses;
+    for (status, about) in of_body(body) {
+        let response = ResponseBuilder::new().description(*about).build();
+        told.insert((*status).to_owned(), RefOr::T(response));
+    }
     for common in ALL.iter().filter(|common| common.holds(in_path, has_body)) {
         told.entry(common.status.to_owned())
             .or_insert_with(|| RefOr::Ref(Ref::from_response_name(common.name)));
@@ -149,6 +154,17 @@ pub(super) fn complete(operation: &mut Operation, family: &str, in_path: bool) {
                 content.example = Some((*text).into());
             }
         }
+    }
+}
+
+/// The refusals of a body that is not of the usual class.
+const fn of_body(body: BodyClass) -> &'static [(&'static str, &'static str)] {
+    match body {
+        BodyClass::Json => &[],
+        BodyClass::Component => &[
+            ("413", "It is larger than `rules.limits.component_bytes`."),
+            ("415", "It is sent as something else than a component or a form."),
+        ],
     }
 }
 

@@ -142,7 +142,7 @@ fn add(document: &mut OpenApi, family: &Family, at: &At, operation: &Operation) 
     if let Some(body) = asked.body.filter(|_| told.request_body.is_none()) {
         told.request_body = Some(RefOr::T(body));
     }
-    answers::complete(&mut told, family.name, !path.names.is_empty());
+    answers::complete(&mut told, family.name, !path.names.is_empty(), operation.body);
     let components = document.components.get_or_insert_default();
     components.schemas.extend(asked.schemas);
     components

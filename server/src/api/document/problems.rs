@@ -4,6 +4,7 @@
 use serde_json::{Value, json};
 
 use crate::api::error::{ApiError, Rejected};
+use crate::api::table::BodyClass;
 
 /// The id of the request that was refused.
 const ID: &str = "d2e4caea66d6e3f7";
@@ -44,8 +45,8 @@ fn refusal(status: &str, family: &str) -> Option<(ApiError, Option<&'static str>
         ),
         ("413", "Rules") => ApiError::ComponentTooLarge { limit: 32 << 20 },
         ("413", _) => ApiError::BodyTooLarge,
-        ("415", "Rules") => ApiError::no_component(),
-        ("415", _) => ApiError::no_json(),
+        ("415", "Rules") => BodyClass::Component.wrong_form(),
+        ("415", _) => BodyClass::Json.wrong_form(),
         ("422", "Past") => ApiError::TooMuch(
             "that is about 6048000 points, and one answer has at most 2000000; ask for a shorter time or a longer step, or \
              raise history.max_points"

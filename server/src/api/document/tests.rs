@@ -123,6 +123,30 @@ fn every_line_of_the_table_is_in_the_document() {
 }
 
 #[test]
+fn every_body_is_sent_as_its_line_of_the_table_has_it() {
+    let document = value(Face::All);
+    let all: BTreeMap<_, _> = operations(&document).into_iter().collect();
+    let mut bodies = 0;
+    for family in crate::api::table() {
+        for at in &family.routes {
+            for operation in &at.operations {
+                let method = serde_json::to_value(&operation.method).expect("a method has a name");
+                let path = super::path::Path::of(at.path).plain;
+                let name = format!("{} {path}", method.as_str().expect("a text").to_lowercase());
+                let Some(content) = all[&name]["requestBody"]["content"].as_object() else {
+                    continue;
+                };
+                let told: BTreeSet<_> = content.keys().map(String::as_str).collect();
+                let taken: BTreeSet<_> = operation.body.content_types().iter().copied().collect();
+                assert_eq!(told, taken, "{name}");
+                bodies += 1;
+            }
+        }
+    }
+    assert!(bodies > 3, "{bodies}");
+}
+
+#[test]
 fn the_parts_of_a_path_are_its_parameters() {
     let document = value(Face::All);
     for (name, operation) in operations(&document) {

@@ -13,16 +13,13 @@ use utoipa::openapi::{Ref, RefOr, Schema};
 use utoipa::{IntoParams, PartialSchema, ToSchema};
 
 use crate::api::error::ApiError;
+use crate::api::pagination::PageLimit;
 use crate::api::permit::{ChunksRead, ChunksWrite, Permit};
 use crate::store::Store;
 use crate::store::chunks::{Change, Changed, Chunk, Report, Status, Summary, Wanted};
 
 /// One request is one transaction, and others wait for it.
 const MOST_AT_ONCE: usize = 1000;
-
-/// A page of chunks.
-const USUAL_PAGE: i64 = 100;
-const LARGEST_PAGE: i64 = 1000;
 
 /// As long as the column of the table.
 const TASK_ID_LETTERS: usize = 255;
@@ -206,23 +203,15 @@ pub async fn list(
     chunks: Data<ChunkStore>,
     asked: Query<Asked>,
 ) -> Result<Json<Page>, ApiError> {
-    let limit = asked.limit.unwrap_or(USUAL_PAGE);
-    if !(1..=LARGEST_PAGE).contains(&limit) {
-        let why = format!("limit is {limit}; write one from 1 to {LARGEST_PAGE}");
-        return Err(ApiError::BadRequest(why));
-    }
+    let limit = PageLimit::parse(asked.limit)?;
     let wanted = Wanted {
         status: asked.status,
         job: asked.job,
         after: asked.after.unwrap_or(0),
-        // One more tells whether there is a next page.
-        most: limit + 1,
+        most: limit.to_read(),
     };
     let mut found = chunks.store.ask(move |store| store.chunks(&wanted)).await?;
-    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-    let more = found.len() > limit;
-    found.truncate(limit);
-    let next = found.last().filter(|_| more).map(|chunk| chunk.id);
+    let next = limit.cut(&mut found, |chunk| chunk.id);
     Ok(Json(Page { chunks: found, next }))
 }
 

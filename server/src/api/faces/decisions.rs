@@ -7,16 +7,13 @@ use utoipa::openapi::{KnownFormat, RefOr, Schema, SchemaFormat, Type};
 use utoipa::{IntoParams, PartialSchema, ToSchema};
 use watchpost_policies::Action;
 
-use super::history::moment;
 use crate::api::error::ApiError;
+use crate::api::pagination::PageLimit;
 use crate::api::permit::{DecisionsRead, Permit};
+use crate::api::query_time::moment;
 use crate::clock;
 use crate::decisions::{Decisions, ToldDecision, ToldDifference, ToldJudgement};
 use crate::store::decisions::{Kind, Record, Verdict, Wanted};
-
-/// A page of records.
-const USUAL_PAGE: i64 = 100;
-const LARGEST_PAGE: i64 = 1000;
 
 /// Which records to show.
 #[derive(Deserialize, IntoParams)]
@@ -70,21 +67,13 @@ pub async fn list(
     decisions: Data<Decisions>,
     asked: Query<Asked>,
 ) -> Result<Json<Page>, ApiError> {
-    let limit = asked.limit.unwrap_or(USUAL_PAGE);
-    if !(1..=LARGEST_PAGE).contains(&limit) {
-        let why = format!("limit is {limit}; write one from 1 to {LARGEST_PAGE}");
-        return Err(ApiError::BadRequest(why));
-    }
+    let limit = PageLimit::parse(asked.limit)?;
     let wanted = Wanted {
-        // One more tells whether there is a next page.
-        most: limit + 1,
+        most: limit.to_read(),
         ..asked.wanted()?
     };
     let mut found = decisions.store().ask(move |store| store.decisions(&wanted)).await?;
-    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-    let more = found.len() > limit;
-    found.truncate(limit);
-    let next = found.last().filter(|_| more).map(|record| record.id);
+    let next = limit.cut(&mut found, |record| record.id);
     let decisions = found.into_iter().map(RecordShown).collect();
     Ok(Json(Page { decisions, next }))
 }

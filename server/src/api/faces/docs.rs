@@ -3,9 +3,7 @@
 
 use std::io::Read;
 
-use actix_web::http::header::{
-    ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, ETAG, EntityTag, Header, IfNoneMatch, VARY,
-};
+use actix_web::http::header::{CACHE_CONTROL, CONTENT_ENCODING, ETAG, EntityTag, Header, IfNoneMatch, VARY};
 use actix_web::web::{Path, Query};
 use actix_web::{HttpRequest, HttpResponse};
 use flate2::read::GzDecoder;
@@ -14,12 +12,11 @@ use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 
 use super::pages;
-use super::prometheus::said;
+use crate::api::accept;
 use crate::api::document;
 use crate::api::error::ApiError;
 use crate::api::permit::{DocsRead, Permit};
 use crate::config::Face;
-use crate::metrics::negotiate;
 
 /// Which document.
 #[derive(Deserialize, IntoParams)]
@@ -174,13 +171,12 @@ fn unless_known(request: &HttpRequest, kind: &str, text: &'static str) -> HttpRe
 
 /// What never changes. Nearly everybody takes it as it lies here.
 fn lasting(request: &HttpRequest, kind: &str, packed: &'static [u8]) -> HttpResponse {
-    let accepted = said(request, ACCEPT_ENCODING);
     let mut response = HttpResponse::Ok();
     response
         .content_type(kind)
         .insert_header((CACHE_CONTROL, "public, max-age=31536000, immutable"))
         .insert_header((VARY, "accept-encoding"));
-    if negotiate::takes_gzip(accepted.as_deref()) {
+    if accept::takes_gzip(request) {
         return response.insert_header((CONTENT_ENCODING, "gzip")).body(packed);
     }
     let mut whole = Vec::new();

@@ -6,25 +6,22 @@ use std::io;
 use actix_web::HttpResponse;
 use actix_web::http::header::{CACHE_CONTROL, ContentType};
 use actix_web::web::{Data, Query};
-use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::openapi::schema::{Array, ArrayBuilder, ObjectBuilder, Type};
 use utoipa::{IntoParams, ToSchema};
 use watchpost_policies::{Labels, MetricPattern, Report, Snapshot};
 
-use super::series::{Aggregate, in_steps};
 use crate::api::error::ApiError;
 use crate::api::permit::{HistoryRead, Permit};
+use crate::api::query_time::span;
 use crate::api::service::Service;
 use crate::api::streamed::Streamed;
+use crate::api::streaming::{Flow, Flows, Turn};
 use crate::clock;
+use crate::history::downsample::{Aggregate, in_steps};
 use crate::store::history::{Past as PastRound, Plan, Selection, Series};
 use crate::store::{Store, StoreError};
-use crate::tasks::{Flow, Flows, Turn};
-
-/// What is asked for, where nothing is told.
-const USUAL_SPAN_MS: u64 = 60 * 60 * 1000;
 
 /// Points are read much faster than they are written; of a stepped answer only few are.
 const READ_FOR_ONE: usize = 50;
@@ -361,42 +358,6 @@ impl Rounds {
     }
 }
 
-/// From when until when; the last hour, if nothing is told.
-pub(in crate::api) fn span(from: Option<&str>, to: Option<&str>, now_ms: u64) -> Result<(u64, u64), ApiError> {
-    let to_ms = moment("to", to, now_ms)?.unwrap_or(now_ms);
-    let from_ms = moment("from", from, now_ms)?.unwrap_or(to_ms.saturating_sub(USUAL_SPAN_MS));
-    if from_ms > to_ms {
-        return Err(ApiError::BadRequest("from is after to; exchange them".to_owned()));
-    }
-    Ok((from_ms, to_ms))
-}
-
-/// A time as RFC 3339 has it, seconds since 1970, or how long ago: `-1h`.
-pub(super) fn moment(name: &str, text: Option<&str>, now_ms: u64) -> Result<Option<u64>, ApiError> {
-    let Some(text) = text.map(str::trim) else {
-        return Ok(None);
-    };
-    let read = || -> Option<u64> {
-        if let Some(ago) = text.strip_prefix('-') {
-            let ago = crate::config::duration_of(ago)?;
-            return Some(now_ms.saturating_sub(u64::try_from(ago.as_millis()).ok()?));
-        }
-        if let Ok(seconds) = text.parse::<f64>() {
-            let legal = (0.0..=253_402_300_799.0).contains(&seconds);
-            return legal.then_some((seconds * 1000.0).round() as u64);
-        }
-        // A plus sign in a query is a space, unless it is escaped.
-        let time: Timestamp = text.replace(' ', "+").parse().ok()?;
-        u64::try_from(time.as_millisecond()).ok()
-    };
-    let why = || {
-        format!(
-            "{name} is \"{text}\"; write a time such as 2026-01-31T12:00:00Z, seconds since 1970, or how long ago, such as -1h"
-        )
-    };
-    read().map(Some).ok_or_else(|| ApiError::BadRequest(why()))
-}
-
 /// `name=value,name=value`, or as JSON, where a value has a comma in it.
 fn labels(text: &str) -> Result<Vec<(String, String)>, ApiError> {
     let wrong = || {
@@ -442,19 +403,6 @@ fn broken(error: StoreError) -> io::Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn times_are_written_in_three_ways() {
-        let now_ms = 10_000_000_000;
-        let read = |text: &str| moment("from", Some(text), now_ms).map_err(|error| error.to_string());
-        assert_eq!(read("2026-01-31T12:00:00Z"), Ok(Some(1_769_860_800_000)));
-        assert_eq!(read("2026-01-31T13:00:00 01:00"), Ok(Some(1_769_860_800_000)));
-        assert_eq!(read("1769860800.5"), Ok(Some(1_769_860_800_500)));
-        assert_eq!(read("-1h"), Ok(Some(now_ms - 3_600_000)));
-        for text in ["", "yesterday", "-1", "NaN", "1e300", "2026-01-31T12:00:00"] {
-            assert!(read(text).is_err_and(|why| why.contains("from is")), "{text}");
-        }
-    }
 
     #[test]
     fn labels_are_written_in_two_ways() {

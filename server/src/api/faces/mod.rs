@@ -10,6 +10,5 @@ mod pages;
 pub mod prometheus;
 pub mod resource;
 pub mod rules;
-pub mod series;
 pub mod status;
 pub mod wm;

@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 use watchpost_policies::{Action, Digest, Identity, Report, Snapshot};
 
 use super::pages;
-use super::prometheus::accepted;
+use crate::api::accept;
 use crate::api::document::contents;
 use crate::api::door::Client;
 use crate::api::error::ApiError;
@@ -19,7 +19,6 @@ use crate::api::latest::Latest;
 use crate::api::links::absolute;
 use crate::api::permit::{MetricsRead, Permit, ServiceRead, decide};
 use crate::api::service::VERSION;
-use crate::metrics::negotiate;
 
 /// Where everything is.
 #[derive(Serialize, ToSchema)]
@@ -47,7 +46,7 @@ pub struct Index {
     ))
 )]
 pub async fn index(_: Permit<ServiceRead>, request: HttpRequest) -> HttpResponse {
-    if negotiate::prefers_html(accepted(&request).as_deref()) {
+    if accept::prefers_html(&request) {
         return pages::index();
     }
     let endpoints = contents().iter().flat_map(|chapter| &chapter.endpoints);

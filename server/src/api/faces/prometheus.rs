@@ -1,13 +1,14 @@
 //! Metrics for Prometheus: what was measured, rendered once a round, and our own numbers of this moment.
 
-use actix_web::http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, HeaderName, VARY};
+use actix_web::http::header::{CONTENT_ENCODING, CONTENT_TYPE, VARY};
 use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
 
+use crate::api::accept;
 use crate::api::latest::Latest;
 use crate::api::permit::{MetricsRead, Permit};
 use crate::judge::metrics_page::MetricsPages;
-use crate::metrics::{self, Own, negotiate};
+use crate::metrics::{self, Own};
 
 /// Everything that was measured, for Prometheus
 #[utoipa::path(
@@ -30,8 +31,7 @@ pub async fn metrics(
     pages: Data<MetricsPages>,
     own: Data<Own>,
 ) -> HttpResponse {
-    let format = negotiate::format(accepted(&request).as_deref());
-    let encoding = negotiate::encoding(said(&request, ACCEPT_ENCODING).as_deref());
+    let (format, encoding) = (accept::format(&request), accept::encoding(&request));
     let judged = latest.judged();
     let page = judged.map(|judged| pages.of(&judged)).unwrap_or_default();
     let body = metrics::body(&page, &own.gather(), format, encoding);
@@ -43,18 +43,4 @@ pub async fn metrics(
         response.insert_header((CONTENT_ENCODING, name));
     }
     response.body(body)
-}
-
-/// What the client wants to read, in its words.
-pub(super) fn accepted(request: &HttpRequest) -> Option<String> {
-    said(request, ACCEPT)
-}
-
-pub(super) fn said(request: &HttpRequest, name: HeaderName) -> Option<String> {
-    let all: Vec<&str> = request
-        .headers()
-        .get_all(name)
-        .filter_map(|value| value.to_str().ok())
-        .collect();
-    (!all.is_empty()).then(|| all.join(","))
 }

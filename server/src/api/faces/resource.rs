@@ -15,6 +15,7 @@ use utoipa::ToSchema;
 
 use super::native::json_bytes;
 use super::prometheus;
+use crate::api::accept;
 use crate::api::arguments::{Argument, Asked};
 use crate::api::door::Client;
 use crate::api::error::ApiError;
@@ -23,7 +24,7 @@ use crate::api::permit::{AtOnce, HealthRead, MetricsRead, Permit};
 use crate::api::table::{Family, table};
 use crate::config::Face;
 use crate::judge::metrics_page::MetricsPages;
-use crate::metrics::{Own, negotiate};
+use crate::metrics::Own;
 use crate::resource::{Body as Resources, NOTHING_YET, ResourceRenderings};
 
 /// All there is on a listener that has this face.
@@ -76,7 +77,7 @@ pub async fn json_or_prometheus(
     renderings: Data<ResourceRenderings>,
     own: Data<Own>,
 ) -> HttpResponse {
-    if negotiate::prefers_json(prometheus::accepted(&request).as_deref()) {
+    if accept::prefers_json(&request) {
         let mut response = told(&latest, &renderings);
         let headers = response.headers_mut();
         headers.insert(VARY, HeaderValue::from_static("accept, accept-encoding"));

@@ -40,9 +40,10 @@ use self::token::{Moment, Token, Tokens};
 use self::waits::Waits;
 use self::wire::{Reply, Request, Wire};
 use super::probe::Reading;
+use super::source::{Measurement, Schedule, Source};
 
 /// What gaps and metrics call it.
-pub const NAME: &str = "azure";
+const NAME: &str = "azure";
 
 /// The most questions at once. More would not be answered sooner, for Azure counts them by the second.
 const AT_ONCE: usize = 4;
@@ -50,6 +51,7 @@ const AT_ONCE: usize = 4;
 /// Azure Monitor.
 pub struct Azure {
     settings: Settings,
+    schedule: Schedule,
     subjects: Vec<Subject>,
     wire: Wire,
     tokens: Tokens,
@@ -75,12 +77,10 @@ enum Failure {
 }
 
 impl Azure {
-    /// What gaps and metrics call it.
-    pub const NAME: &str = NAME;
-
     /// It asks nobody yet.
-    pub fn new(settings: Settings) -> Self {
+    pub fn new(settings: Settings, schedule: Schedule) -> Self {
         Self {
+            schedule,
             subjects: query::subjects(&settings),
             wire: Wire::new(settings.request_timeout),
             settings,
@@ -91,23 +91,9 @@ impl Azure {
         }
     }
 
-    /// The metrics that are missing when it does not answer.
-    pub fn metrics(&self) -> Vec<MetricPattern> {
-        let mapped = |subject: &Subject| subject.mappings.iter().map(|mapping| mapping.metric.clone()).collect();
-        let absent = |subject: &Subject| subject.absent.iter().map(|(metric, _)| metric.clone()).collect();
-        let all = self
-            .subjects
-            .iter()
-            .flat_map(|subject| [mapped(subject), absent(subject)]);
-        let mut all: Vec<_> = all.flat_map(|names: Vec<MetricName>| names).collect();
-        all.sort();
-        all.dedup();
-        all.iter().map(MetricPattern::exactly).collect()
-    }
-
     /// Asks for the newest values of all metrics. An error is a sentence that says why nothing could be known; what is
     /// missing of an answer is a gap in it.
-    pub async fn measure(&mut self, now_ms: u64) -> Result<Reading, String> {
+    async fn ask(&mut self, now_ms: u64) -> Result<Reading, String> {
         if self.subjects.is_empty() {
             return Err("no resource is named; add one to azure.resources".to_owned());
         }
@@ -286,6 +272,33 @@ impl Azure {
             .as_deref()
             .and_then(|header| waits::wish(header, now_ms));
         Failure::Unanswered(self.waits.borrow_mut().begin(&whom, wish, why, now_ms))
+    }
+}
+
+impl Source for Azure {
+    fn name(&self) -> &str {
+        NAME
+    }
+
+    fn metrics(&self) -> Vec<MetricPattern> {
+        let mapped = |subject: &Subject| subject.mappings.iter().map(|mapping| mapping.metric.clone()).collect();
+        let absent = |subject: &Subject| subject.absent.iter().map(|(metric, _)| metric.clone()).collect();
+        let all = self
+            .subjects
+            .iter()
+            .flat_map(|subject| [mapped(subject), absent(subject)]);
+        let mut all: Vec<_> = all.flat_map(|names: Vec<MetricName>| names).collect();
+        all.sort();
+        all.dedup();
+        all.iter().map(MetricPattern::exactly).collect()
+    }
+
+    fn schedule(&self) -> Schedule {
+        self.schedule
+    }
+
+    fn measure(&mut self, now_ms: u64) -> Measurement<'_> {
+        Box::pin(self.ask(now_ms))
     }
 }
 

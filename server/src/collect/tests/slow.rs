@@ -1,13 +1,13 @@
 //! Sources that no round waits for, and answers that come too late to be heard.
 
-use std::cell::RefCell;
+use std::sync::Mutex;
 
 use super::*;
 
 #[test]
 fn no_round_waits_for_a_source_that_may_take_long_and_its_last_answer_counts() {
     let (release, gate) = std::sync::mpsc::channel::<()>();
-    let gate = std::sync::Arc::new(std::sync::Mutex::new(gate));
+    let gate = Arc::new(Mutex::new(gate));
     let make = move || {
         let (gate, mut asked) = (gate.clone(), 0);
         let measure = move || {
@@ -18,12 +18,12 @@ fn no_round_waits_for_a_source_that_may_take_long_and_its_last_answer_counts() {
             }
             Ok(one("slow"))
         };
-        Asked::Probe(Box::new(Scripted {
+        Scripted {
             name: "slow",
             measure: Box::new(measure),
-        }))
+        }
     };
-    let slow = Source::new(Box::new(make), Duration::ZERO, TIMEOUT * 100);
+    let slow = blocking(TIMEOUT * 100, make);
     let seen = rounds(vec![good("quick"), slow], move |round| {
         if round.number == 6 {
             let _ = release.send(());
@@ -38,8 +38,8 @@ fn no_round_waits_for_a_source_that_may_take_long_and_its_last_answer_counts() {
 
 /// A source that no round waits for. It does what the script says, a step each time it is asked, and then waits for
 /// the test to end.
-fn slow(timeout: Duration, script: &'static [Result<(), &'static str>], gate: mpsc::Receiver<()>) -> Source {
-    let gate = std::sync::Arc::new(std::sync::Mutex::new(gate));
+fn slow(timeout: Duration, script: &'static [Result<(), &'static str>], gate: mpsc::Receiver<()>) -> MakeSource {
+    let gate = Arc::new(Mutex::new(gate));
     let make = move || {
         let (gate, mut steps) = (gate.clone(), script.iter());
         let measure = move || match steps.next() {
@@ -50,12 +50,12 @@ fn slow(timeout: Duration, script: &'static [Result<(), &'static str>], gate: mp
                 Ok(one("slow"))
             }
         };
-        Asked::Probe(Box::new(Scripted {
+        Scripted {
             name: "slow",
             measure: Box::new(measure),
-        }))
+        }
     };
-    Source::new(Box::new(make), Duration::ZERO, timeout)
+    blocking(timeout, make)
 }
 
 #[test]
@@ -154,20 +154,20 @@ impl Probe for Hanging {
 #[test]
 fn a_part_whose_answer_came_too_late_hears_so_before_it_is_asked_again() {
     let (told, events) = mpsc::channel();
-    let gates = Rc::new(RefCell::new(Vec::new()));
+    let gates = Arc::new(Mutex::new(Vec::new()));
     let made = gates.clone();
     let make = move || {
         let (release, gate) = mpsc::channel();
-        made.borrow_mut().push(release);
-        Asked::Probe(Box::new(Hanging {
+        made.lock().expect("nobody panicked").push(release);
+        Hanging {
             told: told.clone(),
             gate,
-        }))
+        }
     };
-    let hanging = Source::new(Box::new(make), Duration::ZERO, TIMEOUT);
+    let hanging = blocking(TIMEOUT, make);
     rounds(vec![good("quick"), hanging], move |round| {
         if !round.sources["hanging"].success {
-            gates.borrow_mut().clear();
+            gates.lock().expect("nobody panicked").clear();
         }
         round.sources["hanging"].success
     });

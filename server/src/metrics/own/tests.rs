@@ -3,7 +3,7 @@
 use super::*;
 use crate::metrics::claims::Claims;
 use crate::metrics::encode::encode;
-use crate::metrics::negotiate::Format;
+use crate::metrics::format::Format;
 
 fn own() -> Own {
     Own::new(&Build {
@@ -117,8 +117,7 @@ fn a_source_is_told_as_one_of_ours_and_as_a_collector() {
         failures,
         ..SourceHealth::default()
     };
-    own.set_source_health("host.memory", &good);
-    own.set_source_health("cabinet", &failed(1));
+    own.set_sources([("host.memory", good), ("cabinet", failed(1))]);
     check(
         &own,
         &[
@@ -134,12 +133,33 @@ fn a_source_is_told_as_one_of_ours_and_as_a_collector() {
         ],
     );
     assert!(!told(&own).contains("collector=\"cabinet\""));
-    own.set_source_health("host.memory", &failed(1));
-    check(&own, &["node_scrape_collector_success{collector=\"memory\"} 0"]);
-    // It failed twice where nobody looked, and then not again.
-    own.set_source_health("cabinet", &failed(3));
-    own.set_source_health("cabinet", &failed(3));
-    check(&own, &["watchpost_source_failures_total{source=\"cabinet\"} 3"]);
+    // One failed twice where nobody looked, and then not again.
+    own.set_sources([("host.memory", failed(1)), ("cabinet", failed(3))]);
+    own.set_sources([("host.memory", failed(1)), ("cabinet", failed(3))]);
+    check(
+        &own,
+        &[
+            "node_scrape_collector_success{collector=\"memory\"} 0",
+            "watchpost_source_failures_total{source=\"cabinet\"} 3",
+        ],
+    );
+}
+
+#[test]
+fn a_source_that_is_gone_has_no_series_and_one_that_comes_back_counts_from_zero() {
+    let own = own();
+    let failed = |failures| SourceHealth {
+        failures,
+        ..SourceHealth::default()
+    };
+    own.set_sources([("session", failed(3)), ("cabinet", failed(1))]);
+    own.set_sources([("cabinet", failed(1))]);
+    assert!(!told(&own).contains("source=\"session\""), "{}", told(&own));
+    check(&own, &["watchpost_source_failures_total{source=\"cabinet\"} 1"]);
+    own.set_sources([("session", failed(2))]);
+    // Removed and added again, and no round told of it.
+    own.set_sources([("session", failed(1))]);
+    check(&own, &["watchpost_source_failures_total{source=\"session\"} 1"]);
 }
 
 #[test]
@@ -187,7 +207,7 @@ fn no_two_families_share_a_name_in_any_format() {
 fn all_that_is_gathered_in_our_names_is_reserved() {
     let own = own();
     own.request_answered("GET", "/", 500, Duration::ZERO);
-    own.set_source_health("host.memory", &SourceHealth::default());
+    own.set_sources([("host.memory", SourceHealth::default())]);
     for family in own.gather() {
         let ours = ["watchpost_", "node_"]
             .iter()

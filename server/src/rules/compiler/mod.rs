@@ -7,10 +7,11 @@ mod turns;
 
 use std::path::{Path, PathBuf};
 use std::pin::pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use actix_web::web::Bytes;
+use bytes::Bytes;
+use parking_lot::Mutex;
 use tokio::sync::Notify;
 use watchpost_policies::{ArtefactKey, Digest, Engine, Refusal, RuleModule};
 
@@ -43,7 +44,7 @@ struct Wanting<'p>(&'p Parts, Digest);
 
 impl<'p> Wanting<'p> {
     fn new(parts: &'p Parts, digest: Digest) -> Self {
-        lock(&parts.wanted).push(digest);
+        parts.wanted.lock().push(digest);
         parts.comes.notify_waiters();
         Self(parts, digest)
     }
@@ -51,16 +52,11 @@ impl<'p> Wanting<'p> {
 
 impl Drop for Wanting<'_> {
     fn drop(&mut self) {
-        let mut wanted = lock(&self.0.wanted);
+        let mut wanted = self.0.wanted.lock();
         if let Some(at) = wanted.iter().position(|wanted| *wanted == self.1) {
             wanted.swap_remove(at);
         }
     }
-}
-
-fn lock(wanted: &Mutex<Vec<Digest>>) -> MutexGuard<'_, Vec<Digest>> {
-    // A list of digests is whole even after a panic.
-    wanted.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What compiling one component may take.
@@ -187,7 +183,7 @@ impl Compiler {
             // Whoever comes while we look is heard too.
             let mut comes = pin!(self.0.comes.notified());
             comes.as_mut().enable();
-            if lock(&self.0.wanted).iter().any(|wanted| *wanted != than) {
+            if self.0.wanted.lock().iter().any(|wanted| *wanted != than) {
                 return;
             }
             comes.await;

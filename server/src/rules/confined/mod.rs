@@ -7,8 +7,9 @@ use std::io::{self, Read, Write};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, waitid};
 
 pub use bounds::{Bounds, confine};
@@ -149,7 +150,7 @@ impl Leash {
 
     /// Nothing, if the leash was pulled before.
     fn start(&self, command: &mut Command) -> io::Result<Option<Pipes>> {
-        let mut life = lock(&self.0);
+        let mut life = self.0.lock();
         if life.pulled {
             return Ok(None);
         }
@@ -170,7 +171,7 @@ impl Leash {
         let id = Pid::from_raw(id.cast_signed()).ok_or(io::ErrorKind::NotFound)?;
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
         rustix::io::retry_on_intr(|| waitid(WaitId::Pid(id), options))?;
-        let mut life = lock(&self.0);
+        let mut life = self.0.lock();
         let mut child = life.child.take().ok_or(io::ErrorKind::NotFound)?;
         Ok((child.wait()?, life.pulled))
     }
@@ -178,7 +179,7 @@ impl Leash {
 
 impl Held {
     pub(super) fn pull(&self) {
-        let mut life = lock(&self.0);
+        let mut life = self.0.lock();
         life.pulled = true;
         if let Some(child) = &mut life.child {
             // It fails only where the process has ended by itself.
@@ -191,11 +192,6 @@ impl Drop for Held {
     fn drop(&mut self) {
         self.pull();
     }
-}
-
-fn lock(life: &Mutex<Life>) -> MutexGuard<'_, Life> {
-    // A child or none, a yes or a no: both are whole even after a panic.
-    life.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -82,9 +82,7 @@ async fn was_placed(registry: &Registry, placed: &Entry) -> Result<bool, ChangeE
         .store()
         .ask(move |store| store.last_deed_by(&rule, FOLDER, &deeds));
     Ok(last.await?.is_some_and(|told| {
-        told.what == AuditAction::Activated
-            && told.digest == placed.digest
-            && told.settings_id == Some(placed.settings)
+        told.what == AuditAction::Activated && told.digest == placed.digest && told.settings_id == Some(placed.settings)
     }))
 }
 

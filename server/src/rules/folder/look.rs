@@ -7,7 +7,7 @@ use std::io::{self, ErrorKind, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use actix_web::web::Bytes;
+use bytes::Bytes;
 use serde_json::{Map, Value};
 use watchpost_policies::Digest;
 

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use actix_web::web::Bytes;
+use bytes::Bytes;
 use serde_json::{Map, Value};
 use watchpost_policies::{Digest, Kind, RuleModule, Snapshot};
 

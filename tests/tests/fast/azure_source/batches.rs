@@ -57,7 +57,7 @@ fn at_most_four_questions_are_asked_at_once() {
     let ids: Vec<_> = (0..10).map(|at| VM.replace("vm-1", &format!("vm-{at}"))).collect();
     let ids: Vec<_> = ids.iter().map(String::as_str).collect();
     azure.fail("/metrics", 100, Fault::Late(Duration::from_secs(60)));
-    let mut source = Source::new(settings(&azure, &ids));
+    let mut source = source(settings(&azure, &ids));
     run(async {
         let dropped = actix_web::rt::time::timeout(Duration::from_millis(500), source.measure(now_ms())).await;
         assert!(dropped.is_err());

@@ -16,9 +16,10 @@ use openssl::pkey::PKey;
 use openssl::rsa::Rsa;
 use openssl::x509::X509;
 use watchpost::collect::azure::{
-    Aggregation, Azure as Source, Credentials, Hidden, Mapping, Resource, ResourceId, Settings, Transform, ready,
+    self, Aggregation, Credentials, Hidden, Mapping, Resource, ResourceId, Settings, Transform, ready,
 };
 use watchpost::collect::probe::Reading;
+use watchpost::collect::source::{Schedule, Source as _};
 use watchpost_policies::MetricName;
 use watchpost_tests::azure::{Azure, Fault, Metric, Place, Proof};
 
@@ -34,6 +35,15 @@ const MINUTE_MS: u64 = 60_000;
 fn now_ms() -> u64 {
     let elapsed = std::time::UNIX_EPOCH.elapsed().expect("it is after 1970");
     u64::try_from(elapsed.as_millis()).expect("it is long before the end of time")
+}
+
+/// A source that is asked by the test alone, whenever it likes and as long as it takes.
+fn source(settings: Settings) -> azure::Azure {
+    let schedule = Schedule {
+        interval: Duration::ZERO,
+        timeout: Duration::MAX,
+    };
+    azure::Azure::new(settings, schedule)
 }
 
 fn run<F: Future>(future: F) -> F::Output {
@@ -114,7 +124,7 @@ fn mapping(metric: &str, name: &str) -> Mapping {
 
 /// Measures once, now.
 fn measured(settings: Settings) -> Result<Reading, String> {
-    run(async { Source::new(settings).measure(now_ms()).await })
+    run(async { source(settings).measure(now_ms()).await })
 }
 
 fn reading(settings: Settings) -> Reading {

@@ -20,7 +20,7 @@ fn one_bad_name_spoils_the_question_once() {
         namespace: Some("Microsoft.Compute/virtualMachines".to_owned()),
         ..mapping("gpu", "Percentage GPU")
     }];
-    let mut source = Source::new(settings);
+    let mut source = source(settings);
     let (first, second, third) = run(async {
         let first = source.measure(now_ms()).await.expect("it answers");
         let second = source.measure(now_ms()).await.expect("it answers");
@@ -53,7 +53,7 @@ fn one_bad_name_spoils_the_question_once() {
 fn a_name_that_is_bad_alone_is_not_asked_for_again() {
     let azure = azure();
     azure.place(Place::new(PLAN).with(Metric::new("Other", "Count", &[1.0])));
-    let mut source = Source::new(settings(&azure, &[PLAN]));
+    let mut source = source(settings(&azure, &[PLAN]));
     let readings = run(async { [source.measure(now_ms()).await, source.measure(now_ms()).await] });
     for reading in readings {
         says(&reading.expect("it answers"), "cpu", &["no metric \"CpuPercentage\""]);

@@ -7,7 +7,7 @@ use super::*;
 #[test]
 fn a_token_that_was_refused_is_fetched_once_more() {
     let azure = azure();
-    let mut source = Source::new(settings(&azure, &[VM]));
+    let mut source = source(settings(&azure, &[VM]));
     run(async {
         source.measure(now_ms()).await.expect("it answers");
         azure.expire_tokens();
@@ -25,7 +25,7 @@ fn a_token_that_was_refused_is_fetched_once_more() {
 #[test]
 fn a_token_is_kept_until_shortly_before_its_end() {
     let azure = azure();
-    let mut source = Source::new(settings(&azure, &[VM]));
+    let mut source = source(settings(&azure, &[VM]));
     let now = now_ms();
     run(async {
         for (seconds, tokens) in [(0, 1), (60, 1), (3290, 1), (3305, 2)] {
@@ -101,7 +101,7 @@ fn the_token_of_a_workload_is_read_anew_each_time() {
     azure.application("t-1", "c-1", Proof::Federated("second".to_owned()));
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("token");
-    let mut source = Source::new(Settings {
+    let mut source = source(Settings {
         credentials: Credentials {
             federated_token_file: Some(file.clone()),
             ..application()
@@ -215,7 +215,7 @@ fn the_first_way_that_works_is_kept() {
     azure.machine_identity();
     let mut wrong = settings(&azure, &[VM]);
     wrong.credentials.client_secret = Some(Hidden::new("wrong-secret"));
-    let mut source = Source::new(wrong);
+    let mut source = source(wrong);
     let now = now_ms();
     run(async {
         source.measure(now).await.expect("the machine's identity works");
@@ -264,7 +264,7 @@ fn without_a_token_nothing_is_known_and_the_secret_is_not_told() {
 fn whoever_gives_tokens_may_want_us_to_wait() {
     let azure = azure();
     azure.fail("/v2.0/token", 1, Fault::Throttled(Some(60)));
-    let mut source = Source::new(settings(&azure, &[VM]));
+    let mut source = source(settings(&azure, &[VM]));
     let now = now_ms();
     run(async {
         let why = source.measure(now).await.expect_err("it waits");

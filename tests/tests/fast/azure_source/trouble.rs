@@ -89,7 +89,7 @@ fn a_resource_that_is_gone_is_a_gap() {
 #[test]
 fn a_question_that_is_dropped_leaves_all_in_order() {
     let azure = azure();
-    let mut source = Source::new(settings(&azure, &[VM]));
+    let mut source = source(settings(&azure, &[VM]));
     let short = Duration::from_millis(50);
     run(async {
         for text in ["/token", "/metrics"] {

@@ -6,7 +6,7 @@ use super::*;
 fn a_machine_tells_all_but_its_disk() {
     let azure = azure();
     let now = now_ms();
-    let mut source = Source::new(settings(&azure, &[VM]));
+    let mut source = source(settings(&azure, &[VM]));
     let reading = run(source.measure(now)).expect("it answers");
     assert_eq!(value(&reading, "cpu"), Some(20.0));
     assert_eq!(

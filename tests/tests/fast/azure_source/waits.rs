@@ -8,7 +8,7 @@ fn whoever_is_throttled_asks_nothing_of_the_whole_subscription() {
     let other = VM.replace("vm-1", "vm-2");
     azure.place(machine(&other, Vec::new()));
     azure.fail("vm-1/providers/Microsoft.Insights", 1, Fault::Throttled(Some(90)));
-    let mut source = Source::new(settings(&azure, &[VM, &other]));
+    let mut source = source(settings(&azure, &[VM, &other]));
     let now = now_ms();
     run(async {
         source.measure(now).await.expect("it answers");
@@ -31,7 +31,7 @@ fn whoever_is_throttled_asks_nothing_of_the_whole_subscription() {
 #[test]
 fn a_wait_is_kept_over_rounds_and_ends() {
     let azure = azure();
-    let mut source = Source::new(settings(&azure, &[VM]));
+    let mut source = source(settings(&azure, &[VM]));
     let now = now_ms();
     run(async {
         source.measure(now).await.expect("it answers");
@@ -63,7 +63,7 @@ fn without_a_word_of_how_long_the_waits_grow() {
     let azure = azure();
     azure.fail(AVERAGES, 100, Fault::Overloaded(None));
     azure.fail("aggregation=total", 100, Fault::Overloaded(None));
-    let mut source = Source::new(settings(&azure, &[VM]));
+    let mut source = source(settings(&azure, &[VM]));
     let now = now_ms();
     let mut asked_at = Vec::new();
     run(async {

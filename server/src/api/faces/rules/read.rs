@@ -10,6 +10,7 @@ use watchpost_policies::{Digest, Kind, RuleModule};
 
 use super::{Line as InForce, lines, tagged};
 use crate::api::error::ApiError;
+use crate::api::pagination::PageLimit;
 use crate::api::permit::{Permit, RulesRead};
 use crate::rules::builtin;
 use crate::rules::folder::{FolderSync, Line};
@@ -18,10 +19,6 @@ use crate::rules::registry::{PendingGeneration, Registry};
 use crate::rules::replication::Replication;
 use crate::rules::shadow_queue::{GivenUp, ShadowQueue};
 use crate::store::rules::{Told, Version};
-
-/// A page of the log.
-const USUAL_PAGE: i64 = 100;
-const LARGEST_PAGE: i64 = 1000;
 
 /// All rules.
 #[derive(Serialize, ToSchema)]
@@ -350,23 +347,16 @@ pub async fn log(
     name: Path<String>,
     asked: Query<Asked>,
 ) -> Result<Json<Page>, ApiError> {
-    let limit = asked.limit.unwrap_or(USUAL_PAGE);
-    if !(1..=LARGEST_PAGE).contains(&limit) {
-        let why = format!("limit is {limit}; write one from 1 to {LARGEST_PAGE}");
-        return Err(ApiError::BadRequest(why));
-    }
+    let limit = PageLimit::parse(asked.limit)?;
     let (rule, before) = (name.clone(), asked.before);
     let mut log = registry
         .store()
-        .ask(move |store| store.rule_log(&rule, before, limit + 1))
+        .ask(move |store| store.rule_log(&rule, before, limit.to_read()))
         .await?;
     if log.is_empty() && before.is_none() && versions_of(&registry, &name).await?.is_empty() {
         return Err(no_rule(&name));
     }
-    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-    let more = log.len() > limit;
-    log.truncate(limit);
-    let next = log.last().filter(|_| more).map(|told| told.id);
+    let next = limit.cut(&mut log, |told| told.id);
     Ok(Json(Page { log, next }))
 }
 

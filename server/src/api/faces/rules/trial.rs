@@ -12,8 +12,8 @@ use watchpost_policies::Digest;
 
 use crate::api::body::IfAny;
 use crate::api::error::ApiError;
-use crate::api::faces::history::span;
 use crate::api::permit::{HistoryRead, Permit, RulesRead, RulesWrite};
+use crate::api::query_time::span;
 use crate::api::service::Service;
 use crate::clock;
 use crate::jobs::JobState;

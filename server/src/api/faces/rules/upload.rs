@@ -20,6 +20,7 @@ use super::read::Component;
 use crate::api::error::ApiError;
 use crate::api::latest::Latest;
 use crate::api::permit::{Permit, RulesRead, RulesWrite};
+use crate::api::table::BodyClass;
 use crate::jobs::JobState;
 use crate::rules::provenance::Signature;
 use crate::rules::registry::{Brought, Registry, Uploaded};
@@ -120,8 +121,6 @@ struct Form {
             headers(("location" = String, description = "Where to ask."))
         ),
         (status = 409, description = "It does not go with how things stand; `detail` says why."),
-        (status = 413, description = "It is larger than `rules.limits.component_bytes`."),
-        (status = 415, description = "It is sent as something else than a component or a form."),
         (status = 422, description = "It was looked at, and is no rule; `check` and `advice` say why and what to do.")
     )
 )]
@@ -151,7 +150,7 @@ pub async fn upload(
             signature: None,
         },
         "multipart/form-data" => form(Multipart::new(request.headers(), body), limit).await?,
-        _ => return Err(ApiError::no_component()),
+        _ => return Err(BodyClass::Component.wrong_form()),
     };
     if brought.note.is_empty() {
         brought.note = manner.into_inner().note;

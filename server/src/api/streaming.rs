@@ -2,17 +2,18 @@
 //! and how long each waits for its reader; what is in an answer is not known here.
 
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
 use actix_web::web::Bytes;
 use futures_util::stream::{Stream, poll_fn};
+use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::timeout;
 
-use super::block;
+use crate::tasks::block;
 
 /// Answers that flow at once. Each has a thread, of which there are some hundreds for everything that blocks, and they
 /// share six connections to the database: more of them would not be done sooner.
@@ -110,14 +111,14 @@ impl Turn {
                 done
             });
             if let Err(error) = done.await.unwrap_or_else(|panic| Err(io::Error::other(panic))) {
-                *told.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+                *told.lock() = Some(error);
             }
             // The stream ends with this, and only now there is nothing more to be told.
             drop(held);
         });
         poll_fn(move |context| match pieces.poll_recv(context) {
             Poll::Ready(None) => {
-                let broken = broken.lock().unwrap_or_else(PoisonError::into_inner).take();
+                let broken = broken.lock().take();
                 Poll::Ready(broken.map(Err))
             }
             other => other,

@@ -1,0 +1,108 @@
+//! A probe as a source: it is measured on a thread that may block. A thread cannot be cancelled, so a measurement that
+//! is given up goes on, and the probe is not measured again before it ends.
+
+use std::panic::resume_unwind;
+
+use futures_util::future::LocalBoxFuture;
+use watchpost_policies::MetricPattern;
+
+use super::probe::{Probe, Reading};
+use super::source::{Measurement, Schedule, Source};
+use crate::tasks;
+
+/// A probe and its thread.
+pub struct Blocking {
+    name: &'static str,
+    metrics: Vec<MetricPattern>,
+    schedule: Schedule,
+    state: State,
+}
+
+enum State {
+    Idle(Box<dyn Probe>),
+    /// The thread has the probe.
+    Measuring(Thread),
+    /// The thread panicked, and the probe with it. The source is made anew.
+    Lost,
+}
+
+/// The error is the message of a panic.
+type Thread = LocalBoxFuture<'static, Result<(Box<dyn Probe>, Result<Reading, String>), String>>;
+
+impl Blocking {
+    /// A source that measures this probe.
+    pub fn new(probe: Box<dyn Probe>, schedule: Schedule) -> Self {
+        Self {
+            name: probe.name(),
+            metrics: probe.metrics(),
+            schedule,
+            state: State::Idle(probe),
+        }
+    }
+
+    fn begin(&mut self, now_ms: u64) {
+        self.state = match std::mem::replace(&mut self.state, State::Lost) {
+            State::Idle(mut probe) => State::Measuring(Box::pin(tasks::block(move || {
+                let outcome = probe.measure(now_ms);
+                (probe, outcome)
+            }))),
+            other => other,
+        };
+    }
+
+    /// Waits for the thread, if there is one. It stays ours when this is dropped before it ends. A panic of the thread
+    /// goes on here.
+    async fn end(&mut self) -> Option<Result<Reading, String>> {
+        let State::Measuring(thread) = &mut self.state else {
+            return None;
+        };
+        match thread.await {
+            Ok((probe, outcome)) => {
+                self.state = State::Idle(probe);
+                Some(outcome)
+            }
+            Err(panic) => {
+                self.state = State::Lost;
+                resume_unwind(Box::new(panic))
+            }
+        }
+    }
+
+    async fn discard(&mut self) {
+        if self.end().await.is_some()
+            && let State::Idle(probe) = &mut self.state
+        {
+            probe.was_not_heard();
+        }
+    }
+}
+
+impl Source for Blocking {
+    fn name(&self) -> &str {
+        self.name
+    }
+
+    fn metrics(&self) -> Vec<MetricPattern> {
+        self.metrics.clone()
+    }
+
+    fn schedule(&self) -> Schedule {
+        self.schedule
+    }
+
+    fn measure(&mut self, now_ms: u64) -> Measurement<'_> {
+        Box::pin(async move {
+            self.discard().await;
+            self.begin(now_ms);
+            let outcome = self.end().await;
+            outcome.unwrap_or_else(|| Err("it panicked before".to_owned()))
+        })
+    }
+
+    fn unfinished(&mut self) -> Option<LocalBoxFuture<'_, ()>> {
+        match self.state {
+            State::Measuring(_) => Some(Box::pin(self.discard())),
+            State::Idle(_) | State::Lost => None,
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! Sources that come and go while the collector runs, and one that does not block.
+
+use std::sync::Mutex;
+
+use super::*;
+use crate::collect::SourceError;
+use crate::collect::source::{Measurement, Source};
+
+fn names(round: &Round) -> Vec<&str> {
+    round.sources.keys().map(|name| &**name).collect()
+}
+
+#[test]
+fn a_source_that_is_added_is_asked_from_the_next_round_on() {
+    collecting(vec![good("first")], async |collector, mut rounds| {
+        let before = next(&mut rounds).await;
+        assert_eq!(metrics(&before), ["first"]);
+        collector.add_source(good("second")).await.expect("the name is free");
+        let after = loop {
+            let round = next(&mut rounds).await;
+            assert_eq!(
+                round.snapshot.gaps(),
+                [],
+                "a round that did not ask it does not miss it"
+            );
+            if round.sources.len() == 2 {
+                break round;
+            }
+        };
+        assert_eq!(
+            (metrics(&after), names(&after)),
+            (vec!["first", "second"], vec!["first", "second"])
+        );
+        assert!(after.sources["second"].success);
+    });
+}
+
+#[test]
+fn a_source_that_is_removed_is_in_no_later_round() {
+    collecting(vec![good("first"), good("second")], async |collector, mut rounds| {
+        assert_eq!(metrics(&next(&mut rounds).await), ["first", "second"]);
+        collector.remove_source("second").await.expect("it was there");
+        // A round that was published before may not have been seen.
+        rounds.borrow_and_update();
+        for _ in 0..3 {
+            let round = next(&mut rounds).await;
+            assert_eq!((metrics(&round), names(&round)), (vec!["first"], vec!["first"]));
+            assert_eq!(round.snapshot.gaps(), []);
+        }
+        let unknown = SourceError::Unknown("second".to_owned());
+        assert_eq!(collector.remove_source("second").await, Err(unknown));
+    });
+}
+
+#[test]
+fn a_source_that_is_removed_while_it_hangs_costs_nobody_anything_and_its_name_is_free() {
+    let (asked, questions) = tokio::sync::oneshot::channel();
+    let asked = Mutex::new(Some(asked));
+    let (release, gate) = mpsc::channel::<()>();
+    let gate = Arc::new(Mutex::new(Some(gate)));
+    let asked = Arc::new(asked);
+    let hung = blocking(TIMEOUT * 20, move || {
+        let (asked, gate) = (asked.clone(), gate.clone());
+        Scripted {
+            name: "session",
+            measure: Box::new(move || {
+                let asked = asked.lock().expect("nobody panicked").take().expect("it is asked once");
+                asked.send(()).expect("the test listens");
+                let gate = gate.lock().expect("nobody panicked").take().expect("it is asked once");
+                // Once it was let go, it answers at once.
+                let _ = gate.recv();
+                Ok(one("late"))
+            }),
+        }
+    });
+    collecting(vec![good("first"), hung], async |collector, mut rounds| {
+        questions.await.expect("it is asked");
+        collector.remove_source("session").await.expect("it was there");
+        let round = next(&mut rounds).await;
+        assert!(round.took < TIMEOUT, "the round went on at once: {:?}", round.took);
+        assert_eq!((metrics(&round), names(&round)), (vec!["first"], vec!["first"]));
+        assert_eq!(round.snapshot.gaps(), []);
+        // The thread still hangs, and its answer is nobody's.
+        let again = source("session", || Box::new(|| Ok(one("session"))));
+        collector.add_source(again).await.expect("the name is free");
+        drop(release);
+        let mut with_both = 0;
+        while with_both < 3 {
+            let round = next(&mut rounds).await;
+            assert!(!metrics(&round).contains(&"late"), "round {}", round.number);
+            with_both += usize::from(metrics(&round) == ["first", "session"]);
+        }
+    });
+}
+
+#[test]
+fn a_name_that_is_taken_is_refused_and_who_has_it_goes_on() {
+    collecting(vec![good("first")], async |collector, mut rounds| {
+        let other = source("first", || Box::new(|| Ok(one("other"))));
+        let exists = SourceError::Exists("first".to_owned());
+        assert_eq!(collector.add_source(other).await, Err(exists));
+        rounds.borrow_and_update();
+        for _ in 0..2 {
+            assert_eq!(metrics(&next(&mut rounds).await), ["first"]);
+        }
+    });
+    let tasks = Tasks::new(Arc::new(Own::new(&Build {
+        version: "",
+        commit: "",
+        rustc: "",
+    })));
+    actix_web::rt::System::new().block_on(async {
+        let options = Options {
+            host: crate::host_id::HostId::new("edge-1").expect("a legal name"),
+            facts: Labels::none(),
+            interval: TIMEOUT,
+            timeout: TIMEOUT,
+        };
+        let twice = start(&tasks, options, vec![good("a"), good("a")], watch::Sender::new(None));
+        assert_eq!(twice.err(), Some(SourceError::Exists("a".to_owned())));
+    });
+}
+
+#[test]
+fn a_collector_that_panics_goes_on_with_the_sources_that_it_had() {
+    collecting(vec![good("first")], async |collector, mut rounds| {
+        let before = next(&mut rounds).await;
+        let broken: MakeSource = Box::new(|| panic!("it cannot be made"));
+        assert_eq!(collector.add_source(broken).await, Err(SourceError::Unanswered));
+        rounds.borrow_and_update();
+        let after = next(&mut rounds).await;
+        assert!(after.number > before.number);
+        assert_eq!((metrics(&after), after.sources["first"].failures), (vec!["first"], 0));
+        collector.add_source(good("second")).await.expect("its mailbox is open");
+    });
+}
+
+/// A source that waits without a thread: it is cancelled, panics, and answers, in this order.
+struct Cancellable(Arc<AtomicU32>);
+
+impl Source for Cancellable {
+    fn name(&self) -> &str {
+        "cancellable"
+    }
+
+    fn metrics(&self) -> Vec<MetricPattern> {
+        patterns(&["cancellable"])
+    }
+
+    fn schedule(&self) -> Schedule {
+        Schedule {
+            interval: Duration::ZERO,
+            timeout: TIMEOUT / 10,
+        }
+    }
+
+    fn measure(&mut self, _: u64) -> Measurement<'_> {
+        let asked = self.0.fetch_add(1, Ordering::Relaxed);
+        Box::pin(async move {
+            match asked {
+                0 => std::future::pending().await,
+                1 => panic!("asked twice"),
+                _ => Ok(one("cancellable")),
+            }
+        })
+    }
+}
+
+#[test]
+fn a_source_that_can_be_cancelled_is_asked_again_in_the_next_round() {
+    let asked = Arc::new(AtomicU32::new(0));
+    let make: MakeSource = Box::new(move || Box::new(Cancellable(asked.clone())));
+    let seen = rounds(vec![good("first"), make], |round| round.sources["cancellable"].success);
+    let last = &seen.last().expect("it answered").sources["cancellable"];
+    assert_eq!(last.failures, 2, "once cancelled, once panicked");
+    // A round may have been followed by the next before it was seen.
+    for round in &seen[..seen.len() - 1] {
+        let why = round.sources["cancellable"].error.as_deref();
+        let expected = [
+            "it did not answer within 100ms",
+            "it panicked: asked twice; it begins anew",
+        ];
+        assert!(why.is_some_and(|why| expected.contains(&why)), "{why:?}");
+    }
+}
