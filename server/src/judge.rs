@@ -169,9 +169,17 @@ fn tell_changes(last: Option<&Report>, report: &Report) {
     for (rule, about) in before.keys().filter(|key| !now.contains_key(*key)) {
         log::info!(rule = rule.as_str(), subject = about.as_str(); "{about} is ok again");
     }
-    let faults = |report: &Report| report.faults().iter().map(ToString::to_string).collect::<Vec<_>>();
-    let known = last.map(faults).unwrap_or_default();
-    for fault in faults(report).iter().filter(|fault| !known.contains(fault)) {
-        log::error!("{fault}");
+    let known: Vec<String> = last
+        .into_iter()
+        .flat_map(Report::faults)
+        .map(ToString::to_string)
+        .collect();
+    for fault in report
+        .faults()
+        .iter()
+        .filter(|fault| !known.contains(&fault.to_string()))
+    {
+        let (rule, call, reason) = (fault.rule.as_str(), &fault.call, &fault.misbehaviour);
+        log::error!(rule, call:%, reason:%; "a rule failed");
     }
 }

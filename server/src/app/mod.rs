@@ -219,7 +219,8 @@ impl App {
             }
         };
         tokio::join!(rounds, parts.decisions.finish(LAST_WORDS));
-        log::info!(took_ms = began.elapsed().as_millis() as u64, ending:? = ending; "stopped");
+        let cut_off = ending == Ending::CutOff;
+        log::info!(took_ms = began.elapsed().as_millis() as u64, cut_off; "stopped");
         Ok(ending)
     }
 }

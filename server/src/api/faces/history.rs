@@ -379,7 +379,7 @@ fn flowing(turn: Turn, work: impl FnOnce(&mut Flow) -> io::Result<()> + Send + '
 }
 
 fn broken(error: StoreError) -> io::Error {
-    log::error!("an answer about the past breaks off: {error}");
+    log::error!(reason:% = error; "an answer about the past breaks off");
     io::Error::other(error)
 }
 
