@@ -1,5 +1,6 @@
 //! Work in the background: every piece has a name, is started again when it panics, and says how it is. The only
-//! place that spawns.
+//! place that spawns; clippy.toml keeps it so.
+#![expect(clippy::disallowed_methods, reason = "this module is the one that spawns")]
 
 mod flow;
 
@@ -202,8 +203,8 @@ pub async fn block<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static)
 }
 
 /// Work of its own that goes on when nobody waits for it any more. It ends by itself, or with the process.
-pub fn go_on(work: impl Future<Output = ()> + 'static) {
-    actix_web::rt::spawn(work);
+pub fn go_on<T: 'static>(work: impl Future<Output = T> + 'static) -> JoinHandle<T> {
+    actix_web::rt::spawn(work)
 }
 
 /// Whether anything blocks a thread just now, or waits for one. A runtime that is dropped waits for it, for ever if

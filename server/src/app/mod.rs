@@ -38,7 +38,7 @@ use crate::rules::Rules;
 use crate::rules::registry::Registry;
 use crate::store::Store;
 use crate::systemd::{self, Systemd};
-use crate::tasks::Tasks;
+use crate::tasks::{self, Tasks};
 use crate::tls::Tls;
 use crate::{clock, judge, pki};
 
@@ -190,7 +190,7 @@ impl App {
         let history = work::start(&config, &parts);
         let server = serve(&config, &parts, listeners)?;
         let handle = server.handle();
-        let mut serving = actix_web::rt::spawn(server);
+        let mut serving = tasks::go_on(server);
         let ended = tokio::select! {
             () = stop => None,
             ended = &mut serving => Some(ended),

@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 use tokio::sync::{mpsc, watch};
 
-use crate::tasks::Tasks;
+use crate::tasks::{self, Tasks};
 pub use mode::Mode;
 
 use collector::{Collector, MAILBOX, Options, Round};
@@ -35,7 +35,7 @@ pub fn start(tasks: &Tasks, mut options: Options, sources: Vec<Source>, publishe
         let asked = sources
             .iter()
             .map(|source| source.clone().run(rounds.clone(), answers.clone()));
-        let asked: Vec<_> = asked.map(actix_web::rt::spawn).collect();
+        let asked: Vec<_> = asked.map(tasks::go_on).collect();
         let mut collector = Collector::new(options.clone(), asking, mailbox, published.clone());
         async move {
             let _asked = asked;

@@ -83,6 +83,10 @@ enum Stopped {
 /// Starts the process and waits for its end, on a thread that may block. It has to be the same thread for both: the
 /// kernel tells the process of the end of the thread that started it. All pipes are served at the same time, for the
 /// process may fill any of them before it goes on with another.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "pipes block, and the threads end with the process"
+)]
 pub(super) fn run(task: &Task<'_>, leash: &Leash) -> Result<Vec<u8>, Failure> {
     let not_started = |error: io::Error| Failure::Broken(format!("it could not be started: {error}"));
     let Some(pipes) = leash.start(&mut command(task)).map_err(not_started)? else {
@@ -127,6 +131,10 @@ pub(super) fn run(task: &Task<'_>, leash: &Leash) -> Result<Vec<u8>, Failure> {
     })
 }
 
+#[expect(
+    clippy::disallowed_methods,
+    reason = "pipes block, and the threads end with the process"
+)]
 fn spawn<'scope, T: Send + 'scope>(
     scope: &'scope Scope<'scope, '_>,
     name: &str,
