@@ -1,5 +1,9 @@
 //! Builds the rules that Watchpost brings and the contract for rules in C, so that one binary carries them, and
 //! tells the binary what it was built from.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "Cargo speaks to build scripts by their environment"
+)]
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};

@@ -1,6 +1,11 @@
 //! Watchpost, the part that lives: it measures, remembers, serves and warns. What it thinks of what it measured
 //! is for the rules, which `watchpost-policies` runs.
 
+#![cfg_attr(
+    test,
+    allow(clippy::disallowed_methods, reason = "unit tests spawn and wait as they need to")
+)]
+
 pub mod api;
 pub mod app;
 pub mod cli;

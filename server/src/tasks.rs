@@ -1,5 +1,6 @@
 //! Work in the background: tasks, which are started again when they panic, and jobs, which are done once. Every piece
-//! has a name and says how it is. The only place that spawns.
+//! has a name and says how it is. The only place that spawns; clippy.toml keeps it so.
+#![expect(clippy::disallowed_methods, reason = "this module is the one that spawns")]
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -248,6 +249,11 @@ pub async fn block<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static)
 /// Work without a name that somebody owns; it ends with its owner at the latest.
 pub fn spawn_owned(work: impl Future<Output = ()> + 'static) -> Owned {
     Owned(actix_web::rt::spawn(work))
+}
+
+/// Work of its own that goes on when nobody waits for it any more. It ends by itself, or with the process.
+pub fn go_on<T: 'static>(work: impl Future<Output = T> + 'static) -> JoinHandle<T> {
+    actix_web::rt::spawn(work)
 }
 
 /// Whether anything blocks a thread just now, or waits for one. A runtime that is dropped waits for it, for ever if

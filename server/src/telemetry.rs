@@ -178,8 +178,7 @@ fn put_in_force(filter: &Filter, running: &Running) {
     let mut builder = env_logger::Builder::new();
     filter.apply(&mut builder);
     builder.format(move |line, record| {
-        // The one place where the log reads the clock.
-        let now = jiff::Timestamp::now();
+        let now = crate::clock::now();
         match format {
             LogFormat::Text => line.write_all(line::text(now, record).as_bytes()),
             LogFormat::Json => line.write_all(line::json(now, record).as_bytes()),

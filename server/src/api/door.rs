@@ -15,7 +15,6 @@ use arc_swap::ArcSwap;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use openssl::sha::sha256;
-use openssl::x509::X509;
 use parking_lot::Mutex;
 use watchpost_policies::{Identity, IdentityKind};
 
@@ -224,10 +223,11 @@ impl Door {
         let peer = match seen {
             Some(peer) => peer,
             None => {
-                let certificate = X509::from_der(&der).map_err(|_| broken())?;
-                // Not yet checked under any generation.
-                let peer = Peer::new(certificate, Vec::new(), 0);
-                let peer = Arc::new(peer.map_err(|unreadable| ApiError::Unauthenticated(unreadable.to_string()))?);
+                let peer = Peer::of_der(&der).map_err(|unreadable| match unreadable {
+                    Unreadable::Encoding => broken(),
+                    _ => ApiError::Unauthenticated(unreadable.to_string()),
+                });
+                let peer = Arc::new(peer?);
                 let mut all = self.forwarded.lock();
                 if all.len() >= MOST_FORWARDED {
                     all.clear();

@@ -201,7 +201,7 @@ impl From<&StoreError> for ApiError {
     fn from(error: &StoreError) -> Self {
         let why = match error {
             StoreError::Refused(_) => {
-                log::warn!("a request could not be answered: {error}");
+                log::warn!(reason:% = error; "a request could not be answered");
                 let why = "the database refuses what was sent, for it breaks a rule of its table; the log says which";
                 return Self::BadRequest(why.to_owned());
             }
@@ -215,7 +215,7 @@ impl From<&StoreError> for ApiError {
             StoreError::Full => "the database has no room left",
             StoreError::Damaged(_) => "the database is damaged",
         };
-        log::warn!("a request could not be answered: {error}");
+        log::warn!(reason:% = error; "a request could not be answered");
         Self::Unavailable {
             why: why.to_owned(),
             after_seconds: 5,

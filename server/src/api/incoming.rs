@@ -7,14 +7,16 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::time::Duration;
 
+use actix_web::HttpMessage;
 use actix_web::dev::{Payload, ServiceRequest};
 use actix_web::error::PayloadError;
 use actix_web::http::Version;
 use actix_web::web::Bytes;
-use actix_web::{HttpMessage, rt};
 use futures_util::FutureExt;
 use futures_util::stream::{self, Stream};
 use tokio::time::Instant;
+
+use crate::tasks;
 
 /// How long a stream of HTTP/2 is kept open whose body nobody wants.
 const LINGER: Duration = Duration::from_secs(2);
@@ -64,7 +66,7 @@ impl Drop for Incoming {
         }
         // Most requests have no body, which is found out without waiting.
         if !matches!(self.body.next().now_or_never(), Some(None)) {
-            rt::spawn(linger(self.body.clone()));
+            tasks::go_on(linger(self.body.clone()));
         }
     }
 }

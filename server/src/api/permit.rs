@@ -115,7 +115,8 @@ fn judge(
         }
         Verdict::Deny { reason } => Err(ApiError::Forbidden(reason.clone())),
         Verdict::Fault { fault } => {
-            log::error!(action:% = action; "{fault}");
+            let (rule, call, reason) = (fault.rule.as_str(), &fault.call, &fault.misbehaviour);
+            log::error!(action:%, rule, call:%, reason:%; "the role rule failed, so nothing is allowed");
             Err(ApiError::Forbidden(
                 "the role rule failed, so nothing is allowed; the log says how".to_owned(),
             ))

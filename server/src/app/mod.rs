@@ -43,7 +43,7 @@ use crate::resource::{self, ResourceRenderings};
 use crate::rules::Rules;
 use crate::store::Store;
 use crate::systemd::{self, Systemd};
-use crate::tasks::Tasks;
+use crate::tasks::{self, Tasks};
 use crate::tls::Tls;
 use crate::{api, clock, pki};
 
@@ -205,7 +205,7 @@ impl App {
         let history = work::start(&config, &parts)?;
         let server = serve(&config, &parts, listeners)?;
         let handle = server.handle();
-        let mut serving = actix_web::rt::spawn(server);
+        let mut serving = tasks::go_on(server);
         let ended = tokio::select! {
             () = stop => None,
             ended = &mut serving => Some(ended),
@@ -238,7 +238,8 @@ impl App {
             parts.decisions.finish(LAST_WORDS),
             parts.tasks.finish_jobs(LAST_WORDS)
         );
-        log::info!(took_ms = began.elapsed().as_millis() as u64, ending:? = ending; "stopped");
+        let cut_off = ending == Ending::CutOff;
+        log::info!(took_ms = began.elapsed().as_millis() as u64, cut_off; "stopped");
         Ok(ending)
     }
 }

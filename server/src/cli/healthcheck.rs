@@ -6,10 +6,10 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Args;
-use openssl::ssl::{SslConnector, SslFiletype, SslMethod, SslVerifyMode};
 
 use super::{CONFIG, UNAVAILABLE, fail};
 use crate::config::{Config, Face, Listener, Sources};
+use crate::tls::client::{self, Trust};
 
 /// Asks whether it is ready.
 #[derive(Args)]
@@ -83,17 +83,11 @@ fn reachable(mut address: SocketAddr) -> SocketAddr {
 }
 
 async fn ask(url: &str, shown: Option<(PathBuf, PathBuf)>, timeout: Duration) -> Result<(), String> {
-    let mut tls = SslConnector::builder(SslMethod::tls_client()).map_err(|error| error.to_string())?;
+    let shown = shown.as_ref().map(|(certificate, key)| (&**certificate, &**key));
     // It asks its own machine whether somebody answers, not who.
-    tls.set_verify(SslVerifyMode::NONE);
-    if let Some((certificate, key)) = shown {
-        let loaded = tls
-            .set_certificate_chain_file(&certificate)
-            .and_then(|()| tls.set_private_key_file(&key, SslFiletype::PEM));
-        loaded.map_err(|error| format!("{} and its key cannot be used: {error}", certificate.display()))?;
-    }
+    let tls = client::connector(Trust::Anyone, shown).map_err(|error| error.to_string())?;
     let client = awc::Client::builder()
-        .connector(awc::Connector::new().openssl(tls.build()))
+        .connector(awc::Connector::new().openssl(tls))
         .timeout(timeout)
         .finish();
     let response = client.get(url).send().await.map_err(|error| error.to_string())?;

@@ -150,7 +150,7 @@ fn sources(arguments: &Arguments) -> Result<Sources, String> {
         file: arguments
             .config
             .clone()
-            .or_else(|| std::env::var_os(CONFIG_VARIABLE).map(PathBuf::from)),
+            .or_else(|| Environment::variable_of_process(CONFIG_VARIABLE).map(PathBuf::from)),
         environment: Environment::of_process(),
         flags,
         others_variables: [CONFIG_VARIABLE, SERVER_VARIABLE].map(str::to_owned).into(),

@@ -34,9 +34,16 @@ pub struct Environment(BTreeMap<String, OsString>);
 
 impl Environment {
     /// The environment of this process.
+    #[expect(clippy::disallowed_methods, reason = "configuration owns the environment")]
     pub fn of_process() -> Self {
         let readable = |(name, value): (OsString, OsString)| Some((name.into_string().ok()?, value));
         std::env::vars_os().filter_map(readable).collect()
+    }
+
+    /// One variable of this process that is not a setting, such as the one that names the file.
+    #[expect(clippy::disallowed_methods, reason = "configuration owns the environment")]
+    pub fn variable_of_process(name: &str) -> Option<OsString> {
+        std::env::var_os(name)
     }
 }
 

@@ -4,11 +4,12 @@
 use std::ffi::OsString;
 use std::time::Duration;
 
+use super::Environment;
 use crate::systemd::NotifyOptions;
 
 /// What systemd asks of this process.
 pub fn notify_options() -> NotifyOptions {
-    read(|name| std::env::var_os(name), std::process::id())
+    read(Environment::variable_of_process, std::process::id())
 }
 
 fn read(variable: impl Fn(&str) -> Option<OsString>, process: u32) -> NotifyOptions {

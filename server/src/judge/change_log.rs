@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use watchpost_policies::{Finding, Report, Severity};
+use watchpost_policies::{Fault, Finding, Report, Severity};
 
 use super::{Evaluations, Subscription};
 use crate::tasks::Tasks;
@@ -30,7 +30,7 @@ enum Change<'r> {
     /// A rule does not find anything about a subject any more that is not ok.
     Ok { rule: String, subject: String },
     /// A rule fails as it did not before.
-    Fault(String),
+    Fault(&'r Fault),
 }
 
 fn changes<'r>(previous: Option<&Report>, report: &'r Report) -> Vec<Change<'r>> {
@@ -44,9 +44,13 @@ fn changes<'r>(previous: Option<&Report>, report: &'r Report) -> Vec<Change<'r>>
     let mut changes: Vec<_> = report.standings().filter(is_new).map(Change::Finding).collect();
     let gone = before.keys().filter(|key| !now.contains_key(*key)).cloned();
     changes.extend(gone.map(|(rule, subject)| Change::Ok { rule, subject }));
-    let faults = |report: &Report| -> BTreeSet<String> { report.faults().iter().map(ToString::to_string).collect() };
-    let known = previous.map(faults).unwrap_or_default();
-    changes.extend(faults(report).difference(&known).cloned().map(Change::Fault));
+    let known: BTreeSet<String> = previous
+        .into_iter()
+        .flat_map(Report::faults)
+        .map(ToString::to_string)
+        .collect();
+    let is_new = |fault: &&Fault| !known.contains(&fault.to_string());
+    changes.extend(report.faults().iter().filter(is_new).map(Change::Fault));
     changes
 }
 
@@ -64,7 +68,10 @@ impl Change<'_> {
             Self::Ok { rule, subject } => {
                 log::info!(rule = rule.as_str(), subject = subject.as_str(), host; "{subject} is ok again");
             }
-            Self::Fault(fault) => log::error!(host; "{fault}"),
+            Self::Fault(fault) => {
+                let (rule, call, reason) = (fault.rule.as_str(), &fault.call, &fault.misbehaviour);
+                log::error!(rule, call:%, reason:%, host; "a rule failed");
+            }
         }
     }
 }

@@ -81,11 +81,6 @@ impl Authority {
         &self.folder
     }
 
-    /// The authority's own certificate, which others have to trust.
-    pub fn certificate(&self) -> &X509Ref {
-        &self.certificate
-    }
-
     /// The file of the authority's own certificate.
     pub fn certificate_path(&self) -> PathBuf {
         Files::new(&self.folder, "ca").certificate

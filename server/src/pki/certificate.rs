@@ -42,27 +42,22 @@ const AUTHORITY_NAME: &str = "Watchpost development CA";
 /// The name under which this host is always reached from itself.
 const LOCALHOST: &str = "localhost";
 
+/// The addresses of the same.
+const LOOPBACK: [IpAddr; 2] = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
+
 /// Who holds a certificate, and so what it is good for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Holder {
-    Server {
-        names: BTreeSet<DnsName>,
-        addresses: BTreeSet<IpAddr>,
-    },
-    Client {
-        name: Name,
-        role: Name,
-    },
+    Server { names: BTreeSet<DnsName> },
+    Client { name: Name, role: Name },
 }
 
 impl Holder {
     /// This host is one of the names in any case.
-    pub(super) fn server(names: &[String], addresses: &[IpAddr]) -> Result<Self, PkiError> {
-        let local: [IpAddr; 2] = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
+    pub(super) fn server(names: &[String]) -> Result<Self, PkiError> {
         let names = names.iter().map(String::as_str).chain([LOCALHOST]);
         Ok(Self::Server {
             names: names.map(DnsName::parse).collect::<Result<_, _>>()?,
-            addresses: addresses.iter().copied().chain(local).collect(),
         })
     }
 
@@ -76,7 +71,7 @@ impl Holder {
     /// Whether the certificate is good for every name of a server. A client's is not asked for its role, which a
     /// person may have chosen differently.
     pub(super) fn is_named_by(&self, certificate: &X509Ref) -> bool {
-        let Self::Server { names, addresses } = self else {
+        let Self::Server { names } = self else {
             return true;
         };
         let stack = certificate.subject_alt_names();
@@ -84,7 +79,7 @@ impl Holder {
         names
             .iter()
             .all(|name| given().any(|known| known.dnsname() == Some(name.as_str())))
-            && addresses
+            && LOOPBACK
                 .iter()
                 .all(|address| given().any(|known| known.ipaddress() == Some(octets(*address).as_slice())))
     }
@@ -142,12 +137,12 @@ pub(super) fn leaf(
     let own = SubjectKeyIdentifier::new().build(&context)?;
     let issuer = AuthorityKeyIdentifier::new().keyid(true).build(&context)?;
     let names = match holder {
-        Holder::Server { names, addresses } => {
+        Holder::Server { names } => {
             let mut alternatives = SubjectAlternativeName::new();
             for name in names {
                 alternatives.dns(name.as_str());
             }
-            for address in addresses {
+            for address in LOOPBACK {
                 alternatives.ip(&address.to_string());
             }
             Some(alternatives.build(&context)?)

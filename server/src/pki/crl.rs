@@ -24,11 +24,6 @@ const LIST_SECONDS: i64 = 30 * DAY_SECONDS;
 const MOST_NUMBER_OCTETS: i32 = 20;
 
 impl Authority {
-    /// Writes the list anew.
-    pub fn write_crl(&self, now: Timestamp) -> Result<(), PkiError> {
-        self.write_crl_under(&self.lock()?, now)
-    }
-
     /// Writes the list if there is none, if less than half of its time is left, or if it does not say what is
     /// revoked. Returns whether it was written.
     pub fn refresh_crl(&self, now: Timestamp) -> Result<bool, PkiError> {
@@ -46,7 +41,7 @@ impl Authority {
         Ok(!is_good)
     }
 
-    fn write_crl_under(&self, lock: &Lock, now: Timestamp) -> Result<(), PkiError> {
+    pub(super) fn write_crl_under(&self, lock: &Lock, now: Timestamp) -> Result<(), PkiError> {
         let revoked = record::read_revoked(self.folder())?;
         let former = self.read_crl()?;
         let pem = self

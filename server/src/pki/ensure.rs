@@ -1,8 +1,6 @@
 //! What has to be there before a server starts: made where it is missing, renewed before it ends. What a person
 //! brought, moved or revoked is left as it is.
 
-use std::net::IpAddr;
-
 use jiff::Timestamp;
 use openssl::pkey::{PKey, Public};
 use openssl::x509::{X509, X509Ref};
@@ -33,8 +31,8 @@ pub enum Ensured {
 impl Authority {
     /// Sees to it that this host has a certificate with these names, `localhost`, `127.0.0.1` and `::1`. One that
     /// somebody else signed is left as it is; one of ours that was revoked is set aside, with its key.
-    pub fn ensure_server(&self, names: &[String], addresses: &[IpAddr], now: Timestamp) -> Result<Ensured, PkiError> {
-        let holder = Holder::server(names, addresses)?;
+    pub fn ensure_server(&self, names: &[String], now: Timestamp) -> Result<Ensured, PkiError> {
+        let holder = Holder::server(names)?;
         let lock = self.lock()?;
         let records = record::read_all(self.folder())?;
         let files = self.server_files();

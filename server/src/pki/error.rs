@@ -123,7 +123,7 @@ pub enum PkiError {
         what: &'static str,
     },
     /// A name under which no server can be reached.
-    #[error("{name:?} is no DNS name; write it as in localhost or edge-1.example.org, and give addresses as addresses")]
+    #[error("{name:?} is no DNS name; write it as in localhost or edge-1.example.org")]
     DnsName {
         /// What was given.
         name: String,

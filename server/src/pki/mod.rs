@@ -1,5 +1,7 @@
-//! The development authority: makes certificates where there is no better one. It is one folder on one machine; it
-//! serves nothing, has no clock, and the server needs none of it where certificates come from elsewhere.
+//! The development authority issues and revokes the certificates of the server and of its clients, for development and
+//! for small private installations, and a kill in the middle of anything leaves a folder that is whole. It is one folder
+//! on one machine; it serves nothing, has no clock, and the server needs none of it where certificates come from
+//! elsewhere.
 //!
 //! In the folder stand `ca.crt`, `ca.key`, `server.crt`, `server.key`, `clients/NAME.crt`, `clients/NAME.key`,
 //! `crl.pem`, and in `issued/` what was issued and revoked. Each `.crt` holds one certificate, without the authority's.
@@ -42,7 +44,7 @@ pub const FIRST_CLIENTS: [&str; 4] = ["admin", "user", "reader", "agent"];
 pub fn prepare(folder: &Path, hostname: &str, now: Timestamp) -> Result<Authority, PkiError> {
     let authority = Authority::open_or_create(folder, now)?;
     let hostname = names::DnsName::parse(hostname).is_ok().then(|| hostname.to_owned());
-    authority.ensure_server(hostname.as_slice(), &[], now)?;
+    authority.ensure_server(hostname.as_slice(), now)?;
     for name in FIRST_CLIENTS {
         authority.ensure_client(name, name, now)?;
     }

@@ -8,7 +8,7 @@ use watchpost_policies::{
 };
 
 use super::sample;
-use super::schema::Schemas;
+use super::schema::{SchemaError, Schemas};
 
 /// The settings that every rule has to understand.
 const DEFAULTS: &str = "{}";
@@ -129,7 +129,13 @@ fn fits(module: &RuleModule, given: &[&str], schemas: &Schemas) -> Result<(), Fa
     let given: Result<_, _> = given.iter().map(|settings| serde_json::from_str(settings)).collect();
     let given = given.map_err(|error| failed(format!("the settings are no JSON: {error}"), "write a JSON object"))?;
     let found = schemas.problems(&module.manifest().settings_schema, given);
-    let problems = found.map_err(|error| failed(error.to_string(), "correct the schema that the rule gives"))?;
+    let problems = found.map_err(|error| {
+        let advice = match error {
+            SchemaError::Wrong(_) | SchemaError::TooMuch => "correct the schema that the rule gives",
+            SchemaError::TimedOut(_) | SchemaError::Broken(_) => "try again when the machine is less busy",
+        };
+        failed(error.to_string(), advice)
+    })?;
     match problems.is_empty() {
         true => Ok(()),
         false => Err(failed(

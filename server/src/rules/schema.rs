@@ -2,7 +2,7 @@
 //! validator busy for ever, or deeper than its stack goes; so a server has it done by a process of its own. What the rule
 //! itself says of its settings is asked elsewhere.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use boon::{CompileError, Compiler, ErrorKind, SchemaIndex, UrlLoader, ValidationError};
@@ -21,6 +21,12 @@ const LONGEST_WORDS: usize = 300;
 /// What it may take: settings of a hundred kilobytes take milliseconds.
 const TIME: Duration = Duration::from_secs(2);
 const MEMORY_BYTES: u64 = 1 << 30;
+
+/// The longest that the process may take. Where the machine is busy, it gets a tenth of a processor for its [`TIME`].
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Twice as much as [`MOST_PROBLEMS`] with a place and words of [`LONGEST_WORDS`] letters of four bytes each.
+const MAX_ANSWER_BYTES: u64 = 2 * 2 * (MOST_PROBLEMS * LONGEST_WORDS * 4) as u64;
 
 /// The schema goes by this name; nothing is ever fetched from there.
 const ITS_NAME: &str = "https://rule.invalid/settings.schema.json";
@@ -41,10 +47,23 @@ pub enum SchemaError {
     #[error("what it gives as the schema of its settings is no JSON Schema: {0}")]
     Wrong(String),
     /// It takes too much.
-    #[error("to hold settings against its schema takes too long, or too much memory")]
+    #[error(
+        "validating its settings against its schema takes more than {} seconds of processor time or {} MiB of memory: \
+         simplify the schema (fewer alternatives within alternatives, simpler patterns), or make the settings smaller",
+        TIME.as_secs(),
+        MEMORY_BYTES >> 20
+    )]
     TooMuch,
+    /// The process did not end, although it used little of the processor.
+    #[error(
+        "validating its settings against its schema did not end within {0:?} and was stopped: try again when the machine \
+         is less busy, and simplify the schema if that does not help"
+    )]
+    TimedOut(Duration),
     /// The process did not do what it is there for.
-    #[error("the process that holds settings against its schema ended without an answer: {0}")]
+    #[error(
+        "the process that holds settings against its schema ended without an answer: {0}. Try again, and report it if that does not help"
+    )]
     Broken(String),
 }
 
@@ -65,28 +84,35 @@ impl Schemas {
             schema: schema.clone(),
             settings,
         };
-        let Self::Apart(program) = self else {
-            return question.problems();
-        };
+        match self {
+            Self::Here => question.problems(),
+            Self::Apart(program) => question.problems_apart(program, TIMEOUT),
+        }
+    }
+}
+
+impl Question {
+    fn problems_apart(&self, program: &Path, timeout: Duration) -> Result<Vec<Problem>, SchemaError> {
         let broken = |error: serde_json::Error| SchemaError::Broken(error.to_string());
-        let input = serde_json::to_vec(&question).map_err(broken)?;
+        let input = serde_json::to_vec(self).map_err(broken)?;
         let task = Task {
             program,
             command: "validate",
             memory_bytes: MEMORY_BYTES,
             cpu_seconds: TIME.as_secs(),
+            timeout,
+            max_answer_bytes: MAX_ANSWER_BYTES,
             input: &|to| to.write_all(&input),
         };
         match confined::run(&task, &Leash::default()) {
             Ok(answer) => serde_json::from_slice(&answer).map_err(broken),
             Err(Failure::Refused(why)) => Err(SchemaError::Wrong(why)),
             Err(Failure::TooLong | Failure::TooMuch) => Err(SchemaError::TooMuch),
+            Err(Failure::TimedOut) => Err(SchemaError::TimedOut(timeout)),
             Err(Failure::Broken(why)) => Err(SchemaError::Broken(why)),
         }
     }
-}
 
-impl Question {
     /// The same in this process.
     pub(crate) fn problems(&self) -> Result<Vec<Problem>, SchemaError> {
         let wrong = |error: CompileError| SchemaError::Wrong(bounded(&format!("{error:#}")));
@@ -225,6 +251,20 @@ mod tests {
             let refused = Schemas::Here.problems(&schema, vec![json!({})]);
             assert!(matches!(&refused, Err(SchemaError::Wrong(_))), "{schema}: {refused:?}");
         }
+    }
+
+    #[test]
+    fn a_process_that_never_ends_costs_its_timeout_and_the_error_says_what_to_do() {
+        let (_folder, program) = confined::shell_script("exec sleep 1000");
+        let question = Question {
+            schema: json!({ "type": "object" }),
+            settings: vec![json!({})],
+        };
+        let timeout = Duration::from_millis(300);
+        let failed = question.problems_apart(&program, timeout);
+        assert_eq!(failed, Err(SchemaError::TimedOut(timeout)));
+        let words = SchemaError::TimedOut(timeout).to_string();
+        assert!(words.contains("300ms") && words.contains("try again"), "{words}");
     }
 
     #[test]

@@ -30,6 +30,9 @@ pub enum Unreadable {
     /// OpenSSL cannot read it.
     #[error("the certificate cannot be read: {0}")]
     OpenSsl(#[from] ErrorStack),
+    /// Its bytes are no certificate in DER.
+    #[error("the certificate is not encoded as DER")]
+    Encoding,
     /// A name that is none.
     #[error("a name in the certificate cannot be read")]
     Name,
@@ -45,6 +48,12 @@ impl Peer {
         let chain = ssl.verified_chain().or(ssl.peer_cert_chain());
         let chain: Vec<X509> = chain.into_iter().flatten().map(ToOwned::to_owned).collect();
         Some(Self::new(certificate, chain, generation_of(ssl)))
+    }
+
+    /// The owner of a certificate that somebody else saw. It was not yet checked under any generation.
+    pub fn of_der(der: &[u8]) -> Result<Self, Unreadable> {
+        let certificate = X509::from_der(der).map_err(|_| Unreadable::Encoding)?;
+        Self::new(certificate, Vec::new(), 0)
     }
 
     /// The owner of a certificate that was checked under this generation.

@@ -1,6 +1,7 @@
 //! TLS on OpenSSL: who we are, whom we trust, and how both are replaced while connections live. Everything that
 //! belongs together (certificate, key, authorities, revocations) is loaded and swapped together, or not at all.
 
+pub mod client;
 mod der;
 pub mod identity;
 mod material;

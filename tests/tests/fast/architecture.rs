@@ -87,6 +87,79 @@ fn only_the_engine_and_the_bindings_know_wasmtime() {
     }
 }
 
+/// The lines of a source that are shipped: without comments, and without unit tests.
+fn shipped_lines(text: &str) -> impl Iterator<Item = &str> {
+    let shipped = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
+    shipped.lines().filter(|line| !line.trim_start().starts_with("//"))
+}
+
+/// Whether a line uses this crate, by a path that begins with its name.
+fn uses_crate(line: &str, name: &str) -> bool {
+    let path = format!("{name}::");
+    line.match_indices(&path).any(|(at, _)| {
+        let before = line[..at].chars().next_back();
+        before.is_none_or(|letter| !letter.is_alphanumeric() && letter != '_' && letter != ':')
+    })
+}
+
+/// The files of the server, but for unit tests, in which a line is not allowed: each with the line.
+fn server_lines_where(is_wrong: impl Fn(&Path, &str) -> bool) -> Vec<String> {
+    let top = root().join("server/src");
+    let mut found = Vec::new();
+    for (path, text) in sources("server/src") {
+        let file = path.strip_prefix(&top).expect("it is below");
+        let is_test = file.ends_with("tests.rs") || file.components().any(|part| part.as_os_str() == "tests");
+        if is_test {
+            continue;
+        }
+        let lines = shipped_lines(&text).filter(|line| is_wrong(file, line));
+        found.extend(lines.map(|line| format!("server/src/{}: {}", file.display(), line.trim())));
+    }
+    found
+}
+
+#[test]
+fn only_the_store_knows_diesel() {
+    let outside = server_lines_where(|file, line| {
+        let uses = uses_crate(line, "diesel") || uses_crate(line, "diesel_migrations");
+        uses && !file.starts_with("store")
+    });
+    assert_eq!(outside, Vec::<String>::new());
+}
+
+#[test]
+fn certificates_and_keys_are_handled_where_the_architecture_says() {
+    let owners = ["tls", "pki", "collect/azure/assertion.rs", "rules/provenance.rs"];
+    // Hashes, random bytes and comparisons in constant time are no keys, and anybody's.
+    let harmless = ["openssl::sha::", "openssl::rand::", "openssl::memcmp::"];
+    let outside = server_lines_where(|file, line| {
+        let is_harmless = harmless.iter().any(|harmless| line.contains(harmless));
+        uses_crate(line, "openssl") && !is_harmless && !owners.iter().any(|owner| file.starts_with(owner))
+    });
+    assert_eq!(outside, Vec::<String>::new());
+    for owner in owners {
+        let used = server_lines_where(|file, line| uses_crate(line, "openssl") && file.starts_with(owner));
+        assert!(
+            !used.is_empty(),
+            "{owner} needs no OpenSSL any more: ARCHITECTURE.md and this test can do without it"
+        );
+    }
+}
+
+#[test]
+fn a_crate_is_found_by_the_beginning_of_a_path() {
+    for line in [
+        "use diesel::prelude::*;",
+        "    diesel::sql_query(text)",
+        "fn f(of: &diesel::Row)",
+    ] {
+        assert!(uses_crate(line, "diesel"), "{line}");
+    }
+    for line in ["use crate::diesel::X;", "use not_diesel::X;", "let diesel = 1;"] {
+        assert!(!uses_crate(line, "diesel"), "{line}");
+    }
+}
+
 #[test]
 fn policies_open_nothing_and_do_not_ask_what_time_it_is() {
     for (path, text) in sources("policies/src") {

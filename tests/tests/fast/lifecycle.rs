@@ -196,7 +196,7 @@ fn who_takes_too_long_is_cut_off_and_the_exit_code_says_so() {
     let _slow = begin_and_do_not_read(&server);
     server.signal("TERM");
     assert_eq!(server.ended().code(), Some(75));
-    server.logged("CutOff");
+    server.logged("cut_off=true");
 }
 
 #[test]

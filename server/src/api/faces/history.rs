@@ -396,7 +396,7 @@ fn points() -> Array {
 }
 
 fn broken(error: StoreError) -> io::Error {
-    log::error!("an answer about the past breaks off: {error}");
+    log::error!(reason:% = error; "an answer about the past breaks off");
     io::Error::other(error)
 }
 

@@ -2,13 +2,13 @@
 //! them is elsewhere.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
-use openssl::ssl::{SslConnector, SslFiletype, SslMethod};
 
 use super::Stopped;
 use crate::cli::{IO, SOFTWARE};
+use crate::tls::client::{self, ConnectorError, SslConnector, Trust};
 
 /// A certificate or a token, and an authority.
 #[derive(Args)]
@@ -30,19 +30,15 @@ pub(super) struct Proof {
 impl Proof {
     /// A connector that shows the certificate and believes the authority.
     pub(super) fn tls(&self) -> Result<SslConnector, Stopped> {
-        let unusable = |file: &Path, error| Stopped::new(IO, format!("{} cannot be used: {error}", file.display()));
-        let mut tls = SslConnector::builder(SslMethod::tls_client())
-            .map_err(|error| Stopped::new(SOFTWARE, error.to_string()))?;
-        if let Some(authority) = &self.cacert {
-            tls.set_ca_file(authority).map_err(|error| unusable(authority, error))?;
-        }
-        if let (Some(certificate), Some(key)) = (&self.cert, &self.key) {
-            tls.set_certificate_chain_file(certificate)
-                .map_err(|error| unusable(certificate, error))?;
-            tls.set_private_key_file(key, SslFiletype::PEM)
-                .map_err(|error| unusable(key, error))?;
-        }
-        Ok(tls.build())
+        let trust = self.cacert.as_deref().map_or(Trust::System, Trust::Authority);
+        let shown = self.cert.as_deref().zip(self.key.as_deref());
+        client::connector(trust, shown).map_err(|error| {
+            let code = match error {
+                ConnectorError::File { .. } => IO,
+                ConnectorError::OpenSsl(_) => SOFTWARE,
+            };
+            Stopped::new(code, error.to_string())
+        })
     }
 
     /// The token, where there is one.

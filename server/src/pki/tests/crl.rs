@@ -31,12 +31,18 @@ fn openssl(arguments: &[&str], last: &Path) -> Output {
     answer.expect("openssl is installed")
 }
 
+/// Writes the list, whether or not it is needed.
+fn write(authority: &Authority, now: Timestamp) {
+    let lock = authority.lock().expect("the lock");
+    authority.write_crl_under(&lock, now).expect("written");
+}
+
 #[test]
 fn an_empty_list_is_signed_and_holds_for_thirty_days() {
     let (_data, authority) = new_authority();
-    authority.write_crl(now()).expect("written");
+    write(&authority, now());
     let list = list(&authority);
-    let key = authority.certificate().public_key().expect("a key");
+    let key = authority.certificate.public_key().expect("a key");
     assert!(list.verify(&key).expect("a verdict"));
     assert!(list.get_revoked().is_none_or(|revoked| revoked.is_empty()));
     let until = unix_seconds(list.next_update().expect("an end")).expect("a time");
@@ -73,14 +79,14 @@ fn who_is_revoked_is_listed_with_the_time_and_refused() {
 #[test]
 fn the_number_grows_even_if_the_list_is_lost_or_the_clock_is_set_back() {
     let (_data, authority) = new_authority();
-    authority.write_crl(now()).expect("written");
+    write(&authority, now());
     let first = number(&authority);
-    authority.write_crl(now()).expect("written");
+    write(&authority, now());
     let second = number(&authority);
-    authority.write_crl(days_later(-9)).expect("written");
+    write(&authority, days_later(-9));
     let third = number(&authority);
     fs::remove_file(authority.crl_path()).expect("removed");
-    authority.write_crl(days_later(1)).expect("written");
+    write(&authority, days_later(1));
     let fourth = number(&authority);
     assert!(
         first < second && second < third && third < fourth,
@@ -109,7 +115,7 @@ fn a_list_is_written_again_when_it_is_needed_and_not_before() {
         assert!(refresh(0), "{broken}");
     }
     let (_other_data, other) = new_authority();
-    other.write_crl(now()).expect("written");
+    write(&other, now());
     fs::copy(other.crl_path(), authority.crl_path()).expect("copied");
     assert!(refresh(0), "somebody else signed it");
 

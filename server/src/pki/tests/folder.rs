@@ -119,7 +119,7 @@ fn what_is_half_there_is_refused_with_what_to_do() {
 #[test]
 fn a_leaf_is_not_taken_for_an_authority() {
     let (data, authority) = new_authority();
-    authority.ensure_server(&[], &[], now()).expect("made");
+    authority.ensure_server(&[], now()).expect("made");
     let folder = data.path().join("other");
     fs::create_dir(&folder).expect("made");
     for (from, to) in [("server.crt", "ca.crt"), ("server.key", "ca.key")] {
@@ -177,7 +177,7 @@ fn many_who_start_at_once_have_one_authority() {
                     scope.spawn(|| {
                         start.wait();
                         let authority = prepare(&folder, "edge-1", now()).expect("prepared");
-                        authority.certificate().to_der().expect("octets")
+                        authority.certificate.to_der().expect("octets")
                     })
                 })
                 .collect();
@@ -187,7 +187,7 @@ fn many_who_start_at_once_have_one_authority() {
                 .collect()
         });
         let authority = Authority::open(&folder).expect("readable").expect("there");
-        let kept = authority.certificate().to_der().expect("octets");
+        let kept = authority.certificate.to_der().expect("octets");
         assert!(seen.iter().all(|one| *one == kept));
         assert_eq!(
             authority.list().expect("a list").len(),

@@ -7,7 +7,7 @@ use crate::pki::{Ensured, PkiError};
 
 fn server(authority: &Authority, names: &[&str], day: i64) -> Ensured {
     let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
-    authority.ensure_server(&names, &[], days_later(day)).expect("ensured")
+    authority.ensure_server(&names, days_later(day)).expect("ensured")
 }
 
 fn client(authority: &Authority, day: i64) -> Ensured {
@@ -211,7 +211,7 @@ fn a_certificate_without_its_key_is_trouble_for_a_server_and_none_for_a_client()
     client(&authority, 0);
     fs::remove_file(authority.server_files().key).expect("removed");
     fs::remove_file(files(&authority).key).expect("removed");
-    let refused = authority.ensure_server(&[], &[], now()).expect_err("refused");
+    let refused = authority.ensure_server(&[], now()).expect_err("refused");
     assert!(matches!(refused, PkiError::KeyGone { .. }), "{refused}");
     assert_eq!(client(&authority, 0), Ensured::Kept);
     assert!(!files(&authority).key.exists(), "its holder took it along");

@@ -151,20 +151,14 @@ impl Compiler {
         let turn = self.0.turns.take().await.ok_or(CompileError::Busy)?;
         drop(wanting);
         let (parts, leash) = (self.0.clone(), Leash::default());
-        let held = leash.hold();
-        let mut work = pin!(on_a_thread(move || {
+        let _held = leash.hold();
+        on_a_thread(move || {
             let done = parts.compiled(digest, &wasm, &leash);
             // Not before the process is gone, also where nobody waits for it any more.
             drop(turn);
             done
-        }));
-        match tokio::time::timeout(self.0.options.time, &mut work).await {
-            Ok(done) => done,
-            Err(_) => {
-                held.pull();
-                work.await
-            }
-        }
+        })
+        .await
     }
 
     /// By which settings are held against what a rule says of them, in a process of its own too.
@@ -225,6 +219,9 @@ impl Parts {
             memory_bytes: self.options.memory_bytes,
             // By the kernel's clock it may work no longer than by ours; should ours stand still, that one does not.
             cpu_seconds: self.options.time.as_secs() + 1,
+            timeout: self.options.time,
+            // It has to fit into the memory of its process.
+            max_answer_bytes: self.options.memory_bytes,
             input: &|to| order::write(to, &recipe, &secret, wasm),
         };
         let artefact = confined::run(&task, leash).map_err(|failure| self.told(failure))?;
@@ -243,7 +240,7 @@ impl Parts {
     fn told(&self, failure: Failure) -> CompileError {
         match failure {
             Failure::Refused(why) => CompileError::Refused(Refusal::Invalid { why }),
-            Failure::TooLong => CompileError::TooLong {
+            Failure::TooLong | Failure::TimedOut => CompileError::TooLong {
                 limit: self.options.time,
             },
             Failure::TooMuch => CompileError::TooMuch {

@@ -87,7 +87,7 @@ fn read_all(rows: &[Row]) -> Option<Window> {
                 window.rounds.push((u64::try_from(*time_ms).unwrap_or(0), points));
                 window.told.push(told);
             }
-            Err(error) => log::error!(time_ms; "a round of the history is lost: {error}"),
+            Err(error) => log::error!(time_ms, reason:% = error; "a round of the history is lost"),
         }
     }
     (!window.rounds.is_empty()).then_some(window)

@@ -239,7 +239,7 @@ fn past(host: &str, time_ms: u64, points: &[Point], told: Told, series: &HashMap
 
 /// What can be read. The rest is missing in the answer, and named in the log: one bad spot shall not hide a week.
 fn sound<T>(place: i64, read: Result<T, impl std::fmt::Display>) -> Option<T> {
-    read.inspect_err(|error| log::error!(place; "a piece of the history is left out: {error}"))
+    read.inspect_err(|error| log::error!(place, reason:% = error; "a piece of the history is left out"))
         .ok()
 }
 

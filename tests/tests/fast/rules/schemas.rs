@@ -58,7 +58,7 @@ fn a_schema_that_means_ill_keeps_nobody_busy() {
     );
     let began = Instant::now();
     let problem = settled(&admin, upload(&admin, &with_schema(1, &doubling))).problem(422);
-    assert!(problem.contains("takes too long"), "{problem}");
+    assert!(problem.contains("simplify the schema"), "{problem}");
     assert!(began.elapsed() < Duration::from_secs(30), "{:?}", began.elapsed());
 
     let endless = r##"{"allOf": [{"$ref": "#"}]}"##;

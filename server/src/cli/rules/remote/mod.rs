@@ -23,6 +23,7 @@ use super::peer::{Peer, Reply};
 use super::proof::Proof;
 use super::{Answer, Stopped, given, say};
 use crate::cli::{DATA, SERVER_VARIABLE, USAGE};
+use crate::config::Environment;
 
 /// So much of a digest is told: more than has to be given to name a version, and a line has room for it.
 const DIGITS: usize = 12;
@@ -84,7 +85,10 @@ struct Remote {
 
 impl Remote {
     fn peer(&self) -> Result<Peer, Stopped> {
-        let named = || std::env::var(SERVER_VARIABLE).ok().filter(|url| !url.is_empty());
+        let named = || {
+            let url = Environment::variable_of_process(SERVER_VARIABLE)?.into_string().ok();
+            url.filter(|url| !url.is_empty())
+        };
         let Some(server) = self.server.clone().or_else(named) else {
             let what = format!("which server? write --server https://HOST:PORT, or set {SERVER_VARIABLE}");
             return Err(Stopped::new(USAGE, what));
