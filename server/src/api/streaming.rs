@@ -13,7 +13,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::timeout;
 
-use crate::tasks::block;
+use crate::tasks::{block, go_on};
 
 /// Answers that flow at once. Each has a thread, of which there are some hundreds for everything that blocks, and they
 /// share six connections to the database: more of them would not be done sooner.
@@ -97,7 +97,7 @@ impl Turn {
         // Told beside the pieces: where nobody takes these, there is no room for a last word among them.
         let broken: Arc<Mutex<Option<io::Error>>> = Arc::default();
         let told = broken.clone();
-        actix_web::rt::spawn(async move {
+        go_on(async move {
             let held = sender.clone();
             let mut flow = Flow {
                 sender,
