@@ -115,7 +115,7 @@ macro_rules! value_column {
             }
         }
 
-        impl<'v> AsExpression<$sql> for &'v $written {
+        impl AsExpression<$sql> for &$written {
             type Expression = Bound<$sql, Self>;
 
             fn as_expression(self) -> Self::Expression {
