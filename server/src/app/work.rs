@@ -13,7 +13,7 @@ pub(super) fn start(config: &Config, parts: &Parts) -> Result<Option<History>, S
     let measured = sources::start(config, parts)?;
     judge::start(tasks, measured, judging(parts));
     if config.resource.log_lines {
-        resource::start_log_lines(tasks, evaluations, &parts.resource_renderings, host.clone());
+        resource::write_log_lines(evaluations, &parts.resource_renderings, host.clone());
     }
     parts.decisions.start(tasks);
     reload::start(config, parts);

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use watchpost_policies::{Fault, Finding, Report, Severity};
 
 use super::{Evaluations, Subscription};
-use crate::tasks::Tasks;
+use crate::tasks::{self, Tasks};
 
 pub(super) fn start(tasks: &Tasks, evaluations: &Evaluations) {
     let evaluations = evaluations.clone();
@@ -16,8 +16,14 @@ pub(super) fn start(tasks: &Tasks, evaluations: &Evaluations) {
 async fn follow(mut rounds: Subscription) {
     loop {
         let judged = rounds.next().await;
-        for change in changes(judged.previous.as_deref(), &judged.report) {
-            change.log(judged.host.as_str());
+        // Where nobody reads the log, only this task waits, and not the thread on which all of them run.
+        let log = move || {
+            for change in changes(judged.previous.as_deref(), &judged.report) {
+                change.log(judged.host.as_str());
+            }
+        };
+        if let Err(panic) = tasks::block(log).await {
+            log::error!(reason = panic.as_str(); "the changes of a round could not be logged");
         }
     }
 }

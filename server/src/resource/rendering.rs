@@ -5,8 +5,7 @@ use super::Resources;
 use crate::clock;
 use crate::collect::Mode;
 use crate::host_id::HostId;
-use crate::judge::{Evaluations, Renderings, Subscription};
-use crate::tasks::Tasks;
+use crate::judge::{Evaluations, Renderings};
 use crate::telemetry;
 
 /// One round, seen by the monitor at the time at which it was rendered.
@@ -29,24 +28,14 @@ pub fn renderings(evaluations: &Evaluations, mode: Mode) -> ResourceRenderings {
     })
 }
 
-/// Writes the monitor's lines of each round of one host; the monitor knew no other.
-pub fn start_log_lines(tasks: &Tasks, evaluations: &Evaluations, renderings: &ResourceRenderings, host: HostId) {
-    let (evaluations, renderings) = (evaluations.clone(), renderings.clone());
-    tasks.spawn("pixcrawler log lines", move || {
-        write_lines(
-            evaluations.subscribe("pixcrawler log lines"),
-            renderings.clone(),
-            host.clone(),
-        )
-    });
-}
-
-async fn write_lines(mut rounds: Subscription, renderings: ResourceRenderings, host: HostId) {
-    loop {
-        let judged = rounds.next().await;
+/// Writes the monitor's lines of each round of one host; the monitor knew no other. They are written before the round is
+/// published: where nobody reads them, no round is, as with the monitor, and the watchdog is not told that all is well.
+pub fn write_log_lines(evaluations: &Evaluations, renderings: &ResourceRenderings, host: HostId) {
+    let renderings = renderings.clone();
+    evaluations.before_publication(move |judged| {
         if judged.host == host {
-            let lines = renderings.of(&judged).resources.lines();
+            let lines = renderings.of(judged).resources.lines();
             lines.iter().for_each(|line| telemetry::write_plainly(line));
         }
-    }
+    });
 }

@@ -20,7 +20,7 @@ use crate::judge::Judged;
 pub struct Health {
     /// `healthy`, `alive`, `ready` or `not ready`.
     status: &'static str,
-    /// Why it is not ready, if this is the latest round.
+    /// Why it is not ready.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'static str>,
     /// What time it is here.
@@ -88,7 +88,7 @@ pub async fn ready(_: Permit<HealthRead>, service: Data<Service>, latest: Data<L
     HttpResponse::build(status).json(Health::new(&service, word, reason))
 }
 
-/// Why it is not ready.
+/// Why it is not ready, if this is the latest round.
 pub fn not_ready(service: &Service, latest: Option<&Judged>) -> Option<&'static str> {
     if service.is_draining() {
         return Some("it stops");
