@@ -209,19 +209,19 @@ impl fmt::Display for Action {
 /// Not one of the actions.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("\"{0}\" is no action")]
-pub struct NotAnAction(String);
+pub struct UnknownAction(String);
 
 impl FromStr for Action {
-    type Err = NotAnAction;
-    fn from_str(name: &str) -> Result<Self, NotAnAction> {
+    type Err = UnknownAction;
+    fn from_str(name: &str) -> Result<Self, UnknownAction> {
         let found = Self::ALL.iter().find(|action| action.as_str() == name);
-        found.copied().ok_or_else(|| NotAnAction(name.to_owned()))
+        found.copied().ok_or_else(|| UnknownAction(name.to_owned()))
     }
 }
 
 impl TryFrom<String> for Action {
-    type Error = NotAnAction;
-    fn try_from(name: String) -> Result<Self, NotAnAction> {
+    type Error = UnknownAction;
+    fn try_from(name: String) -> Result<Self, UnknownAction> {
         name.parse()
     }
 }

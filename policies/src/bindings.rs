@@ -8,7 +8,7 @@ use crate::measure::{Sample, Snapshot};
 use crate::series::{Label, Labels};
 
 /// The version of `watchpost:rules` that is spoken here.
-pub(crate) const SPOKEN: &str = "1.0";
+pub(crate) const CONTRACT_VERSION: &str = "1.0";
 
 mod generated {
     pub(crate) mod threshold {

@@ -50,13 +50,13 @@ impl fmt::Debug for Digest {
 /// Not 64 hexadecimal digits.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("\"{0}\" is no digest: a digest is 64 hexadecimal digits in lower case")]
-pub struct NotADigest(String);
+pub struct InvalidDigest(String);
 
 impl FromStr for Digest {
-    type Err = NotADigest;
+    type Err = InvalidDigest;
 
-    fn from_str(text: &str) -> Result<Self, NotADigest> {
-        let refuse = || NotADigest(text.to_owned());
+    fn from_str(text: &str) -> Result<Self, InvalidDigest> {
+        let refuse = || InvalidDigest(text.to_owned());
         let nibble = |digit: u8| match digit {
             b'0'..=b'9' => Ok(digit - b'0'),
             b'a'..=b'f' => Ok(digit - b'a' + 10),
@@ -72,8 +72,8 @@ impl FromStr for Digest {
 }
 
 impl TryFrom<String> for Digest {
-    type Error = NotADigest;
-    fn try_from(text: String) -> Result<Self, NotADigest> {
+    type Error = InvalidDigest;
+    fn try_from(text: String) -> Result<Self, InvalidDigest> {
         text.parse()
     }
 }

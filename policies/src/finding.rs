@@ -149,7 +149,7 @@ pub struct Report {
 
 /// What came of asking the threshold rules.
 #[derive(Default)]
-pub(crate) struct Heard {
+pub(crate) struct ParsedFinding {
     /// What they said, in this round or before.
     pub(crate) findings: Vec<Finding>,
     /// What stands for what they did not say. No rule is shown it as its own.
@@ -159,8 +159,8 @@ pub(crate) struct Heard {
 }
 
 impl Report {
-    pub(crate) fn new(generation: u64, host: String, time_ms: u64, heard: Heard) -> Self {
-        let Heard {
+    pub(crate) fn new(generation: u64, host: String, time_ms: u64, heard: ParsedFinding) -> Self {
+        let ParsedFinding {
             mut findings,
             unheard: stand_ins,
             faults,
@@ -368,9 +368,9 @@ mod tests {
     }
 
     fn report(findings: Vec<Finding>) -> Report {
-        let heard = Heard {
+        let heard = ParsedFinding {
             findings,
-            ..Heard::default()
+            ..ParsedFinding::default()
         };
         Report::new(1, "edge-1".to_owned(), 7, heard)
     }
@@ -399,10 +399,10 @@ mod tests {
             1,
             "edge-1".to_owned(),
             7,
-            Heard {
+            ParsedFinding {
                 findings: vec![finding("a", Severity::Ok), finding("b", Severity::Ok)],
                 unheard: vec![stand_in("a", "memory"), stand_in("c", "disk")],
-                ..Heard::default()
+                ..ParsedFinding::default()
             },
         );
         assert_eq!(report.findings().len(), 4);

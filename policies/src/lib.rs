@@ -25,9 +25,8 @@
 #![warn(missing_docs)]
 
 mod access;
-mod alone;
-mod answer;
 mod bindings;
+mod decision_cache;
 mod digest;
 mod engine;
 mod fault;
@@ -35,16 +34,17 @@ mod finding;
 mod limits;
 mod measure;
 mod name;
-mod remembered;
 mod rule;
 #[cfg(feature = "openapi")]
 mod schemas;
 mod series;
 mod set;
-mod words;
+mod single_rule;
+mod text_limits;
+mod validate;
 
-pub use access::{Action, Certificate, Decision, Identity, IdentityKind, NotAnAction, Request, Verdict};
-pub use digest::{Digest, NotADigest};
+pub use access::{Action, Certificate, Decision, Identity, IdentityKind, Request, UnknownAction, Verdict};
+pub use digest::{Digest, InvalidDigest};
 pub use engine::{Allocation, ArtefactError, ArtefactKey, Engine, EngineError, Kind, Recipe, RecipeError};
 pub use fault::{Busy, Call, Fault, Misbehaviour, Problem, Refusal, SettingsRefusal};
 pub use finding::{Cost, Finding, Report, Severity, Subject};

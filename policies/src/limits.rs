@@ -32,13 +32,13 @@ pub struct Limits {
     /// How many instances may be alive at once. The bound stands in front of the pool.
     pub instances: u32,
     /// How long a decision waits for an instance before it is busy.
-    pub patience_ms: u64,
+    pub instance_wait_ms: u64,
     /// How many decisions a generation remembers.
     pub remembered: usize,
 }
 
 /// An hour; whoever waits longer waits for something else.
-const LONGEST_MS: u64 = 3_600_000;
+const MAX_DURATION_MS: u64 = 3_600_000;
 
 impl Default for Limits {
     fn default() -> Self {
@@ -54,7 +54,7 @@ impl Default for Limits {
             findings: 10_000,
             text_bytes: 2048,
             instances: 16,
-            patience_ms: 100,
+            instance_wait_ms: 100,
             remembered: 10_000,
         }
     }
@@ -81,10 +81,10 @@ impl Limits {
             ("text_bytes", self.text_bytes as u64, 1600, 16 << 20),
             // Ten kilobytes each, at the worst.
             ("remembered", self.remembered as u64, 0, 1_000_000),
-            ("describe_ms", self.describe_ms, 0, LONGEST_MS),
-            ("judge_ms", self.judge_ms, 0, LONGEST_MS),
-            ("decide_ms", self.decide_ms, 0, LONGEST_MS),
-            ("patience_ms", self.patience_ms, 0, LONGEST_MS),
+            ("describe_ms", self.describe_ms, 0, MAX_DURATION_MS),
+            ("judge_ms", self.judge_ms, 0, MAX_DURATION_MS),
+            ("decide_ms", self.decide_ms, 0, MAX_DURATION_MS),
+            ("instance_wait_ms", self.instance_wait_ms, 0, MAX_DURATION_MS),
         ];
         let outside = ranges
             .iter()
@@ -109,6 +109,6 @@ impl Limits {
     }
 
     pub(crate) fn patience(&self) -> Duration {
-        Duration::from_millis(self.patience_ms)
+        Duration::from_millis(self.instance_wait_ms)
     }
 }

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use serde::{Deserialize, Serialize};
 
 use crate::series::{Labels, MeasureError, MetricName, MetricPattern, Unit};
-use crate::words::cut;
+use crate::text_limits::cut;
 
 /// The longest name that DNS knows.
 const HOST_BYTES: usize = 255;
@@ -17,10 +17,10 @@ const HOST_BYTES: usize = 255;
 /// many that nobody reads more of them.
 const SOURCE_BYTES: usize = 200;
 const REASON_BYTES: usize = 500;
-const MOST_GAPS: usize = 1000;
+const MAX_GAPS: usize = 1000;
 
 /// Who misses more names the beginning that they share.
-const MOST_METRICS_OF_A_GAP: usize = 100;
+const MAX_METRICS_PER_GAP: usize = 100;
 
 /// One number about one thing at one instant.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -98,7 +98,7 @@ pub struct Gap {
 
 impl Gap {
     fn bounded(mut self) -> Self {
-        if self.metrics.len() > MOST_METRICS_OF_A_GAP {
+        if self.metrics.len() > MAX_METRICS_PER_GAP {
             self.metrics = vec![MetricPattern::shared(&self.metrics)];
         }
         Self {
@@ -144,7 +144,7 @@ impl Snapshot {
         gaps.extend(drop_other_units(&mut samples));
         samples.sort_by(|a, b| a.series_order(b).then_with(|| b.time_ms.cmp(&a.time_ms)));
         gaps.extend(drop_older(&mut samples));
-        let mut gaps: Vec<_> = at_most(MOST_GAPS, gaps).into_iter().map(Gap::bounded).collect();
+        let mut gaps: Vec<_> = at_most(MAX_GAPS, gaps).into_iter().map(Gap::bounded).collect();
         gaps.sort_by(|a, b| a.source.cmp(&b.source).then_with(|| a.reason.cmp(&b.reason)));
         Self {
             host: cut(&host, HOST_BYTES),
@@ -364,10 +364,10 @@ mod tests {
             let one = |at: usize| gap(&format!("source-{at:04}"), &[["disk", "memory"][at % 2]], "no answer");
             with_gaps("edge-1", (0..count).map(one).collect())
         };
-        assert_eq!(gaps(MOST_GAPS).gaps().len(), MOST_GAPS);
-        assert!(gaps(MOST_GAPS).gaps().iter().all(|gap| gap.source != "snapshot"));
-        let many = gaps(MOST_GAPS + 500);
-        assert_eq!(many.gaps().len(), MOST_GAPS);
+        assert_eq!(gaps(MAX_GAPS).gaps().len(), MAX_GAPS);
+        assert!(gaps(MAX_GAPS).gaps().iter().all(|gap| gap.source != "snapshot"));
+        let many = gaps(MAX_GAPS + 500);
+        assert_eq!(many.gaps().len(), MAX_GAPS);
         let rest = &many.gaps()[0];
         assert_eq!(rest.reason, "501 more gaps are not told one by one");
         assert_eq!(rest.metrics, gap("", &["disk", "memory"], "").metrics);
@@ -377,14 +377,14 @@ mod tests {
 
     #[test]
     fn a_gap_that_names_too_many_metrics_names_what_they_share() {
-        let named: Vec<_> = (0..=MOST_METRICS_OF_A_GAP).map(|at| format!("node_{at}")).collect();
+        let named: Vec<_> = (0..=MAX_METRICS_PER_GAP).map(|at| format!("node_{at}")).collect();
         let named: Vec<_> = named.iter().map(String::as_str).collect();
         let metrics = |named: &[&str]| {
             with_gaps("edge-1", vec![gap("azure", named, "")]).gaps()[0]
                 .metrics
                 .len()
         };
-        assert_eq!(metrics(&named[1..]), MOST_METRICS_OF_A_GAP);
+        assert_eq!(metrics(&named[1..]), MAX_METRICS_PER_GAP);
         let all = with_gaps("edge-1", vec![gap("azure", &named, "")]);
         assert_eq!(all.gaps()[0].metrics, gap("", &["node_*"], "").metrics);
     }

@@ -7,22 +7,22 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::access::Action;
-use crate::answer::at_most;
 use crate::bindings::{RawManifest, RawPlan};
 use crate::digest::Digest;
 use crate::engine::{ArtefactError, ArtefactKey, Engine, Kind, Program};
 use crate::fault::{Call, Fault, Misbehaviour, Problem, Refusal, SettingsRefusal};
 use crate::limits::Limits;
 use crate::series::MetricPattern;
-use crate::words::{LONGEST_WHY, guest_words};
+use crate::text_limits::{MAX_REASON_BYTES, guest_words};
+use crate::validate::at_most;
 
 /// Names stand in URLs, file names and metric labels.
 const NAME_BYTES: usize = 64;
 const VERSION_BYTES: usize = 64;
 
 /// Every pattern is searched for in every snapshot; who wants more metrics names the beginning they share.
-const MOST_METRICS: usize = 1000;
-const MOST_PROBLEMS: usize = 100;
+const MAX_METRICS: usize = 1000;
+const MAX_PROBLEMS: usize = 100;
 
 /// Who a rule says it is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -145,7 +145,7 @@ impl RuleModule {
         let actions: Vec<_> = Action::ALL.iter().map(|action| action.as_str()).collect();
         let answer = self.0.program.check_settings(settings, &actions).map_err(fault)?;
         let plan = answer.map_err(|problems| SettingsRefusal::Problems {
-            problems: problems.into_iter().take(MOST_PROBLEMS).map(shortened).collect(),
+            problems: problems.into_iter().take(MAX_PROBLEMS).map(shortened).collect(),
         })?;
         let metrics = patterns_of(&plan).map_err(fault)?;
         Ok(Rule(Arc::new(RuleParts {
@@ -224,7 +224,7 @@ fn manifest_of(raw: RawManifest, limits: &Limits) -> Result<Manifest, Misbehavio
     let bad = |field, why: &str| {
         Err(Misbehaviour::BadManifest {
             field,
-            why: guest_words(why, LONGEST_WHY),
+            why: guest_words(why, MAX_REASON_BYTES),
         })
     };
     let legal = |byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-');
@@ -253,8 +253,8 @@ fn manifest_of(raw: RawManifest, limits: &Limits) -> Result<Manifest, Misbehavio
 
 fn shortened(problem: Problem) -> Problem {
     Problem {
-        at: guest_words(&problem.at, LONGEST_WHY),
-        what: guest_words(&problem.what, LONGEST_WHY),
+        at: guest_words(&problem.at, MAX_REASON_BYTES),
+        what: guest_words(&problem.what, MAX_REASON_BYTES),
     }
 }
 
@@ -264,9 +264,9 @@ fn patterns_of(plan: &RawPlan) -> Result<Option<Vec<MetricPattern>>, Misbehaviou
     };
     // Many thresholds may be for one metric.
     let metrics: BTreeSet<_> = metrics.iter().collect();
-    at_most("metrics in a plan", metrics.len(), MOST_METRICS)?;
+    at_most("metrics in a plan", metrics.len(), MAX_METRICS)?;
     let patterns: Result<_, _> = metrics.into_iter().map(|metric| MetricPattern::new(metric)).collect();
     patterns.map(Some).map_err(|error| Misbehaviour::BadPlan {
-        why: guest_words(&error.to_string(), LONGEST_WHY),
+        why: guest_words(&error.to_string(), MAX_REASON_BYTES),
     })
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::words::cut;
+use crate::text_limits::cut;
 
 /// A metric's name: letters, digits, `_` and `:`, not beginning with a digit, at most 200 bytes long.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

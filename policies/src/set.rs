@@ -9,18 +9,18 @@ use std::time::{Duration, Instant};
 use parking_lot::RwLock;
 
 use crate::access::{Decision, Request, Verdict};
-use crate::answer::{Shown, at_most};
 use crate::bindings::{RoundLists, lend_request, role};
+use crate::decision_cache::Remembered;
 use crate::digest::Digest;
-use crate::engine::{Kind, Spent};
+use crate::engine::{CallCost, Kind};
 use crate::fault::{Busy, Call, Fault, Misbehaviour};
-use crate::finding::{Cost, Finding, Heard, Report, standings_digest};
+use crate::finding::{Cost, Finding, ParsedFinding, Report, standings_digest};
 use crate::limits::Limits;
 use crate::measure::Snapshot;
-use crate::remembered::Remembered;
 use crate::rule::Rule;
 use crate::series::MetricPattern;
-use crate::words::guest_words;
+use crate::text_limits::guest_words;
+use crate::validate::{RuleInput, at_most};
 
 /// One immutable generation of rules. Cheap to clone; many threads may use it at once.
 #[derive(Clone, Debug)]
@@ -31,12 +31,12 @@ struct Parts {
     thresholds: Vec<Rule>,
     role: Rule,
     remembered: Remembered,
-    watched: RwLock<Option<Watched>>,
+    watched: RwLock<Option<WatchedRule>>,
 }
 
 /// What the role rule is shown of one report. Reports live for seconds and are asked thousands of times.
 #[derive(Clone)]
-struct Watched {
+struct WatchedRule {
     of_report: Digest,
     standings: Arc<[Finding]>,
     digest: Digest,
@@ -116,9 +116,9 @@ impl RuleSet {
             metrics.map(unknown).collect()
         };
         let unheard = self.0.thresholds.iter().flat_map(not_yet).collect();
-        let heard = Heard {
+        let heard = ParsedFinding {
             unheard,
-            ..Heard::default()
+            ..ParsedFinding::default()
         };
         Report::new(0, host.to_owned(), time_ms, heard)
     }
@@ -126,7 +126,7 @@ impl RuleSet {
     /// Judges a snapshot. `last` is the report of the round before, also when other rules made it: that is how
     /// hysteresis and `since` survive a reload.
     pub fn judge(&self, snapshot: &Snapshot, last: Option<&Report>) -> Report {
-        let mut heard = Heard::default();
+        let mut heard = ParsedFinding::default();
         for rule in &self.0.thresholds {
             let said = last.map_or(Cow::Borrowed(&[] as &[Finding]), |last| last.heard_from(rule.name()));
             match judge_by(rule, snapshot, &said) {
@@ -178,7 +178,7 @@ impl RuleSet {
     fn decide_under(&self, request: &Request<'_>, standings: &[Finding]) -> Result<Decision, Busy> {
         let module = self.0.role.module();
         let (verdict, roles) = match decided_by(&self.0.role, request, standings)? {
-            Ok(Decided { verdict, roles, .. }) => (verdict, roles),
+            Ok(RoleDecision { verdict, roles, .. }) => (verdict, roles),
             Err(misbehaviour) => {
                 let fault: Fault = module.fault(Call::Decide, misbehaviour);
                 (Verdict::Fault { fault }, Vec::new())
@@ -193,7 +193,7 @@ impl RuleSet {
         })
     }
 
-    fn watched(&self, report: &Report) -> Watched {
+    fn watched(&self, report: &Report) -> WatchedRule {
         let of_report = report.standings_digest();
         {
             let kept = self.0.watched.read();
@@ -203,7 +203,7 @@ impl RuleSet {
         }
         let standings = report.standings().filter(|finding| is_shown(&self.0.role, finding));
         let standings: Arc<[Finding]> = standings.cloned().collect();
-        let watched = Watched {
+        let watched = WatchedRule {
             of_report,
             digest: standings_digest(standings.iter()),
             standings,
@@ -214,7 +214,7 @@ impl RuleSet {
 }
 
 /// Nobody has so many; a rule that says so is broken, and every log line would carry them.
-pub(crate) const MOST_ROLES: usize = 64;
+pub(crate) const MAX_ROLES: usize = 64;
 
 /// A role is a word. Decisions are remembered with their roles, so those are bounded in bytes too.
 pub(crate) const ROLE_BYTES: usize = 64;
@@ -243,10 +243,10 @@ fn named_metrics(rule: &Rule) -> Vec<&str> {
 }
 
 /// What a role rule answered, held against the contract.
-pub(crate) struct Decided {
+pub(crate) struct RoleDecision {
     pub(crate) verdict: Verdict,
     pub(crate) roles: Vec<String>,
-    pub(crate) spent: Spent,
+    pub(crate) spent: CallCost,
 }
 
 /// Asks a role rule.
@@ -254,14 +254,14 @@ pub(crate) fn decided_by(
     role: &Rule,
     request: &Request<'_>,
     standings: &[Finding],
-) -> Result<Result<Decided, Misbehaviour>, Busy> {
+) -> Result<Result<RoleDecision, Misbehaviour>, Busy> {
     let program = role.module().program();
     let answer = lend_request(request, standings, |request, standings| {
         program.decide(request, standings, role.prepared())
     })?;
     Ok(answer.and_then(|(decision, spent)| {
         let (verdict, roles) = checked(decision, program.limits())?;
-        Ok(Decided { verdict, roles, spent })
+        Ok(RoleDecision { verdict, roles, spent })
     }))
 }
 
@@ -275,7 +275,7 @@ pub(crate) fn is_shown(role: &Rule, finding: &Finding) -> bool {
 fn checked(answer: role::Decision, limits: &Limits) -> Result<(Verdict, Vec<String>), Misbehaviour> {
     let longest = answer.roles.iter().map(String::len).max();
     at_most("bytes in a reason", answer.reason.len(), limits.text_bytes)?;
-    at_most("roles", answer.roles.len(), MOST_ROLES)?;
+    at_most("roles", answer.roles.len(), MAX_ROLES)?;
     at_most("bytes in the name of a role", longest.unwrap_or(0), ROLE_BYTES)?;
     let reason = guest_words(&answer.reason, limits.text_bytes);
     let verdict = match (answer.allowed, reason.is_empty()) {
@@ -296,7 +296,7 @@ pub(crate) fn judge_by(
     let program = rule.module().program();
     let lists = RoundLists::new(snapshot, metrics.clone(), last);
     let (answer, spent) = lists.lend(|round| program.judge(round, rule.prepared()))?;
-    let shown = Shown {
+    let shown = RuleInput {
         rule,
         snapshot,
         metrics: &metrics,

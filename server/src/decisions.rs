@@ -2,7 +2,7 @@
 //! its back by the task in `keep`. It decides nothing; `api::permit` and `judge` bring what is to be recorded.
 
 mod changes;
-mod keep;
+mod maintenance;
 mod options;
 mod record;
 mod writer;
@@ -17,20 +17,20 @@ use watchpost_policies::{Report, RuleSet};
 
 pub use self::changes::changes;
 pub use self::options::{Masked, WhenFull};
-pub use self::record::{Asked, Counts, Decided, Differed, Judgement, Record};
+pub use self::record::{Counts, DecisionRecordParts, Judgement, Record, RequestRecord, ShadowDifference};
 
-pub(crate) use self::written::{ToldDecision, ToldDifference, ToldJudgement};
+pub(crate) use self::written::{DecisionRow, DifferenceRow, JudgementRow};
 
 use self::writer::{MarkedRecord, RecordSink};
 use self::written::Writer;
-use crate::metrics::Own;
+use crate::metrics::ServiceMetrics;
 use crate::store::Store;
 use crate::store::decisions::Verdict;
 use crate::tasks::Tasks;
 use crate::write_behind::{PushError, WriteBuffer};
 
 /// How long a request waits for room. Nobody waits longer for a refusal without asking again.
-const LONGEST_WAIT: Duration = Duration::from_secs(1);
+const MAX_BLOCK_TIME: Duration = Duration::from_secs(1);
 
 /// What is recorded, and how much of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,21 +66,21 @@ struct Inner {
     /// Since the log was told last.
     dropped: AtomicUsize,
     store: Store,
-    own: Arc<Own>,
+    service_metrics: Arc<ServiceMetrics>,
 }
 
 impl Decisions {
     /// Of this machine, in this store.
-    pub fn new(store: Store, host: &str, options: Options, own: Arc<Own>) -> Self {
+    pub fn new(store: Store, host: &str, options: Options, service_metrics: Arc<ServiceMetrics>) -> Self {
         let writer = Arc::new(Writer::new(host, &options.mask));
-        let sink = RecordSink::new(writer.clone(), store.clone(), own.clone(), &options);
+        let sink = RecordSink::new(writer.clone(), store.clone(), service_metrics.clone(), &options);
         Self(Arc::new(Inner {
             buffer: WriteBuffer::new(sink, writer::limits(options.queue)),
             writer,
             options,
             dropped: AtomicUsize::new(0),
             store,
-            own,
+            service_metrics,
         }))
     }
 
@@ -124,7 +124,7 @@ impl Decisions {
     }
 
     /// Records what a role rule in shadow would have decided.
-    pub fn differed(&self, differed: Differed) {
+    pub fn differed(&self, differed: ShadowDifference) {
         if !self.0.options.enabled {
             return;
         }
@@ -149,14 +149,14 @@ impl Decisions {
     async fn wait_for_room(self, record: MarkedRecord) {
         // Whoever asked may go away meanwhile; then it is dropped too.
         let mut missed = Missed(Some(&self));
-        if self.0.buffer.push_within(record, LONGEST_WAIT).await.is_ok() {
+        if self.0.buffer.push_within(record, MAX_BLOCK_TIME).await.is_ok() {
             missed.0 = None;
         }
     }
 
     /// Each is counted, and the log is told of the first; of the others once in a while.
     fn count_dropped(&self, count: usize) {
-        self.0.own.decisions_dropped(count);
+        self.0.service_metrics.decisions_dropped(count);
         if self.0.dropped.fetch_add(count, Ordering::Relaxed) == 0 {
             log::warn!(waiting = self.0.options.queue; "too many decisions wait to be written; others are dropped");
         }

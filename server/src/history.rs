@@ -2,8 +2,8 @@
 //! packed and let go. While the database does not answer, rounds wait here.
 
 pub mod downsample;
-mod ours;
-mod tidy;
+mod duplicate_writer;
+mod maintenance;
 mod writer;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,11 +11,11 @@ use std::time::Duration;
 
 use watchpost_policies::{Report, Snapshot};
 
-use self::ours::Ours;
+use self::duplicate_writer::DuplicateWriter;
 use self::writer::RoundSink;
 use crate::host_id::HostId;
 use crate::judge::{Evaluations, Judged, Subscription};
-use crate::metrics::Own;
+use crate::metrics::ServiceMetrics;
 use crate::store::Store;
 use crate::tasks::Tasks;
 use crate::write_behind::WriteBuffer;
@@ -23,7 +23,7 @@ use crate::write_behind::WriteBuffer;
 /// How long one write may take, which is one transaction of sixty rounds at most: some milliseconds on a disk,
 /// seconds over a slow wire. After this long PostgreSQL ends a single statement by itself, so who is silent for longer
 /// has not heard of it. A round that is written twice is there once.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How much is kept, and for how long.
 #[derive(Clone, Copy, Debug)]
@@ -34,7 +34,7 @@ pub struct Options {
     pub most_bytes: u64,
     /// How much is packed together.
     pub window: Duration,
-    /// How long one write may take; [`PATIENCE`], but for tests.
+    /// How long one write may take; [`SHUTDOWN_TIMEOUT`], but for tests.
     pub patience: Duration,
 }
 
@@ -42,24 +42,24 @@ pub struct Options {
 #[derive(Clone)]
 pub struct History {
     buffer: Arc<WriteBuffer<RoundSink>>,
-    ours: Arc<Mutex<Ours>>,
+    ours: Arc<Mutex<DuplicateWriter>>,
     store: Store,
     host: HostId,
     options: Options,
-    own: Arc<Own>,
+    service_metrics: Arc<ServiceMetrics>,
 }
 
 impl History {
     /// Of this machine, in this store.
-    pub fn new(store: Store, host: HostId, options: Options, own: Arc<Own>) -> Self {
-        let sink = RoundSink::new(store.clone(), own.clone());
+    pub fn new(store: Store, host: HostId, options: Options, service_metrics: Arc<ServiceMetrics>) -> Self {
+        let sink = RoundSink::new(store.clone(), service_metrics.clone());
         Self {
             buffer: Arc::new(WriteBuffer::new(sink, writer::limits(options.patience))),
             ours: Arc::default(),
             store,
             host,
             options,
-            own,
+            service_metrics,
         }
     }
 
@@ -94,7 +94,7 @@ impl History {
             return;
         }
         if self.buffer.push((snapshot, report)).is_err() {
-            self.own.round_lost();
+            self.service_metrics.round_lost();
         }
     }
 

@@ -141,7 +141,7 @@ mod tests {
     use tokio::sync::oneshot;
 
     use super::*;
-    use crate::metrics::{Build, Own};
+    use crate::metrics::{Build, ServiceMetrics};
 
     const SOON: Duration = Duration::from_millis(20);
     const LONG: Duration = Duration::from_secs(60);
@@ -156,7 +156,7 @@ mod tests {
             commit: "",
             rustc: "",
         };
-        let tasks = Tasks::new(Arc::new(Own::new(&build)));
+        let tasks = Tasks::new(Arc::new(ServiceMetrics::new(&build)));
         (JobStore::new("sum", capacity, tasks.clone()), tasks)
     }
 

@@ -1,8 +1,8 @@
 //! Tells systemd how we are: that we begin, are ready, read the configuration again, end, and live. What it asks
 //! for, `config` has read; where it asks for nothing, nothing is told. It does not know how we are; it is told.
 
-mod pulse;
 mod socket;
+mod watchdog;
 
 use std::ffi::OsString;
 use std::fmt::Write;
@@ -16,18 +16,18 @@ use sd_notify::NotifyState;
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
 
-use self::pulse::Pulse;
 use self::socket::Socket;
+use self::watchdog::Watchdog;
 
 /// How long a step of the start may take before systemd takes us for lost: what takes long is a large database that is
 /// brought up to date, or many rules in Python that are compiled anew.
-pub const STEP: Duration = Duration::from_secs(5 * 60);
+pub const EXTEND_TIMEOUT: Duration = Duration::from_secs(5 * 60);
 
 /// How often we look at ourselves where no watchdog wants to know; it is only for the words that are shown.
-const LOOK: Duration = Duration::from_secs(10);
+const STATUS_INTERVAL: Duration = Duration::from_secs(10);
 
 /// A watchdog that wants to hear more often than this is told as often as this.
-const MOST_OFTEN: Duration = Duration::from_millis(10);
+const MIN_INTERVAL: Duration = Duration::from_millis(10);
 
 /// What systemd asks of this process by its environment. Without systemd, nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -45,14 +45,14 @@ pub struct Systemd(Arc<Inner>);
 struct Inner {
     socket: Option<Socket>,
     watchdog: Option<Duration>,
-    told: Mutex<Told>,
+    told: Mutex<SentState>,
     /// A message that does not arrive is complained of once.
     complained: AtomicBool,
 }
 
 /// What it knows of us.
 #[derive(Default)]
-struct Told {
+struct SentState {
     ready: bool,
     words: String,
     /// The last reload changed nothing.
@@ -104,9 +104,9 @@ impl Systemd {
     }
 
     /// The configuration was read, and is in force or refused.
-    pub fn reloaded(&self, in_force: bool) {
+    pub fn reloaded(&self, active: bool) {
         let mut told = self.0.told.lock();
-        told.refused = !in_force;
+        told.refused = !active;
         if told.ready {
             self.tell(&[NotifyState::Ready, NotifyState::Status(&told.shown())]);
         }
@@ -129,8 +129,12 @@ impl Systemd {
         words: impl Fn(&R) -> Option<String>,
         patience: Duration,
     ) {
-        let mut pulse = Pulse::new(Instant::now(), patience);
-        let every = self.0.watchdog.map_or(LOOK, |watchdog| watchdog / 2).max(MOST_OFTEN);
+        let mut pulse = Watchdog::new(Instant::now(), patience);
+        let every = self
+            .0
+            .watchdog
+            .map_or(STATUS_INTERVAL, |watchdog| watchdog / 2)
+            .max(MIN_INTERVAL);
         let mut looks = interval(every);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -141,7 +145,7 @@ impl Systemd {
                     }
                     let words = words(&rounds.borrow_and_update());
                     if let Some(words) = words {
-                        pulse.beats(Instant::now());
+                        pulse.heartbeat(Instant::now());
                         self.round(&words);
                     }
                 }
@@ -169,7 +173,7 @@ impl Systemd {
         }
     }
 
-    fn look(&self, pulse: &mut Pulse, now: Instant) {
+    fn look(&self, pulse: &mut Watchdog, now: Instant) {
         if pulse.is_alive(now) {
             if self.0.watchdog.is_some() {
                 self.tell(&[NotifyState::Watchdog]);
@@ -199,7 +203,7 @@ impl Systemd {
     }
 }
 
-impl Told {
+impl SentState {
     fn shown(&self) -> String {
         let beside = match self.refused {
             true => "; the configuration was not read again, the log tells what is wrong with it",

@@ -17,15 +17,15 @@ use tokio::task::{AbortHandle, JoinHandle};
 use utoipa::ToSchema;
 
 use crate::clock;
-use crate::metrics::Own;
+use crate::metrics::ServiceMetrics;
 
 /// A task that breaks at once is tried again after this long, and after twice as long each time, up to
-/// [`LONGEST_PAUSE`].
-const FIRST_PAUSE: Duration = Duration::from_millis(200);
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// [`MAX_BACKOFF`].
+const INITIAL_BACKOFF: Duration = Duration::from_millis(200);
+const MAX_BACKOFF: Duration = Duration::from_secs(30);
 
 /// A task that lived this long before it broke has recovered from what broke it before.
-const RECOVERED: Duration = Duration::from_secs(60);
+const BACKOFF_RESET_AFTER: Duration = Duration::from_secs(60);
 
 /// All background work of a process. Cheap to clone.
 #[derive(Clone)]
@@ -38,7 +38,7 @@ struct Shared {
     jobs: watch::Sender<BTreeMap<String, AbortHandle>>,
     /// Where jobs run. Not where they are started: that thread may end before them.
     runtime: Handle,
-    own: Arc<Own>,
+    service_metrics: Arc<ServiceMetrics>,
 }
 
 /// How a task is.
@@ -70,13 +70,13 @@ pub enum Condition {
 
 impl Tasks {
     /// No work yet. Jobs will run on the runtime in which this is called.
-    pub fn new(own: Arc<Own>) -> Self {
+    pub fn new(service_metrics: Arc<ServiceMetrics>) -> Self {
         Self(Arc::new(Shared {
             states: Mutex::default(),
             stop: watch::Sender::new(false),
             jobs: watch::Sender::default(),
             runtime: Handle::current(),
-            own,
+            service_metrics,
         }))
     }
 
@@ -88,7 +88,7 @@ impl Tasks {
     {
         let (tasks, name) = (self.clone(), name.into());
         tasks.note(&name, Condition::Running, None);
-        tasks.0.own.task_started(&name);
+        tasks.0.service_metrics.task_started(&name);
         let mut stopped = self.stopped();
         actix_web::rt::spawn(async move {
             tokio::select! {
@@ -103,7 +103,7 @@ impl Tasks {
     where
         F: Future<Output = ()> + 'static,
     {
-        let mut pause = FIRST_PAUSE;
+        let mut pause = INITIAL_BACKOFF;
         loop {
             let began = std::time::Instant::now();
             // Dropping the handle would let the task live on when all are told to stop.
@@ -112,12 +112,12 @@ impl Tasks {
             let why = panic_message(broken);
             log::error!(task = name, reason = why.as_str(); "a task broke and is started again");
             self.note(name, Condition::Waiting, Some(why));
-            self.0.own.task_restarted(name);
-            if began.elapsed() > RECOVERED {
-                pause = FIRST_PAUSE;
+            self.0.service_metrics.task_restarted(name);
+            if began.elapsed() > BACKOFF_RESET_AFTER {
+                pause = INITIAL_BACKOFF;
             }
             tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(LONGEST_PAUSE);
+            pause = (pause * 2).min(MAX_BACKOFF);
             self.note(name, Condition::Running, None);
         }
     }
@@ -307,7 +307,7 @@ mod tests {
             commit: "",
             rustc: "",
         };
-        Tasks::new(Arc::new(Own::new(&build)))
+        Tasks::new(Arc::new(ServiceMetrics::new(&build)))
     }
 
     fn run(test: impl Future<Output = ()>) {

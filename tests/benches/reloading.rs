@@ -12,7 +12,7 @@ use watchpost::rules::sample;
 use watchpost::rules::trial::{Progress, Trial};
 use watchpost::rules::{Rules, Settings};
 use watchpost::store::history::Keeper;
-use watchpost::store::{Place, Store};
+use watchpost::store::{DatabaseAddress, Store};
 use watchpost_policies::{Kind, Labels, Limits, Report, Sample, Snapshot};
 use watchpost_tests::guests::{THRESHOLD, rule};
 use watchpost_tests::http::Client;
@@ -31,22 +31,22 @@ fn main() {
     row(
         "a rule in Rust, new each time",
         THRESHOLD.len(),
-        cold.iter().map(|wasm| in_force(&admin, wasm)),
+        cold.iter().map(|wasm| active(&admin, wasm)),
     );
     row(
         "the same, compiled before",
         THRESHOLD.len(),
-        cold.iter().map(|wasm| in_force(&admin, wasm)),
+        cold.iter().map(|wasm| active(&admin, wasm)),
     );
     for path in std::env::args().skip(1).filter(|argument| argument.ends_with(".wasm")) {
         let wasm = std::fs::read(&path).expect("the file is there");
-        row(&path, wasm.len(), std::iter::once(in_force(&admin, &wasm)));
+        row(&path, wasm.len(), std::iter::once(active(&admin, &wasm)));
         let other = other_version(&wasm);
-        in_force(&admin, &other);
+        active(&admin, &other);
         row(
             &format!("{path}, compiled before"),
             wasm.len(),
-            std::iter::once(in_force(&admin, &wasm)),
+            std::iter::once(active(&admin, &wasm)),
         );
     }
     waiting(&server, &admin);
@@ -106,7 +106,7 @@ fn waiting(server: &Server, admin: &Client) {
 /// Ten thousand snapshots of a plausible machine, through the default rule and through itself under other settings.
 fn trial() {
     let folder = tempfile::tempdir().expect("a folder");
-    let place = Place::parse("sqlite:watchpost.db", folder.path(), false).expect("an address");
+    let place = DatabaseAddress::parse("sqlite:watchpost.db", folder.path(), false).expect("an address");
     let store = Store::open(place, 1).expect("it opens");
     let settings = Settings {
         threshold: "{}".to_owned(),
@@ -133,7 +133,7 @@ fn trial() {
             watchpost::rules::builtin::bytes(Kind::Threshold),
             stricter,
         ),
-        in_force: Some(rule(rules.engine(), THRESHOLD, "{}")),
+        active: Some(rule(rules.engine(), THRESHOLD, "{}")),
         host: "edge-1".to_owned(),
         from_ms: begin,
         to_ms: begin + count * step,
@@ -145,7 +145,7 @@ fn trial() {
         "\na trial of {} snapshots took {seconds:.2} s, {:.0} a second; {} differ, the candidate took {:.1} µs on average",
         outcome.snapshots,
         outcome.snapshots as f64 / seconds,
-        outcome.snapshots_that_differ,
+        outcome.differing_snapshots,
         outcome.candidate.mean_us
     );
 }
@@ -166,7 +166,7 @@ fn at(time_ms: u64) -> Snapshot {
     )
 }
 
-fn in_force(admin: &Client, wasm: &[u8]) -> f64 {
+fn active(admin: &Client, wasm: &[u8]) -> f64 {
     let began = Instant::now();
     let (name, digest) = brought(admin, wasm);
     let answer = activate(admin, &name, &digest, json!({}));

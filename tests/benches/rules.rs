@@ -10,7 +10,7 @@ use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, 
 use watchpost_policies::{Action, ArtefactKey, Digest, Label, Labels, Request, Rule, RuleModule, RuleSet, Snapshot};
 use watchpost_role::Roles;
 use watchpost_rule::{role, threshold};
-use watchpost_tests::guests::{ROLE, THRESHOLD, YES, engine, numbered, rule, rules};
+use watchpost_tests::guests::{ALLOW_ALL, ROLE, THRESHOLD, engine, numbered, rule, rules};
 use watchpost_tests::sample::{developer, file_systems, machine, sample, snapshot};
 use watchpost_threshold::Thresholds;
 
@@ -20,7 +20,7 @@ const QUIET: &str = r#"{"thresholds": [{"metric": "disk", "warning": 80, "alert"
 fn deciding(c: &mut Criterion) {
     let engine = engine();
     let ours = rules(&engine, None, None);
-    let yes = rules(&engine, None, Some(rule(&engine, YES, "{}")));
+    let yes = rules(&engine, None, Some(rule(&engine, ALLOW_ALL, "{}")));
     let report = ours.judge(&machine(95.0, 20.0, 10.0), None);
     let ada = developer("ada", "user");
     let request = Request::new(&ada, Action::SessionsRun);

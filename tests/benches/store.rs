@@ -12,7 +12,7 @@ use diesel::connection::SimpleConnection;
 use diesel::{Connection, SqliteConnection};
 use watchpost::rules::{Rules, Settings};
 use watchpost::store::history::{Keeper, Selection};
-use watchpost::store::{Place, Store};
+use watchpost::store::{DatabaseAddress, Store};
 use watchpost_policies::{Labels, Limits, MetricName, MetricPattern, Report, Sample, Snapshot, Unit};
 use watchpost_tests::postgres;
 use watchpost_tests::server::Server;
@@ -77,7 +77,7 @@ const ROWS: &str = "SELECT i / 1000, i % 1000,
     ELSE 'completed' END, CASE WHEN i % 100 = 0 THEN 1 ELSE 0 END, '{}'";
 
 fn open(url: &str, folder: &Path) -> Store {
-    Store::open(Place::parse(url, folder, false).expect("an address"), 1).expect("it opens")
+    Store::open(DatabaseAddress::parse(url, folder, false).expect("an address"), 1).expect("it opens")
 }
 
 /// Counters, percentages with two decimals, and things that hardly change, as a machine has them.

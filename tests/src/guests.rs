@@ -6,16 +6,16 @@ use watchpost_policies::{Engine, Limits, Rule, RuleModule, RuleSet};
 pub const HOSTILE: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/watchpost-hostile.wasm"));
 
 /// A role rule that misbehaves as its settings tell it.
-pub const TYRANT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/watchpost-tyrant.wasm"));
+pub const LOCKOUT_RULE: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/watchpost-tyrant.wasm"));
 
 /// A threshold rule that says how many samples it was shown.
-const NUMBERED: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/watchpost-numbered.wasm"));
+const NUMBERED_RULE: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/watchpost-numbered.wasm"));
 
 /// As many as the rule above has, by any name.
-pub const NUMBERED_BYTES: usize = NUMBERED.len();
+pub const NUMBERED_BYTES: usize = NUMBERED_RULE.len();
 
 /// A role rule that says yes without looking.
-pub const YES: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/watchpost-yes.wasm"));
+pub const ALLOW_ALL: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/watchpost-yes.wasm"));
 
 /// The rules that Watchpost brings.
 pub use watchpost::rules::builtin::{ROLE, THRESHOLD};
@@ -48,7 +48,7 @@ pub fn rules(engine: &Engine, threshold: Option<Rule>, role: Option<Rule>) -> Ru
 /// The same rule under another name, by another digest: its name is changed in its bytes.
 pub fn numbered(number: usize) -> Vec<u8> {
     replaced(
-        NUMBERED.to_vec(),
+        NUMBERED_RULE.to_vec(),
         b"numbered-000",
         format!("numbered-{number:03}").as_bytes(),
     )

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use openssl::ssl::{Ssl, SslContext, SslContextBuilder, SslFiletype, SslMethod, SslStream, SslVerifyMode};
 
-const PATIENCE: Duration = Duration::from_secs(30);
+const START_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How to reach somebody.
 #[derive(Clone)]
@@ -98,8 +98,8 @@ impl Client {
     /// A connection by what [`tls`](Self::tls) made before.
     pub fn connect_by(&self, tls: Option<&SslContext>) -> io::Result<Connection> {
         let stream = TcpStream::connect(self.address)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        stream.set_write_timeout(Some(PATIENCE))?;
+        stream.set_read_timeout(Some(START_TIMEOUT))?;
+        stream.set_write_timeout(Some(START_TIMEOUT))?;
         stream.set_nodelay(true)?;
         let stream: Box<dyn Stream> = match tls {
             None => Box::new(stream),

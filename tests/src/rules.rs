@@ -45,8 +45,8 @@ pub fn generation(client: &Client) -> i64 {
 }
 
 /// The rules in force, as `name mode digest`, digests short.
-pub fn in_force(told: &Value) -> Vec<String> {
-    let lines = told["in_force"].as_array().expect("a list").iter();
+pub fn active(told: &Value) -> Vec<String> {
+    let lines = told["active"].as_array().expect("a list").iter();
     let text = |line: &Value, key: &str| line[key].as_str().expect("a text").to_owned();
     lines
         .map(|line| {

@@ -14,7 +14,7 @@ use crate::http::{Answer, Client};
 use crate::template;
 
 /// Longer than anything takes on a busy machine, and shorter than anyone waits for a test.
-const PATIENCE: Duration = Duration::from_secs(60);
+const START_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The settings that a test does not care about.
 const QUIET: &str = "
@@ -76,7 +76,7 @@ pub fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
         if let Some(found) = look() {
             return found;
         }
-        assert!(begin.elapsed() < PATIENCE, "{what}: not within {PATIENCE:?}");
+        assert!(begin.elapsed() < START_TIMEOUT, "{what}: not within {START_TIMEOUT:?}");
         #[expect(
             clippy::disallowed_methods,
             reason = "a condition with a deadline, looked at again and again"

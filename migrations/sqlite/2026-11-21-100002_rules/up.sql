@@ -31,7 +31,7 @@ CREATE UNIQUE INDEX ux_rule_settings ON rule_settings (name, digest);
 
 CREATE TABLE rule_generations (
     generation BIGINT PRIMARY KEY NOT NULL,
-    made_ms BIGINT NOT NULL,
+    created_ms BIGINT NOT NULL,
     entries TEXT NOT NULL
 );
 

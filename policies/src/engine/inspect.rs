@@ -10,10 +10,10 @@ use wasmtime::component::Component;
 use wasmtime::component::types::ComponentItem;
 
 use super::program::Kind;
-use crate::bindings::SPOKEN;
+use crate::bindings::CONTRACT_VERSION;
 use crate::fault::Refusal;
 use crate::limits::Limits;
-use crate::words::{LONGEST_NAME, LONGEST_WHY, guest_words};
+use crate::text_limits::{MAX_NAME_BYTES, MAX_REASON_BYTES, guest_words};
 
 const MAGIC: &[u8; 4] = b"\0asm";
 const CORE_MODULE: &[u8; 4] = &[1, 0, 0, 0];
@@ -22,7 +22,7 @@ const COMPONENT: &[u8; 4] = &[0x0d, 0, 1, 0];
 const PACKAGE: &str = "watchpost:rules/";
 
 /// A rule exports one interface; whoever reads of a dozen others knows what he has before him.
-const MOST_EXPORTS: usize = 12;
+const MAX_EXPORTS: usize = 12;
 
 /// The sections of a component that name what it wants and what it has.
 const IMPORTS: u8 = 10;
@@ -99,7 +99,7 @@ fn first_import(sections: &[u8]) -> Option<String> {
                 .ok()
                 .map(|all| all.into_imports());
             let import = imports.as_mut().and_then(|all| all.next()?.ok());
-            first = import.map(|import| guest_words(&format!("{}.{}", import.module, import.name), LONGEST_NAME));
+            first = import.map(|import| guest_words(&format!("{}.{}", import.module, import.name), MAX_NAME_BYTES));
         }
         Ok(())
     });
@@ -159,8 +159,8 @@ struct Exports {
 impl Exports {
     fn push(&mut self, name: &str) {
         self.count += 1;
-        if self.first.len() < MOST_EXPORTS {
-            self.first.push(guest_words(name, LONGEST_NAME));
+        if self.first.len() < MAX_EXPORTS {
+            self.first.push(guest_words(name, MAX_NAME_BYTES));
         }
         if let Some(ours) = name.strip_prefix(PACKAGE)
             && self.ours.len() < 2
@@ -181,10 +181,10 @@ impl Exports {
         };
         // 1.0.0 and 1.0.7 differ in words only; every other number is another contract.
         let minor = version.rsplit_once('.').map_or(version, |(minor, _patch)| minor);
-        if minor != SPOKEN {
+        if minor != CONTRACT_VERSION {
             return Err(Refusal::WrongVersion {
-                found: guest_words(&format!("{PACKAGE}{one}"), LONGEST_NAME),
-                spoken: SPOKEN,
+                found: guest_words(&format!("{PACKAGE}{one}"), MAX_NAME_BYTES),
+                spoken: CONTRACT_VERSION,
             });
         }
         Ok(kind)
@@ -202,14 +202,14 @@ impl Exports {
 
 fn imported(name: &str) -> Refusal {
     Refusal::Import {
-        name: guest_words(name, LONGEST_NAME),
+        name: guest_words(name, MAX_NAME_BYTES),
         remedy: remedy(name),
     }
 }
 
 fn invalid(error: wasmparser::BinaryReaderError) -> Refusal {
     Refusal::Invalid {
-        why: guest_words(error.message(), LONGEST_WHY),
+        why: guest_words(error.message(), MAX_REASON_BYTES),
     }
 }
 

@@ -4,7 +4,7 @@
 mod artefact;
 mod guard;
 mod inspect;
-mod last_words;
+mod panic_message;
 mod pool;
 mod program;
 mod recipe;
@@ -18,14 +18,14 @@ use wasmtime::component::{Component, Linker};
 pub use artefact::{ArtefactError, ArtefactKey};
 pub use pool::Allocation;
 pub use program::Kind;
-pub(crate) use program::{Program, Spent};
+pub(crate) use program::{CallCost, Program};
 pub use recipe::{Recipe, RecipeError};
 
 use crate::digest::Digest;
 use crate::fault::Refusal;
 use crate::limits::Limits;
 use crate::rule::Stage;
-use crate::words::{LONGEST_WHY, guest_words};
+use crate::text_limits::{MAX_REASON_BYTES, guest_words};
 use guard::Guard;
 use slots::{Slot, Slots};
 use ticker::Ticker;
@@ -92,7 +92,7 @@ impl Engine {
         inspect::names(sections)?;
         passed(Stage::Contract);
         let component = Component::new(&self.0.wasmtime, wasm).map_err(|error| Refusal::Invalid {
-            why: guest_words(&format!("{error:#}"), LONGEST_WHY),
+            why: guest_words(&format!("{error:#}"), MAX_REASON_BYTES),
         })?;
         let program = self.program(component)?;
         passed(Stage::Compiled);

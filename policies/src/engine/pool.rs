@@ -21,8 +21,8 @@ const WARM_SLOTS: u32 = 256;
 /// So much of a memory stays with its slot and is set to zero rather than given back to the kernel. Rules made
 /// with the SDK fit in; giving pages back and faulting them in again is what keeps two cores from being faster
 /// than one.
-const KEPT_MEMORY: usize = 256 << 10;
-const KEPT_TABLE: usize = 16 << 10;
+const RETAINED_MEMORY_BYTES: usize = 256 << 10;
+const RETAINED_TABLE_BYTES: usize = 16 << 10;
 
 /// More frames than this tell a person nothing new.
 const FRAMES: NonZeroUsize = NonZeroUsize::new(8).expect("eight is not zero");
@@ -88,8 +88,8 @@ fn pool(limits: &Limits) -> PoolingAllocationConfig {
     pool.max_tables_per_component(TABLES);
     pool.max_memory_size(limits.memory_bytes);
     pool.table_elements(limits.table_elements);
-    pool.linear_memory_keep_resident(KEPT_MEMORY);
-    pool.table_keep_resident(KEPT_TABLE);
+    pool.linear_memory_keep_resident(RETAINED_MEMORY_BYTES);
+    pool.table_keep_resident(RETAINED_TABLE_BYTES);
     pool
 }
 

@@ -12,13 +12,13 @@ use wasmtime::{Store, Trap, WasmBacktrace, WasmCoreDump};
 
 use super::artefact::{self, ArtefactError, ArtefactKey};
 use super::guard::{Exceeded, Guard};
-use super::{Engine, last_words};
+use super::{Engine, panic_message};
 use crate::bindings::{RawManifest, RawPlan, Role, Threshold, role, threshold};
 use crate::digest::Digest;
 use crate::fault::{Busy, Misbehaviour, Problem, Refusal};
 use crate::finding::Cost;
 use crate::limits::Limits;
-use crate::words::{LONGEST_NAME, LONGEST_WHY, guest_words};
+use crate::text_limits::{MAX_NAME_BYTES, MAX_REASON_BYTES, guest_words};
 
 /// Which of the two contracts a rule keeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -65,12 +65,12 @@ struct Inner {
 
 /// What a call cost.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Spent {
+pub(crate) struct CallCost {
     pub(crate) time: Duration,
     pub(crate) memory_bytes: u64,
 }
 
-impl Spent {
+impl CallCost {
     pub(crate) fn by(self, rule: &str) -> Cost {
         Cost {
             rule: rule.to_owned(),
@@ -81,13 +81,13 @@ impl Spent {
 }
 
 type Judged = Result<Vec<threshold::FindingResult>, String>;
-type Decided = Result<role::Decision, String>;
+type RoleDecision = Result<role::Decision, String>;
 
 impl Program {
     pub(super) fn new(engine: Engine, component: Component, kind: Kind) -> Result<Self, Refusal> {
         let wrong_shape = |error: wasmtime::Error| Refusal::WrongShape {
             interface: kind.interface().to_owned(),
-            why: guest_words(&format!("{error:#}"), LONGEST_WHY),
+            why: guest_words(&format!("{error:#}"), MAX_REASON_BYTES),
         };
         let ready = engine.0.linker.instantiate_pre(&component).map_err(wrong_shape)?;
         let interface = component.get_export_index(None, kind.interface());
@@ -135,7 +135,7 @@ impl Program {
         };
         Ok(compared.map_err(|error| Refusal::WrongShape {
             interface: self.0.kind.interface().to_owned(),
-            why: guest_words(&format!("{error:#}"), LONGEST_WHY),
+            why: guest_words(&format!("{error:#}"), MAX_REASON_BYTES),
         }))
     }
 
@@ -186,7 +186,7 @@ impl Program {
         &self,
         round: threshold::Round<'_>,
         settings: &[u8],
-    ) -> Result<(Vec<threshold::FindingResult>, Spent), Misbehaviour> {
+    ) -> Result<(Vec<threshold::FindingResult>, CallCost), Misbehaviour> {
         let _slot = self.0.engine.slot();
         let time = self.limits().judge_time();
         let ((answer,), spent) = self.call::<_, (Judged,)>(&self.0.verdict, time, (round, settings))?;
@@ -199,10 +199,10 @@ impl Program {
         request: role::Request<'_>,
         standings: &[role::Standing<'_>],
         settings: &[u8],
-    ) -> Result<Result<(role::Decision, Spent), Misbehaviour>, Busy> {
+    ) -> Result<Result<(role::Decision, CallCost), Misbehaviour>, Busy> {
         let _slot = self.0.engine.slot_soon().ok_or(Busy)?;
         let time = self.limits().decide_time();
-        let called = self.call::<_, (Decided,)>(&self.0.verdict, time, (request, standings, settings));
+        let called = self.call::<_, (RoleDecision,)>(&self.0.verdict, time, (request, standings, settings));
         Ok(called.and_then(|((answer,), spent)| {
             let decision = answer.map_err(|message| self.gave_up(message))?;
             Ok((decision, spent))
@@ -221,7 +221,7 @@ impl Program {
         function: &ComponentExportIndex,
         limit: Duration,
         params: Params,
-    ) -> Result<(Answer, Spent), Misbehaviour>
+    ) -> Result<(Answer, CallCost), Misbehaviour>
     where
         Params: ComponentNamedList + Lower,
         Answer: ComponentNamedList + Lift + 'static,
@@ -236,7 +236,7 @@ impl Program {
             .map_err(|error| self.misbehaviour(&error, &store, limit))?;
         let memory_bytes = store.data().most_memory as u64;
         drop(store);
-        let spent = Spent {
+        let spent = CallCost {
             time: began.elapsed(),
             memory_bytes,
         };
@@ -293,7 +293,7 @@ impl Program {
             trap => trap.to_string(),
         };
         let dump = error.downcast_ref::<WasmCoreDump>();
-        if let Some(message) = dump.and_then(|dump| last_words::read(dump, store)) {
+        if let Some(message) = dump.and_then(|dump| panic_message::read(dump, store)) {
             let message = guest_words(&message, limits.text_bytes);
             return Misbehaviour::Panic { message };
         }
@@ -318,7 +318,7 @@ fn unreadable(error: &wasmtime::Error, limits: &Limits) -> Misbehaviour {
             limit_bytes: limits.answer_bytes as u64,
         };
     }
-    let what = guest_words(&what, LONGEST_WHY);
+    let what = guest_words(&what, MAX_REASON_BYTES);
     Misbehaviour::UnreadableAnswer { what }
 }
 
@@ -328,5 +328,5 @@ fn frames(error: &wasmtime::Error) -> Vec<String> {
     let dump = error.downcast_ref::<WasmCoreDump>();
     let frames = backtrace.map(WasmBacktrace::frames).or(dump.map(WasmCoreDump::frames));
     let names = frames.unwrap_or_default().iter().filter_map(|frame| frame.func_name());
-    names.take(3).map(|name| guest_words(name, LONGEST_NAME)).collect()
+    names.take(3).map(|name| guest_words(name, MAX_NAME_BYTES)).collect()
 }

@@ -7,7 +7,7 @@ use super::artefact::{self, ArtefactKey};
 use super::{Allocation, Engine, pool};
 use crate::digest::Digest;
 use crate::limits::Limits;
-use crate::words::{LONGEST_WHY, guest_words};
+use crate::text_limits::{MAX_REASON_BYTES, guest_words};
 
 /// What has to be the same for an engine to load code that was compiled elsewhere. It can be written down.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -59,7 +59,7 @@ impl Recipe {
             if error.is::<wasmtime::OutOfMemory>() {
                 return RecipeError::OutOfMemory;
             }
-            let why = guest_words(&format!("{error:#}"), LONGEST_WHY);
+            let why = guest_words(&format!("{error:#}"), MAX_REASON_BYTES);
             RecipeError::Invalid { why }
         })?;
         Ok(artefact::sealed(&engine, Digest::of(wasm), &code, key))

@@ -11,16 +11,16 @@ use utoipa::openapi::{Ref, RefOr, Required, Schema};
 use utoipa::{IntoParams, PartialSchema, ToSchema};
 use watchpost_policies::{Action, Digest};
 
-use super::body::IfAny;
+use super::body::OptionalJson;
 use super::permit::{Permission, Permit};
 
 /// What a request has to have.
 #[derive(Default)]
-pub struct Asked {
+pub struct HandlerSpec {
     /// What the client has to be allowed to do.
     pub actions: Vec<Action>,
     /// Whether some clients are not asked for it.
-    pub open_at_home: bool,
+    pub open_on_loopback: bool,
     /// What each part of the path that has a name is.
     pub in_path: Vec<RefOr<Schema>>,
     /// Parameters of the query, and headers.
@@ -34,10 +34,10 @@ pub struct Asked {
 /// An argument of a handler, or all of them.
 pub trait Argument {
     /// Adds what it says.
-    fn tell(asked: &mut Asked);
+    fn tell(asked: &mut HandlerSpec);
 }
 
-impl Asked {
+impl HandlerSpec {
     /// What these arguments say.
     pub fn by<Args: Argument>() -> Self {
         let mut asked = Self::default();
@@ -57,25 +57,25 @@ impl Asked {
 }
 
 impl<A: Permission> Argument for Permit<A> {
-    fn tell(asked: &mut Asked) {
+    fn tell(asked: &mut HandlerSpec) {
         asked.actions.push(A::ACTION);
     }
 }
 
 impl<T: ToSchema> Argument for Json<T> {
-    fn tell(asked: &mut Asked) {
+    fn tell(asked: &mut HandlerSpec) {
         asked.json::<T>(Required::True);
     }
 }
 
-impl<T: ToSchema> Argument for IfAny<T> {
-    fn tell(asked: &mut Asked) {
+impl<T: ToSchema> Argument for OptionalJson<T> {
+    fn tell(asked: &mut HandlerSpec) {
         asked.json::<T>(Required::False);
     }
 }
 
 impl<T: IntoParams> Argument for Query<T> {
-    fn tell(asked: &mut Asked) {
+    fn tell(asked: &mut HandlerSpec) {
         let mut parameters = T::into_params(|| Some(ParameterIn::Query));
         for schema in parameters.iter_mut().filter_map(|parameter| parameter.schema.as_mut()) {
             never_null(schema);
@@ -110,7 +110,7 @@ fn never_null(schema: &mut RefOr<Schema>) {
 }
 
 impl<T: InPath> Argument for Path<T> {
-    fn tell(asked: &mut Asked) {
+    fn tell(asked: &mut HandlerSpec) {
         asked.in_path = T::parts();
     }
 }
@@ -140,7 +140,7 @@ in_path! {
 macro_rules! silent {
     ($($name:ty),+) => {
         $(impl Argument for $name {
-            fn tell(_: &mut Asked) {}
+            fn tell(_: &mut HandlerSpec) {}
         })+
     };
 }
@@ -149,13 +149,13 @@ macro_rules! silent {
 silent!(HttpRequest, Payload);
 
 impl<T: ?Sized> Argument for Data<T> {
-    fn tell(_: &mut Asked) {}
+    fn tell(_: &mut HandlerSpec) {}
 }
 
 macro_rules! all_of {
     ($($name:ident)+) => {
         impl<$($name: Argument),+> Argument for ($($name,)+) {
-            fn tell(asked: &mut Asked) {
+            fn tell(asked: &mut HandlerSpec) {
                 $($name::tell(asked);)+
             }
         }

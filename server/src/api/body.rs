@@ -12,9 +12,9 @@ use futures_util::stream::{Stream, StreamExt, once};
 use serde::de::DeserializeOwned;
 
 /// JSON, or the defaults where the body is empty.
-pub struct IfAny<T>(pub T);
+pub struct OptionalJson<T>(pub T);
 
-impl<T: Default + DeserializeOwned + 'static> FromRequest for IfAny<T> {
+impl<T: Default + DeserializeOwned + 'static> FromRequest for OptionalJson<T> {
     type Error = Error;
     type Future = LocalBoxFuture<'static, Result<Self, Error>>;
 

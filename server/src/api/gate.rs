@@ -18,17 +18,17 @@ use actix_web::web::{Bytes, Data};
 use actix_web::{Error, HttpMessage, HttpResponse};
 use arc_swap::ArcSwap;
 
+use super::authn::{Authenticator, Client};
+use super::body_limit::LimitedBody;
 use super::compress::compress;
-use super::door::{Client, Door};
 use super::error::ApiError;
-use super::incoming::Incoming;
 use super::permit::decided_by;
 use super::rate::{Allowed, Caller, Rate};
 use super::request_id::{REQUEST_ID, RequestId};
 use super::table::{BodyClass, BodyClasses};
 use crate::clock;
-use crate::metrics::Own;
-use crate::metrics::own::Held;
+use crate::metrics::ServiceMetrics;
+use crate::metrics::service_metrics::Held;
 
 /// By which generation of rules was decided that the client may have its answer, or may not.
 const GENERATION: HeaderName = HeaderName::from_static("x-watchpost-generation");
@@ -47,7 +47,7 @@ pub struct Bounds {
     /// How often one may ask.
     pub allowed: Allowed,
     /// Bodies from this size on are compressed.
-    pub compress_from: u64,
+    pub compress_min_size: u64,
     /// Whether each request is a line in the log.
     pub access_log: bool,
 }
@@ -63,22 +63,27 @@ impl Bounds {
 
 /// What every request passes.
 pub struct Gate {
-    door: Arc<Door>,
+    door: Arc<Authenticator>,
     bounds: ArcSwap<Bounds>,
     bodies: BodyClasses,
     rate: Rate,
-    own: Arc<Own>,
+    service_metrics: Arc<ServiceMetrics>,
 }
 
 impl Gate {
     /// A gate with these bounds, before routes that take these bodies.
-    pub fn new(door: Arc<Door>, bounds: Bounds, bodies: BodyClasses, own: Arc<Own>) -> Self {
+    pub fn new(
+        door: Arc<Authenticator>,
+        bounds: Bounds,
+        bodies: BodyClasses,
+        service_metrics: Arc<ServiceMetrics>,
+    ) -> Self {
         Self {
             door,
             bounds: ArcSwap::from_pointee(bounds),
             bodies,
             rate: Rate::default(),
-            own,
+            service_metrics,
         }
     }
 
@@ -104,7 +109,7 @@ impl Gate {
             return Err(ApiError::BodyTooLarge);
         }
         let too_many = |after_seconds| {
-            self.own.rate_limited();
+            self.service_metrics.rate_limited();
             ApiError::TooMany { after_seconds }
         };
         // Whoever is refused pays by address, and looking at certificates and tokens is worth a limit too.
@@ -136,9 +141,9 @@ pub async fn pass<B: MessageBody + 'static>(
     let bounds = gate.bounds.load_full();
     let id = RequestId::of(&request);
     request.extensions_mut().insert(id.clone());
-    let in_flight = gate.own.request_came();
+    let in_flight = gate.service_metrics.request_started();
     let longest = bounds.longest_body(gate.bodies.class(request.method(), request.path()));
-    let incoming = Incoming::bound(&mut request, longest, bounds.body_timeout);
+    let incoming = LimitedBody::bound(&mut request, longest, bounds.body_timeout);
     let mut response = match gate.admit(&mut request, &bounds, longest) {
         Ok(()) => match next.call(request).await {
             Ok(response) => response.map_into_boxed_body(),
@@ -163,7 +168,7 @@ pub async fn pass<B: MessageBody + 'static>(
     }
     headers.insert(REQUEST_ID, id.value());
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    let response = compress(response, bounds.compress_from);
+    let response = compress(response, bounds.compress_min_size);
     finish(&gate, &bounds, &response, &id, began.elapsed());
     Ok(response.map_body(|_, body| Outgoing {
         body,
@@ -176,7 +181,7 @@ pub async fn pass<B: MessageBody + 'static>(
 pub struct Outgoing {
     body: Encoder<BoxBody>,
     _held: Held,
-    _incoming: Option<Incoming>,
+    _incoming: Option<LimitedBody>,
 }
 
 impl MessageBody for Outgoing {
@@ -229,7 +234,7 @@ fn finish<B>(gate: &Gate, bounds: &Bounds, response: &ServiceResponse<B>, id: &R
     let pattern = request.match_pattern();
     // A path that nobody made a route for is not worth a series of its own.
     let pattern = pattern.as_deref().unwrap_or("unmatched");
-    gate.own.request_answered(method, pattern, status, took);
+    gate.service_metrics.request_finished(method, pattern, status, took);
     if !bounds.access_log {
         return;
     }

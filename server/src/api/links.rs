@@ -3,7 +3,7 @@
 use actix_web::http::header::HOST;
 use actix_web::{HttpMessage, HttpRequest};
 
-use super::door::Client;
+use super::authn::Client;
 
 /// The address of one of our paths.
 pub fn absolute(request: &HttpRequest, path: &str) -> String {

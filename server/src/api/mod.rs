@@ -3,22 +3,22 @@
 
 pub mod accept;
 pub mod arguments;
+pub mod authn;
 pub mod body;
+mod body_limit;
 pub mod compress;
 pub mod document;
-pub mod door;
 pub mod error;
-pub mod faces;
 pub mod gate;
-mod incoming;
 pub mod latest;
 pub mod links;
 pub mod pagination;
 pub mod permit;
+pub mod process;
 pub mod query_time;
 pub mod rate;
 pub mod request_id;
-pub mod service;
+pub mod routes;
 mod streamed;
 pub mod streaming;
 pub mod table;
@@ -28,13 +28,13 @@ use actix_web::web::{self, JsonConfig, PathConfig, PayloadConfig, QueryConfig, S
 use actix_web::{HttpRequest, HttpResponse};
 
 use error::ApiError;
-use faces::rules::{change, read, trial, upload};
-use faces::{chunks, decisions, docs, health, history, native, prometheus, resource, status, wm};
+use routes::rules::{change, read, trial, upload};
+use routes::{chunks, decisions, docs, health, history, native, pixcrawler, prometheus, status, wm};
 use table::{BodyClass, Family};
 
 /// All routes. The first holds where a listener has a face of its own.
 pub fn routes(config: &mut ServiceConfig) {
-    config.service(resource::scope());
+    config.service(pixcrawler::scope());
     for at in table().into_iter().flat_map(|family| family.routes) {
         config.service(at);
     }
@@ -56,7 +56,7 @@ pub fn table() -> Vec<Family> {
             "/api/v1/status": get(status::status);
             "/api/v1/snapshot": get(native::snapshot);
             "/api/v1/report": get(native::report);
-            "/metrics": get(resource::json_or_prometheus);
+            "/metrics": get(pixcrawler::json_or_prometheus);
         }
         "Past", "What was measured and found before." {
             "/api/v1/history": get(history::history);

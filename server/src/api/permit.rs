@@ -12,14 +12,14 @@ use actix_web::{FromRequest, HttpMessage, HttpRequest};
 use futures_util::future::{Either, LocalBoxFuture};
 use watchpost_policies::{Action, Decision, Identity, IdentityKind, Report, Request, Verdict};
 
-use super::door::Client;
+use super::authn::Client;
 use super::error::ApiError;
 use super::latest::Latest;
 use super::request_id::RequestId;
 use crate::clock;
-use crate::decisions::{Asked, Decided, Decisions, Record};
-use crate::metrics::Own;
-use crate::rules::InForce;
+use crate::decisions::{DecisionRecordParts, Decisions, Record, RequestRecord};
+use crate::metrics::ServiceMetrics;
+use crate::rules::ActiveRule;
 use crate::rules::quarantine::Quarantine;
 use crate::rules::registry::Registry;
 use crate::rules::shadow_queue::{ShadowJob, ShadowQueue};
@@ -105,8 +105,8 @@ fn judge(
         return Ok(());
     }
     let decision = &decided.as_ref().map_err(ApiError::clone)?.decision;
-    if let Some(own) = request.app_data::<Data<Own>>() {
-        own.decided(action, &decision.verdict);
+    if let Some(service_metrics) = request.app_data::<Data<ServiceMetrics>>() {
+        service_metrics.decided(action, &decision.verdict);
     }
     match &decision.verdict {
         Verdict::Allow => Ok(()),
@@ -139,8 +139,8 @@ fn breaks_glass(request: &HttpRequest, client: &Client, action: Action) -> bool 
 /// The generation of rules that decided about a request, if it was decided about.
 pub fn decided_by(extensions: &Extensions) -> Option<u64> {
     extensions
-        .get::<Arc<InForce>>()
-        .map(|in_force| in_force.set.generation())
+        .get::<Arc<ActiveRule>>()
+        .map(|active| active.set.generation())
 }
 
 /// Records what became of a request, if that is wanted. Returns what the request has to wait for, if it has to.
@@ -157,7 +157,7 @@ fn record(
         return None;
     }
     let (decision, took) = decided.map(|made| (made.decision, made.took)).unzip();
-    decisions.take_in(Record::Decision(Decided {
+    decisions.take_in(Record::Decision(DecisionRecordParts {
         request: described(request, client, action),
         verdict,
         decision,
@@ -166,8 +166,8 @@ fn record(
 }
 
 /// What there is to say of a request, whatever becomes of it.
-fn described(request: &HttpRequest, client: Client, action: Action) -> Asked {
-    Asked {
+fn described(request: &HttpRequest, client: Client, action: Action) -> RequestRecord {
+    RequestRecord {
         time_ms: clock::now_ms(),
         resource: Request::new(&client.identity, action).resource.into(),
         identity: client.identity,
@@ -181,8 +181,8 @@ fn described(request: &HttpRequest, client: Client, action: Action) -> Asked {
 fn compare(request: &HttpRequest, client: &Client, action: Action, made: &Made) {
     let queue = request.app_data::<Data<ShadowQueue>>();
     if let (Some(queue), Some(registry)) = (queue, request.app_data::<Data<Registry>>()) {
-        queue.enqueue(&in_force(request, registry), |in_force| ShadowJob {
-            in_force,
+        queue.enqueue(&active(request, registry), |active| ShadowJob {
+            active,
             report: made.report.clone(),
             decision: made.decision.clone(),
             request: described(request, client.clone(), action),
@@ -210,22 +210,22 @@ fn make(request: &HttpRequest, identity: &Identity, action: Action) -> Result<Ma
     let quarantine = request.app_data::<Data<Quarantine>>();
     let quarantine = quarantine.ok_or_else(|| missing("quarantine of rules"))?;
     let latest = request.app_data::<Data<Latest>>().ok_or_else(|| missing("report"))?;
-    let in_force = in_force(request, registry);
+    let active = active(request, registry);
     let (asked, report) = (Request::new(identity, action), latest.report());
-    let (decision, took) = in_force
+    let (decision, took) = active
         .set
         .decide_at_cost(&asked, &report)
         .map_err(|busy| ApiError::Unavailable {
             why: busy.to_string(),
             after_seconds: 1,
         })?;
-    quarantine.role_answered(&in_force, &decision.verdict);
+    quarantine.role_answered(&active, &decision.verdict);
     Ok(Made { decision, took, report })
 }
 
 /// One request is decided by one generation, however often it is asked and whatever is put in force meanwhile.
-fn in_force(request: &HttpRequest, registry: &Registry) -> Arc<InForce> {
-    let known = request.extensions().get::<Arc<InForce>>().cloned();
+fn active(request: &HttpRequest, registry: &Registry) -> Arc<ActiveRule> {
+    let known = request.extensions().get::<Arc<ActiveRule>>().cloned();
     known.unwrap_or_else(|| {
         let current = registry.rules().current();
         request.extensions_mut().insert(current.clone());

@@ -14,7 +14,7 @@ use watchpost_policies::Digest;
 const SHARDS: usize = 16;
 
 /// More buckets than this in a shard: those that are full again say nothing and go.
-const MOST_BUCKETS: usize = 4096;
+const MAX_BUCKETS: usize = 4096;
 
 /// By whom requests are counted.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -98,14 +98,14 @@ impl Rate {
             let since = now.saturating_duration_since(bucket.at).as_secs_f64();
             (bucket.level + since * allowed.per_second).min(allowed.burst)
         };
-        if buckets.len() >= MOST_BUCKETS && !buckets.contains_key(caller) {
+        if buckets.len() >= MAX_BUCKETS && !buckets.contains_key(caller) {
             buckets.retain(|_, bucket| level(bucket) < allowed.burst);
             // All of them are in use: somebody has many names. Who owes least is forgotten first.
-            if buckets.len() >= MOST_BUCKETS {
+            if buckets.len() >= MAX_BUCKETS {
                 let mut levels: Vec<f64> = buckets.values().map(level).collect();
                 levels.sort_by(f64::total_cmp);
                 let half = levels[levels.len() / 2];
-                let mut most = MOST_BUCKETS / 2;
+                let mut most = MAX_BUCKETS / 2;
                 buckets.retain(|_, bucket| {
                     let kept = level(bucket) <= half && most > 0;
                     most -= usize::from(kept);
@@ -170,7 +170,7 @@ mod tests {
             let _ = rate.take(&Caller::Address(IpAddr::from(name.to_be_bytes())), ALLOWED, now);
         }
         let kept: usize = rate.shards.iter().map(|shard| shard.lock().len()).sum();
-        assert!(kept <= SHARDS * MOST_BUCKETS, "{kept}");
+        assert!(kept <= SHARDS * MAX_BUCKETS, "{kept}");
     }
 
     #[test]

@@ -17,18 +17,18 @@ use crate::tasks::{block, go_on};
 
 /// Answers that flow at once. Each has a thread, of which there are some hundreds for everything that blocks, and they
 /// share six connections to the database: more of them would not be done sooner.
-const MOST: usize = 16;
+const MAX_CONCURRENT_STREAMS: usize = 16;
 
 /// A reader that takes nothing for so long is not slow but gone: a piece is passed on in this time at two kilobytes a
 /// second.
-const PATIENCE: Duration = Duration::from_secs(30);
+const READ_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How long somebody waits for others to end. A page of twenty diagrams asks for all of them at once, and most answers
 /// take some milliseconds.
-const WAIT: Duration = Duration::from_secs(5);
+const QUEUE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Pieces that wait for a client that reads slowly; then the work waits.
-const PIECES: usize = 4;
+const BUFFERED_CHUNKS: usize = 4;
 
 /// As large as one write to a socket is worth.
 const PIECE_BYTES: usize = 64 * 1024;
@@ -42,7 +42,7 @@ pub struct Flows {
 }
 
 /// The right to one of them.
-pub struct Turn {
+pub struct StreamPermit {
     permit: OwnedSemaphorePermit,
     patience: Duration,
 }
@@ -58,22 +58,22 @@ pub struct Flow {
 impl Flows {
     /// None flows yet.
     pub fn new() -> Self {
-        Self::patient(PATIENCE, WAIT)
+        Self::patient(READ_TIMEOUT, QUEUE_TIMEOUT)
     }
 
     /// Each waits for its reader that long, and for others to end that long.
     fn patient(patience: Duration, wait: Duration) -> Self {
         Self {
-            free: Arc::new(Semaphore::new(MOST)),
+            free: Arc::new(Semaphore::new(MAX_CONCURRENT_STREAMS)),
             patience,
             wait,
         }
     }
 
     /// Waits a little until another may flow; nothing says that too many do.
-    pub async fn turn(&self) -> Option<Turn> {
+    pub async fn turn(&self) -> Option<StreamPermit> {
         let permit = timeout(self.wait, self.free.clone().acquire_owned()).await.ok()?;
-        Some(Turn {
+        Some(StreamPermit {
             permit: permit.ok()?,
             patience: self.patience,
         })
@@ -86,14 +86,14 @@ impl Default for Flows {
     }
 }
 
-impl Turn {
+impl StreamPermit {
     /// An answer. Where the work breaks, or the reader stops, so does the answer.
     pub fn flow(
         self,
         work: impl FnOnce(&mut Flow) -> io::Result<()> + Send + 'static,
     ) -> impl Stream<Item = io::Result<Bytes>> {
         let Self { permit, patience } = self;
-        let (sender, mut pieces) = mpsc::channel(PIECES);
+        let (sender, mut pieces) = mpsc::channel(BUFFERED_CHUNKS);
         // Told beside the pieces: where nobody takes these, there is no room for a last word among them.
         let broken: Arc<Mutex<Option<io::Error>>> = Arc::default();
         let told = broken.clone();
@@ -184,7 +184,7 @@ mod tests {
     fn an_answer_comes_whole_and_a_broken_one_says_so_at_its_end() {
         run(async {
             let flows = Flows::patient(LONG, LONG);
-            let many = PIECES * 3;
+            let many = BUFFERED_CHUNKS * 3;
             let whole = flows.turn().await.expect("one is free").flow(move |flow| {
                 let piece = vec![b'x'; PIECE_BYTES];
                 (0..many).try_for_each(|_| flow.write_all(&piece))?;
@@ -214,7 +214,7 @@ mod tests {
             });
             assert_eq!(told.await.expect("it ends"), Err(io::ErrorKind::TimedOut));
             let pieces: Vec<_> = unread.collect().await;
-            assert_eq!(pieces.len(), PIECES + 1);
+            assert_eq!(pieces.len(), BUFFERED_CHUNKS + 1);
             assert!(
                 pieces.last().is_some_and(Result::is_err),
                 "a part is not taken for the whole"
@@ -227,7 +227,7 @@ mod tests {
         run(async {
             let flows = Flows::patient(LONG, SOON);
             let mut unread = Vec::new();
-            for _ in 0..MOST {
+            for _ in 0..MAX_CONCURRENT_STREAMS {
                 unread.push(flows.turn().await.expect("one is free").flow(endless));
             }
             assert!(flows.turn().await.is_none(), "all of them wait for their readers");

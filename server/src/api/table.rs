@@ -12,7 +12,7 @@ use actix_web::{FromRequest, Handler, HttpRequest, HttpResponse, Resource, Respo
 use utoipa::openapi::OpenApi;
 use utoipa::openapi::path::HttpMethod;
 
-use super::arguments::{Argument, Asked};
+use super::arguments::{Argument, HandlerSpec};
 use super::error::ApiError;
 
 /// Paths that belong together.
@@ -46,7 +46,7 @@ pub struct Operation {
     /// What the handler's attribute and comment say of it.
     pub described: fn() -> OpenApi,
     /// What the handler's arguments say of it.
-    pub asked: fn() -> Asked,
+    pub asked: fn() -> HandlerSpec,
 }
 
 /// What the body of a request may be: sent as what, and how long.
@@ -133,7 +133,7 @@ macro_rules! methods {
                     allowed: &[$($allowed),+],
                     body,
                     described,
-                    asked: Asked::by::<Args>,
+                    asked: HandlerSpec::by::<Args>,
                 });
                 self
             })+

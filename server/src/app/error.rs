@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use crate::collect::SourceError;
-use crate::config::Mistakes;
+use crate::config::ConfigErrors;
 use crate::pki::PkiError;
 use crate::rules::RulesError;
 use crate::rules::registry::ChangeError;
@@ -18,7 +18,7 @@ use crate::tls::TlsError;
 pub enum StartError {
     /// Mistakes in the configuration.
     #[error("{0}")]
-    Config(#[from] Mistakes),
+    Config(#[from] ConfigErrors),
     /// Settings of a source that is none.
     #[error("collector.sources: there is no source {name}; there are {known}")]
     NoSuchSource {
@@ -54,7 +54,7 @@ pub enum StartError {
     Rules(#[from] RulesError),
     /// What is in force.
     #[error("the rules cannot be put in force: {0}")]
-    InForce(#[from] ChangeError),
+    ActiveRule(#[from] ChangeError),
     /// A listener.
     #[error("cannot listen on {address}: {source}; {}", remedy(source))]
     Listen {

@@ -26,11 +26,11 @@ pub use self::reload::Reloader;
 use self::rules::RuleParts;
 use self::serve::{Socket, listen, serve};
 use self::settings::{bounds, known};
-use crate::api::door::Door;
-use crate::api::faces::chunks::ChunkStore;
+use crate::api::authn::Authenticator;
 use crate::api::gate::Gate;
 use crate::api::latest::Latest;
-use crate::api::service::{COMMIT, Listening, RUSTC, Service, VERSION};
+use crate::api::process::{COMMIT, Listening, RUSTC, Service, VERSION};
+use crate::api::routes::chunks::ChunkStore;
 use crate::api::table::BodyClasses;
 use crate::collect::host;
 use crate::config::{self, Config};
@@ -38,8 +38,8 @@ use crate::decisions::Decisions;
 use crate::host_id::HostId;
 use crate::judge::Evaluations;
 use crate::judge::metrics_page::{MetricsPages, metrics_pages};
-use crate::metrics::{Build, Own};
-use crate::resource::{self, ResourceRenderings};
+use crate::metrics::{Build, ServiceMetrics};
+use crate::pixcrawler::{self, ResourceRenderings};
 use crate::rules::Rules;
 use crate::store::Store;
 use crate::systemd::{self, Systemd};
@@ -49,10 +49,10 @@ use crate::{api, clock, pki};
 
 /// When nothing runs any more, what waits to be written has this long: a service manager waits for ten
 /// seconds or more before it kills, and draining took some of them.
-const LAST_WORDS: Duration = Duration::from_secs(3);
+const FINAL_LOG_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// What an end takes besides answering: idle connections are closed, last words are written, and what is left is let go.
-const ENDING: Duration = Duration::from_secs(10);
+const CONNECTION_CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A process that listens already, and does not answer yet.
 pub struct App {
@@ -65,11 +65,11 @@ pub struct App {
 #[derive(Clone)]
 pub(crate) struct Parts {
     pub(crate) tls: Arc<Tls>,
-    pub(crate) door: Arc<Door>,
+    pub(crate) door: Arc<Authenticator>,
     pub(crate) gate: Data<Gate>,
     pub(crate) rules: Rules,
     pub(crate) rule_parts: RuleParts,
-    pub(crate) own: Arc<Own>,
+    pub(crate) service_metrics: Arc<ServiceMetrics>,
     pub(crate) tasks: Tasks,
     pub(crate) service: Service,
     pub(crate) latest: Latest,
@@ -121,37 +121,55 @@ impl App {
             None
         };
         let tls = Tls::load(config.tls.options(&authority_dir))?;
-        let own = Arc::new(Own::new(&Build {
+        let service_metrics = Arc::new(ServiceMetrics::new(&Build {
             version: VERSION,
             commit: COMMIT,
             rustc: RUSTC,
         }));
         let settings = config.rules.settings();
-        systemd.begins("loads the rules that it brings", systemd::STEP);
+        systemd.begins("loads the rules that it brings", systemd::EXTEND_TIMEOUT);
         let rules = Rules::load(config.rules.limits.limits(), &settings, Some(&data_dir.join("cache")))?;
-        systemd.begins("opens the database", systemd::STEP);
+        systemd.begins("opens the database", systemd::EXTEND_TIMEOUT);
         let store = stores::open(&config)?;
         let chunks = stores::chunks(&config, &store)?;
         let service = Service::new(host, config.collector.interval);
         let evaluations = Evaluations::new();
         let compiler = rules.compiler(config.rules.compiler.options());
         let options = config.rules.options();
-        let tasks = Tasks::new(own.clone());
-        systemd.begins("puts the rules in force", systemd::STEP);
-        let rule_parts = RuleParts::begin(rules.clone(), store.clone(), compiler, options, &tasks, &own).await?;
+        let tasks = Tasks::new(service_metrics.clone());
+        systemd.begins("puts the rules in force", systemd::EXTEND_TIMEOUT);
+        let rule_parts = RuleParts::begin(
+            rules.clone(),
+            store.clone(),
+            compiler,
+            options,
+            &tasks,
+            &service_metrics,
+        )
+        .await?;
         let before_the_first = rules
             .current()
             .set
             .before_the_first(service.host().as_str(), clock::now_ms());
         let recorded = config.decisions.options();
-        let decisions = Decisions::new(store.clone(), service.host().as_str(), recorded, own.clone());
-        let door = Arc::new(Door::new(tls.clone(), known(&config)));
+        let decisions = Decisions::new(
+            store.clone(),
+            service.host().as_str(),
+            recorded,
+            service_metrics.clone(),
+        );
+        let door = Arc::new(Authenticator::new(tls.clone(), known(&config)));
         let bodies = BodyClasses::of(&api::table());
-        let gate = Data::new(Gate::new(door.clone(), bounds(&config), bodies, own.clone()));
+        let gate = Data::new(Gate::new(
+            door.clone(),
+            bounds(&config),
+            bodies,
+            service_metrics.clone(),
+        ));
         let parts = Parts {
             latest: Latest::new(evaluations.clone(), service.host().clone(), before_the_first),
             metrics_pages: metrics_pages(&evaluations),
-            resource_renderings: resource::renderings(&evaluations, config.mode),
+            resource_renderings: pixcrawler::renderings(&evaluations, config.mode),
             tasks,
             store,
             systemd,
@@ -163,7 +181,7 @@ impl App {
             gate,
             rules,
             rule_parts,
-            own,
+            service_metrics,
             service,
             evaluations,
         };
@@ -200,7 +218,7 @@ impl App {
             parts,
             listeners,
         } = self;
-        let first_round = config.collector.timeout + systemd::STEP;
+        let first_round = config.collector.timeout + systemd::EXTEND_TIMEOUT;
         parts.systemd.begins("measures for the first time", first_round);
         let history = work::start(&config, &parts)?;
         let server = serve(&config, &parts, listeners)?;
@@ -218,10 +236,12 @@ impl App {
             ));
         }
         parts.service.drain();
-        parts.systemd.stops(config.server.drain_timeout + ENDING);
+        parts
+            .systemd
+            .stops(config.server.drain_timeout + CONNECTION_CLOSE_TIMEOUT);
         let began = std::time::Instant::now();
         log::info!("told to stop; requests under way are answered first");
-        let ending = match drained(&parts.own, config.server.drain_timeout).await {
+        let ending = match drained(&parts.service_metrics, config.server.drain_timeout).await {
             true => Ending::Drained,
             false => Ending::CutOff,
         };
@@ -230,16 +250,16 @@ impl App {
         let last = parts.latest.judged();
         let rounds = async {
             if let Some(history) = history {
-                history.finish(last.as_deref(), LAST_WORDS).await;
+                history.finish(last.as_deref(), FINAL_LOG_TIMEOUT).await;
             }
         };
         tokio::join!(
             rounds,
-            parts.decisions.finish(LAST_WORDS),
-            parts.tasks.finish_jobs(LAST_WORDS)
+            parts.decisions.finish(FINAL_LOG_TIMEOUT),
+            parts.tasks.finish_jobs(FINAL_LOG_TIMEOUT)
         );
         let cut_off = ending == Ending::CutOff;
-        log::info!(took_ms = began.elapsed().as_millis() as u64, cut_off; "stopped");
+        log::info!(duration_ms = began.elapsed().as_millis() as u64, cut_off; "stopped");
         Ok(ending)
     }
 }
@@ -256,11 +276,11 @@ fn host_id(own_name: &str) -> HostId {
 }
 
 /// Whether all requests were answered in time.
-async fn drained(own: &Own, timeout: Duration) -> bool {
-    const LOOK_AGAIN: Duration = Duration::from_millis(20);
+async fn drained(service_metrics: &ServiceMetrics, timeout: Duration) -> bool {
+    const POLL_INTERVAL: Duration = Duration::from_millis(20);
     let empty = async {
-        while own.requests_in_flight() > 0 {
-            tokio::time::sleep(LOOK_AGAIN).await;
+        while service_metrics.requests_in_flight() > 0 {
+            tokio::time::sleep(POLL_INTERVAL).await;
         }
     };
     tokio::time::timeout(timeout, empty).await.is_ok()

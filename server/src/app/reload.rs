@@ -9,7 +9,7 @@ use super::Parts;
 use super::settings::{bounds, known};
 use crate::config::{Config, Sources};
 use crate::error_chain::error_chain;
-use crate::metrics::{CertificateKind, Outcome, Own};
+use crate::metrics::{CertificateKind, Outcome, ServiceMetrics};
 use crate::pki::{self, Authority};
 use crate::tls::{Expiry, Reload, Tls};
 use crate::{clock, tasks, telemetry};
@@ -18,10 +18,10 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Sets the watch on everything that may change by itself.
 pub(crate) fn start(config: &Config, parts: &Parts) {
-    let (tls, own) = (parts.tls.clone(), parts.own.clone());
+    let (tls, service_metrics) = (parts.tls.clone(), parts.service_metrics.clone());
     let (interval, ahead) = (config.tls.check_interval, config.tls.expiry_warning);
     parts.tasks.spawn("certificates", move || {
-        watch_files(tls.clone(), own.clone(), interval, ahead)
+        watch_files(tls.clone(), service_metrics.clone(), interval, ahead)
     });
     if let Some(authority) = parts.authority.clone() {
         let renew = move || keep_fresh(authority.clone());
@@ -29,31 +29,31 @@ pub(crate) fn start(config: &Config, parts: &Parts) {
     }
 }
 
-async fn watch_files(tls: Arc<Tls>, own: Arc<Own>, interval: Duration, ahead: Duration) {
+async fn watch_files(tls: Arc<Tls>, service_metrics: Arc<ServiceMetrics>, interval: Duration, ahead: Duration) {
     let mut told: Option<String> = None;
     let mut warned: Option<Expiry> = None;
     let mut ticks = tokio::time::interval(interval);
     loop {
         ticks.tick().await;
-        look(&tls, &own, &mut told).await;
-        tell_expiry(&tls, &own, ahead, &mut warned);
+        look(&tls, &service_metrics, &mut told).await;
+        tell_expiry(&tls, &service_metrics, ahead, &mut warned);
     }
 }
 
 /// Looks at the files once. An error is told when it is new, not at each look.
-async fn look(tls: &Arc<Tls>, own: &Own, told: &mut Option<String>) {
+async fn look(tls: &Arc<Tls>, service_metrics: &ServiceMetrics, told: &mut Option<String>) {
     let looking = tls.clone();
     let outcome = tasks::block(move || looking.reload().map_err(|error| error.to_string())).await;
     match outcome.and_then(|outcome| outcome) {
         Ok(Reload::Unchanged) => *told = None,
         Ok(Reload::Replaced) => {
             *told = None;
-            own.tls_reloaded(Outcome::Success);
+            service_metrics.tls_reloaded(Outcome::Success);
             log::info!(generation = tls.generation(); "certificates, keys and revocations are replaced");
         }
         Err(why) => {
             if told.as_ref() != Some(&why) {
-                own.tls_reloaded(Outcome::Failure);
+                service_metrics.tls_reloaded(Outcome::Failure);
                 log::error!(reason = why.as_str(); "certificates are not replaced; the last good ones stay in force");
             }
             *told = Some(why);
@@ -62,7 +62,7 @@ async fn look(tls: &Arc<Tls>, own: &Own, told: &mut Option<String>) {
 }
 
 /// Once for each thing that ends soon, and again when it was replaced by one that ends soon too.
-fn tell_expiry(tls: &Tls, own: &Own, ahead: Duration, warned: &mut Option<Expiry>) {
+fn tell_expiry(tls: &Tls, service_metrics: &ServiceMetrics, ahead: Duration, warned: &mut Option<Expiry>) {
     let ends = tls.expiry();
     let known = [
         ("server certificate", CertificateKind::Server, Some(ends.server)),
@@ -70,7 +70,7 @@ fn tell_expiry(tls: &Tls, own: &Own, ahead: Duration, warned: &mut Option<Expiry
         ("revocation list", CertificateKind::Crl, ends.crl),
     ];
     for (what, kind, at) in known {
-        own.certificate_expires(kind, at);
+        service_metrics.certificate_expires(kind, at);
         let Some(at) = at else { continue };
         let left = at - clock::now().as_second();
         // A list of revocations is made anew every few weeks; ahead of its end it warns in proportion.
@@ -131,12 +131,12 @@ impl Reloader {
             Ok(()) => log::info!("the configuration is read again"),
             Err(why) => log::error!(reason = why.as_str(); "the configuration is not changed"),
         }
-        self.parts.own.config_reloaded(if outcome.is_ok() {
+        self.parts.service_metrics.config_reloaded(if outcome.is_ok() {
             Outcome::Success
         } else {
             Outcome::Failure
         });
-        look(&self.parts.tls, &self.parts.own, &mut None).await;
+        look(&self.parts.tls, &self.parts.service_metrics, &mut None).await;
         self.parts.systemd.reloaded(outcome.is_ok());
     }
 
@@ -153,7 +153,7 @@ impl Reloader {
         self.parts.gate.replace(bounds(&config));
         self.parts.door.replace(known(&config));
         for key in self.begun.differences(&config) {
-            if !AT_ONCE.iter().any(|at_once| key.starts_with(at_once)) {
+            if !RELOADABLE_KEYS.iter().any(|at_once| key.starts_with(at_once)) {
                 log::warn!(key = key.as_str(); "a changed setting needs a restart");
             }
         }
@@ -163,13 +163,13 @@ impl Reloader {
 }
 
 /// What a reload puts in force; everything else needs a restart.
-const AT_ONCE: [&str; 17] = [
+const RELOADABLE_KEYS: [&str; 17] = [
     "tokens",
     "log.level",
     "rules.threshold",
     "rules.role",
     "rules.break_glass",
-    "rules.faults_in_a_row",
+    "rules.max_consecutive_faults",
     "rules.trusted_keys",
     "rules.require_signature",
     "rules.allowed_digests",
@@ -179,6 +179,6 @@ const AT_ONCE: [&str; 17] = [
     "http.body_timeout",
     "http.requests_per_second",
     "http.burst",
-    "http.compress_from",
+    "http.compress_min_size",
     "http.access_log",
 ];

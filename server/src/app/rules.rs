@@ -7,7 +7,7 @@ use actix_web::web::{Data, ServiceConfig};
 
 use super::Parts;
 use crate::config::Config;
-use crate::metrics::Own;
+use crate::metrics::ServiceMetrics;
 use crate::rules::Rules;
 use crate::rules::compiler::Compiler;
 use crate::rules::folder::FolderSync;
@@ -40,20 +40,20 @@ impl RuleParts {
         compiler: Compiler,
         options: Options,
         tasks: &Tasks,
-        own: &Arc<Own>,
+        service_metrics: &Arc<ServiceMetrics>,
     ) -> Result<Self, ChangeError> {
         let list = QuarantineList::new(store.clone());
         let refreshed = list.clone();
         let after_change = Box::new(move || Box::pin(refreshed.clone().refresh()) as _);
-        let registry = Registry::new(rules, store, compiler, options, after_change, own.clone());
+        let registry = Registry::new(rules, store, compiler, options, after_change, service_metrics.clone());
         let pending = registry.begin().await?;
         Ok(Self {
-            quarantine: Quarantine::new(registry.clone(), list, own.clone()),
+            quarantine: Quarantine::new(registry.clone(), list, service_metrics.clone()),
             replication: Replication::new(registry.clone(), pending),
             uploads: Uploads::new(registry.clone(), tasks.clone()),
             trials: Trials::new(registry.clone(), tasks.clone()),
-            shadow_queue: ShadowQueue::new(registry.clone(), own.clone()),
-            folder_sync: FolderSync::new(registry.clone(), own.clone()),
+            shadow_queue: ShadowQueue::new(registry.clone(), service_metrics.clone()),
+            folder_sync: FolderSync::new(registry.clone(), service_metrics.clone()),
             registry,
         })
     }

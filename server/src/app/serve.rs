@@ -10,16 +10,16 @@ use actix_web::{App as Routes, HttpServer};
 
 use super::{Parts, StartError};
 use crate::api;
-use crate::api::faces::history::Past;
-use crate::api::faces::status::{StatusPage, StatusSources};
 use crate::api::gate;
-use crate::api::service::Listening;
+use crate::api::process::Listening;
+use crate::api::routes::history::Past;
+use crate::api::routes::status::{StatusPage, StatusSources};
 use crate::api::streaming::Flows;
 use crate::config::{self, Config};
 use crate::tls::ClientAuth;
 
 /// When all requests are answered, connections that nobody uses have this long to be closed.
-const CLOSING: Duration = Duration::from_secs(1);
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Takes an address, which is then ours.
 pub(super) fn listen(listener: &config::Listener) -> Result<Socket, StartError> {
@@ -65,14 +65,17 @@ pub(super) fn serve(config: &Config, parts: &Parts, listeners: Vec<Socket>) -> R
     let decisions = Data::new(parts.decisions.clone());
     let pages = Data::new(parts.metrics_pages.clone());
     let renderings = Data::new(parts.resource_renderings.clone());
-    let (own, service) = (Data::from(parts.own.clone()), Data::new(parts.service.clone()));
+    let (service_metrics, service) = (
+        Data::from(parts.service_metrics.clone()),
+        Data::new(parts.service.clone()),
+    );
     let mut server = HttpServer::new(move || {
         Routes::new()
             .configure(refusals.clone())
             .app_data(shared.gate.clone())
             .app_data(latest.clone())
             .app_data(rules.clone())
-            .app_data(own.clone())
+            .app_data(service_metrics.clone())
             .app_data(service.clone())
             .app_data(status.clone())
             .app_data(chunks.clone())
@@ -86,8 +89,13 @@ pub(super) fn serve(config: &Config, parts: &Parts, listeners: Vec<Socket>) -> R
     })
     .disable_signals()
     .on_connect(move |connection, data| {
-        let Parts { door, service, own, .. } = &connecting;
-        door.connected(connection, data, service, own);
+        let Parts {
+            door,
+            service,
+            service_metrics,
+            ..
+        } = &connecting;
+        door.connected(connection, data, service, service_metrics);
     })
     // Small answers follow tickets and each other; waiting for an acknowledgement costs 40 ms.
     .tcp_nodelay(true)
@@ -95,7 +103,7 @@ pub(super) fn serve(config: &Config, parts: &Parts, listeners: Vec<Socket>) -> R
     .client_request_timeout(config.http.header_timeout)
     .tls_handshake_timeout(config.http.header_timeout)
     .max_connections(config.http.max_connections)
-    .shutdown_timeout(CLOSING.as_secs());
+    .shutdown_timeout(CLOSE_TIMEOUT.as_secs());
     if let Some(workers) = config.server.workers {
         server = server.workers(workers);
     }

@@ -1,32 +1,32 @@
 //! From the configuration to what the API is told. A reload asks for the same again.
 
-use crate::api::door::Known;
+use crate::api::authn::AuthConfig;
 use crate::api::gate::Bounds;
 use crate::api::rate::Allowed;
 use crate::config::Config;
 
-pub(crate) fn known(config: &Config) -> Known {
-    Known {
+pub(crate) fn known(config: &Config) -> AuthConfig {
+    AuthConfig {
         trusted_proxies: config.http.trusted_proxies.clone(),
         tokens: config.tokens.clone(),
     }
 }
 
 /// Settings, a note, and what a form puts around them.
-const BESIDE_A_COMPONENT: u64 = 4 * 1024 * 1024;
+const UPLOAD_OVERHEAD_BYTES: u64 = 4 * 1024 * 1024;
 
 pub(crate) fn bounds(config: &Config) -> Bounds {
     let http = &config.http;
     Bounds {
         max_body: http.max_body.bytes(),
-        max_upload: config.rules.limits.component_bytes.bytes() + BESIDE_A_COMPONENT,
+        max_upload: config.rules.limits.component_bytes.bytes() + UPLOAD_OVERHEAD_BYTES,
         max_headers: http.max_headers.as_usize(),
         body_timeout: http.body_timeout,
         allowed: Allowed {
             per_second: f64::from(http.requests_per_second),
             burst: f64::from(http.burst),
         },
-        compress_from: http.compress_from.bytes(),
+        compress_min_size: http.compress_min_size.bytes(),
         access_log: http.access_log,
     }
 }

@@ -38,10 +38,14 @@ fn sources(config: &Config, parts: &Parts) -> Vec<MakeSource> {
         let options = config.host.options(config.mode);
         for (at, probe) in host::probes(&options).iter().enumerate() {
             let mut given = config.collector.sources.iter();
-            let own = given.find(|source| source.name == probe.name());
+            let service_metrics = given.find(|source| source.name == probe.name());
             let schedule = Schedule {
-                interval: own.and_then(|own| own.interval).unwrap_or(usual.interval),
-                timeout: own.and_then(|own| own.timeout).unwrap_or(usual.timeout),
+                interval: service_metrics
+                    .and_then(|service_metrics| service_metrics.interval)
+                    .unwrap_or(usual.interval),
+                timeout: service_metrics
+                    .and_then(|service_metrics| service_metrics.timeout)
+                    .unwrap_or(usual.timeout),
             };
             let options = options.clone();
             let probe = move || host::probes(&options).swap_remove(at);

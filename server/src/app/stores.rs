@@ -1,15 +1,15 @@
 //! From the configuration to the databases: our own, and the one that has the chunks.
 
 use super::StartError;
-use crate::api::faces::chunks::ChunkStore;
+use crate::api::routes::chunks::ChunkStore;
 use crate::clock;
 use crate::config::{Config, DatabaseUrl};
 use crate::secret::Secret;
-use crate::store::{MigrationError, Place, Store};
+use crate::store::{DatabaseAddress, MigrationError, Store};
 
 /// Our own database, reached and brought up to date.
 pub(super) fn open(config: &Config) -> Result<Store, StartError> {
-    let file = Place::File {
+    let file = DatabaseAddress::File {
         path: config.server.data_dir.join("watchpost.db"),
         read_only: false,
     };
@@ -30,7 +30,11 @@ pub(super) fn chunks(config: &Config, ours: &Store) -> Result<ChunkStore, StartE
     Ok(ChunkStore { store, read_only })
 }
 
-fn place_of(url: Option<&Secret<DatabaseUrl>>, read_only: bool, otherwise: Place) -> Result<Place, StartError> {
+fn place_of(
+    url: Option<&Secret<DatabaseUrl>>,
+    read_only: bool,
+    otherwise: DatabaseAddress,
+) -> Result<DatabaseAddress, StartError> {
     let Some(url) = url else { return Ok(otherwise) };
     url.expose().place(read_only).map_err(|source| StartError::Store {
         place: "the configuration".to_owned(),

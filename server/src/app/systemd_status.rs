@@ -23,8 +23,8 @@ pub(super) fn start(parts: &Parts, slowest: Duration) {
 }
 
 fn status(parts: &Parts, judged: &Judged) -> String {
-    let (in_force, clients) = (parts.rules.current(), parts.own.connections());
+    let (active, clients) = (parts.rules.current(), parts.service_metrics.connections());
     let (host, severity) = (&judged.host, judged.report.severity());
-    let (count, generation) = (in_force.set.thresholds().len() + 1, in_force.generation.number);
+    let (count, generation) = (active.set.thresholds().len() + 1, active.generation.number);
     format!("{host}: {severity}; {count} rules, generation {generation}; {clients} connections")
 }

@@ -1,7 +1,7 @@
 //! What of a configuration is no error and hardly ever meant. Each is told once, at the start.
 
 use super::Parts;
-use crate::config::{Config, Face, Listener};
+use crate::config::{ApiProfile, Config, Listener};
 use crate::pki;
 use crate::tls::ClientAuth;
 
@@ -11,7 +11,7 @@ pub(super) fn log(config: &Config, parts: &Parts) {
     if let Some(listener) = config.listeners.iter().find(open).filter(|_| !config.tokens.is_empty()) {
         log::warn!(address:% = listener.address; "tokens are taken on a listener without TLS, where others can read them");
     }
-    let shown = |listener: &&Listener| open(listener) && listener.face == Face::Resource;
+    let shown = |listener: &&Listener| open(listener) && listener.face == ApiProfile::Resource;
     for listener in config.listeners.iter().filter(shown) {
         log::warn!(address:% = listener.address; "the face resource is shown without TLS to other machines; /metrics is answered to those whom the role rule allows metrics.read, and others can read along");
     }

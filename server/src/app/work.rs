@@ -5,7 +5,7 @@ use super::{Parts, reload, sources, systemd_status, warnings};
 use crate::collect::SourceError;
 use crate::config::Config;
 use crate::history::History;
-use crate::{judge, resource};
+use crate::{judge, pixcrawler};
 
 /// Returns who keeps the history, for what waits to be written at the end.
 pub(super) fn start(config: &Config, parts: &Parts) -> Result<Option<History>, SourceError> {
@@ -13,7 +13,7 @@ pub(super) fn start(config: &Config, parts: &Parts) -> Result<Option<History>, S
     let measured = sources::start(config, parts)?;
     judge::start(tasks, measured, judging(parts));
     if config.resource.log_lines {
-        resource::write_log_lines(evaluations, &parts.resource_renderings, host.clone());
+        pixcrawler::write_log_lines(evaluations, &parts.resource_renderings, host.clone());
     }
     parts.decisions.start(tasks);
     reload::start(config, parts);
@@ -30,13 +30,13 @@ fn judging(parts: &Parts) -> judge::Parts {
         rules: parts.rules.clone(),
         evaluations: parts.evaluations.clone(),
         decisions: parts.decisions.clone(),
-        own: parts.own.clone(),
+        service_metrics: parts.service_metrics.clone(),
     }
 }
 
 fn history(config: &Config, parts: &Parts) -> History {
     let (host, options) = (parts.service.host().clone(), config.history.options());
-    let history = History::new(parts.store.clone(), host, options, parts.own.clone());
+    let history = History::new(parts.store.clone(), host, options, parts.service_metrics.clone());
     history.start(&parts.tasks, &parts.evaluations);
     history
 }

@@ -10,7 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::shell::quoted;
 use super::table::columns;
-use crate::pki::{self, Authority, DEFAULT_DAYS, Ensured, FIRST_CLIENTS, Files, Issued, MOST_DAYS, PkiError};
+use crate::pki::{self, Authority, DEFAULT_CLIENTS, DEFAULT_DAYS, Ensured, Files, Issued, MAX_DAYS, PkiError};
 
 /// Makes, lists and revokes certificates for development.
 #[derive(Clone, Debug, Args)]
@@ -35,7 +35,7 @@ pub enum CertsAction {
         #[arg(long)]
         role: String,
         /// For how many days it holds.
-        #[arg(long, default_value_t = DEFAULT_DAYS, value_parser = clap::value_parser!(u32).range(1..=i64::from(MOST_DAYS)))]
+        #[arg(long, default_value_t = DEFAULT_DAYS, value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_DAYS)))]
         days: u32,
         /// Keeps one that holds, and makes it anew with the same key in the month before it ends; for scripts.
         #[arg(long, conflicts_with = "days")]
@@ -90,7 +90,7 @@ fn init(folder: &Path, now: Timestamp) -> Result<String, PkiError> {
         authority.certificate_path().display(),
         pair(&authority.server_files()),
     );
-    for name in FIRST_CLIENTS {
+    for name in DEFAULT_CLIENTS {
         let files = authority.client_files(name)?;
         let note = match authority.ensure_client(name, name, now)? {
             Ensured::Revoked => format!("revoked; `watchpost certs issue {name} --role {name}` makes a new one"),
@@ -99,7 +99,7 @@ fn init(folder: &Path, now: Timestamp) -> Result<String, PkiError> {
         said += &format!("{name:<10} {note}\n");
     }
     said += &format!("revoked    {}\n", authority.crl_path().display());
-    said += &usage(&authority, &authority.client_files(FIRST_CLIENTS[0])?);
+    said += &usage(&authority, &authority.client_files(DEFAULT_CLIENTS[0])?);
     Ok(said)
 }
 

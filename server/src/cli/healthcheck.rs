@@ -8,7 +8,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::{CONFIG, UNAVAILABLE, fail};
-use crate::config::{Config, Face, Listener, Sources};
+use crate::config::{ApiProfile, Config, Listener, Sources};
 use crate::tls::client::{self, Trust};
 
 /// Asks whether it is ready.
@@ -57,7 +57,7 @@ impl Healthcheck {
 /// A plain listener, where there is one: it needs no certificate of ours. One that knows only PixCrawler's paths can
 /// be asked whether it lives, and is only asked where there is no other.
 fn url_of(config: &Config) -> String {
-    let only_lives = |listener: &&Listener| listener.face == Face::Resource;
+    let only_lives = |listener: &&Listener| listener.face == ApiProfile::Resource;
     let listener = config
         .listeners
         .iter()

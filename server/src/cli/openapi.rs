@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum};
 
 use super::printed;
 use crate::api::document::written;
-use crate::config::Face;
+use crate::config::ApiProfile;
 
 /// Which document.
 #[derive(Args)]
@@ -27,8 +27,8 @@ enum Of {
 impl OpenApi {
     pub(super) fn run(&self) -> ExitCode {
         let face = match self.face {
-            Of::All => Face::All,
-            Of::Resource => Face::Resource,
+            Of::All => ApiProfile::All,
+            Of::Resource => ApiProfile::Resource,
         };
         printed(written(face).as_bytes())
     }

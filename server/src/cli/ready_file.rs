@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use crate::api::service::Listening;
+use crate::api::process::Listening;
 
 /// A file that is there for as long as this is.
 #[derive(Debug)]
@@ -53,14 +53,14 @@ impl Drop for ReadyFile {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Face;
+    use crate::config::ApiProfile;
 
     fn listening() -> Listening {
         Listening {
             address: ([127, 0, 0, 1], 8443).into(),
             tls: true,
             client_auth: "required",
-            face: Face::All,
+            face: ApiProfile::All,
         }
     }
 

@@ -10,9 +10,9 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::ready_file::ReadyFile;
 use super::shell::quoted;
 use super::{CONFIG, IO, SOFTWARE, UNAVAILABLE, fail};
-use crate::api::service::Listening;
+use crate::api::process::Listening;
 use crate::app::{App, Ending, Reloader, StartError};
-use crate::config::{self, Config, Face, Sources};
+use crate::config::{self, ApiProfile, Config, Sources};
 use crate::rules::registry::ChangeError;
 use crate::store::MigrationError;
 use crate::systemd::Systemd;
@@ -108,7 +108,7 @@ fn greet(app: &App) {
     let tls = &app.config().tls;
     let reachable = |listening: &&Listening| {
         let ip = listening.address.ip();
-        let answers = listening.tls && listening.face == Face::All && listening.client_auth != "off";
+        let answers = listening.tls && listening.face == ApiProfile::All && listening.client_auth != "off";
         answers && (ip.is_loopback() || ip.is_unspecified())
     };
     let Some(secure) = app.listening().iter().find(reachable) else {
@@ -146,7 +146,7 @@ fn code_of(error: &StartError) -> u8 {
             ..
         } => CONFIG,
         StartError::Listen { .. } | StartError::Store { .. } => UNAVAILABLE,
-        StartError::InForce(ChangeError::Store(_)) => UNAVAILABLE,
-        StartError::Collector(_) | StartError::Server(_) | StartError::InForce(_) => SOFTWARE,
+        StartError::ActiveRule(ChangeError::Store(_)) => UNAVAILABLE,
+        StartError::Collector(_) | StartError::Server(_) | StartError::ActiveRule(_) => SOFTWARE,
     }
 }

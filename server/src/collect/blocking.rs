@@ -72,7 +72,7 @@ impl Blocking {
         if self.end().await.is_some()
             && let State::Idle(probe) = &mut self.state
         {
-            probe.was_not_heard();
+            probe.on_discarded();
         }
     }
 }

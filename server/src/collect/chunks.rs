@@ -59,7 +59,7 @@ impl Probe for Chunks {
         Ok(reading)
     }
 
-    fn was_not_heard(&mut self) {
+    fn on_discarded(&mut self) {
         // The first look counts nothing, so nothing of it is lost.
         self.last_look_ms = self.counted_from_ms.or(self.last_look_ms);
     }

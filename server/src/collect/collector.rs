@@ -11,7 +11,7 @@ use watchpost_policies::{Gap, Labels, MetricPattern, Snapshot};
 
 use super::handle::{Message, SourceError};
 use super::probe::Reading;
-use super::runner::{Answer, Runner, Trouble};
+use super::runner::{Answer, ProbeError, Runner};
 use super::source::{MakeSource, Schedule};
 pub use super::state::SourceState;
 use crate::host_id::HostId;
@@ -224,7 +224,7 @@ impl Collector {
         let Some(source) = self.sources.iter_mut().find(|source| source.number == answer.source) else {
             return;
         };
-        source.is_overdue = matches!(answer.outcome, Err(Trouble { overdue: true, .. }));
+        source.is_overdue = matches!(answer.outcome, Err(ProbeError { timed_out: true, .. }));
         let is_slow = source.is_slow(self.options.timeout);
         if !is_slow && answer.round != number {
             return;

@@ -16,7 +16,7 @@ string_enum! {
 impl Mode {
     /// What is not told of this machine, for others are meant by these names: what Azure tells of its resources, and
     /// `inodes`, which belong to the disks, for a rule that judges the one shall not judge the other.
-    pub fn measured_elsewhere(self) -> &'static [&'static str] {
+    pub fn excluded_metrics(self) -> &'static [&'static str] {
         match self {
             Self::Local => &[],
             Self::Azure => &["disk", "inodes", "memory"],

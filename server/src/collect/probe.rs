@@ -17,7 +17,7 @@ pub trait Probe: Send + 'static {
 
     /// Its last answer came too late, and nobody heard it. Who counts from one answer to the next has to tell the same
     /// once more.
-    fn was_not_heard(&mut self) {}
+    fn on_discarded(&mut self) {}
 }
 
 /// What was measured, and what was not.

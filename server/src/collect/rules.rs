@@ -32,7 +32,7 @@ impl Probe for Rules {
     }
 
     fn metrics(&self) -> Vec<MetricPattern> {
-        patterns(&["rules_behind", "rules_put_aside"])
+        patterns(&["rules_behind", "rules_quarantined"])
     }
 
     fn measure(&mut self, now_ms: u64) -> Result<Reading, String> {
@@ -40,7 +40,7 @@ impl Probe for Rules {
         let behind = f64::from(u8::from(self.replication.pending().is_some()));
         reading.add("rules_behind", &[], behind, "", now_ms);
         let quarantined = self.quarantine.rules().len() as f64;
-        reading.add("rules_put_aside", &[], quarantined, "", now_ms);
+        reading.add("rules_quarantined", &[], quarantined, "", now_ms);
         Ok(reading)
     }
 }

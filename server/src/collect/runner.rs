@@ -20,7 +20,7 @@ pub(super) struct Answer {
     /// The round that asked.
     pub round: u64,
     /// What it measured, or why it did not.
-    pub outcome: Result<Reading, Trouble>,
+    pub outcome: Result<Reading, ProbeError>,
     /// How long it took.
     pub took: Duration,
     /// When it answered, in milliseconds since 1970 (UTC).
@@ -29,11 +29,11 @@ pub(super) struct Answer {
 
 /// Why a source did not answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Trouble {
+pub(super) struct ProbeError {
     /// A sentence.
     pub why: String,
     /// Whether it is still busy with the question, and hears no other.
-    pub overdue: bool,
+    pub timed_out: bool,
 }
 
 /// One source at work.
@@ -68,7 +68,7 @@ impl Runner {
                 continue;
             }
             let outcome = self.measure(schedule).await;
-            let is_overdue = matches!(outcome, Err(Trouble { overdue: true, .. }));
+            let is_overdue = matches!(outcome, Err(ProbeError { timed_out: true, .. }));
             let answer = Answer {
                 source: self.number,
                 round,
@@ -83,27 +83,27 @@ impl Runner {
             }
             if is_overdue {
                 self.finish().await;
-                log::warn!(source = &*name, took_ms = began.elapsed().as_millis() as u64; "a source answered too late");
+                log::warn!(source = &*name, duration_ms = began.elapsed().as_millis() as u64; "a source answered too late");
             }
         }
     }
 
-    async fn measure(&mut self, Schedule { timeout, .. }: Schedule) -> Result<Reading, Trouble> {
+    async fn measure(&mut self, Schedule { timeout, .. }: Schedule) -> Result<Reading, ProbeError> {
         // In a block, so that a panic before the first wait is caught too.
         let source = &mut self.source;
         let measured = AssertUnwindSafe(async { source.measure(clock::now_ms()).await }).catch_unwind();
         match tokio::time::timeout(timeout, measured).await {
-            Ok(Ok(outcome)) => outcome.map_err(Trouble::of),
+            Ok(Ok(outcome)) => outcome.map_err(ProbeError::of),
             Ok(Err(panic)) => {
                 let panic = tasks::message_of(panic.as_ref());
                 self.source = (self.make)();
-                Err(Trouble::of(format!("it panicked: {panic}; it begins anew")))
+                Err(ProbeError::of(format!("it panicked: {panic}; it begins anew")))
             }
             Err(_) if self.source.unfinished().is_some() => {
                 let why = format!("it did not answer within {timeout:?}; it is not asked again until it does");
-                Err(Trouble { why, overdue: true })
+                Err(ProbeError { why, timed_out: true })
             }
-            Err(_) => Err(Trouble::of(format!("it did not answer within {timeout:?}"))),
+            Err(_) => Err(ProbeError::of(format!("it did not answer within {timeout:?}"))),
         }
     }
 
@@ -122,8 +122,8 @@ fn is_due(schedule: Schedule, asked: Instant, now: Instant) -> bool {
     now.duration_since(asked) >= schedule.interval.mul_f64(0.95)
 }
 
-impl Trouble {
+impl ProbeError {
     fn of(why: String) -> Self {
-        Self { why, overdue: false }
+        Self { why, timed_out: false }
     }
 }

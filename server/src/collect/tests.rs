@@ -15,7 +15,7 @@ use super::collector::{Options, Round};
 use super::probe::{Probe, Reading, patterns};
 use super::source::{MakeSource, Schedule};
 use super::{CollectorHandle, start};
-use crate::metrics::{Build, Own};
+use crate::metrics::{Build, ServiceMetrics};
 use crate::tasks::Tasks;
 
 /// A panic that prints its backtrace takes a while.
@@ -75,7 +75,7 @@ fn collecting<F: Future<Output = ()>>(sources: Vec<MakeSource>, test: impl FnOnc
             commit: "",
             rustc: "",
         };
-        let tasks = Tasks::new(Arc::new(Own::new(&build)));
+        let tasks = Tasks::new(Arc::new(ServiceMetrics::new(&build)));
         let (published, measured) = watch::channel(None);
         let options = Options {
             host: crate::host_id::HostId::new("edge-1").expect("a legal name"),

@@ -7,9 +7,9 @@ use serde_json::{Value, json};
 use watchpost_policies::MetricName;
 
 use super::declare::{Checked, section};
-use super::given::Reader;
-use super::mistakes::Mistakes;
-use super::origin::Place;
+use super::errors::ConfigErrors;
+use super::origin::SettingLocation;
+use super::raw_settings::Reader;
 use super::scalar::refused;
 use super::setting::Setting;
 use crate::collect::azure::{
@@ -62,7 +62,7 @@ section! {
 }
 
 impl Checked for AzureResource {
-    fn check_list(all: &[Self], place: &Place, mistakes: &mut Mistakes) {
+    fn check_list(all: &[Self], place: &SettingLocation, mistakes: &mut ConfigErrors) {
         for (at, resource) in all.iter().enumerate() {
             let is_same = |earlier: &Self| earlier.id.as_str().eq_ignore_ascii_case(resource.id.as_str());
             if all[..at].iter().any(is_same) {
@@ -274,7 +274,7 @@ impl Setting for ResourceId {
         "resource id".to_owned()
     }
 
-    fn read(value: &Value, place: &Place, mistakes: &mut Mistakes) -> Option<Self> {
+    fn read(value: &Value, place: &SettingLocation, mistakes: &mut ConfigErrors) -> Option<Self> {
         let read = value.as_str().and_then(|text| Self::new(text).ok());
         let wanted = "the whole id in quotes, \"/subscriptions/ID/resourceGroups/NAME/providers/TYPE/NAME\"";
         read.or_else(|| refused(value, place, mistakes, wanted))
@@ -290,7 +290,7 @@ impl Setting for MetricName {
         "name of a metric".to_owned()
     }
 
-    fn read(value: &Value, place: &Place, mistakes: &mut Mistakes) -> Option<Self> {
+    fn read(value: &Value, place: &SettingLocation, mistakes: &mut ConfigErrors) -> Option<Self> {
         let read = value.as_str().and_then(|text| Self::new(text).ok());
         let wanted = "a name of letters, digits, _ and : in quotes, no digit first";
         read.or_else(|| refused(value, place, mistakes, wanted))
@@ -306,7 +306,7 @@ impl Setting for Aggregation {
         Self::ALL.map(Self::as_str).join(" or ")
     }
 
-    fn read(value: &Value, place: &Place, mistakes: &mut Mistakes) -> Option<Self> {
+    fn read(value: &Value, place: &SettingLocation, mistakes: &mut ConfigErrors) -> Option<Self> {
         let read = value.as_str().and_then(|text| text.parse().ok());
         let wanted = "\"average\", \"minimum\", \"maximum\", \"total\" or \"count\"";
         read.or_else(|| refused(value, place, mistakes, wanted))
@@ -322,7 +322,7 @@ impl Setting for Transform {
         "transform".to_owned()
     }
 
-    fn read(value: &Value, place: &Place, mistakes: &mut Mistakes) -> Option<Self> {
+    fn read(value: &Value, place: &SettingLocation, mistakes: &mut ConfigErrors) -> Option<Self> {
         let read = value.as_str().and_then(|text| text.parse().ok());
         let wanted = "\"identity\", \"100 - x\", or \"x *\" and a number such as \"x * 0.001\"";
         read.or_else(|| refused(value, place, mistakes, wanted))
@@ -336,9 +336,9 @@ impl Setting for Transform {
 #[cfg(test)]
 mod tests {
     use crate::collect::azure::{Hidden, Settings, Transform};
-    use crate::config::{Config, Mistakes, Sources};
+    use crate::config::{Config, ConfigErrors, Sources};
 
-    fn load(text: &str) -> Result<Config, Mistakes> {
+    fn load(text: &str) -> Result<Config, ConfigErrors> {
         let folder = tempfile::tempdir().expect("a folder");
         let file = folder.path().join("watchpost.toml");
         std::fs::write(&file, text).expect("written");

@@ -4,8 +4,8 @@
 
 use std::path::Path;
 
-use super::given::Given;
-use super::mistakes::Mistakes;
+use super::errors::ConfigErrors;
+use super::raw_settings::RawSettings;
 use super::sources::{Variable, last};
 
 /// A variable, the setting that it fills, and those that have to be there with it.
@@ -32,7 +32,7 @@ const SERVICE_FABRIC: &str = "IDENTITY_SERVER_THUMBPRINT";
 /// With it and no header, `IDENTITY_ENDPOINT` is that of Azure Arc.
 const ARC: &str = "IMDS_ENDPOINT";
 
-const KNOWN: [Known; 8] = [
+const VARIABLES: [Known; 8] = [
     known("AZURE_TENANT_ID", "azure.credentials.tenant_id"),
     known("AZURE_CLIENT_ID", "azure.credentials.client_id"),
     known("AZURE_CLIENT_SECRET", "azure.credentials.client_secret"),
@@ -59,24 +59,26 @@ const KNOWN: [Known; 8] = [
 pub(super) fn is_known(name: &str) -> bool {
     let is_this = |known: &&str| known.eq_ignore_ascii_case(name);
     let is_looked_at = |known: &Known| known.with.iter().chain(known.without).any(&is_this);
-    KNOWN.iter().any(|known| is_this(&known.name) || is_looked_at(known))
+    VARIABLES
+        .iter()
+        .any(|known| is_this(&known.name) || is_looked_at(known))
 }
 
 /// Fills what nobody said.
-pub(super) fn fill(given: &mut Given, variables: &[Variable], folder: &Path, mistakes: &mut Mistakes) {
+pub(super) fn fill(given: &mut RawSettings, variables: &[Variable], folder: &Path, mistakes: &mut ConfigErrors) {
     let resources = given.value("azure.resources").and_then(|list| list.as_array());
     if resources.is_none_or(Vec::is_empty) {
         return;
     }
     let is_there = |name: &&str| last(variables, name).is_some();
-    for known in &KNOWN {
+    for known in &VARIABLES {
         let Some(variable) = last(variables, known.name) else {
             continue;
         };
         if !known.with.iter().all(&is_there) || known.without.iter().any(&is_there) {
             continue;
         }
-        if let Some(of_text) = given.unsaid(known.key) {
+        if let Some(of_text) = given.unset(known.key) {
             let value = of_text(&variable.text);
             given.lay_value(known.key, value, variable.origin.clone(), folder, mistakes);
         }
@@ -86,7 +88,7 @@ pub(super) fn fill(given: &mut Given, variables: &[Variable], folder: &Path, mis
 #[cfg(test)]
 mod tests {
     use super::super::Config;
-    use super::super::given::leaves;
+    use super::super::raw_settings::leaves;
     use super::super::setting::Setting;
     use super::*;
 
@@ -94,7 +96,7 @@ mod tests {
     fn every_variable_fills_a_setting_that_there_is() {
         let fields = Config::fields();
         let keys: Vec<_> = leaves(&fields).into_iter().map(|(key, ..)| key).collect();
-        for known in &KNOWN {
+        for known in &VARIABLES {
             assert!(keys.iter().any(|key| key == known.key), "{}", known.key);
         }
     }

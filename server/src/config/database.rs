@@ -6,8 +6,8 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::declare::{Checked, section};
-use super::mistakes::Mistakes;
-use super::origin::Place;
+use super::errors::ConfigErrors;
+use super::origin::SettingLocation;
 use super::scalar::refused;
 use super::setting::Setting;
 use super::size::Size;
@@ -52,7 +52,7 @@ impl History {
             keep: self.keep,
             most_bytes: self.max_size.bytes(),
             window: self.window,
-            patience: history::PATIENCE,
+            patience: history::SHUTDOWN_TIMEOUT,
         }
     }
 }
@@ -83,8 +83,8 @@ pub struct DatabaseUrl {
 
 impl DatabaseUrl {
     /// The database that it means.
-    pub fn place(&self, read_only: bool) -> Result<store::Place, store::NotAPlace> {
-        store::Place::parse(&self.text, &self.folder, read_only)
+    pub fn place(&self, read_only: bool) -> Result<store::DatabaseAddress, store::InvalidDatabaseAddress> {
+        store::DatabaseAddress::parse(&self.text, &self.folder, read_only)
     }
 }
 
@@ -93,8 +93,8 @@ impl Setting for DatabaseUrl {
         "database".to_owned()
     }
 
-    fn read(value: &Value, place: &Place, mistakes: &mut Mistakes) -> Option<Self> {
-        let legal = |text: &&str| store::Place::parse(text, Path::new(""), false).is_ok();
+    fn read(value: &Value, place: &SettingLocation, mistakes: &mut ConfigErrors) -> Option<Self> {
+        let legal = |text: &&str| store::DatabaseAddress::parse(text, Path::new(""), false).is_ok();
         let read = value.as_str().filter(legal).map(|text| Self {
             text: text.to_owned(),
             folder: place.folder.clone(),

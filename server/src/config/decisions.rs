@@ -55,10 +55,10 @@ impl Decisions {
 
 #[cfg(test)]
 mod tests {
-    use crate::config::{Config, Mistakes, Sources};
+    use crate::config::{Config, ConfigErrors, Sources};
     use crate::decisions::{Masked, WhenFull};
 
-    fn load(text: &str) -> Result<Config, Mistakes> {
+    fn load(text: &str) -> Result<Config, ConfigErrors> {
         let folder = tempfile::tempdir().expect("a folder");
         let file = folder.path().join("watchpost.toml");
         std::fs::write(&file, text).expect("written");

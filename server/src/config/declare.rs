@@ -3,9 +3,9 @@
 
 use serde_json::Value;
 
-use super::given::{Reader, plain};
-use super::mistakes::Mistakes;
-use super::origin::Place;
+use super::errors::ConfigErrors;
+use super::origin::SettingLocation;
+use super::raw_settings::{Reader, plain};
 use super::setting::Setting;
 
 /// A setting as it was declared.
@@ -95,7 +95,7 @@ pub(super) trait Checked: Sized {
     fn check(&mut self, _reader: &mut Reader<'_>) {}
 
     /// What has to be true of a list of them.
-    fn check_list(_all: &[Self], _place: &Place, _mistakes: &mut Mistakes) {}
+    fn check_list(_all: &[Self], _place: &SettingLocation, _mistakes: &mut ConfigErrors) {}
 }
 
 /// The lines of a doc comment as one text.
@@ -140,14 +140,14 @@ macro_rules! section {
 
             fn read(
                 value: &::serde_json::Value,
-                place: &$crate::config::origin::Place,
-                mistakes: &mut $crate::config::mistakes::Mistakes,
+                place: &$crate::config::origin::SettingLocation,
+                mistakes: &mut $crate::config::errors::ConfigErrors,
             ) -> Option<Self> {
-                let given = $crate::config::given::Given::of_item(Self::fields(), value, place, mistakes)?;
-                Self::gather(&mut $crate::config::given::Reader::new(&given, mistakes))
+                let given = $crate::config::raw_settings::RawSettings::of_item(Self::fields(), value, place, mistakes)?;
+                Self::gather(&mut $crate::config::raw_settings::Reader::new(&given, mistakes))
             }
 
-            fn take(reader: &mut $crate::config::given::Reader<'_>, name: &str) -> Option<Self> {
+            fn take(reader: &mut $crate::config::raw_settings::Reader<'_>, name: &str) -> Option<Self> {
                 Self::gather(&mut reader.nested(name))
             }
 
@@ -166,8 +166,8 @@ macro_rules! section {
 
             fn check_list(
                 all: &[Self],
-                place: &$crate::config::origin::Place,
-                mistakes: &mut $crate::config::mistakes::Mistakes,
+                place: &$crate::config::origin::SettingLocation,
+                mistakes: &mut $crate::config::errors::ConfigErrors,
             ) {
                 <Self as $crate::config::declare::Checked>::check_list(all, place, mistakes);
             }
@@ -175,7 +175,7 @@ macro_rules! section {
 
         impl $name {
             /// Reads every setting before it gives up, so that all mistakes are found at once.
-            pub(in $crate::config) fn gather(reader: &mut $crate::config::given::Reader<'_>) -> Option<Self> {
+            pub(in $crate::config) fn gather(reader: &mut $crate::config::raw_settings::Reader<'_>) -> Option<Self> {
                 $(
                     let $field = <$type as $crate::config::setting::Setting>::take(reader, stringify!($field));
                     $(

@@ -140,14 +140,14 @@ fn opening(name: &str) -> String {
     format!("<!-- made from the declaration: {name} -->\n")
 }
 
-const CLOSING: &str = "<!-- until here -->";
+const END_MARKER: &str = "<!-- until here -->";
 
 fn replace(text: &mut String, name: &str, made: &str) {
     let opening = opening(name);
     let Some(start) = text.find(&opening).map(|at| at + opening.len()) else {
         return;
     };
-    let end = text[start..].find(CLOSING).map_or(text.len(), |at| start + at);
+    let end = text[start..].find(END_MARKER).map_or(text.len(), |at| start + at);
     text.replace_range(start..end, &format!("\n{made}\n"));
 }
 

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::mistakes::{Mistakes, quoted};
-use super::origin::Place;
+use super::errors::{ConfigErrors, quoted};
+use super::origin::SettingLocation;
 use super::setting::Setting;
 
 /// The largest first, so that a duration is shown in the largest that fits.
@@ -23,7 +23,7 @@ impl Setting for Duration {
         "duration".to_owned()
     }
 
-    fn read(value: &Value, place: &Place, mistakes: &mut Mistakes) -> Option<Self> {
+    fn read(value: &Value, place: &SettingLocation, mistakes: &mut ConfigErrors) -> Option<Self> {
         let bare = match value {
             Value::Number(number) => Some(number.to_string()),
             Value::String(text) => Some(text.trim().to_owned()).filter(|text| text.parse::<f64>().is_ok()),

@@ -4,8 +4,8 @@
 use serde_json::Value;
 use watchpost_policies::Digest;
 
-use super::mistakes::Mistakes;
-use super::origin::Place;
+use super::errors::ConfigErrors;
+use super::origin::SettingLocation;
 use super::scalar::refused;
 use super::setting::Setting;
 
@@ -14,7 +14,7 @@ impl Setting for Digest {
         "fingerprint".to_owned()
     }
 
-    fn read(value: &Value, place: &Place, mistakes: &mut Mistakes) -> Option<Self> {
+    fn read(value: &Value, place: &SettingLocation, mistakes: &mut ConfigErrors) -> Option<Self> {
         let read = value.as_str().and_then(parsed);
         let wanted = "64 hexadecimal digits, as `openssl x509 -noout -fingerprint -sha256 -in FILE` prints them of a \
                       certificate and `sha256sum FILE` of a rule";

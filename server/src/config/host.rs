@@ -48,7 +48,7 @@ impl Host {
             exclude_types: given.exclude_types,
             exclude_disks: given.exclude_disks,
             exclude_interfaces: given.exclude_interfaces,
-            measured_elsewhere: mode.measured_elsewhere(),
+            excluded_metrics: mode.excluded_metrics(),
         }
     }
 }

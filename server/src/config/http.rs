@@ -5,8 +5,8 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::declare::{Checked, section};
-use super::given::Reader;
 use super::network::Network;
+use super::raw_settings::Reader;
 use super::size::Size;
 
 section! {
@@ -32,7 +32,7 @@ section! {
         /// How many it may make at once. It is at least `requests_per_second`.
         pub burst: u32 where 0 ..= 1_000_000 = 400,
         /// The smallest body that is worth compressing.
-        pub compress_from: Size = 500,
+        pub compress_min_size: Size = 500,
         /// Whether each request is a line in the log.
         pub access_log: bool = true,
     }

@@ -6,15 +6,15 @@ use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 
 use super::declare::{Checked, section};
-use super::given::Reader;
-use super::mistakes::Mistakes;
-use super::origin::Place;
+use super::errors::ConfigErrors;
+use super::origin::SettingLocation;
+use super::raw_settings::Reader;
 use crate::string_enum::string_enum;
 use crate::tls::ClientAuth;
 
 string_enum! {
     /// Which paths are served.
-    pub enum Face {
+    pub enum ApiProfile {
         /// All of ours.
         All = "all",
         /// `/health` and `/metrics` as PixCrawler's resource monitor had them, and nothing else.
@@ -22,7 +22,7 @@ string_enum! {
     }
 }
 
-impl Serialize for Face {
+impl Serialize for ApiProfile {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(self.as_str())
     }
@@ -39,7 +39,7 @@ section! {
         pub client_auth: ClientAuth = "optional",
         /// Which paths are served there. On a loopback address, the face `resource` answers whoever asks from this
         /// machine; elsewhere the role rule decides.
-        pub face: Face = "all",
+        pub face: ApiProfile = "all",
     }
 }
 
@@ -55,7 +55,7 @@ impl Checked for Listener {
         self.client_auth = ClientAuth::Off;
     }
 
-    fn check_list(all: &[Self], place: &Place, mistakes: &mut Mistakes) {
+    fn check_list(all: &[Self], place: &SettingLocation, mistakes: &mut ConfigErrors) {
         if all.is_empty() {
             mistakes.push(place.mistake("nobody could reach the server; name at least one address"));
         }

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use serde_json::Value;
 
 use super::declare::{Checked, section};
-use super::mistakes::Mistakes;
-use super::origin::Place;
+use super::errors::ConfigErrors;
+use super::origin::SettingLocation;
 use super::scalar::refused;
 use super::setting::Setting;
 use super::size::Size;
@@ -61,7 +61,7 @@ impl Setting for LogFilter {
         "log filter".to_owned()
     }
 
-    fn read(value: &Value, place: &Place, mistakes: &mut Mistakes) -> Option<Self> {
+    fn read(value: &Value, place: &SettingLocation, mistakes: &mut ConfigErrors) -> Option<Self> {
         let read = value
             .as_str()
             .filter(|text| telemetry::check_level(text).is_ok())

@@ -7,29 +7,29 @@
 
 mod azure;
 mod azure_environment;
+mod collections;
 mod collector;
 mod database;
 mod decisions;
 mod declare;
 mod duration;
+mod errors;
 mod file;
 mod fingerprint;
-mod given;
 mod host;
 mod http;
 mod listeners;
 mod log;
-mod mistakes;
 mod name;
 mod network;
 mod origin;
 mod pixcrawler;
-mod resource;
+mod pixcrawler_import;
+mod raw_settings;
 mod rules;
 mod scalar;
 mod server;
 mod setting;
-mod several;
 mod show;
 mod size;
 mod sources;
@@ -52,15 +52,15 @@ pub use self::collector::{Collector, SourceSettings};
 pub use self::database::{Chunks, Database, DatabaseUrl, History};
 pub use self::decisions::Decisions;
 pub use self::duration::duration_of;
+pub use self::errors::{ConfigError, ConfigErrors};
 pub use self::host::Host;
 pub use self::http::Http;
-pub use self::listeners::{Face, Listener};
+pub use self::listeners::{ApiProfile, Listener};
 pub use self::log::{Log, LogFilter};
-pub use self::mistakes::{Mistake, Mistakes};
 pub use self::name::PlainName;
-pub use self::network::{Network, NotANetwork};
+pub use self::network::{InvalidNetwork, Network};
 pub use self::origin::Origin;
-pub use self::resource::Resource;
+pub use self::pixcrawler::Resource;
 pub use self::rules::{RuleLimits, Rules};
 pub use self::server::Server;
 pub use self::size::Size;
@@ -68,11 +68,11 @@ pub use self::sources::{Environment, Sources};
 pub use self::systemd::notify_options;
 pub use self::tls::{Tls, TlsVersion};
 pub use self::tokens::{Token, TokenHash};
-pub use self::trusted_keys::{GivenKey, TrustedKey};
+pub use self::trusted_keys::{TrustedKey, TrustedKeySetting};
 
 use self::declare::{Checked, section};
-use self::given::{Given, Reader};
-use self::origin::Place;
+use self::origin::SettingLocation;
+use self::raw_settings::{RawSettings, Reader};
 use self::setting::Setting;
 use self::show::Comments;
 use self::sources::Variable;
@@ -122,8 +122,8 @@ impl Checked for Config {}
 impl Config {
     /// Lays the sources over the defaults and reads what comes out. All mistakes are found at once; a value that
     /// another lies over is not read.
-    pub fn load(sources: &Sources) -> Result<Self, Mistakes> {
-        let mut mistakes = Mistakes::default();
+    pub fn load(sources: &Sources) -> Result<Self, ConfigErrors> {
+        let mut mistakes = ConfigErrors::default();
         let given = gathered(sources, &mut mistakes);
         match Self::gather(&mut Reader::new(&given, &mut mistakes)) {
             Some(config) if mistakes.is_empty() => Ok(Self {
@@ -158,19 +158,19 @@ impl Config {
     }
 }
 
-fn gathered(sources: &Sources, mistakes: &mut Mistakes) -> Given {
+fn gathered(sources: &Sources, mistakes: &mut ConfigErrors) -> RawSettings {
     let here = &sources.working_directory;
-    let everything = |origin: Origin, folder: &std::path::Path| Place {
+    let everything = |origin: Origin, folder: &std::path::Path| SettingLocation {
         origin,
         key: String::new(),
         folder: folder.to_owned(),
         secret: false,
     };
-    let mut given = Given::defaults(Config::fields(), &everything(Origin::Default, here), here);
+    let mut given = RawSettings::defaults(Config::fields(), &everything(Origin::Default, here), here);
     if let Some(file) = &sources.file {
         let place = everything(Origin::File(file.clone()), sources.folder().unwrap_or(here));
         match file::read(file) {
-            Ok(tree) => given.lay_tree(tree, &place, mistakes),
+            Ok(tree) => given.merge_table(tree, &place, mistakes),
             Err(remedy) => mistakes.push(place.mistake(remedy)),
         }
     }
@@ -182,7 +182,7 @@ fn gathered(sources: &Sources, mistakes: &mut Mistakes) -> Given {
     for (key, text) in &sources.flags {
         given.lay_flag(key, text, here, mistakes);
     }
-    pixcrawler::fill(&mut given, &others, here, mistakes);
+    pixcrawler_import::fill(&mut given, &others, here, mistakes);
     azure_environment::fill(&mut given, &others, here, mistakes);
     given
 }

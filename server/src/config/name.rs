@@ -4,8 +4,8 @@ use std::fmt;
 
 use serde_json::Value;
 
-use super::mistakes::Mistakes;
-use super::origin::Place;
+use super::errors::ConfigErrors;
+use super::origin::SettingLocation;
 use super::scalar::refused;
 use super::setting::Setting;
 
@@ -34,7 +34,7 @@ impl Setting for PlainName {
         "name".to_owned()
     }
 
-    fn read(value: &Value, place: &Place, mistakes: &mut Mistakes) -> Option<Self> {
+    fn read(value: &Value, place: &SettingLocation, mistakes: &mut ConfigErrors) -> Option<Self> {
         let legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
         let named = |name: &&str| (1..=NAME_BYTES).contains(&name.len()) && name.bytes().all(legal);
         let read = value.as_str().filter(named).map(|name| Self(name.to_owned()));

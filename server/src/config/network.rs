@@ -8,8 +8,8 @@ use std::str::FromStr;
 use ipnet::{IpNet, Ipv4Net};
 use serde_json::Value;
 
-use super::mistakes::Mistakes;
-use super::origin::Place;
+use super::errors::ConfigErrors;
+use super::origin::SettingLocation;
 use super::scalar::refused;
 use super::setting::Setting;
 
@@ -26,7 +26,7 @@ impl Network {
 
 /// Why a text is no network, and what to write.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum NotANetwork {
+pub enum InvalidNetwork {
     /// It is something else.
     #[error("write an address such as 192.0.2.1, or a network such as 10.0.0.0/8 or 2001:db8::/32")]
     Unreadable,
@@ -36,28 +36,28 @@ pub enum NotANetwork {
 }
 
 impl FromStr for Network {
-    type Err = NotANetwork;
+    type Err = InvalidNetwork;
 
-    fn from_str(text: &str) -> Result<Self, NotANetwork> {
+    fn from_str(text: &str) -> Result<Self, InvalidNetwork> {
         let written = match text.parse() {
             Ok(address) => IpNet::from(IpAddr::to_canonical(&address)),
-            Err(_) => canonical(text.parse().map_err(|_| NotANetwork::Unreadable)?)?,
+            Err(_) => canonical(text.parse().map_err(|_| InvalidNetwork::Unreadable)?)?,
         };
         match written.trunc() {
             network if network == written => Ok(Self(network)),
-            network => Err(NotANetwork::HostBits(Self(network))),
+            network => Err(InvalidNetwork::HostBits(Self(network))),
         }
     }
 }
 
 /// The length of a mapped network counts the 96 bits that say that it is mapped.
-fn canonical(network: IpNet) -> Result<IpNet, NotANetwork> {
+fn canonical(network: IpNet) -> Result<IpNet, InvalidNetwork> {
     match network.addr().to_canonical() {
         IpAddr::V4(address) if matches!(network, IpNet::V6(_)) => {
-            let bits = network.prefix_len().checked_sub(96).ok_or(NotANetwork::Unreadable)?;
+            let bits = network.prefix_len().checked_sub(96).ok_or(InvalidNetwork::Unreadable)?;
             Ipv4Net::new(address, bits)
                 .map(IpNet::V4)
-                .map_err(|_| NotANetwork::Unreadable)
+                .map_err(|_| InvalidNetwork::Unreadable)
         }
         _ => Ok(network),
     }
@@ -77,15 +77,15 @@ impl Setting for Network {
         "address or network".to_owned()
     }
 
-    fn read(value: &Value, place: &Place, mistakes: &mut Mistakes) -> Option<Self> {
-        let read = value.as_str().map_or(Err(NotANetwork::Unreadable), str::parse);
+    fn read(value: &Value, place: &SettingLocation, mistakes: &mut ConfigErrors) -> Option<Self> {
+        let read = value.as_str().map_or(Err(InvalidNetwork::Unreadable), str::parse);
         read.map_or_else(
             |error| match error {
-                NotANetwork::Unreadable => {
+                InvalidNetwork::Unreadable => {
                     let wanted = "an address such as \"192.0.2.1\", or a network such as \"10.0.0.0/8\"";
                     refused(value, place, mistakes, wanted)
                 }
-                NotANetwork::HostBits(network) => refused(
+                InvalidNetwork::HostBits(network) => refused(
                     value,
                     place,
                     mistakes,
@@ -150,11 +150,11 @@ mod tests {
             "10/8",
             "host",
         ] {
-            assert_eq!(text.parse::<Network>(), Err(NotANetwork::Unreadable), "{text}");
+            assert_eq!(text.parse::<Network>(), Err(InvalidNetwork::Unreadable), "{text}");
         }
         assert_eq!(
             "10.1.0.0/8".parse::<Network>(),
-            Err(NotANetwork::HostBits(network("10.0.0.0/8")))
+            Err(InvalidNetwork::HostBits(network("10.0.0.0/8")))
         );
     }
 

@@ -60,7 +60,7 @@ fn on_one_line(f: &mut fmt::Formatter<'_>, file: &Path) -> fmt::Result {
 
 /// One setting that was given: its key, where it stands, and the folder that its relative paths begin in.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct SettingLocation {
     pub(super) origin: Origin,
     pub(super) key: String,
     pub(super) folder: PathBuf,

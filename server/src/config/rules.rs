@@ -8,11 +8,11 @@ use serde_json::{Map, Value, json};
 use watchpost_policies::{Digest, Limits};
 
 use super::declare::{Checked, section};
-use super::given::Reader;
+use super::raw_settings::Reader;
 use super::size::{Size, size};
 use super::trusted_keys::TrustedKey;
 use crate::rules::compiler::Options;
-use crate::rules::provenance::Provenance;
+use crate::rules::signing::Provenance;
 use crate::rules::{Settings, registry};
 
 section! {
@@ -27,7 +27,7 @@ section! {
         pub break_glass: Vec<Digest> = json!([]),
         /// A rule that somebody brought and that fails so often, one time after the other, is put aside: what was good
         /// before is in force again.
-        pub faults_in_a_row: u32 where 1 ..= 1000 = 5,
+        pub max_consecutive_faults: u32 where 1 ..= 1000 = 5,
         /// A folder whose rules are put in force by themselves, and again when they change; docs/RULES.md tells of it.
         pub dir: Option<PathBuf>,
         /// The keys whose signatures on rules are believed: each a `name` (letters, digits, `-`, `_` and `.`) and a
@@ -62,7 +62,7 @@ impl Rules {
         registry::Options {
             configured: self.settings(),
             break_glass: self.break_glass.clone(),
-            faults_in_a_row: self.faults_in_a_row,
+            max_consecutive_faults: self.max_consecutive_faults,
             provenance: self.provenance(),
         }
     }
@@ -129,7 +129,7 @@ section! {
         /// How many instances may be alive at once.
         pub instances: u32 = Limits::default().instances,
         /// How long a decision waits for an instance before the answer is "busy", in milliseconds.
-        pub patience_ms: u64 = Limits::default().patience_ms,
+        pub instance_wait_ms: u64 = Limits::default().instance_wait_ms,
         /// How many decisions are remembered.
         pub remembered: usize = Limits::default().remembered,
     }
@@ -150,7 +150,7 @@ impl RuleLimits {
             findings: self.findings,
             text_bytes: self.text_bytes.as_usize(),
             instances: self.instances,
-            patience_ms: self.patience_ms,
+            instance_wait_ms: self.instance_wait_ms,
             remembered: self.remembered,
         }
     }
@@ -175,10 +175,10 @@ impl Checked for RuleLimits {
 mod tests {
     use std::time::Duration;
 
-    use crate::config::{Config, Mistakes, Sources};
+    use crate::config::{Config, ConfigErrors, Sources};
     use crate::rules::compiler::Options;
 
-    fn load(text: &str) -> Result<Config, Mistakes> {
+    fn load(text: &str) -> Result<Config, ConfigErrors> {
         let folder = tempfile::tempdir().expect("a folder");
         let file = folder.path().join("watchpost.toml");
         std::fs::write(&file, text).expect("written");
@@ -197,13 +197,13 @@ mod tests {
             waiting: 16,
         };
         assert_eq!(options(""), default);
-        let own = Options {
+        let service_metrics = Options {
             time: Duration::from_secs(5),
             memory_bytes: 128 << 20,
             waiting: 0,
         };
         let text = "[rules.compiler]\ntime = '5s'\nmemory = '128MiB'\nwaiting = 0\n";
-        assert_eq!(options(text), own);
+        assert_eq!(options(text), service_metrics);
         for (setting, key) in [
             ("memory = '127MiB'", "memory"),
             ("time = '999ms'", "time"),

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 
 use serde_json::{Map, Value};
 
-use super::mistakes::Mistakes;
-use super::origin::Place;
+use super::errors::ConfigErrors;
+use super::origin::SettingLocation;
 use super::setting::Setting;
 use crate::one_line::one_line;
 
@@ -16,7 +16,7 @@ impl Setting for bool {
         "true or false".to_owned()
     }
 
-    fn read(value: &Value, place: &Place, mistakes: &mut Mistakes) -> Option<Self> {
+    fn read(value: &Value, place: &SettingLocation, mistakes: &mut ConfigErrors) -> Option<Self> {
         let read = value.as_bool();
         read.or_else(|| refused(value, place, mistakes, "true or false, without quotes"))
     }
@@ -37,7 +37,7 @@ macro_rules! whole_numbers {
                 "whole number".to_owned()
             }
 
-            fn read(value: &Value, place: &Place, mistakes: &mut Mistakes) -> Option<Self> {
+            fn read(value: &Value, place: &SettingLocation, mistakes: &mut ConfigErrors) -> Option<Self> {
                 let read = value.as_u64().and_then(|number| number.try_into().ok());
                 let wanted = if value.is_u64() {
                     format!("a number that is at most {}", Self::MAX)
@@ -65,7 +65,7 @@ impl Setting for f64 {
         "number".to_owned()
     }
 
-    fn read(value: &Value, place: &Place, mistakes: &mut Mistakes) -> Option<Self> {
+    fn read(value: &Value, place: &SettingLocation, mistakes: &mut ConfigErrors) -> Option<Self> {
         let read = value.as_f64().filter(|number| number.is_finite());
         read.or_else(|| refused(value, place, mistakes, "a number such as 1.5, without quotes"))
     }
@@ -84,7 +84,7 @@ impl Setting for String {
         "text".to_owned()
     }
 
-    fn read(value: &Value, place: &Place, mistakes: &mut Mistakes) -> Option<Self> {
+    fn read(value: &Value, place: &SettingLocation, mistakes: &mut ConfigErrors) -> Option<Self> {
         let read = value.as_str().map(str::to_owned);
         read.or_else(|| refused(value, place, mistakes, "text in quotes"))
     }
@@ -100,7 +100,7 @@ impl Setting for PathBuf {
         "path".to_owned()
     }
 
-    fn read(value: &Value, place: &Place, mistakes: &mut Mistakes) -> Option<Self> {
+    fn read(value: &Value, place: &SettingLocation, mistakes: &mut ConfigErrors) -> Option<Self> {
         let path = value.as_str().filter(|path| !path.is_empty() && !path.contains('\0'));
         let read = path.map(|path| place.folder.join(path));
         read.or_else(|| refused(value, place, mistakes, "a path in quotes"))
@@ -116,7 +116,7 @@ impl Setting for SocketAddr {
         "address:port".to_owned()
     }
 
-    fn read(value: &Value, place: &Place, mistakes: &mut Mistakes) -> Option<Self> {
+    fn read(value: &Value, place: &SettingLocation, mistakes: &mut ConfigErrors) -> Option<Self> {
         let read = value.as_str().and_then(|text| text.parse().ok());
         read.or_else(|| {
             let wanted = "an IP address and a port, such as \"127.0.0.1:8443\" or \"[::]:8443\"";
@@ -135,7 +135,7 @@ impl Setting for Map<String, Value> {
         "free table".to_owned()
     }
 
-    fn read(value: &Value, place: &Place, mistakes: &mut Mistakes) -> Option<Self> {
+    fn read(value: &Value, place: &SettingLocation, mistakes: &mut ConfigErrors) -> Option<Self> {
         match value {
             Value::Object(table) => Some(table.clone()),
             // A heading with nothing under it, in YAML.
@@ -167,7 +167,12 @@ pub(super) fn number(text: &str) -> Value {
     number.unwrap_or_else(|| Value::from(text))
 }
 
-pub(super) fn refused<T>(value: &Value, place: &Place, mistakes: &mut Mistakes, wanted: &str) -> Option<T> {
+pub(super) fn refused<T>(
+    value: &Value,
+    place: &SettingLocation,
+    mistakes: &mut ConfigErrors,
+    wanted: &str,
+) -> Option<T> {
     mistakes.push(place.wrong(value, wanted));
     None
 }
@@ -179,7 +184,7 @@ mod tests {
 
     #[test]
     fn numbers_with_a_fraction_are_settings_too() {
-        let place = Place {
+        let place = SettingLocation {
             origin: Origin::Default,
             key: "x".to_owned(),
             folder: PathBuf::new(),
@@ -187,7 +192,7 @@ mod tests {
         };
         let read = |text: &str| {
             let value = f64::of_text(text).expect("no text is refused yet");
-            f64::read(&value, &place, &mut Mistakes::default())
+            f64::read(&value, &place, &mut ConfigErrors::default())
         };
         assert_eq!(
             (read("1.5"), read("-2"), read("NaN"), read("")),

@@ -6,8 +6,8 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::declare::{Checked, section};
-use super::mistakes::Mistakes;
-use super::origin::Place;
+use super::errors::ConfigErrors;
+use super::origin::SettingLocation;
 use super::setting::Setting;
 use crate::host_id::HostId;
 
@@ -33,7 +33,7 @@ impl Setting for HostId {
         String::kind()
     }
 
-    fn read(value: &Value, place: &Place, mistakes: &mut Mistakes) -> Option<Self> {
+    fn read(value: &Value, place: &SettingLocation, mistakes: &mut ConfigErrors) -> Option<Self> {
         let name = String::read(value, place, mistakes)?;
         let read = Self::new(&name);
         read.map_err(|error| mistakes.push(place.mistake(error.to_string())))

@@ -4,9 +4,9 @@
 use serde_json::Value;
 
 use super::declare::Field;
-use super::given::Reader;
-use super::mistakes::{Mistake, Mistakes, quoted, sort_of};
-use super::origin::Place;
+use super::errors::{ConfigError, ConfigErrors, quoted, sort_of};
+use super::origin::SettingLocation;
+use super::raw_settings::Reader;
 use crate::secret::{MASK, Secret};
 use crate::string_enum::StringEnum;
 
@@ -16,7 +16,7 @@ pub(super) trait Setting: Sized + PartialEq {
     fn kind() -> String;
 
     /// Reads it; all that is wrong becomes mistakes, and then there is no value.
-    fn read(value: &Value, place: &Place, mistakes: &mut Mistakes) -> Option<Self>;
+    fn read(value: &Value, place: &SettingLocation, mistakes: &mut ConfigErrors) -> Option<Self>;
 
     /// The value as one would write it, secrets masked.
     fn written(&self) -> Value;
@@ -37,7 +37,7 @@ pub(super) trait Setting: Sized + PartialEq {
     }
 
     /// What has to be true of a list of it beyond each by itself.
-    fn check_list(_all: &[Self], _place: &Place, _mistakes: &mut Mistakes) {}
+    fn check_list(_all: &[Self], _place: &SettingLocation, _mistakes: &mut ConfigErrors) {}
 
     /// Takes it out of the table that is being read.
     fn take(reader: &mut Reader<'_>, name: &str) -> Option<Self> {
@@ -58,7 +58,7 @@ impl<E: StringEnum> Setting for E {
         E::TEXTS.join(" or ")
     }
 
-    fn read(value: &Value, place: &Place, mistakes: &mut Mistakes) -> Option<Self> {
+    fn read(value: &Value, place: &SettingLocation, mistakes: &mut ConfigErrors) -> Option<Self> {
         // YAML and TOML read an unquoted `1.2` as a number.
         let text = match value {
             Value::Number(number) => number.to_string(),
@@ -82,8 +82,8 @@ impl<T: Setting> Setting for Secret<T> {
         T::kind()
     }
 
-    fn read(value: &Value, place: &Place, mistakes: &mut Mistakes) -> Option<Self> {
-        let place = Place {
+    fn read(value: &Value, place: &SettingLocation, mistakes: &mut ConfigErrors) -> Option<Self> {
+        let place = SettingLocation {
             secret: true,
             ..place.clone()
         };
@@ -99,10 +99,10 @@ impl<T: Setting> Setting for Secret<T> {
     }
 }
 
-impl Place {
+impl SettingLocation {
     /// Says what is wrong with the setting here.
-    pub(super) fn mistake(&self, remedy: impl Into<String>) -> Mistake {
-        Mistake {
+    pub(super) fn mistake(&self, remedy: impl Into<String>) -> ConfigError {
+        ConfigError {
             origin: self.origin.clone(),
             key: self.key.clone(),
             remedy: remedy.into(),
@@ -110,7 +110,7 @@ impl Place {
     }
 
     /// The value is not what is wanted; `wanted` tells what to write.
-    pub(super) fn wrong(&self, value: &Value, wanted: &str) -> Mistake {
+    pub(super) fn wrong(&self, value: &Value, wanted: &str) -> ConfigError {
         if value.is_null() {
             return self.mistake(format!("it is missing; write {wanted}"));
         }
@@ -123,7 +123,7 @@ impl Place {
     }
 
     /// As `wrong`, for lists and tables: what is in them may be secret.
-    pub(super) fn wrong_sort(&self, value: &Value, wanted: &str) -> Mistake {
+    pub(super) fn wrong_sort(&self, value: &Value, wanted: &str) -> ConfigError {
         if value.is_null() {
             return self.mistake(format!("it is missing; write {wanted}"));
         }

@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 
-use super::mistakes::Mistakes;
-use super::origin::Place;
+use super::errors::ConfigErrors;
+use super::origin::SettingLocation;
 use super::scalar::{number, refused};
 use super::setting::Setting;
 
@@ -31,7 +31,7 @@ impl Setting for Size {
         "size".to_owned()
     }
 
-    fn read(value: &Value, place: &Place, mistakes: &mut Mistakes) -> Option<Self> {
+    fn read(value: &Value, place: &SettingLocation, mistakes: &mut ConfigErrors) -> Option<Self> {
         let read = match value {
             Value::String(text) => parsed(text),
             value => value.as_u64().map(Self),

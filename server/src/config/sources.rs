@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use super::mistakes::{Mistake, Mistakes};
+use super::errors::{ConfigError, ConfigErrors};
 use super::origin::Origin;
-use super::{azure_environment, pixcrawler};
+use super::{azure_environment, pixcrawler_import};
 
 /// What every variable of ours begins with.
 pub(super) const PREFIX: &str = "WATCHPOST_";
@@ -58,7 +58,7 @@ impl<N: Into<String>, V: Into<OsString>> FromIterator<(N, V)> for Environment {
 }
 
 fn is_kept(name: &str) -> bool {
-    name.starts_with(PREFIX) || pixcrawler::is_known(name) || azure_environment::is_known(name)
+    name.starts_with(PREFIX) || pixcrawler_import::is_known(name) || azure_environment::is_known(name)
 }
 
 /// A variable with its text and where it was set.
@@ -92,7 +92,7 @@ impl Sources {
     }
 
     /// All variables that are or may be for us, those of the `.env` file before those of the environment.
-    pub(super) fn variables(&self, mistakes: &mut Mistakes) -> Vec<Variable> {
+    pub(super) fn variables(&self, mistakes: &mut ConfigErrors) -> Vec<Variable> {
         let mut variables = self.of_environment_file(mistakes);
         for (name, value) in &self.environment.0 {
             let origin = Origin::Environment(name.clone());
@@ -111,7 +111,7 @@ impl Sources {
                     text: value.to_string_lossy().into_owned(),
                     origin,
                 }),
-                None => mistakes.push(Mistake {
+                None => mistakes.push(ConfigError {
                     origin,
                     key: String::new(),
                     remedy: "its value is not UTF-8; write it in UTF-8".to_owned(),
@@ -122,7 +122,7 @@ impl Sources {
         variables
     }
 
-    fn of_environment_file(&self, mistakes: &mut Mistakes) -> Vec<Variable> {
+    fn of_environment_file(&self, mistakes: &mut ConfigErrors) -> Vec<Variable> {
         let beside = self.folder().map(|folder| folder.join(".env"));
         let candidates = beside.into_iter().chain([self.working_directory.join(".env")]);
         // A folder of that name is where some keep a Python environment.
@@ -147,7 +147,7 @@ impl Sources {
                 })
             });
             if let Err(error) = outcome {
-                mistakes.push(Mistake {
+                mistakes.push(ConfigError {
                     origin: Origin::EnvironmentFile {
                         file,
                         variable: String::new(),
@@ -216,7 +216,7 @@ mod tests {
             working_directory: folder.path().to_owned(),
             ..Sources::default()
         };
-        let mut mistakes = Mistakes::default();
+        let mut mistakes = ConfigErrors::default();
         let variables = sources.variables(&mut mistakes);
         assert_eq!(variables.len(), 1);
         let text = mistakes.to_string();

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::declare::{Checked, section};
-use super::given::Reader;
+use super::raw_settings::Reader;
 use crate::string_enum::string_enum;
 use crate::tls::{Files, Options};
 

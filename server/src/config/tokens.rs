@@ -6,9 +6,9 @@ use jiff::tz::TimeZone;
 use serde_json::Value;
 
 use super::declare::{Checked, section};
-use super::mistakes::Mistakes;
+use super::errors::ConfigErrors;
 use super::name::PlainName;
-use super::origin::Place;
+use super::origin::SettingLocation;
 use super::scalar::refused;
 use super::setting::Setting;
 use crate::secret::Secret;
@@ -26,7 +26,7 @@ section! {
 }
 
 impl Checked for Token {
-    fn check_list(all: &[Self], place: &Place, mistakes: &mut Mistakes) {
+    fn check_list(all: &[Self], place: &SettingLocation, mistakes: &mut ConfigErrors) {
         for (at, token) in all.iter().enumerate() {
             let item = place.item(at);
             let earlier = &all[..at];
@@ -58,7 +58,7 @@ impl Setting for TokenHash {
         "64 hex digits".to_owned()
     }
 
-    fn read(value: &Value, place: &Place, mistakes: &mut Mistakes) -> Option<Self> {
+    fn read(value: &Value, place: &SettingLocation, mistakes: &mut ConfigErrors) -> Option<Self> {
         let read = value.as_str().and_then(bytes).map(Self);
         let wanted = "the SHA-256 of the token in 64 hex digits, in quotes; never the token itself";
         read.or_else(|| refused(value, place, mistakes, wanted))
@@ -86,7 +86,7 @@ impl Setting for Timestamp {
         "time or day".to_owned()
     }
 
-    fn read(value: &Value, place: &Place, mistakes: &mut Mistakes) -> Option<Self> {
+    fn read(value: &Value, place: &SettingLocation, mistakes: &mut ConfigErrors) -> Option<Self> {
         let read = value.as_str().and_then(instant);
         let wanted = "a time with its zone, such as \"2030-01-31T12:00:00Z\", or a day, such as \"2030-01-31\"";
         read.or_else(|| refused(value, place, mistakes, wanted))

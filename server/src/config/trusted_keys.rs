@@ -1,15 +1,15 @@
 //! The keys whose signatures on rules are believed: public ones, in the configuration itself or in files that it names.
-//! What is done with signatures is for `rules::provenance`.
+//! What is done with signatures is for `rules::signing`.
 
 use serde_json::Value;
 
 use super::declare::{Checked, section};
-use super::mistakes::Mistakes;
+use super::errors::ConfigErrors;
 use super::name::PlainName;
-use super::origin::Place;
+use super::origin::SettingLocation;
 use super::scalar::refused;
 use super::setting::Setting;
-use crate::rules::provenance::{self, PublicKey};
+use crate::rules::signing::{self, PublicKey};
 
 section! {
     /// A key whose signatures on rules are believed.
@@ -17,12 +17,12 @@ section! {
         /// Whose it is: letters, digits, `-`, `_` and `.`; each name once.
         pub name: PlainName,
         /// The public key as `watchpost rules keygen` makes it, or the path of the file that it is in.
-        pub key: GivenKey,
+        pub key: TrustedKeySetting,
     }
 }
 
 impl Checked for TrustedKey {
-    fn check_list(all: &[Self], place: &Place, mistakes: &mut Mistakes) {
+    fn check_list(all: &[Self], place: &SettingLocation, mistakes: &mut ConfigErrors) {
         for (at, trusted) in all.iter().enumerate() {
             let item = place.item(at);
             let earlier = &all[..at];
@@ -40,8 +40,8 @@ impl Checked for TrustedKey {
 
 impl TrustedKey {
     /// As those who look at signatures take it.
-    pub fn trusted(&self) -> provenance::TrustedKey {
-        provenance::TrustedKey {
+    pub fn trusted(&self) -> signing::TrustedKey {
+        signing::TrustedKey {
             name: self.name.to_string(),
             key: self.key.key.clone(),
         }
@@ -51,18 +51,18 @@ impl TrustedKey {
 /// A public key, and how it was given. A file is read with the configuration, so a key that is replaced in it counts
 /// from the next SIGHUP on.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct GivenKey {
+pub struct TrustedKeySetting {
     written: String,
     key: PublicKey,
 }
 
-impl Setting for GivenKey {
+impl Setting for TrustedKeySetting {
     fn kind() -> String {
         "public key or path".to_owned()
     }
 
     /// No mistake repeats the value, for it may be a private key that somebody took for the public one.
-    fn read(value: &Value, place: &Place, mistakes: &mut Mistakes) -> Option<Self> {
+    fn read(value: &Value, place: &SettingLocation, mistakes: &mut ConfigErrors) -> Option<Self> {
         let Some(text) = value.as_str().filter(|text| !text.is_empty() && !text.contains('\0')) else {
             return refused(
                 value,
@@ -99,10 +99,10 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::config::{Config, Mistakes, Sources};
-    use crate::rules::provenance::PrivateKey;
+    use crate::config::{Config, ConfigErrors, Sources};
+    use crate::rules::signing::PrivateKey;
 
-    fn load(folder: &Path, text: &str) -> Result<Config, Mistakes> {
+    fn load(folder: &Path, text: &str) -> Result<Config, ConfigErrors> {
         let file = folder.join("watchpost.toml");
         std::fs::write(&file, text).expect("written");
         Config::load(&Sources {
@@ -122,7 +122,7 @@ mod tests {
         let text = item("ops", "ops.pub") + &item("dev", &pem(&other));
         let config = load(folder.path(), &text).expect("it is right");
         let known: Vec<_> = config.rules.trusted_keys.iter().map(TrustedKey::trusted).collect();
-        let named = |name: &str, key: &PrivateKey| provenance::TrustedKey {
+        let named = |name: &str, key: &PrivateKey| signing::TrustedKey {
             name: name.to_owned(),
             key: public(key),
         };

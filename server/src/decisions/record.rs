@@ -14,9 +14,9 @@ use crate::store::decisions::{Kind, Verdict};
 #[derive(Clone, Debug)]
 pub enum Record {
     /// Somebody wanted something.
-    Decision(Decided),
+    Decision(DecisionRecordParts),
     /// A role rule in shadow would have decided otherwise.
-    Difference(Differed),
+    Difference(ShadowDifference),
     /// A rule finds something else than before.
     Judgement(Judgement),
 }
@@ -34,7 +34,7 @@ impl Record {
 
 /// What somebody wanted.
 #[derive(Clone, Debug)]
-pub struct Asked {
+pub struct RequestRecord {
     /// When, in milliseconds since 1970 (UTC).
     pub time_ms: u64,
     /// Who asked.
@@ -51,9 +51,9 @@ pub struct Asked {
 
 /// What somebody wanted, and what became of it.
 #[derive(Clone, Debug)]
-pub struct Decided {
+pub struct DecisionRecordParts {
     /// What it was.
-    pub request: Asked,
+    pub request: RequestRecord,
     /// What became of it.
     pub verdict: Verdict,
     /// What the role rule said; nothing, if it was too busy to be asked.
@@ -64,9 +64,9 @@ pub struct Decided {
 
 /// What a role rule in shadow would have decided.
 #[derive(Clone, Debug)]
-pub struct Differed {
+pub struct ShadowDifference {
     /// Its decision about the request.
-    pub would: Decided,
+    pub would: DecisionRecordParts,
     /// What was decided.
     pub counted: Arc<Decision>,
 }

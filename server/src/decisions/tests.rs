@@ -8,12 +8,12 @@ use watchpost_policies::{Action, Decision, Digest, Identity};
 use super::writer::classify;
 use super::*;
 use crate::metrics::Build;
-use crate::store::decisions::{Fresh, Wanted};
-use crate::store::{Place, StoreError};
+use crate::store::decisions::{DecisionFilter, NewRecord};
+use crate::store::{DatabaseAddress, StoreError};
 use crate::write_behind::WriteError;
 
 /// As the rule that Watchpost brings says it: with the name and the role, and the resource.
-const WHY: &str = "the token grafana has the role reader, which does not allow rules.write on disk";
+const REASON: &str = "the token grafana has the role reader, which does not allow rules.write on disk";
 
 fn options() -> Options {
     Options {
@@ -31,26 +31,26 @@ fn options() -> Options {
 
 /// Nothing is written unless a test does it.
 fn decisions(url: &str, folder: &Path, options: Options) -> Decisions {
-    let place = Place::parse(url, folder, false).expect("an address");
+    let place = DatabaseAddress::parse(url, folder, false).expect("an address");
     let store = match url.starts_with("sqlite") {
         true => Store::open(place, 1).expect("it opens"),
         false => Store::of_others(place),
     };
-    let own = Own::new(&Build {
+    let service_metrics = ServiceMetrics::new(&Build {
         version: "",
         commit: "",
         rustc: "",
     });
-    Decisions::new(store, "edge-1", options, Arc::new(own))
+    Decisions::new(store, "edge-1", options, Arc::new(service_metrics))
 }
 
 fn refusal(request_id: &str) -> Record {
     Record::Decision(refused(request_id))
 }
 
-fn refused(request_id: &str) -> Decided {
-    Decided {
-        request: Asked {
+fn refused(request_id: &str) -> DecisionRecordParts {
+    DecisionRecordParts {
+        request: RequestRecord {
             time_ms: 7,
             identity: Identity::of_token("grafana"),
             address: [192, 0, 2, 1].into(),
@@ -60,7 +60,9 @@ fn refused(request_id: &str) -> Decided {
         },
         verdict: Verdict::Deny,
         decision: Some(Arc::new(Decision {
-            verdict: watchpost_policies::Verdict::Deny { reason: WHY.to_owned() },
+            verdict: watchpost_policies::Verdict::Deny {
+                reason: REASON.to_owned(),
+            },
             roles: vec!["reader".to_owned()],
             rule: "role".to_owned(),
             digest: Digest::of(b"role"),
@@ -72,7 +74,7 @@ fn refused(request_id: &str) -> Decided {
 
 /// What a role rule in shadow would have refused, and the one in force allowed.
 fn difference(request_id: &str) -> Record {
-    Record::Difference(Differed {
+    Record::Difference(ShadowDifference {
         would: refused(request_id),
         counted: Arc::new(Decision {
             verdict: watchpost_policies::Verdict::Allow,
@@ -85,13 +87,13 @@ fn difference(request_id: &str) -> Record {
 }
 
 /// The rows of these records.
-fn rows(writer: &Writer, records: impl IntoIterator<Item = Record>) -> Vec<Fresh> {
+fn rows(writer: &Writer, records: impl IntoIterator<Item = Record>) -> Vec<NewRecord> {
     let marked: Vec<_> = records.into_iter().map(|record| writer.marked(record)).collect();
     writer.written(&marked).expect("it can be written")
 }
 
 fn dropped(decisions: &Decisions) -> u64 {
-    let all = decisions.0.own.gather();
+    let all = decisions.0.service_metrics.gather();
     let family = all
         .iter()
         .find(|family| family.name() == "watchpost_decisions_dropped_total");
@@ -110,9 +112,9 @@ fn a_row_says_everything_and_its_columns_what_is_searched() {
     assert_eq!(
         told,
         json!({
-            "host": "edge-1", "identity": "token grafana", "identity_shown": { "kind": "token", "name": "grafana" },
+            "host": "edge-1", "identity": "token grafana", "identity_details": { "kind": "token", "name": "grafana" },
             "address": "192.0.2.1", "action": "rules.write", "resource": "disk", "verdict": "deny",
-            "reason": WHY, "roles": ["reader"], "rule": "role", "digest": Digest::of(b"role"),
+            "reason": REASON, "roles": ["reader"], "rule": "role", "digest": Digest::of(b"role"),
             "generation": 3, "request_id": "a1", "remembered": true, "cost_us": null,
         })
     );
@@ -131,9 +133,9 @@ fn a_difference_is_searched_by_what_the_shadow_would_have_said() {
         ("difference", Some("deny"), Some("role"))
     );
     let told: Value = serde_json::from_str(&row.told).expect("JSON");
-    assert_eq!(told["reason"], WHY);
+    assert_eq!(told["reason"], REASON);
     assert_eq!(
-        told["instead_of"],
+        told["actual"],
         json!({ "verdict": "allow", "rule": "other", "digest": Digest::of(b"other") })
     );
 }
@@ -144,7 +146,7 @@ fn what_is_masked_stands_nowhere_in_a_row() {
         (Masked::Identity, "grafana"),
         (Masked::Address, "192.0.2.1"),
         (Masked::Resource, "disk"),
-        (Masked::Reason, WHY),
+        (Masked::Reason, REASON),
         (Masked::Roles, "reader"),
         (Masked::RequestId, "a-request"),
     ];
@@ -203,7 +205,7 @@ fn who_waits_for_room_gets_it_and_whoever_gives_up_is_counted() {
         let gives_up = decisions.take_in(refusal("third")).expect("the second has the room");
         let began = std::time::Instant::now();
         gives_up.await;
-        assert!(began.elapsed() >= LONGEST_WAIT);
+        assert!(began.elapsed() >= MAX_BLOCK_TIME);
         assert_eq!(dropped(&decisions), 1);
         drop(decisions.take_in(refusal("fourth")).expect("there is still none"));
     });
@@ -235,9 +237,9 @@ fn what_waits_at_the_end_is_written() {
             assert!(decisions.take_in(refusal(&number.to_string())).is_none());
         }
         assert_eq!(decisions.finish(Duration::from_secs(30)).await, 0);
-        let all = Wanted {
+        let all = DecisionFilter {
             most: 1000,
-            ..Wanted::default()
+            ..DecisionFilter::default()
         };
         let kept = decisions.store().decisions(&all).expect("read");
         assert_eq!(kept.len(), 450);

@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 use super::Options;
 use super::record::Record;
 use super::written::Writer;
-use crate::metrics::Own;
+use crate::metrics::ServiceMetrics;
 use crate::store::decisions::Kind;
 use crate::store::{Store, StoreError};
 use crate::write_behind::{self, DropReason, Event, OverflowPolicy, Sink, WriteError};
@@ -37,7 +37,7 @@ pub(super) struct MarkedRecord {
 pub(super) struct RecordSink {
     writer: Arc<Writer>,
     store: Store,
-    own: Arc<Own>,
+    service_metrics: Arc<ServiceMetrics>,
     capacity: usize,
     most: u64,
     written_since_prune: AtomicU64,
@@ -58,11 +58,16 @@ pub(super) fn limits(capacity: usize) -> write_behind::Options {
 }
 
 impl RecordSink {
-    pub(super) fn new(writer: Arc<Writer>, store: Store, own: Arc<Own>, options: &Options) -> Self {
+    pub(super) fn new(
+        writer: Arc<Writer>,
+        store: Store,
+        service_metrics: Arc<ServiceMetrics>,
+        options: &Options,
+    ) -> Self {
         Self {
             writer,
             store,
-            own,
+            service_metrics,
             capacity: options.queue,
             most: options.most,
             written_since_prune: AtomicU64::new(0),
@@ -78,7 +83,7 @@ impl RecordSink {
     fn count_written(&self, batch: &[MarkedRecord]) {
         for kind in Kind::ALL {
             let of_kind = batch.iter().filter(|marked| marked.record.kind() == kind);
-            self.own.decisions_recorded(kind.as_str(), of_kind.count());
+            self.service_metrics.decisions_recorded(kind.as_str(), of_kind.count());
         }
         let count = batch.len() as u64;
         let written = self.written_since_prune.fetch_add(count, Ordering::Relaxed) + count;
@@ -112,7 +117,7 @@ impl Sink for RecordSink {
             }
             Event::Recovered { .. } => log::info!("decisions are written again"),
             Event::Dropped { reason, count } => {
-                self.own.decisions_dropped(count);
+                self.service_metrics.decisions_dropped(count);
                 match reason {
                     // Where there is no room, the producer keeps its record.
                     DropReason::Full => {}

@@ -10,9 +10,9 @@ use utoipa::ToSchema;
 use watchpost_policies::{Action, Decision, Digest, Identity};
 
 use super::options::Masked;
-use super::record::{Counts, Decided, Differed, Judgement, Record};
+use super::record::{Counts, DecisionRecordParts, Judgement, Record, ShadowDifference};
 use super::writer::MarkedRecord;
-use crate::store::decisions::{Fresh, Kind, Verdict};
+use crate::store::decisions::{Kind, NewRecord, Verdict};
 
 /// What stands where something is kept secret.
 const MASK: &str = "***";
@@ -27,14 +27,14 @@ pub(super) struct Writer {
 /// A decision as it is told, masked.
 #[derive(Serialize, ToSchema)]
 #[schema(as = RecordedDecision)]
-pub(crate) struct ToldDecision<'r> {
+pub(crate) struct DecisionRow<'r> {
     /// The machine that decided.
     host: &'r str,
     /// Who asked.
     identity: String,
     /// The same as the rule was shown it.
     #[schema(value_type = Value)]
-    identity_shown: Shown<'r>,
+    identity_details: Shown<'r>,
     /// From where.
     address: String,
     /// What for.
@@ -72,11 +72,11 @@ enum Shown<'r> {
 /// What a role rule in shadow would have decided, as it is told, masked.
 #[derive(Serialize, ToSchema)]
 #[schema(as = RecordedDifference)]
-pub(crate) struct ToldDifference<'r> {
+pub(crate) struct DifferenceRow<'r> {
     #[serde(flatten)]
-    would: ToldDecision<'r>,
+    would: DecisionRow<'r>,
     /// What was decided.
-    instead_of: InsteadOf<'r>,
+    actual: InsteadOf<'r>,
 }
 
 /// The decision that counted.
@@ -93,7 +93,7 @@ struct InsteadOf<'r> {
 /// A judgement as it is told.
 #[derive(Serialize, ToSchema)]
 #[schema(as = RecordedJudgement)]
-pub(crate) struct ToldJudgement<'r> {
+pub(crate) struct JudgementRow<'r> {
     /// The machine that was judged.
     host: &'r str,
     /// Which rule judged.
@@ -129,13 +129,13 @@ impl Writer {
     }
 
     /// The rows of these records.
-    pub(super) fn written(&self, records: &[MarkedRecord]) -> serde_json::Result<Vec<Fresh>> {
+    pub(super) fn written(&self, records: &[MarkedRecord]) -> serde_json::Result<Vec<NewRecord>> {
         records.iter().map(|marked| self.row(marked)).collect()
     }
 
-    fn row(&self, MarkedRecord { dedupe_key, record }: &MarkedRecord) -> serde_json::Result<Fresh> {
+    fn row(&self, MarkedRecord { dedupe_key, record }: &MarkedRecord) -> serde_json::Result<NewRecord> {
         let mark = *dedupe_key;
-        let decision = |kind: Kind, time_ms, told: &ToldDecision<'_>, json| Fresh {
+        let decision = |kind: Kind, time_ms, told: &DecisionRow<'_>, json| NewRecord {
             mark,
             time_ms: signed(time_ms),
             kind: kind.as_str(),
@@ -156,7 +156,7 @@ impl Writer {
                 let json = serde_json::to_string(&told)?;
                 decision(Kind::Difference, differed.would.request.time_ms, &told.would, json)
             }
-            Record::Judgement(judgement) => Fresh {
+            Record::Judgement(judgement) => NewRecord {
                 mark,
                 time_ms: signed(judgement.time_ms),
                 kind: Kind::Judgement.as_str(),
@@ -185,16 +185,13 @@ impl Writer {
                 );
             }
             Record::Difference(differed) => {
-                let ToldDifference {
-                    would: told,
-                    instead_of,
-                } = self.difference(differed);
+                let DifferenceRow { would: told, actual } = self.difference(differed);
                 log::info!(
                     target: "watchpost::decisions",
                     request_id = told.request_id.as_str(), identity = told.identity.as_str(),
                     action = told.action.as_str(), verdict = told.verdict.as_str(),
                     reason = told.reason.as_deref().unwrap_or_default(), roles:% = told.roles,
-                    rule = told.rule.unwrap_or_default(), instead_of = instead_of.rule;
+                    rule = told.rule.unwrap_or_default(), actual = actual.rule;
                     "a role rule in shadow would have decided otherwise"
                 );
             }
@@ -216,13 +213,13 @@ impl Writer {
         }
     }
 
-    fn decision<'r>(&'r self, decided: &'r Decided) -> ToldDecision<'r> {
+    fn decision<'r>(&'r self, decided: &'r DecisionRecordParts) -> DecisionRow<'r> {
         let (asked, decision) = (&decided.request, decided.decision.as_deref());
         let roles = decision.map_or(&[][..], |decision| &decision.roles);
-        ToldDecision {
+        DecisionRow {
             host: &self.host,
             identity: self.text(Masked::Identity, asked.identity.to_string()),
-            identity_shown: match self.hides(Masked::Identity) {
+            identity_details: match self.hides(Masked::Identity) {
                 true => Shown::Masked(MASK),
                 false => Shown::Identity(&asked.identity),
             },
@@ -241,11 +238,11 @@ impl Writer {
         }
     }
 
-    fn difference<'r>(&'r self, differed: &'r Differed) -> ToldDifference<'r> {
+    fn difference<'r>(&'r self, differed: &'r ShadowDifference) -> DifferenceRow<'r> {
         let counted = &*differed.counted;
-        ToldDifference {
+        DifferenceRow {
             would: self.decision(&differed.would),
-            instead_of: InsteadOf {
+            actual: InsteadOf {
                 verdict: Verdict::of(&counted.verdict),
                 rule: &counted.rule,
                 digest: counted.digest,
@@ -274,8 +271,8 @@ impl Writer {
         self.mask.iter().any(is_hidden)
     }
 
-    fn judgement<'r>(&self, judgement: &'r Judgement) -> ToldJudgement<'r> {
-        ToldJudgement {
+    fn judgement<'r>(&self, judgement: &'r Judgement) -> JudgementRow<'r> {
+        JudgementRow {
             host: &judgement.host,
             rule: &judgement.rule,
             digest: judgement.digest,

@@ -8,7 +8,7 @@ use arc_swap::ArcSwap;
 use watchpost_policies::{Report, Snapshot};
 
 use super::lock;
-use crate::metrics::Own;
+use crate::metrics::ServiceMetrics;
 use crate::store::history::Keeper;
 use crate::store::{Store, StoreError};
 use crate::write_behind::{self, DropReason, Event, OverflowPolicy, Sink, WriteError};
@@ -33,7 +33,7 @@ pub(super) type Round = (Arc<Snapshot>, Arc<Report>);
 pub(super) struct RoundSink {
     keeper: ArcSwap<Mutex<Keeper>>,
     store: Store,
-    own: Arc<Own>,
+    service_metrics: Arc<ServiceMetrics>,
 }
 
 /// The limits of the buffer, where one write may take so long.
@@ -49,11 +49,11 @@ pub(super) fn limits(write_timeout: Duration) -> write_behind::Options {
 }
 
 impl RoundSink {
-    pub(super) fn new(store: Store, own: Arc<Own>) -> Self {
+    pub(super) fn new(store: Store, service_metrics: Arc<ServiceMetrics>) -> Self {
         Self {
             keeper: ArcSwap::from_pointee(Mutex::new(Keeper::new(store.clone()))),
             store,
-            own,
+            service_metrics,
         }
     }
 
@@ -88,11 +88,11 @@ impl Sink for RoundSink {
 
     fn on_event(&self, event: Event<'_, Round, StoreError>) {
         match event {
-            Event::Written(rounds) => self.own.rounds_kept(rounds.len()),
+            Event::Written(rounds) => self.service_metrics.rounds_kept(rounds.len()),
             Event::Failing(error) => log::error!("history cannot be written: {error}; rounds wait"),
             Event::Recovered { pending } => log::info!(waiting = pending; "history is written again"),
             Event::Dropped { reason, count } => {
-                (0..count).for_each(|_| self.own.round_lost());
+                (0..count).for_each(|_| self.service_metrics.round_lost());
                 match reason {
                     // The log has said that rounds wait.
                     DropReason::Full => {}

@@ -22,9 +22,9 @@ pub use self::renderings::Renderings;
 use crate::collect::collector::Round;
 use crate::decisions::Decisions;
 use crate::host_id::HostId;
-use crate::metrics::Own;
+use crate::metrics::ServiceMetrics;
 use crate::rules::shadow::{Compared, compare};
-use crate::rules::{InForce, Rules};
+use crate::rules::{ActiveRule, Rules};
 use crate::tasks::{self, Tasks};
 
 /// A round of one host and what the rules say of it.
@@ -35,7 +35,7 @@ pub struct Judged {
     /// What was measured.
     pub round: Arc<Round>,
     /// The rules that judged it, which may have been replaced since.
-    pub rules: Arc<InForce>,
+    pub rules: Arc<ActiveRule>,
     /// The report of this host that the rules were shown, if there was one: that of the round before.
     pub previous: Option<Arc<Report>>,
     /// What the rules say.
@@ -97,7 +97,7 @@ pub struct Parts {
     /// Where judgements are recorded.
     pub decisions: Decisions,
     /// Where sources and shadows are counted.
-    pub own: Arc<Own>,
+    pub service_metrics: Arc<ServiceMetrics>,
 }
 
 /// Sets the judge to work on what this machine measures, and those who follow it.
@@ -107,16 +107,16 @@ pub fn start(tasks: &Tasks, measured: watch::Receiver<Option<Arc<Round>>>, parts
         rules,
         evaluations,
         decisions,
-        own,
+        service_metrics,
     } = parts;
-    service_metrics::observe(&evaluations, host, own);
+    service_metrics::observe(&evaluations, host, service_metrics);
     judgement_records::observe(&evaluations, decisions);
     change_log::start(tasks, &evaluations);
     let judge = Judge::new(rules, evaluations);
     tasks.spawn("judge", move || judge.clone().follow(measured.clone()));
 }
 
-fn evaluate(round: Arc<Round>, rules: Arc<InForce>, last: Option<&Judged>) -> Judged {
+fn evaluate(round: Arc<Round>, rules: Arc<ActiveRule>, last: Option<&Judged>) -> Judged {
     let previous = last.map(|last| last.report.clone());
     let began = Instant::now();
     let report = Arc::new(rules.set.judge(&round.snapshot, previous.as_deref()));

@@ -5,18 +5,18 @@ use std::sync::Arc;
 
 use super::Evaluations;
 use crate::host_id::HostId;
-use crate::metrics::Own;
-use crate::rules::shadow::Beside;
+use crate::metrics::ServiceMetrics;
+use crate::rules::shadow::ShadowComparison;
 
 /// Counts before publication: a scrape that has a round has its numbers too.
-pub(super) fn observe(evaluations: &Evaluations, host: HostId, own: Arc<Own>) {
+pub(super) fn observe(evaluations: &Evaluations, host: HostId, service_metrics: Arc<ServiceMetrics>) {
     evaluations.before_publication(move |judged| {
         if judged.host != host {
             return;
         }
         let sources = judged.round.sources.iter();
-        own.set_sources(sources.map(|(name, source)| (&**name, source.health())));
+        service_metrics.set_sources(sources.map(|(name, source)| (&**name, source.health())));
         let shadows = judged.shadow.iter().flat_map(|shadow| &shadow.rules);
-        own.set_shadow_rounds(shadows.map(Beside::round));
+        service_metrics.set_shadow_rounds(shadows.map(ShadowComparison::round));
     });
 }

@@ -5,12 +5,12 @@ use bytes::Bytes;
 use prometheus::proto::MetricFamily;
 use watchpost_policies::{Report, Snapshot};
 
-use super::claims::Claims;
 use super::compress::Encoded;
 use super::format::{Encoding, Format};
 use super::measured::Measured;
 use super::page::{Kind, Page};
-use super::{encode, findings, own};
+use super::reserved_names::Claims;
+use super::{encode, findings, service_metrics};
 
 /// The host's part of one round, in every format. Its `Default` is empty, for the time before the first round.
 #[derive(Debug, Default)]
@@ -21,7 +21,7 @@ pub struct Rendered {
 
 const SNAPSHOT_TIME: &str = "watchpost_snapshot_timestamp_seconds";
 const GAPS: &str = "watchpost_snapshot_gaps";
-const LEFT_OUT: &str = "watchpost_samples_left_out";
+const DROPPED_SAMPLES: &str = "watchpost_samples_dropped";
 
 /// Renders what was measured and what the rules said about it.
 pub fn render(snapshot: &Snapshot, report: &Report) -> Rendered {
@@ -39,13 +39,13 @@ pub fn render(snapshot: &Snapshot, report: &Report) -> Rendered {
     }
 }
 
-/// The whole answer. `own` is what [`own::Own::gather`] gives.
-pub fn body(rendered: &Rendered, own: &[MetricFamily], format: Format, encoding: Encoding) -> Bytes {
+/// The whole answer. `own` is what [`own::ServiceMetrics::gather`] gives.
+pub fn body(rendered: &Rendered, service_metrics: &[MetricFamily], format: Format, encoding: Encoding) -> Bytes {
     let host = match format {
         Format::Text => &rendered.text,
         Format::OpenMetrics => &rendered.openmetrics,
     };
-    host.followed_by(&encode::encode(own, format), encoding)
+    host.followed_by(&encode::encode(service_metrics, format), encoding)
 }
 
 fn write_round(page: &mut Page, snapshot: &Snapshot, left_out: usize) {
@@ -64,7 +64,7 @@ fn write_round(page: &mut Page, snapshot: &Snapshot, left_out: usize) {
         snapshot.gaps().len() as f64,
     );
     gauge(
-        LEFT_OUT,
+        DROPPED_SAMPLES,
         "How many samples were measured but are not shown, for their names or labels belong to someone else.",
         left_out as f64,
     );
@@ -73,10 +73,10 @@ fn write_round(page: &mut Page, snapshot: &Snapshot, left_out: usize) {
 /// The names that no sample may have, for we say something else by them.
 fn reserved() -> Claims {
     let mut claims = Claims::default();
-    for name in [SNAPSHOT_TIME, GAPS, LEFT_OUT].iter().chain(findings::FAMILIES) {
+    for name in [SNAPSHOT_TIME, GAPS, DROPPED_SAMPLES].iter().chain(findings::FAMILIES) {
         claims.claim(name, Kind::Gauge);
     }
-    for (name, kind) in own::families() {
+    for (name, kind) in service_metrics::families() {
         claims.claim(name, kind);
     }
     claims
@@ -91,7 +91,7 @@ mod tests {
 
     use super::*;
     use crate::metrics::SourceHealth;
-    use crate::metrics::own::{Build, Own};
+    use crate::metrics::service_metrics::{Build, ServiceMetrics};
     use crate::rules::by_default;
 
     fn snapshot() -> Snapshot {
@@ -113,25 +113,25 @@ mod tests {
         Snapshot::new("edge-1".to_owned(), 2500, Labels::none(), samples, vec![gap])
     }
 
-    fn own() -> Own {
-        let own = Own::new(&Build {
+    fn service_metrics() -> ServiceMetrics {
+        let service_metrics = ServiceMetrics::new(&Build {
             version: "1.2.3",
             commit: "abc",
             rustc: "1.95.0",
         });
-        own.request_answered("GET", "/metrics", 200, Duration::from_millis(2));
+        service_metrics.request_finished("GET", "/metrics", 200, Duration::from_millis(2));
         let state = SourceHealth {
             success: true,
             last_success_ms: Some(2500),
             ..SourceHealth::default()
         };
-        own.set_sources([("host.memory", state)]);
-        own
+        service_metrics.set_sources([("host.memory", state)]);
+        service_metrics
     }
 
     fn answer(format: Format) -> String {
         let rendered = render(&snapshot(), &by_default().judge(&snapshot(), None));
-        let bytes = body(&rendered, &own().gather(), format, Encoding::Identity);
+        let bytes = body(&rendered, &service_metrics().gather(), format, Encoding::Identity);
         String::from_utf8(bytes.to_vec()).expect("UTF-8")
     }
 
@@ -143,7 +143,7 @@ mod tests {
             "node_load1 0.5\n",
             "watchpost_snapshot_timestamp_seconds 2.5\n",
             "watchpost_snapshot_gaps 1\n",
-            "watchpost_samples_left_out 2\n",
+            "watchpost_samples_dropped 2\n",
             "watchpost_report_severity{severity=\"unknown\"} 1\n",
             "watchpost_http_requests_total{method=\"GET\",status=\"200\"} 1\n",
             "node_scrape_collector_success{collector=\"memory\"} 1\n",
@@ -185,9 +185,9 @@ mod tests {
 
     #[test]
     fn before_the_first_round_there_is_only_our_own() {
-        let own = own().gather();
+        let service_metrics = service_metrics().gather();
         for encoding in [Encoding::Identity, Encoding::Gzip, Encoding::Zstd] {
-            assert!(!body(&Rendered::default(), &own, Format::OpenMetrics, encoding).is_empty());
+            assert!(!body(&Rendered::default(), &service_metrics, Format::OpenMetrics, encoding).is_empty());
         }
     }
 }

@@ -17,7 +17,7 @@ const SEVERITIES: [Severity; 4] = [Severity::Ok, Severity::Unknown, Severity::Wa
 pub(super) const FAMILIES: &[&str] = &[
     FINDING,
     COUNTS,
-    LEFT_OUT,
+    DROPPED_FINDINGS,
     SEVERITY,
     REPORT_TIME,
     GENERATION,
@@ -29,7 +29,7 @@ pub(super) const FAMILIES: &[&str] = &[
 
 const FINDING: &str = "watchpost_finding";
 const COUNTS: &str = "watchpost_findings";
-const LEFT_OUT: &str = "watchpost_findings_left_out";
+const DROPPED_FINDINGS: &str = "watchpost_findings_dropped";
 const SEVERITY: &str = "watchpost_report_severity";
 const REPORT_TIME: &str = "watchpost_report_timestamp_seconds";
 const GENERATION: &str = "watchpost_rule_generation";
@@ -90,11 +90,11 @@ fn write_findings(page: &mut Page, report: &Report, most: usize) {
         page.sample(FINDING, "", labels, 1.0);
     }
     page.family(
-        LEFT_OUT,
+        DROPPED_FINDINGS,
         Kind::Gauge,
         "How many findings are counted but not shown, for there are too many.",
     );
-    page.sample(LEFT_OUT, "", [], standing.saturating_sub(most) as f64);
+    page.sample(DROPPED_FINDINGS, "", [], standing.saturating_sub(most) as f64);
 }
 
 fn write_severities(page: &mut Page, report: &Report, rules: &Rules<'_>) {
@@ -155,10 +155,10 @@ fn write_rules(page: &mut Page, rules: &Rules<'_>) {
 }
 
 /// What there is to say about each rule that is heard of in a report.
-struct Rules<'r>(BTreeMap<&'r str, Told>);
+struct Rules<'r>(BTreeMap<&'r str, FindingRow>);
 
 #[derive(Default)]
-struct Told {
+struct FindingRow {
     findings: [usize; 4],
     faults: usize,
     /// Time, and bytes of memory; a rule that failed has none.
@@ -167,7 +167,7 @@ struct Told {
 
 impl<'r> Rules<'r> {
     fn of(report: &'r Report) -> Self {
-        let mut rules = BTreeMap::<&str, Told>::new();
+        let mut rules = BTreeMap::<&str, FindingRow>::new();
         for finding in report.findings() {
             rules.entry(&finding.rule).or_default().findings[finding.severity as usize] += 1;
         }
@@ -243,7 +243,7 @@ mod tests {
             "watchpost_rule_faults{rule=\"threshold\"} 0\n",
             "watchpost_rule_judgement_seconds{rule=\"threshold\"} ",
             "watchpost_rule_memory_bytes{rule=\"threshold\"} ",
-            "watchpost_findings_left_out 0\n",
+            "watchpost_findings_dropped 0\n",
         ] {
             assert!(text.contains(line), "{line}: {text}");
         }
@@ -291,6 +291,6 @@ mod tests {
             shown.iter().all(|line| line.contains("severity=\"alert\"")),
             "{shown:?}"
         );
-        assert!(text.contains(&format!("watchpost_findings_left_out {}\n", standing - 2)));
+        assert!(text.contains(&format!("watchpost_findings_dropped {}\n", standing - 2)));
     }
 }

@@ -7,9 +7,9 @@ use watchpost_policies::Unit;
 
 /// The help for a family, by its name outside; `metric` and `unit` are what it is called inside.
 pub(super) fn help(name: &str, metric: &str, unit: &Unit) -> Cow<'static, str> {
-    let known = KNOWN.binary_search_by_key(&name, |(known, _)| *known);
+    let known = HELP_TEXTS.binary_search_by_key(&name, |(known, _)| *known);
     match known {
-        Ok(at) => Cow::Borrowed(KNOWN[at].1),
+        Ok(at) => Cow::Borrowed(HELP_TEXTS[at].1),
         Err(_) => Cow::Owned(family_help(name).unwrap_or_else(|| format!("The metric {metric} in {unit}."))),
     }
 }
@@ -55,7 +55,7 @@ fn family_help(name: &str) -> Option<String> {
 }
 
 /// Sorted by name.
-const KNOWN: &[(&str, &str)] = &[
+const HELP_TEXTS: &[(&str, &str)] = &[
     (
         "node_boot_time_seconds",
         "When the machine was started, in seconds since 1970.",
@@ -299,7 +299,7 @@ mod tests {
 
     #[test]
     fn the_table_is_sorted_so_that_it_can_be_searched() {
-        for pair in KNOWN.windows(2) {
+        for pair in HELP_TEXTS.windows(2) {
             assert!(pair[0].0 < pair[1].0, "{} is before {}", pair[0].0, pair[1].0);
         }
     }
@@ -344,7 +344,7 @@ mod tests {
 
     #[test]
     fn all_sentences_of_the_table_are_sentences() {
-        for (name, text) in KNOWN {
+        for (name, text) in HELP_TEXTS {
             assert!(
                 text.ends_with('.') && text.starts_with(|first: char| first.is_uppercase() || first == '1'),
                 "{name}"

@@ -6,10 +6,10 @@ use std::collections::{BTreeMap, HashSet};
 
 use watchpost_policies::{Label, Sample, Snapshot, Unit};
 
-use super::claims::Claims;
 use super::help::help;
 use super::naming::exported;
 use super::page::{Kind, Page};
+use super::reserved_names::Claims;
 
 /// All families of a snapshot, sorted by name.
 pub(super) struct Measured<'s> {

@@ -3,11 +3,9 @@
 
 pub mod exposition;
 mod format;
-pub mod own;
+pub mod service_metrics;
 
-mod claims;
 mod compress;
-mod declare;
 mod derived;
 mod encode;
 mod findings;
@@ -15,7 +13,9 @@ mod help;
 mod measured;
 mod naming;
 mod page;
+mod registry_macro;
+mod reserved_names;
 
 pub use exposition::{Rendered, body, render};
 pub use format::{Encoding, Format};
-pub use own::{Build, CertificateKind, NotCompared, Outcome, Own, ShadowRound, SourceHealth};
+pub use service_metrics::{Build, CertificateKind, NotCompared, Outcome, ServiceMetrics, ShadowRound, SourceHealth};

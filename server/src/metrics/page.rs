@@ -134,14 +134,14 @@ pub(super) fn bound(value: f64) -> String {
 
 fn number(text: &mut String, value: f64) {
     // Up to here every whole number is a float, and it is shorter without an exponent.
-    const WHOLE: f64 = 1e15;
+    const MAX_EXACT_INTEGER: f64 = 1e15;
     let written = if value.is_nan() {
         text.push_str("NaN");
         Ok(())
     } else if value.is_infinite() {
         text.push_str(if value > 0.0 { "+Inf" } else { "-Inf" });
         Ok(())
-    } else if value.fract() == 0.0 && value.abs() < WHOLE {
+    } else if value.fract() == 0.0 && value.abs() < MAX_EXACT_INTEGER {
         write!(text, "{}", value as i64)
     } else {
         // Debug, not Display, which would write a very small number with hundreds of zeros.

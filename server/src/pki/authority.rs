@@ -9,12 +9,12 @@ use jiff::Timestamp;
 use openssl::pkey::{PKey, Private, Public};
 use openssl::x509::{X509, X509Ref};
 
-use super::aside::Aside;
 use super::certificate::{self, Holder, unix_seconds};
 use super::error::PkiError;
 use super::files::{self, Lock, Readers};
 use super::pair::{Files, check_pair, read_certificate, read_key};
 use super::record::{self, Issued};
+use super::staging::StagingDir;
 
 /// A folder with a key that signs certificates. Processes may have it open at once.
 #[derive(Debug)]
@@ -34,7 +34,7 @@ impl Authority {
         }
         // Where a link leads, for a link cannot be replaced by a folder.
         let folder = &fs::canonicalize(folder).unwrap_or_else(|_| folder.to_owned());
-        let aside = match Aside::take(folder) {
+        let aside = match StagingDir::take(folder) {
             Ok(aside) => aside,
             Err(error) => return Err(first_look.err().unwrap_or(error)),
         };
@@ -160,7 +160,7 @@ impl Authority {
         Ok(key)
     }
 
-    fn make(aside: &Aside, folder: &Path, now: Timestamp) -> Result<Self, PkiError> {
+    fn make(aside: &StagingDir, folder: &Path, now: Timestamp) -> Result<Self, PkiError> {
         let (key, key_pem) = fresh_key()?;
         let certificate = certificate::authority(&key, now).map_err(PkiError::openssl("sign a certificate"))?;
         let files = Files::new(aside.path(), "ca");

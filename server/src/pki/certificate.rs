@@ -24,13 +24,13 @@ use super::names::{DnsName, Name};
 pub const DEFAULT_DAYS: u32 = 730;
 
 /// How long one may hold at most. Browsers and some libraries refuse servers' certificates that hold longer.
-pub const MOST_DAYS: u32 = 825;
+pub const MAX_DAYS: u32 = 825;
 
 /// Ten years, so that a machine that was set up once is not surprised.
 const AUTHORITY_DAYS: u32 = 3650;
 
 /// Clocks of machines at the edge are wrong until the network is there.
-pub(super) const SKEW_SECONDS: i64 = 3600;
+pub(super) const CLOCK_SKEW_SECONDS: i64 = 3600;
 
 pub(super) const DAY_SECONDS: i64 = 86_400;
 
@@ -134,7 +134,7 @@ pub(super) fn leaf(
     };
     builder.append_extension(usage.build()?)?;
     let context = builder.x509v3_context(Some(authority), None);
-    let own = SubjectKeyIdentifier::new().build(&context)?;
+    let service_metrics = SubjectKeyIdentifier::new().build(&context)?;
     let issuer = AuthorityKeyIdentifier::new().keyid(true).build(&context)?;
     let names = match holder {
         Holder::Server { names } => {
@@ -149,7 +149,7 @@ pub(super) fn leaf(
         }
         Holder::Client { .. } => None,
     };
-    for extension in [own, issuer].into_iter().chain(names) {
+    for extension in [service_metrics, issuer].into_iter().chain(names) {
         builder.append_extension(extension)?;
     }
     builder.sign(authority_key, MessageDigest::sha256())?;
@@ -174,7 +174,7 @@ pub(super) fn attribute(name: &X509NameRef, kind: Nid) -> Option<String> {
 }
 
 fn begin(subject: &X509NameRef, issuer: &X509NameRef, now: Timestamp, until: i64) -> Result<X509Builder, ErrorStack> {
-    let since = now.as_second().saturating_sub(SKEW_SECONDS);
+    let since = now.as_second().saturating_sub(CLOCK_SKEW_SECONDS);
     let mut builder = X509::builder()?;
     // Counted from nought: this is version 3, the one with extensions.
     builder.set_version(2)?;

@@ -12,7 +12,7 @@ use openssl::x509::extension::AuthorityKeyIdentifier;
 use openssl::x509::{CrlNumber, X509, X509Crl, X509CrlBuilder, X509Extension, X509RevokedBuilder};
 
 use super::authority::Authority;
-use super::certificate::{DAY_SECONDS, SKEW_SECONDS, unix_seconds};
+use super::certificate::{CLOCK_SKEW_SECONDS, DAY_SECONDS, unix_seconds};
 use super::error::PkiError;
 use super::files::{self, Lock, Readers};
 use super::record;
@@ -21,7 +21,7 @@ use super::record;
 const LIST_SECONDS: i64 = 30 * DAY_SECONDS;
 
 /// RFC 5280 gives a list's number twenty octets.
-const MOST_NUMBER_OCTETS: i32 = 20;
+const MAX_CRL_NUMBER_OCTETS: i32 = 20;
 
 impl Authority {
     /// Writes the list if there is none, if less than half of its time is left, or if it does not say what is
@@ -67,7 +67,7 @@ impl Authority {
         let mut list = X509CrlBuilder::new()?;
         list.set_issuer_name(self.certificate.subject_name())?;
         // As in certificates: a clock that is set back a little must not make the list one of the future.
-        list.set_last_update(&*Asn1Time::from_unix(seconds.saturating_sub(SKEW_SECONDS))?)?;
+        list.set_last_update(&*Asn1Time::from_unix(seconds.saturating_sub(CLOCK_SKEW_SECONDS))?)?;
         list.set_next_update(&*Asn1Time::from_unix(seconds.saturating_add(LIST_SECONDS))?)?;
         for (serial, time) in revoked {
             let mut entry = X509RevokedBuilder::new()?;
@@ -92,7 +92,7 @@ fn next_number(former: Option<&X509Crl>, now: Timestamp) -> Result<BigNum, Error
     if let Some((_, before)) = former.map(|list| list.extension::<CrlNumber>()).transpose()?.flatten() {
         let mut next = before.to_bn()?;
         next.add_word(1)?;
-        if next.num_bytes() < MOST_NUMBER_OCTETS && next > by_clock {
+        if next.num_bytes() < MAX_CRL_NUMBER_OCTETS && next > by_clock {
             by_clock = next;
         }
     }

@@ -6,7 +6,7 @@ use openssl::pkey::{PKey, Public};
 use openssl::x509::{X509, X509Ref};
 
 use super::authority::{Authority, pem};
-use super::certificate::{DAY_SECONDS, DEFAULT_DAYS, Holder, SKEW_SECONDS, unix_seconds};
+use super::certificate::{CLOCK_SKEW_SECONDS, DAY_SECONDS, DEFAULT_DAYS, Holder, unix_seconds};
 use super::error::PkiError;
 use super::files::{Lock, Readers};
 use super::pair::{Files, public_half};
@@ -113,7 +113,7 @@ impl Authority {
             ))
         };
         let (since, until) = read().map_err(PkiError::openssl("read a certificate"))?;
-        let is_short = until - since < i64::from(DEFAULT_DAYS) * DAY_SECONDS + SKEW_SECONDS;
+        let is_short = until - since < i64::from(DEFAULT_DAYS) * DAY_SECONDS + CLOCK_SKEW_SECONDS;
         let is_meant_to_end = is_short && matches!(holder, Holder::Client { .. });
         let has_time = until - now.as_second() >= RENEW_SECONDS;
         Ok((has_time || is_meant_to_end) && holder.is_named_by(certificate))

@@ -3,11 +3,11 @@
 use jiff::Timestamp;
 
 use super::authority::{Authority, day, pem};
-use super::certificate::{Holder, MOST_DAYS};
+use super::certificate::{Holder, MAX_DAYS};
 use super::ensure::aside_label;
 use super::error::PkiError;
 use super::files::Readers;
-use super::pair::{Files, Held, public_half};
+use super::pair::{Files, LoadedPair, public_half};
 use super::record::{self, Issued, Record};
 
 impl Authority {
@@ -17,8 +17,8 @@ impl Authority {
     /// A key that waits under that name without ever having had a certificate is used.
     pub fn issue_client(&self, name: &str, role: &str, days: u32, now: Timestamp) -> Result<Issued, PkiError> {
         let holder = Holder::client(name, role)?;
-        if !(1..=MOST_DAYS).contains(&days) {
-            return Err(PkiError::Days { days, most: MOST_DAYS });
+        if !(1..=MAX_DAYS).contains(&days) {
+            return Err(PkiError::Days { days, most: MAX_DAYS });
         }
         let files = self.client_files(name)?;
         let lock = self.lock()?;
@@ -79,7 +79,7 @@ impl Authority {
     /// one of a folder that was put together from copies, and it still counts.
     fn former(
         &self,
-        held: &Held,
+        held: &LoadedPair,
         records: &[Record],
         files: &Files,
         now: Timestamp,

@@ -6,7 +6,6 @@
 //! In the folder stand `ca.crt`, `ca.key`, `server.crt`, `server.key`, `clients/NAME.crt`, `clients/NAME.key`,
 //! `crl.pem`, and in `issued/` what was issued and revoked. Each `.crt` holds one certificate, without the authority's.
 
-mod aside;
 mod authority;
 mod certificate;
 mod crl;
@@ -17,6 +16,7 @@ mod issue;
 mod names;
 mod pair;
 mod record;
+mod staging;
 #[cfg(test)]
 mod tests;
 
@@ -25,7 +25,7 @@ use std::path::Path;
 use jiff::Timestamp;
 
 pub use authority::Authority;
-pub use certificate::{AUTHORITY, DEFAULT_DAYS, MOST_DAYS};
+pub use certificate::{AUTHORITY, DEFAULT_DAYS, MAX_DAYS};
 pub use ensure::Ensured;
 pub use error::PkiError;
 pub use pair::Files;
@@ -35,7 +35,7 @@ pub use record::Issued;
 pub const FOLDER: &str = "pki";
 
 /// The clients that are made for a start, each with the role of its name.
-pub const FIRST_CLIENTS: [&str; 4] = ["admin", "user", "reader", "agent"];
+pub const DEFAULT_CLIENTS: [&str; 4] = ["admin", "user", "reader", "agent"];
 
 /// All that a server without any settings needs: the authority, a certificate for this host, one client for each
 /// role, and a list of what is revoked. What is there already is used.
@@ -45,7 +45,7 @@ pub fn prepare(folder: &Path, hostname: &str, now: Timestamp) -> Result<Authorit
     let authority = Authority::open_or_create(folder, now)?;
     let hostname = names::DnsName::parse(hostname).is_ok().then(|| hostname.to_owned());
     authority.ensure_server(hostname.as_slice(), now)?;
-    for name in FIRST_CLIENTS {
+    for name in DEFAULT_CLIENTS {
         authority.ensure_client(name, name, now)?;
     }
     authority.refresh_crl(now)?;

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use super::error::PkiError;
 
 /// As much as a common name or a unit of an organisation may hold (RFC 5280, appendix A).
-const MOST_LETTERS: usize = 64;
+const MAX_NAME_CHARS: usize = 64;
 
 /// The name or the role of a client.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,7 +29,7 @@ impl Name {
     /// A file that begins with a dot is one that is being written, so no name does.
     fn checked(name: &str, what: &'static str) -> Result<Self, PkiError> {
         let legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
-        if (1..=MOST_LETTERS).contains(&name.len()) && !name.starts_with('.') && name.bytes().all(legal) {
+        if (1..=MAX_NAME_CHARS).contains(&name.len()) && !name.starts_with('.') && name.bytes().all(legal) {
             Ok(Self(name.to_owned()))
         } else {
             Err(PkiError::Name {

@@ -28,8 +28,8 @@ impl Files {
     }
 
     /// What there is of the two. They belong together if both are there.
-    pub(super) fn read(&self) -> Result<Held, PkiError> {
-        let held = Held {
+    pub(super) fn read(&self) -> Result<LoadedPair, PkiError> {
+        let held = LoadedPair {
             certificate: read_certificate(&self.certificate)?,
             key: read_key(&self.key)?,
         };
@@ -55,12 +55,12 @@ impl Files {
 
 /// What there is of a certificate and its key.
 #[derive(Debug, Default)]
-pub(super) struct Held {
+pub(super) struct LoadedPair {
     pub(super) certificate: Option<X509>,
     pub(super) key: Option<PKey<Private>>,
 }
 
-impl Held {
+impl LoadedPair {
     /// What was issued that is here: the certificate, or else one for the key. Of those one that is not revoked is
     /// meant, and the last one to end.
     pub(super) fn record<'r>(&self, records: &'r [Record]) -> Option<&'r Record> {
@@ -100,7 +100,9 @@ pub(super) fn read_key(path: &Path) -> Result<Option<PKey<Private>>, PkiError> {
 }
 
 pub(super) fn check_pair(certificate: &X509, key: &PKey<Private>, files: &Files) -> Result<(), PkiError> {
-    let belongs = certificate.public_key().is_ok_and(|own| own.public_eq(key));
+    let belongs = certificate
+        .public_key()
+        .is_ok_and(|service_metrics| service_metrics.public_eq(key));
     if belongs {
         Ok(())
     } else {

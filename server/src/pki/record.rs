@@ -72,7 +72,9 @@ impl Record {
     }
 
     pub(super) fn has_key<T: HasPublic>(&self, key: &PKeyRef<T>) -> bool {
-        self.certificate.public_key().is_ok_and(|own| own.public_eq(key))
+        self.certificate
+            .public_key()
+            .is_ok_and(|service_metrics| service_metrics.public_eq(key))
     }
 }
 

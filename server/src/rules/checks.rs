@@ -33,14 +33,14 @@ pub struct Failed {
     pub advice: &'static str,
 }
 
-const WHOLE: &str = "it is a whole component";
+const CHECK_COMPONENT: &str = "it is a whole component";
 const CONTRACT: &str = "it keeps the contract and imports nothing";
 const COMPILES: &str = "it compiles";
-const DESCRIBED: &str = "it says who it is";
-const ACCEPTS_NONE: &str = "it accepts {} as settings";
-const ACCEPTS: &str = "it accepts the settings that were given";
-const FITS: &str = "its schema accepts the same";
-const JUDGES: &str = "it judges sample rounds";
+const CHECK_DESCRIBE: &str = "it says who it is";
+const CHECK_DEFAULT_SETTINGS: &str = "it accepts {} as settings";
+const CHECK_SETTINGS: &str = "it accepts the settings that were given";
+const CHECK_SCHEMA: &str = "its schema accepts the same";
+const CHECK_EVALUATE: &str = "it judges sample rounds";
 const DECIDES: &str = "it decides sample requests";
 
 /// Compiles bytes and asks them who they are. `reached` hears of each check when it is passed, for compiling may take
@@ -54,10 +54,10 @@ pub fn load(
     let mut began = Instant::now();
     let module = RuleModule::compile_by_stages(engine, wasm, |stage| {
         let check = match stage {
-            Stage::Whole => WHOLE,
+            Stage::Whole => CHECK_COMPONENT,
             Stage::Contract => CONTRACT,
             Stage::Compiled => COMPILES,
-            Stage::Described => DESCRIBED,
+            Stage::Described => CHECK_DESCRIBE,
         };
         let now = Instant::now();
         let took = now - std::mem::replace(&mut began, now);
@@ -79,15 +79,17 @@ pub fn try_out(
     schemas: &Schemas,
 ) -> Result<(Rule, Vec<Passed>), Failed> {
     let mut passed = Vec::new();
-    let mut rule = timed(&mut passed, ACCEPTS_NONE, || accept(module, DEFAULTS, ACCEPTS_NONE))?;
+    let mut rule = timed(&mut passed, CHECK_DEFAULT_SETTINGS, || {
+        accept(module, DEFAULTS, CHECK_DEFAULT_SETTINGS)
+    })?;
     let mut given = vec![DEFAULTS];
     if settings.trim() != DEFAULTS {
-        rule = timed(&mut passed, ACCEPTS, || accept(module, settings, ACCEPTS))?;
+        rule = timed(&mut passed, CHECK_SETTINGS, || accept(module, settings, CHECK_SETTINGS))?;
         given.push(settings);
     }
-    timed(&mut passed, FITS, || fits(module, &given, schemas))?;
+    timed(&mut passed, CHECK_SCHEMA, || fits(module, &given, schemas))?;
     match module.kind() {
-        Kind::Threshold => timed(&mut passed, JUDGES, || judge(&rule, snapshots))?,
+        Kind::Threshold => timed(&mut passed, CHECK_EVALUATE, || judge(&rule, snapshots))?,
         Kind::Role => timed(&mut passed, DECIDES, || decide(&rule))?,
     }
     Ok((rule, passed))
@@ -109,11 +111,11 @@ fn accept(module: &RuleModule, settings: &str, check: &'static str) -> Result<Ru
     module.with_settings(settings).map_err(|refusal| Failed {
         check,
         advice: match &refusal {
-            SettingsRefusal::Problems { .. } if check == ACCEPTS_NONE => {
+            SettingsRefusal::Problems { .. } if check == CHECK_DEFAULT_SETTINGS => {
                 "give every setting a default: a rule has to work before anybody has set anything"
             }
             SettingsRefusal::Problems { .. } => "correct the settings where they are wrong",
-            SettingsRefusal::Fault { .. } => A_FAULT,
+            SettingsRefusal::Fault { .. } => FAULT_ADVICE,
         },
         why: refusal.to_string(),
     })
@@ -122,7 +124,7 @@ fn accept(module: &RuleModule, settings: &str, check: &'static str) -> Result<Ru
 /// Whether what the rule takes is what it tells people to write.
 fn fits(module: &RuleModule, given: &[&str], schemas: &Schemas) -> Result<(), Failed> {
     let failed = |why, advice| Failed {
-        check: FITS,
+        check: CHECK_SCHEMA,
         why,
         advice,
     };
@@ -151,7 +153,7 @@ fn judge(rule: &Rule, snapshots: &[&Snapshot]) -> Result<(), Failed> {
         let mut last: Vec<Finding> = Vec::new();
         for _ in 0..2 {
             let judged = rule.judge_alone(snapshot, &last);
-            (last, _) = judged.map_err(|fault| misbehaved(JUDGES, &fault))?;
+            (last, _) = judged.map_err(|fault| misbehaved(CHECK_EVALUATE, &fault))?;
         }
     }
     Ok(())
@@ -176,26 +178,26 @@ fn decide(rule: &Rule) -> Result<(), Failed> {
     Ok(())
 }
 
-const A_FAULT: &str = "docs/RULES.md tells of each fault what to do, under Faults";
+const FAULT_ADVICE: &str = "docs/RULES.md tells of each fault what to do, under Faults";
 
 fn misbehaved(check: &'static str, fault: &Fault) -> Failed {
     Failed {
         check,
         why: fault.to_string(),
-        advice: A_FAULT,
+        advice: FAULT_ADVICE,
     }
 }
 
 fn refused(refusal: &Refusal) -> Failed {
     let (check, advice) = match refusal {
         Refusal::TooLarge { .. } => (
-            WHOLE,
+            CHECK_COMPONENT,
             "leave out what it does not need, or raise rules.limits.component_bytes",
         ),
-        Refusal::NotWebAssembly => (WHOLE, "give the file that the build made: rule.wasm"),
-        Refusal::CoreModule { .. } => (WHOLE, "watchpost rules pack CORE.wasm -o rule.wasm"),
-        Refusal::UnknownEncoding => (WHOLE, "build it anew, with tools of this year"),
-        Refusal::Truncated => (WHOLE, "copy it again, or build it anew"),
+        Refusal::NotWebAssembly => (CHECK_COMPONENT, "give the file that the build made: rule.wasm"),
+        Refusal::CoreModule { .. } => (CHECK_COMPONENT, "watchpost rules pack CORE.wasm -o rule.wasm"),
+        Refusal::UnknownEncoding => (CHECK_COMPONENT, "build it anew, with tools of this year"),
+        Refusal::Truncated => (CHECK_COMPONENT, "copy it again, or build it anew"),
         Refusal::Invalid { .. } => (
             COMPILES,
             "build it anew; what is experimental in WebAssembly is off here",
@@ -206,8 +208,11 @@ fn refused(refusal: &Refusal) -> Failed {
         ),
         Refusal::WrongWorld { .. } => (CONTRACT, "build it for the world `threshold` or `role` of rules.wit"),
         Refusal::WrongVersion { .. } => (CONTRACT, "take rules.wit from a project of `watchpost rules new`"),
-        Refusal::WrongShape { .. } => (DESCRIBED, "make its bindings anew from the rules.wit of this Watchpost"),
-        Refusal::Fault { .. } => (DESCRIBED, A_FAULT),
+        Refusal::WrongShape { .. } => (
+            CHECK_DESCRIBE,
+            "make its bindings anew from the rules.wit of this Watchpost",
+        ),
+        Refusal::Fault { .. } => (CHECK_DESCRIBE, FAULT_ADVICE),
     };
     Failed {
         check,
@@ -228,7 +233,7 @@ mod tests {
         let mut reached = Vec::new();
         let (module, passed) = load(&engine, wasm, |check| reached.push(check)).expect("it is taken");
         assert_eq!(passed, reached, "each check is told when it is passed");
-        assert_eq!(checks(&passed), [WHOLE, CONTRACT, COMPILES, DESCRIBED]);
+        assert_eq!(checks(&passed), [CHECK_COMPONENT, CONTRACT, COMPILES, CHECK_DESCRIBE]);
         module
     }
 
@@ -242,19 +247,22 @@ mod tests {
         let settings = r#"{"thresholds": [{"metric": "cpu", "alert": 50}]}"#;
         let (rule, passed) = try_out(&module, settings, &[&sample::round()], &Schemas::Here).expect("it passes");
         assert_eq!(rule.settings(), settings);
-        assert_eq!(checks(&passed), [ACCEPTS_NONE, ACCEPTS, FITS, JUDGES]);
+        assert_eq!(
+            checks(&passed),
+            [CHECK_DEFAULT_SETTINGS, CHECK_SETTINGS, CHECK_SCHEMA, CHECK_EVALUATE]
+        );
         let (_, passed) = try_out(&module, " {} ", &[], &Schemas::Here).expect("it passes");
-        assert_eq!(checks(&passed), [ACCEPTS_NONE, FITS, JUDGES]);
+        assert_eq!(checks(&passed), [CHECK_DEFAULT_SETTINGS, CHECK_SCHEMA, CHECK_EVALUATE]);
 
         let failed = try_out(&module, r#"{"thresholds": 5}"#, &[], &Schemas::Here).expect_err("refused");
-        assert_eq!(failed.check, ACCEPTS);
+        assert_eq!(failed.check, CHECK_SETTINGS);
         assert!(failed.why.contains("the settings will not do"), "{}", failed.why);
     }
 
     #[test]
     fn a_role_rule_decides_for_everybody_on_a_good_day_and_on_a_bad_one() {
         let (_, passed) = try_out(&module(builtin::ROLE), "{}", &[], &Schemas::Here).expect("it passes");
-        assert_eq!(checks(&passed), [ACCEPTS_NONE, FITS, DECIDES]);
+        assert_eq!(checks(&passed), [CHECK_DEFAULT_SETTINGS, CHECK_SCHEMA, DECIDES]);
     }
 
     #[test]
@@ -263,11 +271,11 @@ mod tests {
         let failed = load(&engine, b"\0asm\x01\0\0\0", |_| {}).expect_err("refused");
         assert_eq!(
             (failed.check, failed.advice),
-            (WHOLE, "watchpost rules pack CORE.wasm -o rule.wasm")
+            (CHECK_COMPONENT, "watchpost rules pack CORE.wasm -o rule.wasm")
         );
         let empty = b"\0asm\x0d\0\x01\0";
         let mut reached = Vec::new();
         let failed = load(&engine, empty, |passed| reached.push(passed.check)).expect_err("refused");
-        assert_eq!((failed.check, reached), (CONTRACT, vec![WHOLE]));
+        assert_eq!((failed.check, reached), (CONTRACT, vec![CHECK_COMPONENT]));
     }
 }

@@ -14,7 +14,7 @@ pub struct Difference {
     /// What it is about.
     pub subject: Subject,
     /// What the rule in force finds; that it is silent is as good as ok.
-    pub in_force: Severity,
+    pub active: Severity,
     /// What the candidate finds.
     pub candidate: Severity,
     /// In the words of the one who finds it worse.
@@ -23,11 +23,11 @@ pub struct Difference {
 
 /// The subjects of which they do not say the same.
 pub fn differences<'f>(
-    in_force: impl Iterator<Item = &'f Finding>,
+    active: impl Iterator<Item = &'f Finding>,
     candidate: impl Iterator<Item = &'f Finding>,
 ) -> Vec<Difference> {
     let mut both: BTreeMap<&Subject, (Option<&Finding>, Option<&Finding>)> = BTreeMap::new();
-    for finding in in_force {
+    for finding in active {
         both.entry(&finding.subject).or_default().0 = Some(finding);
     }
     for finding in candidate {
@@ -39,7 +39,7 @@ pub fn differences<'f>(
         let worse = if severity(other) > severity(one) { other } else { one };
         Difference {
             subject: subject.clone(),
-            in_force: severity(one),
+            active: severity(one),
             candidate: severity(other),
             sentence: worse.map(|finding| finding.sentence.clone()).unwrap_or_default(),
         }
@@ -82,7 +82,7 @@ mod tests {
         let found = differences(one.iter(), other.iter());
         assert_eq!(found.len(), 1);
         assert_eq!(
-            (found[0].in_force, found[0].candidate),
+            (found[0].active, found[0].candidate),
             (Severity::Warning, Severity::Alert)
         );
         assert_eq!(found[0].sentence, "it is very full");

@@ -7,16 +7,16 @@ pub mod cases;
 pub mod checks;
 pub mod compare;
 pub mod compiler;
-pub mod confined;
 pub mod folder;
-pub mod provenance;
 pub mod quarantine;
 pub mod registry;
 pub mod replication;
 pub mod sample;
+pub mod sandbox;
 pub mod schema;
 pub mod shadow;
 pub mod shadow_queue;
+pub mod signing;
 mod streak;
 pub mod trial;
 pub mod trials;
@@ -33,7 +33,7 @@ use watchpost_policies::{
 use crate::store::rules::{Entry, Generation, Mode, SettingsRef};
 use cache::Cache;
 use compiler::Compiler;
-use shadow::RoleBeside;
+use shadow::RoleShadow;
 use streak::Streak;
 
 /// The rules in force. Cheap to clone; all clones see a change at once.
@@ -44,9 +44,9 @@ struct Inner {
     engine: Engine,
     cache: Option<Cache>,
     builtin: Builtin,
-    current: ArcSwap<InForce>,
+    current: ArcSwap<ActiveRule>,
     /// The generation before, so that nothing has to be loaded to go back to it.
-    previous: ArcSwapOption<InForce>,
+    previous: ArcSwapOption<ActiveRule>,
 }
 
 /// The rules that Watchpost brings.
@@ -57,7 +57,7 @@ struct Builtin {
 
 /// One generation, loaded.
 #[derive(Debug)]
-pub struct InForce {
+pub struct ActiveRule {
     /// Which.
     pub generation: Generation,
     /// What counts.
@@ -69,7 +69,7 @@ pub struct InForce {
     /// How often the role rule failed since it last answered.
     role_fails: Streak,
     /// How the one does that is asked beside it.
-    role_beside: RoleBeside,
+    role_beside: RoleShadow,
 }
 
 /// Settings of the rules that Watchpost brings, as JSON.
@@ -128,7 +128,7 @@ impl Rules {
     }
 
     /// The generation in force. Ask again for each request: it may have been replaced.
-    pub fn current(&self) -> Arc<InForce> {
+    pub fn current(&self) -> Arc<ActiveRule> {
         self.0.current.load_full()
     }
 
@@ -163,8 +163,8 @@ impl Rules {
     /// Whether the role rule that counts is the one that Watchpost brings, and its settings leave it to the rule who has
     /// which role. Then only the clients of the development authority have one.
     pub fn leave_identities_to_the_default(&self) -> bool {
-        let in_force = self.current();
-        let mut both = in_force.generation.entries.iter().zip(&in_force.rules);
+        let active = self.current();
+        let mut both = active.generation.entries.iter().zip(&active.rules);
         both.any(|(entry, rule)| {
             let counts = entry.mode == Mode::Active && entry.kind == Kind::Role;
             counts && entry.digest.is_none() && !names_identities(rule.settings())
@@ -181,21 +181,21 @@ impl Rules {
     }
 
     /// Puts a generation in force. Whoever has the one before goes on with that until they are done.
-    fn put(&self, next: InForce) -> Arc<InForce> {
+    fn put(&self, next: ActiveRule) -> Arc<ActiveRule> {
         let next = Arc::new(next);
         self.0.previous.store(Some(self.0.current.swap(next.clone())));
         next
     }
 
     /// The generations that are loaded, the one in force first.
-    fn loaded(&self) -> impl Iterator<Item = Arc<InForce>> {
+    fn loaded(&self) -> impl Iterator<Item = Arc<ActiveRule>> {
         [Some(self.current()), self.0.previous.load_full()]
             .into_iter()
             .flatten()
     }
 }
 
-impl InForce {
+impl ActiveRule {
     fn new(generation: Generation, rules: Vec<Rule>) -> Result<Self, SetError> {
         let number = u64::try_from(generation.number).unwrap_or(0);
         let of = |mode, kind| {
@@ -220,7 +220,7 @@ impl InForce {
             rules,
             generation,
             role_fails: Streak::default(),
-            role_beside: RoleBeside::default(),
+            role_beside: RoleShadow::default(),
         })
     }
 
@@ -255,7 +255,7 @@ impl InForce {
 
 impl Builtin {
     /// They alone, before anybody chose others.
-    fn alone(&self, settings: &Settings) -> Result<InForce, RulesError> {
+    fn alone(&self, settings: &Settings) -> Result<ActiveRule, RulesError> {
         let rules = vec![
             with_settings("threshold", &self.threshold, &settings.threshold)?,
             with_settings("role", &self.role, &settings.role)?,
@@ -269,10 +269,10 @@ impl Builtin {
         };
         let generation = Generation {
             number: 1,
-            made_ms: 0,
+            created_ms: 0,
             entries: rules.iter().map(entry).collect(),
         };
-        Ok(InForce::new(generation, rules)?)
+        Ok(ActiveRule::new(generation, rules)?)
     }
 }
 

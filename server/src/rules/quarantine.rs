@@ -8,12 +8,12 @@ use tokio::sync::{Notify, watch};
 use utoipa::ToSchema;
 use watchpost_policies::{Kind, Report, Verdict};
 
-use super::InForce;
-use super::registry::{Actor, ChangeError, Earlier, Next, Registry, Replacement, slot};
+use super::ActiveRule;
+use super::registry::{Actor, ChangeError, Earlier, NextGeneration, Registry, Replacement, slot};
 use crate::error_chain::error_chain;
-use crate::metrics::Own;
+use crate::metrics::ServiceMetrics;
 use crate::store::Store;
-use crate::store::rules::{AuditAction, By, Entry, Generation, Mode};
+use crate::store::rules::{AuditAction, AuditActor, Entry, Generation, Mode};
 
 /// How often the quarantine of a rule is deferred for a good version that cannot be loaded just then.
 const MAX_DEFERRALS: u32 = 3;
@@ -49,7 +49,7 @@ struct Inner {
     list: QuarantineList,
     state: Mutex<State>,
     role_fails: Notify,
-    own: Arc<Own>,
+    service_metrics: Arc<ServiceMetrics>,
 }
 
 /// What happened since this process began.
@@ -73,7 +73,7 @@ impl QuarantineList {
 
     /// Reads the audit log again. Where that cannot be read, the list stays as it is.
     pub async fn refresh(self) {
-        match self.store.ask(|store| store.rules_put_aside()).await {
+        match self.store.ask(|store| store.rules_quarantined()).await {
             Ok(told) => {
                 let rules = told.into_iter().map(|told| Quarantined {
                     rule: told.name,
@@ -97,13 +97,13 @@ impl QuarantineList {
 
 impl Quarantine {
     /// Of the rules of this registry, which refreshes the list whenever it changes something.
-    pub fn new(registry: Registry, list: QuarantineList, own: Arc<Own>) -> Self {
+    pub fn new(registry: Registry, list: QuarantineList, service_metrics: Arc<ServiceMetrics>) -> Self {
         Self(Arc::new(Inner {
             registry,
             list,
             state: Mutex::default(),
             role_fails: Notify::new(),
-            own,
+            service_metrics,
         }))
     }
 
@@ -113,17 +113,17 @@ impl Quarantine {
     }
 
     /// Counts an answer of the role rule. One that fails too often is taken out.
-    pub fn role_answered(&self, in_force: &InForce, verdict: &Verdict) {
+    pub fn role_answered(&self, active: &ActiveRule, verdict: &Verdict) {
         let failed = match verdict {
             Verdict::Fault { fault } => Some(fault),
             _ => None,
         };
-        let streak = in_force.role_answered(failed);
+        let streak = active.role_answered(failed);
         let Some(fault) = failed.filter(|_| streak >= self.limit()) else {
             return;
         };
         // Others may have taken it out already, so it matters which one it was that failed.
-        if let Some(entry) = slot(&in_force.generation.entries, Kind::Role, "") {
+        if let Some(entry) = slot(&active.generation.entries, Kind::Role, "") {
             self.lock().role_failed = Some((entry.clone(), fault.to_string()));
             self.0.role_fails.notify_one();
         }
@@ -166,21 +166,21 @@ impl Quarantine {
 
     /// How many faults in a row are too many.
     fn limit(&self) -> u32 {
-        self.0.registry.options().faults_in_a_row
+        self.0.registry.options().max_consecutive_faults
     }
 
     async fn take_out(&self, failing: &Entry, why: &str) {
         let rule = failing.rule.as_str();
         let digest = failing.digest.map(|digest| digest.to_string()).unwrap_or_default();
         match self.quarantine(failing, why).await {
-            Ok(Aftermath::Quarantined) => {
-                self.0.own.rule_put_aside(rule);
+            Ok(QuarantineOutcome::Quarantined) => {
+                self.0.service_metrics.rule_put_aside(rule);
                 log::error!(rule, digest, reason = why; "a rule failed too often and was put aside; what was good before is in force again");
             }
-            Ok(Aftermath::LastResort) => {
+            Ok(QuarantineOutcome::LastResort) => {
                 log::error!(rule, digest, reason = why; "a rule fails again and again, and there is nothing to put in its place")
             }
-            Ok(Aftermath::GoneAlready) => {}
+            Ok(QuarantineOutcome::GoneAlready) => {}
             Err(error) => {
                 let cannot = error_chain(&error);
                 log::error!(rule, digest, reason = cannot.as_str(); "a rule fails again and again, and cannot be put aside now");
@@ -190,26 +190,31 @@ impl Quarantine {
         self.0.list.clone().refresh().await;
     }
 
-    async fn quarantine(&self, failing: &Entry, why: &str) -> Result<Aftermath, ChangeError> {
+    async fn quarantine(&self, failing: &Entry, why: &str) -> Result<QuarantineOutcome, ChangeError> {
         // What the program brings is the last resort.
         if failing.digest.is_none() {
-            return Ok(Aftermath::LastResort);
+            return Ok(QuarantineOutcome::LastResort);
         }
         let changed = self
             .0
             .registry
             .transaction(async |latest: &Generation| self.plan(latest, failing, why).await);
         if !changed.await?.changed {
-            return Ok(Aftermath::GoneAlready);
+            return Ok(QuarantineOutcome::GoneAlready);
         }
         let mut state = self.lock();
         state.failed.push(failing.clone());
         state.deferrals = Deferrals::default();
-        Ok(Aftermath::Quarantined)
+        Ok(QuarantineOutcome::Quarantined)
     }
 
     /// The generation without the failing rule; nothing, if that is not in force any more.
-    async fn plan(&self, latest: &Generation, failing: &Entry, why: &str) -> Result<Option<Next>, ChangeError> {
+    async fn plan(
+        &self,
+        latest: &Generation,
+        failing: &Entry,
+        why: &str,
+    ) -> Result<Option<NextGeneration>, ChangeError> {
         let (kind, rule) = (failing.kind, failing.rule.as_str());
         // Somebody else may have changed it, or taken it out, in the meantime.
         if slot(&latest.entries, kind, rule) != Some(failing) {
@@ -227,7 +232,7 @@ impl Quarantine {
             before,
             deed: AuditAction::PutAside,
             actor: &Actor {
-                by: By::ourselves(),
+                by: AuditActor::ourselves(),
                 identity: None,
                 break_glass: false,
             },
@@ -279,17 +284,12 @@ struct Streaks(Vec<(Entry, u32)>);
 impl Streaks {
     /// Counts a round that was judged by these, in which a rule of a name failed as `fault` says; what reached the limit
     /// comes back, and begins anew.
-    fn count(
-        &mut self,
-        fault: impl Fn(&str) -> Option<String>,
-        in_force: &[Entry],
-        limit: u32,
-    ) -> Vec<(Entry, String)> {
+    fn count(&mut self, fault: impl Fn(&str) -> Option<String>, active: &[Entry], limit: u32) -> Vec<(Entry, String)> {
         self.0
-            .retain(|(entry, _)| in_force.contains(entry) && fault(&entry.rule).is_some());
+            .retain(|(entry, _)| active.contains(entry) && fault(&entry.rule).is_some());
         let counted = |entry: &&Entry| entry.mode == Mode::Active && entry.kind == Kind::Threshold;
         let mut enough = Vec::new();
-        for entry in in_force.iter().filter(counted) {
+        for entry in active.iter().filter(counted) {
             let Some(fault) = fault(&entry.rule) else { continue };
             let known = self.0.iter().position(|(other, _)| other == entry);
             let at = known.unwrap_or_else(|| {
@@ -330,7 +330,7 @@ impl Deferrals {
 }
 
 /// What came of taking out a rule.
-enum Aftermath {
+enum QuarantineOutcome {
     Quarantined,
     /// It is not what is in force any more.
     GoneAlready,
@@ -372,14 +372,14 @@ mod tests {
 
     #[test]
     fn a_rule_has_failed_too_often_when_it_failed_so_often_one_time_after_the_other() {
-        let in_force = [entry("bad", 1), entry("good", 1)];
+        let active = [entry("bad", 1), entry("good", 1)];
         let mut streaks = Streaks::default();
-        assert!(streaks.count(fails, &in_force, 2).is_empty(), "once is not too often");
-        assert!(streaks.count(is_well, &in_force, 2).is_empty());
-        assert!(streaks.count(fails, &in_force, 2).is_empty(), "it was well in between");
+        assert!(streaks.count(fails, &active, 2).is_empty(), "once is not too often");
+        assert!(streaks.count(is_well, &active, 2).is_empty());
+        assert!(streaks.count(fails, &active, 2).is_empty(), "it was well in between");
         let enough = [(entry("bad", 1), "it traps".to_owned())];
-        assert_eq!(streaks.count(fails, &in_force, 2), enough);
-        assert!(streaks.count(fails, &in_force, 2).is_empty(), "it begins anew");
+        assert_eq!(streaks.count(fails, &active, 2), enough);
+        assert!(streaks.count(fails, &active, 2).is_empty(), "it begins anew");
     }
 
     #[test]

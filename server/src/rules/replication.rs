@@ -8,7 +8,7 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, MissedTickBehavior};
 
 use super::registry::{Blocked, ChangeError, PendingGeneration, Registry};
-use crate::store::rules::Heard;
+use crate::store::rules::Notifications;
 use crate::tasks;
 
 /// How often notifications of the database are read, where it sends some.
@@ -74,7 +74,7 @@ impl Replication {
             self.settle();
             let now = Instant::now();
             let told = match (now >= not_before).then(|| listener.take()).flatten() {
-                None => Heard::default(),
+                None => Notifications::default(),
                 Some(mut listening) => {
                     let asked = tasks::block(move || (listening.heard(), listening)).await;
                     let heard = asked.map(|(heard, same)| {
@@ -86,7 +86,7 @@ impl Replication {
                         _ => {
                             not_before = now + RETRY_INTERVAL;
                             listener = listener.or_else(|| self.0.registry.store().listener());
-                            Heard::default()
+                            Notifications::default()
                         }
                     }
                 }

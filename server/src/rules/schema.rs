@@ -10,13 +10,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use watchpost_policies::Problem;
 
-use super::confined::{self, Failure, Leash, Task};
+use super::sandbox::{self, Failure, KillHandle, Task};
 
 /// More mistakes at once help nobody.
-const MOST_PROBLEMS: usize = 20;
+const MAX_PROBLEMS: usize = 20;
 
 /// What is said of one; a value that a schema names may be long.
-const LONGEST_WORDS: usize = 300;
+const MAX_MESSAGE_CHARS: usize = 300;
 
 /// What it may take: settings of a hundred kilobytes take milliseconds.
 const TIME: Duration = Duration::from_secs(2);
@@ -25,11 +25,11 @@ const MEMORY_BYTES: u64 = 1 << 30;
 /// The longest that the process may take. Where the machine is busy, it gets a tenth of a processor for its [`TIME`].
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Twice as much as [`MOST_PROBLEMS`] with a place and words of [`LONGEST_WORDS`] letters of four bytes each.
-const MAX_ANSWER_BYTES: u64 = 2 * 2 * (MOST_PROBLEMS * LONGEST_WORDS * 4) as u64;
+/// Twice as much as [`MAX_PROBLEMS`] with a place and words of [`MAX_MESSAGE_CHARS`] letters of four bytes each.
+const MAX_ANSWER_BYTES: u64 = 2 * 2 * (MAX_PROBLEMS * MAX_MESSAGE_CHARS * 4) as u64;
 
 /// The schema goes by this name; nothing is ever fetched from there.
-const ITS_NAME: &str = "https://rule.invalid/settings.schema.json";
+const SCHEMA_URI: &str = "https://rule.invalid/settings.schema.json";
 
 /// Where it is done.
 #[derive(Clone, Debug)]
@@ -69,7 +69,7 @@ pub enum SchemaError {
 
 /// A schema, and what is held against it.
 #[derive(Deserialize, Serialize)]
-pub(crate) struct Question {
+pub(crate) struct ValidationRequest {
     schema: Value,
     settings: Vec<Value>,
 }
@@ -80,7 +80,7 @@ impl Schemas {
         if allows_everything(schema) {
             return Ok(Vec::new());
         }
-        let question = Question {
+        let question = ValidationRequest {
             schema: schema.clone(),
             settings,
         };
@@ -91,7 +91,7 @@ impl Schemas {
     }
 }
 
-impl Question {
+impl ValidationRequest {
     fn problems_apart(&self, program: &Path, timeout: Duration) -> Result<Vec<Problem>, SchemaError> {
         let broken = |error: serde_json::Error| SchemaError::Broken(error.to_string());
         let input = serde_json::to_vec(self).map_err(broken)?;
@@ -104,7 +104,7 @@ impl Question {
             max_answer_bytes: MAX_ANSWER_BYTES,
             input: &|to| to.write_all(&input),
         };
-        match confined::run(&task, &Leash::default()) {
+        match sandbox::run(&task, &KillHandle::default()) {
             Ok(answer) => serde_json::from_slice(&answer).map_err(broken),
             Err(Failure::Refused(why)) => Err(SchemaError::Wrong(why)),
             Err(Failure::TooLong | Failure::TooMuch) => Err(SchemaError::TooMuch),
@@ -118,9 +118,9 @@ impl Question {
         let wrong = |error: CompileError| SchemaError::Wrong(bounded(&format!("{error:#}")));
         let mut compiler = Compiler::new();
         compiler.use_loader(Box::new(Nowhere));
-        compiler.add_resource(ITS_NAME, self.schema.clone()).map_err(wrong)?;
+        compiler.add_resource(SCHEMA_URI, self.schema.clone()).map_err(wrong)?;
         let mut schemas = boon::Schemas::new();
-        let schema: SchemaIndex = compiler.compile(ITS_NAME, &mut schemas).map_err(wrong)?;
+        let schema: SchemaIndex = compiler.compile(SCHEMA_URI, &mut schemas).map_err(wrong)?;
         let mut problems = Vec::new();
         let mut refused = self
             .settings
@@ -152,7 +152,7 @@ fn allows_everything(schema: &Value) -> bool {
 
 /// The mistakes at the ends of the tree. Of several forms, none of which fits, each one's are told as one.
 fn gather(error: &ValidationError<'_, '_>, problems: &mut Vec<Problem>) {
-    if problems.len() == MOST_PROBLEMS {
+    if problems.len() == MAX_PROBLEMS {
         return;
     }
     let is_choice = matches!(error.kind, ErrorKind::AnyOf | ErrorKind::OneOf(_));
@@ -192,7 +192,7 @@ fn bounded(words: &str) -> String {
     let plain = words
         .chars()
         .map(|letter| if letter.is_control() { ' ' } else { letter });
-    plain.take(LONGEST_WORDS).collect()
+    plain.take(MAX_MESSAGE_CHARS).collect()
 }
 
 #[cfg(test)]
@@ -255,8 +255,8 @@ mod tests {
 
     #[test]
     fn a_process_that_never_ends_costs_its_timeout_and_the_error_says_what_to_do() {
-        let (_folder, program) = confined::shell_script("exec sleep 1000");
-        let question = Question {
+        let (_folder, program) = sandbox::shell_script("exec sleep 1000");
+        let question = ValidationRequest {
             schema: json!({ "type": "object" }),
             settings: vec![json!({})],
         };
@@ -271,8 +271,8 @@ mod tests {
     fn there_are_only_so_many_mistakes_and_words() {
         let schema = json!({ "items": { "enum": ["x".repeat(10_000)] } });
         let told = told(schema, json!(vec![1; 1000]));
-        assert_eq!(told.len(), MOST_PROBLEMS);
-        assert!(told.iter().all(|(_, what)| what.chars().count() <= LONGEST_WORDS));
+        assert_eq!(told.len(), MAX_PROBLEMS);
+        assert!(told.iter().all(|(_, what)| what.chars().count() <= MAX_MESSAGE_CHARS));
     }
 
     #[test]

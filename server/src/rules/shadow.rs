@@ -6,14 +6,14 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use watchpost_policies::{Digest, Kind, Report, Snapshot};
 
-use super::InForce;
+use super::ActiveRule;
 use super::compare::{Difference, differences};
 use super::streak::Streak;
 use crate::metrics::ShadowRound;
 use crate::store::rules::Mode;
 
 /// Differences of one round that are told; the rest is counted.
-const MOST_TOLD: usize = 100;
+const MAX_REPORTED_DIFFERENCES: usize = 100;
 
 /// What the shadows found in a round.
 #[derive(Debug)]
@@ -21,13 +21,13 @@ pub struct Compared {
     /// All that they found.
     report: Report,
     /// Each beside the one in force.
-    pub rules: Vec<Beside>,
+    pub rules: Vec<ShadowComparison>,
 }
 
 /// One rule beside the one in force.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 #[schema(as = RuleInShadow)]
-pub struct Beside {
+pub struct ShadowComparison {
     /// Its name.
     pub rule: String,
     /// Which version of it.
@@ -35,9 +35,9 @@ pub struct Beside {
     /// How many rounds it was asked in.
     pub rounds: u64,
     /// In how many of them it said something else than the one in force.
-    pub rounds_that_differ: u64,
+    pub differing_rounds: u64,
     /// In how many it failed.
-    pub rounds_that_failed: u64,
+    pub failed_rounds: u64,
     /// How many differences there are in this round.
     pub differences: usize,
     /// The first of them.
@@ -47,7 +47,7 @@ pub struct Beside {
     pub fault: Option<String>,
 }
 
-impl Beside {
+impl ShadowComparison {
     /// The part of it that is exported as metrics.
     pub fn round(&self) -> ShadowRound<'_> {
         ShadowRound {
@@ -60,7 +60,7 @@ impl Beside {
 
 /// How a role rule in shadow does, since its generation is in force.
 #[derive(Debug, Default)]
-pub(super) struct RoleBeside {
+pub(super) struct RoleShadow {
     /// How often it failed since it last answered.
     pub(super) fails: Streak,
     answers: AtomicU64,
@@ -80,10 +80,10 @@ pub struct RoleInShadow {
     /// How many of them it would have made otherwise.
     pub decisions_that_differ: u64,
     /// How often it failed since it last answered; after too many it is not asked any more. How, the log says.
-    pub failed_in_a_row: u32,
+    pub consecutive_faults: u32,
 }
 
-impl RoleBeside {
+impl RoleShadow {
     /// Counts an answer that is the same as that of the rule in force, or another.
     pub(super) fn answered(&self, same: bool) {
         self.fails.count(None);
@@ -94,26 +94,26 @@ impl RoleBeside {
     }
 }
 
-impl InForce {
+impl ActiveRule {
     /// How the role rule in shadow does, if there is one.
     pub fn role_in_shadow(&self) -> Option<RoleInShadow> {
         let role = self.shadow_role()?.role();
-        let RoleBeside { fails, answers, others } = &self.role_beside;
+        let RoleShadow { fails, answers, others } = &self.role_beside;
         Some(RoleInShadow {
             rule: role.name().to_owned(),
             digest: role.module().digest(),
             decisions: answers.load(Ordering::Relaxed),
             decisions_that_differ: others.load(Ordering::Relaxed),
-            failed_in_a_row: fails.length(),
+            consecutive_faults: fails.length(),
         })
     }
 }
 
 /// Asks the shadows of a generation, if there are any that judge.
-pub fn compare(in_force: &InForce, snapshot: &Snapshot, report: &Report, last: Option<&Compared>) -> Option<Compared> {
-    let set = in_force.shadow.as_ref().filter(|set| !set.thresholds().is_empty())?;
+pub fn compare(active: &ActiveRule, snapshot: &Snapshot, report: &Report, last: Option<&Compared>) -> Option<Compared> {
+    let set = active.shadow.as_ref().filter(|set| !set.thresholds().is_empty())?;
     let found = set.judge(snapshot, last.map(|last| &last.report));
-    let both = in_force.generation.entries.iter().zip(&in_force.rules);
+    let both = active.generation.entries.iter().zip(&active.rules);
     let shadows = both.filter(|(entry, _)| entry.mode == Mode::Shadow && entry.kind == Kind::Threshold);
     let rules = shadows.map(|(entry, rule)| {
         let digest = rule.module().digest();
@@ -124,18 +124,18 @@ pub fn compare(in_force: &InForce, snapshot: &Snapshot, report: &Report, last: O
         let (one, other) = (of_rule(report), of_rule(&found));
         let mut told = differences(one.iter(), other.iter());
         let count = told.len();
-        told.truncate(MOST_TOLD);
+        told.truncate(MAX_REPORTED_DIFFERENCES);
         let fault = found.faults().iter().find(|fault| fault.rule == entry.rule);
         let before = last.and_then(|last| {
             let mut rules = last.rules.iter();
             rules.find(|beside| beside.rule == entry.rule && beside.digest == digest)
         });
-        Beside {
+        ShadowComparison {
             rule: entry.rule.clone(),
             digest,
             rounds: before.map_or(0, |before| before.rounds) + 1,
-            rounds_that_differ: before.map_or(0, |before| before.rounds_that_differ) + u64::from(count > 0),
-            rounds_that_failed: before.map_or(0, |before| before.rounds_that_failed) + u64::from(fault.is_some()),
+            differing_rounds: before.map_or(0, |before| before.differing_rounds) + u64::from(count > 0),
+            failed_rounds: before.map_or(0, |before| before.failed_rounds) + u64::from(fault.is_some()),
             differences: count,
             told,
             fault: fault.map(ToString::to_string),

@@ -8,10 +8,10 @@ use tokio::sync::{Mutex, mpsc};
 use utoipa::ToSchema;
 use watchpost_policies::{Decision, Digest, Fault, Report, Request, RuleSet, Verdict as Said};
 
-use super::InForce;
+use super::ActiveRule;
 use super::registry::Registry;
-use crate::decisions::{Asked, Decided, Decisions, Differed};
-use crate::metrics::{NotCompared, Own};
+use crate::decisions::{DecisionRecordParts, Decisions, RequestRecord, ShadowDifference};
+use crate::metrics::{NotCompared, ServiceMetrics};
 use crate::store::decisions::Verdict;
 use crate::tasks;
 
@@ -22,11 +22,11 @@ const CAPACITY: usize = 256;
 /// A decision to be compared.
 pub struct ShadowJob {
     /// The generation that decided.
-    pub in_force: Arc<InForce>,
+    pub active: Arc<ActiveRule>,
     /// The report that it was decided by.
     pub report: Arc<Report>,
     /// The access that was requested.
-    pub request: Asked,
+    pub request: RequestRecord,
     /// What the rule that counts decided.
     pub decision: Arc<Decision>,
 }
@@ -34,7 +34,7 @@ pub struct ShadowJob {
 /// A role rule in shadow that failed too often to be asked on.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 #[schema(as = RuleGivenUp)]
-pub struct GivenUp {
+pub struct ShadowDisabled {
     /// Which.
     pub rule: String,
     /// Which version of it.
@@ -49,7 +49,7 @@ pub struct ShadowQueue(Arc<Inner>);
 
 struct Inner {
     registry: Registry,
-    own: Arc<Own>,
+    service_metrics: Arc<ServiceMetrics>,
     sender: mpsc::Sender<ShadowJob>,
     /// Taken by the task that compares; it stays when that is started again.
     receiver: Mutex<mpsc::Receiver<ShadowJob>>,
@@ -57,24 +57,24 @@ struct Inner {
 
 impl ShadowQueue {
     /// An empty queue, for the role rule in shadow of this registry.
-    pub fn new(registry: Registry, own: Arc<Own>) -> Self {
+    pub fn new(registry: Registry, service_metrics: Arc<ServiceMetrics>) -> Self {
         let (sender, receiver) = mpsc::channel(CAPACITY);
         Self(Arc::new(Inner {
             registry,
-            own,
+            service_metrics,
             sender,
             receiver: Mutex::new(receiver),
         }))
     }
 
     /// Lets a decision be compared with that of the role rule in shadow, if there is one that is asked.
-    pub fn enqueue(&self, in_force: &Arc<InForce>, job: impl FnOnce(Arc<InForce>) -> ShadowJob) {
-        if in_force.shadow_role().is_none() || self.has_given_up(in_force) {
+    pub fn enqueue(&self, active: &Arc<ActiveRule>, job: impl FnOnce(Arc<ActiveRule>) -> ShadowJob) {
+        if active.shadow_role().is_none() || self.has_given_up(active) {
             return;
         }
-        let sent = self.0.sender.try_send(job(in_force.clone()));
+        let sent = self.0.sender.try_send(job(active.clone()));
         if sent.is_err() {
-            self.0.own.not_compared(NotCompared::Dropped);
+            self.0.service_metrics.not_compared(NotCompared::Dropped);
         }
     }
 
@@ -90,61 +90,61 @@ impl ShadowQueue {
     }
 
     /// The role rule in shadow that is not asked any more, if that is so.
-    pub fn given_up(&self) -> Option<GivenUp> {
-        let in_force = self.0.registry.rules().current();
-        let shadow = in_force.shadow_role().filter(|_| self.has_given_up(&in_force))?;
-        Some(GivenUp {
+    pub fn given_up(&self) -> Option<ShadowDisabled> {
+        let active = self.0.registry.rules().current();
+        let shadow = active.shadow_role().filter(|_| self.has_given_up(&active))?;
+        Some(ShadowDisabled {
             rule: shadow.role().name().to_owned(),
             digest: shadow.role().module().digest(),
-            why: in_force.role_beside.fails.last(),
+            why: active.role_beside.fails.last(),
         })
     }
 
     fn compare(&self, job: ShadowJob, decisions: &Decisions) {
-        let (in_force, request) = (&*job.in_force, job.request);
-        let shadow = in_force.shadow_role().filter(|_| !self.has_given_up(in_force));
+        let (active, request) = (&*job.active, job.request);
+        let shadow = active.shadow_role().filter(|_| !self.has_given_up(active));
         let Some(shadow) = shadow else { return };
         let asked = Request::new(&request.identity, request.action);
         let Ok((other, took)) = shadow.decide_at_cost(&asked, &job.report) else {
-            return self.0.own.not_compared(NotCompared::Busy);
+            return self.0.service_metrics.not_compared(NotCompared::Busy);
         };
         if let Said::Fault { fault } = &other.verdict {
-            self.0.own.not_compared(NotCompared::Fault);
-            return self.tell_failed(in_force, shadow, fault);
+            self.0.service_metrics.not_compared(NotCompared::Fault);
+            return self.tell_failed(active, shadow, fault);
         }
         let same = other.is_allowed() == job.decision.is_allowed();
-        in_force.role_beside.answered(same);
+        active.role_beside.answered(same);
         if same {
             return;
         }
-        self.0.own.decided_otherwise(request.action);
+        self.0.service_metrics.inc_shadow_difference(request.action);
         // Whoever asks again and again is recorded once, for as long as things stand as they do.
         if took.is_some() {
-            let would = Decided {
+            let would = DecisionRecordParts {
                 request,
                 verdict: Verdict::of(&other.verdict),
                 decision: Some(other),
                 took,
             };
             let counted = job.decision;
-            decisions.differed(Differed { would, counted });
+            decisions.differed(ShadowDifference { would, counted });
         }
     }
 
     /// One line when it begins to fail, and one when it is not asked any more.
-    fn tell_failed(&self, in_force: &InForce, shadow: &RuleSet, fault: &Fault) {
+    fn tell_failed(&self, active: &ActiveRule, shadow: &RuleSet, fault: &Fault) {
         let rule = shadow.role().name();
-        let failed = in_force.role_beside.fails.count(Some(fault));
+        let failed = active.role_beside.fails.count(Some(fault));
         if failed == 1 {
             log::warn!(rule, reason:% = fault; "a role rule in shadow fails; nobody waits for it, and what counts is as it was");
         }
-        if self.has_given_up(in_force) {
+        if self.has_given_up(active) {
             log::error!(rule, failed, reason:% = fault; "a role rule in shadow failed too often and is not asked any more, until other rules are in force");
         }
     }
 
-    fn has_given_up(&self, in_force: &InForce) -> bool {
-        in_force.role_beside.fails.length() >= self.0.registry.options().faults_in_a_row
+    fn has_given_up(&self, active: &ActiveRule) -> bool {
+        active.role_beside.fails.length() >= self.0.registry.options().max_consecutive_faults
     }
 }
 
@@ -159,8 +159,8 @@ mod tests {
     use crate::store::rules::{Entry, Mode};
 
     /// What is in force, with the role rule asked beside itself.
-    fn with_shadow(in_force: &InForce) -> InForce {
-        let (mut generation, mut rules) = (in_force.generation.clone(), in_force.rules.clone());
+    fn with_shadow(active: &ActiveRule) -> ActiveRule {
+        let (mut generation, mut rules) = (active.generation.clone(), active.rules.clone());
         let role = generation.entries.iter().position(|entry| entry.kind == Kind::Role);
         let role = role.expect("there is a role rule");
         rules.push(rules[role].clone());
@@ -168,17 +168,17 @@ mod tests {
             mode: Mode::Shadow,
             ..generation.entries[role].clone()
         });
-        InForce::new(generation, rules).expect("they make a set")
+        ActiveRule::new(generation, rules).expect("they make a set")
     }
 
-    fn job(in_force: Arc<InForce>) -> ShadowJob {
+    fn job(active: Arc<ActiveRule>) -> ShadowJob {
         let (identity, action) = (Identity::anonymous(), Action::HealthRead);
-        let report = in_force.set.before_the_first("host", 1);
-        let decision = in_force.set.decide(&Request::new(&identity, action), &report);
+        let report = active.set.before_the_first("host", 1);
+        let decision = active.set.decide(&Request::new(&identity, action), &report);
         ShadowJob {
             decision: decision.expect("nobody else asks"),
             report: Arc::new(report),
-            request: Asked {
+            request: RequestRecord {
                 time_ms: 1,
                 identity,
                 address: Ipv4Addr::LOCALHOST.into(),
@@ -186,7 +186,7 @@ mod tests {
                 resource: "".into(),
                 request_id: "".into(),
             },
-            in_force,
+            active,
         }
     }
 
@@ -200,14 +200,14 @@ mod tests {
                 commit: "",
                 rustc: "",
             };
-            let queue = ShadowQueue::new(registry.clone(), Arc::new(Own::new(&build)));
+            let queue = ShadowQueue::new(registry.clone(), Arc::new(ServiceMetrics::new(&build)));
             let waiting = async || queue.0.receiver.lock().await.len();
             let current = registry.rules().current();
             queue.enqueue(&current, job);
             assert_eq!(waiting().await, 0, "no rule is in shadow");
-            let in_force = Arc::new(with_shadow(&current));
+            let active = Arc::new(with_shadow(&current));
             for _ in 0..CAPACITY + 1 {
-                queue.enqueue(&in_force, job);
+                queue.enqueue(&active, job);
             }
             assert_eq!(waiting().await, CAPACITY);
             queue.0.receiver.lock().await.recv().await.expect("many wait");
@@ -217,10 +217,10 @@ mod tests {
                 call: Call::Decide,
                 misbehaviour: Misbehaviour::Overtime { limit_ms: 1 },
             };
-            for _ in 0..registry.options().faults_in_a_row {
-                in_force.role_beside.fails.count(Some(&fault));
+            for _ in 0..registry.options().max_consecutive_faults {
+                active.role_beside.fails.count(Some(&fault));
             }
-            queue.enqueue(&in_force, job);
+            queue.enqueue(&active, job);
             assert_eq!(
                 waiting().await,
                 CAPACITY - 1,

@@ -14,14 +14,14 @@ use crate::store::history::{Past, Selection};
 use crate::store::{Store, StoreError};
 
 /// Subjects that are told of; of more, only how many there are.
-const MOST_SUBJECTS: usize = 1000;
+const MAX_SUBJECTS: usize = 1000;
 
 /// What is to be tried on what.
 pub struct Trial {
     /// Whether it may be put in force.
     pub candidate: Rule,
     /// What it is held against, if a rule of its name is in force.
-    pub in_force: Option<Rule>,
+    pub active: Option<Rule>,
     /// What was measured where.
     pub host: String,
     /// And when.
@@ -51,15 +51,15 @@ pub struct Outcome {
     /// Whether it was ended before all were.
     pub cancelled: bool,
     /// In how many of them the two say something else.
-    pub snapshots_that_differ: u64,
+    pub differing_snapshots: u64,
     /// About what, the most frequent first.
     pub differences: Vec<Differing>,
     /// How many subjects more there are.
-    pub differences_left_out: usize,
+    pub differences_omitted: usize,
     /// How the candidate did.
     pub candidate: Done,
     /// How the rule in force did.
-    pub in_force: Option<Done>,
+    pub active: Option<Done>,
 }
 
 /// A subject of which the two do not always say the same.
@@ -69,7 +69,7 @@ pub struct Differing {
     /// What it is about.
     pub subject: Subject,
     /// What the rule in force found the last time that they differed; silence is ok.
-    pub in_force: Severity,
+    pub active: Severity,
     /// What the candidate found then.
     pub candidate: Severity,
     /// In the words of the one who found it worse.
@@ -140,11 +140,11 @@ impl Trial {
                 first_ms: None,
                 last_ms: None,
                 cancelled: false,
-                snapshots_that_differ: 0,
+                differing_snapshots: 0,
                 differences: Vec::new(),
-                differences_left_out: 0,
+                differences_omitted: 0,
                 candidate: Done::default(),
-                in_force: self.in_force.as_ref().map(|_| Done::default()),
+                active: self.active.as_ref().map(|_| Done::default()),
             },
         };
         store.past(&self.host, &wanted, |Past { snapshot, .. }| {
@@ -177,27 +177,27 @@ impl Replay<'_> {
         outcome
             .candidate
             .judge(&self.trial.candidate, snapshot, &mut self.found[0]);
-        if let (Some(rule), Some(done)) = (&self.trial.in_force, &mut outcome.in_force) {
+        if let (Some(rule), Some(done)) = (&self.trial.active, &mut outcome.active) {
             done.judge(rule, snapshot, &mut self.found[1]);
         }
         let differ = differences(self.found[1].iter(), self.found[0].iter());
-        outcome.snapshots_that_differ += u64::from(!differ.is_empty());
+        outcome.differing_snapshots += u64::from(!differ.is_empty());
         for difference in differ {
-            if self.differing.len() >= MOST_SUBJECTS && !self.differing.contains_key(&difference.subject) {
+            if self.differing.len() >= MAX_SUBJECTS && !self.differing.contains_key(&difference.subject) {
                 self.left_out += 1;
                 continue;
             }
             let subject = difference.subject.clone();
             let known = self.differing.entry(difference.subject).or_insert_with(|| Differing {
                 subject,
-                in_force: difference.in_force,
+                active: difference.active,
                 candidate: difference.candidate,
                 sentence: String::new(),
                 snapshots: 0,
                 first_ms: time_ms,
                 last_ms: time_ms,
             });
-            known.in_force = difference.in_force;
+            known.active = difference.active;
             known.candidate = difference.candidate;
             known.sentence = difference.sentence;
             known.snapshots += 1;
@@ -211,8 +211,8 @@ impl Replay<'_> {
         outcome
             .differences
             .sort_by_key(|differing| std::cmp::Reverse(differing.snapshots));
-        outcome.differences_left_out = self.left_out;
-        for done in [Some(&mut outcome.candidate), outcome.in_force.as_mut()]
+        outcome.differences_omitted = self.left_out;
+        for done in [Some(&mut outcome.candidate), outcome.active.as_mut()]
             .into_iter()
             .flatten()
         {

@@ -100,8 +100,8 @@ impl Trials {
                        decided otherwise";
             return Err(ChangeError::Conflict(why.to_owned()));
         }
-        let in_force = registry.rules().current();
-        let entry = slot(&in_force.generation.entries, kind, &order.rule);
+        let active = registry.rules().current();
+        let entry = slot(&active.generation.entries, kind, &order.rule);
         let module = match digest {
             Some(digest) => registry.module(&order.rule, digest).await?,
             None => registry.rules().builtin(kind).clone(),
@@ -115,7 +115,7 @@ impl Trials {
         };
         Ok(Trial {
             candidate: registry.with_settings(&module, settings).await?,
-            in_force: entry.and_then(|entry| in_force.rule_of(entry)).cloned(),
+            active: entry.and_then(|entry| active.rule_of(entry)).cloned(),
             host: order.host,
             from_ms: order.from_ms,
             to_ms: order.to_ms,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use watchpost_policies::Snapshot;
 
-use super::registry::{Actor, Brought, ChangeError, Registry, Uploaded};
+use super::registry::{Actor, ChangeError, Registry, UploadRequest, Uploaded};
 use crate::jobs::{Job, JobStore};
 use crate::tasks::Tasks;
 
@@ -35,7 +35,7 @@ impl Uploads {
     }
 
     /// Starts an upload.
-    pub fn start(&self, brought: Brought, actor: Actor, latest: Option<Arc<Snapshot>>) -> UploadJob {
+    pub fn start(&self, brought: UploadRequest, actor: Actor, latest: Option<Arc<Snapshot>>) -> UploadJob {
         let registry = self.registry.clone();
         self.jobs.start((), async move {
             let uploaded = registry.upload(brought, &actor.by, latest).await;

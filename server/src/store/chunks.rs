@@ -163,7 +163,7 @@ struct JsonOrText(serde_json::Value);
 
 /// What came of a change.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Changed {
+pub enum ChunkChange {
     /// It is as it was asked for.
     Done(Chunk),
     /// There is no such chunk.
@@ -182,7 +182,7 @@ pub enum Changed {
 
 /// Which chunks somebody wants to see.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Wanted {
+pub struct ChunkFilter {
     /// Only those that stand there.
     pub status: Option<Status>,
     /// Only those of this job.
@@ -224,31 +224,31 @@ impl Store {
     }
 
     /// Changes a chunk, if that is legal. One that may become nothing else does not change in any other way either.
-    pub fn change_chunk(&self, id: i64, change: &Change) -> Result<Changed, StoreError> {
+    pub fn change_chunk(&self, id: i64, change: &Change) -> Result<ChunkChange, StoreError> {
         self.write(|connection| {
             let Some(chunk) = one(connection, "id = $1", &[id], Lock::ToChange)? else {
-                return Ok(Changed::Missing);
+                return Ok(ChunkChange::Missing);
             };
             let current = Status::of_word(&chunk.status);
             if let Some(next) = change.status
                 && current.is_none_or(|current| current != next && !current.next().contains(&next))
             {
-                return Ok(Changed::Illegal { current: chunk.status });
+                return Ok(ChunkChange::Illegal { current: chunk.status });
             }
             if changes_nothing(&chunk, change) {
-                return Ok(Changed::Done(chunk));
+                return Ok(ChunkChange::Done(chunk));
             }
             if current.is_some_and(Status::is_final) {
-                return Ok(Changed::Final { current: chunk.status });
+                return Ok(ChunkChange::Final { current: chunk.status });
             }
             write_change(connection, &chunk, change, current)?;
             let changed = one(connection, "id = $1", &[id], Lock::None)?;
-            Ok(changed.map_or(Changed::Missing, Changed::Done))
+            Ok(changed.map_or(ChunkChange::Missing, ChunkChange::Done))
         })
     }
 
     /// The chunks that somebody wants, by their ids.
-    pub fn chunks(&self, wanted: &Wanted) -> Result<Vec<Chunk>, StoreError> {
+    pub fn chunks(&self, wanted: &ChunkFilter) -> Result<Vec<Chunk>, StoreError> {
         let mut condition = "id > $1".to_owned();
         let mut numbers = vec![wanted.after];
         if let Some(job) = wanted.job {

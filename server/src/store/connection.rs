@@ -6,10 +6,10 @@ use std::time::Duration;
 use diesel::connection::SimpleConnection;
 use diesel::{Connection as _, ConnectionResult, PgConnection, QueryResult, SqliteConnection};
 
-use super::place::Place;
+use super::database_address::DatabaseAddress;
 
 /// How long SQLite waits for another process that writes.
-const BUSY: Duration = Duration::from_secs(5);
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long PostgreSQL may take for one statement. Nothing we ask takes longer, unless something is wrong.
 const STATEMENT: Duration = Duration::from_secs(30);
@@ -36,10 +36,10 @@ pub(super) use on;
 
 impl Connection {
     /// Connects. A file that is missing is made, unless it is only to be read.
-    pub(super) fn establish(place: &Place) -> ConnectionResult<Self> {
+    pub(super) fn establish(place: &DatabaseAddress) -> ConnectionResult<Self> {
         match place {
-            Place::File { path, read_only } => sqlite(path, *read_only).map(Self::Sqlite),
-            Place::Server { url, read_only } => postgres(url.expose(), *read_only).map(Self::Postgres),
+            DatabaseAddress::File { path, read_only } => sqlite(path, *read_only).map(Self::Sqlite),
+            DatabaseAddress::Server { url, read_only } => postgres(url.expose(), *read_only).map(Self::Postgres),
         }
     }
 
@@ -104,7 +104,7 @@ fn sqlite(path: &Path, read_only: bool) -> ConnectionResult<SqliteConnection> {
         true => SqliteConnection::establish(&format!("file:{}?mode=ro", escaped(&path)))?,
         false => SqliteConnection::establish(&path)?,
     };
-    let wait = format!("PRAGMA busy_timeout = {};", BUSY.as_millis());
+    let wait = format!("PRAGMA busy_timeout = {};", BUSY_TIMEOUT.as_millis());
     let lasting = match read_only {
         true => "PRAGMA query_only = ON;",
         // What was acknowledged outlives the process with NORMAL, but not a power cut; FULL outlives both.

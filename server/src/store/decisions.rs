@@ -16,10 +16,10 @@ use super::schema::decisions as columns;
 use super::{Store, StoreError};
 
 /// Any number that nobody else locks.
-const TURN: i64 = 0x6870_6f73_7401;
+const ADVISORY_LOCK_KEY: i64 = 0x6870_6f73_7401;
 
 /// Records that go in one transaction: others that write wait for it.
-const AT_ONCE: i64 = 1000;
+const BATCH_SIZE: i64 = 1000;
 
 /// What a record is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -52,7 +52,7 @@ pub enum Verdict {
 /// A record to be written.
 #[derive(Clone, Debug, PartialEq, Eq, Insertable)]
 #[diesel(table_name = columns)]
-pub struct Fresh {
+pub struct NewRecord {
     /// What nobody else has: a record that is written twice is there once.
     pub mark: i64,
     /// When, in milliseconds since 1970 (UTC).
@@ -89,7 +89,7 @@ pub struct Record {
 
 /// Which records somebody wants to see. What is not named may be anything.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Wanted {
+pub struct DecisionFilter {
     /// Only those with a greater id.
     pub after: i64,
     /// At most so many.
@@ -156,7 +156,7 @@ impl Verdict {
 
 impl Store {
     /// Writes records, all of them or none. One that was written before stays as it is.
-    pub fn keep_decisions(&self, records: &[Fresh]) -> Result<(), StoreError> {
+    pub fn keep_decisions(&self, records: &[NewRecord]) -> Result<(), StoreError> {
         self.write(|connection| match connection {
             Connection::Sqlite(sqlite) => {
                 for record in records {
@@ -168,7 +168,7 @@ impl Store {
             Connection::Postgres(postgres) => {
                 // Several share the table. Whoever reads on after an id would miss a smaller one that comes later, so
                 // ids come in the order in which they are seen.
-                postgres.batch_execute(&format!("SELECT pg_advisory_xact_lock({TURN})"))?;
+                postgres.batch_execute(&format!("SELECT pg_advisory_xact_lock({ADVISORY_LOCK_KEY})"))?;
                 let kept = insert_into(columns::table).values(records);
                 kept.on_conflict_do_nothing().execute(postgres).map(drop)
             }
@@ -176,7 +176,7 @@ impl Store {
     }
 
     /// The records that are wanted, the oldest first.
-    pub fn decisions(&self, wanted: &Wanted) -> Result<Vec<Record>, StoreError> {
+    pub fn decisions(&self, wanted: &DecisionFilter) -> Result<Vec<Record>, StoreError> {
         self.read(|connection| {
             on!(connection, connection => {
                 let mut query = columns::table
@@ -212,7 +212,7 @@ impl Store {
     }
 
     /// Lets some records go, if that has to be. Whether it did: ask again until it did not.
-    pub fn let_decisions_go(&self, bounds: Bounds) -> Result<bool, StoreError> {
+    pub fn prune_decisions(&self, bounds: Bounds) -> Result<bool, StoreError> {
         let oldest_ms = i64::try_from(bounds.oldest_ms).unwrap_or(i64::MAX);
         let most = i64::try_from(bounds.most).unwrap_or(i64::MAX);
         self.write(|connection| {
@@ -236,7 +236,7 @@ fn older_than(connection: &mut Connection, oldest_ms: i64) -> QueryResult<Vec<i6
         .filter(columns::time_ms.lt(oldest_ms))
         .select(columns::id)
         .order(columns::time_ms)
-        .limit(AT_ONCE)
+        .limit(BATCH_SIZE)
         .load(connection))
 }
 
@@ -260,7 +260,7 @@ fn beyond(connection: &mut Connection, kind: Option<Kind>, most: i64) -> QueryRe
         of_kind()
             .filter(columns::id.le(last))
             .order(columns::id)
-            .limit(AT_ONCE)
+            .limit(BATCH_SIZE)
             .load(connection)
     })
 }

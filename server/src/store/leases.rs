@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 /// Twice what PostgreSQL may take for a statement, which is what most leases are for. Those of several statements
 /// (rounds that are written, a window that is packed) take this long only over a very slow wire; they may end all the
 /// same, and cost no more than a new connection. Migrations have a connection of their own.
-pub(super) const LONGEST: Duration = Duration::from_secs(60);
+pub(super) const MAX_LEASE: Duration = Duration::from_secs(60);
 
 /// Connections that were written off and have not come back, each with a thread that waits for its wire. With more the
 /// wire is not the exception any more, and new connections would meet the same.
-pub(super) const MOST_WRITTEN_OFF: usize = 24;
+pub(super) const MAX_ABANDONED: usize = 24;
 
 /// All leases of a pool.
 pub(super) struct Leases {
@@ -58,7 +58,7 @@ impl Leases {
             .since
             .iter()
             .filter(|(_, since)| now.saturating_duration_since(**since) >= self.longest);
-        let may = MOST_WRITTEN_OFF - self.written_off;
+        let may = MAX_ABANDONED - self.written_off;
         let numbers: Vec<u64> = silent.map(|(number, _)| *number).take(may).collect();
         for number in &numbers {
             self.since.remove(number);
@@ -74,11 +74,11 @@ mod tests {
 
     #[test]
     fn only_a_lease_that_lasts_too_long_is_written_off() {
-        let (mut leases, now) = (Leases::new(LONGEST), Instant::now());
+        let (mut leases, now) = (Leases::new(MAX_LEASE), Instant::now());
         let old = leases.lend(now);
         let young = leases.lend(now + Duration::from_secs(1));
-        assert_eq!(leases.write_off(now + LONGEST - Duration::from_millis(1)), 0);
-        assert_eq!(leases.write_off(now + LONGEST), 1);
+        assert_eq!(leases.write_off(now + MAX_LEASE - Duration::from_millis(1)), 0);
+        assert_eq!(leases.write_off(now + MAX_LEASE), 1);
         assert_eq!(leases.count(), 1);
         assert!(!leases.come_back(old), "it does not count any more");
         assert_eq!(leases.count(), 1, "so its return changes nothing");
@@ -89,8 +89,8 @@ mod tests {
     #[test]
     fn no_more_are_written_off_than_may_be_missing() {
         let (mut leases, now) = (Leases::new(Duration::ZERO), Instant::now());
-        let numbers: Vec<_> = (0..MOST_WRITTEN_OFF + 2).map(|_| leases.lend(now)).collect();
-        assert_eq!(leases.write_off(now), MOST_WRITTEN_OFF);
+        let numbers: Vec<_> = (0..MAX_ABANDONED + 2).map(|_| leases.lend(now)).collect();
+        assert_eq!(leases.write_off(now), MAX_ABANDONED);
         assert_eq!(leases.write_off(now), 0);
         assert_eq!(leases.count(), 2);
         leases.come_back(numbers[0]);

@@ -12,7 +12,7 @@ const SQLITE: EmbeddedMigrations = embed_migrations!("../migrations/sqlite");
 const POSTGRES: EmbeddedMigrations = embed_migrations!("../migrations/postgres");
 
 /// Any number that nobody else locks: the first letters of our name.
-const TURN: i64 = 0x7761_7463_6870;
+const ADVISORY_LOCK_KEY: i64 = 0x7761_7463_6870;
 
 /// Why the tables are not what they have to be.
 #[derive(Debug, thiserror::Error)]
@@ -43,9 +43,9 @@ pub(super) fn up(connection: &mut Connection) -> Result<usize, MigrationError> {
 fn turn(connection: &mut Connection, lock: &str) -> Result<(), StoreError> {
     match connection {
         // A table of millions takes its time, and so does somebody else's turn.
-        Connection::Postgres(postgres) => {
-            Ok(postgres.batch_execute(&format!("SET statement_timeout = 0; SELECT {lock}({TURN})"))?)
-        }
+        Connection::Postgres(postgres) => Ok(postgres.batch_execute(&format!(
+            "SET statement_timeout = 0; SELECT {lock}({ADVISORY_LOCK_KEY})"
+        ))?),
         Connection::Sqlite(_) => Ok(()),
     }
 }

@@ -1,29 +1,29 @@
 //! What is remembered: the only place that knows of databases. Queries are functions here, written once for SQLite
 //! and PostgreSQL. They block; handlers and tasks ask by [`Store::ask`].
 
-mod aside;
 pub mod chunks;
 mod column_types;
 mod connection;
+mod database_address;
 pub mod decisions;
 mod error;
 pub mod history;
 mod leases;
 mod migrate;
-mod place;
 mod pool;
+mod recovery;
 pub mod rules;
 mod schema;
-mod turn;
+mod write_lock;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use diesel::QueryResult;
 
+pub use self::database_address::{DatabaseAddress, InvalidDatabaseAddress};
 pub use self::error::StoreError;
 pub use self::migrate::MigrationError;
-pub use self::place::{NotAPlace, Place};
 
 use self::connection::Connection;
 use self::pool::Pool;
@@ -31,7 +31,7 @@ use crate::tasks;
 
 /// How long somebody waits for an answer. A wire that takes bytes and passes nothing on is noticed by nobody else; the
 /// thread that asked goes on waiting, and the pool bounds how many do and for how long they count.
-const PATIENCE: Duration = Duration::from_secs(15);
+const STARTUP_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// A database. Cheap to clone.
 #[derive(Clone)]
@@ -39,11 +39,11 @@ pub struct Store(Arc<Pool>);
 
 impl Store {
     /// Our own database: reached now, and its tables brought up to date. A file that is damaged is kept aside.
-    pub fn open(place: Place, now_ms: u64) -> Result<Self, MigrationError> {
+    pub fn open(place: DatabaseAddress, now_ms: u64) -> Result<Self, MigrationError> {
         let mut _turn = None;
-        if let Place::File { path, .. } = &place {
-            _turn = Some(aside::take_turn(path)?);
-            aside::make_way(path, now_ms)?;
+        if let DatabaseAddress::File { path, .. } = &place {
+            _turn = Some(recovery::take_turn(path)?);
+            recovery::make_way(path, now_ms)?;
         }
         let store = Self(Arc::new(Pool::new(place)));
         let mut connection = Connection::establish(store.0.place()).map_err(StoreError::from)?;
@@ -55,12 +55,12 @@ impl Store {
     }
 
     /// Somebody else's database, which may not be there yet.
-    pub fn of_others(place: Place) -> Self {
+    pub fn of_others(place: DatabaseAddress) -> Self {
         Self(Arc::new(Pool::new(place)))
     }
 
     /// Where it is, without its password.
-    pub fn place(&self) -> &Place {
+    pub fn place(&self) -> &DatabaseAddress {
         self.0.place()
     }
 
@@ -69,7 +69,7 @@ impl Store {
         &self,
         question: impl FnOnce(&Self) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
-        self.ask_within(PATIENCE, question).await
+        self.ask_within(STARTUP_TIMEOUT, question).await
     }
 
     /// The same, for those who wait longer or shorter. Whoever asks again after silence has another connection.
@@ -106,8 +106,10 @@ impl Store {
 
     /// Damage is remembered, so that the next start keeps the file aside.
     fn tell<T>(&self, outcome: Result<T, StoreError>) -> Result<T, StoreError> {
-        if let (Err(StoreError::Damaged(why)), Place::File { path, read_only: false }) = (&outcome, self.place()) {
-            aside::mark(path, why);
+        if let (Err(StoreError::Damaged(why)), DatabaseAddress::File { path, read_only: false }) =
+            (&outcome, self.place())
+        {
+            recovery::mark(path, why);
         }
         outcome
     }

@@ -7,25 +7,25 @@ use std::time::{Duration, Instant};
 use parking_lot::{Condvar, Mutex};
 
 use super::connection::Connection;
+use super::database_address::DatabaseAddress;
 use super::error::StoreError;
-use super::leases::{LONGEST, Leases};
-use super::place::Place;
-use super::turn::{Taken, Turn};
+use super::leases::{Leases, MAX_LEASE};
+use super::write_lock::{WriteGuard, WriteLock};
 
 /// More would wait for each other in SQLite anyway, and PostgreSQL has a hundred for everyone.
-const MOST: usize = 6;
+const MAX_CONNECTIONS: usize = 6;
 
 /// How long a question waits for a connection. Whoever asks has a timeout of their own, and should hear why.
-const PATIENCE: Duration = Duration::from_secs(5);
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// All connections to one database.
 pub(super) struct Pool {
-    place: Place,
+    place: DatabaseAddress,
     patience: Duration,
     state: Mutex<State>,
     freed: Condvar,
     /// SQLite lets one write; who waits here is served in turn and not by luck.
-    writing: Turn,
+    writing: WriteLock,
 }
 
 struct State {
@@ -34,12 +34,12 @@ struct State {
 }
 
 impl Pool {
-    pub(super) fn new(place: Place) -> Self {
-        Self::patient(place, PATIENCE, LONGEST)
+    pub(super) fn new(place: DatabaseAddress) -> Self {
+        Self::patient(place, ACQUIRE_TIMEOUT, MAX_LEASE)
     }
 
     /// One in which questions wait for so long, and connections are lent for so long.
-    fn patient(place: Place, patience: Duration, longest: Duration) -> Self {
+    fn patient(place: DatabaseAddress, patience: Duration, longest: Duration) -> Self {
         Self {
             place,
             patience,
@@ -48,11 +48,11 @@ impl Pool {
                 leases: Leases::new(longest),
             }),
             freed: Condvar::new(),
-            writing: Turn::default(),
+            writing: WriteLock::default(),
         }
     }
 
-    pub(super) fn place(&self) -> &Place {
+    pub(super) fn place(&self) -> &DatabaseAddress {
         &self.place
     }
 
@@ -81,10 +81,10 @@ impl Pool {
     }
 
     /// The right to write, where only one may.
-    pub(super) fn write_in_turn(&self) -> Result<Option<Taken<'_>>, StoreError> {
+    pub(super) fn write_in_turn(&self) -> Result<Option<WriteGuard<'_>>, StoreError> {
         match self.place {
-            Place::File { .. } => self.writing.take(self.patience).map(Some).ok_or(StoreError::Busy),
-            Place::Server { .. } => Ok(None),
+            DatabaseAddress::File { .. } => self.writing.take(self.patience).map(Some).ok_or(StoreError::Busy),
+            DatabaseAddress::Server { .. } => Ok(None),
         }
     }
 
@@ -100,7 +100,7 @@ impl Pool {
                     connection: Some(connection),
                 });
             }
-            if state.leases.count() < MOST {
+            if state.leases.count() < MAX_CONNECTIONS {
                 let mut lent = Lent {
                     pool: self,
                     number: state.leases.lend(now),
@@ -153,13 +153,13 @@ impl Drop for Lent<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::leases::MOST_WRITTEN_OFF;
+    use super::super::leases::MAX_ABANDONED;
     use super::*;
 
     const SOON: Duration = Duration::from_millis(50);
 
-    fn file(folder: &tempfile::TempDir) -> Place {
-        Place::File {
+    fn file(folder: &tempfile::TempDir) -> DatabaseAddress {
+        DatabaseAddress::File {
             path: folder.path().join("watchpost.db"),
             read_only: false,
         }
@@ -173,21 +173,21 @@ mod tests {
     #[test]
     fn a_connection_that_comes_back_soon_is_waited_for() {
         let folder = tempfile::tempdir().expect("a folder");
-        let pool = Pool::patient(file(&folder), SOON, LONGEST);
-        let mut lent = lend_all(&pool, MOST);
+        let pool = Pool::patient(file(&folder), SOON, MAX_LEASE);
+        let mut lent = lend_all(&pool, MAX_CONNECTIONS);
         assert!(matches!(pool.lend(), Err(StoreError::Busy)));
         lent.pop();
         drop(pool.lend().expect("one came back"));
         drop(lent);
-        assert_eq!(pool.state.lock().idle.len(), MOST);
+        assert_eq!(pool.state.lock().idle.len(), MAX_CONNECTIONS);
     }
 
     #[test]
     fn connections_that_are_silent_for_too_long_are_replaced_and_do_not_come_back() {
         let folder = tempfile::tempdir().expect("a folder");
         let pool = Pool::patient(file(&folder), SOON, Duration::ZERO);
-        let silent = lend_all(&pool, MOST);
-        let others = lend_all(&pool, MOST);
+        let silent = lend_all(&pool, MAX_CONNECTIONS);
+        let others = lend_all(&pool, MAX_CONNECTIONS);
         drop(silent);
         assert_eq!(
             pool.state.lock().idle.len(),
@@ -195,14 +195,14 @@ mod tests {
             "what was written off is not lent again"
         );
         drop(others);
-        assert_eq!(pool.state.lock().idle.len(), MOST);
+        assert_eq!(pool.state.lock().idle.len(), MAX_CONNECTIONS);
         assert_eq!(pool.state.lock().leases.count(), 0);
     }
 
     #[test]
     fn who_does_not_get_the_turn_to_write_hears_that_it_is_busy() {
         let folder = tempfile::tempdir().expect("a folder");
-        let pool = Pool::patient(file(&folder), SOON, LONGEST);
+        let pool = Pool::patient(file(&folder), SOON, MAX_LEASE);
         let turn = pool.write_in_turn().expect("nobody else writes");
         assert!(matches!(pool.write_in_turn(), Err(StoreError::Busy)));
         drop(turn);
@@ -213,7 +213,7 @@ mod tests {
     #[test]
     fn who_waits_for_the_turn_to_write_gets_it_when_it_ends() {
         let folder = tempfile::tempdir().expect("a folder");
-        let pool = Pool::patient(file(&folder), Duration::from_secs(60), LONGEST);
+        let pool = Pool::patient(file(&folder), Duration::from_secs(60), MAX_LEASE);
         let turn = pool.write_in_turn().expect("nobody else writes");
         std::thread::scope(|scope| {
             let waits = scope.spawn(|| pool.write_in_turn().is_ok());
@@ -226,7 +226,7 @@ mod tests {
     fn when_too_many_are_silent_no_more_are_made() {
         let folder = tempfile::tempdir().expect("a folder");
         let pool = Pool::patient(file(&folder), SOON, Duration::ZERO);
-        let silent = lend_all(&pool, MOST + MOST_WRITTEN_OFF);
+        let silent = lend_all(&pool, MAX_CONNECTIONS + MAX_ABANDONED);
         assert!(matches!(pool.lend(), Err(StoreError::Busy)));
         drop(silent);
         drop(pool.lend().expect("they came back"));

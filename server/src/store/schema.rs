@@ -94,7 +94,7 @@ diesel::table! {
 diesel::table! {
     rule_generations (generation) {
         generation -> BigInt,
-        made_ms -> BigInt,
+        created_ms -> BigInt,
         entries -> Text,
     }
 }

@@ -7,13 +7,13 @@ use std::os::unix::net::{SocketAddr, UnixDatagram};
 use super::*;
 
 /// One that listens, and how it is asked for.
-struct Ear {
+struct NotifySocket {
     socket: UnixDatagram,
     _folder: tempfile::TempDir,
     asked: NotifyOptions,
 }
 
-impl Ear {
+impl NotifySocket {
     fn new() -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("notify");
@@ -51,9 +51,9 @@ impl Ear {
 
 #[test]
 fn the_first_round_makes_it_ready_and_later_ones_tell_only_what_is_new() {
-    let ear = Ear::new();
+    let ear = NotifySocket::new();
     let systemd = ear.systemd();
-    systemd.begins("opens the database", STEP);
+    systemd.begins("opens the database", EXTEND_TIMEOUT);
     assert_eq!(
         ear.heard(),
         ["EXTEND_TIMEOUT_USEC=300000000", "STATUS=starts: opens the database"]
@@ -68,13 +68,13 @@ fn the_first_round_makes_it_ready_and_later_ones_tell_only_what_is_new() {
 
 #[test]
 fn readiness_that_was_not_heard_is_told_again() {
-    let ear = Ear::new();
+    let ear = NotifySocket::new();
     let systemd = ear.systemd();
     let path = ear.asked.socket.clone().expect("it has one");
     std::fs::remove_file(&path).expect("it is there");
     systemd.round("a is ok");
     let again = UnixDatagram::bind(&path).expect("it is free");
-    let ear = Ear { socket: again, ..ear };
+    let ear = NotifySocket { socket: again, ..ear };
     ear.socket.set_nonblocking(true).expect("it can");
     systemd.round("a is ok");
     assert_eq!(ear.heard(), ["READY=1", "STATUS=a is ok"]);
@@ -82,7 +82,7 @@ fn readiness_that_was_not_heard_is_told_again() {
 
 #[test]
 fn a_reload_has_a_beginning_and_an_end_and_says_when_it_changed_nothing() {
-    let ear = Ear::new();
+    let ear = NotifySocket::new();
     let systemd = ear.systemd();
     systemd.reloads();
     systemd.reloaded(true);
@@ -107,36 +107,36 @@ fn a_reload_has_a_beginning_and_an_end_and_says_when_it_changed_nothing() {
 
 #[test]
 fn the_watchdog_hears_of_us_only_while_rounds_come() {
-    let ear = Ear::new();
+    let ear = NotifySocket::new();
     let systemd = ear.systemd();
     let begin = Instant::now();
     let at = |seconds| begin + Duration::from_secs(seconds);
-    let mut pulse = Pulse::new(begin, Duration::from_secs(35));
+    let mut pulse = Watchdog::new(begin, Duration::from_secs(35));
     systemd.look(&mut pulse, at(15));
     systemd.look(&mut pulse, at(30));
     assert_eq!(ear.heard(), ["WATCHDOG=1", "WATCHDOG=1"]);
     systemd.look(&mut pulse, at(45));
     systemd.look(&mut pulse, at(60));
     assert_eq!(ear.heard(), ["STATUS=nothing was measured and judged for 45 s"]);
-    pulse.beats(at(61));
+    pulse.heartbeat(at(61));
     systemd.look(&mut pulse, at(75));
     assert_eq!(ear.heard(), ["WATCHDOG=1"]);
 }
 
 #[test]
 fn without_a_watchdog_it_is_not_fed() {
-    let ear = Ear::new();
+    let ear = NotifySocket::new();
     let systemd = Systemd::new(&NotifyOptions {
         watchdog: None,
         ..ear.asked.clone()
     });
-    systemd.look(&mut Pulse::new(Instant::now(), STEP), Instant::now());
+    systemd.look(&mut Watchdog::new(Instant::now(), EXTEND_TIMEOUT), Instant::now());
     assert_eq!(ear.heard(), [""; 0]);
 }
 
 #[test]
 fn an_end_asks_for_the_time_that_it_may_take() {
-    let ear = Ear::new();
+    let ear = NotifySocket::new();
     let systemd = ear.systemd();
     systemd.stops(Duration::from_secs(40));
     assert_eq!(ear.heard()[..2], ["STOPPING=1", "EXTEND_TIMEOUT_USEC=40000000"]);

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 /// How long a file that was moved or removed may stay unnoticed, and how long it takes until a file that could not
 /// be put aside is tried again. To look costs system calls, which not every line should pay.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
+const REOPEN_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A log file.
 pub(super) struct RotatingFile {
@@ -76,7 +76,7 @@ impl RotatingFile {
     }
 
     fn try_write(&mut self, line: &[u8], now: Instant) -> io::Result<()> {
-        if self.open.is_none() || now.duration_since(self.looked) >= LOOK_EVERY {
+        if self.open.is_none() || now.duration_since(self.looked) >= REOPEN_CHECK_INTERVAL {
             self.looked = now;
             self.follow()?;
         }
@@ -118,7 +118,9 @@ impl RotatingFile {
 
     /// A file that cannot be put aside grows on: a line too many is better than one too few.
     fn put_aside_before(&mut self, bytes: u64, now: Instant) -> io::Result<()> {
-        let rests = self.stuck.is_some_and(|since| now.duration_since(since) < LOOK_EVERY);
+        let rests = self
+            .stuck
+            .is_some_and(|since| now.duration_since(since) < REOPEN_CHECK_INTERVAL);
         if rests || !self.is_too_large_for(bytes) {
             return Ok(());
         }
@@ -127,7 +129,7 @@ impl RotatingFile {
         if !self.is_too_large_for(bytes) {
             return Ok(());
         }
-        match self.put_aside() {
+        match self.quarantined() {
             Ok(()) => self.stuck = None,
             Err(error) => {
                 if self.stuck.replace(now).is_none() {
@@ -144,7 +146,7 @@ impl RotatingFile {
         open.regular && self.max_size > 0 && open.size > 0 && open.size.saturating_add(bytes) > self.max_size
     }
 
-    fn put_aside(&mut self) -> io::Result<()> {
+    fn quarantined(&mut self) -> io::Result<()> {
         if !self.is_in_place() {
             // The others would be moved on to make room for nothing.
             return Err(ErrorKind::NotFound.into());

@@ -17,7 +17,7 @@ pub enum Fault {
     /// 503, likewise.
     Unavailable(Option<u64>),
     /// 500.
-    Trouble,
+    ProbeError,
     /// 400 as the metrics say it, flat, with this message.
     Flat(String),
     /// The token of this request counts as ended: 401.
@@ -59,7 +59,7 @@ impl Fault {
                 seconds,
                 &error("ServiceUnavailable", "The service is unavailable."),
             ),
-            Self::Trouble => Reply::json(500, &error("InternalServerError", "Something went wrong.")),
+            Self::ProbeError => Reply::json(500, &error("InternalServerError", "Something went wrong.")),
             Self::Flat(message) => Reply::json(400, &json!({ "code": "BadRequest", "message": message })),
             Self::Status(status, body) => Reply {
                 status,

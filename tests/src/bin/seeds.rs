@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use clap::Parser;
 use watchpost_tests::crafted::{CONTRACT, manifest, of_world, threshold, wat};
-use watchpost_tests::guests::{HOSTILE, ROLE, THRESHOLD, TYRANT, YES};
+use watchpost_tests::guests::{ALLOW_ALL, HOSTILE, LOCKOUT_RULE, ROLE, THRESHOLD};
 
 #[derive(Parser)]
 struct Arguments {
@@ -17,7 +17,7 @@ struct Arguments {
 fn main() -> io::Result<()> {
     let Arguments { folder } = Arguments::parse();
     std::fs::create_dir_all(&folder)?;
-    let built = [THRESHOLD, ROLE, HOSTILE, TYRANT, YES].map(<[u8]>::to_vec);
+    let built = [THRESHOLD, ROLE, HOSTILE, LOCKOUT_RULE, ALLOW_ALL].map(<[u8]>::to_vec);
     // Small ones, in which a change is more likely to hit something.
     let extra = format!("{} {}", manifest([(3000, 1); 4]), r#"(data (i32.const 3000) "x")"#);
     let crafted = [

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::thread;
 
 use watchpost_policies::{Action, Busy, Identity, Labels, Report, Request, RuleModule, RuleSet, Verdict};
-use watchpost_tests::guests::{HOSTILE, ROLE, THRESHOLD, TYRANT, engine, engine_with, rule, rules};
+use watchpost_tests::guests::{HOSTILE, LOCKOUT_RULE, ROLE, THRESHOLD, engine, engine_with, rule, rules};
 use watchpost_tests::sample::{NOW_MS, developer, machine};
 
 const WHILE: &str = r#"{"while": [{"metric": "disk", "at_least": "alert", "take": ["sessions.*"]}]}"#;
@@ -156,7 +156,7 @@ fn a_role_rule_is_shown_only_the_standings_it_asked_for() {
     let report = rules(&engine, None, None).judge(&machine(95.0, 95.0, 10.0), None);
     let shown = |metrics: &str| {
         let settings = format!(r#"{{"do": "tell", "metrics": {metrics}}}"#);
-        let rules = rules(&engine, None, Some(rule(&engine, TYRANT, &settings)));
+        let rules = rules(&engine, None, Some(rule(&engine, LOCKOUT_RULE, &settings)));
         let identity = Identity::anonymous();
         let decision = rules.decide(&Request::new(&identity, Action::HealthRead), &report);
         reason(&decision.expect("nobody else is there").verdict).to_owned()
@@ -173,7 +173,7 @@ fn a_role_rule_is_shown_only_the_standings_it_asked_for() {
 #[test]
 fn everything_about_a_certificate_reaches_the_rule() {
     let engine = engine();
-    let rules = rules(&engine, None, Some(rule(&engine, TYRANT, r#"{"do": "tell"}"#)));
+    let rules = rules(&engine, None, Some(rule(&engine, LOCKOUT_RULE, r#"{"do": "tell"}"#)));
     let ada = developer("ada", "admin");
     let facts = Labels::new([("listener", "public")]).expect("legal labels");
     let request = Request {
@@ -236,10 +236,10 @@ fn no_more_decisions_are_remembered_than_the_limit_allows() {
 fn when_all_instances_are_taken_the_answer_is_busy_and_not_no() {
     let engine = engine_with(|limits| {
         limits.instances = 1;
-        limits.patience_ms = 20;
+        limits.instance_wait_ms = 20;
         limits.decide_ms = 3000;
     });
-    let slow = rules(&engine, None, Some(rule(&engine, TYRANT, r#"{"do": "loop"}"#)));
+    let slow = rules(&engine, None, Some(rule(&engine, LOCKOUT_RULE, r#"{"do": "loop"}"#)));
     let quick = rules(&engine, None, None);
     let report = quick.before_the_first("edge-1", NOW_MS);
     let ada = developer("ada", "admin");
@@ -265,7 +265,7 @@ fn when_all_instances_are_taken_the_answer_is_busy_and_not_no() {
 fn patience_is_enough_where_the_instance_is_soon_free() {
     let engine = engine_with(|limits| {
         limits.instances = 1;
-        limits.patience_ms = 10_000;
+        limits.instance_wait_ms = 10_000;
     });
     let rules = rules(&engine, None, None);
     let report = rules.before_the_first("edge-1", NOW_MS);

@@ -8,12 +8,12 @@ use actix_web::rt::{System, spawn};
 use diesel::connection::SimpleConnection;
 use diesel::{Connection as _, PgConnection, SqliteConnection};
 use serde_json::Value;
-use watchpost::history::{History, Options, PATIENCE};
+use watchpost::history::{History, Options, SHUTDOWN_TIMEOUT};
 use watchpost::host_id::HostId;
-use watchpost::metrics::{Build, Own};
+use watchpost::metrics::{Build, ServiceMetrics};
 use watchpost::rules::{Rules, Settings};
 use watchpost::store::history::{Bounds, Keeper, Selection};
-use watchpost::store::{Place, Store};
+use watchpost::store::{DatabaseAddress, Store};
 use watchpost_policies::{Gap, Labels, Limits, MetricName, MetricPattern, Report, Sample, Snapshot, Unit};
 use watchpost_tests::postgres;
 use watchpost_tests::proxy::Proxy;
@@ -29,7 +29,7 @@ fn on_both(check: impl Fn(Store)) {
 }
 
 fn open(url: &str, folder: &Path) -> Store {
-    let place = Place::parse(url, folder, false).expect("an address");
+    let place = DatabaseAddress::parse(url, folder, false).expect("an address");
     Store::open(place, 1).expect("it opens")
 }
 
@@ -349,7 +349,7 @@ fn history(store: &Store, patience: Duration) -> History {
         store.clone(),
         HostId::new("edge-1").expect("a legal name"),
         options,
-        Arc::new(Own::new(&build)),
+        Arc::new(ServiceMetrics::new(&build)),
     )
 }
 
@@ -412,7 +412,7 @@ fn two_who_write_as_one_machine_find_each_other_out() {
     on_both(|store| {
         System::new().block_on(async {
             keep(&store, 0..40);
-            let (one, other) = (history(&store, PATIENCE), history(&store, PATIENCE));
+            let (one, other) = (history(&store, SHUTDOWN_TIMEOUT), history(&store, SHUTDOWN_TIMEOUT));
             take_in(&one, 40..50);
             assert_eq!(one.foreign_rounds().await.expect("asked"), 0, "none is written yet");
             write_behind(&one);
@@ -441,7 +441,7 @@ fn two_who_write_as_one_machine_find_each_other_out() {
 #[test]
 fn a_sample_on_the_disk_is_small() {
     let folder = tempfile::tempdir().expect("a folder");
-    let place = Place::parse("sqlite:watchpost.db", folder.path(), false).expect("an address");
+    let place = DatabaseAddress::parse("sqlite:watchpost.db", folder.path(), false).expect("an address");
     let store = Store::open(place, 1).expect("it opens");
     keep(&store, 0..720);
     condense(&store, 1000);

@@ -160,7 +160,7 @@ fn before_the_first_round_all_that_will_be_looked_at_is_unknown() {
     let metrics: Vec<_> = before.standings().map(|finding| finding.subject.to_string()).collect();
     assert_eq!(
         metrics,
-        ["active_chunks", "cpu", "disk", "inodes", "memory", "rules_put_aside"]
+        ["active_chunks", "cpu", "disk", "inodes", "memory", "rules_quarantined"]
     );
     assert_eq!(about(&before, "disk").sentence, "disk was not judged yet");
 

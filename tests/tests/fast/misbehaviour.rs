@@ -4,7 +4,7 @@ use watchpost_policies::{
     Action, Call, Engine, Fault, Identity, Limits, Misbehaviour, Report, Request, RuleModule, RuleSet, SettingsRefusal,
     Severity, Verdict,
 };
-use watchpost_tests::guests::{HOSTILE, ROLE, THRESHOLD, TYRANT, engine, engine_with, rule, rules};
+use watchpost_tests::guests::{HOSTILE, LOCKOUT_RULE, ROLE, THRESHOLD, engine, engine_with, rule, rules};
 use watchpost_tests::isolated::isolated;
 use watchpost_tests::sample::{NOW_MS, file_systems, machine};
 
@@ -269,7 +269,7 @@ fn a_role_rule_that_misbehaves_denies() {
     let identity = Identity::of_token("ci");
     let check = |way: &str, expected: Misbehaviour| {
         let settings = format!(r#"{{"do": "{way}"}}"#);
-        let rules = rules(&engine, None, Some(rule(&engine, TYRANT, &settings)));
+        let rules = rules(&engine, None, Some(rule(&engine, LOCKOUT_RULE, &settings)));
         let asked = Request {
             resource: "session-7",
             ..Request::new(&identity, Action::HealthRead)
@@ -305,7 +305,7 @@ fn a_role_rule_that_misbehaves_denies() {
     );
     check("long-role", too_many("bytes in the name of a role", 65, 64));
 
-    let well = rules(&engine, None, Some(rule(&engine, TYRANT, "{}")));
+    let well = rules(&engine, None, Some(rule(&engine, LOCKOUT_RULE, "{}")));
     let asked = Request::new(&identity, Action::HealthRead);
     assert!(well.decide(&asked, &report).expect("nobody else is there").is_allowed());
 }
@@ -313,7 +313,11 @@ fn a_role_rule_that_misbehaves_denies() {
 #[test]
 fn the_names_of_roles_stand_on_one_line() {
     let engine = engine();
-    let rules = rules(&engine, None, Some(rule(&engine, TYRANT, r#"{"do": "rude-roles"}"#)));
+    let rules = rules(
+        &engine,
+        None,
+        Some(rule(&engine, LOCKOUT_RULE, r#"{"do": "rude-roles"}"#)),
+    );
     let report = rules.before_the_first("edge-1", NOW_MS);
     let decision = rules.decide(&Request::new(&Identity::anonymous(), Action::HealthRead), &report);
     assert_eq!(decision.expect("nobody else is there").roles, ["ad min"]);

@@ -98,7 +98,7 @@ fn while_the_database_is_away_rounds_wait_and_nothing_else_does() {
         let whole = times.windows(2).all(|two| two[1] - two[0] < 2500);
         (whole && points.len() > 3).then_some(())
     });
-    assert_eq!(json!(metric("watchpost_history_rounds_lost_total ")), json!(0.0));
+    assert_eq!(json!(metric("watchpost_history_rounds_dropped_total ")), json!(0.0));
     eventually("the chunks again", || {
         (!gap(server.get("/api/v1/snapshot").json())).then_some(())
     });

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use serde_json::{Value, json};
 use watchpost_tests::author::{Said, run};
 use watchpost_tests::cli_session::Desk;
-use watchpost_tests::guests::{HOSTILE, TYRANT, numbered};
+use watchpost_tests::guests::{HOSTILE, LOCKOUT_RULE, numbered};
 use watchpost_tests::rules::{generation, keygen, other_version, sign, two_alike};
 use watchpost_tests::server::{Server, eventually};
 use watchpost_tests::slow_rule::ponderous;
@@ -128,7 +128,7 @@ fn what_is_pushed_can_be_in_force_at_once_with_its_settings() {
     let other = other_version(HOSTILE);
     desk.author.keep("rule.wasm", &other);
     let told = desk.rules(&["push", "rule.wasm", "--shadow", "--json"]).with(0).json();
-    let modes: Vec<_> = told["in_force"]
+    let modes: Vec<_> = told["active"]
         .as_array()
         .expect("a list")
         .iter()
@@ -191,7 +191,7 @@ fn a_trial_in_which_the_candidate_fails_or_differs_holds_a_pipeline() {
     let nothing = trial(&["--host", "nobody"]).with(1);
     has(&nothing.out, "nothing was tried");
     let told = trial(&["--json", "--to", "-0s"]).with(0).json();
-    assert_eq!((&told["state"], &told["in_force"]), (&json!("done"), &Value::Null));
+    assert_eq!((&told["state"], &told["active"]), (&json!("done"), &Value::Null));
     trial(&["--from", "yesterday"]).with(1);
 }
 
@@ -291,7 +291,7 @@ fn settings_are_given_and_taken_back() {
 #[test]
 fn whoever_may_not_or_is_not_known_is_told_so() {
     let desk = Desk::new("reader");
-    desk.author.keep("rule.wasm", TYRANT);
+    desk.author.keep("rule.wasm", LOCKOUT_RULE);
     let refused = desk.rules(&["push", "rule.wasm"]).with(1);
     has(&refused.error, "403 Forbidden");
     let (url, authority) = (desk.url(), desk.pki("ca.crt"));

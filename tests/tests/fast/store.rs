@@ -8,8 +8,8 @@ use diesel::{Connection, PgConnection, RunQueryDsl, SqliteConnection, sql_query,
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 use watchpost::collect::chunks::Chunks;
 use watchpost::collect::probe::Probe;
-use watchpost::store::chunks::{Change, Changed, Chunk, ImageRange, Report, Status, Wanted};
-use watchpost::store::{MigrationError, Place, Store, StoreError};
+use watchpost::store::chunks::{Change, Chunk, ChunkChange, ChunkFilter, ImageRange, Report, Status};
+use watchpost::store::{DatabaseAddress, MigrationError, Store, StoreError};
 use watchpost_tests::postgres::{self, Postgres};
 use watchpost_tests::server::eventually;
 
@@ -24,8 +24,8 @@ fn open(url: &str, folder: &Path) -> Result<Store, MigrationError> {
     Store::open(place(url, folder), 1)
 }
 
-fn place(url: &str, folder: &Path) -> Place {
-    Place::parse(url, folder, false).expect("an address")
+fn place(url: &str, folder: &Path) -> DatabaseAddress {
+    DatabaseAddress::parse(url, folder, false).expect("an address")
 }
 
 fn report(job_id: i32, chunk_index: i32) -> Report {
@@ -40,10 +40,10 @@ fn report(job_id: i32, chunk_index: i32) -> Report {
     }
 }
 
-fn all() -> Wanted {
-    Wanted {
+fn all() -> ChunkFilter {
+    ChunkFilter {
         most: 1000,
-        ..Wanted::default()
+        ..ChunkFilter::default()
     }
 }
 
@@ -54,9 +54,9 @@ fn become_it(status: Status) -> Change {
     }
 }
 
-fn done(changed: Changed) -> Chunk {
+fn done(changed: ChunkChange) -> Chunk {
     match changed {
-        Changed::Done(chunk) => chunk,
+        ChunkChange::Done(chunk) => chunk,
         other => panic!("it is legal, not {other:?}"),
     }
 }
@@ -96,7 +96,7 @@ fn only_legal_changes_of_status_are_made() {
     on_both(|store| {
         let (chunk, _) = store.report_chunks(&[report(1, 0)]).expect("taken").remove(0);
         let change = |status| store.change_chunk(chunk.id, &become_it(status)).expect("asked");
-        let illegal = |current: &str| Changed::Illegal {
+        let illegal = |current: &str| ChunkChange::Illegal {
             current: current.to_owned(),
         };
         assert_eq!(change(Status::Completed), illegal("pending"));
@@ -110,7 +110,7 @@ fn only_legal_changes_of_status_are_made() {
         assert!(finished.updated_ms >= chunk.updated_ms && finished.created_ms == chunk.created_ms);
         assert_eq!(change(Status::Pending), illegal("completed"));
         let nobody = store.change_chunk(chunk.id + 1, &become_it(Status::Failed));
-        assert_eq!(nobody.expect("asked"), Changed::Missing);
+        assert_eq!(nobody.expect("asked"), ChunkChange::Missing);
     });
 }
 
@@ -121,11 +121,11 @@ fn chunks_are_read_page_after_page() {
         store.report_chunks(&reports).expect("taken");
         let (mut seen, mut after) = (Vec::new(), 0);
         loop {
-            let page = store.chunks(&Wanted {
+            let page = store.chunks(&ChunkFilter {
                 job: Some(1),
                 after,
                 most: 5,
-                ..Wanted::default()
+                ..ChunkFilter::default()
             });
             let page = page.expect("read");
             let Some(last) = page.last() else { break };
@@ -133,7 +133,7 @@ fn chunks_are_read_page_after_page() {
             seen.extend(page.iter().map(|chunk| chunk.chunk_index));
         }
         assert_eq!(seen, (1..25).step_by(2).collect::<Vec<i64>>());
-        let working = Wanted {
+        let working = ChunkFilter {
             status: Some(Status::Processing),
             ..all()
         };
@@ -221,7 +221,7 @@ fn a_look_at_chunks_that_nobody_heard_of_is_counted_once_more() {
         let failed = |source: &mut Chunks| looked(source, 1, "chunks_failed_since_last_look");
         // Nobody hears of the first look, and yet it is where counting begins.
         assert!(failed(&mut source).abs() < 0.1);
-        source.was_not_heard();
+        source.on_discarded();
         let chunks = store.report_chunks(&[report(1, 0)]).expect("taken");
         let failing = become_it(Status::Failed);
         done(store.change_chunk(chunks[0].0.id, &failing).expect("changed"));
@@ -229,7 +229,7 @@ fn a_look_at_chunks_that_nobody_heard_of_is_counted_once_more() {
             (failed(&mut source) > 0.0).then_some(())
         });
         for _ in 0..2 {
-            source.was_not_heard();
+            source.on_discarded();
             assert!((failed(&mut source) - 1.0).abs() < 0.1, "it is told again");
         }
         assert!(failed(&mut source).abs() < 0.1, "it was heard");
@@ -420,7 +420,7 @@ fn somebody_elses_database_is_only_read() {
     for url in ["sqlite:pix.db".to_owned(), postgres::shared().database()] {
         let theirs = open(&url, folder.path()).expect("made");
         theirs.report_chunks(&[report(1, 0)]).expect("taken");
-        let ours = Store::of_others(Place::parse(&url, folder.path(), true).expect("an address"));
+        let ours = Store::of_others(DatabaseAddress::parse(&url, folder.path(), true).expect("an address"));
         assert_eq!(ours.chunks(&all()).expect("read").len(), 1);
         let refused = ours.report_chunks(&[report(1, 1)]);
         assert!(refused.is_err(), "{refused:?}");
@@ -431,7 +431,8 @@ fn somebody_elses_database_is_only_read() {
 #[test]
 fn a_database_without_chunks_says_so_and_a_missing_file_is_not_made() {
     let folder = tempfile::tempdir().expect("a folder");
-    let missing = Store::of_others(Place::parse("sqlite:nowhere.db", folder.path(), true).expect("an address"));
+    let missing =
+        Store::of_others(DatabaseAddress::parse("sqlite:nowhere.db", folder.path(), true).expect("an address"));
     let refused = missing.chunk_summary();
     assert!(matches!(refused, Err(StoreError::Unreachable(_))), "{refused:?}");
     assert!(!folder.path().join("nowhere.db").exists());

@@ -64,7 +64,7 @@ fn a_kill_in_the_middle_of_a_change_leaves_what_was_or_what_was_to_be() {
         }
         // What is in force is what the log says was put in force last.
         let last = admin.get(&format!("/api/v1/rules/{name}/log?limit=5")).json();
-        let active = overview["in_force"].as_array().expect("a list").iter();
+        let active = overview["active"].as_array().expect("a list").iter();
         let active = active
             .filter(|line| line["name"] == name)
             .map(|line| &line["digest"])
@@ -128,7 +128,7 @@ fn a_database_that_is_cut_off_in_the_middle_of_a_change_has_it_or_has_it_not() {
         if answer.status == 200 {
             assert!(agreed["generation"].as_i64() >= answer.json()["generation"].as_i64());
             let rule = server.get(&format!("/api/v1/rules/{name}")).json();
-            assert_eq!(rule["in_force"][0]["settings_given"]["count"], round, "{rule}");
+            assert_eq!(rule["active"][0]["settings_updated_ms"]["count"], round, "{rule}");
         }
     }
     assert!(cut_off > 0, "nothing was ever cut off in the middle");
@@ -141,7 +141,7 @@ fn agreed_on(one: &Server, other: &Server) -> Option<Value> {
         (answer.status == 200).then(|| answer.json())
     };
     let (one, other) = (overview(one)?, overview(other)?);
-    let same = ["generation", "in_force"].iter().all(|key| one[key] == other[key]);
+    let same = ["generation", "active"].iter().all(|key| one[key] == other[key]);
     (same && one["behind"] == Value::Null).then_some(one)
 }
 

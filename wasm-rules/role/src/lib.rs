@@ -9,7 +9,7 @@ use watchpost_rule::role::{Decision, Identity, Manifest, Request, Rule, Standing
 use watchpost_rule::text::{cut, cut_to};
 use watchpost_rule::{Plan, Problem};
 
-use prepared::{Prepared, Taking};
+use prepared::{Prepared, RoleGrants};
 use settings::Clause;
 pub use settings::Settings;
 
@@ -19,10 +19,10 @@ pub struct Roles;
 watchpost_rule::role!(Roles);
 
 /// The role that everyone has.
-const ANYONE: &str = "anonymous";
+const ANONYMOUS: &str = "anonymous";
 
 /// Names of clients and labels of what they push may be long; what follows them in a sentence is to be read too.
-const LONGEST_PART: usize = 400;
+const MAX_PART_BYTES: usize = 400;
 
 impl Rule for Roles {
     type Settings = Settings;
@@ -48,19 +48,19 @@ impl Rule for Roles {
         let metrics = prepared
             .clauses
             .iter()
-            .map(|Taking { clause, .. }| wanted(&clause.metric));
+            .map(|RoleGrants { clause, .. }| wanted(&clause.metric));
         Ok(Plan::new(metrics, &prepared))
     }
 
     fn decide(request: Request, standings: Vec<Standing>, settings: Prepared<&str>) -> Result<Decision, String> {
         let mut roles = settings.roles_of(&request.identity);
-        roles.push(ANYONE);
+        roles.push(ANONYMOUS);
         let action = settings.only(&request.action);
         if !roles.iter().any(|role| settings.grants(role, action)) {
             return Ok(decision(&roles, Some(not_granted(&request, &roles))));
         }
         let taking = settings.clauses.iter().filter(|taking| taking.takes(action, &roles));
-        let mut holding = taking.filter_map(|Taking { clause, .. }| {
+        let mut holding = taking.filter_map(|RoleGrants { clause, .. }| {
             let standing = standings.iter().find(|standing| clause.holds(standing))?;
             Some((clause, standing))
         });
@@ -81,7 +81,7 @@ fn decision(roles: &[&str], denial: Option<String>) -> Decision {
 
 fn not_granted(request: &Request, roles: &[&str]) -> String {
     let action = &request.action;
-    let named = |name: String| cut_to(LONGEST_PART, name);
+    let named = |name: String| cut_to(MAX_PART_BYTES, name);
     match &request.identity {
         Identity::Anonymous => {
             format!("anonymous clients may not do {action}; present a client certificate or a token")
@@ -92,7 +92,7 @@ fn not_granted(request: &Request, roles: &[&str]) -> String {
 }
 
 fn without(who: &str, roles: &[&str], action: &str) -> String {
-    let own: Vec<&str> = roles.iter().copied().filter(|role| *role != ANYONE).collect();
+    let own: Vec<&str> = roles.iter().copied().filter(|role| *role != ANONYMOUS).collect();
     match own.as_slice() {
         [] => format!("{who} has no role here, and {action} needs one"),
         [role] => format!("{who} has the role {role}, which does not allow {action}"),
@@ -106,7 +106,7 @@ fn taken_away(request: &Request, clause: &Clause<&str>, standing: &Standing) -> 
         Some(reason) => reason.to_owned(),
         None => format!("{action} is not allowed meanwhile"),
     };
-    let subject = cut_to(LONGEST_PART, standing.subject.to_string());
+    let subject = cut_to(MAX_PART_BYTES, standing.subject.to_string());
     format!("{subject} is in {}: {why}", standing.severity.as_str())
 }
 

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use watchpost_rule::pattern::{NAME, PLAIN, Stops, matches};
 use watchpost_rule::role::{Certificate, Identity, Label, Severity, Standing};
 
-use crate::settings::{Bad, Clause, Entry, Fields, Settings};
+use crate::settings::{Clause, Entry, Fields, InvalidEntry, Settings};
 
 /// The settings as they are decided by: checked, and with every pattern for actions matched already.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -14,17 +14,17 @@ pub struct Prepared<T: Ord> {
     all: T,
     identities: Vec<Entry<T>>,
     roles: Vec<(T, Actions)>,
-    pub(crate) clauses: Vec<Taking<T>>,
+    pub(crate) clauses: Vec<RoleGrants<T>>,
 }
 
 /// A set of actions, one bit each.
 type Actions = u64;
 
-pub(crate) const MOST_ACTIONS: usize = Actions::BITS as usize;
+pub(crate) const MAX_ACTIONS: usize = Actions::BITS as usize;
 
 /// A clause whose actions are known.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct Taking<T: Ord> {
+pub(crate) struct RoleGrants<T: Ord> {
     pub(crate) clause: Clause<T>,
     taken: Actions,
 }
@@ -34,7 +34,7 @@ impl Prepared<String> {
     pub(crate) fn new(settings: Settings, actions: &[String]) -> Self {
         let taking = |mut clause: Clause<String>| {
             let taken = matched(actions, &std::mem::take(&mut clause.take));
-            Taking { clause, taken }
+            RoleGrants { clause, taken }
         };
         let granted = |(role, granted): (String, Vec<String>)| {
             let granted = matched(actions, &granted);
@@ -124,9 +124,9 @@ impl Clause<&str> {
     /// A subject without labels is the metric as a whole, so it is meant too.
     pub(crate) fn holds(&self, standing: &Standing) -> bool {
         let from = match self.at_least {
-            Bad::Unknown => Severity::Unknown,
-            Bad::Warning => Severity::Warning,
-            Bad::Alert => Severity::Alert,
+            InvalidEntry::Unknown => Severity::Unknown,
+            InvalidEntry::Warning => Severity::Warning,
+            InvalidEntry::Alert => Severity::Alert,
         };
         let labels = &standing.subject.labels;
         standing.severity >= from
@@ -135,7 +135,7 @@ impl Clause<&str> {
     }
 }
 
-impl Taking<&str> {
+impl RoleGrants<&str> {
     pub(crate) fn takes(&self, action: Actions, roles: &[&str]) -> bool {
         self.taken & action != 0 && !roles.iter().any(|role| self.clause.except.contains(role))
     }

@@ -3,13 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
-use watchpost_rule::names::{MOST_METRICS, mistake_in_label, mistake_in_metric};
+use watchpost_rule::names::{MAX_METRICS, mistake_in_label, mistake_in_metric};
 use watchpost_rule::pattern::{PLAIN, matches, wanted};
 use watchpost_rule::text::is_blank;
 use watchpost_rule::{Problem, pointer};
 
-use crate::ANYONE;
-use crate::prepared::MOST_ACTIONS;
+use crate::ANONYMOUS;
+use crate::prepared::MAX_ACTIONS;
 
 /// The settings. What is left out has its default; what is given replaces it whole.
 #[derive(Clone, Debug, Deserialize)]
@@ -72,7 +72,7 @@ pub struct Clause<T: Ord> {
     #[serde(default = "BTreeMap::new")]
     pub labels: BTreeMap<T, T>,
     /// The severity from which it holds.
-    pub at_least: Bad,
+    pub at_least: InvalidEntry,
     /// Actions, or patterns such as `sessions.*`.
     pub take: Vec<T>,
     /// Roles that keep what is taken from the others.
@@ -85,7 +85,7 @@ pub struct Clause<T: Ord> {
 /// A severity that is not ok.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Bad {
+pub enum InvalidEntry {
     /// Nobody knows.
     Unknown,
     /// Someone should look soon.
@@ -95,7 +95,7 @@ pub enum Bad {
 }
 
 /// The host takes 64 from a decision, and never longer names than these.
-const MOST_ROLES: usize = 60;
+const MAX_ROLES: usize = 60;
 const ROLE_BYTES: usize = 64;
 
 /// A sentence for the one who asked; the subject stands before it, and the whole is cut at 1,500.
@@ -136,7 +136,7 @@ fn default_roles() -> BTreeMap<String, Vec<String>> {
     };
     let user = [READER.as_slice(), &["alerts.silence", "sessions.run", "chunks.write"]].concat();
     BTreeMap::from([
-        role(ANYONE, &["health.read", "service.read", "docs.read"]),
+        role(ANONYMOUS, &["health.read", "service.read", "docs.read"]),
         role("reader", &READER),
         role("user", &user),
         role("agent", &["metrics.push", "chunks.read", "chunks.write"]),
@@ -157,9 +157,9 @@ impl Default for Settings {
 impl Settings {
     pub(crate) fn mistakes(&self, actions: &[String]) -> Vec<Problem> {
         let mut problems = Vec::new();
-        if self.roles.len() > MOST_ROLES {
+        if self.roles.len() > MAX_ROLES {
             let what = format!(
-                "there are {} roles, and at most {MOST_ROLES} are taken",
+                "there are {} roles, and at most {MAX_ROLES} are taken",
                 self.roles.len()
             );
             return vec![Problem::new("/roles", what)];
@@ -184,9 +184,9 @@ impl Settings {
             check_actions(actions, granted, &format!("/roles/{}", pointer(role)), &mut problems);
         }
         let metrics: BTreeSet<_> = self.clauses.iter().map(|clause| wanted(&clause.metric)).collect();
-        if metrics.len() > MOST_METRICS {
+        if metrics.len() > MAX_METRICS {
             let count = metrics.len();
-            let what = format!("they look at {count} metrics, and at most {MOST_METRICS} are taken: use patterns");
+            let what = format!("they look at {count} metrics, and at most {MAX_METRICS} are taken: use patterns");
             problems.push(Problem::new("/while", what));
         }
         for (at, clause) in self.clauses.iter().enumerate() {
@@ -198,7 +198,7 @@ impl Settings {
                 &format!("/while/{at}/except"),
                 &mut problems,
             );
-            if let Some(index) = clause.except.iter().position(|role| role == ANYONE) {
+            if let Some(index) = clause.except.iter().position(|role| role == ANONYMOUS) {
                 let what = "everyone has the role anonymous, so nothing would be taken from anyone";
                 problems.push(Problem::new(format!("/while/{at}/except/{index}"), what));
             }
@@ -209,10 +209,10 @@ impl Settings {
                 ));
             }
         }
-        if actions.len() > MOST_ACTIONS {
+        if actions.len() > MAX_ACTIONS {
             problems.push(Problem::new(
                 "",
-                format!("this rule can tell {} actions apart, no more", MOST_ACTIONS),
+                format!("this rule can tell {} actions apart, no more", MAX_ACTIONS),
             ));
         }
         problems

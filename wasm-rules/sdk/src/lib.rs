@@ -7,9 +7,9 @@
 #[cfg(target_arch = "wasm32")]
 mod arena;
 mod both;
-#[cfg(target_arch = "wasm32")]
-pub mod last_words;
 pub mod names;
+#[cfg(target_arch = "wasm32")]
+pub mod panic_message;
 pub mod pattern;
 #[cfg(feature = "role")]
 pub mod role;

@@ -2,7 +2,7 @@
 //! wrote it. A name that is not refused there is a fault of the rule later.
 
 /// The most metrics that a plan may name.
-pub const MOST_METRICS: usize = 1000;
+pub const MAX_METRICS: usize = 1000;
 
 /// All labels of a subject together.
 pub const LABELS_BYTES: usize = 1024;

@@ -50,14 +50,14 @@ macro_rules! role {
             struct Component;
             impl $crate::role::contract::Guest for Component {
                 fn describe() -> $crate::role::Manifest {
-                    $crate::last_words::keep();
+                    $crate::panic_message::keep();
                     <$rule as $crate::role::Rule>::describe()
                 }
                 fn check_settings(
                     settings: String,
                     actions: Vec<String>,
                 ) -> Result<$crate::role::contract::Plan, Vec<$crate::role::contract::Problem>> {
-                    $crate::last_words::keep();
+                    $crate::panic_message::keep();
                     $crate::role::check::<$rule>(&settings, &actions)
                 }
                 fn decide(
@@ -65,7 +65,7 @@ macro_rules! role {
                     standings: Vec<$crate::role::Standing>,
                     settings: Vec<u8>,
                 ) -> Result<$crate::role::Decision, String> {
-                    $crate::last_words::keep();
+                    $crate::panic_message::keep();
                     $crate::role::decide::<$rule>(request, standings, &settings)
                 }
             }

@@ -1,11 +1,11 @@
 //! Sentences that the host takes: not too long, and not empty. What they say is the rule's.
 
 /// The host takes 1,600 bytes at least, and labels that come from elsewhere may be long.
-const LONGEST: usize = 1500;
+const MAX_TEXT_BYTES: usize = 1500;
 
 /// The sentence, or as much of it as the host takes.
 pub fn cut(sentence: String) -> String {
-    cut_to(LONGEST, sentence)
+    cut_to(MAX_TEXT_BYTES, sentence)
 }
 
 /// As much of a text as is meant to stand in a sentence, with an ellipsis where something is left out.
@@ -32,7 +32,7 @@ mod tests {
         assert_eq!(cut_to(3, "abc".to_owned()), "abc");
         assert_eq!(cut_to(3, "abcd".to_owned()), "abc…");
         assert_eq!(cut_to(3, "aää".to_owned()), "aä…");
-        assert_eq!(cut("x".repeat(5000)).len(), LONGEST + "…".len());
+        assert_eq!(cut("x".repeat(5000)).len(), MAX_TEXT_BYTES + "…".len());
     }
 
     #[test]

@@ -48,20 +48,20 @@ macro_rules! threshold {
             struct Component;
             impl $crate::threshold::contract::Guest for Component {
                 fn describe() -> $crate::threshold::Manifest {
-                    $crate::last_words::keep();
+                    $crate::panic_message::keep();
                     <$rule as $crate::threshold::Rule>::describe()
                 }
                 fn check_settings(
                     settings: String,
                 ) -> Result<$crate::threshold::contract::Plan, Vec<$crate::threshold::contract::Problem>> {
-                    $crate::last_words::keep();
+                    $crate::panic_message::keep();
                     $crate::threshold::check::<$rule>(&settings)
                 }
                 fn judge(
                     round: $crate::threshold::Round,
                     settings: Vec<u8>,
                 ) -> Result<Vec<$crate::threshold::Finding>, String> {
-                    $crate::last_words::keep();
+                    $crate::panic_message::keep();
                     $crate::threshold::judge::<$rule>(round, &settings)
                 }
             }

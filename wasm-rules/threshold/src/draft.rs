@@ -9,10 +9,10 @@ use watchpost_rule::threshold::{Finding, Gap, Metric, Sample, Severity, Subject}
 use crate::judged::Judged;
 
 /// The host takes 10,000, and never fewer than this.
-const MOST: usize = 9000;
+const MAX_FINDINGS: usize = 9000;
 
 /// The host takes 8 MiB, and never less than 5.
-const MOST_BYTES: usize = 4 << 20;
+const MAX_BYTES: usize = 4 << 20;
 
 /// What the host counts for a finding, and for a label, beside their texts.
 const FINDING_BYTES: usize = 128;
@@ -74,7 +74,7 @@ impl<'r> Draft<'r> {
 
 /// As many findings as the host takes: first those that are ok are left out, then the mildest.
 pub(crate) fn written(mut drafts: Vec<Draft<'_>>) -> Vec<Finding> {
-    if drafts.len() <= MOST {
+    if drafts.len() <= MAX_FINDINGS {
         let findings = fitting(&drafts);
         if findings.len() == drafts.len() {
             return findings;
@@ -82,7 +82,7 @@ pub(crate) fn written(mut drafts: Vec<Draft<'_>>) -> Vec<Finding> {
     }
     // Those of one severity keep their order, so that each round tells the same ones.
     drafts.sort_by_key(|draft| Reverse(draft.severity));
-    drafts.truncate(MOST);
+    drafts.truncate(MAX_FINDINGS);
     fitting(&drafts)
 }
 
@@ -91,7 +91,7 @@ fn fitting(drafts: &[Draft<'_>]) -> Vec<Finding> {
     let findings = drafts.iter().map(Draft::written);
     let fitting = findings.take_while(|finding| {
         taken += bytes(finding);
-        taken <= MOST_BYTES
+        taken <= MAX_BYTES
     });
     fitting.collect()
 }

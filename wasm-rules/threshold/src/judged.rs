@@ -5,7 +5,7 @@ use watchpost_rule::pattern::{PLAIN, Pattern};
 use watchpost_rule::text::cut;
 use watchpost_rule::threshold::{Finding, Gap, Label, Metric, Sample, Severity, Subject};
 
-use crate::sentence::Told;
+use crate::sentence::FindingText;
 use crate::settings::{Direction, Missing};
 
 /// A threshold as it is judged by: checked, and with every default filled in.
@@ -85,7 +85,7 @@ impl Judged {
             metric: metric.name.clone(),
             labels: sample.labels.clone(),
         };
-        let told = Told {
+        let told = FindingText {
             subject: &subject,
             unit: &metric.unit,
             value: sample.value,

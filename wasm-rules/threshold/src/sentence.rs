@@ -5,10 +5,10 @@ use watchpost_rule::threshold::{Severity, Subject};
 
 use crate::settings::Direction;
 
-const WORDS: [&str; 6] = ["subject", "metric", "value", "unit", "limit", "severity"];
+const PLACEHOLDERS: [&str; 6] = ["subject", "metric", "value", "unit", "limit", "severity"];
 
 /// What a sentence may speak of.
-pub(crate) struct Told<'f> {
+pub(crate) struct FindingText<'f> {
     pub(crate) subject: &'f Subject,
     pub(crate) unit: &'f str,
     pub(crate) value: f64,
@@ -16,7 +16,7 @@ pub(crate) struct Told<'f> {
     pub(crate) severity: Severity,
 }
 
-impl Told<'_> {
+impl FindingText<'_> {
     pub(crate) fn plainly(&self, direction: Direction, inclusive: bool) -> String {
         let side = match (direction, inclusive) {
             (Direction::Above, true) => "at or above",
@@ -91,7 +91,7 @@ pub(crate) fn mistake(template: &str) -> Option<String> {
         return Some("write a sentence, or leave it out for one of ours".to_owned());
     }
     let unknown = unknown_word(template)?;
-    let words = WORDS.join("}, {");
+    let words = PLACEHOLDERS.join("}, {");
     Some(format!(
         "{{{unknown}}} is nothing to fill in; use {{{words}}} or {{label.NAME}}"
     ))
@@ -100,7 +100,7 @@ pub(crate) fn mistake(template: &str) -> Option<String> {
 fn unknown_word(template: &str) -> Option<&str> {
     let mut rest = template;
     while let Some((_, word, after)) = next_word(rest) {
-        if !WORDS.contains(&word) && !word.starts_with("label.") {
+        if !PLACEHOLDERS.contains(&word) && !word.starts_with("label.") {
             return Some(word);
         }
         rest = after;

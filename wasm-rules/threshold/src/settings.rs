@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
-use watchpost_rule::names::{LABELS_BYTES, MOST_METRICS, mistake_in_label, mistake_in_metric};
+use watchpost_rule::names::{LABELS_BYTES, MAX_METRICS, mistake_in_label, mistake_in_metric};
 use watchpost_rule::pattern::{Pattern, wanted};
 use watchpost_rule::{Problem, pointer};
 
@@ -96,7 +96,7 @@ fn yes() -> bool {
 }
 
 /// What a person can do about it.
-const PUT_ASIDE: &str =
+const IGNORED: &str =
     "a rule failed again and again and was put aside; GET /api/v1/rules names it, and its log says how it failed";
 
 fn defaults() -> Vec<Threshold> {
@@ -108,7 +108,7 @@ fn defaults() -> Vec<Threshold> {
         ("active_chunks", 35.0, 40.0, Missing::Optional),
         ("cpu", 90.0, 95.0, Missing::Unknown),
         ("inodes", 80.0, 90.0, Missing::Optional),
-        ("rules_put_aside", 1.0, 1.0, Missing::Optional),
+        ("rules_quarantined", 1.0, 1.0, Missing::Optional),
     ]
     .map(|(metric, warning, alert, missing)| Threshold {
         metric: Pattern::new(metric),
@@ -117,7 +117,7 @@ fn defaults() -> Vec<Threshold> {
         inclusive: true,
         warning: Some(Level::At(warning)),
         alert: Some(Level::At(alert)),
-        sentence: (metric == "rules_put_aside").then(|| PUT_ASIDE.to_owned()),
+        sentence: (metric == "rules_quarantined").then(|| IGNORED.to_owned()),
         missing,
         quiet: false,
     })
@@ -132,8 +132,8 @@ impl Settings {
             .iter()
             .map(|threshold| wanted(threshold.metric.as_str()));
         let count = metrics.collect::<BTreeSet<_>>().len();
-        if count > MOST_METRICS {
-            let what = format!("they are for {count} metrics, and at most {MOST_METRICS} are taken: use patterns");
+        if count > MAX_METRICS {
+            let what = format!("they are for {count} metrics, and at most {MAX_METRICS} are taken: use patterns");
             problems.push(Problem::new("/thresholds", what));
         }
         let mut judged = Vec::new();

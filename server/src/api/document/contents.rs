@@ -7,7 +7,7 @@ use utoipa::openapi::path::Operation;
 use utoipa::openapi::security::SecurityRequirement;
 
 use super::document;
-use crate::config::Face;
+use crate::config::ApiProfile;
 
 /// A family of endpoints, as the table has it.
 pub struct Chapter {
@@ -47,7 +47,7 @@ pub fn contents() -> &'static [Chapter] {
 }
 
 fn make() -> Vec<Chapter> {
-    let document = document(Face::All);
+    let document = document(ApiProfile::All);
     let tags = document.tags.unwrap_or_default();
     let mut chapters: Vec<_> = tags
         .into_iter()

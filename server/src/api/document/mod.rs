@@ -20,30 +20,30 @@ use watchpost_policies::Action;
 
 pub use contents::{Chapter, Endpoint, contents};
 
-use super::arguments::Asked;
-use super::faces::resource;
-use super::service::VERSION;
+use super::arguments::HandlerSpec;
+use super::process::VERSION;
+use super::routes::pixcrawler;
 use super::table::{At, Family, Operation};
-use crate::config::Face;
+use crate::config::ApiProfile;
 
 /// What whoever shows nothing may do by the role rule that Watchpost brings. A test asks for everything without a
 /// certificate, and so holds this to be true.
-const OPEN: [Action; 3] = [Action::HealthRead, Action::ServiceRead, Action::DocsRead];
+const PUBLIC_ACTIONS: [Action; 3] = [Action::HealthRead, Action::ServiceRead, Action::DocsRead];
 
 /// Questions and answers as a machine at the edge has them, shortened, by the names of their schemas.
 static EXAMPLES: LazyLock<Map<String, Value>> =
     LazyLock::new(|| serde_json::from_str(include_str!("examples.json")).expect("a test reads it"));
 
-const ABOUT: &str = include_str!("about.md");
-const ABOUT_RESOURCE: &str = include_str!("about_resource.md");
+const DESCRIPTION: &str = include_str!("about.md");
+const PIXCRAWLER_DESCRIPTION: &str = include_str!("about_resource.md");
 
 /// The document of a face.
-pub fn document(face: Face) -> OpenApi {
+pub fn document(face: ApiProfile) -> OpenApi {
     let (table, info) = match face {
-        Face::All => (super::table(), info("Watchpost", ABOUT)),
-        Face::Resource => (
-            resource::table(),
-            info("Watchpost as a resource monitor", ABOUT_RESOURCE),
+        ApiProfile::All => (super::table(), info("Watchpost", DESCRIPTION)),
+        ApiProfile::Resource => (
+            pixcrawler::table(),
+            info("Watchpost as a resource monitor", PIXCRAWLER_DESCRIPTION),
         ),
     };
     let tags = table.iter().map(|family| {
@@ -68,12 +68,12 @@ pub fn document(face: Face) -> OpenApi {
 }
 
 /// The document as it is served, printed and kept in `docs/`: sorted, and easy to read.
-pub fn written(face: Face) -> &'static str {
-    static ALL: LazyLock<String> = LazyLock::new(|| write(&document(Face::All)));
-    static RESOURCE: LazyLock<String> = LazyLock::new(|| write(&document(Face::Resource)));
+pub fn written(face: ApiProfile) -> &'static str {
+    static ALL: LazyLock<String> = LazyLock::new(|| write(&document(ApiProfile::All)));
+    static RESOURCE: LazyLock<String> = LazyLock::new(|| write(&document(ApiProfile::Resource)));
     match face {
-        Face::All => &ALL,
-        Face::Resource => &RESOURCE,
+        ApiProfile::All => &ALL,
+        ApiProfile::Resource => &RESOURCE,
     }
 }
 
@@ -190,9 +190,9 @@ fn part(name: &str, schema: RefOr<Schema>) -> Parameter {
         .build()
 }
 
-fn described_with(description: Option<String>, asked: &Asked) -> String {
+fn described_with(description: Option<String>, asked: &HandlerSpec) -> String {
     let actions: Vec<_> = asked.actions.iter().map(|action| format!("`{action}`")).collect();
-    let needs = match asked.open_at_home {
+    let needs = match asked.open_on_loopback {
         true => format!("Needs {}, except from the machine itself.", actions.join(" and ")),
         false => format!("Needs {}.", actions.join(" and ")),
     };
@@ -200,10 +200,10 @@ fn described_with(description: Option<String>, asked: &Asked) -> String {
     format!("{}\n\n{needs}", description.trim_end()).trim_start().to_owned()
 }
 
-fn security(asked: &Asked) -> Vec<SecurityRequirement> {
+fn security(asked: &HandlerSpec) -> Vec<SecurityRequirement> {
     let one = |name: &str| SecurityRequirement::new(name, Vec::<String>::new());
     let mut all = vec![one("certificate"), one("token")];
-    if asked.open_at_home || asked.actions.iter().all(|action| OPEN.contains(action)) {
+    if asked.open_on_loopback || asked.actions.iter().all(|action| PUBLIC_ACTIONS.contains(action)) {
         all.push(SecurityRequirement::default());
     }
     all

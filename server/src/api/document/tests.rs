@@ -7,11 +7,11 @@ use actix_web::http::StatusCode;
 use serde_json::Value;
 
 use super::{contents, written};
-use crate::config::Face;
+use crate::config::ApiProfile;
 
 const METHODS: [&str; 5] = ["get", "put", "post", "delete", "patch"];
 
-fn value(face: Face) -> Value {
+fn value(face: ApiProfile) -> Value {
     serde_json::from_str(written(face)).expect("it is JSON")
 }
 
@@ -34,7 +34,10 @@ fn operations(document: &Value) -> Vec<(String, &Value)> {
 fn the_copies_of_the_document_are_what_is_served() {
     let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs");
     let mut wrong = String::new();
-    for (face, name) in [(Face::All, "openapi.json"), (Face::Resource, "openapi-resource.json")] {
+    for (face, name) in [
+        (ApiProfile::All, "openapi.json"),
+        (ApiProfile::Resource, "openapi-resource.json"),
+    ] {
         let kept = std::fs::read_to_string(docs.join(name)).unwrap_or_default();
         if kept != written(face) {
             let test = std::env::current_exe().expect("a test has a file");
@@ -51,7 +54,7 @@ fn the_copies_of_the_document_are_what_is_served() {
 
 #[test]
 fn every_operation_says_what_it_does_what_it_needs_and_what_it_answers() {
-    for face in [Face::All, Face::Resource] {
+    for face in [ApiProfile::All, ApiProfile::Resource] {
         let document = value(face);
         let all = operations(&document);
         for (name, operation) in &all {
@@ -96,7 +99,7 @@ fn every_reference_leads_somewhere() {
             _ => {}
         }
     }
-    for face in [Face::All, Face::Resource] {
+    for face in [ApiProfile::All, ApiProfile::Resource] {
         let document = value(face);
         let mut found = Vec::new();
         references(&document, &mut found);
@@ -116,7 +119,7 @@ fn every_line_of_the_table_is_in_the_document() {
         .flat_map(|family| &family.routes)
         .map(|at| at.operations.len())
         .sum();
-    let document = value(Face::All);
+    let document = value(ApiProfile::All);
     assert_eq!(operations(&document).len(), lines);
     let listed: usize = contents().iter().map(|chapter| chapter.endpoints.len()).sum();
     assert_eq!(listed, lines);
@@ -124,7 +127,7 @@ fn every_line_of_the_table_is_in_the_document() {
 
 #[test]
 fn every_body_is_sent_as_its_line_of_the_table_has_it() {
-    let document = value(Face::All);
+    let document = value(ApiProfile::All);
     let all: BTreeMap<_, _> = operations(&document).into_iter().collect();
     let mut bodies = 0;
     for family in crate::api::table() {
@@ -148,7 +151,7 @@ fn every_body_is_sent_as_its_line_of_the_table_has_it() {
 
 #[test]
 fn the_parts_of_a_path_are_its_parameters() {
-    let document = value(Face::All);
+    let document = value(ApiProfile::All);
     for (name, operation) in operations(&document) {
         let parameters = operation["parameters"].as_array().cloned().unwrap_or_default();
         let in_path = parameters.iter().filter(|parameter| parameter["in"] == "path");
@@ -169,7 +172,7 @@ fn the_parts_of_a_path_are_its_parameters() {
 #[test]
 fn every_body_has_an_example() {
     let mut known = BTreeSet::new();
-    for face in [Face::All, Face::Resource] {
+    for face in [ApiProfile::All, ApiProfile::Resource] {
         let document = value(face);
         for (name, operation) in operations(&document) {
             let answers = operation["responses"].as_object().expect("there are answers");
@@ -206,7 +209,7 @@ fn every_body_has_an_example() {
 
 #[test]
 fn every_refusal_has_an_example_of_its_own_status() {
-    for face in [Face::All, Face::Resource] {
+    for face in [ApiProfile::All, ApiProfile::Resource] {
         let document = value(face);
         for (name, operation) in operations(&document) {
             for (status, answer) in answers(&document, operation) {
@@ -228,7 +231,7 @@ fn every_refusal_has_an_example_of_its_own_status() {
 
 #[test]
 fn every_answer_says_what_all_have_in_their_headers() {
-    for face in [Face::All, Face::Resource] {
+    for face in [ApiProfile::All, ApiProfile::Resource] {
         let document = value(face);
         for (name, operation) in operations(&document) {
             for (status, answer) in answers(&document, operation) {
@@ -269,7 +272,7 @@ fn the_examples_show_a_debian_of_nobody() {
         .iter()
         .for_each(|(name, example)| look(name, example, &mut seen));
     assert!(seen > 15, "{seen} names of a machine");
-    for face in [Face::All, Face::Resource] {
+    for face in [ApiProfile::All, ApiProfile::Resource] {
         let text = written(face).to_lowercase();
         for word in ["/mnt/", "/tmp/", "/home/", "/root"] {
             assert!(!text.contains(word), "{word} is in the document");
@@ -280,7 +283,7 @@ fn the_examples_show_a_debian_of_nobody() {
 /// Each asks for what it takes, and nothing that it would refuse.
 #[test]
 fn whole_rounds_take_no_metric_and_single_series_need_one() {
-    let document = value(Face::All);
+    let document = value(ApiProfile::All);
     let names = |path: &str| -> BTreeMap<String, bool> {
         let parameters = &document["paths"][path]["get"]["parameters"];
         let parameters = parameters.as_array().expect("it has some").iter();

@@ -10,21 +10,21 @@ use serde_json::json;
 use watchpost_policies::{Action, Cost, Fault, Kind, Request, Rule, Snapshot};
 
 use super::check::written;
-use super::given::{Given, snapshot};
+use super::inputs::{Inputs, snapshot};
 use super::progress::Progress;
-use super::{Answer, NO, Stopped, say, say_json};
+use super::{Answer, CommandError, EXIT_FAILED_CHECK, say, say_json};
 use crate::cli::UNAVAILABLE;
 use crate::config::Sources;
 use crate::rules::sample;
 
 /// More of them and the list of times would be the largest thing in memory.
-const MOST_CALLS: usize = 10_000_000;
+const MAX_CALLS: usize = 10_000_000;
 
 /// Measures a rule.
 #[derive(Args)]
 pub(super) struct Bench {
     #[command(flatten)]
-    given: Given,
+    given: Inputs,
     /// The snapshot that is judged, as `GET /api/v1/snapshot` answers it; `-` reads it from the input.
     #[arg(long, value_name = "FILE|-", conflicts_with = "samples")]
     snapshot: Option<PathBuf>,
@@ -40,7 +40,7 @@ pub(super) struct Bench {
 }
 
 impl Bench {
-    pub(super) fn run(self, sources: &Sources, out: &mut dyn Write) -> Result<Answer, Stopped> {
+    pub(super) fn run(self, sources: &Sources, out: &mut dyn Write) -> Result<Answer, CommandError> {
         let snapshot = match &self.snapshot {
             Some(file) => snapshot(file)?,
             None => sample::round_of(self.samples as usize),
@@ -111,7 +111,7 @@ impl Measured {
     }
 }
 
-fn measure(rule: &Rule, snapshot: &Snapshot, time: Duration) -> Result<Measured, Stopped> {
+fn measure(rule: &Rule, snapshot: &Snapshot, time: Duration) -> Result<Measured, CommandError> {
     let identities = sample::identities();
     let standings = sample::standings();
     let requests: Vec<_> = identities
@@ -119,14 +119,14 @@ fn measure(rule: &Rule, snapshot: &Snapshot, time: Duration) -> Result<Measured,
         .flat_map(|identity| Action::ALL.iter().map(move |action| Request::new(identity, *action)))
         .collect();
     let mut asked = requests.iter().cycle();
-    let mut call = || -> Result<Cost, Stopped> {
-        let fault = |fault: Box<Fault>| Stopped::new(NO, fault.to_string());
+    let mut call = || -> Result<Cost, CommandError> {
+        let fault = |fault: Box<Fault>| CommandError::new(EXIT_FAILED_CHECK, fault.to_string());
         match rule.module().kind() {
             Kind::Threshold => rule.judge_alone(snapshot, &[]).map(|(_, cost)| cost).map_err(fault),
             Kind::Role => {
                 let request = asked.next().expect("a cycle of some requests has no end");
                 let answer = rule.decide_alone(request, &standings);
-                let answer = answer.map_err(|busy| Stopped::new(UNAVAILABLE, busy.to_string()))?;
+                let answer = answer.map_err(|busy| CommandError::new(UNAVAILABLE, busy.to_string()))?;
                 answer.map(|(_, cost)| cost).map_err(fault)
             }
         }
@@ -135,7 +135,7 @@ fn measure(rule: &Rule, snapshot: &Snapshot, time: Duration) -> Result<Measured,
     let mut memory_bytes = call()?.memory_bytes;
     let began = Instant::now();
     let mut times = Vec::new();
-    while times.is_empty() || (began.elapsed() < time && times.len() < MOST_CALLS) {
+    while times.is_empty() || (began.elapsed() < time && times.len() < MAX_CALLS) {
         let one = Instant::now();
         let cost = call()?;
         times.push(one.elapsed());

@@ -7,9 +7,9 @@ use clap::Args;
 use serde_json::{Value, json};
 use watchpost_policies::{Kind, RuleModule};
 
-use super::given::{Given, component, engine};
+use super::inputs::{Inputs, component, engine};
 use super::progress::Progress;
-use super::{Answer, Stopped, say, say_json};
+use super::{Answer, CommandError, say, say_json};
 use crate::config::Sources;
 use crate::rules::checks::{self, Failed, Passed};
 use crate::rules::sample;
@@ -19,14 +19,14 @@ use crate::rules::schema::Schemas;
 #[derive(Args)]
 pub(super) struct Check {
     #[command(flatten)]
-    given: Given,
+    given: Inputs,
     /// As JSON, for programs.
     #[arg(long)]
     json: bool,
 }
 
 impl Check {
-    pub(super) fn run(self, sources: &Sources, out: &mut dyn Write) -> Result<Answer, Stopped> {
+    pub(super) fn run(self, sources: &Sources, out: &mut dyn Write) -> Result<Answer, CommandError> {
         let settings = self.given.settings()?;
         let engine = engine(sources)?;
         let wasm = component(&engine, &self.given.file)?;

@@ -8,8 +8,8 @@ use clap::Args;
 use watchpost_policies::{ArtefactKey, RecipeError};
 
 use crate::cli::{IO, SOFTWARE, fail};
-use crate::rules::compiler::Order;
-use crate::rules::confined::{Bounds, OUT_OF_MEMORY, REFUSED, confine};
+use crate::rules::compiler::CompileRequest;
+use crate::rules::sandbox::{Bounds, EXIT_REJECTED, OUT_OF_MEMORY, confine};
 
 /// What it may take. The rest it is told on standard input.
 #[derive(Args)]
@@ -23,7 +23,7 @@ impl Compile {
         if let Err(error) = confine(&self.bounds) {
             return fail(SOFTWARE, &format!("the compiler could not be confined: {error}"));
         }
-        let order = match Order::read(&mut io::stdin().lock()) {
+        let order = match CompileRequest::read(&mut io::stdin().lock()) {
             Ok(order) => order,
             Err(error) => {
                 let code = match error.kind() {
@@ -35,7 +35,7 @@ impl Compile {
         };
         match order.recipe.compile(&order.wasm, &ArtefactKey::new(order.secret)) {
             Ok(artefact) => answer(&artefact, ExitCode::SUCCESS),
-            Err(RecipeError::Invalid { why }) => answer(why.as_bytes(), ExitCode::from(REFUSED)),
+            Err(RecipeError::Invalid { why }) => answer(why.as_bytes(), ExitCode::from(EXIT_REJECTED)),
             Err(error @ RecipeError::OutOfMemory) => fail(OUT_OF_MEMORY, &error.to_string()),
             Err(error @ RecipeError::Setup(_)) => fail(SOFTWARE, &error.to_string()),
         }

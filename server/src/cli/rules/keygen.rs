@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use clap::Args;
 
 use crate::cli::{IO, SOFTWARE, fail};
-use crate::rules::provenance::{KeyError, PrivateKey};
+use crate::rules::signing::{KeyError, PrivateKey};
 
 /// Makes a key.
 #[derive(Args)]

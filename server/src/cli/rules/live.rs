@@ -4,11 +4,11 @@
 use clap::Args;
 use watchpost_policies::Snapshot;
 
-use super::Stopped;
-use super::given::snapshot_of;
-use super::peer::{Peer, Question, wait};
+use super::CommandError;
+use super::client::{ApiClient, ApiRequest, wait};
+use super::credentials::Credentials;
+use super::inputs::snapshot_of;
 use super::progress::Progress;
-use super::proof::Proof;
 use crate::cli::UNAVAILABLE;
 
 const PATH: &str = "/api/v1/snapshot";
@@ -20,19 +20,19 @@ pub(super) struct Live {
     #[arg(long, value_name = "URL")]
     live: Option<String>,
     #[command(flatten)]
-    proof: Proof,
+    proof: Credentials,
 }
 
 impl Live {
-    pub(super) fn snapshot(&self) -> Result<Snapshot, Stopped> {
+    pub(super) fn snapshot(&self) -> Result<Snapshot, CommandError> {
         let base = self.live.as_deref().unwrap_or_default();
         let url = format!("{}{PATH}", base.trim_end_matches('/'));
         let _progress = Progress::show(&format!("asking {url}"));
         wait(async {
-            let reply = Peer::new(base, &self.proof)?.ask(Question::get(PATH)).await?;
+            let reply = ApiClient::new(base, &self.proof)?.ask(ApiRequest::get(PATH)).await?;
             // Without a snapshot there is nothing to judge, so this is no answer to the question whether a rule is good.
             let taken = reply.accepted();
-            let reply = taken.map_err(|refused| Stopped::new(UNAVAILABLE, refused.what))?;
+            let reply = taken.map_err(|refused| CommandError::new(UNAVAILABLE, refused.what))?;
             snapshot_of(&reply.body, &url)
         })
     }

@@ -3,15 +3,15 @@
 
 mod bench;
 mod check;
+mod client;
 mod compile;
-mod given;
+mod credentials;
+mod inputs;
 mod keygen;
 mod live;
 mod new;
 mod pack;
-mod peer;
 mod progress;
-mod proof;
 mod remote;
 mod run;
 mod sign;
@@ -27,7 +27,7 @@ use super::{IO, fail};
 use crate::config::Sources;
 
 /// What was tried did not do as it should; the answer to the question was no.
-const NO: u8 = 1;
+const EXIT_FAILED_CHECK: u8 = 1;
 
 /// Makes, checks and tries rules, and changes those of a server.
 #[derive(Args)]
@@ -76,7 +76,7 @@ impl RulesCommand {
             RulesAction::Run(run) => run.run(sources, out),
             RulesAction::Test(test) => test.run(sources, out),
             RulesAction::Bench(bench) => bench.run(sources, out),
-            RulesAction::Remote(action) => peer::wait(action.run(out)),
+            RulesAction::Remote(action) => client::wait(action.run(out)),
             RulesAction::Compile(compile) => return compile.run(),
             RulesAction::Validate(validate) => return validate.run(),
             RulesAction::Keygen(keygen) => return keygen.run(),
@@ -84,7 +84,7 @@ impl RulesCommand {
         };
         match ended {
             Ok(Answer::Yes) => ExitCode::SUCCESS,
-            Ok(Answer::No) => ExitCode::from(NO),
+            Ok(Answer::No) => ExitCode::from(EXIT_FAILED_CHECK),
             Err(stopped) => fail(stopped.code, &stopped.what),
         }
     }
@@ -97,12 +97,12 @@ enum Answer {
 }
 
 /// Why a command could not go on.
-struct Stopped {
+struct CommandError {
     code: u8,
     what: String,
 }
 
-impl Stopped {
+impl CommandError {
     fn new(code: u8, what: impl Into<String>) -> Self {
         let what = what.into();
         Self { code, what }
@@ -110,12 +110,12 @@ impl Stopped {
 }
 
 /// Writes what was found out.
-fn say(out: &mut dyn Write, text: &str) -> Result<(), Stopped> {
+fn say(out: &mut dyn Write, text: &str) -> Result<(), CommandError> {
     let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
-    written.map_err(|error| Stopped::new(IO, format!("the answer cannot be written: {error}")))
+    written.map_err(|error| CommandError::new(IO, format!("the answer cannot be written: {error}")))
 }
 
 /// The same, for programs.
-fn say_json(out: &mut dyn Write, value: &serde_json::Value) -> Result<(), Stopped> {
+fn say_json(out: &mut dyn Write, value: &serde_json::Value) -> Result<(), CommandError> {
     say(out, &format!("{value:#}\n"))
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::{Answer, NO, Stopped, say};
+use super::{Answer, CommandError, EXIT_FAILED_CHECK, say};
 use crate::cli::IO;
 
 /// Makes a component.
@@ -21,13 +21,17 @@ pub(super) struct Pack {
 }
 
 impl Pack {
-    pub(super) fn run(self, out: &mut dyn Write) -> Result<Answer, Stopped> {
+    pub(super) fn run(self, out: &mut dyn Write) -> Result<Answer, CommandError> {
         let core = fs::read(&self.core)
-            .map_err(|error| Stopped::new(IO, format!("{} cannot be read: {error}", self.core.display())))?;
-        let component = component(&core)
-            .map_err(|why| Stopped::new(NO, format!("{} does not become a rule: {why}", self.core.display())))?;
+            .map_err(|error| CommandError::new(IO, format!("{} cannot be read: {error}", self.core.display())))?;
+        let component = component(&core).map_err(|why| {
+            CommandError::new(
+                EXIT_FAILED_CHECK,
+                format!("{} does not become a rule: {why}", self.core.display()),
+            )
+        })?;
         write(&self.output, &component)
-            .map_err(|error| Stopped::new(IO, format!("{} cannot be written: {error}", self.output.display())))?;
+            .map_err(|error| CommandError::new(IO, format!("{} cannot be written: {error}", self.output.display())))?;
         say(
             out,
             &format!("{} has {} bytes\n", self.output.display(), component.len()),

@@ -8,9 +8,9 @@ use serde_json::json;
 use watchpost_policies::{Cost, Finding, Kind, Severity, Snapshot};
 
 use super::check::written;
-use super::given::{Given, snapshot};
+use super::inputs::{Inputs, snapshot};
 use super::live::Live;
-use super::{Answer, NO, Stopped, say, say_json};
+use super::{Answer, CommandError, EXIT_FAILED_CHECK, say, say_json};
 use crate::cli::USAGE;
 use crate::cli::table::columns;
 use crate::clock;
@@ -20,7 +20,7 @@ use crate::config::Sources;
 #[derive(Args)]
 pub(super) struct Run {
     #[command(flatten)]
-    given: Given,
+    given: Inputs,
     /// The snapshot, as `GET /api/v1/snapshot` answers it; `-` reads it from the input.
     #[arg(
         long,
@@ -40,7 +40,7 @@ pub(super) struct Run {
 }
 
 impl Run {
-    pub(super) fn run(self, sources: &Sources, out: &mut dyn Write) -> Result<Answer, Stopped> {
+    pub(super) fn run(self, sources: &Sources, out: &mut dyn Write) -> Result<Answer, CommandError> {
         let snapshot = match &self.snapshot {
             Some(file) => snapshot(file)?,
             None => self.live.snapshot()?,
@@ -52,10 +52,10 @@ impl Run {
                 "{} is a role rule and judges nothing; `watchpost rules test` holds it against requests",
                 rule.name()
             );
-            return Err(Stopped::new(USAGE, what));
+            return Err(CommandError::new(USAGE, what));
         }
         let judged = rule.judge_alone(&snapshot, &[]);
-        let (mut findings, cost) = judged.map_err(|fault| Stopped::new(NO, fault.to_string()))?;
+        let (mut findings, cost) = judged.map_err(|fault| CommandError::new(EXIT_FAILED_CHECK, fault.to_string()))?;
         // The worst first; among equals as the rule found them, by subject.
         findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
         if self.json {

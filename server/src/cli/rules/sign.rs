@@ -9,7 +9,7 @@ use clap::Args;
 use watchpost_policies::Digest;
 
 use crate::cli::{CONFIG, IO, fail};
-use crate::rules::provenance::{KeyError, PrivateKey, Signature};
+use crate::rules::signing::{KeyError, PrivateKey, Signature};
 
 /// Signs a component.
 #[derive(Args)]

@@ -7,8 +7,8 @@ use clap::Args;
 use serde_json::json;
 
 use super::check::written;
-use super::given::{engine, module, text};
-use super::{Answer, Stopped, say, say_json};
+use super::inputs::{engine, module, text};
+use super::{Answer, CommandError, say, say_json};
 use crate::cli::{DATA, IO, SOFTWARE, USAGE};
 use crate::config::Sources;
 use crate::rules::cases::{Cases, Outcome, Runner, junit};
@@ -34,16 +34,17 @@ pub(super) struct Test {
 }
 
 impl Test {
-    pub(super) fn run(self, sources: &Sources, out: &mut dyn Write) -> Result<Answer, Stopped> {
+    pub(super) fn run(self, sources: &Sources, out: &mut dyn Write) -> Result<Answer, CommandError> {
         let cases = self.cases()?;
         let engine = engine(sources)?;
         let module = module(&engine, &self.file)?;
         let name = module.manifest().name.clone();
-        let runner = Runner::new(&engine, module).map_err(|refusal| Stopped::new(SOFTWARE, refusal.to_string()))?;
+        let runner =
+            Runner::new(&engine, module).map_err(|refusal| CommandError::new(SOFTWARE, refusal.to_string()))?;
         let outcomes = runner.run(&cases);
         if let Some(file) = &self.junit {
             std::fs::write(file, junit(&name, &outcomes))
-                .map_err(|error| Stopped::new(IO, format!("{} cannot be written: {error}", file.display())))?;
+                .map_err(|error| CommandError::new(IO, format!("{} cannot be written: {error}", file.display())))?;
         }
         let failed = outcomes.iter().filter(|outcome| outcome.failure.is_some()).count();
         let passed = outcomes.len() - failed;
@@ -58,15 +59,15 @@ impl Test {
         Ok(if failed == 0 { Answer::Yes } else { Answer::No })
     }
 
-    fn cases(&self) -> Result<Cases, Stopped> {
+    fn cases(&self) -> Result<Cases, CommandError> {
         let file = self.cases.display();
         let cases = Cases::read(&text(&self.cases)?)
-            .map_err(|error| Stopped::new(DATA, format!("{file} cannot be used: {error}")))?;
+            .map_err(|error| CommandError::new(DATA, format!("{file} cannot be used: {error}")))?;
         let Some(part) = &self.filter else { return Ok(cases) };
         let chosen = cases.filtered(part);
         // Nothing was tried, and that is not "all passed".
         if chosen.count() == 0 {
-            return Err(Stopped::new(
+            return Err(CommandError::new(
                 USAGE,
                 format!("no case in {file} has \"{part}\" in its name"),
             ));

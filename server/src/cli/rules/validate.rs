@@ -7,8 +7,8 @@ use std::process::ExitCode;
 use clap::Args;
 
 use crate::cli::{IO, SOFTWARE, fail};
-use crate::rules::confined::{Bounds, REFUSED, confine};
-use crate::rules::schema::{Question, SchemaError};
+use crate::rules::sandbox::{Bounds, EXIT_REJECTED, confine};
+use crate::rules::schema::{SchemaError, ValidationRequest};
 
 /// Holds settings against a schema.
 #[derive(Args)]
@@ -22,7 +22,7 @@ impl Validate {
         if let Err(error) = confine(&self.bounds) {
             return fail(SOFTWARE, &format!("the validator could not be confined: {error}"));
         }
-        let question: Question = match serde_json::from_reader(io::stdin().lock()) {
+        let question: ValidationRequest = match serde_json::from_reader(io::stdin().lock()) {
             Ok(question) => question,
             Err(error) => return fail(IO, &format!("what is to be validated could not be read: {error}")),
         };
@@ -31,7 +31,7 @@ impl Validate {
                 Ok(answer) => (answer, ExitCode::SUCCESS),
                 Err(error) => return fail(SOFTWARE, &error.to_string()),
             },
-            Err(SchemaError::Wrong(why)) => (why.into_bytes(), ExitCode::from(REFUSED)),
+            Err(SchemaError::Wrong(why)) => (why.into_bytes(), ExitCode::from(EXIT_REJECTED)),
             Err(error) => return fail(SOFTWARE, &error.to_string()),
         };
         let mut out = io::stdout().lock();

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::refusal::{beginning, one_line};
+use super::error::{beginning, one_line};
 use super::settings::Aggregation;
 
 /// What was answered about one resource.
@@ -17,11 +17,11 @@ pub(super) struct Answer {
 /// What was answered about several, one after the other.
 #[derive(Debug, Deserialize)]
 struct Batch {
-    values: Vec<OfOne>,
+    values: Vec<SingleResource>,
 }
 
 #[derive(Debug, Deserialize)]
-struct OfOne {
+struct SingleResource {
     resourceid: String,
     #[serde(flatten)]
     answer: Answer,
@@ -80,7 +80,7 @@ impl Answer {
     /// Reads what was answered about several: the id of each in lower case, and its answer.
     pub(super) fn read_batch(body: &[u8]) -> Result<Vec<(String, Self)>, String> {
         let batch: Batch = serde_json::from_slice(body).map_err(|error| unreadable(body, &error))?;
-        let named = |one: OfOne| {
+        let named = |one: SingleResource| {
             (
                 format!("/{}", one.resourceid.to_lowercase().trim_matches('/')),
                 one.answer,

@@ -4,19 +4,23 @@
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use super::grant::{Failure, Kind, of_identity, said};
+use super::credential_chain::{Failure, Kind, of_identity, said};
+use super::http::{HttpResponse, Request, Wire};
 use super::settings::{Credentials, Settings};
-use super::wire::{Reply, Request, Wire};
 
 /// The agent writes no longer ones, and whoever names another file gets nothing of it.
-const MOST_KEY_BYTES: u64 = 4096;
+const MAX_KEY_BYTES: u64 = 4096;
 
 /// The version of the agent's interface.
 const VERSION: &str = "2020-06-01";
 
 /// Asks the agent, shows it what it wants to see, and tells what it answers then. What was shown is told beside it, for
 /// an answer may repeat it.
-pub(super) async fn of_arc(audience: &str, settings: &Settings, wire: &Wire) -> Result<(Reply, String), Failure> {
+pub(super) async fn of_arc(
+    audience: &str,
+    settings: &Settings,
+    wire: &Wire,
+) -> Result<(HttpResponse, String), Failure> {
     let endpoint = settings.credentials.arc_endpoint.as_deref().unwrap_or_default();
     // A machine of Arc has one identity, which nobody needs to name.
     let url = of_identity(endpoint, VERSION, audience, &Credentials::default());
@@ -52,14 +56,14 @@ fn key_file(challenge: Option<&str>, folder: &Path) -> Result<PathBuf, String> {
 fn key(file: &Path) -> Result<String, String> {
     let mut text = String::new();
     let opened = std::fs::File::open(file);
-    let read = opened.and_then(|opened| opened.take(MOST_KEY_BYTES + 1).read_to_string(&mut text));
+    let read = opened.and_then(|opened| opened.take(MAX_KEY_BYTES + 1).read_to_string(&mut text));
     let length = read.map_err(|error| {
         let file = file.display();
         format!("{file} cannot be read ({error}); let Watchpost's user be in the group himds")
     })?;
-    if length as u64 > MOST_KEY_BYTES {
+    if length as u64 > MAX_KEY_BYTES {
         return Err(format!(
-            "{} has more than {MOST_KEY_BYTES} bytes, so it is no key of the agent",
+            "{} has more than {MAX_KEY_BYTES} bytes, so it is no key of the agent",
             file.display()
         ));
     }

@@ -17,8 +17,8 @@ use serde_json::json;
 use super::settings::Hidden;
 
 /// Clocks differ; Azure's may be behind ours.
-const SKEW_SECONDS: u64 = 60;
-const LIFE_SECONDS: u64 = 600;
+const CLOCK_SKEW_SECONDS: u64 = 60;
+const LIFETIME_SECONDS: u64 = 600;
 
 /// A certificate and its key.
 pub(super) struct Identity {
@@ -85,8 +85,8 @@ impl Identity {
             "sub": client,
             "jti": URL_SAFE_NO_PAD.encode(number),
             "iat": now,
-            "nbf": now.saturating_sub(SKEW_SECONDS),
-            "exp": now.saturating_add(LIFE_SECONDS),
+            "nbf": now.saturating_sub(CLOCK_SKEW_SECONDS),
+            "exp": now.saturating_add(LIFETIME_SECONDS),
         });
         let part = |value: serde_json::Value| URL_SAFE_NO_PAD.encode(value.to_string());
         let signed = format!("{}.{}", part(header), part(claims));

@@ -8,9 +8,11 @@
 mod answer;
 mod arc;
 mod assertion;
-mod grant;
+mod backoff;
+mod credential_chain;
+mod error;
+mod http;
 mod query;
-mod refusal;
 mod resource;
 mod samples;
 mod settings;
@@ -18,8 +20,6 @@ mod tables;
 #[cfg(test)]
 mod tests;
 mod token;
-mod waits;
-mod wire;
 
 use std::cell::RefCell;
 
@@ -27,18 +27,18 @@ use futures_util::stream::{self, StreamExt};
 use tokio::time::Instant;
 use watchpost_policies::{MetricName, MetricPattern};
 
-pub use self::resource::{NotAResource, ResourceId};
+pub use self::resource::{InvalidResourceId, ResourceId};
 pub use self::settings::{
-    Aggregation, Credentials, Endpoints, Hidden, Mapping, NotASetting, Resource, Settings, Transform,
+    Aggregation, Credentials, Endpoints, Hidden, InvalidSetting, Mapping, Resource, Settings, Transform,
 };
 pub use self::tables::ready;
 
 use self::answer::Answer;
-use self::query::{Question, Subject, Unknown};
-use self::refusal::Refusal;
-use self::token::{Moment, Token, Tokens};
-use self::waits::Waits;
-use self::wire::{Reply, Request, Wire};
+use self::backoff::Waits;
+use self::error::AzureError;
+use self::http::{HttpResponse, Request, Wire};
+use self::query::{MetricQuery, Subject, UnknownMetrics};
+use self::token::{Expiry, Token, Tokens};
 use super::probe::Reading;
 use super::source::{Measurement, Schedule, Source};
 
@@ -46,7 +46,7 @@ use super::source::{Measurement, Schedule, Source};
 const NAME: &str = "azure";
 
 /// The most questions at once. More would not be answered sooner, for Azure counts them by the second.
-const AT_ONCE: usize = 4;
+const MAX_CONCURRENT_REQUESTS: usize = 4;
 
 /// Azure Monitor.
 pub struct Azure {
@@ -56,13 +56,13 @@ pub struct Azure {
     wire: Wire,
     tokens: Tokens,
     waits: RefCell<Waits>,
-    unknown: RefCell<Unknown>,
+    unknown: RefCell<UnknownMetrics>,
     round: u64,
 }
 
 /// What came of a question. The question is what was left of it to ask.
-struct Outcome {
-    question: Question,
+struct QueryOutcome {
+    question: MetricQuery,
     /// For each subject of it, in their order.
     answers: Result<Vec<Result<Answer, String>>, Failure>,
 }
@@ -73,7 +73,7 @@ enum Failure {
     NoToken(String),
     Unanswered(String),
     /// Azure does not have these, and says so.
-    Unknown(Vec<String>, Refusal),
+    UnknownMetrics(Vec<String>, AzureError),
 }
 
 impl Azure {
@@ -98,7 +98,7 @@ impl Azure {
             return Err("no resource is named; add one to azure.resources".to_owned());
         }
         self.round += 1;
-        let now = Moment {
+        let now = Expiry {
             round: self.round,
             now_ms,
         };
@@ -107,25 +107,25 @@ impl Azure {
         let this = &*self;
         let end = Instant::now() + self.settings.round_timeout;
         let asked = stream::iter(questions).map(|question| this.settled_until(end, question, now));
-        let outcomes: Vec<_> = asked.buffer_unordered(AT_ONCE).collect().await;
+        let outcomes: Vec<_> = asked.buffer_unordered(MAX_CONCURRENT_REQUESTS).collect().await;
         if let Some(why) = without_token(&outcomes) {
             return Err(why);
         }
         Ok(self.reading(&outcomes, now_ms))
     }
 
-    fn reading(&self, outcomes: &[Outcome], now_ms: u64) -> Reading {
+    fn reading(&self, outcomes: &[QueryOutcome], now_ms: u64) -> Reading {
         let mut reading = Reading::default();
         for subject in &self.subjects {
             self.tell_unasked(subject, now_ms, &mut reading);
         }
-        for Outcome { question, answers } in outcomes {
+        for QueryOutcome { question, answers } in outcomes {
             for (at, subject) in question.subjects.iter().map(|at| &self.subjects[*at]).enumerate() {
                 let mappings = subject.mappings.iter().filter(|mapping| question.asks_for(mapping));
                 let answer = match answers {
                     Ok(answers) => answers[at].as_ref().map_err(String::clone),
                     Err(Failure::NoToken(why) | Failure::Unanswered(why)) => Err(why.clone()),
-                    Err(Failure::Unknown(_, refusal)) => Err(refusal.of_metrics(subject.id.as_str())),
+                    Err(Failure::UnknownMetrics(_, refusal)) => Err(refusal.of_metrics(subject.id.as_str())),
                 };
                 match answer {
                     Ok(answer) => samples::tell(subject, mappings, answer, self.settings.window, &mut reading),
@@ -155,20 +155,20 @@ impl Azure {
     }
 
     /// Asks, if there is time. What others were answered stays, so that a slow Azure is not a silent one.
-    async fn settled_until(&self, end: Instant, question: Question, now: Moment) -> Outcome {
+    async fn settled_until(&self, end: Instant, question: MetricQuery, now: Expiry) -> QueryOutcome {
         let settled = tokio::time::timeout_at(end, self.settled(question.clone(), now)).await;
         settled.unwrap_or_else(|_| {
             let all = self.settings.round_timeout;
             let why = format!("Azure did not answer all questions within {all:?}; let azure.timeout be longer");
             let answers = Err(Failure::Unanswered(why));
-            Outcome { question, answers }
+            QueryOutcome { question, answers }
         })
     }
 
     /// Asks, and once more without what Azure does not have: one bad name spoils the whole question.
-    async fn settled(&self, question: Question, now: Moment) -> Outcome {
+    async fn settled(&self, question: MetricQuery, now: Expiry) -> QueryOutcome {
         let answers = match self.answers(&question, now).await {
-            Err(Failure::Unknown(names, refusal)) => {
+            Err(Failure::UnknownMetrics(names, refusal)) => {
                 self.remember(&question, &names, &refusal, now.now_ms);
                 let question = question.without(&names);
                 let answers = if question.names.is_empty() {
@@ -176,14 +176,14 @@ impl Azure {
                 } else {
                     self.answers(&question, now).await
                 };
-                return Outcome { question, answers };
+                return QueryOutcome { question, answers };
             }
             answers => answers,
         };
-        Outcome { question, answers }
+        QueryOutcome { question, answers }
     }
 
-    fn remember(&self, question: &Question, names: &[String], refusal: &Refusal, now_ms: u64) {
+    fn remember(&self, question: &MetricQuery, names: &[String], refusal: &AzureError, now_ms: u64) {
         let mut unknown = self.unknown.borrow_mut();
         for id in question.subjects.iter().map(|at| &self.subjects[*at].id) {
             for name in names {
@@ -193,7 +193,7 @@ impl Azure {
     }
 
     /// Asks once, and once more with a new token where the token was refused.
-    async fn answers(&self, question: &Question, now: Moment) -> Result<Vec<Result<Answer, String>>, Failure> {
+    async fn answers(&self, question: &MetricQuery, now: Expiry) -> Result<Vec<Result<Answer, String>>, Failure> {
         let whom = question.whom(&self.subjects);
         let wait = |whom: &String| self.waits.borrow().refusal(whom, now.now_ms);
         if let Some(why) = whom.iter().find_map(wait) {
@@ -221,12 +221,12 @@ impl Azure {
         }
     }
 
-    async fn token(&self, audience: &str, now: Moment) -> Result<Token, Failure> {
+    async fn token(&self, audience: &str, now: Expiry) -> Result<Token, Failure> {
         let token = self.tokens.token(audience, &self.settings, &self.wire, now).await;
         token.map_err(Failure::NoToken)
     }
 
-    async fn asked(&self, question: &Question, token: &Token, now: Moment) -> Result<Reply, Failure> {
+    async fn asked(&self, question: &MetricQuery, token: &Token, now: Expiry) -> Result<HttpResponse, Failure> {
         let bearer = format!("Bearer {}", token.expose());
         let reply = if question.is_batch() {
             let (url, body) = question.batch(&self.settings, &self.subjects, now.now_ms);
@@ -240,7 +240,7 @@ impl Azure {
         reply.map_err(|silence| Failure::Unanswered(silence.to_string()))
     }
 
-    fn read(&self, question: &Question, body: &[u8]) -> Result<Vec<Result<Answer, String>>, String> {
+    fn read(&self, question: &MetricQuery, body: &[u8]) -> Result<Vec<Result<Answer, String>>, String> {
         if !question.is_batch() {
             return Ok(vec![Ok(Answer::read(body)?)]);
         }
@@ -256,10 +256,10 @@ impl Azure {
         Ok(question.subjects.iter().map(&mut of_one).collect())
     }
 
-    fn refused(&self, question: &Question, refusal: Refusal, reply: &Reply, now_ms: u64) -> Failure {
+    fn refused(&self, question: &MetricQuery, refusal: AzureError, reply: &HttpResponse, now_ms: u64) -> Failure {
         let names = refusal.unknown_names(&question.names);
         if !names.is_empty() {
-            return Failure::Unknown(names, refusal);
+            return Failure::UnknownMetrics(names, refusal);
         }
         let why = refusal.of_metrics(self.subjects[question.subjects[0]].id.as_str());
         if !refusal.wants_us_to_wait() {
@@ -270,7 +270,7 @@ impl Azure {
         let wish = reply
             .retry_after
             .as_deref()
-            .and_then(|header| waits::wish(header, now_ms));
+            .and_then(|header| backoff::wish(header, now_ms));
         Failure::Unanswered(self.waits.borrow_mut().begin(&whom, wish, why, now_ms))
     }
 }
@@ -303,8 +303,8 @@ impl Source for Azure {
 }
 
 /// Why there is no token, if there was none for any question.
-fn without_token(outcomes: &[Outcome]) -> Option<String> {
-    let why = |outcome: &Outcome| match &outcome.answers {
+fn without_token(outcomes: &[QueryOutcome]) -> Option<String> {
+    let why = |outcome: &QueryOutcome| match &outcome.answers {
         Err(Failure::NoToken(why)) => Some(why.clone()),
         _ => None,
     };

@@ -5,23 +5,23 @@ use std::collections::HashMap;
 
 use watchpost_policies::MetricName;
 
+use super::backoff::written;
 use super::resource::ResourceId;
 use super::settings::{Aggregation, Endpoints, Mapping, Settings};
-use super::waits::written;
-use super::{tables, wire};
+use super::{http, tables};
 
 /// The most names that Azure takes at once.
-const MOST_NAMES: usize = 20;
+const MAX_METRICS_PER_REQUEST: usize = 20;
 
 /// The most resources of one batch.
-const MOST_RESOURCES: usize = 50;
+const MAX_RESOURCES_PER_BATCH: usize = 50;
 
 /// The versions of Azure's interfaces that answers are read by.
 const VERSION: &str = "2024-02-01";
 const BATCH_VERSION: &str = "2023-10-01";
 
 /// What Azure does not have is asked for again after a day, for an agent may have been installed.
-const UNKNOWN_FOR_MS: u64 = 24 * 60 * 60 * 1000;
+const UNKNOWN_METRIC_TTL_MS: u64 = 24 * 60 * 60 * 1000;
 
 /// A resource and what is wanted of it.
 #[derive(Clone, Debug)]
@@ -37,8 +37,8 @@ pub(super) struct Subject {
 
 /// Some metrics of a resource, or of several that are asked for together.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Question {
-    pub(super) matter: Matter,
+pub(super) struct MetricQuery {
+    pub(super) matter: MetricGroup,
     pub(super) names: Vec<String>,
     /// Places in the list of subjects; more than one is a batch.
     pub(super) subjects: Vec<usize>,
@@ -49,13 +49,13 @@ pub(super) struct Question {
 /// What all metrics of a question have in common. Azure takes several aggregations at once, and then says of a metric
 /// that does not have all of them that it has none.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Matter {
+pub(super) struct MetricGroup {
     pub(super) namespace: Option<String>,
     pub(super) filter: Option<String>,
     pub(super) aggregation: Aggregation,
 }
 
-impl Matter {
+impl MetricGroup {
     fn of(mapping: &Mapping) -> Self {
         Self {
             namespace: mapping.namespace.clone(),
@@ -67,23 +67,23 @@ impl Matter {
 
 /// Metrics that a resource was found not to have: why, and until when that is believed.
 #[derive(Debug, Default)]
-pub(super) struct Unknown(HashMap<(String, Option<String>, String), (u64, String)>);
+pub(super) struct UnknownMetrics(HashMap<(String, Option<String>, String), (u64, String)>);
 
-impl Unknown {
+impl UnknownMetrics {
     /// Remembers that a resource does not have a metric.
-    pub(super) fn remember(&mut self, id: &ResourceId, matter: &Matter, name: &str, why: String, now_ms: u64) {
-        let until_ms = now_ms.saturating_add(UNKNOWN_FOR_MS);
+    pub(super) fn remember(&mut self, id: &ResourceId, matter: &MetricGroup, name: &str, why: String, now_ms: u64) {
+        let until_ms = now_ms.saturating_add(UNKNOWN_METRIC_TTL_MS);
         self.0.insert(key(id, matter, name), (until_ms, why));
     }
 
     /// Why the resource does not have this metric, if so.
     pub(super) fn why(&self, id: &ResourceId, mapping: &Mapping, now_ms: u64) -> Option<&str> {
-        let (until_ms, why) = self.0.get(&key(id, &Matter::of(mapping), &mapping.name))?;
+        let (until_ms, why) = self.0.get(&key(id, &MetricGroup::of(mapping), &mapping.name))?;
         (now_ms < *until_ms).then_some(why)
     }
 }
 
-fn key(id: &ResourceId, matter: &Matter, name: &str) -> (String, Option<String>, String) {
+fn key(id: &ResourceId, matter: &MetricGroup, name: &str) -> (String, Option<String>, String) {
     (id.key(), matter.namespace.clone(), name.to_lowercase())
 }
 
@@ -119,28 +119,37 @@ pub(super) fn subjects(settings: &Settings) -> Vec<Subject> {
 }
 
 /// The ready metrics of a type, and one's own in the place of those that have the same name.
-fn mappings(kind: &str, own: &[Mapping]) -> Vec<Mapping> {
+fn mappings(kind: &str, service_metrics: &[Mapping]) -> Vec<Mapping> {
     let of_kind = |mapping: &&Mapping| {
         mapping
             .kind
             .as_ref()
             .is_none_or(|wanted| wanted.eq_ignore_ascii_case(kind))
     };
-    let own: Vec<_> = own.iter().filter(of_kind).cloned().collect();
+    let service_metrics: Vec<_> = service_metrics.iter().filter(of_kind).cloned().collect();
     let mut all = tables::ready(kind);
-    all.retain(|ready| own.iter().all(|own| own.metric != ready.metric));
-    all.extend(own);
+    all.retain(|ready| {
+        service_metrics
+            .iter()
+            .all(|service_metrics| service_metrics.metric != ready.metric)
+    });
+    all.extend(service_metrics);
     all
 }
 
 /// The questions that all subjects together make. What is unknown is not asked for.
-pub(super) fn questions(subjects: &[Subject], unknown: &Unknown, batched: bool, now_ms: u64) -> Vec<Question> {
-    let mut questions: Vec<Question> = Vec::new();
+pub(super) fn questions(
+    subjects: &[Subject],
+    unknown: &UnknownMetrics,
+    batched: bool,
+    now_ms: u64,
+) -> Vec<MetricQuery> {
+    let mut questions: Vec<MetricQuery> = Vec::new();
     for (at, subject) in subjects.iter().enumerate() {
         let known = |mapping: &&Mapping| unknown.why(&subject.id, mapping, now_ms).is_none();
         for (matter, names) in matters(subject.mappings.iter().filter(known)) {
-            for names in names.chunks(MOST_NAMES) {
-                let question = Question {
+            for names in names.chunks(MAX_METRICS_PER_REQUEST) {
+                let question = MetricQuery {
                     matter: matter.clone(),
                     names: names.to_vec(),
                     subjects: vec![at],
@@ -158,10 +167,10 @@ pub(super) fn questions(subjects: &[Subject], unknown: &Unknown, batched: bool, 
 }
 
 /// The names of all mappings, each once, by what they have in common, in the order in which they come.
-fn matters<'m>(mappings: impl Iterator<Item = &'m Mapping>) -> Vec<(Matter, Vec<String>)> {
-    let mut matters: Vec<(Matter, Vec<String>)> = Vec::new();
+fn matters<'m>(mappings: impl Iterator<Item = &'m Mapping>) -> Vec<(MetricGroup, Vec<String>)> {
+    let mut matters: Vec<(MetricGroup, Vec<String>)> = Vec::new();
     for mapping in mappings {
-        let matter = Matter::of(mapping);
+        let matter = MetricGroup::of(mapping);
         let at = matters
             .iter()
             .position(|(known, _)| *known == matter)
@@ -177,7 +186,7 @@ fn matters<'m>(mappings: impl Iterator<Item = &'m Mapping>) -> Vec<(Matter, Vec<
     matters
 }
 
-impl Question {
+impl MetricQuery {
     /// Whether the other can be asked with it.
     fn takes(&self, other: &Self, subjects: &[Subject]) -> bool {
         let one = |question: &Self| &subjects[question.subjects[0]].id;
@@ -186,7 +195,7 @@ impl Question {
             && self.region == other.region
             && self.matter == other.matter
             && self.names == other.names
-            && self.subjects.len() < MOST_RESOURCES
+            && self.subjects.len() < MAX_RESOURCES_PER_BATCH
             && same(one(self).kind(), one(other).kind())
             && same(one(self).subscription(), one(other).subscription())
     }
@@ -208,7 +217,7 @@ impl Question {
     /// Whether it asks for this.
     pub(super) fn asks_for(&self, mapping: &Mapping) -> bool {
         let named = |name: &String| name.eq_ignore_ascii_case(&mapping.name);
-        Matter::of(mapping) == self.matter && self.names.iter().any(named)
+        MetricGroup::of(mapping) == self.matter && self.names.iter().any(named)
     }
 
     /// Where it is asked, for one resource.
@@ -226,10 +235,10 @@ impl Question {
                 .map(|namespace| ("metricnamespace", namespace)),
         );
         pairs.extend(self.matter.filter.clone().map(|filter| ("$filter", filter)));
-        let (arm, path) = (&settings.endpoints.arm, wire::encoded_path(subject.id.as_str()));
+        let (arm, path) = (&settings.endpoints.arm, http::encoded_path(subject.id.as_str()));
         format!(
             "{arm}{path}/providers/Microsoft.Insights/metrics?{}",
-            wire::encoded(&pairs)
+            http::encoded(&pairs)
         )
     }
 
@@ -247,10 +256,10 @@ impl Question {
         pairs.push(("metricnamespace", namespace));
         pairs.extend(self.matter.filter.clone().map(|filter| ("filter", filter)));
         let base = batch_endpoint(&settings.endpoints, self.region.as_deref().unwrap_or_default());
-        let subscription = wire::encoded_path(first.subscription());
+        let subscription = http::encoded_path(first.subscription());
         let address = format!(
             "{base}/subscriptions/{subscription}/metrics:getBatch?{}",
-            wire::encoded(&pairs)
+            http::encoded(&pairs)
         );
         let ids: Vec<_> = self.subjects.iter().map(|at| subjects[*at].id.key()).collect();
         (address, serde_json::json!({ "resourceids": ids }).to_string())
@@ -280,7 +289,7 @@ impl Question {
 /// Where batches about resources of this region are answered.
 fn batch_endpoint(endpoints: &Endpoints, region: &str) -> String {
     let base = endpoints.metrics.as_deref().unwrap_or_default();
-    base.replace("{region}", &wire::encoded_path(&region.to_lowercase().replace(' ', "")))
+    base.replace("{region}", &http::encoded_path(&region.to_lowercase().replace(' ', "")))
 }
 
 /// The newest minutes. One that is shorter than two intervals could lie between two points.

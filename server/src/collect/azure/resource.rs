@@ -13,7 +13,7 @@ pub struct ResourceId {
 
 impl ResourceId {
     /// Takes an id apart. Azure does not care about the case of its letters, and neither do we.
-    pub fn new(text: &str) -> Result<Self, NotAResource> {
+    pub fn new(text: &str) -> Result<Self, InvalidResourceId> {
         let text = format!("/{}", text.trim().trim_matches('/'));
         let parts: Vec<_> = text.split('/').skip(1).collect();
         let is = |at: usize, word: &str| parts.get(at).is_some_and(|part| part.eq_ignore_ascii_case(word));
@@ -21,12 +21,12 @@ impl ResourceId {
             .iter()
             .any(|part| part.is_empty() || part.contains(['?', '#']) || part.contains(char::is_control))
         {
-            return Err(NotAResource);
+            return Err(InvalidResourceId);
         }
         // After the provider come pairs of a type and a name; a type within a type goes on so.
         let is_whole = parts.len() >= 8 && parts.len().is_multiple_of(2);
         if !is_whole || !is(0, "subscriptions") || !is(2, "resourceGroups") || !is(4, "providers") {
-            return Err(NotAResource);
+            return Err(InvalidResourceId);
         }
         let types = parts[6..].iter().step_by(2).copied();
         let kind: Vec<_> = [parts[5]].into_iter().chain(types).collect();
@@ -76,7 +76,7 @@ impl fmt::Display for ResourceId {
     "write the whole id as the portal shows it under \"JSON view\": \
      /subscriptions/ID/resourceGroups/NAME/providers/TYPE/NAME"
 )]
-pub struct NotAResource;
+pub struct InvalidResourceId;
 
 #[cfg(test)]
 mod tests {
@@ -115,7 +115,7 @@ mod tests {
             "/subscriptions/s/groups/g/providers/Microsoft.Compute/virtualMachines/vm",
             "/subscriptions/s/resourceGroups/g/providers/Microsoft.Compute/virtualMachines/vm?a=b",
         ] {
-            assert_eq!(ResourceId::new(text), Err(NotAResource), "{text}");
+            assert_eq!(ResourceId::new(text), Err(InvalidResourceId), "{text}");
         }
     }
 }

@@ -86,9 +86,9 @@ fn sample(
 ) -> Option<Result<Sample, MeasureError>> {
     let (time_ms, value) = series.newest(mapping.aggregation)?;
     let value = mapping.transform.of(value);
-    let own = [("resource".to_owned(), subject.label.clone())];
+    let service_metrics = [("resource".to_owned(), subject.label.clone())];
     let mut labels = mapping.labels.clone();
-    for (name, value) in own.into_iter().chain(series.dimensions()) {
+    for (name, value) in service_metrics.into_iter().chain(series.dimensions()) {
         // What the operator says of a series counts more than what Azure says.
         if labels.iter().all(|(known, _)| *known != name) {
             labels.push((name, value));

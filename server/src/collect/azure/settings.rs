@@ -117,11 +117,11 @@ impl Aggregation {
 }
 
 impl FromStr for Aggregation {
-    type Err = NotASetting;
+    type Err = InvalidSetting;
 
-    fn from_str(text: &str) -> Result<Self, NotASetting> {
+    fn from_str(text: &str) -> Result<Self, InvalidSetting> {
         let named = |one: &Self| one.as_str().eq_ignore_ascii_case(text.trim());
-        Self::ALL.into_iter().find(named).ok_or(NotASetting::Aggregation)
+        Self::ALL.into_iter().find(named).ok_or(InvalidSetting::Aggregation)
     }
 }
 
@@ -147,9 +147,9 @@ impl Transform {
 }
 
 impl FromStr for Transform {
-    type Err = NotASetting;
+    type Err = InvalidSetting;
 
-    fn from_str(text: &str) -> Result<Self, NotASetting> {
+    fn from_str(text: &str) -> Result<Self, InvalidSetting> {
         let dense: String = text.split_whitespace().collect();
         match dense.as_str() {
             "identity" | "x" => Ok(Self::Identity),
@@ -157,7 +157,7 @@ impl FromStr for Transform {
             other => {
                 let factor = other.strip_prefix("x*").and_then(|factor| factor.parse().ok());
                 let factor = factor.filter(|factor: &f64| factor.is_finite());
-                factor.map(Self::Scale).ok_or(NotASetting::Transform)
+                factor.map(Self::Scale).ok_or(InvalidSetting::Transform)
             }
         }
     }
@@ -175,7 +175,7 @@ impl fmt::Display for Transform {
 
 /// A text that is no setting of ours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum NotASetting {
+pub enum InvalidSetting {
     /// Not the word for a number about an interval.
     #[error("write average, minimum, maximum, total or count")]
     Aggregation,
@@ -276,7 +276,7 @@ mod tests {
         check("x * 0.001", Transform::Scale(0.001), 0.04);
         check("x*1e-3", Transform::Scale(0.001), 0.04);
         for text in ["", "x *", "x * inf", "x * nan", "x / 2", "101 - x", "2 * x"] {
-            assert_eq!(text.parse::<Transform>(), Err(NotASetting::Transform), "{text}");
+            assert_eq!(text.parse::<Transform>(), Err(InvalidSetting::Transform), "{text}");
         }
     }
 
@@ -286,7 +286,7 @@ mod tests {
             assert_eq!(one.as_str().parse(), Ok(one));
         }
         assert_eq!("Total".parse(), Ok(Aggregation::Total));
-        assert_eq!("sum".parse::<Aggregation>(), Err(NotASetting::Aggregation));
+        assert_eq!("sum".parse::<Aggregation>(), Err(InvalidSetting::Aggregation));
     }
 
     #[test]

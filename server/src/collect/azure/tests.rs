@@ -6,7 +6,7 @@ use serde_json::json;
 use watchpost_policies::MetricName;
 
 use super::answer::Answer;
-use super::query::{self, Question, Subject, Unknown};
+use super::query::{self, MetricQuery, Subject, UnknownMetrics};
 use super::*;
 use crate::collect::probe::Reading;
 
@@ -42,9 +42,9 @@ fn settings(names: &[&str], mappings: Vec<Mapping>) -> Settings {
     }
 }
 
-fn laid(settings: &Settings, batched: bool) -> (Vec<Subject>, Vec<Question>) {
+fn laid(settings: &Settings, batched: bool) -> (Vec<Subject>, Vec<MetricQuery>) {
     let subjects = query::subjects(settings);
-    let questions = query::questions(&subjects, &Unknown::default(), batched, NOW);
+    let questions = query::questions(&subjects, &UnknownMetrics::default(), batched, NOW);
     (subjects, questions)
 }
 
@@ -148,7 +148,7 @@ fn only_resources_of_one_region_type_and_subscription_are_asked_for_together() {
 fn what_is_unknown_is_not_asked_for_until_a_day_later() {
     let settings = settings(&["x"], vec![mapping("a", "A"), mapping("b", "B")]);
     let (subjects, questions) = laid(&settings, false);
-    let mut unknown = Unknown::default();
+    let mut unknown = UnknownMetrics::default();
     unknown.remember(
         &subjects[0].id,
         &questions[0].matter,

@@ -7,17 +7,17 @@ use std::rc::Rc;
 
 use tokio::sync::Mutex;
 
-use super::grant::{self, Kind};
+use super::backoff::Waits;
+use super::credential_chain::{self, Kind};
+use super::http::Wire;
 use super::settings::{Hidden, MASK, Settings};
-use super::waits::Waits;
-use super::wire::Wire;
 
 /// A token is given up this long before its end, so that none ends on its way.
-const EARLY_MS: u64 = 300_000;
+const RENEW_BEFORE_EXPIRY_MS: u64 = 300_000;
 
 /// When it is, and how often we have asked before.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Moment {
+pub(super) struct Expiry {
     pub(super) round: u64,
     pub(super) now_ms: u64,
 }
@@ -40,27 +40,27 @@ impl fmt::Debug for Token {
 
 /// All tokens, each by whom it is made out to.
 #[derive(Default)]
-pub(super) struct Tokens(Mutex<State>);
+pub(super) struct Tokens(Mutex<TokenState>);
 
 #[derive(Default)]
-struct State {
-    kept: HashMap<String, Kept>,
+struct TokenState {
+    kept: HashMap<String, CachedToken>,
     /// Who asks in the round that has failed is not kept waiting for the same failure.
     failed: HashMap<String, (u64, String)>,
     chosen: Option<Kind>,
     waits: Waits,
 }
 
-struct Kept {
+struct CachedToken {
     token: Token,
     until_ms: u64,
     round: u64,
 }
 
-impl Kept {
+impl CachedToken {
     /// One that lives shorter than five minutes is good for the round that fetched it.
-    fn is_good(&self, now: Moment) -> bool {
-        now.now_ms.saturating_add(EARLY_MS) < self.until_ms || self.round == now.round
+    fn is_good(&self, now: Expiry) -> bool {
+        now.now_ms.saturating_add(RENEW_BEFORE_EXPIRY_MS) < self.until_ms || self.round == now.round
     }
 }
 
@@ -72,7 +72,7 @@ impl Tokens {
         audience: &str,
         settings: &Settings,
         wire: &Wire,
-        now: Moment,
+        now: Expiry,
     ) -> Result<Token, String> {
         let mut state = self.0.lock().await;
         if let Some(kept) = state.kept.get(audience).filter(|kept| kept.is_good(now)) {
@@ -106,11 +106,17 @@ impl Tokens {
     }
 }
 
-impl State {
-    async fn fetch(&mut self, audience: &str, settings: &Settings, wire: &Wire, now: Moment) -> Result<Kept, String> {
+impl TokenState {
+    async fn fetch(
+        &mut self,
+        audience: &str,
+        settings: &Settings,
+        wire: &Wire,
+        now: Expiry,
+    ) -> Result<CachedToken, String> {
         let kinds = self
             .chosen
-            .map_or_else(|| grant::chain(&settings.credentials), |kind| vec![kind]);
+            .map_or_else(|| credential_chain::chain(&settings.credentials), |kind| vec![kind]);
         let mut whys = Vec::new();
         for kind in kinds {
             if let Some(why) = self.waits.refusal(kind.as_str(), now.now_ms) {
@@ -118,16 +124,16 @@ impl State {
                 continue;
             }
             let is_first = self.chosen.is_none();
-            match grant::fetch(kind, audience, is_first, settings, wire, now.now_ms).await {
+            match credential_chain::fetch(kind, audience, is_first, settings, wire, now.now_ms).await {
                 Ok(grant) => {
                     self.waits.over(kind.as_str(), now.now_ms);
                     self.choose(kind, &whys);
                     let (until_ms, round) = (grant.until_ms, now.round);
                     let token = Token(Rc::new(grant.token));
-                    return Ok(Kept { token, until_ms, round });
+                    return Ok(CachedToken { token, until_ms, round });
                 }
-                Err(grant::Failure::Refused(why)) => whys.push(why),
-                Err(grant::Failure::Wait { wish, why }) => {
+                Err(credential_chain::Failure::Refused(why)) => whys.push(why),
+                Err(credential_chain::Failure::Wait { wish, why }) => {
                     whys.push(self.waits.begin(kind.as_str(), wish, why, now.now_ms));
                 }
             }
@@ -154,9 +160,9 @@ impl State {
 mod tests {
     use super::*;
 
-    fn kept(until_ms: u64) -> Kept {
+    fn kept(until_ms: u64) -> CachedToken {
         let token = Token(Rc::new(Hidden::new("hunter2")));
-        Kept {
+        CachedToken {
             token,
             until_ms,
             round: 1,
@@ -165,14 +171,14 @@ mod tests {
 
     #[test]
     fn a_token_is_good_until_five_minutes_before_its_end() {
-        let is_good = |now_ms| kept(1_000_000).is_good(Moment { round: 2, now_ms });
+        let is_good = |now_ms| kept(1_000_000).is_good(Expiry { round: 2, now_ms });
         assert!(is_good(0) && is_good(699_999));
         assert!(!is_good(700_000) && !is_good(2_000_000));
     }
 
     #[test]
     fn a_short_token_is_good_for_its_own_round() {
-        let is_good = |round| kept(60_000).is_good(Moment { round, now_ms: 0 });
+        let is_good = |round| kept(60_000).is_good(Expiry { round, now_ms: 0 });
         assert!(is_good(1));
         assert!(!is_good(2));
     }

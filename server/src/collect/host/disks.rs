@@ -23,12 +23,12 @@ const COUNTERS: [(&str, usize, f64, &str); 11] = [
     ("node_disk_written_bytes_total", 6, SECTOR_BYTES, "bytes"),
     ("node_disk_write_time_seconds_total", 7, 0.001, "seconds"),
     ("node_disk_io_now", 8, 1.0, ""),
-    ("node_disk_io_time_seconds_total", BUSY, 0.001, "seconds"),
+    ("node_disk_io_time_seconds_total", BUSY_TIME_COLUMN, 0.001, "seconds"),
     ("node_disk_io_time_weighted_seconds_total", 10, 0.001, "seconds"),
 ];
 
 const COLUMNS: usize = COUNTERS.len();
-const BUSY: usize = 9;
+const BUSY_TIME_COLUMN: usize = 9;
 
 /// The disks.
 pub(super) struct Disks {
@@ -59,7 +59,7 @@ impl Disks {
 
     /// The first is since the machine began. A counter that went back began anew, and says nothing this once.
     fn usage(&self, disk: &Disk<'_>, now_seconds: Option<f64>) -> Usage {
-        let busy_ms = disk.columns[BUSY];
+        let busy_ms = disk.columns[BUSY_TIME_COLUMN];
         let before = self.before.get(disk.name).copied().unwrap_or_default();
         let elapsed = now_seconds.map(|now| now - self.before_seconds);
         let added = busy_ms.checked_sub(before.busy_ms);

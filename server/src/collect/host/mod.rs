@@ -8,7 +8,7 @@
 mod cgroup;
 mod cpu;
 mod disks;
-mod elsewhere;
+mod exclusions;
 mod files;
 mod filesystems;
 mod load;
@@ -45,7 +45,7 @@ pub fn probes(options: &HostOptions) -> Vec<Box<dyn Probe>> {
         Box::new(temperature::Temperature::new(options)),
         Box::new(system::System::new(options)),
     ];
-    let without = |probe| elsewhere::without(probe, options.measured_elsewhere);
+    let without = |probe| exclusions::without(probe, options.excluded_metrics);
     all.into_iter().map(without).collect()
 }
 

@@ -25,7 +25,7 @@ pub struct HostOptions {
     /// Network interfaces that are left out, as patterns. By default none.
     pub exclude_interfaces: Vec<String>,
     /// Metrics that somebody else measures, of other machines; they are not told of this one. By default none.
-    pub measured_elsewhere: &'static [&'static str],
+    pub excluded_metrics: &'static [&'static str],
 }
 
 impl Default for HostOptions {
@@ -39,7 +39,7 @@ impl Default for HostOptions {
             exclude_types: owned(EXCLUDED_TYPES),
             exclude_disks: owned(EXCLUDED_DISKS),
             exclude_interfaces: Vec::new(),
-            measured_elsewhere: &[],
+            excluded_metrics: &[],
         }
     }
 }

@@ -10,7 +10,7 @@ use super::{HostOptions, read};
 use crate::collect::probe::{Probe, Reading, patterns};
 
 /// Reading what one process does takes some ten microseconds, so this many take a tenth of a second.
-const LOOKED_AT: usize = 10_000;
+const MAX_PROCESSES: usize = 10_000;
 
 /// States that are told even when nobody is in them, so that a number which falls to nothing says so.
 const STATES: [char; 5] = ['D', 'R', 'S', 'T', 'Z'];
@@ -25,7 +25,7 @@ impl Processes {
     pub(super) fn new(options: &HostOptions) -> Self {
         Self {
             procfs: options.procfs.clone(),
-            looked_at: LOOKED_AT,
+            looked_at: MAX_PROCESSES,
         }
     }
 

@@ -12,7 +12,7 @@ const IDLE: usize = 3;
 const IOWAIT: usize = 4;
 
 /// `node_exporter`'s measure: what goes back further than three seconds has begun anew, and is no slip.
-const RESTARTED: u64 = 300;
+const RESTART_THRESHOLD_SECONDS: u64 = 300;
 
 /// Ticks spent in each mode.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -28,7 +28,7 @@ impl Ticks {
     /// The same ticks, but none fewer than before: a kernel may take back some of `iowait` and `idle`. A
     /// processor that was switched off and on begins anew.
     pub(super) fn not_before(self, before: Self) -> Self {
-        if self.0[IDLE].saturating_add(RESTARTED) < before.0[IDLE] {
+        if self.0[IDLE].saturating_add(RESTART_THRESHOLD_SECONDS) < before.0[IDLE] {
             return self;
         }
         let mut ticks = self;

@@ -104,7 +104,7 @@ fn a_name_that_is_taken_is_refused_and_who_has_it_goes_on() {
             assert_eq!(metrics(&next(&mut rounds).await), ["first"]);
         }
     });
-    let tasks = Tasks::new(Arc::new(Own::new(&Build {
+    let tasks = Tasks::new(Arc::new(ServiceMetrics::new(&Build {
         version: "",
         commit: "",
         rustc: "",

@@ -146,7 +146,7 @@ impl Probe for Hanging {
         Ok(one("hanging"))
     }
 
-    fn was_not_heard(&mut self) {
+    fn on_discarded(&mut self) {
         let _ = self.told.send("was not heard");
     }
 }

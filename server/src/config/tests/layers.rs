@@ -94,7 +94,7 @@ fn a_variable_is_read_as_what_its_setting_is() {
     assert!(!config.tls.resumption);
     assert_eq!(config.tls.min_version, TlsVersion::Tls13);
     assert_eq!(config.http.trusted_proxies.len(), 2);
-    assert_eq!(config.http.compress_from.bytes(), 1000);
+    assert_eq!(config.http.compress_min_size.bytes(), 1000);
     assert!(config.host.exclude_disks.is_empty());
     assert_eq!(config.host.exclude_interfaces, ["lo", "a,b"]);
     assert_eq!(config.listeners.len(), 1);

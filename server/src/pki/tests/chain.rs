@@ -7,7 +7,7 @@ use openssl::x509::{X509, X509PurposeId, X509Ref};
 
 use super::*;
 use crate::pki::certificate::{attribute, serial, unix_seconds};
-use crate::pki::{AUTHORITY, DEFAULT_DAYS, MOST_DAYS, PkiError};
+use crate::pki::{AUTHORITY, DEFAULT_DAYS, MAX_DAYS, PkiError};
 
 const CLIENT: X509PurposeId = X509PurposeId::SSL_CLIENT;
 const SERVER: X509PurposeId = X509PurposeId::SSL_SERVER;
@@ -112,9 +112,7 @@ fn names_lifetimes_and_serials_are_as_promised() {
 fn no_certificate_outlives_the_authority() {
     let (_data, authority) = new_authority();
     let late = days_later(3650 - 10);
-    let issued = authority
-        .issue_client("ada", "reader", MOST_DAYS, late)
-        .expect("issued");
+    let issued = authority.issue_client("ada", "reader", MAX_DAYS, late).expect("issued");
     assert_eq!(issued.not_after, days_later(3650));
     let refused = authority
         .issue_client("bob", "reader", 1, days_later(3650))

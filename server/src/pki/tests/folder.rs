@@ -9,7 +9,7 @@ use openssl::pkey::PKey;
 use openssl::symm::Cipher;
 
 use super::*;
-use crate::pki::{FIRST_CLIENTS, PkiError, prepare};
+use crate::pki::{DEFAULT_CLIENTS, PkiError, prepare};
 
 fn mode(path: &Path) -> u32 {
     fs::metadata(path).expect("there").permissions().mode() & 0o777
@@ -30,7 +30,7 @@ fn only_the_owner_may_enter_and_read_keys() {
         assert_eq!(mode(&private), 0o700, "{}", private.display());
     }
     let mut keys = vec![folder.join("ca.key"), folder.join("server.key")];
-    keys.extend(FIRST_CLIENTS.map(|name| folder.join(format!("clients/{name}.key"))));
+    keys.extend(DEFAULT_CLIENTS.map(|name| folder.join(format!("clients/{name}.key"))));
     for key in keys {
         assert_eq!(mode(&key), 0o600, "{}", key.display());
     }

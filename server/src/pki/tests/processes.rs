@@ -10,7 +10,7 @@ use super::*;
 use crate::pki::{PkiError, prepare};
 
 /// In the environment of a process that works: the folder.
-const WORK_IN: &str = "WATCHPOST_TEST_PKI";
+const TEST_FOLDER_VARIABLE: &str = "WATCHPOST_TEST_PKI";
 
 const NAMES: [&str; 3] = ["ada", "bob", "eve"];
 
@@ -21,7 +21,7 @@ fn start(test: &str, folder: &Path) -> Child {
             "{}::{test}",
             module_path!().split_once("::").expect("a crate").1
         ))
-        .env(WORK_IN, folder)
+        .env(TEST_FOLDER_VARIABLE, folder)
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn()
@@ -37,7 +37,7 @@ fn names_in(folder: &Path) -> Vec<String> {
 
 #[test]
 fn processes_that_start_at_once_have_one_authority() {
-    if let Some(folder) = std::env::var_os(WORK_IN) {
+    if let Some(folder) = std::env::var_os(TEST_FOLDER_VARIABLE) {
         prepare(Path::new(&folder), "edge-1", now()).expect("prepared");
         return;
     }
@@ -56,7 +56,7 @@ fn processes_that_start_at_once_have_one_authority() {
 
 #[test]
 fn a_process_that_is_killed_leaves_a_folder_that_is_whole() {
-    if let Some(folder) = std::env::var_os(WORK_IN) {
+    if let Some(folder) = std::env::var_os(TEST_FOLDER_VARIABLE) {
         work_until_killed(&folder);
     }
     for lines in 1..=12 {

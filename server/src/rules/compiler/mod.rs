@@ -2,8 +2,8 @@
 //! and gigabytes, and nothing stops one that runs in this process. Here is who is compiled for and when; the process is
 //! in `confined`. The rules that Watchpost brings are not compiled here.
 
-mod order;
-mod turns;
+mod protocol;
+mod queue;
 
 use std::path::{Path, PathBuf};
 use std::pin::pin;
@@ -15,13 +15,13 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use watchpost_policies::{ArtefactKey, Digest, Engine, Refusal, RuleModule};
 
-pub use order::Order;
+pub use protocol::CompileRequest;
 
 use super::cache::Cache;
-use super::confined::{self, Failure, Leash, OURSELVES, Task};
+use super::sandbox::{self, Failure, KillHandle, SELF_EXE, Task};
 use super::schema::Schemas;
 use crate::tasks;
-use turns::Turns;
+use queue::CompileQueue;
 
 /// Compiles components that came from outside. Cheap to clone; all clones take turns with each other.
 #[derive(Clone)]
@@ -32,7 +32,7 @@ struct Parts {
     cache: Option<Cache>,
     options: Options,
     program: PathBuf,
-    turns: Turns,
+    turns: CompileQueue,
     /// What waits for its turn.
     wanted: Mutex<Vec<Digest>>,
     /// That something more does.
@@ -40,9 +40,9 @@ struct Parts {
 }
 
 /// One that waits for its turn, until it is dropped.
-struct Wanting<'p>(&'p Parts, Digest);
+struct CompileWaiter<'p>(&'p Parts, Digest);
 
-impl<'p> Wanting<'p> {
+impl<'p> CompileWaiter<'p> {
     fn new(parts: &'p Parts, digest: Digest) -> Self {
         parts.wanted.lock().push(digest);
         parts.comes.notify_waiters();
@@ -50,7 +50,7 @@ impl<'p> Wanting<'p> {
     }
 }
 
-impl Drop for Wanting<'_> {
+impl Drop for CompileWaiter<'_> {
     fn drop(&mut self) {
         let mut wanted = self.0.wanted.lock();
         if let Some(at) = wanted.iter().position(|wanted| *wanted == self.1) {
@@ -118,7 +118,7 @@ pub enum CompileError {
 impl Compiler {
     /// For this engine. What it compiles is kept in the cache, if there is one.
     pub fn new(engine: Engine, cache: Option<Cache>, options: Options) -> Self {
-        Self::by_program(engine, cache, options, Path::new(OURSELVES))
+        Self::by_program(engine, cache, options, Path::new(SELF_EXE))
     }
 
     /// The same with another Watchpost than the running program, for programs that are none.
@@ -126,7 +126,7 @@ impl Compiler {
         Self(Arc::new(Parts {
             engine,
             cache,
-            turns: Turns::new(options.waiting),
+            turns: CompileQueue::new(options.waiting),
             wanted: Mutex::default(),
             comes: Notify::new(),
             options,
@@ -147,10 +147,10 @@ impl Compiler {
         if let Some(kept) = kept {
             return Ok(kept);
         }
-        let wanting = Wanting::new(&self.0, digest);
+        let wanting = CompileWaiter::new(&self.0, digest);
         let turn = self.0.turns.take().await.ok_or(CompileError::Busy)?;
         drop(wanting);
-        let (parts, leash) = (self.0.clone(), Leash::default());
+        let (parts, leash) = (self.0.clone(), KillHandle::default());
         let _held = leash.hold();
         on_a_thread(move || {
             let done = parts.compiled(digest, &wasm, &leash);
@@ -202,7 +202,7 @@ impl Parts {
         }))
     }
 
-    fn compiled(&self, digest: Digest, wasm: &[u8], leash: &Leash) -> Result<Compiled, CompileError> {
+    fn compiled(&self, digest: Digest, wasm: &[u8], leash: &KillHandle) -> Result<Compiled, CompileError> {
         // Whoever had the turn before may have brought the same.
         if let Some(kept) = self.kept(digest)? {
             return Ok(kept);
@@ -222,9 +222,9 @@ impl Parts {
             timeout: self.options.time,
             // It has to fit into the memory of its process.
             max_answer_bytes: self.options.memory_bytes,
-            input: &|to| order::write(to, &recipe, &secret, wasm),
+            input: &|to| protocol::write(to, &recipe, &secret, wasm),
         };
-        let artefact = confined::run(&task, leash).map_err(|failure| self.told(failure))?;
+        let artefact = sandbox::run(&task, leash).map_err(|failure| self.told(failure))?;
         let loaded = RuleModule::load(&self.engine, digest, &artefact, &ArtefactKey::new(secret));
         let module = loaded.map_err(|why| broken(format!("what it wrote is not loaded: {why}")))??;
         if let Some(cache) = &self.cache {

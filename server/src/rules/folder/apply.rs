@@ -5,14 +5,14 @@
 use serde_json::{Map, Value};
 use watchpost_policies::{Digest, Kind};
 
-use crate::rules::registry::{Activation, Actor, ChangeError, Moment, Next, Registry, slot};
-use crate::store::rules::{AuditAction, By, CONFIGURATION, Entry, Generation, Mode, Version};
+use crate::rules::registry::{Activation, Actor, ChangeError, Moment, NextGeneration, Registry, slot};
+use crate::store::rules::{AuditAction, AuditActor, CONFIGURATION, Entry, Generation, Mode, Version};
 
 /// By whom the log says that it was done. Nobody who asks is called so: certificates have a subject, tokens a prefix.
 const FOLDER: &str = "folder";
 
 /// A version that lies in the folder.
-pub(super) struct Placing<'p> {
+pub(super) struct FolderChange<'p> {
     /// In which file. The log has it, and by that the rule is found again when the file is gone.
     pub(super) file: &'p str,
     /// Which.
@@ -24,8 +24,8 @@ pub(super) struct Placing<'p> {
 }
 
 /// Whoever can write to the folder.
-pub(super) fn by_folder() -> By {
-    By {
+pub(super) fn by_folder() -> AuditActor {
+    AuditActor {
         who: FOLDER.to_owned(),
         address: String::new(),
     }
@@ -41,7 +41,7 @@ fn folder() -> Actor {
 
 /// Puts in force what lies in the folder, and tells what that is. What the folder put in force last is left as it is:
 /// either that is so still, or somebody changed it since.
-pub(super) async fn place(registry: &Registry, placing: Placing<'_>, now: &Moment) -> Result<Entry, ChangeError> {
+pub(super) async fn place(registry: &Registry, placing: FolderChange<'_>, now: &Moment) -> Result<Entry, ChangeError> {
     let rule = placing.version.name.clone();
     let digest = placing.version.digest;
     let (kind, kept, _) = registry.version_of(&rule, digest).await?;
@@ -126,7 +126,7 @@ async fn take_out(registry: &Registry, rule: &str, digest: Digest, file: &str) -
             entries.retain(|other| other.digest.is_some() || other.rule != built_in.rule);
             entries.push(built_in);
         }
-        Ok(Some(Next {
+        Ok(Some(NextGeneration {
             entries,
             told,
             fresh: None,

@@ -3,7 +3,7 @@
 //! renames and over links that change. What is in force, and who did it, is the registry's to know.
 
 mod apply;
-mod look;
+mod scan;
 mod state;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,21 +13,21 @@ use std::time::Duration;
 
 use tokio::time::{Instant, MissedTickBehavior};
 
-pub use self::state::{Line, State};
+pub use self::state::{FileState, FileStatus};
 
-use self::apply::{Placing, by_folder};
-use self::look::{Content, Found, Sight, Sights};
-use self::state::{Given, Known, Outcome, Refused, Seat};
-use super::registry::{Brought, ChangeError, Moment, Registry};
+use self::apply::{FolderChange, by_folder};
+use self::scan::{Content, Found, ScannedFile, ScannedFiles};
+use self::state::{AppliedFile, KnownFile, Refused, Slot, SyncOutcome};
+use super::registry::{ChangeError, Moment, Registry, UploadRequest};
 use crate::error_chain::error_chain;
-use crate::metrics::Own;
+use crate::metrics::ServiceMetrics;
 use crate::{clock, tasks};
 
 /// A rule is in force two looks after its files were written, which is soon enough for people.
-const LOOK: Duration = Duration::from_secs(1);
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Which file has which seat, of those that were looked at before.
-type Claims = BTreeMap<Seat, String>;
+type Claims = BTreeMap<Slot, String>;
 
 /// How a folder of rules and what is in force go together. Cheap to clone.
 #[derive(Clone)]
@@ -35,30 +35,30 @@ pub struct FolderSync(Arc<Shared>);
 
 struct Shared {
     registry: Registry,
-    files: Mutex<Vec<Line>>,
-    own: Arc<Own>,
+    files: Mutex<Vec<FileStatus>>,
+    service_metrics: Arc<ServiceMetrics>,
 }
 
 impl FolderSync {
     /// A folder that was not looked at yet, for the rules of this registry.
-    pub fn new(registry: Registry, own: Arc<Own>) -> Self {
+    pub fn new(registry: Registry, service_metrics: Arc<ServiceMetrics>) -> Self {
         Self(Arc::new(Shared {
             registry,
             files: Mutex::default(),
-            own,
+            service_metrics,
         }))
     }
 
     /// How the files of the folder are; none without a folder.
-    pub fn files(&self) -> Vec<Line> {
+    pub fn files(&self) -> Vec<FileStatus> {
         self.0.files.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Watches the folder, for ever.
     pub async fn run(self, folder: PathBuf, now: impl Fn() -> Moment) {
-        let mut ticks = tokio::time::interval(LOOK);
+        let mut ticks = tokio::time::interval(POLL_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut watched = Watched {
+        let mut watched = Watch {
             registry: self.0.registry.clone(),
             sync: self,
             folder,
@@ -77,29 +77,29 @@ impl FolderSync {
         }
     }
 
-    fn note(&self, lines: Vec<Line>) {
-        let refused = lines.iter().filter(|line| line.state == State::Refused).count();
-        self.0.own.folder_refuses(refused);
+    fn note(&self, lines: Vec<FileStatus>) {
+        let refused = lines.iter().filter(|line| line.state == FileState::Refused).count();
+        self.0.service_metrics.set_folder_rejected(refused);
         *self.0.files.lock().unwrap_or_else(PoisonError::into_inner) = lines;
     }
 }
 
 /// What was made of a file that has a rule in it.
 struct Taken {
-    given: Given,
+    given: AppliedFile,
     /// What became of the rule, or why it cannot be in force.
-    outcome: Result<Outcome, ChangeError>,
+    outcome: Result<SyncOutcome, ChangeError>,
 }
 
-struct Watched<N> {
+struct Watch<N> {
     sync: FolderSync,
     registry: Registry,
     folder: PathBuf,
     /// What was measured and judged last.
     now: N,
     /// What was seen at the last look.
-    seen: Option<Arc<Sights>>,
-    files: BTreeMap<String, Known>,
+    seen: Option<Arc<ScannedFiles>>,
+    files: BTreeMap<String, KnownFile>,
     /// Files that are gone: one that comes back is a change, also with the contents that it had.
     gone: BTreeSet<String>,
     /// Files that may have left a rule behind.
@@ -108,21 +108,21 @@ struct Watched<N> {
     is_swept: bool,
     /// Why what was left behind could not be taken out.
     in_the_way: Option<String>,
-    told: Vec<Line>,
+    told: Vec<FileStatus>,
 }
 
-impl<N: Fn() -> Moment> Watched<N> {
+impl<N: Fn() -> Moment> Watch<N> {
     async fn look(&mut self) {
         let (folder, before) = (self.folder.clone(), self.seen.clone().unwrap_or_default());
         let largest = self.registry.rules().engine().limits().component_bytes;
         let now_ms = clock::now_ms_signed();
         let known = before.clone();
-        let looked = tasks::block(move || look::look(&folder, largest, &known, now_ms)).await;
+        let looked = tasks::block(move || scan::look(&folder, largest, &known, now_ms)).await;
         let sights = match looked.map_err(std::io::Error::other).and_then(|looked| looked) {
             Ok(sights) => Arc::new(sights),
             // Nothing is known to be gone, then.
             Err(error) => {
-                let unreadable = Line::unreadable(&self.folder, &error);
+                let unreadable = FileStatus::unreadable(&self.folder, &error);
                 return self.tell([unreadable].into_iter().chain(self.lines(&before)).collect());
             }
         };
@@ -149,7 +149,7 @@ impl<N: Fn() -> Moment> Watched<N> {
     }
 
     /// Forgets files that were there at neither of two looks.
-    fn let_go(&mut self, before: &Sights, sights: &Sights) {
+    fn let_go(&mut self, before: &ScannedFiles, sights: &ScannedFiles) {
         let is_gone = |name: &String| !sights.contains_key(name) && !before.contains_key(name);
         let gone: Vec<_> = self.files.keys().filter(|name| is_gone(name)).cloned().collect();
         for name in gone {
@@ -159,17 +159,17 @@ impl<N: Fn() -> Moment> Watched<N> {
         }
     }
 
-    fn is_due(&self, name: &str, sight: &Sight, claims: &Claims) -> bool {
+    fn is_due(&self, name: &str, sight: &ScannedFile, claims: &Claims) -> bool {
         let Some(known) = self.files.get(name).filter(|known| known.content == sight.content) else {
             return true;
         };
         match &known.outcome {
-            Outcome::Placed(_) => false,
-            Outcome::Twin(_) => known
+            SyncOutcome::Placed(_) => false,
+            SyncOutcome::Duplicate(_) => known
                 .given
                 .as_ref()
                 .is_some_and(|given| !claims.contains_key(&given.seat())),
-            Outcome::Refused(refused) => {
+            SyncOutcome::Refused(refused) => {
                 let is_time = refused.again.is_some_and(|again| again <= Instant::now());
                 is_time || !Arc::ptr_eq(&refused.under, &self.registry.options())
             }
@@ -177,11 +177,11 @@ impl<N: Fn() -> Moment> Watched<N> {
     }
 
     /// Brings what was there at two looks, and puts it in force.
-    async fn take(&mut self, name: &str, sight: &Sight, claims: &Claims) {
+    async fn take(&mut self, name: &str, sight: &ScannedFile, claims: &Claims) {
         let under = self.registry.options();
-        let refuse = |error: &ChangeError| Outcome::Refused(Refused::by(error, under.clone()));
+        let refuse = |error: &ChangeError| SyncOutcome::Refused(Refused::by(error, under.clone()));
         let (given, outcome) = match &sight.content {
-            Content::Wrong(why) => (None, Outcome::Refused(Refused::for_now(why.clone(), under))),
+            Content::Wrong(why) => (None, SyncOutcome::Refused(Refused::for_now(why.clone(), under))),
             Content::Whole(digest) => {
                 let Some(found) = self.read(name).await.filter(|found| found.digest == *digest) else {
                     // It changed in this moment; the next look sees it.
@@ -196,11 +196,11 @@ impl<N: Fn() -> Moment> Watched<N> {
         if given.is_some() {
             self.changed.insert(name.to_owned());
         }
-        if matches!(outcome, Outcome::Placed(_)) {
+        if matches!(outcome, SyncOutcome::Placed(_)) {
             self.gone.remove(name);
         }
         let last = self.files.remove(name).and_then(|known| known.given);
-        let known = Known {
+        let known = KnownFile {
             content: sight.content.clone(),
             // What is broken now keeps the seat of what was good.
             given: given.or(last),
@@ -212,13 +212,13 @@ impl<N: Fn() -> Moment> Watched<N> {
     async fn read(&self, name: &str) -> Option<Found> {
         let (folder, name) = (self.folder.clone(), name.to_owned());
         let largest = self.registry.rules().engine().limits().component_bytes;
-        let read = tasks::block(move || look::read(&folder, &name, largest).ok());
+        let read = tasks::block(move || scan::read(&folder, &name, largest).ok());
         read.await.ok().flatten()
     }
 
     /// Uploads a file and puts its rule in force. An error says that it is no rule here.
     async fn bring(&self, name: &str, found: Found, claims: &Claims) -> Result<Taken, ChangeError> {
-        let brought = Brought {
+        let brought = UploadRequest {
             wasm: found.wasm,
             // They may be wrong while the component is right; activating it looks at them.
             settings: None,
@@ -229,12 +229,12 @@ impl<N: Fn() -> Moment> Watched<N> {
             .registry
             .upload(brought, &by_folder(), (self.now)().snapshot)
             .await?;
-        let given = Given::of(&uploaded.version);
+        let given = AppliedFile::of(&uploaded.version);
         if let Some(first) = claims.get(&given.seat()) {
-            let outcome = Ok(Outcome::Twin(given.seat().taken_by(first)));
+            let outcome = Ok(SyncOutcome::Duplicate(given.seat().taken_by(first)));
             return Ok(Taken { given, outcome });
         }
-        let placing = Placing {
+        let placing = FolderChange {
             file: name,
             version: &uploaded.version,
             settings: found.settings,
@@ -243,20 +243,20 @@ impl<N: Fn() -> Moment> Watched<N> {
         let placed = apply::place(&self.registry, placing, &(self.now)()).await;
         Ok(Taken {
             given,
-            outcome: placed.map(Outcome::Placed),
+            outcome: placed.map(SyncOutcome::Placed),
         })
     }
 
     /// Takes out of force what files left behind: those that are gone, and those that have another rule now.
-    async fn sweep(&mut self, before: &Sights, sights: &Sights) {
+    async fn sweep(&mut self, before: &ScannedFiles, sights: &ScannedFiles) {
         if self.is_swept && self.changed.is_empty() {
             return;
         }
         let is_left = |file: &str, rule: &str| {
-            let is_given = |known: &Known| known.given.as_ref().is_some_and(|given| given.rule == rule);
+            let is_given = |known: &KnownFile| known.given.as_ref().is_some_and(|given| given.rule == rule);
             let is_here = sights.contains_key(file) || before.contains_key(file);
             let is_meant = self.changed.contains(file) || (!self.is_swept && !is_here);
-            let has_another = |known: &Known| matches!(known.outcome, Outcome::Placed(_));
+            let has_another = |known: &KnownFile| matches!(known.outcome, SyncOutcome::Placed(_));
             let is_over = self.files.get(file).map_or(!is_here, has_another);
             is_meant && is_over && !self.files.values().any(is_given)
         };
@@ -270,21 +270,21 @@ impl<N: Fn() -> Moment> Watched<N> {
         }
     }
 
-    fn lines(&self, sights: &Sights) -> Vec<Line> {
-        let in_force = self.registry.rules().current();
+    fn lines(&self, sights: &ScannedFiles) -> Vec<FileStatus> {
+        let active = self.registry.rules().current();
         let names: BTreeSet<&String> = sights.keys().chain(self.files.keys()).collect();
         let lines = names.into_iter().map(|name| {
-            let is_in_force = |placed: &_| in_force.generation.entries.contains(placed);
-            Line::of(name, sights.get(name), self.files.get(name), is_in_force)
+            let is_in_force = |placed: &_| active.generation.entries.contains(placed);
+            FileStatus::of(name, sights.get(name), self.files.get(name), is_in_force)
         });
         let left = self.in_the_way.iter().flat_map(|why| {
             let left = self.changed.iter().filter(|name| !sights.contains_key(*name));
-            left.map(move |name| Line::left_behind(name, why))
+            left.map(move |name| FileStatus::left_behind(name, why))
         });
         lines.chain(left).collect()
     }
 
-    fn tell(&mut self, lines: Vec<Line>) {
+    fn tell(&mut self, lines: Vec<FileStatus>) {
         for line in lines.iter().filter(|line| !self.told.contains(line)) {
             line.log();
         }

@@ -12,47 +12,47 @@ use utoipa::ToSchema;
 use watchpost_policies::Kind;
 
 use super::Claims;
-use super::look::{Content, Sight};
+use super::scan::{Content, ScannedFile};
 use crate::error_chain::error_chain;
 use crate::rules::compiler::CompileError;
 use crate::rules::registry::{ChangeError, Options};
 use crate::store::rules::{Entry, Version};
 
 /// A database that is away, or another rule that stands in the way, is asked again after this long.
-const AGAIN: Duration = Duration::from_secs(10);
+const RETRY_DELAY: Duration = Duration::from_secs(10);
 
 /// Compiling that took too long may have had too busy a machine.
-const LATER: Duration = Duration::from_secs(600);
+const MAX_RETRY_DELAY: Duration = Duration::from_secs(600);
 
 /// What was made of a file the last time that it was taken.
-pub(super) struct Known {
+pub(super) struct KnownFile {
     pub(super) content: Content,
     /// The rule in it, or the last one that was.
-    pub(super) given: Option<Given>,
-    pub(super) outcome: Outcome,
+    pub(super) given: Option<AppliedFile>,
+    pub(super) outcome: SyncOutcome,
 }
 
 /// A rule as a file gives it.
 #[derive(Clone)]
-pub(super) struct Given {
+pub(super) struct AppliedFile {
     pub(super) rule: String,
     kind: Kind,
 }
 
 /// What one file can have.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Seat {
+pub(super) enum Slot {
     /// A threshold rule of this name.
     Rule(String),
     /// The one role rule.
     Role,
 }
 
-pub(super) enum Outcome {
+pub(super) enum SyncOutcome {
     /// It was put in force, now or before.
     Placed(Entry),
     /// An earlier file has its seat; the sentence says which.
-    Twin(String),
+    Duplicate(String),
     Refused(Refused),
 }
 
@@ -69,11 +69,11 @@ pub(super) struct Refused {
 /// One file, as the API shows it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[schema(as = RuleFile)]
-pub struct Line {
+pub struct FileStatus {
     /// Its name.
     pub file: String,
     /// How it is.
-    pub state: State,
+    pub state: FileState,
     /// The rule in it, as far as that is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rule: Option<String>,
@@ -86,9 +86,9 @@ pub struct Line {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[schema(as = RuleFileState)]
 #[serde(rename_all = "snake_case")]
-pub enum State {
+pub enum FileState {
     /// What it says is in force.
-    InForce,
+    ActiveRule,
     /// It was, and was changed since by other means.
     LeftAlone,
     /// It is taken in a moment.
@@ -97,21 +97,21 @@ pub enum State {
     Refused,
 }
 
-impl Known {
+impl KnownFile {
     /// Takes its seat, or makes way for the file that has it.
     pub(super) fn claim(&mut self, name: &str, claims: &mut Claims) {
-        let Some(seat) = self.given.as_ref().map(Given::seat) else {
+        let Some(seat) = self.given.as_ref().map(AppliedFile::seat) else {
             return;
         };
         match claims.get(&seat) {
-            Some(first) => self.outcome = Outcome::Twin(seat.taken_by(first)),
-            None if matches!(self.outcome, Outcome::Twin(_)) => {}
+            Some(first) => self.outcome = SyncOutcome::Duplicate(seat.taken_by(first)),
+            None if matches!(self.outcome, SyncOutcome::Duplicate(_)) => {}
             None => drop(claims.insert(seat, name.to_owned())),
         }
     }
 }
 
-impl Given {
+impl AppliedFile {
     pub(super) fn of(version: &Version) -> Self {
         Self {
             rule: version.name.clone(),
@@ -119,15 +119,15 @@ impl Given {
         }
     }
 
-    pub(super) fn seat(&self) -> Seat {
+    pub(super) fn seat(&self) -> Slot {
         match self.kind {
-            Kind::Role => Seat::Role,
-            Kind::Threshold => Seat::Rule(self.rule.clone()),
+            Kind::Role => Slot::Role,
+            Kind::Threshold => Slot::Rule(self.rule.clone()),
         }
     }
 }
 
-impl Seat {
+impl Slot {
     pub(super) fn taken_by(&self, first: &str) -> String {
         match self {
             Self::Rule(rule) => format!("{first} has the rule {rule} already; take one of the two away"),
@@ -150,11 +150,11 @@ impl Refused {
     pub(super) fn by(error: &ChangeError, under: Arc<Options>) -> Self {
         let (is_passing, again) = match error {
             ChangeError::Store(_)
-            | ChangeError::Behind { .. }
+            | ChangeError::PendingGeneration { .. }
             | ChangeError::Broken(_)
-            | ChangeError::Compile(CompileError::Busy | CompileError::Broken(_)) => (true, Some(AGAIN)),
-            ChangeError::Conflict(_) | ChangeError::InTheWay { .. } => (false, Some(AGAIN)),
-            ChangeError::Compile(CompileError::TooLong { .. }) => (false, Some(LATER)),
+            | ChangeError::Compile(CompileError::Busy | CompileError::Broken(_)) => (true, Some(RETRY_DELAY)),
+            ChangeError::Conflict(_) | ChangeError::InTheWay { .. } => (false, Some(RETRY_DELAY)),
+            ChangeError::Compile(CompileError::TooLong { .. }) => (false, Some(MAX_RETRY_DELAY)),
             _ => (false, None),
         };
         Self {
@@ -166,28 +166,28 @@ impl Refused {
     }
 }
 
-impl Line {
+impl FileStatus {
     pub(super) fn of(
         name: &str,
-        sight: Option<&Sight>,
-        known: Option<&Known>,
+        sight: Option<&ScannedFile>,
+        known: Option<&KnownFile>,
         is_in_force: impl Fn(&Entry) -> bool,
     ) -> Self {
-        let is_new = |known: &&Known| sight.is_none_or(|sight| sight.content == known.content);
+        let is_new = |known: &&KnownFile| sight.is_none_or(|sight| sight.content == known.content);
         let (state, why) = match known.filter(is_new).map(|known| &known.outcome) {
             None => (
-                State::Waiting,
+                FileState::Waiting,
                 Some("it is taken when two looks see the same".to_owned()),
             ),
-            Some(Outcome::Placed(placed)) if is_in_force(placed) => (State::InForce, None),
-            Some(Outcome::Placed(_)) => {
+            Some(SyncOutcome::Placed(placed)) if is_in_force(placed) => (FileState::ActiveRule, None),
+            Some(SyncOutcome::Placed(_)) => {
                 let why = "it was changed since by other means; it is taken again when the file changes";
-                (State::LeftAlone, Some(why.to_owned()))
+                (FileState::LeftAlone, Some(why.to_owned()))
             }
-            Some(Outcome::Twin(why)) => (State::Refused, Some(why.clone())),
-            Some(Outcome::Refused(refused)) => match refused.is_passing {
-                true => (State::Waiting, Some(refused.why.clone())),
-                false => (State::Refused, Some(refused.why.clone())),
+            Some(SyncOutcome::Duplicate(why)) => (FileState::Refused, Some(why.clone())),
+            Some(SyncOutcome::Refused(refused)) => match refused.is_passing {
+                true => (FileState::Waiting, Some(refused.why.clone())),
+                false => (FileState::Refused, Some(refused.why.clone())),
             },
         };
         Self {
@@ -204,7 +204,7 @@ impl Line {
     pub(super) fn unreadable(folder: &Path, error: &io::Error) -> Self {
         Self {
             file: folder.display().to_string(),
-            state: State::Refused,
+            state: FileState::Refused,
             rule: None,
             why: Some(format!(
                 "the folder cannot be read: {error}; make it, or take rules.dir out of the configuration"
@@ -216,7 +216,7 @@ impl Line {
     pub(super) fn left_behind(name: &str, why: &str) -> Self {
         Self {
             file: name.to_owned(),
-            state: State::Waiting,
+            state: FileState::Waiting,
             rule: None,
             why: Some(format!("it is gone, and its rule cannot be taken out of force: {why}")),
         }
@@ -228,12 +228,12 @@ impl Line {
         let rule = self.rule.as_deref().unwrap_or_default();
         let why = self.why.as_deref().unwrap_or_default();
         match self.state {
-            State::InForce => log::info!(file, rule; "a rule from the folder is in force"),
-            State::LeftAlone => {
+            FileState::ActiveRule => log::info!(file, rule; "a rule from the folder is in force"),
+            FileState::LeftAlone => {
                 log::info!(file, rule; "a rule from the folder was changed by other means; it is left alone until its file changes");
             }
-            State::Waiting => log::debug!(file, reason = why; "a file of the folder of rules is not taken yet"),
-            State::Refused => {
+            FileState::Waiting => log::debug!(file, reason = why; "a file of the folder of rules is not taken yet"),
+            FileState::Refused => {
                 log::error!(file, reason = why; "a file of the folder of rules is refused; what was in force before stays");
             }
         }
@@ -244,10 +244,10 @@ impl Line {
 mod tests {
     use super::*;
 
-    fn known(rule: &str, kind: Kind, outcome: Outcome) -> Known {
-        Known {
+    fn known(rule: &str, kind: Kind, outcome: SyncOutcome) -> KnownFile {
+        KnownFile {
             content: Content::Wrong(String::new()),
-            given: Some(Given {
+            given: Some(AppliedFile {
                 rule: rule.to_owned(),
                 kind,
             }),
@@ -255,8 +255,8 @@ mod tests {
         }
     }
 
-    fn refused() -> Outcome {
-        Outcome::Refused(Refused {
+    fn refused() -> SyncOutcome {
+        SyncOutcome::Refused(Refused {
             why: "it is broken".to_owned(),
             is_passing: false,
             again: None,
@@ -266,8 +266,8 @@ mod tests {
                     role: "{}".to_owned(),
                 },
                 break_glass: Vec::new(),
-                faults_in_a_row: 1,
-                provenance: crate::rules::provenance::Provenance::default(),
+                max_consecutive_faults: 1,
+                provenance: crate::rules::signing::Provenance::default(),
             }),
         })
     }
@@ -278,8 +278,8 @@ mod tests {
         known("weekend", Kind::Threshold, refused()).claim("a.wasm", &mut claims);
         let mut second = known("weekend", Kind::Threshold, refused());
         second.claim("b.wasm", &mut claims);
-        let line = Line::of("b.wasm", None, Some(&second), |_| false);
-        assert_eq!(line.state, State::Refused);
+        let line = FileStatus::of("b.wasm", None, Some(&second), |_| false);
+        assert_eq!(line.state, FileState::Refused);
         let why = "a.wasm has the rule weekend already; take one of the two away";
         assert_eq!(line.why.as_deref(), Some(why));
     }
@@ -290,11 +290,11 @@ mod tests {
         known("doors", Kind::Role, refused()).claim("a.wasm", &mut claims);
         let mut second = known("gates", Kind::Role, refused());
         second.claim("b.wasm", &mut claims);
-        assert!(matches!(second.outcome, Outcome::Twin(_)));
+        assert!(matches!(second.outcome, SyncOutcome::Duplicate(_)));
         let mut other = known("gates", Kind::Threshold, refused());
         other.claim("c.wasm", &mut claims);
         assert!(
-            matches!(other.outcome, Outcome::Refused(_)),
+            matches!(other.outcome, SyncOutcome::Refused(_)),
             "a threshold rule is in nobody's way"
         );
     }

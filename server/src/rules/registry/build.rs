@@ -3,13 +3,13 @@
 use watchpost_policies::{Digest, Rule, RuleModule};
 
 use super::{ChangeError, Registry};
-use crate::rules::InForce;
-use crate::store::rules::{Entry, Fresh, Generation, SettingsRef};
+use crate::rules::ActiveRule;
+use crate::store::rules::{Entry, Generation, NewSettings, SettingsRef};
 use crate::tasks;
 
 impl Registry {
     /// Loads a generation; the error says which entry stands in the way.
-    pub(super) async fn build(&self, generation: Generation) -> Result<InForce, (Option<Entry>, ChangeError)> {
+    pub(super) async fn build(&self, generation: Generation) -> Result<ActiveRule, (Option<Entry>, ChangeError)> {
         self.build_with(generation, None).await
     }
 
@@ -17,18 +17,18 @@ impl Registry {
     pub(super) async fn build_with(
         &self,
         generation: Generation,
-        fresh: Option<&Fresh>,
-    ) -> Result<InForce, (Option<Entry>, ChangeError)> {
+        fresh: Option<&NewSettings>,
+    ) -> Result<ActiveRule, (Option<Entry>, ChangeError)> {
         let mut rules = Vec::with_capacity(generation.entries.len());
         for entry in &generation.entries {
             let rule = self.rule(entry, fresh).await;
             rules.push(rule.map_err(|error| (Some(entry.clone()), error))?);
         }
-        InForce::new(generation, rules).map_err(|error| (None, error.into()))
+        ActiveRule::new(generation, rules).map_err(|error| (None, error.into()))
     }
 
     /// One of them.
-    pub(in crate::rules) async fn rule(&self, entry: &Entry, fresh: Option<&Fresh>) -> Result<Rule, ChangeError> {
+    pub(in crate::rules) async fn rule(&self, entry: &Entry, fresh: Option<&NewSettings>) -> Result<Rule, ChangeError> {
         if let Some(rule) = self.0.rules.loaded().find_map(|loaded| loaded.rule_of(entry).cloned()) {
             return Ok(rule);
         }

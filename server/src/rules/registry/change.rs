@@ -5,11 +5,11 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 use watchpost_policies::{Digest, Kind};
 
-use super::transaction::Next;
+use super::transaction::NextGeneration;
 use super::{Actor, ChangeError, Moment, Registry, slot};
-use crate::rules::InForce;
+use crate::rules::ActiveRule;
 use crate::store::Store;
-use crate::store::rules::{AuditAction, By, Entry, Fresh, Generation, Mode, SettingsRef};
+use crate::store::rules::{AuditAction, AuditActor, Entry, Generation, Mode, NewSettings, SettingsRef};
 
 /// What somebody wants in force.
 #[derive(Clone, Debug)]
@@ -32,7 +32,7 @@ pub struct Activation {
 
 /// That something about a rule shall be otherwise than it is.
 #[derive(Clone, Copy, Debug)]
-pub struct Wish<'w> {
+pub struct ChangeRequest<'w> {
     /// Which rule.
     pub rule: &'w str,
     /// The generation that was looked at before.
@@ -47,7 +47,7 @@ pub struct Wish<'w> {
 #[derive(Clone, Debug)]
 pub struct Changed {
     /// What is in force now.
-    pub in_force: Arc<InForce>,
+    pub active: Arc<ActiveRule>,
     /// Whether that is another generation than before.
     pub changed: bool,
 }
@@ -103,7 +103,7 @@ impl Registry {
             let mut told = vec![self.told(&entry, deed, actor, &wanted.note)];
             told.extend(displaced);
             entries.push(entry);
-            Ok(Some(Next {
+            Ok(Some(NextGeneration {
                 entries,
                 told,
                 fresh: fresh.flatten(),
@@ -115,9 +115,9 @@ impl Registry {
     /// Takes a rule out of what counts, or of what is compared. Somebody has to decide, so the role rule stays.
     pub async fn retire(
         &self,
-        Wish {
+        ChangeRequest {
             rule, expected, note, ..
-        }: &Wish<'_>,
+        }: &ChangeRequest<'_>,
         mode: Mode,
         actor: &Actor,
     ) -> Result<Changed, ChangeError> {
@@ -134,7 +134,7 @@ impl Registry {
             }
             let told = self.told(entry, AuditAction::Retired, actor, note);
             let entries = latest.entries.iter().filter(|other| *other != entry).cloned().collect();
-            Ok(Some(Next {
+            Ok(Some(NextGeneration {
                 entries,
                 told: vec![told],
                 fresh: None,
@@ -146,12 +146,12 @@ impl Registry {
     /// Gives a rule other settings wherever it takes part; those of the configuration, if none are told.
     pub async fn set_settings(
         &self,
-        wish: &Wish<'_>,
+        wish: &ChangeRequest<'_>,
         settings: Option<Map<String, Value>>,
         actor: &Actor,
         now: &Moment,
     ) -> Result<Changed, ChangeError> {
-        let Wish { rule, note, .. } = *wish;
+        let ChangeRequest { rule, note, .. } = *wish;
         let _turn = self.0.changing.lock().await;
         self.kind_of(rule).await?;
         let plan = async |latest: &Generation| {
@@ -161,20 +161,20 @@ impl Registry {
             };
             let mut entries = latest.entries.clone();
             let mut told = Vec::new();
-            let mut takes_part = false;
+            let mut in_use = false;
             for entry in entries.iter_mut().filter(|entry| entry.rule == rule) {
-                takes_part = true;
+                in_use = true;
                 if entry.settings != id {
                     entry.settings = id;
                     told.push(self.told(entry, AuditAction::Configured, actor, note));
                 }
             }
-            if !takes_part {
+            if !in_use {
                 let why = format!("the rule {rule} takes no part; give its settings when you activate it");
                 return Err(ChangeError::Conflict(why));
             }
             told.truncate(1);
-            Ok((!told.is_empty()).then_some(Next { entries, told, fresh }))
+            Ok((!told.is_empty()).then_some(NextGeneration { entries, told, fresh }))
         };
         self.change_by(wish.expected, actor, wish.force, now, plan).await
     }
@@ -184,9 +184,9 @@ impl Registry {
         &self,
         rule: &str,
         settings: Map<String, Value>,
-        by: &By,
-    ) -> Result<(SettingsRef, Option<Fresh>), ChangeError> {
-        let fresh = Fresh {
+        by: &AuditActor,
+    ) -> Result<(SettingsRef, Option<NewSettings>), ChangeError> {
+        let fresh = NewSettings {
             name: rule.to_owned(),
             settings: Value::Object(settings).to_string(),
             by: by.clone(),
@@ -215,8 +215,8 @@ impl Registry {
         rule: &str,
         digest: Digest,
     ) -> Result<(Kind, Option<Digest>, Option<SettingsRef>), ChangeError> {
-        let own = self.builtin_kind(rule);
-        if let Some(kind) = own.filter(|kind| self.0.rules.builtin(*kind).digest() == digest) {
+        let service_metrics = self.builtin_kind(rule);
+        if let Some(kind) = service_metrics.filter(|kind| self.0.rules.builtin(*kind).digest() == digest) {
             return Ok((kind, None, None));
         }
         let version = self.0.store.ask(move |store| store.rule_version(digest)).await?;

@@ -19,7 +19,7 @@ impl Registry {
     ) -> Result<Deleted, ChangeError> {
         let _turn = self.0.changing.lock().await;
         let (rule, by) = (rule.to_owned(), actor.by.clone());
-        let delete = move |store: &Store| store.let_rule_go(&rule, version, expected, &by, clock::now_ms_signed());
+        let delete = move |store: &Store| store.delete_rule(&rule, version, expected, &by, clock::now_ms_signed());
         let deleted = self.0.store.ask(delete).await?;
         // What is gone is not in quarantine any more.
         self.after_change().await;

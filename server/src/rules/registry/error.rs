@@ -25,7 +25,7 @@ pub enum ChangeError {
     },
     /// Somebody else changed something meanwhile.
     #[error("generation {latest} is in force, not the one that you changed; look at it and try again")]
-    Behind {
+    PendingGeneration {
         /// The number of the latest.
         latest: i64,
     },

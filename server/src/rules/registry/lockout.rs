@@ -3,14 +3,14 @@
 use watchpost_policies::{Action, Decision, Kind, Report, Request, Verdict};
 
 use super::{Actor, ChangeError, Registry, slot};
-use crate::rules::InForce;
+use crate::rules::ActiveRule;
 
 impl Registry {
     /// Whether the one who asks could change it again.
-    pub(super) fn stays_open(&self, next: &InForce, actor: &Actor, report: &Report) -> Result<(), ChangeError> {
+    pub(super) fn stays_open(&self, next: &ActiveRule, actor: &Actor, report: &Report) -> Result<(), ChangeError> {
         let Some(identity) = &actor.identity else { return Ok(()) };
         let now = self.0.rules.current();
-        let of = |loaded: &InForce| slot(&loaded.generation.entries, Kind::Role, "").cloned();
+        let of = |loaded: &ActiveRule| slot(&loaded.generation.entries, Kind::Role, "").cloned();
         if of(next) == of(&now) {
             return Ok(());
         }

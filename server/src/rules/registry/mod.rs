@@ -24,19 +24,19 @@ use tokio::sync::Mutex;
 use utoipa::ToSchema;
 use watchpost_policies::{Digest, Identity, Kind, Report, Snapshot};
 
-pub use self::change::{Activation, Changed, Wish};
+pub use self::change::{Activation, ChangeRequest, Changed};
 pub use self::error::ChangeError;
-pub use self::upload::{Brought, Uploaded};
+pub use self::upload::{UploadRequest, Uploaded};
 
 pub(super) use self::rollback::{Earlier, Replacement};
-pub(super) use self::transaction::{Blocked, Next};
+pub(super) use self::transaction::{Blocked, NextGeneration};
 
 use super::compiler::Compiler;
-use super::provenance::Provenance;
-use super::{InForce, Rules, Settings};
-use crate::metrics::Own;
+use super::signing::Provenance;
+use super::{ActiveRule, Rules, Settings};
+use crate::metrics::ServiceMetrics;
 use crate::store::Store;
-use crate::store::rules::{By, Entry, Mode};
+use crate::store::rules::{AuditActor, Entry, Mode};
 
 /// The registry. Cheap to clone.
 #[derive(Clone)]
@@ -50,7 +50,7 @@ struct Inner {
     /// Whoever changes something here does it alone; those elsewhere are told apart by the database.
     changing: Mutex<()>,
     after_change: AfterChange,
-    own: Arc<Own>,
+    service_metrics: Arc<ServiceMetrics>,
 }
 
 /// What is done after the audit log of the rules has changed, before the author of the change is answered.
@@ -64,7 +64,7 @@ pub struct Options {
     /// Certificates that may always change rules.
     pub break_glass: Vec<Digest>,
     /// A rule that fails so often, one time after the other, is put aside.
-    pub faults_in_a_row: u32,
+    pub max_consecutive_faults: u32,
     /// Who has to vouch for what somebody brings.
     pub provenance: Provenance,
 }
@@ -73,7 +73,7 @@ pub struct Options {
 #[derive(Clone, Debug)]
 pub struct Actor {
     /// As the log names them.
-    pub by: By,
+    pub by: AuditActor,
     /// Who they are, where they asked for it.
     pub identity: Option<Identity>,
     /// Whether the configuration lets them always change rules.
@@ -107,7 +107,7 @@ impl Registry {
         compiler: Compiler,
         options: Options,
         after_change: AfterChange,
-        own: Arc<Own>,
+        service_metrics: Arc<ServiceMetrics>,
     ) -> Self {
         Self(Arc::new(Inner {
             rules,
@@ -116,7 +116,7 @@ impl Registry {
             options: ArcSwap::from_pointee(options),
             changing: Mutex::new(()),
             after_change,
-            own,
+            service_metrics,
         }))
     }
 
@@ -141,9 +141,9 @@ impl Registry {
     }
 
     /// Puts a generation in force that was made and kept.
-    fn put(&self, next: InForce) -> Arc<InForce> {
+    fn put(&self, next: ActiveRule) -> Arc<ActiveRule> {
         let next = self.0.rules.put(next);
-        self.0.own.rules_in_force(next.generation.number);
+        self.0.service_metrics.rules_in_force(next.generation.number);
         log::info!(generation = next.generation.number; "rules are in force");
         next
     }
@@ -201,7 +201,7 @@ pub(super) fn of_store(store: &Store) -> Registry {
     let options = Options {
         configured: settings,
         break_glass: Vec::new(),
-        faults_in_a_row: 3,
+        max_consecutive_faults: 3,
         provenance: Provenance::default(),
     };
     let build = crate::metrics::Build {
@@ -216,13 +216,13 @@ pub(super) fn of_store(store: &Store) -> Registry {
         compiler,
         options,
         nothing_more,
-        Arc::new(Own::new(&build)),
+        Arc::new(ServiceMetrics::new(&build)),
     )
 }
 
 /// A database of its own in a folder.
 #[cfg(test)]
 pub(super) fn store_in(folder: &std::path::Path) -> Store {
-    let place = crate::store::Place::parse("sqlite:///watchpost.db", folder, false).expect("it is a place");
+    let place = crate::store::DatabaseAddress::parse("sqlite:///watchpost.db", folder, false).expect("it is a place");
     Store::open(place, crate::clock::now_ms()).expect("it can be opened")
 }

@@ -15,7 +15,7 @@ use crate::clock;
 const POLL_INTERVAL: Duration = Duration::from_secs(10);
 
 /// By clocks that differ no more than this, nothing is missed that was brought since this process began.
-const SKEW_MS: i64 = 10 * 60 * 1000;
+const CLOCK_SKEW_MS: i64 = 10 * 60 * 1000;
 
 impl Registry {
     /// Compiles what is uploaded elsewhere, for ever; `uploaded_elsewhere` says that there is something new. Nobody else
@@ -24,7 +24,7 @@ impl Registry {
         if self.0.store.listener().is_none() || !self.0.compiler.keeps() {
             return std::future::pending().await;
         }
-        let since = clock::now_ms_signed().saturating_sub(SKEW_MS);
+        let since = clock::now_ms_signed().saturating_sub(CLOCK_SKEW_MS);
         let mut done = HashSet::new();
         loop {
             // Whether it was told or it is time, there is a look to be had.

@@ -2,11 +2,11 @@
 
 use watchpost_policies::Kind;
 
-use super::transaction::Next;
-use super::{Actor, ChangeError, Changed, Moment, Registry, Wish, slot};
+use super::transaction::NextGeneration;
+use super::{Actor, ChangeError, ChangeRequest, Changed, Moment, Registry, slot};
 use crate::clock;
 use crate::store::Store;
-use crate::store::rules::{AuditAction, Entry, Generation, Told};
+use crate::store::rules::{AuditAction, AuditEntry, Entry, Generation};
 
 /// Generations that are read at once, where one to go back to is looked for.
 const BATCH_SIZE: i64 = 100;
@@ -36,8 +36,13 @@ pub(in crate::rules) struct Replacement<'r> {
 
 impl Registry {
     /// Puts in force again what a rule was before the last change of it. Twice is as if nothing had been.
-    pub async fn roll_back(&self, wish: &Wish<'_>, actor: &Actor, now: &Moment) -> Result<Changed, ChangeError> {
-        let Wish { rule, note, .. } = *wish;
+    pub async fn roll_back(
+        &self,
+        wish: &ChangeRequest<'_>,
+        actor: &Actor,
+        now: &Moment,
+    ) -> Result<Changed, ChangeError> {
+        let ChangeRequest { rule, note, .. } = *wish;
         let _turn = self.0.changing.lock().await;
         let kind = self.kind_of(rule).await?;
         let plan = async |latest: &Generation| {
@@ -120,19 +125,19 @@ impl Registry {
 
 impl Replacement<'_> {
     /// The generation with the replacement, and its entry for the audit log.
-    pub(in crate::rules) fn plan(self) -> Next {
+    pub(in crate::rules) fn plan(self) -> NextGeneration {
         let now = slot(&self.latest.entries, self.kind, self.rule);
         let others = self.latest.entries.iter().filter(|entry| Some(*entry) != now);
         let entries = others.chain(&self.before).cloned().collect();
-        let mut told = Told {
+        let mut told = AuditEntry {
             note: self.note.to_owned(),
-            ..Told::of(self.rule, self.deed, &self.actor.by, clock::now_ms_signed())
+            ..AuditEntry::of(self.rule, self.deed, &self.actor.by, clock::now_ms_signed())
         };
         if let Some(entry) = self.before.as_ref().or(now) {
             told.digest = entry.digest;
             told.settings_id = Some(entry.settings);
         }
-        Next {
+        NextGeneration {
             entries,
             told: vec![told],
             fresh: None,

@@ -5,10 +5,10 @@ use std::time::Instant;
 
 use watchpost_policies::Digest;
 
-use super::{Brought, ChangeError, Registry};
+use super::{ChangeError, Registry, UploadRequest};
 use crate::error_chain::error_chain;
 use crate::rules::checks::{Failed, Passed};
-use crate::rules::provenance::{BY_TRUSTED_KEY, Signature};
+use crate::rules::signing::{CHECK_TRUSTED_KEY, Signature};
 use crate::store::rules::{Entry, Generation, Signed};
 use crate::tasks;
 
@@ -33,7 +33,7 @@ impl Registry {
     /// even compiled where signatures are required.
     pub(super) async fn verify_signature(
         &self,
-        brought: &Brought,
+        brought: &UploadRequest,
     ) -> Result<(Digest, Option<Verified>, Vec<Passed>), ChangeError> {
         let (options, wasm) = (self.0.options.load_full(), brought.wasm.clone());
         let signature = brought.signature.clone();
@@ -45,7 +45,7 @@ impl Registry {
                 signature,
             });
             let passed = verified.as_ref().map(|_| Passed {
-                check: BY_TRUSTED_KEY,
+                check: CHECK_TRUSTED_KEY,
                 took: began.elapsed(),
             });
             Ok::<_, Failed>((digest, verified, passed.into_iter().collect()))

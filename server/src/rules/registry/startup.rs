@@ -3,10 +3,10 @@
 
 use watchpost_policies::{Digest, Kind};
 
-use super::transaction::Next;
+use super::transaction::NextGeneration;
 use super::{ChangeError, Options, PendingGeneration, Registry};
 use crate::error_chain::error_chain;
-use crate::store::rules::{AuditAction, By, CONFIGURATION, Entry, Generation, Mode, SettingsRef, Told};
+use crate::store::rules::{AuditAction, AuditActor, AuditEntry, CONFIGURATION, Entry, Generation, Mode, SettingsRef};
 use crate::store::{Store, StoreError};
 use crate::{clock, tasks};
 
@@ -57,8 +57,8 @@ impl Registry {
             versions => versions?,
         };
         let brought = versions.iter().map(|version| version.digest);
-        let own = [Kind::Threshold, Kind::Role].map(|kind| self.0.rules.builtin(kind).digest());
-        let known: Vec<Digest> = brought.chain(own).collect();
+        let service_metrics = [Kind::Threshold, Kind::Role].map(|kind| self.0.rules.builtin(kind).digest());
+        let known: Vec<Digest> = brought.chain(service_metrics).collect();
         let cleaned = tasks::block(move || cache.keep_only(&known)).await;
         cleaned.map_err(ChangeError::Broken)
     }
@@ -93,8 +93,8 @@ impl Registry {
         }
     }
 
-    async fn as_configured(&self, latest: &Generation) -> Result<Option<Next>, ChangeError> {
-        let by = By::configuration();
+    async fn as_configured(&self, latest: &Generation) -> Result<Option<NextGeneration>, ChangeError> {
+        let by = AuditActor::configuration();
         let mut entries = latest.entries.clone();
         let mut told = Vec::new();
         for kind in [Kind::Threshold, Kind::Role] {
@@ -119,13 +119,13 @@ impl Registry {
             let settings = self.configured_settings(&name).await?;
             if entry.settings != settings {
                 entry.settings = settings;
-                told.push(Told {
+                told.push(AuditEntry {
                     settings_id: Some(settings),
-                    ..Told::of(&name, AuditAction::Configured, &by, clock::now_ms_signed())
+                    ..AuditEntry::of(&name, AuditAction::Configured, &by, clock::now_ms_signed())
                 });
             }
         }
-        Ok((!told.is_empty()).then_some(Next {
+        Ok((!told.is_empty()).then_some(NextGeneration {
             entries,
             told,
             fresh: None,
@@ -134,12 +134,17 @@ impl Registry {
 
     /// The settings that the configuration has for a rule, under the number that they have in the database.
     pub(in crate::rules) async fn configured_settings(&self, name: &str) -> Result<SettingsRef, ChangeError> {
-        let by = By::configuration();
+        let by = AuditActor::configuration();
         let id = self.keep_settings(name, self.configured(name), &by).await?;
         Ok(SettingsRef::Stored(id))
     }
 
-    pub(super) async fn keep_settings(&self, name: &str, settings: String, by: &By) -> Result<i64, ChangeError> {
+    pub(super) async fn keep_settings(
+        &self,
+        name: &str,
+        settings: String,
+        by: &AuditActor,
+    ) -> Result<i64, ChangeError> {
         let (name, by) = (name.to_owned(), by.clone());
         let kept = move |store: &Store| store.keep_rule_settings(&name, &settings, &by, clock::now_ms_signed());
         Ok(self.0.store.ask(kept).await?)
@@ -161,7 +166,10 @@ impl Registry {
             kind: Kind::Role,
             mode: Mode::Active,
             digest: None,
-            settings: SettingsRef::Stored(self.keep_settings(&rule, CLOSED.to_owned(), &By::ourselves()).await?),
+            settings: SettingsRef::Stored(
+                self.keep_settings(&rule, CLOSED.to_owned(), &AuditActor::ourselves())
+                    .await?,
+            ),
             rule,
         })
     }

@@ -6,26 +6,26 @@ use std::sync::Arc;
 use super::{Actor, ChangeError, Changed, Moment, PendingGeneration, Registry};
 use crate::clock;
 use crate::error_chain::error_chain;
-use crate::rules::InForce;
+use crate::rules::ActiveRule;
 use crate::store::Store;
-use crate::store::rules::{AuditAction, Entry, Fresh, Generation, Made, Told};
+use crate::store::rules::{AuditAction, AuditEntry, Entry, Generation, GenerationResult, NewSettings};
 
 /// How often a change that does not say which generation it means is tried again over one that came before it.
 const ATTEMPTS: u32 = 5;
 
 /// What the next generation is to be, and what the log is told of it.
-pub(in crate::rules) struct Next {
+pub(in crate::rules) struct NextGeneration {
     pub(in crate::rules) entries: Vec<Entry>,
-    pub(in crate::rules) told: Vec<Told>,
+    pub(in crate::rules) told: Vec<AuditEntry>,
     /// Settings that somebody gives for the first time.
-    pub(in crate::rules) fresh: Option<Fresh>,
+    pub(in crate::rules) fresh: Option<NewSettings>,
 }
 
 /// A generation that cannot be loaded.
 pub(in crate::rules) struct Blocked {
     pub(in crate::rules) pending: PendingGeneration,
     /// What is in force as long as that is so.
-    pub(in crate::rules) instead: Arc<InForce>,
+    pub(in crate::rules) instead: Arc<ActiveRule>,
 }
 
 impl Registry {
@@ -36,12 +36,12 @@ impl Registry {
         actor: &Actor,
         force: bool,
         now: &Moment,
-        plan: impl AsyncFn(&Generation) -> Result<Option<Next>, ChangeError>,
+        plan: impl AsyncFn(&Generation) -> Result<Option<NextGeneration>, ChangeError>,
     ) -> Result<Changed, ChangeError> {
         if force {
             self.may_force(actor, &now.report)?;
         }
-        let check = |next: &InForce| {
+        let check = |next: &ActiveRule| {
             if force {
                 Ok(())
             } else {
@@ -54,7 +54,7 @@ impl Registry {
     /// A change by Watchpost itself, whatever generation is in force. Where the plan says so, nothing is changed.
     pub(in crate::rules) async fn transaction(
         &self,
-        plan: impl AsyncFn(&Generation) -> Result<Option<Next>, ChangeError>,
+        plan: impl AsyncFn(&Generation) -> Result<Option<NextGeneration>, ChangeError>,
     ) -> Result<Changed, ChangeError> {
         let _turn = self.0.changing.lock().await;
         self.change(None, plan).await
@@ -101,7 +101,7 @@ impl Registry {
     pub(super) async fn change(
         &self,
         expected: Option<i64>,
-        plan: impl AsyncFn(&Generation) -> Result<Option<Next>, ChangeError>,
+        plan: impl AsyncFn(&Generation) -> Result<Option<NextGeneration>, ChangeError>,
     ) -> Result<Changed, ChangeError> {
         self.change_if(expected, plan, |_| Ok(()), None).await
     }
@@ -110,13 +110,13 @@ impl Registry {
     async fn change_if(
         &self,
         expected: Option<i64>,
-        plan: impl AsyncFn(&Generation) -> Result<Option<Next>, ChangeError>,
-        check: impl Fn(&InForce) -> Result<(), ChangeError>,
+        plan: impl AsyncFn(&Generation) -> Result<Option<NextGeneration>, ChangeError>,
+        check: impl Fn(&ActiveRule) -> Result<(), ChangeError>,
         tried: Option<&Moment>,
     ) -> Result<Changed, ChangeError> {
         let none = || Generation {
             number: 0,
-            made_ms: 0,
+            created_ms: 0,
             entries: Vec::new(),
         };
         let mut behind = 0;
@@ -124,14 +124,14 @@ impl Registry {
             let latest = self.0.store.ask(|store| store.latest_generation()).await?;
             let latest = latest.unwrap_or_else(none);
             if expected.is_some_and(|expected| expected != latest.number) {
-                return Err(ChangeError::Behind { latest: latest.number });
+                return Err(ChangeError::PendingGeneration { latest: latest.number });
             }
             let Some(next) = plan(&latest).await? else {
                 return self.unchanged(latest).await;
             };
             let candidate = Generation {
                 number: latest.number + 1,
-                made_ms: clock::now_ms_signed(),
+                created_ms: clock::now_ms_signed(),
                 entries: next.entries.clone(),
             };
             self.require_signatures(&latest, &candidate).await?;
@@ -146,22 +146,19 @@ impl Registry {
                 store.make_generation(latest.number, &next.entries, &next.told, next.fresh.as_ref(), now_ms)
             };
             match self.0.store.ask(make).await? {
-                Made::Done(generation) => {
-                    let in_force = self.put(InForce { generation, ..built });
+                GenerationResult::Done(generation) => {
+                    let active = self.put(ActiveRule { generation, ..built });
                     self.after_change().await;
-                    return Ok(Changed {
-                        in_force,
-                        changed: true,
-                    });
+                    return Ok(Changed { active, changed: true });
                 }
-                Made::Behind(other) => behind = other.number,
-                Made::Gone(digest) => {
+                GenerationResult::Pending(other) => behind = other.number,
+                GenerationResult::Gone(digest) => {
                     let why = format!("the version {digest} was deleted meanwhile; upload it again");
                     return Err(ChangeError::Conflict(why));
                 }
             }
         }
-        Err(ChangeError::Behind { latest: behind })
+        Err(ChangeError::PendingGeneration { latest: behind })
     }
 
     fn has_to_be_compiled(&self, entry: &Entry) -> bool {
@@ -172,7 +169,7 @@ impl Registry {
     }
 
     /// Lets every rule that is new in a generation answer once, over a made-up round and the latest real one.
-    async fn try_new(&self, latest: &Generation, built: &InForce, now: &Moment) -> Result<(), ChangeError> {
+    async fn try_new(&self, latest: &Generation, built: &ActiveRule, now: &Moment) -> Result<(), ChangeError> {
         let both = built.generation.entries.iter().zip(&built.rules);
         for (_, rule) in both.filter(|(entry, _)| !latest.entries.contains(entry)) {
             self.try_out(rule.module().clone(), rule.settings().to_owned(), now.snapshot.clone())
@@ -184,25 +181,22 @@ impl Registry {
     /// Nothing is to be changed; but another may have changed something that is not in force here yet.
     async fn unchanged(&self, latest: Generation) -> Result<Changed, ChangeError> {
         let current = self.0.rules.current();
-        let in_force = match current.generation.number == latest.number && self.0.rules.is_begun() {
+        let active = match current.generation.number == latest.number && self.0.rules.is_begun() {
             true => current,
             false => {
                 let built = self.build(latest).await.map_err(|(_, error)| error)?;
                 self.put(built)
             }
         };
-        Ok(Changed {
-            in_force,
-            changed: false,
-        })
+        Ok(Changed { active, changed: false })
     }
 
-    pub(in crate::rules) fn told(&self, entry: &Entry, deed: AuditAction, actor: &Actor, note: &str) -> Told {
-        Told {
+    pub(in crate::rules) fn told(&self, entry: &Entry, deed: AuditAction, actor: &Actor, note: &str) -> AuditEntry {
+        AuditEntry {
             digest: entry.digest,
             settings_id: Some(entry.settings),
             note: note.to_owned(),
-            ..Told::of(&entry.rule, deed, &actor.by, clock::now_ms_signed())
+            ..AuditEntry::of(&entry.rule, deed, &actor.by, clock::now_ms_signed())
         }
     }
 }

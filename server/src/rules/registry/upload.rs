@@ -10,14 +10,14 @@ use watchpost_policies::{Digest, Kind, RuleModule, Snapshot};
 use super::signature::Verified;
 use super::{ChangeError, Registry};
 use crate::rules::checks::{self, Passed};
-use crate::rules::provenance::Signature;
+use crate::rules::signing::Signature;
 use crate::store::Store;
-use crate::store::rules::{By, Kept, Upload, Version};
+use crate::store::rules::{AuditActor, Kept, Upload, Version};
 use crate::{clock, tasks};
 
 /// What somebody brings.
 #[derive(Clone, Debug)]
-pub struct Brought {
+pub struct UploadRequest {
     /// The component.
     pub wasm: Bytes,
     /// The settings that it shall have.
@@ -43,8 +43,8 @@ impl Registry {
     /// Looks at what somebody brings, and keeps it if it will do.
     pub async fn upload(
         &self,
-        brought: Brought,
-        by: &By,
+        brought: UploadRequest,
+        by: &AuditActor,
         latest: Option<Arc<Snapshot>>,
     ) -> Result<Uploaded, ChangeError> {
         let (digest, verified, mut passed) = self.verify_signature(&brought).await?;
@@ -108,7 +108,7 @@ impl Registry {
         &self,
         digest: Digest,
         verified: Option<&Verified>,
-        by: &By,
+        by: &AuditActor,
     ) -> Result<Option<Version>, ChangeError> {
         let (verified, by) = (verified.cloned(), by.clone());
         let look = move |store: &Store| {

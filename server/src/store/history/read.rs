@@ -7,14 +7,14 @@ use diesel::{ExpressionMethods, OptionalExtension, QueryDsl, QueryResult, RunQue
 use watchpost_policies::{MetricName, MetricPattern, Sample, Snapshot, Unit};
 
 use super::pack::{Point, Shared, unpack_column};
-use super::round::{Told, lines, points};
+use super::round::{RoundExtras, lines, points};
 use super::series::{Series, find_series};
 use crate::store::connection::{Connection, on};
 use crate::store::schema::{history_columns, history_rounds, history_series, history_windows};
 use crate::store::{Store, StoreError};
 
 /// A sample may be that much older than the round that tells of it: what Azure says comes late.
-const LATE_MS: u64 = 15 * 60 * 1000;
+const MAX_LATENESS_MS: u64 = 15 * 60 * 1000;
 
 /// Which series somebody wants, and of which time.
 #[derive(Clone, Debug)]
@@ -91,7 +91,7 @@ impl Store {
         let of_interest: HashSet<i64> = series.iter().map(|series| series.id).collect();
         for host in hosts {
             let later = Selection {
-                to_ms: wanted.to_ms.saturating_add(LATE_MS),
+                to_ms: wanted.to_ms.saturating_add(MAX_LATENESS_MS),
                 ..wanted.clone()
             };
             // Rounds first: those that are packed meanwhile are found twice then, and not missed.
@@ -200,7 +200,8 @@ impl Store {
                 }
             }
             for ((time_ms, points), line) in shared.round_times().iter().zip(rounds).zip(&told) {
-                let past = sound(id, Told::of_line(line)).map(|told| past(host, *time_ms, &points, told, &series));
+                let past =
+                    sound(id, RoundExtras::of_line(line)).map(|told| past(host, *time_ms, &points, told, &series));
                 if let Some(past) = past.filter(|_| within(*time_ms) && seen.insert(*time_ms))
                     && !take(past)
                 {
@@ -210,7 +211,7 @@ impl Store {
         }
         for (at, numbers, told) in loose {
             let time_ms = u64::try_from(at).unwrap_or(0);
-            let told = lines(&told).and_then(|lines| Told::of_line(&lines.join("")));
+            let told = lines(&told).and_then(|lines| RoundExtras::of_line(&lines.join("")));
             let both = sound(at, points(&numbers)).zip(sound(at, told));
             let past = both.map(|(points, told)| past(host, time_ms, &points, told, &series));
             if let Some(past) = past.filter(|_| seen.insert(time_ms))
@@ -223,7 +224,7 @@ impl Store {
     }
 }
 
-fn past(host: &str, time_ms: u64, points: &[Point], told: Told, series: &HashMap<i64, Series>) -> Past {
+fn past(host: &str, time_ms: u64, points: &[Point], told: RoundExtras, series: &HashMap<i64, Series>) -> Past {
     let sample = |point: &Point| {
         let series = series.get(&point.series)?;
         let metric = MetricName::new(&series.metric).ok()?;

@@ -7,11 +7,11 @@ use watchpost_policies::{Gap, Labels, Snapshot};
 use super::pack::Point;
 
 /// Compression for what is kept for an hour and for what is kept for weeks.
-const QUICK: i32 = 1;
+const ZSTD_LEVEL: i32 = 1;
 const SMALL: i32 = 9;
 
 /// More than a window of the largest reports and gaps; whoever reads damaged bytes must stop somewhere.
-const MOST_BYTES: usize = 1 << 28;
+const MAX_BYTES: usize = 1 << 28;
 
 const POINT_BYTES: usize = 24;
 
@@ -22,13 +22,13 @@ pub(super) struct Unreadable(String);
 
 /// What there is to tell of a round besides its numbers.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Told {
+pub(super) struct RoundExtras {
     pub(super) facts: Labels,
     pub(super) gaps: Vec<Gap>,
     pub(super) report: serde_json::Value,
 }
 
-impl Told {
+impl RoundExtras {
     pub(super) fn of(snapshot: &Snapshot, report: serde_json::Value) -> Self {
         Self {
             facts: snapshot.facts().clone(),
@@ -54,7 +54,7 @@ pub(super) fn numbers(points: &[Point]) -> Vec<u8> {
         bytes.extend_from_slice(&point.time_ms.to_le_bytes());
         bytes.extend_from_slice(&point.value.to_bits().to_le_bytes());
     }
-    compressed(&bytes, QUICK)
+    compressed(&bytes, ZSTD_LEVEL)
 }
 
 pub(super) fn points(numbers: &[u8]) -> Result<Vec<Point>, Unreadable> {
@@ -78,7 +78,7 @@ pub(super) fn points(numbers: &[u8]) -> Result<Vec<Point>, Unreadable> {
 
 /// The text of one round.
 pub(super) fn text(line: &str) -> Vec<u8> {
-    compressed(line.as_bytes(), QUICK)
+    compressed(line.as_bytes(), ZSTD_LEVEL)
 }
 
 /// The texts of a window, a line each; what they share is there once.
@@ -99,7 +99,7 @@ fn expanded(bytes: &[u8]) -> Result<Vec<u8>, Unreadable> {
     let told = zstd::zstd_safe::get_frame_content_size(bytes).ok().flatten();
     let size = told
         .and_then(|size| usize::try_from(size).ok())
-        .filter(|size| *size <= MOST_BYTES);
+        .filter(|size| *size <= MAX_BYTES);
     let size = size.ok_or_else(|| Unreadable("it is not as it was written".to_owned()))?;
     zstd::bulk::decompress(bytes, size).map_err(|error| Unreadable(error.to_string()))
 }
@@ -122,12 +122,12 @@ mod tests {
         for length in 0..bytes.len() {
             assert!(points(&bytes[..length]).is_err(), "{length}");
         }
-        assert!(points(&compressed(&[0; 25], QUICK)).is_err());
+        assert!(points(&compressed(&[0; 25], ZSTD_LEVEL)).is_err());
     }
 
     #[test]
     fn a_size_that_nobody_wrote_is_not_believed() {
-        let mut bytes = compressed(&vec![0; 70_000], QUICK);
+        let mut bytes = compressed(&vec![0; 70_000], ZSTD_LEVEL);
         // The size stands behind the magic number and the frame's description.
         bytes[5..9].fill(0xff);
         assert!(expanded(&bytes).is_err());

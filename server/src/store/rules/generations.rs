@@ -8,8 +8,8 @@ use diesel::{
 use watchpost_policies::Digest;
 
 use super::Entry;
-use super::log::{self, Told};
-use super::settings::{self, Fresh};
+use super::log::{self, AuditEntry};
+use super::settings::{self, NewSettings};
 use crate::store::column_types::{ColumnValue, UnknownValue};
 use crate::store::connection::{Connection, on};
 use crate::store::schema::{rule_generations as columns, rule_versions};
@@ -22,7 +22,7 @@ pub(in crate::store) const CHANNEL: &str = "watchpost_rules";
 pub(in crate::store) const VERSION: &str = "version";
 
 /// Any number that nobody else locks: the last letters of our name.
-const TURN: i64 = 0x6870_6f73_7400;
+const ADVISORY_LOCK_KEY: i64 = 0x6870_6f73_7400;
 
 /// All rules that take part, from one moment to the next.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,18 +30,18 @@ pub struct Generation {
     /// Its number; they are counted from one.
     pub number: i64,
     /// Since when, in milliseconds since 1970 (UTC).
-    pub made_ms: i64,
+    pub created_ms: i64,
     /// The rules.
     pub entries: Vec<Entry>,
 }
 
 /// What came of making a generation.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Made {
+pub enum GenerationResult {
     /// It is the latest now.
     Done(Generation),
     /// Somebody else made one before; this is the latest.
-    Behind(Generation),
+    Pending(Generation),
     /// Somebody let this version go meanwhile.
     Gone(Digest),
 }
@@ -50,7 +50,7 @@ pub enum Made {
 #[diesel(table_name = columns)]
 struct Row {
     generation: i64,
-    made_ms: i64,
+    created_ms: i64,
     entries: String,
 }
 
@@ -99,18 +99,18 @@ impl Store {
         &self,
         last: i64,
         entries: &[Entry],
-        told: &[Told],
-        fresh: Option<&Fresh>,
+        told: &[AuditEntry],
+        fresh: Option<&NewSettings>,
         now_ms: i64,
-    ) -> Result<Made, StoreError> {
+    ) -> Result<GenerationResult, StoreError> {
         let number = last + 1;
         self.write(|connection| {
             turn(connection)?;
             if let Some(latest) = self::last(connection)?.filter(|latest| latest.number != last) {
-                return Ok(Made::Behind(latest));
+                return Ok(GenerationResult::Pending(latest));
             }
             if let Some(gone) = gone(connection, entries)? {
-                return Ok(Made::Gone(gone));
+                return Ok(GenerationResult::Gone(gone));
             }
             let fresh = fresh
                 .map(|fresh| settings::keep(connection, fresh, now_ms))
@@ -124,12 +124,12 @@ impl Store {
             on!(connection, connection => insert_into(columns::table)
                 .values((
                     columns::generation.eq(number),
-                    columns::made_ms.eq(now_ms),
+                    columns::created_ms.eq(now_ms),
                     columns::entries.eq(&written),
                 ))
                 .execute(connection))?;
             for told in told {
-                let told = Told {
+                let told = AuditEntry {
                     generation: Some(number),
                     settings_id: told.settings_id.map(|settings| settings.with_new(fresh)),
                     ..told.clone()
@@ -137,9 +137,9 @@ impl Store {
                 log::write(connection, &told)?;
             }
             tell_others(connection, &number.to_string())?;
-            Ok(Made::Done(Generation {
+            Ok(GenerationResult::Done(Generation {
                 number,
-                made_ms: now_ms,
+                created_ms: now_ms,
                 entries,
             }))
         })
@@ -158,7 +158,9 @@ pub(super) fn tell_others(connection: &mut Connection, what: &str) -> QueryResul
 /// whoever writes is alone anyway.
 pub(super) fn turn(connection: &mut Connection) -> QueryResult<()> {
     match connection {
-        Connection::Postgres(postgres) => postgres.batch_execute(&format!("SELECT pg_advisory_xact_lock({TURN})")),
+        Connection::Postgres(postgres) => {
+            postgres.batch_execute(&format!("SELECT pg_advisory_xact_lock({ADVISORY_LOCK_KEY})"))
+        }
         Connection::Sqlite(_) => Ok(()),
     }
 }
@@ -201,7 +203,7 @@ impl Row {
         })?;
         Ok(Generation {
             number: self.generation,
-            made_ms: self.made_ms,
+            created_ms: self.created_ms,
             entries,
         })
     }

@@ -9,7 +9,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use watchpost_policies::Digest;
 
-use super::{By, SettingsRef};
+use super::{AuditActor, SettingsRef};
 use crate::store::column_types::ColumnValue;
 use crate::store::connection::{Connection, on};
 use crate::store::schema::rule_log as columns;
@@ -64,7 +64,7 @@ impl AuditAction {
             Self::Retired => "retired",
             Self::RolledBack => "rolled_back",
             Self::Configured => "configured",
-            Self::PutAside => "put_aside",
+            Self::PutAside => "quarantined",
         }
     }
 }
@@ -72,8 +72,8 @@ impl AuditAction {
 /// One line of the log.
 #[derive(Clone, Debug, PartialEq, Eq, Queryable, Selectable, Serialize, ToSchema)]
 #[diesel(table_name = columns)]
-#[schema(as = RuleLogLine)]
-pub struct Told {
+#[schema(as = AuditEntry)]
+pub struct AuditEntry {
     /// By what it is read on; zero before it is written.
     pub id: i64,
     /// When, in milliseconds since 1970 (UTC).
@@ -102,9 +102,9 @@ pub struct Told {
     pub note: String,
 }
 
-impl Told {
+impl AuditEntry {
     /// The beginning of a line.
-    pub fn of(name: &str, action: AuditAction, by: &By, now_ms: i64) -> Self {
+    pub fn of(name: &str, action: AuditAction, by: &AuditActor, now_ms: i64) -> Self {
         Self {
             id: 0,
             time_ms: now_ms,
@@ -122,13 +122,13 @@ impl Told {
 
 impl Store {
     /// What was done to a rule, the latest first, from before this line on.
-    pub fn rule_log(&self, name: &str, before: Option<i64>, most: i64) -> Result<Vec<Told>, StoreError> {
+    pub fn rule_log(&self, name: &str, before: Option<i64>, most: i64) -> Result<Vec<AuditEntry>, StoreError> {
         let before = before.unwrap_or(i64::MAX);
         self.read(|connection| {
             on!(connection, connection => columns::table
                 .filter(columns::name.eq(name))
                 .filter(columns::id.lt(before))
-                .select(Told::as_select())
+                .select(AuditEntry::as_select())
                 .order(columns::id.desc())
                 .limit(most)
                 .load(connection))
@@ -136,7 +136,7 @@ impl Store {
     }
 
     /// The last of these actions that was taken on each rule, but for those of somebody.
-    pub fn last_deeds(&self, actions: &[AuditAction], but_by: Option<&str>) -> Result<Vec<Told>, StoreError> {
+    pub fn last_deeds(&self, actions: &[AuditAction], but_by: Option<&str>) -> Result<Vec<AuditEntry>, StoreError> {
         let mut last = self.read(|connection| {
             let last: Vec<Option<i64>> = on!(connection, connection => columns::table
                 .filter(columns::what.eq_any(actions))
@@ -151,13 +151,18 @@ impl Store {
     }
 
     /// The last of these actions that somebody took on a rule.
-    pub fn last_deed_by(&self, name: &str, by: &str, actions: &[AuditAction]) -> Result<Option<Told>, StoreError> {
+    pub fn last_deed_by(
+        &self,
+        name: &str,
+        by: &str,
+        actions: &[AuditAction],
+    ) -> Result<Option<AuditEntry>, StoreError> {
         self.read(|connection| {
             on!(connection, connection => columns::table
                 .filter(columns::name.eq(name))
                 .filter(columns::done_by.eq(by))
                 .filter(columns::what.eq_any(actions))
-                .select(Told::as_select())
+                .select(AuditEntry::as_select())
                 .order(columns::id.desc())
                 .first(connection)
                 .optional())
@@ -166,7 +171,7 @@ impl Store {
 }
 
 /// The last line of each of these actions on each version of each rule.
-pub(super) fn last_of_each(connection: &mut Connection, actions: &[AuditAction]) -> QueryResult<Vec<Told>> {
+pub(super) fn last_of_each(connection: &mut Connection, actions: &[AuditAction]) -> QueryResult<Vec<AuditEntry>> {
     let last: Vec<Option<i64>> = on!(connection, connection => columns::table
         .filter(columns::what.eq_any(actions))
         .group_by((columns::what, columns::name, columns::digest))
@@ -176,16 +181,16 @@ pub(super) fn last_of_each(connection: &mut Connection, actions: &[AuditAction])
 }
 
 /// The lines of these numbers, in their order. A line never changes, so it may be asked for after its number.
-fn lines(connection: &mut Connection, numbers: &[Option<i64>]) -> QueryResult<Vec<Told>> {
+fn lines(connection: &mut Connection, numbers: &[Option<i64>]) -> QueryResult<Vec<AuditEntry>> {
     let numbers: Vec<i64> = numbers.iter().flatten().copied().collect();
     on!(connection, connection => columns::table
         .filter(columns::id.eq_any(&numbers))
-        .select(Told::as_select())
+        .select(AuditEntry::as_select())
         .order(columns::id)
         .load(connection))
 }
 
-pub(super) fn write(connection: &mut Connection, told: &Told) -> QueryResult<usize> {
+pub(super) fn write(connection: &mut Connection, told: &AuditEntry) -> QueryResult<usize> {
     on!(connection, connection => insert_into(columns::table)
         .values((
             columns::time_ms.eq(told.time_ms),

@@ -1,11 +1,11 @@
 //! Rules as they are kept: components that were uploaded (`versions`), the settings they were given, what was in force
-//! when (`generations`), who did what (`log`), and which are put aside by that (`put_aside`). What any of it means to
+//! when (`generations`), who did what (`log`), and which are put aside by that (`quarantined`). What any of it means to
 //! those who judge is not known here.
 
 mod generations;
 mod listen;
 mod log;
-mod put_aside;
+mod quarantined;
 mod settings;
 mod versions;
 
@@ -13,10 +13,10 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use watchpost_policies::{Digest, Kind};
 
-pub use self::generations::{Generation, Made};
-pub use self::listen::{Heard, Listener};
-pub use self::log::{AuditAction, Told};
-pub use self::settings::{Fresh, Given, SettingsRef, UnstoredSettings};
+pub use self::generations::{Generation, GenerationResult};
+pub use self::listen::{Listener, Notifications};
+pub use self::log::{AuditAction, AuditEntry};
+pub use self::settings::{Given, NewSettings, SettingsRef, UnstoredSettings};
 pub use self::versions::{Deleted, Kept, Signed, Upload, Version};
 
 /// By whom the settings of the configuration are given.
@@ -24,14 +24,14 @@ pub const CONFIGURATION: &str = "configuration";
 
 /// Who does something, and from where.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct By {
+pub struct AuditActor {
     /// As the log of requests names them.
     pub who: String,
     /// Their address; empty where nobody asked from outside.
     pub address: String,
 }
 
-impl By {
+impl AuditActor {
     /// Watchpost itself.
     pub fn ourselves() -> Self {
         Self {

@@ -7,7 +7,7 @@ use diesel::{
 use serde::{Deserialize, Serialize, Serializer};
 use watchpost_policies::Digest;
 
-use super::{By, CONFIGURATION};
+use super::{AuditActor, CONFIGURATION};
 use crate::store::column_types::ColumnValue;
 use crate::store::connection::{Connection, on};
 use crate::store::schema::rule_settings as columns;
@@ -51,13 +51,13 @@ pub struct Given {
 /// Settings that nobody gave before. They are kept with the first generation that has them: until then nobody knows
 /// whether any will.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fresh {
+pub struct NewSettings {
     /// Of which rule.
     pub name: String,
     /// The settings, as JSON.
     pub settings: String,
     /// Who gives them.
-    pub by: By,
+    pub by: AuditActor,
 }
 
 impl SettingsRef {
@@ -112,8 +112,14 @@ impl Serialize for SettingsRef {
 impl Store {
     /// Keeps settings, and tells by what they are named from now on. The same settings are kept once, but those of the
     /// configuration by themselves: whose they are decides whether a change of the configuration changes them.
-    pub fn keep_rule_settings(&self, name: &str, settings: &str, by: &By, now_ms: i64) -> Result<i64, StoreError> {
-        let fresh = Fresh {
+    pub fn keep_rule_settings(
+        &self,
+        name: &str,
+        settings: &str,
+        by: &AuditActor,
+        now_ms: i64,
+    ) -> Result<i64, StoreError> {
+        let fresh = NewSettings {
             name: name.to_owned(),
             settings: settings.to_owned(),
             by: by.clone(),
@@ -122,7 +128,7 @@ impl Store {
     }
 
     /// By what these settings are named, if somebody gave them before.
-    pub fn number_of_rule_settings(&self, fresh: &Fresh) -> Result<Option<i64>, StoreError> {
+    pub fn number_of_rule_settings(&self, fresh: &NewSettings) -> Result<Option<i64>, StoreError> {
         self.read(|connection| number_of(connection, fresh).optional())
     }
 
@@ -139,7 +145,7 @@ impl Store {
 }
 
 /// Keeps settings, if they are not kept, and tells by what they are named.
-pub(super) fn keep(connection: &mut Connection, fresh: &Fresh, now_ms: i64) -> QueryResult<i64> {
+pub(super) fn keep(connection: &mut Connection, fresh: &NewSettings, now_ms: i64) -> QueryResult<i64> {
     on!(connection, connection => insert_into(columns::table)
         .values((
             columns::name.eq(&fresh.name),
@@ -153,14 +159,14 @@ pub(super) fn keep(connection: &mut Connection, fresh: &Fresh, now_ms: i64) -> Q
     number_of(connection, fresh)
 }
 
-fn digest_of(fresh: &Fresh) -> Digest {
+fn digest_of(fresh: &NewSettings) -> Digest {
     match fresh.by.who == CONFIGURATION {
         true => Digest::of(format!("{CONFIGURATION}\n{}", fresh.settings).as_bytes()),
         false => Digest::of(fresh.settings.as_bytes()),
     }
 }
 
-fn number_of(connection: &mut Connection, fresh: &Fresh) -> QueryResult<i64> {
+fn number_of(connection: &mut Connection, fresh: &NewSettings) -> QueryResult<i64> {
     on!(connection, connection => columns::table
         .filter(columns::name.eq(&fresh.name))
         .filter(columns::digest.eq(ColumnValue(digest_of(fresh))))

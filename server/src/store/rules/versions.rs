@@ -8,8 +8,8 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use watchpost_policies::{Digest, Kind};
 
-use super::log::{self, AuditAction, Told};
-use super::{By, generations};
+use super::log::{self, AuditAction, AuditEntry};
+use super::{AuditActor, generations};
 use crate::store::column_types::ColumnValue;
 use crate::store::connection::{Connection, on};
 use crate::store::schema::rule_versions as columns;
@@ -52,7 +52,7 @@ pub struct Signed<'u> {
 /// A component that is kept, without its bytes, which may be many.
 #[derive(Clone, Debug, PartialEq, Eq, Queryable, Selectable, Serialize, ToSchema)]
 #[diesel(table_name = columns)]
-#[schema(as = KeptVersion)]
+#[schema(as = StoredVersion)]
 pub struct Version {
     /// Of the bytes.
     #[schema(value_type = String)]
@@ -96,9 +96,9 @@ pub enum Deleted {
     /// It was not there.
     Missing,
     /// It is part of what is in force.
-    InForce,
+    Active,
     /// Another generation is in force than the one that was looked at: this one.
-    Behind(i64),
+    Pending(i64),
 }
 
 /// What became of a component that somebody brought.
@@ -115,7 +115,7 @@ pub enum Kept {
 impl Store {
     /// Keeps a component. The same bytes are kept once, as they came first, but with the settings and the signature that
     /// they came with last.
-    pub fn keep_rule(&self, upload: &Upload<'_>, by: &By, now_ms: i64) -> Result<Kept, StoreError> {
+    pub fn keep_rule(&self, upload: &Upload<'_>, by: &AuditActor, now_ms: i64) -> Result<Kept, StoreError> {
         self.write(|connection| {
             // Of two that come in the same moment, the second sees the first.
             generations::turn(connection)?;
@@ -124,10 +124,10 @@ impl Store {
             }
             let fresh = insert(connection, upload, by, now_ms)? > 0;
             if fresh {
-                let told = Told {
+                let told = AuditEntry {
                     digest: Some(upload.digest),
                     note: upload.note.to_owned(),
-                    ..Told::of(upload.name, AuditAction::Uploaded, by, now_ms)
+                    ..AuditEntry::of(upload.name, AuditAction::Uploaded, by, now_ms)
                 };
                 log::write(connection, &told)?;
                 generations::tell_others(connection, generations::VERSION)?;
@@ -147,7 +147,13 @@ impl Store {
     }
 
     /// Keeps the signature of somebody over a component that is kept already.
-    pub fn sign_rule(&self, digest: Digest, signed: Signed<'_>, by: &By, now_ms: i64) -> Result<(), StoreError> {
+    pub fn sign_rule(
+        &self,
+        digest: Digest,
+        signed: Signed<'_>,
+        by: &AuditActor,
+        now_ms: i64,
+    ) -> Result<(), StoreError> {
         self.write(|connection| sign(connection, digest, signed, by, now_ms))
     }
 
@@ -199,12 +205,12 @@ impl Store {
 
     /// Lets a version go that is not in force; all of a rule's, if none is told. Nothing is done if there is another
     /// generation than the one that is expected.
-    pub fn let_rule_go(
+    pub fn delete_rule(
         &self,
         name: &str,
         version: Option<Digest>,
         expected: Option<i64>,
-        by: &By,
+        by: &AuditActor,
         now_ms: i64,
     ) -> Result<Deleted, StoreError> {
         self.write(|connection| {
@@ -213,7 +219,7 @@ impl Store {
             let last = generations::last(connection)?;
             let number = last.as_ref().map_or(0, |last| last.number);
             if expected.is_some_and(|expected| expected != number) {
-                return Ok(Deleted::Behind(number));
+                return Ok(Deleted::Pending(number));
             }
             let entries = last.map(|last| last.entries).unwrap_or_default();
             let is_meant = |digest: &Option<Digest>| digest.is_some() && (version.is_none() || *digest == version);
@@ -221,15 +227,15 @@ impl Store {
                 .iter()
                 .any(|entry| entry.rule == name && is_meant(&entry.digest))
             {
-                return Ok(Deleted::InForce);
+                return Ok(Deleted::Active);
             }
             let gone = remove(connection, name, version)?;
             if gone == 0 {
                 return Ok(Deleted::Missing);
             }
-            let told = Told {
+            let told = AuditEntry {
                 digest: version,
-                ..Told::of(name, AuditAction::Deleted, by, now_ms)
+                ..AuditEntry::of(name, AuditAction::Deleted, by, now_ms)
             };
             log::write(connection, &told)?;
             Ok(Deleted::Done)
@@ -247,7 +253,7 @@ fn other_kind(connection: &mut Connection, upload: &Upload<'_>) -> QueryResult<O
         .optional())
 }
 
-fn insert(connection: &mut Connection, upload: &Upload<'_>, by: &By, now_ms: i64) -> QueryResult<usize> {
+fn insert(connection: &mut Connection, upload: &Upload<'_>, by: &AuditActor, now_ms: i64) -> QueryResult<usize> {
     let bytes = i64::try_from(upload.wasm.len()).unwrap_or(i64::MAX);
     on!(connection, connection => insert_into(columns::table)
         .values((
@@ -271,7 +277,13 @@ fn insert(connection: &mut Connection, upload: &Upload<'_>, by: &By, now_ms: i64
 }
 
 /// The same signature again is no news.
-fn sign(connection: &mut Connection, digest: Digest, signed: Signed<'_>, by: &By, now_ms: i64) -> QueryResult<()> {
+fn sign(
+    connection: &mut Connection,
+    digest: Digest,
+    signed: Signed<'_>,
+    by: &AuditActor,
+    now_ms: i64,
+) -> QueryResult<()> {
     let of_it = columns::table.find(ColumnValue(digest));
     let kept: Option<(String, Option<String>, Option<Vec<u8>>)> = on!(connection, connection => of_it
         .select((columns::name, columns::signer, columns::signature))
@@ -288,10 +300,10 @@ fn sign(connection: &mut Connection, digest: Digest, signed: Signed<'_>, by: &By
         columns::signature.eq(signed.signature),
     );
     on!(connection, connection => update(of_it).set(now).execute(connection))?;
-    let told = Told {
+    let told = AuditEntry {
         digest: Some(digest),
         note: format!("by {}", signed.signer),
-        ..Told::of(&name, AuditAction::Signed, by, now_ms)
+        ..AuditEntry::of(&name, AuditAction::Signed, by, now_ms)
     };
     log::write(connection, &told)?;
     Ok(())

@@ -40,7 +40,7 @@ impl Log {
     }
 
     fn later(&mut self) {
-        self.now += LOOK_EVERY;
+        self.now += REOPEN_CHECK_INTERVAL;
     }
 
     fn read(&self, name: &str) -> Option<String> {

@@ -191,7 +191,7 @@ fn a_machine_that_is_not_ready_is_asked_again() {
     azure.place(machine(VM, Vec::new()));
     azure.machine_identity();
     azure.fail("/metadata", 1, Fault::Status(410, String::new()));
-    azure.fail("/metadata", 1, Fault::Trouble);
+    azure.fail("/metadata", 1, Fault::ProbeError);
     assert_eq!(value(&reading(nobody(&azure, &[VM])), "cpu"), Some(20.0));
     assert_eq!(azure.asked_for("/metadata").len(), 3);
 }

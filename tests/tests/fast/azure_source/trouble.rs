@@ -24,7 +24,7 @@ fn whoever_has_trouble_is_a_gap_that_helps() {
     };
     let long = Duration::from_secs(60);
     check(
-        Fault::Trouble,
+        Fault::ProbeError,
         &["trouble of its own", "500 InternalServerError: Something went wrong"],
     );
     check(

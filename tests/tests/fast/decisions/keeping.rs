@@ -3,15 +3,15 @@
 use std::path::Path;
 
 use serde_json::{Map, Value, json};
-use watchpost::store::decisions::{Bounds, Fresh, Kind, Verdict, Wanted};
-use watchpost::store::{Place, Store, StoreError};
+use watchpost::store::decisions::{Bounds, DecisionFilter, Kind, NewRecord, Verdict};
+use watchpost::store::{DatabaseAddress, Store, StoreError};
 use watchpost_tests::postgres;
 
 /// The same promise, held by both.
 fn on_both(check: impl Fn(Store)) {
     let folder = tempfile::tempdir().expect("a folder");
     let open = |url: &str| {
-        let place = Place::parse(url, Path::new(folder.path()), false).expect("an address");
+        let place = DatabaseAddress::parse(url, Path::new(folder.path()), false).expect("an address");
         Store::open(place, 1).expect("it opens")
     };
     check(open("sqlite:watchpost.db"));
@@ -19,9 +19,9 @@ fn on_both(check: impl Fn(Store)) {
 }
 
 /// The record of this number, a second after the one before.
-fn fresh(number: i64) -> Fresh {
+fn fresh(number: i64) -> NewRecord {
     let odd = number % 2 == 1;
-    Fresh {
+    NewRecord {
         mark: -number,
         time_ms: number * 1000,
         kind: if odd { "decision" } else { "judgement" },
@@ -33,8 +33,8 @@ fn fresh(number: i64) -> Fresh {
     }
 }
 
-fn numbers(store: &Store, wanted: &Wanted) -> Vec<i64> {
-    let wanted = Wanted {
+fn numbers(store: &Store, wanted: &DecisionFilter) -> Vec<i64> {
+    let wanted = DecisionFilter {
         most: if wanted.most == 0 { 1000 } else { wanted.most },
         ..wanted.clone()
     };
@@ -50,7 +50,10 @@ fn a_record_that_is_written_twice_is_there_once() {
         store.keep_decisions(&records[..200]).expect("written");
         store.keep_decisions(&records[100..]).expect("written");
         store.keep_decisions(&[]).expect("nothing is written");
-        assert_eq!(numbers(&store, &Wanted::default()), (1..=300).collect::<Vec<_>>());
+        assert_eq!(
+            numbers(&store, &DecisionFilter::default()),
+            (1..=300).collect::<Vec<_>>()
+        );
     });
 }
 
@@ -59,37 +62,39 @@ fn records_are_found_by_whatever_has_a_column() {
     on_both(|store| {
         let records: Vec<_> = (1..=30).map(fresh).collect();
         store.keep_decisions(&records).expect("written");
-        let check = |wanted: Wanted, is_wanted: &dyn Fn(&Fresh) -> bool| {
+        let check = |wanted: DecisionFilter, is_wanted: &dyn Fn(&NewRecord) -> bool| {
             let expected = (1..=30).filter(|number| is_wanted(&fresh(*number)));
             assert_eq!(numbers(&store, &wanted), expected.collect::<Vec<_>>(), "{wanted:?}");
         };
-        let any = Wanted::default;
+        let any = DecisionFilter::default;
         let kind = Some(Kind::Judgement);
-        check(Wanted { kind, ..any() }, &|fresh| fresh.kind == "judgement");
+        check(DecisionFilter { kind, ..any() }, &|fresh| fresh.kind == "judgement");
         let identity = Some("token t2".to_owned());
         check(
-            Wanted {
+            DecisionFilter {
                 identity: identity.clone(),
                 ..any()
             },
             &|fresh| fresh.identity == identity,
         );
         let action = Some("rules.write");
-        check(Wanted { action, ..any() }, &|fresh| fresh.action == action);
+        check(DecisionFilter { action, ..any() }, &|fresh| fresh.action == action);
         let verdict = Some(Verdict::Fault);
-        check(Wanted { verdict, ..any() }, &|fresh| fresh.verdict == Some("fault"));
+        check(DecisionFilter { verdict, ..any() }, &|fresh| {
+            fresh.verdict == Some("fault")
+        });
         let rule = Some("threshold".to_owned());
         check(
-            Wanted {
+            DecisionFilter {
                 rule: rule.clone(),
                 ..any()
             },
             &|fresh| fresh.rule == rule,
         );
         let (from_ms, to_ms) = (Some(10_000), Some(20_000));
-        let between = |fresh: &Fresh| (10_000..=20_000).contains(&fresh.time_ms);
+        let between = |fresh: &NewRecord| (10_000..=20_000).contains(&fresh.time_ms);
         check(
-            Wanted {
+            DecisionFilter {
                 from_ms,
                 to_ms,
                 ..any()
@@ -97,13 +102,13 @@ fn records_are_found_by_whatever_has_a_column() {
             &between,
         );
         check(
-            Wanted {
+            DecisionFilter {
                 action: Some("rules.read"),
                 ..any()
             },
             &|_| false,
         );
-        let several = Wanted {
+        let several = DecisionFilter {
             verdict: Some(Verdict::Deny),
             to_ms,
             identity: Some("token t1".to_owned()),
@@ -119,14 +124,14 @@ fn the_oldest_records_are_let_go_by_age_and_by_number() {
         let records: Vec<_> = (1..=2500).map(fresh).collect();
         store.keep_decisions(&records).expect("written");
         let let_go = |oldest_ms, most| {
-            let once = || store.let_decisions_go(Bounds { oldest_ms, most }).expect("asked");
+            let once = || store.prune_decisions(Bounds { oldest_ms, most }).expect("asked");
             let steps = std::iter::repeat_with(once).take_while(|did| *did).count();
             (
                 steps,
                 store
-                    .decisions(&Wanted {
+                    .decisions(&DecisionFilter {
                         most: 5000,
-                        ..Wanted::default()
+                        ..DecisionFilter::default()
                     })
                     .expect("read"),
             )
@@ -144,7 +149,7 @@ fn the_oldest_records_are_let_go_by_age_and_by_number() {
 #[test]
 fn what_only_would_have_been_pushes_out_no_more_than_half() {
     on_both(|store| {
-        let difference = |number| Fresh {
+        let difference = |number| NewRecord {
             kind: "difference",
             ..fresh(number)
         };
@@ -158,12 +163,12 @@ fn what_only_would_have_been_pushes_out_no_more_than_half() {
             oldest_ms: 0,
             most: 100,
         };
-        while store.let_decisions_go(bounds).expect("asked") {}
+        while store.prune_decisions(bounds).expect("asked") {}
         let of = |kind: &str| {
             let all = store
-                .decisions(&Wanted {
+                .decisions(&DecisionFilter {
                     most: 500,
-                    ..Wanted::default()
+                    ..DecisionFilter::default()
                 })
                 .expect("read");
             all.into_iter().filter(|record| record.kind == kind).count()
@@ -181,10 +186,10 @@ fn whoever_reads_on_after_an_id_misses_nothing_that_several_write() {
     on_both(|store| {
         let (mut after, mut seen) = (0, 0);
         let mut read_on = || {
-            let wanted = Wanted {
+            let wanted = DecisionFilter {
                 after,
                 most: 1000,
-                ..Wanted::default()
+                ..DecisionFilter::default()
             };
             let page = store.decisions(&wanted).expect("read");
             after = page.last().map_or(after, |last| last.id);
@@ -215,33 +220,33 @@ fn a_number_is_never_given_again_so_who_reads_on_misses_nothing() {
     on_both(|store| {
         let records: Vec<_> = (1..=10).map(fresh).collect();
         store.keep_decisions(&records).expect("written");
-        let all = Wanted {
+        let all = DecisionFilter {
             most: 1000,
-            ..Wanted::default()
+            ..DecisionFilter::default()
         };
         let after = store.decisions(&all).expect("read").last().expect("ten").id;
         let none = Bounds {
             oldest_ms: 1_000_000,
             most: 1000,
         };
-        while store.let_decisions_go(none).expect("asked") {}
+        while store.prune_decisions(none).expect("asked") {}
         assert_eq!(numbers(&store, &all), Vec::<i64>::new(), "all are gone");
         store.keep_decisions(&[fresh(11)]).expect("written");
-        assert_eq!(numbers(&store, &Wanted { after, ..all }), [11]);
+        assert_eq!(numbers(&store, &DecisionFilter { after, ..all }), [11]);
     });
 }
 
 #[test]
 fn a_record_that_cannot_be_read_is_an_error_and_not_an_empty_one() {
     on_both(|store| {
-        let damaged = Fresh {
+        let damaged = NewRecord {
             told: "{\"number\":".to_owned(),
             ..fresh(1)
         };
         store.keep_decisions(&[damaged]).expect("written");
-        let all = Wanted {
+        let all = DecisionFilter {
             most: 10,
-            ..Wanted::default()
+            ..DecisionFilter::default()
         };
         let error = store.decisions(&all).expect_err("it cannot be read");
         assert!(matches!(error, StoreError::Unreadable(_)), "{error:?}");

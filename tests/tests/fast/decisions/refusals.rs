@@ -24,7 +24,7 @@ fn a_refusal_is_recorded_with_its_reason_and_found_by_each_filter() {
     assert_eq!(record["address"], "127.0.0.1");
     assert_eq!(record["roles"], json!(["reader", "anonymous"]));
     assert_eq!(
-        record["identity_shown"],
+        record["identity_details"],
         server.client("reader").get("/api/v1/whoami").json()["identity"]
     );
     assert_eq!(record["digest"].as_str().map(str::len), Some(64));
@@ -150,7 +150,7 @@ fn what_is_masked_is_neither_in_a_record_nor_in_the_log() {
     .ready();
     refused(&server, "in-the-log");
     let record = recorded(&server.client("admin"), "action=chunks.write", 1).remove(0);
-    for field in ["identity", "identity_shown", "address", "reason"] {
+    for field in ["identity", "identity_details", "address", "reason"] {
         assert_eq!(record[field], "***", "{field}");
     }
     assert_eq!(

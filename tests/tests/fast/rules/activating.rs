@@ -1,8 +1,8 @@
 //! What is promised of putting rules in force.
 
 use serde_json::json;
-use watchpost_tests::guests::{HOSTILE, TYRANT, numbered};
-use watchpost_tests::rules::{activate, brought, generation, in_force, other_version};
+use watchpost_tests::guests::{HOSTILE, LOCKOUT_RULE, numbered};
+use watchpost_tests::rules::{activate, active, brought, generation, other_version};
 use watchpost_tests::server::{Server, eventually};
 
 #[test]
@@ -120,7 +120,7 @@ fn rolling_back_puts_in_force_what_was_before_and_twice_undoes_it() {
     let (name, digest) = brought(&admin, HOSTILE);
     activate(&admin, &name, &digest, settings(1));
     activate(&admin, &name, &digest, settings(2));
-    let now = || admin.get("/api/v1/rules/hostile").json()["in_force"][0]["settings_given"]["count"].as_i64();
+    let now = || admin.get("/api/v1/rules/hostile").json()["active"][0]["settings_updated_ms"]["count"].as_i64();
     let back = || admin.send("POST", "/api/v1/rules/hostile/rollback", &json!({ "note": "no" }));
     assert_eq!(now(), Some(2));
     assert_eq!(back().status, 200);
@@ -147,7 +147,7 @@ fn settings_that_are_refused_are_not_kept() {
     };
     let number = |answer: watchpost_tests::http::Answer| {
         assert_eq!(answer.status, 200, "{}", answer.text());
-        let lines = answer.json()["in_force"].as_array().expect("a list").clone();
+        let lines = answer.json()["active"].as_array().expect("a list").clone();
         let line = lines.into_iter().find(|line| line["name"] == "threshold");
         line.expect("it takes part")["settings"].as_i64().expect("a number")
     };
@@ -188,7 +188,7 @@ fn settings_with_mistakes_change_nothing_and_say_where() {
     });
     assert_eq!(admin.ask("DELETE", "/api/v1/rules/threshold/settings").status, 200);
     let rule = admin.get("/api/v1/rules/threshold").json();
-    assert_eq!(rule["in_force"][0]["settings_by"], "configuration");
+    assert_eq!(rule["active"][0]["settings_updated_by"], "configuration");
 }
 
 #[test]
@@ -206,7 +206,7 @@ fn what_takes_part_cannot_be_deleted_and_what_does_not_can() {
     }
     let out = admin.ask("DELETE", &format!("{rule}/active"));
     assert!(
-        !in_force(&out.json()).iter().any(|line| line.starts_with(&name)),
+        !active(&out.json()).iter().any(|line| line.starts_with(&name)),
         "{}",
         out.text()
     );
@@ -254,7 +254,7 @@ fn two_who_change_something_at_once_come_one_after_the_other() {
     });
     assert_eq!(generation(&admin), 9, "each made a generation");
     assert_eq!(
-        in_force(&admin.get("/api/v1/rules").json()).len(),
+        active(&admin.get("/api/v1/rules").json()).len(),
         10,
         "and none undid another"
     );
@@ -282,7 +282,7 @@ fn what_was_let_go_is_not_gone_back_to_and_other_rules_are_not_in_the_way() {
         let answer = admin.send("POST", "/api/v1/rules/hostile/rollback", &json!({}));
         assert_eq!(answer.status, expected, "{}", answer.text());
         let rule = admin.get("/api/v1/rules/hostile").json();
-        rule["in_force"][0]["settings_given"]["count"].as_i64()
+        rule["active"][0]["settings_updated_ms"]["count"].as_i64()
     };
     assert_eq!(back(200), Some(1));
     assert_eq!(back(200), Some(2));
@@ -295,7 +295,7 @@ fn what_was_let_go_is_not_gone_back_to_and_other_rules_are_not_in_the_way() {
 fn a_role_rule_that_never_counted_cannot_be_gone_back_to() {
     let server = Server::start().ready();
     let admin = server.client("admin");
-    let (name, digest) = brought(&admin, TYRANT);
+    let (name, digest) = brought(&admin, LOCKOUT_RULE);
     assert_eq!(
         admin.send("POST", "/api/v1/rules/tyrant/rollback", &json!({})).status,
         409
@@ -311,7 +311,7 @@ fn a_role_rule_that_never_counted_cannot_be_gone_back_to() {
         200
     );
     assert_eq!(
-        in_force(&admin.get("/api/v1/rules").json())[1].split(' ').next(),
+        active(&admin.get("/api/v1/rules").json())[1].split(' ').next(),
         Some("role")
     );
     let log = admin.get("/api/v1/rules/role/log").json();

@@ -6,7 +6,7 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
-use watchpost_tests::guests::{HOSTILE, THRESHOLD, YES, numbered};
+use watchpost_tests::guests::{ALLOW_ALL, HOSTILE, THRESHOLD, numbered};
 use watchpost_tests::http::Client;
 use watchpost_tests::postgres;
 use watchpost_tests::rules::{activate, brought, generation, keygen, other_version, sign};
@@ -56,9 +56,9 @@ fn is_refused(admin: &Client, file: &str, why: &str) {
 /// The settings under which a rule is in force, if it is.
 fn active(admin: &Client, rule: &str) -> Option<Value> {
     let told = admin.get(&format!("/api/v1/rules/{rule}"));
-    let lines = (told.status == 200).then(|| told.json()["in_force"].clone())?;
+    let lines = (told.status == 200).then(|| told.json()["active"].clone())?;
     let active = lines.as_array()?.iter().find(|line| line["mode"] == "active").cloned();
-    active.map(|line| line["settings_given"].clone())
+    active.map(|line| line["settings_updated_ms"].clone())
 }
 
 /// Waits until a rule is in force under these settings, or not in force at all.
@@ -72,7 +72,7 @@ fn refused(admin: &Client) -> String {
     let page = admin.get("/metrics").text();
     let line = page
         .lines()
-        .find(|line| line.starts_with("watchpost_rules_folder_refused"));
+        .find(|line| line.starts_with("watchpost_rules_folder_rejected_files"));
     line.and_then(|line| line.split(' ').nth(1))
         .expect("a gauge")
         .to_owned()
@@ -90,7 +90,7 @@ fn what_is_put_into_the_folder_is_in_force_and_what_is_renamed_over_it_too() {
     let admin = server.client("admin");
     put(&folder, "h.json", r#"{"count": 1}"#);
     put(&folder, "h.wasm", HOSTILE);
-    is(&admin, "h.wasm", "in_force");
+    is(&admin, "h.wasm", "active");
     assert_eq!(active(&admin, "hostile"), Some(json!({ "count": 1 })));
     assert_eq!(
         told(&admin, "hostile"),
@@ -168,7 +168,7 @@ fn a_file_that_grows_is_taken_when_it_is_whole_and_not_before() {
         }
         None => Some(()),
     });
-    is(&admin, "n.wasm", "in_force");
+    is(&admin, "n.wasm", "active");
     let lines = server.log_lines();
     assert!(!lines.iter().any(|line| line.contains("is refused")), "{lines:?}");
 }
@@ -194,7 +194,7 @@ fn what_is_broken_stays_out_and_the_last_good_stays_until_it_is_mended() {
         .open(folder.join("n.wasm"))
         .expect("it is there");
     file.write_all(&whole[half..]).expect("written");
-    is(&admin, "n.wasm", "in_force");
+    is(&admin, "n.wasm", "active");
     assert_eq!((generation(&admin), refused(&admin)), (before + 1, "0".to_owned()));
     let complaints = server
         .log_lines()
@@ -227,8 +227,8 @@ fn what_somebody_changed_since_is_left_alone_until_its_file_changes() {
     let admin = server.client("admin");
     put(&folder, "h.wasm", HOSTILE);
     put(&folder, "n.wasm", numbered(1));
-    is(&admin, "h.wasm", "in_force");
-    is(&admin, "n.wasm", "in_force");
+    is(&admin, "h.wasm", "active");
+    is(&admin, "n.wasm", "active");
     let by_hand = json!({ "count": 7 });
     assert_eq!(
         admin.send("PUT", "/api/v1/rules/hostile/settings", &by_hand).status,
@@ -248,14 +248,14 @@ fn what_somebody_changed_since_is_left_alone_until_its_file_changes() {
         (Some(by_hand), None)
     );
     put(&folder, "n.wasm", other_version(&numbered(1)));
-    is(&admin, "n.wasm", "in_force");
+    is(&admin, "n.wasm", "active");
     // What is gone and was changed by hand stays as it is.
     fs::remove_file(folder.join("h.wasm")).expect("it was there");
     eventually("nothing is known of it", || {
         line(&admin, "h.wasm").is_none().then_some(())
     });
     put(&folder, "m.wasm", numbered(2));
-    is(&admin, "m.wasm", "in_force");
+    is(&admin, "m.wasm", "active");
     assert_eq!(active(&admin, "hostile"), Some(json!({ "count": 7 })));
     // And a file that comes back is a change, with the contents that it had.
     put(&folder, "h.wasm", HOSTILE);
@@ -268,7 +268,7 @@ fn a_file_that_went_while_nobody_looked_takes_its_rule_with_it() {
     let admin = server.client("admin");
     for (file, number) in [("a.wasm", 1), ("b.wasm", 2), ("c.wasm", 3)] {
         put(&folder, file, numbered(number));
-        is(&admin, file, "in_force");
+        is(&admin, file, "active");
     }
     let kept = server.stop();
     fs::remove_file(folder.join("a.wasm")).expect("it was there");
@@ -277,7 +277,7 @@ fn a_file_that_went_while_nobody_looked_takes_its_rule_with_it() {
     let admin = server.client("admin");
     comes_to(&admin, "numbered-001", None);
     is_refused(&admin, "b.wasm", "not WebAssembly");
-    is(&admin, "c.wasm", "in_force");
+    is(&admin, "c.wasm", "active");
     assert_eq!(active(&admin, "numbered-002"), Some(json!({})), "the last good stays");
 }
 
@@ -285,11 +285,11 @@ fn a_file_that_went_while_nobody_looked_takes_its_rule_with_it() {
 fn when_the_file_of_a_role_rule_is_gone_the_one_that_watchpost_brings_decides_again() {
     let (server, folder) = watching("");
     let admin = server.client("admin");
-    put(&folder, "yes.wasm", YES);
+    put(&folder, "yes.wasm", ALLOW_ALL);
     eventually("everybody may do everything", || {
         (server.stranger().get("/api/v1/status").status == 200).then_some(())
     });
-    put(&folder, "z.wasm", watchpost_tests::guests::TYRANT);
+    put(&folder, "z.wasm", watchpost_tests::guests::LOCKOUT_RULE);
     is_refused(&admin, "z.wasm", "yes.wasm has a role rule already");
     fs::remove_file(folder.join("z.wasm")).expect("it was there");
     fs::remove_file(folder.join("yes.wasm")).expect("it was there");
@@ -306,8 +306,8 @@ fn a_version_of_a_rule_that_watchpost_brings_gives_way_to_the_brought_one_when_i
     let admin = server.client("admin");
     let configured = json!({ "thresholds": [{ "metric": "disk", "warning": 11 }] });
     put(&folder, "threshold.wasm", other_version(THRESHOLD));
-    is(&admin, "threshold.wasm", "in_force");
-    let built_in = || admin.get("/api/v1/rules/threshold").json()["in_force"][0]["built_in"].clone();
+    is(&admin, "threshold.wasm", "active");
+    let built_in = || admin.get("/api/v1/rules/threshold").json()["active"][0]["built_in"].clone();
     assert_eq!(built_in(), json!(false));
     assert_eq!(
         active(&admin, "threshold"),
@@ -328,7 +328,7 @@ fn a_version_of_a_rule_that_watchpost_brings_gives_way_to_the_brought_one_when_i
     assert_eq!(activate(&admin, "threshold", &digest, beside).status, 200);
     fs::remove_file(folder.join("threshold.wasm")).expect("it was there");
     eventually("our own", || (built_in() == json!(true)).then_some(()));
-    let lines = admin.get("/api/v1/rules/threshold").json()["in_force"].clone();
+    let lines = admin.get("/api/v1/rules/threshold").json()["active"].clone();
     assert_eq!(
         lines.as_array().map(Vec::len),
         Some(1),
@@ -342,16 +342,16 @@ fn of_two_files_with_one_rule_the_first_by_name_counts() {
     let (server, folder) = watching("");
     let admin = server.client("admin");
     put(&folder, "b.wasm", numbered(1));
-    is(&admin, "b.wasm", "in_force");
+    is(&admin, "b.wasm", "active");
     put(&folder, "c.wasm", other_version(&numbered(1)));
     is_refused(&admin, "c.wasm", "b.wasm has the rule numbered-001 already");
     put(&folder, "a.wasm", other_version(&numbered(1)));
-    is(&admin, "a.wasm", "in_force");
+    is(&admin, "a.wasm", "active");
     is_refused(&admin, "b.wasm", "a.wasm has the rule numbered-001 already");
     for file in ["a.wasm", "b.wasm"] {
         fs::remove_file(folder.join(file)).expect("it was there");
     }
-    is(&admin, "c.wasm", "in_force");
+    is(&admin, "c.wasm", "active");
     assert_eq!(active(&admin, "numbered-001"), Some(json!({})));
 }
 
@@ -360,7 +360,7 @@ fn a_folder_that_cannot_be_read_takes_nothing_out_of_force() {
     let (server, folder) = watching("");
     let admin = server.client("admin");
     put(&folder, "n.wasm", numbered(1));
-    is(&admin, "n.wasm", "in_force");
+    is(&admin, "n.wasm", "active");
     let aside = folder.with_file_name("aside");
     fs::rename(&folder, &aside).expect("renamed");
     let name = folder.display().to_string();
@@ -372,7 +372,7 @@ fn a_folder_that_cannot_be_read_takes_nothing_out_of_force() {
     is_refused(&admin, &name, "the folder cannot be read");
     assert_eq!(active(&admin, "numbered-001"), Some(json!({})));
     fs::rename(&aside, &folder).expect("renamed");
-    is(&admin, "n.wasm", "in_force");
+    is(&admin, "n.wasm", "active");
     assert_eq!(refused(&admin), "0");
 }
 
@@ -399,13 +399,13 @@ fn who_has_to_vouch_for_a_rule_has_to_vouch_for_it_in_the_folder_too() {
     is_refused(&admin, "n.wasm", "by none of rules.trusted_keys");
     server.configure(&settings(&trusting(&["ops", "dev"])));
     server.signal("HUP");
-    is(&admin, "n.wasm", "in_force");
+    is(&admin, "n.wasm", "active");
     let versions = admin.get("/api/v1/rules/numbered-001/versions").json();
     assert_eq!(versions["versions"][0]["signer"], "dev");
     server.configure(&settings(&trusting(&["ops"])));
     server.signal("HUP");
     server.logged("nobody who is trusted vouches for a rule that is in force");
-    is(&admin, "n.wasm", "in_force");
+    is(&admin, "n.wasm", "active");
 }
 
 #[test]
@@ -421,7 +421,7 @@ fn all_who_share_a_database_and_a_folder_change_it_once() {
     });
     put(shared.path(), "n.wasm", numbered(1));
     for replica in &replicas {
-        is(&replica.client("admin"), "n.wasm", "in_force");
+        is(&replica.client("admin"), "n.wasm", "active");
     }
     let admin = replicas[0].client("admin");
     let log = admin.get("/api/v1/rules/numbered-001/log").json()["log"].clone();
@@ -447,11 +447,11 @@ fn what_is_there_by_hand_and_in_the_folder_belongs_to_whoever_was_first() {
     activate(&admin, &name, &digest, json!({ "settings": {} }));
     let before = generation(&admin);
     put(&folder, "n.wasm", numbered(1));
-    is(&admin, "n.wasm", "in_force");
+    is(&admin, "n.wasm", "active");
     assert_eq!(generation(&admin), before, "nothing is otherwise");
     fs::remove_file(folder.join("n.wasm")).expect("it was there");
     put(&folder, "m.wasm", numbered(2));
-    is(&admin, "m.wasm", "in_force");
+    is(&admin, "m.wasm", "active");
     assert_eq!(
         active(&admin, &name),
         Some(json!({})),

@@ -1,7 +1,7 @@
 //! What is promised of rules that fail.
 
 use serde_json::{Value, json};
-use watchpost_tests::guests::{HOSTILE, TYRANT};
+use watchpost_tests::guests::{HOSTILE, LOCKOUT_RULE};
 use watchpost_tests::http::Client;
 use watchpost_tests::rules::{activate, brought, generation, other_version};
 use watchpost_tests::server::{Server, eventually};
@@ -38,7 +38,7 @@ fn a_rule_that_fails_again_and_again_is_put_aside_and_its_last_good_version_come
     assert_eq!(activate(&admin, &name, &digest, bad).status, 200);
     let told = eventually("a line in the log of the rule", || {
         let log = admin.get("/api/v1/rules/hostile/log").json();
-        Some(log["log"][0].clone()).filter(|line| line["what"] == "put_aside")
+        Some(log["log"][0].clone()).filter(|line| line["what"] == "quarantined")
     });
     assert_eq!((&told["by"], &told["digest"]), (&json!("watchpost"), &json!(digest)));
     assert!(
@@ -46,23 +46,23 @@ fn a_rule_that_fails_again_and_again_is_put_aside_and_its_last_good_version_come
         "{told}"
     );
     let rule = admin.get("/api/v1/rules/hostile").json();
-    assert_eq!(rule["in_force"][0]["settings_given"]["count"], 1, "{rule}");
+    assert_eq!(rule["active"][0]["settings_updated_ms"]["count"], 1, "{rule}");
     server.logged("a rule failed too often and was put aside");
     let overview = admin.get("/api/v1/rules").json();
-    assert_eq!(overview["put_aside"][0]["rule"], "hostile", "{overview}");
+    assert_eq!(overview["quarantined"][0]["rule"], "hostile", "{overview}");
     let status = admin.get("/api/v1/status").json();
-    assert_eq!(status["put_aside"], overview["put_aside"], "{status}");
+    assert_eq!(status["quarantined"], overview["quarantined"], "{status}");
     let metrics = admin.get("/metrics").text();
     assert!(
-        metrics.contains("watchpost_put_aside_total{rule=\"hostile\"} 1"),
+        metrics.contains("watchpost_rules_quarantined_total{rule=\"hostile\"} 1"),
         "{metrics}"
     );
     eventually("an alert that a person sees", || {
-        severity_of(&admin, "rules_put_aside").filter(|it| it == "alert")
+        severity_of(&admin, "rules_quarantined").filter(|it| it == "alert")
     });
     activate(&admin, &name, &digest, json!({ "settings": { "count": 2 } }));
     eventually("the end of the alert", || {
-        severity_of(&admin, "rules_put_aside").filter(|it| it == "ok")
+        severity_of(&admin, "rules_quarantined").filter(|it| it == "ok")
     });
 }
 
@@ -70,7 +70,7 @@ fn a_rule_that_fails_again_and_again_is_put_aside_and_its_last_good_version_come
 fn a_role_rule_that_fails_is_put_aside_once_however_many_ask_it() {
     let server = Server::with(EDGE).ready();
     let admin = server.client("admin");
-    let (name, digest) = brought(&admin, TYRANT);
+    let (name, digest) = brought(&admin, LOCKOUT_RULE);
     assert_eq!(activate(&admin, &name, &digest, json!({})).status, 200);
     let failing = json!({ "settings": { "do": "panic", "to": "agent" } });
     assert_eq!(
@@ -101,7 +101,7 @@ fn a_role_rule_that_fails_is_put_aside_once_however_many_ask_it() {
         .iter()
         .map(|line| line["what"].clone())
         .collect();
-    assert_eq!(deeds, ["put_aside", "activated", "activated", "uploaded"]);
+    assert_eq!(deeds, ["quarantined", "activated", "activated", "uploaded"]);
     assert!(
         log["log"][0]["note"]
             .as_str()
@@ -114,8 +114,8 @@ fn a_role_rule_that_fails_is_put_aside_once_however_many_ask_it() {
 fn what_was_let_go_meanwhile_does_not_keep_a_failing_rule_in_force() {
     let server = Server::with(EDGE).ready();
     let admin = server.client("admin");
-    let (name, first) = brought(&admin, TYRANT);
-    let (_, second) = brought(&admin, &other_version(TYRANT));
+    let (name, first) = brought(&admin, LOCKOUT_RULE);
+    let (_, second) = brought(&admin, &other_version(LOCKOUT_RULE));
     activate(&admin, &name, &first, json!({}));
     let failing = json!({ "settings": { "do": "panic", "to": "agent" } });
     assert_eq!(activate(&admin, &name, &second, failing).status, 200);
@@ -127,15 +127,15 @@ fn what_was_let_go_meanwhile_does_not_keep_a_failing_rule_in_force() {
         (agent.get("/api/v1/chunks").status == 200).then_some(())
     });
     let overview = admin.get("/api/v1/rules").json();
-    assert_eq!(overview["in_force"][1]["name"], "role", "{overview}");
-    assert_eq!(overview["put_aside"][0]["rule"], "tyrant", "{overview}");
+    assert_eq!(overview["active"][1]["name"], "role", "{overview}");
+    assert_eq!(overview["quarantined"][0]["rule"], "tyrant", "{overview}");
 }
 
 #[test]
 fn a_role_rule_that_fails_when_it_is_tried_is_never_in_force() {
     let server = Server::with(EDGE).ready();
     let admin = server.client("admin");
-    let (name, digest) = brought(&admin, TYRANT);
+    let (name, digest) = brought(&admin, LOCKOUT_RULE);
     assert_eq!(
         activate(&admin, &name, &digest, json!({})).status,
         200,

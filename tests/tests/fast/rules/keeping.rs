@@ -2,7 +2,7 @@
 
 use serde_json::json;
 use watchpost_tests::guests::{HOSTILE, numbered};
-use watchpost_tests::rules::{activate, brought, generation, in_force};
+use watchpost_tests::rules::{activate, active, brought, generation};
 use watchpost_tests::server::{Server, eventually};
 
 #[test]
@@ -20,7 +20,7 @@ fn what_was_answered_is_in_force_after_a_kill() {
         let overview = admin.get("/api/v1/rules").json();
         assert_eq!(overview["generation"], answer.json()["generation"]);
         assert!(
-            in_force(&overview).iter().any(|line| line.starts_with(&name)),
+            active(&overview).iter().any(|line| line.starts_with(&name)),
             "{overview}"
         );
     }
@@ -33,7 +33,7 @@ fn the_settings_of_the_configuration_wait_while_others_are_in_force() {
     let admin = server.client("admin");
     let given = |server: &Server| {
         let rule = server.get("/api/v1/rules/threshold").json();
-        rule["in_force"][0]["settings_given"]["thresholds"][0]["warning"].as_i64()
+        rule["active"][0]["settings_updated_ms"]["thresholds"][0]["warning"].as_i64()
     };
     assert_eq!(given(&server), Some(11));
     let other = json!({ "thresholds": [{ "metric": "disk", "warning": 12 }] });
@@ -72,7 +72,7 @@ fn a_version_that_cannot_be_loaded_any_more_is_told_and_the_others_serve() {
     drop(connection);
     let server = Server::prepared(folder).ready();
     let overview = server.get("/api/v1/rules").json();
-    let lines = in_force(&overview);
+    let lines = active(&overview);
     assert!(lines.iter().any(|line| line.starts_with("numbered-001")), "{lines:?}");
     assert!(!lines.iter().any(|line| line.starts_with("hostile")), "{lines:?}");
     let why = overview["behind"]["why"].as_str().expect("it is told");
@@ -90,7 +90,7 @@ fn whose_settings_are_is_not_a_matter_of_what_they_say() {
     let admin = server.client("admin");
     let warning = || {
         let rule = server.get("/api/v1/rules/threshold").json();
-        rule["in_force"][0]["settings_given"]["thresholds"][0]["warning"].as_i64()
+        rule["active"][0]["settings_updated_ms"]["thresholds"][0]["warning"].as_i64()
     };
     let again = |warning: i64| {
         let before = server.log_lines().len();

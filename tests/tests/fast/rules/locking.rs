@@ -1,7 +1,7 @@
 //! What is promised of role rules that would lock people out.
 
 use serde_json::json;
-use watchpost_tests::guests::{TYRANT, YES};
+use watchpost_tests::guests::{ALLOW_ALL, LOCKOUT_RULE};
 use watchpost_tests::rules::{activate, brought, generation};
 use watchpost_tests::server::{Server, eventually};
 
@@ -15,7 +15,7 @@ fn nobody_takes_the_right_to_change_rules_from_themselves() {
         problem.contains("could not change rules any more") && problem.contains("no role"),
         "{problem}"
     );
-    let (name, digest) = brought(&admin, TYRANT);
+    let (name, digest) = brought(&admin, LOCKOUT_RULE);
     let tells = activate(&admin, &name, &digest, json!({ "settings": { "do": "tell" } }));
     assert!(tells.problem(409).contains("could not change rules any more"));
     assert_eq!(generation(&admin), 1);
@@ -55,7 +55,7 @@ fn another_role_rule_takes_the_place_of_the_one_before() {
     let server = Server::start().ready();
     let admin = server.client("admin");
     assert_eq!(server.stranger().get("/api/v1/status").status, 401);
-    let (name, digest) = brought(&admin, YES);
+    let (name, digest) = brought(&admin, ALLOW_ALL);
     let mut kept = server.stranger().connect().expect("a connection");
     assert_eq!(kept.ask("GET", "/health").expect("answered").status, 200);
     assert_eq!(activate(&admin, &name, &digest, json!({})).status, 200);
@@ -64,8 +64,8 @@ fn another_role_rule_takes_the_place_of_the_one_before() {
         200,
         "the connection that was open too"
     );
-    let in_force = watchpost_tests::rules::in_force(&admin.get("/api/v1/rules").json());
-    assert_eq!(in_force.len(), 2, "one decides: {in_force:?}");
+    let active = watchpost_tests::rules::active(&admin.get("/api/v1/rules").json());
+    assert_eq!(active.len(), 2, "one decides: {active:?}");
     assert_eq!(
         admin.ask("DELETE", &format!("/api/v1/rules/{name}/active")).status,
         409,

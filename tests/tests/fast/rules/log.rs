@@ -4,8 +4,10 @@ use std::path::Path;
 
 use diesel::connection::SimpleConnection;
 use diesel::{Connection, PgConnection, SqliteConnection};
-use watchpost::store::rules::{AuditAction, By, Entry, Kept, Made, Mode, SettingsRef, Told, Upload};
-use watchpost::store::{Place, Store, StoreError};
+use watchpost::store::rules::{
+    AuditAction, AuditActor, AuditEntry, Entry, GenerationResult, Kept, Mode, SettingsRef, Upload,
+};
+use watchpost::store::{DatabaseAddress, Store, StoreError};
 use watchpost_policies::{Digest, Kind};
 use watchpost_tests::postgres;
 
@@ -13,7 +15,7 @@ use watchpost_tests::postgres;
 fn on_both(check: impl Fn(Desk)) {
     let folder = tempfile::tempdir().expect("a folder");
     for url in ["sqlite:watchpost.db".to_owned(), postgres::shared().database()] {
-        let place = Place::parse(&url, Path::new(folder.path()), false).expect("an address");
+        let place = DatabaseAddress::parse(&url, Path::new(folder.path()), false).expect("an address");
         check(Desk(Store::open(place, 1).expect("it opens")));
     }
 }
@@ -49,25 +51,25 @@ impl Desk {
             digest: None,
             settings: SettingsRef::Stored(last + 1),
         };
-        let told = Told {
+        let told = AuditEntry {
             digest: Some(one()),
-            ..Told::of(name, deed, &by(who), 1)
+            ..AuditEntry::of(name, deed, &by(who), 1)
         };
         let made = self
             .0
             .make_generation(last, &[entry], &[told], None, 1)
             .expect("written");
-        assert!(matches!(made, Made::Done(_)), "{made:?}");
+        assert!(matches!(made, GenerationResult::Done(_)), "{made:?}");
     }
 
     /// Puts a rule in force, and aside.
-    fn put_aside(&self, name: &str, kind: Kind) {
+    fn quarantined(&self, name: &str, kind: Kind) {
         self.make(name, kind, AuditAction::Activated, "anna");
         self.make(name, kind, AuditAction::PutAside, "watchpost");
     }
 
     fn aside(&self) -> Vec<String> {
-        let told = self.0.rules_put_aside().expect("read");
+        let told = self.0.rules_quarantined().expect("read");
         told.into_iter().map(|told| told.name).collect()
     }
 }
@@ -80,8 +82,8 @@ fn other() -> Digest {
     Digest::of(b"other")
 }
 
-fn by(who: &str) -> By {
-    By {
+fn by(who: &str) -> AuditActor {
+    AuditActor {
         who: who.to_owned(),
         address: String::new(),
     }
@@ -136,14 +138,14 @@ fn a_rule_is_put_aside_until_somebody_changes_it() {
             ("c", AuditAction::Retired),
             ("d", AuditAction::Configured),
         ] {
-            desk.put_aside(name, Kind::Threshold);
+            desk.quarantined(name, Kind::Threshold);
             desk.make("another", Kind::Threshold, AuditAction::Configured, "anna");
             assert_eq!(desk.aside(), [name], "what is done to another rule is nothing to it");
             desk.make(name, Kind::Threshold, deed, "anna");
             assert_eq!(desk.aside(), Vec::<String>::new(), "{}", deed.as_str());
         }
-        desk.put_aside("e", Kind::Threshold);
-        desk.put_aside("a", Kind::Threshold);
+        desk.quarantined("e", Kind::Threshold);
+        desk.quarantined("a", Kind::Threshold);
         assert_eq!(desk.aside(), ["a", "e"]);
     });
 }
@@ -154,17 +156,17 @@ fn to_let_another_version_go_is_nothing_to_the_one_that_was_put_aside() {
         for digest in [one(), other()] {
             assert_eq!(desk.bring("disks", Kind::Threshold, digest), Kept::New);
         }
-        desk.put_aside("disks", Kind::Threshold);
+        desk.quarantined("disks", Kind::Threshold);
         let let_go = |version| {
             desk.0
-                .let_rule_go("disks", version, None, &by("anna"), 1)
+                .delete_rule("disks", version, None, &by("anna"), 1)
                 .expect("asked")
         };
         let_go(Some(other()));
         assert_eq!(desk.aside(), ["disks"]);
         let_go(Some(one()));
         assert_eq!(desk.aside(), Vec::<String>::new(), "it is gone itself");
-        desk.put_aside("disks", Kind::Threshold);
+        desk.quarantined("disks", Kind::Threshold);
         assert_eq!(desk.bring("disks", Kind::Threshold, other()), Kept::New);
         let_go(None);
         assert_eq!(desk.aside(), Vec::<String>::new(), "all of it is gone");
@@ -175,14 +177,14 @@ fn to_let_another_version_go_is_nothing_to_the_one_that_was_put_aside() {
 fn a_role_rule_is_put_aside_until_somebody_changes_any_role_rule() {
     on_both(|desk| {
         for deed in [AuditAction::Activated, AuditAction::RolledBack, AuditAction::Configured] {
-            desk.put_aside("tyrant", Kind::Role);
-            desk.put_aside("disks", Kind::Threshold);
+            desk.quarantined("tyrant", Kind::Role);
+            desk.quarantined("disks", Kind::Threshold);
             assert_eq!(desk.aside(), ["disks", "tyrant"]);
             desk.make("role", Kind::Role, deed, "anna");
             assert_eq!(desk.aside(), ["disks"], "{}", deed.as_str());
             desk.make("disks", Kind::Threshold, AuditAction::Retired, "anna");
         }
-        desk.put_aside("tyrant", Kind::Role);
+        desk.quarantined("tyrant", Kind::Role);
         desk.make("role", Kind::Role, AuditAction::PutAside, "watchpost");
         assert_eq!(desk.aside(), ["role", "tyrant"], "nobody did anything");
     });
@@ -218,7 +220,7 @@ fn meddle(url: &str, folder: &Path, sql: &str) {
 fn a_value_that_nobody_knows_is_an_error_that_names_its_place() {
     let folder = tempfile::tempdir().expect("a folder");
     for url in ["sqlite:watchpost.db".to_owned(), postgres::shared().database()] {
-        let place = Place::parse(&url, folder.path(), false).expect("an address");
+        let place = DatabaseAddress::parse(&url, folder.path(), false).expect("an address");
         let desk = Desk(Store::open(place, 1).expect("it opens"));
         desk.bring("disks", Kind::Role, one());
         let known = desk.0.rule_versions(None).expect("read").remove(0);

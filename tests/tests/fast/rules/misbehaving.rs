@@ -2,7 +2,7 @@
 //! engine. That the engine sees them is tested in `misbehaviour`.
 
 use serde_json::{Value, json};
-use watchpost_tests::guests::{HOSTILE, TYRANT};
+use watchpost_tests::guests::{HOSTILE, LOCKOUT_RULE};
 use watchpost_tests::http::Client;
 use watchpost_tests::rules::{activate, brought, generation};
 use watchpost_tests::server::Server;
@@ -57,7 +57,7 @@ fn every_way_to_misbehave_is_seen_before_a_rule_is_in_force() {
     ];
     all_are_refused(
         &admin,
-        TYRANT,
+        LOCKOUT_RULE,
         deciding.map(|(way, said)| (json!({ "do": way }), said)).into_iter(),
     );
 

@@ -8,7 +8,7 @@ use std::process::Output;
 use serde_json::{Value, json};
 use watchpost_tests::guests::{HOSTILE, numbered};
 use watchpost_tests::http::{Answer, Client};
-use watchpost_tests::rules::{activate, brought, form, generation, in_force, keygen, settled, sign, upload};
+use watchpost_tests::rules::{activate, active, brought, form, generation, keygen, settled, sign, upload};
 use watchpost_tests::server::{Server, eventually, program};
 
 /// A folder with the keys of ops and dev, and the configuration that trusts those that are named.
@@ -192,7 +192,7 @@ fn a_key_that_is_taken_back_counts_no_more_and_what_is_in_force_stays_over_a_res
     let server = Server::in_folder(server.stop(), &without);
     let admin = server.client("admin");
     assert_eq!(generation(&admin), now);
-    let lines = in_force(&admin.get("/api/v1/rules").json());
+    let lines = active(&admin.get("/api/v1/rules").json());
     assert!(lines.iter().any(|line| line.starts_with(kept)), "{lines:?}");
     server.logged("nobody who is trusted vouches for a rule that is in force");
     // Another key under the old name is another key.
@@ -233,7 +233,7 @@ fn what_is_not_on_the_list_is_neither_brought_nor_put_in_force() {
 fn a_rule_that_fails_does_not_give_way_to_one_that_nobody_vouches_for() {
     let edge = "[server]\nhostname = \"edge-9\"\n";
     let keys = Keys::new();
-    let limit = "faults_in_a_row = 2\n";
+    let limit = "max_consecutive_faults = 2\n";
     let server = Server::with(&format!("{edge}{}", keys.trusting(&["ops"], limit))).ready();
     let admin = server.client("admin");
     let older = watchpost_tests::rules::other_version(HOSTILE);
@@ -248,9 +248,9 @@ fn a_rule_that_fails_does_not_give_way_to_one_that_nobody_vouches_for() {
     assert_eq!(activate(&admin, &name, digest, bad).status, 200);
     eventually("it is put aside", || {
         let log = admin.get("/api/v1/rules/hostile/log").json();
-        (log["log"][0]["what"] == "put_aside").then_some(())
+        (log["log"][0]["what"] == "quarantined").then_some(())
     });
-    let lines = in_force(&admin.get("/api/v1/rules").json());
+    let lines = active(&admin.get("/api/v1/rules").json());
     assert!(!lines.iter().any(|line| line.starts_with("hostile")), "{lines:?}");
 }
 

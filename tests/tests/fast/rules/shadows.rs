@@ -6,7 +6,7 @@ use diesel::SqliteConnection;
 use diesel::connection::SimpleConnection;
 use serde_json::json;
 use watchpost_policies::Digest;
-use watchpost_tests::guests::{HOSTILE, TYRANT, numbered};
+use watchpost_tests::guests::{HOSTILE, LOCKOUT_RULE, numbered};
 use watchpost_tests::rules::{activate, brought};
 use watchpost_tests::server::{Server, eventually};
 
@@ -27,7 +27,7 @@ fn a_shadow_is_asked_and_told_and_nobody_acts_on_it() {
         (Some("hostile"), Some(digest.as_str()))
     );
     assert_eq!(
-        (&beside["differences"], &beside["rounds_that_failed"]),
+        (&beside["differences"], &beside["failed_rounds"]),
         (&json!(0), &json!(0)),
         "{beside}"
     );
@@ -67,7 +67,7 @@ fn a_version_beside_the_one_in_force_is_compared_with_it() {
     });
     assert_eq!(beside["digest"], candidate.as_str());
     assert_eq!(
-        (&beside["told"][0]["in_force"], &beside["told"][0]["candidate"]),
+        (&beside["told"][0]["active"], &beside["told"][0]["candidate"]),
         (&json!("ok"), &json!("unknown"))
     );
 }
@@ -77,7 +77,7 @@ fn a_role_rule_beside_the_one_in_force_decides_nothing_and_is_told() {
     // Nothing is found here, so things stand as they do.
     let server = Server::with("[rules.threshold]\nthresholds = []\n").ready();
     let admin = server.client("admin");
-    let (name, digest) = brought(&admin, TYRANT);
+    let (name, digest) = brought(&admin, LOCKOUT_RULE);
     let told = json!({ "mode": "shadow", "settings": { "do": "tell" } });
     assert_eq!(activate(&admin, &name, &digest, told).status, 200);
     assert_eq!(admin.get("/api/v1/rules").status, 200, "the tyrant would have said no");
@@ -90,7 +90,7 @@ fn a_role_rule_beside_the_one_in_force_decides_nothing_and_is_told() {
         (beside["decisions_that_differ"].as_u64() >= Some(1)).then_some(beside)
     });
     assert_eq!(
-        (&beside["rule"], &beside["digest"], &beside["failed_in_a_row"]),
+        (&beside["rule"], &beside["digest"], &beside["consecutive_faults"]),
         (&json!("tyrant"), &json!(digest), &json!(0)),
         "{beside}"
     );
@@ -104,7 +104,7 @@ fn a_role_rule_beside_the_one_in_force_decides_nothing_and_is_told() {
     assert_eq!(records.len(), 1, "{records:?}");
     assert_eq!(records[0]["identity"], "CN=admin,OU=admin,O=Watchpost");
     assert_eq!(
-        (&records[0]["instead_of"]["verdict"], &records[0]["instead_of"]["rule"]),
+        (&records[0]["actual"]["verdict"], &records[0]["actual"]["rule"]),
         (&json!("allow"), &json!("role")),
         "{records:?}"
     );
@@ -118,7 +118,7 @@ fn a_role_rule_in_shadow_that_never_comes_back_keeps_nobody_waiting() {
     let settings = "[rules]\nfaults_in_a_row = 3\n[rules.limits]\ndecide_ms = 500\n";
     let server = Server::with(settings);
     let admin = server.client("admin");
-    let (name, digest) = brought(&admin, TYRANT);
+    let (name, digest) = brought(&admin, LOCKOUT_RULE);
     let told = json!({ "mode": "shadow", "settings": { "do": "tell" } });
     assert_eq!(activate(&admin, &name, &digest, told).status, 200);
     // It would not pass its checks like this, so it is made to by the way past them.
@@ -140,7 +140,7 @@ fn a_role_rule_in_shadow_that_never_comes_back_keeps_nobody_waiting() {
     assert!(took < Duration::from_secs(5), "twenty answers took {took:?}");
     let given_up = eventually("it to be given up", || {
         let overview = admin.get("/api/v1/rules").json();
-        Some(overview["shadow_given_up"].clone()).filter(|given_up| given_up.is_object())
+        Some(overview["shadow_disabled"].clone()).filter(|given_up| given_up.is_object())
     });
     assert_eq!(
         (&given_up["rule"], &given_up["digest"]),
@@ -149,7 +149,7 @@ fn a_role_rule_in_shadow_that_never_comes_back_keeps_nobody_waiting() {
     );
     server.logged("a role rule in shadow failed too often and is not asked any more");
     let metrics = admin.get("/metrics").text();
-    let failed = |count: u32| format!("watchpost_role_shadow_not_compared_total{{reason=\"fault\"}} {count}\n");
+    let failed = |count: u32| format!("watchpost_role_shadow_skipped_total{{reason=\"fault\"}} {count}\n");
     assert!(metrics.contains(&failed(3)), "{metrics}");
     assert!(
         !metrics.contains("watchpost_role_shadow_differences_total{"),
@@ -169,7 +169,7 @@ fn what_becomes_active_is_no_shadow_any_more() {
     let (name, digest) = brought(&admin, &numbered(1));
     activate(&admin, &name, &digest, json!({ "mode": "shadow" }));
     let answer = activate(&admin, &name, &digest, json!({ "settings": { "metrics": ["cpu"] } }));
-    let lines = watchpost_tests::rules::in_force(&answer.json());
+    let lines = watchpost_tests::rules::active(&answer.json());
     assert_eq!(
         lines.iter().filter(|line| line.starts_with(&name)).count(),
         1,

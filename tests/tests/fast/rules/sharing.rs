@@ -4,7 +4,7 @@ use serde_json::json;
 use watchpost_policies::Digest;
 use watchpost_tests::guests::numbered;
 use watchpost_tests::postgres;
-use watchpost_tests::rules::{activate, brought, generation, in_force, upload};
+use watchpost_tests::rules::{activate, active, brought, generation, upload};
 use watchpost_tests::server::{Server, eventually};
 use watchpost_tests::slow_rule::ponderous;
 
@@ -36,7 +36,7 @@ fn what_is_put_in_force_at_one_is_in_force_at_all_within_a_second() {
     assert!(late_ms[8] < 1000, "{late_ms:?}");
     let all = replicas
         .each_ref()
-        .map(|replica| in_force(&replica.get("/api/v1/rules").json()));
+        .map(|replica| active(&replica.get("/api/v1/rules").json()));
     assert!(all.iter().all(|lines| lines.len() == 7 && *lines == all[0]), "{all:?}");
 }
 
@@ -143,6 +143,6 @@ fn two_that_change_something_at_once_end_in_one_order() {
     for replica in &replicas {
         let there = replica.client("admin");
         eventually("all changes", || Some(generation(&there)).filter(|now| *now == wanted));
-        assert_eq!(in_force(&there.get("/api/v1/rules").json()).len(), 12);
+        assert_eq!(active(&there.get("/api/v1/rules").json()).len(), 12);
     }
 }

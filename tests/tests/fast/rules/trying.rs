@@ -1,7 +1,7 @@
 //! What is promised of trials: what was measured is replayed, and nothing is put in force by it.
 
 use serde_json::{Value, json};
-use watchpost_tests::guests::{HOSTILE, TYRANT};
+use watchpost_tests::guests::{HOSTILE, LOCKOUT_RULE};
 use watchpost_tests::http::{Answer, Client};
 use watchpost_tests::rules::{brought, generation};
 use watchpost_tests::server::{Server, eventually};
@@ -37,7 +37,7 @@ fn a_trial_tells_where_a_candidate_differs_how_it_fails_and_what_it_costs() {
     assert_eq!(misses.status, 200, "{}", misses.text());
     let told = misses.json();
     let count = told["snapshots"].as_u64().expect("a number");
-    assert!(count >= 3 && told["snapshots_that_differ"] == count, "{told}");
+    assert!(count >= 3 && told["differing_snapshots"] == count, "{told}");
     let difference = &told["differences"][0];
     assert_eq!(
         (&difference["candidate"], &difference["snapshots"]),
@@ -45,7 +45,7 @@ fn a_trial_tells_where_a_candidate_differs_how_it_fails_and_what_it_costs() {
     );
     assert!(told["candidate"]["mean_us"].as_f64() > Some(0.0), "{told}");
     assert!(told["candidate"]["worst_us"].as_f64() >= told["candidate"]["mean_us"].as_f64());
-    assert!(told["candidate"]["memory_bytes"].as_u64() > Some(0) && told["in_force"].is_null());
+    assert!(told["candidate"]["memory_bytes"].as_u64() > Some(0) && told["active"].is_null());
     let panics = try_it(&admin, &digest, json!({ "settings": { "do": "panic" } })).json();
     assert!(panics["candidate"]["faults"].as_u64() >= Some(3), "{panics}");
     assert!(
@@ -60,7 +60,7 @@ fn a_trial_tells_where_a_candidate_differs_how_it_fails_and_what_it_costs() {
 fn a_candidate_is_held_against_the_version_in_force() {
     let server = with_rounds(2);
     let admin = server.client("admin");
-    let own = admin.get("/api/v1/rules/threshold").json()["in_force"][0]["digest"].clone();
+    let own = admin.get("/api/v1/rules/threshold").json()["active"][0]["digest"].clone();
     let path = format!(
         "/api/v1/rules/threshold/versions/{}/trial",
         own.as_str().expect("a digest")
@@ -71,7 +71,7 @@ fn a_candidate_is_held_against_the_version_in_force() {
     assert_eq!(set.status, 200, "{}", set.text());
     let same = admin.send("POST", &path, &json!({}));
     assert_eq!(same.status, 200, "{}", same.text());
-    assert_eq!(same.json()["snapshots_that_differ"], 0, "it says what it says");
+    assert_eq!(same.json()["differing_snapshots"], 0, "it says what it says");
     let stricter = json!({ "settings": { "thresholds": [{ "metric": "disk", "alert": 0 }] } });
     let other = admin.send("POST", &path, &stricter).json();
     let about = |told: &Value| told["differences"].as_array().expect("a list").clone();
@@ -79,7 +79,7 @@ fn a_candidate_is_held_against_the_version_in_force() {
         .into_iter()
         .find(|difference| difference["subject"]["metric"] == "disk");
     assert_eq!(disk.expect("it differs")["candidate"], "alert");
-    assert!(other["in_force"]["findings"]["ok"].as_u64() > Some(0), "{other}");
+    assert!(other["active"]["findings"]["ok"].as_u64() > Some(0), "{other}");
 }
 
 #[test]
@@ -111,7 +111,7 @@ fn a_trial_that_takes_long_tells_how_far_it_is_and_can_be_ended() {
 fn what_cannot_be_tried_is_refused() {
     let server = Server::start();
     let admin = server.client("admin");
-    let (name, digest) = brought(&admin, TYRANT);
+    let (name, digest) = brought(&admin, LOCKOUT_RULE);
     let role = admin.send(
         "POST",
         &format!("/api/v1/rules/{name}/versions/{digest}/trial"),

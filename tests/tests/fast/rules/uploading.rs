@@ -24,7 +24,7 @@ fn a_rule_that_passes_all_checks_is_kept_with_what_it_passed() {
     );
     let checks = told["checks"].as_array().expect("a list");
     assert!(
-        checks.len() >= 3 && checks.iter().all(|check| check["took_ms"].as_f64() > Some(0.0)),
+        checks.len() >= 3 && checks.iter().all(|check| check["duration_ms"].as_f64() > Some(0.0)),
         "{told}"
     );
     let place = answer.header("location").expect("where it is");
@@ -87,7 +87,7 @@ fn a_form_brings_settings_and_a_note_with_the_rule() {
     assert_eq!(active.status, 200, "{}", active.text());
     let rule = admin.get("/api/v1/rules/hostile").json();
     assert_eq!(
-        rule["in_force"][0]["settings_given"]["count"], 7,
+        rule["active"][0]["settings_updated_ms"]["count"], 7,
         "it has the settings that it was brought with"
     );
 }

@@ -63,7 +63,7 @@ fn a_prometheus_with_these_files_has_something_to_show_everywhere() {
 const SOMETIMES: [&str; 3] = [
     "watchpost_cgroup_memory_limit_bytes",
     "watchpost_http_request_exceptions_total",
-    "watchpost_put_aside_total",
+    "watchpost_rules_quarantined_total",
 ];
 
 /// The names of ours that rules ask for.

@@ -50,7 +50,7 @@ illegal = change_chunk.sync_detailed(made.id, client=client, body=ChunkChange(pr
 assert illegal.status_code == 400 and "from 0 to 10" in illegal.parsed.detail, illegal
 
 overview = rules.sync(client=client)
-assert {line.name: line.mode for line in overview.in_force} == {"threshold": Mode.ACTIVE, "role": Mode.ACTIVE}, overview
+assert {line.name: line.mode for line in overview.active} == {"threshold": Mode.ACTIVE, "role": Mode.ACTIVE}, overview
 assert rule.sync("threshold", client=client).settings_schema
 assert rule_versions.sync("threshold", client=client).versions[0].built_in
 settings = RuleSettings.from_dict({"thresholds": [{"metric": "memory", "warning": 1}]})

@@ -12,7 +12,7 @@ macro_rules! kept {
 pub(super) use kept;
 
 /// What is true of a language's projects, whatever rule they are about.
-struct Words {
+struct LanguageTexts {
     language: &'static str,
     rule: &'static str,
     /// "It takes …".
@@ -54,8 +54,8 @@ pub(super) fn project(name: &str, language: Language, kind: Kind) -> Result<Proj
     })
 }
 
-fn rust(name: &str, kind: Kind) -> (Words, Vec<ProjectFile>) {
-    let words = Words {
+fn rust(name: &str, kind: Kind) -> (LanguageTexts, Vec<ProjectFile>) {
+    let words = LanguageTexts {
         language: "Rust",
         rule: "src/lib.rs",
         needs: "`cargo` with the target wasm32-unknown-unknown (`rustup target add wasm32-unknown-unknown`), `make`",
@@ -90,8 +90,8 @@ fn rust(name: &str, kind: Kind) -> (Words, Vec<ProjectFile>) {
     (words, files)
 }
 
-fn python(name: &str, kind: Kind) -> (Words, Vec<ProjectFile>) {
-    let words = Words {
+fn python(name: &str, kind: Kind) -> (LanguageTexts, Vec<ProjectFile>) {
+    let words = LanguageTexts {
         language: "Python",
         rule: "rule.py",
         needs: "Python 3.11 or newer with `venv`, `make`",
@@ -117,8 +117,8 @@ fn python(name: &str, kind: Kind) -> (Words, Vec<ProjectFile>) {
     (words, files)
 }
 
-fn javascript(name: &str, kind: Kind) -> (Words, Vec<ProjectFile>) {
-    let words = Words {
+fn javascript(name: &str, kind: Kind) -> (LanguageTexts, Vec<ProjectFile>) {
+    let words = LanguageTexts {
         language: "JavaScript",
         rule: "rule.js",
         needs: "Node 20 or newer with `npm`, `make`",
@@ -145,11 +145,11 @@ fn javascript(name: &str, kind: Kind) -> (Words, Vec<ProjectFile>) {
     (words, files)
 }
 
-fn c(name: &str, kind: Kind) -> Result<(Words, Vec<ProjectFile>), String> {
+fn c(name: &str, kind: Kind) -> Result<(LanguageTexts, Vec<ProjectFile>), String> {
     if kind == Kind::Role {
         return Err("there is no role rule in C to begin with; take rust, python or javascript".to_owned());
     }
-    let words = Words {
+    let words = LanguageTexts {
         language: "C",
         rule: "rule.c",
         needs: "clang and lld (14 or newer), wasi-libc, `make`",

@@ -12,7 +12,7 @@ use std::path::Path;
 use clap::{Args, ValueEnum};
 
 use self::languages::project;
-use super::{Answer, Stopped, say};
+use super::{Answer, CommandError, say};
 use crate::cli::{IO, USAGE};
 
 /// As long as the name of a rule may be.
@@ -69,24 +69,24 @@ struct ProjectFile {
 }
 
 impl New {
-    pub(super) fn run(self, out: &mut dyn Write) -> Result<Answer, Stopped> {
+    pub(super) fn run(self, out: &mut dyn Write) -> Result<Answer, CommandError> {
         let Self { name, language, kind } = self;
         if let Some(mistake) = mistake_in_name(&name) {
-            return Err(Stopped::new(USAGE, mistake));
+            return Err(CommandError::new(USAGE, mistake));
         }
-        let project = project(&name, language, kind).map_err(|why| Stopped::new(USAGE, why))?;
+        let project = project(&name, language, kind).map_err(|why| CommandError::new(USAGE, why))?;
         let folder = Path::new(&name);
         fs::create_dir(folder).map_err(|error| match error.kind() {
-            io::ErrorKind::AlreadyExists => Stopped::new(
+            io::ErrorKind::AlreadyExists => CommandError::new(
                 USAGE,
                 format!("{name} is there already; choose another name, or move it away"),
             ),
-            _ => Stopped::new(IO, format!("the folder {name} cannot be made: {error}")),
+            _ => CommandError::new(IO, format!("the folder {name} cannot be made: {error}")),
         })?;
         write(folder, &project.files).map_err(|error| {
             // It was made a moment ago, and what is in it is ours.
             let _ = fs::remove_dir_all(folder);
-            Stopped::new(IO, format!("{name} cannot be filled: {error}"))
+            CommandError::new(IO, format!("{name} cannot be filled: {error}"))
         })?;
         say(
             out,

@@ -6,10 +6,10 @@ use actix_web::http::Method;
 use clap::Args;
 use serde_json::json;
 
-use super::super::peer::{Peer, Question, Reply};
-use super::super::{Answer, Stopped};
-use super::change::{Changed, Manner};
-use super::version::Chosen;
+use super::super::client::{ApiClient, ApiRequest, ApiResponse};
+use super::super::{Answer, CommandError};
+use super::change::{ChangeOptions, ChangeResponse};
+use super::version::SelectedVersion;
 use super::{Remote, object};
 use crate::store::rules::Mode;
 
@@ -30,12 +30,12 @@ pub(in crate::cli::rules) struct Shadow {
 #[derive(Args)]
 struct Part {
     #[command(flatten)]
-    chosen: Chosen,
+    chosen: SelectedVersion,
     /// With these settings: JSON, or a file with JSON in it; without them with those that it has.
     #[arg(long, value_name = "FILE|JSON")]
     settings: Option<String>,
     #[command(flatten)]
-    manner: Manner,
+    manner: ChangeOptions,
     /// Also where nobody could change rules any more; only for those whom `rules.break_glass` names.
     #[arg(long)]
     force: bool,
@@ -44,19 +44,19 @@ struct Part {
 }
 
 impl Activate {
-    pub(super) async fn run(self, out: &mut dyn Write) -> Result<Answer, Stopped> {
+    pub(super) async fn run(self, out: &mut dyn Write) -> Result<Answer, CommandError> {
         self.part.run(Mode::Active, out).await
     }
 }
 
 impl Shadow {
-    pub(super) async fn run(self, out: &mut dyn Write) -> Result<Answer, Stopped> {
+    pub(super) async fn run(self, out: &mut dyn Write) -> Result<Answer, CommandError> {
         self.part.run(Mode::Shadow, out).await
     }
 }
 
 impl Part {
-    async fn run(self, mode: Mode, out: &mut dyn Write) -> Result<Answer, Stopped> {
+    async fn run(self, mode: Mode, out: &mut dyn Write) -> Result<Answer, CommandError> {
         let settings = object(self.settings.as_deref())?;
         let peer = self.remote.peer()?;
         let mut wanted = json!({ "digest": self.chosen.digest(&peer).await?, "mode": mode, "force": self.force });
@@ -65,18 +65,19 @@ impl Part {
         }
         let name = &self.chosen.rule.name;
         let reply = put(&peer, name, wanted, &self.manner).await?;
-        self.remote.tell(out, &reply, |changed: Changed| changed.told(name))
+        self.remote
+            .tell(out, &reply, |changed: ChangeResponse| changed.told(name))
     }
 }
 
 /// Asks for a version to take part, as `wanted` says.
 pub(super) async fn put(
-    peer: &Peer,
+    peer: &ApiClient,
     rule: &str,
     mut wanted: serde_json::Value,
-    manner: &Manner,
-) -> Result<Reply, Stopped> {
+    manner: &ChangeOptions,
+) -> Result<ApiResponse, CommandError> {
     wanted["note"] = manner.note.clone().unwrap_or_default().into();
-    let question = Question::new(Method::PUT, format!("/api/v1/rules/{rule}/active"));
+    let question = ApiRequest::new(Method::PUT, format!("/api/v1/rules/{rule}/active"));
     peer.demand(question.json(&wanted).after(manner.if_generation)).await
 }

@@ -8,7 +8,7 @@ use crate::store::rules::Mode;
 
 /// What is to be said of a change.
 #[derive(Args)]
-pub(super) struct Manner {
+pub(super) struct ChangeOptions {
     /// Why, for those who read the log.
     #[arg(long, value_name = "TEXT")]
     pub(super) note: Option<String>,
@@ -19,10 +19,10 @@ pub(super) struct Manner {
 
 /// What is in force after it.
 #[derive(Deserialize)]
-pub(super) struct Changed {
+pub(super) struct ChangeResponse {
     generation: i64,
     changed: bool,
-    in_force: Vec<Line>,
+    active: Vec<Line>,
 }
 
 /// A rule of what is in force.
@@ -34,10 +34,10 @@ pub(super) struct Line {
     pub(super) version: String,
 }
 
-impl Changed {
+impl ChangeResponse {
     /// How things stand with a rule now.
     pub(super) fn told(&self, rule: &str) -> String {
-        let lines = self.in_force.iter().filter(|line| line.name == rule);
+        let lines = self.active.iter().filter(|line| line.name == rule);
         let parts: Vec<_> = lines
             .map(|line| format!("{rule} {} ({}) {}", line.version, short(&line.digest), does(line.mode)))
             .collect();
@@ -71,11 +71,11 @@ mod tests {
                 digest: "3fa2b1c0d4e5f6a7".to_owned(),
                 version: "1.0.0".to_owned(),
             });
-            let in_force = lines.collect();
-            let change = Changed {
+            let active = lines.collect();
+            let change = ChangeResponse {
                 generation: 7,
                 changed,
-                in_force,
+                active,
             };
             assert_eq!(change.told("weekend"), expected);
         };

@@ -5,8 +5,8 @@ use std::io::Write;
 use clap::Args;
 use serde::Deserialize;
 
-use super::super::peer::Question;
-use super::super::{Answer, Stopped};
+use super::super::client::ApiRequest;
+use super::super::{Answer, CommandError};
 use super::change::Line;
 use super::{Remote, short};
 use crate::cli::table::columns;
@@ -22,23 +22,23 @@ pub(in crate::cli::rules) struct List {
 #[derive(Deserialize)]
 struct Overview {
     generation: i64,
-    behind: Option<Behind>,
+    behind: Option<PendingGeneration>,
     #[serde(default)]
-    put_aside: Vec<Aside>,
-    in_force: Vec<Line>,
+    quarantined: Vec<QuarantinedRule>,
+    active: Vec<Line>,
     rules: Vec<Summary>,
 }
 
 /// The server has not managed to follow the others.
 #[derive(Deserialize)]
-struct Behind {
+struct PendingGeneration {
     generation: i64,
     why: String,
 }
 
 /// A rule that failed too often.
 #[derive(Deserialize)]
-struct Aside {
+struct QuarantinedRule {
     rule: String,
     why: String,
 }
@@ -51,8 +51,8 @@ struct Summary {
 }
 
 impl List {
-    pub(super) async fn run(self, out: &mut dyn Write) -> Result<Answer, Stopped> {
-        let reply = self.remote.peer()?.demand(Question::get("/api/v1/rules")).await?;
+    pub(super) async fn run(self, out: &mut dyn Write) -> Result<Answer, CommandError> {
+        let reply = self.remote.peer()?.demand(ApiRequest::get("/api/v1/rules")).await?;
         self.remote.tell(out, &reply, as_table)
     }
 }
@@ -60,7 +60,7 @@ impl List {
 fn as_table(overview: Overview) -> String {
     let heading = ["NAME", "KIND", "VERSIONS", "IN FORCE", "IN SHADOW"].map(str::to_owned);
     let part = |name: &str, mode: Mode| {
-        let mut lines = overview.in_force.iter();
+        let mut lines = overview.active.iter();
         let line = lines.find(|line| line.name == name && line.mode == mode);
         line.map_or_else(
             || "-".to_owned(),
@@ -78,10 +78,10 @@ fn as_table(overview: Overview) -> String {
     });
     let rows: Vec<_> = [heading].into_iter().chain(rows).collect();
     let mut text = format!("{}\ngeneration {}\n", columns(&rows), overview.generation);
-    if let Some(Behind { generation, why }) = &overview.behind {
+    if let Some(PendingGeneration { generation, why }) = &overview.behind {
         text += &format!("generation {generation} should be in force, and cannot be: {why}\n");
     }
-    for Aside { rule, why } in &overview.put_aside {
+    for QuarantinedRule { rule, why } in &overview.quarantined {
         text += &format!("{rule} was put aside, for it failed: {why}\n");
     }
     text

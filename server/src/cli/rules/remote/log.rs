@@ -5,8 +5,8 @@ use std::io::Write;
 use clap::Args;
 use serde::Deserialize;
 
-use super::super::peer::Question;
-use super::super::{Answer, Stopped};
+use super::super::client::ApiRequest;
+use super::super::{Answer, CommandError};
 use super::{Named, Remote, or_dash, short, written};
 use crate::cli::table::columns;
 
@@ -27,12 +27,12 @@ pub(in crate::cli::rules) struct Log {
 
 #[derive(Deserialize)]
 struct Page {
-    log: Vec<Deed>,
+    log: Vec<AuditAction>,
     next: Option<i64>,
 }
 
 #[derive(Deserialize)]
-struct Deed {
+struct AuditAction {
     time_ms: i64,
     what: String,
     digest: Option<String>,
@@ -42,8 +42,8 @@ struct Deed {
 }
 
 impl Log {
-    pub(super) async fn run(self, out: &mut dyn Write) -> Result<Answer, Stopped> {
-        let question = Question::get(self.rule.path("/log"))
+    pub(super) async fn run(self, out: &mut dyn Write) -> Result<Answer, CommandError> {
+        let question = ApiRequest::get(self.rule.path("/log"))
             .with("limit", self.limit)
             .with("before", self.before);
         let reply = self.remote.peer()?.demand(question).await?;

@@ -3,10 +3,10 @@
 
 mod activate;
 mod change;
+mod deactivate;
 mod list;
 mod log;
 mod push;
-mod retire;
 mod rollback;
 mod settings;
 mod show;
@@ -19,9 +19,9 @@ use clap::{Args, Subcommand};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use super::peer::{Peer, Reply};
-use super::proof::Proof;
-use super::{Answer, Stopped, given, say};
+use super::client::{ApiClient, ApiResponse};
+use super::credentials::Credentials;
+use super::{Answer, CommandError, inputs, say};
 use crate::cli::{DATA, SERVER_VARIABLE, USAGE};
 use crate::config::Environment;
 
@@ -48,13 +48,13 @@ pub(super) enum RemoteAction {
     /// Prints the settings of a rule, or gives it others.
     Settings(settings::Settings),
     /// Takes a rule out of what counts, or of what is compared.
-    Retire(retire::Retire),
+    Retire(deactivate::Retire),
     /// Tells who did what to a rule.
     Log(log::Log),
 }
 
 impl RemoteAction {
-    pub(super) async fn run(self, out: &mut dyn Write) -> Result<Answer, Stopped> {
+    pub(super) async fn run(self, out: &mut dyn Write) -> Result<Answer, CommandError> {
         match self {
             Self::List(list) => list.run(out).await,
             Self::Show(show) => show.run(out).await,
@@ -77,32 +77,32 @@ struct Remote {
     #[arg(long, value_name = "URL")]
     server: Option<String>,
     #[command(flatten)]
-    proof: Proof,
+    proof: Credentials,
     /// Prints the server's own answer, which is JSON.
     #[arg(long)]
     json: bool,
 }
 
 impl Remote {
-    fn peer(&self) -> Result<Peer, Stopped> {
+    fn peer(&self) -> Result<ApiClient, CommandError> {
         let named = || {
             let url = Environment::variable_of_process(SERVER_VARIABLE)?.into_string().ok();
             url.filter(|url| !url.is_empty())
         };
         let Some(server) = self.server.clone().or_else(named) else {
             let what = format!("which server? write --server https://HOST:PORT, or set {SERVER_VARIABLE}");
-            return Err(Stopped::new(USAGE, what));
+            return Err(CommandError::new(USAGE, what));
         };
-        Peer::new(&server, &self.proof)
+        ApiClient::new(&server, &self.proof)
     }
 
     /// Programs get the answer as it came; people get what is made of it.
     fn tell<T: DeserializeOwned>(
         &self,
         out: &mut dyn Write,
-        reply: &Reply,
+        reply: &ApiResponse,
         for_people: impl FnOnce(T) -> String,
-    ) -> Result<Answer, Stopped> {
+    ) -> Result<Answer, CommandError> {
         if self.json {
             say(out, &format!("{}\n", reply.body.trim_end()))?;
         } else {
@@ -137,16 +137,16 @@ fn legal(name: &str) -> Result<String, String> {
 }
 
 /// Settings that a server would read: an object.
-fn object(given: Option<&str>) -> Result<Option<Map<String, Value>>, Stopped> {
+fn object(given: Option<&str>) -> Result<Option<Map<String, Value>>, CommandError> {
     let Some(given) = given else { return Ok(None) };
-    let object = serde_json::from_str(&given::settings(given)?);
+    let object = serde_json::from_str(&inputs::settings(given)?);
     object.map(Some).map_err(|error| {
         let name = if given.trim_start().starts_with('{') {
             "--settings"
         } else {
             given
         };
-        Stopped::new(
+        CommandError::new(
             DATA,
             format!("{name}: this is no JSON object, which settings are: {error}"),
         )

@@ -12,17 +12,17 @@ use serde_json::{Value, json};
 use watchpost_policies::Digest;
 
 use super::super::check::written;
-use super::super::given::any_bytes;
-use super::super::peer::{Peer, Question, Reply};
+use super::super::client::{ApiClient, ApiRequest, ApiResponse};
+use super::super::inputs::any_bytes;
 use super::super::progress::Progress;
-use super::super::{Answer, Stopped, say};
+use super::super::{Answer, CommandError, say};
 use super::activate::put;
-use super::change::{Changed, Manner};
+use super::change::{ChangeOptions, ChangeResponse};
 use super::{Remote, object, short};
 use crate::store::rules::Mode;
 
 /// A rule that takes long takes seconds.
-const PAUSE: Duration = Duration::from_millis(250);
+const POLL_INTERVAL: Duration = Duration::from_millis(250);
 
 /// Brings a component.
 #[derive(Args)]
@@ -43,14 +43,14 @@ pub(in crate::cli::rules) struct Push {
     #[arg(long)]
     shadow: bool,
     #[command(flatten)]
-    manner: Manner,
+    manner: ChangeOptions,
     #[command(flatten)]
     remote: Remote,
 }
 
 /// What the server says of it.
 #[derive(Deserialize)]
-struct Brought {
+struct UploadResponse {
     name: String,
     version: String,
     digest: String,
@@ -60,16 +60,16 @@ struct Brought {
 #[derive(Deserialize)]
 struct Check {
     check: String,
-    took_ms: f64,
+    duration_ms: f64,
 }
 
 impl Push {
-    pub(super) async fn run(self, out: &mut dyn Write) -> Result<Answer, Stopped> {
+    pub(super) async fn run(self, out: &mut dyn Write) -> Result<Answer, CommandError> {
         let question = self.question()?;
         let peer = self.remote.peer()?;
         let reply = self.bring(&peer, question).await?;
         let Some(mode) = self.mode() else {
-            return self.remote.tell(out, &reply, |brought: Brought| {
+            return self.remote.tell(out, &reply, |brought: UploadResponse| {
                 let (name, digest) = (&brought.name, short(&brought.digest));
                 let next = format!("watchpost rules activate {name} {digest}");
                 format!(
@@ -79,14 +79,14 @@ impl Push {
                 )
             });
         };
-        let brought: Brought = reply.read()?;
+        let brought: UploadResponse = reply.read()?;
         if !self.remote.json {
             say(out, &brought.told())?;
         }
         let wanted = json!({ "digest": brought.digest, "mode": mode });
         let reply = put(&peer, &brought.name, wanted, &self.manner).await?;
         self.remote
-            .tell(out, &reply, |changed: Changed| changed.told(&brought.name))
+            .tell(out, &reply, |changed: ChangeResponse| changed.told(&brought.name))
     }
 
     fn mode(&self) -> Option<Mode> {
@@ -97,9 +97,9 @@ impl Push {
     }
 
     /// The component alone, or a form where something comes with it.
-    fn question(&self) -> Result<Question, Stopped> {
+    fn question(&self) -> Result<ApiRequest, CommandError> {
         let wasm = any_bytes(&self.file)?;
-        let question = Question::new(Method::POST, "/api/v1/rules").with("note", self.manner.note.as_ref());
+        let question = ApiRequest::new(Method::POST, "/api/v1/rules").with("note", self.manner.note.as_ref());
         let settings = object(self.settings.as_deref())?.map(|settings| Value::from(settings).to_string());
         let mut fields = Vec::new();
         fields.extend(settings.map(|settings| ("settings", settings.into_bytes())));
@@ -111,7 +111,7 @@ impl Push {
         Ok(question.body(kind, body))
     }
 
-    fn signature(&self) -> Result<Option<Vec<u8>>, Stopped> {
+    fn signature(&self) -> Result<Option<Vec<u8>>, CommandError> {
         let mut beside = self.file.clone().into_os_string();
         beside.push(".sig");
         let beside = PathBuf::from(beside);
@@ -120,23 +120,23 @@ impl Push {
     }
 
     /// Sends it, and waits for what comes of it.
-    async fn bring(&self, peer: &Peer, question: Question) -> Result<Reply, Stopped> {
+    async fn bring(&self, peer: &ApiClient, question: ApiRequest) -> Result<ApiResponse, CommandError> {
         let progress = Progress::show(&format!("sending {}", self.file.display()));
         let mut reply = peer.demand(question).await?;
         progress.now("the server compiles it");
         while let (StatusCode::ACCEPTED, Some(place)) = (reply.status, reply.place.clone()) {
-            sleep(PAUSE).await;
-            reply = peer.demand(Question::get(place)).await?;
+            sleep(POLL_INTERVAL).await;
+            reply = peer.demand(ApiRequest::get(place)).await?;
         }
         Ok(reply)
     }
 }
 
-impl Brought {
+impl UploadResponse {
     /// A line a check, as `watchpost rules check` has them.
     fn told(&self) -> String {
-        let lines = self.checks.iter().map(|Check { check, took_ms }| {
-            let took = Duration::try_from_secs_f64(took_ms / 1e3).unwrap_or_default();
+        let lines = self.checks.iter().map(|Check { check, duration_ms }| {
+            let took = Duration::try_from_secs_f64(duration_ms / 1e3).unwrap_or_default();
             format!("ok      {:>8}  {check}\n", written(took))
         });
         let lines: String = lines.collect();

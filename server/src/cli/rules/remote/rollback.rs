@@ -6,9 +6,9 @@ use actix_web::http::Method;
 use clap::Args;
 use serde_json::json;
 
-use super::super::peer::Question;
-use super::super::{Answer, Stopped};
-use super::change::{Changed, Manner};
+use super::super::client::ApiRequest;
+use super::super::{Answer, CommandError};
+use super::change::{ChangeOptions, ChangeResponse};
 use super::{Named, Remote};
 
 /// Takes the last change back.
@@ -17,7 +17,7 @@ pub(in crate::cli::rules) struct Rollback {
     #[command(flatten)]
     rule: Named,
     #[command(flatten)]
-    manner: Manner,
+    manner: ChangeOptions,
     /// Also where nobody could change rules any more; only for those whom `rules.break_glass` names.
     #[arg(long)]
     force: bool,
@@ -26,13 +26,14 @@ pub(in crate::cli::rules) struct Rollback {
 }
 
 impl Rollback {
-    pub(super) async fn run(self, out: &mut dyn Write) -> Result<Answer, Stopped> {
+    pub(super) async fn run(self, out: &mut dyn Write) -> Result<Answer, CommandError> {
         let note = self.manner.note.as_deref().unwrap_or_default();
-        let question = Question::new(Method::POST, self.rule.path("/rollback"))
+        let question = ApiRequest::new(Method::POST, self.rule.path("/rollback"))
             .json(&json!({ "note": note, "force": self.force }))
             .after(self.manner.if_generation);
         let reply = self.remote.peer()?.demand(question).await?;
         let name = &self.rule.name;
-        self.remote.tell(out, &reply, |changed: Changed| changed.told(name))
+        self.remote
+            .tell(out, &reply, |changed: ChangeResponse| changed.told(name))
     }
 }

@@ -6,9 +6,9 @@ use actix_web::http::Method;
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::super::peer::Question;
-use super::super::{Answer, NO, Stopped};
-use super::change::{Changed, Manner};
+use super::super::client::ApiRequest;
+use super::super::{Answer, CommandError, EXIT_FAILED_CHECK};
+use super::change::{ChangeOptions, ChangeResponse};
 use super::show::Whole;
 use super::{Named, Remote, object};
 use crate::store::rules::Mode;
@@ -25,7 +25,7 @@ pub(in crate::cli::rules) struct Settings {
     #[arg(long, conflicts_with = "settings")]
     default: bool,
     #[command(flatten)]
-    manner: Manner,
+    manner: ChangeOptions,
     /// Also where nobody could change rules any more; only for those whom `rules.break_glass` names.
     #[arg(long)]
     force: bool,
@@ -34,11 +34,11 @@ pub(in crate::cli::rules) struct Settings {
 }
 
 impl Settings {
-    pub(super) async fn run(self, out: &mut dyn Write) -> Result<Answer, Stopped> {
+    pub(super) async fn run(self, out: &mut dyn Write) -> Result<Answer, CommandError> {
         let path = self.rule.path("/settings");
         let question = match (object(self.settings.as_deref())?, self.default) {
-            (Some(settings), _) => Question::new(Method::PUT, path).json(&settings.into()),
-            (None, true) => Question::new(Method::DELETE, path),
+            (Some(settings), _) => ApiRequest::new(Method::PUT, path).json(&settings.into()),
+            (None, true) => ApiRequest::new(Method::DELETE, path),
             (None, false) => return self.print(out).await,
         };
         let question = question
@@ -47,23 +47,24 @@ impl Settings {
             .after(self.manner.if_generation);
         let reply = self.remote.peer()?.demand(question).await?;
         let name = &self.rule.name;
-        self.remote.tell(out, &reply, |changed: Changed| changed.told(name))
+        self.remote
+            .tell(out, &reply, |changed: ChangeResponse| changed.told(name))
     }
 
     /// Nothing but JSON, so that it can be changed and given back; of a rule that takes part in both ways, what counts.
-    async fn print(&self, out: &mut dyn Write) -> Result<Answer, Stopped> {
-        let reply = self.remote.peer()?.demand(Question::get(self.rule.path(""))).await?;
+    async fn print(&self, out: &mut dyn Write) -> Result<Answer, CommandError> {
+        let reply = self.remote.peer()?.demand(ApiRequest::get(self.rule.path(""))).await?;
         let whole: Whole = reply.read()?;
         let name = &self.rule.name;
-        let counts = |mode| whole.in_force.iter().find(|part| part.line.mode == mode);
+        let counts = |mode| whole.active.iter().find(|part| part.line.mode == mode);
         let Some(part) = counts(Mode::Active).or_else(|| counts(Mode::Shadow)) else {
-            return Err(Stopped::new(
-                NO,
+            return Err(CommandError::new(
+                EXIT_FAILED_CHECK,
                 format!("{name} takes no part, so it has no settings in force"),
             ));
         };
         // A rule that was given none got an empty object.
-        let given = Some(&part.settings_given).filter(|given| !given.is_null());
+        let given = Some(&part.settings_updated_ms).filter(|given| !given.is_null());
         let settings = given.cloned().unwrap_or_else(|| json!({}));
         self.remote.tell(out, &reply, |_: Value| format!("{settings:#}\n"))
     }

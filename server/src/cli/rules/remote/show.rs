@@ -6,8 +6,8 @@ use clap::Args;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::super::peer::Question;
-use super::super::{Answer, Stopped};
+use super::super::client::ApiRequest;
+use super::super::{Answer, CommandError};
 use super::change::Line;
 use super::{Named, Remote, or_dash, short, written};
 use crate::cli::table::columns;
@@ -28,7 +28,7 @@ pub(super) struct Whole {
     name: String,
     kind: String,
     description: String,
-    pub(super) in_force: Vec<Part>,
+    pub(super) active: Vec<Part>,
     versions: Vec<Version>,
 }
 
@@ -38,8 +38,8 @@ pub(super) struct Part {
     #[serde(flatten)]
     pub(super) line: Line,
     /// What somebody gave it; nothing, where nobody did.
-    pub(super) settings_given: Value,
-    settings_by: Option<String>,
+    pub(super) settings_updated_ms: Value,
+    settings_updated_by: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -53,8 +53,8 @@ struct Version {
 }
 
 impl Show {
-    pub(super) async fn run(self, out: &mut dyn Write) -> Result<Answer, Stopped> {
-        let reply = self.remote.peer()?.demand(Question::get(self.rule.path(""))).await?;
+    pub(super) async fn run(self, out: &mut dyn Write) -> Result<Answer, CommandError> {
+        let reply = self.remote.peer()?.demand(ApiRequest::get(self.rule.path(""))).await?;
         self.remote.tell(out, &reply, as_text)
     }
 }
@@ -69,21 +69,21 @@ fn as_text(whole: Whole) -> String {
     let mut text = format!("{name}, a {kind} rule\n{description}\n\n");
     for Part {
         line,
-        settings_given,
-        settings_by,
-    } in &whole.in_force
+        settings_updated_ms,
+        settings_updated_by,
+    } in &whole.active
     {
         let place = match line.mode {
             Mode::Active => "in force ",
             Mode::Shadow => "in shadow",
         };
-        let settings = match settings_by {
-            Some(by) => format!("{settings_given} by {by}"),
+        let settings = match settings_updated_by {
+            Some(by) => format!("{settings_updated_ms} by {by}"),
             None => "without settings".to_owned(),
         };
         text += &format!("{place}  {} ({}), {settings}\n", line.version, short(&line.digest));
     }
-    if whole.in_force.is_empty() {
+    if whole.active.is_empty() {
         text += "it takes no part\n";
     }
     let heading = ["DIGEST", "VERSION", "BYTES", "BROUGHT", "BY", "NOTE"].map(str::to_owned);

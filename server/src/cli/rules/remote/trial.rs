@@ -13,22 +13,22 @@ use tokio::signal::unix::{SignalKind, signal};
 use watchpost_policies::{Severity, Subject};
 
 use super::super::check::written as in_digits;
-use super::super::peer::{Peer, Question, Reply};
+use super::super::client::{ApiClient, ApiRequest, ApiResponse};
 use super::super::progress::Progress;
-use super::super::{Answer, Stopped};
-use super::version::Chosen;
+use super::super::{Answer, CommandError};
+use super::version::SelectedVersion;
 use super::{Remote, object, written};
 use crate::cli::SOFTWARE;
 use crate::cli::table::columns;
 
 /// A person sees it move, and the server is not kept busy by being asked.
-const PAUSE: Duration = Duration::from_millis(500);
+const POLL_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Replays what was measured. Ctrl-C ends it on the server too, and tells what was found so far.
 #[derive(Args)]
 pub(in crate::cli::rules) struct Trial {
     #[command(flatten)]
-    chosen: Chosen,
+    chosen: SelectedVersion,
     /// From when: a time such as 2026-01-31T12:00:00Z, or how long ago; an hour before its end, if nothing is said.
     #[arg(long, value_name = "TIME|-1h", allow_hyphen_values = true)]
     from: Option<String>,
@@ -46,28 +46,28 @@ pub(in crate::cli::rules) struct Trial {
 }
 
 #[derive(Deserialize)]
-struct UnderWay {
+struct PendingJob {
     snapshots: u64,
     at: Option<String>,
 }
 
 #[derive(Deserialize)]
-struct Outcome {
+struct TrialOutcome {
     snapshots: u64,
     first_ms: Option<i64>,
     last_ms: Option<i64>,
     cancelled: bool,
-    snapshots_that_differ: u64,
-    differences: Vec<Differing>,
-    differences_left_out: usize,
+    differing_snapshots: u64,
+    differences: Vec<DifferingSnapshots>,
+    differences_omitted: usize,
     candidate: Done,
-    in_force: Option<Done>,
+    active: Option<Done>,
 }
 
 #[derive(Deserialize)]
-struct Differing {
+struct DifferingSnapshots {
     subject: Subject,
-    in_force: Severity,
+    active: Severity,
     candidate: Severity,
     sentence: String,
     snapshots: u64,
@@ -85,7 +85,7 @@ struct Done {
 }
 
 impl Trial {
-    pub(super) async fn run(self, out: &mut dyn Write) -> Result<Answer, Stopped> {
+    pub(super) async fn run(self, out: &mut dyn Write) -> Result<Answer, CommandError> {
         let settings = object(self.settings.as_deref())?;
         let peer = self.remote.peer()?;
         let digest = self.chosen.digest(&peer).await?;
@@ -94,45 +94,45 @@ impl Trial {
             wanted["settings"] = settings.into();
         }
         let path = self.chosen.rule.path(&format!("/versions/{digest}/trial"));
-        let reply = followed(&peer, Question::new(Method::POST, path).json(&wanted)).await?;
-        let is_same = reply.read::<Outcome>()?.is_same();
-        self.remote.tell(out, &reply, |outcome: Outcome| outcome.told())?;
+        let reply = followed(&peer, ApiRequest::new(Method::POST, path).json(&wanted)).await?;
+        let is_same = reply.read::<TrialOutcome>()?.is_same();
+        self.remote.tell(out, &reply, |outcome: TrialOutcome| outcome.told())?;
         Ok(if is_same { Answer::Yes } else { Answer::No })
     }
 }
 
 /// Begins it, and waits for its end.
-async fn followed(peer: &Peer, question: Question) -> Result<Reply, Stopped> {
+async fn followed(peer: &ApiClient, question: ApiRequest) -> Result<ApiResponse, CommandError> {
     let interrupts = signal(SignalKind::interrupt());
-    let mut interrupts = interrupts.map_err(|error| Stopped::new(SOFTWARE, error.to_string()))?;
+    let mut interrupts = interrupts.map_err(|error| CommandError::new(SOFTWARE, error.to_string()))?;
     let progress = Progress::show("replaying what was measured");
     let mut reply = peer.demand(question).await?;
     while let (StatusCode::ACCEPTED, Some(place)) = (reply.status, reply.place.clone()) {
-        let UnderWay { snapshots, at } = reply.read()?;
+        let PendingJob { snapshots, at } = reply.read()?;
         let at = at.map(|at| format!(", up to {at}")).unwrap_or_default();
         progress.now(&format!("{snapshots} snapshots replayed{at}"));
         tokio::select! {
             _ = interrupts.recv() => {
-                peer.demand(Question::new(Method::DELETE, &place)).await?;
+                peer.demand(ApiRequest::new(Method::DELETE, &place)).await?;
             }
-            () = sleep(PAUSE) => {}
+            () = sleep(POLL_INTERVAL) => {}
         }
-        reply = peer.demand(Question::get(place)).await?;
+        reply = peer.demand(ApiRequest::get(place)).await?;
     }
     Ok(reply)
 }
 
-impl Outcome {
+impl TrialOutcome {
     /// Whether nothing speaks against it. What was tried on nothing, or not to its end, shows nothing.
     fn is_same(&self) -> bool {
-        self.snapshots > 0 && !self.cancelled && self.snapshots_that_differ == 0 && self.candidate.faults == 0
+        self.snapshots > 0 && !self.cancelled && self.differing_snapshots == 0 && self.candidate.faults == 0
     }
 
     fn told(&self) -> String {
         let (Some(first), Some(last)) = (self.first_ms, self.last_ms) else {
             return "nothing was measured there and then, so nothing was tried\n".to_owned();
         };
-        let (of, differ) = (self.snapshots, self.snapshots_that_differ);
+        let (of, differ) = (self.snapshots, self.differing_snapshots);
         let ended = if self.cancelled {
             "; it was ended before its end"
         } else {
@@ -164,7 +164,7 @@ impl Outcome {
         let rows = self.differences.iter().map(|differing| {
             [
                 differing.subject.to_string(),
-                differing.in_force.to_string(),
+                differing.active.to_string(),
                 differing.candidate.to_string(),
                 differing.snapshots.to_string(),
                 written(differing.first_ms),
@@ -173,7 +173,7 @@ impl Outcome {
             ]
         });
         let rows: Vec<_> = [heading.map(str::to_owned)].into_iter().chain(rows).collect();
-        let more = match self.differences_left_out {
+        let more = match self.differences_omitted {
             0 => String::new(),
             more => format!("and {more} subjects more\n"),
         };
@@ -192,8 +192,8 @@ impl Outcome {
                 done.faults.to_string(),
             ]
         };
-        let in_force = self.in_force.iter().map(|done| row("in force", done));
-        let rows = [heading, row("candidate", &self.candidate)].into_iter().chain(in_force);
+        let active = self.active.iter().map(|done| row("in force", done));
+        let rows = [heading, row("candidate", &self.candidate)].into_iter().chain(active);
         columns(&rows.collect::<Vec<_>>())
     }
 }

@@ -6,29 +6,29 @@ use std::str::FromStr;
 use clap::Args;
 use serde::Deserialize;
 
-use super::super::peer::{Peer, Question};
-use super::super::{NO, Stopped};
+use super::super::client::{ApiClient, ApiRequest};
+use super::super::{CommandError, EXIT_FAILED_CHECK};
 use super::{Named, short};
 use crate::cli::USAGE;
 
 /// Four thousand million beginnings: who types so many digits means one version.
-const FEWEST_DIGITS: usize = 8;
+const MIN_DIGEST_PREFIX: usize = 8;
 
 const ALL_DIGITS: usize = 64;
 
 /// A rule, and which version of it.
 #[derive(Args)]
-pub(super) struct Chosen {
+pub(super) struct SelectedVersion {
     #[command(flatten)]
     pub(super) rule: Named,
     /// The digest of the version, or a beginning of it that no other has.
     #[arg(value_name = "DIGEST")]
-    beginning: Beginning,
+    beginning: DigestPrefix,
 }
 
 /// Eight hexadecimal digits or more.
 #[derive(Clone, Debug)]
-struct Beginning(String);
+struct DigestPrefix(String);
 
 #[derive(Deserialize)]
 struct Versions {
@@ -41,34 +41,34 @@ struct Version {
     version: String,
 }
 
-impl Chosen {
+impl SelectedVersion {
     /// The whole digest. A server is only asked where it was not given.
-    pub(super) async fn digest(&self, peer: &Peer) -> Result<String, Stopped> {
-        let Beginning(beginning) = &self.beginning;
+    pub(super) async fn digest(&self, peer: &ApiClient) -> Result<String, CommandError> {
+        let DigestPrefix(beginning) = &self.beginning;
         if beginning.len() == ALL_DIGITS {
             return Ok(beginning.clone());
         }
-        let reply = peer.demand(Question::get(self.rule.path("/versions"))).await?;
+        let reply = peer.demand(ApiRequest::get(self.rule.path("/versions"))).await?;
         one_of(reply.read::<Versions>()?.versions, beginning, &self.rule.name)
     }
 }
 
-impl FromStr for Beginning {
+impl FromStr for DigestPrefix {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
         let digits = text.strip_prefix("sha256:").unwrap_or(text).to_ascii_lowercase();
         let is_legal = digits.bytes().all(|digit| digit.is_ascii_hexdigit());
-        if !is_legal || !(FEWEST_DIGITS..=ALL_DIGITS).contains(&digits.len()) {
+        if !is_legal || !(MIN_DIGEST_PREFIX..=ALL_DIGITS).contains(&digits.len()) {
             return Err(format!(
-                "write {FEWEST_DIGITS} to {ALL_DIGITS} hexadecimal digits of it; `watchpost rules show NAME` has them"
+                "write {MIN_DIGEST_PREFIX} to {ALL_DIGITS} hexadecimal digits of it; `watchpost rules show NAME` has them"
             ));
         }
         Ok(Self(digits))
     }
 }
 
-fn one_of(known: Vec<Version>, beginning: &str, rule: &str) -> Result<String, Stopped> {
+fn one_of(known: Vec<Version>, beginning: &str, rule: &str) -> Result<String, CommandError> {
     let found = known.into_iter().filter(|known| known.digest.starts_with(beginning));
     // What the program brings may have been brought by somebody too.
     let mut found: BTreeMap<_, _> = found.map(|known| (known.digest, known.version)).collect();
@@ -81,7 +81,7 @@ fn one_of(known: Vec<Version>, beginning: &str, rule: &str) -> Result<String, St
             "{beginning} is more than one version of {rule}; write more of it:{}",
             all.concat()
         );
-        return Err(Stopped::new(USAGE, what));
+        return Err(CommandError::new(USAGE, what));
     }
     let only = found.pop_first().map(|(digest, _)| digest);
     only.ok_or_else(|| {
@@ -89,7 +89,7 @@ fn one_of(known: Vec<Version>, beginning: &str, rule: &str) -> Result<String, St
             "{rule} has no version that begins with {}; `watchpost rules show {rule}` has those that there are",
             short(beginning)
         );
-        Stopped::new(NO, what)
+        CommandError::new(EXIT_FAILED_CHECK, what)
     })
 }
 
@@ -100,9 +100,9 @@ mod tests {
     #[test]
     fn a_beginning_has_eight_hexadecimal_digits_or_more() {
         let check = |text: &str, expected: Option<&str>| {
-            let read: Option<Beginning> = text.parse().ok();
+            let read: Option<DigestPrefix> = text.parse().ok();
             assert_eq!(
-                read.as_ref().map(|Beginning(digits)| digits.as_str()),
+                read.as_ref().map(|DigestPrefix(digits)| digits.as_str()),
                 expected,
                 "{text}"
             );
@@ -129,6 +129,6 @@ mod tests {
         check("0123abcd1", Ok("0123abcd11"));
         check("4567abcd", Ok("4567abcd11"));
         check("0123abcd", Err(USAGE));
-        check("89abcdef", Err(NO));
+        check("89abcdef", Err(EXIT_FAILED_CHECK));
     }
 }

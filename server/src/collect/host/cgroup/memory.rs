@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 use std::slice;
 
-use super::tree::{Place, Version};
+use super::tree::{CgroupPath, Version};
 use super::{View, field, least};
 use crate::collect::host::{HostOptions, read};
 
@@ -53,7 +53,7 @@ const UNLIMITED: f64 = (1_u64 << 62) as f64;
 
 /// What the kernel can take back at once is not in use, so what it read from inactive files is not counted: as
 /// the kubelet reckons when it looks for someone to evict.
-pub(super) fn levels(place: &Place) -> Vec<Level> {
+pub(super) fn levels(place: &CgroupPath) -> Vec<Level> {
     let (usage, limit, inactive) = match place.version {
         Version::One => ("memory.usage_in_bytes", "memory.limit_in_bytes", "total_inactive_file"),
         Version::Two => ("memory.current", "memory.max", "inactive_file"),

@@ -12,7 +12,7 @@ use super::mountinfo::{self, Mount};
 use super::{HostOptions, read};
 use crate::collect::probe::{Probe, Reading, patterns};
 pub(super) use memory::Confinement;
-use tree::{Place, Version, place};
+use tree::{CgroupPath, Version, place};
 
 /// The process' own cgroup.
 pub(super) struct Cgroup {
@@ -84,7 +84,7 @@ struct View {
 }
 
 /// What was found there.
-struct Seen {
+struct PreviousUsage {
     cgroups: String,
     mounts: Vec<Mount>,
 }
@@ -98,22 +98,22 @@ impl View {
         }
     }
 
-    fn look(&self) -> Result<Option<Seen>, String> {
+    fn look(&self) -> Result<Option<PreviousUsage>, String> {
         let Some(cgroups) = read::optional(&self.cgroups)? else {
             return Ok(None);
         };
         let mounts = mountinfo::parse(&read::bytes(&self.mounts)?);
-        Ok(Some(Seen { cgroups, mounts }))
+        Ok(Some(PreviousUsage { cgroups, mounts }))
     }
 }
 
-impl Seen {
-    fn place(&self, controller: &str) -> Option<Place> {
+impl PreviousUsage {
+    fn place(&self, controller: &str) -> Option<CgroupPath> {
         place(&self.cgroups, &self.mounts, controller)
     }
 }
 
-fn oom_kills(place: &Place) -> Option<f64> {
+fn oom_kills(place: &CgroupPath) -> Option<f64> {
     let file = match place.version {
         Version::One => "memory.oom_control",
         Version::Two => "memory.events",
@@ -129,7 +129,7 @@ struct Cpu {
 }
 
 impl Cpu {
-    fn read(seen: &Seen) -> Self {
+    fn read(seen: &PreviousUsage) -> Self {
         let Some(place) = seen.place("cpu") else {
             return Self::default();
         };
@@ -172,11 +172,11 @@ fn field(text: &str, name: &str) -> Option<f64> {
 }
 
 /// Of the lowest cgroup that tells of it: its own, for the root of all tells nothing.
-fn first(place: &Place, of_level: impl Fn(&Path) -> Option<f64>) -> Option<f64> {
+fn first(place: &CgroupPath, of_level: impl Fn(&Path) -> Option<f64>) -> Option<f64> {
     place.levels.iter().find_map(|level| of_level(level))
 }
 
-fn lowest(place: &Place, of_level: impl Fn(&Path) -> Option<f64>) -> Option<f64> {
+fn lowest(place: &CgroupPath, of_level: impl Fn(&Path) -> Option<f64>) -> Option<f64> {
     least(place.levels.iter().filter_map(|level| of_level(level)))
 }
 

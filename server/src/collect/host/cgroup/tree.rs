@@ -17,14 +17,14 @@ pub(super) enum Version {
 
 /// Where the process stands with one controller.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct CgroupPath {
     pub(super) version: Version,
     /// Its cgroup, then the one above, up to the highest that is seen from here.
     pub(super) levels: Vec<PathBuf>,
 }
 
 /// The place with a controller (`memory`); `None` where no such hierarchy is mounted.
-pub(super) fn place(cgroups: &str, mounts: &[Mount], controller: &str) -> Option<Place> {
+pub(super) fn place(cgroups: &str, mounts: &[Mount], controller: &str) -> Option<CgroupPath> {
     let (version, path) = of_controller(cgroups, controller)?;
     let is_it = |mount: &&Mount| match version {
         Version::Two => mount.fstype == "cgroup2",
@@ -40,7 +40,7 @@ pub(super) fn place(cgroups: &str, mounts: &[Mount], controller: &str) -> Option
     let levels = own
         .ancestors()
         .take_while(|level| level.starts_with(&mount.mount_point));
-    Some(Place {
+    Some(CgroupPath {
         version,
         levels: levels.map(Path::to_owned).collect(),
     })

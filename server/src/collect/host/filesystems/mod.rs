@@ -1,9 +1,9 @@
 //! How full file systems are. One that does not answer, such as a share whose server is gone, costs a gap and
 //! keeps nobody waiting: how it is asked is told in `askers`, and here is what becomes of the answers.
 
-mod askers;
 #[cfg(test)]
-mod hung;
+mod fuse_fixture;
+mod statfs_pool;
 mod usage;
 
 use std::collections::HashSet;
@@ -19,7 +19,7 @@ use super::mountinfo::{self, Mount};
 use super::pattern::Patterns;
 use super::{HostOptions, read};
 use crate::collect::probe::{Probe, Reading, patterns};
-use askers::{Asked, Askers, MountKey, Outcome};
+use statfs_pool::{MountKey, MountRequest, StatfsOutcome, StatfsPool};
 use usage::usage;
 
 const METRICS: [&str; 3] = ["disk", "inodes", "node_filesystem_*"];
@@ -30,18 +30,18 @@ pub(super) struct Filesystems {
     rootfs: PathBuf,
     excluded_mounts: Patterns,
     excluded_types: Patterns,
-    askers: Askers,
+    askers: StatfsPool,
 }
 
 impl Filesystems {
     pub(super) fn new(options: &HostOptions) -> Self {
         Self::asked_by(
             options,
-            Askers::new("file-systems", options.mount_timeout, Arc::new(usage)),
+            StatfsPool::new("file-systems", options.mount_timeout, Arc::new(usage)),
         )
     }
 
-    fn asked_by(options: &HostOptions, askers: Askers) -> Self {
+    fn asked_by(options: &HostOptions, askers: StatfsPool) -> Self {
         Self {
             procfs: options.procfs.clone(),
             rootfs: options.rootfs.clone(),
@@ -95,7 +95,7 @@ impl Probe for Filesystems {
         let mounts = self.mounts()?;
         let asked: Vec<_> = mounts
             .iter()
-            .map(|mount| Asked {
+            .map(|mount| MountRequest {
                 key: MountKey::of(mount),
                 path: self.path(mount),
                 is_local: !is_remote(&mount.fstype),
@@ -143,7 +143,7 @@ fn is_remote(fstype: &str) -> bool {
     fstype.starts_with("nfs") || fstype.starts_with("fuse") || fstype.starts_with("beegfs") || whole.contains(&fstype)
 }
 
-fn tell(mount: &Mount, outcome: &Outcome, now_ms: u64, reading: &mut Reading) {
+fn tell(mount: &Mount, outcome: &StatfsOutcome, now_ms: u64, reading: &mut Reading) {
     let point = mount.mount_point.to_string_lossy();
     let labels = [
         ("device", mount.device.as_str()),
@@ -155,26 +155,26 @@ fn tell(mount: &Mount, outcome: &Outcome, now_ms: u64, reading: &mut Reading) {
         return miss(format!("the file system at {point} cannot be named: {error}"));
     }
     match outcome {
-        Outcome::Told(_) => {}
-        Outcome::Refused(error) => miss(format!("the file system at {point} ({}) failed: {error}", mount.fstype)),
-        Outcome::Silent { since_ms } => miss(format!(
+        StatfsOutcome::Told(_) => {}
+        StatfsOutcome::Refused(error) => miss(format!("the file system at {point} ({}) failed: {error}", mount.fstype)),
+        StatfsOutcome::Silent { since_ms } => miss(format!(
             "the file system at {point} ({} from {}) does not answer since {}; look at its server, or unmount it with \
              umount -l",
             mount.fstype,
             mount.device,
             instant(*since_ms)
         )),
-        Outcome::NotAsked { reason } => miss(format!("the file system at {point} was not asked: {reason}")),
+        StatfsOutcome::NotAsked { reason } => miss(format!("the file system at {point} was not asked: {reason}")),
     }
     let mut add = |metric: &str, value: f64, unit: &str| reading.add(metric, &labels, value, unit, now_ms);
     let as_number = |is: bool| if is { 1.0 } else { 0.0 };
     add("node_filesystem_readonly", as_number(mount.is_read_only), "");
     add(
         "node_filesystem_device_error",
-        as_number(!matches!(outcome, Outcome::Told(_))),
+        as_number(!matches!(outcome, StatfsOutcome::Told(_))),
         "",
     );
-    let Outcome::Told(usage) = outcome else { return };
+    let StatfsOutcome::Told(usage) = outcome else { return };
     add("node_filesystem_size_bytes", usage.bytes(usage.blocks), "bytes");
     add("node_filesystem_free_bytes", usage.bytes(usage.free), "bytes");
     add("node_filesystem_avail_bytes", usage.bytes(usage.available), "bytes");

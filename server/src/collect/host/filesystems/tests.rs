@@ -10,7 +10,7 @@ const ROOT: &str = "1 0 8:1 / / rw - ext4 /dev/sda1 rw\n";
 
 fn answering(machine: &Machine, usage: fn(&Path) -> io::Result<Usage>) -> Filesystems {
     let options = machine.options();
-    let askers = Askers::new("fs-answering", options.mount_timeout, Arc::new(usage));
+    let askers = StatfsPool::new("fs-answering", options.mount_timeout, Arc::new(usage));
     Filesystems::asked_by(&options, askers)
 }
 

@@ -5,7 +5,7 @@ use super::Damaged;
 use super::bytes::Reader;
 
 /// The most bits that one look at eight bytes is sure to show, wherever in the first of them it begins.
-const IN_SIGHT: u32 = 57;
+const LOOKAHEAD_BITS: u32 = 57;
 
 /// Bits on their way into bytes.
 #[derive(Default)]
@@ -61,7 +61,7 @@ impl<'b> BitReader<'b> {
 
     /// Reads a number of `width` bits, at most 64.
     pub(super) fn read(&mut self, width: u32) -> Result<u64, Damaged> {
-        if width > IN_SIGHT {
+        if width > LOOKAHEAD_BITS {
             return Ok((self.read(width - 32)? << 32) | self.read(32)?);
         }
         let sight = self.sight();

@@ -7,14 +7,14 @@ use super::{Damaged, integers};
 
 /// A window shares at most this many clocks, so that what a reader must hold stays in proportion to its rounds. A host
 /// has a handful of sources; a series that agrees with none of these clocks carries its own.
-pub(super) const MOST_CLOCKS: usize = 64;
+pub(super) const MAX_CLOCKS: usize = 64;
 
 /// How presence is written: in all rounds, or as a list of zeros and ones.
 const ALL: u8 = 0;
-const SOME: u8 = 1;
+const PER_SAMPLE: u8 = 1;
 /// How times are written: as their distance before the round, or by themselves for a source that rarely looks.
 const BEFORE_ROUND: u8 = 0;
-const ALONE: u8 = 1;
+const SINGLE: u8 = 1;
 
 /// For every round the time of its samples, if there are any.
 #[derive(Clone, Debug)]
@@ -58,7 +58,7 @@ impl Clock {
             .map(|(round, time_ms)| round_times[round].wrapping_sub(time_ms).cast_signed())
             .collect();
         let alone: Vec<i64> = self.ticks().map(|(_, time_ms)| time_ms.cast_signed()).collect();
-        let ways = [(BEFORE_ROUND, before), (ALONE, alone)].map(|(way, times)| {
+        let ways = [(BEFORE_ROUND, before), (SINGLE, alone)].map(|(way, times)| {
             let mut written = vec![way];
             integers::write(&mut written, &times);
             written
@@ -74,7 +74,7 @@ impl Clock {
             .collect();
         let before_round = match reader.byte()? {
             BEFORE_ROUND => true,
-            ALONE => false,
+            SINGLE => false,
             _ => return Err(Damaged::because("a clock has an unknown way of writing times")),
         };
         let times = integers::read(reader, ticks.iter().flatten().count())?;
@@ -95,7 +95,7 @@ pub(super) fn write_presence(out: &mut Vec<u8>, present: &[bool]) {
     if present.iter().all(|present| *present) {
         return out.push(ALL);
     }
-    out.push(SOME);
+    out.push(PER_SAMPLE);
     integers::write(
         out,
         &present.iter().map(|present| i64::from(*present)).collect::<Vec<_>>(),
@@ -106,7 +106,7 @@ pub(super) fn write_presence(out: &mut Vec<u8>, present: &[bool]) {
 pub(super) fn read_presence(reader: &mut Reader<'_>, count: usize) -> Result<Vec<bool>, Damaged> {
     match reader.byte()? {
         ALL => Ok(vec![true; count]),
-        SOME => integers::read(reader, count)?.into_iter().map(presence).collect(),
+        PER_SAMPLE => integers::read(reader, count)?.into_iter().map(presence).collect(),
         _ => Err(Damaged::because("presence has an unknown way of writing")),
     }
 }

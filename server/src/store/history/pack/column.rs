@@ -7,14 +7,14 @@ use super::shared::{seal, unseal};
 use super::{Damaged, Kept, Shared, floats};
 
 /// The clock number of a column that carries its own.
-const OWN: u64 = 0;
+const OWN_VALUES: u64 = 0;
 
 /// Where a series gets its times from.
 pub(super) enum Follows<'c> {
     /// The shared clock of this index.
     Shared(usize, &'c Clock),
     /// None of them.
-    Own(Clock),
+    ServiceMetrics(Clock),
 }
 
 /// Writes the samples of one series, in the order of their rounds.
@@ -30,8 +30,8 @@ pub(super) fn write(samples: &[Kept], follows: &Follows<'_>, round_times: &[u64]
                 .collect();
             write_presence(&mut body, &present);
         }
-        Follows::Own(clock) => {
-            write_varint(&mut body, OWN);
+        Follows::ServiceMetrics(clock) => {
+            write_varint(&mut body, OWN_VALUES);
             clock.write(&mut body, round_times);
         }
     }
@@ -47,9 +47,9 @@ pub fn unpack_column(shared: &Shared, bytes: &[u8]) -> Result<Vec<Kept>, Damaged
     let mut reader = Reader::new(bytes);
     unseal(&mut reader, shared.check())?;
     let clock = reader.varint()?;
-    if clock == OWN {
-        let own = Clock::read(&mut reader, shared.round_times())?;
-        return join(reader, own.ticks().collect());
+    if clock == OWN_VALUES {
+        let service_metrics = Clock::read(&mut reader, shared.round_times())?;
+        return join(reader, service_metrics.ticks().collect());
     }
     let clock = shared.clock(usize::try_from(clock - 1).unwrap_or(usize::MAX))?;
     let ticks: Vec<(usize, u64)> = clock.ticks().collect();

@@ -6,7 +6,7 @@ use super::ratios::{self, Form};
 use super::{Damaged, integers, xor};
 
 /// Decimals with more places than this are not found: nothing measures that finely.
-const MOST_PLACES: u8 = 12;
+const MAX_DECIMAL_PLACES: u8 = 12;
 
 /// The ways of writing, and the byte that names each.
 const CONSTANT: u8 = 0;
@@ -53,7 +53,7 @@ pub(super) fn read(reader: &mut Reader<'_>, count: usize) -> Result<Vec<f64>, Da
         way if (RATIOS..RATIOS + 2).contains(&way) => {
             ratios::read(reader, count, FORMS[usize::from(way - RATIOS)]).map(of_bits)
         }
-        way if (DECIMALS..=DECIMALS + MOST_PLACES).contains(&way) => {
+        way if (DECIMALS..=DECIMALS + MAX_DECIMAL_PLACES).contains(&way) => {
             let power = power_of_ten(way - DECIMALS);
             Ok(integers::read(reader, count)?
                 .into_iter()
@@ -82,7 +82,7 @@ fn write_decimals(values: &[f64]) -> Option<Vec<u8>> {
     for &value in values {
         while in_places(value, places).is_none() {
             places += 1;
-            if places > MOST_PLACES {
+            if places > MAX_DECIMAL_PLACES {
                 return None;
             }
         }

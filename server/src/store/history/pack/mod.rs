@@ -17,14 +17,14 @@ mod xor;
 use std::cmp::Reverse;
 use std::collections::HashMap;
 
-use clocks::{Clock, MOST_CLOCKS};
+use clocks::{Clock, MAX_CLOCKS};
 use column::Follows;
 
 pub use column::unpack_column;
 pub use shared::Shared;
 
 /// The most rounds of a window: an hour of one a second is 3,600, and a reader of damaged bytes must stop somewhere.
-pub const MOST_ROUNDS: usize = 10_000;
+pub const MAX_ROUNDS: usize = 10_000;
 
 /// All that was measured at one time.
 #[derive(Clone, Copy, Debug)]
@@ -68,7 +68,7 @@ pub struct Kept {
 
 /// The window has more rounds than a window may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a window of {rounds} rounds is too large to pack, the most is {MOST_ROUNDS}")]
+#[error("a window of {rounds} rounds is too large to pack, the most is {MAX_ROUNDS}")]
 pub struct TooLarge {
     /// How many rounds it has.
     pub rounds: usize,
@@ -91,7 +91,7 @@ impl Damaged {
 
 /// Packs a window of rounds, in the order given.
 pub fn pack(rounds: &[Round<'_>]) -> Result<Packed, TooLarge> {
-    if rounds.len() > MOST_ROUNDS {
+    if rounds.len() > MAX_ROUNDS {
         return Err(TooLarge { rounds: rounds.len() });
     }
     let round_times: Vec<u64> = rounds.iter().map(|round| round.time_ms).collect();
@@ -103,7 +103,7 @@ pub fn pack(rounds: &[Round<'_>]) -> Result<Packed, TooLarge> {
         .zip(followed)
         .map(|((number, samples), clock)| {
             let follows = clock.map_or_else(
-                || Follows::Own(Clock::of(ticks(samples), rounds.len())),
+                || Follows::ServiceMetrics(Clock::of(ticks(samples), rounds.len())),
                 |clock| Follows::Shared(clock, &clocks[clock]),
             );
             (*number, column::write(samples, &follows, &round_times, check))
@@ -142,7 +142,7 @@ fn share_clocks(series: &[(i64, Vec<Kept>)], rounds: usize) -> (Vec<Clock>, Vec<
         .iter()
         .map(|(_, samples)| {
             let found = clocks.iter_mut().position(|clock| clock.join(ticks(samples)));
-            if found.is_none() && clocks.len() < MOST_CLOCKS {
+            if found.is_none() && clocks.len() < MAX_CLOCKS {
                 clocks.push(Clock::of(ticks(samples), rounds));
                 return Some(clocks.len() - 1);
             }

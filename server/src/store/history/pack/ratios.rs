@@ -7,11 +7,11 @@ use super::bytes::Reader;
 use super::{Damaged, integers};
 
 /// Beyond this, numerator and denominator together have as many bits as the float.
-const MOST_DENOMINATOR: f64 = 67_108_864.0;
+const MAX_DENOMINATOR: f64 = 67_108_864.0;
 /// How far, in parts of the value, a quotient may be off: a few of the last bits, as after two or three roundings.
 const TOLERANCE: f64 = 4.0 * f64::EPSILON;
 /// A continued fraction gains more than a bit with each term, so these are enough for every float.
-const MOST_TERMS: usize = 40;
+const MAX_TERMS: usize = 40;
 
 /// What is done to a quotient to make it a value.
 #[derive(Clone, Copy)]
@@ -87,11 +87,11 @@ fn fraction(value: f64) -> Option<(i64, i64)> {
     let size = value.abs();
     let mut rest = size;
     let (mut before, mut last) = ((0.0, 1.0), (1.0, 0.0));
-    for _ in 0..MOST_TERMS {
+    for _ in 0..MAX_TERMS {
         let term = rest.floor();
         let next: (f64, f64) = (term * last.0 + before.0, term * last.1 + before.1);
         // Said so that what is not a number ends here, too.
-        if !(next.1 <= MOST_DENOMINATOR && next.0 <= MOST_DENOMINATOR * MOST_DENOMINATOR) {
+        if !(next.1 <= MAX_DENOMINATOR && next.0 <= MAX_DENOMINATOR * MAX_DENOMINATOR) {
             return None;
         }
         if (next.0 / next.1 - size).abs() <= size * TOLERANCE {

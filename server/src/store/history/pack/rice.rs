@@ -7,13 +7,13 @@ use super::Damaged;
 use super::bits::{BitReader, BitWriter};
 
 /// A quotient this long is not written out; the number follows with its width instead.
-const LONGEST_QUOTIENT: u32 = 24;
+const MAX_QUOTIENT: u32 = 24;
 /// What is learnt is counted in eighths of a bit.
 const EIGHTHS: u32 = 3;
 /// The longest step in a run of zeros is 2^14, more than the rounds of a window.
-const LONGEST_RUN: u32 = 14 << EIGHTHS;
+const MAX_RUN: u32 = 14 << EIGHTHS;
 /// No number has a remainder of more than 63 bits.
-const LONGEST_REMAINDER: u32 = 63 << EIGHTHS;
+const MAX_REMAINDER: u32 = 63 << EIGHTHS;
 
 /// Writes numbers, given a first guess of the bits a usual one has (at most 63).
 pub(super) fn write(bits: &mut BitWriter, numbers: &[u64], guess: u32) {
@@ -73,23 +73,23 @@ pub(super) fn read(bits: &mut BitReader<'_>, count: usize, guess: u32) -> Result
 fn write_number(bits: &mut BitWriter, number: u64, learnt: &mut Learnt) {
     let width = learnt.remainder_bits();
     let quotient = number >> width;
-    if quotient < u64::from(LONGEST_QUOTIENT) {
+    if quotient < u64::from(MAX_QUOTIENT) {
         bits.write_ones(quotient as u32);
         bits.write(0, 1);
         bits.write(number, width);
         learnt.saw_quotient(quotient as u32);
     } else {
         let needed = u64::BITS - number.leading_zeros();
-        bits.write_ones(LONGEST_QUOTIENT);
+        bits.write_ones(MAX_QUOTIENT);
         bits.write(u64::from(needed - 1), 6);
         bits.write(number, needed);
-        learnt.saw_quotient(LONGEST_QUOTIENT);
+        learnt.saw_quotient(MAX_QUOTIENT);
     }
 }
 
 fn read_number(bits: &mut BitReader<'_>, learnt: &mut Learnt) -> Result<u64, Damaged> {
-    let quotient = bits.read_ones(LONGEST_QUOTIENT)?;
-    let number = if quotient < LONGEST_QUOTIENT {
+    let quotient = bits.read_ones(MAX_QUOTIENT)?;
+    let number = if quotient < MAX_QUOTIENT {
         let width = learnt.remainder_bits();
         (u64::from(quotient) << width) | bits.read(width)?
     } else {
@@ -124,7 +124,7 @@ impl Learnt {
     }
 
     fn saw_run(&mut self) {
-        self.run = (self.run + 4).min(LONGEST_RUN);
+        self.run = (self.run + 4).min(MAX_RUN);
     }
 
     fn saw_end_of_run(&mut self) {
@@ -143,7 +143,7 @@ impl Learnt {
         self.remainder = match quotient {
             0 => self.remainder.saturating_sub(2),
             1 => self.remainder,
-            _ => (self.remainder + quotient).min(LONGEST_REMAINDER),
+            _ => (self.remainder + quotient).min(MAX_REMAINDER),
         };
     }
 }

@@ -2,8 +2,8 @@
 //! column has its own.
 
 use super::bytes::{Reader, check, write_varint};
-use super::clocks::{Clock, MOST_CLOCKS};
-use super::{Damaged, MOST_ROUNDS, integers};
+use super::clocks::{Clock, MAX_CLOCKS};
+use super::{Damaged, MAX_ROUNDS, integers};
 
 /// The first byte; another format gets another number.
 const VERSION: u8 = 1;
@@ -24,12 +24,12 @@ impl Shared {
             return Err(Damaged::because("the window has an unknown version"));
         }
         let check = unseal(&mut reader, VERSION.into())?;
-        let rounds = reader.count(MOST_ROUNDS)?;
+        let rounds = reader.count(MAX_ROUNDS)?;
         let round_times: Vec<u64> = integers::read(&mut reader, rounds)?
             .into_iter()
             .map(i64::cast_unsigned)
             .collect();
-        let clocks = reader.count(MOST_CLOCKS)?;
+        let clocks = reader.count(MAX_CLOCKS)?;
         let clocks = (0..clocks)
             .map(|_| Clock::read(&mut reader, &round_times))
             .collect::<Result<_, _>>()?;

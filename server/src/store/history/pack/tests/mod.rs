@@ -4,7 +4,7 @@ mod damage;
 mod shapes;
 mod size;
 
-use super::{Kept, MOST_ROUNDS, Packed, Point, Round, Shared, TooLarge, pack, unpack_column};
+use super::{Kept, MAX_ROUNDS, Packed, Point, Round, Shared, TooLarge, pack, unpack_column};
 use shapes::{Random, window};
 
 #[test]
@@ -184,19 +184,14 @@ fn the_largest_window_is_packed_and_a_larger_one_is_refused() {
             time_ms: 5,
             samples: &samples
         };
-        MOST_ROUNDS + 1
+        MAX_ROUNDS + 1
     ];
-    assert_eq!(
-        pack(&rounds),
-        Err(TooLarge {
-            rounds: MOST_ROUNDS + 1
-        })
-    );
+    assert_eq!(pack(&rounds), Err(TooLarge { rounds: MAX_ROUNDS + 1 }));
     let packed = pack(&rounds[1..]).expect("the most rounds are allowed");
     let shared = Shared::unpack(&packed.shared).expect("nothing is damaged");
     assert_eq!(
         unpack_column(&shared, &packed.columns[0].1).map(|kept| kept.len()),
-        Ok(MOST_ROUNDS)
+        Ok(MAX_ROUNDS)
     );
 }
 

@@ -1,0 +1,67 @@
+//! What a guest wrote down before it trapped. A rule imports nothing, so it cannot tell anyone that it
+//! panics; instead it leaves the sentence in its own memory, behind a marker, and the host looks there.
+
+use wasmtime::{AsContext, WasmCoreDump};
+
+/// Where the last words are: these sixteen bytes, a length (u32, little endian), and so many bytes of UTF-8.
+/// The SDK for Rust keeps such a place; a guest in any language may.
+pub(crate) const MARKER: [u8; 16] = *b"\x00last-words\x00v1\x00\x00";
+
+/// Longer ones are cut: it is a sentence, not a log.
+const MAX_MESSAGE_BYTES: usize = 1000;
+
+/// The last words, if the guest left any.
+pub(super) fn read(dump: &WasmCoreDump, store: impl AsContext) -> Option<String> {
+    let words = |memory: &wasmtime::Memory| find(memory.data(&store));
+    dump.memories().iter().find_map(words)
+}
+
+fn find(memory: &[u8]) -> Option<String> {
+    memchr::memmem::find_iter(memory, &MARKER).find_map(|at| {
+        let rest = memory.get(at + MARKER.len()..)?;
+        let (length, rest) = rest.split_first_chunk::<4>()?;
+        let length = usize::try_from(u32::from_le_bytes(*length))
+            .ok()?
+            .min(MAX_MESSAGE_BYTES);
+        let words = String::from_utf8_lossy(rest.get(..length)?);
+        let words = words.trim_end_matches(char::REPLACEMENT_CHARACTER).trim();
+        (!words.is_empty()).then(|| words.to_owned())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn memory(parts: &[&[u8]]) -> Vec<u8> {
+        parts.concat()
+    }
+
+    #[test]
+    fn the_words_behind_the_marker_are_found() {
+        let check = |memory: Vec<u8>, expected: Option<&str>| assert_eq!(find(&memory).as_deref(), expected);
+        check(
+            memory(&[b"...", &MARKER, &5u32.to_le_bytes(), b"index out"]),
+            Some("index"),
+        );
+        check(memory(&[b"nothing here"]), None);
+        check(memory(&[&MARKER, &0u32.to_le_bytes(), b"never written"]), None);
+        check(memory(&[&MARKER, &u32::MAX.to_le_bytes(), b"a lie"]), None);
+        check(memory(&[&MARKER, b"\x01"]), None);
+        check(memory(&[&MARKER, &4u32.to_le_bytes(), b"gr\xc3\xbcn"]), Some("grü"));
+        check(memory(&[&MARKER, &3u32.to_le_bytes(), b"gr\xc3\xbcn"]), Some("gr"));
+    }
+
+    #[test]
+    fn an_empty_place_does_not_hide_a_written_one() {
+        let two = memory(&[
+            &MARKER,
+            &0u32.to_le_bytes(),
+            b"....",
+            &MARKER,
+            &2u32.to_le_bytes(),
+            b"hi",
+        ]);
+        assert_eq!(find(&two).as_deref(), Some("hi"));
+    }
+}

@@ -1,0 +1,292 @@
+//! Who asks: by the certificate of the connection, by a token, or by what a front end that we trust says. It lets
+//! nobody in and keeps nobody out for what they want to do; `Permit` does.
+
+use std::any::Any;
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use actix_tls::accept::openssl::TlsStream;
+use actix_web::dev::{Extensions, ServiceRequest};
+use actix_web::http::header::{Header, HeaderMap};
+use actix_web::rt::net::TcpStream;
+use actix_web_httpauth::headers::authorization::{Authorization, Bearer};
+use arc_swap::ArcSwap;
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use openssl::sha::sha256;
+use parking_lot::Mutex;
+use watchpost_policies::{Identity, IdentityKind};
+
+use super::error::ApiError;
+use super::process::Service;
+use super::rate::Caller;
+use crate::config::{ApiProfile, Network, Token};
+use crate::metrics::ServiceMetrics;
+use crate::tls::Tls;
+use crate::tls::identity::{Peer, Unreadable};
+
+/// Certificates that front ends sent, so that each is read once and not for every request.
+const MAX_FORWARDED_CHAINS: usize = 1000;
+
+/// Knows everyone by their certificates and tokens.
+pub struct Authenticator {
+    tls: Arc<Tls>,
+    known: ArcSwap<AuthConfig>,
+    forwarded: Mutex<HashMap<[u8; 32], Arc<Peer>>>,
+}
+
+/// Whom the configuration names.
+#[derive(Clone, Debug, Default)]
+pub struct AuthConfig {
+    /// Front ends that we believe.
+    pub trusted_proxies: Vec<Network>,
+    /// Tokens, by their hashes.
+    pub tokens: Vec<Token>,
+}
+
+/// What is known of a connection when it begins.
+pub struct Connection {
+    secure: bool,
+    face: ApiProfile,
+    /// Whether nobody but this machine reaches the listener.
+    loopback: bool,
+    peer: Option<Result<Peer, Unreadable>>,
+}
+
+/// Who asks, and from where.
+#[derive(Clone, Debug)]
+pub struct Client {
+    /// Who.
+    pub identity: Identity,
+    /// From where; behind a trusted front end, what it says.
+    pub address: IpAddr,
+    /// Whether it came by TLS, as far as we saw it.
+    pub secure: bool,
+    /// Whether a front end that we trust brought it, so that we believe what that says of how the client wrote us.
+    pub fronted: bool,
+    /// What is served at the listener that it came by.
+    pub face: ApiProfile,
+    /// Whether it asks from this machine, as far as can be seen: at a loopback address, and not for somebody else.
+    pub local: bool,
+}
+
+impl Client {
+    /// By whom requests are counted.
+    pub fn caller(&self) -> Caller {
+        match self.identity.kind() {
+            IdentityKind::Certificate(certificate) => Caller::Certificate(certificate.fingerprint),
+            IdentityKind::Token { name } => Caller::Token(name.clone()),
+            IdentityKind::Anonymous => Caller::at(self.address),
+        }
+    }
+}
+
+impl Authenticator {
+    /// A door that knows these.
+    pub fn new(tls: Arc<Tls>, known: AuthConfig) -> Self {
+        Self {
+            tls,
+            known: ArcSwap::from_pointee(known),
+            forwarded: Mutex::default(),
+        }
+    }
+
+    /// Knows others from now on.
+    pub fn replace(&self, known: AuthConfig) {
+        self.known.store(Arc::new(known));
+    }
+
+    /// Looks at a connection that begins.
+    pub fn connected(
+        &self,
+        connection: &dyn Any,
+        data: &mut Extensions,
+        service: &Service,
+        service_metrics: &ServiceMetrics,
+    ) {
+        let secure = connection.downcast_ref::<TlsStream<TcpStream>>();
+        let socket = secure
+            .map(|stream| stream.get_ref())
+            .or_else(|| connection.downcast_ref());
+        let local = socket.and_then(|socket: &TcpStream| socket.local_addr().ok());
+        let listener = local.and_then(|local| service.listener_of(local));
+        let name = listener.map_or_else(|| "unknown".to_owned(), |listening| listening.address.to_string());
+        data.insert(service_metrics.connection_accepted(&name));
+        data.insert(Connection {
+            secure: secure.is_some(),
+            face: listener.map_or(ApiProfile::All, |listening| listening.face),
+            loopback: listener.is_some_and(|listening| listening.address.ip().is_loopback()),
+            peer: Peer::of_connection(connection),
+        });
+    }
+
+    /// From where somebody asks; behind a trusted front end, what that says.
+    pub fn address(&self, request: &ServiceRequest) -> IpAddr {
+        let known = self.known.load();
+        let peer = peer_of(request);
+        if known.trusts(peer) {
+            known.first_untrusted(request.headers(), peer)
+        } else {
+            peer
+        }
+    }
+
+    /// Who asks. An error says why somebody who said who they are is not believed.
+    pub fn client(&self, request: &ServiceRequest, now: i64) -> Result<Client, ApiError> {
+        let known = self.known.load();
+        let connection = request.conn_data::<Connection>();
+        let secure = connection.is_some_and(|connection| connection.secure);
+        let face = connection.map_or(ApiProfile::All, |connection| connection.face);
+        let address = peer_of(request);
+        let headers = request.headers();
+        if known.trusts(address) {
+            let identity = match self.token(request, &known, now)? {
+                Some(identity) => identity,
+                None => self.forwarded(headers, now)?,
+            };
+            return Ok(Client {
+                identity,
+                address: known.first_untrusted(headers, address),
+                secure,
+                fronted: true,
+                face,
+                local: false,
+            });
+        }
+        let identity = match self.token(request, &known, now)? {
+            Some(identity) => identity,
+            None => self.of_connection(connection, now)?,
+        };
+        Ok(Client {
+            identity,
+            address,
+            secure,
+            fronted: false,
+            face,
+            local: connection.is_some_and(|connection| connection.loopback) && !is_relayed(headers),
+        })
+    }
+
+    fn of_connection(&self, connection: Option<&Connection>, now: i64) -> Result<Identity, ApiError> {
+        match connection.and_then(|connection| connection.peer.as_ref()) {
+            None => Ok(Identity::anonymous()),
+            Some(Ok(peer)) => self.peer(peer, now),
+            Some(Err(unreadable)) => Err(ApiError::Unauthenticated(unreadable.to_string())),
+        }
+    }
+
+    fn peer(&self, peer: &Peer, now: i64) -> Result<Identity, ApiError> {
+        let identity = peer.identity(&self.tls, now).cloned();
+        identity.map_err(|why| ApiError::Unauthenticated(why.to_string()))
+    }
+
+    /// The token, if one is sent. All tokens are compared, in constant time each, so that nothing can be learnt
+    /// from how long it takes.
+    fn token(&self, request: &ServiceRequest, known: &AuthConfig, now: i64) -> Result<Option<Identity>, ApiError> {
+        if !request.headers().contains_key(Authorization::<Bearer>::name()) {
+            return Ok(None);
+        }
+        let Ok(sent) = Authorization::<Bearer>::parse(request) else {
+            let why = "the header Authorization is no bearer token; write `Authorization: Bearer TOKEN`";
+            return Err(ApiError::Unauthenticated(why.to_owned()));
+        };
+        let hash = sha256(sent.as_ref().token().as_bytes());
+        let mut found = None;
+        for token in &known.tokens {
+            if openssl::memcmp::eq(&hash, token.sha256.expose().as_bytes()) {
+                found = Some(token);
+            }
+        }
+        let refused = |why: &str| Err(ApiError::Unauthenticated(why.to_owned()));
+        match found {
+            None => refused("the token is not known here"),
+            Some(token) if token.expires.is_some_and(|end| end.as_second() <= now) => {
+                refused("the token has ended; ask for a new one")
+            }
+            Some(token) => Ok(Some(Identity::of_token(token.name.as_str()))),
+        }
+    }
+
+    /// The certificate that a front end we trust has seen (RFC 9440). We check it too: it may have been revoked.
+    fn forwarded(&self, headers: &HeaderMap, now: i64) -> Result<Identity, ApiError> {
+        let mut sent = headers.get_all("client-cert");
+        let (Some(header), more) = (sent.next(), sent.next()) else {
+            return Ok(Identity::anonymous());
+        };
+        let broken = || ApiError::BadRequest("the header Client-Cert is no certificate as RFC 9440 has it".to_owned());
+        if more.is_some() {
+            return Err(broken());
+        }
+        let text = header.to_str().map_err(|_| broken())?.trim();
+        let base64 = text
+            .strip_prefix(':')
+            .and_then(|text| text.strip_suffix(':'))
+            .ok_or_else(broken)?;
+        let der = BASE64_STANDARD.decode(base64).map_err(|_| broken())?;
+        let digest = sha256(&der);
+        let seen = self.forwarded.lock().get(&digest).cloned();
+        let peer = match seen {
+            Some(peer) => peer,
+            None => {
+                let peer = Peer::of_der(&der).map_err(|unreadable| match unreadable {
+                    Unreadable::Encoding => broken(),
+                    _ => ApiError::Unauthenticated(unreadable.to_string()),
+                });
+                let peer = Arc::new(peer?);
+                let mut all = self.forwarded.lock();
+                if all.len() >= MAX_FORWARDED_CHAINS {
+                    all.clear();
+                }
+                all.insert(digest, peer.clone());
+                peer
+            }
+        };
+        self.peer(&peer, now)
+    }
+}
+
+/// Whether somebody on this machine hands on what another asked, and says so.
+fn is_relayed(headers: &HeaderMap) -> bool {
+    ["forwarded", "via", "x-forwarded-for", "x-real-ip"]
+        .iter()
+        .any(|name| headers.contains_key(*name))
+}
+
+fn peer_of(request: &ServiceRequest) -> IpAddr {
+    request
+        .peer_addr()
+        .map_or(IpAddr::from([0, 0, 0, 0]), |peer: SocketAddr| peer.ip())
+}
+
+impl AuthConfig {
+    fn trusts(&self, address: IpAddr) -> bool {
+        self.trusted_proxies.iter().any(|network| network.contains(address))
+    }
+
+    /// Each front end adds whom it saw at the end of the list; the first of them that we do not trust is the client.
+    fn first_untrusted(&self, headers: &HeaderMap, peer: IpAddr) -> IpAddr {
+        let lists: Vec<&str> = headers
+            .get_all("x-forwarded-for")
+            .filter_map(|list| list.to_str().ok())
+            .collect();
+        let hops = lists.iter().rev().flat_map(|list| list.rsplit(',')).map(address_in);
+        let mut last = peer;
+        for hop in hops {
+            let Some(hop) = hop else { break };
+            last = hop;
+            if !self.trusts(hop) {
+                break;
+            }
+        }
+        last
+    }
+}
+
+/// Some front ends write the port too.
+fn address_in(hop: &str) -> Option<IpAddr> {
+    let hop = hop.trim();
+    let bare = hop.trim_start_matches('[').trim_end_matches(']');
+    let with_port = || hop.parse().ok().map(|socket: SocketAddr| socket.ip());
+    bare.parse().ok().or_else(with_port)
+}

@@ -1,0 +1,340 @@
+//! Work chunks: workers report and change them, others look. Where they are somebody else's, they are only read.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use actix_web::HttpResponse;
+use actix_web::http::header::LOCATION;
+use actix_web::web::{Data, Json, Path, Query};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use utoipa::openapi::schema::{ArrayBuilder, OneOfBuilder};
+use utoipa::openapi::{Ref, RefOr, Schema};
+use utoipa::{IntoParams, PartialSchema, ToSchema};
+
+use crate::api::error::ApiError;
+use crate::api::pagination::PageLimit;
+use crate::api::permit::{ChunksRead, ChunksWrite, Permit};
+use crate::store::Store;
+use crate::store::chunks::{Change, Chunk, ChunkChange, ChunkFilter, Report, Status, Summary};
+
+/// One request is one transaction, and others wait for it.
+const MAX_CHUNKS_PER_REQUEST: usize = 1000;
+
+/// As long as the column of the table.
+const TASK_ID_LETTERS: usize = 255;
+
+/// Longer ones are not read by anybody.
+const ERROR_BYTES: usize = 10_000;
+
+/// The chunks, and whether they are ours. Cheap to clone.
+#[derive(Clone)]
+pub struct ChunkStore {
+    /// Where they are.
+    pub store: Store,
+    /// Whether somebody else writes them.
+    pub read_only: bool,
+}
+
+/// One chunk, or a list of them.
+#[derive(Deserialize)]
+pub struct Body(Value);
+
+impl PartialSchema for Body {
+    fn schema() -> RefOr<Schema> {
+        let many = ArrayBuilder::new()
+            .items(Ref::from_schema_name(Report::name()))
+            .min_items(Some(1))
+            .max_items(Some(MAX_CHUNKS_PER_REQUEST));
+        OneOfBuilder::new()
+            .item(Ref::from_schema_name(Report::name()))
+            .item(many)
+            .into()
+    }
+}
+
+impl ToSchema for Body {
+    fn name() -> Cow<'static, str> {
+        Cow::Borrowed("ChunkReports")
+    }
+
+    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+        schemas.push((Report::name().into_owned(), Report::schema()));
+        Report::schemas(schemas);
+    }
+}
+
+#[derive(Serialize, ToSchema)]
+#[schema(as = ReportedChunk)]
+struct Reported {
+    /// Whether it is new.
+    created: bool,
+    #[serde(flatten)]
+    chunk: Chunk,
+}
+
+/// What became of what was reported, in the form in which it was.
+#[derive(Serialize, ToSchema)]
+#[schema(as = ReportedChunks)]
+#[serde(untagged)]
+enum Answer {
+    One(Reported),
+    Many { chunks: Vec<Reported> },
+}
+
+/// Reports one chunk or a list of them
+///
+/// One that is known already stays as it is, so a report may be sent again.
+#[utoipa::path(
+    post,
+    path = "",
+    operation_id = "report_chunks",
+    responses(
+        (
+            status = 201,
+            description = "At least one of them is new. Who sent one alone gets it back alone.",
+            body = Answer,
+            headers(("location" = String, description = "Where the chunk is, if one was sent alone."))
+        ),
+        (status = 200, description = "All of them were known already.", body = Answer),
+        (status = 409, description = "The chunks are somebody else's here (`chunks.database_url`).")
+    )
+)]
+pub async fn report(
+    _: Permit<ChunksWrite>,
+    chunks: Data<ChunkStore>,
+    body: Json<Body>,
+) -> Result<HttpResponse, ApiError> {
+    let (reports, one) = reports_of(body.into_inner().0)?;
+    let kept = chunks.ours()?.ask(move |store| store.report_chunks(&reports)).await?;
+    let mut reported: Vec<_> = kept
+        .into_iter()
+        .map(|(chunk, created)| Reported { created, chunk })
+        .collect();
+    let mut answer = match reported.iter().any(|reported| reported.created) {
+        true => HttpResponse::Created(),
+        false => HttpResponse::Ok(),
+    };
+    match reported.pop_if(|_| one) {
+        Some(reported) => Ok(answer
+            .insert_header((LOCATION, format!("/api/v1/chunks/{}", reported.chunk.id)))
+            .json(Answer::One(reported))),
+        None => Ok(answer.json(Answer::Many { chunks: reported })),
+    }
+}
+
+/// Changes a chunk, if that is legal from where it stands
+///
+/// What is not told stays.
+#[utoipa::path(
+    patch,
+    path = "",
+    operation_id = "change_chunk",
+    responses(
+        (status = 200, description = "The chunk as it is now.", body = Chunk),
+        (status = 409, description = "It cannot become that from where it stands, or the chunks are somebody else's here.")
+    )
+)]
+pub async fn change(
+    _: Permit<ChunksWrite>,
+    chunks: Data<ChunkStore>,
+    id: Path<i64>,
+    body: Json<Change>,
+) -> Result<Json<Chunk>, ApiError> {
+    let (id, change) = (id.into_inner(), body.into_inner());
+    check(
+        change.priority,
+        change.task_id.as_deref(),
+        change.error_message.as_deref(),
+    )
+    .map_err(ApiError::BadRequest)?;
+    if change == Change::default() {
+        let why = "nothing is to be changed; name status, priority, task_id or error_message";
+        return Err(ApiError::BadRequest(why.to_owned()));
+    }
+    let asked = change.status;
+    match chunks.ours()?.ask(move |store| store.change_chunk(id, &change)).await? {
+        ChunkChange::Done(chunk) => Ok(Json(chunk)),
+        ChunkChange::Missing => Err(ApiError::NotFound(format!("/api/v1/chunks/{id}"))),
+        ChunkChange::Illegal { current } => Err(ApiError::Conflict(illegal(&current, asked))),
+        ChunkChange::Final { current } => {
+            let why = format!("the chunk is {current}, which is final; its priority, task_id and error_message stay");
+            Err(ApiError::Conflict(why))
+        }
+    }
+}
+
+/// Which chunks to show.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+pub struct ListQuery {
+    /// Only those that stand here, such as `failed`.
+    #[param(inline)]
+    status: Option<Status>,
+    /// Only those of this job, such as `7`.
+    job: Option<i64>,
+    /// Only those with a greater `id`: `next` of the page before.
+    #[param(example = 0)]
+    after: Option<i64>,
+    /// At most so many.
+    #[param(minimum = 1, maximum = 1000, default = 100, example = 20)]
+    limit: Option<i64>,
+}
+
+/// A page of chunks.
+#[derive(Serialize, ToSchema)]
+#[schema(as = ChunkPage)]
+pub struct Page {
+    /// The chunks.
+    chunks: Vec<Chunk>,
+    /// What `after` has to be for the next page; nothing on the last.
+    next: Option<i64>,
+}
+
+/// Chunks, a page at a time
+#[utoipa::path(
+    get,
+    path = "",
+    operation_id = "chunks",
+    responses((status = 200, description = "Sorted by `id`.", body = Page))
+)]
+pub async fn list(
+    _: Permit<ChunksRead>,
+    chunks: Data<ChunkStore>,
+    asked: Query<ListQuery>,
+) -> Result<Json<Page>, ApiError> {
+    let limit = PageLimit::parse(asked.limit)?;
+    let wanted = ChunkFilter {
+        status: asked.status,
+        job: asked.job,
+        after: asked.after.unwrap_or(0),
+        most: limit.to_read(),
+    };
+    let mut found = chunks.store.ask(move |store| store.chunks(&wanted)).await?;
+    let next = limit.cut(&mut found, |chunk| chunk.id);
+    Ok(Json(Page { chunks: found, next }))
+}
+
+/// One chunk
+#[utoipa::path(
+    get,
+    path = "",
+    operation_id = "chunk",
+    responses((status = 200, description = "The chunk.", body = Chunk))
+)]
+pub async fn one(_: Permit<ChunksRead>, chunks: Data<ChunkStore>, id: Path<i64>) -> Result<Json<Chunk>, ApiError> {
+    let id = id.into_inner();
+    let wanted = ChunkFilter {
+        after: id.saturating_sub(1),
+        most: 1,
+        ..ChunkFilter::default()
+    };
+    let found = chunks.store.ask(move |store| store.chunks(&wanted)).await?;
+    let chunk = found.into_iter().find(|chunk| chunk.id == id);
+    chunk
+        .map(Json)
+        .ok_or_else(|| ApiError::NotFound(format!("/api/v1/chunks/{id}")))
+}
+
+/// How many chunks stand where
+#[utoipa::path(
+    get,
+    path = "",
+    operation_id = "chunks_summary",
+    responses((status = 200, description = "Counted just now.", body = Summary))
+)]
+pub async fn summary(_: Permit<ChunksRead>, chunks: Data<ChunkStore>) -> Result<Json<Summary>, ApiError> {
+    Ok(Json(chunks.store.ask(Store::chunk_summary).await?))
+}
+
+impl ChunkStore {
+    fn ours(&self) -> Result<&Store, ApiError> {
+        if self.read_only {
+            let why = "the chunks are read from another database here (chunks.database_url); report them there";
+            return Err(ApiError::Conflict(why.to_owned()));
+        }
+        Ok(&self.store)
+    }
+}
+
+/// The reports of a body, and whether it was one that stood alone.
+fn reports_of(body: Value) -> Result<(Arc<[Report]>, bool), ApiError> {
+    let one = !body.is_array();
+    let values = match body {
+        Value::Array(values) => values,
+        value => vec![value],
+    };
+    if values.is_empty() || values.len() > MAX_CHUNKS_PER_REQUEST {
+        let why = format!(
+            "the list has {} chunks; send 1 to {MAX_CHUNKS_PER_REQUEST}",
+            values.len()
+        );
+        return Err(ApiError::BadRequest(why));
+    }
+    let read = |(at, value): (usize, Value)| -> Result<Report, ApiError> {
+        let place = |why: String| match one {
+            true => ApiError::BadRequest(why),
+            false => ApiError::BadRequest(format!("chunk {at} of the list: {why}")),
+        };
+        let report: Report = serde_json::from_value(value).map_err(|error| place(error.to_string()))?;
+        check_report(&report).map_err(place)?;
+        Ok(report)
+    };
+    let reports = values.into_iter().enumerate().map(read).collect::<Result<_, _>>()?;
+    Ok((reports, one))
+}
+
+fn check_report(report: &Report) -> Result<(), String> {
+    if report.chunk_index < 0 {
+        return Err(format!("chunk_index is {}; count from 0", report.chunk_index));
+    }
+    let range = &report.image_range;
+    if range.start > range.end {
+        return Err(format!(
+            "image_range begins at {} and ends at {}",
+            range.start, range.end
+        ));
+    }
+    check(
+        Some(report.priority),
+        report.task_id.as_deref(),
+        report.error_message.as_deref(),
+    )
+}
+
+fn check(priority: Option<i32>, task_id: Option<&str>, error_message: Option<&str>) -> Result<(), String> {
+    if let Some(priority) = priority.filter(|priority| !(0..=10).contains(priority)) {
+        return Err(format!("priority is {priority}; write one from 0 to 10"));
+    }
+    if task_id.is_some_and(|id| id.chars().count() > TASK_ID_LETTERS) {
+        return Err(format!("task_id has more than {TASK_ID_LETTERS} letters"));
+    }
+    if error_message.is_some_and(|message| message.len() > ERROR_BYTES) {
+        return Err(format!(
+            "error_message has more than {ERROR_BYTES} bytes; keep the rest in a log"
+        ));
+    }
+    // PostgreSQL keeps no text with a zero in it.
+    let has_zero = |text: Option<&str>| text.is_some_and(|text| text.contains('\0'));
+    if has_zero(task_id) || has_zero(error_message) {
+        return Err("a text has a zero byte in it; leave it out".to_owned());
+    }
+    Ok(())
+}
+
+fn illegal(current: &str, asked: Option<Status>) -> String {
+    let next = Status::ALL.into_iter().find(|status| status.as_str() == current);
+    let next: Vec<_> = next
+        .map_or(&[][..], Status::next)
+        .iter()
+        .map(|status| status.as_str())
+        .collect();
+    let asked = asked.map_or("anything else", Status::as_str);
+    match next.is_empty() {
+        true => format!("the chunk is {current}, which is final; it cannot become {asked}"),
+        false => format!(
+            "the chunk is {current}; it can become {}, not {asked}",
+            next.join(" or ")
+        ),
+    }
+}

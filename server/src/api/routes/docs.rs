@@ -1,0 +1,228 @@
+//! The documentation of the API: the document itself, and two pages that show it. All that they are made of is in the
+//! program, and none of it asks anybody else for anything.
+
+use std::io::Read;
+
+use actix_web::http::header::{CACHE_CONTROL, CONTENT_ENCODING, ETAG, EntityTag, Header, IfNoneMatch, VARY};
+use actix_web::web::{Path, Query};
+use actix_web::{HttpRequest, HttpResponse};
+use flate2::read::GzDecoder;
+use openssl::sha::sha256;
+use serde::Deserialize;
+use utoipa::{IntoParams, ToSchema};
+
+use super::pages;
+use crate::api::accept;
+use crate::api::document;
+use crate::api::error::ApiError;
+use crate::api::permit::{DocsRead, Permit};
+use crate::config::ApiProfile;
+
+/// Which document.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+pub struct DocumentQuery {
+    /// Of listeners with this face.
+    #[param(inline)]
+    face: Option<ProfileParam>,
+}
+
+#[derive(Clone, Copy, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+enum ProfileParam {
+    All,
+    Resource,
+}
+
+/// Something that pages are made of.
+struct Asset {
+    name: &'static str,
+    kind: &'static str,
+    body: Body,
+}
+
+enum Body {
+    /// Ours; it may be another after an update.
+    Plain(&'static str),
+    /// Somebody else's. Its name has its version, so it never changes.
+    Gzip(&'static [u8]),
+}
+
+const CSS: &str = "text/css; charset=utf-8";
+const SCRIPT: &str = "text/javascript; charset=utf-8";
+
+macro_rules! assets {
+    ($($name:literal: $kind:expr, $form:ident($($body:tt)+);)+) => {
+        const ASSETS: &[Asset] = &[$(Asset { name: $name, kind: $kind, body: Body::$form($($body)+) }),+];
+    };
+}
+
+assets! {
+    "docs.css": CSS, Plain(include_str!("../../../assets/docs.css"));
+    "docs.js": SCRIPT, Plain(include_str!("../../../assets/docs.js"));
+    "icon.svg": "image/svg+xml", Plain(include_str!("../../../assets/icon.svg"));
+    "index.css": CSS, Plain(include_str!("../../../assets/index.css"));
+    "pages.css": CSS, Plain(include_str!("../../../assets/pages.css"));
+    "redoc.css": CSS, Plain(include_str!("../../../assets/redoc.css"));
+    "redoc.js": SCRIPT, Plain(include_str!("../../../assets/redoc.js"));
+    "redoc-2.5.4.js": SCRIPT, Gzip(include_bytes!("../../../assets/redoc/redoc.standalone.js.gz"));
+    "swagger-ui-5.35.0.css": CSS, Gzip(include_bytes!("../../../assets/swagger-ui/swagger-ui.css.gz"));
+    "swagger-ui-5.35.0.js": SCRIPT, Gzip(include_bytes!("../../../assets/swagger-ui/swagger-ui-bundle.js.gz"));
+}
+
+/// The OpenAPI document
+///
+/// OpenAPI 3.1, as `watchpost openapi` prints it too.
+#[utoipa::path(
+    get,
+    path = "",
+    operation_id = "openapi",
+    responses(
+        (status = 200, description = "The API, as it is served by the version that runs.", body = Object),
+        (status = 304, description = "It is the one that you have.")
+    )
+)]
+pub async fn openapi(_: Permit<DocsRead>, asked: Query<DocumentQuery>, request: HttpRequest) -> HttpResponse {
+    let face = match asked.face {
+        None | Some(ProfileParam::All) => ApiProfile::All,
+        Some(ProfileParam::Resource) => ApiProfile::Resource,
+    };
+    unless_known(&request, "application/json", document::written(face))
+}
+
+/// The API to try, by Swagger UI
+///
+/// What is tried is asked with the certificate of the browser, or with a token that is put in.
+#[utoipa::path(
+    get,
+    path = "",
+    operation_id = "docs",
+    responses((status = 200, description = "A page for people.", body = String, content_type = "text/html"))
+)]
+pub async fn swagger_ui(_: Permit<DocsRead>) -> HttpResponse {
+    // Pictures of its own are written into its style sheet.
+    pages::html(
+        include_str!("../../../assets/docs.html"),
+        "script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'",
+    )
+}
+
+/// The API to read, by Redoc
+#[utoipa::path(
+    get,
+    path = "",
+    operation_id = "redoc",
+    responses((status = 200, description = "A page for people.", body = String, content_type = "text/html"))
+)]
+pub async fn redoc(_: Permit<DocsRead>) -> HttpResponse {
+    // It makes an empty sheet (the first hash is that of nothing), which it fills by script, and one for its scroll bars
+    // that is always the same; and it searches in a worker.
+    pages::html(
+        include_str!("../../../assets/redoc.html"),
+        "script-src 'self'; style-src 'self' 'sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=' \
+         'sha256-QMIg+bpjm3JdElJ388KYke01izlUW0UoNOeKjpMxdgc='; img-src 'self' data:; connect-src 'self'; worker-src blob:",
+    )
+}
+
+/// What the pages of the documentation are made of
+#[utoipa::path(
+    get,
+    path = "",
+    operation_id = "docs_asset",
+    responses(
+        (
+            status = 200,
+            description = "A script, a style sheet or a picture.",
+            content((String = "text/css"), (String = "text/javascript"), (String = "image/svg+xml"))
+        ),
+        (status = 304, description = "It is the one that you have.")
+    )
+)]
+pub async fn asset(_: Permit<DocsRead>, file: Path<String>, request: HttpRequest) -> Result<HttpResponse, ApiError> {
+    let asset = ASSETS.iter().find(|asset| asset.name == *file);
+    let asset = asset.ok_or_else(|| ApiError::NotFound(request.path().to_owned()))?;
+    match asset.body {
+        Body::Plain(text) => Ok(unless_known(&request, asset.kind, text)),
+        Body::Gzip(packed) => Ok(lasting(&request, asset.kind, packed)),
+    }
+}
+
+/// A text that is asked after again each time, and sent if it is another.
+fn unless_known(request: &HttpRequest, kind: &str, text: &'static str) -> HttpResponse {
+    // Weak, for it may be compressed on its way.
+    let tag = EntityTag::new_weak(hex(&sha256(text.as_bytes())[..16]));
+    let known = match IfNoneMatch::parse(request) {
+        Ok(IfNoneMatch::Any) => true,
+        Ok(IfNoneMatch::Items(tags)) => tags.iter().any(|known| known.weak_eq(&tag)),
+        Err(_) => false,
+    };
+    let mut response = match known {
+        true => HttpResponse::NotModified(),
+        false => HttpResponse::Ok(),
+    };
+    response
+        .insert_header((ETAG, tag))
+        .insert_header((CACHE_CONTROL, "no-cache"));
+    match known {
+        true => response.finish(),
+        false => response.content_type(kind).body(text),
+    }
+}
+
+/// What never changes. Nearly everybody takes it as it lies here.
+fn lasting(request: &HttpRequest, kind: &str, packed: &'static [u8]) -> HttpResponse {
+    let mut response = HttpResponse::Ok();
+    response
+        .content_type(kind)
+        .insert_header((CACHE_CONTROL, "public, max-age=31536000, immutable"))
+        .insert_header((VARY, "accept-encoding"));
+    if accept::takes_gzip(request) {
+        return response.insert_header((CONTENT_ENCODING, "gzip")).body(packed);
+    }
+    let mut whole = Vec::new();
+    GzDecoder::new(packed)
+        .read_to_end(&mut whole)
+        .expect("it was packed when this was built");
+    response.body(whole)
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn everything_that_is_packed_can_be_unpacked() {
+        for asset in ASSETS {
+            if let Body::Gzip(packed) = asset.body {
+                let mut text = String::new();
+                GzDecoder::new(packed).read_to_string(&mut text).expect(asset.name);
+                assert!(text.len() > packed.len(), "{}", asset.name);
+                let end = text.trim_end().lines().last().unwrap_or_default();
+                assert!(
+                    !end.starts_with("//# sourceMappingURL=") && !end.ends_with(".map */"),
+                    "{} names a map that is not here",
+                    asset.name
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn pages_name_nothing_that_is_not_here() {
+        let pages = [
+            include_str!("../../../assets/docs.html"),
+            include_str!("../../../assets/redoc.html"),
+            include_str!("../../../assets/index.html"),
+        ];
+        let names = pages.iter().flat_map(|page| page.split("/docs/assets/").skip(1));
+        let names: Vec<_> = names.filter_map(|rest| rest.split('"').next()).collect();
+        assert!(names.len() > 10);
+        for name in names {
+            assert!(ASSETS.iter().any(|asset| asset.name == name), "{name}");
+        }
+    }
+}

@@ -1,0 +1,214 @@
+//! Whether Watchpost is well: `live` says that it runs, `ready` that it knows the state of the machine and takes
+//! requests, `health` and `detailed` what the predecessors' clients read.
+
+use actix_web::HttpResponse;
+use actix_web::http::StatusCode;
+use actix_web::web::{Data, Json};
+use serde::Serialize;
+use utoipa::ToSchema;
+use watchpost_policies::{Sample, Snapshot};
+
+use crate::api::error::ApiError;
+use crate::api::latest::Latest;
+use crate::api::permit::{HealthRead, MetricsRead, Permit};
+use crate::api::process::{Service, VERSION};
+use crate::clock;
+use crate::judge::Judged;
+
+/// What probes read.
+#[derive(Serialize, ToSchema)]
+pub struct Health {
+    /// `healthy`, `alive`, `ready` or `not ready`.
+    status: &'static str,
+    /// Why it is not ready.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'static str>,
+    /// What time it is here.
+    timestamp: String,
+    /// The version that runs.
+    version: &'static str,
+    /// For how many seconds.
+    uptime: f64,
+}
+
+impl Health {
+    fn new(service: &Service, status: &'static str, reason: Option<&'static str>) -> Self {
+        Self {
+            status,
+            reason,
+            timestamp: clock::written(clock::now_ms()),
+            version: VERSION,
+            uptime: service.uptime().as_secs_f64(),
+        }
+    }
+}
+
+/// Whether Watchpost answers
+///
+/// It does, so it is healthy.
+#[utoipa::path(
+    get,
+    path = "",
+    operation_id = "health",
+    responses((status = 200, description = "It answers.", body = Health))
+)]
+pub async fn health(_: Permit<HealthRead>, service: Data<Service>) -> Json<Health> {
+    Json(Health::new(&service, "healthy", None))
+}
+
+/// Whether Watchpost lives
+///
+/// For probes that start it again where it does not answer.
+#[utoipa::path(
+    get,
+    path = "",
+    operation_id = "liveness",
+    responses((status = 200, description = "It lives.", body = Health))
+)]
+pub async fn live(_: Permit<HealthRead>, service: Data<Service>) -> Json<Health> {
+    Json(Health::new(&service, "alive", None))
+}
+
+/// Whether Watchpost knows the state of the machine, and takes requests
+#[utoipa::path(
+    get,
+    path = "",
+    operation_id = "readiness",
+    responses(
+        (status = 200, description = "It is ready.", body = Health),
+        (status = 503, description = "It is not; `reason` says why. Or too much is under way.", body = Health)
+    )
+)]
+pub async fn ready(_: Permit<HealthRead>, service: Data<Service>, latest: Data<Latest>) -> HttpResponse {
+    let reason = not_ready(&service, latest.judged().as_deref());
+    let (status, word) = match reason {
+        None => (StatusCode::OK, "ready"),
+        Some(_) => (StatusCode::SERVICE_UNAVAILABLE, "not ready"),
+    };
+    HttpResponse::build(status).json(Health::new(&service, word, reason))
+}
+
+/// Why it is not ready, if this is the latest round.
+pub fn not_ready(service: &Service, latest: Option<&Judged>) -> Option<&'static str> {
+    if service.is_draining() {
+        return Some("it stops");
+    }
+    let Some(judged) = latest else {
+        return Some("nothing has been measured yet");
+    };
+    let age_ms = clock::now_ms().saturating_sub(judged.round.snapshot.time_ms());
+    let stale = u128::from(age_ms) > service.stale_after().as_millis();
+    stale.then_some("the last measurement is too old")
+}
+
+/// What the machine looks like, for clients that know this form.
+#[derive(Serialize, ToSchema)]
+#[schema(as = DetailedHealth)]
+pub struct Detailed {
+    #[serde(flatten)]
+    health: Health,
+    system_info: SystemInfo,
+    memory_usage: MemoryUsage,
+    disk_usage: DiskUsage,
+}
+
+#[derive(Serialize, ToSchema)]
+struct SystemInfo {
+    hostname: String,
+    platform: Option<String>,
+    release: Option<String>,
+    version: Option<String>,
+    machine: Option<String>,
+    cpu_count: Option<u64>,
+    cpu_percent: Option<f64>,
+}
+
+#[derive(Serialize, ToSchema)]
+struct MemoryUsage {
+    total_gb: Option<f64>,
+    available_gb: Option<f64>,
+    used_gb: Option<f64>,
+    percent: Option<f64>,
+}
+
+#[derive(Serialize, ToSchema)]
+struct DiskUsage {
+    total_gb: Option<f64>,
+    used_gb: Option<f64>,
+    free_gb: Option<f64>,
+    percent: Option<f64>,
+}
+
+/// The machine in a few figures
+///
+/// More than a probe needs, and more than a stranger should know.
+#[utoipa::path(
+    get,
+    path = "",
+    operation_id = "detailed_health",
+    responses((status = 200, description = "What could not be measured is null.", body = Detailed))
+)]
+pub async fn detailed(
+    _: Permit<MetricsRead>,
+    service: Data<Service>,
+    latest: Data<Latest>,
+) -> Result<Json<Detailed>, ApiError> {
+    let judged = latest.needed()?;
+    let snapshot = &judged.round.snapshot;
+    let uname = find(snapshot, "node_uname_info", |_| true);
+    let label = |name: &str| uname.and_then(|sample| sample.labels().get(name)).map(str::to_owned);
+    let number = |metric: &str| find(snapshot, metric, |_| true).map(Sample::value);
+    let of_root = |metric: &str| {
+        find(snapshot, metric, |sample| {
+            sample.labels().get("mountpoint") == Some("/")
+        })
+        .map(Sample::value)
+    };
+    let (total, available) = (
+        number("node_memory_MemTotal_bytes"),
+        number("node_memory_MemAvailable_bytes"),
+    );
+    let (size, free) = (
+        of_root("node_filesystem_size_bytes"),
+        of_root("node_filesystem_free_bytes"),
+    );
+    let less = |whole: Option<f64>, part: Option<f64>| whole.zip(part).map(|(whole, part)| whole - part);
+    Ok(Json(Detailed {
+        health: Health::new(&service, "healthy", None),
+        system_info: SystemInfo {
+            hostname: snapshot.host().to_owned(),
+            platform: label("sysname"),
+            release: label("release"),
+            version: label("version"),
+            machine: label("machine"),
+            cpu_count: snapshot.facts().get("cores").and_then(|cores| cores.parse().ok()),
+            cpu_percent: number("cpu"),
+        },
+        memory_usage: MemoryUsage {
+            total_gb: gigabytes(total),
+            available_gb: gigabytes(available),
+            used_gb: gigabytes(less(total, available)),
+            percent: number("memory"),
+        },
+        disk_usage: DiskUsage {
+            total_gb: gigabytes(size),
+            used_gb: gigabytes(less(size, free)),
+            free_gb: gigabytes(free),
+            percent: of_root("disk"),
+        },
+    }))
+}
+
+fn find<'s>(snapshot: &'s Snapshot, metric: &str, fits: impl Fn(&Sample) -> bool) -> Option<&'s Sample> {
+    let samples = snapshot.samples();
+    let start = samples.partition_point(|sample| sample.metric().as_str() < metric);
+    let of_metric = samples[start..]
+        .iter()
+        .take_while(|sample| sample.metric().as_str() == metric);
+    of_metric.into_iter().find(|sample| fits(sample))
+}
+
+/// Two decimals of 1024³ bytes, as clients have always read it.
+fn gigabytes(bytes: Option<f64>) -> Option<f64> {
+    bytes.map(|bytes| (bytes / f64::from(1 << 30) * 100.0).round() / 100.0)
+}

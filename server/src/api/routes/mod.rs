@@ -1,0 +1,14 @@
+//! Families of paths, each for the clients that know it.
+
+pub mod chunks;
+pub mod decisions;
+pub mod docs;
+pub mod health;
+pub mod history;
+pub mod native;
+mod pages;
+pub mod pixcrawler;
+pub mod prometheus;
+pub mod rules;
+pub mod status;
+pub mod wm;

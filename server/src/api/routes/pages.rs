@@ -1,0 +1,95 @@
+//! Pages for people: how they are sent, and the one that says where everything is. They work without scripts, but for
+//! those of the documentation.
+
+use actix_web::HttpResponse;
+use actix_web::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, ContentType, REFERRER_POLICY, VARY};
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use openssl::sha::sha256;
+
+use crate::api::document::{Chapter, Endpoint, contents};
+use crate::api::process::VERSION;
+
+const INDEX: &str = include_str!("../../../assets/index.html");
+
+/// Whatever a page may do besides, it may not do these.
+const DENY_ALL_CSP: &str = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+/// A page, and what it may do.
+pub(super) fn html(page: impl Into<String>, may: &str) -> HttpResponse {
+    HttpResponse::Ok()
+        .content_type(ContentType::html())
+        .insert_header((CACHE_CONTROL, "no-cache"))
+        .insert_header((CONTENT_SECURITY_POLICY, format!("{DENY_ALL_CSP}; {may}")))
+        .insert_header((REFERRER_POLICY, "no-referrer"))
+        .insert_header((VARY, "accept, accept-encoding"))
+        .body(page.into())
+}
+
+/// That a page may have the style that stands in it, and no other.
+pub(super) fn own_style(page: &str) -> String {
+    let style = page
+        .split("<style>")
+        .nth(1)
+        .and_then(|rest| rest.split("</style>").next());
+    let hash = BASE64_STANDARD.encode(sha256(style.unwrap_or_default().as_bytes()));
+    format!("style-src 'sha256-{hash}'")
+}
+
+/// The page that says where everything is.
+pub(super) fn index() -> HttpResponse {
+    let chapters: String = contents().iter().map(chapter).collect();
+    let page = INDEX.replace("{version}", VERSION).replace("{chapters}", &chapters);
+    html(page, "style-src 'self'; img-src 'self'")
+}
+
+fn chapter(chapter: &Chapter) -> String {
+    let lines: String = chapter.endpoints.iter().map(line).collect();
+    let (name, about) = (escaped(&chapter.name), escaped(&chapter.about));
+    format!("<h2>{name}</h2>\n<p>{about}</p>\n<ul class=\"paths\">\n{lines}</ul>\n")
+}
+
+fn line(endpoint: &Endpoint) -> String {
+    let path = path(endpoint);
+    let open = if endpoint.open {
+        "<span class=\"open\">open</span>"
+    } else {
+        ""
+    };
+    let (method, summary) = (endpoint.method, escaped(&endpoint.summary));
+    format!("<li><span class=\"method\">{method}</span><span>{path}{open}</span><span>{summary}</span></li>\n")
+}
+
+/// A path, with a link where one can simply look.
+pub(super) fn path(endpoint: &Endpoint) -> String {
+    let path = escaped(&endpoint.path);
+    match endpoint.is_page() {
+        true => format!("<a href=\"{path}\"><code>{path}</code></a>"),
+        false => format!("<code>{path}</code>"),
+    }
+}
+
+/// A text as HTML has it.
+pub(super) fn escaped(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for letter in text.chars() {
+        match letter {
+            '&' => escaped.push_str("&amp;"),
+            '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
+            '"' => escaped.push_str("&quot;"),
+            letter => escaped.push(letter),
+        }
+    }
+    escaped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_cannot_become_a_tag() {
+        assert_eq!(escaped("a<b> & \"c\""), "a&lt;b&gt; &amp; &quot;c&quot;");
+    }
+}

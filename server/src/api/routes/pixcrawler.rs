@@ -1,0 +1,163 @@
+//! PixCrawler's resource monitor, for the clients it had: `/health` and `/metrics` and nothing else, with the bodies
+//! and refusals of FastAPI. What it says of a round is rendered once, in `resource`.
+
+use std::future::ready;
+
+use actix_web::dev::Payload;
+use actix_web::guard::GuardContext;
+use actix_web::http::header::{ALLOW, HeaderValue, VARY};
+use actix_web::web::{self, Data};
+use actix_web::{FromRequest, HttpMessage, HttpRequest, HttpResponse, Scope};
+use futures_util::future::Either;
+use serde::Serialize;
+use serde_json::json;
+use utoipa::ToSchema;
+
+use super::native::json_bytes;
+use super::prometheus;
+use crate::api::accept;
+use crate::api::arguments::{Argument, HandlerSpec};
+use crate::api::authn::Client;
+use crate::api::error::ApiError;
+use crate::api::latest::Latest;
+use crate::api::permit::{AtOnce, HealthRead, MetricsRead, Permit};
+use crate::api::table::{Family, table};
+use crate::config::ApiProfile;
+use crate::judge::metrics_page::MetricsPages;
+use crate::metrics::ServiceMetrics;
+use crate::pixcrawler::{Body as Resources, EMPTY_METRICS, ResourceRenderings};
+
+/// All there is on a listener that has this face.
+pub fn table() -> Vec<Family> {
+    table! {
+        "Resource monitor", "What PixCrawler's resource monitor told." {
+            "/health": only_get(health);
+            "/metrics": only_get(metrics);
+        }
+    }
+}
+
+/// The same, registered; with the refusals that its clients know.
+pub fn scope() -> Scope {
+    let scope = web::scope("").guard(|context: &GuardContext<'_>| {
+        let extensions = context.req_data();
+        let client = extensions.get::<Client>();
+        client.is_some_and(|client| client.face == ApiProfile::Resource)
+    });
+    let routes = table().into_iter().flat_map(|family| family.routes);
+    routes
+        .fold(scope, |scope, at| {
+            scope.service(at.bare().default_service(web::to(wrong_method)))
+        })
+        .default_service(web::to(not_found))
+}
+
+/// Everything that was measured, for Prometheus, with our own numbers
+///
+/// Who prefers JSON gets what PixCrawler's resource monitor told.
+#[utoipa::path(
+    get,
+    path = "",
+    operation_id = "metrics",
+    responses((
+        status = 200,
+        description = "In the format that `Accept` prefers.",
+        content(
+            (String = "text/plain; version=0.0.4; charset=utf-8"),
+            (String = "application/openmetrics-text; version=1.0.0; charset=utf-8"),
+            (Resources = "application/json")
+        )
+    ))
+)]
+pub async fn json_or_prometheus(
+    permit: Permit<MetricsRead>,
+    request: HttpRequest,
+    latest: Data<Latest>,
+    pages: Data<MetricsPages>,
+    renderings: Data<ResourceRenderings>,
+    service_metrics: Data<ServiceMetrics>,
+) -> HttpResponse {
+    if accept::prefers_json(&request) {
+        let mut response = told(&latest, &renderings);
+        let headers = response.headers_mut();
+        headers.insert(VARY, HeaderValue::from_static("accept, accept-encoding"));
+        return response;
+    }
+    prometheus::metrics(permit, request, latest, pages, service_metrics).await
+}
+
+/// Proof that the client may read metrics: the role rule lets it, or it asks from this machine, where the monitor's
+/// clients never had anything to show.
+pub struct LoopbackOrPermit(());
+
+impl Argument for LoopbackOrPermit {
+    fn tell(asked: &mut HandlerSpec) {
+        Permit::<MetricsRead>::tell(asked);
+        asked.open_on_loopback = true;
+    }
+}
+
+impl FromRequest for LoopbackOrPermit {
+    type Error = ApiError;
+    type Future = AtOnce<Self>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let at_home = request
+            .extensions()
+            .get::<Client>()
+            .is_some_and(|client| client.face == ApiProfile::Resource && client.local);
+        if at_home {
+            return Either::Left(ready(Ok(Self(()))));
+        }
+        match Permit::<MetricsRead>::from_request(request, payload) {
+            Either::Left(permit) => Either::Left(ready(permit.into_inner().map(|_| Self(())))),
+            Either::Right(permit) => Either::Right(Box::pin(async { permit.await.map(|_| Self(())) })),
+        }
+    }
+}
+
+/// Its one word.
+#[derive(Serialize, ToSchema)]
+struct Healthy {
+    /// `healthy`.
+    status: &'static str,
+}
+
+/// Whether Watchpost answers
+#[utoipa::path(
+    get,
+    path = "",
+    operation_id = "health",
+    responses((status = 200, description = "It answers.", body = Healthy))
+)]
+async fn health(_: Permit<HealthRead>) -> HttpResponse {
+    HttpResponse::Ok().json(Healthy { status: "healthy" })
+}
+
+/// Disk, memory and chunks in a few numbers
+#[utoipa::path(
+    get,
+    path = "",
+    operation_id = "metrics",
+    responses((status = 200, description = "What could not be measured is null, and `UNKNOWN`.", body = Resources))
+)]
+async fn metrics(_: LoopbackOrPermit, latest: Data<Latest>, renderings: Data<ResourceRenderings>) -> HttpResponse {
+    told(&latest, &renderings)
+}
+
+fn told(latest: &Latest, renderings: &ResourceRenderings) -> HttpResponse {
+    let rendering = latest.judged().map(|judged| renderings.of(&judged));
+    let body = rendering.as_ref().map_or(EMPTY_METRICS, |rendering| &rendering.body);
+    json_bytes(body.as_bytes().to_vec())
+}
+
+async fn wrong_method() -> HttpResponse {
+    let detail = json!({ "detail": "Method Not Allowed" });
+    HttpResponse::MethodNotAllowed()
+        .insert_header((ALLOW, "GET"))
+        .json(detail)
+}
+
+async fn not_found() -> HttpResponse {
+    HttpResponse::NotFound().json(json!({ "detail": "Not Found" }))
+}

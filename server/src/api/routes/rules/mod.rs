@@ -1,0 +1,203 @@
+//! Rules over the API: what there is (`read`), what is brought (`upload`), and what is in force (`change`). What any of
+//! it does is the registry's work.
+
+pub mod change;
+pub mod read;
+pub mod trial;
+pub mod upload;
+
+use std::future::{Ready, ready};
+
+use actix_web::dev::Payload;
+use actix_web::http::header::{ETAG, EntityTag, IF_MATCH};
+use actix_web::web::Data;
+use actix_web::{FromRequest, HttpMessage, HttpRequest, HttpResponse, HttpResponseBuilder};
+use serde::Serialize;
+use serde_json::Value;
+use utoipa::openapi::Required;
+use utoipa::openapi::path::{ParameterBuilder, ParameterIn};
+use utoipa::{PartialSchema, ToSchema};
+use watchpost_policies::{Digest, IdentityKind, Kind};
+
+use crate::api::arguments::{Argument, HandlerSpec};
+use crate::api::authn::Client;
+use crate::api::error::{ApiError, Rejected};
+use crate::rules::ActiveRule;
+use crate::rules::compiler::CompileError;
+use crate::rules::registry::{Actor, ChangeError, Registry};
+use crate::store::rules::{AuditActor, Mode, SettingsRef};
+
+/// One rule of what is in force.
+#[derive(Serialize, ToSchema)]
+#[schema(as = RuleInForce)]
+pub(super) struct Line {
+    /// Its name.
+    name: String,
+    /// Which contract it keeps.
+    kind: Kind,
+    /// How it takes part.
+    mode: Mode,
+    /// Which version.
+    #[schema(value_type = Digest)]
+    digest: String,
+    /// Its own word for that.
+    version: String,
+    /// Whether Watchpost brings it itself.
+    built_in: bool,
+    /// The number of its settings; zero for those of the configuration.
+    #[schema(value_type = i64)]
+    settings: SettingsRef,
+}
+
+/// All that is in force, in the order in which it judges.
+fn lines(active: &ActiveRule) -> Vec<Line> {
+    let both = active.generation.entries.iter().zip(&active.rules);
+    let mut lines: Vec<_> = both
+        .map(|(entry, rule)| Line {
+            name: entry.rule.clone(),
+            kind: entry.kind,
+            mode: entry.mode,
+            digest: rule.module().digest().to_string(),
+            version: rule.module().manifest().version.clone(),
+            built_in: entry.digest.is_none(),
+            settings: entry.settings,
+        })
+        .collect();
+    lines.sort_by(|a, b| (a.kind == Kind::Role, &a.name, a.mode).cmp(&(b.kind == Kind::Role, &b.name, b.mode)));
+    lines
+}
+
+/// An answer that is true as long as this generation is the latest.
+fn tagged(mut answer: HttpResponseBuilder, generation: i64, body: impl Serialize) -> HttpResponse {
+    answer.insert_header((ETAG, EntityTag::new_strong(generation.to_string())));
+    answer.json(body)
+}
+
+/// Who asks for a change, and the generation that they have looked at, if they say.
+pub struct StatfsWorker {
+    actor: Actor,
+    expected: Option<i64>,
+}
+
+impl FromRequest for StatfsWorker {
+    type Error = ApiError;
+    type Future = Ready<Result<Self, ApiError>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let registry = request.app_data::<Data<Registry>>();
+        let missing = || ApiError::Internal("the application was built without its registry of rules".to_owned());
+        let asker = || {
+            Ok(Self {
+                actor: actor(request, registry.ok_or_else(missing)?)?,
+                expected: expected(request)?,
+            })
+        };
+        ready(asker())
+    }
+}
+
+impl Argument for StatfsWorker {
+    fn tell(asked: &mut HandlerSpec) {
+        let about = "The generation that you looked at, as `ETag` of answers about rules has it. If another one is in \
+                     force, nothing is changed.";
+        let header = ParameterBuilder::new()
+            .name("if-match")
+            .parameter_in(ParameterIn::Header)
+            .required(Required::False)
+            .description(Some(about))
+            .schema(Some(<String as PartialSchema>::schema()))
+            .example(Some("\"1\"".into()));
+        asked.parameters.push(header.build());
+    }
+}
+
+fn expected(request: &HttpRequest) -> Result<Option<i64>, ApiError> {
+    let header = request.headers().get(IF_MATCH);
+    let text = header.map(|header| header.to_str().unwrap_or_default().trim());
+    let Some(text) = text.filter(|text| *text != "*") else {
+        return Ok(None);
+    };
+    let number = text.trim_start_matches("W/").trim_matches('"').parse();
+    number.map(Some).map_err(|_| {
+        ApiError::BadRequest("If-Match names one generation, as ETag of an answer about rules does: \"7\"".to_owned())
+    })
+}
+
+fn actor(request: &HttpRequest, registry: &Registry) -> Result<Actor, ApiError> {
+    let client = request.extensions().get::<Client>().cloned();
+    let client = client.ok_or_else(|| ApiError::Internal("a request passed the gate without a client".to_owned()))?;
+    let break_glass = match client.identity.kind() {
+        IdentityKind::Certificate(certificate) => registry.breaks_glass(certificate.fingerprint),
+        _ => false,
+    };
+    Ok(Actor {
+        by: AuditActor {
+            who: client.identity.to_string(),
+            address: client.address.to_string(),
+        },
+        identity: Some(client.identity),
+        break_glass,
+    })
+}
+
+impl From<ChangeError> for ApiError {
+    fn from(error: ChangeError) -> Self {
+        (&error).into()
+    }
+}
+
+impl From<&ChangeError> for ApiError {
+    fn from(error: &ChangeError) -> Self {
+        match error {
+            ChangeError::Store(error) => error.into(),
+            ChangeError::NoRule(_) | ChangeError::NoVersion { .. } => Self::Missing(error.to_string()),
+            ChangeError::PendingGeneration { .. } => Self::Precondition(error.to_string()),
+            ChangeError::Conflict(_) | ChangeError::InTheWay { .. } | ChangeError::Set(_) => {
+                Self::Conflict(error.to_string())
+            }
+            ChangeError::Busy(why) => Self::Unavailable {
+                why: (*why).to_owned(),
+                after_seconds: 5,
+            },
+            ChangeError::MayNotForce(why) => Self::Forbidden((*why).to_owned()),
+            ChangeError::Settings(refusal) => Self::Rejected(Box::new(Rejected {
+                check: "it accepts the settings that were given".to_owned(),
+                advice: "correct the settings where they are wrong; GET the rule for their schema".to_owned(),
+                more: serde_json::to_value(refusal).unwrap_or_default(),
+                why: refusal.to_string(),
+            })),
+            ChangeError::Compile(error) => error.into(),
+            ChangeError::Failed(failed) => Self::Rejected(Box::new(Rejected {
+                check: failed.check.to_owned(),
+                why: failed.why.clone(),
+                advice: failed.advice.to_owned(),
+                more: Value::Null,
+            })),
+            ChangeError::Broken(why) => Self::Internal(why.clone()),
+        }
+    }
+}
+
+impl From<&CompileError> for ApiError {
+    fn from(error: &CompileError) -> Self {
+        match error {
+            CompileError::Busy => Self::Unavailable {
+                why: error.to_string(),
+                after_seconds: 5,
+            },
+            CompileError::Broken(why) => Self::Internal(why.clone()),
+            CompileError::TooLong { .. } | CompileError::TooMuch { .. } => Self::Rejected(Box::new(Rejected {
+                check: "it compiles within bounds".to_owned(),
+                why: error.to_string(),
+                advice: "split its largest functions, or leave out what it does not need".to_owned(),
+                more: Value::Null,
+            })),
+            CompileError::Refused(refusal) => Self::Rejected(Box::new(Rejected {
+                check: "it is a rule".to_owned(),
+                why: error.to_string(),
+                advice: "docs/RULES.md tells what a rule has to be".to_owned(),
+                more: serde_json::to_value(refusal).unwrap_or_default(),
+            })),
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! How our own numbers are declared: the field's name is the metric's, its doc comment the HELP text, its type the
+//! kind, and the labels stand behind it. Nothing is written twice.
+
+use prometheus::core::Collector;
+use prometheus::{
+    GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Result,
+};
+
+use super::page::Kind;
+
+/// Seconds. The bounds of the predecessor, so that what was computed from its buckets goes on.
+const REQUEST_SECONDS: [f64; 14] = [
+    0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0,
+];
+
+/// A kind of metric that can stand in a declaration.
+pub(super) trait Declared: Collector + Clone + Sized + 'static {
+    const KIND: Kind;
+
+    fn declare(name: &str, help: &str, labels: &[&str]) -> Result<Self>;
+}
+
+macro_rules! declared {
+    ($($metric:ident: $kind:ident, $make:expr;)+) => {
+        $(impl Declared for $metric {
+            const KIND: Kind = Kind::$kind;
+
+            fn declare(name: &str, help: &str, labels: &[&str]) -> Result<Self> {
+                let make: fn(Opts, &[&str]) -> Result<Self> = $make;
+                make(Opts::new(name, help), labels)
+            }
+        })+
+    };
+}
+
+declared! {
+    IntCounter: Counter, |opts, _| Self::with_opts(opts);
+    IntCounterVec: Counter, Self::new;
+    IntGauge: Gauge, |opts, _| Self::with_opts(opts);
+    IntGaugeVec: Gauge, Self::new;
+    GaugeVec: Gauge, Self::new;
+    HistogramVec: Histogram, |opts, labels| {
+        Self::new(HistogramOpts::from(opts).buckets(REQUEST_SECONDS.to_vec()), labels)
+    };
+}
+
+/// Declares a struct of metrics, and with it how they are made, registered and listed.
+macro_rules! declare {
+    (
+        $(#[$outer:meta])*
+        $visibility:vis struct $struct:ident {
+            $($(#[doc = $help:literal])+ $name:ident: $metric:ident $([$($label:literal),+])?,)+
+        }
+    ) => {
+        $(#[$outer])*
+        $visibility struct $struct {
+            $($(#[doc = $help])+ $name: $metric,)+
+        }
+
+        impl $struct {
+            /// The names and kinds of all families.
+            const FAMILIES: &'static [(&'static str, $crate::metrics::page::Kind)] = &[
+                $((stringify!($name), <$metric as $crate::metrics::registry_macro::Declared>::KIND),)+
+            ];
+
+            /// Makes them and registers each.
+            fn register(registry: &prometheus::Registry) -> prometheus::Result<Self> {
+                $(
+                    let $name = <$metric as $crate::metrics::registry_macro::Declared>::declare(
+                        stringify!($name),
+                        concat!($($help),+).trim_start(),
+                        &[$($($label),+)?],
+                    )?;
+                    registry.register(Box::new($name.clone()))?;
+                )+
+                Ok(Self { $($name),+ })
+            }
+        }
+    };
+}
+
+pub(super) use declare;
