@@ -17,7 +17,7 @@ use crate::series::{Label, Labels};
 /// them. The usual one has 300 bytes.
 const MAX_REQUEST_BYTES: usize = 1024;
 
-pub(crate) struct Remembered {
+pub(crate) struct DecisionCache {
     limit: usize,
     hasher: RandomState,
     known: RwLock<CacheEntry>,
@@ -46,7 +46,7 @@ impl Key {
     }
 }
 
-impl Remembered {
+impl DecisionCache {
     pub(crate) fn new(limit: usize) -> Self {
         Self {
             limit,
@@ -119,7 +119,7 @@ mod tests {
 
     #[test]
     fn a_decision_is_found_for_the_same_request_only() {
-        let remembered = Remembered::new(10);
+        let remembered = DecisionCache::new(10);
         let (ada, bob) = (Identity::of_token("ada"), Identity::of_token("bob"));
         let standings = Digest::of(b"calm");
         let facts = Labels::new([("listener", "public")]).expect("legal labels");
@@ -143,7 +143,7 @@ mod tests {
 
     #[test]
     fn other_standings_forget_what_was_decided_before() {
-        let remembered = Remembered::new(10);
+        let remembered = DecisionCache::new(10);
         let ada = Identity::of_token("ada");
         let asked = Request::new(&ada, Action::RulesRead);
         remembered.keep(&asked, Digest::of(b"calm"), &decision(1));
@@ -160,7 +160,7 @@ mod tests {
     fn a_request_of_very_many_facts_is_not_remembered() {
         let ada = Identity::of_token("ada");
         let remembered_with = |count: usize| {
-            let remembered = Remembered::new(10);
+            let remembered = DecisionCache::new(10);
             let facts = Labels::new((0..count).map(|at| (format!("f{at}"), ""))).expect("legal labels");
             let asked = Request {
                 facts: &facts,
@@ -175,7 +175,7 @@ mod tests {
 
     #[test]
     fn a_request_of_any_length_is_decided_but_not_remembered() {
-        let remembered = Remembered::new(10);
+        let remembered = DecisionCache::new(10);
         let ada = Identity::of_token("ada");
         let long = "x".repeat(MAX_REQUEST_BYTES + 1);
         for (resource, count) in [(&long[1..], 1), (&long[..], 1)] {
@@ -190,7 +190,7 @@ mod tests {
 
     #[test]
     fn no_more_is_remembered_than_the_limit_allows() {
-        let remembered = Remembered::new(3);
+        let remembered = DecisionCache::new(3);
         let standings = Digest::of(b"calm");
         for name in 0..20 {
             let identity = Identity::of_token(&name.to_string());

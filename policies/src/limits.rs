@@ -34,7 +34,7 @@ pub struct Limits {
     /// How long a decision waits for an instance before it is busy.
     pub instance_wait_ms: u64,
     /// How many decisions a generation remembers.
-    pub remembered: usize,
+    pub decision_cache_entries: usize,
 }
 
 /// An hour; whoever waits longer waits for something else.
@@ -55,7 +55,7 @@ impl Default for Limits {
             text_bytes: 2048,
             instances: 16,
             instance_wait_ms: 100,
-            remembered: 10_000,
+            decision_cache_entries: 10_000,
         }
     }
 }
@@ -80,7 +80,12 @@ impl Limits {
             // The default rules cut their sentences and reasons at 1,500 bytes.
             ("text_bytes", self.text_bytes as u64, 1600, 16 << 20),
             // Ten kilobytes each, at the worst.
-            ("remembered", self.remembered as u64, 0, 1_000_000),
+            (
+                "decision_cache_entries",
+                self.decision_cache_entries as u64,
+                0,
+                1_000_000,
+            ),
             ("describe_ms", self.describe_ms, 0, MAX_DURATION_MS),
             ("judge_ms", self.judge_ms, 0, MAX_DURATION_MS),
             ("decide_ms", self.decide_ms, 0, MAX_DURATION_MS),

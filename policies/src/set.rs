@@ -10,7 +10,7 @@ use parking_lot::RwLock;
 
 use crate::access::{Decision, Request, Verdict};
 use crate::bindings::{RoundLists, lend_request, role};
-use crate::decision_cache::Remembered;
+use crate::decision_cache::DecisionCache;
 use crate::digest::Digest;
 use crate::engine::{CallCost, Kind};
 use crate::fault::{Busy, Call, Fault, Misbehaviour};
@@ -30,7 +30,7 @@ struct Parts {
     generation: u64,
     thresholds: Vec<Rule>,
     role: Rule,
-    remembered: Remembered,
+    remembered: DecisionCache,
     watched: RwLock<Option<WatchedRule>>,
 }
 
@@ -81,12 +81,12 @@ impl RuleSet {
         if let Some(pair) = thresholds.windows(2).find(|pair| pair[0].name() == pair[1].name()) {
             return Err(SetError::SameName(pair[0].name().to_owned()));
         }
-        let limit = role.module().program().limits().remembered;
+        let limit = role.module().program().limits().decision_cache_entries;
         Ok(Self(Arc::new(Parts {
             generation,
             thresholds,
             role,
-            remembered: Remembered::new(limit),
+            remembered: DecisionCache::new(limit),
             watched: RwLock::new(None),
         })))
     }

@@ -1,14 +1,14 @@
 // Shows the document of the face that the address names, in light or dark as the browser prefers.
 "use strict";
 
-const face = new URLSearchParams(location.search).get("face");
+const face = new URLSearchParams(location.search).get("api");
 const dark = matchMedia("(prefers-color-scheme: dark)");
 const paint = () => document.documentElement.classList.toggle("dark-mode", dark.matches);
 paint();
 dark.addEventListener("change", paint);
 
 SwaggerUIBundle({
-  url: "/openapi.json" + (face ? "?face=" + encodeURIComponent(face) : ""),
+  url: "/openapi.json" + (face ? "?api=" + encodeURIComponent(face) : ""),
   dom_id: "#swagger-ui",
   deepLinking: true,
   docExpansion: "list",

@@ -38,17 +38,17 @@ pub struct Options {
     /// Whether anything is.
     pub enabled: bool,
     /// Whether what was allowed is.
-    pub allowed: bool,
+    pub record_allowed: bool,
     /// Whether it is when a rule finds something else.
-    pub judgements: bool,
+    pub record_judgements: bool,
     /// What is kept secret.
     pub mask: Vec<Masked>,
     /// For how long.
-    pub keep: Duration,
+    pub retention: Duration,
     /// How many.
-    pub most: u64,
+    pub max_records: u64,
     /// How many may wait to be written.
-    pub queue: usize,
+    pub queue_capacity: usize,
     /// What happens when that many do.
     pub when_full: WhenFull,
     /// Whether each is a line in the log.
@@ -75,7 +75,7 @@ impl Decisions {
         let writer = Arc::new(Writer::new(host, &options.mask));
         let sink = RecordSink::new(writer.clone(), store.clone(), service_metrics.clone(), &options);
         Self(Arc::new(Inner {
-            buffer: WriteBuffer::new(sink, writer::limits(options.queue)),
+            buffer: WriteBuffer::new(sink, writer::limits(options.queue_capacity)),
             writer,
             options,
             dropped: AtomicUsize::new(0),
@@ -99,7 +99,7 @@ impl Decisions {
 
     /// Whether a decision that ended like this is recorded. Whoever asks before makes no record in vain.
     pub fn wants(&self, verdict: Verdict) -> bool {
-        self.0.options.enabled && (self.0.options.allowed || verdict != Verdict::Allow)
+        self.0.options.enabled && (self.0.options.record_allowed || verdict != Verdict::Allow)
     }
 
     /// From now on this record waits to be written. Where it has to wait for room first, whoever brings it waits with
@@ -129,7 +129,7 @@ impl Decisions {
             return;
         }
         // What counts finds room: at most half of it is for what only would have been.
-        if self.0.buffer.free() * 2 < self.0.options.queue {
+        if self.0.buffer.free() * 2 < self.0.options.queue_capacity {
             return self.count_dropped(1);
         }
         // It never has to wait.
@@ -138,7 +138,7 @@ impl Decisions {
 
     /// Records which rules find something else than in the last round.
     pub fn judged(&self, set: &RuleSet, last: Option<&Report>, report: &Report) {
-        if self.0.options.enabled && self.0.options.judgements {
+        if self.0.options.enabled && self.0.options.record_judgements {
             for judgement in changes(set, last, report) {
                 // It never has to wait.
                 let _ = self.take_in(Record::Judgement(judgement));
@@ -158,7 +158,7 @@ impl Decisions {
     fn count_dropped(&self, count: usize) {
         self.0.service_metrics.decisions_dropped(count);
         if self.0.dropped.fetch_add(count, Ordering::Relaxed) == 0 {
-            log::warn!(waiting = self.0.options.queue; "too many decisions wait to be written; others are dropped");
+            log::warn!(waiting = self.0.options.queue_capacity; "too many decisions wait to be written; others are dropped");
         }
     }
 }

@@ -29,7 +29,7 @@ pub const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(30);
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
     /// For how long.
-    pub keep: Duration,
+    pub retention: Duration,
     /// In how many bytes.
     pub most_bytes: u64,
     /// How much is packed together.

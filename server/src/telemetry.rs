@@ -36,7 +36,7 @@ pub struct LogOptions {
     /// In bytes; a file that would be larger is put aside. 0 is no limit.
     pub max_size: u64,
     /// How many files that were put aside are kept: `file.1` to this.
-    pub keep: usize,
+    pub max_files: usize,
 }
 
 string_enum! {
@@ -85,7 +85,7 @@ pub fn start(options: LogOptions) -> Result<(), LogError> {
         None => Sink::Stderr,
         Some(path) => {
             let tell = Box::new(tell);
-            let file = RotatingFile::open(path, options.max_size, options.keep, Instant::now(), tell);
+            let file = RotatingFile::open(path, options.max_size, options.max_files, Instant::now(), tell);
             let file = file.map_err(|source| LogError::File {
                 path: path.clone(),
                 source,
@@ -225,7 +225,7 @@ mod tests {
             format,
             file,
             max_size: 0,
-            keep: 1,
+            max_files: 1,
         }
     }
 

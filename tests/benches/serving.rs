@@ -34,7 +34,7 @@ fn main() {
     )
     .ready();
     let uncached = Server::with(
-        "[http]\nrequests_per_second = 0\naccess_log = false\n[server]\nworkers = 1\n[rules.limits]\nremembered = 0",
+        "[http]\nrequests_per_second = 0\naccess_log = false\n[server]\nworkers = 1\n[rules.limits]\ndecision_cache_entries = 0",
     )
     .ready();
     let pki = server.data().join("pki");

@@ -29,7 +29,7 @@ impl Desk {
     /// An administrator, and a server that has measured and kept so many rounds, and has time to compile what others
     /// leave it little time for.
     pub fn with_rounds(count: usize) -> Self {
-        let desk = Self::with("admin", "[rules.compiler]\ntime = \"10m\"\n");
+        let desk = Self::with("admin", "[rules.compiler]\ntimeout = \"10m\"\n");
         eventually("some rounds", || {
             let kept = desk.server.get("/api/v1/snapshots").json();
             let kept = kept["snapshots"].as_array().map(Vec::len);

@@ -48,7 +48,7 @@ pub struct AuthConfig {
 /// What is known of a connection when it begins.
 pub struct Connection {
     secure: bool,
-    face: ApiProfile,
+    api: ApiProfile,
     /// Whether nobody but this machine reaches the listener.
     loopback: bool,
     peer: Option<Result<Peer, Unreadable>>,
@@ -66,7 +66,7 @@ pub struct Client {
     /// Whether a front end that we trust brought it, so that we believe what that says of how the client wrote us.
     pub fronted: bool,
     /// What is served at the listener that it came by.
-    pub face: ApiProfile,
+    pub api: ApiProfile,
     /// Whether it asks from this machine, as far as can be seen: at a loopback address, and not for somebody else.
     pub local: bool,
 }
@@ -115,7 +115,7 @@ impl Authenticator {
         data.insert(service_metrics.connection_accepted(&name));
         data.insert(Connection {
             secure: secure.is_some(),
-            face: listener.map_or(ApiProfile::All, |listening| listening.face),
+            api: listener.map_or(ApiProfile::Full, |listening| listening.api),
             loopback: listener.is_some_and(|listening| listening.address.ip().is_loopback()),
             peer: Peer::of_connection(connection),
         });
@@ -137,7 +137,7 @@ impl Authenticator {
         let known = self.known.load();
         let connection = request.conn_data::<Connection>();
         let secure = connection.is_some_and(|connection| connection.secure);
-        let face = connection.map_or(ApiProfile::All, |connection| connection.face);
+        let api = connection.map_or(ApiProfile::Full, |connection| connection.api);
         let address = peer_of(request);
         let headers = request.headers();
         if known.trusts(address) {
@@ -150,7 +150,7 @@ impl Authenticator {
                 address: known.first_untrusted(headers, address),
                 secure,
                 fronted: true,
-                face,
+                api,
                 local: false,
             });
         }
@@ -163,7 +163,7 @@ impl Authenticator {
             address,
             secure,
             fronted: false,
-            face,
+            api,
             local: connection.is_some_and(|connection| connection.loopback) && !is_relayed(headers),
         })
     }

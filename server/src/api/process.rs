@@ -31,7 +31,7 @@ pub struct Listening {
     pub client_auth: &'static str,
     /// Which paths are served: `all` or `resource`.
     #[schema(value_type = String)]
-    pub face: ApiProfile,
+    pub api: ApiProfile,
 }
 
 /// This process. Cheap to clone.

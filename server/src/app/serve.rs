@@ -32,7 +32,7 @@ pub(super) fn listen(listener: &config::Listener) -> Result<Socket, StartError> 
         address: socket.local_addr().map_err(failed)?,
         tls: listener.tls,
         client_auth: listener.client_auth.as_str(),
-        face: listener.face,
+        api: listener.api,
     };
     Ok((socket, listening, listener.client_auth))
 }

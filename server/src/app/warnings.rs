@@ -11,9 +11,9 @@ pub(super) fn log(config: &Config, parts: &Parts) {
     if let Some(listener) = config.listeners.iter().find(open).filter(|_| !config.tokens.is_empty()) {
         log::warn!(address:% = listener.address; "tokens are taken on a listener without TLS, where others can read them");
     }
-    let shown = |listener: &&Listener| open(listener) && listener.face == ApiProfile::Resource;
+    let shown = |listener: &&Listener| open(listener) && listener.api == ApiProfile::PixCrawler;
     for listener in config.listeners.iter().filter(shown) {
-        log::warn!(address:% = listener.address; "the face resource is shown without TLS to other machines; /metrics is answered to those whom the role rule allows metrics.read, and others can read along");
+        log::warn!(address:% = listener.address; "the API profile pixcrawler is shown without TLS to other machines; /metrics is answered to those whom the role rule allows metrics.read, and others can read along");
     }
     let asks = |listener: &Listener| listener.tls && listener.client_auth != ClientAuth::Off;
     if let Some(client_ca) = &config.tls.client_ca

@@ -12,7 +12,7 @@ pub(super) fn start(config: &Config, parts: &Parts) -> Result<Option<History>, S
     let (tasks, evaluations, host) = (&parts.tasks, &parts.evaluations, parts.service.host());
     let measured = sources::start(config, parts)?;
     judge::start(tasks, measured, judging(parts));
-    if config.resource.log_lines {
+    if config.pixcrawler.log_lines {
         pixcrawler::write_log_lines(evaluations, &parts.resource_renderings, host.clone());
     }
     parts.decisions.start(tasks);

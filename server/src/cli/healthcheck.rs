@@ -57,7 +57,7 @@ impl Healthcheck {
 /// A plain listener, where there is one: it needs no certificate of ours. One that knows only PixCrawler's paths can
 /// be asked whether it lives, and is only asked where there is no other.
 fn url_of(config: &Config) -> String {
-    let only_lives = |listener: &&Listener| listener.face == ApiProfile::Resource;
+    let only_lives = |listener: &&Listener| listener.api == ApiProfile::PixCrawler;
     let listener = config
         .listeners
         .iter()
@@ -114,7 +114,7 @@ mod tests {
         let (secure, plain, resource) = (
             r#"{"address": "0.0.0.0:1"}"#,
             r#"{"address": "127.0.0.1:2", "tls": false}"#,
-            r#"{"address": "127.0.0.1:3", "tls": false, "face": "resource"}"#,
+            r#"{"address": "127.0.0.1:3", "tls": false, "api": "pixcrawler"}"#,
         );
         check(
             &format!("[{resource}, {secure}, {plain}]"),

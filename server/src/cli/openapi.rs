@@ -11,25 +11,26 @@ use crate::config::ApiProfile;
 /// Which document.
 #[derive(Args)]
 pub(super) struct OpenApi {
-    /// Of listeners with this face.
-    #[arg(long, value_enum, default_value_t = Of::All)]
-    face: Of,
+    /// The API profile that is described.
+    #[arg(long, value_enum, default_value_t = ProfileArgument::Full)]
+    api: ProfileArgument,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
-enum Of {
-    /// All of ours.
-    All,
-    /// What PixCrawler's resource monitor had.
-    Resource,
+enum ProfileArgument {
+    /// The whole API.
+    Full,
+    /// The API of PixCrawler's resource monitor.
+    #[value(name = "pixcrawler")]
+    PixCrawler,
 }
 
 impl OpenApi {
     pub(super) fn run(&self) -> ExitCode {
-        let face = match self.face {
-            Of::All => ApiProfile::All,
-            Of::Resource => ApiProfile::Resource,
+        let api = match self.api {
+            ProfileArgument::Full => ApiProfile::Full,
+            ProfileArgument::PixCrawler => ApiProfile::PixCrawler,
         };
-        printed(written(face).as_bytes())
+        printed(written(api).as_bytes())
     }
 }

@@ -60,7 +60,7 @@ mod tests {
             address: ([127, 0, 0, 1], 8443).into(),
             tls: true,
             client_auth: "required",
-            face: ApiProfile::All,
+            api: ApiProfile::Full,
         }
     }
 

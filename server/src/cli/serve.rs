@@ -108,7 +108,7 @@ fn greet(app: &App) {
     let tls = &app.config().tls;
     let reachable = |listening: &&Listening| {
         let ip = listening.address.ip();
-        let answers = listening.tls && listening.face == ApiProfile::All && listening.client_auth != "off";
+        let answers = listening.tls && listening.api == ApiProfile::Full && listening.client_auth != "off";
         answers && (ip.is_loopback() || ip.is_unspecified())
     };
     let Some(secure) = app.listening().iter().find(reachable) else {

@@ -31,7 +31,7 @@ section! {
         /// Whether anything is.
         pub enabled: bool = true,
         /// For how long.
-        pub keep: Duration where "1h" ..= "3650d" = "14d",
+        pub retention: Duration where "1h" ..= "3650d" = "14d",
         /// How large it may become; then the oldest goes first.
         pub max_size: Size where "1MiB" ..= "1024GiB" = "1GiB",
         /// How much is packed together. Until then, rounds are kept as they come, which takes more room.
@@ -49,7 +49,7 @@ impl History {
     /// As the writer takes them.
     pub fn options(&self) -> history::Options {
         history::Options {
-            keep: self.keep,
+            retention: self.retention,
             most_bytes: self.max_size.bytes(),
             window: self.window,
             patience: history::SHUTDOWN_TIMEOUT,

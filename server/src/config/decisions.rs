@@ -13,18 +13,18 @@ section! {
         /// Whether anything is.
         pub enabled: bool = true,
         /// Whether what was allowed is recorded too, and not only what was refused.
-        pub allowed: bool = false,
+        pub record_allowed: bool = false,
         /// Whether it is recorded when a threshold rule finds something else than before.
-        pub judgements: bool = true,
+        pub record_judgements: bool = true,
         /// What is written as `***`, in the log too. `identity` is also what the rule was shown of it; and with
         /// `identity`, `resource` or `roles` goes the `reason`, where rules repeat them.
         pub mask: Vec<Masked> = json!([]),
         /// For how long records are kept.
-        pub keep: Duration where "1h" ..= "3650d" = "30d",
+        pub retention: Duration where "1h" ..= "3650d" = "30d",
         /// How many are kept; then the oldest go first.
-        pub most: u64 where 1 ..= 100_000_000 = 100_000,
+        pub max_records: u64 where 1 ..= 100_000_000 = 100_000,
         /// How many may wait to be written.
-        pub queue: usize where 1 ..= 1_000_000 = 1_000,
+        pub queue_capacity: usize where 1 ..= 1_000_000 = 1_000,
         /// What happens when that many wait: the next record is dropped, or its request waits for room, for a second at
         /// most.
         pub when_full: WhenFull = "drop",
@@ -41,12 +41,12 @@ impl Decisions {
         let given = self.clone();
         Options {
             enabled: given.enabled,
-            allowed: given.allowed,
-            judgements: given.judgements,
+            record_allowed: given.record_allowed,
+            record_judgements: given.record_judgements,
             mask: given.mask,
-            keep: given.keep,
-            most: given.most,
-            queue: given.queue,
+            retention: given.retention,
+            max_records: given.max_records,
+            queue_capacity: given.queue_capacity,
             when_full: given.when_full,
             log: given.log,
         }
@@ -77,9 +77,9 @@ mod tests {
         for (setting, key) in [
             ("mask = ['identity', 'name']", "decisions.mask[1]"),
             ("when_full = 'wait'", "decisions.when_full"),
-            ("queue = 0", "decisions.queue"),
-            ("most = 0", "decisions.most"),
-            ("keep = '59m'", "decisions.keep"),
+            ("queue_capacity = 0", "decisions.queue_capacity"),
+            ("max_records = 0", "decisions.max_records"),
+            ("retention = '59m'", "decisions.retention"),
         ] {
             let mistakes = load(&format!("[decisions]\n{setting}\n"))
                 .expect_err(setting)

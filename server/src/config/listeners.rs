@@ -13,12 +13,12 @@ use crate::string_enum::string_enum;
 use crate::tls::ClientAuth;
 
 string_enum! {
-    /// Which paths are served.
+    /// An API profile: the set of paths that a listener serves.
     pub enum ApiProfile {
-        /// All of ours.
-        All = "all",
+        /// The whole API.
+        Full = "full",
         /// `/health` and `/metrics` as PixCrawler's resource monitor had them, and nothing else.
-        Resource = "resource",
+        PixCrawler = "pixcrawler",
     }
 }
 
@@ -37,9 +37,9 @@ section! {
         pub tls: bool = true,
         /// Whether clients show a certificate. Without TLS it is off, and nothing else can be written.
         pub client_auth: ClientAuth = "optional",
-        /// Which paths are served there. On a loopback address, the face `resource` answers whoever asks from this
+        /// Which paths are served there. On a loopback address, the API profile `pixcrawler` answers whoever asks from this
         /// machine; elsewhere the role rule decides.
-        pub face: ApiProfile = "all",
+        pub api: ApiProfile = "full",
     }
 }
 

@@ -25,7 +25,7 @@ section! {
         /// How large the file may become before the next is begun.
         pub max_size: Size where "1KiB" ..= "16GiB" = "10MiB",
         /// How many files are kept besides the one that is written.
-        pub keep: usize where 1 ..= 100 = 5,
+        pub max_files: usize where 1 ..= 100 = 5,
     }
 }
 
@@ -39,7 +39,7 @@ impl Log {
             format: self.format,
             file: self.file.clone(),
             max_size: self.max_size.bytes(),
-            keep: self.keep,
+            max_files: self.max_files,
         }
     }
 }

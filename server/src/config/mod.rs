@@ -60,7 +60,7 @@ pub use self::log::{Log, LogFilter};
 pub use self::name::PlainName;
 pub use self::network::{InvalidNetwork, Network};
 pub use self::origin::Origin;
-pub use self::pixcrawler::Resource;
+pub use self::pixcrawler::PixCrawler;
 pub use self::rules::{RuleLimits, Rules};
 pub use self::server::Server;
 pub use self::size::Size;
@@ -109,8 +109,8 @@ section! {
         pub chunks: Chunks,
         /// What Azure Monitor measures of other machines. Without resources it is not asked.
         pub azure: Azure,
-        /// What PixCrawler's resource monitor read and wrote, besides the face `resource` of a listener.
-        pub resource: Resource,
+        /// What PixCrawler's resource monitor read and wrote, besides the API profile `pixcrawler` of a listener.
+        pub pixcrawler: PixCrawler,
         /// The rules that judge what was measured and decide who may do what.
         pub rules: Rules,
         .. origins: BTreeMap<String, Origin>

@@ -105,9 +105,9 @@ pub(super) fn fill(given: &mut RawSettings, variables: &[Variable], folder: &Pat
 fn bare_names_count(given: &RawSettings) -> bool {
     let shows_its_face = |listeners: &Value| {
         let mut all = listeners.as_array().into_iter().flatten();
-        all.any(|listener| listener["face"] == "resource")
+        all.any(|listener| listener["api"] == "resource")
     };
-    match given.value("resource.environment") {
+    match given.value("pixcrawler.environment") {
         Some(Value::Bool(said)) => *said,
         _ => given.value("listeners").is_some_and(shows_its_face),
     }

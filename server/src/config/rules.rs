@@ -82,11 +82,11 @@ section! {
     pub struct RuleCompiler {
         /// The longest that one may take. A rule in Python takes ten seconds or so, and longer on a busy machine, for
         /// compiling has a low priority.
-        pub time: Duration where "1s" ..= "1h" = "2m",
+        pub timeout: Duration where "1s" ..= "1h" = "2m",
         /// The most memory of the process that compiles it; a rule in Python takes half a GiB.
-        pub memory: Size where "128MiB" ..= "1024GiB" = "2GiB",
+        pub max_memory: Size where "128MiB" ..= "1024GiB" = "2GiB",
         /// How many others may wait for their turn before the answer is "busy".
-        pub waiting: usize where 0 ..= 1000 = 16,
+        pub queue_length: usize where 0 ..= 1000 = 16,
     }
 }
 
@@ -96,9 +96,9 @@ impl RuleCompiler {
     /// As the compiler takes them.
     pub fn options(&self) -> Options {
         Options {
-            time: self.time,
-            memory_bytes: self.memory.bytes(),
-            waiting: self.waiting,
+            timeout: self.timeout,
+            memory_bytes: self.max_memory.bytes(),
+            queue_length: self.queue_length,
         }
     }
 }
@@ -130,8 +130,8 @@ section! {
         pub instances: u32 = Limits::default().instances,
         /// How long a decision waits for an instance before the answer is "busy", in milliseconds.
         pub instance_wait_ms: u64 = Limits::default().instance_wait_ms,
-        /// How many decisions are remembered.
-        pub remembered: usize = Limits::default().remembered,
+        /// How many decisions are decision_cache_entries.
+        pub decision_cache_entries: usize = Limits::default().decision_cache_entries,
     }
 }
 
@@ -151,7 +151,7 @@ impl RuleLimits {
             text_bytes: self.text_bytes.as_usize(),
             instances: self.instances,
             instance_wait_ms: self.instance_wait_ms,
-            remembered: self.remembered,
+            decision_cache_entries: self.decision_cache_entries,
         }
     }
 }
@@ -192,22 +192,22 @@ mod tests {
     fn what_compiling_may_take_reaches_the_compiler() {
         let options = |text: &str| load(text).expect("it is right").rules.compiler.options();
         let default = Options {
-            time: Duration::from_secs(120),
+            timeout: Duration::from_secs(120),
             memory_bytes: 2 << 30,
-            waiting: 16,
+            queue_length: 16,
         };
         assert_eq!(options(""), default);
         let service_metrics = Options {
-            time: Duration::from_secs(5),
+            timeout: Duration::from_secs(5),
             memory_bytes: 128 << 20,
-            waiting: 0,
+            queue_length: 0,
         };
-        let text = "[rules.compiler]\ntime = '5s'\nmemory = '128MiB'\nwaiting = 0\n";
+        let text = "[rules.compiler]\ntimeout = '5s'\nmax_memory = '128MiB'\nqueue_length = 0\n";
         assert_eq!(options(text), service_metrics);
         for (setting, key) in [
-            ("memory = '127MiB'", "memory"),
-            ("time = '999ms'", "time"),
-            ("waiting = 1001", "waiting"),
+            ("max_memory = '127MiB'", "max_memory"),
+            ("timeout = '999ms'", "timeout"),
+            ("queue_length = 1001", "queue_length"),
         ] {
             let mistakes = load(&format!("[rules.compiler]\n{setting}\n"))
                 .expect_err(setting)

@@ -45,7 +45,7 @@ impl Decisions {
         if let Some(jump_ms) = clock_monitor.look(now_ms, std::time::Instant::now()) {
             log::warn!(jump_ms; "the clock jumped; no record of a decision is let go by its age for an hour");
         }
-        let keep_ms = u64::try_from(self.0.options.keep.as_millis()).unwrap_or(u64::MAX);
+        let keep_ms = u64::try_from(self.0.options.retention.as_millis()).unwrap_or(u64::MAX);
         let bounds = Bounds {
             // By a clock that jumped everything might be too old.
             oldest_ms: if clock_monitor.is_trusted() {
@@ -53,7 +53,7 @@ impl Decisions {
             } else {
                 0
             },
-            most: self.0.options.most,
+            most: self.0.options.max_records,
         };
         let step = || {
             self.0

@@ -18,12 +18,12 @@ const REASON: &str = "the token grafana has the role reader, which does not allo
 fn options() -> Options {
     Options {
         enabled: true,
-        allowed: false,
-        judgements: true,
+        record_allowed: false,
+        record_judgements: true,
         mask: Vec::new(),
-        keep: Duration::from_secs(60),
-        most: 100,
-        queue: 1,
+        retention: Duration::from_secs(60),
+        max_records: 100,
+        queue_capacity: 1,
         when_full: WhenFull::Drop,
         log: false,
     }
@@ -173,7 +173,10 @@ fn what_finds_no_room_is_dropped_and_counted() {
 #[test]
 fn what_only_would_have_been_leaves_room_for_what_was() {
     let folder = tempfile::tempdir().expect("a folder");
-    let options = Options { queue: 4, ..options() };
+    let options = Options {
+        queue_capacity: 4,
+        ..options()
+    };
     let decisions = decisions("sqlite:x.db", folder.path(), options);
     for _ in 0..4 {
         let Record::Difference(differed) = difference("a") else {
@@ -231,8 +234,15 @@ fn whoever_goes_away_while_it_waits_is_counted_too() {
 fn what_waits_at_the_end_is_written() {
     run(async {
         let folder = tempfile::tempdir().expect("a folder");
-        let queue = 1000;
-        let decisions = decisions("sqlite:x.db", folder.path(), Options { queue, ..options() });
+        let queue_capacity = 1000;
+        let decisions = decisions(
+            "sqlite:x.db",
+            folder.path(),
+            Options {
+                queue_capacity,
+                ..options()
+            },
+        );
         for number in 0..450 {
             assert!(decisions.take_in(refusal(&number.to_string())).is_none());
         }
@@ -254,7 +264,14 @@ fn what_a_database_does_not_take_at_the_end_is_lost_and_counted() {
     run(async {
         let folder = tempfile::tempdir().expect("a folder");
         let nobody = "postgres://watchpost@127.0.0.1:1/x";
-        let decisions = decisions(nobody, folder.path(), Options { queue: 10, ..options() });
+        let decisions = decisions(
+            nobody,
+            folder.path(),
+            Options {
+                queue_capacity: 10,
+                ..options()
+            },
+        );
         for _ in 0..7 {
             assert!(decisions.take_in(refusal("a")).is_none());
         }

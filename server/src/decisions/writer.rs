@@ -68,8 +68,8 @@ impl RecordSink {
             writer,
             store,
             service_metrics,
-            capacity: options.queue,
-            most: options.most,
+            capacity: options.queue_capacity,
+            most: options.max_records,
             written_since_prune: AtomicU64::new(0),
             prune_due: Notify::new(),
         }

@@ -87,7 +87,7 @@ impl History {
 
     /// What is let go. By a clock that jumped everything might be too old.
     fn bounds(&self, now_ms: u64, by_age: bool) -> Bounds {
-        let oldest_ms = now_ms.saturating_sub(milliseconds(self.options.keep));
+        let oldest_ms = now_ms.saturating_sub(milliseconds(self.options.retention));
         Bounds {
             oldest_ms: if by_age { oldest_ms } else { 0 },
             most_bytes: self.options.most_bytes,
@@ -140,7 +140,7 @@ mod tests {
         let place = DatabaseAddress::parse("sqlite:watchpost.db", folder.path(), false).expect("an address");
         let store = Store::open(place, 1).expect("it opens");
         let options = Options {
-            keep: Duration::from_secs(60),
+            retention: Duration::from_secs(60),
             most_bytes: 1000,
             window: Duration::from_secs(60),
             patience: SHUTDOWN_TIMEOUT,

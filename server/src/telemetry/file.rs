@@ -15,7 +15,7 @@ const REOPEN_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 pub(super) struct RotatingFile {
     path: PathBuf,
     max_size: u64,
-    keep: usize,
+    max_files: usize,
     /// `None` while it cannot be opened.
     open: Option<Open>,
     looked: Instant,
@@ -40,11 +40,11 @@ struct Open {
 
 impl RotatingFile {
     /// Opens it, to write behind what is there.
-    pub(super) fn open(path: &Path, max_size: u64, keep: usize, now: Instant, tell: Tell) -> io::Result<Self> {
+    pub(super) fn open(path: &Path, max_size: u64, max_files: usize, now: Instant, tell: Tell) -> io::Result<Self> {
         Ok(Self {
             path: path.to_owned(),
             max_size,
-            keep,
+            max_files,
             open: Some(Open::at(path)?),
             looked: now,
             dropped: 0,
@@ -151,11 +151,11 @@ impl RotatingFile {
             // The others would be moved on to make room for nothing.
             return Err(ErrorKind::NotFound.into());
         }
-        if self.keep == 0 {
+        if self.max_files == 0 {
             return self.open.as_mut().map_or(Ok(()), Open::empty);
         }
         // Up to the first number that is free; the one that is kept longest is overwritten.
-        let taken = (1..self.keep)
+        let taken = (1..self.max_files)
             .take_while(|number| self.numbered(*number).exists())
             .count();
         for number in (1..=taken).rev() {

@@ -8,7 +8,7 @@ use watchpost_policies::{Action, Busy, Identity, Labels, Report, Request, RuleMo
 use watchpost_tests::guests::{HOSTILE, LOCKOUT_RULE, ROLE, THRESHOLD, engine, engine_with, rule, rules};
 use watchpost_tests::sample::{NOW_MS, developer, machine};
 
-const WHILE: &str = r#"{"while": [{"metric": "disk", "at_least": "alert", "take": ["sessions.*"]}]}"#;
+const WHILE: &str = r#"{"while": [{"metric": "disk", "at_least": "alert", "deny": ["sessions.*"]}]}"#;
 
 fn reason(verdict: &Verdict) -> &str {
     match verdict {
@@ -127,7 +127,7 @@ fn what_was_never_judged_is_unknown_to_the_role_rule() {
     let engine = engine();
     let at_least = |severity: &str| {
         let settings =
-            format!(r#"{{"while": [{{"metric": "disk", "at_least": "{severity}", "take": ["sessions.run"]}}]}}"#);
+            format!(r#"{{"while": [{{"metric": "disk", "at_least": "{severity}", "deny": ["sessions.run"]}}]}}"#);
         rule(&engine, ROLE, &settings)
     };
     let user = developer("uma", "user");
@@ -220,7 +220,7 @@ fn the_same_request_gets_the_same_answer_without_asking_again() {
 
 #[test]
 fn no_more_decisions_are_remembered_than_the_limit_allows() {
-    let engine = engine_with(|limits| limits.remembered = 0);
+    let engine = engine_with(|limits| limits.decision_cache_entries = 0);
     let rules = rules(&engine, None, None);
     let report = rules.before_the_first("edge-1", NOW_MS);
     let ada = developer("ada", "admin");

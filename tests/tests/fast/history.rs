@@ -10,6 +10,7 @@ use diesel::{Connection as _, PgConnection, SqliteConnection};
 use serde_json::Value;
 use watchpost::history::{History, Options, SHUTDOWN_TIMEOUT};
 use watchpost::host_id::HostId;
+use watchpost::judge::Evaluations;
 use watchpost::metrics::{Build, ServiceMetrics};
 use watchpost::rules::{Rules, Settings};
 use watchpost::store::history::{Bounds, Keeper, Selection};
@@ -335,7 +336,7 @@ fn a_round_that_is_written_twice_is_there_once() {
 /// Who writes the rounds of the machine that they are of.
 fn history(store: &Store, patience: Duration) -> History {
     let options = Options {
-        keep: Duration::from_secs(14 * 24 * 3600),
+        retention: Duration::from_secs(14 * 24 * 3600),
         most_bytes: u64::MAX,
         window: Duration::from_secs(3600),
         patience,
@@ -365,8 +366,7 @@ fn write_behind(history: &History) {
     let history = history.clone();
     spawn(async move {
         // No round is judged here, and as long as one may be it goes on.
-        let (_sender, judged) = tokio::sync::watch::channel(None);
-        history.keep(judged).await;
+        history.keep(Evaluations::new().subscribe("history")).await;
     });
 }
 

@@ -168,7 +168,7 @@ fn what_is_refused_is_told_with_its_check_and_what_to_do() {
 
 #[test]
 fn what_takes_longer_than_a_moment_to_compile_is_waited_for() {
-    let desk = Desk::with("admin", "[rules.compiler]\ntime = \"3s\"\n");
+    let desk = Desk::with("admin", "[rules.compiler]\ntimeout = \"3s\"\n");
     desk.author.keep("rule.wasm", ponderous(300, 300));
     let refused = desk.rules(&["push", "rule.wasm"]).with(1);
     has(&refused.error, "/api/v1/uploads/1: it answers 422");

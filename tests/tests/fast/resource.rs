@@ -14,7 +14,7 @@ use watchpost_tests::server::{Server, command, eventually};
 
 /// Where the monitor was, beside what is always there.
 const LISTENERS: &str = "listeners = [{ address = \"127.0.0.1:0\" }, { address = \"127.0.0.1:0\", tls = false }, \
-                         { address = \"127.0.0.1:0\", tls = false, face = \"resource\" }]\n";
+                         { address = \"127.0.0.1:0\", tls = false, api = \"pixcrawler\" }]\n";
 
 /// In a container, the root is a file system of a type that is left out by default.
 const ROOT: &str = "[host]\nexclude_types = [\"proc\", \"sysfs\", \"cgroup*\", \"devpts\", \"mqueue\"]\n";
@@ -58,7 +58,7 @@ fn walk(prefix: &str) {
     let variables: String = variables.lines().map(|line| format!("{prefix}{line}\n")).collect();
     let folder = tempfile::tempdir().expect("a folder");
     fs::write(folder.path().join(".env"), variables).expect("written");
-    let settings = format!("{LISTENERS}{ROOT}[log]\nformat = \"json\"\n[resource]\nlog_lines = true\n");
+    let settings = format!("{LISTENERS}{ROOT}[log]\nformat = \"json\"\n[pixcrawler]\nlog_lines = true\n");
     fs::write(folder.path().join("watchpost.toml"), settings).expect("written");
     let server = Server::prepared(folder).ready();
     let address = shown(&server);
@@ -216,7 +216,7 @@ fn everything_else_is_refused_as_fastapi_refused_it() {
     assert!(health["version"].is_string(), "{health}");
     let listeners = server.get("/api/v1/status").json()["listeners"].clone();
     assert_eq!(
-        (&listeners[1]["face"], &listeners[2]["face"]),
+        (&listeners[1]["api"], &listeners[2]["api"]),
         (&json!("all"), &json!("resource"))
     );
 }
@@ -266,7 +266,7 @@ fn only_this_machine_reads_metrics_without_saying_who_it_is() {
         let client = Client::plain(SocketAddr::from(([127, 0, 0, 1], port)));
         assert_eq!(client.get("/health").text(), r#"{"status":"healthy"}"#);
         assert_eq!(client.get("/metrics").status, status);
-        server.logged("the face resource is shown without TLS");
+        server.logged("the API profile pixcrawler is shown without TLS");
     };
     check("", 401);
     check(
@@ -317,7 +317,7 @@ fn in_azure_mode_the_variables_lead_to_azure() {
     );
     let url = azure.url();
     let settings = format!(
-        "[azure.endpoints]\narm = \"{url}\"\nauthority = \"{url}\"\nimds = \"{url}\"\n[resource]\nlog_lines = true\n"
+        "[azure.endpoints]\narm = \"{url}\"\nauthority = \"{url}\"\nimds = \"{url}\"\n[pixcrawler]\nlog_lines = true\n"
     );
     let (server, address) = monitor(&variables, &settings);
     let read = eventually("what Azure says", || {

@@ -81,7 +81,7 @@ fn a_watchdog_hears_no_more_when_nothing_is_judged() {
     let mut systemd = Notified::new();
     let folder = tempfile::tempdir().expect("a folder");
     let settings = format!(
-        "{QUICK}[resource]\nlog_lines = true\n[rules.threshold]\nthresholds = [{{ metric = \"memory\", alert = 0.1 }}]"
+        "{QUICK}[pixcrawler]\nlog_lines = true\n[rules.threshold]\nthresholds = [{{ metric = \"memory\", alert = 0.1 }}]"
     );
     // A source that is late is a line in the log too, and whoever writes that would wait in the place of the judge.
     let settings = settings.replace("timeout = \"100ms\"", "timeout = \"5s\"");

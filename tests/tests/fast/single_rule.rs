@@ -26,7 +26,7 @@ fn a_threshold_rule_judges_as_in_a_set_round_after_round() {
 #[test]
 fn a_role_rule_decides_as_in_a_set_and_is_shown_no_more() {
     let engine = engine();
-    let settings = r#"{"while": [{"metric": "disk", "at_least": "alert", "take": ["sessions.run"]}]}"#;
+    let settings = r#"{"while": [{"metric": "disk", "at_least": "alert", "deny": ["sessions.run"]}]}"#;
     let alone = rule(&engine, ROLE, settings);
     let set = rules(&engine, None, Some(alone.clone()));
     let ada = developer("ada", "user");

@@ -33,7 +33,7 @@ impl Prepared<String> {
     /// Of settings without mistakes.
     pub(crate) fn new(settings: Settings, actions: &[String]) -> Self {
         let taking = |mut clause: Clause<String>| {
-            let taken = matched(actions, &std::mem::take(&mut clause.take));
+            let taken = matched(actions, &std::mem::take(&mut clause.deny));
             RoleGrants { clause, taken }
         };
         let granted = |(role, granted): (String, Vec<String>)| {

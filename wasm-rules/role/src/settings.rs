@@ -74,7 +74,7 @@ pub struct Clause<T: Ord> {
     /// The severity from which it holds.
     pub at_least: InvalidEntry,
     /// Actions, or patterns such as `sessions.*`.
-    pub take: Vec<T>,
+    pub deny: Vec<T>,
     /// Roles that keep what is taken from the others.
     #[serde(default = "Vec::new")]
     pub except: Vec<T>,
@@ -191,7 +191,7 @@ impl Settings {
         }
         for (at, clause) in self.clauses.iter().enumerate() {
             problems.extend(clause.mistakes(&format!("/while/{at}")));
-            check_actions(actions, &clause.take, &format!("/while/{at}/take"), &mut problems);
+            check_actions(actions, &clause.deny, &format!("/while/{at}/deny"), &mut problems);
             check_roles(
                 &self.roles,
                 &clause.except,
@@ -202,9 +202,9 @@ impl Settings {
                 let what = "everyone has the role anonymous, so nothing would be taken from anyone";
                 problems.push(Problem::new(format!("/while/{at}/except/{index}"), what));
             }
-            if clause.take.is_empty() {
+            if clause.deny.is_empty() {
                 problems.push(Problem::new(
-                    format!("/while/{at}/take"),
+                    format!("/while/{at}/deny"),
                     "name the actions that are taken away",
                 ));
             }

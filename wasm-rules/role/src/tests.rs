@@ -109,7 +109,7 @@ fn a_clause_that_would_take_nothing_from_anyone_is_refused() {
     let settings = r#"{
         "identities": [],
         "roles": {"anonymous": ["health.read"]},
-        "while": [{"metric": "disk", "at_least": "alert", "take": ["*"], "except": ["anonymous"]}]
+        "while": [{"metric": "disk", "at_least": "alert", "deny": ["*"], "except": ["anonymous"]}]
     }"#;
     let problems = watchpost_rule::role::check::<Roles>(settings, &actions()).expect_err("refused");
     assert_eq!(problems[0].at, "/while/0/except/0");
@@ -144,7 +144,7 @@ fn a_clause_holds_for_its_subject_from_its_severity_on() {
     let settings = r#"{
         "identities": [{"match": {"token": "ci"}, "roles": ["ops"]}],
         "roles": {"ops": ["*"]},
-        "while": [{"metric": "disk", "labels": {"mountpoint": "/data*"}, "at_least": "warning", "take": ["sessions.*"]}]
+        "while": [{"metric": "disk", "labels": {"mountpoint": "/data*"}, "at_least": "warning", "deny": ["sessions.*"]}]
     }"#;
     let allowed = |metric: &str, mountpoint: &str, severity| {
         let standing = Standing {
@@ -220,7 +220,7 @@ fn a_denial_is_a_sentence_of_bounded_length_whoever_asks() {
     let settings = serde_json::json!({
         "identities": [{"match": {"token": "*"}, "roles": ["ops"]}],
         "roles": {"ops": ["*"]},
-        "while": [{"metric": "disk", "at_least": "alert", "take": ["*"], "reason": reason}],
+        "while": [{"metric": "disk", "at_least": "alert", "deny": ["*"], "reason": reason}],
     })
     .to_string();
     let told = denied(&settings, Identity::Token("ci".to_owned()), vec![standing]);
@@ -236,7 +236,7 @@ fn what_the_host_would_not_take_is_a_mistake_of_the_settings() {
     };
     // The default roles, without the actions that this test does not tell the rule of.
     let with = |clause: serde_json::Value| {
-        let mut whole = serde_json::json!({"metric": "disk", "at_least": "alert", "take": ["*"]});
+        let mut whole = serde_json::json!({"metric": "disk", "at_least": "alert", "deny": ["*"]});
         for (key, value) in clause.as_object().expect("a clause is an object") {
             whole[key] = value.clone();
         }
@@ -263,7 +263,7 @@ fn what_the_host_would_not_take_is_a_mistake_of_the_settings() {
     check(many(61), "/roles");
     assert!(watchpost_rule::role::check::<Roles>(&many(60).to_string(), &actions()).is_ok());
     let clauses =
-        (0..1001).map(|at| serde_json::json!({"metric": format!("m{at}"), "at_least": "alert", "take": ["*"]}));
+        (0..1001).map(|at| serde_json::json!({"metric": format!("m{at}"), "at_least": "alert", "deny": ["*"]}));
     let clauses: Vec<_> = clauses.collect();
     check(
         serde_json::json!({"identities": [], "roles": {"anonymous": []}, "while": clauses}),
@@ -294,6 +294,6 @@ fn the_schema_knows_every_setting_and_no_other() {
         r#"{"identities": [{"match": {"zzz": 1}, "roles": []}]}"#,
         &schema["$defs"]["fields"]["properties"],
     );
-    let clause = r#"{"while": [{"metric": "a", "at_least": "alert", "take": ["*"], "zzz": 1}]}"#;
+    let clause = r#"{"while": [{"metric": "a", "at_least": "alert", "deny": ["*"], "zzz": 1}]}"#;
     check(clause, &schema["properties"]["while"]["items"]["properties"]);
 }

@@ -47,7 +47,7 @@ pub fn contents() -> &'static [Chapter] {
 }
 
 fn make() -> Vec<Chapter> {
-    let document = document(ApiProfile::All);
+    let document = document(ApiProfile::Full);
     let tags = document.tags.unwrap_or_default();
     let mut chapters: Vec<_> = tags
         .into_iter()

@@ -35,13 +35,13 @@ static EXAMPLES: LazyLock<Map<String, Value>> =
     LazyLock::new(|| serde_json::from_str(include_str!("examples.json")).expect("a test reads it"));
 
 const DESCRIPTION: &str = include_str!("about.md");
-const PIXCRAWLER_DESCRIPTION: &str = include_str!("about_resource.md");
+const PIXCRAWLER_DESCRIPTION: &str = include_str!("about_pixcrawler.md");
 
 /// The document of a face.
-pub fn document(face: ApiProfile) -> OpenApi {
-    let (table, info) = match face {
-        ApiProfile::All => (super::table(), info("Watchpost", DESCRIPTION)),
-        ApiProfile::Resource => (
+pub fn document(profile: ApiProfile) -> OpenApi {
+    let (table, info) = match profile {
+        ApiProfile::Full => (super::table(), info("Watchpost", DESCRIPTION)),
+        ApiProfile::PixCrawler => (
             pixcrawler::table(),
             info("Watchpost as a resource monitor", PIXCRAWLER_DESCRIPTION),
         ),
@@ -68,12 +68,12 @@ pub fn document(face: ApiProfile) -> OpenApi {
 }
 
 /// The document as it is served, printed and kept in `docs/`: sorted, and easy to read.
-pub fn written(face: ApiProfile) -> &'static str {
-    static ALL: LazyLock<String> = LazyLock::new(|| write(&document(ApiProfile::All)));
-    static RESOURCE: LazyLock<String> = LazyLock::new(|| write(&document(ApiProfile::Resource)));
-    match face {
-        ApiProfile::All => &ALL,
-        ApiProfile::Resource => &RESOURCE,
+pub fn written(profile: ApiProfile) -> &'static str {
+    static ALL: LazyLock<String> = LazyLock::new(|| write(&document(ApiProfile::Full)));
+    static RESOURCE: LazyLock<String> = LazyLock::new(|| write(&document(ApiProfile::PixCrawler)));
+    match profile {
+        ApiProfile::Full => &ALL,
+        ApiProfile::PixCrawler => &RESOURCE,
     }
 }
 

@@ -11,8 +11,8 @@ use crate::config::ApiProfile;
 
 const METHODS: [&str; 5] = ["get", "put", "post", "delete", "patch"];
 
-fn value(face: ApiProfile) -> Value {
-    serde_json::from_str(written(face)).expect("it is JSON")
+fn value(profile: ApiProfile) -> Value {
+    serde_json::from_str(written(profile)).expect("it is JSON")
 }
 
 /// Every operation of a document, by its method and path.
@@ -34,15 +34,15 @@ fn operations(document: &Value) -> Vec<(String, &Value)> {
 fn the_copies_of_the_document_are_what_is_served() {
     let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs");
     let mut wrong = String::new();
-    for (face, name) in [
-        (ApiProfile::All, "openapi.json"),
-        (ApiProfile::Resource, "openapi-resource.json"),
+    for (profile, name) in [
+        (ApiProfile::Full, "openapi.json"),
+        (ApiProfile::PixCrawler, "openapi-pixcrawler.json"),
     ] {
         let kept = std::fs::read_to_string(docs.join(name)).unwrap_or_default();
-        if kept != written(face) {
+        if kept != written(profile) {
             let test = std::env::current_exe().expect("a test has a file");
             let beside = test.with_file_name(name);
-            std::fs::write(&beside, written(face)).expect("the folder of the tests is written to");
+            std::fs::write(&beside, written(profile)).expect("the folder of the tests is written to");
             wrong.push_str(&format!("\ncp {} docs/{name}", beside.display()));
         }
     }
@@ -54,8 +54,8 @@ fn the_copies_of_the_document_are_what_is_served() {
 
 #[test]
 fn every_operation_says_what_it_does_what_it_needs_and_what_it_answers() {
-    for face in [ApiProfile::All, ApiProfile::Resource] {
-        let document = value(face);
+    for profile in [ApiProfile::Full, ApiProfile::PixCrawler] {
+        let document = value(profile);
         let all = operations(&document);
         for (name, operation) in &all {
             let text = |key: &str| operation[key].as_str().unwrap_or_default();
@@ -99,8 +99,8 @@ fn every_reference_leads_somewhere() {
             _ => {}
         }
     }
-    for face in [ApiProfile::All, ApiProfile::Resource] {
-        let document = value(face);
+    for profile in [ApiProfile::Full, ApiProfile::PixCrawler] {
+        let document = value(profile);
         let mut found = Vec::new();
         references(&document, &mut found);
         assert!(!found.is_empty());
@@ -119,7 +119,7 @@ fn every_line_of_the_table_is_in_the_document() {
         .flat_map(|family| &family.routes)
         .map(|at| at.operations.len())
         .sum();
-    let document = value(ApiProfile::All);
+    let document = value(ApiProfile::Full);
     assert_eq!(operations(&document).len(), lines);
     let listed: usize = contents().iter().map(|chapter| chapter.endpoints.len()).sum();
     assert_eq!(listed, lines);
@@ -127,7 +127,7 @@ fn every_line_of_the_table_is_in_the_document() {
 
 #[test]
 fn every_body_is_sent_as_its_line_of_the_table_has_it() {
-    let document = value(ApiProfile::All);
+    let document = value(ApiProfile::Full);
     let all: BTreeMap<_, _> = operations(&document).into_iter().collect();
     let mut bodies = 0;
     for family in crate::api::table() {
@@ -151,7 +151,7 @@ fn every_body_is_sent_as_its_line_of_the_table_has_it() {
 
 #[test]
 fn the_parts_of_a_path_are_its_parameters() {
-    let document = value(ApiProfile::All);
+    let document = value(ApiProfile::Full);
     for (name, operation) in operations(&document) {
         let parameters = operation["parameters"].as_array().cloned().unwrap_or_default();
         let in_path = parameters.iter().filter(|parameter| parameter["in"] == "path");
@@ -172,8 +172,8 @@ fn the_parts_of_a_path_are_its_parameters() {
 #[test]
 fn every_body_has_an_example() {
     let mut known = BTreeSet::new();
-    for face in [ApiProfile::All, ApiProfile::Resource] {
-        let document = value(face);
+    for profile in [ApiProfile::Full, ApiProfile::PixCrawler] {
+        let document = value(profile);
         for (name, operation) in operations(&document) {
             let answers = operation["responses"].as_object().expect("there are answers");
             let good = answers.iter().filter(|(status, _)| status.starts_with('2'));
@@ -209,8 +209,8 @@ fn every_body_has_an_example() {
 
 #[test]
 fn every_refusal_has_an_example_of_its_own_status() {
-    for face in [ApiProfile::All, ApiProfile::Resource] {
-        let document = value(face);
+    for profile in [ApiProfile::Full, ApiProfile::PixCrawler] {
+        let document = value(profile);
         for (name, operation) in operations(&document) {
             for (status, answer) in answers(&document, operation) {
                 if !status.starts_with(['4', '5']) {
@@ -231,8 +231,8 @@ fn every_refusal_has_an_example_of_its_own_status() {
 
 #[test]
 fn every_answer_says_what_all_have_in_their_headers() {
-    for face in [ApiProfile::All, ApiProfile::Resource] {
-        let document = value(face);
+    for profile in [ApiProfile::Full, ApiProfile::PixCrawler] {
+        let document = value(profile);
         for (name, operation) in operations(&document) {
             for (status, answer) in answers(&document, operation) {
                 let reference = &answer["headers"]["x-request-id"]["$ref"];
@@ -272,8 +272,8 @@ fn the_examples_show_a_debian_of_nobody() {
         .iter()
         .for_each(|(name, example)| look(name, example, &mut seen));
     assert!(seen > 15, "{seen} names of a machine");
-    for face in [ApiProfile::All, ApiProfile::Resource] {
-        let text = written(face).to_lowercase();
+    for profile in [ApiProfile::Full, ApiProfile::PixCrawler] {
+        let text = written(profile).to_lowercase();
         for word in ["/mnt/", "/tmp/", "/home/", "/root"] {
             assert!(!text.contains(word), "{word} is in the document");
         }
@@ -283,7 +283,7 @@ fn the_examples_show_a_debian_of_nobody() {
 /// Each asks for what it takes, and nothing that it would refuse.
 #[test]
 fn whole_rounds_take_no_metric_and_single_series_need_one() {
-    let document = value(ApiProfile::All);
+    let document = value(ApiProfile::Full);
     let names = |path: &str| -> BTreeMap<String, bool> {
         let parameters = &document["paths"][path]["get"]["parameters"];
         let parameters = parameters.as_array().expect("it has some").iter();

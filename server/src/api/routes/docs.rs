@@ -22,16 +22,16 @@ use crate::config::ApiProfile;
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 pub struct DocumentQuery {
-    /// Of listeners with this face.
+    /// The API profile that is described.
     #[param(inline)]
-    face: Option<ProfileParam>,
+    api: Option<ProfileParam>,
 }
 
 #[derive(Clone, Copy, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 enum ProfileParam {
-    All,
-    Resource,
+    Full,
+    PixCrawler,
 }
 
 /// Something that pages are made of.
@@ -83,11 +83,11 @@ assets! {
     )
 )]
 pub async fn openapi(_: Permit<DocsRead>, asked: Query<DocumentQuery>, request: HttpRequest) -> HttpResponse {
-    let face = match asked.face {
-        None | Some(ProfileParam::All) => ApiProfile::All,
-        Some(ProfileParam::Resource) => ApiProfile::Resource,
+    let api = match asked.api {
+        None | Some(ProfileParam::Full) => ApiProfile::Full,
+        Some(ProfileParam::PixCrawler) => ApiProfile::PixCrawler,
     };
-    unless_known(&request, "application/json", document::written(face))
+    unless_known(&request, "application/json", document::written(api))
 }
 
 /// The API to try, by Swagger UI

@@ -42,7 +42,7 @@ pub fn scope() -> Scope {
     let scope = web::scope("").guard(|context: &GuardContext<'_>| {
         let extensions = context.req_data();
         let client = extensions.get::<Client>();
-        client.is_some_and(|client| client.face == ApiProfile::Resource)
+        client.is_some_and(|client| client.api == ApiProfile::PixCrawler)
     });
     let routes = table().into_iter().flat_map(|family| family.routes);
     routes
@@ -105,7 +105,7 @@ impl FromRequest for LoopbackOrPermit {
         let at_home = request
             .extensions()
             .get::<Client>()
-            .is_some_and(|client| client.face == ApiProfile::Resource && client.local);
+            .is_some_and(|client| client.api == ApiProfile::PixCrawler && client.local);
         if at_home {
             return Either::Left(ready(Ok(Self(()))));
         }

@@ -104,12 +104,12 @@ fn a_name_that_is_taken_is_refused_and_who_has_it_goes_on() {
             assert_eq!(metrics(&next(&mut rounds).await), ["first"]);
         }
     });
-    let tasks = Tasks::new(Arc::new(ServiceMetrics::new(&Build {
-        version: "",
-        commit: "",
-        rustc: "",
-    })));
     actix_web::rt::System::new().block_on(async {
+        let tasks = Tasks::new(Arc::new(ServiceMetrics::new(&Build {
+            version: "",
+            commit: "",
+            rustc: "",
+        })));
         let options = Options {
             host: crate::host_id::HostId::new("edge-1").expect("a legal name"),
             facts: Labels::none(),

@@ -40,10 +40,10 @@ fn nothing_has_to_be_said() {
 
 #[test]
 fn each_layer_lies_over_the_one_below() {
-    let file = "[log]\nlevel = \"warn\"\nkeep = 7\nmax_size = \"1MiB\"\nformat = \"json\"\n";
+    let file = "[log]\nlevel = \"warn\"\nmax_files = 7\nmax_size = \"1MiB\"\nformat = \"json\"\n";
     let case = Case::new()
         .toml(file)
-        .dotenv("WATCHPOST_LOG__KEEP=8\nWATCHPOST_LOG__MAX_SIZE=2MiB\nWATCHPOST_LOG__LEVEL=error\nOTHER=1\n")
+        .dotenv("WATCHPOST_LOG__MAX_FILES=8\nWATCHPOST_LOG__MAX_SIZE=2MiB\nWATCHPOST_LOG__LEVEL=error\nOTHER=1\n")
         .environment([
             ("WATCHPOST_LOG__MAX_SIZE", "3MiB"),
             ("WATCHPOST_LOG__LEVEL", "debug"),
@@ -52,7 +52,7 @@ fn each_layer_lies_over_the_one_below() {
         .flag("log.level", "trace");
     let log = case.load().log;
     assert_eq!(log.format, LogFormat::Json, "the file");
-    assert_eq!(log.keep, 8, "the .env file");
+    assert_eq!(log.max_files, 8, "the .env file");
     assert_eq!(log.max_size.bytes(), 3 << 20, "the environment");
     assert_eq!(log.level.as_str(), "trace", "the flag");
     assert_eq!(log.file, None, "the default");
@@ -60,11 +60,11 @@ fn each_layer_lies_over_the_one_below() {
 
 #[test]
 fn the_environment_file_of_the_working_directory_is_second_to_the_one_beside_the_file() {
-    let beside = Case::new().toml("").dotenv("WATCHPOST_LOG__KEEP=8\n");
-    let mut case = Case::new().dotenv("WATCHPOST_LOG__KEEP=9\n");
-    assert_eq!(case.load().log.keep, 9);
+    let beside = Case::new().toml("").dotenv("WATCHPOST_LOG__MAX_FILES=8\n");
+    let mut case = Case::new().dotenv("WATCHPOST_LOG__MAX_FILES=9\n");
+    assert_eq!(case.load().log.max_files, 9);
     case.sources.file = beside.sources.file.clone();
-    assert_eq!(case.load().log.keep, 8);
+    assert_eq!(case.load().log.max_files, 8);
 }
 
 #[test]
@@ -77,7 +77,7 @@ fn a_variable_is_read_as_what_its_setting_is() {
             ("WATCHPOST_TLS__RESUMPTION", "false"),
             ("WATCHPOST_TLS__MIN_VERSION", "1.3"),
             ("WATCHPOST_HTTP__TRUSTED_PROXIES", "10.0.0.0/8, ::1"),
-            ("WATCHPOST_HTTP__COMPRESS_FROM", "1000"),
+            ("WATCHPOST_HTTP__COMPRESS_MIN_SIZE", "1000"),
             ("WATCHPOST_HOST__EXCLUDE_DISKS", ""),
             ("WATCHPOST_HOST__EXCLUDE_INTERFACES", r#"["lo", "a,b"]"#),
             (

@@ -60,8 +60,8 @@ fn the_names_that_were_really_read_count_where_an_operator_wants_the_monitor() {
     assert_eq!(untouched.collector.interval, Duration::from_secs(10));
     for case in [
         bare().toml(FACE),
-        bare().flag("resource.environment", "true"),
-        bare().toml("[resource]\nenvironment = true\n"),
+        bare().flag("pixcrawler.environment", "true"),
+        bare().toml("[pixcrawler]\nenvironment = true\n"),
     ] {
         let config = case.load();
         assert_eq!(config.mode, Mode::Azure);
@@ -73,7 +73,7 @@ fn the_names_that_were_really_read_count_where_an_operator_wants_the_monitor() {
                 .ends_with(".env DB_URL")
         );
     }
-    let refused = bare().toml(&format!("{FACE}[resource]\nenvironment = false\n"));
+    let refused = bare().toml(&format!("{FACE}[pixcrawler]\nenvironment = false\n"));
     assert_eq!(refused.load().mode, Mode::Local);
 }
 

@@ -9,7 +9,7 @@ fn all_mistakes_of_all_layers_are_told_at_once() {
             "surprise = 1\n[server]\nworkers = 0\ndrain_timeout = 30\n[log]\nlevle = \"info\"\nformat = \"xml\"\n\
              [[listeners]]\naddress = \"localhost\"\ntls = \"yes\"\nclient_ath = \"off\"\n[[listeners]]\n",
         )
-        .environment([("WATCHPOST_LOG__KEEP", "many"), ("WATCHPOST_LOG_LEVEL", "info")])
+        .environment([("WATCHPOST_LOG__MAX_FILES", "many"), ("WATCHPOST_LOG_LEVEL", "info")])
         .flag("collector.interval", "2h")
         .flag("log.colour", "red")
         .mistakes();
@@ -25,7 +25,7 @@ fn all_mistakes_of_all_layers_are_told_at_once() {
         "watchpost.toml: listeners[0].tls: \"yes\" was given; write true or false",
         "watchpost.toml: listeners[1].address: it is missing; write an IP address and a port",
         "watchpost.toml: log.format: \"xml\" was given; write \"text\" or \"json\"",
-        "environment WATCHPOST_LOG__KEEP: log.keep: \"many\" was given; write a whole number",
+        "environment WATCHPOST_LOG__MAX_FILES: log.max_files: \"many\" was given; write a whole number",
         "flag --collector.interval: collector.interval: \"2h\" was given; write a value from 100ms to 1h",
     ];
     for start in expected {
@@ -39,14 +39,16 @@ fn all_mistakes_of_all_layers_are_told_at_once() {
 
 #[test]
 fn a_file_that_cannot_be_read_is_told_with_the_rest() {
-    let case = Case::new().toml("[log\n").environment([("WATCHPOST_LOG__KEEP", "0")]);
+    let case = Case::new()
+        .toml("[log\n")
+        .environment([("WATCHPOST_LOG__MAX_FILES", "0")]);
     let mistakes = case.mistakes();
     assert!(
         mistakes[0].starts_with("watchpost.toml: line 1 is not TOML: "),
         "{mistakes:?}"
     );
     assert!(
-        mistakes[1].starts_with("environment WATCHPOST_LOG__KEEP: log.keep: "),
+        mistakes[1].starts_with("environment WATCHPOST_LOG__MAX_FILES: log.max_files: "),
         "{mistakes:?}"
     );
     let check = |name: &str, text: &str, expected: &str| {

@@ -27,7 +27,7 @@ fn a_token_that_is_written_where_its_hash_belongs_is_not_repeated() {
 #[test]
 fn what_is_shown_says_where_it_comes_from_and_can_be_loaded_again() {
     let case = Case::new()
-        .toml("[log]\nkeep = 7\n[rules.threshold]\n\"a b\" = { c = [1, -1.5, \"x\\ny\\u007f\", {}] }\n")
+        .toml("[log]\nmax_files = 7\n[rules.threshold]\n\"a b\" = { c = [1, -1.5, \"x\\ny\\u007f\", {}] }\n")
         .environment([("WATCHPOST_LOG__LEVEL", "debug")])
         .flag("log.format", "json");
     let config = case.load();
@@ -67,8 +67,11 @@ fn differences_are_named_by_their_keys() {
         sources: one.sources.clone(),
     };
     assert_eq!(config.differences(&other.load()), Vec::<String>::new());
-    let other = other.flag("log.keep", "7").flag("rules.limits.judge_ms", "1").load();
-    assert_eq!(config.differences(&other), ["log.keep", "rules.limits.judge_ms"]);
+    let other = other
+        .flag("log.max_files", "7")
+        .flag("rules.limits.judge_ms", "1")
+        .load();
+    assert_eq!(config.differences(&other), ["log.max_files", "rules.limits.judge_ms"]);
     let token = |digit: &str| {
         let text = format!("[[tokens]]\nname = \"a\"\nsha256 = \"{}\"\n", digit.repeat(64));
         Case::new().toml(&text).load().tokens.clone()

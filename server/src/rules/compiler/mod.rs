@@ -63,11 +63,11 @@ impl Drop for CompileWaiter<'_> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
     /// The longest that it may take, from its turn on.
-    pub time: Duration,
+    pub timeout: Duration,
     /// The most memory that its process may have, as address space.
     pub memory_bytes: u64,
     /// How many others may wait for their turn.
-    pub waiting: usize,
+    pub queue_length: usize,
 }
 
 /// A component that was compiled and said who it is.
@@ -90,7 +90,7 @@ pub enum CompileError {
     /// It takes too long.
     #[error(
         "compiling it took longer than {limit:?} and was stopped: make it smaller and its largest functions shorter, or \
-         allow more by rules.compiler.time"
+         allow more by rules.compiler.timeout"
     )]
     TooLong {
         /// The limit.
@@ -99,7 +99,7 @@ pub enum CompileError {
     /// It takes too much.
     #[error(
         "compiling it took more than {limit_bytes} bytes of memory and was stopped: make it smaller and its largest \
-         functions shorter, or allow more by rules.compiler.memory"
+         functions shorter, or allow more by rules.compiler.max_memory"
     )]
     TooMuch {
         /// The limit.
@@ -126,7 +126,7 @@ impl Compiler {
         Self(Arc::new(Parts {
             engine,
             cache,
-            turns: CompileQueue::new(options.waiting),
+            turns: CompileQueue::new(options.queue_length),
             wanted: Mutex::default(),
             comes: Notify::new(),
             options,
@@ -218,8 +218,8 @@ impl Parts {
             command: "compile",
             memory_bytes: self.options.memory_bytes,
             // By the kernel's clock it may work no longer than by ours; should ours stand still, that one does not.
-            cpu_seconds: self.options.time.as_secs() + 1,
-            timeout: self.options.time,
+            cpu_seconds: self.options.timeout.as_secs() + 1,
+            timeout: self.options.timeout,
             // It has to fit into the memory of its process.
             max_answer_bytes: self.options.memory_bytes,
             input: &|to| protocol::write(to, &recipe, &secret, wasm),
@@ -241,7 +241,7 @@ impl Parts {
         match failure {
             Failure::Refused(why) => CompileError::Refused(Refusal::Invalid { why }),
             Failure::TooLong | Failure::TimedOut => CompileError::TooLong {
-                limit: self.options.time,
+                limit: self.options.timeout,
             },
             Failure::TooMuch => CompileError::TooMuch {
                 limit_bytes: self.options.memory_bytes,

@@ -194,9 +194,9 @@ pub(super) fn of_store(store: &Store) -> Registry {
     let limits = watchpost_policies::Limits::default();
     let rules = Rules::load(limits, &settings, None).expect("our own rules are taken");
     let compiler = rules.compiler(super::compiler::Options {
-        time: std::time::Duration::from_secs(1),
+        timeout: std::time::Duration::from_secs(1),
         memory_bytes: 1 << 30,
-        waiting: 1,
+        queue_length: 1,
     });
     let options = Options {
         configured: settings,

@@ -17,7 +17,7 @@ struct Log {
 }
 
 impl Log {
-    fn new(max_size: u64, keep: usize) -> Self {
+    fn new(max_size: u64, max_files: usize) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("inner").join("watchpost.log");
         fs::create_dir(folder.path().join("inner")).expect("a folder");
@@ -25,7 +25,7 @@ impl Log {
         let telling = Arc::clone(&told);
         let tell: Tell = Box::new(move |text| telling.lock().expect("sound").push(text.to_owned()));
         let now = Instant::now();
-        let file = RotatingFile::open(&path, max_size, keep, now, tell).expect("opened");
+        let file = RotatingFile::open(&path, max_size, max_files, now, tell).expect("opened");
         Self {
             folder,
             path,

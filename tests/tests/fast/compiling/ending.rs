@@ -13,7 +13,7 @@ fn what_takes_too_long_is_ended_and_who_waited_is_served() {
     // The one that waits has as long, and has to be compiled in it on a machine that is busy with other tests.
     let limit = Duration::from_secs(10);
     let options = Options {
-        time: limit,
+        timeout: limit,
         ..options(5)
     };
     let memory = options.memory_bytes;
@@ -56,7 +56,7 @@ fn what_takes_too_much_is_ended_and_the_next_is_served() {
         ),
         "{refused}"
     );
-    assert!(refused.to_string().contains("rules.compiler.memory"), "{refused}");
+    assert!(refused.to_string().contains("rules.compiler.max_memory"), "{refused}");
     assert_eq!(
         compile(&compiler, ROLE).expect("it is a rule").module.manifest().name,
         "role"
@@ -76,7 +76,7 @@ fn where_it_cannot_even_be_read_memory_is_what_is_missing() {
 #[test]
 fn when_as_many_wait_as_may_the_next_is_told_and_a_process_that_nobody_waits_for_is_ended() {
     let options = Options {
-        waiting: 0,
+        queue_length: 0,
         ..options(8)
     };
     let memory = options.memory_bytes;

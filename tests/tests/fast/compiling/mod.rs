@@ -24,9 +24,9 @@ const SLACK: Duration = Duration::from_secs(20);
 
 fn options(number: u64) -> Options {
     Options {
-        time: Duration::from_secs(120),
+        timeout: Duration::from_secs(120),
         memory_bytes: MEMORY + number,
-        waiting: 4,
+        queue_length: 4,
     }
 }
 

@@ -69,7 +69,7 @@ fn a_refusal_is_recorded_with_its_reason_and_found_by_each_filter() {
 
 #[test]
 fn only_who_may_read_decisions_reads_them_and_page_after_page() {
-    let server = Server::with("[decisions]\njudgements = false\n").ready();
+    let server = Server::with("[decisions]\nrecord_judgements = false\n").ready();
     for number in 0..7 {
         refused(&server, &format!("r{number}"));
     }
@@ -108,7 +108,7 @@ fn what_was_allowed_is_recorded_only_where_that_is_set() {
     refused(&server, "later");
     recorded(&admin, "verdict=deny", 1);
     assert_eq!(records(&admin, "verdict=allow"), Vec::<Value>::new());
-    let server = Server::with("[decisions]\nallowed = true\n").ready();
+    let server = Server::with("[decisions]\nrecord_allowed = true\n").ready();
     let admin = server.client("admin");
     for _ in 0..2 {
         assert_eq!(server.client("reader").get("/api/v1/status").status, 200);
@@ -145,7 +145,7 @@ fn nothing_is_recorded_where_that_is_switched_off() {
 #[test]
 fn what_is_masked_is_neither_in_a_record_nor_in_the_log() {
     let server = Server::with(
-        "[decisions]\nmask = [\"identity\", \"address\"]\nlog = true\njudgements = false\n[http]\naccess_log = false\n",
+        "[decisions]\nmask = [\"identity\", \"address\"]\nlog = true\nrecord_judgements = false\n[http]\naccess_log = false\n",
     )
     .ready();
     refused(&server, "in-the-log");
@@ -202,7 +202,7 @@ fn who_is_let_in_by_the_configuration_alone_is_recorded() {
 
 #[test]
 fn no_more_records_are_kept_than_is_set() {
-    let server = Server::with("[decisions]\nmost = 5\njudgements = false\n").ready();
+    let server = Server::with("[decisions]\nmax_records = 5\nrecord_judgements = false\n").ready();
     for number in 0..20 {
         refused(&server, &format!("r{number}"));
     }
@@ -217,7 +217,7 @@ fn no_more_records_are_kept_than_is_set() {
 
 #[test]
 fn what_waits_when_it_is_told_to_stop_is_written() {
-    let server = Server::with("[decisions]\njudgements = false\n").ready();
+    let server = Server::with("[decisions]\nrecord_judgements = false\n").ready();
     for number in 0..50 {
         refused(&server, &format!("r{number}"));
     }

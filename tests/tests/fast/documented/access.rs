@@ -96,10 +96,10 @@ fn a_face_of_its_own_has_a_document_of_its_own() {
     let server = Server::with(
         "listeners = [
             { address = \"127.0.0.1:0\" },
-            { address = \"127.0.0.1:0\", tls = false, face = \"resource\" },
+            { address = \"127.0.0.1:0\", tls = false, api = \"pixcrawler\" },
         ]",
     );
-    let document = server.get("/openapi.json?face=resource").json();
+    let document = server.get("/openapi.json?api=pixcrawler").json();
     let client: Client = server.plain_client();
     watchpost_tests::server::eventually("a first round", || {
         (client.get("/metrics").json()["last_updated"].is_string()).then_some(())
@@ -117,5 +117,5 @@ fn a_face_of_its_own_has_a_document_of_its_own() {
     }
     assert_eq!(operations(&document).len(), 2);
     assert_eq!(client.get("/openapi.json").status, 404, "nothing else is served there");
-    assert_eq!(server.get("/openapi.json?face=none").status, 400);
+    assert_eq!(server.get("/openapi.json?api=none").status, 400);
 }

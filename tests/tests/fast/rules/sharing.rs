@@ -95,7 +95,7 @@ fn a_replica_that_still_has_to_compile_a_rule_says_so_until_it_is_in_force() {
     let database = postgres::shared().database();
     let one = replica("one", &database);
     let two = Server::with(&format!(
-        "[server]\nhostname = \"two\"\n[database]\nurl = \"{database}\"\n[rules.compiler]\ntime = \"10s\"\n"
+        "[server]\nhostname = \"two\"\n[database]\nurl = \"{database}\"\n[rules.compiler]\ntimeout = \"10s\"\n"
     ));
     // One is compiled at a time, and this one takes all the time that there is.
     let there = two.client("admin");

@@ -19,7 +19,7 @@ PAGES = {
     "wm": ("/wm_resource_monitor", "document.querySelectorAll('dt').length == 2"),
     "docs": ("/docs", "document.querySelectorAll('.opblock').length > 40"),
     "redoc": ("/redoc", "document.querySelectorAll('[data-section-id]').length > 40"),
-    "docs-resource": ("/docs?face=resource", "document.querySelectorAll('.opblock').length == 2"),
+    "docs-resource": ("/docs?api=pixcrawler", "document.querySelectorAll('.opblock').length == 2"),
 }
 
 # Opens the operation, asks for it, and tells the status that came back.

@@ -36,7 +36,7 @@ fn schemathesis_finds_none_on_a_face_of_its_own() {
     let server = Server::with(
         "listeners = [
             { address = \"127.0.0.1:0\" },
-            { address = \"127.0.0.1:0\", tls = false, face = \"resource\" },
+            { address = \"127.0.0.1:0\", tls = false, api = \"pixcrawler\" },
         ]",
     );
     let client = server.plain_client();
@@ -47,7 +47,7 @@ fn schemathesis_finds_none_on_a_face_of_its_own() {
         command
             .arg("--url")
             .arg(format!("http://{}", server.plain))
-            .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/openapi-resource.json"))
+            .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/openapi-pixcrawler.json"))
     });
 }
 
@@ -88,7 +88,7 @@ fn schemathesis(told: impl FnOnce(&mut Command) -> &mut Command) {
 
 #[test]
 fn every_example_is_what_its_schema_says() {
-    for (name, least) in [("openapi.json", 120), ("openapi-resource.json", 10)] {
+    for (name, least) in [("openapi.json", 120), ("openapi-pixcrawler.json", 10)] {
         let output = Command::new(python("python"))
             .arg(here("examples.py"))
             .arg(format!("{}/../docs/{name}", env!("CARGO_MANIFEST_DIR")))

@@ -11,7 +11,7 @@
  * @typedef {{ allowed: boolean, roles: string[], reason: string }} Decision
  *
  * @typedef {{ token?: string, issuer?: string, attributes?: Record<string, string> }} Match
- * @typedef {{ metric: string, at_least: Severity, take: string[], except?: string[], reason?: string }} Clause
+ * @typedef {{ metric: string, at_least: Severity, deny: string[], except?: string[], reason?: string }} Clause
  * @typedef {{
  *   identities: { match: Match, roles: string[] }[],
  *   roles: Record<string, string[]>,
@@ -65,11 +65,11 @@ const SCHEMA = {
       items: {
         type: "object",
         additionalProperties: false,
-        required: ["metric", "at_least", "take"],
+        required: ["metric", "at_least", "deny"],
         properties: {
           metric: { description: "The whole name of one metric.", type: "string" },
           at_least: { enum: ["unknown", "warning", "alert"] },
-          take: TEXTS,
+          deny: TEXTS,
           except: TEXTS,
           reason: { description: "What the one who asked is told.", type: "string" },
         },
@@ -173,7 +173,7 @@ function checkEntry(entry, at, roles) {
 }
 
 function checkClause(clause, at, roles, actions) {
-  fields(clause, at, ["metric", "at_least", "take", "except", "reason"], ["metric", "at_least", "take"]);
+  fields(clause, at, ["metric", "at_least", "deny", "except", "reason"], ["metric", "at_least", "deny"]);
   // A pattern that is taken for a name would never hold, and so take nothing away.
   if (text(clause.metric, `${at}/metric`).includes("*")) {
     throw new Mistake(`${at}/metric`, "write the whole name of one metric; this rule knows no patterns");
@@ -181,8 +181,8 @@ function checkClause(clause, at, roles, actions) {
   if (!["unknown", "warning", "alert"].includes(clause.at_least)) {
     throw new Mistake(`${at}/at_least`, "write one of unknown, warning, alert");
   }
-  checkWords(clause.take, `${at}/take`, ["*", ...actions], "action");
-  if (clause.take.length === 0) throw new Mistake(`${at}/take`, "name the actions that are taken away");
+  checkWords(clause.deny, `${at}/deny`, ["*", ...actions], "action");
+  if (clause.deny.length === 0) throw new Mistake(`${at}/deny`, "name the actions that are taken away");
   checkWords(clause.except ?? [], `${at}/except`, roles, "role");
   text(clause.reason ?? "", `${at}/reason`);
 }
@@ -240,7 +240,7 @@ function decide(/** @type {Request} */ request, /** @type {Standing[]} */ standi
   for (const clause of settings.while) {
     const spared = roles.some((role) => clause.except?.includes(role));
     const standing = standings.find((standing) => holds(clause, standing));
-    if (standing && names(clause.take, request.action) && !spared) {
+    if (standing && names(clause.deny, request.action) && !spared) {
       return { allowed: false, roles, reason: takenAway(request, clause, standing) };
     }
   }

@@ -54,11 +54,11 @@ SCHEMA = {
             "items": {
                 "type": "object",
                 "additionalProperties": False,
-                "required": ["metric", "at_least", "take"],
+                "required": ["metric", "at_least", "deny"],
                 "properties": {
                     "metric": {"description": "The whole name of one metric.", "type": "string"},
                     "at_least": {"enum": ["unknown", "warning", "alert"]},
-                    "take": TEXTS,
+                    "deny": TEXTS,
                     "except": TEXTS,
                     "reason": {"description": "What the one who asked is told.", "type": "string"},
                 },
@@ -159,15 +159,15 @@ def check_entry(entry: Any, at: str, roles: dict[str, Any]) -> None:
 
 
 def check_clause(clause: Any, at: str, roles: dict[str, Any], actions: list[str]) -> None:
-    fields(clause, at, ("metric", "at_least", "take", "except", "reason"), required=("metric", "at_least", "take"))
+    fields(clause, at, ("metric", "at_least", "deny", "except", "reason"), required=("metric", "at_least", "deny"))
     # A pattern that is taken for a name would never hold, and so take nothing away.
     if "*" in text(clause["metric"], f"{at}/metric"):
         raise Mistake(f"{at}/metric", "write the whole name of one metric; this rule knows no patterns")
     if clause["at_least"] not in ("unknown", "warning", "alert"):
         raise Mistake(f"{at}/at_least", "write one of unknown, warning, alert")
-    check_words(clause["take"], f"{at}/take", ["*", *actions], "action")
-    if not clause["take"]:
-        raise Mistake(f"{at}/take", "name the actions that are taken away")
+    check_words(clause["deny"], f"{at}/deny", ["*", *actions], "action")
+    if not clause["deny"]:
+        raise Mistake(f"{at}/deny", "name the actions that are taken away")
     check_words(clause.get("except", []), f"{at}/except", list(roles), "role")
     text(clause.get("reason", "-"), f"{at}/reason")
 
@@ -222,7 +222,7 @@ def decide(request: Request, standings: list[Standing], settings: dict[str, Any]
     for clause in settings["while"]:
         spared = any(role in clause.get("except", []) for role in roles)
         standing = next((standing for standing in standings if holds(clause, standing)), None)
-        if standing and names(clause["take"], request.action) and not spared:
+        if standing and names(clause["deny"], request.action) and not spared:
             return Decision(False, roles, taken_away(request, clause, standing))
     return Decision(True, roles, "")
 
