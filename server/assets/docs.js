@@ -1,14 +1,14 @@
-// Shows the document of the face that the address names, in light or dark as the browser prefers.
+// Shows the document of the profile that the address names, in light or dark as the browser prefers.
 "use strict";
 
-const face = new URLSearchParams(location.search).get("api");
+const profile = new URLSearchParams(location.search).get("api");
 const dark = matchMedia("(prefers-color-scheme: dark)");
 const paint = () => document.documentElement.classList.toggle("dark-mode", dark.matches);
 paint();
 dark.addEventListener("change", paint);
 
 SwaggerUIBundle({
-  url: "/openapi.json" + (face ? "?api=" + encodeURIComponent(face) : ""),
+  url: "/openapi.json" + (profile ? "?api=" + encodeURIComponent(profile) : ""),
   dom_id: "#swagger-ui",
   deepLinking: true,
   docExpansion: "list",
@@ -18,7 +18,7 @@ SwaggerUIBundle({
   // What is sent stays between the browser and this server.
   validatorUrl: null,
   persistAuthorization: false,
-  // Another face is another listener. What would be tried here is asked of this one, where the same paths answer
+  // Another profile is another listener. What would be tried here is asked of this one, where the same paths answer
   // otherwise.
-  ...(face === "resource" && { supportedSubmitMethods: [] }),
+  ...(profile === "pixcrawler" && { supportedSubmitMethods: [] }),
 });

@@ -1,7 +1,7 @@
-// Shows the document of the face that the address names, in light or dark as the browser prefers.
+// Shows the document of the profile that the address names, in light or dark as the browser prefers.
 "use strict";
 
-const face = new URLSearchParams(location.search).get("api");
+const profile = new URLSearchParams(location.search).get("api");
 const dark = matchMedia("(prefers-color-scheme: dark)");
 
 const theme = (isDark) => {
@@ -41,7 +41,7 @@ const theme = (isDark) => {
 
 const paint = () =>
   Redoc.init(
-    "/openapi.json" + (face ? "?api=" + encodeURIComponent(face) : ""),
+    "/openapi.json" + (profile ? "?api=" + encodeURIComponent(profile) : ""),
     {
       theme: theme(dark.matches),
       nativeScrollbars: true,

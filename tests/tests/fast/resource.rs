@@ -258,7 +258,7 @@ fn only_this_machine_reads_metrics_without_saying_who_it_is() {
         assert_eq!(relayed.get("/health").status, 200, "{name}");
     }
 
-    let everywhere = LISTENERS.replacen("127.0.0.1:0\", tls = false, face", "0.0.0.0:0\", tls = false, face", 1);
+    let everywhere = LISTENERS.replacen("127.0.0.1:0\", tls = false, api", "0.0.0.0:0\", tls = false, api", 1);
     let check = |settings: &str, status: u16| {
         let folder = tempfile::tempdir().expect("a folder");
         let server = Server::in_folder(folder, &format!("{everywhere}{settings}")).ready();

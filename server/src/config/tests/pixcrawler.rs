@@ -7,7 +7,7 @@ use serde_json::json;
 use super::Case;
 use crate::collect::Mode;
 
-const FACE: &str = "[[listeners]]\naddress = \"127.0.0.1:8000\"\ntls = false\nface = \"resource\"\n";
+const FACE: &str = "[[listeners]]\naddress = \"127.0.0.1:8000\"\ntls = false\napi = \"resource\"\n";
 
 #[test]
 fn the_documented_names_are_always_read() {

@@ -34,7 +34,7 @@ fn what_is_shown_says_where_it_comes_from_and_can_be_loaded_again() {
     let shown = config.show();
     let file = case.folder.path().join("watchpost.toml");
     let lines = [
-        format!("keep = 7  # {}", file.display()),
+        format!("max_files = 7  # {}", file.display()),
         "level = \"debug\"  # environment WATCHPOST_LOG__LEVEL".to_owned(),
         "format = \"json\"  # flag --log.format".to_owned(),
         "# file = (path)  # default".to_owned(),

@@ -46,9 +46,9 @@ const fn usual_mode() -> Mode {
 
 /// What else there is to say of a change.
 #[derive(Default, Deserialize, IntoParams, ToSchema)]
-#[schema(as = ChangeQuery)]
+#[schema(as = ChangeOptions)]
 #[serde(default, deny_unknown_fields)]
-pub struct ChangeQuery {
+pub struct ChangeOptions {
     /// Why, for the log.
     #[schema(max_length = 1000)]
     #[param(max_length = 1000, example = "after a week in shadow")]
@@ -136,7 +136,7 @@ pub async fn retire(
     _: Permit<RulesWrite>,
     registry: Data<Registry>,
     name: Path<String>,
-    manner: Query<ChangeQuery>,
+    manner: Query<ChangeOptions>,
     asker: StatfsWorker,
 ) -> Result<HttpResponse, ApiError> {
     out(Mode::Active, &registry, &name, manner.into_inner(), &asker).await
@@ -156,7 +156,7 @@ pub async fn end_shadow(
     _: Permit<RulesWrite>,
     registry: Data<Registry>,
     name: Path<String>,
-    manner: Query<ChangeQuery>,
+    manner: Query<ChangeOptions>,
     asker: StatfsWorker,
 ) -> Result<HttpResponse, ApiError> {
     out(Mode::Shadow, &registry, &name, manner.into_inner(), &asker).await
@@ -166,7 +166,7 @@ async fn out(
     mode: Mode,
     registry: &Registry,
     name: &str,
-    manner: ChangeQuery,
+    manner: ChangeOptions,
     asker: &StatfsWorker,
 ) -> Result<HttpResponse, ApiError> {
     let note = noted(manner.note)?;
@@ -195,7 +195,7 @@ pub async fn roll_back(
     registry: Data<Registry>,
     latest: Data<Latest>,
     name: Path<String>,
-    OptionalJson(manner): OptionalJson<ChangeQuery>,
+    OptionalJson(manner): OptionalJson<ChangeOptions>,
     asker: StatfsWorker,
 ) -> Result<HttpResponse, ApiError> {
     let note = noted(manner.note)?;
@@ -226,7 +226,7 @@ pub async fn set_settings(
     registry: Data<Registry>,
     latest: Data<Latest>,
     name: Path<String>,
-    manner: Query<ChangeQuery>,
+    manner: Query<ChangeOptions>,
     settings: Json<Settings>,
     asker: StatfsWorker,
 ) -> Result<HttpResponse, ApiError> {
@@ -251,7 +251,7 @@ pub async fn unset_settings(
     registry: Data<Registry>,
     latest: Data<Latest>,
     name: Path<String>,
-    manner: Query<ChangeQuery>,
+    manner: Query<ChangeOptions>,
     asker: StatfsWorker,
 ) -> Result<HttpResponse, ApiError> {
     configure(None, &registry, &latest, &name, manner.into_inner(), &asker).await
@@ -262,7 +262,7 @@ async fn configure(
     registry: &Registry,
     latest: &Latest,
     name: &str,
-    manner: ChangeQuery,
+    manner: ChangeOptions,
     asker: &StatfsWorker,
 ) -> Result<HttpResponse, ApiError> {
     let note = noted(manner.note)?;
