@@ -105,7 +105,7 @@ pub(super) fn fill(given: &mut RawSettings, variables: &[Variable], folder: &Pat
 fn bare_names_count(given: &RawSettings) -> bool {
     let shows_its_face = |listeners: &Value| {
         let mut all = listeners.as_array().into_iter().flatten();
-        all.any(|listener| listener["api"] == "resource")
+        all.any(|listener| listener["api"] == "pixcrawler")
     };
     match given.value("pixcrawler.environment") {
         Some(Value::Bool(said)) => *said,

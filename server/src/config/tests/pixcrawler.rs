@@ -7,7 +7,7 @@ use serde_json::json;
 use super::Case;
 use crate::collect::Mode;
 
-const FACE: &str = "[[listeners]]\naddress = \"127.0.0.1:8000\"\ntls = false\napi = \"resource\"\n";
+const PIXCRAWLER_LISTENER: &str = "[[listeners]]\naddress = \"127.0.0.1:8000\"\ntls = false\napi = \"pixcrawler\"\n";
 
 #[test]
 fn the_documented_names_are_always_read() {
@@ -59,7 +59,7 @@ fn the_names_that_were_really_read_count_where_an_operator_wants_the_monitor() {
     assert_eq!(untouched.mode, Mode::Local);
     assert_eq!(untouched.collector.interval, Duration::from_secs(10));
     for case in [
-        bare().toml(FACE),
+        bare().toml(PIXCRAWLER_LISTENER),
         bare().flag("pixcrawler.environment", "true"),
         bare().toml("[pixcrawler]\nenvironment = true\n"),
     ] {
@@ -73,7 +73,7 @@ fn the_names_that_were_really_read_count_where_an_operator_wants_the_monitor() {
                 .ends_with(".env DB_URL")
         );
     }
-    let refused = bare().toml(&format!("{FACE}[pixcrawler]\nenvironment = false\n"));
+    let refused = bare().toml(&format!("{PIXCRAWLER_LISTENER}[pixcrawler]\nenvironment = false\n"));
     assert_eq!(refused.load().mode, Mode::Local);
 }
 
@@ -91,7 +91,7 @@ fn all_that_is_said_in_our_own_words_lies_over_them_and_the_prefix_over_none() {
     };
     let config = case()
         .toml(&format!(
-            "{FACE}[chunks]\ninterval = \"4s\"\n[rules.threshold]\nthresholds = []\n"
+            "{PIXCRAWLER_LISTENER}[chunks]\ninterval = \"4s\"\n[rules.threshold]\nthresholds = []\n"
         ))
         .load();
     assert_eq!(config.mode, Mode::Local);
@@ -111,7 +111,7 @@ fn all_that_is_said_in_our_own_words_lies_over_them_and_the_prefix_over_none() {
 #[test]
 fn of_one_name_the_environment_counts_before_the_file_and_an_empty_one_says_nothing() {
     let config = Case::new()
-        .toml(FACE)
+        .toml(PIXCRAWLER_LISTENER)
         .dotenv("MODE=azure\nPOLL_INTERVAL_SECONDS=20\nCHUNK_THRESHOLD_WARN=1\nCHUNK_THRESHOLD_ALERT=2\n")
         .environment([
             ("MODE", ""),
@@ -136,7 +136,7 @@ fn of_one_name_the_environment_counts_before_the_file_and_an_empty_one_says_noth
 #[test]
 fn what_makes_no_sense_is_told_by_the_variable_that_says_it() {
     let check = |variables: [(&str, &str); 2], expected: &str| {
-        let told = Case::new().toml(FACE).environment(variables).mistake();
+        let told = Case::new().toml(PIXCRAWLER_LISTENER).environment(variables).mistake();
         assert_eq!(told, expected);
     };
     check(
@@ -195,7 +195,7 @@ fn a_name_of_somebody_elses_may_hold_anything() {
 fn azure_is_asked_about_the_resource_that_is_named_and_its_secret_is_not_shown() {
     let id = "/subscriptions/s/resourceGroups/g/providers/Microsoft.Web/serverfarms/plan-1";
     let config = Case::new()
-        .toml(FACE)
+        .toml(PIXCRAWLER_LISTENER)
         .environment([
             ("PIXCRAWLER_AZURE_RESOURCE_ID", id),
             ("AZURE_METRIC_NAMES", r#"["MemoryPercentage", "CpuPercentage"]"#),
