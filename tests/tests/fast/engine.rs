@@ -93,7 +93,7 @@ fn limits_that_make_no_sense_are_refused_by_name() {
             assert!(told.starts_with(&format!("the limit {name} is {outside};")), "{told}");
         }
     }
-    assert!(told(|limits| limits.decision_cache_entries = usize::MAX).contains("remembered"));
+    assert!(told(|limits| limits.decision_cache_entries = usize::MAX).contains("decision_cache_entries"));
 }
 
 #[test]

@@ -217,7 +217,7 @@ fn everything_else_is_refused_as_fastapi_refused_it() {
     let listeners = server.get("/api/v1/status").json()["listeners"].clone();
     assert_eq!(
         (&listeners[1]["api"], &listeners[2]["api"]),
-        (&json!("all"), &json!("resource"))
+        (&json!("full"), &json!("pixcrawler"))
     );
 }
 

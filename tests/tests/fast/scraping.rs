@@ -65,7 +65,7 @@ fn a_strict_reader_of_openmetrics_takes_every_line() {
     assert!(taken, "{said}");
     assert!(said.trim().parse::<usize>().expect("a count") > 50, "{said}");
     assert!(
-        answer.text().contains("\nwatchpost_samples_left_out 0\n"),
+        answer.text().contains("\nwatchpost_samples_dropped 0\n"),
         "nothing that is measured here has the name of something else"
     );
 }

@@ -88,7 +88,6 @@ pub struct AuditEntry {
     #[schema(value_type = Option<String>)]
     pub digest: Option<Digest>,
     /// With which settings.
-    #[serde(rename = "settings")]
     #[schema(value_type = Option<i64>)]
     pub settings_id: Option<SettingsRef>,
     /// Which generation came of it.

@@ -81,7 +81,6 @@ pub struct Version {
     /// Whose signature it bears.
     pub signer: Option<String>,
     /// The settings that it was brought with.
-    #[serde(rename = "settings")]
     pub settings_id: Option<i64>,
     /// The signature, to be held against the keys of another day.
     #[serde(skip)]

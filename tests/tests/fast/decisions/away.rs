@@ -34,7 +34,7 @@ const RECORDED: &str = "watchpost_decisions_recorded_total{kind=\"decision\"} ";
 
 #[test]
 fn while_the_database_is_away_records_wait_then_are_dropped_and_counted_and_nothing_else_notices() {
-    let (server, proxy) = behind_a_wire("queue = 5\n");
+    let (server, proxy) = behind_a_wire("queue_capacity = 5\n");
     refused(&server, "before");
     recorded(&server.client("admin"), "action=chunks.write", 1);
     proxy.hold();
@@ -59,7 +59,7 @@ fn while_the_database_is_away_records_wait_then_are_dropped_and_counted_and_noth
 
 #[test]
 fn where_refusals_block_a_request_waits_for_room_and_at_most_a_second() {
-    let (server, proxy) = behind_a_wire("queue = 1\nwhen_full = \"block\"\n");
+    let (server, proxy) = behind_a_wire("queue_capacity = 1\nwhen_full = \"block\"\n");
     proxy.hold();
     // One is being written, and one waits.
     refused(&server, "r0");

@@ -120,7 +120,7 @@ fn rolling_back_puts_in_force_what_was_before_and_twice_undoes_it() {
     let (name, digest) = brought(&admin, HOSTILE);
     activate(&admin, &name, &digest, settings(1));
     activate(&admin, &name, &digest, settings(2));
-    let now = || admin.get("/api/v1/rules/hostile").json()["active"][0]["settings_updated_ms"]["count"].as_i64();
+    let now = || admin.get("/api/v1/rules/hostile").json()["active"][0]["settings"]["count"].as_i64();
     let back = || admin.send("POST", "/api/v1/rules/hostile/rollback", &json!({ "note": "no" }));
     assert_eq!(now(), Some(2));
     assert_eq!(back().status, 200);
@@ -149,7 +149,7 @@ fn settings_that_are_refused_are_not_kept() {
         assert_eq!(answer.status, 200, "{}", answer.text());
         let lines = answer.json()["active"].as_array().expect("a list").clone();
         let line = lines.into_iter().find(|line| line["name"] == "threshold");
-        line.expect("it takes part")["settings"].as_i64().expect("a number")
+        line.expect("it takes part")["settings_id"].as_i64().expect("a number")
     };
     let first = number(give(json!(50)));
     for level in ["much", "more", "most"] {
@@ -282,7 +282,7 @@ fn what_was_let_go_is_not_gone_back_to_and_other_rules_are_not_in_the_way() {
         let answer = admin.send("POST", "/api/v1/rules/hostile/rollback", &json!({}));
         assert_eq!(answer.status, expected, "{}", answer.text());
         let rule = admin.get("/api/v1/rules/hostile").json();
-        rule["active"][0]["settings_updated_ms"]["count"].as_i64()
+        rule["active"][0]["settings"]["count"].as_i64()
     };
     assert_eq!(back(200), Some(1));
     assert_eq!(back(200), Some(2));

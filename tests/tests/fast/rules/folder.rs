@@ -58,7 +58,7 @@ fn active(admin: &Client, rule: &str) -> Option<Value> {
     let told = admin.get(&format!("/api/v1/rules/{rule}"));
     let lines = (told.status == 200).then(|| told.json()["active"].clone())?;
     let active = lines.as_array()?.iter().find(|line| line["mode"] == "active").cloned();
-    active.map(|line| line["settings_updated_ms"].clone())
+    active.map(|line| line["settings"].clone())
 }
 
 /// Waits until a rule is in force under these settings, or not in force at all.

@@ -33,7 +33,7 @@ fn the_settings_of_the_configuration_wait_while_others_are_in_force() {
     let admin = server.client("admin");
     let given = |server: &Server| {
         let rule = server.get("/api/v1/rules/threshold").json();
-        rule["active"][0]["settings_updated_ms"]["thresholds"][0]["warning"].as_i64()
+        rule["active"][0]["settings"]["thresholds"][0]["warning"].as_i64()
     };
     assert_eq!(given(&server), Some(11));
     let other = json!({ "thresholds": [{ "metric": "disk", "warning": 12 }] });
@@ -90,7 +90,7 @@ fn whose_settings_are_is_not_a_matter_of_what_they_say() {
     let admin = server.client("admin");
     let warning = || {
         let rule = server.get("/api/v1/rules/threshold").json();
-        rule["active"][0]["settings_updated_ms"]["thresholds"][0]["warning"].as_i64()
+        rule["active"][0]["settings"]["thresholds"][0]["warning"].as_i64()
     };
     let again = |warning: i64| {
         let before = server.log_lines().len();

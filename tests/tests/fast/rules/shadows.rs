@@ -115,7 +115,7 @@ fn a_role_rule_beside_the_one_in_force_decides_nothing_and_is_told() {
 
 #[test]
 fn a_role_rule_in_shadow_that_never_comes_back_keeps_nobody_waiting() {
-    let settings = "[rules]\nfaults_in_a_row = 3\n[rules.limits]\ndecide_ms = 500\n";
+    let settings = "[rules]\nmax_consecutive_faults = 3\n[rules.limits]\ndecide_ms = 500\n";
     let server = Server::with(settings);
     let admin = server.client("admin");
     let (name, digest) = brought(&admin, LOCKOUT_RULE);

@@ -87,7 +87,7 @@ fn a_form_brings_settings_and_a_note_with_the_rule() {
     assert_eq!(active.status, 200, "{}", active.text());
     let rule = admin.get("/api/v1/rules/hostile").json();
     assert_eq!(
-        rule["active"][0]["settings_updated_ms"]["count"], 7,
+        rule["active"][0]["settings"]["count"], 7,
         "it has the settings that it was brought with"
     );
 }

@@ -46,7 +46,7 @@ pub(super) struct Line {
     built_in: bool,
     /// The number of its settings; zero for those of the configuration.
     #[schema(value_type = i64)]
-    settings: SettingsRef,
+    settings_id: SettingsRef,
 }
 
 /// All that is in force, in the order in which it judges.
@@ -60,7 +60,7 @@ fn lines(active: &ActiveRule) -> Vec<Line> {
             digest: rule.module().digest().to_string(),
             version: rule.module().manifest().version.clone(),
             built_in: entry.digest.is_none(),
-            settings: entry.settings,
+            settings_id: entry.settings,
         })
         .collect();
     lines.sort_by(|a, b| (a.kind == Kind::Role, &a.name, a.mode).cmp(&(b.kind == Kind::Role, &b.name, b.mode)));

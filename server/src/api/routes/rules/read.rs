@@ -86,7 +86,7 @@ struct VersionWithSettings {
     #[serde(flatten)]
     line: ActiveRule,
     /// Its settings; null for those that it has by itself.
-    settings_updated_ms: Value,
+    settings: Value,
     /// Who gave them.
     #[serde(skip_serializing_if = "Option::is_none")]
     settings_updated_by: Option<String>,
@@ -195,12 +195,12 @@ pub async fn one(_: Permit<RulesRead>, registry: Data<Registry>, name: Path<Stri
     let active = registry.rules().current();
     let mut parts = Vec::new();
     for line in lines(&active).into_iter().filter(|line| line.name == *name) {
-        let given = match line.settings.id() {
+        let given = match line.settings_id.id() {
             Some(id) => registry.store().ask(move |store| store.rule_settings(id)).await?,
             None => None,
         };
         parts.push(VersionWithSettings {
-            settings_updated_ms: given.as_ref().map_or(Value::Null, |given| json(&given.settings)),
+            settings: given.as_ref().map_or(Value::Null, |given| json(&given.settings)),
             settings_updated_by: given.map(|given| given.given_by),
             line,
         });

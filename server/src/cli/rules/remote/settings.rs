@@ -64,7 +64,7 @@ impl Settings {
             ));
         };
         // A rule that was given none got an empty object.
-        let given = Some(&part.settings_updated_ms).filter(|given| !given.is_null());
+        let given = Some(&part.settings).filter(|given| !given.is_null());
         let settings = given.cloned().unwrap_or_else(|| json!({}));
         self.remote.tell(out, &reply, |_: Value| format!("{settings:#}\n"))
     }

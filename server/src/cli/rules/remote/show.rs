@@ -38,7 +38,7 @@ pub(super) struct Part {
     #[serde(flatten)]
     pub(super) line: Line,
     /// What somebody gave it; nothing, where nobody did.
-    pub(super) settings_updated_ms: Value,
+    pub(super) settings: Value,
     settings_updated_by: Option<String>,
 }
 
@@ -69,7 +69,7 @@ fn as_text(whole: Whole) -> String {
     let mut text = format!("{name}, a {kind} rule\n{description}\n\n");
     for Part {
         line,
-        settings_updated_ms,
+        settings,
         settings_updated_by,
     } in &whole.active
     {
@@ -78,7 +78,7 @@ fn as_text(whole: Whole) -> String {
             Mode::Shadow => "in shadow",
         };
         let settings = match settings_updated_by {
-            Some(by) => format!("{settings_updated_ms} by {by}"),
+            Some(by) => format!("{settings} by {by}"),
             None => "without settings".to_owned(),
         };
         text += &format!("{place}  {} ({}), {settings}\n", line.version, short(&line.digest));
