@@ -178,7 +178,7 @@ fn decide(rule: &Rule) -> Result<(), Failed> {
     Ok(())
 }
 
-const FAULT_ADVICE: &str = "docs/RULES.md tells of each fault what to do, under Faults";
+const FAULT_ADVICE: &str = "docs/WRITING-RULES.md lists each fault and its remedy, under Faults";
 
 fn misbehaved(check: &'static str, fault: &Fault) -> Failed {
     Failed {

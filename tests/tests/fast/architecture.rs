@@ -200,13 +200,13 @@ fn every_file_says_first_what_it_is() {
 
 #[test]
 fn the_table_of_limits_is_true() {
-    let document = read("docs/RULES.md");
+    let document = read("docs/WRITING-RULES.md");
     let serde_json::Value::Object(limits) = serde_json::to_value(Limits::default()).expect("it is JSON") else {
         panic!("limits have fields");
     };
     for (name, default) in limits {
         let row = format!("| `{name}` | {default} |");
-        assert!(document.contains(&row), "docs/RULES.md lacks {row}");
+        assert!(document.contains(&row), "docs/WRITING-RULES.md lacks {row}");
     }
 }
 
@@ -229,7 +229,7 @@ fn the_table_of_actions_is_true() {
 /// A row begins with the sentence of the fault, and an ellipsis stands for what differs.
 #[test]
 fn the_table_of_faults_is_true() {
-    let document = read("docs/RULES.md");
+    let document = read("docs/WRITING-RULES.md");
     let source = read("policies/src/fault.rs");
     let from = source.find("pub enum Misbehaviour").expect("it is there");
     let all = &source[from..][..source[from..].find("\n}\n").expect("it ends")];
@@ -243,7 +243,7 @@ fn the_table_of_faults_is_true() {
     for sentence in sentences {
         assert!(
             document.contains(&format!("| {sentence} |")),
-            "docs/RULES.md lacks | {sentence} |"
+            "docs/WRITING-RULES.md lacks | {sentence} |"
         );
     }
 }
@@ -302,7 +302,7 @@ fn the_sdk_and_the_host_take_the_same_names() {
 /// A range that is not told is found out by being refused.
 #[test]
 fn the_ranges_of_limits_are_true() {
-    let document = read("docs/RULES.md");
+    let document = read("docs/WRITING-RULES.md");
     let serde_json::Value::Object(limits) = serde_json::to_value(Limits::default()).expect("it is JSON") else {
         panic!("limits have fields");
     };
@@ -341,6 +341,7 @@ fn links_between_documents_lead_somewhere() {
         "docs/CONFIGURATION.md",
         "docs/DEPLOYMENT.md",
         "docs/RULES.md",
+        "docs/WRITING-RULES.md",
         "docs/ADDING.md",
         "docs/PERFORMANCE.md",
         "policies/wit/EVOLUTION.md",

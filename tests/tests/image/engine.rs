@@ -1,5 +1,9 @@
 //! The engine that builds and runs containers here: podman with runc, and a store of its own below the target folder.
 //! What is expected of a container is for the tests.
+//!
+//! A release build takes longer than all other tests, so the image is built in the profile `dev`, with the build folder
+//! of the tests mounted below its own: cargo reuses every dependency there. It has to select all packages, as the tests
+//! do, so that the features are the same.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

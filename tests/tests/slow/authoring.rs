@@ -1,5 +1,5 @@
 //! Whoever writes a rule gets from nothing to a rule that was tried with `watchpost rules` alone, by the commands that
-//! docs/RULES.md has. What a rule is told and what it may do is tested elsewhere.
+//! docs/WRITING-RULES.md has. What a rule is told and what it may do is tested elsewhere.
 
 use std::process::Command;
 

@@ -76,14 +76,14 @@ fn a_rule_in_c_does_as_the_cases_have_it() {
     check(&build("c/threshold"), THRESHOLD);
 }
 
-/// The rule that `docs/RULES.md` shows whole is this one, and it does what the page says.
+/// The rule that `docs/WRITING-RULES.md` shows whole is this one, and it does what the page says.
 #[test]
 fn the_rule_on_the_page_judges() {
-    let page = include_str!("../../../docs/RULES.md");
+    let page = include_str!("../../../docs/WRITING-RULES.md");
     let source = include_str!("../../../wasm-rules/examples/rust/threshold/src/lib.rs");
     assert!(
         page.contains(source),
-        "docs/RULES.md shows another rule than the example"
+        "docs/WRITING-RULES.md shows another rule than the example"
     );
 
     let engine = engine();

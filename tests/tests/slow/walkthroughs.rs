@@ -46,7 +46,7 @@ fn configuration(page: &str) -> String {
     block.replace('…', &hash)
 }
 
-/// The rule that `docs/RULES.md` shows whole.
+/// The rule that `docs/WRITING-RULES.md` shows whole.
 fn weekend() -> std::path::PathBuf {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../wasm-rules/examples/rust/threshold");
     let out = Path::new(env!("CARGO_TARGET_TMPDIR")).join("walkthrough-weekend.wasm");

@@ -2,7 +2,7 @@
 //! types, an allocator that suits an instance which lives for one call, and a panic that is heard outside.
 //!
 //! Choose one of the features `threshold` and `role`, implement [`threshold::Rule`] or [`role::Rule`], and
-//! hand the type to [`threshold!`] or [`role!`]. `docs/RULES.md` has a whole rule on one screen.
+//! hand the type to [`threshold!`] or [`role!`]. `docs/WRITING-RULES.md` has a complete rule.
 
 #[cfg(target_arch = "wasm32")]
 mod arena;

@@ -19,7 +19,7 @@ pub(super) struct Test {
     /// The component.
     #[arg(value_name = "RULE.wasm")]
     file: PathBuf,
-    /// The cases, as docs/RULES.md has them.
+    /// The cases, in the format that docs/WRITING-RULES.md describes.
     #[arg(long, value_name = "FILE", default_value = "cases.toml")]
     cases: PathBuf,
     /// Only the cases with this text in their names.

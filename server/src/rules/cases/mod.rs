@@ -235,7 +235,7 @@ mod tests {
 
     #[test]
     fn the_cases_on_the_page_can_be_read() {
-        let page = include_str!("../../../../docs/RULES.md");
+        let page = include_str!("../../../../docs/WRITING-RULES.md");
         let begin = page.find("```toml\n[[case]]").expect("there are cases on the page");
         let cases = page[begin..].split("```").nth(1).expect("the block has an end");
         let cases = Cases::read(cases.trim_start_matches("toml"));

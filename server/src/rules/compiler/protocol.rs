@@ -1,6 +1,6 @@
 //! What the process that compiles is told on its standard input: a line of JSON with the recipe, the key for the seal,
 //! and the component to the end. Neither arguments nor the environment would do, for others on the machine can read
-//! them. Nothing is compiled here.
+//! them. Nothing is compiled here. The key authenticates this one result; the key of the cache never leaves the server.
 
 use std::io::{self, BufRead, Read, Write};
 

@@ -195,7 +195,7 @@ impl From<&CompileError> for ApiError {
             CompileError::Refused(refusal) => Self::Rejected(Box::new(Rejected {
                 check: "it is a rule".to_owned(),
                 why: error.to_string(),
-                advice: "docs/RULES.md tells what a rule has to be".to_owned(),
+                advice: "docs/WRITING-RULES.md describes what a rule has to be, under Contract".to_owned(),
                 more: serde_json::to_value(refusal).unwrap_or_default(),
             })),
         }
