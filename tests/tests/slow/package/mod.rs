@@ -158,7 +158,7 @@ fn it_answers_as_the_document_shows(machine: &Machine) {
         panic!("the package is made and installed, and then asked");
     };
     // The README installs it in the first line, and asks it in the others.
-    let [short] = &blocks(&readme(), "As a service", "sh")[..] else {
+    let [short] = &blocks(&readme(), "systemd service", "sh")[..] else {
         panic!("one block makes, installs and asks it");
     };
     let (installed, asked) = short.split_once('\n').expect("it has more than one line");
