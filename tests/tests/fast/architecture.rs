@@ -340,6 +340,7 @@ fn links_between_documents_lead_somewhere() {
         "docs/ARCHITECTURE.md",
         "docs/CONFIGURATION.md",
         "docs/DEPLOYMENT.md",
+        "docs/GLOSSARY.md",
         "docs/RULES.md",
         "docs/WRITING-RULES.md",
         "docs/ADDING.md",

@@ -83,7 +83,7 @@ const ELSEWHERE: &[(&str, &str, &str)] = &[
     ),
 ];
 
-const AS_A_SERVICE: &str = "blocks(&readme(), \"As a service\", \"sh\")";
+const AS_A_SERVICE: &str = "blocks(&readme(), \"systemd service\", \"sh\")";
 
 /// Waits until the ports are free and no other run of this test is going to take them.
 fn lock() -> File {

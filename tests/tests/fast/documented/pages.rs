@@ -37,7 +37,7 @@ fn the_document_that_is_printed_is_the_one_that_is_served() {
     let server = Server::start();
     for (path, arguments) in [
         ("/openapi.json", &["openapi"][..]),
-        ("/openapi.json?api=pixcrawler", &["openapi", "--api", "resource"]),
+        ("/openapi.json?api=pixcrawler", &["openapi", "--api", "pixcrawler"]),
     ] {
         let printed = command(server.folder()).args(arguments).output().expect("it runs");
         assert!(printed.status.success());

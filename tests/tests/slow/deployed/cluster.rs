@@ -36,7 +36,7 @@ pub(crate) fn overlaid(layout: &str) -> Vec<Value> {
     std::os::unix::fs::symlink(deploy().join(".."), folder.path().join("watchpost")).expect("linked");
     let overlay = folder.path().join("overlay");
     std::fs::create_dir(&overlay).expect("made");
-    let shown = blocks(&document("DEPLOYMENT.md"), "On Kubernetes", "yaml").concat();
+    let shown = blocks(&document("DEPLOYMENT.md"), "Kubernetes", "yaml").concat();
     let shown = shown.replace("deploy/kubernetes/base\n", &format!("deploy/kubernetes/{layout}\n"));
     for (file, text) in [
         ("kustomization.yaml", shown.as_str()),

@@ -20,7 +20,7 @@ fn by_hand_it_is_installed_as_the_document_says() {
     let deploy = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy");
     did(Command::new("cp").arg("-r").arg(deploy).arg(&sources));
 
-    for block in blocks(&document("DEPLOYMENT.md"), "As a systemd service", "sh") {
+    for block in blocks(&document("DEPLOYMENT.md"), "systemd service", "sh") {
         machine.says(&["sh", "-euc", &format!("cd /root/watchpost\n{block}")]);
     }
     assert_eq!(machine.property("watchpost", "ActiveState"), "active");

@@ -154,11 +154,11 @@ fn it_is_there_and_begun(machine: &Machine) {
 }
 
 fn it_answers_as_the_document_shows(machine: &Machine) {
-    let [_, request] = &blocks(&document("DEPLOYMENT.md"), "As a Debian package", "sh")[..] else {
+    let [_, request] = &blocks(&document("DEPLOYMENT.md"), "Debian package", "sh")[..] else {
         panic!("the package is made and installed, and then asked");
     };
     // The README installs it in the first line, and asks it in the others.
-    let [short] = &blocks(&readme(), "As a service", "sh")[..] else {
+    let [short] = &blocks(&readme(), "systemd service", "sh")[..] else {
         panic!("one block makes, installs and asks it");
     };
     let (installed, asked) = short.split_once('\n').expect("it has more than one line");
