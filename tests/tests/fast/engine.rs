@@ -141,8 +141,8 @@ fn what_stays_within_the_limits_is_served() {
     let one_more = check("long-sentence", 2049, |_| {});
     assert_eq!(one_more, too_many("bytes in a sentence", 2049, 2048));
 
-    assert_eq!(check("deny", 4 << 20, |limits| limits.memory_bytes = 6 << 20), None);
-    let more = check("deny", 6 << 20, |limits| limits.memory_bytes = 6 << 20);
+    assert_eq!(check("take", 4 << 20, |limits| limits.memory_bytes = 6 << 20), None);
+    let more = check("take", 6 << 20, |limits| limits.memory_bytes = 6 << 20);
     assert_eq!(more, Some(Misbehaviour::OutOfMemory { limit_bytes: 6 << 20 }));
 
     const LEAST: usize = 5 << 20;
