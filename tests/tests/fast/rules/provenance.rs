@@ -71,7 +71,7 @@ fn a_rule_that_is_signed_by_somebody_trusted_is_kept_with_their_name() {
     assert_eq!(taken.status, 201, "{}", taken.text());
     assert_eq!(taken.json()["signer"], "dev");
     let checks = taken.json()["checks"].as_array().expect("a list").clone();
-    assert_eq!(checks[0]["check"], "its signature is by a trusted key");
+    assert_eq!(checks[0]["check"], "signed by a trusted key");
     let digest = taken.json()["digest"].as_str().expect("a text").to_owned();
     let active = activate(&admin, "numbered-001", &digest, json!({}));
     assert_eq!(active.status, 200, "{}", active.text());
@@ -95,8 +95,8 @@ fn what_is_unsigned_or_wrongly_signed_is_refused_by_name_of_what_is_wrong() {
         assert_eq!(answer.json()["check"], check, "{problem}");
         assert!(answer.json()["advice"].is_string());
     };
-    check(upload(&admin, &wasm), "it is signed");
-    let trusted = "its signature is by a trusted key";
+    check(upload(&admin, &wasm), "component is signed");
+    let trusted = "signed by a trusted key";
     check(signed(&admin, &wasm, &keys.sign("stranger", &wasm)), trusted);
     check(signed(&admin, &wasm, &keys.sign("ops", &numbered(2))), trusted);
     let fields = [
@@ -215,7 +215,7 @@ fn what_is_not_on_the_list_is_neither_brought_nor_put_in_force() {
     reconfigure(&server, &format!("[rules]\nallowed_digests = [\"{digest}\"]\n"));
     let refused = upload(&admin, &numbered(3));
     refused.problem(422);
-    assert_eq!(refused.json()["check"], "its digest is allowed");
+    assert_eq!(refused.json()["check"], "digest is allowed");
     let problem = activate(&admin, &other, &other_digest, json!({})).problem(409);
     assert!(problem.contains("rules.allowed_digests"), "{problem}");
     assert_eq!(upload(&admin, &numbered(1)).status, 200);

@@ -77,7 +77,7 @@ fn a_form_brings_settings_and_a_note_with_the_rule() {
         problem.contains("is on fire"),
         "the guest's own words are told: {problem}"
     );
-    assert_eq!(refused.json()["check"], "it judges sample rounds");
+    assert_eq!(refused.json()["check"], "evaluates sample rounds");
     assert!(refused.json()["advice"].is_string());
     let taken = form(r#"{"do": "well", "count": 7}"#);
     assert_eq!(taken.status, 201, "{}", taken.text());

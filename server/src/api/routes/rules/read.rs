@@ -171,7 +171,7 @@ pub async fn list(
         behind: replication.pending(),
         quarantined: quarantine.rules(),
         folder: folder.files(),
-        shadow_disabled: shadow_queue.given_up(),
+        shadow_disabled: shadow_queue.disabled(),
         active: lines(&active),
         rules,
     };

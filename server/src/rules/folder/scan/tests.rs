@@ -1,4 +1,4 @@
-//! What is promised of looking at the folder, one look at a time.
+//! What is promised of looking at the folder, one scan at a time.
 
 use super::*;
 
@@ -13,12 +13,12 @@ fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
 }
 
 fn seen(folder: &tempfile::TempDir) -> ScannedFiles {
-    look(folder.path(), 10, &ScannedFiles::new(), NOW).expect("it can be read")
+    scan(folder.path(), 10, &ScannedFiles::new(), NOW).expect("it can be read")
 }
 
 fn wrong(folder: &tempfile::TempDir) -> String {
     match seen(folder).remove("a.wasm").map(|sight| sight.content) {
-        Some(Content::Wrong(why)) => why,
+        Some(Content::Invalid(why)) => why,
         other => panic!("{other:?}"),
     }
 }
@@ -35,8 +35,8 @@ fn only_components_are_seen_and_nothing_that_hides() {
 fn a_rule_is_another_one_by_whatever_is_beside_it() {
     let folder = folder(&[("a.wasm", "x")]);
     let digest = || match &seen(&folder)["a.wasm"].content {
-        Content::Whole(digest) => *digest,
-        Content::Wrong(why) => panic!("{why}"),
+        Content::Valid(digest) => *digest,
+        Content::Invalid(why) => panic!("{why}"),
     };
     let mut all = vec![digest()];
     for (name, text) in [
@@ -74,7 +74,7 @@ fn what_is_wrong_is_told_by_the_file_it_is_in() {
     );
     let ten = folder(&[("a.wasm", "0123456789")]);
     assert!(
-        matches!(seen(&ten)["a.wasm"].content, Content::Whole(_)),
+        matches!(seen(&ten)["a.wasm"].content, Content::Valid(_)),
         "as many as are allowed"
     );
 }
@@ -88,7 +88,7 @@ fn links_are_followed_and_those_that_lead_nowhere_are_wrong() {
     link("b.wasm", "..one");
     link("a.json", "nowhere");
     let sights = seen(&folder);
-    assert!(matches!(sights["b.wasm"].content, Content::Whole(_)));
+    assert!(matches!(sights["b.wasm"].content, Content::Valid(_)));
     assert!(wrong(&folder).contains("a.json cannot be read"), "it had settings");
 }
 
@@ -106,7 +106,7 @@ fn one_rule_too_many_is_not_looked_at() {
         fs::write(folder.path().join(format!("{number:04}.wasm")), "").expect("written");
     }
     let sights = seen(&folder);
-    let wrong = |name: &str| matches!(sights[name].content, Content::Wrong(_));
+    let wrong = |name: &str| matches!(sights[name].content, Content::Invalid(_));
     assert!(!wrong("0999.wasm") && wrong("1000.wasm"));
 }
 
@@ -117,12 +117,12 @@ fn a_file_is_read_again_until_it_is_old_and_then_when_it_changed() {
     let changed = fs::metadata(&path).expect("it is there").ctime() * 1000;
     let mut before = seen(&folder);
     // What was remembered comes back only if nothing was read.
-    let mark = Content::Wrong("remembered".to_owned());
+    let mark = Content::Invalid("remembered".to_owned());
     let mut is_remembered = |now_ms: i64| {
         let sight = before.get_mut("a.wasm").expect("it was seen");
         sight.is_old = sight.stamps[0].expect("it has one").is_old(now_ms);
         sight.content = mark.clone();
-        look(folder.path(), 10, &before, now_ms).expect("it can be read")["a.wasm"].content == mark
+        scan(folder.path(), 10, &before, now_ms).expect("it can be read")["a.wasm"].content == mark
     };
     assert!(!is_remembered(changed + MIN_FILE_AGE_MS));
     assert!(is_remembered(changed + MIN_FILE_AGE_MS + 1));
