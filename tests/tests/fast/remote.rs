@@ -61,7 +61,7 @@ fn the_story_of_a_rule_is_told_by_commands() {
     let settings = r#"{"do": "well", "count": 3}"#;
     let activate = ["activate", "hostile", digest, "--settings", settings, "--if-generation"];
     let late = desk.rules(&[&activate[..], &["1"]].concat()).with(1);
-    has(&late.error, "generation 2 is in force, not the one that you changed");
+    has(&late.error, "generation 2 is active, not the expected one");
     let active = desk.rules(&[&activate[..], &["2"]].concat()).with(0);
     has(&active.out, &format!("hostile {number} ({digest}) is in force"));
     has(&active.out, ", generation 3\n");
@@ -280,9 +280,9 @@ fn settings_are_given_and_taken_back() {
     assert_eq!(settings(), configured);
     has(&desk.rules(&["log", "threshold"]).with(0).out, "back");
     let wrong = desk.rules(&["settings", "threshold", r#"{"thresholds": 7}"#]).with(1);
-    has(&wrong.error, "422 Unprocessable Entity: the settings will not do: ");
+    has(&wrong.error, "422 Unprocessable Entity: invalid settings: ");
     let alone = desk.rules(&["settings", "role", r#"{"identities": []}"#]).with(1);
-    has(&alone.error, "you could not change rules any more");
+    has(&alone.error, "would deny you rules.write");
     // Only those who are named in the configuration may force it.
     desk.rules(&["settings", "role", r#"{"identities": []}"#, "--force"])
         .with(1);

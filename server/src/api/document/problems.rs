@@ -41,7 +41,7 @@ fn refusal(status: &str, family: &str) -> Option<(ApiError, Option<&'static str>
                 .to_owned(),
         ),
         ("412", _) => ApiError::Precondition(
-            "generation 2 is in force, not the one that you changed; look at it and try again".to_owned(),
+            "generation 2 is active, not the expected one; read it and retry".to_owned(),
         ),
         ("413", "Rules") => ApiError::ComponentTooLarge { limit: 32 << 20 },
         ("413", _) => ApiError::BodyTooLarge,

@@ -100,7 +100,7 @@ impl Registry {
         Ok(match is_trusted.await.map_err(ChangeError::Broken)? {
             true => None,
             false => Some(format!(
-                "the version {digest} of {rule} was signed by {}, which is no longer in rules.trusted_keys; upload \
+                "the version {digest} of {rule} was signed by {}, whose key is no longer in rules.trusted_keys; upload \
                  it again with another signature",
                 signer.as_deref().unwrap_or("an unknown key")
             )),

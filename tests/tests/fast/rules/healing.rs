@@ -47,7 +47,7 @@ fn a_rule_that_fails_again_and_again_is_put_aside_and_its_last_good_version_come
     );
     let rule = admin.get("/api/v1/rules/hostile").json();
     assert_eq!(rule["active"][0]["settings_updated_ms"]["count"], 1, "{rule}");
-    server.logged("a rule failed too often and was put aside");
+    server.logged("rule failed too often and was quarantined");
     let overview = admin.get("/api/v1/rules").json();
     assert_eq!(overview["quarantined"][0]["rule"], "hostile", "{overview}");
     let status = admin.get("/api/v1/status").json();

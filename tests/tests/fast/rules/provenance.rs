@@ -145,12 +145,12 @@ fn what_was_brought_before_signatures_were_wanted_cannot_be_put_in_force_after()
     let (other, other_digest) = brought(&admin, &two);
     activate(&admin, &name, &digest, json!({}));
     reconfigure(&server, &keys.trusting(&["ops"], REQUIRED));
-    let line = server.logged("nobody who is trusted vouches for a rule that is in force");
+    let line = server.logged("active rule has no trusted signature");
     assert!(line.contains(&name), "{line}");
     for mode in ["active", "shadow"] {
         let refused = activate(&admin, &other, &other_digest, json!({ "mode": mode }));
         let problem = refused.problem(409);
-        assert!(problem.contains("nobody signed the version"), "{problem}");
+        assert!(problem.contains("has no signature"), "{problem}");
     }
     let settings = json!({});
     let path = format!("/api/v1/rules/{name}/settings");
@@ -162,7 +162,7 @@ fn what_was_brought_before_signatures_were_wanted_cannot_be_put_in_force_after()
     admin.ask("DELETE", &format!("/api/v1/rules/{name}/active"));
     let back = admin.send("POST", &format!("/api/v1/rules/{name}/rollback"), &json!({}));
     assert!(
-        back.problem(409).contains("nobody signed"),
+        back.problem(409).contains("has no signature"),
         "it does not come back by this way either"
     );
     let again = signed(&admin, &two, &keys.sign("ops", &two));
@@ -185,7 +185,7 @@ fn a_key_that_is_taken_back_counts_no_more_and_what_is_in_force_stays_over_a_res
     let without = keys.trusting(&["ops"], REQUIRED);
     reconfigure(&server, &without);
     let problem = activate(&admin, late, late_digest, json!({})).problem(409);
-    assert!(problem.contains("signed by dev, whose key is not in"), "{problem}");
+    assert!(problem.contains("signed by dev, whose key is no longer in"), "{problem}");
     let wasm = numbered(3);
     signed(&admin, &wasm, &keys.sign("dev", &wasm)).problem(422);
     let now = generation(&admin);
@@ -194,7 +194,7 @@ fn a_key_that_is_taken_back_counts_no_more_and_what_is_in_force_stays_over_a_res
     assert_eq!(generation(&admin), now);
     let lines = active(&admin.get("/api/v1/rules").json());
     assert!(lines.iter().any(|line| line.starts_with(kept)), "{lines:?}");
-    server.logged("nobody who is trusted vouches for a rule that is in force");
+    server.logged("active rule has no trusted signature");
     // Another key under the old name is another key.
     std::fs::remove_file(keys.path("dev.key")).expect("it was there");
     std::fs::remove_file(keys.path("dev.pub")).expect("it was there");
@@ -283,8 +283,8 @@ fn signing_says_what_it_cannot_sign_with() {
         assert!(!refused.status.success() && said.contains(told), "{said}");
         assert!(!keys.path("rule.wasm.sig").exists());
     };
-    check("ops.pub", "it is a public key");
-    check("rule.wasm", "it is no PEM");
+    check("ops.pub", "this is a public key");
+    check("rule.wasm", "not a PEM key");
     check("nowhere.key", "cannot be read");
     let done = run(
         keys.0.path(),

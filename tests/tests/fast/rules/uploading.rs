@@ -122,7 +122,7 @@ fn the_name_of_a_rule_of_another_kind_is_refused() {
     let impostor = threshold(&wat(1, "i32.const 2048", &extra));
     let admin = server.client("admin");
     let problem = settled(&admin, upload(&admin, &impostor)).problem(409);
-    assert!(problem.contains("role is the name of a role rule here"), "{problem}");
+    assert!(problem.contains("a role rule named role exists"), "{problem}");
 }
 
 #[test]

@@ -407,7 +407,7 @@ fn json(text: &str) -> Value {
 
 fn no_rule(name: &str) -> ApiError {
     ApiError::Missing(format!(
-        "there is no rule {name}; GET /api/v1/rules names those that there are"
+        "there is no rule {name}; GET /api/v1/rules lists the rules"
     ))
 }
 
