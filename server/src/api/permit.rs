@@ -219,7 +219,7 @@ fn make(request: &HttpRequest, identity: &Identity, action: Action) -> Result<Ma
             why: busy.to_string(),
             after_seconds: 1,
         })?;
-    quarantine.role_answered(&active, &decision.verdict);
+    quarantine.on_role_answer(&active, &decision.verdict);
     Ok(Made { decision, took, report })
 }
 

@@ -46,7 +46,7 @@ impl RuleParts {
         let refreshed = list.clone();
         let after_change = Box::new(move || Box::pin(refreshed.clone().refresh()) as _);
         let registry = Registry::new(rules, store, compiler, options, after_change, service_metrics.clone());
-        let pending = registry.begin().await?;
+        let pending = registry.start().await?;
         Ok(Self {
             quarantine: Quarantine::new(registry.clone(), list, service_metrics.clone()),
             replication: Replication::new(registry.clone(), pending),

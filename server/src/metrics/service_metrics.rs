@@ -261,12 +261,12 @@ impl ServiceMetrics {
     }
 
     /// A generation of rules is in force.
-    pub fn rules_in_force(&self, generation: i64) {
+    pub fn set_active_generation(&self, generation: i64) {
         self.families.watchpost_rules_generation.set(generation);
     }
 
     /// A rule was put aside.
-    pub fn rule_put_aside(&self, rule: &str) {
+    pub fn inc_quarantined(&self, rule: &str) {
         self.families
             .watchpost_rules_quarantined_total
             .with_label_values(&[rule])

@@ -1,14 +1,14 @@
-//! The rules that Watchpost brings, as components; they serve until an operator uploads others.
+//! The built-in rules as components, active until an operator activates others.
 
 use watchpost_policies::Kind;
 
-/// Holds metrics against levels.
+/// Compares metrics with levels.
 pub const THRESHOLD: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/watchpost-threshold.wasm"));
 
 /// Gives roles to identities, and actions to roles.
 pub const ROLE: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/watchpost-role.wasm"));
 
-/// The one that keeps this contract.
+/// The built-in rule of this kind.
 pub const fn bytes(kind: Kind) -> &'static [u8] {
     match kind {
         Kind::Threshold => THRESHOLD,

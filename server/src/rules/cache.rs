@@ -1,5 +1,5 @@
-//! Compiled rules, kept from one start to the next. What cannot be kept or read back is compiled again: the cache
-//! saves time and can do no harm, for the engine loads only what bears our own seal.
+//! A cache of compiled rules on disk. Code that cannot be stored or loaded is compiled again. The cache cannot
+//! introduce foreign code, because the engine loads only code with this installation's seal.
 
 use std::fs;
 use std::io::{self, Write};
@@ -11,7 +11,7 @@ use watchpost_policies::{ArtefactKey, Digest, Engine, Refusal, RuleModule};
 
 const KEY_BYTES: usize = 32;
 
-/// A folder of compiled rules, and the key to its seals. Cheap to clone.
+/// A folder of compiled rules, and the key of their seals. Cheap to clone.
 #[derive(Clone)]
 pub struct Cache(Arc<Inner>);
 
@@ -21,7 +21,7 @@ struct Inner {
 }
 
 impl Cache {
-    /// Nothing, where there can be no cache; the log says why.
+    /// Opens the cache; `None` if that fails, which is logged.
     pub fn open(folder: &Path) -> Option<Self> {
         let key = fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
         match key.and_then(|()| key_of(folder)) {
@@ -31,14 +31,13 @@ impl Cache {
             }))),
             Err(error) => {
                 let folder = folder.display();
-                log::warn!(folder:%, error:%; "compiled rules cannot be kept; they are compiled at each start");
+                log::warn!(folder:%, error:%; "could not open the cache of compiled rules; rules are compiled at each start");
                 None
             }
         }
     }
 
-    /// A rule that Watchpost brings, from its compiled code where there is some. Only what is our own is compiled in
-    /// this process.
+    /// A built-in rule, from the cache or compiled. Only built-in rules are compiled in this process.
     pub(super) fn module(&self, engine: &Engine, wasm: &[u8]) -> Result<RuleModule, Refusal> {
         engine.check_bytes(wasm)?;
         if let Some(module) = self.get(engine, Digest::of(wasm))? {
@@ -49,7 +48,7 @@ impl Cache {
         Ok(module)
     }
 
-    /// The rule with this digest, if code of it is kept that this engine can take.
+    /// The rule with this digest, if the cache has code that this engine accepts.
     pub(super) fn get(&self, engine: &Engine, digest: Digest) -> Result<Option<RuleModule>, Refusal> {
         let Ok(artefact) = fs::read(self.path_of(digest)) else {
             return Ok(None);
@@ -57,45 +56,45 @@ impl Cache {
         match RuleModule::load(engine, digest, &artefact, &self.0.key) {
             Ok(loaded) => loaded.map(Some),
             Err(why) => {
-                log::info!(why:%; "a compiled rule is compiled again");
+                log::info!(why:%; "cached code of a rule is not usable; compiling the rule again");
                 Ok(None)
             }
         }
     }
 
-    /// Keeps its code for another time.
+    /// Stores the compiled code of a rule.
     pub(super) fn put(&self, module: &RuleModule) {
         let kept = module.artefact(&self.0.key).map_err(io::Error::other);
         if let Err(error) = kept.and_then(|artefact| replace(&self.path_of(module.digest()), &artefact)) {
-            log::warn!(error:%; "a compiled rule could not be kept");
+            log::warn!(error:%; "could not store the compiled code of a rule");
         }
     }
 
-    /// Whether there is code of it; whether that can be trusted is seen when it is loaded.
-    pub fn is_kept(&self, digest: Digest) -> bool {
+    /// Whether the cache has code of this rule; its seal is verified when it is loaded.
+    pub fn is_cached(&self, digest: Digest) -> bool {
         self.path_of(digest).is_file()
     }
 
-    /// Lets go of all code but that of these rules: what nobody uses any more would fill the disk. The rules that
-    /// Watchpost brings are to be named too, or they are compiled again at the next start.
-    pub fn keep_only(&self, digests: &[Digest]) {
-        let wanted: Vec<_> = digests.iter().map(|digest| self.path_of(*digest)).collect();
-        // What was begun and never finished is a `new` one; the key is neither.
+    /// Deletes all code except that of these rules, so unused code does not fill the disk. The list must include the
+    /// built-in rules, or they are compiled again at the next start.
+    pub fn retain(&self, digests: &[Digest]) {
+        let retained: Vec<_> = digests.iter().map(|digest| self.path_of(*digest)).collect();
+        // Incomplete files end in `new`; the key has neither ending.
         let is_code = |path: &Path| {
             path.extension()
                 .is_some_and(|ending| ending == "compiled" || ending == "new")
         };
-        let gone = fs::read_dir(&self.0.folder).and_then(|entries| {
+        let removed = fs::read_dir(&self.0.folder).and_then(|entries| {
             for entry in entries {
                 let path = entry?.path();
-                if is_code(&path) && !wanted.contains(&path) {
+                if is_code(&path) && !retained.contains(&path) {
                     fs::remove_file(path)?;
                 }
             }
             Ok(())
         });
-        if let Err(error) = gone {
-            log::warn!(error:%; "compiled rules that nobody uses could not be removed");
+        if let Err(error) = removed {
+            log::warn!(error:%; "could not remove unused compiled rules");
         }
     }
 
@@ -121,18 +120,18 @@ fn key_of(folder: &Path) -> io::Result<[u8; KEY_BYTES]> {
     Ok(key)
 }
 
-/// Another process may read it at any moment: it is there whole or not at all.
+/// Atomic, because another process may read the file at any moment.
 fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let aside = path.with_extension(format!("{}.new", std::process::id()));
+    let temporary = path.with_extension(format!("{}.new", std::process::id()));
     let mut file = fs::OpenOptions::new()
         .write(true)
         .create(true)
         .truncate(true)
         .mode(0o600)
-        .open(&aside)?;
+        .open(&temporary)?;
     file.write_all(bytes)?;
     file.sync_all()?;
-    fs::rename(&aside, path)
+    fs::rename(&temporary, path)
 }
 
 #[cfg(test)]
@@ -143,13 +142,13 @@ mod tests {
     use crate::rules::builtin::{ROLE, THRESHOLD};
 
     #[test]
-    fn what_nobody_uses_is_let_go_and_the_key_and_the_rest_stay() {
+    fn unused_code_is_deleted_and_the_key_and_other_files_stay() {
         let folder = tempfile::tempdir().expect("a folder");
         let engine = Engine::new(Limits::default()).expect("an engine");
         let cache = Cache::open(folder.path()).expect("a cache");
         let [threshold, role] = [THRESHOLD, ROLE].map(|wasm| {
-            let module = cache.module(&engine, wasm).expect("it is ours");
-            assert!(cache.is_kept(module.digest()));
+            let module = cache.module(&engine, wasm).expect("the rule is built in");
+            assert!(cache.is_cached(module.digest()));
             module.digest()
         });
         let begun = folder.path().join(format!("{role}.1.new"));
@@ -157,17 +156,17 @@ mod tests {
         fs::write(&begun, "half")
             .and_then(|()| fs::write(&foreign, "mine"))
             .expect("written");
-        cache.keep_only(&[threshold]);
-        assert!(cache.is_kept(threshold) && !cache.is_kept(role));
+        cache.retain(&[threshold]);
+        assert!(cache.is_cached(threshold) && !cache.is_cached(role));
         assert!(!begun.exists() && foreign.exists());
-        // The key is the same, so what it sealed is taken.
+        // The key is the same, so earlier code is accepted.
         let again = Cache::open(folder.path()).expect("a cache");
-        assert!(again.get(&engine, threshold).expect("it is ours").is_some());
-        assert!(again.get(&engine, role).expect("it is not there").is_none());
+        assert!(again.get(&engine, threshold).expect("the rule is built in").is_some());
+        assert!(again.get(&engine, role).expect("a miss is no error").is_none());
     }
 
     #[test]
-    fn what_was_changed_or_sealed_by_others_is_not_there() {
+    fn code_with_another_seal_is_ignored() {
         let (folder, other) = (
             tempfile::tempdir().expect("a folder"),
             tempfile::tempdir().expect("a folder"),
@@ -177,15 +176,15 @@ mod tests {
             Cache::open(folder.path()).expect("a cache"),
             Cache::open(other.path()).expect("a cache"),
         );
-        let digest = others.module(&engine, ROLE).expect("it is ours").digest();
+        let digest = others.module(&engine, ROLE).expect("the rule is built in").digest();
         fs::copy(others.path_of(digest), cache.path_of(digest)).expect("copied");
-        assert!(cache.get(&engine, digest).expect("nothing is run").is_none());
+        assert!(cache.get(&engine, digest).expect("a miss is no error").is_none());
         cache.module(&engine, ROLE).expect("it is compiled again");
-        assert!(cache.get(&engine, digest).expect("it is ours").is_some());
+        assert!(cache.get(&engine, digest).expect("the rule is built in").is_some());
     }
 
     #[test]
-    fn our_own_rules_obey_the_limit_on_their_size_also_where_their_code_is_kept() {
+    fn built_in_rules_obey_the_size_limit_even_if_their_code_is_cached() {
         let folder = tempfile::tempdir().expect("a folder");
         let cache = Cache::open(folder.path()).expect("a cache");
         let with = |component_bytes| {

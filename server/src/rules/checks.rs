@@ -1,5 +1,5 @@
-//! What a rule has to pass before anybody relies on it: from its bytes to a module, and from a module to a rule that
-//! answered once without a fault. It decides nothing about where the rule is kept or whether it is put in force.
+//! The checks that a rule has to pass before it is accepted: from bytes to a module, and from a module to a rule that
+//! evaluated sample data without a fault. Storing and activating the rule is not part of it.
 
 use std::time::{Duration, Instant};
 
@@ -10,41 +10,41 @@ use watchpost_policies::{
 use super::sample;
 use super::schema::{SchemaError, Schemas};
 
-/// The settings that every rule has to understand.
+/// The default settings, which every rule has to accept.
 const DEFAULTS: &str = "{}";
 
-/// A check that was passed.
+/// A passed check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Passed {
-    /// What is true now: "it compiles".
+    /// The name of the check, as in "component compiles".
     pub check: &'static str,
-    /// How long that took to find out.
+    /// The duration of the check.
     pub took: Duration,
 }
 
-/// The check that was not passed; those after it were not made.
+/// The failed check; later checks are not run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failed {
-    /// What is not true.
+    /// The name of the check.
     pub check: &'static str,
-    /// How that was seen, as a sentence.
+    /// The reason, as a sentence.
     pub why: String,
-    /// What its author can do.
+    /// The remedy for the author of the rule.
     pub advice: &'static str,
 }
 
-const CHECK_COMPONENT: &str = "it is a whole component";
-const CONTRACT: &str = "it keeps the contract and imports nothing";
-const COMPILES: &str = "it compiles";
-const CHECK_DESCRIBE: &str = "it says who it is";
-const CHECK_DEFAULT_SETTINGS: &str = "it accepts {} as settings";
-const CHECK_SETTINGS: &str = "it accepts the settings that were given";
-const CHECK_SCHEMA: &str = "its schema accepts the same";
-const CHECK_EVALUATE: &str = "it judges sample rounds";
-const DECIDES: &str = "it decides sample requests";
+const CHECK_COMPONENT: &str = "component is complete";
+const CONTRACT: &str = "implements the contract without imports";
+const COMPILES: &str = "component compiles";
+const CHECK_DESCRIBE: &str = "describe() succeeds";
+const CHECK_DEFAULT_SETTINGS: &str = "accepts {} as settings";
+const CHECK_SETTINGS: &str = "accepts the given settings";
+const CHECK_SCHEMA: &str = "schema agrees with check-settings";
+const CHECK_EVALUATE: &str = "evaluates sample rounds";
+const DECIDES: &str = "decides sample requests";
 
-/// Compiles bytes and asks them who they are. `reached` hears of each check when it is passed, for compiling may take
-/// long.
+/// Compiles a component and calls its describe(). `reached` is called for each passed check at once, because compiling
+/// may take long.
 pub fn load(
     engine: &Engine,
     wasm: &[u8],
@@ -70,8 +70,8 @@ pub fn load(
     }
 }
 
-/// Gives a module its settings, which its schema has to accept too, and lets it answer: each of these snapshots, or
-/// requests that were made up for it. What comes back is the rule under these settings.
+/// Configures a module, validates the settings against its schema, and evaluates the snapshots, or sample requests for
+/// a role rule. Returns the configured rule.
 pub fn try_out(
     module: &RuleModule,
     settings: &str,
@@ -82,12 +82,14 @@ pub fn try_out(
     let mut rule = timed(&mut passed, CHECK_DEFAULT_SETTINGS, || {
         accept(module, DEFAULTS, CHECK_DEFAULT_SETTINGS)
     })?;
-    let mut given = vec![DEFAULTS];
+    let mut all_settings = vec![DEFAULTS];
     if settings.trim() != DEFAULTS {
         rule = timed(&mut passed, CHECK_SETTINGS, || accept(module, settings, CHECK_SETTINGS))?;
-        given.push(settings);
+        all_settings.push(settings);
     }
-    timed(&mut passed, CHECK_SCHEMA, || fits(module, &given, schemas))?;
+    timed(&mut passed, CHECK_SCHEMA, || {
+        check_schema(module, &all_settings, schemas)
+    })?;
     match module.kind() {
         Kind::Threshold => timed(&mut passed, CHECK_EVALUATE, || judge(&rule, snapshots))?,
         Kind::Role => timed(&mut passed, DECIDES, || decide(&rule))?,
@@ -98,10 +100,10 @@ pub fn try_out(
 fn timed<T>(
     passed: &mut Vec<Passed>,
     check: &'static str,
-    look: impl FnOnce() -> Result<T, Failed>,
+    run: impl FnOnce() -> Result<T, Failed>,
 ) -> Result<T, Failed> {
     let began = Instant::now();
-    let found = look()?;
+    let found = run()?;
     let took = began.elapsed();
     passed.push(Passed { check, took });
     Ok(found)
@@ -112,28 +114,32 @@ fn accept(module: &RuleModule, settings: &str, check: &'static str) -> Result<Ru
         check,
         advice: match &refusal {
             SettingsRefusal::Problems { .. } if check == CHECK_DEFAULT_SETTINGS => {
-                "give every setting a default: a rule has to work before anybody has set anything"
+                "give every setting a default: a rule has to work without any settings"
             }
-            SettingsRefusal::Problems { .. } => "correct the settings where they are wrong",
+            SettingsRefusal::Problems { .. } => "correct the settings",
             SettingsRefusal::Fault { .. } => FAULT_ADVICE,
         },
         why: refusal.to_string(),
     })
 }
 
-/// Whether what the rule takes is what it tells people to write.
-fn fits(module: &RuleModule, given: &[&str], schemas: &Schemas) -> Result<(), Failed> {
+/// Whether the schema accepts the settings that the rule accepts.
+fn check_schema(module: &RuleModule, all_settings: &[&str], schemas: &Schemas) -> Result<(), Failed> {
     let failed = |why, advice| Failed {
         check: CHECK_SCHEMA,
         why,
         advice,
     };
-    let given: Result<_, _> = given.iter().map(|settings| serde_json::from_str(settings)).collect();
-    let given = given.map_err(|error| failed(format!("the settings are no JSON: {error}"), "write a JSON object"))?;
-    let found = schemas.problems(&module.manifest().settings_schema, given);
+    let parsed: Result<_, _> = all_settings
+        .iter()
+        .map(|settings| serde_json::from_str(settings))
+        .collect();
+    let parsed =
+        parsed.map_err(|error| failed(format!("the settings are not JSON: {error}"), "write a JSON object"))?;
+    let found = schemas.problems(&module.manifest().settings_schema, parsed);
     let problems = found.map_err(|error| {
         let advice = match error {
-            SchemaError::Wrong(_) | SchemaError::TooMuch => "correct the schema that the rule gives",
+            SchemaError::Wrong(_) | SchemaError::TooMuch => "correct the settings schema of the rule",
             SchemaError::TimedOut(_) | SchemaError::Broken(_) => "try again when the machine is less busy",
         };
         failed(error.to_string(), advice)
@@ -142,12 +148,12 @@ fn fits(module: &RuleModule, given: &[&str], schemas: &Schemas) -> Result<(), Fa
         true => Ok(()),
         false => Err(failed(
             SettingsRefusal::Problems { problems }.to_string(),
-            "correct the settings where they are wrong, or the schema that the rule gives",
+            "correct the settings, or the settings schema of the rule",
         )),
     }
 }
 
-/// Each twice, for the second time it is shown what it found the first time.
+/// Evaluates each snapshot twice; the second time with the findings of the first.
 fn judge(rule: &Rule, snapshots: &[&Snapshot]) -> Result<(), Failed> {
     for snapshot in snapshots {
         let mut last: Vec<Finding> = Vec::new();
@@ -159,7 +165,7 @@ fn judge(rule: &Rule, snapshots: &[&Snapshot]) -> Result<(), Failed> {
     Ok(())
 }
 
-/// Everybody and everything, on a good day and on a bad one.
+/// Decides every action for each sample identity, without and with findings.
 fn decide(rule: &Rule) -> Result<(), Failed> {
     let identities = sample::identities();
     for standings in [&[][..], &sample::standings()] {
@@ -169,7 +175,7 @@ fn decide(rule: &Rule) -> Result<(), Failed> {
                 let decided = answer.map_err(|Busy| Failed {
                     check: DECIDES,
                     why: Busy.to_string(),
-                    advice: "try again when the machine has less to do",
+                    advice: "try again when the machine is less busy",
                 })?;
                 decided.map_err(|fault| misbehaved(DECIDES, &fault))?;
             }
@@ -178,7 +184,7 @@ fn decide(rule: &Rule) -> Result<(), Failed> {
     Ok(())
 }
 
-const FAULT_ADVICE: &str = "docs/WRITING-RULES.md lists each fault and its remedy, under Faults";
+const FAULT_ADVICE: &str = "see the section Faults in docs/WRITING-RULES.md";
 
 fn misbehaved(check: &'static str, fault: &Fault) -> Failed {
     Failed {
@@ -192,25 +198,28 @@ fn refused(refusal: &Refusal) -> Failed {
     let (check, advice) = match refusal {
         Refusal::TooLarge { .. } => (
             CHECK_COMPONENT,
-            "leave out what it does not need, or raise rules.limits.component_bytes",
+            "remove unused code, or raise rules.limits.component_bytes",
         ),
-        Refusal::NotWebAssembly => (CHECK_COMPONENT, "give the file that the build made: rule.wasm"),
+        Refusal::NotWebAssembly => (CHECK_COMPONENT, "use the component that the build made: rule.wasm"),
         Refusal::CoreModule { .. } => (CHECK_COMPONENT, "watchpost rules pack CORE.wasm -o rule.wasm"),
-        Refusal::UnknownEncoding => (CHECK_COMPONENT, "build it anew, with tools of this year"),
-        Refusal::Truncated => (CHECK_COMPONENT, "copy it again, or build it anew"),
+        Refusal::UnknownEncoding => (CHECK_COMPONENT, "rebuild the component with current tools"),
+        Refusal::Truncated => (CHECK_COMPONENT, "copy the file again, or rebuild the component"),
         Refusal::Invalid { .. } => (
             COMPILES,
-            "build it anew; what is experimental in WebAssembly is off here",
+            "rebuild the component; experimental WebAssembly features are disabled",
         ),
         Refusal::Import { .. } => (
             CONTRACT,
-            "leave out what imports it; a rule gets all that it needs as arguments",
+            "remove the code that imports it; a rule gets all its input as arguments",
         ),
-        Refusal::WrongWorld { .. } => (CONTRACT, "build it for the world `threshold` or `role` of rules.wit"),
-        Refusal::WrongVersion { .. } => (CONTRACT, "take rules.wit from a project of `watchpost rules new`"),
+        Refusal::WrongWorld { .. } => (
+            CONTRACT,
+            "build the component for the world `threshold` or `role` of rules.wit",
+        ),
+        Refusal::WrongVersion { .. } => (CONTRACT, "use the rules.wit of a project made by `watchpost rules new`"),
         Refusal::WrongShape { .. } => (
             CHECK_DESCRIBE,
-            "make its bindings anew from the rules.wit of this Watchpost",
+            "regenerate the bindings from the rules.wit of this Watchpost",
         ),
         Refusal::Fault { .. } => (CHECK_DESCRIBE, FAULT_ADVICE),
     };
@@ -231,8 +240,8 @@ mod tests {
     fn module(wasm: &[u8]) -> RuleModule {
         let engine = Engine::new(Limits::default()).expect("an engine starts");
         let mut reached = Vec::new();
-        let (module, passed) = load(&engine, wasm, |check| reached.push(check)).expect("it is taken");
-        assert_eq!(passed, reached, "each check is told when it is passed");
+        let (module, passed) = load(&engine, wasm, |check| reached.push(check)).expect("it loads");
+        assert_eq!(passed, reached, "each check is reported when it passes");
         assert_eq!(checks(&passed), [CHECK_COMPONENT, CONTRACT, COMPILES, CHECK_DESCRIBE]);
         module
     }
@@ -242,31 +251,31 @@ mod tests {
     }
 
     #[test]
-    fn a_rule_is_tried_with_its_own_settings_besides_the_defaults() {
+    fn a_rule_is_checked_with_the_given_settings_and_the_defaults() {
         let module = module(builtin::THRESHOLD);
         let settings = r#"{"thresholds": [{"metric": "cpu", "alert": 50}]}"#;
-        let (rule, passed) = try_out(&module, settings, &[&sample::round()], &Schemas::Here).expect("it passes");
+        let (rule, passed) = try_out(&module, settings, &[&sample::round()], &Schemas::InProcess).expect("it passes");
         assert_eq!(rule.settings(), settings);
         assert_eq!(
             checks(&passed),
             [CHECK_DEFAULT_SETTINGS, CHECK_SETTINGS, CHECK_SCHEMA, CHECK_EVALUATE]
         );
-        let (_, passed) = try_out(&module, " {} ", &[], &Schemas::Here).expect("it passes");
+        let (_, passed) = try_out(&module, " {} ", &[], &Schemas::InProcess).expect("it passes");
         assert_eq!(checks(&passed), [CHECK_DEFAULT_SETTINGS, CHECK_SCHEMA, CHECK_EVALUATE]);
 
-        let failed = try_out(&module, r#"{"thresholds": 5}"#, &[], &Schemas::Here).expect_err("refused");
+        let failed = try_out(&module, r#"{"thresholds": 5}"#, &[], &Schemas::InProcess).expect_err("refused");
         assert_eq!(failed.check, CHECK_SETTINGS);
         assert!(failed.why.contains("the settings will not do"), "{}", failed.why);
     }
 
     #[test]
-    fn a_role_rule_decides_for_everybody_on_a_good_day_and_on_a_bad_one() {
-        let (_, passed) = try_out(&module(builtin::ROLE), "{}", &[], &Schemas::Here).expect("it passes");
+    fn a_role_rule_decides_all_sample_requests() {
+        let (_, passed) = try_out(&module(builtin::ROLE), "{}", &[], &Schemas::InProcess).expect("it passes");
         assert_eq!(checks(&passed), [CHECK_DEFAULT_SETTINGS, CHECK_SCHEMA, DECIDES]);
     }
 
     #[test]
-    fn what_cannot_be_a_rule_fails_the_check_that_sees_it() {
+    fn an_invalid_component_fails_the_first_check_that_detects_it() {
         let engine = Engine::new(Limits::default()).expect("an engine starts");
         let failed = load(&engine, b"\0asm\x01\0\0\0", |_| {}).expect_err("refused");
         assert_eq!(

@@ -1,5 +1,4 @@
-//! Holds what a rule in force found against what a candidate found: over one round, where both looked at the same. It
-//! runs neither of them.
+//! Compares the findings of an active rule with those of a candidate over the same round. It evaluates neither rule.
 
 use std::collections::BTreeMap;
 
@@ -7,21 +6,21 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use watchpost_policies::{Finding, Severity, Subject};
 
-/// A subject of which the two do not say the same.
+/// A subject for which the severities differ.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 #[schema(as = ShadowDifference)]
 pub struct Difference {
-    /// What it is about.
+    /// The subject of both findings.
     pub subject: Subject,
-    /// What the rule in force finds; that it is silent is as good as ok.
+    /// Severity by the active rule; no finding counts as ok.
     pub active: Severity,
-    /// What the candidate finds.
+    /// Severity by the candidate; no finding counts as ok.
     pub candidate: Severity,
-    /// In the words of the one who finds it worse.
+    /// The sentence of the finding with the higher severity.
     pub sentence: String,
 }
 
-/// The subjects of which they do not say the same.
+/// The subjects for which the severities differ.
 pub fn differences<'f>(
     active: impl Iterator<Item = &'f Finding>,
     candidate: impl Iterator<Item = &'f Finding>,
@@ -35,7 +34,7 @@ pub fn differences<'f>(
     }
     let severity = |finding: Option<&Finding>| finding.map_or(Severity::Ok, |finding| finding.severity);
     let differs = |(_, (one, other)): &(_, (Option<&Finding>, Option<&Finding>))| severity(*one) != severity(*other);
-    let told = |(subject, (one, other)): (&Subject, (Option<&Finding>, Option<&Finding>))| {
+    let difference = |(subject, (one, other)): (&Subject, (Option<&Finding>, Option<&Finding>))| {
         let worse = if severity(other) > severity(one) { other } else { one };
         Difference {
             subject: subject.clone(),
@@ -44,7 +43,7 @@ pub fn differences<'f>(
             sentence: worse.map(|finding| finding.sentence.clone()).unwrap_or_default(),
         }
     };
-    both.into_iter().filter(differs).map(told).collect()
+    both.into_iter().filter(differs).map(difference).collect()
 }
 
 #[cfg(test)]
@@ -68,7 +67,7 @@ mod tests {
     }
 
     #[test]
-    fn silence_is_as_good_as_ok_and_the_worse_one_speaks() {
+    fn a_missing_finding_counts_as_ok_and_the_sentence_is_that_of_the_worse_finding() {
         let one = [
             finding("disk", Severity::Warning, "it is full"),
             finding("memory", Severity::Ok, ""),
@@ -76,7 +75,7 @@ mod tests {
         ];
         let other = [
             finding("disk", Severity::Alert, "it is very full"),
-            finding("cpu", Severity::Alert, "in other words"),
+            finding("cpu", Severity::Alert, "a different sentence"),
             finding("load", Severity::Ok, ""),
         ];
         let found = differences(one.iter(), other.iter());
@@ -86,7 +85,7 @@ mod tests {
             (Severity::Warning, Severity::Alert)
         );
         assert_eq!(found[0].sentence, "it is very full");
-        let back = differences(other.iter(), one.iter());
-        assert_eq!(back[0].sentence, "it is very full");
+        let reversed = differences(other.iter(), one.iter());
+        assert_eq!(reversed[0].sentence, "it is very full");
     }
 }

@@ -1,5 +1,5 @@
-//! Which rules are in force. Where they come from and how that changes is in `registry`; judging with them is the work
-//! of `watchpost-policies`.
+//! Loads rules and holds the active generation. `registry` makes every change; `watchpost-policies` evaluates the
+//! rules.
 
 pub mod builtin;
 pub mod cache;
@@ -36,7 +36,7 @@ use compiler::Compiler;
 use shadow::RoleShadow;
 use streak::Streak;
 
-/// The rules in force. Cheap to clone; all clones see a change at once.
+/// The active rules. Cheap to clone; all clones see a change immediately.
 #[derive(Clone)]
 pub struct Rules(Arc<Inner>);
 
@@ -45,67 +45,65 @@ struct Inner {
     cache: Option<Cache>,
     builtin: Builtin,
     current: ArcSwap<ActiveRule>,
-    /// The generation before, so that nothing has to be loaded to go back to it.
+    /// The previous generation stays loaded, so a rollback to it compiles nothing.
     previous: ArcSwapOption<ActiveRule>,
 }
 
-/// The rules that Watchpost brings.
+/// The built-in rules.
 struct Builtin {
     threshold: RuleModule,
     role: RuleModule,
 }
 
-/// One generation, loaded.
+/// A generation with its rules loaded.
 #[derive(Debug)]
 pub struct ActiveRule {
-    /// Which.
     pub generation: Generation,
-    /// What counts.
+    /// The rules with an effect.
     pub set: RuleSet,
-    /// What is only compared, if there is any: with a role rule that may be the one that counts.
+    /// The rules in shadow mode, if there are any. With only threshold rules in shadow, its role rule is the active
+    /// one.
     pub shadow: Option<RuleSet>,
     /// In the order of the generation's entries.
     pub rules: Vec<Rule>,
-    /// How often the role rule failed since it last answered.
+    /// Consecutive faults of the active role rule.
     role_fails: Streak,
-    /// How the one does that is asked beside it.
-    role_beside: RoleShadow,
+    /// Results of the role rule in shadow mode.
+    role_shadow: RoleShadow,
 }
 
-/// Settings of the rules that Watchpost brings, as JSON.
+/// Settings of the built-in rules, as JSON.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// Of the threshold rule.
+    /// Settings of the threshold rule.
     pub threshold: String,
-    /// Of the role rule.
+    /// Settings of the role rule.
     pub role: String,
 }
 
 /// Why rules cannot be loaded.
 #[derive(Debug, thiserror::Error)]
 pub enum RulesError {
-    /// No engine.
+    /// The engine could not be created.
     #[error(transparent)]
     Engine(#[from] EngineError),
-    /// A built-in rule is broken; that is ours.
+    /// A built-in rule is broken, which is an internal error.
     #[error("the built-in rule could not be loaded: {0}")]
     Refused(#[from] Refusal),
-    /// Settings with mistakes.
-    #[error("the settings of the rule {rule} have mistakes")]
+    /// The configured settings are invalid.
+    #[error("the settings of the rule {rule} are invalid")]
     Settings {
-        /// Which rule.
         rule: &'static str,
-        /// The mistakes.
         #[source]
         refusal: SettingsRefusal,
     },
-    /// They do not make a set.
+    /// The rules do not form a set.
     #[error(transparent)]
     Set(#[from] SetError),
 }
 
 impl Rules {
-    /// Loads the built-in rules. Compiled code is kept in the folder, if one is given, for the next start.
+    /// Loads the built-in rules. With a cache folder, compiled code is stored there for the next start.
     pub fn load(limits: Limits, settings: &Settings, cache: Option<&Path>) -> Result<Self, RulesError> {
         let engine = Engine::new(limits)?;
         let cache = cache.and_then(Cache::open);
@@ -117,7 +115,7 @@ impl Rules {
             threshold: load(builtin::THRESHOLD)?,
             role: load(builtin::ROLE)?,
         };
-        let first = builtin.alone(settings)?;
+        let first = builtin.generation(settings)?;
         Ok(Self(Arc::new(Inner {
             engine,
             cache,
@@ -127,32 +125,32 @@ impl Rules {
         })))
     }
 
-    /// The generation in force. Ask again for each request: it may have been replaced.
+    /// The active generation. Call this for each request: the generation may have been replaced.
     pub fn current(&self) -> Arc<ActiveRule> {
         self.0.current.load_full()
     }
 
-    /// The engine that they run on.
+    /// The engine that the rules run on.
     pub fn engine(&self) -> &Engine {
         &self.0.engine
     }
 
-    /// Compiles what comes from outside, for the same engine.
+    /// A compiler of uploaded components for this engine.
     pub fn compiler(&self, options: compiler::Options) -> Compiler {
         Compiler::new(self.0.engine.clone(), self.0.cache.clone(), options)
     }
 
-    /// Where their compiled code is kept, if it is.
+    /// The cache of compiled code, if it is enabled.
     pub fn cache(&self) -> Option<&Cache> {
         self.0.cache.as_ref()
     }
 
-    /// Looks at settings as the built-in rules would, and changes nothing.
+    /// Validates settings of the built-in rules and changes nothing.
     pub fn check(&self, settings: &Settings) -> Result<(), RulesError> {
-        self.0.builtin.alone(settings).map(drop)
+        self.0.builtin.generation(settings).map(drop)
     }
 
-    /// A rule that Watchpost brings.
+    /// The built-in rule of a kind.
     pub fn builtin(&self, kind: Kind) -> &RuleModule {
         match kind {
             Kind::Threshold => &self.0.builtin.threshold,
@@ -160,19 +158,19 @@ impl Rules {
         }
     }
 
-    /// Whether the role rule that counts is the one that Watchpost brings, and its settings leave it to the rule who has
-    /// which role. Then only the clients of the development authority have one.
+    /// Whether the built-in role rule is active and its settings do not name identities. Then only clients with
+    /// certificates of the development authority have a role.
     pub fn leave_identities_to_the_default(&self) -> bool {
         let active = self.current();
-        let mut both = active.generation.entries.iter().zip(&active.rules);
-        both.any(|(entry, rule)| {
-            let counts = entry.mode == Mode::Active && entry.kind == Kind::Role;
-            counts && entry.digest.is_none() && !names_identities(rule.settings())
+        let mut loaded = active.generation.entries.iter().zip(&active.rules);
+        loaded.any(|(entry, rule)| {
+            let is_active_role = entry.mode == Mode::Active && entry.kind == Kind::Role;
+            is_active_role && entry.digest.is_none() && !names_identities(rule.settings())
         })
     }
 
-    /// Whether what is in force is a generation that the database knows.
-    fn is_begun(&self) -> bool {
+    /// Whether the active generation is stored in the database; the one before startup is not.
+    fn is_stored(&self) -> bool {
         self.current()
             .generation
             .entries
@@ -180,14 +178,14 @@ impl Rules {
             .all(|entry| entry.settings != SettingsRef::Configured)
     }
 
-    /// Puts a generation in force. Whoever has the one before goes on with that until they are done.
-    fn put(&self, next: ActiveRule) -> Arc<ActiveRule> {
+    /// Activates a generation. Requests that hold the previous one finish with it.
+    fn activate(&self, next: ActiveRule) -> Arc<ActiveRule> {
         let next = Arc::new(next);
         self.0.previous.store(Some(self.0.current.swap(next.clone())));
         next
     }
 
-    /// The generations that are loaded, the one in force first.
+    /// The loaded generations, the active one first.
     fn loaded(&self) -> impl Iterator<Item = Arc<ActiveRule>> {
         [Some(self.current()), self.0.previous.load_full()]
             .into_iter()
@@ -208,11 +206,11 @@ impl ActiveRule {
             return Err(SetError::NotOneRole);
         };
         let set = RuleSet::new(number, of(Mode::Active, Kind::Threshold).collect(), role.clone())?;
-        let beside: Vec<_> = of(Mode::Shadow, Kind::Threshold).collect();
-        let other = of(Mode::Shadow, Kind::Role).next();
-        let shadow = match (beside.is_empty(), other) {
+        let shadow_thresholds: Vec<_> = of(Mode::Shadow, Kind::Threshold).collect();
+        let shadow_role = of(Mode::Shadow, Kind::Role).next();
+        let shadow = match (shadow_thresholds.is_empty(), shadow_role) {
             (true, None) => None,
-            (_, other) => Some(RuleSet::new(number, beside, other.unwrap_or(role))?),
+            (_, shadow_role) => Some(RuleSet::new(number, shadow_thresholds, shadow_role.unwrap_or(role))?),
         };
         Ok(Self {
             set,
@@ -220,20 +218,20 @@ impl ActiveRule {
             rules,
             generation,
             role_fails: Streak::default(),
-            role_beside: RoleShadow::default(),
+            role_shadow: RoleShadow::default(),
         })
     }
 
-    /// The role rule that is asked beside the one that counts.
+    /// The set whose role rule runs in shadow mode, if there is one.
     pub fn shadow_role(&self) -> Option<&RuleSet> {
-        let asked = |entry: &Entry| entry.mode == Mode::Shadow && entry.kind == Kind::Role;
+        let is_shadow_role = |entry: &Entry| entry.mode == Mode::Shadow && entry.kind == Kind::Role;
         self.shadow
             .as_ref()
-            .filter(|_| self.generation.entries.iter().any(asked))
+            .filter(|_| self.generation.entries.iter().any(is_shadow_role))
     }
 
-    /// Counts how often the role rule failed, one time after the other.
-    fn role_answered(&self, failed: Option<&Fault>) -> u32 {
+    /// Counts an answer of the role rule and returns the number of consecutive faults.
+    fn count_role_answer(&self, failed: Option<&Fault>) -> u32 {
         self.role_fails.count(failed)
     }
 
@@ -254,8 +252,8 @@ impl ActiveRule {
 }
 
 impl Builtin {
-    /// They alone, before anybody chose others.
-    fn alone(&self, settings: &Settings) -> Result<ActiveRule, RulesError> {
+    /// The generation with only the built-in rules, before the database is read.
+    fn generation(&self, settings: &Settings) -> Result<ActiveRule, RulesError> {
         let rules = vec![
             with_settings("threshold", &self.threshold, &settings.threshold)?,
             with_settings("role", &self.role, &settings.role)?,
@@ -276,7 +274,7 @@ impl Builtin {
     }
 }
 
-/// The built-in rules with their defaults, for tests of what is made of their reports.
+/// The built-in rules with their defaults, for tests that process reports.
 #[cfg(test)]
 pub(crate) fn by_default() -> RuleSet {
     let settings = Settings {
@@ -284,16 +282,16 @@ pub(crate) fn by_default() -> RuleSet {
         role: "{}".to_owned(),
     };
     let rules = Rules::load(Limits::default(), &settings, None);
-    rules.expect("our own rules are taken").current().set.clone()
+    rules.expect("the built-in rules load").current().set.clone()
 }
 
-/// An empty list is a choice too.
+/// An empty list counts as naming identities.
 fn names_identities(settings: &str) -> bool {
     let settings: Result<serde_json::Value, _> = serde_json::from_str(settings);
     settings.is_ok_and(|settings| settings.get("identities").is_some())
 }
 
 fn with_settings(rule: &'static str, module: &RuleModule, settings: &str) -> Result<Rule, RulesError> {
-    let taken = module.with_settings(settings);
-    taken.map_err(|refusal| RulesError::Settings { rule, refusal })
+    let configured = module.with_settings(settings);
+    configured.map_err(|refusal| RulesError::Settings { rule, refusal })
 }

@@ -1,5 +1,5 @@
-//! The quarantine: a rule that fails again and again is taken out, what was good before is in force again, and it is
-//! logged as an error. How what is in force changes is the registry's to know.
+//! Quarantines rules that fail repeatedly: the last good version becomes active again, and the log gets an error. The
+//! registry makes the change.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -15,32 +15,31 @@ use crate::metrics::ServiceMetrics;
 use crate::store::Store;
 use crate::store::rules::{AuditAction, AuditActor, Entry, Generation, Mode};
 
-/// How often the quarantine of a rule is deferred for a good version that cannot be loaded just then.
+/// How often quarantine is deferred because the last good version cannot be loaded temporarily.
 const MAX_DEFERRALS: u32 = 3;
 
-/// A rule that was put aside, until somebody changes it.
+/// A quarantined rule, until an operator changes it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
-#[schema(as = RulePutAside)]
+#[schema(as = QuarantinedRule)]
 pub struct Quarantined {
-    /// Which.
     pub rule: String,
-    /// Which version of it.
+    /// The failing version; none for built-in rules.
     pub digest: Option<String>,
-    /// When, in milliseconds since 1970 (UTC).
+    /// Time of quarantine, in milliseconds since 1970 (UTC).
     pub since_ms: i64,
-    /// How it failed.
+    /// The last fault of the rule.
     pub why: String,
 }
 
-/// The rules in quarantine, as the audit log has them: so everybody who shares the database sees the same. Cheap to
-/// clone.
+/// The quarantined rules, derived from the audit log, so all processes that share the database see the same list. Cheap
+/// to clone.
 #[derive(Clone)]
 pub struct QuarantineList {
     store: Store,
     rules: Arc<Mutex<Vec<Quarantined>>>,
 }
 
-/// Takes rules out that fail too often. Cheap to clone.
+/// Quarantines rules that fail too often. Cheap to clone.
 #[derive(Clone)]
 pub struct Quarantine(Arc<Inner>);
 
@@ -52,18 +51,18 @@ struct Inner {
     service_metrics: Arc<ServiceMetrics>,
 }
 
-/// What happened since this process began.
+/// State since the start of this process.
 #[derive(Default)]
 struct State {
-    /// What was taken out; nobody goes back to it by themselves.
+    /// Entries that were quarantined; they are no candidates for an automatic rollback.
     failed: Vec<Entry>,
     deferrals: Deferrals,
-    /// The role rule that failed too often, and how.
+    /// The role rule that failed too often, and its last fault.
     role_failed: Option<(Entry, String)>,
 }
 
 impl QuarantineList {
-    /// Empty, until it is refreshed.
+    /// An empty list, to be filled by [`Self::refresh`].
     pub fn new(store: Store) -> Self {
         Self {
             store,
@@ -71,32 +70,32 @@ impl QuarantineList {
         }
     }
 
-    /// Reads the audit log again. Where that cannot be read, the list stays as it is.
+    /// Reads the audit log again. If that fails, the list stays as it is.
     pub async fn refresh(self) {
         match self.store.ask(|store| store.rules_quarantined()).await {
-            Ok(told) => {
-                let rules = told.into_iter().map(|told| Quarantined {
-                    rule: told.name,
-                    digest: told.digest.map(|digest| digest.to_string()),
-                    since_ms: told.time_ms,
-                    why: told.note,
+            Ok(entries) => {
+                let rules = entries.into_iter().map(|entry| Quarantined {
+                    rule: entry.name,
+                    digest: entry.digest.map(|digest| digest.to_string()),
+                    since_ms: entry.time_ms,
+                    why: entry.note,
                 });
                 *self.lock() = rules.collect();
             }
             Err(error) => {
-                log::warn!(reason = error_chain(&error).as_str(); "the rules that are put aside could not be read; those that were known are shown");
+                log::warn!(reason = error_chain(&error).as_str(); "could not read the quarantined rules; showing the last known list");
             }
         }
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Quarantined>> {
-        // It is replaced as a whole, so it is whole even after a panic.
+        // The list is replaced as a whole, so it is consistent even after a panic.
         self.rules.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Quarantine {
-    /// Of the rules of this registry, which refreshes the list whenever it changes something.
+    /// Quarantine for the rules of `registry`, which refreshes `list` after each change.
     pub fn new(registry: Registry, list: QuarantineList, service_metrics: Arc<ServiceMetrics>) -> Self {
         Self(Arc::new(Inner {
             registry,
@@ -112,24 +111,24 @@ impl Quarantine {
         self.0.list.lock().clone()
     }
 
-    /// Counts an answer of the role rule. One that fails too often is taken out.
-    pub fn role_answered(&self, active: &ActiveRule, verdict: &Verdict) {
+    /// Counts an answer of the role rule. A rule that fails too often is quarantined.
+    pub fn on_role_answer(&self, active: &ActiveRule, verdict: &Verdict) {
         let failed = match verdict {
             Verdict::Fault { fault } => Some(fault),
             _ => None,
         };
-        let streak = active.role_answered(failed);
+        let streak = active.count_role_answer(failed);
         let Some(fault) = failed.filter(|_| streak >= self.limit()) else {
             return;
         };
-        // Others may have taken it out already, so it matters which one it was that failed.
+        // Another process may have replaced the rule already, so the entry that failed is recorded.
         if let Some(entry) = slot(&active.generation.entries, Kind::Role, "") {
             self.lock().role_failed = Some((entry.clone(), fault.to_string()));
             self.0.role_fails.notify_one();
         }
     }
 
-    /// Watches rules fail, for ever.
+    /// Watches for failing rules, forever.
     pub async fn run<J: AsRef<Report>>(self, mut judged: watch::Receiver<Option<Arc<J>>>) {
         let mut streaks = Streaks::default();
         loop {
@@ -142,7 +141,7 @@ impl Quarantine {
                     let Some(judged) = latest else { continue };
                     let report: &Report = (*judged).as_ref();
                     let current = self.0.registry.rules().current();
-                    // A round that was judged by others tells nothing of these.
+                    // A report of another generation says nothing about the active rules.
                     if current.set.generation() != report.generation() {
                         continue;
                     }
@@ -151,47 +150,47 @@ impl Quarantine {
                         fault.map(ToString::to_string)
                     };
                     for (failing, why) in streaks.count(faults, &current.generation.entries, self.limit()) {
-                        self.take_out(&failing, &why).await;
+                        self.try_quarantine(&failing, &why).await;
                     }
                 }
                 () = self.0.role_fails.notified() => {
                     let failed = self.lock().role_failed.take();
                     if let Some((failing, why)) = failed {
-                        self.take_out(&failing, &why).await;
+                        self.try_quarantine(&failing, &why).await;
                     }
                 }
             }
         }
     }
 
-    /// How many faults in a row are too many.
+    /// The maximum number of consecutive faults.
     fn limit(&self) -> u32 {
         self.0.registry.options().max_consecutive_faults
     }
 
-    async fn take_out(&self, failing: &Entry, why: &str) {
+    async fn try_quarantine(&self, failing: &Entry, why: &str) {
         let rule = failing.rule.as_str();
         let digest = failing.digest.map(|digest| digest.to_string()).unwrap_or_default();
         match self.quarantine(failing, why).await {
             Ok(QuarantineOutcome::Quarantined) => {
-                self.0.service_metrics.rule_put_aside(rule);
-                log::error!(rule, digest, reason = why; "a rule failed too often and was put aside; what was good before is in force again");
+                self.0.service_metrics.inc_quarantined(rule);
+                log::error!(rule, digest, reason = why; "rule failed too often and was quarantined; the last good version is active again");
             }
             Ok(QuarantineOutcome::LastResort) => {
-                log::error!(rule, digest, reason = why; "a rule fails again and again, and there is nothing to put in its place")
+                log::error!(rule, digest, reason = why; "rule fails repeatedly, and there is no other version to activate")
             }
-            Ok(QuarantineOutcome::GoneAlready) => {}
+            Ok(QuarantineOutcome::NotActive) => {}
             Err(error) => {
                 let cannot = error_chain(&error);
-                log::error!(rule, digest, reason = cannot.as_str(); "a rule fails again and again, and cannot be put aside now");
+                log::error!(rule, digest, reason = cannot.as_str(); "rule fails repeatedly and could not be quarantined");
             }
         }
-        // Others may have changed something in the meantime.
+        // Other processes may have changed rules in the meantime.
         self.0.list.clone().refresh().await;
     }
 
     async fn quarantine(&self, failing: &Entry, why: &str) -> Result<QuarantineOutcome, ChangeError> {
-        // What the program brings is the last resort.
+        // A built-in rule is the last resort.
         if failing.digest.is_none() {
             return Ok(QuarantineOutcome::LastResort);
         }
@@ -200,7 +199,7 @@ impl Quarantine {
             .registry
             .transaction(async |latest: &Generation| self.plan(latest, failing, why).await);
         if !changed.await?.changed {
-            return Ok(QuarantineOutcome::GoneAlready);
+            return Ok(QuarantineOutcome::NotActive);
         }
         let mut state = self.lock();
         state.failed.push(failing.clone());
@@ -208,7 +207,7 @@ impl Quarantine {
         Ok(QuarantineOutcome::Quarantined)
     }
 
-    /// The generation without the failing rule; nothing, if that is not in force any more.
+    /// Plans the generation without the failing rule; `None` if the rule is no longer active.
     async fn plan(
         &self,
         latest: &Generation,
@@ -216,12 +215,12 @@ impl Quarantine {
         why: &str,
     ) -> Result<Option<NextGeneration>, ChangeError> {
         let (kind, rule) = (failing.kind, failing.rule.as_str());
-        // Somebody else may have changed it, or taken it out, in the meantime.
+        // An operator may have changed it, or another process quarantined it, in the meantime.
         if slot(&latest.entries, kind, rule) != Some(failing) {
             return Ok(None);
         }
-        let before = match (kind, self.good_before(latest, failing).await?) {
-            // Somebody has to decide; who may do nothing but look for help is better than nobody.
+        let before = match (kind, self.last_good(latest, failing).await?) {
+            // Some role rule must decide; one that grants only health checks is better than none.
             (Kind::Role, None) => Some(self.0.registry.closed().await?),
             (_, before) => before,
         };
@@ -230,7 +229,7 @@ impl Quarantine {
             kind,
             rule,
             before,
-            deed: AuditAction::PutAside,
+            action: AuditAction::Quarantined,
             actor: &Actor {
                 by: AuditActor::ourselves(),
                 identity: None,
@@ -239,57 +238,56 @@ impl Quarantine {
             note: why,
         };
         let mut next = replacement.plan();
-        for told in &mut next.told {
-            told.digest = failing.digest;
-            told.settings_id = Some(failing.settings);
+        for audit_entry in &mut next.audit_entries {
+            audit_entry.digest = failing.digest;
+            audit_entry.settings_id = Some(failing.settings);
         }
         Ok(Some(next))
     }
 
-    /// What the place of a rule was before it failed, and can be again: what failed before cannot, nor what is not
-    /// trusted, nor what is not kept any more or does not load.
-    async fn good_before(&self, latest: &Generation, failing: &Entry) -> Result<Option<Entry>, ChangeError> {
+    /// The last good entry of the rule's slot: not failed before, trusted, still stored and loadable.
+    async fn last_good(&self, latest: &Generation, failing: &Entry) -> Result<Option<Entry>, ChangeError> {
         let registry = &self.0.registry;
-        let mut bad = self.lock().failed.clone();
-        bad.push(failing.clone());
+        let mut rejected = self.lock().failed.clone();
+        rejected.push(failing.clone());
         loop {
-            let is_good = |entry: Option<&Entry>| entry.is_none_or(|entry| !bad.contains(entry));
+            let is_good = |entry: Option<&Entry>| entry.is_none_or(|entry| !rejected.contains(entry));
             let before = registry.before(latest, failing.kind, &failing.rule, is_good).await?;
             let Earlier::Active(entry) = before else {
                 return Ok(None);
             };
             if !registry.is_kept(&entry).await? || registry.untrusted(&entry.rule, entry.digest).await?.is_some() {
-                bad.push(entry);
+                rejected.push(entry);
                 continue;
             }
             match registry.rule(&entry, None).await {
                 Ok(_) => return Ok(Some(entry)),
-                // That is not the version's doing, and it may be the best there is.
-                Err(error) if error.passes() && self.lock().deferrals.once_more(&entry) => return Err(error),
-                Err(_) => bad.push(entry),
+                // A temporary error is not the version's fault, and that version may be the best one.
+                Err(error) if error.is_transient() && self.lock().deferrals.defer(&entry) => return Err(error),
+                Err(_) => rejected.push(entry),
             }
         }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // Each of its fields is set in one step, so they are whole even after a panic.
+        // Each field is set in one step, so the state is consistent even after a panic.
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// How often each rule failed, one time after the other, as it is in force: under other settings it begins anew.
+/// Consecutive faults of each active entry; other settings make another entry and reset its count.
 #[derive(Default)]
 struct Streaks(Vec<(Entry, u32)>);
 
 impl Streaks {
-    /// Counts a round that was judged by these, in which a rule of a name failed as `fault` says; what reached the limit
-    /// comes back, and begins anew.
+    /// Counts a round evaluated by `active`, where `fault` returns the fault of a rule by name. Returns the entries
+    /// that reached the limit, whose count restarts at zero.
     fn count(&mut self, fault: impl Fn(&str) -> Option<String>, active: &[Entry], limit: u32) -> Vec<(Entry, String)> {
         self.0
             .retain(|(entry, _)| active.contains(entry) && fault(&entry.rule).is_some());
-        let counted = |entry: &&Entry| entry.mode == Mode::Active && entry.kind == Kind::Threshold;
-        let mut enough = Vec::new();
-        for entry in active.iter().filter(counted) {
+        let is_counted = |entry: &&Entry| entry.mode == Mode::Active && entry.kind == Kind::Threshold;
+        let mut over_limit = Vec::new();
+        for entry in active.iter().filter(is_counted) {
             let Some(fault) = fault(&entry.rule) else { continue };
             let known = self.0.iter().position(|(other, _)| other == entry);
             let at = known.unwrap_or_else(|| {
@@ -300,16 +298,16 @@ impl Streaks {
             *streak += 1;
             if *streak >= limit {
                 *streak = 0;
-                enough.push((entry.clone(), fault));
+                over_limit.push((entry.clone(), fault));
             }
         }
-        enough
+        over_limit
     }
 }
 
-/// How often quarantine was deferred for a good version that could not be loaded just then. It is tried again when the
-/// failing rule fails next, but not for ever: where there is too little memory to compile it, there may be too little
-/// each time.
+/// How often quarantine was deferred for a good version that could not be loaded temporarily. The next fault triggers
+/// another attempt, but the number is bounded: where memory does not suffice to compile that version, it may never
+/// suffice.
 #[derive(Default)]
 struct Deferrals {
     waited_for: Option<Entry>,
@@ -317,7 +315,7 @@ struct Deferrals {
 }
 
 impl Deferrals {
-    fn once_more(&mut self, waited_for: &Entry) -> bool {
+    fn defer(&mut self, waited_for: &Entry) -> bool {
         if self.waited_for.as_ref() != Some(waited_for) {
             *self = Self {
                 waited_for: Some(waited_for.clone()),
@@ -329,12 +327,12 @@ impl Deferrals {
     }
 }
 
-/// What came of taking out a rule.
+/// The result of an attempt to quarantine a rule.
 enum QuarantineOutcome {
     Quarantined,
-    /// It is not what is in force any more.
-    GoneAlready,
-    /// Nothing could take its place.
+    /// The failing entry is no longer active.
+    NotActive,
+    /// There is no version to replace it with.
     LastResort,
 }
 
@@ -354,51 +352,60 @@ mod tests {
     }
 
     fn fails(rule: &str) -> Option<String> {
-        (rule == "bad").then(|| "it traps".to_owned())
+        (rule == "rejected").then(|| "it traps".to_owned())
     }
 
-    fn is_well(_: &str) -> Option<String> {
+    fn no_fault(_: &str) -> Option<String> {
         None
     }
 
     #[test]
-    fn a_good_version_is_waited_for_three_times_and_the_next_one_as_often() {
+    fn quarantine_is_deferred_three_times_for_each_good_version() {
         let mut deferrals = Deferrals::default();
         for name in ["good", "older"] {
-            let waited: Vec<_> = (0..5).map(|_| deferrals.once_more(&entry(name, 1))).collect();
+            let waited: Vec<_> = (0..5).map(|_| deferrals.defer(&entry(name, 1))).collect();
             assert_eq!(waited, [true, true, true, false, false], "{name}");
         }
     }
 
     #[test]
-    fn a_rule_has_failed_too_often_when_it_failed_so_often_one_time_after_the_other() {
-        let active = [entry("bad", 1), entry("good", 1)];
+    fn only_consecutive_faults_count_towards_the_limit() {
+        let active = [entry("rejected", 1), entry("good", 1)];
         let mut streaks = Streaks::default();
-        assert!(streaks.count(fails, &active, 2).is_empty(), "once is not too often");
-        assert!(streaks.count(is_well, &active, 2).is_empty());
-        assert!(streaks.count(fails, &active, 2).is_empty(), "it was well in between");
+        assert!(
+            streaks.count(fails, &active, 2).is_empty(),
+            "one fault is below the limit"
+        );
+        assert!(streaks.count(no_fault, &active, 2).is_empty());
+        assert!(
+            streaks.count(fails, &active, 2).is_empty(),
+            "a success resets the count"
+        );
         let enough = [(entry("bad", 1), "it traps".to_owned())];
         assert_eq!(streaks.count(fails, &active, 2), enough);
-        assert!(streaks.count(fails, &active, 2).is_empty(), "it begins anew");
+        assert!(
+            streaks.count(fails, &active, 2).is_empty(),
+            "the count restarts at zero"
+        );
     }
 
     #[test]
-    fn under_other_settings_a_rule_begins_anew() {
+    fn other_settings_reset_the_count() {
         let mut streaks = Streaks::default();
-        assert!(streaks.count(fails, &[entry("bad", 1)], 2).is_empty());
-        assert!(streaks.count(fails, &[entry("bad", 2)], 2).is_empty());
-        assert_eq!(streaks.count(fails, &[entry("bad", 2)], 2).len(), 1);
+        assert!(streaks.count(fails, &[entry("rejected", 1)], 2).is_empty());
+        assert!(streaks.count(fails, &[entry("rejected", 2)], 2).is_empty());
+        assert_eq!(streaks.count(fails, &[entry("rejected", 2)], 2).len(), 1);
     }
 
     #[test]
-    fn a_role_rule_and_a_shadow_are_not_counted_by_rounds() {
+    fn role_rules_and_shadows_are_not_counted_by_rounds() {
         let role = Entry {
             kind: Kind::Role,
-            ..entry("bad", 1)
+            ..entry("rejected", 1)
         };
         let shadow = Entry {
             mode: Mode::Shadow,
-            ..entry("bad", 1)
+            ..entry("rejected", 1)
         };
         let mut streaks = Streaks::default();
         assert!(streaks.count(fails, &[role, shadow], 1).is_empty());

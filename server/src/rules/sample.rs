@@ -1,11 +1,11 @@
-//! A plausible machine to try rules on: a round, what is not ok in it, and those who ask. Nothing here was measured.
+//! Sample data for testing rules: a plausible round, its findings, and identities. Nothing of it is measured.
 
 use watchpost_policies::{
     Certificate, Digest, DistinguishedName, Finding, Gap, Identity, Labels, MetricName, MetricPattern, Sample,
     Severity, Snapshot, Subject, Unit,
 };
 
-/// When it is said to be: 2027-01-15. A rule gives the same answer at any time.
+/// The time of all sample data: 2027-01-15.
 pub const NOW_MS: u64 = 1_800_000_000_000;
 
 /// A round with several series of a metric, with plain counts, and with a source that could not answer.
@@ -31,7 +31,7 @@ pub fn round() -> Snapshot {
     snapshot(samples, vec![gap()])
 }
 
-/// A machine with these percentages, and with nothing else to find fault with.
+/// A machine with these percentages and no other findings.
 pub fn machine(disk: f64, memory: f64, cpu: f64) -> Snapshot {
     let samples = vec![
         self::disk("/", disk),
@@ -43,7 +43,7 @@ pub fn machine(disk: f64, memory: f64, cpu: f64) -> Snapshot {
     snapshot(samples, Vec::new())
 }
 
-/// The same round with more file systems, until it has so many samples; one in a thousand of them is too full.
+/// The round, extended with file systems to this number of samples; one in a thousand of them is too full.
 pub fn round_of(samples: usize) -> Snapshot {
     let round = round();
     let full = |at: usize| if at % 1000 == 500 { 95.0 } else { (at % 70) as f64 };
@@ -52,7 +52,7 @@ pub fn round_of(samples: usize) -> Snapshot {
     snapshot(samples.collect(), round.gaps().to_vec())
 }
 
-/// What a role rule may be shown: all that is not ok, at its worst and at its mildest.
+/// Findings for a role rule: one of each severity that is not ok.
 pub fn standings() -> Vec<Finding> {
     let found = |metric: &str, pairs: &[(&str, &str)], severity| Finding {
         rule: "threshold".to_owned(),
@@ -74,7 +74,7 @@ pub fn standings() -> Vec<Finding> {
     ]
 }
 
-/// Nobody, the owner of a certificate of the development authority, and the bearer of a token.
+/// An anonymous client, the owner of a certificate of the development authority, and the bearer of a token.
 pub fn identities() -> [Identity; 3] {
     let developer = of_certificate(
         &[("O", "Watchpost"), ("OU", "user"), ("CN", "ada")],
@@ -106,20 +106,20 @@ fn disk(mountpoint: &str, used: f64) -> Sample {
 }
 
 fn sample(metric: &str, pairs: &[(&str, &str)], value: f64, unit: &str) -> Sample {
-    let metric = MetricName::new(metric).expect("ours are legal names");
-    // A level that somebody sets by hand is a number like the others.
+    let metric = MetricName::new(metric).expect("the name is valid");
+    // A value given on the command line may not be finite.
     let value = if value.is_finite() { value } else { 0.0 };
-    Sample::new(metric, labels(pairs), value, Unit::new(unit), NOW_MS).expect("it is finite now")
+    Sample::new(metric, labels(pairs), value, Unit::new(unit), NOW_MS).expect("the value is finite")
 }
 
 fn labels(pairs: &[(&str, &str)]) -> Labels {
-    Labels::new(pairs.iter().copied()).expect("ours are legal labels")
+    Labels::new(pairs.iter().copied()).expect("the labels are valid")
 }
 
 fn gap() -> Gap {
     Gap {
         source: "host.temperature".to_owned(),
-        metrics: vec![MetricPattern::new("node_hwmon_*").expect("ours is a legal pattern")],
+        metrics: vec![MetricPattern::new("node_hwmon_*").expect("the pattern is valid")],
         reason: "the machine has no sensors".to_owned(),
     }
 }
@@ -129,11 +129,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_round_is_as_large_as_it_was_ordered_and_loses_nothing() {
+    fn a_round_has_the_requested_number_of_samples_and_keeps_its_gaps() {
         let least = round();
-        assert_eq!(least.gaps(), [gap()], "no sample of ours is told to be wrong");
-        for (ordered, expected) in [(0, least.samples().len()), (1000, 1000), (2001, 2001)] {
-            let round = round_of(ordered);
+        assert_eq!(least.gaps(), [gap()], "every sample is valid");
+        for (requested, expected) in [(0, least.samples().len()), (1000, 1000), (2001, 2001)] {
+            let round = round_of(requested);
             assert_eq!((round.samples().len(), round.gaps()), (expected, least.gaps()));
         }
     }

@@ -1,6 +1,6 @@
-//! Holds settings against the JSON Schema that a rule gives of them. A schema that somebody means ill with keeps a
-//! validator busy for ever, or deeper than its stack goes; so a server has it done by a process of its own. What the rule
-//! itself says of its settings is asked elsewhere.
+//! Validates settings against the JSON Schema of a rule. A malicious schema can keep a validator busy forever or
+//! overflow its stack, so a server validates in a separate process. The rule's own validation is not part of this
+//! module.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -12,62 +12,60 @@ use watchpost_policies::Problem;
 
 use super::sandbox::{self, Failure, KillHandle, Task};
 
-/// More mistakes at once help nobody.
+/// Maximum number of reported mistakes.
 const MAX_PROBLEMS: usize = 20;
 
-/// What is said of one; a value that a schema names may be long.
+/// Maximum length of a message; a schema may contain long values.
 const MAX_MESSAGE_CHARS: usize = 300;
 
-/// What it may take: settings of a hundred kilobytes take milliseconds.
-const TIME: Duration = Duration::from_secs(2);
+/// Processor time limit; settings of a hundred kilobytes take milliseconds.
+const CPU_LIMIT: Duration = Duration::from_secs(2);
 const MEMORY_BYTES: u64 = 1 << 30;
 
-/// The longest that the process may take. Where the machine is busy, it gets a tenth of a processor for its [`TIME`].
+/// Wall-clock limit. On a busy machine this leaves a tenth of a processor for [`CPU_LIMIT`].
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Twice as much as [`MAX_PROBLEMS`] with a place and words of [`MAX_MESSAGE_CHARS`] letters of four bytes each.
+/// Twice the size of [`MAX_PROBLEMS`] locations and messages of [`MAX_MESSAGE_CHARS`] characters of four bytes.
 const MAX_ANSWER_BYTES: u64 = 2 * 2 * (MAX_PROBLEMS * MAX_MESSAGE_CHARS * 4) as u64;
 
-/// The schema goes by this name; nothing is ever fetched from there.
+/// The URI of the schema; nothing is fetched from it.
 const SCHEMA_URI: &str = "https://rule.invalid/settings.schema.json";
 
-/// Where it is done.
+/// Where settings are validated.
 #[derive(Clone, Debug)]
 pub enum Schemas {
-    /// Here, for those whose own rule it is.
-    Here,
-    /// In a process of this program.
-    Apart(PathBuf),
+    /// In this process, for authors who trust their rule.
+    InProcess,
+    /// In a separate process of this executable.
+    Sandboxed(PathBuf),
 }
 
-/// Why nothing can be said of the settings.
+/// Why the settings cannot be validated.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SchemaError {
-    /// It is none.
-    #[error("what it gives as the schema of its settings is no JSON Schema: {0}")]
+    /// The schema is invalid.
+    #[error("the rule's settings schema is not valid JSON Schema: {0}")]
     Wrong(String),
-    /// It takes too much.
+    /// A resource limit is exceeded.
     #[error(
-        "validating its settings against its schema takes more than {} seconds of processor time or {} MiB of memory: \
+        "validating the settings against the schema takes more than {} seconds of processor time or {} MiB of memory: \
          simplify the schema (fewer alternatives within alternatives, simpler patterns), or make the settings smaller",
-        TIME.as_secs(),
+        CPU_LIMIT.as_secs(),
         MEMORY_BYTES >> 20
     )]
     TooMuch,
-    /// The process did not end, although it used little of the processor.
+    /// The process did not end in time although it used little processor time.
     #[error(
-        "validating its settings against its schema did not end within {0:?} and was stopped: try again when the machine \
-         is less busy, and simplify the schema if that does not help"
+        "validating the settings against the schema exceeded {0:?} and was stopped: try again when the machine \
+         is less busy, and simplify the schema if the error persists"
     )]
     TimedOut(Duration),
-    /// The process did not do what it is there for.
-    #[error(
-        "the process that holds settings against its schema ended without an answer: {0}. Try again, and report it if that does not help"
-    )]
+    /// The process failed.
+    #[error("the validation process ended without a result: {0}. Try again, and report a bug if the error persists")]
     Broken(String),
 }
 
-/// A schema, and what is held against it.
+/// A schema and the settings to validate.
 #[derive(Deserialize, Serialize)]
 pub(crate) struct ValidationRequest {
     schema: Value,
@@ -75,31 +73,31 @@ pub(crate) struct ValidationRequest {
 }
 
 impl Schemas {
-    /// What is wrong with the first of these settings that this schema does not allow; nothing, if all are well.
+    /// The mistakes in the first settings that the schema rejects; empty if it accepts all.
     pub fn problems(&self, schema: &Value, settings: Vec<Value>) -> Result<Vec<Problem>, SchemaError> {
         if allows_everything(schema) {
             return Ok(Vec::new());
         }
-        let question = ValidationRequest {
+        let request = ValidationRequest {
             schema: schema.clone(),
             settings,
         };
         match self {
-            Self::Here => question.problems(),
-            Self::Apart(program) => question.problems_apart(program, TIMEOUT),
+            Self::InProcess => request.problems(),
+            Self::Sandboxed(program) => request.problems_sandboxed(program, TIMEOUT),
         }
     }
 }
 
 impl ValidationRequest {
-    fn problems_apart(&self, program: &Path, timeout: Duration) -> Result<Vec<Problem>, SchemaError> {
+    fn problems_sandboxed(&self, program: &Path, timeout: Duration) -> Result<Vec<Problem>, SchemaError> {
         let broken = |error: serde_json::Error| SchemaError::Broken(error.to_string());
         let input = serde_json::to_vec(self).map_err(broken)?;
         let task = Task {
             program,
             command: "validate",
             memory_bytes: MEMORY_BYTES,
-            cpu_seconds: TIME.as_secs(),
+            cpu_seconds: CPU_LIMIT.as_secs(),
             timeout,
             max_answer_bytes: MAX_ANSWER_BYTES,
             input: &|to| to.write_all(&input),
@@ -113,44 +111,44 @@ impl ValidationRequest {
         }
     }
 
-    /// The same in this process.
+    /// Validates in this process.
     pub(crate) fn problems(&self) -> Result<Vec<Problem>, SchemaError> {
         let wrong = |error: CompileError| SchemaError::Wrong(bounded(&format!("{error:#}")));
         let mut compiler = Compiler::new();
-        compiler.use_loader(Box::new(Nowhere));
+        compiler.use_loader(Box::new(NoLoader));
         compiler.add_resource(SCHEMA_URI, self.schema.clone()).map_err(wrong)?;
         let mut schemas = boon::Schemas::new();
         let schema: SchemaIndex = compiler.compile(SCHEMA_URI, &mut schemas).map_err(wrong)?;
         let mut problems = Vec::new();
-        let mut refused = self
+        let mut rejections = self
             .settings
             .iter()
             .filter_map(|settings| schemas.validate(settings, schema).err());
-        if let Some(error) = refused.next() {
+        if let Some(error) = rejections.next() {
             gather(&error, &mut problems);
         }
         Ok(problems)
     }
 }
 
-/// A schema says all that it means.
-struct Nowhere;
+/// A loader that fetches nothing: a schema must be self-contained.
+struct NoLoader;
 
-impl UrlLoader for Nowhere {
+impl UrlLoader for NoLoader {
     fn load(&self, url: &str) -> Result<Value, Box<dyn std::error::Error>> {
-        Err(format!("it refers to {url}, and nothing is fetched for it").into())
+        Err(format!("the schema refers to {url}, and external schemas are not fetched").into())
     }
 }
 
 fn allows_everything(schema: &Value) -> bool {
     match schema {
         Value::Bool(allows) => *allows,
-        Value::Object(words) => words.is_empty(),
+        Value::Object(text) => text.is_empty(),
         _ => false,
     }
 }
 
-/// The mistakes at the ends of the tree. Of several forms, none of which fits, each one's are told as one.
+/// Collects the leaves of the error tree. The alternatives of a choice are reported as one mistake.
 fn gather(error: &ValidationError<'_, '_>, problems: &mut Vec<Problem>) {
     if problems.len() == MAX_PROBLEMS {
         return;
@@ -163,7 +161,7 @@ fn gather(error: &ValidationError<'_, '_>, problems: &mut Vec<Problem>) {
     let what = if error.causes.is_empty() {
         error.kind.to_string()
     } else {
-        forms(error, &at)
+        alternatives(error, &at)
     };
     problems.push(Problem {
         at: bounded(&at),
@@ -171,25 +169,25 @@ fn gather(error: &ValidationError<'_, '_>, problems: &mut Vec<Problem>) {
     });
 }
 
-fn forms(error: &ValidationError<'_, '_>, at: &str) -> String {
-    let forms = error.causes.iter().map(|form| {
+fn alternatives(error: &ValidationError<'_, '_>, at: &str) -> String {
+    let alternatives = error.causes.iter().map(|alternative| {
         let mut within = Vec::new();
-        gather(form, &mut within);
-        let words = within.into_iter().map(|problem| match problem.at.strip_prefix(at) {
+        gather(alternative, &mut within);
+        let text = within.into_iter().map(|problem| match problem.at.strip_prefix(at) {
             Some("") => problem.what,
             _ => format!("{}: {}", problem.at, problem.what),
         });
-        words.collect::<Vec<_>>().join(", ")
+        text.collect::<Vec<_>>().join(", ")
     });
     format!(
-        "it has none of the forms that the schema allows: {}",
-        forms.collect::<Vec<_>>().join("; or ")
+        "matches none of the alternatives of the schema: {}",
+        alternatives.collect::<Vec<_>>().join("; or ")
     )
 }
 
-/// On one line, and no longer than people read.
-fn bounded(words: &str) -> String {
-    let plain = words
+/// On one line, truncated to [`MAX_MESSAGE_CHARS`].
+fn bounded(text: &str) -> String {
+    let plain = text
         .chars()
         .map(|letter| if letter.is_control() { ' ' } else { letter });
     plain.take(MAX_MESSAGE_CHARS).collect()
@@ -201,36 +199,38 @@ mod tests {
 
     use super::*;
 
-    fn told(schema: Value, settings: Value) -> Vec<(String, String)> {
-        let problems = Schemas::Here.problems(&schema, vec![settings]).expect("it is a schema");
+    fn problems_of(schema: Value, settings: Value) -> Vec<(String, String)> {
+        let problems = Schemas::InProcess
+            .problems(&schema, vec![settings])
+            .expect("it is a schema");
         problems.into_iter().map(|problem| (problem.at, problem.what)).collect()
     }
 
     #[test]
-    fn every_mistake_is_told_with_its_place() {
+    fn every_mistake_is_reported_with_its_location() {
         let schema = json!({
             "additionalProperties": false,
             "properties": { "percent": { "type": "number", "maximum": 100 }, "name": { "type": "string" } },
         });
-        assert_eq!(told(schema.clone(), json!({ "percent": 4 })), []);
-        let told = told(schema, json!({ "percent": 400, "name": 5, "nmae": 1 }));
-        let places: Vec<_> = told.iter().map(|(at, _)| at.as_str()).collect();
-        assert_eq!(places.len(), 3, "{told:?}");
+        assert_eq!(problems_of(schema.clone(), json!({ "percent": 4 })), []);
+        let problems = problems_of(schema, json!({ "percent": 400, "name": 5, "nmae": 1 }));
+        let places: Vec<_> = problems.iter().map(|(at, _)| at.as_str()).collect();
+        assert_eq!(places.len(), 3, "{problems:?}");
         for (place, part) in [("/percent", "100"), ("/name", "string"), ("", "nmae")] {
             assert!(
-                told.iter().any(|(at, what)| at == place && what.contains(part)),
-                "{told:?}"
+                problems.iter().any(|(at, what)| at == place && what.contains(part)),
+                "{problems:?}"
             );
         }
     }
 
     #[test]
-    fn of_several_forms_each_says_why_it_is_none() {
+    fn each_alternative_reports_why_it_does_not_match() {
         let schema =
             json!({ "properties": { "level": { "oneOf": [{ "type": "number" }, { "required": ["enter"] }] } } });
-        let told = told(schema, json!({ "level": {} }));
-        let [(at, what)] = told.as_slice() else {
-            panic!("{told:?}")
+        let problems = problems_of(schema, json!({ "level": {} }));
+        let [(at, what)] = problems.as_slice() else {
+            panic!("{problems:?}")
         };
         assert_eq!(at, "/level");
         assert!(
@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_schema_or_refers_elsewhere_is_wrong() {
+    fn an_invalid_schema_or_an_external_reference_is_an_error() {
         for schema in [
             json!({ "type": 5 }),
             json!({ "$ref": "#/$defs/nowhere" }),
@@ -248,43 +248,50 @@ mod tests {
             json!({ "$ref": "file:///etc/passwd" }),
             json!({ "$schema": "https://example.com/draft" }),
         ] {
-            let refused = Schemas::Here.problems(&schema, vec![json!({})]);
-            assert!(matches!(&refused, Err(SchemaError::Wrong(_))), "{schema}: {refused:?}");
+            let rejections = Schemas::InProcess.problems(&schema, vec![json!({})]);
+            assert!(
+                matches!(&rejections, Err(SchemaError::Wrong(_))),
+                "{schema}: {rejections:?}"
+            );
         }
     }
 
     #[test]
-    fn a_process_that_never_ends_costs_its_timeout_and_the_error_says_what_to_do() {
+    fn a_process_that_never_ends_is_stopped_and_the_error_has_a_remedy() {
         let (_folder, program) = sandbox::shell_script("exec sleep 1000");
-        let question = ValidationRequest {
+        let request = ValidationRequest {
             schema: json!({ "type": "object" }),
             settings: vec![json!({})],
         };
         let timeout = Duration::from_millis(300);
-        let failed = question.problems_apart(&program, timeout);
+        let failed = request.problems_sandboxed(&program, timeout);
         assert_eq!(failed, Err(SchemaError::TimedOut(timeout)));
-        let words = SchemaError::TimedOut(timeout).to_string();
-        assert!(words.contains("300ms") && words.contains("try again"), "{words}");
+        let text = SchemaError::TimedOut(timeout).to_string();
+        assert!(text.contains("300ms") && text.contains("try again"), "{text}");
     }
 
     #[test]
-    fn there_are_only_so_many_mistakes_and_words() {
+    fn the_number_and_length_of_mistakes_are_limited() {
         let schema = json!({ "items": { "enum": ["x".repeat(10_000)] } });
-        let told = told(schema, json!(vec![1; 1000]));
-        assert_eq!(told.len(), MAX_PROBLEMS);
-        assert!(told.iter().all(|(_, what)| what.chars().count() <= MAX_MESSAGE_CHARS));
+        let problems = problems_of(schema, json!(vec![1; 1000]));
+        assert_eq!(problems.len(), MAX_PROBLEMS);
+        assert!(
+            problems
+                .iter()
+                .all(|(_, what)| what.chars().count() <= MAX_MESSAGE_CHARS)
+        );
     }
 
     #[test]
-    fn the_rules_that_watchpost_brings_say_of_their_settings_what_is_so() {
+    fn the_schemas_of_the_built_in_rules_match_their_settings() {
         let settings =
             json!({ "thresholds": [{ "metric": "disk", "warning": 80, "alert": { "enter": 90, "clear": 85 } }] });
         let schema = |text: &str| serde_json::from_str::<Value>(text).expect("JSON");
         let threshold = schema(include_str!("../../../wasm-rules/threshold/settings.schema.json"));
-        assert_eq!(told(threshold.clone(), settings), []);
-        assert_eq!(told(threshold, json!({})), []);
+        assert_eq!(problems_of(threshold.clone(), settings), []);
+        assert_eq!(problems_of(threshold, json!({})), []);
         assert_eq!(
-            told(
+            problems_of(
                 schema(include_str!("../../../wasm-rules/role/settings.schema.json")),
                 json!({})
             ),

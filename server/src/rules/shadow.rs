@@ -1,4 +1,4 @@
-//! Rules that are asked beside those in force. What they find is compared and told, and nobody acts on it.
+//! Compares the results of rules in shadow mode with those of the active rules. Their findings have no effect.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -12,43 +12,43 @@ use super::streak::Streak;
 use crate::metrics::ShadowRound;
 use crate::store::rules::Mode;
 
-/// Differences of one round that are told; the rest is counted.
+/// Maximum number of differences reported per round; the rest is only counted.
 const MAX_REPORTED_DIFFERENCES: usize = 100;
 
-/// What the shadows found in a round.
+/// The results of all rules in shadow mode in a round.
 #[derive(Debug)]
 pub struct Compared {
-    /// All that they found.
+    /// All findings of the shadows.
     report: Report,
-    /// Each beside the one in force.
+    /// Each shadow compared with the active rule.
     pub rules: Vec<ShadowComparison>,
 }
 
-/// One rule beside the one in force.
+/// A threshold rule in shadow mode, compared with the active rule.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 #[schema(as = RuleInShadow)]
 pub struct ShadowComparison {
-    /// Its name.
+    /// The name of the rule.
     pub rule: String,
-    /// Which version of it.
+    /// The version in shadow mode.
     pub digest: Digest,
-    /// How many rounds it was asked in.
+    /// Number of evaluated rounds.
     pub rounds: u64,
-    /// In how many of them it said something else than the one in force.
+    /// Number of rounds in which its findings differ from those of the active rule.
     pub differing_rounds: u64,
-    /// In how many it failed.
+    /// Number of rounds in which it failed.
     pub failed_rounds: u64,
-    /// How many differences there are in this round.
+    /// Number of differences in this round.
     pub differences: usize,
-    /// The first of them.
-    pub told: Vec<Difference>,
-    /// How it failed in this round.
+    /// The first 100 differences of this round.
+    pub reported: Vec<Difference>,
+    /// The fault of this round.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fault: Option<String>,
 }
 
 impl ShadowComparison {
-    /// The part of it that is exported as metrics.
+    /// The part that is exported as metrics.
     pub fn round(&self) -> ShadowRound<'_> {
         ShadowRound {
             rule: &self.rule,
@@ -58,63 +58,68 @@ impl ShadowComparison {
     }
 }
 
-/// How a role rule in shadow does, since its generation is in force.
+/// Results of a role rule in shadow mode since its generation was activated.
 #[derive(Debug, Default)]
 pub(super) struct RoleShadow {
-    /// How often it failed since it last answered.
+    /// Consecutive faults.
     pub(super) fails: Streak,
     answers: AtomicU64,
-    others: AtomicU64,
+    differing: AtomicU64,
 }
 
-/// A role rule beside the one in force.
+/// A role rule in shadow mode.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 #[schema(as = RoleRuleInShadow)]
 pub struct RoleInShadow {
-    /// Its name.
+    /// The name of the rule.
     pub rule: String,
-    /// Which version of it.
+    /// The version in shadow mode.
     pub digest: Digest,
-    /// How many decisions it was asked about since this generation is in force.
+    /// Number of compared decisions since the generation was activated.
     pub decisions: u64,
-    /// How many of them it would have made otherwise.
+    /// Number of decisions that differ from those of the active rule.
     pub decisions_that_differ: u64,
-    /// How often it failed since it last answered; after too many it is not asked any more. How, the log says.
+    /// Consecutive faults; after `rules.max_consecutive_faults` the rule is not evaluated any more. The log has the
+    /// fault.
     pub consecutive_faults: u32,
 }
 
 impl RoleShadow {
-    /// Counts an answer that is the same as that of the rule in force, or another.
+    /// Counts an answer, which is the same as the active rule's or not.
     pub(super) fn answered(&self, same: bool) {
         self.fails.count(None);
         self.answers.fetch_add(1, Ordering::Relaxed);
         if !same {
-            self.others.fetch_add(1, Ordering::Relaxed);
+            self.differing.fetch_add(1, Ordering::Relaxed);
         }
     }
 }
 
 impl ActiveRule {
-    /// How the role rule in shadow does, if there is one.
+    /// The results of the role rule in shadow mode, if there is one.
     pub fn role_in_shadow(&self) -> Option<RoleInShadow> {
         let role = self.shadow_role()?.role();
-        let RoleShadow { fails, answers, others } = &self.role_beside;
+        let RoleShadow {
+            fails,
+            answers,
+            differing,
+        } = &self.role_shadow;
         Some(RoleInShadow {
             rule: role.name().to_owned(),
             digest: role.module().digest(),
             decisions: answers.load(Ordering::Relaxed),
-            decisions_that_differ: others.load(Ordering::Relaxed),
+            decisions_that_differ: differing.load(Ordering::Relaxed),
             consecutive_faults: fails.length(),
         })
     }
 }
 
-/// Asks the shadows of a generation, if there are any that judge.
+/// Evaluates the threshold rules in shadow mode, if there are any.
 pub fn compare(active: &ActiveRule, snapshot: &Snapshot, report: &Report, last: Option<&Compared>) -> Option<Compared> {
     let set = active.shadow.as_ref().filter(|set| !set.thresholds().is_empty())?;
     let found = set.judge(snapshot, last.map(|last| &last.report));
-    let both = active.generation.entries.iter().zip(&active.rules);
-    let shadows = both.filter(|(entry, _)| entry.mode == Mode::Shadow && entry.kind == Kind::Threshold);
+    let loaded = active.generation.entries.iter().zip(&active.rules);
+    let shadows = loaded.filter(|(entry, _)| entry.mode == Mode::Shadow && entry.kind == Kind::Threshold);
     let rules = shadows.map(|(entry, rule)| {
         let digest = rule.module().digest();
         let of_rule = |report: &'_ Report| -> Vec<_> {
@@ -122,13 +127,13 @@ pub fn compare(active: &ActiveRule, snapshot: &Snapshot, report: &Report, last: 
             all.filter(|finding| finding.rule == entry.rule).cloned().collect()
         };
         let (one, other) = (of_rule(report), of_rule(&found));
-        let mut told = differences(one.iter(), other.iter());
-        let count = told.len();
-        told.truncate(MAX_REPORTED_DIFFERENCES);
+        let mut reported = differences(one.iter(), other.iter());
+        let count = reported.len();
+        reported.truncate(MAX_REPORTED_DIFFERENCES);
         let fault = found.faults().iter().find(|fault| fault.rule == entry.rule);
         let before = last.and_then(|last| {
             let mut rules = last.rules.iter();
-            rules.find(|beside| beside.rule == entry.rule && beside.digest == digest)
+            rules.find(|shadow| shadow.rule == entry.rule && shadow.digest == digest)
         });
         ShadowComparison {
             rule: entry.rule.clone(),
@@ -137,7 +142,7 @@ pub fn compare(active: &ActiveRule, snapshot: &Snapshot, report: &Report, last: 
             differing_rounds: before.map_or(0, |before| before.differing_rounds) + u64::from(count > 0),
             failed_rounds: before.map_or(0, |before| before.failed_rounds) + u64::from(fault.is_some()),
             differences: count,
-            told,
+            reported,
             fault: fault.map(ToString::to_string),
         }
     });

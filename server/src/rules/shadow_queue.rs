@@ -1,12 +1,12 @@
-//! The queue of access requests that a role rule in shadow is asked about: after the one that counts, off the threads
-//! that answer, and only recorded. However long it takes and however it fails, no request waits for it.
+//! The queue of access requests for the role rule in shadow mode. Each is evaluated after the active rule has decided
+//! and on another thread, and only recorded, so no request waits for it, however slow or broken it is.
 
 use std::sync::Arc;
 
 use serde::Serialize;
 use tokio::sync::{Mutex, mpsc};
 use utoipa::ToSchema;
-use watchpost_policies::{Decision, Digest, Fault, Report, Request, RuleSet, Verdict as Said};
+use watchpost_policies::{Decision, Digest, Fault, Report, Request, RuleSet, Verdict as ShadowVerdict};
 
 use super::ActiveRule;
 use super::registry::Registry;
@@ -15,35 +15,34 @@ use crate::metrics::{NotCompared, ServiceMetrics};
 use crate::store::decisions::Verdict;
 use crate::tasks;
 
-/// Decisions that wait to be compared. What comes when so many do is not compared, and counted: more would only be
-/// older when its turn comes, and each holds a report.
+/// Maximum length of the queue. Further decisions are active_decision and not compared: a longer queue would only delay them,
+/// and each job holds a report.
 const CAPACITY: usize = 256;
 
 /// A decision to be compared.
 pub struct ShadowJob {
-    /// The generation that decided.
+    /// The generation of the decision.
     pub active: Arc<ActiveRule>,
-    /// The report that it was decided by.
+    /// The report that the decision is based on.
     pub report: Arc<Report>,
     /// The access that was requested.
     pub request: RequestRecord,
-    /// What the rule that counts decided.
+    /// The decision of the active rule.
     pub decision: Arc<Decision>,
 }
 
-/// A role rule in shadow that failed too often to be asked on.
+/// A role rule in shadow mode that failed too often and is not evaluated any more.
 #[derive(Clone, Debug, Serialize, ToSchema)]
-#[schema(as = RuleGivenUp)]
+#[schema(as = ShadowDisabled)]
 pub struct ShadowDisabled {
-    /// Which.
     pub rule: String,
-    /// Which version of it.
+    /// The version in shadow mode.
     pub digest: Digest,
-    /// How it failed.
+    /// Its last fault.
     pub why: String,
 }
 
-/// The queue and the rule at its end. Cheap to clone.
+/// The queue and its worker. Cheap to clone.
 #[derive(Clone)]
 pub struct ShadowQueue(Arc<Inner>);
 
@@ -51,12 +50,12 @@ struct Inner {
     registry: Registry,
     service_metrics: Arc<ServiceMetrics>,
     sender: mpsc::Sender<ShadowJob>,
-    /// Taken by the task that compares; it stays when that is started again.
+    /// Locked by the worker; the jobs survive a restart of the worker.
     receiver: Mutex<mpsc::Receiver<ShadowJob>>,
 }
 
 impl ShadowQueue {
-    /// An empty queue, for the role rule in shadow of this registry.
+    /// An empty queue for the role rule in shadow mode of `registry`.
     pub fn new(registry: Registry, service_metrics: Arc<ServiceMetrics>) -> Self {
         let (sender, receiver) = mpsc::channel(CAPACITY);
         Self(Arc::new(Inner {
@@ -67,9 +66,9 @@ impl ShadowQueue {
         }))
     }
 
-    /// Lets a decision be compared with that of the role rule in shadow, if there is one that is asked.
+    /// Enqueues a decision to be compared, if a role rule in shadow mode is evaluated.
     pub fn enqueue(&self, active: &Arc<ActiveRule>, job: impl FnOnce(Arc<ActiveRule>) -> ShadowJob) {
-        if active.shadow_role().is_none() || self.has_given_up(active) {
+        if active.shadow_role().is_none() || self.is_disabled(active) {
             return;
         }
         let sent = self.0.sender.try_send(job(active.clone()));
@@ -78,47 +77,47 @@ impl ShadowQueue {
         }
     }
 
-    /// Compares decisions, for ever. One at a time, so that one that takes long takes one thread.
+    /// Compares decisions, forever, one at a time, so a slow rule occupies only one thread.
     pub async fn run(self, decisions: Decisions) {
         let mut receiver = self.0.receiver.lock().await;
         while let Some(job) = receiver.recv().await {
             let (this, decisions) = (self.clone(), decisions.clone());
             if let Err(panic) = tasks::block(move || this.compare(job, &decisions)).await {
-                log::error!(reason = panic.as_str(); "a decision could not be compared with that of the role rule in shadow");
+                log::error!(reason = panic.as_str(); "could not compare a decision with that of the role rule in shadow mode");
             }
         }
     }
 
-    /// The role rule in shadow that is not asked any more, if that is so.
-    pub fn given_up(&self) -> Option<ShadowDisabled> {
+    /// The role rule in shadow mode that is not evaluated any more, if there is one.
+    pub fn disabled(&self) -> Option<ShadowDisabled> {
         let active = self.0.registry.rules().current();
-        let shadow = active.shadow_role().filter(|_| self.has_given_up(&active))?;
+        let shadow = active.shadow_role().filter(|_| self.is_disabled(&active))?;
         Some(ShadowDisabled {
             rule: shadow.role().name().to_owned(),
             digest: shadow.role().module().digest(),
-            why: active.role_beside.fails.last(),
+            why: active.role_shadow.fails.last(),
         })
     }
 
     fn compare(&self, job: ShadowJob, decisions: &Decisions) {
         let (active, request) = (&*job.active, job.request);
-        let shadow = active.shadow_role().filter(|_| !self.has_given_up(active));
+        let shadow = active.shadow_role().filter(|_| !self.is_disabled(active));
         let Some(shadow) = shadow else { return };
-        let asked = Request::new(&request.identity, request.action);
-        let Ok((other, took)) = shadow.decide_at_cost(&asked, &job.report) else {
+        let access = Request::new(&request.identity, request.action);
+        let Ok((other, took)) = shadow.decide_at_cost(&access, &job.report) else {
             return self.0.service_metrics.not_compared(NotCompared::Busy);
         };
-        if let Said::Fault { fault } = &other.verdict {
+        if let ShadowVerdict::Fault { fault } = &other.verdict {
             self.0.service_metrics.not_compared(NotCompared::Fault);
-            return self.tell_failed(active, shadow, fault);
+            return self.log_fault(active, shadow, fault);
         }
         let same = other.is_allowed() == job.decision.is_allowed();
-        active.role_beside.answered(same);
+        active.role_shadow.answered(same);
         if same {
             return;
         }
         self.0.service_metrics.inc_shadow_difference(request.action);
-        // Whoever asks again and again is recorded once, for as long as things stand as they do.
+        // A decision from the cache, which has no duration, was recorded when it was computed.
         if took.is_some() {
             let would = DecisionRecordParts {
                 request,
@@ -126,25 +125,28 @@ impl ShadowQueue {
                 decision: Some(other),
                 took,
             };
-            let counted = job.decision;
-            decisions.differed(ShadowDifference { would, counted });
+            let active_decision = job.decision;
+            decisions.differed(ShadowDifference {
+                would,
+                counted: active_decision,
+            });
         }
     }
 
-    /// One line when it begins to fail, and one when it is not asked any more.
-    fn tell_failed(&self, active: &ActiveRule, shadow: &RuleSet, fault: &Fault) {
+    /// Logs the first fault and the end of its evaluation.
+    fn log_fault(&self, active: &ActiveRule, shadow: &RuleSet, fault: &Fault) {
         let rule = shadow.role().name();
-        let failed = active.role_beside.fails.count(Some(fault));
+        let failed = active.role_shadow.fails.count(Some(fault));
         if failed == 1 {
-            log::warn!(rule, reason:% = fault; "a role rule in shadow fails; nobody waits for it, and what counts is as it was");
+            log::warn!(rule, reason:% = fault; "role rule in shadow mode fails; requests are not affected");
         }
-        if self.has_given_up(active) {
-            log::error!(rule, failed, reason:% = fault; "a role rule in shadow failed too often and is not asked any more, until other rules are in force");
+        if self.is_disabled(active) {
+            log::error!(rule, failed, reason:% = fault; "role rule in shadow mode failed too often; it is not evaluated again until the active rules change");
         }
     }
 
-    fn has_given_up(&self, active: &ActiveRule) -> bool {
-        active.role_beside.fails.length() >= self.0.registry.options().max_consecutive_faults
+    fn is_disabled(&self, active: &ActiveRule) -> bool {
+        active.role_shadow.fails.length() >= self.0.registry.options().max_consecutive_faults
     }
 }
 
@@ -158,7 +160,7 @@ mod tests {
     use crate::rules::registry::{of_store, store_in};
     use crate::store::rules::{Entry, Mode};
 
-    /// What is in force, with the role rule asked beside itself.
+    /// The active generation, with its role rule also in shadow mode.
     fn with_shadow(active: &ActiveRule) -> ActiveRule {
         let (mut generation, mut rules) = (active.generation.clone(), active.rules.clone());
         let role = generation.entries.iter().position(|entry| entry.kind == Kind::Role);
@@ -168,7 +170,7 @@ mod tests {
             mode: Mode::Shadow,
             ..generation.entries[role].clone()
         });
-        ActiveRule::new(generation, rules).expect("they make a set")
+        ActiveRule::new(generation, rules).expect("they form a set")
     }
 
     fn job(active: Arc<ActiveRule>) -> ShadowJob {
@@ -176,7 +178,7 @@ mod tests {
         let report = active.set.before_the_first("host", 1);
         let decision = active.set.decide(&Request::new(&identity, action), &report);
         ShadowJob {
-            decision: decision.expect("nobody else asks"),
+            decision: decision.expect("the rule is idle"),
             report: Arc::new(report),
             request: RequestRecord {
                 time_ms: 1,
@@ -191,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn decisions_wait_as_long_as_there_is_room_and_a_shadow_that_is_asked() {
+    fn decisions_are_queued_up_to_the_capacity_and_only_for_an_enabled_shadow() {
         actix_web::rt::System::new().block_on(async {
             let folder = tempfile::tempdir().expect("a folder");
             let registry = of_store(&store_in(folder.path()));
@@ -204,13 +206,13 @@ mod tests {
             let waiting = async || queue.0.receiver.lock().await.len();
             let current = registry.rules().current();
             queue.enqueue(&current, job);
-            assert_eq!(waiting().await, 0, "no rule is in shadow");
+            assert_eq!(waiting().await, 0, "there is no rule in shadow mode");
             let active = Arc::new(with_shadow(&current));
             for _ in 0..CAPACITY + 1 {
                 queue.enqueue(&active, job);
             }
             assert_eq!(waiting().await, CAPACITY);
-            queue.0.receiver.lock().await.recv().await.expect("many wait");
+            queue.0.receiver.lock().await.recv().await.expect("the queue is full");
             let fault = Fault {
                 rule: "role".to_owned(),
                 digest: Digest::of(b""),
@@ -218,14 +220,10 @@ mod tests {
                 misbehaviour: Misbehaviour::Overtime { limit_ms: 1 },
             };
             for _ in 0..registry.options().max_consecutive_faults {
-                active.role_beside.fails.count(Some(&fault));
+                active.role_shadow.fails.count(Some(&fault));
             }
             queue.enqueue(&active, job);
-            assert_eq!(
-                waiting().await,
-                CAPACITY - 1,
-                "a shadow that failed too often is not asked"
-            );
+            assert_eq!(waiting().await, CAPACITY - 1, "a disabled shadow gets no jobs");
         });
     }
 }

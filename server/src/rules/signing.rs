@@ -1,6 +1,6 @@
-//! Who vouches for a rule: signatures (Ed25519) over the bytes of a component, and what the operator wants of them. Keys
-//! are no certificates: nobody issues them and nothing ends them, they are trusted because the configuration names them.
-//! So they stand here and not in `tls`. What is kept of a signature, and what is in force, is the registry's work.
+//! Signatures of rules (Ed25519 over the bytes of a component) and the operator's requirements. The keys are not
+//! certificates: no authority issues them and they do not expire; the configuration lists the trusted ones. The
+//! registry stores signatures and decides on activation.
 
 use std::fmt;
 
@@ -12,39 +12,39 @@ use watchpost_policies::Digest;
 
 use super::checks::Failed;
 
-/// Every signature has as many.
+/// Length of an Ed25519 signature.
 const SIGNATURE_BYTES: usize = 64;
 
-/// Every key has as many, the private as well as the public.
+/// Length of an Ed25519 key, private or public.
 const KEY_BYTES: usize = 32;
 
-const ALLOWED: &str = "its digest is allowed";
-const CHECK_SIGNED: &str = "it is signed";
-/// What is true of a rule whose signature is believed.
-pub const CHECK_TRUSTED_KEY: &str = "its signature is by a trusted key";
+const ALLOWED: &str = "digest is allowed";
+const CHECK_SIGNED: &str = "component is signed";
+/// The check of a signature by a trusted key.
+pub const CHECK_TRUSTED_KEY: &str = "signed by a trusted key";
 
-/// What the operator wants of rules that somebody brings. Those that Watchpost brings are vouched for by itself.
+/// The operator's requirements for uploaded rules. Built-in rules need no signature.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Provenance {
-    /// Whose signatures are believed.
+    /// Keys whose signatures are trusted.
     pub trusted_keys: Vec<TrustedKey>,
-    /// Whether one without a signature is refused.
+    /// Whether a component without a signature is rejected.
     pub require_signature: bool,
-    /// The components that may be brought; any, if none are named.
+    /// The digests of components that are accepted; any, if the list is empty.
     pub allowed_digests: Vec<Digest>,
 }
 
-/// A key whose signatures are believed.
+/// A key whose signatures are trusted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TrustedKey {
-    /// Whose it is.
+    /// The name of the signer.
     pub name: String,
-    /// The key.
+    /// The public key.
     pub key: PublicKey,
 }
 
 impl Provenance {
-    /// Who vouches for what somebody brings; nobody, where nobody has to.
+    /// Verifies an upload and returns the key that signed it; `None` if it has no signature and needs none.
     pub fn check(
         &self,
         digest: Digest,
@@ -54,31 +54,31 @@ impl Provenance {
         if !self.allows(digest) {
             return Err(Failed {
                 check: ALLOWED,
-                why: format!("its digest is {digest}, and rules.allowed_digests does not name it"),
-                advice: "add it to rules.allowed_digests if it shall judge here",
+                why: format!("the digest {digest} is not in rules.allowed_digests"),
+                advice: "add it to rules.allowed_digests to accept the component",
             });
         }
         match signature {
             None if self.require_signature => Err(Failed {
                 check: CHECK_SIGNED,
-                why: "it comes without a signature, and rules.require_signature wants one".to_owned(),
-                advice: "watchpost rules sign FILE --key KEY, and send what it writes beside the component",
+                why: "the component has no signature, and rules.require_signature is set".to_owned(),
+                advice: "watchpost rules sign FILE --key KEY, and upload the signature with the component",
             }),
             None => Ok(None),
             Some(signature) => self.signer(wasm, signature).map(Some).ok_or_else(|| Failed {
                 check: CHECK_TRUSTED_KEY,
-                why: "its signature is by none of rules.trusted_keys, or over other bytes than these".to_owned(),
-                advice: "sign these very bytes, with a key whose public half is in rules.trusted_keys",
+                why: "the signature is not by a key in rules.trusted_keys, or not over these bytes".to_owned(),
+                advice: "sign exactly these bytes, with a key whose public half is in rules.trusted_keys",
             }),
         }
     }
 
-    /// Whether it may be brought at all.
+    /// Whether the allowlist accepts this component.
     pub fn allows(&self, digest: Digest) -> bool {
         self.allowed_digests.is_empty() || self.allowed_digests.contains(&digest)
     }
 
-    /// Whose signature that is, if it is anybody's who is trusted.
+    /// The trusted key that made the signature, if any.
     pub fn signer(&self, wasm: &[u8], signature: &Signature) -> Option<&TrustedKey> {
         self.trusted_keys
             .iter()
@@ -86,17 +86,17 @@ impl Provenance {
     }
 }
 
-/// A signature, which may be anybody's.
+/// A signature, not verified yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Signature([u8; SIGNATURE_BYTES]);
 
-/// Why bytes are no signature.
+/// The length is not that of a signature.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a signature is {SIGNATURE_BYTES} bytes, as they are or as base64; these are {0} bytes and neither")]
+#[error("a signature is {SIGNATURE_BYTES} bytes, raw or as base64; found {0} bytes that are neither")]
 pub struct InvalidSignatureLength(usize);
 
 impl Signature {
-    /// As `openssl pkeyutl -sign -rawin` writes it, or the same as base64 in text.
+    /// Reads the output of `openssl pkeyutl -sign -rawin`, or the same as base64.
     pub fn read(bytes: &[u8]) -> Result<Self, InvalidSignatureLength> {
         let raw = |bytes: &[u8]| bytes.try_into().ok().map(Self);
         let decoded = || BASE64_STANDARD.decode(bytes.trim_ascii()).ok();
@@ -105,45 +105,45 @@ impl Signature {
             .ok_or(InvalidSignatureLength(bytes.len()))
     }
 
-    /// The bytes.
+    /// The raw signature.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }
 }
 
-/// As base64, which goes through headers and terminals.
+/// Base64, for headers and terminals.
 impl fmt::Display for Signature {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&BASE64_STANDARD.encode(self.0))
     }
 }
 
-/// Tells whether a signature is by the private key that belongs to it.
+/// A public key, which verifies signatures of its private key.
 #[derive(Clone, PartialEq, Eq)]
 pub struct PublicKey([u8; KEY_BYTES]);
 
-/// Why a text is no key, and what to do.
+/// Why a text is not a key, with a remedy.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
-    /// The private half where the public one belongs.
-    #[error("it is a private key; keep that where rules are signed, and give the public one")]
+    /// A private key where a public one is expected.
+    #[error("this is a private key; keep it where rules are signed, and use the public key")]
     Private,
-    /// The public half where the private one belongs.
-    #[error("it is a public key, which signs nothing; give the private one")]
+    /// A public key where a private one is expected.
+    #[error("this is a public key, which cannot sign; use the private key")]
     Public,
-    /// It is something else, or it takes a passphrase.
-    #[error("it is no PEM of a key without a passphrase; `watchpost rules keygen` makes one")]
+    /// Another content, or a key with a passphrase.
+    #[error("not a PEM key without a passphrase; `watchpost rules keygen` creates one")]
     Unreadable,
-    /// A key of another kind.
-    #[error("it is a key of another kind than Ed25519; `watchpost rules keygen` makes one")]
+    /// A key of another type.
+    #[error("not an Ed25519 key; `watchpost rules keygen` creates one")]
     OtherKind,
-    /// OpenSSL could not do it.
-    #[error("OpenSSL gave up: {0}")]
+    /// OpenSSL failed.
+    #[error("OpenSSL error: {0}")]
     OpenSsl(#[from] ErrorStack),
 }
 
 impl PublicKey {
-    /// Of what `keygen` writes into a `.pub` file, or `openssl pkey -pubout`.
+    /// Reads a `.pub` file of `keygen`, or the output of `openssl pkey -pubout`.
     pub fn of_pem(pem: &str) -> Result<Self, KeyError> {
         if pem.contains("PRIVATE KEY-----") {
             return Err(KeyError::Private);
@@ -156,7 +156,7 @@ impl PublicKey {
         raw.try_into().map(Self).map_err(|_| KeyError::OtherKind)
     }
 
-    /// The same again.
+    /// The key as PEM.
     pub fn to_pem(&self) -> Result<String, KeyError> {
         let key = PKey::public_key_from_raw_bytes(&self.0, Id::ED25519)?;
         text(key.public_key_to_pem()?)
@@ -167,7 +167,7 @@ impl PublicKey {
             let mut verifier = Verifier::new_without_digest(&key)?;
             verifier.verify_oneshot(&signature.0, bytes)
         });
-        // What OpenSSL cannot make sense of is nobody's.
+        // A signature that OpenSSL cannot parse is invalid.
         verified.unwrap_or(false)
     }
 }
@@ -178,21 +178,21 @@ impl fmt::Debug for PublicKey {
     }
 }
 
-/// Signs. It stays with those who sign; no server has one.
+/// A private key, which signs. It stays with the signer; no server has one.
 pub struct PrivateKey(PKey<Private>);
 
 impl PrivateKey {
-    /// A new one.
+    /// Generates a key.
     pub fn generate() -> Result<Self, KeyError> {
         Ok(Self(PKey::generate_ed25519()?))
     }
 
-    /// Of what `keygen` writes into a `.key` file, or `openssl genpkey -algorithm ed25519`.
+    /// Reads a `.key` file of `keygen`, or the output of `openssl genpkey -algorithm ed25519`.
     pub fn of_pem(pem: &[u8]) -> Result<Self, KeyError> {
         if String::from_utf8_lossy(pem).contains("PUBLIC KEY-----") {
             return Err(KeyError::Public);
         }
-        // Without this, OpenSSL asks a terminal for a passphrase, and there may be none.
+        // Without this callback, OpenSSL asks for a passphrase on the terminal.
         let key = PKey::private_key_from_pem_callback(pem, |_| Ok(0)).map_err(|_| KeyError::Unreadable)?;
         match key.id() {
             Id::ED25519 => Ok(Self(key)),
@@ -200,18 +200,18 @@ impl PrivateKey {
         }
     }
 
-    /// For a file that nobody else can read.
+    /// The key as PEM, for a file with restricted permissions.
     pub fn to_pem(&self) -> Result<String, KeyError> {
         text(self.0.private_key_to_pem_pkcs8()?)
     }
 
-    /// What others need to believe its signatures.
+    /// The public key that verifies its signatures.
     pub fn public(&self) -> Result<PublicKey, KeyError> {
         let raw = self.0.raw_public_key()?;
         raw.try_into().map(PublicKey).map_err(|_| KeyError::OtherKind)
     }
 
-    /// Vouches for these bytes.
+    /// Signs these bytes.
     pub fn sign(&self, bytes: &[u8]) -> Result<Signature, KeyError> {
         let mut signature = [0; SIGNATURE_BYTES];
         Signer::new_without_digest(&self.0)?.sign_oneshot(&mut signature, bytes)?;

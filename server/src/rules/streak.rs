@@ -1,11 +1,11 @@
-//! How often something failed, one time after the other, and how it failed last. What follows from that is not known here.
+//! Counts consecutive faults and keeps the last one. Consequences are up to the caller.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use parking_lot::Mutex;
 use watchpost_policies::Fault;
 
-/// Failures since the last good answer.
+/// Faults since the last success.
 #[derive(Debug, Default)]
 pub(super) struct Streak {
     faults: AtomicU32,
@@ -13,10 +13,10 @@ pub(super) struct Streak {
 }
 
 impl Streak {
-    /// Counts an answer, and tells how many failed now, one after the other.
+    /// Counts an answer and returns the number of consecutive faults.
     pub(super) fn count(&self, failed: Option<&Fault>) -> u32 {
         let Some(fault) = failed else {
-            // Every answer comes by here, and almost none has a fault before it.
+            // Fast path: almost every answer follows a success.
             if self.length() > 0 {
                 self.faults.store(0, Ordering::Relaxed);
             }
@@ -26,12 +26,12 @@ impl Streak {
         self.faults.fetch_add(1, Ordering::Relaxed) + 1
     }
 
-    /// How many failed, one after the other.
+    /// Number of consecutive faults.
     pub(super) fn length(&self) -> u32 {
         self.faults.load(Ordering::Relaxed)
     }
 
-    /// How the last failed.
+    /// The last fault.
     pub(super) fn last(&self) -> String {
         self.last.lock().clone()
     }

@@ -1,5 +1,5 @@
-//! Replays what was measured through a candidate and through the rule in force, and tells where they differ, how often
-//! they fail and what they cost. It blocks, for as long as there is to replay; whoever waits may look and may end it.
+//! Replays recorded snapshots through a candidate and the active rule, and reports their differences, faults and costs.
+//! It blocks its thread until it ends or is cancelled; progress can be read meanwhile.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -13,91 +13,91 @@ use super::compare::differences;
 use crate::store::history::{Past, Selection};
 use crate::store::{Store, StoreError};
 
-/// Subjects that are told of; of more, only how many there are.
+/// Maximum number of subjects reported; the rest is only counted.
 const MAX_SUBJECTS: usize = 1000;
 
-/// What is to be tried on what.
+/// A candidate and the recorded snapshots to replay.
 pub struct Trial {
-    /// Whether it may be put in force.
+    /// The rule to evaluate.
     pub candidate: Rule,
-    /// What it is held against, if a rule of its name is in force.
+    /// The active rule to compare with, if there is one of this name.
     pub active: Option<Rule>,
-    /// What was measured where.
+    /// The host of the snapshots.
     pub host: String,
-    /// And when.
+    /// Start of the range, in milliseconds since 1970 (UTC).
     pub from_ms: u64,
-    /// Until when; this moment is part of it.
+    /// End of the range, inclusive.
     pub to_ms: u64,
 }
 
-/// How far it is, and whether it shall end.
+/// Progress of a trial, and its cancellation.
 #[derive(Debug, Default)]
 pub struct Progress {
     snapshots: AtomicU64,
     at_ms: AtomicU64,
-    ended: AtomicBool,
+    cancelled: AtomicBool,
 }
 
-/// What came of it.
+/// The result of a trial.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 #[schema(as = TrialOutcome)]
 pub struct Outcome {
-    /// How many snapshots were replayed.
+    /// Number of replayed snapshots.
     pub snapshots: u64,
-    /// When the first of them was measured, in milliseconds since 1970 (UTC).
+    /// Time of the first one, in milliseconds since 1970 (UTC).
     pub first_ms: Option<u64>,
-    /// When the last was.
+    /// Time of the last one.
     pub last_ms: Option<u64>,
-    /// Whether it was ended before all were.
+    /// Whether the trial was cancelled before all were replayed.
     pub cancelled: bool,
-    /// In how many of them the two say something else.
+    /// Number of snapshots in which the two rules differing.
     pub differing_snapshots: u64,
-    /// About what, the most frequent first.
+    /// The differing subjects, most frequent first.
     pub differences: Vec<Differing>,
-    /// How many subjects more there are.
+    /// Number of further subjects.
     pub differences_omitted: usize,
-    /// How the candidate did.
-    pub candidate: Done,
-    /// How the rule in force did.
-    pub active: Option<Done>,
+    /// Results of the candidate.
+    pub candidate: TrialPart,
+    /// Results of the active rule.
+    pub active: Option<TrialPart>,
 }
 
-/// A subject of which the two do not always say the same.
+/// A subject for which the two rules differing in some snapshot.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 #[schema(as = TrialDifference)]
 pub struct Differing {
-    /// What it is about.
+    /// The subject of the findings.
     pub subject: Subject,
-    /// What the rule in force found the last time that they differed; silence is ok.
+    /// Severity by the active rule at the last difference; no finding counts as ok.
     pub active: Severity,
-    /// What the candidate found then.
+    /// Severity by the candidate at the last difference.
     pub candidate: Severity,
-    /// In the words of the one who found it worse.
+    /// The sentence of the finding with the higher severity.
     pub sentence: String,
-    /// How often they differed.
+    /// Number of snapshots with a difference.
     pub snapshots: u64,
-    /// When they did first, in milliseconds since 1970 (UTC).
+    /// Time of the first difference, in milliseconds since 1970 (UTC).
     pub first_ms: u64,
-    /// When they did last.
+    /// Time of the last difference.
     pub last_ms: u64,
 }
 
-/// How a rule did.
+/// Results of one rule.
 #[derive(Clone, Debug, Default, Serialize, ToSchema)]
 #[schema(as = TrialPart)]
-pub struct Done {
-    /// How often it failed.
+pub struct TrialPart {
+    /// Number of faults.
     pub faults: u64,
-    /// How it failed the first time.
+    /// The first fault.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub first_fault: Option<String>,
-    /// How many findings it had in all, by how serious they are.
+    /// Number of findings by severity.
     pub findings: BTreeMap<Severity, u64>,
-    /// How long a judgement took, on average.
+    /// Mean duration of an evaluation.
     pub mean_us: f64,
-    /// How long the longest took.
+    /// Maximum duration of an evaluation.
     pub worst_us: f64,
-    /// The most memory that it had.
+    /// Peak memory.
     pub memory_bytes: u64,
     #[serde(skip)]
     judged: u64,
@@ -106,24 +106,24 @@ pub struct Done {
 }
 
 impl Progress {
-    /// How many snapshots were replayed, and when the last of them was measured.
-    pub fn so_far(&self) -> (u64, u64) {
+    /// Number of replayed snapshots, and the time of the last one.
+    pub fn position(&self) -> (u64, u64) {
         (
             self.snapshots.load(Ordering::Relaxed),
             self.at_ms.load(Ordering::Relaxed),
         )
     }
 
-    /// Ends it at the next snapshot.
-    pub fn end(&self) {
-        self.ended.store(true, Ordering::Relaxed);
+    /// Cancels the trial at the next snapshot.
+    pub fn cancel(&self) {
+        self.cancelled.store(true, Ordering::Relaxed);
     }
 }
 
 impl Trial {
-    /// Replays all of it.
+    /// Replays the range.
     pub fn run(&self, store: &Store, progress: &Progress) -> Result<Outcome, StoreError> {
-        let wanted = Selection {
+        let selection = Selection {
             metric: None,
             labels: Vec::new(),
             host: Some(self.host.clone()),
@@ -134,7 +134,7 @@ impl Trial {
             trial: self,
             found: [Vec::new(), Vec::new()],
             differing: BTreeMap::new(),
-            left_out: 0,
+            omitted: 0,
             outcome: Outcome {
                 snapshots: 0,
                 first_ms: None,
@@ -143,27 +143,27 @@ impl Trial {
                 differing_snapshots: 0,
                 differences: Vec::new(),
                 differences_omitted: 0,
-                candidate: Done::default(),
-                active: self.active.as_ref().map(|_| Done::default()),
+                candidate: TrialPart::default(),
+                active: self.active.as_ref().map(|_| TrialPart::default()),
             },
         };
-        store.past(&self.host, &wanted, |Past { snapshot, .. }| {
+        store.past(&self.host, &selection, |Past { snapshot, .. }| {
             replay.judge(&snapshot);
             progress.snapshots.store(replay.outcome.snapshots, Ordering::Relaxed);
             progress.at_ms.store(snapshot.time_ms(), Ordering::Relaxed);
-            replay.outcome.cancelled = progress.ended.load(Ordering::Relaxed);
+            replay.outcome.cancelled = progress.cancelled.load(Ordering::Relaxed);
             !replay.outcome.cancelled
         })?;
-        Ok(replay.done())
+        Ok(replay.finish())
     }
 }
 
 struct Replay<'t> {
     trial: &'t Trial,
-    /// What the candidate and the rule in force found in the round before.
+    /// Findings of the candidate and of the active rule in the previous snapshot.
     found: [Vec<Finding>; 2],
     differing: BTreeMap<Subject, Differing>,
-    left_out: usize,
+    omitted: usize,
     outcome: Outcome,
 }
 
@@ -177,14 +177,14 @@ impl Replay<'_> {
         outcome
             .candidate
             .judge(&self.trial.candidate, snapshot, &mut self.found[0]);
-        if let (Some(rule), Some(done)) = (&self.trial.active, &mut outcome.active) {
-            done.judge(rule, snapshot, &mut self.found[1]);
+        if let (Some(rule), Some(part)) = (&self.trial.active, &mut outcome.active) {
+            part.judge(rule, snapshot, &mut self.found[1]);
         }
-        let differ = differences(self.found[1].iter(), self.found[0].iter());
-        outcome.differing_snapshots += u64::from(!differ.is_empty());
-        for difference in differ {
+        let differing = differences(self.found[1].iter(), self.found[0].iter());
+        outcome.differing_snapshots += u64::from(!differing.is_empty());
+        for difference in differing {
             if self.differing.len() >= MAX_SUBJECTS && !self.differing.contains_key(&difference.subject) {
-                self.left_out += 1;
+                self.omitted += 1;
                 continue;
             }
             let subject = difference.subject.clone();
@@ -205,25 +205,25 @@ impl Replay<'_> {
         }
     }
 
-    fn done(self) -> Outcome {
+    fn finish(self) -> Outcome {
         let mut outcome = self.outcome;
         outcome.differences = self.differing.into_values().collect();
         outcome
             .differences
             .sort_by_key(|differing| std::cmp::Reverse(differing.snapshots));
-        outcome.differences_omitted = self.left_out;
-        for done in [Some(&mut outcome.candidate), outcome.active.as_mut()]
+        outcome.differences_omitted = self.omitted;
+        for part in [Some(&mut outcome.candidate), outcome.active.as_mut()]
             .into_iter()
             .flatten()
         {
-            done.mean_us = done.time.as_secs_f64() * 1e6 / (done.judged.max(1) as f64);
+            part.mean_us = part.time.as_secs_f64() * 1e6 / (part.judged.max(1) as f64);
         }
         outcome
     }
 }
 
-impl Done {
-    /// A rule that fails finds what it found before, as it would in earnest.
+impl TrialPart {
+    /// A rule that fails keeps its previous findings, as it does when active.
     fn judge(&mut self, rule: &Rule, snapshot: &Snapshot, last: &mut Vec<Finding>) {
         match rule.judge_alone(snapshot, last) {
             Ok((findings, cost)) => {

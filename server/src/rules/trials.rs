@@ -1,5 +1,5 @@
-//! Trials as jobs: replaying recorded history may take longer than a client waits, so a trial runs by itself, and is
-//! asked for and ended by its number. What a trial finds out is the business of `trial`.
+//! Runs trials as background jobs, because replaying recorded history may take longer than a client waits. Clients
+//! query and cancel a trial by its id. `trial` does the replay.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -13,32 +13,32 @@ use super::trial::{Outcome, Progress, Trial};
 use crate::jobs::{Job, JobStore};
 use crate::tasks::{self, Tasks};
 
-/// Trials that can be asked for.
+/// Trials that are remembered.
 const CAPACITY: usize = 32;
 
-/// Each trial has a thread, and requests shall have some too.
+/// Each trial occupies a thread, and requests need threads too.
 const MAX_CONCURRENT_TRIALS: usize = 2;
 
-/// A trial that was started.
+/// A started trial.
 pub type TrialJob = Job<TrialResult, Arc<Progress>>;
 
-/// What came of a trial.
+/// The result of a trial.
 pub type TrialResult = Result<Arc<Outcome>, Arc<ChangeError>>;
 
-/// What somebody wants to try.
+/// A request for a trial.
 #[derive(Clone, Debug)]
 pub struct TrialOrder {
     /// The name of the rule.
     pub rule: String,
-    /// The version of it.
+    /// The version of the rule.
     pub digest: Digest,
-    /// Under which settings; those that the rule has or the version came with, if none are told.
+    /// Without settings, those uploaded with the version are used, else the current settings of the rule.
     pub settings: Option<Map<String, Value>>,
-    /// The machine that was measured.
+    /// The host of the recorded snapshots.
     pub host: String,
-    /// From when, in milliseconds since 1970 (UTC).
+    /// Start of the range, in milliseconds since 1970 (UTC).
     pub from_ms: u64,
-    /// Until when; this moment is part of it.
+    /// End of the range, inclusive.
     pub to_ms: u64,
 }
 
@@ -52,7 +52,7 @@ pub struct Trials {
 }
 
 impl Trials {
-    /// No trials yet. They will be run as jobs of these tasks.
+    /// No trials yet. Trials run as jobs of `tasks`.
     pub fn new(registry: Registry, tasks: Tasks) -> Self {
         Self {
             registry,
@@ -62,42 +62,41 @@ impl Trials {
         }
     }
 
-    /// Starts to replay. At shutdown the trial ends with what it found so far.
+    /// Starts a trial. At shutdown it ends with the results so far.
     pub async fn start(&self, order: TrialOrder) -> Result<TrialJob, ChangeError> {
         let trial = self.prepare(order).await?;
         let permit = self.permits.clone().try_acquire_owned();
         let permit =
-            permit.map_err(|_| ChangeError::Busy("two trials are under way already; wait for one or end it"))?;
+            permit.map_err(|_| ChangeError::Busy("two trials are running already; wait for one or cancel it"))?;
         let progress = Arc::new(Progress::default());
-        let (store, watched, ended) = (self.registry.store().clone(), progress.clone(), progress.clone());
+        let (store, watched, cancelled) = (self.registry.store().clone(), progress.clone(), progress.clone());
         let mut stopped = self.tasks.stopped();
         let work = async move {
             let mut replay = pin!(tasks::block(move || trial.run(&store, &watched)));
-            let ran = tokio::select! {
+            let result = tokio::select! {
                 ran = &mut replay => ran,
                 () = stopped.wait() => {
-                    ended.end();
+                    cancelled.cancel();
                     replay.await
                 }
             };
             drop(permit);
-            let ran = ran.map_err(ChangeError::Broken).and_then(|ran| Ok(ran?));
-            ran.map(Arc::new).map_err(Arc::new)
+            let result = result.map_err(ChangeError::Broken).and_then(|ran| Ok(ran?));
+            result.map(Arc::new).map_err(Arc::new)
         };
         Ok(self.jobs.start(progress, work))
     }
 
-    /// A trial that was started, unless it is forgotten.
+    /// A started trial, unless it is forgotten.
     pub fn find(&self, id: u64) -> Option<TrialJob> {
         self.jobs.find(id)
     }
 
     async fn prepare(&self, order: TrialOrder) -> Result<Trial, ChangeError> {
         let registry = &self.registry;
-        let (kind, digest, brought_with) = registry.version_of(&order.rule, order.digest).await?;
+        let (kind, digest, uploaded_settings) = registry.version_of(&order.rule, order.digest).await?;
         if kind == Kind::Role {
-            let why = "what was measured says nothing to a role rule; put it in shadow, and see what it would have \
-                       decided otherwise";
+            let why = "a role rule cannot be replayed over snapshots; run it in shadow mode to compare its decisions";
             return Err(ChangeError::Conflict(why.to_owned()));
         }
         let active = registry.rules().current();
@@ -108,7 +107,7 @@ impl Trials {
         };
         let settings = match order.settings {
             Some(settings) => Value::Object(settings).to_string(),
-            None => match brought_with.or(entry.map(|entry| entry.settings)) {
+            None => match uploaded_settings.or(entry.map(|entry| entry.settings)) {
                 Some(id) => registry.settings_text(&order.rule, id).await?,
                 None => registry.configured(&order.rule),
             },

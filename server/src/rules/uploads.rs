@@ -1,5 +1,5 @@
-//! Uploads as jobs: compiling a component may take longer than a client waits, so the upload runs by itself and is asked
-//! for by its number. What an upload has to pass is the registry's to know.
+//! Runs uploads as background jobs, because compiling a component may take longer than a client waits. Clients query an
+//! upload by its id. The registry checks and stores it.
 
 use std::sync::Arc;
 
@@ -9,13 +9,13 @@ use super::registry::{Actor, ChangeError, Registry, UploadRequest, Uploaded};
 use crate::jobs::{Job, JobStore};
 use crate::tasks::Tasks;
 
-/// Uploads that can be asked for. Those that run are bounded by the compiler.
+/// Uploads that are remembered. The compile queue limits the running ones.
 const CAPACITY: usize = 64;
 
-/// An upload that was started.
+/// A started upload.
 pub type UploadJob = Job<UploadResult>;
 
-/// What came of an upload.
+/// The result of an upload.
 pub type UploadResult = Result<Arc<Uploaded>, Arc<ChangeError>>;
 
 /// The uploads of this process. Cheap to clone.
@@ -26,7 +26,7 @@ pub struct Uploads {
 }
 
 impl Uploads {
-    /// No uploads yet. They will be run as jobs of these tasks.
+    /// No uploads yet. Uploads run as jobs of `tasks`.
     pub fn new(registry: Registry, tasks: Tasks) -> Self {
         Self {
             registry,
@@ -35,15 +35,15 @@ impl Uploads {
     }
 
     /// Starts an upload.
-    pub fn start(&self, brought: UploadRequest, actor: Actor, latest: Option<Arc<Snapshot>>) -> UploadJob {
+    pub fn start(&self, upload: UploadRequest, actor: Actor, latest: Option<Arc<Snapshot>>) -> UploadJob {
         let registry = self.registry.clone();
         self.jobs.start((), async move {
-            let uploaded = registry.upload(brought, &actor.by, latest).await;
+            let uploaded = registry.upload(upload, &actor.by, latest).await;
             uploaded.map(Arc::new).map_err(Arc::new)
         })
     }
 
-    /// An upload that was started, unless it is forgotten.
+    /// A started upload, unless it is forgotten.
     pub fn find(&self, id: u64) -> Option<UploadJob> {
         self.jobs.find(id)
     }

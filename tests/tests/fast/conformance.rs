@@ -32,7 +32,7 @@ fn a_case_that_expects_something_else_fails() {
     assert_eq!(failed.len(), 1);
     assert!(
         failed[0].starts_with(
-            "wrong: round 1: it found something else\n  expected  cpu ok, value 99, limit 95\n  found     cpu alert"
+            "wrong: round 1: findings differ\n  expected  cpu ok, value 99, limit 95\n  found     cpu alert"
         ),
         "{}",
         failed[0]

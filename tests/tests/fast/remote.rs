@@ -21,8 +21,8 @@ fn the_story_of_a_rule_is_told_by_commands() {
     let desk = Desk::with_rounds(2);
     desk.author.keep("rule.wasm", HOSTILE);
     let pushed = desk.rules(&["push", "rule.wasm", "--note", "the first"]).with(0);
-    has(&pushed.out, "it is a rule and compiles\n");
-    has(&pushed.out, "it judges sample rounds\n");
+    has(&pushed.out, "component is a valid rule and compiles\n");
+    has(&pushed.out, "evaluates sample rounds\n");
     let next = pushed
         .out
         .split("watchpost rules activate ")
@@ -61,7 +61,7 @@ fn the_story_of_a_rule_is_told_by_commands() {
     let settings = r#"{"do": "well", "count": 3}"#;
     let activate = ["activate", "hostile", digest, "--settings", settings, "--if-generation"];
     let late = desk.rules(&[&activate[..], &["1"]].concat()).with(1);
-    has(&late.error, "generation 2 is in force, not the one that you changed");
+    has(&late.error, "generation 2 is active, not the expected one");
     let active = desk.rules(&[&activate[..], &["2"]].concat()).with(0);
     has(&active.out, &format!("hostile {number} ({digest}) is in force"));
     has(&active.out, ", generation 3\n");
@@ -121,7 +121,7 @@ fn what_is_pushed_can_be_in_force_at_once_with_its_settings() {
     let settings = r#"{"do": "well", "count": 7}"#;
     let push = ["push", "rule.wasm", "--settings", settings, "--note", "by a form"];
     let told = desk.rules(&[&push[..], &["--activate"]].concat()).with(0);
-    has(&told.out, "it judges sample rounds\n");
+    has(&told.out, "evaluates sample rounds\n");
     has(&told.out, ") is in force, generation 2\n");
     assert_eq!(desk.rules(&["settings", "hostile"]).with(0).json()["count"], 7);
     has(&desk.rules(&["log", "hostile"]).with(0).out, "by a form");
@@ -153,7 +153,7 @@ fn what_is_refused_is_told_with_its_check_and_what_to_do() {
     let panics = desk
         .rules(&["push", "rule.wasm", "--settings", r#"{"do": "panic"}"#])
         .with(1);
-    has(&panics.error, "not passed: it judges sample rounds");
+    has(&panics.error, "not passed: evaluates sample rounds");
     has(&panics.error, "is on fire");
     let unread = desk.rules(&["push", "rule.wasm", "--settings", "{no"]).with(65);
     has(&unread.error, "--settings: this is no JSON object");
@@ -172,7 +172,7 @@ fn what_takes_longer_than_a_moment_to_compile_is_waited_for() {
     desk.author.keep("rule.wasm", ponderous(300, 300));
     let refused = desk.rules(&["push", "rule.wasm"]).with(1);
     has(&refused.error, "/api/v1/uploads/1: it answers 422");
-    has(&refused.error, "not passed: it compiles within bounds");
+    has(&refused.error, "not passed: compiles within limits");
 }
 
 #[test]
@@ -280,9 +280,9 @@ fn settings_are_given_and_taken_back() {
     assert_eq!(settings(), configured);
     has(&desk.rules(&["log", "threshold"]).with(0).out, "back");
     let wrong = desk.rules(&["settings", "threshold", r#"{"thresholds": 7}"#]).with(1);
-    has(&wrong.error, "422 Unprocessable Entity: the settings will not do: ");
+    has(&wrong.error, "422 Unprocessable Entity: invalid settings: ");
     let alone = desk.rules(&["settings", "role", r#"{"identities": []}"#]).with(1);
-    has(&alone.error, "you could not change rules any more");
+    has(&alone.error, "would deny you rules.write");
     // Only those who are named in the configuration may force it.
     desk.rules(&["settings", "role", r#"{"identities": []}"#, "--force"])
         .with(1);
@@ -351,7 +351,7 @@ fn a_signature_beside_a_component_goes_with_it() {
     desk.author
         .keep("rule.wasm.sig", sign(&keys.path().join("ops.key"), HOSTILE));
     let taken = desk.rules(&["push", "rule.wasm"]).with(0);
-    has(&taken.out, "its signature is by a trusted key\n");
+    has(&taken.out, "signed by a trusted key\n");
 
     let other = other_version(HOSTILE);
     desk.author

@@ -131,13 +131,13 @@ fn each_check_is_told_and_a_stranger_is_refused_by_name() {
     author.keep("rule.wasm", THRESHOLD);
     let said = author.rules(&["check", "rule.wasm"]).with(0);
     for part in [
-        "it is a whole component",
-        "it keeps the contract and imports nothing",
-        "it compiles",
-        "it says who it is",
-        "it accepts {} as settings",
-        "its schema accepts the same",
-        "it judges sample rounds",
+        "component is complete",
+        "implements the contract without imports",
+        "component compiles",
+        "describe() succeeds",
+        "accepts {} as settings",
+        "schema agrees with check-settings",
+        "evaluates sample rounds",
         "a threshold rule of",
         "sha256:",
     ] {
@@ -151,9 +151,7 @@ fn each_check_is_told_and_a_stranger_is_refused_by_name() {
     ]);
     let refused = refused.with(1);
     assert!(
-        refused
-            .out
-            .contains("FAILED            it accepts the settings that were given"),
+        refused.out.contains("FAILED            accepts the given settings"),
         "{}",
         refused.out
     );
@@ -168,7 +166,7 @@ fn each_check_is_told_and_a_stranger_is_refused_by_name() {
         refused.out
     );
     let told = author.rules(&["check", "stranger.wasm", "--json"]).with(1).json();
-    assert_eq!(told["failed"]["check"], "it keeps the contract and imports nothing");
+    assert_eq!(told["failed"]["check"], "implements the contract without imports");
     assert_eq!(told["rule"], Value::Null);
 
     author.keep("core.wasm", wat::parse_str("(module)").expect("a module"));
@@ -181,7 +179,7 @@ fn a_role_rule_decides_sample_requests_before_it_is_trusted() {
     let author = Author::new();
     author.keep("rule.wasm", ROLE);
     let said = author.rules(&["check", "rule.wasm"]).with(0);
-    assert!(said.out.contains("it decides sample requests"), "{}", said.out);
+    assert!(said.out.contains("decides sample requests"), "{}", said.out);
 }
 
 #[test]
@@ -193,7 +191,7 @@ fn a_rule_that_misbehaves_when_it_judges_fails_the_check() {
         .rules(&["check", "rule.wasm", "--settings", "settings.json"])
         .with(1);
     assert!(
-        said.out.contains("FAILED            it judges sample rounds"),
+        said.out.contains("FAILED            evaluates sample rounds"),
         "{}",
         said.out
     );

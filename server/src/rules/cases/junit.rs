@@ -1,5 +1,4 @@
-//! Outcomes as JUnit wrote them, which is what machines that build software read. It is a report, not a log: what the
-//! rule said is in it only where a case failed.
+//! Writes outcomes in the JUnit format for build servers. Findings are included only for failed cases.
 
 use std::fmt::Write;
 use std::time::Duration;
@@ -42,7 +41,7 @@ pub fn junit(rule: &str, outcomes: &[Outcome]) -> String {
     xml
 }
 
-/// As text and within quotes. What XML cannot say at all is told by a question mark.
+/// Escapes text and attribute values. Characters that XML does not allow become question marks.
 fn escaped(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for letter in text.chars() {
@@ -65,7 +64,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_failure_is_told_with_its_text_and_nothing_in_it_breaks_the_report() {
+    fn a_failure_has_its_text_and_special_characters_are_escaped() {
         let outcome = |name: &str, failure: Option<&str>| Outcome {
             name: name.to_owned(),
             took: Duration::from_millis(2),

@@ -1,5 +1,5 @@
-//! What a rule has to do, as cases: settings, rounds or requests, and what is expected. Here is how they are written
-//! down, in TOML; `run` holds a rule against them, and `junit` tells the outcome to machines.
+//! Test cases of rules in TOML: settings, rounds or requests, and the expected results. This module parses them; `run`
+//! runs them against a rule, and `junit` writes the outcomes for build servers.
 
 mod junit;
 mod run;
@@ -14,37 +14,37 @@ use watchpost_policies::{Action, Gap, Identity, Labels, MetricName, Sample, Seve
 
 use super::sample::{self, NOW_MS};
 
-/// A file of cases that can all be run.
+/// The cases of a file.
 #[derive(Clone, Debug)]
 pub struct Cases(Vec<Case>);
 
-/// Why a file is no file of cases.
+/// Why a file of cases is rejected.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CasesError {
-    /// Not TOML, or not in this form.
+    /// Invalid TOML, or an unknown or missing key.
     #[error("{0}")]
     Form(String),
-    /// A file without a case would pass any rule.
-    #[error("there is no case in it; a case begins with [[case]]")]
+    /// Without a case, any rule would pass.
+    #[error("the file has no case; a case begins with [[case]]")]
     Empty,
-    /// A case that could not fail.
+    /// A case that cannot fail.
     #[error("the case \"{name}\" expects nothing: give it a [[case.round]], a [[case.request]], or problems")]
     Nothing {
-        /// The case.
+        /// Name of the case.
         name: String,
     },
-    /// A case that is about both kinds of rules at once.
+    /// A case with incompatible parts.
     #[error("the case \"{name}\" has {both}; split it")]
     Both {
-        /// The case.
+        /// Name of the case.
         name: String,
-        /// Two things that do not go together.
+        /// The incompatible parts.
         both: &'static str,
     },
 }
 
 impl Cases {
-    /// Reads them. A case that could not fail is refused.
+    /// Parses a file. A case that cannot fail is rejected.
     pub fn read(text: &str) -> Result<Self, CasesError> {
         let File { case: cases } = toml::from_str(text).map_err(|error| CasesError::Form(error.to_string()))?;
         if cases.is_empty() {
@@ -67,7 +67,7 @@ impl Cases {
                     return Err(CasesError::Both { name: name(), both });
                 }
                 (false, true, Some(_)) | (true, false, Some(_)) => {
-                    let both = "problems and something to do, and settings with problems are not run";
+                    let both = "both problems and rounds or requests, but settings with problems are not run";
                     return Err(CasesError::Both { name: name(), both });
                 }
                 _ => {}
@@ -76,12 +76,12 @@ impl Cases {
         Ok(Self(cases))
     }
 
-    /// How many there are.
+    /// Number of cases.
     pub fn count(&self) -> usize {
         self.0.len()
     }
 
-    /// Those whose names have this text in them.
+    /// The cases whose names contain this text.
     pub fn filtered(mut self, text: &str) -> Self {
         self.0.retain(|case| case.name.contains(text));
         self
@@ -104,8 +104,8 @@ struct Case {
     #[serde(default)]
     round: Vec<Round>,
     #[serde(default)]
-    request: Vec<Asked>,
-    /// Where the settings are wrong.
+    request: Vec<RequestCase>,
+    /// Expected locations of mistakes in the settings.
     problems: Option<Vec<String>>,
 }
 
@@ -150,24 +150,24 @@ struct Expected {
     severity: Severity,
     value: Option<f64>,
     limit: Option<f64>,
-    /// A part of the sentence.
+    /// Expected part of the sentence.
     sentence: Option<String>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Asked {
-    identity: Who,
+struct RequestCase {
+    identity: IdentityCase,
     action: Action,
-    /// Percentages that the default thresholds judge; what is not given is fine.
+    /// Percentages evaluated by the default thresholds; without a value, the part is ok.
     #[serde(default)]
     machine: BTreeMap<Part, f64>,
-    /// `allow`, or a part of the reason to deny.
+    /// `allow`, or a part of the reason for the denial.
     expect: String,
     roles: Option<Vec<String>>,
 }
 
-/// What a case may say of the machine.
+/// The parts of the machine that a case can set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum Part {
@@ -182,7 +182,7 @@ enum Part {
     deny_unknown_fields,
     expecting = "an identity is \"anonymous\", { token = \"…\" }, or { subject = […], issuer = […] }"
 )]
-enum Who {
+enum IdentityCase {
     Anonymous(Anonymous),
     Token {
         token: String,
@@ -199,7 +199,7 @@ enum Anonymous {
     Anonymous,
 }
 
-impl Who {
+impl IdentityCase {
     fn identity(&self) -> Identity {
         fn pairs(name: &[(String, String)]) -> Vec<(&str, &str)> {
             name.iter()
@@ -223,45 +223,45 @@ mod tests {
     }
 
     #[test]
-    fn a_case_that_could_not_fail_is_refused() {
+    fn a_case_that_cannot_fail_is_rejected() {
         assert_eq!(Cases::read("").expect_err("refused"), CasesError::Empty);
-        for idle in ["", "problems = []", "settings.level = 5"] {
-            let said = refusal(&format!("[[case]]\nname = \"idle\"\n{idle}"));
-            assert!(said.contains("\"idle\" expects nothing"), "{said}");
+        for empty in ["", "problems = []", "settings.level = 5"] {
+            let message = refusal(&format!("[[case]]\nname = \"empty\"\n{empty}"));
+            assert!(message.contains("\"empty\" expects nothing"), "{message}");
         }
         let problems = Cases::read("[[case]]\nname = \"wrong\"\nproblems = [\"/level\"]");
         assert_eq!(problems.expect("it can fail").count(), 1);
     }
 
     #[test]
-    fn the_cases_on_the_page_can_be_read() {
+    fn the_cases_in_the_documentation_are_valid() {
         let page = include_str!("../../../../docs/WRITING-RULES.md");
-        let begin = page.find("```toml\n[[case]]").expect("there are cases on the page");
-        let cases = page[begin..].split("```").nth(1).expect("the block has an end");
+        let begin = page.find("```toml\n[[case]]").expect("the page has cases");
+        let cases = page[begin..].split("```").nth(1).expect("the block ends");
         let cases = Cases::read(cases.trim_start_matches("toml"));
-        assert_eq!(cases.expect("they are legal").count(), 2);
+        assert_eq!(cases.expect("they are valid").count(), 2);
     }
 
     #[test]
-    fn a_case_is_about_one_thing() {
+    fn a_case_has_either_rounds_or_requests_or_problems() {
         let (round, request) = (
             "[[case.round]]\nexpect = []",
             "[[case.request]]\nidentity = \"anonymous\"\naction = \"health.read\"\nexpect = \"allow\"",
         );
-        let said = refusal(&format!("[[case]]\nname = \"two\"\n{round}\n{request}"));
-        assert!(said.contains("rounds and requests"), "{said}");
+        let message = refusal(&format!("[[case]]\nname = \"two\"\n{round}\n{request}"));
+        assert!(message.contains("rounds and requests"), "{message}");
         for doing in [round, request] {
             assert!(Cases::read(&format!("[[case]]\nname = \"one\"\n{doing}")).is_ok());
-            let said = refusal(&format!("[[case]]\nname = \"two\"\nproblems = [\"/a\"]\n{doing}"));
-            assert!(said.contains("are not run"), "{said}");
+            let message = refusal(&format!("[[case]]\nname = \"two\"\nproblems = [\"/a\"]\n{doing}"));
+            assert!(message.contains("are not run"), "{message}");
         }
     }
 
     #[test]
-    fn what_is_misspelt_is_named_with_its_line() {
+    fn a_misspelt_key_is_named_with_its_line() {
         let check = |text: &str, part: &str| {
-            let said = refusal(text);
-            assert!(said.contains(part), "{said}");
+            let message = refusal(text);
+            assert!(message.contains(part), "{message}");
         };
         check("[[case]]\nname = \"a\"\nrounds = []", "rounds");
         check("[[case]]\nname = \"a\"\nrounds = []", "line 3");
@@ -275,13 +275,13 @@ mod tests {
             "finite",
         );
         check(&round("expect = [{ metric = \"a\", severity = \"bad\" }]"), "bad");
-        let asked = |who: &str| {
+        let request_of = |identity: &str| {
             format!(
-                "[[case]]\nname = \"a\"\n[[case.request]]\nidentity = {who}\naction = \"health.read\"\nexpect = \"\""
+                "[[case]]\nname = \"a\"\n[[case.request]]\nidentity = {identity}\naction = \"health.read\"\nexpect = \"\""
             )
         };
-        check(&asked("\"nobody\""), "an identity is");
-        check(&asked("{ token = \"a\", subject = [] }"), "an identity is");
-        check(&asked("\"anonymous\"\nmachine = { disc = 5 }"), "disc");
+        check(&request_of("\"nobody\""), "an identity is");
+        check(&request_of("{ token = \"a\", subject = [] }"), "an identity is");
+        check(&request_of("\"anonymous\"\nmachine = { disc = 5 }"), "disc");
     }
 }

@@ -1,5 +1,4 @@
-//! Holds a rule against cases: one after the other, each from its settings to what came of it. What is expected of a
-//! rule is in the cases; here is only what it means to agree with them.
+//! Runs test cases against a rule, in order, and compares the results with the expectations.
 
 use std::fmt::Write;
 use std::time::{Duration, Instant};
@@ -9,22 +8,22 @@ use watchpost_policies::{
     Engine, Finding, Kind, Labels, Refusal, Request, Rule, RuleModule, SettingsRefusal, Severity, Snapshot, Verdict,
 };
 
-use super::{Asked, Case, Cases, Expected, Part, Round};
+use super::{Case, Cases, Expected, Part, RequestCase, Round};
 use crate::rules::builtin;
 use crate::rules::sample::{self, NOW_MS};
 
-/// The rounds of a case are so far apart.
+/// Time between two rounds of a case.
 const INTERVAL_MS: u64 = 10_000;
 
-/// What came of one case.
+/// The outcome of one case.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Outcome {
-    /// The case.
+    /// Name of the case.
     pub name: String,
-    /// How long it took.
+    /// Duration of the case.
     #[serde(rename = "seconds", serialize_with = "seconds")]
     pub took: Duration,
-    /// What was not as expected, in lines; nothing, where it passed.
+    /// The differences from the expectations, in lines; `None` if the case passed.
     pub failure: Option<String>,
 }
 
@@ -32,21 +31,21 @@ fn seconds<S: serde::Serializer>(took: &Duration, serializer: S) -> Result<S::Ok
     serializer.serialize_f64(took.as_secs_f64())
 }
 
-/// A rule to be held against cases.
+/// Runs cases against a rule.
 pub struct Runner {
     module: RuleModule,
-    /// What judges the machine, for a rule that is asked who may do what meanwhile.
+    /// Evaluates the machine, for a role rule.
     thresholds: Option<Rule>,
 }
 
 impl Runner {
-    /// A role rule is asked beside the thresholds that Watchpost brings.
+    /// A runner for a rule. A role rule gets the findings of the built-in threshold rule.
     pub fn new(engine: &Engine, module: RuleModule) -> Result<Self, Refusal> {
         let thresholds = match module.kind() {
             Kind::Threshold => None,
             Kind::Role => {
-                let ours = RuleModule::compile(engine, builtin::THRESHOLD)?;
-                Some(ours.with_settings("{}").expect("our own defaults are taken"))
+                let builtin_rule = RuleModule::compile(engine, builtin::THRESHOLD)?;
+                Some(builtin_rule.with_settings("{}").expect("the defaults are valid"))
             }
         };
         Ok(Self { module, thresholds })
@@ -72,7 +71,7 @@ impl Runner {
             (Ok(rule), None) => rule,
             (Ok(_), Some(places)) => {
                 return Err(format!(
-                    "the settings are taken, with mistakes at {}",
+                    "the settings are accepted, but mistakes are expected at {}",
                     places.join(" and ")
                 ));
             }
@@ -81,7 +80,7 @@ impl Runner {
                 return match places.iter().find(|place| !is_named(place)) {
                     Some(place) => {
                         let refusal = SettingsRefusal::Problems { problems };
-                        Err(format!("no problem is named at {place}: {refusal}"))
+                        Err(format!("no mistake is reported at {place}: {refusal}"))
                     }
                     None => Ok(()),
                 };
@@ -89,9 +88,9 @@ impl Runner {
             (Err(refusal), _) => return Err(refusal.to_string()),
         };
         match &self.thresholds {
-            None if !case.request.is_empty() => Err(format!("{} is a threshold rule: it decides nothing", rule.name())),
+            None if !case.request.is_empty() => Err(format!("{} is a threshold rule and has no requests", rule.name())),
             None => judge(&rule, &case.round),
-            Some(_) if !case.round.is_empty() => Err(format!("{} is a role rule: it judges nothing", rule.name())),
+            Some(_) if !case.round.is_empty() => Err(format!("{} is a role rule and has no rounds", rule.name())),
             Some(thresholds) => decide(&rule, thresholds, &case.request),
         }
     }
@@ -114,7 +113,7 @@ fn judge(rule: &Rule, rounds: &[Round]) -> Result<(), String> {
     Ok(())
 }
 
-/// What agrees is not told, but for how much it is.
+/// Describes the differences; findings that match are only counted.
 fn compare(found: &[Finding], expected: &[Expected]) -> Result<(), String> {
     let agrees = |found: &Finding, expected: &Expected| {
         let Expected {
@@ -124,47 +123,51 @@ fn compare(found: &[Finding], expected: &[Expected]) -> Result<(), String> {
             sentence,
             ..
         } = expected;
-        let is_said = sentence.as_ref().is_none_or(|part| found.sentence.contains(part));
-        found.severity == *severity && found.value == *value && found.limit == *limit && is_said
+        let has_sentence = sentence.as_ref().is_none_or(|part| found.sentence.contains(part));
+        found.severity == *severity && found.value == *value && found.limit == *limit && has_sentence
     };
     let about = |expected: &Expected, found: &Finding| {
         found.subject.metric == expected.metric && found.subject.labels == expected.labels
     };
     let mut difference = String::new();
     let mut agreed = 0;
-    for wanted in expected {
-        match found.iter().find(|found| about(wanted, found)) {
-            Some(found) if agrees(found, wanted) => agreed += 1,
+    for expectation in expected {
+        match found.iter().find(|found| about(expectation, found)) {
+            Some(found) if agrees(found, expectation) => agreed += 1,
             Some(found) => {
                 let _ = write!(
                     difference,
                     "\n  expected  {}\n  found     {}",
-                    told(wanted),
-                    described(found)
+                    expected_line(expectation),
+                    found_line(found)
                 );
             }
             None => {
                 let _ = write!(
                     difference,
-                    "\n  expected  {}\n  found     nothing about it",
-                    told(wanted)
+                    "\n  expected  {}\n  found     no finding",
+                    expected_line(expectation)
                 );
             }
         }
     }
-    let beyond = |found: &&Finding| !expected.iter().any(|wanted| about(wanted, found));
+    let beyond = |found: &&Finding| !expected.iter().any(|expectation| about(expectation, found));
     for found in found.iter().filter(beyond) {
-        let _ = write!(difference, "\n  expected  nothing\n  found     {}", described(found));
+        let _ = write!(
+            difference,
+            "\n  expected  no finding\n  found     {}",
+            found_line(found)
+        );
     }
     match (difference.is_empty(), found.len() == expected.len()) {
         (true, true) => Ok(()),
-        (true, false) => Err("something is expected twice; one finding a subject".to_owned()),
-        (false, _) if agreed > 0 => Err(format!("it found something else, and {agreed} as expected{difference}")),
-        (false, _) => Err(format!("it found something else{difference}")),
+        (true, false) => Err("a subject is expected twice; a rule has one finding per subject".to_owned()),
+        (false, _) if agreed > 0 => Err(format!("findings differ, {agreed} match{difference}")),
+        (false, _) => Err(format!("findings differ{difference}")),
     }
 }
 
-fn told(expected: &Expected) -> String {
+fn expected_line(expected: &Expected) -> String {
     let subject = watchpost_policies::Subject {
         metric: expected.metric.clone(),
         labels: expected.labels.clone(),
@@ -176,13 +179,13 @@ fn told(expected: &Expected) -> String {
         sentence,
         ..
     } = expected;
-    let said = sentence
+    let sentence_part = sentence
         .as_ref()
         .map(|part| format!(", with \"{part}\" in its sentence"));
-    line(&subject, *severity, *value, *limit) + &said.unwrap_or_default()
+    line(&subject, *severity, *value, *limit) + &sentence_part.unwrap_or_default()
 }
 
-fn described(found: &Finding) -> String {
+fn found_line(found: &Finding) -> String {
     let Finding {
         subject,
         severity,
@@ -206,44 +209,44 @@ fn line(subject: &watchpost_policies::Subject, severity: Severity, value: Option
     )
 }
 
-fn decide(role: &Rule, thresholds: &Rule, requests: &[Asked]) -> Result<(), String> {
-    for (at, asked) in requests.iter().enumerate() {
-        let percent = |part| asked.machine.get(&part).copied().unwrap_or(0.0);
+fn decide(role: &Rule, thresholds: &Rule, requests: &[RequestCase]) -> Result<(), String> {
+    for (at, case) in requests.iter().enumerate() {
+        let percent = |part| case.machine.get(&part).copied().unwrap_or(0.0);
         let machine = sample::machine(percent(Part::Disk), percent(Part::Memory), percent(Part::Cpu));
         let (standings, _) = thresholds
             .judge_alone(&machine, &[])
             .map_err(|fault| fault.to_string())?;
-        let identity = asked.identity.identity();
-        let request = Request::new(&identity, asked.action);
-        let in_request = |what: String| format!("request {}: {} by {identity}: {what}", at + 1, asked.action);
+        let identity = case.identity.identity();
+        let request = Request::new(&identity, case.action);
+        let in_request = |what: String| format!("request {}: {} by {identity}: {what}", at + 1, case.action);
         let answer = role
             .decide_alone(&request, &standings)
             .map_err(|busy| busy.to_string())?;
         let (decision, _) = answer.map_err(|fault| in_request(fault.to_string()))?;
         let as_expected = match &decision.verdict {
-            Verdict::Allow => asked.expect == "allow",
-            Verdict::Deny { reason } => asked.expect != "allow" && reason.contains(&asked.expect),
+            Verdict::Allow => case.expect == "allow",
+            Verdict::Deny { reason } => case.expect != "allow" && reason.contains(&case.expect),
             Verdict::Fault { .. } => false,
         };
-        let expected_roles = asked.roles.as_ref().filter(|roles| **roles != decision.roles);
+        let expected_roles = case.roles.as_ref().filter(|roles| **roles != decision.roles);
         if as_expected && expected_roles.is_none() {
             continue;
         }
-        let wanted = match asked.expect.as_str() {
-            "allow" => "it is allowed".to_owned(),
-            part => format!("it is denied, with \"{part}\" in the reason"),
+        let expectation = match case.expect.as_str() {
+            "allow" => "allowed".to_owned(),
+            part => format!("denied, with \"{part}\" in the reason"),
         };
         let found = match &decision.verdict {
-            Verdict::Deny { reason } => format!("it is denied: \"{reason}\""),
-            _ => "it is allowed".to_owned(),
+            Verdict::Deny { reason } => format!("denied: \"{reason}\""),
+            _ => "allowed".to_owned(),
         };
         let roles = |roles: &[String]| format!(", with the roles {}", roles.join(", "));
-        let (wanted_roles, found_roles) = match &asked.roles {
-            Some(wanted) => (roles(wanted), roles(&decision.roles)),
+        let (wanted_roles, found_roles) = match &case.roles {
+            Some(expectation) => (roles(expectation), roles(&decision.roles)),
             None => Default::default(),
         };
         return Err(in_request(format!(
-            "\n  expected  {wanted}{wanted_roles}\n  found     {found}{found_roles}"
+            "\n  expected  {expectation}{wanted_roles}\n  found     {found}{found_roles}"
         )));
     }
     Ok(())

@@ -1,6 +1,6 @@
-//! Compiles components that came from outside, in a process of its own: a compiler given hostile code may take minutes
-//! and gigabytes, and nothing stops one that runs in this process. Here is who is compiled for and when; the process is
-//! in `confined`. The rules that Watchpost brings are not compiled here.
+//! Compiles uploaded components in a separate process, because malicious code can make a compiler take minutes and
+//! gigabytes, and a compilation in this process cannot be stopped. This module queues the compilations; the process is
+//! in `sandbox`. Built-in rules are compiled elsewhere.
 
 mod protocol;
 mod queue;
@@ -23,7 +23,7 @@ use super::schema::Schemas;
 use crate::tasks;
 use queue::CompileQueue;
 
-/// Compiles components that came from outside. Cheap to clone; all clones take turns with each other.
+/// Compiles uploaded components. Cheap to clone; all clones share one queue.
 #[derive(Clone)]
 pub struct Compiler(Arc<Parts>);
 
@@ -32,166 +32,164 @@ struct Parts {
     cache: Option<Cache>,
     options: Options,
     program: PathBuf,
-    turns: CompileQueue,
-    /// What waits for its turn.
-    wanted: Mutex<Vec<Digest>>,
-    /// That something more does.
-    comes: Notify,
+    queue: CompileQueue,
+    /// Digests of the components in the queue.
+    waiting: Mutex<Vec<Digest>>,
+    /// Notifies about an addition to `waiting`.
+    added: Notify,
 }
 
-/// One that waits for its turn, until it is dropped.
+/// An entry of the queue, removed when it is dropped.
 struct CompileWaiter<'p>(&'p Parts, Digest);
 
 impl<'p> CompileWaiter<'p> {
     fn new(parts: &'p Parts, digest: Digest) -> Self {
-        parts.wanted.lock().push(digest);
-        parts.comes.notify_waiters();
+        parts.waiting.lock().push(digest);
+        parts.added.notify_waiters();
         Self(parts, digest)
     }
 }
 
 impl Drop for CompileWaiter<'_> {
     fn drop(&mut self) {
-        let mut wanted = self.0.wanted.lock();
-        if let Some(at) = wanted.iter().position(|wanted| *wanted == self.1) {
-            wanted.swap_remove(at);
+        let mut waiting = self.0.waiting.lock();
+        if let Some(at) = waiting.iter().position(|waiting| *waiting == self.1) {
+            waiting.swap_remove(at);
         }
     }
 }
 
-/// What compiling one component may take.
+/// Limits for the compilation of one component.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
-    /// The longest that it may take, from its turn on.
+    /// Wall-clock limit, without the time in the queue.
     pub timeout: Duration,
-    /// The most memory that its process may have, as address space.
+    /// Address space limit of the process.
     pub memory_bytes: u64,
-    /// How many others may wait for their turn.
+    /// Maximum number of waiting components.
     pub queue_length: usize,
 }
 
-/// A component that was compiled and said who it is.
+/// A compiled component.
 #[derive(Debug)]
 pub struct Compiled {
-    /// The rule.
+    /// The compiled rule.
     pub module: RuleModule,
-    /// How long it took, without the wait for its turn.
+    /// Duration, without the time in the queue.
     pub took: Duration,
-    /// Whether compiled code of it was kept from another time.
+    /// Whether the code comes from the cache.
     pub from_cache: bool,
 }
 
 /// Why a component was not compiled.
 #[derive(Debug, thiserror::Error)]
 pub enum CompileError {
-    /// It is no rule.
+    /// The component is not a rule.
     #[error(transparent)]
     Refused(#[from] Refusal),
-    /// It takes too long.
+    /// The timeout is exceeded.
     #[error(
-        "compiling it took longer than {limit:?} and was stopped: make it smaller and its largest functions shorter, or \
-         allow more by rules.compiler.timeout"
+        "the compilation exceeded {limit:?} and was stopped: make the component smaller and its largest functions shorter, \
+         or raise rules.compiler.timeout"
     )]
     TooLong {
-        /// The limit.
+        /// The exceeded limit.
         limit: Duration,
     },
-    /// It takes too much.
+    /// The memory limit is exceeded.
     #[error(
-        "compiling it took more than {limit_bytes} bytes of memory and was stopped: make it smaller and its largest \
-         functions shorter, or allow more by rules.compiler.max_memory"
+        "the compilation exceeded {limit_bytes} bytes of memory and was stopped: make the component smaller and its largest \
+         functions shorter, or raise rules.compiler.max_memory"
     )]
     TooMuch {
-        /// The limit.
+        /// The exceeded limit.
         limit_bytes: u64,
     },
-    /// Too many wait already.
-    #[error("other components are being compiled, and as many wait as may: try again in a minute")]
+    /// The queue is full.
+    #[error("the compile queue is full: try again in a minute")]
     Busy,
-    /// The process did not do what it is there for.
-    #[error(
-        "the process that compiles it ended without an answer: {0}. Try again, and report it if that does not help"
-    )]
+    /// The process failed.
+    #[error("the compiler process ended without a result: {0}. Try again, and report a bug if the error persists")]
     Broken(String),
 }
 
 impl Compiler {
-    /// For this engine. What it compiles is kept in the cache, if there is one.
+    /// A compiler for this engine, which stores compiled code in the cache, if there is one.
     pub fn new(engine: Engine, cache: Option<Cache>, options: Options) -> Self {
         Self::by_program(engine, cache, options, Path::new(SELF_EXE))
     }
 
-    /// The same with another Watchpost than the running program, for programs that are none.
+    /// Like [`Self::new`], with the path of a Watchpost executable, for programs that are not Watchpost themselves.
     pub fn by_program(engine: Engine, cache: Option<Cache>, options: Options, program: &Path) -> Self {
         Self(Arc::new(Parts {
             engine,
             cache,
-            turns: CompileQueue::new(options.queue_length),
-            wanted: Mutex::default(),
-            comes: Notify::new(),
+            queue: CompileQueue::new(options.queue_length),
+            waiting: Mutex::default(),
+            added: Notify::new(),
             options,
             program: program.to_owned(),
         }))
     }
 
-    /// The rule of these bytes: from the cache where they were compiled before, else by a process of its own, one at a
-    /// time. Whoever drops the answer's future ends that process.
+    /// Compiles a component, or loads its code from the cache. One compilation runs at a time; dropping the future
+    /// kills its process.
     pub async fn module(&self, wasm: Bytes) -> Result<Compiled, CompileError> {
         let (parts, bytes) = (self.0.clone(), wasm.clone());
-        let (digest, kept) = on_a_thread(move || {
+        let (digest, cached) = on_a_thread(move || {
             parts.engine.check_bytes(&bytes)?;
             let digest = Digest::of(&bytes);
-            Ok((digest, parts.kept(digest)?))
+            Ok((digest, parts.cached(digest)?))
         })
         .await?;
-        if let Some(kept) = kept {
-            return Ok(kept);
+        if let Some(cached) = cached {
+            return Ok(cached);
         }
-        let wanting = CompileWaiter::new(&self.0, digest);
-        let turn = self.0.turns.take().await.ok_or(CompileError::Busy)?;
-        drop(wanting);
-        let (parts, leash) = (self.0.clone(), KillHandle::default());
-        let _held = leash.hold();
+        let waiter = CompileWaiter::new(&self.0, digest);
+        let permit = self.0.queue.acquire().await.ok_or(CompileError::Busy)?;
+        drop(waiter);
+        let (parts, kill_handle) = (self.0.clone(), KillHandle::default());
+        let _kill_on_drop = kill_handle.kill_on_drop();
         on_a_thread(move || {
-            let done = parts.compiled(digest, &wasm, &leash);
-            // Not before the process is gone, also where nobody waits for it any more.
-            drop(turn);
+            let done = parts.compiled(digest, &wasm, &kill_handle);
+            // The permit is held until the process has ended, even if the future was dropped.
+            drop(permit);
             done
         })
         .await
     }
 
-    /// By which settings are held against what a rule says of them, in a process of its own too.
+    /// Validates settings against the schemas of rules, in a separate process too.
     pub fn schemas(&self) -> Schemas {
-        Schemas::Apart(self.0.program.clone())
+        Schemas::Sandboxed(self.0.program.clone())
     }
 
-    /// Whether compiled code is kept at all.
-    pub fn keeps(&self) -> bool {
+    /// Whether there is a cache of compiled code.
+    pub fn has_cache(&self) -> bool {
         self.0.cache.is_some()
     }
 
-    /// Waits until somebody waits for another one than this to be compiled.
-    pub async fn another_is_wanted(&self, than: Digest) {
+    /// Waits until a compilation of another component is requested.
+    pub async fn wait_for_other(&self, than: Digest) {
         loop {
-            // Whoever comes while we look is heard too.
-            let mut comes = pin!(self.0.comes.notified());
-            comes.as_mut().enable();
-            if self.0.wanted.lock().iter().any(|wanted| *wanted != than) {
+            // Enabled before the check, so an addition during the check is not missed.
+            let mut added = pin!(self.0.added.notified());
+            added.as_mut().enable();
+            if self.0.waiting.lock().iter().any(|waiting| *waiting != than) {
                 return;
             }
-            comes.await;
+            added.await;
         }
     }
 
-    /// Whether compiled code of it is kept, so that it is there in a moment.
-    pub fn is_kept(&self, digest: Digest) -> bool {
-        self.0.cache.as_ref().is_some_and(|cache| cache.is_kept(digest))
+    /// Whether the cache has code of this component.
+    pub fn is_cached(&self, digest: Digest) -> bool {
+        self.0.cache.as_ref().is_some_and(|cache| cache.is_cached(digest))
     }
 }
 
 impl Parts {
-    fn kept(&self, digest: Digest) -> Result<Option<Compiled>, Refusal> {
+    fn cached(&self, digest: Digest) -> Result<Option<Compiled>, Refusal> {
         let Some(cache) = &self.cache else { return Ok(None) };
         let began = Instant::now();
         let module = cache.get(&self.engine, digest)?;
@@ -202,14 +200,14 @@ impl Parts {
         }))
     }
 
-    fn compiled(&self, digest: Digest, wasm: &[u8], leash: &KillHandle) -> Result<Compiled, CompileError> {
-        // Whoever had the turn before may have brought the same.
-        if let Some(kept) = self.kept(digest)? {
-            return Ok(kept);
+    fn compiled(&self, digest: Digest, wasm: &[u8], kill_handle: &KillHandle) -> Result<Compiled, CompileError> {
+        // The previous compilation may have been of the same component.
+        if let Some(cached) = self.cached(digest)? {
+            return Ok(cached);
         }
         let began = Instant::now();
         let broken = |why: String| CompileError::Broken(why);
-        // For this one process. The key of the cache stays here, for who has it can have anything loaded at any time.
+        // A key for this process only: a process with the key of the cache could have any code loaded later.
         let mut secret = [0; 32];
         openssl::rand::rand_bytes(&mut secret).map_err(|error| broken(error.to_string()))?;
         let recipe = self.engine.recipe();
@@ -217,16 +215,17 @@ impl Parts {
             program: &self.program,
             command: "compile",
             memory_bytes: self.options.memory_bytes,
-            // By the kernel's clock it may work no longer than by ours; should ours stand still, that one does not.
+            // A second line of defence by the kernel: the processor time is limited to the timeout, rounded up by a
+            // second.
             cpu_seconds: self.options.timeout.as_secs() + 1,
             timeout: self.options.timeout,
-            // It has to fit into the memory of its process.
+            // The answer has to fit into the memory of the process.
             max_answer_bytes: self.options.memory_bytes,
             input: &|to| protocol::write(to, &recipe, &secret, wasm),
         };
-        let artefact = sandbox::run(&task, leash).map_err(|failure| self.told(failure))?;
+        let artefact = sandbox::run(&task, kill_handle).map_err(|failure| self.compile_error(failure))?;
         let loaded = RuleModule::load(&self.engine, digest, &artefact, &ArtefactKey::new(secret));
-        let module = loaded.map_err(|why| broken(format!("what it wrote is not loaded: {why}")))??;
+        let module = loaded.map_err(|why| broken(format!("its output cannot be loaded: {why}")))??;
         if let Some(cache) = &self.cache {
             cache.put(&module);
         }
@@ -237,7 +236,7 @@ impl Parts {
         })
     }
 
-    fn told(&self, failure: Failure) -> CompileError {
+    fn compile_error(&self, failure: Failure) -> CompileError {
         match failure {
             Failure::Refused(why) => CompileError::Refused(Refusal::Invalid { why }),
             Failure::TooLong | Failure::TimedOut => CompileError::TooLong {

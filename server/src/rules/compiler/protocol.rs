@@ -1,27 +1,26 @@
-//! What the process that compiles is told on its standard input: a line of JSON with the recipe, the key for the seal,
-//! and the component to the end. Neither arguments nor the environment would do, for others on the machine can read
-//! them. Nothing is compiled here. The key authenticates this one result; the key of the cache never leaves the server.
+//! The standard input of the compiler process: a line of JSON with the recipe, the key that authenticates the result,
+//! and the component. Arguments and environment variables are visible to other users of the machine.
 
 use std::io::{self, BufRead, Read, Write};
 
 use watchpost_policies::Recipe;
 
-/// A recipe is a dozen numbers.
+/// A recipe has about a dozen numbers, so this is ample.
 const MAX_LINE_BYTES: u64 = 64 << 10;
 
-/// A component, and what is to be made of it.
+/// A component with the parameters of its compilation.
 #[derive(Debug, PartialEq, Eq)]
 pub struct CompileRequest {
-    /// For which engine.
+    /// The parameters of the engine.
     pub recipe: Recipe,
-    /// What the code is sealed with.
+    /// The key that authenticates the compiled code.
     pub secret: [u8; 32],
-    /// The component.
+    /// The component (WebAssembly).
     pub wasm: Vec<u8>,
 }
 
 impl CompileRequest {
-    /// What [`write`] wrote.
+    /// Reads a request written by [`write`].
     pub fn read(from: &mut impl BufRead) -> io::Result<Self> {
         let mut line = Vec::new();
         from.take(MAX_LINE_BYTES).read_until(b'\n', &mut line)?;
@@ -48,7 +47,7 @@ mod tests {
 
     use super::*;
 
-    fn order() -> CompileRequest {
+    fn request() -> CompileRequest {
         CompileRequest {
             recipe: Recipe {
                 limits: Limits::default(),
@@ -59,26 +58,26 @@ mod tests {
         }
     }
 
-    fn written(order: &CompileRequest) -> Vec<u8> {
+    fn written(request: &CompileRequest) -> Vec<u8> {
         let mut bytes = Vec::new();
-        write(&mut bytes, &order.recipe, &order.secret, &order.wasm).expect("memory takes it");
+        write(&mut bytes, &request.recipe, &request.secret, &request.wasm).expect("memory takes it");
         bytes
     }
 
     #[test]
-    fn an_order_is_read_as_it_was_written() {
-        let order = order();
+    fn a_request_is_read_as_it_was_written() {
+        let request = request();
         assert_eq!(
-            CompileRequest::read(&mut written(&order).as_slice()).expect("it is one"),
-            order
+            CompileRequest::read(&mut written(&request).as_slice()).expect("the request is complete"),
+            request
         );
     }
 
     #[test]
-    fn what_breaks_off_before_the_component_is_no_order() {
-        let order = order();
-        let bytes = written(&order);
-        let head = bytes.len() - order.wasm.len();
+    fn a_request_truncated_before_the_component_is_an_error() {
+        let request = request();
+        let bytes = written(&request);
+        let head = bytes.len() - request.wasm.len();
         for length in 0..head {
             assert!(
                 CompileRequest::read(&mut &bytes[..length]).is_err(),

@@ -1,38 +1,37 @@
-//! Who is compiled for next: one at a time, in the order in which they came, and not too many waiting. It knows nothing
-//! of what is done in a turn.
+//! The queue of compilations: running runs at a time, in order of arrival, and the number of waiting ones is limited.
 
 use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 pub(super) struct CompileQueue {
-    /// For the one whose turn it is and those who wait.
-    places: Arc<Semaphore>,
-    one: Arc<Semaphore>,
+    /// Permits for the running and the waiting compilations.
+    slots: Arc<Semaphore>,
+    running: Arc<Semaphore>,
 }
 
 /// The right to compile, until it is dropped.
 pub(super) struct QueuePermit {
-    _place: OwnedSemaphorePermit,
-    _one: OwnedSemaphorePermit,
+    _slot: OwnedSemaphorePermit,
+    _running: OwnedSemaphorePermit,
 }
 
 impl CompileQueue {
     pub(super) fn new(waiting: usize) -> Self {
-        let places = waiting.saturating_add(1).min(Semaphore::MAX_PERMITS);
+        let slots = waiting.saturating_add(1).min(Semaphore::MAX_PERMITS);
         Self {
-            places: Arc::new(Semaphore::new(places)),
-            one: Arc::new(Semaphore::new(1)),
+            slots: Arc::new(Semaphore::new(slots)),
+            running: Arc::new(Semaphore::new(1)),
         }
     }
 
-    /// Nothing, if as many wait as may.
-    pub(super) async fn take(&self) -> Option<QueuePermit> {
-        let place = self.places.clone().try_acquire_owned().ok()?;
-        let one = self.one.clone().acquire_owned().await;
+    /// `None` if the queue is full.
+    pub(super) async fn acquire(&self) -> Option<QueuePermit> {
+        let slot = self.slots.clone().try_acquire_owned().ok()?;
+        let running = self.running.clone().acquire_owned().await;
         Some(QueuePermit {
-            _place: place,
-            _one: one.expect("nobody closes it"),
+            _slot: slot,
+            _running: running.expect("the semaphore is never closed"),
         })
     }
 }
@@ -50,13 +49,13 @@ mod tests {
     }
 
     #[test]
-    fn one_has_the_turn_as_many_wait_as_may_and_the_next_is_sent_away() {
+    fn one_runs_up_to_the_limit_wait_and_the_next_is_rejected() {
         actix_web::rt::System::new().block_on(async {
-            let turns = CompileQueue::new(2);
-            let first = turns.take().await.expect("nobody else is there");
-            let (mut second, mut third) = (pin!(turns.take()), pin!(turns.take()));
+            let queue = CompileQueue::new(2);
+            let first = queue.acquire().await.expect("the queue is empty");
+            let (mut second, mut third) = (pin!(queue.acquire()), pin!(queue.acquire()));
             assert!(waits(&mut second) && waits(&mut third));
-            assert!(turns.take().await.is_none(), "two wait");
+            assert!(queue.acquire().await.is_none(), "two wait");
             drop(first);
             let second = second.await.expect("it waited");
             assert!(waits(&mut third), "one at a time");
@@ -66,16 +65,16 @@ mod tests {
     }
 
     #[test]
-    fn whoever_does_not_wait_any_more_takes_no_place() {
+    fn a_dropped_waiter_frees_its_slot() {
         actix_web::rt::System::new().block_on(async {
-            let turns = CompileQueue::new(1);
-            let first = turns.take().await;
+            let queue = CompileQueue::new(1);
+            let first = queue.acquire().await;
             {
-                let mut second = pin!(turns.take());
+                let mut second = pin!(queue.acquire());
                 assert!(waits(&mut second));
             }
-            let mut third = pin!(turns.take());
-            assert!(waits(&mut third), "there is a place again");
+            let mut third = pin!(queue.acquire());
+            assert!(waits(&mut third), "there is a free slot again");
             drop(first);
             assert!(third.await.is_some());
         });

@@ -1,6 +1,6 @@
-//! From what lies in the folder to what is in force: a rule is activated, unless that was done before, and deactivated
-//! when it lies there no more, unless somebody changed it since. The audit log remembers who did what, so all of that
-//! holds over restarts and for all who share the database. The files are read elsewhere.
+//! Activates the rules of the folder, unless the folder did so before, and deactivates a rule whose file was deleted,
+//! unless an operator changed the rule since. All of that follows from the audit log, so it holds across restarts and
+//! for all processes that share the database. `scan` reads the files.
 
 use serde_json::{Map, Value};
 use watchpost_policies::{Digest, Kind};
@@ -8,22 +8,21 @@ use watchpost_policies::{Digest, Kind};
 use crate::rules::registry::{Activation, Actor, ChangeError, Moment, NextGeneration, Registry, slot};
 use crate::store::rules::{AuditAction, AuditActor, CONFIGURATION, Entry, Generation, Mode, Version};
 
-/// By whom the log says that it was done. Nobody who asks is called so: certificates have a subject, tokens a prefix.
+/// The actor in the audit log. No client can have this name: certificates have a subject, tokens a prefix.
 const FOLDER: &str = "folder";
 
-/// A version that lies in the folder.
+/// A version found in the folder.
 pub(super) struct FolderChange<'p> {
-    /// In which file. The log has it, and by that the rule is found again when the file is gone.
+    /// The name of the file. It is recorded in the audit log, so the rule is found again after the file is deleted.
     pub(super) file: &'p str,
-    /// Which.
     pub(super) version: &'p Version,
-    /// The settings beside it; those of the configuration, if there are none.
+    /// The settings file next to the component; without one, the configured settings apply.
     pub(super) settings: Option<Map<String, Value>>,
-    /// Whether the file was gone meanwhile, so that it counts as another one.
-    pub(super) is_back: bool,
+    /// Whether the file was missing in between, which makes it a new file.
+    pub(super) reappeared: bool,
 }
 
-/// Whoever can write to the folder.
+/// The actor for changes by the folder.
 pub(super) fn by_folder() -> AuditActor {
     AuditActor {
         who: FOLDER.to_owned(),
@@ -39,78 +38,88 @@ fn folder() -> Actor {
     }
 }
 
-/// Puts in force what lies in the folder, and tells what that is. What the folder put in force last is left as it is:
-/// either that is so still, or somebody changed it since.
-pub(super) async fn place(registry: &Registry, placing: FolderChange<'_>, now: &Moment) -> Result<Entry, ChangeError> {
-    let rule = placing.version.name.clone();
-    let digest = placing.version.digest;
+/// Activates a version of the folder and returns its entry. What the folder activated last is not activated again: it
+/// is still active, or an operator changed it since.
+pub(super) async fn activate(
+    registry: &Registry,
+    change: FolderChange<'_>,
+    now: &Moment,
+) -> Result<Entry, ChangeError> {
+    let rule = change.version.name.clone();
+    let digest = change.version.digest;
     let (kind, kept, _) = registry.version_of(&rule, digest).await?;
-    let settings = match placing.settings {
+    let settings = match change.settings {
         Some(settings) => settings,
         None => serde_json::from_str(&registry.configured(&rule))
             .map_err(|error| ChangeError::Broken(format!("the settings of {rule} cannot be read: {error}")))?,
     };
-    let mut placed = Entry {
-        settings: registry.given(&rule, settings.clone(), &by_folder()).await?.0,
+    let mut entry = Entry {
+        settings: registry.settings_ref(&rule, settings.clone(), &by_folder()).await?.0,
         rule,
         kind,
         mode: Mode::Active,
         digest: kept,
     };
-    if placing.is_back || !was_placed(registry, &placed).await? {
+    if change.reappeared || !was_activated(registry, &entry).await? {
         let activation = Activation {
-            rule: placed.rule.clone(),
+            rule: entry.rule.clone(),
             digest,
             mode: Mode::Active,
             settings: Some(settings.clone()),
             force: false,
-            note: placing.file.to_owned(),
+            note: change.file.to_owned(),
             expected: None,
         };
         registry.activate(&activation, &folder(), now).await?;
-        // They have a number by now, if they had none.
-        placed.settings = registry.given(&placed.rule, settings, &by_folder()).await?.0;
+        // Activation has stored the settings, so they have a number now.
+        entry.settings = registry.settings_ref(&entry.rule, settings, &by_folder()).await?.0;
     }
-    Ok(placed)
+    Ok(entry)
 }
 
-/// Whether this is what the folder did last with the rule.
-async fn was_placed(registry: &Registry, placed: &Entry) -> Result<bool, ChangeError> {
-    let rule = placed.rule.clone();
-    let deeds = [AuditAction::Activated, AuditAction::Retired];
+/// Whether this entry is the last change of the rule by the folder.
+async fn was_activated(registry: &Registry, entry: &Entry) -> Result<bool, ChangeError> {
+    let rule = entry.rule.clone();
+    let actions = [AuditAction::Activated, AuditAction::Retired];
     let last = registry
         .store()
-        .ask(move |store| store.last_deed_by(&rule, FOLDER, &deeds));
-    Ok(last.await?.is_some_and(|told| {
-        told.what == AuditAction::Activated && told.digest == placed.digest && told.settings_id == Some(placed.settings)
+        .ask(move |store| store.last_deed_by(&rule, FOLDER, &actions));
+    Ok(last.await?.is_some_and(|last| {
+        last.what == AuditAction::Activated && last.digest == entry.digest && last.settings_id == Some(entry.settings)
     }))
 }
 
-/// Takes out of force what the folder put there and nobody changed since, where `is_left` says of a file and a rule that
-/// the one does not give the other any more.
-pub(super) async fn take_back(registry: &Registry, is_left: impl Fn(&str, &str) -> bool) -> Result<(), ChangeError> {
-    let deeds = [
+/// Deactivates rules that the folder activated and no operator changed since, where `is_left` says that the file no
+/// longer provides the rule.
+pub(super) async fn deactivate_missing(
+    registry: &Registry,
+    is_left: impl Fn(&str, &str) -> bool,
+) -> Result<(), ChangeError> {
+    let actions = [
         AuditAction::Activated,
         AuditAction::RolledBack,
         AuditAction::Configured,
-        AuditAction::PutAside,
+        AuditAction::Quarantined,
     ];
-    // What the configuration says of a rule is no reason to keep one that is gone.
+    // A change of configured settings is no reason to keep a rule whose file is missing.
     let last = registry
         .store()
-        .ask(move |store| store.last_deeds(&deeds, Some(CONFIGURATION)));
-    for told in last.await? {
-        let is_ours = told.by == FOLDER && told.what == AuditAction::Activated;
-        if let Some(digest) = told.digest.filter(|_| is_ours && is_left(&told.note, &told.name)) {
-            take_out(registry, &told.name, digest, &told.note).await?;
+        .ask(move |store| store.last_deeds(&actions, Some(CONFIGURATION)));
+    for audit_entry in last.await? {
+        let is_by_folder = audit_entry.by == FOLDER && audit_entry.what == AuditAction::Activated;
+        if let Some(digest) = audit_entry
+            .digest
+            .filter(|_| is_by_folder && is_left(&audit_entry.note, &audit_entry.name))
+        {
+            deactivate(registry, &audit_entry.name, digest, &audit_entry.note).await?;
         }
     }
     Ok(())
 }
 
-/// In the place of a rule that Watchpost brings too, that one is in force again.
-async fn take_out(registry: &Registry, rule: &str, digest: Digest, file: &str) -> Result<(), ChangeError> {
-    let note = format!("it is not in {file} any more");
+/// Deactivates a rule; a built-in rule that it replaced becomes active again.
+async fn deactivate(registry: &Registry, rule: &str, digest: Digest, file: &str) -> Result<(), ChangeError> {
+    let note = format!("removed from {file}");
     let plan = async |latest: &Generation| {
         let is_it = |entry: &&Entry| entry.rule == rule && entry.digest == Some(digest);
         let kinds = [Kind::Threshold, Kind::Role].into_iter();
@@ -118,27 +127,27 @@ async fn take_out(registry: &Registry, rule: &str, digest: Digest, file: &str) -
         let Some(entry) = found else { return Ok(None) };
         let mut entries = latest.entries.clone();
         entries.retain(|other| other != entry);
-        let mut told = vec![registry.told(entry, AuditAction::Retired, &folder(), &note)];
-        if entry.kind == Kind::Role || registry.brings(rule) {
+        let mut audit_entries = vec![registry.audit_entry(entry, AuditAction::Retired, &folder(), &note)];
+        if entry.kind == Kind::Role || registry.is_builtin(rule) {
             let built_in = built_in(registry, entry.kind).await?;
-            told.push(registry.told(&built_in, AuditAction::Activated, &folder(), &note));
-            // What counts now needs no comparing with itself.
+            audit_entries.push(registry.audit_entry(&built_in, AuditAction::Activated, &folder(), &note));
+            // The active version needs no comparison with itself.
             entries.retain(|other| other.digest.is_some() || other.rule != built_in.rule);
             entries.push(built_in);
         }
         Ok(Some(NextGeneration {
             entries,
-            told,
-            fresh: None,
+            audit_entries,
+            new_settings: None,
         }))
     };
     if registry.transaction(plan).await?.changed {
-        log::info!(rule, file; "a rule is out of force, for it is not in its file any more");
+        log::info!(rule, file; "rule deactivated because its file no longer contains it");
     }
     Ok(())
 }
 
-/// The rule that Watchpost brings, as the configuration wants it.
+/// The entry of the built-in rule with the configured settings.
 async fn built_in(registry: &Registry, kind: Kind) -> Result<Entry, ChangeError> {
     let rule = registry.rules().builtin(kind).manifest().name.clone();
     Ok(Entry {

@@ -1,5 +1,4 @@
-//! What lies in the folder: components, and their settings and signatures beside them. It reads and compares; what
-//! becomes of a rule is not known here.
+//! Scans the folder: components with their settings and signatures. It only reads and compares files.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -14,53 +13,53 @@ use watchpost_policies::Digest;
 use crate::rules::signing::Signature;
 use crate::toml_json::object_from_toml;
 
-/// What is in a file may change once more without a trace in its times: those of most file systems tick some hundred
-/// times a second, of the coarsest every two seconds.
+/// A file younger than this may change without a change of its timestamps: max file systems have a resolution of some
+/// milliseconds, the coarsest of two seconds.
 const MIN_FILE_AGE_MS: i64 = 3000;
 
-/// Settings are for people to write.
+/// Settings are written by hand, so this is ample.
 const MAX_SETTINGS_BYTES: usize = 1024 * 1024;
 
-/// 64 bytes, or the same as text.
+/// A signature has 64 bytes, raw or as text.
 const MAX_SIGNATURE_BYTES: usize = 1024;
 
-/// A report with findings of so many rules is read by nobody.
+/// A report with findings of more rules is unreadable.
 pub(super) const MAX_FILES: usize = 1000;
 
-/// What was seen of all rules in the folder, by the names of their files.
+/// The scanned rules by file name.
 pub(super) type ScannedFiles = BTreeMap<String, ScannedFile>;
 
-/// What was seen of one rule.
+/// The scan of one rule.
 #[derive(Clone, Debug)]
 pub(super) struct ScannedFile {
-    /// Of the component, of `.json`, of `.toml` and of `.sig`.
+    /// Stamps of the component, `.json`, `.toml` and `.sig`.
     stamps: [Option<Stamp>; 4],
-    /// Whether nothing can have changed since without another stamp.
+    /// Whether every change since must have changed a stamp.
     is_old: bool,
-    /// What stands there.
+    /// The content of the files.
     pub(super) content: Content,
 }
 
-/// What stands in a file and in those beside it.
+/// The content of a component file and the files next to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Content {
-    /// Something that may be a rule.
-    Whole(Digest),
-    /// Something that is none, whatever is in the component.
-    Wrong(String),
+    /// A possible rule.
+    Valid(Digest),
+    /// No rule, whatever the component contains.
+    Invalid(String),
 }
 
-/// A rule as it lies there.
+/// A rule as read from its files.
 #[derive(Clone, Debug)]
 pub(super) struct Found {
     pub(super) wasm: Bytes,
     pub(super) settings: Option<Map<String, Value>>,
     pub(super) signature: Option<Signature>,
-    /// Of all of it.
+    /// Digest over all files of the rule.
     pub(super) digest: Digest,
 }
 
-/// How a file was. It says only whether reading it again can be spared.
+/// Metadata of a file, which only decides whether to read the file again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Stamp {
     device: u64,
@@ -77,34 +76,34 @@ impl Stamp {
     }
 }
 
-/// Looks at everything. What has the stamps that it had before, and had them for long enough, is not read again.
-pub(super) fn look(folder: &Path, largest: usize, before: &ScannedFiles, now_ms: i64) -> io::Result<ScannedFiles> {
+/// Scans all rules. Files with unchanged and sufficiently old stamps are not read again.
+pub(super) fn scan(folder: &Path, max_bytes: usize, before: &ScannedFiles, now_ms: i64) -> io::Result<ScannedFiles> {
     let mut names = Vec::new();
     for entry in fs::read_dir(folder)? {
-        // Kubernetes keeps what its links lead to under names that begin with dots, and others keep there what is not
-        // whole yet.
+        // Kubernetes keeps the targets of its links under names that begin with a dot, and other tools use such names
+        // for incomplete files.
         let name = entry?.file_name().into_string().ok();
         names.extend(name.filter(|name| name.ends_with(".wasm") && !name.starts_with('.')));
     }
     names.sort_unstable();
-    let sights = names.into_iter().enumerate().map(|(at, name)| {
-        let seen = match at < MAX_FILES {
-            true => sight(folder, &name, largest, before.get(&name), now_ms),
-            false => ScannedFile::wrong(format!(
-                "the folder has more than {MAX_FILES} rules, and this is one too many"
+    let files = names.into_iter().enumerate().map(|(at, name)| {
+        let scanned = match at < MAX_FILES {
+            true => scan_rule(folder, &name, max_bytes, before.get(&name), now_ms),
+            false => ScannedFile::invalid(format!(
+                "the folder has more than {MAX_FILES} rules; this one is ignored"
             )),
         };
-        (name, seen)
+        (name, scanned)
     });
-    Ok(sights.collect())
+    Ok(files.collect())
 }
 
-fn sight(folder: &Path, name: &str, largest: usize, before: Option<&ScannedFile>, now_ms: i64) -> ScannedFile {
+fn scan_rule(folder: &Path, name: &str, max_bytes: usize, before: Option<&ScannedFile>, now_ms: i64) -> ScannedFile {
     let mut stamps = [None; 4];
-    for (place, beside) in stamps.iter_mut().zip(files_of(name)) {
-        match stamp(&folder.join(&beside)) {
+    for (place, name) in stamps.iter_mut().zip(files_of(name)) {
+        match stamp(&folder.join(&name)) {
             Ok(stamp) => *place = stamp,
-            Err(error) => return ScannedFile::wrong(format!("{beside} cannot be read: {error}")),
+            Err(error) => return ScannedFile::invalid(format!("{name} cannot be read: {error}")),
         }
     }
     if let Some(same) = before.filter(|before| before.is_old && before.stamps == stamps) {
@@ -113,48 +112,48 @@ fn sight(folder: &Path, name: &str, largest: usize, before: Option<&ScannedFile>
     ScannedFile {
         stamps,
         is_old: stamps.iter().flatten().all(|stamp| stamp.is_old(now_ms)),
-        content: match read(folder, name, largest) {
-            Ok(found) => Content::Whole(found.digest),
-            Err(why) => Content::Wrong(why),
+        content: match read(folder, name, max_bytes) {
+            Ok(found) => Content::Valid(found.digest),
+            Err(why) => Content::Invalid(why),
         },
     }
 }
 
 impl ScannedFile {
-    fn wrong(why: String) -> Self {
+    fn invalid(why: String) -> Self {
         Self {
             stamps: [None; 4],
             is_old: false,
-            content: Content::Wrong(why),
+            content: Content::Invalid(why),
         }
     }
 }
 
-/// A link that leads nowhere is not the same as nothing: what it led to may be back in a moment.
+/// A dangling link is not a missing file: its target may reappear in a moment.
 fn stamp(path: &Path) -> io::Result<Option<Stamp>> {
-    let told = match fs::metadata(path) {
-        Ok(told) => told,
+    let metadata = match fs::metadata(path) {
+        Ok(metadata) => metadata,
         Err(error) if error.kind() == ErrorKind::NotFound && fs::symlink_metadata(path).is_err() => return Ok(None),
         Err(error) => return Err(error),
     };
-    // A pipe would be waited for without an end.
-    if !told.is_file() {
-        return Err(io::Error::other("it is no file"));
+    // Reading a pipe would block forever.
+    if !metadata.is_file() {
+        return Err(io::Error::other("not a regular file"));
     }
     Ok(Some(Stamp {
-        device: told.dev(),
-        inode: told.ino(),
-        bytes: told.size(),
-        modified: (told.mtime(), told.mtime_nsec()),
-        changed: (told.ctime(), told.ctime_nsec()),
+        device: metadata.dev(),
+        inode: metadata.ino(),
+        bytes: metadata.size(),
+        modified: (metadata.mtime(), metadata.mtime_nsec()),
+        changed: (metadata.ctime(), metadata.ctime_nsec()),
     }))
 }
 
-/// Reads a rule with what is beside it, or says what is wrong.
-pub(super) fn read(folder: &Path, name: &str, largest: usize) -> Result<Found, String> {
+/// Reads a rule with its settings and signature; the error says which file is invalid and why.
+pub(super) fn read(folder: &Path, name: &str, max_bytes: usize) -> Result<Found, String> {
     let [component, json, toml, signature] = files_of(name);
-    let Some(wasm) = bytes(folder, &component, largest)? else {
-        return Err("it is gone".to_owned());
+    let Some(wasm) = bytes(folder, &component, max_bytes)? else {
+        return Err("the file is missing".to_owned());
     };
     let by_json = bytes(folder, &json, MAX_SETTINGS_BYTES)?;
     let by_toml = bytes(folder, &toml, MAX_SETTINGS_BYTES)?;
@@ -162,11 +161,11 @@ pub(super) fn read(folder: &Path, name: &str, largest: usize) -> Result<Found, S
     let parts = [Some(&wasm), by_json.as_ref(), by_toml.as_ref(), signed.as_ref()];
     let digests = parts.map(|part| part.map_or([0; 32], |part| *Digest::of(part).as_bytes()));
     let settings = match (by_json, by_toml) {
-        (Some(_), Some(_)) => return Err(format!("there are {json} and {toml}; keep one of them")),
-        (Some(text), None) => Some(
-            serde_json::from_slice(&text).map_err(|error| format!("{json} is no JSON object: {error}; correct it"))?,
-        ),
-        (None, Some(text)) => Some(of_toml(text).map_err(|why| format!("{toml} cannot be read: {why}; correct it"))?),
+        (Some(_), Some(_)) => return Err(format!("both {json} and {toml} exist; delete one of them")),
+        (Some(text), None) => {
+            Some(serde_json::from_slice(&text).map_err(|error| format!("{json} is not a JSON object: {error}"))?)
+        }
+        (None, Some(text)) => Some(of_toml(text).map_err(|why| format!("{toml} is invalid: {why}"))?),
         (None, None) => None,
     };
     let signed = signed.map(|bytes| Signature::read(&bytes));
@@ -178,7 +177,7 @@ pub(super) fn read(folder: &Path, name: &str, largest: usize) -> Result<Found, S
     })
 }
 
-/// The component, its settings in either form, and its signature.
+/// The names of the component, its settings as JSON and as TOML, and its signature.
 fn files_of(name: &str) -> [String; 4] {
     let stem = name.strip_suffix(".wasm").unwrap_or(name);
     [
@@ -190,24 +189,22 @@ fn files_of(name: &str) -> [String; 4] {
 }
 
 fn of_toml(text: Vec<u8>) -> Result<Map<String, Value>, String> {
-    let text = String::from_utf8(text).map_err(|_| "it is no text".to_owned())?;
+    let text = String::from_utf8(text).map_err(|_| "not UTF-8 text".to_owned())?;
     object_from_toml(&text)
 }
 
-/// All bytes, but no more than these; nothing where there is no file.
-fn bytes(folder: &Path, name: &str, most: usize) -> Result<Option<Vec<u8>>, String> {
+/// Reads a file of at max `max` bytes; `None` if the file does not exist.
+fn bytes(folder: &Path, name: &str, max: usize) -> Result<Option<Vec<u8>>, String> {
     let path = folder.join(name);
-    let told = |error: io::Error| format!("{name} cannot be read: {error}");
-    if stamp(&path).map_err(told)?.is_none() {
+    let unreadable = |error: io::Error| format!("{name} cannot be read: {error}");
+    if stamp(&path).map_err(unreadable)?.is_none() {
         return Ok(None);
     }
     let mut all = Vec::new();
-    let file = File::open(&path).map_err(told)?;
-    file.take(most as u64 + 1).read_to_end(&mut all).map_err(told)?;
-    if all.len() > most {
-        return Err(format!(
-            "{name} has more than {most} bytes, which are the most that are taken"
-        ));
+    let file = File::open(&path).map_err(unreadable)?;
+    file.take(max as u64 + 1).read_to_end(&mut all).map_err(unreadable)?;
+    if all.len() > max {
+        return Err(format!("{name} is larger than {max} bytes"));
     }
     Ok(Some(all))
 }

@@ -1,5 +1,4 @@
-//! What is known of each file of the folder, and how that is told: by what the API shows, and by the log. It decides
-//! how long a refusal holds, and nothing else.
+//! The state of each file of the folder, for the API and the log, and how long a rejection lasts.
 
 use std::io;
 use std::path::Path;
@@ -18,95 +17,95 @@ use crate::rules::compiler::CompileError;
 use crate::rules::registry::{ChangeError, Options};
 use crate::store::rules::{Entry, Version};
 
-/// A database that is away, or another rule that stands in the way, is asked again after this long.
+/// Delay before another attempt after a database error or a conflict with another rule.
 const RETRY_DELAY: Duration = Duration::from_secs(10);
 
-/// Compiling that took too long may have had too busy a machine.
+/// Delay after a compilation timeout, which may have been caused by a busy machine.
 const MAX_RETRY_DELAY: Duration = Duration::from_secs(600);
 
-/// What was made of a file the last time that it was taken.
+/// The result of the last processing of a file.
 pub(super) struct KnownFile {
     pub(super) content: Content,
-    /// The rule in it, or the last one that was.
-    pub(super) given: Option<AppliedFile>,
+    /// The rule in the file, or the last one that was in it.
+    pub(super) provided: Option<AppliedFile>,
     pub(super) outcome: SyncOutcome,
 }
 
-/// A rule as a file gives it.
+/// A rule provided by a file.
 #[derive(Clone)]
 pub(super) struct AppliedFile {
     pub(super) rule: String,
     kind: Kind,
 }
 
-/// What one file can have.
+/// A place that only one file can occupy.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Slot {
     /// A threshold rule of this name.
     Rule(String),
-    /// The one role rule.
+    /// The only role rule.
     Role,
 }
 
 pub(super) enum SyncOutcome {
-    /// It was put in force, now or before.
-    Placed(Entry),
-    /// An earlier file has its seat; the sentence says which.
+    /// The rule was activated, now or earlier.
+    Activated(Entry),
+    /// An earlier file occupies the slot; the sentence names that file.
     Duplicate(String),
-    Refused(Refused),
+    Rejected(Rejected),
 }
 
-pub(super) struct Refused {
+pub(super) struct Rejected {
     why: String,
-    /// Whether it may do without a change of the file.
-    is_passing: bool,
-    /// When it is tried again.
+    /// Whether the error is temporary, so the file may be accepted without a change.
+    is_transient: bool,
+    /// Time of the next attempt.
     pub(super) again: Option<Instant>,
-    /// What the configuration said. Under another, a key may be trusted.
+    /// The configuration of that attempt. Under another one, the key may be trusted.
     pub(super) under: Arc<Options>,
 }
 
-/// One file, as the API shows it.
+/// The status of a file, as shown by the API.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[schema(as = RuleFile)]
 pub struct FileStatus {
-    /// Its name.
+    /// The name of the file.
     pub file: String,
-    /// How it is.
+    /// The state of the file.
     pub state: FileState,
-    /// The rule in it, as far as that is known.
+    /// The rule in the file, if known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rule: Option<String>,
-    /// Why it is so.
+    /// The reason for the state.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
 }
 
-/// How a file of the folder is.
+/// State of a file in the rules folder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[schema(as = RuleFileState)]
 #[serde(rename_all = "snake_case")]
 pub enum FileState {
-    /// What it says is in force.
-    ActiveRule,
-    /// It was, and was changed since by other means.
-    LeftAlone,
-    /// It is taken in a moment.
-    Waiting,
-    /// It is wrong; what was in force before stays.
-    Refused,
+    /// The rule of the file is active.
+    Active,
+    /// The rule was active and has been changed by other means since.
+    Overridden,
+    /// The file is to be processed soon.
+    Pending,
+    /// The file is rejected; the previous rule stays active.
+    Rejected,
 }
 
 impl KnownFile {
-    /// Takes its seat, or makes way for the file that has it.
+    /// Takes its slot, or makes way for the file that has it.
     pub(super) fn claim(&mut self, name: &str, claims: &mut Claims) {
-        let Some(seat) = self.given.as_ref().map(AppliedFile::seat) else {
+        let Some(slot) = self.provided.as_ref().map(AppliedFile::slot) else {
             return;
         };
-        match claims.get(&seat) {
-            Some(first) => self.outcome = SyncOutcome::Duplicate(seat.taken_by(first)),
+        match claims.get(&slot) {
+            Some(first) => self.outcome = SyncOutcome::Duplicate(slot.conflict_with(first)),
             None if matches!(self.outcome, SyncOutcome::Duplicate(_)) => {}
-            None => drop(claims.insert(seat, name.to_owned())),
+            None => drop(claims.insert(slot, name.to_owned())),
         }
     }
 }
@@ -119,7 +118,7 @@ impl AppliedFile {
         }
     }
 
-    pub(super) fn seat(&self) -> Slot {
+    pub(super) fn slot(&self) -> Slot {
         match self.kind {
             Kind::Role => Slot::Role,
             Kind::Threshold => Slot::Rule(self.rule.clone()),
@@ -128,27 +127,29 @@ impl AppliedFile {
 }
 
 impl Slot {
-    pub(super) fn taken_by(&self, first: &str) -> String {
+    pub(super) fn conflict_with(&self, first: &str) -> String {
         match self {
-            Self::Rule(rule) => format!("{first} has the rule {rule} already; take one of the two away"),
-            Self::Role => format!("{first} has a role rule already, and one decides; take one of the two away"),
+            Self::Rule(rule) => format!("{first} contains the rule {rule} already; delete one of the two files"),
+            Self::Role => {
+                format!("{first} contains a role rule already, and only one can be active; delete one of the two files")
+            }
         }
     }
 }
 
-impl Refused {
-    /// Until the file changes.
+impl Rejected {
+    /// A rejection until the file changes.
     pub(super) fn for_now(why: String, under: Arc<Options>) -> Self {
         Self {
             why,
-            is_passing: false,
+            is_transient: false,
             again: None,
             under,
         }
     }
 
     pub(super) fn by(error: &ChangeError, under: Arc<Options>) -> Self {
-        let (is_passing, again) = match error {
+        let (is_transient, again) = match error {
             ChangeError::Store(_)
             | ChangeError::PendingGeneration { .. }
             | ChangeError::Broken(_)
@@ -159,7 +160,7 @@ impl Refused {
         };
         Self {
             why: error_chain(error),
-            is_passing,
+            is_transient,
             again: again.map(|after| Instant::now() + after),
             under,
         }
@@ -169,72 +170,74 @@ impl Refused {
 impl FileStatus {
     pub(super) fn of(
         name: &str,
-        sight: Option<&ScannedFile>,
+        file: Option<&ScannedFile>,
         known: Option<&KnownFile>,
-        is_in_force: impl Fn(&Entry) -> bool,
+        is_active: impl Fn(&Entry) -> bool,
     ) -> Self {
-        let is_new = |known: &&KnownFile| sight.is_none_or(|sight| sight.content == known.content);
+        let is_new = |known: &&KnownFile| file.is_none_or(|file| file.content == known.content);
         let (state, why) = match known.filter(is_new).map(|known| &known.outcome) {
             None => (
-                FileState::Waiting,
-                Some("it is taken when two looks see the same".to_owned()),
+                FileState::Pending,
+                Some("waiting for two scans with the same content".to_owned()),
             ),
-            Some(SyncOutcome::Placed(placed)) if is_in_force(placed) => (FileState::ActiveRule, None),
-            Some(SyncOutcome::Placed(_)) => {
-                let why = "it was changed since by other means; it is taken again when the file changes";
-                (FileState::LeftAlone, Some(why.to_owned()))
+            Some(SyncOutcome::Activated(activated)) if is_active(activated) => (FileState::Active, None),
+            Some(SyncOutcome::Activated(_)) => {
+                let why = "the rule was changed by other means; the file applies again when it changes";
+                (FileState::Overridden, Some(why.to_owned()))
             }
-            Some(SyncOutcome::Duplicate(why)) => (FileState::Refused, Some(why.clone())),
-            Some(SyncOutcome::Refused(refused)) => match refused.is_passing {
-                true => (FileState::Waiting, Some(refused.why.clone())),
-                false => (FileState::Refused, Some(refused.why.clone())),
+            Some(SyncOutcome::Duplicate(why)) => (FileState::Rejected, Some(why.clone())),
+            Some(SyncOutcome::Rejected(rejected)) => match rejected.is_transient {
+                true => (FileState::Pending, Some(rejected.why.clone())),
+                false => (FileState::Rejected, Some(rejected.why.clone())),
             },
         };
         Self {
             file: name.to_owned(),
             state,
             rule: known
-                .and_then(|known| known.given.as_ref())
-                .map(|given| given.rule.clone()),
+                .and_then(|known| known.provided.as_ref())
+                .map(|provided| provided.rule.clone()),
             why,
         }
     }
 
-    /// The folder itself cannot be read.
+    /// The status of a folder that cannot be read.
     pub(super) fn unreadable(folder: &Path, error: &io::Error) -> Self {
         Self {
             file: folder.display().to_string(),
-            state: FileState::Refused,
+            state: FileState::Rejected,
             rule: None,
             why: Some(format!(
-                "the folder cannot be read: {error}; make it, or take rules.dir out of the configuration"
+                "the folder cannot be read: {error}; create it, or remove rules.dir from the configuration"
             )),
         }
     }
 
-    /// The file is gone, and what it left behind is still in force.
-    pub(super) fn left_behind(name: &str, why: &str) -> Self {
+    /// The status of a missing file whose rule is still active.
+    pub(super) fn still_active(name: &str, why: &str) -> Self {
         Self {
             file: name.to_owned(),
-            state: FileState::Waiting,
+            state: FileState::Pending,
             rule: None,
-            why: Some(format!("it is gone, and its rule cannot be taken out of force: {why}")),
+            why: Some(format!(
+                "the file is missing, but its rule could not be deactivated: {why}"
+            )),
         }
     }
 
-    /// Told once, when it becomes so.
+    /// Logs the state; called once per change.
     pub(super) fn log(&self) {
         let file = self.file.as_str();
         let rule = self.rule.as_deref().unwrap_or_default();
         let why = self.why.as_deref().unwrap_or_default();
         match self.state {
-            FileState::ActiveRule => log::info!(file, rule; "a rule from the folder is in force"),
-            FileState::LeftAlone => {
-                log::info!(file, rule; "a rule from the folder was changed by other means; it is left alone until its file changes");
+            FileState::Active => log::info!(file, rule; "rule from the folder is active"),
+            FileState::Overridden => {
+                log::info!(file, rule; "rule from the folder was changed by other means; its file is ignored until it changes");
             }
-            FileState::Waiting => log::debug!(file, reason = why; "a file of the folder of rules is not taken yet"),
-            FileState::Refused => {
-                log::error!(file, reason = why; "a file of the folder of rules is refused; what was in force before stays");
+            FileState::Pending => log::debug!(file, reason = why; "file in the rules folder is pending"),
+            FileState::Rejected => {
+                log::error!(file, reason = why; "file in the rules folder is rejected; the previous rule stays active");
             }
         }
     }
@@ -246,8 +249,8 @@ mod tests {
 
     fn known(rule: &str, kind: Kind, outcome: SyncOutcome) -> KnownFile {
         KnownFile {
-            content: Content::Wrong(String::new()),
-            given: Some(AppliedFile {
+            content: Content::Invalid(String::new()),
+            provided: Some(AppliedFile {
                 rule: rule.to_owned(),
                 kind,
             }),
@@ -255,10 +258,10 @@ mod tests {
         }
     }
 
-    fn refused() -> SyncOutcome {
-        SyncOutcome::Refused(Refused {
+    fn rejected() -> SyncOutcome {
+        SyncOutcome::Rejected(Rejected {
             why: "it is broken".to_owned(),
-            is_passing: false,
+            is_transient: false,
             again: None,
             under: Arc::new(Options {
                 configured: crate::rules::Settings {
@@ -273,29 +276,29 @@ mod tests {
     }
 
     #[test]
-    fn the_first_of_two_files_has_the_rule_and_the_other_is_refused() {
+    fn of_two_files_with_the_same_rule_the_second_is_rejected() {
         let mut claims = Claims::new();
-        known("weekend", Kind::Threshold, refused()).claim("a.wasm", &mut claims);
-        let mut second = known("weekend", Kind::Threshold, refused());
+        known("weekend", Kind::Threshold, rejected()).claim("a.wasm", &mut claims);
+        let mut second = known("weekend", Kind::Threshold, rejected());
         second.claim("b.wasm", &mut claims);
         let line = FileStatus::of("b.wasm", None, Some(&second), |_| false);
-        assert_eq!(line.state, FileState::Refused);
-        let why = "a.wasm has the rule weekend already; take one of the two away";
+        assert_eq!(line.state, FileState::Rejected);
+        let why = "a.wasm contains the rule weekend already; delete one of the two files";
         assert_eq!(line.why.as_deref(), Some(why));
     }
 
     #[test]
-    fn of_role_rules_one_decides_whatever_they_are_called() {
+    fn only_one_role_rule_is_accepted_whatever_its_name() {
         let mut claims = Claims::new();
-        known("doors", Kind::Role, refused()).claim("a.wasm", &mut claims);
-        let mut second = known("gates", Kind::Role, refused());
+        known("doors", Kind::Role, rejected()).claim("a.wasm", &mut claims);
+        let mut second = known("gates", Kind::Role, rejected());
         second.claim("b.wasm", &mut claims);
         assert!(matches!(second.outcome, SyncOutcome::Duplicate(_)));
-        let mut other = known("gates", Kind::Threshold, refused());
+        let mut other = known("gates", Kind::Threshold, rejected());
         other.claim("c.wasm", &mut claims);
         assert!(
-            matches!(other.outcome, SyncOutcome::Refused(_)),
-            "a threshold rule is in nobody's way"
+            matches!(other.outcome, SyncOutcome::Rejected(_)),
+            "a threshold rule has another slot"
         );
     }
 }

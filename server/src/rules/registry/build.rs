@@ -1,4 +1,4 @@
-//! From a generation as it is kept to one that is loaded. What is loaded already is taken as it is.
+//! Loads the rules of a stored generation. Rules that are loaded already are reused.
 
 use watchpost_policies::{Digest, Rule, RuleModule};
 
@@ -8,27 +8,31 @@ use crate::store::rules::{Entry, Generation, NewSettings, SettingsRef};
 use crate::tasks;
 
 impl Registry {
-    /// Loads a generation; the error says which entry stands in the way.
+    /// Loads a generation; the error names the entry that could not be loaded.
     pub(super) async fn build(&self, generation: Generation) -> Result<ActiveRule, (Option<Entry>, ChangeError)> {
         self.build_with(generation, None).await
     }
 
-    /// The same of one that has settings that nobody gave before.
+    /// Like [`Self::build`], for a generation with settings that are not stored yet.
     pub(super) async fn build_with(
         &self,
         generation: Generation,
-        fresh: Option<&NewSettings>,
+        new_settings: Option<&NewSettings>,
     ) -> Result<ActiveRule, (Option<Entry>, ChangeError)> {
         let mut rules = Vec::with_capacity(generation.entries.len());
         for entry in &generation.entries {
-            let rule = self.rule(entry, fresh).await;
+            let rule = self.rule(entry, new_settings).await;
             rules.push(rule.map_err(|error| (Some(entry.clone()), error))?);
         }
         ActiveRule::new(generation, rules).map_err(|error| (None, error.into()))
     }
 
-    /// One of them.
-    pub(in crate::rules) async fn rule(&self, entry: &Entry, fresh: Option<&NewSettings>) -> Result<Rule, ChangeError> {
+    /// Loads one entry, with `new_settings` where the entry has settings that are not stored yet.
+    pub(in crate::rules) async fn rule(
+        &self,
+        entry: &Entry,
+        new_settings: Option<&NewSettings>,
+    ) -> Result<Rule, ChangeError> {
         if let Some(rule) = self.0.rules.loaded().find_map(|loaded| loaded.rule_of(entry).cloned()) {
             return Ok(rule);
         }
@@ -36,8 +40,8 @@ impl Registry {
             Some(digest) => self.module(&entry.rule, digest).await?,
             None => self.0.rules.builtin(entry.kind).clone(),
         };
-        let settings = match fresh.filter(|_| entry.settings == SettingsRef::New) {
-            Some(fresh) => fresh.settings.clone(),
+        let settings = match new_settings.filter(|_| entry.settings == SettingsRef::New) {
+            Some(new_settings) => new_settings.settings.clone(),
             None => self.settings_text(&entry.rule, entry.settings).await?,
         };
         self.with_settings(&module, settings).await
@@ -50,15 +54,19 @@ impl Registry {
     ) -> Result<String, ChangeError> {
         let Some(id) = settings.id() else {
             return Err(ChangeError::Broken(format!(
-                "the settings of the rule {rule} are not kept yet"
+                "the settings of the rule {rule} are not stored yet"
             )));
         };
-        let given = self.0.store.ask(move |store| store.rule_settings(id)).await?;
-        let lost = || ChangeError::Broken(format!("the settings {id} of the rule {rule} are lost"));
-        Ok(given.ok_or_else(lost)?.settings)
+        let stored = self.0.store.ask(move |store| store.rule_settings(id)).await?;
+        let missing = || {
+            ChangeError::Broken(format!(
+                "the settings {id} of the rule {rule} are missing in the database"
+            ))
+        };
+        Ok(stored.ok_or_else(missing)?.settings)
     }
 
-    /// A version of a rule, compiled.
+    /// Loads a version of a rule, compiling it if necessary.
     pub(in crate::rules) async fn module(&self, rule: &str, digest: Digest) -> Result<RuleModule, ChangeError> {
         if let Some(module) = self
             .0
@@ -73,23 +81,24 @@ impl Registry {
             rule: rule.to_owned(),
             digest,
         })?;
-        // Whoever can write to the database could otherwise give other bytes the name of good ones.
+        // Otherwise anyone with write access to the database could store other bytes under the digest of a trusted
+        // component.
         if Digest::of(&wasm) != digest {
             return Err(ChangeError::Conflict(format!(
-                "the bytes of {digest} in the database are not those that were uploaded; delete it and upload it again"
+                "the component stored as {digest} has been modified in the database; delete the version and upload it again"
             )));
         }
         Ok(self.0.compiler.module(wasm.into()).await?.module)
     }
 
-    /// Lets a rule look at settings, off the thread that answers others.
+    /// Configures a module on a blocking thread; the rule validates the settings.
     pub(in crate::rules) async fn with_settings(
         &self,
         module: &RuleModule,
         settings: String,
     ) -> Result<Rule, ChangeError> {
         let module = module.clone();
-        let taken = tasks::block(move || module.with_settings(&settings)).await;
-        Ok(taken.map_err(ChangeError::Broken)??)
+        let configured = tasks::block(move || module.with_settings(&settings)).await;
+        Ok(configured.map_err(ChangeError::Broken)??)
     }
 }

@@ -1,4 +1,4 @@
-//! What people change: which rules count, which are compared, and under which settings.
+//! Changes by operators: activation, deactivation and settings.
 
 use std::sync::Arc;
 
@@ -11,70 +11,67 @@ use crate::rules::ActiveRule;
 use crate::store::Store;
 use crate::store::rules::{AuditAction, AuditActor, Entry, Generation, Mode, NewSettings, SettingsRef};
 
-/// What somebody wants in force.
+/// A request to activate a version.
 #[derive(Clone, Debug)]
 pub struct Activation {
-    /// Which rule.
     pub rule: String,
-    /// Which version.
     pub digest: Digest,
-    /// How it takes part.
+    /// Active or shadow.
     pub mode: Mode,
-    /// Under which settings; those that it was brought with, or else those that the rule has, if none are told.
+    /// Without settings, those uploaded with the version are used, else the current settings of the rule.
     pub settings: Option<Map<String, Value>>,
-    /// Whether it shall be in force even if the one who asks could not change it any more.
+    /// Whether to skip the lockout check.
     pub force: bool,
-    /// What the one who asks says of it.
+    /// The client's note for the audit log.
     pub note: String,
-    /// The generation that was looked at before.
+    /// The generation that the client expects to be active; any, if missing.
     pub expected: Option<i64>,
 }
 
-/// That something about a rule shall be otherwise than it is.
+/// Options shared by changes of one rule.
 #[derive(Clone, Copy, Debug)]
-pub struct ChangeRequest<'w> {
-    /// Which rule.
-    pub rule: &'w str,
-    /// The generation that was looked at before.
+pub struct ChangeRequest<'c> {
+    pub rule: &'c str,
+    /// The generation that the client expects to be active; any, if missing.
     pub expected: Option<i64>,
-    /// Whether it shall be so even if the one who asks could not change it any more.
+    /// Whether to skip the lockout check.
     pub force: bool,
-    /// What the one who asks says of it.
-    pub note: &'w str,
+    /// The client's note for the audit log.
+    pub note: &'c str,
 }
 
-/// What came of it.
+/// The result of a change.
 #[derive(Clone, Debug)]
 pub struct Changed {
-    /// What is in force now.
+    /// The active generation after the change.
     pub active: Arc<ActiveRule>,
-    /// Whether that is another generation than before.
+    /// Whether the change made a new generation.
     pub changed: bool,
 }
 
 impl Registry {
-    /// Puts a version in force, or beside what is.
-    pub async fn activate(&self, wanted: &Activation, actor: &Actor, now: &Moment) -> Result<Changed, ChangeError> {
-        let _turn = self.0.changing.lock().await;
-        let (kind, digest, brought_with) = self.version_of(&wanted.rule, wanted.digest).await?;
+    /// Activates a version, or runs it in shadow mode.
+    pub async fn activate(&self, activation: &Activation, actor: &Actor, now: &Moment) -> Result<Changed, ChangeError> {
+        let _lock = self.0.changing.lock().await;
+        let (kind, digest, uploaded_settings) = self.version_of(&activation.rule, activation.digest).await?;
         let plan = async |latest: &Generation| {
-            // Asked each time, for somebody else may have given the same in the meantime.
-            let given = match &wanted.settings {
-                Some(settings) => Some(self.given(&wanted.rule, settings.clone(), &actor.by).await?),
+            // Looked up in each attempt: another process may have stored the same settings in the meantime.
+            let requested = match &activation.settings {
+                Some(settings) => Some(self.settings_ref(&activation.rule, settings.clone(), &actor.by).await?),
                 None => None,
             };
-            let (given, fresh) = given.unzip();
-            let settings = match given
-                .or(brought_with)
-                .or_else(|| settings_of(&latest.entries, &wanted.rule))
+            let (requested, new_settings) = requested.unzip();
+            let settings = match requested
+                .or(uploaded_settings)
+                .or_else(|| settings_of(&latest.entries, &activation.rule))
             {
                 Some(settings) => settings,
-                None => self.configured_settings(&wanted.rule).await?,
+                None => self.configured_settings(&activation.rule).await?,
             };
             let entry = Entry {
-                rule: wanted.rule.clone(),
+                rule: activation.rule.clone(),
                 kind,
-                mode: wanted.mode,
+                mode: activation.mode,
                 digest,
                 settings,
             };
@@ -82,37 +79,40 @@ impl Registry {
                 return Ok(None);
             }
             let mut entries = latest.entries.clone();
-            // One version counts and one is compared; of role rules that holds whatever they are called.
+            // A rule has one active and one shadow version; role rules share one slot of each, whatever their names.
             entries.retain(|other| {
-                other.mode != wanted.mode || (other.rule != entry.rule && (kind != Kind::Role || other.kind != kind))
+                other.mode != activation.mode
+                    || (other.rule != entry.rule && (kind != Kind::Role || other.kind != kind))
             });
-            // What counts now needs no comparing with itself, under whatever settings.
-            if wanted.mode == Mode::Active {
-                let beside = |other: &Entry| other.mode == Mode::Shadow && other.rule == entry.rule;
-                entries.retain(|other| !(beside(other) && other.digest == entry.digest));
+            // The active version needs no comparison with itself, whatever its settings are.
+            if activation.mode == Mode::Active {
+                let is_shadow = |other: &Entry| other.mode == Mode::Shadow && other.rule == entry.rule;
+                entries.retain(|other| !(is_shadow(other) && other.digest == entry.digest));
             }
-            let deed = match wanted.mode {
+            let action = match activation.mode {
                 Mode::Active => AuditAction::Activated,
                 Mode::Shadow => AuditAction::Shadowed,
             };
-            // Of role rules one counts, so another counts no more.
+            // Only one role rule is active, so activating one deactivates another.
             let displaced = slot(&latest.entries, kind, &entry.rule)
-                .filter(|other| wanted.mode == Mode::Active && other.rule != entry.rule);
-            let note = format!("{} decides now", entry.rule);
-            let displaced = displaced.map(|other| self.told(other, AuditAction::Retired, actor, &note));
-            let mut told = vec![self.told(&entry, deed, actor, &wanted.note)];
-            told.extend(displaced);
+                .filter(|other| activation.mode == Mode::Active && other.rule != entry.rule);
+            let note = format!("replaced by {}", entry.rule);
+            let displaced = displaced.map(|other| self.audit_entry(other, AuditAction::Retired, actor, &note));
+            let mut audit_entries = vec![self.audit_entry(&entry, action, actor, &activation.note)];
+            audit_entries.extend(displaced);
             entries.push(entry);
             Ok(Some(NextGeneration {
                 entries,
-                told,
-                fresh: fresh.flatten(),
+                audit_entries,
+                new_settings: new_settings.flatten(),
             }))
         };
-        self.change_by(wanted.expected, actor, wanted.force, now, plan).await
+        self.change_by(activation.expected, actor, activation.force, now, plan)
+            .await
     }
 
-    /// Takes a rule out of what counts, or of what is compared. Somebody has to decide, so the role rule stays.
+    /// Deactivates a rule or ends its shadow. The active role rule cannot be deactivated, because every request needs a
+    /// decision.
     pub async fn retire(
         &self,
         ChangeRequest {
@@ -121,7 +121,7 @@ impl Registry {
         mode: Mode,
         actor: &Actor,
     ) -> Result<Changed, ChangeError> {
-        let _turn = self.0.changing.lock().await;
+        let _lock = self.0.changing.lock().await;
         self.change(*expected, async |latest| {
             let is_it = |entry: &&Entry| entry.rule == *rule && entry.mode == mode;
             let Some(entry) = latest.entries.iter().find(is_it) else {
@@ -129,76 +129,80 @@ impl Registry {
                 return Ok(None);
             };
             if entry.kind == Kind::Role && mode == Mode::Active {
-                let why = "somebody has to decide who may do what; activate another role rule instead";
+                let why = "one role rule must be active; activate another role rule instead";
                 return Err(ChangeError::Conflict(why.to_owned()));
             }
-            let told = self.told(entry, AuditAction::Retired, actor, note);
+            let audit_entry = self.audit_entry(entry, AuditAction::Retired, actor, note);
             let entries = latest.entries.iter().filter(|other| *other != entry).cloned().collect();
             Ok(Some(NextGeneration {
                 entries,
-                told: vec![told],
-                fresh: None,
+                audit_entries: vec![audit_entry],
+                new_settings: None,
             }))
         })
         .await
     }
 
-    /// Gives a rule other settings wherever it takes part; those of the configuration, if none are told.
+    /// Sets the settings of a rule, active and in shadow; without settings, resets them to the configuration's.
     pub async fn set_settings(
         &self,
-        wish: &ChangeRequest<'_>,
+        request: &ChangeRequest<'_>,
         settings: Option<Map<String, Value>>,
         actor: &Actor,
         now: &Moment,
     ) -> Result<Changed, ChangeError> {
-        let ChangeRequest { rule, note, .. } = *wish;
-        let _turn = self.0.changing.lock().await;
+        let ChangeRequest { rule, note, .. } = *request;
+        let _lock = self.0.changing.lock().await;
         self.kind_of(rule).await?;
         let plan = async |latest: &Generation| {
-            let (id, fresh) = match &settings {
-                Some(settings) => self.given(rule, settings.clone(), &actor.by).await?,
+            let (id, new_settings) = match &settings {
+                Some(settings) => self.settings_ref(rule, settings.clone(), &actor.by).await?,
                 None => (self.configured_settings(rule).await?, None),
             };
             let mut entries = latest.entries.clone();
-            let mut told = Vec::new();
+            let mut audit_entries = Vec::new();
             let mut in_use = false;
             for entry in entries.iter_mut().filter(|entry| entry.rule == rule) {
                 in_use = true;
                 if entry.settings != id {
                     entry.settings = id;
-                    told.push(self.told(entry, AuditAction::Configured, actor, note));
+                    audit_entries.push(self.audit_entry(entry, AuditAction::Configured, actor, note));
                 }
             }
             if !in_use {
-                let why = format!("the rule {rule} takes no part; give its settings when you activate it");
+                let why = format!("the rule {rule} is not in use; pass its settings when you activate it");
                 return Err(ChangeError::Conflict(why));
             }
-            told.truncate(1);
-            Ok((!told.is_empty()).then_some(NextGeneration { entries, told, fresh }))
+            audit_entries.truncate(1);
+            Ok((!audit_entries.is_empty()).then_some(NextGeneration {
+                entries,
+                audit_entries,
+                new_settings,
+            }))
         };
-        self.change_by(wish.expected, actor, wish.force, now, plan).await
+        self.change_by(request.expected, actor, request.force, now, plan).await
     }
 
-    /// The number of settings that somebody gives; and they themselves, if nobody gave them before.
-    pub(in crate::rules) async fn given(
+    /// The reference of settings, and the settings themselves if the database does not have them yet.
+    pub(in crate::rules) async fn settings_ref(
         &self,
         rule: &str,
         settings: Map<String, Value>,
         by: &AuditActor,
     ) -> Result<(SettingsRef, Option<NewSettings>), ChangeError> {
-        let fresh = NewSettings {
+        let new_settings = NewSettings {
             name: rule.to_owned(),
             settings: Value::Object(settings).to_string(),
             by: by.clone(),
         };
-        let look = move |store: &Store| Ok((store.number_of_rule_settings(&fresh)?, fresh));
-        Ok(match self.0.store.ask(look).await? {
+        let find = move |store: &Store| Ok((store.number_of_rule_settings(&new_settings)?, new_settings));
+        Ok(match self.0.store.ask(find).await? {
             (Some(id), _) => (SettingsRef::Stored(id), None),
-            (None, fresh) => (SettingsRef::New, Some(fresh)),
+            (None, new_settings) => (SettingsRef::New, Some(new_settings)),
         })
     }
 
-    /// Which contract a rule keeps; it has to be there.
+    /// The kind of a rule; an error if there is no such rule.
     pub(super) async fn kind_of(&self, rule: &str) -> Result<Kind, ChangeError> {
         if let Some(kind) = self.builtin_kind(rule) {
             return Ok(kind);
@@ -209,14 +213,14 @@ impl Registry {
         Ok(first?.kind)
     }
 
-    /// Which contract a version keeps, how an entry names it, and the settings that it was brought with.
+    /// The kind of a version, its digest in entries (none for a built-in rule), and the settings uploaded with it.
     pub(in crate::rules) async fn version_of(
         &self,
         rule: &str,
         digest: Digest,
     ) -> Result<(Kind, Option<Digest>, Option<SettingsRef>), ChangeError> {
-        let service_metrics = self.builtin_kind(rule);
-        if let Some(kind) = service_metrics.filter(|kind| self.0.rules.builtin(*kind).digest() == digest) {
+        let builtin = self.builtin_kind(rule);
+        if let Some(kind) = builtin.filter(|kind| self.0.rules.builtin(*kind).digest() == digest) {
             return Ok((kind, None, None));
         }
         let version = self.0.store.ask(move |store| store.rule_version(digest)).await?;
@@ -233,9 +237,9 @@ impl Registry {
     }
 }
 
-/// The settings that a rule has already, wherever it takes part.
+/// The current settings of a rule, active or in shadow.
 fn settings_of(entries: &[Entry], rule: &str) -> Option<SettingsRef> {
     let of_rule = entries.iter().filter(|entry| entry.rule == rule);
-    // What counts comes first.
+    // The active entry comes first.
     of_rule.min_by_key(|entry| entry.mode).map(|entry| entry.settings)
 }

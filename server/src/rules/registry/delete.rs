@@ -1,4 +1,4 @@
-//! Deletes versions that take no part.
+//! Deletes versions that are not in use.
 
 use watchpost_policies::Digest;
 
@@ -8,8 +8,8 @@ use crate::store::Store;
 use crate::store::rules::Deleted;
 
 impl Registry {
-    /// Deletes a version that takes no part, or all of a rule's, unless another generation is in force than the one that
-    /// is expected.
+    /// Deletes a version that is not in use, or all versions of a rule. Fails if `expected` is not the active
+    /// generation.
     pub async fn delete(
         &self,
         rule: &str,
@@ -17,11 +17,11 @@ impl Registry {
         expected: Option<i64>,
         actor: &Actor,
     ) -> Result<Deleted, ChangeError> {
-        let _turn = self.0.changing.lock().await;
+        let _lock = self.0.changing.lock().await;
         let (rule, by) = (rule.to_owned(), actor.by.clone());
         let delete = move |store: &Store| store.delete_rule(&rule, version, expected, &by, clock::now_ms_signed());
         let deleted = self.0.store.ask(delete).await?;
-        // What is gone is not in quarantine any more.
+        // A deleted rule is no longer quarantined.
         self.after_change().await;
         Ok(deleted)
     }

@@ -1,4 +1,4 @@
-//! Why what is in force was not changed.
+//! Errors of changes of the active rules.
 
 use watchpost_policies::{Digest, SetError, SettingsRefusal};
 
@@ -6,66 +6,56 @@ use crate::rules::checks::Failed;
 use crate::rules::compiler::CompileError;
 use crate::store::StoreError;
 
-/// Why what is in force was not changed.
+/// Errors of changes of the active rules.
 #[derive(Debug, thiserror::Error)]
 pub enum ChangeError {
-    /// The database did not answer.
+    /// The database failed.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// There is no such rule.
-    #[error("there is no rule {0}; GET /api/v1/rules names those that there are")]
+    /// Unknown rule.
+    #[error("there is no rule {0}; GET /api/v1/rules lists the rules")]
     NoRule(String),
-    /// There is no such version.
+    /// Unknown version.
     #[error("the rule {rule} has no version {digest}; upload it first")]
-    NoVersion {
-        /// Of which rule.
-        rule: String,
-        /// Which version.
-        digest: Digest,
-    },
-    /// Somebody else changed something meanwhile.
-    #[error("generation {latest} is in force, not the one that you changed; look at it and try again")]
+    NoVersion { rule: String, digest: Digest },
+    /// A concurrent change was faster.
+    #[error("generation {latest} is active, not the expected one; read it and retry")]
     PendingGeneration {
-        /// The number of the latest.
+        /// The number of the latest generation.
         latest: i64,
     },
-    /// It does not go with how things stand.
+    /// The change conflicts with the current state.
     #[error("{0}")]
     Conflict(String),
-    /// Not now.
+    /// A temporary limit is reached.
     #[error("{0}")]
     Busy(&'static str),
-    /// Somebody who may not force.
+    /// The client is not allowed to force the change.
     #[error("{0}")]
-    MayNotForce(&'static str),
-    /// A rule that is in force cannot be loaded here any more.
-    #[error("the rule {rule} stands in the way: {why}; take it out of force, or give it another version")]
-    InTheWay {
-        /// Which rule.
-        rule: String,
-        /// Why.
-        why: String,
-    },
-    /// The rule does not want these settings.
+    ForceDenied(&'static str),
+    /// An active rule cannot be loaded in this process any more.
+    #[error("the active rule {rule} blocks the change: {why}; deactivate it or activate another version")]
+    InTheWay { rule: String, why: String },
+    /// The rule rejects the settings.
     #[error(transparent)]
     Settings(#[from] SettingsRefusal),
-    /// It cannot be compiled.
+    /// The component cannot be compiled.
     #[error(transparent)]
     Compile(#[from] CompileError),
-    /// It did not pass a check.
+    /// A check failed.
     #[error("{}", .0.why)]
     Failed(Failed),
-    /// They do not make a set.
+    /// The rules do not form a set.
     #[error(transparent)]
     Set(#[from] SetError),
-    /// We are broken.
+    /// Internal error.
     #[error("{0}")]
     Broken(String),
 }
 
 impl ChangeError {
-    /// Whether the same may go well in a moment: it says nothing of the rule.
-    pub(in crate::rules) fn passes(&self) -> bool {
+    /// Whether a retry may succeed: the error is temporary and not caused by the rule.
+    pub(in crate::rules) fn is_transient(&self) -> bool {
         matches!(
             self,
             Self::Store(_) | Self::Busy(_) | Self::Compile(CompileError::Busy | CompileError::Broken(_))
@@ -88,24 +78,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_passes_is_told_from_what_is_wrong_with_a_rule() {
-        let broken = CompileError::Broken("it could not be started".to_owned());
-        for passing in [
-            ChangeError::Store(StoreError::Failed("it is away".to_owned())),
+    fn temporary_errors_are_distinguished_from_errors_of_a_rule() {
+        let broken = CompileError::Broken("the process could not be started".to_owned());
+        for transient in [
+            ChangeError::Store(StoreError::Failed("the database is not reachable".to_owned())),
             ChangeError::Busy("wait"),
             ChangeError::Compile(CompileError::Busy),
             ChangeError::Compile(broken),
         ] {
-            assert!(passing.passes(), "{passing}");
+            assert!(transient.is_transient(), "{transient}");
         }
         let limit = Duration::from_secs(1);
-        for lasting in [
+        for permanent in [
             ChangeError::Compile(CompileError::Refused(Refusal::Truncated)),
             ChangeError::Compile(CompileError::TooLong { limit }),
             ChangeError::NoRule("weekend".to_owned()),
-            ChangeError::Conflict("it does not go".to_owned()),
+            ChangeError::Conflict("it is in use".to_owned()),
         ] {
-            assert!(!lasting.passes(), "{lasting}");
+            assert!(!permanent.is_transient(), "{permanent}");
         }
     }
 }

@@ -1,7 +1,6 @@
-//! The one place where it changes which rules are in force. Every change is a generation: it is made and tried beside
-//! the one in force, kept in the database, and only then put in its place. So it is there after a restart, and for all
-//! who share the database. What asks for changes by itself has its state elsewhere: `quarantine`, `replication` and
-//! `folder` beside this.
+//! The registry makes all changes of the active rules. Each change makes a new generation: the registry loads and tests
+//! it, stores it in the database, and only then activates it, so it survives a restart and reaches every process that
+//! shares the database. The automatic changes live in `quarantine`, `replication` and `folder` next to this module.
 
 mod build;
 mod change;
@@ -47,60 +46,60 @@ struct Inner {
     store: Store,
     compiler: Compiler,
     options: ArcSwap<Options>,
-    /// Whoever changes something here does it alone; those elsewhere are told apart by the database.
+    /// Serializes the changes in this process; the database detects those of other processes.
     changing: Mutex<()>,
     after_change: AfterChange,
     service_metrics: Arc<ServiceMetrics>,
 }
 
-/// What is done after the audit log of the rules has changed, before the author of the change is answered.
+/// Runs after each change of the audit log, before the client gets its response.
 pub type AfterChange = Box<dyn Fn() -> BoxFuture<'static, ()> + Send + Sync>;
 
-/// What the configuration says of rules.
+/// The configuration of rules.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
-    /// The settings of the rules that Watchpost brings.
+    /// The settings of the built-in rules.
     pub configured: Settings,
-    /// Certificates that may always change rules.
+    /// Fingerprints of certificates that are always allowed to change rules.
     pub break_glass: Vec<Digest>,
-    /// A rule that fails so often, one time after the other, is put aside.
+    /// A rule is quarantined after this many consecutive faults.
     pub max_consecutive_faults: u32,
-    /// Who has to vouch for what somebody brings.
+    /// Which uploads are accepted: trusted keys and allowed digests.
     pub provenance: Provenance,
 }
 
-/// Who changes something.
+/// The author of a change.
 #[derive(Clone, Debug)]
 pub struct Actor {
-    /// As the log names them.
+    /// The actor as recorded in the audit log.
     pub by: AuditActor,
-    /// Who they are, where they asked for it.
+    /// The authenticated identity, for a change by request.
     pub identity: Option<Identity>,
-    /// Whether the configuration lets them always change rules.
+    /// Whether the certificate is in `rules.break_glass`.
     pub break_glass: bool,
 }
 
-/// What was measured and judged last, for those who try a rule on it.
+/// The latest round and its report, which changes are tested with.
 #[derive(Clone, Debug)]
 pub struct Moment {
-    /// What was judged.
+    /// The latest report.
     pub report: Arc<Report>,
-    /// What was measured, if anything was.
+    /// The latest snapshot, if there is one.
     pub snapshot: Option<Arc<Snapshot>>,
 }
 
-/// A generation that others have in force and this process has not loaded.
+/// A generation that is active in other processes and not loaded in this one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
-#[schema(as = GenerationBehind)]
+#[schema(as = PendingGeneration)]
 pub struct PendingGeneration {
-    /// Its number.
+    /// The number of the generation.
     pub generation: i64,
-    /// What stands in the way.
+    /// The reason why it is not loaded.
     pub why: String,
 }
 
 impl Registry {
-    /// Of the rules that are changed, and the store that remembers.
+    /// A registry that changes `rules` and stores their generations in `store`.
     pub fn new(
         rules: Rules,
         store: Store,
@@ -120,31 +119,31 @@ impl Registry {
         }))
     }
 
-    /// The rules that it changes.
+    /// The rules that the registry changes.
     pub fn rules(&self) -> &Rules {
         &self.0.rules
     }
 
-    /// Where it remembers.
+    /// The store of the registry.
     pub fn store(&self) -> &Store {
         &self.0.store
     }
 
-    /// Whether a certificate may always change rules.
+    /// Whether a certificate is always allowed to change rules.
     pub fn breaks_glass(&self, fingerprint: Digest) -> bool {
         self.0.options.load().break_glass.contains(&fingerprint)
     }
 
-    /// What the configuration says of rules; another value, whenever it is read again and says otherwise.
+    /// The current configuration; a reload replaces the value.
     pub(super) fn options(&self) -> Arc<Options> {
         self.0.options.load_full()
     }
 
-    /// Puts a generation in force that was made and kept.
-    fn put(&self, next: ActiveRule) -> Arc<ActiveRule> {
-        let next = self.0.rules.put(next);
-        self.0.service_metrics.rules_in_force(next.generation.number);
-        log::info!(generation = next.generation.number; "rules are in force");
+    /// Activates a stored generation.
+    fn activate_generation(&self, next: ActiveRule) -> Arc<ActiveRule> {
+        let next = self.0.rules.activate(next);
+        self.0.service_metrics.set_active_generation(next.generation.number);
+        log::info!(generation = next.generation.number; "rules activated");
         next
     }
 
@@ -152,12 +151,12 @@ impl Registry {
         (self.0.after_change)().await;
     }
 
-    /// Whether Watchpost brings a rule of this name itself.
-    pub fn brings(&self, name: &str) -> bool {
+    /// Whether a built-in rule has this name.
+    pub fn is_builtin(&self, name: &str) -> bool {
         self.builtin_kind(name).is_some()
     }
 
-    /// Which contract a rule that Watchpost brings keeps, if it is one.
+    /// The kind of the built-in rule with this name.
     fn builtin_kind(&self, name: &str) -> Option<Kind> {
         let kinds = [Kind::Threshold, Kind::Role];
         kinds
@@ -165,7 +164,7 @@ impl Registry {
             .find(|kind| self.0.rules.builtin(*kind).manifest().name == name)
     }
 
-    /// The settings that the configuration has for a rule.
+    /// The configured settings of a rule.
     pub(super) fn configured(&self, name: &str) -> String {
         let configured = &self.0.options.load().configured;
         match self.builtin_kind(name) {
@@ -176,15 +175,15 @@ impl Registry {
     }
 }
 
-/// What stands for a rule in a generation: of a role rule there is one, whatever it is called.
+/// The active entry of a rule; all role rules share one slot, whatever their names.
 pub(super) fn slot<'e>(entries: &'e [Entry], kind: Kind, name: &str) -> Option<&'e Entry> {
     let is_it =
         |entry: &&Entry| entry.mode == Mode::Active && entry.kind == kind && (kind == Kind::Role || entry.rule == name);
     entries.iter().find(is_it)
 }
 
-/// A registry with the rules that Watchpost brings, under settings of their own, for tests of the parts that ask it for
-/// changes. Several of one store are as several processes.
+/// A registry with the built-in rules under default settings, for tests. Several registries of one store behave like
+/// several processes.
 #[cfg(test)]
 pub(super) fn of_store(store: &Store) -> Registry {
     let settings = Settings {
@@ -192,7 +191,7 @@ pub(super) fn of_store(store: &Store) -> Registry {
         role: "{}".to_owned(),
     };
     let limits = watchpost_policies::Limits::default();
-    let rules = Rules::load(limits, &settings, None).expect("our own rules are taken");
+    let rules = Rules::load(limits, &settings, None).expect("the built-in rules load");
     let compiler = rules.compiler(super::compiler::Options {
         timeout: std::time::Duration::from_secs(1),
         memory_bytes: 1 << 30,
@@ -209,20 +208,20 @@ pub(super) fn of_store(store: &Store) -> Registry {
         commit: "",
         rustc: "",
     };
-    let nothing_more = Box::new(|| Box::pin(std::future::ready(())) as _);
+    let after_change = Box::new(|| Box::pin(std::future::ready(())) as _);
     Registry::new(
         rules,
         store.clone(),
         compiler,
         options,
-        nothing_more,
+        after_change,
         Arc::new(ServiceMetrics::new(&build)),
     )
 }
 
-/// A database of its own in a folder.
+/// A new SQLite database in a folder.
 #[cfg(test)]
 pub(super) fn store_in(folder: &std::path::Path) -> Store {
-    let place = crate::store::DatabaseAddress::parse("sqlite:///watchpost.db", folder, false).expect("it is a place");
-    Store::open(place, crate::clock::now_ms()).expect("it can be opened")
+    let url = crate::store::DatabaseAddress::parse("sqlite:///watchpost.db", folder, false).expect("the URL is valid");
+    Store::open(url, crate::clock::now_ms()).expect("the database opens")
 }

@@ -1,4 +1,4 @@
-//! Back to what a rule was before.
+//! Rolls a rule back to its previous version.
 
 use watchpost_policies::Kind;
 
@@ -8,78 +8,78 @@ use crate::clock;
 use crate::store::Store;
 use crate::store::rules::{AuditAction, AuditEntry, Entry, Generation};
 
-/// Generations that are read at once, where one to go back to is looked for.
+/// Generations read per query while searching for the previous version.
 const BATCH_SIZE: i64 = 100;
 
-/// What a rule's place was before its last change.
+/// The state of a rule's slot before its last change.
 pub(in crate::rules) enum Earlier {
-    /// It was never otherwise than it is.
+    /// The slot never had another state.
     Never,
-    /// The rule took no part.
+    /// The rule was inactive.
     Inactive,
-    /// This was active.
+    /// This entry was active.
     Active(Entry),
 }
 
-/// That a rule's place becomes what it was.
+/// A replacement of a rule's slot by an earlier state.
 pub(in crate::rules) struct Replacement<'r> {
     pub(in crate::rules) latest: &'r Generation,
     pub(in crate::rules) kind: Kind,
     pub(in crate::rules) rule: &'r str,
-    /// What it becomes; nothing takes part, if this is missing.
+    /// The new entry of the slot; without one, the rule is deactivated.
     pub(in crate::rules) before: Option<Entry>,
-    /// How the audit log calls it.
-    pub(in crate::rules) deed: AuditAction,
+    /// The action for the audit log.
+    pub(in crate::rules) action: AuditAction,
     pub(in crate::rules) actor: &'r Actor,
     pub(in crate::rules) note: &'r str,
 }
 
 impl Registry {
-    /// Puts in force again what a rule was before the last change of it. Twice is as if nothing had been.
+    /// Rolls back to the state before the last change of the rule. A second rollback undoes the first.
     pub async fn roll_back(
         &self,
-        wish: &ChangeRequest<'_>,
+        request: &ChangeRequest<'_>,
         actor: &Actor,
         now: &Moment,
     ) -> Result<Changed, ChangeError> {
-        let ChangeRequest { rule, note, .. } = *wish;
-        let _turn = self.0.changing.lock().await;
+        let ChangeRequest { rule, note, .. } = *request;
+        let _lock = self.0.changing.lock().await;
         let kind = self.kind_of(rule).await?;
         let plan = async |latest: &Generation| {
-            let never = || {
-                let why = format!("the rule {rule} was never otherwise than now; there is nothing to go back to");
+            let no_earlier_state = || {
+                let why = format!("the rule {rule} has no earlier state; there is nothing to roll back to");
                 ChangeError::Conflict(why)
             };
             let before = match self.kept_before(latest, kind, rule).await? {
-                Earlier::Never => return Err(never()),
+                Earlier::Never => return Err(no_earlier_state()),
                 Earlier::Inactive => None,
                 Earlier::Active(entry) => Some(entry),
             };
             let both: Vec<&Entry> = slot(&latest.entries, kind, rule).into_iter().chain(&before).collect();
-            // Of role rules one counts, so the place of one may be another's.
+            // Role rules share a slot, so it may hold another rule.
             if both.iter().all(|entry| entry.rule != rule) {
-                return Err(never());
+                return Err(no_earlier_state());
             }
             let other = both.into_iter().find(|entry| entry.rule != rule);
-            let other = other.map(|entry| self.told(entry, AuditAction::RolledBack, actor, note));
+            let other = other.map(|entry| self.audit_entry(entry, AuditAction::RolledBack, actor, note));
             let replacement = Replacement {
                 latest,
                 kind,
                 rule,
                 before,
-                deed: AuditAction::RolledBack,
+                action: AuditAction::RolledBack,
                 actor,
                 note,
             };
             let mut next = replacement.plan();
-            next.told.extend(other);
+            next.audit_entries.extend(other);
             Ok(Some(next))
         };
-        self.change_by(wish.expected, actor, wish.force, now, plan).await
+        self.change_by(request.expected, actor, request.force, now, plan).await
     }
 
-    /// What a rule's place was before the last change of it that `is_good` accepts; nothing stands for a rule that took
-    /// no part.
+    /// The state of a rule's slot before the last change whose result `is_good` accepts; `None` stands for an inactive
+    /// rule.
     pub(in crate::rules) async fn before(
         &self,
         latest: &Generation,
@@ -103,19 +103,19 @@ impl Registry {
         }
     }
 
-    /// The same, and nothing that was deleted since.
+    /// Like [`Self::before`], without versions that have been deleted since.
     async fn kept_before(&self, latest: &Generation, kind: Kind, rule: &str) -> Result<Earlier, ChangeError> {
-        let mut gone = Vec::new();
+        let mut deleted = Vec::new();
         loop {
-            let is_there = |entry: Option<&Entry>| entry.is_none_or(|entry| !gone.contains(entry));
+            let is_there = |entry: Option<&Entry>| entry.is_none_or(|entry| !deleted.contains(entry));
             match self.before(latest, kind, rule, is_there).await? {
-                Earlier::Active(entry) if !self.is_kept(&entry).await? => gone.push(entry),
+                Earlier::Active(entry) if !self.is_kept(&entry).await? => deleted.push(entry),
                 before => return Ok(before),
             }
         }
     }
 
-    /// Whether its version was not deleted. It may still be loaded here, as what was in force before.
+    /// Whether the version still exists. A deleted one may still be loaded here as part of the previous generation.
     pub(in crate::rules) async fn is_kept(&self, entry: &Entry) -> Result<bool, ChangeError> {
         let Some(digest) = entry.digest else { return Ok(true) };
         let version = self.0.store.ask(move |store| store.rule_version(digest)).await?;
@@ -124,23 +124,23 @@ impl Registry {
 }
 
 impl Replacement<'_> {
-    /// The generation with the replacement, and its entry for the audit log.
+    /// The generation with the replacement, and its audit entry.
     pub(in crate::rules) fn plan(self) -> NextGeneration {
         let now = slot(&self.latest.entries, self.kind, self.rule);
         let others = self.latest.entries.iter().filter(|entry| Some(*entry) != now);
         let entries = others.chain(&self.before).cloned().collect();
-        let mut told = AuditEntry {
+        let mut audit_entry = AuditEntry {
             note: self.note.to_owned(),
-            ..AuditEntry::of(self.rule, self.deed, &self.actor.by, clock::now_ms_signed())
+            ..AuditEntry::of(self.rule, self.action, &self.actor.by, clock::now_ms_signed())
         };
         if let Some(entry) = self.before.as_ref().or(now) {
-            told.digest = entry.digest;
-            told.settings_id = Some(entry.settings);
+            audit_entry.digest = entry.digest;
+            audit_entry.settings_id = Some(entry.settings);
         }
         NextGeneration {
             entries,
-            told: vec![told],
-            fresh: None,
+            audit_entries: vec![audit_entry],
+            new_settings: None,
         }
     }
 }

@@ -1,5 +1,5 @@
-//! Whether a rule has a signature by a trusted key: when it is uploaded, and again whenever it is to be activated, for
-//! keys come and go. A rule that is active stays so without one, and the log warns of it.
+//! Verifies the signatures of rules: on upload, and again on each activation, because the trusted keys may have
+//! changed. An active rule that loses its trusted signature stays active, with a warning in the log.
 
 use std::time::Instant;
 
@@ -12,7 +12,7 @@ use crate::rules::signing::{CHECK_TRUSTED_KEY, Signature};
 use crate::store::rules::{Entry, Generation, Signed};
 use crate::tasks;
 
-/// A signature that was verified, and the name of its key.
+/// A verified signature and the name of its key.
 #[derive(Clone, Debug)]
 pub(super) struct Verified {
     signer: String,
@@ -29,14 +29,14 @@ impl Verified {
 }
 
 impl Registry {
-    /// The digest of an upload, and its signature. Nothing of it was parsed by then, so an untrusted component is not
-    /// even compiled where signatures are required.
+    /// Verifies the signature of an upload and computes its digest. Nothing of the component is parsed before, so an
+    /// untrusted one is not even compiled where signatures are required.
     pub(super) async fn verify_signature(
         &self,
-        brought: &UploadRequest,
+        upload: &UploadRequest,
     ) -> Result<(Digest, Option<Verified>, Vec<Passed>), ChangeError> {
-        let (options, wasm) = (self.0.options.load_full(), brought.wasm.clone());
-        let signature = brought.signature.clone();
+        let (options, wasm) = (self.0.options.load_full(), upload.wasm.clone());
+        let signature = upload.signature.clone();
         let checked = tasks::block(move || {
             let (began, digest) = (Instant::now(), Digest::of(&wasm));
             let signer = options.provenance.check(digest, &wasm, signature.as_ref())?;
@@ -53,7 +53,7 @@ impl Registry {
         Ok(checked.await.map_err(ChangeError::Broken)??)
     }
 
-    /// Refuses a generation in which a new entry lacks a trusted signature, also where it was uploaded long ago.
+    /// Rejects a generation in which a new entry lacks a trusted signature, even if the version was uploaded long ago.
     pub(super) async fn require_signatures(&self, latest: &Generation, next: &Generation) -> Result<(), ChangeError> {
         let is_there = |entry: &Entry| {
             let mut known = latest.entries.iter();
@@ -67,8 +67,8 @@ impl Registry {
         Ok(())
     }
 
-    /// Why a version may not be activated, if so. Its signature is verified anew, for the key behind a name may be
-    /// another one now.
+    /// Why a version must not be activated, if so. The signature is verified again, because the key with the stored
+    /// name may have been replaced.
     pub(in crate::rules) async fn untrusted(
         &self,
         rule: &str,
@@ -78,7 +78,7 @@ impl Registry {
         let options = self.0.options.load_full();
         if !options.provenance.allows(digest) {
             return Ok(Some(format!(
-                "the version {digest} of {rule} is not in rules.allowed_digests; add it there if it shall judge here"
+                "the version {digest} of {rule} is not in rules.allowed_digests; add it to activate this version"
             )));
         }
         if !options.provenance.require_signature {
@@ -88,36 +88,36 @@ impl Registry {
         let (signer, signature) = version.map_or((None, None), |version| (version.signer, version.signature));
         let Some(signature) = signature.and_then(|bytes| Signature::read(&bytes).ok()) else {
             return Ok(Some(format!(
-                "nobody signed the version {digest} of {rule}, and rules.require_signature wants a signature; upload it \
+                "the version {digest} of {rule} has no signature, and rules.require_signature is set; upload it \
                  again with one"
             )));
         };
         let wasm = self.0.store.ask(move |store| store.rule_component(digest)).await?;
-        let is_believed = tasks::block(move || {
+        let is_trusted = tasks::block(move || {
             let signer = wasm.and_then(|wasm| options.provenance.signer(&wasm, &signature).map(drop));
             signer.is_some()
         });
-        Ok(match is_believed.await.map_err(ChangeError::Broken)? {
+        Ok(match is_trusted.await.map_err(ChangeError::Broken)? {
             true => None,
             false => Some(format!(
-                "the version {digest} of {rule} was signed by {}, whose key is not in rules.trusted_keys any more; upload \
+                "the version {digest} of {rule} was signed by {}, whose key is no longer in rules.trusted_keys; upload \
                  it again with another signature",
-                signer.as_deref().unwrap_or("somebody")
+                signer.as_deref().unwrap_or("an unknown key")
             )),
         })
     }
 
-    /// Logs which active rules could not be activated any more.
+    /// Logs the active rules that could not be activated again with the current keys.
     pub(super) async fn warn_unsigned(&self) {
         let current = self.0.rules.current();
         for entry in &current.generation.entries {
             match self.untrusted(&entry.rule, entry.digest).await {
                 Ok(None) => {}
                 Ok(Some(why)) => {
-                    log::warn!(rule = entry.rule.as_str(), reason = why.as_str(); "nobody who is trusted vouches for a rule that is in force; it stays until somebody changes it");
+                    log::warn!(rule = entry.rule.as_str(), reason = why.as_str(); "active rule has no trusted signature; leaving it active");
                 }
                 Err(error) => {
-                    log::warn!(rule = entry.rule.as_str(), reason = error_chain(&error).as_str(); "the signature of a rule that is in force could not be verified again");
+                    log::warn!(rule = entry.rule.as_str(), reason = error_chain(&error).as_str(); "could not verify the signature of an active rule");
                 }
             }
         }

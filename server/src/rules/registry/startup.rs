@@ -1,5 +1,5 @@
-//! What is in force when Watchpost begins, and when its configuration is read again: what the database says, with the
-//! settings that the configuration has for the rules that Watchpost brings, unless somebody chose others.
+//! Activates the latest generation of the database on startup, and applies the configured settings of the built-in
+//! rules on startup and reload, unless other settings were set through the API.
 
 use watchpost_policies::{Digest, Kind};
 
@@ -10,29 +10,29 @@ use crate::store::rules::{AuditAction, AuditActor, AuditEntry, CONFIGURATION, En
 use crate::store::{Store, StoreError};
 use crate::{clock, tasks};
 
-/// Settings under which nobody may do more than a stranger.
+/// Settings of the built-in role rule that grant no role to any client.
 const CLOSED: &str = r#"{"identities": []}"#;
 
 impl Registry {
-    /// Puts in force what the database says, as the configuration wants it. What comes back is a generation of which a
-    /// rule could not be loaded and was left out.
-    pub async fn begin(&self) -> Result<Option<PendingGeneration>, ChangeError> {
-        let _turn = self.0.changing.lock().await;
+    /// Activates the latest generation with the configured settings. Returns that generation if a rule could not be
+    /// loaded and was left out.
+    pub async fn start(&self) -> Result<Option<PendingGeneration>, ChangeError> {
+        let _lock = self.0.changing.lock().await;
         self.after_change().await;
         self.clean_cache().await?;
         let pending = match self.change(None, async |latest| self.as_configured(latest).await).await {
             Ok(_) => None,
             Err(ChangeError::Store(error)) => return Err(error.into()),
-            Err(error) => Some(self.begin_without(&error).await?),
+            Err(error) => Some(self.start_without(&error).await?),
         };
         self.warn_unsigned().await;
         Ok(pending)
     }
 
-    /// Other options from now on. What they change of what is in force is a generation; where that cannot be, nothing
-    /// is changed.
+    /// Applies another configuration. Settings that change for an active rule make a new generation; if that fails,
+    /// nothing is changed.
     pub async fn configure(&self, options: Options) -> Result<(), ChangeError> {
-        let _turn = self.0.changing.lock().await;
+        let _lock = self.0.changing.lock().await;
         let before = self.0.options.swap(options.into());
         let changed = self.change(None, async |latest| self.as_configured(latest).await).await;
         if let Err(error) = changed {
@@ -43,49 +43,49 @@ impl Registry {
         Ok(())
     }
 
-    /// Compiled code of what was let go goes too.
+    /// Deletes compiled code of versions that have been deleted.
     async fn clean_cache(&self) -> Result<(), ChangeError> {
         let Some(cache) = self.0.rules.cache().cloned() else {
             return Ok(());
         };
         let versions = match self.0.store.ask(|store| store.rule_versions(None)).await {
-            // No reason not to begin: what is kept too long does no harm.
+            // This does not prevent the start: outdated cache files do no harm.
             Err(StoreError::Unreadable(why)) => {
-                log::error!(reason = why.as_str(); "compiled code of rules is not cleaned up, for their versions cannot be read");
+                log::error!(reason = why.as_str(); "could not read the rule versions; compiled code of deleted rules is not removed");
                 return Ok(());
             }
             versions => versions?,
         };
-        let brought = versions.iter().map(|version| version.digest);
-        let service_metrics = [Kind::Threshold, Kind::Role].map(|kind| self.0.rules.builtin(kind).digest());
-        let known: Vec<Digest> = brought.chain(service_metrics).collect();
-        let cleaned = tasks::block(move || cache.keep_only(&known)).await;
+        let uploaded = versions.iter().map(|version| version.digest);
+        let builtin = [Kind::Threshold, Kind::Role].map(|kind| self.0.rules.builtin(kind).digest());
+        let known: Vec<Digest> = uploaded.chain(builtin).collect();
+        let cleaned = tasks::block(move || cache.retain(&known)).await;
         cleaned.map_err(ChangeError::Broken)
     }
 
-    /// What cannot be loaded is left out and told. Where that is the role rule, nobody may do more than a stranger;
-    /// those of `rules.break_glass` can bring another.
-    async fn begin_without(&self, error: &ChangeError) -> Result<PendingGeneration, ChangeError> {
+    /// Starts without the rules that cannot be loaded, and logs them. Without the role rule no client has a role;
+    /// clients in `rules.break_glass` can activate another one.
+    async fn start_without(&self, error: &ChangeError) -> Result<PendingGeneration, ChangeError> {
         let latest = self.0.store.ask(|store| store.latest_generation()).await?;
-        let Some(mut wanted) = latest else {
+        let Some(mut generation_to_load) = latest else {
             return Err(ChangeError::Broken(error_chain(error)));
         };
         let mut why = error_chain(error);
         loop {
-            match self.build(wanted.clone()).await {
+            match self.build(generation_to_load.clone()).await {
                 Ok(next) => {
                     let generation = next.generation.number;
-                    self.put(next);
+                    self.activate_generation(next);
                     return Ok(PendingGeneration { generation, why });
                 }
-                // A database that is away says nothing of the rules.
+                // A database error says nothing about the rules.
                 Err((_, ChangeError::Store(error))) => return Err(error.into()),
                 Err((Some(entry), error)) => {
                     why = format!("the rule {}: {}", entry.rule, error_chain(&error));
-                    log::error!(rule = entry.rule.as_str(), reason = why.as_str(); "a rule cannot be loaded; it begins without");
-                    wanted.entries.retain(|other| *other != entry);
+                    log::error!(rule = entry.rule.as_str(), reason = why.as_str(); "could not load rule; starting without it");
+                    generation_to_load.entries.retain(|other| *other != entry);
                     if entry.kind == Kind::Role && entry.mode == Mode::Active {
-                        wanted.entries.push(self.closed().await?);
+                        generation_to_load.entries.push(self.closed().await?);
                     }
                 }
                 Err((None, error)) => return Err(error),
@@ -96,7 +96,7 @@ impl Registry {
     async fn as_configured(&self, latest: &Generation) -> Result<Option<NextGeneration>, ChangeError> {
         let by = AuditActor::configuration();
         let mut entries = latest.entries.clone();
-        let mut told = Vec::new();
+        let mut audit_entries = Vec::new();
         for kind in [Kind::Threshold, Kind::Role] {
             let name = self.0.rules.builtin(kind).manifest().name.clone();
             if latest.number == 0 {
@@ -113,26 +113,26 @@ impl Registry {
                 continue;
             };
             if !self.is_configured(entry.settings).await? {
-                log::info!(rule = name.as_str(); "its settings were given while it served; those of the configuration wait until they are taken back");
+                log::info!(rule = name.as_str(); "rule settings were set through the API; the configuration's settings are ignored until they are reset");
                 continue;
             }
             let settings = self.configured_settings(&name).await?;
             if entry.settings != settings {
                 entry.settings = settings;
-                told.push(AuditEntry {
+                audit_entries.push(AuditEntry {
                     settings_id: Some(settings),
                     ..AuditEntry::of(&name, AuditAction::Configured, &by, clock::now_ms_signed())
                 });
             }
         }
-        Ok((!told.is_empty()).then_some(NextGeneration {
+        Ok((!audit_entries.is_empty()).then_some(NextGeneration {
             entries,
-            told,
-            fresh: None,
+            audit_entries,
+            new_settings: None,
         }))
     }
 
-    /// The settings that the configuration has for a rule, under the number that they have in the database.
+    /// The reference of the configured settings of a rule, which are stored if necessary.
     pub(in crate::rules) async fn configured_settings(&self, name: &str) -> Result<SettingsRef, ChangeError> {
         let by = AuditActor::configuration();
         let id = self.keep_settings(name, self.configured(name), &by).await?;
@@ -150,16 +150,16 @@ impl Registry {
         Ok(self.0.store.ask(kept).await?)
     }
 
-    /// Whether nobody but the configuration gave these.
+    /// Whether settings come from the configuration.
     async fn is_configured(&self, settings: SettingsRef) -> Result<bool, ChangeError> {
         let Some(id) = settings.id() else {
             return Ok(settings == SettingsRef::Configured);
         };
-        let given = self.0.store.ask(move |store| store.rule_settings(id)).await?;
-        Ok(given.is_none_or(|given| given.given_by == CONFIGURATION))
+        let stored = self.0.store.ask(move |store| store.rule_settings(id)).await?;
+        Ok(stored.is_none_or(|stored| stored.given_by == CONFIGURATION))
     }
 
-    /// The built-in role rule with the settings that allow nobody more than a stranger may do.
+    /// The built-in role rule with settings that grant no role to any client.
     pub(in crate::rules) async fn closed(&self) -> Result<Entry, ChangeError> {
         let rule = self.0.rules.builtin(Kind::Role).manifest().name.clone();
         Ok(Entry {

@@ -1,5 +1,4 @@
-//! From bytes that somebody brings to a version that can be put in force: it is compiled, described, tried, and only
-//! then kept.
+//! Accepts an uploaded component as a version of a rule: verifies its signature, compiles it, tests it and stores it.
 
 use std::sync::Arc;
 
@@ -15,40 +14,40 @@ use crate::store::Store;
 use crate::store::rules::{AuditActor, Kept, Upload, Version};
 use crate::{clock, tasks};
 
-/// What somebody brings.
+/// An upload.
 #[derive(Clone, Debug)]
 pub struct UploadRequest {
-    /// The component.
+    /// The component (WebAssembly).
     pub wasm: Bytes,
-    /// The settings that it shall have.
+    /// Settings for this version.
     pub settings: Option<Map<String, Value>>,
-    /// What the one who brings it says.
+    /// The client's note for the audit log.
     pub note: String,
-    /// Who vouches for it.
+    /// The signature over the component.
     pub signature: Option<Signature>,
 }
 
-/// A version that is kept.
+/// The result of an upload.
 #[derive(Clone, Debug)]
 pub struct Uploaded {
-    /// What it is.
+    /// The stored version.
     pub version: Version,
-    /// Whether it was not there before.
+    /// Whether the version is new.
     pub fresh: bool,
-    /// What it passed, and how long that took.
+    /// The checks that it passed, with their durations.
     pub checks: Vec<Passed>,
 }
 
 impl Registry {
-    /// Looks at what somebody brings, and keeps it if it will do.
+    /// Checks an upload and stores it if all checks pass.
     pub async fn upload(
         &self,
-        brought: UploadRequest,
+        upload: UploadRequest,
         by: &AuditActor,
         latest: Option<Arc<Snapshot>>,
     ) -> Result<Uploaded, ChangeError> {
-        let (digest, verified, mut passed) = self.verify_signature(&brought).await?;
-        if brought.settings.is_none()
+        let (digest, verified, mut passed) = self.verify_signature(&upload).await?;
+        if upload.settings.is_none()
             && let Some(version) = self.known(digest, verified.as_ref(), by).await?
         {
             return Ok(Uploaded {
@@ -57,25 +56,25 @@ impl Registry {
                 checks: passed,
             });
         }
-        let compiled = self.0.compiler.module(brought.wasm.clone()).await?;
+        let compiled = self.0.compiler.module(upload.wasm.clone()).await?;
         passed.push(Passed {
-            check: "it is a rule and compiles",
+            check: "component is a valid rule and compiles",
             took: compiled.took,
         });
         let module = compiled.module;
-        self.is_of_its_kind(&module).await?;
-        let settings = brought.settings.map(|settings| Value::Object(settings).to_string());
+        self.check_kind(&module).await?;
+        let settings = upload.settings.map(|settings| Value::Object(settings).to_string());
         let text = settings.clone().unwrap_or_else(|| "{}".to_owned());
-        passed.extend(self.try_out(module.clone(), text, latest).await?);
+        passed.extend(self.run_checks(module.clone(), text, latest).await?);
         let kept_settings = match settings {
             Some(settings) => Some(self.keep_settings(&module.manifest().name, settings, by).await?),
             None => None,
         };
-        let (by, note, wasm) = (by.clone(), brought.note, brought.wasm);
+        let (by, note, wasm) = (by.clone(), upload.note, upload.wasm);
         let (name, kind) = (module.manifest().name.clone(), module.kind());
         let keep = move |store: &Store| {
             let manifest = module.manifest();
-            let upload = Upload {
+            let new_version = Upload {
                 digest,
                 name: &manifest.name,
                 kind: module.kind(),
@@ -87,23 +86,23 @@ impl Registry {
                 signed: verified.as_ref().map(Verified::signed),
                 settings: kept_settings,
             };
-            let kept = store.keep_rule(&upload, &by, clock::now_ms_signed())?;
+            let kept = store.keep_rule(&new_version, &by, clock::now_ms_signed())?;
             Ok((kept, store.rule_version(digest)?))
         };
         let (kept, version) = self.0.store.ask(keep).await?;
-        // Another of its name may have come since it was looked at.
+        // Another version of the same name may have been stored since the check.
         if let Kept::OtherKind(known) = &kept {
-            return Err(is_the_name_of(&name, *known, kind));
+            return Err(kind_conflict(&name, *known, kind));
         }
-        let gone = || ChangeError::Conflict("somebody deleted it in the same moment; upload it again".to_owned());
+        let deleted = || ChangeError::Conflict("the version was deleted at the same time; upload it again".to_owned());
         Ok(Uploaded {
-            version: version.ok_or_else(gone)?,
+            version: version.ok_or_else(deleted)?,
             fresh: kept == Kept::New,
             checks: passed,
         })
     }
 
-    /// A version that was brought before. The signature that it comes with now is kept with it.
+    /// A version that is stored already. The signature of this upload is stored with it.
     async fn known(
         &self,
         digest: Digest,
@@ -111,17 +110,17 @@ impl Registry {
         by: &AuditActor,
     ) -> Result<Option<Version>, ChangeError> {
         let (verified, by) = (verified.cloned(), by.clone());
-        let look = move |store: &Store| {
+        let sign = move |store: &Store| {
             if let Some(verified) = &verified {
                 store.sign_rule(digest, verified.signed(), &by, clock::now_ms_signed())?;
             }
             store.rule_version(digest)
         };
-        Ok(self.0.store.ask(look).await?)
+        Ok(self.0.store.ask(sign).await?)
     }
 
-    /// Lets a rule answer once, over a made-up round and this one.
-    pub(super) async fn try_out(
+    /// Tests a rule with a sample round and the latest snapshot.
+    pub(super) async fn run_checks(
         &self,
         module: RuleModule,
         settings: String,
@@ -136,8 +135,8 @@ impl Registry {
         Ok(trial.await.map_err(ChangeError::Broken)??)
     }
 
-    /// Two rules of one name and of different kinds could not be told apart.
-    async fn is_of_its_kind(&self, module: &RuleModule) -> Result<(), ChangeError> {
+    /// Rejects a rule whose name belongs to a rule of another kind, because the two could not be distinguished.
+    async fn check_kind(&self, module: &RuleModule) -> Result<(), ChangeError> {
         let name = module.manifest().name.clone();
         let known = match self.builtin_kind(&name) {
             Some(kind) => Some(kind),
@@ -148,15 +147,15 @@ impl Registry {
             }
         };
         match known.filter(|kind| *kind != module.kind()) {
-            Some(kind) => Err(is_the_name_of(&name, kind, module.kind())),
+            Some(kind) => Err(kind_conflict(&name, kind, module.kind())),
             None => Ok(()),
         }
     }
 }
 
-fn is_the_name_of(name: &str, known: Kind, brought: Kind) -> ChangeError {
-    let (known, brought) = (known.as_str(), brought.as_str());
+fn kind_conflict(name: &str, known: Kind, uploaded: Kind) -> ChangeError {
+    let (known, uploaded) = (known.as_str(), uploaded.as_str());
     ChangeError::Conflict(format!(
-        "{name} is the name of a {known} rule here, and this one is a {brought} rule; give it another name"
+        "a {known} rule named {name} exists, and this component is a {uploaded} rule; rename it"
     ))
 }

@@ -1,5 +1,5 @@
-//! A process of ours that does one thing with what a stranger brought, seen from the one that started it: told what to
-//! do, watched, ended, and what became of it. What it may take is in `bounds`; what it does is for those who start it.
+//! Runs a Watchpost subcommand on untrusted input in a separate process: starts it, passes its input, enforces the
+//! timeout and interprets its end. `bounds` limits its resources; the callers define its work.
 
 mod bounds;
 
@@ -17,55 +17,55 @@ use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, wa
 
 pub use bounds::{Bounds, confine};
 
-/// How it says no to what was brought; why, stands on its standard output.
+/// Exit code for rejected input; the reason is on standard output.
 pub(crate) const EXIT_REJECTED: u8 = 65;
-/// How it says that it has no memory left.
+/// Exit code for lack of memory.
 pub(crate) const OUT_OF_MEMORY: u8 = 71;
 
-/// The program that runs just now, also where its file was replaced by that of a newer one since.
+/// The running executable, even if its file was replaced since.
 pub(super) const SELF_EXE: &str = "/proc/self/exe";
 
-/// What Rust says when it has no memory left and gives up.
+/// The message with which Rust aborts when an allocation fails.
 const OUT_OF_MEMORY_PREFIX: &str = "memory allocation of ";
 
-/// More of its complaint tells nobody anything.
+/// Maximum length of its error output in a message.
 const MAX_STDERR_CHARS: u64 = 500;
 
-/// What it is started for.
+/// A task for a sandbox process.
 pub(super) struct Task<'t> {
-    /// Which Watchpost.
+    /// Path of the Watchpost executable.
     pub(super) program: &'t Path,
-    /// Which of the commands under `watchpost rules`.
+    /// The subcommand of `watchpost rules`.
     pub(super) command: &'static str,
-    /// The most address space.
+    /// Address space limit.
     pub(super) memory_bytes: u64,
-    /// The most time of the processor.
+    /// Processor time limit.
     pub(super) cpu_seconds: u64,
-    /// The longest from its start to its end. A process that waits uses no time of the processor.
+    /// Wall-clock limit. A blocked process uses no processor time.
     pub(super) timeout: Duration,
-    /// The longest answer on its standard output.
+    /// Maximum size of the result on its standard output.
     pub(super) max_answer_bytes: u64,
-    /// What it is told on its standard input.
+    /// Writes its standard input.
     pub(super) input: &'t (dyn Fn(&mut dyn Write) -> io::Result<()> + Sync),
 }
 
-/// Why there is no answer.
+/// Why there is no result.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Failure {
     Refused(String),
-    /// It used all its time of the processor, or its leash was pulled.
+    /// The processor time limit was exceeded, or the process was killed by its [`KillHandle`].
     TooLong,
-    /// It did not end within the timeout of its task.
+    /// The process exceeded the timeout of its task.
     TimedOut,
     TooMuch,
     Broken(String),
 }
 
-/// By which a process is ended from another thread, at any moment and before it is started too.
+/// Kills a process from another thread, at any moment, even before its start.
 #[derive(Default)]
 pub(super) struct KillHandle(Arc<Mutex<ChildState>>);
 
-/// Ends the process when it is dropped.
+/// Kills the process when it is dropped.
 pub(super) struct KillOnDrop(Arc<Mutex<ChildState>>);
 
 #[derive(Default)]
@@ -74,23 +74,22 @@ struct ChildState {
     stopped: Option<Stopped>,
 }
 
-/// Why the process was told to stop.
+/// Why the process was killed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stopped {
-    Pulled,
+    Killed,
     TimedOut,
 }
 
-/// Starts the process and waits for its end, on a thread that may block. It has to be the same thread for both: the
-/// kernel tells the process of the end of the thread that started it. All pipes are served at the same time, for the
-/// process may fill any of them before it goes on with another.
+/// Starts the process and waits for its end, on one thread that may block: the kernel signals the process when the
+/// thread that started it ends. All pipes are served concurrently, because the process may fill any of them first.
 #[expect(
     clippy::disallowed_methods,
     reason = "pipes block, and the threads end with the process"
 )]
-pub(super) fn run(task: &Task<'_>, leash: &KillHandle) -> Result<Vec<u8>, Failure> {
-    let not_started = |error: io::Error| Failure::Broken(format!("it could not be started: {error}"));
-    let Some(pipes) = leash.start(&mut command(task)).map_err(not_started)? else {
+pub(super) fn run(task: &Task<'_>, kill_handle: &KillHandle) -> Result<Vec<u8>, Failure> {
+    let not_started = |error: io::Error| Failure::Broken(format!("the process could not be started: {error}"));
+    let Some(pipes) = kill_handle.start(&mut command(task)).map_err(not_started)? else {
         return Err(Failure::TooLong);
     };
     let Pipes {
@@ -103,32 +102,32 @@ pub(super) fn run(task: &Task<'_>, leash: &KillHandle) -> Result<Vec<u8>, Failur
     thread::scope(|scope| {
         let threads = spawn(scope, "sandbox timeout", move || {
             if end.recv_timeout(task.timeout) == Err(RecvTimeoutError::Timeout) {
-                leash.stop(Stopped::TimedOut);
+                kill_handle.stop(Stopped::TimedOut);
             }
         })
         .and_then(|_| {
-            let answer = spawn(scope, "sandbox stdout", move || read(stdout, task.max_answer_bytes))?;
-            let complaint = spawn(scope, "sandbox stderr", move || read(stderr, MAX_STDERR_CHARS))?;
-            Ok((answer, complaint))
+            let result = spawn(scope, "sandbox stdout", move || read(stdout, task.max_answer_bytes))?;
+            let error_output = spawn(scope, "sandbox stderr", move || read(stderr, MAX_STDERR_CHARS))?;
+            Ok((result, error_output))
         });
         if threads.is_err() {
-            leash.stop(Stopped::Pulled);
+            kill_handle.stop(Stopped::Killed);
         }
         if let Some(mut stdin) = stdin {
-            // It fails where the process ended early, and why is told by its end.
+            // Fails if the process ended early; its exit status has the reason.
             let _ = (task.input)(&mut stdin);
         }
-        let end = leash.ended(id);
+        let end = kill_handle.ended(id);
         drop(ended);
-        let (answer, complaint) = threads.map_err(not_started)?;
-        let (answer, complaint) = (joined(answer), joined(complaint));
+        let (result, error_output) = threads.map_err(not_started)?;
+        let (result, error_output) = (joined(result), joined(error_output));
         let (status, stopped) = end.map_err(|error| Failure::Broken(error.to_string()))?;
-        let complaint = String::from_utf8_lossy(&complaint.bytes);
-        if status.success() && answer.is_cut {
-            let most = task.max_answer_bytes;
-            return Err(Failure::Broken(format!("its answer is longer than {most} bytes")));
+        let error_output = String::from_utf8_lossy(&error_output.bytes);
+        if status.success() && result.is_cut {
+            let max = task.max_answer_bytes;
+            return Err(Failure::Broken(format!("its result is longer than {max} bytes")));
         }
-        outcome(status, stopped, answer.bytes, &complaint)
+        outcome(status, stopped, result.bytes, &error_output)
     })
 }
 
@@ -158,7 +157,7 @@ fn command(task: &Task<'_>) -> Command {
         .args(["--parent", &std::process::id().to_string()])
         .env_clear()
         .current_dir("/")
-        // What a terminal says to us is not for it.
+        // Signals of a terminal to the server do not reach this process.
         .process_group(0)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -166,30 +165,30 @@ fn command(task: &Task<'_>) -> Command {
     command
 }
 
-/// The beginning of what a process wrote.
+/// The beginning of the output of a process.
 #[derive(Default)]
 struct Output {
     bytes: Vec<u8>,
     is_cut: bool,
 }
 
-/// Reads to the end and keeps the beginning, for a process whose pipe is closed or full cannot go on.
+/// Reads to the end and keeps the beginning, because a process blocks on a full pipe.
 fn read(from: Option<impl Read>, keep_bytes: u64) -> Output {
     let mut output = Output::default();
     if let Some(mut from) = from {
-        // What was read before it failed is what there is.
+        // After an error, the output read so far counts.
         let _ = from.by_ref().take(keep_bytes).read_to_end(&mut output.bytes);
         output.is_cut = io::copy(&mut from, &mut io::sink()).is_ok_and(|rest| rest > 0);
     }
     output
 }
 
-/// What its end means. That it was told to stop counts only where it did not end by itself.
+/// Interprets the exit status. A kill counts only if the process did not end before.
 fn outcome(
     status: ExitStatus,
     stopped: Option<Stopped>,
     written: Vec<u8>,
-    complaint: &str,
+    error_output: &str,
 ) -> Result<Vec<u8>, Failure> {
     let (code, signal) = (status.code(), status.signal().and_then(Signal::from_named_raw));
     if status.success() {
@@ -197,18 +196,19 @@ fn outcome(
     }
     match stopped {
         Some(Stopped::TimedOut) => return Err(Failure::TimedOut),
-        Some(Stopped::Pulled) => return Err(Failure::TooLong),
+        Some(Stopped::Killed) => return Err(Failure::TooLong),
         None if signal == Some(Signal::XCPU) => return Err(Failure::TooLong),
         None => {}
     }
-    if code == Some(OUT_OF_MEMORY.into()) || (signal == Some(Signal::ABORT) && complaint.contains(OUT_OF_MEMORY_PREFIX))
+    if code == Some(OUT_OF_MEMORY.into())
+        || (signal == Some(Signal::ABORT) && error_output.contains(OUT_OF_MEMORY_PREFIX))
     {
         return Err(Failure::TooMuch);
     }
     if code == Some(EXIT_REJECTED.into()) {
         return Err(Failure::Refused(String::from_utf8_lossy(&written).into_owned()));
     }
-    let lines = complaint.lines().map(str::trim).filter(|line| !line.is_empty());
+    let lines = error_output.lines().map(str::trim).filter(|line| !line.is_empty());
     let why = lines.collect::<Vec<_>>().join(" ");
     let end = status.to_string();
     Err(Failure::Broken(if why.is_empty() {
@@ -218,7 +218,7 @@ fn outcome(
     }))
 }
 
-/// The ends of its pipes that are ours.
+/// The parent's ends of the pipes.
 struct Pipes {
     id: u32,
     stdin: Option<std::process::ChildStdin>,
@@ -227,14 +227,14 @@ struct Pipes {
 }
 
 impl KillHandle {
-    pub(super) fn hold(&self) -> KillOnDrop {
+    pub(super) fn kill_on_drop(&self) -> KillOnDrop {
         KillOnDrop(self.0.clone())
     }
 
-    /// Nothing, if the leash was pulled before.
+    /// `None` if the process was killed before its start.
     fn start(&self, command: &mut Command) -> io::Result<Option<Pipes>> {
-        let mut life = self.0.lock();
-        if life.stopped.is_some() {
+        let mut state = self.0.lock();
+        if state.stopped.is_some() {
             return Ok(None);
         }
         let mut child = command.spawn()?;
@@ -244,50 +244,51 @@ impl KillHandle {
             stdout: child.stdout.take(),
             stderr: child.stderr.take(),
         };
-        life.child = Some(child);
+        state.child = Some(child);
         Ok(Some(pipes))
     }
 
-    /// Kills the process, or keeps it from being started. The first reason is the one that counts.
+    /// Kills the process or prevents its start. The first reason is kept.
     fn stop(&self, why: Stopped) {
-        let mut life = self.0.lock();
-        life.stopped.get_or_insert(why);
-        if let Some(child) = &mut life.child {
-            // It fails only where the process has ended by itself.
+        let mut state = self.0.lock();
+        state.stopped.get_or_insert(why);
+        if let Some(child) = &mut state.child {
+            // Fails only if the process has ended already.
             let _ = child.kill();
         }
     }
 
-    /// Waits for its end, and says whether it was told to stop until then. It is left unburied until nobody can stop it
-    /// any more, for its number may be another's afterwards.
+    /// Waits for the end of the process, and returns why it was killed, if it was. The process is reaped last, when no
+    /// other thread can kill it, because its id may be reused afterwards.
     fn ended(&self, id: u32) -> io::Result<(ExitStatus, Option<Stopped>)> {
         let id = Pid::from_raw(id.cast_signed()).ok_or(io::ErrorKind::NotFound)?;
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
         rustix::io::retry_on_intr(|| waitid(WaitId::Pid(id), options))?;
-        // Whatever it started would keep its pipes open. It is the leader of its group, which is mostly empty now.
+        // Child processes would keep its pipes open. The process leads a group, which is usually empty now.
         let _ = kill_process_group(id, Signal::KILL);
-        let mut life = self.0.lock();
-        let mut child = life.child.take().ok_or(io::ErrorKind::NotFound)?;
-        Ok((child.wait()?, life.stopped))
+        let mut state = self.0.lock();
+        let mut child = state.child.take().ok_or(io::ErrorKind::NotFound)?;
+        Ok((child.wait()?, state.stopped))
     }
 }
 
 impl Drop for KillOnDrop {
     fn drop(&mut self) {
-        KillHandle(self.0.clone()).stop(Stopped::Pulled);
+        KillHandle(self.0.clone()).stop(Stopped::Killed);
     }
 }
 
-/// A program for tests, in a folder that is removed when it is dropped.
+/// A shell script for tests, in a folder that is removed on drop.
 #[cfg(test)]
 pub(super) fn shell_script(commands: &str) -> (tempfile::TempDir, std::path::PathBuf) {
     let folder = tempfile::tempdir().expect("a folder for the script");
     let (text, program) = (folder.path().join("text"), folder.path().join("program"));
     std::fs::write(&text, format!("#!/bin/sh\n{commands}\n")).expect("it is writable");
-    // Not by us: a child of another test could hold the file open for writing, and then it cannot be started.
+    // Not written by this process: a child of another test could inherit the open file, and then the script cannot be
+    // started.
     let mut install = Command::new("install");
     let installed = install.args(["-m", "755"]).args([&text, &program]).status();
-    assert!(installed.expect("install is there").success());
+    assert!(installed.expect("install exists").success());
     (folder, program)
 }
 
@@ -297,10 +298,15 @@ mod tests {
 
     use super::*;
 
-    /// As `wait` tells it: a code, or a signal.
-    fn ended(code: u8, signal: Option<Signal>, stopped: Option<Stopped>, complaint: &str) -> Result<Vec<u8>, Failure> {
+    /// An outcome for a raw wait status: a code, or a signal.
+    fn ended(
+        code: u8,
+        signal: Option<Signal>,
+        stopped: Option<Stopped>,
+        error_output: &str,
+    ) -> Result<Vec<u8>, Failure> {
         let raw = signal.map_or(i32::from(code) << 8, Signal::as_raw);
-        outcome(ExitStatus::from_raw(raw), stopped, b"written".to_vec(), complaint)
+        outcome(ExitStatus::from_raw(raw), stopped, b"written".to_vec(), error_output)
     }
 
     #[test]
@@ -308,12 +314,12 @@ mod tests {
         let broken = |why: &str| Err(Failure::Broken(why.to_owned()));
         assert_eq!(ended(0, None, None, ""), Ok(b"written".to_vec()));
         assert_eq!(
-            ended(0, None, Some(Stopped::Pulled), ""),
+            ended(0, None, Some(Stopped::Killed), ""),
             Ok(b"written".to_vec()),
-            "pulled too late"
+            "killed too late"
         );
         assert_eq!(
-            ended(0, Some(Signal::KILL), Some(Stopped::Pulled), ""),
+            ended(0, Some(Signal::KILL), Some(Stopped::Killed), ""),
             Err(Failure::TooLong)
         );
         let timed_out = ended(0, Some(Signal::KILL), Some(Stopped::TimedOut), "");
@@ -332,8 +338,8 @@ mod tests {
 
     const MEBIBYTE: usize = 1 << 20;
 
-    /// No test waits for this long.
-    const PATIENT: Duration = Duration::from_secs(60);
+    /// No test takes this long.
+    const LONG_TIMEOUT: Duration = Duration::from_secs(60);
 
     fn task(program: &Path) -> Task<'_> {
         Task {
@@ -341,27 +347,27 @@ mod tests {
             command: "compile",
             memory_bytes: 1 << 30,
             cpu_seconds: 60,
-            timeout: PATIENT,
+            timeout: LONG_TIMEOUT,
             max_answer_bytes: 4 << 20,
             input: &|to| to.write_all(b"input"),
         }
     }
 
     #[test]
-    fn a_child_that_fills_stderr_before_stdout_is_heard_to_its_end() {
+    fn a_child_that_fills_stderr_before_stdout_is_read_to_its_end() {
         let (_folder, program) = shell_script("head -c 1048576 /dev/zero | tr '\\0' x >&2; cat");
         assert_eq!(run(&task(&program), &KillHandle::default()), Ok(b"input".to_vec()));
     }
 
     #[test]
-    fn a_child_that_writes_before_it_reads_its_input_is_heard_to_its_end() {
+    fn a_child_that_writes_before_it_reads_its_input_is_read_to_its_end() {
         let (_folder, program) = shell_script("head -c 1048576 /dev/zero; cat");
         let input = |to: &mut dyn Write| to.write_all(&[1; MEBIBYTE]);
         let task = Task {
             input: &input,
             ..task(&program)
         };
-        let written = run(&task, &KillHandle::default()).expect("it ends well");
+        let written = run(&task, &KillHandle::default()).expect("it succeeds");
         assert_eq!(written.len(), 2 * MEBIBYTE);
     }
 
@@ -382,26 +388,26 @@ mod tests {
             };
             let began = Instant::now();
             assert_eq!(run(&task, &KillHandle::default()), Err(Failure::TimedOut), "{commands}");
-            assert!(began.elapsed() < PATIENT, "{commands}");
+            assert!(began.elapsed() < LONG_TIMEOUT, "{commands}");
         }
     }
 
     #[test]
-    fn what_a_child_leaves_behind_is_not_waited_for() {
+    fn processes_left_by_a_child_are_not_waited_for() {
         let (_folder, program) = shell_script("sleep 1000 & cat");
         let began = Instant::now();
         assert_eq!(run(&task(&program), &KillHandle::default()), Ok(b"input".to_vec()));
-        assert!(began.elapsed() < PATIENT);
+        assert!(began.elapsed() < LONG_TIMEOUT);
     }
 
     #[test]
-    fn an_answer_that_is_too_long_is_none() {
+    fn a_result_over_the_size_limit_is_an_error() {
         let (_folder, program) = shell_script("head -c 101 /dev/zero");
         let task = Task {
             max_answer_bytes: 100,
             ..task(&program)
         };
-        let why = "its answer is longer than 100 bytes".to_owned();
+        let why = "its result is longer than 100 bytes".to_owned();
         assert_eq!(run(&task, &KillHandle::default()), Err(Failure::Broken(why)));
         let (_folder, program) = shell_script("head -c 100 /dev/zero");
         let task = Task {
@@ -412,10 +418,10 @@ mod tests {
     }
 
     #[test]
-    fn a_leash_that_was_pulled_before_starts_nothing() {
-        let leash = KillHandle::default();
-        drop(leash.hold());
-        let started = leash.start(&mut Command::new("/there/is/no/such/program"));
-        assert!(started.expect("it was not even tried").is_none());
+    fn a_kill_before_the_start_prevents_it() {
+        let kill_handle = KillHandle::default();
+        drop(kill_handle.kill_on_drop());
+        let started = kill_handle.start(&mut Command::new("/there/is/no/such/program"));
+        assert!(started.expect("no start was attempted").is_none());
     }
 }

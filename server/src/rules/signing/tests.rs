@@ -20,7 +20,7 @@ fn name_of(checked: Result<Option<&TrustedKey>, Failed>) -> Result<Option<&str>,
 }
 
 #[test]
-fn a_signature_of_the_standard_is_believed() {
+fn a_signature_of_the_standard_is_valid() {
     // The third example of RFC 8032, 7.1.
     let bytes = |text: &str| -> Vec<u8> {
         let pair = |at| u8::from_str_radix(&text[at..at + 2], 16).expect("digits");
@@ -38,46 +38,46 @@ fn a_signature_of_the_standard_is_believed() {
 }
 
 #[test]
-fn of_several_keys_the_one_that_signed_is_named() {
-    let (ops, dev, stranger) = (key(), key(), key());
-    let wanted = Provenance {
+fn of_several_keys_the_signer_is_returned() {
+    let (ops, dev, untrusted) = (key(), key(), key());
+    let required = Provenance {
         trusted_keys: vec![trusted("ops", &ops), trusted("dev", &dev)],
         ..Provenance::default()
     };
     let check = |key: &PrivateKey, bytes: &[u8]| {
         let signature = key.sign(b"rule").expect("signed");
-        name_of(wanted.check(Digest::of(bytes), bytes, Some(&signature))).map(|name| name.map(str::to_owned))
+        name_of(required.check(Digest::of(bytes), bytes, Some(&signature))).map(|name| name.map(str::to_owned))
     };
     assert_eq!(check(&ops, b"rule"), Ok(Some("ops".to_owned())));
     assert_eq!(check(&dev, b"rule"), Ok(Some("dev".to_owned())));
-    assert_eq!(check(&stranger, b"rule"), Err(CHECK_TRUSTED_KEY));
+    assert_eq!(check(&untrusted, b"rule"), Err(CHECK_TRUSTED_KEY));
     assert_eq!(check(&dev, b"rulE"), Err(CHECK_TRUSTED_KEY), "over other bytes");
 }
 
 #[test]
-fn a_signature_is_missed_only_where_it_is_wanted() {
+fn a_missing_signature_is_an_error_only_where_it_is_required() {
     let digest = Digest::of(b"rule");
     let check = |require_signature| {
-        let wanted = Provenance {
+        let required = Provenance {
             require_signature,
             ..Provenance::default()
         };
-        name_of(wanted.check(digest, b"rule", None)).map(|name| name.map(str::to_owned))
+        name_of(required.check(digest, b"rule", None)).map(|name| name.map(str::to_owned))
     };
     assert_eq!(check(false), Ok(None));
     assert_eq!(check(true), Err(CHECK_SIGNED));
 }
 
 #[test]
-fn what_is_signed_and_not_on_the_list_is_refused_all_the_same() {
+fn a_signed_component_outside_the_allowlist_is_rejected() {
     let key = key();
-    let wanted = Provenance {
+    let required = Provenance {
         trusted_keys: vec![trusted("ops", &key)],
         allowed_digests: vec![Digest::of(b"other")],
         ..Provenance::default()
     };
     let signature = key.sign(b"rule").expect("signed");
-    let check = |bytes: &[u8], signature| name_of(wanted.check(Digest::of(bytes), bytes, signature));
+    let check = |bytes: &[u8], signature| name_of(required.check(Digest::of(bytes), bytes, signature));
     assert_eq!(check(b"rule", Some(&signature)), Err(ALLOWED));
     assert_eq!(check(b"other", None), Ok(None));
 }
@@ -94,7 +94,7 @@ fn a_signature_is_read_raw_or_as_base64() {
 }
 
 #[test]
-fn keys_go_through_pem_and_each_half_is_told_from_the_other() {
+fn keys_survive_pem_and_private_and_public_keys_are_distinguished() {
     let key = key();
     let (private, public) = (key.to_pem().expect("PEM"), key.public().expect("a key"));
     let pem = public.to_pem().expect("PEM");
@@ -108,7 +108,7 @@ fn keys_go_through_pem_and_each_half_is_told_from_the_other() {
 }
 
 #[test]
-fn keys_of_other_kinds_and_locked_keys_are_refused() {
+fn keys_of_other_types_and_encrypted_keys_are_rejected() {
     let other = PKey::generate_x25519().expect("a key");
     let pem = other.public_key_to_pem().expect("PEM");
     let refused = PublicKey::of_pem(std::str::from_utf8(&pem).expect("text"));

@@ -35,8 +35,8 @@ pub enum AuditAction {
     RolledBack,
     /// It has other settings.
     Configured,
-    /// It failed too often, and what was good before is in force again.
-    PutAside,
+    /// The rule failed too often and was replaced by its last good version.
+    Quarantined,
 }
 
 impl AuditAction {
@@ -50,7 +50,7 @@ impl AuditAction {
         Self::Retired,
         Self::RolledBack,
         Self::Configured,
-        Self::PutAside,
+        Self::Quarantined,
     ];
 
     /// As the log has it.
@@ -64,7 +64,7 @@ impl AuditAction {
             Self::Retired => "retired",
             Self::RolledBack => "rolled_back",
             Self::Configured => "configured",
-            Self::PutAside => "quarantined",
+            Self::Quarantined => "quarantined",
         }
     }
 }

@@ -23,7 +23,7 @@ impl Store {
     /// The rules that were put aside and that nobody has changed since.
     pub fn rules_quarantined(&self) -> Result<Vec<AuditEntry>, StoreError> {
         self.read(|connection| {
-            let mut aside = last_of_each(connection, &[AuditAction::PutAside])?;
+            let mut aside = last_of_each(connection, &[AuditAction::Quarantined])?;
             if aside.is_empty() {
                 return Ok(aside);
             }

@@ -124,5 +124,5 @@ fn who_is_not_started_by_whom_it_was_told_does_nothing() {
         .expect("it runs");
     assert_eq!(output.status.code(), Some(70));
     let said = String::from_utf8_lossy(&output.stderr);
-    assert!(said.contains("who started it is gone"), "{said}");
+    assert!(said.contains("the parent process has ended"), "{said}");
 }

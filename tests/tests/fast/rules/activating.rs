@@ -128,7 +128,7 @@ fn rolling_back_puts_in_force_what_was_before_and_twice_undoes_it() {
     assert_eq!(back().status, 200);
     assert_eq!(now(), Some(2));
     let never = admin.send("POST", "/api/v1/rules/threshold/rollback", &json!({}));
-    assert!(never.problem(409).contains("nothing to go back to"));
+    assert!(never.problem(409).contains("nothing to roll back to"));
     let log = admin.get("/api/v1/rules/hostile/log?limit=2").json();
     assert_eq!(
         (&log["log"][0]["what"], &log["log"][1]["what"]),

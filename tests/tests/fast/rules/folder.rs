@@ -46,9 +46,9 @@ fn is(admin: &Client, file: &str, state: &str) -> String {
 }
 
 /// Waits until a file is refused for a reason.
-fn is_refused(admin: &Client, file: &str, why: &str) {
+fn is_rejected(admin: &Client, file: &str, why: &str) {
     eventually(&format!("{file} is refused: {why}"), || {
-        let line = line(admin, file).filter(|line| line["state"] == "refused")?;
+        let line = line(admin, file).filter(|line| line["state"] == "rejected")?;
         line["why"].as_str()?.contains(why).then_some(())
     });
 }
@@ -103,7 +103,7 @@ fn what_is_put_into_the_folder_is_in_force_and_what_is_renamed_over_it_too() {
     assert_eq!(active(&admin, "hostile"), Some(json!({ "count": 1 })));
     let versions = admin.get("/api/v1/rules/hostile/versions").json()["versions"].clone();
     assert_eq!(versions.as_array().map(Vec::len), Some(2));
-    server.logged("a rule from the folder is in force");
+    server.logged("rule from the folder is active");
 }
 
 #[test]
@@ -115,7 +115,7 @@ fn settings_beside_a_rule_are_its_settings_and_without_them_it_has_none() {
     put(&folder, "h.toml", "count = 2\n");
     comes_to(&admin, "hostile", Some(json!({ "count": 2 })));
     put(&folder, "h.json", r#"{"count": 3}"#);
-    is_refused(&admin, "h.wasm", "keep one of them");
+    is_rejected(&admin, "h.wasm", "delete one of them");
     assert_eq!(
         active(&admin, "hostile"),
         Some(json!({ "count": 2 })),
@@ -124,7 +124,7 @@ fn settings_beside_a_rule_are_its_settings_and_without_them_it_has_none() {
     fs::remove_file(folder.join("h.toml")).expect("it was there");
     comes_to(&admin, "hostile", Some(json!({ "count": 3 })));
     put(&folder, "h.json", r#"{"count": "many"}"#);
-    is_refused(&admin, "h.wasm", "invalid type");
+    is_rejected(&admin, "h.wasm", "invalid type");
     assert_eq!(active(&admin, "hostile"), Some(json!({ "count": 3 })));
     fs::remove_file(folder.join("h.json")).expect("it was there");
     comes_to(&admin, "hostile", Some(json!({})));
@@ -170,7 +170,7 @@ fn a_file_that_grows_is_taken_when_it_is_whole_and_not_before() {
     });
     is(&admin, "n.wasm", "active");
     let lines = server.log_lines();
-    assert!(!lines.iter().any(|line| line.contains("is refused")), "{lines:?}");
+    assert!(!lines.iter().any(|line| line.contains("is rejected")), "{lines:?}");
 }
 
 #[test]
@@ -183,7 +183,7 @@ fn what_is_broken_stays_out_and_the_last_good_stays_until_it_is_mended() {
     let whole = other_version(&numbered(1));
     let half = whole.len() / 2;
     fs::write(folder.join("n.wasm"), &whole[..half]).expect("written");
-    is_refused(&admin, "n.wasm", "cut off");
+    is_rejected(&admin, "n.wasm", "cut off");
     assert_eq!(
         (active(&admin, "numbered-001"), refused(&admin)),
         (Some(json!({})), "1".to_owned())
@@ -199,7 +199,7 @@ fn what_is_broken_stays_out_and_the_last_good_stays_until_it_is_mended() {
     let complaints = server
         .log_lines()
         .into_iter()
-        .filter(|line| line.contains("is refused"));
+        .filter(|line| line.contains("is rejected"));
     assert_eq!(complaints.count(), 1, "it is told once");
 }
 
@@ -211,7 +211,7 @@ fn a_rule_whose_file_is_gone_is_out_of_force_and_back_with_it() {
     comes_to(&admin, "numbered-001", Some(json!({})));
     fs::remove_file(folder.join("n.wasm")).expect("it was there");
     comes_to(&admin, "numbered-001", None);
-    let gone = ["retired", "folder", "it is not in n.wasm any more"];
+    let gone = ["retired", "folder", "removed from n.wasm"];
     assert_eq!(told(&admin, "numbered-001"), gone.map(str::to_owned));
     assert_eq!(admin.get("/api/v1/rules").json()["folder"], Value::Null);
     put(&folder, "n.wasm", numbered(1));
@@ -235,14 +235,14 @@ fn what_somebody_changed_since_is_left_alone_until_its_file_changes() {
         200
     );
     assert_eq!(admin.ask("DELETE", "/api/v1/rules/numbered-001/active").status, 200);
-    is(&admin, "h.wasm", "left_alone");
-    is(&admin, "n.wasm", "left_alone");
+    is(&admin, "h.wasm", "overridden");
+    is(&admin, "n.wasm", "overridden");
     // Over a restart too.
     let server = Server::in_folder(server.stop(), &settings(""));
     let folder = server.folder().join("rules");
     let admin = server.client("admin");
-    is(&admin, "h.wasm", "left_alone");
-    is(&admin, "n.wasm", "left_alone");
+    is(&admin, "h.wasm", "overridden");
+    is(&admin, "n.wasm", "overridden");
     assert_eq!(
         (active(&admin, "hostile"), active(&admin, "numbered-001")),
         (Some(by_hand), None)
@@ -276,7 +276,7 @@ fn a_file_that_went_while_nobody_looked_takes_its_rule_with_it() {
     let server = Server::in_folder(kept, &settings(""));
     let admin = server.client("admin");
     comes_to(&admin, "numbered-001", None);
-    is_refused(&admin, "b.wasm", "not WebAssembly");
+    is_rejected(&admin, "b.wasm", "not WebAssembly");
     is(&admin, "c.wasm", "active");
     assert_eq!(active(&admin, "numbered-002"), Some(json!({})), "the last good stays");
 }
@@ -290,7 +290,7 @@ fn when_the_file_of_a_role_rule_is_gone_the_one_that_watchpost_brings_decides_ag
         (server.stranger().get("/api/v1/status").status == 200).then_some(())
     });
     put(&folder, "z.wasm", watchpost_tests::guests::LOCKOUT_RULE);
-    is_refused(&admin, "z.wasm", "yes.wasm has a role rule already");
+    is_rejected(&admin, "z.wasm", "yes.wasm contains a role rule already");
     fs::remove_file(folder.join("z.wasm")).expect("it was there");
     fs::remove_file(folder.join("yes.wasm")).expect("it was there");
     eventually("strangers may not", || {
@@ -344,10 +344,10 @@ fn of_two_files_with_one_rule_the_first_by_name_counts() {
     put(&folder, "b.wasm", numbered(1));
     is(&admin, "b.wasm", "active");
     put(&folder, "c.wasm", other_version(&numbered(1)));
-    is_refused(&admin, "c.wasm", "b.wasm has the rule numbered-001 already");
+    is_rejected(&admin, "c.wasm", "b.wasm contains the rule numbered-001 already");
     put(&folder, "a.wasm", other_version(&numbered(1)));
     is(&admin, "a.wasm", "active");
-    is_refused(&admin, "b.wasm", "a.wasm has the rule numbered-001 already");
+    is_rejected(&admin, "b.wasm", "a.wasm contains the rule numbered-001 already");
     for file in ["a.wasm", "b.wasm"] {
         fs::remove_file(folder.join(file)).expect("it was there");
     }
@@ -364,12 +364,12 @@ fn a_folder_that_cannot_be_read_takes_nothing_out_of_force() {
     let aside = folder.with_file_name("aside");
     fs::rename(&folder, &aside).expect("renamed");
     let name = folder.display().to_string();
-    is_refused(&admin, &name, "the folder cannot be read");
+    is_rejected(&admin, &name, "the folder cannot be read");
     assert_eq!(refused(&admin), "1");
     let kept = server.stop();
     let server = Server::in_folder(kept, &settings(""));
     let admin = server.client("admin");
-    is_refused(&admin, &name, "the folder cannot be read");
+    is_rejected(&admin, &name, "the folder cannot be read");
     assert_eq!(active(&admin, "numbered-001"), Some(json!({})));
     fs::rename(&aside, &folder).expect("renamed");
     is(&admin, "n.wasm", "active");
@@ -394,9 +394,9 @@ fn who_has_to_vouch_for_a_rule_has_to_vouch_for_it_in_the_folder_too() {
     let admin = server.client("admin");
     let wasm = numbered(1);
     put(&folder, "n.wasm", &wasm);
-    is_refused(&admin, "n.wasm", "comes without a signature");
+    is_rejected(&admin, "n.wasm", "has no signature");
     put(&folder, "n.wasm.sig", sign(&keys.path().join("dev.key"), &wasm));
-    is_refused(&admin, "n.wasm", "by none of rules.trusted_keys");
+    is_rejected(&admin, "n.wasm", "not by a key in rules.trusted_keys");
     server.configure(&settings(&trusting(&["ops", "dev"])));
     server.signal("HUP");
     is(&admin, "n.wasm", "active");
@@ -404,7 +404,7 @@ fn who_has_to_vouch_for_a_rule_has_to_vouch_for_it_in_the_folder_too() {
     assert_eq!(versions["versions"][0]["signer"], "dev");
     server.configure(&settings(&trusting(&["ops"])));
     server.signal("HUP");
-    server.logged("nobody who is trusted vouches for a rule that is in force");
+    server.logged("active rule has no trusted signature");
     is(&admin, "n.wasm", "active");
 }
 

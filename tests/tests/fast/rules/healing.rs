@@ -6,7 +6,7 @@ use watchpost_tests::http::Client;
 use watchpost_tests::rules::{activate, brought, generation, other_version};
 use watchpost_tests::server::{Server, eventually};
 
-const EDGE: &str = "[server]\nhostname = \"edge-9\"\n[rules]\nmax_consecutive_faults = 3\n";
+const EDGE: &str = "[server]\nhostname = \"edge-9\"\n[rules]\nfaults_in_a_row = 3\n";
 
 #[test]
 fn a_rule_that_fails_when_it_is_tried_is_never_in_force() {
@@ -47,7 +47,7 @@ fn a_rule_that_fails_again_and_again_is_put_aside_and_its_last_good_version_come
     );
     let rule = admin.get("/api/v1/rules/hostile").json();
     assert_eq!(rule["active"][0]["settings"]["count"], 1, "{rule}");
-    server.logged("a rule failed too often and was put aside");
+    server.logged("rule failed too often and was quarantined");
     let overview = admin.get("/api/v1/rules").json();
     assert_eq!(overview["quarantined"][0]["rule"], "hostile", "{overview}");
     let status = admin.get("/api/v1/status").json();

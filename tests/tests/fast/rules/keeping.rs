@@ -77,7 +77,7 @@ fn a_version_that_cannot_be_loaded_any_more_is_told_and_the_others_serve() {
     assert!(!lines.iter().any(|line| line.starts_with("hostile")), "{lines:?}");
     let why = overview["behind"]["why"].as_str().expect("it is told");
     assert!(
-        why.contains("hostile") && why.contains("not those that were uploaded"),
+        why.contains("hostile") && why.contains("has been modified in the database"),
         "{why}"
     );
     assert_eq!(generation(&server.client("admin")), 3);

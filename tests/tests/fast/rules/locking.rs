@@ -12,12 +12,12 @@ fn nobody_takes_the_right_to_change_rules_from_themselves() {
     let nobody = json!({ "identities": [] });
     let problem = admin.send("PUT", "/api/v1/rules/role/settings", &nobody).problem(409);
     assert!(
-        problem.contains("could not change rules any more") && problem.contains("no role"),
+        problem.contains("would deny you rules.write") && problem.contains("no role"),
         "{problem}"
     );
     let (name, digest) = brought(&admin, LOCKOUT_RULE);
     let tells = activate(&admin, &name, &digest, json!({ "settings": { "do": "tell" } }));
-    assert!(tells.problem(409).contains("could not change rules any more"));
+    assert!(tells.problem(409).contains("would deny you rules.write"));
     assert_eq!(generation(&admin), 1);
     let forced = activate(
         &admin,

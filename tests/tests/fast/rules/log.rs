@@ -65,7 +65,7 @@ impl Desk {
     /// Puts a rule in force, and aside.
     fn quarantined(&self, name: &str, kind: Kind) {
         self.make(name, kind, AuditAction::Activated, "anna");
-        self.make(name, kind, AuditAction::PutAside, "watchpost");
+        self.make(name, kind, AuditAction::Quarantined, "watchpost");
     }
 
     fn aside(&self) -> Vec<String> {
@@ -185,7 +185,7 @@ fn a_role_rule_is_put_aside_until_somebody_changes_any_role_rule() {
             desk.make("disks", Kind::Threshold, AuditAction::Retired, "anna");
         }
         desk.quarantined("tyrant", Kind::Role);
-        desk.make("role", Kind::Role, AuditAction::PutAside, "watchpost");
+        desk.make("role", Kind::Role, AuditAction::Quarantined, "watchpost");
         assert_eq!(desk.aside(), ["role", "tyrant"], "nobody did anything");
     });
 }

@@ -71,7 +71,7 @@ fn a_rule_that_is_signed_by_somebody_trusted_is_kept_with_their_name() {
     assert_eq!(taken.status, 201, "{}", taken.text());
     assert_eq!(taken.json()["signer"], "dev");
     let checks = taken.json()["checks"].as_array().expect("a list").clone();
-    assert_eq!(checks[0]["check"], "its signature is by a trusted key");
+    assert_eq!(checks[0]["check"], "signed by a trusted key");
     let digest = taken.json()["digest"].as_str().expect("a text").to_owned();
     let active = activate(&admin, "numbered-001", &digest, json!({}));
     assert_eq!(active.status, 200, "{}", active.text());
@@ -95,8 +95,8 @@ fn what_is_unsigned_or_wrongly_signed_is_refused_by_name_of_what_is_wrong() {
         assert_eq!(answer.json()["check"], check, "{problem}");
         assert!(answer.json()["advice"].is_string());
     };
-    check(upload(&admin, &wasm), "it is signed");
-    let trusted = "its signature is by a trusted key";
+    check(upload(&admin, &wasm), "component is signed");
+    let trusted = "signed by a trusted key";
     check(signed(&admin, &wasm, &keys.sign("stranger", &wasm)), trusted);
     check(signed(&admin, &wasm, &keys.sign("ops", &numbered(2))), trusted);
     let fields = [
@@ -145,12 +145,12 @@ fn what_was_brought_before_signatures_were_wanted_cannot_be_put_in_force_after()
     let (other, other_digest) = brought(&admin, &two);
     activate(&admin, &name, &digest, json!({}));
     reconfigure(&server, &keys.trusting(&["ops"], REQUIRED));
-    let line = server.logged("nobody who is trusted vouches for a rule that is in force");
+    let line = server.logged("active rule has no trusted signature");
     assert!(line.contains(&name), "{line}");
     for mode in ["active", "shadow"] {
         let refused = activate(&admin, &other, &other_digest, json!({ "mode": mode }));
         let problem = refused.problem(409);
-        assert!(problem.contains("nobody signed the version"), "{problem}");
+        assert!(problem.contains("has no signature"), "{problem}");
     }
     let settings = json!({});
     let path = format!("/api/v1/rules/{name}/settings");
@@ -162,7 +162,7 @@ fn what_was_brought_before_signatures_were_wanted_cannot_be_put_in_force_after()
     admin.ask("DELETE", &format!("/api/v1/rules/{name}/active"));
     let back = admin.send("POST", &format!("/api/v1/rules/{name}/rollback"), &json!({}));
     assert!(
-        back.problem(409).contains("nobody signed"),
+        back.problem(409).contains("has no signature"),
         "it does not come back by this way either"
     );
     let again = signed(&admin, &two, &keys.sign("ops", &two));
@@ -185,7 +185,7 @@ fn a_key_that_is_taken_back_counts_no_more_and_what_is_in_force_stays_over_a_res
     let without = keys.trusting(&["ops"], REQUIRED);
     reconfigure(&server, &without);
     let problem = activate(&admin, late, late_digest, json!({})).problem(409);
-    assert!(problem.contains("signed by dev, whose key is not in"), "{problem}");
+    assert!(problem.contains("signed by dev, whose key is no longer in"), "{problem}");
     let wasm = numbered(3);
     signed(&admin, &wasm, &keys.sign("dev", &wasm)).problem(422);
     let now = generation(&admin);
@@ -194,7 +194,7 @@ fn a_key_that_is_taken_back_counts_no_more_and_what_is_in_force_stays_over_a_res
     assert_eq!(generation(&admin), now);
     let lines = active(&admin.get("/api/v1/rules").json());
     assert!(lines.iter().any(|line| line.starts_with(kept)), "{lines:?}");
-    server.logged("nobody who is trusted vouches for a rule that is in force");
+    server.logged("active rule has no trusted signature");
     // Another key under the old name is another key.
     std::fs::remove_file(keys.path("dev.key")).expect("it was there");
     std::fs::remove_file(keys.path("dev.pub")).expect("it was there");
@@ -215,7 +215,7 @@ fn what_is_not_on_the_list_is_neither_brought_nor_put_in_force() {
     reconfigure(&server, &format!("[rules]\nallowed_digests = [\"{digest}\"]\n"));
     let refused = upload(&admin, &numbered(3));
     refused.problem(422);
-    assert_eq!(refused.json()["check"], "its digest is allowed");
+    assert_eq!(refused.json()["check"], "digest is allowed");
     let problem = activate(&admin, &other, &other_digest, json!({})).problem(409);
     assert!(problem.contains("rules.allowed_digests"), "{problem}");
     assert_eq!(upload(&admin, &numbered(1)).status, 200);
@@ -283,8 +283,8 @@ fn signing_says_what_it_cannot_sign_with() {
         assert!(!refused.status.success() && said.contains(told), "{said}");
         assert!(!keys.path("rule.wasm.sig").exists());
     };
-    check("ops.pub", "it is a public key");
-    check("rule.wasm", "it is no PEM");
+    check("ops.pub", "this is a public key");
+    check("rule.wasm", "not a PEM key");
     check("nowhere.key", "cannot be read");
     let done = run(
         keys.0.path(),

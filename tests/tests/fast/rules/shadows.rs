@@ -67,7 +67,7 @@ fn a_version_beside_the_one_in_force_is_compared_with_it() {
     });
     assert_eq!(beside["digest"], candidate.as_str());
     assert_eq!(
-        (&beside["told"][0]["active"], &beside["told"][0]["candidate"]),
+        (&beside["reported"][0]["active"], &beside["reported"][0]["candidate"]),
         (&json!("ok"), &json!("unknown"))
     );
 }
@@ -147,7 +147,7 @@ fn a_role_rule_in_shadow_that_never_comes_back_keeps_nobody_waiting() {
         (&json!("tyrant"), &json!(digest)),
         "{given_up}"
     );
-    server.logged("a role rule in shadow failed too often and is not asked any more");
+    server.logged("role rule in shadow mode failed too often; it is not evaluated again");
     let metrics = admin.get("/metrics").text();
     let failed = |count: u32| format!("watchpost_role_shadow_skipped_total{{reason=\"fault\"}} {count}\n");
     assert!(metrics.contains(&failed(3)), "{metrics}");

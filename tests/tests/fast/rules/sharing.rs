@@ -24,10 +24,10 @@ fn what_is_put_in_force_at_one_is_in_force_at_all_within_a_second() {
         let (name, digest) = brought(&admin, &numbered(number));
         // Whoever tries it first gives the others the time to compile it; here nobody is that slow.
         for other in &replicas[1..] {
-            other.logged(&format!("is compiled here too rule={name} digest={digest}"));
+            other.logged(&format!("uploaded to another process rule={name} digest={digest}"));
         }
         let told = activate(&admin, &name, &digest, json!({})).json();
-        let line = format!("rules are in force generation={}", told["generation"]);
+        let line = format!("rules activated generation={}", told["generation"]);
         let [first, others @ ..] = replicas.each_ref().map(|replica| moment_of(&replica.logged(&line)));
         late_ms.extend(others.map(|other| (other - first).rem_euclid(DAY_MS)));
     }
@@ -67,7 +67,7 @@ fn what_is_brought_to_one_is_compiled_at_the_others_before_anybody_puts_it_in_fo
     let database = postgres::shared().database();
     let replicas = ["one", "two"].map(|name| replica(name, &database).ready());
     let (name, digest) = brought(&replicas[0].client("admin"), &numbered(1));
-    let line = replicas[1].logged("a rule that was brought elsewhere is compiled here too");
+    let line = replicas[1].logged("precompiled a rule that was uploaded to another process");
     assert!(line.contains(&name) && line.contains(&digest), "{line}");
 }
 
@@ -84,7 +84,7 @@ fn what_nobody_vouches_for_at_a_replica_is_not_compiled_there() {
     let (_, other) = brought(&admin, &numbered(1));
     let (_, digest) = brought(&admin, &numbered(2));
     assert_eq!(digest, allowed.to_string());
-    two.logged(&format!("is compiled here too rule=numbered-002 digest={digest}"));
+    two.logged(&format!("uploaded to another process rule=numbered-002 digest={digest}"));
     // It came before the other and would have had its turn before it.
     let lines = two.log_lines();
     assert!(!lines.iter().any(|line| line.contains(&other)), "{lines:?}");
@@ -108,7 +108,7 @@ fn a_replica_that_still_has_to_compile_a_rule_says_so_until_it_is_in_force() {
     });
     assert_eq!(
         behind,
-        json!({ "generation": wanted, "why": "a rule of it is being compiled here" })
+        json!({ "generation": wanted, "why": "one of its rules is being compiled" })
     );
     let caught_up = eventually("it to be in force", || {
         Some(there.get("/api/v1/rules").json()).filter(|overview| overview["generation"] == wanted)

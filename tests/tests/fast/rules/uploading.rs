@@ -77,7 +77,7 @@ fn a_form_brings_settings_and_a_note_with_the_rule() {
         problem.contains("is on fire"),
         "the guest's own words are told: {problem}"
     );
-    assert_eq!(refused.json()["check"], "it judges sample rounds");
+    assert_eq!(refused.json()["check"], "evaluates sample rounds");
     assert!(refused.json()["advice"].is_string());
     let taken = form(r#"{"do": "well", "count": 7}"#);
     assert_eq!(taken.status, 201, "{}", taken.text());
@@ -122,7 +122,7 @@ fn the_name_of_a_rule_of_another_kind_is_refused() {
     let impostor = threshold(&wat(1, "i32.const 2048", &extra));
     let admin = server.client("admin");
     let problem = settled(&admin, upload(&admin, &impostor)).problem(409);
-    assert!(problem.contains("role is the name of a role rule here"), "{problem}");
+    assert!(problem.contains("a role rule named role exists"), "{problem}");
 }
 
 #[test]

@@ -328,7 +328,7 @@ async fn let_go(
     match registry.delete(&name, version, asker.expected, &asker.actor).await? {
         Deleted::Done => Ok(HttpResponse::NoContent().finish()),
         Deleted::Pending(latest) => Err(ChangeError::PendingGeneration { latest }.into()),
-        Deleted::Missing if version.is_none() && registry.brings(&name) => Err(ApiError::Conflict(format!(
+        Deleted::Missing if version.is_none() && registry.is_builtin(&name) => Err(ApiError::Conflict(format!(
             "Watchpost brings the rule {name} itself, and nobody brought another version of it"
         ))),
         Deleted::Missing => Err(ApiError::Missing(match version {

@@ -159,9 +159,9 @@ impl From<&ChangeError> for ApiError {
                 why: (*why).to_owned(),
                 after_seconds: 5,
             },
-            ChangeError::MayNotForce(why) => Self::Forbidden((*why).to_owned()),
+            ChangeError::ForceDenied(why) => Self::Forbidden((*why).to_owned()),
             ChangeError::Settings(refusal) => Self::Rejected(Box::new(Rejected {
-                check: "it accepts the settings that were given".to_owned(),
+                check: "accepts the given settings".to_owned(),
                 advice: "correct the settings where they are wrong; GET the rule for their schema".to_owned(),
                 more: serde_json::to_value(refusal).unwrap_or_default(),
                 why: refusal.to_string(),
@@ -187,7 +187,7 @@ impl From<&CompileError> for ApiError {
             },
             CompileError::Broken(why) => Self::Internal(why.clone()),
             CompileError::TooLong { .. } | CompileError::TooMuch { .. } => Self::Rejected(Box::new(Rejected {
-                check: "it compiles within bounds".to_owned(),
+                check: "compiles within limits".to_owned(),
                 why: error.to_string(),
                 advice: "split its largest functions, or leave out what it does not need".to_owned(),
                 more: Value::Null,

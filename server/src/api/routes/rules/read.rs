@@ -171,7 +171,7 @@ pub async fn list(
         behind: replication.pending(),
         quarantined: quarantine.rules(),
         folder: folder.files(),
-        shadow_disabled: shadow_queue.given_up(),
+        shadow_disabled: shadow_queue.disabled(),
         active: lines(&active),
         rules,
     };
@@ -407,7 +407,7 @@ fn json(text: &str) -> Value {
 
 fn no_rule(name: &str) -> ApiError {
     ApiError::Missing(format!(
-        "there is no rule {name}; GET /api/v1/rules names those that there are"
+        "there is no rule {name}; GET /api/v1/rules lists the rules"
     ))
 }
 

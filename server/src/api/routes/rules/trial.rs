@@ -133,7 +133,7 @@ pub async fn outcome(_: Permit<RulesRead>, trials: Data<Trials>, id: Path<u64>) 
     responses((status = 204, description = "It ends."))
 )]
 pub async fn end(_: Permit<RulesWrite>, trials: Data<Trials>, id: Path<u64>) -> Result<HttpResponse, ApiError> {
-    known(&trials, *id)?.progress().end();
+    known(&trials, *id)?.progress().cancel();
     Ok(HttpResponse::NoContent().finish())
 }
 
@@ -153,7 +153,7 @@ fn told(job: &TrialJob) -> Result<HttpResponse, ApiError> {
         JobState::Finished(Err(error)) => Err((&*error).into()),
         JobState::Lost(why) => Err(ApiError::Internal(why)),
         JobState::Pending => {
-            let (snapshots, at_ms) = job.progress().so_far();
+            let (snapshots, at_ms) = job.progress().position();
             Ok(HttpResponse::Accepted()
                 .insert_header((LOCATION, format!("/api/v1/trials/{}", job.id())))
                 .json(PendingTrial {
