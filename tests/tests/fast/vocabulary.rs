@@ -27,10 +27,7 @@ const BANNED: [(&[&str], &str); 17] = [
         "delete, prune (by retention), release",
     ),
     (&["whoever"], "the client, the operator, any process that"),
-    (
-        &["somebody", "somebodys"],
-        "the client, the operator, another process",
-    ),
+    (&["somebody", "somebodys"], "the client, the operator, another process"),
     (&["nobody", "nobodys"], "no client, no process, unknown"),
     (&["anew"], "again, from scratch, recreated"),
     (&["in force"], "active"),
@@ -99,16 +96,23 @@ fn words(text: &str) -> Vec<Word<'_>> {
     let mut letters = text.char_indices().peekable();
     while let Some((at, letter)) = letters.next() {
         let next = letters.peek().map_or(' ', |(_, next)| *next);
-        let begins_camel = letter.is_uppercase() && (before.is_lowercase() || before.is_uppercase() && next.is_lowercase());
+        let begins_camel =
+            letter.is_uppercase() && (before.is_lowercase() || before.is_uppercase() && next.is_lowercase());
         if !letter.is_alphanumeric() || begins_camel {
-            words.extend(start.take().map(|start| Word { text: &text[start..at], start }));
+            words.extend(start.take().map(|start| Word {
+                text: &text[start..at],
+                start,
+            }));
         }
         if letter.is_alphanumeric() && start.is_none() {
             start = Some(at);
         }
         before = letter;
     }
-    words.extend(start.map(|start| Word { text: &text[start..], start }));
+    words.extend(start.map(|start| Word {
+        text: &text[start..],
+        start,
+    }));
     words
 }
 
@@ -205,7 +209,11 @@ fn code_messages_and_documents_use_the_terms_of_the_field() {
         }
     }
     let count = complaints.len();
-    assert!(complaints.is_empty(), "{count} banned words:\n{}", complaints.join("\n"));
+    assert!(
+        complaints.is_empty(),
+        "{count} banned words:\n{}",
+        complaints.join("\n")
+    );
 }
 
 #[test]
@@ -235,7 +243,10 @@ fn banned_words_are_found_in_every_form() {
         assert!(found.contains(&form), "{text:?}: {found:?}");
     }
     let second = banned("# Title\n\nIt is brought.\n");
-    assert_eq!(second.first().map(|(line, form, _)| (*line, *form)), Some((3, "brought")));
+    assert_eq!(
+        second.first().map(|(line, form, _)| (*line, *form)),
+        Some((3, "brought"))
+    );
 }
 
 #[test]
@@ -257,8 +268,20 @@ fn ordinary_words_are_not_banned() {
 fn the_lists_of_avoided_words_may_name_them() {
     let row = "| quarantined | taken out of use because it fails | put aside |";
     assert!(is_excepted("docs/GLOSSARY.md", row, "put aside"));
-    assert!(!is_excepted("docs/GLOSSARY.md", "| quarantined | put aside | heal |", "put aside"));
+    assert!(!is_excepted(
+        "docs/GLOSSARY.md",
+        "| quarantined | put aside | heal |",
+        "put aside"
+    ));
     assert!(!is_excepted("docs/API.md", row, "put aside"));
-    assert!(is_excepted("CHANGELOG.md", "- `put_aside` → `quarantined`", "put aside"));
-    assert!(!is_excepted("CHANGELOG.md", "- a failing rule is put aside", "put aside"));
+    assert!(is_excepted(
+        "CHANGELOG.md",
+        "- `put_aside` → `quarantined`",
+        "put aside"
+    ));
+    assert!(!is_excepted(
+        "CHANGELOG.md",
+        "- a failing rule is put aside",
+        "put aside"
+    ));
 }
