@@ -190,7 +190,7 @@ function checkClause(clause, at, roles, actions) {
 function fields(given, at, known, required = []) {
   const unknown = Object.keys(mapping(given, at)).find((key) => !known.includes(key));
   if (unknown !== undefined) {
-    const what = `unknown setting ${unknown}; the settings here are ${knnamed.join(", ")}`;
+    const what = `unknown setting ${unknown}; use ${known.join(", ")}`;
     throw new SettingsError(`${at}/${pointer(unknown)}`, what);
   }
   const missing = required.find((key) => given[key] === undefined);
@@ -201,7 +201,7 @@ function fields(given, at, known, required = []) {
 function checkNames(given, at, known, kind) {
   items(given, at).forEach((name, index) => {
     if (!known.includes(name)) {
-      throw new SettingsError(`${at}/${index}`, `unknown ${kind} ${name}; use one of ${knnamed.join(", ")}`);
+      throw new SettingsError(`${at}/${index}`, `unknown ${kind} ${name}; use one of ${known.join(", ")}`);
     }
   });
 }
