@@ -1,15 +1,17 @@
-# Watchpost as a container. `make image` builds it with whatever engine there is; docs/DEPLOYMENT.md tells how it is run.
+# The container image of Watchpost. `make image` builds it with the available engine; docs/DEPLOYMENT.md describes how
+# to run it.
 #
-# The release of Debian that it is built and run on: both the same, for the binary links to OpenSSL, libpq and glibc.
+# The release of Debian for building and running; the same for both, because the binary links to OpenSSL, libpq and
+# glibc.
 ARG DEBIAN=trixie
-# As in rust-toolchain.toml; a test holds the two together.
+# The same as in rust-toolchain.toml; a test compares them.
 ARG RUST=1.95.0
 
 
-# What compiles it. Rules are built for WebAssembly by build scripts, so the toolchain has that target too.
+# The toolchain. It includes the WebAssembly target, because build scripts compile the built-in rules.
 FROM docker.io/library/rust:${RUST}-slim-${DEBIAN} AS toolchain
 ARG RUST
-# Named here, it is not looked up in rust-toolchain.toml, which also wants what only developers need.
+# The variable overrides rust-toolchain.toml, which also installs components for developers.
 ENV RUSTUP_TOOLCHAIN=${RUST} CARGO_TARGET_DIR=/target
 RUN apt-get update \
     && DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends libpq-dev libssl-dev pkg-config \
@@ -18,8 +20,8 @@ RUN apt-get update \
 WORKDIR /src
 
 
-# All manifests, and behind each of them nothing. It is the same for as long as no dependency changes, and then so is
-# everything that is built from it. Of the tests there is never more than that: no change there builds an image again.
+# All manifests with empty crates. This stage changes only with the dependencies, so the layer of compiled dependencies
+# is cached otherwise. The tests are included only in this form, so a change of a test does not rebuild the image.
 FROM toolchain AS skeleton
 COPY . .
 RUN find . -type f ! -name Cargo.toml ! -name Cargo.lock -delete \
@@ -31,11 +33,11 @@ RUN find . -type f ! -name Cargo.toml ! -name Cargo.lock -delete \
     && find . -type d -empty -delete
 
 
-# The dependencies, in a layer of their own.
+# The compiled dependencies, in their own layer.
 FROM toolchain AS dependencies
-# `dev` builds in a fraction of the time, for a try.
+# `dev` builds much faster, for experiments.
 ARG PROFILE=release
-# What is built together: a dependency has the features that all of it wants.
+# The packages of the build, which determine the features of shared dependencies.
 ARG SELECTION="--package watchpost"
 COPY --from=skeleton /src /src
 RUN cargo build --locked --profile "${PROFILE}" ${SELECTION} --bin watchpost
@@ -46,20 +48,19 @@ COPY policies policies
 COPY wasm-rules wasm-rules
 COPY migrations migrations
 COPY server server
-# Said once more, for not every engine hands them on to the next stage.
+# Repeated, because not every engine passes arguments on to the next stage.
 ARG PROFILE=release
 ARG SELECTION="--package watchpost"
 ARG COMMIT=unknown
-# What was built of nothing is forgotten; cargo goes by the times of files, and the real ones are older. Symbols stay,
-# for a backtrace without names helps nobody; what only debuggers read goes.
+# The fingerprints of the empty crates are removed, because cargo compares file times and the real sources are older.
+# Symbols are kept for backtraces; only debug information is stripped.
 RUN rm -rf /target/*/.fingerprint/watchpost* \
     && BUILD_COMMIT="${COMMIT}" cargo build --locked --profile "${PROFILE}" ${SELECTION} --bin watchpost \
     && strip --strip-debug -o /watchpost "/target/$([ "${PROFILE}" = dev ] && echo debug || echo "${PROFILE}")/watchpost"
 
 
-# What runs it. Slim and not distroless: libpq brings Kerberos and LDAP, which distroless images do not have, and
-# copying libraries out of another image leaves them to whoever remembers to update them. Here the distribution's own
-# tools know what is installed, so scanners do too.
+# The runtime. Slim and not distroless: libpq depends on Kerberos and LDAP, which distroless images do not have, and
+# copied libraries would not be updated. The package database lists what is installed, so scanners see it.
 FROM docker.io/library/debian:${DEBIAN}-slim
 ARG COMMIT=unknown
 ARG VERSION=unknown
@@ -68,7 +69,7 @@ LABEL org.opencontainers.image.title="Watchpost" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${COMMIT}"
-# The user has a fixed number, so that whoever prepares a volume knows whose it has to be.
+# The user has a fixed id, so that operators can set the owner of a volume.
 RUN apt-get update \
     && DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends ca-certificates libpq5 \
     && rm -rf /var/lib/apt/lists/* /var/cache/* /var/log/* \
@@ -78,15 +79,15 @@ RUN apt-get update \
     && install --directory --owner watchpost --group watchpost --mode 0700 /var/lib/watchpost
 COPY deploy/container/watchpost.toml /etc/watchpost/watchpost.toml
 COPY --from=built /watchpost /usr/bin/watchpost
-# A file and not variables: they would count more than a file that somebody puts in its place.
+# A file and not variables, because variables would override the operator's file.
 ENV WATCHPOST_CONFIG=/etc/watchpost/watchpost.toml
 USER 65532:65532
 WORKDIR /var/lib/watchpost
-# All that has to outlive the container; everything else may be read-only.
+# All persistent data; everything else may be read-only.
 VOLUME /var/lib/watchpost
 EXPOSE 8443
-# SIGTERM ends it when every answer is written. No shell stands between, so the signal reaches it.
+# On SIGTERM the server drains and exits. There is no shell in between, so the signal reaches it.
 STOPSIGNAL SIGTERM
-# Until it was healthy once, it has the time of a start: a large database that is brought up to date takes minutes.
+# The start period covers the migration of a large database, which takes minutes.
 HEALTHCHECK --interval=30s --timeout=5s --start-period=20m --retries=3 CMD ["watchpost", "healthcheck"]
 ENTRYPOINT ["watchpost"]

@@ -1,11 +1,12 @@
-//! Builds the guests that misbehave, and the one that does nothing.
+//! Builds the guests: rules for tests that misbehave on request, a role rule that allows everything, and a rule whose
+//! name can be changed in its bytes.
 
 use std::path::Path;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    // The profile of guests, and the versions of what is in them.
+    // The profile and the dependencies of the guests are set in the first two files.
     for changed in [
         "../Cargo.toml",
         "../Cargo.lock",
@@ -15,8 +16,8 @@ fn main() -> ExitCode {
     ] {
         println!("cargo::rerun-if-changed={}", here.join(changed).display());
     }
-    for guest in ["hostile", "numbered", "tyrant", "yes"] {
-        let package = format!("watchpost-{guest}");
+    for guest in ["allow_all", "hostile", "lockout_rule", "numbered_rule"] {
+        let package = format!("watchpost-{}", guest.replace('_', "-"));
         if let Err(error) = watchpost_pack::build(&here.join("guests").join(guest), &package) {
             println!("cargo::error={error}");
             return ExitCode::FAILURE;

@@ -6,16 +6,16 @@ use watchpost_policies::{Engine, Limits, Rule, RuleModule, RuleSet};
 pub const HOSTILE: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/watchpost-hostile.wasm"));
 
 /// A role rule that misbehaves as its settings tell it.
-pub const LOCKOUT_RULE: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/watchpost-tyrant.wasm"));
+pub const LOCKOUT_RULE: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/watchpost-lockout-rule.wasm"));
 
 /// A threshold rule that says how many samples it was shown.
-const NUMBERED_RULE: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/watchpost-numbered.wasm"));
+const NUMBERED_RULE: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/watchpost-numbered-rule.wasm"));
 
 /// As many as the rule above has, by any name.
 pub const NUMBERED_BYTES: usize = NUMBERED_RULE.len();
 
 /// A role rule that says yes without looking.
-pub const ALLOW_ALL: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/watchpost-yes.wasm"));
+pub const ALLOW_ALL: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/watchpost-allow-all.wasm"));
 
 /// The rules that Watchpost brings.
 pub use watchpost::rules::builtin::{ROLE, THRESHOLD};

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use watchpost_policies::{Action, Engine, Labels, Limits, MetricName, MetricPattern};
-use watchpost_rule::names::{LABELS_BYTES, mistake_in_label, mistake_in_metric};
-use watchpost_rule::pattern::wanted;
+use watchpost_rule::names::{LABELS_BYTES, label_name_error, metric_name_error};
+use watchpost_rule::pattern::plan_pattern;
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
@@ -284,15 +284,15 @@ fn the_sdk_and_the_host_take_the_same_names() {
     let names = names.map(str::to_owned).into_iter();
     for name in names.chain(["x".repeat(200), "x".repeat(201)]) {
         let metric = MetricName::new(&name);
-        assert_eq!(mistake_in_metric(&name).is_none(), metric.is_ok(), "{name:?}");
+        assert_eq!(metric_name_error(&name).is_none(), metric.is_ok(), "{name:?}");
         assert_eq!(
-            mistake_in_label(&name).is_none(),
+            label_name_error(&name).is_none(),
             Labels::new([(&*name, "")]).is_ok(),
             "{name:?}"
         );
         let pattern = format!("{name}*");
-        if mistake_in_metric(&pattern).is_none() {
-            assert!(MetricPattern::new(&wanted(&pattern)).is_ok(), "{pattern:?}");
+        if metric_name_error(&pattern).is_none() {
+            assert!(MetricPattern::new(&plan_pattern(&pattern)).is_ok(), "{pattern:?}");
         }
     }
     let labels = |bytes: usize| Labels::new([("a", "x".repeat(bytes - 1))]);

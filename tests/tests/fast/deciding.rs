@@ -289,7 +289,7 @@ fn mistakes_in_the_settings_are_named_with_what_there_is() {
     let told = |settings: &str| module.with_settings(settings).expect_err("refused").to_string();
     let misspelt = told(r#"{"roles": {"ops": ["rule.write"]}}"#);
     assert!(
-        misspelt.contains("/roles/ops/0: rule.write is no action; the actions are health.read,"),
+        misspelt.contains("/roles/ops/0: rule.write matches no action; the actions are health.read,"),
         "{misspelt}"
     );
     let empty = told(r#"{"identities": [{"match": {}, "roles": ["admin"]}]}"#);

@@ -330,10 +330,10 @@ fn the_settings_name_every_mistake_at_once() {
     ]}"#;
     let told = module.with_settings(settings).expect_err("refused").to_string();
     let parts = [
-        "/thresholds/0/warning: the warning level 95 has to be below the alert level 90",
+        "/thresholds/0/warning: the warning level 95 must be below the alert level 90",
         "/thresholds/1: set a warning level, an alert level, or both",
-        "/thresholds/2/alert: it is left at 95 and entered at 90: leave it below where it is entered",
-        "/thresholds/2/sentence: {valeu} is nothing to fill in; use {subject}",
+        "/thresholds/2/alert: clear is 95 and enter is 90: set clear below enter",
+        "/thresholds/2/sentence: {valeu} is not a placeholder; use {subject}",
     ];
     for part in parts {
         assert!(told.contains(part), "{part}\n{told}");

@@ -230,7 +230,7 @@ fn a_bad_file_changes_nothing() {
     for (wrong, told) in [
         (
             "[rules.threshold]\nthresholds = [{ metric = \"disk\", warning = 95, alert = 90 }]",
-            "has to be below the alert level",
+            "must be below the alert level",
         ),
         ("[servr]\nworkers = 3", "servr"),
         (
@@ -275,7 +275,7 @@ fn all_mistakes_are_named_at_once_with_what_to_change() {
     );
     assert_eq!(code, Some(78));
     assert!(
-        told.contains("/thresholds/0/warning") && told.contains("has to be below the alert level 90"),
+        told.contains("/thresholds/0/warning") && told.contains("must be below the alert level 90"),
         "{told}"
     );
     let (code, told) = in_folder("[listeners", &["check"]);

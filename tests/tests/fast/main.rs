@@ -32,3 +32,4 @@ mod store;
 mod ticker;
 mod tls;
 mod tokens;
+mod vocabulary;

@@ -280,7 +280,7 @@ fn a_role_rule_that_misbehaves_denies() {
             let Verdict::Fault { fault } = &decision.verdict else {
                 panic!("{way}: {decision:?}");
             };
-            assert_eq!((fault.rule.as_str(), fault.call), ("tyrant", Call::Decide));
+            assert_eq!((fault.rule.as_str(), fault.call), ("lockout", Call::Decide));
             let same = match (&fault.misbehaviour, &expected) {
                 (Misbehaviour::Panic { message }, Misbehaviour::Panic { message: part }) => message.starts_with(part),
                 (is, expected) => is == expected,

@@ -1,5 +1,5 @@
-# How a rule in C becomes a component: a core module from the sources and from the contract's BINDINGS, and a component
-# around it.
+# Builds a rule in C: clang builds a core module from the sources and the contract's BINDINGS, and `watchpost rules
+# pack` packs it as a component.
 
 OUT   ?= rule.wasm
 CASES ?= cases.toml
@@ -7,12 +7,12 @@ CASES ?= cases.toml
 CLANG     ?= clang
 WATCHPOST ?= watchpost
 
-# No warning is passed over. The contract's strings are bytes, and bytes here are unsigned.
+# Warnings are errors. The strings of the bindings are unsigned bytes, hence -Wno-pointer-sign.
 CFLAGS  = -std=c11 -Os -Wall -Wextra -Werror -Wno-pointer-sign
 TARGET  = --target=wasm32-wasi
-# A reactor is a module without a `main`. wasi-libc is there for its string functions, and for nothing that would have
-# to be imported. 64 KiB of stack lie below everything else, so that running over it ends the call; 256 KiB are
-# there from the start, so that memory need not grow in an ordinary call.
+# A reactor is a module without a `main`. wasi-libc is used for its string functions, which need no imports. The stack
+# of 64 KiB is at the start of memory, so that a stack overflow traps; 256 KiB of initial memory are enough for an
+# ordinary call.
 LDFLAGS = -mexec-model=reactor -nodefaultlibs -Wl,--stack-first -Wl,-z,stack-size=65536 -Wl,--initial-memory=262144 \
           -Wl,--strip-all
 LDLIBS  = -lc
@@ -20,7 +20,7 @@ LDLIBS  = -lc
 SOURCES := $(wildcard *.c)
 HEADERS := $(wildcard *.h)
 
-# `rules pack` refuses a module that imports anything. The object file beside the bindings tells it which contract it is.
+# `rules pack` refuses a module that imports anything. The object file of the bindings names the contract.
 $(OUT): build/rule.core.wasm
 	$(WATCHPOST) rules pack $< -o $@
 
@@ -29,7 +29,7 @@ build/rule.core.wasm: $(SOURCES) $(HEADERS) $(BINDINGS)/watchpost.c Makefile
 	$(CLANG) $(TARGET) $(CFLAGS) -I. -I$(BINDINGS) $(SOURCES) $(BINDINGS)/watchpost.c \
 	  $(BINDINGS)/watchpost_component_type.o $(LDFLAGS) $(LDLIBS) -o $@
 
-# What it has to do.
+# Runs the test cases.
 .PHONY: test
 test: $(OUT)
 	$(WATCHPOST) rules test $(OUT) --cases $(CASES)

@@ -1,5 +1,5 @@
-// Makes a component of a rule: node build.mjs SOURCE WIT WORLD OUT.
-// It is the library that does it, for the command of the same package takes no list of features to leave out.
+// Builds a component of a rule: node build.mjs SOURCE WIT WORLD OUT.
+// It calls the library, because the command of the same package has no option for `disableFeatures`.
 
 import { writeFile } from "node:fs/promises";
 

@@ -1,5 +1,5 @@
-# How a rule in JavaScript becomes a component. A rule's own Makefile says which WORLD it is
-# written for, where the contract is (WIT), where the tools go (TOOLS), and where the list of them is (SHARED).
+# Builds a rule in JavaScript as a component. The Makefile of the rule sets WORLD, the folder of the contract (WIT), the
+# folder for the tools (TOOLS), and the folder of the list of tools (SHARED).
 
 OUT   ?= rule.wasm
 CASES ?= cases.toml
@@ -7,23 +7,23 @@ CASES ?= cases.toml
 NODE      ?= node
 NPM       ?= npm
 WATCHPOST ?= watchpost
-HOME_OF_TOOLS := $(TOOLS)/javascript
+TOOLS_DIR := $(TOOLS)/javascript
 
-# The build script is run beside its node_modules, for that is where Node looks for them.
-$(OUT): rule.js $(wildcard $(WIT)/*.wit) $(HOME_OF_TOOLS)/build.mjs
-	$(NODE) $(HOME_OF_TOOLS)/build.mjs $(abspath rule.js) $(abspath $(WIT)) $(WORLD) $@
+# The build script runs from the folder with its node_modules, where Node looks for them.
+$(OUT): rule.js $(wildcard $(WIT)/*.wit) $(TOOLS_DIR)/build.mjs
+	$(NODE) $(TOOLS_DIR)/build.mjs $(abspath rule.js) $(abspath $(WIT)) $(WORLD) $@
 
-$(HOME_OF_TOOLS)/build.mjs: $(SHARED)/build.mjs $(HOME_OF_TOOLS)/ready
+$(TOOLS_DIR)/build.mjs: $(SHARED)/build.mjs $(TOOLS_DIR)/ready
 	cp $< $@
 
-# The pinned tools; every rule in JavaScript shares them.
-$(HOME_OF_TOOLS)/ready: $(SHARED)/package.json
-	mkdir -p $(HOME_OF_TOOLS)
-	cp $< $(HOME_OF_TOOLS)/package.json
-	cd $(HOME_OF_TOOLS) && $(NPM) install --no-package-lock --no-audit --no-fund
+# The pinned tools, shared by all rules in JavaScript.
+$(TOOLS_DIR)/ready: $(SHARED)/package.json
+	mkdir -p $(TOOLS_DIR)
+	cp $< $(TOOLS_DIR)/package.json
+	cd $(TOOLS_DIR) && $(NPM) install --no-package-lock --no-audit --no-fund
 	touch $@
 
-# What it has to do.
+# Runs the test cases.
 .PHONY: test
 test: $(OUT)
 	$(WATCHPOST) rules test $(OUT) --cases $(CASES)

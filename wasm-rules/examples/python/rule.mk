@@ -1,5 +1,5 @@
-# How a rule in Python becomes a component. A rule's own Makefile says which WORLD it is
-# written for, where the contract is (WIT), where the tools go (TOOLS), and where the list of them is (SHARED).
+# Builds a rule in Python as a component. The Makefile of the rule sets WORLD, the folder of the contract (WIT), the
+# folder for the tools (TOOLS), and the folder of the list of tools (SHARED).
 
 OUT   ?= rule.wasm
 CASES ?= cases.toml
@@ -8,22 +8,22 @@ PYTHON    ?= python3
 WATCHPOST ?= watchpost
 VENV      := $(TOOLS)/python
 
-# --stub-wasi takes the clock, files and random numbers away: a rule imports nothing.
+# --stub-wasi removes the imports of the clock, files and random numbers: a rule imports nothing.
 $(OUT): $(wildcard *.py) $(wildcard $(WIT)/*.wit) $(VENV)/ready
 	$(VENV)/bin/componentize-py -d $(WIT) -w $(WORLD) componentize --stub-wasi rule -o $@
 
-# The pinned tools; every rule in Python shares them.
+# The pinned tools, shared by all rules in Python.
 $(VENV)/ready: $(SHARED)/requirements.txt
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check -r $<
 	touch $@
 
-# What it has to do.
+# Runs the test cases.
 .PHONY: test
 test: $(OUT)
 	$(WATCHPOST) rules test $(OUT) --cases $(CASES)
 
-# Types for an editor; the component does not need them.
+# Python types for editors; the component does not need them.
 .PHONY: bindings
 bindings: $(VENV)/ready
 	rm -rf bindings

@@ -1,20 +1,20 @@
-# How a rule in Rust becomes a component: a core module from cargo, and a component around it.
+# Builds a rule in Rust: cargo builds a core module, and `watchpost rules pack` packs it as a component.
 
 OUT   ?= rule.wasm
 CASES ?= cases.toml
-# What cargo makes on the way.
+# The target folder of cargo.
 BUILD ?= target
 
 CARGO     ?= cargo
 WATCHPOST ?= watchpost
 
-# The library of every rule is called `rule`, whatever its package is called.
+# The library of every rule is named `rule`, whatever the name of its package is.
 CORE := $(BUILD)/wasm32-unknown-unknown/release/rule.wasm
 
 $(OUT): $(CORE)
 	$(WATCHPOST) rules pack $< -o $@
 
-# A small stack keeps the instance small; the host wipes all of it after every call.
+# A small stack saves time, because the host zeroes the memory of the instance after every call.
 $(CORE): Cargo.toml Cargo.lock $(shell find src $(SDK) -name '*.rs' -o -name '*.wit')
 	RUSTFLAGS="-Clink-arg=-zstack-size=16384" $(CARGO) build --release --target wasm32-unknown-unknown \
 	  --target-dir $(BUILD)

@@ -1,5 +1,5 @@
-//! The contract as C reads it, for those who write a rule without having the generator. What the names are is told
-//! in the example's Makefile too, which makes the same files with the program `wit-bindgen`.
+//! Generates the C bindings of the contract, so that authors of rules in C do not need the generator. The Makefile of
+//! the example generates the same files with the program `wit-bindgen` and has the same names.
 
 use std::path::Path;
 
@@ -9,13 +9,13 @@ use wit_parser::Resolve;
 
 use crate::PackError;
 
-/// The interface's long name would stand in the name of every type.
-const SHORTER: (&str, &str) = ("watchpost:rules/threshold-rule@1.0.0", "rule");
+/// The full name of the interface and a short one; the generator puts it into the name of every type.
+const RENAMED_INTERFACE: (&str, &str) = ("watchpost:rules/threshold-rule@1.0.0", "rule");
 
-/// For a build script: writes `watchpost.c`, `watchpost.h` and `watchpost_component_type.o` for threshold rules to
-/// the folder.
+/// Writes `watchpost.c`, `watchpost.h` and `watchpost_component_type.o` for threshold rules to the folder, in a build
+/// script.
 pub fn bindings_for_c(wit: &Path, folder: &Path) -> Result<(), PackError> {
-    let files = generated(wit).map_err(|why| PackError::NoBindings { why })?;
+    let files = generate(wit).map_err(|reason| PackError::NoBindings { reason })?;
     std::fs::create_dir_all(folder).map_err(|source| PackError::File {
         path: folder.to_owned(),
         source,
@@ -27,14 +27,14 @@ pub fn bindings_for_c(wit: &Path, folder: &Path) -> Result<(), PackError> {
     Ok(())
 }
 
-fn generated(wit: &Path) -> Result<Files, String> {
+fn generate(wit: &Path) -> Result<Files, String> {
     let mut resolve = Resolve::default();
     let (package, _) = resolve.push_path(wit).map_err(|error| format!("{error:#}"))?;
     let world = resolve.select_world(&[package], Some("threshold"));
     let world = world.map_err(|error| format!("{error:#}"))?;
     let options = Opts {
         no_helpers: true,
-        rename: vec![(SHORTER.0.to_owned(), SHORTER.1.to_owned())],
+        rename: vec![(RENAMED_INTERFACE.0.to_owned(), RENAMED_INTERFACE.1.to_owned())],
         rename_world: Some("watchpost".to_owned()),
         ..Opts::default()
     };

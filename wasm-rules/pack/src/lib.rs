@@ -1,5 +1,5 @@
-//! Builds rules in Rust from their source and makes components of them, and writes the contract down for C, inside
-//! build scripts. It does not look at what a rule exports; the engine does.
+//! Builds rules in Rust and packs them as components in build scripts, and generates the contract's bindings for C. It
+//! does not check the exports of a rule; the engine does.
 
 mod bindings;
 
@@ -13,54 +13,54 @@ use std::process::Command;
 
 const TARGET: &str = "wasm32-unknown-unknown";
 
-/// A rule keeps its data in lists, not on the stack; and the host wipes the stack after every call.
+/// Rules keep their data on the heap. A small stack saves time, because the host zeroes it after every call.
 const STACK_BYTES: u32 = 16 << 10;
 
-/// Why there is no component.
+/// Why a rule could not be built or packed.
 #[derive(Debug, thiserror::Error)]
 pub enum PackError {
-    /// The compiler cannot build rules yet.
+    /// The compiler lacks the target of rules.
     #[error("rules are built for {TARGET}, which is not installed: run `rustup target add {TARGET}`")]
     TargetMissing,
     /// Cargo or rustc did not start.
     #[error("{program} could not be run: {source}")]
     NotRun {
-        /// Which.
+        /// The name of the program.
         program: String,
-        /// Why.
+        /// The error of the system.
         source: io::Error,
     },
     /// The rule's source does not compile.
-    #[error("{package} does not compile; cargo's words stand above")]
+    #[error("{package} does not compile; see cargo's output above")]
     NotBuilt {
-        /// The package.
+        /// The name of the package.
         package: String,
     },
-    /// A file is not where it should be.
+    /// A file could not be read or written.
     #[error("{} could not be read or written: {source}", path.display())]
     File {
-        /// Which.
+        /// The path of the file.
         path: PathBuf,
-        /// Why.
+        /// The error of the system.
         source: io::Error,
     },
-    /// The contract cannot be written down for another language.
-    #[error("the contract has no bindings for C: {why}")]
+    /// The generator failed.
+    #[error("could not generate the contract's bindings for C: {reason}")]
     NoBindings {
-        /// wit-bindgen's words.
-        why: String,
+        /// The error chain of wit-bindgen.
+        reason: String,
     },
-    /// The core module does not carry a world, or does not keep it.
-    #[error("{package} was built, but is no component: {why}")]
+    /// The core module has no world, or does not match it.
+    #[error("{package} was built, but is not a valid component: {reason}")]
     NotAComponent {
-        /// The package.
+        /// The name of the package.
         package: String,
-        /// wit-component's words.
-        why: String,
+        /// The error chain of wit-component.
+        reason: String,
     },
 }
 
-/// Makes a component of a core module that was built with bindings to a world.
+/// Packs a core module that was built with bindings to a world as a component.
 pub fn component(package: &str, core: &[u8]) -> Result<Vec<u8>, PackError> {
     let encoded = wit_component::ComponentEncoder::default()
         .validate(true)
@@ -68,12 +68,12 @@ pub fn component(package: &str, core: &[u8]) -> Result<Vec<u8>, PackError> {
         .and_then(|mut encoder| encoder.encode());
     encoded.map_err(|error| PackError::NotAComponent {
         package: package.to_owned(),
-        why: format!("{error:#}"),
+        reason: format!("{error:#}"),
     })
 }
 
-/// For a build script: builds the package whose manifest lies in `folder` and writes its component to
-/// `$OUT_DIR/PACKAGE.wasm`. All build scripts of a workspace share one folder of intermediate results.
+/// Builds the package whose manifest is in `folder` and writes its component to `$OUT_DIR/PACKAGE.wasm`, in a build
+/// script. All build scripts of a workspace share one target folder for rules.
 pub fn build(folder: &Path, package: &str) -> Result<PathBuf, PackError> {
     let out = PathBuf::from(env::var_os("OUT_DIR").unwrap_or_default());
     // OUT_DIR is TARGET_DIR/PROFILE/build/PACKAGE-HASH/out.
@@ -95,8 +95,8 @@ pub fn build(folder: &Path, package: &str) -> Result<PathBuf, PackError> {
         .arg(&target_dir)
         .current_dir(folder)
         .env("CARGO_ENCODED_RUSTFLAGS", rustflags(folder));
-    // What is set for the build that this script belongs to must not leak into the guest's: clippy would lint
-    // it a second time, and flags for the host do not fit.
+    // Variables of the outer build must not reach the build of the rule: clippy would lint it a second time, and flags
+    // for the host do not fit the target.
     for name in [
         "RUSTC_WORKSPACE_WRAPPER",
         "RUSTFLAGS",
@@ -122,7 +122,7 @@ pub fn build(folder: &Path, package: &str) -> Result<PathBuf, PackError> {
     Ok(path)
 }
 
-/// The same source gives the same bytes, and so the same digest, wherever it lies.
+/// Flags that remove local paths, so that the same source has the same digest in every folder.
 fn rustflags(folder: &Path) -> String {
     let home = env::var_os("CARGO_HOME").map(PathBuf::from);
     let home = home.or_else(|| env::var_os("HOME").map(|home| Path::new(&home).join(".cargo")));
@@ -144,8 +144,8 @@ fn is_target_installed() -> Result<(), PackError> {
     }
 }
 
-fn command(variable: &str, usual: &str) -> Command {
-    Command::new(env::var_os(variable).unwrap_or_else(|| OsString::from(usual)))
+fn command(variable: &str, default: &str) -> Command {
+    Command::new(env::var_os(variable).unwrap_or_else(|| OsString::from(default)))
 }
 
 fn not_run(command: &Command, source: io::Error) -> PackError {

@@ -1,20 +1,20 @@
-//! The settings as requests are decided by them: who matches which entry, what a role grants and what a clause
-//! takes away.
+//! The prepared settings: which entry matches an identity, which actions a role grants, and which actions a clause
+//! denies.
 
 use serde::{Deserialize, Serialize};
-use watchpost_rule::pattern::{NAME, PLAIN, Stops, matches};
+use watchpost_rule::pattern::{NAME, PLAIN, Separators, matches};
 use watchpost_rule::role::{Certificate, Identity, Label, Severity, Standing};
 
-use crate::settings::{Clause, Entry, Fields, InvalidEntry, Settings};
+use crate::settings::{Clause, Entry, Fields, MinSeverity, Settings};
 
-/// The settings as they are decided by: checked, and with every pattern for actions matched already.
+/// Checked settings in which every pattern for actions is replaced by the set of actions that it matches.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Prepared<T: Ord> {
-    /// All actions, with a space between them; their places are the bits of [`Actions`].
+    /// The names of all actions, separated by spaces; the position of an action is its bit in [`Actions`].
     all: T,
     identities: Vec<Entry<T>>,
     roles: Vec<(T, Actions)>,
-    pub(crate) clauses: Vec<RoleGrants<T>>,
+    pub(crate) clauses: Vec<PreparedClause<T>>,
 }
 
 /// A set of actions, one bit each.
@@ -22,19 +22,19 @@ type Actions = u64;
 
 pub(crate) const MAX_ACTIONS: usize = Actions::BITS as usize;
 
-/// A clause whose actions are known.
+/// A clause with the set of actions that it denies.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct RoleGrants<T: Ord> {
+pub(crate) struct PreparedClause<T: Ord> {
     pub(crate) clause: Clause<T>,
-    taken: Actions,
+    denied: Actions,
 }
 
 impl Prepared<String> {
-    /// Of settings without mistakes.
+    /// Prepares settings that have no problems.
     pub(crate) fn new(settings: Settings, actions: &[String]) -> Self {
-        let taking = |mut clause: Clause<String>| {
-            let taken = matched(actions, &std::mem::take(&mut clause.deny));
-            RoleGrants { clause, taken }
+        let prepared_clause = |mut clause: Clause<String>| {
+            let denied = matched(actions, &std::mem::take(&mut clause.deny));
+            PreparedClause { clause, denied }
         };
         let granted = |(role, granted): (String, Vec<String>)| {
             let granted = matched(actions, &granted);
@@ -44,7 +44,7 @@ impl Prepared<String> {
             all: actions.join(" "),
             identities: settings.identities,
             roles: settings.roles.into_iter().map(granted).collect(),
-            clauses: settings.clauses.into_iter().map(taking).collect(),
+            clauses: settings.clauses.into_iter().map(prepared_clause).collect(),
         }
     }
 }
@@ -70,8 +70,8 @@ impl Prepared<&str> {
         roles
     }
 
-    /// The set of this one action; empty for one that nobody told the rule of.
-    pub(crate) fn only(&self, action: &str) -> Actions {
+    /// The set of this one action; empty for an action that is not in the list of actions.
+    pub(crate) fn action_bit(&self, action: &str) -> Actions {
         let bit = self.all.split(' ').position(|known| known == action);
         bit.map_or(0, |bit| 1 << bit)
     }
@@ -87,7 +87,7 @@ impl<T: Ord + AsRef<str>> Fields<T> {
         match identity {
             Identity::Anonymous => false,
             Identity::Certificate(certificate) => self.token.is_none() && self.match_certificate(certificate),
-            Identity::Token(name) => !self.speaks_of_certificates() && one(&self.token, name, PLAIN),
+            Identity::Token(name) => !self.has_certificate_fields() && one(&self.token, name, PLAIN),
         }
     }
 
@@ -104,15 +104,15 @@ impl<T: Ord + AsRef<str>> Fields<T> {
     }
 }
 
-fn one<T: AsRef<str>>(pattern: &Option<T>, text: &str, stops: Stops) -> bool {
+fn one<T: AsRef<str>>(pattern: &Option<T>, text: &str, separators: Separators) -> bool {
     pattern
         .as_ref()
-        .is_none_or(|pattern| matches(pattern.as_ref(), text, stops))
+        .is_none_or(|pattern| matches(pattern.as_ref(), text, separators))
 }
 
-fn any<T: AsRef<str>>(pattern: &Option<T>, texts: &[String], stops: Stops) -> bool {
+fn any<T: AsRef<str>>(pattern: &Option<T>, texts: &[String], separators: Separators) -> bool {
     let Some(pattern) = pattern else { return true };
-    texts.iter().any(|text| matches(pattern.as_ref(), text, stops))
+    texts.iter().any(|text| matches(pattern.as_ref(), text, separators))
 }
 
 fn has(labels: &[Label], name: &str, pattern: &str) -> bool {
@@ -121,22 +121,23 @@ fn has(labels: &[Label], name: &str, pattern: &str) -> bool {
 }
 
 impl Clause<&str> {
-    /// A subject without labels is the metric as a whole, so it is meant too.
+    /// Whether the clause denies its actions because of this finding. A subject without labels is the metric as a
+    /// whole, so it counts for every pattern of labels.
     pub(crate) fn holds(&self, standing: &Standing) -> bool {
-        let from = match self.at_least {
-            InvalidEntry::Unknown => Severity::Unknown,
-            InvalidEntry::Warning => Severity::Warning,
-            InvalidEntry::Alert => Severity::Alert,
+        let min_severity = match self.at_least {
+            MinSeverity::Unknown => Severity::Unknown,
+            MinSeverity::Warning => Severity::Warning,
+            MinSeverity::Alert => Severity::Alert,
         };
         let labels = &standing.subject.labels;
-        standing.severity >= from
+        standing.severity >= min_severity
             && matches(self.metric, &standing.subject.metric, PLAIN)
             && (labels.is_empty() || self.labels.iter().all(|(name, pattern)| has(labels, name, pattern)))
     }
 }
 
-impl RoleGrants<&str> {
-    pub(crate) fn takes(&self, action: Actions, roles: &[&str]) -> bool {
-        self.taken & action != 0 && !roles.iter().any(|role| self.clause.except.contains(role))
+impl PreparedClause<&str> {
+    pub(crate) fn denies(&self, action: Actions, roles: &[&str]) -> bool {
+        self.denied & action != 0 && !roles.iter().any(|role| self.clause.except.contains(role))
     }
 }

@@ -1,107 +1,107 @@
-//! What an operator may write about roles, and what is wrong with it.
+//! The settings of the role rule, and their validation.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
-use watchpost_rule::names::{MAX_METRICS, mistake_in_label, mistake_in_metric};
-use watchpost_rule::pattern::{PLAIN, matches, wanted};
+use watchpost_rule::names::{MAX_METRICS, label_name_error, metric_name_error};
+use watchpost_rule::pattern::{PLAIN, matches, plan_pattern};
 use watchpost_rule::text::is_blank;
 use watchpost_rule::{Problem, pointer};
 
 use crate::ANONYMOUS;
 use crate::prepared::MAX_ACTIONS;
 
-/// The settings. What is left out has its default; what is given replaces it whole.
+/// The settings. A field that is left out has its default; a field that is set replaces the default as a whole.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
-    /// Who has which roles. An identity has the roles of every entry that matches it.
+    /// The roles of identities. An identity has the roles of every entry that matches it.
     #[serde(default = "default_identities")]
     pub identities: Vec<Entry<String>>,
-    /// Which role may do what: actions, or patterns such as `*.read`.
+    /// The actions of each role: names, or patterns such as `*.read`.
     #[serde(default = "default_roles")]
     pub roles: BTreeMap<String, Vec<String>>,
-    /// What is taken away while something is not ok.
+    /// Actions that are denied while something is not ok.
     #[serde(default, rename = "while")]
     pub clauses: Vec<Clause<String>>,
 }
 
-/// Identities, and the roles that they have. The texts are the operator's when settings are checked, and
-/// borrowed from what was prepared when a request is decided.
+/// Identities, and their roles. The texts are owned while settings are checked, and borrowed from the prepared settings
+/// when a request is decided.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Entry<T: Ord> {
-    /// Every field that is given has to match.
+    /// Every field that is set must match.
     #[serde(rename = "match")]
     pub fields: Fields<T>,
-    /// The roles.
+    /// The roles of a matching identity.
     pub roles: Vec<T>,
 }
 
-/// The fields of an identity. `*` stands for anything within one part of a name, `**` for anything.
+/// Patterns for the fields of an identity: `*` matches anything within one part of a name, `**` anything.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Fields<T: Ord> {
-    /// The subject as RFC 4514 writes it.
+    /// The subject in the notation of RFC 4514: `CN=ada,O=Example`.
     pub subject: Option<T>,
-    /// The subject as grid people write it.
+    /// The subject in the notation of OpenSSL and of grid software: `/O=Example/CN=ada`.
     pub subject_slash: Option<T>,
-    /// Attributes of the subject, each by its short name.
+    /// Attributes of the subject by their short names.
     pub attributes: BTreeMap<T, T>,
-    /// The issuer as RFC 4514 writes it.
+    /// The issuer in the notation of RFC 4514.
     pub issuer: Option<T>,
-    /// Any of the DNS names.
+    /// Matches if any of the certificate's DNS names does.
     pub dns: Option<T>,
-    /// Any of the URIs.
+    /// Matches if any of the certificate's URIs does.
     pub uri: Option<T>,
-    /// Any of the e-mail addresses.
+    /// Matches if any of the certificate's e-mail addresses does.
     pub email: Option<T>,
-    /// The fingerprint.
+    /// The SHA-256 fingerprint of the certificate, 64 hexadecimal digits.
     pub fingerprint: Option<T>,
     /// The name of a token.
     pub token: Option<T>,
 }
 
-/// What is taken away, from whom, while what is how bad.
+/// Denies actions while a finding about a metric has at least this severity.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Clause<T: Ord> {
-    /// A metric's name, or a pattern with `*`.
+    /// The name of a metric, or a pattern with `*`.
     pub metric: T,
-    /// Patterns that the labels of the subject have to match.
+    /// Patterns that the labels of the subject must match.
     #[serde(default = "BTreeMap::new")]
     pub labels: BTreeMap<T, T>,
-    /// The severity from which it holds.
-    pub at_least: InvalidEntry,
-    /// Actions, or patterns such as `sessions.*`.
+    /// The lowest severity at which the clause denies.
+    pub at_least: MinSeverity,
+    /// The denied actions: names, or patterns such as `sessions.*`.
     pub deny: Vec<T>,
-    /// Roles that keep what is taken from the others.
+    /// Roles that the clause does not apply to.
     #[serde(default = "Vec::new")]
     pub except: Vec<T>,
-    /// What the one who asked is told.
+    /// The reason in the response to a denied request; `None` for a default sentence.
     pub reason: Option<T>,
 }
 
-/// A severity that is not ok.
+/// The lowest severity at which a clause denies.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum InvalidEntry {
-    /// Nobody knows.
+pub enum MinSeverity {
+    /// The state is unknown, or worse.
     Unknown,
-    /// Someone should look soon.
+    /// A warning, or worse.
     Warning,
-    /// Someone should look now.
+    /// An alert.
     Alert,
 }
 
-/// The host takes 64 from a decision, and never longer names than these.
+/// The host accepts 64 roles in a decision, and role names of up to 64 bytes.
 const MAX_ROLES: usize = 60;
 const ROLE_BYTES: usize = 64;
 
-/// A sentence for the one who asked; the subject stands before it, and the whole is cut at 1,500.
+/// The subject precedes the reason, and the sentence is cut at 1,500 bytes.
 const REASON_BYTES: usize = 1000;
 
-/// The issuer of the certificates that Watchpost makes itself for development.
+/// The issuer of the certificates of the development authority.
 const DEVELOPMENT_ISSUER: &str = "CN=Watchpost development CA,O=Watchpost";
 
 fn default_identities() -> Vec<Entry<String>> {
@@ -155,18 +155,15 @@ impl Default for Settings {
 }
 
 impl Settings {
-    pub(crate) fn mistakes(&self, actions: &[String]) -> Vec<Problem> {
+    pub(crate) fn problems(&self, actions: &[String]) -> Vec<Problem> {
         let mut problems = Vec::new();
         if self.roles.len() > MAX_ROLES {
-            let what = format!(
-                "there are {} roles, and at most {MAX_ROLES} are taken",
-                self.roles.len()
-            );
+            let what = format!("there are {} roles; at most {MAX_ROLES} are allowed", self.roles.len());
             return vec![Problem::new("/roles", what)];
         }
         for (at, entry) in self.identities.iter().enumerate() {
             if entry.fields.is_empty() {
-                let what = "match at least one field; everyone has the role anonymous anyway";
+                let what = "match at least one field; every client has the role anonymous anyway";
                 problems.push(Problem::new(format!("/identities/{at}/match"), what));
             }
             check_roles(
@@ -178,19 +175,19 @@ impl Settings {
         }
         for (role, granted) in &self.roles {
             if is_blank(role) || role.contains(char::is_control) || role.len() > ROLE_BYTES {
-                let what = format!("a role is named by 1 to {ROLE_BYTES} bytes of plain text");
+                let what = format!("a role name must have 1 to {ROLE_BYTES} bytes and no control characters");
                 problems.push(Problem::new(format!("/roles/{}", pointer(role)), what));
             }
             check_actions(actions, granted, &format!("/roles/{}", pointer(role)), &mut problems);
         }
-        let metrics: BTreeSet<_> = self.clauses.iter().map(|clause| wanted(&clause.metric)).collect();
+        let metrics: BTreeSet<_> = self.clauses.iter().map(|clause| plan_pattern(&clause.metric)).collect();
         if metrics.len() > MAX_METRICS {
             let count = metrics.len();
-            let what = format!("they look at {count} metrics, and at most {MAX_METRICS} are taken: use patterns");
+            let what = format!("the clauses name {count} metrics; at most {MAX_METRICS} are allowed: use patterns");
             problems.push(Problem::new("/while", what));
         }
         for (at, clause) in self.clauses.iter().enumerate() {
-            problems.extend(clause.mistakes(&format!("/while/{at}")));
+            problems.extend(clause.problems(&format!("/while/{at}")));
             check_actions(actions, &clause.deny, &format!("/while/{at}/deny"), &mut problems);
             check_roles(
                 &self.roles,
@@ -199,20 +196,17 @@ impl Settings {
                 &mut problems,
             );
             if let Some(index) = clause.except.iter().position(|role| role == ANONYMOUS) {
-                let what = "everyone has the role anonymous, so nothing would be taken from anyone";
+                let what = "every client has the role anonymous, so the clause would never deny anything";
                 problems.push(Problem::new(format!("/while/{at}/except/{index}"), what));
             }
             if clause.deny.is_empty() {
-                problems.push(Problem::new(
-                    format!("/while/{at}/deny"),
-                    "name the actions that are taken away",
-                ));
+                problems.push(Problem::new(format!("/while/{at}/deny"), "name the actions to deny"));
             }
         }
         if actions.len() > MAX_ACTIONS {
             problems.push(Problem::new(
                 "",
-                format!("this rule can tell {} actions apart, no more", MAX_ACTIONS),
+                format!("this rule supports at most {MAX_ACTIONS} actions"),
             ));
         }
         problems
@@ -220,27 +214,30 @@ impl Settings {
 }
 
 impl Clause<String> {
-    /// What is wrong with its names and its reason.
-    fn mistakes(&self, place: &str) -> Vec<Problem> {
+    /// The problems of its names and its reason.
+    fn problems(&self, place: &str) -> Vec<Problem> {
         let mut problems = Vec::new();
         let mut wrong = |field: &str, what: String| problems.push(Problem::new(format!("{place}{field}"), what));
-        if let Some(what) = mistake_in_metric(&self.metric) {
+        if let Some(what) = metric_name_error(&self.metric) {
             wrong("/metric", what);
         }
         for name in self.labels.keys() {
-            if let Some(what) = mistake_in_label(name) {
+            if let Some(what) = label_name_error(name) {
                 wrong(&format!("/labels/{}", pointer(name)), what);
             }
         }
         match self.reason.as_deref() {
             Some(reason) if is_blank(reason) => {
-                wrong("/reason", "write a reason, or leave it out for one of ours".to_owned());
+                wrong(
+                    "/reason",
+                    "write a reason, or leave it out for the default one".to_owned(),
+                );
             }
             Some(reason) if reason.len() > REASON_BYTES => {
                 let length = reason.len();
                 wrong(
                     "/reason",
-                    format!("it has {length} bytes; use one sentence, at most {REASON_BYTES} bytes"),
+                    format!("the reason has {length} bytes; write one sentence of at most {REASON_BYTES} bytes"),
                 );
             }
             _ => {}
@@ -260,7 +257,7 @@ fn check_roles(known: &BTreeMap<String, Vec<String>>, named: &[String], at: &str
 fn check_actions(known: &[String], named: &[String], at: &str, problems: &mut Vec<Problem>) {
     let matches_none = |pattern: &String| !known.iter().any(|action| matches(pattern, action, PLAIN));
     for (index, pattern) in named.iter().enumerate().filter(|(_, pattern)| matches_none(pattern)) {
-        let what = format!("{pattern} is no action; the actions are {}", known.join(", "));
+        let what = format!("{pattern} matches no action; the actions are {}", known.join(", "));
         problems.push(Problem::new(format!("{at}/{index}"), what));
     }
 }
@@ -283,10 +280,10 @@ impl<T: Ord> Default for Fields<T> {
 
 impl<T: Ord + AsRef<str>> Fields<T> {
     fn is_empty(&self) -> bool {
-        !self.speaks_of_certificates() && self.token.is_none()
+        !self.has_certificate_fields() && self.token.is_none()
     }
 
-    pub(crate) fn speaks_of_certificates(&self) -> bool {
+    pub(crate) fn has_certificate_fields(&self) -> bool {
         let texts = [
             &self.subject,
             &self.subject_slash,

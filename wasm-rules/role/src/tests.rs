@@ -1,4 +1,4 @@
-//! The decision, natively: who is matched by what, and what is said.
+//! Tests of matching and of decisions, natively.
 
 use watchpost_rule::role::{Certificate, Decision, Identity, Label, Request, Rule, Severity, Standing, Subject};
 
@@ -99,13 +99,13 @@ fn a_name_cannot_be_forged_inside_a_value() {
         let allowed =
             |certificate| decided(&settings, Identity::Certificate(certificate), "rules.write", Vec::new()).allowed;
         assert!(allowed(ada()), "{pattern}");
-        // A pattern that does not say where the part begins says nothing about whose part it is.
+        // A pattern that does not start at a separator matches within a value too.
         assert_eq!(allowed(forged.clone()), pattern == "**OU=ops,O=Example", "{pattern}");
     }
 }
 
 #[test]
-fn a_clause_that_would_take_nothing_from_anyone_is_refused() {
+fn a_clause_that_would_never_deny_anything_is_refused() {
     let settings = r#"{
         "identities": [],
         "roles": {"anonymous": ["health.read"]},
@@ -140,7 +140,7 @@ fn roles_add_up_and_none_is_listed_twice() {
 }
 
 #[test]
-fn a_clause_holds_for_its_subject_from_its_severity_on() {
+fn a_clause_denies_for_its_subject_from_its_severity_on() {
     let settings = r#"{
         "identities": [{"match": {"token": "ci"}, "roles": ["ops"]}],
         "roles": {"ops": ["*"]},
@@ -172,17 +172,17 @@ fn a_clause_holds_for_its_subject_from_its_severity_on() {
     assert!(allowed("disk", "/data/1", Severity::Unknown));
     assert!(allowed("disk", "/", Severity::Alert));
     assert!(allowed("memory", "/data/1", Severity::Alert));
-    // About the metric as a whole, so about this disk too.
+    // A finding about the metric as a whole is about this disk too.
     assert!(!allowed("disk", "", Severity::Alert));
 }
 
 #[test]
-fn a_denial_is_a_sentence_of_bounded_length_whoever_asks() {
-    let longest = 1500 + "…".len();
+fn a_denial_is_a_sentence_of_bounded_length_for_every_identity() {
+    let max_bytes = 1500 + "…".len();
     let denied = |settings: &str, identity, standings| {
         let decision = decided(settings, identity, "sessions.run", standings);
         assert!(
-            !decision.allowed && decision.reason.len() <= longest,
+            !decision.allowed && decision.reason.len() <= max_bytes,
             "{}",
             decision.reason
         );
@@ -206,7 +206,7 @@ fn a_denial_is_a_sentence_of_bounded_length_whoever_asks() {
         "{of_token}"
     );
 
-    // Each quote takes two letters in a sentence.
+    // Each quote is escaped in a sentence and takes two bytes.
     let standing = Standing {
         rule: "threshold".to_owned(),
         subject: Subject {
@@ -216,25 +216,25 @@ fn a_denial_is_a_sentence_of_bounded_length_whoever_asks() {
         severity: Severity::Alert,
         since_ms: 0,
     };
-    let reason = format!("{} until the disk has room again", "x".repeat(900));
+    let long_reason = format!("{} until the disk has room again", "x".repeat(900));
     let settings = serde_json::json!({
         "identities": [{"match": {"token": "*"}, "roles": ["ops"]}],
         "roles": {"ops": ["*"]},
-        "while": [{"metric": "disk", "at_least": "alert", "deny": ["*"], "reason": reason}],
+        "while": [{"metric": "disk", "at_least": "alert", "deny": ["*"], "reason": long_reason}],
     })
     .to_string();
-    let told = denied(&settings, Identity::Token("ci".to_owned()), vec![standing]);
-    assert!(told.ends_with("until the disk has room again"), "{told}");
+    let reason = denied(&settings, Identity::Token("ci".to_owned()), vec![standing]);
+    assert!(reason.ends_with("until the disk has room again"), "{reason}");
 }
 
 #[test]
-fn what_the_host_would_not_take_is_a_mistake_of_the_settings() {
+fn settings_that_the_host_would_refuse_are_problems() {
     let check = |settings: serde_json::Value, at: &str| {
         let checked = watchpost_rule::role::check::<Roles>(&settings.to_string(), &actions());
         let problems = checked.map(|plan| plan.metrics).expect_err(at);
         assert!(problems.iter().all(|problem| problem.at == at), "{problems:?}");
     };
-    // The default roles, without the actions that this test does not tell the rule of.
+    // No default roles: they name actions that are not in the list of this test.
     let with = |clause: serde_json::Value| {
         let mut whole = serde_json::json!({"metric": "disk", "at_least": "alert", "deny": ["*"]});
         for (key, value) in clause.as_object().expect("a clause is an object") {
@@ -272,7 +272,7 @@ fn what_the_host_would_not_take_is_a_mistake_of_the_settings() {
 }
 
 #[test]
-fn an_action_that_nobody_told_the_rule_of_is_denied() {
+fn an_action_that_is_not_in_the_list_of_actions_is_denied() {
     let settings = r#"{"identities": [{"match": {"token": "ci"}, "roles": ["ops"]}], "roles": {"ops": ["*"]}}"#;
     assert!(!decided(settings, Identity::Token("ci".to_owned()), "moon.land", Vec::new()).allowed);
 }

@@ -1,7 +1,6 @@
-//! The allocator of a rule: hands out memory in a row and takes nothing back, for the instance is thrown away
-//! after the call. It begins with what the rule's stack and data leave of their last page, which is enough for
-//! a request; so memory does not grow, which costs more than most judgements, and stays small, for the host
-//! wipes all of it after every call.
+//! A bump allocator for rules: it never frees memory, because the host discards the instance after each call. It starts
+//! with the rest of the last page of stack and data, which is enough for one request. So memory rarely grows, which
+//! would cost more than most judgements, and stays small, because the host zeroes all of it after each call.
 
 #![expect(unsafe_code, reason = "an allocator hands out raw memory")]
 
@@ -9,7 +8,7 @@ use std::alloc::{GlobalAlloc, Layout};
 use std::arch::wasm32;
 use std::cell::Cell;
 
-/// What is asked for when that is used up. The host grants it or ends the call.
+/// The smallest step in which memory grows. The host grants it or ends the call.
 const STEP_BYTES: usize = 1 << 20;
 const PAGE_BYTES: usize = 64 << 10;
 
@@ -20,7 +19,7 @@ static ARENA: Arena = Arena {
 };
 
 unsafe extern "C" {
-    /// Where the linker put the end of stack and data.
+    /// The end of stack and data, set by the linker.
     static __heap_base: u8;
 }
 
@@ -33,7 +32,7 @@ struct Arena {
 unsafe impl Sync for Arena {}
 
 impl Arena {
-    /// Makes room for `size` more bytes, or says that there is none.
+    /// Grows the memory by at least `size` bytes; false where the host refuses.
     #[cold]
     fn extend(&self, size: usize, align: usize) -> bool {
         if self.end.get() == 0 {
@@ -47,7 +46,7 @@ impl Arena {
             return false;
         }
         let start = before * PAGE_BYTES;
-        // Memory that grew in one row stays one row.
+        // New memory usually continues the old; only a gap moves `next`.
         if start != self.end.get() {
             self.next.set(start);
         }
@@ -56,8 +55,8 @@ impl Arena {
     }
 }
 
-// SAFETY: each piece lies between `next` and `end`, which only move up, so no two pieces overlap; a piece is
-// given back only if it is the last one.
+// SAFETY: each piece lies between `next` and `end`, which only move up, so no two pieces overlap; only the
+// last piece is ever freed.
 unsafe impl GlobalAlloc for Arena {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         loop {
@@ -85,7 +84,7 @@ unsafe impl GlobalAlloc for Arena {
             self.next.set(start + size);
             return piece;
         }
-        // SAFETY: the caller vouches for `size` and for `piece`, and the new piece does not overlap the old.
+        // SAFETY: the caller guarantees `size` and `piece`, and the new piece does not overlap the old one.
         unsafe {
             let new = self.alloc(Layout::from_size_align_unchecked(size, layout.align()));
             if !new.is_null() {

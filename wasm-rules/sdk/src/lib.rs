@@ -1,12 +1,12 @@
-//! Write a rule for Watchpost in Rust: its settings, and its judgement. This crate is the rest: the contract's
-//! types, an allocator that suits an instance which lives for one call, and a panic that is heard outside.
+//! The SDK for rules of Watchpost in Rust. It has the contract's types, an allocator for instances that live for one
+//! call, and a panic hook whose message reaches the host. A rule adds its settings and its judgement.
 //!
 //! Choose one of the features `threshold` and `role`, implement [`threshold::Rule`] or [`role::Rule`], and
 //! hand the type to [`threshold!`] or [`role!`]. `docs/WRITING-RULES.md` has a complete rule.
 
 #[cfg(target_arch = "wasm32")]
 mod arena;
-mod both;
+mod common;
 pub mod names;
 #[cfg(target_arch = "wasm32")]
 pub mod panic_message;

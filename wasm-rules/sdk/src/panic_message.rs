@@ -1,10 +1,7 @@
-//! Writes the message of a panic where the host looks for it. A rule imports nothing, so there is no one to
-//! call; but when it traps, the host reads sixteen known bytes, a length, and so many bytes of text.
+//! Keeps the message of a panic in the memory of the rule, where the host searches for it after a trap: a marker of 16
+//! bytes, a length, and that many bytes of text. A rule imports nothing, so it cannot pass the message by a call.
 
-#![expect(
-    unsafe_code,
-    reason = "the place has to stay where the host looks for it, in a static that changes"
-)]
+#![expect(unsafe_code, reason = "the host finds the message in a mutable static")]
 
 use std::cell::UnsafeCell;
 use std::fmt::{self, Write};
@@ -14,58 +11,58 @@ use std::sync::Once;
 const MAX_MESSAGE_BYTES: usize = 1000;
 
 #[repr(C)]
-struct Words {
+struct MessageBuffer {
     marker: [u8; 16],
     length: u32,
     text: [u8; MAX_MESSAGE_BYTES],
 }
 
-struct Place(UnsafeCell<Words>);
+struct SharedBuffer(UnsafeCell<MessageBuffer>);
 
 // SAFETY: an instance of a rule has one thread; the contract has no way to make a second one.
-unsafe impl Sync for Place {}
+unsafe impl Sync for SharedBuffer {}
 
-static MESSAGE: Place = Place(UnsafeCell::new(Words {
+static MESSAGE: SharedBuffer = SharedBuffer(UnsafeCell::new(MessageBuffer {
     marker: *b"\x00last-words\x00v1\x00\x00",
     length: 0,
     text: [0; MAX_MESSAGE_BYTES],
 }));
 
-/// From here on a panic leaves its message and its line behind.
-pub fn keep() {
-    static KEPT: Once = Once::new();
-    KEPT.call_once(|| panic::set_hook(Box::new(write_down)));
+/// Installs a panic hook that keeps the message and the location of a panic.
+pub fn install_hook() {
+    static INSTALLED: Once = Once::new();
+    INSTALLED.call_once(|| panic::set_hook(Box::new(record)));
 }
 
-fn write_down(panic: &PanicHookInfo<'_>) {
-    let place = MESSAGE.0.get();
+fn record(panic: &PanicHookInfo<'_>) {
+    let buffer = MESSAGE.0.get();
     // SAFETY: one thread, and a panic inside this hook ends the instance without a second run of it.
-    let words = unsafe { &mut *place };
-    words.length = 0;
-    let mut pen = Pen { words };
-    // Where there is no room left, the beginning has to do.
+    let message = unsafe { &mut *buffer };
+    message.length = 0;
+    let mut writer = Writer { message };
+    // A message that is too long is truncated.
     let _ = match panic.payload_as_str() {
-        Some(message) => pen.write_str(message),
-        None => pen.write_str("it did not say why"),
+        Some(message) => writer.write_str(message),
+        None => writer.write_str("no message"),
     };
-    if let Some(place) = panic.location() {
-        let _ = write!(pen, " ({}:{})", place.file(), place.line());
+    if let Some(location) = panic.location() {
+        let _ = write!(writer, " ({}:{})", location.file(), location.line());
     }
-    // Without this the compiler may keep the text to itself: nobody in here reads it.
-    std::hint::black_box(place);
+    // No code of the rule reads the text, so without this the compiler may drop the writes.
+    std::hint::black_box(buffer);
 }
 
-struct Pen<'w> {
-    words: &'w mut Words,
+struct Writer<'m> {
+    message: &'m mut MessageBuffer,
 }
 
-impl Write for Pen<'_> {
+impl Write for Writer<'_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        let begin = self.words.length as usize;
+        let begin = self.message.length as usize;
         let room = MAX_MESSAGE_BYTES - begin;
         let text = &text.as_bytes()[..text.len().min(room)];
-        self.words.text[begin..begin + text.len()].copy_from_slice(text);
-        self.words.length += u32::try_from(text.len()).unwrap_or(0);
+        self.message.text[begin..begin + text.len()].copy_from_slice(text);
+        self.message.length += u32::try_from(text.len()).unwrap_or(0);
         Ok(())
     }
 }

@@ -1,57 +1,58 @@
-//! Patterns as operators write them: plain text with `*` for anything within one part, and `**` for anything
-//! at all. What ends a part depends on what is matched: a dot in a DNS name, a comma in a distinguished name.
-//! A comma that is escaped ends no part and is matched by no plain comma, so a value cannot pose as the rest of
-//! the pattern.
+//! Wildcard patterns in settings: `*` matches any text within one part, and `**` matches any text at all. The separator
+//! of parts depends on the kind of name: a dot in a DNS name, a comma in a distinguished name. An escaped comma
+//! separates no parts and matches no plain comma, so the value of an attribute cannot imitate the rest of a pattern.
 
 use serde::{Deserialize, Serialize};
 
-/// A pattern.
+/// A wildcard pattern; every text is a valid one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Pattern(String);
 
 impl Pattern {
-    /// The pattern with this text; every text is one.
+    /// The pattern with this text.
     pub fn new(text: impl Into<String>) -> Self {
         Self(text.into())
     }
 
-    /// The pattern as it was written.
+    /// The text of the pattern.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// As [`matches`] has it.
-    pub fn matches(&self, text: &str, stops: Stops) -> bool {
-        matches(&self.0, text, stops)
+    /// Whether the pattern matches the whole text, as [`matches`] does.
+    pub fn matches(&self, text: &str, separators: Separators) -> bool {
+        matches(&self.0, text, separators)
     }
 
-    /// The text, if it stands for nothing but itself.
+    /// The text of a pattern without wildcards.
     pub fn exact(&self) -> Option<&str> {
         (!self.0.contains('*')).then_some(self.0.as_str())
     }
 }
 
-/// What a plan has to ask for so that it is shown every metric that this pattern matches.
-pub fn wanted(metric: &str) -> String {
+/// The pattern to request in a plan, so that the rule is shown every metric that `metric` matches. A plan supports a
+/// `*` at the end of a name only.
+pub fn plan_pattern(metric: &str) -> String {
     match metric.split_once('*') {
-        Some((beginning, _)) => format!("{beginning}*"),
+        Some((prefix, _)) => format!("{prefix}*"),
         None => metric.to_owned(),
     }
 }
 
-/// The bytes that end a part, and the backslash where it escapes them; none means that there are no parts.
-pub type Stops = &'static [u8];
+/// The bytes that separate parts, and the backslash where it escapes them; empty for text without parts.
+pub type Separators = &'static [u8];
 
-/// Of text without parts.
-pub const PLAIN: Stops = b"";
-/// Of distinguished names as RFC 4514 writes them.
-pub const NAME: Stops = b",+\\";
+/// For text without parts.
+pub const PLAIN: Separators = b"";
+/// For distinguished names in the notation of RFC 4514.
+pub const NAME: Separators = b",+\\";
 
 /// Whether `pattern` matches the whole of `text`.
 ///
-/// It goes back to the last star only, and to the last double star when that is not enough.
-pub fn matches(pattern: &str, text: &str, stops: Stops) -> bool {
+/// Backtracks to the last `*` only, and to the last `**` when that is not enough, so the time is bounded by the product
+/// of both lengths.
+pub fn matches(pattern: &str, text: &str, separators: Separators) -> bool {
     if !pattern.contains('*') {
         return pattern == text;
     }
@@ -61,7 +62,7 @@ pub fn matches(pattern: &str, text: &str, stops: Stops) -> bool {
     let mut double: Option<Star> = None;
     loop {
         if pattern[at..].starts_with(b"*") {
-            let open = Star::read(pattern, at, seen, stops);
+            let open = Star::read(pattern, at, seen, separators);
             at = open.after;
             if open.crosses {
                 (double, star) = (Some(open), None);
@@ -74,14 +75,14 @@ pub fn matches(pattern: &str, text: &str, stops: Stops) -> bool {
             return true;
         }
         let same = at < pattern.len() && pattern.get(at) == text.get(seen);
-        if same && (!is_escaped(text, seen, stops) || is_escaped(pattern, at, stops)) {
+        if same && (!is_escaped(text, seen, separators) || is_escaped(pattern, at, separators)) {
             at += 1;
             seen += 1;
             continue;
         }
-        // A star gives way by one letter; a single one may not swallow the end of a part.
-        let single = star.as_mut().filter(|star| star.may_swallow(text, stops));
-        let Some(open) = single.or(double.as_mut().filter(|star| star.may_swallow(text, PLAIN))) else {
+        // A wildcard takes one more byte; a single star may not take a separator.
+        let single = star.as_mut().filter(|star| star.may_take(text, separators));
+        let Some(open) = single.or(double.as_mut().filter(|star| star.may_take(text, PLAIN))) else {
             return false;
         };
         open.taken += 1;
@@ -92,32 +93,32 @@ pub fn matches(pattern: &str, text: &str, stops: Stops) -> bool {
     }
 }
 
-/// Whether the byte there stands behind a backslash that escapes it. After two of them it does not matter which
-/// escapes which: taking it for escaped only ever matches less.
-fn is_escaped(text: &[u8], at: usize, stops: Stops) -> bool {
-    stops.contains(&b'\\') && at > 0 && text[at - 1] == b'\\'
+/// Whether a backslash escapes the byte at `at`. After two backslashes the byte counts as escaped too, which can only
+/// make a pattern match less.
+fn is_escaped(text: &[u8], at: usize, separators: Separators) -> bool {
+    separators.contains(&b'\\') && at > 0 && text[at - 1] == b'\\'
 }
 
 struct Star {
-    /// Where the pattern goes on.
+    /// The position in the pattern after the wildcard.
     after: usize,
-    /// Where the text goes on.
+    /// The position in the text after what the wildcard matches so far.
     taken: usize,
     crosses: bool,
 }
 
 impl Star {
-    fn read(pattern: &[u8], at: usize, taken: usize, stops: Stops) -> Self {
+    fn read(pattern: &[u8], at: usize, taken: usize, separators: Separators) -> Self {
         let stars = pattern[at..].iter().take_while(|byte| **byte == b'*').count();
         Self {
             after: at + stars,
             taken,
-            crosses: stars > 1 || stops.is_empty(),
+            crosses: stars > 1 || separators.is_empty(),
         }
     }
 
-    fn may_swallow(&self, text: &[u8], stops: Stops) -> bool {
-        text.get(self.taken).is_some_and(|byte| !stops.contains(byte))
+    fn may_take(&self, text: &[u8], separators: Separators) -> bool {
+        text.get(self.taken).is_some_and(|byte| !separators.contains(byte))
     }
 }
 
@@ -125,12 +126,12 @@ impl Star {
 mod tests {
     use super::*;
 
-    fn check(pattern: &str, stops: Stops, yes: &[&str], no: &[&str]) {
+    fn check(pattern: &str, separators: Separators, yes: &[&str], no: &[&str]) {
         for text in yes {
-            assert!(matches(pattern, text, stops), "{pattern} should match {text}");
+            assert!(matches(pattern, text, separators), "{pattern} should match {text}");
         }
         for text in no {
-            assert!(!matches(pattern, text, stops), "{pattern} should not match {text}");
+            assert!(!matches(pattern, text, separators), "{pattern} should not match {text}");
         }
     }
 
@@ -158,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_cannot_pose_as_the_rest_of_the_pattern() {
+    fn a_value_cannot_imitate_the_rest_of_the_pattern() {
         let forged = [
             "CN=evil\\,OU=admin,O=X",
             "CN=evil\\\\\\,OU=admin,O=X",
@@ -184,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hostile_pattern_ends() {
+    fn a_pattern_with_many_stars_is_matched_in_bounded_time() {
         assert!(!matches(&("*a".repeat(200) + "b"), &"a".repeat(4000), PLAIN));
         assert!(!matches(&("**a*a".repeat(60) + "b"), &"a".repeat(2000), b"."));
     }

@@ -1,9 +1,9 @@
-//! Rules that decide who may do what.
+//! The interface of role rules, which allow or deny requests.
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use crate::both;
+use crate::common;
 use crate::settings::{self, Plan, Problem};
 
 #[doc(hidden)]
@@ -19,29 +19,30 @@ pub mod generated {
 pub use contract::{Certificate, Decision, Identity, Label, Manifest, Request, Severity, Standing, Subject};
 pub use generated::exports::watchpost::rules::role_rule as contract;
 
-/// A rule: settings, and a judgement.
+/// A role rule. Each call gets a fresh instance, so a rule keeps no state.
 pub trait Rule {
-    /// What the operator writes, as JSON. `{}` has to be understood: give every field a default.
+    /// The settings as the operator writes them in JSON. Give every field a default, so that `{}` is valid.
     type Settings: DeserializeOwned;
-    /// What `decide` reads: the settings themselves, or something made of them that is quicker to use. It may
+    /// The settings that `decide` reads: the settings themselves, or a form of them that is faster to use. It may
     /// borrow its texts.
     type Prepared<'p>: Deserialize<'p>;
 
-    /// Who the rule is.
+    /// The name, version, description and settings schema of the rule.
     fn describe() -> Manifest;
 
-    /// Looks at the settings once: names the mistakes, or says what to do with them.
+    /// Checks the settings once: returns every problem, or a plan with the metrics that `decide` needs.
     ///
-    /// `actions` are all the actions there are.
+    /// `actions` are all actions of the server.
     fn plan(settings: Self::Settings, actions: &[String]) -> Result<Plan, Vec<Problem>>;
 
-    /// Decides a request, given what is not ok just now. An error says why it could not, and denies.
+    /// Allows or denies a request; `standings` are the current findings that are not ok. An error is reported as a
+    /// fault of the rule, and the request is denied.
     fn decide(request: Request, standings: Vec<Standing>, settings: Self::Prepared<'_>) -> Result<Decision, String>;
 }
 
-both::speaks!(contract);
+common::implement_common!(contract);
 
-/// Makes a component of a type that implements [`Rule`].
+/// Exports a type that implements [`Rule`] as a component.
 #[macro_export]
 macro_rules! role {
     ($rule:ty) => {
@@ -50,14 +51,14 @@ macro_rules! role {
             struct Component;
             impl $crate::role::contract::Guest for Component {
                 fn describe() -> $crate::role::Manifest {
-                    $crate::panic_message::keep();
+                    $crate::panic_message::install_hook();
                     <$rule as $crate::role::Rule>::describe()
                 }
                 fn check_settings(
                     settings: String,
                     actions: Vec<String>,
                 ) -> Result<$crate::role::contract::Plan, Vec<$crate::role::contract::Problem>> {
-                    $crate::panic_message::keep();
+                    $crate::panic_message::install_hook();
                     $crate::role::check::<$rule>(&settings, &actions)
                 }
                 fn decide(
@@ -65,7 +66,7 @@ macro_rules! role {
                     standings: Vec<$crate::role::Standing>,
                     settings: Vec<u8>,
                 ) -> Result<$crate::role::Decision, String> {
-                    $crate::panic_message::keep();
+                    $crate::panic_message::install_hook();
                     $crate::role::decide::<$rule>(request, standings, &settings)
                 }
             }

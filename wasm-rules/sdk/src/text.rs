@@ -1,24 +1,24 @@
-//! Sentences that the host takes: not too long, and not empty. What they say is the rule's.
+//! Limits for the sentences of a rule: their length, and whether they show anything.
 
-/// The host takes 1,600 bytes at least, and labels that come from elsewhere may be long.
+/// The host accepts at least 1,600 bytes; labels of pushed metrics may be longer.
 const MAX_TEXT_BYTES: usize = 1500;
 
-/// The sentence, or as much of it as the host takes.
+/// Truncates a sentence to the length that the host accepts.
 pub fn cut(sentence: String) -> String {
     cut_to(MAX_TEXT_BYTES, sentence)
 }
 
-/// As much of a text as is meant to stand in a sentence, with an ellipsis where something is left out.
-pub fn cut_to(longest: usize, mut text: String) -> String {
-    if text.len() > longest {
-        let end = (0..=longest).rev().find(|end| text.is_char_boundary(*end));
+/// Truncates a text to `max_bytes` at a character boundary, and adds an ellipsis where it does.
+pub fn cut_to(max_bytes: usize, mut text: String) -> String {
+    if text.len() > max_bytes {
+        let end = (0..=max_bytes).rev().find(|end| text.is_char_boundary(*end));
         text.truncate(end.unwrap_or(0));
         text.push('…');
     }
     text
 }
 
-/// Whether nothing of it can be seen. The host takes such a sentence for none.
+/// Whether a text has only white space and control characters. The host treats such a sentence as missing.
 pub fn is_blank(text: &str) -> bool {
     text.chars().all(|letter| letter.is_whitespace() || letter.is_control())
 }
@@ -28,7 +28,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_sentence_is_cut_between_letters() {
+    fn a_sentence_is_cut_at_a_character_boundary() {
         assert_eq!(cut_to(3, "abc".to_owned()), "abc");
         assert_eq!(cut_to(3, "abcd".to_owned()), "abc…");
         assert_eq!(cut_to(3, "aää".to_owned()), "aä…");
@@ -36,7 +36,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_seen_is_blank() {
+    fn text_without_visible_characters_is_blank() {
         for blank in ["", " \n\t", "\u{1}\u{7f}", "\u{a0}"] {
             assert!(is_blank(blank), "{blank:?}");
         }

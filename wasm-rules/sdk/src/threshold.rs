@@ -1,9 +1,9 @@
-//! Rules that judge what was measured.
+//! The interface of threshold rules, which judge measured metrics.
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use crate::both;
+use crate::common;
 use crate::settings::{self, Plan, Problem};
 
 #[doc(hidden)]
@@ -19,27 +19,28 @@ pub mod generated {
 pub use contract::{Finding, Gap, Label, Manifest, Metric, Round, Sample, Severity, Subject};
 pub use generated::exports::watchpost::rules::threshold_rule as contract;
 
-/// A rule: settings, and a judgement.
+/// A threshold rule. Each call gets a fresh instance, so a rule keeps no state; the findings of the last round are part
+/// of the [`Round`].
 pub trait Rule {
-    /// What the operator writes, as JSON. `{}` has to be understood: give every field a default.
+    /// The settings as the operator writes them in JSON. Give every field a default, so that `{}` is valid.
     type Settings: DeserializeOwned;
-    /// What `judge` reads: the settings themselves, or something made of them that is quicker to use. It may
-    /// borrow its texts.
+    /// The settings that `judge` reads: the settings themselves, or a form of them that is faster to use. It may borrow
+    /// its texts.
     type Prepared<'p>: Deserialize<'p>;
 
-    /// Who the rule is.
+    /// The name, version, description and settings schema of the rule.
     fn describe() -> Manifest;
 
-    /// Looks at the settings once: names the mistakes, or says what to do with them.
+    /// Checks the settings once: returns every problem, or a plan with the metrics that `judge` needs.
     fn plan(settings: Self::Settings) -> Result<Plan, Vec<Problem>>;
 
-    /// Judges a round. An error says why it could not.
+    /// Judges a round. An error is reported as a fault of the rule.
     fn judge(round: Round, settings: Self::Prepared<'_>) -> Result<Vec<Finding>, String>;
 }
 
-both::speaks!(contract);
+common::implement_common!(contract);
 
-/// Makes a component of a type that implements [`Rule`].
+/// Exports a type that implements [`Rule`] as a component.
 #[macro_export]
 macro_rules! threshold {
     ($rule:ty) => {
@@ -48,20 +49,20 @@ macro_rules! threshold {
             struct Component;
             impl $crate::threshold::contract::Guest for Component {
                 fn describe() -> $crate::threshold::Manifest {
-                    $crate::panic_message::keep();
+                    $crate::panic_message::install_hook();
                     <$rule as $crate::threshold::Rule>::describe()
                 }
                 fn check_settings(
                     settings: String,
                 ) -> Result<$crate::threshold::contract::Plan, Vec<$crate::threshold::contract::Problem>> {
-                    $crate::panic_message::keep();
+                    $crate::panic_message::install_hook();
                     $crate::threshold::check::<$rule>(&settings)
                 }
                 fn judge(
                     round: $crate::threshold::Round,
                     settings: Vec<u8>,
                 ) -> Result<Vec<$crate::threshold::Finding>, String> {
-                    $crate::panic_message::keep();
+                    $crate::panic_message::install_hook();
                     $crate::threshold::judge::<$rule>(round, &settings)
                 }
             }

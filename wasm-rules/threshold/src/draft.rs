@@ -1,5 +1,5 @@
-//! What a round will say, before it is written out. Anyone who pushes series makes findings, and an answer that is
-//! too large would be no answer at all; so the mildest are passed over, and sentences are written for the others.
+//! Findings of a round before their sentences are written. Clients that push series cause findings, and the host
+//! refuses an answer that is too large, so only the most severe findings are written out.
 
 use std::borrow::Cow;
 use std::cmp::Reverse;
@@ -8,24 +8,24 @@ use watchpost_rule::threshold::{Finding, Gap, Metric, Sample, Severity, Subject}
 
 use crate::judged::Judged;
 
-/// The host takes 10,000, and never fewer than this.
+/// The host accepts 10,000 findings by default, and at least this many.
 const MAX_FINDINGS: usize = 9000;
 
-/// The host takes 8 MiB, and never less than 5.
+/// The host accepts 8 MiB by default, and at least 5 MiB.
 const MAX_BYTES: usize = 4 << 20;
 
-/// What the host counts for a finding, and for a label, beside their texts.
+/// The size that the host adds for each finding and for each label to that of their texts.
 const FINDING_BYTES: usize = 128;
 const LABEL_BYTES: usize = 48;
 
-/// A finding that knows everything but its sentence.
+/// A finding without its sentence.
 pub(crate) struct Draft<'r> {
     pub(crate) threshold: &'r Judged,
     pub(crate) severity: Severity,
     pub(crate) about: About<'r>,
 }
 
-/// What was measured, or was not.
+/// The subject of a draft: a measured series, or one that is missing.
 pub(crate) enum About<'r> {
     Series {
         metric: &'r Metric,
@@ -39,7 +39,7 @@ pub(crate) enum About<'r> {
 }
 
 impl<'r> Draft<'r> {
-    /// Nothing, where nobody minds that it is not there.
+    /// A draft about a missing subject; `None` where the threshold permits that it is missing.
     pub(crate) fn of_absence(
         threshold: &'r Judged,
         subject: Cow<'r, Subject>,
@@ -53,15 +53,15 @@ impl<'r> Draft<'r> {
         })
     }
 
-    /// What is not there, if it is about that.
-    pub(crate) fn missed(&self) -> Option<&Subject> {
+    /// The missing subject that the draft is about, if it is about one.
+    pub(crate) fn missing_subject(&self) -> Option<&Subject> {
         match &self.about {
             About::Series { .. } => None,
             About::Absence { subject, .. } => Some(subject),
         }
     }
 
-    fn written(&self) -> Finding {
+    fn finding(&self) -> Finding {
         let Self {
             threshold, severity, ..
         } = self;
@@ -72,15 +72,15 @@ impl<'r> Draft<'r> {
     }
 }
 
-/// As many findings as the host takes: first those that are ok are left out, then the mildest.
-pub(crate) fn written(mut drafts: Vec<Draft<'_>>) -> Vec<Finding> {
+/// As many findings as the host accepts; the mildest are left out, beginning with those that are ok.
+pub(crate) fn findings(mut drafts: Vec<Draft<'_>>) -> Vec<Finding> {
     if drafts.len() <= MAX_FINDINGS {
         let findings = fitting(&drafts);
         if findings.len() == drafts.len() {
             return findings;
         }
     }
-    // Those of one severity keep their order, so that each round tells the same ones.
+    // The sort is stable, so that each round has the same findings.
     drafts.sort_by_key(|draft| Reverse(draft.severity));
     drafts.truncate(MAX_FINDINGS);
     fitting(&drafts)
@@ -88,7 +88,7 @@ pub(crate) fn written(mut drafts: Vec<Draft<'_>>) -> Vec<Finding> {
 
 fn fitting(drafts: &[Draft<'_>]) -> Vec<Finding> {
     let mut taken = 0;
-    let findings = drafts.iter().map(Draft::written);
+    let findings = drafts.iter().map(Draft::finding);
     let fitting = findings.take_while(|finding| {
         taken += bytes(finding);
         taken <= MAX_BYTES

@@ -1,30 +1,30 @@
-//! The gaps of a round, by the metrics that they hide. A thousand gaps may hide ten thousand series, so each is
-//! looked up and not searched for.
+//! An index of the gaps of a round by the metrics that they hide. A thousand gaps may hide ten thousand series, so a
+//! linear search for each series would be too slow.
 
 use std::collections::BTreeMap;
 
 use watchpost_rule::threshold::Gap;
 
-/// Metrics, and beginnings of metrics, with the place of the first gap that names them.
+/// The index of the first gap for each metric name and for each prefix of metric names.
 pub(crate) struct Gaps<'r> {
     all: &'r [Gap],
     names: BTreeMap<&'r str, usize>,
-    beginnings: BTreeMap<&'r str, usize>,
+    prefixes: BTreeMap<&'r str, usize>,
 }
 
 impl<'r> Gaps<'r> {
     pub(crate) fn new(all: &'r [Gap]) -> Self {
-        let (mut names, mut beginnings) = (BTreeMap::new(), BTreeMap::new());
+        let (mut names, mut prefixes) = (BTreeMap::new(), BTreeMap::new());
         for (at, gap) in all.iter().enumerate() {
             for pattern in &gap.metrics {
                 let (texts, text) = match pattern.strip_suffix('*') {
-                    Some(beginning) => (&mut beginnings, beginning),
+                    Some(prefix) => (&mut prefixes, prefix),
                     None => (&mut names, pattern.as_str()),
                 };
                 texts.entry(text).or_insert(at);
             }
         }
-        Self { all, names, beginnings }
+        Self { all, names, prefixes }
     }
 
     /// The first gap that hides this metric.
@@ -32,8 +32,8 @@ impl<'r> Gaps<'r> {
         if self.all.is_empty() {
             return None;
         }
-        let beginnings = (0..=metric.len()).filter_map(|end| self.beginnings.get(metric.get(..end)?));
-        let first = beginnings.chain(self.names.get(metric)).min()?;
+        let prefixes = (0..=metric.len()).filter_map(|end| self.prefixes.get(metric.get(..end)?));
+        let first = prefixes.chain(self.names.get(metric)).min()?;
         Some(&self.all[*first])
     }
 }

@@ -1,4 +1,4 @@
-//! A threshold as series are judged by it: which it selects, how bad a value is, and what it finds.
+//! The prepared form of a threshold: it selects series, gives a value its severity, and makes the finding.
 
 use serde::{Deserialize, Serialize};
 use watchpost_rule::pattern::{PLAIN, Pattern};
@@ -8,7 +8,7 @@ use watchpost_rule::threshold::{Finding, Gap, Label, Metric, Sample, Severity, S
 use crate::sentence::FindingText;
 use crate::settings::{Direction, Missing};
 
-/// A threshold as it is judged by: checked, and with every default filled in.
+/// A checked threshold with every default filled in.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Judged {
     pub(crate) metric: Pattern,
@@ -36,7 +36,7 @@ impl Judged {
         })
     }
 
-    /// The labels that it selects by a plain value.
+    /// The labels that the threshold selects by an exact value.
     pub(crate) fn exact_labels(&self) -> Vec<Label> {
         let exact = |(name, pattern): &(String, Pattern)| {
             Some(Label {
@@ -47,8 +47,8 @@ impl Judged {
         self.labels.iter().filter_map(exact).collect()
     }
 
-    /// A level is entered at one value and left at another, so what was said before matters; but only of this
-    /// level: another threshold's alert has entered nothing here.
+    /// The severity of a value. A level is entered at one value and left at another, so the finding of the last round
+    /// counts, but only if it is of a level of this threshold.
     pub(crate) fn severity(&self, value: f64, before: Option<&Finding>) -> Severity {
         let entered = before
             .filter(|before| before.severity != Severity::Ok)
@@ -85,22 +85,22 @@ impl Judged {
             metric: metric.name.clone(),
             labels: sample.labels.clone(),
         };
-        let told = FindingText {
+        let text = FindingText {
             subject: &subject,
             unit: &metric.unit,
             value: sample.value,
             limit,
             severity,
         };
-        let ours = || match edge.filter(|edge| !self.beyond(sample.value, edge.enter)) {
-            Some(edge) => told.not_yet_cleared(self.direction, edge.clear),
-            None => told.plainly(self.direction, self.inclusive),
+        let default_sentence = || match edge.filter(|edge| !self.beyond(sample.value, edge.enter)) {
+            Some(edge) => text.not_yet_cleared(self.direction, edge.clear),
+            None => text.level_reached(self.direction, self.inclusive),
         };
         let sentence = match severity {
             Severity::Ok => String::new(),
             _ => {
-                let theirs = self.sentence.as_ref().and_then(|template| told.fill(template));
-                theirs.unwrap_or_else(ours)
+                let custom = self.sentence.as_ref().and_then(|template| text.fill(template));
+                custom.unwrap_or_else(default_sentence)
             }
         };
         Finding {
@@ -112,7 +112,8 @@ impl Judged {
         }
     }
 
-    /// What it means that something is not there, or is hidden by a gap; nothing, where nobody minds.
+    /// The severity of a missing subject; `hidden` if a gap explains it. `None` where the threshold permits that it is
+    /// missing.
     pub(crate) fn absent(&self, hidden: bool) -> Option<Severity> {
         match self.missing {
             Missing::Ok => None,
@@ -123,8 +124,8 @@ impl Judged {
         }
     }
 
-    /// The level that it had entered before stays with it, so that a series which comes back between the two values
-    /// of that level goes on where it was.
+    /// The finding about a missing subject. It keeps the level that the series had entered, so that a series which
+    /// returns between the two values of that level is still in it.
     pub(crate) fn absence(
         &self,
         subject: &Subject,
@@ -134,7 +135,7 @@ impl Judged {
     ) -> Finding {
         let sentence = match gap {
             Some(gap) => format!("{subject} could not be measured: {}: {}", gap.source, gap.reason),
-            None => format!("{subject} is not measured here; check that its source is switched on"),
+            None => format!("{subject} is not measured here; check that its source is enabled"),
         };
         let entered = before.filter(|before| before.severity != Severity::Ok);
         Finding {

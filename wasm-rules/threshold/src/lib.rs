@@ -1,6 +1,6 @@
-//! The threshold rule that Watchpost brings: holds any metric against levels that it enters and leaves at
-//! different values, so that an alert does not flutter, and says what is missing. What the levels are is told
-//! in `settings`, how one value stands to them in `judged`; here is the judgement of a round.
+//! The built-in threshold rule: it compares any metric with levels, with hysteresis so that an alert does not flap, and
+//! reports metrics that are missing. This file judges a round; `settings` defines the levels, and `judged` compares one
+//! value with them.
 
 mod draft;
 mod gaps;
@@ -12,7 +12,7 @@ use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::collections::BTreeSet;
 
-use watchpost_rule::pattern::{PLAIN, wanted};
+use watchpost_rule::pattern::{PLAIN, plan_pattern};
 use watchpost_rule::threshold::{Finding, Label, Manifest, Metric, Round, Rule, Severity, Subject};
 use watchpost_rule::{Plan, Problem};
 
@@ -21,7 +21,7 @@ use gaps::Gaps;
 use judged::Judged;
 pub use settings::{Direction, Level, Settings, Threshold};
 
-/// The rule.
+/// The built-in threshold rule.
 pub struct Thresholds;
 
 watchpost_rule::threshold!(Thresholds);
@@ -35,7 +35,7 @@ impl Rule for Thresholds {
             name: "threshold".to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             description:
-                "Holds metrics against warning and alert levels. By default: disk, memory and inodes at 80 and \
+                "Compares metrics with warning and alert levels. By default: disk, memory and inodes at 80 and \
                           90 %, CPU at 90 and 95 %, work chunks in progress at 35 and 40."
                     .to_owned(),
             settings_schema: include_str!("../settings.schema.json").to_owned(),
@@ -44,7 +44,7 @@ impl Rule for Thresholds {
 
     fn plan(settings: Settings) -> Result<Plan, Vec<Problem>> {
         let judged = settings.judged()?;
-        let metrics = judged.iter().map(|threshold| wanted(threshold.metric.as_str()));
+        let metrics = judged.iter().map(|threshold| plan_pattern(threshold.metric.as_str()));
         Ok(Plan::new(metrics, &judged))
     }
 
@@ -58,20 +58,20 @@ impl Rule for Thresholds {
             judgement.metric(metric, of_metric(&round.last, &metric.name));
         }
         judgement.missing(&round);
-        Ok(draft::written(judgement.drafts))
+        Ok(draft::findings(judgement.drafts))
     }
 }
 
 struct Judgement<'r> {
     thresholds: &'r [Judged],
-    /// Which thresholds matched a sample.
+    /// Whether each threshold matched a sample, by its index.
     seen: Vec<bool>,
     drafts: Vec<Draft<'r>>,
 }
 
 impl<'r> Judgement<'r> {
-    /// Each sample is judged by the first threshold of each direction that matches it, and the worse of the
-    /// two findings stands: so a threshold for one disk, written before the one for all, takes its place.
+    /// Judges each sample by the first threshold of each direction that matches it, and keeps the worse of the two
+    /// findings. So a threshold for one disk has to precede the one for all disks.
     fn metric(&mut self, metric: &'r Metric, last: &[Finding]) {
         let matching = self.thresholds.iter().enumerate();
         let matching: Vec<_> = matching
@@ -93,8 +93,8 @@ impl<'r> Judgement<'r> {
                     worst = Some((severity, threshold));
                 }
             }
-            let told = worst.filter(|(severity, _)| !quiet || *severity != Severity::Ok);
-            self.drafts.extend(told.map(|(severity, threshold)| Draft {
+            let reported = worst.filter(|(severity, _)| !quiet || *severity != Severity::Ok);
+            self.drafts.extend(reported.map(|(severity, threshold)| Draft {
                 threshold,
                 severity,
                 about: About::Series { metric, sample },
@@ -102,8 +102,8 @@ impl<'r> Judgement<'r> {
         }
     }
 
-    /// What was not measured: a threshold that matched nothing at all, and series that the last round knew and
-    /// a gap explains. A series that is gone without a gap is gone, like a disk that was unmounted.
+    /// Drafts about subjects that are missing: a threshold without any sample, and series of the last round that a gap
+    /// hides. A series that is missing without a gap no longer exists, like an unmounted disk, and has no finding.
     fn missing(&mut self, round: &'r Round) {
         let gaps = Gaps::new(&round.gaps);
         let (whole, labelled): (Vec<_>, Vec<_>) = round.last.iter().partition(|last| last.subject.labels.is_empty());
@@ -117,30 +117,30 @@ impl<'r> Judgement<'r> {
                 metric: metric.to_owned(),
                 labels: threshold.exact_labels(),
             };
-            let is_told =
-                |told: &Subject| same(told, &subject) || (told.metric == metric && threshold.selects(&told.labels));
-            if drafts.iter().filter_map(Draft::missed).any(is_told) || shows(round, &subject) {
+            let is_reported =
+                |other: &Subject| same(other, &subject) || (other.metric == metric && threshold.selects(&other.labels));
+            if drafts.iter().filter_map(Draft::missing_subject).any(is_reported) || shows(round, &subject) {
                 continue;
             }
             let before = before(of_metric(&round.last, metric), &subject.labels);
             let gap = gaps.hiding(metric);
             drafts.extend(Draft::of_absence(threshold, Cow::Owned(subject), before, gap));
         }
-        // A series without labels has the name of its metric as a whole, which may just have been told.
-        let told = drafts.iter().filter_map(Draft::missed);
-        let told: BTreeSet<&str> = told
+        // The subject of a series without labels is the metric as a whole, which may have a draft already.
+        let reported = drafts.iter().filter_map(Draft::missing_subject);
+        let reported: BTreeSet<&str> = reported
             .filter(|subject| subject.labels.is_empty())
             .map(|subject| subject.metric.as_str())
             .collect();
-        let untold = whole
+        let unreported = whole
             .into_iter()
-            .filter(|last| !told.contains(last.subject.metric.as_str()));
-        let hidden: Vec<_> = untold.filter_map(|last| self.hidden(round, &gaps, last)).collect();
+            .filter(|last| !reported.contains(last.subject.metric.as_str()));
+        let hidden: Vec<_> = unreported.filter_map(|last| self.hidden(round, &gaps, last)).collect();
         self.drafts.extend(drafts);
         self.drafts.extend(hidden);
     }
 
-    /// What the last round knew and a gap hides.
+    /// A draft about a series of the last round that a gap hides.
     fn hidden(&self, round: &Round, gaps: &Gaps<'r>, last: &'r Finding) -> Option<Draft<'r>> {
         let subject = &last.subject;
         if shows(round, subject) {
@@ -162,13 +162,13 @@ fn of_metric<'f>(findings: &'f [Finding], metric: &str) -> &'f [Finding] {
     &rest[..rest.partition_point(|finding| finding.subject.metric == metric)]
 }
 
-/// What was said of the series the last time; findings are sorted by labels.
+/// The finding of the last round about the series with these labels; findings are sorted by labels.
 fn before<'f>(last: &'f [Finding], labels: &[Label]) -> Option<&'f Finding> {
     let at = last.binary_search_by(|finding| order(&finding.subject.labels, labels));
     at.ok().map(|at| &last[at])
 }
 
-/// Metrics are sorted by name, their samples by labels.
+/// Whether the round has a sample of the subject. Metrics are sorted by name, their samples by labels.
 fn shows(round: &Round, subject: &Subject) -> bool {
     let metric = round
         .metrics

@@ -1,4 +1,4 @@
-//! The sentence that a finding says: ours, or the operator's with its words filled in.
+//! The sentence of a finding: the default one, or the operator's template with its placeholders filled in.
 
 use watchpost_rule::text::is_blank;
 use watchpost_rule::threshold::{Severity, Subject};
@@ -7,7 +7,7 @@ use crate::settings::Direction;
 
 const PLACEHOLDERS: [&str; 6] = ["subject", "metric", "value", "unit", "limit", "severity"];
 
-/// What a sentence may speak of.
+/// The values for the placeholders of a sentence.
 pub(crate) struct FindingText<'f> {
     pub(crate) subject: &'f Subject,
     pub(crate) unit: &'f str,
@@ -17,14 +17,15 @@ pub(crate) struct FindingText<'f> {
 }
 
 impl FindingText<'_> {
-    pub(crate) fn plainly(&self, direction: Direction, inclusive: bool) -> String {
+    pub(crate) fn level_reached(&self, direction: Direction, inclusive: bool) -> String {
         let side = match (direction, inclusive) {
             (Direction::Above, true) => "at or above",
             (Direction::Above, false) => "above",
             (Direction::Below, true) => "at or below",
             (Direction::Below, false) => "below",
         };
-        let [subject, value, limit, severity] = ["subject", "value", "limit", "severity"].map(|word| self.word(word));
+        let [subject, value, limit, severity] =
+            ["subject", "value", "limit", "severity"].map(|name| self.value_of(name));
         let unit = self.spaced_unit();
         format!("{subject} is {value}{unit}, {side} the {severity} level of {limit}{unit}")
     }
@@ -34,7 +35,7 @@ impl FindingText<'_> {
             Direction::Above => "below",
             Direction::Below => "above",
         };
-        let [subject, value, severity] = ["subject", "value", "severity"].map(|word| self.word(word));
+        let [subject, value, severity] = ["subject", "value", "severity"].map(|name| self.value_of(name));
         let unit = self.spaced_unit();
         let clear = short(clear);
         format!("{subject} is {value}{unit}, not yet {side} {clear}{unit}, where the {severity} ends")
@@ -48,25 +49,25 @@ impl FindingText<'_> {
         }
     }
 
-    /// Nothing, where the words that it is made of are all empty for this subject.
+    /// Fills in a template; `None` where the result is blank, because its placeholders are all empty for this subject.
     pub(crate) fn fill(&self, template: &str) -> Option<String> {
         let mut filled = String::with_capacity(template.len() + 32);
         let mut rest = template;
-        while let Some((before, word, after)) = next_word(rest) {
+        while let Some((before, name, after)) = next_placeholder(rest) {
             filled.push_str(before);
-            filled.push_str(&self.word(word));
+            filled.push_str(&self.value_of(name));
             rest = after;
         }
         filled.push_str(rest);
         (!is_blank(&filled)).then_some(filled)
     }
 
-    fn word(&self, word: &str) -> String {
-        if let Some(name) = word.strip_prefix("label.") {
+    fn value_of(&self, placeholder: &str) -> String {
+        if let Some(name) = placeholder.strip_prefix("label.") {
             let label = self.subject.labels.iter().find(|label| label.name == name);
             return label.map_or_else(String::new, |label| label.value.clone());
         }
-        match word {
+        match placeholder {
             "subject" => self.subject.to_string(),
             "metric" => self.subject.metric.clone(),
             "value" => short(self.value),
@@ -78,37 +79,37 @@ impl FindingText<'_> {
     }
 }
 
-/// The text before the next `{word}`, the word, and the text after it.
-fn next_word(template: &str) -> Option<(&str, &str, &str)> {
+/// The text before the next `{placeholder}`, its name, and the text after it.
+fn next_placeholder(template: &str) -> Option<(&str, &str, &str)> {
     let (before, rest) = template.split_once('{')?;
-    let (word, after) = rest.split_once('}')?;
-    Some((before, word, after))
+    let (name, after) = rest.split_once('}')?;
+    Some((before, name, after))
 }
 
-/// What is wrong with a sentence of the operator's.
-pub(crate) fn mistake(template: &str) -> Option<String> {
+/// Why a template of the operator is invalid; `None` for a valid one.
+pub(crate) fn template_error(template: &str) -> Option<String> {
     if is_blank(template) {
-        return Some("write a sentence, or leave it out for one of ours".to_owned());
+        return Some("write a sentence, or leave it out for the default one".to_owned());
     }
-    let unknown = unknown_word(template)?;
-    let words = PLACEHOLDERS.join("}, {");
+    let unknown = unknown_placeholder(template)?;
+    let known = PLACEHOLDERS.join("}, {");
     Some(format!(
-        "{{{unknown}}} is nothing to fill in; use {{{words}}} or {{label.NAME}}"
+        "{{{unknown}}} is not a placeholder; use {{{known}}} or {{label.NAME}}"
     ))
 }
 
-fn unknown_word(template: &str) -> Option<&str> {
+fn unknown_placeholder(template: &str) -> Option<&str> {
     let mut rest = template;
-    while let Some((_, word, after)) = next_word(rest) {
-        if !PLACEHOLDERS.contains(&word) && !word.starts_with("label.") {
-            return Some(word);
+    while let Some((_, name, after)) = next_placeholder(rest) {
+        if !PLACEHOLDERS.contains(&name) && !name.starts_with("label.") {
+            return Some(name);
         }
         rest = after;
     }
     None
 }
 
-/// Two decimals are what a person reads.
+/// Rounds to two decimals, without trailing zeros.
 fn short(value: f64) -> String {
     let text = format!("{value:.2}");
     let text = text.trim_end_matches('0').trim_end_matches('.');

@@ -1,107 +1,108 @@
-//! What an operator may write about thresholds, and what is wrong with it.
+//! The settings of the threshold rule, and their validation.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
-use watchpost_rule::names::{LABELS_BYTES, MAX_METRICS, mistake_in_label, mistake_in_metric};
-use watchpost_rule::pattern::{Pattern, wanted};
+use watchpost_rule::names::{LABELS_BYTES, MAX_METRICS, label_name_error, metric_name_error};
+use watchpost_rule::pattern::{Pattern, plan_pattern};
 use watchpost_rule::{Problem, pointer};
 
 use crate::judged::{Edge, Judged};
 use crate::sentence;
 
-/// The settings.
+/// The settings of the threshold rule.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
-    /// In the order in which they are tried.
+    /// The thresholds in the order of their evaluation: the first one of each direction that matches a series judges
+    /// it.
     #[serde(default = "defaults")]
     pub thresholds: Vec<Threshold>,
 }
 
-/// Levels for one metric, or for some of its series.
+/// Levels for one metric, for some of its series, or for several metrics.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Threshold {
-    /// A name, or a pattern with `*`.
+    /// The name of a metric, or a pattern with `*`.
     pub metric: Pattern,
-    /// Patterns that the labels have to match; none means any.
+    /// Patterns that the labels must match; none for all series.
     #[serde(default)]
     pub labels: BTreeMap<String, Pattern>,
-    /// Which way is bad.
+    /// Whether values above or below the level are bad.
     #[serde(default)]
     pub direction: Direction,
-    /// Whether the level itself is bad already.
-    #[serde(default = "yes")]
+    /// Whether a value equal to the level is bad.
+    #[serde(default = "default_inclusive")]
     pub inclusive: bool,
-    /// Someone should look soon.
+    /// The level of findings that need attention soon.
     pub warning: Option<Level>,
-    /// Someone should look now.
+    /// The level of findings that need attention now.
     pub alert: Option<Level>,
-    /// What a finding says; `None` is a sentence of our own.
+    /// The template of the sentence of a finding; `None` for a default sentence.
     pub sentence: Option<String>,
-    /// What it means when the metric is not there.
+    /// The severity when the metric is missing.
     #[serde(default)]
     pub missing: Missing,
-    /// Whether series that are ok are passed over; for metrics with very many of them.
+    /// Whether series that are ok have no finding; for metrics with very many series.
     #[serde(default)]
     pub quiet: bool,
 }
 
-/// Where it begins to be bad, and where it is good again.
+/// The values at which a level is entered and left.
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(untagged)]
 pub enum Level {
-    /// Both at one value.
+    /// The level is entered and left at one value.
     At(f64),
-    /// Left at another value than entered, so that it does not flutter.
+    /// The level is left at another value than it is entered at (hysteresis), so that the severity does not flap.
     Apart {
-        /// Where it begins.
+        /// The value at which the level is entered.
         enter: f64,
-        /// Where it ends.
+        /// The value at which the level is left.
         clear: f64,
     },
 }
 
-/// Which way is bad.
+/// The direction in which values are bad.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Direction {
-    /// The higher the worse.
+    /// High values are bad.
     #[default]
     Above,
-    /// The lower the worse.
+    /// Low values are bad.
     Below,
 }
 
-/// What it means when a metric is not there.
+/// The severity when a metric is missing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Missing {
-    /// Nothing to worry about.
+    /// No finding.
     Ok,
-    /// Nothing to worry about where nobody measures it; but where somebody should have, nobody knows.
+    /// No finding where no source measures the metric; unknown where a gap hides it.
     Optional,
-    /// Nobody knows.
+    /// Unknown.
     #[default]
     Unknown,
-    /// Someone should look soon.
+    /// A warning.
     Warning,
-    /// Someone should look now.
+    /// An alert.
     Alert,
 }
 
-fn yes() -> bool {
+fn default_inclusive() -> bool {
     true
 }
 
-/// What a person can do about it.
-const IGNORED: &str =
-    "a rule failed again and again and was put aside; GET /api/v1/rules names it, and its log says how it failed";
+/// The sentence of the default threshold for `rules_quarantined`.
+const QUARANTINED: &str =
+    "a rule kept failing and was quarantined; GET /api/v1/rules names it, and its audit log says how it failed";
 
 fn defaults() -> Vec<Threshold> {
-    // Most machines have no store of work chunks, some file systems count no inodes, and who tries this rule on a
-    // machine of another program has no rules there.
+    // Three metrics are optional: most machines have no store of work chunks, some file systems count no inodes, and
+    // snapshots of other programs have no `rules_quarantined`.
     [
         ("disk", 80.0, 90.0, Missing::Unknown),
         ("memory", 80.0, 90.0, Missing::Unknown),
@@ -117,7 +118,7 @@ fn defaults() -> Vec<Threshold> {
         inclusive: true,
         warning: Some(Level::At(warning)),
         alert: Some(Level::At(alert)),
-        sentence: (metric == "rules_quarantined").then(|| IGNORED.to_owned()),
+        sentence: (metric == "rules_quarantined").then(|| QUARANTINED.to_owned()),
         missing,
         quiet: false,
     })
@@ -130,10 +131,10 @@ impl Settings {
         let metrics = self
             .thresholds
             .iter()
-            .map(|threshold| wanted(threshold.metric.as_str()));
+            .map(|threshold| plan_pattern(threshold.metric.as_str()));
         let count = metrics.collect::<BTreeSet<_>>().len();
         if count > MAX_METRICS {
-            let what = format!("they are for {count} metrics, and at most {MAX_METRICS} are taken: use patterns");
+            let what = format!("the thresholds name {count} metrics; at most {MAX_METRICS} are allowed: use patterns");
             problems.push(Problem::new("/thresholds", what));
         }
         let mut judged = Vec::new();
@@ -157,11 +158,11 @@ impl Threshold {
             Direction::Below => "above",
         };
         let mut wrong = |field: &str, what: String| problems.push(Problem::new(format!("{place}{field}"), what));
-        if let Some(what) = mistake_in_metric(self.metric.as_str()) {
+        if let Some(what) = metric_name_error(self.metric.as_str()) {
             wrong("/metric", what);
         }
         for name in self.labels.keys() {
-            if let Some(what) = mistake_in_label(name) {
+            if let Some(what) = label_name_error(name) {
                 wrong(&format!("/labels/{}", pointer(name)), what);
             }
         }
@@ -172,7 +173,7 @@ impl Threshold {
         if of_labels.sum::<usize>() > LABELS_BYTES {
             wrong(
                 "/labels",
-                format!("no series has labels of more than {LABELS_BYTES} bytes"),
+                format!("the labels of a series have at most {LABELS_BYTES} bytes, so no series can match these"),
             );
         }
         if warning.is_none() && alert.is_none() {
@@ -182,7 +183,7 @@ impl Threshold {
             if let Some(Edge { enter, clear }) = edge.filter(|edge| worse(edge.clear, edge.enter)) {
                 wrong(
                     field,
-                    format!("it is left at {clear} and entered at {enter}: leave it {towards} where it is entered"),
+                    format!("clear is {clear} and enter is {enter}: set clear {towards} enter"),
                 );
             }
         }
@@ -192,10 +193,10 @@ impl Threshold {
         if let Some((Edge { enter: warning, .. }, Edge { enter: alert, .. })) = crossed {
             wrong(
                 "/warning",
-                format!("the warning level {warning} has to be {towards} the alert level {alert}"),
+                format!("the warning level {warning} must be {towards} the alert level {alert}"),
             );
         }
-        if let Some(what) = self.sentence.as_deref().and_then(sentence::mistake) {
+        if let Some(what) = self.sentence.as_deref().and_then(sentence::template_error) {
             wrong("/sentence", what);
         }
         Judged {

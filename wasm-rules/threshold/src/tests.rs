@@ -1,5 +1,5 @@
-//! The judgement, natively: what it says is tested as a component by the conformance cases; here are the
-//! corners that a case would tell clumsily.
+//! Tests of the judgement, natively: edge cases that the conformance cases, which test the component, cannot express
+//! well.
 
 use watchpost_rule::threshold::{Finding, Gap, Label, Metric, Round, Rule, Sample, Severity, Subject, judge};
 
@@ -58,7 +58,7 @@ fn without_inclusive_the_level_itself_is_still_good() {
 }
 
 #[test]
-fn the_worse_of_two_directions_stands() {
+fn the_worse_finding_of_two_directions_is_kept() {
     let settings = r#"{"thresholds": [
         {"metric": "temperature", "warning": 60, "alert": 80},
         {"metric": "temperature", "direction": "below", "alert": 5}
@@ -75,7 +75,7 @@ fn the_worse_of_two_directions_stands() {
 }
 
 #[test]
-fn a_pattern_stands_for_many_metrics_and_misses_none_of_them() {
+fn a_pattern_matches_many_metrics_and_reports_none_as_missing() {
     let settings = r#"{"thresholds": [{"metric": "queue_*", "alert": 10}]}"#;
     let metrics = vec![
         metric("queue_mail", "", &[(&[], 11.0)]),
@@ -86,7 +86,7 @@ fn a_pattern_stands_for_many_metrics_and_misses_none_of_them() {
 }
 
 #[test]
-fn quiet_passes_over_what_is_ok_and_nothing_else() {
+fn a_quiet_threshold_leaves_out_only_findings_that_are_ok() {
     let settings = r#"{"thresholds": [{"metric": "disk", "alert": 90, "quiet": true}]}"#;
     let samples: [(&[(&str, &str)], f64); 2] = [(&[("mountpoint", "/a")], 1.0), (&[("mountpoint", "/b")], 99.0)];
     let found = judged(settings, round(vec![metric("disk", "", &samples)]));
@@ -95,7 +95,7 @@ fn quiet_passes_over_what_is_ok_and_nothing_else() {
 }
 
 #[test]
-fn a_missing_series_that_was_named_is_told_with_its_labels() {
+fn a_missing_series_that_the_settings_name_is_reported_with_its_labels() {
     let settings =
         r#"{"thresholds": [{"metric": "disk", "labels": {"mountpoint": "/data", "host": "*"}, "alert": 90}]}"#;
     let found = judged(
@@ -143,7 +143,7 @@ fn a_gap_keeps_every_series_that_it_hides() {
 }
 
 #[test]
-fn what_hides_a_series_for_a_while_ends_no_alert() {
+fn a_gap_of_several_rounds_ends_no_alert() {
     let settings = |missing: &str| {
         format!(
             r#"{{"thresholds": [{{"metric": "load", "missing": "{missing}",
@@ -170,13 +170,13 @@ fn what_hides_a_series_for_a_while_ends_no_alert() {
 }
 
 #[test]
-fn a_sentence_that_fills_to_nothing_gives_way_to_ours() {
-    for template in ["{unit}", " {label.mountpoint}\n", "{label.nobody}"] {
+fn a_template_that_fills_to_blank_is_replaced_by_the_default_sentence() {
+    for template in ["{unit}", " {label.mountpoint}\n", "{label.missing}"] {
         let settings = serde_json::json!({"thresholds": [{"metric": "memory", "alert": 90, "sentence": template}]});
         let found = judged(&settings.to_string(), round(vec![metric("memory", "", &[(&[], 95.0)])]));
         assert_eq!(found[0].sentence, "memory is 95, at or above the alert level of 90");
     }
-    // Where it fills to something, it is said.
+    // Where the result is not blank, it is used.
     let settings = r#"{"thresholds": [{"metric": "memory", "alert": 90, "sentence": "{unit}"}]}"#;
     let found = judged(settings, round(vec![metric("memory", "percent", &[(&[], 95.0)])]));
     assert_eq!(found[0].sentence, "percent");
@@ -243,7 +243,7 @@ fn a_series_without_labels_is_not_forgotten_for_its_labelled_siblings() {
 }
 
 #[test]
-fn of_more_findings_than_the_host_takes_the_mildest_are_passed_over() {
+fn of_more_findings_than_the_host_accepts_the_mildest_are_left_out() {
     let settings = r#"{"thresholds": [{"metric": "disk", "warning": 80, "alert": 90}]}"#;
     let disks = |ok: usize, warnings: usize, alerts: usize, name: &str| {
         let values = [(ok, 1.0), (warnings, 85.0), (alerts, 95.0)];
@@ -264,14 +264,14 @@ fn of_more_findings_than_the_host_takes_the_mildest_are_passed_over() {
     assert_eq!(disks(20_000, 1, 1, ""), [8998, 1, 1]);
     assert_eq!(disks(5, 9000, 10, ""), [0, 8990, 10]);
     assert_eq!(disks(0, 5, 9001, ""), [0, 0, 9000]);
-    // Long labels are told twice, as labels and in the sentence; so fewer of them fit.
+    // A finding has its labels twice, as labels and in the sentence, so fewer findings with long labels fit.
     let [ok, warnings, alerts] = disks(1000, 9000, 10, &"x".repeat(1000));
     assert_eq!((ok, alerts), (0, 10));
     assert!((1000..3000).contains(&warnings), "{warnings}");
 }
 
 #[test]
-fn names_that_the_host_would_not_take_are_mistakes_of_the_settings() {
+fn names_that_the_host_would_refuse_are_problems_of_the_settings() {
     let check = |threshold: serde_json::Value, at: &str| {
         let settings = serde_json::json!({"thresholds": [threshold]}).to_string();
         let problems = problems(&settings);
@@ -296,7 +296,7 @@ fn names_that_the_host_would_not_take_are_mistakes_of_the_settings() {
 }
 
 #[test]
-fn more_metrics_than_a_plan_may_name_are_a_mistake_of_the_settings() {
+fn more_metrics_than_a_plan_may_name_are_a_problem_of_the_settings() {
     let settings = |count: usize| {
         let thresholds = (0..count).map(|at| serde_json::json!({"metric": format!("m{at}"), "alert": 1}));
         serde_json::json!({"thresholds": thresholds.collect::<Vec<_>>()}).to_string()
@@ -306,7 +306,7 @@ fn more_metrics_than_a_plan_may_name_are_a_mistake_of_the_settings() {
 }
 
 #[test]
-fn what_is_optional_may_be_absent_but_not_hidden() {
+fn an_optional_metric_may_be_absent_but_not_hidden_by_a_gap() {
     let settings = r#"{"thresholds": [{"metric": "active_chunks", "alert": 40, "missing": "optional"}]}"#;
     assert_eq!(judged(settings, round(Vec::new())).len(), 0);
     let gap = Gap {
@@ -322,7 +322,7 @@ fn what_is_optional_may_be_absent_but_not_hidden() {
 }
 
 #[test]
-fn mistakes_are_named_where_they_stand() {
+fn problems_have_their_place_in_the_settings() {
     let check = |settings: &str, at: &str, part: &str| {
         let problems = problems(settings);
         let found = problems.iter().any(|(place, what)| place == at && what.contains(part));
@@ -341,14 +341,14 @@ fn mistakes_are_named_where_they_stand() {
     check(
         r#"{"thresholds": [{"metric": "a", "direction": "below", "alert": {"enter": 5, "clear": 4}}]}"#,
         "/thresholds/0/alert",
-        "leave it above where it is entered",
+        "set clear above enter",
     );
     check(
         r#"{"thresholds": [{"metric": "a", "alert": 1e999}]}"#,
         "",
         "number out of range",
     );
-    check("[]", "", "the settings are a JSON object");
+    check("[]", "", "the settings must be a JSON object");
 }
 
 #[test]

@@ -55,7 +55,7 @@ const DEFAULTS: [Levels; 5] = [
 
 /// The monitor had no rules; this level is ours, and stays whatever its variables say.
 const IGNORED_RULES: &str =
-    "a rule failed again and again and was put aside; GET /api/v1/rules names it, and its log says how it failed";
+    "a rule kept failing and was quarantined; GET /api/v1/rules names it, and its audit log says how it failed";
 
 pub(super) fn is_known(name: &str) -> bool {
     let mut called = DEFAULTS.iter().filter_map(|levels| levels.called);

@@ -1,31 +1,31 @@
-//! A threshold rule that misbehaves as its settings tell it. Each way is named for what it does; the tests
-//! hold what the engine makes of it.
+//! A threshold rule that misbehaves as its settings say, so that tests can check how the engine reports each
+//! misbehaviour.
 
 use serde::{Deserialize, Serialize};
 use watchpost_rule::threshold::{Finding, Label, Manifest, Round, Rule, Severity, Subject};
 use watchpost_rule::{Plan, Problem};
 
-/// The rule.
+/// A threshold rule with one finding about `disk`, unless its settings select a misbehaviour.
 pub struct Hostile;
 
 watchpost_rule::threshold!(Hostile);
 
-/// What to do.
+/// Selects the misbehaviour, and the rounds that it applies to.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Settings {
-    /// In `judge`.
+    /// The misbehaviour of `judge`.
     #[serde(default, rename = "do")]
     way: Way,
-    /// How often or how much, where that matters.
+    /// The number of findings or bytes, for the misbehaviours that have one.
     #[serde(default)]
     count: usize,
-    /// In `check-settings`, before anything else.
+    /// The misbehaviour of `check-settings`; it happens before the settings are checked.
     #[serde(default)]
     check: Way,
-    /// In `judge`, only on the machine of this name; on all, if none is told.
+    /// The host that the misbehaviour of `judge` applies to; empty for all hosts.
     #[serde(default)]
     on: String,
-    /// In `judge`, only from this moment on, in milliseconds since 1970 (UTC).
+    /// The start of the misbehaviour of `judge`, in milliseconds since 1970 (UTC).
     #[serde(default)]
     from_ms: u64,
 }
@@ -37,17 +37,17 @@ pub enum Way {
     /// Behave: one finding about the metric `disk` as a whole.
     #[default]
     Well,
-    /// Never come back.
+    /// Loop forever.
     Loop,
-    /// Ask for memory until there is none.
+    /// Allocate memory until the limit is reached.
     Grow,
-    /// Take `count` bytes of memory, and behave.
+    /// Allocate `count` bytes, and behave.
     Take,
-    /// Call oneself.
+    /// Recurse without end.
     Recurse,
-    /// Call oneself, with something on the guest's own stack each time.
+    /// Recurse without end, with data on the guest's own stack in each call.
     RecurseWithBaggage,
-    /// Trap without a word.
+    /// Trap without a message.
     Trap,
     /// Panic with a message.
     Panic,
@@ -61,9 +61,9 @@ pub enum Way {
     LongSentence,
     /// `count` findings that all name the same large text.
     OneTextManyTimes,
-    /// A metric that nobody measures.
+    /// A finding about a metric that is not measured.
     UnknownMetric,
-    /// A known metric with labels that nobody has.
+    /// A finding about a measured metric with labels that no series has.
     UnknownLabels,
     /// The same subject twice.
     Twice,
@@ -75,21 +75,21 @@ pub enum Way {
     Infinite,
     /// An alert without a sentence.
     Silent,
-    /// An alert with a sentence of nothing that can be seen.
+    /// An alert with a sentence of control characters and white space only.
     Invisible,
-    /// A series that nobody measures, first as missing and in the next round with a value.
+    /// A finding about a series that is not measured: without a value in one round, with a value in the next.
     InventLater,
-    /// The same series as missing, in each round.
+    /// A finding without a value about that series in each round.
     Miss,
-    /// A plan for metrics that cannot be.
+    /// A plan with an invalid metric pattern.
     BadPlan,
-    /// Say what the last round found.
+    /// Return the findings of the last round.
     Echo,
 }
 
 impl Settings {
-    /// Whether this round is one to misbehave in.
-    fn means(&self, round: &Round) -> bool {
+    /// Whether the misbehaviour applies to this round.
+    fn apply_to(&self, round: &Round) -> bool {
         (self.on.is_empty() || self.on == round.host) && round.time_ms >= self.from_ms
     }
 }
@@ -102,7 +102,7 @@ impl Rule for Hostile {
         Manifest {
             name: "hostile".to_owned(),
             version: "1".to_owned(),
-            description: "Misbehaves as it is told.".to_owned(),
+            description: "Misbehaves as its settings say.".to_owned(),
             settings_schema: "{}".to_owned(),
         }
     }
@@ -117,9 +117,10 @@ impl Rule for Hostile {
     }
 
     fn judge(round: Round, settings: Settings) -> Result<Vec<Finding>, String> {
-        let (way, count) = match settings.means(&round) {
-            true => (settings.way, settings.count),
-            false => (Way::Well, 0),
+        let (way, count) = if settings.apply_to(&round) {
+            (settings.way, settings.count)
+        } else {
+            (Way::Well, 0)
         };
         misbehave(way, count);
         let disk = finding("disk", Severity::Ok, "");
@@ -177,10 +178,10 @@ fn misbehave(way: Way, count: usize) {
             std::hint::black_box(vec![1u8; count]);
         }
         Way::Recurse => {
-            std::hint::black_box(deeper(std::hint::black_box(0)));
+            std::hint::black_box(recurse(std::hint::black_box(0)));
         }
         Way::RecurseWithBaggage => {
-            std::hint::black_box(deeper_with_baggage(0));
+            std::hint::black_box(recurse_with_baggage(0));
         }
         #[cfg(target_arch = "wasm32")]
         Way::Trap => core::arch::wasm32::unreachable(),
@@ -197,23 +198,23 @@ fn spin() {
     }
 }
 
-/// Neither a loop nor a tail call: what comes back is used.
+/// The result of each call is used, so that the compiler makes neither a loop nor a tail call of the recursion.
 #[inline(never)]
-fn deeper(depth: u64) -> u64 {
+fn recurse(depth: u64) -> u64 {
     if depth == u64::MAX {
         return 0;
     }
-    deeper(depth + 1).wrapping_mul(3) ^ depth
+    recurse(depth + 1).wrapping_mul(3) ^ depth
 }
 
 #[inline(never)]
-#[expect(unconditional_recursion, reason = "it is what this guest is for")]
-fn deeper_with_baggage(depth: u64) -> u64 {
+#[expect(unconditional_recursion, reason = "the tests need a guest that overflows its stack")]
+fn recurse_with_baggage(depth: u64) -> u64 {
     let baggage = std::hint::black_box([depth; 16]);
-    deeper_with_baggage(depth + 1) ^ baggage[3]
+    recurse_with_baggage(depth + 1) ^ baggage[3]
 }
 
-/// As honest a list as it looks; only the texts cost nothing in here and everything out there.
+/// Findings that share one text of 1 MiB: small in the guest's memory, large once the host copies each text.
 fn same_text(count: usize) -> Vec<Finding> {
     let text: &'static str = "x".repeat(1 << 20).leak();
     let again = |_| {
@@ -226,10 +227,10 @@ fn same_text(count: usize) -> Vec<Finding> {
 
 #[expect(
     unsafe_code,
-    reason = "a hostile guest keeps to no rules; the allocator takes nothing back"
+    reason = "many strings share one text; the guest's allocator never frees memory"
 )]
 fn borrowed(text: &'static str) -> String {
-    // SAFETY: none; on the host this is never called, and in an instance nothing is ever freed.
+    // SAFETY: sound only inside an instance, where no memory is ever freed; the host never calls this function.
     unsafe { String::from_raw_parts(text.as_ptr().cast_mut(), text.len(), text.len()) }
 }
 

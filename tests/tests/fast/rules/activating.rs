@@ -297,17 +297,17 @@ fn a_role_rule_that_never_counted_cannot_be_gone_back_to() {
     let admin = server.client("admin");
     let (name, digest) = brought(&admin, LOCKOUT_RULE);
     assert_eq!(
-        admin.send("POST", "/api/v1/rules/tyrant/rollback", &json!({})).status,
+        admin.send("POST", "/api/v1/rules/lockout/rollback", &json!({})).status,
         409
     );
     assert_eq!(activate(&admin, &name, &digest, json!({})).status, 200);
     let log = admin.get("/api/v1/rules/role/log").json();
     assert_eq!(
         (&log["log"][0]["what"], &log["log"][0]["note"]),
-        (&json!("retired"), &json!("tyrant decides now"))
+        (&json!("retired"), &json!("lockout decides now"))
     );
     assert_eq!(
-        admin.send("POST", "/api/v1/rules/tyrant/rollback", &json!({})).status,
+        admin.send("POST", "/api/v1/rules/lockout/rollback", &json!({})).status,
         200
     );
     assert_eq!(

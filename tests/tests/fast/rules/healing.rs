@@ -94,7 +94,7 @@ fn a_role_rule_that_fails_is_put_aside_once_however_many_ask_it() {
         assert_eq!(server.client("agent").get("/api/v1/status").status, 200);
     }
     assert_eq!(generation(&admin), 4);
-    let log = admin.get("/api/v1/rules/tyrant/log").json();
+    let log = admin.get("/api/v1/rules/lockout/log").json();
     let deeds: Vec<_> = log["log"]
         .as_array()
         .expect("a list")
@@ -128,7 +128,7 @@ fn what_was_let_go_meanwhile_does_not_keep_a_failing_rule_in_force() {
     });
     let overview = admin.get("/api/v1/rules").json();
     assert_eq!(overview["active"][1]["name"], "role", "{overview}");
-    assert_eq!(overview["quarantined"][0]["rule"], "tyrant", "{overview}");
+    assert_eq!(overview["quarantined"][0]["rule"], "lockout", "{overview}");
 }
 
 #[test]
@@ -141,7 +141,7 @@ fn a_role_rule_that_fails_when_it_is_tried_is_never_in_force() {
         200,
         "it behaves, so far"
     );
-    let refused = admin.send("PUT", "/api/v1/rules/tyrant/settings", &json!({ "do": "panic" }));
+    let refused = admin.send("PUT", "/api/v1/rules/lockout/settings", &json!({ "do": "panic" }));
     refused.problem(422);
     assert_eq!(admin.get("/api/v1/status").status, 200);
 }

@@ -177,16 +177,16 @@ fn to_let_another_version_go_is_nothing_to_the_one_that_was_put_aside() {
 fn a_role_rule_is_put_aside_until_somebody_changes_any_role_rule() {
     on_both(|desk| {
         for deed in [AuditAction::Activated, AuditAction::RolledBack, AuditAction::Configured] {
-            desk.quarantined("tyrant", Kind::Role);
+            desk.quarantined("lockout", Kind::Role);
             desk.quarantined("disks", Kind::Threshold);
-            assert_eq!(desk.aside(), ["disks", "tyrant"]);
+            assert_eq!(desk.aside(), ["disks", "lockout"]);
             desk.make("role", Kind::Role, deed, "anna");
             assert_eq!(desk.aside(), ["disks"], "{}", deed.as_str());
             desk.make("disks", Kind::Threshold, AuditAction::Retired, "anna");
         }
-        desk.quarantined("tyrant", Kind::Role);
+        desk.quarantined("lockout", Kind::Role);
         desk.make("role", Kind::Role, AuditAction::Quarantined, "watchpost");
-        assert_eq!(desk.aside(), ["role", "tyrant"], "nobody did anything");
+        assert_eq!(desk.aside(), ["role", "lockout"], "nobody did anything");
     });
 }
 

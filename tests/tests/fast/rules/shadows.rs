@@ -78,9 +78,9 @@ fn a_role_rule_beside_the_one_in_force_decides_nothing_and_is_told() {
     let server = Server::with("[rules.threshold]\nthresholds = []\n").ready();
     let admin = server.client("admin");
     let (name, digest) = brought(&admin, LOCKOUT_RULE);
-    let told = json!({ "mode": "shadow", "settings": { "do": "tell" } });
+    let told = json!({ "mode": "shadow", "settings": { "do": "echo" } });
     assert_eq!(activate(&admin, &name, &digest, told).status, 200);
-    assert_eq!(admin.get("/api/v1/rules").status, 200, "the tyrant would have said no");
+    assert_eq!(admin.get("/api/v1/rules").status, 200, "the rule would have denied it");
     let line = "watchpost_role_shadow_differences_total{action=\"rules.read\"}";
     eventually("a difference", || {
         admin.get("/metrics").text().contains(line).then_some(())
@@ -91,12 +91,12 @@ fn a_role_rule_beside_the_one_in_force_decides_nothing_and_is_told() {
     });
     assert_eq!(
         (&beside["rule"], &beside["digest"], &beside["consecutive_faults"]),
-        (&json!("tyrant"), &json!(digest), &json!(0)),
+        (&json!("lockout"), &json!(digest), &json!(0)),
         "{beside}"
     );
     // The same question again is no other difference.
     assert_eq!(admin.get("/api/v1/rules").status, 200);
-    let page = "/api/v1/decisions?kind=difference&rule=tyrant&action=rules.read&verdict=deny";
+    let page = "/api/v1/decisions?kind=difference&rule=lockout&action=rules.read&verdict=deny";
     let records = eventually("a record of it", || {
         let records = admin.get(page).json()["decisions"].as_array()?.clone();
         (!records.is_empty()).then_some(records)
@@ -109,7 +109,7 @@ fn a_role_rule_beside_the_one_in_force_decides_nothing_and_is_told() {
         "{records:?}"
     );
     assert!(records[0]["reason"].is_string() && records[0]["request_id"].is_string());
-    let refused = admin.get("/api/v1/decisions?verdict=deny&rule=tyrant").json();
+    let refused = admin.get("/api/v1/decisions?verdict=deny&rule=lockout").json();
     assert_eq!(refused["decisions"], json!([]), "nobody was refused anything by it");
 }
 
@@ -119,13 +119,13 @@ fn a_role_rule_in_shadow_that_never_comes_back_keeps_nobody_waiting() {
     let server = Server::with(settings);
     let admin = server.client("admin");
     let (name, digest) = brought(&admin, LOCKOUT_RULE);
-    let told = json!({ "mode": "shadow", "settings": { "do": "tell" } });
+    let told = json!({ "mode": "shadow", "settings": { "do": "echo" } });
     assert_eq!(activate(&admin, &name, &digest, told).status, 200);
     // It would not pass its checks like this, so it is made to by the way past them.
     let folder = server.stop();
     let looping = "{\"do\":\"loop\"}";
     let of_it = Digest::of(looping.as_bytes());
-    let change = format!("UPDATE rule_settings SET settings = '{looping}', digest = '{of_it}' WHERE name = 'tyrant'");
+    let change = format!("UPDATE rule_settings SET settings = '{looping}', digest = '{of_it}' WHERE name = 'lockout'");
     let database = folder.path().join("data/watchpost.db").display().to_string();
     let mut connection = <SqliteConnection as diesel::Connection>::establish(&database).expect("it opens");
     connection.batch_execute(&change).expect("it is changed");
@@ -144,7 +144,7 @@ fn a_role_rule_in_shadow_that_never_comes_back_keeps_nobody_waiting() {
     });
     assert_eq!(
         (&given_up["rule"], &given_up["digest"]),
-        (&json!("tyrant"), &json!(digest)),
+        (&json!("lockout"), &json!(digest)),
         "{given_up}"
     );
     server.logged("role rule in shadow mode failed too often; it is not evaluated again");

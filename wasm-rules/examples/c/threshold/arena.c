@@ -1,6 +1,5 @@
-// Hands out memory in a row and takes nothing back, for an instance of a rule lives for one call. So what a rule
-// returns may point into its arguments and into constants: the generated bindings call `free` on all of it, and
-// that does nothing.
+// A bump allocator that never frees memory, because an instance of a rule lives for one call. So the result of a rule
+// may point into its arguments and into constants: the generated bindings call `free` on all of it, which does nothing.
 
 #include <stdint.h>
 #include <stdlib.h>
@@ -8,7 +7,7 @@
 
 #define PAGE ((size_t)64 << 10)
 
-// Where the linker says that free memory begins.
+// The start of free memory, set by the linker.
 extern unsigned char __heap_base;
 
 static size_t next;
@@ -35,7 +34,7 @@ void *malloc(size_t size) {
     return (char *)piece + 8;
 }
 
-// Memory that nobody had before is zero.
+// WebAssembly zeroes new memory, and no piece is used twice.
 void *calloc(size_t count, size_t size) {
     return size > 0 && count > SIZE_MAX / size ? NULL : malloc(count * size);
 }

@@ -1,13 +1,13 @@
-// Reads JSON step by step; see json.h.
+// A streaming reader of JSON; see json.h.
 
 #include "json.h"
 
 #include <stdint.h>
 #include <string.h>
 
-bool json_fail(struct json *json, const char *mistake) {
-    if (json->mistake == NULL) {
-        json->mistake = mistake;
+bool json_fail(struct json *json, const char *error) {
+    if (json->error == NULL) {
+        json->error = error;
     }
     return false;
 }
@@ -16,10 +16,10 @@ char json_peek(struct json *json) {
     while (json->at < json->end && memchr(" \t\r\n", *json->at, 4) != NULL) {
         json->at++;
     }
-    return json->at < json->end && json->mistake == NULL ? *json->at : 0;
+    return json->at < json->end && json->error == NULL ? *json->at : 0;
 }
 
-// Passes over the byte, if it is what comes next.
+// Consumes the byte if it is the next one.
 static bool take(struct json *json, char byte) {
     if (json->at == json->end || *json->at != byte) {
         return false;
@@ -48,7 +48,7 @@ bool json_more(struct json *json, char close, bool *first) {
         take(json, ',');
     }
     *first = false;
-    return json->mistake == NULL;
+    return json->error == NULL;
 }
 
 bool json_key(struct json *json, char *text, size_t room) {
@@ -56,7 +56,7 @@ bool json_key(struct json *json, char *text, size_t room) {
         return false;
     }
     if (json_peek(json) != ':') {
-        return json_fail(json, "a colon is missing after a name");
+        return json_fail(json, "a colon is missing after a key");
     }
     return take(json, ':');
 }
@@ -68,8 +68,7 @@ static int hexadecimal(char digit) {
     return -1;
 }
 
-// Reads what follows a backslash; -1 where that is no escape of an ASCII letter. All that these settings are about
-// is written in ASCII.
+// Reads the escape after a backslash; -1 if it is not one of an ASCII character. The settings need only ASCII.
 static int escaped(struct json *json) {
     static const char short_forms[] = "\"\\/bfnrt";
     static const char meanings[] = "\"\\/\b\f\n\r\t";
@@ -97,25 +96,25 @@ static int escaped(struct json *json) {
 
 bool json_text(struct json *json, char *text, size_t room) {
     if (json_peek(json) != '"') {
-        return json_fail(json, "write a text in quotes");
+        return json_fail(json, "write a string in quotes");
     }
     take(json, '"');
     size_t length = 0;
     while (!take(json, '"')) {
         if (json->at == json->end) {
-            return json_fail(json, "a text has no end");
+            return json_fail(json, "a string is not terminated");
         }
         int letter = (unsigned char)*json->at++;
         if (letter == '\\') {
             letter = escaped(json);
             if (letter < 0) {
-                return json_fail(json, "a text has an escape that this rule does not read");
+                return json_fail(json, "a string has an escape that this rule does not support");
             }
         } else if (letter < 0x20) {
-            return json_fail(json, "a text has a control character");
+            return json_fail(json, "a string has a control character");
         }
         if (length + 1 >= room) {
-            return json_fail(json, "a text is too long");
+            return json_fail(json, "a string is too long");
         }
         text[length++] = (char)letter;
     }
@@ -127,7 +126,7 @@ static bool is_digit(const struct json *json) {
     return json->at < json->end && *json->at >= '0' && *json->at <= '9';
 }
 
-// Up to 19 digits fit into 64 bits; what comes after them is too small to matter, but still moves the point.
+// Up to 19 digits fit into 64 bits; further digits are dropped, but count for the exponent.
 static int digits(struct json *json, uint64_t *mantissa, int *dropped) {
     int count = 0;
     for (; is_digit(json); json->at++, count++) {
@@ -141,7 +140,7 @@ static int digits(struct json *json, uint64_t *mantissa, int *dropped) {
 }
 
 static double scaled(double value, int exponent) {
-    // Powers of ten up to 22 are exact, so numbers as people write them are rounded once only.
+    // Powers of ten up to 22 are exact, so usual numbers are rounded only once.
     for (; exponent <= -22; exponent += 22) value /= 1e22;
     for (; exponent >= 22; exponent -= 22) value *= 1e22;
     double power = 1;
@@ -177,7 +176,7 @@ bool json_number(struct json *json, double *number) {
         }
         int written = 0;
         for (; is_digit(json); json->at++) {
-            // No number is that large or small; the bound keeps the sum from running over.
+            // The bound prevents an overflow; a number with such an exponent is infinite or zero.
             if (written < 10000) written = written * 10 + (*json->at - '0');
         }
         exponent += down ? -written : written;
@@ -192,8 +191,8 @@ bool json_number(struct json *json, double *number) {
 
 bool json_finish(struct json *json) {
     json_peek(json);
-    if (json->mistake == NULL && json->at != json->end) {
-        return json_fail(json, "there is something after the end");
+    if (json->error == NULL && json->at != json->end) {
+        return json_fail(json, "unexpected text after the settings");
     }
-    return json->mistake == NULL;
+    return json->error == NULL;
 }

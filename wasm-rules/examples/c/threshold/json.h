@@ -1,5 +1,5 @@
-// Reads JSON step by step, in the order in which it is written, into memory of the caller's. It builds no tree, so
-// nothing in a text, however deep or long, makes it allocate or call itself.
+// A streaming reader of JSON, which writes into memory of the caller. It builds no tree, so no input makes it allocate
+// or recurse, however deep or long it is.
 
 #ifndef JSON_H
 #define JSON_H
@@ -10,33 +10,33 @@
 struct json {
     const char *at;
     const char *end;
-    // Why reading ended early; NULL while all is well. Once it is set, every function below returns false.
-    const char *mistake;
+    // The first error; NULL for none. Once it is set, every function below returns false.
+    const char *error;
 };
 
-// Sets the mistake, unless there is one already, and returns false.
-bool json_fail(struct json *json, const char *mistake);
+// Sets the error, unless one is set already, and returns false.
+bool json_fail(struct json *json, const char *error);
 
-// The first byte of the value that comes next: `{`, `[`, `"`, a digit; 0 at the end.
+// The first byte of the next value: `{`, `[`, `"`, a digit; 0 at the end.
 char json_peek(struct json *json);
 
-// Steps into an object or a list; `open` is its first byte.
+// Enters an object or a list; `open` is its first byte.
 bool json_enter(struct json *json, char open);
 
-// Whether one more member follows before the byte `close`, which it passes over. `first` is true before the first
-// call and belongs to this function from then on.
+// Whether another member follows; consumes the byte `close` if not. `first` must be true before the first call, and
+// only this function changes it.
 bool json_more(struct json *json, char close, bool *first);
 
-// Reads a member's name and the colon after it.
+// Reads a key and the colon after it.
 bool json_key(struct json *json, char *text, size_t room);
 
-// Reads a text that fits into `room` bytes with the 0 that ends it.
+// Reads a string into `room` bytes, including the terminating 0.
 bool json_text(struct json *json, char *text, size_t room);
 
 // Reads a finite number.
 bool json_number(struct json *json, double *number);
 
-// Whether nothing but space is left.
+// Whether only white space is left.
 bool json_finish(struct json *json);
 
 #endif

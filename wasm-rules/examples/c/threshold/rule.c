@@ -1,5 +1,5 @@
-// A threshold rule in C: holds metrics against warning and alert levels, and says what was not measured. A level may
-// be left at another value than it is entered at, so that an alert does not flutter.
+// A threshold rule in C: compares metrics with warning and alert levels, and reports metrics that are missing. A level
+// may be left at another value than it is entered at (hysteresis), so that an alert does not flap.
 
 #include <stdlib.h>
 #include <string.h>
@@ -19,7 +19,7 @@ _Static_assert(OK == EXPORTS_RULE_SEVERITY_OK && UNKNOWN == EXPORTS_RULE_SEVERIT
                    WARNING == EXPORTS_RULE_SEVERITY_WARNING && ALERT == EXPORTS_RULE_SEVERITY_ALERT,
                "severities are numbered as in the contract");
 
-// Thresholds do not fit on the small stack that a rule has.
+// The thresholds are too large for the stack of a rule.
 static struct settings settings;
 
 static string constant(const char *words) {
@@ -36,25 +36,25 @@ static void *room_for(size_t count, size_t size) {
     return room;
 }
 
-// What the host calls. The names are those of the generated header; the pieces of an answer may point into the
-// arguments and into constants, for nothing is ever freed.
+// The exports of the component, with the names of the generated header. Parts of a result may point into the arguments
+// and into constants, because memory is never freed.
 
 void exports_rule_describe(exports_rule_manifest_t *manifest) {
     manifest->name = constant("threshold-c");
     manifest->version = constant("1.0.0");
     manifest->description = constant(
-        "Holds metrics against warning and alert levels. By default: disk, memory and inodes at 80 and 90 %, CPU at 90 "
+        "Compares metrics with warning and alert levels. By default: disk, memory and inodes at 80 and 90 %, CPU at 90 "
         "and 95 %, work chunks in progress at 35 and 40.");
     manifest->settings_schema = constant(settings_schema);
 }
 
 bool exports_rule_check_settings(string *json, exports_rule_plan_t *plan, exports_rule_list_problem_t *problems) {
-    struct mistake mistake = {0};
-    if (!settings_read((const char *)json->ptr, json->len, &settings, &mistake)) {
+    struct problem problem = {0};
+    if (!settings_read((const char *)json->ptr, json->len, &settings, &problem)) {
         problems->len = 1;
         problems->ptr = room_for(1, sizeof *problems->ptr);
-        problems->ptr[0].at = of_text(mistake.at);
-        problems->ptr[0].what = of_text(mistake.what);
+        problems->ptr[0].at = of_text(problem.at);
+        problems->ptr[0].what = of_text(problem.what);
         return false;
     }
     string *names = room_for(settings.count, sizeof *names);
@@ -75,7 +75,7 @@ static void judge(const exports_rule_round_t *round, exports_rule_list_finding_t
 bool exports_rule_judge(exports_rule_round_t *round, watchpost_list_u8_t *bytes, exports_rule_list_finding_t *findings,
                         string *error) {
     if (bytes->len > sizeof settings.thresholds || bytes->len % sizeof settings.thresholds[0] != 0) {
-        *error = constant("these are not the settings that this version of the rule prepared");
+        *error = constant("the settings were prepared by another version of the rule");
         return false;
     }
     memcpy(settings.thresholds, bytes->ptr, bytes->len);
@@ -105,7 +105,7 @@ static void add(struct text *text, string piece) {
     text_add_bytes(text, piece.ptr, piece.len);
 }
 
-// A metric and its labels as a person writes them: `disk{mountpoint="/"}`.
+// A metric and its labels in the notation of Prometheus: `disk{mountpoint="/"}`.
 static void add_subject(struct text *text, subject subject) {
     add(text, subject.metric);
     for (size_t at = 0; at < subject.labels.len; at++) {
@@ -126,7 +126,7 @@ static void add_with_unit(struct text *text, double number, string unit) {
     }
 }
 
-// Where the level was entered that a series is in, if it is in one: what was not ok was held against it.
+// The value at which the level was entered that the series is in, if it is in one; it is the limit of its last finding.
 typedef watchpost_option_f64_t entered;
 
 static entered entered_before(const finding *last) {
@@ -137,7 +137,7 @@ static bool is_in(const struct level *level, entered entered) {
     return entered.is_some && entered.val == level->enter;
 }
 
-// The level itself is bad already; once entered, it holds until the value is past where it clears.
+// A value equal to the level is bad; once entered, the level holds until the value is past its clear value.
 static bool holds(const struct threshold *threshold, const struct level *level, double value, bool is_in) {
     double limit = is_in ? level->clear : level->enter;
     return threshold->below ? value <= limit : value >= limit;
@@ -171,12 +171,12 @@ static finding found(const struct threshold *threshold, subject subject, double 
     return (finding){subject, (uint8_t)severity, {true, value}, {true, limit}, of_text(sentence)};
 }
 
-// The level that a series had entered stays with it, so that it goes on where it was.
+// The finding about a missing series, which keeps the level that it had entered.
 static finding absent(const struct threshold *threshold, subject subject, entered entered, const gap *gap) {
     struct text sentence = {0};
     add_subject(&sentence, subject);
     if (gap == NULL) {
-        text_add(&sentence, " is not measured; is its source switched on?");
+        text_add(&sentence, " is not measured; enable its source");
     } else {
         text_add(&sentence, " could not be measured: ");
         add(&sentence, gap->source);
@@ -216,9 +216,9 @@ static const metric *metric_named(const exports_rule_list_metric_t *metrics, str
     return NULL;
 }
 
-// Judges one metric, and walks through its samples and through what was found of it in the last round side by side:
-// both are sorted by labels. What the last round knew and a gap explains was not measured; what is gone without a
-// gap is gone, like a disk that was unmounted.
+// Judges one metric: merges its samples and its findings of the last round, which are both sorted by labels. A series
+// of the last round that a gap explains is reported as missing; a series that is missing without a gap no longer
+// exists, like an unmounted disk, and has no finding.
 static void judge_metric(const struct threshold *threshold, const exports_rule_round_t *round,
                          exports_rule_list_finding_t *findings) {
     string name = constant(threshold->metric);
@@ -253,11 +253,11 @@ static void judge_metric(const struct threshold *threshold, const exports_rule_r
 }
 
 static void judge(const exports_rule_round_t *round, exports_rule_list_finding_t *findings) {
-    size_t most = settings.count + round->last.len;
+    size_t max_findings = settings.count + round->last.len;
     for (size_t at = 0; at < round->metrics.len; at++) {
-        most += round->metrics.ptr[at].samples.len;
+        max_findings += round->metrics.ptr[at].samples.len;
     }
-    findings->ptr = room_for(most, sizeof(finding));
+    findings->ptr = room_for(max_findings, sizeof(finding));
     findings->len = 0;
     for (size_t at = 0; at < settings.count; at++) {
         judge_metric(&settings.thresholds[at], round, findings);

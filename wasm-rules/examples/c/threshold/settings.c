@@ -1,4 +1,4 @@
-// What the operator may write, and what is wrong with it; see settings.h.
+// Parses and checks the settings; see settings.h.
 
 #include "settings.h"
 
@@ -16,10 +16,10 @@ const char settings_schema[] =
     "\"additionalProperties\":false,\"properties\":{\"thresholds\":{\"type\":\"array\",\"maxItems\":64,\"items\":{"
     "\"type\":\"object\",\"additionalProperties\":false,\"required\":[\"metric\"],"
     "\"anyOf\":[{\"required\":[\"warning\"]},{\"required\":[\"alert\"]}],\"properties\":{"
-    "\"metric\":{\"description\":\"The whole name of one metric.\",\"type\":\"string\"},"
-    "\"direction\":{\"description\":\"Which way is bad.\",\"enum\":[\"above\",\"below\"]},"
+    "\"metric\":{\"description\":\"The full name of one metric.\",\"type\":\"string\"},"
+    "\"direction\":{\"description\":\"The direction in which values are bad.\",\"enum\":[\"above\",\"below\"]},"
     "\"warning\":" LEVEL ",\"alert\":" LEVEL ","
-    "\"missing\":{\"description\":\"What it means when the metric is not there.\","
+    "\"missing\":{\"description\":\"The severity when the metric is missing.\","
     "\"enum\":[\"unknown\",\"ok\",\"warning\",\"alert\"]}}}}}}";
 
 #define AT(level) {level, level}
@@ -35,9 +35,9 @@ static bool same(const char *one, const char *other) {
     return strcmp(one, other) == 0;
 }
 
-// A key that is passed over in silence is a level that is not held, so unknown ones are refused.
+// Rejects unknown keys: with a misspelt one, a level would silently not apply.
 static bool unknown_key(struct json *json) {
-    return json_fail(json, "this rule does not know one of the names here; see the schema of its settings");
+    return json_fail(json, "unknown setting; see the schema of the settings");
 }
 
 static bool read_level(struct json *json, struct level *level) {
@@ -61,7 +61,7 @@ static bool read_level(struct json *json, struct level *level) {
             return unknown_key(json);
         }
     }
-    return (has_enter && has_clear) || json_fail(json, "a level is a number, or an object with enter and clear");
+    return (has_enter && has_clear) || json_fail(json, "a level must be a number, or an object with enter and clear");
 }
 
 static bool read_direction(struct json *json, bool *below) {
@@ -70,7 +70,7 @@ static bool read_direction(struct json *json, bool *below) {
         return false;
     }
     *below = same(word, "below");
-    return *below || same(word, "above") || json_fail(json, "a direction is above or below");
+    return *below || same(word, "above") || json_fail(json, "direction must be above or below");
 }
 
 static bool read_missing(struct json *json, uint8_t *missing) {
@@ -85,7 +85,7 @@ static bool read_missing(struct json *json, uint8_t *missing) {
             return true;
         }
     }
-    return json_fail(json, "what is missing is ok, unknown, warning or alert");
+    return json_fail(json, "missing must be ok, unknown, warning or alert");
 }
 
 static bool is_name(const char *name) {
@@ -98,23 +98,23 @@ static bool worse(double one, double than, bool below) {
     return below ? one < than : one > than;
 }
 
-// What is wrong with a threshold as a whole; NULL for nothing. Its members may come in any order, so this is asked
-// when all of them are read.
-static const char *objection(const struct threshold *threshold) {
+// The problem of a threshold as a whole; NULL for none. Its members may come in any order, so they are checked after
+// all of them are read.
+static const char *threshold_problem(const struct threshold *threshold) {
     bool below = threshold->below;
     if (!is_name(threshold->metric)) {
-        return "write the whole name of one metric; this rule knows no patterns";
+        return "write the full name of one metric; this rule supports no patterns";
     }
     if (!threshold->has_warning && !threshold->has_alert) {
         return "set a warning level, an alert level, or both";
     }
     if ((threshold->has_warning && worse(threshold->warning.clear, threshold->warning.enter, below)) ||
         (threshold->has_alert && worse(threshold->alert.clear, threshold->alert.enter, below))) {
-        return "a level is left at a value that is worse than the one where it is entered";
+        return "the clear value of a level is worse than its enter value";
     }
     if (threshold->has_warning && threshold->has_alert &&
         worse(threshold->warning.enter, threshold->alert.enter, below)) {
-        return "the warning level would only be reached after the alert level";
+        return "the warning level is beyond the alert level";
     }
     return NULL;
 }
@@ -137,16 +137,16 @@ static bool read_threshold(struct json *json, struct threshold *threshold) {
             return false;
         }
     }
-    const char *what = json->mistake == NULL ? objection(threshold) : NULL;
-    return what == NULL ? json->mistake == NULL : json_fail(json, what);
+    const char *what = json->error == NULL ? threshold_problem(threshold) : NULL;
+    return what == NULL ? json->error == NULL : json_fail(json, what);
 }
 
 static bool read_thresholds(struct json *json, struct settings *settings) {
     settings->count = 0;
     json_enter(json, '[');
     for (bool first = true; json_more(json, ']', &first); settings->count++) {
-        if (settings->count == MOST_THRESHOLDS) {
-            return json_fail(json, "this rule holds 64 thresholds at most");
+        if (settings->count == MAX_THRESHOLDS) {
+            return json_fail(json, "at most 64 thresholds are allowed");
         }
         struct threshold *threshold = &settings->thresholds[settings->count];
         if (!read_threshold(json, threshold)) {
@@ -154,14 +154,14 @@ static bool read_thresholds(struct json *json, struct settings *settings) {
         }
         for (const struct threshold *other = settings->thresholds; other < threshold; other++) {
             if (same(other->metric, threshold->metric)) {
-                return json_fail(json, "this metric has its levels already; write them in one place");
+                return json_fail(json, "this metric has a threshold already; merge both");
             }
         }
     }
-    return json->mistake == NULL;
+    return json->error == NULL;
 }
 
-bool settings_read(const char *text, size_t length, struct settings *settings, struct mistake *mistake) {
+bool settings_read(const char *text, size_t length, struct settings *settings, struct problem *problem) {
     struct json json = {.at = text, .end = text + length};
     memcpy(settings->thresholds, defaults, sizeof defaults);
     settings->count = sizeof defaults / sizeof defaults[0];
@@ -182,9 +182,9 @@ bool settings_read(const char *text, size_t length, struct settings *settings, s
         return true;
     }
     if (stopped_within) {
-        text_add(&mistake->at, "/thresholds/");
-        text_add_number(&mistake->at, (double)settings->count);
+        text_add(&problem->at, "/thresholds/");
+        text_add_number(&problem->at, (double)settings->count);
     }
-    text_add(&mistake->what, json.mistake);
+    text_add(&problem->what, json.error);
     return false;
 }

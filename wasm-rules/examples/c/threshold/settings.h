@@ -1,5 +1,5 @@
-// What the operator may write: JSON, read once, when the settings are given. From then on they are an array of
-// `struct threshold`, which needs no reading at all.
+// The settings: JSON from the operator, parsed once when settings are checked. Each later call gets an array of
+// `struct threshold`, which needs no parsing.
 
 #ifndef SETTINGS_H
 #define SETTINGS_H
@@ -10,16 +10,16 @@
 
 #include "text.h"
 
-// No operator writes more by hand, and the array has a place in memory from the beginning.
-#define MOST_THRESHOLDS 64
+// The array is allocated statically, so its size is fixed.
+#define MAX_THRESHOLDS 64
 
-// The longest name of a metric that the host knows is 200 bytes.
+// The host accepts metric names of up to 200 bytes.
 #define METRIC_ROOM 204
 
-// Numbered as in the contract.
+// The values are those of the contract.
 enum severity { OK, UNKNOWN, WARNING, ALERT };
 
-// Where it begins to be bad, and where it is good again.
+// The values at which a level is entered and left.
 struct level {
     double enter;
     double clear;
@@ -31,27 +31,27 @@ struct threshold {
     struct level alert;
     bool has_warning;
     bool has_alert;
-    // Which way is bad.
+    // Whether values below the level are bad, and not those above.
     bool below;
-    // What it means when the metric is not there; an `enum severity`.
+    // The severity when the metric is missing; an `enum severity`.
     uint8_t missing;
     char metric[METRIC_ROOM];
 };
 
 struct settings {
-    struct threshold thresholds[MOST_THRESHOLDS];
+    struct threshold thresholds[MAX_THRESHOLDS];
     size_t count;
 };
 
-// Something that cannot be meant: where, as a JSON Pointer, and what to write instead.
-struct mistake {
+// A problem in the settings: its place as a JSON Pointer, and what to write instead.
+struct problem {
     struct text at;
     struct text what;
 };
 
 extern const char settings_schema[];
 
-// Whether the settings could be read; `mistake` is filled in where not.
-bool settings_read(const char *json, size_t length, struct settings *settings, struct mistake *mistake);
+// Parses the settings; false if they are invalid, and then `problem` is set.
+bool settings_read(const char *json, size_t length, struct settings *settings, struct problem *problem);
 
 #endif

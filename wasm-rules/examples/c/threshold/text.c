@@ -1,5 +1,4 @@
-// Texts that are put together piece by piece; see text.h. `snprintf` is not used, for it brings much more of the C
-// library along than this rule needs.
+// Growing strings; see text.h. `snprintf` would link much more of the C library than this rule needs.
 
 #include "text.h"
 
@@ -35,7 +34,7 @@ void text_add_number(struct text *text, double number) {
         text_add(text, "-");
         number = -number;
     }
-    // Beyond this, hundredths do not fit into 64 bits, and no one reads the digits.
+    // Hundredths of larger numbers do not fit into 64 bits.
     unsigned power = 0;
     for (; number >= 1e16; power++) number /= 10;
     uint64_t hundredths = (uint64_t)(number * 100 + 0.5);

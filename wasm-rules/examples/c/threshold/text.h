@@ -1,4 +1,4 @@
-// Texts that are put together piece by piece. Their memory is never given back: see arena.c.
+// Growing strings. Their memory is never freed: see arena.c.
 
 #ifndef TEXT_H
 #define TEXT_H
@@ -14,7 +14,7 @@ struct text {
 void text_add_bytes(struct text *text, const void *bytes, size_t length);
 void text_add(struct text *text, const char *words);
 
-// With two decimals at most, which are what a person reads.
+// Appends a number, rounded to two decimals.
 void text_add_number(struct text *text, double number);
 
 #endif

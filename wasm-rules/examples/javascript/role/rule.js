@@ -1,5 +1,5 @@
-// A role rule in JavaScript: identities have roles, roles have actions, and `while` takes actions away while
-// something is not ok. Whatever it does not know, it refuses.
+// A role rule in JavaScript: identities have roles, roles have actions, and `while` clauses deny actions while
+// something is not ok. Unknown settings are rejected, and an action that no role grants is denied.
 
 /**
  * @typedef {"ok" | "unknown" | "warning" | "alert"} Severity
@@ -19,10 +19,10 @@
  * }} Settings
  */
 
-/** The role that everyone has. */
-const ANYONE = "anonymous";
+/** The role of every client. */
+const ANONYMOUS = "anonymous";
 
-/** From best to worst. */
+/** In ascending order of severity. */
 const SEVERITIES = ["ok", "unknown", "warning", "alert"];
 
 const TEXTS = { type: "array", items: { type: "string" } };
@@ -32,7 +32,7 @@ const SCHEMA = {
   additionalProperties: false,
   properties: {
     identities: {
-      description: "Who has which roles. An identity has the roles of every entry that matches it.",
+      description: "The roles of identities. An identity has the roles of every entry that matches it.",
       type: "array",
       items: {
         type: "object",
@@ -40,13 +40,13 @@ const SCHEMA = {
         required: ["match", "roles"],
         properties: {
           match: {
-            description: "Every field that is given has to match, letter by letter.",
+            description: "Every field that is set must match exactly.",
             type: "object",
             additionalProperties: false,
             minProperties: 1,
             properties: {
               token: { type: "string" },
-              issuer: { description: "As RFC 4514 writes it.", type: "string" },
+              issuer: { description: "In the notation of RFC 4514.", type: "string" },
               attributes: { type: "object", additionalProperties: { type: "string" } },
             },
           },
@@ -55,23 +55,23 @@ const SCHEMA = {
       },
     },
     roles: {
-      description: "Which role may do what: actions, or * for all of them. Everyone has the role anonymous.",
+      description: "The actions of each role, or * for all actions. Every client has the role anonymous.",
       type: "object",
       additionalProperties: TEXTS,
     },
     while: {
-      description: "What is taken away while something is not ok.",
+      description: "Actions that are denied while something is not ok.",
       type: "array",
       items: {
         type: "object",
         additionalProperties: false,
         required: ["metric", "at_least", "deny"],
         properties: {
-          metric: { description: "The whole name of one metric.", type: "string" },
+          metric: { description: "The full name of one metric.", type: "string" },
           at_least: { enum: ["unknown", "warning", "alert"] },
           deny: TEXTS,
           except: TEXTS,
-          reason: { description: "What the one who asked is told.", type: "string" },
+          reason: { description: "The reason in the response to a denied request.", type: "string" },
         },
       },
     },
@@ -90,7 +90,7 @@ const DEFAULTS = {
     roles: [role],
   })),
   roles: {
-    [ANYONE]: ["health.read", "service.read", "docs.read"],
+    [ANONYMOUS]: ["health.read", "service.read", "docs.read"],
     reader: READER,
     user: [...READER, "alerts.silence", "sessions.run", "chunks.write"],
     agent: ["metrics.push", "chunks.read", "chunks.write"],
@@ -99,20 +99,20 @@ const DEFAULTS = {
   while: [],
 };
 
-/** What the host calls. componentize-js finds it by its name. */
+/** The exports of the component. componentize-js finds them by this name. */
 export const roleRule = {
   describe() {
     return {
       name: "role-javascript",
       version: "1.0.0",
       description:
-        "Gives roles to identities and actions to roles, and takes actions away while something is not ok. By " +
+        "Gives roles to identities and actions to roles, and denies actions while something is not ok. By " +
         "default the OU of a development certificate is its role.",
       settingsSchema: JSON.stringify(SCHEMA),
     };
   },
 
-  /** What is thrown here is the error of the contract: a list of problems. */
+  /** Throws the error of the contract: a list of problems. */
   checkSettings(/** @type {string} */ settings, /** @type {string[]} */ actions) {
     try {
       const checked = check(settings, actions);
@@ -123,7 +123,7 @@ export const roleRule = {
     }
   },
 
-  /** What is thrown here is the error of the contract: a text. An `Error` would end the call without a word. */
+  /** Throws the error of the contract: a text. An `Error` would end the call as a trap without a message. */
   decide(/** @type {Request} */ request, /** @type {Standing[]} */ standings, /** @type {Uint8Array} */ settings) {
     try {
       return decide(request, standings, JSON.parse(new TextDecoder().decode(settings)));
@@ -133,10 +133,10 @@ export const roleRule = {
   },
 };
 
-// What the operator may write. What is left out has its default; what is given replaces it whole.
+// The settings. A field that is left out has its default; a field that is set replaces the default as a whole.
 
-/** Something in the settings that cannot be meant: where, and what to write instead. */
-class Mistake extends Error {
+/** A problem in the settings: its place as a JSON Pointer, and what to write instead. */
+class SettingsError extends Error {
   constructor(/** @type {string} */ at, /** @type {string} */ what) {
     super(what);
     this.at = at;
@@ -144,14 +144,14 @@ class Mistake extends Error {
 }
 
 /**
- * The settings with every default filled in; `decide` need not doubt them.
+ * The checked settings with every default filled in.
  * @returns {Settings}
  */
 function check(/** @type {string} */ settings, /** @type {string[]} */ actions) {
   const checked = { ...DEFAULTS, ...fields(JSON.parse(settings), "", ["identities", "roles", "while"]) };
   const roles = Object.keys(mapping(checked.roles, "/roles"));
   for (const role of roles) {
-    checkWords(checked.roles[role], `/roles/${pointer(role)}`, ["*", ...actions], "action");
+    checkNames(checked.roles[role], `/roles/${pointer(role)}`, ["*", ...actions], "action");
   }
   items(checked.identities, "/identities").forEach((entry, at) => checkEntry(entry, `/identities/${at}`, roles));
   items(checked.while, "/while").forEach((clause, at) => checkClause(clause, `/while/${at}`, roles, actions));
@@ -167,60 +167,60 @@ function checkEntry(entry, at, roles) {
     text(value, `${at}/match/attributes/${pointer(kind)}`);
   }
   if (token === undefined && issuer === undefined && Object.keys(attributes).length === 0) {
-    throw new Mistake(`${at}/match`, "match at least one field; everyone has the role anonymous anyway");
+    throw new SettingsError(`${at}/match`, "match at least one field; every client has the role anonymous anyway");
   }
-  checkWords(entry.roles, `${at}/roles`, roles, "role");
+  checkNames(entry.roles, `${at}/roles`, roles, "role");
 }
 
 function checkClause(clause, at, roles, actions) {
   fields(clause, at, ["metric", "at_least", "deny", "except", "reason"], ["metric", "at_least", "deny"]);
-  // A pattern that is taken for a name would never hold, and so take nothing away.
+  // A pattern would be read as a name that no metric has, and so deny nothing.
   if (text(clause.metric, `${at}/metric`).includes("*")) {
-    throw new Mistake(`${at}/metric`, "write the whole name of one metric; this rule knows no patterns");
+    throw new SettingsError(`${at}/metric`, "write the full name of one metric; this rule supports no patterns");
   }
   if (!["unknown", "warning", "alert"].includes(clause.at_least)) {
-    throw new Mistake(`${at}/at_least`, "write one of unknown, warning, alert");
+    throw new SettingsError(`${at}/at_least`, "write one of unknown, warning, alert");
   }
-  checkWords(clause.deny, `${at}/deny`, ["*", ...actions], "action");
-  if (clause.deny.length === 0) throw new Mistake(`${at}/deny`, "name the actions that are taken away");
-  checkWords(clause.except ?? [], `${at}/except`, roles, "role");
+  checkNames(clause.deny, `${at}/deny`, ["*", ...actions], "action");
+  if (clause.deny.length === 0) throw new SettingsError(`${at}/deny`, "name the actions to deny");
+  checkNames(clause.except ?? [], `${at}/except`, roles, "role");
   text(clause.reason ?? "", `${at}/reason`);
 }
 
 function fields(given, at, known, required = []) {
   const unknown = Object.keys(mapping(given, at)).find((key) => !known.includes(key));
   if (unknown !== undefined) {
-    const what = `this rule does not know ${unknown}; it knows ${known.join(", ")}`;
-    throw new Mistake(`${at}/${pointer(unknown)}`, what);
+    const what = `unknown setting ${unknown}; use ${known.join(", ")}`;
+    throw new SettingsError(`${at}/${pointer(unknown)}`, what);
   }
-  const lacking = required.find((key) => given[key] === undefined);
-  if (lacking !== undefined) throw new Mistake(at, `${lacking} is needed here`);
+  const missing = required.find((key) => given[key] === undefined);
+  if (missing !== undefined) throw new SettingsError(at, `${missing} is required`);
   return given;
 }
 
-function checkWords(given, at, known, kind) {
-  items(given, at).forEach((word, index) => {
-    if (!known.includes(word)) {
-      throw new Mistake(`${at}/${index}`, `there is no ${kind} ${word}; there are ${known.join(", ")}`);
+function checkNames(given, at, known, kind) {
+  items(given, at).forEach((name, index) => {
+    if (!known.includes(name)) {
+      throw new SettingsError(`${at}/${index}`, `unknown ${kind} ${name}; use one of ${known.join(", ")}`);
     }
   });
 }
 
 /** @returns {Record<string, any>} */
 function mapping(given, at) {
-  if (typeof given !== "object" || given === null || Array.isArray(given)) throw new Mistake(at, "write an object");
+  if (typeof given !== "object" || given === null || Array.isArray(given)) throw new SettingsError(at, "write an object");
   return given;
 }
 
 /** @returns {any[]} */
 function items(given, at) {
-  if (!Array.isArray(given)) throw new Mistake(at, "write a list");
+  if (!Array.isArray(given)) throw new SettingsError(at, "write a list");
   return given;
 }
 
 /** @returns {string} */
 function text(given, at) {
-  if (typeof given !== "string") throw new Mistake(at, "write a text");
+  if (typeof given !== "string") throw new SettingsError(at, "write a text");
   return given;
 }
 
@@ -232,16 +232,16 @@ function pointer(/** @type {string} */ key) {
 
 /** @returns {Decision} */
 function decide(/** @type {Request} */ request, /** @type {Standing[]} */ standings, /** @type {Settings} */ settings) {
-  const roles = [...rolesOf(request.identity, settings.identities), ANYONE];
+  const roles = [...rolesOf(request.identity, settings.identities), ANONYMOUS];
   const granted = roles.flatMap((role) => (Object.hasOwn(settings.roles, role) ? settings.roles[role] : []));
   if (!names(granted, request.action)) {
     return { allowed: false, roles, reason: notGranted(request, roles) };
   }
   for (const clause of settings.while) {
-    const spared = roles.some((role) => clause.except?.includes(role));
+    const excepted = roles.some((role) => clause.except?.includes(role));
     const standing = standings.find((standing) => holds(clause, standing));
-    if (standing && names(clause.deny, request.action) && !spared) {
-      return { allowed: false, roles, reason: takenAway(request, clause, standing) };
+    if (standing && names(clause.deny, request.action) && !excepted) {
+      return { allowed: false, roles, reason: deniedByClause(request, clause, standing) };
     }
   }
   return { allowed: true, roles, reason: "" };
@@ -252,7 +252,7 @@ function rolesOf(/** @type {Identity} */ identity, /** @type {Settings["identiti
   return new Set(entries.filter(({ match }) => matches(identity, match)).flatMap(({ roles }) => roles));
 }
 
-/** Every field that is given has to match, and a token has no issuer and no attributes. */
+/** Every field that is set must match; a token has no issuer and no attributes. */
 function matches(/** @type {Identity} */ identity, /** @type {Match} */ { token, issuer, attributes }) {
   switch (identity.tag) {
     case "token":
@@ -269,7 +269,7 @@ function matches(/** @type {Identity} */ identity, /** @type {Match} */ { token,
 }
 
 function has(/** @type {Certificate} */ { subjectAttributes }, kind, value) {
-  // The subject's text is not searched: a name may hold what looks like another attribute.
+  // Compares parsed attributes, because a value in the text of the subject may look like another attribute.
   return subjectAttributes.some((attribute) => attribute.name === kind && attribute.value === value);
 }
 
@@ -285,13 +285,13 @@ function notGranted(/** @type {Request} */ { identity, action }, /** @type {stri
   if (identity.tag === "anonymous") {
     return `anonymous clients may not do ${action}; present a client certificate or a token`;
   }
-  const who = identity.tag === "certificate" ? identity.val.subject : `the token ${identity.val}`;
-  const own = roles.filter((role) => role !== ANYONE);
-  if (own.length === 0) return `${who} has no role here, and ${action} needs one`;
-  return `${who} has the role ${own.join(", ")}, which does not allow ${action}`;
+  const client = identity.tag === "certificate" ? identity.val.subject : `the token ${identity.val}`;
+  const named = roles.filter((role) => role !== ANONYMOUS);
+  if (named.length === 0) return `${client} has no role here, and ${action} needs one`;
+  return `${client} has the role ${named.join(", ")}, which does not allow ${action}`;
 }
 
-function takenAway(/** @type {Request} */ { action }, /** @type {Clause} */ clause, /** @type {Standing} */ standing) {
-  const why = clause.reason ?? `${action} is not allowed meanwhile`;
-  return `${standing.subject.metric} is in ${standing.severity}: ${why}`;
+function deniedByClause(/** @type {Request} */ { action }, /** @type {Clause} */ clause, /** @type {Standing} */ standing) {
+  const reason = clause.reason ?? `${action} is not allowed meanwhile`;
+  return `${standing.subject.metric} is in ${standing.severity}: ${reason}`;
 }

@@ -1,5 +1,5 @@
-// A threshold rule in JavaScript: holds metrics against warning and alert levels, and says what was not measured.
-// A level may be left at another value than it is entered at, so that an alert does not flutter.
+// A threshold rule in JavaScript: compares metrics with warning and alert levels, and reports metrics that are missing.
+// A level may be left at another value than it is entered at (hysteresis), so that an alert does not flap.
 
 /**
  * @typedef {"ok" | "unknown" | "warning" | "alert"} Severity
@@ -16,7 +16,7 @@
  */
 
 const LEVEL = {
-  description: "A number, or one number to enter the level at and another to leave it at.",
+  description: "A number, or a number to enter the level at and another to leave it at (hysteresis).",
   oneOf: [
     { type: "number" },
     {
@@ -40,12 +40,12 @@ const SCHEMA = {
         required: ["metric"],
         anyOf: [{ required: ["warning"] }, { required: ["alert"] }],
         properties: {
-          metric: { description: "The whole name of one metric.", type: "string" },
-          direction: { description: "Which way is bad.", enum: ["above", "below"] },
+          metric: { description: "The full name of one metric.", type: "string" },
+          direction: { description: "The direction in which values are bad.", enum: ["above", "below"] },
           warning: LEVEL,
           alert: LEVEL,
           missing: {
-            description: "What it means when the metric is not there.",
+            description: "The severity when the metric is missing.",
             enum: ["unknown", "ok", "warning", "alert"],
           },
         },
@@ -61,20 +61,20 @@ const DEFAULTS = [
   { metric: "inodes", warning: 80, alert: 90 },
 ];
 
-/** What the host calls. componentize-js finds it by its name. */
+/** The exports of the component. componentize-js finds them by this name. */
 export const thresholdRule = {
   describe() {
     return {
       name: "threshold-javascript",
       version: "1.0.0",
       description:
-        "Holds metrics against warning and alert levels. By default: disk, memory and inodes at 80 and 90 %, CPU at " +
+        "Compares metrics with warning and alert levels. By default: disk, memory and inodes at 80 and 90 %, CPU at " +
         "90 and 95 %, work chunks in progress at 35 and 40.",
       settingsSchema: JSON.stringify(SCHEMA),
     };
   },
 
-  /** What is thrown here is the error of the contract: a list of problems. */
+  /** Throws the error of the contract: a list of problems. */
   checkSettings(/** @type {string} */ settings) {
     try {
       const thresholds = read(settings);
@@ -85,7 +85,7 @@ export const thresholdRule = {
     }
   },
 
-  /** What is thrown here is the error of the contract: a text. An `Error` would end the call without a word. */
+  /** Throws the error of the contract: a text. An `Error` would end the call as a trap without a message. */
   judge(/** @type {Round} */ round, /** @type {Uint8Array} */ settings) {
     try {
       return judge(round, JSON.parse(new TextDecoder().decode(settings)));
@@ -95,10 +95,10 @@ export const thresholdRule = {
   },
 };
 
-// What the operator may write.
+// The settings.
 
-/** Something in the settings that cannot be meant: where, and what to write instead. */
-class Mistake extends Error {
+/** A problem in the settings: its place as a JSON Pointer, and what to write instead. */
+class SettingsError extends Error {
   constructor(/** @type {string} */ at, /** @type {string} */ what) {
     super(what);
     this.at = at;
@@ -108,12 +108,12 @@ class Mistake extends Error {
 /** @returns {Threshold[]} */
 function read(/** @type {string} */ settings) {
   const { thresholds: listed = DEFAULTS } = fields(JSON.parse(settings), "", ["thresholds"]);
-  if (!Array.isArray(listed)) throw new Mistake("/thresholds", "write a list of thresholds");
+  if (!Array.isArray(listed)) throw new SettingsError("/thresholds", "write a list of thresholds");
   const thresholds = listed.map((entry, at) => threshold(entry, `/thresholds/${at}`));
   const names = thresholds.map(({ metric }) => metric);
   const twice = names.findIndex((name, at) => names.indexOf(name) < at);
   if (twice >= 0) {
-    throw new Mistake(`/thresholds/${twice}/metric`, `${names[twice]} has its levels already; write them in one place`);
+    throw new SettingsError(`/thresholds/${twice}/metric`, `${names[twice]} has a threshold already; merge both`);
   }
   return thresholds;
 }
@@ -123,14 +123,14 @@ function threshold(given, at) {
   const entry = fields(given, at, ["metric", "direction", "warning", "alert", "missing"]);
   const { metric } = entry;
   if (typeof metric !== "string" || !/^[A-Za-z_:][A-Za-z0-9_:]{0,199}$/.test(metric)) {
-    throw new Mistake(`${at}/metric`, "write the whole name of one metric; this rule knows no patterns");
+    throw new SettingsError(`${at}/metric`, "write the full name of one metric; this rule supports no patterns");
   }
   const direction = choice(entry, "direction", ["above", "below"], at);
   const warning = level(entry.warning, `${at}/warning`, direction);
   const alert = level(entry.alert, `${at}/alert`, direction);
-  if (!warning && !alert) throw new Mistake(at, "set a warning level, an alert level, or both");
+  if (!warning && !alert) throw new SettingsError(at, "set a warning level, an alert level, or both");
   if (warning && alert && worse(warning.enter, alert.enter, direction)) {
-    throw new Mistake(`${at}/warning`, `${warning.enter} would only be reached after the alert level ${alert.enter}`);
+    throw new SettingsError(`${at}/warning`, `warning level ${warning.enter} is beyond alert level ${alert.enter}`);
   }
   const missing = choice(entry, "missing", ["unknown", "ok", "warning", "alert"], at);
   return { metric, direction, warning, alert, missing };
@@ -143,7 +143,7 @@ function level(given, at, direction) {
   const entry = fields(given, at, ["enter", "clear"]);
   const [enter, clear] = [number(entry.enter, `${at}/enter`), number(entry.clear, `${at}/clear`)];
   if (worse(clear, enter, direction)) {
-    throw new Mistake(at, `it is left at ${clear}, which is worse than ${enter} where it is entered`);
+    throw new SettingsError(at, `clear is ${clear}, which is worse than enter, ${enter}`);
   }
   return { enter, clear };
 }
@@ -152,29 +152,29 @@ function worse(one, than, direction) {
   return direction === "above" ? one > than : one < than;
 }
 
-/** A key that is passed over in silence is a level that is not held, so unknown ones are refused. */
+/** Rejects unknown keys: with a misspelt one, a level would silently not apply. */
 function fields(given, at, known) {
   if (typeof given !== "object" || given === null || Array.isArray(given)) {
-    throw new Mistake(at, `write an object with ${known.join(", ")}`);
+    throw new SettingsError(at, `write an object with ${known.join(", ")}`);
   }
   const unknown = Object.keys(given).find((key) => !known.includes(key));
   if (unknown !== undefined) {
     const place = unknown.replaceAll("~", "~0").replaceAll("/", "~1");
-    throw new Mistake(`${at}/${place}`, `this rule does not know ${unknown}; it knows ${known.join(", ")}`);
+    throw new SettingsError(`${at}/${place}`, `unknown setting ${unknown}; use ${known.join(", ")}`);
   }
   return given;
 }
 
-/** One of the words; the first one where none is given. */
+/** One of the words; the first one is the default. */
 function choice(entry, key, words, at) {
   const word = entry[key] ?? words[0];
-  if (!words.includes(word)) throw new Mistake(`${at}/${key}`, `write one of ${words.join(", ")}`);
+  if (!words.includes(word)) throw new SettingsError(`${at}/${key}`, `write one of ${words.join(", ")}`);
   return word;
 }
 
 /** @returns {number} */
 function number(given, at) {
-  if (!Number.isFinite(given)) throw new Mistake(at, "write a number");
+  if (!Number.isFinite(given)) throw new SettingsError(at, "write a number");
   return given;
 }
 
@@ -210,11 +210,11 @@ function found(
 }
 
 /**
- * A level that was entered is left at another value; `entered` is where that was.
+ * The severity of a value; `entered` is the level that the series was in, which is left at its clear value.
  * @returns {Severity}
  */
 function severityOf(/** @type {Threshold} */ { warning, alert, direction }, value, entered) {
-  // The level itself is bad already.
+  // A value equal to the level is bad.
   const beyond = (limit) => (direction === "above" ? value >= limit : value <= limit);
   const holds = (level, isIn) => level && beyond(isIn ? level.clear : level.enter);
   const isIn = (level) => level !== undefined && level.enter === entered;
@@ -224,9 +224,9 @@ function severityOf(/** @type {Threshold} */ { warning, alert, direction }, valu
 }
 
 /**
- * What was not measured: series of the last round that a gap explains, or the whole metric. A series that is gone
- * without a gap is gone, like a disk that was unmounted. The level that a series had entered stays with it, so that
- * it goes on where it was.
+ * Findings about what is missing: series of the last round that a gap explains, or the metric as a whole. A series
+ * that is missing without a gap no longer exists, like an unmounted disk, and has no finding. A missing series keeps
+ * the level that it had entered.
  * @returns {Finding[]}
  */
 function absent({ metric, missing }, shown, entered, /** @type {Round} */ round) {
@@ -238,7 +238,7 @@ function absent({ metric, missing }, shown, entered, /** @type {Round} */ round)
   if (shown.size === 0 && lost.length === 0) lost.push({ metric, labels: [] });
   const why = gap
     ? `could not be measured: ${gap.source}: ${gap.reason}`
-    : "is not measured; is its source switched on?";
+    : "is not measured; enable its source";
   return lost.map((subject) => {
     const name = series(subject);
     return { subject, severity: missing, limit: entered.get(name), sentence: `${name} ${why}` };
@@ -249,13 +249,13 @@ function covers(name, metric) {
   return name.endsWith("*") ? metric.startsWith(name.slice(0, -1)) : metric === name;
 }
 
-/** A metric and its labels as a person writes them: `disk{mountpoint="/"}`. */
+/** A metric and its labels in the notation of Prometheus: `disk{mountpoint="/"}`. */
 function series(/** @type {Subject} */ { metric, labels }) {
   const pairs = labels.map(({ name, value }) => `${name}=${JSON.stringify(value)}`);
   return pairs.length ? `${metric}{${pairs.join(",")}}` : metric;
 }
 
-/** Two decimals are what a person reads. */
+/** Rounds to two decimals, without trailing zeros. */
 function short(/** @type {number} */ value) {
   return String(Number(value.toFixed(2)));
 }

@@ -1,5 +1,5 @@
-"""A role rule in Python: identities have roles, roles have actions, and `while` takes actions away while something
-is not ok. Whatever it does not know, it refuses."""
+"""A role rule in Python: identities have roles, roles have actions, and `while` clauses deny actions while something is
+not ok. Unknown settings are rejected, and an action that no role grants is denied."""
 
 import json
 from typing import Any
@@ -11,8 +11,8 @@ from wit_world.exports.role_rule import (
     Problem, Request, Severity, Standing,
 )
 
-# The role that everyone has.
-ANYONE = "anonymous"
+# The role of every client.
+ANONYMOUS = "anonymous"
 
 TEXTS = {"type": "array", "items": {"type": "string"}}
 SCHEMA = {
@@ -21,7 +21,7 @@ SCHEMA = {
     "additionalProperties": False,
     "properties": {
         "identities": {
-            "description": "Who has which roles. An identity has the roles of every entry that matches it.",
+            "description": "The roles of identities. An identity has the roles of every entry that matches it.",
             "type": "array",
             "items": {
                 "type": "object",
@@ -29,13 +29,13 @@ SCHEMA = {
                 "required": ["match", "roles"],
                 "properties": {
                     "match": {
-                        "description": "Every field that is given has to match, letter by letter.",
+                        "description": "Every field that is set must match exactly.",
                         "type": "object",
                         "additionalProperties": False,
                         "minProperties": 1,
                         "properties": {
                             "token": {"type": "string"},
-                            "issuer": {"description": "As RFC 4514 writes it.", "type": "string"},
+                            "issuer": {"description": "In the notation of RFC 4514.", "type": "string"},
                             "attributes": {"type": "object", "additionalProperties": {"type": "string"}},
                         },
                     },
@@ -44,23 +44,23 @@ SCHEMA = {
             },
         },
         "roles": {
-            "description": "Which role may do what: actions, or * for all of them. Everyone has the role anonymous.",
+            "description": "The actions of each role, or * for all actions. Every client has the role anonymous.",
             "type": "object",
             "additionalProperties": TEXTS,
         },
         "while": {
-            "description": "What is taken away while something is not ok.",
+            "description": "Actions that are denied while something is not ok.",
             "type": "array",
             "items": {
                 "type": "object",
                 "additionalProperties": False,
                 "required": ["metric", "at_least", "deny"],
                 "properties": {
-                    "metric": {"description": "The whole name of one metric.", "type": "string"},
+                    "metric": {"description": "The full name of one metric.", "type": "string"},
                     "at_least": {"enum": ["unknown", "warning", "alert"]},
                     "deny": TEXTS,
                     "except": TEXTS,
-                    "reason": {"description": "What the one who asked is told.", "type": "string"},
+                    "reason": {"description": "The reason in the response to a denied request.", "type": "string"},
                 },
             },
         },
@@ -78,7 +78,7 @@ DEFAULTS: dict[str, Any] = {
         for role in ("admin", "user", "reader", "agent")
     ],
     "roles": {
-        ANYONE: ["health.read", "service.read", "docs.read"],
+        ANONYMOUS: ["health.read", "service.read", "docs.read"],
         "reader": READER,
         "user": [*READER, "alerts.silence", "sessions.run", "chunks.write"],
         "agent": ["metrics.push", "chunks.read", "chunks.write"],
@@ -89,13 +89,13 @@ DEFAULTS: dict[str, Any] = {
 
 
 class RoleRule(exports.RoleRule):
-    """What the host calls. componentize-py finds this class by its name."""
+    """The exports of the component. componentize-py finds this class by its name."""
 
     def describe(self) -> Manifest:
         return Manifest(
             name="role-python",
             version="1.0.0",
-            description="Gives roles to identities and actions to roles, and takes actions away while something is "
+            description="Gives roles to identities and actions to roles, and denies actions while something is "
             "not ok. By default the OU of a development certificate is its role.",
             settings_schema=json.dumps(SCHEMA),
         )
@@ -103,8 +103,8 @@ class RoleRule(exports.RoleRule):
     def check_settings(self, settings: str, actions: list[str]) -> Plan:
         try:
             checked = check(settings, actions)
-        except Mistake as mistake:
-            raise Err([Problem(mistake.at, mistake.what)]) from mistake
+        except SettingsError as error:
+            raise Err([Problem(error.at, error.what)]) from error
         metrics = sorted({clause["metric"] for clause in checked["while"]})
         return Plan(metrics=metrics, settings=json.dumps(checked).encode())
 
@@ -112,15 +112,15 @@ class RoleRule(exports.RoleRule):
         try:
             return decide(request, standings, json.loads(settings))
         except Exception as error:
-            # An exception that leaves this method would end the call without a word. Either way it is a denial.
+            # An exception that is not an `Err` would be a trap without a message. The host denies either way.
             raise Err(f"{type(error).__name__}: {error}") from error
 
 
-# What the operator may write. What is left out has its default; what is given replaces it whole.
+# The settings. A field that is left out has its default; a field that is set replaces the default as a whole.
 
 
-class Mistake(Exception):
-    """Something in the settings that cannot be meant: where, and what to write instead."""
+class SettingsError(Exception):
+    """A problem in the settings: its place as a JSON Pointer, and what to write instead."""
 
     def __init__(self, at: str, what: str) -> None:
         super().__init__(f"{at}: {what}")
@@ -129,15 +129,15 @@ class Mistake(Exception):
 
 
 def check(settings: str, actions: list[str]) -> dict[str, Any]:
-    """The settings with every default filled in; `decide` need not doubt them."""
+    """The checked settings with every default filled in."""
     try:
         given = json.loads(settings)
     except ValueError as error:
-        raise Mistake("", f"this is not JSON: {error}") from error
+        raise SettingsError("", f"this is not JSON: {error}") from error
     checked = DEFAULTS | fields(given, "", ("identities", "roles", "while"))
     roles = mapping(checked["roles"], "/roles")
     for role, granted in roles.items():
-        check_words(granted, f"/roles/{pointer(role)}", ["*", *actions], "action")
+        check_names(granted, f"/roles/{pointer(role)}", ["*", *actions], "action")
     for at, entry in enumerate(items(checked["identities"], "/identities")):
         check_entry(entry, f"/identities/{at}", roles)
     for at, clause in enumerate(items(checked["while"], "/while")):
@@ -154,55 +154,55 @@ def check_entry(entry: Any, at: str, roles: dict[str, Any]) -> None:
     for kind, value in attributes.items():
         text(value, f"{at}/match/attributes/{pointer(kind)}")
     if not match.keys() & {"token", "issuer"} and not attributes:
-        raise Mistake(f"{at}/match", "match at least one field; everyone has the role anonymous anyway")
-    check_words(entry["roles"], f"{at}/roles", list(roles), "role")
+        raise SettingsError(f"{at}/match", "match at least one field; every client has the role anonymous anyway")
+    check_names(entry["roles"], f"{at}/roles", list(roles), "role")
 
 
 def check_clause(clause: Any, at: str, roles: dict[str, Any], actions: list[str]) -> None:
     fields(clause, at, ("metric", "at_least", "deny", "except", "reason"), required=("metric", "at_least", "deny"))
-    # A pattern that is taken for a name would never hold, and so take nothing away.
+    # A pattern would be read as a name that no metric has, and so deny nothing.
     if "*" in text(clause["metric"], f"{at}/metric"):
-        raise Mistake(f"{at}/metric", "write the whole name of one metric; this rule knows no patterns")
+        raise SettingsError(f"{at}/metric", "write the full name of one metric; this rule supports no patterns")
     if clause["at_least"] not in ("unknown", "warning", "alert"):
-        raise Mistake(f"{at}/at_least", "write one of unknown, warning, alert")
-    check_words(clause["deny"], f"{at}/deny", ["*", *actions], "action")
+        raise SettingsError(f"{at}/at_least", "write one of unknown, warning, alert")
+    check_names(clause["deny"], f"{at}/deny", ["*", *actions], "action")
     if not clause["deny"]:
-        raise Mistake(f"{at}/deny", "name the actions that are taken away")
-    check_words(clause.get("except", []), f"{at}/except", list(roles), "role")
+        raise SettingsError(f"{at}/deny", "name the actions to deny")
+    check_names(clause.get("except", []), f"{at}/except", list(roles), "role")
     text(clause.get("reason", "-"), f"{at}/reason")
 
 
 def fields(given: Any, at: str, known: tuple[str, ...], required: tuple[str, ...] = ()) -> dict[str, Any]:
     for key in mapping(given, at):
         if key not in known:
-            raise Mistake(f"{at}/{pointer(key)}", f"this rule does not know {key}; it knows {', '.join(known)}")
+            raise SettingsError(f"{at}/{pointer(key)}", f"unknown setting {key}; use {', '.join(known)}")
     for key in required:
         if key not in given:
-            raise Mistake(at, f"{key} is needed here")
+            raise SettingsError(at, f"{key} is required")
     return given
 
 
-def check_words(given: Any, at: str, known: list[str], kind: str) -> None:
-    for index, word in enumerate(items(given, at)):
-        if word not in known:
-            raise Mistake(f"{at}/{index}", f"there is no {kind} {word}; there are {', '.join(known)}")
+def check_names(given: Any, at: str, known: list[str], kind: str) -> None:
+    for index, name in enumerate(items(given, at)):
+        if name not in known:
+            raise SettingsError(f"{at}/{index}", f"unknown {kind} {name}; use one of {', '.join(known)}")
 
 
 def mapping(given: Any, at: str) -> dict[str, Any]:
     if not isinstance(given, dict):
-        raise Mistake(at, "write an object")
+        raise SettingsError(at, "write an object")
     return given
 
 
 def items(given: Any, at: str) -> list[Any]:
     if not isinstance(given, list):
-        raise Mistake(at, "write a list")
+        raise SettingsError(at, "write a list")
     return given
 
 
 def text(given: Any, at: str) -> str:
     if not isinstance(given, str):
-        raise Mistake(at, "write a text")
+        raise SettingsError(at, "write a text")
     return given
 
 
@@ -215,15 +215,15 @@ def pointer(key: str) -> str:
 
 def decide(request: Request, standings: list[Standing], settings: dict[str, Any]) -> Decision:
     roles = roles_of(request.identity, settings["identities"])
-    roles.append(ANYONE)
+    roles.append(ANONYMOUS)
     granted = [action for role in roles for action in settings["roles"].get(role, [])]
     if not names(granted, request.action):
         return Decision(False, roles, not_granted(request, roles))
     for clause in settings["while"]:
-        spared = any(role in clause.get("except", []) for role in roles)
+        excepted = any(role in clause.get("except", []) for role in roles)
         standing = next((standing for standing in standings if holds(clause, standing)), None)
-        if standing and names(clause["deny"], request.action) and not spared:
-            return Decision(False, roles, taken_away(request, clause, standing))
+        if standing and names(clause["deny"], request.action) and not excepted:
+            return Decision(False, roles, denied_by_clause(request, clause, standing))
     return Decision(True, roles, "")
 
 
@@ -233,7 +233,7 @@ def roles_of(identity: Identity, entries: list[dict[str, Any]]) -> list[str]:
 
 
 def matches(identity: Identity, match: dict[str, Any]) -> bool:
-    """Every field that is given has to match, and a token has no issuer and no attributes."""
+    """Every field that is set must match; a token has no issuer and no attributes."""
     if isinstance(identity, Identity_Token):
         return match == {"token": identity.value}
     if isinstance(identity, Identity_Certificate):
@@ -247,7 +247,7 @@ def matches(identity: Identity, match: dict[str, Any]) -> bool:
 
 
 def has(certificate: Certificate, kind: str, value: str) -> bool:
-    # The subject's text is not searched: a name may hold what looks like another attribute.
+    # Compares parsed attributes, because a value in the text of the subject may look like another attribute.
     return Label(kind, value) in certificate.subject_attributes
 
 
@@ -265,13 +265,13 @@ def not_granted(request: Request, roles: list[str]) -> str:
     if isinstance(request.identity, Identity_Anonymous):
         return f"anonymous clients may not do {action}; present a client certificate or a token"
     identity = request.identity.value
-    who = identity.subject if isinstance(identity, Certificate) else f"the token {identity}"
-    own = [role for role in roles if role != ANYONE]
-    if not own:
-        return f"{who} has no role here, and {action} needs one"
-    return f"{who} has the role {', '.join(own)}, which does not allow {action}"
+    client = identity.subject if isinstance(identity, Certificate) else f"the token {identity}"
+    named = [role for role in roles if role != ANONYMOUS]
+    if not named:
+        return f"{client} has no role here, and {action} needs one"
+    return f"{client} has the role {', '.join(named)}, which does not allow {action}"
 
 
-def taken_away(request: Request, clause: dict[str, Any], standing: Standing) -> str:
-    why = clause.get("reason", f"{request.action} is not allowed meanwhile")
-    return f"{standing.subject.metric} is in {standing.severity.name.lower()}: {why}"
+def denied_by_clause(request: Request, clause: dict[str, Any], standing: Standing) -> str:
+    reason = clause.get("reason", f"{request.action} is not allowed meanwhile")
+    return f"{standing.subject.metric} is in {standing.severity.name.lower()}: {reason}"

@@ -1,6 +1,6 @@
-"""A threshold rule in Python: holds metrics against warning and alert levels, and says what was not measured.
+"""A threshold rule in Python: compares metrics with warning and alert levels, and reports metrics that are missing.
 
-A level may be left at another value than it is entered at, so that an alert does not flutter.
+A level may be left at another value than it is entered at (hysteresis), so that an alert does not flap.
 """
 
 import json
@@ -16,7 +16,7 @@ from wit_world.exports.threshold_rule import (
 )
 
 LEVEL = {
-    "description": "A number, or one number to enter the level at and another to leave it at.",
+    "description": "A number, or a number to enter the level at and another to leave it at (hysteresis).",
     "oneOf": [
         {"type": "number"},
         {
@@ -40,12 +40,12 @@ SCHEMA = {
                 "required": ["metric"],
                 "anyOf": [{"required": ["warning"]}, {"required": ["alert"]}],
                 "properties": {
-                    "metric": {"description": "The whole name of one metric.", "type": "string"},
-                    "direction": {"description": "Which way is bad.", "enum": ["above", "below"]},
+                    "metric": {"description": "The full name of one metric.", "type": "string"},
+                    "direction": {"description": "The direction in which values are bad.", "enum": ["above", "below"]},
                     "warning": LEVEL,
                     "alert": LEVEL,
                     "missing": {
-                        "description": "What it means when the metric is not there.",
+                        "description": "The severity when the metric is missing.",
                         "enum": ["unknown", "ok", "warning", "alert"],
                     },
                 },
@@ -63,13 +63,13 @@ DEFAULTS = [
 
 
 class ThresholdRule(exports.ThresholdRule):
-    """What the host calls. componentize-py finds this class by its name."""
+    """The exports of the component. componentize-py finds this class by its name."""
 
     def describe(self) -> Manifest:
         return Manifest(
             name="threshold-python",
             version="1.0.0",
-            description="Holds metrics against warning and alert levels. By default: disk, memory and inodes at 80 "
+            description="Compares metrics with warning and alert levels. By default: disk, memory and inodes at 80 "
             "and 90 %, CPU at 90 and 95 %, work chunks in progress at 35 and 40.",
             settings_schema=json.dumps(SCHEMA),
         )
@@ -77,24 +77,24 @@ class ThresholdRule(exports.ThresholdRule):
     def check_settings(self, settings: str) -> Plan:
         try:
             thresholds = read(settings)
-        except Mistake as mistake:
-            raise Err([Problem(mistake.at, mistake.what)]) from mistake
+        except SettingsError as error:
+            raise Err([Problem(error.at, error.what)]) from error
         return Plan(metrics=[threshold.metric for threshold in thresholds], settings=settings.encode())
 
     def judge(self, round: Round, settings: bytes) -> list[Finding]:
         try:
             return judge(round, read(settings.decode()))
         except Exception as error:
-            # An exception that leaves this method would end the call without a word.
+            # An exception that is not an `Err` would end the call as a trap without a message.
             raise Err(f"{type(error).__name__}: {error}") from error
 
 
-# What the operator may write.
+# The settings.
 
 
 @dataclass(frozen=True)
 class Level:
-    """Where it begins to be bad, and where it is good again."""
+    """The values at which a level is entered and left."""
 
     enter: float
     clear: float
@@ -111,11 +111,11 @@ class Threshold:
     missing: str
 
     def beyond(self, value: float, level: float) -> bool:
-        """The level itself is bad already."""
+        """Whether a value is bad by this level; a value equal to the level is."""
         return value >= level if self.direction == "above" else value <= level
 
     def severity(self, value: float, entered: float | None) -> Severity:
-        """A level that was entered is left at another value; `entered` is where that was."""
+        """`entered` is the level that the series was in, which is left at its clear value."""
 
         def holds(level: Level | None, is_in: bool) -> bool:
             return level is not None and self.beyond(value, level.clear if is_in else level.enter)
@@ -129,8 +129,8 @@ class Threshold:
         return Severity.OK
 
 
-class Mistake(Exception):
-    """Something in the settings that cannot be meant: where, and what to write instead."""
+class SettingsError(Exception):
+    """A problem in the settings: its place as a JSON Pointer, and what to write instead."""
 
     def __init__(self, at: str, what: str) -> None:
         super().__init__(f"{at}: {what}")
@@ -142,15 +142,15 @@ def read(settings: str) -> list[Threshold]:
     try:
         given = json.loads(settings)
     except ValueError as error:
-        raise Mistake("", f"this is not JSON: {error}") from error
+        raise SettingsError("", f"this is not JSON: {error}") from error
     listed = fields(given, "", ("thresholds",)).get("thresholds", DEFAULTS)
     if not isinstance(listed, list):
-        raise Mistake("/thresholds", "write a list of thresholds")
+        raise SettingsError("/thresholds", "write a list of thresholds")
     thresholds = [threshold(entry, f"/thresholds/{at}") for at, entry in enumerate(listed)]
     names = [threshold.metric for threshold in thresholds]
     for at, name in enumerate(names):
         if name in names[:at]:
-            raise Mistake(f"/thresholds/{at}/metric", f"{name} has its levels already; write them in one place")
+            raise SettingsError(f"/thresholds/{at}/metric", f"{name} has a threshold already; merge both")
     return thresholds
 
 
@@ -158,14 +158,14 @@ def threshold(given: Any, at: str) -> Threshold:
     entry = fields(given, at, ("metric", "direction", "warning", "alert", "missing"))
     metric = entry.get("metric")
     if not isinstance(metric, str) or not re.fullmatch("[A-Za-z_:][A-Za-z0-9_:]{0,199}", metric):
-        raise Mistake(f"{at}/metric", "write the whole name of one metric; this rule knows no patterns")
+        raise SettingsError(f"{at}/metric", "write the full name of one metric; this rule supports no patterns")
     direction = choice(entry, "direction", ("above", "below"), at)
     warning = level(entry.get("warning"), f"{at}/warning", direction)
     alert = level(entry.get("alert"), f"{at}/alert", direction)
     if warning is None and alert is None:
-        raise Mistake(at, "set a warning level, an alert level, or both")
+        raise SettingsError(at, "set a warning level, an alert level, or both")
     if warning and alert and worse(warning.enter, alert.enter, direction):
-        raise Mistake(f"{at}/warning", f"{warning.enter} would only be reached after the alert level {alert.enter}")
+        raise SettingsError(f"{at}/warning", f"warning level {warning.enter} is beyond alert level {alert.enter}")
     missing = choice(entry, "missing", ("unknown", "ok", "warning", "alert"), at)
     return Threshold(metric, direction, warning, alert, missing)
 
@@ -178,7 +178,7 @@ def level(given: Any, at: str, direction: str) -> Level | None:
     entry = fields(given, at, ("enter", "clear"))
     found = Level(number(entry.get("enter"), f"{at}/enter"), number(entry.get("clear"), f"{at}/clear"))
     if worse(found.clear, found.enter, direction):
-        raise Mistake(at, f"it is left at {found.clear}, which is worse than {found.enter} where it is entered")
+        raise SettingsError(at, f"clear is {found.clear}, which is worse than enter, {found.enter}")
     return found
 
 
@@ -187,28 +187,28 @@ def worse(one: float, than: float, direction: str) -> bool:
 
 
 def fields(given: Any, at: str, known: tuple[str, ...]) -> dict[str, Any]:
-    """A key that is passed over in silence is a level that is not held, so unknown ones are refused."""
+    """Rejects unknown keys: with a misspelt one, a level would silently not apply."""
     if not isinstance(given, dict):
-        raise Mistake(at, f"write an object with {', '.join(known)}")
+        raise SettingsError(at, f"write an object with {', '.join(known)}")
     for key in given:
         if key not in known:
             place = key.replace("~", "~0").replace("/", "~1")
-            raise Mistake(f"{at}/{place}", f"this rule does not know {key}; it knows {', '.join(known)}")
+            raise SettingsError(f"{at}/{place}", f"unknown setting {key}; use {', '.join(known)}")
     return given
 
 
 def choice(entry: dict[str, Any], key: str, words: tuple[str, ...], at: str) -> str:
-    """One of the words; the first one where none is given."""
+    """One of the words; the first one is the default."""
     word = entry.get(key, words[0])
     if word not in words:
-        raise Mistake(f"{at}/{key}", f"write one of {', '.join(words)}")
+        raise SettingsError(f"{at}/{key}", f"write one of {', '.join(words)}")
     return word
 
 
 def number(given: Any, at: str) -> float:
-    # In Python `True` is a number, and `1e999` is one that the host would refuse.
+    # Python reads `True` as a number, and `1e999` as infinity, which the host would refuse.
     if isinstance(given, bool) or not isinstance(given, (int, float)) or not math.isfinite(given):
-        raise Mistake(at, "write a number")
+        raise SettingsError(at, "write a number")
     return float(given)
 
 
@@ -248,9 +248,9 @@ def found(threshold: Threshold, metric: Metric, sample: Sample, severity: Severi
 
 
 def absent(threshold: Threshold, shown: set[str], entered: dict[str, float | None], round: Round) -> list[Finding]:
-    """What was not measured: series of the last round that a gap explains, or the whole metric. A series that
-    is gone without a gap is gone, like a disk that was unmounted. The level that a series had entered stays with
-    it, so that it goes on where it was."""
+    """Findings about what is missing: series of the last round that a gap explains, or the metric as a whole. A series
+    that is missing without a gap no longer exists, like an unmounted disk, and has no finding. A missing series keeps
+    the level that it had entered."""
     if threshold.missing == "ok":
         return []
     gap = next((gap for gap in round.gaps if covers(gap, threshold.metric)), None)
@@ -258,7 +258,7 @@ def absent(threshold: Threshold, shown: set[str], entered: dict[str, float | Non
     lost = [subject for subject in last if gap and subject.labels and series(subject.metric, subject.labels) not in shown]
     if not shown and not lost:
         lost = [Subject(threshold.metric, [])]
-    why = f"could not be measured: {gap.source}: {gap.reason}" if gap else "is not measured; is its source switched on?"
+    why = f"could not be measured: {gap.source}: {gap.reason}" if gap else "is not measured; enable its source"
     severity = Severity[threshold.missing.upper()]
     names = [series(subject.metric, subject.labels) for subject in lost]
     return [
@@ -271,11 +271,11 @@ def covers(gap: Gap, metric: str) -> bool:
 
 
 def series(metric: str, labels: list[Label]) -> str:
-    """A metric and its labels as a person writes them: `disk{mountpoint="/"}`."""
+    """A metric and its labels in the notation of Prometheus: `disk{mountpoint="/"}`."""
     pairs = ",".join(f"{label.name}={json.dumps(label.value, ensure_ascii=False)}" for label in labels)
     return f"{metric}{{{pairs}}}" if pairs else metric
 
 
 def short(value: float) -> str:
-    """Two decimals are what a person reads."""
+    """Rounds to two decimals, without trailing zeros."""
     return f"{value:.2f}".rstrip("0").rstrip(".")

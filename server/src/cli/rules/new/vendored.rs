@@ -23,7 +23,7 @@ pub(super) fn sdk() -> Vec<ProjectFile> {
         text(&format!("{FOLDER}/Cargo.toml"), manifest),
         text(&format!("{FOLDER}/wit/rules.wit"), kept!("policies/wit/rules.wit")),
         source("arena.rs", kept!("wasm-rules/sdk/src/arena.rs")),
-        source("both.rs", kept!("wasm-rules/sdk/src/both.rs")),
+        source("common.rs", kept!("wasm-rules/sdk/src/common.rs")),
         source("panic_message.rs", kept!("wasm-rules/sdk/src/panic_message.rs")),
         source("lib.rs", kept!("wasm-rules/sdk/src/lib.rs")),
         source("names.rs", kept!("wasm-rules/sdk/src/names.rs")),

@@ -1,5 +1,5 @@
-//! Lets the staff of one organisation do everything and everybody else look on; and nobody start anything while a
-//! disk is in alert.
+//! Allows the staff of one organisation every action and all other clients to read; and no client may start a session
+//! while a disk is in alert.
 
 use serde::{Deserialize, Serialize};
 use watchpost_rule::role::{Decision, Identity, Manifest, Request, Rule, Severity, Standing};
@@ -30,7 +30,7 @@ impl Rule for Staff {
         Manifest {
             name: "staff".to_owned(),
             version: "1.0.0".to_owned(),
-            description: "Lets the staff of one organisation do everything, and everybody else look on.".to_owned(),
+            description: "Allows the staff of one organisation every action, and all other clients to read.".to_owned(),
             settings_schema: r#"{"properties": {"organisation": {"type": "string", "default": "Watchpost"}}}"#
                 .to_owned(),
         }
@@ -43,7 +43,7 @@ impl Rule for Staff {
                 "name the organisation, as the O of its certificates does",
             )]);
         }
-        // What is not ok about disks is what `decide` is shown.
+        // `decide` gets the findings about disks that are not ok.
         Ok(Plan::new(["disk"], &settings))
     }
 
@@ -75,7 +75,7 @@ impl Rule for Staff {
 }
 
 fn is_staff(identity: &Identity, organisation: &str) -> bool {
-    // The subject's text is not searched: a name may hold what looks like another attribute.
+    // Compares parsed attributes, because a value in the text of the subject may look like another attribute.
     matches!(identity, Identity::Certificate(certificate) if certificate
         .subject_attributes
         .iter()

@@ -1,27 +1,27 @@
-//! A role rule that says yes without looking: what a call costs by itself. The yardstick of the benchmarks.
+//! A role rule that allows every request without reading it. Benchmarks use it to measure the cost of a call alone.
 
 use serde::{Deserialize, Serialize};
 use watchpost_rule::role::{Decision, Manifest, Request, Rule, Standing};
 use watchpost_rule::{Plan, Problem};
 
-/// The rule.
-pub struct Yes;
+/// A role rule that allows every request.
+pub struct AllowAll;
 
-watchpost_rule::role!(Yes);
+watchpost_rule::role!(AllowAll);
 
-/// Nothing to set.
+/// There are no settings.
 #[derive(Serialize, Deserialize)]
 pub struct Settings {}
 
-impl Rule for Yes {
+impl Rule for AllowAll {
     type Settings = Settings;
     type Prepared<'p> = ();
 
     fn describe() -> Manifest {
         Manifest {
-            name: "yes".to_owned(),
+            name: "allow-all".to_owned(),
             version: "1".to_owned(),
-            description: "Says yes without looking.".to_owned(),
+            description: "Allows every request.".to_owned(),
             settings_schema: "{}".to_owned(),
         }
     }

@@ -1,16 +1,16 @@
-//! A threshold rule whose name and whose schema can be changed in its bytes, so that a set can hold a hundred of them. It
-//! says how many samples it was shown.
+//! A threshold rule that reports the number of samples of each metric. Tests replace its name and its schema in the
+//! compiled bytes, so that a rule set can hold a hundred of them.
 
 use serde::{Deserialize, Serialize};
 use watchpost_rule::threshold::{Finding, Manifest, Round, Rule, Severity, Subject};
 use watchpost_rule::{Plan, Problem};
 
-/// The rule.
-pub struct Numbered;
+/// A threshold rule that reports the number of samples of each metric.
+pub struct NumberedRule;
 
-watchpost_rule::threshold!(Numbered);
+watchpost_rule::threshold!(NumberedRule);
 
-/// `{}`, with room for another schema.
+/// `{}`, padded to 4,096 bytes so that a test can write another schema over it.
 const SCHEMA: [u8; 4096] = {
     let mut room = [b' '; 4096];
     room[0] = b'{';
@@ -18,7 +18,7 @@ const SCHEMA: [u8; 4096] = {
     room
 };
 
-/// What to look at.
+/// Selects the metrics to count samples of.
 #[derive(Serialize, Deserialize)]
 #[serde(default)]
 pub struct Settings {
@@ -33,7 +33,7 @@ impl Default for Settings {
     }
 }
 
-impl Rule for Numbered {
+impl Rule for NumberedRule {
     type Settings = Settings;
     type Prepared<'p> = ();
 
@@ -41,7 +41,7 @@ impl Rule for Numbered {
         Manifest {
             name: "numbered-000".to_owned(),
             version: "1".to_owned(),
-            description: "Says how many samples it was shown.".to_owned(),
+            description: "Reports the number of samples of each metric.".to_owned(),
             settings_schema: String::from_utf8_lossy(&SCHEMA).into_owned(),
         }
     }

@@ -1,10 +1,10 @@
-//! What the two contracts have in common. Each stands on its own, so that a component has no import at all, and
-//! so the same types exist twice; what they can do is written once, here.
+//! Implementations for the types that both contracts define. Each contract defines all of its types itself, so that a
+//! component imports nothing; the macro here implements their methods once for both.
 
-macro_rules! speaks {
+macro_rules! implement_common {
     ($contract:ident) => {
         impl $contract::Severity {
-            /// The word that operators write and read.
+            /// The name of the severity in settings and in sentences.
             pub const fn as_str(self) -> &'static str {
                 match self {
                     Self::Ok => "ok",
@@ -15,7 +15,7 @@ macro_rules! speaks {
             }
         }
 
-        /// As people write a series: `disk{mountpoint="/"}`.
+        /// The series in the notation of Prometheus: `disk{mountpoint="/"}`.
         impl std::fmt::Display for $contract::Subject {
             fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 f.write_str(&self.metric)?;
@@ -44,4 +44,4 @@ macro_rules! speaks {
     };
 }
 
-pub(crate) use speaks;
+pub(crate) use implement_common;

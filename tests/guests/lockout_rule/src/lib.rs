@@ -1,24 +1,24 @@
-//! A role rule that misbehaves as its settings tell it. Whatever it does, nobody may get in by it.
+//! A role rule that misbehaves as its settings say. No misbehaviour may grant a client access.
 
 use serde::{Deserialize, Serialize};
 use watchpost_rule::role::{Decision, Identity, Label, Manifest, Request, Rule, Standing};
 use watchpost_rule::{Plan, Problem};
 
-/// The rule.
-pub struct Tyrant;
+/// A role rule that allows every request, unless its settings select a misbehaviour.
+pub struct LockoutRule;
 
-watchpost_rule::role!(Tyrant);
+watchpost_rule::role!(LockoutRule);
 
-/// What to do.
+/// Selects the misbehaviour and the clients that it applies to.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Settings {
-    /// In `decide`.
+    /// The misbehaviour of `decide`.
     #[serde(rename = "do")]
     way: Way,
-    /// The metrics whose standings it wants to see.
+    /// The metrics whose standings the rule requests in its plan.
     metrics: Vec<String>,
-    /// Whom it misbehaves to, by their common name; to all, if nobody is named.
+    /// The common name of the client that the misbehaviour applies to; empty for all clients.
     to: String,
 }
 
@@ -29,9 +29,9 @@ pub enum Way {
     /// Behave: allow.
     #[default]
     Well,
-    /// Never come back.
+    /// Loop forever.
     Loop,
-    /// Ask for memory until there is none.
+    /// Allocate memory until the limit is reached.
     Grow,
     /// Panic with a message.
     Panic,
@@ -39,38 +39,38 @@ pub enum Way {
     GiveUp,
     /// Deny without a reason.
     Silent,
-    /// Deny with a reason of nothing that can be seen.
+    /// Deny with a reason of control characters and white space only.
     Invisible,
-    /// Allow, with a role whose name is longer than any.
+    /// Allow, with a role name of 65 bytes, one more than the host accepts.
     LongRole,
-    /// Allow, with roles whose names are no plain text.
+    /// Allow, with control characters in the role names.
     RudeRoles,
-    /// Allow, with more roles than anyone has.
+    /// Allow, with 1,000 roles, more than the host accepts.
     ManyRoles,
-    /// Allow, with a reason that never ends.
+    /// Allow, with a reason longer than the host accepts.
     LongReason,
-    /// Deny, and say what was shown.
-    Tell,
+    /// Deny, with the request and the standings as the reason.
+    Echo,
 }
 
 impl Settings {
-    /// Whether this is one to misbehave to.
-    fn means(&self, request: &Request) -> bool {
-        let is_it = |label: &Label| label.name == "CN" && label.value == self.to;
+    /// Whether the misbehaviour applies to this request.
+    fn apply_to(&self, request: &Request) -> bool {
+        let is_named = |label: &Label| label.name == "CN" && label.value == self.to;
         self.to.is_empty()
-            || matches!(&request.identity, Identity::Certificate(its) if its.subject_attributes.iter().any(is_it))
+            || matches!(&request.identity, Identity::Certificate(certificate) if certificate.subject_attributes.iter().any(is_named))
     }
 }
 
-impl Rule for Tyrant {
+impl Rule for LockoutRule {
     type Settings = Settings;
     type Prepared<'p> = Settings;
 
     fn describe() -> Manifest {
         Manifest {
-            name: "tyrant".to_owned(),
+            name: "lockout".to_owned(),
             version: "1".to_owned(),
-            description: "Misbehaves as it is told.".to_owned(),
+            description: "Misbehaves as its settings say.".to_owned(),
             settings_schema: "{}".to_owned(),
         }
     }
@@ -80,9 +80,10 @@ impl Rule for Tyrant {
     }
 
     fn decide(request: Request, standings: Vec<Standing>, settings: Settings) -> Result<Decision, String> {
-        let way = match settings.means(&request) {
-            true => settings.way,
-            false => Way::Well,
+        let way = if settings.apply_to(&request) {
+            settings.way
+        } else {
+            Way::Well
         };
         let mut decision = Decision {
             allowed: true,
@@ -111,7 +112,7 @@ impl Rule for Tyrant {
             Way::RudeRoles => decision.roles = vec!["ad\nmin\u{1b}".to_owned(), "\u{1}".to_owned()],
             Way::ManyRoles => decision.roles = vec!["admin".to_owned(); 1000],
             Way::LongReason => decision.reason = "because ".repeat(10_000),
-            Way::Tell => {
+            Way::Echo => {
                 decision.allowed = false;
                 decision.reason = format!("{request:?} {standings:?}");
             }
