@@ -1,5 +1,5 @@
-//! What the arguments of a handler say of the requests that it takes: which permissions they need, which parameters
-//! and which body they have. So the document cannot say anything else than the handler does.
+//! Derives a request's specification (permissions, parameters, body) from the argument types of its handler, so the
+//! OpenAPI document always agrees with the handler.
 
 use actix_web::HttpRequest;
 use actix_web::web::{Data, Json, Path, Payload, Query};
@@ -14,31 +14,31 @@ use watchpost_policies::{Action, Digest};
 use super::body::OptionalJson;
 use super::permit::{Permission, Permit};
 
-/// What a request has to have.
+/// What a handler requires of a request.
 #[derive(Default)]
 pub struct HandlerSpec {
-    /// What the client has to be allowed to do.
+    /// The actions that the client needs permission for.
     pub actions: Vec<Action>,
-    /// Whether some clients are not asked for it.
+    /// Whether a client on this machine needs no permission, on a listener with the PixCrawler profile.
     pub open_on_loopback: bool,
-    /// What each part of the path that has a name is.
+    /// The schemas of the named path segments, in order.
     pub in_path: Vec<RefOr<Schema>>,
-    /// Parameters of the query, and headers.
+    /// Query and header parameters.
     pub parameters: Vec<Parameter>,
-    /// Its body.
+    /// The schema of the body.
     pub body: Option<RequestBody>,
-    /// What these refer to.
+    /// The schemas that the others refer to.
     pub schemas: Vec<(String, RefOr<Schema>)>,
 }
 
-/// An argument of a handler, or all of them.
+/// An argument of a handler, or a tuple of all its arguments.
 pub trait Argument {
-    /// Adds what it says.
+    /// Adds the argument's part of the specification.
     fn tell(asked: &mut HandlerSpec);
 }
 
 impl HandlerSpec {
-    /// What these arguments say.
+    /// The specification of these arguments.
     pub fn by<Args: Argument>() -> Self {
         let mut asked = Self::default();
         Args::tell(&mut asked);
@@ -84,7 +84,7 @@ impl<T: IntoParams> Argument for Query<T> {
     }
 }
 
-/// What is left away in a query is not there; it cannot be null.
+/// An optional query parameter may be left out, but it cannot be null.
 fn never_null(schema: &mut RefOr<Schema>) {
     let is_null = |schema: &RefOr<Schema>| match schema {
         RefOr::T(Schema::Object(object)) => object.schema_type == SchemaType::Type(Type::Null),
@@ -115,7 +115,7 @@ impl<T: InPath> Argument for Path<T> {
     }
 }
 
-/// The parts of a path that have names, in the order in which they come.
+/// The named path segments, in order.
 trait InPath {
     fn parts() -> Vec<RefOr<Schema>>;
 }
@@ -145,7 +145,7 @@ macro_rules! silent {
     };
 }
 
-// What is in a body that is read as it comes, the handler's attribute says.
+// The body is streamed, so the handler's attribute describes it.
 silent!(HttpRequest, Payload);
 
 impl<T: ?Sized> Argument for Data<T> {

@@ -1,5 +1,5 @@
-//! What every request passes: it gets an id, somebody is found to have sent it, it is counted, bounded, answered in
-//! the form that the client wants, measured and logged. What it asks for is not looked at here.
+//! The middleware that every request passes: it assigns an id, authenticates the client, applies the limits, compresses
+//! the response, and records metrics and logs. It does not know the handlers.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -30,25 +30,25 @@ use crate::clock;
 use crate::metrics::ServiceMetrics;
 use crate::metrics::service_metrics::Held;
 
-/// By which generation of rules was decided that the client may have its answer, or may not.
+/// The response header with the rules generation that authorized the request.
 const GENERATION: HeaderName = HeaderName::from_static("x-watchpost-generation");
 
-/// What a request may cost. It can be replaced while requests are served.
+/// The limits of a request. They can be replaced at run time.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Bounds {
-    /// The longest body.
+    /// Maximum size of a body in bytes.
     pub max_body: u64,
-    /// The largest rule that somebody brings, with what is beside it.
+    /// Maximum size of a rule upload in bytes, including the other fields of its form.
     pub max_upload: u64,
-    /// The longest headers.
+    /// Maximum size of the headers in bytes.
     pub max_headers: usize,
-    /// The longest that a body may take to arrive.
+    /// Maximum time for a body to arrive.
     pub body_timeout: Duration,
-    /// How often one may ask.
+    /// The rate limit of each client.
     pub allowed: Allowed,
-    /// Bodies from this size on are compressed.
+    /// Minimum size in bytes of a response that is compressed.
     pub compress_min_size: u64,
-    /// Whether each request is a line in the log.
+    /// Whether each request is logged.
     pub access_log: bool,
 }
 
@@ -61,7 +61,7 @@ impl Bounds {
     }
 }
 
-/// What every request passes.
+/// The state of the middleware.
 pub struct Gate {
     door: Arc<Authenticator>,
     bounds: ArcSwap<Bounds>,
@@ -71,7 +71,7 @@ pub struct Gate {
 }
 
 impl Gate {
-    /// A gate with these bounds, before routes that take these bodies.
+    /// A gate with these limits, for routes with these body classes.
     pub fn new(
         door: Arc<Authenticator>,
         bounds: Bounds,
@@ -87,7 +87,7 @@ impl Gate {
         }
     }
 
-    /// Other bounds from now on.
+    /// Replaces the limits.
     pub fn replace(&self, bounds: Bounds) {
         self.bounds.store(Arc::new(bounds));
     }
@@ -112,7 +112,7 @@ impl Gate {
             self.service_metrics.rate_limited();
             ApiError::TooMany { after_seconds }
         };
-        // Whoever is refused pays by address, and looking at certificates and tokens is worth a limit too.
+        // The address is limited before authentication, because verifying certificates and tokens is expensive too.
         let somewhere = Caller::at(self.door.address(request));
         let now = Instant::now();
         if headers.contains_key(AUTHORIZATION) || headers.contains_key("client-cert") {
@@ -131,7 +131,7 @@ impl Gate {
     }
 }
 
-/// The middleware.
+/// The middleware function.
 pub async fn pass<B: MessageBody + 'static>(
     gate: Data<Gate>,
     mut request: ServiceRequest,
@@ -154,7 +154,7 @@ pub async fn pass<B: MessageBody + 'static>(
     if response.status().is_client_error() || response.status().is_server_error() {
         response = tell_problem(response, &id);
     }
-    // Who is not believed may be believed on a connection that begins anew.
+    // A new connection may authenticate successfully, so this one is closed.
     if response.status() == StatusCode::UNAUTHORIZED {
         response
             .response_mut()
@@ -177,7 +177,7 @@ pub async fn pass<B: MessageBody + 'static>(
     }))
 }
 
-/// A body on its way out: its request is in flight until the last of it is written.
+/// A response body that counts its request as in flight until its last byte is written.
 pub struct Outgoing {
     body: Encoder<BoxBody>,
     _held: Held,
@@ -196,7 +196,7 @@ impl MessageBody for Outgoing {
     }
 }
 
-/// Says in a problem document what an error says, the framework's errors too. What a handler answered itself stays.
+/// Turns an error, the framework's included, into a problem document. Responses of handlers stay as they are.
 fn tell_problem(response: ServiceResponse<BoxBody>, id: &RequestId) -> ServiceResponse<BoxBody> {
     let Some(error) = response.response().error() else {
         return response;
@@ -232,7 +232,7 @@ fn finish<B>(gate: &Gate, bounds: &Bounds, response: &ServiceResponse<B>, id: &R
     let request = response.request();
     let (method, status) = (request.method().as_str(), response.status().as_u16());
     let pattern = request.match_pattern();
-    // A path that nobody made a route for is not worth a series of its own.
+    // Unknown paths share one series.
     let pattern = pattern.as_deref().unwrap_or("unmatched");
     gate.service_metrics.request_finished(method, pattern, status, took);
     if !bounds.access_log {

@@ -1,5 +1,5 @@
-//! Answers that are written while they are sent, each on a thread that may block. How many do so at once is bounded,
-//! and how long each waits for its reader; what is in an answer is not known here.
+//! Responses that are written while they are sent, each on a blocking thread. The number of concurrent streams and the
+//! time that each waits for its client are limited. This module does not know the content of the responses.
 
 use std::io;
 use std::sync::Arc;
@@ -15,25 +15,25 @@ use tokio::time::timeout;
 
 use crate::tasks::{block, go_on};
 
-/// Answers that flow at once. Each has a thread, of which there are some hundreds for everything that blocks, and they
-/// share six connections to the database: more of them would not be done sooner.
+/// Maximum number of concurrent streams. Each needs a thread of the blocking pool, which has some hundreds, and they
+/// share six database connections: more streams would not finish sooner.
 const MAX_CONCURRENT_STREAMS: usize = 16;
 
-/// A reader that takes nothing for so long is not slow but gone: a piece is passed on in this time at two kilobytes a
-/// second.
+/// A client that reads nothing for this long is considered disconnected: a chunk is sent within this time at two
+/// kilobytes a second.
 const READ_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How long somebody waits for others to end. A page of twenty diagrams asks for all of them at once, and most answers
-/// take some milliseconds.
+/// How long a request waits for a free stream. A dashboard with twenty panels requests all of them at once, and most
+/// responses take some milliseconds.
 const QUEUE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Pieces that wait for a client that reads slowly; then the work waits.
+/// Chunks that are buffered for a slow client; then the writer waits.
 const BUFFERED_CHUNKS: usize = 4;
 
-/// As large as one write to a socket is worth.
+/// The size of a chunk: large enough for an efficient socket write.
 const PIECE_BYTES: usize = 64 * 1024;
 
-/// All answers that flow. Cheap to clone.
+/// All streams. Cheap to clone.
 #[derive(Clone)]
 pub struct Flows {
     free: Arc<Semaphore>,
@@ -41,13 +41,13 @@ pub struct Flows {
     wait: Duration,
 }
 
-/// The right to one of them.
+/// The permit for one stream.
 pub struct StreamPermit {
     permit: OwnedSemaphorePermit,
     patience: Duration,
 }
 
-/// Where an answer is written to.
+/// The writer of a response.
 pub struct Flow {
     sender: mpsc::Sender<io::Result<Bytes>>,
     waiting: Vec<u8>,
@@ -56,12 +56,12 @@ pub struct Flow {
 }
 
 impl Flows {
-    /// None flows yet.
+    /// No stream is active.
     pub fn new() -> Self {
         Self::patient(READ_TIMEOUT, QUEUE_TIMEOUT)
     }
 
-    /// Each waits for its reader that long, and for others to end that long.
+    /// With other timeouts: for a client that does not read, and for a free stream.
     fn patient(patience: Duration, wait: Duration) -> Self {
         Self {
             free: Arc::new(Semaphore::new(MAX_CONCURRENT_STREAMS)),
@@ -70,7 +70,7 @@ impl Flows {
         }
     }
 
-    /// Waits a little until another may flow; nothing says that too many do.
+    /// Waits a short time for a free stream; none means that too many are active.
     pub async fn turn(&self) -> Option<StreamPermit> {
         let permit = timeout(self.wait, self.free.clone().acquire_owned()).await.ok()?;
         Some(StreamPermit {
@@ -87,14 +87,14 @@ impl Default for Flows {
 }
 
 impl StreamPermit {
-    /// An answer. Where the work breaks, or the reader stops, so does the answer.
+    /// Starts the response. It ends with an error if the work fails or the client stops reading.
     pub fn flow(
         self,
         work: impl FnOnce(&mut Flow) -> io::Result<()> + Send + 'static,
     ) -> impl Stream<Item = io::Result<Bytes>> {
         let Self { permit, patience } = self;
         let (sender, mut pieces) = mpsc::channel(BUFFERED_CHUNKS);
-        // Told beside the pieces: where nobody takes these, there is no room for a last word among them.
+        // The error has its own channel: if the client stops reading, the chunk channel has no room for it.
         let broken: Arc<Mutex<Option<io::Error>>> = Arc::default();
         let told = broken.clone();
         go_on(async move {
@@ -113,7 +113,7 @@ impl StreamPermit {
             if let Err(error) = done.await.unwrap_or_else(|panic| Err(io::Error::other(panic))) {
                 *told.lock() = Some(error);
             }
-            // The stream ends with this, and only now there is nothing more to be told.
+            // This ends the stream; no error can follow.
             drop(held);
         });
         poll_fn(move |context| match pieces.poll_recv(context) {
@@ -126,7 +126,7 @@ impl StreamPermit {
     }
 }
 
-/// Writes more of the answer. An error says that nobody reads any more.
+/// Sends a chunk. An error means that the client no longer reads.
 impl io::Write for Flow {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.waiting.extend_from_slice(bytes);
@@ -136,7 +136,7 @@ impl io::Write for Flow {
         Ok(bytes.len())
     }
 
-    /// What is not a whole piece yet is passed on at the end.
+    /// An incomplete chunk is sent by `finish`.
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
@@ -146,12 +146,12 @@ impl Flow {
     fn pass_on(&mut self) -> io::Result<()> {
         let piece = std::mem::take(&mut self.waiting);
         let sent = self.sender.send(Ok(piece.into()));
-        // The timer is made where the runtime is known, which is inside of it.
+        // The timer is created inside the runtime.
         match self.runtime.block_on(async { timeout(self.patience, sent).await }) {
             Ok(sent) => sent.map_err(|_| io::ErrorKind::BrokenPipe.into()),
             Err(_) => Err(io::Error::new(
                 io::ErrorKind::TimedOut,
-                "the reader took nothing for too long",
+                "the client read nothing for too long",
             )),
         }
     }

@@ -1,6 +1,6 @@
-//! The API's document (OpenAPI 3.1), made of the table of routes: paths and methods are its lines, permissions and
-//! parameters come from the handlers' arguments, words and answers from their comments and attributes. Nothing of an
-//! endpoint is said here.
+//! The OpenAPI 3.1 document, generated from the table of routes: it has the paths and methods, the handlers' arguments
+//! have permissions and parameters, and the handlers' comments and attributes have texts and responses. This module
+//! describes no endpoint itself.
 
 mod answers;
 mod contents;
@@ -26,18 +26,18 @@ use super::routes::pixcrawler;
 use super::table::{At, Family, Operation};
 use crate::config::ApiProfile;
 
-/// What whoever shows nothing may do by the role rule that Watchpost brings. A test asks for everything without a
-/// certificate, and so holds this to be true.
+/// The actions that the built-in role rule allows to anonymous clients. A test requests everything without a
+/// certificate, and so verifies this list.
 const PUBLIC_ACTIONS: [Action; 3] = [Action::HealthRead, Action::ServiceRead, Action::DocsRead];
 
-/// Questions and answers as a machine at the edge has them, shortened, by the names of their schemas.
+/// Example requests and responses of an edge machine, shortened, by the names of their schemas.
 static EXAMPLES: LazyLock<Map<String, Value>> =
     LazyLock::new(|| serde_json::from_str(include_str!("examples.json")).expect("a test reads it"));
 
 const DESCRIPTION: &str = include_str!("about.md");
 const PIXCRAWLER_DESCRIPTION: &str = include_str!("about_pixcrawler.md");
 
-/// The document of a face.
+/// The document of an API profile.
 pub fn document(profile: ApiProfile) -> OpenApi {
     let (table, info) = match profile {
         ApiProfile::Full => (super::table(), info("Watchpost", DESCRIPTION)),
@@ -67,7 +67,7 @@ pub fn document(profile: ApiProfile) -> OpenApi {
     document
 }
 
-/// The document as it is served, printed and kept in `docs/`: sorted, and easy to read.
+/// The document as it is served, printed and kept in `docs/`: sorted and indented.
 pub fn written(profile: ApiProfile) -> &'static str {
     static ALL: LazyLock<String> = LazyLock::new(|| write(&document(ApiProfile::Full)));
     static RESOURCE: LazyLock<String> = LazyLock::new(|| write(&document(ApiProfile::PixCrawler)));
@@ -78,7 +78,7 @@ pub fn written(profile: ApiProfile) -> &'static str {
 }
 
 fn write(document: &OpenApi) -> String {
-    // As a value it is sorted by name.
+    // A JSON value sorts its keys.
     let mut value = serde_json::to_value(document).expect("a document has only texts for names");
     let schemas = value.pointer_mut("/components/schemas").and_then(Value::as_object_mut);
     for (name, schema) in schemas.into_iter().flatten() {
@@ -102,27 +102,27 @@ fn info(title: &str, about: &str) -> Info {
 fn components() -> Components {
     let mut components = Components::new();
     let certificate = SecurityScheme::MutualTls {
-        description: Some("A client certificate of an authority that Watchpost knows (`tls.client_ca`).".to_owned()),
+        description: Some("A client certificate that the configured CA (`tls.client_ca`) issued.".to_owned()),
         deprecated: None,
         extensions: None,
     };
     let token = HttpBuilder::new()
         .scheme(HttpAuthScheme::Bearer)
-        .description(Some("A token whose hash is in `tokens` of the configuration."));
+        .description(Some("A bearer token; the setting `tokens` has its hash."));
     components.add_security_scheme("certificate", certificate);
     components.add_security_scheme("token", SecurityScheme::Http(token.build()));
     answers::add(&mut components);
     components
 }
 
-/// Adds an operation, with all that it refers to.
+/// Adds an operation and the schemas that it refers to.
 fn add(document: &mut OpenApi, family: &Family, at: &At, operation: &Operation) {
     let mut described = (operation.described)();
     let asked = (operation.asked)();
     let path = path::Path::of(at.path);
     let item = described.paths.paths.pop_first().map(|(_, item)| item);
     let told = item.and_then(|item| of_method(item, &operation.method));
-    // A test looks at every line of the table.
+    // A test covers every line of the table.
     let mut told = told.expect("the attribute of a handler names the method that the table has");
     told.tags = Some(vec![family.name.to_owned()]);
     told.summary = told.summary.map(|summary| summary.trim_end_matches('.').to_owned());
@@ -166,19 +166,19 @@ fn of_method(item: PathItem, method: &HttpMethod) -> Option<paths::Operation> {
     }
 }
 
-/// A part of a path. Every rule of this name is one that Watchpost brings, so that whoever tries it finds something.
+/// A path parameter. The example names are those of built-in rules, so trying them out finds something.
 fn part(name: &str, schema: RefOr<Schema>) -> Parameter {
     let (about, example) = match name {
         "name" => ("The name of a rule.", json!("threshold")),
         "digest" => (
-            "The digest of a version's bytes, as the list of versions tells it.",
+            "The SHA-256 digest of a version's bytes, as in the list of versions.",
             Value::Null,
         ),
         "file" => (
-            "One of the files that the pages of the documentation are made of.",
+            "The name of an asset of the documentation pages.",
             json!("icon.svg"),
         ),
-        _ => ("Its number, as the answer that it was first told in has it.", json!(1)),
+        _ => ("The id, as in the response that created it.", json!(1)),
     };
     ParameterBuilder::new()
         .name(name)

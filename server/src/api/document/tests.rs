@@ -1,4 +1,4 @@
-//! Holds the document to what every endpoint has to say, and its copies in `docs/` to the document.
+//! Checks that the OpenAPI document describes every endpoint completely, and that the copies in `docs/` are current.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -15,7 +15,7 @@ fn value(profile: ApiProfile) -> Value {
     serde_json::from_str(written(profile)).expect("it is JSON")
 }
 
-/// Every operation of a document, by its method and path.
+/// All operations of a document, by method and path.
 fn operations(document: &Value) -> Vec<(String, &Value)> {
     let paths = document["paths"].as_object().expect("there are paths");
     let mut all = Vec::new();
@@ -48,7 +48,7 @@ fn the_copies_of_the_document_are_what_is_served() {
     }
     assert!(
         wrong.is_empty(),
-        "docs/ does not have the document that is served any more; bring it up to date with{wrong}"
+        "the copies in docs/ are out of date; update them with{wrong}"
     );
 }
 
@@ -65,7 +65,7 @@ fn every_operation_says_what_it_does_what_it_needs_and_what_it_answers() {
             let actions = operation["x-watchpost-actions"].as_array();
             assert!(
                 actions.is_some_and(|actions| !actions.is_empty()),
-                "{name} is for everyone"
+                "{name} allows anonymous clients"
             );
             let answers = operation["responses"].as_object().expect("there are answers");
             assert!(answers.keys().any(|status| status.starts_with('2')), "{name}");
@@ -83,7 +83,7 @@ fn every_operation_says_what_it_does_what_it_needs_and_what_it_answers() {
             .iter()
             .map(|(_, operation)| operation["operationId"].as_str())
             .collect();
-        assert_eq!(ids.len(), all.len(), "each has a name of its own");
+        assert_eq!(ids.len(), all.len(), "operation ids are unique");
     }
 }
 
@@ -111,7 +111,7 @@ fn every_reference_leads_somewhere() {
     }
 }
 
-/// The framework asks the first route that fits, and the document has a path once.
+/// The framework calls the first route that matches, and the document has each path once.
 #[test]
 fn every_line_of_the_table_is_in_the_document() {
     let lines: usize = crate::api::table()
@@ -168,7 +168,7 @@ fn the_parts_of_a_path_are_its_parameters() {
     }
 }
 
-/// Bodies that are JSON or forms refer to schemas, and those have examples; of metrics there is a text.
+/// JSON bodies and forms refer to schemas with examples; metrics have an example text.
 #[test]
 fn every_body_has_an_example() {
     let mut known = BTreeSet::new();
@@ -245,7 +245,7 @@ fn every_answer_says_what_all_have_in_their_headers() {
     }
 }
 
-/// Whoever made the examples had a machine, and nobody is to see it in them.
+/// The examples were recorded on a real machine, whose details must not be published.
 #[test]
 fn the_examples_show_a_debian_of_nobody() {
     fn look(key: &str, value: &Value, seen: &mut usize) {
@@ -280,7 +280,7 @@ fn the_examples_show_a_debian_of_nobody() {
     }
 }
 
-/// Each asks for what it takes, and nothing that it would refuse.
+/// Each endpoint has the parameters that it accepts, and no parameter that it would reject.
 #[test]
 fn whole_rounds_take_no_metric_and_single_series_need_one() {
     let document = value(ApiProfile::Full);
@@ -307,7 +307,7 @@ fn whole_rounds_take_no_metric_and_single_series_need_one() {
     assert_eq!(needed, ["metric"]);
 }
 
-/// Its answers by status, those that are told once for all among them.
+/// The operation's responses by status, the shared ones included.
 fn answers<'d>(document: &'d Value, operation: &'d Value) -> Vec<(String, &'d Value)> {
     let answers = operation["responses"].as_object().expect("there are answers");
     let whole = |answer: &'d Value| match answer["$ref"].as_str() {
