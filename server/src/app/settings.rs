@@ -1,4 +1,4 @@
-//! From the configuration to what the API is told. A reload asks for the same again.
+//! Derives the API's settings from the configuration, at startup and on each reload.
 
 use crate::api::authn::AuthConfig;
 use crate::api::gate::Bounds;
@@ -12,7 +12,7 @@ pub(crate) fn known(config: &Config) -> AuthConfig {
     }
 }
 
-/// Settings, a note, and what a form puts around them.
+/// Room for the settings, a note and the framing of a form.
 const UPLOAD_OVERHEAD_BYTES: u64 = 4 * 1024 * 1024;
 
 pub(crate) fn bounds(config: &Config) -> Bounds {

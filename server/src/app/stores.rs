@@ -1,4 +1,4 @@
-//! From the configuration to the databases: our own, and the one that has the chunks.
+//! Opens the databases of the configuration: the server's own, and the one with the chunks.
 
 use super::StartError;
 use crate::api::routes::chunks::ChunkStore;
@@ -7,7 +7,7 @@ use crate::config::{Config, DatabaseUrl};
 use crate::secret::Secret;
 use crate::store::{DatabaseAddress, MigrationError, Store};
 
-/// Our own database, reached and brought up to date.
+/// Opens and migrates the server's own database.
 pub(super) fn open(config: &Config) -> Result<Store, StartError> {
     let file = DatabaseAddress::File {
         path: config.server.data_dir.join("watchpost.db"),
@@ -18,7 +18,7 @@ pub(super) fn open(config: &Config) -> Result<Store, StartError> {
     Store::open(place, clock::now_ms()).map_err(|source| StartError::Store { place: told, source })
 }
 
-/// Ours, or those that somebody else keeps.
+/// The server's own database, or the read-only one of another program.
 pub(super) fn chunks(config: &Config, ours: &Store) -> Result<ChunkStore, StartError> {
     let place = place_of(config.chunks.database_url.as_ref(), true, ours.place().clone())?;
     let read_only = config.chunks.database_url.is_some();

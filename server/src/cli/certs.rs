@@ -1,5 +1,5 @@
-//! `watchpost certs`: the development authority for people. It says what was done and how to use it; what is done
-//! stands in `pki`.
+//! `watchpost certs`: manages the development CA on the command line. It prints the result and how to use it; the CA
+//! itself is in `pki`.
 
 use std::fs;
 use std::io::Write;
@@ -12,50 +12,50 @@ use super::shell::quoted;
 use super::table::columns;
 use crate::pki::{self, Authority, DEFAULT_CLIENTS, DEFAULT_DAYS, Ensured, Files, Issued, MAX_DAYS, PkiError};
 
-/// Makes, lists and revokes certificates for development.
+/// Issues, lists and revokes development certificates.
 #[derive(Clone, Debug, Args)]
 pub struct CertsCommand {
-    /// What to do.
+    /// The subcommand.
     #[command(subcommand)]
     pub action: CertsAction,
 }
 
-/// What can be done with certificates.
+/// The subcommands of `certs`.
 #[derive(Clone, Debug, Subcommand)]
 pub enum CertsAction {
-    /// Makes the authority, a certificate for this host, and the clients admin, user, reader and agent.
+    /// Creates the CA, a certificate for this host, and the clients admin, user, reader and agent.
     ///
-    /// What is there already is kept.
+    /// Existing files are kept.
     Init,
     /// Issues a certificate to a client.
     Issue {
-        /// Who gets it; letters, digits, dots, underscores and hyphens.
+        /// The client's name; letters, digits, dots, underscores and hyphens.
         name: String,
-        /// What they may do: admin, user, reader, agent, or a role of the settings.
+        /// The client's role: admin, user, reader, agent, or a role of the settings.
         #[arg(long)]
         role: String,
-        /// For how many days it holds.
+        /// Validity in days.
         #[arg(long, default_value_t = DEFAULT_DAYS, value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_DAYS)))]
         days: u32,
-        /// Keeps one that holds, and makes it anew with the same key in the month before it ends; for scripts.
+        /// Keeps a valid certificate, and renews it with the same key in the month before it expires; for scripts.
         #[arg(long, conflicts_with = "days")]
         renew: bool,
     },
     /// Revokes all certificates of a client, or the one with this serial.
     Revoke {
-        /// The client's name, or a serial as the list shows it.
+        /// The client's name, or a serial from the list.
         #[arg(value_name = "NAME|SERIAL")]
         who: String,
     },
-    /// Lists what was issued.
+    /// Lists the issued certificates.
     List {
-        /// As JSON, for programs.
+        /// Prints JSON, for programs.
         #[arg(long)]
         json: bool,
     },
 }
 
-/// Does what was asked and says so. The authority is the folder `pki` within the folder of all data.
+/// Runs the subcommand and prints the result. The CA is the folder `pki` in the data folder.
 pub fn run(command: CertsCommand, data_dir: &Path, now: Timestamp, out: &mut dyn Write) -> Result<(), PkiError> {
     let folder = data_dir.join(pki::FOLDER);
     let said = match command.action {
@@ -76,7 +76,7 @@ pub fn run(command: CertsCommand, data_dir: &Path, now: Timestamp, out: &mut dyn
         .map_err(PkiError::Output)
 }
 
-/// Only `init` makes an authority: whoever mistypes a folder should not get a new one.
+/// Only `init` creates a CA: a mistyped folder must not create a new one.
 fn made(folder: &Path) -> Result<Authority, PkiError> {
     Authority::open(folder)?.ok_or_else(|| PkiError::NotMade {
         folder: folder.to_owned(),
@@ -93,7 +93,7 @@ fn init(folder: &Path, now: Timestamp) -> Result<String, PkiError> {
     for name in DEFAULT_CLIENTS {
         let files = authority.client_files(name)?;
         let note = match authority.ensure_client(name, name, now)? {
-            Ensured::Revoked => format!("revoked; `watchpost certs issue {name} --role {name}` makes a new one"),
+            Ensured::Revoked => format!("revoked; `watchpost certs issue {name} --role {name}` issues a new one"),
             Ensured::Made | Ensured::Renewed | Ensured::Kept => pair(&files),
         };
         said += &format!("{name:<10} {note}\n");
@@ -128,12 +128,12 @@ fn renew(authority: &Authority, name: &str, role: &str, now: Timestamp) -> Resul
         });
     }
     let done = match authority.ensure_client(name, role, now)? {
-        Ensured::Made => "is made",
-        Ensured::Renewed => "is made anew",
+        Ensured::Made => "is issued",
+        Ensured::Renewed => "is renewed",
         Ensured::Kept => "is kept",
         Ensured::Revoked => return Err(PkiError::Revoked { who: name.to_owned() }),
     };
-    // What it leaves alone is not renewed another day either, and whoever relies on it has to hear that.
+    // A kept certificate with a short validity is never renewed, and a script that relies on renewal must fail.
     let soon = now + SignedDuration::from_hours(24 * 29);
     if latest(authority.list()?).is_none_or(|issued| issued.not_after < soon) {
         return Err(PkiError::NotRenewed { who: name.to_owned() });
@@ -154,18 +154,18 @@ fn revoke(authority: &Authority, who: &str, now: Timestamp) -> Result<String, Pk
 }
 
 fn as_json(issued: &[Issued]) -> String {
-    let text = serde_json::to_string_pretty(issued).expect("texts and nulls can always be written as JSON");
+    let text = serde_json::to_string_pretty(issued).expect("strings and nulls always serialize to JSON");
     text + "\n"
 }
 
 fn as_table(issued: &[Issued], now: Timestamp) -> String {
-    let heading = ["NAME", "ROLE", "SERIAL", "ENDS", "STATE"].map(str::to_owned);
+    let heading = ["NAME", "ROLE", "SERIAL", "EXPIRES", "STATE"].map(str::to_owned);
     let rows = issued.iter().map(|issued| {
         let role = issued.role.clone().unwrap_or_else(|| "-".to_owned());
         let state = match issued.revoked_at {
             Some(time) => format!("revoked on {}", day(time)),
-            None if issued.holds(now) => "holds".to_owned(),
-            None => "ended".to_owned(),
+            None if issued.holds(now) => "valid".to_owned(),
+            None => "expired".to_owned(),
         };
         [
             issued.name.clone(),
@@ -179,7 +179,7 @@ fn as_table(issued: &[Issued], now: Timestamp) -> String {
     columns(&rows)
 }
 
-/// A line to copy. The port is the one that the server has if nothing else is set.
+/// A command to copy. The port is the server's default.
 fn usage(authority: &Authority, files: &Files) -> String {
     format!(
         "\ncurl --cacert {} --cert {} --key {} https://localhost:8443/api/v1/whoami\n",
@@ -197,7 +197,7 @@ fn day(time: Timestamp) -> String {
     time.strftime("%Y-%m-%d").to_string()
 }
 
-/// Without a name the host is reached as `localhost` only.
+/// Without a name, the certificate is for `localhost` only.
 fn hostname() -> String {
     let name = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     name.trim().to_owned()
@@ -317,12 +317,12 @@ mod tests {
         let renewed = |name: &str, role: &str| try_run(data.path(), &["issue", name, "--role", role, "--renew"]);
         let other = renewed("ada", "admin").expect_err("it has another role").to_string();
         assert!(other.contains("has the role reader"), "{other}");
-        let short = renewed("ada", "reader").expect_err("it ends in ten days").to_string();
+        let short = renewed("ada", "reader").expect_err("it expires in ten days").to_string();
         assert!(
             short.contains("is not renewed, for it was issued for a short time"),
             "{short}"
         );
-        assert!(renewed("ben", "reader").expect("it is new").contains("is made"));
+        assert!(renewed("ben", "reader").expect("it is new").contains("is issued"));
     }
 
     #[test]
@@ -338,12 +338,12 @@ mod tests {
         };
         let certificate = data.path().join("pki/clients/prometheus.crt");
         let read = || fs::read(&certificate).expect("a certificate");
-        assert!(renewed(0).expect("done").contains("is made\n"));
+        assert!(renewed(0).expect("done").contains("is issued\n"));
         let first = read();
         let days = i64::from(DEFAULT_DAYS);
         assert!(renewed(days - 31).expect("done").contains("is kept"));
         assert_eq!(read(), first);
-        assert!(renewed(days - 29).expect("done").contains("is made anew"));
+        assert!(renewed(days - 29).expect("done").contains("is renewed"));
         assert_ne!(read(), first);
         said(data.path(), &["revoke", "prometheus"]);
         let refused = renewed(days).expect_err("only a person issues it again");
@@ -372,8 +372,8 @@ mod tests {
         let table = as_table(&[issued("a-long-name", Some("r")), issued("b", None)], now());
         assert_eq!(
             table,
-            "NAME         ROLE  SERIAL  ENDS        STATE\n\
-             a-long-name  r     7F      2026-03-01  ended\n\
+            "NAME         ROLE  SERIAL  EXPIRES     STATE\n\
+             a-long-name  r     7F      2026-03-01  expired\n\
              b            -     7F      2026-03-01  ended\n"
         );
     }

@@ -1,9 +1,9 @@
-//! The projects, language by language: which files of the examples they have, and what their readers are told.
+//! The project templates of each language: the files from the examples, and the texts of the README.
 
 use super::vendored::{lock_of, manifest_of, sdk};
 use super::{Kind, Language, Project, ProjectFile};
 
-/// A file of the repository.
+/// Includes a file of the repository.
 macro_rules! kept {
     ($path:literal) => {
         include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../", $path))
@@ -11,21 +11,21 @@ macro_rules! kept {
 }
 pub(super) use kept;
 
-/// What is true of a language's projects, whatever rule they are about.
+/// The texts of a language's template.
 struct LanguageTexts {
     language: &'static str,
     rule: &'static str,
-    /// "It takes …".
+    /// Completes "It takes …".
     needs: &'static str,
-    /// "Begin with …".
+    /// Completes "Begin with …".
     begin: &'static str,
-    /// "… is how it is built; …".
+    /// Completes "… is how it is built; …".
     rest: &'static str,
-    /// What the Makefile sets.
+    /// Settings of the Makefile.
     settings: String,
 }
 
-/// A project of this name; or why there is none.
+/// A project with this name, or why there is no such template.
 pub(super) fn project(name: &str, language: Language, kind: Kind) -> Result<Project, String> {
     let (words, mut files) = match language {
         Language::Rust => rust(name, kind),
@@ -147,7 +147,7 @@ fn javascript(name: &str, kind: Kind) -> (LanguageTexts, Vec<ProjectFile>) {
 
 fn c(name: &str, kind: Kind) -> Result<(LanguageTexts, Vec<ProjectFile>), String> {
     if kind == Kind::Role {
-        return Err("there is no role rule in C to begin with; take rust, python or javascript".to_owned());
+        return Err("there is no template of a role rule in C; use rust, python or javascript".to_owned());
     }
     let words = LanguageTexts {
         language: "C",
@@ -184,7 +184,7 @@ fn c(name: &str, kind: Kind) -> Result<(LanguageTexts, Vec<ProjectFile>), String
     Ok((words, files))
 }
 
-/// What an example says of itself in quotes, under another name.
+/// Replaces the example's name, in quotes, by the project's name.
 fn named(source: &str, example: &str, name: &str) -> String {
     source.replacen(&format!("\"{example}\""), &format!("\"{name}\""), 1)
 }
@@ -200,7 +200,7 @@ fn contract() -> ProjectFile {
     text("wit/rules.wit", kept!("policies/wit/rules.wit"))
 }
 
-/// The rules in Python, JavaScript and C know the same settings.
+/// The example rules in Python, JavaScript and C have the same settings.
 fn cases(kind: Kind) -> ProjectFile {
     let cases = match kind {
         Kind::Threshold => kept!("wasm-rules/examples/cases/threshold.toml"),

@@ -1,4 +1,4 @@
-//! `watchpost rules activate` and `shadow`: a version in force, or beside what is.
+//! `watchpost rules activate` and `shadow`: activate a version, or run it in shadow mode.
 
 use std::io::Write;
 
@@ -13,14 +13,14 @@ use super::version::SelectedVersion;
 use super::{Remote, object};
 use crate::store::rules::Mode;
 
-/// Puts a version in force.
+/// Activates a version.
 #[derive(Args)]
 pub(in crate::cli::rules) struct Activate {
     #[command(flatten)]
     part: Part,
 }
 
-/// Puts a version beside what is in force.
+/// Runs a version in shadow mode.
 #[derive(Args)]
 pub(in crate::cli::rules) struct Shadow {
     #[command(flatten)]
@@ -31,12 +31,12 @@ pub(in crate::cli::rules) struct Shadow {
 struct Part {
     #[command(flatten)]
     chosen: SelectedVersion,
-    /// With these settings: JSON, or a file with JSON in it; without them with those that it has.
+    /// New settings: JSON, or a file with JSON; by default, the rule keeps its settings.
     #[arg(long, value_name = "FILE|JSON")]
     settings: Option<String>,
     #[command(flatten)]
     manner: ChangeOptions,
-    /// Also where nobody could change rules any more; only for those whom `rules.break_glass` names.
+    /// Accepts a change that removes your own permission to manage rules; only for identities in `rules.break_glass`.
     #[arg(long)]
     force: bool,
     #[command(flatten)]
@@ -70,7 +70,7 @@ impl Part {
     }
 }
 
-/// Asks for a version to take part, as `wanted` says.
+/// Requests that a version becomes active or runs in shadow mode, as the body says.
 pub(super) async fn put(
     peer: &ApiClient,
     rule: &str,

@@ -1,4 +1,4 @@
-//! `watchpost rules retire`: a rule takes no part any more. Its versions stay.
+//! `watchpost rules retire`: deactivates a rule. Its versions stay stored.
 
 use std::io::Write;
 
@@ -10,12 +10,12 @@ use super::super::{Answer, CommandError};
 use super::change::{ChangeOptions, ChangeResponse};
 use super::{Named, Remote};
 
-/// Takes a rule out.
+/// Deactivates a rule.
 #[derive(Args)]
 pub(in crate::cli::rules) struct Retire {
     #[command(flatten)]
     rule: Named,
-    /// Only ends the comparing; what is in force stays.
+    /// Only ends the rule's shadow; the active version stays active.
     #[arg(long)]
     shadow: bool,
     #[command(flatten)]

@@ -1,4 +1,4 @@
-//! `watchpost rules log`: who did what to a rule, the latest first.
+//! `watchpost rules log`: prints the audit log of a rule, the latest entry first.
 
 use std::io::Write;
 
@@ -10,15 +10,15 @@ use super::super::{Answer, CommandError};
 use super::{Named, Remote, or_dash, short, written};
 use crate::cli::table::columns;
 
-/// Tells what was done.
+/// Prints the audit log.
 #[derive(Args)]
 pub(in crate::cli::rules) struct Log {
     #[command(flatten)]
     rule: Named,
-    /// So many lines at most; without it as many as the server gives.
+    /// Maximum number of entries; default: the server's.
     #[arg(long, value_name = "N")]
     limit: Option<u32>,
-    /// Only lines before this one, as the page before says it.
+    /// Only entries before this one, as the previous page names it.
     #[arg(long, value_name = "LINE")]
     before: Option<i64>,
     #[command(flatten)]
@@ -52,7 +52,7 @@ impl Log {
 }
 
 fn as_table(page: Page) -> String {
-    let heading = ["TIME", "WHAT", "VERSION", "GENERATION", "BY", "NOTE"].map(str::to_owned);
+    let heading = ["TIME", "ACTION", "VERSION", "GENERATION", "ACTOR", "NOTE"].map(str::to_owned);
     let rows = page.log.into_iter().map(|deed| {
         [
             written(deed.time_ms),
@@ -67,6 +67,6 @@ fn as_table(page: Page) -> String {
     let rows: Vec<_> = [heading].into_iter().chain(rows).collect();
     let older = page
         .next
-        .map(|line| format!("\nthere are older ones: --before {line}\n"));
+        .map(|line| format!("\nfor older entries: --before {line}\n"));
     columns(&rows) + &older.unwrap_or_default()
 }

@@ -1,4 +1,4 @@
-//! `watchpost rules push`: a component to a server, which checks it; and, if wanted, in force at once.
+//! `watchpost rules push`: uploads a component to a server, which checks it; optionally activates it.
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -21,25 +21,25 @@ use super::change::{ChangeOptions, ChangeResponse};
 use super::{Remote, object, short};
 use crate::store::rules::Mode;
 
-/// A rule that takes long takes seconds.
+/// A rule that compiles slowly takes seconds.
 const POLL_INTERVAL: Duration = Duration::from_millis(250);
 
-/// Brings a component.
+/// Uploads a rule.
 #[derive(Args)]
 pub(in crate::cli::rules) struct Push {
     /// The component.
     #[arg(value_name = "RULE.wasm")]
     file: PathBuf,
-    /// The settings that it is checked with, and has when it is put in force: JSON, or a file with JSON in it.
+    /// Settings for the check and for the activation: JSON, or a file with JSON.
     #[arg(long, value_name = "FILE|JSON")]
     settings: Option<String>,
-    /// Its signature, as `watchpost rules sign` writes it; RULE.wasm.sig, if that is there.
+    /// The signature file, as written by `watchpost rules sign`; default: RULE.wasm.sig, if it exists.
     #[arg(long, value_name = "FILE")]
     signature: Option<PathBuf>,
-    /// Puts it in force if it passes; with --json, the answer to that is what is printed.
+    /// Activates the version if it passes the checks; with --json, prints the response to the activation.
     #[arg(long, conflicts_with = "shadow")]
     activate: bool,
-    /// Puts it beside what is in force if it passes.
+    /// Runs the version in shadow mode if it passes the checks.
     #[arg(long)]
     shadow: bool,
     #[command(flatten)]
@@ -48,7 +48,7 @@ pub(in crate::cli::rules) struct Push {
     remote: Remote,
 }
 
-/// What the server says of it.
+/// The response to an upload.
 #[derive(Deserialize)]
 struct UploadResponse {
     name: String,
@@ -73,7 +73,7 @@ impl Push {
                 let (name, digest) = (&brought.name, short(&brought.digest));
                 let next = format!("watchpost rules activate {name} {digest}");
                 format!(
-                    "{}{name} {} ({digest}) is there; to put it in force: {next}\n",
+                    "{}{name} {} ({digest}) is uploaded; to activate it: {next}\n",
                     brought.told(),
                     brought.version
                 )
@@ -96,7 +96,7 @@ impl Push {
             .find_map(|(is_wanted, mode)| is_wanted.then_some(mode))
     }
 
-    /// The component alone, or a form where something comes with it.
+    /// The component alone, or a form if there are settings or a signature.
     fn question(&self) -> Result<ApiRequest, CommandError> {
         let wasm = any_bytes(&self.file)?;
         let question = ApiRequest::new(Method::POST, "/api/v1/rules").with("note", self.manner.note.as_ref());
@@ -119,11 +119,11 @@ impl Push {
         file.map(|file| any_bytes(file)).transpose()
     }
 
-    /// Sends it, and waits for what comes of it.
+    /// Sends the component, and polls until the checks are finished.
     async fn bring(&self, peer: &ApiClient, question: ApiRequest) -> Result<ApiResponse, CommandError> {
         let progress = Progress::show(&format!("sending {}", self.file.display()));
         let mut reply = peer.demand(question).await?;
-        progress.now("the server compiles it");
+        progress.now("the server compiles the rule");
         while let (StatusCode::ACCEPTED, Some(place)) = (reply.status, reply.place.clone()) {
             sleep(POLL_INTERVAL).await;
             reply = peer.demand(ApiRequest::get(place)).await?;
@@ -133,7 +133,7 @@ impl Push {
 }
 
 impl UploadResponse {
-    /// A line a check, as `watchpost rules check` has them.
+    /// A line for each check, in the format of `watchpost rules check`.
     fn told(&self) -> String {
         let lines = self.checks.iter().map(|Check { check, duration_ms }| {
             let took = Duration::try_from_secs_f64(duration_ms / 1e3).unwrap_or_default();
@@ -144,7 +144,7 @@ impl UploadResponse {
     }
 }
 
-/// A form, and its kind. What parts its fields has the digest of the component in it, so it cannot stand in there.
+/// A multipart form and its content type. The boundary contains the component's digest, so no field contains it.
 fn form(wasm: Vec<u8>, mut fields: Vec<(&str, Vec<u8>)>) -> (String, Vec<u8>) {
     let boundary = Digest::of(&wasm).to_string();
     fields.push(("component", wasm));

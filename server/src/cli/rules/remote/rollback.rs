@@ -1,4 +1,4 @@
-//! `watchpost rules rollback`: what a rule was before its last change. Two of them are as if nothing had been.
+//! `watchpost rules rollback`: restores a rule's state before its last change. Two rollbacks cancel each other out.
 
 use std::io::Write;
 
@@ -11,14 +11,14 @@ use super::super::{Answer, CommandError};
 use super::change::{ChangeOptions, ChangeResponse};
 use super::{Named, Remote};
 
-/// Takes the last change back.
+/// Rolls back the last change.
 #[derive(Args)]
 pub(in crate::cli::rules) struct Rollback {
     #[command(flatten)]
     rule: Named,
     #[command(flatten)]
     manner: ChangeOptions,
-    /// Also where nobody could change rules any more; only for those whom `rules.break_glass` names.
+    /// Accepts a change that removes your own permission to manage rules; only for identities in `rules.break_glass`.
     #[arg(long)]
     force: bool,
     #[command(flatten)]

@@ -1,4 +1,4 @@
-//! `watchpost rules settings`: prints what a rule is set to, gives it others, or takes back what was given.
+//! `watchpost rules settings`: prints, replaces or resets the settings of a rule.
 
 use std::io::Write;
 
@@ -13,20 +13,20 @@ use super::show::Whole;
 use super::{Named, Remote, object};
 use crate::store::rules::Mode;
 
-/// Looks at settings, or changes them.
+/// Prints or changes settings.
 #[derive(Args)]
 pub(in crate::cli::rules) struct Settings {
     #[command(flatten)]
     rule: Named,
-    /// What to set it to: JSON, or a file with JSON in it; without it, the settings in force are printed.
+    /// New settings: JSON, or a file with JSON; without them, the current settings are printed.
     #[arg(value_name = "FILE|JSON")]
     settings: Option<String>,
-    /// Takes back what was given: the settings of the configuration count again, or none.
+    /// Resets the settings to those of the configuration, or to the rule's defaults.
     #[arg(long, conflicts_with = "settings")]
     default: bool,
     #[command(flatten)]
     manner: ChangeOptions,
-    /// Also where nobody could change rules any more; only for those whom `rules.break_glass` names.
+    /// Accepts a change that removes your own permission to manage rules; only for identities in `rules.break_glass`.
     #[arg(long)]
     force: bool,
     #[command(flatten)]
@@ -51,7 +51,7 @@ impl Settings {
             .tell(out, &reply, |changed: ChangeResponse| changed.told(name))
     }
 
-    /// Nothing but JSON, so that it can be changed and given back; of a rule that takes part in both ways, what counts.
+    /// Prints JSON only, so that it can be edited and sent back; the active version takes precedence over the shadow.
     async fn print(&self, out: &mut dyn Write) -> Result<Answer, CommandError> {
         let reply = self.remote.peer()?.demand(ApiRequest::get(self.rule.path(""))).await?;
         let whole: Whole = reply.read()?;
@@ -60,10 +60,10 @@ impl Settings {
         let Some(part) = counts(Mode::Active).or_else(|| counts(Mode::Shadow)) else {
             return Err(CommandError::new(
                 EXIT_FAILED_CHECK,
-                format!("{name} takes no part, so it has no settings in force"),
+                format!("{name} is not in use, so it has no current settings"),
             ));
         };
-        // A rule that was given none got an empty object.
+        // Without stored settings, the rule gets an empty object.
         let given = Some(&part.settings_updated_ms).filter(|given| !given.is_null());
         let settings = given.cloned().unwrap_or_else(|| json!({}));
         self.remote.tell(out, &reply, |_: Value| format!("{settings:#}\n"))

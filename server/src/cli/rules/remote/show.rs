@@ -1,4 +1,4 @@
-//! `watchpost rules show`: one rule of a server, with its settings and its versions.
+//! `watchpost rules show`: shows one rule of a server, with its settings and its versions.
 
 use std::io::Write;
 
@@ -32,12 +32,12 @@ pub(super) struct Whole {
     versions: Vec<Version>,
 }
 
-/// How it takes part.
+/// A version that takes part, with its settings.
 #[derive(Deserialize)]
 pub(super) struct Part {
     #[serde(flatten)]
     pub(super) line: Line,
-    /// What somebody gave it; nothing, where nobody did.
+    /// The stored settings; null if there are none.
     pub(super) settings_updated_ms: Value,
     settings_updated_by: Option<String>,
 }
@@ -74,7 +74,7 @@ fn as_text(whole: Whole) -> String {
     } in &whole.active
     {
         let place = match line.mode {
-            Mode::Active => "in force ",
+            Mode::Active => "active   ",
             Mode::Shadow => "in shadow",
         };
         let settings = match settings_updated_by {
@@ -84,16 +84,16 @@ fn as_text(whole: Whole) -> String {
         text += &format!("{place}  {} ({}), {settings}\n", line.version, short(&line.digest));
     }
     if whole.active.is_empty() {
-        text += "it takes no part\n";
+        text += "the rule is not in use\n";
     }
-    let heading = ["DIGEST", "VERSION", "BYTES", "BROUGHT", "BY", "NOTE"].map(str::to_owned);
+    let heading = ["DIGEST", "VERSION", "BYTES", "UPLOADED", "BY", "NOTE"].map(str::to_owned);
     let rows = whole.versions.iter().map(|version| {
-        let is_brought = version.uploaded_ms > 0;
+        let is_uploaded = version.uploaded_ms > 0;
         [
             short(&version.digest).to_owned(),
             version.version.clone(),
             version.bytes.to_string(),
-            if is_brought {
+            if is_uploaded {
                 written(version.uploaded_ms)
             } else {
                 "-".to_owned()

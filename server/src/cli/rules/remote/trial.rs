@@ -1,5 +1,5 @@
-//! `watchpost rules trial`: what a server has measured, replayed through a version. The answer is no where it differs
-//! from what is in force, fails, or was tried on nothing, so that a pipeline can be held by it.
+//! `watchpost rules trial`: replays a server's recorded history through a version. The exit code is 1 if the result
+//! differs from the active version's, if the version fails, or if there is no history, so a CI pipeline can rely on it.
 
 use std::io::Write;
 use std::time::Duration;
@@ -21,24 +21,24 @@ use super::{Remote, object, written};
 use crate::cli::SOFTWARE;
 use crate::cli::table::columns;
 
-/// A person sees it move, and the server is not kept busy by being asked.
+/// Short enough for a live progress line, and long enough to cause little load.
 const POLL_INTERVAL: Duration = Duration::from_millis(500);
 
-/// Replays what was measured. Ctrl-C ends it on the server too, and tells what was found so far.
+/// Replays recorded history. Ctrl-C cancels the trial on the server too, and prints the results so far.
 #[derive(Args)]
 pub(in crate::cli::rules) struct Trial {
     #[command(flatten)]
     chosen: SelectedVersion,
-    /// From when: a time such as 2026-01-31T12:00:00Z, or how long ago; an hour before its end, if nothing is said.
+    /// Start of the time range: a time such as 2026-01-31T12:00:00Z, or an age; default: an hour before the end.
     #[arg(long, value_name = "TIME|-1h", allow_hyphen_values = true)]
     from: Option<String>,
-    /// Until when; now, if nothing is said.
+    /// End of the time range; default: now.
     #[arg(long, value_name = "TIME|-1h", allow_hyphen_values = true)]
     to: Option<String>,
-    /// What was measured where; the server's own machine, if nothing is said.
+    /// The machine that was measured; default: the server's own.
     #[arg(long, value_name = "NAME")]
     host: Option<String>,
-    /// With these settings: JSON, or a file with JSON in it.
+    /// The settings: JSON, or a file with JSON.
     #[arg(long, value_name = "FILE|JSON")]
     settings: Option<String>,
     #[command(flatten)]
@@ -101,11 +101,11 @@ impl Trial {
     }
 }
 
-/// Begins it, and waits for its end.
+/// Starts the trial, and polls until it ends.
 async fn followed(peer: &ApiClient, question: ApiRequest) -> Result<ApiResponse, CommandError> {
     let interrupts = signal(SignalKind::interrupt());
     let mut interrupts = interrupts.map_err(|error| CommandError::new(SOFTWARE, error.to_string()))?;
-    let progress = Progress::show("replaying what was measured");
+    let progress = Progress::show("replaying recorded history");
     let mut reply = peer.demand(question).await?;
     while let (StatusCode::ACCEPTED, Some(place)) = (reply.status, reply.place.clone()) {
         let PendingJob { snapshots, at } = reply.read()?;
@@ -123,18 +123,18 @@ async fn followed(peer: &ApiClient, question: ApiRequest) -> Result<ApiResponse,
 }
 
 impl TrialOutcome {
-    /// Whether nothing speaks against it. What was tried on nothing, or not to its end, shows nothing.
+    /// Whether the trial passed. A trial without snapshots or one that was cancelled does not pass.
     fn is_same(&self) -> bool {
         self.snapshots > 0 && !self.cancelled && self.differing_snapshots == 0 && self.candidate.faults == 0
     }
 
     fn told(&self) -> String {
         let (Some(first), Some(last)) = (self.first_ms, self.last_ms) else {
-            return "nothing was measured there and then, so nothing was tried\n".to_owned();
+            return "no snapshots were recorded in this time range, so the rule was not evaluated\n".to_owned();
         };
         let (of, differ) = (self.snapshots, self.differing_snapshots);
         let ended = if self.cancelled {
-            "; it was ended before its end"
+            "; cancelled before the end"
         } else {
             ""
         };
@@ -175,7 +175,7 @@ impl TrialOutcome {
         let rows: Vec<_> = [heading.map(str::to_owned)].into_iter().chain(rows).collect();
         let more = match self.differences_omitted {
             0 => String::new(),
-            more => format!("and {more} subjects more\n"),
+            more => format!("and {more} more subjects\n"),
         };
         format!("{}{more}\n", columns(&rows))
     }
@@ -192,7 +192,7 @@ impl TrialOutcome {
                 done.faults.to_string(),
             ]
         };
-        let active = self.active.iter().map(|done| row("in force", done));
+        let active = self.active.iter().map(|done| row("active", done));
         let rows = [heading, row("candidate", &self.candidate)].into_iter().chain(active);
         columns(&rows.collect::<Vec<_>>())
     }

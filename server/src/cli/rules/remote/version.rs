@@ -1,4 +1,4 @@
-//! A version of a rule, named by the beginning of its digest.
+//! Selects a version of a rule by a prefix of its digest.
 
 use std::collections::BTreeMap;
 use std::str::FromStr;
@@ -11,17 +11,17 @@ use super::super::{CommandError, EXIT_FAILED_CHECK};
 use super::{Named, short};
 use crate::cli::USAGE;
 
-/// Four thousand million beginnings: who types so many digits means one version.
+/// Eight digits are 32 bits: two versions of a rule practically never share them.
 const MIN_DIGEST_PREFIX: usize = 8;
 
 const ALL_DIGITS: usize = 64;
 
-/// A rule, and which version of it.
+/// A rule and one of its versions.
 #[derive(Args)]
 pub(super) struct SelectedVersion {
     #[command(flatten)]
     pub(super) rule: Named,
-    /// The digest of the version, or a beginning of it that no other has.
+    /// The digest of the version, or a unique prefix of it.
     #[arg(value_name = "DIGEST")]
     beginning: DigestPrefix,
 }
@@ -42,7 +42,7 @@ struct Version {
 }
 
 impl SelectedVersion {
-    /// The whole digest. A server is only asked where it was not given.
+    /// The whole digest. The server is queried only if the argument is a prefix.
     pub(super) async fn digest(&self, peer: &ApiClient) -> Result<String, CommandError> {
         let DigestPrefix(beginning) = &self.beginning;
         if beginning.len() == ALL_DIGITS {
@@ -61,7 +61,7 @@ impl FromStr for DigestPrefix {
         let is_legal = digits.bytes().all(|digit| digit.is_ascii_hexdigit());
         if !is_legal || !(MIN_DIGEST_PREFIX..=ALL_DIGITS).contains(&digits.len()) {
             return Err(format!(
-                "write {MIN_DIGEST_PREFIX} to {ALL_DIGITS} hexadecimal digits of it; `watchpost rules show NAME` has them"
+                "write {MIN_DIGEST_PREFIX} to {ALL_DIGITS} hexadecimal digits of the digest; `watchpost rules show NAME` lists the versions"
             ));
         }
         Ok(Self(digits))
@@ -70,7 +70,7 @@ impl FromStr for DigestPrefix {
 
 fn one_of(known: Vec<Version>, beginning: &str, rule: &str) -> Result<String, CommandError> {
     let found = known.into_iter().filter(|known| known.digest.starts_with(beginning));
-    // What the program brings may have been brought by somebody too.
+    // A built-in version may have been uploaded too.
     let mut found: BTreeMap<_, _> = found.map(|known| (known.digest, known.version)).collect();
     if found.len() > 1 {
         let all: Vec<_> = found
@@ -78,7 +78,7 @@ fn one_of(known: Vec<Version>, beginning: &str, rule: &str) -> Result<String, Co
             .map(|(digest, version)| format!("\n  {digest} ({version})"))
             .collect();
         let what = format!(
-            "{beginning} is more than one version of {rule}; write more of it:{}",
+            "{beginning} matches more than one version of {rule}; write more digits:{}",
             all.concat()
         );
         return Err(CommandError::new(USAGE, what));
@@ -86,7 +86,7 @@ fn one_of(known: Vec<Version>, beginning: &str, rule: &str) -> Result<String, Co
     let only = found.pop_first().map(|(digest, _)| digest);
     only.ok_or_else(|| {
         let what = format!(
-            "{rule} has no version that begins with {}; `watchpost rules show {rule}` has those that there are",
+            "{rule} has no version whose digest begins with {}; `watchpost rules show {rule}` lists the versions",
             short(beginning)
         );
         CommandError::new(EXIT_FAILED_CHECK, what)
