@@ -127,9 +127,9 @@ impl App {
             rustc: RUSTC,
         }));
         let settings = config.rules.settings();
-        systemd.begins("loading the built-in rules", systemd::EXTEND_TIMEOUT);
+        systemd.begins("loads the built-in rules", systemd::EXTEND_TIMEOUT);
         let rules = Rules::load(config.rules.limits.limits(), &settings, Some(&data_dir.join("cache")))?;
-        systemd.begins("opening the database", systemd::EXTEND_TIMEOUT);
+        systemd.begins("opens the database", systemd::EXTEND_TIMEOUT);
         let store = stores::open(&config)?;
         let chunks = stores::chunks(&config, &store)?;
         let service = Service::new(host, config.collector.interval);
@@ -137,7 +137,7 @@ impl App {
         let compiler = rules.compiler(config.rules.compiler.options());
         let options = config.rules.options();
         let tasks = Tasks::new(service_metrics.clone());
-        systemd.begins("activating the rules", systemd::EXTEND_TIMEOUT);
+        systemd.begins("activates the rules", systemd::EXTEND_TIMEOUT);
         let rule_parts = RuleParts::begin(
             rules.clone(),
             store.clone(),
@@ -219,7 +219,7 @@ impl App {
             listeners,
         } = self;
         let first_round = config.collector.timeout + systemd::EXTEND_TIMEOUT;
-        parts.systemd.begins("measuring the first round", first_round);
+        parts.systemd.begins("measures the first round", first_round);
         let history = work::start(&config, &parts)?;
         let server = serve(&config, &parts, listeners)?;
         let handle = server.handle();

@@ -278,7 +278,7 @@ mod tests {
         let row = table.lines().find(|line| line.starts_with("ada ")).expect("a row");
         assert!(row.ends_with("2026-03-11  revoked on 2026-03-01"), "{table}");
         assert_eq!(
-            table.lines().filter(|line| line.ends_with("  holds")).count(),
+            table.lines().filter(|line| line.ends_with("  valid")).count(),
             5,
             "{table}"
         );

@@ -19,7 +19,7 @@ pub(super) fn example(status: &str, family: &str) -> Option<Value> {
 fn refusal(status: &str, family: &str) -> Option<(ApiError, Option<&'static str>)> {
     let error = match (status, family) {
         ("400", _) => ApiError::BadRequest(
-            "from is \"yesterday\"; write a time such as 2026-01-31T12:00:00Z, seconds since 1970, or how long ago, such as -1h"
+            "from is \"yesterday\"; write a time such as 2026-01-31T12:00:00Z, seconds since 1970, or an age such as -1h"
                 .to_owned(),
         ),
         ("401", _) => ApiError::Unauthenticated(
@@ -53,7 +53,7 @@ fn refusal(status: &str, family: &str) -> Option<(ApiError, Option<&'static str>
                 .to_owned(),
         ),
         ("422", _) => ApiError::Rejected(Box::new(Rejected {
-            check: "the rule accepts the given settings".to_owned(),
+            check: "it accepts the given settings".to_owned(),
             why: "invalid settings: /percent_a_day: a disk fills by more than 0 percent a day".to_owned(),
             advice: "correct the settings where they are wrong; GET the rule for their schema".to_owned(),
             more: json!({

@@ -52,7 +52,7 @@ fn reconfigure(server: &Server, settings: &str) {
     let told = |server: &Server| {
         let lines = server.log_lines().into_iter();
         lines
-            .filter(|line| line.contains("the configuration is read again"))
+            .filter(|line| line.contains("configuration reloaded"))
             .count()
     };
     let before = told(server);
@@ -266,7 +266,7 @@ fn a_key_is_for_its_owner_only_and_is_never_replaced() {
     let again = run(keys.0.path(), &["keygen", "--out", "ops"]);
     assert_eq!(again.status.code(), Some(74));
     let said = String::from_utf8_lossy(&again.stderr).into_owned();
-    assert!(said.contains("ops.pub is there already"), "{said}");
+    assert!(said.contains("ops.pub exists already"), "{said}");
     std::fs::remove_file(keys.path("ops.pub")).expect("it was there");
     assert_eq!(run(keys.0.path(), &["keygen", "--out", "ops"]).status.code(), Some(74));
     assert!(!keys.path("ops.pub").exists(), "no half of another key is left behind");
@@ -285,7 +285,7 @@ fn signing_says_what_it_cannot_sign_with() {
     };
     check("ops.pub", "it is a public key");
     check("rule.wasm", "it is no PEM");
-    check("nowhere.key", "cannot be read");
+    check("nowhere.key", "cannot read");
     let done = run(
         keys.0.path(),
         &["sign", "rule.wasm", "--key", "ops.key", "-o", "elsewhere"],

@@ -17,7 +17,7 @@ fn settings_that_a_rule_takes_and_its_schema_does_not_are_refused_with_their_pla
     let refused = activate(&admin, &name, &digest, json!({ "settings": { "metrisc": [] } }));
     let problem = refused.problem(422);
     assert!(problem.contains("metrisc"), "{problem}");
-    assert_eq!(refused.json()["check"], "its schema accepts the same");
+    assert_eq!(refused.json()["check"], "schema agrees with check-settings");
     assert_eq!(generation(&admin), 1);
     let good = json!({ "settings": { "metrics": ["disk"] } });
     assert_eq!(activate(&admin, &name, &digest, good).status, 200);

@@ -161,7 +161,7 @@ impl From<&ChangeError> for ApiError {
             },
             ChangeError::MayNotForce(why) => Self::Forbidden((*why).to_owned()),
             ChangeError::Settings(refusal) => Self::Rejected(Box::new(Rejected {
-                check: "the rule accepts the given settings".to_owned(),
+                check: "it accepts the given settings".to_owned(),
                 advice: "correct the settings where they are wrong; GET the rule for their schema".to_owned(),
                 more: serde_json::to_value(refusal).unwrap_or_default(),
                 why: refusal.to_string(),
@@ -187,13 +187,13 @@ impl From<&CompileError> for ApiError {
             },
             CompileError::Broken(why) => Self::Internal(why.clone()),
             CompileError::TooLong { .. } | CompileError::TooMuch { .. } => Self::Rejected(Box::new(Rejected {
-                check: "the component compiles within the limits".to_owned(),
+                check: "it compiles within the limits".to_owned(),
                 why: error.to_string(),
                 advice: "split its largest functions, or remove what the rule does not need".to_owned(),
                 more: Value::Null,
             })),
             CompileError::Refused(refusal) => Self::Rejected(Box::new(Rejected {
-                check: "the component is a rule".to_owned(),
+                check: "it is a rule".to_owned(),
                 why: error.to_string(),
                 advice: "docs/RULES.md describes what a rule must export".to_owned(),
                 more: serde_json::to_value(refusal).unwrap_or_default(),

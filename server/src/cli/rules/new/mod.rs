@@ -142,7 +142,7 @@ mod tests {
                 let made = project("zebra-7", *language, *kind);
                 if (*language, *kind) == (Language::C, Kind::Role) {
                     let why = made.err().expect("there is no such example");
-                    assert!(why.contains("no role rule in C"), "{why}");
+                    assert!(why.contains("no template of a role rule in C"), "{why}");
                     continue;
                 }
                 let Project { rule, files, .. } = made.unwrap_or_else(|why| panic!("{why}"));

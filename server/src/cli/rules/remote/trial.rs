@@ -154,7 +154,7 @@ impl TrialOutcome {
         }
         let heading = [
             "SUBJECT",
-            "IN FORCE",
+            "ACTIVE",
             "CANDIDATE",
             "SNAPSHOTS",
             "FIRST",
