@@ -41,7 +41,7 @@ pub fn prefers_html(request: &HttpRequest) -> bool {
 }
 
 /// Whether the client accepts gzip, even if it prefers another encoding.
-pub fn takes_gzip(request: &HttpRequest) -> bool {
+pub fn accepts_gzip(request: &HttpRequest) -> bool {
     Codings::of(request).gzip() > Quality::ZERO
 }
 
@@ -63,9 +63,9 @@ pub fn encoding(request: &HttpRequest) -> Encoding {
 /// The encoding that the client prefers among those that the server can apply to any response.
 pub fn content_encoding(request: &HttpRequest) -> ContentEncoding {
     let accept = Codings::of(request);
-    let wanted = OFFERED.map(|coding| (accept.weight(coding), coding)).into_iter();
+    let candidates = OFFERED.map(|coding| (accept.weight(coding), coding)).into_iter();
     // Of equally preferred encodings the first wins; `max_by` would take the last.
-    let best = wanted.reduce(|best, next| if next.0 > best.0 { next } else { best });
+    let best = candidates.reduce(|best, next| if next.0 > best.0 { next } else { best });
     best.filter(|(weight, _)| *weight > Quality::ZERO)
         .map_or(ContentEncoding::Identity, |(_, coding)| coding)
 }
@@ -153,7 +153,7 @@ mod tests {
                                            */*;q=0.1";
     const FIREFOX: &str = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
 
-    fn asked(name: HeaderName, value: Option<&str>) -> HttpRequest {
+    fn request_with(name: HeaderName, value: Option<&str>) -> HttpRequest {
         let request = TestRequest::default();
         match value {
             Some(value) => request.insert_header((name, value)).to_http_request(),
@@ -162,15 +162,15 @@ mod tests {
     }
 
     fn accepting(value: Option<&str>) -> HttpRequest {
-        asked(ACCEPT, value)
+        request_with(ACCEPT, value)
     }
 
     fn encoded(value: Option<&str>) -> HttpRequest {
-        asked(ACCEPT_ENCODING, value)
+        request_with(ACCEPT_ENCODING, value)
     }
 
     #[test]
-    fn openmetrics_is_for_who_prefers_it() {
+    fn openmetrics_is_for_clients_that_prefer_it() {
         for accept in [
             PROMETHEUS_2,
             PROMETHEUS_3,
@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn json_is_for_who_prefers_it_to_text() {
+    fn json_is_for_clients_that_prefer_it_to_text() {
         for accept in [
             "application/json",
             "Application/JSON; charset=utf-8",
@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_packed_is_for_who_takes_it() {
+    fn gzip_is_for_clients_that_accept_it() {
         for accept in [
             "gzip",
             "gzip, deflate, br, zstd",
@@ -260,12 +260,12 @@ mod tests {
             "identity, *;q=0.1",
             "br, x-gzip;q=0.2",
         ] {
-            assert!(takes_gzip(&encoded(Some(accept))), "{accept}");
+            assert!(accepts_gzip(&encoded(Some(accept))), "{accept}");
         }
         for accept in ["", "identity", "br", "gzip;q=0", "*, gzip;q=0", "*;q=0"] {
-            assert!(!takes_gzip(&encoded(Some(accept))), "{accept}");
+            assert!(!accepts_gzip(&encoded(Some(accept))), "{accept}");
         }
-        assert!(!takes_gzip(&encoded(None)));
+        assert!(!accepts_gzip(&encoded(None)));
     }
 
     #[test]

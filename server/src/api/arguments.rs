@@ -34,15 +34,15 @@ pub struct HandlerSpec {
 /// An argument of a handler, or a tuple of all its arguments.
 pub trait Argument {
     /// Adds the argument's part of the specification.
-    fn tell(asked: &mut HandlerSpec);
+    fn describe(spec: &mut HandlerSpec);
 }
 
 impl HandlerSpec {
     /// The specification of these arguments.
     pub fn by<Args: Argument>() -> Self {
-        let mut asked = Self::default();
-        Args::tell(&mut asked);
-        asked
+        let mut spec = Self::default();
+        Args::describe(&mut spec);
+        spec
     }
 
     fn json<T: ToSchema>(&mut self, required: Required) {
@@ -57,30 +57,30 @@ impl HandlerSpec {
 }
 
 impl<A: Permission> Argument for Permit<A> {
-    fn tell(asked: &mut HandlerSpec) {
-        asked.actions.push(A::ACTION);
+    fn describe(spec: &mut HandlerSpec) {
+        spec.actions.push(A::ACTION);
     }
 }
 
 impl<T: ToSchema> Argument for Json<T> {
-    fn tell(asked: &mut HandlerSpec) {
-        asked.json::<T>(Required::True);
+    fn describe(spec: &mut HandlerSpec) {
+        spec.json::<T>(Required::True);
     }
 }
 
 impl<T: ToSchema> Argument for OptionalJson<T> {
-    fn tell(asked: &mut HandlerSpec) {
-        asked.json::<T>(Required::False);
+    fn describe(spec: &mut HandlerSpec) {
+        spec.json::<T>(Required::False);
     }
 }
 
 impl<T: IntoParams> Argument for Query<T> {
-    fn tell(asked: &mut HandlerSpec) {
+    fn describe(spec: &mut HandlerSpec) {
         let mut parameters = T::into_params(|| Some(ParameterIn::Query));
         for schema in parameters.iter_mut().filter_map(|parameter| parameter.schema.as_mut()) {
             never_null(schema);
         }
-        asked.parameters.extend(parameters);
+        spec.parameters.extend(parameters);
     }
 }
 
@@ -110,8 +110,8 @@ fn never_null(schema: &mut RefOr<Schema>) {
 }
 
 impl<T: InPath> Argument for Path<T> {
-    fn tell(asked: &mut HandlerSpec) {
-        asked.in_path = T::parts();
+    fn describe(spec: &mut HandlerSpec) {
+        spec.in_path = T::parts();
     }
 }
 
@@ -140,7 +140,7 @@ in_path! {
 macro_rules! silent {
     ($($name:ty),+) => {
         $(impl Argument for $name {
-            fn tell(_: &mut HandlerSpec) {}
+            fn describe(_: &mut HandlerSpec) {}
         })+
     };
 }
@@ -149,14 +149,14 @@ macro_rules! silent {
 silent!(HttpRequest, Payload);
 
 impl<T: ?Sized> Argument for Data<T> {
-    fn tell(_: &mut HandlerSpec) {}
+    fn describe(_: &mut HandlerSpec) {}
 }
 
 macro_rules! all_of {
     ($($name:ident)+) => {
         impl<$($name: Argument),+> Argument for ($($name,)+) {
-            fn tell(asked: &mut HandlerSpec) {
-                $($name::tell(asked);)+
+            fn describe(spec: &mut HandlerSpec) {
+                $($name::describe(spec);)+
             }
         }
     };

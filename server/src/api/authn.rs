@@ -32,7 +32,7 @@ const MAX_FORWARDED_CHAINS: usize = 1000;
 /// Authenticates clients by certificates and tokens.
 pub struct Authenticator {
     tls: Arc<Tls>,
-    known: ArcSwap<AuthConfig>,
+    config: ArcSwap<AuthConfig>,
     forwarded: Mutex<HashMap<[u8; 32], Arc<Peer>>>,
 }
 
@@ -84,17 +84,17 @@ impl Client {
 
 impl Authenticator {
     /// An authenticator with these proxies and tokens.
-    pub fn new(tls: Arc<Tls>, known: AuthConfig) -> Self {
+    pub fn new(tls: Arc<Tls>, config: AuthConfig) -> Self {
         Self {
             tls,
-            known: ArcSwap::from_pointee(known),
+            config: ArcSwap::from_pointee(config),
             forwarded: Mutex::default(),
         }
     }
 
     /// Replaces the trusted proxies and tokens.
-    pub fn replace(&self, known: AuthConfig) {
-        self.known.store(Arc::new(known));
+    pub fn replace(&self, config: AuthConfig) {
+        self.config.store(Arc::new(config));
     }
 
     /// Determines the peer of a new connection.
@@ -123,10 +123,10 @@ impl Authenticator {
 
     /// The client's address; behind a trusted reverse proxy, the forwarded one.
     pub fn address(&self, request: &ServiceRequest) -> IpAddr {
-        let known = self.known.load();
+        let config = self.config.load();
         let peer = peer_of(request);
-        if known.trusts(peer) {
-            known.first_untrusted(request.headers(), peer)
+        if config.trusts(peer) {
+            config.first_untrusted(request.headers(), peer)
         } else {
             peer
         }
@@ -134,27 +134,27 @@ impl Authenticator {
 
     /// Authenticates the client. The error says why its credentials are rejected.
     pub fn client(&self, request: &ServiceRequest, now: i64) -> Result<Client, ApiError> {
-        let known = self.known.load();
+        let config = self.config.load();
         let connection = request.conn_data::<Connection>();
         let secure = connection.is_some_and(|connection| connection.secure);
         let api = connection.map_or(ApiProfile::Full, |connection| connection.api);
         let address = peer_of(request);
         let headers = request.headers();
-        if known.trusts(address) {
-            let identity = match self.token(request, &known, now)? {
+        if config.trusts(address) {
+            let identity = match self.token(request, &config, now)? {
                 Some(identity) => identity,
                 None => self.forwarded(headers, now)?,
             };
             return Ok(Client {
                 identity,
-                address: known.first_untrusted(headers, address),
+                address: config.first_untrusted(headers, address),
                 secure,
                 fronted: true,
                 api,
                 local: false,
             });
         }
-        let identity = match self.token(request, &known, now)? {
+        let identity = match self.token(request, &config, now)? {
             Some(identity) => identity,
             None => self.of_connection(connection, now)?,
         };
@@ -183,7 +183,7 @@ impl Authenticator {
 
     /// The identity of the token, if the request has one. All tokens are compared, each in constant time, so the
     /// duration reveals nothing about them.
-    fn token(&self, request: &ServiceRequest, known: &AuthConfig, now: i64) -> Result<Option<Identity>, ApiError> {
+    fn token(&self, request: &ServiceRequest, config: &AuthConfig, now: i64) -> Result<Option<Identity>, ApiError> {
         if !request.headers().contains_key(Authorization::<Bearer>::name()) {
             return Ok(None);
         }
@@ -193,7 +193,7 @@ impl Authenticator {
         };
         let hash = sha256(sent.as_ref().token().as_bytes());
         let mut found = None;
-        for token in &known.tokens {
+        for token in &config.tokens {
             if openssl::memcmp::eq(&hash, token.sha256.expose().as_bytes()) {
                 found = Some(token);
             }
@@ -214,7 +214,8 @@ impl Authenticator {
         let (Some(header), more) = (sent.next(), sent.next()) else {
             return Ok(Identity::anonymous());
         };
-        let broken = || ApiError::BadRequest("the header Client-Cert is not a certificate in the form of RFC 9440".to_owned());
+        let broken =
+            || ApiError::BadRequest("the header Client-Cert is not a certificate in the form of RFC 9440".to_owned());
         if more.is_some() {
             return Err(broken());
         }

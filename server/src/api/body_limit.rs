@@ -42,7 +42,7 @@ struct Body {
 
 impl LimitedBody {
     /// Replaces the request's body by one that ends with an error if it is too long or too slow.
-    pub(super) fn bound(request: &mut ServiceRequest, limit: u64, longest: Duration) -> Option<Self> {
+    pub(super) fn bound(request: &mut ServiceRequest, limit: u64, timeout: Duration) -> Option<Self> {
         if matches!(request.parts_mut().1, Payload::None) {
             return None;
         }
@@ -50,7 +50,7 @@ impl LimitedBody {
             payload: RefCell::new(request.take_payload()),
             ended: Cell::new(false),
         });
-        let bounded = bounded(body.clone(), limit, Instant::now() + longest);
+        let bounded = bounded(body.clone(), limit, Instant::now() + timeout);
         request.set_payload(Payload::Stream {
             payload: Box::pin(bounded),
         });

@@ -14,8 +14,8 @@ pub fn compress<B: MessageBody + 'static>(response: ServiceResponse<B>, from: u6
     response.map_body(|head, body| {
         let worth = matches!(body.size(), BodySize::Sized(_) | BodySize::Stream);
         // The encoder adds `Vary` where it compresses.
-        let told = chosen != ContentEncoding::Identity || head.headers().contains_key(VARY);
-        if worth && !told {
+        let varies = chosen != ContentEncoding::Identity || head.headers().contains_key(VARY);
+        if worth && !varies {
             head.headers_mut()
                 .insert(VARY, HeaderValue::from_static("accept-encoding"));
         }

@@ -256,23 +256,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_words_of_a_database_are_not_told_to_clients() {
-        let words = || "relation \"job_chunks\" of db.internal".to_owned();
+    fn the_details_of_a_database_error_are_hidden_from_clients() {
+        let internal_details = || "relation \"job_chunks\" of db.internal".to_owned();
         let check = |error: StoreError, status: u16, says: &str| {
-            let told = ApiError::from(error);
-            assert_eq!(told.status_code().as_u16(), status);
-            let sentence = told.to_string();
+            let api_error = ApiError::from(error);
+            assert_eq!(api_error.status_code().as_u16(), status);
+            let sentence = api_error.to_string();
             assert!(
                 sentence.contains(says) && !sentence.contains("job_chunks"),
                 "{sentence}"
             );
         };
-        check(StoreError::Refused(words()), 400, "violates a constraint");
-        check(StoreError::Missing(words()), 503, "lacks a table or column");
-        check(StoreError::Unreachable(words()), 503, "is unreachable");
-        check(StoreError::Damaged(words()), 503, "damaged");
+        check(StoreError::Refused(internal_details()), 400, "violates a constraint");
+        check(StoreError::Missing(internal_details()), 503, "lacks a table or column");
+        check(StoreError::Unreachable(internal_details()), 503, "is unreachable");
+        check(StoreError::Damaged(internal_details()), 503, "damaged");
         check(StoreError::Busy, 503, "busy");
         check(StoreError::Full, 503, "no space left");
-        check(StoreError::Failed(words()), 500, "internal error");
+        check(StoreError::Failed(internal_details()), 500, "internal error");
     }
 }

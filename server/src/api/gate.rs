@@ -53,7 +53,7 @@ pub struct Bounds {
 }
 
 impl Bounds {
-    fn longest_body(&self, class: BodyClass) -> u64 {
+    fn max_body(&self, class: BodyClass) -> u64 {
         match class {
             BodyClass::Json => self.max_body,
             BodyClass::Component => self.max_body.max(self.max_upload),
@@ -63,7 +63,7 @@ impl Bounds {
 
 /// The state of the middleware.
 pub struct Gate {
-    door: Arc<Authenticator>,
+    authenticator: Arc<Authenticator>,
     bounds: ArcSwap<Bounds>,
     bodies: BodyClasses,
     rate: Rate,
@@ -73,13 +73,13 @@ pub struct Gate {
 impl Gate {
     /// A gate with these limits, for routes with these body classes.
     pub fn new(
-        door: Arc<Authenticator>,
+        authenticator: Arc<Authenticator>,
         bounds: Bounds,
         bodies: BodyClasses,
         service_metrics: Arc<ServiceMetrics>,
     ) -> Self {
         Self {
-            door,
+            authenticator,
             bounds: ArcSwap::from_pointee(bounds),
             bodies,
             rate: Rate::default(),
@@ -92,7 +92,7 @@ impl Gate {
         self.bounds.store(Arc::new(bounds));
     }
 
-    fn admit(&self, request: &mut ServiceRequest, bounds: &Bounds, longest_body: u64) -> Result<(), ApiError> {
+    fn admit(&self, request: &mut ServiceRequest, bounds: &Bounds, max_body: u64) -> Result<(), ApiError> {
         let headers = request.headers();
         let bytes: usize = headers
             .iter()
@@ -105,7 +105,7 @@ impl Gate {
         let length = headers
             .get(CONTENT_LENGTH)
             .and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
-        if length.is_some_and(|length| length > longest_body) {
+        if length.is_some_and(|length| length > max_body) {
             return Err(ApiError::BodyTooLarge);
         }
         let too_many = |after_seconds| {
@@ -113,15 +113,15 @@ impl Gate {
             ApiError::TooMany { after_seconds }
         };
         // The address is limited before authentication, because verifying certificates and tokens is expensive too.
-        let somewhere = Caller::at(self.door.address(request));
+        let address = Caller::at(self.authenticator.address(request));
         let now = Instant::now();
         if headers.contains_key(AUTHORIZATION) || headers.contains_key("client-cert") {
-            self.rate.has(&somewhere, bounds.allowed, now).map_err(too_many)?;
+            self.rate.has(&address, bounds.allowed, now).map_err(too_many)?;
         }
-        let client = match self.door.client(request, clock::now().as_second()) {
+        let client = match self.authenticator.client(request, clock::now().as_second()) {
             Ok(client) => client,
             Err(refused) => {
-                self.rate.take(&somewhere, bounds.allowed, now).map_err(too_many)?;
+                self.rate.take(&address, bounds.allowed, now).map_err(too_many)?;
                 return Err(refused);
             }
         };
@@ -142,9 +142,9 @@ pub async fn pass<B: MessageBody + 'static>(
     let id = RequestId::of(&request);
     request.extensions_mut().insert(id.clone());
     let in_flight = gate.service_metrics.request_started();
-    let longest = bounds.longest_body(gate.bodies.class(request.method(), request.path()));
-    let incoming = LimitedBody::bound(&mut request, longest, bounds.body_timeout);
-    let mut response = match gate.admit(&mut request, &bounds, longest) {
+    let max_body = bounds.max_body(gate.bodies.class(request.method(), request.path()));
+    let incoming = LimitedBody::bound(&mut request, max_body, bounds.body_timeout);
+    let mut response = match gate.admit(&mut request, &bounds, max_body) {
         Ok(()) => match next.call(request).await {
             Ok(response) => response.map_into_boxed_body(),
             Err(error) => return Err(error),
@@ -152,7 +152,7 @@ pub async fn pass<B: MessageBody + 'static>(
         Err(error) => request.error_response(error).map_into_boxed_body(),
     };
     if response.status().is_client_error() || response.status().is_server_error() {
-        response = tell_problem(response, &id);
+        response = to_problem_document(response, &id);
     }
     // A new connection may authenticate successfully, so this one is closed.
     if response.status() == StatusCode::UNAUTHORIZED {
@@ -197,12 +197,12 @@ impl MessageBody for Outgoing {
 }
 
 /// Turns an error, the framework's included, into a problem document. Responses of handlers stay as they are.
-fn tell_problem(response: ServiceResponse<BoxBody>, id: &RequestId) -> ServiceResponse<BoxBody> {
+fn to_problem_document(response: ServiceResponse<BoxBody>, id: &RequestId) -> ServiceResponse<BoxBody> {
     let Some(error) = response.response().error() else {
         return response;
     };
     let path = response.request().path().to_owned();
-    let told = match error.as_error::<ApiError>() {
+    let replacement = match error.as_error::<ApiError>() {
         Some(error) => {
             if let ApiError::Internal(story) = error {
                 log::error!(request_id = id.as_str(), path = path.as_str(); "{story}");
@@ -220,12 +220,12 @@ fn tell_problem(response: ServiceResponse<BoxBody>, id: &RequestId) -> ServiceRe
             }
         }
     };
-    with_body_of(response, told)
+    with_body_of(response, replacement)
 }
 
-fn with_body_of(response: ServiceResponse<BoxBody>, told: HttpResponse) -> ServiceResponse<BoxBody> {
+fn with_body_of(response: ServiceResponse<BoxBody>, replacement: HttpResponse) -> ServiceResponse<BoxBody> {
     let (request, _) = response.into_parts();
-    ServiceResponse::new(request, told)
+    ServiceResponse::new(request, replacement)
 }
 
 fn finish<B>(gate: &Gate, bounds: &Bounds, response: &ServiceResponse<B>, id: &RequestId, took: Duration) {
@@ -240,7 +240,7 @@ fn finish<B>(gate: &Gate, bounds: &Bounds, response: &ServiceResponse<B>, id: &R
     }
     let extensions = request.extensions();
     let client = extensions.get::<Client>();
-    let who = client.map(|client| client.identity.to_string()).unwrap_or_default();
+    let identity = client.map(|client| client.identity.to_string()).unwrap_or_default();
     let address = client
         .map(|client| client.address.to_string())
         .or_else(|| request.peer_addr().map(|peer| peer.ip().to_string()));
@@ -253,7 +253,7 @@ fn finish<B>(gate: &Gate, bounds: &Bounds, response: &ServiceResponse<B>, id: &R
         target: "watchpost::access",
         request_id = id.as_str(), method, path = request.path(), status,
         duration_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
-        identity = who.as_str(), address = address.as_deref().unwrap_or_default(), agent;
+        identity = identity.as_str(), address = address.as_deref().unwrap_or_default(), agent;
         "request"
     );
 }

@@ -137,17 +137,17 @@ fn unexpected(error: &dyn std::error::Error) -> ApiError {
 }
 
 fn query(error: &QueryPayloadError) -> ApiError {
-    let said = match error {
+    let message = match error {
         QueryPayloadError::Deserialize(error) => error.to_string(),
         error => error.to_string(),
     };
     // serde's message starts like this when a parameter is missing.
-    let missing = said
+    let missing = message
         .strip_prefix("missing field `")
         .and_then(|rest| rest.strip_suffix('`'));
     ApiError::BadRequest(match missing {
         Some(name) => format!("{name} is missing; write ?{name}=…"),
-        None => format!("invalid query: {said}"),
+        None => format!("invalid query: {message}"),
     })
 }
 

@@ -52,7 +52,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_tells_where_the_next_begins_if_there_is_one() {
+    fn a_page_has_a_cursor_if_there_is_a_next_page() {
         let page = |mut entries: Vec<i64>| {
             let next = PageLimit(2).cut(&mut entries, |entry| *entry);
             (entries, next)

@@ -29,10 +29,10 @@ use crate::store::decisions as store;
 pub struct Permit<A>(PhantomData<A>);
 
 /// Ready at once, except for a request that waits until its decision is recorded.
-pub type AtOnce<T> = Either<Ready<Result<T, ApiError>>, LocalBoxFuture<'static, Result<T, ApiError>>>;
+pub type PermitFuture<T> = Either<Ready<Result<T, ApiError>>, LocalBoxFuture<'static, Result<T, ApiError>>>;
 
 /// A decision of the role rule, and its cost.
-struct Made {
+struct TimedDecision {
     decision: Arc<Decision>,
     /// None if the decision was cached.
     took: Option<Duration>,
@@ -72,7 +72,7 @@ permissions!(
 
 impl<A: Permission> FromRequest for Permit<A> {
     type Error = ApiError;
-    type Future = AtOnce<Self>;
+    type Future = PermitFuture<Self>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         let client = request.extensions().get::<Client>().cloned();
@@ -98,7 +98,7 @@ fn judge(
     request: &HttpRequest,
     client: &Client,
     action: Action,
-    decided: &Result<Made, ApiError>,
+    decided: &Result<TimedDecision, ApiError>,
 ) -> Result<(), ApiError> {
     if !decided.as_ref().is_ok_and(|made| made.decision.is_allowed()) && breaks_glass(request, client, action) {
         log::warn!(identity:% = client.identity, action:% = action; "the role rule denies the action, but rules.break_glass allows it");
@@ -149,7 +149,7 @@ fn record(
     request: &HttpRequest,
     client: Client,
     action: Action,
-    decided: Option<Made>,
+    decided: Option<TimedDecision>,
     allowed: bool,
 ) -> Option<impl Future<Output = ()> + use<>> {
     let decisions = request.app_data::<Data<Decisions>>()?;
@@ -179,7 +179,7 @@ fn described(request: &HttpRequest, client: Client, action: Action) -> RequestRe
 }
 
 /// Queues the request for the role rule in shadow. It does not change or delay the response.
-fn compare(request: &HttpRequest, client: &Client, action: Action, made: &Made) {
+fn compare(request: &HttpRequest, client: &Client, action: Action, made: &TimedDecision) {
     let queue = request.app_data::<Data<ShadowQueue>>();
     if let (Some(queue), Some(registry)) = (queue, request.app_data::<Data<Registry>>()) {
         queue.enqueue(&active(request, registry), |active| ShadowJob {
@@ -192,11 +192,11 @@ fn compare(request: &HttpRequest, client: &Client, action: Action, made: &Made) 
 }
 
 /// The recorded outcome, if any: that all instances were busy says nothing about the request.
-fn verdict(said: Option<&Verdict>, allowed: bool) -> Option<store::Verdict> {
-    match (said, allowed) {
+fn verdict(verdict_of_rule: Option<&Verdict>, allowed: bool) -> Option<store::Verdict> {
+    match (verdict_of_rule, allowed) {
         (Some(Verdict::Allow), _) => Some(store::Verdict::Allow),
         (_, true) => Some(store::Verdict::BreakGlass),
-        (said, false) => said.map(store::Verdict::of),
+        (verdict_of_rule, false) => verdict_of_rule.map(store::Verdict::of),
     }
 }
 
@@ -205,29 +205,30 @@ pub fn decide(request: &HttpRequest, identity: &Identity, action: Action) -> Res
     make(request, identity, action).map(|made| made.decision)
 }
 
-fn make(request: &HttpRequest, identity: &Identity, action: Action) -> Result<Made, ApiError> {
+fn make(request: &HttpRequest, identity: &Identity, action: Action) -> Result<TimedDecision, ApiError> {
     let registry = request.app_data::<Data<Registry>>();
     let registry = registry.ok_or_else(|| missing("registry of rules"))?;
     let quarantine = request.app_data::<Data<Quarantine>>();
     let quarantine = quarantine.ok_or_else(|| missing("quarantine of rules"))?;
     let latest = request.app_data::<Data<Latest>>().ok_or_else(|| missing("report"))?;
     let active = active(request, registry);
-    let (asked, report) = (Request::new(identity, action), latest.report());
-    let (decision, took) = active
-        .set
-        .decide_at_cost(&asked, &report)
-        .map_err(|busy| ApiError::Unavailable {
-            why: busy.to_string(),
-            after_seconds: 1,
-        })?;
+    let (access_request, report) = (Request::new(identity, action), latest.report());
+    let (decision, took) =
+        active
+            .set
+            .decide_at_cost(&access_request, &report)
+            .map_err(|busy| ApiError::Unavailable {
+                why: busy.to_string(),
+                after_seconds: 1,
+            })?;
     quarantine.role_answered(&active, &decision.verdict);
-    Ok(Made { decision, took, report })
+    Ok(TimedDecision { decision, took, report })
 }
 
 /// One request is authorized by one generation, however many permits it needs and whatever is activated meanwhile.
 fn active(request: &HttpRequest, registry: &Registry) -> Arc<ActiveRule> {
-    let known = request.extensions().get::<Arc<ActiveRule>>().cloned();
-    known.unwrap_or_else(|| {
+    let pinned = request.extensions().get::<Arc<ActiveRule>>().cloned();
+    pinned.unwrap_or_else(|| {
         let current = registry.rules().current();
         request.extensions_mut().insert(current.clone());
         current

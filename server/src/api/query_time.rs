@@ -10,8 +10,8 @@ const USUAL_SPAN_MS: u64 = 60 * 60 * 1000;
 
 /// The time range of a query; default: the last hour.
 pub fn span(from: Option<&str>, to: Option<&str>, now_ms: u64) -> Result<(u64, u64), ApiError> {
-    let to_ms = moment("to", to, now_ms)?.unwrap_or(now_ms);
-    let from_ms = moment("from", from, now_ms)?.unwrap_or(to_ms.saturating_sub(USUAL_SPAN_MS));
+    let to_ms = parse_time("to", to, now_ms)?.unwrap_or(now_ms);
+    let from_ms = parse_time("from", from, now_ms)?.unwrap_or(to_ms.saturating_sub(USUAL_SPAN_MS));
     if from_ms > to_ms {
         return Err(ApiError::BadRequest("`from` must be before `to`".to_owned()));
     }
@@ -19,7 +19,7 @@ pub fn span(from: Option<&str>, to: Option<&str>, now_ms: u64) -> Result<(u64, u
 }
 
 /// Parses RFC 3339, seconds since 1970, or an age such as `-1h`.
-pub fn moment(name: &str, text: Option<&str>, now_ms: u64) -> Result<Option<u64>, ApiError> {
+pub fn parse_time(name: &str, text: Option<&str>, now_ms: u64) -> Result<Option<u64>, ApiError> {
     let Some(text) = text.map(str::trim) else {
         return Ok(None);
     };
@@ -51,7 +51,7 @@ mod tests {
     #[test]
     fn times_are_written_in_three_ways() {
         let now_ms = 10_000_000_000;
-        let read = |text: &str| moment("from", Some(text), now_ms).map_err(|error| error.to_string());
+        let read = |text: &str| parse_time("from", Some(text), now_ms).map_err(|error| error.to_string());
         assert_eq!(read("2026-01-31T12:00:00Z"), Ok(Some(1_769_860_800_000)));
         assert_eq!(read("2026-01-31T13:00:00 01:00"), Ok(Some(1_769_860_800_000)));
         assert_eq!(read("1769860800.5"), Ok(Some(1_769_860_800_500)));

@@ -104,10 +104,10 @@ impl Rate {
                 let mut levels: Vec<f64> = buckets.values().map(level).collect();
                 levels.sort_by(f64::total_cmp);
                 let half = levels[levels.len() / 2];
-                let mut most = MAX_BUCKETS / 2;
+                let mut remaining = MAX_BUCKETS / 2;
                 buckets.retain(|_, bucket| {
-                    let kept = level(bucket) <= half && most > 0;
-                    most -= usize::from(kept);
+                    let kept = level(bucket) <= half && remaining > 0;
+                    remaining -= usize::from(kept);
                     kept
                 });
             }

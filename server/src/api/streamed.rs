@@ -73,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_that_is_gone_ends_the_reading() {
+    fn a_disconnected_client_ends_the_reading() {
         let error = serde_json::to_writer(Reader(100), &numbers(u32::MAX, true)).expect_err("nobody reads");
         assert_eq!(error.io_error_kind(), Some(io::ErrorKind::BrokenPipe));
     }

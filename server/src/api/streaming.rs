@@ -37,14 +37,14 @@ const PIECE_BYTES: usize = 64 * 1024;
 #[derive(Clone)]
 pub struct Flows {
     free: Arc<Semaphore>,
-    patience: Duration,
+    read_timeout: Duration,
     wait: Duration,
 }
 
 /// The permit for one stream.
 pub struct StreamPermit {
     permit: OwnedSemaphorePermit,
-    patience: Duration,
+    read_timeout: Duration,
 }
 
 /// The writer of a response.
@@ -52,30 +52,30 @@ pub struct Flow {
     sender: mpsc::Sender<io::Result<Bytes>>,
     waiting: Vec<u8>,
     runtime: Handle,
-    patience: Duration,
+    read_timeout: Duration,
 }
 
 impl Flows {
     /// No stream is active.
     pub fn new() -> Self {
-        Self::patient(READ_TIMEOUT, QUEUE_TIMEOUT)
+        Self::with_timeouts(READ_TIMEOUT, QUEUE_TIMEOUT)
     }
 
     /// With other timeouts: for a client that does not read, and for a free stream.
-    fn patient(patience: Duration, wait: Duration) -> Self {
+    fn with_timeouts(read_timeout: Duration, wait: Duration) -> Self {
         Self {
             free: Arc::new(Semaphore::new(MAX_CONCURRENT_STREAMS)),
-            patience,
+            read_timeout,
             wait,
         }
     }
 
     /// Waits a short time for a free stream; none means that too many are active.
-    pub async fn turn(&self) -> Option<StreamPermit> {
+    pub async fn acquire(&self) -> Option<StreamPermit> {
         let permit = timeout(self.wait, self.free.clone().acquire_owned()).await.ok()?;
         Some(StreamPermit {
             permit: permit.ok()?,
-            patience: self.patience,
+            read_timeout: self.read_timeout,
         })
     }
 }
@@ -92,18 +92,18 @@ impl StreamPermit {
         self,
         work: impl FnOnce(&mut Flow) -> io::Result<()> + Send + 'static,
     ) -> impl Stream<Item = io::Result<Bytes>> {
-        let Self { permit, patience } = self;
+        let Self { permit, read_timeout } = self;
         let (sender, mut pieces) = mpsc::channel(BUFFERED_CHUNKS);
         // The error has its own channel: if the client stops reading, the chunk channel has no room for it.
         let broken: Arc<Mutex<Option<io::Error>>> = Arc::default();
-        let told = broken.clone();
+        let reported = broken.clone();
         go_on(async move {
             let held = sender.clone();
             let mut flow = Flow {
                 sender,
                 waiting: Vec::with_capacity(PIECE_BYTES),
                 runtime: Handle::current(),
-                patience,
+                read_timeout,
             };
             let done = block(move || {
                 let done = work(&mut flow).and_then(|()| flow.pass_on());
@@ -111,7 +111,7 @@ impl StreamPermit {
                 done
             });
             if let Err(error) = done.await.unwrap_or_else(|panic| Err(io::Error::other(panic))) {
-                *told.lock() = Some(error);
+                *reported.lock() = Some(error);
             }
             // This ends the stream; no error can follow.
             drop(held);
@@ -147,7 +147,7 @@ impl Flow {
         let piece = std::mem::take(&mut self.waiting);
         let sent = self.sender.send(Ok(piece.into()));
         // The timer is created inside the runtime.
-        match self.runtime.block_on(async { timeout(self.patience, sent).await }) {
+        match self.runtime.block_on(async { timeout(self.read_timeout, sent).await }) {
             Ok(sent) => sent.map_err(|_| io::ErrorKind::BrokenPipe.into()),
             Err(_) => Err(io::Error::new(
                 io::ErrorKind::TimedOut,
@@ -183,9 +183,9 @@ mod tests {
     #[test]
     fn an_answer_comes_whole_and_a_broken_one_says_so_at_its_end() {
         run(async {
-            let flows = Flows::patient(LONG, LONG);
+            let flows = Flows::with_timeouts(LONG, LONG);
             let many = BUFFERED_CHUNKS * 3;
-            let whole = flows.turn().await.expect("one is free").flow(move |flow| {
+            let whole = flows.acquire().await.expect("one is free").flow(move |flow| {
                 let piece = vec![b'x'; PIECE_BYTES];
                 (0..many).try_for_each(|_| flow.write_all(&piece))?;
                 flow.write_all(b"the end")
@@ -193,7 +193,7 @@ mod tests {
             let pieces: Vec<_> = whole.collect().await;
             assert!(pieces.iter().all(Result::is_ok), "it is whole");
             assert_eq!(pieces.len(), many + 1);
-            let broken = flows.turn().await.expect("one is free").flow(|flow| {
+            let broken = flows.acquire().await.expect("one is free").flow(|flow| {
                 flow.write_all(b"part")?;
                 Err(io::Error::other("no more"))
             });
@@ -205,14 +205,14 @@ mod tests {
     #[test]
     fn a_reader_that_stops_is_let_go() {
         run(async {
-            let flows = Flows::patient(SOON, LONG);
-            let (tell, told) = oneshot::channel();
-            let unread = flows.turn().await.expect("one is free").flow(|flow| {
+            let flows = Flows::with_timeouts(SOON, LONG);
+            let (report, reported) = oneshot::channel();
+            let unread = flows.acquire().await.expect("one is free").flow(|flow| {
                 let done = endless(flow);
-                let _ = tell.send(done.as_ref().map_err(io::Error::kind).copied());
+                let _ = report.send(done.as_ref().map_err(io::Error::kind).copied());
                 done
             });
-            assert_eq!(told.await.expect("it ends"), Err(io::ErrorKind::TimedOut));
+            assert_eq!(reported.await.expect("it ends"), Err(io::ErrorKind::TimedOut));
             let pieces: Vec<_> = unread.collect().await;
             assert_eq!(pieces.len(), BUFFERED_CHUNKS + 1);
             assert!(
@@ -225,18 +225,18 @@ mod tests {
     #[test]
     fn one_more_than_may_flow_is_refused_until_another_ends() {
         run(async {
-            let flows = Flows::patient(LONG, SOON);
+            let flows = Flows::with_timeouts(LONG, SOON);
             let mut unread = Vec::new();
             for _ in 0..MAX_CONCURRENT_STREAMS {
-                unread.push(flows.turn().await.expect("one is free").flow(endless));
+                unread.push(flows.acquire().await.expect("one is free").flow(endless));
             }
-            assert!(flows.turn().await.is_none(), "all of them wait for their readers");
+            assert!(flows.acquire().await.is_none(), "all of them wait for their readers");
             unread.pop();
-            let patient = Flows {
+            let with_timeouts = Flows {
                 wait: LONG,
                 ..flows.clone()
             };
-            let next = patient.turn().await.expect("one ended");
+            let next = with_timeouts.acquire().await.expect("one ended");
             let pieces: Vec<_> = next.flow(|flow| flow.write_all(b"served")).collect().await;
             assert_eq!(pieces[0].as_ref().expect("it is whole"), "served");
         });

@@ -46,7 +46,7 @@ pub struct Operation {
     /// The description from the handler's attribute and doc comment.
     pub described: fn() -> OpenApi,
     /// The specification from the handler's arguments.
-    pub asked: fn() -> HandlerSpec,
+    pub spec: fn() -> HandlerSpec,
 }
 
 /// The class of a request body: its content types and its maximum size.
@@ -133,7 +133,7 @@ macro_rules! methods {
                     allowed: &[$($allowed),+],
                     body,
                     described,
-                    asked: HandlerSpec::by::<Args>,
+                    spec: HandlerSpec::by::<Args>,
                 });
                 self
             })+
@@ -240,7 +240,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_where_components_are_brought_a_body_may_be_one() {
+    fn only_upload_routes_accept_a_component() {
         let classes = BodyClasses::of(&crate::api::table());
         let class = |method: Method, path: &str| classes.class(&method, path);
         assert_eq!(class(Method::POST, "/api/v1/rules"), BodyClass::Component);

@@ -25,7 +25,7 @@ pub use self::reload::Reloader;
 
 use self::rules::RuleParts;
 use self::serve::{Socket, listen, serve};
-use self::settings::{bounds, known};
+use self::settings::{auth_config, bounds};
 use crate::api::authn::Authenticator;
 use crate::api::gate::Gate;
 use crate::api::latest::Latest;
@@ -65,7 +65,7 @@ pub struct App {
 #[derive(Clone)]
 pub(crate) struct Parts {
     pub(crate) tls: Arc<Tls>,
-    pub(crate) door: Arc<Authenticator>,
+    pub(crate) authenticator: Arc<Authenticator>,
     pub(crate) gate: Data<Gate>,
     pub(crate) rules: Rules,
     pub(crate) rule_parts: RuleParts,
@@ -97,8 +97,8 @@ impl App {
     /// Loads everything and binds every address, so all startup errors are reported before anything runs.
     pub async fn build(config: Config, systemd: Systemd) -> Result<Self, StartError> {
         let data_dir = &config.server.data_dir;
-        let own_name = machine_name();
-        let host = config.server.hostname.clone().unwrap_or_else(|| host_id(&own_name));
+        let host_name = machine_name();
+        let host = config.server.hostname.clone().unwrap_or_else(|| host_id(&host_name));
         make_data_dir(data_dir).map_err(|source| StartError::DataDir {
             path: data_dir.clone(),
             source,
@@ -116,7 +116,7 @@ impl App {
         }
         let authority_dir = data_dir.join("pki");
         let authority = if config.tls.needs_authority() {
-            Some(Arc::new(pki::prepare(&authority_dir, &own_name, clock::now())?))
+            Some(Arc::new(pki::prepare(&authority_dir, &host_name, clock::now())?))
         } else {
             None
         };
@@ -158,10 +158,10 @@ impl App {
             recorded,
             service_metrics.clone(),
         );
-        let door = Arc::new(Authenticator::new(tls.clone(), known(&config)));
+        let authenticator = Arc::new(Authenticator::new(tls.clone(), auth_config(&config)));
         let bodies = BodyClasses::of(&api::table());
         let gate = Data::new(Gate::new(
-            door.clone(),
+            authenticator.clone(),
             bounds(&config),
             bodies,
             service_metrics.clone(),
@@ -177,7 +177,7 @@ impl App {
             chunks,
             authority,
             tls,
-            door,
+            authenticator,
             gate,
             rules,
             rule_parts,
@@ -232,7 +232,8 @@ impl App {
             let why = ended.unwrap_or_else(|broken| Err(io::Error::other(broken)));
             parts.tasks.stop();
             return Err(StartError::Server(
-                why.err().unwrap_or_else(|| io::Error::other("the server ended unexpectedly")),
+                why.err()
+                    .unwrap_or_else(|| io::Error::other("the server ended unexpectedly")),
             ));
         }
         parts.service.drain();
@@ -270,8 +271,8 @@ pub(crate) fn machine_name() -> String {
 }
 
 /// The machine's host name as a host id; `localhost` if it is not a valid one.
-fn host_id(own_name: &str) -> HostId {
-    let named = HostId::new(own_name).or_else(|_| HostId::new("localhost"));
+fn host_id(host_name: &str) -> HostId {
+    let named = HostId::new(host_name).or_else(|_| HostId::new("localhost"));
     named.expect("localhost is a legal name")
 }
 

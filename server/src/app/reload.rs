@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Parts;
-use super::settings::{bounds, known};
+use super::settings::{auth_config, bounds};
 use crate::config::{Config, Sources};
 use crate::error_chain::error_chain;
 use crate::metrics::{CertificateKind, Outcome, ServiceMetrics};
@@ -30,46 +30,46 @@ pub(crate) fn start(config: &Config, parts: &Parts) {
 }
 
 async fn watch_files(tls: Arc<Tls>, service_metrics: Arc<ServiceMetrics>, interval: Duration, ahead: Duration) {
-    let mut told: Option<String> = None;
+    let mut last_error: Option<String> = None;
     let mut warned: Option<Expiry> = None;
     let mut ticks = tokio::time::interval(interval);
     loop {
         ticks.tick().await;
-        look(&tls, &service_metrics, &mut told).await;
-        tell_expiry(&tls, &service_metrics, ahead, &mut warned);
+        reload_certificates(&tls, &service_metrics, &mut last_error).await;
+        warn_expiry(&tls, &service_metrics, ahead, &mut warned);
     }
 }
 
 /// Checks the files once. An error is logged when it is new, not at each check.
-async fn look(tls: &Arc<Tls>, service_metrics: &ServiceMetrics, told: &mut Option<String>) {
-    let looking = tls.clone();
-    let outcome = tasks::block(move || looking.reload().map_err(|error| error.to_string())).await;
+async fn reload_certificates(tls: &Arc<Tls>, service_metrics: &ServiceMetrics, last_error: &mut Option<String>) {
+    let reloading = tls.clone();
+    let outcome = tasks::block(move || reloading.reload().map_err(|error| error.to_string())).await;
     match outcome.and_then(|outcome| outcome) {
-        Ok(Reload::Unchanged) => *told = None,
+        Ok(Reload::Unchanged) => *last_error = None,
         Ok(Reload::Replaced) => {
-            *told = None;
+            *last_error = None;
             service_metrics.tls_reloaded(Outcome::Success);
             log::info!(generation = tls.generation(); "certificates, keys and revocation lists reloaded");
         }
         Err(why) => {
-            if told.as_ref() != Some(&why) {
+            if last_error.as_ref() != Some(&why) {
                 service_metrics.tls_reloaded(Outcome::Failure);
                 log::error!(reason = why.as_str(); "cannot reload certificates; the last valid ones stay in use");
             }
-            *told = Some(why);
+            *last_error = Some(why);
         }
     }
 }
 
 /// Warns once for each certificate that expires soon, and again for a replacement that expires soon.
-fn tell_expiry(tls: &Tls, service_metrics: &ServiceMetrics, ahead: Duration, warned: &mut Option<Expiry>) {
+fn warn_expiry(tls: &Tls, service_metrics: &ServiceMetrics, ahead: Duration, warned: &mut Option<Expiry>) {
     let ends = tls.expiry();
-    let known = [
+    let expiries = [
         ("server certificate", CertificateKind::Server, Some(ends.server)),
         ("client CA", CertificateKind::Ca, Some(ends.client_ca)),
         ("revocation list", CertificateKind::Crl, ends.crl),
     ];
-    for (what, kind, at) in known {
+    for (what, kind, at) in expiries {
         service_metrics.certificate_expires(kind, at);
         let Some(at) = at else { continue };
         let left = at - clock::now().as_second();
@@ -135,7 +135,7 @@ impl Reloader {
         } else {
             Outcome::Failure
         });
-        look(&self.parts.tls, &self.parts.service_metrics, &mut None).await;
+        reload_certificates(&self.parts.tls, &self.parts.service_metrics, &mut None).await;
         self.parts.systemd.reloaded(outcome.is_ok());
     }
 
@@ -150,7 +150,7 @@ impl Reloader {
         }
         telemetry::set_level(config.log.level.as_str()).map_err(|error| error.to_string())?;
         self.parts.gate.replace(bounds(&config));
-        self.parts.door.replace(known(&config));
+        self.parts.authenticator.replace(auth_config(&config));
         for key in self.begun.differences(&config) {
             if !RELOADABLE_KEYS.iter().any(|at_once| key.starts_with(at_once)) {
                 log::warn!(key = key.as_str(); "a changed setting needs a restart");

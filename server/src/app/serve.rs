@@ -90,12 +90,12 @@ pub(super) fn serve(config: &Config, parts: &Parts, listeners: Vec<Socket>) -> R
     .disable_signals()
     .on_connect(move |connection, data| {
         let Parts {
-            door,
+            authenticator,
             service,
             service_metrics,
             ..
         } = &connecting;
-        door.connected(connection, data, service, service_metrics);
+        authenticator.connected(connection, data, service, service_metrics);
     })
     // Small responses follow TLS tickets and each other; waiting for an acknowledgement costs 40 ms.
     .tcp_nodelay(true)

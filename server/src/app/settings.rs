@@ -5,7 +5,7 @@ use crate::api::gate::Bounds;
 use crate::api::rate::Allowed;
 use crate::config::Config;
 
-pub(crate) fn known(config: &Config) -> AuthConfig {
+pub(crate) fn auth_config(config: &Config) -> AuthConfig {
     AuthConfig {
         trusted_proxies: config.http.trusted_proxies.clone(),
         tokens: config.tokens.clone(),

@@ -12,13 +12,13 @@ pub(super) fn start(parts: &Parts, slowest: Duration) {
     if !parts.systemd.listens() {
         return;
     }
-    let patience = parts.service.stale_after() + slowest;
+    let timeout = parts.service.stale_after() + slowest;
     let parts = parts.clone();
     parts.tasks.clone().spawn("systemd", move || {
-        let told = parts.clone();
+        let shared = parts.clone();
         let judged = parts.evaluations.watch(parts.service.host());
-        let words = move |judged: &Option<Arc<Judged>>| judged.as_ref().map(|judged| status(&told, judged));
-        parts.systemd.clone().follow(judged, words, patience)
+        let status_of = move |judged: &Option<Arc<Judged>>| judged.as_ref().map(|judged| status(&shared, judged));
+        parts.systemd.clone().follow(judged, status_of, timeout)
     });
 }
 

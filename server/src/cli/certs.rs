@@ -45,7 +45,7 @@ pub enum CertsAction {
     Revoke {
         /// The client's name, or a serial from the list.
         #[arg(value_name = "NAME|SERIAL")]
-        who: String,
+        selected: String,
     },
     /// Lists the issued certificates.
     List {
@@ -58,26 +58,26 @@ pub enum CertsAction {
 /// Runs the subcommand and prints the result. The CA is the folder `pki` in the data folder.
 pub fn run(command: CertsCommand, data_dir: &Path, now: Timestamp, out: &mut dyn Write) -> Result<(), PkiError> {
     let folder = data_dir.join(pki::FOLDER);
-    let said = match command.action {
+    let output = match command.action {
         CertsAction::Init => init(&folder, now)?,
         CertsAction::Issue {
             name,
             role,
             renew: true,
             ..
-        } => renew(&made(&folder)?, &name, &role, now)?,
-        CertsAction::Issue { name, role, days, .. } => issue(&made(&folder)?, &name, &role, days, now)?,
-        CertsAction::Revoke { who } => revoke(&made(&folder)?, &who, now)?,
-        CertsAction::List { json: true } => as_json(&made(&folder)?.list()?),
-        CertsAction::List { json: false } => as_table(&made(&folder)?.list()?, now),
+        } => renew(&open_existing(&folder)?, &name, &role, now)?,
+        CertsAction::Issue { name, role, days, .. } => issue(&open_existing(&folder)?, &name, &role, days, now)?,
+        CertsAction::Revoke { selected } => revoke(&open_existing(&folder)?, &selected, now)?,
+        CertsAction::List { json: true } => as_json(&open_existing(&folder)?.list()?),
+        CertsAction::List { json: false } => as_table(&open_existing(&folder)?.list()?, now),
     };
-    out.write_all(said.as_bytes())
+    out.write_all(output.as_bytes())
         .and_then(|()| out.flush())
         .map_err(PkiError::Output)
 }
 
 /// Only `init` creates a CA: a mistyped folder must not create a new one.
-fn made(folder: &Path) -> Result<Authority, PkiError> {
+fn open_existing(folder: &Path) -> Result<Authority, PkiError> {
     Authority::open(folder)?.ok_or_else(|| PkiError::NotMade {
         folder: folder.to_owned(),
     })
@@ -85,7 +85,7 @@ fn made(folder: &Path) -> Result<Authority, PkiError> {
 
 fn init(folder: &Path, now: Timestamp) -> Result<String, PkiError> {
     let authority = pki::prepare(folder, &hostname(), now)?;
-    let mut said = format!(
+    let mut output = format!(
         "authority  {}\nserver     {}\n",
         authority.certificate_path().display(),
         pair(&authority.server_files()),
@@ -96,11 +96,11 @@ fn init(folder: &Path, now: Timestamp) -> Result<String, PkiError> {
             Ensured::Revoked => format!("revoked; `watchpost certs issue {name} --role {name}` issues a new one"),
             Ensured::Made | Ensured::Renewed | Ensured::Kept => pair(&files),
         };
-        said += &format!("{name:<10} {note}\n");
+        output += &format!("{name:<10} {note}\n");
     }
-    said += &format!("revoked    {}\n", authority.crl_path().display());
-    said += &usage(&authority, &authority.client_files(DEFAULT_CLIENTS[0])?);
-    Ok(said)
+    output += &format!("revoked    {}\n", authority.crl_path().display());
+    output += &usage(&authority, &authority.client_files(DEFAULT_CLIENTS[0])?);
+    Ok(output)
 }
 
 fn issue(authority: &Authority, name: &str, role: &str, days: u32, now: Timestamp) -> Result<String, PkiError> {
@@ -131,7 +131,9 @@ fn renew(authority: &Authority, name: &str, role: &str, now: Timestamp) -> Resul
         Ensured::Made => "is issued",
         Ensured::Renewed => "is renewed",
         Ensured::Kept => "is kept",
-        Ensured::Revoked => return Err(PkiError::Revoked { who: name.to_owned() }),
+        Ensured::Revoked => {
+            return Err(PkiError::Revoked { who: name.to_owned() });
+        }
     };
     // A kept certificate with a short validity is never renewed, and a script that relies on renewal must fail.
     let soon = now + SignedDuration::from_hours(24 * 29);
@@ -145,12 +147,12 @@ fn renew(authority: &Authority, name: &str, role: &str, now: Timestamp) -> Resul
     ))
 }
 
-fn revoke(authority: &Authority, who: &str, now: Timestamp) -> Result<String, PkiError> {
-    let mut said = String::new();
-    for issued in authority.revoke(who, now)? {
-        said += &format!("{} is revoked, serial {}\n", issued.name, issued.serial);
+fn revoke(authority: &Authority, selected: &str, now: Timestamp) -> Result<String, PkiError> {
+    let mut output = String::new();
+    for issued in authority.revoke(selected, now)? {
+        output += &format!("{} is revoked, serial {}\n", issued.name, issued.serial);
     }
-    Ok(said + &format!("list         {}\n", authority.crl_path().display()))
+    Ok(output + &format!("list         {}\n", authority.crl_path().display()))
 }
 
 fn as_json(issued: &[Issued]) -> String {
@@ -227,7 +229,7 @@ mod tests {
         Ok(String::from_utf8(out).expect("text"))
     }
 
-    fn said(data: &Path, arguments: &[&str]) -> String {
+    fn output(data: &Path, arguments: &[&str]) -> String {
         try_run(data, arguments).expect("done")
     }
 
@@ -242,7 +244,7 @@ mod tests {
     #[test]
     fn init_makes_all_that_its_answer_names_and_may_be_repeated() {
         let data = tempfile::tempdir().expect("a folder");
-        let first = said(data.path(), &["init"]);
+        let first = output(data.path(), &["init"]);
         let paths = first
             .split_whitespace()
             .filter(|word| word.starts_with(data.path().to_str().expect("text")));
@@ -252,15 +254,15 @@ mod tests {
         }
         let key = data.path().join("pki/clients/admin.key");
         let before = fs::read(&key).expect("a key");
-        assert_eq!(said(data.path(), &["init"]), first);
+        assert_eq!(output(data.path(), &["init"]), first);
         assert_eq!(fs::read(&key).expect("a key"), before);
     }
 
     #[test]
     fn a_client_is_issued_listed_and_revoked() {
         let data = tempfile::tempdir().expect("a folder");
-        said(data.path(), &["init"]);
-        let issued = said(data.path(), &["issue", "ada", "--role", "reader", "--days", "10"]);
+        output(data.path(), &["init"]);
+        let issued = output(data.path(), &["issue", "ada", "--role", "reader", "--days", "10"]);
         assert!(issued.contains("ada has the role reader until 2026-03-11"), "{issued}");
         let certificate = data.path().join("pki/clients/ada.crt");
         assert!(
@@ -272,9 +274,9 @@ mod tests {
         let again = try_run(data.path(), &["issue", "ada", "--role", "reader"]).expect_err("refused");
         assert!(again.to_string().contains("watchpost certs revoke ada"), "{again}");
 
-        let revoked = said(data.path(), &["revoke", "ada"]);
+        let revoked = output(data.path(), &["revoke", "ada"]);
         assert!(revoked.starts_with("ada is revoked, serial "), "{revoked}");
-        let table = said(data.path(), &["list"]);
+        let table = output(data.path(), &["list"]);
         let row = table.lines().find(|line| line.starts_with("ada ")).expect("a row");
         assert!(row.ends_with("2026-03-11  revoked on 2026-03-01"), "{table}");
         assert_eq!(
@@ -283,7 +285,7 @@ mod tests {
             "{table}"
         );
 
-        let json: serde_json::Value = serde_json::from_str(&said(data.path(), &["list", "--json"])).expect("JSON");
+        let json: serde_json::Value = serde_json::from_str(&output(data.path(), &["list", "--json"])).expect("JSON");
         let ada = json
             .as_array()
             .expect("a list")
@@ -298,26 +300,28 @@ mod tests {
     #[test]
     fn a_revoked_client_is_not_issued_again_by_init() {
         let data = tempfile::tempdir().expect("a folder");
-        said(data.path(), &["init"]);
-        said(data.path(), &["revoke", "agent"]);
-        let answer = said(data.path(), &["init"]);
+        output(data.path(), &["init"]);
+        output(data.path(), &["revoke", "agent"]);
+        let answer = output(data.path(), &["init"]);
         assert!(
             answer.contains("`watchpost certs issue agent --role agent`"),
             "{answer}"
         );
-        said(data.path(), &["issue", "agent", "--role", "agent"]);
-        assert!(!said(data.path(), &["init"]).contains("revoked; "));
+        output(data.path(), &["issue", "agent", "--role", "agent"]);
+        assert!(!output(data.path(), &["init"]).contains("revoked; "));
     }
 
     #[test]
-    fn what_would_not_be_renewed_is_not_said_to_be() {
+    fn a_short_lived_certificate_or_another_role_is_not_renewed() {
         let data = tempfile::tempdir().expect("a folder");
-        said(data.path(), &["init"]);
-        said(data.path(), &["issue", "ada", "--role", "reader", "--days", "10"]);
+        output(data.path(), &["init"]);
+        output(data.path(), &["issue", "ada", "--role", "reader", "--days", "10"]);
         let renewed = |name: &str, role: &str| try_run(data.path(), &["issue", name, "--role", role, "--renew"]);
         let other = renewed("ada", "admin").expect_err("it has another role").to_string();
         assert!(other.contains("has the role reader"), "{other}");
-        let short = renewed("ada", "reader").expect_err("it expires in ten days").to_string();
+        let short = renewed("ada", "reader")
+            .expect_err("it expires in ten days")
+            .to_string();
         assert!(
             short.contains("is not renewed, for it was issued for a short time"),
             "{short}"
@@ -328,10 +332,10 @@ mod tests {
     #[test]
     fn what_is_renewed_is_kept_until_a_month_before_its_end() {
         let data = tempfile::tempdir().expect("a folder");
-        said(data.path(), &["init"]);
+        output(data.path(), &["init"]);
         let renewed = |later_days: i64| {
-            let words = ["certs", "issue", "prometheus", "--role", "reader", "--renew"];
-            let program = Program::try_parse_from(words).expect("legal arguments");
+            let arguments = ["certs", "issue", "prometheus", "--role", "reader", "--renew"];
+            let program = Program::try_parse_from(arguments).expect("legal arguments");
             let now = now() + jiff::SignedDuration::from_hours(24 * later_days);
             let mut out = Vec::new();
             run(program.certs, data.path(), now, &mut out).map(|()| String::from_utf8(out).expect("text"))
@@ -345,7 +349,7 @@ mod tests {
         assert_eq!(read(), first);
         assert!(renewed(days - 29).expect("done").contains("is renewed"));
         assert_ne!(read(), first);
-        said(data.path(), &["revoke", "prometheus"]);
+        output(data.path(), &["revoke", "prometheus"]);
         let refused = renewed(days).expect_err("only a person issues it again");
         assert!(refused.to_string().contains("is not renewed"), "{refused}");
     }

@@ -47,7 +47,7 @@ impl Healthcheck {
             (None, Err(mistakes)) => return fail(CONFIG, &mistakes.to_string()),
         };
         let timeout = Duration::from_secs(self.timeout);
-        match actix_web::rt::System::new().block_on(ask(&url, shown, timeout)) {
+        match actix_web::rt::System::new().block_on(request_health(&url, shown, timeout)) {
             Ok(()) => ExitCode::SUCCESS,
             Err(why) => fail(UNAVAILABLE, &format!("{url}: {why}")),
         }
@@ -82,7 +82,7 @@ fn reachable(mut address: SocketAddr) -> SocketAddr {
     address
 }
 
-async fn ask(url: &str, shown: Option<(PathBuf, PathBuf)>, timeout: Duration) -> Result<(), String> {
+async fn request_health(url: &str, shown: Option<(PathBuf, PathBuf)>, timeout: Duration) -> Result<(), String> {
     let shown = shown.as_ref().map(|(certificate, key)| (&**certificate, &**key));
     // The server is on this machine, so its certificate is not verified.
     let tls = client::connector(Trust::Anyone, shown).map_err(|error| error.to_string())?;
@@ -102,7 +102,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_listener_that_knows_most_and_wants_least_is_asked() {
+    fn the_listener_with_the_full_api_and_without_tls_is_preferred() {
         let check = |listeners: &str, expected: &str| {
             let sources = Sources {
                 flags: vec![("listeners".to_owned(), listeners.to_owned())],

@@ -28,10 +28,7 @@ impl Man {
 fn pages(whole: Command, folder: &Path) -> ExitCode {
     match fs::create_dir_all(folder).and_then(|()| clap_mangen::generate_to(whole, folder)) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => fail(
-            IO,
-            &format!("cannot write the pages to {}: {error}", folder.display()),
-        ),
+        Err(error) => fail(IO, &format!("cannot write the pages to {}: {error}", folder.display())),
     }
 }
 

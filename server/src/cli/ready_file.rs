@@ -69,10 +69,10 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("ready.json");
         let ready = ReadyFile::write(path.clone(), &[listening()]).expect("written");
-        let told: serde_json::Value =
+        let content: serde_json::Value =
             serde_json::from_slice(&fs::read(&path).expect("it is there")).expect("it is JSON");
-        assert_eq!(told["listeners"][0]["address"], "127.0.0.1:8443");
-        assert_eq!(told["listeners"][0]["tls"], true);
+        assert_eq!(content["listeners"][0]["address"], "127.0.0.1:8443");
+        assert_eq!(content["listeners"][0]["tls"], true);
         let all = fs::read_dir(folder.path()).expect("readable").count();
         assert_eq!(all, 1, "no temporary file remains");
         drop(ready);

@@ -220,10 +220,7 @@ fn whoever_interrupts_a_trial_ends_it_on_the_server_too() {
     assert!(told.expect("kill runs").success());
     let ended = trial.wait_with_output().expect("it ends");
     assert_eq!(ended.status.code(), Some(1));
-    has(
-        &String::from_utf8_lossy(&ended.stdout),
-        "; cancelled before the end: ",
-    );
+    has(&String::from_utf8_lossy(&ended.stdout), "; cancelled before the end: ");
     assert_eq!(admin.get("/api/v1/trials/1").json()["state"], "cancelled");
 }
 

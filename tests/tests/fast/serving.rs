@@ -170,10 +170,7 @@ fn every_refusal_is_a_problem_document_with_the_id_of_the_request() {
         "no such path: /wm_resource_monitor/"
     );
     let wrong = admin.ask("DELETE", "/api/v1/status");
-    assert_eq!(
-        wrong.problem(405),
-        "DELETE is not allowed; use GET, HEAD, OPTIONS"
-    );
+    assert_eq!(wrong.problem(405), "DELETE is not allowed; use GET, HEAD, OPTIONS");
     assert_eq!(wrong.header("allow"), Some("GET, HEAD, OPTIONS"));
 
     let sent = admin.clone().with("x-request-id", "tick-42.a_b").get("/nothing");

@@ -29,10 +29,7 @@ fn a_token_is_an_identity_with_its_own_roles() {
     assert_eq!(who["identity"]["name"], "grafana", "{who}");
     assert_eq!(who["roles"], serde_json::json!(["reader", "anonymous"]));
     assert_eq!(bearer(TOKEN).get("/api/v1/snapshot").status, 200);
-    assert_eq!(
-        bearer("wrong").get("/health").problem(401),
-        "the token is unknown"
-    );
+    assert_eq!(bearer("wrong").get("/health").problem(401), "the token is unknown");
     assert_eq!(
         bearer("ended").get("/health").problem(401),
         "the token has expired; request a new one"

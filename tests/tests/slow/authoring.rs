@@ -93,7 +93,10 @@ fn what_cannot_be_made_is_refused_with_a_sentence() {
         &["../weekend", "--lang", "rust"],
         "lower case letters, digits and hyphens",
     );
-    check(&["weekend", "--lang", "c", "--kind", "role"], "no template of a role rule in C");
+    check(
+        &["weekend", "--lang", "c", "--kind", "role"],
+        "no template of a role rule in C",
+    );
     check(
         &["weekend", "--lang", "cobol"],
         "[possible values: rust, python, javascript, c]",
@@ -116,13 +119,12 @@ fn only_a_core_module_that_carries_a_contract_is_packed() {
     };
     check(b"<!doctype html>", "it is not WebAssembly");
     check(THRESHOLD, "it is a component already");
-    check(&wat::parse_str("(module)").expect("a module"), "it has no component type");
-    let missing = author.rules(&["pack", "nowhere.wasm"]).with(74);
-    assert!(
-        missing.error.contains("cannot read nowhere.wasm"),
-        "{}",
-        missing.error
+    check(
+        &wat::parse_str("(module)").expect("a module"),
+        "it has no component type",
     );
+    let missing = author.rules(&["pack", "nowhere.wasm"]).with(74);
+    assert!(missing.error.contains("cannot read nowhere.wasm"), "{}", missing.error);
 }
 
 #[test]
@@ -151,9 +153,7 @@ fn each_check_is_told_and_a_stranger_is_refused_by_name() {
     ]);
     let refused = refused.with(1);
     assert!(
-        refused
-            .out
-            .contains("FAILED            it accepts the given settings"),
+        refused.out.contains("FAILED            it accepts the given settings"),
         "{}",
         refused.out
     );

@@ -130,16 +130,17 @@ pub(super) fn add(components: &mut Components) {
 /// Adds the shared responses to an operation that does not declare them itself. Errors are problem documents.
 pub(super) fn complete(operation: &mut Operation, family: &str, in_path: bool, body: BodyClass) {
     let has_body = operation.request_body.is_some();
-    let told = &mut operation.responses.responses;
+    let responses = &mut operation.responses.responses;
     for (status, about) in of_body(body) {
         let response = ResponseBuilder::new().description(*about).build();
-        told.insert((*status).to_owned(), RefOr::T(response));
+        responses.insert((*status).to_owned(), RefOr::T(response));
     }
     for common in ALL.iter().filter(|common| common.holds(in_path, has_body)) {
-        told.entry(common.status.to_owned())
+        responses
+            .entry(common.status.to_owned())
             .or_insert_with(|| RefOr::Ref(Ref::from_response_name(common.name)));
     }
-    for (status, response) in told {
+    for (status, response) in responses {
         let RefOr::T(response) = response else {
             continue;
         };

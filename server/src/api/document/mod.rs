@@ -118,39 +118,39 @@ fn components() -> Components {
 /// Adds an operation and the schemas that it refers to.
 fn add(document: &mut OpenApi, family: &Family, at: &At, operation: &Operation) {
     let mut described = (operation.described)();
-    let asked = (operation.asked)();
+    let spec = (operation.spec)();
     let path = path::Path::of(at.path);
     let item = described.paths.paths.pop_first().map(|(_, item)| item);
-    let told = item.and_then(|item| of_method(item, &operation.method));
+    let entry = item.and_then(|item| of_method(item, &operation.method));
     // A test covers every line of the table.
-    let mut told = told.expect("the attribute of a handler names the method that the table has");
-    told.tags = Some(vec![family.name.to_owned()]);
-    told.summary = told.summary.map(|summary| summary.trim_end_matches('.').to_owned());
-    told.description = Some(described_with(told.description, &asked));
-    told.security = Some(security(&asked));
-    let actions: Vec<_> = asked.actions.iter().map(|action| action.as_str()).collect();
+    let mut entry = entry.expect("the attribute of a handler names the method that the table has");
+    entry.tags = Some(vec![family.name.to_owned()]);
+    entry.summary = entry.summary.map(|summary| summary.trim_end_matches('.').to_owned());
+    entry.description = Some(described_with(entry.description, &spec));
+    entry.security = Some(security(&spec));
+    let actions: Vec<_> = spec.actions.iter().map(|action| action.as_str()).collect();
     let actions = ExtensionsBuilder::new().add("x-watchpost-actions", json!(actions));
-    told.extensions = Some(actions.build());
+    entry.extensions = Some(actions.build());
     let in_path = path
         .names
         .iter()
-        .zip(asked.in_path)
+        .zip(spec.in_path)
         .map(|(name, schema)| part(name, schema));
-    let given = told.parameters.take().unwrap_or_default();
-    let parameters: Vec<_> = in_path.chain(asked.parameters).map(RefOr::T).chain(given).collect();
-    told.parameters = Some(parameters).filter(|parameters| !parameters.is_empty());
-    if let Some(body) = asked.body.filter(|_| told.request_body.is_none()) {
-        told.request_body = Some(RefOr::T(body));
+    let given = entry.parameters.take().unwrap_or_default();
+    let parameters: Vec<_> = in_path.chain(spec.parameters).map(RefOr::T).chain(given).collect();
+    entry.parameters = Some(parameters).filter(|parameters| !parameters.is_empty());
+    if let Some(body) = spec.body.filter(|_| entry.request_body.is_none()) {
+        entry.request_body = Some(RefOr::T(body));
     }
-    answers::complete(&mut told, family.name, !path.names.is_empty(), operation.body);
+    answers::complete(&mut entry, family.name, !path.names.is_empty(), operation.body);
     let components = document.components.get_or_insert_default();
-    components.schemas.extend(asked.schemas);
+    components.schemas.extend(spec.schemas);
     components
         .schemas
         .extend(described.components.unwrap_or_default().schemas);
     document
         .paths
-        .add_path_operation(path.plain, vec![operation.method.clone()], told);
+        .add_path_operation(path.plain, vec![operation.method.clone()], entry);
 }
 
 fn of_method(item: PathItem, method: &HttpMethod) -> Option<paths::Operation> {
@@ -174,10 +174,7 @@ fn part(name: &str, schema: RefOr<Schema>) -> Parameter {
             "The SHA-256 digest of a version's bytes, as in the list of versions.",
             Value::Null,
         ),
-        "file" => (
-            "The name of an asset of the documentation pages.",
-            json!("icon.svg"),
-        ),
+        "file" => ("The name of an asset of the documentation pages.", json!("icon.svg")),
         _ => ("The id, as in the response that created it.", json!(1)),
     };
     ParameterBuilder::new()
@@ -190,9 +187,9 @@ fn part(name: &str, schema: RefOr<Schema>) -> Parameter {
         .build()
 }
 
-fn described_with(description: Option<String>, asked: &HandlerSpec) -> String {
-    let actions: Vec<_> = asked.actions.iter().map(|action| format!("`{action}`")).collect();
-    let needs = match asked.open_on_loopback {
+fn described_with(description: Option<String>, spec: &HandlerSpec) -> String {
+    let actions: Vec<_> = spec.actions.iter().map(|action| format!("`{action}`")).collect();
+    let needs = match spec.open_on_loopback {
         true => format!("Needs {}, except from the machine itself.", actions.join(" and ")),
         false => format!("Needs {}.", actions.join(" and ")),
     };
@@ -200,10 +197,10 @@ fn described_with(description: Option<String>, asked: &HandlerSpec) -> String {
     format!("{}\n\n{needs}", description.trim_end()).trim_start().to_owned()
 }
 
-fn security(asked: &HandlerSpec) -> Vec<SecurityRequirement> {
+fn security(spec: &HandlerSpec) -> Vec<SecurityRequirement> {
     let one = |name: &str| SecurityRequirement::new(name, Vec::<String>::new());
     let mut all = vec![one("certificate"), one("token")];
-    if asked.open_on_loopback || asked.actions.iter().all(|action| PUBLIC_ACTIONS.contains(action)) {
+    if spec.open_on_loopback || spec.actions.iter().all(|action| PUBLIC_ACTIONS.contains(action)) {
         all.push(SecurityRequirement::default());
     }
     all

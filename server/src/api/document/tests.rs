@@ -31,7 +31,7 @@ fn operations(document: &Value) -> Vec<(String, &Value)> {
 }
 
 #[test]
-fn the_copies_of_the_document_are_what_is_served() {
+fn the_copies_of_the_document_are_current() {
     let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs");
     let mut wrong = String::new();
     for (profile, name) in [
@@ -41,9 +41,9 @@ fn the_copies_of_the_document_are_what_is_served() {
         let kept = std::fs::read_to_string(docs.join(name)).unwrap_or_default();
         if kept != written(profile) {
             let test = std::env::current_exe().expect("a test has a file");
-            let beside = test.with_file_name(name);
-            std::fs::write(&beside, written(profile)).expect("the folder of the tests is written to");
-            wrong.push_str(&format!("\ncp {} docs/{name}", beside.display()));
+            let generated = test.with_file_name(name);
+            std::fs::write(&generated, written(profile)).expect("the folder of the tests is written to");
+            wrong.push_str(&format!("\ncp {} docs/{name}", generated.display()));
         }
     }
     assert!(
@@ -53,7 +53,7 @@ fn the_copies_of_the_document_are_what_is_served() {
 }
 
 #[test]
-fn every_operation_says_what_it_does_what_it_needs_and_what_it_answers() {
+fn every_operation_has_a_summary_its_actions_and_its_responses() {
     for profile in [ApiProfile::Full, ApiProfile::PixCrawler] {
         let document = value(profile);
         let all = operations(&document);
@@ -88,7 +88,7 @@ fn every_operation_says_what_it_does_what_it_needs_and_what_it_answers() {
 }
 
 #[test]
-fn every_reference_leads_somewhere() {
+fn every_reference_resolves() {
     fn references<'v>(value: &'v Value, found: &mut Vec<&'v str>) {
         match value {
             Value::Object(fields) => {
@@ -113,7 +113,7 @@ fn every_reference_leads_somewhere() {
 
 /// The framework calls the first route that matches, and the document has each path once.
 #[test]
-fn every_line_of_the_table_is_in_the_document() {
+fn every_route_is_in_the_document() {
     let lines: usize = crate::api::table()
         .iter()
         .flat_map(|family| &family.routes)
@@ -126,7 +126,7 @@ fn every_line_of_the_table_is_in_the_document() {
 }
 
 #[test]
-fn every_body_is_sent_as_its_line_of_the_table_has_it() {
+fn every_body_has_the_content_types_of_its_class() {
     let document = value(ApiProfile::Full);
     let all: BTreeMap<_, _> = operations(&document).into_iter().collect();
     let mut bodies = 0;
@@ -139,9 +139,9 @@ fn every_body_is_sent_as_its_line_of_the_table_has_it() {
                 let Some(content) = all[&name]["requestBody"]["content"].as_object() else {
                     continue;
                 };
-                let told: BTreeSet<_> = content.keys().map(String::as_str).collect();
+                let documented: BTreeSet<_> = content.keys().map(String::as_str).collect();
                 let taken: BTreeSet<_> = operation.body.content_types().iter().copied().collect();
-                assert_eq!(told, taken, "{name}");
+                assert_eq!(documented, taken, "{name}");
                 bodies += 1;
             }
         }
@@ -150,12 +150,12 @@ fn every_body_is_sent_as_its_line_of_the_table_has_it() {
 }
 
 #[test]
-fn the_parts_of_a_path_are_its_parameters() {
+fn path_segments_are_documented_as_parameters() {
     let document = value(ApiProfile::Full);
     for (name, operation) in operations(&document) {
         let parameters = operation["parameters"].as_array().cloned().unwrap_or_default();
         let in_path = parameters.iter().filter(|parameter| parameter["in"] == "path");
-        let told: BTreeSet<_> = in_path
+        let documented: BTreeSet<_> = in_path
             .map(|parameter| parameter["name"].as_str().unwrap_or_default().to_owned())
             .collect();
         let there: BTreeSet<_> = name
@@ -164,7 +164,7 @@ fn the_parts_of_a_path_are_its_parameters() {
             .filter_map(|rest| rest.split('}').next())
             .map(str::to_owned)
             .collect();
-        assert_eq!(told, there, "{name}");
+        assert_eq!(documented, there, "{name}");
     }
 }
 
@@ -208,7 +208,7 @@ fn every_body_has_an_example() {
 }
 
 #[test]
-fn every_refusal_has_an_example_of_its_own_status() {
+fn every_error_has_an_example_with_its_status() {
     for profile in [ApiProfile::Full, ApiProfile::PixCrawler] {
         let document = value(profile);
         for (name, operation) in operations(&document) {
@@ -230,7 +230,7 @@ fn every_refusal_has_an_example_of_its_own_status() {
 }
 
 #[test]
-fn every_answer_says_what_all_have_in_their_headers() {
+fn every_response_documents_the_common_headers() {
     for profile in [ApiProfile::Full, ApiProfile::PixCrawler] {
         let document = value(profile);
         for (name, operation) in operations(&document) {
@@ -238,8 +238,8 @@ fn every_answer_says_what_all_have_in_their_headers() {
                 let reference = &answer["headers"]["x-request-id"]["$ref"];
                 assert_eq!(reference, "#/components/headers/RequestId", "{name} {status}");
                 let decided = !matches!(status.as_str(), "429" | "431");
-                let told = answer["headers"]["x-watchpost-generation"].is_object();
-                assert_eq!(told, decided, "{name} {status}");
+                let documented = answer["headers"]["x-watchpost-generation"].is_object();
+                assert_eq!(documented, decided, "{name} {status}");
             }
         }
     }
@@ -247,11 +247,11 @@ fn every_answer_says_what_all_have_in_their_headers() {
 
 /// The examples were recorded on a real machine, whose details must not be published.
 #[test]
-fn the_examples_show_a_debian_of_nobody() {
-    fn look(key: &str, value: &Value, seen: &mut usize) {
+fn the_examples_reveal_no_real_machine() {
+    fn check_names(key: &str, value: &Value, seen: &mut usize) {
         match value {
-            Value::Object(fields) => fields.iter().for_each(|(key, value)| look(key, value, seen)),
-            Value::Array(items) => items.iter().for_each(|item| look(key, item, seen)),
+            Value::Object(fields) => fields.iter().for_each(|(key, value)| check_names(key, value, seen)),
+            Value::Array(items) => items.iter().for_each(|item| check_names(key, item, seen)),
             Value::String(text) => {
                 let legal: &[&str] = match key {
                     "kernel" | "release" => &["6.1.0-28-amd64"],
@@ -270,7 +270,7 @@ fn the_examples_show_a_debian_of_nobody() {
     let mut seen = 0;
     super::EXAMPLES
         .iter()
-        .for_each(|(name, example)| look(name, example, &mut seen));
+        .for_each(|(name, example)| check_names(name, example, &mut seen));
     assert!(seen > 15, "{seen} names of a machine");
     for profile in [ApiProfile::Full, ApiProfile::PixCrawler] {
         let text = written(profile).to_lowercase();
@@ -282,7 +282,7 @@ fn the_examples_show_a_debian_of_nobody() {
 
 /// Each endpoint has the parameters that it accepts, and no parameter that it would reject.
 #[test]
-fn whole_rounds_take_no_metric_and_single_series_need_one() {
+fn rounds_take_no_metric_and_series_require_one() {
     let document = value(ApiProfile::Full);
     let names = |path: &str| -> BTreeMap<String, bool> {
         let parameters = &document["paths"][path]["get"]["parameters"];

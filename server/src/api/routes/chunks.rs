@@ -107,7 +107,10 @@ pub async fn report(
     body: Json<Body>,
 ) -> Result<HttpResponse, ApiError> {
     let (reports, one) = reports_of(body.into_inner().0)?;
-    let kept = chunks.ours()?.ask(move |store| store.report_chunks(&reports)).await?;
+    let kept = chunks
+        .writable()?
+        .ask(move |store| store.report_chunks(&reports))
+        .await?;
     let mut reported: Vec<_> = kept
         .into_iter()
         .map(|(chunk, created)| Reported { created, chunk })
@@ -153,13 +156,19 @@ pub async fn change(
         let why = "no changes given; set at least one of status, priority, task_id and error_message";
         return Err(ApiError::BadRequest(why.to_owned()));
     }
-    let asked = change.status;
-    match chunks.ours()?.ask(move |store| store.change_chunk(id, &change)).await? {
+    let query = change.status;
+    match chunks
+        .writable()?
+        .ask(move |store| store.change_chunk(id, &change))
+        .await?
+    {
         ChunkChange::Done(chunk) => Ok(Json(chunk)),
         ChunkChange::Missing => Err(ApiError::NotFound(format!("/api/v1/chunks/{id}"))),
-        ChunkChange::Illegal { current } => Err(ApiError::Conflict(illegal(&current, asked))),
+        ChunkChange::Illegal { current } => Err(ApiError::Conflict(illegal(&current, query))),
         ChunkChange::Final { current } => {
-            let why = format!("the chunk is {current}, which is final; its priority, task_id and error_message cannot be changed");
+            let why = format!(
+                "the chunk is {current}, which is final; its priority, task_id and error_message cannot be changed"
+            );
             Err(ApiError::Conflict(why))
         }
     }
@@ -202,16 +211,16 @@ pub struct Page {
 pub async fn list(
     _: Permit<ChunksRead>,
     chunks: Data<ChunkStore>,
-    asked: Query<ListQuery>,
+    query: Query<ListQuery>,
 ) -> Result<Json<Page>, ApiError> {
-    let limit = PageLimit::parse(asked.limit)?;
-    let wanted = ChunkFilter {
-        status: asked.status,
-        job: asked.job,
-        after: asked.after.unwrap_or(0),
+    let limit = PageLimit::parse(query.limit)?;
+    let filter = ChunkFilter {
+        status: query.status,
+        job: query.job,
+        after: query.after.unwrap_or(0),
         most: limit.to_read(),
     };
-    let mut found = chunks.store.ask(move |store| store.chunks(&wanted)).await?;
+    let mut found = chunks.store.ask(move |store| store.chunks(&filter)).await?;
     let next = limit.cut(&mut found, |chunk| chunk.id);
     Ok(Json(Page { chunks: found, next }))
 }
@@ -225,12 +234,12 @@ pub async fn list(
 )]
 pub async fn one(_: Permit<ChunksRead>, chunks: Data<ChunkStore>, id: Path<i64>) -> Result<Json<Chunk>, ApiError> {
     let id = id.into_inner();
-    let wanted = ChunkFilter {
+    let filter = ChunkFilter {
         after: id.saturating_sub(1),
         most: 1,
         ..ChunkFilter::default()
     };
-    let found = chunks.store.ask(move |store| store.chunks(&wanted)).await?;
+    let found = chunks.store.ask(move |store| store.chunks(&filter)).await?;
     let chunk = found.into_iter().find(|chunk| chunk.id == id);
     chunk
         .map(Json)
@@ -249,7 +258,7 @@ pub async fn summary(_: Permit<ChunksRead>, chunks: Data<ChunkStore>) -> Result<
 }
 
 impl ChunkStore {
-    fn ours(&self) -> Result<&Store, ApiError> {
+    fn writable(&self) -> Result<&Store, ApiError> {
         if self.read_only {
             let why = "the chunks are read from another database here (chunks.database_url); report them there";
             return Err(ApiError::Conflict(why.to_owned()));
@@ -273,12 +282,12 @@ fn reports_of(body: Value) -> Result<(Arc<[Report]>, bool), ApiError> {
         return Err(ApiError::BadRequest(why));
     }
     let read = |(at, value): (usize, Value)| -> Result<Report, ApiError> {
-        let place = |why: String| match one {
+        let at_place = |why: String| match one {
             true => ApiError::BadRequest(why),
             false => ApiError::BadRequest(format!("chunk {at} of the list: {why}")),
         };
-        let report: Report = serde_json::from_value(value).map_err(|error| place(error.to_string()))?;
-        check_report(&report).map_err(place)?;
+        let report: Report = serde_json::from_value(value).map_err(|error| at_place(error.to_string()))?;
+        check_report(&report).map_err(at_place)?;
         Ok(report)
     };
     let reports = values.into_iter().enumerate().map(read).collect::<Result<_, _>>()?;
@@ -323,18 +332,18 @@ fn check(priority: Option<i32>, task_id: Option<&str>, error_message: Option<&st
     Ok(())
 }
 
-fn illegal(current: &str, asked: Option<Status>) -> String {
+fn illegal(current: &str, query: Option<Status>) -> String {
     let next = Status::ALL.into_iter().find(|status| status.as_str() == current);
     let next: Vec<_> = next
         .map_or(&[][..], Status::next)
         .iter()
         .map(|status| status.as_str())
         .collect();
-    let asked = asked.map_or("anything else", Status::as_str);
+    let query = query.map_or("anything else", Status::as_str);
     match next.is_empty() {
-        true => format!("the chunk is {current}, which is final; it cannot become {asked}"),
+        true => format!("the chunk is {current}, which is final; it cannot become {query}"),
         false => format!(
-            "the chunk is {current}; it can become {}, not {asked}",
+            "the chunk is {current}; it can become {}, not {query}",
             next.join(" or ")
         ),
     }

@@ -10,7 +10,7 @@ use watchpost_policies::Action;
 use crate::api::error::ApiError;
 use crate::api::pagination::PageLimit;
 use crate::api::permit::{DecisionsRead, Permit};
-use crate::api::query_time::moment;
+use crate::api::query_time::parse_time;
 use crate::clock;
 use crate::decisions::{DecisionRow, Decisions, DifferenceRow, JudgementRow};
 use crate::store::decisions::{DecisionFilter, Kind, Record, Verdict};
@@ -65,14 +65,14 @@ pub struct Page {
 pub async fn list(
     _: Permit<DecisionsRead>,
     decisions: Data<Decisions>,
-    asked: Query<ListQuery>,
+    query: Query<ListQuery>,
 ) -> Result<Json<Page>, ApiError> {
-    let limit = PageLimit::parse(asked.limit)?;
-    let wanted = DecisionFilter {
+    let limit = PageLimit::parse(query.limit)?;
+    let filter = DecisionFilter {
         most: limit.to_read(),
-        ..asked.wanted()?
+        ..query.filter()?
     };
-    let mut found = decisions.store().ask(move |store| store.decisions(&wanted)).await?;
+    let mut found = decisions.store().ask(move |store| store.decisions(&filter)).await?;
     let next = limit.cut(&mut found, |record| record.id);
     let decisions = found.into_iter().map(RecordShown).collect();
     Ok(Json(Page { decisions, next }))
@@ -126,7 +126,7 @@ fn reference(name: &str) -> RefBuilder {
 
 /// The schema of one kind of record, including the fields that all records have.
 fn record<T: ToSchema>(about: &str, kind: &str) -> RefOr<Schema> {
-    let whole_number = |about: &str| {
+    let integer = |about: &str| {
         ObjectBuilder::new()
             .schema_type(Type::Integer)
             .format(Some(SchemaFormat::KnownFormat(KnownFormat::Int64)))
@@ -134,8 +134,11 @@ fn record<T: ToSchema>(about: &str, kind: &str) -> RefOr<Schema> {
     };
     let of_kind = reference(&Kind::name()).description(Some(kind));
     let common = ObjectBuilder::new()
-        .property("id", whole_number("The id of the record; `after` continues from it."))
-        .property("time_ms", whole_number("Time of the record, in milliseconds since 1970 (UTC)."))
+        .property("id", integer("The id of the record; `after` continues from it."))
+        .property(
+            "time_ms",
+            integer("Time of the record, in milliseconds since 1970 (UTC)."),
+        )
         .property("kind", of_kind)
         .required("id")
         .required("time_ms")
@@ -145,10 +148,10 @@ fn record<T: ToSchema>(about: &str, kind: &str) -> RefOr<Schema> {
 }
 
 impl ListQuery {
-    fn wanted(&self) -> Result<DecisionFilter, ApiError> {
+    fn filter(&self) -> Result<DecisionFilter, ApiError> {
         let now_ms = clock::now_ms();
         let time = |name, text: &Option<String>| -> Result<Option<i64>, ApiError> {
-            let time_ms = moment(name, text.as_deref(), now_ms)?;
+            let time_ms = parse_time(name, text.as_deref(), now_ms)?;
             Ok(time_ms.map(|time_ms| i64::try_from(time_ms).unwrap_or(i64::MAX)))
         };
         let (from_ms, to_ms) = (time("from", &self.from)?, time("to", &self.to)?);

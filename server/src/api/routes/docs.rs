@@ -82,12 +82,12 @@ assets! {
         (status = 304, description = "Not modified: the client has the current version.")
     )
 )]
-pub async fn openapi(_: Permit<DocsRead>, asked: Query<DocumentQuery>, request: HttpRequest) -> HttpResponse {
-    let api = match asked.api {
+pub async fn openapi(_: Permit<DocsRead>, query: Query<DocumentQuery>, request: HttpRequest) -> HttpResponse {
+    let api = match query.api {
         None | Some(ProfileParam::Full) => ApiProfile::Full,
         Some(ProfileParam::PixCrawler) => ApiProfile::PixCrawler,
     };
-    unless_known(&request, "application/json", document::written(api))
+    revalidated(&request, "application/json", document::written(api))
 }
 
 /// Try the API in Swagger UI
@@ -142,13 +142,13 @@ pub async fn asset(_: Permit<DocsRead>, file: Path<String>, request: HttpRequest
     let asset = ASSETS.iter().find(|asset| asset.name == *file);
     let asset = asset.ok_or_else(|| ApiError::NotFound(request.path().to_owned()))?;
     match asset.body {
-        Body::Plain(text) => Ok(unless_known(&request, asset.kind, text)),
+        Body::Plain(text) => Ok(revalidated(&request, asset.kind, text)),
         Body::Gzip(packed) => Ok(lasting(&request, asset.kind, packed)),
     }
 }
 
 /// A text with an entity tag, which clients revalidate at each use.
-fn unless_known(request: &HttpRequest, kind: &str, text: &'static str) -> HttpResponse {
+fn revalidated(request: &HttpRequest, kind: &str, text: &'static str) -> HttpResponse {
     // The tag is weak, because the response may be compressed.
     let tag = EntityTag::new_weak(hex(&sha256(text.as_bytes())[..16]));
     let known = match IfNoneMatch::parse(request) {
@@ -176,7 +176,7 @@ fn lasting(request: &HttpRequest, kind: &str, packed: &'static [u8]) -> HttpResp
         .content_type(kind)
         .insert_header((CACHE_CONTROL, "public, max-age=31536000, immutable"))
         .insert_header((VARY, "accept-encoding"));
-    if accept::takes_gzip(request) {
+    if accept::accepts_gzip(request) {
         return response.insert_header((CONTENT_ENCODING, "gzip")).body(packed);
     }
     let mut whole = Vec::new();

@@ -142,26 +142,26 @@ struct Reports {
 pub async fn history(
     _: Permit<HistoryRead>,
     past: Data<Past>,
-    asked: Query<HistoryQuery>,
+    query: Query<HistoryQuery>,
 ) -> Result<HttpResponse, ApiError> {
-    let wanted = asked.selection()?;
-    let step_ms = asked.step()?;
-    let aggregate = asked.aggregate.unwrap_or_default();
-    let (found, planned) = (wanted.clone(), wanted.clone());
+    let selection = query.selection()?;
+    let step_ms = query.step()?;
+    let aggregate = query.aggregate.unwrap_or_default();
+    let (found, planned) = (selection.clone(), selection.clone());
     let series = past.store.ask(move |store| store.find_series(&found)).await?;
     past.check_series(series.len())?;
     let plan = past
         .store
         .ask(move |store| store.plan_history(&planned, series))
         .await?;
-    past.check_points(&plan, wanted.to_ms - wanted.from_ms, step_ms)?;
-    let turn = past.turn().await?;
+    past.check_points(&plan, selection.to_ms - selection.from_ms, step_ms)?;
+    let permit = past.permit().await?;
     let store = past.store.clone();
     let series = Streamed::new(move |take| {
         for series in &plan.series {
             let points = store.points(&plan, series).map_err(broken)?;
             let points = match step_ms {
-                Some(step_ms) => in_steps(&points, wanted.from_ms, step_ms, aggregate),
+                Some(step_ms) => in_steps(&points, selection.from_ms, step_ms, aggregate),
                 None => points,
             };
             let Series {
@@ -185,13 +185,13 @@ pub async fn history(
         Ok(())
     });
     let history = History {
-        from: clock::written(wanted.from_ms),
-        to: clock::written(wanted.to_ms),
+        from: clock::written(selection.from_ms),
+        to: clock::written(selection.to_ms),
         step_ms,
         aggregate: step_ms.map(|_| aggregate),
         series,
     };
-    Ok(flowing(turn, history))
+    Ok(flowing(permit, history))
 }
 
 /// Query recorded snapshots
@@ -210,11 +210,11 @@ pub async fn snapshots(
     _: Permit<HistoryRead>,
     past: Data<Past>,
     service: Data<Service>,
-    asked: Query<Rounds>,
+    query: Query<Rounds>,
 ) -> Result<HttpResponse, ApiError> {
-    let snapshots = rounds(past, &service, &asked, |past| past.snapshot).await?;
+    let snapshots = rounds(past, &service, &query, |past| past.snapshot).await?;
     Ok(flowing(
-        snapshots.turn,
+        snapshots.permit,
         Snapshots {
             snapshots: snapshots.list,
         },
@@ -237,27 +237,27 @@ pub async fn reports(
     _: Permit<HistoryRead>,
     past: Data<Past>,
     service: Data<Service>,
-    asked: Query<Rounds>,
+    query: Query<Rounds>,
 ) -> Result<HttpResponse, ApiError> {
-    let reports = rounds(past, &service, &asked, |past| past.report).await?;
-    Ok(flowing(reports.turn, Reports { reports: reports.list }))
+    let reports = rounds(past, &service, &query, |past| past.report).await?;
+    Ok(flowing(reports.permit, Reports { reports: reports.list }))
 }
 
 /// A part of each round, and the permit to stream it.
 struct Parts<T> {
-    turn: StreamPermit,
+    permit: StreamPermit,
     list: Streamed<T>,
 }
 
 async fn rounds<T>(
     past: Data<Past>,
     service: &Service,
-    asked: &Rounds,
+    query: &Rounds,
     part: impl Fn(PastRound) -> T + Send + 'static,
 ) -> Result<Parts<T>, ApiError> {
-    let wanted = asked.selection()?;
-    let host = asked.host.clone().unwrap_or_else(|| service.host().to_string());
-    let (counted, of) = (wanted.clone(), host.clone());
+    let selection = query.selection()?;
+    let host = query.host.clone().unwrap_or_else(|| service.host().to_string());
+    let (counted, of) = (selection.clone(), host.clone());
     let samples = past
         .store
         .ask(move |store| store.count_snapshots(&of, &counted))
@@ -268,18 +268,18 @@ async fn rounds<T>(
             past.max_points
         )));
     }
-    let turn = past.turn().await?;
+    let permit = past.permit().await?;
     let store = past.store.clone();
     let list = Streamed::new(move |take| {
-        let read = store.past(&host, &wanted, |round| take(&part(round)));
+        let read = store.past(&host, &selection, |round| take(&part(round)));
         read.map_err(broken)
     });
-    Ok(Parts { turn, list })
+    Ok(Parts { permit, list })
 }
 
 impl Past {
-    async fn turn(&self) -> Result<StreamPermit, ApiError> {
-        self.flows.turn().await.ok_or_else(|| ApiError::Unavailable {
+    async fn permit(&self) -> Result<StreamPermit, ApiError> {
+        self.flows.acquire().await.ok_or_else(|| ApiError::Unavailable {
             why: "too many history responses are being streamed; retry when some of them have finished".to_owned(),
             after_seconds: 5,
         })
@@ -383,12 +383,12 @@ fn labels(text: &str) -> Result<Vec<(String, String)>, ApiError> {
 
 /// A response that is written while its data is read. An error in the middle breaks the connection, so that no client
 /// mistakes a part for the whole.
-fn flowing(turn: StreamPermit, answer: impl Serialize + Send + 'static) -> HttpResponse {
+fn flowing(permit: StreamPermit, answer: impl Serialize + Send + 'static) -> HttpResponse {
     let work = move |flow: &mut Flow| serde_json::to_writer(flow, &answer).map_err(io::Error::from);
     HttpResponse::Ok()
         .content_type(ContentType::json())
         .insert_header((CACHE_CONTROL, "no-store"))
-        .streaming(turn.flow(work))
+        .streaming(permit.flow(work))
 }
 
 /// Pairs, which clients read as lists of two numbers.

@@ -133,7 +133,8 @@ struct DecidedBy {
 )]
 pub async fn whoami(_: Permit<ServiceRead>, request: HttpRequest) -> Result<Json<WhoAmI>, ApiError> {
     let client = request.extensions().get::<Client>().cloned();
-    let client = client.ok_or_else(|| ApiError::Internal("a request passed the gate without an authenticated client".to_owned()))?;
+    let client = client
+        .ok_or_else(|| ApiError::Internal("a request passed the gate without an authenticated client".to_owned()))?;
     let mut may = Vec::new();
     for action in Action::ALL {
         if decide(&request, &client.identity, *action)?.is_allowed() {

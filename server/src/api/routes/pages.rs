@@ -26,7 +26,7 @@ pub(super) fn html(page: impl Into<String>, may: &str) -> HttpResponse {
 }
 
 /// A policy that allows the inline style of a page and no other.
-pub(super) fn own_style(page: &str) -> String {
+pub(super) fn inline_style_policy(page: &str) -> String {
     let style = page
         .split("<style>")
         .nth(1)

@@ -20,7 +20,7 @@ use crate::api::arguments::{Argument, HandlerSpec};
 use crate::api::authn::Client;
 use crate::api::error::ApiError;
 use crate::api::latest::Latest;
-use crate::api::permit::{AtOnce, HealthRead, MetricsRead, Permit};
+use crate::api::permit::{HealthRead, MetricsRead, Permit, PermitFuture};
 use crate::api::table::{Family, table};
 use crate::config::ApiProfile;
 use crate::judge::metrics_page::MetricsPages;
@@ -78,7 +78,7 @@ pub async fn json_or_prometheus(
     service_metrics: Data<ServiceMetrics>,
 ) -> HttpResponse {
     if accept::prefers_json(&request) {
-        let mut response = told(&latest, &renderings);
+        let mut response = resource_response(&latest, &renderings);
         let headers = response.headers_mut();
         headers.insert(VARY, HeaderValue::from_static("accept, accept-encoding"));
         return response;
@@ -91,15 +91,15 @@ pub async fn json_or_prometheus(
 pub struct LoopbackOrPermit(());
 
 impl Argument for LoopbackOrPermit {
-    fn tell(asked: &mut HandlerSpec) {
-        Permit::<MetricsRead>::tell(asked);
-        asked.open_on_loopback = true;
+    fn describe(spec: &mut HandlerSpec) {
+        Permit::<MetricsRead>::describe(spec);
+        spec.open_on_loopback = true;
     }
 }
 
 impl FromRequest for LoopbackOrPermit {
     type Error = ApiError;
-    type Future = AtOnce<Self>;
+    type Future = PermitFuture<Self>;
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
         let at_home = request
@@ -142,10 +142,10 @@ async fn health(_: Permit<HealthRead>) -> HttpResponse {
     responses((status = 200, description = "Values that could not be measured are null, and their status is `UNKNOWN`.", body = Resources))
 )]
 async fn metrics(_: LoopbackOrPermit, latest: Data<Latest>, renderings: Data<ResourceRenderings>) -> HttpResponse {
-    told(&latest, &renderings)
+    resource_response(&latest, &renderings)
 }
 
-fn told(latest: &Latest, renderings: &ResourceRenderings) -> HttpResponse {
+fn resource_response(latest: &Latest, renderings: &ResourceRenderings) -> HttpResponse {
     let rendering = latest.judged().map(|judged| renderings.of(&judged));
     let body = rendering.as_ref().map_or(EMPTY_METRICS, |rendering| &rendering.body);
     json_bytes(body.as_bytes().to_vec())

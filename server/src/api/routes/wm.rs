@@ -36,7 +36,7 @@ pub async fn page(_: Permit<ServiceRead>) -> HttpResponse {
     };
     let lines: String = endpoints().map(line).collect();
     // A reverse proxy may forward only these paths, so the page cannot use a style sheet of another path.
-    pages::html(PAGE.replace("{endpoints}", &lines), &pages::own_style(PAGE))
+    pages::html(PAGE.replace("{endpoints}", &lines), &pages::inline_style_policy(PAGE))
 }
 
 /// The index of the interface.

@@ -59,7 +59,7 @@ impl Bench {
         };
         if self.json {
             let seconds = |time: Duration| time.as_secs_f64();
-            let told = json!({
+            let output = json!({
                 "rule": rule.name(),
                 "call": call,
                 "samples": (call == "judge").then(|| snapshot.samples().len()),
@@ -72,9 +72,9 @@ impl Bench {
                 "memory_bytes": measured.memory_bytes,
                 "limit_memory_bytes": limits.memory_bytes,
             });
-            say_json(out, &told)?;
+            say_json(out, &output)?;
         } else {
-            let told = format!(
+            let output = format!(
                 "{} calls of {call} with {what}\n\nmean    {:>8}\np50     {:>8}\np99     {:>8}\nworst   {:>8}   of at \
                  most {limit_ms} ms\nmemory  {:>8}   of at most {} KiB\n",
                 measured.times.len(),
@@ -85,7 +85,7 @@ impl Bench {
                 format!("{} KiB", measured.memory_bytes >> 10),
                 limits.memory_bytes >> 10,
             );
-            say(out, &told)?;
+            say(out, &output)?;
         }
         Ok(Answer::Yes)
     }
@@ -117,13 +117,13 @@ fn measure(rule: &Rule, snapshot: &Snapshot, time: Duration) -> Result<Measured,
         .iter()
         .flat_map(|identity| Action::ALL.iter().map(move |action| Request::new(identity, *action)))
         .collect();
-    let mut asked = requests.iter().cycle();
+    let mut cycle = requests.iter().cycle();
     let mut call = || -> Result<Cost, CommandError> {
         let fault = |fault: Box<Fault>| CommandError::new(EXIT_FAILED_CHECK, fault.to_string());
         match rule.module().kind() {
             Kind::Threshold => rule.judge_alone(snapshot, &[]).map(|(_, cost)| cost).map_err(fault),
             Kind::Role => {
-                let request = asked.next().expect("a cycle of some requests has no end");
+                let request = cycle.next().expect("a cycle of some requests has no end");
                 let answer = rule.decide_alone(request, &standings);
                 let answer = answer.map_err(|busy| CommandError::new(UNAVAILABLE, busy.to_string()))?;
                 answer.map(|(_, cost)| cost).map_err(fault)

@@ -120,7 +120,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_duration_is_told_in_three_digits() {
+    fn a_duration_has_about_three_digits() {
         let check = |micros: u64, expected: &str| assert_eq!(written(Duration::from_micros(micros)), expected);
         check(0, "0 µs");
         check(999, "999 µs");

@@ -44,7 +44,7 @@ pub(super) struct ApiRequest {
 pub(super) struct ApiResponse {
     pub(super) status: StatusCode,
     /// The path in `Location`, on the same server.
-    pub(super) place: Option<String>,
+    pub(super) location: Option<String>,
     pub(super) body: String,
     url: String,
 }
@@ -83,21 +83,21 @@ impl ApiClient {
     }
 
     /// Sends a request, and returns any response.
-    pub(super) async fn ask(&self, question: ApiRequest) -> Result<ApiResponse, CommandError> {
-        let url = format!("{}{}", self.base, question.path);
+    pub(super) async fn send(&self, api_request: ApiRequest) -> Result<ApiResponse, CommandError> {
+        let url = format!("{}{}", self.base, api_request.path);
         let away = |why: String| CommandError::new(UNAVAILABLE, format!("{url}: {why}"));
-        let mut request = self.client.request(question.method, &url);
-        if !question.query.is_empty() {
-            let queried = request.query(&question.query);
+        let mut request = self.client.request(api_request.method, &url);
+        if !api_request.query.is_empty() {
+            let queried = request.query(&api_request.query);
             request = queried.map_err(|error| CommandError::new(SOFTWARE, error.to_string()))?;
         }
         if let Some(token) = &self.token {
             request = request.bearer_auth(token);
         }
-        if let Some(generation) = question.generation {
+        if let Some(generation) = api_request.generation {
             request = request.insert_header((IF_MATCH, format!("\"{generation}\"")));
         }
-        let sent = match question.body {
+        let sent = match api_request.body {
             Some((kind, body)) => {
                 let carrying = Duration::from_secs((body.len() / MIN_UPLOAD_BYTES_PER_SECOND) as u64);
                 let request = request.timeout(RESPONSE_TIMEOUT + carrying);
@@ -108,18 +108,21 @@ impl ApiClient {
         let mut response = sent.await.map_err(|error| away(explained(&error.to_string())))?;
         let body = response.body().limit(MAX_RESPONSE_BYTES).await;
         let body = body.map_err(|error| away(format!("cannot read the response: {error}")))?;
-        let place = response.headers().get(LOCATION).and_then(|place| place.to_str().ok());
+        let location = response
+            .headers()
+            .get(LOCATION)
+            .and_then(|location| location.to_str().ok());
         Ok(ApiResponse {
             status: response.status(),
-            place: place.filter(|place| place.starts_with('/')).map(str::to_owned),
+            location: location.filter(|location| location.starts_with('/')).map(str::to_owned),
             body: String::from_utf8_lossy(&body).into_owned(),
             url,
         })
     }
 
     /// Sends a request, and returns an error unless the response is a success.
-    pub(super) async fn demand(&self, question: ApiRequest) -> Result<ApiResponse, CommandError> {
-        self.ask(question).await?.accepted()
+    pub(super) async fn send_checked(&self, api_request: ApiRequest) -> Result<ApiResponse, CommandError> {
+        self.send(api_request).await?.accepted()
     }
 }
 
@@ -177,7 +180,10 @@ impl ApiResponse {
         };
         let (url, status) = (&self.url, self.status);
         let Ok(Problem { detail, check, advice }) = serde_json::from_str(&self.body) else {
-            return Err(CommandError::new(code, format!("{url}: the server responds with {status}")));
+            return Err(CommandError::new(
+                code,
+                format!("{url}: the server responds with {status}"),
+            ));
         };
         let check = check.map(|check| format!("\n  failed check: {check}"));
         let advice = advice.map(|advice| format!("\n  {advice}"));

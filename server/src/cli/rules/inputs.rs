@@ -119,9 +119,9 @@ fn readable(bytes: Vec<u8>, name: &str) -> Result<String, CommandError> {
     String::from_utf8(bytes).map_err(|_| CommandError::new(DATA, format!("{name} is not UTF-8 text")))
 }
 
-fn bytes(file: &Path, most: u64) -> Result<Vec<u8>, CommandError> {
+fn bytes(file: &Path, max_bytes: u64) -> Result<Vec<u8>, CommandError> {
     let mut bytes = Vec::new();
-    let read = File::open(file).and_then(|open| open.take(most).read_to_end(&mut bytes));
+    let read = File::open(file).and_then(|open| open.take(max_bytes).read_to_end(&mut bytes));
     read.map_err(|error| CommandError::new(IO, format!("cannot read {}: {error}", file.display())))?;
     Ok(bytes)
 }

@@ -37,14 +37,14 @@ impl Keygen {
             let _ = fs::remove_file(&public);
             return fail(IO, &refused(&private, &error));
         }
-        let said = format!(
+        let output = format!(
             "private key  {}\npublic key   {}\n\nsign by      watchpost rules sign RULE.wasm --key {}\n",
             private.display(),
             public.display(),
             private.display(),
         );
         let mut out = io::stdout().lock();
-        match out.write_all(said.as_bytes()).and_then(|()| out.flush()) {
+        match out.write_all(output.as_bytes()).and_then(|()| out.flush()) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => fail(IO, &error.to_string()),
         }

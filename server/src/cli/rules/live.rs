@@ -29,11 +29,11 @@ impl Live {
         let url = format!("{}{PATH}", base.trim_end_matches('/'));
         let _progress = Progress::show(&format!("requesting {url}"));
         wait(async {
-            let reply = ApiClient::new(base, &self.proof)?.ask(ApiRequest::get(PATH)).await?;
+            let response = ApiClient::new(base, &self.proof)?.send(ApiRequest::get(PATH)).await?;
             // Without a snapshot the rule was not evaluated, so the exit code is not that of a failed check.
-            let taken = reply.accepted();
-            let reply = taken.map_err(|refused| CommandError::new(UNAVAILABLE, refused.what))?;
-            snapshot_of(&reply.body, &url)
+            let taken = response.accepted();
+            let response = taken.map_err(|refused| CommandError::new(UNAVAILABLE, refused.what))?;
+            snapshot_of(&response.body, &url)
         })
     }
 }

@@ -50,7 +50,9 @@ fn component(core: &[u8]) -> Result<Vec<u8>, String> {
     let carried = wit_component::metadata::decode(core).map_err(|error| format!("{error:#}"))?;
     let (_, bindings) = carried;
     if bindings.resolve.worlds[bindings.world].exports.is_empty() {
-        return Err("it has no component type; build it with the SDK, or with bindings generated from rules.wit".to_owned());
+        return Err(
+            "it has no component type; build it with the SDK, or with bindings generated from rules.wit".to_owned(),
+        );
     }
     let encoded = wit_component::ComponentEncoder::default()
         .validate(true)
@@ -61,11 +63,11 @@ fn component(core: &[u8]) -> Result<Vec<u8>, String> {
 
 /// Writes the file atomically, because `make` considers an existing file complete.
 fn write(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let mut aside = path.as_os_str().to_owned();
-    aside.push(format!(".{}.new", std::process::id()));
-    let written = fs::write(&aside, bytes).and_then(|()| fs::rename(&aside, path));
+    let mut unfinished = path.as_os_str().to_owned();
+    unfinished.push(format!(".{}.new", std::process::id()));
+    let written = fs::write(&unfinished, bytes).and_then(|()| fs::rename(&unfinished, path));
     if written.is_err() {
-        let _ = fs::remove_file(&aside);
+        let _ = fs::remove_file(&unfinished);
     }
     written
 }

@@ -60,14 +60,14 @@ impl Run {
         findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
         if self.json {
             let severity = findings.first().map_or(Severity::Ok, |worst| worst.severity);
-            let told = json!({
+            let output = json!({
                 "host": snapshot.host(),
                 "time_ms": snapshot.time_ms(),
                 "severity": severity,
                 "findings": findings,
                 "cost": cost,
             });
-            say_json(out, &told)?;
+            say_json(out, &output)?;
         } else {
             say(out, &as_table(&findings, &snapshot, &cost))?;
         }

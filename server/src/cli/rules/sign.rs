@@ -43,9 +43,9 @@ impl Sign {
         if let Err(error) = write(&output, &format!("{signature}\n")) {
             return fail(IO, &format!("cannot write {}: {error}", output.display()));
         }
-        let said = format!("signature  {}\ndigest     {}\n", output.display(), Digest::of(&wasm));
+        let output = format!("signature  {}\ndigest     {}\n", output.display(), Digest::of(&wasm));
         let mut out = io::stdout().lock();
-        match out.write_all(said.as_bytes()).and_then(|()| out.flush()) {
+        match out.write_all(output.as_bytes()).and_then(|()| out.flush()) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => fail(IO, &error.to_string()),
         }
@@ -62,11 +62,11 @@ fn read(path: &Path) -> Result<Vec<u8>, String> {
 
 /// Writes the file atomically, because a server may watch the folder.
 fn write(path: &Path, text: &str) -> io::Result<()> {
-    let mut aside = path.as_os_str().to_owned();
-    aside.push(format!(".{}.new", std::process::id()));
-    let written = fs::write(&aside, text).and_then(|()| fs::rename(&aside, path));
+    let mut unfinished = path.as_os_str().to_owned();
+    unfinished.push(format!(".{}.new", std::process::id()));
+    let written = fs::write(&unfinished, text).and_then(|()| fs::rename(&unfinished, path));
     if written.is_err() {
-        let _ = fs::remove_file(&aside);
+        let _ = fs::remove_file(&unfinished);
     }
     written
 }

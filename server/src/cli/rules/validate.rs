@@ -22,11 +22,11 @@ impl Validate {
         if let Err(error) = confine(&self.bounds) {
             return fail(SOFTWARE, &format!("cannot sandbox the validator: {error}"));
         }
-        let question: ValidationRequest = match serde_json::from_reader(io::stdin().lock()) {
-            Ok(question) => question,
+        let request: ValidationRequest = match serde_json::from_reader(io::stdin().lock()) {
+            Ok(request) => request,
             Err(error) => return fail(IO, &format!("cannot read the settings to validate: {error}")),
         };
-        let (answer, code) = match question.problems() {
+        let (answer, code) = match request.problems() {
             Ok(problems) => match serde_json::to_vec(&problems) {
                 Ok(answer) => (answer, ExitCode::SUCCESS),
                 Err(error) => return fail(SOFTWARE, &error.to_string()),

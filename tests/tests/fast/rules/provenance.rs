@@ -51,9 +51,7 @@ fn signed(client: &Client, wasm: &[u8], signature: &str) -> Answer {
 fn reconfigure(server: &Server, settings: &str) {
     let told = |server: &Server| {
         let lines = server.log_lines().into_iter();
-        lines
-            .filter(|line| line.contains("configuration reloaded"))
-            .count()
+        lines.filter(|line| line.contains("configuration reloaded")).count()
     };
     let before = told(server);
     server.configure(settings);

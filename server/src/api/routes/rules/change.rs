@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use utoipa::{IntoParams, IntoResponses, ToSchema};
 use watchpost_policies::Digest;
 
-use super::{Line, StatfsWorker, lines, tagged};
+use super::{ChangeContext, Line, lines, tagged};
 use crate::api::body::OptionalJson;
 use crate::api::error::ApiError;
 use crate::api::latest::Latest;
@@ -106,7 +106,7 @@ pub async fn activate(
     latest: Data<Latest>,
     name: Path<String>,
     wanted: Json<ChangeBody>,
-    asker: StatfsWorker,
+    context: ChangeContext,
 ) -> Result<HttpResponse, ApiError> {
     let wanted = wanted.into_inner();
     let activation = Activation {
@@ -116,9 +116,9 @@ pub async fn activate(
         settings: wanted.settings,
         force: wanted.force,
         note: noted(wanted.note)?,
-        expected: asker.expected,
+        expected: context.expected,
     };
-    let changed = registry.activate(&activation, &asker.actor, &latest.moment()).await?;
+    let changed = registry.activate(&activation, &context.actor, &latest.moment()).await?;
     Ok(outcome(&changed))
 }
 
@@ -136,10 +136,10 @@ pub async fn retire(
     _: Permit<RulesWrite>,
     registry: Data<Registry>,
     name: Path<String>,
-    manner: Query<ChangeOptions>,
-    asker: StatfsWorker,
+    options: Query<ChangeOptions>,
+    context: ChangeContext,
 ) -> Result<HttpResponse, ApiError> {
-    out(Mode::Active, &registry, &name, manner.into_inner(), &asker).await
+    out(Mode::Active, &registry, &name, options.into_inner(), &context).await
 }
 
 /// End a rule's shadow
@@ -156,27 +156,27 @@ pub async fn end_shadow(
     _: Permit<RulesWrite>,
     registry: Data<Registry>,
     name: Path<String>,
-    manner: Query<ChangeOptions>,
-    asker: StatfsWorker,
+    options: Query<ChangeOptions>,
+    context: ChangeContext,
 ) -> Result<HttpResponse, ApiError> {
-    out(Mode::Shadow, &registry, &name, manner.into_inner(), &asker).await
+    out(Mode::Shadow, &registry, &name, options.into_inner(), &context).await
 }
 
 async fn out(
     mode: Mode,
     registry: &Registry,
     name: &str,
-    manner: ChangeOptions,
-    asker: &StatfsWorker,
+    options: ChangeOptions,
+    context: &ChangeContext,
 ) -> Result<HttpResponse, ApiError> {
-    let note = noted(manner.note)?;
-    let wish = ChangeRequest {
+    let note = noted(options.note)?;
+    let change = ChangeRequest {
         rule: name,
-        expected: asker.expected,
-        force: manner.force,
+        expected: context.expected,
+        force: options.force,
         note: &note,
     };
-    let changed = registry.retire(&wish, mode, &asker.actor).await?;
+    let changed = registry.retire(&change, mode, &context.actor).await?;
     Ok(outcome(&changed))
 }
 
@@ -195,18 +195,18 @@ pub async fn roll_back(
     registry: Data<Registry>,
     latest: Data<Latest>,
     name: Path<String>,
-    OptionalJson(manner): OptionalJson<ChangeOptions>,
-    asker: StatfsWorker,
+    OptionalJson(options): OptionalJson<ChangeOptions>,
+    context: ChangeContext,
 ) -> Result<HttpResponse, ApiError> {
-    let note = noted(manner.note)?;
+    let note = noted(options.note)?;
     let now = latest.moment();
-    let wish = ChangeRequest {
+    let change = ChangeRequest {
         rule: &name,
-        expected: asker.expected,
-        force: manner.force,
+        expected: context.expected,
+        force: options.force,
         note: &note,
     };
-    Ok(outcome(&registry.roll_back(&wish, &asker.actor, &now).await?))
+    Ok(outcome(&registry.roll_back(&change, &context.actor, &now).await?))
 }
 
 /// Replace a rule's settings
@@ -226,12 +226,12 @@ pub async fn set_settings(
     registry: Data<Registry>,
     latest: Data<Latest>,
     name: Path<String>,
-    manner: Query<ChangeOptions>,
+    options: Query<ChangeOptions>,
     settings: Json<Settings>,
-    asker: StatfsWorker,
+    context: ChangeContext,
 ) -> Result<HttpResponse, ApiError> {
     let settings = Some(settings.into_inner().0);
-    configure(settings, &registry, &latest, &name, manner.into_inner(), &asker).await
+    configure(settings, &registry, &latest, &name, options.into_inner(), &context).await
 }
 
 /// Reset a rule's settings
@@ -251,10 +251,10 @@ pub async fn unset_settings(
     registry: Data<Registry>,
     latest: Data<Latest>,
     name: Path<String>,
-    manner: Query<ChangeOptions>,
-    asker: StatfsWorker,
+    options: Query<ChangeOptions>,
+    context: ChangeContext,
 ) -> Result<HttpResponse, ApiError> {
-    configure(None, &registry, &latest, &name, manner.into_inner(), &asker).await
+    configure(None, &registry, &latest, &name, options.into_inner(), &context).await
 }
 
 async fn configure(
@@ -262,19 +262,19 @@ async fn configure(
     registry: &Registry,
     latest: &Latest,
     name: &str,
-    manner: ChangeOptions,
-    asker: &StatfsWorker,
+    options: ChangeOptions,
+    context: &ChangeContext,
 ) -> Result<HttpResponse, ApiError> {
-    let note = noted(manner.note)?;
-    let wish = ChangeRequest {
+    let note = noted(options.note)?;
+    let change = ChangeRequest {
         rule: name,
-        expected: asker.expected,
-        force: manner.force,
+        expected: context.expected,
+        force: options.force,
         note: &note,
     };
     let now = latest.moment();
     Ok(outcome(
-        &registry.set_settings(&wish, settings, &asker.actor, &now).await?,
+        &registry.set_settings(&change, settings, &context.actor, &now).await?,
     ))
 }
 
@@ -293,9 +293,9 @@ pub async fn delete(
     _: Permit<RulesWrite>,
     registry: Data<Registry>,
     name: Path<String>,
-    asker: StatfsWorker,
+    context: ChangeContext,
 ) -> Result<HttpResponse, ApiError> {
-    let_go(&registry, name.into_inner(), None, &asker).await
+    delete_versions(&registry, name.into_inner(), None, &context).await
 }
 
 /// Delete one version of a rule
@@ -313,19 +313,22 @@ pub async fn delete_version(
     _: Permit<RulesWrite>,
     registry: Data<Registry>,
     path: Path<(String, Digest)>,
-    asker: StatfsWorker,
+    context: ChangeContext,
 ) -> Result<HttpResponse, ApiError> {
     let (name, digest) = path.into_inner();
-    let_go(&registry, name, Some(digest), &asker).await
+    delete_versions(&registry, name, Some(digest), &context).await
 }
 
-async fn let_go(
+async fn delete_versions(
     registry: &Registry,
     name: String,
     version: Option<Digest>,
-    asker: &StatfsWorker,
+    context: &ChangeContext,
 ) -> Result<HttpResponse, ApiError> {
-    match registry.delete(&name, version, asker.expected, &asker.actor).await? {
+    match registry
+        .delete(&name, version, context.expected, &context.actor)
+        .await?
+    {
         Deleted::Done => Ok(HttpResponse::NoContent().finish()),
         Deleted::Pending(latest) => Err(ChangeError::PendingGeneration { latest }.into()),
         Deleted::Missing if version.is_none() && registry.brings(&name) => Err(ApiError::Conflict(format!(

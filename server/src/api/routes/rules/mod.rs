@@ -74,30 +74,30 @@ fn tagged(mut answer: HttpResponseBuilder, generation: i64, body: impl Serialize
 }
 
 /// The actor of a change, and the generation that the client expects, if it sends `If-Match`.
-pub struct StatfsWorker {
+pub struct ChangeContext {
     actor: Actor,
     expected: Option<i64>,
 }
 
-impl FromRequest for StatfsWorker {
+impl FromRequest for ChangeContext {
     type Error = ApiError;
     type Future = Ready<Result<Self, ApiError>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         let registry = request.app_data::<Data<Registry>>();
         let missing = || ApiError::Internal("the application was built without its registry of rules".to_owned());
-        let asker = || {
+        let context = || {
             Ok(Self {
                 actor: actor(request, registry.ok_or_else(missing)?)?,
                 expected: expected(request)?,
             })
         };
-        ready(asker())
+        ready(context())
     }
 }
 
-impl Argument for StatfsWorker {
-    fn tell(asked: &mut HandlerSpec) {
+impl Argument for ChangeContext {
+    fn describe(spec: &mut HandlerSpec) {
         let about = "The generation that you looked at, as `ETag` of answers about rules has it. If another one is in \
                      force, nothing is changed.";
         let header = ParameterBuilder::new()
@@ -107,7 +107,7 @@ impl Argument for StatfsWorker {
             .description(Some(about))
             .schema(Some(<String as PartialSchema>::schema()))
             .example(Some("\"1\"".into()));
-        asked.parameters.push(header.build());
+        spec.parameters.push(header.build());
     }
 }
 
@@ -119,13 +119,16 @@ fn expected(request: &HttpRequest) -> Result<Option<i64>, ApiError> {
     };
     let number = text.trim_start_matches("W/").trim_matches('"').parse();
     number.map(Some).map_err(|_| {
-        ApiError::BadRequest("If-Match must be one generation, as in the ETag of a response about rules: \"7\"".to_owned())
+        ApiError::BadRequest(
+            "If-Match must be one generation, as in the ETag of a response about rules: \"7\"".to_owned(),
+        )
     })
 }
 
 fn actor(request: &HttpRequest, registry: &Registry) -> Result<Actor, ApiError> {
     let client = request.extensions().get::<Client>().cloned();
-    let client = client.ok_or_else(|| ApiError::Internal("a request passed the gate without an authenticated client".to_owned()))?;
+    let client = client
+        .ok_or_else(|| ApiError::Internal("a request passed the gate without an authenticated client".to_owned()))?;
     let break_glass = match client.identity.kind() {
         IdentityKind::Certificate(certificate) => registry.breaks_glass(certificate.fingerprint),
         _ => false,

@@ -115,7 +115,7 @@ pub struct RuleVersionDetail {
     /// The name of the rule.
     name: String,
     #[serde(flatten)]
-    known: RuleVersionRow,
+    built_in_version: RuleVersionRow,
     /// The JSON Schema of the settings.
     settings_schema: Value,
 }
@@ -148,7 +148,7 @@ pub async fn list(
     let versions = registry.store().ask(|store| store.rule_versions(None)).await?;
     let active = registry.rules().current();
     let mut rules: Vec<Summary> = Vec::new();
-    let both = [Kind::Threshold, Kind::Role].map(|kind| (known(&registry, kind), true));
+    let both = [Kind::Threshold, Kind::Role].map(|kind| (built_in_version(&registry, kind), true));
     let all = both
         .into_iter()
         .chain(versions.into_iter().map(|version| (version, false)));
@@ -210,9 +210,12 @@ pub async fn one(_: Permit<RulesRead>, registry: Data<Registry>, name: Path<Stri
         let digest = &part.line.digest;
         versions
             .iter()
-            .find(|known| known.version.digest.to_string() == *digest)
+            .find(|built_in_version| built_in_version.version.digest.to_string() == *digest)
     });
-    let Some(spoken) = spoken.or(versions.first()).map(|known| &known.version) else {
+    let Some(spoken) = spoken
+        .or(versions.first())
+        .map(|built_in_version| &built_in_version.version)
+    else {
         return Err(no_rule(&name));
     };
     let whole = RuleDetail {
@@ -255,13 +258,15 @@ pub async fn version(
     path: Path<(String, Digest)>,
 ) -> Result<Json<RuleVersionDetail>, ApiError> {
     let (name, digest) = path.into_inner();
-    let known = versions_of(&registry, &name).await?;
-    let found = known.into_iter().find(|known| known.version.digest == digest);
-    let known = found.ok_or_else(|| no_version(&name, digest))?;
+    let built_in_version = versions_of(&registry, &name).await?;
+    let found = built_in_version
+        .into_iter()
+        .find(|built_in_version| built_in_version.version.digest == digest);
+    let built_in_version = found.ok_or_else(|| no_version(&name, digest))?;
     Ok(Json(RuleVersionDetail {
         name,
-        settings_schema: json(&known.version.settings_schema),
-        known,
+        settings_schema: json(&built_in_version.version.settings_schema),
+        built_in_version,
     }))
 }
 
@@ -341,10 +346,10 @@ pub async fn log(
     _: Permit<RulesRead>,
     registry: Data<Registry>,
     name: Path<String>,
-    asked: Query<ListQuery>,
+    query: Query<ListQuery>,
 ) -> Result<Json<Page>, ApiError> {
-    let limit = PageLimit::parse(asked.limit)?;
-    let (rule, before) = (name.clone(), asked.before);
+    let limit = PageLimit::parse(query.limit)?;
+    let (rule, before) = (name.clone(), query.before);
     let mut log = registry
         .store()
         .ask(move |store| store.rule_log(&rule, before, limit.to_read()))
@@ -352,7 +357,7 @@ pub async fn log(
     if log.is_empty() && before.is_none() && versions_of(&registry, &name).await?.is_empty() {
         return Err(no_rule(&name));
     }
-    let next = limit.cut(&mut log, |told| told.id);
+    let next = limit.cut(&mut log, |entry| entry.id);
     Ok(Json(Page { log, next }))
 }
 
@@ -363,16 +368,20 @@ async fn versions_of(registry: &Registry, name: &str) -> Result<Vec<RuleVersionR
         .store()
         .ask(move |store| store.rule_versions(Some(&rule)))
         .await?;
-    let brought = kept.into_iter().map(|version| RuleVersionRow {
+    let uploaded = kept.into_iter().map(|version| RuleVersionRow {
         version,
         built_in: false,
     });
-    let own = [Kind::Threshold, Kind::Role].map(|kind| RuleVersionRow {
-        version: known(registry, kind),
+    let built_in = [Kind::Threshold, Kind::Role].map(|kind| RuleVersionRow {
+        version: built_in_version(registry, kind),
         built_in: true,
     });
-    let all: Vec<_> = brought
-        .chain(own.into_iter().filter(|known| known.version.name == name))
+    let all: Vec<_> = uploaded
+        .chain(
+            built_in
+                .into_iter()
+                .filter(|built_in_version| built_in_version.version.name == name),
+        )
         .collect();
     match all.is_empty() {
         true => Err(no_rule(name)),
@@ -381,7 +390,7 @@ async fn versions_of(registry: &Registry, name: &str) -> Result<Vec<RuleVersionR
 }
 
 /// A built-in rule in the form of an uploaded version.
-fn known(registry: &Registry, kind: Kind) -> Version {
+fn built_in_version(registry: &Registry, kind: Kind) -> Version {
     let module = registry.rules().builtin(kind);
     let manifest = module.manifest();
     Version {
@@ -406,9 +415,7 @@ fn json(text: &str) -> Value {
 }
 
 fn no_rule(name: &str) -> ApiError {
-    ApiError::Missing(format!(
-        "there is no rule {name}; GET /api/v1/rules lists the rules"
-    ))
+    ApiError::Missing(format!("there is no rule {name}; GET /api/v1/rules lists the rules"))
 }
 
 fn no_version(name: &str, digest: Digest) -> ApiError {

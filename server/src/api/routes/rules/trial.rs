@@ -90,21 +90,21 @@ pub async fn begin(
     trials: Data<Trials>,
     service: Data<Service>,
     path: Path<(String, Digest)>,
-    OptionalJson(wanted): OptionalJson<TrialBody>,
+    OptionalJson(body): OptionalJson<TrialBody>,
 ) -> Result<HttpResponse, ApiError> {
     let (rule, digest) = path.into_inner();
-    let (from_ms, to_ms) = span(wanted.from.as_deref(), wanted.to.as_deref(), clock::now_ms())?;
+    let (from_ms, to_ms) = span(body.from.as_deref(), body.to.as_deref(), clock::now_ms())?;
     let order = TrialOrder {
         rule,
         digest,
-        settings: wanted.settings,
-        host: wanted.host.unwrap_or_else(|| service.host().to_string()),
+        settings: body.settings,
+        host: body.host.unwrap_or_else(|| service.host().to_string()),
         from_ms,
         to_ms,
     };
     let mut job = trials.start(order).await?;
     job.ended_within(INLINE_WAIT).await;
-    told(&job)
+    response_to(&job)
 }
 
 /// Get the progress or the result of a trial
@@ -120,7 +120,7 @@ pub async fn begin(
     )
 )]
 pub async fn outcome(_: Permit<RulesRead>, trials: Data<Trials>, id: Path<u64>) -> Result<HttpResponse, ApiError> {
-    told(&known(&trials, *id)?)
+    response_to(&find_trial(&trials, *id)?)
 }
 
 /// Cancel a trial
@@ -133,17 +133,19 @@ pub async fn outcome(_: Permit<RulesRead>, trials: Data<Trials>, id: Path<u64>) 
     responses((status = 204, description = "The trial is being cancelled."))
 )]
 pub async fn end(_: Permit<RulesWrite>, trials: Data<Trials>, id: Path<u64>) -> Result<HttpResponse, ApiError> {
-    known(&trials, *id)?.progress().end();
+    find_trial(&trials, *id)?.progress().end();
     Ok(HttpResponse::NoContent().finish())
 }
 
-fn known(trials: &Trials, id: u64) -> Result<TrialJob, ApiError> {
-    trials
-        .find(id)
-        .ok_or_else(|| ApiError::Missing(format!("no trial {id} exists; finished trials are removed after a while")))
+fn find_trial(trials: &Trials, id: u64) -> Result<TrialJob, ApiError> {
+    trials.find(id).ok_or_else(|| {
+        ApiError::Missing(format!(
+            "no trial {id} exists; finished trials are removed after a while"
+        ))
+    })
 }
 
-fn told(job: &TrialJob) -> Result<HttpResponse, ApiError> {
+fn response_to(job: &TrialJob) -> Result<HttpResponse, ApiError> {
     match job.state() {
         JobState::Finished(Ok(outcome)) => Ok(HttpResponse::Ok().json(TrialResult {
             trial: job.id(),

@@ -130,7 +130,7 @@ pub async fn upload(
     registry: Data<Registry>,
     uploads: Data<Uploads>,
     latest: Data<Latest>,
-    manner: Query<UploadQuery>,
+    query: Query<UploadQuery>,
     request: HttpRequest,
     payload: Payload,
 ) -> Result<HttpResponse, ApiError> {
@@ -143,7 +143,7 @@ pub async fn upload(
         .and_then(|kind| kind.to_str().ok())
         .unwrap_or_default();
     let kind = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    let mut brought = match kind.as_str() {
+    let mut upload_request = match kind.as_str() {
         "application/wasm" | "application/octet-stream" => UploadRequest {
             wasm: all_of(body, limit).await?.into(),
             settings: None,
@@ -153,16 +153,16 @@ pub async fn upload(
         "multipart/form-data" => form(Multipart::new(request.headers(), body), limit).await?,
         _ => return Err(BodyClass::Component.wrong_form()),
     };
-    if brought.note.is_empty() {
-        brought.note = manner.into_inner().note;
+    if upload_request.note.is_empty() {
+        upload_request.note = query.into_inner().note;
     }
-    brought.note = noted(brought.note)?;
-    if brought.signature.is_none() {
-        brought.signature = signature(request.headers())?;
+    upload_request.note = noted(upload_request.note)?;
+    if upload_request.signature.is_none() {
+        upload_request.signature = signature(request.headers())?;
     }
-    let mut job = uploads.start(brought, actor, latest.moment().snapshot);
+    let mut job = uploads.start(upload_request, actor, latest.moment().snapshot);
     job.ended_within(INLINE_WAIT).await;
-    told(&job)
+    response_to(&job)
 }
 
 /// Get the state or the result of an upload
@@ -184,10 +184,10 @@ pub async fn outcome(_: Permit<RulesRead>, uploads: Data<Uploads>, id: Path<u64>
             "no upload {id} exists; finished uploads are removed after a while, so get the rule itself"
         ))
     })?;
-    told(&job)
+    response_to(&job)
 }
 
-fn told(job: &UploadJob) -> Result<HttpResponse, ApiError> {
+fn response_to(job: &UploadJob) -> Result<HttpResponse, ApiError> {
     match job.state() {
         JobState::Finished(Ok(uploaded)) => Ok(whole(&uploaded)),
         JobState::Finished(Err(error)) => Err((&*error).into()),
@@ -231,12 +231,12 @@ async fn form(mut form: Multipart, limit: usize) -> Result<UploadRequest, ApiErr
     while let Some(field) = form.next().await {
         let field = field.map_err(|error| refused(&error))?;
         let name = field.name().unwrap_or_default().to_owned();
-        let most = if name == "component" {
+        let max_bytes = if name == "component" {
             limit
         } else {
             MAX_TEXT_FIELD_BYTES
         };
-        let bytes = all_of(field, most).await?;
+        let bytes = all_of(field, max_bytes).await?;
         match name.as_str() {
             "component" => wasm = Some(bytes),
             "settings" => settings = Some(object(&bytes)?),
@@ -265,8 +265,9 @@ fn signature(headers: &HeaderMap) -> Result<Option<Signature>, ApiError> {
         .transpose()
 }
 
-fn signed(bytes: &[u8], place: &str) -> Result<Signature, ApiError> {
-    Signature::read(bytes).map_err(|error| ApiError::BadRequest(format!("{place} is not a valid signature: {error}")))
+fn signed(bytes: &[u8], location: &str) -> Result<Signature, ApiError> {
+    Signature::read(bytes)
+        .map_err(|error| ApiError::BadRequest(format!("{location} is not a valid signature: {error}")))
 }
 
 fn object(bytes: &[u8]) -> Result<Map<String, Value>, ApiError> {
@@ -279,7 +280,7 @@ fn text(bytes: Vec<u8>) -> Result<String, ApiError> {
 }
 
 /// Reads a stream of at most `max_bytes` bytes.
-async fn all_of<S, E>(stream: S, most: usize) -> Result<Vec<u8>, ApiError>
+async fn all_of<S, E>(stream: S, max_bytes: usize) -> Result<Vec<u8>, ApiError>
 where
     S: Stream<Item = Result<Bytes, E>>,
     E: Into<FormError>,
@@ -288,8 +289,8 @@ where
     let mut all = Vec::new();
     while let Some(piece) = stream.next().await {
         let piece = piece.map_err(|error| error.into().0)?;
-        if all.len() + piece.len() > most {
-            return Err(ApiError::ComponentTooLarge { limit: most });
+        if all.len() + piece.len() > max_bytes {
+            return Err(ApiError::ComponentTooLarge { limit: max_bytes });
         }
         all.extend_from_slice(&piece);
     }

@@ -27,7 +27,7 @@ struct LanguageTexts {
 
 /// A project with this name, or why there is no such template.
 pub(super) fn project(name: &str, language: Language, kind: Kind) -> Result<Project, String> {
-    let (words, mut files) = match language {
+    let (texts, mut files) = match language {
         Language::Rust => rust(name, kind),
         Language::Python => python(name, kind),
         Language::Javascript => javascript(name, kind),
@@ -36,26 +36,26 @@ pub(super) fn project(name: &str, language: Language, kind: Kind) -> Result<Proj
     let readme = kept!("wasm-rules/examples/project/README.md")
         .replace("{name}", name)
         .replace("{kind}", kind.word())
-        .replace("{language}", words.language)
-        .replace("{needs}", words.needs)
-        .replace("{rule}", words.rule)
-        .replace("{begin}", words.begin)
-        .replace("{rest}", words.rest);
-    let makefile = kept!("wasm-rules/examples/project/Makefile").replace("{settings}", &words.settings);
+        .replace("{language}", texts.language)
+        .replace("{needs}", texts.needs)
+        .replace("{rule}", texts.rule)
+        .replace("{begin}", texts.begin)
+        .replace("{rest}", texts.rest);
+    let makefile = kept!("wasm-rules/examples/project/Makefile").replace("{settings}", &texts.settings);
     files.extend([
         text("README.md", readme),
         text("Makefile", makefile),
         text(".gitignore", kept!("wasm-rules/examples/project/gitignore")),
     ]);
     Ok(Project {
-        language: words.language,
-        rule: words.rule,
+        language: texts.language,
+        rule: texts.rule,
         files,
     })
 }
 
 fn rust(name: &str, kind: Kind) -> (LanguageTexts, Vec<ProjectFile>) {
-    let words = LanguageTexts {
+    let texts = LanguageTexts {
         language: "Rust",
         rule: "src/lib.rs",
         needs: "`cargo` with the target wasm32-unknown-unknown (`rustup target add wasm32-unknown-unknown`), `make`",
@@ -80,18 +80,18 @@ fn rust(name: &str, kind: Kind) -> (LanguageTexts, Vec<ProjectFile>) {
         ),
     };
     let mut files = vec![
-        text(words.rule, named(source, example, name)),
+        text(texts.rule, named(source, example, name)),
         text("Cargo.toml", manifest_of(manifest, example, name)),
         text("Cargo.lock", lock_of(lock, example, name)),
         text("cases.toml", cases),
         text("rule.mk", kept!("wasm-rules/examples/rust/rule.mk")),
     ];
     files.extend(sdk());
-    (words, files)
+    (texts, files)
 }
 
 fn python(name: &str, kind: Kind) -> (LanguageTexts, Vec<ProjectFile>) {
-    let words = LanguageTexts {
+    let texts = LanguageTexts {
         language: "Python",
         rule: "rule.py",
         needs: "Python 3.11 or newer with `venv`, `make`",
@@ -108,17 +108,17 @@ fn python(name: &str, kind: Kind) -> (LanguageTexts, Vec<ProjectFile>) {
         Kind::Role => ("role-python", kept!("wasm-rules/examples/python/role/rule.py")),
     };
     let files = vec![
-        text(words.rule, named(source, example, name)),
+        text(texts.rule, named(source, example, name)),
         text("requirements.txt", kept!("wasm-rules/examples/python/requirements.txt")),
         text("rule.mk", kept!("wasm-rules/examples/python/rule.mk")),
         contract(),
         cases(kind),
     ];
-    (words, files)
+    (texts, files)
 }
 
 fn javascript(name: &str, kind: Kind) -> (LanguageTexts, Vec<ProjectFile>) {
-    let words = LanguageTexts {
+    let texts = LanguageTexts {
         language: "JavaScript",
         rule: "rule.js",
         needs: "Node 20 or newer with `npm`, `make`",
@@ -135,21 +135,21 @@ fn javascript(name: &str, kind: Kind) -> (LanguageTexts, Vec<ProjectFile>) {
         Kind::Role => ("role-javascript", kept!("wasm-rules/examples/javascript/role/rule.js")),
     };
     let files = vec![
-        text(words.rule, named(source, example, name)),
+        text(texts.rule, named(source, example, name)),
         text("package.json", kept!("wasm-rules/examples/javascript/package.json")),
         text("build.mjs", kept!("wasm-rules/examples/javascript/build.mjs")),
         text("rule.mk", kept!("wasm-rules/examples/javascript/rule.mk")),
         contract(),
         cases(kind),
     ];
-    (words, files)
+    (texts, files)
 }
 
 fn c(name: &str, kind: Kind) -> Result<(LanguageTexts, Vec<ProjectFile>), String> {
     if kind == Kind::Role {
         return Err("there is no template of a role rule in C; use rust, python or javascript".to_owned());
     }
-    let words = LanguageTexts {
+    let texts = LanguageTexts {
         language: "C",
         rule: "rule.c",
         needs: "clang and lld (14 or newer), wasi-libc, `make`",
@@ -158,7 +158,7 @@ fn c(name: &str, kind: Kind) -> Result<(LanguageTexts, Vec<ProjectFile>), String
         settings: "BINDINGS := bindings".to_owned(),
     };
     let source = kept!("wasm-rules/examples/c/threshold/rule.c");
-    let mut files = vec![text(words.rule, named(source, "threshold-c", name)), cases(kind)];
+    let mut files = vec![text(texts.rule, named(source, "threshold-c", name)), cases(kind)];
     files.extend([
         text("settings.c", kept!("wasm-rules/examples/c/threshold/settings.c")),
         text("settings.h", kept!("wasm-rules/examples/c/threshold/settings.h")),
@@ -181,7 +181,7 @@ fn c(name: &str, kind: Kind) -> Result<(LanguageTexts, Vec<ProjectFile>), String
             bytes: include_bytes!(concat!(env!("OUT_DIR"), "/c/watchpost_component_type.o")).to_vec(),
         },
     ]);
-    Ok((words, files))
+    Ok((texts, files))
 }
 
 /// Replaces the example's name, in quotes, by the project's name.

@@ -77,10 +77,9 @@ impl New {
         let project = project(&name, language, kind).map_err(|why| CommandError::new(USAGE, why))?;
         let folder = Path::new(&name);
         fs::create_dir(folder).map_err(|error| match error.kind() {
-            io::ErrorKind::AlreadyExists => CommandError::new(
-                USAGE,
-                format!("{name} exists already; choose another name, or move it"),
-            ),
+            io::ErrorKind::AlreadyExists => {
+                CommandError::new(USAGE, format!("{name} exists already; choose another name, or move it"))
+            }
             _ => CommandError::new(IO, format!("cannot create the folder {name}: {error}")),
         })?;
         write(folder, &project.files).map_err(|error| {

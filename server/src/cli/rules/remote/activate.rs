@@ -35,7 +35,7 @@ struct Part {
     #[arg(long, value_name = "FILE|JSON")]
     settings: Option<String>,
     #[command(flatten)]
-    manner: ChangeOptions,
+    options: ChangeOptions,
     /// Accepts a change that removes your own permission to manage rules; only for identities in `rules.break_glass`.
     #[arg(long)]
     force: bool,
@@ -58,26 +58,28 @@ impl Shadow {
 impl Part {
     async fn run(self, mode: Mode, out: &mut dyn Write) -> Result<Answer, CommandError> {
         let settings = object(self.settings.as_deref())?;
-        let peer = self.remote.peer()?;
-        let mut wanted = json!({ "digest": self.chosen.digest(&peer).await?, "mode": mode, "force": self.force });
+        let client = self.remote.client()?;
+        let mut body = json!({ "digest": self.chosen.digest(&client).await?, "mode": mode, "force": self.force });
         if let Some(settings) = settings {
-            wanted["settings"] = settings.into();
+            body["settings"] = settings.into();
         }
         let name = &self.chosen.rule.name;
-        let reply = put(&peer, name, wanted, &self.manner).await?;
+        let response = put(&client, name, body, &self.options).await?;
         self.remote
-            .tell(out, &reply, |changed: ChangeResponse| changed.told(name))
+            .print(out, &response, |changed: ChangeResponse| changed.summary(name))
     }
 }
 
 /// Requests that a version becomes active or runs in shadow mode, as the body says.
 pub(super) async fn put(
-    peer: &ApiClient,
+    client: &ApiClient,
     rule: &str,
-    mut wanted: serde_json::Value,
-    manner: &ChangeOptions,
+    mut body: serde_json::Value,
+    options: &ChangeOptions,
 ) -> Result<ApiResponse, CommandError> {
-    wanted["note"] = manner.note.clone().unwrap_or_default().into();
-    let question = ApiRequest::new(Method::PUT, format!("/api/v1/rules/{rule}/active"));
-    peer.demand(question.json(&wanted).after(manner.if_generation)).await
+    body["note"] = options.note.clone().unwrap_or_default().into();
+    let request = ApiRequest::new(Method::PUT, format!("/api/v1/rules/{rule}/active"));
+    client
+        .send_checked(request.json(&body).after(options.if_generation))
+        .await
 }

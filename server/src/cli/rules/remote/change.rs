@@ -36,7 +36,7 @@ pub(super) struct Line {
 
 impl ChangeResponse {
     /// A sentence about the current state of a rule.
-    pub(super) fn told(&self, rule: &str) -> String {
+    pub(super) fn summary(&self, rule: &str) -> String {
         let lines = self.active.iter().filter(|line| line.name == rule);
         let parts: Vec<_> = lines
             .map(|line| format!("{rule} {} ({}) {}", line.version, short(&line.digest), does(line.mode)))
@@ -63,7 +63,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_change_is_told_in_one_line() {
+    fn a_change_is_summarized_in_one_line() {
         let check = |changed: bool, modes: &[Mode], expected: &str| {
             let lines = modes.iter().map(|mode| Line {
                 name: "weekend".to_owned(),
@@ -77,7 +77,7 @@ mod tests {
                 changed,
                 active,
             };
-            assert_eq!(change.told("weekend"), expected);
+            assert_eq!(change.summary("weekend"), expected);
         };
         check(
             true,

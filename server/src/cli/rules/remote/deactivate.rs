@@ -19,7 +19,7 @@ pub(in crate::cli::rules) struct Retire {
     #[arg(long)]
     shadow: bool,
     #[command(flatten)]
-    manner: ChangeOptions,
+    options: ChangeOptions,
     #[command(flatten)]
     remote: Remote,
 }
@@ -27,12 +27,12 @@ pub(in crate::cli::rules) struct Retire {
 impl Retire {
     pub(super) async fn run(self, out: &mut dyn Write) -> Result<Answer, CommandError> {
         let part = if self.shadow { "/shadow" } else { "/active" };
-        let question = ApiRequest::new(Method::DELETE, self.rule.path(part))
-            .with("note", self.manner.note.as_ref())
-            .after(self.manner.if_generation);
-        let reply = self.remote.peer()?.demand(question).await?;
+        let request = ApiRequest::new(Method::DELETE, self.rule.path(part))
+            .with("note", self.options.note.as_ref())
+            .after(self.options.if_generation);
+        let response = self.remote.client()?.send_checked(request).await?;
         let name = &self.rule.name;
         self.remote
-            .tell(out, &reply, |changed: ChangeResponse| changed.told(name))
+            .print(out, &response, |changed: ChangeResponse| changed.summary(name))
     }
 }

@@ -52,8 +52,12 @@ struct Summary {
 
 impl List {
     pub(super) async fn run(self, out: &mut dyn Write) -> Result<Answer, CommandError> {
-        let reply = self.remote.peer()?.demand(ApiRequest::get("/api/v1/rules")).await?;
-        self.remote.tell(out, &reply, as_table)
+        let response = self
+            .remote
+            .client()?
+            .send_checked(ApiRequest::get("/api/v1/rules"))
+            .await?;
+        self.remote.print(out, &response, as_table)
     }
 }
 

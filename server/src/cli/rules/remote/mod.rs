@@ -84,7 +84,7 @@ struct Remote {
 }
 
 impl Remote {
-    fn peer(&self) -> Result<ApiClient, CommandError> {
+    fn client(&self) -> Result<ApiClient, CommandError> {
         let named = || {
             let url = Environment::variable_of_process(SERVER_VARIABLE)?.into_string().ok();
             url.filter(|url| !url.is_empty())
@@ -97,16 +97,16 @@ impl Remote {
     }
 
     /// Prints the response: as received for programs, or formatted for people.
-    fn tell<T: DeserializeOwned>(
+    fn print<T: DeserializeOwned>(
         &self,
         out: &mut dyn Write,
-        reply: &ApiResponse,
+        response: &ApiResponse,
         for_people: impl FnOnce(T) -> String,
     ) -> Result<Answer, CommandError> {
         if self.json {
-            say(out, &format!("{}\n", reply.body.trim_end()))?;
+            say(out, &format!("{}\n", response.body.trim_end()))?;
         } else {
-            say(out, &for_people(reply.read()?))?;
+            say(out, &for_people(response.read()?))?;
         }
         Ok(Answer::Yes)
     }
@@ -146,10 +146,7 @@ fn object(given: Option<&str>) -> Result<Option<Map<String, Value>>, CommandErro
         } else {
             given
         };
-        CommandError::new(
-            DATA,
-            format!("{name}: settings must be a JSON object: {error}"),
-        )
+        CommandError::new(DATA, format!("{name}: settings must be a JSON object: {error}"))
     })
 }
 

@@ -43,7 +43,7 @@ pub(in crate::cli::rules) struct Push {
     #[arg(long)]
     shadow: bool,
     #[command(flatten)]
-    manner: ChangeOptions,
+    options: ChangeOptions,
     #[command(flatten)]
     remote: Remote,
 }
@@ -65,76 +65,80 @@ struct Check {
 
 impl Push {
     pub(super) async fn run(self, out: &mut dyn Write) -> Result<Answer, CommandError> {
-        let question = self.question()?;
-        let peer = self.remote.peer()?;
-        let reply = self.bring(&peer, question).await?;
+        let request = self.request()?;
+        let client = self.remote.client()?;
+        let response = self.upload(&client, request).await?;
         let Some(mode) = self.mode() else {
-            return self.remote.tell(out, &reply, |brought: UploadResponse| {
-                let (name, digest) = (&brought.name, short(&brought.digest));
+            return self.remote.print(out, &response, |uploaded: UploadResponse| {
+                let (name, digest) = (&uploaded.name, short(&uploaded.digest));
                 let next = format!("watchpost rules activate {name} {digest}");
                 format!(
                     "{}{name} {} ({digest}) is uploaded; to activate it: {next}\n",
-                    brought.told(),
-                    brought.version
+                    uploaded.summary(),
+                    uploaded.version
                 )
             });
         };
-        let brought: UploadResponse = reply.read()?;
+        let uploaded: UploadResponse = response.read()?;
         if !self.remote.json {
-            say(out, &brought.told())?;
+            say(out, &uploaded.summary())?;
         }
-        let wanted = json!({ "digest": brought.digest, "mode": mode });
-        let reply = put(&peer, &brought.name, wanted, &self.manner).await?;
-        self.remote
-            .tell(out, &reply, |changed: ChangeResponse| changed.told(&brought.name))
+        let body = json!({ "digest": uploaded.digest, "mode": mode });
+        let response = put(&client, &uploaded.name, body, &self.options).await?;
+        self.remote.print(out, &response, |changed: ChangeResponse| {
+            changed.summary(&uploaded.name)
+        })
     }
 
     fn mode(&self) -> Option<Mode> {
-        let wanted = [(self.activate, Mode::Active), (self.shadow, Mode::Shadow)];
-        wanted
+        let modes = [(self.activate, Mode::Active), (self.shadow, Mode::Shadow)];
+        modes
             .into_iter()
-            .find_map(|(is_wanted, mode)| is_wanted.then_some(mode))
+            .find_map(|(is_requested, mode)| is_requested.then_some(mode))
     }
 
     /// The component alone, or a form if there are settings or a signature.
-    fn question(&self) -> Result<ApiRequest, CommandError> {
+    fn request(&self) -> Result<ApiRequest, CommandError> {
         let wasm = any_bytes(&self.file)?;
-        let question = ApiRequest::new(Method::POST, "/api/v1/rules").with("note", self.manner.note.as_ref());
+        let request = ApiRequest::new(Method::POST, "/api/v1/rules").with("note", self.options.note.as_ref());
         let settings = object(self.settings.as_deref())?.map(|settings| Value::from(settings).to_string());
         let mut fields = Vec::new();
         fields.extend(settings.map(|settings| ("settings", settings.into_bytes())));
         fields.extend(self.signature()?.map(|signature| ("signature", signature)));
         if fields.is_empty() {
-            return Ok(question.body("application/wasm", wasm));
+            return Ok(request.body("application/wasm", wasm));
         }
         let (kind, body) = form(wasm, fields);
-        Ok(question.body(kind, body))
+        Ok(request.body(kind, body))
     }
 
     fn signature(&self) -> Result<Option<Vec<u8>>, CommandError> {
-        let mut beside = self.file.clone().into_os_string();
-        beside.push(".sig");
-        let beside = PathBuf::from(beside);
-        let file = self.signature.as_ref().or_else(|| beside.exists().then_some(&beside));
+        let mut default_signature = self.file.clone().into_os_string();
+        default_signature.push(".sig");
+        let default_signature = PathBuf::from(default_signature);
+        let file = self
+            .signature
+            .as_ref()
+            .or_else(|| default_signature.exists().then_some(&default_signature));
         file.map(|file| any_bytes(file)).transpose()
     }
 
     /// Sends the component, and polls until the checks are finished.
-    async fn bring(&self, peer: &ApiClient, question: ApiRequest) -> Result<ApiResponse, CommandError> {
+    async fn upload(&self, client: &ApiClient, request: ApiRequest) -> Result<ApiResponse, CommandError> {
         let progress = Progress::show(&format!("sending {}", self.file.display()));
-        let mut reply = peer.demand(question).await?;
+        let mut response = client.send_checked(request).await?;
         progress.now("the server compiles the rule");
-        while let (StatusCode::ACCEPTED, Some(place)) = (reply.status, reply.place.clone()) {
+        while let (StatusCode::ACCEPTED, Some(location)) = (response.status, response.location.clone()) {
             sleep(POLL_INTERVAL).await;
-            reply = peer.demand(ApiRequest::get(place)).await?;
+            response = client.send_checked(ApiRequest::get(location)).await?;
         }
-        Ok(reply)
+        Ok(response)
     }
 }
 
 impl UploadResponse {
     /// A line for each check, in the format of `watchpost rules check`.
-    fn told(&self) -> String {
+    fn summary(&self) -> String {
         let lines = self.checks.iter().map(|Check { check, duration_ms }| {
             let took = Duration::try_from_secs_f64(duration_ms / 1e3).unwrap_or_default();
             format!("ok      {:>8}  {check}\n", written(took))

@@ -25,7 +25,7 @@ pub(in crate::cli::rules) struct Settings {
     #[arg(long, conflicts_with = "settings")]
     default: bool,
     #[command(flatten)]
-    manner: ChangeOptions,
+    options: ChangeOptions,
     /// Accepts a change that removes your own permission to manage rules; only for identities in `rules.break_glass`.
     #[arg(long)]
     force: bool,
@@ -36,25 +36,29 @@ pub(in crate::cli::rules) struct Settings {
 impl Settings {
     pub(super) async fn run(self, out: &mut dyn Write) -> Result<Answer, CommandError> {
         let path = self.rule.path("/settings");
-        let question = match (object(self.settings.as_deref())?, self.default) {
+        let request = match (object(self.settings.as_deref())?, self.default) {
             (Some(settings), _) => ApiRequest::new(Method::PUT, path).json(&settings.into()),
             (None, true) => ApiRequest::new(Method::DELETE, path),
             (None, false) => return self.print(out).await,
         };
-        let question = question
-            .with("note", self.manner.note.as_ref())
+        let request = request
+            .with("note", self.options.note.as_ref())
             .with("force", self.force.then_some(true))
-            .after(self.manner.if_generation);
-        let reply = self.remote.peer()?.demand(question).await?;
+            .after(self.options.if_generation);
+        let response = self.remote.client()?.send_checked(request).await?;
         let name = &self.rule.name;
         self.remote
-            .tell(out, &reply, |changed: ChangeResponse| changed.told(name))
+            .print(out, &response, |changed: ChangeResponse| changed.summary(name))
     }
 
     /// Prints JSON only, so that it can be edited and sent back; the active version takes precedence over the shadow.
     async fn print(&self, out: &mut dyn Write) -> Result<Answer, CommandError> {
-        let reply = self.remote.peer()?.demand(ApiRequest::get(self.rule.path(""))).await?;
-        let whole: Whole = reply.read()?;
+        let response = self
+            .remote
+            .client()?
+            .send_checked(ApiRequest::get(self.rule.path("")))
+            .await?;
+        let whole: Whole = response.read()?;
         let name = &self.rule.name;
         let counts = |mode| whole.active.iter().find(|part| part.line.mode == mode);
         let Some(part) = counts(Mode::Active).or_else(|| counts(Mode::Shadow)) else {
@@ -66,6 +70,6 @@ impl Settings {
         // Without stored settings, the rule gets an empty object.
         let given = Some(&part.settings_updated_ms).filter(|given| !given.is_null());
         let settings = given.cloned().unwrap_or_else(|| json!({}));
-        self.remote.tell(out, &reply, |_: Value| format!("{settings:#}\n"))
+        self.remote.print(out, &response, |_: Value| format!("{settings:#}\n"))
     }
 }

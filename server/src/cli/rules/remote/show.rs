@@ -54,8 +54,12 @@ struct Version {
 
 impl Show {
     pub(super) async fn run(self, out: &mut dyn Write) -> Result<Answer, CommandError> {
-        let reply = self.remote.peer()?.demand(ApiRequest::get(self.rule.path(""))).await?;
-        self.remote.tell(out, &reply, as_text)
+        let response = self
+            .remote
+            .client()?
+            .send_checked(ApiRequest::get(self.rule.path("")))
+            .await?;
+        self.remote.print(out, &response, as_text)
     }
 }
 
@@ -73,7 +77,7 @@ fn as_text(whole: Whole) -> String {
         settings_updated_by,
     } in &whole.active
     {
-        let place = match line.mode {
+        let role = match line.mode {
             Mode::Active => "active   ",
             Mode::Shadow => "in shadow",
         };
@@ -81,7 +85,7 @@ fn as_text(whole: Whole) -> String {
             Some(by) => format!("{settings_updated_ms} by {by}"),
             None => "without settings".to_owned(),
         };
-        text += &format!("{place}  {} ({}), {settings}\n", line.version, short(&line.digest));
+        text += &format!("{role}  {} ({}), {settings}\n", line.version, short(&line.digest));
     }
     if whole.active.is_empty() {
         text += "the rule is not in use\n";

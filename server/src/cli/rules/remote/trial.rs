@@ -87,39 +87,40 @@ struct Done {
 impl Trial {
     pub(super) async fn run(self, out: &mut dyn Write) -> Result<Answer, CommandError> {
         let settings = object(self.settings.as_deref())?;
-        let peer = self.remote.peer()?;
-        let digest = self.chosen.digest(&peer).await?;
-        let mut wanted = json!({ "from": self.from, "to": self.to, "host": self.host });
+        let client = self.remote.client()?;
+        let digest = self.chosen.digest(&client).await?;
+        let mut body = json!({ "from": self.from, "to": self.to, "host": self.host });
         if let Some(settings) = settings {
-            wanted["settings"] = settings.into();
+            body["settings"] = settings.into();
         }
         let path = self.chosen.rule.path(&format!("/versions/{digest}/trial"));
-        let reply = followed(&peer, ApiRequest::new(Method::POST, path).json(&wanted)).await?;
-        let is_same = reply.read::<TrialOutcome>()?.is_same();
-        self.remote.tell(out, &reply, |outcome: TrialOutcome| outcome.told())?;
+        let response = run_to_end(&client, ApiRequest::new(Method::POST, path).json(&body)).await?;
+        let is_same = response.read::<TrialOutcome>()?.is_same();
+        self.remote
+            .print(out, &response, |outcome: TrialOutcome| outcome.summary())?;
         Ok(if is_same { Answer::Yes } else { Answer::No })
     }
 }
 
 /// Starts the trial, and polls until it ends.
-async fn followed(peer: &ApiClient, question: ApiRequest) -> Result<ApiResponse, CommandError> {
+async fn run_to_end(client: &ApiClient, request: ApiRequest) -> Result<ApiResponse, CommandError> {
     let interrupts = signal(SignalKind::interrupt());
     let mut interrupts = interrupts.map_err(|error| CommandError::new(SOFTWARE, error.to_string()))?;
     let progress = Progress::show("replaying recorded history");
-    let mut reply = peer.demand(question).await?;
-    while let (StatusCode::ACCEPTED, Some(place)) = (reply.status, reply.place.clone()) {
-        let PendingJob { snapshots, at } = reply.read()?;
+    let mut response = client.send_checked(request).await?;
+    while let (StatusCode::ACCEPTED, Some(location)) = (response.status, response.location.clone()) {
+        let PendingJob { snapshots, at } = response.read()?;
         let at = at.map(|at| format!(", up to {at}")).unwrap_or_default();
         progress.now(&format!("{snapshots} snapshots replayed{at}"));
         tokio::select! {
             _ = interrupts.recv() => {
-                peer.demand(ApiRequest::new(Method::DELETE, &place)).await?;
+                client.send_checked(ApiRequest::new(Method::DELETE, &location)).await?;
             }
             () = sleep(POLL_INTERVAL) => {}
         }
-        reply = peer.demand(ApiRequest::get(place)).await?;
+        response = client.send_checked(ApiRequest::get(location)).await?;
     }
-    Ok(reply)
+    Ok(response)
 }
 
 impl TrialOutcome {
@@ -128,7 +129,7 @@ impl TrialOutcome {
         self.snapshots > 0 && !self.cancelled && self.differing_snapshots == 0 && self.candidate.faults == 0
     }
 
-    fn told(&self) -> String {
+    fn summary(&self) -> String {
         let (Some(first), Some(last)) = (self.first_ms, self.last_ms) else {
             return "no snapshots were recorded in this time range, so the rule was not evaluated\n".to_owned();
         };

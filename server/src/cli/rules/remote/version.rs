@@ -43,13 +43,15 @@ struct Version {
 
 impl SelectedVersion {
     /// The whole digest. The server is queried only if the argument is a prefix.
-    pub(super) async fn digest(&self, peer: &ApiClient) -> Result<String, CommandError> {
+    pub(super) async fn digest(&self, client: &ApiClient) -> Result<String, CommandError> {
         let DigestPrefix(beginning) = &self.beginning;
         if beginning.len() == ALL_DIGITS {
             return Ok(beginning.clone());
         }
-        let reply = peer.demand(ApiRequest::get(self.rule.path("/versions"))).await?;
-        one_of(reply.read::<Versions>()?.versions, beginning, &self.rule.name)
+        let response = client
+            .send_checked(ApiRequest::get(self.rule.path("/versions")))
+            .await?;
+        one_of(response.read::<Versions>()?.versions, beginning, &self.rule.name)
     }
 }
 
