@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn everyone_else_reads_text() {
+    fn other_clients_get_text() {
         for accept in [
             PROMETHEUS_3_TEXT_FIRST,
             FIREFOX,
@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_is_for_browsers() {
+    fn html_is_for_browsers() {
         const CHROMIUM: &str = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8";
         for accept in [FIREFOX, CHROMIUM, "text/html", "application/json;q=0.5, text/html"] {
             assert!(prefers_html(&accepting(Some(accept))), "{accept}");
@@ -269,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn the_coding_is_the_one_that_is_liked_best() {
+    fn the_preferred_encoding_is_used() {
         for (accept, expected) in [
             ("gzip", Encoding::Gzip),
             ("GZip", Encoding::Gzip),
@@ -294,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_compressed_for_one_request_is_what_it_likes_best() {
+    fn any_response_is_compressed_in_the_preferred_encoding() {
         for (accept, expected) in [
             ("gzip", ContentEncoding::Gzip),
             ("gzip, deflate, br, zstd", ContentEncoding::Zstd),

@@ -49,7 +49,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times_are_written_in_three_ways() {
+    fn times_have_three_formats() {
         let now_ms = 10_000_000_000;
         let read = |text: &str| parse_time("from", Some(text), now_ms).map_err(|error| error.to_string());
         assert_eq!(read("2026-01-31T12:00:00Z"), Ok(Some(1_769_860_800_000)));

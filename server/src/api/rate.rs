@@ -150,20 +150,24 @@ mod tests {
     }
 
     #[test]
-    fn a_burst_passes_and_then_as_many_as_flow_in() {
+    fn a_burst_passes_and_then_the_steady_rate() {
         let (rate, begin) = (Rate::default(), Instant::now());
         for _ in 0..3 {
             assert_eq!(rate.take(&at(1), ALLOWED, begin), Ok(()));
         }
         assert_eq!(rate.take(&at(1), ALLOWED, begin), Err(1));
-        assert_eq!(rate.take(&at(2), ALLOWED, begin), Ok(()), "others are not concerned");
+        assert_eq!(
+            rate.take(&at(2), ALLOWED, begin),
+            Ok(()),
+            "other clients are unaffected"
+        );
         let later = begin + Duration::from_millis(500);
         assert_eq!(rate.take(&at(1), ALLOWED, later), Ok(()));
         assert_eq!(rate.take(&at(1), ALLOWED, later), Err(1));
     }
 
     #[test]
-    fn many_names_do_not_fill_the_memory() {
+    fn many_clients_do_not_exhaust_the_memory() {
         let (rate, now) = (Rate::default(), Instant::now());
         for name in 0..200_000_u32 {
             let _ = rate.take(&Caller::Address(IpAddr::from(name.to_be_bytes())), ALLOWED, now);

@@ -65,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_is_written_as_it_is_read() {
+    fn a_list_is_serialized_while_it_is_read() {
         let write = |list| serde_json::to_string(&list).map_err(|error| error.to_string());
         assert_eq!(write(numbers(0, false)), Ok("[]".to_owned()));
         assert_eq!(write(numbers(3, false)), Ok("[0,1,2]".to_owned()));
@@ -74,7 +74,8 @@ mod tests {
 
     #[test]
     fn a_disconnected_client_ends_the_reading() {
-        let error = serde_json::to_writer(Reader(100), &numbers(u32::MAX, true)).expect_err("nobody reads");
+        let error =
+            serde_json::to_writer(Reader(100), &numbers(u32::MAX, true)).expect_err("the reader has disconnected");
         assert_eq!(error.io_error_kind(), Some(io::ErrorKind::BrokenPipe));
     }
 }

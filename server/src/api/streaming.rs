@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_comes_whole_and_a_broken_one_says_so_at_its_end() {
+    fn a_response_is_complete_and_a_failed_one_ends_with_an_error() {
         run(async {
             let flows = Flows::with_timeouts(LONG, LONG);
             let many = BUFFERED_CHUNKS * 3;
@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_that_stops_is_let_go() {
+    fn a_client_that_stops_reading_is_disconnected() {
         run(async {
             let flows = Flows::with_timeouts(SOON, LONG);
             let (report, reported) = oneshot::channel();
@@ -223,14 +223,14 @@ mod tests {
     }
 
     #[test]
-    fn one_more_than_may_flow_is_refused_until_another_ends() {
+    fn a_stream_over_the_limit_is_rejected_until_another_ends() {
         run(async {
             let flows = Flows::with_timeouts(LONG, SOON);
             let mut unread = Vec::new();
             for _ in 0..MAX_CONCURRENT_STREAMS {
                 unread.push(flows.acquire().await.expect("one is free").flow(endless));
             }
-            assert!(flows.acquire().await.is_none(), "all of them wait for their readers");
+            assert!(flows.acquire().await.is_none(), "all streams wait for their clients");
             unread.pop();
             let with_timeouts = Flows {
                 wait: LONG,

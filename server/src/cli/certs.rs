@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn init_makes_all_that_its_answer_names_and_may_be_repeated() {
+    fn init_creates_all_files_that_it_prints_and_can_be_repeated() {
         let data = tempfile::tempdir().expect("a folder");
         let first = output(data.path(), &["init"]);
         let paths = first
@@ -330,7 +330,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_renewed_is_kept_until_a_month_before_its_end() {
+    fn a_certificate_is_renewed_in_the_month_before_it_expires() {
         let data = tempfile::tempdir().expect("a folder");
         output(data.path(), &["init"]);
         let renewed = |later_days: i64| {
@@ -355,7 +355,7 @@ mod tests {
     }
 
     #[test]
-    fn only_init_makes_an_authority() {
+    fn only_init_creates_an_authority() {
         let data = tempfile::tempdir().expect("a folder");
         for arguments in [&["list"][..], &["revoke", "a"], &["issue", "a", "--role", "b"]] {
             let refused = try_run(data.path(), arguments).expect_err("refused");
@@ -365,7 +365,7 @@ mod tests {
     }
 
     #[test]
-    fn the_columns_of_the_table_stand_below_each_other() {
+    fn the_columns_of_the_table_are_aligned() {
         let issued = |name: &str, role: Option<&str>| Issued {
             name: name.to_owned(),
             role: role.map(str::to_owned),
@@ -378,7 +378,7 @@ mod tests {
             table,
             "NAME         ROLE  SERIAL  EXPIRES     STATE\n\
              a-long-name  r     7F      2026-03-01  expired\n\
-             b            -     7F      2026-03-01  ended\n"
+             b            -     7F      2026-03-01  expired\n"
         );
     }
 }

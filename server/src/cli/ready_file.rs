@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_left_behind_is_cleared_and_where_nothing_was_nothing_is_wrong() {
+    fn a_stale_file_is_removed_and_a_missing_one_is_no_error() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("ready.json");
         fs::write(&path, "{}").expect("written");
@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn where_there_is_no_folder_it_is_an_error() {
+    fn a_missing_folder_is_an_error() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("none/ready.json");
         let error = ReadyFile::write(path, &[listening()]).expect_err("there is no folder");

@@ -32,7 +32,7 @@ const PUBLIC_ACTIONS: [Action; 3] = [Action::HealthRead, Action::ServiceRead, Ac
 
 /// Example requests and responses of an edge machine, shortened, by the names of their schemas.
 static EXAMPLES: LazyLock<Map<String, Value>> =
-    LazyLock::new(|| serde_json::from_str(include_str!("examples.json")).expect("a test reads it"));
+    LazyLock::new(|| serde_json::from_str(include_str!("examples.json")).expect("a test verifies that it is valid"));
 
 const DESCRIPTION: &str = include_str!("about.md");
 const PIXCRAWLER_DESCRIPTION: &str = include_str!("about_pixcrawler.md");
@@ -79,7 +79,7 @@ pub fn written(profile: ApiProfile) -> &'static str {
 
 fn write(document: &OpenApi) -> String {
     // A JSON value sorts its keys.
-    let mut value = serde_json::to_value(document).expect("a document has only texts for names");
+    let mut value = serde_json::to_value(document).expect("a document has only string keys");
     let schemas = value.pointer_mut("/components/schemas").and_then(Value::as_object_mut);
     for (name, schema) in schemas.into_iter().flatten() {
         if let Some(example) = EXAMPLES.get(name) {
@@ -123,7 +123,7 @@ fn add(document: &mut OpenApi, family: &Family, at: &At, operation: &Operation) 
     let item = described.paths.paths.pop_first().map(|(_, item)| item);
     let entry = item.and_then(|item| of_method(item, &operation.method));
     // A test covers every line of the table.
-    let mut entry = entry.expect("the attribute of a handler names the method that the table has");
+    let mut entry = entry.expect("a test verifies that attribute and table name the same method");
     entry.tags = Some(vec![family.name.to_owned()]);
     entry.summary = entry.summary.map(|summary| summary.trim_end_matches('.').to_owned());
     entry.description = Some(described_with(entry.description, &spec));

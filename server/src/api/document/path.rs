@@ -41,7 +41,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_path_loses_its_patterns_and_nothing_else() {
+    fn a_path_loses_only_its_patterns() {
         let check = |route, plain: &str, names: &[&str]| {
             let names = names.iter().map(ToString::to_string).collect();
             let plain = plain.to_owned();

@@ -13,7 +13,7 @@ const ID: &str = "d2e4caea66d6e3f7";
 pub(super) fn example(status: &str, family: &str) -> Option<Value> {
     let (error, path) = refusal(status, family)?;
     let problem = error.problem(path, Some(ID));
-    Some(serde_json::to_value(problem).expect("a problem has only texts for names"))
+    Some(serde_json::to_value(problem).expect("a problem has only string keys"))
 }
 
 fn refusal(status: &str, family: &str) -> Option<(ApiError, Option<&'static str>)> {
@@ -41,15 +41,15 @@ fn refusal(status: &str, family: &str) -> Option<(ApiError, Option<&'static str>
                 .to_owned(),
         ),
         ("412", _) => ApiError::Precondition(
-            "generation 2 is in force, not the one that you changed; look at it and try again".to_owned(),
+            "generation 2 is active, not the one that you changed; read the rules again and retry".to_owned(),
         ),
         ("413", "Rules") => ApiError::ComponentTooLarge { limit: 32 << 20 },
         ("413", _) => ApiError::BodyTooLarge,
         ("415", "Rules") => BodyClass::Component.wrong_form(),
         ("415", _) => BodyClass::Json.wrong_form(),
         ("422", "Past") => ApiError::TooMuch(
-            "the response would have about 6048000 points, more than the limit of 2000000; request a shorter time range or a longer step, or \
-             raise history.max_points"
+            "the response would have about 6048000 points, more than the limit of 2000000; request a shorter time range \
+             or a longer step, or raise history.max_points"
                 .to_owned(),
         ),
         ("422", _) => ApiError::Rejected(Box::new(Rejected {

@@ -182,7 +182,7 @@ fn lasting(request: &HttpRequest, kind: &str, packed: &'static [u8]) -> HttpResp
     let mut whole = Vec::new();
     GzDecoder::new(packed)
         .read_to_end(&mut whole)
-        .expect("it was packed when this was built");
+        .expect("the asset was compressed at build time");
     response.body(whole)
 }
 
@@ -195,7 +195,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn everything_that_is_packed_can_be_unpacked() {
+    fn every_compressed_asset_can_be_decompressed() {
         for asset in ASSETS {
             if let Body::Gzip(packed) = asset.body {
                 let mut text = String::new();
@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn pages_name_nothing_that_is_not_here() {
+    fn pages_refer_to_existing_assets_only() {
         let pages = [
             include_str!("../../../assets/docs.html"),
             include_str!("../../../assets/redoc.html"),

@@ -409,7 +409,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn labels_are_written_in_two_ways() {
+    fn labels_have_two_formats() {
         let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
         let read = |text: &str| labels(text).map_err(|error| error.to_string());
         let both = vec![pair("device", "sda"), pair("mode", "idle")];

@@ -123,7 +123,7 @@ fn measure(rule: &Rule, snapshot: &Snapshot, time: Duration) -> Result<Measured,
         match rule.module().kind() {
             Kind::Threshold => rule.judge_alone(snapshot, &[]).map(|(_, cost)| cost).map_err(fault),
             Kind::Role => {
-                let request = cycle.next().expect("a cycle of some requests has no end");
+                let request = cycle.next().expect("a cycle of at least one request never ends");
                 let answer = rule.decide_alone(request, &standings);
                 let answer = answer.map_err(|busy| CommandError::new(UNAVAILABLE, busy.to_string()))?;
                 answer.map(|(_, cost)| cost).map_err(fault)
@@ -149,7 +149,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_quantile_is_the_time_that_so_many_calls_kept() {
+    fn a_quantile_is_the_duration_that_so_many_calls_do_not_exceed() {
         let times: Vec<_> = (1..=200).map(Duration::from_micros).collect();
         let measured = Measured { times, memory_bytes: 0 };
         let check = |part: f64, micros: u64| assert_eq!(measured.quantile(part), Duration::from_micros(micros));

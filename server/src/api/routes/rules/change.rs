@@ -75,7 +75,7 @@ struct ChangeResult {
 
 /// The errors of a change.
 #[derive(IntoResponses)]
-#[expect(dead_code, reason = "only the document is made of it")]
+#[expect(dead_code, reason = "the type exists for the OpenAPI document only")]
 enum ChangeProblems {
     /// Conflicts with the current state; see `detail`.
     #[response(status = 409)]

@@ -98,8 +98,8 @@ impl FromRequest for ChangeContext {
 
 impl Argument for ChangeContext {
     fn describe(spec: &mut HandlerSpec) {
-        let about = "The generation that you looked at, as `ETag` of answers about rules has it. If another one is in \
-                     force, nothing is changed.";
+        let about = "The expected generation, from the `ETag` of a response about rules. If another generation is current, \
+                     the request changes nothing.";
         let header = ParameterBuilder::new()
             .name("if-match")
             .parameter_in(ParameterIn::Header)

@@ -59,8 +59,8 @@ fn rust(name: &str, kind: Kind) -> (LanguageTexts, Vec<ProjectFile>) {
         language: "Rust",
         rule: "src/lib.rs",
         needs: "`cargo` with the target wasm32-unknown-unknown (`rustup target add wasm32-unknown-unknown`), `make`",
-        begin: "`describe`, then change what is set and what is judged",
-        rest: "`watchpost-rule/` is the SDK, which is in no registry.",
+        begin: "`describe`, then change the settings and the evaluation",
+        rest: "`watchpost-rule/` is the SDK, which is not published in a registry.",
         settings: "SDK := watchpost-rule".to_owned(),
     };
     let (example, source, manifest, lock, cases) = match kind {
@@ -95,8 +95,8 @@ fn python(name: &str, kind: Kind) -> (LanguageTexts, Vec<ProjectFile>) {
         language: "Python",
         rule: "rule.py",
         needs: "Python 3.11 or newer with `venv`, `make`",
-        begin: "`describe`, then change what is found, and last what may be set",
-        rest: "the first time it fetches the tools of requirements.txt to `.tools`, 72 MB. Rules may share them: \
+        begin: "`describe`, then change the findings, and then the settings",
+        rest: "the first build downloads the tools of requirements.txt to `.tools`, 72 MB. Rules can share them: \
                `make TOOLS=DIR`. `wit/` is the contract.",
         settings: with_tools(kind),
     };
@@ -122,8 +122,8 @@ fn javascript(name: &str, kind: Kind) -> (LanguageTexts, Vec<ProjectFile>) {
         language: "JavaScript",
         rule: "rule.js",
         needs: "Node 20 or newer with `npm`, `make`",
-        begin: "`describe`, then change what is found, and last what may be set",
-        rest: "the first time it fetches the tools of package.json to `.tools`, 385 MB. Rules may share them: \
+        begin: "`describe`, then change the findings, and then the settings",
+        rest: "the first build downloads the tools of package.json to `.tools`, 385 MB. Rules can share them: \
                `make TOOLS=DIR`. `wit/` is the contract.",
         settings: with_tools(kind),
     };
@@ -153,8 +153,8 @@ fn c(name: &str, kind: Kind) -> Result<(LanguageTexts, Vec<ProjectFile>), String
         language: "C",
         rule: "rule.c",
         needs: "clang and lld (14 or newer), wasi-libc, `make`",
-        begin: "`exports_rule_describe` and `found`; what may be set is in `settings.c`",
-        rest: "`bindings/` is the contract, as C reads it.",
+        begin: "`exports_rule_describe` and `found`; the settings are in `settings.c`",
+        rest: "`bindings/` has the C bindings of the contract.",
         settings: "BINDINGS := bindings".to_owned(),
     };
     let source = kept!("wasm-rules/examples/c/threshold/rule.c");

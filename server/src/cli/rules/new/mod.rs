@@ -124,7 +124,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_is_one_that_a_rule_may_have() {
+    fn a_valid_rule_name_is_required() {
         for legal in ["a", "weekend", "0-9", &"a".repeat(NAME_BYTES)] {
             assert_eq!(mistake_in_name(legal), None, "{legal}");
         }
@@ -135,12 +135,12 @@ mod tests {
     }
 
     #[test]
-    fn every_project_has_its_name_in_the_rule_once_and_no_gap_in_its_texts() {
+    fn every_project_has_its_name_in_the_rule_once_and_no_placeholder_left() {
         for language in Language::value_variants() {
             for kind in Kind::value_variants() {
                 let made = project("zebra-7", *language, *kind);
                 if (*language, *kind) == (Language::C, Kind::Role) {
-                    let why = made.err().expect("there is no such example");
+                    let why = made.err().expect("there is no such template");
                     assert!(why.contains("no template of a role rule in C"), "{why}");
                     continue;
                 }

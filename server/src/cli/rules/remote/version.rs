@@ -23,7 +23,7 @@ pub(super) struct SelectedVersion {
     pub(super) rule: Named,
     /// The digest of the version, or a unique prefix of it.
     #[arg(value_name = "DIGEST")]
-    beginning: DigestPrefix,
+    prefix: DigestPrefix,
 }
 
 /// Eight hexadecimal digits or more.
@@ -44,14 +44,14 @@ struct Version {
 impl SelectedVersion {
     /// The whole digest. The server is queried only if the argument is a prefix.
     pub(super) async fn digest(&self, client: &ApiClient) -> Result<String, CommandError> {
-        let DigestPrefix(beginning) = &self.beginning;
-        if beginning.len() == ALL_DIGITS {
-            return Ok(beginning.clone());
+        let DigestPrefix(prefix) = &self.prefix;
+        if prefix.len() == ALL_DIGITS {
+            return Ok(prefix.clone());
         }
         let response = client
             .send_checked(ApiRequest::get(self.rule.path("/versions")))
             .await?;
-        one_of(response.read::<Versions>()?.versions, beginning, &self.rule.name)
+        one_of(response.read::<Versions>()?.versions, prefix, &self.rule.name)
     }
 }
 
@@ -70,8 +70,8 @@ impl FromStr for DigestPrefix {
     }
 }
 
-fn one_of(known: Vec<Version>, beginning: &str, rule: &str) -> Result<String, CommandError> {
-    let found = known.into_iter().filter(|known| known.digest.starts_with(beginning));
+fn one_of(known: Vec<Version>, prefix: &str, rule: &str) -> Result<String, CommandError> {
+    let found = known.into_iter().filter(|known| known.digest.starts_with(prefix));
     // A built-in version may have been uploaded too.
     let mut found: BTreeMap<_, _> = found.map(|known| (known.digest, known.version)).collect();
     if found.len() > 1 {
@@ -80,7 +80,7 @@ fn one_of(known: Vec<Version>, beginning: &str, rule: &str) -> Result<String, Co
             .map(|(digest, version)| format!("\n  {digest} ({version})"))
             .collect();
         let what = format!(
-            "{beginning} matches more than one version of {rule}; write more digits:{}",
+            "{prefix} matches more than one version of {rule}; write more digits:{}",
             all.concat()
         );
         return Err(CommandError::new(USAGE, what));
@@ -89,7 +89,7 @@ fn one_of(known: Vec<Version>, beginning: &str, rule: &str) -> Result<String, Co
     only.ok_or_else(|| {
         let what = format!(
             "{rule} has no version whose digest begins with {}; `watchpost rules show {rule}` lists the versions",
-            short(beginning)
+            short(prefix)
         );
         CommandError::new(EXIT_FAILED_CHECK, what)
     })
@@ -100,7 +100,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_beginning_has_eight_hexadecimal_digits_or_more() {
+    fn a_prefix_has_eight_hexadecimal_digits_or_more() {
         let check = |text: &str, expected: Option<&str>| {
             let read: Option<DigestPrefix> = text.parse().ok();
             assert_eq!(
@@ -118,15 +118,15 @@ mod tests {
     }
 
     #[test]
-    fn a_beginning_names_one_version_or_none() {
-        let check = |beginning: &str, expected: Result<&str, u8>| {
+    fn a_prefix_selects_one_version_or_none() {
+        let check = |prefix: &str, expected: Result<&str, u8>| {
             let known = ["0123abcd11", "0123abcd22", "4567abcd11", "4567abcd11"];
             let known = known.map(|digest| Version {
                 digest: digest.to_owned(),
                 version: "1.0.0".to_owned(),
             });
-            let found = one_of(known.into(), beginning, "weekend").map_err(|stopped| stopped.code);
-            assert_eq!(found.as_deref(), expected.as_ref().copied(), "{beginning}");
+            let found = one_of(known.into(), prefix, "weekend").map_err(|stopped| stopped.code);
+            assert_eq!(found.as_deref(), expected.as_ref().copied(), "{prefix}");
         };
         check("0123abcd1", Ok("0123abcd11"));
         check("4567abcd", Ok("4567abcd11"));
