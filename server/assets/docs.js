@@ -1,4 +1,4 @@
-// Shows the document of the profile that the address names, in light or dark as the browser prefers.
+// Renders the document of the profile in the URL, in the browser's preferred colour scheme.
 "use strict";
 
 const profile = new URLSearchParams(location.search).get("api");
@@ -15,10 +15,10 @@ SwaggerUIBundle({
   defaultModelsExpandDepth: 0,
   displayRequestDuration: true,
   filter: true,
-  // What is sent stays between the browser and this server.
+  // No data is sent to a third party.
   validatorUrl: null,
   persistAuthorization: false,
-  // Another profile is another listener. What would be tried here is asked of this one, where the same paths answer
-  // otherwise.
+  // Another profile has another listener. "Try it out" would send requests to this listener, where the same paths
+  // have other responses.
   ...(profile === "pixcrawler" && { supportedSubmitMethods: [] }),
 });

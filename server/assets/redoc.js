@@ -1,4 +1,4 @@
-// Shows the document of the profile that the address names, in light or dark as the browser prefers.
+// Renders the document of the profile in the URL, in the browser's preferred colour scheme.
 "use strict";
 
 const profile = new URLSearchParams(location.search).get("api");

@@ -1,5 +1,5 @@
-//! Watchpost, the part that lives: it measures, remembers, serves and warns. What it thinks of what it measured
-//! is for the rules, which `watchpost-policies` runs.
+//! The Watchpost server: it collects measurements, stores them, serves the API and reports findings. Rules evaluate
+//! the measurements, in the sandbox of `watchpost-policies`.
 
 #![cfg_attr(
     test,

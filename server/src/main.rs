@@ -1,4 +1,4 @@
-//! The program `watchpost`. Everything that it does is in the library.
+//! The program `watchpost`; all functions are in the library.
 
 use std::process::ExitCode;
 

@@ -1,5 +1,5 @@
-//! In which form a client wants its answer, by the headers `Accept` and `Accept-Encoding`. What cannot be read of them
-//! was not asked for.
+//! Content negotiation: the format and the encoding of a response, from the headers `Accept` and `Accept-Encoding`.
+//! Parts of them that cannot be parsed are ignored.
 
 use actix_web::HttpRequest;
 use actix_web::http::header::{
@@ -8,7 +8,7 @@ use actix_web::http::header::{
 
 use crate::metrics::{Encoding, Format};
 
-/// In the order in which they are preferred when the client does not care.
+/// In the server's order of preference, for clients without one.
 const OFFERED: [ContentEncoding; 4] = [
     ContentEncoding::Zstd,
     ContentEncoding::Brotli,
@@ -16,8 +16,8 @@ const OFFERED: [ContentEncoding; 4] = [
     ContentEncoding::Deflate,
 ];
 
-/// `OpenMetrics` only for who names it and prefers it to text; text for everyone else, for whom refusing would
-/// help nobody.
+/// `OpenMetrics` only if the client names it and prefers it to text; text for everyone else, because an error would
+/// help no client.
 pub fn format(request: &HttpRequest) -> Format {
     let accept = Types::of(request);
     match accept.openmetrics() > accept.text() {
@@ -26,30 +26,30 @@ pub fn format(request: &HttpRequest) -> Format {
     }
 }
 
-/// Whether it names JSON, and likes it better than any text. Who likes both equally gets what Prometheus reads.
+/// Whether the client names JSON and prefers it to any text. On equal weights, the client gets the Prometheus format.
 pub fn prefers_json(request: &HttpRequest) -> bool {
     let accept = Types::of(request);
     let text = accept.text().max(accept.weight("application/openmetrics-text"));
     accept.weight("application/json") > text
 }
 
-/// Whether it names HTML, and likes it at least as well as JSON: browsers do, and programs do not name it.
+/// Whether the client names HTML, and does not prefer JSON: browsers name it, and programs do not.
 pub fn prefers_html(request: &HttpRequest) -> bool {
     let accept = Types::of(request);
     let html = accept.weight("text/html").max(accept.weight("application/xhtml+xml"));
     html > Quality::ZERO && html >= accept.weight("application/json")
 }
 
-/// Whether it takes what is packed by gzip, whatever else it would like better.
-pub fn takes_gzip(request: &HttpRequest) -> bool {
+/// Whether the client accepts gzip, even if it prefers another encoding.
+pub fn accepts_gzip(request: &HttpRequest) -> bool {
     Codings::of(request).gzip() > Quality::ZERO
 }
 
-/// The coding of metrics that the client likes best; of those that it likes equally, the one that is cheapest for both.
+/// The encoding of metrics that the client prefers; of equally preferred ones, the cheapest.
 pub fn encoding(request: &HttpRequest) -> Encoding {
     let accept = Codings::of(request);
     let (zstd, gzip) = (accept.weight(ContentEncoding::Zstd), accept.gzip());
-    // An answer as it is is welcome where nothing is said, but less than anything that was asked for.
+    // Identity is acceptable unless the header excludes it, but any listed encoding is preferred.
     let identity = accept.named(&Coding::identity()).unwrap_or(Quality::ZERO);
     if zstd > Quality::ZERO && zstd >= gzip.max(identity) {
         Encoding::Zstd
@@ -60,12 +60,12 @@ pub fn encoding(request: &HttpRequest) -> Encoding {
     }
 }
 
-/// The coding that the client likes best of those in which any answer can be compressed.
+/// The encoding that the client prefers among those that the server can apply to any response.
 pub fn content_encoding(request: &HttpRequest) -> ContentEncoding {
     let accept = Codings::of(request);
-    let wanted = OFFERED.map(|coding| (accept.weight(coding), coding)).into_iter();
-    // Of several that the client wants equally the first; `max_by` would take the last.
-    let best = wanted.reduce(|best, next| if next.0 > best.0 { next } else { best });
+    let candidates = OFFERED.map(|coding| (accept.weight(coding), coding)).into_iter();
+    // Of equally preferred encodings the first wins; `max_by` would take the last.
+    let best = candidates.reduce(|best, next| if next.0 > best.0 { next } else { best });
     best.filter(|(weight, _)| *weight > Quality::ZERO)
         .map_or(ContentEncoding::Identity, |(_, coding)| coding)
 }
@@ -86,13 +86,13 @@ impl Types {
         self.named(name).unwrap_or(Quality::ZERO)
     }
 
-    /// The most specific range that covers text decides, whatever wider ones say.
+    /// The most specific range that covers text decides, whatever wider ranges say.
     fn text(&self) -> Quality {
         let mut ranges = ["text/plain", "text/*", "*/*"].iter();
         ranges.find_map(|name| self.named(name)).unwrap_or(Quality::ZERO)
     }
 
-    /// That of the version that we write.
+    /// The weight of the version that the server writes.
     fn openmetrics(&self) -> Quality {
         let ranges = self.0.iter().filter(|range| {
             let version = range.item.get_param("version");
@@ -127,7 +127,7 @@ impl Codings {
         self.named(&Coding::Known(coding)).unwrap_or_else(|| self.others())
     }
 
-    /// By either of its names.
+    /// By either of its two names.
     fn gzip(&self) -> Quality {
         let old = self.named(&Coding::Unknown("x-gzip".to_owned()));
         let named = self.named(&Coding::gzip()).max(old);
@@ -153,7 +153,7 @@ mod tests {
                                            */*;q=0.1";
     const FIREFOX: &str = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
 
-    fn asked(name: HeaderName, value: Option<&str>) -> HttpRequest {
+    fn request_with(name: HeaderName, value: Option<&str>) -> HttpRequest {
         let request = TestRequest::default();
         match value {
             Some(value) => request.insert_header((name, value)).to_http_request(),
@@ -162,15 +162,15 @@ mod tests {
     }
 
     fn accepting(value: Option<&str>) -> HttpRequest {
-        asked(ACCEPT, value)
+        request_with(ACCEPT, value)
     }
 
     fn encoded(value: Option<&str>) -> HttpRequest {
-        asked(ACCEPT_ENCODING, value)
+        request_with(ACCEPT_ENCODING, value)
     }
 
     #[test]
-    fn openmetrics_is_for_who_prefers_it() {
+    fn openmetrics_is_for_clients_that_prefer_it() {
         for accept in [
             PROMETHEUS_2,
             PROMETHEUS_3,
@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn everyone_else_reads_text() {
+    fn other_clients_get_text() {
         for accept in [
             PROMETHEUS_3_TEXT_FIRST,
             FIREFOX,
@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn json_is_for_who_prefers_it_to_text() {
+    fn json_is_for_clients_that_prefer_it_to_text() {
         for accept in [
             "application/json",
             "Application/JSON; charset=utf-8",
@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_is_for_browsers() {
+    fn html_is_for_browsers() {
         const CHROMIUM: &str = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8";
         for accept in [FIREFOX, CHROMIUM, "text/html", "application/json;q=0.5, text/html"] {
             assert!(prefers_html(&accepting(Some(accept))), "{accept}");
@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_packed_is_for_who_takes_it() {
+    fn gzip_is_for_clients_that_accept_it() {
         for accept in [
             "gzip",
             "gzip, deflate, br, zstd",
@@ -260,16 +260,16 @@ mod tests {
             "identity, *;q=0.1",
             "br, x-gzip;q=0.2",
         ] {
-            assert!(takes_gzip(&encoded(Some(accept))), "{accept}");
+            assert!(accepts_gzip(&encoded(Some(accept))), "{accept}");
         }
         for accept in ["", "identity", "br", "gzip;q=0", "*, gzip;q=0", "*;q=0"] {
-            assert!(!takes_gzip(&encoded(Some(accept))), "{accept}");
+            assert!(!accepts_gzip(&encoded(Some(accept))), "{accept}");
         }
-        assert!(!takes_gzip(&encoded(None)));
+        assert!(!accepts_gzip(&encoded(None)));
     }
 
     #[test]
-    fn the_coding_is_the_one_that_is_liked_best() {
+    fn the_preferred_encoding_is_used() {
         for (accept, expected) in [
             ("gzip", Encoding::Gzip),
             ("GZip", Encoding::Gzip),
@@ -294,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_compressed_for_one_request_is_what_it_likes_best() {
+    fn any_response_is_compressed_in_the_preferred_encoding() {
         for (accept, expected) in [
             ("gzip", ContentEncoding::Gzip),
             ("gzip, deflate, br, zstd", ContentEncoding::Zstd),

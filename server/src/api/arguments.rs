@@ -1,5 +1,5 @@
-//! What the arguments of a handler say of the requests that it takes: which permissions they need, which parameters
-//! and which body they have. So the document cannot say anything else than the handler does.
+//! Derives a request's specification (permissions, parameters, body) from the argument types of its handler, so the
+//! OpenAPI document always agrees with the handler.
 
 use actix_web::HttpRequest;
 use actix_web::web::{Data, Json, Path, Payload, Query};
@@ -14,35 +14,35 @@ use watchpost_policies::{Action, Digest};
 use super::body::OptionalJson;
 use super::permit::{Permission, Permit};
 
-/// What a request has to have.
+/// What a handler requires of a request.
 #[derive(Default)]
 pub struct HandlerSpec {
-    /// What the client has to be allowed to do.
+    /// The actions that the client needs permission for.
     pub actions: Vec<Action>,
-    /// Whether some clients are not asked for it.
+    /// Whether a client on this machine needs no permission, on a listener with the PixCrawler profile.
     pub open_on_loopback: bool,
-    /// What each part of the path that has a name is.
+    /// The schemas of the named path segments, in order.
     pub in_path: Vec<RefOr<Schema>>,
-    /// Parameters of the query, and headers.
+    /// Query and header parameters.
     pub parameters: Vec<Parameter>,
-    /// Its body.
+    /// The schema of the body.
     pub body: Option<RequestBody>,
-    /// What these refer to.
+    /// The schemas that the others refer to.
     pub schemas: Vec<(String, RefOr<Schema>)>,
 }
 
-/// An argument of a handler, or all of them.
+/// An argument of a handler, or a tuple of all its arguments.
 pub trait Argument {
-    /// Adds what it says.
-    fn tell(asked: &mut HandlerSpec);
+    /// Adds the argument's part of the specification.
+    fn describe(spec: &mut HandlerSpec);
 }
 
 impl HandlerSpec {
-    /// What these arguments say.
+    /// The specification of these arguments.
     pub fn by<Args: Argument>() -> Self {
-        let mut asked = Self::default();
-        Args::tell(&mut asked);
-        asked
+        let mut spec = Self::default();
+        Args::describe(&mut spec);
+        spec
     }
 
     fn json<T: ToSchema>(&mut self, required: Required) {
@@ -57,34 +57,34 @@ impl HandlerSpec {
 }
 
 impl<A: Permission> Argument for Permit<A> {
-    fn tell(asked: &mut HandlerSpec) {
-        asked.actions.push(A::ACTION);
+    fn describe(spec: &mut HandlerSpec) {
+        spec.actions.push(A::ACTION);
     }
 }
 
 impl<T: ToSchema> Argument for Json<T> {
-    fn tell(asked: &mut HandlerSpec) {
-        asked.json::<T>(Required::True);
+    fn describe(spec: &mut HandlerSpec) {
+        spec.json::<T>(Required::True);
     }
 }
 
 impl<T: ToSchema> Argument for OptionalJson<T> {
-    fn tell(asked: &mut HandlerSpec) {
-        asked.json::<T>(Required::False);
+    fn describe(spec: &mut HandlerSpec) {
+        spec.json::<T>(Required::False);
     }
 }
 
 impl<T: IntoParams> Argument for Query<T> {
-    fn tell(asked: &mut HandlerSpec) {
+    fn describe(spec: &mut HandlerSpec) {
         let mut parameters = T::into_params(|| Some(ParameterIn::Query));
         for schema in parameters.iter_mut().filter_map(|parameter| parameter.schema.as_mut()) {
             never_null(schema);
         }
-        asked.parameters.extend(parameters);
+        spec.parameters.extend(parameters);
     }
 }
 
-/// What is left away in a query is not there; it cannot be null.
+/// An optional query parameter may be left out, but it cannot be null.
 fn never_null(schema: &mut RefOr<Schema>) {
     let is_null = |schema: &RefOr<Schema>| match schema {
         RefOr::T(Schema::Object(object)) => object.schema_type == SchemaType::Type(Type::Null),
@@ -110,12 +110,12 @@ fn never_null(schema: &mut RefOr<Schema>) {
 }
 
 impl<T: InPath> Argument for Path<T> {
-    fn tell(asked: &mut HandlerSpec) {
-        asked.in_path = T::parts();
+    fn describe(spec: &mut HandlerSpec) {
+        spec.in_path = T::parts();
     }
 }
 
-/// The parts of a path that have names, in the order in which they come.
+/// The named path segments, in order.
 trait InPath {
     fn parts() -> Vec<RefOr<Schema>>;
 }
@@ -140,23 +140,23 @@ in_path! {
 macro_rules! silent {
     ($($name:ty),+) => {
         $(impl Argument for $name {
-            fn tell(_: &mut HandlerSpec) {}
+            fn describe(_: &mut HandlerSpec) {}
         })+
     };
 }
 
-// What is in a body that is read as it comes, the handler's attribute says.
+// The body is streamed, so the handler's attribute describes it.
 silent!(HttpRequest, Payload);
 
 impl<T: ?Sized> Argument for Data<T> {
-    fn tell(_: &mut HandlerSpec) {}
+    fn describe(_: &mut HandlerSpec) {}
 }
 
 macro_rules! all_of {
     ($($name:ident)+) => {
         impl<$($name: Argument),+> Argument for ($($name,)+) {
-            fn tell(asked: &mut HandlerSpec) {
-                $($name::tell(asked);)+
+            fn describe(spec: &mut HandlerSpec) {
+                $($name::describe(spec);)+
             }
         }
     };

@@ -1,5 +1,5 @@
-//! Who asks: by the certificate of the connection, by a token, or by what a front end that we trust says. It lets
-//! nobody in and keeps nobody out for what they want to do; `Permit` does.
+//! Authentication: identifies a client by its TLS certificate, by a bearer token, or by the headers of a trusted
+//! reverse proxy. Authorization is the task of `Permit`.
 
 use std::any::Any;
 use std::collections::HashMap;
@@ -26,53 +26,53 @@ use crate::metrics::ServiceMetrics;
 use crate::tls::Tls;
 use crate::tls::identity::{Peer, Unreadable};
 
-/// Certificates that front ends sent, so that each is read once and not for every request.
+/// Certificates forwarded by reverse proxies, parsed once instead of for every request.
 const MAX_FORWARDED_CHAINS: usize = 1000;
 
-/// Knows everyone by their certificates and tokens.
+/// Authenticates clients by certificates and tokens.
 pub struct Authenticator {
     tls: Arc<Tls>,
-    known: ArcSwap<AuthConfig>,
+    config: ArcSwap<AuthConfig>,
     forwarded: Mutex<HashMap<[u8; 32], Arc<Peer>>>,
 }
 
-/// Whom the configuration names.
+/// The trusted proxies and the tokens of the configuration.
 #[derive(Clone, Debug, Default)]
 pub struct AuthConfig {
-    /// Front ends that we believe.
+    /// Reverse proxies whose headers are trusted.
     pub trusted_proxies: Vec<Network>,
-    /// Tokens, by their hashes.
+    /// Tokens by their SHA-256 hashes.
     pub tokens: Vec<Token>,
 }
 
-/// What is known of a connection when it begins.
+/// The identity of a connection's peer, determined when the connection opens.
 pub struct Connection {
     secure: bool,
     api: ApiProfile,
-    /// Whether nobody but this machine reaches the listener.
+    /// Whether only this machine can reach the listener.
     loopback: bool,
     peer: Option<Result<Peer, Unreadable>>,
 }
 
-/// Who asks, and from where.
+/// The client of a request.
 #[derive(Clone, Debug)]
 pub struct Client {
-    /// Who.
+    /// The authenticated identity, or the anonymous one.
     pub identity: Identity,
-    /// From where; behind a trusted front end, what it says.
+    /// The client's address; behind a trusted reverse proxy, the forwarded one.
     pub address: IpAddr,
-    /// Whether it came by TLS, as far as we saw it.
+    /// Whether the connection to this server uses TLS.
     pub secure: bool,
-    /// Whether a front end that we trust brought it, so that we believe what that says of how the client wrote us.
+    /// Whether a trusted reverse proxy forwarded the request, so its headers about the original URL are trusted.
     pub fronted: bool,
-    /// What is served at the listener that it came by.
+    /// The API profile of the listener.
     pub api: ApiProfile,
-    /// Whether it asks from this machine, as far as can be seen: at a loopback address, and not for somebody else.
+    /// Whether the client is on this machine: it has a loopback address, and forwards for no other client.
     pub local: bool,
 }
 
 impl Client {
-    /// By whom requests are counted.
+    /// The key of the rate limit.
     pub fn caller(&self) -> Caller {
         match self.identity.kind() {
             IdentityKind::Certificate(certificate) => Caller::Certificate(certificate.fingerprint),
@@ -83,21 +83,21 @@ impl Client {
 }
 
 impl Authenticator {
-    /// A door that knows these.
-    pub fn new(tls: Arc<Tls>, known: AuthConfig) -> Self {
+    /// An authenticator with these proxies and tokens.
+    pub fn new(tls: Arc<Tls>, config: AuthConfig) -> Self {
         Self {
             tls,
-            known: ArcSwap::from_pointee(known),
+            config: ArcSwap::from_pointee(config),
             forwarded: Mutex::default(),
         }
     }
 
-    /// Knows others from now on.
-    pub fn replace(&self, known: AuthConfig) {
-        self.known.store(Arc::new(known));
+    /// Replaces the trusted proxies and tokens.
+    pub fn replace(&self, config: AuthConfig) {
+        self.config.store(Arc::new(config));
     }
 
-    /// Looks at a connection that begins.
+    /// Determines the peer of a new connection.
     pub fn connected(
         &self,
         connection: &dyn Any,
@@ -121,40 +121,40 @@ impl Authenticator {
         });
     }
 
-    /// From where somebody asks; behind a trusted front end, what that says.
+    /// The client's address; behind a trusted reverse proxy, the forwarded one.
     pub fn address(&self, request: &ServiceRequest) -> IpAddr {
-        let known = self.known.load();
+        let config = self.config.load();
         let peer = peer_of(request);
-        if known.trusts(peer) {
-            known.first_untrusted(request.headers(), peer)
+        if config.trusts(peer) {
+            config.first_untrusted(request.headers(), peer)
         } else {
             peer
         }
     }
 
-    /// Who asks. An error says why somebody who said who they are is not believed.
+    /// Authenticates the client. The error says why its credentials are rejected.
     pub fn client(&self, request: &ServiceRequest, now: i64) -> Result<Client, ApiError> {
-        let known = self.known.load();
+        let config = self.config.load();
         let connection = request.conn_data::<Connection>();
         let secure = connection.is_some_and(|connection| connection.secure);
         let api = connection.map_or(ApiProfile::Full, |connection| connection.api);
         let address = peer_of(request);
         let headers = request.headers();
-        if known.trusts(address) {
-            let identity = match self.token(request, &known, now)? {
+        if config.trusts(address) {
+            let identity = match self.token(request, &config, now)? {
                 Some(identity) => identity,
                 None => self.forwarded(headers, now)?,
             };
             return Ok(Client {
                 identity,
-                address: known.first_untrusted(headers, address),
+                address: config.first_untrusted(headers, address),
                 secure,
                 fronted: true,
                 api,
                 local: false,
             });
         }
-        let identity = match self.token(request, &known, now)? {
+        let identity = match self.token(request, &config, now)? {
             Some(identity) => identity,
             None => self.of_connection(connection, now)?,
         };
@@ -181,40 +181,41 @@ impl Authenticator {
         identity.map_err(|why| ApiError::Unauthenticated(why.to_string()))
     }
 
-    /// The token, if one is sent. All tokens are compared, in constant time each, so that nothing can be learnt
-    /// from how long it takes.
-    fn token(&self, request: &ServiceRequest, known: &AuthConfig, now: i64) -> Result<Option<Identity>, ApiError> {
+    /// The identity of the token, if the request has one. All tokens are compared, each in constant time, so the
+    /// duration reveals nothing about them.
+    fn token(&self, request: &ServiceRequest, config: &AuthConfig, now: i64) -> Result<Option<Identity>, ApiError> {
         if !request.headers().contains_key(Authorization::<Bearer>::name()) {
             return Ok(None);
         }
         let Ok(sent) = Authorization::<Bearer>::parse(request) else {
-            let why = "the header Authorization is no bearer token; write `Authorization: Bearer TOKEN`";
+            let why = "the header Authorization has no bearer token; send `Authorization: Bearer TOKEN`";
             return Err(ApiError::Unauthenticated(why.to_owned()));
         };
         let hash = sha256(sent.as_ref().token().as_bytes());
         let mut found = None;
-        for token in &known.tokens {
+        for token in &config.tokens {
             if openssl::memcmp::eq(&hash, token.sha256.expose().as_bytes()) {
                 found = Some(token);
             }
         }
         let refused = |why: &str| Err(ApiError::Unauthenticated(why.to_owned()));
         match found {
-            None => refused("the token is not known here"),
+            None => refused("the token is unknown"),
             Some(token) if token.expires.is_some_and(|end| end.as_second() <= now) => {
-                refused("the token has ended; ask for a new one")
+                refused("the token has expired; request a new one")
             }
             Some(token) => Ok(Some(Identity::of_token(token.name.as_str()))),
         }
     }
 
-    /// The certificate that a front end we trust has seen (RFC 9440). We check it too: it may have been revoked.
+    /// The certificate that a trusted reverse proxy forwards (RFC 9440). It is verified again: it may have been revoked.
     fn forwarded(&self, headers: &HeaderMap, now: i64) -> Result<Identity, ApiError> {
         let mut sent = headers.get_all("client-cert");
         let (Some(header), more) = (sent.next(), sent.next()) else {
             return Ok(Identity::anonymous());
         };
-        let broken = || ApiError::BadRequest("the header Client-Cert is no certificate as RFC 9440 has it".to_owned());
+        let broken =
+            || ApiError::BadRequest("the header Client-Cert is not a certificate in the form of RFC 9440".to_owned());
         if more.is_some() {
             return Err(broken());
         }
@@ -246,7 +247,7 @@ impl Authenticator {
     }
 }
 
-/// Whether somebody on this machine hands on what another asked, and says so.
+/// Whether a proxy on this machine forwards another client's request, by its headers.
 fn is_relayed(headers: &HeaderMap) -> bool {
     ["forwarded", "via", "x-forwarded-for", "x-real-ip"]
         .iter()
@@ -264,7 +265,7 @@ impl AuthConfig {
         self.trusted_proxies.iter().any(|network| network.contains(address))
     }
 
-    /// Each front end adds whom it saw at the end of the list; the first of them that we do not trust is the client.
+    /// Each proxy appends the address of its peer to the list; from the end, the first untrusted address is the client.
     fn first_untrusted(&self, headers: &HeaderMap, peer: IpAddr) -> IpAddr {
         let lists: Vec<&str> = headers
             .get_all("x-forwarded-for")
@@ -283,7 +284,7 @@ impl AuthConfig {
     }
 }
 
-/// Some front ends write the port too.
+/// Some reverse proxies append the port.
 fn address_in(hop: &str) -> Option<IpAddr> {
     let hop = hop.trim();
     let bare = hop.trim_start_matches('[').trim_end_matches(']');

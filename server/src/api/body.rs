@@ -1,5 +1,5 @@
-//! A body that need not be there. Whoever sends none means the defaults; whoever sends anything is held to it, as with
-//! a body that has to be there. What is wrong with JSON is told where its refusals are.
+//! An optional JSON body: an empty body stands for the defaults, any other is validated like a required body. Error
+//! messages for invalid JSON are in `mod.rs`.
 
 use std::pin::Pin;
 
@@ -11,7 +11,7 @@ use futures_util::future::{LocalBoxFuture, ready};
 use futures_util::stream::{Stream, StreamExt, once};
 use serde::de::DeserializeOwned;
 
-/// JSON, or the defaults where the body is empty.
+/// JSON, or the defaults if the body is empty.
 pub struct OptionalJson<T>(pub T);
 
 impl<T: Default + DeserializeOwned + 'static> FromRequest for OptionalJson<T> {
@@ -21,7 +21,7 @@ impl<T: Default + DeserializeOwned + 'static> FromRequest for OptionalJson<T> {
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
         let (request, mut body) = (request.clone(), payload.take());
         Box::pin(async move {
-            // Whether there is a body is known by its first byte only: a chunked one does not say how long it is.
+            // Only the first byte shows whether there is a body: a chunked one has no content length.
             let first = loop {
                 match body.next().await {
                     None => return Ok(Self(T::default())),

@@ -1,5 +1,5 @@
-//! A body on its way in: bounded in length and time for whoever reads it, and let go as its protocol wants when nobody
-//! does.
+//! Limits the size and the receive time of a request body, and discards a body that no handler reads in the way that
+//! the HTTP version needs.
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
@@ -18,18 +18,18 @@ use tokio::time::Instant;
 
 use crate::tasks;
 
-/// How long a stream of HTTP/2 is kept open whose body nobody wants.
+/// How long an HTTP/2 stream stays open whose body no handler reads.
 const LINGER_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How much more of it is read in that time, and let go. It is read, for what lies unread takes the room of all other
-/// streams of the connection.
+/// How many bytes of it are read and discarded in that time. They are read because unread data takes up the flow-control
+/// window of the whole connection.
 const MAX_LINGER_BYTES: usize = 64 << 20;
 
-/// A body on its way in. Over HTTP/1 whoever answers without having read it leaves it here: the framework reads on what
-/// nobody holds any more, however long it is, and closes a connection over what somebody still does.
+/// A request body with limits. Over HTTP/1, a response without a read body leaves it here: the framework drains a body
+/// that has been dropped, however long it is, and closes the connection over one that is still held.
 ///
-/// Over HTTP/2 a stream is reset when nobody holds its body, and clients of their time (curl 7.88, which Debian 12 has)
-/// forget the answer over that. So there it lingers, until they have read the answer and stopped.
+/// Over HTTP/2, dropping the body resets the stream, and older clients (curl 7.88, which Debian 12 has) then discard
+/// the response. So the body is kept until the client has read the response and stopped sending.
 pub(super) struct LimitedBody {
     body: Rc<Body>,
     lingers: bool,
@@ -41,8 +41,8 @@ struct Body {
 }
 
 impl LimitedBody {
-    /// Puts a body in the place of this request's that ends with an error which says so, if it is too long or too slow.
-    pub(super) fn bound(request: &mut ServiceRequest, limit: u64, longest: Duration) -> Option<Self> {
+    /// Replaces the request's body by one that ends with an error if it is too long or too slow.
+    pub(super) fn bound(request: &mut ServiceRequest, limit: u64, timeout: Duration) -> Option<Self> {
         if matches!(request.parts_mut().1, Payload::None) {
             return None;
         }
@@ -50,7 +50,7 @@ impl LimitedBody {
             payload: RefCell::new(request.take_payload()),
             ended: Cell::new(false),
         });
-        let bounded = bounded(body.clone(), limit, Instant::now() + longest);
+        let bounded = bounded(body.clone(), limit, Instant::now() + timeout);
         request.set_payload(Payload::Stream {
             payload: Box::pin(bounded),
         });
@@ -64,14 +64,14 @@ impl Drop for LimitedBody {
         if !self.lingers || self.body.ended.get() {
             return;
         }
-        // Most requests have no body, which is found out without waiting.
+        // Most requests have no body, which the first poll shows.
         if !matches!(self.body.next().now_or_never(), Some(None)) {
             tasks::go_on(linger(self.body.clone()));
         }
     }
 }
 
-/// Reads on, but not for long.
+/// Discards the rest of the body, up to the limits of time and size.
 async fn linger(body: Rc<Body>) {
     let deadline = Instant::now() + LINGER_TIMEOUT;
     let mut read = 0;

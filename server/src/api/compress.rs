@@ -1,4 +1,5 @@
-//! A body in the form that the client wants. What is compressed already, or not worth it, is left as it is.
+//! Compresses response bodies in the encoding that the client prefers. Bodies that are compressed already or too small
+//! stay as they are.
 
 use actix_http::encoding::Encoder;
 use actix_web::body::{BodySize, MessageBody};
@@ -7,14 +8,14 @@ use actix_web::http::header::{CONTENT_ENCODING, CONTENT_TYPE, ContentEncoding, H
 
 use super::accept;
 
-/// The body in the form that the client wants, if it has at least `from` bytes.
+/// Compresses the body in the client's preferred encoding if it has at least `from` bytes.
 pub fn compress<B: MessageBody + 'static>(response: ServiceResponse<B>, from: u64) -> ServiceResponse<Encoder<B>> {
     let chosen = chosen(&response, from);
     response.map_body(|head, body| {
         let worth = matches!(body.size(), BodySize::Sized(_) | BodySize::Stream);
-        // Where it is compressed, the encoder says so itself.
-        let told = chosen != ContentEncoding::Identity || head.headers().contains_key(VARY);
-        if worth && !told {
+        // The encoder adds `Vary` where it compresses.
+        let varies = chosen != ContentEncoding::Identity || head.headers().contains_key(VARY);
+        if worth && !varies {
             head.headers_mut()
                 .insert(VARY, HeaderValue::from_static("accept-encoding"));
         }
@@ -31,8 +32,8 @@ fn chosen<B: MessageBody>(response: &ServiceResponse<B>, from: u64) -> ContentEn
     accept::content_encoding(response.request())
 }
 
-/// Pictures and archives do not get smaller. Pages of metrics are rendered in the forms that Prometheus asks for
-/// already, and by nothing else: they are too large to be compressed anew for each request.
+/// Images and archives do not shrink. Pages of metrics are stored in the encodings that Prometheus requests, and are
+/// too large to compress for each request.
 fn is_text(content_type: Option<&HeaderValue>) -> bool {
     let Some(content_type) = content_type.and_then(|value| value.to_str().ok()) else {
         return false;

@@ -1,5 +1,5 @@
-//! What a client is told when it does not get what it asked for: a problem document (RFC 9457) with the id of the
-//! request. Every refusal is one of these, those of the framework included; the log has the rest of the story.
+//! API errors: each error, the framework's included, becomes a problem document (RFC 9457) with the id of the request.
+//! Details that clients must not see go to the log.
 
 use actix_web::http::StatusCode;
 use actix_web::http::header;
@@ -10,145 +10,145 @@ use utoipa::ToSchema;
 
 use crate::store::StoreError;
 
-/// Why a client does not get what it asked for.
+/// An error of an API request.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum ApiError {
-    /// Nobody said who they are, and it matters.
+    /// The client must authenticate, or its credentials are invalid.
     #[error("{0}")]
     Unauthenticated(String),
-    /// Somebody who may not.
+    /// The role rule denies the action.
     #[error("{0}")]
     Forbidden(String),
-    /// Nothing is there.
-    #[error("there is nothing at {0}")]
+    /// No route has this path.
+    #[error("no such path: {0}")]
     NotFound(String),
-    /// What the path names is not there, and more can be said of it than that.
+    /// The resource does not exist; the text says which.
     #[error("{0}")]
     Missing(String),
-    /// Somebody else was first.
+    /// `If-Match` names an older generation: another client has changed the rules since.
     #[error("{0}")]
     Precondition(String),
-    /// It was understood and looked at, and will not do.
+    /// A well-formed request that fails validation.
     #[error("{}", .0.why)]
     Rejected(Box<Rejected>),
-    /// Something is there, but not for this method.
-    #[error("{method} is not understood here; use {allow}")]
+    /// The path exists, but not with this method.
+    #[error("{method} is not allowed; use {allow}")]
     Method {
-        /// What was asked.
+        /// The method of the request.
         method: String,
-        /// What is understood.
+        /// The methods of the path.
         allow: String,
     },
-    /// The client speaks wrongly.
+    /// A malformed request.
     #[error("{0}")]
     BadRequest(String),
-    /// It does not go with how things stand.
+    /// The request conflicts with the current state.
     #[error("{0}")]
     Conflict(String),
-    /// More than one answer may hold.
+    /// The response would exceed the limits of one response.
     #[error("{0}")]
     TooMuch(String),
-    /// The body is longer than we take.
-    #[error("the body is longer than is taken here; send less, or raise http.max_body")]
+    /// The body is longer than `http.max_body`.
+    #[error("the body is too long; send less, or raise http.max_body")]
     BodyTooLarge,
-    /// The component is larger than we take.
+    /// The component is larger than `rules.limits.component_bytes`.
     #[error(
-        "the component has more than {limit} bytes; leave out what it does not need, or raise rules.limits.component_bytes"
+        "the component has more than {limit} bytes; remove what it does not need, or raise rules.limits.component_bytes"
     )]
     ComponentTooLarge {
-        /// What we take.
+        /// Maximum size in bytes.
         limit: usize,
     },
-    /// The headers are longer than we take.
-    #[error("the headers have {bytes} bytes together; at most {limit} are taken")]
+    /// The headers are longer than `http.max_headers`.
+    #[error("the headers have {bytes} bytes, more than the limit of {limit}")]
     HeadersTooLarge {
-        /// What was sent.
+        /// Size of the headers in bytes.
         bytes: usize,
-        /// What we take.
+        /// Maximum size in bytes.
         limit: usize,
     },
-    /// The body is sent as something that is not taken here.
+    /// The content type of the body is not accepted.
     #[error("{0}")]
     WrongForm(&'static str),
-    /// The body takes longer than we wait.
+    /// The body did not arrive within `http.body_timeout`.
     #[error("the body did not arrive in time; send it faster, or raise http.body_timeout")]
     BodyTooSlow,
-    /// No form that the client wants.
-    #[error("this can be sent as {offered}, and the request accepts none of them")]
+    /// `Accept` excludes every available content type.
+    #[error("the available content types are {offered}, and the request accepts none of them")]
     NotAcceptable {
-        /// What we have.
+        /// The available content types.
         offered: &'static str,
     },
-    /// Too many requests.
-    #[error("too many requests; come again in {after_seconds} s")]
+    /// The client exceeds its rate limit.
+    #[error("too many requests; retry in {after_seconds} s")]
     TooMany {
-        /// When to come again.
+        /// When to retry, in seconds.
         after_seconds: u64,
     },
-    /// Not now.
+    /// Temporarily unavailable.
     #[error("{why}")]
     Unavailable {
-        /// Why, and what for.
+        /// The reason.
         why: String,
-        /// When to come again.
+        /// When to retry, in seconds.
         after_seconds: u64,
     },
-    /// The framework refused, for a reason that we do not tell apart.
+    /// Any other error of the framework.
     #[error("{reason}")]
     Framework {
-        /// With this status.
+        /// The HTTP status.
         status: StatusCode,
-        /// In these words.
+        /// The framework's message.
         reason: String,
     },
-    /// We are broken.
-    #[error("something went wrong here; the log has it under this request's id")]
+    /// Internal error; the text is for the log only.
+    #[error("internal error; the log has the details under this request's id")]
     Internal(String),
 }
 
-/// What will not do, and what can be done about it.
+/// The result of a failed validation.
 #[derive(Clone, Debug)]
 pub struct Rejected {
-    /// What is not true of it.
+    /// The check that failed.
     pub check: String,
-    /// How that was seen.
+    /// Why it failed.
     pub why: String,
-    /// What to do.
+    /// How to correct it.
     pub advice: String,
-    /// The same for programs.
+    /// The same in fields, for programs.
     pub more: Value,
 }
 
-/// What went wrong and what to do about it, as RFC 9457 has it.
+/// An error as a problem document (RFC 9457).
 #[derive(Serialize, ToSchema)]
 pub struct Problem<'p> {
-    /// There is nothing to look up: `detail` says it all.
+    /// Always `about:blank`: `detail` describes the problem.
     r#type: &'static str,
-    /// The words of the status.
+    /// The reason phrase of the status.
     title: &'p str,
-    /// The status.
+    /// The HTTP status.
     status: u16,
-    /// What is wrong, and what to do.
+    /// What is wrong, and how to correct it.
     detail: String,
-    /// The path that was asked for.
+    /// The path of the request.
     #[serde(skip_serializing_if = "Option::is_none")]
     instance: Option<&'p str>,
-    /// The request, as the log has it.
+    /// The id of the request, which the log has too.
     #[serde(skip_serializing_if = "Option::is_none")]
     request_id: Option<&'p str>,
-    /// What is not true of something that was looked at.
+    /// The check that failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     check: Option<&'p str>,
-    /// What can be done about that.
+    /// How to correct it.
     #[serde(skip_serializing_if = "Option::is_none")]
     advice: Option<&'p str>,
-    /// The same reason in fields, so that programs need not read `detail`; which there are depends on the reason.
+    /// The reason in fields, so that programs need not parse `detail`; the fields depend on the reason.
     #[serde(skip_serializing_if = "Option::is_none")]
     cause: Option<&'p Value>,
 }
 
 impl ApiError {
-    /// The document that tells it, by the path and id of the request.
+    /// The problem document of this error, for a request's path and id.
     pub fn problem<'p>(&'p self, path: Option<&'p str>, id: Option<&'p str>) -> Problem<'p> {
         let status = self.status_code();
         let rejected = match self {
@@ -168,7 +168,7 @@ impl ApiError {
         }
     }
 
-    /// The answer to a request, by its path and id.
+    /// The response to a request with this path and id.
     pub fn answer(&self, path: Option<&str>, id: Option<&str>) -> HttpResponse {
         let mut response = HttpResponse::build(self.status_code());
         response.insert_header((header::CONTENT_TYPE, "application/problem+json"));
@@ -190,7 +190,7 @@ impl ApiError {
     }
 }
 
-/// What went wrong in detail is for the log: it may name machines and tables that clients should not know.
+/// Logs the database error in detail: it may name machines and tables that clients should not know.
 impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
         (&error).into()
@@ -201,21 +201,21 @@ impl From<&StoreError> for ApiError {
     fn from(error: &StoreError) -> Self {
         let why = match error {
             StoreError::Refused(_) => {
-                log::warn!(reason:% = error; "a request could not be answered");
-                let why = "the database refuses what was sent, for it breaks a rule of its table; the log says which";
+                log::warn!(reason:% = error; "a database query failed");
+                let why = "the database rejects the data, because it violates a constraint; the log says which";
                 return Self::BadRequest(why.to_owned());
             }
             StoreError::Unreadable(_) | StoreError::Unencodable(_) => return Self::Internal(error.to_string()),
             StoreError::Failed(why) => return Self::Internal(why.clone()),
-            StoreError::Unreachable(_) => "the database cannot be reached just now",
+            StoreError::Unreachable(_) => "the database is unreachable",
             StoreError::Missing(_) => {
-                "the database lacks a table or column, or the right to read it; the log names what is missing"
+                "the database lacks a table or column, or the permission to read it; the log names what is missing"
             }
             StoreError::Busy => "the database is busy",
-            StoreError::Full => "the database has no room left",
+            StoreError::Full => "the database has no space left",
             StoreError::Damaged(_) => "the database is damaged",
         };
-        log::warn!(reason:% = error; "a request could not be answered");
+        log::warn!(reason:% = error; "a database query failed");
         Self::Unavailable {
             why: why.to_owned(),
             after_seconds: 5,
@@ -256,23 +256,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_words_of_a_database_are_not_told_to_clients() {
-        let words = || "relation \"job_chunks\" of db.internal".to_owned();
+    fn the_details_of_a_database_error_are_hidden_from_clients() {
+        let internal_details = || "relation \"job_chunks\" of db.internal".to_owned();
         let check = |error: StoreError, status: u16, says: &str| {
-            let told = ApiError::from(error);
-            assert_eq!(told.status_code().as_u16(), status);
-            let sentence = told.to_string();
+            let api_error = ApiError::from(error);
+            assert_eq!(api_error.status_code().as_u16(), status);
+            let sentence = api_error.to_string();
             assert!(
                 sentence.contains(says) && !sentence.contains("job_chunks"),
                 "{sentence}"
             );
         };
-        check(StoreError::Refused(words()), 400, "breaks a rule of its table");
-        check(StoreError::Missing(words()), 503, "lacks a table or column");
-        check(StoreError::Unreachable(words()), 503, "cannot be reached just now");
-        check(StoreError::Damaged(words()), 503, "damaged");
+        check(StoreError::Refused(internal_details()), 400, "violates a constraint");
+        check(StoreError::Missing(internal_details()), 503, "lacks a table or column");
+        check(StoreError::Unreachable(internal_details()), 503, "is unreachable");
+        check(StoreError::Damaged(internal_details()), 503, "damaged");
         check(StoreError::Busy, 503, "busy");
-        check(StoreError::Full, 503, "no room left");
-        check(StoreError::Failed(words()), 500, "something went wrong");
+        check(StoreError::Full, 503, "no space left");
+        check(StoreError::Failed(internal_details()), 500, "internal error");
     }
 }

@@ -1,5 +1,5 @@
-//! What every request passes: it gets an id, somebody is found to have sent it, it is counted, bounded, answered in
-//! the form that the client wants, measured and logged. What it asks for is not looked at here.
+//! The middleware that every request passes: it assigns an id, authenticates the client, applies the limits, compresses
+//! the response, and records metrics and logs. It does not know the handlers.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -30,30 +30,30 @@ use crate::clock;
 use crate::metrics::ServiceMetrics;
 use crate::metrics::service_metrics::Held;
 
-/// By which generation of rules was decided that the client may have its answer, or may not.
+/// The response header with the rules generation that authorized the request.
 const GENERATION: HeaderName = HeaderName::from_static("x-watchpost-generation");
 
-/// What a request may cost. It can be replaced while requests are served.
+/// The limits of a request. They can be replaced at run time.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Bounds {
-    /// The longest body.
+    /// Maximum size of a body in bytes.
     pub max_body: u64,
-    /// The largest rule that somebody brings, with what is beside it.
+    /// Maximum size of a rule upload in bytes, including the other fields of its form.
     pub max_upload: u64,
-    /// The longest headers.
+    /// Maximum size of the headers in bytes.
     pub max_headers: usize,
-    /// The longest that a body may take to arrive.
+    /// Maximum time for a body to arrive.
     pub body_timeout: Duration,
-    /// How often one may ask.
+    /// The rate limit of each client.
     pub allowed: Allowed,
-    /// Bodies from this size on are compressed.
+    /// Minimum size in bytes of a response that is compressed.
     pub compress_min_size: u64,
-    /// Whether each request is a line in the log.
+    /// Whether each request is logged.
     pub access_log: bool,
 }
 
 impl Bounds {
-    fn longest_body(&self, class: BodyClass) -> u64 {
+    fn max_body(&self, class: BodyClass) -> u64 {
         match class {
             BodyClass::Json => self.max_body,
             BodyClass::Component => self.max_body.max(self.max_upload),
@@ -61,9 +61,9 @@ impl Bounds {
     }
 }
 
-/// What every request passes.
+/// The state of the middleware.
 pub struct Gate {
-    door: Arc<Authenticator>,
+    authenticator: Arc<Authenticator>,
     bounds: ArcSwap<Bounds>,
     bodies: BodyClasses,
     rate: Rate,
@@ -71,15 +71,15 @@ pub struct Gate {
 }
 
 impl Gate {
-    /// A gate with these bounds, before routes that take these bodies.
+    /// A gate with these limits, for routes with these body classes.
     pub fn new(
-        door: Arc<Authenticator>,
+        authenticator: Arc<Authenticator>,
         bounds: Bounds,
         bodies: BodyClasses,
         service_metrics: Arc<ServiceMetrics>,
     ) -> Self {
         Self {
-            door,
+            authenticator,
             bounds: ArcSwap::from_pointee(bounds),
             bodies,
             rate: Rate::default(),
@@ -87,12 +87,12 @@ impl Gate {
         }
     }
 
-    /// Other bounds from now on.
+    /// Replaces the limits.
     pub fn replace(&self, bounds: Bounds) {
         self.bounds.store(Arc::new(bounds));
     }
 
-    fn admit(&self, request: &mut ServiceRequest, bounds: &Bounds, longest_body: u64) -> Result<(), ApiError> {
+    fn admit(&self, request: &mut ServiceRequest, bounds: &Bounds, max_body: u64) -> Result<(), ApiError> {
         let headers = request.headers();
         let bytes: usize = headers
             .iter()
@@ -105,23 +105,23 @@ impl Gate {
         let length = headers
             .get(CONTENT_LENGTH)
             .and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
-        if length.is_some_and(|length| length > longest_body) {
+        if length.is_some_and(|length| length > max_body) {
             return Err(ApiError::BodyTooLarge);
         }
         let too_many = |after_seconds| {
             self.service_metrics.rate_limited();
             ApiError::TooMany { after_seconds }
         };
-        // Whoever is refused pays by address, and looking at certificates and tokens is worth a limit too.
-        let somewhere = Caller::at(self.door.address(request));
+        // The address is limited before authentication, because verifying certificates and tokens is expensive too.
+        let address = Caller::at(self.authenticator.address(request));
         let now = Instant::now();
         if headers.contains_key(AUTHORIZATION) || headers.contains_key("client-cert") {
-            self.rate.has(&somewhere, bounds.allowed, now).map_err(too_many)?;
+            self.rate.has(&address, bounds.allowed, now).map_err(too_many)?;
         }
-        let client = match self.door.client(request, clock::now().as_second()) {
+        let client = match self.authenticator.client(request, clock::now().as_second()) {
             Ok(client) => client,
             Err(refused) => {
-                self.rate.take(&somewhere, bounds.allowed, now).map_err(too_many)?;
+                self.rate.take(&address, bounds.allowed, now).map_err(too_many)?;
                 return Err(refused);
             }
         };
@@ -131,7 +131,7 @@ impl Gate {
     }
 }
 
-/// The middleware.
+/// The middleware function.
 pub async fn pass<B: MessageBody + 'static>(
     gate: Data<Gate>,
     mut request: ServiceRequest,
@@ -142,9 +142,9 @@ pub async fn pass<B: MessageBody + 'static>(
     let id = RequestId::of(&request);
     request.extensions_mut().insert(id.clone());
     let in_flight = gate.service_metrics.request_started();
-    let longest = bounds.longest_body(gate.bodies.class(request.method(), request.path()));
-    let incoming = LimitedBody::bound(&mut request, longest, bounds.body_timeout);
-    let mut response = match gate.admit(&mut request, &bounds, longest) {
+    let max_body = bounds.max_body(gate.bodies.class(request.method(), request.path()));
+    let incoming = LimitedBody::bound(&mut request, max_body, bounds.body_timeout);
+    let mut response = match gate.admit(&mut request, &bounds, max_body) {
         Ok(()) => match next.call(request).await {
             Ok(response) => response.map_into_boxed_body(),
             Err(error) => return Err(error),
@@ -152,9 +152,9 @@ pub async fn pass<B: MessageBody + 'static>(
         Err(error) => request.error_response(error).map_into_boxed_body(),
     };
     if response.status().is_client_error() || response.status().is_server_error() {
-        response = tell_problem(response, &id);
+        response = to_problem_document(response, &id);
     }
-    // Who is not believed may be believed on a connection that begins anew.
+    // A new connection may authenticate successfully, so this one is closed.
     if response.status() == StatusCode::UNAUTHORIZED {
         response
             .response_mut()
@@ -177,7 +177,7 @@ pub async fn pass<B: MessageBody + 'static>(
     }))
 }
 
-/// A body on its way out: its request is in flight until the last of it is written.
+/// A response body that counts its request as in flight until its last byte is written.
 pub struct Outgoing {
     body: Encoder<BoxBody>,
     _held: Held,
@@ -196,13 +196,13 @@ impl MessageBody for Outgoing {
     }
 }
 
-/// Says in a problem document what an error says, the framework's errors too. What a handler answered itself stays.
-fn tell_problem(response: ServiceResponse<BoxBody>, id: &RequestId) -> ServiceResponse<BoxBody> {
+/// Turns an error, the framework's included, into a problem document. Responses of handlers stay as they are.
+fn to_problem_document(response: ServiceResponse<BoxBody>, id: &RequestId) -> ServiceResponse<BoxBody> {
     let Some(error) = response.response().error() else {
         return response;
     };
     let path = response.request().path().to_owned();
-    let told = match error.as_error::<ApiError>() {
+    let replacement = match error.as_error::<ApiError>() {
         Some(error) => {
             if let ApiError::Internal(story) = error {
                 log::error!(request_id = id.as_str(), path = path.as_str(); "{story}");
@@ -220,19 +220,19 @@ fn tell_problem(response: ServiceResponse<BoxBody>, id: &RequestId) -> ServiceRe
             }
         }
     };
-    with_body_of(response, told)
+    with_body_of(response, replacement)
 }
 
-fn with_body_of(response: ServiceResponse<BoxBody>, told: HttpResponse) -> ServiceResponse<BoxBody> {
+fn with_body_of(response: ServiceResponse<BoxBody>, replacement: HttpResponse) -> ServiceResponse<BoxBody> {
     let (request, _) = response.into_parts();
-    ServiceResponse::new(request, told)
+    ServiceResponse::new(request, replacement)
 }
 
 fn finish<B>(gate: &Gate, bounds: &Bounds, response: &ServiceResponse<B>, id: &RequestId, took: Duration) {
     let request = response.request();
     let (method, status) = (request.method().as_str(), response.status().as_u16());
     let pattern = request.match_pattern();
-    // A path that nobody made a route for is not worth a series of its own.
+    // Unknown paths share one series.
     let pattern = pattern.as_deref().unwrap_or("unmatched");
     gate.service_metrics.request_finished(method, pattern, status, took);
     if !bounds.access_log {
@@ -240,7 +240,7 @@ fn finish<B>(gate: &Gate, bounds: &Bounds, response: &ServiceResponse<B>, id: &R
     }
     let extensions = request.extensions();
     let client = extensions.get::<Client>();
-    let who = client.map(|client| client.identity.to_string()).unwrap_or_default();
+    let identity = client.map(|client| client.identity.to_string()).unwrap_or_default();
     let address = client
         .map(|client| client.address.to_string())
         .or_else(|| request.peer_addr().map(|peer| peer.ip().to_string()));
@@ -253,7 +253,7 @@ fn finish<B>(gate: &Gate, bounds: &Bounds, response: &ServiceResponse<B>, id: &R
         target: "watchpost::access",
         request_id = id.as_str(), method, path = request.path(), status,
         duration_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
-        identity = who.as_str(), address = address.as_deref().unwrap_or_default(), agent;
+        identity = identity.as_str(), address = address.as_deref().unwrap_or_default(), agent;
         "request"
     );
 }

@@ -1,4 +1,4 @@
-//! The latest round of this machine, for handlers. They never wait for the next.
+//! The latest round of this machine, for handlers. It returns immediately and never waits for the next round.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ pub struct Latest {
 }
 
 impl Latest {
-    /// What is published there of this host; `before_the_first` stands in until something is.
+    /// Reads what is published for this host; `before_the_first` is used until the first round.
     pub fn new(evaluations: Evaluations, host: HostId, before_the_first: Report) -> Self {
         Self {
             evaluations,
@@ -27,20 +27,20 @@ impl Latest {
         }
     }
 
-    /// The latest round, if there was one.
+    /// The latest round, or none before the first.
     pub fn judged(&self) -> Option<Arc<Judged>> {
         self.evaluations.latest(&self.host)
     }
 
-    /// The latest round, or the answer to somebody who came too early.
+    /// The latest round, or an error before the first.
     pub fn needed(&self) -> Result<Arc<Judged>, ApiError> {
         self.judged().ok_or_else(|| ApiError::Unavailable {
-            why: "nothing has been measured yet; the first round is on its way".to_owned(),
+            why: "nothing has been measured yet; the first round is in progress".to_owned(),
             after_seconds: 1,
         })
     }
 
-    /// All of it, for those who try rules on it.
+    /// The latest round with everything that a trial of a rule needs.
     pub fn moment(&self) -> Moment {
         let judged = self.judged();
         Moment {
@@ -54,7 +54,7 @@ impl Latest {
         self.report_of(self.judged().as_deref())
     }
 
-    /// The report of this round, or what stands in before the first.
+    /// The report of this round, or the placeholder before the first.
     pub fn report_of(&self, judged: Option<&Judged>) -> Arc<Report> {
         judged.map_or(&self.before_the_first, |judged| &judged.report).clone()
     }

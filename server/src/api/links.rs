@@ -1,11 +1,11 @@
-//! Absolute addresses, as the client of this request has to write them.
+//! Absolute URLs, as the client of a request sees the server.
 
 use actix_web::http::header::HOST;
 use actix_web::{HttpMessage, HttpRequest};
 
 use super::authn::Client;
 
-/// The address of one of our paths.
+/// The absolute URL of a path of this server.
 pub fn absolute(request: &HttpRequest, path: &str) -> String {
     let extensions = request.extensions();
     match extensions.get::<Client>() {
@@ -14,7 +14,8 @@ pub fn absolute(request: &HttpRequest, path: &str) -> String {
     }
 }
 
-/// `https://example.org`: how the client wrote us, by what a front end that we trust says and else by what we see.
+/// `https://example.org`: the origin that the client used, by the headers of a trusted reverse proxy or else by the
+/// request itself.
 fn origin(request: &HttpRequest, client: &Client) -> String {
     let last = |name: &str| {
         let value = request.headers().get(name).filter(|_| client.fronted)?.to_str().ok()?;
@@ -31,14 +32,14 @@ fn origin(request: &HttpRequest, client: &Client) -> String {
     format!("{scheme}://{}", host.as_deref().unwrap_or("localhost"))
 }
 
-/// The host by HTTP/1.1's header or HTTP/2's authority.
+/// The host, from HTTP/1.1's `Host` header or HTTP/2's authority.
 fn host_of(request: &HttpRequest) -> Option<String> {
     let host = request.uri().authority().map(|authority| authority.as_str());
     let host = host.or_else(|| request.headers().get(HOST).and_then(|host| host.to_str().ok()));
     host.filter(|host| is_host(host)).map(str::to_owned)
 }
 
-/// It ends up in links.
+/// Characters that may appear in a link.
 fn is_host(host: &str) -> bool {
     let legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_' | b':' | b'[' | b']');
     !host.is_empty() && host.len() <= 255 && host.bytes().all(legal)

@@ -1,5 +1,5 @@
-//! What is served: the one list of routes. Each face (a family of paths that some clients know) has a file of its
-//! own in `faces`; what all requests pass is in `gate`, and what is told of the routes in `document`.
+//! The HTTP API: the one table of routes. The handlers are in `routes`, a file for each family of paths; the middleware
+//! is in `gate`, and the OpenAPI document of the routes in `document`.
 
 pub mod accept;
 pub mod arguments;
@@ -32,7 +32,7 @@ use routes::rules::{change, read, trial, upload};
 use routes::{chunks, decisions, docs, health, history, native, pixcrawler, prometheus, status, wm};
 use table::{BodyClass, Family};
 
-/// All routes. The first holds where a listener has a face of its own.
+/// All routes. Those of an API profile come first, and match only on listeners with that profile.
 pub fn routes(config: &mut ServiceConfig) {
     config.service(pixcrawler::scope());
     for at in table().into_iter().flat_map(|family| family.routes) {
@@ -41,10 +41,10 @@ pub fn routes(config: &mut ServiceConfig) {
     config.default_service(web::to(not_found));
 }
 
-/// All paths but those of a face of its own. Of two that a request fits, the first has it.
+/// The paths of the full API. If a request matches two routes, the first is used.
 pub fn table() -> Vec<Family> {
     table::table! {
-        "Service", "Where everything is, and who you are here." {
+        "Service", "The index of all endpoints, and your identity." {
             "/": get(native::index);
             "/api/v1/whoami": get(native::whoami);
             "/openapi.json": get(docs::openapi);
@@ -52,29 +52,29 @@ pub fn table() -> Vec<Family> {
             "/redoc": get(docs::redoc);
             "/docs/assets/{file}": get(docs::asset);
         }
-        "Machine", "What was measured on this machine, and what the rules say of it." {
+        "Machine", "The latest measurements of this machine, and the findings of the rules." {
             "/api/v1/status": get(status::status);
             "/api/v1/snapshot": get(native::snapshot);
             "/api/v1/report": get(native::report);
             "/metrics": get(pixcrawler::json_or_prometheus);
         }
-        "Past", "What was measured and found before." {
+        "Past", "Recorded measurements and reports." {
             "/api/v1/history": get(history::history);
             "/api/v1/snapshots": get(history::snapshots);
             "/api/v1/reports": get(history::reports);
         }
-        "Health", "Whether Watchpost is well, for probes and load balancers." {
+        "Health", "Health endpoints for probes and load balancers." {
             "/health": get(health::health);
             "/health/live": get(health::live);
             "/health/ready": get(health::ready);
             "/health/detailed": get(health::detailed);
         }
-        "Chunks", "Work that is done in pieces: workers report them, others look." {
+        "Chunks", "Work chunks: workers report their progress, other clients read it." {
             "/api/v1/chunks": get(chunks::list), post(chunks::report);
             "/api/v1/chunks/summary": get(chunks::summary);
             "/api/v1/chunks/{id}": get(chunks::one), patch(chunks::change);
         }
-        "Rules", "Who judges what was measured, and who decides what one may do. They are changed while Watchpost serves." {
+        "Rules", "Threshold rules judge measurements, role rules authorize clients. Rules can be changed at run time." {
             "/api/v1/rules": get(read::list), post(upload::upload, Component);
             "/api/v1/rules/{name}/versions/{digest}/trial": post(trial::begin);
             "/api/v1/trials/{id}": get(trial::outcome), delete(trial::end);
@@ -89,10 +89,10 @@ pub fn table() -> Vec<Family> {
             "/api/v1/rules/{name}/settings": put(change::set_settings), delete(change::unset_settings);
             "/api/v1/rules/{name}/log": get(read::log);
         }
-        "Decisions", "Who was refused what and why, and what the rules found." {
+        "Decisions", "Recorded access decisions and findings." {
             "/api/v1/decisions": get(decisions::list);
         }
-        "WM resource monitor", "The interface of the WM resource monitor, for the clients it had." {
+        "WM resource monitor", "The interface of the WM resource monitor, for its existing clients." {
             "/wm_resource_monitor": get(wm::page);
             "/wm_resource_monitor/api": get(wm::index);
             "/wm_resource_monitor/api/status": get(wm::status);
@@ -105,7 +105,7 @@ async fn not_found(request: HttpRequest) -> Result<HttpResponse, ApiError> {
     Err(ApiError::NotFound(request.path().to_owned()))
 }
 
-/// What the framework refuses is refused in our words. How long a body may be is for the gate.
+/// Turns the framework's extractor errors into API errors. The size of a body is limited by the gate.
 pub fn refusals() -> impl Fn(&mut ServiceConfig) + Clone {
     |config: &mut ServiceConfig| {
         config
@@ -133,29 +133,29 @@ fn json(error: JsonPayloadError) -> ApiError {
 }
 
 fn unexpected(error: &dyn std::error::Error) -> ApiError {
-    ApiError::BadRequest(format!("the body is not the JSON that is expected here: {error}"))
+    ApiError::BadRequest(format!("the body is not valid JSON for this request: {error}"))
 }
 
 fn query(error: &QueryPayloadError) -> ApiError {
-    let said = match error {
+    let message = match error {
         QueryPayloadError::Deserialize(error) => error.to_string(),
         error => error.to_string(),
     };
-    // So the framework's own words begin where something has to be there.
-    let missing = said
+    // serde's message starts like this when a parameter is missing.
+    let missing = message
         .strip_prefix("missing field `")
         .and_then(|rest| rest.strip_suffix('`'));
     ApiError::BadRequest(match missing {
         Some(name) => format!("{name} is missing; write ?{name}=…"),
-        None => format!("the query is not understood: {said}"),
+        None => format!("invalid query: {message}"),
     })
 }
 
-/// Where a part of the path is a number, nothing else in it can be wrong.
+/// If a path segment is a number, nothing else in the path can be wrong.
 fn path(error: &PathError, request: &HttpRequest) -> ApiError {
     ApiError::BadRequest(match (request.match_info().get("id"), error) {
-        (Some(id), _) => format!("\"{id}\" is no number; write one that an answer had as its id, such as 1"),
-        (None, PathError::Deserialize(error)) => format!("the path is not understood: {error}"),
-        (None, error) => format!("the path is not understood: {error}"),
+        (Some(id), _) => format!("\"{id}\" is not a number; write the id from an earlier response, such as 1"),
+        (None, PathError::Deserialize(error)) => format!("invalid path: {error}"),
+        (None, error) => format!("invalid path: {error}"),
     })
 }

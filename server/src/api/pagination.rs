@@ -1,17 +1,17 @@
-//! Lists that are told a page at a time. One entry more than a page has is read, which tells whether there is a next.
+//! Pagination. A query reads one entry more than the page has, which shows whether there is a next page.
 
 use super::error::ApiError;
 
-/// Entries of a page, where nothing is told.
+/// The default number of entries in a page.
 const DEFAULT_LIMIT: i64 = 100;
 const MAX_LIMIT: i64 = 1000;
 
-/// How many entries a page has at most, from one to [`MAX_LIMIT`].
+/// The maximum number of entries in a page, from one to [`MAX_LIMIT`].
 #[derive(Clone, Copy, Debug)]
 pub struct PageLimit(i64);
 
 impl PageLimit {
-    /// What the query's `limit` says.
+    /// Parses the query's `limit`.
     pub fn parse(limit: Option<i64>) -> Result<Self, ApiError> {
         match limit.unwrap_or(DEFAULT_LIMIT) {
             limit @ 1..=MAX_LIMIT => Ok(Self(limit)),
@@ -21,13 +21,13 @@ impl PageLimit {
         }
     }
 
-    /// How many entries to read.
+    /// The number of entries to read: one more than the page has.
     pub const fn to_read(self) -> i64 {
         self.0 + 1
     }
 
-    /// Makes a page of the entries that were read, and says where the next begins: behind its last entry. Nothing, if
-    /// this is the last.
+    /// Cuts the entries that were read to a page, and returns the cursor of the next page: the key of the last entry. None
+    /// on the last page.
     pub fn cut<T>(self, entries: &mut Vec<T>, id: impl Fn(&T) -> i64) -> Option<i64> {
         let limit = usize::try_from(self.0).unwrap_or(usize::MAX);
         let is_last = entries.len() <= limit;
@@ -52,7 +52,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_tells_where_the_next_begins_if_there_is_one() {
+    fn a_page_has_a_cursor_if_there_is_a_next_page() {
         let page = |mut entries: Vec<i64>| {
             let next = PageLimit(2).cut(&mut entries, |entry| *entry);
             (entries, next)

@@ -1,5 +1,5 @@
-//! Permission as a value: a handler that takes a [`Permit`] is reached only by those who may. The decision is made
-//! for each request, by the rules in force at that moment; what is worth it is recorded.
+//! Authorization as a value: a handler that takes a [`Permit`] runs only if the client is allowed the action. The
+//! active role rule decides each request, and the decision is recorded where the configuration requests it.
 
 use std::future::{Ready, ready};
 use std::marker::PhantomData;
@@ -25,23 +25,23 @@ use crate::rules::registry::Registry;
 use crate::rules::shadow_queue::{ShadowJob, ShadowQueue};
 use crate::store::decisions as store;
 
-/// Proof that the client may do `A` now.
+/// Proof that the client is allowed the action `A` for this request.
 pub struct Permit<A>(PhantomData<A>);
 
-/// What is known at once, but for a request that has to wait until it can be recorded.
-pub type AtOnce<T> = Either<Ready<Result<T, ApiError>>, LocalBoxFuture<'static, Result<T, ApiError>>>;
+/// Ready at once, except for a request that waits until its decision is recorded.
+pub type PermitFuture<T> = Either<Ready<Result<T, ApiError>>, LocalBoxFuture<'static, Result<T, ApiError>>>;
 
-/// A decision, and how it was made.
-struct Made {
+/// A decision of the role rule, and its cost.
+struct TimedDecision {
     decision: Arc<Decision>,
-    /// Nothing, if it was remembered.
+    /// None if the decision was cached.
     took: Option<Duration>,
     report: Arc<Report>,
 }
 
 /// An action as a type.
 pub trait Permission: 'static {
-    /// Which.
+    /// The action.
     const ACTION: Action;
 }
 
@@ -72,7 +72,7 @@ permissions!(
 
 impl<A: Permission> FromRequest for Permit<A> {
     type Error = ApiError;
-    type Future = AtOnce<Self>;
+    type Future = PermitFuture<Self>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         let client = request.extensions().get::<Client>().cloned();
@@ -98,10 +98,10 @@ fn judge(
     request: &HttpRequest,
     client: &Client,
     action: Action,
-    decided: &Result<Made, ApiError>,
+    decided: &Result<TimedDecision, ApiError>,
 ) -> Result<(), ApiError> {
     if !decided.as_ref().is_ok_and(|made| made.decision.is_allowed()) && breaks_glass(request, client, action) {
-        log::warn!(identity:% = client.identity, action:% = action; "the role rule does not allow it, and rules.break_glass does");
+        log::warn!(identity:% = client.identity, action:% = action; "the role rule denies the action, but rules.break_glass allows it");
         return Ok(());
     }
     let decision = &decided.as_ref().map_err(ApiError::clone)?.decision;
@@ -116,15 +116,15 @@ fn judge(
         Verdict::Deny { reason } => Err(ApiError::Forbidden(reason.clone())),
         Verdict::Fault { fault } => {
             let (rule, call, reason) = (fault.rule.as_str(), &fault.call, &fault.misbehaviour);
-            log::error!(action:%, rule, call:%, reason:%; "the role rule failed, so nothing is allowed");
+            log::error!(action:%, rule, call:%, reason:%; "the role rule failed, so every action is denied");
             Err(ApiError::Forbidden(
-                "the role rule failed, so nothing is allowed; the log says how".to_owned(),
+                "the role rule failed, so every action is denied; the log has the reason".to_owned(),
             ))
         }
     }
 }
 
-/// Whoever the configuration names may change rules even if a rule that went wrong says no.
+/// An identity in `rules.break_glass` may change rules even if a faulty rule denies it.
 fn breaks_glass(request: &HttpRequest, client: &Client, action: Action) -> bool {
     let registry = request.app_data::<Data<Registry>>();
     match client.identity.kind() {
@@ -136,19 +136,20 @@ fn breaks_glass(request: &HttpRequest, client: &Client, action: Action) -> bool 
     }
 }
 
-/// The generation of rules that decided about a request, if it was decided about.
+/// The rules generation that authorized a request, or none if no rule was evaluated.
 pub fn decided_by(extensions: &Extensions) -> Option<u64> {
     extensions
         .get::<Arc<ActiveRule>>()
         .map(|active| active.set.generation())
 }
 
-/// Records what became of a request, if that is wanted. Returns what the request has to wait for, if it has to.
+/// Records the decision about a request, if the configuration requests it. Returns the future that the request must
+/// await before it continues, if recording is mandatory.
 fn record(
     request: &HttpRequest,
     client: Client,
     action: Action,
-    decided: Option<Made>,
+    decided: Option<TimedDecision>,
     allowed: bool,
 ) -> Option<impl Future<Output = ()> + use<>> {
     let decisions = request.app_data::<Data<Decisions>>()?;
@@ -165,7 +166,7 @@ fn record(
     }))
 }
 
-/// What there is to say of a request, whatever becomes of it.
+/// Everything that is recorded about a request, whatever the decision.
 fn described(request: &HttpRequest, client: Client, action: Action) -> RequestRecord {
     RequestRecord {
         time_ms: clock::now_ms(),
@@ -177,8 +178,8 @@ fn described(request: &HttpRequest, client: Client, action: Action) -> RequestRe
     }
 }
 
-/// Lets the role rule in shadow be asked the same. It changes nothing, not even by being slow.
-fn compare(request: &HttpRequest, client: &Client, action: Action, made: &Made) {
+/// Queues the request for the role rule in shadow. It does not change or delay the response.
+fn compare(request: &HttpRequest, client: &Client, action: Action, made: &TimedDecision) {
     let queue = request.app_data::<Data<ShadowQueue>>();
     if let (Some(queue), Some(registry)) = (queue, request.app_data::<Data<Registry>>()) {
         queue.enqueue(&active(request, registry), |active| ShadowJob {
@@ -190,43 +191,44 @@ fn compare(request: &HttpRequest, client: &Client, action: Action, made: &Made) 
     }
 }
 
-/// What is recorded of it, if anything is: that all instances were busy says nothing about the request.
-fn verdict(said: Option<&Verdict>, allowed: bool) -> Option<store::Verdict> {
-    match (said, allowed) {
+/// The recorded outcome, if any: that all instances were busy says nothing about the request.
+fn verdict(verdict_of_rule: Option<&Verdict>, allowed: bool) -> Option<store::Verdict> {
+    match (verdict_of_rule, allowed) {
         (Some(Verdict::Allow), _) => Some(store::Verdict::Allow),
         (_, true) => Some(store::Verdict::BreakGlass),
-        (said, false) => said.map(store::Verdict::of),
+        (verdict_of_rule, false) => verdict_of_rule.map(store::Verdict::of),
     }
 }
 
-/// What the role rule in force says of this identity and action.
+/// Evaluates the active role rule for this identity and action.
 pub fn decide(request: &HttpRequest, identity: &Identity, action: Action) -> Result<Arc<Decision>, ApiError> {
     make(request, identity, action).map(|made| made.decision)
 }
 
-fn make(request: &HttpRequest, identity: &Identity, action: Action) -> Result<Made, ApiError> {
+fn make(request: &HttpRequest, identity: &Identity, action: Action) -> Result<TimedDecision, ApiError> {
     let registry = request.app_data::<Data<Registry>>();
     let registry = registry.ok_or_else(|| missing("registry of rules"))?;
     let quarantine = request.app_data::<Data<Quarantine>>();
     let quarantine = quarantine.ok_or_else(|| missing("quarantine of rules"))?;
     let latest = request.app_data::<Data<Latest>>().ok_or_else(|| missing("report"))?;
     let active = active(request, registry);
-    let (asked, report) = (Request::new(identity, action), latest.report());
-    let (decision, took) = active
-        .set
-        .decide_at_cost(&asked, &report)
-        .map_err(|busy| ApiError::Unavailable {
-            why: busy.to_string(),
-            after_seconds: 1,
-        })?;
-    quarantine.on_role_answer(&active, &decision.verdict);
-    Ok(Made { decision, took, report })
+    let (access_request, report) = (Request::new(identity, action), latest.report());
+    let (decision, took) =
+        active
+            .set
+            .decide_at_cost(&access_request, &report)
+            .map_err(|busy| ApiError::Unavailable {
+                why: busy.to_string(),
+                after_seconds: 1,
+            })?;
+    quarantine.role_answered(&active, &decision.verdict);
+    Ok(TimedDecision { decision, took, report })
 }
 
-/// One request is decided by one generation, however often it is asked and whatever is put in force meanwhile.
+/// One request is authorized by one generation, however many permits it needs and whatever is activated meanwhile.
 fn active(request: &HttpRequest, registry: &Registry) -> Arc<ActiveRule> {
-    let known = request.extensions().get::<Arc<ActiveRule>>().cloned();
-    known.unwrap_or_else(|| {
+    let pinned = request.extensions().get::<Arc<ActiveRule>>().cloned();
+    pinned.unwrap_or_else(|| {
         let current = registry.rules().current();
         request.extensions_mut().insert(current.clone());
         current

@@ -1,4 +1,4 @@
-//! What this process can say of itself: when it began, where it listens, whether it still takes requests.
+//! The state of this process: start time, listeners, and whether it still accepts requests.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,24 +12,24 @@ use crate::clock;
 use crate::config::ApiProfile;
 use crate::host_id::HostId;
 
-/// The version that was built.
+/// The version of the build.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
-/// The commit that was built, as far as the build knew.
+/// The commit of the build, if it was known.
 pub const COMMIT: &str = env!("BUILD_COMMIT");
-/// The compiler that built it.
+/// The compiler of the build.
 pub const RUSTC: &str = env!("BUILD_RUSTC");
 
 /// One listener.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Listening {
-    /// Where.
+    /// The address and port.
     #[schema(value_type = String, example = "0.0.0.0:8443")]
     pub address: SocketAddr,
-    /// Whether by TLS.
+    /// Whether connections use TLS.
     pub tls: bool,
-    /// What is asked of clients: `required`, `optional`, `off`.
+    /// Whether clients present certificates: `required`, `optional` or `off`.
     pub client_auth: &'static str,
-    /// Which paths are served: `all` or `resource`.
+    /// The API profile: `full` or `pixcrawler`.
     #[schema(value_type = String)]
     pub api: ApiProfile,
 }
@@ -48,7 +48,7 @@ struct Inner {
 }
 
 impl Service {
-    /// It begins now.
+    /// The process starts now.
     pub fn new(host: HostId, interval: Duration) -> Self {
         Self(Arc::new(Inner {
             began: Instant::now(),
@@ -60,27 +60,27 @@ impl Service {
         }))
     }
 
-    /// How long it has been there.
+    /// Uptime of the process.
     pub fn uptime(&self) -> Duration {
         self.0.began.elapsed()
     }
 
-    /// When it began, in milliseconds since 1970 (UTC).
+    /// Start time, in milliseconds since 1970 (UTC).
     pub fn began_ms(&self) -> u64 {
         self.0.began_ms
     }
 
-    /// What measurements call this machine.
+    /// The name of this machine in snapshots.
     pub fn host(&self) -> &HostId {
         &self.0.host
     }
 
-    /// Where it listens.
+    /// The addresses that the server listens on.
     pub fn listening(&self) -> &[Listening] {
         self.0.listening.get().map_or(&[], Vec::as_slice)
     }
 
-    /// The listener that took a connection to this address of ours.
+    /// The listener that accepted a connection to this local address.
     pub fn listener_of(&self, local: SocketAddr) -> Option<&Listening> {
         let all = self.listening();
         let everywhere = |listening: &&Listening| {
@@ -90,22 +90,22 @@ impl Service {
         exactly.or_else(|| all.iter().find(everywhere))
     }
 
-    /// Says where it listens; once.
+    /// Sets the listeners; once.
     pub fn listens(&self, at: Vec<Listening>) {
         let _ = self.0.listening.set(at);
     }
 
-    /// Whether it still finishes what it began, and takes nothing new.
+    /// Whether the server is shutting down: it finishes running requests and is no longer ready.
     pub fn is_draining(&self) -> bool {
         self.0.draining.load(Ordering::Acquire)
     }
 
-    /// From now on it is not ready.
+    /// Marks the server as shutting down.
     pub fn drain(&self) {
         self.0.draining.store(true, Ordering::Release);
     }
 
-    /// A round that is older than this is not the state of the machine any more.
+    /// A round older than this does not describe the machine's current state.
     pub fn stale_after(&self) -> Duration {
         self.0.interval * 3 + Duration::from_secs(5)
     }

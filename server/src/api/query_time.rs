@@ -1,25 +1,25 @@
-//! Times in a query: RFC 3339, seconds since 1970, or how long ago.
+//! Times in a query: RFC 3339, seconds since 1970, or an age.
 
 use jiff::Timestamp;
 
 use super::error::ApiError;
 use crate::config;
 
-/// What is asked for, where nothing is told.
+/// The length of the default time range.
 const USUAL_SPAN_MS: u64 = 60 * 60 * 1000;
 
-/// From when until when; the last hour, if nothing is told.
+/// The time range of a query; default: the last hour.
 pub fn span(from: Option<&str>, to: Option<&str>, now_ms: u64) -> Result<(u64, u64), ApiError> {
-    let to_ms = moment("to", to, now_ms)?.unwrap_or(now_ms);
-    let from_ms = moment("from", from, now_ms)?.unwrap_or(to_ms.saturating_sub(USUAL_SPAN_MS));
+    let to_ms = parse_time("to", to, now_ms)?.unwrap_or(now_ms);
+    let from_ms = parse_time("from", from, now_ms)?.unwrap_or(to_ms.saturating_sub(USUAL_SPAN_MS));
     if from_ms > to_ms {
-        return Err(ApiError::BadRequest("from is after to; exchange them".to_owned()));
+        return Err(ApiError::BadRequest("`from` must be before `to`".to_owned()));
     }
     Ok((from_ms, to_ms))
 }
 
-/// A time as RFC 3339 has it, seconds since 1970, or how long ago: `-1h`.
-pub fn moment(name: &str, text: Option<&str>, now_ms: u64) -> Result<Option<u64>, ApiError> {
+/// Parses RFC 3339, seconds since 1970, or an age such as `-1h`.
+pub fn parse_time(name: &str, text: Option<&str>, now_ms: u64) -> Result<Option<u64>, ApiError> {
     let Some(text) = text.map(str::trim) else {
         return Ok(None);
     };
@@ -32,13 +32,13 @@ pub fn moment(name: &str, text: Option<&str>, now_ms: u64) -> Result<Option<u64>
             let legal = (0.0..=253_402_300_799.0).contains(&seconds);
             return legal.then_some((seconds * 1000.0).round() as u64);
         }
-        // A plus sign in a query is a space, unless it is escaped.
+        // An unescaped plus sign in a query is decoded as a space.
         let time: Timestamp = text.replace(' ', "+").parse().ok()?;
         u64::try_from(time.as_millisecond()).ok()
     };
     let why = || {
         format!(
-            "{name} is \"{text}\"; write a time such as 2026-01-31T12:00:00Z, seconds since 1970, or how long ago, such as -1h"
+            "{name} is \"{text}\"; write a time such as 2026-01-31T12:00:00Z, seconds since 1970, or an age such as -1h"
         )
     };
     read().map(Some).ok_or_else(|| ApiError::BadRequest(why()))
@@ -49,9 +49,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times_are_written_in_three_ways() {
+    fn times_have_three_formats() {
         let now_ms = 10_000_000_000;
-        let read = |text: &str| moment("from", Some(text), now_ms).map_err(|error| error.to_string());
+        let read = |text: &str| parse_time("from", Some(text), now_ms).map_err(|error| error.to_string());
         assert_eq!(read("2026-01-31T12:00:00Z"), Ok(Some(1_769_860_800_000)));
         assert_eq!(read("2026-01-31T13:00:00 01:00"), Ok(Some(1_769_860_800_000)));
         assert_eq!(read("1769860800.5"), Ok(Some(1_769_860_800_500)));

@@ -1,5 +1,4 @@
-//! How often somebody may ask: a bucket of requests for each identity, filled at a steady rate. It does not know
-//! what is asked.
+//! Rate limiting: a token bucket for each client, refilled at a steady rate. It does not know the requests.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
@@ -10,20 +9,20 @@ use std::time::Instant;
 use parking_lot::{Mutex, MutexGuard};
 use watchpost_policies::Digest;
 
-/// Threads that ask at once rarely meet at one of so many locks.
+/// With so many locks, concurrent threads rarely contend for one.
 const SHARDS: usize = 16;
 
-/// More buckets than this in a shard: those that are full again say nothing and go.
+/// Maximum number of buckets in a shard; full buckets carry no information and are removed first.
 const MAX_BUCKETS: usize = 4096;
 
-/// By whom requests are counted.
+/// The key of a bucket.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Caller {
-    /// The owner of a certificate.
+    /// The subject of a certificate.
     Certificate(Digest),
-    /// The bearer of a token.
+    /// The name of a token.
     Token(Arc<str>),
-    /// Whoever sits at an address.
+    /// The address of an anonymous client.
     Address(IpAddr),
 }
 
@@ -33,12 +32,12 @@ pub struct Rate {
     hash: RandomState,
 }
 
-/// How often.
+/// The rate limit.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Allowed {
-    /// In the long run; zero is no limit.
+    /// Requests per second in the long run; zero disables the limit.
     pub per_second: f64,
-    /// At once.
+    /// Maximum burst of requests.
     pub burst: f64,
 }
 
@@ -58,7 +57,7 @@ impl Default for Rate {
 }
 
 impl Caller {
-    /// Whoever sits there. Of IPv6 everybody has a whole network, so that is what counts.
+    /// The client at an address. With IPv6 one client has a whole network, so that is the key.
     pub fn at(address: IpAddr) -> Self {
         Self::Address(match address {
             IpAddr::V4(_) => address,
@@ -71,7 +70,7 @@ impl Caller {
 }
 
 impl Rate {
-    /// Whether there is a request left, without taking it.
+    /// Whether the client has a request left, without consuming it.
     pub fn has(&self, caller: &Caller, allowed: Allowed, now: Instant) -> Result<(), u64> {
         let refund = self.take(caller, allowed, now);
         if refund.is_ok() && allowed.per_second > 0.0 {
@@ -88,7 +87,7 @@ impl Rate {
         self.shards[shard].lock()
     }
 
-    /// Takes one request out of the caller's bucket, or says in how many seconds there will be one.
+    /// Consumes one request of the client's bucket, or returns in how many seconds one is available.
     pub fn take(&self, caller: &Caller, allowed: Allowed, now: Instant) -> Result<(), u64> {
         if allowed.per_second <= 0.0 {
             return Ok(());
@@ -100,15 +99,15 @@ impl Rate {
         };
         if buckets.len() >= MAX_BUCKETS && !buckets.contains_key(caller) {
             buckets.retain(|_, bucket| level(bucket) < allowed.burst);
-            // All of them are in use: somebody has many names. Who owes least is forgotten first.
+            // All buckets are in use: a client uses many names. The fullest buckets are removed first.
             if buckets.len() >= MAX_BUCKETS {
                 let mut levels: Vec<f64> = buckets.values().map(level).collect();
                 levels.sort_by(f64::total_cmp);
                 let half = levels[levels.len() / 2];
-                let mut most = MAX_BUCKETS / 2;
+                let mut remaining = MAX_BUCKETS / 2;
                 buckets.retain(|_, bucket| {
-                    let kept = level(bucket) <= half && most > 0;
-                    most -= usize::from(kept);
+                    let kept = level(bucket) <= half && remaining > 0;
+                    remaining -= usize::from(kept);
                     kept
                 });
             }
@@ -151,20 +150,24 @@ mod tests {
     }
 
     #[test]
-    fn a_burst_passes_and_then_as_many_as_flow_in() {
+    fn a_burst_passes_and_then_the_steady_rate() {
         let (rate, begin) = (Rate::default(), Instant::now());
         for _ in 0..3 {
             assert_eq!(rate.take(&at(1), ALLOWED, begin), Ok(()));
         }
         assert_eq!(rate.take(&at(1), ALLOWED, begin), Err(1));
-        assert_eq!(rate.take(&at(2), ALLOWED, begin), Ok(()), "others are not concerned");
+        assert_eq!(
+            rate.take(&at(2), ALLOWED, begin),
+            Ok(()),
+            "other clients are unaffected"
+        );
         let later = begin + Duration::from_millis(500);
         assert_eq!(rate.take(&at(1), ALLOWED, later), Ok(()));
         assert_eq!(rate.take(&at(1), ALLOWED, later), Err(1));
     }
 
     #[test]
-    fn many_names_do_not_fill_the_memory() {
+    fn many_clients_do_not_exhaust_the_memory() {
         let (rate, now) = (Rate::default(), Instant::now());
         for name in 0..200_000_u32 {
             let _ = rate.take(&Caller::Address(IpAddr::from(name.to_be_bytes())), ALLOWED, now);

@@ -1,5 +1,5 @@
-//! A list in an answer whose items are read while they are written, so that an answer of any length takes the memory of
-//! one item. What is in the list and where it comes from is not known here.
+//! A list whose items are read while it is serialized, so a response of any length needs the memory of one item. This
+//! module does not know the items or their source.
 
 use std::cell::RefCell;
 use std::io;
@@ -7,15 +7,15 @@ use std::io;
 use serde::ser::{Error, SerializeSeq};
 use serde::{Serialize, Serializer};
 
-/// Reads the items, one after the other, and passes each on; it ends early when it is answered `false`.
+/// Reads the items in order and passes each on; it stops early when the callback returns `false`.
 type Read<T> = dyn FnMut(&mut dyn FnMut(&T) -> bool) -> io::Result<()> + Send;
 
-/// A list that is written by reading it: once for each time that it is serialized. What cannot be read breaks the
-/// serialization, so that nobody takes a part for the whole.
+/// A list that is read again each time it is serialized. A read error fails the serialization, so that no client
+/// mistakes a part for the whole.
 pub(super) struct Streamed<T>(RefCell<Box<Read<T>>>);
 
 impl<T> Streamed<T> {
-    /// The list that `read` reads.
+    /// The list that `read` yields.
     pub(super) fn new(read: impl FnMut(&mut dyn FnMut(&T) -> bool) -> io::Result<()> + Send + 'static) -> Self {
         Self(RefCell::new(Box::new(read)))
     }
@@ -29,7 +29,7 @@ impl<T: Serialize> Serialize for Streamed<T> {
             written = list.serialize_element(item);
             written.is_ok()
         });
-        // Where nobody takes the answer any more, that is why reading ended.
+        // If the client has closed the connection, that is why reading stopped.
         written?;
         read.map_err(S::Error::custom)?;
         list.end()
@@ -44,13 +44,13 @@ mod tests {
         Streamed::new(move |take| {
             let all_taken = (0..upto).all(|number| take(&number));
             match broken && all_taken {
-                true => Err(io::Error::other("the database is gone")),
+                true => Err(io::Error::other("the database is unreachable")),
                 false => Ok(()),
             }
         })
     }
 
-    /// Takes so many bytes and then no more.
+    /// Accepts so many bytes and then fails.
     struct Reader(usize);
 
     impl io::Write for Reader {
@@ -65,16 +65,17 @@ mod tests {
     }
 
     #[test]
-    fn a_list_is_written_as_it_is_read() {
+    fn a_list_is_serialized_while_it_is_read() {
         let write = |list| serde_json::to_string(&list).map_err(|error| error.to_string());
         assert_eq!(write(numbers(0, false)), Ok("[]".to_owned()));
         assert_eq!(write(numbers(3, false)), Ok("[0,1,2]".to_owned()));
-        assert_eq!(write(numbers(3, true)), Err("the database is gone".to_owned()));
+        assert_eq!(write(numbers(3, true)), Err("the database is unreachable".to_owned()));
     }
 
     #[test]
-    fn a_reader_that_is_gone_ends_the_reading() {
-        let error = serde_json::to_writer(Reader(100), &numbers(u32::MAX, true)).expect_err("nobody reads");
+    fn a_disconnected_client_ends_the_reading() {
+        let error =
+            serde_json::to_writer(Reader(100), &numbers(u32::MAX, true)).expect_err("the reader has disconnected");
         assert_eq!(error.io_error_kind(), Some(io::ErrorKind::BrokenPipe));
     }
 }

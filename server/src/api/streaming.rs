@@ -1,5 +1,5 @@
-//! Answers that are written while they are sent, each on a thread that may block. How many do so at once is bounded,
-//! and how long each waits for its reader; what is in an answer is not known here.
+//! Responses that are written while they are sent, each on a blocking thread. The number of concurrent streams and the
+//! time that each waits for its client are limited. This module does not know the content of the responses.
 
 use std::io;
 use std::sync::Arc;
@@ -15,67 +15,67 @@ use tokio::time::timeout;
 
 use crate::tasks::{block, go_on};
 
-/// Answers that flow at once. Each has a thread, of which there are some hundreds for everything that blocks, and they
-/// share six connections to the database: more of them would not be done sooner.
+/// Maximum number of concurrent streams. Each needs a thread of the blocking pool, which has some hundreds, and they
+/// share six database connections: more streams would not finish sooner.
 const MAX_CONCURRENT_STREAMS: usize = 16;
 
-/// A reader that takes nothing for so long is not slow but gone: a piece is passed on in this time at two kilobytes a
-/// second.
+/// A client that reads nothing for this long is considered disconnected: a chunk is sent within this time at two
+/// kilobytes a second.
 const READ_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How long somebody waits for others to end. A page of twenty diagrams asks for all of them at once, and most answers
-/// take some milliseconds.
+/// How long a request waits for a free stream. A dashboard with twenty panels requests all of them at once, and most
+/// responses take some milliseconds.
 const QUEUE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Pieces that wait for a client that reads slowly; then the work waits.
+/// Chunks that are buffered for a slow client; then the writer waits.
 const BUFFERED_CHUNKS: usize = 4;
 
-/// As large as one write to a socket is worth.
+/// The size of a chunk: large enough for an efficient socket write.
 const PIECE_BYTES: usize = 64 * 1024;
 
-/// All answers that flow. Cheap to clone.
+/// All streams. Cheap to clone.
 #[derive(Clone)]
 pub struct Flows {
     free: Arc<Semaphore>,
-    patience: Duration,
+    read_timeout: Duration,
     wait: Duration,
 }
 
-/// The right to one of them.
+/// The permit for one stream.
 pub struct StreamPermit {
     permit: OwnedSemaphorePermit,
-    patience: Duration,
+    read_timeout: Duration,
 }
 
-/// Where an answer is written to.
+/// The writer of a response.
 pub struct Flow {
     sender: mpsc::Sender<io::Result<Bytes>>,
     waiting: Vec<u8>,
     runtime: Handle,
-    patience: Duration,
+    read_timeout: Duration,
 }
 
 impl Flows {
-    /// None flows yet.
+    /// No stream is active.
     pub fn new() -> Self {
-        Self::patient(READ_TIMEOUT, QUEUE_TIMEOUT)
+        Self::with_timeouts(READ_TIMEOUT, QUEUE_TIMEOUT)
     }
 
-    /// Each waits for its reader that long, and for others to end that long.
-    fn patient(patience: Duration, wait: Duration) -> Self {
+    /// With other timeouts: for a client that does not read, and for a free stream.
+    fn with_timeouts(read_timeout: Duration, wait: Duration) -> Self {
         Self {
             free: Arc::new(Semaphore::new(MAX_CONCURRENT_STREAMS)),
-            patience,
+            read_timeout,
             wait,
         }
     }
 
-    /// Waits a little until another may flow; nothing says that too many do.
-    pub async fn turn(&self) -> Option<StreamPermit> {
+    /// Waits a short time for a free stream; none means that too many are active.
+    pub async fn acquire(&self) -> Option<StreamPermit> {
         let permit = timeout(self.wait, self.free.clone().acquire_owned()).await.ok()?;
         Some(StreamPermit {
             permit: permit.ok()?,
-            patience: self.patience,
+            read_timeout: self.read_timeout,
         })
     }
 }
@@ -87,23 +87,23 @@ impl Default for Flows {
 }
 
 impl StreamPermit {
-    /// An answer. Where the work breaks, or the reader stops, so does the answer.
+    /// Starts the response. It ends with an error if the work fails or the client stops reading.
     pub fn flow(
         self,
         work: impl FnOnce(&mut Flow) -> io::Result<()> + Send + 'static,
     ) -> impl Stream<Item = io::Result<Bytes>> {
-        let Self { permit, patience } = self;
+        let Self { permit, read_timeout } = self;
         let (sender, mut pieces) = mpsc::channel(BUFFERED_CHUNKS);
-        // Told beside the pieces: where nobody takes these, there is no room for a last word among them.
+        // The error has its own channel: if the client stops reading, the chunk channel has no room for it.
         let broken: Arc<Mutex<Option<io::Error>>> = Arc::default();
-        let told = broken.clone();
+        let reported = broken.clone();
         go_on(async move {
             let held = sender.clone();
             let mut flow = Flow {
                 sender,
                 waiting: Vec::with_capacity(PIECE_BYTES),
                 runtime: Handle::current(),
-                patience,
+                read_timeout,
             };
             let done = block(move || {
                 let done = work(&mut flow).and_then(|()| flow.pass_on());
@@ -111,9 +111,9 @@ impl StreamPermit {
                 done
             });
             if let Err(error) = done.await.unwrap_or_else(|panic| Err(io::Error::other(panic))) {
-                *told.lock() = Some(error);
+                *reported.lock() = Some(error);
             }
-            // The stream ends with this, and only now there is nothing more to be told.
+            // This ends the stream; no error can follow.
             drop(held);
         });
         poll_fn(move |context| match pieces.poll_recv(context) {
@@ -126,7 +126,7 @@ impl StreamPermit {
     }
 }
 
-/// Writes more of the answer. An error says that nobody reads any more.
+/// Sends a chunk. An error means that the client no longer reads.
 impl io::Write for Flow {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.waiting.extend_from_slice(bytes);
@@ -136,7 +136,7 @@ impl io::Write for Flow {
         Ok(bytes.len())
     }
 
-    /// What is not a whole piece yet is passed on at the end.
+    /// An incomplete chunk is sent by `finish`.
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
@@ -146,12 +146,12 @@ impl Flow {
     fn pass_on(&mut self) -> io::Result<()> {
         let piece = std::mem::take(&mut self.waiting);
         let sent = self.sender.send(Ok(piece.into()));
-        // The timer is made where the runtime is known, which is inside of it.
-        match self.runtime.block_on(async { timeout(self.patience, sent).await }) {
+        // The timer is created inside the runtime.
+        match self.runtime.block_on(async { timeout(self.read_timeout, sent).await }) {
             Ok(sent) => sent.map_err(|_| io::ErrorKind::BrokenPipe.into()),
             Err(_) => Err(io::Error::new(
                 io::ErrorKind::TimedOut,
-                "the reader took nothing for too long",
+                "the client read nothing for too long",
             )),
         }
     }
@@ -181,11 +181,11 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_comes_whole_and_a_broken_one_says_so_at_its_end() {
+    fn a_response_is_complete_and_a_failed_one_ends_with_an_error() {
         run(async {
-            let flows = Flows::patient(LONG, LONG);
+            let flows = Flows::with_timeouts(LONG, LONG);
             let many = BUFFERED_CHUNKS * 3;
-            let whole = flows.turn().await.expect("one is free").flow(move |flow| {
+            let whole = flows.acquire().await.expect("one is free").flow(move |flow| {
                 let piece = vec![b'x'; PIECE_BYTES];
                 (0..many).try_for_each(|_| flow.write_all(&piece))?;
                 flow.write_all(b"the end")
@@ -193,7 +193,7 @@ mod tests {
             let pieces: Vec<_> = whole.collect().await;
             assert!(pieces.iter().all(Result::is_ok), "it is whole");
             assert_eq!(pieces.len(), many + 1);
-            let broken = flows.turn().await.expect("one is free").flow(|flow| {
+            let broken = flows.acquire().await.expect("one is free").flow(|flow| {
                 flow.write_all(b"part")?;
                 Err(io::Error::other("no more"))
             });
@@ -203,16 +203,16 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_that_stops_is_let_go() {
+    fn a_client_that_stops_reading_is_disconnected() {
         run(async {
-            let flows = Flows::patient(SOON, LONG);
-            let (tell, told) = oneshot::channel();
-            let unread = flows.turn().await.expect("one is free").flow(|flow| {
+            let flows = Flows::with_timeouts(SOON, LONG);
+            let (report, reported) = oneshot::channel();
+            let unread = flows.acquire().await.expect("one is free").flow(|flow| {
                 let done = endless(flow);
-                let _ = tell.send(done.as_ref().map_err(io::Error::kind).copied());
+                let _ = report.send(done.as_ref().map_err(io::Error::kind).copied());
                 done
             });
-            assert_eq!(told.await.expect("it ends"), Err(io::ErrorKind::TimedOut));
+            assert_eq!(reported.await.expect("it ends"), Err(io::ErrorKind::TimedOut));
             let pieces: Vec<_> = unread.collect().await;
             assert_eq!(pieces.len(), BUFFERED_CHUNKS + 1);
             assert!(
@@ -223,20 +223,20 @@ mod tests {
     }
 
     #[test]
-    fn one_more_than_may_flow_is_refused_until_another_ends() {
+    fn a_stream_over_the_limit_is_rejected_until_another_ends() {
         run(async {
-            let flows = Flows::patient(LONG, SOON);
+            let flows = Flows::with_timeouts(LONG, SOON);
             let mut unread = Vec::new();
             for _ in 0..MAX_CONCURRENT_STREAMS {
-                unread.push(flows.turn().await.expect("one is free").flow(endless));
+                unread.push(flows.acquire().await.expect("one is free").flow(endless));
             }
-            assert!(flows.turn().await.is_none(), "all of them wait for their readers");
+            assert!(flows.acquire().await.is_none(), "all streams wait for their clients");
             unread.pop();
-            let patient = Flows {
+            let with_timeouts = Flows {
                 wait: LONG,
                 ..flows.clone()
             };
-            let next = patient.turn().await.expect("one ended");
+            let next = with_timeouts.acquire().await.expect("one ended");
             let pieces: Vec<_> = next.flow(|flow| flow.write_all(b"served")).collect().await;
             assert_eq!(pieces[0].as_ref().expect("it is whole"), "served");
         });

@@ -1,5 +1,5 @@
-//! A table of routes: a line is a path, what may be done there, and who does it. It is registered, and it is told in
-//! the API's document; so neither knows of a route that the other does not. The lines are in `mod.rs`.
+//! The table of routes: a line has a path, its methods and their handlers. The same table registers the routes and
+//! generates the OpenAPI document, so both always agree. The lines are in `mod.rs`.
 
 use std::future::ready;
 
@@ -15,52 +15,52 @@ use utoipa::openapi::path::HttpMethod;
 use super::arguments::{Argument, HandlerSpec};
 use super::error::ApiError;
 
-/// Paths that belong together.
+/// A family of paths.
 pub struct Family {
-    /// In a word or two.
+    /// The name of the family.
     pub name: &'static str,
-    /// In a sentence.
+    /// A sentence about the family.
     pub about: &'static str,
-    /// Its routes.
+    /// The paths of the family.
     pub routes: Vec<At>,
 }
 
-/// A path and what may be done there. HEAD goes where GET goes, OPTIONS tells all of it, and whoever tries something
-/// else is told too.
+/// A path and its methods. HEAD works wherever GET does, OPTIONS lists the methods, and any other method gets an error
+/// that lists them.
 pub struct At {
-    /// As the framework reads it: `/rules/{name}`, with a pattern where a part has one.
+    /// In the framework's syntax: `/rules/{name}`, with a pattern where a parameter has one.
     pub path: &'static str,
-    /// What may be done there.
+    /// The operations of the path.
     pub operations: Vec<Operation>,
     resource: Resource,
 }
 
-/// Something that may be done.
+/// A method of a path, with its handler.
 pub struct Operation {
-    /// How it is asked for.
+    /// The method in the document.
     pub method: HttpMethod,
-    /// The same, and other methods that it answers to.
+    /// The HTTP methods that the handler serves.
     allowed: &'static [&'static str],
-    /// What its body may be, if it has one.
+    /// The class of the request body, if there is one.
     pub body: BodyClass,
-    /// What the handler's attribute and comment say of it.
+    /// The description from the handler's attribute and doc comment.
     pub described: fn() -> OpenApi,
-    /// What the handler's arguments say of it.
-    pub asked: fn() -> HandlerSpec,
+    /// The specification from the handler's arguments.
+    pub spec: fn() -> HandlerSpec,
 }
 
-/// What the body of a request may be: sent as what, and how long.
+/// The class of a request body: its content types and its maximum size.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum BodyClass {
     /// JSON of at most `http.max_body`.
     #[default]
     Json,
-    /// A component, or a form that has one, of at most `rules.limits.component_bytes` and what stands beside it.
+    /// A component of at most `rules.limits.component_bytes`, or a form with one and other fields.
     Component,
 }
 
-/// Families with their paths: `"Rules", "Who judges." { "/rules": get(list), post(add, Component); }`. A body is JSON
-/// where its class is not named.
+/// Families with their paths: `"Rules", "Upload rules." { "/rules": get(list), post(add, Component); }`. A body is JSON
+/// unless its class is named.
 macro_rules! table {
     ($($name:literal, $about:literal {
         $($path:literal: $($method:ident($($handler:ident)::+ $(, $body:ident)?)),+;)+
@@ -80,7 +80,7 @@ macro_rules! table {
     };
 }
 
-/// What utoipa made of a handler. It names that by a hidden type beside the handler, which only it can name.
+/// The type that utoipa generates for a handler. It is hidden next to the handler, and only this macro can name it.
 macro_rules! described {
     ($($handler:tt)+) => {{
         #[derive(utoipa::OpenApi)]
@@ -102,7 +102,7 @@ macro_rules! body {
 pub(in crate::api) use {body, described, table};
 
 impl At {
-    /// A path where nothing may be done yet.
+    /// A path without methods.
     pub fn new(path: &'static str) -> Self {
         Self {
             path,
@@ -111,7 +111,7 @@ impl At {
         }
     }
 
-    /// What the framework knows of it, without what we do for methods that are not understood.
+    /// The resource for the framework, without the handling of methods that are not allowed.
     pub fn bare(self) -> Resource {
         self.resource
     }
@@ -133,7 +133,7 @@ macro_rules! methods {
                     allowed: &[$($allowed),+],
                     body,
                     described,
-                    asked: HandlerSpec::by::<Args>,
+                    spec: HandlerSpec::by::<Args>,
                 });
                 self
             })+
@@ -142,22 +142,22 @@ macro_rules! methods {
 }
 
 methods! {
-    /// Looks, by HEAD too.
+    /// GET and HEAD.
     get, Get: guard::Any(guard::Get()).or(guard::Head()) => ["GET", "HEAD"];
-    /// Looks, by nothing but GET.
+    /// GET only.
     only_get, Get: guard::Get() => ["GET"];
-    /// Puts something in its place.
+    /// PUT.
     put, Put: guard::Put() => ["PUT"];
-    /// Takes something away.
+    /// DELETE.
     delete, Delete: guard::Delete() => ["DELETE"];
-    /// Brings something, or begins it.
+    /// POST.
     post, Post: guard::Post() => ["POST"];
-    /// Changes something.
+    /// PATCH.
     patch, Patch: guard::Patch() => ["PATCH"];
 }
 
 impl BodyClass {
-    /// What `Content-Type` may say.
+    /// The accepted content types.
     pub const fn content_types(self) -> &'static [&'static str] {
         match self {
             Self::Json => &["application/json"],
@@ -165,10 +165,10 @@ impl BodyClass {
         }
     }
 
-    /// The refusal of a body that is sent as something else.
+    /// The error for a body with another content type.
     pub const fn wrong_form(self) -> ApiError {
         ApiError::WrongForm(match self {
-            Self::Json => "the body has to be sent as JSON; send content-type: application/json",
+            Self::Json => "the body must be JSON; send content-type: application/json",
             Self::Component => {
                 "send the component as application/wasm, or as multipart/form-data with the fields component, settings, \
                  note and signature"
@@ -177,15 +177,15 @@ impl BodyClass {
     }
 }
 
-/// The classes of bodies by method and path, for whoever bounds bodies before a handler is found.
+/// The body classes by method and path, for the gate, which limits bodies before a handler is matched.
 pub struct BodyClasses(Vec<(ResourceDef, &'static [&'static str], BodyClass)>);
 
 impl BodyClasses {
-    /// Those of this table.
+    /// The body classes of this table.
     pub fn of(table: &[Family]) -> Self {
         let routes = table.iter().flat_map(|family| &family.routes);
         let operations = routes.flat_map(|at| at.operations.iter().map(|operation| (at.path, operation)));
-        // All others have the usual class, and need not be looked for at each request.
+        // All other bodies have the default class, and need no entry.
         let unusual = operations.filter(|(_, operation)| operation.body != BodyClass::default());
         Self(
             unusual
@@ -240,7 +240,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_where_components_are_brought_a_body_may_be_one() {
+    fn only_upload_routes_accept_a_component() {
         let classes = BodyClasses::of(&crate::api::table());
         let class = |method: Method, path: &str| classes.class(&method, path);
         assert_eq!(class(Method::POST, "/api/v1/rules"), BodyClass::Component);

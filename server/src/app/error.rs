@@ -1,4 +1,4 @@
-//! Why the process does not start, each a sentence that says what to do.
+//! Startup errors. Each message says what is wrong and how to correct it.
 
 use std::io;
 use std::net::SocketAddr;
@@ -13,37 +13,37 @@ use crate::store::MigrationError;
 use crate::telemetry;
 use crate::tls::TlsError;
 
-/// Why it does not start. Each is a sentence that says what to do.
+/// Why the server does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// Mistakes in the configuration.
+    /// The configuration is invalid.
     #[error("{0}")]
     Config(#[from] ConfigErrors),
-    /// Settings of a source that is none.
-    #[error("collector.sources: there is no source {name}; there are {known}")]
+    /// The configuration has settings for an unknown source.
+    #[error("collector.sources: unknown source {name}; known sources are {known}")]
     NoSuchSource {
-        /// Its name.
+        /// The unknown name.
         name: String,
-        /// Those that there are.
+        /// The known names.
         known: String,
     },
-    /// The data folder.
-    #[error("the data folder {} cannot be used: {source}; create it, or name another with --data-dir", path.display())]
+    /// The data folder cannot be created or used.
+    #[error("cannot use the data folder {}: {source}; create it, or name another with --data-dir", path.display())]
     DataDir {
-        /// Which.
+        /// The path of the data folder.
         path: PathBuf,
-        /// Why.
+        /// The system's error.
         source: io::Error,
     },
-    /// The file that tells where it listens.
-    #[error("the ready file {} cannot be written: {source}; write a path in a folder that is there", path.display())]
+    /// The ready file cannot be written.
+    #[error("cannot write the ready file {}: {source}; use a path in an existing folder", path.display())]
     ReadyFile {
         /// The path of `--ready-file`.
         path: PathBuf,
-        /// What the system says.
+        /// The system's error.
         source: io::Error,
     },
-    /// The development authority.
+    /// The development CA.
     #[error(transparent)]
     Pki(#[from] PkiError),
     /// Certificates and keys.
@@ -52,32 +52,32 @@ pub enum StartError {
     /// Rules.
     #[error(transparent)]
     Rules(#[from] RulesError),
-    /// What is in force.
-    #[error("the rules cannot be put in force: {0}")]
+    /// The active rules cannot be loaded.
+    #[error("cannot activate the rules: {0}")]
     ActiveRule(#[from] ChangeError),
-    /// A listener.
+    /// A listener's address cannot be bound.
     #[error("cannot listen on {address}: {source}; {}", remedy(source))]
     Listen {
-        /// Where.
+        /// The address.
         address: SocketAddr,
-        /// Why.
+        /// The system's error.
         source: io::Error,
     },
-    /// The database.
+    /// The database cannot be opened or migrated.
     #[error("{place}: {source}")]
     Store {
-        /// Which, without its password.
+        /// The address of the database, without its password.
         place: String,
-        /// Why.
+        /// The database's error.
         source: MigrationError,
     },
-    /// The log.
+    /// The log cannot be opened.
     #[error(transparent)]
     Log(#[from] telemetry::LogError),
-    /// The collector.
+    /// The collector does not start.
     #[error("the collector does not start: {0}")]
     Collector(#[from] SourceError),
-    /// The server.
+    /// The HTTP server does not start.
     #[error("the server does not start: {0}")]
     Server(io::Error),
 }

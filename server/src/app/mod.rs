@@ -1,5 +1,5 @@
-//! Puts the parts together: from a configuration to a process that listens, and from there to its end. It knows
-//! every part and does nothing itself.
+//! Composition root: builds the server from a configuration, runs it and shuts it down. It connects all components and
+//! has no logic of its own.
 
 mod error;
 mod reload;
@@ -25,7 +25,7 @@ pub use self::reload::Reloader;
 
 use self::rules::RuleParts;
 use self::serve::{Socket, listen, serve};
-use self::settings::{bounds, known};
+use self::settings::{auth_config, bounds};
 use crate::api::authn::Authenticator;
 use crate::api::gate::Gate;
 use crate::api::latest::Latest;
@@ -47,25 +47,25 @@ use crate::tasks::{self, Tasks};
 use crate::tls::Tls;
 use crate::{api, clock, pki};
 
-/// When nothing runs any more, what waits to be written has this long: a service manager waits for ten
-/// seconds or more before it kills, and draining took some of them.
+/// Time to write buffered data at the end: a service manager waits ten seconds or more before it kills the process, and
+/// draining requests took a part of that.
 const FINAL_LOG_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// What an end takes besides answering: idle connections are closed, last words are written, and what is left is let go.
+/// Time for the shutdown besides draining: closing idle connections, writing buffered data, cancelling the rest.
 const CONNECTION_CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A process that listens already, and does not answer yet.
+/// A server that is bound to its addresses, and does not accept requests yet.
 pub struct App {
     config: Rc<Config>,
     parts: Parts,
     listeners: Vec<Socket>,
 }
 
-/// What the configuration made. Handlers and tasks have clones of these.
+/// Everything built from the configuration. Handlers and tasks have clones of these.
 #[derive(Clone)]
 pub(crate) struct Parts {
     pub(crate) tls: Arc<Tls>,
-    pub(crate) door: Arc<Authenticator>,
+    pub(crate) authenticator: Arc<Authenticator>,
     pub(crate) gate: Data<Gate>,
     pub(crate) rules: Rules,
     pub(crate) rule_parts: RuleParts,
@@ -80,25 +80,25 @@ pub(crate) struct Parts {
     evaluations: Evaluations,
     metrics_pages: MetricsPages,
     resource_renderings: ResourceRenderings,
-    /// The folder of the development authority, if that is what we use.
+    /// The folder of the development CA, if it is used.
     pub(crate) authority: Option<Arc<pki::Authority>>,
 }
 
-/// How it ended.
+/// How the server ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
-    /// It was told to stop, and answered everything before.
+    /// The server was stopped, and all requests were answered.
     Drained,
-    /// It was told to stop, and somebody waited too long for an answer.
+    /// The server was stopped, and some requests were not answered in time.
     CutOff,
 }
 
 impl App {
-    /// Loads everything and binds every address; so whatever can be wrong is known before anything runs.
+    /// Loads everything and binds every address, so all startup errors are reported before anything runs.
     pub async fn build(config: Config, systemd: Systemd) -> Result<Self, StartError> {
         let data_dir = &config.server.data_dir;
-        let own_name = machine_name();
-        let host = config.server.hostname.clone().unwrap_or_else(|| host_id(&own_name));
+        let host_name = machine_name();
+        let host = config.server.hostname.clone().unwrap_or_else(|| host_id(&host_name));
         make_data_dir(data_dir).map_err(|source| StartError::DataDir {
             path: data_dir.clone(),
             source,
@@ -116,7 +116,7 @@ impl App {
         }
         let authority_dir = data_dir.join("pki");
         let authority = if config.tls.needs_authority() {
-            Some(Arc::new(pki::prepare(&authority_dir, &own_name, clock::now())?))
+            Some(Arc::new(pki::prepare(&authority_dir, &host_name, clock::now())?))
         } else {
             None
         };
@@ -127,7 +127,7 @@ impl App {
             rustc: RUSTC,
         }));
         let settings = config.rules.settings();
-        systemd.begins("loads the rules that it brings", systemd::EXTEND_TIMEOUT);
+        systemd.begins("loads the built-in rules", systemd::EXTEND_TIMEOUT);
         let rules = Rules::load(config.rules.limits.limits(), &settings, Some(&data_dir.join("cache")))?;
         systemd.begins("opens the database", systemd::EXTEND_TIMEOUT);
         let store = stores::open(&config)?;
@@ -137,7 +137,7 @@ impl App {
         let compiler = rules.compiler(config.rules.compiler.options());
         let options = config.rules.options();
         let tasks = Tasks::new(service_metrics.clone());
-        systemd.begins("puts the rules in force", systemd::EXTEND_TIMEOUT);
+        systemd.begins("activates the rules", systemd::EXTEND_TIMEOUT);
         let rule_parts = RuleParts::begin(
             rules.clone(),
             store.clone(),
@@ -158,10 +158,10 @@ impl App {
             recorded,
             service_metrics.clone(),
         );
-        let door = Arc::new(Authenticator::new(tls.clone(), known(&config)));
+        let authenticator = Arc::new(Authenticator::new(tls.clone(), auth_config(&config)));
         let bodies = BodyClasses::of(&api::table());
         let gate = Data::new(Gate::new(
-            door.clone(),
+            authenticator.clone(),
             bounds(&config),
             bodies,
             service_metrics.clone(),
@@ -177,7 +177,7 @@ impl App {
             chunks,
             authority,
             tls,
-            door,
+            authenticator,
             gate,
             rules,
             rule_parts,
@@ -196,22 +196,22 @@ impl App {
         })
     }
 
-    /// Where it listens.
+    /// The addresses that the server listens on.
     pub fn listening(&self) -> &[Listening] {
         self.parts.service.listening()
     }
 
-    /// The configuration that it was built from.
+    /// The configuration that the server was built from.
     pub fn config(&self) -> &Config {
         &self.config
     }
 
-    /// What a reload needs.
+    /// The parts that a reload needs.
     pub fn reloader(&self, sources: config::Sources) -> Reloader {
         Reloader::new(self.parts.clone(), sources, self.config.clone())
     }
 
-    /// Works until `stop` says so, then answers what was asked before, and ends.
+    /// Runs until `stop` completes, then answers the running requests, and ends.
     pub async fn run_until(self, stop: impl Future<Output = ()>) -> Result<Ending, StartError> {
         let Self {
             config,
@@ -219,7 +219,7 @@ impl App {
             listeners,
         } = self;
         let first_round = config.collector.timeout + systemd::EXTEND_TIMEOUT;
-        parts.systemd.begins("measures for the first time", first_round);
+        parts.systemd.begins("measures the first round", first_round);
         let history = work::start(&config, &parts)?;
         let server = serve(&config, &parts, listeners)?;
         let handle = server.handle();
@@ -232,7 +232,8 @@ impl App {
             let why = ended.unwrap_or_else(|broken| Err(io::Error::other(broken)));
             parts.tasks.stop();
             return Err(StartError::Server(
-                why.err().unwrap_or_else(|| io::Error::other("it ended by itself")),
+                why.err()
+                    .unwrap_or_else(|| io::Error::other("the server ended unexpectedly")),
             ));
         }
         parts.service.drain();
@@ -240,7 +241,7 @@ impl App {
             .systemd
             .stops(config.server.drain_timeout + CONNECTION_CLOSE_TIMEOUT);
         let began = std::time::Instant::now();
-        log::info!("told to stop; requests under way are answered first");
+        log::info!("stopping; running requests are answered first");
         let ending = match drained(&parts.service_metrics, config.server.drain_timeout).await {
             true => Ending::Drained,
             false => Ending::CutOff,
@@ -264,14 +265,14 @@ impl App {
     }
 }
 
-/// What the machine calls itself.
+/// The machine's host name.
 pub(crate) fn machine_name() -> String {
     sysinfo::System::host_name().unwrap_or_else(|_| "localhost".to_owned())
 }
 
-/// The machine by its own name; one that cannot be a name stands for none.
-fn host_id(own_name: &str) -> HostId {
-    let named = HostId::new(own_name).or_else(|_| HostId::new("localhost"));
+/// The machine's host name as a host id; `localhost` if it is not a valid one.
+fn host_id(host_name: &str) -> HostId {
+    let named = HostId::new(host_name).or_else(|_| HostId::new("localhost"));
     named.expect("localhost is a legal name")
 }
 

@@ -1,12 +1,12 @@
-//! What changes while it serves: certificates and revocations when their files change, and everything on SIGHUP.
-//! What is wrong stays out, the last good stays in force, and the log says so once.
+//! Reloading without a restart: certificates and revocation lists when their files change, and the configuration on
+//! SIGHUP. An invalid configuration or file is rejected and logged once; the last valid one stays in use.
 
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::Parts;
-use super::settings::{bounds, known};
+use super::settings::{auth_config, bounds};
 use crate::config::{Config, Sources};
 use crate::error_chain::error_chain;
 use crate::metrics::{CertificateKind, Outcome, ServiceMetrics};
@@ -16,7 +16,7 @@ use crate::{clock, tasks, telemetry};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Sets the watch on everything that may change by itself.
+/// Starts the tasks that watch files and expiry dates.
 pub(crate) fn start(config: &Config, parts: &Parts) {
     let (tls, service_metrics) = (parts.tls.clone(), parts.service_metrics.clone());
     let (interval, ahead) = (config.tls.check_interval, config.tls.expiry_warning);
@@ -30,50 +30,50 @@ pub(crate) fn start(config: &Config, parts: &Parts) {
 }
 
 async fn watch_files(tls: Arc<Tls>, service_metrics: Arc<ServiceMetrics>, interval: Duration, ahead: Duration) {
-    let mut told: Option<String> = None;
+    let mut last_error: Option<String> = None;
     let mut warned: Option<Expiry> = None;
     let mut ticks = tokio::time::interval(interval);
     loop {
         ticks.tick().await;
-        look(&tls, &service_metrics, &mut told).await;
-        tell_expiry(&tls, &service_metrics, ahead, &mut warned);
+        reload_certificates(&tls, &service_metrics, &mut last_error).await;
+        warn_expiry(&tls, &service_metrics, ahead, &mut warned);
     }
 }
 
-/// Looks at the files once. An error is told when it is new, not at each look.
-async fn look(tls: &Arc<Tls>, service_metrics: &ServiceMetrics, told: &mut Option<String>) {
-    let looking = tls.clone();
-    let outcome = tasks::block(move || looking.reload().map_err(|error| error.to_string())).await;
+/// Checks the files once. An error is logged when it is new, not at each check.
+async fn reload_certificates(tls: &Arc<Tls>, service_metrics: &ServiceMetrics, last_error: &mut Option<String>) {
+    let reloading = tls.clone();
+    let outcome = tasks::block(move || reloading.reload().map_err(|error| error.to_string())).await;
     match outcome.and_then(|outcome| outcome) {
-        Ok(Reload::Unchanged) => *told = None,
+        Ok(Reload::Unchanged) => *last_error = None,
         Ok(Reload::Replaced) => {
-            *told = None;
+            *last_error = None;
             service_metrics.tls_reloaded(Outcome::Success);
-            log::info!(generation = tls.generation(); "certificates, keys and revocations are replaced");
+            log::info!(generation = tls.generation(); "certificates, keys and revocation lists reloaded");
         }
         Err(why) => {
-            if told.as_ref() != Some(&why) {
+            if last_error.as_ref() != Some(&why) {
                 service_metrics.tls_reloaded(Outcome::Failure);
-                log::error!(reason = why.as_str(); "certificates are not replaced; the last good ones stay in force");
+                log::error!(reason = why.as_str(); "cannot reload certificates; the last valid ones stay in use");
             }
-            *told = Some(why);
+            *last_error = Some(why);
         }
     }
 }
 
-/// Once for each thing that ends soon, and again when it was replaced by one that ends soon too.
-fn tell_expiry(tls: &Tls, service_metrics: &ServiceMetrics, ahead: Duration, warned: &mut Option<Expiry>) {
+/// Warns once for each certificate that expires soon, and again for a replacement that expires soon.
+fn warn_expiry(tls: &Tls, service_metrics: &ServiceMetrics, ahead: Duration, warned: &mut Option<Expiry>) {
     let ends = tls.expiry();
-    let known = [
+    let expiries = [
         ("server certificate", CertificateKind::Server, Some(ends.server)),
-        ("client authority", CertificateKind::Ca, Some(ends.client_ca)),
+        ("client CA", CertificateKind::Ca, Some(ends.client_ca)),
         ("revocation list", CertificateKind::Crl, ends.crl),
     ];
-    for (what, kind, at) in known {
+    for (what, kind, at) in expiries {
         service_metrics.certificate_expires(kind, at);
         let Some(at) = at else { continue };
         let left = at - clock::now().as_second();
-        // A list of revocations is made anew every few weeks; ahead of its end it warns in proportion.
+        // A revocation list is reissued every few weeks; the warning comes in proportion to its validity.
         let ahead = if kind == CertificateKind::Crl {
             ahead.as_secs() / 10
         } else {
@@ -81,13 +81,13 @@ fn tell_expiry(tls: &Tls, service_metrics: &ServiceMetrics, ahead: Duration, war
         };
         if *warned != Some(ends) && left < i64::try_from(ahead).unwrap_or(i64::MAX) {
             let days = left.div_euclid(24 * 60 * 60);
-            log::warn!(what, days_left = days; "a certificate or revocation list ends soon; replace its file");
+            log::warn!(what, days_left = days; "a certificate or revocation list expires soon; replace its file");
         }
     }
     *warned = Some(ends);
 }
 
-/// What the authority made ends one day, while the server that uses it may run for years.
+/// Renews certificates of the development CA, which expire while the server may run for years.
 async fn keep_fresh(authority: Arc<Authority>) {
     let mut ticks = tokio::time::interval(DAY);
     loop {
@@ -98,17 +98,17 @@ async fn keep_fresh(authority: Arc<Authority>) {
             prepared.map(drop).map_err(|error| error_chain(&error))
         });
         if let Err(why) = renewed.await.and_then(|renewed| renewed) {
-            log::error!(reason = why.as_str(); "certificates and revocations could not be made anew");
+            log::error!(reason = why.as_str(); "cannot renew certificates and revocation lists");
         }
     }
 }
 
-/// Everything that SIGHUP asks for.
+/// Reloads the configuration on SIGHUP.
 pub struct Reloader {
     parts: Parts,
     sources: Sources,
     current: Rc<Config>,
-    /// What it began with; of this, some is in force until it begins again.
+    /// The configuration at startup; some of its settings stay in use until a restart.
     begun: Rc<Config>,
 }
 
@@ -122,21 +122,20 @@ impl Reloader {
         }
     }
 
-    /// Reads the configuration again and applies what can be applied; all of it, or nothing where something is
-    /// wrong.
+    /// Reads the configuration again and applies the reloadable settings: all of them, or none if there is an error.
     pub async fn reload(&mut self) {
         self.parts.systemd.reloads();
         let outcome = self.apply().await;
         match &outcome {
-            Ok(()) => log::info!("the configuration is read again"),
-            Err(why) => log::error!(reason = why.as_str(); "the configuration is not changed"),
+            Ok(()) => log::info!("configuration reloaded"),
+            Err(why) => log::error!(reason = why.as_str(); "cannot reload the configuration"),
         }
         self.parts.service_metrics.config_reloaded(if outcome.is_ok() {
             Outcome::Success
         } else {
             Outcome::Failure
         });
-        look(&self.parts.tls, &self.parts.service_metrics, &mut None).await;
+        reload_certificates(&self.parts.tls, &self.parts.service_metrics, &mut None).await;
         self.parts.systemd.reloaded(outcome.is_ok());
     }
 
@@ -151,7 +150,7 @@ impl Reloader {
         }
         telemetry::set_level(config.log.level.as_str()).map_err(|error| error.to_string())?;
         self.parts.gate.replace(bounds(&config));
-        self.parts.door.replace(known(&config));
+        self.parts.authenticator.replace(auth_config(&config));
         for key in self.begun.differences(&config) {
             if !RELOADABLE_KEYS.iter().any(|at_once| key.starts_with(at_once)) {
                 log::warn!(key = key.as_str(); "a changed setting needs a restart");
@@ -162,7 +161,7 @@ impl Reloader {
     }
 }
 
-/// What a reload puts in force; everything else needs a restart.
+/// The settings that a reload applies; all others need a restart.
 const RELOADABLE_KEYS: [&str; 17] = [
     "tokens",
     "log.level",

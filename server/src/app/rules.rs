@@ -1,5 +1,5 @@
-//! Puts together the registry of rules and the parts that ask it for changes: each has its own state, and the registry
-//! knows none of them.
+//! Builds the registry of rules and the components that request changes from it: each has its own state, and the
+//! registry knows none of them.
 
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ use crate::rules::uploads::Uploads;
 use crate::store::Store;
 use crate::tasks::Tasks;
 
-/// What changes which rules are in force.
+/// The registry and the components that change the active rules.
 #[derive(Clone)]
 pub(crate) struct RuleParts {
     pub(super) registry: Registry,
@@ -33,7 +33,7 @@ pub(crate) struct RuleParts {
 }
 
 impl RuleParts {
-    /// Puts in force what the database says.
+    /// Activates the rules that the database names.
     pub(super) async fn begin(
         rules: Rules,
         store: Store,
@@ -58,15 +58,15 @@ impl RuleParts {
         })
     }
 
-    /// Starts the tasks of all of them.
+    /// Starts the tasks of all components.
     pub(super) fn start(&self, config: &Config, parts: &Parts) {
         let tasks = &parts.tasks;
         let (quarantine, judged) = (self.quarantine.clone(), parts.evaluations.watch(parts.service.host()));
-        tasks.spawn("rule healer", move || quarantine.clone().run(judged.clone()));
+        tasks.spawn("rule quarantine", move || quarantine.clone().run(judged.clone()));
         let replication = self.replication.clone();
         tasks.spawn("rules", move || replication.clone().run());
         let (registry, uploaded_elsewhere) = (self.registry.clone(), self.replication.uploaded_elsewhere());
-        tasks.spawn("rules ahead", move || {
+        tasks.spawn("rule precompiler", move || {
             registry.clone().precompile(uploaded_elsewhere.clone())
         });
         let (shadow_queue, decisions) = (self.shadow_queue.clone(), parts.decisions.clone());
@@ -80,7 +80,7 @@ impl RuleParts {
         }
     }
 
-    /// Gives the handlers what they take as `Data`.
+    /// Registers the components for the handlers, as `Data`.
     pub(super) fn provide(&self, handlers: &mut ServiceConfig) {
         handlers
             .app_data(Data::new(self.registry.clone()))

@@ -1,4 +1,4 @@
-//! Where is listened, and what is given to every handler.
+//! Binds the listeners, and configures the HTTP server and its handlers.
 
 use std::net::TcpListener;
 use std::time::Duration;
@@ -18,10 +18,10 @@ use crate::api::streaming::Flows;
 use crate::config::{self, Config};
 use crate::tls::ClientAuth;
 
-/// When all requests are answered, connections that nobody uses have this long to be closed.
+/// After all requests are answered, idle connections are closed within this time.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Takes an address, which is then ours.
+/// Binds an address.
 pub(super) fn listen(listener: &config::Listener) -> Result<Socket, StartError> {
     let failed = |source| StartError::Listen {
         address: listener.address,
@@ -37,10 +37,10 @@ pub(super) fn listen(listener: &config::Listener) -> Result<Socket, StartError> 
     Ok((socket, listening, listener.client_auth))
 }
 
-/// An address that is ours, and what is asked of those who connect.
+/// A bound address with its TLS settings.
 pub(super) type Socket = (TcpListener, Listening, ClientAuth);
 
-/// Answers on all of them, from now on.
+/// Starts to accept requests on all listeners.
 pub(super) fn serve(config: &Config, parts: &Parts, listeners: Vec<Socket>) -> Result<Server, StartError> {
     let refusals = api::refusals();
     let (shared, connecting) = (parts.clone(), parts.clone());
@@ -90,14 +90,14 @@ pub(super) fn serve(config: &Config, parts: &Parts, listeners: Vec<Socket>) -> R
     .disable_signals()
     .on_connect(move |connection, data| {
         let Parts {
-            door,
+            authenticator,
             service,
             service_metrics,
             ..
         } = &connecting;
-        door.connected(connection, data, service, service_metrics);
+        authenticator.connected(connection, data, service, service_metrics);
     })
-    // Small answers follow tickets and each other; waiting for an acknowledgement costs 40 ms.
+    // Small responses follow TLS tickets and each other; waiting for an acknowledgement costs 40 ms.
     .tcp_nodelay(true)
     .keep_alive(config.http.keep_alive)
     .client_request_timeout(config.http.header_timeout)

@@ -1,18 +1,18 @@
-//! From the configuration to what the API is told. A reload asks for the same again.
+//! Derives the API's settings from the configuration, at startup and on each reload.
 
 use crate::api::authn::AuthConfig;
 use crate::api::gate::Bounds;
 use crate::api::rate::Allowed;
 use crate::config::Config;
 
-pub(crate) fn known(config: &Config) -> AuthConfig {
+pub(crate) fn auth_config(config: &Config) -> AuthConfig {
     AuthConfig {
         trusted_proxies: config.http.trusted_proxies.clone(),
         tokens: config.tokens.clone(),
     }
 }
 
-/// Settings, a note, and what a form puts around them.
+/// Room for the settings, a note and the framing of a form.
 const UPLOAD_OVERHEAD_BYTES: u64 = 4 * 1024 * 1024;
 
 pub(crate) fn bounds(config: &Config) -> Bounds {

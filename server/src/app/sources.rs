@@ -1,5 +1,5 @@
-//! What this machine is measured by: the sources that the configuration wants, and the rules themselves. How they are
-//! asked is for the collector.
+//! Builds the sources that measure this machine: those of the configuration, and the rules themselves. The collector
+//! schedules them.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use crate::collect::source::{MakeSource, Schedule};
 use crate::collect::{self, SourceError, host};
 use crate::config::Config;
 
-/// Sets the sources and the collector to work; what they measure comes round after round.
+/// Starts the sources and the collector; results arrive round after round.
 pub(super) fn start(config: &Config, parts: &Parts) -> Result<watch::Receiver<Option<Arc<Round>>>, SourceError> {
     let (rounds, measured) = watch::channel(None);
     let options = Options {
@@ -27,7 +27,7 @@ pub(super) fn start(config: &Config, parts: &Parts) -> Result<watch::Receiver<Op
     Ok(measured)
 }
 
-/// Those that the configuration wants, and the rules.
+/// The sources of the configuration, and the rules.
 fn sources(config: &Config, parts: &Parts) -> Vec<MakeSource> {
     let usual = Schedule {
         interval: config.collector.interval,

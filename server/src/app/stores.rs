@@ -1,4 +1,4 @@
-//! From the configuration to the databases: our own, and the one that has the chunks.
+//! Opens the databases of the configuration: the server's own, and the one with the chunks.
 
 use super::StartError;
 use crate::api::routes::chunks::ChunkStore;
@@ -7,30 +7,30 @@ use crate::config::{Config, DatabaseUrl};
 use crate::secret::Secret;
 use crate::store::{DatabaseAddress, MigrationError, Store};
 
-/// Our own database, reached and brought up to date.
+/// Opens and migrates the server's own database.
 pub(super) fn open(config: &Config) -> Result<Store, StartError> {
     let file = DatabaseAddress::File {
         path: config.server.data_dir.join("watchpost.db"),
         read_only: false,
     };
-    let place = place_of(config.database.url.as_ref(), false, file.clone())?;
-    let told = place.to_string();
-    Store::open(place, clock::now_ms()).map_err(|source| StartError::Store { place: told, source })
+    let place = database_url(config.database.url.as_ref(), false, file.clone())?;
+    let address = place.to_string();
+    Store::open(place, clock::now_ms()).map_err(|source| StartError::Store { place: address, source })
 }
 
-/// Ours, or those that somebody else keeps.
-pub(super) fn chunks(config: &Config, ours: &Store) -> Result<ChunkStore, StartError> {
-    let place = place_of(config.chunks.database_url.as_ref(), true, ours.place().clone())?;
+/// The server's own database, or the read-only one of another program.
+pub(super) fn chunks(config: &Config, own_store: &Store) -> Result<ChunkStore, StartError> {
+    let place = database_url(config.chunks.database_url.as_ref(), true, own_store.place().clone())?;
     let read_only = config.chunks.database_url.is_some();
     let store = if read_only {
         Store::of_others(place)
     } else {
-        ours.clone()
+        own_store.clone()
     };
     Ok(ChunkStore { store, read_only })
 }
 
-fn place_of(
+fn database_url(
     url: Option<&Secret<DatabaseUrl>>,
     read_only: bool,
     otherwise: DatabaseAddress,

@@ -1,4 +1,4 @@
-//! The line that systemd shows of this service, anew with each round of this machine. When it is told is for `systemd`.
+//! The status line that systemd shows for this service, updated with each round. `systemd` sends it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,19 +6,19 @@ use std::time::Duration;
 use super::Parts;
 use crate::judge::Judged;
 
-/// Sets the task to work that tells systemd, where there is one that listens. A round in which a source is silent comes
-/// later by that source's time, which is `slowest`.
+/// Starts the task that notifies systemd, if it listens. A round with a source that does not respond takes longer by
+/// that source's timeout, which is `slowest`.
 pub(super) fn start(parts: &Parts, slowest: Duration) {
     if !parts.systemd.listens() {
         return;
     }
-    let patience = parts.service.stale_after() + slowest;
+    let timeout = parts.service.stale_after() + slowest;
     let parts = parts.clone();
     parts.tasks.clone().spawn("systemd", move || {
-        let told = parts.clone();
+        let shared = parts.clone();
         let judged = parts.evaluations.watch(parts.service.host());
-        let words = move |judged: &Option<Arc<Judged>>| judged.as_ref().map(|judged| status(&told, judged));
-        parts.systemd.clone().follow(judged, words, patience)
+        let status_of = move |judged: &Option<Arc<Judged>>| judged.as_ref().map(|judged| status(&shared, judged));
+        parts.systemd.clone().follow(judged, status_of, timeout)
     });
 }
 

@@ -1,19 +1,19 @@
-//! What of a configuration is no error and hardly ever meant. Each is told once, at the start.
+//! Warnings about valid but probably unintended settings, each logged once at startup.
 
 use super::Parts;
 use crate::config::{ApiProfile, Config, Listener};
 use crate::pki;
 use crate::tls::ClientAuth;
 
-/// Tells the log.
+/// Logs the warnings.
 pub(super) fn log(config: &Config, parts: &Parts) {
     let open = |listener: &&Listener| !listener.tls && !listener.address.ip().is_loopback();
     if let Some(listener) = config.listeners.iter().find(open).filter(|_| !config.tokens.is_empty()) {
-        log::warn!(address:% = listener.address; "tokens are taken on a listener without TLS, where others can read them");
+        log::warn!(address:% = listener.address; "tokens are accepted on a listener without TLS, where others can read them");
     }
     let shown = |listener: &&Listener| open(listener) && listener.api == ApiProfile::PixCrawler;
     for listener in config.listeners.iter().filter(shown) {
-        log::warn!(address:% = listener.address; "the API profile pixcrawler is shown without TLS to other machines; /metrics is answered to those whom the role rule allows metrics.read, and others can read along");
+        log::warn!(address:% = listener.address; "the API profile pixcrawler is served to other machines without TLS; clients that the role rule allows metrics.read get /metrics, and others can read the traffic");
     }
     let asks = |listener: &Listener| listener.tls && listener.client_auth != ClientAuth::Off;
     if let Some(client_ca) = &config.tls.client_ca
@@ -21,6 +21,6 @@ pub(super) fn log(config: &Config, parts: &Parts) {
         && parts.rules.leave_identities_to_the_default()
         && !parts.tls.trusts(pki::AUTHORITY)
     {
-        log::warn!(client_ca:% = client_ca.display(); "no client of these authorities has a role, for the role rule knows those of the development authority only; name yours in rules.role.identities");
+        log::warn!(client_ca:% = client_ca.display(); "no client of these CAs has a role, because the role rule has identities of the development CA only; add yours to rules.role.identities");
     }
 }

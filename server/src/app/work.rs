@@ -1,5 +1,4 @@
-//! Sets to work what runs beside the requests. Each part starts itself; here is only what it is given, and in which
-//! order.
+//! Starts the background tasks, in order. Each task has its own module.
 
 use super::{Parts, reload, sources, systemd_status, warnings};
 use crate::collect::SourceError;
@@ -7,7 +6,7 @@ use crate::config::Config;
 use crate::history::History;
 use crate::{judge, pixcrawler};
 
-/// Returns who keeps the history, for what waits to be written at the end.
+/// Returns the history writer, whose buffered data is written at the end.
 pub(super) fn start(config: &Config, parts: &Parts) -> Result<Option<History>, SourceError> {
     let (tasks, evaluations, host) = (&parts.tasks, &parts.evaluations, parts.service.host());
     let measured = sources::start(config, parts)?;

@@ -1,5 +1,5 @@
-//! `watchpost certs`: the development authority for people. It says what was done and how to use it; what is done
-//! stands in `pki`.
+//! `watchpost certs`: manages the development CA on the command line. It prints the result and how to use it; the CA
+//! itself is in `pki`.
 
 use std::fs;
 use std::io::Write;
@@ -12,72 +12,72 @@ use super::shell::quoted;
 use super::table::columns;
 use crate::pki::{self, Authority, DEFAULT_CLIENTS, DEFAULT_DAYS, Ensured, Files, Issued, MAX_DAYS, PkiError};
 
-/// Makes, lists and revokes certificates for development.
+/// Issues, lists and revokes development certificates.
 #[derive(Clone, Debug, Args)]
 pub struct CertsCommand {
-    /// What to do.
+    /// The subcommand.
     #[command(subcommand)]
     pub action: CertsAction,
 }
 
-/// What can be done with certificates.
+/// The subcommands of `certs`.
 #[derive(Clone, Debug, Subcommand)]
 pub enum CertsAction {
-    /// Makes the authority, a certificate for this host, and the clients admin, user, reader and agent.
+    /// Creates the CA, a certificate for this host, and the clients admin, user, reader and agent.
     ///
-    /// What is there already is kept.
+    /// Existing files are kept.
     Init,
     /// Issues a certificate to a client.
     Issue {
-        /// Who gets it; letters, digits, dots, underscores and hyphens.
+        /// The client's name; letters, digits, dots, underscores and hyphens.
         name: String,
-        /// What they may do: admin, user, reader, agent, or a role of the settings.
+        /// The client's role: admin, user, reader, agent, or a role of the settings.
         #[arg(long)]
         role: String,
-        /// For how many days it holds.
+        /// Validity in days.
         #[arg(long, default_value_t = DEFAULT_DAYS, value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_DAYS)))]
         days: u32,
-        /// Keeps one that holds, and makes it anew with the same key in the month before it ends; for scripts.
+        /// Keeps a valid certificate, and renews it with the same key in the month before it expires; for scripts.
         #[arg(long, conflicts_with = "days")]
         renew: bool,
     },
     /// Revokes all certificates of a client, or the one with this serial.
     Revoke {
-        /// The client's name, or a serial as the list shows it.
+        /// The client's name, or a serial from the list.
         #[arg(value_name = "NAME|SERIAL")]
-        who: String,
+        selected: String,
     },
-    /// Lists what was issued.
+    /// Lists the issued certificates.
     List {
-        /// As JSON, for programs.
+        /// Prints JSON, for programs.
         #[arg(long)]
         json: bool,
     },
 }
 
-/// Does what was asked and says so. The authority is the folder `pki` within the folder of all data.
+/// Runs the subcommand and prints the result. The CA is the folder `pki` in the data folder.
 pub fn run(command: CertsCommand, data_dir: &Path, now: Timestamp, out: &mut dyn Write) -> Result<(), PkiError> {
     let folder = data_dir.join(pki::FOLDER);
-    let said = match command.action {
+    let output = match command.action {
         CertsAction::Init => init(&folder, now)?,
         CertsAction::Issue {
             name,
             role,
             renew: true,
             ..
-        } => renew(&made(&folder)?, &name, &role, now)?,
-        CertsAction::Issue { name, role, days, .. } => issue(&made(&folder)?, &name, &role, days, now)?,
-        CertsAction::Revoke { who } => revoke(&made(&folder)?, &who, now)?,
-        CertsAction::List { json: true } => as_json(&made(&folder)?.list()?),
-        CertsAction::List { json: false } => as_table(&made(&folder)?.list()?, now),
+        } => renew(&open_existing(&folder)?, &name, &role, now)?,
+        CertsAction::Issue { name, role, days, .. } => issue(&open_existing(&folder)?, &name, &role, days, now)?,
+        CertsAction::Revoke { selected } => revoke(&open_existing(&folder)?, &selected, now)?,
+        CertsAction::List { json: true } => as_json(&open_existing(&folder)?.list()?),
+        CertsAction::List { json: false } => as_table(&open_existing(&folder)?.list()?, now),
     };
-    out.write_all(said.as_bytes())
+    out.write_all(output.as_bytes())
         .and_then(|()| out.flush())
         .map_err(PkiError::Output)
 }
 
-/// Only `init` makes an authority: whoever mistypes a folder should not get a new one.
-fn made(folder: &Path) -> Result<Authority, PkiError> {
+/// Only `init` creates a CA: a mistyped folder must not create a new one.
+fn open_existing(folder: &Path) -> Result<Authority, PkiError> {
     Authority::open(folder)?.ok_or_else(|| PkiError::NotMade {
         folder: folder.to_owned(),
     })
@@ -85,7 +85,7 @@ fn made(folder: &Path) -> Result<Authority, PkiError> {
 
 fn init(folder: &Path, now: Timestamp) -> Result<String, PkiError> {
     let authority = pki::prepare(folder, &hostname(), now)?;
-    let mut said = format!(
+    let mut output = format!(
         "authority  {}\nserver     {}\n",
         authority.certificate_path().display(),
         pair(&authority.server_files()),
@@ -93,14 +93,14 @@ fn init(folder: &Path, now: Timestamp) -> Result<String, PkiError> {
     for name in DEFAULT_CLIENTS {
         let files = authority.client_files(name)?;
         let note = match authority.ensure_client(name, name, now)? {
-            Ensured::Revoked => format!("revoked; `watchpost certs issue {name} --role {name}` makes a new one"),
+            Ensured::Revoked => format!("revoked; `watchpost certs issue {name} --role {name}` issues a new one"),
             Ensured::Made | Ensured::Renewed | Ensured::Kept => pair(&files),
         };
-        said += &format!("{name:<10} {note}\n");
+        output += &format!("{name:<10} {note}\n");
     }
-    said += &format!("revoked    {}\n", authority.crl_path().display());
-    said += &usage(&authority, &authority.client_files(DEFAULT_CLIENTS[0])?);
-    Ok(said)
+    output += &format!("revoked    {}\n", authority.crl_path().display());
+    output += &usage(&authority, &authority.client_files(DEFAULT_CLIENTS[0])?);
+    Ok(output)
 }
 
 fn issue(authority: &Authority, name: &str, role: &str, days: u32, now: Timestamp) -> Result<String, PkiError> {
@@ -128,12 +128,14 @@ fn renew(authority: &Authority, name: &str, role: &str, now: Timestamp) -> Resul
         });
     }
     let done = match authority.ensure_client(name, role, now)? {
-        Ensured::Made => "is made",
-        Ensured::Renewed => "is made anew",
+        Ensured::Made => "is issued",
+        Ensured::Renewed => "is renewed",
         Ensured::Kept => "is kept",
-        Ensured::Revoked => return Err(PkiError::Revoked { who: name.to_owned() }),
+        Ensured::Revoked => {
+            return Err(PkiError::Revoked { who: name.to_owned() });
+        }
     };
-    // What it leaves alone is not renewed another day either, and whoever relies on it has to hear that.
+    // A kept certificate with a short validity is never renewed, and a script that relies on renewal must fail.
     let soon = now + SignedDuration::from_hours(24 * 29);
     if latest(authority.list()?).is_none_or(|issued| issued.not_after < soon) {
         return Err(PkiError::NotRenewed { who: name.to_owned() });
@@ -145,27 +147,27 @@ fn renew(authority: &Authority, name: &str, role: &str, now: Timestamp) -> Resul
     ))
 }
 
-fn revoke(authority: &Authority, who: &str, now: Timestamp) -> Result<String, PkiError> {
-    let mut said = String::new();
-    for issued in authority.revoke(who, now)? {
-        said += &format!("{} is revoked, serial {}\n", issued.name, issued.serial);
+fn revoke(authority: &Authority, selected: &str, now: Timestamp) -> Result<String, PkiError> {
+    let mut output = String::new();
+    for issued in authority.revoke(selected, now)? {
+        output += &format!("{} is revoked, serial {}\n", issued.name, issued.serial);
     }
-    Ok(said + &format!("list         {}\n", authority.crl_path().display()))
+    Ok(output + &format!("list         {}\n", authority.crl_path().display()))
 }
 
 fn as_json(issued: &[Issued]) -> String {
-    let text = serde_json::to_string_pretty(issued).expect("texts and nulls can always be written as JSON");
+    let text = serde_json::to_string_pretty(issued).expect("strings and nulls always serialize to JSON");
     text + "\n"
 }
 
 fn as_table(issued: &[Issued], now: Timestamp) -> String {
-    let heading = ["NAME", "ROLE", "SERIAL", "ENDS", "STATE"].map(str::to_owned);
+    let heading = ["NAME", "ROLE", "SERIAL", "EXPIRES", "STATE"].map(str::to_owned);
     let rows = issued.iter().map(|issued| {
         let role = issued.role.clone().unwrap_or_else(|| "-".to_owned());
         let state = match issued.revoked_at {
             Some(time) => format!("revoked on {}", day(time)),
-            None if issued.holds(now) => "holds".to_owned(),
-            None => "ended".to_owned(),
+            None if issued.holds(now) => "valid".to_owned(),
+            None => "expired".to_owned(),
         };
         [
             issued.name.clone(),
@@ -179,7 +181,7 @@ fn as_table(issued: &[Issued], now: Timestamp) -> String {
     columns(&rows)
 }
 
-/// A line to copy. The port is the one that the server has if nothing else is set.
+/// A command to copy. The port is the server's default.
 fn usage(authority: &Authority, files: &Files) -> String {
     format!(
         "\ncurl --cacert {} --cert {} --key {} https://localhost:8443/api/v1/whoami\n",
@@ -197,7 +199,7 @@ fn day(time: Timestamp) -> String {
     time.strftime("%Y-%m-%d").to_string()
 }
 
-/// Without a name the host is reached as `localhost` only.
+/// Without a name, the certificate is for `localhost` only.
 fn hostname() -> String {
     let name = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     name.trim().to_owned()
@@ -227,7 +229,7 @@ mod tests {
         Ok(String::from_utf8(out).expect("text"))
     }
 
-    fn said(data: &Path, arguments: &[&str]) -> String {
+    fn output(data: &Path, arguments: &[&str]) -> String {
         try_run(data, arguments).expect("done")
     }
 
@@ -240,9 +242,9 @@ mod tests {
     }
 
     #[test]
-    fn init_makes_all_that_its_answer_names_and_may_be_repeated() {
+    fn init_creates_all_files_that_it_prints_and_can_be_repeated() {
         let data = tempfile::tempdir().expect("a folder");
-        let first = said(data.path(), &["init"]);
+        let first = output(data.path(), &["init"]);
         let paths = first
             .split_whitespace()
             .filter(|word| word.starts_with(data.path().to_str().expect("text")));
@@ -252,15 +254,15 @@ mod tests {
         }
         let key = data.path().join("pki/clients/admin.key");
         let before = fs::read(&key).expect("a key");
-        assert_eq!(said(data.path(), &["init"]), first);
+        assert_eq!(output(data.path(), &["init"]), first);
         assert_eq!(fs::read(&key).expect("a key"), before);
     }
 
     #[test]
     fn a_client_is_issued_listed_and_revoked() {
         let data = tempfile::tempdir().expect("a folder");
-        said(data.path(), &["init"]);
-        let issued = said(data.path(), &["issue", "ada", "--role", "reader", "--days", "10"]);
+        output(data.path(), &["init"]);
+        let issued = output(data.path(), &["issue", "ada", "--role", "reader", "--days", "10"]);
         assert!(issued.contains("ada has the role reader until 2026-03-11"), "{issued}");
         let certificate = data.path().join("pki/clients/ada.crt");
         assert!(
@@ -272,18 +274,18 @@ mod tests {
         let again = try_run(data.path(), &["issue", "ada", "--role", "reader"]).expect_err("refused");
         assert!(again.to_string().contains("watchpost certs revoke ada"), "{again}");
 
-        let revoked = said(data.path(), &["revoke", "ada"]);
+        let revoked = output(data.path(), &["revoke", "ada"]);
         assert!(revoked.starts_with("ada is revoked, serial "), "{revoked}");
-        let table = said(data.path(), &["list"]);
+        let table = output(data.path(), &["list"]);
         let row = table.lines().find(|line| line.starts_with("ada ")).expect("a row");
         assert!(row.ends_with("2026-03-11  revoked on 2026-03-01"), "{table}");
         assert_eq!(
-            table.lines().filter(|line| line.ends_with("  holds")).count(),
+            table.lines().filter(|line| line.ends_with("  valid")).count(),
             5,
             "{table}"
         );
 
-        let json: serde_json::Value = serde_json::from_str(&said(data.path(), &["list", "--json"])).expect("JSON");
+        let json: serde_json::Value = serde_json::from_str(&output(data.path(), &["list", "--json"])).expect("JSON");
         let ada = json
             .as_array()
             .expect("a list")
@@ -298,60 +300,62 @@ mod tests {
     #[test]
     fn a_revoked_client_is_not_issued_again_by_init() {
         let data = tempfile::tempdir().expect("a folder");
-        said(data.path(), &["init"]);
-        said(data.path(), &["revoke", "agent"]);
-        let answer = said(data.path(), &["init"]);
+        output(data.path(), &["init"]);
+        output(data.path(), &["revoke", "agent"]);
+        let answer = output(data.path(), &["init"]);
         assert!(
             answer.contains("`watchpost certs issue agent --role agent`"),
             "{answer}"
         );
-        said(data.path(), &["issue", "agent", "--role", "agent"]);
-        assert!(!said(data.path(), &["init"]).contains("revoked; "));
+        output(data.path(), &["issue", "agent", "--role", "agent"]);
+        assert!(!output(data.path(), &["init"]).contains("revoked; "));
     }
 
     #[test]
-    fn what_would_not_be_renewed_is_not_said_to_be() {
+    fn a_short_lived_certificate_or_another_role_is_not_renewed() {
         let data = tempfile::tempdir().expect("a folder");
-        said(data.path(), &["init"]);
-        said(data.path(), &["issue", "ada", "--role", "reader", "--days", "10"]);
+        output(data.path(), &["init"]);
+        output(data.path(), &["issue", "ada", "--role", "reader", "--days", "10"]);
         let renewed = |name: &str, role: &str| try_run(data.path(), &["issue", name, "--role", role, "--renew"]);
         let other = renewed("ada", "admin").expect_err("it has another role").to_string();
         assert!(other.contains("has the role reader"), "{other}");
-        let short = renewed("ada", "reader").expect_err("it ends in ten days").to_string();
+        let short = renewed("ada", "reader")
+            .expect_err("it expires in ten days")
+            .to_string();
         assert!(
             short.contains("is not renewed, for it was issued for a short time"),
             "{short}"
         );
-        assert!(renewed("ben", "reader").expect("it is new").contains("is made"));
+        assert!(renewed("ben", "reader").expect("it is new").contains("is issued"));
     }
 
     #[test]
-    fn what_is_renewed_is_kept_until_a_month_before_its_end() {
+    fn a_certificate_is_renewed_in_the_month_before_it_expires() {
         let data = tempfile::tempdir().expect("a folder");
-        said(data.path(), &["init"]);
+        output(data.path(), &["init"]);
         let renewed = |later_days: i64| {
-            let words = ["certs", "issue", "prometheus", "--role", "reader", "--renew"];
-            let program = Program::try_parse_from(words).expect("legal arguments");
+            let arguments = ["certs", "issue", "prometheus", "--role", "reader", "--renew"];
+            let program = Program::try_parse_from(arguments).expect("legal arguments");
             let now = now() + jiff::SignedDuration::from_hours(24 * later_days);
             let mut out = Vec::new();
             run(program.certs, data.path(), now, &mut out).map(|()| String::from_utf8(out).expect("text"))
         };
         let certificate = data.path().join("pki/clients/prometheus.crt");
         let read = || fs::read(&certificate).expect("a certificate");
-        assert!(renewed(0).expect("done").contains("is made\n"));
+        assert!(renewed(0).expect("done").contains("is issued\n"));
         let first = read();
         let days = i64::from(DEFAULT_DAYS);
         assert!(renewed(days - 31).expect("done").contains("is kept"));
         assert_eq!(read(), first);
-        assert!(renewed(days - 29).expect("done").contains("is made anew"));
+        assert!(renewed(days - 29).expect("done").contains("is renewed"));
         assert_ne!(read(), first);
-        said(data.path(), &["revoke", "prometheus"]);
+        output(data.path(), &["revoke", "prometheus"]);
         let refused = renewed(days).expect_err("only a person issues it again");
         assert!(refused.to_string().contains("is not renewed"), "{refused}");
     }
 
     #[test]
-    fn only_init_makes_an_authority() {
+    fn only_init_creates_an_authority() {
         let data = tempfile::tempdir().expect("a folder");
         for arguments in [&["list"][..], &["revoke", "a"], &["issue", "a", "--role", "b"]] {
             let refused = try_run(data.path(), arguments).expect_err("refused");
@@ -361,7 +365,7 @@ mod tests {
     }
 
     #[test]
-    fn the_columns_of_the_table_stand_below_each_other() {
+    fn the_columns_of_the_table_are_aligned() {
         let issued = |name: &str, role: Option<&str>| Issued {
             name: name.to_owned(),
             role: role.map(str::to_owned),
@@ -372,9 +376,9 @@ mod tests {
         let table = as_table(&[issued("a-long-name", Some("r")), issued("b", None)], now());
         assert_eq!(
             table,
-            "NAME         ROLE  SERIAL  ENDS        STATE\n\
-             a-long-name  r     7F      2026-03-01  ended\n\
-             b            -     7F      2026-03-01  ended\n"
+            "NAME         ROLE  SERIAL  EXPIRES     STATE\n\
+             a-long-name  r     7F      2026-03-01  expired\n\
+             b            -     7F      2026-03-01  expired\n"
         );
     }
 }

@@ -1,4 +1,4 @@
-//! `watchpost check`: what is wrong with the configuration, or what would be in force.
+//! `watchpost check`: validates the configuration and prints the effective settings, or all errors.
 
 use std::process::ExitCode;
 
@@ -6,7 +6,7 @@ use super::{CONFIG, fail, printed};
 use crate::config::{Config, Sources};
 use crate::rules::Rules;
 
-/// Names every mistake, those that only rules can see included.
+/// Reports every error, including those that only the rules can detect.
 pub(super) fn run(sources: Sources) -> ExitCode {
     let config = match Config::load(&sources) {
         Ok(config) => config,

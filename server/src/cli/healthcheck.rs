@@ -1,4 +1,4 @@
-//! `watchpost healthcheck`: asks a running Watchpost whether it is ready, as a container's runtime does.
+//! `watchpost healthcheck`: queries a running server's readiness, for container health checks.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
@@ -11,25 +11,25 @@ use super::{CONFIG, UNAVAILABLE, fail};
 use crate::config::{ApiProfile, Config, Listener, Sources};
 use crate::tls::client::{self, Trust};
 
-/// Asks whether it is ready.
+/// Queries whether a running server is ready.
 #[derive(Args)]
 pub(super) struct Healthcheck {
-    /// Where to ask, instead of the first listener of the configuration.
+    /// The URL to query, instead of the first listener of the configuration.
     #[arg(long)]
     url: Option<String>,
-    /// The certificate to show, where the listener wants one; by default that of the development authority's reader.
+    /// The client certificate, if the listener requires one; by default that of the development CA's reader.
     #[arg(long, requires = "key")]
     cert: Option<PathBuf>,
-    /// Its key.
+    /// The private key of the certificate.
     #[arg(long, requires = "cert")]
     key: Option<PathBuf>,
-    /// How long to wait, in seconds.
+    /// Timeout in seconds.
     #[arg(long, default_value_t = 3)]
     timeout: u64,
 }
 
 impl Healthcheck {
-    /// Exits with 0 if it is ready.
+    /// Exits with 0 if the server is ready.
     pub(super) fn run(self, sources: Sources) -> ExitCode {
         let config = Config::load(&sources);
         let made = config
@@ -47,15 +47,15 @@ impl Healthcheck {
             (None, Err(mistakes)) => return fail(CONFIG, &mistakes.to_string()),
         };
         let timeout = Duration::from_secs(self.timeout);
-        match actix_web::rt::System::new().block_on(ask(&url, shown, timeout)) {
+        match actix_web::rt::System::new().block_on(request_health(&url, shown, timeout)) {
             Ok(()) => ExitCode::SUCCESS,
             Err(why) => fail(UNAVAILABLE, &format!("{url}: {why}")),
         }
     }
 }
 
-/// A plain listener, where there is one: it needs no certificate of ours. One that knows only PixCrawler's paths can
-/// be asked whether it lives, and is only asked where there is no other.
+/// Prefers a listener without TLS, which needs no client certificate. A listener with the PixCrawler profile can only
+/// report that it is alive, and is used only if there is no other.
 fn url_of(config: &Config) -> String {
     let only_lives = |listener: &&Listener| listener.api == ApiProfile::PixCrawler;
     let listener = config
@@ -72,7 +72,7 @@ fn url_of(config: &Config) -> String {
     format!("{scheme}://{}{path}", reachable(listener.address))
 }
 
-/// The address of this machine that stands for all of them.
+/// The loopback address for a listener on all addresses.
 fn reachable(mut address: SocketAddr) -> SocketAddr {
     match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => address.set_ip(Ipv4Addr::LOCALHOST.into()),
@@ -82,9 +82,9 @@ fn reachable(mut address: SocketAddr) -> SocketAddr {
     address
 }
 
-async fn ask(url: &str, shown: Option<(PathBuf, PathBuf)>, timeout: Duration) -> Result<(), String> {
+async fn request_health(url: &str, shown: Option<(PathBuf, PathBuf)>, timeout: Duration) -> Result<(), String> {
     let shown = shown.as_ref().map(|(certificate, key)| (&**certificate, &**key));
-    // It asks its own machine whether somebody answers, not who.
+    // The server is on this machine, so its certificate is not verified.
     let tls = client::connector(Trust::Anyone, shown).map_err(|error| error.to_string())?;
     let client = awc::Client::builder()
         .connector(awc::Connector::new().openssl(tls))
@@ -94,7 +94,7 @@ async fn ask(url: &str, shown: Option<(PathBuf, PathBuf)>, timeout: Duration) ->
     if response.status().is_success() {
         return Ok(());
     }
-    Err(format!("it answers {}", response.status()))
+    Err(format!("the server responds with {}", response.status()))
 }
 
 #[cfg(test)]
@@ -102,7 +102,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_listener_that_knows_most_and_wants_least_is_asked() {
+    fn the_listener_with_the_full_api_and_without_tls_is_preferred() {
         let check = |listeners: &str, expected: &str| {
             let sources = Sources {
                 flags: vec![("listeners".to_owned(), listeners.to_owned())],

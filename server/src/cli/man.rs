@@ -1,4 +1,4 @@
-//! `watchpost man`: the manual, a page for each command. What stands there is made of the command line's own comments.
+//! `watchpost man`: a manual page for each command, generated from the help texts of the command line.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use clap::{Args, Command};
 
 use super::{IO, fail, printed};
 
-/// Which pages, and where to.
+/// Options of `man`.
 #[derive(Args)]
 pub(super) struct Man {
     /// Writes the pages of all commands into this folder, as packages install them, instead of printing the first.
@@ -28,15 +28,12 @@ impl Man {
 fn pages(whole: Command, folder: &Path) -> ExitCode {
     match fs::create_dir_all(folder).and_then(|()| clap_mangen::generate_to(whole, folder)) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => fail(
-            IO,
-            &format!("the pages cannot be written into {}: {error}", folder.display()),
-        ),
+        Err(error) => fail(IO, &format!("cannot write the pages to {}: {error}", folder.display())),
     }
 }
 
 fn first(whole: Command) -> ExitCode {
-    // The page of `help` would say nothing, so there is none, and none is named.
+    // The page of the `help` command would be empty, so it is neither written nor referenced.
     let page = clap_mangen::Man::new(whole.disable_help_subcommand(true));
     let mut text = Vec::new();
     match page.render(&mut text) {

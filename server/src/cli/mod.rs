@@ -1,5 +1,5 @@
-//! The command line: one file a command. It reads arguments, calls one thing, and turns the outcome into words and
-//! an exit code of sysexits.h.
+//! The command line: one file for each command. A command parses arguments, calls one function, and turns the result
+//! into output and an exit code of sysexits.h.
 
 pub mod certs;
 mod check;
@@ -21,41 +21,40 @@ use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::config::{Environment, Sources};
 
-/// The command line was wrong.
+/// The command line is wrong.
 const USAGE: u8 = 64;
-/// What was given is not in the form that it has to have.
+/// Input data has the wrong format.
 const DATA: u8 = 65;
-/// What was asked for is not there.
+/// A required service is unavailable.
 const UNAVAILABLE: u8 = 69;
-/// We are broken.
+/// Internal error.
 const SOFTWARE: u8 = 70;
-/// Reading or writing failed.
+/// Input or output failed.
 const IO: u8 = 74;
-/// The configuration is wrong.
+/// The configuration is invalid.
 const CONFIG: u8 = 78;
 
-/// Watches this machine, judges it by rules that can be replaced while it runs, and answers clients that prove who
-/// they are.
+/// Monitors this machine, evaluates rules that can be replaced at run time, and serves authenticated clients.
 #[derive(Parser)]
 #[command(name = "watchpost", version, long_version = LONG_VERSION, max_term_width = 100)]
 pub struct Arguments {
-    /// The configuration file, TOML or YAML by its name; also by the variable `WATCHPOST_CONFIG`.
+    /// The configuration file, TOML or YAML by its extension; also set by the variable `WATCHPOST_CONFIG`.
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Where everything is kept that has to outlive a restart.
+    /// The folder for all data that must survive a restart.
     #[arg(long, global = true, value_name = "DIR")]
     data_dir: Option<PathBuf>,
-    /// Sets one setting, over file and environment; may be given more than once.
+    /// Overrides one setting of the file and the environment; may be repeated.
     #[arg(long, global = true, value_name = "KEY=VALUE")]
     set: Vec<String>,
     #[command(subcommand)]
     command: Option<Command>,
 }
 
-/// Names the configuration file where no flag does.
+/// The variable with the configuration file; `--config` takes precedence.
 const CONFIG_VARIABLE: &str = "WATCHPOST_CONFIG";
 
-/// Names the server to ask where no flag does.
+/// The variable with the server's URL; `--server` takes precedence.
 const SERVER_VARIABLE: &str = "WATCHPOST_SERVER";
 
 const LONG_VERSION: &str = concat!(
@@ -69,33 +68,33 @@ const LONG_VERSION: &str = concat!(
 
 #[derive(Subcommand)]
 enum Command {
-    /// Measures and serves until it is told to stop; this is what happens without a command.
+    /// Runs the server until a signal stops it; the default command.
     Serve(serve::Serve),
-    /// Reads the configuration, names every mistake, and prints the settings that would be in force.
+    /// Validates the configuration, reports every error, and prints the effective settings.
     Check,
-    /// Asks a running Watchpost whether it is ready; for containers.
+    /// Queries whether a running server is ready; for containers.
     Healthcheck(healthcheck::Healthcheck),
-    /// Makes and takes back certificates of the development authority.
+    /// Issues and revokes development certificates.
     Certs(certs::CertsCommand),
-    /// Tools for those who write rules, which need no server; and the rules of one that runs.
+    /// Develops and tests rules without a server; manages the rules of a running server.
     Rules(rules::RulesCommand),
-    /// Prints the document of the API (OpenAPI 3.1), which a running Watchpost has at `/openapi.json`.
+    /// Prints the OpenAPI 3.1 document, which a running server has at `/openapi.json`.
     Openapi(openapi::OpenApi),
-    /// Prints what a shell needs to complete this command line.
+    /// Prints the completion script of a shell.
     Completions {
-        /// For which shell.
+        /// The shell.
         shell: clap_complete::Shell,
     },
     /// Prints the manual page, or writes those of all commands.
     Man(man::Man),
 }
 
-/// Runs the command that the arguments name.
+/// Runs the command of the arguments.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let arguments = match Arguments::try_parse_from(arguments) {
         Ok(arguments) => arguments,
         Err(refused) => {
-            // clap prints help and versions by the same way, and those are no mistakes.
+            // clap reports help and version output as errors too.
             let code = if refused.use_stderr() { USAGE } else { 0 };
             let _ = refused.print();
             return ExitCode::from(code);
@@ -139,7 +138,7 @@ fn sources(arguments: &Arguments) -> Result<Sources, String> {
     let mut flags = Vec::new();
     for setting in &arguments.set {
         let Some((key, value)) = setting.split_once('=') else {
-            return Err(format!("--set {setting} sets nothing; write --set KEY=VALUE"));
+            return Err(format!("--set {setting} has no value; write --set KEY=VALUE"));
         };
         flags.push((key.to_owned(), value.to_owned()));
     }
@@ -158,7 +157,7 @@ fn sources(arguments: &Arguments) -> Result<Sources, String> {
     })
 }
 
-/// Prints an answer, with which a command ends. Whoever reads only its beginning has what they wanted.
+/// Prints a command's output. A reader that closes the pipe early is no error.
 fn printed(answer: &[u8]) -> ExitCode {
     let mut out = io::stdout().lock();
     match out.write_all(answer).and_then(|()| out.flush()) {
@@ -167,9 +166,9 @@ fn printed(answer: &[u8]) -> ExitCode {
     }
 }
 
-/// One line on stderr, and the code.
+/// Prints one line on stderr, and returns the code.
 fn fail(code: u8, what: &str) -> ExitCode {
-    // Where even that cannot be written, the code has to do.
+    // If stderr is not writable, only the code remains.
     let _ = writeln!(io::stderr(), "watchpost: {what}");
     ExitCode::from(code)
 }

@@ -1,4 +1,4 @@
-//! `watchpost openapi`: the document of the API, as a running Watchpost serves it.
+//! `watchpost openapi`: prints the OpenAPI document that a running server serves.
 
 use std::process::ExitCode;
 
@@ -8,17 +8,17 @@ use super::printed;
 use crate::api::document::written;
 use crate::config::ApiProfile;
 
-/// Which document.
+/// Selects the document.
 #[derive(Args)]
 pub(super) struct OpenApi {
-    /// The API profile that is described.
+    /// The API profile to describe.
     #[arg(long, value_enum, default_value_t = ProfileArgument::Full)]
     api: ProfileArgument,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
 enum ProfileArgument {
-    /// The whole API.
+    /// The full API.
     Full,
     /// The API of PixCrawler's resource monitor.
     #[value(name = "pixcrawler")]

@@ -1,5 +1,5 @@
-//! The file that tells where a running Watchpost listens, for scripts that leave the choice of a port to the system. It
-//! does not tell that the first round was measured: `/health/ready` does.
+//! The ready file lists the addresses that the server listens on, for scripts that let the system choose a port. It
+//! does not say that the first round has finished: `/health/ready` does.
 
 use std::fs;
 use std::io;
@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::api::process::Listening;
 
-/// A file that is there for as long as this is.
+/// The ready file; it is removed on drop.
 #[derive(Debug)]
 pub(super) struct ReadyFile(PathBuf);
 
@@ -20,7 +20,7 @@ struct Contents<'a> {
 }
 
 impl ReadyFile {
-    /// Removes the file that a process left behind that was killed.
+    /// Removes the file of a process that was killed.
     pub(super) fn clear(path: &Path) -> io::Result<()> {
         match fs::remove_file(path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
@@ -28,7 +28,7 @@ impl ReadyFile {
         }
     }
 
-    /// Writes the addresses. It is renamed into place, so nobody reads half of it.
+    /// Writes the addresses. The file is renamed into place, so a reader never sees a part of it.
     pub(super) fn write(path: PathBuf, listeners: &[Listening]) -> io::Result<Self> {
         let text = serde_json::to_string(&Contents { listeners }).map_err(io::Error::other)?;
         let mut unfinished = path.as_os_str().to_owned();
@@ -45,7 +45,7 @@ impl ReadyFile {
 impl Drop for ReadyFile {
     fn drop(&mut self) {
         if let Err(error) = Self::clear(&self.0) {
-            log::warn!(error:% = error; "the ready file {} cannot be removed", self.0.display());
+            log::warn!(error:% = error; "cannot remove the ready file {}", self.0.display());
         }
     }
 }
@@ -65,22 +65,22 @@ mod tests {
     }
 
     #[test]
-    fn it_has_each_address_and_is_gone_in_the_end() {
+    fn it_has_each_address_and_is_removed_on_drop() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("ready.json");
         let ready = ReadyFile::write(path.clone(), &[listening()]).expect("written");
-        let told: serde_json::Value =
+        let content: serde_json::Value =
             serde_json::from_slice(&fs::read(&path).expect("it is there")).expect("it is JSON");
-        assert_eq!(told["listeners"][0]["address"], "127.0.0.1:8443");
-        assert_eq!(told["listeners"][0]["tls"], true);
+        assert_eq!(content["listeners"][0]["address"], "127.0.0.1:8443");
+        assert_eq!(content["listeners"][0]["tls"], true);
         let all = fs::read_dir(folder.path()).expect("readable").count();
-        assert_eq!(all, 1, "nothing is left beside it");
+        assert_eq!(all, 1, "no temporary file remains");
         drop(ready);
         assert!(!path.exists());
     }
 
     #[test]
-    fn what_was_left_behind_is_cleared_and_where_nothing_was_nothing_is_wrong() {
+    fn a_stale_file_is_removed_and_a_missing_one_is_no_error() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("ready.json");
         fs::write(&path, "{}").expect("written");
@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn where_there_is_no_folder_it_is_an_error() {
+    fn a_missing_folder_is_an_error() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("none/ready.json");
         let error = ReadyFile::write(path, &[listening()]).expect_err("there is no folder");

@@ -1,4 +1,4 @@
-//! `watchpost serve`: from a configuration to the end of the process.
+//! `watchpost serve`: runs the server, from loading the configuration to the exit code.
 
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
@@ -18,20 +18,20 @@ use crate::store::MigrationError;
 use crate::systemd::Systemd;
 use crate::{tasks, telemetry};
 
-/// It was told to stop, and somebody waited too long for an answer.
+/// Exit code of a shutdown in which some requests were not answered in time.
 const CUT_OFF: u8 = 75;
 
-/// Measures and serves until it is told to stop.
+/// Runs the server until a signal stops it.
 #[derive(Args, Default)]
 pub(super) struct Serve {
-    /// A file to write once it listens everywhere, with the addresses as JSON; so ports may be 0. It is removed when it is
-    /// told to stop.
+    /// A file that the server writes once it listens on all addresses; it has the addresses as JSON, so ports may be 0. The
+    /// file is removed on shutdown.
     #[arg(long, value_name = "FILE")]
     ready_file: Option<PathBuf>,
 }
 
 impl Serve {
-    /// Serves until a signal ends it.
+    /// Serves until a signal stops it.
     pub(super) fn run(self, sources: Sources) -> ExitCode {
         run(sources, self.ready_file)
     }
@@ -49,7 +49,7 @@ fn run(sources: Sources, ready_file: Option<PathBuf>) -> ExitCode {
     let system = actix_web::rt::System::new();
     let served = system.block_on(serve(config, sources, systemd.clone(), ready_file));
     if tasks::some_block() {
-        // What had to be done is done; a wire or a mount that is silent would be waited for as long as it is.
+        // All work is done; a thread blocked on a dead connection or mount would delay the exit indefinitely.
         std::mem::forget(system);
     }
     match served {
@@ -86,7 +86,7 @@ async fn serve(
     let ready = ready_file.map(ready).transpose()?;
     let mut reloader: Reloader = app.reloader(sources);
     let stop = async move {
-        // It is gone before the last requests are answered, for nobody should bring new ones.
+        // The file is removed before the last requests are answered, because the server accepts no new ones.
         let _ready = ready;
         loop {
             tokio::select! {
@@ -99,7 +99,7 @@ async fn serve(
     app.run_until(stop).await
 }
 
-/// Says where it listens; and, where it made its own certificates, a line to try it with.
+/// Logs the addresses; with certificates of the development CA, prints a command to try the server.
 fn greet(app: &App) {
     for listening in app.listening() {
         let scheme = if listening.tls { "https" } else { "http" };
@@ -133,7 +133,7 @@ fn greet(app: &App) {
     } else {
         ("", "")
     };
-    // Nobody reads it where it cannot be written.
+    // A closed stdout is no error.
     let _ = writeln!(out, "\nTry it:\n\n  {}{line}{}\n", bold.0, bold.1).and_then(|()| out.flush());
 }
 

@@ -1,11 +1,11 @@
-//! Command lines that a person copies into a shell.
+//! Quoting for command lines that a person copies into a shell.
 
 use std::path::Path;
 
-/// A path as a shell reads it.
+/// Quotes a path for a shell.
 pub(super) fn quoted(path: &Path) -> String {
     let path = path.display().to_string();
-    // No path has the one letter that a shell cannot be told, which is zero.
+    // Quoting fails only for the zero byte, which no path contains.
     shlex::try_quote(&path).map_or_else(|_| path.clone(), |quoted| quoted.into_owned())
 }
 

@@ -1,6 +1,6 @@
-//! Columns for people: each as wide as its widest cell. Programs are told in JSON.
+//! Text tables for people: each column is as wide as its widest cell. Programs get JSON.
 
-/// Lines of cells, the first of them the heading.
+/// Formats rows of cells; the first row is the heading.
 pub(super) fn columns<const N: usize>(rows: &[[String; N]]) -> String {
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
     let widths: [usize; N] = std::array::from_fn(width);

@@ -93,7 +93,7 @@ fn a_chunk_that_is_completed_changes_no_more() {
             assert_eq!((answer.status, server.get(&one).json()), (409, completed.json()));
             assert_eq!(
                 answer.json()["detail"],
-                "the chunk is completed, which is final; its priority, task_id and error_message stay"
+                "the chunk is completed, which is final; its priority, task_id and error_message cannot be changed"
             );
         }
         for repeated in [
@@ -236,7 +236,7 @@ fn a_chunk_database_that_cannot_be_reached_is_unknown_and_never_zero() {
     assert_eq!(finding.expect("it is judged")["severity"], "unknown");
     let answer = server.get(PATH);
     assert_eq!((answer.status, answer.header("retry-after")), (503, Some("5")));
-    assert_eq!(answer.json()["detail"], "the database cannot be reached just now");
+    assert_eq!(answer.json()["detail"], "the database is unreachable");
 }
 
 #[test]
@@ -298,7 +298,7 @@ fn a_full_disk_is_told_and_work_goes_on_when_there_is_room_again() {
     let refused = refused.expect("a disk is full some time");
     assert_eq!(
         (refused.status, &refused.json()["detail"]),
-        (503, &json!("the database has no room left"))
+        (503, &json!("the database has no space left"))
     );
     assert_eq!(server.get("/api/v1/chunks?job=1").status, 200, "reading goes on");
     std::fs::remove_file(filler).expect("removed");

@@ -180,7 +180,7 @@ fn while_it_stops_it_is_not_ready_and_ends_what_it_began() {
     let refused = eventually("not to be ready", || {
         Some(server.plain_client().get("/health/ready")).filter(|answer| answer.status == 503)
     });
-    assert_eq!(refused.json()["reason"], "it stops");
+    assert_eq!(refused.json()["reason"], "shutting down");
     let (answer, mut whole) = (slow.answer(false).expect("the first answer"), 1);
     while slow.answer(false).is_ok_and(|next| next.status == 200) {
         whole += 1;
@@ -215,7 +215,7 @@ fn a_reload_applies_what_can_be_applied_and_says_what_needs_a_restart() {
         "[rules.threshold]\nthresholds = [{ metric = \"memory\", alert = 0.1 }]\n[server]\nworkers = 7\n[log]\nlevel = \"debug\"",
     );
     server.signal("HUP");
-    server.logged("the configuration is read again");
+    server.logged("configuration reloaded");
     assert!(server.logged("needs a restart").contains("server.workers"));
     eventually("the new level", || {
         (severity("memory") == Some("alert".into())).then_some(())

@@ -115,7 +115,7 @@ fn who_asks_too_often_is_told_when_to_come_again() {
     let refused = answers
         .find(|answer| answer.status == 429)
         .expect("the bucket is empty");
-    assert!(refused.problem(429).contains("come again"));
+    assert!(refused.problem(429).contains("retry in"));
     assert_eq!(refused.header("retry-after"), Some("1"));
     assert_eq!(
         server.client("admin").get("/health").status,

@@ -26,7 +26,7 @@ fn rounds_that_wait_when_it_is_told_to_stop_are_written_before_it_ends() {
         .as_i64()
         .expect("a time");
     server.signal("TERM");
-    server.logged("told to stop");
+    server.logged("stopping; running requests");
     locks.batch_execute("COMMIT").expect("let go");
     assert_eq!(server.ended().code(), Some(0));
     assert!(

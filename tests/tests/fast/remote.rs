@@ -63,7 +63,7 @@ fn the_story_of_a_rule_is_told_by_commands() {
     let late = desk.rules(&[&activate[..], &["1"]].concat()).with(1);
     has(&late.error, "generation 2 is active, not the expected one");
     let active = desk.rules(&[&activate[..], &["2"]].concat()).with(0);
-    has(&active.out, &format!("hostile {number} ({digest}) is in force"));
+    has(&active.out, &format!("hostile {number} ({digest}) is active"));
     has(&active.out, ", generation 3\n");
     has(&desk.rules(&["show", "hostile"]).with(0).out, "\"count\":3");
 
@@ -109,9 +109,9 @@ fn the_story_of_a_rule_is_told_by_commands() {
     );
     has(&desk.rules(&["log", "hostile", "--limit", "1"]).with(0).out, "enough");
     let out = desk.rules(&["retire", "hostile", "--shadow"]).with(0);
-    assert_eq!(out.out, "hostile takes no part, generation 9\n");
+    assert_eq!(out.out, "hostile is not in use, generation 9\n");
     let gone = desk.rules(&["settings", "hostile"]).with(1);
-    has(&gone.error, "hostile takes no part");
+    has(&gone.error, "hostile is not in use");
 }
 
 #[test]
@@ -122,7 +122,7 @@ fn what_is_pushed_can_be_in_force_at_once_with_its_settings() {
     let push = ["push", "rule.wasm", "--settings", settings, "--note", "by a form"];
     let told = desk.rules(&[&push[..], &["--activate"]].concat()).with(0);
     has(&told.out, "evaluates sample rounds\n");
-    has(&told.out, ") is in force, generation 2\n");
+    has(&told.out, ") is active, generation 2\n");
     assert_eq!(desk.rules(&["settings", "hostile"]).with(0).json()["count"], 7);
     has(&desk.rules(&["log", "hostile"]).with(0).out, "by a form");
     let other = other_version(HOSTILE);
@@ -143,7 +143,7 @@ fn what_is_refused_is_told_with_its_check_and_what_to_do() {
     desk.author.keep("rule.wasm", "not a rule");
     let refused = desk.rules(&["push", "rule.wasm"]).with(1);
     has(&refused.error, "422 Unprocessable Entity: it is not WebAssembly");
-    has(&refused.error, "\n  not passed: ");
+    has(&refused.error, "\n  failed check: ");
     let admin = desk.server.client("admin");
     let problem = admin
         .send_bytes("POST", "/api/v1/rules", "application/wasm", b"not a rule")
@@ -153,10 +153,10 @@ fn what_is_refused_is_told_with_its_check_and_what_to_do() {
     let panics = desk
         .rules(&["push", "rule.wasm", "--settings", r#"{"do": "panic"}"#])
         .with(1);
-    has(&panics.error, "not passed: evaluates sample rounds");
+    has(&panics.error, "failed check: evaluates sample rounds");
     has(&panics.error, "is on fire");
     let unread = desk.rules(&["push", "rule.wasm", "--settings", "{no"]).with(65);
-    has(&unread.error, "--settings: this is no JSON object");
+    has(&unread.error, "--settings: settings must be a JSON object");
     desk.rules(&["push", "nowhere.wasm"]).with(74);
     assert_eq!(
         desk.rules(&["list", "--json"]).with(0).json()["rules"]
@@ -171,8 +171,8 @@ fn what_takes_longer_than_a_moment_to_compile_is_waited_for() {
     let desk = Desk::with("admin", "[rules.compiler]\ntimeout = \"3s\"\n");
     desk.author.keep("rule.wasm", ponderous(300, 300));
     let refused = desk.rules(&["push", "rule.wasm"]).with(1);
-    has(&refused.error, "/api/v1/uploads/1: it answers 422");
-    has(&refused.error, "not passed: compiles within limits");
+    has(&refused.error, "/api/v1/uploads/1: the server responds with 422");
+    has(&refused.error, "failed check: compiles within the limits");
 }
 
 #[test]
@@ -189,7 +189,7 @@ fn a_trial_in_which_the_candidate_fails_or_differs_holds_a_pipeline() {
     has(&fails.out, "the candidate failed ");
     has(&fails.out, "is on fire");
     let nothing = trial(&["--host", "nobody"]).with(1);
-    has(&nothing.out, "nothing was tried");
+    has(&nothing.out, "the rule was not evaluated");
     let told = trial(&["--json", "--to", "-0s"]).with(0).json();
     assert_eq!((&told["state"], &told["active"]), (&json!("done"), &Value::Null));
     trial(&["--from", "yesterday"]).with(1);
@@ -220,10 +220,7 @@ fn whoever_interrupts_a_trial_ends_it_on_the_server_too() {
     assert!(told.expect("kill runs").success());
     let ended = trial.wait_with_output().expect("it ends");
     assert_eq!(ended.status.code(), Some(1));
-    has(
-        &String::from_utf8_lossy(&ended.stdout),
-        "; it was ended before its end: ",
-    );
+    has(&String::from_utf8_lossy(&ended.stdout), "; cancelled before the end: ");
     assert_eq!(admin.get("/api/v1/trials/1").json()["state"], "cancelled");
 }
 
@@ -239,7 +236,7 @@ fn a_beginning_that_two_versions_have_names_neither() {
     has(&known.with(0).out, &digests[0][..12]);
     has(
         &desk.rules(&["activate", "numbered-001", "00000000"]).with(1).error,
-        "has no version that begins with",
+        "has no version whose digest begins with",
     );
     desk.rules(&["activate", "numbered-001", "0000000"]).with(64);
     desk.rules(&["activate", "../../snapshot", &digests[0]]).with(64);
@@ -362,5 +359,5 @@ fn a_signature_beside_a_component_goes_with_it() {
     let wrong = desk.rules(&[&push[..], &["rule.wasm.sig"]].concat()).with(1);
     has(&wrong.error, "trusted");
     let none = desk.rules(&[&push[..], &["nowhere.sig"]].concat()).with(74);
-    has(&none.error, "nowhere.sig cannot be read");
+    has(&none.error, "cannot read nowhere.sig");
 }

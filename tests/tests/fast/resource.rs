@@ -266,7 +266,7 @@ fn only_this_machine_reads_metrics_without_saying_who_it_is() {
         let client = Client::plain(SocketAddr::from(([127, 0, 0, 1], port)));
         assert_eq!(client.get("/health").text(), r#"{"status":"healthy"}"#);
         assert_eq!(client.get("/metrics").status, status);
-        server.logged("the API profile pixcrawler is shown without TLS");
+        server.logged("the API profile pixcrawler is served to other machines without TLS");
     };
     check("", 401);
     check(

@@ -43,7 +43,7 @@ fn systemd_hears_of_each_part_of_its_life() {
     systemd.hears("RELOADING=1");
     systemd.hears("MONOTONIC_USEC=");
     systemd.hears("READY=1");
-    server.logged("the configuration is read again");
+    server.logged("configuration reloaded");
     server.configure("[servr]");
     server.signal("HUP");
     systemd.hears("RELOADING=1");

@@ -164,16 +164,13 @@ fn what_is_measured_is_judged_and_served() {
 fn every_refusal_is_a_problem_document_with_the_id_of_the_request() {
     let server = Server::start().ready();
     let admin = server.client("admin");
-    assert_eq!(admin.get("/nothing").problem(404), "there is nothing at /nothing");
+    assert_eq!(admin.get("/nothing").problem(404), "no such path: /nothing");
     assert_eq!(
         admin.get("/wm_resource_monitor/").problem(404),
-        "there is nothing at /wm_resource_monitor/"
+        "no such path: /wm_resource_monitor/"
     );
     let wrong = admin.ask("DELETE", "/api/v1/status");
-    assert_eq!(
-        wrong.problem(405),
-        "DELETE is not understood here; use GET, HEAD, OPTIONS"
-    );
+    assert_eq!(wrong.problem(405), "DELETE is not allowed; use GET, HEAD, OPTIONS");
     assert_eq!(wrong.header("allow"), Some("GET, HEAD, OPTIONS"));
 
     let sent = admin.clone().with("x-request-id", "tick-42.a_b").get("/nothing");

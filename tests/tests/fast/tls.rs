@@ -116,7 +116,7 @@ fn certificates_are_replaced_together_and_no_connection_is_dropped() {
     assert_eq!(
         server.client("admin").get("/health").status,
         200,
-        "the last good ones stay in force"
+        "the last valid ones stay in use"
     );
     for file in ["server.key", "crl.pem", "ca.crt"] {
         fs::copy(theirs.join(file), pki.join(file)).expect("copied");
@@ -369,7 +369,7 @@ fn an_encrypted_key_is_refused_and_nobody_is_asked_for_its_passphrase() {
 #[test]
 fn what_ends_soon_is_a_metric_and_a_warning() {
     let server = Server::with("[tls]\nexpiry_warning = \"3650d\"\ncheck_interval = \"50ms\"").ready();
-    server.logged("ends soon");
+    server.logged("expires soon");
     let metrics = server.get("/metrics").text();
     for kind in ["server", "ca", "crl"] {
         let mark = format!("watchpost_tls_certificate_expiry_timestamp_seconds{{kind=\"{kind}\"}} ");

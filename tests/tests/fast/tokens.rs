@@ -29,13 +29,10 @@ fn a_token_is_an_identity_with_its_own_roles() {
     assert_eq!(who["identity"]["name"], "grafana", "{who}");
     assert_eq!(who["roles"], serde_json::json!(["reader", "anonymous"]));
     assert_eq!(bearer(TOKEN).get("/api/v1/snapshot").status, 200);
-    assert_eq!(
-        bearer("wrong").get("/health").problem(401),
-        "the token is not known here"
-    );
+    assert_eq!(bearer("wrong").get("/health").problem(401), "the token is unknown");
     assert_eq!(
         bearer("ended").get("/health").problem(401),
-        "the token has ended; ask for a new one"
+        "the token has expired; request a new one"
     );
     assert!(
         server.log_lines().iter().all(|line| !line.contains(TOKEN)),
@@ -51,6 +48,6 @@ fn a_token_that_is_taken_away_ends_with_the_next_reload() {
     assert_eq!(open.ask("GET", "/api/v1/snapshot").expect("an answer").status, 200);
     server.configure("");
     server.signal("HUP");
-    server.logged("the configuration is read again");
+    server.logged("configuration reloaded");
     assert_eq!(open.ask("GET", "/api/v1/snapshot").expect("an answer").status, 401);
 }

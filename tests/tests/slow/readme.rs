@@ -188,7 +188,7 @@ fn in_a_fresh_clone_the_commands_do_what_the_readme_says() {
         "the new rule passes its cases"
     );
     assert!(
-        answer("watchpost rules push").contains("in force"),
+        answer("watchpost rules push").contains("is active"),
         "the rule is activated"
     );
 

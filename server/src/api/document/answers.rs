@@ -1,5 +1,5 @@
-//! What any answer has in its headers, and what any request may be answered when it does not get what it asked for. What
-//! only one endpoint answers is said there, by a status and a sentence.
+//! Headers and error responses that many endpoints share. A response that only one endpoint has is declared by that
+//! endpoint's attribute.
 
 use utoipa::openapi::content::{Content, ContentBuilder};
 use utoipa::openapi::header::{Header, HeaderBuilder};
@@ -15,13 +15,13 @@ use crate::api::table::BodyClass;
 
 const PROBLEM: &str = "application/problem+json";
 
-/// What metrics look like in the formats that are not JSON, by how these begin.
+/// Example metrics in the formats that are not JSON, by the beginning of the content type.
 const METRICS: [(&str, &str); 2] = [
     ("text/plain; version=", include_str!("metrics.txt")),
     ("application/openmetrics-text", include_str!("metrics.openmetrics.txt")),
 ];
 
-/// An answer that many endpoints have.
+/// A response that many endpoints share.
 struct Common {
     status: &'static str,
     name: &'static str,
@@ -33,29 +33,29 @@ const ALL: [Common; 11] = [
     Common::new(
         "400",
         "NotUnderstood",
-        "The path, the query, a header or the body is not understood; `detail` says what to write.",
+        "The path, the query, a header or the body is invalid; `detail` says what to write.",
     ),
     Common::new(
         "401",
         "Unauthenticated",
-        "Nobody said who they are and it matters, or what they show is not believed.",
+        "The client must authenticate, or its credentials are invalid.",
     )
-    .with("www-authenticate", "That a bearer token would do."),
+    .with("www-authenticate", "Bearer tokens are accepted."),
     Common::new(
         "403",
         "Forbidden",
-        "The role rule in force does not allow it; `detail` says why.",
+        "The active role rule denies the action; `detail` says why.",
     ),
-    Common::new("404", "Missing", "What the path names is not there."),
+    Common::new("404", "Missing", "The resource does not exist."),
     Common::new("408", "TooSlow", "The body did not arrive within `http.body_timeout`."),
     Common::new("413", "BodyTooLarge", "The body is longer than `http.max_body`."),
     Common::new(
         "415",
         "WrongForm",
-        "The body is sent as something else; `detail` says as what to send it.",
+        "The content type is not accepted; `detail` names the accepted ones.",
     ),
     Common::new("429", "TooMany", "More requests than `http.requests_per_second`.")
-        .with("retry-after", "When to come again, in seconds."),
+        .with("retry-after", "When to retry, in seconds."),
     Common::new(
         "431",
         "HeadersTooLarge",
@@ -64,14 +64,14 @@ const ALL: [Common; 11] = [
     Common::new(
         "500",
         "Broken",
-        "Watchpost is broken; its log has the rest of the story under the request's id.",
+        "Internal error; the log has the details under the request's id.",
     ),
     Common::new(
         "503",
         "Unavailable",
-        "Not just now: the database is away, nothing was measured yet, or too much is under way.",
+        "Temporarily unavailable: the database is unreachable, nothing has been measured yet, or the server is overloaded.",
     )
-    .with("retry-after", "When to come again, in seconds."),
+    .with("retry-after", "When to retry, in seconds."),
 ];
 
 impl Common {
@@ -112,7 +112,7 @@ impl Common {
     }
 }
 
-/// Adds them to what operations refer to.
+/// Adds the shared responses to the components that operations refer to.
 pub(super) fn add(components: &mut Components) {
     components
         .schemas
@@ -127,19 +127,20 @@ pub(super) fn add(components: &mut Components) {
     }
 }
 
-/// Gives an operation those that it has not told itself. Whatever is an error is told as a problem.
+/// Adds the shared responses to an operation that does not declare them itself. Errors are problem documents.
 pub(super) fn complete(operation: &mut Operation, family: &str, in_path: bool, body: BodyClass) {
     let has_body = operation.request_body.is_some();
-    let told = &mut operation.responses.responses;
+    let responses = &mut operation.responses.responses;
     for (status, about) in of_body(body) {
         let response = ResponseBuilder::new().description(*about).build();
-        told.insert((*status).to_owned(), RefOr::T(response));
+        responses.insert((*status).to_owned(), RefOr::T(response));
     }
     for common in ALL.iter().filter(|common| common.holds(in_path, has_body)) {
-        told.entry(common.status.to_owned())
+        responses
+            .entry(common.status.to_owned())
             .or_insert_with(|| RefOr::Ref(Ref::from_response_name(common.name)));
     }
-    for (status, response) in told {
+    for (status, response) in responses {
         let RefOr::T(response) = response else {
             continue;
         };
@@ -157,18 +158,18 @@ pub(super) fn complete(operation: &mut Operation, family: &str, in_path: bool, b
     }
 }
 
-/// The refusals of a body that is not of the usual class.
+/// The error responses of a body with another class than JSON.
 const fn of_body(body: BodyClass) -> &'static [(&'static str, &'static str)] {
     match body {
         BodyClass::Json => &[],
         BodyClass::Component => &[
-            ("413", "It is larger than `rules.limits.component_bytes`."),
-            ("415", "It is sent as something else than a component or a form."),
+            ("413", "The component is larger than `rules.limits.component_bytes`."),
+            ("415", "The content type is neither that of a component nor of a form."),
         ],
     }
 }
 
-/// What answers have in their headers, by the names of the document.
+/// The headers of all responses, by their names in the document.
 fn headers() -> [(&'static str, Header); 2] {
     let id = ObjectBuilder::new().schema_type(Type::String);
     let generation = ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(0));
@@ -183,14 +184,14 @@ fn headers() -> [(&'static str, Header); 2] {
             "RequestId",
             header(
                 id,
-                "The request, as the log has it; the one that was sent, if there was one.",
+                "The id of the request, which the log has too; the client's own id, if it sent a valid one.",
             ),
         ),
         (
             "Generation",
             header(
                 generation,
-                "The generation of rules that decided whether this may be had; not there where none was asked.",
+                "The rules generation that authorized the request; absent if no rule was evaluated.",
             ),
         ),
     ]
@@ -199,7 +200,7 @@ fn headers() -> [(&'static str, Header); 2] {
 fn add_headers(status: &str, response: &mut Response) {
     let named = |name: &str| RefOr::Ref(Ref::new(format!("#/components/headers/{name}")));
     response.headers.insert("x-request-id".to_owned(), named("RequestId"));
-    // Who asks too often, or with too much around it, is refused before anything is decided.
+    // Rate limits and header limits reject a request before it is authorized.
     if !matches!(status, "429" | "431") {
         response
             .headers

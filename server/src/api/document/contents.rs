@@ -1,4 +1,4 @@
-//! What the index pages show: the document in a few words.
+//! The contents of the index pages, derived from the OpenAPI document.
 
 use std::sync::LazyLock;
 
@@ -9,38 +9,38 @@ use utoipa::openapi::security::SecurityRequirement;
 use super::document;
 use crate::config::ApiProfile;
 
-/// A family of endpoints, as the table has it.
+/// A family of endpoints, as in the table of routes.
 pub struct Chapter {
-    /// Its name.
+    /// The name of the family.
     pub name: String,
-    /// What it is about.
+    /// A sentence about the family.
     pub about: String,
-    /// Its endpoints.
+    /// The endpoints of the family.
     pub endpoints: Vec<Endpoint>,
 }
 
-/// Something that may be done somewhere.
+/// A method of a path.
 pub struct Endpoint {
-    /// How.
+    /// The HTTP method.
     pub method: &'static str,
-    /// Where.
+    /// The path, with its parameters in braces.
     pub path: String,
-    /// Its name.
+    /// The operation id.
     pub name: String,
-    /// What it does.
+    /// The summary.
     pub summary: String,
-    /// Whether it is there for everyone, by default.
+    /// Whether the default role rule allows it to anonymous clients.
     pub open: bool,
 }
 
 impl Endpoint {
-    /// Whether one can simply look at it.
+    /// Whether a browser can open it: GET without parameters.
     pub fn is_page(&self) -> bool {
         self.method == "GET" && !self.path.contains('{')
     }
 }
 
-/// All endpoints that are not of a face of their own.
+/// All endpoints except those of a separate API profile.
 pub fn contents() -> &'static [Chapter] {
     static ALL: LazyLock<Vec<Chapter>> = LazyLock::new(make);
     &ALL

@@ -1,6 +1,6 @@
-//! The API's document (OpenAPI 3.1), made of the table of routes: paths and methods are its lines, permissions and
-//! parameters come from the handlers' arguments, words and answers from their comments and attributes. Nothing of an
-//! endpoint is said here.
+//! The OpenAPI 3.1 document, generated from the table of routes: it has the paths and methods, the handlers' arguments
+//! have permissions and parameters, and the handlers' comments and attributes have texts and responses. This module
+//! describes no endpoint itself.
 
 mod answers;
 mod contents;
@@ -26,18 +26,18 @@ use super::routes::pixcrawler;
 use super::table::{At, Family, Operation};
 use crate::config::ApiProfile;
 
-/// What whoever shows nothing may do by the role rule that Watchpost brings. A test asks for everything without a
-/// certificate, and so holds this to be true.
+/// The actions that the built-in role rule allows to anonymous clients. A test requests everything without a
+/// certificate, and so verifies this list.
 const PUBLIC_ACTIONS: [Action; 3] = [Action::HealthRead, Action::ServiceRead, Action::DocsRead];
 
-/// Questions and answers as a machine at the edge has them, shortened, by the names of their schemas.
+/// Example requests and responses of an edge machine, shortened, by the names of their schemas.
 static EXAMPLES: LazyLock<Map<String, Value>> =
-    LazyLock::new(|| serde_json::from_str(include_str!("examples.json")).expect("a test reads it"));
+    LazyLock::new(|| serde_json::from_str(include_str!("examples.json")).expect("a test verifies that it is valid"));
 
 const DESCRIPTION: &str = include_str!("about.md");
 const PIXCRAWLER_DESCRIPTION: &str = include_str!("about_pixcrawler.md");
 
-/// The document of a face.
+/// The document of an API profile.
 pub fn document(profile: ApiProfile) -> OpenApi {
     let (table, info) = match profile {
         ApiProfile::Full => (super::table(), info("Watchpost", DESCRIPTION)),
@@ -67,7 +67,7 @@ pub fn document(profile: ApiProfile) -> OpenApi {
     document
 }
 
-/// The document as it is served, printed and kept in `docs/`: sorted, and easy to read.
+/// The document as it is served, printed and kept in `docs/`: sorted and indented.
 pub fn written(profile: ApiProfile) -> &'static str {
     static ALL: LazyLock<String> = LazyLock::new(|| write(&document(ApiProfile::Full)));
     static RESOURCE: LazyLock<String> = LazyLock::new(|| write(&document(ApiProfile::PixCrawler)));
@@ -78,8 +78,8 @@ pub fn written(profile: ApiProfile) -> &'static str {
 }
 
 fn write(document: &OpenApi) -> String {
-    // As a value it is sorted by name.
-    let mut value = serde_json::to_value(document).expect("a document has only texts for names");
+    // A JSON value sorts its keys.
+    let mut value = serde_json::to_value(document).expect("a document has only string keys");
     let schemas = value.pointer_mut("/components/schemas").and_then(Value::as_object_mut);
     for (name, schema) in schemas.into_iter().flatten() {
         if let Some(example) = EXAMPLES.get(name) {
@@ -102,55 +102,55 @@ fn info(title: &str, about: &str) -> Info {
 fn components() -> Components {
     let mut components = Components::new();
     let certificate = SecurityScheme::MutualTls {
-        description: Some("A client certificate of an authority that Watchpost knows (`tls.client_ca`).".to_owned()),
+        description: Some("A client certificate that the configured CA (`tls.client_ca`) issued.".to_owned()),
         deprecated: None,
         extensions: None,
     };
     let token = HttpBuilder::new()
         .scheme(HttpAuthScheme::Bearer)
-        .description(Some("A token whose hash is in `tokens` of the configuration."));
+        .description(Some("A bearer token; the setting `tokens` has its hash."));
     components.add_security_scheme("certificate", certificate);
     components.add_security_scheme("token", SecurityScheme::Http(token.build()));
     answers::add(&mut components);
     components
 }
 
-/// Adds an operation, with all that it refers to.
+/// Adds an operation and the schemas that it refers to.
 fn add(document: &mut OpenApi, family: &Family, at: &At, operation: &Operation) {
     let mut described = (operation.described)();
-    let asked = (operation.asked)();
+    let spec = (operation.spec)();
     let path = path::Path::of(at.path);
     let item = described.paths.paths.pop_first().map(|(_, item)| item);
-    let told = item.and_then(|item| of_method(item, &operation.method));
-    // A test looks at every line of the table.
-    let mut told = told.expect("the attribute of a handler names the method that the table has");
-    told.tags = Some(vec![family.name.to_owned()]);
-    told.summary = told.summary.map(|summary| summary.trim_end_matches('.').to_owned());
-    told.description = Some(described_with(told.description, &asked));
-    told.security = Some(security(&asked));
-    let actions: Vec<_> = asked.actions.iter().map(|action| action.as_str()).collect();
+    let entry = item.and_then(|item| of_method(item, &operation.method));
+    // A test covers every line of the table.
+    let mut entry = entry.expect("a test verifies that attribute and table name the same method");
+    entry.tags = Some(vec![family.name.to_owned()]);
+    entry.summary = entry.summary.map(|summary| summary.trim_end_matches('.').to_owned());
+    entry.description = Some(described_with(entry.description, &spec));
+    entry.security = Some(security(&spec));
+    let actions: Vec<_> = spec.actions.iter().map(|action| action.as_str()).collect();
     let actions = ExtensionsBuilder::new().add("x-watchpost-actions", json!(actions));
-    told.extensions = Some(actions.build());
+    entry.extensions = Some(actions.build());
     let in_path = path
         .names
         .iter()
-        .zip(asked.in_path)
+        .zip(spec.in_path)
         .map(|(name, schema)| part(name, schema));
-    let given = told.parameters.take().unwrap_or_default();
-    let parameters: Vec<_> = in_path.chain(asked.parameters).map(RefOr::T).chain(given).collect();
-    told.parameters = Some(parameters).filter(|parameters| !parameters.is_empty());
-    if let Some(body) = asked.body.filter(|_| told.request_body.is_none()) {
-        told.request_body = Some(RefOr::T(body));
+    let given = entry.parameters.take().unwrap_or_default();
+    let parameters: Vec<_> = in_path.chain(spec.parameters).map(RefOr::T).chain(given).collect();
+    entry.parameters = Some(parameters).filter(|parameters| !parameters.is_empty());
+    if let Some(body) = spec.body.filter(|_| entry.request_body.is_none()) {
+        entry.request_body = Some(RefOr::T(body));
     }
-    answers::complete(&mut told, family.name, !path.names.is_empty(), operation.body);
+    answers::complete(&mut entry, family.name, !path.names.is_empty(), operation.body);
     let components = document.components.get_or_insert_default();
-    components.schemas.extend(asked.schemas);
+    components.schemas.extend(spec.schemas);
     components
         .schemas
         .extend(described.components.unwrap_or_default().schemas);
     document
         .paths
-        .add_path_operation(path.plain, vec![operation.method.clone()], told);
+        .add_path_operation(path.plain, vec![operation.method.clone()], entry);
 }
 
 fn of_method(item: PathItem, method: &HttpMethod) -> Option<paths::Operation> {
@@ -166,19 +166,16 @@ fn of_method(item: PathItem, method: &HttpMethod) -> Option<paths::Operation> {
     }
 }
 
-/// A part of a path. Every rule of this name is one that Watchpost brings, so that whoever tries it finds something.
+/// A path parameter. The example names are those of built-in rules, so trying them out finds something.
 fn part(name: &str, schema: RefOr<Schema>) -> Parameter {
     let (about, example) = match name {
         "name" => ("The name of a rule.", json!("threshold")),
         "digest" => (
-            "The digest of a version's bytes, as the list of versions tells it.",
+            "The SHA-256 digest of a version's bytes, as in the list of versions.",
             Value::Null,
         ),
-        "file" => (
-            "One of the files that the pages of the documentation are made of.",
-            json!("icon.svg"),
-        ),
-        _ => ("Its number, as the answer that it was first told in has it.", json!(1)),
+        "file" => ("The name of an asset of the documentation pages.", json!("icon.svg")),
+        _ => ("The id, as in the response that created it.", json!(1)),
     };
     ParameterBuilder::new()
         .name(name)
@@ -190,9 +187,9 @@ fn part(name: &str, schema: RefOr<Schema>) -> Parameter {
         .build()
 }
 
-fn described_with(description: Option<String>, asked: &HandlerSpec) -> String {
-    let actions: Vec<_> = asked.actions.iter().map(|action| format!("`{action}`")).collect();
-    let needs = match asked.open_on_loopback {
+fn described_with(description: Option<String>, spec: &HandlerSpec) -> String {
+    let actions: Vec<_> = spec.actions.iter().map(|action| format!("`{action}`")).collect();
+    let needs = match spec.open_on_loopback {
         true => format!("Needs {}, except from the machine itself.", actions.join(" and ")),
         false => format!("Needs {}.", actions.join(" and ")),
     };
@@ -200,10 +197,10 @@ fn described_with(description: Option<String>, asked: &HandlerSpec) -> String {
     format!("{}\n\n{needs}", description.trim_end()).trim_start().to_owned()
 }
 
-fn security(asked: &HandlerSpec) -> Vec<SecurityRequirement> {
+fn security(spec: &HandlerSpec) -> Vec<SecurityRequirement> {
     let one = |name: &str| SecurityRequirement::new(name, Vec::<String>::new());
     let mut all = vec![one("certificate"), one("token")];
-    if asked.open_on_loopback || asked.actions.iter().all(|action| PUBLIC_ACTIONS.contains(action)) {
+    if spec.open_on_loopback || spec.actions.iter().all(|action| PUBLIC_ACTIONS.contains(action)) {
         all.push(SecurityRequirement::default());
     }
     all

@@ -1,16 +1,16 @@
-//! Paths as the framework has them, and as the document writes them. Pure.
+//! Converts paths from the framework's syntax to that of OpenAPI. Pure.
 
-/// A path of the document.
+/// A path in OpenAPI syntax.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Path {
-    /// Without the patterns of its parts.
+    /// The path without the patterns of its parameters.
     pub(super) plain: String,
-    /// The names of its parts.
+    /// The names of its parameters.
     pub(super) names: Vec<String>,
 }
 
 impl Path {
-    /// A path of the table. A pattern may have braces of its own.
+    /// Parses a path of the table. A pattern may contain braces.
     pub(super) fn of(route: &str) -> Self {
         let (mut plain, mut names) = (String::new(), Vec::new());
         let (mut depth, mut in_pattern) = (0, false);
@@ -41,7 +41,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_path_loses_its_patterns_and_nothing_else() {
+    fn a_path_loses_only_its_patterns() {
         let check = |route, plain: &str, names: &[&str]| {
             let names = names.iter().map(ToString::to_string).collect();
             let plain = plain.to_owned();

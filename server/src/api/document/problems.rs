@@ -1,25 +1,25 @@
-//! What goes wrong, by example: one refusal for each status, told by what tells the real ones. Which endpoint may answer
-//! which of them is in `answers`.
+//! Example problem documents: one for each status, produced by the code that produces the real ones. `answers` lists
+//! which endpoints can return them.
 
 use serde_json::{Value, json};
 
 use crate::api::error::{ApiError, Rejected};
 use crate::api::table::BodyClass;
 
-/// The id of the request that was refused.
+/// The request id of the examples.
 const ID: &str = "d2e4caea66d6e3f7";
 
-/// What somebody is told with this status by this family of endpoints.
+/// An example of this status for this family of endpoints.
 pub(super) fn example(status: &str, family: &str) -> Option<Value> {
     let (error, path) = refusal(status, family)?;
     let problem = error.problem(path, Some(ID));
-    Some(serde_json::to_value(problem).expect("a problem has only texts for names"))
+    Some(serde_json::to_value(problem).expect("a problem has only string keys"))
 }
 
 fn refusal(status: &str, family: &str) -> Option<(ApiError, Option<&'static str>)> {
     let error = match (status, family) {
         ("400", _) => ApiError::BadRequest(
-            "from is \"yesterday\"; write a time such as 2026-01-31T12:00:00Z, seconds since 1970, or how long ago, such as -1h"
+            "from is \"yesterday\"; write a time such as 2026-01-31T12:00:00Z, seconds since 1970, or an age such as -1h"
                 .to_owned(),
         ),
         ("401", _) => ApiError::Unauthenticated(
@@ -37,7 +37,7 @@ fn refusal(status: &str, family: &str) -> Option<(ApiError, Option<&'static str>
             ApiError::Conflict("the chunk is completed, which is final; it cannot become processing".to_owned())
         }
         ("409", _) => ApiError::Conflict(
-            "the rule weekend takes part; put another version in force or DELETE /api/v1/rules/weekend/active first"
+            "the rule weekend is in use; activate another version or DELETE /api/v1/rules/weekend/active first"
                 .to_owned(),
         ),
         ("412", _) => ApiError::Precondition(
@@ -48,8 +48,8 @@ fn refusal(status: &str, family: &str) -> Option<(ApiError, Option<&'static str>
         ("415", "Rules") => BodyClass::Component.wrong_form(),
         ("415", _) => BodyClass::Json.wrong_form(),
         ("422", "Past") => ApiError::TooMuch(
-            "that is about 6048000 points, and one answer has at most 2000000; ask for a shorter time or a longer step, or \
-             raise history.max_points"
+            "the response would have about 6048000 points, more than the limit of 2000000; request a shorter time range \
+             or a longer step, or raise history.max_points"
                 .to_owned(),
         ),
         ("422", _) => ApiError::Rejected(Box::new(Rejected {
@@ -68,7 +68,7 @@ fn refusal(status: &str, family: &str) -> Option<(ApiError, Option<&'static str>
         },
         ("500", _) => ApiError::Internal(String::new()),
         ("503", _) => ApiError::Unavailable {
-            why: "the database cannot be reached just now".to_owned(),
+            why: "the database is unreachable".to_owned(),
             after_seconds: 5,
         },
         _ => return None,

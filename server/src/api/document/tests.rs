@@ -1,4 +1,4 @@
-//! Holds the document to what every endpoint has to say, and its copies in `docs/` to the document.
+//! Checks that the OpenAPI document describes every endpoint completely, and that the copies in `docs/` are current.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -15,7 +15,7 @@ fn value(profile: ApiProfile) -> Value {
     serde_json::from_str(written(profile)).expect("it is JSON")
 }
 
-/// Every operation of a document, by its method and path.
+/// All operations of a document, by method and path.
 fn operations(document: &Value) -> Vec<(String, &Value)> {
     let paths = document["paths"].as_object().expect("there are paths");
     let mut all = Vec::new();
@@ -31,7 +31,7 @@ fn operations(document: &Value) -> Vec<(String, &Value)> {
 }
 
 #[test]
-fn the_copies_of_the_document_are_what_is_served() {
+fn the_copies_of_the_document_are_current() {
     let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs");
     let mut wrong = String::new();
     for (profile, name) in [
@@ -41,19 +41,19 @@ fn the_copies_of_the_document_are_what_is_served() {
         let kept = std::fs::read_to_string(docs.join(name)).unwrap_or_default();
         if kept != written(profile) {
             let test = std::env::current_exe().expect("a test has a file");
-            let beside = test.with_file_name(name);
-            std::fs::write(&beside, written(profile)).expect("the folder of the tests is written to");
-            wrong.push_str(&format!("\ncp {} docs/{name}", beside.display()));
+            let generated = test.with_file_name(name);
+            std::fs::write(&generated, written(profile)).expect("the folder of the tests is written to");
+            wrong.push_str(&format!("\ncp {} docs/{name}", generated.display()));
         }
     }
     assert!(
         wrong.is_empty(),
-        "docs/ does not have the document that is served any more; bring it up to date with{wrong}"
+        "the copies in docs/ are out of date; update them with{wrong}"
     );
 }
 
 #[test]
-fn every_operation_says_what_it_does_what_it_needs_and_what_it_answers() {
+fn every_operation_has_a_summary_its_actions_and_its_responses() {
     for profile in [ApiProfile::Full, ApiProfile::PixCrawler] {
         let document = value(profile);
         let all = operations(&document);
@@ -65,7 +65,7 @@ fn every_operation_says_what_it_does_what_it_needs_and_what_it_answers() {
             let actions = operation["x-watchpost-actions"].as_array();
             assert!(
                 actions.is_some_and(|actions| !actions.is_empty()),
-                "{name} is for everyone"
+                "{name} allows anonymous clients"
             );
             let answers = operation["responses"].as_object().expect("there are answers");
             assert!(answers.keys().any(|status| status.starts_with('2')), "{name}");
@@ -83,12 +83,12 @@ fn every_operation_says_what_it_does_what_it_needs_and_what_it_answers() {
             .iter()
             .map(|(_, operation)| operation["operationId"].as_str())
             .collect();
-        assert_eq!(ids.len(), all.len(), "each has a name of its own");
+        assert_eq!(ids.len(), all.len(), "operation ids are unique");
     }
 }
 
 #[test]
-fn every_reference_leads_somewhere() {
+fn every_reference_resolves() {
     fn references<'v>(value: &'v Value, found: &mut Vec<&'v str>) {
         match value {
             Value::Object(fields) => {
@@ -111,9 +111,9 @@ fn every_reference_leads_somewhere() {
     }
 }
 
-/// The framework asks the first route that fits, and the document has a path once.
+/// The framework calls the first route that matches, and the document has each path once.
 #[test]
-fn every_line_of_the_table_is_in_the_document() {
+fn every_route_is_in_the_document() {
     let lines: usize = crate::api::table()
         .iter()
         .flat_map(|family| &family.routes)
@@ -126,7 +126,7 @@ fn every_line_of_the_table_is_in_the_document() {
 }
 
 #[test]
-fn every_body_is_sent_as_its_line_of_the_table_has_it() {
+fn every_body_has_the_content_types_of_its_class() {
     let document = value(ApiProfile::Full);
     let all: BTreeMap<_, _> = operations(&document).into_iter().collect();
     let mut bodies = 0;
@@ -139,9 +139,9 @@ fn every_body_is_sent_as_its_line_of_the_table_has_it() {
                 let Some(content) = all[&name]["requestBody"]["content"].as_object() else {
                     continue;
                 };
-                let told: BTreeSet<_> = content.keys().map(String::as_str).collect();
+                let documented: BTreeSet<_> = content.keys().map(String::as_str).collect();
                 let taken: BTreeSet<_> = operation.body.content_types().iter().copied().collect();
-                assert_eq!(told, taken, "{name}");
+                assert_eq!(documented, taken, "{name}");
                 bodies += 1;
             }
         }
@@ -150,12 +150,12 @@ fn every_body_is_sent_as_its_line_of_the_table_has_it() {
 }
 
 #[test]
-fn the_parts_of_a_path_are_its_parameters() {
+fn path_segments_are_documented_as_parameters() {
     let document = value(ApiProfile::Full);
     for (name, operation) in operations(&document) {
         let parameters = operation["parameters"].as_array().cloned().unwrap_or_default();
         let in_path = parameters.iter().filter(|parameter| parameter["in"] == "path");
-        let told: BTreeSet<_> = in_path
+        let documented: BTreeSet<_> = in_path
             .map(|parameter| parameter["name"].as_str().unwrap_or_default().to_owned())
             .collect();
         let there: BTreeSet<_> = name
@@ -164,11 +164,11 @@ fn the_parts_of_a_path_are_its_parameters() {
             .filter_map(|rest| rest.split('}').next())
             .map(str::to_owned)
             .collect();
-        assert_eq!(told, there, "{name}");
+        assert_eq!(documented, there, "{name}");
     }
 }
 
-/// Bodies that are JSON or forms refer to schemas, and those have examples; of metrics there is a text.
+/// JSON bodies and forms refer to schemas with examples; metrics have an example text.
 #[test]
 fn every_body_has_an_example() {
     let mut known = BTreeSet::new();
@@ -208,7 +208,7 @@ fn every_body_has_an_example() {
 }
 
 #[test]
-fn every_refusal_has_an_example_of_its_own_status() {
+fn every_error_has_an_example_with_its_status() {
     for profile in [ApiProfile::Full, ApiProfile::PixCrawler] {
         let document = value(profile);
         for (name, operation) in operations(&document) {
@@ -230,7 +230,7 @@ fn every_refusal_has_an_example_of_its_own_status() {
 }
 
 #[test]
-fn every_answer_says_what_all_have_in_their_headers() {
+fn every_response_documents_the_common_headers() {
     for profile in [ApiProfile::Full, ApiProfile::PixCrawler] {
         let document = value(profile);
         for (name, operation) in operations(&document) {
@@ -238,20 +238,20 @@ fn every_answer_says_what_all_have_in_their_headers() {
                 let reference = &answer["headers"]["x-request-id"]["$ref"];
                 assert_eq!(reference, "#/components/headers/RequestId", "{name} {status}");
                 let decided = !matches!(status.as_str(), "429" | "431");
-                let told = answer["headers"]["x-watchpost-generation"].is_object();
-                assert_eq!(told, decided, "{name} {status}");
+                let documented = answer["headers"]["x-watchpost-generation"].is_object();
+                assert_eq!(documented, decided, "{name} {status}");
             }
         }
     }
 }
 
-/// Whoever made the examples had a machine, and nobody is to see it in them.
+/// The examples were recorded on a real machine, whose details must not be published.
 #[test]
-fn the_examples_show_a_debian_of_nobody() {
-    fn look(key: &str, value: &Value, seen: &mut usize) {
+fn the_examples_reveal_no_real_machine() {
+    fn check_names(key: &str, value: &Value, seen: &mut usize) {
         match value {
-            Value::Object(fields) => fields.iter().for_each(|(key, value)| look(key, value, seen)),
-            Value::Array(items) => items.iter().for_each(|item| look(key, item, seen)),
+            Value::Object(fields) => fields.iter().for_each(|(key, value)| check_names(key, value, seen)),
+            Value::Array(items) => items.iter().for_each(|item| check_names(key, item, seen)),
             Value::String(text) => {
                 let legal: &[&str] = match key {
                     "kernel" | "release" => &["6.1.0-28-amd64"],
@@ -270,7 +270,7 @@ fn the_examples_show_a_debian_of_nobody() {
     let mut seen = 0;
     super::EXAMPLES
         .iter()
-        .for_each(|(name, example)| look(name, example, &mut seen));
+        .for_each(|(name, example)| check_names(name, example, &mut seen));
     assert!(seen > 15, "{seen} names of a machine");
     for profile in [ApiProfile::Full, ApiProfile::PixCrawler] {
         let text = written(profile).to_lowercase();
@@ -280,9 +280,9 @@ fn the_examples_show_a_debian_of_nobody() {
     }
 }
 
-/// Each asks for what it takes, and nothing that it would refuse.
+/// Each endpoint has the parameters that it accepts, and no parameter that it would reject.
 #[test]
-fn whole_rounds_take_no_metric_and_single_series_need_one() {
+fn rounds_take_no_metric_and_series_require_one() {
     let document = value(ApiProfile::Full);
     let names = |path: &str| -> BTreeMap<String, bool> {
         let parameters = &document["paths"][path]["get"]["parameters"];
@@ -307,7 +307,7 @@ fn whole_rounds_take_no_metric_and_single_series_need_one() {
     assert_eq!(needed, ["metric"]);
 }
 
-/// Its answers by status, those that are told once for all among them.
+/// The operation's responses by status, the shared ones included.
 fn answers<'d>(document: &'d Value, operation: &'d Value) -> Vec<(String, &'d Value)> {
     let answers = operation["responses"].as_object().expect("there are answers");
     let whole = |answer: &'d Value| match answer["$ref"].as_str() {

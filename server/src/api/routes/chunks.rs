@@ -1,4 +1,5 @@
-//! Work chunks: workers report and change them, others look. Where they are somebody else's, they are only read.
+//! Work chunks: workers report and update them, other clients read them. Where the chunks live in another program's
+//! database (`chunks.database_url`), they are read-only.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -18,25 +19,25 @@ use crate::api::permit::{ChunksRead, ChunksWrite, Permit};
 use crate::store::Store;
 use crate::store::chunks::{Change, Chunk, ChunkChange, ChunkFilter, Report, Status, Summary};
 
-/// One request is one transaction, and others wait for it.
+/// One request is one transaction, and other writers wait for it.
 const MAX_CHUNKS_PER_REQUEST: usize = 1000;
 
-/// As long as the column of the table.
+/// The width of the column in the table.
 const TASK_ID_LETTERS: usize = 255;
 
-/// Longer ones are not read by anybody.
+/// Longer messages belong in a log.
 const ERROR_BYTES: usize = 10_000;
 
-/// The chunks, and whether they are ours. Cheap to clone.
+/// The store of the chunks, and whether this server may write to it. Cheap to clone.
 #[derive(Clone)]
 pub struct ChunkStore {
-    /// Where they are.
+    /// The database of the chunks.
     pub store: Store,
-    /// Whether somebody else writes them.
+    /// Whether another program owns the chunks, so this server only reads them.
     pub read_only: bool,
 }
 
-/// One chunk, or a list of them.
+/// One chunk or a list of chunks.
 #[derive(Deserialize)]
 pub struct Body(Value);
 
@@ -67,13 +68,13 @@ impl ToSchema for Body {
 #[derive(Serialize, ToSchema)]
 #[schema(as = ReportedChunk)]
 struct Reported {
-    /// Whether it is new.
+    /// Whether this request created the chunk.
     created: bool,
     #[serde(flatten)]
     chunk: Chunk,
 }
 
-/// What became of what was reported, in the form in which it was.
+/// The stored chunks, in the form of the request: one chunk or a list.
 #[derive(Serialize, ToSchema)]
 #[schema(as = ReportedChunks)]
 #[serde(untagged)]
@@ -82,9 +83,9 @@ enum Answer {
     Many { chunks: Vec<Reported> },
 }
 
-/// Reports one chunk or a list of them
+/// Report one chunk or a list of chunks
 ///
-/// One that is known already stays as it is, so a report may be sent again.
+/// A chunk that exists already stays as it is, so a report may be sent again.
 #[utoipa::path(
     post,
     path = "",
@@ -92,12 +93,12 @@ enum Answer {
     responses(
         (
             status = 201,
-            description = "At least one of them is new. Who sent one alone gets it back alone.",
+            description = "At least one chunk is new. A request with a single chunk gets a single chunk back.",
             body = Answer,
-            headers(("location" = String, description = "Where the chunk is, if one was sent alone."))
+            headers(("location" = String, description = "The URL of the chunk, if the request had a single chunk."))
         ),
-        (status = 200, description = "All of them were known already.", body = Answer),
-        (status = 409, description = "The chunks are somebody else's here (`chunks.database_url`).")
+        (status = 200, description = "All chunks existed already.", body = Answer),
+        (status = 409, description = "The chunks are read-only here, because they are in another database (`chunks.database_url`).")
     )
 )]
 pub async fn report(
@@ -106,7 +107,10 @@ pub async fn report(
     body: Json<Body>,
 ) -> Result<HttpResponse, ApiError> {
     let (reports, one) = reports_of(body.into_inner().0)?;
-    let kept = chunks.ours()?.ask(move |store| store.report_chunks(&reports)).await?;
+    let kept = chunks
+        .writable()?
+        .ask(move |store| store.report_chunks(&reports))
+        .await?;
     let mut reported: Vec<_> = kept
         .into_iter()
         .map(|(chunk, created)| Reported { created, chunk })
@@ -123,16 +127,16 @@ pub async fn report(
     }
 }
 
-/// Changes a chunk, if that is legal from where it stands
+/// Update a chunk
 ///
-/// What is not told stays.
+/// Fields that the request leaves out keep their values. The status can change only as the life cycle of a chunk allows.
 #[utoipa::path(
     patch,
     path = "",
     operation_id = "change_chunk",
     responses(
-        (status = 200, description = "The chunk as it is now.", body = Chunk),
-        (status = 409, description = "It cannot become that from where it stands, or the chunks are somebody else's here.")
+        (status = 200, description = "The chunk after the update.", body = Chunk),
+        (status = 409, description = "The current status does not allow this change, or the chunks are read-only here.")
     )
 )]
 pub async fn change(
@@ -149,34 +153,40 @@ pub async fn change(
     )
     .map_err(ApiError::BadRequest)?;
     if change == Change::default() {
-        let why = "nothing is to be changed; name status, priority, task_id or error_message";
+        let why = "no changes given; set at least one of status, priority, task_id and error_message";
         return Err(ApiError::BadRequest(why.to_owned()));
     }
-    let asked = change.status;
-    match chunks.ours()?.ask(move |store| store.change_chunk(id, &change)).await? {
+    let query = change.status;
+    match chunks
+        .writable()?
+        .ask(move |store| store.change_chunk(id, &change))
+        .await?
+    {
         ChunkChange::Done(chunk) => Ok(Json(chunk)),
         ChunkChange::Missing => Err(ApiError::NotFound(format!("/api/v1/chunks/{id}"))),
-        ChunkChange::Illegal { current } => Err(ApiError::Conflict(illegal(&current, asked))),
+        ChunkChange::Illegal { current } => Err(ApiError::Conflict(illegal(&current, query))),
         ChunkChange::Final { current } => {
-            let why = format!("the chunk is {current}, which is final; its priority, task_id and error_message stay");
+            let why = format!(
+                "the chunk is {current}, which is final; its priority, task_id and error_message cannot be changed"
+            );
             Err(ApiError::Conflict(why))
         }
     }
 }
 
-/// Which chunks to show.
+/// Filters of the list of chunks.
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 pub struct ListQuery {
-    /// Only those that stand here, such as `failed`.
+    /// Only chunks with this status, such as `failed`.
     #[param(inline)]
     status: Option<Status>,
-    /// Only those of this job, such as `7`.
+    /// Only chunks of this job, such as `7`.
     job: Option<i64>,
-    /// Only those with a greater `id`: `next` of the page before.
+    /// Only chunks with a greater `id`: the `next` of the previous page.
     #[param(example = 0)]
     after: Option<i64>,
-    /// At most so many.
+    /// Maximum number of chunks in the page.
     #[param(minimum = 1, maximum = 1000, default = 100, example = 20)]
     limit: Option<i64>,
 }
@@ -185,13 +195,13 @@ pub struct ListQuery {
 #[derive(Serialize, ToSchema)]
 #[schema(as = ChunkPage)]
 pub struct Page {
-    /// The chunks.
+    /// Sorted by `id`.
     chunks: Vec<Chunk>,
-    /// What `after` has to be for the next page; nothing on the last.
+    /// The value of `after` for the next page; null on the last page.
     next: Option<i64>,
 }
 
-/// Chunks, a page at a time
+/// List chunks
 #[utoipa::path(
     get,
     path = "",
@@ -201,21 +211,21 @@ pub struct Page {
 pub async fn list(
     _: Permit<ChunksRead>,
     chunks: Data<ChunkStore>,
-    asked: Query<ListQuery>,
+    query: Query<ListQuery>,
 ) -> Result<Json<Page>, ApiError> {
-    let limit = PageLimit::parse(asked.limit)?;
-    let wanted = ChunkFilter {
-        status: asked.status,
-        job: asked.job,
-        after: asked.after.unwrap_or(0),
+    let limit = PageLimit::parse(query.limit)?;
+    let filter = ChunkFilter {
+        status: query.status,
+        job: query.job,
+        after: query.after.unwrap_or(0),
         most: limit.to_read(),
     };
-    let mut found = chunks.store.ask(move |store| store.chunks(&wanted)).await?;
+    let mut found = chunks.store.ask(move |store| store.chunks(&filter)).await?;
     let next = limit.cut(&mut found, |chunk| chunk.id);
     Ok(Json(Page { chunks: found, next }))
 }
 
-/// One chunk
+/// Get one chunk
 #[utoipa::path(
     get,
     path = "",
@@ -224,31 +234,31 @@ pub async fn list(
 )]
 pub async fn one(_: Permit<ChunksRead>, chunks: Data<ChunkStore>, id: Path<i64>) -> Result<Json<Chunk>, ApiError> {
     let id = id.into_inner();
-    let wanted = ChunkFilter {
+    let filter = ChunkFilter {
         after: id.saturating_sub(1),
         most: 1,
         ..ChunkFilter::default()
     };
-    let found = chunks.store.ask(move |store| store.chunks(&wanted)).await?;
+    let found = chunks.store.ask(move |store| store.chunks(&filter)).await?;
     let chunk = found.into_iter().find(|chunk| chunk.id == id);
     chunk
         .map(Json)
         .ok_or_else(|| ApiError::NotFound(format!("/api/v1/chunks/{id}")))
 }
 
-/// How many chunks stand where
+/// Count chunks by status
 #[utoipa::path(
     get,
     path = "",
     operation_id = "chunks_summary",
-    responses((status = 200, description = "Counted just now.", body = Summary))
+    responses((status = 200, description = "The current number of chunks in each status.", body = Summary))
 )]
 pub async fn summary(_: Permit<ChunksRead>, chunks: Data<ChunkStore>) -> Result<Json<Summary>, ApiError> {
     Ok(Json(chunks.store.ask(Store::chunk_summary).await?))
 }
 
 impl ChunkStore {
-    fn ours(&self) -> Result<&Store, ApiError> {
+    fn writable(&self) -> Result<&Store, ApiError> {
         if self.read_only {
             let why = "the chunks are read from another database here (chunks.database_url); report them there";
             return Err(ApiError::Conflict(why.to_owned()));
@@ -257,7 +267,7 @@ impl ChunkStore {
     }
 }
 
-/// The reports of a body, and whether it was one that stood alone.
+/// The reports of a body, and whether the body was a single report.
 fn reports_of(body: Value) -> Result<(Arc<[Report]>, bool), ApiError> {
     let one = !body.is_array();
     let values = match body {
@@ -272,12 +282,12 @@ fn reports_of(body: Value) -> Result<(Arc<[Report]>, bool), ApiError> {
         return Err(ApiError::BadRequest(why));
     }
     let read = |(at, value): (usize, Value)| -> Result<Report, ApiError> {
-        let place = |why: String| match one {
+        let at_place = |why: String| match one {
             true => ApiError::BadRequest(why),
             false => ApiError::BadRequest(format!("chunk {at} of the list: {why}")),
         };
-        let report: Report = serde_json::from_value(value).map_err(|error| place(error.to_string()))?;
-        check_report(&report).map_err(place)?;
+        let report: Report = serde_json::from_value(value).map_err(|error| at_place(error.to_string()))?;
+        check_report(&report).map_err(at_place)?;
         Ok(report)
     };
     let reports = values.into_iter().enumerate().map(read).collect::<Result<_, _>>()?;
@@ -314,26 +324,26 @@ fn check(priority: Option<i32>, task_id: Option<&str>, error_message: Option<&st
             "error_message has more than {ERROR_BYTES} bytes; keep the rest in a log"
         ));
     }
-    // PostgreSQL keeps no text with a zero in it.
+    // PostgreSQL cannot store a text with a zero byte.
     let has_zero = |text: Option<&str>| text.is_some_and(|text| text.contains('\0'));
     if has_zero(task_id) || has_zero(error_message) {
-        return Err("a text has a zero byte in it; leave it out".to_owned());
+        return Err("a text contains a zero byte; remove it".to_owned());
     }
     Ok(())
 }
 
-fn illegal(current: &str, asked: Option<Status>) -> String {
+fn illegal(current: &str, query: Option<Status>) -> String {
     let next = Status::ALL.into_iter().find(|status| status.as_str() == current);
     let next: Vec<_> = next
         .map_or(&[][..], Status::next)
         .iter()
         .map(|status| status.as_str())
         .collect();
-    let asked = asked.map_or("anything else", Status::as_str);
+    let query = query.map_or("anything else", Status::as_str);
     match next.is_empty() {
-        true => format!("the chunk is {current}, which is final; it cannot become {asked}"),
+        true => format!("the chunk is {current}, which is final; it cannot become {query}"),
         false => format!(
-            "the chunk is {current}; it can become {}, not {asked}",
+            "the chunk is {current}; it can become {}, not {query}",
             next.join(" or ")
         ),
     }

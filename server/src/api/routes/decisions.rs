@@ -1,4 +1,4 @@
-//! Who was refused what and why, and what the rules found, as it was recorded: for those who look after who may what.
+//! Recorded access decisions and rule findings, for those who audit access.
 
 use actix_web::web::{Data, Json, Query};
 use serde::{Deserialize, Serialize};
@@ -10,38 +10,38 @@ use watchpost_policies::Action;
 use crate::api::error::ApiError;
 use crate::api::pagination::PageLimit;
 use crate::api::permit::{DecisionsRead, Permit};
-use crate::api::query_time::moment;
+use crate::api::query_time::parse_time;
 use crate::clock;
 use crate::decisions::{DecisionRow, Decisions, DifferenceRow, JudgementRow};
 use crate::store::decisions::{DecisionFilter, Kind, Record, Verdict};
 
-/// Which records to show.
+/// Filters of the list of records.
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 pub struct ListQuery {
-    /// Only those with a greater `id`: `next` of the page before.
+    /// Only records with a greater `id`: the `next` of the previous page.
     #[param(example = 0)]
     after: Option<i64>,
-    /// At most so many.
+    /// Maximum number of records in the page.
     #[param(minimum = 1, maximum = 1000, default = 100, example = 20)]
     limit: Option<i64>,
-    /// Only those of this kind, such as `decision`.
+    /// Only records of this kind, such as `decision`.
     #[param(inline)]
     kind: Option<Kind>,
-    /// Only those about this identity, as the records write it: `CN=ann,OU=reader,O=Example`, or `anonymous`.
+    /// Only records about this identity, in the form of the records: `CN=ann,OU=reader,O=Example`, or `anonymous`.
     identity: Option<String>,
-    /// Only those about this action, such as `rules.write`.
+    /// Only records about this action, such as `rules.write`.
     #[param(inline)]
     action: Option<Action>,
-    /// Only those with this outcome, such as `deny`; decisions, if no kind is told.
+    /// Only records with this outcome, such as `deny`; implies the kind `decision` unless `kind` is given.
     #[param(inline)]
     verdict: Option<Verdict>,
-    /// Only what this rule said, such as `role`.
+    /// Only records of this rule, such as `role`.
     rule: Option<String>,
-    /// Not before. RFC 3339, seconds since 1970, or how long ago.
+    /// Start of the time range (inclusive): RFC 3339, seconds since 1970, or an age such as `-1h`.
     #[param(example = "-1h")]
     from: Option<String>,
-    /// Not after, in the same forms; now, if nothing is told.
+    /// End of the time range (inclusive), in the same forms; default: now.
     to: Option<String>,
 }
 
@@ -49,36 +49,36 @@ pub struct ListQuery {
 #[derive(Serialize, ToSchema)]
 #[schema(as = DecisionPage)]
 pub struct Page {
-    /// The records.
+    /// The oldest first.
     decisions: Vec<RecordShown>,
-    /// What `after` has to be for the next page; nothing on the last.
+    /// The value of `after` for the next page; null on the last page.
     next: Option<i64>,
 }
 
-/// What was decided and found, a page at a time, the oldest first
+/// List recorded decisions and findings, the oldest first
 #[utoipa::path(
     get,
     path = "",
     operation_id = "decisions",
-    responses((status = 200, description = "The records that were asked for.", body = Page))
+    responses((status = 200, description = "A page of matching records.", body = Page))
 )]
 pub async fn list(
     _: Permit<DecisionsRead>,
     decisions: Data<Decisions>,
-    asked: Query<ListQuery>,
+    query: Query<ListQuery>,
 ) -> Result<Json<Page>, ApiError> {
-    let limit = PageLimit::parse(asked.limit)?;
-    let wanted = DecisionFilter {
+    let limit = PageLimit::parse(query.limit)?;
+    let filter = DecisionFilter {
         most: limit.to_read(),
-        ..asked.wanted()?
+        ..query.filter()?
     };
-    let mut found = decisions.store().ask(move |store| store.decisions(&wanted)).await?;
+    let mut found = decisions.store().ask(move |store| store.decisions(&filter)).await?;
     let next = limit.cut(&mut found, |record| record.id);
     let decisions = found.into_iter().map(RecordShown).collect();
     Ok(Json(Page { decisions, next }))
 }
 
-/// A record as the database has it. What else is in it depends on its kind, so the schema is put together here.
+/// A record as the database stores it. Its fields depend on its kind, so the schema is assembled here.
 #[derive(Serialize)]
 #[serde(transparent)]
 struct RecordShown(Record);
@@ -89,7 +89,7 @@ impl PartialSchema for RecordShown {
         let one_of = kinds
             .into_iter()
             .fold(OneOfBuilder::new(), |one_of, kind| one_of.item(reference(kind)));
-        let about = "What was recorded. The configuration can mask some of it (`decisions.mask`).";
+        let about = "A recorded decision or finding. The setting `decisions.mask` replaces fields by `***`.";
         one_of.description(Some(about)).into()
     }
 }
@@ -99,7 +99,7 @@ impl ToSchema for RecordShown {
         let mut add = |name: &str, schema| schemas.push((name.to_owned(), schema));
         add(
             "DecisionRecord",
-            record::<DecisionRow<'_>>("Somebody wanted something.", "`decision`."),
+            record::<DecisionRow<'_>>("A client requested an action.", "`decision`."),
         );
         let would_have = "A role rule in shadow would have decided otherwise.";
         add(
@@ -108,7 +108,7 @@ impl ToSchema for RecordShown {
         );
         add(
             "JudgementRecord",
-            record::<JudgementRow<'_>>("A rule finds something else than before.", "`judgement`."),
+            record::<JudgementRow<'_>>("A finding of a rule changed.", "`judgement`."),
         );
         add(&DecisionRow::name(), DecisionRow::schema());
         add(&DifferenceRow::name(), DifferenceRow::schema());
@@ -124,9 +124,9 @@ fn reference(name: &str) -> RefBuilder {
     RefBuilder::new().ref_location_from_schema_name(name)
 }
 
-/// What is told of one kind, and what all records have.
+/// The schema of one kind of record, including the fields that all records have.
 fn record<T: ToSchema>(about: &str, kind: &str) -> RefOr<Schema> {
-    let whole_number = |about: &str| {
+    let integer = |about: &str| {
         ObjectBuilder::new()
             .schema_type(Type::Integer)
             .format(Some(SchemaFormat::KnownFormat(KnownFormat::Int64)))
@@ -134,8 +134,11 @@ fn record<T: ToSchema>(about: &str, kind: &str) -> RefOr<Schema> {
     };
     let of_kind = reference(&Kind::name()).description(Some(kind));
     let common = ObjectBuilder::new()
-        .property("id", whole_number("By what it is read on."))
-        .property("time_ms", whole_number("When, in milliseconds since 1970 (UTC)."))
+        .property("id", integer("The id of the record; `after` continues from it."))
+        .property(
+            "time_ms",
+            integer("Time of the record, in milliseconds since 1970 (UTC)."),
+        )
         .property("kind", of_kind)
         .required("id")
         .required("time_ms")
@@ -145,20 +148,20 @@ fn record<T: ToSchema>(about: &str, kind: &str) -> RefOr<Schema> {
 }
 
 impl ListQuery {
-    fn wanted(&self) -> Result<DecisionFilter, ApiError> {
+    fn filter(&self) -> Result<DecisionFilter, ApiError> {
         let now_ms = clock::now_ms();
         let time = |name, text: &Option<String>| -> Result<Option<i64>, ApiError> {
-            let time_ms = moment(name, text.as_deref(), now_ms)?;
+            let time_ms = parse_time(name, text.as_deref(), now_ms)?;
             Ok(time_ms.map(|time_ms| i64::try_from(time_ms).unwrap_or(i64::MAX)))
         };
         let (from_ms, to_ms) = (time("from", &self.from)?, time("to", &self.to)?);
         if from_ms.zip(to_ms).is_some_and(|(from, to)| from > to) {
-            return Err(ApiError::BadRequest("from is after to; exchange them".to_owned()));
+            return Err(ApiError::BadRequest("`from` must be before `to`".to_owned()));
         }
         Ok(DecisionFilter {
             after: self.after.unwrap_or(0),
             most: 0,
-            // A difference has a verdict too, but nobody was refused by it.
+            // A difference has an outcome too, but no client was denied by it.
             kind: self.kind.or(self.verdict.map(|_| Kind::Decision)),
             identity: self.identity.clone(),
             action: self.action.map(Action::as_str),

@@ -1,5 +1,5 @@
-//! The documentation of the API: the document itself, and two pages that show it. All that they are made of is in the
-//! program, and none of it asks anybody else for anything.
+//! The documentation of the API: the OpenAPI document and two pages that render it. All their assets are compiled into
+//! the program, and the pages load nothing from other hosts.
 
 use std::io::Read;
 
@@ -18,11 +18,11 @@ use crate::api::error::ApiError;
 use crate::api::permit::{DocsRead, Permit};
 use crate::config::ApiProfile;
 
-/// Which document.
+/// Selects the OpenAPI document.
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 pub struct DocumentQuery {
-    /// The API profile that is described.
+    /// The API profile that the document describes.
     #[param(inline)]
     api: Option<ProfileParam>,
 }
@@ -34,7 +34,7 @@ enum ProfileParam {
     PixCrawler,
 }
 
-/// Something that pages are made of.
+/// A file that the pages load.
 struct Asset {
     name: &'static str,
     kind: &'static str,
@@ -42,9 +42,9 @@ struct Asset {
 }
 
 enum Body {
-    /// Ours; it may be another after an update.
+    /// A file of this repository; it may change with an update.
     Plain(&'static str),
-    /// Somebody else's. Its name has its version, so it never changes.
+    /// A third-party file. Its name contains its version, so its content never changes.
     Gzip(&'static [u8]),
 }
 
@@ -70,29 +70,29 @@ assets! {
     "swagger-ui-5.35.0.js": SCRIPT, Gzip(include_bytes!("../../../assets/swagger-ui/swagger-ui-bundle.js.gz"));
 }
 
-/// The OpenAPI document
+/// Get the OpenAPI document
 ///
-/// OpenAPI 3.1, as `watchpost openapi` prints it too.
+/// OpenAPI 3.1, the same as `watchpost openapi` prints.
 #[utoipa::path(
     get,
     path = "",
     operation_id = "openapi",
     responses(
         (status = 200, description = "The API, as it is served by the version that runs.", body = Object),
-        (status = 304, description = "It is the one that you have.")
+        (status = 304, description = "Not modified: the client has the current version.")
     )
 )]
-pub async fn openapi(_: Permit<DocsRead>, asked: Query<DocumentQuery>, request: HttpRequest) -> HttpResponse {
-    let api = match asked.api {
+pub async fn openapi(_: Permit<DocsRead>, query: Query<DocumentQuery>, request: HttpRequest) -> HttpResponse {
+    let api = match query.api {
         None | Some(ProfileParam::Full) => ApiProfile::Full,
         Some(ProfileParam::PixCrawler) => ApiProfile::PixCrawler,
     };
-    unless_known(&request, "application/json", document::written(api))
+    revalidated(&request, "application/json", document::written(api))
 }
 
-/// The API to try, by Swagger UI
+/// Try the API in Swagger UI
 ///
-/// What is tried is asked with the certificate of the browser, or with a token that is put in.
+/// Requests use the browser's client certificate, or a token that the user enters.
 #[utoipa::path(
     get,
     path = "",
@@ -100,14 +100,14 @@ pub async fn openapi(_: Permit<DocsRead>, asked: Query<DocumentQuery>, request: 
     responses((status = 200, description = "A page for people.", body = String, content_type = "text/html"))
 )]
 pub async fn swagger_ui(_: Permit<DocsRead>) -> HttpResponse {
-    // Pictures of its own are written into its style sheet.
+    // Swagger UI has `data:` images in its style sheet.
     pages::html(
         include_str!("../../../assets/docs.html"),
         "script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'",
     )
 }
 
-/// The API to read, by Redoc
+/// Read the API reference in Redoc
 #[utoipa::path(
     get,
     path = "",
@@ -115,8 +115,8 @@ pub async fn swagger_ui(_: Permit<DocsRead>) -> HttpResponse {
     responses((status = 200, description = "A page for people.", body = String, content_type = "text/html"))
 )]
 pub async fn redoc(_: Permit<DocsRead>) -> HttpResponse {
-    // It makes an empty sheet (the first hash is that of nothing), which it fills by script, and one for its scroll bars
-    // that is always the same; and it searches in a worker.
+    // Redoc creates an empty style element (the first hash is that of the empty string), which it fills by script, and one
+    // for its scroll bars with constant content; and it searches in a worker.
     pages::html(
         include_str!("../../../assets/redoc.html"),
         // Redoc fills an inline style sheet by script; the hash of the empty text allows that and nothing else.
@@ -125,7 +125,7 @@ pub async fn redoc(_: Permit<DocsRead>) -> HttpResponse {
     )
 }
 
-/// What the pages of the documentation are made of
+/// Get an asset of the documentation pages
 #[utoipa::path(
     get,
     path = "",
@@ -136,21 +136,21 @@ pub async fn redoc(_: Permit<DocsRead>) -> HttpResponse {
             description = "A script, a style sheet or a picture.",
             content((String = "text/css"), (String = "text/javascript"), (String = "image/svg+xml"))
         ),
-        (status = 304, description = "It is the one that you have.")
+        (status = 304, description = "Not modified: the client has the current version.")
     )
 )]
 pub async fn asset(_: Permit<DocsRead>, file: Path<String>, request: HttpRequest) -> Result<HttpResponse, ApiError> {
     let asset = ASSETS.iter().find(|asset| asset.name == *file);
     let asset = asset.ok_or_else(|| ApiError::NotFound(request.path().to_owned()))?;
     match asset.body {
-        Body::Plain(text) => Ok(unless_known(&request, asset.kind, text)),
+        Body::Plain(text) => Ok(revalidated(&request, asset.kind, text)),
         Body::Gzip(packed) => Ok(lasting(&request, asset.kind, packed)),
     }
 }
 
-/// A text that is asked after again each time, and sent if it is another.
-fn unless_known(request: &HttpRequest, kind: &str, text: &'static str) -> HttpResponse {
-    // Weak, for it may be compressed on its way.
+/// A text with an entity tag, which clients revalidate at each use.
+fn revalidated(request: &HttpRequest, kind: &str, text: &'static str) -> HttpResponse {
+    // The tag is weak, because the response may be compressed.
     let tag = EntityTag::new_weak(hex(&sha256(text.as_bytes())[..16]));
     let known = match IfNoneMatch::parse(request) {
         Ok(IfNoneMatch::Any) => true,
@@ -170,20 +170,20 @@ fn unless_known(request: &HttpRequest, kind: &str, text: &'static str) -> HttpRe
     }
 }
 
-/// What never changes. Nearly everybody takes it as it lies here.
+/// An asset that never changes. It is stored compressed, and nearly all clients accept that form.
 fn lasting(request: &HttpRequest, kind: &str, packed: &'static [u8]) -> HttpResponse {
     let mut response = HttpResponse::Ok();
     response
         .content_type(kind)
         .insert_header((CACHE_CONTROL, "public, max-age=31536000, immutable"))
         .insert_header((VARY, "accept-encoding"));
-    if accept::takes_gzip(request) {
+    if accept::accepts_gzip(request) {
         return response.insert_header((CONTENT_ENCODING, "gzip")).body(packed);
     }
     let mut whole = Vec::new();
     GzDecoder::new(packed)
         .read_to_end(&mut whole)
-        .expect("it was packed when this was built");
+        .expect("the asset was compressed at build time");
     response.body(whole)
 }
 
@@ -196,7 +196,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn everything_that_is_packed_can_be_unpacked() {
+    fn every_compressed_asset_can_be_decompressed() {
         for asset in ASSETS {
             if let Body::Gzip(packed) = asset.body {
                 let mut text = String::new();
@@ -205,7 +205,7 @@ mod tests {
                 let end = text.trim_end().lines().last().unwrap_or_default();
                 assert!(
                     !end.starts_with("//# sourceMappingURL=") && !end.ends_with(".map */"),
-                    "{} names a map that is not here",
+                    "{} refers to a source map that is missing",
                     asset.name
                 );
             }
@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn pages_name_nothing_that_is_not_here() {
+    fn pages_refer_to_existing_assets_only() {
         let pages = [
             include_str!("../../../assets/docs.html"),
             include_str!("../../../assets/redoc.html"),

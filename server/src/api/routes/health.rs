@@ -1,5 +1,5 @@
-//! Whether Watchpost is well: `live` says that it runs, `ready` that it knows the state of the machine and takes
-//! requests, `health` and `detailed` what the predecessors' clients read.
+//! Health endpoints: `live` reports that the process runs, `ready` that the latest measurement is recent and the server
+//! accepts requests; `health` and `detailed` have the formats that the predecessors' clients read.
 
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
@@ -15,19 +15,19 @@ use crate::api::process::{Service, VERSION};
 use crate::clock;
 use crate::judge::Judged;
 
-/// What probes read.
+/// The response to a probe.
 #[derive(Serialize, ToSchema)]
 pub struct Health {
     /// `healthy`, `alive`, `ready` or `not ready`.
     status: &'static str,
-    /// Why it is not ready.
+    /// Why the server is not ready.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'static str>,
-    /// What time it is here.
+    /// The server's current time.
     timestamp: String,
-    /// The version that runs.
+    /// The version of the server.
     version: &'static str,
-    /// For how many seconds.
+    /// Uptime in seconds.
     uptime: f64,
 }
 
@@ -43,40 +43,40 @@ impl Health {
     }
 }
 
-/// Whether Watchpost answers
+/// Report that the server responds
 ///
-/// It does, so it is healthy.
+/// The status is always `healthy`.
 #[utoipa::path(
     get,
     path = "",
     operation_id = "health",
-    responses((status = 200, description = "It answers.", body = Health))
+    responses((status = 200, description = "The server responds.", body = Health))
 )]
 pub async fn health(_: Permit<HealthRead>, service: Data<Service>) -> Json<Health> {
     Json(Health::new(&service, "healthy", None))
 }
 
-/// Whether Watchpost lives
+/// Liveness probe
 ///
-/// For probes that start it again where it does not answer.
+/// For probes that restart the process when it stops responding.
 #[utoipa::path(
     get,
     path = "",
     operation_id = "liveness",
-    responses((status = 200, description = "It lives.", body = Health))
+    responses((status = 200, description = "The process is alive.", body = Health))
 )]
 pub async fn live(_: Permit<HealthRead>, service: Data<Service>) -> Json<Health> {
     Json(Health::new(&service, "alive", None))
 }
 
-/// Whether Watchpost knows the state of the machine, and takes requests
+/// Readiness probe: the server has a recent measurement and accepts requests
 #[utoipa::path(
     get,
     path = "",
     operation_id = "readiness",
     responses(
-        (status = 200, description = "It is ready.", body = Health),
-        (status = 503, description = "It is not; `reason` says why. Or too much is under way.", body = Health)
+        (status = 200, description = "The server is ready.", body = Health),
+        (status = 503, description = "The server is not ready; `reason` says why. Or it is overloaded.", body = Health)
     )
 )]
 pub async fn ready(_: Permit<HealthRead>, service: Data<Service>, latest: Data<Latest>) -> HttpResponse {
@@ -88,10 +88,10 @@ pub async fn ready(_: Permit<HealthRead>, service: Data<Service>, latest: Data<L
     HttpResponse::build(status).json(Health::new(&service, word, reason))
 }
 
-/// Why it is not ready, if this is the latest round.
+/// Why the server is not ready, if this is the latest round.
 pub fn not_ready(service: &Service, latest: Option<&Judged>) -> Option<&'static str> {
     if service.is_draining() {
-        return Some("it stops");
+        return Some("shutting down");
     }
     let Some(judged) = latest else {
         return Some("nothing has been measured yet");
@@ -101,7 +101,7 @@ pub fn not_ready(service: &Service, latest: Option<&Judged>) -> Option<&'static 
     stale.then_some("the last measurement is too old")
 }
 
-/// What the machine looks like, for clients that know this form.
+/// Disk, memory and load of the machine, in the format of the predecessors.
 #[derive(Serialize, ToSchema)]
 #[schema(as = DetailedHealth)]
 pub struct Detailed {
@@ -139,14 +139,14 @@ struct DiskUsage {
     percent: Option<f64>,
 }
 
-/// The machine in a few figures
+/// Get the state of the machine in a few numbers
 ///
-/// More than a probe needs, and more than a stranger should know.
+/// Needs more permission than a probe, because it reveals details of the machine.
 #[utoipa::path(
     get,
     path = "",
     operation_id = "detailed_health",
-    responses((status = 200, description = "What could not be measured is null.", body = Detailed))
+    responses((status = 200, description = "Values that could not be measured are null.", body = Detailed))
 )]
 pub async fn detailed(
     _: Permit<MetricsRead>,
@@ -208,7 +208,7 @@ fn find<'s>(snapshot: &'s Snapshot, metric: &str, fits: impl Fn(&Sample) -> bool
     of_metric.into_iter().find(|sample| fits(sample))
 }
 
-/// Two decimals of 1024³ bytes, as clients have always read it.
+/// Gibibytes with two decimals, as the predecessors reported them.
 fn gigabytes(bytes: Option<f64>) -> Option<f64> {
     bytes.map(|bytes| (bytes / f64::from(1 << 30) * 100.0).round() / 100.0)
 }

@@ -1,5 +1,5 @@
-//! What was measured and judged before: single series over a long time, whole snapshots, and reports. What would be
-//! too much is refused before its numbers are read, and answers flow as they are read.
+//! Recorded measurements and reports: time series, whole snapshots, and reports. A request over the limits is rejected
+//! before its data is read, and responses are streamed.
 
 use std::io;
 
@@ -23,95 +23,95 @@ use crate::history::downsample::{Aggregate, in_steps};
 use crate::store::history::{Past as PastRound, Plan, Selection, Series};
 use crate::store::{Store, StoreError};
 
-/// Points are read much faster than they are written; of a stepped answer only few are.
+/// Reading a point is much cheaper than writing one, and a stepped response writes only a few of those it reads.
 const READ_BATCH_SIZE: usize = 50;
 
-/// Where the past is, and how much of it one may ask for at once.
+/// The recorded history and the limits of one query.
 #[derive(Clone)]
 pub struct Past {
-    /// Where.
+    /// The database of the history.
     pub store: Store,
-    /// Points of one answer.
+    /// Maximum number of points in one response (`history.max_points`).
     pub max_points: usize,
-    /// Series of one answer.
+    /// Maximum number of series in one response (`history.max_series`).
     pub max_series: usize,
-    /// Answers that are being written.
+    /// The responses that are being streamed.
     pub flows: Flows,
 }
 
-/// Which series, and of which time.
+/// Selects series and a time range.
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 pub struct HistoryQuery {
-    /// Which metric, or the beginning of some and `*`.
+    /// The name of a metric, or a prefix followed by `*`.
     #[param(example = "memory")]
     metric: String,
     /// Only series with these labels: `name=value,name=value` such as `mountpoint=/,fstype=ext4`, or a JSON object of
-    /// texts.
+    /// strings.
     labels: Option<String>,
-    /// Only of this machine, by the name that a snapshot has as its `host`.
+    /// Only series of this machine, named as in a snapshot's `host`.
     host: Option<String>,
-    /// From when; an hour before `to`, if nothing is told. RFC 3339, seconds since 1970, or how long ago.
+    /// Start of the time range; default: an hour before `to`. RFC 3339, seconds since 1970, or an age such as `-1h`.
     #[param(example = "-1h")]
     from: Option<String>,
-    /// Until when, in the same forms; now, if nothing is told.
+    /// End of the time range, in the same forms; default: now.
     to: Option<String>,
-    /// One point for each of these: `30s`, `5m`, `1h`.
+    /// Interval between points: `30s`, `5m`, `1h`. Without it, the points are as measured.
     #[param(example = "5m")]
     step: Option<String>,
-    /// What becomes of the points of a step, such as `max`; their mean, if nothing is told.
+    /// How the points of a step are aggregated, such as `max`; default: the mean.
     #[param(inline)]
     aggregate: Option<Aggregate>,
 }
 
-/// Which rounds. They are whole, so nothing of them can be chosen.
+/// Selects whole rounds by machine and time range.
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 pub struct Rounds {
-    /// Of which machine, by the name that a snapshot has as its `host`; this one, if nothing is told.
+    /// The machine, named as in a snapshot's `host`; default: this machine.
     host: Option<String>,
-    /// From when; an hour before `to`, if nothing is told. RFC 3339, seconds since 1970, or how long ago.
+    /// Start of the time range; default: an hour before `to`. RFC 3339, seconds since 1970, or an age such as `-1h`.
     #[param(example = "-1m")]
     from: Option<String>,
-    /// Until when, in the same forms; now, if nothing is told.
+    /// End of the time range, in the same forms; default: now.
     to: Option<String>,
 }
 
-/// Series of the past.
+/// Recorded time series.
 #[derive(Serialize, ToSchema)]
 struct History {
-    /// From when.
+    /// Start of the time range, in milliseconds since 1970 (UTC).
     from: String,
-    /// Until when.
+    /// End of the time range, in milliseconds since 1970 (UTC).
     to: String,
-    /// How long a step is, in milliseconds; nothing, if the points are as they were measured.
+    /// Length of a step in milliseconds; null if the points are as measured.
     #[schema(required)]
     step_ms: Option<u64>,
-    /// What became of the points of a step.
+    /// How the points of a step are aggregated.
     #[schema(required)]
     aggregate: Option<Aggregate>,
-    /// The series.
+    /// Sorted by host, metric and labels.
     #[schema(value_type = Vec<HistorySeries>)]
     series: Streamed<HistorySeries>,
 }
 
-/// One series.
+/// One time series.
 #[derive(Serialize, ToSchema)]
 struct HistorySeries {
-    /// The machine.
+    /// The machine that was measured.
     host: String,
-    /// What was measured.
+    /// The name of the metric.
     metric: String,
-    /// What tells it from its like.
+    /// The labels that distinguish the series from others of the same metric.
     labels: Labels,
-    /// What its numbers count.
+    /// The unit of the values.
     unit: String,
-    /// Times in milliseconds since 1970 (UTC), each with its number.
+    /// Pairs of a time, in milliseconds since 1970 (UTC), and a value.
     #[schema(schema_with = points)]
     points: Vec<(u64, f64)>,
 }
 
-/// Whole snapshots of the past.
+/// Recorded snapshots.
 #[derive(Serialize, ToSchema)]
 struct Snapshots {
     /// The oldest first.
@@ -119,7 +119,7 @@ struct Snapshots {
     snapshots: Streamed<Snapshot>,
 }
 
-/// Reports of the past.
+/// Recorded reports.
 #[derive(Serialize, ToSchema)]
 struct Reports {
     /// The oldest first.
@@ -127,41 +127,41 @@ struct Reports {
     reports: Streamed<Value>,
 }
 
-/// Series over time
+/// Query time series
 ///
-/// As they were measured, or one point a step. What would be too much is refused before it is read.
+/// The points are as measured, or one per step. A query over the limits is rejected before its data is read.
 #[utoipa::path(
     get,
     path = "",
     operation_id = "history",
     responses(
         (status = 200, description = "Series by host, metric and labels.", body = History),
-        (status = 422, description = "That is too much for one answer; `detail` says what to narrow.")
+        (status = 422, description = "The response would exceed the limits; `detail` says what to narrow.")
     )
 )]
 pub async fn history(
     _: Permit<HistoryRead>,
     past: Data<Past>,
-    asked: Query<HistoryQuery>,
+    query: Query<HistoryQuery>,
 ) -> Result<HttpResponse, ApiError> {
-    let wanted = asked.selection()?;
-    let step_ms = asked.step()?;
-    let aggregate = asked.aggregate.unwrap_or_default();
-    let (found, planned) = (wanted.clone(), wanted.clone());
+    let selection = query.selection()?;
+    let step_ms = query.step()?;
+    let aggregate = query.aggregate.unwrap_or_default();
+    let (found, planned) = (selection.clone(), selection.clone());
     let series = past.store.ask(move |store| store.find_series(&found)).await?;
     past.check_series(series.len())?;
     let plan = past
         .store
         .ask(move |store| store.plan_history(&planned, series))
         .await?;
-    past.check_points(&plan, wanted.to_ms - wanted.from_ms, step_ms)?;
-    let turn = past.turn().await?;
+    past.check_points(&plan, selection.to_ms - selection.from_ms, step_ms)?;
+    let permit = past.permit().await?;
     let store = past.store.clone();
     let series = Streamed::new(move |take| {
         for series in &plan.series {
             let points = store.points(&plan, series).map_err(broken)?;
             let points = match step_ms {
-                Some(step_ms) => in_steps(&points, wanted.from_ms, step_ms, aggregate),
+                Some(step_ms) => in_steps(&points, selection.from_ms, step_ms, aggregate),
                 None => points,
             };
             let Series {
@@ -185,102 +185,102 @@ pub async fn history(
         Ok(())
     });
     let history = History {
-        from: clock::written(wanted.from_ms),
-        to: clock::written(wanted.to_ms),
+        from: clock::written(selection.from_ms),
+        to: clock::written(selection.to_ms),
         step_ms,
         aggregate: step_ms.map(|_| aggregate),
         series,
     };
-    Ok(flowing(turn, history))
+    Ok(flowing(permit, history))
 }
 
-/// Whole snapshots of the past
+/// Query recorded snapshots
 ///
-/// All that was measured in each round. Single series are at `/api/v1/history`.
+/// All samples of each round. Single series are at `/api/v1/history`.
 #[utoipa::path(
     get,
     path = "",
     operation_id = "snapshots",
     responses(
         (status = 200, description = "The oldest first.", body = Snapshots),
-        (status = 422, description = "That is too much for one answer; ask for a shorter time.")
+        (status = 422, description = "The response would exceed the limits; request a shorter time range.")
     )
 )]
 pub async fn snapshots(
     _: Permit<HistoryRead>,
     past: Data<Past>,
     service: Data<Service>,
-    asked: Query<Rounds>,
+    query: Query<Rounds>,
 ) -> Result<HttpResponse, ApiError> {
-    let snapshots = rounds(past, &service, &asked, |past| past.snapshot).await?;
+    let snapshots = rounds(past, &service, &query, |past| past.snapshot).await?;
     Ok(flowing(
-        snapshots.turn,
+        snapshots.permit,
         Snapshots {
             snapshots: snapshots.list,
         },
     ))
 }
 
-/// Reports of the past
+/// Query recorded reports
 ///
-/// All that the rules said of each round.
+/// All findings of each round.
 #[utoipa::path(
     get,
     path = "",
     operation_id = "reports",
     responses(
         (status = 200, description = "The oldest first.", body = Reports),
-        (status = 422, description = "That is too much for one answer; ask for a shorter time.")
+        (status = 422, description = "The response would exceed the limits; request a shorter time range.")
     )
 )]
 pub async fn reports(
     _: Permit<HistoryRead>,
     past: Data<Past>,
     service: Data<Service>,
-    asked: Query<Rounds>,
+    query: Query<Rounds>,
 ) -> Result<HttpResponse, ApiError> {
-    let reports = rounds(past, &service, &asked, |past| past.report).await?;
-    Ok(flowing(reports.turn, Reports { reports: reports.list }))
+    let reports = rounds(past, &service, &query, |past| past.report).await?;
+    Ok(flowing(reports.permit, Reports { reports: reports.list }))
 }
 
-/// A part of each round, and the right to tell of it.
+/// A part of each round, and the permit to stream it.
 struct Parts<T> {
-    turn: StreamPermit,
+    permit: StreamPermit,
     list: Streamed<T>,
 }
 
 async fn rounds<T>(
     past: Data<Past>,
     service: &Service,
-    asked: &Rounds,
+    query: &Rounds,
     part: impl Fn(PastRound) -> T + Send + 'static,
 ) -> Result<Parts<T>, ApiError> {
-    let wanted = asked.selection()?;
-    let host = asked.host.clone().unwrap_or_else(|| service.host().to_string());
-    let (counted, of) = (wanted.clone(), host.clone());
+    let selection = query.selection()?;
+    let host = query.host.clone().unwrap_or_else(|| service.host().to_string());
+    let (counted, of) = (selection.clone(), host.clone());
     let samples = past
         .store
         .ask(move |store| store.count_snapshots(&of, &counted))
         .await?;
     if usize::try_from(samples).unwrap_or(0) > past.max_points {
         return Err(ApiError::TooMuch(format!(
-            "that is about {samples} samples, and one answer has at most {}; ask for a shorter time, or raise history.max_points",
+            "the response would have about {samples} samples, more than the limit of {}; request a shorter time range, or raise history.max_points",
             past.max_points
         )));
     }
-    let turn = past.turn().await?;
+    let permit = past.permit().await?;
     let store = past.store.clone();
     let list = Streamed::new(move |take| {
-        let read = store.past(&host, &wanted, |round| take(&part(round)));
+        let read = store.past(&host, &selection, |round| take(&part(round)));
         read.map_err(broken)
     });
-    Ok(Parts { turn, list })
+    Ok(Parts { permit, list })
 }
 
 impl Past {
-    async fn turn(&self) -> Result<StreamPermit, ApiError> {
-        self.flows.turn().await.ok_or_else(|| ApiError::Unavailable {
-            why: "too many answers about the past are being read; come again when some of them are done".to_owned(),
+    async fn permit(&self) -> Result<StreamPermit, ApiError> {
+        self.flows.acquire().await.ok_or_else(|| ApiError::Unavailable {
+            why: "too many history responses are being streamed; retry when some of them have finished".to_owned(),
             after_seconds: 5,
         })
     }
@@ -288,7 +288,7 @@ impl Past {
     fn check_series(&self, series: usize) -> Result<(), ApiError> {
         if series > self.max_series {
             return Err(ApiError::TooMuch(format!(
-                "that is {series} series, and one answer has at most {}; name labels or a host, or raise history.max_series",
+                "the response would have {series} series, more than the limit of {}; select labels or a host, or raise history.max_series",
                 self.max_series
             )));
         }
@@ -308,13 +308,13 @@ impl Past {
         };
         if written > self.max_points {
             return Err(ApiError::TooMuch(format!(
-                "that is about {written} points, and one answer has at most {}; ask for a shorter time or a longer step, or raise history.max_points",
+                "the response would have about {written} points, more than the limit of {}; request a shorter time range or a longer step, or raise history.max_points",
                 self.max_points
             )));
         }
         if read > self.max_points.saturating_mul(READ_BATCH_SIZE) {
             return Err(ApiError::TooMuch(format!(
-                "about {read} points would have to be read; ask for a shorter time or fewer series, or raise history.max_points"
+                "the query would read about {read} points; request a shorter time range or fewer series, or raise history.max_points"
             )));
         }
         Ok(())
@@ -337,7 +337,7 @@ impl HistoryQuery {
     fn step(&self) -> Result<Option<u64>, ApiError> {
         let Some(text) = self.step.as_deref() else {
             if self.aggregate.is_some() {
-                let why = "aggregate needs a step, such as step=5m";
+                let why = "aggregate requires a step, such as step=5m";
                 return Err(ApiError::BadRequest(why.to_owned()));
             }
             return Ok(None);
@@ -362,10 +362,10 @@ impl Rounds {
     }
 }
 
-/// `name=value,name=value`, or as JSON, where a value has a comma in it.
+/// `name=value,name=value`, or a JSON object, which values with commas need.
 fn labels(text: &str) -> Result<Vec<(String, String)>, ApiError> {
     let wrong = || {
-        let why = "labels are written name=value,name=value, or as a JSON object of texts";
+        let why = "labels must be name=value,name=value, or a JSON object of strings";
         ApiError::BadRequest(why.to_owned())
     };
     let text = text.trim();
@@ -381,26 +381,26 @@ fn labels(text: &str) -> Result<Vec<(String, String)>, ApiError> {
     pairs.map(pair).collect()
 }
 
-/// An answer that is written while it is read. What breaks in its midst breaks the connection, so that nobody takes
-/// a part for the whole.
-fn flowing(turn: StreamPermit, answer: impl Serialize + Send + 'static) -> HttpResponse {
+/// A response that is written while its data is read. An error in the middle breaks the connection, so that no client
+/// mistakes a part for the whole.
+fn flowing(permit: StreamPermit, answer: impl Serialize + Send + 'static) -> HttpResponse {
     let work = move |flow: &mut Flow| serde_json::to_writer(flow, &answer).map_err(io::Error::from);
     HttpResponse::Ok()
         .content_type(ContentType::json())
         .insert_header((CACHE_CONTROL, "no-store"))
-        .streaming(turn.flow(work))
+        .streaming(permit.flow(work))
 }
 
 /// Pairs, which clients read as lists of two numbers.
 fn points() -> Array {
     let number = ObjectBuilder::new().schema_type(Type::Number);
     let pair = ArrayBuilder::new().items(number).min_items(Some(2)).max_items(Some(2));
-    let description = "Times in milliseconds since 1970 (UTC), each with its number";
+    let description = "Pairs of a time, in milliseconds since 1970 (UTC), and a value";
     ArrayBuilder::new().items(pair).description(Some(description)).build()
 }
 
 fn broken(error: StoreError) -> io::Error {
-    log::error!(reason:% = error; "an answer about the past breaks off");
+    log::error!(reason:% = error; "streaming a history response failed");
     io::Error::other(error)
 }
 
@@ -409,7 +409,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn labels_are_written_in_two_ways() {
+    fn labels_have_two_formats() {
         let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
         let read = |text: &str| labels(text).map_err(|error| error.to_string());
         let both = vec![pair("device", "sda"), pair("mode", "idle")];

@@ -1,4 +1,4 @@
-//! Families of paths, each for the clients that know it.
+//! Route handlers, one file for each family of paths.
 
 pub mod chunks;
 pub mod decisions;

@@ -1,5 +1,5 @@
-//! Watchpost's own paths: where everything is, what was measured, what the rules say of it, and who asks. How it is
-//! itself is in `status`.
+//! Watchpost's own paths: the index, the latest snapshot, the rules' report about it, and the client's identity and
+//! permissions. The state of the server itself is in `status`.
 
 use std::collections::BTreeMap;
 
@@ -20,28 +20,28 @@ use crate::api::links::absolute;
 use crate::api::permit::{MetricsRead, Permit, ServiceRead, decide};
 use crate::api::process::VERSION;
 
-/// Where everything is.
+/// The index of all endpoints.
 #[derive(Serialize, ToSchema)]
 pub struct Index {
-    /// What this is.
+    /// The name of the service.
     message: &'static str,
-    /// The version that runs.
+    /// The version of the server.
     version: &'static str,
-    /// Absolute addresses, by name.
+    /// Absolute URLs by name.
     #[schema(value_type = BTreeMap<String, String>)]
     endpoints: BTreeMap<&'static str, String>,
 }
 
-/// Where everything is
+/// List all endpoints
 ///
-/// A page for browsers, and JSON for programs.
+/// HTML for browsers, JSON for programs.
 #[utoipa::path(
     get,
     path = "",
     operation_id = "index",
     responses((
         status = 200,
-        description = "All paths that can simply be looked at, by name.",
+        description = "The paths that can be read with GET and no parameters, by name.",
         content((Index = "application/json"), (String = "text/html"))
     ))
 )]
@@ -63,7 +63,7 @@ pub async fn index(_: Permit<ServiceRead>, request: HttpRequest) -> HttpResponse
         .json(index)
 }
 
-/// What was measured last
+/// Get the latest snapshot
 #[utoipa::path(
     get,
     path = "",
@@ -74,7 +74,7 @@ pub async fn snapshot(_: Permit<MetricsRead>, latest: Data<Latest>) -> Result<Ht
     json(&*latest.needed()?.round.snapshot)
 }
 
-/// What the rules say of what was measured last
+/// Get the report of the rules about the latest snapshot
 #[utoipa::path(
     get,
     path = "",
@@ -85,7 +85,7 @@ pub async fn report(_: Permit<MetricsRead>, latest: Data<Latest>) -> Result<Http
     json(&*latest.needed()?.report)
 }
 
-/// It changes every few seconds, so nobody should keep it.
+/// The response changes every few seconds, so clients must not cache it.
 pub(super) fn json(value: &impl Serialize) -> Result<HttpResponse, ApiError> {
     let body = serde_json::to_vec(value).map_err(|error| ApiError::Internal(error.to_string()))?;
     Ok(json_bytes(body))
@@ -98,42 +98,43 @@ pub(super) fn json_bytes(body: Vec<u8>) -> HttpResponse {
         .body(body)
 }
 
-/// Who asks, and what they may.
+/// The client's identity and permissions.
 #[derive(Serialize, ToSchema)]
 pub struct WhoAmI {
-    /// Who, and by what that is known.
+    /// The identity, and how the client authenticated.
     identity: Identity,
-    /// From where.
+    /// The client's address.
     address: String,
-    /// The roles that the role rule gives.
+    /// The roles that the role rule assigns.
     roles: Vec<String>,
-    /// What may be done just now.
+    /// The actions that the client may perform now.
     may: Vec<Action>,
-    /// Which rule says so.
+    /// The rule that decided.
     decided_by: DecidedBy,
 }
 
 #[derive(Serialize, ToSchema)]
 struct DecidedBy {
-    /// Its name.
+    /// The name of the rule.
     rule: String,
-    /// Which version of it.
+    /// The version of the rule.
     #[schema(value_type = Digest)]
     digest: String,
-    /// The generation that it belongs to.
+    /// The rules generation of the decision.
     generation: u64,
 }
 
-/// Who you are here, and what you may do
+/// Get your identity and permissions
 #[utoipa::path(
     get,
     path = "",
     operation_id = "whoami",
-    responses((status = 200, description = "As the role rule in force has it just now.", body = WhoAmI))
+    responses((status = 200, description = "The identity, and the actions that the active role rule allows now.", body = WhoAmI))
 )]
 pub async fn whoami(_: Permit<ServiceRead>, request: HttpRequest) -> Result<Json<WhoAmI>, ApiError> {
     let client = request.extensions().get::<Client>().cloned();
-    let client = client.ok_or_else(|| ApiError::Internal("a request passed the gate without a client".to_owned()))?;
+    let client = client
+        .ok_or_else(|| ApiError::Internal("a request passed the gate without an authenticated client".to_owned()))?;
     let mut may = Vec::new();
     for action in Action::ALL {
         if decide(&request, &client.identity, *action)?.is_allowed() {

@@ -1,5 +1,4 @@
-//! Pages for people: how they are sent, and the one that says where everything is. They work without scripts, but for
-//! those of the documentation.
+//! HTML pages: how they are sent, and the index page. Only the documentation pages need scripts.
 
 use actix_web::HttpResponse;
 use actix_web::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, ContentType, REFERRER_POLICY, VARY};
@@ -12,10 +11,10 @@ use crate::api::process::VERSION;
 
 const INDEX: &str = include_str!("../../../assets/index.html");
 
-/// Whatever a page may do besides, it may not do these.
+/// Denied on every page; a page adds only what it needs.
 const DENY_ALL_CSP: &str = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-/// A page, and what it may do.
+/// An HTML page with its content security policy.
 pub(super) fn html(page: impl Into<String>, may: &str) -> HttpResponse {
     HttpResponse::Ok()
         .content_type(ContentType::html())
@@ -26,8 +25,8 @@ pub(super) fn html(page: impl Into<String>, may: &str) -> HttpResponse {
         .body(page.into())
 }
 
-/// That a page may have the style that stands in it, and no other.
-pub(super) fn own_style(page: &str) -> String {
+/// A policy that allows the inline style of a page and no other.
+pub(super) fn inline_style_policy(page: &str) -> String {
     let style = page
         .split("<style>")
         .nth(1)
@@ -36,7 +35,7 @@ pub(super) fn own_style(page: &str) -> String {
     format!("style-src 'sha256-{hash}'")
 }
 
-/// The page that says where everything is.
+/// The index page, which lists all endpoints.
 pub(super) fn index() -> HttpResponse {
     let chapters: String = contents().iter().map(chapter).collect();
     let page = INDEX.replace("{version}", VERSION).replace("{chapters}", &chapters);
@@ -60,7 +59,7 @@ fn line(endpoint: &Endpoint) -> String {
     format!("<li><span class=\"method\">{method}</span><span>{path}{open}</span><span>{summary}</span></li>\n")
 }
 
-/// A path, with a link where one can simply look.
+/// A path, with a link where GET needs no parameters.
 pub(super) fn path(endpoint: &Endpoint) -> String {
     let path = escaped(&endpoint.path);
     match endpoint.is_page() {
@@ -69,7 +68,7 @@ pub(super) fn path(endpoint: &Endpoint) -> String {
     }
 }
 
-/// A text as HTML has it.
+/// Escapes a text for HTML.
 pub(super) fn escaped(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for letter in text.chars() {
@@ -89,7 +88,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_text_cannot_become_a_tag() {
+    fn html_is_escaped() {
         assert_eq!(escaped("a<b> & \"c\""), "a&lt;b&gt; &amp; &quot;c&quot;");
     }
 }

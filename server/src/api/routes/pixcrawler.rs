@@ -1,5 +1,5 @@
-//! PixCrawler's resource monitor, for the clients it had: `/health` and `/metrics` and nothing else, with the bodies
-//! and refusals of FastAPI. What it says of a round is rendered once, in `resource`.
+//! PixCrawler's resource monitor for its existing clients: `/health` and `/metrics` only, with the bodies and error
+//! responses of FastAPI. The numbers of a round are rendered once, in `pixcrawler`.
 
 use std::future::ready;
 
@@ -20,24 +20,24 @@ use crate::api::arguments::{Argument, HandlerSpec};
 use crate::api::authn::Client;
 use crate::api::error::ApiError;
 use crate::api::latest::Latest;
-use crate::api::permit::{AtOnce, HealthRead, MetricsRead, Permit};
+use crate::api::permit::{HealthRead, MetricsRead, Permit, PermitFuture};
 use crate::api::table::{Family, table};
 use crate::config::ApiProfile;
 use crate::judge::metrics_page::MetricsPages;
 use crate::metrics::ServiceMetrics;
 use crate::pixcrawler::{Body as Resources, EMPTY_METRICS, ResourceRenderings};
 
-/// All there is on a listener that has this face.
+/// All routes of a listener with this API profile.
 pub fn table() -> Vec<Family> {
     table! {
-        "Resource monitor", "What PixCrawler's resource monitor told." {
+        "Resource monitor", "The interface of PixCrawler's resource monitor." {
             "/health": only_get(health);
             "/metrics": only_get(metrics);
         }
     }
 }
 
-/// The same, registered; with the refusals that its clients know.
+/// Registers these routes, with the error responses that PixCrawler's clients know.
 pub fn scope() -> Scope {
     let scope = web::scope("").guard(|context: &GuardContext<'_>| {
         let extensions = context.req_data();
@@ -52,9 +52,9 @@ pub fn scope() -> Scope {
         .default_service(web::to(not_found))
 }
 
-/// Everything that was measured, for Prometheus, with our own numbers
+/// Get all metrics in the Prometheus format, service metrics included
 ///
-/// Who prefers JSON gets what PixCrawler's resource monitor told.
+/// A client that prefers JSON gets the response of PixCrawler's resource monitor.
 #[utoipa::path(
     get,
     path = "",
@@ -78,7 +78,7 @@ pub async fn json_or_prometheus(
     service_metrics: Data<ServiceMetrics>,
 ) -> HttpResponse {
     if accept::prefers_json(&request) {
-        let mut response = told(&latest, &renderings);
+        let mut response = resource_response(&latest, &renderings);
         let headers = response.headers_mut();
         headers.insert(VARY, HeaderValue::from_static("accept, accept-encoding"));
         return response;
@@ -86,20 +86,20 @@ pub async fn json_or_prometheus(
     prometheus::metrics(permit, request, latest, pages, service_metrics).await
 }
 
-/// Proof that the client may read metrics: the role rule lets it, or it asks from this machine, where the monitor's
-/// clients never had anything to show.
+/// Permission to read metrics: the role rule allows it, or the client is on this machine, where PixCrawler's clients
+/// cannot authenticate.
 pub struct LoopbackOrPermit(());
 
 impl Argument for LoopbackOrPermit {
-    fn tell(asked: &mut HandlerSpec) {
-        Permit::<MetricsRead>::tell(asked);
-        asked.open_on_loopback = true;
+    fn describe(spec: &mut HandlerSpec) {
+        Permit::<MetricsRead>::describe(spec);
+        spec.open_on_loopback = true;
     }
 }
 
 impl FromRequest for LoopbackOrPermit {
     type Error = ApiError;
-    type Future = AtOnce<Self>;
+    type Future = PermitFuture<Self>;
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
         let at_home = request
@@ -116,36 +116,36 @@ impl FromRequest for LoopbackOrPermit {
     }
 }
 
-/// Its one word.
+/// The status of the service.
 #[derive(Serialize, ToSchema)]
 struct Healthy {
     /// `healthy`.
     status: &'static str,
 }
 
-/// Whether Watchpost answers
+/// Report that the server responds
 #[utoipa::path(
     get,
     path = "",
     operation_id = "health",
-    responses((status = 200, description = "It answers.", body = Healthy))
+    responses((status = 200, description = "The server responds.", body = Healthy))
 )]
 async fn health(_: Permit<HealthRead>) -> HttpResponse {
     HttpResponse::Ok().json(Healthy { status: "healthy" })
 }
 
-/// Disk, memory and chunks in a few numbers
+/// Get disk, memory and chunk usage
 #[utoipa::path(
     get,
     path = "",
     operation_id = "metrics",
-    responses((status = 200, description = "What could not be measured is null, and `UNKNOWN`.", body = Resources))
+    responses((status = 200, description = "Values that could not be measured are null, and their status is `UNKNOWN`.", body = Resources))
 )]
 async fn metrics(_: LoopbackOrPermit, latest: Data<Latest>, renderings: Data<ResourceRenderings>) -> HttpResponse {
-    told(&latest, &renderings)
+    resource_response(&latest, &renderings)
 }
 
-fn told(latest: &Latest, renderings: &ResourceRenderings) -> HttpResponse {
+fn resource_response(latest: &Latest, renderings: &ResourceRenderings) -> HttpResponse {
     let rendering = latest.judged().map(|judged| renderings.of(&judged));
     let body = rendering.as_ref().map_or(EMPTY_METRICS, |rendering| &rendering.body);
     json_bytes(body.as_bytes().to_vec())

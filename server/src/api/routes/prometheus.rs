@@ -1,4 +1,4 @@
-//! Metrics for Prometheus: what was measured, rendered once a round, and our own numbers of this moment.
+//! Metrics for Prometheus: the measurements, rendered once a round, and the current service metrics.
 
 use actix_web::http::header::{CONTENT_ENCODING, CONTENT_TYPE, VARY};
 use actix_web::web::Data;
@@ -10,7 +10,7 @@ use crate::api::permit::{MetricsRead, Permit};
 use crate::judge::metrics_page::MetricsPages;
 use crate::metrics::{self, ServiceMetrics};
 
-/// Everything that was measured, for Prometheus
+/// Get all metrics in the Prometheus format
 #[utoipa::path(
     get,
     path = "",

@@ -1,4 +1,4 @@
-//! How Watchpost is, as it is at the moment of the request.
+//! The state of the server at the time of the request.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -27,125 +27,125 @@ use crate::store::DatabaseAddress;
 use crate::tasks::{TaskState, Tasks};
 use crate::tls::{Expiry, Tls};
 
-/// How Watchpost is
+/// Get the status of the server
 ///
-/// Its version, listeners, tasks and sources, the rules in force, and the last round.
+/// Version, listeners, tasks and sources, active rules, and the last round.
 #[utoipa::path(
     get,
     path = "",
     operation_id = "status",
-    responses((status = 200, description = "How it is just now.", body = Status<'static>))
+    responses((status = 200, description = "The current status.", body = Status<'static>))
 )]
 pub async fn status(_: Permit<MetricsRead>, page: Data<StatusPage>) -> Result<HttpResponse, ApiError> {
     let judged = page.0.latest.judged();
     json(&page.status(judged.as_deref()))
 }
 
-/// Knows everyone who can say something of how Watchpost is.
+/// Collects the status from all components of the server.
 pub struct StatusPage(StatusSources);
 
-/// Those who can say something of how Watchpost is.
+/// The components that report a part of the status.
 pub struct StatusSources {
-    /// The process.
+    /// Version, start time and listeners of the process.
     pub service: Service,
     /// The latest round.
     pub latest: Latest,
-    /// What is in force.
+    /// The active rules.
     pub rules: Rules,
-    /// What should be in force and is not.
+    /// A generation that is not loaded yet.
     pub replication: Replication,
-    /// What was taken out of force.
+    /// Rules in quarantine.
     pub quarantine: Quarantine,
-    /// The certificates.
+    /// The TLS certificates.
     pub tls: Arc<Tls>,
-    /// The background work.
+    /// The background tasks.
     pub tasks: Tasks,
-    /// Where things are remembered, and where the chunks are.
+    /// The databases.
     pub stores: [DatabaseAddress; 2],
 }
 
-/// How Watchpost is.
+/// The status of the server.
 #[derive(Serialize, ToSchema)]
 struct Status<'s> {
-    /// What time it is here.
+    /// The server's current time.
     time: String,
-    /// How long it has been there.
+    /// The uptime of the server.
     uptime_seconds: f64,
-    /// A role rule that is asked beside the one in force; threshold rules in shadow are in the round.
+    /// A role rule in shadow mode; threshold rules in shadow mode are in the round.
     #[serde(skip_serializing_if = "Option::is_none")]
     role_in_shadow: Option<RoleInShadow>,
-    /// A generation that others have in force and this process has not loaded.
+    /// A generation that other servers have activated and this process has not loaded.
     #[serde(skip_serializing_if = "Option::is_none")]
     behind: Option<PendingGeneration>,
-    /// Rules that failed too often.
+    /// Rules in quarantine, because they kept failing.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     quarantined: Vec<Quarantined>,
-    /// The version that runs.
+    /// The version of the server.
     version: &'static str,
-    /// The commit that it was built of.
+    /// The commit of the build.
     commit: &'static str,
-    /// The compiler that built it.
+    /// The compiler of the build.
     rustc: &'static str,
-    /// What measurements call this machine.
+    /// The name of this machine in snapshots.
     host: &'s str,
-    /// Since when it runs.
+    /// Start time of the server.
     started: String,
-    /// Whether it knows the state of the machine and takes requests.
+    /// Whether the server has a recent measurement and accepts requests.
     ready: bool,
-    /// Why not.
+    /// Why the server is not ready.
     #[serde(skip_serializing_if = "Option::is_none")]
     not_ready_because: Option<&'static str>,
-    /// The worst that the rules found.
+    /// The worst severity of all findings.
     severity: Severity,
-    /// Where it listens.
+    /// The addresses that the server listens on.
     listeners: &'s [Listening],
-    /// The certificates in force.
+    /// The TLS certificates in use.
     tls: Certificates,
-    /// The rules in force.
+    /// The active rules.
     rules: ActiveRules,
-    /// Where things are remembered, without secrets.
+    /// The database, without its password.
     database: String,
-    /// Where the chunks are.
+    /// The database of the chunks.
     chunks: String,
-    /// Work in the background, by name.
+    /// Background tasks by name.
     tasks: BTreeMap<String, TaskState>,
-    /// The last round; nothing before the first.
+    /// The last round; null before the first.
     #[schema(required)]
     round: Option<Round<'s>>,
 }
 
-/// The last round, without what was measured and found.
+/// The last round, without samples and findings.
 #[derive(Serialize, ToSchema)]
 struct Round<'r> {
-    /// Counted since the start.
+    /// The number of the round since the start.
     number: u64,
-    /// When it began.
+    /// Start time of the round.
     began: String,
-    /// How long it took to measure.
+    /// Duration of the measurement.
     duration_seconds: f64,
-    /// How long it took to judge.
+    /// Duration of the evaluation by the rules.
     judgement_seconds: f64,
-    /// How many samples there are.
+    /// The number of samples.
     samples: usize,
-    /// How many sources could not answer.
+    /// The number of sources that failed.
     gaps: usize,
-    /// How each source does, by name.
+    /// The state of each source by name.
     #[schema(value_type = BTreeMap<String, SourceState>)]
     sources: BTreeMap<&'r str, &'r SourceState>,
-    /// What rules in shadow say otherwise.
+    /// Differences between rules in shadow mode and active rules.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     shadow: &'r [ShadowComparison],
 }
 
 #[derive(Serialize, ToSchema)]
 struct Certificates {
-    /// How often they were replaced.
+    /// How often the certificates were replaced.
     generation: u64,
-    /// When the server's own ends.
+    /// Expiry time of the server certificate.
     certificate_expires: String,
-    /// When the authority of clients ends.
+    /// Expiry time of the client CA.
     client_ca_expires: String,
-    /// When the list of revocations ends, if there is one.
+    /// When the next revocation list is due, if there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     crl_expires: Option<String>,
 }
@@ -153,36 +153,36 @@ struct Certificates {
 #[derive(Serialize, ToSchema)]
 #[schema(as = RulesInForce)]
 struct ActiveRules {
-    /// The generation.
+    /// The current generation.
     generation: u64,
-    /// How instances get their memory.
+    /// How the engine allocates the memory of instances.
     allocation: &'static str,
-    /// The rules.
+    /// The active rules in the order of evaluation.
     rules: Vec<RuleLine>,
-    /// How many of them failed in the last round.
+    /// The number of rules that failed in the last round.
     faults: usize,
 }
 
 #[derive(Serialize, ToSchema)]
 struct RuleLine {
-    /// Its name.
+    /// The name of the rule.
     name: String,
-    /// Which contract it keeps.
+    /// The kind of rule: `threshold` or `role`.
     kind: Kind,
-    /// Its own word for the version.
+    /// The version that the rule states.
     version: String,
-    /// The version.
+    /// The digest of the version.
     #[schema(value_type = Digest)]
     digest: String,
 }
 
 impl StatusPage {
-    /// A page of what these say.
+    /// The status page with the current values of all parts.
     pub fn new(sources: StatusSources) -> Self {
         Self(sources)
     }
 
-    /// All of it, if this is the latest round.
+    /// The cached page, if this is the latest round.
     fn status<'s>(&'s self, judged: Option<&'s Judged>) -> Status<'s> {
         let report = self.0.latest.report_of(judged);
         let not_ready_because = not_ready(&self.0.service, judged);

@@ -1,5 +1,5 @@
-//! The paths of the WM resource monitor, for the clients it had: the same keys and content types. The figures behind
-//! `last_cycle_*` are real here.
+//! The interface of the WM resource monitor for its existing clients: the same keys and content types. Unlike the
+//! original, `last_cycle_*` has real values.
 
 use std::collections::BTreeMap;
 
@@ -19,10 +19,10 @@ use crate::clock;
 
 const PAGE: &str = include_str!("../../../assets/wm.html");
 
-/// What its paths begin with, but for those of the pages themselves.
+/// The common prefix of the paths; the index pages have others.
 const API: &str = "/wm_resource_monitor/api/";
 
-/// The page that says where to look
+/// Get the index page of the WM resource monitor
 #[utoipa::path(
     get,
     path = "",
@@ -35,27 +35,27 @@ pub async fn page(_: Permit<ServiceRead>) -> HttpResponse {
         format!("<dt>{path}</dt>\n<dd>{summary}.</dd>\n")
     };
     let lines: String = endpoints().map(line).collect();
-    // Where a front end brings us only these paths, a style sheet of another would be missing.
-    pages::html(PAGE.replace("{endpoints}", &lines), &pages::own_style(PAGE))
+    // A reverse proxy may forward only these paths, so the page cannot use a style sheet of another path.
+    pages::html(PAGE.replace("{endpoints}", &lines), &pages::inline_style_policy(PAGE))
 }
 
-/// Where the rest is.
+/// The index of the interface.
 #[derive(Serialize, ToSchema)]
 #[schema(as = WmIndex)]
 pub struct Index {
-    /// Absolute addresses, by name.
+    /// Absolute URLs by name.
     #[schema(value_type = BTreeMap<String, String>)]
     endpoints: BTreeMap<&'static str, String>,
-    /// The version that runs.
+    /// The version of the server.
     version: &'static str,
 }
 
-/// Where the rest of this interface is
+/// List the endpoints of the WM interface
 #[utoipa::path(
     get,
     path = "",
     operation_id = "wm_resource_monitor_api",
-    responses((status = 200, description = "Absolute addresses, by name.", body = Index))
+    responses((status = 200, description = "Absolute URLs by name.", body = Index))
 )]
 pub async fn index(_: Permit<ServiceRead>, request: HttpRequest) -> Json<Index> {
     let name = |endpoint: &'static Endpoint| endpoint.path.trim_start_matches(API);
@@ -72,34 +72,34 @@ fn endpoints() -> impl Iterator<Item = &'static Endpoint> {
     all.filter(|endpoint| endpoint.path.starts_with(API))
 }
 
-/// How it is. The keys are in the order in which they always were.
+/// The status, with the keys in the order of the original.
 #[derive(Serialize, ToSchema)]
 #[schema(as = WmStatus)]
 pub struct Status {
-    /// How long the last round took, in seconds.
+    /// Duration of the last round, in seconds.
     #[schema(required)]
     last_cycle_duration: Option<f64>,
-    /// When it began.
+    /// Start time of the last round.
     #[schema(required)]
     last_cycle_start: Option<String>,
-    /// There is none; what built it stands here.
+    /// The server runs without Python; the value names the Rust compiler instead.
     python_version: String,
     /// `healthy`.
     status: &'static str,
-    /// What time it is here, with the offset written out.
+    /// The server's current time, with its UTC offset.
     timestamp: String,
-    /// For how many seconds it runs.
+    /// Uptime in seconds.
     uptime: f64,
-    /// The version that runs.
+    /// The version of the server.
     version: &'static str,
 }
 
-/// How Watchpost is, in the words of the WM resource monitor
+/// Get the status in the format of the WM resource monitor
 #[utoipa::path(
     get,
     path = "",
     operation_id = "wm_resource_monitor_status",
-    responses((status = 200, description = "The keys are those that it always had.", body = Status))
+    responses((status = 200, description = "The keys are those of the original.", body = Status))
 )]
 pub async fn status(_: Permit<MetricsRead>, service: Data<Service>, latest: Data<Latest>) -> HttpResponse {
     let judged = latest.judged();
@@ -113,7 +113,7 @@ pub async fn status(_: Permit<MetricsRead>, service: Data<Service>, latest: Data
         uptime: service.uptime().as_secs_f64(),
         version: VERSION,
     };
-    // A line of its own, as the original ended it.
+    // The original ends the body with a newline.
     let mut body = serde_json::to_vec(&status).unwrap_or_default();
     body.push(b'\n');
     HttpResponse::Ok()
@@ -122,7 +122,7 @@ pub async fn status(_: Permit<MetricsRead>, service: Data<Service>, latest: Data
         .body(body)
 }
 
-/// With the offset written out, which older readers of ISO 8601 want.
+/// With the UTC offset, which older parsers of ISO 8601 need.
 fn offset_time(time_ms: u64) -> String {
     clock::written(time_ms).replace('Z', "+00:00")
 }

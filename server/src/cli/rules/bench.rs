@@ -1,5 +1,4 @@
-//! `watchpost rules bench`: what one call of a rule costs, again and again. It measures this machine with this build,
-//! and promises nothing about another.
+//! `watchpost rules bench`: measures the cost of a rule's calls. The results hold for this machine and this build only.
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -17,24 +16,24 @@ use crate::cli::UNAVAILABLE;
 use crate::config::Sources;
 use crate::rules::sample;
 
-/// More of them and the list of times would be the largest thing in memory.
+/// Limits the memory for the list of durations.
 const MAX_CALLS: usize = 10_000_000;
 
-/// Measures a rule.
+/// Measures the cost of a rule's calls.
 #[derive(Args)]
 pub(super) struct Bench {
     #[command(flatten)]
     given: Inputs,
-    /// The snapshot that is judged, as `GET /api/v1/snapshot` answers it; `-` reads it from the input.
+    /// The snapshot to evaluate, as returned by `GET /api/v1/snapshot`; `-` reads standard input.
     #[arg(long, value_name = "FILE|-", conflicts_with = "samples")]
     snapshot: Option<PathBuf>,
-    /// How many samples the snapshot has that is made up otherwise; it has a few in any case.
+    /// Number of samples in the generated snapshot, if no file is given; it always has a few.
     #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     samples: u32,
-    /// For how long.
+    /// Duration of the measurement in seconds.
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=600))]
     seconds: u64,
-    /// As JSON, for programs.
+    /// Prints JSON, for programs.
     #[arg(long)]
     json: bool,
 }
@@ -56,11 +55,11 @@ impl Bench {
                 let what = format!("{} samples", snapshot.samples().len());
                 ("judge", limits.judge_ms, what)
             }
-            Kind::Role => ("decide", limits.decide_ms, "made up requests".to_owned()),
+            Kind::Role => ("decide", limits.decide_ms, "sample requests".to_owned()),
         };
         if self.json {
             let seconds = |time: Duration| time.as_secs_f64();
-            let told = json!({
+            let output = json!({
                 "rule": rule.name(),
                 "call": call,
                 "samples": (call == "judge").then(|| snapshot.samples().len()),
@@ -73,9 +72,9 @@ impl Bench {
                 "memory_bytes": measured.memory_bytes,
                 "limit_memory_bytes": limits.memory_bytes,
             });
-            say_json(out, &told)?;
+            say_json(out, &output)?;
         } else {
-            let told = format!(
+            let output = format!(
                 "{} calls of {call} with {what}\n\nmean    {:>8}\np50     {:>8}\np99     {:>8}\nworst   {:>8}   of at \
                  most {limit_ms} ms\nmemory  {:>8}   of at most {} KiB\n",
                 measured.times.len(),
@@ -86,13 +85,13 @@ impl Bench {
                 format!("{} KiB", measured.memory_bytes >> 10),
                 limits.memory_bytes >> 10,
             );
-            say(out, &told)?;
+            say(out, &output)?;
         }
         Ok(Answer::Yes)
     }
 }
 
-/// Times in order, the shortest first; there is at least one.
+/// Durations in ascending order; there is at least one.
 struct Measured {
     times: Vec<Duration>,
     memory_bytes: u64,
@@ -104,7 +103,7 @@ impl Measured {
         all.div_f64(self.times.len() as f64)
     }
 
-    /// So large a part of all calls took at most so long.
+    /// The duration that this fraction of all calls does not exceed.
     fn quantile(&self, part: f64) -> Duration {
         let at = (part * self.times.len() as f64).ceil() as usize;
         self.times[at.clamp(1, self.times.len()) - 1]
@@ -118,20 +117,20 @@ fn measure(rule: &Rule, snapshot: &Snapshot, time: Duration) -> Result<Measured,
         .iter()
         .flat_map(|identity| Action::ALL.iter().map(move |action| Request::new(identity, *action)))
         .collect();
-    let mut asked = requests.iter().cycle();
+    let mut cycle = requests.iter().cycle();
     let mut call = || -> Result<Cost, CommandError> {
         let fault = |fault: Box<Fault>| CommandError::new(EXIT_FAILED_CHECK, fault.to_string());
         match rule.module().kind() {
             Kind::Threshold => rule.judge_alone(snapshot, &[]).map(|(_, cost)| cost).map_err(fault),
             Kind::Role => {
-                let request = asked.next().expect("a cycle of some requests has no end");
+                let request = cycle.next().expect("a cycle of at least one request never ends");
                 let answer = rule.decide_alone(request, &standings);
                 let answer = answer.map_err(|busy| CommandError::new(UNAVAILABLE, busy.to_string()))?;
                 answer.map(|(_, cost)| cost).map_err(fault)
             }
         }
     };
-    // The first call finds cold memory, and is nobody's concern.
+    // The first call warms up and is not counted.
     let mut memory_bytes = call()?.memory_bytes;
     let began = Instant::now();
     let mut times = Vec::new();
@@ -150,7 +149,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_quantile_is_the_time_that_so_many_calls_kept() {
+    fn a_quantile_is_the_duration_that_so_many_calls_do_not_exceed() {
         let times: Vec<_> = (1..=200).map(Duration::from_micros).collect();
         let measured = Measured { times, memory_bytes: 0 };
         let check = |part: f64, micros: u64| assert_eq!(measured.quantile(part), Duration::from_micros(micros));

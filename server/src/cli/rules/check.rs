@@ -1,4 +1,4 @@
-//! `watchpost rules check`: the checks of `rules::checks`, a line each, and who the rule is.
+//! `watchpost rules check`: runs the checks of `rules::checks`, prints a line for each, and describes the rule.
 
 use std::io::Write;
 use std::time::Duration;
@@ -20,7 +20,7 @@ use crate::rules::schema::Schemas;
 pub(super) struct Check {
     #[command(flatten)]
     given: Inputs,
-    /// As JSON, for programs.
+    /// Prints JSON, for programs.
     #[arg(long)]
     json: bool,
 }
@@ -94,7 +94,7 @@ fn as_json(passed: &[Passed], tried: &Result<RuleModule, Failed>, bytes: usize) 
     json!({ "passed": passed, "failed": failed, "rule": rule })
 }
 
-/// As people read it: three digits, more or less.
+/// A duration for people, with about three digits.
 pub(super) fn written(took: Duration) -> String {
     let micros = took.as_secs_f64() * 1e6;
     if micros < 1000.0 {
@@ -120,7 +120,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_duration_is_told_in_three_digits() {
+    fn a_duration_has_about_three_digits() {
         let check = |micros: u64, expected: &str| assert_eq!(written(Duration::from_micros(micros)), expected);
         check(0, "0 µs");
         check(999, "999 µs");

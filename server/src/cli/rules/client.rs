@@ -1,4 +1,4 @@
-//! A Watchpost that runs, asked as any client asks. What is asked, and what the answers mean, is for those who ask.
+//! An HTTP client for a server's API. The commands define the requests and interpret the responses.
 
 use std::future::Future;
 use std::time::Duration;
@@ -12,26 +12,26 @@ use super::credentials::Credentials;
 use super::{CommandError, EXIT_FAILED_CHECK};
 use crate::cli::{SOFTWARE, UNAVAILABLE, USAGE};
 
-/// Nobody who is there takes longer to take a connection.
+/// A reachable server accepts a connection in less time.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A server makes a change while it is waited for, and may have to compile what it kept for it.
+/// The server responds when a change is complete, and may have to compile stored versions for it.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// What a slow line carries in a second; a component of many megabytes has to get there too.
+/// The throughput of a slow connection; extends the timeout for components of many megabytes.
 const MIN_UPLOAD_BYTES_PER_SECOND: usize = 64 << 10;
 
-/// More than a snapshot of a hundred thousand series has.
+/// Larger than a snapshot of a hundred thousand series.
 const MAX_RESPONSE_BYTES: usize = 64 << 20;
 
-/// Somebody to ask.
+/// A client for one server.
 pub(super) struct ApiClient {
     base: String,
     client: awc::Client,
     token: Option<String>,
 }
 
-/// What to ask.
+/// A request to the API.
 pub(super) struct ApiRequest {
     method: Method,
     path: String,
@@ -40,16 +40,16 @@ pub(super) struct ApiRequest {
     body: Option<(String, Vec<u8>)>,
 }
 
-/// What came back.
+/// A response of the API.
 pub(super) struct ApiResponse {
     pub(super) status: StatusCode,
-    /// Where to ask after it; always a path of the same server.
-    pub(super) place: Option<String>,
+    /// The path in `Location`, on the same server.
+    pub(super) location: Option<String>,
     pub(super) body: String,
     url: String,
 }
 
-/// A problem document, as far as people read it.
+/// A problem document, with the fields for people.
 #[derive(Deserialize)]
 struct Problem {
     detail: String,
@@ -57,23 +57,23 @@ struct Problem {
     advice: Option<String>,
 }
 
-/// Waits for what is asked of a server.
+/// Runs a request to its end on a new runtime.
 pub(super) fn wait<T>(asking: impl Future<Output = T>) -> T {
     actix_web::rt::System::new().block_on(asking)
 }
 
 impl ApiClient {
-    /// The one at this place. Nothing is sent yet.
+    /// A client for the server at this URL. It does not connect yet.
     pub(super) fn new(base: &str, proof: &Credentials) -> Result<Self, CommandError> {
         let base = base.trim_end_matches('/');
         if !base.starts_with("https://") && !base.starts_with("http://") {
-            let what = format!("{base} is no place to ask; write https://HOST:PORT");
+            let what = format!("{base} is not a valid server URL; write https://HOST:PORT");
             return Err(CommandError::new(USAGE, what));
         }
         let connector = awc::Connector::new().openssl(proof.tls()?).timeout(CONNECT_TIMEOUT);
         let client = awc::Client::builder()
             .connector(connector)
-            // A token is for the one who was named, and for nobody whom they name.
+            // A token is for the named server only, not for the target of a redirect.
             .disable_redirects();
         Ok(Self {
             base: base.to_owned(),
@@ -82,22 +82,22 @@ impl ApiClient {
         })
     }
 
-    /// Asks, and comes back with whatever is answered.
-    pub(super) async fn ask(&self, question: ApiRequest) -> Result<ApiResponse, CommandError> {
-        let url = format!("{}{}", self.base, question.path);
+    /// Sends a request, and returns any response.
+    pub(super) async fn send(&self, api_request: ApiRequest) -> Result<ApiResponse, CommandError> {
+        let url = format!("{}{}", self.base, api_request.path);
         let away = |why: String| CommandError::new(UNAVAILABLE, format!("{url}: {why}"));
-        let mut request = self.client.request(question.method, &url);
-        if !question.query.is_empty() {
-            let queried = request.query(&question.query);
+        let mut request = self.client.request(api_request.method, &url);
+        if !api_request.query.is_empty() {
+            let queried = request.query(&api_request.query);
             request = queried.map_err(|error| CommandError::new(SOFTWARE, error.to_string()))?;
         }
         if let Some(token) = &self.token {
             request = request.bearer_auth(token);
         }
-        if let Some(generation) = question.generation {
+        if let Some(generation) = api_request.generation {
             request = request.insert_header((IF_MATCH, format!("\"{generation}\"")));
         }
-        let sent = match question.body {
+        let sent = match api_request.body {
             Some((kind, body)) => {
                 let carrying = Duration::from_secs((body.len() / MIN_UPLOAD_BYTES_PER_SECOND) as u64);
                 let request = request.timeout(RESPONSE_TIMEOUT + carrying);
@@ -107,24 +107,27 @@ impl ApiClient {
         };
         let mut response = sent.await.map_err(|error| away(explained(&error.to_string())))?;
         let body = response.body().limit(MAX_RESPONSE_BYTES).await;
-        let body = body.map_err(|error| away(format!("the answer cannot be read: {error}")))?;
-        let place = response.headers().get(LOCATION).and_then(|place| place.to_str().ok());
+        let body = body.map_err(|error| away(format!("cannot read the response: {error}")))?;
+        let location = response
+            .headers()
+            .get(LOCATION)
+            .and_then(|location| location.to_str().ok());
         Ok(ApiResponse {
             status: response.status(),
-            place: place.filter(|place| place.starts_with('/')).map(str::to_owned),
+            location: location.filter(|location| location.starts_with('/')).map(str::to_owned),
             body: String::from_utf8_lossy(&body).into_owned(),
             url,
         })
     }
 
-    /// The same, where only a yes is of use.
-    pub(super) async fn demand(&self, question: ApiRequest) -> Result<ApiResponse, CommandError> {
-        self.ask(question).await?.accepted()
+    /// Sends a request, and returns an error unless the response is a success.
+    pub(super) async fn send_checked(&self, api_request: ApiRequest) -> Result<ApiResponse, CommandError> {
+        self.send(api_request).await?.accepted()
     }
 }
 
 impl ApiRequest {
-    /// Without a body.
+    /// A request without a body.
     pub(super) fn new(method: Method, path: impl Into<String>) -> Self {
         Self {
             method,
@@ -135,29 +138,29 @@ impl ApiRequest {
         }
     }
 
-    /// To look at something.
+    /// A GET request.
     pub(super) fn get(path: impl Into<String>) -> Self {
         Self::new(Method::GET, path)
     }
 
-    /// With this in the query, where there is something.
+    /// Adds a query parameter, if there is a value.
     pub(super) fn with(mut self, name: &'static str, value: Option<impl ToString>) -> Self {
         self.query.extend(value.map(|value| (name, value.to_string())));
         self
     }
 
-    /// With this as its body.
+    /// Sets a JSON body.
     pub(super) fn json(self, value: &serde_json::Value) -> Self {
         self.body("application/json", value.to_string().into_bytes())
     }
 
-    /// The same, with something else.
+    /// Sets a body of another type.
     pub(super) fn body(mut self, kind: impl Into<String>, body: Vec<u8>) -> Self {
         self.body = Some((kind.into(), body));
         self
     }
 
-    /// To be heard only as long as this generation is in force.
+    /// Adds `If-Match`: the server rejects the request unless this generation is the current one.
     pub(super) fn after(mut self, generation: Option<i64>) -> Self {
         self.generation = generation;
         self
@@ -165,7 +168,7 @@ impl ApiRequest {
 }
 
 impl ApiResponse {
-    /// The same, if it is a yes. A refusal is told in the server's words; that it cannot answer now is told apart.
+    /// The response if it is a success. An error has the server's message; unavailability has an exit code of its own.
     pub(super) fn accepted(self) -> Result<Self, CommandError> {
         if self.status.is_success() {
             return Ok(self);
@@ -177,31 +180,34 @@ impl ApiResponse {
         };
         let (url, status) = (&self.url, self.status);
         let Ok(Problem { detail, check, advice }) = serde_json::from_str(&self.body) else {
-            return Err(CommandError::new(code, format!("{url}: it answers {status}")));
+            return Err(CommandError::new(
+                code,
+                format!("{url}: the server responds with {status}"),
+            ));
         };
-        let check = check.map(|check| format!("\n  not passed: {check}"));
+        let check = check.map(|check| format!("\n  failed check: {check}"));
         let advice = advice.map(|advice| format!("\n  {advice}"));
         let more = check.unwrap_or_default() + &advice.unwrap_or_default();
         Err(CommandError::new(
             code,
-            format!("{url}: it answers {status}: {detail}{more}"),
+            format!("{url}: the server responds with {status}: {detail}{more}"),
         ))
     }
 
-    /// What it says.
+    /// Parses the body.
     pub(super) fn read<T: DeserializeOwned>(&self) -> Result<T, CommandError> {
         serde_json::from_str(&self.body).map_err(|error| {
             let url = &self.url;
-            let what = format!("{url}: this is not what a Watchpost of this version answers: {error}");
+            let what = format!("{url}: the response is not that of a compatible Watchpost version: {error}");
             CommandError::new(UNAVAILABLE, what)
         })
     }
 }
 
-/// OpenSSL's words have to do, for it hands out nothing else; a test holds them.
+/// OpenSSL exposes only the text of this error; a test verifies it.
 fn explained(error: &str) -> String {
     if error.contains("certificate verify failed") {
-        return "it could not prove who it is; give the authority that vouches for it with --cacert".to_owned();
+        return "cannot verify the server's certificate; name the CA that issued it with --cacert".to_owned();
     }
     error.split_whitespace().collect::<Vec<_>>().join(" ")
 }

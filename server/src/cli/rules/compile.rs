@@ -1,5 +1,5 @@
-//! `watchpost rules compile`: the process in which a server has a stranger's component compiled. It comes on standard
-//! input, its code goes to standard output, and nothing is opened in between.
+//! `watchpost rules compile`: the sandboxed process that compiles an untrusted component for the server. The component
+//! arrives on standard input, the code goes to standard output, and the process opens no files in between.
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -11,7 +11,7 @@ use crate::cli::{IO, SOFTWARE, fail};
 use crate::rules::compiler::CompileRequest;
 use crate::rules::sandbox::{Bounds, EXIT_REJECTED, OUT_OF_MEMORY, confine};
 
-/// What it may take. The rest it is told on standard input.
+/// The limits of the process. The other parameters arrive on standard input.
 #[derive(Args)]
 pub(in crate::cli) struct Compile {
     #[command(flatten)]
@@ -21,7 +21,7 @@ pub(in crate::cli) struct Compile {
 impl Compile {
     pub(super) fn run(self) -> ExitCode {
         if let Err(error) = confine(&self.bounds) {
-            return fail(SOFTWARE, &format!("the compiler could not be confined: {error}"));
+            return fail(SOFTWARE, &format!("cannot sandbox the compiler: {error}"));
         }
         let order = match CompileRequest::read(&mut io::stdin().lock()) {
             Ok(order) => order,
@@ -30,7 +30,7 @@ impl Compile {
                     io::ErrorKind::OutOfMemory => OUT_OF_MEMORY,
                     _ => IO,
                 };
-                return fail(code, &format!("what is to be compiled could not be read: {error}"));
+                return fail(code, &format!("cannot read the component to compile: {error}"));
             }
         };
         match order.recipe.compile(&order.wasm, &ArtefactKey::new(order.secret)) {

@@ -1,5 +1,4 @@
-//! Who somebody is to a server, and whom they believe it to be: certificates, a key, a token. What is asked of it by
-//! them is elsewhere.
+//! Credentials of the API client: a client certificate with its key or a bearer token, and the CA of the server.
 
 use std::fs;
 use std::path::PathBuf;
@@ -10,25 +9,25 @@ use super::CommandError;
 use crate::cli::{IO, SOFTWARE};
 use crate::tls::client::{self, ConnectorError, SslConnector, Trust};
 
-/// A certificate or a token, and an authority.
+/// A client certificate or a bearer token, and a CA.
 #[derive(Args)]
 pub(super) struct Credentials {
-    /// The certificate to show to it.
+    /// The client certificate.
     #[arg(long, value_name = "FILE", requires = "key")]
     cert: Option<PathBuf>,
-    /// Its key.
+    /// The private key of the certificate.
     #[arg(long, value_name = "FILE", requires = "cert")]
     key: Option<PathBuf>,
-    /// The authority that vouches for the server, where the machine does not know it.
+    /// The CA certificate of the server, unless the system trusts it.
     #[arg(long, value_name = "FILE")]
     cacert: Option<PathBuf>,
-    /// A file with the bearer token to show, in place of a certificate.
+    /// A file with a bearer token, instead of a certificate.
     #[arg(long, value_name = "FILE", conflicts_with = "cert")]
     token_file: Option<PathBuf>,
 }
 
 impl Credentials {
-    /// A connector that shows the certificate and believes the authority.
+    /// A TLS connector with the client certificate and the CA.
     pub(super) fn tls(&self) -> Result<SslConnector, CommandError> {
         let trust = self.cacert.as_deref().map_or(Trust::System, Trust::Authority);
         let shown = self.cert.as_deref().zip(self.key.as_deref());
@@ -41,11 +40,11 @@ impl Credentials {
         })
     }
 
-    /// The token, where there is one.
+    /// The bearer token, if there is one.
     pub(super) fn token(&self) -> Result<Option<String>, CommandError> {
         let Some(file) = &self.token_file else { return Ok(None) };
         let token = fs::read_to_string(file)
-            .map_err(|error| CommandError::new(IO, format!("{} cannot be read: {error}", file.display())))?;
+            .map_err(|error| CommandError::new(IO, format!("cannot read {}: {error}", file.display())))?;
         Ok(Some(token.trim().to_owned()))
     }
 }

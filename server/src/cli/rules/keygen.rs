@@ -1,5 +1,5 @@
-//! `watchpost rules keygen`: a key to sign rules with. The private half stays with whoever signs; servers are told the
-//! public one. It replaces nothing: a key that is lost cannot be made again.
+//! `watchpost rules keygen`: creates a key pair to sign rules with. The private key stays with the signer; servers are
+//! configured with the public key. Existing files are never overwritten: a lost key cannot be recreated.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, ErrorKind, Write};
@@ -12,10 +12,10 @@ use clap::Args;
 use crate::cli::{IO, SOFTWARE, fail};
 use crate::rules::signing::{KeyError, PrivateKey};
 
-/// Makes a key.
+/// Creates a key pair.
 #[derive(Args)]
 pub(in crate::cli) struct Keygen {
-    /// What the two files are called: NAME.key, which only you can read, and NAME.pub.
+    /// The base name of the two files: NAME.key, which only you can read, and NAME.pub.
     #[arg(long, value_name = "NAME")]
     out: PathBuf,
 }
@@ -26,10 +26,10 @@ impl Keygen {
         let made = PrivateKey::generate().and_then(|key| Ok((key.to_pem()?, key.public()?.to_pem()?)));
         let (key, public_key) = match made {
             Ok(made) => made,
-            Err(KeyError::OpenSsl(error)) => return fail(SOFTWARE, &format!("no key could be made: {error}")),
+            Err(KeyError::OpenSsl(error)) => return fail(SOFTWARE, &format!("cannot create a key: {error}")),
             Err(error) => return fail(SOFTWARE, &error.to_string()),
         };
-        // The public half first: a private key is never written where it cannot be told of.
+        // The public key is written first, so that no private key is left without its public key.
         if let Err(error) = create(&public, &public_key, 0o644) {
             return fail(IO, &refused(&public, &error));
         }
@@ -37,21 +37,21 @@ impl Keygen {
             let _ = fs::remove_file(&public);
             return fail(IO, &refused(&private, &error));
         }
-        let said = format!(
+        let output = format!(
             "private key  {}\npublic key   {}\n\nsign by      watchpost rules sign RULE.wasm --key {}\n",
             private.display(),
             public.display(),
             private.display(),
         );
         let mut out = io::stdout().lock();
-        match out.write_all(said.as_bytes()).and_then(|()| out.flush()) {
+        match out.write_all(output.as_bytes()).and_then(|()| out.flush()) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => fail(IO, &error.to_string()),
         }
     }
 }
 
-/// A name may have dots, so no ending is replaced.
+/// A name may contain dots, so the extension is appended, not replaced.
 fn with(name: &Path, ending: &str) -> PathBuf {
     let mut name = name.as_os_str().to_owned();
     name.push(ending);
@@ -70,7 +70,7 @@ fn create(path: &Path, text: &str, mode: u32) -> io::Result<()> {
 fn refused(path: &Path, error: &io::Error) -> String {
     let path = path.display();
     match error.kind() {
-        ErrorKind::AlreadyExists => format!("{path} is there already; move it away, or name another by --out"),
-        _ => format!("{path} cannot be written: {error}"),
+        ErrorKind::AlreadyExists => format!("{path} exists already; move it, or choose another name with --out"),
+        _ => format!("cannot write {path}: {error}"),
     }
 }

@@ -1,5 +1,5 @@
-//! The snapshot of a running Watchpost, asked for as any client asks. It has to prove who it is: what it says is
-//! believed here.
+//! Fetches the snapshot of a running server. The server's certificate is verified, because the commands trust the
+//! snapshot.
 
 use clap::Args;
 use watchpost_policies::Snapshot;
@@ -13,10 +13,10 @@ use crate::cli::UNAVAILABLE;
 
 const PATH: &str = "/api/v1/snapshot";
 
-/// Which server, and as whom.
+/// The server and the credentials.
 #[derive(Args)]
 pub(super) struct Live {
-    /// Asks a running Watchpost for its latest snapshot: https://HOST:PORT.
+    /// Fetches the latest snapshot of a running server: https://HOST:PORT.
     #[arg(long, value_name = "URL")]
     live: Option<String>,
     #[command(flatten)]
@@ -27,13 +27,13 @@ impl Live {
     pub(super) fn snapshot(&self) -> Result<Snapshot, CommandError> {
         let base = self.live.as_deref().unwrap_or_default();
         let url = format!("{}{PATH}", base.trim_end_matches('/'));
-        let _progress = Progress::show(&format!("asking {url}"));
+        let _progress = Progress::show(&format!("requesting {url}"));
         wait(async {
-            let reply = ApiClient::new(base, &self.proof)?.ask(ApiRequest::get(PATH)).await?;
-            // Without a snapshot there is nothing to judge, so this is no answer to the question whether a rule is good.
-            let taken = reply.accepted();
-            let reply = taken.map_err(|refused| CommandError::new(UNAVAILABLE, refused.what))?;
-            snapshot_of(&reply.body, &url)
+            let response = ApiClient::new(base, &self.proof)?.send(ApiRequest::get(PATH)).await?;
+            // Without a snapshot the rule was not evaluated, so the exit code is not that of a failed check.
+            let taken = response.accepted();
+            let response = taken.map_err(|refused| CommandError::new(UNAVAILABLE, refused.what))?;
+            snapshot_of(&response.body, &url)
         })
     }
 }

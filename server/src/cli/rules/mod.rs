@@ -1,5 +1,4 @@
-//! `watchpost rules`: from nothing to a rule that was tried, here and in files; and then what a server does with rules,
-//! asked of its API (`remote`).
+//! `watchpost rules`: develops and tests rules locally, and manages the rules of a server over its API (`remote`).
 
 mod bench;
 mod check;
@@ -26,10 +25,10 @@ use clap::{Args, Subcommand};
 use super::{IO, fail};
 use crate::config::Sources;
 
-/// What was tried did not do as it should; the answer to the question was no.
+/// Exit code of a check that failed, in contrast to a command that could not run.
 const EXIT_FAILED_CHECK: u8 = 1;
 
-/// Makes, checks and tries rules, and changes those of a server.
+/// Creates, checks and tests rules, and manages the rules of a server.
 #[derive(Args)]
 pub(super) struct RulesCommand {
     #[command(subcommand)]
@@ -38,35 +37,35 @@ pub(super) struct RulesCommand {
 
 #[derive(Subcommand)]
 enum RulesAction {
-    /// Makes a folder with a rule that builds and passes its own cases, to begin with.
+    /// Creates a project with a rule that builds and passes its test cases.
     New(new::New),
-    /// Makes a component of a core module.
+    /// Packs a core module into a component.
     Pack(pack::Pack),
-    /// Checks all that a server checks before it relies on a rule, and says who the rule is.
+    /// Runs all checks that a server runs on upload, and describes the rule.
     Check(check::Check),
-    /// Judges one snapshot, and tells what the rule found.
+    /// Evaluates a rule on one snapshot, and prints its findings.
     Run(run::Run),
-    /// Holds a rule against cases.
+    /// Runs a rule's test cases.
     Test(test::Test),
-    /// Measures what a call costs.
+    /// Measures the cost of a rule's calls.
     Bench(bench::Bench),
-    /// What a server is asked.
+    /// Commands that talk to a server.
     #[command(flatten)]
     Remote(remote::RemoteAction),
-    /// Compiles one component for the Watchpost that starts it; nobody else can use what it writes.
+    /// Compiles one component for the server that started it; no other program can use the output.
     #[command(hide = true)]
     Compile(compile::Compile),
-    /// Holds settings against a schema for the Watchpost that starts it.
+    /// Validates settings against a schema, for the server that started it.
     #[command(hide = true)]
     Validate(validate::Validate),
-    /// Makes a key to sign rules with.
+    /// Creates a key pair to sign rules with.
     Keygen(keygen::Keygen),
-    /// Signs a component, so that servers know who vouches for it.
+    /// Signs a component, so that servers can verify who approved it.
     Sign(sign::Sign),
 }
 
 impl RulesCommand {
-    /// Exits with 0 if all is well, and with 1 if the rule is not as it should be.
+    /// Exits with 0 if all checks pass, and with 1 if the rule fails one.
     pub(super) fn run(self, sources: &Sources) -> ExitCode {
         let out = &mut io::stdout();
         let ended = match self.action {
@@ -90,13 +89,13 @@ impl RulesCommand {
     }
 }
 
-/// How a command ended that came to its end.
+/// The result of a command that ran to its end.
 enum Answer {
     Yes,
     No,
 }
 
-/// Why a command could not go on.
+/// Why a command could not run to its end.
 struct CommandError {
     code: u8,
     what: String,
@@ -109,13 +108,13 @@ impl CommandError {
     }
 }
 
-/// Writes what was found out.
+/// Writes a command's output.
 fn say(out: &mut dyn Write, text: &str) -> Result<(), CommandError> {
     let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
-    written.map_err(|error| CommandError::new(IO, format!("the answer cannot be written: {error}")))
+    written.map_err(|error| CommandError::new(IO, format!("cannot write the output: {error}")))
 }
 
-/// The same, for programs.
+/// Writes a command's output as JSON.
 fn say_json(out: &mut dyn Write, value: &serde_json::Value) -> Result<(), CommandError> {
     say(out, &format!("{value:#}\n"))
 }

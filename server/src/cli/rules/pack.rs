@@ -1,4 +1,4 @@
-//! `watchpost rules pack`: a component around a core module. It does not look at what the component does; `check` does.
+//! `watchpost rules pack`: packs a core module into a component. It does not run the component; `check` does.
 
 use std::fs;
 use std::io::Write;
@@ -9,13 +9,13 @@ use clap::Args;
 use super::{Answer, CommandError, EXIT_FAILED_CHECK, say};
 use crate::cli::IO;
 
-/// Makes a component.
+/// Packs a component.
 #[derive(Args)]
 pub(super) struct Pack {
-    /// What the compiler made; for Rust, of the target wasm32-unknown-unknown.
+    /// The core module of the compiler; for Rust, of the target wasm32-unknown-unknown.
     #[arg(value_name = "CORE.wasm")]
     core: PathBuf,
-    /// Where the component goes.
+    /// The path of the component.
     #[arg(short, long, value_name = "FILE", default_value = "rule.wasm")]
     output: PathBuf,
 }
@@ -23,15 +23,15 @@ pub(super) struct Pack {
 impl Pack {
     pub(super) fn run(self, out: &mut dyn Write) -> Result<Answer, CommandError> {
         let core = fs::read(&self.core)
-            .map_err(|error| CommandError::new(IO, format!("{} cannot be read: {error}", self.core.display())))?;
+            .map_err(|error| CommandError::new(IO, format!("cannot read {}: {error}", self.core.display())))?;
         let component = component(&core).map_err(|why| {
             CommandError::new(
                 EXIT_FAILED_CHECK,
-                format!("{} does not become a rule: {why}", self.core.display()),
+                format!("cannot pack {} as a rule: {why}", self.core.display()),
             )
         })?;
         write(&self.output, &component)
-            .map_err(|error| CommandError::new(IO, format!("{} cannot be written: {error}", self.output.display())))?;
+            .map_err(|error| CommandError::new(IO, format!("cannot write {}: {error}", self.output.display())))?;
         say(
             out,
             &format!("{} has {} bytes\n", self.output.display(), component.len()),
@@ -42,30 +42,32 @@ impl Pack {
 
 fn component(core: &[u8]) -> Result<Vec<u8>, String> {
     if core.starts_with(b"\0asm\x0d\0\x01\0") {
-        return Err("it is a component already; `watchpost rules check` looks at it".to_owned());
+        return Err("it is a component already; run `watchpost rules check` on it".to_owned());
     }
     if !core.starts_with(b"\0asm") {
-        return Err("it is not WebAssembly; give what the compiler made, a file that ends in .wasm".to_owned());
+        return Err("it is not WebAssembly; give the output of the compiler, a file that ends in .wasm".to_owned());
     }
     let carried = wit_component::metadata::decode(core).map_err(|error| format!("{error:#}"))?;
     let (_, bindings) = carried;
     if bindings.resolve.worlds[bindings.world].exports.is_empty() {
-        return Err("it carries no contract; build it with the SDK, or with bindings made of rules.wit".to_owned());
+        return Err(
+            "it has no component type; build it with the SDK, or with bindings generated from rules.wit".to_owned(),
+        );
     }
     let encoded = wit_component::ComponentEncoder::default()
         .validate(true)
         .module(core)
         .and_then(|mut encoder| encoder.encode());
-    encoded.map_err(|error| format!("{error:#}. A rule imports nothing: leave out what needs the imports"))
+    encoded.map_err(|error| format!("{error:#}. A rule cannot import anything: remove what needs the imports"))
 }
 
-/// It is there whole or not at all, for `make` believes that what is there was made.
+/// Writes the file atomically, because `make` considers an existing file complete.
 fn write(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let mut aside = path.as_os_str().to_owned();
-    aside.push(format!(".{}.new", std::process::id()));
-    let written = fs::write(&aside, bytes).and_then(|()| fs::rename(&aside, path));
+    let mut unfinished = path.as_os_str().to_owned();
+    unfinished.push(format!(".{}.new", std::process::id()));
+    let written = fs::write(&unfinished, bytes).and_then(|()| fs::rename(&unfinished, path));
     if written.is_err() {
-        let _ = fs::remove_file(&aside);
+        let _ = fs::remove_file(&unfinished);
     }
     written
 }

@@ -1,14 +1,14 @@
-//! What is being waited for, on a line that goes away. Nobody is told who does not sit in front of a terminal.
+//! A progress line on stderr, which is erased in the end. It appears only on a terminal.
 
 use std::io::{self, IsTerminal, Write};
 
-/// It is on the screen for as long as this lives.
+/// The line is visible until this is dropped.
 pub(super) struct Progress {
     is_shown: bool,
 }
 
 impl Progress {
-    /// Begins to show it.
+    /// Shows a progress line.
     pub(super) fn show(what: &str) -> Self {
         let is_shown = io::stderr().is_terminal();
         let progress = Self { is_shown };
@@ -16,11 +16,11 @@ impl Progress {
         progress
     }
 
-    /// Shows this in its place.
+    /// Replaces the line.
     pub(super) fn now(&self, what: &str) {
         if self.is_shown {
             let mut screen = io::stderr();
-            // Where it cannot be written, nobody misses it.
+            // Progress is not essential, so write errors are ignored.
             let _ = write!(screen, "\r\x1b[K{what} …").and_then(|()| screen.flush());
         }
     }

@@ -1,4 +1,4 @@
-//! `watchpost rules run`: one snapshot, and what a threshold rule finds in it.
+//! `watchpost rules run`: evaluates a threshold rule on one snapshot, and prints its findings.
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -16,12 +16,12 @@ use crate::cli::table::columns;
 use crate::clock;
 use crate::config::Sources;
 
-/// Judges a snapshot.
+/// Evaluates a rule on a snapshot.
 #[derive(Args)]
 pub(super) struct Run {
     #[command(flatten)]
     given: Inputs,
-    /// The snapshot, as `GET /api/v1/snapshot` answers it; `-` reads it from the input.
+    /// The snapshot, as returned by `GET /api/v1/snapshot`; `-` reads standard input.
     #[arg(
         long,
         value_name = "FILE|-",
@@ -31,10 +31,10 @@ pub(super) struct Run {
     snapshot: Option<PathBuf>,
     #[command(flatten)]
     live: Live,
-    /// Calls the machine so, whatever the snapshot says.
+    /// Overrides the host name of the snapshot.
     #[arg(long, value_name = "NAME")]
     host: Option<String>,
-    /// As JSON, for programs.
+    /// Prints JSON, for programs.
     #[arg(long)]
     json: bool,
 }
@@ -49,25 +49,25 @@ impl Run {
         let rule = self.given.rule(sources)?;
         if rule.module().kind() != Kind::Threshold {
             let what = format!(
-                "{} is a role rule and judges nothing; `watchpost rules test` holds it against requests",
+                "{} is a role rule and judges no snapshots; use `watchpost rules test` to run it on requests",
                 rule.name()
             );
             return Err(CommandError::new(USAGE, what));
         }
         let judged = rule.judge_alone(&snapshot, &[]);
         let (mut findings, cost) = judged.map_err(|fault| CommandError::new(EXIT_FAILED_CHECK, fault.to_string()))?;
-        // The worst first; among equals as the rule found them, by subject.
+        // The worst severity first, then by subject, in the rule's order.
         findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
         if self.json {
             let severity = findings.first().map_or(Severity::Ok, |worst| worst.severity);
-            let told = json!({
+            let output = json!({
                 "host": snapshot.host(),
                 "time_ms": snapshot.time_ms(),
                 "severity": severity,
                 "findings": findings,
                 "cost": cost,
             });
-            say_json(out, &told)?;
+            say_json(out, &output)?;
         } else {
             say(out, &as_table(&findings, &snapshot, &cost))?;
         }
@@ -116,7 +116,7 @@ fn as_table(findings: &[Finding], snapshot: &Snapshot, cost: &Cost) -> String {
     )
 }
 
-/// Two decimals are what a person reads.
+/// Two decimals are enough for people.
 fn short(number: f64) -> String {
     let text = format!("{number:.2}");
     text.trim_end_matches('0').trim_end_matches('.').to_owned()

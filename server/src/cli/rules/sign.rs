@@ -1,4 +1,4 @@
-//! `watchpost rules sign`: vouches for a component, byte for byte. Whether it is a good rule is not looked at here.
+//! `watchpost rules sign`: signs the bytes of a component. It does not check whether the rule is good.
 
 use std::fs;
 use std::io::{self, Write};
@@ -17,10 +17,10 @@ pub(in crate::cli) struct Sign {
     /// The component.
     #[arg(value_name = "FILE")]
     file: PathBuf,
-    /// The private key, as `keygen` makes it.
+    /// The private key, as written by `keygen`.
     #[arg(long, value_name = "KEY")]
     key: PathBuf,
-    /// Where the signature goes; FILE.sig, if nothing is named.
+    /// The path of the signature; default: FILE.sig.
     #[arg(short, long, value_name = "FILE.sig")]
     output: Option<PathBuf>,
 }
@@ -41,11 +41,11 @@ impl Sign {
             Err(error) => return fail(CONFIG, &format!("{}: {error}", self.key.display())),
         };
         if let Err(error) = write(&output, &format!("{signature}\n")) {
-            return fail(IO, &format!("{} cannot be written: {error}", output.display()));
+            return fail(IO, &format!("cannot write {}: {error}", output.display()));
         }
-        let said = format!("signature  {}\ndigest     {}\n", output.display(), Digest::of(&wasm));
+        let output = format!("signature  {}\ndigest     {}\n", output.display(), Digest::of(&wasm));
         let mut out = io::stdout().lock();
-        match out.write_all(said.as_bytes()).and_then(|()| out.flush()) {
+        match out.write_all(output.as_bytes()).and_then(|()| out.flush()) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => fail(IO, &error.to_string()),
         }
@@ -57,16 +57,16 @@ fn signature(wasm: &[u8], pem: &[u8]) -> Result<Signature, KeyError> {
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, String> {
-    fs::read(path).map_err(|error| format!("{} cannot be read: {error}", path.display()))
+    fs::read(path).map_err(|error| format!("cannot read {}: {error}", path.display()))
 }
 
-/// It is there whole or not at all: a folder that a server watches is a place to write it to.
+/// Writes the file atomically, because a server may watch the folder.
 fn write(path: &Path, text: &str) -> io::Result<()> {
-    let mut aside = path.as_os_str().to_owned();
-    aside.push(format!(".{}.new", std::process::id()));
-    let written = fs::write(&aside, text).and_then(|()| fs::rename(&aside, path));
+    let mut unfinished = path.as_os_str().to_owned();
+    unfinished.push(format!(".{}.new", std::process::id()));
+    let written = fs::write(&unfinished, text).and_then(|()| fs::rename(&unfinished, path));
     if written.is_err() {
-        let _ = fs::remove_file(&aside);
+        let _ = fs::remove_file(&unfinished);
     }
     written
 }

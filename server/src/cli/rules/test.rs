@@ -1,4 +1,4 @@
-//! `watchpost rules test`: a rule against its cases, for people, for programs, and for machines that build software.
+//! `watchpost rules test`: runs a rule's test cases, with output for people, for programs (JSON) and for CI (JUnit).
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -13,22 +13,22 @@ use crate::cli::{DATA, IO, SOFTWARE, USAGE};
 use crate::config::Sources;
 use crate::rules::cases::{Cases, Outcome, Runner, junit};
 
-/// Runs cases.
+/// Runs test cases.
 #[derive(Args)]
 pub(super) struct Test {
     /// The component.
     #[arg(value_name = "RULE.wasm")]
     file: PathBuf,
-    /// The cases, in the format that docs/WRITING-RULES.md describes.
+    /// The test cases, in the format of docs/WRITING-RULES.md.
     #[arg(long, value_name = "FILE", default_value = "cases.toml")]
     cases: PathBuf,
-    /// Only the cases with this text in their names.
+    /// Only the cases whose name contains this text.
     #[arg(long, value_name = "TEXT")]
     filter: Option<String>,
-    /// Writes the outcome in JUnit's XML too.
+    /// Also writes the results as JUnit XML.
     #[arg(long, value_name = "FILE")]
     junit: Option<PathBuf>,
-    /// As JSON, for programs.
+    /// Prints JSON, for programs.
     #[arg(long)]
     json: bool,
 }
@@ -44,7 +44,7 @@ impl Test {
         let outcomes = runner.run(&cases);
         if let Some(file) = &self.junit {
             std::fs::write(file, junit(&name, &outcomes))
-                .map_err(|error| CommandError::new(IO, format!("{} cannot be written: {error}", file.display())))?;
+                .map_err(|error| CommandError::new(IO, format!("cannot write {}: {error}", file.display())))?;
         }
         let failed = outcomes.iter().filter(|outcome| outcome.failure.is_some()).count();
         let passed = outcomes.len() - failed;
@@ -62,14 +62,14 @@ impl Test {
     fn cases(&self) -> Result<Cases, CommandError> {
         let file = self.cases.display();
         let cases = Cases::read(&text(&self.cases)?)
-            .map_err(|error| CommandError::new(DATA, format!("{file} cannot be used: {error}")))?;
+            .map_err(|error| CommandError::new(DATA, format!("cannot use {file}: {error}")))?;
         let Some(part) = &self.filter else { return Ok(cases) };
         let chosen = cases.filtered(part);
-        // Nothing was tried, and that is not "all passed".
+        // No case was run, which must not count as "all passed".
         if chosen.count() == 0 {
             return Err(CommandError::new(
                 USAGE,
-                format!("no case in {file} has \"{part}\" in its name"),
+                format!("no case in {file} has a name that contains \"{part}\""),
             ));
         }
         Ok(chosen)

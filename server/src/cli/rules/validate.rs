@@ -1,5 +1,5 @@
-//! `watchpost rules validate`: the process in which a server has settings held against a stranger's schema. Both come on
-//! standard input, what is wrong goes to standard output, and nothing is opened in between.
+//! `watchpost rules validate`: the sandboxed process that validates settings against an untrusted schema for the
+//! server. Both arrive on standard input, the errors go to standard output, and the process opens no files in between.
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -10,7 +10,7 @@ use crate::cli::{IO, SOFTWARE, fail};
 use crate::rules::sandbox::{Bounds, EXIT_REJECTED, confine};
 use crate::rules::schema::{SchemaError, ValidationRequest};
 
-/// Holds settings against a schema.
+/// Validates settings against a schema.
 #[derive(Args)]
 pub(in crate::cli) struct Validate {
     #[command(flatten)]
@@ -20,13 +20,13 @@ pub(in crate::cli) struct Validate {
 impl Validate {
     pub(super) fn run(self) -> ExitCode {
         if let Err(error) = confine(&self.bounds) {
-            return fail(SOFTWARE, &format!("the validator could not be confined: {error}"));
+            return fail(SOFTWARE, &format!("cannot sandbox the validator: {error}"));
         }
-        let question: ValidationRequest = match serde_json::from_reader(io::stdin().lock()) {
-            Ok(question) => question,
-            Err(error) => return fail(IO, &format!("what is to be validated could not be read: {error}")),
+        let request: ValidationRequest = match serde_json::from_reader(io::stdin().lock()) {
+            Ok(request) => request,
+            Err(error) => return fail(IO, &format!("cannot read the settings to validate: {error}")),
         };
-        let (answer, code) = match question.problems() {
+        let (answer, code) = match request.problems() {
             Ok(problems) => match serde_json::to_vec(&problems) {
                 Ok(answer) => (answer, ExitCode::SUCCESS),
                 Err(error) => return fail(SOFTWARE, &error.to_string()),

@@ -64,7 +64,7 @@ fn a_refusal_is_recorded_with_its_reason_and_found_by_each_filter() {
         admin.get(&format!("/api/v1/decisions?{mistake}")).problem(400);
     }
     let exchanged = admin.get("/api/v1/decisions?from=-1h&to=-2h");
-    assert_eq!(exchanged.problem(400), "from is after to; exchange them");
+    assert_eq!(exchanged.problem(400), "`from` must be before `to`");
 }
 
 #[test]
@@ -177,7 +177,7 @@ fn who_is_let_in_by_the_configuration_alone_is_recorded() {
     let fingerprint: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
     server.configure(&format!("[rules]\nbreak_glass = [\"{fingerprint}\"]\n"));
     server.signal("HUP");
-    server.logged("the configuration is read again");
+    server.logged("configuration reloaded");
     let admin = server.client("admin");
     let nobody = json!({ "identities": [] });
     assert_eq!(

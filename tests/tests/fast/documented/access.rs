@@ -78,7 +78,7 @@ fn a_body_that_is_not_sent_as_json_is_told_how_to_be_sent() {
     let told = client.get("/api/v1/chunks/abc").problem(400);
     assert_eq!(
         told,
-        "\"abc\" is no number; write one that an answer had as its id, such as 1"
+        "\"abc\" is not a number; write the id from an earlier response, such as 1"
     );
     let digest = client.get("/api/v1/rules/threshold/versions/abc").problem(400);
     assert!(

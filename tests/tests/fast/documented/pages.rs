@@ -100,6 +100,6 @@ fn what_never_changes_is_sent_as_it_lies_here() {
     assert!(matches!(missing.status, 400 | 404), "{}", missing.status);
     assert_eq!(
         server.stranger().get("/docs/assets/none.js").problem(404),
-        "there is nothing at /docs/assets/none.js"
+        "no such path: /docs/assets/none.js"
     );
 }

@@ -328,7 +328,7 @@ fn a_rollback_with_a_body_that_is_not_understood_changes_nothing() {
     let check = |kind: &str, body: &str| {
         let answer = admin.send_bytes("POST", &path, kind, body.as_bytes());
         assert!(
-            answer.problem(400).contains("the body is not the JSON"),
+            answer.problem(400).contains("the body is not valid JSON"),
             "{}",
             answer.text()
         );

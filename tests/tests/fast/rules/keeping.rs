@@ -45,7 +45,7 @@ fn the_settings_of_the_configuration_wait_while_others_are_in_force() {
     assert_eq!(given(&server), Some(13), "what the configuration says now");
     server.configure(&configured.replace("11", "14"));
     server.signal("HUP");
-    server.logged("the configuration is read again");
+    server.logged("configuration reloaded");
     assert_eq!(given(&server), Some(14));
     let log = server.get("/api/v1/rules/threshold/log").json();
     assert_eq!(
@@ -100,7 +100,7 @@ fn whose_settings_are_is_not_a_matter_of_what_they_say() {
             let told = server.log_lines();
             told[before..]
                 .iter()
-                .any(|line| line.contains("the configuration is read again"))
+                .any(|line| line.contains("configuration reloaded"))
                 .then_some(())
         });
     };

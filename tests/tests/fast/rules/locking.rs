@@ -34,7 +34,7 @@ fn who_is_named_in_the_configuration_may_force_and_may_always_repair() {
     let fingerprint = fingerprint(&server.data().join("pki/clients/admin.crt"));
     server.configure(&format!("[rules]\nbreak_glass = [\"{fingerprint}\"]\n"));
     server.signal("HUP");
-    server.logged("the configuration is read again");
+    server.logged("configuration reloaded");
     let admin = server.client("admin");
     let nobody = json!({ "identities": [] });
     let forced = admin.send("PUT", "/api/v1/rules/role/settings?force=true", &nobody);
@@ -47,7 +47,7 @@ fn who_is_named_in_the_configuration_may_force_and_may_always_repair() {
     let back = admin.send("POST", "/api/v1/rules/role/rollback", &json!({}));
     assert_eq!(back.status, 200, "{}", back.text());
     assert_eq!(admin.get("/api/v1/status").status, 200);
-    server.logged("rules.break_glass does");
+    server.logged("rules.break_glass allows it");
 }
 
 #[test]

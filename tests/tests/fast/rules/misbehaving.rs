@@ -38,7 +38,7 @@ fn every_way_to_misbehave_is_seen_before_a_rule_is_in_force() {
         ("grow", "in check-settings: it wanted more than"),
         ("panic", "in check-settings: it panicked"),
         ("trap", "in check-settings: it trapped"),
-        ("bad-plan", "its plan will not do"),
+        ("bad-plan", "invalid plan"),
     ];
     let checking = checking.map(|(way, said)| (json!({ "check": way }), said));
     all_are_refused(&admin, HOSTILE, judging.into_iter().chain(checking));

@@ -51,9 +51,7 @@ fn signed(client: &Client, wasm: &[u8], signature: &str) -> Answer {
 fn reconfigure(server: &Server, settings: &str) {
     let told = |server: &Server| {
         let lines = server.log_lines().into_iter();
-        lines
-            .filter(|line| line.contains("the configuration is read again"))
-            .count()
+        lines.filter(|line| line.contains("configuration reloaded")).count()
     };
     let before = told(server);
     server.configure(settings);
@@ -266,7 +264,7 @@ fn a_key_is_for_its_owner_only_and_is_never_replaced() {
     let again = run(keys.0.path(), &["keygen", "--out", "ops"]);
     assert_eq!(again.status.code(), Some(74));
     let said = String::from_utf8_lossy(&again.stderr).into_owned();
-    assert!(said.contains("ops.pub is there already"), "{said}");
+    assert!(said.contains("ops.pub exists already"), "{said}");
     std::fs::remove_file(keys.path("ops.pub")).expect("it was there");
     assert_eq!(run(keys.0.path(), &["keygen", "--out", "ops"]).status.code(), Some(74));
     assert!(!keys.path("ops.pub").exists(), "no half of another key is left behind");
@@ -283,9 +281,9 @@ fn signing_says_what_it_cannot_sign_with() {
         assert!(!refused.status.success() && said.contains(told), "{said}");
         assert!(!keys.path("rule.wasm.sig").exists());
     };
-    check("ops.pub", "this is a public key");
-    check("rule.wasm", "not a PEM key");
-    check("nowhere.key", "cannot be read");
+    check("ops.pub", "it is a public key");
+    check("rule.wasm", "it is no PEM");
+    check("nowhere.key", "cannot read");
     let done = run(
         keys.0.path(),
         &["sign", "rule.wasm", "--key", "ops.key", "-o", "elsewhere"],

@@ -120,7 +120,11 @@ fn what_cannot_be_tried_is_refused() {
     assert!(role.problem(409).contains("shadow"));
     let (_, digest) = brought(&admin, HOSTILE);
     let later = json!({ "from": "2026-11-21T00:00:00Z", "to": "2026-11-20T00:00:00Z" });
-    assert!(try_it(&admin, &digest, later).problem(400).contains("from is after to"));
+    assert!(
+        try_it(&admin, &digest, later)
+            .problem(400)
+            .contains("`from` must be before `to`")
+    );
     let settings = json!({ "settings": { "check": "panic" } });
     try_it(&admin, &digest, settings).problem(422);
     let nothing = try_it(&admin, &digest, json!({ "host": "nobody" })).json();

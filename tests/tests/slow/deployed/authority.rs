@@ -14,7 +14,7 @@ use super::read;
 
 const SECTION: &str = "Certificates of your own";
 
-const WARNING: &str = "no client of these authorities has a role";
+const WARNING: &str = "no client of these CAs has a role";
 
 /// A folder with what the document makes, and a client whose subject is named nowhere.
 fn certificates() -> tempfile::TempDir {

@@ -56,7 +56,7 @@ fn pages_are_shown_by_a_browser_and_ask_nobody_else() {
             "Try the API",
             "Read about it",
             "OpenAPI",
-            "who you are here"
+            "your identity"
         ]
     );
     assert_eq!(told["opened_by_keys"], true, "the keyboard opens no operation");

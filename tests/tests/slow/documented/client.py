@@ -36,7 +36,7 @@ assert report.sync(client=client).host == shot.host == now.host
 past = history.sync(client=client, metric="memory", from_="-1h", step="1m")
 assert past.series and past.series[0].points[0][1] > 0, past
 wrong = history.sync(client=client, metric="memory", from_="yesterday")
-assert isinstance(wrong, Problem) and "how long ago, such as -1h" in wrong.detail, wrong
+assert isinstance(wrong, Problem) and "an age such as -1h" in wrong.detail, wrong
 
 work = ChunkReport(job_id=7, chunk_index=0, image_range=ImageRange(start=0, end=99))
 made = report_chunks.sync(client=client, body=work)

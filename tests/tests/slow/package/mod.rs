@@ -267,7 +267,7 @@ fn it_is_read_again(machine: &Machine) {
     machine.says(&["systemctl", "reload", "watchpost"]);
     eventually("the end of the reload", || {
         let log = machine.says(&["journalctl", "--no-pager", "--unit", "watchpost"]);
-        log.contains("the configuration is read again").then_some(())
+        log.contains("configuration reloaded").then_some(())
     });
     eventually("to be running", || {
         (machine.property("watchpost", "SubState") == "running").then_some(())

@@ -1,4 +1,4 @@
-//! What is in force is changed here: activated, compared, retired, rolled back, given other settings, let go.
+//! Changes to the active rules: activate, run in shadow mode, deactivate, roll back, change settings, delete.
 
 use actix_web::HttpResponse;
 use actix_web::web::{Data, Json, Path, Query};
@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use utoipa::{IntoParams, IntoResponses, ToSchema};
 use watchpost_policies::Digest;
 
-use super::{Line, StatfsWorker, lines, tagged};
+use super::{ChangeContext, Line, lines, tagged};
 use crate::api::body::OptionalJson;
 use crate::api::error::ApiError;
 use crate::api::latest::Latest;
@@ -15,27 +15,27 @@ use crate::api::permit::{Permit, RulesWrite};
 use crate::rules::registry::{Activation, ChangeError, ChangeRequest, Changed, Registry};
 use crate::store::rules::{Deleted, Mode};
 
-/// Notes are for people, and stand in a list.
+/// Notes are short texts for people; lists show them.
 const NOTE_LETTERS: usize = 1000;
 
-/// What somebody wants in force.
+/// A request to activate a version.
 #[derive(Deserialize, ToSchema)]
 #[schema(as = Activation)]
 #[serde(deny_unknown_fields)]
 pub struct ChangeBody {
-    /// Which version.
+    /// The digest of the version.
     digest: Digest,
-    /// Whether it counts, or is only compared.
+    /// Whether the version becomes active or runs in shadow mode.
     #[serde(default = "usual_mode")]
     mode: Mode,
-    /// Its settings; without them it keeps those that it has.
+    /// The rule's settings; without them, the rule keeps its current settings.
     #[schema(value_type = Option<Object>)]
     settings: Option<Map<String, Value>>,
-    /// Why, for the log.
+    /// The reason for the change, recorded in the audit log.
     #[serde(default)]
     #[schema(max_length = 1000)]
     note: String,
-    /// Even if you could not change rules any more then. Only for those whom `rules.break_glass` names.
+    /// Accepts a change that removes your own permission to manage rules. Only for identities in `rules.break_glass`.
     #[serde(default)]
     force: bool,
 }
@@ -44,20 +44,20 @@ const fn usual_mode() -> Mode {
     Mode::Active
 }
 
-/// What else there is to say of a change.
+/// Options of every change.
 #[derive(Default, Deserialize, IntoParams, ToSchema)]
 #[schema(as = ChangeOptions)]
 #[serde(default, deny_unknown_fields)]
 pub struct ChangeOptions {
-    /// Why, for the log.
+    /// The reason for the change, recorded in the audit log.
     #[schema(max_length = 1000)]
     #[param(max_length = 1000, example = "after a week in shadow")]
     note: String,
-    /// Even if you could not change rules any more then. Only for those whom `rules.break_glass` names.
+    /// Accepts a change that removes your own permission to manage rules. Only for identities in `rules.break_glass`.
     force: bool,
 }
 
-/// Settings of a rule: what they may be, its schema says.
+/// Settings of a rule; its schema defines them.
 #[derive(Deserialize, ToSchema)]
 #[schema(as = RuleSettings, value_type = Object)]
 pub struct Settings(Map<String, Value>);
@@ -65,38 +65,38 @@ pub struct Settings(Map<String, Value>);
 #[derive(Serialize, ToSchema)]
 #[schema(as = ChangeOutcome)]
 struct ChangeResult {
-    /// The generation that is in force now.
+    /// The current generation.
     generation: i64,
-    /// Whether it is a new one; what was so already changes nothing.
+    /// Whether the request created a new generation; a request for the current state changes nothing.
     changed: bool,
-    /// What is in force, in the order in which it judges.
+    /// The rules that take part, in the order of evaluation.
     active: Vec<Line>,
 }
 
-/// How a change is refused.
+/// The errors of a change.
 #[derive(IntoResponses)]
-#[expect(dead_code, reason = "only the document is made of it")]
+#[expect(dead_code, reason = "the type exists for the OpenAPI document only")]
 enum ChangeProblems {
-    /// It does not go with how things stand; `detail` says why.
+    /// Conflicts with the current state; see `detail`.
     #[response(status = 409)]
     Conflict,
-    /// Somebody else changed something since; look again.
+    /// Another client has changed the rules since; read them again.
     #[response(status = 412)]
     PendingGeneration,
-    /// It was looked at, and will not do; `check` and `advice` say why and what to do.
+    /// Validation failed; `check` and `advice` explain why.
     #[response(status = 422)]
     Refused,
 }
 
-/// Puts a version in force, or beside what is
+/// Activate a version, or run it in shadow mode
 ///
-/// What counts is changed between two requests; if anything fails, nothing has changed.
+/// The change takes effect between two requests; if any part fails, nothing changes.
 #[utoipa::path(
     put,
     path = "",
     operation_id = "activate_rule",
     responses(
-        (status = 200, description = "What is in force now.", body = ChangeResult, headers(("etag" = String, description = "The generation in force, for `If-Match`."))),
+        (status = 200, description = "The rules that are active now.", body = ChangeResult, headers(("etag" = String, description = "The current generation, for `If-Match`."))),
         ChangeProblems
     )
 )]
@@ -106,7 +106,7 @@ pub async fn activate(
     latest: Data<Latest>,
     name: Path<String>,
     wanted: Json<ChangeBody>,
-    asker: StatfsWorker,
+    context: ChangeContext,
 ) -> Result<HttpResponse, ApiError> {
     let wanted = wanted.into_inner();
     let activation = Activation {
@@ -116,19 +116,19 @@ pub async fn activate(
         settings: wanted.settings,
         force: wanted.force,
         note: noted(wanted.note)?,
-        expected: asker.expected,
+        expected: context.expected,
     };
-    let changed = registry.activate(&activation, &asker.actor, &latest.moment()).await?;
+    let changed = registry.activate(&activation, &context.actor, &latest.moment()).await?;
     Ok(outcome(&changed))
 }
 
-/// Takes a rule out of what counts
+/// Deactivate a rule
 #[utoipa::path(
     delete,
     path = "",
     operation_id = "retire_rule",
     responses(
-        (status = 200, description = "What is in force now.", body = ChangeResult, headers(("etag" = String, description = "The generation in force, for `If-Match`."))),
+        (status = 200, description = "The rules that are active now.", body = ChangeResult, headers(("etag" = String, description = "The current generation, for `If-Match`."))),
         ChangeProblems
     )
 )]
@@ -136,19 +136,19 @@ pub async fn retire(
     _: Permit<RulesWrite>,
     registry: Data<Registry>,
     name: Path<String>,
-    manner: Query<ChangeOptions>,
-    asker: StatfsWorker,
+    options: Query<ChangeOptions>,
+    context: ChangeContext,
 ) -> Result<HttpResponse, ApiError> {
-    out(Mode::Active, &registry, &name, manner.into_inner(), &asker).await
+    out(Mode::Active, &registry, &name, options.into_inner(), &context).await
 }
 
-/// Takes a rule out of what is compared
+/// End a rule's shadow
 #[utoipa::path(
     delete,
     path = "",
     operation_id = "end_shadow",
     responses(
-        (status = 200, description = "What is in force now.", body = ChangeResult, headers(("etag" = String, description = "The generation in force, for `If-Match`."))),
+        (status = 200, description = "The rules that are active now.", body = ChangeResult, headers(("etag" = String, description = "The current generation, for `If-Match`."))),
         ChangeProblems
     )
 )]
@@ -156,37 +156,37 @@ pub async fn end_shadow(
     _: Permit<RulesWrite>,
     registry: Data<Registry>,
     name: Path<String>,
-    manner: Query<ChangeOptions>,
-    asker: StatfsWorker,
+    options: Query<ChangeOptions>,
+    context: ChangeContext,
 ) -> Result<HttpResponse, ApiError> {
-    out(Mode::Shadow, &registry, &name, manner.into_inner(), &asker).await
+    out(Mode::Shadow, &registry, &name, options.into_inner(), &context).await
 }
 
 async fn out(
     mode: Mode,
     registry: &Registry,
     name: &str,
-    manner: ChangeOptions,
-    asker: &StatfsWorker,
+    options: ChangeOptions,
+    context: &ChangeContext,
 ) -> Result<HttpResponse, ApiError> {
-    let note = noted(manner.note)?;
-    let wish = ChangeRequest {
+    let note = noted(options.note)?;
+    let change = ChangeRequest {
         rule: name,
-        expected: asker.expected,
-        force: manner.force,
+        expected: context.expected,
+        force: options.force,
         note: &note,
     };
-    let changed = registry.retire(&wish, mode, &asker.actor).await?;
+    let changed = registry.retire(&change, mode, &context.actor).await?;
     Ok(outcome(&changed))
 }
 
-/// Puts in force what was before the last change of a rule
+/// Roll back the last change of a rule
 #[utoipa::path(
     post,
     path = "",
     operation_id = "roll_back_rule",
     responses(
-        (status = 200, description = "What is in force now.", body = ChangeResult, headers(("etag" = String, description = "The generation in force, for `If-Match`."))),
+        (status = 200, description = "The rules that are active now.", body = ChangeResult, headers(("etag" = String, description = "The current generation, for `If-Match`."))),
         ChangeProblems
     )
 )]
@@ -195,29 +195,29 @@ pub async fn roll_back(
     registry: Data<Registry>,
     latest: Data<Latest>,
     name: Path<String>,
-    OptionalJson(manner): OptionalJson<ChangeOptions>,
-    asker: StatfsWorker,
+    OptionalJson(options): OptionalJson<ChangeOptions>,
+    context: ChangeContext,
 ) -> Result<HttpResponse, ApiError> {
-    let note = noted(manner.note)?;
+    let note = noted(options.note)?;
     let now = latest.moment();
-    let wish = ChangeRequest {
+    let change = ChangeRequest {
         rule: &name,
-        expected: asker.expected,
-        force: manner.force,
+        expected: context.expected,
+        force: options.force,
         note: &note,
     };
-    Ok(outcome(&registry.roll_back(&wish, &asker.actor, &now).await?))
+    Ok(outcome(&registry.roll_back(&change, &context.actor, &now).await?))
 }
 
-/// Gives a rule other settings
+/// Replace a rule's settings
 ///
-/// The body is all of them. The rule itself says what is wrong with them.
+/// The body has all settings. The rule validates them and explains what is wrong.
 #[utoipa::path(
     put,
     path = "",
     operation_id = "set_rule_settings",
     responses(
-        (status = 200, description = "What is in force now.", body = ChangeResult, headers(("etag" = String, description = "The generation in force, for `If-Match`."))),
+        (status = 200, description = "The rules that are active now.", body = ChangeResult, headers(("etag" = String, description = "The current generation, for `If-Match`."))),
         ChangeProblems
     )
 )]
@@ -226,23 +226,23 @@ pub async fn set_settings(
     registry: Data<Registry>,
     latest: Data<Latest>,
     name: Path<String>,
-    manner: Query<ChangeOptions>,
+    options: Query<ChangeOptions>,
     settings: Json<Settings>,
-    asker: StatfsWorker,
+    context: ChangeContext,
 ) -> Result<HttpResponse, ApiError> {
     let settings = Some(settings.into_inner().0);
-    configure(settings, &registry, &latest, &name, manner.into_inner(), &asker).await
+    configure(settings, &registry, &latest, &name, options.into_inner(), &context).await
 }
 
-/// Takes settings back
+/// Reset a rule's settings
 ///
-/// Those of the configuration are in force again, or none.
+/// The rule uses the settings of the configuration again, or its defaults.
 #[utoipa::path(
     delete,
     path = "",
     operation_id = "unset_rule_settings",
     responses(
-        (status = 200, description = "What is in force now.", body = ChangeResult, headers(("etag" = String, description = "The generation in force, for `If-Match`."))),
+        (status = 200, description = "The rules that are active now.", body = ChangeResult, headers(("etag" = String, description = "The current generation, for `If-Match`."))),
         ChangeProblems
     )
 )]
@@ -251,10 +251,10 @@ pub async fn unset_settings(
     registry: Data<Registry>,
     latest: Data<Latest>,
     name: Path<String>,
-    manner: Query<ChangeOptions>,
-    asker: StatfsWorker,
+    options: Query<ChangeOptions>,
+    context: ChangeContext,
 ) -> Result<HttpResponse, ApiError> {
-    configure(None, &registry, &latest, &name, manner.into_inner(), &asker).await
+    configure(None, &registry, &latest, &name, options.into_inner(), &context).await
 }
 
 async fn configure(
@@ -262,81 +262,84 @@ async fn configure(
     registry: &Registry,
     latest: &Latest,
     name: &str,
-    manner: ChangeOptions,
-    asker: &StatfsWorker,
+    options: ChangeOptions,
+    context: &ChangeContext,
 ) -> Result<HttpResponse, ApiError> {
-    let note = noted(manner.note)?;
-    let wish = ChangeRequest {
+    let note = noted(options.note)?;
+    let change = ChangeRequest {
         rule: name,
-        expected: asker.expected,
-        force: manner.force,
+        expected: context.expected,
+        force: options.force,
         note: &note,
     };
     let now = latest.moment();
     Ok(outcome(
-        &registry.set_settings(&wish, settings, &asker.actor, &now).await?,
+        &registry.set_settings(&change, settings, &context.actor, &now).await?,
     ))
 }
 
-/// Lets all versions of a rule go
+/// Delete all versions of a rule
 #[utoipa::path(
     delete,
     path = "",
     operation_id = "delete_rule",
     responses(
-        (status = 204, description = "It is gone."),
-        (status = 409, description = "It takes part in what is in force, or Watchpost brings it itself."),
-        (status = 412, description = "Somebody else changed something since; look again.")
+        (status = 204, description = "The versions are deleted."),
+        (status = 409, description = "The rule is active or in shadow mode, or it is built in."),
+        (status = 412, description = "Another client has changed the rules since; read them again.")
     )
 )]
 pub async fn delete(
     _: Permit<RulesWrite>,
     registry: Data<Registry>,
     name: Path<String>,
-    asker: StatfsWorker,
+    context: ChangeContext,
 ) -> Result<HttpResponse, ApiError> {
-    let_go(&registry, name.into_inner(), None, &asker).await
+    delete_versions(&registry, name.into_inner(), None, &context).await
 }
 
-/// Lets one version of a rule go
+/// Delete one version of a rule
 #[utoipa::path(
     delete,
     path = "",
     operation_id = "delete_rule_version",
     responses(
-        (status = 204, description = "It is gone."),
-        (status = 409, description = "It takes part in what is in force, or Watchpost brings it itself."),
-        (status = 412, description = "Somebody else changed something since; look again.")
+        (status = 204, description = "The version is deleted."),
+        (status = 409, description = "The version is active or in shadow mode, or it is built in."),
+        (status = 412, description = "Another client has changed the rules since; read them again.")
     )
 )]
 pub async fn delete_version(
     _: Permit<RulesWrite>,
     registry: Data<Registry>,
     path: Path<(String, Digest)>,
-    asker: StatfsWorker,
+    context: ChangeContext,
 ) -> Result<HttpResponse, ApiError> {
     let (name, digest) = path.into_inner();
-    let_go(&registry, name, Some(digest), &asker).await
+    delete_versions(&registry, name, Some(digest), &context).await
 }
 
-async fn let_go(
+async fn delete_versions(
     registry: &Registry,
     name: String,
     version: Option<Digest>,
-    asker: &StatfsWorker,
+    context: &ChangeContext,
 ) -> Result<HttpResponse, ApiError> {
-    match registry.delete(&name, version, asker.expected, &asker.actor).await? {
+    match registry
+        .delete(&name, version, context.expected, &context.actor)
+        .await?
+    {
         Deleted::Done => Ok(HttpResponse::NoContent().finish()),
         Deleted::Pending(latest) => Err(ChangeError::PendingGeneration { latest }.into()),
-        Deleted::Missing if version.is_none() && registry.is_builtin(&name) => Err(ApiError::Conflict(format!(
-            "Watchpost brings the rule {name} itself, and nobody brought another version of it"
+        Deleted::Missing if version.is_none() && registry.brings(&name) => Err(ApiError::Conflict(format!(
+            "the rule {name} is built in, and no other version of it has been uploaded"
         ))),
         Deleted::Missing => Err(ApiError::Missing(match version {
-            Some(digest) => format!("nobody brought a version {digest} of a rule {name}"),
-            None => format!("nobody brought a rule {name}"),
+            Some(digest) => format!("no version {digest} of a rule {name} has been uploaded"),
+            None => format!("no rule {name} has been uploaded"),
         })),
         Deleted::Active => Err(ApiError::Conflict(format!(
-            "the rule {name} takes part; put another version in force or DELETE /api/v1/rules/{name}/active first"
+            "the rule {name} is in use; activate another version or DELETE /api/v1/rules/{name}/active first"
         ))),
     }
 }
@@ -353,7 +356,7 @@ fn outcome(changed: &Changed) -> HttpResponse {
 
 pub(super) fn noted(note: String) -> Result<String, ApiError> {
     if note.chars().count() > NOTE_LETTERS || note.contains('\0') {
-        let why = format!("a note has {NOTE_LETTERS} letters at most, and no zero among them");
+        let why = format!("a note can have at most {NOTE_LETTERS} characters, and no zero character");
         return Err(ApiError::BadRequest(why));
     }
     Ok(note)

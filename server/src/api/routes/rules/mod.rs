@@ -1,5 +1,5 @@
-//! Rules over the API: what there is (`read`), what is brought (`upload`), and what is in force (`change`). What any of
-//! it does is the registry's work.
+//! Rules over the API: listing (`read`), uploading (`upload`), trials on recorded history (`trial`) and changing the
+//! active rules (`change`). The work itself is done by the registry.
 
 pub mod change;
 pub mod read;
@@ -27,29 +27,29 @@ use crate::rules::compiler::CompileError;
 use crate::rules::registry::{Actor, ChangeError, Registry};
 use crate::store::rules::{AuditActor, Mode, SettingsRef};
 
-/// One rule of what is in force.
+/// A rule that is active or runs in shadow mode.
 #[derive(Serialize, ToSchema)]
 #[schema(as = RuleInForce)]
 pub(super) struct Line {
-    /// Its name.
+    /// The name of the rule.
     name: String,
-    /// Which contract it keeps.
+    /// The kind of rule: `threshold` or `role`.
     kind: Kind,
-    /// How it takes part.
+    /// Whether the rule is active or runs in shadow mode.
     mode: Mode,
-    /// Which version.
+    /// The digest of the version.
     #[schema(value_type = Digest)]
     digest: String,
-    /// Its own word for that.
+    /// The version that the rule states.
     version: String,
-    /// Whether Watchpost brings it itself.
+    /// Whether the version is built in.
     built_in: bool,
-    /// The number of its settings; zero for those of the configuration.
+    /// The id of the stored settings; zero for the settings of the configuration.
     #[schema(value_type = i64)]
     settings_id: SettingsRef,
 }
 
-/// All that is in force, in the order in which it judges.
+/// All rules that take part, in the order of evaluation.
 fn lines(active: &ActiveRule) -> Vec<Line> {
     let both = active.generation.entries.iter().zip(&active.rules);
     let mut lines: Vec<_> = both
@@ -67,39 +67,39 @@ fn lines(active: &ActiveRule) -> Vec<Line> {
     lines
 }
 
-/// An answer that is true as long as this generation is the latest.
+/// A response that is valid as long as this generation is the latest; the `ETag` has its number.
 fn tagged(mut answer: HttpResponseBuilder, generation: i64, body: impl Serialize) -> HttpResponse {
     answer.insert_header((ETAG, EntityTag::new_strong(generation.to_string())));
     answer.json(body)
 }
 
-/// Who asks for a change, and the generation that they have looked at, if they say.
-pub struct StatfsWorker {
+/// The actor of a change, and the generation that the client expects, if it sends `If-Match`.
+pub struct ChangeContext {
     actor: Actor,
     expected: Option<i64>,
 }
 
-impl FromRequest for StatfsWorker {
+impl FromRequest for ChangeContext {
     type Error = ApiError;
     type Future = Ready<Result<Self, ApiError>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         let registry = request.app_data::<Data<Registry>>();
         let missing = || ApiError::Internal("the application was built without its registry of rules".to_owned());
-        let asker = || {
+        let context = || {
             Ok(Self {
                 actor: actor(request, registry.ok_or_else(missing)?)?,
                 expected: expected(request)?,
             })
         };
-        ready(asker())
+        ready(context())
     }
 }
 
-impl Argument for StatfsWorker {
-    fn tell(asked: &mut HandlerSpec) {
-        let about = "The generation that you looked at, as `ETag` of answers about rules has it. If another one is in \
-                     force, nothing is changed.";
+impl Argument for ChangeContext {
+    fn describe(spec: &mut HandlerSpec) {
+        let about = "The expected generation, from the `ETag` of a response about rules. If another generation is current, \
+                     the request changes nothing.";
         let header = ParameterBuilder::new()
             .name("if-match")
             .parameter_in(ParameterIn::Header)
@@ -107,7 +107,7 @@ impl Argument for StatfsWorker {
             .description(Some(about))
             .schema(Some(<String as PartialSchema>::schema()))
             .example(Some("\"1\"".into()));
-        asked.parameters.push(header.build());
+        spec.parameters.push(header.build());
     }
 }
 
@@ -119,13 +119,16 @@ fn expected(request: &HttpRequest) -> Result<Option<i64>, ApiError> {
     };
     let number = text.trim_start_matches("W/").trim_matches('"').parse();
     number.map(Some).map_err(|_| {
-        ApiError::BadRequest("If-Match names one generation, as ETag of an answer about rules does: \"7\"".to_owned())
+        ApiError::BadRequest(
+            "If-Match must be one generation, as in the ETag of a response about rules: \"7\"".to_owned(),
+        )
     })
 }
 
 fn actor(request: &HttpRequest, registry: &Registry) -> Result<Actor, ApiError> {
     let client = request.extensions().get::<Client>().cloned();
-    let client = client.ok_or_else(|| ApiError::Internal("a request passed the gate without a client".to_owned()))?;
+    let client = client
+        .ok_or_else(|| ApiError::Internal("a request passed the gate without an authenticated client".to_owned()))?;
     let break_glass = match client.identity.kind() {
         IdentityKind::Certificate(certificate) => registry.breaks_glass(certificate.fingerprint),
         _ => false,
@@ -187,15 +190,15 @@ impl From<&CompileError> for ApiError {
             },
             CompileError::Broken(why) => Self::Internal(why.clone()),
             CompileError::TooLong { .. } | CompileError::TooMuch { .. } => Self::Rejected(Box::new(Rejected {
-                check: "compiles within limits".to_owned(),
+                check: "compiles within the limits".to_owned(),
                 why: error.to_string(),
-                advice: "split its largest functions, or leave out what it does not need".to_owned(),
+                advice: "split its largest functions, or remove what the rule does not need".to_owned(),
                 more: Value::Null,
             })),
             CompileError::Refused(refusal) => Self::Rejected(Box::new(Rejected {
                 check: "it is a rule".to_owned(),
                 why: error.to_string(),
-                advice: "docs/WRITING-RULES.md describes what a rule has to be, under Contract".to_owned(),
+                advice: "docs/WRITING-RULES.md describes what a rule must export, under Contract".to_owned(),
                 more: serde_json::to_value(refusal).unwrap_or_default(),
             })),
         }

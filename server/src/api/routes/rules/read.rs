@@ -1,4 +1,4 @@
-//! What rules there are, in which versions, which are in force, and who did what to them.
+//! Reading rules: their versions, which versions are active, and the audit log.
 
 use actix_web::HttpResponse;
 use actix_web::http::header::{CACHE_CONTROL, CONTENT_DISPOSITION, ETAG, EntityTag};
@@ -24,57 +24,57 @@ use crate::store::rules::{AuditEntry, Version};
 #[derive(Serialize, ToSchema)]
 #[schema(as = RulesOverview)]
 struct Overview {
-    /// The generation in force.
+    /// The current generation.
     generation: i64,
-    /// When it was made, in milliseconds since 1970 (UTC).
+    /// Time of the generation, in milliseconds since 1970 (UTC).
     created_ms: i64,
-    /// A newer one that others have in force and this process has not loaded.
+    /// A newer generation that other servers have activated and this process has not loaded.
     #[serde(skip_serializing_if = "Option::is_none")]
     behind: Option<PendingGeneration>,
-    /// Rules that failed too often.
+    /// Rules in quarantine, because they kept failing.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     quarantined: Vec<Quarantined>,
     /// The files of `rules.dir`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     folder: Vec<FileStatus>,
-    /// The role rule in shadow that failed too often to be asked on.
+    /// The role rule in shadow that is no longer evaluated, because it kept failing.
     #[serde(skip_serializing_if = "Option::is_none")]
     shadow_disabled: Option<ShadowDisabled>,
-    /// What is in force, in the order in which it judges.
+    /// The rules that take part, in the order of evaluation.
     active: Vec<ActiveRule>,
     /// All rules.
     rules: Vec<Summary>,
 }
 
-/// A rule among others.
+/// A rule in the list of rules.
 #[derive(Serialize, ToSchema)]
 #[schema(as = RuleSummary)]
 struct Summary {
-    /// Its name.
+    /// The name of the rule.
     name: String,
-    /// Which contract it keeps.
+    /// The kind of rule: `threshold` or `role`.
     kind: Kind,
-    /// Whether Watchpost brings it itself.
+    /// Whether the rule is built in.
     built_in: bool,
-    /// How many versions of it there are.
+    /// The number of stored versions.
     versions: usize,
-    /// Whether it is in force or in shadow.
+    /// Whether the rule is active or runs in shadow mode.
     in_use: bool,
 }
 
-/// A rule alone.
+/// One rule.
 #[derive(Serialize, ToSchema)]
 #[schema(as = RuleDetail)]
 struct RuleDetail {
-    /// Its name.
+    /// The name of the rule.
     name: String,
-    /// Which contract it keeps.
+    /// The kind of rule: `threshold` or `role`.
     kind: Kind,
-    /// What it says of itself.
+    /// The rule's own description.
     description: String,
-    /// A JSON Schema.
+    /// The JSON Schema of the settings.
     settings_schema: Value,
-    /// How it takes part: not at all, in force, in shadow, or both.
+    /// The versions that take part: none, an active one, one in shadow mode, or both.
     active: Vec<VersionWithSettings>,
     /// All of its versions, the newest first.
     versions: Vec<RuleVersionRow>,
@@ -85,56 +85,56 @@ struct RuleDetail {
 struct VersionWithSettings {
     #[serde(flatten)]
     line: ActiveRule,
-    /// Its settings; null for those that it has by itself.
+    /// The stored settings; null if the rule uses its defaults.
     settings: Value,
-    /// Who gave them.
+    /// The actor who set them.
     #[serde(skip_serializing_if = "Option::is_none")]
     settings_updated_by: Option<String>,
 }
 
-/// A version, brought by the program or by somebody.
+/// A version, built in or uploaded.
 #[derive(Serialize, ToSchema)]
 #[schema(as = RuleVersion)]
 struct RuleVersionRow {
     #[serde(flatten)]
     version: Version,
-    /// Whether Watchpost brings it itself.
+    /// Whether the version is built in.
     built_in: bool,
 }
 
 /// The versions of a rule.
 #[derive(Serialize, ToSchema)]
 pub struct RuleVersions {
-    /// The newest first, and what Watchpost brings itself last.
+    /// The newest first; the built-in version last.
     versions: Vec<RuleVersionRow>,
 }
 
 /// One version of a rule, with the schema of its settings.
 #[derive(Serialize, ToSchema)]
 pub struct RuleVersionDetail {
-    /// The rule's name.
+    /// The name of the rule.
     name: String,
     #[serde(flatten)]
-    known: RuleVersionRow,
-    /// A JSON Schema.
+    built_in_version: RuleVersionRow,
+    /// The JSON Schema of the settings.
     settings_schema: Value,
 }
 
-/// WebAssembly.
+/// A WebAssembly component.
 #[derive(ToSchema)]
 #[schema(value_type = String, format = Binary)]
 pub(super) struct Component(Vec<u8>);
 
-/// All rules, and what is in force
+/// List all rules and the active versions
 #[utoipa::path(
     get,
     path = "",
     operation_id = "rules",
     responses((
         status = 200,
-        description = "What is in force comes in the order in which it judges.",
+        description = "`active` is in the order of evaluation.",
         body = Overview,
-        headers(("etag" = String, description = "The generation in force, for `If-Match`."))
+        headers(("etag" = String, description = "The current generation, for `If-Match`."))
     ))
 )]
 pub async fn list(
@@ -148,7 +148,7 @@ pub async fn list(
     let versions = registry.store().ask(|store| store.rule_versions(None)).await?;
     let active = registry.rules().current();
     let mut rules: Vec<Summary> = Vec::new();
-    let both = [Kind::Threshold, Kind::Role].map(|kind| (known(&registry, kind), true));
+    let both = [Kind::Threshold, Kind::Role].map(|kind| (built_in_version(&registry, kind), true));
     let all = both
         .into_iter()
         .chain(versions.into_iter().map(|version| (version, false)));
@@ -178,16 +178,16 @@ pub async fn list(
     Ok(tagged(HttpResponse::Ok(), overview.generation, overview))
 }
 
-/// One rule, its settings and their schema
+/// Get a rule with its settings and their schema
 #[utoipa::path(
     get,
     path = "",
     operation_id = "rule",
     responses((
         status = 200,
-        description = "What it says of itself is what the version in force says, or else the newest.",
+        description = "The description and the schema are those of the active version, or else of the newest.",
         body = RuleDetail,
-        headers(("etag" = String, description = "The generation in force, for `If-Match`."))
+        headers(("etag" = String, description = "The current generation, for `If-Match`."))
     ))
 )]
 pub async fn one(_: Permit<RulesRead>, registry: Data<Registry>, name: Path<String>) -> Result<HttpResponse, ApiError> {
@@ -205,14 +205,17 @@ pub async fn one(_: Permit<RulesRead>, registry: Data<Registry>, name: Path<Stri
             line,
         });
     }
-    // What it says of itself is what the version in force says, or else the newest.
+    // The description and the schema are those of the active version, or else of the newest.
     let spoken = parts.first().and_then(|part| {
         let digest = &part.line.digest;
         versions
             .iter()
-            .find(|known| known.version.digest.to_string() == *digest)
+            .find(|built_in_version| built_in_version.version.digest.to_string() == *digest)
     });
-    let Some(spoken) = spoken.or(versions.first()).map(|known| &known.version) else {
+    let Some(spoken) = spoken
+        .or(versions.first())
+        .map(|built_in_version| &built_in_version.version)
+    else {
         return Err(no_rule(&name));
     };
     let whole = RuleDetail {
@@ -226,12 +229,12 @@ pub async fn one(_: Permit<RulesRead>, registry: Data<Registry>, name: Path<Stri
     Ok(tagged(HttpResponse::Ok(), active.generation.number, whole))
 }
 
-/// The versions of a rule, the newest first
+/// List the versions of a rule, the newest first
 #[utoipa::path(
     get,
     path = "",
     operation_id = "rule_versions",
-    responses((status = 200, description = "Those that were brought, and what Watchpost brings itself.", body = RuleVersions))
+    responses((status = 200, description = "The uploaded versions and the built-in one.", body = RuleVersions))
 )]
 pub async fn versions(
     _: Permit<RulesRead>,
@@ -242,7 +245,7 @@ pub async fn versions(
     Ok(Json(RuleVersions { versions }))
 }
 
-/// One version of a rule
+/// Get one version of a rule
 #[utoipa::path(
     get,
     path = "",
@@ -255,27 +258,29 @@ pub async fn version(
     path: Path<(String, Digest)>,
 ) -> Result<Json<RuleVersionDetail>, ApiError> {
     let (name, digest) = path.into_inner();
-    let known = versions_of(&registry, &name).await?;
-    let found = known.into_iter().find(|known| known.version.digest == digest);
-    let known = found.ok_or_else(|| no_version(&name, digest))?;
+    let built_in_version = versions_of(&registry, &name).await?;
+    let found = built_in_version
+        .into_iter()
+        .find(|built_in_version| built_in_version.version.digest == digest);
+    let built_in_version = found.ok_or_else(|| no_version(&name, digest))?;
     Ok(Json(RuleVersionDetail {
         name,
-        settings_schema: json(&known.version.settings_schema),
-        known,
+        settings_schema: json(&built_in_version.version.settings_schema),
+        built_in_version,
     }))
 }
 
-/// The component of a version
+/// Download the component of a version
 #[utoipa::path(
     get,
     path = "",
     operation_id = "rule_component",
     responses((
         status = 200,
-        description = "WebAssembly, byte for byte as it was brought.",
+        description = "The WebAssembly component, byte for byte as it was uploaded.",
         body = Component,
         content_type = "application/wasm",
-        headers(("etag" = String, description = "The digest."))
+        headers(("etag" = String, description = "The digest of the version."))
     ))
 )]
 pub async fn component(
@@ -309,42 +314,42 @@ pub async fn component(
         .body(component.0))
 }
 
-/// Which lines of the log to show.
+/// Selects entries of the audit log.
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 pub struct ListQuery {
-    /// Only what was done before the line with this `id`: `next` of the page before.
+    /// Only entries before the one with this `id`: the `next` of the previous page.
     before: Option<i64>,
-    /// At most so many lines.
+    /// Maximum number of entries in the page.
     #[param(minimum = 1, maximum = 1000, default = 100, example = 20)]
     limit: Option<i64>,
 }
 
-/// A page of the log.
+/// A page of the audit log.
 #[derive(Serialize, ToSchema)]
 #[schema(as = RuleLogPage)]
 pub struct Page {
-    /// The lines.
+    /// The latest first.
     log: Vec<AuditEntry>,
-    /// What `before` has to be for the next page; nothing on the last.
+    /// The value of `before` for the next page; null on the last page.
     next: Option<i64>,
 }
 
-/// Who did what to a rule, the latest first
+/// Get the audit log of a rule, the latest entry first
 #[utoipa::path(
     get,
     path = "",
     operation_id = "rule_log",
-    responses((status = 200, description = "The lines that were asked for.", body = Page))
+    responses((status = 200, description = "A page of entries.", body = Page))
 )]
 pub async fn log(
     _: Permit<RulesRead>,
     registry: Data<Registry>,
     name: Path<String>,
-    asked: Query<ListQuery>,
+    query: Query<ListQuery>,
 ) -> Result<Json<Page>, ApiError> {
-    let limit = PageLimit::parse(asked.limit)?;
-    let (rule, before) = (name.clone(), asked.before);
+    let limit = PageLimit::parse(query.limit)?;
+    let (rule, before) = (name.clone(), query.before);
     let mut log = registry
         .store()
         .ask(move |store| store.rule_log(&rule, before, limit.to_read()))
@@ -352,27 +357,31 @@ pub async fn log(
     if log.is_empty() && before.is_none() && versions_of(&registry, &name).await?.is_empty() {
         return Err(no_rule(&name));
     }
-    let next = limit.cut(&mut log, |told| told.id);
+    let next = limit.cut(&mut log, |entry| entry.id);
     Ok(Json(Page { log, next }))
 }
 
-/// All versions of a rule: what was brought, and what the program brings.
+/// All versions of a rule: the uploaded ones and the built-in one.
 async fn versions_of(registry: &Registry, name: &str) -> Result<Vec<RuleVersionRow>, ApiError> {
     let rule = name.to_owned();
     let kept = registry
         .store()
         .ask(move |store| store.rule_versions(Some(&rule)))
         .await?;
-    let brought = kept.into_iter().map(|version| RuleVersionRow {
+    let uploaded = kept.into_iter().map(|version| RuleVersionRow {
         version,
         built_in: false,
     });
-    let own = [Kind::Threshold, Kind::Role].map(|kind| RuleVersionRow {
-        version: known(registry, kind),
+    let built_in = [Kind::Threshold, Kind::Role].map(|kind| RuleVersionRow {
+        version: built_in_version(registry, kind),
         built_in: true,
     });
-    let all: Vec<_> = brought
-        .chain(own.into_iter().filter(|known| known.version.name == name))
+    let all: Vec<_> = uploaded
+        .chain(
+            built_in
+                .into_iter()
+                .filter(|built_in_version| built_in_version.version.name == name),
+        )
         .collect();
     match all.is_empty() {
         true => Err(no_rule(name)),
@@ -380,8 +389,8 @@ async fn versions_of(registry: &Registry, name: &str) -> Result<Vec<RuleVersionR
     }
 }
 
-/// A rule that the program brings, as if somebody had brought it.
-fn known(registry: &Registry, kind: Kind) -> Version {
+/// A built-in rule in the form of an uploaded version.
+fn built_in_version(registry: &Registry, kind: Kind) -> Version {
     let module = registry.rules().builtin(kind);
     let manifest = module.manifest();
     Version {
@@ -406,9 +415,7 @@ fn json(text: &str) -> Value {
 }
 
 fn no_rule(name: &str) -> ApiError {
-    ApiError::Missing(format!(
-        "there is no rule {name}; GET /api/v1/rules lists the rules"
-    ))
+    ApiError::Missing(format!("there is no rule {name}; GET /api/v1/rules lists the rules"))
 }
 
 fn no_version(name: &str, digest: Digest) -> ApiError {

@@ -1,4 +1,4 @@
-//! Tries a version on what was measured before it is put in force.
+//! Trials: evaluate a version on recorded history before it is activated.
 
 use std::time::Duration;
 
@@ -20,22 +20,22 @@ use crate::jobs::JobState;
 use crate::rules::trial::Outcome;
 use crate::rules::trials::{TrialJob, TrialOrder, Trials};
 
-/// An hour of rounds is replayed before; what takes longer is asked after.
+/// A trial of an hour of history finishes within this time; the client polls a longer one.
 const INLINE_WAIT: Duration = Duration::from_secs(2);
 
-/// What to try it on.
+/// The data and settings of a trial.
 #[derive(Default, Deserialize, ToSchema)]
 #[schema(as = TrialRequest)]
 #[serde(default, deny_unknown_fields)]
 pub struct TrialBody {
-    /// From when; an hour ago, if nothing is told. RFC 3339, seconds since 1970, or how long ago.
+    /// Start of the time range; default: an hour ago. RFC 3339, seconds since 1970, or an age such as `-1h`.
     #[schema(example = "-1h")]
     from: Option<String>,
-    /// Until when; now, if nothing is told.
+    /// End of the time range; default: now.
     to: Option<String>,
-    /// Of which machine; this one, if nothing is told.
+    /// The machine, named as in a snapshot's `host`; default: this machine.
     host: Option<String>,
-    /// With these settings; with those in force, if nothing is told.
+    /// The settings for the trial; default: the rule's current settings.
     #[schema(value_type = Option<Object>)]
     settings: Option<Map<String, Value>>,
 }
@@ -43,7 +43,7 @@ pub struct TrialBody {
 #[derive(Serialize, ToSchema)]
 #[schema(as = Trial)]
 struct TrialResult<'o> {
-    /// Its number.
+    /// The id of the trial.
     trial: u64,
     /// `done` or `cancelled`.
     state: &'static str,
@@ -54,34 +54,34 @@ struct TrialResult<'o> {
 #[derive(Serialize, ToSchema)]
 #[schema(as = TrialUnderWay)]
 struct PendingTrial {
-    /// Its number.
+    /// The id of the trial.
     trial: u64,
     /// `running`.
     state: &'static str,
-    /// How many snapshots were replayed so far.
+    /// The number of snapshots replayed so far.
     snapshots: u64,
-    /// When the last of them was measured.
+    /// Time of the latest replayed snapshot.
     #[serde(skip_serializing_if = "Option::is_none")]
     at: Option<String>,
 }
 
-/// Tries a version on what was measured before
+/// Run a trial of a version on recorded history
 ///
-/// Answers what came of it, if that takes no longer than a moment. Nothing of it is in force.
+/// Returns the result if the trial finishes within moments. A trial changes no active rule.
 #[utoipa::path(
     post,
     path = "",
     operation_id = "begin_trial",
     responses(
-        (status = 200, description = "What came of it.", body = TrialResult<'static>),
+        (status = 200, description = "The result of the trial.", body = TrialResult<'static>),
         (
             status = 202,
-            description = "It takes longer; ask after it.",
+            description = "The trial takes longer; poll the URL in `Location`.",
             body = PendingTrial,
-            headers(("location" = String, description = "Where to ask."))
+            headers(("location" = String, description = "The URL of the trial."))
         ),
-        (status = 409, description = "It does not go with how things stand; `detail` says why."),
-        (status = 422, description = "It was looked at, and will not do; `check` and `advice` say why and what to do.")
+        (status = 409, description = "Conflicts with the current state; see `detail`."),
+        (status = 422, description = "Validation failed; `check` and `advice` explain why.")
     )
 )]
 pub async fn begin(
@@ -90,60 +90,62 @@ pub async fn begin(
     trials: Data<Trials>,
     service: Data<Service>,
     path: Path<(String, Digest)>,
-    OptionalJson(wanted): OptionalJson<TrialBody>,
+    OptionalJson(body): OptionalJson<TrialBody>,
 ) -> Result<HttpResponse, ApiError> {
     let (rule, digest) = path.into_inner();
-    let (from_ms, to_ms) = span(wanted.from.as_deref(), wanted.to.as_deref(), clock::now_ms())?;
+    let (from_ms, to_ms) = span(body.from.as_deref(), body.to.as_deref(), clock::now_ms())?;
     let order = TrialOrder {
         rule,
         digest,
-        settings: wanted.settings,
-        host: wanted.host.unwrap_or_else(|| service.host().to_string()),
+        settings: body.settings,
+        host: body.host.unwrap_or_else(|| service.host().to_string()),
         from_ms,
         to_ms,
     };
     let mut job = trials.start(order).await?;
     job.ended_within(INLINE_WAIT).await;
-    told(&job)
+    response_to(&job)
 }
 
-/// How far a trial is, or what came of it
+/// Get the progress or the result of a trial
 #[utoipa::path(
     get,
     path = "",
     operation_id = "trial",
     responses(
-        (status = 200, description = "What came of it.", body = TrialResult<'static>),
-        (status = 202, description = "It is under way.", body = PendingTrial),
-        (status = 409, description = "It could not be done as things stood; `detail` says why."),
-        (status = 422, description = "The rule will not do; `check` and `advice` say why and what to do.")
+        (status = 200, description = "The result of the trial.", body = TrialResult<'static>),
+        (status = 202, description = "The trial is running.", body = PendingTrial),
+        (status = 409, description = "Conflicted with the current state; see `detail`."),
+        (status = 422, description = "Validation failed; `check` and `advice` explain why.")
     )
 )]
 pub async fn outcome(_: Permit<RulesRead>, trials: Data<Trials>, id: Path<u64>) -> Result<HttpResponse, ApiError> {
-    told(&known(&trials, *id)?)
+    response_to(&find_trial(&trials, *id)?)
 }
 
-/// Ends a trial
+/// Cancel a trial
 ///
-/// What it found so far can be read.
+/// The results so far can still be read.
 #[utoipa::path(
     delete,
     path = "",
     operation_id = "end_trial",
-    responses((status = 204, description = "It ends."))
+    responses((status = 204, description = "The trial is being cancelled."))
 )]
 pub async fn end(_: Permit<RulesWrite>, trials: Data<Trials>, id: Path<u64>) -> Result<HttpResponse, ApiError> {
-    known(&trials, *id)?.progress().cancel();
+    find_trial(&trials, *id)?.progress().end();
     Ok(HttpResponse::NoContent().finish())
 }
 
-fn known(trials: &Trials, id: u64) -> Result<TrialJob, ApiError> {
-    trials
-        .find(id)
-        .ok_or_else(|| ApiError::Missing(format!("no trial {id} is known; old ones are forgotten")))
+fn find_trial(trials: &Trials, id: u64) -> Result<TrialJob, ApiError> {
+    trials.find(id).ok_or_else(|| {
+        ApiError::Missing(format!(
+            "no trial {id} exists; finished trials are removed after a while"
+        ))
+    })
 }
 
-fn told(job: &TrialJob) -> Result<HttpResponse, ApiError> {
+fn response_to(job: &TrialJob) -> Result<HttpResponse, ApiError> {
     match job.state() {
         JobState::Finished(Ok(outcome)) => Ok(HttpResponse::Ok().json(TrialResult {
             trial: job.id(),

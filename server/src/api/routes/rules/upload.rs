@@ -1,5 +1,5 @@
-//! Takes components: a body of WebAssembly, or a form with settings, a note and a signature beside it. It is counted as it comes,
-//! after whatever compression, and ends where it grows too large.
+//! Uploads of components: a WebAssembly body, or a multipart form with settings, a note and a signature. The body is
+//! counted as it arrives, after decompression, and rejected as soon as it is too large.
 
 use std::time::Duration;
 
@@ -27,20 +27,20 @@ use crate::rules::signing::Signature;
 use crate::rules::uploads::{UploadJob, Uploads};
 use crate::store::rules::Version;
 
-/// A rule in Rust is there before; one that brings an interpreter takes seconds to compile, and is asked after.
+/// A rule in Rust compiles within this time; one that contains an interpreter takes seconds, and the client polls.
 const INLINE_WAIT: Duration = Duration::from_secs(2);
 
-/// Settings and notes are for people to write.
+/// Settings and notes are written by people.
 const MAX_TEXT_FIELD_BYTES: usize = 1024 * 1024;
 
-/// Who vouches for it, where the body has no room for it.
+/// The signature of a body that is the component itself.
 const SIGNATURE: &str = "x-watchpost-signature";
 
-/// What else there is to say of it, where the body has no room for it.
+/// Options of an upload whose body is the component itself.
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 pub struct UploadQuery {
-    /// What there is to say of it, for the log.
+    /// A note for the audit log.
     #[serde(default)]
     #[param(max_length = 1000, example = "first try")]
     note: String,
@@ -49,79 +49,80 @@ pub struct UploadQuery {
 #[derive(Serialize, ToSchema)]
 #[schema(as = UploadedRule)]
 struct UploadResult<'u> {
-    /// Its name.
+    /// The name of the rule.
     name: &'u str,
     #[serde(flatten)]
     version: &'u Version,
-    /// A JSON Schema.
+    /// The JSON Schema of the settings.
     settings_schema: Value,
-    /// What it was held to, in this order.
+    /// The checks that the component passed, in order.
     checks: Vec<Check>,
 }
 
 #[derive(Serialize, ToSchema)]
 #[schema(as = PassedCheck)]
 struct Check {
-    /// What is true of it.
+    /// What the check verifies.
     check: &'static str,
-    /// How long it took to find that out.
+    /// How long the check took.
     duration_ms: f64,
 }
 
 #[derive(Serialize, ToSchema)]
 #[schema(as = UploadUnderWay)]
 struct PendingUpload {
-    /// Its number.
+    /// The id of the upload.
     upload: u64,
-    /// What is being done.
+    /// The state of the upload.
     state: &'static str,
 }
 
-/// What a form may have.
+/// The fields of an upload form.
 #[derive(ToSchema)]
 #[schema(as = UploadForm)]
-#[expect(dead_code, reason = "a form is read field by field, as it comes")]
+#[expect(dead_code, reason = "a form is read field by field, as it arrives")]
 struct UploadForm {
-    /// The component.
+    /// The WebAssembly component.
     #[schema(value_type = String, format = Binary)]
     component: Vec<u8>,
-    /// Its settings, as a JSON object.
+    /// Settings to check the rule with, as a JSON object.
     settings: Option<String>,
-    /// What there is to say of it, for the log.
+    /// A note for the audit log.
     #[schema(max_length = 1000)]
     note: Option<String>,
-    /// Who vouches for it: an Ed25519 signature in base64.
+    /// An Ed25519 signature of the component, in base64.
     signature: Option<String>,
 }
 
-/// Brings a component
+/// Upload a rule
 ///
-/// It is compiled and tried in bounds of time and memory, and not in force. The same bytes again are the same version.
+/// The server compiles and checks the component within limits of time and memory, and does not activate it. Uploading
+/// the same bytes again yields the same version.
 #[utoipa::path(
     post,
     path = "",
     operation_id = "upload_rule",
-    params(("x-watchpost-signature" = Option<String>, Header, description = "Who vouches for it, where the body has no room for that.")),
+    params(("x-watchpost-signature" = Option<String>, Header, description = "An Ed25519 signature of the component in base64, if the body is the component itself.")),
     request_body(
-        description = "The component, or a form with what there is to say of it.",
+        description = "The component, or a form with the component, settings, a note and a signature.",
         content((Component = "application/wasm"), (Component = "application/octet-stream"), (UploadForm = "multipart/form-data"))
     ),
     responses(
         (
             status = 201,
-            description = "It is a rule, and new here.",
+            description = "The version is stored, and new.",
             body = UploadResult<'static>,
-            headers(("location" = String, description = "Where the version is."))
+            headers(("location" = String, description = "The URL of the version."))
         ),
-        (status = 200, description = "It was here already.", body = UploadResult<'static>),
+        (status = 200, description = "The version existed already.", body = UploadResult<'static>),
         (
             status = 202,
-            description = "It takes longer to compile; ask after it.",
+            description = "Compiling takes longer; poll the URL in `Location`.",
             body = PendingUpload,
-            headers(("location" = String, description = "Where to ask."))
+            headers(("location" = String, description = "The URL of the upload."))
         ),
-        (status = 409, description = "It does not go with how things stand; `detail` says why."),
-        (status = 422, description = "It was looked at, and is no rule; `check` and `advice` say why and what to do.")
+        (status = 409, description = "Conflicts with the current state; see `detail`."),
+        (status = 422, description = "Validation failed; `check` and `advice` explain why.")
     )
 )]
 pub async fn upload(
@@ -129,7 +130,7 @@ pub async fn upload(
     registry: Data<Registry>,
     uploads: Data<Uploads>,
     latest: Data<Latest>,
-    manner: Query<UploadQuery>,
+    query: Query<UploadQuery>,
     request: HttpRequest,
     payload: Payload,
 ) -> Result<HttpResponse, ApiError> {
@@ -142,7 +143,7 @@ pub async fn upload(
         .and_then(|kind| kind.to_str().ok())
         .unwrap_or_default();
     let kind = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    let mut brought = match kind.as_str() {
+    let mut upload_request = match kind.as_str() {
         "application/wasm" | "application/octet-stream" => UploadRequest {
             wasm: all_of(body, limit).await?.into(),
             settings: None,
@@ -152,41 +153,41 @@ pub async fn upload(
         "multipart/form-data" => form(Multipart::new(request.headers(), body), limit).await?,
         _ => return Err(BodyClass::Component.wrong_form()),
     };
-    if brought.note.is_empty() {
-        brought.note = manner.into_inner().note;
+    if upload_request.note.is_empty() {
+        upload_request.note = query.into_inner().note;
     }
-    brought.note = noted(brought.note)?;
-    if brought.signature.is_none() {
-        brought.signature = signature(request.headers())?;
+    upload_request.note = noted(upload_request.note)?;
+    if upload_request.signature.is_none() {
+        upload_request.signature = signature(request.headers())?;
     }
-    let mut job = uploads.start(brought, actor, latest.moment().snapshot);
+    let mut job = uploads.start(upload_request, actor, latest.moment().snapshot);
     job.ended_within(INLINE_WAIT).await;
-    told(&job)
+    response_to(&job)
 }
 
-/// What came of an upload that took longer
+/// Get the state or the result of an upload
 #[utoipa::path(
     get,
     path = "",
     operation_id = "upload",
     responses(
-        (status = 201, description = "It is a rule, and new here.", body = UploadResult<'static>),
-        (status = 200, description = "It was here already.", body = UploadResult<'static>),
-        (status = 202, description = "It is under way.", body = PendingUpload),
-        (status = 409, description = "It did not go with how things stood; `detail` says why."),
-        (status = 422, description = "It was looked at, and is no rule; `check` and `advice` say why and what to do.")
+        (status = 201, description = "The version is stored, and new.", body = UploadResult<'static>),
+        (status = 200, description = "The version existed already.", body = UploadResult<'static>),
+        (status = 202, description = "The upload is being processed.", body = PendingUpload),
+        (status = 409, description = "Conflicted with the current state; see `detail`."),
+        (status = 422, description = "Validation failed; `check` and `advice` explain why.")
     )
 )]
 pub async fn outcome(_: Permit<RulesRead>, uploads: Data<Uploads>, id: Path<u64>) -> Result<HttpResponse, ApiError> {
     let job = uploads.find(*id).ok_or_else(|| {
         ApiError::Missing(format!(
-            "no upload {id} is known; old ones are forgotten, look for the rule itself"
+            "no upload {id} exists; finished uploads are removed after a while, so get the rule itself"
         ))
     })?;
-    told(&job)
+    response_to(&job)
 }
 
-fn told(job: &UploadJob) -> Result<HttpResponse, ApiError> {
+fn response_to(job: &UploadJob) -> Result<HttpResponse, ApiError> {
     match job.state() {
         JobState::Finished(Ok(uploaded)) => Ok(whole(&uploaded)),
         JobState::Finished(Err(error)) => Err((&*error).into()),
@@ -195,7 +196,7 @@ fn told(job: &UploadJob) -> Result<HttpResponse, ApiError> {
             .insert_header((LOCATION, format!("/api/v1/uploads/{}", job.id())))
             .json(PendingUpload {
                 upload: job.id(),
-                state: "it is being compiled; GET the Location until it says more",
+                state: "the component is being compiled; poll the URL in Location",
             })),
     }
 }
@@ -230,12 +231,12 @@ async fn form(mut form: Multipart, limit: usize) -> Result<UploadRequest, ApiErr
     while let Some(field) = form.next().await {
         let field = field.map_err(|error| refused(&error))?;
         let name = field.name().unwrap_or_default().to_owned();
-        let most = if name == "component" {
+        let max_bytes = if name == "component" {
             limit
         } else {
             MAX_TEXT_FIELD_BYTES
         };
-        let bytes = all_of(field, most).await?;
+        let bytes = all_of(field, max_bytes).await?;
         match name.as_str() {
             "component" => wasm = Some(bytes),
             "settings" => settings = Some(object(&bytes)?),
@@ -243,12 +244,12 @@ async fn form(mut form: Multipart, limit: usize) -> Result<UploadRequest, ApiErr
             "signature" => signature = Some(signed(&bytes, "the field signature")?),
             _ => {
                 let why =
-                    format!("the form has a field \"{name}\"; it may have component, settings, note and signature");
+                    format!("the form has an unknown field \"{name}\"; use component, settings, note and signature");
                 return Err(ApiError::BadRequest(why));
             }
         }
     }
-    let missing = || ApiError::BadRequest("the form has no field component, which has the rule".to_owned());
+    let missing = || ApiError::BadRequest("the form lacks the field component, which contains the rule".to_owned());
     Ok(UploadRequest {
         wasm: wasm.ok_or_else(missing)?.into(),
         settings,
@@ -264,21 +265,22 @@ fn signature(headers: &HeaderMap) -> Result<Option<Signature>, ApiError> {
         .transpose()
 }
 
-fn signed(bytes: &[u8], place: &str) -> Result<Signature, ApiError> {
-    Signature::read(bytes).map_err(|error| ApiError::BadRequest(format!("{place} has no signature: {error}")))
+fn signed(bytes: &[u8], location: &str) -> Result<Signature, ApiError> {
+    Signature::read(bytes)
+        .map_err(|error| ApiError::BadRequest(format!("{location} is not a valid signature: {error}")))
 }
 
 fn object(bytes: &[u8]) -> Result<Map<String, Value>, ApiError> {
     serde_json::from_slice(bytes)
-        .map_err(|error| ApiError::BadRequest(format!("the field settings is no JSON object: {error}")))
+        .map_err(|error| ApiError::BadRequest(format!("the field settings is not a JSON object: {error}")))
 }
 
 fn text(bytes: Vec<u8>) -> Result<String, ApiError> {
-    String::from_utf8(bytes).map_err(|_| ApiError::BadRequest("the field note is no text".to_owned()))
+    String::from_utf8(bytes).map_err(|_| ApiError::BadRequest("the field note is not UTF-8 text".to_owned()))
 }
 
-/// All bytes, but no more than these.
-async fn all_of<S, E>(stream: S, most: usize) -> Result<Vec<u8>, ApiError>
+/// Reads a stream of at most `max_bytes` bytes.
+async fn all_of<S, E>(stream: S, max_bytes: usize) -> Result<Vec<u8>, ApiError>
 where
     S: Stream<Item = Result<Bytes, E>>,
     E: Into<FormError>,
@@ -287,15 +289,15 @@ where
     let mut all = Vec::new();
     while let Some(piece) = stream.next().await {
         let piece = piece.map_err(|error| error.into().0)?;
-        if all.len() + piece.len() > most {
-            return Err(ApiError::ComponentTooLarge { limit: most });
+        if all.len() + piece.len() > max_bytes {
+            return Err(ApiError::ComponentTooLarge { limit: max_bytes });
         }
         all.extend_from_slice(&piece);
     }
     Ok(all)
 }
 
-/// Why a body did not come to its end.
+/// Why a body could not be read to its end.
 struct FormError(ApiError);
 
 impl From<PayloadError> for FormError {
@@ -303,7 +305,7 @@ impl From<PayloadError> for FormError {
         Self(match error {
             PayloadError::Overflow => ApiError::BodyTooLarge,
             PayloadError::Io(error) if error.kind() == std::io::ErrorKind::TimedOut => ApiError::BodyTooSlow,
-            error => ApiError::BadRequest(format!("the body cannot be read: {error}")),
+            error => ApiError::BadRequest(format!("cannot read the body: {error}")),
         })
     }
 }
@@ -320,6 +322,6 @@ fn refused(error: &MultipartError) -> ApiError {
         MultipartError::Payload(PayloadError::Io(error)) if error.kind() == std::io::ErrorKind::TimedOut => {
             ApiError::BodyTooSlow
         }
-        error => ApiError::BadRequest(format!("the form cannot be read: {error}")),
+        error => ApiError::BadRequest(format!("cannot read the form: {error}")),
     }
 }

@@ -1,9 +1,9 @@
-//! The projects, language by language: which files of the examples they have, and what their readers are told.
+//! The project templates of each language: the files from the examples, and the texts of the README.
 
 use super::vendored::{lock_of, manifest_of, sdk};
 use super::{Kind, Language, Project, ProjectFile};
 
-/// A file of the repository.
+/// Includes a file of the repository.
 macro_rules! kept {
     ($path:literal) => {
         include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../", $path))
@@ -11,23 +11,23 @@ macro_rules! kept {
 }
 pub(super) use kept;
 
-/// What is true of a language's projects, whatever rule they are about.
+/// The texts of a language's template.
 struct LanguageTexts {
     language: &'static str,
     rule: &'static str,
-    /// "It takes …".
+    /// Completes "It takes …".
     needs: &'static str,
-    /// "Begin with …".
+    /// Completes "Begin with …".
     begin: &'static str,
-    /// "… is how it is built; …".
+    /// Completes "… is how it is built; …".
     rest: &'static str,
-    /// What the Makefile sets.
+    /// Settings of the Makefile.
     settings: String,
 }
 
-/// A project of this name; or why there is none.
+/// A project with this name, or why there is no such template.
 pub(super) fn project(name: &str, language: Language, kind: Kind) -> Result<Project, String> {
-    let (words, mut files) = match language {
+    let (texts, mut files) = match language {
         Language::Rust => rust(name, kind),
         Language::Python => python(name, kind),
         Language::Javascript => javascript(name, kind),
@@ -36,31 +36,31 @@ pub(super) fn project(name: &str, language: Language, kind: Kind) -> Result<Proj
     let readme = kept!("wasm-rules/examples/project/README.md")
         .replace("{name}", name)
         .replace("{kind}", kind.word())
-        .replace("{language}", words.language)
-        .replace("{needs}", words.needs)
-        .replace("{rule}", words.rule)
-        .replace("{begin}", words.begin)
-        .replace("{rest}", words.rest);
-    let makefile = kept!("wasm-rules/examples/project/Makefile").replace("{settings}", &words.settings);
+        .replace("{language}", texts.language)
+        .replace("{needs}", texts.needs)
+        .replace("{rule}", texts.rule)
+        .replace("{begin}", texts.begin)
+        .replace("{rest}", texts.rest);
+    let makefile = kept!("wasm-rules/examples/project/Makefile").replace("{settings}", &texts.settings);
     files.extend([
         text("README.md", readme),
         text("Makefile", makefile),
         text(".gitignore", kept!("wasm-rules/examples/project/gitignore")),
     ]);
     Ok(Project {
-        language: words.language,
-        rule: words.rule,
+        language: texts.language,
+        rule: texts.rule,
         files,
     })
 }
 
 fn rust(name: &str, kind: Kind) -> (LanguageTexts, Vec<ProjectFile>) {
-    let words = LanguageTexts {
+    let texts = LanguageTexts {
         language: "Rust",
         rule: "src/lib.rs",
         needs: "`cargo` with the target wasm32-unknown-unknown (`rustup target add wasm32-unknown-unknown`), `make`",
-        begin: "`describe`, then change what is set and what is judged",
-        rest: "`watchpost-rule/` is the SDK, which is in no registry.",
+        begin: "`describe`, then change the settings and the evaluation",
+        rest: "`watchpost-rule/` is the SDK, which is not published in a registry.",
         settings: "SDK := watchpost-rule".to_owned(),
     };
     let (example, source, manifest, lock, cases) = match kind {
@@ -80,23 +80,23 @@ fn rust(name: &str, kind: Kind) -> (LanguageTexts, Vec<ProjectFile>) {
         ),
     };
     let mut files = vec![
-        text(words.rule, named(source, example, name)),
+        text(texts.rule, named(source, example, name)),
         text("Cargo.toml", manifest_of(manifest, example, name)),
         text("Cargo.lock", lock_of(lock, example, name)),
         text("cases.toml", cases),
         text("rule.mk", kept!("wasm-rules/examples/rust/rule.mk")),
     ];
     files.extend(sdk());
-    (words, files)
+    (texts, files)
 }
 
 fn python(name: &str, kind: Kind) -> (LanguageTexts, Vec<ProjectFile>) {
-    let words = LanguageTexts {
+    let texts = LanguageTexts {
         language: "Python",
         rule: "rule.py",
         needs: "Python 3.11 or newer with `venv`, `make`",
-        begin: "`describe`, then change what is found, and last what may be set",
-        rest: "the first time it fetches the tools of requirements.txt to `.tools`, 72 MB. Rules may share them: \
+        begin: "`describe`, then change the findings, and then the settings",
+        rest: "the first build downloads the tools of requirements.txt to `.tools`, 72 MB. Rules can share them: \
                `make TOOLS=DIR`. `wit/` is the contract.",
         settings: with_tools(kind),
     };
@@ -108,22 +108,22 @@ fn python(name: &str, kind: Kind) -> (LanguageTexts, Vec<ProjectFile>) {
         Kind::Role => ("role-python", kept!("wasm-rules/examples/python/role/rule.py")),
     };
     let files = vec![
-        text(words.rule, named(source, example, name)),
+        text(texts.rule, named(source, example, name)),
         text("requirements.txt", kept!("wasm-rules/examples/python/requirements.txt")),
         text("rule.mk", kept!("wasm-rules/examples/python/rule.mk")),
         contract(),
         cases(kind),
     ];
-    (words, files)
+    (texts, files)
 }
 
 fn javascript(name: &str, kind: Kind) -> (LanguageTexts, Vec<ProjectFile>) {
-    let words = LanguageTexts {
+    let texts = LanguageTexts {
         language: "JavaScript",
         rule: "rule.js",
         needs: "Node 20 or newer with `npm`, `make`",
-        begin: "`describe`, then change what is found, and last what may be set",
-        rest: "the first time it fetches the tools of package.json to `.tools`, 385 MB. Rules may share them: \
+        begin: "`describe`, then change the findings, and then the settings",
+        rest: "the first build downloads the tools of package.json to `.tools`, 385 MB. Rules can share them: \
                `make TOOLS=DIR`. `wit/` is the contract.",
         settings: with_tools(kind),
     };
@@ -135,30 +135,30 @@ fn javascript(name: &str, kind: Kind) -> (LanguageTexts, Vec<ProjectFile>) {
         Kind::Role => ("role-javascript", kept!("wasm-rules/examples/javascript/role/rule.js")),
     };
     let files = vec![
-        text(words.rule, named(source, example, name)),
+        text(texts.rule, named(source, example, name)),
         text("package.json", kept!("wasm-rules/examples/javascript/package.json")),
         text("build.mjs", kept!("wasm-rules/examples/javascript/build.mjs")),
         text("rule.mk", kept!("wasm-rules/examples/javascript/rule.mk")),
         contract(),
         cases(kind),
     ];
-    (words, files)
+    (texts, files)
 }
 
 fn c(name: &str, kind: Kind) -> Result<(LanguageTexts, Vec<ProjectFile>), String> {
     if kind == Kind::Role {
-        return Err("there is no role rule in C to begin with; take rust, python or javascript".to_owned());
+        return Err("there is no template of a role rule in C; use rust, python or javascript".to_owned());
     }
-    let words = LanguageTexts {
+    let texts = LanguageTexts {
         language: "C",
         rule: "rule.c",
         needs: "clang and lld (14 or newer), wasi-libc, `make`",
-        begin: "`exports_rule_describe` and `found`; what may be set is in `settings.c`",
-        rest: "`bindings/` is the contract, as C reads it.",
+        begin: "`exports_rule_describe` and `found`; the settings are in `settings.c`",
+        rest: "`bindings/` has the C bindings of the contract.",
         settings: "BINDINGS := bindings".to_owned(),
     };
     let source = kept!("wasm-rules/examples/c/threshold/rule.c");
-    let mut files = vec![text(words.rule, named(source, "threshold-c", name)), cases(kind)];
+    let mut files = vec![text(texts.rule, named(source, "threshold-c", name)), cases(kind)];
     files.extend([
         text("settings.c", kept!("wasm-rules/examples/c/threshold/settings.c")),
         text("settings.h", kept!("wasm-rules/examples/c/threshold/settings.h")),
@@ -181,10 +181,10 @@ fn c(name: &str, kind: Kind) -> Result<(LanguageTexts, Vec<ProjectFile>), String
             bytes: include_bytes!(concat!(env!("OUT_DIR"), "/c/watchpost_component_type.o")).to_vec(),
         },
     ]);
-    Ok((words, files))
+    Ok((texts, files))
 }
 
-/// What an example says of itself in quotes, under another name.
+/// Replaces the example's name, in quotes, by the project's name.
 fn named(source: &str, example: &str, name: &str) -> String {
     source.replacen(&format!("\"{example}\""), &format!("\"{name}\""), 1)
 }
@@ -200,7 +200,7 @@ fn contract() -> ProjectFile {
     text("wit/rules.wit", kept!("policies/wit/rules.wit"))
 }
 
-/// The rules in Python, JavaScript and C know the same settings.
+/// The example rules in Python, JavaScript and C have the same settings.
 fn cases(kind: Kind) -> ProjectFile {
     let cases = match kind {
         Kind::Threshold => kept!("wasm-rules/examples/cases/threshold.toml"),

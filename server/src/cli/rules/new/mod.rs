@@ -1,6 +1,6 @@
-//! `watchpost rules new`: a folder with a rule in it that builds and passes its own cases. The rules are the examples
-//! of `wasm-rules/examples`, with a name of their own; how each language's project is put together is told in
-//! `languages`, and what Rust needs besides in `vendored`.
+//! `watchpost rules new`: creates a project with a rule that builds and passes its test cases. The templates are the
+//! examples of `wasm-rules/examples`; `languages` assembles the project of each language, and `vendored` the SDK for
+//! Rust.
 
 mod languages;
 mod vendored;
@@ -15,18 +15,18 @@ use self::languages::project;
 use super::{Answer, CommandError, say};
 use crate::cli::{IO, USAGE};
 
-/// As long as the name of a rule may be.
+/// The maximum length of a rule's name.
 const NAME_BYTES: usize = 64;
 
-/// Makes a rule to begin with.
+/// Creates a rule project.
 #[derive(Args)]
 pub(super) struct New {
-    /// The rule's name, and the folder's: lower case letters, digits and hyphens.
+    /// The name of the rule and of the folder: lower case letters, digits and hyphens.
     name: String,
-    /// What it is written in.
+    /// The programming language.
     #[arg(long = "lang", value_name = "LANGUAGE")]
     language: Language,
-    /// What it does: a threshold rule judges what was measured, a role rule decides who may do what.
+    /// The kind of rule: a threshold rule judges measurements, a role rule authorizes clients.
     #[arg(long, value_enum, default_value_t = Kind::Threshold)]
     kind: Kind,
 }
@@ -54,15 +54,15 @@ impl Kind {
     }
 }
 
-/// A project: its files, and what is said of it.
+/// A project: its files and the texts about it.
 struct Project {
     language: &'static str,
-    /// The file that its author changes first.
+    /// The file that the author edits first.
     rule: &'static str,
     files: Vec<ProjectFile>,
 }
 
-/// A path within the project, and what is in the file.
+/// A path within the project, and the content of the file.
 struct ProjectFile {
     path: String,
     bytes: Vec<u8>,
@@ -77,21 +77,20 @@ impl New {
         let project = project(&name, language, kind).map_err(|why| CommandError::new(USAGE, why))?;
         let folder = Path::new(&name);
         fs::create_dir(folder).map_err(|error| match error.kind() {
-            io::ErrorKind::AlreadyExists => CommandError::new(
-                USAGE,
-                format!("{name} is there already; choose another name, or move it away"),
-            ),
-            _ => CommandError::new(IO, format!("the folder {name} cannot be made: {error}")),
+            io::ErrorKind::AlreadyExists => {
+                CommandError::new(USAGE, format!("{name} exists already; choose another name, or move it"))
+            }
+            _ => CommandError::new(IO, format!("cannot create the folder {name}: {error}")),
         })?;
         write(folder, &project.files).map_err(|error| {
-            // It was made a moment ago, and what is in it is ours.
+            // The folder has just been created, and contains only files of this project.
             let _ = fs::remove_dir_all(folder);
-            CommandError::new(IO, format!("{name} cannot be filled: {error}"))
+            CommandError::new(IO, format!("cannot write the files of {name}: {error}"))
         })?;
         say(
             out,
             &format!(
-                "{name} is a {} rule in {}. It builds as it is, and passes its own cases:\n\n  cd {name}\n  make test\n\n\
+                "{name} is a {} rule in {}. It builds as it is, and passes its test cases:\n\n  cd {name}\n  make test\n\n\
                  Then change {name}/{}, and {name}/cases.toml with it.\n",
                 kind.word(),
                 project.language,
@@ -102,7 +101,7 @@ impl New {
     }
 }
 
-/// What the contract asks of a name, said before there is a rule that could be refused for it.
+/// Validates the name before the project is created; the contract has the same limits.
 fn mistake_in_name(name: &str) -> Option<String> {
     let legal = |byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-');
     let is_one = !name.is_empty() && name.len() <= NAME_BYTES && name.bytes().all(legal);
@@ -125,7 +124,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_is_one_that_a_rule_may_have() {
+    fn a_valid_rule_name_is_required() {
         for legal in ["a", "weekend", "0-9", &"a".repeat(NAME_BYTES)] {
             assert_eq!(mistake_in_name(legal), None, "{legal}");
         }
@@ -136,13 +135,13 @@ mod tests {
     }
 
     #[test]
-    fn every_project_has_its_name_in_the_rule_once_and_no_gap_in_its_texts() {
+    fn every_project_has_its_name_in_the_rule_once_and_no_placeholder_left() {
         for language in Language::value_variants() {
             for kind in Kind::value_variants() {
                 let made = project("zebra-7", *language, *kind);
                 if (*language, *kind) == (Language::C, Kind::Role) {
-                    let why = made.err().expect("there is no such example");
-                    assert!(why.contains("no role rule in C"), "{why}");
+                    let why = made.err().expect("there is no such template");
+                    assert!(why.contains("no template of a role rule in C"), "{why}");
                     continue;
                 }
                 let Project { rule, files, .. } = made.unwrap_or_else(|why| panic!("{why}"));

@@ -1,18 +1,18 @@
-//! What a project in Rust needs besides its rule: the SDK, made to stand by itself, and a manifest and a lock file that
-//! know it under the project's name. Nothing is fetched here.
+//! The files that a Rust project needs besides its rule: the SDK as a standalone crate, and a manifest and a lock file
+//! with the project's name. Nothing is downloaded.
 
 use toml::{Table, Value};
 
 use super::ProjectFile;
 use super::languages::{kept, text};
 
-/// Where the SDK lies in a project.
+/// The folder of the SDK in a project.
 const FOLDER: &str = "watchpost-rule";
 
-/// The SDK with the contract beside it.
+/// The SDK with the contract next to it.
 pub(super) fn sdk() -> Vec<ProjectFile> {
     let source = |name: &str, source: &str| {
-        // In the repository the contract lies elsewhere.
+        // In the repository, the contract has another path.
         text(
             &format!("{FOLDER}/src/{name}"),
             source.replace("../../policies/wit", "wit"),
@@ -35,15 +35,15 @@ pub(super) fn sdk() -> Vec<ProjectFile> {
     ]
 }
 
-/// The example's manifest under another name, with the SDK beside it.
+/// The example's manifest with the project's name and the path of the SDK.
 pub(super) fn manifest_of(manifest: &str, example: &str, name: &str) -> String {
     manifest
         .replacen(&quoted(example), &quoted(&package(name)), 1)
         .replacen("../../../sdk", FOLDER, 1)
 }
 
-/// The example's lock file under another name. Its packages are in the order of their names, or cargo would write it
-/// anew.
+/// The example's lock file with the project's name. Packages are sorted by name; otherwise cargo would rewrite the
+/// file.
 pub(super) fn lock_of(lock: &str, example: &str, name: &str) -> String {
     const MARK: &str = "[[package]]";
     let (head, rest) = lock.split_once(MARK).unwrap_or((lock, ""));
@@ -58,7 +58,7 @@ pub(super) fn lock_of(lock: &str, example: &str, name: &str) -> String {
     head.to_owned() + &packages.join("\n")
 }
 
-/// Names of packages may not begin with a digit, and none of the dependencies begins so.
+/// Package names must not begin with a digit, and no dependency has this prefix.
 fn package(name: &str) -> String {
     format!("rule-{name}")
 }
@@ -67,12 +67,12 @@ fn quoted(name: &str) -> String {
     format!("\"{name}\"")
 }
 
-/// A manifest in which nothing is left to the workspace.
+/// A manifest that inherits nothing from the workspace.
 fn standing_alone(manifest: &str, workspace: &str) -> String {
-    let mut manifest: Table = manifest.parse().expect("our manifests are TOML");
-    let workspace: Table = workspace.parse().expect("our manifests are TOML");
+    let mut manifest: Table = manifest.parse().expect("manifests of this repository are TOML");
+    let workspace: Table = workspace.parse().expect("manifests of this repository are TOML");
     let workspace = &workspace["workspace"];
-    // How we want our own code to be checked is nobody else's concern.
+    // The lints of this repository do not apply to the project.
     manifest.remove("lints");
     for (section, common) in [("package", "package"), ("dependencies", "dependencies")] {
         let Some(Value::Table(entries)) = manifest.get_mut(section) else {
@@ -92,7 +92,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_sdk_stands_by_itself_and_is_whole() {
+    fn the_sdk_is_standalone_and_complete() {
         let files = sdk();
         let manifest = &files[0];
         let manifest: Table = String::from_utf8(manifest.bytes.clone())
@@ -108,7 +108,7 @@ mod tests {
         let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../wasm-rules/sdk/src");
         for entry in std::fs::read_dir(folder).expect("a folder").filter_map(Result::ok) {
             let path = format!("{FOLDER}/src/{}", entry.file_name().to_string_lossy());
-            assert!(files.iter().any(|file| file.path == path), "{path} is left behind");
+            assert!(files.iter().any(|file| file.path == path), "{path} is missing");
         }
         for file in &files {
             let text = String::from_utf8_lossy(&file.bytes);

@@ -1,4 +1,4 @@
-//! `watchpost rules activate` and `shadow`: a version in force, or beside what is.
+//! `watchpost rules activate` and `shadow`: activate a version, or run it in shadow mode.
 
 use std::io::Write;
 
@@ -13,14 +13,14 @@ use super::version::SelectedVersion;
 use super::{Remote, object};
 use crate::store::rules::Mode;
 
-/// Puts a version in force.
+/// Activates a version.
 #[derive(Args)]
 pub(in crate::cli::rules) struct Activate {
     #[command(flatten)]
     part: Part,
 }
 
-/// Puts a version beside what is in force.
+/// Runs a version in shadow mode.
 #[derive(Args)]
 pub(in crate::cli::rules) struct Shadow {
     #[command(flatten)]
@@ -31,12 +31,12 @@ pub(in crate::cli::rules) struct Shadow {
 struct Part {
     #[command(flatten)]
     chosen: SelectedVersion,
-    /// With these settings: JSON, or a file with JSON in it; without them with those that it has.
+    /// New settings: JSON, or a file with JSON; by default, the rule keeps its settings.
     #[arg(long, value_name = "FILE|JSON")]
     settings: Option<String>,
     #[command(flatten)]
-    manner: ChangeOptions,
-    /// Also where nobody could change rules any more; only for those whom `rules.break_glass` names.
+    options: ChangeOptions,
+    /// Accepts a change that removes your own permission to manage rules; only for identities in `rules.break_glass`.
     #[arg(long)]
     force: bool,
     #[command(flatten)]
@@ -58,26 +58,28 @@ impl Shadow {
 impl Part {
     async fn run(self, mode: Mode, out: &mut dyn Write) -> Result<Answer, CommandError> {
         let settings = object(self.settings.as_deref())?;
-        let peer = self.remote.peer()?;
-        let mut wanted = json!({ "digest": self.chosen.digest(&peer).await?, "mode": mode, "force": self.force });
+        let client = self.remote.client()?;
+        let mut body = json!({ "digest": self.chosen.digest(&client).await?, "mode": mode, "force": self.force });
         if let Some(settings) = settings {
-            wanted["settings"] = settings.into();
+            body["settings"] = settings.into();
         }
         let name = &self.chosen.rule.name;
-        let reply = put(&peer, name, wanted, &self.manner).await?;
+        let response = put(&client, name, body, &self.options).await?;
         self.remote
-            .tell(out, &reply, |changed: ChangeResponse| changed.told(name))
+            .print(out, &response, |changed: ChangeResponse| changed.summary(name))
     }
 }
 
-/// Asks for a version to take part, as `wanted` says.
+/// Requests that a version becomes active or runs in shadow mode, as the body says.
 pub(super) async fn put(
-    peer: &ApiClient,
+    client: &ApiClient,
     rule: &str,
-    mut wanted: serde_json::Value,
-    manner: &ChangeOptions,
+    mut body: serde_json::Value,
+    options: &ChangeOptions,
 ) -> Result<ApiResponse, CommandError> {
-    wanted["note"] = manner.note.clone().unwrap_or_default().into();
-    let question = ApiRequest::new(Method::PUT, format!("/api/v1/rules/{rule}/active"));
-    peer.demand(question.json(&wanted).after(manner.if_generation)).await
+    body["note"] = options.note.clone().unwrap_or_default().into();
+    let request = ApiRequest::new(Method::PUT, format!("/api/v1/rules/{rule}/active"));
+    client
+        .send_checked(request.json(&body).after(options.if_generation))
+        .await
 }

@@ -1,4 +1,4 @@
-//! What every change has: a note, the generation that was looked at, and a sentence about what is in force then.
+//! What all changes have in common: a note, the expected generation, and a sentence about the resulting state.
 
 use clap::Args;
 use serde::Deserialize;
@@ -6,18 +6,18 @@ use serde::Deserialize;
 use super::short;
 use crate::store::rules::Mode;
 
-/// What is to be said of a change.
+/// Options of every change.
 #[derive(Args)]
 pub(super) struct ChangeOptions {
-    /// Why, for those who read the log.
+    /// The reason for the change, recorded in the audit log.
     #[arg(long, value_name = "TEXT")]
     pub(super) note: Option<String>,
-    /// Changes nothing if another generation is in force by now.
+    /// Fails if the server's current generation is another one.
     #[arg(long, value_name = "N")]
     pub(super) if_generation: Option<i64>,
 }
 
-/// What is in force after it.
+/// The state after the change.
 #[derive(Deserialize)]
 pub(super) struct ChangeResponse {
     generation: i64,
@@ -25,7 +25,7 @@ pub(super) struct ChangeResponse {
     active: Vec<Line>,
 }
 
-/// A rule of what is in force.
+/// A rule that takes part.
 #[derive(Deserialize)]
 pub(super) struct Line {
     pub(super) name: String,
@@ -35,14 +35,14 @@ pub(super) struct Line {
 }
 
 impl ChangeResponse {
-    /// How things stand with a rule now.
-    pub(super) fn told(&self, rule: &str) -> String {
+    /// A sentence about the current state of a rule.
+    pub(super) fn summary(&self, rule: &str) -> String {
         let lines = self.active.iter().filter(|line| line.name == rule);
         let parts: Vec<_> = lines
             .map(|line| format!("{rule} {} ({}) {}", line.version, short(&line.digest), does(line.mode)))
             .collect();
         let stands = match parts.is_empty() {
-            true => format!("{rule} takes no part"),
+            true => format!("{rule} is not in use"),
             false => parts.join("; "),
         };
         let same = if self.changed { "" } else { "nothing changed: " };
@@ -50,10 +50,10 @@ impl ChangeResponse {
     }
 }
 
-/// What a rule does that takes part so.
+/// A mode in words.
 fn does(mode: Mode) -> &'static str {
     match mode {
-        Mode::Active => "is in force",
+        Mode::Active => "is active",
         Mode::Shadow => "runs in shadow",
     }
 }
@@ -63,7 +63,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_change_is_told_in_one_line() {
+    fn a_change_is_summarized_in_one_line() {
         let check = |changed: bool, modes: &[Mode], expected: &str| {
             let lines = modes.iter().map(|mode| Line {
                 name: "weekend".to_owned(),
@@ -77,12 +77,12 @@ mod tests {
                 changed,
                 active,
             };
-            assert_eq!(change.told("weekend"), expected);
+            assert_eq!(change.summary("weekend"), expected);
         };
         check(
             true,
             &[Mode::Active],
-            "weekend 1.0.0 (3fa2b1c0d4e5) is in force, generation 7\n",
+            "weekend 1.0.0 (3fa2b1c0d4e5) is active, generation 7\n",
         );
         check(
             false,
@@ -92,8 +92,8 @@ mod tests {
         check(
             true,
             &[Mode::Active, Mode::Shadow],
-            "weekend 1.0.0 (3fa2b1c0d4e5) is in force; weekend 1.0.0 (3fa2b1c0d4e5) runs in shadow, generation 7\n",
+            "weekend 1.0.0 (3fa2b1c0d4e5) is active; weekend 1.0.0 (3fa2b1c0d4e5) runs in shadow, generation 7\n",
         );
-        check(true, &[], "weekend takes no part, generation 7\n");
+        check(true, &[], "weekend is not in use, generation 7\n");
     }
 }

@@ -1,4 +1,4 @@
-//! `watchpost rules retire`: a rule takes no part any more. Its versions stay.
+//! `watchpost rules retire`: deactivates a rule. Its versions stay stored.
 
 use std::io::Write;
 
@@ -10,16 +10,16 @@ use super::super::{Answer, CommandError};
 use super::change::{ChangeOptions, ChangeResponse};
 use super::{Named, Remote};
 
-/// Takes a rule out.
+/// Deactivates a rule.
 #[derive(Args)]
 pub(in crate::cli::rules) struct Retire {
     #[command(flatten)]
     rule: Named,
-    /// Only ends the comparing; what is in force stays.
+    /// Only ends the rule's shadow; the active version stays active.
     #[arg(long)]
     shadow: bool,
     #[command(flatten)]
-    manner: ChangeOptions,
+    options: ChangeOptions,
     #[command(flatten)]
     remote: Remote,
 }
@@ -27,12 +27,12 @@ pub(in crate::cli::rules) struct Retire {
 impl Retire {
     pub(super) async fn run(self, out: &mut dyn Write) -> Result<Answer, CommandError> {
         let part = if self.shadow { "/shadow" } else { "/active" };
-        let question = ApiRequest::new(Method::DELETE, self.rule.path(part))
-            .with("note", self.manner.note.as_ref())
-            .after(self.manner.if_generation);
-        let reply = self.remote.peer()?.demand(question).await?;
+        let request = ApiRequest::new(Method::DELETE, self.rule.path(part))
+            .with("note", self.options.note.as_ref())
+            .after(self.options.if_generation);
+        let response = self.remote.client()?.send_checked(request).await?;
         let name = &self.rule.name;
         self.remote
-            .tell(out, &reply, |changed: ChangeResponse| changed.told(name))
+            .print(out, &response, |changed: ChangeResponse| changed.summary(name))
     }
 }

@@ -1,4 +1,4 @@
-//! `watchpost rules list`: the rules of a server, a line each, and what is not as somebody wanted it.
+//! `watchpost rules list`: lists the rules of a server, and reports a pending generation and quarantined rules.
 
 use std::io::Write;
 
@@ -29,14 +29,14 @@ struct Overview {
     rules: Vec<Summary>,
 }
 
-/// The server has not managed to follow the others.
+/// A newer generation that the server could not load.
 #[derive(Deserialize)]
 struct PendingGeneration {
     generation: i64,
     why: String,
 }
 
-/// A rule that failed too often.
+/// A rule in quarantine, because it kept failing.
 #[derive(Deserialize)]
 struct QuarantinedRule {
     rule: String,
@@ -52,13 +52,17 @@ struct Summary {
 
 impl List {
     pub(super) async fn run(self, out: &mut dyn Write) -> Result<Answer, CommandError> {
-        let reply = self.remote.peer()?.demand(ApiRequest::get("/api/v1/rules")).await?;
-        self.remote.tell(out, &reply, as_table)
+        let response = self
+            .remote
+            .client()?
+            .send_checked(ApiRequest::get("/api/v1/rules"))
+            .await?;
+        self.remote.print(out, &response, as_table)
     }
 }
 
 fn as_table(overview: Overview) -> String {
-    let heading = ["NAME", "KIND", "VERSIONS", "IN FORCE", "IN SHADOW"].map(str::to_owned);
+    let heading = ["NAME", "KIND", "VERSIONS", "ACTIVE", "SHADOW"].map(str::to_owned);
     let part = |name: &str, mode: Mode| {
         let mut lines = overview.active.iter();
         let line = lines.find(|line| line.name == name && line.mode == mode);
@@ -79,10 +83,10 @@ fn as_table(overview: Overview) -> String {
     let rows: Vec<_> = [heading].into_iter().chain(rows).collect();
     let mut text = format!("{}\ngeneration {}\n", columns(&rows), overview.generation);
     if let Some(PendingGeneration { generation, why }) = &overview.behind {
-        text += &format!("generation {generation} should be in force, and cannot be: {why}\n");
+        text += &format!("generation {generation} could not be loaded: {why}\n");
     }
     for QuarantinedRule { rule, why } in &overview.quarantined {
-        text += &format!("{rule} was put aside, for it failed: {why}\n");
+        text += &format!("{rule} is quarantined: {why}\n");
     }
     text
 }

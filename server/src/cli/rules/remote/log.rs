@@ -1,4 +1,4 @@
-//! `watchpost rules log`: who did what to a rule, the latest first.
+//! `watchpost rules log`: prints the audit log of a rule, the latest entry first.
 
 use std::io::Write;
 
@@ -10,15 +10,15 @@ use super::super::{Answer, CommandError};
 use super::{Named, Remote, or_dash, short, written};
 use crate::cli::table::columns;
 
-/// Tells what was done.
+/// Prints the audit log.
 #[derive(Args)]
 pub(in crate::cli::rules) struct Log {
     #[command(flatten)]
     rule: Named,
-    /// So many lines at most; without it as many as the server gives.
+    /// Maximum number of entries; default: the server's.
     #[arg(long, value_name = "N")]
     limit: Option<u32>,
-    /// Only lines before this one, as the page before says it.
+    /// Only entries before this one, as the previous page names it.
     #[arg(long, value_name = "LINE")]
     before: Option<i64>,
     #[command(flatten)]
@@ -27,12 +27,12 @@ pub(in crate::cli::rules) struct Log {
 
 #[derive(Deserialize)]
 struct Page {
-    log: Vec<AuditAction>,
+    log: Vec<AuditEntry>,
     next: Option<i64>,
 }
 
 #[derive(Deserialize)]
-struct AuditAction {
+struct AuditEntry {
     time_ms: i64,
     what: String,
     digest: Option<String>,
@@ -43,30 +43,29 @@ struct AuditAction {
 
 impl Log {
     pub(super) async fn run(self, out: &mut dyn Write) -> Result<Answer, CommandError> {
-        let question = ApiRequest::get(self.rule.path("/log"))
+        let request = ApiRequest::get(self.rule.path("/log"))
             .with("limit", self.limit)
             .with("before", self.before);
-        let reply = self.remote.peer()?.demand(question).await?;
-        self.remote.tell(out, &reply, as_table)
+        let response = self.remote.client()?.send_checked(request).await?;
+        self.remote.print(out, &response, as_table)
     }
 }
 
 fn as_table(page: Page) -> String {
-    let heading = ["TIME", "WHAT", "VERSION", "GENERATION", "BY", "NOTE"].map(str::to_owned);
-    let rows = page.log.into_iter().map(|deed| {
+    let heading = ["TIME", "ACTION", "VERSION", "GENERATION", "ACTOR", "NOTE"].map(str::to_owned);
+    let rows = page.log.into_iter().map(|entry| {
         [
-            written(deed.time_ms),
-            deed.what.replace('_', " "),
-            or_dash(short(deed.digest.as_deref().unwrap_or_default())),
-            deed.generation
+            written(entry.time_ms),
+            entry.what.replace('_', " "),
+            or_dash(short(entry.digest.as_deref().unwrap_or_default())),
+            entry
+                .generation
                 .map_or_else(|| "-".to_owned(), |generation| generation.to_string()),
-            deed.by,
-            or_dash(&deed.note),
+            entry.by,
+            or_dash(&entry.note),
         ]
     });
     let rows: Vec<_> = [heading].into_iter().chain(rows).collect();
-    let older = page
-        .next
-        .map(|line| format!("\nthere are older ones: --before {line}\n"));
+    let older = page.next.map(|line| format!("\nfor older entries: --before {line}\n"));
     columns(&rows) + &older.unwrap_or_default()
 }

@@ -1,5 +1,5 @@
-//! `watchpost rules` against a server: one file a command, each of them a question or two to its API, and what people
-//! are told of the answer. What any of it does is the server's work.
+//! `watchpost rules` commands for a server: one file for each command. A command sends one or two API requests and
+//! prints the response; the server does the work.
 
 mod activate;
 mod change;
@@ -25,31 +25,31 @@ use super::{Answer, CommandError, inputs, say};
 use crate::cli::{DATA, SERVER_VARIABLE, USAGE};
 use crate::config::Environment;
 
-/// So much of a digest is told: more than has to be given to name a version, and a line has room for it.
+/// Number of printed digits of a digest: more than needed to select a version, and short enough for a table.
 const DIGITS: usize = 12;
 
-/// What is asked of a server.
+/// The commands for a server.
 #[derive(Subcommand)]
 pub(super) enum RemoteAction {
-    /// Lists the rules of a server, and which are in force.
+    /// Lists the rules of a server, and their active versions.
     List(list::List),
     /// Shows one rule of a server: its settings and its versions.
     Show(show::Show),
-    /// Brings a component to a server, which checks it.
+    /// Uploads a rule to a server, which checks it.
     Push(push::Push),
-    /// Tries a version on what a server has measured, before it is put in force.
+    /// Evaluates a version on a server's recorded history before activation.
     Trial(trial::Trial),
-    /// Lets a version run beside what is in force, and counts for nothing.
+    /// Runs a version in shadow mode: it is evaluated but its results are ignored.
     Shadow(activate::Shadow),
-    /// Puts a version in force.
+    /// Activates a version.
     Activate(activate::Activate),
-    /// Puts in force what was before the last change of a rule.
+    /// Rolls back the last change of a rule.
     Rollback(rollback::Rollback),
-    /// Prints the settings of a rule, or gives it others.
+    /// Prints or replaces the settings of a rule.
     Settings(settings::Settings),
-    /// Takes a rule out of what counts, or of what is compared.
+    /// Deactivates a rule or ends its shadow.
     Retire(deactivate::Retire),
-    /// Tells who did what to a rule.
+    /// Prints the audit log of a rule.
     Log(log::Log),
 }
 
@@ -70,73 +70,73 @@ impl RemoteAction {
     }
 }
 
-/// Which server, as whom, and for whom it is told.
+/// The server, the credentials and the output format.
 #[derive(Args)]
 struct Remote {
-    /// The Watchpost to ask: https://HOST:PORT; also by the variable `WATCHPOST_SERVER`.
+    /// The URL of the server: https://HOST:PORT; also set by the variable `WATCHPOST_SERVER`.
     #[arg(long, value_name = "URL")]
     server: Option<String>,
     #[command(flatten)]
     proof: Credentials,
-    /// Prints the server's own answer, which is JSON.
+    /// Prints the server's JSON response.
     #[arg(long)]
     json: bool,
 }
 
 impl Remote {
-    fn peer(&self) -> Result<ApiClient, CommandError> {
+    fn client(&self) -> Result<ApiClient, CommandError> {
         let named = || {
             let url = Environment::variable_of_process(SERVER_VARIABLE)?.into_string().ok();
             url.filter(|url| !url.is_empty())
         };
         let Some(server) = self.server.clone().or_else(named) else {
-            let what = format!("which server? write --server https://HOST:PORT, or set {SERVER_VARIABLE}");
+            let what = format!("no server given; write --server https://HOST:PORT, or set {SERVER_VARIABLE}");
             return Err(CommandError::new(USAGE, what));
         };
         ApiClient::new(&server, &self.proof)
     }
 
-    /// Programs get the answer as it came; people get what is made of it.
-    fn tell<T: DeserializeOwned>(
+    /// Prints the response: as received for programs, or formatted for people.
+    fn print<T: DeserializeOwned>(
         &self,
         out: &mut dyn Write,
-        reply: &ApiResponse,
+        response: &ApiResponse,
         for_people: impl FnOnce(T) -> String,
     ) -> Result<Answer, CommandError> {
         if self.json {
-            say(out, &format!("{}\n", reply.body.trim_end()))?;
+            say(out, &format!("{}\n", response.body.trim_end()))?;
         } else {
-            say(out, &for_people(reply.read()?))?;
+            say(out, &for_people(response.read()?))?;
         }
         Ok(Answer::Yes)
     }
 }
 
-/// A rule.
+/// Selects a rule.
 #[derive(Args)]
 struct Named {
-    /// The rule.
+    /// The name of the rule.
     #[arg(value_name = "NAME", value_parser = legal)]
     name: String,
 }
 
 impl Named {
-    /// Where a server has something of it.
+    /// The path of the rule, with this suffix, on the server.
     fn path(&self, what: &str) -> String {
         format!("/api/v1/rules/{}{what}", self.name)
     }
 }
 
-/// A rule has such a name, so anything else would be another path.
+/// Rejects other characters, which would change the path.
 fn legal(name: &str) -> Result<String, String> {
     let is_legal = |byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-');
     if name.is_empty() || !name.bytes().all(is_legal) {
-        return Err("the name of a rule has lower case letters, digits and hyphens".to_owned());
+        return Err("the name of a rule can have lower case letters, digits and hyphens only".to_owned());
     }
     Ok(name.to_owned())
 }
 
-/// Settings that a server would read: an object.
+/// Settings from a file or from the argument; they must be an object.
 fn object(given: Option<&str>) -> Result<Option<Map<String, Value>>, CommandError> {
     let Some(given) = given else { return Ok(None) };
     let object = serde_json::from_str(&inputs::settings(given)?);
@@ -146,25 +146,22 @@ fn object(given: Option<&str>) -> Result<Option<Map<String, Value>>, CommandErro
         } else {
             given
         };
-        CommandError::new(
-            DATA,
-            format!("{name}: this is no JSON object, which settings are: {error}"),
-        )
+        CommandError::new(DATA, format!("{name}: settings must be a JSON object: {error}"))
     })
 }
 
-/// The beginning of a digest, for people.
+/// The first digits of a digest, for people.
 fn short(digest: &str) -> &str {
     digest.get(..DIGITS).unwrap_or(digest)
 }
 
-/// What stands in a cell that has nothing.
+/// The text of a table cell; a dash if it is empty.
 fn or_dash(text: &str) -> String {
     let text = if text.is_empty() { "-" } else { text };
     text.to_owned()
 }
 
-/// A time, as a server counts it.
+/// Formats a server's time for people.
 fn written(time_ms: i64) -> String {
     u64::try_from(time_ms).map_or_else(|_| "-".to_owned(), crate::clock::written)
 }

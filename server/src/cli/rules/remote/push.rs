@@ -1,4 +1,4 @@
-//! `watchpost rules push`: a component to a server, which checks it; and, if wanted, in force at once.
+//! `watchpost rules push`: uploads a component to a server, which checks it; optionally activates it.
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -21,34 +21,34 @@ use super::change::{ChangeOptions, ChangeResponse};
 use super::{Remote, object, short};
 use crate::store::rules::Mode;
 
-/// A rule that takes long takes seconds.
+/// A rule that compiles slowly takes seconds.
 const POLL_INTERVAL: Duration = Duration::from_millis(250);
 
-/// Brings a component.
+/// Uploads a rule.
 #[derive(Args)]
 pub(in crate::cli::rules) struct Push {
     /// The component.
     #[arg(value_name = "RULE.wasm")]
     file: PathBuf,
-    /// The settings that it is checked with, and has when it is put in force: JSON, or a file with JSON in it.
+    /// Settings for the check and for the activation: JSON, or a file with JSON.
     #[arg(long, value_name = "FILE|JSON")]
     settings: Option<String>,
-    /// Its signature, as `watchpost rules sign` writes it; RULE.wasm.sig, if that is there.
+    /// The signature file, as written by `watchpost rules sign`; default: RULE.wasm.sig, if it exists.
     #[arg(long, value_name = "FILE")]
     signature: Option<PathBuf>,
-    /// Puts it in force if it passes; with --json, the answer to that is what is printed.
+    /// Activates the version if it passes the checks; with --json, prints the response to the activation.
     #[arg(long, conflicts_with = "shadow")]
     activate: bool,
-    /// Puts it beside what is in force if it passes.
+    /// Runs the version in shadow mode if it passes the checks.
     #[arg(long)]
     shadow: bool,
     #[command(flatten)]
-    manner: ChangeOptions,
+    options: ChangeOptions,
     #[command(flatten)]
     remote: Remote,
 }
 
-/// What the server says of it.
+/// The response to an upload.
 #[derive(Deserialize)]
 struct UploadResponse {
     name: String,
@@ -65,76 +65,80 @@ struct Check {
 
 impl Push {
     pub(super) async fn run(self, out: &mut dyn Write) -> Result<Answer, CommandError> {
-        let question = self.question()?;
-        let peer = self.remote.peer()?;
-        let reply = self.bring(&peer, question).await?;
+        let request = self.request()?;
+        let client = self.remote.client()?;
+        let response = self.upload(&client, request).await?;
         let Some(mode) = self.mode() else {
-            return self.remote.tell(out, &reply, |brought: UploadResponse| {
-                let (name, digest) = (&brought.name, short(&brought.digest));
+            return self.remote.print(out, &response, |uploaded: UploadResponse| {
+                let (name, digest) = (&uploaded.name, short(&uploaded.digest));
                 let next = format!("watchpost rules activate {name} {digest}");
                 format!(
-                    "{}{name} {} ({digest}) is there; to put it in force: {next}\n",
-                    brought.told(),
-                    brought.version
+                    "{}{name} {} ({digest}) is uploaded; to activate it: {next}\n",
+                    uploaded.summary(),
+                    uploaded.version
                 )
             });
         };
-        let brought: UploadResponse = reply.read()?;
+        let uploaded: UploadResponse = response.read()?;
         if !self.remote.json {
-            say(out, &brought.told())?;
+            say(out, &uploaded.summary())?;
         }
-        let wanted = json!({ "digest": brought.digest, "mode": mode });
-        let reply = put(&peer, &brought.name, wanted, &self.manner).await?;
-        self.remote
-            .tell(out, &reply, |changed: ChangeResponse| changed.told(&brought.name))
+        let body = json!({ "digest": uploaded.digest, "mode": mode });
+        let response = put(&client, &uploaded.name, body, &self.options).await?;
+        self.remote.print(out, &response, |changed: ChangeResponse| {
+            changed.summary(&uploaded.name)
+        })
     }
 
     fn mode(&self) -> Option<Mode> {
-        let wanted = [(self.activate, Mode::Active), (self.shadow, Mode::Shadow)];
-        wanted
+        let modes = [(self.activate, Mode::Active), (self.shadow, Mode::Shadow)];
+        modes
             .into_iter()
-            .find_map(|(is_wanted, mode)| is_wanted.then_some(mode))
+            .find_map(|(is_requested, mode)| is_requested.then_some(mode))
     }
 
-    /// The component alone, or a form where something comes with it.
-    fn question(&self) -> Result<ApiRequest, CommandError> {
+    /// The component alone, or a form if there are settings or a signature.
+    fn request(&self) -> Result<ApiRequest, CommandError> {
         let wasm = any_bytes(&self.file)?;
-        let question = ApiRequest::new(Method::POST, "/api/v1/rules").with("note", self.manner.note.as_ref());
+        let request = ApiRequest::new(Method::POST, "/api/v1/rules").with("note", self.options.note.as_ref());
         let settings = object(self.settings.as_deref())?.map(|settings| Value::from(settings).to_string());
         let mut fields = Vec::new();
         fields.extend(settings.map(|settings| ("settings", settings.into_bytes())));
         fields.extend(self.signature()?.map(|signature| ("signature", signature)));
         if fields.is_empty() {
-            return Ok(question.body("application/wasm", wasm));
+            return Ok(request.body("application/wasm", wasm));
         }
         let (kind, body) = form(wasm, fields);
-        Ok(question.body(kind, body))
+        Ok(request.body(kind, body))
     }
 
     fn signature(&self) -> Result<Option<Vec<u8>>, CommandError> {
-        let mut beside = self.file.clone().into_os_string();
-        beside.push(".sig");
-        let beside = PathBuf::from(beside);
-        let file = self.signature.as_ref().or_else(|| beside.exists().then_some(&beside));
+        let mut default_signature = self.file.clone().into_os_string();
+        default_signature.push(".sig");
+        let default_signature = PathBuf::from(default_signature);
+        let file = self
+            .signature
+            .as_ref()
+            .or_else(|| default_signature.exists().then_some(&default_signature));
         file.map(|file| any_bytes(file)).transpose()
     }
 
-    /// Sends it, and waits for what comes of it.
-    async fn bring(&self, peer: &ApiClient, question: ApiRequest) -> Result<ApiResponse, CommandError> {
+    /// Sends the component, and polls until the checks are finished.
+    async fn upload(&self, client: &ApiClient, request: ApiRequest) -> Result<ApiResponse, CommandError> {
         let progress = Progress::show(&format!("sending {}", self.file.display()));
-        let mut reply = peer.demand(question).await?;
-        progress.now("the server compiles it");
-        while let (StatusCode::ACCEPTED, Some(place)) = (reply.status, reply.place.clone()) {
+        let mut response = client.send_checked(request).await?;
+        progress.now("the server compiles the rule");
+        while let (StatusCode::ACCEPTED, Some(location)) = (response.status, response.location.clone()) {
             sleep(POLL_INTERVAL).await;
-            reply = peer.demand(ApiRequest::get(place)).await?;
+            response = client.send_checked(ApiRequest::get(location)).await?;
         }
-        Ok(reply)
+        Ok(response)
     }
 }
 
 impl UploadResponse {
-    /// A line a check, as `watchpost rules check` has them.
-    fn told(&self) -> String {
+    /// A line for each check, in the format of `watchpost rules check`.
+    fn summary(&self) -> String {
         let lines = self.checks.iter().map(|Check { check, duration_ms }| {
             let took = Duration::try_from_secs_f64(duration_ms / 1e3).unwrap_or_default();
             format!("ok      {:>8}  {check}\n", written(took))
@@ -144,7 +148,7 @@ impl UploadResponse {
     }
 }
 
-/// A form, and its kind. What parts its fields has the digest of the component in it, so it cannot stand in there.
+/// A multipart form and its content type. The boundary contains the component's digest, so no field contains it.
 fn form(wasm: Vec<u8>, mut fields: Vec<(&str, Vec<u8>)>) -> (String, Vec<u8>) {
     let boundary = Digest::of(&wasm).to_string();
     fields.push(("component", wasm));

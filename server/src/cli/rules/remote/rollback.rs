@@ -1,4 +1,4 @@
-//! `watchpost rules rollback`: what a rule was before its last change. Two of them are as if nothing had been.
+//! `watchpost rules rollback`: restores a rule's state before its last change. Two rollbacks cancel each other out.
 
 use std::io::Write;
 
@@ -11,14 +11,14 @@ use super::super::{Answer, CommandError};
 use super::change::{ChangeOptions, ChangeResponse};
 use super::{Named, Remote};
 
-/// Takes the last change back.
+/// Rolls back the last change.
 #[derive(Args)]
 pub(in crate::cli::rules) struct Rollback {
     #[command(flatten)]
     rule: Named,
     #[command(flatten)]
-    manner: ChangeOptions,
-    /// Also where nobody could change rules any more; only for those whom `rules.break_glass` names.
+    options: ChangeOptions,
+    /// Accepts a change that removes your own permission to manage rules; only for identities in `rules.break_glass`.
     #[arg(long)]
     force: bool,
     #[command(flatten)]
@@ -27,13 +27,13 @@ pub(in crate::cli::rules) struct Rollback {
 
 impl Rollback {
     pub(super) async fn run(self, out: &mut dyn Write) -> Result<Answer, CommandError> {
-        let note = self.manner.note.as_deref().unwrap_or_default();
-        let question = ApiRequest::new(Method::POST, self.rule.path("/rollback"))
+        let note = self.options.note.as_deref().unwrap_or_default();
+        let request = ApiRequest::new(Method::POST, self.rule.path("/rollback"))
             .json(&json!({ "note": note, "force": self.force }))
-            .after(self.manner.if_generation);
-        let reply = self.remote.peer()?.demand(question).await?;
+            .after(self.options.if_generation);
+        let response = self.remote.client()?.send_checked(request).await?;
         let name = &self.rule.name;
         self.remote
-            .tell(out, &reply, |changed: ChangeResponse| changed.told(name))
+            .print(out, &response, |changed: ChangeResponse| changed.summary(name))
     }
 }

@@ -1,4 +1,4 @@
-//! `watchpost rules settings`: prints what a rule is set to, gives it others, or takes back what was given.
+//! `watchpost rules settings`: prints, replaces or resets the settings of a rule.
 
 use std::io::Write;
 
@@ -13,20 +13,20 @@ use super::show::Whole;
 use super::{Named, Remote, object};
 use crate::store::rules::Mode;
 
-/// Looks at settings, or changes them.
+/// Prints or changes settings.
 #[derive(Args)]
 pub(in crate::cli::rules) struct Settings {
     #[command(flatten)]
     rule: Named,
-    /// What to set it to: JSON, or a file with JSON in it; without it, the settings in force are printed.
+    /// New settings: JSON, or a file with JSON; without them, the current settings are printed.
     #[arg(value_name = "FILE|JSON")]
     settings: Option<String>,
-    /// Takes back what was given: the settings of the configuration count again, or none.
+    /// Resets the settings to those of the configuration, or to the rule's defaults.
     #[arg(long, conflicts_with = "settings")]
     default: bool,
     #[command(flatten)]
-    manner: ChangeOptions,
-    /// Also where nobody could change rules any more; only for those whom `rules.break_glass` names.
+    options: ChangeOptions,
+    /// Accepts a change that removes your own permission to manage rules; only for identities in `rules.break_glass`.
     #[arg(long)]
     force: bool,
     #[command(flatten)]
@@ -36,36 +36,40 @@ pub(in crate::cli::rules) struct Settings {
 impl Settings {
     pub(super) async fn run(self, out: &mut dyn Write) -> Result<Answer, CommandError> {
         let path = self.rule.path("/settings");
-        let question = match (object(self.settings.as_deref())?, self.default) {
+        let request = match (object(self.settings.as_deref())?, self.default) {
             (Some(settings), _) => ApiRequest::new(Method::PUT, path).json(&settings.into()),
             (None, true) => ApiRequest::new(Method::DELETE, path),
             (None, false) => return self.print(out).await,
         };
-        let question = question
-            .with("note", self.manner.note.as_ref())
+        let request = request
+            .with("note", self.options.note.as_ref())
             .with("force", self.force.then_some(true))
-            .after(self.manner.if_generation);
-        let reply = self.remote.peer()?.demand(question).await?;
+            .after(self.options.if_generation);
+        let response = self.remote.client()?.send_checked(request).await?;
         let name = &self.rule.name;
         self.remote
-            .tell(out, &reply, |changed: ChangeResponse| changed.told(name))
+            .print(out, &response, |changed: ChangeResponse| changed.summary(name))
     }
 
-    /// Nothing but JSON, so that it can be changed and given back; of a rule that takes part in both ways, what counts.
+    /// Prints JSON only, so that it can be edited and sent back; the active version takes precedence over the shadow.
     async fn print(&self, out: &mut dyn Write) -> Result<Answer, CommandError> {
-        let reply = self.remote.peer()?.demand(ApiRequest::get(self.rule.path(""))).await?;
-        let whole: Whole = reply.read()?;
+        let response = self
+            .remote
+            .client()?
+            .send_checked(ApiRequest::get(self.rule.path("")))
+            .await?;
+        let whole: Whole = response.read()?;
         let name = &self.rule.name;
         let counts = |mode| whole.active.iter().find(|part| part.line.mode == mode);
         let Some(part) = counts(Mode::Active).or_else(|| counts(Mode::Shadow)) else {
             return Err(CommandError::new(
                 EXIT_FAILED_CHECK,
-                format!("{name} takes no part, so it has no settings in force"),
+                format!("{name} is not in use, so it has no current settings"),
             ));
         };
-        // A rule that was given none got an empty object.
+        // Without stored settings, the rule gets an empty object.
         let given = Some(&part.settings).filter(|given| !given.is_null());
         let settings = given.cloned().unwrap_or_else(|| json!({}));
-        self.remote.tell(out, &reply, |_: Value| format!("{settings:#}\n"))
+        self.remote.print(out, &response, |_: Value| format!("{settings:#}\n"))
     }
 }

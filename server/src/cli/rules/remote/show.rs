@@ -1,4 +1,4 @@
-//! `watchpost rules show`: one rule of a server, with its settings and its versions.
+//! `watchpost rules show`: shows one rule of a server, with its settings and its versions.
 
 use std::io::Write;
 
@@ -32,12 +32,12 @@ pub(super) struct Whole {
     versions: Vec<Version>,
 }
 
-/// How it takes part.
+/// A version that takes part, with its settings.
 #[derive(Deserialize)]
 pub(super) struct Part {
     #[serde(flatten)]
     pub(super) line: Line,
-    /// What somebody gave it; nothing, where nobody did.
+    /// The stored settings; null if there are none.
     pub(super) settings: Value,
     settings_updated_by: Option<String>,
 }
@@ -54,8 +54,12 @@ struct Version {
 
 impl Show {
     pub(super) async fn run(self, out: &mut dyn Write) -> Result<Answer, CommandError> {
-        let reply = self.remote.peer()?.demand(ApiRequest::get(self.rule.path(""))).await?;
-        self.remote.tell(out, &reply, as_text)
+        let response = self
+            .remote
+            .client()?
+            .send_checked(ApiRequest::get(self.rule.path("")))
+            .await?;
+        self.remote.print(out, &response, as_text)
     }
 }
 
@@ -73,27 +77,27 @@ fn as_text(whole: Whole) -> String {
         settings_updated_by,
     } in &whole.active
     {
-        let place = match line.mode {
-            Mode::Active => "in force ",
+        let role = match line.mode {
+            Mode::Active => "active   ",
             Mode::Shadow => "in shadow",
         };
         let settings = match settings_updated_by {
             Some(by) => format!("{settings} by {by}"),
             None => "without settings".to_owned(),
         };
-        text += &format!("{place}  {} ({}), {settings}\n", line.version, short(&line.digest));
+        text += &format!("{role}  {} ({}), {settings}\n", line.version, short(&line.digest));
     }
     if whole.active.is_empty() {
-        text += "it takes no part\n";
+        text += "the rule is not in use\n";
     }
-    let heading = ["DIGEST", "VERSION", "BYTES", "BROUGHT", "BY", "NOTE"].map(str::to_owned);
+    let heading = ["DIGEST", "VERSION", "BYTES", "UPLOADED", "BY", "NOTE"].map(str::to_owned);
     let rows = whole.versions.iter().map(|version| {
-        let is_brought = version.uploaded_ms > 0;
+        let is_uploaded = version.uploaded_ms > 0;
         [
             short(&version.digest).to_owned(),
             version.version.clone(),
             version.bytes.to_string(),
-            if is_brought {
+            if is_uploaded {
                 written(version.uploaded_ms)
             } else {
                 "-".to_owned()

@@ -1,5 +1,5 @@
-//! `watchpost rules trial`: what a server has measured, replayed through a version. The answer is no where it differs
-//! from what is in force, fails, or was tried on nothing, so that a pipeline can be held by it.
+//! `watchpost rules trial`: replays a server's recorded history through a version. The exit code is 1 if the result
+//! differs from the active version's, if the version fails, or if there is no history, so a CI pipeline can rely on it.
 
 use std::io::Write;
 use std::time::Duration;
@@ -21,24 +21,24 @@ use super::{Remote, object, written};
 use crate::cli::SOFTWARE;
 use crate::cli::table::columns;
 
-/// A person sees it move, and the server is not kept busy by being asked.
+/// Short enough for a live progress line, and long enough to cause little load.
 const POLL_INTERVAL: Duration = Duration::from_millis(500);
 
-/// Replays what was measured. Ctrl-C ends it on the server too, and tells what was found so far.
+/// Replays recorded history. Ctrl-C cancels the trial on the server too, and prints the results so far.
 #[derive(Args)]
 pub(in crate::cli::rules) struct Trial {
     #[command(flatten)]
     chosen: SelectedVersion,
-    /// From when: a time such as 2026-01-31T12:00:00Z, or how long ago; an hour before its end, if nothing is said.
+    /// Start of the time range: a time such as 2026-01-31T12:00:00Z, or an age; default: an hour before the end.
     #[arg(long, value_name = "TIME|-1h", allow_hyphen_values = true)]
     from: Option<String>,
-    /// Until when; now, if nothing is said.
+    /// End of the time range; default: now.
     #[arg(long, value_name = "TIME|-1h", allow_hyphen_values = true)]
     to: Option<String>,
-    /// What was measured where; the server's own machine, if nothing is said.
+    /// The machine that was measured; default: the server's own.
     #[arg(long, value_name = "NAME")]
     host: Option<String>,
-    /// With these settings: JSON, or a file with JSON in it.
+    /// The settings: JSON, or a file with JSON.
     #[arg(long, value_name = "FILE|JSON")]
     settings: Option<String>,
     #[command(flatten)]
@@ -87,54 +87,55 @@ struct Done {
 impl Trial {
     pub(super) async fn run(self, out: &mut dyn Write) -> Result<Answer, CommandError> {
         let settings = object(self.settings.as_deref())?;
-        let peer = self.remote.peer()?;
-        let digest = self.chosen.digest(&peer).await?;
-        let mut wanted = json!({ "from": self.from, "to": self.to, "host": self.host });
+        let client = self.remote.client()?;
+        let digest = self.chosen.digest(&client).await?;
+        let mut body = json!({ "from": self.from, "to": self.to, "host": self.host });
         if let Some(settings) = settings {
-            wanted["settings"] = settings.into();
+            body["settings"] = settings.into();
         }
         let path = self.chosen.rule.path(&format!("/versions/{digest}/trial"));
-        let reply = followed(&peer, ApiRequest::new(Method::POST, path).json(&wanted)).await?;
-        let is_same = reply.read::<TrialOutcome>()?.is_same();
-        self.remote.tell(out, &reply, |outcome: TrialOutcome| outcome.told())?;
+        let response = run_to_end(&client, ApiRequest::new(Method::POST, path).json(&body)).await?;
+        let is_same = response.read::<TrialOutcome>()?.is_same();
+        self.remote
+            .print(out, &response, |outcome: TrialOutcome| outcome.summary())?;
         Ok(if is_same { Answer::Yes } else { Answer::No })
     }
 }
 
-/// Begins it, and waits for its end.
-async fn followed(peer: &ApiClient, question: ApiRequest) -> Result<ApiResponse, CommandError> {
+/// Starts the trial, and polls until it ends.
+async fn run_to_end(client: &ApiClient, request: ApiRequest) -> Result<ApiResponse, CommandError> {
     let interrupts = signal(SignalKind::interrupt());
     let mut interrupts = interrupts.map_err(|error| CommandError::new(SOFTWARE, error.to_string()))?;
-    let progress = Progress::show("replaying what was measured");
-    let mut reply = peer.demand(question).await?;
-    while let (StatusCode::ACCEPTED, Some(place)) = (reply.status, reply.place.clone()) {
-        let PendingJob { snapshots, at } = reply.read()?;
+    let progress = Progress::show("replaying recorded history");
+    let mut response = client.send_checked(request).await?;
+    while let (StatusCode::ACCEPTED, Some(location)) = (response.status, response.location.clone()) {
+        let PendingJob { snapshots, at } = response.read()?;
         let at = at.map(|at| format!(", up to {at}")).unwrap_or_default();
         progress.now(&format!("{snapshots} snapshots replayed{at}"));
         tokio::select! {
             _ = interrupts.recv() => {
-                peer.demand(ApiRequest::new(Method::DELETE, &place)).await?;
+                client.send_checked(ApiRequest::new(Method::DELETE, &location)).await?;
             }
             () = sleep(POLL_INTERVAL) => {}
         }
-        reply = peer.demand(ApiRequest::get(place)).await?;
+        response = client.send_checked(ApiRequest::get(location)).await?;
     }
-    Ok(reply)
+    Ok(response)
 }
 
 impl TrialOutcome {
-    /// Whether nothing speaks against it. What was tried on nothing, or not to its end, shows nothing.
+    /// Whether the trial passed. A trial without snapshots or one that was cancelled does not pass.
     fn is_same(&self) -> bool {
         self.snapshots > 0 && !self.cancelled && self.differing_snapshots == 0 && self.candidate.faults == 0
     }
 
-    fn told(&self) -> String {
+    fn summary(&self) -> String {
         let (Some(first), Some(last)) = (self.first_ms, self.last_ms) else {
-            return "nothing was measured there and then, so nothing was tried\n".to_owned();
+            return "no snapshots were recorded in this time range, so the rule was not evaluated\n".to_owned();
         };
         let (of, differ) = (self.snapshots, self.differing_snapshots);
         let ended = if self.cancelled {
-            "; it was ended before its end"
+            "; cancelled before the end"
         } else {
             ""
         };
@@ -154,7 +155,7 @@ impl TrialOutcome {
         }
         let heading = [
             "SUBJECT",
-            "IN FORCE",
+            "ACTIVE",
             "CANDIDATE",
             "SNAPSHOTS",
             "FIRST",
@@ -175,7 +176,7 @@ impl TrialOutcome {
         let rows: Vec<_> = [heading.map(str::to_owned)].into_iter().chain(rows).collect();
         let more = match self.differences_omitted {
             0 => String::new(),
-            more => format!("and {more} subjects more\n"),
+            more => format!("and {more} more subjects\n"),
         };
         format!("{}{more}\n", columns(&rows))
     }
@@ -192,7 +193,7 @@ impl TrialOutcome {
                 done.faults.to_string(),
             ]
         };
-        let active = self.active.iter().map(|done| row("in force", done));
+        let active = self.active.iter().map(|done| row("active", done));
         let rows = [heading, row("candidate", &self.candidate)].into_iter().chain(active);
         columns(&rows.collect::<Vec<_>>())
     }

@@ -1,4 +1,4 @@
-//! A version of a rule, named by the beginning of its digest.
+//! Selects a version of a rule by a prefix of its digest.
 
 use std::collections::BTreeMap;
 use std::str::FromStr;
@@ -11,19 +11,19 @@ use super::super::{CommandError, EXIT_FAILED_CHECK};
 use super::{Named, short};
 use crate::cli::USAGE;
 
-/// Four thousand million beginnings: who types so many digits means one version.
+/// Eight digits are 32 bits: two versions of a rule practically never share them.
 const MIN_DIGEST_PREFIX: usize = 8;
 
 const ALL_DIGITS: usize = 64;
 
-/// A rule, and which version of it.
+/// A rule and one of its versions.
 #[derive(Args)]
 pub(super) struct SelectedVersion {
     #[command(flatten)]
     pub(super) rule: Named,
-    /// The digest of the version, or a beginning of it that no other has.
+    /// The digest of the version, or a unique prefix of it.
     #[arg(value_name = "DIGEST")]
-    beginning: DigestPrefix,
+    prefix: DigestPrefix,
 }
 
 /// Eight hexadecimal digits or more.
@@ -42,14 +42,16 @@ struct Version {
 }
 
 impl SelectedVersion {
-    /// The whole digest. A server is only asked where it was not given.
-    pub(super) async fn digest(&self, peer: &ApiClient) -> Result<String, CommandError> {
-        let DigestPrefix(beginning) = &self.beginning;
-        if beginning.len() == ALL_DIGITS {
-            return Ok(beginning.clone());
+    /// The whole digest. The server is queried only if the argument is a prefix.
+    pub(super) async fn digest(&self, client: &ApiClient) -> Result<String, CommandError> {
+        let DigestPrefix(prefix) = &self.prefix;
+        if prefix.len() == ALL_DIGITS {
+            return Ok(prefix.clone());
         }
-        let reply = peer.demand(ApiRequest::get(self.rule.path("/versions"))).await?;
-        one_of(reply.read::<Versions>()?.versions, beginning, &self.rule.name)
+        let response = client
+            .send_checked(ApiRequest::get(self.rule.path("/versions")))
+            .await?;
+        one_of(response.read::<Versions>()?.versions, prefix, &self.rule.name)
     }
 }
 
@@ -61,16 +63,16 @@ impl FromStr for DigestPrefix {
         let is_legal = digits.bytes().all(|digit| digit.is_ascii_hexdigit());
         if !is_legal || !(MIN_DIGEST_PREFIX..=ALL_DIGITS).contains(&digits.len()) {
             return Err(format!(
-                "write {MIN_DIGEST_PREFIX} to {ALL_DIGITS} hexadecimal digits of it; `watchpost rules show NAME` has them"
+                "write {MIN_DIGEST_PREFIX} to {ALL_DIGITS} hexadecimal digits of the digest; `watchpost rules show NAME` lists the versions"
             ));
         }
         Ok(Self(digits))
     }
 }
 
-fn one_of(known: Vec<Version>, beginning: &str, rule: &str) -> Result<String, CommandError> {
-    let found = known.into_iter().filter(|known| known.digest.starts_with(beginning));
-    // What the program brings may have been brought by somebody too.
+fn one_of(known: Vec<Version>, prefix: &str, rule: &str) -> Result<String, CommandError> {
+    let found = known.into_iter().filter(|known| known.digest.starts_with(prefix));
+    // A built-in version may have been uploaded too.
     let mut found: BTreeMap<_, _> = found.map(|known| (known.digest, known.version)).collect();
     if found.len() > 1 {
         let all: Vec<_> = found
@@ -78,7 +80,7 @@ fn one_of(known: Vec<Version>, beginning: &str, rule: &str) -> Result<String, Co
             .map(|(digest, version)| format!("\n  {digest} ({version})"))
             .collect();
         let what = format!(
-            "{beginning} is more than one version of {rule}; write more of it:{}",
+            "{prefix} matches more than one version of {rule}; write more digits:{}",
             all.concat()
         );
         return Err(CommandError::new(USAGE, what));
@@ -86,8 +88,8 @@ fn one_of(known: Vec<Version>, beginning: &str, rule: &str) -> Result<String, Co
     let only = found.pop_first().map(|(digest, _)| digest);
     only.ok_or_else(|| {
         let what = format!(
-            "{rule} has no version that begins with {}; `watchpost rules show {rule}` has those that there are",
-            short(beginning)
+            "{rule} has no version whose digest begins with {}; `watchpost rules show {rule}` lists the versions",
+            short(prefix)
         );
         CommandError::new(EXIT_FAILED_CHECK, what)
     })
@@ -98,7 +100,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_beginning_has_eight_hexadecimal_digits_or_more() {
+    fn a_prefix_has_eight_hexadecimal_digits_or_more() {
         let check = |text: &str, expected: Option<&str>| {
             let read: Option<DigestPrefix> = text.parse().ok();
             assert_eq!(
@@ -116,15 +118,15 @@ mod tests {
     }
 
     #[test]
-    fn a_beginning_names_one_version_or_none() {
-        let check = |beginning: &str, expected: Result<&str, u8>| {
+    fn a_prefix_selects_one_version_or_none() {
+        let check = |prefix: &str, expected: Result<&str, u8>| {
             let known = ["0123abcd11", "0123abcd22", "4567abcd11", "4567abcd11"];
             let known = known.map(|digest| Version {
                 digest: digest.to_owned(),
                 version: "1.0.0".to_owned(),
             });
-            let found = one_of(known.into(), beginning, "weekend").map_err(|stopped| stopped.code);
-            assert_eq!(found.as_deref(), expected.as_ref().copied(), "{beginning}");
+            let found = one_of(known.into(), prefix, "weekend").map_err(|stopped| stopped.code);
+            assert_eq!(found.as_deref(), expected.as_ref().copied(), "{prefix}");
         };
         check("0123abcd1", Ok("0123abcd11"));
         check("4567abcd", Ok("4567abcd11"));
