@@ -221,7 +221,7 @@ fn make(request: &HttpRequest, identity: &Identity, action: Action) -> Result<Ti
                 why: busy.to_string(),
                 after_seconds: 1,
             })?;
-    quarantine.role_answered(&active, &decision.verdict);
+    quarantine.on_role_answer(&active, &decision.verdict);
     Ok(TimedDecision { decision, took, report })
 }
 

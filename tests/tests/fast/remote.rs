@@ -172,7 +172,7 @@ fn what_takes_longer_than_a_moment_to_compile_is_waited_for() {
     desk.author.keep("rule.wasm", ponderous(300, 300));
     let refused = desk.rules(&["push", "rule.wasm"]).with(1);
     has(&refused.error, "/api/v1/uploads/1: the server responds with 422");
-    has(&refused.error, "failed check: compiles within the limits");
+    has(&refused.error, "failed check: compiles within limits");
 }
 
 #[test]

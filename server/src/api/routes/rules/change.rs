@@ -331,7 +331,7 @@ async fn delete_versions(
     {
         Deleted::Done => Ok(HttpResponse::NoContent().finish()),
         Deleted::Pending(latest) => Err(ChangeError::PendingGeneration { latest }.into()),
-        Deleted::Missing if version.is_none() && registry.brings(&name) => Err(ApiError::Conflict(format!(
+        Deleted::Missing if version.is_none() && registry.is_builtin(&name) => Err(ApiError::Conflict(format!(
             "the rule {name} is built in, and no other version of it has been uploaded"
         ))),
         Deleted::Missing => Err(ApiError::Missing(match version {

@@ -190,7 +190,7 @@ impl From<&CompileError> for ApiError {
             },
             CompileError::Broken(why) => Self::Internal(why.clone()),
             CompileError::TooLong { .. } | CompileError::TooMuch { .. } => Self::Rejected(Box::new(Rejected {
-                check: "compiles within the limits".to_owned(),
+                check: "compiles within limits".to_owned(),
                 why: error.to_string(),
                 advice: "split its largest functions, or remove what the rule does not need".to_owned(),
                 more: Value::Null,

@@ -133,7 +133,7 @@ pub async fn outcome(_: Permit<RulesRead>, trials: Data<Trials>, id: Path<u64>) 
     responses((status = 204, description = "The trial is being cancelled."))
 )]
 pub async fn end(_: Permit<RulesWrite>, trials: Data<Trials>, id: Path<u64>) -> Result<HttpResponse, ApiError> {
-    find_trial(&trials, *id)?.progress().end();
+    find_trial(&trials, *id)?.progress().cancel();
     Ok(HttpResponse::NoContent().finish())
 }
 
