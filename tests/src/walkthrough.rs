@@ -134,7 +134,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_run_is_what_stands_there_in_its_order() {
+    fn blocks_of_a_document_are_read_in_their_order() {
         let page = "```sh\na=1\n```\n```console\n$ echo $a\n1\n```\n```shell\nrm -r /\n```\n\
                     ```python\nprint(2)\nprint(3)\n```\n\n```text\n2\n3\n```\n```text\nno answer\n```\n";
         let told = |steps: &[Step]| -> Vec<(String, String)> {
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn dots_stand_for_anything_and_the_rest_for_itself() {
+    fn an_ellipsis_matches_any_text() {
         assert!(matches("{\"a\":…,\"b\":2}", "{\"a\":[1,2],\"b\":2}"));
         assert!(matches("same", "same"));
         assert!(!matches("same", "same and more"));

@@ -128,7 +128,7 @@ fn only_the_store_knows_diesel() {
 }
 
 #[test]
-fn certificates_and_keys_are_handled_where_the_architecture_says() {
+fn openssl_is_used_only_where_the_architecture_says() {
     let owners = ["tls", "pki", "collect/azure/assertion.rs", "rules/provenance.rs"];
     // Hashes, random bytes and comparisons in constant time are no keys, and anybody's.
     let harmless = ["openssl::sha::", "openssl::rand::", "openssl::memcmp::"];
@@ -161,7 +161,7 @@ fn a_crate_is_found_by_the_beginning_of_a_path() {
 }
 
 #[test]
-fn policies_open_nothing_and_do_not_ask_what_time_it_is() {
+fn policies_open_no_files_and_read_no_clock() {
     for (path, text) in sources("policies/src") {
         for word in ["std::fs", "std::net", "SystemTime", "std::env", "std::process"] {
             assert!(!text.contains(word), "{} says {word}", path.display());
@@ -170,7 +170,7 @@ fn policies_open_nothing_and_do_not_ask_what_time_it_is() {
 }
 
 #[test]
-fn unsafe_code_stands_where_the_architecture_says() {
+fn unsafe_code_is_only_where_the_architecture_says() {
     let known = [
         "engine/artefact.rs",
         "sdk/src/arena.rs",
@@ -187,7 +187,7 @@ fn unsafe_code_stands_where_the_architecture_says() {
 }
 
 #[test]
-fn every_file_says_first_what_it_is() {
+fn every_file_starts_with_a_module_comment() {
     for (path, text) in ["policies", "server", "wasm-rules", "tests"]
         .map(sources)
         .into_iter()
@@ -266,7 +266,7 @@ fn sentence(attribute: &str) -> String {
 /// What the SDK does not refuse in the settings would be a fault of the rule later, and the other way round nobody
 /// could name it.
 #[test]
-fn the_sdk_and_the_host_take_the_same_names() {
+fn the_sdk_and_the_host_accept_the_same_names() {
     let names = [
         "",
         "disk",
@@ -333,7 +333,7 @@ fn the_ranges_of_limits_are_true() {
 }
 
 #[test]
-fn links_between_documents_lead_somewhere() {
+fn links_between_documents_are_valid() {
     let documents = [
         "README.md",
         "docs/API.md",

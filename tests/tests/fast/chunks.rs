@@ -71,7 +71,7 @@ fn a_worker_reports_a_chunk_works_on_it_and_it_is_counted() {
 }
 
 #[test]
-fn a_chunk_that_is_completed_changes_no_more() {
+fn a_completed_chunk_cannot_change() {
     on_both("", |server| {
         let agent = server.client("agent");
         let id = &agent.send("POST", PATH, &chunk(1, 0)).json()["id"];
@@ -115,7 +115,7 @@ fn a_chunk_that_is_completed_changes_no_more() {
 }
 
 #[test]
-fn a_batch_is_taken_whole_or_not_at_all_and_read_page_after_page() {
+fn a_batch_is_accepted_as_a_whole_or_rejected_and_read_page_by_page() {
     on_both("", |server| {
         let agent = server.client("agent");
         let batch: Vec<_> = (0..5).map(|index| chunk(9, index)).collect();
@@ -146,7 +146,7 @@ fn a_batch_is_taken_whole_or_not_at_all_and_read_page_after_page() {
 }
 
 #[test]
-fn mistakes_are_told_with_what_to_change() {
+fn errors_say_what_to_change() {
     let server = Server::start().ready();
     let agent = server.client("agent");
     let refused = |body: &Value, says: &str| {
@@ -192,7 +192,7 @@ fn mistakes_are_told_with_what_to_change() {
 }
 
 #[test]
-fn who_may_only_read_reports_nothing() {
+fn a_client_with_read_permission_cannot_report_chunks() {
     let server = Server::start().ready();
     assert_eq!(server.client("reader").send("POST", PATH, &chunk(1, 0)).status, 403);
     assert_eq!(server.client("reader").get(PATH).status, 200);
@@ -200,7 +200,7 @@ fn who_may_only_read_reports_nothing() {
 }
 
 #[test]
-fn chunks_of_a_pixcrawler_are_read_and_not_written() {
+fn chunks_of_a_pixcrawler_database_are_read_only() {
     let url = postgres::shared().database();
     drop(Server::with(&format!("[database]\nurl = \"{url}\"")).ready());
     let name = url.rsplit('/').next().expect("a name");
@@ -240,7 +240,7 @@ fn a_chunk_database_that_cannot_be_reached_is_unknown_and_never_zero() {
 }
 
 #[test]
-fn a_database_behind_a_wire_that_is_cut_or_held_is_503_and_comes_back() {
+fn a_database_behind_a_broken_connection_is_503_and_recovers() {
     let shared = postgres::shared();
     let proxy = Proxy::to(shared.address());
     let url = shared.database();
@@ -268,7 +268,7 @@ fn a_database_behind_a_wire_that_is_cut_or_held_is_503_and_comes_back() {
 }
 
 #[test]
-fn a_full_disk_is_told_and_work_goes_on_when_there_is_room_again() {
+fn a_full_disk_is_reported_and_work_continues_when_space_is_freed() {
     let folder = tempfile::tempdir().expect("a folder");
     let disk = folder.path().join("data");
     std::fs::create_dir(&disk).expect("made");

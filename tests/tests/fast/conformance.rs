@@ -4,14 +4,14 @@ use watchpost_tests::cases::failures;
 use watchpost_tests::guests::{ROLE, THRESHOLD, engine};
 
 #[test]
-fn the_threshold_rule_judges_as_the_cases_have_it() {
+fn the_threshold_rule_passes_the_conformance_cases() {
     let cases = include_str!("../../../wasm-rules/conformance/threshold.toml");
     let failed = failures(&engine(), THRESHOLD, cases);
     assert!(failed.is_empty(), "{}", failed.join("\n"));
 }
 
 #[test]
-fn the_role_rule_decides_as_the_cases_have_it() {
+fn the_role_rule_passes_the_conformance_cases() {
     let cases = include_str!("../../../wasm-rules/conformance/role.toml");
     let failed = failures(&engine(), ROLE, cases);
     assert!(failed.is_empty(), "{}", failed.join("\n"));

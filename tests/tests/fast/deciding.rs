@@ -18,7 +18,7 @@ fn reason(verdict: &Verdict) -> &str {
 }
 
 #[test]
-fn a_denial_says_who_may_not_do_what_and_why() {
+fn a_denial_has_the_client_the_action_and_the_reason() {
     let engine = engine();
     let rules = rules(&engine, None, None);
     let report = rules.before_the_first("edge-1", NOW_MS);
@@ -69,7 +69,7 @@ fn a_decision_names_the_rule_and_the_generation_it_was_made_by() {
 }
 
 #[test]
-fn what_is_not_ok_takes_actions_away_until_it_is_ok_again() {
+fn a_while_clause_denies_actions_until_the_subject_is_ok_again() {
     let engine = engine();
     let rules = rules(&engine, None, Some(rule(&engine, ROLE, WHILE)));
     let user = developer("uma", "user");
@@ -97,7 +97,7 @@ fn what_is_not_ok_takes_actions_away_until_it_is_ok_again() {
 
 /// A broken threshold rule must not lift what hangs on its findings.
 #[test]
-fn a_threshold_rule_that_breaks_lifts_no_ban() {
+fn a_failing_threshold_rule_lifts_no_denial() {
     let engine = engine();
     let well = rules(&engine, None, Some(rule(&engine, ROLE, WHILE)));
     let storm = well.judge(&machine(95.0, 0.0, 0.0), None);
@@ -123,7 +123,7 @@ fn a_threshold_rule_that_breaks_lifts_no_ban() {
 /// What is taken away while nobody knows is taken away before anybody can know, and where the rule that would know
 /// is broken from the beginning.
 #[test]
-fn what_was_never_judged_is_unknown_to_the_role_rule() {
+fn a_subject_that_was_never_judged_is_unknown_to_the_role_rule() {
     let engine = engine();
     let at_least = |severity: &str| {
         let settings =
@@ -151,7 +151,7 @@ fn what_was_never_judged_is_unknown_to_the_role_rule() {
 }
 
 #[test]
-fn a_role_rule_is_shown_only_the_standings_it_asked_for() {
+fn a_role_rule_gets_only_the_standings_that_it_requested() {
     let engine = engine();
     let report = rules(&engine, None, None).judge(&machine(95.0, 95.0, 10.0), None);
     let shown = |metrics: &str| {
@@ -199,7 +199,7 @@ fn everything_about_a_certificate_reaches_the_rule() {
 }
 
 #[test]
-fn the_same_request_gets_the_same_answer_without_asking_again() {
+fn the_decision_about_the_same_request_is_cached() {
     let engine = engine();
     let rules = rules(&engine, None, None);
     let calm = rules.judge(&machine(50.0, 50.0, 50.0), None);
@@ -219,7 +219,7 @@ fn the_same_request_gets_the_same_answer_without_asking_again() {
 }
 
 #[test]
-fn no_more_decisions_are_remembered_than_the_limit_allows() {
+fn the_decision_cache_is_bounded() {
     let engine = engine_with(|limits| limits.decision_cache_entries = 0);
     let rules = rules(&engine, None, None);
     let report = rules.before_the_first("edge-1", NOW_MS);
@@ -233,7 +233,7 @@ fn no_more_decisions_are_remembered_than_the_limit_allows() {
 
 /// Exhaustion is "busy", and says nothing about the request.
 #[test]
-fn when_all_instances_are_taken_the_answer_is_busy_and_not_no() {
+fn when_all_instances_are_in_use_the_result_is_busy_and_not_a_denial() {
     let engine = engine_with(|limits| {
         limits.instances = 1;
         limits.instance_wait_ms = 20;
@@ -262,7 +262,7 @@ fn when_all_instances_are_taken_the_answer_is_busy_and_not_no() {
 }
 
 #[test]
-fn patience_is_enough_where_the_instance_is_soon_free() {
+fn a_request_waits_for_an_instance_that_is_soon_free() {
     let engine = engine_with(|limits| {
         limits.instances = 1;
         limits.instance_wait_ms = 10_000;
@@ -283,7 +283,7 @@ fn patience_is_enough_where_the_instance_is_soon_free() {
 }
 
 #[test]
-fn mistakes_in_the_settings_are_named_with_what_there_is() {
+fn errors_in_the_settings_list_the_valid_values() {
     let engine = engine();
     let module = RuleModule::compile(&engine, ROLE).expect("it is taken");
     let told = |settings: &str| module.with_settings(settings).expect_err("refused").to_string();

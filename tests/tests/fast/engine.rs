@@ -11,7 +11,7 @@ use watchpost_tests::guests::{HOSTILE, THRESHOLD, engine, engine_with, rule, rul
 use watchpost_tests::sample::{file_systems, machine, sample, snapshot};
 
 #[test]
-fn instances_live_in_a_pool_where_there_is_room() {
+fn instances_are_pooled_if_the_address_space_is_large_enough() {
     assert_eq!(engine().allocation(), &Allocation::Pooling);
 }
 
@@ -19,8 +19,8 @@ fn instances_live_in_a_pool_where_there_is_room() {
 /// pool does not fit, and rules judge all the same. Code that was compiled for the pool leaves out bounds
 /// checks that are needed here, so it is not taken back.
 #[test]
-fn where_address_space_is_small_instances_are_made_one_by_one() {
-    const NAME: &str = "engine::where_address_space_is_small_instances_are_made_one_by_one";
+fn with_little_address_space_instances_are_allocated_on_demand() {
+    const NAME: &str = "engine::with_little_address_space_instances_are_allocated_on_demand";
     let key = ArtefactKey::new([7; 32]);
     if let Some(pooled) = std::env::var_os("POOLED_ARTEFACT") {
         let engine = engine();
@@ -66,7 +66,7 @@ fn where_address_space_is_small_instances_are_made_one_by_one() {
 }
 
 #[test]
-fn limits_that_make_no_sense_are_refused_by_name() {
+fn invalid_limits_are_refused_by_name() {
     let told = |change: fn(&mut Limits)| {
         let mut limits = Limits::default();
         change(&mut limits);
@@ -97,7 +97,7 @@ fn limits_that_make_no_sense_are_refused_by_name() {
 }
 
 #[test]
-fn the_least_limits_leave_room_for_the_rules_that_watchpost_brings() {
+fn the_minimum_limits_are_enough_for_the_built_in_rules() {
     let engine = engine_with(|limits| {
         limits.text_bytes = 1600;
         limits.findings = 9000;
@@ -123,7 +123,7 @@ fn the_same_snapshot_gets_the_same_findings_in_every_engine() {
 }
 
 #[test]
-fn what_stays_within_the_limits_is_served() {
+fn a_rule_within_the_limits_is_served() {
     fn check(way: &str, count: usize, change: impl FnOnce(&mut Limits)) -> Option<Misbehaviour> {
         let engine = engine_with(change);
         let settings = format!(r#"{{"do": "{way}", "count": {count}}}"#);

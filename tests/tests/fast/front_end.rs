@@ -19,7 +19,7 @@ fn client_cert(server: &Server, name: &str) -> String {
 }
 
 #[test]
-fn what_a_stranger_says_of_itself_counts_for_nothing() {
+fn client_headers_from_an_untrusted_peer_are_ignored() {
     let server = Server::start().ready();
     let forger = server
         .plain_client()
@@ -40,7 +40,7 @@ fn what_a_stranger_says_of_itself_counts_for_nothing() {
 }
 
 #[test]
-fn a_trusted_front_end_hands_its_clients_on() {
+fn a_trusted_front_end_forwards_client_identities() {
     let server = Server::with(TRUSTING).ready();
     let proxy = server
         .plain_client()

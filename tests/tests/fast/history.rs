@@ -117,7 +117,7 @@ fn condense(store: &Store, now: u64) -> usize {
 }
 
 #[test]
-fn what_was_kept_is_read_back_the_same_before_and_after_it_is_packed() {
+fn history_reads_back_the_same_before_and_after_compaction() {
     on_both(|store| {
         keep(&store, 0..500);
         let whole = select("ticks", 0, 1000);
@@ -140,7 +140,7 @@ fn what_was_kept_is_read_back_the_same_before_and_after_it_is_packed() {
 }
 
 #[test]
-fn only_the_time_and_the_series_that_were_asked_for_are_read() {
+fn only_the_requested_time_range_and_series_are_read() {
     on_both(|store| {
         keep(&store, 0..400);
         condense(&store, 400);
@@ -163,7 +163,7 @@ fn only_the_time_and_the_series_that_were_asked_for_are_read() {
 }
 
 #[test]
-fn what_begins_alike_is_found_and_nothing_that_only_looks_alike() {
+fn a_prefix_finds_exactly_the_series_that_start_with_it() {
     on_both(|store| {
         let names = [
             "disk_used",
@@ -239,7 +239,7 @@ fn too_many_series_are_refused_before_windows_are_read() {
 }
 
 #[test]
-fn the_oldest_goes_by_age_and_by_size() {
+fn the_oldest_rounds_are_pruned_by_age_and_by_size() {
     on_both(|store| {
         keep(&store, 0..1100);
         condense(&store, 1100);
@@ -267,7 +267,7 @@ fn the_oldest_goes_by_age_and_by_size() {
 }
 
 #[test]
-fn a_series_of_which_nothing_is_left_is_forgotten_and_may_come_again() {
+fn a_series_without_samples_is_deleted_and_may_return() {
     on_both(|store| {
         keep(&store, 0..400);
         condense(&store, 400);
@@ -309,7 +309,7 @@ fn a_series_of_which_nothing_is_left_is_forgotten_and_may_come_again() {
 }
 
 #[test]
-fn rounds_of_a_machine_that_is_gone_are_found_packed_and_let_go() {
+fn rounds_of_a_removed_host_are_readable_compacted_and_pruned() {
     on_both(|store| {
         keep(&store, 0..10);
         let left = |rounds: u64| store.hosts_left_behind(BEGIN + rounds * 10_000).expect("asked");
@@ -325,7 +325,7 @@ fn rounds_of_a_machine_that_is_gone_are_found_packed_and_let_go() {
 }
 
 #[test]
-fn a_round_that_is_written_twice_is_there_once() {
+fn a_round_that_is_written_twice_is_stored_once() {
     on_both(|store| {
         keep(&store, 0..3);
         keep(&store, 0..3);
@@ -382,7 +382,7 @@ async fn written(store: &Store, rounds: i64) {
 }
 
 #[test]
-fn behind_a_wire_that_fell_silent_history_is_written_over_a_new_connection() {
+fn after_a_silent_connection_history_is_written_over_a_new_one() {
     let (shared, folder) = (postgres::shared(), tempfile::tempdir().expect("a folder"));
     let proxy = Proxy::to(shared.address());
     let url = shared.database();
@@ -408,7 +408,7 @@ fn behind_a_wire_that_fell_silent_history_is_written_over_a_new_connection() {
 }
 
 #[test]
-fn two_who_write_as_one_machine_find_each_other_out() {
+fn two_writers_with_one_host_name_detect_each_other() {
     on_both(|store| {
         System::new().block_on(async {
             keep(&store, 0..40);
@@ -481,7 +481,7 @@ fn history_is_served_raw_and_in_steps() {
 }
 
 #[test]
-fn who_asks_wrongly_or_for_too_much_is_told_the_limit() {
+fn an_invalid_or_too_large_query_is_refused_with_the_limit() {
     let server = Server::with("[history]\nmax_points = 100\nmax_series = 3\n[collector]\ninterval = \"100ms\"").ready();
     let refused = |query: &str, status: u16, says: &str| {
         let answer = server.get(query);

@@ -3,7 +3,7 @@
 use watchpost_tests::server::Server;
 
 #[test]
-fn malformed_requests_are_refused_and_the_server_goes_on() {
+fn malformed_requests_are_refused_and_the_server_keeps_serving() {
     let server = Server::start().ready();
     let long = |length: usize| "a".repeat(length);
     let requests: Vec<Vec<u8>> = [
@@ -62,7 +62,7 @@ fn malformed_requests_are_refused_and_the_server_goes_on() {
 }
 
 #[test]
-fn a_path_that_nobody_made_is_no_series_of_its_own() {
+fn an_unknown_path_creates_no_series_in_the_metrics() {
     let server = Server::start().ready();
     for at in 0..50 {
         assert_eq!(server.get(&format!("/nothing/{at}")).status, 404);
@@ -73,7 +73,7 @@ fn a_path_that_nobody_made_is_no_series_of_its_own() {
 }
 
 #[test]
-fn nobody_writes_a_line_of_the_log_but_us() {
+fn clients_cannot_forge_log_lines() {
     let server = Server::start().ready();
     let forger = server.client("admin").with("user-agent", "good\\n2026 ERROR forged");
     forger.get("/health?%0aforged");

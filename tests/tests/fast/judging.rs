@@ -52,7 +52,7 @@ fn a_full_disk_is_an_alert_that_a_person_can_act_on() {
 }
 
 #[test]
-fn a_finding_knows_since_when_it_has_been_so() {
+fn a_finding_has_the_time_since_when_it_holds() {
     let engine = engine();
     let rules = rules(&engine, None, None);
     let full = machine(95.0, 10.0, 10.0);
@@ -85,7 +85,7 @@ fn a_reload_loses_neither_hysteresis_nor_since() {
 }
 
 #[test]
-fn a_rule_that_breaks_clears_no_alert() {
+fn a_failing_rule_clears_no_alert() {
     let engine = engine();
     let well = rules(&engine, None, None);
     let snapshot = machine(95.0, 10.0, 10.0);
@@ -120,7 +120,7 @@ fn a_rule_that_breaks_clears_no_alert() {
 }
 
 #[test]
-fn a_rule_that_fails_at_once_leaves_what_it_would_look_at_unknown() {
+fn a_rule_that_fails_in_the_first_round_leaves_its_metrics_unknown() {
     let engine = engine();
     let hostile = |way: &str| {
         let settings = format!(r#"{{"do": "{way}"}}"#);
@@ -152,7 +152,7 @@ fn a_rule_that_fails_at_once_leaves_what_it_would_look_at_unknown() {
 }
 
 #[test]
-fn before_the_first_round_all_that_will_be_looked_at_is_unknown() {
+fn before_the_first_round_every_requested_metric_is_unknown() {
     let engine = engine();
     let rules = rules(&engine, None, None);
     let before = rules.before_the_first("edge-1", NOW_MS - 5000);
@@ -178,7 +178,7 @@ fn before_the_first_round_all_that_will_be_looked_at_is_unknown() {
 }
 
 #[test]
-fn however_many_series_there_are_the_worst_are_told() {
+fn of_very_many_series_the_worst_are_reported() {
     let engine = engine_with(|limits| limits.judge_ms = 20_000);
     let rules = rules(&engine, None, None);
     let many = file_systems(20_000);
@@ -197,7 +197,7 @@ fn however_many_series_there_are_the_worst_are_told() {
 
 /// A template may fill to nothing; before, the host took that for a fault of the whole rule.
 #[test]
-fn a_sentence_that_fills_to_nothing_faults_no_rule() {
+fn a_template_that_fills_to_blank_causes_no_fault() {
     let engine = engine();
     let settings = r#"{"thresholds": [{"metric": "memory", "alert": 90, "sentence": "{label.mountpoint}"}]}"#;
     let rules = rules(&engine, Some(rule(&engine, THRESHOLD, settings)), None);
@@ -207,7 +207,7 @@ fn a_sentence_that_fills_to_nothing_faults_no_rule() {
 }
 
 #[test]
-fn a_rule_gets_its_own_last_findings_back_and_no_others() {
+fn a_rule_gets_only_its_own_last_findings() {
     let engine = engine();
     let thresholds = vec![
         rule(&engine, HOSTILE, r#"{"do": "echo"}"#),
@@ -227,7 +227,7 @@ fn a_rule_gets_its_own_last_findings_back_and_no_others() {
 }
 
 #[test]
-fn what_a_gap_explains_is_unknown_and_what_is_merely_gone_is_gone() {
+fn a_series_behind_a_gap_is_unknown_and_a_removed_series_has_no_finding() {
     let engine = engine();
     let rules = rules(&engine, None, None);
     let disk = |mountpoint: &str| sample("disk", &[("mountpoint", mountpoint)], 10.0, "percent");
@@ -275,7 +275,7 @@ fn thousands_of_findings_of_the_last_round_cost_little() {
 }
 
 #[test]
-fn a_level_that_was_entered_is_not_left_by_another_thresholds_word() {
+fn an_entered_level_is_not_left_by_a_finding_of_another_threshold() {
     let engine = engine();
     let settings = r#"{"thresholds": [
         {"metric": "load", "alert": {"enter": 90, "clear": 80}, "missing": "alert"},
@@ -298,7 +298,7 @@ fn a_level_that_was_entered_is_not_left_by_another_thresholds_word() {
 }
 
 #[test]
-fn a_threshold_for_one_series_stands_before_the_one_for_all() {
+fn a_threshold_for_one_series_precedes_the_one_for_all() {
     let engine = engine();
     let settings = r#"{"thresholds": [
         {"metric": "disk", "labels": {"mountpoint": "/backup*"}, "alert": 99},
@@ -349,7 +349,7 @@ fn the_settings_name_every_mistake_at_once() {
 }
 
 #[test]
-fn a_hundred_rules_each_see_what_they_asked_for() {
+fn each_of_a_hundred_rules_gets_the_metrics_that_it_requested() {
     let engine = engine();
     let watching = |number: usize| {
         let settings = format!(r#"{{"metrics": ["metric_{number:03}"]}}"#);
@@ -390,7 +390,7 @@ fn many_threads_judge_by_one_generation_and_agree() {
 }
 
 #[test]
-fn rules_that_do_not_make_a_set_are_named() {
+fn rules_that_cannot_form_a_set_are_reported_by_name() {
     let engine = engine();
     let threshold = || rule(&engine, THRESHOLD, "{}");
     let role = || rule(&engine, ROLE, "{}");

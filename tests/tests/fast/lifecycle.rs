@@ -24,7 +24,7 @@ fn in_folder(settings: &str, arguments: &[&str]) -> (Option<i32>, String) {
 }
 
 #[test]
-fn what_it_made_for_itself_stays_over_restarts() {
+fn generated_files_are_kept_over_restarts() {
     let server = Server::fresh("").ready();
     let files = [
         "ca.key",
@@ -70,7 +70,7 @@ fn kept_files(folder: &Path) -> BTreeMap<PathBuf, (u32, u64)> {
 }
 
 #[test]
-fn a_copy_of_another_ones_keys_and_compiled_rules_is_used_as_it_is() {
+fn copied_keys_and_compiled_rules_are_used_unchanged() {
     let folder = tempfile::tempdir().expect("a folder");
     let data = folder.path().join("data");
     template::copy_to(&data);
@@ -97,14 +97,14 @@ fn a_copy_of_another_ones_keys_and_compiled_rules_is_used_as_it_is() {
 }
 
 #[test]
-fn a_server_without_data_makes_an_authority_of_its_own() {
+fn a_server_without_data_creates_its_own_authority() {
     let authority = |server: Server| fs::read(server.data().join("pki/ca.crt")).expect("it is there");
     let [copied, one, other] = [Server::start(), Server::fresh(""), Server::fresh("")].map(authority);
     assert!(copied != one && one != other);
 }
 
 #[test]
-fn told_to_stop_it_ends_well_and_soon() {
+fn on_sigterm_the_server_exits_cleanly_and_soon() {
     let mut server = Server::start().ready();
     let mut idle = server.client("reader").connect().expect("it answers");
     assert_eq!(idle.ask("GET", "/health/ready").expect("an answer").status, 200);
@@ -115,7 +115,7 @@ fn told_to_stop_it_ends_well_and_soon() {
 
 /// Asks for more than the sockets between them can hold, and reads nothing of it.
 #[test]
-fn the_ready_file_has_every_address_and_is_gone_when_it_is_told_to_stop() {
+fn the_ready_file_has_every_address_and_is_removed_on_shutdown() {
     let mut server = Server::start();
     let addresses: Vec<_> = server
         .listeners()
@@ -173,7 +173,7 @@ fn begin_and_do_not_read(server: &Server) -> Connection {
 }
 
 #[test]
-fn while_it_stops_it_is_not_ready_and_ends_what_it_began() {
+fn during_shutdown_the_server_is_not_ready_and_finishes_open_requests() {
     let mut server = Server::with("[http]\nrequests_per_second = 0").ready();
     let mut slow = begin_and_do_not_read(&server);
     server.signal("TERM");
@@ -191,7 +191,7 @@ fn while_it_stops_it_is_not_ready_and_ends_what_it_began() {
 }
 
 #[test]
-fn who_takes_too_long_is_cut_off_and_the_exit_code_says_so() {
+fn requests_beyond_the_drain_timeout_are_aborted_and_change_the_exit_code() {
     let mut server = Server::with("[http]\nrequests_per_second = 0\n[server]\ndrain_timeout = \"200ms\"").ready();
     let _slow = begin_and_do_not_read(&server);
     server.signal("TERM");
@@ -200,7 +200,7 @@ fn who_takes_too_long_is_cut_off_and_the_exit_code_says_so() {
 }
 
 #[test]
-fn a_reload_applies_what_can_be_applied_and_says_what_needs_a_restart() {
+fn a_reload_applies_reloadable_settings_and_logs_those_that_need_a_restart() {
     let server = Server::start().ready();
     let severity = |metric: &str| {
         let report = server.get("/api/v1/report").json();
@@ -225,7 +225,7 @@ fn a_reload_applies_what_can_be_applied_and_says_what_needs_a_restart() {
 }
 
 #[test]
-fn a_bad_file_changes_nothing() {
+fn an_invalid_configuration_changes_nothing() {
     let server = Server::start().ready();
     for (wrong, told) in [
         (
@@ -252,7 +252,7 @@ fn a_bad_file_changes_nothing() {
 }
 
 #[test]
-fn all_mistakes_are_named_at_once_with_what_to_change() {
+fn all_configuration_errors_are_reported_together_with_remedies() {
     let (code, told) = in_folder(
         "[collector]\nintervall = \"1s\"\n[http]\nmax_body = \"lots\"\n[log]\nformat = \"xml\"\n[tls]\ncertificate = \"a.crt\"",
         &["check"],
@@ -284,7 +284,7 @@ fn all_mistakes_are_named_at_once_with_what_to_change() {
 }
 
 #[test]
-fn check_prints_what_would_be_in_force_without_secrets() {
+fn check_prints_the_effective_configuration_without_secrets() {
     let folder = tempfile::tempdir().expect("a folder");
     let hash = "ab".repeat(32);
     fs::write(
@@ -313,7 +313,7 @@ fn check_prints_what_would_be_in_force_without_secrets() {
 }
 
 #[test]
-fn what_stands_in_the_way_of_a_start_is_one_line_and_a_code() {
+fn a_failed_start_prints_one_line_and_has_an_exit_code() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = taken.local_addr().expect("bound");
     let check = |settings: &str, code: i32, parts: &[&str]| {
@@ -344,7 +344,7 @@ fn what_stands_in_the_way_of_a_start_is_one_line_and_a_code() {
 }
 
 #[test]
-fn a_full_disk_at_the_start_is_told_in_one_line() {
+fn a_full_disk_at_the_start_is_reported_in_one_line() {
     let folder = tempfile::tempdir().expect("a folder");
     let disk = folder.path().join("data");
     fs::create_dir(&disk).expect("made");
@@ -396,7 +396,7 @@ fn the_log_goes_to_a_file_as_json_and_the_level_is_obeyed() {
 }
 
 #[test]
-fn a_container_can_ask_whether_it_is_ready() {
+fn healthcheck_reports_readiness() {
     let server = Server::start().ready();
     let ask = |url: &str| {
         command(server.folder())
@@ -427,7 +427,7 @@ fn a_container_can_ask_whether_it_is_ready() {
 }
 
 #[test]
-fn the_program_tells_its_version_and_writes_its_own_manual() {
+fn the_program_prints_its_version_and_writes_its_manual() {
     let folder = tempfile::tempdir().expect("a folder");
     let print = |arguments: &[&str]| {
         let output = command(folder.path()).args(arguments).output().expect("it runs");

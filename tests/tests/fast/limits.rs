@@ -23,7 +23,7 @@ fn bodies_are_bounded() {
 }
 
 #[test]
-fn a_body_that_nobody_reads_holds_no_connection() {
+fn an_unread_body_holds_no_connection() {
     let server = Server::start();
     let mut connection = server.client("admin").connect().expect("it answers");
     let head = b"GET /health HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n";
@@ -37,7 +37,7 @@ fn a_body_that_nobody_reads_holds_no_connection() {
 }
 
 #[test]
-fn who_sends_too_much_over_http_2_hears_so_too() {
+fn a_too_large_body_over_http_2_gets_a_response_too() {
     let server = Server::with("[http]\nmax_body = \"1KiB\"").ready();
     let body = server.folder().join("body");
     std::fs::write(&body, vec![b'x'; 8 << 20]).expect("written");
@@ -77,7 +77,7 @@ fn who_sends_too_much_over_http_2_hears_so_too() {
 }
 
 #[test]
-fn whoever_guesses_is_told_to_come_again_later() {
+fn a_client_that_guesses_tokens_is_rate_limited() {
     let server = Server::with("[http]\nrequests_per_second = 1\nburst = 5");
     let guess = |at: usize| {
         let guesser = server.stranger().with("authorization", &format!("Bearer guess-{at}"));
@@ -107,7 +107,7 @@ fn headers_are_bounded() {
 }
 
 #[test]
-fn who_asks_too_often_is_told_when_to_come_again() {
+fn a_client_beyond_the_rate_limit_gets_retry_after() {
     let server = Server::with("[http]\nrequests_per_second = 2\nburst = 5");
     let mut reader = server.client("reader").connect().expect("it answers");
     let mut answers = (0..8).map(|_| reader.ask("GET", "/health").expect("an answer"));
@@ -128,7 +128,7 @@ fn who_asks_too_often_is_told_when_to_come_again() {
 }
 
 #[test]
-fn who_sends_slowly_is_not_waited_for() {
+fn a_slow_sender_is_disconnected() {
     let server = Server::with("[http]\nheader_timeout = \"500ms\"");
     let begin = Instant::now();
     let mut connection = server.client("admin").connect().expect("it answers");
@@ -145,7 +145,7 @@ fn who_sends_slowly_is_not_waited_for() {
 }
 
 #[test]
-fn connections_are_bounded_and_the_next_waits_for_its_turn() {
+fn connections_are_bounded_and_the_next_one_waits() {
     let server = Server::with("[http]\nmax_connections = 2\nkeep_alive = \"60s\"\n[server]\nworkers = 1").ready();
     let hold = |_| {
         let mut held = server.client("admin").connect().expect("it answers");

@@ -8,7 +8,7 @@ use watchpost_tests::proxy::Proxy;
 use watchpost_tests::server::{Server, eventually};
 
 #[test]
-fn rounds_that_wait_when_it_is_told_to_stop_are_written_before_it_ends() {
+fn buffered_rounds_are_written_on_shutdown() {
     let shared = postgres::shared();
     let url = shared.database();
     let mut locks = PgConnection::establish(&url).expect("it answers");
@@ -48,7 +48,7 @@ struct Time {
 }
 
 #[test]
-fn a_silent_database_does_not_keep_it_from_ending() {
+fn a_silent_database_does_not_block_the_shutdown() {
     let shared = postgres::shared();
     let proxy = Proxy::to(shared.address());
     let url = shared.database();
@@ -67,7 +67,7 @@ fn a_silent_database_does_not_keep_it_from_ending() {
 }
 
 #[test]
-fn while_the_database_is_away_rounds_wait_and_nothing_else_does() {
+fn during_an_outage_rounds_are_buffered_and_nothing_else_waits() {
     let mut database = Postgres::start();
     let server = Server::with(&format!("[database]\nurl = \"{}\"", database.database())).ready();
     let metric = |name: &str| {

@@ -17,7 +17,7 @@ fn has(text: &str, part: &str) {
 }
 
 #[test]
-fn the_story_of_a_rule_is_told_by_commands() {
+fn the_commands_cover_the_whole_life_of_a_rule() {
     let desk = Desk::with_rounds(2);
     desk.author.keep("rule.wasm", HOSTILE);
     let pushed = desk.rules(&["push", "rule.wasm", "--note", "the first"]).with(0);
@@ -115,7 +115,7 @@ fn the_story_of_a_rule_is_told_by_commands() {
 }
 
 #[test]
-fn what_is_pushed_can_be_in_force_at_once_with_its_settings() {
+fn push_can_activate_a_rule_with_its_settings() {
     let desk = Desk::new("admin");
     desk.author.keep("rule.wasm", HOSTILE);
     let settings = r#"{"do": "well", "count": 7}"#;
@@ -138,7 +138,7 @@ fn what_is_pushed_can_be_in_force_at_once_with_its_settings() {
 }
 
 #[test]
-fn what_is_refused_is_told_with_its_check_and_what_to_do() {
+fn a_refusal_is_printed_with_its_check_and_advice() {
     let desk = Desk::new("admin");
     desk.author.keep("rule.wasm", "not a rule");
     let refused = desk.rules(&["push", "rule.wasm"]).with(1);
@@ -167,7 +167,7 @@ fn what_is_refused_is_told_with_its_check_and_what_to_do() {
 }
 
 #[test]
-fn what_takes_longer_than_a_moment_to_compile_is_waited_for() {
+fn push_waits_for_a_slow_compilation() {
     let desk = Desk::with("admin", "[rules.compiler]\ntimeout = \"3s\"\n");
     desk.author.keep("rule.wasm", ponderous(300, 300));
     let refused = desk.rules(&["push", "rule.wasm"]).with(1);
@@ -176,7 +176,7 @@ fn what_takes_longer_than_a_moment_to_compile_is_waited_for() {
 }
 
 #[test]
-fn a_trial_in_which_the_candidate_fails_or_differs_holds_a_pipeline() {
+fn a_trial_with_faults_or_differences_has_exit_code_1() {
     let desk = Desk::with_rounds(2);
     let digest = desk.pushed(HOSTILE);
     let trial = |more: &[&str]| desk.rules(&[&["trial", "hostile", &digest], more].concat());
@@ -207,7 +207,7 @@ fn a_trial_that_takes_long_is_followed_to_its_end() {
 }
 
 #[test]
-fn whoever_interrupts_a_trial_ends_it_on_the_server_too() {
+fn interrupting_a_trial_cancels_it_on_the_server() {
     let desk = Desk::with_rounds(8);
     let digest = desk.pushed(HOSTILE);
     let mut command = desk.command(&["trial", "hostile", &digest, "--settings", r#"{"do": "loop"}"#]);
@@ -228,7 +228,7 @@ fn whoever_interrupts_a_trial_ends_it_on_the_server_too() {
 }
 
 #[test]
-fn a_beginning_that_two_versions_have_names_neither() {
+fn an_ambiguous_digest_prefix_is_refused() {
     let desk = Desk::new("admin");
     let digests = two_alike(&numbered(1)).map(|wasm| desk.pushed(&wasm));
     assert_eq!(digests[0][..8], digests[1][..8]);
@@ -248,7 +248,7 @@ fn a_beginning_that_two_versions_have_names_neither() {
 }
 
 #[test]
-fn programs_get_what_the_server_answered() {
+fn json_output_is_the_response_of_the_server() {
     let desk = Desk::new("admin");
     let admin = desk.server.client("admin");
     let digest = desk.pushed(&numbered(1));
@@ -268,7 +268,7 @@ fn programs_get_what_the_server_answered() {
 }
 
 #[test]
-fn settings_are_given_and_taken_back() {
+fn settings_are_set_and_reset() {
     let desk = Desk::new("admin");
     let settings = || desk.rules(&["settings", "threshold"]).with(0).json();
     let configured = settings();
@@ -289,7 +289,7 @@ fn settings_are_given_and_taken_back() {
 }
 
 #[test]
-fn whoever_may_not_or_is_not_known_is_told_so() {
+fn a_client_without_permission_or_identity_gets_an_error() {
     let desk = Desk::new("reader");
     desk.author.keep("rule.wasm", LOCKOUT_RULE);
     let refused = desk.rules(&["push", "rule.wasm"]).with(1);
@@ -318,7 +318,7 @@ fn whoever_may_not_or_is_not_known_is_told_so() {
 }
 
 #[test]
-fn a_server_is_named_by_a_flag_or_a_variable_and_has_to_be_there() {
+fn the_server_url_comes_from_a_flag_or_a_variable_and_must_be_reachable() {
     let desk = Desk::new("admin");
     has(&desk.author.rules(&["list"]).with(64).error, "set WATCHPOST_SERVER");
     let [certificate, key] = ["crt", "key"].map(|kind| desk.pki(&format!("clients/admin.{kind}")));
@@ -337,7 +337,7 @@ fn a_server_is_named_by_a_flag_or_a_variable_and_has_to_be_there() {
 }
 
 #[test]
-fn a_signature_beside_a_component_goes_with_it() {
+fn a_signature_file_next_to_a_component_is_uploaded_with_it() {
     let keys = tempfile::tempdir().expect("a folder");
     keygen(keys.path(), "ops");
     let settings = format!(

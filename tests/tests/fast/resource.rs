@@ -139,7 +139,7 @@ fn the_walk_through_works_with_the_names_of_its_documents() {
 }
 
 #[test]
-fn the_walk_through_works_with_the_names_that_were_really_read() {
+fn the_walk_through_works_with_the_names_that_the_program_really_read() {
     walk("");
 }
 
@@ -162,7 +162,7 @@ fn how_often_it_polls_is_as_the_variable_says() {
 }
 
 #[test]
-fn a_database_that_is_not_there_is_unknown_and_all_is_still_200() {
+fn an_unavailable_database_is_unknown_and_every_status_is_200() {
     let url = format!(
         "DB_URL=postgresql://postgres:postgres@127.0.0.1:{}/pixcrawler\n",
         ports::CLOSED
@@ -222,7 +222,7 @@ fn everything_else_is_refused_as_fastapi_refused_it() {
 }
 
 #[test]
-fn who_prefers_json_gets_it_from_every_listener_if_they_may() {
+fn a_client_that_accepts_json_gets_it_from_every_listener_with_permission() {
     let server = Server::start().ready();
     let json = server
         .client("reader")
@@ -248,7 +248,7 @@ fn who_prefers_json_gets_it_from_every_listener_if_they_may() {
 }
 
 #[test]
-fn only_this_machine_reads_metrics_without_saying_who_it_is() {
+fn only_loopback_clients_read_metrics_anonymously() {
     let (_server, address) = monitor("", "");
     let client = Client::plain(address);
     assert_eq!(client.get("/metrics").status, 200);
@@ -334,7 +334,7 @@ fn in_azure_mode_the_variables_lead_to_azure() {
 }
 
 #[test]
-fn levels_that_no_variable_says_are_those_of_the_rule() {
+fn levels_that_no_variable_sets_are_those_of_the_rule() {
     let folder = tempfile::tempdir().expect("a folder");
     let load = |environment: [(&str, &str); 1]| {
         let sources = Sources {

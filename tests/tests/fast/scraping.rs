@@ -23,7 +23,7 @@ fn fed(program: &mut Command, input: &[u8]) -> (bool, String) {
 }
 
 #[test]
-fn promtool_finds_nothing_to_mend_but_names_that_are_not_ours() {
+fn promtool_complains_only_about_metric_names_of_node_exporter() {
     let server = Server::start().ready();
     // So that there are requests of several kinds to tell of.
     server.get("/nothing");

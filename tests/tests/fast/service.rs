@@ -26,7 +26,7 @@ fn started(notified: &Notified, watchdog: Duration) -> Server {
 }
 
 #[test]
-fn systemd_hears_of_each_part_of_its_life() {
+fn systemd_is_notified_of_each_state() {
     let mut systemd = Notified::new();
     let mut server = started(&systemd, Duration::from_secs(1));
     assert_eq!(systemd.hears("EXTEND_TIMEOUT_USEC="), "EXTEND_TIMEOUT_USEC=300000000");
@@ -58,7 +58,7 @@ fn systemd_hears_of_each_part_of_its_life() {
 }
 
 #[test]
-fn systemd_hears_why_it_does_not_start() {
+fn systemd_is_notified_of_the_reason_of_a_failed_start() {
     let mut systemd = Notified::new();
     let folder = tempfile::tempdir().expect("a folder");
     let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
@@ -77,7 +77,7 @@ fn systemd_hears_why_it_does_not_start() {
 /// Every judgement writes a line here, and the log's reader does not read: so the judge hangs, while everything else
 /// goes on.
 #[test]
-fn a_watchdog_hears_no_more_when_nothing_is_judged() {
+fn watchdog_heartbeats_stop_when_no_round_is_judged() {
     let mut systemd = Notified::new();
     let folder = tempfile::tempdir().expect("a folder");
     let settings = format!(
@@ -111,7 +111,7 @@ fn a_watchdog_hears_no_more_when_nothing_is_judged() {
 }
 
 #[test]
-fn a_watchdog_hears_no_more_when_the_process_stands_still() {
+fn watchdog_heartbeats_stop_when_the_process_is_stopped() {
     let mut systemd = Notified::new();
     let mut server = started(&systemd, Duration::from_millis(200));
     systemd.hears("WATCHDOG=1");
@@ -169,7 +169,7 @@ fn systemd_finds_nothing_wrong_with_the_unit() {
 
 /// As `systemd-analyze security` counts, 0 is safe and 10 is not; most services that come with Debian have 9.6.
 #[test]
-fn the_unit_gives_away_little_and_says_what_and_why() {
+fn the_unit_is_hardened_and_documents_every_exception() {
     let unit = deploy("systemd/watchpost.service");
     let (good, told) = analyze(&["security", "--offline=yes", "--threshold=17"], &unit);
     assert!(good, "{told}");

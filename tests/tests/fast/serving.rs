@@ -29,7 +29,7 @@ fn a_new_user_gets_certificates_and_a_first_answer() {
 }
 
 #[test]
-fn the_certificate_says_who_one_is_and_the_rule_what_one_may() {
+fn the_certificate_is_the_identity_and_the_rule_grants_permissions() {
     let server = Server::start().ready();
     let roles = |name: &str| {
         let who = server.client(name).get("/api/v1/whoami").json();
@@ -59,7 +59,7 @@ fn the_certificate_says_who_one_is_and_the_rule_what_one_may() {
 }
 
 #[test]
-fn without_a_certificate_there_is_health_and_the_service_page_and_nothing_else() {
+fn an_anonymous_client_may_read_only_health_the_service_page_and_the_documents() {
     let server = Server::start().ready();
     for client in [server.stranger(), server.plain_client()] {
         for path in [
@@ -214,7 +214,7 @@ fn head_and_options_are_answered_everywhere() {
 }
 
 #[test]
-fn bodies_come_in_the_form_that_the_client_wants() {
+fn responses_have_the_content_type_that_the_client_accepts() {
     let server = Server::start().ready();
     let admin = server.client("admin");
     let form = |path: &str, accept: &str| {
@@ -253,7 +253,7 @@ fn bodies_come_in_the_form_that_the_client_wants() {
 }
 
 #[test]
-fn clients_of_the_wm_monitor_find_what_they_know() {
+fn clients_of_the_wm_monitor_find_their_paths_and_fields() {
     let server = Server::start().ready();
     let admin = server.client("admin");
     let page = admin.get("/wm_resource_monitor");
@@ -341,7 +341,7 @@ fn a_python_client_with_a_certificate_is_served() {
 }
 
 #[test]
-fn health_speaks_as_its_clients_know_it() {
+fn health_has_the_format_that_its_clients_expect() {
     let server = Server::start().ready();
     let check = |path: &str, word: &str| {
         let health = server.plain_client().get(path).json();

@@ -62,7 +62,7 @@ fn done(changed: ChunkChange) -> Chunk {
 }
 
 #[test]
-fn a_chunk_that_is_reported_twice_is_there_once() {
+fn a_chunk_that_is_reported_twice_is_stored_once() {
     on_both(|store| {
         let first = store.report_chunks(&[report(7, 0), report(7, 1)]).expect("taken");
         assert!(first.iter().all(|(_, new)| *new));
@@ -79,7 +79,7 @@ fn a_chunk_that_is_reported_twice_is_there_once() {
 }
 
 #[test]
-fn one_bad_report_among_many_leaves_nothing_behind() {
+fn one_invalid_report_rolls_back_the_whole_batch() {
     on_both(|store| {
         let bad = Report {
             priority: 11,
@@ -92,7 +92,7 @@ fn one_bad_report_among_many_leaves_nothing_behind() {
 }
 
 #[test]
-fn only_legal_changes_of_status_are_made() {
+fn only_valid_status_transitions_are_made() {
     on_both(|store| {
         let (chunk, _) = store.report_chunks(&[report(1, 0)]).expect("taken").remove(0);
         let change = |status| store.change_chunk(chunk.id, &become_it(status)).expect("asked");
@@ -115,7 +115,7 @@ fn only_legal_changes_of_status_are_made() {
 }
 
 #[test]
-fn chunks_are_read_page_after_page() {
+fn chunks_are_read_page_by_page() {
     on_both(|store| {
         let reports: Vec<_> = (0..25).map(|index| report(index % 2, index)).collect();
         store.report_chunks(&reports).expect("taken");
@@ -183,7 +183,7 @@ fn looked(source: &mut Chunks, our_clock_ms: u64, metric: &str) -> f64 {
 }
 
 #[test]
-fn failures_and_ages_of_chunks_are_told_by_the_database_s_clock_whatever_ours_says() {
+fn failures_and_ages_of_chunks_are_measured_by_the_database_clock() {
     on_both(|store| {
         let mut source = Chunks::new(store.clone());
         let mut clocks = [u64::MAX / 2, 1, 4_102_444_800_000].into_iter().cycle();
@@ -215,7 +215,7 @@ fn failures_and_ages_of_chunks_are_told_by_the_database_s_clock_whatever_ours_sa
 }
 
 #[test]
-fn a_look_at_chunks_that_nobody_heard_of_is_counted_once_more() {
+fn failures_in_a_discarded_measurement_are_counted_again() {
     on_both(|store| {
         let mut source = Chunks::new(store.clone());
         let failed = |source: &mut Chunks| looked(source, 1, "chunks_failed_since_last_look");
@@ -261,7 +261,7 @@ const COLUMNS_OF_POSTGRES: &str = "SELECT name FROM (SELECT table_name || '.' ||
     ORDER BY name COLLATE \"C\"";
 
 #[test]
-fn every_migration_can_be_taken_back_and_made_again() {
+fn every_migration_can_be_reverted_and_applied_again() {
     let mut sqlite = SqliteConnection::establish(":memory:").expect("memory");
     let url = postgres::shared().database();
     let mut server = PgConnection::establish(&url).expect("a server answers");
@@ -307,7 +307,7 @@ fn the_schema_in_rust_is_the_one_in_the_database() {
 }
 
 #[test]
-fn several_that_start_at_once_take_turns() {
+fn concurrent_starts_run_migrations_one_after_the_other() {
     let folder = tempfile::tempdir().expect("a folder");
     for url in ["sqlite:watchpost.db".to_owned(), postgres::shared().database()] {
         std::thread::scope(|scope| {
@@ -321,7 +321,7 @@ fn several_that_start_at_once_take_turns() {
 }
 
 #[test]
-fn a_database_that_a_newer_program_changed_is_left_alone() {
+fn a_database_of_a_newer_version_is_refused_unchanged() {
     let folder = tempfile::tempdir().expect("a folder");
     for url in ["sqlite:watchpost.db".to_owned(), postgres::shared().database()] {
         drop(open(&url, folder.path()).expect("made"));
@@ -347,7 +347,7 @@ fn a_database_that_a_newer_program_changed_is_left_alone() {
 }
 
 #[test]
-fn a_server_that_went_away_is_told_and_comes_back_by_itself() {
+fn a_lost_database_server_is_reported_and_the_store_reconnects() {
     let mut server = Postgres::start();
     let folder = tempfile::tempdir().expect("a folder");
     let store = open(&server.database(), folder.path()).expect("it answers");
@@ -362,7 +362,7 @@ fn a_server_that_went_away_is_told_and_comes_back_by_itself() {
 }
 
 #[test]
-fn a_file_that_somebody_else_locks_is_busy_and_not_lost() {
+fn a_file_that_another_process_locks_is_busy_and_not_lost() {
     let folder = tempfile::tempdir().expect("a folder");
     let store = open("sqlite:watchpost.db", folder.path()).expect("made");
     let path = folder.path().join("watchpost.db").display().to_string();
@@ -376,7 +376,7 @@ fn a_file_that_somebody_else_locks_is_busy_and_not_lost() {
 }
 
 #[test]
-fn a_damaged_file_is_kept_aside_and_never_written_to() {
+fn a_damaged_file_is_moved_to_recovery_and_never_written() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("watchpost.db");
     fs::write(&path, vec![b'x'; 8192]).expect("written");
@@ -387,7 +387,7 @@ fn a_damaged_file_is_kept_aside_and_never_written_to() {
 }
 
 #[test]
-fn damage_that_is_found_while_it_works_is_dealt_with_at_the_next_start() {
+fn damage_that_is_detected_at_run_time_is_recovered_at_the_next_start() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("watchpost.db");
     let store = open("sqlite:watchpost.db", folder.path()).expect("made");
@@ -415,7 +415,7 @@ fn damage_that_is_found_while_it_works_is_dealt_with_at_the_next_start() {
 }
 
 #[test]
-fn somebody_elses_database_is_only_read() {
+fn a_foreign_database_is_opened_read_only() {
     let folder = tempfile::tempdir().expect("a folder");
     for url in ["sqlite:pix.db".to_owned(), postgres::shared().database()] {
         let theirs = open(&url, folder.path()).expect("made");
@@ -429,7 +429,7 @@ fn somebody_elses_database_is_only_read() {
 }
 
 #[test]
-fn a_database_without_chunks_says_so_and_a_missing_file_is_not_made() {
+fn a_database_without_chunks_is_reported_and_a_missing_file_is_not_created() {
     let folder = tempfile::tempdir().expect("a folder");
     let missing =
         Store::of_others(DatabaseAddress::parse("sqlite:nowhere.db", folder.path(), true).expect("an address"));

@@ -11,9 +11,9 @@ use watchpost_tests::isolated::isolated;
 use watchpost_tests::sample::machine;
 
 #[test]
-fn an_idle_engine_sleeps_and_wakes_in_time_and_takes_its_thread_along() {
+fn the_ticker_of_an_idle_engine_sleeps_wakes_in_time_and_ends_with_it() {
     isolated(
-        "ticker::an_idle_engine_sleeps_and_wakes_in_time_and_takes_its_thread_along",
+        "ticker::the_ticker_of_an_idle_engine_sleeps_wakes_in_time_and_ends_with_it",
         look_at_an_idle_engine,
     );
 }

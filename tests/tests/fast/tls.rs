@@ -21,7 +21,7 @@ fn certs(server: &Server, arguments: &[&str]) -> String {
 }
 
 #[test]
-fn a_strangers_certificate_is_refused() {
+fn a_certificate_of_an_unknown_authority_is_refused() {
     let (server, other) = (Server::start(), Server::fresh(""));
     let clients = other.data().join("pki/clients");
     let stranger = server
@@ -33,7 +33,7 @@ fn a_strangers_certificate_is_refused() {
 }
 
 #[test]
-fn a_listener_that_requires_a_certificate_serves_nobody_without() {
+fn a_listener_that_requires_a_certificate_refuses_clients_without_one() {
     let server = Server::with(
         "listeners = [{ address = \"127.0.0.1:0\", client_auth = \"required\" }, { address = \"127.0.0.1:0\", tls = false }]",
     );
@@ -43,7 +43,7 @@ fn a_listener_that_requires_a_certificate_serves_nobody_without() {
 }
 
 #[test]
-fn a_listener_without_client_auth_asks_for_no_certificate() {
+fn a_listener_without_client_auth_requests_no_certificate() {
     let server = Server::with(
         "listeners = [{ address = \"127.0.0.1:0\", client_auth = \"off\" }, { address = \"127.0.0.1:0\", tls = false }]",
     );
@@ -72,7 +72,7 @@ fn old_versions_of_tls_are_refused() {
 }
 
 #[test]
-fn http_2_is_spoken_with_those_who_ask_for_it() {
+fn http_2_is_negotiated_on_request() {
     let server = Server::start().ready();
     let pki = server.data().join("pki");
     let speaks = |version: &str| {
@@ -141,7 +141,7 @@ fn certificates_are_replaced_together_and_no_connection_is_dropped() {
 }
 
 #[test]
-fn a_revoked_client_is_out_at_once_on_every_connection() {
+fn a_revoked_client_is_refused_at_once_on_every_connection() {
     let server = Server::with(FAST).ready();
     let user = server.client("user");
     let mut open = user.connect().expect("it answers");
@@ -184,7 +184,7 @@ fn a_revoked_client_is_out_at_once_on_every_connection() {
 }
 
 #[test]
-fn a_proxy_certificate_stands_for_its_owner_where_that_is_allowed() {
+fn a_proxy_certificate_has_the_identity_of_its_owner_if_allowed() {
     let allowed = Server::with("[tls]\nproxy_certificates = true").ready();
     let proxy = make_proxy(&allowed, "user");
     let client = allowed.stranger().with_certificate(&proxy.0, &proxy.1);
@@ -327,7 +327,7 @@ fn make_proxy(server: &Server, name: &str) -> (std::path::PathBuf, std::path::Pa
 }
 
 #[test]
-fn a_certificate_of_our_own_can_be_replaced_without_anyone_being_checked_again() {
+fn replacing_the_server_certificate_does_not_end_sessions() {
     let server = Server::with(FAST).ready();
     let key = server.data().join("pki/server.key");
     let before = fs::read(&key).expect("read");
@@ -342,7 +342,7 @@ fn a_certificate_of_our_own_can_be_replaced_without_anyone_being_checked_again()
 }
 
 #[test]
-fn an_encrypted_key_is_refused_and_nobody_is_asked_for_its_passphrase() {
+fn an_encrypted_key_is_refused_without_a_passphrase_prompt() {
     let server = Server::start().ready();
     let key = server.data().join("pki/server.key");
     let folder = server.stop();
@@ -367,7 +367,7 @@ fn an_encrypted_key_is_refused_and_nobody_is_asked_for_its_passphrase() {
 }
 
 #[test]
-fn what_ends_soon_is_a_metric_and_a_warning() {
+fn a_certificate_that_expires_soon_is_a_metric_and_a_warning() {
     let server = Server::with("[tls]\nexpiry_warning = \"3650d\"\ncheck_interval = \"50ms\"").ready();
     server.logged("ends soon");
     let metrics = server.get("/metrics").text();

@@ -44,7 +44,7 @@ fn a_token_is_an_identity_with_its_own_roles() {
 }
 
 #[test]
-fn a_token_that_is_taken_away_ends_with_the_next_reload() {
+fn a_removed_token_is_rejected_after_the_next_reload() {
     let server = Server::with(&settings()).ready();
     let bearer = server.stranger().with("authorization", &format!("Bearer {TOKEN}"));
     let mut open = bearer.connect().expect("it answers");

@@ -13,7 +13,7 @@ use crate::engine::{Container, LIMITS, image, podman};
 const NOBODY: u32 = 65534;
 
 #[test]
-fn prometheus_is_handed_a_certificate_and_is_let_in_with_it() {
+fn prometheus_gets_a_certificate_and_is_accepted_with_it() {
     let project = compose_project(include_str!("../../../deploy/compose.yaml")).expect("it is good");
     let service = &project["services"]["certificates"];
     // What a test before left behind would be kept.

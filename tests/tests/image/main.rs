@@ -8,7 +8,7 @@ use engine::{COMMIT, Container, LIMITS, VERSION, image, podman};
 use serde_json::{Value, json};
 
 #[test]
-fn the_image_says_what_it_is_and_how_it_is_run() {
+fn the_image_has_its_labels_and_defaults() {
     let said = podman(&["image", "inspect", image()]).expect("it is there");
     let image = &serde_json::from_str::<Value>(&said).expect("it is JSON")[0];
     let config = &image["Config"];
@@ -54,7 +54,7 @@ fn with_a_read_only_root_and_no_rights_it_is_healthy_and_answers() {
 }
 
 #[test]
-fn a_limit_of_memory_is_all_the_memory_that_there_is() {
+fn the_memory_limit_is_the_total_memory() {
     let container = Container::start(&["--memory=256m"]).healthy();
     let page = container.get("localhost", "/metrics").expect("it answers");
     assert_eq!(told(&page, "watchpost_cgroup_memory_limit_bytes"), LIMIT);
@@ -68,7 +68,7 @@ fn a_limit_of_memory_is_all_the_memory_that_there_is() {
 }
 
 #[test]
-fn through_mounts_it_watches_the_machine_and_not_the_container() {
+fn with_mounts_it_monitors_the_host_and_not_the_container() {
     let container = Container::start(&[
         "--memory=256m",
         "--read-only",
@@ -122,7 +122,7 @@ fn told(page: &str, metric: &str) -> f64 {
 }
 
 #[test]
-fn sigterm_ends_it_when_all_is_answered_and_the_volume_is_what_stays() {
+fn on_sigterm_the_server_drains_and_only_the_volume_remains() {
     let volume = "--volume=watchpost-kept:/var/lib/watchpost";
     let first = Container::start(&[volume]).healthy();
     let authority = || std::fs::read_to_string(first.root().join("var/lib/watchpost/pki/ca.crt"));
@@ -141,7 +141,7 @@ fn sigterm_ends_it_when_all_is_answered_and_the_volume_is_what_stays() {
 }
 
 #[test]
-fn a_file_of_ones_own_takes_the_place_of_the_images() {
+fn a_mounted_configuration_replaces_the_default_one() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("watchpost.toml");
     std::fs::write(&file, "[log]\nlevel = \"debug\"\n[listener]\n").expect("written");

@@ -55,34 +55,34 @@ fn and_in_force(wasm: &[u8]) {
 const THRESHOLD_CASES: &str = include_str!("../../../wasm-rules/conformance/threshold.toml");
 
 #[test]
-fn a_rule_in_rust_takes_cargo_and_watchpost() {
+fn a_rule_in_rust_needs_cargo_and_watchpost() {
     and_in_force(&from_nothing_to_a_rule("rust", "threshold"));
     from_nothing_to_a_rule("rust", "role");
 }
 
 #[test]
-fn a_rule_in_python_takes_what_its_makefile_fetches() {
+fn a_rule_in_python_needs_what_its_makefile_fetches() {
     let wasm = from_nothing_to_a_rule("python", "threshold");
     assert_eq!(failures(&engine(), &wasm, THRESHOLD_CASES), Vec::<String>::new());
     and_in_force(&wasm);
 }
 
 #[test]
-fn a_rule_in_javascript_takes_what_its_makefile_fetches() {
+fn a_rule_in_javascript_needs_what_its_makefile_fetches() {
     let wasm = from_nothing_to_a_rule("javascript", "threshold");
     assert_eq!(failures(&engine(), &wasm, THRESHOLD_CASES), Vec::<String>::new());
     and_in_force(&wasm);
 }
 
 #[test]
-fn a_rule_in_c_takes_clang_and_watchpost() {
+fn a_rule_in_c_needs_clang_and_watchpost() {
     let wasm = from_nothing_to_a_rule("c", "threshold");
     assert_eq!(failures(&engine(), &wasm, THRESHOLD_CASES), Vec::<String>::new());
     and_in_force(&wasm);
 }
 
 #[test]
-fn what_cannot_be_made_is_refused_with_a_sentence() {
+fn an_invalid_project_is_refused_with_a_sentence() {
     let author = Author::new();
     let check = |arguments: &[&str], part: &str| {
         let said = author.rules(&[&["new"], arguments].concat()).with(64);
@@ -126,7 +126,7 @@ fn only_a_core_module_that_carries_a_contract_is_packed() {
 }
 
 #[test]
-fn each_check_is_told_and_a_stranger_is_refused_by_name() {
+fn each_check_is_printed_and_an_untrusted_component_is_refused_with_the_reason() {
     let author = Author::new();
     author.keep("rule.wasm", THRESHOLD);
     let said = author.rules(&["check", "rule.wasm"]).with(0);
@@ -177,7 +177,7 @@ fn each_check_is_told_and_a_stranger_is_refused_by_name() {
 }
 
 #[test]
-fn a_role_rule_decides_sample_requests_before_it_is_trusted() {
+fn a_role_rule_decides_sample_requests_in_its_checks() {
     let author = Author::new();
     author.keep("rule.wasm", ROLE);
     let said = author.rules(&["check", "rule.wasm"]).with(0);
@@ -209,7 +209,7 @@ const SNAPSHOT: &str = r#"{
 }"#;
 
 #[test]
-fn a_snapshot_is_judged_and_the_worst_is_told_first() {
+fn a_snapshot_is_judged_and_the_worst_finding_is_first() {
     let author = Author::new();
     author.keep("rule.wasm", THRESHOLD);
     author.keep("snapshot.json", SNAPSHOT);
@@ -264,7 +264,7 @@ fn a_snapshot_is_judged_and_the_worst_is_told_first() {
 }
 
 #[test]
-fn a_running_watchpost_is_asked_as_any_client_asks() {
+fn a_snapshot_is_fetched_from_a_running_server_as_by_any_client() {
     let token = "wp_4d1f5b7e2c";
     let hash: String = openssl::sha::sha256(token.as_bytes())
         .map(|byte| format!("{byte:02x}"))
@@ -331,7 +331,7 @@ expect = [{ metric = "cpu", severity = "ok", value = 99, limit = 95 }]
 "#;
 
 #[test]
-fn a_case_that_fails_is_told_with_its_difference() {
+fn a_failed_case_is_printed_with_its_difference() {
     let author = Author::new();
     author.keep("rule.wasm", THRESHOLD);
     author.keep("cases.toml", CASES);
@@ -367,7 +367,7 @@ fn a_case_that_fails_is_told_with_its_difference() {
 }
 
 #[test]
-fn what_a_call_costs_is_measured_for_either_kind() {
+fn the_cost_of_a_call_is_measured_for_either_kind() {
     let author = Author::new();
     author.keep("rule.wasm", THRESHOLD);
     author.keep("role.wasm", ROLE);

@@ -8,7 +8,7 @@ use watchpost_tests::rules::upload;
 use watchpost_tests::server::{Server, tools};
 
 #[test]
-fn modules_of_others_are_refused_by_name_of_what_they_want() {
+fn foreign_modules_are_refused_with_their_imports() {
     let server = Server::with("[rules.limits]\ncomponent_bytes = \"64MiB\"\n").ready();
     let admin = server.client("admin");
     let folder = std::fs::read_dir(tools().join("strangers")).expect("`make test-all` has fetched them");
@@ -45,7 +45,7 @@ fn modules_of_others_are_refused_by_name_of_what_they_want() {
 }
 
 #[test]
-fn modules_that_nobody_ever_meant_are_refused_each_with_a_sentence() {
+fn generated_modules_are_refused_each_with_a_sentence() {
     let engine = Engine::new(Limits::default()).expect("an engine starts");
     let mut reasons = std::collections::BTreeSet::new();
     for seed in 0..300 {

@@ -19,7 +19,7 @@ struct Acknowledged {
 }
 
 #[test]
-fn a_kill_in_the_middle_of_a_change_leaves_what_was_or_what_was_to_be() {
+fn a_kill_during_a_change_leaves_the_old_or_the_new_state() {
     let name = "numbered-001";
     let all = versions(&numbered(1), 400);
     let mut left = all.iter();
@@ -93,7 +93,7 @@ fn bring_and_activate(admin: &Client, wasm: &[u8], told: &Mutex<Acknowledged>) -
 }
 
 #[test]
-fn a_database_that_is_cut_off_in_the_middle_of_a_change_has_it_or_has_it_not() {
+fn a_lost_connection_during_a_change_leaves_the_old_or_the_new_state() {
     let shared = postgres::shared();
     let proxy = Proxy::to(shared.address());
     let url = shared.database();
@@ -154,7 +154,7 @@ fn spin_until(micros: u32) {
 }
 
 #[test]
-fn while_the_database_is_away_the_rules_in_force_stay_and_changes_are_put_off() {
+fn during_an_outage_the_active_rules_stay_and_changes_are_deferred() {
     let mut database = Postgres::start();
     let server = Server::with(&format!("[database]\nurl = \"{}\"\n", database.database())).ready();
     let admin = server.client("admin");

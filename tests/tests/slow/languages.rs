@@ -60,25 +60,25 @@ const ROLE: &str = concat!(
 );
 
 #[test]
-fn a_rule_in_python_does_as_the_cases_have_it() {
+fn a_rule_in_python_passes_the_conformance_cases() {
     let sources = ["rule.py", "Makefile", "../rule.mk", "../requirements.txt"];
     check(&build_once("python/role", &sources), ROLE);
 }
 
 #[test]
-fn a_rule_in_javascript_does_as_the_cases_have_it() {
+fn a_rule_in_javascript_passes_the_conformance_cases() {
     let sources = ["rule.js", "Makefile", "../rule.mk", "../package.json", "../build.mjs"];
     check(&build_once("javascript/role", &sources), ROLE);
 }
 
 #[test]
-fn a_rule_in_c_does_as_the_cases_have_it() {
+fn a_rule_in_c_passes_the_conformance_cases() {
     check(&build("c/threshold"), THRESHOLD);
 }
 
 /// The rule that `docs/RULES.md` shows whole is this one, and it does what the page says.
 #[test]
-fn the_rule_on_the_page_judges() {
+fn the_rule_in_the_document_works() {
     let page = include_str!("../../../docs/RULES.md");
     let source = include_str!("../../../wasm-rules/examples/rust/threshold/src/lib.rs");
     assert!(

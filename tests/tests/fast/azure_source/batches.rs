@@ -52,7 +52,7 @@ fn resources_of_one_region_are_asked_for_in_batches() {
 }
 
 #[test]
-fn at_most_four_questions_are_asked_at_once() {
+fn at_most_four_requests_are_in_flight() {
     let azure = azure();
     let ids: Vec<_> = (0..10).map(|at| VM.replace("vm-1", &format!("vm-{at}"))).collect();
     let ids: Vec<_> = ids.iter().map(String::as_str).collect();

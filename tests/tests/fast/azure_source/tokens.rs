@@ -5,7 +5,7 @@ use std::path::Path;
 use super::*;
 
 #[test]
-fn a_token_that_was_refused_is_fetched_once_more() {
+fn a_rejected_token_is_fetched_once_more() {
     let azure = azure();
     let mut source = source(settings(&azure, &[VM]));
     run(async {
@@ -23,7 +23,7 @@ fn a_token_that_was_refused_is_fetched_once_more() {
 }
 
 #[test]
-fn a_token_is_kept_until_shortly_before_its_end() {
+fn a_token_is_cached_until_shortly_before_it_expires() {
     let azure = azure();
     let mut source = source(settings(&azure, &[VM]));
     let now = now_ms();
@@ -46,7 +46,7 @@ fn a_token_is_kept_until_shortly_before_its_end() {
 }
 
 #[test]
-fn an_application_may_show_a_certificate() {
+fn an_application_may_authenticate_by_certificate() {
     let azure = Azure::start();
     azure.place(machine(VM, Vec::new()));
     let key = PKey::from_rsa(Rsa::generate(2048).expect("a key")).expect("a key");
@@ -95,7 +95,7 @@ fn certificate(key: &PKey<openssl::pkey::Private>) -> Vec<u8> {
 }
 
 #[test]
-fn the_token_of_a_workload_is_read_anew_each_time() {
+fn the_token_file_of_a_workload_is_read_for_each_request() {
     let azure = Azure::start();
     azure.place(machine(VM, Vec::new()));
     azure.application("t-1", "c-1", Proof::Federated("second".to_owned()));
@@ -123,7 +123,7 @@ fn the_token_of_a_workload_is_read_anew_each_time() {
 }
 
 #[test]
-fn an_app_shows_its_header_and_a_machine_says_metadata() {
+fn an_app_service_sends_its_header_and_a_machine_sends_metadata() {
     let azure = Azure::start();
     azure.place(machine(VM, Vec::new()));
     azure.app_service_identity("hunter2");
@@ -151,7 +151,7 @@ fn an_app_shows_its_header_and_a_machine_says_metadata() {
 }
 
 #[test]
-fn a_machine_of_arc_shows_its_agent_what_stands_in_the_agent_s_own_files_and_nothing_else() {
+fn an_arc_machine_sends_its_agent_only_keys_from_the_agents_folder() {
     let azure = Azure::start();
     azure.place(machine(VM, Vec::new()));
     let folder = tempfile::tempdir().expect("a folder");
@@ -186,7 +186,7 @@ fn a_machine_of_arc_shows_its_agent_what_stands_in_the_agent_s_own_files_and_not
 }
 
 #[test]
-fn a_machine_that_is_not_ready_is_asked_again() {
+fn a_metadata_service_that_is_not_ready_is_retried() {
     let azure = Azure::start();
     azure.place(machine(VM, Vec::new()));
     azure.machine_identity();
@@ -197,7 +197,7 @@ fn a_machine_that_is_not_ready_is_asked_again() {
 }
 
 #[test]
-fn what_is_no_machine_of_azure_says_so_soon() {
+fn a_host_outside_azure_is_detected_quickly() {
     let azure = Azure::start();
     azure.machine_identity();
     azure.fail("/metadata", 1, Fault::Late(Duration::from_secs(60)));
@@ -210,7 +210,7 @@ fn what_is_no_machine_of_azure_says_so_soon() {
 }
 
 #[test]
-fn the_first_way_that_works_is_kept() {
+fn the_first_credential_that_works_is_kept() {
     let azure = azure();
     azure.machine_identity();
     let mut wrong = settings(&azure, &[VM]);
@@ -227,7 +227,7 @@ fn the_first_way_that_works_is_kept() {
 }
 
 #[test]
-fn without_a_token_nothing_is_known_and_the_secret_is_not_told() {
+fn without_a_token_every_metric_is_missing_and_the_secret_is_not_logged() {
     let azure = azure();
     let mut wrong = settings(&azure, &[VM]);
     wrong.credentials.client_secret = Some(Hidden::new("wrong-secret"));
@@ -261,7 +261,7 @@ fn without_a_token_nothing_is_known_and_the_secret_is_not_told() {
 }
 
 #[test]
-fn whoever_gives_tokens_may_want_us_to_wait() {
+fn a_token_endpoint_may_request_a_wait() {
     let azure = azure();
     azure.fail("/v2.0/token", 1, Fault::Throttled(Some(60)));
     let mut source = source(settings(&azure, &[VM]));

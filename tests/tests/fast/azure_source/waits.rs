@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn whoever_is_throttled_asks_nothing_of_the_whole_subscription() {
+fn a_throttled_source_sends_no_request_for_the_whole_subscription() {
     let azure = azure();
     let other = VM.replace("vm-1", "vm-2");
     azure.place(machine(&other, Vec::new()));
@@ -29,7 +29,7 @@ fn whoever_is_throttled_asks_nothing_of_the_whole_subscription() {
 }
 
 #[test]
-fn a_wait_is_kept_over_rounds_and_ends() {
+fn a_wait_lasts_over_rounds_and_ends() {
     let azure = azure();
     let mut source = source(settings(&azure, &[VM]));
     let now = now_ms();
@@ -59,7 +59,7 @@ fn a_wait_is_kept_over_rounds_and_ends() {
 }
 
 #[test]
-fn without_a_word_of_how_long_the_waits_grow() {
+fn without_retry_after_the_waits_grow() {
     let azure = azure();
     azure.fail(AVERAGES, 100, Fault::Overloaded(None));
     azure.fail("aggregation=total", 100, Fault::Overloaded(None));

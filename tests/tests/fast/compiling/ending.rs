@@ -9,7 +9,7 @@ use watchpost_tests::slow_rule::ponderous;
 use super::{SLACK, compile, compiler, endless, kill, options, process, run, until};
 
 #[test]
-fn what_takes_too_long_is_ended_and_who_waited_is_served() {
+fn a_compilation_that_exceeds_the_time_limit_is_killed_and_the_next_is_served() {
     // The one that waits has as long, and has to be compiled in it on a machine that is busy with other tests.
     let limit = Duration::from_secs(10);
     let options = Options {
@@ -40,7 +40,7 @@ fn what_takes_too_long_is_ended_and_who_waited_is_served() {
 }
 
 #[test]
-fn what_takes_too_much_is_ended_and_the_next_is_served() {
+fn a_compilation_that_exceeds_the_memory_limit_is_killed_and_the_next_is_served() {
     let few = Options {
         memory_bytes: 256 << 20,
         ..options(6)
@@ -64,7 +64,7 @@ fn what_takes_too_much_is_ended_and_the_next_is_served() {
 }
 
 #[test]
-fn where_it_cannot_even_be_read_memory_is_what_is_missing() {
+fn a_memory_limit_below_the_size_of_the_component_is_reported_as_memory() {
     let hardly_any = Options {
         memory_bytes: 32 << 20,
         ..options(7)
@@ -74,7 +74,7 @@ fn where_it_cannot_even_be_read_memory_is_what_is_missing() {
 }
 
 #[test]
-fn when_as_many_wait_as_may_the_next_is_told_and_a_process_that_nobody_waits_for_is_ended() {
+fn a_full_queue_refuses_the_next_request_and_an_abandoned_sandbox_is_killed() {
     let options = Options {
         queue_length: 0,
         ..options(8)
@@ -108,7 +108,7 @@ async fn until_served(compiler: &Compiler) -> Compiled {
 }
 
 #[test]
-fn a_process_that_is_killed_by_others_is_told_and_the_next_is_served() {
+fn a_sandbox_that_is_killed_from_outside_is_reported_and_the_next_is_served() {
     let options = options(9);
     let memory = options.memory_bytes;
     let compiler = compiler(options);

@@ -11,7 +11,7 @@ use watchpost_tests::server::{eventually, program};
 use super::{MEMORY, compile, compiler, endless, options, process, run, until};
 
 #[test]
-fn the_process_has_what_it_needs_and_nothing_else() {
+fn the_sandbox_has_only_what_it_needs() {
     let options = options(10);
     let memory = options.memory_bytes;
     let compiler = compiler(options);
@@ -64,8 +64,8 @@ fn handed_on() -> usize {
 
 /// A process of its own that starts another, and is killed.
 #[test]
-fn a_process_does_not_outlive_who_started_it() {
-    const NAME: &str = "compiling::process::a_process_does_not_outlive_who_started_it";
+fn a_sandbox_does_not_outlive_its_parent() {
+    const NAME: &str = "compiling::process::a_sandbox_does_not_outlive_its_parent";
     let options = options(11);
     let memory = options.memory_bytes;
     if std::env::var_os("COMPILES").is_some() {
@@ -88,7 +88,7 @@ fn a_process_does_not_outlive_who_started_it() {
 
 /// Told to work for two minutes by a clock that stands still, it is the kernel that ends it.
 #[test]
-fn the_kernel_counts_along() {
+fn the_kernel_enforces_the_cpu_time_limit() {
     let this = std::process::id().to_string();
     let mut child = Command::new(program())
         .args(["rules", "compile", "--cpu-seconds", "1", "--parent", &this])
@@ -107,7 +107,7 @@ fn the_kernel_counts_along() {
 }
 
 #[test]
-fn who_is_not_started_by_whom_it_was_told_does_nothing() {
+fn a_sandbox_with_an_unexpected_parent_exits() {
     let output = Command::new(program())
         .args([
             "rules",

@@ -33,7 +33,7 @@ const DROPPED: &str = "watchpost_decisions_dropped_total ";
 const RECORDED: &str = "watchpost_decisions_recorded_total{kind=\"decision\"} ";
 
 #[test]
-fn while_the_database_is_away_records_wait_then_are_dropped_and_counted_and_nothing_else_notices() {
+fn during_an_outage_records_are_queued_then_dropped_and_counted_and_requests_are_served() {
     let (server, proxy) = behind_a_wire("queue = 5\n");
     refused(&server, "before");
     recorded(&server.client("admin"), "action=chunks.write", 1);
@@ -58,7 +58,7 @@ fn while_the_database_is_away_records_wait_then_are_dropped_and_counted_and_noth
 }
 
 #[test]
-fn where_refusals_block_a_request_waits_for_room_and_at_most_a_second() {
+fn with_when_full_block_a_request_waits_for_the_queue_at_most_a_second() {
     let (server, proxy) = behind_a_wire("queue = 1\nwhen_full = \"block\"\n");
     proxy.hold();
     // One is being written, and one waits.

@@ -10,7 +10,7 @@ use watchpost_tests::server::{Server, eventually};
 use super::{recorded, records};
 
 #[test]
-fn a_judgement_is_told_when_a_rule_begins_and_ceases_to_fail() {
+fn a_judgement_is_recorded_when_a_rule_starts_and_stops_failing() {
     let engine = engine();
     let made = |way: &str| {
         rules(
@@ -37,7 +37,7 @@ fn a_judgement_is_told_when_a_rule_begins_and_ceases_to_fail() {
 }
 
 #[test]
-fn a_judgement_is_recorded_when_a_rule_finds_something_else_and_not_in_each_round() {
+fn a_judgement_is_recorded_only_when_the_findings_change() {
     let never = json!({ "thresholds": [{ "metric": "memory", "alert": 101 }] });
     let always = json!({ "thresholds": [{ "metric": "memory", "alert": 0 }] });
     let server = Server::with("[rules.threshold]\nthresholds = [{ metric = \"memory\", alert = 101 }]\n").ready();

@@ -44,7 +44,7 @@ fn numbers(store: &Store, wanted: &DecisionFilter) -> Vec<i64> {
 }
 
 #[test]
-fn a_record_that_is_written_twice_is_there_once() {
+fn a_record_that_is_written_twice_is_stored_once() {
     on_both(|store| {
         let records: Vec<_> = (1..=300).map(fresh).collect();
         store.keep_decisions(&records[..200]).expect("written");
@@ -58,7 +58,7 @@ fn a_record_that_is_written_twice_is_there_once() {
 }
 
 #[test]
-fn records_are_found_by_whatever_has_a_column() {
+fn records_are_found_by_each_indexed_column() {
     on_both(|store| {
         let records: Vec<_> = (1..=30).map(fresh).collect();
         store.keep_decisions(&records).expect("written");
@@ -119,7 +119,7 @@ fn records_are_found_by_whatever_has_a_column() {
 }
 
 #[test]
-fn the_oldest_records_are_let_go_by_age_and_by_number() {
+fn the_oldest_records_are_pruned_by_age_and_by_number() {
     on_both(|store| {
         let records: Vec<_> = (1..=2500).map(fresh).collect();
         store.keep_decisions(&records).expect("written");
@@ -147,7 +147,7 @@ fn the_oldest_records_are_let_go_by_age_and_by_number() {
 }
 
 #[test]
-fn what_only_would_have_been_pushes_out_no_more_than_half() {
+fn differences_of_shadow_rules_use_at_most_half_of_the_records() {
     on_both(|store| {
         let difference = |number| NewRecord {
             kind: "difference",
@@ -179,7 +179,7 @@ fn what_only_would_have_been_pushes_out_no_more_than_half() {
 }
 
 #[test]
-fn whoever_reads_on_after_an_id_misses_nothing_that_several_write() {
+fn a_client_that_pages_by_id_misses_no_record_of_several_writers() {
     const WRITERS: i64 = 4;
     const BATCHES: i64 = 50;
     const IN_BATCH: i64 = 20;
@@ -216,7 +216,7 @@ fn whoever_reads_on_after_an_id_misses_nothing_that_several_write() {
 }
 
 #[test]
-fn a_number_is_never_given_again_so_who_reads_on_misses_nothing() {
+fn ids_are_never_reused_so_a_client_that_pages_by_id_misses_no_record() {
     on_both(|store| {
         let records: Vec<_> = (1..=10).map(fresh).collect();
         store.keep_decisions(&records).expect("written");

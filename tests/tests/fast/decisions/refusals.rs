@@ -68,7 +68,7 @@ fn a_refusal_is_recorded_with_its_reason_and_found_by_each_filter() {
 }
 
 #[test]
-fn only_who_may_read_decisions_reads_them_and_page_after_page() {
+fn reading_decisions_needs_the_permission_and_is_paged() {
     let server = Server::with("[decisions]\nrecord_judgements = false\n").ready();
     for number in 0..7 {
         refused(&server, &format!("r{number}"));
@@ -101,7 +101,7 @@ fn only_who_may_read_decisions_reads_them_and_page_after_page() {
 }
 
 #[test]
-fn what_was_allowed_is_recorded_only_where_that_is_set() {
+fn allowed_requests_are_recorded_only_if_configured() {
     let server = Server::start().ready();
     let admin = server.client("admin");
     assert_eq!(server.client("reader").get("/api/v1/status").status, 200);
@@ -126,7 +126,7 @@ fn what_was_allowed_is_recorded_only_where_that_is_set() {
 }
 
 #[test]
-fn nothing_is_recorded_where_that_is_switched_off() {
+fn nothing_is_recorded_when_recording_is_disabled() {
     let server = Server::with("[decisions]\nenabled = false\n").ready();
     refused(&server, "nobody-sees-it");
     let folder = server.stop();
@@ -143,7 +143,7 @@ fn nothing_is_recorded_where_that_is_switched_off() {
 }
 
 #[test]
-fn what_is_masked_is_neither_in_a_record_nor_in_the_log() {
+fn a_masked_field_is_neither_in_a_record_nor_in_the_log() {
     let server = Server::with(
         "[decisions]\nmask = [\"identity\", \"address\"]\nlog = true\nrecord_judgements = false\n[http]\naccess_log = false\n",
     )
@@ -167,7 +167,7 @@ fn what_is_masked_is_neither_in_a_record_nor_in_the_log() {
 }
 
 #[test]
-fn who_is_let_in_by_the_configuration_alone_is_recorded() {
+fn access_by_the_configuration_alone_is_recorded() {
     let server = Server::start().ready();
     let certificate = std::fs::read(server.data().join("pki/clients/admin.crt")).expect("read");
     let certificate = openssl::x509::X509::from_pem(&certificate).expect("a certificate");
@@ -201,7 +201,7 @@ fn who_is_let_in_by_the_configuration_alone_is_recorded() {
 }
 
 #[test]
-fn no_more_records_are_kept_than_is_set() {
+fn max_records_limits_the_number_of_records() {
     let server = Server::with("[decisions]\nmax_records = 5\nrecord_judgements = false\n").ready();
     for number in 0..20 {
         refused(&server, &format!("r{number}"));
@@ -216,7 +216,7 @@ fn no_more_records_are_kept_than_is_set() {
 }
 
 #[test]
-fn what_waits_when_it_is_told_to_stop_is_written() {
+fn queued_records_are_written_on_shutdown() {
     let server = Server::with("[decisions]\nrecord_judgements = false\n").ready();
     for number in 0..50 {
         refused(&server, &format!("r{number}"));

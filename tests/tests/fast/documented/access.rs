@@ -14,7 +14,7 @@ fn filled(path: &str) -> String {
 }
 
 #[test]
-fn who_shows_nothing_gets_what_the_document_says_is_open() {
+fn an_anonymous_client_gets_exactly_what_the_document_marks_as_open() {
     let server = Server::start().ready();
     let document = document(&server.client("admin"));
     let (mut open, mut closed) = (0, 0);
@@ -40,7 +40,7 @@ fn who_shows_nothing_gets_what_the_document_says_is_open() {
 }
 
 #[test]
-fn who_may_not_is_refused_by_the_action_that_the_document_names() {
+fn a_client_without_permission_is_denied_with_the_action_in_the_document() {
     let server = Server::start().ready();
     let document = document(&server.client("admin"));
     let may: Vec<String> = serde_json::from_value(server.client("agent").get("/api/v1/whoami").json()["may"].take())
@@ -62,7 +62,7 @@ fn who_may_not_is_refused_by_the_action_that_the_document_names() {
 }
 
 #[test]
-fn a_body_that_is_not_sent_as_json_is_told_how_to_be_sent() {
+fn a_body_without_the_json_content_type_is_refused_with_a_remedy() {
     let server = Server::start().ready();
     let client = server.client("admin");
     let form = "application/x-www-form-urlencoded";
@@ -92,7 +92,7 @@ fn a_body_that_is_not_sent_as_json_is_told_how_to_be_sent() {
 }
 
 #[test]
-fn a_face_of_its_own_has_a_document_of_its_own() {
+fn each_api_profile_has_its_own_document() {
     let server = Server::with(
         "listeners = [
             { address = \"127.0.0.1:0\" },

@@ -47,7 +47,7 @@ fn the_document_that_is_printed_is_the_one_that_is_served() {
 }
 
 #[test]
-fn whoever_reads_only_the_beginning_of_the_document_has_it() {
+fn a_client_that_reads_only_the_start_of_the_document_is_served() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut child = command(folder.path())
         .arg("openapi")
@@ -65,7 +65,7 @@ fn whoever_reads_only_the_beginning_of_the_document_has_it() {
 }
 
 #[test]
-fn who_has_the_document_already_is_told_so() {
+fn a_client_with_a_cached_document_gets_304() {
     let server = Server::start();
     for path in ["/openapi.json", "/docs/assets/pages.css"] {
         let first = server.stranger().get(path);
@@ -80,7 +80,7 @@ fn who_has_the_document_already_is_told_so() {
 }
 
 #[test]
-fn what_never_changes_is_sent_as_it_lies_here() {
+fn static_files_are_sent_in_their_compressed_form() {
     let server = Server::start();
     let path = "/docs/assets/swagger-ui-5.35.0.js";
     let packed = server.stranger().with("accept-encoding", "gzip, br, zstd").get(path);

@@ -6,7 +6,7 @@ use watchpost_tests::rules::{activate, active, brought, generation, other_versio
 use watchpost_tests::server::{Server, eventually};
 
 #[test]
-fn a_rule_in_force_judges_the_next_round() {
+fn an_active_rule_judges_the_next_round() {
     let server = Server::start().ready();
     let admin = server.client("admin");
     let (name, digest) = brought(&admin, &numbered(1));
@@ -30,7 +30,7 @@ fn a_rule_in_force_judges_the_next_round() {
 }
 
 #[test]
-fn an_answer_tells_by_which_generation_it_was_decided() {
+fn a_response_has_the_generation_that_decided() {
     let server = Server::start().ready();
     let admin = server.client("admin");
     let mut kept = admin.connect().expect("a connection");
@@ -60,7 +60,7 @@ fn an_answer_tells_by_which_generation_it_was_decided() {
 }
 
 #[test]
-fn who_looked_at_an_older_generation_changes_nothing() {
+fn a_change_based_on_an_older_generation_is_refused() {
     let server = Server::start();
     let admin = server.client("admin");
     let (name, digest) = brought(&admin, &numbered(1));
@@ -78,7 +78,7 @@ fn who_looked_at_an_older_generation_changes_nothing() {
 }
 
 #[test]
-fn who_looked_at_an_older_generation_lets_nothing_go() {
+fn a_deletion_based_on_an_older_generation_is_refused() {
     let server = Server::start();
     let admin = server.client("admin");
     let (name, digest) = brought(&admin, &numbered(1));
@@ -102,7 +102,7 @@ fn who_looked_at_an_older_generation_lets_nothing_go() {
 }
 
 #[test]
-fn what_is_in_force_already_makes_no_new_generation() {
+fn activating_the_active_version_makes_no_new_generation() {
     let server = Server::start();
     let admin = server.client("admin");
     let (name, digest) = brought(&admin, &numbered(1));
@@ -113,7 +113,7 @@ fn what_is_in_force_already_makes_no_new_generation() {
 }
 
 #[test]
-fn rolling_back_puts_in_force_what_was_before_and_twice_undoes_it() {
+fn a_rollback_activates_the_previous_version_and_a_second_one_undoes_it() {
     let server = Server::start();
     let admin = server.client("admin");
     let settings = |count: i64| json!({ "settings": { "count": count } });
@@ -161,7 +161,7 @@ fn settings_that_are_refused_are_not_kept() {
 }
 
 #[test]
-fn settings_with_mistakes_change_nothing_and_say_where() {
+fn invalid_settings_change_nothing_and_have_the_place_of_the_error() {
     let server = Server::start();
     let admin = server.client("admin");
     let wrong = json!({ "thresholds": [{ "metric": "disk", "warning": "much" }] });
@@ -192,7 +192,7 @@ fn settings_with_mistakes_change_nothing_and_say_where() {
 }
 
 #[test]
-fn what_takes_part_cannot_be_deleted_and_what_does_not_can() {
+fn a_version_in_use_cannot_be_deleted_and_others_can() {
     let server = Server::start();
     let admin = server.client("admin");
     let (name, digest) = brought(&admin, &numbered(1));
@@ -228,7 +228,7 @@ fn what_takes_part_cannot_be_deleted_and_what_does_not_can() {
 }
 
 #[test]
-fn a_hundred_rules_judge_beside_each_other() {
+fn a_hundred_rules_judge_each_round() {
     let server = Server::start().ready();
     let admin = server.client("admin");
     for number in 0..100 {
@@ -243,7 +243,7 @@ fn a_hundred_rules_judge_beside_each_other() {
 }
 
 #[test]
-fn two_who_change_something_at_once_come_one_after_the_other() {
+fn concurrent_changes_are_serialized() {
     let server = Server::start();
     let admin = server.client("admin");
     let rules: Vec<_> = (0..8).map(|number| brought(&admin, &numbered(number))).collect();
@@ -261,7 +261,7 @@ fn two_who_change_something_at_once_come_one_after_the_other() {
 }
 
 #[test]
-fn what_was_let_go_is_not_gone_back_to_and_other_rules_are_not_in_the_way() {
+fn a_rollback_skips_deleted_versions_and_ignores_other_rules() {
     let server = Server::start().ready();
     let admin = server.client("admin");
     let (name, first) = brought(&admin, HOSTILE);
@@ -292,7 +292,7 @@ fn what_was_let_go_is_not_gone_back_to_and_other_rules_are_not_in_the_way() {
 }
 
 #[test]
-fn a_role_rule_that_never_counted_cannot_be_gone_back_to() {
+fn a_rollback_to_a_role_rule_that_was_never_active_is_refused() {
     let server = Server::start().ready();
     let admin = server.client("admin");
     let (name, digest) = brought(&admin, LOCKOUT_RULE);
@@ -319,7 +319,7 @@ fn a_role_rule_that_never_counted_cannot_be_gone_back_to() {
 }
 
 #[test]
-fn a_rollback_with_a_body_that_is_not_understood_changes_nothing() {
+fn a_rollback_with_an_invalid_body_changes_nothing() {
     let server = Server::start();
     let admin = server.client("admin");
     let (name, digest) = brought(&admin, &numbered(1));

@@ -85,7 +85,7 @@ fn told(admin: &Client, rule: &str) -> [String; 3] {
 }
 
 #[test]
-fn what_is_put_into_the_folder_is_in_force_and_what_is_renamed_over_it_too() {
+fn a_file_in_the_folder_is_activated_and_so_is_its_replacement() {
     let (server, folder) = watching("");
     let admin = server.client("admin");
     put(&folder, "h.json", r#"{"count": 1}"#);
@@ -107,7 +107,7 @@ fn what_is_put_into_the_folder_is_in_force_and_what_is_renamed_over_it_too() {
 }
 
 #[test]
-fn settings_beside_a_rule_are_its_settings_and_without_them_it_has_none() {
+fn a_settings_file_next_to_a_rule_has_its_settings() {
     let (server, folder) = watching("");
     let admin = server.client("admin");
     put(&folder, "h.wasm", HOSTILE);
@@ -131,7 +131,7 @@ fn settings_beside_a_rule_are_its_settings_and_without_them_it_has_none() {
 }
 
 #[test]
-fn a_link_that_is_swapped_as_kubernetes_does_it_brings_all_at_once() {
+fn swapping_a_symlink_as_kubernetes_does_replaces_all_files_together() {
     let (server, folder) = watching("");
     let admin = server.client("admin");
     let volume = |name: &str, wasm: &[u8], count: u32| {
@@ -154,7 +154,7 @@ fn a_link_that_is_swapped_as_kubernetes_does_it_brings_all_at_once() {
 }
 
 #[test]
-fn a_file_that_grows_is_taken_when_it_is_whole_and_not_before() {
+fn a_growing_file_is_read_only_when_it_is_complete() {
     let (server, folder) = watching("");
     let admin = server.client("admin");
     let mut file = fs::File::create(folder.join("n.wasm")).expect("made");
@@ -174,7 +174,7 @@ fn a_file_that_grows_is_taken_when_it_is_whole_and_not_before() {
 }
 
 #[test]
-fn what_is_broken_stays_out_and_the_last_good_stays_until_it_is_mended() {
+fn an_invalid_file_is_rejected_and_the_last_good_version_stays_active() {
     let (server, folder) = watching("");
     let admin = server.client("admin");
     put(&folder, "n.wasm", numbered(1));
@@ -204,7 +204,7 @@ fn what_is_broken_stays_out_and_the_last_good_stays_until_it_is_mended() {
 }
 
 #[test]
-fn a_rule_whose_file_is_gone_is_out_of_force_and_back_with_it() {
+fn a_rule_is_deactivated_with_its_file_and_activated_again_with_it() {
     let (server, folder) = watching("");
     let admin = server.client("admin");
     put(&folder, "n.wasm", numbered(1));
@@ -222,7 +222,7 @@ fn a_rule_whose_file_is_gone_is_out_of_force_and_back_with_it() {
 }
 
 #[test]
-fn what_somebody_changed_since_is_left_alone_until_its_file_changes() {
+fn a_change_through_the_api_is_kept_until_the_file_changes() {
     let (server, folder) = watching("");
     let admin = server.client("admin");
     put(&folder, "h.wasm", HOSTILE);
@@ -263,7 +263,7 @@ fn what_somebody_changed_since_is_left_alone_until_its_file_changes() {
 }
 
 #[test]
-fn a_file_that_went_while_nobody_looked_takes_its_rule_with_it() {
+fn a_file_that_was_deleted_while_the_server_was_stopped_deactivates_its_rule() {
     let (server, folder) = watching("");
     let admin = server.client("admin");
     for (file, number) in [("a.wasm", 1), ("b.wasm", 2), ("c.wasm", 3)] {
@@ -282,7 +282,7 @@ fn a_file_that_went_while_nobody_looked_takes_its_rule_with_it() {
 }
 
 #[test]
-fn when_the_file_of_a_role_rule_is_gone_the_one_that_watchpost_brings_decides_again() {
+fn without_the_file_of_a_role_rule_the_built_in_one_decides_again() {
     let (server, folder) = watching("");
     let admin = server.client("admin");
     put(&folder, "yes.wasm", ALLOW_ALL);
@@ -300,7 +300,7 @@ fn when_the_file_of_a_role_rule_is_gone_the_one_that_watchpost_brings_decides_ag
 }
 
 #[test]
-fn a_version_of_a_rule_that_watchpost_brings_gives_way_to_the_brought_one_when_it_is_gone() {
+fn without_the_file_of_a_version_of_a_built_in_rule_the_built_in_version_is_active_again() {
     let levels = "threshold = { thresholds = [{ metric = \"disk\", warning = 11 }] }";
     let (server, folder) = watching(levels);
     let admin = server.client("admin");
@@ -338,7 +338,7 @@ fn a_version_of_a_rule_that_watchpost_brings_gives_way_to_the_brought_one_when_i
 }
 
 #[test]
-fn of_two_files_with_one_rule_the_first_by_name_counts() {
+fn of_two_files_with_one_rule_the_first_by_name_is_used() {
     let (server, folder) = watching("");
     let admin = server.client("admin");
     put(&folder, "b.wasm", numbered(1));
@@ -356,7 +356,7 @@ fn of_two_files_with_one_rule_the_first_by_name_counts() {
 }
 
 #[test]
-fn a_folder_that_cannot_be_read_takes_nothing_out_of_force() {
+fn an_unreadable_folder_deactivates_no_rule() {
     let (server, folder) = watching("");
     let admin = server.client("admin");
     put(&folder, "n.wasm", numbered(1));
@@ -377,7 +377,7 @@ fn a_folder_that_cannot_be_read_takes_nothing_out_of_force() {
 }
 
 #[test]
-fn who_has_to_vouch_for_a_rule_has_to_vouch_for_it_in_the_folder_too() {
+fn required_signatures_are_required_in_the_folder_too() {
     let keys = tempfile::tempdir().expect("a folder");
     for name in ["ops", "dev"] {
         keygen(keys.path(), name);
@@ -409,7 +409,7 @@ fn who_has_to_vouch_for_a_rule_has_to_vouch_for_it_in_the_folder_too() {
 }
 
 #[test]
-fn all_who_share_a_database_and_a_folder_change_it_once() {
+fn servers_that_share_a_database_and_a_folder_apply_each_change_once() {
     let database = postgres::shared().database();
     let shared = tempfile::tempdir().expect("a folder");
     let replicas = ["one", "two"].map(|name| {
@@ -440,7 +440,7 @@ fn all_who_share_a_database_and_a_folder_change_it_once() {
 }
 
 #[test]
-fn what_is_there_by_hand_and_in_the_folder_belongs_to_whoever_was_first() {
+fn a_rule_that_was_activated_by_hand_is_not_taken_over_by_the_folder() {
     let (server, folder) = watching("");
     let admin = server.client("admin");
     let (name, digest) = brought(&admin, &numbered(1));

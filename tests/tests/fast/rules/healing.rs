@@ -9,7 +9,7 @@ use watchpost_tests::server::{Server, eventually};
 const EDGE: &str = "[server]\nhostname = \"edge-9\"\n[rules]\nfaults_in_a_row = 3\n";
 
 #[test]
-fn a_rule_that_fails_when_it_is_tried_is_never_in_force() {
+fn a_rule_that_fails_its_checks_is_never_active() {
     let server = Server::with(EDGE).ready();
     let admin = server.client("admin");
     let (name, digest) = brought(&admin, HOSTILE);
@@ -28,7 +28,7 @@ fn a_rule_that_fails_when_it_is_tried_is_never_in_force() {
 }
 
 #[test]
-fn a_rule_that_fails_again_and_again_is_put_aside_and_its_last_good_version_comes_back() {
+fn a_rule_that_keeps_failing_is_quarantined_and_its_last_good_version_is_activated() {
     let server = Server::with(EDGE).ready();
     let admin = server.client("admin");
     let (name, digest) = brought(&admin, HOSTILE);
@@ -67,7 +67,7 @@ fn a_rule_that_fails_again_and_again_is_put_aside_and_its_last_good_version_come
 }
 
 #[test]
-fn a_role_rule_that_fails_is_put_aside_once_however_many_ask_it() {
+fn a_failing_role_rule_is_quarantined_once_under_many_requests() {
     let server = Server::with(EDGE).ready();
     let admin = server.client("admin");
     let (name, digest) = brought(&admin, LOCKOUT_RULE);
@@ -111,7 +111,7 @@ fn a_role_rule_that_fails_is_put_aside_once_however_many_ask_it() {
 }
 
 #[test]
-fn what_was_let_go_meanwhile_does_not_keep_a_failing_rule_in_force() {
+fn a_deleted_fallback_version_does_not_keep_a_failing_rule_active() {
     let server = Server::with(EDGE).ready();
     let admin = server.client("admin");
     let (name, first) = brought(&admin, LOCKOUT_RULE);
@@ -132,7 +132,7 @@ fn what_was_let_go_meanwhile_does_not_keep_a_failing_rule_in_force() {
 }
 
 #[test]
-fn a_role_rule_that_fails_when_it_is_tried_is_never_in_force() {
+fn a_role_rule_that_fails_its_checks_is_never_active() {
     let server = Server::with(EDGE).ready();
     let admin = server.client("admin");
     let (name, digest) = brought(&admin, LOCKOUT_RULE);

@@ -6,7 +6,7 @@ use watchpost_tests::rules::{activate, active, brought, generation};
 use watchpost_tests::server::{Server, eventually};
 
 #[test]
-fn what_was_answered_is_in_force_after_a_kill() {
+fn an_acknowledged_change_is_active_after_a_kill() {
     let mut server = Server::start();
     for round in 0..10 {
         let admin = server.client("admin");
@@ -27,7 +27,7 @@ fn what_was_answered_is_in_force_after_a_kill() {
 }
 
 #[test]
-fn the_settings_of_the_configuration_wait_while_others_are_in_force() {
+fn the_settings_of_the_configuration_are_ignored_while_others_are_active() {
     let configured = "[rules.threshold]\nthresholds = [{ metric = \"disk\", warning = 11 }]\n";
     let server = Server::with(configured);
     let admin = server.client("admin");
@@ -55,7 +55,7 @@ fn the_settings_of_the_configuration_wait_while_others_are_in_force() {
 }
 
 #[test]
-fn a_version_that_cannot_be_loaded_any_more_is_told_and_the_others_serve() {
+fn a_version_that_cannot_be_loaded_is_reported_and_the_others_serve() {
     let server = Server::start();
     let admin = server.client("admin");
     for wasm in [HOSTILE, &numbered(1)] {
@@ -84,7 +84,7 @@ fn a_version_that_cannot_be_loaded_any_more_is_told_and_the_others_serve() {
 }
 
 #[test]
-fn whose_settings_are_is_not_a_matter_of_what_they_say() {
+fn the_owner_of_settings_does_not_depend_on_their_content() {
     let configured = "[rules.threshold]\nthresholds = [{ metric = \"disk\", warning = 70 }]\n";
     let server = Server::with(configured);
     let admin = server.client("admin");

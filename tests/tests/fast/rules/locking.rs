@@ -6,7 +6,7 @@ use watchpost_tests::rules::{activate, brought, generation};
 use watchpost_tests::server::{Server, eventually};
 
 #[test]
-fn nobody_takes_the_right_to_change_rules_from_themselves() {
+fn an_administrator_cannot_remove_the_own_permission_to_change_rules() {
     let server = Server::start().ready();
     let admin = server.client("admin");
     let nobody = json!({ "identities": [] });
@@ -29,7 +29,7 @@ fn nobody_takes_the_right_to_change_rules_from_themselves() {
 }
 
 #[test]
-fn who_is_named_in_the_configuration_may_force_and_may_always_repair() {
+fn an_administrator_of_the_configuration_may_force_a_change_and_repair_it() {
     let server = Server::start().ready();
     let fingerprint = fingerprint(&server.data().join("pki/clients/admin.crt"));
     server.configure(&format!("[rules]\nbreak_glass = [\"{fingerprint}\"]\n"));
@@ -51,7 +51,7 @@ fn who_is_named_in_the_configuration_may_force_and_may_always_repair() {
 }
 
 #[test]
-fn another_role_rule_takes_the_place_of_the_one_before() {
+fn another_role_rule_replaces_the_active_one() {
     let server = Server::start().ready();
     let admin = server.client("admin");
     assert_eq!(server.stranger().get("/api/v1/status").status, 401);

@@ -90,7 +90,7 @@ fn by(who: &str) -> AuditActor {
 }
 
 #[test]
-fn of_each_rule_the_last_deed_is_told() {
+fn the_last_audit_entry_of_each_rule_is_found() {
     on_both(|desk| {
         for name in ["disks", "chunks", "Alpha"] {
             for deed in [AuditAction::Activated, AuditAction::Configured, AuditAction::RolledBack] {
@@ -130,7 +130,7 @@ fn of_each_rule_the_last_deed_is_told() {
 }
 
 #[test]
-fn a_rule_is_put_aside_until_somebody_changes_it() {
+fn a_rule_is_quarantined_until_it_is_changed() {
     on_both(|desk| {
         for (name, deed) in [
             ("a", AuditAction::Activated),
@@ -151,7 +151,7 @@ fn a_rule_is_put_aside_until_somebody_changes_it() {
 }
 
 #[test]
-fn to_let_another_version_go_is_nothing_to_the_one_that_was_put_aside() {
+fn deleting_another_version_does_not_release_a_quarantined_one() {
     on_both(|desk| {
         for digest in [one(), other()] {
             assert_eq!(desk.bring("disks", Kind::Threshold, digest), Kept::New);
@@ -174,7 +174,7 @@ fn to_let_another_version_go_is_nothing_to_the_one_that_was_put_aside() {
 }
 
 #[test]
-fn a_role_rule_is_put_aside_until_somebody_changes_any_role_rule() {
+fn a_role_rule_is_quarantined_until_any_role_rule_is_changed() {
     on_both(|desk| {
         for deed in [AuditAction::Activated, AuditAction::RolledBack, AuditAction::Configured] {
             desk.quarantined("lockout", Kind::Role);
@@ -191,7 +191,7 @@ fn a_role_rule_is_put_aside_until_somebody_changes_any_role_rule() {
 }
 
 #[test]
-fn two_rules_of_one_name_are_of_one_kind_even_if_they_come_in_the_same_moment() {
+fn concurrent_uploads_of_one_name_have_one_kind() {
     on_both(|desk| {
         assert_eq!(desk.bring("disks", Kind::Threshold, one()), Kept::New);
         let refused = desk.bring("disks", Kind::Role, other());
@@ -217,7 +217,7 @@ fn meddle(url: &str, folder: &Path, sql: &str) {
 }
 
 #[test]
-fn a_value_that_nobody_knows_is_an_error_that_names_its_place() {
+fn an_unknown_value_is_an_error_with_its_column() {
     let folder = tempfile::tempdir().expect("a folder");
     for url in ["sqlite:watchpost.db".to_owned(), postgres::shared().database()] {
         let place = DatabaseAddress::parse(&url, folder.path(), false).expect("an address");

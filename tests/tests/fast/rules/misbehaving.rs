@@ -8,7 +8,7 @@ use watchpost_tests::rules::{activate, brought, generation};
 use watchpost_tests::server::Server;
 
 #[test]
-fn every_way_to_misbehave_is_seen_before_a_rule_is_in_force() {
+fn every_misbehaviour_is_detected_before_activation() {
     let server = Server::with("[server]\nhostname = \"edge-9\"\n").ready();
     let admin = server.client("admin");
     let judging = [

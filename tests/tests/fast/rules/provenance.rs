@@ -62,7 +62,7 @@ fn reconfigure(server: &Server, settings: &str) {
 }
 
 #[test]
-fn a_rule_that_is_signed_by_somebody_trusted_is_kept_with_their_name() {
+fn a_rule_with_a_trusted_signature_is_stored_with_its_signer() {
     let keys = Keys::new();
     let server = Server::with(&keys.trusting(&["ops", "dev"], REQUIRED));
     let admin = server.client("admin");
@@ -84,7 +84,7 @@ fn a_rule_that_is_signed_by_somebody_trusted_is_kept_with_their_name() {
 }
 
 #[test]
-fn what_is_unsigned_or_wrongly_signed_is_refused_by_name_of_what_is_wrong() {
+fn an_unsigned_or_wrongly_signed_rule_is_refused_with_the_reason() {
     let keys = Keys::new();
     keygen(keys.0.path(), "stranger");
     let server = Server::with(&keys.trusting(&["ops"], REQUIRED));
@@ -113,7 +113,7 @@ fn what_is_unsigned_or_wrongly_signed_is_refused_by_name_of_what_is_wrong() {
 }
 
 #[test]
-fn a_signature_is_held_against_the_keys_where_none_is_wanted_too() {
+fn a_signature_is_verified_even_if_none_is_required() {
     let keys = Keys::new();
     let server = Server::with(&keys.trusting(&["ops"], ""));
     let admin = server.client("admin");
@@ -136,7 +136,7 @@ fn a_signature_is_held_against_the_keys_where_none_is_wanted_too() {
 }
 
 #[test]
-fn what_was_brought_before_signatures_were_wanted_cannot_be_put_in_force_after() {
+fn an_unsigned_rule_cannot_be_activated_after_signatures_become_required() {
     let keys = Keys::new();
     let server = Server::with(&keys.trusting(&["ops"], ""));
     let admin = server.client("admin");
@@ -171,7 +171,7 @@ fn what_was_brought_before_signatures_were_wanted_cannot_be_put_in_force_after()
 }
 
 #[test]
-fn a_key_that_is_taken_back_counts_no_more_and_what_is_in_force_stays_over_a_restart() {
+fn a_revoked_key_is_not_trusted_and_active_rules_stay_active_over_a_restart() {
     let keys = Keys::new();
     let server = Server::with(&keys.trusting(&["ops", "dev"], REQUIRED));
     let admin = server.client("admin");
@@ -207,7 +207,7 @@ fn a_key_that_is_taken_back_counts_no_more_and_what_is_in_force_stays_over_a_res
 }
 
 #[test]
-fn what_is_not_on_the_list_is_neither_brought_nor_put_in_force() {
+fn a_rule_that_is_not_on_the_allow_list_is_neither_uploaded_nor_activated() {
     let server = Server::start();
     let admin = server.client("admin");
     let (name, digest) = brought(&admin, &numbered(1));
@@ -230,7 +230,7 @@ fn what_is_not_on_the_list_is_neither_brought_nor_put_in_force() {
 }
 
 #[test]
-fn a_rule_that_fails_does_not_give_way_to_one_that_nobody_vouches_for() {
+fn a_failing_rule_is_not_replaced_by_an_unsigned_version() {
     let edge = "[server]\nhostname = \"edge-9\"\n";
     let keys = Keys::new();
     let limit = "max_consecutive_faults = 2\n";
@@ -255,7 +255,7 @@ fn a_rule_that_fails_does_not_give_way_to_one_that_nobody_vouches_for() {
 }
 
 #[test]
-fn a_key_is_for_its_owner_only_and_is_never_replaced() {
+fn a_generated_key_is_private_and_is_never_overwritten() {
     let keys = Keys::new();
     let mode = |file: &str| {
         let told = std::fs::metadata(keys.path(file)).expect("it is there");
@@ -274,7 +274,7 @@ fn a_key_is_for_its_owner_only_and_is_never_replaced() {
 }
 
 #[test]
-fn signing_says_what_it_cannot_sign_with() {
+fn signing_with_an_unsuitable_key_is_refused() {
     let keys = Keys::new();
     std::fs::write(keys.path("rule.wasm"), numbered(1)).expect("written");
     let check = |key: &str, told: &str| {
@@ -294,7 +294,7 @@ fn signing_says_what_it_cannot_sign_with() {
 }
 
 #[test]
-fn what_openssl_signs_is_believed_too() {
+fn signatures_of_openssl_are_accepted() {
     let keys = Keys::new();
     let wasm = numbered(1);
     std::fs::write(keys.path("rule.wasm"), &wasm).expect("written");

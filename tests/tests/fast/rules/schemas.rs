@@ -9,7 +9,7 @@ use watchpost_tests::rules::{activate, brought, generation, settled, upload};
 use watchpost_tests::server::Server;
 
 #[test]
-fn settings_that_a_rule_takes_and_its_schema_does_not_are_refused_with_their_place() {
+fn settings_that_violate_the_schema_are_refused_with_their_place() {
     let server = Server::start().ready();
     let admin = server.client("admin");
     let schema = r#"{"additionalProperties": false, "properties": {"metrics": {"items": {"type": "string"}}}}"#;
@@ -30,7 +30,7 @@ fn settings_that_a_rule_takes_and_its_schema_does_not_are_refused_with_their_pla
 }
 
 #[test]
-fn what_is_no_schema_or_fits_nothing_is_refused() {
+fn an_invalid_or_unsatisfiable_schema_is_refused() {
     let server = Server::start().ready();
     let admin = server.client("admin");
     for (schema, said) in [
@@ -44,7 +44,7 @@ fn what_is_no_schema_or_fits_nothing_is_refused() {
 }
 
 #[test]
-fn a_schema_that_means_ill_keeps_nobody_busy() {
+fn a_malicious_schema_is_stopped_by_its_limits() {
     let server = Server::start().ready();
     let admin = server.client("admin");
     // Each definition asks twice for the next: two to the power of forty questions.

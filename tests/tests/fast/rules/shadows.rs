@@ -11,7 +11,7 @@ use watchpost_tests::rules::{activate, brought};
 use watchpost_tests::server::{Server, eventually};
 
 #[test]
-fn a_shadow_is_asked_and_told_and_nobody_acts_on_it() {
+fn a_shadow_is_evaluated_and_reported_without_effect() {
     let server = Server::start().ready();
     let admin = server.client("admin");
     let (name, digest) = brought(&admin, HOSTILE);
@@ -49,7 +49,7 @@ fn a_shadow_is_asked_and_told_and_nobody_acts_on_it() {
 }
 
 #[test]
-fn a_version_beside_the_one_in_force_is_compared_with_it() {
+fn a_shadow_version_is_compared_with_the_active_one() {
     let server = Server::with("[server]\nhostname = \"edge-1\"\n").ready();
     let admin = server.client("admin");
     let (name, digest) = brought(&admin, HOSTILE);
@@ -73,7 +73,7 @@ fn a_version_beside_the_one_in_force_is_compared_with_it() {
 }
 
 #[test]
-fn a_role_rule_beside_the_one_in_force_decides_nothing_and_is_told() {
+fn a_shadow_role_rule_decides_nothing_and_its_differences_are_recorded() {
     // Nothing is found here, so things stand as they do.
     let server = Server::with("[rules.threshold]\nthresholds = []\n").ready();
     let admin = server.client("admin");
@@ -114,7 +114,7 @@ fn a_role_rule_beside_the_one_in_force_decides_nothing_and_is_told() {
 }
 
 #[test]
-fn a_role_rule_in_shadow_that_never_comes_back_keeps_nobody_waiting() {
+fn a_shadow_role_rule_that_never_returns_delays_no_request() {
     let settings = "[rules]\nfaults_in_a_row = 3\n[rules.limits]\ndecide_ms = 500\n";
     let server = Server::with(settings);
     let admin = server.client("admin");
@@ -163,7 +163,7 @@ fn a_role_rule_in_shadow_that_never_comes_back_keeps_nobody_waiting() {
 }
 
 #[test]
-fn what_becomes_active_is_no_shadow_any_more() {
+fn an_activated_version_is_no_longer_a_shadow() {
     let server = Server::start();
     let admin = server.client("admin");
     let (name, digest) = brought(&admin, &numbered(1));

@@ -15,7 +15,7 @@ fn replica(name: &str, database: &str) -> Server {
 }
 
 #[test]
-fn what_is_put_in_force_at_one_is_in_force_at_all_within_a_second() {
+fn an_activation_reaches_all_servers_within_a_second() {
     let database = postgres::shared().database();
     let replicas = ["one", "two", "three"].map(|name| replica(name, &database));
     let admin = replicas[0].client("admin");
@@ -41,7 +41,7 @@ fn what_is_put_in_force_at_one_is_in_force_at_all_within_a_second() {
 }
 
 #[test]
-fn the_same_settings_given_at_two_at_once_are_one_change() {
+fn the_same_settings_set_at_two_servers_are_one_change() {
     let database = postgres::shared().database();
     let replicas = ["one", "two"].map(|name| replica(name, &database));
     let clients = replicas.each_ref().map(|replica| replica.client("admin"));
@@ -63,7 +63,7 @@ fn the_same_settings_given_at_two_at_once_are_one_change() {
 }
 
 #[test]
-fn what_is_brought_to_one_is_compiled_at_the_others_before_anybody_puts_it_in_force() {
+fn an_upload_is_precompiled_at_the_other_servers() {
     let database = postgres::shared().database();
     let replicas = ["one", "two"].map(|name| replica(name, &database).ready());
     let (name, digest) = brought(&replicas[0].client("admin"), &numbered(1));
@@ -72,7 +72,7 @@ fn what_is_brought_to_one_is_compiled_at_the_others_before_anybody_puts_it_in_fo
 }
 
 #[test]
-fn what_nobody_vouches_for_at_a_replica_is_not_compiled_there() {
+fn a_rule_without_a_signature_that_a_replica_trusts_is_not_precompiled_there() {
     let database = postgres::shared().database();
     let one = replica("one", &database).ready();
     let allowed = Digest::of(&numbered(2));
@@ -91,7 +91,7 @@ fn what_nobody_vouches_for_at_a_replica_is_not_compiled_there() {
 }
 
 #[test]
-fn a_replica_that_still_has_to_compile_a_rule_says_so_until_it_is_in_force() {
+fn a_replica_reports_a_pending_generation_until_its_rules_are_compiled() {
     let database = postgres::shared().database();
     let one = replica("one", &database);
     let two = Server::with(&format!(
@@ -127,7 +127,7 @@ fn moment_of(line: &str) -> i64 {
 }
 
 #[test]
-fn two_that_change_something_at_once_end_in_one_order() {
+fn concurrent_changes_at_two_servers_have_one_order() {
     let database = postgres::shared().database();
     let replicas = ["one", "two"].map(|name| replica(name, &database));
     let rules: Vec<_> = (0..10)

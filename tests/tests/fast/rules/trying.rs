@@ -29,7 +29,7 @@ fn with_rounds(count: usize) -> Server {
 }
 
 #[test]
-fn a_trial_tells_where_a_candidate_differs_how_it_fails_and_what_it_costs() {
+fn a_trial_reports_differences_faults_and_costs_of_a_candidate() {
     let server = with_rounds(3);
     let admin = server.client("admin");
     let (_, digest) = brought(&admin, HOSTILE);
@@ -57,7 +57,7 @@ fn a_trial_tells_where_a_candidate_differs_how_it_fails_and_what_it_costs() {
 }
 
 #[test]
-fn a_candidate_is_held_against_the_version_in_force() {
+fn a_candidate_is_compared_with_the_active_version() {
     let server = with_rounds(2);
     let admin = server.client("admin");
     let own = admin.get("/api/v1/rules/threshold").json()["active"][0]["digest"].clone();
@@ -83,7 +83,7 @@ fn a_candidate_is_held_against_the_version_in_force() {
 }
 
 #[test]
-fn a_trial_that_takes_long_tells_how_far_it_is_and_can_be_ended() {
+fn a_long_trial_reports_its_progress_and_can_be_cancelled() {
     let server = with_rounds(8);
     let admin = server.client("admin");
     let (_, digest) = brought(&admin, HOSTILE);
@@ -108,7 +108,7 @@ fn a_trial_that_takes_long_tells_how_far_it_is_and_can_be_ended() {
 }
 
 #[test]
-fn what_cannot_be_tried_is_refused() {
+fn a_trial_that_is_not_possible_is_refused() {
     let server = Server::start();
     let admin = server.client("admin");
     let (name, digest) = brought(&admin, LOCKOUT_RULE);
@@ -129,7 +129,7 @@ fn what_cannot_be_tried_is_refused() {
 }
 
 #[test]
-fn a_trial_that_is_not_understood_is_none_of_the_defaults() {
+fn a_trial_with_an_invalid_body_is_refused() {
     let server = with_rounds(1);
     let admin = server.client("admin");
     let (_, digest) = brought(&admin, HOSTILE);

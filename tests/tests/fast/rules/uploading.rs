@@ -7,7 +7,7 @@ use watchpost_tests::rules::{settled, upload};
 use watchpost_tests::server::Server;
 
 #[test]
-fn a_rule_that_passes_all_checks_is_kept_with_what_it_passed() {
+fn a_rule_that_passes_all_checks_is_stored_with_its_checks() {
     let server = Server::start().ready();
     let admin = server.client("admin");
     let answer = settled(&admin, upload(&admin, &numbered(1)));
@@ -54,7 +54,7 @@ fn the_same_bytes_again_are_the_same_version() {
 }
 
 #[test]
-fn a_form_brings_settings_and_a_note_with_the_rule() {
+fn a_form_uploads_settings_and_a_note_with_the_rule() {
     let server = Server::start();
     let admin = server.client("admin");
     let form = |settings: &str| {
@@ -93,7 +93,7 @@ fn a_form_brings_settings_and_a_note_with_the_rule() {
 }
 
 #[test]
-fn what_is_no_rule_is_refused_by_name_of_what_is_wrong_with_it() {
+fn an_upload_that_is_not_a_rule_is_refused_with_the_reason() {
     let server = Server::start();
     let admin = server.client("admin");
     let refused = |bytes: &[u8]| settled(&admin, upload(&admin, bytes)).problem(422);
@@ -145,7 +145,7 @@ fn one_byte_too_many_is_refused_before_it_is_read_whole() {
 }
 
 #[test]
-fn a_gigabyte_that_does_not_say_how_long_it_is_costs_no_memory() {
+fn a_gigabyte_without_a_content_length_costs_no_memory() {
     let server = Server::start().ready();
     let admin = server.client("admin");
     let before = server.resident_mb();
@@ -174,7 +174,7 @@ fn a_gigabyte_that_does_not_say_how_long_it_is_costs_no_memory() {
 }
 
 #[test]
-fn what_grows_too_large_when_it_is_unpacked_is_refused_too() {
+fn a_body_that_is_too_large_after_decompression_is_refused() {
     let server = Server::with("[rules.limits]\ncomponent_bytes = \"256KiB\"\n");
     let zeros = vec![0; 32 * 1024 * 1024];
     let small = watchpost_tests::rules::gzip(&zeros);
@@ -188,7 +188,7 @@ fn what_grows_too_large_when_it_is_unpacked_is_refused_too() {
 }
 
 #[test]
-fn other_kinds_of_bodies_are_refused_with_those_that_are_taken() {
+fn other_content_types_are_refused_with_the_accepted_ones() {
     let server = Server::start();
     let admin = server.client("admin");
     let answer = admin.send_bytes("POST", "/api/v1/rules", "text/plain", b"x");
@@ -198,7 +198,7 @@ fn other_kinds_of_bodies_are_refused_with_those_that_are_taken() {
 }
 
 #[test]
-fn only_those_may_bring_rules_who_may_change_them() {
+fn uploading_rules_needs_the_permission_to_change_them() {
     let server = Server::start();
     for stranger in [server.stranger(), server.client("reader")] {
         let answer = upload(&stranger, &numbered(1));

@@ -45,7 +45,7 @@ fn every_alert_fires_when_it_should_and_only_then() {
 }
 
 #[test]
-fn no_alert_and_no_recording_goes_without_a_test() {
+fn every_alert_and_every_recording_rule_has_a_test() {
     let tests: String = files("tests")
         .iter()
         .map(|file| std::fs::read_to_string(file).expect("it can be read"))

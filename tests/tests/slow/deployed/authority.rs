@@ -55,7 +55,7 @@ fn warns(server: &Server) -> bool {
 }
 
 #[test]
-fn with_the_configuration_of_kubernetes_those_it_names_have_a_role_and_no_other() {
+fn with_the_configuration_of_kubernetes_only_the_named_clients_have_a_role() {
     let folder = certificates();
     let configuration = of_kubernetes(folder.path());
     let server = begun(folder, &configuration);

@@ -11,7 +11,7 @@ use watchpost_tests::server::{command, program};
 use super::{deploy, read};
 
 #[test]
-fn compose_takes_its_file() {
+fn the_compose_file_is_valid() {
     let text = read("compose.yaml");
     let project = compose_project(&text).expect("it is good");
     let services = project["services"].as_object().expect("it has services");
@@ -47,7 +47,7 @@ fn only_watchpost_itself_gets_its_volume_and_prometheus_no_more_than_three_files
 }
 
 #[test]
-fn the_image_is_built_by_the_compiler_that_everybody_has() {
+fn the_image_is_built_by_the_pinned_compiler() {
     let dockerfile = read("../Dockerfile");
     let toolchain: toml::Table = read("../rust-toolchain.toml").parse().expect("it is TOML");
     let channel = toolchain["toolchain"]["channel"].as_str().expect("it names one");
@@ -59,7 +59,7 @@ fn the_image_is_built_by_the_compiler_that_everybody_has() {
 
 /// Dependencies are built from this stage, so their layer stays for as long as it does.
 #[test]
-fn no_change_of_sources_builds_dependencies_again_and_one_of_a_manifest_does() {
+fn only_a_change_of_a_manifest_rebuilds_dependencies() {
     let folder = tempfile::tempdir().expect("a folder");
     let after = |name: &str, changed: &[&str]| skeleton(&folder.path().join(name), changed);
     let before = after("before", &[]);

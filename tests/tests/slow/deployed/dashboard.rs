@@ -26,7 +26,7 @@ const VARIABLES: [(&str, &str); 4] = [
 ];
 
 #[test]
-fn a_prometheus_with_these_files_has_something_to_show_everywhere() {
+fn with_these_files_every_panel_has_data() {
     let server = Server::with(SETTINGS).ready();
     let prometheus = scraping(&server);
     prometheus.found("up{job=\"watchpost\"} == 1");
@@ -174,7 +174,7 @@ fn queries() -> Vec<String> {
 }
 
 #[test]
-fn the_dashboard_is_one_that_grafana_imports() {
+fn grafana_can_import_the_dashboard() {
     let dashboard: Value = serde_json::from_str(&read("grafana/watchpost.json")).expect("it is JSON");
     assert!(dashboard["schemaVersion"].as_u64().is_some_and(|version| version >= 39));
     assert_eq!(dashboard["id"], Value::Null, "Grafana gives it an id itself");

@@ -7,7 +7,7 @@ use watchpost_tests::programs::output_of;
 use super::cluster::{LAYOUTS, built, objects, of_kind, overlaid, the, tool, with_pods, written};
 
 #[test]
-fn kubernetes_takes_both_layouts() {
+fn both_layouts_are_valid_for_kubernetes() {
     let check = |name: &str, text: &str| {
         let file = written(name, text);
         output_of(tool("kubernetes-validate").arg("--strict").arg(file))
@@ -23,7 +23,7 @@ fn kubernetes_takes_both_layouts() {
 /// The port is open when everything is loaded, and ready after the first round; each step of that may take five
 /// minutes, as systemd is told.
 #[test]
-fn a_layout_is_for_clusters_without_the_operator_too() {
+fn a_layout_works_without_the_prometheus_operator() {
     for (layout, _) in LAYOUTS {
         for object in objects(layout) {
             let version = object["apiVersion"].as_str().expect("it has one");
@@ -67,7 +67,7 @@ fn the_overlay_that_is_shown_has_its_own_image_configuration_and_rules() {
 }
 
 #[test]
-fn what_is_referred_to_is_there() {
+fn every_referenced_object_exists() {
     for (layout, kind) in LAYOUTS {
         let (objects, pods) = with_pods(layout, kind);
         let labels = &pods["template"]["metadata"]["labels"];
@@ -142,7 +142,7 @@ fn prometheus_finds_the_service_by_its_monitor() {
 }
 
 #[test]
-fn on_each_node_it_sees_the_node_and_writes_only_its_own_folder() {
+fn the_daemonset_sees_the_node_and_writes_only_its_own_folder() {
     let (objects, pods) = with_pods("daemonset", "DaemonSet");
     for gone in ["Deployment", "PodDisruptionBudget", "PersistentVolumeClaim"] {
         assert!(of_kind(&objects, gone).is_empty(), "{gone}");

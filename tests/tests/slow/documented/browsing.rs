@@ -8,7 +8,7 @@ use watchpost_tests::server::Server;
 use super::{here, python};
 
 #[test]
-fn pages_are_shown_by_a_browser_and_ask_nobody_else() {
+fn pages_work_in_a_browser_and_load_nothing_from_other_servers() {
     let server = Server::start().ready();
     let folder = tempfile::tempdir().expect("a folder");
     let pictures = std::env::var_os("PICTURES").map_or_else(|| folder.path().to_owned(), Into::into);

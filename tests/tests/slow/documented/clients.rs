@@ -17,7 +17,7 @@ fn check(output: &Output) -> String {
 }
 
 #[test]
-fn a_client_in_python_that_was_generated_works() {
+fn a_generated_python_client_works() {
     let server = Server::start().ready();
     let folder = tempfile::tempdir().expect("a folder");
     let (config, made) = (

@@ -32,7 +32,7 @@ fn schemathesis_finds_no_contradiction() {
 }
 
 #[test]
-fn schemathesis_finds_none_on_a_face_of_its_own() {
+fn schemathesis_finds_no_contradiction_in_the_pixcrawler_profile() {
     let server = Server::with(
         "listeners = [
             { address = \"127.0.0.1:0\" },
@@ -87,7 +87,7 @@ fn schemathesis(told: impl FnOnce(&mut Command) -> &mut Command) {
 }
 
 #[test]
-fn every_example_is_what_its_schema_says() {
+fn every_example_matches_its_schema() {
     for (name, least) in [("openapi.json", 120), ("openapi-pixcrawler.json", 10)] {
         let output = Command::new(python("python"))
             .arg(here("examples.py"))
