@@ -1,4 +1,4 @@
-//! Compiled rules are kept and taken back, and nothing is loaded that was changed in between.
+//! Compiled rules are stored as sealed artefacts and loaded again; a changed artefact is never loaded.
 
 use watchpost_policies::{ArtefactError, ArtefactKey, Digest, Recipe, RecipeError, Refusal, RuleModule};
 use watchpost_tests::crafted::{CONTRACT, of_world};
@@ -57,7 +57,7 @@ fn a_recipe_reports_an_invalid_component_without_running_it() {
     let recipe = engine().recipe();
     let broken = recipe.compile(&THRESHOLD[..THRESHOLD.len() / 2], &key());
     assert!(matches!(broken, Err(RecipeError::Invalid { why }) if !why.is_empty()));
-    // It would trap as soon as it is asked who it is.
+    // Its `describe` would trap.
     let trapping = of_world(CONTRACT, "threshold");
     let artefact = recipe.compile(&trapping, &key()).expect("it is a component");
     let loaded = RuleModule::load(&engine(), Digest::of(&trapping), &artefact, &key());

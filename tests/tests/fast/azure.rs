@@ -1,4 +1,4 @@
-//! A whole Watchpost that watches machines in an Azure of the test's own.
+//! A complete server that monitors machines in a simulated Azure.
 
 use watchpost_tests::azure::{Azure, Fault, Metric, Place, Proof};
 use watchpost_tests::server::{Server, eventually};

@@ -1,4 +1,4 @@
-//! The rules that Watchpost brings do what every rule of their kind has to do.
+//! The built-in rules pass the conformance cases of their kind.
 
 use watchpost_tests::cases::failures;
 use watchpost_tests::guests::{ROLE, THRESHOLD, engine};
@@ -17,7 +17,7 @@ fn the_role_rule_passes_the_conformance_cases() {
     assert!(failed.is_empty(), "{}", failed.join("\n"));
 }
 
-/// Cases that cannot fail would pass any rule.
+/// The runner of the cases detects a failure.
 #[test]
 fn a_case_that_expects_something_else_fails() {
     let wrong = r#"

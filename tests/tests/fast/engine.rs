@@ -1,5 +1,4 @@
-//! What the engine is by itself: where instances live, how many there are, that it answers the same every
-//! time, and that every limit can be obeyed.
+//! The engine: allocation and number of instances, deterministic results, and the range of every limit.
 
 use std::path::Path;
 use std::process::Command;
@@ -15,9 +14,8 @@ fn instances_are_pooled_if_the_address_space_is_large_enough() {
     assert_eq!(engine().allocation(), &Allocation::Pooling);
 }
 
-/// A process of its own, for its address space is made small: as on boards whose processor has 39 bits, the
-/// pool does not fit, and rules judge all the same. Code that was compiled for the pool leaves out bounds
-/// checks that are needed here, so it is not taken back.
+/// Runs in a separate process with little address space, as on boards whose processor has 39 bits: the pool does not fit,
+/// but rules work. Code that was compiled for the pool has no bounds checks, which are needed here, so it is not loaded.
 #[test]
 fn with_little_address_space_instances_are_allocated_on_demand() {
     const NAME: &str = "engine::with_little_address_space_instances_are_allocated_on_demand";
@@ -67,14 +65,14 @@ fn with_little_address_space_instances_are_allocated_on_demand() {
 
 #[test]
 fn invalid_limits_are_refused_by_name() {
-    let told = |change: fn(&mut Limits)| {
+    let message = |change: fn(&mut Limits)| {
         let mut limits = Limits::default();
         change(&mut limits);
         Engine::new(limits).expect_err("refused").to_string()
     };
-    let none = told(|limits| limits.instances = 0);
+    let none = message(|limits| limits.instances = 0);
     assert_eq!(none, "the limit instances is 0; it has to be between 1 and 1000");
-    assert!(told(|limits| limits.instance_wait_ms = u64::MAX).contains("instance_wait_ms"));
+    assert!(message(|limits| limits.instance_wait_ms = u64::MAX).contains("instance_wait_ms"));
     type Change = fn(&mut Limits, usize);
     let changes: [(&str, Change); 7] = [
         ("component_bytes", |limits, to| limits.component_bytes = to),
@@ -89,11 +87,14 @@ fn invalid_limits_are_refused_by_name() {
         for outside in [0, 1000 - 1, usize::MAX] {
             let mut limits = Limits::default();
             change(&mut limits, outside);
-            let told = Engine::new(limits).expect_err("refused").to_string();
-            assert!(told.starts_with(&format!("the limit {name} is {outside};")), "{told}");
+            let message = Engine::new(limits).expect_err("refused").to_string();
+            assert!(
+                message.starts_with(&format!("the limit {name} is {outside};")),
+                "{message}"
+            );
         }
     }
-    assert!(told(|limits| limits.decision_cache_entries = usize::MAX).contains("remembered"));
+    assert!(message(|limits| limits.decision_cache_entries = usize::MAX).contains("remembered"));
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Bytes that no honest client sends: each gets a 4xx or a closed door, and the server goes on.
+//! Malformed and malicious requests: each gets a 4xx response or a closed connection, and the server keeps serving.
 
 use watchpost_tests::server::Server;
 
@@ -37,7 +37,7 @@ fn malformed_requests_are_refused_and_the_server_keeps_serving() {
         for request in &requests {
             let shown = String::from_utf8_lossy(&request[..request.len().min(80)]).into_owned();
             let mut connection = client.connect().expect("it answers");
-            // Whoever is refused early may not get everything sent.
+            // A client that is refused early may be unable to send everything.
             let _ = connection.send(request);
             let _ = connection.send(b"GET /never HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
             let rest = String::from_utf8_lossy(&connection.rest()).into_owned();

@@ -1,5 +1,4 @@
-//! A generation judges snapshots: what it remembers of the last round, what it shows to which rule, and what
-//! it says while a rule is broken.
+//! Judgements of a generation: the findings of the last round, the metrics for each rule, and the report while a rule fails.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -21,7 +20,7 @@ fn about<'r>(report: &'r Report, metric: &str) -> &'r Finding {
     found.unwrap_or_else(|| panic!("nothing about {metric}: {:?}", report.findings()))
 }
 
-/// The same machine, some seconds later.
+/// The same snapshot, some seconds later.
 fn later(snapshot: &Snapshot, seconds: u64) -> Snapshot {
     let samples = snapshot.samples().to_vec();
     let time_ms = snapshot.time_ms() + seconds * 1000;
@@ -77,7 +76,7 @@ fn a_reload_loses_neither_hysteresis_nor_since() {
     let still = after.judge(&later(&machine(85.0, 0.0, 0.0), 10), Some(&alert));
     assert_eq!((still.generation(), severity(&still, "disk")), (2, Severity::Alert));
     assert_eq!(about(&still, "disk").since_ms, NOW_MS);
-    // Without the memory of the last round it would not be one.
+    // Without the findings of the last round it would not be an alert.
     assert_eq!(
         severity(&after.judge(&machine(85.0, 0.0, 0.0), None), "disk"),
         Severity::Ok
@@ -91,7 +90,7 @@ fn a_failing_rule_clears_no_alert() {
     let snapshot = machine(95.0, 10.0, 10.0);
     let alert = well.judge(&snapshot, None);
 
-    // The same rule by name, with so little time that it cannot answer.
+    // The same rule by name, with a time limit that it cannot meet.
     let hurried = engine_with(|limits| limits.judge_ms = 0);
     let many = format!(
         r#"{{"thresholds": [{}]}}"#,
@@ -110,9 +109,9 @@ fn a_failing_rule_clears_no_alert() {
     assert_eq!((cpu.severity, cpu.carried), (Severity::Unknown, true));
     assert_eq!(cpu.sentence, "the rule threshold failed; before that, cpu was ok");
 
-    // When it answers again, it goes on where it was.
-    let healed = well.judge(&later(&snapshot, 20), Some(&report));
-    let disk = about(&healed, "disk");
+    // When the rule recovers, its findings continue.
+    let recovered = well.judge(&later(&snapshot, 20), Some(&report));
+    let disk = about(&recovered, "disk");
     assert_eq!(
         (disk.severity, disk.carried, disk.since_ms),
         (Severity::Alert, false, NOW_MS)
@@ -144,7 +143,7 @@ fn a_rule_that_fails_in_the_first_round_leaves_its_metrics_unknown() {
             "the rule hostile failed before it found anything about disk"
         );
     }
-    // It is not shown to the rule as its own word, and what the rule says then is new.
+    // The rule is not shown such a finding as its own, and its next finding is new.
     let echo = hostile("echo").judge(&later(&snapshot, 20), Some(&second));
     assert_eq!(echo.findings().len(), 0, "{:?}", echo.findings());
     let missing = hostile("miss").judge(&later(&snapshot, 20), Some(&second));
@@ -164,13 +163,13 @@ fn before_the_first_round_every_requested_metric_is_unknown() {
     );
     assert_eq!(about(&before, "disk").sentence, "disk was not judged yet");
 
-    // The first round goes as if nothing had been before it.
+    // The first round has no findings before it.
     for first in [machine(85.0, 10.0, 10.0), snapshot(Vec::new(), Vec::new())] {
         let after = rules.judge(&first, Some(&before));
         assert_eq!(after.findings(), rules.judge(&first, None).findings());
     }
 
-    // Metrics that are asked for by a pattern have no names yet.
+    // Metrics that are requested by a pattern have no names yet.
     let settings = r#"{"thresholds": [{"metric": "load*", "alert": 9}, {"metric": "disk", "alert": 9}]}"#;
     let open = RuleSet::new(1, vec![rule(&engine, THRESHOLD, settings)], rule(&engine, ROLE, "{}"));
     let open = open.expect("the rules make a set").before_the_first("edge-1", NOW_MS);
@@ -195,7 +194,7 @@ fn of_very_many_series_the_worst_are_reported() {
     assert_eq!((next.findings().len(), alerts(&next)), (9000, 20));
 }
 
-/// A template may fill to nothing; before, the host took that for a fault of the whole rule.
+/// A template may fill to blank text, which must not be a fault of the rule.
 #[test]
 fn a_template_that_fills_to_blank_causes_no_fault() {
     let engine = engine();
@@ -260,7 +259,7 @@ fn a_series_behind_a_gap_is_unknown_and_a_removed_series_has_no_finding() {
     assert_eq!(count(&unmounted), 1);
 }
 
-/// What was found before is looked up, not searched for: the second round costs about what the first one did.
+/// Findings of the last round are looked up by binary search, so the second round costs about as much as the first.
 #[test]
 fn thousands_of_findings_of_the_last_round_cost_little() {
     let engine = engine_with(|limits| limits.judge_ms = 2000);
@@ -328,7 +327,7 @@ fn the_settings_name_every_mistake_at_once() {
         {"metric": "cpu"},
         {"metric": "memory", "alert": {"enter": 90, "clear": 95}, "sentence": "{valeu} is much"}
     ]}"#;
-    let told = module.with_settings(settings).expect_err("refused").to_string();
+    let message = module.with_settings(settings).expect_err("refused").to_string();
     let parts = [
         "/thresholds/0/warning: the warning level 95 must be below the alert level 90",
         "/thresholds/1: set a warning level, an alert level, or both",
@@ -336,15 +335,15 @@ fn the_settings_name_every_mistake_at_once() {
         "/thresholds/2/sentence: {valeu} is not a placeholder; use {subject}",
     ];
     for part in parts {
-        assert!(told.contains(part), "{part}\n{told}");
+        assert!(message.contains(part), "{part}\n{message}");
     }
-    let told = module
+    let message = module
         .with_settings(r#"{"treshold": []}"#)
         .expect_err("refused")
         .to_string();
     assert!(
-        told.contains("unknown field `treshold`, expected `thresholds`"),
-        "{told}"
+        message.contains("unknown field `treshold`, expected `thresholds`"),
+        "{message}"
     );
 }
 
@@ -394,16 +393,16 @@ fn rules_that_cannot_form_a_set_are_reported_by_name() {
     let engine = engine();
     let threshold = || rule(&engine, THRESHOLD, "{}");
     let role = || rule(&engine, ROLE, "{}");
-    let told = |set: Result<RuleSet, SetError>| set.expect_err("refused").to_string();
+    let message = |set: Result<RuleSet, SetError>| set.expect_err("refused").to_string();
     assert_eq!(
-        told(RuleSet::new(1, vec![role()], role())),
+        message(RuleSet::new(1, vec![role()], role())),
         "role is a role rule and cannot serve as a threshold rule"
     );
     assert_eq!(
-        told(RuleSet::new(1, vec![], threshold())),
+        message(RuleSet::new(1, vec![], threshold())),
         "threshold is a threshold rule and cannot serve as a role rule"
     );
-    let twice = told(RuleSet::new(1, vec![threshold(), threshold()], role()));
+    let twice = message(RuleSet::new(1, vec![threshold(), threshold()], role()));
     assert_eq!(
         twice,
         "two threshold rules are named threshold; findings could not be told apart"

@@ -1,4 +1,4 @@
-//! How Watchpost begins, changes and ends.
+//! Start, reload and shutdown of the server.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -53,8 +53,8 @@ fn generated_files_are_kept_over_restarts() {
     assert_eq!(server.get("/api/v1/status").status, 200);
 }
 
-/// The files in a folder of data that are made for its first start, each with its mode and what makes it this very
-/// file: what is written anew is another one.
+/// The files that the first start creates in the data folder, each with its mode and its inode, which differs for a file
+/// that is written again.
 fn kept_files(folder: &Path) -> BTreeMap<PathBuf, (u32, u64)> {
     let mut found = BTreeMap::new();
     let mut left = vec![folder.join("pki"), folder.join("cache")];
@@ -113,7 +113,7 @@ fn on_sigterm_the_server_exits_cleanly_and_soon() {
     server.logged("stopped");
 }
 
-/// Asks for more than the sockets between them can hold, and reads nothing of it.
+/// Requests more than the socket buffers can hold, and reads nothing.
 #[test]
 fn the_ready_file_has_every_address_and_is_removed_on_shutdown() {
     let mut server = Server::start();
@@ -161,7 +161,7 @@ fn begin_and_do_not_read(server: &Server) -> Connection {
                 .expect("a line");
             line.trim().parse().expect("a number")
         };
-        // One of them is this one.
+        // The request itself is one of them.
         let waits = value("watchpost_http_requests_in_flight ") == 2;
         let before = std::mem::replace(
             &mut answered,
@@ -227,7 +227,7 @@ fn a_reload_applies_reloadable_settings_and_logs_those_that_need_a_restart() {
 #[test]
 fn an_invalid_configuration_changes_nothing() {
     let server = Server::start().ready();
-    for (wrong, told) in [
+    for (wrong, expected) in [
         (
             "[rules.threshold]\nthresholds = [{ metric = \"disk\", warning = 95, alert = 90 }]",
             "must be below the alert level",
@@ -240,7 +240,7 @@ fn an_invalid_configuration_changes_nothing() {
     ] {
         server.configure(wrong);
         server.signal("HUP");
-        server.logged(told);
+        server.logged(expected);
     }
     assert_eq!(server.get("/api/v1/status").json()["rules"]["generation"], 1);
     assert_eq!(server.get("/api/v1/report").json()["faults"], serde_json::json!([]));
@@ -253,7 +253,7 @@ fn an_invalid_configuration_changes_nothing() {
 
 #[test]
 fn all_configuration_errors_are_reported_together_with_remedies() {
-    let (code, told) = in_folder(
+    let (code, output) = in_folder(
         "[collector]\nintervall = \"1s\"\n[http]\nmax_body = \"lots\"\n[log]\nformat = \"xml\"\n[tls]\ncertificate = \"a.crt\"",
         &["check"],
     );
@@ -267,20 +267,20 @@ fn all_configuration_errors_are_reported_together_with_remedies() {
         "json",
         "tls.key",
     ] {
-        assert!(told.contains(part), "{part} in:\n{told}");
+        assert!(output.contains(part), "{part} in:\n{output}");
     }
-    let (code, told) = in_folder(
+    let (code, output) = in_folder(
         "[rules.threshold]\nthresholds = [{ metric = \"disk\", warning = 95, alert = 90 }]",
         &["check"],
     );
     assert_eq!(code, Some(78));
     assert!(
-        told.contains("/thresholds/0/warning") && told.contains("must be below the alert level 90"),
-        "{told}"
+        output.contains("/thresholds/0/warning") && output.contains("must be below the alert level 90"),
+        "{output}"
     );
-    let (code, told) = in_folder("[listeners", &["check"]);
+    let (code, output) = in_folder("[listeners", &["check"]);
     assert_eq!(code, Some(78));
-    assert!(told.contains("line 1"), "{told}");
+    assert!(output.contains("line 1"), "{output}");
 }
 
 #[test]
@@ -317,11 +317,11 @@ fn a_failed_start_prints_one_line_and_has_an_exit_code() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = taken.local_addr().expect("bound");
     let check = |settings: &str, code: i32, parts: &[&str]| {
-        let (found, told) = in_folder(settings, &[]);
-        assert_eq!(found, Some(code), "{told}");
-        let line = told.lines().last().unwrap_or_default().to_owned();
+        let (found, output) = in_folder(settings, &[]);
+        assert_eq!(found, Some(code), "{output}");
+        let line = output.lines().last().unwrap_or_default().to_owned();
         for part in parts {
-            assert!(line.contains(part), "{part} in:\n{told}");
+            assert!(line.contains(part), "{part} in:\n{output}");
         }
     };
     check(
@@ -339,8 +339,8 @@ fn a_failed_start_prints_one_line_and_has_an_exit_code() {
         74,
         &["/proc/nothing/here.log"],
     );
-    let (code, told) = in_folder("", &["--no-such-flag"]);
-    assert_eq!(code, Some(64), "{told}");
+    let (code, output) = in_folder("", &["--no-such-flag"]);
+    assert_eq!(code, Some(64), "{output}");
 }
 
 #[test]
@@ -361,11 +361,11 @@ fn a_full_disk_at_the_start_is_reported_in_one_line() {
     mount(&["mount", "-t", "tmpfs", "-o", "size=16k", "tmpfs"]);
     fs::write(disk.join("filler"), vec![0; 16 << 10]).expect("written");
     fs::write(folder.path().join("watchpost.toml"), "").expect("written");
-    let (code, told) = said(&command(folder.path()).output().expect("it runs"));
+    let (code, output) = said(&command(folder.path()).output().expect("it runs"));
     mount(&["umount"]);
-    assert_eq!(code, Some(74), "{told}");
-    assert!(told.contains("No space left on device"), "{told}");
-    assert_eq!(told.lines().count(), 1, "{told}");
+    assert_eq!(code, Some(74), "{output}");
+    assert!(output.contains("No space left on device"), "{output}");
+    assert_eq!(output.lines().count(), 1, "{output}");
 }
 
 #[test]

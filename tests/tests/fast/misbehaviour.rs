@@ -1,4 +1,4 @@
-//! Every way in which a rule can misbehave is a named fault, and the engine judges well again afterwards.
+//! Every misbehaviour of a rule is a fault with a name, and the engine works normally afterwards.
 
 use watchpost_policies::{
     Action, Call, Engine, Fault, Identity, Limits, Misbehaviour, Report, Request, RuleModule, RuleSet, SettingsRefusal,
@@ -8,7 +8,7 @@ use watchpost_tests::guests::{HOSTILE, LOCKOUT_RULE, ROLE, THRESHOLD, engine, en
 use watchpost_tests::isolated::isolated;
 use watchpost_tests::sample::{NOW_MS, file_systems, machine};
 
-/// Judges a machine by a rule that misbehaves in this way, next to the one that Watchpost brings.
+/// Judges a snapshot by a rule with this misbehaviour and by the built-in rule.
 fn judged(engine: &Engine, way: &str, count: usize) -> Report {
     let settings = format!(r#"{{"do": "{way}", "count": {count}}}"#);
     let thresholds = vec![rule(engine, HOSTILE, &settings), rule(engine, THRESHOLD, "{}")];
@@ -27,7 +27,7 @@ fn fault(engine: &Engine, way: &str, count: usize) -> Fault {
         RuleModule::compile(engine, HOSTILE).expect("it is taken").digest()
     );
 
-    // The other rule's findings are untouched, and the fault is there to be seen.
+    // The findings of the other rule are unaffected, and the fault is reported.
     let disk = report
         .findings()
         .iter()
@@ -36,7 +36,7 @@ fn fault(engine: &Engine, way: &str, count: usize) -> Fault {
     assert_eq!(disk.severity, Severity::Alert, "{way}");
     assert_eq!(report.findings().len(), 6, "{way}");
 
-    // What it never spoke of is unknown.
+    // Metrics without an earlier finding of the rule are unknown.
     let stand_in = &report.findings()[0];
     assert_eq!(
         (stand_in.rule.as_str(), stand_in.subject.to_string().as_str()),
@@ -49,7 +49,7 @@ fn fault(engine: &Engine, way: &str, count: usize) -> Fault {
         "{way}"
     );
 
-    // And the engine judges well again.
+    // The engine works normally afterwards.
     assert!(judged(engine, "well", 0).faults().is_empty(), "after {way}");
     fault.clone()
 }
@@ -81,7 +81,7 @@ fn deep_recursion_ends_at_the_limit() {
     check("recurse", 0, Misbehaviour::StackOverflow { limit_bytes });
 }
 
-/// The guest has a second stack in its own memory, and may run out of that one first.
+/// The guest has a second stack in its linear memory, which may overflow first.
 #[test]
 fn an_overflow_of_the_guests_own_stack_is_reported_as_a_likely_cause() {
     let engine = engine();
@@ -165,7 +165,7 @@ fn a_finding_of_a_hundred_megabytes_is_refused() {
     assert_eq!(misbehaviour, Misbehaviour::AnswerTooLarge { limit_bytes });
 }
 
-/// Ten thousand findings may share one text of a megabyte; taken out one by one they would be ten gigabytes.
+/// Ten thousand findings may share one text of a megabyte; copies of it would take ten gigabytes.
 #[test]
 fn one_large_text_given_many_times_is_refused_before_it_is_copied() {
     let limit_bytes = limits().answer_bytes as u64;
@@ -275,7 +275,7 @@ fn a_role_rule_that_misbehaves_denies() {
             ..Request::new(&identity, Action::HealthRead)
         };
         for _ in 0..2 {
-            let decision = rules.decide(&asked, &report).expect("nobody else is there");
+            let decision = rules.decide(&asked, &report).expect("an instance is free");
             assert!(!decision.is_allowed(), "{way}");
             let Verdict::Fault { fault } = &decision.verdict else {
                 panic!("{way}: {decision:?}");
@@ -307,7 +307,7 @@ fn a_role_rule_that_misbehaves_denies() {
 
     let well = rules(&engine, None, Some(rule(&engine, LOCKOUT_RULE, "{}")));
     let asked = Request::new(&identity, Action::HealthRead);
-    assert!(well.decide(&asked, &report).expect("nobody else is there").is_allowed());
+    assert!(well.decide(&asked, &report).expect("an instance is free").is_allowed());
 }
 
 #[test]
@@ -320,10 +320,10 @@ fn role_names_are_sanitized_to_one_line() {
     );
     let report = rules.before_the_first("edge-1", NOW_MS);
     let decision = rules.decide(&Request::new(&Identity::anonymous(), Action::HealthRead), &report);
-    assert_eq!(decision.expect("nobody else is there").roles, ["ad min"]);
+    assert_eq!(decision.expect("an instance is free").roles, ["ad min"]);
 }
 
-/// The worst of them over and over: what an instance took is given back each time.
+/// Repeats the worst misbehaviours: the memory of an instance is freed each time.
 #[test]
 fn memory_is_freed_after_every_misbehaviour() {
     isolated(

@@ -1,4 +1,4 @@
-//! What becomes of rounds while the database is locked, silent or away, and when Watchpost is told to stop meanwhile.
+//! Rounds while the database is locked, silent or unavailable, and a shutdown meanwhile.
 
 use diesel::connection::SimpleConnection;
 use diesel::{Connection, PgConnection, QueryableByName, RunQueryDsl, sql_query, sql_types};
@@ -17,17 +17,17 @@ fn buffered_rounds_are_written_on_shutdown() {
     ))
     .ready();
     let locked = locks.batch_execute("BEGIN; LOCK TABLE history_rounds IN ACCESS EXCLUSIVE MODE");
-    locked.expect("nobody keeps it for long");
+    locked.expect("the lock is free soon");
     let number = || server.get("/api/v1/status").json()["round"]["number"].as_u64();
     let begin = number().expect("a round");
-    // The first of these may be under way; the others wait for it.
+    // The first of these may be in progress; the others are buffered.
     eventually("some rounds", || number().filter(|number| *number > begin + 5));
     let last = server.get("/api/v1/snapshot").json()["time_ms"]
         .as_i64()
         .expect("a time");
     server.signal("TERM");
     server.logged("told to stop");
-    locks.batch_execute("COMMIT").expect("let go");
+    locks.batch_execute("COMMIT").expect("the lock is released");
     assert_eq!(server.ended().code(), Some(0));
     assert!(
         !server.log_lines().iter().any(|line| line.contains("the last rounds")),

@@ -1,4 +1,5 @@
-//! What is not a rule is refused by name, before any of it runs or in the first call, and with a remedy.
+//! Components that are not rules are refused with the reason and a remedy, before any of their code runs or in the first
+//! call.
 
 use watchpost_policies::{Call, Kind, Misbehaviour, Refusal, RuleModule};
 use watchpost_tests::crafted::{CONTRACT, manifest, of_world, threshold, wat};
@@ -8,7 +9,7 @@ fn refusal(wasm: &[u8]) -> Refusal {
     RuleModule::compile(&engine(), wasm).expect_err("it is refused")
 }
 
-/// What is refused for its names needs no compiler, which takes ten seconds for a rule in Python.
+/// Imports and exports are checked without compiling, which takes ten seconds for a rule in Python.
 #[test]
 fn imports_and_exports_are_checked_before_compiling() {
     let engine = engine();
@@ -80,15 +81,15 @@ fn a_component_that_breaks_webassembly_is_invalid() {
 fn an_import_is_reported_with_the_way_to_remove_it() {
     let check = |import: &str, remedy: &str| {
         let wit = format!("{CONTRACT}\nworld needy {{ {import} export threshold-rule; }}");
-        let Refusal::Import { name, remedy: told } = refusal(&of_world(&wit, "needy")) else {
+        let Refusal::Import { name, remedy: actual } = refusal(&of_world(&wit, "needy")) else {
             panic!("{import}");
         };
-        assert!(told.contains(remedy), "{name}: {told}");
+        assert!(actual.contains(remedy), "{name}: {actual}");
     };
     check("import log: func(line: string);", "as arguments");
     check("import role-rule;", "check the world");
 
-    // A package of its own, as toolchains link it in.
+    // A package that toolchains add.
     let wasi = "package wasi:clocks@0.2.3; interface wall-clock { now: func() -> u64; }
         world needy { import wall-clock; export run: func(); }";
     let Refusal::Import { name, remedy } = refusal(&of_world(wasi, "needy")) else {
@@ -160,7 +161,7 @@ fn a_rule_for_another_contract_version_is_refused_with_the_supported_one() {
 fn a_rule_for_a_contract_version_that_differs_in_comments_only_is_accepted() {
     let wit = CONTRACT.replace("watchpost:rules@1.0.0", "watchpost:rules@1.0.7");
     let refused = refusal(&of_world(&wit, "threshold"));
-    // Its functions all trap, so it is stopped; but in `describe`, and so behind every check of the contract.
+    // All of its functions trap, so the first call, `describe`, fails after every check of the contract has passed.
     assert!(
         matches!(&refused, Refusal::Fault { fault } if fault.call == Call::Describe),
         "{refused}"
@@ -289,7 +290,7 @@ fn an_invalid_manifest_is_refused_with_the_field() {
     assert_eq!(field(answering("disk", "[]").expect_err("refused")), "settings schema");
 }
 
-/// A cheap relative of the fuzz target in `tests/fuzz`: thousands of broken neighbours of a good rule.
+/// A simple version of the fuzz target in `tests/fuzz`: thousands of mutations of a valid rule.
 #[test]
 fn no_corrupted_rule_breaks_the_engine() {
     let engine = engine_with(|limits| {
@@ -315,7 +316,7 @@ fn no_corrupted_rule_breaks_the_engine() {
                 _ => broken.insert(at, u8::try_from(random(256)).expect("a byte")),
             }
         }
-        // Taken or refused, but told, and in bounded time.
+        // Accepted or refused, in bounded time.
         if let Err(refused) = RuleModule::compile(&engine, &broken) {
             assert!(!refused.to_string().is_empty());
         }

@@ -1,4 +1,4 @@
-//! What everyone may rely on: who one is, what one may do, and the form of every answer.
+//! The HTTP API: identities, permissions, and the format of responses.
 
 use watchpost_tests::server::Server;
 
@@ -61,7 +61,7 @@ fn the_certificate_is_the_identity_and_the_rule_grants_permissions() {
 #[test]
 fn an_anonymous_client_may_read_only_health_the_service_page_and_the_documents() {
     let server = Server::start().ready();
-    for client in [server.stranger(), server.plain_client()] {
+    for client in [server.anonymous_client(), server.plain_client()] {
         for path in [
             "/health",
             "/health/live",
@@ -116,7 +116,7 @@ fn as_the_documents_configure_it_the_clients_of_the_wm_monitor_need_no_certifica
         assert_eq!(client.get(path).status, 200, "{path}");
     }
     assert_eq!(client.get("/api/v1/rules").status, 401);
-    // The roles that are named again are those that Watchpost brings.
+    // The repeated roles are those of the defaults.
     let usual = Server::start().ready();
     for who in ["reader", "admin"] {
         let may = |server: &Server| server.client(who).get("/api/v1/whoami").json()["may"].clone();
@@ -204,7 +204,7 @@ fn head_and_options_are_answered_everywhere() {
             admin.get(path).header("content-type"),
             "{path}"
         );
-        let options = server.stranger().ask("OPTIONS", path);
+        let options = server.anonymous_client().ask("OPTIONS", path);
         assert_eq!(
             (options.status, options.header("allow")),
             (200, Some("GET, HEAD, OPTIONS")),

@@ -1,4 +1,4 @@
-//! A rule that is tried by itself says what it would say in a set.
+//! A rule that is evaluated by itself has the same results as in a rule set.
 
 use watchpost_policies::{Action, Misbehaviour, Request, Severity};
 use watchpost_tests::guests::{ROLE, THRESHOLD, engine, rule, rules};

@@ -1,4 +1,4 @@
-//! What the store promises, on SQLite and on PostgreSQL alike.
+//! The store, on SQLite and on PostgreSQL.
 
 use std::fs;
 use std::path::Path;
@@ -13,7 +13,7 @@ use watchpost::store::{DatabaseAddress, MigrationError, Store, StoreError};
 use watchpost_tests::postgres::{self, Postgres};
 use watchpost_tests::server::eventually;
 
-/// The same promise, held by both.
+/// Runs a test on both databases.
 fn on_both(check: impl Fn(Store)) {
     let folder = tempfile::tempdir().expect("a folder");
     check(open("sqlite:watchpost.db", folder.path()).expect("a file is made"));
@@ -101,7 +101,11 @@ fn only_valid_status_transitions_are_made() {
         };
         assert_eq!(change(Status::Completed), illegal("pending"));
         assert_eq!(done(change(Status::Processing)).status, "processing");
-        assert_eq!(done(change(Status::Processing)).retry_count, 0, "told twice");
+        assert_eq!(
+            done(change(Status::Processing)).retry_count,
+            0,
+            "the second report changes nothing"
+        );
         assert_eq!(done(change(Status::Failed)).retry_count, 0);
         assert_eq!(done(change(Status::Processing)).retry_count, 1);
         assert_eq!(done(change(Status::Pending)).retry_count, 2);
@@ -109,8 +113,8 @@ fn only_valid_status_transitions_are_made() {
         let finished = done(change(Status::Completed));
         assert!(finished.updated_ms >= chunk.updated_ms && finished.created_ms == chunk.created_ms);
         assert_eq!(change(Status::Pending), illegal("completed"));
-        let nobody = store.change_chunk(chunk.id + 1, &become_it(Status::Failed));
-        assert_eq!(nobody.expect("asked"), ChunkChange::Missing);
+        let missing = store.change_chunk(chunk.id + 1, &become_it(Status::Failed));
+        assert_eq!(missing.expect("asked"), ChunkChange::Missing);
     });
 }
 
@@ -146,7 +150,7 @@ fn a_summary_counts_every_status_and_knows_the_oldest_in_work() {
     on_both(|store| {
         let none = store.chunk_summary().expect("counted");
         assert_eq!(none.by_status.values().sum::<i64>(), 0);
-        assert_eq!(none.by_status.len(), 4, "a status that nobody has is zero");
+        assert_eq!(none.by_status.len(), 4, "a status without chunks is zero");
         let chunks = store
             .report_chunks(&[report(1, 0), report(1, 1), report(1, 2)])
             .expect("taken");
@@ -175,11 +179,11 @@ fn a_summary_counts_every_status_and_knows_the_oldest_in_work() {
     });
 }
 
-/// What the source of chunks says of a metric.
+/// The value of a metric of the chunks source.
 fn looked(source: &mut Chunks, our_clock_ms: u64, metric: &str) -> f64 {
     let reading = source.measure(our_clock_ms).expect("the database answers");
     let sample = reading.samples.iter().find(|sample| sample.metric().as_str() == metric);
-    sample.expect("it is told").value()
+    sample.expect("the metric is measured").value()
 }
 
 #[test]
@@ -196,11 +200,11 @@ fn failures_and_ages_of_chunks_are_measured_by_the_database_clock() {
                     .change_chunk(chunk.id, &become_it(Status::Failed))
                     .expect("changed"),
             );
-            let told = eventually("the failure to be told", || {
+            let count = eventually("the failure to be counted", || {
                 Some(failed()).filter(|failed| *failed > 0.0)
             });
-            assert!((told - 1.0).abs() < 0.1, "{told}");
-            assert!(failed().abs() < 0.1, "it is told once");
+            assert!((count - 1.0).abs() < 0.1, "{count}");
+            assert!(failed().abs() < 0.1, "it is counted once");
         }
         done(
             store
@@ -219,7 +223,7 @@ fn failures_in_a_discarded_measurement_are_counted_again() {
     on_both(|store| {
         let mut source = Chunks::new(store.clone());
         let failed = |source: &mut Chunks| looked(source, 1, "chunks_failed_since_last_look");
-        // Nobody hears of the first look, and yet it is where counting begins.
+        // The first measurement is discarded, but counting starts there.
         assert!(failed(&mut source).abs() < 0.1);
         source.on_discarded();
         let chunks = store.report_chunks(&[report(1, 0)]).expect("taken");
@@ -230,9 +234,9 @@ fn failures_in_a_discarded_measurement_are_counted_again() {
         });
         for _ in 0..2 {
             source.on_discarded();
-            assert!((failed(&mut source) - 1.0).abs() < 0.1, "it is told again");
+            assert!((failed(&mut source) - 1.0).abs() < 0.1, "it is counted again");
         }
-        assert!(failed(&mut source).abs() < 0.1, "it was heard");
+        assert!(failed(&mut source).abs() < 0.1, "it was reported");
     });
 }
 
@@ -271,7 +275,7 @@ fn every_migration_can_be_reverted_and_applied_again() {
         names(&mut sqlite, COLUMNS_OF_SQLITE),
         names(&mut server, COLUMNS_OF_POSTGRES),
     );
-    assert_eq!(made.0, made.1, "both tell one story");
+    assert_eq!(made.0, made.1, "both have the same history");
     sqlite.revert_all_migrations(SQLITE).expect("down");
     server.revert_all_migrations(POSTGRES).expect("down");
     assert_eq!(names(&mut sqlite, COLUMNS_OF_SQLITE), Vec::<String>::new());
@@ -298,7 +302,7 @@ fn the_schema_in_rust_is_the_one_in_the_database() {
             declared.push(format!("{table}.{column}"));
         }
     }
-    // These have no type that both databases know.
+    // These types exist in only one of the databases.
     declared.extend(["created_at", "image_range", "updated_at"].map(|column| format!("job_chunks.{column}")));
     declared.sort();
     let mut sqlite = SqliteConnection::establish(":memory:").expect("memory");
@@ -371,12 +375,12 @@ fn a_file_that_another_process_locks_is_busy_and_not_lost() {
     let refused = store.report_chunks(&[report(1, 0)]);
     assert!(matches!(refused, Err(StoreError::Busy)), "{refused:?}");
     assert_eq!(store.chunks(&all()).expect("readers are not disturbed"), []);
-    other.batch_execute("COMMIT").expect("let go");
+    other.batch_execute("COMMIT").expect("the lock is released");
     store.report_chunks(&[report(1, 0)]).expect("taken");
 }
 
 #[test]
-fn a_damaged_file_is_moved_to_recovery_and_never_written() {
+fn a_damaged_file_is_renamed_and_never_written() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("watchpost.db");
     fs::write(&path, vec![b'x'; 8192]).expect("written");

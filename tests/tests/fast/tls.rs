@@ -24,11 +24,11 @@ fn certs(server: &Server, arguments: &[&str]) -> String {
 fn a_certificate_of_an_unknown_authority_is_refused() {
     let (server, other) = (Server::start(), Server::fresh(""));
     let clients = other.data().join("pki/clients");
-    let stranger = server
-        .stranger()
+    let untrusted = server
+        .anonymous_client()
         .with_certificate(&clients.join("admin.crt"), &clients.join("admin.key"));
-    assert!(stranger.try_ask("GET", "/health").is_err());
-    assert_eq!(server.stranger().get("/health").status, 200);
+    assert!(untrusted.try_ask("GET", "/health").is_err());
+    assert_eq!(server.anonymous_client().get("/health").status, 200);
     assert_eq!(server.client("reader").get("/health").status, 200);
 }
 
@@ -37,7 +37,7 @@ fn a_listener_that_requires_a_certificate_refuses_clients_without_one() {
     let server = Server::with(
         "listeners = [{ address = \"127.0.0.1:0\", client_auth = \"required\" }, { address = \"127.0.0.1:0\", tls = false }]",
     );
-    assert!(server.stranger().try_ask("GET", "/health").is_err());
+    assert!(server.anonymous_client().try_ask("GET", "/health").is_err());
     assert_eq!(server.client("agent").get("/health").status, 200);
     assert_eq!(server.plain_client().get("/health").status, 200);
 }
@@ -116,7 +116,7 @@ fn certificates_are_replaced_together_and_no_connection_is_dropped() {
     assert_eq!(
         server.client("admin").get("/health").status,
         200,
-        "the last good ones stay in force"
+        "the last good ones stay active"
     );
     for file in ["server.key", "crl.pem", "ca.crt"] {
         fs::copy(theirs.join(file), pki.join(file)).expect("copied");
@@ -167,7 +167,7 @@ fn a_revoked_client_is_refused_at_once_on_every_connection() {
         let resumed = come_back(&server, &[version, "-sess_in", version]);
         assert!(
             !resumed.contains("Reused"),
-            "a session from before carries nobody in: {resumed}"
+            "a session from before admits no client: {resumed}"
         );
     }
     assert_eq!(
@@ -187,7 +187,7 @@ fn a_revoked_client_is_refused_at_once_on_every_connection() {
 fn a_proxy_certificate_has_the_identity_of_its_owner_if_allowed() {
     let allowed = Server::with("[tls]\nproxy_certificates = true").ready();
     let proxy = make_proxy(&allowed, "user");
-    let client = allowed.stranger().with_certificate(&proxy.0, &proxy.1);
+    let client = allowed.anonymous_client().with_certificate(&proxy.0, &proxy.1);
     let who = client.get("/api/v1/whoami").json();
     assert_eq!(who["identity"]["subject"], "CN=user,OU=user,O=Watchpost", "{who}");
     assert_eq!(who["roles"][0], "user");
@@ -228,7 +228,7 @@ fn a_proxy_certificate_has_the_identity_of_its_owner_if_allowed() {
     let proxy = make_proxy(&usual, "user");
     assert!(
         usual
-            .stranger()
+            .anonymous_client()
             .with_certificate(&proxy.0, &proxy.1)
             .try_ask("GET", "/health")
             .is_err()
@@ -327,7 +327,7 @@ fn make_proxy(server: &Server, name: &str) -> (std::path::PathBuf, std::path::Pa
 }
 
 #[test]
-fn replacing_the_server_certificate_does_not_end_sessions() {
+fn replacing_only_the_server_certificate_keeps_the_tls_generation() {
     let server = Server::with(FAST).ready();
     let key = server.data().join("pki/server.key");
     let before = fs::read(&key).expect("read");
@@ -361,9 +361,9 @@ fn an_encrypted_key_is_refused_without_a_passphrase_prompt() {
     );
     fs::write(folder.path().join("watchpost.toml"), settings).expect("written");
     let output = command(folder.path()).output().expect("it runs");
-    let told = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert_eq!(output.status.code(), Some(78), "{told}");
-    assert!(told.contains("without a passphrase"), "{told} {}", key.display());
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(78), "{stderr}");
+    assert!(stderr.contains("without a passphrase"), "{stderr} {}", key.display());
 }
 
 #[test]

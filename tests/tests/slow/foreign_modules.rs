@@ -11,7 +11,7 @@ use watchpost_tests::server::{Server, tools};
 fn foreign_modules_are_refused_with_their_imports() {
     let server = Server::with("[rules.limits]\ncomponent_bytes = \"64MiB\"\n").ready();
     let admin = server.client("admin");
-    let folder = std::fs::read_dir(tools().join("strangers")).expect("`make test-all` has fetched them");
+    let folder = std::fs::read_dir(tools().join("foreign-modules")).expect("`make test-all` has fetched them");
     let mut count = 0;
     for path in folder.map(|entry| entry.expect("readable").path()) {
         if path.extension().is_none_or(|ending| ending != "wasm") {
@@ -50,10 +50,10 @@ fn generated_modules_are_refused_each_with_a_sentence() {
     let mut reasons = std::collections::BTreeSet::new();
     for seed in 0..300 {
         let Some(wasm) = component(seed) else { continue };
-        let refused = RuleModule::compile(&engine, &wasm).expect_err("nobody meant it");
-        let told = refused.to_string();
-        assert!(told.len() > 20, "seed {seed}: {told}");
-        reasons.insert(told.split(' ').take(2).collect::<Vec<_>>().join(" "));
+        let refused = RuleModule::compile(&engine, &wasm).expect_err("it is no rule");
+        let message = refused.to_string();
+        assert!(message.len() > 20, "seed {seed}: {message}");
+        reasons.insert(message.split(' ').take(2).collect::<Vec<_>>().join(" "));
     }
     assert!(
         reasons.len() >= 2,

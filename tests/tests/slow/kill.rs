@@ -9,12 +9,12 @@ use watchpost_tests::guests::{HOSTILE, numbered};
 use watchpost_tests::http::{Answer, Client};
 use watchpost_tests::postgres::{self, Postgres};
 use watchpost_tests::proxy::Proxy;
-use watchpost_tests::rules::{activate, brought, other_version, versions};
+use watchpost_tests::rules::{activate, other_version, uploaded, versions};
 use watchpost_tests::server::{Server, eventually};
 
 /// What was acknowledged of one rule whose versions are brought and put in force one after the other.
 struct Acknowledged {
-    brought: Vec<String>,
+    uploaded: Vec<String>,
     generation: i64,
 }
 
@@ -27,8 +27,8 @@ fn a_kill_during_a_change_leaves_the_old_or_the_new_state() {
     let mut known = 1;
     for round in 0..15 {
         let admin = server.client("admin");
-        let told = Mutex::new(Acknowledged {
-            brought: Vec::new(),
+        let acknowledged = Mutex::new(Acknowledged {
+            uploaded: Vec::new(),
             generation: known,
         });
         std::thread::scope(|scope| {
@@ -36,29 +36,29 @@ fn a_kill_during_a_change_leaves_the_old_or_the_new_state() {
                 // Until nobody answers any more.
                 let _ = left
                     .by_ref()
-                    .try_for_each(|wasm| bring_and_activate(&admin, wasm, &told));
+                    .try_for_each(|wasm| upload_and_activate(&admin, wasm, &acknowledged));
             });
             // At once, and with ever more behind it; somewhere in the middle of a change.
             let wanted = known + round % 5;
             eventually("some changes", || {
-                (told.lock().expect("nobody panics").generation >= wanted).then_some(())
+                (acknowledged.lock().expect("the lock is not poisoned").generation >= wanted).then_some(())
             });
             server.signal("KILL");
             server.ended();
         });
         server = Server::prepared(server.stop()).ready();
         let admin = server.client("admin");
-        let told = told.into_inner().expect("nobody panics");
+        let acknowledged = acknowledged.into_inner().expect("the lock is not poisoned");
         let overview = admin.get("/api/v1/rules").json();
         known = overview["generation"].as_i64().expect("a number");
         // One change was under way at most.
         assert!(
-            [told.generation, told.generation + 1].contains(&known),
+            [acknowledged.generation, acknowledged.generation + 1].contains(&known),
             "{} was answered, and {known} is in force",
-            told.generation
+            acknowledged.generation
         );
         assert_eq!(overview["behind"], Value::Null, "{overview}");
-        for digest in &told.brought {
+        for digest in &acknowledged.uploaded {
             let kept = admin.get(&format!("/api/v1/rules/{name}/versions/{digest}"));
             assert_eq!(kept.status, 200, "{digest} was answered: {}", kept.text());
         }
@@ -75,20 +75,25 @@ fn a_kill_during_a_change_leaves_the_old_or_the_new_state() {
     }
 }
 
-fn bring_and_activate(admin: &Client, wasm: &[u8], told: &Mutex<Acknowledged>) -> io::Result<()> {
+fn upload_and_activate(admin: &Client, wasm: &[u8], acknowledged: &Mutex<Acknowledged>) -> io::Result<()> {
     let mut connection = admin.connect()?;
-    let brought = connection.ask_bytes("POST", "/api/v1/rules", "application/wasm", wasm)?;
-    if brought.status != 201 {
+    let uploaded = connection.ask_bytes("POST", "/api/v1/rules", "application/wasm", wasm)?;
+    if uploaded.status != 201 {
         return Ok(());
     }
-    let brought = brought.json();
-    let text = |key: &str| brought[key].as_str().expect("a text").to_owned();
+    let uploaded = uploaded.json();
+    let text = |key: &str| uploaded[key].as_str().expect("a text").to_owned();
     let (name, digest) = (text("name"), text("digest"));
-    told.lock().expect("nobody panics").brought.push(digest.clone());
+    acknowledged
+        .lock()
+        .expect("the lock is not poisoned")
+        .uploaded
+        .push(digest.clone());
     let path = format!("/api/v1/rules/{name}/active");
     let active = connection.ask_with("PUT", &path, &json!({ "digest": digest }))?;
     assert_eq!(active.status, 200, "{}", active.text());
-    told.lock().expect("nobody panics").generation = active.json()["generation"].as_i64().expect("a number");
+    acknowledged.lock().expect("the lock is not poisoned").generation =
+        active.json()["generation"].as_i64().expect("a number");
     Ok(())
 }
 
@@ -105,7 +110,7 @@ fn a_lost_connection_during_a_change_leaves_the_old_or_the_new_state() {
     ))
     .ready();
     let admin = server.client("admin");
-    let (name, digest) = brought(&admin, HOSTILE);
+    let (name, digest) = uploaded(&admin, HOSTILE);
     let mut cut_off = 0;
     for round in 0..30 {
         let answer = std::thread::scope(|scope| {
@@ -158,7 +163,7 @@ fn during_an_outage_the_active_rules_stay_and_changes_are_deferred() {
     let mut database = Postgres::start();
     let server = Server::with(&format!("[database]\nurl = \"{}\"\n", database.database())).ready();
     let admin = server.client("admin");
-    let (name, digest) = brought(&admin, HOSTILE);
+    let (name, digest) = uploaded(&admin, HOSTILE);
     assert_eq!(activate(&admin, &name, &digest, json!({})).status, 200);
     database.stop();
     let refused = activate(

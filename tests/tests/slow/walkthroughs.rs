@@ -19,7 +19,7 @@ fn the_api_does_what_its_page_shows() {
         let kept = server.get("/api/v1/snapshots").json();
         kept["snapshots"].as_array().filter(|kept| !kept.is_empty()).map(drop)
     });
-    assert_eq!(server.stranger().get("/api/v1/snapshot").status, 401);
+    assert_eq!(server.anonymous_client().get("/api/v1/snapshot").status, 401);
     eventually("a refusal that is recorded", || {
         let refused = server.get("/api/v1/decisions?verdict=deny").json();
         refused["decisions"].as_array().filter(|all| !all.is_empty()).map(drop)

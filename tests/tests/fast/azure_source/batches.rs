@@ -1,4 +1,4 @@
-//! Several questions: put together, or side by side.
+//! Several requests: as batches, or concurrently.
 
 use super::*;
 
@@ -19,7 +19,7 @@ fn resources_of_one_region_are_asked_for_in_batches() {
             ..resource(id)
         })
         .collect();
-    // Elsewhere it is alone, and asked for as ever.
+    // The only resource of its region is requested by itself.
     azure.place(machine(&VM.replace("vm-1", "vm-far"), Vec::new()));
     settings.resources.push(resource(&VM.replace("vm-1", "vm-far")));
     let reading = reading(settings);

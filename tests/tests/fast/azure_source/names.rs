@@ -1,4 +1,4 @@
-//! Metrics that Azure does not have, or not as they are asked for.
+//! Metrics that Azure does not have, or not with the requested aggregation.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! As whom it asks: every way to a token, and how long one is kept.
+//! Authentication: every kind of credentials, and the caching of tokens.
 
 use std::path::Path;
 
@@ -33,7 +33,7 @@ fn a_token_is_cached_until_shortly_before_it_expires() {
             assert_eq!(azure.asked_for("/token").len(), tokens, "after {seconds} s");
         }
     });
-    // One that lives shorter than that is fetched once a round, by one for all.
+    // A token with a shorter lifetime is fetched once per round, shared by all requests.
     azure.tokens_live(60);
     azure.expire_tokens();
     azure.forget();
@@ -61,12 +61,12 @@ fn an_application_may_authenticate_by_certificate() {
             certificate: Some(file.clone()),
             ..application()
         },
-        ..nobody(&azure, &[VM])
+        ..without_credentials(&azure, &[VM])
     };
     assert_eq!(value(&reading(of_certificate()), "cpu"), Some(20.0));
     let token = &azure.asked_for("/token")[0];
     assert!(token.field("client_secret").is_none() && token.field("client_assertion").is_some());
-    // Of another pair, though with the same names.
+    // A key of another certificate with the same names.
     let other = PKey::from_rsa(Rsa::generate(2048).expect("a key")).expect("a key");
     let pem = [
         self::certificate(&other),
@@ -106,7 +106,7 @@ fn the_token_file_of_a_workload_is_read_for_each_request() {
             federated_token_file: Some(file.clone()),
             ..application()
         },
-        ..nobody(&azure, &[VM])
+        ..without_credentials(&azure, &[VM])
     });
     run(async {
         let missing = source.measure(now_ms()).await.expect_err("no file");
@@ -128,7 +128,7 @@ fn an_app_service_sends_its_header_and_a_machine_sends_metadata() {
     azure.place(machine(VM, Vec::new()));
     azure.app_service_identity("hunter2");
     let app = |header: &str| {
-        let mut settings = nobody(&azure, &[VM]);
+        let mut settings = without_credentials(&azure, &[VM]);
         settings.credentials.identity_endpoint = Some(azure.identity_endpoint());
         settings.credentials.identity_header = Some(Hidden::new(header));
         settings
@@ -141,7 +141,7 @@ fn an_app_service_sends_its_header_and_a_machine_sends_metadata() {
     );
     azure.machine_identity();
     azure.forget();
-    assert_eq!(value(&reading(nobody(&azure, &[VM])), "cpu"), Some(20.0));
+    assert_eq!(value(&reading(without_credentials(&azure, &[VM])), "cpu"), Some(20.0));
     let asked = &azure.asked_for("/metadata")[0];
     assert_eq!(asked.header("metadata"), Some("true"));
     assert_eq!(
@@ -157,9 +157,9 @@ fn an_arc_machine_sends_its_agent_only_keys_from_the_agents_folder() {
     let folder = tempfile::tempdir().expect("a folder");
     azure.arc_identity(folder.path());
     let arc = |keys: &Path| {
-        let mut settings = nobody(&azure, &[VM]);
+        let mut settings = without_credentials(&azure, &[VM]);
         settings.credentials.arc_endpoint = Some(azure.arc_endpoint());
-        // It names an application, not an identity of this machine.
+        // The client id is that of an application, not of an identity of this machine.
         settings.credentials.client_id = Some("c-1".to_owned());
         settings.arc_keys = keys.to_owned();
         settings
@@ -192,7 +192,7 @@ fn a_metadata_service_that_is_not_ready_is_retried() {
     azure.machine_identity();
     azure.fail("/metadata", 1, Fault::Status(410, String::new()));
     azure.fail("/metadata", 1, Fault::ProbeError);
-    assert_eq!(value(&reading(nobody(&azure, &[VM])), "cpu"), Some(20.0));
+    assert_eq!(value(&reading(without_credentials(&azure, &[VM])), "cpu"), Some(20.0));
     assert_eq!(azure.asked_for("/metadata").len(), 3);
 }
 
@@ -201,7 +201,7 @@ fn a_host_outside_azure_is_detected_quickly() {
     let azure = Azure::start();
     azure.machine_identity();
     azure.fail("/metadata", 1, Fault::Late(Duration::from_secs(60)));
-    let why = measured(nobody(&azure, &[VM])).expect_err("nobody answers");
+    let why = measured(without_credentials(&azure, &[VM])).expect_err("there is no token");
     assert!(
         why.contains("no machine of Azure") && why.contains("within 1s"),
         "{why}"

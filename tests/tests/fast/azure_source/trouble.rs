@@ -1,4 +1,4 @@
-//! Whatever goes wrong at Azure or on the way, and the sentence that it becomes.
+//! Errors of Azure and of the connection, and their messages.
 
 use super::*;
 
@@ -14,7 +14,7 @@ fn each_error_is_a_gap_with_a_remedy() {
         assert_eq!(
             value(&reading, "azure_network_sent_bytes"),
             Some(20.0),
-            "{fault:?}: the others are told"
+            "{fault:?}: the others are measured"
         );
         assert_eq!(
             azure.asked_for(AVERAGES).len(),
@@ -72,7 +72,7 @@ fn a_missing_role_is_named_with_its_scope_and_principal() {
         "azure_http_queue",
         &["plan-1: ", "Monitoring Reader", &format!("on {PLAN} ("), principal],
     );
-    assert_eq!(value(&reading, "cpu"), Some(20.0), "the other resource is told");
+    assert_eq!(value(&reading, "cpu"), Some(20.0), "the other resource is measured");
 }
 
 #[test]
@@ -96,7 +96,7 @@ fn a_dropped_request_leaves_the_source_usable() {
             azure.fail(text, 1, Fault::Late(Duration::from_secs(60)));
             let dropped = actix_web::rt::time::timeout(short, source.measure(now_ms())).await;
             assert!(dropped.is_err(), "{text}");
-            azure.heal();
+            azure.clear_faults();
             let reading = source.measure(now_ms()).await.expect("it answers");
             assert_eq!(value(&reading, "cpu"), Some(20.0), "{text}");
         }

@@ -1,4 +1,4 @@
-//! What is asked for, and the values that come of it.
+//! The requested metrics, and their values.
 
 use super::*;
 
@@ -12,7 +12,7 @@ fn a_machine_has_all_metrics_except_its_disk() {
     assert_eq!(
         value(&reading, "memory"),
         Some(80.0),
-        "what is used, where Azure tells what is free"
+        "the used part, where Azure reports the free part"
     );
     assert_eq!(value(&reading, "azure_network_received_bytes"), Some(20.0));
     says(&reading, "disk", &["vm-1", "no platform metric"]);
@@ -133,7 +133,7 @@ fn a_metric_without_a_value_is_a_gap() {
     assert_eq!(
         value(&reading, "azure_disk_reads_per_second"),
         Some(20.0),
-        "the others are told"
+        "the others are measured"
     );
 }
 
@@ -192,7 +192,7 @@ fn metrics_are_requested_in_batches_of_twenty() {
         .enumerate()
         .map(|(at, name)| mapping(&format!("metric_{at}"), name));
     let mut settings = settings(&azure, &[PLAN]);
-    // The ready ones have a namespace of their own, so they are asked for by themselves.
+    // The predefined metrics have their own namespace, so they need a separate request.
     settings.mappings = mappings.collect();
     let reading = reading(settings);
     assert_eq!(reading.samples.len(), 45);

@@ -1,4 +1,4 @@
-//! Azure says when it wants to be asked again.
+//! Throttling: waits that Azure requests.
 
 use super::*;
 
@@ -41,7 +41,7 @@ fn a_wait_lasts_over_rounds_and_ends() {
             "cpu",
             &["429", "not asked again before"],
         );
-        azure.heal();
+        azure.clear_faults();
         azure.forget();
         let waiting = source.measure(now + 89_000).await.expect("it answers");
         says(
@@ -50,7 +50,7 @@ fn a_wait_lasts_over_rounds_and_ends() {
             &["429 SubscriptionRequestsThrottled", "not asked again before"],
         );
         says(&waiting, "azure_network_sent_bytes", &["429", "not asked again before"]);
-        assert_eq!(azure.asked().len(), 0, "nobody is asked meanwhile");
+        assert_eq!(azure.asked().len(), 0, "no request is sent meanwhile");
         assert_eq!(
             value(&source.measure(now + 90_000).await.expect("it answers"), "cpu"),
             Some(20.0)

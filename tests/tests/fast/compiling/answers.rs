@@ -1,4 +1,4 @@
-//! What is said of a component: it is a rule, it is none, it was compiled before.
+//! Results of a compilation: a module, a refusal, or a module from the cache.
 
 use std::path::Path;
 
@@ -51,7 +51,7 @@ fn concurrent_uploads_of_one_component_compile_it_once() {
         ]
     });
     let kept = both.map(|compiled| compiled.expect("it is a rule").from_cache);
-    assert_ne!(kept[0], kept[1], "one of the two, whoever was first");
+    assert_ne!(kept[0], kept[1], "one of the two, whichever was first");
 }
 
 #[test]

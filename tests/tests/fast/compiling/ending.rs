@@ -1,4 +1,5 @@
-//! What ends a process that compiles before it is done, and that the next is served whatever that was.
+//! Termination of the sandbox before it is done: by limits, by an abandoned request, or from outside. The next request is
+//! served in every case.
 
 use std::time::{Duration, Instant};
 
@@ -10,7 +11,7 @@ use super::{SLACK, compile, compiler, endless, kill, options, process, run, unti
 
 #[test]
 fn a_compilation_that_exceeds_the_time_limit_is_killed_and_the_next_is_served() {
-    // The one that waits has as long, and has to be compiled in it on a machine that is busy with other tests.
+    // The queued request has the same time limit, which must be enough to compile it on a busy host.
     let limit = Duration::from_secs(10);
     let options = Options {
         timeout: limit,
@@ -30,7 +31,7 @@ fn a_compilation_that_exceeds_the_time_limit_is_killed_and_the_next_is_served() 
         assert_eq!(waiting.expect("it is a rule").module.manifest().name, "role");
         let refused = endless.await.expect("it does not panic").expect_err("it takes minutes");
         assert!(
-            matches!(&refused, CompileError::TooLong { limit: told } if *told == limit),
+            matches!(&refused, CompileError::TooLong { limit: reported } if *reported == limit),
             "{refused}"
         );
         assert!(refused.to_string().contains("longer than 10s"), "{refused}");
@@ -64,7 +65,7 @@ fn a_compilation_that_exceeds_the_memory_limit_is_killed_and_the_next_is_served(
 }
 
 #[test]
-fn a_memory_limit_below_the_size_of_the_component_is_reported_as_memory() {
+fn a_memory_limit_too_small_to_read_the_component_is_reported_as_memory() {
     let hardly_any = Options {
         memory_bytes: 32 << 20,
         ..options(7)
@@ -87,7 +88,7 @@ fn a_full_queue_refuses_the_next_request_and_an_abandoned_sandbox_is_killed() {
             async move { compiler.module(endless()).await }
         });
         until("a process", || process(memory)).await;
-        let refused = compiler.module(ROLE.into()).await.expect_err("nobody may wait");
+        let refused = compiler.module(ROLE.into()).await.expect_err("the queue is full");
         assert!(matches!(refused, CompileError::Busy), "{refused}");
         endless.abort();
         until("its end", || process(memory).is_none().then_some(())).await;
@@ -96,7 +97,7 @@ fn a_full_queue_refuses_the_next_request_and_an_abandoned_sandbox_is_killed() {
     });
 }
 
-/// The turn is given back a moment after the process is gone.
+/// The permit of the queue is released shortly after the process exits.
 async fn until_served(compiler: &Compiler) -> Compiled {
     let begin = Instant::now();
     loop {

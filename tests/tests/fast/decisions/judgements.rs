@@ -1,4 +1,4 @@
-//! What is recorded of what the rules found.
+//! Records of the findings of rules.
 
 use serde_json::json;
 use watchpost::decisions::{Counts, changes};
@@ -24,16 +24,16 @@ fn a_judgement_is_recorded_when_a_rule_starts_and_stops_failing() {
     let first = judge(&well, None);
     assert_eq!(changes(&well, None, &first).len(), 1);
     let failed = judge(&fails, Some(&first));
-    let told = changes(&fails, Some(&first), &failed);
-    let fault = told[0].fault.as_deref().expect("it failed");
+    let recorded = changes(&fails, Some(&first), &failed);
+    let fault = recorded[0].fault.as_deref().expect("it failed");
     assert!(fault.contains("the rule hostile failed"), "{fault}");
-    assert_eq!(told[0].took, None);
+    assert_eq!(recorded[0].took, None);
     let still = judge(&fails, Some(&failed));
     assert_eq!(changes(&fails, Some(&failed), &still), [], "it fails as before");
     let again = judge(&well, Some(&still));
-    let told = changes(&well, Some(&still), &again);
-    assert_eq!((told.len(), &told[0].fault), (1, &None));
-    assert_ne!(told[0].findings, Counts::default());
+    let recorded = changes(&well, Some(&still), &again);
+    assert_eq!((recorded.len(), &recorded[0].fault), (1, &None));
+    assert_ne!(recorded[0].findings, Counts::default());
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! How records are kept, on SQLite and on PostgreSQL alike.
+//! Storage of records, on SQLite and on PostgreSQL.
 
 use std::path::Path;
 
@@ -7,7 +7,7 @@ use watchpost::store::decisions::{Bounds, DecisionFilter, Kind, NewRecord, Verdi
 use watchpost::store::{DatabaseAddress, Store, StoreError};
 use watchpost_tests::postgres;
 
-/// The same promise, held by both.
+/// Runs a test on both databases.
 fn on_both(check: impl Fn(Store)) {
     let folder = tempfile::tempdir().expect("a folder");
     let open = |url: &str| {
@@ -18,7 +18,7 @@ fn on_both(check: impl Fn(Store)) {
     check(open(&postgres::shared().database()));
 }
 
-/// The record of this number, a second after the one before.
+/// The record with this number, one second after the previous one.
 fn fresh(number: i64) -> NewRecord {
     let odd = number % 2 == 1;
     NewRecord {
@@ -39,7 +39,7 @@ fn numbers(store: &Store, wanted: &DecisionFilter) -> Vec<i64> {
         ..wanted.clone()
     };
     let records = store.decisions(&wanted).expect("read");
-    let number = |told: &Map<String, Value>| told["number"].as_i64().expect("a number");
+    let number = |payload: &Map<String, Value>| payload["number"].as_i64().expect("a number");
     records.iter().map(|record| number(&record.told)).collect()
 }
 
@@ -123,7 +123,7 @@ fn the_oldest_records_are_pruned_by_age_and_by_number() {
     on_both(|store| {
         let records: Vec<_> = (1..=2500).map(fresh).collect();
         store.keep_decisions(&records).expect("written");
-        let let_go = |oldest_ms, most| {
+        let prune = |oldest_ms, most| {
             let once = || store.prune_decisions(Bounds { oldest_ms, most }).expect("asked");
             let steps = std::iter::repeat_with(once).take_while(|did| *did).count();
             (
@@ -136,12 +136,12 @@ fn the_oldest_records_are_pruned_by_age_and_by_number() {
                     .expect("read"),
             )
         };
-        assert_eq!(let_go(0, 2500).0, 0, "it is not too much");
-        let (steps, left) = let_go(0, 1200);
+        assert_eq!(prune(0, 2500).0, 0, "it is not too much");
+        let (steps, left) = prune(0, 1200);
         assert_eq!((steps, left.len(), left[0].time_ms), (2, 1200, 1_301_000));
-        let (_, left) = let_go(2_000_000, 1200);
+        let (_, left) = prune(2_000_000, 1200);
         assert_eq!((left.len(), left[0].time_ms), (501, 2_000_000));
-        let (_, left) = let_go(2_000_000, 1);
+        let (_, left) = prune(2_000_000, 1);
         assert_eq!((left.len(), left[0].time_ms), (1, 2_500_000));
     });
 }

@@ -1,4 +1,4 @@
-//! Who was refused what, as the program records and shows it.
+//! Records of denied requests, over the API.
 
 use serde_json::{Value, json};
 use watchpost_tests::server::{Server, eventually};
@@ -10,7 +10,7 @@ fn a_refusal_is_recorded_with_its_reason_and_found_by_each_filter() {
     let server = Server::start().ready();
     let admin = server.client("admin");
     let answer = refused(&server, "who-wants-to-write");
-    assert_eq!(server.stranger().get("/api/v1/status").status, 401);
+    assert_eq!(server.anonymous_client().get("/api/v1/status").status, 401);
     let record = recorded(&admin, "action=chunks.write", 1).remove(0);
     assert_eq!(record["kind"], "decision");
     assert_eq!(record["verdict"], "deny");
@@ -32,12 +32,12 @@ fn a_refusal_is_recorded_with_its_reason_and_found_by_each_filter() {
     let identity = record["identity"].as_str().expect("a name");
     assert!(identity.contains("CN=reader"), "{identity}");
     let escaped = identity.replace(',', "%2C").replace('=', "%3D");
-    let stranger = recorded(&admin, "identity=anonymous", 1).remove(0);
+    let anonymous = recorded(&admin, "identity=anonymous", 1).remove(0);
     assert_eq!(
-        (&stranger["action"], &stranger["verdict"]),
+        (&anonymous["action"], &anonymous["verdict"]),
         (&json!("metrics.read"), &json!("deny"))
     );
-    let (id, later) = (record["id"].as_i64().expect("an id"), &stranger["id"]);
+    let (id, later) = (record["id"].as_i64().expect("an id"), &anonymous["id"]);
     for (matches, does_not) in [
         (format!("identity={escaped}"), "identity=CN%3Dnobody".to_owned()),
         ("action=chunks.write".to_owned(), "action=chunks.read".to_owned()),
@@ -76,7 +76,7 @@ fn reading_decisions_needs_the_permission_and_is_paged() {
     for (client, status) in [("reader", 403), ("user", 403), ("agent", 403)] {
         server.client(client).get("/api/v1/decisions").problem(status);
     }
-    server.stranger().get("/api/v1/decisions").problem(401);
+    server.anonymous_client().get("/api/v1/decisions").problem(401);
     let admin = server.client("admin");
     assert_eq!(
         recorded(&admin, "action=decisions.read", 4).len(),
@@ -119,7 +119,7 @@ fn allowed_requests_are_recorded_only_if_configured() {
         Some(readers.collect::<Vec<_>>()).filter(|readers| readers.len() == 2)
     });
     assert_eq!(allowed[0]["reason"], Value::Null);
-    // What is not ok may have changed between the two, and then it was decided once more.
+    // If a finding changed between the two requests, the second one was decided without the cache.
     for record in allowed {
         assert_eq!(record["remembered"], record["cost_us"].is_null(), "{record}");
     }
@@ -128,7 +128,7 @@ fn allowed_requests_are_recorded_only_if_configured() {
 #[test]
 fn nothing_is_recorded_when_recording_is_disabled() {
     let server = Server::with("[decisions]\nenabled = false\n").ready();
-    refused(&server, "nobody-sees-it");
+    refused(&server, "not-recorded");
     let folder = server.stop();
     let text = std::fs::read_to_string(folder.path().join("watchpost.toml")).expect("read");
     std::fs::write(
@@ -137,9 +137,9 @@ fn nothing_is_recorded_when_recording_is_disabled() {
     )
     .expect("written");
     let server = Server::prepared(folder).ready();
-    refused(&server, "somebody-does");
+    refused(&server, "recorded");
     let found = recorded(&server.client("admin"), "action=chunks.write", 1);
-    assert_eq!(found[0]["request_id"], "somebody-does");
+    assert_eq!(found[0]["request_id"], "recorded");
 }
 
 #[test]
@@ -179,10 +179,10 @@ fn access_by_the_configuration_alone_is_recorded() {
     server.signal("HUP");
     server.logged("the configuration is read again");
     let admin = server.client("admin");
-    let nobody = json!({ "identities": [] });
+    let no_identities = json!({ "identities": [] });
     assert_eq!(
         admin
-            .send("PUT", "/api/v1/rules/role/settings?force=true", &nobody)
+            .send("PUT", "/api/v1/rules/role/settings?force=true", &no_identities)
             .status,
         200
     );

@@ -1,11 +1,11 @@
-//! Who shows nothing gets what the document says is open, and nothing else; on every path.
+//! Access control of every documented path.
 
 use watchpost_tests::http::Client;
 use watchpost_tests::server::Server;
 
 use super::{document, operations};
 
-/// One of each kind of part.
+/// A path with a value for each parameter.
 fn filled(path: &str) -> String {
     path.replace("{name}", "threshold")
         .replace("{digest}", &"0".repeat(64))
@@ -23,8 +23,8 @@ fn an_anonymous_client_gets_exactly_what_the_document_marks_as_open() {
         let is_open = security
             .iter()
             .any(|one| one.as_object().is_some_and(|one| one.is_empty()));
-        for client in [server.stranger(), server.plain_client()] {
-            // Whoever may not is told so before anything of the request is looked at.
+        for client in [server.anonymous_client(), server.plain_client()] {
+            // Authorization precedes the validation of the request.
             let answer = client.send_bytes(&method, &filled(&path), "text/nonsense", b"nonsense");
             match is_open {
                 true => assert_eq!(answer.status, 200, "{method} {path}: {}", answer.text()),
@@ -55,8 +55,8 @@ fn a_client_without_permission_is_denied_with_the_action_in_the_document() {
             let answer = server
                 .client("agent")
                 .send_bytes(&method, &filled(&path), "text/nonsense", b"nonsense");
-            let told = answer.problem(403);
-            assert!(told.contains(missing), "{method} {path}: {told}");
+            let problem = answer.problem(403);
+            assert!(problem.contains(missing), "{method} {path}: {problem}");
         }
     }
 }
@@ -72,12 +72,15 @@ fn a_body_without_the_json_content_type_is_refused_with_a_remedy() {
         ("PUT", "/api/v1/rules/threshold/settings"),
         ("POST", "/api/v1/rules/threshold/rollback"),
     ] {
-        let told = client.send_bytes(method, path, form, b"{}").problem(415);
-        assert!(told.contains("send content-type: application/json"), "{path}: {told}");
+        let problem = client.send_bytes(method, path, form, b"{}").problem(415);
+        assert!(
+            problem.contains("send content-type: application/json"),
+            "{path}: {problem}"
+        );
     }
-    let told = client.get("/api/v1/chunks/abc").problem(400);
+    let problem = client.get("/api/v1/chunks/abc").problem(400);
     assert_eq!(
-        told,
+        problem,
         "\"abc\" is no number; write one that an answer had as its id, such as 1"
     );
     let digest = client.get("/api/v1/rules/threshold/versions/abc").problem(400);
@@ -85,10 +88,10 @@ fn a_body_without_the_json_content_type_is_refused_with_a_remedy() {
         digest.ends_with("a digest is 64 hexadecimal digits in lower case"),
         "{digest}"
     );
-    let told = client
+    let problem = client
         .send_bytes("POST", "/api/v1/chunks", "application/json", b"{")
         .problem(400);
-    assert!(!told.contains("deserialize"), "{told}");
+    assert!(!problem.contains("deserialize"), "{problem}");
 }
 
 #[test]

@@ -1,8 +1,8 @@
-//! What is promised of rules over restarts and kills.
+//! Persistence of rules over restarts and kills.
 
 use serde_json::json;
 use watchpost_tests::guests::{HOSTILE, numbered};
-use watchpost_tests::rules::{activate, active, brought, generation};
+use watchpost_tests::rules::{activate, active, generation, uploaded};
 use watchpost_tests::server::{Server, eventually};
 
 #[test]
@@ -10,7 +10,7 @@ fn an_acknowledged_change_is_active_after_a_kill() {
     let mut server = Server::start();
     for round in 0..10 {
         let admin = server.client("admin");
-        let (name, digest) = brought(&admin, &numbered(round));
+        let (name, digest) = uploaded(&admin, &numbered(round));
         let answer = activate(&admin, &name, &digest, json!({}));
         assert_eq!(answer.status, 200, "{}", answer.text());
         server.signal("KILL");
@@ -59,7 +59,7 @@ fn a_version_that_cannot_be_loaded_is_reported_and_the_others_serve() {
     let server = Server::start();
     let admin = server.client("admin");
     for wasm in [HOSTILE, &numbered(1)] {
-        let (name, digest) = brought(&admin, wasm);
+        let (name, digest) = uploaded(&admin, wasm);
         activate(&admin, &name, &digest, json!({}));
     }
     let folder = server.stop();
@@ -75,7 +75,7 @@ fn a_version_that_cannot_be_loaded_is_reported_and_the_others_serve() {
     let lines = active(&overview);
     assert!(lines.iter().any(|line| line.starts_with("numbered-001")), "{lines:?}");
     assert!(!lines.iter().any(|line| line.starts_with("hostile")), "{lines:?}");
-    let why = overview["behind"]["why"].as_str().expect("it is told");
+    let why = overview["behind"]["why"].as_str().expect("the reason is reported");
     assert!(
         why.contains("hostile") && why.contains("not those that were uploaded"),
         "{why}"
@@ -97,19 +97,19 @@ fn the_owner_of_settings_does_not_depend_on_their_content() {
         server.configure(&configured.replace("70", &warning.to_string()));
         server.signal("HUP");
         eventually("the configuration", || {
-            let told = server.log_lines();
-            told[before..]
+            let lines = server.log_lines();
+            lines[before..]
                 .iter()
                 .any(|line| line.contains("the configuration is read again"))
                 .then_some(())
         });
     };
-    // Somebody chooses what the configuration says, and it stays their choice.
+    // An operator sets the same settings as the configuration, and they stay the operator's.
     let same = json!({ "thresholds": [{ "metric": "disk", "warning": 70 }] });
     assert_eq!(admin.send("PUT", "/api/v1/rules/threshold/settings", &same).status, 200);
     again(60);
     assert_eq!(warning(), Some(70));
-    // What is left to the configuration again changes with it, whoever said the same before.
+    // After a reset, the settings follow the configuration again.
     again(70);
     assert_eq!(admin.ask("DELETE", "/api/v1/rules/threshold/settings").status, 200);
     again(50);

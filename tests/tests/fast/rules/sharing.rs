@@ -1,10 +1,10 @@
-//! What is promised to several Watchposts that share a database.
+//! Several servers that share a database.
 
 use serde_json::json;
 use watchpost_policies::Digest;
 use watchpost_tests::guests::numbered;
 use watchpost_tests::postgres;
-use watchpost_tests::rules::{activate, active, brought, generation, upload};
+use watchpost_tests::rules::{activate, active, generation, upload, uploaded};
 use watchpost_tests::server::{Server, eventually};
 use watchpost_tests::slow_rule::ponderous;
 
@@ -21,18 +21,18 @@ fn an_activation_reaches_all_servers_within_a_second() {
     let admin = replicas[0].client("admin");
     let mut late_ms = Vec::new();
     for number in 0..5 {
-        let (name, digest) = brought(&admin, &numbered(number));
-        // Whoever tries it first gives the others the time to compile it; here nobody is that slow.
+        let (name, digest) = uploaded(&admin, &numbered(number));
+        // A real operator tries a rule first, so the other servers have time to compile it; here the test waits.
         for other in &replicas[1..] {
             other.logged(&format!("is compiled here too rule={name} digest={digest}"));
         }
-        let told = activate(&admin, &name, &digest, json!({})).json();
-        let line = format!("rules are in force generation={}", told["generation"]);
+        let body = activate(&admin, &name, &digest, json!({})).json();
+        let line = format!("rules are in force generation={}", body["generation"]);
         let [first, others @ ..] = replicas.each_ref().map(|replica| moment_of(&replica.logged(&line)));
         late_ms.extend(others.map(|other| (other - first).rem_euclid(DAY_MS)));
     }
     late_ms.sort_unstable();
-    // The machine does other things too; so one of ten may be late.
+    // On a busy host, one of ten may be late.
     assert!(late_ms[8] < 1000, "{late_ms:?}");
     let all = replicas
         .each_ref()
@@ -66,7 +66,7 @@ fn the_same_settings_set_at_two_servers_are_one_change() {
 fn an_upload_is_precompiled_at_the_other_servers() {
     let database = postgres::shared().database();
     let replicas = ["one", "two"].map(|name| replica(name, &database).ready());
-    let (name, digest) = brought(&replicas[0].client("admin"), &numbered(1));
+    let (name, digest) = uploaded(&replicas[0].client("admin"), &numbered(1));
     let line = replicas[1].logged("a rule that was brought elsewhere is compiled here too");
     assert!(line.contains(&name) && line.contains(&digest), "{line}");
 }
@@ -81,11 +81,11 @@ fn a_rule_without_a_signature_that_a_replica_trusts_is_not_precompiled_there() {
     ))
     .ready();
     let admin = one.client("admin");
-    let (_, other) = brought(&admin, &numbered(1));
-    let (_, digest) = brought(&admin, &numbered(2));
+    let (_, other) = uploaded(&admin, &numbered(1));
+    let (_, digest) = uploaded(&admin, &numbered(2));
     assert_eq!(digest, allowed.to_string());
     two.logged(&format!("is compiled here too rule=numbered-002 digest={digest}"));
-    // It came before the other and would have had its turn before it.
+    // It was uploaded earlier, so it would have been precompiled earlier.
     let lines = two.log_lines();
     assert!(!lines.iter().any(|line| line.contains(&other)), "{lines:?}");
 }
@@ -97,11 +97,11 @@ fn a_replica_reports_a_pending_generation_until_its_rules_are_compiled() {
     let two = Server::with(&format!(
         "[server]\nhostname = \"two\"\n[database]\nurl = \"{database}\"\n[rules.compiler]\ntimeout = \"10s\"\n"
     ));
-    // One is compiled at a time, and this one takes all the time that there is.
+    // Rules are compiled one after the other, and this one uses the whole time limit.
     let there = two.client("admin");
     assert_eq!(upload(&there, &ponderous(400, 400)).status, 202);
     let admin = one.client("admin");
-    let (name, digest) = brought(&admin, &numbered(1));
+    let (name, digest) = uploaded(&admin, &numbered(1));
     let wanted = activate(&admin, &name, &digest, json!({})).json()["generation"].clone();
     let behind = eventually("it to be behind", || {
         Some(there.get("/api/v1/status").json()["behind"].clone()).filter(|behind| behind.is_object())
@@ -110,7 +110,7 @@ fn a_replica_reports_a_pending_generation_until_its_rules_are_compiled() {
         behind,
         json!({ "generation": wanted, "why": "a rule of it is being compiled here" })
     );
-    let caught_up = eventually("it to be in force", || {
+    let caught_up = eventually("it to be active", || {
         Some(there.get("/api/v1/rules").json()).filter(|overview| overview["generation"] == wanted)
     });
     assert!(caught_up["behind"].is_null(), "{caught_up}");
@@ -119,7 +119,7 @@ fn a_replica_reports_a_pending_generation_until_its_rules_are_compiled() {
 
 const DAY_MS: i64 = 24 * 60 * 60 * 1000;
 
-/// When a line was written, in milliseconds of its day: `2026-11-21T14:11:21.413Z INFO …`.
+/// The time of a log line, in milliseconds of the day: `2026-11-21T14:11:21.413Z INFO …`.
 fn moment_of(line: &str) -> i64 {
     let time = line.split(['T', 'Z']).nth(1).expect("a time");
     let parts: Vec<f64> = time.split(':').map(|part| part.parse().expect("a number")).collect();
@@ -131,7 +131,7 @@ fn concurrent_changes_at_two_servers_have_one_order() {
     let database = postgres::shared().database();
     let replicas = ["one", "two"].map(|name| replica(name, &database));
     let rules: Vec<_> = (0..10)
-        .map(|number| brought(&replicas[0].client("admin"), &numbered(number)))
+        .map(|number| uploaded(&replicas[0].client("admin"), &numbered(number)))
         .collect();
     std::thread::scope(|scope| {
         for (at, (name, digest)) in rules.iter().enumerate() {

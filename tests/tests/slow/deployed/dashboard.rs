@@ -34,7 +34,7 @@ fn with_these_files_every_panel_has_data() {
         for path in ["/metrics", "/api/v1/report", "/nothing"] {
             server.get(path);
         }
-        server.stranger().get("/metrics");
+        server.anonymous_client().get("/metrics");
     };
     for query in queries() {
         eventually(&query, || {
@@ -89,7 +89,7 @@ fn metrics_of(rules: &[Value]) -> Vec<String> {
 
 /// All rules, once each was evaluated.
 fn evaluated(prometheus: &Prometheus) -> Option<Vec<Value>> {
-    let groups = prometheus.get("/api/v1/rules").expect("it tells its rules")["groups"].clone();
+    let groups = prometheus.get("/api/v1/rules").expect("Prometheus lists its rules")["groups"].clone();
     let rules: Vec<Value> = groups
         .as_array()?
         .iter()

@@ -168,9 +168,9 @@ class Browser:
             self.events.append(answer)
 
     def value(self, expression):
-        told = self.call("Runtime.evaluate", expression=expression, awaitPromise=True, returnByValue=True)
-        assert "exceptionDetails" not in told, told
-        return told["result"].get("value")
+        report = self.call("Runtime.evaluate", expression=expression, awaitPromise=True, returnByValue=True)
+        assert "exceptionDetails" not in report, report
+        return report["result"].get("value")
 
     def page(self):
         self.session = None
@@ -192,7 +192,7 @@ class Browser:
             assert time.monotonic() < self.deadline, f"{url} does not show what it should"
             self.value("new Promise(requestAnimationFrame).then(() => 0)")
 
-    def told(self):
+    def report(self):
         """What happened since the page was made."""
         complaints, requests, policies = [], [], []
         for event in self.events:
@@ -232,22 +232,22 @@ def main():
                     browser.page()
                     browser.dress(size, scheme)
                     browser.open(base + path, ready)
-                    told = browser.told()
-                    told["wider_by"] = browser.value("document.documentElement.scrollWidth - document.documentElement.clientWidth")
-                    told["background"] = browser.value("getComputedStyle(document.body).backgroundColor")
-                    told["title"] = browser.value("document.title")
+                    report = browser.report()
+                    report["wider_by"] = browser.value("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+                    report["background"] = browser.value("getComputedStyle(document.body).backgroundColor")
+                    report["title"] = browser.value("document.title")
                     browser.picture(os.path.join(folder, f"{page}-{size}-{scheme}.png"))
                     if page in OPERATIONS:
                         find, opens = (json.dumps(part) for part in OPERATIONS[page])
-                        told["opened"] = browser.value(OPENED.replace("FIND, OPEN", f"{find}, {opens}"))
+                        report["opened"] = browser.value(OPENED.replace("FIND, OPEN", f"{find}, {opens}"))
                         browser.picture(os.path.join(folder, f"{page}-opened-{size}-{scheme}.png"))
-                    seen[f"{page} {size} {scheme}"] = told
+                    seen[f"{page} {size} {scheme}"] = report
         browser.page()
         browser.dress("desktop", "light")
         browser.open(base + "/docs", PAGES["docs"][1])
         status, text = browser.value(TRY)
         browser.picture(os.path.join(folder, "docs-tried.png"))
-        tried = {"status": status, "text": text, **browser.told()}
+        tried = {"status": status, "text": text, **browser.report()}
         reached = []
         browser.open(base + "/", PAGES["index"][1])
         for _ in range(6):

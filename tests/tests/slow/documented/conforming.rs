@@ -52,7 +52,7 @@ fn schemathesis_finds_no_contradiction_in_the_pixcrawler_profile() {
 }
 
 /// Asks what a document describes, as `told` says where both are.
-fn schemathesis(told: impl FnOnce(&mut Command) -> &mut Command) {
+fn schemathesis(configure: impl FnOnce(&mut Command) -> &mut Command) {
     let folder = tempfile::tempdir().expect("a folder");
     let mut command = Command::new(python("schemathesis"));
     // One worker: two at once confuse the parser of Python 3.11.
@@ -76,7 +76,7 @@ fn schemathesis(told: impl FnOnce(&mut Command) -> &mut Command) {
             "1",
         ])
         .args(["--max-time", "120", "--request-timeout", "30", "--continue-on-failure"]);
-    let output = told(&mut command).output().expect("schemathesis runs");
+    let output = configure(&mut command).output().expect("schemathesis runs");
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(
         output.status.success(),

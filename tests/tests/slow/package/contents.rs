@@ -33,7 +33,7 @@ pub(crate) fn every_page_that_a_page_names_is_there(machine: &Machine) {
     let push = machine.says(&["zcat", "/usr/share/man/man1/watchpost-rules-push.1.gz"]);
     assert!(
         push.replace('\\', "").contains("--activate"),
-        "a page tells its command's options"
+        "a page lists its command's options"
     );
 }
 

@@ -9,12 +9,12 @@ use watchpost_tests::server::{program, tools};
 /// Runs it; it has to go well.
 pub(crate) fn did(command: &mut Command) {
     let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
-    let told = [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned());
+    let output_text = [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned());
     assert!(
         output.status.success(),
         "{command:?}: {}\n{}",
         output.status,
-        told.concat()
+        output_text.concat()
     );
 }
 

@@ -23,7 +23,7 @@ const CONFIGURATION: &str = "/etc/watchpost/watchpost.toml";
 const OURS: &str = "[collector]\ninterval = \"500ms\"\n";
 
 /// The machine with a package beside it.
-fn bring(machine: &Machine, package: &Path) -> &'static str {
+fn copy_package(machine: &Machine, package: &Path) -> &'static str {
     fs::copy(package, machine.path("/root/watchpost.deb")).expect("copied");
     "/root/watchpost.deb"
 }
@@ -63,7 +63,7 @@ fn the_package_is_installed_serves_is_updated_and_leaves_nothing() {
     let second = later(&first);
     let machine = Machine::boot();
 
-    machine.says(&["dpkg", "--install", bring(&machine, &first)]);
+    machine.says(&["dpkg", "--install", copy_package(&machine, &first)]);
     it_is_there_and_begun(&machine);
     it_answers_as_the_document_shows(&machine);
     contents::every_page_that_a_page_names_is_there(&machine);
@@ -74,7 +74,7 @@ fn the_package_is_installed_serves_is_updated_and_leaves_nothing() {
     it_is_begun_again_when_it_stands_still(&machine);
     keys_of_root_are_shown_to_it(&machine);
 
-    machine.says(&["dpkg", "--install", bring(&machine, &second)]);
+    machine.says(&["dpkg", "--install", copy_package(&machine, &second)]);
     let kept = fs::read_to_string(machine.path(CONFIGURATION)).expect("it is there");
     assert!(kept.ends_with(OURS), "an update leaves the configuration alone");
     assert_eq!(machine.property("watchpost", "ActiveState"), "active");
@@ -85,8 +85,8 @@ fn the_package_is_installed_serves_is_updated_and_leaves_nothing() {
     assert!(!machine.path("/usr/bin/watchpost").exists());
     assert_eq!(machine.property("watchpost", "ActiveState"), "inactive");
     assert!(machine.path(CONFIGURATION).exists() && machine.path("/var/lib/watchpost/watchpost.db").exists());
-    let told = machine.says(&["dpkg", "--purge", "watchpost"]);
-    assert!(told.contains("deleting /var/lib/watchpost"), "{told}");
+    let output = machine.says(&["dpkg", "--purge", "watchpost"]);
+    assert!(output.contains("deleting /var/lib/watchpost"), "{output}");
     for gone in ["/var/lib/watchpost", CONFIGURATION] {
         assert!(!machine.path(gone).exists(), "{gone}");
     }
@@ -187,8 +187,8 @@ fn it_measures_and_compiles_within_its_bounds(machine: &Machine) {
         .trim()
         .parse()
         .expect("a number");
-    let told = of("node_processes_pids")[0]["value"].as_f64().expect("a number") as usize;
-    assert!(told.abs_diff(processes) <= 5, "{told} of {processes} processes");
+    let reported = of("node_processes_pids")[0]["value"].as_f64().expect("a number") as usize;
+    assert!(reported.abs_diff(processes) <= 5, "{reported} of {processes} processes");
     for sample in of("node_filesystem_readonly") {
         let point = sample["labels"]["mountpoint"].as_str().expect("a mount point");
         let (own, others) = (
@@ -206,7 +206,7 @@ fn it_measures_and_compiles_within_its_bounds(machine: &Machine) {
     assert_eq!(rule.len(), NUMBERED_BYTES);
     fs::write(machine.path("/root/rule.wasm"), rule).expect("written");
     let pki = "/var/lib/watchpost/pki";
-    let told = machine.says(&[
+    let output = machine.says(&[
         "watchpost",
         "rules",
         "push",
@@ -221,7 +221,7 @@ fn it_measures_and_compiles_within_its_bounds(machine: &Machine) {
         "--key",
         &format!("{pki}/clients/admin.key"),
     ]);
-    assert_eq!(json(machine, "/api/v1/status")["rules"]["generation"], 2, "{told}");
+    assert_eq!(json(machine, "/api/v1/status")["rules"]["generation"], 2, "{output}");
     // The filter of system calls and the bounds have stopped nothing that is needed.
     let journal = machine.says(&[
         "journalctl",
@@ -333,5 +333,5 @@ fn keys_of_root_are_shown_to_it(machine: &Machine) {
         "ls",
         "/run/credentials/watchpost.service",
     ]);
-    assert!(!other.status.success(), "nobody else is shown them");
+    assert!(!other.status.success(), "no other user may read them");
 }
