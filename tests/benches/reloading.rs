@@ -1,5 +1,6 @@
-//! Benchmarks of changing rules while the server serves: upload to activation, the latency of other requests meanwhile, and a
-//! trial. `docs/PERFORMANCE.md` has the results. With the file of a rule as an argument, that rule is measured too.
+//! Benchmarks of changing rules while the server serves: upload to activation, the latency of other requests meanwhile,
+//! and a trial. `docs/PERFORMANCE.md` has the results. With the file of a rule as an argument, that rule is measured
+//! too.
 
 #![expect(clippy::print_stdout, reason = "it is run for what it prints")]
 

@@ -101,8 +101,8 @@ fn subject<'w>(what: &'static str, pid: u32, work: &'w dyn Fn() -> Done) -> Subj
     Subject { what, pid, work }
 }
 
-/// Prints the median rate of each subject and the CPU time of one operation, measured alternately and relative to the first
-/// subject. The CPU time is more reliable when other processes use the host.
+/// Prints the median rate of each subject and the CPU time of one operation, measured alternately and relative to the
+/// first subject. The CPU time is more reliable when other processes use the host.
 fn in_turns(subjects: &[Subject<'_>]) {
     let mut figures = vec![(Vec::new(), Vec::new()); subjects.len()];
     for _ in 0..TURNS {

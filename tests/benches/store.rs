@@ -1,6 +1,6 @@
-//! Benchmarks of the store: writing rounds, reading a week of one series, bytes per sample, counting a million chunks, and
-//! the effect of writing a round on the slowest requests. `docs/PERFORMANCE.md` has the results. With `--whole` the store
-//! for reading has a hundred million samples, which takes some minutes to fill; otherwise ten million.
+//! Benchmarks of the store: writing rounds, reading a week of one series, bytes per sample, counting a million chunks,
+//! and the effect of writing a round on the slowest requests. `docs/PERFORMANCE.md` has the results. With `--whole` the
+//! store for reading has a hundred million samples, which takes some minutes to fill; otherwise ten million.
 
 #![expect(clippy::print_stdout, reason = "it is run for what it prints")]
 

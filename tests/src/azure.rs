@@ -1,9 +1,9 @@
-//! A simulated Azure for a test: Resource Manager with its metrics, batches of metrics, and every token endpoint, on one
-//! local port. The test configures resources and faults; the server ends with the test. It records all requests for the
-//! assertions of the test.
+//! A simulated Azure for a test: Resource Manager with its metrics, batches of metrics, and every token endpoint, on
+//! one local port. The test configures resources and faults; the server ends with the test. It records all requests for
+//! the assertions of the test.
 //!
-//! Reading order: this file is the interface for tests; `place`, `metrics`, `tokens` and `fault` make the responses; `time`
-//! and `wire` are helpers.
+//! Reading order: this file is the interface for tests; `place`, `metrics`, `tokens` and `fault` make the responses;
+//! `time` and `wire` are helpers.
 
 mod fault;
 mod metrics;
@@ -147,8 +147,8 @@ impl Azure {
         self.shared.state().places.retain(|known| !known.is(id));
     }
 
-    /// Makes the next `times` requests fail whose path and query contain this text (case-insensitive). If several faults
-    /// match, the one that was added first is used.
+    /// Makes the next `times` requests fail whose path and query contain this text (case-insensitive). If several
+    /// faults match, the one that was added first is used.
     pub fn fail(&self, text: &str, times: usize, fault: Fault) {
         self.shared.state().faults.push((text.to_lowercase(), times, fault));
     }

@@ -26,8 +26,8 @@ impl CliSession {
         Self { server, author, client }
     }
 
-    /// An administrator, and a server with this number of recorded rounds. The compile timeout is long, because other tests
-    /// use the CPU.
+    /// An administrator, and a server with this number of recorded rounds. The compile timeout is long, because other
+    /// tests use the CPU.
     pub fn with_rounds(count: usize) -> Self {
         let session = Self::with("admin", "[rules.compiler]\ntimeout = \"10m\"\n");
         eventually("some rounds", || {

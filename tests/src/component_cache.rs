@@ -8,8 +8,8 @@ use openssl::sha::Sha256;
 
 use crate::server::tools;
 
-/// The component that is built from these files and folders: its source, the contract, and the list of pinned tools. If it
-/// is not cached yet, `make` builds it at the given path.
+/// The component that is built from these files and folders: its source, the contract, and the list of pinned tools. If
+/// it is not cached yet, `make` builds it at the given path.
 pub fn cached(inputs: &[PathBuf], make: impl FnOnce(&Path)) -> Vec<u8> {
     in_folder(&tools().with_file_name("components"), inputs, make)
 }

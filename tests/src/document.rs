@@ -37,8 +37,8 @@ pub fn readme() -> String {
     std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// The commands of the `sh` and `console` blocks in their order. A line that ends in a backslash continues in the next one;
-/// the output in a `console` block is left out.
+/// The commands of the `sh` and `console` blocks in their order. A line that ends in a backslash continues in the next
+/// one; the output in a `console` block is left out.
 pub fn commands(document: &str) -> Vec<String> {
     let (mut commands, mut block, mut goes_on) = (Vec::<String>::new(), None, false);
     for line in document.lines() {

@@ -1,5 +1,5 @@
-//! The test harness: guests, snapshots, identities, servers and other programs. It panics where a test uses it wrongly; the
-//! assertions about results are in the tests.
+//! The test harness: guests, snapshots, identities, servers and other programs. It panics where a test uses it wrongly;
+//! the assertions about results are in the tests.
 
 pub mod author;
 pub mod azure;

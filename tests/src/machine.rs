@@ -1,5 +1,5 @@
-//! A container for a test: Debian with systemd in namespaces, over a shared read-only root. It is removed after the test.
-//! These tests need root, because they mount.
+//! A container for a test: Debian with systemd in namespaces, over a shared read-only root. It is removed after the
+//! test. These tests need root, because they mount.
 
 use std::fs;
 use std::os::unix::process::CommandExt;

@@ -15,8 +15,8 @@ pub struct Nginx {
 }
 
 impl Nginx {
-    /// Starts nginx with one `server` section. The folder must not be used by another nginx. `{listen}` in the text is replaced
-    /// by its address; `http` precedes it in the `http` section.
+    /// Starts nginx with one `server` section. The folder must not be used by another nginx. `{listen}` in the text is
+    /// replaced by its address; `http` precedes it in the `http` section.
     pub fn start(folder: &Path, http: &str, server: &str) -> Self {
         fs::create_dir_all(folder).expect("the folder can be made");
         let address = |port| SocketAddr::from(([127, 0, 0, 1], port));

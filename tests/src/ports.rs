@@ -1,6 +1,6 @@
 //! Ports for programs that cannot bind port 0. They are below the ephemeral range, so the system gives them to no other
-//! program while their program is stopped. Only binding shows whether a port is free: otherwise the program exits and is
-//! started on the next port.
+//! program while their program is stopped. Only binding shows whether a port is free: otherwise the program exits and
+//! is started on the next port.
 
 use std::process::Child;
 use std::sync::atomic::{AtomicU16, Ordering};

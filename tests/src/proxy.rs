@@ -1,5 +1,5 @@
-//! A TCP proxy that a test can disturb, between the program and a server. Paused, it accepts bytes and forwards none; or it
-//! stalls only the existing connections, as a firewall that lost its state does; or it closes all connections.
+//! A TCP proxy that a test can disturb, between the program and a server. Paused, it accepts bytes and forwards none;
+//! or it stalls only the existing connections, as a firewall that lost its state does; or it closes all connections.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};

@@ -92,8 +92,8 @@ impl Server {
         Self::in_folder(tempfile::tempdir().expect("a folder"), settings)
     }
 
-    /// The same with an empty data folder: the server creates its own keys and authority, and compiles the rules. All other
-    /// servers start with a copy of such a folder.
+    /// The same with an empty data folder: the server creates its own keys and authority, and compiles the rules. All
+    /// other servers start with a copy of such a folder.
     pub fn fresh(settings: &str) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         configure(folder.path(), settings);

@@ -1,5 +1,5 @@
-//! Small and valid threshold rules that take very long to compile: every local is live in every nested loop, so the work of
-//! the register allocator grows with the product of both.
+//! Small and valid threshold rules that take very long to compile: every local is live in every nested loop, so the
+//! work of the register allocator grows with the product of both.
 
 use crate::crafted::{threshold, wat};
 

@@ -1,5 +1,5 @@
-//! A template of the data folder, created once for each build of the program. Servers of tests start with a copy, because
-//! generating keys and compiling rules takes longer than most tests.
+//! A template of the data folder, created once for each build of the program. Servers of tests start with a copy,
+//! because generating keys and compiling rules takes longer than most tests.
 
 use std::fs::{self, DirBuilder, File};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
@@ -8,8 +8,8 @@ use std::sync::OnceLock;
 
 use crate::server::{Server, program};
 
-/// The parts of a copy: keys and certificates, and compiled rules with the key of their seals. The database is not copied,
-/// because each server has its own identity and history.
+/// The parts of a copy: keys and certificates, and compiled rules with the key of their seals. The database is not
+/// copied, because each server has its own identity and history.
 const COPIED: [&str; 2] = ["pki", "cache"];
 
 /// The suffix of a template that is not complete yet.
@@ -35,8 +35,8 @@ fn template() -> &'static Path {
     })
 }
 
-/// The template of the current build. The first test that needs it creates it, others wait, and templates of earlier builds
-/// are removed.
+/// The template of the current build. The first test that needs it creates it, others wait, and templates of earlier
+/// builds are removed.
 fn ensure(folder: &Path) -> std::io::Result<PathBuf> {
     fs::create_dir_all(folder)?;
     let lock = File::create(folder.join(LOCK))?;

@@ -1,5 +1,5 @@
-//! Runs a document as a reader would, its commands in one shell and its Python as one program, and compares the output with
-//! that of the document, where `…` matches any text.
+//! Runs a document as a reader would, its commands in one shell and its Python as one program, and compares the output
+//! with that of the document, where `…` matches any text.
 
 use std::path::Path;
 use std::process::Command;

@@ -1,5 +1,5 @@
-//! Fuzz target: any bytes are accepted or refused as a rule in bounded time, and never crash the engine. `make fuzz` runs it
-//! with valid rules as the initial corpus.
+//! Fuzz target: any bytes are accepted or refused as a rule in bounded time, and never crash the engine. `make fuzz`
+//! runs it with valid rules as the initial corpus.
 #![no_main]
 
 use std::sync::LazyLock;

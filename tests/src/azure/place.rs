@@ -118,7 +118,8 @@ impl Metric {
         self
     }
 
-    /// Adds a dimension. With a filter on it, each value of the dimension is a series, each by one greater than the last.
+    /// Adds a dimension. With a filter on it, each value of the dimension is a series, each by one greater than the
+    /// last.
     pub fn dimension(mut self, name: &str, values: &[&str]) -> Self {
         let values = values.iter().map(|value| (*value).to_owned()).collect();
         self.dimension = Some((name.to_owned(), values));

@@ -1,5 +1,5 @@
-//! The token endpoints: Entra in both versions, the metadata service of a machine, App Service, and the agent of Azure Arc.
-//! Credentials are verified, and a token is valid for its audience until it expires.
+//! The token endpoints: Entra in both versions, the metadata service of a machine, App Service, and the agent of Azure
+//! Arc. Credentials are verified, and a token is valid for its audience until it expires.
 
 use std::path::PathBuf;
 

@@ -1,5 +1,5 @@
-//! Writes the rules of the tests into a folder as the initial corpus of the fuzzer, which finds errors much faster from valid
-//! rules. `make fuzz` runs it.
+//! Writes the rules of the tests into a folder as the initial corpus of the fuzzer, which finds errors much faster from
+//! valid rules. `make fuzz` runs it.
 
 use std::io;
 use std::path::PathBuf;

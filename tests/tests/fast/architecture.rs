@@ -263,8 +263,8 @@ fn sentence(attribute: &str) -> String {
     plain.replace("… …", "…").replace("……", "…")
 }
 
-/// A name that only the host refuses would be a fault of the rule later, and a name that only the SDK refuses could not be
-/// used at all.
+/// A name that only the host refuses would be a fault of the rule later, and a name that only the SDK refuses could not
+/// be used at all.
 #[test]
 fn the_sdk_and_the_host_accept_the_same_names() {
     let names = [

@@ -14,8 +14,9 @@ fn instances_are_pooled_if_the_address_space_is_large_enough() {
     assert_eq!(engine().allocation(), &Allocation::Pooling);
 }
 
-/// Runs in a separate process with little address space, as on boards whose processor has 39 bits: the pool does not fit,
-/// but rules work. Code that was compiled for the pool has no bounds checks, which are needed here, so it is not loaded.
+/// Runs in a separate process with little address space, as on boards whose processor has 39 bits: the pool does not
+/// fit, but rules work. Code that was compiled for the pool has no bounds checks, which are needed here, so it is not
+/// loaded.
 #[test]
 fn with_little_address_space_instances_are_allocated_on_demand() {
     const NAME: &str = "engine::with_little_address_space_instances_are_allocated_on_demand";

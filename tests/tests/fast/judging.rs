@@ -1,4 +1,5 @@
-//! Judgements of a generation: the findings of the last round, the metrics for each rule, and the report while a rule fails.
+//! Judgements of a generation: the findings of the last round, the metrics for each rule, and the report while a rule
+//! fails.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

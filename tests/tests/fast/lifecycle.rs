@@ -53,8 +53,8 @@ fn generated_files_are_kept_over_restarts() {
     assert_eq!(server.get("/api/v1/status").status, 200);
 }
 
-/// The files that the first start creates in the data folder, each with its mode and its inode, which differs for a file
-/// that is written again.
+/// The files that the first start creates in the data folder, each with its mode and its inode, which differs for a
+/// file that is written again.
 fn kept_files(folder: &Path) -> BTreeMap<PathBuf, (u32, u64)> {
     let mut found = BTreeMap::new();
     let mut left = vec![folder.join("pki"), folder.join("cache")];

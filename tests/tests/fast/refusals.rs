@@ -1,5 +1,5 @@
-//! Components that are not rules are refused with the reason and a remedy, before any of their code runs or in the first
-//! call.
+//! Components that are not rules are refused with the reason and a remedy, before any of their code runs or in the
+//! first call.
 
 use watchpost_policies::{Call, Kind, Misbehaviour, Refusal, RuleModule};
 use watchpost_tests::crafted::{CONTRACT, manifest, of_world, threshold, wat};

@@ -1,5 +1,5 @@
-//! `watchpost rules` against a running server: the life of a rule by commands, and their exit codes and errors. `rules` tests
-//! the server.
+//! `watchpost rules` against a running server: the life of a rule by commands, and their exit codes and errors. `rules`
+//! tests the server.
 
 use std::process::{Command, Stdio};
 

@@ -1,5 +1,5 @@
-//! The API profile `pixcrawler`, tested by the walkthrough in the documents of PixCrawler's resource monitor: the same URLs,
-//! variables and log lines.
+//! The API profile `pixcrawler`, tested by the walkthrough in the documents of PixCrawler's resource monitor: the same
+//! URLs, variables and log lines.
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -1,5 +1,5 @@
-//! The ticker thread, which interrupts rules at their time limit. The test observes it by its name in /proc, so it runs in a
-//! separate process.
+//! The ticker thread, which interrupts rules at their time limit. The test observes it by its name in /proc, so it runs
+//! in a separate process.
 
 use std::path::PathBuf;
 use std::thread;

@@ -1,4 +1,4 @@
-//! What TLS promises: who gets in, how they are recognised, and that everything can be replaced while it serves.
+//! TLS: client authentication, identities, and replacing certificates at run time.
 
 use std::fs;
 use std::io::Write;
@@ -108,7 +108,7 @@ fn certificates_are_replaced_together_and_no_connection_is_dropped() {
     let mut old = server.client("admin").connect().expect("it answers");
     assert_eq!(old.ask("GET", "/health").expect("an answer").status, 200);
 
-    // A new authority altogether, put there file by file, as slow copies do.
+    // A completely new authority, copied file by file with delays.
     let other = Server::fresh("");
     let theirs = other.data().join("pki");
     fs::copy(theirs.join("server.crt"), pki.join("server.crt")).expect("copied");
@@ -147,7 +147,7 @@ fn a_revoked_client_is_refused_at_once_on_every_connection() {
     let mut open = user.connect().expect("it answers");
     assert_eq!(open.ask("GET", "/api/v1/status").expect("an answer").status, 200);
 
-    // A session to come back with, from before.
+    // A session from before, to resume later.
     for version in ["-tls1_2", "-tls1_3"] {
         let before = come_back(&server, &[version, "-sess_out", version]);
         assert!(before.contains("New, TLSv1."), "{before}");
@@ -192,7 +192,7 @@ fn a_proxy_certificate_has_the_identity_of_its_owner_if_allowed() {
     assert_eq!(who["identity"]["subject"], "CN=user,OU=user,O=Watchpost", "{who}");
     assert_eq!(who["roles"][0], "user");
 
-    // Somebody's certificate beside the real one, with the same name and more to it, is nobody's.
+    // A certificate next to the real one, with its name and one more component, is no proxy certificate.
     let forged = allowed.folder().join("forged.crt");
     let made = Command::new("openssl")
         .args([
@@ -235,7 +235,7 @@ fn a_proxy_certificate_has_the_identity_of_its_owner_if_allowed() {
     );
 }
 
-/// A handshake of the user's with OpenSSL's own client, and what it says of it.
+/// A handshake of the client `user` with `openssl s_client`, and its output.
 fn come_back(server: &Server, arguments: &[&str]) -> String {
     let pki = server.data().join("pki");
     let mut child = Command::new("openssl")
@@ -253,15 +253,15 @@ fn come_back(server: &Server, arguments: &[&str]) -> String {
         .stderr(std::process::Stdio::null())
         .spawn()
         .expect("openssl starts");
-    // With TLS 1.3 the session comes after the handshake, so it has to stay for an answer.
+    // With TLS 1.3 the session ticket follows the handshake, so the client must wait for a response.
     let mut input = child.stdin.take().expect("piped");
-    // Whoever is refused does not read it.
+    // A refused client does not read its input.
     let _ = input.write_all(b"GET /health HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
     let output = child.wait_with_output().expect("it ends");
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-/// An RFC 3820 proxy of a client, made with OpenSSL's own tool; and its key.
+/// An RFC 3820 proxy certificate of a client and its key, made with the openssl command.
 fn make_proxy(server: &Server, name: &str) -> (std::path::PathBuf, std::path::PathBuf) {
     let (clients, folder) = (server.data().join("pki/clients"), server.folder());
     let (owner, owner_key) = (clients.join(format!("{name}.crt")), clients.join(format!("{name}.key")));

@@ -1,5 +1,5 @@
-//! The two services of `deploy/compose.yaml` with the image of Watchpost, run one after the other. The test `deployed` checks
-//! the configuration of Prometheus.
+//! The two services of `deploy/compose.yaml` with the image of Watchpost, run one after the other. The test `deployed`
+//! checks the configuration of Prometheus.
 
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::PathBuf;

@@ -146,8 +146,8 @@ fn podman_command() -> (&'static str, Vec<String>) {
     ("podman", globals.map(str::to_owned).into())
 }
 
-/// Builds the image from the real Dockerfile. The compiled dependencies of this test are mounted as an overlay, so the build
-/// reuses them and does not change files of the host.
+/// Builds the image from the real Dockerfile. The compiled dependencies of this test are mounted as an overlay, so the
+/// build reuses them and does not change files of the host.
 fn build() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let images = tools().join("images");

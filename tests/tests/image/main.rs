@@ -1,5 +1,5 @@
-//! The image as described in `docs/DEPLOYMENT.md`: built from the real Dockerfile and run by a real engine. Only its base
-//! images are built here, because there may be no image registry.
+//! The image as described in `docs/DEPLOYMENT.md`: built from the real Dockerfile and run by a real engine. Only its
+//! base images are built here, because there may be no image registry.
 
 mod compose;
 mod engine;

@@ -1,5 +1,5 @@
-//! Whoever writes a rule gets from nothing to a rule that was tried with `watchpost rules` alone, by the commands that
-//! docs/RULES.md has. What a rule is told and what it may do is tested elsewhere.
+//! Authoring a rule with `watchpost rules`, from a new project to a tested rule, by the commands of docs/RULES.md. The
+//! contract and the limits of rules are tested elsewhere.
 
 use std::process::Command;
 
@@ -10,7 +10,7 @@ use watchpost_tests::cli_session::CliSession;
 use watchpost_tests::guests::{HOSTILE, ROLE, THRESHOLD, engine};
 use watchpost_tests::server::Server;
 
-/// Makes a project, builds it, and lets it pass its own cases and the server's checks; what comes back is the component.
+/// Creates a project, builds it, runs its cases and the checks of a server, and returns the component.
 #[track_caller]
 fn from_nothing_to_a_rule(language: &str, kind: &str) -> Vec<u8> {
     let author = Author::new();
@@ -28,13 +28,13 @@ fn from_nothing_to_a_rule(language: &str, kind: &str) -> Vec<u8> {
     assert_eq!(checked["rule"]["name"], "weekend-7");
     assert_eq!(checked["rule"]["kind"], kind);
     assert_eq!(checked["failed"], Value::Null);
-    // What is made is not for the repository of whoever keeps it in one.
+    // Build results are ignored by git.
     let ignored = author.read("weekend-7/.gitignore");
     assert!(ignored.contains("/rule.wasm"), "{ignored}");
     std::fs::read(author.path("weekend-7/rule.wasm")).expect("it was made")
 }
 
-/// What somebody does with it next, on a server: they bring it, try it on the past, put it in force, and go back.
+/// The next steps of an author on a server: upload, trial, activation, and rollback.
 #[track_caller]
 fn upload_and_activate(wasm: &[u8]) {
     let session = CliSession::with_rounds(2);
@@ -301,7 +301,7 @@ fn a_snapshot_is_fetched_from_a_running_server_as_by_any_client() {
         .rules(&[&ask[..], &["--cacert", &authority, "--token-file", "token"]].concat())
         .with(0);
 
-    // Whoever cannot prove who it is, is not believed.
+    // A server without a trusted certificate is refused.
     let unproven = author
         .rules(&[&ask[..], &["--cert", &certificate, "--key", &key]].concat())
         .with(69);

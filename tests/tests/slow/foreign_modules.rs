@@ -1,5 +1,5 @@
-//! What is promised of modules that were never meant for us: they are refused by name of what they want, soon, and the
-//! server does not notice.
+//! Modules that were not built for Watchpost: they are refused quickly with the names of their imports, and the server
+//! is not affected.
 
 use std::time::{Duration, Instant};
 
@@ -19,7 +19,7 @@ fn foreign_modules_are_refused_with_their_imports() {
         }
         let began = Instant::now();
         let problem = upload(&admin, &std::fs::read(&path).expect("readable")).problem(422);
-        // This one wants nothing, and is no rule all the same.
+        // This module has no imports, but is not a rule.
         let wants_nothing = path.display().to_string().contains("dprint");
         let expected = match wants_nothing {
             true => "it is a core module, and a rule is a component",
@@ -61,7 +61,7 @@ fn generated_modules_are_refused_each_with_a_sentence() {
     );
 }
 
-/// A valid component that means nothing, another for each number.
+/// A valid generated component, another one for each seed.
 fn component(seed: u64) -> Option<Vec<u8>> {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let mut random = || {

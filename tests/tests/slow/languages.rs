@@ -1,5 +1,5 @@
-//! Rules in other languages do what rules in Rust do. Each is built by its own toolchain from the examples
-//! that an author begins with, and judged by the same cases. Those that `authoring` makes projects of are built there.
+//! Rules in other languages pass the conformance cases. Each is built from the examples by its own toolchain.
+//! `authoring` builds the projects.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -76,7 +76,7 @@ fn a_rule_in_c_passes_the_conformance_cases() {
     check(&build("c/threshold"), THRESHOLD);
 }
 
-/// The rule that `docs/RULES.md` shows whole is this one, and it does what the page says.
+/// The complete rule in `docs/RULES.md` is this example, and it works as described.
 #[test]
 fn the_rule_in_the_document_works() {
     let page = include_str!("../../../docs/RULES.md");

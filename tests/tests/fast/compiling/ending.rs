@@ -1,5 +1,5 @@
-//! Termination of the sandbox before it is done: by limits, by an abandoned request, or from outside. The next request is
-//! served in every case.
+//! Termination of the sandbox before it is done: by limits, by an abandoned request, or from outside. The next request
+//! is served in every case.
 
 use std::time::{Duration, Instant};
 

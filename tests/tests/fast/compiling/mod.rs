@@ -1,5 +1,5 @@
-//! Untrusted components are compiled in a sandbox process that can be killed: by its limits, when its request is abandoned,
-//! and with its parent. This file has what the tests share.
+//! Untrusted components are compiled in a sandbox process that can be killed: by its limits, when its request is
+//! abandoned, and with its parent. This file has what the tests share.
 
 mod answers;
 mod ending;

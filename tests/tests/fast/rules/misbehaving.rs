@@ -1,5 +1,5 @@
-//! Every misbehaviour of a rule is detected by the checks before activation, and the API reports it with the message of the
-//! engine. `misbehaviour` tests the engine.
+//! Every misbehaviour of a rule is detected by the checks before activation, and the API reports it with the message of
+//! the engine. `misbehaviour` tests the engine.
 
 use serde_json::{Value, json};
 use watchpost_tests::guests::{HOSTILE, LOCKOUT_RULE};

@@ -1,4 +1,4 @@
-//! Alert and recording rules, as `promtool` and a Prometheus that scrapes us see them.
+//! Alerts and recording rules, checked with `promtool` and a real Prometheus.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -33,7 +33,7 @@ fn promtool_finds_nothing_wrong_with_the_rules() {
 #[test]
 fn promtool_finds_nothing_wrong_with_the_configuration() {
     let config = deploy().join("prometheus/prometheus.yml");
-    // Files of certificates are the reader's own, so only the syntax can be checked here.
+    // The certificate files are the operator's, so only the syntax can be checked here.
     promtool(&["check", "config", "--syntax-only"], &[config]).expect("it is good");
 }
 

@@ -1,4 +1,4 @@
-//! What goes into the image, and what is run beside it. The image itself is built and run by the test `image`.
+//! The Dockerfile, and the services of the compose file. The test `image` builds and runs the image.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -57,7 +57,7 @@ fn the_image_is_built_by_the_pinned_compiler() {
     );
 }
 
-/// Dependencies are built from this stage, so their layer stays for as long as it does.
+/// The layer of compiled dependencies is cached as long as this stage does not change.
 #[test]
 fn only_a_change_of_a_manifest_rebuilds_dependencies() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -79,7 +79,7 @@ fn only_a_change_of_a_manifest_rebuilds_dependencies() {
     for manifest in ["Cargo.lock", "server/Cargo.toml"] {
         assert_ne!(after("manifest", &[manifest]), before, "{manifest}");
     }
-    // All that cargo wants to see of the workspace is there.
+    // The stage has every manifest of the workspace.
     output_of(
         Command::new(env!("CARGO"))
             .args(["tree", "--locked", "--package", "watchpost", "--depth", "0"])
@@ -88,7 +88,7 @@ fn only_a_change_of_a_manifest_rebuilds_dependencies() {
     .expect("it is a whole workspace");
 }
 
-/// What the stage `skeleton` of the Dockerfile makes of the tree, with something written at the end of these files.
+/// The result of the stage `skeleton` of the Dockerfile, after a line is appended to these files.
 fn skeleton(place: &Path, changed: &[&str]) -> BTreeMap<PathBuf, Vec<u8>> {
     let _ = fs::remove_dir_all(place);
     fs::create_dir(place).expect("made");
@@ -117,7 +117,7 @@ fn skeleton(place: &Path, changed: &[&str]) -> BTreeMap<PathBuf, Vec<u8>> {
     all
 }
 
-/// The one command of a stage of the Dockerfile.
+/// The only command of a stage of the Dockerfile.
 fn command_of(stage: &str) -> String {
     let dockerfile = read("../Dockerfile");
     let begin = format!(" AS {stage}\n");

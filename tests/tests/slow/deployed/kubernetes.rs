@@ -1,5 +1,5 @@
-//! Both layouts for Kubernetes and the overlay over them, held against the schemas of Kubernetes; what refers to what is
-//! looked at by hand.
+//! Both layouts for Kubernetes and the overlay over them, validated against the schemas of Kubernetes; the tests check
+//! references between objects.
 
 use serde_json::Value;
 use watchpost_tests::programs::output_of;
@@ -20,8 +20,8 @@ fn both_layouts_are_valid_for_kubernetes() {
     }
 }
 
-/// The port is open when everything is loaded, and ready after the first round; each step of that may take five
-/// minutes, as systemd is told.
+/// The port is open after loading, and the server is ready after the first round; each step may take five minutes, as
+/// in the notifications to systemd.
 #[test]
 fn a_layout_works_without_the_prometheus_operator() {
     for (layout, _) in LAYOUTS {
@@ -98,7 +98,7 @@ fn every_referenced_object_exists() {
             if let Some(claim) = volume.get("persistentVolumeClaim") {
                 named("PersistentVolumeClaim", &claim["claimName"]);
             }
-            // What is secret is made by whoever deploys, as docs/DEPLOYMENT.md says.
+            // The operator creates the secrets, as in docs/DEPLOYMENT.md.
             if let Some(secret) = volume.get("secret") {
                 assert_eq!(secret["secretName"], "watchpost-certificates", "{layout}");
             }
@@ -125,7 +125,7 @@ fn prometheus_finds_the_service_by_its_monitor() {
     for (label, value) in wanted {
         assert_eq!(&service["metadata"]["labels"][label], value);
     }
-    // The job has to have the name that the rules know.
+    // The alerts use this name of the job.
     let label = monitor["spec"]["jobLabel"].as_str().expect("it names the job");
     assert_eq!(service["metadata"]["labels"][label], "watchpost");
     let endpoint = &monitor["spec"]["endpoints"][0];
@@ -148,7 +148,8 @@ fn the_daemonset_sees_the_node_and_writes_only_its_own_folder() {
         assert!(of_kind(&objects, gone).is_empty(), "{gone}");
     }
     let pod = &pods["template"]["spec"];
-    // The node's interfaces are read below /host/proc, so no port is taken on the node, and the NetworkPolicy holds.
+    // The interfaces of the node are read from /host/proc, so the pod needs no host network, and the NetworkPolicy
+    // applies.
     assert_eq!((&pod["hostNetwork"], &pod["dnsPolicy"]), (&Value::Null, &Value::Null));
     let container = &pod["containers"][0];
     for (setting, path) in [("PROCFS", "/host/proc"), ("SYSFS", "/host/sys"), ("ROOTFS", "/host")] {

@@ -1,5 +1,5 @@
-//! How pods live: without rights, with the time that a start and an end take, and begun again for no more than they have
-//! to be. What they are made of is in `kubernetes`.
+//! The life cycle of pods: privileges, probes, start and termination times, and restarts. `kubernetes` tests the
+//! layouts.
 
 use serde_json::{Value, json};
 
@@ -104,7 +104,7 @@ fn a_changed_configuration_restarts_pods_and_a_changed_rule_does_not() {
         };
         assert_eq!(mounted("rules"), "watchpost-rules", "{layout}");
         assert!(mounted("config").starts_with("watchpost-config-"), "{layout}");
-        // A file that is mounted alone stays as it was when its pod began.
+        // A file mounted by subPath is not updated in a running pod.
         let container = &pods["template"]["spec"]["containers"][0];
         let mounts = container["volumeMounts"].as_array().expect("it mounts them");
         let rules = mounts

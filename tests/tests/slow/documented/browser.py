@@ -1,4 +1,4 @@
-"""Looks at pages with Chromium and tells what it saw as JSON: what a page asked for and from whom, what it complained
+"""Opens pages in Chromium and reports as JSON: the requests of each page and their hosts, what it complained
 of, what stands on it. It drives the browser by its own protocol, over two pipes, so that nothing else is needed.
 
     browser.py BASE FOLDER    # pictures go into FOLDER
@@ -22,7 +22,7 @@ PAGES = {
     "docs-resource": ("/docs?api=pixcrawler", "document.querySelectorAll('.opblock').length == 2"),
 }
 
-# Opens the operation, asks for it, and tells the status that came back.
+# Opens an operation, sends its request, and returns the status.
 TRY = """(async () => {
   const until = async (what) => {
     for (;;) { const found = what(); if (found) return found; await new Promise(requestAnimationFrame); }
@@ -36,7 +36,7 @@ TRY = """(async () => {
   return [live.innerText.trim().split(/\\s/)[0], block.querySelector('.live-responses-table').innerText];
 })()"""
 
-# Shows one operation with all that it says, and tells what of it is cut off at the edge, and what is too pale to be read:
+# Expands one operation, and returns the texts that are cut off, and those with too little contrast:
 # words (and arrows) that have less than 4.5 times the light of what they stand on, or more than that part of it.
 OPENED = """(async (find, open) => {
   const until = async (what) => {

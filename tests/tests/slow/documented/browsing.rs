@@ -1,4 +1,4 @@
-//! People with a browser: the pages show themselves, ask nobody else for anything, and complain of nothing.
+//! The pages in a browser: they render, load nothing from other servers, and log no errors.
 
 use std::process::Command;
 
@@ -62,7 +62,7 @@ fn pages_work_in_a_browser_and_load_nothing_from_other_servers() {
     assert_eq!(results["opened_by_keys"], true, "the keyboard opens no operation");
 }
 
-/// An operation that is opened can be read, all of it; and it can be tried where what answers is what is described.
+/// An expanded operation is completely readable, and can be tried if the server of the document responds.
 fn readable(name: &str, opened: &Value) {
     assert!(
         opened["looked"].as_u64().is_some_and(|words| words > 30),

@@ -1,5 +1,5 @@
-//! The Debian package: on a machine that runs systemd it is installed, serves within what its unit allows, is
-//! reloaded, watched, updated, removed and purged.
+//! The Debian package on a system with systemd: installation, sandboxing by the unit, reload, watchdog, update, removal
+//! and purge.
 
 mod by_hand;
 mod contents;
@@ -19,10 +19,10 @@ use self::making::{later, package};
 
 const CONFIGURATION: &str = "/etc/watchpost/watchpost.toml";
 
-/// What the file says instead of its defaults: it measures often, so that nobody waits long.
+/// Changed settings: a short interval, so that the tests are fast.
 const OURS: &str = "[collector]\ninterval = \"500ms\"\n";
 
-/// The machine with a package beside it.
+/// Copies a package to the container.
 fn copy_package(machine: &Machine, package: &Path) -> &'static str {
     fs::copy(package, machine.path("/root/watchpost.deb")).expect("copied");
     "/root/watchpost.deb"
@@ -172,8 +172,8 @@ fn it_answers_as_the_document_shows(machine: &Machine) {
     }
 }
 
-/// The rules are machine code, a rule that is brought is compiled by a process with bounds of its own, and what is
-/// mounted is told as the machine's first process sees it.
+/// The sandboxing of the unit allows compiled rules, the sandbox process that compiles an upload, and reading the
+/// mounts of the system's first process.
 fn it_measures_and_compiles_within_its_bounds(machine: &Machine) {
     let snapshot = json(machine, "/api/v1/snapshot");
     assert_eq!(snapshot["gaps"], serde_json::json!([]));
@@ -222,7 +222,7 @@ fn it_measures_and_compiles_within_its_bounds(machine: &Machine) {
         &format!("{pki}/clients/admin.key"),
     ]);
     assert_eq!(json(machine, "/api/v1/status")["rules"]["generation"], 2, "{output}");
-    // The filter of system calls and the bounds have stopped nothing that is needed.
+    // The system call filter and the limits have blocked nothing that is needed.
     let journal = machine.says(&[
         "journalctl",
         "--no-pager",
@@ -237,7 +237,7 @@ fn it_measures_and_compiles_within_its_bounds(machine: &Machine) {
     );
 }
 
-/// As its comments say: with the one it does not start, and with the other it measures something else.
+/// As the comments of the unit say: with one option it does not start, and with the other its measurements are wrong.
 fn what_the_unit_leaves_out_cannot_be_there(machine: &Machine) {
     let with = |line: &str| {
         let drop_in = machine.path("/etc/systemd/system/watchpost.service.d");
@@ -289,7 +289,7 @@ fn it_is_begun_again_when_it_stands_still(machine: &Machine) {
         || machine.property("watchpost", "MainPID"),
     );
     let first = pid();
-    // Rounds come every half second, so as long as it is watched it is not taken for hung.
+    // There is a round every half second, so the watchdog does not restart it.
     let rounds = || json(machine, "/api/v1/status")["round"]["number"].as_u64();
     eventually("some rounds", || rounds().filter(|rounds| *rounds > 6));
     assert_eq!((restarts(), pid()), ("0".to_owned(), first.clone()));
@@ -302,7 +302,7 @@ fn it_is_begun_again_when_it_stands_still(machine: &Machine) {
     });
 }
 
-/// As the unit's comments say: root's own keys, by a path that the configuration names.
+/// As the comments of the unit say: keys that only root may read, by a path in the configuration.
 fn keys_of_root_are_shown_to_it(machine: &Machine) {
     let (credentials, made) = (
         machine.path("/etc/watchpost/credentials"),
@@ -327,8 +327,7 @@ fn keys_of_root_are_shown_to_it(machine: &Machine) {
     assert_eq!(json(machine, "/api/v1/whoami")["identity"]["kind"], "certificate");
     let other = machine.run(&[
         "runuser",
-        "-u",
-        "nobody",
+        "--user=nobody",
         "--",
         "ls",
         "/run/credentials/watchpost.service",
