@@ -81,7 +81,7 @@ const UNTRACKED: [&str; 8] = [
 ];
 
 /// A line with one of these means the Unix user `nobody`.
-const UNIX_USER: [&str; 2] = ["--user=nobody", "65534"]; 3] = ["user: nobody", "65534", "as_nobody"];
+const UNIX_USER: [&str; 2] = ["--user=nobody", "65534"];
 
 struct Word<'t> {
     text: &'t str,
