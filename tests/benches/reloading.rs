@@ -1,5 +1,6 @@
-//! What changing rules costs while Watchpost serves: from bytes to in force, what others wait meanwhile, and a trial.
-//! `docs/PERFORMANCE.md` has the figures. With the file of a rule as an argument, that rule is measured too.
+//! Benchmarks of changing rules while the server serves: upload to activation, the latency of other requests meanwhile,
+//! and a trial. `docs/PERFORMANCE.md` has the results. With the file of a rule as an argument, that rule is measured
+//! too.
 
 #![expect(clippy::print_stdout, reason = "it is run for what it prints")]
 
@@ -16,7 +17,7 @@ use watchpost::store::{DatabaseAddress, Store};
 use watchpost_policies::{Kind, Labels, Limits, Report, Sample, Snapshot};
 use watchpost_tests::guests::{THRESHOLD, rule};
 use watchpost_tests::http::Client;
-use watchpost_tests::rules::{activate, brought, other_version, versions};
+use watchpost_tests::rules::{activate, other_version, uploaded, versions};
 use watchpost_tests::server::Server;
 
 const TIMES: usize = 20;
@@ -26,7 +27,7 @@ fn main() {
     let server =
         Server::with("[http]\nrequests_per_second = 0\naccess_log = false\n[collector]\ninterval = \"10s\"").ready();
     let admin = server.client("admin");
-    println!("| from bytes to in force | bytes | median | slowest |\n| --- | --- | --- | --- |");
+    println!("| from upload to activation | bytes | median | slowest |\n| --- | --- | --- | --- |");
     let cold = versions(THRESHOLD, TIMES);
     row(
         "a rule in Rust, new each time",
@@ -53,7 +54,7 @@ fn main() {
     trial();
 }
 
-/// What others wait while the role rule is replaced ten times a second, beside what they wait otherwise.
+/// The latency of requests while the role rule is replaced ten times a second, compared with the latency otherwise.
 fn waiting(server: &Server, admin: &Client) {
     println!("\n| requests | p50 | p99 | worst |\n| --- | --- | --- | --- |");
     let mut p99 = Vec::new();
@@ -103,7 +104,7 @@ fn waiting(server: &Server, admin: &Client) {
     );
 }
 
-/// Ten thousand snapshots of a plausible machine, through the default rule and through itself under other settings.
+/// A trial over ten thousand snapshots of a plausible host: the default rule against itself with other settings.
 fn trial() {
     let folder = tempfile::tempdir().expect("a folder");
     let place = DatabaseAddress::parse("sqlite:watchpost.db", folder.path(), false).expect("an address");
@@ -168,7 +169,7 @@ fn at(time_ms: u64) -> Snapshot {
 
 fn active(admin: &Client, wasm: &[u8]) -> f64 {
     let began = Instant::now();
-    let (name, digest) = brought(admin, wasm);
+    let (name, digest) = uploaded(admin, wasm);
     let answer = activate(admin, &name, &digest, json!({}));
     assert_eq!(answer.status, 200, "{}", answer.text());
     began.elapsed().as_secs_f64() * 1e3

@@ -1,5 +1,4 @@
-//! What rules cost. Each figure stands beside a yardstick of the same run; `docs/PERFORMANCE.md` has the
-//! ratios.
+//! Benchmarks of rules. Each result is compared with a baseline of the same run; `docs/PERFORMANCE.md` has the ratios.
 
 use std::hint::black_box;
 use std::sync::Barrier;
@@ -14,7 +13,7 @@ use watchpost_tests::guests::{ALLOW_ALL, ROLE, THRESHOLD, engine, numbered, rule
 use watchpost_tests::sample::{developer, file_systems, machine, sample, snapshot};
 use watchpost_threshold::Thresholds;
 
-/// The default thresholds without the findings that say ok: a hundred thousand of those nobody reads.
+/// The default thresholds without findings that are ok, of which there would be a hundred thousand.
 const QUIET: &str = r#"{"thresholds": [{"metric": "disk", "warning": 80, "alert": 90, "quiet": true}]}"#;
 
 fn deciding(c: &mut Criterion) {
@@ -53,7 +52,7 @@ fn deciding(c: &mut Criterion) {
     group.finish();
 }
 
-/// How long it takes until `threads` threads have each done `work` so many times.
+/// The time until each of `threads` threads has done `work` that many times.
 fn on_threads(threads: usize, count: u64, work: impl Fn() + Sync) -> Duration {
     let barrier = Barrier::new(threads + 1);
     thread::scope(|scope| {
@@ -71,7 +70,7 @@ fn on_threads(threads: usize, count: u64, work: impl Fn() + Sync) -> Duration {
     })
 }
 
-/// The same request, as the rule itself sees it.
+/// The same request in the types of the rule.
 fn native_request() -> role::Request {
     let label = |name: &str, value: &str| role::Label {
         name: name.to_owned(),
@@ -150,7 +149,7 @@ fn judging(c: &mut Criterion) {
     group.finish();
 }
 
-/// The same snapshot, as the rule itself sees it.
+/// The same snapshot in the types of the rule.
 fn native_round(snapshot: &Snapshot) -> threshold::Round {
     let labels = |labels: &Labels| {
         let label = |label: &Label| threshold::Label {

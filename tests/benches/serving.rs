@@ -1,5 +1,5 @@
-//! What serving costs, each figure beside a yardstick in the same run: a bare actix handler with the same acceptor,
-//! nginx with the same bytes, `node_exporter` with the same series. `docs/PERFORMANCE.md` has the ratios.
+//! Benchmarks of serving. Each result is compared with a baseline of the same run: a bare actix handler with the same
+//! acceptor, nginx with the same bytes, `node_exporter` with the same series. `docs/PERFORMANCE.md` has the ratios.
 
 #![expect(clippy::print_stdout, reason = "it is run for what it prints")]
 
@@ -19,7 +19,7 @@ use watchpost_tests::nginx::Nginx;
 use watchpost_tests::ports;
 use watchpost_tests::server::{Server, resident_mb};
 
-/// Each subject and its yardstick take turns, so that both see the machine's good and bad moments.
+/// The number of alternating measurements of a subject and its baseline, so that both see the same load of the host.
 const TURNS: usize = 5;
 const TURN: Duration = Duration::from_secs(2);
 const CONNECTIONS: usize = 8;
@@ -84,14 +84,14 @@ fn main() {
     );
 }
 
-/// Somebody who works, and the process that pays for it.
+/// A workload, and the process whose CPU time it uses.
 struct Subject<'w> {
     what: &'static str,
     pid: u32,
     work: &'w dyn Fn() -> Done,
 }
 
-/// How much was done.
+/// The amount of work in one measurement.
 struct Done {
     count: u32,
     a_second: f64,
@@ -101,8 +101,8 @@ fn subject<'w>(what: &'static str, pid: u32, work: &'w dyn Fn() -> Done) -> Subj
     Subject { what, pid, work }
 }
 
-/// Prints the median rate of each, measured by turns, and the time of its processor that one cost it. The second says
-/// more where others use the machine too; both are held against the first subject.
+/// Prints the median rate of each subject and the CPU time of one operation, measured alternately and relative to the
+/// first subject. The CPU time is more reliable when other processes use the host.
 fn in_turns(subjects: &[Subject<'_>]) {
     let mut figures = vec![(Vec::new(), Vec::new()); subjects.len()];
     for _ in 0..TURNS {
@@ -128,7 +128,7 @@ fn in_turns(subjects: &[Subject<'_>]) {
     }
 }
 
-/// What a process has used, in user space and in the kernel.
+/// The CPU time of a process, in user space and in the kernel.
 fn processor_seconds(pid: u32) -> f64 {
     const TICKS_A_SECOND: f64 = 100.0;
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("it lives");
@@ -142,7 +142,7 @@ fn median(mut values: Vec<f64>) -> f64 {
     values[values.len() / 2]
 }
 
-/// Requests a second on connections that are kept.
+/// Requests per second on persistent connections.
 fn requests(client: &Client, path: &'static str) -> Done {
     at_once(|| {
         let mut connection = client.connect().expect("it answers");
@@ -150,7 +150,7 @@ fn requests(client: &Client, path: &'static str) -> Done {
     })
 }
 
-/// How often what `prepare` made is done in a turn, by several threads, each with its own.
+/// Counts how often several threads do their work in one measurement; `prepare` makes the work of each thread.
 fn at_once<F: FnMut()>(prepare: impl Fn() -> F + Sync) -> Done {
     let barrier = Barrier::new(CONNECTIONS + 1);
     std::thread::scope(|scope| {
@@ -181,7 +181,7 @@ fn at_once<F: FnMut()>(prepare: impl Fn() -> F + Sync) -> Done {
     })
 }
 
-/// Whole handshakes a second, each with one request. None offers a session to resume.
+/// Full handshakes per second without session resumption, each with one request.
 fn handshakes(client: &Client, path: &'static str) -> Done {
     at_once(|| {
         let tls = client.tls().build();
@@ -192,7 +192,7 @@ fn handshakes(client: &Client, path: &'static str) -> Done {
     })
 }
 
-/// `/metrics` beside that of `node_exporter`, both without TLS, compressed and not.
+/// `/metrics` compared with that of `node_exporter`, both without TLS, compressed and uncompressed.
 fn scraping(server: &Server) {
     let start = |port| {
         Command::new("prometheus-node-exporter")
@@ -259,7 +259,7 @@ impl Bare {
     }
 }
 
-/// The least that serves the same bytes by the same acceptor.
+/// A minimal server with the same acceptor that serves the same bytes.
 fn bare(pki: &Path) {
     let body = web::Bytes::from(fs::read("status").expect("it was written"));
     let options = Options {
@@ -293,7 +293,7 @@ fn bare(pki: &Path) {
     actix_web::rt::System::new().block_on(serve);
 }
 
-/// It serves the same bytes from a file, which it keeps open.
+/// nginx, which serves the same bytes from a file that it keeps open.
 fn nginx(pki: &Path, body: &[u8], folder: &Path) -> Nginx {
     let folder = folder.join("nginx");
     fs::create_dir_all(folder.join("www")).expect("made");

@@ -1,6 +1,6 @@
-//! What remembering costs: rounds written, a week of one series read back, bytes a sample, a million chunks counted,
-//! and what a round adds to the slowest requests. `docs/PERFORMANCE.md` has the figures. With `--whole` the store
-//! that is read from has a hundred million samples, which takes some minutes to fill, and else ten.
+//! Benchmarks of the store: writing rounds, reading a week of one series, bytes per sample, counting a million chunks,
+//! and the effect of writing a round on the slowest requests. `docs/PERFORMANCE.md` has the results. With `--whole` the
+//! store for reading has a hundred million samples, which takes some minutes to fill; otherwise ten million.
 
 #![expect(clippy::print_stdout, reason = "it is run for what it prints")]
 
@@ -71,7 +71,7 @@ fn main() {
     requests();
 }
 
-/// Most chunks of a store are done, and few are in work.
+/// A realistic store: most chunks are completed, and few are in progress.
 const ROWS: &str = "SELECT i / 1000, i % 1000,
     CASE WHEN i % 100 = 0 THEN 'failed' WHEN i % 20000 = 1 THEN 'processing' WHEN i % 50 = 3 THEN 'pending'
     ELSE 'completed' END, CASE WHEN i % 100 = 0 THEN 1 ELSE 0 END, '{}'";
@@ -80,7 +80,7 @@ fn open(url: &str, folder: &Path) -> Store {
     Store::open(DatabaseAddress::parse(url, folder, false).expect("an address"), 1).expect("it opens")
 }
 
-/// Counters, percentages with two decimals, and things that hardly change, as a machine has them.
+/// Realistic series: counters, percentages with two decimals, and values that rarely change.
 fn round(number: u64, report: &Arc<Report>) -> (Arc<Snapshot>, Arc<Report>) {
     let time_ms = BEGIN + number * STEP_MS;
     let sample = |series: u64| {
@@ -166,7 +166,7 @@ fn reading(name: &str, store: &Store) {
     println!("| {name} | {:.1} ms | {points} |", median(times) * 1e3);
 }
 
-/// The slowest of a hundred requests, with a round ten times a second and with hardly any.
+/// The 99th percentile of the latency, with ten rounds per second and with almost none.
 fn requests() {
     println!("\n| requests for the status, one after the other | median | p99 |\n| --- | --- | --- |");
     let settings = |interval: &str, history: bool| {

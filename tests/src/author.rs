@@ -1,4 +1,4 @@
-//! Somebody who writes rules: a folder, the program and `make`, as on a machine of their own.
+//! The environment of an author of rules: a folder, the program and `make`, without the sources of Watchpost.
 
 use std::path::PathBuf;
 use std::process::{Command, Output};
@@ -7,20 +7,20 @@ use serde_json::Value;
 
 use crate::server::{program, tools};
 
-/// Somebody in a folder outside the tree, where the sources of Watchpost are not to be found.
+/// A temporary folder outside the source tree, in which commands run.
 pub struct Author {
     folder: tempfile::TempDir,
 }
 
 impl Author {
-    /// In a folder of their own, which goes with them.
+    /// A new folder, which is deleted on drop.
     #[expect(clippy::new_without_default, reason = "an author without a folder is none")]
     pub fn new() -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         Self { folder }
     }
 
-    /// A place in the folder.
+    /// The path of a file in the folder.
     pub fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
@@ -36,11 +36,11 @@ impl Author {
     }
 
     /// `watchpost rules …` in the folder.
-    pub fn rules(&self, arguments: &[&str]) -> Said {
+    pub fn rules(&self, arguments: &[&str]) -> CommandOutput {
         run(&mut self.command(arguments))
     }
 
-    /// The same, not yet started.
+    /// The same command, not started yet.
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(program());
         command.arg("rules").args(arguments).current_dir(self.folder.path());
@@ -49,7 +49,7 @@ impl Author {
     }
 
     /// `make …` in a project.
-    pub fn make(&self, project: &str, targets: &[&str]) -> Said {
+    pub fn make(&self, project: &str, targets: &[&str]) -> CommandOutput {
         let mut command = Command::new("make");
         command
             .arg("-C")
@@ -57,13 +57,13 @@ impl Author {
             .args(targets)
             .arg(format!("WATCHPOST={}", program().display()))
             .arg(format!("TOOLS={}", tools().display()))
-            // What cargo made for one project it need not make for the next.
+            // Projects share one target folder, so that cargo compiles dependencies once.
             .arg(format!("BUILD={}", tools().join("../projects").display()));
         run(without_settings(&mut command))
     }
 }
 
-/// What is set for the test's own sake is not for this program.
+/// Removes the variables of the test, which would configure the program.
 fn without_settings(command: &mut Command) -> &mut Command {
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("WATCHPOST_")) {
         command.env_remove(name);
@@ -71,36 +71,36 @@ fn without_settings(command: &mut Command) -> &mut Command {
     command
 }
 
-/// An exit code, and what was said on the way to it.
-pub struct Said {
-    /// How it ended.
+/// The result of a command.
+pub struct CommandOutput {
+    /// The exit code.
     pub code: i32,
-    /// What it answered.
+    /// Standard output.
     pub out: String,
-    /// What it complained about.
+    /// Standard error.
     pub error: String,
 }
 
-/// Runs a command to its end.
-pub fn run(command: &mut Command) -> Said {
+/// Runs a command and waits for its end.
+pub fn run(command: &mut Command) -> CommandOutput {
     let Output { status, stdout, stderr } = command.output().expect("it can be started");
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("it speaks text");
-    Said {
+    CommandOutput {
         code: status.code().expect("it ends by itself"),
         out: text(stdout),
         error: text(stderr),
     }
 }
 
-impl Said {
-    /// The same, if it ended with this code.
+impl CommandOutput {
+    /// Asserts the exit code.
     #[track_caller]
     pub fn with(self, code: i32) -> Self {
         assert_eq!(self.code, code, "{}{}", self.out, self.error);
         self
     }
 
-    /// The answer, as JSON.
+    /// Standard output as JSON.
     #[track_caller]
     pub fn json(&self) -> Value {
         serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("{error}: {}", self.out))

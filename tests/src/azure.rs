@@ -1,9 +1,9 @@
-//! An Azure of its own for a test: Resource Manager with its metrics, batches of them, and everyone who gives tokens,
-//! on one port of this machine. What it knows and what goes wrong, the test says; it ends with the test. It is no
-//! judge: what was asked is written down, and tests look at it.
+//! A simulated Azure for a test: Resource Manager with its metrics, batches of metrics, and every token endpoint, on
+//! one local port. The test configures resources and faults; the server ends with the test. It records all requests for
+//! the assertions of the test.
 //!
-//! Read in this order: what a test says to it, here; `place`, `metrics`, `tokens` and `fault`, what it answers; `time`
-//! and `wire`.
+//! Reading order: this file is the interface for tests; `place`, `metrics`, `tokens` and `fault` make the responses;
+//! `time` and `wire` are helpers.
 
 mod fault;
 mod metrics;
@@ -29,19 +29,19 @@ pub use self::wire::Asked;
 use self::tokens::Tokens;
 use self::wire::Reply;
 
-/// A running Azure.
+/// A running simulation of Azure.
 pub struct Azure {
     shared: Arc<Shared>,
     accepting: Option<JoinHandle<()>>,
-    /// Where it listens.
+    /// The address that it listens on.
     pub address: SocketAddr,
 }
 
-/// What it is told and what it was asked.
+/// The configuration by the test, and the recorded requests.
 #[derive(Default)]
 struct Shared {
     state: Mutex<State>,
-    /// That it ends; whoever is slow on purpose waits for it.
+    /// Signals the shutdown, so that responses that are delayed on purpose end early.
     ending: Condvar,
 }
 
@@ -52,7 +52,7 @@ struct State {
     tokens: Tokens,
     faults: Vec<(String, usize, Fault)>,
     asked: Vec<Asked>,
-    /// The connections by number, so that they can be ended.
+    /// The open connections by number, to close them at shutdown.
     streams: BTreeMap<usize, TcpStream>,
     connections: usize,
 }
@@ -62,7 +62,7 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits so long, or until all ends.
+    /// Waits for this time, or until the shutdown.
     fn pause(&self, length: Duration) {
         let waited = self
             .ending
@@ -72,7 +72,7 @@ impl Shared {
 }
 
 impl Azure {
-    /// It knows nobody and nothing yet.
+    /// Starts without any identity or resource.
     pub fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("there are ports");
         let address = listener.local_addr().expect("it is bound");
@@ -86,32 +86,32 @@ impl Azure {
         }
     }
 
-    /// The base of every address of it: of Resource Manager, of batches, and of those who give tokens.
+    /// The base URL of Resource Manager, of batches, and of the token endpoints.
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    /// Where App Service would give tokens, its `IDENTITY_ENDPOINT`.
+    /// The token endpoint of App Service, its `IDENTITY_ENDPOINT`.
     pub fn identity_endpoint(&self) -> String {
         format!("{}/msi/token", self.url())
     }
 
-    /// An application that may show any of what it was given. Its tokens read everything that nobody denies.
+    /// Adds an application that can authenticate by this proof. Its tokens may read every resource that is not denied.
     pub fn application(&self, tenant: &str, client: &str, proof: Proof) {
         self.shared.state().tokens.application(tenant, client, proof);
     }
 
-    /// The machine that it runs on has an identity, and gets tokens when it asks as it has to.
+    /// Gives the machine an identity with tokens from the metadata service.
     pub fn machine_identity(&self) {
         self.shared.state().tokens.machine = true;
     }
 
-    /// The app that it runs in has an identity, and gets tokens for this `IDENTITY_HEADER`.
+    /// Gives the App Service an identity with tokens for this `IDENTITY_HEADER`.
     pub fn app_service_identity(&self, header: &str) {
         self.shared.state().tokens.app_service = Some(header.to_owned());
     }
 
-    /// The machine that it runs on has an agent of Azure Arc, which writes its keys into this folder.
+    /// Adds an agent of Azure Arc, which writes its keys into this folder.
     pub fn arc_identity(&self, folder: &Path) {
         self.shared.state().tokens.arc = Some(tokens::Arc {
             folder: folder.to_owned(),
@@ -120,50 +120,50 @@ impl Azure {
         });
     }
 
-    /// Where that agent gives tokens, its `IDENTITY_ENDPOINT`.
+    /// The token endpoint of the Azure Arc agent, its `IDENTITY_ENDPOINT`.
     pub fn arc_endpoint(&self) -> String {
         format!("{}/metadata/identity/oauth2/token", self.url())
     }
 
-    /// Tokens live so long from now on.
+    /// Sets the lifetime of new tokens.
     pub fn tokens_live(&self, seconds: u64) {
         self.shared.state().tokens.life_seconds = seconds;
     }
 
-    /// No token that was given so far is good any more.
+    /// Invalidates all issued tokens.
     pub fn expire_tokens(&self) {
         self.shared.state().tokens.expire();
     }
 
-    /// It has this resource, or has it otherwise from now on.
+    /// Adds or replaces a resource.
     pub fn place(&self, place: Place) {
         let mut state = self.shared.state();
         state.places.retain(|known| !known.is(&place.id));
         state.places.push(place);
     }
 
-    /// It has this resource no longer.
+    /// Removes a resource.
     pub fn remove(&self, id: &str) {
         self.shared.state().places.retain(|known| !known.is(id));
     }
 
-    /// The next `times` requests whose path and query have this text in them (in any case) go wrong. Of several, the
-    /// one that was told first comes first.
+    /// Makes the next `times` requests fail whose path and query contain this text (case-insensitive). If several
+    /// faults match, the one that was added first is used.
     pub fn fail(&self, text: &str, times: usize, fault: Fault) {
         self.shared.state().faults.push((text.to_lowercase(), times, fault));
     }
 
-    /// Nothing goes wrong any more on purpose.
-    pub fn heal(&self) {
+    /// Removes all faults.
+    pub fn clear_faults(&self) {
         self.shared.state().faults.clear();
     }
 
-    /// All that was asked so far.
+    /// All requests so far.
     pub fn asked(&self) -> Vec<Asked> {
         self.shared.state().asked.clone()
     }
 
-    /// What was asked with this text in its path and query, in any case.
+    /// The requests with this text in their path and query (case-insensitive).
     pub fn asked_for(&self, text: &str) -> Vec<Asked> {
         let text = text.to_lowercase();
         let mut asked = self.asked();
@@ -171,7 +171,7 @@ impl Azure {
         asked
     }
 
-    /// Forgets what was asked so far.
+    /// Clears the recorded requests.
     pub fn forget(&self) {
         self.shared.state().asked.clear();
     }
@@ -186,7 +186,7 @@ impl Drop for Azure {
         }
         drop(state);
         self.shared.ending.notify_all();
-        // Whoever accepts looks up when somebody comes.
+        // A connection wakes the accepting thread, which then sees the shutdown.
         let _ = TcpStream::connect(self.address);
         if let Some(accepting) = self.accepting.take() {
             let _ = accepting.join();
@@ -207,7 +207,7 @@ fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
             state.streams.insert(number, same);
         }
         let shared = shared.clone();
-        // It ends when its stream is shut down, at the latest with the Azure.
+        // The thread ends when its stream is shut down, at the latest with the server.
         drop(std::thread::spawn(move || {
             wire::serve(stream, &shared);
             shared.state().streams.remove(&number);
@@ -215,7 +215,7 @@ fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
     }
 }
 
-/// Whether this is to be reset; then it is written down.
+/// Whether the connection must be reset; if so, the request is recorded.
 fn is_reset(shared: &Shared, asked: Asked) -> bool {
     let mut state = shared.state();
     let is_due = |fault: &&mut (String, usize, Fault)| is_due(fault, &asked.target.to_lowercase());
@@ -231,7 +231,7 @@ fn is_due((text, times, _): &(String, usize, Fault), target: &str) -> bool {
     *times > 0 && target.contains(text.as_str())
 }
 
-/// Writes down what was asked, and says what goes wrong or what is answered.
+/// Records a request, and makes the response or the fault.
 fn answer(shared: &Shared, asked: Asked) -> Reply {
     let mut state = shared.state();
     let target = asked.target.to_lowercase();

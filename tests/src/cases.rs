@@ -4,7 +4,7 @@
 use watchpost::rules::cases::{Cases, Runner};
 use watchpost_policies::{Engine, RuleModule};
 
-/// Runs all cases of a file against a component and says which of them it fails, and how.
+/// Runs all cases of a file against a component; returns the failures with their differences.
 pub fn failures(engine: &Engine, wasm: &[u8], cases: &str) -> Vec<String> {
     let cases = Cases::read(cases).expect("the cases can be read");
     let module = match RuleModule::compile(engine, wasm) {

@@ -1,5 +1,5 @@
-//! Components that the toolchains of other languages made, kept in the target folder from one run to the next, because
-//! making one takes ten seconds and more. A component is made again when a file changes that it is made from.
+//! A cache of components that the toolchains of other languages build, in the target folder, because a build takes ten
+//! seconds or more. A component is rebuilt when one of its sources changes.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,8 +8,8 @@ use openssl::sha::Sha256;
 
 use crate::server::tools;
 
-/// The component that is made from these files and folders: its source, the contract, and the list of pinned tools.
-/// Where it is not kept yet, `make` writes it to the path that it is given.
+/// The component that is built from these files and folders: its source, the contract, and the list of pinned tools. If
+/// it is not cached yet, `make` builds it at the given path.
 pub fn cached(inputs: &[PathBuf], make: impl FnOnce(&Path)) -> Vec<u8> {
     in_folder(&tools().with_file_name("components"), inputs, make)
 }
@@ -23,7 +23,7 @@ fn in_folder(folder: &Path, inputs: &[PathBuf], make: impl FnOnce(&Path)) -> Vec
     let kept = folder.join(format!("{name}.wasm"));
     if !kept.exists() {
         fs::create_dir_all(folder).expect("the target folder can be written");
-        // Two processes may make the same one; each writes a file of its own.
+        // Two processes may build the same component; each writes its own file.
         let unfinished = folder.join(format!("{name}.{}.new", std::process::id()));
         make(&unfinished);
         fs::rename(&unfinished, &kept).expect("the component was made");
@@ -31,7 +31,7 @@ fn in_folder(folder: &Path, inputs: &[PathBuf], make: impl FnOnce(&Path)) -> Vec
     fs::read(&kept).unwrap_or_else(|error| panic!("{}: {error}", kept.display()))
 }
 
-/// Names and lengths are part of it, so that no two different inputs are the same bytes.
+/// The hash includes names and lengths, so that different inputs cannot have the same bytes.
 fn add(hash: &mut Sha256, path: &Path) {
     let name = path.file_name().unwrap_or_default().as_encoded_bytes();
     let mut part = |bytes: &[u8]| {

@@ -1,10 +1,10 @@
-//! Components that no toolchain makes: of another world, another version, with imports, with functions that
-//! never return. Made from WIT and WAT, so that each differs from a good one in one thing.
+//! Crafted components that no toolchain builds: with another world, another version, imports, or functions that never
+//! return. They are made from WIT and WAT, so that each differs from a valid one in one property.
 
 use wit_component::{ComponentEncoder, StringEncoding, dummy_module, embed_component_metadata};
 use wit_parser::{LiftLowerAbi, ManglingAndAbi, Resolve};
 
-/// The contract.
+/// The WIT of the contract.
 pub const CONTRACT: &str = include_str!("../../policies/wit/rules.wit");
 
 /// A component for a world of this WIT whose functions all trap.

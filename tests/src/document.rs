@@ -1,4 +1,4 @@
-//! What stands in a document: the blocks of its sections, for tests that do what a reader would. Nothing is run here.
+//! Reads the code blocks of a document, for tests that follow it as a reader would. It runs nothing.
 
 /// A document of the folder `docs`.
 pub fn document(name: &str) -> String {
@@ -37,8 +37,8 @@ pub fn readme() -> String {
     std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// Every command of the `sh` and `console` blocks as it stands there, in its order; a line that ends in a backslash goes
-/// on in the next one. What a `console` block shows of an answer is no command.
+/// The commands of the `sh` and `console` blocks in their order. A line that ends in a backslash continues in the next
+/// one; the output in a `console` block is left out.
 pub fn commands(document: &str) -> Vec<String> {
     let (mut commands, mut block, mut goes_on) = (Vec::<String>::new(), None, false);
     for line in document.lines() {

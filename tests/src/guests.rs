@@ -1,23 +1,23 @@
-//! The guests that the build script made, and engines to run them.
+//! The guests that the build script builds, and engines to run them.
 
 use watchpost_policies::{Engine, Limits, Rule, RuleModule, RuleSet};
 
-/// A threshold rule that misbehaves as its settings tell it.
+/// A threshold rule that misbehaves as its settings say.
 pub const HOSTILE: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/watchpost-hostile.wasm"));
 
-/// A role rule that misbehaves as its settings tell it.
+/// A role rule that misbehaves as its settings say.
 pub const LOCKOUT_RULE: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/watchpost-lockout-rule.wasm"));
 
-/// A threshold rule that says how many samples it was shown.
+/// A threshold rule that reports the number of samples of each metric.
 const NUMBERED_RULE: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/watchpost-numbered-rule.wasm"));
 
-/// As many as the rule above has, by any name.
+/// The size of the rule above under any of its names.
 pub const NUMBERED_BYTES: usize = NUMBERED_RULE.len();
 
-/// A role rule that says yes without looking.
+/// A role rule that allows every request.
 pub const ALLOW_ALL: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/watchpost-allow-all.wasm"));
 
-/// The rules that Watchpost brings.
+/// The built-in rules.
 pub use watchpost::rules::builtin::{ROLE, THRESHOLD};
 
 /// An engine with the default limits.
@@ -25,27 +25,27 @@ pub fn engine() -> Engine {
     engine_with(|_| {})
 }
 
-/// An engine with some limits of its own.
+/// An engine with changed limits.
 pub fn engine_with(change: impl FnOnce(&mut Limits)) -> Engine {
     let mut limits = Limits::default();
     change(&mut limits);
     Engine::new(limits).expect("an engine starts")
 }
 
-/// A rule of these bytes under these settings.
+/// A rule from these bytes with these settings.
 pub fn rule(engine: &Engine, wasm: &[u8], settings: &str) -> Rule {
     let module = RuleModule::compile(engine, wasm).expect("the rule is taken");
     module.with_settings(settings).expect("the settings are taken")
 }
 
-/// The generation 1 of these rules; `None` is the rule that Watchpost brings, with its defaults.
+/// Generation 1 of these rules; `None` is the built-in rule with default settings.
 pub fn rules(engine: &Engine, threshold: Option<Rule>, role: Option<Rule>) -> RuleSet {
     let threshold = threshold.unwrap_or_else(|| rule(engine, THRESHOLD, "{}"));
     let role = role.unwrap_or_else(|| rule(engine, ROLE, "{}"));
     RuleSet::new(1, vec![threshold], role).expect("the rules make a set")
 }
 
-/// The same rule under another name, by another digest: its name is changed in its bytes.
+/// The numbered rule under another name and digest: the name is replaced in its bytes.
 pub fn numbered(number: usize) -> Vec<u8> {
     replaced(
         NUMBERED_RULE.to_vec(),
@@ -54,7 +54,7 @@ pub fn numbered(number: usize) -> Vec<u8> {
     )
 }
 
-/// The same rule with this schema of its settings, whatever it takes.
+/// The numbered rule with this settings schema, whatever settings it accepts.
 pub fn with_schema(number: usize, schema: &str) -> Vec<u8> {
     let mut room = [b' '; 4096];
     (room[0], room[4095]) = (b'{', b'}');

@@ -1,4 +1,4 @@
-//! A client that shows its work: one connection, bytes out, bytes in. It retries nothing and hides nothing.
+//! A minimal HTTP client: it sends and receives raw bytes on one connection, without retries or redirects.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -9,28 +9,28 @@ use openssl::ssl::{Ssl, SslContext, SslContextBuilder, SslFiletype, SslMethod, S
 
 const START_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How to reach somebody.
+/// The address, the TLS settings and the headers of requests.
 #[derive(Clone)]
 pub struct Client {
     address: SocketAddr,
-    /// The authority that it believes; without one it speaks no TLS.
+    /// The trusted authority; `None` for no TLS.
     ca: Option<PathBuf>,
     certificate: Option<(PathBuf, PathBuf)>,
     headers: Vec<(String, String)>,
 }
 
-/// What came back.
+/// A response.
 #[derive(Clone, Debug)]
 pub struct Answer {
-    /// The status.
+    /// The status code.
     pub status: u16,
-    /// The headers, names in lower case.
+    /// The headers; names are in lower case.
     pub headers: Vec<(String, String)>,
-    /// The body.
+    /// The decoded body.
     pub body: Vec<u8>,
 }
 
-/// A connection that is kept.
+/// A persistent connection.
 pub struct Connection {
     stream: Box<dyn Stream>,
     unread: Vec<u8>,
@@ -41,7 +41,7 @@ trait Stream: Read + Write + Send {}
 impl<S: Read + Write + Send> Stream for S {}
 
 impl Client {
-    /// By TLS, believing this authority.
+    /// A client with TLS that trusts this authority.
     pub fn new(address: SocketAddr, ca: &Path) -> Self {
         Self {
             address,
@@ -51,7 +51,7 @@ impl Client {
         }
     }
 
-    /// Without TLS.
+    /// A client without TLS.
     pub fn plain(address: SocketAddr) -> Self {
         Self {
             address,
@@ -61,21 +61,21 @@ impl Client {
         }
     }
 
-    /// Shows this certificate.
+    /// Presents this client certificate.
     pub fn with_certificate(mut self, certificate: &Path, key: &Path) -> Self {
         self.certificate = Some((certificate.to_owned(), key.to_owned()));
         self
     }
 
-    /// Sends this header with each request.
+    /// Adds this header to each request.
     pub fn with(mut self, name: &str, value: &str) -> Self {
         self.headers.push((name.to_owned(), value.to_owned()));
         self
     }
 
-    /// What TLS is spoken with, for tests that change it.
+    /// The TLS configuration, for tests that change it.
     pub fn tls(&self) -> SslContextBuilder {
-        // A connector would read all authorities of the system first, which takes longer than a handshake.
+        // `SslConnector` would read all authorities of the system, which takes longer than a handshake.
         let mut tls = SslContext::builder(SslMethod::tls_client()).expect("OpenSSL is there");
         tls.set_verify(SslVerifyMode::PEER);
         tls.set_ca_file(self.ca.as_ref().expect("it speaks TLS"))
@@ -89,13 +89,13 @@ impl Client {
         tls
     }
 
-    /// A connection.
+    /// Opens a connection.
     pub fn connect(&self) -> io::Result<Connection> {
         let tls = self.ca.as_ref().map(|_| self.tls().build());
         self.connect_by(tls.as_ref())
     }
 
-    /// A connection by what [`tls`](Self::tls) made before.
+    /// Opens a connection with a configuration from [`tls`](Self::tls).
     pub fn connect_by(&self, tls: Option<&SslContext>) -> io::Result<Connection> {
         let stream = TcpStream::connect(self.address)?;
         stream.set_read_timeout(Some(START_TIMEOUT))?;
@@ -112,12 +112,12 @@ impl Client {
         })
     }
 
-    /// Asks on a connection of its own.
+    /// Sends a request on a new connection.
     pub fn ask(&self, method: &str, path: &str) -> Answer {
         self.try_ask(method, path).expect("an answer comes back")
     }
 
-    /// The same, where it may be refused.
+    /// The same, where the connection may fail.
     pub fn try_ask(&self, method: &str, path: &str) -> io::Result<Answer> {
         self.connect()?.ask(method, path)
     }
@@ -127,12 +127,12 @@ impl Client {
         self.try_send(method, path, body).expect("an answer comes back")
     }
 
-    /// The same, where the other end may be gone.
+    /// The same, where the connection may fail.
     pub fn try_send(&self, method: &str, path: &str, body: &serde_json::Value) -> io::Result<Answer> {
         self.connect()?.ask_with(method, path, body)
     }
 
-    /// Sends anything.
+    /// Sends a body of any content type.
     pub fn send_bytes(&self, method: &str, path: &str, kind: &str, body: &[u8]) -> Answer {
         let sent = self
             .connect()
@@ -140,13 +140,13 @@ impl Client {
         sent.expect("an answer comes back")
     }
 
-    /// Reads a path.
+    /// Sends a GET request.
     pub fn get(&self, path: &str) -> Answer {
         self.ask("GET", path)
     }
 }
 
-/// A handshake with whoever has to be `localhost`.
+/// A TLS handshake with a server that must be `localhost`.
 pub fn shake_hands(tls: &SslContext, stream: TcpStream) -> io::Result<SslStream<TcpStream>> {
     let mut ssl = Ssl::new(tls)?;
     ssl.set_hostname("localhost")?;
@@ -156,7 +156,7 @@ pub fn shake_hands(tls: &SslContext, stream: TcpStream) -> io::Result<SslStream<
 }
 
 impl Connection {
-    /// Asks, and leaves the connection open.
+    /// Sends a request and keeps the connection open.
     pub fn ask(&mut self, method: &str, path: &str) -> io::Result<Answer> {
         let mut request = format!("{method} {path} HTTP/1.1\r\nhost: localhost\r\n");
         for (name, value) in &self.headers {
@@ -167,12 +167,12 @@ impl Connection {
         self.answer(method == "HEAD")
     }
 
-    /// Sends JSON, and leaves the connection open.
+    /// Sends JSON and keeps the connection open.
     pub fn ask_with(&mut self, method: &str, path: &str, body: &serde_json::Value) -> io::Result<Answer> {
         self.ask_bytes(method, path, "application/json", body.to_string().as_bytes())
     }
 
-    /// Sends anything, and leaves the connection open.
+    /// Sends a body of any content type and keeps the connection open.
     pub fn ask_bytes(&mut self, method: &str, path: &str, kind: &str, body: &[u8]) -> io::Result<Answer> {
         let mut request = format!("{method} {path} HTTP/1.1\r\nhost: localhost\r\n");
         for (name, value) in &self.headers {
@@ -186,16 +186,16 @@ impl Connection {
         self.answer(false)
     }
 
-    /// Sends bytes as they are.
+    /// Sends raw bytes.
     pub fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.stream.write_all(bytes)?;
         self.stream.flush()
     }
 
-    /// Whatever comes until the other end closes, which it has to do.
+    /// Reads until the server closes the connection, which it must do.
     pub fn rest(&mut self) -> Vec<u8> {
         let mut rest = std::mem::take(&mut self.unread);
-        // A connection that is cut has said what it said.
+        // After an aborted connection, the bytes so far are the result.
         if let Err(error) = self.stream.read_to_end(&mut rest) {
             let waits = matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut);
             assert!(!waits, "the other end neither answers nor closes");
@@ -203,7 +203,7 @@ impl Connection {
         rest
     }
 
-    /// Reads one answer. One to HEAD has no body.
+    /// Reads one response. A response to HEAD has no body.
     pub fn answer(&mut self, headless: bool) -> io::Result<Answer> {
         let end = loop {
             if let Some(end) = self.unread.windows(4).position(|four| four == b"\r\n\r\n") {
@@ -279,7 +279,7 @@ impl Connection {
 }
 
 impl Answer {
-    /// A header, if it came.
+    /// A header by its lower-case name.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers
             .iter()
@@ -297,7 +297,7 @@ impl Answer {
         serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.text()))
     }
 
-    /// Holds it to be a problem document with this status, and gives its detail.
+    /// Asserts a problem document with this status, and returns its detail.
     pub fn problem(&self, status: u16) -> String {
         assert_eq!(self.status, status, "{}", self.text());
         assert_eq!(

@@ -1,12 +1,12 @@
-//! Tests that look at their own process: at its threads, its memory, its children. They run again in a process of
-//! their own, where no other test changes what they look at.
+//! Runs tests that inspect their own process (threads, memory, children) in a separate process, where no other test
+//! interferes.
 
 use std::process::Command;
 
-/// Set in the process that runs one test.
+/// The environment variable that marks the separate process.
 const ISOLATED: &str = "ISOLATED_TEST";
 
-/// Runs the test of this name, with the modules it is in, in a process of its own.
+/// Runs the test with this full name in a separate process.
 #[track_caller]
 pub fn isolated(test: &str, run: impl FnOnce()) {
     if std::env::var_os(ISOLATED).is_some() {
@@ -22,7 +22,7 @@ pub fn isolated(test: &str, run: impl FnOnce()) {
     );
 }
 
-/// This program of tests again, for the one of this name.
+/// This test binary, filtered to the test with this name.
 pub fn command(test: &str) -> Command {
     let mut command = Command::new(std::env::current_exe().expect("a test is a program"));
     command.args(["--exact", test]);

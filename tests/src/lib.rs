@@ -1,5 +1,5 @@
-//! The harness of the tests: guests, snapshots and identities to judge with. What it cannot make
-//! is a mistake of the test, and it panics; what rules say is for the tests to judge.
+//! The test harness: guests, snapshots, identities, servers and other programs. It panics where a test uses it wrongly;
+//! the assertions about results are in the tests.
 
 pub mod author;
 pub mod azure;

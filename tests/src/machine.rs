@@ -1,5 +1,5 @@
-//! A machine of its own for a test: a Debian that systemd has begun, in namespaces, over a root that is shared and
-//! stays as it is. It is gone with the test. The tests mount, so they run as root.
+//! A container for a test: Debian with systemd in namespaces, over a shared read-only root. It is removed after the
+//! test. These tests need root, because they mount.
 
 use std::fs;
 use std::os::unix::process::CommandExt;
@@ -9,17 +9,17 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::server::{eventually, tools};
 
-/// A running machine.
+/// A running container with systemd.
 pub struct Machine {
     nspawn: Child,
-    /// Its first process, as the host knows it.
+    /// The process id of its first process on the host.
     init: u32,
     cgroup: PathBuf,
     folder: tempfile::TempDir,
 }
 
 impl Machine {
-    /// Begins it, with a network of its own that leads nowhere.
+    /// Starts it with an isolated network.
     pub fn boot() -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         lay_root(folder.path());
@@ -34,8 +34,8 @@ impl Machine {
         };
         eventually("a machine that is up", || {
             let ended = machine.nspawn.try_wait().expect("it is ours");
-            let told = fs::read_to_string(machine.folder.path().join("log")).unwrap_or_default();
-            assert!(ended.is_none(), "systemd-nspawn ended with {ended:?}: {told}");
+            let log = fs::read_to_string(machine.folder.path().join("log")).unwrap_or_default();
+            assert!(ended.is_none(), "systemd-nspawn ended with {ended:?}: {log}");
             machine.init = machine.first_process()?;
             let state = machine.run(&["systemctl", "is-system-running"]);
             let state = String::from_utf8_lossy(&state.stdout).into_owned();
@@ -44,7 +44,7 @@ impl Machine {
         machine
     }
 
-    /// Those that nspawn begins before only prepare the way.
+    /// The child processes that nspawn starts earlier only prepare the container.
     fn first_process(&self) -> Option<u32> {
         let id = self.nspawn.id();
         let children = fs::read_to_string(format!("/proc/{id}/task/{id}/children")).ok()?;
@@ -55,12 +55,12 @@ impl Machine {
         children.split_whitespace().find(is_systemd)?.parse().ok()
     }
 
-    /// Its root, as the host sees it.
+    /// The path of its root on the host.
     pub fn path(&self, path: &str) -> PathBuf {
         self.folder.path().join("root").join(path.trim_start_matches('/'))
     }
 
-    /// Runs something on it.
+    /// Runs a command in it.
     pub fn run(&self, command: &[&str]) -> Output {
         self.within(&["--all", "--root", "--wd"])
             .args([
@@ -74,7 +74,7 @@ impl Machine {
             .expect("nsenter is there")
     }
 
-    /// Runs a program of the host in its network.
+    /// Runs a program of the host in its network namespace.
     pub fn in_its_network(&self, command: &[&str]) -> Output {
         self.within(&["--net"])
             .args(command)
@@ -82,7 +82,7 @@ impl Machine {
             .expect("nsenter is there")
     }
 
-    /// What it says, and on standard error too; it has to go well.
+    /// Runs a command that must succeed, and returns standard output and error.
     pub fn says(&self, command: &[&str]) -> String {
         let output = self.run(command);
         let text = [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text).into_owned());
@@ -120,7 +120,7 @@ impl Drop for Machine {
                 eprintln!("its journal:\n{}", String::from_utf8_lossy(&journal.stdout));
             }
         }
-        // At once, and by its own hand: who is killed leaves something behind.
+        // A clean shutdown, because a killed container would leave mounts behind.
         let ended = self.run(&["systemctl", "poweroff", "--force", "--force"]);
         if !ended.status.success() {
             let _ = self.nspawn.kill();
@@ -132,14 +132,14 @@ impl Drop for Machine {
     }
 }
 
-/// What no other machine is called, of this test or of another.
+/// A unique name of a container.
 fn own_name() -> String {
     static MACHINES: AtomicU32 = AtomicU32::new(0);
     let number = MACHINES.fetch_add(1, Ordering::Relaxed);
     format!("watchpost-test-{}-{number}", std::process::id())
 }
 
-/// Something to write on, over the root that is shared.
+/// A writable overlay over the shared root.
 fn lay_root(folder: &Path) {
     let lower = tools().join("debian/root");
     assert!(lower.is_dir(), "`make test-all` makes {}", lower.display());
@@ -152,7 +152,7 @@ fn lay_root(folder: &Path) {
     mount(&["-t", "overlay", "overlay", "-o", &layers], &folder.join("root"));
 }
 
-/// It begins in a control group of its own, below which systemd then makes what it wants.
+/// The container's own control group, in which systemd creates others.
 fn begin(folder: &Path, cgroup: &Path, name: &str) -> Child {
     let log = fs::File::create(folder.join("log")).expect("the folder can be written");
     Command::new("sh")
@@ -185,20 +185,20 @@ fn mount(what: &[&str], to: &Path) {
     );
 }
 
-/// Where version 2 of control groups is mounted, and which we are in.
+/// The mount point of cgroup v2, and the control group of this process.
 fn own_cgroup() -> PathBuf {
-    let mounts = fs::read_to_string("/proc/self/mountinfo").expect("the kernel tells");
+    let mounts = fs::read_to_string("/proc/self/mountinfo").expect("procfs is readable");
     let mount = mounts
         .lines()
         .find(|line| line.contains(" - cgroup2 "))
         .expect("control groups are mounted");
     let point = mount.split(' ').nth(4).expect("a mount has a point");
-    let groups = fs::read_to_string("/proc/self/cgroup").expect("the kernel tells");
+    let groups = fs::read_to_string("/proc/self/cgroup").expect("procfs is readable");
     let own = groups.lines().find_map(|line| line.strip_prefix("0::/"));
     Path::new(point).join(own.expect("every process is in one"))
 }
 
-/// What cannot be removed yet has somebody in it who ends just now; the kernel keeps it until then.
+/// Removes a control group; the kernel refuses as long as a process in it is exiting, so it retries.
 fn remove_groups(group: &Path) {
     let below = fs::read_dir(group).into_iter().flatten().filter_map(Result::ok);
     for entry in below.filter(|entry| entry.path().is_dir()) {

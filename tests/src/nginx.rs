@@ -1,4 +1,4 @@
-//! An nginx of its own for a test, with the configuration that the test writes. It ends with the test.
+//! An nginx for a test, with the test's configuration. It ends with the test.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -10,17 +10,17 @@ use crate::ports;
 /// A running nginx.
 pub struct Nginx {
     child: Child,
-    /// Where it listens.
+    /// The address that it listens on.
     pub address: SocketAddr,
 }
 
 impl Nginx {
-    /// With one server in the folder, which has to be its own. `{listen}` in its text is where it listens; what stands
-    /// before it in the `http` section is `http`.
+    /// Starts nginx with one `server` section. The folder must not be used by another nginx. `{listen}` in the text is
+    /// replaced by its address; `http` precedes it in the `http` section.
     pub fn start(folder: &Path, http: &str, server: &str) -> Self {
         fs::create_dir_all(folder).expect("the folder can be made");
         let address = |port| SocketAddr::from(([127, 0, 0, 1], port));
-        // It writes that file when it listens.
+        // nginx writes the file when it listens.
         let pid = folder.join("pid");
         let start = |port| Self::run(folder, http, &server.replace("{listen}", &address(port).to_string()));
         let (child, port) = ports::started("nginx", start, |_| pid.exists());
@@ -51,7 +51,7 @@ impl Nginx {
             .expect("nginx starts; `make test` installs it")
     }
 
-    /// The process that does the work.
+    /// The worker process.
     pub fn worker(&self) -> u32 {
         let master = self.child.id();
         let children = fs::read_to_string(format!("/proc/{master}/task/{master}/children"));
@@ -63,7 +63,7 @@ impl Nginx {
 
 impl Drop for Nginx {
     fn drop(&mut self) {
-        // Its workers end with it, if it is asked and not killed.
+        // The workers end with the main process on SIGTERM, but not on SIGKILL.
         let _ = Command::new("kill").arg(self.child.id().to_string()).status();
         let _ = self.child.wait();
     }

@@ -1,4 +1,4 @@
-//! What systemd would hear of a service, over a socket of its own. It answers nothing.
+//! A socket that receives the notifications of a service, as systemd does. It sends no responses.
 
 use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::server::eventually;
 
-/// Somebody who listens as systemd does.
+/// A receiver of `sd_notify` messages.
 pub struct Notified {
     socket: UnixDatagram,
     folder: tempfile::TempDir,
@@ -14,7 +14,7 @@ pub struct Notified {
 }
 
 impl Notified {
-    /// On a socket of its own.
+    /// Binds a new socket.
     pub fn new() -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let socket = UnixDatagram::bind(folder.path().join("notify")).expect("it is free");
@@ -26,12 +26,12 @@ impl Notified {
         }
     }
 
-    /// What `NOTIFY_SOCKET` has to say.
+    /// The value for `NOTIFY_SOCKET`.
     pub fn address(&self) -> PathBuf {
         self.folder.path().join("notify")
     }
 
-    /// All that was heard so far, a message a line, the oldest first.
+    /// The lines of all messages so far, in their order.
     pub fn heard(&mut self) -> &[String] {
         let mut message = [0; 4096];
         while let Ok(length) = self.socket.recv(&mut message) {
@@ -41,7 +41,7 @@ impl Notified {
         &self.heard
     }
 
-    /// Waits for a message that begins so, forgets those before it, and returns it.
+    /// Waits for a message with this prefix, drops the earlier ones, and returns it.
     pub fn hears(&mut self, beginning: &str) -> String {
         eventually(beginning, || {
             let at = self.heard().iter().position(|line| line.starts_with(beginning))?;
@@ -49,7 +49,7 @@ impl Notified {
         })
     }
 
-    /// Listens for this long, and returns when the last message that begins so came.
+    /// Receives for this time, and returns the time of the last message with this prefix.
     pub fn last(&mut self, beginning: &str, within: Duration) -> Option<Instant> {
         let (end, mut last) = (Instant::now() + within, None);
         self.heard();

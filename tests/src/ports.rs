@@ -1,24 +1,23 @@
-//! Ports for programs that cannot leave the choice to the system. They lie below those from which the system chooses, so
-//! nobody is given one while the program that has it is stopped. Whether a port is free, only the program that binds it
-//! finds out: where it is not, the program ends and is started on the next.
+//! Ports for programs that cannot bind port 0. They are below the ephemeral range, so the system gives them to no other
+//! program while their program is stopped. Only binding shows whether a port is free: otherwise the program exits and
+//! is started on the next port.
 
 use std::process::Child;
 use std::sync::atomic::{AtomicU16, Ordering};
 
 use crate::server::eventually;
 
-/// Nobody listens there: it is too low for anyone but a service of the machine's own.
+/// A port without a listener: it is reserved for system services.
 pub const CLOSED: u16 = 1;
 
-/// Above the ports of well-known services, and below the least that Linux chooses by itself.
+/// Above the ports of well-known services, and below the ephemeral range of Linux.
 const FIRST: u16 = 12_000;
 const COUNT: u16 = 20_000;
 
-/// More than other programs have of them in a row.
+/// More attempts than other programs use consecutive ports.
 const ATTEMPTS: usize = 50;
 
-/// Starts a program on one port after another until it has one; `is_ready` tells that from what the program itself says
-/// or writes.
+/// Starts a program on one port after another until it can bind one; `is_ready` detects that from its output or files.
 #[track_caller]
 pub fn started(what: &str, mut start: impl FnMut(u16) -> Child, mut is_ready: impl FnMut(u16) -> bool) -> (Child, u16) {
     for _ in 0..ATTEMPTS {
@@ -30,7 +29,7 @@ pub fn started(what: &str, mut start: impl FnMut(u16) -> Child, mut is_ready: im
     panic!("{what} ended on each of {ATTEMPTS} ports");
 }
 
-/// The program, when it is ready, or none when it has ended.
+/// The program when it is ready, or `None` when it has exited.
 #[track_caller]
 pub fn ready(what: &str, mut child: Child, mut is_ready: impl FnMut() -> bool) -> Option<Child> {
     let is_ready = eventually(what, || {
@@ -42,7 +41,7 @@ pub fn ready(what: &str, mut child: Child, mut is_ready: impl FnMut() -> bool) -
     is_ready.then_some(child)
 }
 
-/// No two of a process are the same, and those of two processes seldom are.
+/// The next port to try; unique within a process, and rarely the same in two processes.
 fn next() -> u16 {
     static GIVEN: AtomicU16 = AtomicU16::new(0);
     let given = u32::from(GIVEN.fetch_add(1, Ordering::Relaxed));

@@ -1,5 +1,5 @@
-//! A PostgreSQL of our own for tests: made when it is first wanted, with a database for each who asks, and gone with
-//! the test's process.
+//! A PostgreSQL server for tests: created on first use, with a new database for each test, and removed with the test
+//! process.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -20,7 +20,7 @@ pub struct Postgres {
 }
 
 impl Postgres {
-    /// Another server, for those who stop it.
+    /// A separate server, for tests that stop it.
     pub fn start() -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let programs = programs();
@@ -34,7 +34,7 @@ impl Postgres {
                 .status();
             assert!(owned.expect("chown runs").success());
         }
-        let made = as_somebody(&programs.join("initdb"))
+        let made = as_unprivileged_user(&programs.join("initdb"))
             .arg("-D")
             .arg(&data)
             .args([
@@ -56,7 +56,7 @@ impl Postgres {
     }
 
     fn run(data: &Path, port: u16) -> Child {
-        let mut command = as_somebody(&programs().join("postgres"));
+        let mut command = as_unprivileged_user(&programs().join("postgres"));
         command
             .arg("-D")
             .arg(data)
@@ -74,7 +74,7 @@ impl Postgres {
         spawned_for_good(command)
     }
 
-    /// A new database.
+    /// Creates a database and returns its URL.
     pub fn database(&self) -> String {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let name = format!("test_{}", COUNT.fetch_add(1, Ordering::Relaxed));
@@ -82,17 +82,17 @@ impl Postgres {
         self.url(&name)
     }
 
-    /// How a database is reached.
+    /// The URL of a database.
     pub fn url(&self, name: &str) -> String {
         format!("postgres://watchpost@127.0.0.1:{}/{name}", self.port)
     }
 
-    /// Where it listens.
+    /// The address that it listens on.
     pub fn address(&self) -> SocketAddr {
         SocketAddr::from(([127, 0, 0, 1], self.port))
     }
 
-    /// Runs one statement, and tells whether it was taken.
+    /// Runs one statement; returns whether it succeeded.
     pub fn psql(&self, database: &str, statement: &str) -> bool {
         let output = Command::new("psql")
             .args([
@@ -108,7 +108,7 @@ impl Postgres {
         output.expect("psql runs; `make test` installs it").status.success()
     }
 
-    /// Stops it as an operator would who is in a hurry.
+    /// Stops it in fast mode.
     pub fn stop(&mut self) {
         let _ = Command::new("kill")
             .args(["-INT", &self.child.id().to_string()])
@@ -116,7 +116,7 @@ impl Postgres {
         self.child.wait().expect("it is ours");
     }
 
-    /// Starts it again, where it was.
+    /// Starts it again on the same port.
     pub fn start_again(&mut self) {
         let data = self.folder.path().join("data");
         self.child = eventually("PostgreSQL where it was", || {
@@ -131,13 +131,13 @@ impl Drop for Postgres {
     }
 }
 
-/// The one that a test shares with its neighbours.
+/// The server that the tests of a process share.
 pub fn shared() -> &'static Postgres {
     static SHARED: LazyLock<Postgres> = LazyLock::new(Postgres::start);
     &SHARED
 }
 
-/// It writes so into its own folder, where no other server does.
+/// Whether the server is ready: it writes this into its own folder.
 fn takes_connections(data: &Path) -> bool {
     const STATUS_LINE: usize = 7;
     let pid = fs::read_to_string(data.join("postmaster.pid")).unwrap_or_default();
@@ -146,7 +146,7 @@ fn takes_connections(data: &Path) -> bool {
         .is_some_and(|status| status.trim() == "ready")
 }
 
-/// Debian keeps them out of the way.
+/// The folder of the server programs, which Debian does not have in the PATH.
 fn programs() -> PathBuf {
     let versions = fs::read_dir("/usr/lib/postgresql").expect("PostgreSQL is there; `make test` installs it");
     let programs = versions.flatten().map(|version| version.path().join("bin"));
@@ -160,8 +160,8 @@ fn is_root() -> bool {
     fs::metadata("/proc/self").is_ok_and(|me| me.uid() == 0)
 }
 
-/// PostgreSQL does not run as root, and has to end with us.
-fn as_somebody(program: &Path) -> Command {
+/// PostgreSQL refuses to run as root, and must exit with this process.
+fn as_unprivileged_user(program: &Path) -> Command {
     let mut command = Command::new("setpriv");
     command.args(["--pdeathsig", "INT"]);
     if is_root() {
@@ -171,14 +171,14 @@ fn as_somebody(program: &Path) -> Command {
     command
 }
 
-/// It is told when the thread ends that started it, so that thread stays.
+/// The parent-death signal is sent when the starting thread ends, so that thread is kept.
 fn spawned_for_good(mut command: Command) -> Child {
-    let (tell, told) = mpsc::channel();
+    let (sender, receiver) = mpsc::channel();
     std::thread::spawn(move || {
-        let _ = tell.send(command.spawn());
+        let _ = sender.send(command.spawn());
         loop {
             std::thread::park();
         }
     });
-    told.recv().expect("the thread tells").expect("it starts")
+    receiver.recv().expect("the thread reports").expect("it starts")
 }

@@ -1,4 +1,4 @@
-//! Other programs: what they print, or what they say when they fail. What it means is for the test.
+//! Runs other programs and returns their output or their errors.
 
 use std::process::Command;
 
@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::server::tools;
 
-/// What a program prints to standard output; where it fails, all that it said.
+/// The standard output of a program; all of its output if it fails.
 pub fn output_of(command: &mut Command) -> Result<String, String> {
     let output = command.output().map_err(|error| format!("{command:?}: {error}"))?;
     if output.status.success() {
@@ -20,7 +20,7 @@ pub fn output_of(command: &mut Command) -> Result<String, String> {
     ))
 }
 
-/// A compose file as its specification reads it, which knows every key and how its values are written.
+/// Parses a compose file with the reference implementation, which checks every key and value.
 pub fn compose_project(text: &str) -> Result<Value, String> {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("compose.yaml");

@@ -1,5 +1,4 @@
-//! A real Prometheus for a test, with a configuration of the test's. It ends with the test. What it scrapes is for the
-//! test to start.
+//! A Prometheus server for a test, with the test's configuration. It ends with the test. The test starts its targets.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
@@ -18,7 +17,7 @@ pub struct Prometheus {
 }
 
 impl Prometheus {
-    /// With this configuration; what it keeps lies in the folder.
+    /// Starts it with this configuration; its data is in the folder.
     pub fn start(config: &Path, folder: &Path) -> Self {
         let data = folder.join("data");
         let address = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
@@ -37,7 +36,7 @@ impl Prometheus {
         Self { child, address }
     }
 
-    /// What one of its own paths answers with.
+    /// The response of one of its API paths.
     pub fn get(&self, path: &str) -> Result<Value, String> {
         let answer = Client::plain(self.address).get(path);
         match answer.status {
@@ -46,13 +45,13 @@ impl Prometheus {
         }
     }
 
-    /// What an expression has as its result now, or what is wrong with it.
+    /// The current result of an expression, or its error.
     pub fn query(&self, expression: &str) -> Result<Vec<Value>, String> {
         let data = self.get(&format!("/api/v1/query?query={}", encoded(expression)))?;
         Ok(data["result"].as_array().cloned().unwrap_or_default())
     }
 
-    /// Waits until an expression has a result that is not empty.
+    /// Waits until the result of an expression is not empty.
     pub fn found(&self, expression: &str) -> Vec<Value> {
         eventually(expression, || {
             let result = self
@@ -70,7 +69,7 @@ impl Drop for Prometheus {
     }
 }
 
-/// Whether the one that keeps its data there can be asked; it listens before.
+/// Whether the server with this data folder is ready; it listens earlier.
 fn is_ready(address: SocketAddr, data: &Path) -> bool {
     let client = Client::plain(address);
     let answers = |path: &str| {
@@ -82,7 +81,7 @@ fn is_ready(address: SocketAddr, data: &Path) -> bool {
     keeps && answers("/-/ready").is_some()
 }
 
-/// As it may stand in a query.
+/// Percent-encodes a text for a query.
 fn encoded(text: &str) -> String {
     let of_byte = |byte: u8| match byte {
         b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' => char::from(byte).to_string(),

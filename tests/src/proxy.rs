@@ -1,30 +1,29 @@
-//! A wire to somebody that a test can cut: between the program and a server that it needs. Held, it takes bytes and
-//! passes nothing on; forgetful, it does so with the connections that there are, as a firewall does, and new ones pass;
-//! cut, it ends them all.
+//! A TCP proxy that a test can disturb, between the program and a server. Paused, it accepts bytes and forwards none;
+//! or it stalls only the existing connections, as a firewall that lost its state does; or it closes all connections.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
-/// A wire.
+/// A TCP proxy to one server.
 pub struct Proxy {
-    /// Where it begins.
+    /// The address that it listens on.
     pub address: SocketAddr,
     state: Arc<State>,
 }
 
 #[derive(Default)]
 struct State {
-    /// Connections with a smaller number pass nothing on.
+    /// Connections with a smaller number are stalled.
     held_below: Mutex<u64>,
-    let_go: Condvar,
+    resume: Condvar,
     count: AtomicU64,
     open: Mutex<Vec<TcpStream>>,
 }
 
 impl Proxy {
-    /// A wire to there.
+    /// Starts a proxy to this address.
     pub fn to(target: SocketAddr) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("there are ports");
         let proxy = Self {
@@ -48,23 +47,23 @@ impl Proxy {
         proxy
     }
 
-    /// From now on it passes nothing on.
+    /// Stalls all connections, also new ones.
     pub fn hold(&self) {
         *lock(&self.state.held_below) = u64::MAX;
     }
 
-    /// From now on the connections that there are pass nothing on, and new ones do.
+    /// Stalls the existing connections; new ones work.
     pub fn forget(&self) {
         *lock(&self.state.held_below) = self.state.count.load(Ordering::SeqCst);
     }
 
-    /// It passes on again, also what waited.
-    pub fn let_go(&self) {
+    /// Forwards again, including the bytes that were held.
+    pub fn resume(&self) {
         *lock(&self.state.held_below) = 0;
-        self.state.let_go.notify_all();
+        self.state.resume.notify_all();
     }
 
-    /// Ends all connections that there are.
+    /// Closes all existing connections.
     pub fn cut(&self) {
         for stream in lock(&self.state.open).drain(..) {
             let _ = stream.shutdown(Shutdown::Both);
@@ -85,7 +84,7 @@ fn pass_on(number: u64, mut from: TcpStream, mut to: TcpStream, state: &Arc<Stat
         while let Ok(count) = from.read(&mut bytes) {
             let mut held_below = lock(&state.held_below);
             while number < *held_below {
-                held_below = state.let_go.wait(held_below).unwrap_or_else(PoisonError::into_inner);
+                held_below = state.resume.wait(held_below).unwrap_or_else(PoisonError::into_inner);
             }
             drop(held_below);
             if count == 0 || to.write_all(&bytes[..count]).is_err() {

@@ -1,4 +1,4 @@
-//! What tests do with rules over the API: bring them, put them in force, and look at what came of it.
+//! Helpers for rules over the API: upload, activate, and read the result.
 
 use std::path::Path;
 use std::process::Command;
@@ -8,12 +8,12 @@ use serde_json::{Value, json};
 use crate::http::{Answer, Client};
 use crate::server::{eventually, program};
 
-/// Brings a component.
+/// Uploads a component.
 pub fn upload(client: &Client, wasm: &[u8]) -> Answer {
     client.send_bytes("POST", "/api/v1/rules", "application/wasm", wasm)
 }
 
-/// What came of an upload, whatever that is. One that takes long to compile is waited for.
+/// The result of an upload, successful or not; waits for a pending compilation.
 pub fn settled(client: &Client, answer: Answer) -> Answer {
     if answer.status != 202 {
         return answer;
@@ -22,31 +22,31 @@ pub fn settled(client: &Client, answer: Answer) -> Answer {
     eventually("an upload", || Some(client.get(place)).filter(|now| now.status != 202))
 }
 
-/// A component that was brought: its name and its digest.
-pub fn brought(client: &Client, wasm: &[u8]) -> (String, String) {
+/// Uploads a component that must be accepted; returns its name and its digest.
+pub fn uploaded(client: &Client, wasm: &[u8]) -> (String, String) {
     let answer = settled(client, upload(client, wasm));
     assert!([200, 201].contains(&answer.status), "{}", answer.text());
-    let told = answer.json();
-    let text = |key: &str| told[key].as_str().expect("a text").to_owned();
+    let body = answer.json();
+    let text = |key: &str| body[key].as_str().expect("a text").to_owned();
     (text("name"), text("digest"))
 }
 
-/// Puts a version in force, with what else there is to say of it.
+/// Activates a version with these further fields of the request.
 pub fn activate(client: &Client, name: &str, digest: &str, mut more: Value) -> Answer {
     more["digest"] = json!(digest);
     client.send("PUT", &format!("/api/v1/rules/{name}/active"), &more)
 }
 
-/// The generation that is in force.
+/// The number of the active generation.
 pub fn generation(client: &Client) -> i64 {
     let overview = client.get("/api/v1/rules");
     assert_eq!(overview.status, 200, "{}", overview.text());
     overview.json()["generation"].as_i64().expect("a number")
 }
 
-/// The rules in force, as `name mode digest`, digests short.
-pub fn active(told: &Value) -> Vec<String> {
-    let lines = told["active"].as_array().expect("a list").iter();
+/// The rules in use, as `name mode digest` with short digests.
+pub fn active(body: &Value) -> Vec<String> {
+    let lines = body["active"].as_array().expect("a list").iter();
     let text = |line: &Value, key: &str| line[key].as_str().expect("a text").to_owned();
     lines
         .map(|line| {
@@ -60,17 +60,17 @@ pub fn active(told: &Value) -> Vec<String> {
         .collect()
 }
 
-/// The same rule by another digest: a custom section that means nothing stands at its end.
+/// The same rule with another digest: an unused custom section is appended.
 pub fn other_version(wasm: &[u8]) -> Vec<u8> {
     numbered_version(wasm, 0)
 }
 
-/// So many versions of the same rule.
+/// This number of versions of the same rule.
 pub fn versions(wasm: &[u8], count: usize) -> Vec<Vec<u8>> {
     (1..=count).map(|number| numbered_version(wasm, number)).collect()
 }
 
-/// Two versions of the same rule whose digests begin with the same eight digits; so many are tried that two do.
+/// Two versions of the same rule whose digests have the same first eight digits, found by trial.
 pub fn two_alike(wasm: &[u8]) -> [Vec<u8>; 2] {
     let mut whole = openssl::sha::Sha256::new();
     whole.update(wasm);
@@ -94,7 +94,7 @@ fn numbered_version(wasm: &[u8], number: usize) -> Vec<u8> {
     other
 }
 
-/// As `curl --compressed` would have it.
+/// Compresses with gzip.
 pub fn gzip(bytes: &[u8]) -> Vec<u8> {
     use std::io::Write;
     let mut child = std::process::Command::new("gzip")
@@ -111,7 +111,7 @@ pub fn gzip(bytes: &[u8]) -> Vec<u8> {
     output.stdout
 }
 
-/// Brings a component by a form with these fields, and waits for what comes of it.
+/// Uploads a component by a form with these fields, and waits for the result.
 pub fn form(client: &Client, fields: &[(&str, Vec<u8>)]) -> Answer {
     let mut body = Vec::new();
     for (name, bytes) in fields {
@@ -124,7 +124,7 @@ pub fn form(client: &Client, fields: &[(&str, Vec<u8>)]) -> Answer {
     settled(client, answer)
 }
 
-/// Makes the key NAME.key and NAME.pub in a folder, by the program itself.
+/// Generates NAME.key and NAME.pub in a folder with `watchpost rules keygen`.
 pub fn keygen(folder: &Path, name: &str) {
     let done = Command::new(program())
         .args(["rules", "keygen", "--out", name])
@@ -134,7 +134,7 @@ pub fn keygen(folder: &Path, name: &str) {
     assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
 }
 
-/// Signs a component, by the program itself; the signature comes back as the program writes it.
+/// Signs a component with `watchpost rules sign`; returns the content of the signature file.
 pub fn sign(key: &Path, wasm: &[u8]) -> String {
     let folder = tempfile::tempdir().expect("a folder");
     std::fs::write(folder.path().join("rule.wasm"), wasm).expect("written");

@@ -1,18 +1,18 @@
-//! Snapshots and identities to judge with.
+//! Sample snapshots and identities.
 
 use watchpost_policies::{Gap, Identity, Labels, MetricName, MetricPattern, Sample, Snapshot, Unit};
 
-/// What rules are tried on before they are relied on; 2027-01-15 is a time that every test may take for now.
+/// The current time of the samples, 2027-01-15.
 pub use watchpost::rules::sample::{NOW_MS, machine, of_certificate};
 
-/// A sample of now.
+/// A sample at the current time.
 pub fn sample(metric: &str, labels: &[(&str, &str)], value: f64, unit: &str) -> Sample {
     let name = MetricName::new(metric).expect("a legal name");
     let labels = Labels::new(labels.iter().copied()).expect("legal labels");
     Sample::new(name, labels, value, Unit::new(unit), NOW_MS).expect("a finite value")
 }
 
-/// A gap that leaves these metrics out.
+/// A gap that hides these metrics.
 pub fn gap(source: &str, metrics: &[&str], reason: &str) -> Gap {
     let metrics = metrics.iter().map(|metric| MetricPattern::new(metric));
     Gap {
@@ -22,12 +22,12 @@ pub fn gap(source: &str, metrics: &[&str], reason: &str) -> Gap {
     }
 }
 
-/// A snapshot of now.
+/// A snapshot at the current time.
 pub fn snapshot(samples: Vec<Sample>, gaps: Vec<Gap>) -> Snapshot {
     Snapshot::new("edge-1".to_owned(), NOW_MS, Labels::none(), samples, gaps)
 }
 
-/// So many file systems, evenly filled, of which one in a thousand is too full.
+/// This number of file systems with evenly distributed usage, one in a thousand of them too full.
 pub fn file_systems(count: usize) -> Snapshot {
     let disk = |at: usize| {
         let mountpoint = format!("/srv/volume-{at}");
@@ -42,7 +42,7 @@ pub fn file_systems(count: usize) -> Snapshot {
     snapshot((0..count).map(disk).collect(), Vec::new())
 }
 
-/// The owner of a certificate of the development authority.
+/// The identity of a certificate of the development authority.
 pub fn developer(name: &str, role: &str) -> Identity {
     of_certificate(
         &[("O", "Watchpost"), ("OU", role), ("CN", name)],

@@ -1,5 +1,4 @@
-//! A Watchpost of its own for a test: the program itself, with its own data folder and ports that are free. It ends
-//! with the test.
+//! A server for a test: the real program with its own data folder and free ports. It ends with the test.
 
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
@@ -13,10 +12,10 @@ use serde::Deserialize;
 use crate::http::{Answer, Client};
 use crate::template;
 
-/// Longer than anything takes on a busy machine, and shorter than anyone waits for a test.
+/// The deadline of waits: longer than any step takes on a busy machine.
 const START_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// The settings that a test does not care about.
+/// Default settings of tests.
 const QUIET: &str = "
 [collector]
 interval = \"1s\"
@@ -24,44 +23,44 @@ interval = \"1s\"
 requests_per_second = 0
 ";
 
-/// Where it writes its addresses to.
+/// The file with the addresses of the listeners.
 const READY: &str = "ready.json";
 
-/// What stands there.
+/// The content of the ready file.
 #[derive(Deserialize)]
 struct ReadyFile {
     listeners: Vec<Listener>,
 }
 
-/// One of the addresses that a server says it listens on.
+/// An address that a server listens on.
 #[derive(Deserialize)]
 pub struct Listener {
     /// The address, with the port that the system chose.
     pub address: SocketAddr,
-    /// Whether clients have to speak TLS there.
+    /// Whether the listener uses TLS.
     pub tls: bool,
 }
 
-/// A running Watchpost.
+/// A running server.
 pub struct Server {
     child: Child,
     folder: tempfile::TempDir,
     log: Arc<Mutex<Vec<String>>>,
-    /// Where it listens by TLS.
+    /// The address of the listener with TLS.
     pub secure: SocketAddr,
-    /// Where it listens without.
+    /// The address of the listener without TLS.
     pub plain: SocketAddr,
 }
 
-/// The program: what `server/src/main.rs` is, built with this test and as this test.
+/// The path of the program, which is built together with the tests.
 pub fn program() -> PathBuf {
-    // This test lies in TARGET/PROFILE/deps.
+    // The test binary is in TARGET/PROFILE/deps.
     let here = std::env::current_exe().expect("this test is somewhere");
     let folder = here.ancestors().nth(2).expect("cargo's folders");
     folder.join("watchpost-under-test")
 }
 
-/// How much memory a process has, in megabytes.
+/// The resident memory of a process, in megabytes.
 pub fn resident_mb(pid: u32) -> f64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("it lives");
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
@@ -69,7 +68,7 @@ pub fn resident_mb(pid: u32) -> f64 {
     kilobytes.parse::<f64>().expect("a number") / 1024.0
 }
 
-/// Waits until something is there, and says what was missing when it does not come.
+/// Waits until `look` returns a value; panics with `what` at the deadline.
 pub fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     let begin = Instant::now();
     loop {
@@ -77,52 +76,49 @@ pub fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
             return found;
         }
         assert!(begin.elapsed() < START_TIMEOUT, "{what}: not within {START_TIMEOUT:?}");
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "a condition with a deadline, looked at again and again"
-        )]
+        #[expect(clippy::disallowed_methods, reason = "a condition that is polled with a deadline")]
         std::thread::sleep(Duration::from_millis(20));
     }
 }
 
 impl Server {
-    /// With defaults, but for ports.
+    /// Starts a server with default settings and free ports.
     pub fn start() -> Self {
         Self::with("")
     }
 
-    /// With these settings, as TOML; sections that a test does not name have our own.
+    /// Starts a server with these settings in TOML; missing sections have the default settings of tests.
     pub fn with(settings: &str) -> Self {
         Self::in_folder(tempfile::tempdir().expect("a folder"), settings)
     }
 
-    /// The same, with no data at all: it makes keys and an authority that no other server has, and compiles the rules.
-    /// All others begin with a copy of what one such server made.
+    /// The same with an empty data folder: the server creates its own keys and authority, and compiles the rules. All
+    /// other servers start with a copy of such a folder.
     pub fn fresh(settings: &str) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         configure(folder.path(), settings);
         Self::prepared_fresh(folder)
     }
 
-    /// In a folder that is prepared already; `{folder}` in the settings is its path.
+    /// Starts a server in a prepared folder; `{folder}` in the settings is its path.
     pub fn in_folder(folder: tempfile::TempDir, settings: &str) -> Self {
         configure(folder.path(), settings);
         Self::prepared(folder)
     }
 
-    /// With these settings and these variables of the environment.
+    /// Starts a server with these settings and environment variables.
     pub fn with_variables(settings: &str, variables: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         configure(folder.path(), settings);
         Self::begun(folder, variables)
     }
 
-    /// In a folder that has a configuration already, with nothing of ours in it.
+    /// Starts a server in a folder that has a configuration, without the default settings of tests.
     pub fn prepared(folder: tempfile::TempDir) -> Self {
         Self::begun(folder, &[])
     }
 
-    /// The same, with no data of ours either.
+    /// The same with an empty data folder.
     pub fn prepared_fresh(folder: tempfile::TempDir) -> Self {
         Self::spawned(folder, &[])
     }
@@ -137,7 +133,7 @@ impl Server {
 
     fn spawned(folder: tempfile::TempDir, variables: &[(&str, &str)]) -> Self {
         let ready = folder.path().join(READY);
-        // One that was killed leaves its file behind.
+        // A killed server leaves its ready file behind.
         let _ = std::fs::remove_file(&ready);
         let mut child = command(folder.path())
             .args(["serve", "--ready-file"])
@@ -180,12 +176,12 @@ impl Server {
         (find(true), find(false))
     }
 
-    /// The file in which it says where it listens.
+    /// The path of the ready file.
     pub fn ready_file(&self) -> PathBuf {
         self.folder.path().join(READY)
     }
 
-    /// All that it listens on, in the order of its configuration.
+    /// All listeners in the order of the configuration.
     pub fn listeners(&self) -> Vec<Listener> {
         let text = std::fs::read(self.ready_file()).expect("it is there while it listens");
         let ready: ReadyFile = serde_json::from_slice(&text).expect("addresses, as JSON");
@@ -202,7 +198,7 @@ impl Server {
         self.folder.path()
     }
 
-    /// Writes the configuration anew; it is read on SIGHUP.
+    /// Replaces the configuration, which the server reads on SIGHUP.
     pub fn configure(&self, settings: &str) {
         configure(self.folder.path(), settings);
     }
@@ -215,7 +211,7 @@ impl Server {
     }
 
     /// A client without a certificate.
-    pub fn stranger(&self) -> Client {
+    pub fn anonymous_client(&self) -> Client {
         Client::new(self.secure, &self.data().join("pki/ca.crt"))
     }
 
@@ -224,7 +220,7 @@ impl Server {
         Client::plain(self.plain)
     }
 
-    /// What the administrator gets there.
+    /// Sends a GET request as the administrator.
     pub fn get(&self, path: &str) -> Answer {
         self.client("admin").get(path)
     }
@@ -237,12 +233,12 @@ impl Server {
         self
     }
 
-    /// What it logged so far.
+    /// The log lines so far.
     pub fn log_lines(&self) -> Vec<String> {
         self.log.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Waits for a line with this text in it.
+    /// Waits for a log line that contains this text.
     pub fn logged(&self, text: &str) -> String {
         eventually(text, || self.log_lines().into_iter().find(|line| line.contains(text)))
     }
@@ -255,22 +251,22 @@ impl Server {
         assert!(status.expect("kill runs").success());
     }
 
-    /// Its process.
+    /// The process id.
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
 
-    /// How much memory it has, in megabytes.
+    /// The resident memory, in megabytes.
     pub fn resident_mb(&self) -> f64 {
         resident_mb(self.pid())
     }
 
-    /// Waits for its end.
+    /// Waits for the process to exit.
     pub fn ended(&mut self) -> ExitStatus {
         eventually("its end", || self.child.try_wait().expect("it is ours"))
     }
 
-    /// Ends it, if it has not ended yet, and keeps the folder.
+    /// Stops the process if it is running, and keeps the folder.
     pub fn stop(mut self) -> tempfile::TempDir {
         if self.child.try_wait().is_ok_and(|ended| ended.is_none()) {
             self.signal("TERM");
@@ -299,7 +295,7 @@ pub fn configure(folder: &Path, settings: &str) {
     std::fs::write(folder.join("watchpost.toml"), text).expect("the folder can be written");
 }
 
-/// Watchpost with the configuration in this folder.
+/// The command of a server with the configuration in this folder.
 pub fn command(folder: &Path) -> Command {
     let mut command = Command::new(program());
     command
@@ -307,7 +303,7 @@ pub fn command(folder: &Path) -> Command {
         .arg(folder.join("watchpost.toml"))
         .arg("--data-dir")
         .arg(folder.join("data"));
-    // What is set for the test's own sake is not for this program.
+    // Variables of the test would configure the program.
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("WATCHPOST_")) {
         command.env_remove(name);
     }
@@ -315,7 +311,7 @@ pub fn command(folder: &Path) -> Command {
     command
 }
 
-/// Adds our own sections where the test has none.
+/// Adds the default settings of tests for missing sections.
 fn with_defaults(settings: &str) -> String {
     let given: toml::Table = settings.parse().expect("the settings are TOML");
     let mut whole: toml::Table = QUIET.parse().expect("ours are TOML");
@@ -332,7 +328,7 @@ fn with_defaults(settings: &str) -> String {
     whole.to_string()
 }
 
-/// Where `make test` keeps what it installed: beside the folder of the profile that this test was built in.
+/// The folder of the tools that `make test` installs, next to the folder of the build profile.
 pub fn tools() -> PathBuf {
     let here = std::env::current_exe().expect("this test is somewhere");
     here.ancestors().nth(3).expect("cargo's folders").join("tools")

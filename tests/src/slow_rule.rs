@@ -1,9 +1,9 @@
-//! Threshold rules that are small and right, and that a compiler cannot cope with: each loop carries every local around
-//! to each loop outside it, so what there is to keep track of grows with the product of both.
+//! Small and valid threshold rules that take very long to compile: every local is live in every nested loop, so the
+//! work of the register allocator grows with the product of both.
 
 use crate::crafted::{threshold, wat};
 
-/// A rule with one function of so many loops inside each other, over so many locals.
+/// A rule with one function that has this number of nested loops over this number of locals.
 pub fn ponderous(loops: usize, locals: usize) -> Vec<u8> {
     let each = |range: std::ops::Range<usize>, text: &dyn Fn(usize) -> String| range.map(text).collect::<String>();
     let changes = each(0..locals, &|at| {

@@ -1,5 +1,5 @@
-//! A data folder that is made once for each build of the program, and that servers of tests begin with a copy of: to
-//! make keys and to compile rules takes longer than most tests.
+//! A template of the data folder, created once for each build of the program. Servers of tests start with a copy,
+//! because generating keys and compiling rules takes longer than most tests.
 
 use std::fs::{self, DirBuilder, File};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
@@ -8,16 +8,16 @@ use std::sync::OnceLock;
 
 use crate::server::{Server, program};
 
-/// What a copy has: keys and certificates, and compiled rules with the key to their seals. The database is not among
-/// them, for it has an identity and a history, and no two servers have the same.
+/// The parts of a copy: keys and certificates, and compiled rules with the key of their seals. The database is not
+/// copied, because each server has its own identity and history.
 const COPIED: [&str; 2] = ["pki", "cache"];
 
-/// What a template is called until it is whole.
+/// The suffix of a template that is not complete yet.
 const UNFINISHED: &str = "unfinished";
 
 const LOCK: &str = "lock";
 
-/// Makes a data folder in which there are keys and compiled rules already.
+/// Creates a data folder with keys and compiled rules.
 pub fn copy_to(data: &Path) {
     let template = template();
     DirBuilder::new().mode(0o700).create(data).expect("there is none yet");
@@ -35,8 +35,8 @@ fn template() -> &'static Path {
     })
 }
 
-/// The template for the program as it is now. The first test that needs one makes it, others wait for it, and those
-/// for earlier builds are removed.
+/// The template of the current build. The first test that needs it creates it, others wait, and templates of earlier
+/// builds are removed.
 fn ensure(folder: &Path) -> std::io::Result<PathBuf> {
     fs::create_dir_all(folder)?;
     let lock = File::create(folder.join(LOCK))?;
@@ -47,7 +47,7 @@ fn ensure(folder: &Path) -> std::io::Result<PathBuf> {
     if template.is_dir() {
         return Ok(template);
     }
-    // Among what goes is what somebody left who was killed in the middle: only who holds the lock has such a folder.
+    // This also removes incomplete templates of killed processes: only the holder of the lock creates one.
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
         if entry.file_type()?.is_dir() {
@@ -65,7 +65,7 @@ fn ensure(folder: &Path) -> std::io::Result<PathBuf> {
     Ok(template)
 }
 
-/// Copies a folder with all that is in it. Modes are kept: the program makes keys for nobody but itself.
+/// Copies a folder recursively and keeps the modes, because keys must stay private.
 fn copy(from: &Path, to: &Path) {
     let copied = || {
         DirBuilder::new().mode(0o700).create(to)?;

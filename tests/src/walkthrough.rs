@@ -1,29 +1,29 @@
-//! Runs a document as a reader would, its commands one after the other in one shell and its Python as one program, and
-//! holds what comes back against what the document shows. There, `…` stands for anything.
+//! Runs a document as a reader would, its commands in one shell and its Python as one program, and compares the output
+//! with that of the document, where `…` matches any text.
 
 use std::path::Path;
 use std::process::Command;
 
-/// A line that nothing prints by itself.
+/// A line that separates the output of steps.
 const END: &str = "--- and now the next one ---";
 
-/// Something that is run, and what the document shows of its answer.
+/// A command, and its output in the document.
 struct Step {
     command: String,
     shown: String,
 }
 
-/// What a document has to be run.
+/// The steps of a document.
 #[derive(Default)]
 struct Steps {
-    /// `sh` blocks, which say nothing, and the commands of `console` blocks.
+    /// The `sh` blocks, which have no output, and the commands of `console` blocks.
     shell: Vec<Step>,
-    /// `python` blocks. What one prints stands in the `text` block after it.
+    /// The `python` blocks. The output of one is the `text` block after it.
     python: Vec<Step>,
 }
 
-/// Runs a document in a folder, as it stands: what is otherwise here than at a reader's is in the environment. What is
-/// otherwise than shown comes back.
+/// Runs a document in a folder without changes; the environment has what differs from a reader's host. Returns the
+/// differences from the output in the document.
 pub fn differences(document: &str, folder: &Path, environment: &[(&str, String)]) -> Vec<String> {
     let steps = read(document);
     assert!(!steps.shell.is_empty(), "the document shows no command");
@@ -45,9 +45,9 @@ pub fn differences(document: &str, folder: &Path, environment: &[(&str, String)]
 
 fn run(command: &mut Command, steps: &[Step]) -> Vec<String> {
     let output = command.output().expect("it is installed");
-    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    let printed = String::from_utf8_lossy(&output.stdout).into_owned();
     let wrong = String::from_utf8_lossy(&output.stderr).into_owned();
-    let answers: Vec<&str> = said.split(&format!("{END}\n")).collect();
+    let answers: Vec<&str> = printed.split(&format!("{END}\n")).collect();
     let mut different = Vec::new();
     for (step, answer) in steps.iter().zip(&answers) {
         if !matches(step.shown.trim(), answer.trim()) {
@@ -71,31 +71,31 @@ fn run(command: &mut Command, steps: &[Step]) -> Vec<String> {
 
 fn read(document: &str) -> Steps {
     let mut steps = Steps::default();
-    let begun = |command: &str| Step {
+    let step = |command: &str| Step {
         command: command.to_owned(),
         shown: String::new(),
     };
     // Whether the block before was Python.
-    let (mut block, mut told) = (None, false);
+    let (mut block, mut follows_python) = (None, false);
     for line in document.lines() {
         match (line.strip_prefix("```"), block) {
             (Some(kind), None) => {
                 block = Some(kind);
                 match kind {
-                    "sh" => steps.shell.push(begun("")),
-                    "python" => steps.python.push(begun("")),
+                    "sh" => steps.shell.push(step("")),
+                    "python" => steps.python.push(step("")),
                     _ => {}
                 }
             }
             (Some(_), Some(kind)) => {
-                told = kind == "python";
+                follows_python = kind == "python";
                 block = None;
             }
             (None, Some("sh")) => add(&mut steps.shell, |step| &mut step.command, line),
             (None, Some("python")) => add(&mut steps.python, |step| &mut step.command, line),
-            (None, Some("text")) if told => add(&mut steps.python, |step| &mut step.shown, line),
+            (None, Some("text")) if follows_python => add(&mut steps.python, |step| &mut step.shown, line),
             (None, Some("console")) => match line.strip_prefix("$ ") {
-                Some(command) => steps.shell.push(begun(command)),
+                Some(command) => steps.shell.push(step(command)),
                 None => add(&mut steps.shell, |step| &mut step.shown, line),
             },
             _ => {}
@@ -104,16 +104,16 @@ fn read(document: &str) -> Steps {
     steps
 }
 
-/// Adds a line to what came last.
+/// Adds a line to the last step.
 fn add(steps: &mut [Step], part: impl Fn(&mut Step) -> &mut String, line: &str) {
     let step = steps.last_mut().expect("an answer stands after its command");
     part(step).push_str(&format!("{line}\n"));
 }
 
-/// Whether a text is as shown, where `…` is anything.
-fn matches(shown: &str, said: &str) -> bool {
+/// Whether an output matches the document, where `…` matches any text.
+fn matches(shown: &str, printed: &str) -> bool {
     let mut parts = shown.split('…');
-    let Some(mut rest) = said.strip_prefix(parts.next().unwrap_or_default()) else {
+    let Some(mut rest) = printed.strip_prefix(parts.next().unwrap_or_default()) else {
         return false;
     };
     let parts: Vec<&str> = parts.collect();
@@ -134,21 +134,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_run_is_what_stands_there_in_its_order() {
+    fn blocks_of_a_document_are_read_in_their_order() {
         let page = "```sh\na=1\n```\n```console\n$ echo $a\n1\n```\n```shell\nrm -r /\n```\n\
                     ```python\nprint(2)\nprint(3)\n```\n\n```text\n2\n3\n```\n```text\nno answer\n```\n";
-        let told = |steps: &[Step]| -> Vec<(String, String)> {
+        let pairs = |steps: &[Step]| -> Vec<(String, String)> {
             let pair = |step: &Step| (step.command.trim().to_owned(), step.shown.trim().to_owned());
             steps.iter().map(pair).collect()
         };
         let pair = |command: &str, shown: &str| (command.to_owned(), shown.to_owned());
         let steps = read(page);
-        assert_eq!(told(&steps.shell), [pair("a=1", ""), pair("echo $a", "1")]);
-        assert_eq!(told(&steps.python), [pair("print(2)\nprint(3)", "2\n3")]);
+        assert_eq!(pairs(&steps.shell), [pair("a=1", ""), pair("echo $a", "1")]);
+        assert_eq!(pairs(&steps.python), [pair("print(2)\nprint(3)", "2\n3")]);
     }
 
     #[test]
-    fn dots_stand_for_anything_and_the_rest_for_itself() {
+    fn an_ellipsis_matches_any_text() {
         assert!(matches("{\"a\":…,\"b\":2}", "{\"a\":[1,2],\"b\":2}"));
         assert!(matches("same", "same"));
         assert!(!matches("same", "same and more"));

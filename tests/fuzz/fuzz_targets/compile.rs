@@ -1,5 +1,5 @@
-//! Any bytes are taken or refused as a rule, in bounded time, and never break the engine. `make fuzz` runs it, and
-//! puts good rules into its corpus to begin with.
+//! Fuzz target: any bytes are accepted or refused as a rule in bounded time, and never crash the engine. `make fuzz`
+//! runs it with valid rules as the initial corpus.
 #![no_main]
 
 use std::sync::LazyLock;

@@ -1,5 +1,4 @@
-//! What goes wrong with an Azure when a test wants it. What is wrong for itself, such as a resource that is not there,
-//! is not here.
+//! Faults that a test injects. Errors that follow from the configuration, such as a missing resource, are not here.
 
 use std::time::Duration;
 
@@ -7,45 +6,45 @@ use serde_json::{Value, json};
 
 use super::wire::{Manner, Reply};
 
-/// What goes wrong.
+/// An injected fault.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Fault {
-    /// 429 of Resource Manager, with `Retry-After` in seconds if there are any.
+    /// Status 429 of Resource Manager, with an optional `Retry-After` in seconds.
     Throttled(Option<u64>),
-    /// 529 of the metrics behind it, likewise.
+    /// Status 529 of the metrics backend, with an optional `Retry-After`.
     Overloaded(Option<u64>),
-    /// 503, likewise.
+    /// Status 503, with an optional `Retry-After`.
     Unavailable(Option<u64>),
-    /// 500.
+    /// Status 500.
     ProbeError,
-    /// 400 as the metrics say it, flat, with this message.
+    /// Status 400 in the flat format of the metrics backend, with this message.
     Flat(String),
-    /// The token of this request counts as ended: 401.
+    /// Status 401, as for an expired token.
     Expired,
-    /// Any status with any body, as it is.
+    /// This status with this body.
     Status(u16, String),
     /// The body is compressed.
     Gzip,
     /// The body comes in chunks.
     Chunked,
-    /// The second half of the body comes after this time.
+    /// The second half of the body is delayed by this time.
     Slow(Duration),
-    /// All of it comes after this time.
+    /// The whole response is delayed by this time.
     Late(Duration),
-    /// Half of the JSON, as if that were all.
+    /// A complete response with half of the JSON.
     Truncated,
-    /// Half of the body that was announced, and the end of the connection.
+    /// Half of the announced body, then the connection closes.
     Cut,
-    /// The connection is reset without a word.
+    /// The connection is reset without a response.
     Reset,
-    /// A page by a proxy instead of an answer.
+    /// An HTML page of a proxy instead of a response.
     Page,
-    /// Blanks before the answer, so many bytes.
+    /// This number of spaces before the response.
     Padded(usize),
 }
 
 impl Fault {
-    /// What becomes of an answer.
+    /// Applies the fault to a response.
     pub(super) fn spoil(self, mut reply: Reply) -> Reply {
         match self {
             Self::Throttled(seconds) => throttled(seconds),
@@ -86,7 +85,7 @@ impl Fault {
                 reply.body.splice(0..0, std::iter::repeat_n(b' ', bytes));
                 reply
             }
-            // What was answered already is 401; what is reset is not answered.
+            // These faults are handled elsewhere: 401 before the response is made, and a reset instead of it.
             Self::Expired | Self::Reset => reply,
         }
     }
@@ -112,7 +111,7 @@ fn waiting(status: u16, seconds: Option<u64>, body: &Value) -> Reply {
     }
 }
 
-/// The shape of Resource Manager.
+/// An error in the format of Resource Manager.
 pub(super) fn error(code: &str, message: &str) -> Value {
     json!({ "error": { "code": code, "message": message } })
 }

@@ -1,4 +1,4 @@
-//! What Azure Monitor says when it is asked about resources. What time it is, the question says: its end is now.
+//! Responses of Azure Monitor. The current time is the end of the requested time span.
 
 use std::collections::BTreeSet;
 
@@ -9,7 +9,7 @@ use super::place::{Metric, Place};
 use super::time::{instant, written};
 use super::wire::{Asked, Reply};
 
-/// What was asked, understood.
+/// A parsed request.
 struct Question {
     start: i64,
     end: i64,
@@ -21,7 +21,7 @@ struct Question {
 
 const AGGREGATIONS: [&str; 5] = ["average", "minimum", "maximum", "total", "count"];
 
-/// Answers about one resource.
+/// The response for one resource.
 pub(super) fn answer(places: &[Place], asked: &Asked, id: &str) -> Reply {
     if asked.method != "GET" {
         return Reply::json(405, &error("MethodNotAllowed", "Only GET is allowed."));
@@ -39,7 +39,7 @@ pub(super) fn answer(places: &[Place], asked: &Asked, id: &str) -> Reply {
     }
 }
 
-/// Answers about several.
+/// The response for several resources.
 pub(super) fn batch(places: &[Place], asked: &Asked, path: &str) -> Reply {
     let bad = |message: &str| Reply::json(400, &error("BadRequest", message));
     let body: Value = serde_json::from_str(&asked.body).unwrap_or_default();
@@ -96,7 +96,7 @@ fn question(asked: &Asked, start: &str, end: &str, filter: &str) -> Result<Quest
     let (Some(start), Some(end)) = (instant(start), instant(end)) else {
         return Err(flat("Detect invalid value for query parameter: 'timespan'"));
     };
-    // A comma in a name is written so.
+    // An escaped comma in a name.
     let names: Vec<_> = text("metricnames")
         .split(',')
         .map(|name| name.replace("%2", ","))
@@ -234,7 +234,7 @@ fn series(metric: &Metric, question: &Question) -> Result<Value, Reply> {
     Ok(all.collect())
 }
 
-/// A point a minute, the oldest first, as Azure gives them.
+/// One point per minute in ascending order, as in responses of Azure.
 fn points(metric: &Metric, question: &Question, more: f64) -> Value {
     let newest = (question.end - 1).div_euclid(60);
     let oldest = question.start.div_euclid(60);

@@ -1,6 +1,6 @@
-//! Resources with their metrics, as a test says them. What is said of them, is in `metrics`.
+//! Resources and their metrics, as a test defines them. `metrics` makes the responses.
 
-/// A resource.
+/// A resource with its metrics.
 #[derive(Clone, Debug)]
 pub struct Place {
     pub(super) id: String,
@@ -20,19 +20,19 @@ impl Place {
         }
     }
 
-    /// In this region.
+    /// Sets the region.
     pub fn region(mut self, region: &str) -> Self {
         region.clone_into(&mut self.region);
         self
     }
 
-    /// With this metric.
+    /// Adds a metric.
     pub fn with(mut self, metric: Metric) -> Self {
         self.metrics.push(metric);
         self
     }
 
-    /// Nobody may read it.
+    /// Denies every identity to read it.
     pub fn denied(mut self) -> Self {
         self.denied = true;
         self
@@ -42,7 +42,7 @@ impl Place {
         self.id.trim_matches('/').eq_ignore_ascii_case(id.trim_matches('/'))
     }
 
-    /// The type, and so the namespace of the metrics that have no other.
+    /// The type, which is the default namespace of its metrics.
     pub(super) fn kind(&self) -> String {
         let parts: Vec<_> = self.id.trim_matches('/').split('/').skip(5).collect();
         let types = parts.iter().skip(1).step_by(2);
@@ -66,7 +66,7 @@ pub struct Metric {
 }
 
 impl Metric {
-    /// Values by the minute, the newest first; the last goes on for ever. The unit is as Azure writes it.
+    /// Values per minute in descending order; the last one repeats for all earlier minutes. The unit is one of Azure's.
     pub fn new(name: &str, unit: &str, values: &[f64]) -> Self {
         Self {
             name: name.to_owned(),
@@ -82,43 +82,44 @@ impl Metric {
         }
     }
 
-    /// In another namespace than the resource's type.
+    /// Sets another namespace than the type of the resource.
     pub fn namespace(mut self, namespace: &str) -> Self {
         self.namespace = Some(namespace.to_owned());
         self
     }
 
-    /// The newest minutes are not there yet.
+    /// Leaves out the newest minutes.
     pub fn late(mut self, minutes: u64) -> Self {
         self.late = minutes;
         self
     }
 
-    /// The newest minutes that are there have no value yet.
+    /// Leaves the newest minutes without a value.
     pub fn valueless(mut self, minutes: u64) -> Self {
         self.valueless = minutes;
         self
     }
 
-    /// `timeseries` is empty.
+    /// Makes `timeseries` empty.
     pub fn empty(mut self) -> Self {
         self.empty = true;
         self
     }
 
-    /// It has these aggregations and no others.
+    /// Restricts the supported aggregations.
     pub fn only(mut self, aggregations: &[&str]) -> Self {
         self.only = Some(aggregations.iter().map(|word| word.to_lowercase()).collect());
         self
     }
 
-    /// The answer is good, and this metric is not.
+    /// Makes this metric an error in a successful response.
     pub fn error(mut self, code: &str, message: &str) -> Self {
         self.error = Some((code.to_owned(), message.to_owned()));
         self
     }
 
-    /// It has a dimension. With a filter on it each of its values is a series, with one more than the one before.
+    /// Adds a dimension. With a filter on it, each value of the dimension is a series, each by one greater than the
+    /// last.
     pub fn dimension(mut self, name: &str, values: &[&str]) -> Self {
         let values = values.iter().map(|value| (*value).to_owned()).collect();
         self.dimension = Some((name.to_owned(), values));

@@ -1,6 +1,6 @@
-//! Instants as Azure writes them. What time it is, nobody here knows.
+//! Parsing and formatting of Azure's timestamps. No function here reads the clock.
 
-/// Seconds since 1970 of `2026-11-21T01:00:00Z`; fractions of a second are left out.
+/// Parses `2026-11-21T01:00:00Z` as seconds since 1970, without fractions of a second.
 pub(super) fn instant(text: &str) -> Option<i64> {
     let (date, time) = text.strip_suffix('Z')?.split_once('T')?;
     let numbers = |text: &str, separator| -> Option<Vec<i64>> {
@@ -15,7 +15,7 @@ pub(super) fn instant(text: &str) -> Option<i64> {
     Some(days(year, month, day) * 86_400 + hour * 3600 + minute * 60 + second)
 }
 
-/// The days from 1970 to a day, where a year begins in March so that the odd day is its last.
+/// The days since 1970. Years start in March, so that the leap day is the last day of a year.
 fn days(year: i64, month: i64, day: i64) -> i64 {
     let year = if month <= 2 { year - 1 } else { year };
     let (era, year_of_era) = (year.div_euclid(400), year.rem_euclid(400));
@@ -23,7 +23,7 @@ fn days(year: i64, month: i64, day: i64) -> i64 {
     era * 146_097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year - 719_468
 }
 
-/// The other way round.
+/// Formats seconds since 1970.
 pub(super) fn written(seconds: i64) -> String {
     let (day, second) = (seconds.div_euclid(86_400) + 719_468, seconds.rem_euclid(86_400));
     let (era, day) = (day.div_euclid(146_097), day.rem_euclid(146_097));

@@ -1,5 +1,5 @@
-//! Everyone who gives tokens: Entra in both of its versions, the metadata service of a machine, App Service, and the
-//! agent of Azure Arc. Proofs are really checked, and a token is good for whom it is made out to, until its end.
+//! The token endpoints: Entra in both versions, the metadata service of a machine, App Service, and the agent of Azure
+//! Arc. Credentials are verified, and a token is valid for its audience until it expires.
 
 use std::path::PathBuf;
 
@@ -13,18 +13,18 @@ use serde_json::{Value, json};
 use super::fault::error;
 use super::wire::{Asked, Reply};
 
-/// What an application shows for itself.
+/// The credential of an application.
 #[derive(Clone, Debug)]
 pub enum Proof {
-    /// A secret.
+    /// A client secret.
     Secret(String),
-    /// Assertions that the key of this certificate (PEM) has signed.
+    /// Assertions signed by the key of this certificate (PEM).
     Certificate(Vec<u8>),
-    /// The token of a workload, as Kubernetes writes it into a file.
+    /// The token of a workload, from a file that Kubernetes writes.
     Federated(String),
 }
 
-/// Who gets tokens, and which were given.
+/// The identities, and the issued tokens.
 pub(super) struct Tokens {
     applications: Vec<(String, String, Proof)>,
     pub(super) machine: bool,
@@ -36,11 +36,11 @@ pub(super) struct Tokens {
 
 /// The agent of Azure Arc on a machine.
 pub(super) struct Arc {
-    /// Where it writes what it wants to see.
+    /// The folder that it writes keys to.
     pub(super) folder: PathBuf,
-    /// What stands there now. Each is good once.
+    /// The current key; each key is valid once.
     pub(super) key: Option<String>,
-    /// How many there were.
+    /// The number of keys so far.
     pub(super) keys: usize,
 }
 
@@ -63,10 +63,10 @@ impl Default for Tokens {
     }
 }
 
-/// Whom tokens for batches are made out to; they read nothing else, and others read no batches.
+/// The audience of tokens for batches, which are valid for batches only.
 const BATCHES: &str = "https://metrics.monitor.azure.com";
 
-/// The version that the agent of Azure Arc speaks.
+/// The API version of the agent of Azure Arc.
 const ARC: &str = "2020-06-01";
 
 const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
@@ -80,11 +80,11 @@ impl Tokens {
         self.given.iter_mut().for_each(|given| given.expired = true);
     }
 
-    /// Answers whoever wants a token. The path is in lower case.
+    /// Responds to a request for a token. The path is in lower case.
     pub(super) fn answer(&mut self, asked: &Asked, path: &str) -> Reply {
         let parts: Vec<_> = path.trim_matches('/').split('/').collect();
         let answered = match parts.as_slice() {
-            // Really each has an address of its own, and they are told apart by it.
+            // In Azure each endpoint has its own address; here the headers distinguish them.
             ["metadata", "identity", "oauth2", "token"] if asked.query("api-version").as_deref() == Some(ARC) => {
                 self.of_arc(asked)
             }
@@ -92,12 +92,12 @@ impl Tokens {
             ["msi", "token"] => self.of_app_service(asked),
             [tenant, "oauth2", "v2.0", "token"] => self.of_application(asked, tenant, true),
             [tenant, "oauth2", "token"] => self.of_application(asked, tenant, false),
-            _ => Err(refused(404, "not_found", "There is nobody who gives tokens.")),
+            _ => Err(refused(404, "not_found", "There is no token endpoint here.")),
         };
         answered.unwrap_or_else(|refusal| refusal)
     }
 
-    /// Refuses a request whose token is not good.
+    /// Refuses a request without a valid token.
     pub(super) fn refusal(&self, asked: &Asked, counts_as_expired: bool) -> Option<Reply> {
         let refused = |code: &str, message: &str| {
             let reply = Reply::json(401, &error(code, message));
@@ -168,7 +168,7 @@ impl Tokens {
         self.of_identity(asked)
     }
 
-    /// Who may read its files may have a token.
+    /// Issues a token to a client that can read the key file.
     fn of_arc(&mut self, asked: &Asked) -> Result<Reply, Reply> {
         let arc = self.arc.as_mut();
         let arc = arc.ok_or_else(|| refused(404, "not_found", "There is no agent on this machine."))?;
@@ -200,7 +200,7 @@ impl Tokens {
         self.of_identity(asked)
     }
 
-    /// Numbers are texts here.
+    /// Numbers are strings in this format.
     fn of_identity(&mut self, asked: &Asked) -> Result<Reply, Reply> {
         let resource = asked.query("resource").filter(|resource| !resource.is_empty());
         let resource = resource.ok_or_else(|| refused(400, "invalid_resource", "The parameter resource is missing"))?;
@@ -300,7 +300,7 @@ impl Tokens {
     }
 }
 
-/// The shape of Entra, and of the others who give tokens.
+/// An error in the format of Entra and of the other token endpoints.
 fn refused(status: u16, code: &str, description: &str) -> Reply {
     let number = description
         .split([':', ' '])
@@ -319,7 +319,7 @@ fn refused(status: u16, code: &str, description: &str) -> Reply {
     )
 }
 
-/// Whether this application has signed that it is itself, for this address and this time.
+/// Whether the assertion is signed by this application, for this audience and time.
 fn is_signed(assertion: &str, pem: &[u8], client: &str, audience: &str) -> Option<()> {
     let (signed, signature) = assertion.rsplit_once('.')?;
     let (header, claims) = signed.split_once('.')?;
@@ -338,7 +338,7 @@ fn is_signed(assertion: &str, pem: &[u8], client: &str, audience: &str) -> Optio
     (is_ours && is_now && is_named && is_signed).then_some(())
 }
 
-/// Base64 as it stands in addresses, which OpenSSL reads in its other form.
+/// Decodes URL-safe base64, which OpenSSL does not support.
 fn decoded(part: &str) -> Option<Vec<u8>> {
     let plain = part.replace('-', "+").replace('_', "/");
     let padding = (4 - plain.len() % 4) % 4;

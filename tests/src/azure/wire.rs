@@ -1,5 +1,4 @@
-//! Enough HTTP for an Azure of a test: requests in, replies out, whole or broken on purpose. It does not know what is
-//! asked.
+//! A minimal HTTP server for the simulated Azure: it parses requests and sends replies, complete or broken on purpose.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -11,43 +10,43 @@ use serde_json::Value;
 
 use super::{Shared, answer, is_reset};
 
-/// What was asked.
+/// A parsed request.
 #[derive(Clone, Debug)]
 pub struct Asked {
     /// `GET` or `POST`.
     pub method: String,
-    /// Path and query as they came.
+    /// The raw path and query.
     pub target: String,
-    /// Headers, names in lower case.
+    /// The headers; names are in lower case.
     pub headers: Vec<(String, String)>,
-    /// The body.
+    /// The raw body.
     pub body: String,
 }
 
 impl Asked {
-    /// The path, decoded.
+    /// The decoded path.
     pub fn path(&self) -> String {
         decoded(self.target.split('?').next().unwrap_or_default())
     }
 
-    /// A part of the query, decoded. Names are in any case.
+    /// A decoded parameter of the query; names are case-insensitive.
     pub fn query(&self, name: &str) -> Option<String> {
         let (_, query) = self.target.split_once('?')?;
         pair(query, name)
     }
 
-    /// A field of a form that came as the body, decoded.
+    /// A decoded field of the form in the body.
     pub fn field(&self, name: &str) -> Option<String> {
         pair(&self.body, name)
     }
 
-    /// A header.
+    /// A header by its lower-case name.
     pub fn header(&self, name: &str) -> Option<&str> {
         let named = |(known, _): &&(String, String)| known == name;
         self.headers.iter().find(named).map(|(_, value)| value.as_str())
     }
 
-    /// What tells one token from another without showing it: the beginning of its SHA-256.
+    /// The start of the SHA-256 of the token, to distinguish tokens without showing them.
     pub fn bearer_print(&self) -> Option<String> {
         let bearer = self.header("authorization")?.strip_prefix("Bearer ")?;
         Some(
@@ -66,7 +65,7 @@ fn pair(pairs: &str, name: &str) -> Option<String> {
     Some(decoded(&value.replace('+', " ")))
 }
 
-/// A percent sign that nothing follows stays.
+/// Percent-decodes a text; an incomplete escape is kept.
 fn decoded(text: &str) -> String {
     let bytes = text.as_bytes();
     let digit = |at: usize| char::from(*bytes.get(at)?).to_digit(16);
@@ -88,7 +87,7 @@ fn decoded(text: &str) -> String {
     String::from_utf8_lossy(&decoded).into_owned()
 }
 
-/// What is answered, and how.
+/// A response, and how to send it.
 pub(super) struct Reply {
     pub(super) status: u16,
     pub(super) headers: Vec<(&'static str, String)>,
@@ -96,17 +95,17 @@ pub(super) struct Reply {
     pub(super) manner: Manner,
 }
 
-/// How a reply is sent.
+/// The manner in which a reply is sent, complete or broken.
 #[derive(Clone, Copy, PartialEq)]
 pub(super) enum Manner {
     Whole,
     Gzip,
     Chunked,
-    /// Head and half of the body at once, the rest after this time.
+    /// The head and half of the body at once, the rest after this time.
     Slow(Duration),
-    /// Nothing for so long.
+    /// The whole response after this time.
     Late(Duration),
-    /// Half of the body that was announced, and the end.
+    /// Half of the announced body, then the connection closes.
     Cut,
 }
 
@@ -126,7 +125,7 @@ impl Reply {
     }
 }
 
-/// Answers one connection until it ends.
+/// Serves one connection until it ends.
 pub(super) fn serve(stream: TcpStream, shared: &Arc<Shared>) {
     let Ok(mut writing) = stream.try_clone() else { return };
     let _ = stream.set_nodelay(true);
@@ -135,7 +134,7 @@ pub(super) fn serve(stream: TcpStream, shared: &Arc<Shared>) {
         if let Some(asked) = next(reading.get_ref())
             && is_reset(shared, asked)
         {
-            // What is closed while something in it is unread is reset.
+            // Closing a connection with unread input resets it.
             return;
         }
         let Ok(Some(asked)) = request(&mut reading) else { break };
@@ -147,7 +146,7 @@ pub(super) fn serve(stream: TcpStream, shared: &Arc<Shared>) {
     let _ = writing.shutdown(std::net::Shutdown::Both);
 }
 
-/// What is asked next, which stays unread. Only its first line is sure to be whole.
+/// Peeks at the next request. Only its first line is certain to be complete.
 fn next(stream: &TcpStream) -> Option<Asked> {
     let mut seen = [0; 16 << 10];
     let length = stream.peek(&mut seen).ok()?;
@@ -183,7 +182,7 @@ fn request(stream: &mut impl BufRead) -> io::Result<Option<Asked>> {
     Ok(Some(asked))
 }
 
-/// Whether the connection lives on.
+/// Sends a reply; returns whether the connection stays open.
 fn send(stream: &mut TcpStream, mut reply: Reply, shared: &Shared) -> io::Result<bool> {
     let manner = reply.manner;
     if let Manner::Late(length) = manner {
@@ -227,7 +226,7 @@ fn send(stream: &mut TcpStream, mut reply: Reply, shared: &Shared) -> io::Result
     Ok(true)
 }
 
-/// Gzip without compression: its one promise, that a reader has to undo it, is kept.
+/// Gzip with stored blocks: not compressed, but the client has to decode it.
 fn gzip(body: &[u8]) -> Vec<u8> {
     let mut packed = vec![0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255];
     let count = body.chunks(0xffff).count();

@@ -1,5 +1,5 @@
-//! Writes the rules that the tests are made with into a folder, for the fuzzer to begin with: what it finds in
-//! hours from nothing, it finds in minutes from a good rule. `make fuzz` runs it.
+//! Writes the rules of the tests into a folder as the initial corpus of the fuzzer, which finds errors much faster from
+//! valid rules. `make fuzz` runs it.
 
 use std::io;
 use std::path::PathBuf;
@@ -10,7 +10,7 @@ use watchpost_tests::guests::{ALLOW_ALL, HOSTILE, LOCKOUT_RULE, ROLE, THRESHOLD}
 
 #[derive(Parser)]
 struct Arguments {
-    /// The folder; it is made where it is missing.
+    /// The folder; it is created if it is missing.
     folder: PathBuf,
 }
 
@@ -18,7 +18,7 @@ fn main() -> io::Result<()> {
     let Arguments { folder } = Arguments::parse();
     std::fs::create_dir_all(&folder)?;
     let built = [THRESHOLD, ROLE, HOSTILE, LOCKOUT_RULE, ALLOW_ALL].map(<[u8]>::to_vec);
-    // Small ones, in which a change is more likely to hit something.
+    // Small components, in which a mutation is more likely to matter.
     let extra = format!("{} {}", manifest([(3000, 1); 4]), r#"(data (i32.const 3000) "x")"#);
     let crafted = [
         threshold(&wat(1, "i32.const 2048", &extra)),

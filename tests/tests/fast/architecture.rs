@@ -1,4 +1,4 @@
-//! The house is as its documents say: what may know what, what is in which table.
+//! Tests of the architecture: dependencies between modules and crates, and tables and links of the documents.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -87,7 +87,7 @@ fn only_the_engine_and_the_bindings_know_wasmtime() {
     }
 }
 
-/// The lines of a source that are shipped: without comments, and without unit tests.
+/// The lines of a source without comments and unit tests.
 fn shipped_lines(text: &str) -> impl Iterator<Item = &str> {
     let shipped = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
     shipped.lines().filter(|line| !line.trim_start().starts_with("//"))
@@ -128,9 +128,9 @@ fn only_the_store_knows_diesel() {
 }
 
 #[test]
-fn certificates_and_keys_are_handled_where_the_architecture_says() {
+fn openssl_is_used_only_where_the_architecture_says() {
     let owners = ["tls", "pki", "collect/azure/assertion.rs", "rules/signing.rs"];
-    // Hashes, random bytes and comparisons in constant time are no keys, and anybody's.
+    // Hashes, random bytes and constant-time comparisons handle no keys, so every module may use them.
     let harmless = ["openssl::sha::", "openssl::rand::", "openssl::memcmp::"];
     let outside = server_lines_where(|file, line| {
         let is_harmless = harmless.iter().any(|harmless| line.contains(harmless));
@@ -161,7 +161,7 @@ fn a_crate_is_found_by_the_beginning_of_a_path() {
 }
 
 #[test]
-fn policies_open_nothing_and_do_not_ask_what_time_it_is() {
+fn policies_open_no_files_and_read_no_clock() {
     for (path, text) in sources("policies/src") {
         for word in ["std::fs", "std::net", "SystemTime", "std::env", "std::process"] {
             assert!(!text.contains(word), "{} says {word}", path.display());
@@ -170,7 +170,7 @@ fn policies_open_nothing_and_do_not_ask_what_time_it_is() {
 }
 
 #[test]
-fn unsafe_code_stands_where_the_architecture_says() {
+fn unsafe_code_is_only_where_the_architecture_says() {
     let known = [
         "engine/artefact.rs",
         "sdk/src/arena.rs",
@@ -187,7 +187,7 @@ fn unsafe_code_stands_where_the_architecture_says() {
 }
 
 #[test]
-fn every_file_says_first_what_it_is() {
+fn every_file_starts_with_a_module_comment() {
     for (path, text) in ["policies", "server", "wasm-rules", "tests"]
         .map(sources)
         .into_iter()
@@ -226,7 +226,7 @@ fn the_table_of_actions_is_true() {
     assert_eq!(rows.count(), Action::ALL.len());
 }
 
-/// A row begins with the sentence of the fault, and an ellipsis stands for what differs.
+/// A row starts with the sentence of the fault, with an ellipsis for each parameter.
 #[test]
 fn the_table_of_faults_is_true() {
     let document = read("docs/WRITING-RULES.md");
@@ -248,7 +248,7 @@ fn the_table_of_faults_is_true() {
     }
 }
 
-/// The text of an `error` attribute up to its closing quote, with one ellipsis for each thing that is filled in.
+/// The text of an `error` attribute up to its closing quote, with one ellipsis for each parameter.
 fn sentence(attribute: &str) -> String {
     let format = attribute.split('"').next().unwrap_or_default();
     let mut plain = String::new();
@@ -259,14 +259,14 @@ fn sentence(attribute: &str) -> String {
         rest = after.split_once('}').map_or("", |(_, rest)| rest);
     }
     plain.push_str(rest);
-    // What is filled in side by side is one thing to a reader.
+    // Adjacent parameters are one ellipsis.
     plain.replace("… …", "…").replace("……", "…")
 }
 
-/// What the SDK does not refuse in the settings would be a fault of the rule later, and the other way round nobody
-/// could name it.
+/// A name that only the host refuses would be a fault of the rule later, and a name that only the SDK refuses could not
+/// be used at all.
 #[test]
-fn the_sdk_and_the_host_take_the_same_names() {
+fn the_sdk_and_the_host_accept_the_same_names() {
     let names = [
         "",
         "disk",
@@ -299,41 +299,41 @@ fn the_sdk_and_the_host_take_the_same_names() {
     assert!(labels(LABELS_BYTES).is_ok() && labels(LABELS_BYTES + 1).is_err());
 }
 
-/// A range that is not told is found out by being refused.
+/// The documented range of each limit is checked with values outside of it.
 #[test]
 fn the_ranges_of_limits_are_true() {
     let document = read("docs/WRITING-RULES.md");
     let serde_json::Value::Object(limits) = serde_json::to_value(Limits::default()).expect("it is JSON") else {
         panic!("limits have fields");
     };
-    let told = limits.iter().filter_map(|(name, default)| {
+    let ranges = limits.iter().filter_map(|(name, default)| {
         let row = document.split(&format!("| `{name}` | {default} |")).nth(1)?;
         let row = row.split('\n').next()?;
-        let (least, most) = row.split_once("; from ")?.1.split_once(" to ")?;
+        let (min, max) = row.split_once("; from ")?.1.split_once(" to ")?;
         Some((
             name,
-            least.parse::<u64>().ok()?,
-            most.trim_end_matches(" |").parse::<u64>().ok()?,
+            min.parse::<u64>().ok()?,
+            max.trim_end_matches(" |").parse::<u64>().ok()?,
         ))
     });
-    let told: Vec<_> = told.collect();
-    assert_eq!(told.len(), 8, "{told:?}");
+    let ranges: Vec<_> = ranges.collect();
+    assert_eq!(ranges.len(), 8, "{ranges:?}");
     let refused = |name: &String, value: u64| {
         let mut changed = limits.clone();
         changed.insert(name.clone(), value.into());
         let changed: Limits = serde_json::from_value(changed.into()).expect("they are limits");
         Engine::new(changed).expect_err("refused").to_string()
     };
-    for (name, least, most) in told {
-        for outside in [least - 1, most + 1] {
-            let expected = format!("the limit {name} is {outside}; it has to be between {least} and {most}");
+    for (name, min, max) in ranges {
+        for outside in [min - 1, max + 1] {
+            let expected = format!("the limit {name} is {outside}; it has to be between {min} and {max}");
             assert_eq!(refused(name, outside), expected);
         }
     }
 }
 
 #[test]
-fn links_between_documents_lead_somewhere() {
+fn links_between_documents_are_valid() {
     let documents = [
         "README.md",
         "docs/API.md",
@@ -421,7 +421,7 @@ fn imported_modules(text: &str) -> BTreeSet<String> {
     modules
 }
 
-/// What is wrong between files and layers: each a sentence with both files.
+/// The violations of the layers: each a sentence with both files.
 fn upward_imports(files: &[(String, String)], layers: &BTreeMap<String, usize>) -> Vec<String> {
     let mut wrong = Vec::new();
     for (path, text) in files {

@@ -1,4 +1,4 @@
-//! Compiled rules are kept and taken back, and nothing is loaded that was changed in between.
+//! Compiled rules are stored as sealed artefacts and loaded again; a changed artefact is never loaded.
 
 use watchpost_policies::{ArtefactError, ArtefactKey, Digest, Recipe, RecipeError, Refusal, RuleModule};
 use watchpost_tests::crafted::{CONTRACT, of_world};
@@ -24,7 +24,7 @@ fn artefact() -> Vec<u8> {
 }
 
 #[test]
-fn an_artefact_comes_back_in_another_engine_of_the_same_kind() {
+fn an_artefact_is_loaded_by_another_engine_with_the_same_configuration() {
     assert_eq!(load(&artefact(), &key()), Ok(()));
 }
 
@@ -53,11 +53,11 @@ fn code_that_was_compiled_by_an_engines_recipe_is_loaded_by_that_engine() {
 }
 
 #[test]
-fn a_recipe_says_what_is_wrong_with_a_component_and_runs_none() {
+fn a_recipe_reports_an_invalid_component_without_running_it() {
     let recipe = engine().recipe();
     let broken = recipe.compile(&THRESHOLD[..THRESHOLD.len() / 2], &key());
     assert!(matches!(broken, Err(RecipeError::Invalid { why }) if !why.is_empty()));
-    // It would trap as soon as it is asked who it is.
+    // Its `describe` would trap.
     let trapping = of_world(CONTRACT, "threshold");
     let artefact = recipe.compile(&trapping, &key()).expect("it is a component");
     let loaded = RuleModule::load(&engine(), Digest::of(&trapping), &artefact, &key());
@@ -82,7 +82,7 @@ fn a_changed_artefact_is_not_loaded_wherever_it_was_changed() {
 }
 
 #[test]
-fn what_is_cut_off_or_something_else_is_not_loaded() {
+fn truncated_or_foreign_files_are_not_loaded() {
     let whole = artefact();
     assert_eq!(load(&[], &key()), Err(ArtefactError::NotAnArtefact));
     assert_eq!(load(b"watchpost-rule-1", &key()), Err(ArtefactError::NotAnArtefact));

@@ -1,4 +1,4 @@
-//! A whole Watchpost that watches machines in an Azure of the test's own.
+//! A complete server that monitors machines in a simulated Azure.
 
 use watchpost_tests::azure::{Azure, Fault, Metric, Place, Proof};
 use watchpost_tests::server::{Server, eventually};
@@ -42,7 +42,7 @@ fn finding(server: &Server, metric: &str, resource: &str) -> Option<serde_json::
 }
 
 #[test]
-fn a_machine_in_azure_is_judged_beside_this_one() {
+fn a_machine_in_azure_is_judged_next_to_the_local_host() {
     let azure = azure();
     let server = Server::with(&settings(&azure)).ready();
     let memory = eventually("a judgement", || finding(&server, "memory", "vm-1"));
@@ -69,7 +69,7 @@ fn a_machine_in_azure_is_judged_beside_this_one() {
 }
 
 #[test]
-fn who_may_not_read_metrics_is_told_the_role_that_is_missing() {
+fn missing_permission_to_read_metrics_is_reported_with_the_missing_role() {
     let azure = azure();
     azure.place(Place::new(VM).denied());
     let server = Server::with(&settings(&azure)).ready();
@@ -81,7 +81,7 @@ fn who_may_not_read_metrics_is_told_the_role_that_is_missing() {
 }
 
 #[test]
-fn an_azure_that_answers_slowly_holds_nobody_up() {
+fn a_slow_azure_delays_no_other_source() {
     let azure = azure();
     let server = Server::with(&settings(&azure)).ready();
     eventually("an answer", || finding(&server, "memory", "vm-1"));

@@ -1,4 +1,4 @@
-//! Work chunks as workers and readers know them.
+//! Work chunks over the API.
 
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,7 +15,7 @@ fn chunk(job: i64, index: i64) -> Value {
     json!({ "job_id": job, "chunk_index": index, "image_range": { "start": 0, "end": 99 } })
 }
 
-/// Each promise is held by both databases.
+/// Runs a test on both databases.
 fn on_both(settings: &str, check: impl Fn(Server)) {
     check(Server::with(settings).ready());
     let url = postgres::shared().database();
@@ -71,7 +71,7 @@ fn a_worker_reports_a_chunk_works_on_it_and_it_is_counted() {
 }
 
 #[test]
-fn a_chunk_that_is_completed_changes_no_more() {
+fn a_completed_chunk_cannot_change() {
     on_both("", |server| {
         let agent = server.client("agent");
         let id = &agent.send("POST", PATH, &chunk(1, 0)).json()["id"];
@@ -82,7 +82,7 @@ fn a_chunk_that_is_completed_changes_no_more() {
             200
         );
         let completed = change(json!({ "status": "completed", "priority": 7 }));
-        assert_eq!(completed.status, 200, "it may be told with its last change");
+        assert_eq!(completed.status, 200, "it may be reported again with its last change");
         for refused in [
             json!({ "priority": 1 }),
             json!({ "task_id": "celery-2" }),
@@ -115,7 +115,7 @@ fn a_chunk_that_is_completed_changes_no_more() {
 }
 
 #[test]
-fn a_batch_is_taken_whole_or_not_at_all_and_read_page_after_page() {
+fn a_batch_is_accepted_as_a_whole_or_rejected_and_read_page_by_page() {
     on_both("", |server| {
         let agent = server.client("agent");
         let batch: Vec<_> = (0..5).map(|index| chunk(9, index)).collect();
@@ -146,13 +146,13 @@ fn a_batch_is_taken_whole_or_not_at_all_and_read_page_after_page() {
 }
 
 #[test]
-fn mistakes_are_told_with_what_to_change() {
+fn errors_say_what_to_change() {
     let server = Server::start().ready();
     let agent = server.client("agent");
     let refused = |body: &Value, says: &str| {
         let answer = agent.send("POST", PATH, body);
-        let told = answer.json()["detail"].to_string();
-        assert!(answer.status == 400 && told.contains(says), "{body} is told {told}");
+        let detail = answer.json()["detail"].to_string();
+        assert!(answer.status == 400 && detail.contains(says), "{body}: {detail}");
     };
     refused(&json!([]), "send 1 to 1000");
     refused(&json!({ "job_id": 1 }), "missing field `chunk_index`");
@@ -192,15 +192,15 @@ fn mistakes_are_told_with_what_to_change() {
 }
 
 #[test]
-fn who_may_only_read_reports_nothing() {
+fn a_client_with_read_permission_cannot_report_chunks() {
     let server = Server::start().ready();
     assert_eq!(server.client("reader").send("POST", PATH, &chunk(1, 0)).status, 403);
     assert_eq!(server.client("reader").get(PATH).status, 200);
-    assert_eq!(server.stranger().get(PATH).status, 401);
+    assert_eq!(server.anonymous_client().get(PATH).status, 401);
 }
 
 #[test]
-fn chunks_of_a_pixcrawler_are_read_and_not_written() {
+fn chunks_of_a_pixcrawler_database_are_read_only() {
     let url = postgres::shared().database();
     drop(Server::with(&format!("[database]\nurl = \"{url}\"")).ready());
     let name = url.rsplit('/').next().expect("a name");
@@ -240,7 +240,7 @@ fn a_chunk_database_that_cannot_be_reached_is_unknown_and_never_zero() {
 }
 
 #[test]
-fn a_database_behind_a_wire_that_is_cut_or_held_is_503_and_comes_back() {
+fn a_database_behind_a_broken_connection_is_503_and_recovers() {
     let shared = postgres::shared();
     let proxy = Proxy::to(shared.address());
     let url = shared.database();
@@ -259,7 +259,7 @@ fn a_database_behind_a_wire_that_is_cut_or_held_is_503_and_comes_back() {
         answer.text()
     );
     assert_eq!(server.get("/api/v1/report").status, 200, "others are not held up");
-    proxy.let_go();
+    proxy.resume();
     eventually("the chunk that was sent again", || {
         let again = agent.send("POST", PATH, &chunk(1, 1));
         (again.status < 300).then_some(())
@@ -268,7 +268,7 @@ fn a_database_behind_a_wire_that_is_cut_or_held_is_503_and_comes_back() {
 }
 
 #[test]
-fn a_full_disk_is_told_and_work_goes_on_when_there_is_room_again() {
+fn a_full_disk_is_reported_and_work_continues_when_space_is_freed() {
     let folder = tempfile::tempdir().expect("a folder");
     let disk = folder.path().join("data");
     std::fs::create_dir(&disk).expect("made");
@@ -284,7 +284,7 @@ fn a_full_disk_is_told_and_work_goes_on_when_there_is_room_again() {
     let agent = server.client("agent");
     assert_eq!(agent.send("POST", PATH, &chunk(1, 0)).status, 201);
     let filler = disk.join("filler");
-    // As much as there is room for.
+    // Fills the disk.
     let _ = std::fs::write(&filler, vec![0; 16 << 20]);
     let mut refused = None;
     for index in 1..200 {
@@ -325,7 +325,7 @@ fn a_chunk_that_was_acknowledged_survives_a_hundred_kills() {
         let (agent, stop) = (server.client("agent"), AtomicBool::new(false));
         acknowledged += std::thread::scope(|scope| {
             let reporting = scope.spawn(|| report_until(&agent, round, &stop));
-            // Sometimes at once, sometimes in the midst of many.
+            // Sometimes at once, sometimes after many reports.
             if round % 3 > 0 {
                 eventually("some reports", || (reported(&server) > round % 7).then_some(()));
             }
@@ -346,7 +346,7 @@ fn reported(server: &Server) -> i64 {
     last["by_status"]["pending"].as_i64().unwrap_or_default()
 }
 
-/// Reports one after the other until nobody answers; how many were acknowledged.
+/// Reports chunks until the server stops responding; returns the number of acknowledged ones.
 fn report_until(agent: &Client, round: i64, stop: &AtomicBool) -> i64 {
     let Ok(mut connection) = agent.connect() else { return 0 };
     let mut acknowledged = 0;

@@ -1,5 +1,4 @@
-//! A generation decides requests: by the role rule, against what is not ok just now, and remembers what it
-//! may.
+//! Decisions of a generation: by the role rule and the findings that are not ok, with a cache of decisions.
 
 use std::sync::Arc;
 use std::thread;
@@ -18,14 +17,14 @@ fn reason(verdict: &Verdict) -> &str {
 }
 
 #[test]
-fn a_denial_says_who_may_not_do_what_and_why() {
+fn a_denial_has_the_client_the_action_and_the_reason() {
     let engine = engine();
     let rules = rules(&engine, None, None);
     let report = rules.before_the_first("edge-1", NOW_MS);
     let check = |identity: &Identity, action, expected: &str| {
         let decision = rules
             .decide(&Request::new(identity, action), &report)
-            .expect("nobody else is there");
+            .expect("an instance is free");
         assert_eq!(reason(&decision.verdict), expected);
     };
     check(
@@ -55,7 +54,7 @@ fn a_decision_names_the_rule_and_the_generation_it_was_made_by() {
     let request = Request::new(&ada, Action::RulesWrite);
     let decision = rules
         .decide(&request, &rules.before_the_first("edge-1", NOW_MS))
-        .expect("nobody else is there");
+        .expect("an instance is free");
     assert!(decision.is_allowed());
     assert_eq!(
         (decision.generation, decision.rule.as_str(), decision.digest),
@@ -69,14 +68,14 @@ fn a_decision_names_the_rule_and_the_generation_it_was_made_by() {
 }
 
 #[test]
-fn what_is_not_ok_takes_actions_away_until_it_is_ok_again() {
+fn a_while_clause_denies_actions_until_the_subject_is_ok_again() {
     let engine = engine();
     let rules = rules(&engine, None, Some(rule(&engine, ROLE, WHILE)));
     let user = developer("uma", "user");
     let may = |report: &Report, action| {
         let decision = rules
             .decide(&Request::new(&user, action), report)
-            .expect("nobody else is there");
+            .expect("an instance is free");
         decision.is_allowed()
     };
     let calm = rules.judge(&machine(50.0, 50.0, 50.0), None);
@@ -88,16 +87,16 @@ fn what_is_not_ok_takes_actions_away_until_it_is_ok_again() {
     }
     let decision = rules
         .decide(&Request::new(&user, Action::SessionsRun), &storm)
-        .expect("nobody else is there");
+        .expect("an instance is free");
     assert_eq!(
         reason(&decision.verdict),
         r#"disk{mountpoint="/"} is in alert: sessions.run is not allowed meanwhile"#
     );
 }
 
-/// A broken threshold rule must not lift what hangs on its findings.
+/// A failing threshold rule must not lift denials that depend on its findings.
 #[test]
-fn a_threshold_rule_that_breaks_lifts_no_ban() {
+fn a_failing_threshold_rule_lifts_no_denial() {
     let engine = engine();
     let well = rules(&engine, None, Some(rule(&engine, ROLE, WHILE)));
     let storm = well.judge(&machine(95.0, 0.0, 0.0), None);
@@ -116,14 +115,13 @@ fn a_threshold_rule_that_breaks_lifts_no_ban() {
     let user = developer("uma", "user");
     let decision = broken
         .decide(&Request::new(&user, Action::SessionsRun), &report)
-        .expect("nobody else is there");
+        .expect("an instance is free");
     assert!(!decision.is_allowed());
 }
 
-/// What is taken away while nobody knows is taken away before anybody can know, and where the rule that would know
-/// is broken from the beginning.
+/// A clause from `unknown` on denies before the first round, and if the threshold rule fails from the start.
 #[test]
-fn what_was_never_judged_is_unknown_to_the_role_rule() {
+fn a_subject_that_was_never_judged_is_unknown_to_the_role_rule() {
     let engine = engine();
     let at_least = |severity: &str| {
         let settings =
@@ -133,7 +131,7 @@ fn what_was_never_judged_is_unknown_to_the_role_rule() {
     let user = developer("uma", "user");
     let allowed = |rules: &RuleSet, report: &Report| {
         let decision = rules.decide(&Request::new(&user, Action::SessionsRun), report);
-        decision.expect("nobody else is there").is_allowed()
+        decision.expect("an instance is free").is_allowed()
     };
     for (severity, expected) in [("unknown", false), ("warning", true)] {
         let trapping = rule(&engine, HOSTILE, r#"{"do": "trap"}"#);
@@ -151,15 +149,15 @@ fn what_was_never_judged_is_unknown_to_the_role_rule() {
 }
 
 #[test]
-fn a_role_rule_is_shown_only_the_standings_it_asked_for() {
+fn a_role_rule_gets_only_the_standings_that_it_requested() {
     let engine = engine();
     let report = rules(&engine, None, None).judge(&machine(95.0, 95.0, 10.0), None);
     let shown = |metrics: &str| {
-        let settings = format!(r#"{{"do": "tell", "metrics": {metrics}}}"#);
+        let settings = format!(r#"{{"do": "echo", "metrics": {metrics}}}"#);
         let rules = rules(&engine, None, Some(rule(&engine, LOCKOUT_RULE, &settings)));
         let identity = Identity::anonymous();
         let decision = rules.decide(&Request::new(&identity, Action::HealthRead), &report);
-        reason(&decision.expect("nobody else is there").verdict).to_owned()
+        reason(&decision.expect("an instance is free").verdict).to_owned()
     };
     assert!(!shown("[]").contains("threshold"));
     let disk = shown(r#"["disk"]"#);
@@ -173,7 +171,7 @@ fn a_role_rule_is_shown_only_the_standings_it_asked_for() {
 #[test]
 fn everything_about_a_certificate_reaches_the_rule() {
     let engine = engine();
-    let rules = rules(&engine, None, Some(rule(&engine, LOCKOUT_RULE, r#"{"do": "tell"}"#)));
+    let rules = rules(&engine, None, Some(rule(&engine, LOCKOUT_RULE, r#"{"do": "echo"}"#)));
     let ada = developer("ada", "admin");
     let facts = Labels::new([("listener", "public")]).expect("legal labels");
     let request = Request {
@@ -183,8 +181,8 @@ fn everything_about_a_certificate_reaches_the_rule() {
     };
     let decision = rules
         .decide(&request, &rules.before_the_first("edge-1", NOW_MS))
-        .expect("nobody else is there");
-    let told = reason(&decision.verdict);
+        .expect("an instance is free");
+    let message = reason(&decision.verdict);
     let parts = [
         "\"CN=ada,OU=admin,O=Watchpost\"",
         "\"/O=Watchpost/OU=admin/CN=ada\"",
@@ -194,46 +192,46 @@ fn everything_about_a_certificate_reaches_the_rule() {
         "\"listener\"",
     ];
     for part in parts {
-        assert!(told.contains(part), "{part}\n{told}");
+        assert!(message.contains(part), "{part}\n{message}");
     }
 }
 
 #[test]
-fn the_same_request_gets_the_same_answer_without_asking_again() {
+fn the_decision_about_the_same_request_is_cached() {
     let engine = engine();
     let rules = rules(&engine, None, None);
     let calm = rules.judge(&machine(50.0, 50.0, 50.0), None);
     let ada = developer("ada", "admin");
     let request = Request::new(&ada, Action::RulesWrite);
-    let first = rules.decide(&request, &calm).expect("nobody else is there");
-    let again = rules.decide(&request, &calm).expect("nobody else is there");
+    let first = rules.decide(&request, &calm).expect("an instance is free");
+    let again = rules.decide(&request, &calm).expect("an instance is free");
     assert!(Arc::ptr_eq(&first, &again));
-    // A change that the role rule did not ask about forgets nothing.
+    // A change of a metric that the role rule did not request keeps the cache.
     let storm = rules.judge(&machine(95.0, 50.0, 50.0), None);
-    let under_storm = rules.decide(&request, &storm).expect("nobody else is there");
+    let under_storm = rules.decide(&request, &storm).expect("an instance is free");
     assert!(Arc::ptr_eq(&first, &under_storm));
-    // Another generation remembers nothing.
+    // Another generation starts with an empty cache.
     let next = RuleSet::new(2, vec![], rules.role().clone()).expect("the rules make a set");
-    let decision = next.decide(&request, &calm).expect("nobody else is there");
+    let decision = next.decide(&request, &calm).expect("an instance is free");
     assert_eq!(decision.generation, 2);
 }
 
 #[test]
-fn no_more_decisions_are_remembered_than_the_limit_allows() {
+fn the_decision_cache_is_bounded() {
     let engine = engine_with(|limits| limits.decision_cache_entries = 0);
     let rules = rules(&engine, None, None);
     let report = rules.before_the_first("edge-1", NOW_MS);
     let ada = developer("ada", "admin");
     let request = Request::new(&ada, Action::RulesWrite);
-    let first = rules.decide(&request, &report).expect("nobody else is there");
-    let again = rules.decide(&request, &report).expect("nobody else is there");
+    let first = rules.decide(&request, &report).expect("an instance is free");
+    let again = rules.decide(&request, &report).expect("an instance is free");
     assert!(!Arc::ptr_eq(&first, &again));
     assert_eq!(first, again);
 }
 
-/// Exhaustion is "busy", and says nothing about the request.
+/// Without a free instance the result is busy, which is no decision about the request.
 #[test]
-fn when_all_instances_are_taken_the_answer_is_busy_and_not_no() {
+fn when_all_instances_are_in_use_the_result_is_busy_and_not_a_denial() {
     let engine = engine_with(|limits| {
         limits.instances = 1;
         limits.instance_wait_ms = 20;
@@ -249,7 +247,7 @@ fn when_all_instances_are_taken_the_answer_is_busy_and_not_no() {
         while !is_busy() {
             assert!(
                 !holding.is_finished(),
-                "the slow rule held the only instance and nobody was told"
+                "the slow rule held the only instance and no busy error was returned"
             );
         }
         let decision = holding.join().expect("it ends").expect("it had the instance");
@@ -262,7 +260,7 @@ fn when_all_instances_are_taken_the_answer_is_busy_and_not_no() {
 }
 
 #[test]
-fn patience_is_enough_where_the_instance_is_soon_free() {
+fn a_request_waits_for_an_instance_that_is_soon_free() {
     let engine = engine_with(|limits| {
         limits.instances = 1;
         limits.instance_wait_ms = 10_000;
@@ -283,16 +281,16 @@ fn patience_is_enough_where_the_instance_is_soon_free() {
 }
 
 #[test]
-fn mistakes_in_the_settings_are_named_with_what_there_is() {
+fn errors_in_the_settings_list_the_valid_values() {
     let engine = engine();
     let module = RuleModule::compile(&engine, ROLE).expect("it is taken");
-    let told = |settings: &str| module.with_settings(settings).expect_err("refused").to_string();
-    let misspelt = told(r#"{"roles": {"ops": ["rule.write"]}}"#);
+    let message = |settings: &str| module.with_settings(settings).expect_err("refused").to_string();
+    let misspelt = message(r#"{"roles": {"ops": ["rule.write"]}}"#);
     assert!(
         misspelt.contains("/roles/ops/0: rule.write matches no action; the actions are health.read,"),
         "{misspelt}"
     );
-    let empty = told(r#"{"identities": [{"match": {}, "roles": ["admin"]}]}"#);
+    let empty = message(r#"{"identities": [{"match": {}, "roles": ["admin"]}]}"#);
     assert!(
         empty.contains("/identities/0/match: match at least one field"),
         "{empty}"

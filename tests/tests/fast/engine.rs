@@ -1,5 +1,4 @@
-//! What the engine is by itself: where instances live, how many there are, that it answers the same every
-//! time, and that every limit can be obeyed.
+//! The engine: allocation and number of instances, deterministic results, and the range of every limit.
 
 use std::path::Path;
 use std::process::Command;
@@ -11,16 +10,16 @@ use watchpost_tests::guests::{HOSTILE, THRESHOLD, engine, engine_with, rule, rul
 use watchpost_tests::sample::{file_systems, machine, sample, snapshot};
 
 #[test]
-fn instances_live_in_a_pool_where_there_is_room() {
+fn instances_are_pooled_if_the_address_space_is_large_enough() {
     assert_eq!(engine().allocation(), &Allocation::Pooling);
 }
 
-/// A process of its own, for its address space is made small: as on boards whose processor has 39 bits, the
-/// pool does not fit, and rules judge all the same. Code that was compiled for the pool leaves out bounds
-/// checks that are needed here, so it is not taken back.
+/// Runs in a separate process with little address space, as on boards whose processor has 39 bits: the pool does not
+/// fit, but rules work. Code that was compiled for the pool has no bounds checks, which are needed here, so it is not
+/// loaded.
 #[test]
-fn where_address_space_is_small_instances_are_made_one_by_one() {
-    const NAME: &str = "engine::where_address_space_is_small_instances_are_made_one_by_one";
+fn with_little_address_space_instances_are_allocated_on_demand() {
+    const NAME: &str = "engine::with_little_address_space_instances_are_allocated_on_demand";
     let key = ArtefactKey::new([7; 32]);
     if let Some(pooled) = std::env::var_os("POOLED_ARTEFACT") {
         let engine = engine();
@@ -66,15 +65,15 @@ fn where_address_space_is_small_instances_are_made_one_by_one() {
 }
 
 #[test]
-fn limits_that_make_no_sense_are_refused_by_name() {
-    let told = |change: fn(&mut Limits)| {
+fn invalid_limits_are_refused_by_name() {
+    let message = |change: fn(&mut Limits)| {
         let mut limits = Limits::default();
         change(&mut limits);
         Engine::new(limits).expect_err("refused").to_string()
     };
-    let none = told(|limits| limits.instances = 0);
+    let none = message(|limits| limits.instances = 0);
     assert_eq!(none, "the limit instances is 0; it has to be between 1 and 1000");
-    assert!(told(|limits| limits.instance_wait_ms = u64::MAX).contains("instance_wait_ms"));
+    assert!(message(|limits| limits.instance_wait_ms = u64::MAX).contains("instance_wait_ms"));
     type Change = fn(&mut Limits, usize);
     let changes: [(&str, Change); 7] = [
         ("component_bytes", |limits, to| limits.component_bytes = to),
@@ -89,15 +88,18 @@ fn limits_that_make_no_sense_are_refused_by_name() {
         for outside in [0, 1000 - 1, usize::MAX] {
             let mut limits = Limits::default();
             change(&mut limits, outside);
-            let told = Engine::new(limits).expect_err("refused").to_string();
-            assert!(told.starts_with(&format!("the limit {name} is {outside};")), "{told}");
+            let message = Engine::new(limits).expect_err("refused").to_string();
+            assert!(
+                message.starts_with(&format!("the limit {name} is {outside};")),
+                "{message}"
+            );
         }
     }
-    assert!(told(|limits| limits.decision_cache_entries = usize::MAX).contains("decision_cache_entries"));
+    assert!(message(|limits| limits.decision_cache_entries = usize::MAX).contains("decision_cache_entries"));
 }
 
 #[test]
-fn the_least_limits_leave_room_for_the_rules_that_watchpost_brings() {
+fn the_minimum_limits_are_enough_for_the_built_in_rules() {
     let engine = engine_with(|limits| {
         limits.text_bytes = 1600;
         limits.findings = 9000;
@@ -123,7 +125,7 @@ fn the_same_snapshot_gets_the_same_findings_in_every_engine() {
 }
 
 #[test]
-fn what_stays_within_the_limits_is_served() {
+fn a_rule_within_the_limits_is_served() {
     fn check(way: &str, count: usize, change: impl FnOnce(&mut Limits)) -> Option<Misbehaviour> {
         let engine = engine_with(change);
         let settings = format!(r#"{{"do": "{way}", "count": {count}}}"#);

@@ -1,4 +1,4 @@
-//! Behind a front end that ends TLS: what it says counts if it is trusted, and only then.
+//! Behind a front end that terminates TLS: its client headers are used only if it is trusted.
 
 use std::fs;
 
@@ -19,7 +19,7 @@ fn client_cert(server: &Server, name: &str) -> String {
 }
 
 #[test]
-fn what_a_stranger_says_of_itself_counts_for_nothing() {
+fn client_headers_from_an_untrusted_peer_are_ignored() {
     let server = Server::start().ready();
     let forger = server
         .plain_client()
@@ -40,7 +40,7 @@ fn what_a_stranger_says_of_itself_counts_for_nothing() {
 }
 
 #[test]
-fn a_trusted_front_end_hands_its_clients_on() {
+fn a_trusted_front_end_forwards_client_identities() {
     let server = Server::with(TRUSTING).ready();
     let proxy = server
         .plain_client()
@@ -104,12 +104,12 @@ fn clients_of_a_real_nginx_are_recognised() {
         let who = client(name).get("/api/v1/whoami").json();
         assert_eq!(who["roles"][0], name, "{who}");
     }
-    let nobody = Client::new(address, &pki.join("ca.crt"));
+    let anonymous = Client::new(address, &pki.join("ca.crt"));
     assert_eq!(
-        nobody.get("/api/v1/whoami").json()["roles"],
+        anonymous.get("/api/v1/whoami").json()["roles"],
         serde_json::json!(["anonymous"])
     );
-    let forger = nobody.with("client-cert", &client_cert(&server, "admin"));
+    let forger = anonymous.with("client-cert", &client_cert(&server, "admin"));
     assert_eq!(
         forger.get("/api/v1/status").status,
         401,

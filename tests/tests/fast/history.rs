@@ -1,4 +1,4 @@
-//! What is remembered of measurements and judgements, on SQLite and on PostgreSQL alike.
+//! The history of measurements and reports, on SQLite and on PostgreSQL.
 
 use std::path::Path;
 use std::sync::{Arc, LazyLock};
@@ -34,7 +34,7 @@ fn open(url: &str, folder: &Path) -> Store {
     Store::open(place, 1).expect("it opens")
 }
 
-/// A round of three series: a counter, a wave, and one that comes and goes.
+/// A round of three series: a counter, a wave, and one that is not in every round.
 fn round(number: u64) -> (Arc<Snapshot>, Arc<Report>) {
     static RULES: LazyLock<Rules> = LazyLock::new(|| {
         let settings = Settings {
@@ -89,7 +89,7 @@ fn select(metric: &str, from: u64, to: u64) -> Selection {
     }
 }
 
-/// By series, the numbers of the rounds that have a point, and the points.
+/// For each series, the numbers of the rounds with a point, and the points.
 fn read(store: &Store, wanted: &Selection) -> Vec<(String, Vec<(u64, f64)>)> {
     let series = store.find_series(wanted).expect("found");
     let plan = store.plan_history(wanted, series).expect("planned");
@@ -103,11 +103,11 @@ fn read(store: &Store, wanted: &Selection) -> Vec<(String, Vec<(u64, f64)>)> {
 
 fn past(store: &Store, wanted: &Selection) -> Vec<(Snapshot, Value)> {
     let mut all = Vec::new();
-    let told = store.past("edge-1", wanted, |past| {
+    let result = store.past("edge-1", wanted, |past| {
         all.push((past.snapshot, past.report));
         true
     });
-    told.expect("read");
+    result.expect("read");
     all
 }
 
@@ -117,7 +117,7 @@ fn condense(store: &Store, now: u64) -> usize {
 }
 
 #[test]
-fn what_was_kept_is_read_back_the_same_before_and_after_it_is_packed() {
+fn history_reads_back_the_same_before_and_after_compaction() {
     on_both(|store| {
         keep(&store, 0..500);
         let whole = select("ticks", 0, 1000);
@@ -140,7 +140,7 @@ fn what_was_kept_is_read_back_the_same_before_and_after_it_is_packed() {
 }
 
 #[test]
-fn only_the_time_and_the_series_that_were_asked_for_are_read() {
+fn only_the_requested_time_range_and_series_are_read() {
     on_both(|store| {
         keep(&store, 0..400);
         condense(&store, 400);
@@ -153,17 +153,17 @@ fn only_the_time_and_the_series_that_were_asked_for_are_read() {
             ..select("*", 0, 400)
         };
         assert_eq!(read(&store, &of_core).len(), 1);
-        let of_nobody = Selection {
+        let of_unknown_host = Selection {
             host: Some("edge-2".to_owned()),
             ..select("*", 0, 400)
         };
-        assert_eq!(read(&store, &of_nobody), []);
+        assert_eq!(read(&store, &of_unknown_host), []);
         assert_eq!(past(&store, &select("*", 100, 109)).len(), 10);
     });
 }
 
 #[test]
-fn what_begins_alike_is_found_and_nothing_that_only_looks_alike() {
+fn a_prefix_finds_exactly_the_series_that_start_with_it() {
     on_both(|store| {
         let names = [
             "disk_used",
@@ -235,7 +235,7 @@ fn too_many_series_are_refused_before_windows_are_read() {
 }
 
 #[test]
-fn the_oldest_goes_by_age_and_by_size() {
+fn the_oldest_rounds_are_pruned_by_age_and_by_size() {
     on_both(|store| {
         keep(&store, 0..1100);
         condense(&store, 1100);
@@ -263,7 +263,7 @@ fn the_oldest_goes_by_age_and_by_size() {
 }
 
 #[test]
-fn a_series_of_which_nothing_is_left_is_forgotten_and_may_come_again() {
+fn a_series_without_samples_is_deleted_and_may_return() {
     on_both(|store| {
         keep(&store, 0..400);
         condense(&store, 400);
@@ -299,13 +299,13 @@ fn a_series_of_which_nothing_is_left_is_forgotten_and_may_come_again() {
         assert_eq!(
             read(&store, &select("wave", 1000, 1001))[0].1.len(),
             1,
-            "a series begins anew"
+            "a series starts again"
         );
     });
 }
 
 #[test]
-fn rounds_of_a_machine_that_is_gone_are_found_packed_and_let_go() {
+fn rounds_of_a_removed_host_are_readable_compacted_and_pruned() {
     on_both(|store| {
         keep(&store, 0..10);
         let left = |rounds: u64| store.hosts_left_behind(BEGIN + rounds * 10_000).expect("asked");
@@ -321,7 +321,7 @@ fn rounds_of_a_machine_that_is_gone_are_found_packed_and_let_go() {
 }
 
 #[test]
-fn a_round_that_is_written_twice_is_there_once() {
+fn a_round_that_is_written_twice_is_stored_once() {
     on_both(|store| {
         keep(&store, 0..3);
         keep(&store, 0..3);
@@ -329,7 +329,7 @@ fn a_round_that_is_written_twice_is_there_once() {
     });
 }
 
-/// Who writes the rounds of the machine that they are of.
+/// A writer of the rounds of one host.
 fn history(store: &Store, patience: Duration) -> History {
     let options = Options {
         retention: Duration::from_secs(14 * 24 * 3600),
@@ -357,16 +357,16 @@ fn take_in(history: &History, numbers: std::ops::Range<u64>) {
     }
 }
 
-/// Writes what is taken in, in the background.
+/// Starts the write buffer in the background.
 fn write_behind(history: &History) {
     let history = history.clone();
     spawn(async move {
-        // No round is judged here, and as long as one may be it goes on.
+        // No round is judged here, so the buffer ends when its sender is dropped.
         history.keep(Evaluations::new().subscribe("history")).await;
     });
 }
 
-/// Waits until so many rounds are in the database.
+/// Waits until this number of rounds is in the database.
 async fn written(store: &Store, rounds: i64) {
     let all = async {
         while store.ask(Store::history_usage).await.map_or(0, |usage| usage.rounds) < rounds {
@@ -378,7 +378,7 @@ async fn written(store: &Store, rounds: i64) {
 }
 
 #[test]
-fn behind_a_wire_that_fell_silent_history_is_written_over_a_new_connection() {
+fn after_a_silent_connection_history_is_written_over_a_new_one() {
     let (shared, folder) = (postgres::shared(), tempfile::tempdir().expect("a folder"));
     let proxy = Proxy::to(shared.address());
     let url = shared.database();
@@ -396,15 +396,15 @@ fn behind_a_wire_that_fell_silent_history_is_written_over_a_new_connection() {
         written(&direct, 7).await;
         assert!(
             began.elapsed() >= Duration::from_secs(3),
-            "nobody answers the first attempt"
+            "the first attempt gets no response"
         );
-        // The thread that still waits would be waited for.
+        // Dropping the store would wait for the blocked thread.
         proxy.cut();
     });
 }
 
 #[test]
-fn two_who_write_as_one_machine_find_each_other_out() {
+fn two_writers_with_one_host_name_detect_each_other() {
     on_both(|store| {
         System::new().block_on(async {
             keep(&store, 0..40);
@@ -425,7 +425,7 @@ fn two_who_write_as_one_machine_find_each_other_out() {
             assert_eq!(
                 other.foreign_rounds().await.expect("asked"),
                 0,
-                "nobody wrote since its first"
+                "there was no other writer since its first round"
             );
             take_in(&one, 53..54);
             written(&store, 54).await;
@@ -443,7 +443,7 @@ fn a_sample_on_the_disk_is_small() {
     condense(&store, 1000);
     let usage = store.history_usage().expect("counted");
     let bytes = usage.bytes as f64 / usage.samples as f64;
-    // A wave of sines is as hard as numbers get, and three series share what a round costs.
+    // A sine wave is hard to compress, and three series share the overhead of a round.
     assert!(bytes < 12.0, "{bytes} bytes a sample");
 }
 
@@ -477,14 +477,14 @@ fn history_is_served_raw_and_in_steps() {
 }
 
 #[test]
-fn who_asks_wrongly_or_for_too_much_is_told_the_limit() {
+fn an_invalid_or_too_large_query_is_refused_with_the_limit() {
     let server = Server::with("[history]\nmax_points = 100\nmax_series = 3\n[collector]\ninterval = \"100ms\"").ready();
     let refused = |query: &str, status: u16, says: &str| {
         let answer = server.get(query);
-        let told = answer.json()["detail"].to_string();
+        let detail = answer.json()["detail"].to_string();
         assert!(
-            answer.status == status && told.contains(says),
-            "{query}: {} {told}",
+            answer.status == status && detail.contains(says),
+            "{query}: {} {detail}",
             answer.status
         );
     };
@@ -514,5 +514,8 @@ fn who_asks_wrongly_or_for_too_much_is_told_the_limit() {
         200,
         "of steps there are fewer"
     );
-    assert_eq!(server.stranger().get("/api/v1/history?metric=memory").status, 401);
+    assert_eq!(
+        server.anonymous_client().get("/api/v1/history?metric=memory").status,
+        401
+    );
 }

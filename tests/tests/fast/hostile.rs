@@ -1,9 +1,9 @@
-//! Bytes that no honest client sends: each gets a 4xx or a closed door, and the server goes on.
+//! Malformed and malicious requests: each gets a 4xx response or a closed connection, and the server keeps serving.
 
 use watchpost_tests::server::Server;
 
 #[test]
-fn malformed_requests_are_refused_and_the_server_goes_on() {
+fn malformed_requests_are_refused_and_the_server_keeps_serving() {
     let server = Server::start().ready();
     let long = |length: usize| "a".repeat(length);
     let requests: Vec<Vec<u8>> = [
@@ -37,7 +37,7 @@ fn malformed_requests_are_refused_and_the_server_goes_on() {
         for request in &requests {
             let shown = String::from_utf8_lossy(&request[..request.len().min(80)]).into_owned();
             let mut connection = client.connect().expect("it answers");
-            // Whoever is refused early may not get everything sent.
+            // A client that is refused early may be unable to send everything.
             let _ = connection.send(request);
             let _ = connection.send(b"GET /never HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
             let rest = String::from_utf8_lossy(&connection.rest()).into_owned();
@@ -62,7 +62,7 @@ fn malformed_requests_are_refused_and_the_server_goes_on() {
 }
 
 #[test]
-fn a_path_that_nobody_made_is_no_series_of_its_own() {
+fn an_unknown_path_creates_no_series_in_the_metrics() {
     let server = Server::start().ready();
     for at in 0..50 {
         assert_eq!(server.get(&format!("/nothing/{at}")).status, 404);
@@ -73,7 +73,7 @@ fn a_path_that_nobody_made_is_no_series_of_its_own() {
 }
 
 #[test]
-fn nobody_writes_a_line_of_the_log_but_us() {
+fn clients_cannot_forge_log_lines() {
     let server = Server::start().ready();
     let forger = server.client("admin").with("user-agent", "good\\n2026 ERROR forged");
     forger.get("/health?%0aforged");

@@ -1,5 +1,5 @@
-//! A generation judges snapshots: what it remembers of the last round, what it shows to which rule, and what
-//! it says while a rule is broken.
+//! Judgements of a generation: the findings of the last round, the metrics for each rule, and the report while a rule
+//! fails.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ fn about<'r>(report: &'r Report, metric: &str) -> &'r Finding {
     found.unwrap_or_else(|| panic!("nothing about {metric}: {:?}", report.findings()))
 }
 
-/// The same machine, some seconds later.
+/// The same snapshot, some seconds later.
 fn later(snapshot: &Snapshot, seconds: u64) -> Snapshot {
     let samples = snapshot.samples().to_vec();
     let time_ms = snapshot.time_ms() + seconds * 1000;
@@ -52,7 +52,7 @@ fn a_full_disk_is_an_alert_that_a_person_can_act_on() {
 }
 
 #[test]
-fn a_finding_knows_since_when_it_has_been_so() {
+fn a_finding_has_the_time_since_when_it_holds() {
     let engine = engine();
     let rules = rules(&engine, None, None);
     let full = machine(95.0, 10.0, 10.0);
@@ -77,7 +77,7 @@ fn a_reload_loses_neither_hysteresis_nor_since() {
     let still = after.judge(&later(&machine(85.0, 0.0, 0.0), 10), Some(&alert));
     assert_eq!((still.generation(), severity(&still, "disk")), (2, Severity::Alert));
     assert_eq!(about(&still, "disk").since_ms, NOW_MS);
-    // Without the memory of the last round it would not be one.
+    // Without the findings of the last round it would not be an alert.
     assert_eq!(
         severity(&after.judge(&machine(85.0, 0.0, 0.0), None), "disk"),
         Severity::Ok
@@ -85,13 +85,13 @@ fn a_reload_loses_neither_hysteresis_nor_since() {
 }
 
 #[test]
-fn a_rule_that_breaks_clears_no_alert() {
+fn a_failing_rule_clears_no_alert() {
     let engine = engine();
     let well = rules(&engine, None, None);
     let snapshot = machine(95.0, 10.0, 10.0);
     let alert = well.judge(&snapshot, None);
 
-    // The same rule by name, with so little time that it cannot answer.
+    // The same rule by name, with a time limit that it cannot meet.
     let hurried = engine_with(|limits| limits.judge_ms = 0);
     let many = format!(
         r#"{{"thresholds": [{}]}}"#,
@@ -110,9 +110,9 @@ fn a_rule_that_breaks_clears_no_alert() {
     assert_eq!((cpu.severity, cpu.carried), (Severity::Unknown, true));
     assert_eq!(cpu.sentence, "the rule threshold failed; before that, cpu was ok");
 
-    // When it answers again, it goes on where it was.
-    let healed = well.judge(&later(&snapshot, 20), Some(&report));
-    let disk = about(&healed, "disk");
+    // When the rule recovers, its findings continue.
+    let recovered = well.judge(&later(&snapshot, 20), Some(&report));
+    let disk = about(&recovered, "disk");
     assert_eq!(
         (disk.severity, disk.carried, disk.since_ms),
         (Severity::Alert, false, NOW_MS)
@@ -120,7 +120,7 @@ fn a_rule_that_breaks_clears_no_alert() {
 }
 
 #[test]
-fn a_rule_that_fails_at_once_leaves_what_it_would_look_at_unknown() {
+fn a_rule_that_fails_in_the_first_round_leaves_its_metrics_unknown() {
     let engine = engine();
     let hostile = |way: &str| {
         let settings = format!(r#"{{"do": "{way}"}}"#);
@@ -144,7 +144,7 @@ fn a_rule_that_fails_at_once_leaves_what_it_would_look_at_unknown() {
             "the rule hostile failed before it found anything about disk"
         );
     }
-    // It is not shown to the rule as its own word, and what the rule says then is new.
+    // The rule is not shown such a finding as its own, and its next finding is new.
     let echo = hostile("echo").judge(&later(&snapshot, 20), Some(&second));
     assert_eq!(echo.findings().len(), 0, "{:?}", echo.findings());
     let missing = hostile("miss").judge(&later(&snapshot, 20), Some(&second));
@@ -152,7 +152,7 @@ fn a_rule_that_fails_at_once_leaves_what_it_would_look_at_unknown() {
 }
 
 #[test]
-fn before_the_first_round_all_that_will_be_looked_at_is_unknown() {
+fn before_the_first_round_every_requested_metric_is_unknown() {
     let engine = engine();
     let rules = rules(&engine, None, None);
     let before = rules.before_the_first("edge-1", NOW_MS - 5000);
@@ -164,13 +164,13 @@ fn before_the_first_round_all_that_will_be_looked_at_is_unknown() {
     );
     assert_eq!(about(&before, "disk").sentence, "disk was not judged yet");
 
-    // The first round goes as if nothing had been before it.
+    // The first round has no findings before it.
     for first in [machine(85.0, 10.0, 10.0), snapshot(Vec::new(), Vec::new())] {
         let after = rules.judge(&first, Some(&before));
         assert_eq!(after.findings(), rules.judge(&first, None).findings());
     }
 
-    // Metrics that are asked for by a pattern have no names yet.
+    // Metrics that are requested by a pattern have no names yet.
     let settings = r#"{"thresholds": [{"metric": "load*", "alert": 9}, {"metric": "disk", "alert": 9}]}"#;
     let open = RuleSet::new(1, vec![rule(&engine, THRESHOLD, settings)], rule(&engine, ROLE, "{}"));
     let open = open.expect("the rules make a set").before_the_first("edge-1", NOW_MS);
@@ -178,7 +178,7 @@ fn before_the_first_round_all_that_will_be_looked_at_is_unknown() {
 }
 
 #[test]
-fn however_many_series_there_are_the_worst_are_told() {
+fn of_very_many_series_the_worst_are_reported() {
     let engine = engine_with(|limits| limits.judge_ms = 20_000);
     let rules = rules(&engine, None, None);
     let many = file_systems(20_000);
@@ -195,9 +195,9 @@ fn however_many_series_there_are_the_worst_are_told() {
     assert_eq!((next.findings().len(), alerts(&next)), (9000, 20));
 }
 
-/// A template may fill to nothing; before, the host took that for a fault of the whole rule.
+/// A template may fill to blank text, which must not be a fault of the rule.
 #[test]
-fn a_sentence_that_fills_to_nothing_faults_no_rule() {
+fn a_template_that_fills_to_blank_causes_no_fault() {
     let engine = engine();
     let settings = r#"{"thresholds": [{"metric": "memory", "alert": 90, "sentence": "{label.mountpoint}"}]}"#;
     let rules = rules(&engine, Some(rule(&engine, THRESHOLD, settings)), None);
@@ -207,7 +207,7 @@ fn a_sentence_that_fills_to_nothing_faults_no_rule() {
 }
 
 #[test]
-fn a_rule_gets_its_own_last_findings_back_and_no_others() {
+fn a_rule_gets_only_its_own_last_findings() {
     let engine = engine();
     let thresholds = vec![
         rule(&engine, HOSTILE, r#"{"do": "echo"}"#),
@@ -227,7 +227,7 @@ fn a_rule_gets_its_own_last_findings_back_and_no_others() {
 }
 
 #[test]
-fn what_a_gap_explains_is_unknown_and_what_is_merely_gone_is_gone() {
+fn a_series_behind_a_gap_is_unknown_and_a_removed_series_has_no_finding() {
     let engine = engine();
     let rules = rules(&engine, None, None);
     let disk = |mountpoint: &str| sample("disk", &[("mountpoint", mountpoint)], 10.0, "percent");
@@ -260,7 +260,7 @@ fn what_a_gap_explains_is_unknown_and_what_is_merely_gone_is_gone() {
     assert_eq!(count(&unmounted), 1);
 }
 
-/// What was found before is looked up, not searched for: the second round costs about what the first one did.
+/// Findings of the last round are looked up by binary search, so the second round costs about as much as the first.
 #[test]
 fn thousands_of_findings_of_the_last_round_cost_little() {
     let engine = engine_with(|limits| limits.judge_ms = 2000);
@@ -275,7 +275,7 @@ fn thousands_of_findings_of_the_last_round_cost_little() {
 }
 
 #[test]
-fn a_level_that_was_entered_is_not_left_by_another_thresholds_word() {
+fn an_entered_level_is_not_left_by_a_finding_of_another_threshold() {
     let engine = engine();
     let settings = r#"{"thresholds": [
         {"metric": "load", "alert": {"enter": 90, "clear": 80}, "missing": "alert"},
@@ -298,7 +298,7 @@ fn a_level_that_was_entered_is_not_left_by_another_thresholds_word() {
 }
 
 #[test]
-fn a_threshold_for_one_series_stands_before_the_one_for_all() {
+fn a_threshold_for_one_series_precedes_the_one_for_all() {
     let engine = engine();
     let settings = r#"{"thresholds": [
         {"metric": "disk", "labels": {"mountpoint": "/backup*"}, "alert": 99},
@@ -328,7 +328,7 @@ fn the_settings_name_every_mistake_at_once() {
         {"metric": "cpu"},
         {"metric": "memory", "alert": {"enter": 90, "clear": 95}, "sentence": "{valeu} is much"}
     ]}"#;
-    let told = module.with_settings(settings).expect_err("refused").to_string();
+    let message = module.with_settings(settings).expect_err("refused").to_string();
     let parts = [
         "/thresholds/0/warning: the warning level 95 must be below the alert level 90",
         "/thresholds/1: set a warning level, an alert level, or both",
@@ -336,20 +336,20 @@ fn the_settings_name_every_mistake_at_once() {
         "/thresholds/2/sentence: {valeu} is not a placeholder; use {subject}",
     ];
     for part in parts {
-        assert!(told.contains(part), "{part}\n{told}");
+        assert!(message.contains(part), "{part}\n{message}");
     }
-    let told = module
+    let message = module
         .with_settings(r#"{"treshold": []}"#)
         .expect_err("refused")
         .to_string();
     assert!(
-        told.contains("unknown field `treshold`, expected `thresholds`"),
-        "{told}"
+        message.contains("unknown field `treshold`, expected `thresholds`"),
+        "{message}"
     );
 }
 
 #[test]
-fn a_hundred_rules_each_see_what_they_asked_for() {
+fn each_of_a_hundred_rules_gets_the_metrics_that_it_requested() {
     let engine = engine();
     let watching = |number: usize| {
         let settings = format!(r#"{{"metrics": ["metric_{number:03}"]}}"#);
@@ -390,20 +390,20 @@ fn many_threads_judge_by_one_generation_and_agree() {
 }
 
 #[test]
-fn rules_that_do_not_make_a_set_are_named() {
+fn rules_that_cannot_form_a_set_are_reported_by_name() {
     let engine = engine();
     let threshold = || rule(&engine, THRESHOLD, "{}");
     let role = || rule(&engine, ROLE, "{}");
-    let told = |set: Result<RuleSet, SetError>| set.expect_err("refused").to_string();
+    let message = |set: Result<RuleSet, SetError>| set.expect_err("refused").to_string();
     assert_eq!(
-        told(RuleSet::new(1, vec![role()], role())),
+        message(RuleSet::new(1, vec![role()], role())),
         "role is a role rule and cannot serve as a threshold rule"
     );
     assert_eq!(
-        told(RuleSet::new(1, vec![], threshold())),
+        message(RuleSet::new(1, vec![], threshold())),
         "threshold is a threshold rule and cannot serve as a role rule"
     );
-    let twice = told(RuleSet::new(1, vec![threshold(), threshold()], role()));
+    let twice = message(RuleSet::new(1, vec![threshold(), threshold()], role()));
     assert_eq!(
         twice,
         "two threshold rules are named threshold; findings could not be told apart"

@@ -1,4 +1,4 @@
-//! How Watchpost begins, changes and ends.
+//! Start, reload and shutdown of the server.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -24,7 +24,7 @@ fn in_folder(settings: &str, arguments: &[&str]) -> (Option<i32>, String) {
 }
 
 #[test]
-fn what_it_made_for_itself_stays_over_restarts() {
+fn generated_files_are_kept_over_restarts() {
     let server = Server::fresh("").ready();
     let files = [
         "ca.key",
@@ -53,8 +53,8 @@ fn what_it_made_for_itself_stays_over_restarts() {
     assert_eq!(server.get("/api/v1/status").status, 200);
 }
 
-/// The files in a folder of data that are made for its first start, each with its mode and what makes it this very
-/// file: what is written anew is another one.
+/// The files that the first start creates in the data folder, each with its mode and its inode, which differs for a
+/// file that is written again.
 fn kept_files(folder: &Path) -> BTreeMap<PathBuf, (u32, u64)> {
     let mut found = BTreeMap::new();
     let mut left = vec![folder.join("pki"), folder.join("cache")];
@@ -70,7 +70,7 @@ fn kept_files(folder: &Path) -> BTreeMap<PathBuf, (u32, u64)> {
 }
 
 #[test]
-fn a_copy_of_another_ones_keys_and_compiled_rules_is_used_as_it_is() {
+fn copied_keys_and_compiled_rules_are_used_unchanged() {
     let folder = tempfile::tempdir().expect("a folder");
     let data = folder.path().join("data");
     template::copy_to(&data);
@@ -97,14 +97,14 @@ fn a_copy_of_another_ones_keys_and_compiled_rules_is_used_as_it_is() {
 }
 
 #[test]
-fn a_server_without_data_makes_an_authority_of_its_own() {
+fn a_server_without_data_creates_its_own_authority() {
     let authority = |server: Server| fs::read(server.data().join("pki/ca.crt")).expect("it is there");
     let [copied, one, other] = [Server::start(), Server::fresh(""), Server::fresh("")].map(authority);
     assert!(copied != one && one != other);
 }
 
 #[test]
-fn told_to_stop_it_ends_well_and_soon() {
+fn on_sigterm_the_server_exits_cleanly_and_soon() {
     let mut server = Server::start().ready();
     let mut idle = server.client("reader").connect().expect("it answers");
     assert_eq!(idle.ask("GET", "/health/ready").expect("an answer").status, 200);
@@ -113,9 +113,9 @@ fn told_to_stop_it_ends_well_and_soon() {
     server.logged("stopped");
 }
 
-/// Asks for more than the sockets between them can hold, and reads nothing of it.
+/// Requests more than the socket buffers can hold, and reads nothing.
 #[test]
-fn the_ready_file_has_every_address_and_is_gone_when_it_is_told_to_stop() {
+fn the_ready_file_has_every_address_and_is_removed_on_shutdown() {
     let mut server = Server::start();
     let addresses: Vec<_> = server
         .listeners()
@@ -161,7 +161,7 @@ fn begin_and_do_not_read(server: &Server) -> Connection {
                 .expect("a line");
             line.trim().parse().expect("a number")
         };
-        // One of them is this one.
+        // The request itself is one of them.
         let waits = value("watchpost_http_requests_in_flight ") == 2;
         let before = std::mem::replace(
             &mut answered,
@@ -173,7 +173,7 @@ fn begin_and_do_not_read(server: &Server) -> Connection {
 }
 
 #[test]
-fn while_it_stops_it_is_not_ready_and_ends_what_it_began() {
+fn during_shutdown_the_server_is_not_ready_and_finishes_open_requests() {
     let mut server = Server::with("[http]\nrequests_per_second = 0").ready();
     let mut slow = begin_and_do_not_read(&server);
     server.signal("TERM");
@@ -191,7 +191,7 @@ fn while_it_stops_it_is_not_ready_and_ends_what_it_began() {
 }
 
 #[test]
-fn who_takes_too_long_is_cut_off_and_the_exit_code_says_so() {
+fn requests_beyond_the_drain_timeout_are_aborted_and_change_the_exit_code() {
     let mut server = Server::with("[http]\nrequests_per_second = 0\n[server]\ndrain_timeout = \"200ms\"").ready();
     let _slow = begin_and_do_not_read(&server);
     server.signal("TERM");
@@ -200,7 +200,7 @@ fn who_takes_too_long_is_cut_off_and_the_exit_code_says_so() {
 }
 
 #[test]
-fn a_reload_applies_what_can_be_applied_and_says_what_needs_a_restart() {
+fn a_reload_applies_reloadable_settings_and_logs_those_that_need_a_restart() {
     let server = Server::start().ready();
     let severity = |metric: &str| {
         let report = server.get("/api/v1/report").json();
@@ -225,9 +225,9 @@ fn a_reload_applies_what_can_be_applied_and_says_what_needs_a_restart() {
 }
 
 #[test]
-fn a_bad_file_changes_nothing() {
+fn an_invalid_configuration_changes_nothing() {
     let server = Server::start().ready();
-    for (wrong, told) in [
+    for (wrong, expected) in [
         (
             "[rules.threshold]\nthresholds = [{ metric = \"disk\", warning = 95, alert = 90 }]",
             "must be below the alert level",
@@ -240,7 +240,7 @@ fn a_bad_file_changes_nothing() {
     ] {
         server.configure(wrong);
         server.signal("HUP");
-        server.logged(told);
+        server.logged(expected);
     }
     assert_eq!(server.get("/api/v1/status").json()["rules"]["generation"], 1);
     assert_eq!(server.get("/api/v1/report").json()["faults"], serde_json::json!([]));
@@ -252,8 +252,8 @@ fn a_bad_file_changes_nothing() {
 }
 
 #[test]
-fn all_mistakes_are_named_at_once_with_what_to_change() {
-    let (code, told) = in_folder(
+fn all_configuration_errors_are_reported_together_with_remedies() {
+    let (code, output) = in_folder(
         "[collector]\nintervall = \"1s\"\n[http]\nmax_body = \"lots\"\n[log]\nformat = \"xml\"\n[tls]\ncertificate = \"a.crt\"",
         &["check"],
     );
@@ -267,24 +267,24 @@ fn all_mistakes_are_named_at_once_with_what_to_change() {
         "json",
         "tls.key",
     ] {
-        assert!(told.contains(part), "{part} in:\n{told}");
+        assert!(output.contains(part), "{part} in:\n{output}");
     }
-    let (code, told) = in_folder(
+    let (code, output) = in_folder(
         "[rules.threshold]\nthresholds = [{ metric = \"disk\", warning = 95, alert = 90 }]",
         &["check"],
     );
     assert_eq!(code, Some(78));
     assert!(
-        told.contains("/thresholds/0/warning") && told.contains("must be below the alert level 90"),
-        "{told}"
+        output.contains("/thresholds/0/warning") && output.contains("must be below the alert level 90"),
+        "{output}"
     );
-    let (code, told) = in_folder("[listeners", &["check"]);
+    let (code, output) = in_folder("[listeners", &["check"]);
     assert_eq!(code, Some(78));
-    assert!(told.contains("line 1"), "{told}");
+    assert!(output.contains("line 1"), "{output}");
 }
 
 #[test]
-fn check_prints_what_would_be_in_force_without_secrets() {
+fn check_prints_the_effective_configuration_without_secrets() {
     let folder = tempfile::tempdir().expect("a folder");
     let hash = "ab".repeat(32);
     fs::write(
@@ -313,15 +313,15 @@ fn check_prints_what_would_be_in_force_without_secrets() {
 }
 
 #[test]
-fn what_stands_in_the_way_of_a_start_is_one_line_and_a_code() {
+fn a_failed_start_prints_one_line_and_has_an_exit_code() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = taken.local_addr().expect("bound");
     let check = |settings: &str, code: i32, parts: &[&str]| {
-        let (found, told) = in_folder(settings, &[]);
-        assert_eq!(found, Some(code), "{told}");
-        let line = told.lines().last().unwrap_or_default().to_owned();
+        let (found, output) = in_folder(settings, &[]);
+        assert_eq!(found, Some(code), "{output}");
+        let line = output.lines().last().unwrap_or_default().to_owned();
         for part in parts {
-            assert!(line.contains(part), "{part} in:\n{told}");
+            assert!(line.contains(part), "{part} in:\n{output}");
         }
     };
     check(
@@ -339,12 +339,12 @@ fn what_stands_in_the_way_of_a_start_is_one_line_and_a_code() {
         74,
         &["/proc/nothing/here.log"],
     );
-    let (code, told) = in_folder("", &["--no-such-flag"]);
-    assert_eq!(code, Some(64), "{told}");
+    let (code, output) = in_folder("", &["--no-such-flag"]);
+    assert_eq!(code, Some(64), "{output}");
 }
 
 #[test]
-fn a_full_disk_at_the_start_is_told_in_one_line() {
+fn a_full_disk_at_the_start_is_reported_in_one_line() {
     let folder = tempfile::tempdir().expect("a folder");
     let disk = folder.path().join("data");
     fs::create_dir(&disk).expect("made");
@@ -361,11 +361,11 @@ fn a_full_disk_at_the_start_is_told_in_one_line() {
     mount(&["mount", "-t", "tmpfs", "-o", "size=16k", "tmpfs"]);
     fs::write(disk.join("filler"), vec![0; 16 << 10]).expect("written");
     fs::write(folder.path().join("watchpost.toml"), "").expect("written");
-    let (code, told) = said(&command(folder.path()).output().expect("it runs"));
+    let (code, output) = said(&command(folder.path()).output().expect("it runs"));
     mount(&["umount"]);
-    assert_eq!(code, Some(74), "{told}");
-    assert!(told.contains("No space left on device"), "{told}");
-    assert_eq!(told.lines().count(), 1, "{told}");
+    assert_eq!(code, Some(74), "{output}");
+    assert!(output.contains("No space left on device"), "{output}");
+    assert_eq!(output.lines().count(), 1, "{output}");
 }
 
 #[test]
@@ -396,7 +396,7 @@ fn the_log_goes_to_a_file_as_json_and_the_level_is_obeyed() {
 }
 
 #[test]
-fn a_container_can_ask_whether_it_is_ready() {
+fn healthcheck_reports_readiness() {
     let server = Server::start().ready();
     let ask = |url: &str| {
         command(server.folder())
@@ -427,7 +427,7 @@ fn a_container_can_ask_whether_it_is_ready() {
 }
 
 #[test]
-fn the_program_tells_its_version_and_writes_its_own_manual() {
+fn the_program_prints_its_version_and_writes_its_manual() {
     let folder = tempfile::tempdir().expect("a folder");
     let print = |arguments: &[&str]| {
         let output = command(folder.path()).args(arguments).output().expect("it runs");

@@ -1,4 +1,4 @@
-//! Each bound of the front door: what stays within it is served, what does not is told so.
+//! The limits of the HTTP server: requests within a limit are served, others get an error response.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -23,21 +23,21 @@ fn bodies_are_bounded() {
 }
 
 #[test]
-fn a_body_that_nobody_reads_holds_no_connection() {
+fn an_unread_body_holds_no_connection() {
     let server = Server::start();
     let mut connection = server.client("admin").connect().expect("it answers");
     let head = b"GET /health HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n";
     connection.send(head).expect("sent");
     assert_eq!(connection.answer(false).expect("an answer").status, 200);
     let chunk = [b"10000\r\n".to_vec(), vec![b'x'; 0x10000], b"\r\n".to_vec()].concat();
-    // It may hear the client out for a moment, so that the answer is not lost; but not for as long as it likes.
+    // The server may read the rest of the body for a short time, so that the response is not lost, but with a limit.
     let begin = Instant::now();
     eventually("a closed connection", || connection.send(&chunk).is_err().then_some(()));
     assert!(begin.elapsed() < Duration::from_secs(20), "{:?}", begin.elapsed());
 }
 
 #[test]
-fn who_sends_too_much_over_http_2_hears_so_too() {
+fn a_too_large_body_over_http_2_gets_a_response_too() {
     let server = Server::with("[http]\nmax_body = \"1KiB\"").ready();
     let body = server.folder().join("body");
     std::fs::write(&body, vec![b'x'; 8 << 20]).expect("written");
@@ -77,10 +77,12 @@ fn who_sends_too_much_over_http_2_hears_so_too() {
 }
 
 #[test]
-fn whoever_guesses_is_told_to_come_again_later() {
+fn a_client_that_guesses_tokens_is_rate_limited() {
     let server = Server::with("[http]\nrequests_per_second = 1\nburst = 5");
     let guess = |at: usize| {
-        let guesser = server.stranger().with("authorization", &format!("Bearer guess-{at}"));
+        let guesser = server
+            .anonymous_client()
+            .with("authorization", &format!("Bearer guess-{at}"));
         guesser.get("/health").status
     };
     let answers: Vec<u16> = (0..15).map(guess).collect();
@@ -107,7 +109,7 @@ fn headers_are_bounded() {
 }
 
 #[test]
-fn who_asks_too_often_is_told_when_to_come_again() {
+fn a_client_beyond_the_rate_limit_gets_retry_after() {
     let server = Server::with("[http]\nrequests_per_second = 2\nburst = 5");
     let mut reader = server.client("reader").connect().expect("it answers");
     let mut answers = (0..8).map(|_| reader.ask("GET", "/health").expect("an answer"));
@@ -128,7 +130,7 @@ fn who_asks_too_often_is_told_when_to_come_again() {
 }
 
 #[test]
-fn who_sends_slowly_is_not_waited_for() {
+fn a_slow_sender_is_disconnected() {
     let server = Server::with("[http]\nheader_timeout = \"500ms\"");
     let begin = Instant::now();
     let mut connection = server.client("admin").connect().expect("it answers");
@@ -137,7 +139,7 @@ fn who_sends_slowly_is_not_waited_for() {
     assert!(rest.is_empty() || rest.starts_with("HTTP/1.1 408"), "{rest}");
     assert!(begin.elapsed() < Duration::from_secs(20));
 
-    // One that never begins its handshake.
+    // A client that never starts its handshake.
     let mut silent = TcpStream::connect(server.secure).expect("it listens");
     silent.set_read_timeout(Some(Duration::from_secs(20))).expect("set");
     assert_eq!(silent.read(&mut [0; 1]).expect("it is closed, not forgotten"), 0);
@@ -145,7 +147,7 @@ fn who_sends_slowly_is_not_waited_for() {
 }
 
 #[test]
-fn connections_are_bounded_and_the_next_waits_for_its_turn() {
+fn connections_are_bounded_and_the_next_one_waits() {
     let server = Server::with("[http]\nmax_connections = 2\nkeep_alive = \"60s\"\n[server]\nworkers = 1").ready();
     let hold = |_| {
         let mut held = server.client("admin").connect().expect("it answers");
@@ -153,7 +155,7 @@ fn connections_are_bounded_and_the_next_waits_for_its_turn() {
         held
     };
     let held: Vec<_> = (0..2).map(hold).collect();
-    // The kernel takes the connection, but nobody shakes hands yet.
+    // The kernel accepts the connection, but the server does not start a handshake yet.
     let mut third = TcpStream::connect(server.plain).expect("it listens");
     third.set_read_timeout(Some(Duration::from_secs(1))).expect("set");
     third

@@ -1,4 +1,4 @@
-//! Every way in which a rule can misbehave is a named fault, and the engine judges well again afterwards.
+//! Every misbehaviour of a rule is a fault with a name, and the engine works normally afterwards.
 
 use watchpost_policies::{
     Action, Call, Engine, Fault, Identity, Limits, Misbehaviour, Report, Request, RuleModule, RuleSet, SettingsRefusal,
@@ -8,7 +8,7 @@ use watchpost_tests::guests::{HOSTILE, LOCKOUT_RULE, ROLE, THRESHOLD, engine, en
 use watchpost_tests::isolated::isolated;
 use watchpost_tests::sample::{NOW_MS, file_systems, machine};
 
-/// Judges a machine by a rule that misbehaves in this way, next to the one that Watchpost brings.
+/// Judges a snapshot by a rule with this misbehaviour and by the built-in rule.
 fn judged(engine: &Engine, way: &str, count: usize) -> Report {
     let settings = format!(r#"{{"do": "{way}", "count": {count}}}"#);
     let thresholds = vec![rule(engine, HOSTILE, &settings), rule(engine, THRESHOLD, "{}")];
@@ -27,7 +27,7 @@ fn fault(engine: &Engine, way: &str, count: usize) -> Fault {
         RuleModule::compile(engine, HOSTILE).expect("it is taken").digest()
     );
 
-    // The other rule's findings are untouched, and the fault is there to be seen.
+    // The findings of the other rule are unaffected, and the fault is reported.
     let disk = report
         .findings()
         .iter()
@@ -36,7 +36,7 @@ fn fault(engine: &Engine, way: &str, count: usize) -> Fault {
     assert_eq!(disk.severity, Severity::Alert, "{way}");
     assert_eq!(report.findings().len(), 6, "{way}");
 
-    // What it never spoke of is unknown.
+    // Metrics without an earlier finding of the rule are unknown.
     let stand_in = &report.findings()[0];
     assert_eq!(
         (stand_in.rule.as_str(), stand_in.subject.to_string().as_str()),
@@ -49,7 +49,7 @@ fn fault(engine: &Engine, way: &str, count: usize) -> Fault {
         "{way}"
     );
 
-    // And the engine judges well again.
+    // The engine works normally afterwards.
     assert!(judged(engine, "well", 0).faults().is_empty(), "after {way}");
     fault.clone()
 }
@@ -81,9 +81,9 @@ fn deep_recursion_ends_at_the_limit() {
     check("recurse", 0, Misbehaviour::StackOverflow { limit_bytes });
 }
 
-/// The guest has a second stack in its own memory, and may run out of that one first.
+/// The guest has a second stack in its linear memory, which may overflow first.
 #[test]
-fn a_full_stack_of_the_guests_own_is_told_as_what_it_may_be() {
+fn an_overflow_of_the_guests_own_stack_is_reported_as_a_likely_cause() {
     let engine = engine();
     let fault = fault(&engine, "recurse-with-baggage", 0);
     assert!(fault.to_string().contains("often its own stack was full"), "{fault}");
@@ -100,7 +100,7 @@ fn a_trap_is_named() {
 }
 
 #[test]
-fn a_panic_is_told_in_the_guests_own_words_with_the_line() {
+fn a_panic_is_reported_with_its_message_and_location() {
     let engine = engine();
     let fault = fault(&engine, "panic", 0);
     let Misbehaviour::Panic { message } = &fault.misbehaviour else {
@@ -117,7 +117,7 @@ fn a_panic_is_told_in_the_guests_own_words_with_the_line() {
 }
 
 #[test]
-fn a_panic_without_end_is_cut() {
+fn a_very_long_panic_message_is_truncated() {
     let engine = engine();
     let Misbehaviour::Panic { message } = fault(&engine, "panic-at-length", 100_000).misbehaviour else {
         panic!("it panicked");
@@ -127,7 +127,7 @@ fn a_panic_without_end_is_cut() {
 }
 
 #[test]
-fn a_rule_may_give_up_with_a_sentence() {
+fn a_rule_may_return_an_error_with_a_sentence() {
     let message = "no basis for a judgement".to_owned();
     check("give-up", 0, Misbehaviour::GaveUp { message });
 }
@@ -165,7 +165,7 @@ fn a_finding_of_a_hundred_megabytes_is_refused() {
     assert_eq!(misbehaviour, Misbehaviour::AnswerTooLarge { limit_bytes });
 }
 
-/// Ten thousand findings may share one text of a megabyte; taken out one by one they would be ten gigabytes.
+/// Ten thousand findings may share one text of a megabyte; copies of it would take ten gigabytes.
 #[test]
 fn one_large_text_given_many_times_is_refused_before_it_is_copied() {
     let limit_bytes = limits().answer_bytes as u64;
@@ -177,7 +177,7 @@ fn one_large_text_given_many_times_is_refused_before_it_is_copied() {
 }
 
 #[test]
-fn findings_about_what_does_not_exist_are_refused() {
+fn findings_about_unknown_subjects_are_refused() {
     let subject = "unicorns".to_owned();
     check("unknown-metric", 0, Misbehaviour::UnknownSubject { subject });
     let subject = r#"disk{mountpoint="/no/such/place"}"#.to_owned();
@@ -185,7 +185,7 @@ fn findings_about_what_does_not_exist_are_refused() {
 }
 
 #[test]
-fn what_was_missed_before_has_no_value_now() {
+fn a_subject_reported_as_missing_may_not_have_a_value_in_the_next_round() {
     let engine = engine();
     let second_round = |way: &str| {
         let settings = format!(r#"{{"do": "{way}"}}"#);
@@ -216,7 +216,7 @@ fn a_subject_that_names_a_label_twice_is_refused() {
 }
 
 #[test]
-fn numbers_that_are_none_are_refused() {
+fn values_that_are_not_finite_are_refused() {
     let not_finite = |field, number: &str| Misbehaviour::NotFinite {
         subject: "disk".to_owned(),
         field,
@@ -235,7 +235,7 @@ fn an_alert_without_a_sentence_is_refused() {
 }
 
 #[test]
-fn a_rule_that_misbehaves_over_its_settings_is_a_fault_too() {
+fn misbehaviour_in_check_settings_is_a_fault_too() {
     let engine = engine_with(|limits| {
         limits.describe_ms = 200;
         limits.memory_bytes = 4 << 20;
@@ -275,7 +275,7 @@ fn a_role_rule_that_misbehaves_denies() {
             ..Request::new(&identity, Action::HealthRead)
         };
         for _ in 0..2 {
-            let decision = rules.decide(&asked, &report).expect("nobody else is there");
+            let decision = rules.decide(&asked, &report).expect("an instance is free");
             assert!(!decision.is_allowed(), "{way}");
             let Verdict::Fault { fault } = &decision.verdict else {
                 panic!("{way}: {decision:?}");
@@ -307,11 +307,11 @@ fn a_role_rule_that_misbehaves_denies() {
 
     let well = rules(&engine, None, Some(rule(&engine, LOCKOUT_RULE, "{}")));
     let asked = Request::new(&identity, Action::HealthRead);
-    assert!(well.decide(&asked, &report).expect("nobody else is there").is_allowed());
+    assert!(well.decide(&asked, &report).expect("an instance is free").is_allowed());
 }
 
 #[test]
-fn the_names_of_roles_stand_on_one_line() {
+fn role_names_are_sanitized_to_one_line() {
     let engine = engine();
     let rules = rules(
         &engine,
@@ -320,14 +320,14 @@ fn the_names_of_roles_stand_on_one_line() {
     );
     let report = rules.before_the_first("edge-1", NOW_MS);
     let decision = rules.decide(&Request::new(&Identity::anonymous(), Action::HealthRead), &report);
-    assert_eq!(decision.expect("nobody else is there").roles, ["ad min"]);
+    assert_eq!(decision.expect("an instance is free").roles, ["ad min"]);
 }
 
-/// The worst of them over and over: what an instance took is given back each time.
+/// Repeats the worst misbehaviours: the memory of an instance is freed each time.
 #[test]
-fn after_all_of_it_memory_is_back_where_it_was() {
+fn memory_is_freed_after_every_misbehaviour() {
     isolated(
-        "misbehaviour::after_all_of_it_memory_is_back_where_it_was",
+        "misbehaviour::memory_is_freed_after_every_misbehaviour",
         misbehave_over_and_over,
     );
 }

@@ -1,4 +1,4 @@
-//! What becomes of rounds while the database is locked, silent or away, and when Watchpost is told to stop meanwhile.
+//! Rounds while the database is locked, silent or unavailable, and a shutdown meanwhile.
 
 use diesel::connection::SimpleConnection;
 use diesel::{Connection, PgConnection, QueryableByName, RunQueryDsl, sql_query, sql_types};
@@ -8,7 +8,7 @@ use watchpost_tests::proxy::Proxy;
 use watchpost_tests::server::{Server, eventually};
 
 #[test]
-fn rounds_that_wait_when_it_is_told_to_stop_are_written_before_it_ends() {
+fn buffered_rounds_are_written_on_shutdown() {
     let shared = postgres::shared();
     let url = shared.database();
     let mut locks = PgConnection::establish(&url).expect("it answers");
@@ -17,17 +17,17 @@ fn rounds_that_wait_when_it_is_told_to_stop_are_written_before_it_ends() {
     ))
     .ready();
     let locked = locks.batch_execute("BEGIN; LOCK TABLE history_rounds IN ACCESS EXCLUSIVE MODE");
-    locked.expect("nobody keeps it for long");
+    locked.expect("the lock is free soon");
     let number = || server.get("/api/v1/status").json()["round"]["number"].as_u64();
     let begin = number().expect("a round");
-    // The first of these may be under way; the others wait for it.
+    // The first of these may be in progress; the others are buffered.
     eventually("some rounds", || number().filter(|number| *number > begin + 5));
     let last = server.get("/api/v1/snapshot").json()["time_ms"]
         .as_i64()
         .expect("a time");
     server.signal("TERM");
     server.logged("stopping; running requests");
-    locks.batch_execute("COMMIT").expect("let go");
+    locks.batch_execute("COMMIT").expect("the lock is released");
     assert_eq!(server.ended().code(), Some(0));
     assert!(
         !server.log_lines().iter().any(|line| line.contains("the last rounds")),
@@ -48,7 +48,7 @@ struct Time {
 }
 
 #[test]
-fn a_silent_database_does_not_keep_it_from_ending() {
+fn a_silent_database_does_not_block_the_shutdown() {
     let shared = postgres::shared();
     let proxy = Proxy::to(shared.address());
     let url = shared.database();
@@ -67,7 +67,7 @@ fn a_silent_database_does_not_keep_it_from_ending() {
 }
 
 #[test]
-fn while_the_database_is_away_rounds_wait_and_nothing_else_does() {
+fn during_an_outage_rounds_are_buffered_and_nothing_else_waits() {
     let mut database = Postgres::start();
     let server = Server::with(&format!("[database]\nurl = \"{}\"", database.database())).ready();
     let metric = |name: &str| {

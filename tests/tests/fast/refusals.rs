@@ -1,4 +1,5 @@
-//! What is not a rule is refused by name, before any of it runs or in the first call, and with a remedy.
+//! Components that are not rules are refused with the reason and a remedy, before any of their code runs or in the
+//! first call.
 
 use watchpost_policies::{Call, Kind, Misbehaviour, Refusal, RuleModule};
 use watchpost_tests::crafted::{CONTRACT, manifest, of_world, threshold, wat};
@@ -8,9 +9,9 @@ fn refusal(wasm: &[u8]) -> Refusal {
     RuleModule::compile(&engine(), wasm).expect_err("it is refused")
 }
 
-/// What is refused for its names needs no compiler, which takes ten seconds for a rule in Python.
+/// Imports and exports are checked without compiling, which takes ten seconds for a rule in Python.
 #[test]
-fn imports_and_exports_are_looked_at_before_anything_is_compiled() {
+fn imports_and_exports_are_checked_before_compiling() {
     let engine = engine();
     let check = |wit: &str| engine.check_bytes(&of_world(wit, "other"));
     let needy = format!("{CONTRACT}\nworld other {{ import log: func(line: string); export threshold-rule; }}");
@@ -30,7 +31,7 @@ fn imports_and_exports_are_looked_at_before_anything_is_compiled() {
 }
 
 #[test]
-fn the_rules_that_watchpost_brings_say_who_they_are() {
+fn the_built_in_rules_have_their_manifests() {
     for (wasm, name, kind) in [(THRESHOLD, "threshold", Kind::Threshold), (ROLE, "role", Kind::Role)] {
         let module = RuleModule::compile(&engine(), wasm).expect("it is taken");
         assert_eq!((module.manifest().name.as_str(), module.kind()), (name, kind));
@@ -54,7 +55,7 @@ fn random_bytes_and_other_files_are_not_webassembly() {
 }
 
 #[test]
-fn a_core_module_is_told_how_to_become_a_component() {
+fn a_core_module_is_refused_with_the_way_to_pack_it() {
     let core = wat::parse_str("(module)").expect("legal WAT");
     let refused = refusal(&core);
     assert!(matches!(refused, Refusal::CoreModule { .. }), "{refused:?}");
@@ -62,7 +63,7 @@ fn a_core_module_is_told_how_to_become_a_component() {
 }
 
 #[test]
-fn a_file_that_was_cut_off_is_called_so() {
+fn a_truncated_file_is_reported_as_truncated() {
     for length in [3, 8 + 1, 100, HOSTILE.len() / 2, HOSTILE.len() - 1] {
         assert_eq!(refusal(&HOSTILE[..length]), Refusal::Truncated, "cut at {length}");
     }
@@ -77,18 +78,18 @@ fn a_component_that_breaks_webassembly_is_invalid() {
 }
 
 #[test]
-fn an_import_is_named_with_the_way_to_leave_it_out() {
+fn an_import_is_reported_with_the_way_to_remove_it() {
     let check = |import: &str, remedy: &str| {
         let wit = format!("{CONTRACT}\nworld needy {{ {import} export threshold-rule; }}");
-        let Refusal::Import { name, remedy: told } = refusal(&of_world(&wit, "needy")) else {
+        let Refusal::Import { name, remedy: actual } = refusal(&of_world(&wit, "needy")) else {
             panic!("{import}");
         };
-        assert!(told.contains(remedy), "{name}: {told}");
+        assert!(actual.contains(remedy), "{name}: {actual}");
     };
     check("import log: func(line: string);", "as arguments");
     check("import role-rule;", "check the world");
 
-    // A package of its own, as toolchains link it in.
+    // A package that toolchains add.
     let wasi = "package wasi:clocks@0.2.3; interface wall-clock { now: func() -> u64; }
         world needy { import wall-clock; export run: func(); }";
     let Refusal::Import { name, remedy } = refusal(&of_world(wasi, "needy")) else {
@@ -102,7 +103,7 @@ fn an_import_is_named_with_the_way_to_leave_it_out() {
 }
 
 #[test]
-fn a_component_of_another_world_is_told_which_worlds_there_are() {
+fn a_component_of_another_world_is_refused_with_the_known_worlds() {
     let other = "package acme:things@1.0.0; interface thing { run: func(); } world other { export thing; }";
     let refused = refusal(&of_world(other, "other"));
     assert_eq!(
@@ -116,7 +117,7 @@ fn a_component_of_another_world_is_told_which_worlds_there_are() {
 }
 
 #[test]
-fn what_a_component_names_is_told_in_bounded_words() {
+fn names_of_a_component_are_truncated_in_messages() {
     let interface = |at: usize| format!("interface i{at} {{ run: func(); }}");
     let interfaces: Vec<_> = (0..40).map(interface).collect();
     let exports: Vec<_> = (0..40).map(|at| format!("export i{at};")).collect();
@@ -147,7 +148,7 @@ fn what_a_component_names_is_told_in_bounded_words() {
 }
 
 #[test]
-fn a_rule_for_another_version_of_the_contract_is_told_which_is_spoken() {
+fn a_rule_for_another_contract_version_is_refused_with_the_supported_one() {
     for version in ["0.9.0", "1.1.0", "2.0.0"] {
         let wit = CONTRACT.replace("watchpost:rules@1.0.0", &format!("watchpost:rules@{version}"));
         let refused = refusal(&of_world(&wit, "threshold"));
@@ -157,10 +158,10 @@ fn a_rule_for_another_version_of_the_contract_is_told_which_is_spoken() {
 }
 
 #[test]
-fn a_rule_for_a_version_that_differs_in_words_only_is_taken() {
+fn a_rule_for_a_contract_version_that_differs_in_comments_only_is_accepted() {
     let wit = CONTRACT.replace("watchpost:rules@1.0.0", "watchpost:rules@1.0.7");
     let refused = refusal(&of_world(&wit, "threshold"));
-    // Its functions all trap, so it is stopped; but in `describe`, and so behind every check of the contract.
+    // All of its functions trap, so the first call, `describe`, fails after every check of the contract has passed.
     assert!(
         matches!(&refused, Refusal::Fault { fault } if fault.call == Call::Describe),
         "{refused}"
@@ -168,7 +169,7 @@ fn a_rule_for_a_version_that_differs_in_words_only_is_taken() {
 }
 
 #[test]
-fn our_names_with_other_types_are_the_wrong_shape() {
+fn exports_with_other_types_are_refused() {
     let other_type = CONTRACT.replacen("value: f64", "value: f32", 1);
     assert_ne!(other_type, CONTRACT);
     assert!(matches!(
@@ -205,19 +206,19 @@ fn fault_in_describe(wasm: &[u8]) -> Misbehaviour {
 }
 
 #[test]
-fn a_rule_that_never_says_who_it_is_is_stopped() {
+fn a_rule_that_never_returns_from_describe_is_stopped() {
     let endless = threshold(&wat(1, "(loop br 0) unreachable", ""));
     assert_eq!(fault_in_describe(&endless), Misbehaviour::Overtime { limit_ms: 500 });
 }
 
 #[test]
-fn a_rule_that_runs_for_ever_before_it_is_called_is_stopped() {
+fn a_rule_that_never_finishes_its_start_function_is_stopped() {
     let eager = threshold(&wat(1, "unreachable", "(func $forever (loop br 0)) (start $forever)"));
     assert_eq!(fault_in_describe(&eager), Misbehaviour::Overtime { limit_ms: 500 });
 }
 
 #[test]
-fn a_rule_that_begins_with_too_much_memory_is_refused() {
+fn a_rule_with_too_much_initial_memory_is_refused() {
     let refused = refusal(&threshold(&wat(20_000, "unreachable", "")));
     assert!(
         matches!(&refused, Refusal::Invalid { why } if why.contains("memory")),
@@ -260,7 +261,7 @@ fn an_answer_that_cannot_be_read_is_a_fault() {
 }
 
 #[test]
-fn a_manifest_that_will_not_do_is_told_which_field() {
+fn an_invalid_manifest_is_refused_with_the_field() {
     let answering = |name: &str, schema: &str| {
         let text = format!(
             r#"(data (i32.const 3000) "{}") (data (i32.const 3500) "{schema}")"#,
@@ -289,9 +290,9 @@ fn a_manifest_that_will_not_do_is_told_which_field() {
     assert_eq!(field(answering("disk", "[]").expect_err("refused")), "settings schema");
 }
 
-/// A cheap relative of the fuzz target in `tests/fuzz`: thousands of broken neighbours of a good rule.
+/// A simple version of the fuzz target in `tests/fuzz`: thousands of mutations of a valid rule.
 #[test]
-fn no_broken_rule_breaks_the_engine() {
+fn no_corrupted_rule_breaks_the_engine() {
     let engine = engine_with(|limits| {
         limits.describe_ms = 20;
     });
@@ -315,7 +316,7 @@ fn no_broken_rule_breaks_the_engine() {
                 _ => broken.insert(at, u8::try_from(random(256)).expect("a byte")),
             }
         }
-        // Taken or refused, but told, and in bounded time.
+        // Accepted or refused, in bounded time.
         if let Err(refused) = RuleModule::compile(&engine, &broken) {
             assert!(!refused.to_string().is_empty());
         }

@@ -1,4 +1,5 @@
-//! PixCrawler's resource monitor, as its documents walk through it: the same URLs, variables and lines.
+//! The API profile `pixcrawler`, tested by the walkthrough in the documents of PixCrawler's resource monitor: the same
+//! URLs, variables and log lines.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -12,7 +13,7 @@ use watchpost_tests::http::Client;
 use watchpost_tests::ports;
 use watchpost_tests::server::{Server, command, eventually};
 
-/// Where the monitor was, beside what is always there.
+/// The listeners of the test: the one of the monitor and the default ones.
 const LISTENERS: &str = "listeners = [{ address = \"127.0.0.1:0\" }, { address = \"127.0.0.1:0\", tls = false }, \
                          { address = \"127.0.0.1:0\", tls = false, api = \"pixcrawler\" }]\n";
 
@@ -28,7 +29,7 @@ fn monitor(variables: &str, settings: &str) -> (Server, SocketAddr) {
     (server, address)
 }
 
-/// The last of the listeners without TLS.
+/// The last listener without TLS.
 fn shown(server: &Server) -> SocketAddr {
     let listeners = server.listeners();
     let last = listeners.iter().rev().find(|listener| !listener.tls);
@@ -122,7 +123,7 @@ fn lines_of(server: &Server, name: &str) -> Vec<String> {
     lines
 }
 
-/// Every digit as a nine, and an offset to the west as one to the east.
+/// Replaces every digit by a nine, and a negative offset by a positive one.
 fn pattern(text: &str) -> String {
     let (date, rest) = text.split_at(text.len().saturating_sub(6));
     let digits = |text: &str| -> String {
@@ -139,7 +140,7 @@ fn the_walk_through_works_with_the_names_of_its_documents() {
 }
 
 #[test]
-fn the_walk_through_works_with_the_names_that_were_really_read() {
+fn the_walk_through_works_with_the_names_that_the_program_really_read() {
     walk("");
 }
 
@@ -162,7 +163,7 @@ fn how_often_it_polls_is_as_the_variable_says() {
 }
 
 #[test]
-fn a_database_that_is_not_there_is_unknown_and_all_is_still_200() {
+fn an_unavailable_database_is_unknown_and_every_status_is_200() {
     let url = format!(
         "DB_URL=postgresql://postgres:postgres@127.0.0.1:{}/pixcrawler\n",
         ports::CLOSED
@@ -211,7 +212,7 @@ fn everything_else_is_refused_as_fastapi_refused_it() {
     }
     let head = client.ask("HEAD", "/health");
     assert_eq!((head.status, head.header("allow")), (405, Some("GET")));
-    // The other listeners know nothing of it.
+    // The other listeners do not serve these paths.
     let health = server.plain_client().get("/health").json();
     assert!(health["version"].is_string(), "{health}");
     let listeners = server.get("/api/v1/status").json()["listeners"].clone();
@@ -222,7 +223,7 @@ fn everything_else_is_refused_as_fastapi_refused_it() {
 }
 
 #[test]
-fn who_prefers_json_gets_it_from_every_listener_if_they_may() {
+fn a_client_that_accepts_json_gets_it_from_every_listener_with_permission() {
     let server = Server::start().ready();
     let json = server
         .client("reader")
@@ -241,14 +242,14 @@ fn who_prefers_json_gets_it_from_every_listener_if_they_may() {
         let form = text.header("content-type").unwrap_or_default();
         assert!(form.starts_with("text/plain; version=0.0.4"), "{accept}: {form}");
     }
-    let stranger = server.plain_client().with("accept", "application/json");
-    assert_eq!(stranger.get("/metrics").status, 401);
+    let anonymous = server.plain_client().with("accept", "application/json");
+    assert_eq!(anonymous.get("/metrics").status, 401);
     let agent = server.client("agent").with("accept", "application/json");
     assert_eq!(agent.get("/metrics").status, 403);
 }
 
 #[test]
-fn only_this_machine_reads_metrics_without_saying_who_it_is() {
+fn only_loopback_clients_read_metrics_anonymously() {
     let (_server, address) = monitor("", "");
     let client = Client::plain(address);
     assert_eq!(client.get("/metrics").status, 200);
@@ -286,7 +287,7 @@ fn in_azure_mode_this_machine_is_not_judged_in_their_place() {
     for sample in snapshot["samples"].as_array().expect("a list") {
         *count.entry(sample["metric"].as_str().expect("a name")).or_default() += 1;
     }
-    for (metric, told) in [
+    for (metric, exported) in [
         ("disk", false),
         ("inodes", false),
         ("memory", false),
@@ -294,7 +295,7 @@ fn in_azure_mode_this_machine_is_not_judged_in_their_place() {
         ("node_memory_MemTotal_bytes", true),
         ("node_filesystem_size_bytes", true),
     ] {
-        assert_eq!(count.contains_key(metric), told, "{metric}");
+        assert_eq!(count.contains_key(metric), exported, "{metric}");
     }
     let report = server.get("/api/v1/report").json();
     let inodes = report["findings"]
@@ -302,7 +303,7 @@ fn in_azure_mode_this_machine_is_not_judged_in_their_place() {
         .expect("a list")
         .iter()
         .find(|finding| finding["subject"]["metric"] == "inodes" && finding["severity"] != "ok");
-    assert_eq!(inodes, None, "nobody should have counted them");
+    assert_eq!(inodes, None, "no source measures them");
 }
 
 #[test]
@@ -334,7 +335,7 @@ fn in_azure_mode_the_variables_lead_to_azure() {
 }
 
 #[test]
-fn levels_that_no_variable_says_are_those_of_the_rule() {
+fn levels_that_no_variable_sets_are_those_of_the_rule() {
     let folder = tempfile::tempdir().expect("a folder");
     let load = |environment: [(&str, &str); 1]| {
         let sources = Sources {

@@ -1,4 +1,4 @@
-//! Metrics, as Prometheus and its tools take them.
+//! Metrics, tested with Prometheus and its tools.
 
 use std::fs;
 use std::io::Write;
@@ -23,11 +23,11 @@ fn fed(program: &mut Command, input: &[u8]) -> (bool, String) {
 }
 
 #[test]
-fn promtool_finds_nothing_to_mend_but_names_that_are_not_ours() {
+fn promtool_complains_only_about_metric_names_of_node_exporter() {
     let server = Server::start().ready();
-    // So that there are requests of several kinds to tell of.
+    // Requests with several statuses, for the request metrics.
     server.get("/nothing");
-    server.stranger().get("/metrics");
+    server.anonymous_client().get("/metrics");
     let answer = server.get("/metrics");
     assert_eq!(
         answer.header("content-type"),
@@ -110,14 +110,14 @@ fn a_real_prometheus_scrapes_it_with_a_client_certificate() {
     let config = format!(
         "global: {{ scrape_interval: 1s }}\nscrape_configs:\n- job_name: watchpost\n  scheme: https\n  tls_config: \
          {{ ca_file: {pki}/ca.crt, cert_file: {pki}/clients/reader.crt, key_file: {pki}/clients/reader.key, server_name: localhost }}\n  \
-         static_configs: [{{ targets: ['{}'] }}]\n- job_name: nobody\n  scheme: https\n  tls_config: {{ ca_file: {pki}/ca.crt, server_name: localhost }}\n  \
+         static_configs: [{{ targets: ['{}'] }}]\n- job_name: anonymous\n  scheme: https\n  tls_config: {{ ca_file: {pki}/ca.crt, server_name: localhost }}\n  \
          static_configs: [{{ targets: ['{}'] }}]\n",
         server.secure, server.secure
     );
     fs::write(folder.join("prometheus.yml"), config).expect("written");
     let prometheus = Prometheus::start(&folder.join("prometheus.yml"), &folder);
     prometheus.found("up{job=\"watchpost\"} == 1");
-    prometheus.found("up{job=\"nobody\"} == 0");
+    prometheus.found("up{job=\"anonymous\"} == 0");
     for series in [
         "node_memory_MemTotal_bytes",
         "node_filesystem_size_bytes",

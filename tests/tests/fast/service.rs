@@ -1,4 +1,4 @@
-//! Watchpost as a service of systemd: what it tells over a real socket, and what its unit and its configuration say.
+//! The systemd service: notifications over a real socket, the unit, and the example configuration.
 
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use watchpost_tests::notify_socket::Notified;
 use watchpost_tests::server::{Server, command, configure, program};
 
-/// Rounds come quickly, and a watchdog that is not fed for this long is a watchdog that is not fed.
+/// The time without heartbeats after which a test concludes that they have stopped; rounds are short.
 const QUICK: &str = "[collector]\ninterval = \"100ms\"\ntimeout = \"100ms\"\n";
 
 fn deploy(path: &str) -> PathBuf {
@@ -26,7 +26,7 @@ fn started(notified: &Notified, watchdog: Duration) -> Server {
 }
 
 #[test]
-fn systemd_hears_of_each_part_of_its_life() {
+fn systemd_is_notified_of_each_state() {
     let mut systemd = Notified::new();
     let mut server = started(&systemd, Duration::from_secs(1));
     assert_eq!(systemd.hears("EXTEND_TIMEOUT_USEC="), "EXTEND_TIMEOUT_USEC=300000000");
@@ -58,7 +58,7 @@ fn systemd_hears_of_each_part_of_its_life() {
 }
 
 #[test]
-fn systemd_hears_why_it_does_not_start() {
+fn systemd_is_notified_of_the_reason_of_a_failed_start() {
     let mut systemd = Notified::new();
     let folder = tempfile::tempdir().expect("a folder");
     let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
@@ -74,16 +74,15 @@ fn systemd_hears_why_it_does_not_start() {
     assert!(!systemd.heard().iter().any(|line| line == "READY=1"));
 }
 
-/// Every judgement writes a line here, and the log's reader does not read: so the judge hangs, while everything else
-/// goes on.
+/// Every judgement writes a log line here, and the log is not read: so the judge blocks, while everything else works.
 #[test]
-fn a_watchdog_hears_no_more_when_nothing_is_judged() {
+fn watchdog_heartbeats_stop_when_no_round_is_judged() {
     let mut systemd = Notified::new();
     let folder = tempfile::tempdir().expect("a folder");
     let settings = format!(
         "{QUICK}[pixcrawler]\nlog_lines = true\n[rules.threshold]\nthresholds = [{{ metric = \"memory\", alert = 0.1 }}]"
     );
-    // A source that is late is a line in the log too, and whoever writes that would wait in the place of the judge.
+    // A slow source also writes a log line, and its task would block instead of the judge.
     let settings = settings.replace("timeout = \"100ms\"", "timeout = \"5s\"");
     configure(folder.path(), &settings);
     let (mut reader, mut writer) = std::io::pipe().expect("a pipe");
@@ -96,7 +95,7 @@ fn a_watchdog_hears_no_more_when_nothing_is_judged() {
         .expect("watchpost starts");
     systemd.hears("READY=1");
     systemd.hears("WATCHDOG=1");
-    // More than any pipe takes; the thread is left behind in the middle of it.
+    // More than the capacity of a pipe; the thread stays blocked.
     std::thread::spawn(move || writer.write_all(&vec![b'\n'; 4 << 20]));
     systemd.hears("STATUS=nothing was measured and judged for");
     assert_eq!(systemd.last("WATCHDOG=1", Duration::from_secs(1)), None);
@@ -111,7 +110,7 @@ fn a_watchdog_hears_no_more_when_nothing_is_judged() {
 }
 
 #[test]
-fn a_watchdog_hears_no_more_when_the_process_stands_still() {
+fn watchdog_heartbeats_stop_when_the_process_is_stopped() {
     let mut systemd = Notified::new();
     let mut server = started(&systemd, Duration::from_millis(200));
     systemd.hears("WATCHDOG=1");
@@ -136,8 +135,8 @@ fn the_example_of_a_configuration_is_accepted() {
         .output()
         .expect("it runs");
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    let (shown, told) = (text(&checked.stdout), text(&checked.stderr));
-    assert!(checked.status.success(), "{told}");
+    let (shown, output) = (text(&checked.stdout), text(&checked.stderr));
+    assert!(checked.status.success(), "{output}");
     assert!(shown.contains("data_dir = \"/var/lib/watchpost\""), "{shown}");
 }
 
@@ -163,16 +162,16 @@ fn systemd_finds_nothing_wrong_with_the_unit() {
     let here = program().display().to_string();
     let text = read(&deploy("systemd/watchpost.service")).replace("/usr/bin/watchpost", &here);
     assert_eq!(check(&text), (true, String::new()));
-    let (good, told) = check(&text.replace("WatchdogSec=60s", "WatchdogSec=often"));
-    assert!(!good || !told.is_empty(), "what is wrong is found");
+    let (good, output) = check(&text.replace("WatchdogSec=60s", "WatchdogSec=often"));
+    assert!(!good || !output.is_empty(), "what is wrong is found");
 }
 
-/// As `systemd-analyze security` counts, 0 is safe and 10 is not; most services that come with Debian have 9.6.
+/// The exposure level of `systemd-analyze security` is from 0 (safe) to 10 (unsafe); most services of Debian have 9.6.
 #[test]
-fn the_unit_gives_away_little_and_says_what_and_why() {
+fn the_unit_is_hardened_and_documents_every_exception() {
     let unit = deploy("systemd/watchpost.service");
-    let (good, told) = analyze(&["security", "--offline=yes", "--threshold=17"], &unit);
-    assert!(good, "{told}");
+    let (good, output) = analyze(&["security", "--offline=yes", "--threshold=17"], &unit);
+    assert!(good, "{output}");
     let (_, checks) = analyze(&["security", "--offline=yes", "--json=short"], &unit);
     let checks: Vec<serde_json::Value> = serde_json::from_str(&checks).expect("it is JSON");
     assert!(checks.len() > 50, "{checks:?}");

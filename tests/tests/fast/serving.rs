@@ -1,4 +1,4 @@
-//! What everyone may rely on: who one is, what one may do, and the form of every answer.
+//! The HTTP API: identities, permissions, and the format of responses.
 
 use watchpost_tests::server::Server;
 
@@ -29,7 +29,7 @@ fn a_new_user_gets_certificates_and_a_first_answer() {
 }
 
 #[test]
-fn the_certificate_says_who_one_is_and_the_rule_what_one_may() {
+fn the_certificate_is_the_identity_and_the_rule_grants_permissions() {
     let server = Server::start().ready();
     let roles = |name: &str| {
         let who = server.client(name).get("/api/v1/whoami").json();
@@ -59,9 +59,9 @@ fn the_certificate_says_who_one_is_and_the_rule_what_one_may() {
 }
 
 #[test]
-fn without_a_certificate_there_is_health_and_the_service_page_and_nothing_else() {
+fn an_anonymous_client_may_read_only_health_the_service_page_and_the_documents() {
     let server = Server::start().ready();
-    for client in [server.stranger(), server.plain_client()] {
+    for client in [server.anonymous_client(), server.plain_client()] {
         for path in [
             "/health",
             "/health/live",
@@ -116,7 +116,7 @@ fn as_the_documents_configure_it_the_clients_of_the_wm_monitor_need_no_certifica
         assert_eq!(client.get(path).status, 200, "{path}");
     }
     assert_eq!(client.get("/api/v1/rules").status, 401);
-    // The roles that are named again are those that Watchpost brings.
+    // The repeated roles are those of the defaults.
     let usual = Server::start().ready();
     for who in ["reader", "admin"] {
         let may = |server: &Server| server.client(who).get("/api/v1/whoami").json()["may"].clone();
@@ -201,7 +201,7 @@ fn head_and_options_are_answered_everywhere() {
             admin.get(path).header("content-type"),
             "{path}"
         );
-        let options = server.stranger().ask("OPTIONS", path);
+        let options = server.anonymous_client().ask("OPTIONS", path);
         assert_eq!(
             (options.status, options.header("allow")),
             (200, Some("GET, HEAD, OPTIONS")),
@@ -211,7 +211,7 @@ fn head_and_options_are_answered_everywhere() {
 }
 
 #[test]
-fn bodies_come_in_the_form_that_the_client_wants() {
+fn responses_have_the_content_type_that_the_client_accepts() {
     let server = Server::start().ready();
     let admin = server.client("admin");
     let form = |path: &str, accept: &str| {
@@ -250,7 +250,7 @@ fn bodies_come_in_the_form_that_the_client_wants() {
 }
 
 #[test]
-fn clients_of_the_wm_monitor_find_what_they_know() {
+fn clients_of_the_wm_monitor_find_their_paths_and_fields() {
     let server = Server::start().ready();
     let admin = server.client("admin");
     let page = admin.get("/wm_resource_monitor");
@@ -338,7 +338,7 @@ fn a_python_client_with_a_certificate_is_served() {
 }
 
 #[test]
-fn health_speaks_as_its_clients_know_it() {
+fn health_has_the_format_that_its_clients_expect() {
     let server = Server::start().ready();
     let check = |path: &str, word: &str| {
         let health = server.plain_client().get(path).json();

@@ -1,4 +1,4 @@
-//! A rule that is tried by itself says what it would say in a set.
+//! A rule that is evaluated by itself has the same results as in a rule set.
 
 use watchpost_policies::{Action, Misbehaviour, Request, Severity};
 use watchpost_tests::guests::{ROLE, THRESHOLD, engine, rule, rules};
@@ -43,7 +43,7 @@ fn a_role_rule_decides_as_in_a_set_and_is_shown_no_more() {
 }
 
 #[test]
-fn what_a_rule_cannot_do_is_a_fault() {
+fn a_failing_single_rule_is_a_fault() {
     let engine = engine();
     let (threshold, role) = (rule(&engine, THRESHOLD, "{}"), rule(&engine, ROLE, "{}"));
     let judged = role

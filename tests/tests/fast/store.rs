@@ -1,4 +1,4 @@
-//! What the store promises, on SQLite and on PostgreSQL alike.
+//! The store, on SQLite and on PostgreSQL.
 
 use std::fs;
 use std::path::Path;
@@ -13,7 +13,7 @@ use watchpost::store::{DatabaseAddress, MigrationError, Store, StoreError};
 use watchpost_tests::postgres::{self, Postgres};
 use watchpost_tests::server::eventually;
 
-/// The same promise, held by both.
+/// Runs a test on both databases.
 fn on_both(check: impl Fn(Store)) {
     let folder = tempfile::tempdir().expect("a folder");
     check(open("sqlite:watchpost.db", folder.path()).expect("a file is made"));
@@ -62,7 +62,7 @@ fn done(changed: ChunkChange) -> Chunk {
 }
 
 #[test]
-fn a_chunk_that_is_reported_twice_is_there_once() {
+fn a_chunk_that_is_reported_twice_is_stored_once() {
     on_both(|store| {
         let first = store.report_chunks(&[report(7, 0), report(7, 1)]).expect("taken");
         assert!(first.iter().all(|(_, new)| *new));
@@ -79,7 +79,7 @@ fn a_chunk_that_is_reported_twice_is_there_once() {
 }
 
 #[test]
-fn one_bad_report_among_many_leaves_nothing_behind() {
+fn one_invalid_report_rolls_back_the_whole_batch() {
     on_both(|store| {
         let bad = Report {
             priority: 11,
@@ -92,7 +92,7 @@ fn one_bad_report_among_many_leaves_nothing_behind() {
 }
 
 #[test]
-fn only_legal_changes_of_status_are_made() {
+fn only_valid_status_transitions_are_made() {
     on_both(|store| {
         let (chunk, _) = store.report_chunks(&[report(1, 0)]).expect("taken").remove(0);
         let change = |status| store.change_chunk(chunk.id, &become_it(status)).expect("asked");
@@ -101,7 +101,11 @@ fn only_legal_changes_of_status_are_made() {
         };
         assert_eq!(change(Status::Completed), illegal("pending"));
         assert_eq!(done(change(Status::Processing)).status, "processing");
-        assert_eq!(done(change(Status::Processing)).retry_count, 0, "told twice");
+        assert_eq!(
+            done(change(Status::Processing)).retry_count,
+            0,
+            "the second report changes nothing"
+        );
         assert_eq!(done(change(Status::Failed)).retry_count, 0);
         assert_eq!(done(change(Status::Processing)).retry_count, 1);
         assert_eq!(done(change(Status::Pending)).retry_count, 2);
@@ -109,13 +113,13 @@ fn only_legal_changes_of_status_are_made() {
         let finished = done(change(Status::Completed));
         assert!(finished.updated_ms >= chunk.updated_ms && finished.created_ms == chunk.created_ms);
         assert_eq!(change(Status::Pending), illegal("completed"));
-        let nobody = store.change_chunk(chunk.id + 1, &become_it(Status::Failed));
-        assert_eq!(nobody.expect("asked"), ChunkChange::Missing);
+        let missing = store.change_chunk(chunk.id + 1, &become_it(Status::Failed));
+        assert_eq!(missing.expect("asked"), ChunkChange::Missing);
     });
 }
 
 #[test]
-fn chunks_are_read_page_after_page() {
+fn chunks_are_read_page_by_page() {
     on_both(|store| {
         let reports: Vec<_> = (0..25).map(|index| report(index % 2, index)).collect();
         store.report_chunks(&reports).expect("taken");
@@ -146,7 +150,7 @@ fn a_summary_counts_every_status_and_knows_the_oldest_in_work() {
     on_both(|store| {
         let none = store.chunk_summary().expect("counted");
         assert_eq!(none.by_status.values().sum::<i64>(), 0);
-        assert_eq!(none.by_status.len(), 4, "a status that nobody has is zero");
+        assert_eq!(none.by_status.len(), 4, "a status without chunks is zero");
         let chunks = store
             .report_chunks(&[report(1, 0), report(1, 1), report(1, 2)])
             .expect("taken");
@@ -175,15 +179,15 @@ fn a_summary_counts_every_status_and_knows_the_oldest_in_work() {
     });
 }
 
-/// What the source of chunks says of a metric.
+/// The value of a metric of the chunks source.
 fn looked(source: &mut Chunks, our_clock_ms: u64, metric: &str) -> f64 {
     let reading = source.measure(our_clock_ms).expect("the database answers");
     let sample = reading.samples.iter().find(|sample| sample.metric().as_str() == metric);
-    sample.expect("it is told").value()
+    sample.expect("the metric is measured").value()
 }
 
 #[test]
-fn failures_and_ages_of_chunks_are_told_by_the_database_s_clock_whatever_ours_says() {
+fn failures_and_ages_of_chunks_are_measured_by_the_database_clock() {
     on_both(|store| {
         let mut source = Chunks::new(store.clone());
         let mut clocks = [u64::MAX / 2, 1, 4_102_444_800_000].into_iter().cycle();
@@ -196,11 +200,11 @@ fn failures_and_ages_of_chunks_are_told_by_the_database_s_clock_whatever_ours_sa
                     .change_chunk(chunk.id, &become_it(Status::Failed))
                     .expect("changed"),
             );
-            let told = eventually("the failure to be told", || {
+            let count = eventually("the failure to be counted", || {
                 Some(failed()).filter(|failed| *failed > 0.0)
             });
-            assert!((told - 1.0).abs() < 0.1, "{told}");
-            assert!(failed().abs() < 0.1, "it is told once");
+            assert!((count - 1.0).abs() < 0.1, "{count}");
+            assert!(failed().abs() < 0.1, "it is counted once");
         }
         done(
             store
@@ -215,11 +219,11 @@ fn failures_and_ages_of_chunks_are_told_by_the_database_s_clock_whatever_ours_sa
 }
 
 #[test]
-fn a_look_at_chunks_that_nobody_heard_of_is_counted_once_more() {
+fn failures_in_a_discarded_measurement_are_counted_again() {
     on_both(|store| {
         let mut source = Chunks::new(store.clone());
         let failed = |source: &mut Chunks| looked(source, 1, "chunks_failed_since_last_look");
-        // Nobody hears of the first look, and yet it is where counting begins.
+        // The first measurement is discarded, but counting starts there.
         assert!(failed(&mut source).abs() < 0.1);
         source.on_discarded();
         let chunks = store.report_chunks(&[report(1, 0)]).expect("taken");
@@ -230,9 +234,9 @@ fn a_look_at_chunks_that_nobody_heard_of_is_counted_once_more() {
         });
         for _ in 0..2 {
             source.on_discarded();
-            assert!((failed(&mut source) - 1.0).abs() < 0.1, "it is told again");
+            assert!((failed(&mut source) - 1.0).abs() < 0.1, "it is counted again");
         }
-        assert!(failed(&mut source).abs() < 0.1, "it was heard");
+        assert!(failed(&mut source).abs() < 0.1, "it was reported");
     });
 }
 
@@ -261,7 +265,7 @@ const COLUMNS_OF_POSTGRES: &str = "SELECT name FROM (SELECT table_name || '.' ||
     ORDER BY name COLLATE \"C\"";
 
 #[test]
-fn every_migration_can_be_taken_back_and_made_again() {
+fn every_migration_can_be_reverted_and_applied_again() {
     let mut sqlite = SqliteConnection::establish(":memory:").expect("memory");
     let url = postgres::shared().database();
     let mut server = PgConnection::establish(&url).expect("a server answers");
@@ -271,7 +275,7 @@ fn every_migration_can_be_taken_back_and_made_again() {
         names(&mut sqlite, COLUMNS_OF_SQLITE),
         names(&mut server, COLUMNS_OF_POSTGRES),
     );
-    assert_eq!(made.0, made.1, "both tell one story");
+    assert_eq!(made.0, made.1, "both have the same history");
     sqlite.revert_all_migrations(SQLITE).expect("down");
     server.revert_all_migrations(POSTGRES).expect("down");
     assert_eq!(names(&mut sqlite, COLUMNS_OF_SQLITE), Vec::<String>::new());
@@ -298,7 +302,7 @@ fn the_schema_in_rust_is_the_one_in_the_database() {
             declared.push(format!("{table}.{column}"));
         }
     }
-    // These have no type that both databases know.
+    // These types exist in only one of the databases.
     declared.extend(["created_at", "image_range", "updated_at"].map(|column| format!("job_chunks.{column}")));
     declared.sort();
     let mut sqlite = SqliteConnection::establish(":memory:").expect("memory");
@@ -307,7 +311,7 @@ fn the_schema_in_rust_is_the_one_in_the_database() {
 }
 
 #[test]
-fn several_that_start_at_once_take_turns() {
+fn concurrent_starts_run_migrations_one_after_the_other() {
     let folder = tempfile::tempdir().expect("a folder");
     for url in ["sqlite:watchpost.db".to_owned(), postgres::shared().database()] {
         std::thread::scope(|scope| {
@@ -321,7 +325,7 @@ fn several_that_start_at_once_take_turns() {
 }
 
 #[test]
-fn a_database_that_a_newer_program_changed_is_left_alone() {
+fn a_database_of_a_newer_version_is_refused_unchanged() {
     let folder = tempfile::tempdir().expect("a folder");
     for url in ["sqlite:watchpost.db".to_owned(), postgres::shared().database()] {
         drop(open(&url, folder.path()).expect("made"));
@@ -347,7 +351,7 @@ fn a_database_that_a_newer_program_changed_is_left_alone() {
 }
 
 #[test]
-fn a_server_that_went_away_is_told_and_comes_back_by_itself() {
+fn a_lost_database_server_is_reported_and_the_store_reconnects() {
     let mut server = Postgres::start();
     let folder = tempfile::tempdir().expect("a folder");
     let store = open(&server.database(), folder.path()).expect("it answers");
@@ -362,7 +366,7 @@ fn a_server_that_went_away_is_told_and_comes_back_by_itself() {
 }
 
 #[test]
-fn a_file_that_somebody_else_locks_is_busy_and_not_lost() {
+fn a_file_that_another_process_locks_is_busy_and_not_lost() {
     let folder = tempfile::tempdir().expect("a folder");
     let store = open("sqlite:watchpost.db", folder.path()).expect("made");
     let path = folder.path().join("watchpost.db").display().to_string();
@@ -371,12 +375,12 @@ fn a_file_that_somebody_else_locks_is_busy_and_not_lost() {
     let refused = store.report_chunks(&[report(1, 0)]);
     assert!(matches!(refused, Err(StoreError::Busy)), "{refused:?}");
     assert_eq!(store.chunks(&all()).expect("readers are not disturbed"), []);
-    other.batch_execute("COMMIT").expect("let go");
+    other.batch_execute("COMMIT").expect("the lock is released");
     store.report_chunks(&[report(1, 0)]).expect("taken");
 }
 
 #[test]
-fn a_damaged_file_is_kept_aside_and_never_written_to() {
+fn a_damaged_file_is_renamed_and_never_written() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("watchpost.db");
     fs::write(&path, vec![b'x'; 8192]).expect("written");
@@ -387,7 +391,7 @@ fn a_damaged_file_is_kept_aside_and_never_written_to() {
 }
 
 #[test]
-fn damage_that_is_found_while_it_works_is_dealt_with_at_the_next_start() {
+fn damage_that_is_detected_at_run_time_is_recovered_at_the_next_start() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("watchpost.db");
     let store = open("sqlite:watchpost.db", folder.path()).expect("made");
@@ -415,7 +419,7 @@ fn damage_that_is_found_while_it_works_is_dealt_with_at_the_next_start() {
 }
 
 #[test]
-fn somebody_elses_database_is_only_read() {
+fn a_foreign_database_is_opened_read_only() {
     let folder = tempfile::tempdir().expect("a folder");
     for url in ["sqlite:pix.db".to_owned(), postgres::shared().database()] {
         let theirs = open(&url, folder.path()).expect("made");
@@ -429,7 +433,7 @@ fn somebody_elses_database_is_only_read() {
 }
 
 #[test]
-fn a_database_without_chunks_says_so_and_a_missing_file_is_not_made() {
+fn a_database_without_chunks_is_reported_and_a_missing_file_is_not_created() {
     let folder = tempfile::tempdir().expect("a folder");
     let missing =
         Store::of_others(DatabaseAddress::parse("sqlite:nowhere.db", folder.path(), true).expect("an address"));

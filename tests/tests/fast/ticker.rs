@@ -1,5 +1,5 @@
-//! The thread that stops rules in time. It is looked at from outside, by its name in /proc; so the test runs in a process
-//! of its own.
+//! The ticker thread, which interrupts rules at their time limit. The test observes it by its name in /proc, so it runs
+//! in a separate process.
 
 use std::path::PathBuf;
 use std::thread;
@@ -11,9 +11,9 @@ use watchpost_tests::isolated::isolated;
 use watchpost_tests::sample::machine;
 
 #[test]
-fn an_idle_engine_sleeps_and_wakes_in_time_and_takes_its_thread_along() {
+fn the_ticker_of_an_idle_engine_sleeps_wakes_in_time_and_ends_with_it() {
     isolated(
-        "ticker::an_idle_engine_sleeps_and_wakes_in_time_and_takes_its_thread_along",
+        "ticker::the_ticker_of_an_idle_engine_sleeps_wakes_in_time_and_ends_with_it",
         look_at_an_idle_engine,
     );
 }
@@ -36,7 +36,7 @@ fn look_at_an_idle_engine() {
     assert_eq!(ticker(), None);
 }
 
-/// Whether no wake-up is counted within many ticks.
+/// Whether the thread does not wake up during many ticks.
 fn sleeps() -> bool {
     let before = wake_ups();
     let until = Instant::now() + Duration::from_millis(50);

@@ -1,4 +1,4 @@
-//! What TLS promises: who gets in, how they are recognised, and that everything can be replaced while it serves.
+//! TLS: client authentication, identities, and replacing certificates at run time.
 
 use std::fs;
 use std::io::Write;
@@ -21,29 +21,29 @@ fn certs(server: &Server, arguments: &[&str]) -> String {
 }
 
 #[test]
-fn a_strangers_certificate_is_refused() {
+fn a_certificate_of_an_unknown_authority_is_refused() {
     let (server, other) = (Server::start(), Server::fresh(""));
     let clients = other.data().join("pki/clients");
-    let stranger = server
-        .stranger()
+    let untrusted = server
+        .anonymous_client()
         .with_certificate(&clients.join("admin.crt"), &clients.join("admin.key"));
-    assert!(stranger.try_ask("GET", "/health").is_err());
-    assert_eq!(server.stranger().get("/health").status, 200);
+    assert!(untrusted.try_ask("GET", "/health").is_err());
+    assert_eq!(server.anonymous_client().get("/health").status, 200);
     assert_eq!(server.client("reader").get("/health").status, 200);
 }
 
 #[test]
-fn a_listener_that_requires_a_certificate_serves_nobody_without() {
+fn a_listener_that_requires_a_certificate_refuses_clients_without_one() {
     let server = Server::with(
         "listeners = [{ address = \"127.0.0.1:0\", client_auth = \"required\" }, { address = \"127.0.0.1:0\", tls = false }]",
     );
-    assert!(server.stranger().try_ask("GET", "/health").is_err());
+    assert!(server.anonymous_client().try_ask("GET", "/health").is_err());
     assert_eq!(server.client("agent").get("/health").status, 200);
     assert_eq!(server.plain_client().get("/health").status, 200);
 }
 
 #[test]
-fn a_listener_without_client_auth_asks_for_no_certificate() {
+fn a_listener_without_client_auth_requests_no_certificate() {
     let server = Server::with(
         "listeners = [{ address = \"127.0.0.1:0\", client_auth = \"off\" }, { address = \"127.0.0.1:0\", tls = false }]",
     );
@@ -72,7 +72,7 @@ fn old_versions_of_tls_are_refused() {
 }
 
 #[test]
-fn http_2_is_spoken_with_those_who_ask_for_it() {
+fn http_2_is_negotiated_on_request() {
     let server = Server::start().ready();
     let pki = server.data().join("pki");
     let speaks = |version: &str| {
@@ -108,7 +108,7 @@ fn certificates_are_replaced_together_and_no_connection_is_dropped() {
     let mut old = server.client("admin").connect().expect("it answers");
     assert_eq!(old.ask("GET", "/health").expect("an answer").status, 200);
 
-    // A new authority altogether, put there file by file, as slow copies do.
+    // A completely new authority, copied file by file with delays.
     let other = Server::fresh("");
     let theirs = other.data().join("pki");
     fs::copy(theirs.join("server.crt"), pki.join("server.crt")).expect("copied");
@@ -141,13 +141,13 @@ fn certificates_are_replaced_together_and_no_connection_is_dropped() {
 }
 
 #[test]
-fn a_revoked_client_is_out_at_once_on_every_connection() {
+fn a_revoked_client_is_refused_at_once_on_every_connection() {
     let server = Server::with(FAST).ready();
     let user = server.client("user");
     let mut open = user.connect().expect("it answers");
     assert_eq!(open.ask("GET", "/api/v1/status").expect("an answer").status, 200);
 
-    // A session to come back with, from before.
+    // A session from before, to resume later.
     for version in ["-tls1_2", "-tls1_3"] {
         let before = come_back(&server, &[version, "-sess_out", version]);
         assert!(before.contains("New, TLSv1."), "{before}");
@@ -167,7 +167,7 @@ fn a_revoked_client_is_out_at_once_on_every_connection() {
         let resumed = come_back(&server, &[version, "-sess_in", version]);
         assert!(
             !resumed.contains("Reused"),
-            "a session from before carries nobody in: {resumed}"
+            "a session from before admits no client: {resumed}"
         );
     }
     assert_eq!(
@@ -184,15 +184,15 @@ fn a_revoked_client_is_out_at_once_on_every_connection() {
 }
 
 #[test]
-fn a_proxy_certificate_stands_for_its_owner_where_that_is_allowed() {
+fn a_proxy_certificate_has_the_identity_of_its_owner_if_allowed() {
     let allowed = Server::with("[tls]\nproxy_certificates = true").ready();
     let proxy = make_proxy(&allowed, "user");
-    let client = allowed.stranger().with_certificate(&proxy.0, &proxy.1);
+    let client = allowed.anonymous_client().with_certificate(&proxy.0, &proxy.1);
     let who = client.get("/api/v1/whoami").json();
     assert_eq!(who["identity"]["subject"], "CN=user,OU=user,O=Watchpost", "{who}");
     assert_eq!(who["roles"][0], "user");
 
-    // Somebody's certificate beside the real one, with the same name and more to it, is nobody's.
+    // A certificate next to the real one, with its name and one more component, is no proxy certificate.
     let forged = allowed.folder().join("forged.crt");
     let made = Command::new("openssl")
         .args([
@@ -228,14 +228,14 @@ fn a_proxy_certificate_stands_for_its_owner_where_that_is_allowed() {
     let proxy = make_proxy(&usual, "user");
     assert!(
         usual
-            .stranger()
+            .anonymous_client()
             .with_certificate(&proxy.0, &proxy.1)
             .try_ask("GET", "/health")
             .is_err()
     );
 }
 
-/// A handshake of the user's with OpenSSL's own client, and what it says of it.
+/// A handshake of the client `user` with `openssl s_client`, and its output.
 fn come_back(server: &Server, arguments: &[&str]) -> String {
     let pki = server.data().join("pki");
     let mut child = Command::new("openssl")
@@ -253,15 +253,15 @@ fn come_back(server: &Server, arguments: &[&str]) -> String {
         .stderr(std::process::Stdio::null())
         .spawn()
         .expect("openssl starts");
-    // With TLS 1.3 the session comes after the handshake, so it has to stay for an answer.
+    // With TLS 1.3 the session ticket follows the handshake, so the client must wait for a response.
     let mut input = child.stdin.take().expect("piped");
-    // Whoever is refused does not read it.
+    // A refused client does not read its input.
     let _ = input.write_all(b"GET /health HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
     let output = child.wait_with_output().expect("it ends");
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-/// An RFC 3820 proxy of a client, made with OpenSSL's own tool; and its key.
+/// An RFC 3820 proxy certificate of a client and its key, made with the openssl command.
 fn make_proxy(server: &Server, name: &str) -> (std::path::PathBuf, std::path::PathBuf) {
     let (clients, folder) = (server.data().join("pki/clients"), server.folder());
     let (owner, owner_key) = (clients.join(format!("{name}.crt")), clients.join(format!("{name}.key")));
@@ -327,7 +327,7 @@ fn make_proxy(server: &Server, name: &str) -> (std::path::PathBuf, std::path::Pa
 }
 
 #[test]
-fn a_certificate_of_our_own_can_be_replaced_without_anyone_being_checked_again() {
+fn replacing_only_the_server_certificate_keeps_the_tls_generation() {
     let server = Server::with(FAST).ready();
     let key = server.data().join("pki/server.key");
     let before = fs::read(&key).expect("read");
@@ -342,7 +342,7 @@ fn a_certificate_of_our_own_can_be_replaced_without_anyone_being_checked_again()
 }
 
 #[test]
-fn an_encrypted_key_is_refused_and_nobody_is_asked_for_its_passphrase() {
+fn an_encrypted_key_is_refused_without_a_passphrase_prompt() {
     let server = Server::start().ready();
     let key = server.data().join("pki/server.key");
     let folder = server.stop();
@@ -361,13 +361,13 @@ fn an_encrypted_key_is_refused_and_nobody_is_asked_for_its_passphrase() {
     );
     fs::write(folder.path().join("watchpost.toml"), settings).expect("written");
     let output = command(folder.path()).output().expect("it runs");
-    let told = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert_eq!(output.status.code(), Some(78), "{told}");
-    assert!(told.contains("without a passphrase"), "{told} {}", key.display());
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(78), "{stderr}");
+    assert!(stderr.contains("without a passphrase"), "{stderr} {}", key.display());
 }
 
 #[test]
-fn what_ends_soon_is_a_metric_and_a_warning() {
+fn a_certificate_that_expires_soon_is_a_metric_and_a_warning() {
     let server = Server::with("[tls]\nexpiry_warning = \"3650d\"\ncheck_interval = \"50ms\"").ready();
     server.logged("expires soon");
     let metrics = server.get("/metrics").text();

@@ -1,4 +1,4 @@
-//! Bearer tokens: a second way to be somebody.
+//! Bearer tokens as identities.
 
 use watchpost_tests::server::Server;
 
@@ -24,7 +24,11 @@ fn settings() -> String {
 #[test]
 fn a_token_is_an_identity_with_its_own_roles() {
     let server = Server::with(&settings()).ready();
-    let bearer = |token: &str| server.stranger().with("authorization", &format!("Bearer {token}"));
+    let bearer = |token: &str| {
+        server
+            .anonymous_client()
+            .with("authorization", &format!("Bearer {token}"))
+    };
     let who = bearer(TOKEN).get("/api/v1/whoami").json();
     assert_eq!(who["identity"]["name"], "grafana", "{who}");
     assert_eq!(who["roles"], serde_json::json!(["reader", "anonymous"]));
@@ -41,9 +45,11 @@ fn a_token_is_an_identity_with_its_own_roles() {
 }
 
 #[test]
-fn a_token_that_is_taken_away_ends_with_the_next_reload() {
+fn a_removed_token_is_rejected_after_the_next_reload() {
     let server = Server::with(&settings()).ready();
-    let bearer = server.stranger().with("authorization", &format!("Bearer {TOKEN}"));
+    let bearer = server
+        .anonymous_client()
+        .with("authorization", &format!("Bearer {TOKEN}"));
     let mut open = bearer.connect().expect("it answers");
     assert_eq!(open.ask("GET", "/api/v1/snapshot").expect("an answer").status, 200);
     server.configure("");

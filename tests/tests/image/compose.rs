@@ -1,5 +1,5 @@
-//! The two services of `deploy/compose.yaml` that are ours, run as it says, one after the other. That Prometheus takes
-//! its configuration is held by the test `deployed`.
+//! The two services of `deploy/compose.yaml` with the image of Watchpost, run one after the other. The test `deployed`
+//! checks the configuration of Prometheus.
 
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::PathBuf;
@@ -9,14 +9,14 @@ use watchpost_tests::programs::compose_project;
 
 use crate::engine::{Container, LIMITS, image, podman};
 
-/// `nobody` in the image of Prometheus.
-const NOBODY: u32 = 65534;
+/// The user id 65534, which is `nobody` in the image of Prometheus.
+const PROMETHEUS_UID: u32 = 65534;
 
 #[test]
-fn prometheus_is_handed_a_certificate_and_is_let_in_with_it() {
+fn prometheus_gets_a_certificate_and_is_accepted_with_it() {
     let project = compose_project(include_str!("../../../deploy/compose.yaml")).expect("it is good");
     let service = &project["services"]["certificates"];
-    // What a test before left behind would be kept.
+    // Volumes of earlier tests would be reused.
     for volume in ["watchpost-data", "watchpost-scrape"] {
         let _ = podman(&["volume", "rm", "--force", volume]);
     }
@@ -30,7 +30,7 @@ fn prometheus_is_handed_a_certificate_and_is_let_in_with_it() {
         let file = entry.metadata().expect("it can be read");
         assert_eq!(
             (file.uid(), file.permissions().mode() & 0o777),
-            (NOBODY, 0o400),
+            (PROMETHEUS_UID, 0o400),
             "{entry:?}"
         );
         names.push(entry.file_name().to_string_lossy().into_owned());
@@ -50,11 +50,11 @@ fn prometheus_is_handed_a_certificate_and_is_let_in_with_it() {
     assert!(page.contains("watchpost_build_info"), "{page}");
     drop(container);
     for volume in ["watchpost-data", "watchpost-scrape"] {
-        podman(&["volume", "rm", volume]).expect("nobody uses it");
+        podman(&["volume", "rm", volume]).expect("no container uses it");
     }
 }
 
-/// The service, from its beginning to its end.
+/// Runs the service and waits for its end.
 fn ended(service: &Value) {
     let text = |value: &Value| value.as_str().expect("a text").to_owned();
     let texts = |value: &Value| -> Vec<String> { value.as_array().expect("a list").iter().map(text).collect() };

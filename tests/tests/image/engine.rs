@@ -1,5 +1,4 @@
-//! The engine that builds and runs containers here: podman with runc, and a store of its own below the target folder.
-//! What is expected of a container is for the tests.
+//! The container engine of the tests: podman with runc, with its own storage in the target folder.
 //!
 //! A release build takes longer than all other tests, so the image is built in the profile `dev`, with the build folder
 //! of the tests mounted below its own: cargo reuses every dependency there. It has to select all packages, as the tests
@@ -12,20 +11,20 @@ use std::sync::OnceLock;
 use watchpost_tests::programs::output_of;
 use watchpost_tests::server::{eventually, tools};
 
-/// What the image is told of itself.
+/// The build arguments of the image.
 pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
 pub(crate) const COMMIT: &str = "0123456789ab";
 
 const IMAGE: &str = "localhost/watchpost:test";
 
-/// The image; whoever wants it first builds it.
+/// The image, built on first use.
 pub(crate) fn image() -> &'static str {
     static BUILT: OnceLock<()> = OnceLock::new();
     BUILT.get_or_init(build);
     IMAGE
 }
 
-/// What a command of the engine prints, or what is wrong.
+/// The output of a command of the engine, or its error.
 pub(crate) fn podman(arguments: &[&str]) -> Result<String, String> {
     let (program, globals) = podman_command();
     output_of(Command::new(program).args(globals).args(arguments))
@@ -38,7 +37,7 @@ pub(crate) struct Container {
 }
 
 impl Container {
-    /// Starts one; it sees nobody but itself.
+    /// Starts a container without a network.
     pub(crate) fn start(arguments: &[&str]) -> Self {
         let detached = [&["run", "--detach", "--network=none"], LIMITS, arguments, &[image()]].concat();
         let id = podman(&detached).unwrap_or_else(|wrong| panic!("{wrong}"));
@@ -46,18 +45,18 @@ impl Container {
         Self { id, pid }
     }
 
-    /// Waits until its own health check passes.
+    /// Waits until its health check passes.
     pub(crate) fn healthy(self) -> Self {
         eventually("a healthy container", || podman(&["healthcheck", "run", &self.id]).ok());
         self
     }
 
-    /// What a program says that runs in it.
+    /// The output of a program in the container.
     pub(crate) fn run(&self, program: &[&str]) -> Result<String, String> {
         podman(&[&["exec", &self.id], program].concat())
     }
 
-    /// What curl gets from it as its administrator, who knows it by this name.
+    /// The response to curl as the administrator, with this name of the server.
     pub(crate) fn get(&self, host: &str, path: &str) -> Result<String, String> {
         let pki = self.root().join("var/lib/watchpost/pki");
         let file = |name: &str| pki.join(name).display().to_string();
@@ -65,7 +64,7 @@ impl Container {
         self.curl(host, &file("ca.crt"), &client.0, &client.1, path)
     }
 
-    /// What curl gets from it with the certificate in this folder, as Prometheus has it.
+    /// The response to curl with the certificate in this folder, which Prometheus uses.
     pub(crate) fn scraped(&self, folder: &str) -> Result<String, String> {
         let file = |name: &str| format!("{folder}/{name}");
         let client = (file("prometheus.crt"), file("prometheus.key"));
@@ -90,12 +89,12 @@ impl Container {
         )
     }
 
-    /// Its files, as it sees them.
+    /// The path of a file of the container on the host.
     pub(crate) fn root(&self) -> PathBuf {
         Path::new("/proc").join(&self.pid).join("root")
     }
 
-    /// As whom it runs: real, effective, saved, for files.
+    /// Its user ids: real, effective, saved, file system.
     pub(crate) fn users(&self) -> String {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid)).expect("it runs");
         let line = status.lines().find_map(|line| line.strip_prefix("Uid:"));
@@ -105,15 +104,15 @@ impl Container {
             .join(" ")
     }
 
-    /// Tells it to stop, and waits: its exit code, and what it logged.
+    /// Stops it and waits: its exit code, and its log.
     pub(crate) fn stop(&self) -> (String, String) {
-        // The engine would send SIGKILL after that time, and the code would be 137.
+        // After this time the engine sends SIGKILL, and the exit code is 137.
         podman(&["stop", "--time=30", &self.id]).expect("it stops");
         let code = podman(&["inspect", "--format={{.State.ExitCode}}", &self.id]).expect("it is there");
         (code, self.logs())
     }
 
-    /// What it wrote to standard output and error.
+    /// Its standard output and error.
     pub(crate) fn logs(&self) -> String {
         let (program, globals) = podman_command();
         let output = Command::new(program)
@@ -127,12 +126,12 @@ impl Container {
 
 impl Drop for Container {
     fn drop(&mut self) {
-        // Volumes without a name go with it.
+        // Anonymous volumes are removed with it.
         let _ = podman(&["rm", "--force", "--volumes", &self.id]);
     }
 }
 
-/// By default the engine gives containers more than root itself may have here.
+/// By default the engine requests more resources than root has in this environment.
 pub(crate) const LIMITS: &[&str] = &["--ulimit=nofile=1024:1024", "--ulimit=nproc=1024:1024"];
 
 fn podman_command() -> (&'static str, Vec<String>) {
@@ -143,7 +142,7 @@ fn podman_command() -> (&'static str, Vec<String>) {
         &place("store"),
         "--runroot",
         &place("run"),
-        // Nothing of systemd is needed, and crun does not know both versions of cgroups side by side.
+        // systemd is not needed, and crun does not support a hybrid cgroup hierarchy.
         "--cgroup-manager=cgroupfs",
         "--runtime=runc",
         "--storage-driver=overlay",
@@ -151,8 +150,8 @@ fn podman_command() -> (&'static str, Vec<String>) {
     ("podman", globals.map(str::to_owned).into())
 }
 
-/// From the real Dockerfile. Dependencies are those that this test was built with: they lie below what the build
-/// writes, so it finds them compiled, and nothing of what it does reaches this machine's files.
+/// Builds the image from the real Dockerfile. The compiled dependencies of this test are mounted as an overlay, so the
+/// build reuses them and does not change files of the host.
 fn build() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let images = tools().join("images");

@@ -1,5 +1,5 @@
-//! The image is what `docs/DEPLOYMENT.md` says: built from the real Dockerfile and run by a real engine. Only its base
-//! images are made here, for there may be no registry of images.
+//! The image as described in `docs/DEPLOYMENT.md`: built from the real Dockerfile and run by a real engine. Only its
+//! base images are built here, because there may be no image registry.
 
 mod compose;
 mod engine;
@@ -8,7 +8,7 @@ use engine::{COMMIT, Container, LIMITS, VERSION, image, podman};
 use serde_json::{Value, json};
 
 #[test]
-fn the_image_says_what_it_is_and_how_it_is_run() {
+fn the_image_has_its_labels_and_defaults() {
     let said = podman(&["image", "inspect", image()]).expect("it is there");
     let image = &serde_json::from_str::<Value>(&said).expect("it is JSON")[0];
     let config = &image["Config"];
@@ -46,29 +46,29 @@ fn with_a_read_only_root_and_no_rights_it_is_healthy_and_answers() {
             .expect_err("nothing else can be written");
         assert!(refused.contains("Read-only file system"), "{refused}");
     }
-    // The first start has made certificates; they are for the container's own name too.
+    // The first start created certificates, which include the name of the container.
     for host in ["localhost", "edge-7"] {
-        let told = container.get(host, "/api/v1/whoami").expect("it answers");
-        assert!(told.contains("\"admin\""), "{told}");
+        let body = container.get(host, "/api/v1/whoami").expect("it answers");
+        assert!(body.contains("\"admin\""), "{body}");
     }
 }
 
 #[test]
-fn a_limit_of_memory_is_all_the_memory_that_there_is() {
+fn the_memory_limit_is_the_total_memory() {
     let container = Container::start(&["--memory=256m"]).healthy();
     let page = container.get("localhost", "/metrics").expect("it answers");
-    assert_eq!(told(&page, "watchpost_cgroup_memory_limit_bytes"), LIMIT);
-    let used = told(&page, "watchpost_cgroup_memory_bytes") / LIMIT;
-    let ratio = told(&page, "watchpost_memory_ratio");
-    // Both are looked at in one round, one after the other.
+    assert_eq!(metric_value(&page, "watchpost_cgroup_memory_limit_bytes"), LIMIT);
+    let used = metric_value(&page, "watchpost_cgroup_memory_bytes") / LIMIT;
+    let ratio = metric_value(&page, "watchpost_memory_ratio");
+    // Both are measured in one round, one after the other.
     assert!(
         (used - ratio).abs() < 0.05,
-        "{used} of the limit are used, and {ratio} are told"
+        "{used} of the limit are used, and {ratio} are reported"
     );
 }
 
 #[test]
-fn through_mounts_it_watches_the_machine_and_not_the_container() {
+fn with_mounts_it_monitors_the_host_and_not_the_container() {
     let container = Container::start(&[
         "--memory=256m",
         "--read-only",
@@ -80,11 +80,11 @@ fn through_mounts_it_watches_the_machine_and_not_the_container() {
     ])
     .healthy();
     let page = container.get("localhost", "/metrics").expect("it answers");
-    let whole = told(&page, "node_memory_MemTotal_bytes");
-    let used = 1.0 - told(&page, "node_memory_MemAvailable_bytes") / whole;
+    let whole = metric_value(&page, "node_memory_MemTotal_bytes");
+    let used = 1.0 - metric_value(&page, "node_memory_MemAvailable_bytes") / whole;
     assert!(whole > LIMIT, "the machine has {whole} bytes");
     assert!(
-        (used - told(&page, "watchpost_memory_ratio")).abs() < 0.05,
+        (used - metric_value(&page, "watchpost_memory_ratio")).abs() < 0.05,
         "{used} are used"
     );
     let disks: Vec<_> = page
@@ -92,9 +92,9 @@ fn through_mounts_it_watches_the_machine_and_not_the_container() {
         .filter(|line| line.starts_with("watchpost_disk_ratio{"))
         .collect();
     assert!(disks.iter().any(|disk| disk.contains("mountpoint=\"/\"")), "{disks:?}");
-    // It has no network but its own loopback, and needs none to see the machine's.
+    // It has only a loopback interface, and needs no network to see the interfaces of the host.
     let own = container.run(&["cat", "/proc/net/dev"]).expect("it has a network");
-    let machines = std::fs::read_to_string("/proc/net/dev").expect("the kernel tells");
+    let machines = std::fs::read_to_string("/proc/net/dev").expect("procfs is readable");
     let mut others = interfaces(&machines).filter(|name| !interfaces(&own).any(|own| own == *name));
     assert!(
         others.clone().next().is_none() || others.any(|name| page.contains(&format!("device=\"{name}\""))),
@@ -114,15 +114,15 @@ fn interfaces(table: &str) -> impl Iterator<Item = &str> + Clone {
 
 const LIMIT: f64 = 268_435_456.0;
 
-/// The number of a metric without labels.
-fn told(page: &str, metric: &str) -> f64 {
+/// The value of a metric without labels.
+fn metric_value(page: &str, metric: &str) -> f64 {
     let line = page.lines().find_map(|line| line.strip_prefix(&format!("{metric} ")));
-    let number = line.unwrap_or_else(|| panic!("{metric} is not told: {page}"));
+    let number = line.unwrap_or_else(|| panic!("{metric} is missing: {page}"));
     number.parse().expect("a number")
 }
 
 #[test]
-fn sigterm_ends_it_when_all_is_answered_and_the_volume_is_what_stays() {
+fn on_sigterm_the_server_drains_and_only_the_volume_remains() {
     let volume = "--volume=watchpost-kept:/var/lib/watchpost";
     let first = Container::start(&[volume]).healthy();
     let authority = || std::fs::read_to_string(first.root().join("var/lib/watchpost/pki/ca.crt"));
@@ -137,11 +137,11 @@ fn sigterm_ends_it_when_all_is_answered_and_the_volume_is_what_stays() {
         .expect("it is there");
     assert_eq!(after.trim(), before.trim());
     drop(second);
-    podman(&["volume", "rm", "watchpost-kept"]).expect("nobody uses it");
+    podman(&["volume", "rm", "watchpost-kept"]).expect("no container uses it");
 }
 
 #[test]
-fn a_file_of_ones_own_takes_the_place_of_the_images() {
+fn a_mounted_configuration_replaces_the_default_one() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("watchpost.toml");
     std::fs::write(&file, "[log]\nlevel = \"debug\"\n[listener]\n").expect("written");
@@ -153,7 +153,7 @@ fn a_file_of_ones_own_takes_the_place_of_the_images() {
     assert!(shown.contains("0.0.0.0:8443"), "{shown}");
 }
 
-/// What one command says that runs in a container of its own.
+/// The output of one command in a new container.
 fn once(command: &[&str]) -> Result<String, String> {
     podman(&[&["run", "--rm", "--network=none"], LIMITS, &[image()], command].concat())
 }

@@ -1,16 +1,16 @@
-//! Whoever writes a rule gets from nothing to a rule that was tried with `watchpost rules` alone, by the commands that
-//! docs/WRITING-RULES.md has. What a rule is told and what it may do is tested elsewhere.
+//! Authoring a rule with `watchpost rules`, from a new project to a tested rule, by the commands of docs/WRITING-RULES.md. The
+//! contract and the limits of rules are tested elsewhere.
 
 use std::process::Command;
 
 use serde_json::Value;
 use watchpost_tests::author::{Author, run};
 use watchpost_tests::cases::failures;
-use watchpost_tests::cli_session::Desk;
+use watchpost_tests::cli_session::CliSession;
 use watchpost_tests::guests::{HOSTILE, ROLE, THRESHOLD, engine};
 use watchpost_tests::server::Server;
 
-/// Makes a project, builds it, and lets it pass its own cases and the server's checks; what comes back is the component.
+/// Creates a project, builds it, runs its cases and the checks of a server, and returns the component.
 #[track_caller]
 fn from_nothing_to_a_rule(language: &str, kind: &str) -> Vec<u8> {
     let author = Author::new();
@@ -28,61 +28,61 @@ fn from_nothing_to_a_rule(language: &str, kind: &str) -> Vec<u8> {
     assert_eq!(checked["rule"]["name"], "weekend-7");
     assert_eq!(checked["rule"]["kind"], kind);
     assert_eq!(checked["failed"], Value::Null);
-    // What is made is not for the repository of whoever keeps it in one.
+    // Build results are ignored by git.
     let ignored = author.read("weekend-7/.gitignore");
     assert!(ignored.contains("/rule.wasm"), "{ignored}");
     std::fs::read(author.path("weekend-7/rule.wasm")).expect("it was made")
 }
 
-/// What somebody does with it next, on a server: they bring it, try it on the past, put it in force, and go back.
+/// The next steps of an author on a server: upload, trial, activation, and rollback.
 #[track_caller]
-fn and_in_force(wasm: &[u8]) {
-    let desk = Desk::with_rounds(2);
-    desk.author.keep("rule.wasm", wasm);
-    let pushed = desk.rules(&["push", "rule.wasm", "--note", "the first"]).with(0);
+fn upload_and_activate(wasm: &[u8]) {
+    let session = CliSession::with_rounds(2);
+    session.author.keep("rule.wasm", wasm);
+    let pushed = session.rules(&["push", "rule.wasm", "--note", "the first"]).with(0);
     let next = pushed.out.split("watchpost rules activate weekend-7 ").nth(1);
     let digest = next.expect("what to do next").trim();
-    let tried = desk.rules(&["trial", "weekend-7", digest, "--json"]);
+    let tried = session.rules(&["trial", "weekend-7", digest, "--json"]);
     let tried = tried.json();
     assert!(tried["snapshots"].as_u64() >= Some(2), "{tried}");
     assert_eq!(tried["candidate"]["faults"], 0, "{tried}");
-    let active = desk.rules(&["activate", "weekend-7", digest]).with(0);
+    let active = session.rules(&["activate", "weekend-7", digest]).with(0);
     assert!(active.out.ends_with(") is active, generation 2\n"), "{}", active.out);
-    let back = desk.rules(&["rollback", "weekend-7"]).with(0);
+    let back = session.rules(&["rollback", "weekend-7"]).with(0);
     assert_eq!(back.out, "weekend-7 is not in use, generation 3\n");
 }
 
 const THRESHOLD_CASES: &str = include_str!("../../../wasm-rules/conformance/threshold.toml");
 
 #[test]
-fn a_rule_in_rust_takes_cargo_and_watchpost() {
-    and_in_force(&from_nothing_to_a_rule("rust", "threshold"));
+fn a_rule_in_rust_needs_cargo_and_watchpost() {
+    upload_and_activate(&from_nothing_to_a_rule("rust", "threshold"));
     from_nothing_to_a_rule("rust", "role");
 }
 
 #[test]
-fn a_rule_in_python_takes_what_its_makefile_fetches() {
+fn a_rule_in_python_needs_what_its_makefile_fetches() {
     let wasm = from_nothing_to_a_rule("python", "threshold");
     assert_eq!(failures(&engine(), &wasm, THRESHOLD_CASES), Vec::<String>::new());
-    and_in_force(&wasm);
+    upload_and_activate(&wasm);
 }
 
 #[test]
-fn a_rule_in_javascript_takes_what_its_makefile_fetches() {
+fn a_rule_in_javascript_needs_what_its_makefile_fetches() {
     let wasm = from_nothing_to_a_rule("javascript", "threshold");
     assert_eq!(failures(&engine(), &wasm, THRESHOLD_CASES), Vec::<String>::new());
-    and_in_force(&wasm);
+    upload_and_activate(&wasm);
 }
 
 #[test]
-fn a_rule_in_c_takes_clang_and_watchpost() {
+fn a_rule_in_c_needs_clang_and_watchpost() {
     let wasm = from_nothing_to_a_rule("c", "threshold");
     assert_eq!(failures(&engine(), &wasm, THRESHOLD_CASES), Vec::<String>::new());
-    and_in_force(&wasm);
+    upload_and_activate(&wasm);
 }
 
 #[test]
-fn what_cannot_be_made_is_refused_with_a_sentence() {
+fn an_invalid_project_is_refused_with_a_sentence() {
     let author = Author::new();
     let check = |arguments: &[&str], part: &str| {
         let said = author.rules(&[&["new"], arguments].concat()).with(64);
@@ -128,7 +128,7 @@ fn only_a_core_module_that_carries_a_contract_is_packed() {
 }
 
 #[test]
-fn each_check_is_told_and_a_stranger_is_refused_by_name() {
+fn each_check_is_printed_and_an_untrusted_component_is_refused_with_the_reason() {
     let author = Author::new();
     author.keep("rule.wasm", THRESHOLD);
     let said = author.rules(&["check", "rule.wasm"]).with(0);
@@ -159,17 +159,17 @@ fn each_check_is_told_and_a_stranger_is_refused_by_name() {
     );
     assert!(refused.out.contains("/thresholds/0"), "{}", refused.out);
 
-    let stranger = r#"(component (import "wasi:clocks/wall-clock@0.2.0" (instance)))"#;
-    author.keep("stranger.wasm", wat::parse_str(stranger).expect("a component"));
-    let refused = author.rules(&["check", "stranger.wasm"]).with(1);
+    let importing = r#"(component (import "wasi:clocks/wall-clock@0.2.0" (instance)))"#;
+    author.keep("importing.wasm", wat::parse_str(importing).expect("a component"));
+    let refused = author.rules(&["check", "importing.wasm"]).with(1);
     assert!(
         refused.out.contains("it imports wasi:clocks/wall-clock@0.2.0"),
         "{}",
         refused.out
     );
-    let told = author.rules(&["check", "stranger.wasm", "--json"]).with(1).json();
-    assert_eq!(told["failed"]["check"], "implements the contract without imports");
-    assert_eq!(told["rule"], Value::Null);
+    let output = author.rules(&["check", "importing.wasm", "--json"]).with(1).json();
+    assert_eq!(output["failed"]["check"], "implements the contract without imports");
+    assert_eq!(output["rule"], Value::Null);
 
     author.keep("core.wasm", wat::parse_str("(module)").expect("a module"));
     let refused = author.rules(&["check", "core.wasm"]).with(1);
@@ -177,7 +177,7 @@ fn each_check_is_told_and_a_stranger_is_refused_by_name() {
 }
 
 #[test]
-fn a_role_rule_decides_sample_requests_before_it_is_trusted() {
+fn a_role_rule_decides_sample_requests_in_its_checks() {
     let author = Author::new();
     author.keep("rule.wasm", ROLE);
     let said = author.rules(&["check", "rule.wasm"]).with(0);
@@ -209,7 +209,7 @@ const SNAPSHOT: &str = r#"{
 }"#;
 
 #[test]
-fn a_snapshot_is_judged_and_the_worst_is_told_first() {
+fn a_snapshot_is_judged_and_the_worst_finding_is_first() {
     let author = Author::new();
     author.keep("rule.wasm", THRESHOLD);
     author.keep("snapshot.json", SNAPSHOT);
@@ -226,7 +226,7 @@ fn a_snapshot_is_judged_and_the_worst_is_told_first() {
     assert!(said.out.contains("of edge-9 at 2027-01-15"), "{}", said.out);
 
     let settings = r#"{"thresholds": [{"metric": "memory", "alert": 5}]}"#;
-    let told = author.rules(&[
+    let output = author.rules(&[
         "run",
         "rule.wasm",
         "--snapshot",
@@ -237,10 +237,10 @@ fn a_snapshot_is_judged_and_the_worst_is_told_first() {
         "me",
         "--json",
     ]);
-    let told = told.with(0).json();
-    assert_eq!(told["host"], "me");
-    assert_eq!(told["severity"], "alert");
-    assert_eq!(told["findings"][0]["subject"]["metric"], "memory");
+    let output = output.with(0).json();
+    assert_eq!(output["host"], "me");
+    assert_eq!(output["severity"], "alert");
+    assert_eq!(output["findings"][0]["subject"]["metric"], "memory");
 
     author.keep("broken.json", r#"{"host": "edge-9"}"#);
     let refused = author
@@ -264,7 +264,7 @@ fn a_snapshot_is_judged_and_the_worst_is_told_first() {
 }
 
 #[test]
-fn a_running_watchpost_is_asked_as_any_client_asks() {
+fn a_snapshot_is_fetched_from_a_running_server_as_by_any_client() {
     let token = "wp_4d1f5b7e2c";
     let hash: String = openssl::sha::sha256(token.as_bytes())
         .map(|byte| format!("{byte:02x}"))
@@ -290,24 +290,28 @@ fn a_running_watchpost_is_asked_as_any_client_asks() {
         &["--cacert", &authority, "--cert", &certificate, "--key", &key],
     ]
     .concat();
-    let told = author.rules(&known).with(0).json();
-    let findings = told["findings"].as_array().expect("a list");
+    let output = author.rules(&known).with(0).json();
+    let findings = output["findings"].as_array().expect("a list");
     assert!(
         findings.iter().any(|finding| finding["subject"]["metric"] == "memory"),
-        "{told}"
+        "{output}"
     );
 
     author
         .rules(&[&ask[..], &["--cacert", &authority, "--token-file", "token"]].concat())
         .with(0);
 
-    // Whoever cannot prove who it is, is not believed.
+    // A server without a trusted certificate is refused.
     let unproven = author
         .rules(&[&ask[..], &["--cert", &certificate, "--key", &key]].concat())
         .with(69);
     assert!(unproven.error.contains("--cacert"), "{}", unproven.error);
-    let nobody = author.rules(&[&ask[..], &["--cacert", &authority]].concat()).with(69);
-    assert!(nobody.error.contains("/api/v1/snapshot: "), "{}", nobody.error);
+    let unauthenticated = author.rules(&[&ask[..], &["--cacert", &authority]].concat()).with(69);
+    assert!(
+        unauthenticated.error.contains("/api/v1/snapshot: "),
+        "{}",
+        unauthenticated.error
+    );
     author.rules(&["run", "rule.wasm", "--live", "localhost:1"]).with(64);
 }
 
@@ -331,7 +335,7 @@ expect = [{ metric = "cpu", severity = "ok", value = 99, limit = 95 }]
 "#;
 
 #[test]
-fn a_case_that_fails_is_told_with_its_difference() {
+fn a_failed_case_is_printed_with_its_difference() {
     let author = Author::new();
     author.keep("rule.wasm", THRESHOLD);
     author.keep("cases.toml", CASES);
@@ -345,8 +349,8 @@ fn a_case_that_fails_is_told_with_its_difference() {
     ] {
         assert!(said.out.contains(part), "{part}:\n{}", said.out);
     }
-    let told = author.rules(&["test", "rule.wasm", "--json"]).with(1).json();
-    assert_eq!((&told["passed"], &told["failed"]), (&1.into(), &1.into()));
+    let output = author.rules(&["test", "rule.wasm", "--json"]).with(1).json();
+    assert_eq!((&output["passed"], &output["failed"]), (&1.into(), &1.into()));
 
     // Another reader than ours has to understand it.
     let reader = "import sys, xml.etree.ElementTree as tree\n\
@@ -367,18 +371,18 @@ fn a_case_that_fails_is_told_with_its_difference() {
 }
 
 #[test]
-fn what_a_call_costs_is_measured_for_either_kind() {
+fn the_cost_of_a_call_is_measured_for_either_kind() {
     let author = Author::new();
     author.keep("rule.wasm", THRESHOLD);
     author.keep("role.wasm", ROLE);
     for (file, call) in [("rule.wasm", "judge"), ("role.wasm", "decide")] {
-        let told = author.rules(&["bench", file, "--seconds", "1", "--samples", "200", "--json"]);
-        let told = told.with(0).json();
-        assert_eq!(told["call"], call);
-        let number = |name: &str| told[name].as_f64().unwrap_or_else(|| panic!("{name}: {told}"));
-        assert!(number("calls") >= 1.0 && number("memory_bytes") > 0.0, "{told}");
-        assert!(number("p50_seconds") <= number("p99_seconds"), "{told}");
-        assert!(number("p99_seconds") <= number("worst_seconds"), "{told}");
+        let output = author.rules(&["bench", file, "--seconds", "1", "--samples", "200", "--json"]);
+        let output = output.with(0).json();
+        assert_eq!(output["call"], call);
+        let number = |name: &str| output[name].as_f64().unwrap_or_else(|| panic!("{name}: {output}"));
+        assert!(number("calls") >= 1.0 && number("memory_bytes") > 0.0, "{output}");
+        assert!(number("p50_seconds") <= number("p99_seconds"), "{output}");
+        assert!(number("p99_seconds") <= number("worst_seconds"), "{output}");
     }
     let said = author.rules(&["bench", "rule.wasm", "--seconds", "1"]).with(0);
     assert!(said.out.contains("of judge with 1000 samples"), "{}", said.out);

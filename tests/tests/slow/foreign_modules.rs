@@ -1,5 +1,5 @@
-//! What is promised of modules that were never meant for us: they are refused by name of what they want, soon, and the
-//! server does not notice.
+//! Modules that were not built for Watchpost: they are refused quickly with the names of their imports, and the server
+//! is not affected.
 
 use std::time::{Duration, Instant};
 
@@ -8,10 +8,10 @@ use watchpost_tests::rules::upload;
 use watchpost_tests::server::{Server, tools};
 
 #[test]
-fn modules_of_others_are_refused_by_name_of_what_they_want() {
+fn foreign_modules_are_refused_with_their_imports() {
     let server = Server::with("[rules.limits]\ncomponent_bytes = \"64MiB\"\n").ready();
     let admin = server.client("admin");
-    let folder = std::fs::read_dir(tools().join("strangers")).expect("`make test-all` has fetched them");
+    let folder = std::fs::read_dir(tools().join("foreign-modules")).expect("`make test-all` has fetched them");
     let mut count = 0;
     for path in folder.map(|entry| entry.expect("readable").path()) {
         if path.extension().is_none_or(|ending| ending != "wasm") {
@@ -19,7 +19,7 @@ fn modules_of_others_are_refused_by_name_of_what_they_want() {
         }
         let began = Instant::now();
         let problem = upload(&admin, &std::fs::read(&path).expect("readable")).problem(422);
-        // This one wants nothing, and is no rule all the same.
+        // This module has no imports, but is not a rule.
         let wants_nothing = path.display().to_string().contains("dprint");
         let expected = match wants_nothing {
             true => "it is a core module, and a rule is a component",
@@ -45,15 +45,15 @@ fn modules_of_others_are_refused_by_name_of_what_they_want() {
 }
 
 #[test]
-fn modules_that_nobody_ever_meant_are_refused_each_with_a_sentence() {
+fn generated_modules_are_refused_each_with_a_sentence() {
     let engine = Engine::new(Limits::default()).expect("an engine starts");
     let mut reasons = std::collections::BTreeSet::new();
     for seed in 0..300 {
         let Some(wasm) = component(seed) else { continue };
-        let refused = RuleModule::compile(&engine, &wasm).expect_err("nobody meant it");
-        let told = refused.to_string();
-        assert!(told.len() > 20, "seed {seed}: {told}");
-        reasons.insert(told.split(' ').take(2).collect::<Vec<_>>().join(" "));
+        let refused = RuleModule::compile(&engine, &wasm).expect_err("it is no rule");
+        let message = refused.to_string();
+        assert!(message.len() > 20, "seed {seed}: {message}");
+        reasons.insert(message.split(' ').take(2).collect::<Vec<_>>().join(" "));
     }
     assert!(
         reasons.len() >= 2,
@@ -61,7 +61,7 @@ fn modules_that_nobody_ever_meant_are_refused_each_with_a_sentence() {
     );
 }
 
-/// A valid component that means nothing, another for each number.
+/// A valid generated component, another one for each seed.
 fn component(seed: u64) -> Option<Vec<u8>> {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let mut random = || {

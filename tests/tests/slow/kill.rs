@@ -1,5 +1,5 @@
-//! What is promised of rules when the process, or its database, dies in the middle of a change: it is made or it is
-//! not, what was answered holds, and what is in force is what the database has.
+//! A kill of the process, or of its database, during a change of rules: the change is complete or absent, acknowledged
+//! changes are durable, and the active rules are those of the database.
 
 use std::io;
 use std::sync::Mutex;
@@ -9,17 +9,17 @@ use watchpost_tests::guests::{HOSTILE, numbered};
 use watchpost_tests::http::{Answer, Client};
 use watchpost_tests::postgres::{self, Postgres};
 use watchpost_tests::proxy::Proxy;
-use watchpost_tests::rules::{activate, brought, other_version, versions};
+use watchpost_tests::rules::{activate, other_version, uploaded, versions};
 use watchpost_tests::server::{Server, eventually};
 
-/// What was acknowledged of one rule whose versions are brought and put in force one after the other.
+/// The acknowledged changes of one rule whose versions are uploaded and activated one after the other.
 struct Acknowledged {
-    brought: Vec<String>,
+    uploaded: Vec<String>,
     generation: i64,
 }
 
 #[test]
-fn a_kill_in_the_middle_of_a_change_leaves_what_was_or_what_was_to_be() {
+fn a_kill_during_a_change_leaves_the_old_or_the_new_state() {
     let name = "numbered-001";
     let all = versions(&numbered(1), 400);
     let mut left = all.iter();
@@ -27,42 +27,42 @@ fn a_kill_in_the_middle_of_a_change_leaves_what_was_or_what_was_to_be() {
     let mut known = 1;
     for round in 0..15 {
         let admin = server.client("admin");
-        let told = Mutex::new(Acknowledged {
-            brought: Vec::new(),
+        let acknowledged = Mutex::new(Acknowledged {
+            uploaded: Vec::new(),
             generation: known,
         });
         std::thread::scope(|scope| {
             scope.spawn(|| {
-                // Until nobody answers any more.
+                // Until the server stops responding.
                 let _ = left
                     .by_ref()
-                    .try_for_each(|wasm| bring_and_activate(&admin, wasm, &told));
+                    .try_for_each(|wasm| upload_and_activate(&admin, wasm, &acknowledged));
             });
-            // At once, and with ever more behind it; somewhere in the middle of a change.
+            // The first kill is immediate, and each later one follows more changes.
             let wanted = known + round % 5;
             eventually("some changes", || {
-                (told.lock().expect("nobody panics").generation >= wanted).then_some(())
+                (acknowledged.lock().expect("the lock is not poisoned").generation >= wanted).then_some(())
             });
             server.signal("KILL");
             server.ended();
         });
         server = Server::prepared(server.stop()).ready();
         let admin = server.client("admin");
-        let told = told.into_inner().expect("nobody panics");
+        let acknowledged = acknowledged.into_inner().expect("the lock is not poisoned");
         let overview = admin.get("/api/v1/rules").json();
         known = overview["generation"].as_i64().expect("a number");
-        // One change was under way at most.
+        // At most one change was in progress.
         assert!(
-            [told.generation, told.generation + 1].contains(&known),
-            "{} was answered, and {known} is in force",
-            told.generation
+            [acknowledged.generation, acknowledged.generation + 1].contains(&known),
+            "{} was acknowledged, and {known} is active",
+            acknowledged.generation
         );
         assert_eq!(overview["behind"], Value::Null, "{overview}");
-        for digest in &told.brought {
+        for digest in &acknowledged.uploaded {
             let kept = admin.get(&format!("/api/v1/rules/{name}/versions/{digest}"));
             assert_eq!(kept.status, 200, "{digest} was answered: {}", kept.text());
         }
-        // What is in force is what the log says was put in force last.
+        // The active version is the last one in the audit log.
         let last = admin.get(&format!("/api/v1/rules/{name}/log?limit=5")).json();
         let active = overview["active"].as_array().expect("a list").iter();
         let active = active
@@ -75,43 +75,48 @@ fn a_kill_in_the_middle_of_a_change_leaves_what_was_or_what_was_to_be() {
     }
 }
 
-fn bring_and_activate(admin: &Client, wasm: &[u8], told: &Mutex<Acknowledged>) -> io::Result<()> {
+fn upload_and_activate(admin: &Client, wasm: &[u8], acknowledged: &Mutex<Acknowledged>) -> io::Result<()> {
     let mut connection = admin.connect()?;
-    let brought = connection.ask_bytes("POST", "/api/v1/rules", "application/wasm", wasm)?;
-    if brought.status != 201 {
+    let uploaded = connection.ask_bytes("POST", "/api/v1/rules", "application/wasm", wasm)?;
+    if uploaded.status != 201 {
         return Ok(());
     }
-    let brought = brought.json();
-    let text = |key: &str| brought[key].as_str().expect("a text").to_owned();
+    let uploaded = uploaded.json();
+    let text = |key: &str| uploaded[key].as_str().expect("a text").to_owned();
     let (name, digest) = (text("name"), text("digest"));
-    told.lock().expect("nobody panics").brought.push(digest.clone());
+    acknowledged
+        .lock()
+        .expect("the lock is not poisoned")
+        .uploaded
+        .push(digest.clone());
     let path = format!("/api/v1/rules/{name}/active");
     let active = connection.ask_with("PUT", &path, &json!({ "digest": digest }))?;
     assert_eq!(active.status, 200, "{}", active.text());
-    told.lock().expect("nobody panics").generation = active.json()["generation"].as_i64().expect("a number");
+    acknowledged.lock().expect("the lock is not poisoned").generation =
+        active.json()["generation"].as_i64().expect("a number");
     Ok(())
 }
 
 #[test]
-fn a_database_that_is_cut_off_in_the_middle_of_a_change_has_it_or_has_it_not() {
+fn a_lost_connection_during_a_change_leaves_the_old_or_the_new_state() {
     let shared = postgres::shared();
     let proxy = Proxy::to(shared.address());
     let url = shared.database();
     let behind = url.replace(&shared.address().to_string(), &proxy.address.to_string());
     let server = Server::with(&format!("[database]\nurl = \"{behind}\"\n")).ready();
-    // This one is never cut off, and tells what the database has.
+    // This server is never disconnected, and shows the state of the database.
     let witness = Server::with(&format!(
         "[server]\nhostname = \"witness\"\n[database]\nurl = \"{url}\"\n"
     ))
     .ready();
     let admin = server.client("admin");
-    let (name, digest) = brought(&admin, HOSTILE);
+    let (name, digest) = uploaded(&admin, HOSTILE);
     let mut cut_off = 0;
     for round in 0..30 {
         let answer = std::thread::scope(|scope| {
             let settings = json!({ "settings": { "do": "well", "count": round } });
             let changing = scope.spawn(|| activate(&admin, &name, &digest, settings));
-            // From before it has begun to after it has ended.
+            // From before the start of the change until after its end.
             std::thread::yield_now();
             spin_until(u32::try_from(round).expect("few") * 700);
             proxy.cut();
@@ -134,7 +139,7 @@ fn a_database_that_is_cut_off_in_the_middle_of_a_change_has_it_or_has_it_not() {
     assert!(cut_off > 0, "nothing was ever cut off in the middle");
 }
 
-/// What both say is in force, if they say the same and nobody lags behind.
+/// The active rules, if both servers report the same and neither has a pending generation.
 fn agreed_on(one: &Server, other: &Server) -> Option<Value> {
     let overview = |server: &Server| -> Option<Value> {
         let answer: Answer = server.get("/api/v1/rules");
@@ -145,7 +150,7 @@ fn agreed_on(one: &Server, other: &Server) -> Option<Value> {
     (same && one["behind"] == Value::Null).then_some(one)
 }
 
-/// Passes so many microseconds without sleeping: what is wanted is another moment each time.
+/// Busy-waits for this number of microseconds, to vary the time of the interruption.
 fn spin_until(micros: u32) {
     let began = std::time::Instant::now();
     while began.elapsed().as_micros() < u128::from(micros) {
@@ -154,11 +159,11 @@ fn spin_until(micros: u32) {
 }
 
 #[test]
-fn while_the_database_is_away_the_rules_in_force_stay_and_changes_are_put_off() {
+fn during_an_outage_the_active_rules_stay_and_changes_are_deferred() {
     let mut database = Postgres::start();
     let server = Server::with(&format!("[database]\nurl = \"{}\"\n", database.database())).ready();
     let admin = server.client("admin");
-    let (name, digest) = brought(&admin, HOSTILE);
+    let (name, digest) = uploaded(&admin, HOSTILE);
     assert_eq!(activate(&admin, &name, &digest, json!({})).status, 200);
     database.stop();
     let refused = activate(
@@ -170,7 +175,7 @@ fn while_the_database_is_away_the_rules_in_force_stay_and_changes_are_put_off() 
     assert_eq!((refused.status, refused.header("retry-after")), (503, Some("5")));
     let upload = watchpost_tests::rules::upload(&admin, &other_version(HOSTILE));
     assert_eq!(upload.status, 503, "{}", upload.text());
-    // It judges and decides on.
+    // The server keeps judging and deciding.
     eventually("a round judged by them", || {
         (admin.get("/api/v1/report").json()["generation"] == 2).then_some(())
     });

@@ -1,5 +1,5 @@
-//! Rules in other languages do what rules in Rust do. Each is built by its own toolchain from the examples
-//! that an author begins with, and judged by the same cases. Those that `authoring` makes projects of are built there.
+//! Rules in other languages pass the conformance cases. Each is built from the examples by its own toolchain.
+//! `authoring` builds the projects.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -60,25 +60,25 @@ const ROLE: &str = concat!(
 );
 
 #[test]
-fn a_rule_in_python_does_as_the_cases_have_it() {
+fn a_rule_in_python_passes_the_conformance_cases() {
     let sources = ["rule.py", "Makefile", "../rule.mk", "../requirements.txt"];
     check(&build_once("python/role", &sources), ROLE);
 }
 
 #[test]
-fn a_rule_in_javascript_does_as_the_cases_have_it() {
+fn a_rule_in_javascript_passes_the_conformance_cases() {
     let sources = ["rule.js", "Makefile", "../rule.mk", "../package.json", "../build.mjs"];
     check(&build_once("javascript/role", &sources), ROLE);
 }
 
 #[test]
-fn a_rule_in_c_does_as_the_cases_have_it() {
+fn a_rule_in_c_passes_the_conformance_cases() {
     check(&build("c/threshold"), THRESHOLD);
 }
 
-/// The rule that `docs/WRITING-RULES.md` shows whole is this one, and it does what the page says.
+/// The complete rule in `docs/WRITING-RULES.md` is this example, and it works as described.
 #[test]
-fn the_rule_on_the_page_judges() {
+fn the_rule_in_the_document_works() {
     let page = include_str!("../../../docs/WRITING-RULES.md");
     let source = include_str!("../../../wasm-rules/examples/rust/threshold/src/lib.rs");
     assert!(

@@ -1,5 +1,5 @@
-//! The tests that `make test-all` adds: they need other languages, a browser, a machine of its own or a fresh clone, or
-//! they repeat something for minutes.
+//! The tests that `make test-all` adds: they need other languages, a browser, a container with systemd or a fresh
+//! clone, or they run for minutes.
 
 mod authoring;
 mod deployed;

@@ -1,5 +1,5 @@
-//! Every command of the README is executed as it is printed, in a fresh clone, or the README's test names another test of
-//! CI that does the same. So a README that does not work is found here and not by its reader.
+//! Every command of the README is executed as it is printed, in a fresh clone, or the README's test names another test
+//! of CI that does the same. So a README that does not work is found here and not by its reader.
 
 use std::fs;
 use std::fs::File;
@@ -26,7 +26,7 @@ const BUILD_TIMEOUT: Duration = Duration::from_secs(20 * 60);
 /// How long any other command may take. The longest of them compiles a rule and its dependencies.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(5 * 60);
 
-/// How long another run of this test, or a Watchpost that somebody started, may use the ports.
+/// How long another run of this test, or another server, may use the ports.
 const PORTS_TIMEOUT: Duration = Duration::from_secs(10 * 60);
 
 /// The exit code of `timeout` where the time was up.
@@ -102,10 +102,7 @@ fn within(timeout: Duration, otherwise: &str, mut is_true: impl FnMut() -> bool)
     let begin = Instant::now();
     while !is_true() {
         assert!(begin.elapsed() < timeout, "{otherwise}, after {timeout:?}");
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "a condition with a deadline, looked at again and again"
-        )]
+        #[expect(clippy::disallowed_methods, reason = "a condition with a deadline, polled")]
         std::thread::sleep(Duration::from_millis(200));
     }
 }

@@ -1,4 +1,4 @@
-//! The documents are followed as they stand.
+//! Runs the commands of the documents.
 
 use std::fs;
 use std::path::Path;
@@ -7,7 +7,7 @@ use std::process::Command;
 use watchpost_tests::server::{Server, eventually, program, tools};
 use watchpost_tests::walkthrough::differences;
 
-/// What a reader would draw by lot.
+/// A fixed value for the random token of the document.
 const TOKEN: &str = "wp_2b8c40d1f5";
 
 #[test]
@@ -19,7 +19,7 @@ fn the_api_does_what_its_page_shows() {
         let kept = server.get("/api/v1/snapshots").json();
         kept["snapshots"].as_array().filter(|kept| !kept.is_empty()).map(drop)
     });
-    assert_eq!(server.stranger().get("/api/v1/snapshot").status, 401);
+    assert_eq!(server.anonymous_client().get("/api/v1/snapshot").status, 401);
     eventually("a refusal that is recorded", || {
         let refused = server.get("/api/v1/decisions?verdict=deny").json();
         refused["decisions"].as_array().filter(|all| !all.is_empty()).map(drop)
@@ -36,7 +36,7 @@ fn the_api_does_what_its_page_shows() {
     assert!(different.is_empty(), "{}", different.join("\n\n"));
 }
 
-/// What the page says to put into the configuration, with the hash that its reader would have.
+/// The configuration of the page, with the hash of the token.
 fn configuration(page: &str) -> String {
     let (_, block) = page.split_once("```toml\n").expect("there is a block of it");
     let (block, _) = block.split_once("```").expect("it ends");
@@ -46,7 +46,7 @@ fn configuration(page: &str) -> String {
     block.replace('…', &hash)
 }
 
-/// The rule that `docs/WRITING-RULES.md` shows whole.
+/// The complete rule in `docs/WRITING-RULES.md`.
 fn weekend() -> std::path::PathBuf {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../wasm-rules/examples/rust/threshold");
     let out = Path::new(env!("CARGO_TARGET_TMPDIR")).join("walkthrough-weekend.wasm");

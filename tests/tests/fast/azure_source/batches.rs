@@ -1,4 +1,4 @@
-//! Several questions: put together, or side by side.
+//! Several requests: as batches, or concurrently.
 
 use super::*;
 
@@ -19,7 +19,7 @@ fn resources_of_one_region_are_asked_for_in_batches() {
             ..resource(id)
         })
         .collect();
-    // Elsewhere it is alone, and asked for as ever.
+    // The only resource of its region is requested by itself.
     azure.place(machine(&VM.replace("vm-1", "vm-far"), Vec::new()));
     settings.resources.push(resource(&VM.replace("vm-1", "vm-far")));
     let reading = reading(settings);
@@ -52,7 +52,7 @@ fn resources_of_one_region_are_asked_for_in_batches() {
 }
 
 #[test]
-fn at_most_four_questions_are_asked_at_once() {
+fn at_most_four_requests_are_in_flight() {
     let azure = azure();
     let ids: Vec<_> = (0..10).map(|at| VM.replace("vm-1", &format!("vm-{at}"))).collect();
     let ids: Vec<_> = ids.iter().map(String::as_str).collect();

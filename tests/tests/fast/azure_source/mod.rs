@@ -1,4 +1,4 @@
-//! The Azure source against an Azure of the test's own. How a whole Watchpost judges what it says is not tested here.
+//! Tests of the Azure source against a simulated Azure. `azure` tests a complete server.
 
 mod batches;
 mod names;
@@ -26,18 +26,18 @@ use watchpost_tests::azure::{Azure, Fault, Metric, Place, Proof};
 const VM: &str = "/subscriptions/s-1/resourceGroups/g/providers/Microsoft.Compute/virtualMachines/vm-1";
 const PLAN: &str = "/subscriptions/s-1/resourceGroups/g/providers/Microsoft.Web/serverfarms/plan-1";
 
-/// The first of two; a machine is asked for averages and for totals.
+/// The index of the first of two requests: a machine is queried for averages and for totals.
 const AVERAGES: &str = "aggregation=average";
 
 const MINUTE_MS: u64 = 60_000;
 
-/// Azure looks at the clock when it checks assertions.
+/// The current time: the simulated Azure verifies the validity of assertions.
 fn now_ms() -> u64 {
     let elapsed = std::time::UNIX_EPOCH.elapsed().expect("it is after 1970");
     u64::try_from(elapsed.as_millis()).expect("it is long before the end of time")
 }
 
-/// A source that is asked by the test alone, whenever it likes and as long as it takes.
+/// A source that only the test measures, without intervals or timeouts.
 fn source(settings: Settings) -> azure::Azure {
     let schedule = Schedule {
         interval: Duration::ZERO,
@@ -50,7 +50,7 @@ fn run<F: Future>(future: F) -> F::Output {
     actix_web::rt::System::new().block_on(future)
 }
 
-/// All that is ready for a machine, except what is in `changed`.
+/// The predefined metrics of a machine, except those in `changed`.
 fn machine(id: &str, changed: Vec<Metric>) -> Place {
     let units = |name: &str| match name {
         name if name.contains("Bytes") || name.contains("Total") => "Bytes",
@@ -59,7 +59,7 @@ fn machine(id: &str, changed: Vec<Metric>) -> Place {
         _ => "Count",
     };
     let all = ready("Microsoft.Compute/virtualMachines").into_iter();
-    // A resource has the first of two metrics of one name.
+    // Of two metrics of one name, the resource uses the first.
     let place = changed.into_iter().fold(Place::new(id), Place::with);
     all.fold(place, |place, ready| {
         place.with(Metric::new(&ready.name, units(&ready.name), &[20.0, 10.0]))
@@ -78,7 +78,7 @@ fn resource(id: &str) -> Resource {
     Resource { id, region: None }
 }
 
-fn nobody(azure: &Azure, ids: &[&str]) -> Settings {
+fn without_credentials(azure: &Azure, ids: &[&str]) -> Settings {
     let mut settings = Settings {
         resources: ids.iter().map(|id| resource(id)).collect(),
         request_timeout: Duration::from_secs(2),
@@ -96,7 +96,7 @@ fn settings(azure: &Azure, ids: &[&str]) -> Settings {
             client_secret: Some(Hidden::new("hunter2")),
             ..application()
         },
-        ..nobody(azure, ids)
+        ..without_credentials(azure, ids)
     }
 }
 
@@ -122,7 +122,7 @@ fn mapping(metric: &str, name: &str) -> Mapping {
     }
 }
 
-/// Measures once, now.
+/// Measures once.
 fn measured(settings: Settings) -> Result<Reading, String> {
     run(async { source(settings).measure(now_ms()).await })
 }
@@ -139,7 +139,7 @@ fn value(reading: &Reading, metric: &str) -> Option<f64> {
     samples.next().map(|sample| sample.value())
 }
 
-/// Why a metric is missing.
+/// The reason of the gap of a metric.
 fn why(reading: &Reading, metric: &str) -> String {
     let metric = MetricName::new(metric).expect("a name");
     let gaps = reading

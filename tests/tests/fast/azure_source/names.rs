@@ -1,9 +1,9 @@
-//! Metrics that Azure does not have, or not as they are asked for.
+//! Metrics that Azure does not have, or not with the requested aggregation.
 
 use super::*;
 
 #[test]
-fn an_aggregation_that_a_metric_does_not_have_spoils_only_that_metric() {
+fn an_unsupported_aggregation_fails_only_its_metric() {
     let azure = azure();
     let cpu = Metric::new("Percentage CPU", "Percent", &[1.0]).only(&["total"]);
     azure.place(machine(VM, vec![cpu]));
@@ -13,7 +13,7 @@ fn an_aggregation_that_a_metric_does_not_have_spoils_only_that_metric() {
 }
 
 #[test]
-fn one_bad_name_spoils_the_question_once() {
+fn one_invalid_name_fails_only_one_request() {
     let azure = azure();
     let mut settings = settings(&azure, &[VM]);
     settings.mappings = vec![Mapping {
@@ -50,7 +50,7 @@ fn one_bad_name_spoils_the_question_once() {
 }
 
 #[test]
-fn a_name_that_is_bad_alone_is_not_asked_for_again() {
+fn an_invalid_name_is_not_requested_again() {
     let azure = azure();
     azure.place(Place::new(PLAN).with(Metric::new("Other", "Count", &[1.0])));
     let mut source = source(settings(&azure, &[PLAN]));
@@ -66,7 +66,7 @@ fn a_name_that_is_bad_alone_is_not_asked_for_again() {
 }
 
 #[test]
-fn a_type_without_metrics_says_so() {
+fn a_resource_type_without_metrics_is_reported() {
     let azure = azure();
     let id = "/subscriptions/s-1/resourceGroups/g/providers/Microsoft.Sql/servers/db";
     let reading = reading(settings(&azure, &[id]));

@@ -1,11 +1,11 @@
-//! As whom it asks: every way to a token, and how long one is kept.
+//! Authentication: every kind of credentials, and the caching of tokens.
 
 use std::path::Path;
 
 use super::*;
 
 #[test]
-fn a_token_that_was_refused_is_fetched_once_more() {
+fn a_rejected_token_is_fetched_once_more() {
     let azure = azure();
     let mut source = source(settings(&azure, &[VM]));
     run(async {
@@ -23,7 +23,7 @@ fn a_token_that_was_refused_is_fetched_once_more() {
 }
 
 #[test]
-fn a_token_is_kept_until_shortly_before_its_end() {
+fn a_token_is_cached_until_shortly_before_it_expires() {
     let azure = azure();
     let mut source = source(settings(&azure, &[VM]));
     let now = now_ms();
@@ -33,7 +33,7 @@ fn a_token_is_kept_until_shortly_before_its_end() {
             assert_eq!(azure.asked_for("/token").len(), tokens, "after {seconds} s");
         }
     });
-    // One that lives shorter than that is fetched once a round, by one for all.
+    // A token with a shorter lifetime is fetched once per round, shared by all requests.
     azure.tokens_live(60);
     azure.expire_tokens();
     azure.forget();
@@ -46,7 +46,7 @@ fn a_token_is_kept_until_shortly_before_its_end() {
 }
 
 #[test]
-fn an_application_may_show_a_certificate() {
+fn an_application_may_authenticate_by_certificate() {
     let azure = Azure::start();
     azure.place(machine(VM, Vec::new()));
     let key = PKey::from_rsa(Rsa::generate(2048).expect("a key")).expect("a key");
@@ -61,12 +61,12 @@ fn an_application_may_show_a_certificate() {
             certificate: Some(file.clone()),
             ..application()
         },
-        ..nobody(&azure, &[VM])
+        ..without_credentials(&azure, &[VM])
     };
     assert_eq!(value(&reading(of_certificate()), "cpu"), Some(20.0));
     let token = &azure.asked_for("/token")[0];
     assert!(token.field("client_secret").is_none() && token.field("client_assertion").is_some());
-    // Of another pair, though with the same names.
+    // A key of another certificate with the same names.
     let other = PKey::from_rsa(Rsa::generate(2048).expect("a key")).expect("a key");
     let pem = [
         self::certificate(&other),
@@ -95,7 +95,7 @@ fn certificate(key: &PKey<openssl::pkey::Private>) -> Vec<u8> {
 }
 
 #[test]
-fn the_token_of_a_workload_is_read_anew_each_time() {
+fn the_token_file_of_a_workload_is_read_for_each_request() {
     let azure = Azure::start();
     azure.place(machine(VM, Vec::new()));
     azure.application("t-1", "c-1", Proof::Federated("second".to_owned()));
@@ -106,7 +106,7 @@ fn the_token_of_a_workload_is_read_anew_each_time() {
             federated_token_file: Some(file.clone()),
             ..application()
         },
-        ..nobody(&azure, &[VM])
+        ..without_credentials(&azure, &[VM])
     });
     run(async {
         let missing = source.measure(now_ms()).await.expect_err("no file");
@@ -123,12 +123,12 @@ fn the_token_of_a_workload_is_read_anew_each_time() {
 }
 
 #[test]
-fn an_app_shows_its_header_and_a_machine_says_metadata() {
+fn an_app_service_sends_its_header_and_a_machine_sends_metadata() {
     let azure = Azure::start();
     azure.place(machine(VM, Vec::new()));
     azure.app_service_identity("hunter2");
     let app = |header: &str| {
-        let mut settings = nobody(&azure, &[VM]);
+        let mut settings = without_credentials(&azure, &[VM]);
         settings.credentials.identity_endpoint = Some(azure.identity_endpoint());
         settings.credentials.identity_header = Some(Hidden::new(header));
         settings
@@ -141,7 +141,7 @@ fn an_app_shows_its_header_and_a_machine_says_metadata() {
     );
     azure.machine_identity();
     azure.forget();
-    assert_eq!(value(&reading(nobody(&azure, &[VM])), "cpu"), Some(20.0));
+    assert_eq!(value(&reading(without_credentials(&azure, &[VM])), "cpu"), Some(20.0));
     let asked = &azure.asked_for("/metadata")[0];
     assert_eq!(asked.header("metadata"), Some("true"));
     assert_eq!(
@@ -151,15 +151,15 @@ fn an_app_shows_its_header_and_a_machine_says_metadata() {
 }
 
 #[test]
-fn a_machine_of_arc_shows_its_agent_what_stands_in_the_agent_s_own_files_and_nothing_else() {
+fn an_arc_machine_sends_its_agent_only_keys_from_the_agents_folder() {
     let azure = Azure::start();
     azure.place(machine(VM, Vec::new()));
     let folder = tempfile::tempdir().expect("a folder");
     azure.arc_identity(folder.path());
     let arc = |keys: &Path| {
-        let mut settings = nobody(&azure, &[VM]);
+        let mut settings = without_credentials(&azure, &[VM]);
         settings.credentials.arc_endpoint = Some(azure.arc_endpoint());
-        // It names an application, not an identity of this machine.
+        // The client id is that of an application, not of an identity of this machine.
         settings.credentials.client_id = Some("c-1".to_owned());
         settings.arc_keys = keys.to_owned();
         settings
@@ -186,22 +186,22 @@ fn a_machine_of_arc_shows_its_agent_what_stands_in_the_agent_s_own_files_and_not
 }
 
 #[test]
-fn a_machine_that_is_not_ready_is_asked_again() {
+fn a_metadata_service_that_is_not_ready_is_retried() {
     let azure = Azure::start();
     azure.place(machine(VM, Vec::new()));
     azure.machine_identity();
     azure.fail("/metadata", 1, Fault::Status(410, String::new()));
     azure.fail("/metadata", 1, Fault::ProbeError);
-    assert_eq!(value(&reading(nobody(&azure, &[VM])), "cpu"), Some(20.0));
+    assert_eq!(value(&reading(without_credentials(&azure, &[VM])), "cpu"), Some(20.0));
     assert_eq!(azure.asked_for("/metadata").len(), 3);
 }
 
 #[test]
-fn what_is_no_machine_of_azure_says_so_soon() {
+fn a_host_outside_azure_is_detected_quickly() {
     let azure = Azure::start();
     azure.machine_identity();
     azure.fail("/metadata", 1, Fault::Late(Duration::from_secs(60)));
-    let why = measured(nobody(&azure, &[VM])).expect_err("nobody answers");
+    let why = measured(without_credentials(&azure, &[VM])).expect_err("there is no token");
     assert!(
         why.contains("no machine of Azure") && why.contains("within 1s"),
         "{why}"
@@ -210,7 +210,7 @@ fn what_is_no_machine_of_azure_says_so_soon() {
 }
 
 #[test]
-fn the_first_way_that_works_is_kept() {
+fn the_first_credential_that_works_is_kept() {
     let azure = azure();
     azure.machine_identity();
     let mut wrong = settings(&azure, &[VM]);
@@ -227,7 +227,7 @@ fn the_first_way_that_works_is_kept() {
 }
 
 #[test]
-fn without_a_token_nothing_is_known_and_the_secret_is_not_told() {
+fn without_a_token_every_metric_is_missing_and_the_secret_is_not_logged() {
     let azure = azure();
     let mut wrong = settings(&azure, &[VM]);
     wrong.credentials.client_secret = Some(Hidden::new("wrong-secret"));
@@ -261,7 +261,7 @@ fn without_a_token_nothing_is_known_and_the_secret_is_not_told() {
 }
 
 #[test]
-fn whoever_gives_tokens_may_want_us_to_wait() {
+fn a_token_endpoint_may_request_a_wait() {
     let azure = azure();
     azure.fail("/v2.0/token", 1, Fault::Throttled(Some(60)));
     let mut source = source(settings(&azure, &[VM]));

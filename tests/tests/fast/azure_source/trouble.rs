@@ -1,9 +1,9 @@
-//! Whatever goes wrong at Azure or on the way, and the sentence that it becomes.
+//! Errors of Azure and of the connection, and their messages.
 
 use super::*;
 
 #[test]
-fn whoever_has_trouble_is_a_gap_that_helps() {
+fn each_error_is_a_gap_with_a_remedy() {
     let check = |fault: Fault, words: &[&str]| {
         let azure = azure();
         azure.fail(AVERAGES, 9, fault.clone());
@@ -14,7 +14,7 @@ fn whoever_has_trouble_is_a_gap_that_helps() {
         assert_eq!(
             value(&reading, "azure_network_sent_bytes"),
             Some(20.0),
-            "{fault:?}: the others are told"
+            "{fault:?}: the others are measured"
         );
         assert_eq!(
             azure.asked_for(AVERAGES).len(),
@@ -72,11 +72,11 @@ fn a_missing_role_is_named_with_its_scope_and_principal() {
         "azure_http_queue",
         &["plan-1: ", "Monitoring Reader", &format!("on {PLAN} ("), principal],
     );
-    assert_eq!(value(&reading, "cpu"), Some(20.0), "the other resource is told");
+    assert_eq!(value(&reading, "cpu"), Some(20.0), "the other resource is measured");
 }
 
 #[test]
-fn a_resource_that_is_gone_is_a_gap() {
+fn a_deleted_resource_is_a_gap() {
     let azure = azure();
     azure.remove(VM);
     says(
@@ -87,7 +87,7 @@ fn a_resource_that_is_gone_is_a_gap() {
 }
 
 #[test]
-fn a_question_that_is_dropped_leaves_all_in_order() {
+fn a_dropped_request_leaves_the_source_usable() {
     let azure = azure();
     let mut source = source(settings(&azure, &[VM]));
     let short = Duration::from_millis(50);
@@ -96,7 +96,7 @@ fn a_question_that_is_dropped_leaves_all_in_order() {
             azure.fail(text, 1, Fault::Late(Duration::from_secs(60)));
             let dropped = actix_web::rt::time::timeout(short, source.measure(now_ms())).await;
             assert!(dropped.is_err(), "{text}");
-            azure.heal();
+            azure.clear_faults();
             let reading = source.measure(now_ms()).await.expect("it answers");
             assert_eq!(value(&reading, "cpu"), Some(20.0), "{text}");
         }
@@ -104,7 +104,7 @@ fn a_question_that_is_dropped_leaves_all_in_order() {
 }
 
 #[test]
-fn nobody_at_the_address_is_told_as_such() {
+fn a_refused_connection_is_reported() {
     let azure = azure();
     let mut settings = settings(&azure, &[VM]);
     settings.endpoints.arm = "http://127.0.0.1:1".to_owned();
@@ -119,7 +119,7 @@ fn nobody_at_the_address_is_told_as_such() {
 }
 
 #[test]
-fn what_is_not_answered_in_time_does_not_spoil_the_rest() {
+fn a_timeout_of_one_request_does_not_affect_the_others() {
     let azure = azure();
     azure.fail(AVERAGES, 1, Fault::Late(Duration::from_secs(60)));
     let mut settings = settings(&azure, &[VM]);
@@ -135,7 +135,7 @@ fn what_is_not_answered_in_time_does_not_spoil_the_rest() {
 }
 
 #[test]
-fn without_a_resource_nothing_can_be_known() {
+fn without_a_resource_the_source_cannot_measure() {
     let azure = azure();
     let why = measured(settings(&azure, &[])).expect_err("nothing to ask");
     assert!(why.contains("azure.resources"), "{why}");

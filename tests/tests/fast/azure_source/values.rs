@@ -1,9 +1,9 @@
-//! What is asked for, and the values that come of it.
+//! The requested metrics, and their values.
 
 use super::*;
 
 #[test]
-fn a_machine_tells_all_but_its_disk() {
+fn a_machine_has_all_metrics_except_its_disk() {
     let azure = azure();
     let now = now_ms();
     let mut source = source(settings(&azure, &[VM]));
@@ -12,7 +12,7 @@ fn a_machine_tells_all_but_its_disk() {
     assert_eq!(
         value(&reading, "memory"),
         Some(80.0),
-        "what is used, where Azure tells what is free"
+        "the used part, where Azure reports the free part"
     );
     assert_eq!(value(&reading, "azure_network_received_bytes"), Some(20.0));
     says(&reading, "disk", &["vm-1", "no platform metric"]);
@@ -43,7 +43,7 @@ fn a_machine_tells_all_but_its_disk() {
 }
 
 #[test]
-fn a_question_is_written_as_azure_wants_it() {
+fn a_request_has_the_format_that_azure_expects() {
     let azure = azure();
     reading(settings(&azure, &[VM]));
     let asked = azure.asked_for(AVERAGES).remove(0);
@@ -69,7 +69,7 @@ fn a_question_is_written_as_azure_wants_it() {
 }
 
 #[test]
-fn an_app_service_plan_tells_its_own() {
+fn an_app_service_plan_has_its_own_metrics() {
     let azure = azure();
     let metric = |name, unit| Metric::new(name, unit, &[7.0]);
     let place = ["CpuPercentage", "MemoryPercentage"]
@@ -106,7 +106,7 @@ fn the_newest_minute_that_has_a_value_counts() {
 }
 
 #[test]
-fn what_azure_has_no_value_of_is_a_gap() {
+fn a_metric_without_a_value_is_a_gap() {
     let azure = azure();
     let late = Metric::new("Percentage CPU", "Percent", &[1.0]).late(100);
     let empty = Metric::new("Available Memory Percentage", "Percent", &[1.0]).empty();
@@ -133,12 +133,12 @@ fn what_azure_has_no_value_of_is_a_gap() {
     assert_eq!(
         value(&reading, "azure_disk_reads_per_second"),
         Some(20.0),
-        "the others are told"
+        "the others are measured"
     );
 }
 
 #[test]
-fn ones_own_mapping_takes_the_place_of_a_ready_one() {
+fn a_configured_mapping_replaces_a_predefined_one() {
     let azure = azure();
     let guest = Metric::new("Used, Percent", "Percent", &[42.0])
         .namespace("Guest")
@@ -180,7 +180,7 @@ fn ones_own_mapping_takes_the_place_of_a_ready_one() {
 }
 
 #[test]
-fn many_metrics_are_asked_for_twenty_at_once() {
+fn metrics_are_requested_in_batches_of_twenty() {
     let azure = azure();
     let names: Vec<_> = (0..45).map(|at| format!("Metric {at}")).collect();
     let place = names.iter().fold(Place::new(PLAN), |place, name| {
@@ -192,7 +192,7 @@ fn many_metrics_are_asked_for_twenty_at_once() {
         .enumerate()
         .map(|(at, name)| mapping(&format!("metric_{at}"), name));
     let mut settings = settings(&azure, &[PLAN]);
-    // The ready ones have a namespace of their own, so they are asked for by themselves.
+    // The predefined metrics have their own namespace, so they need a separate request.
     settings.mappings = mappings.collect();
     let reading = reading(settings);
     assert_eq!(reading.samples.len(), 45);
@@ -206,7 +206,7 @@ fn many_metrics_are_asked_for_twenty_at_once() {
 }
 
 #[test]
-fn an_answer_may_be_packed_or_in_pieces() {
+fn a_response_may_be_compressed_or_chunked() {
     for fault in [
         Fault::Gzip,
         Fault::Chunked,
@@ -221,7 +221,7 @@ fn an_answer_may_be_packed_or_in_pieces() {
 }
 
 #[test]
-fn namesakes_are_told_apart_by_their_whole_id() {
+fn resources_of_one_name_are_distinguished_by_their_full_id() {
     let azure = azure();
     let other = VM.replace("/g/", "/h/");
     azure.place(machine(&other, Vec::new()));

@@ -1,9 +1,9 @@
-//! Azure says when it wants to be asked again.
+//! Throttling: waits that Azure requests.
 
 use super::*;
 
 #[test]
-fn whoever_is_throttled_asks_nothing_of_the_whole_subscription() {
+fn a_throttled_source_sends_no_request_for_the_whole_subscription() {
     let azure = azure();
     let other = VM.replace("vm-1", "vm-2");
     azure.place(machine(&other, Vec::new()));
@@ -29,7 +29,7 @@ fn whoever_is_throttled_asks_nothing_of_the_whole_subscription() {
 }
 
 #[test]
-fn a_wait_is_kept_over_rounds_and_ends() {
+fn a_wait_lasts_over_rounds_and_ends() {
     let azure = azure();
     let mut source = source(settings(&azure, &[VM]));
     let now = now_ms();
@@ -41,7 +41,7 @@ fn a_wait_is_kept_over_rounds_and_ends() {
             "cpu",
             &["429", "not asked again before"],
         );
-        azure.heal();
+        azure.clear_faults();
         azure.forget();
         let waiting = source.measure(now + 89_000).await.expect("it answers");
         says(
@@ -50,7 +50,7 @@ fn a_wait_is_kept_over_rounds_and_ends() {
             &["429 SubscriptionRequestsThrottled", "not asked again before"],
         );
         says(&waiting, "azure_network_sent_bytes", &["429", "not asked again before"]);
-        assert_eq!(azure.asked().len(), 0, "nobody is asked meanwhile");
+        assert_eq!(azure.asked().len(), 0, "no request is sent meanwhile");
         assert_eq!(
             value(&source.measure(now + 90_000).await.expect("it answers"), "cpu"),
             Some(20.0)
@@ -59,7 +59,7 @@ fn a_wait_is_kept_over_rounds_and_ends() {
 }
 
 #[test]
-fn without_a_word_of_how_long_the_waits_grow() {
+fn without_retry_after_the_waits_grow() {
     let azure = azure();
     azure.fail(AVERAGES, 100, Fault::Overloaded(None));
     azure.fail("aggregation=total", 100, Fault::Overloaded(None));

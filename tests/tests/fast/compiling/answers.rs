@@ -1,4 +1,4 @@
-//! What is said of a component: it is a rule, it is none, it was compiled before.
+//! Results of a compilation: a module, a refusal, or a module from the cache.
 
 use std::path::Path;
 
@@ -13,7 +13,7 @@ use watchpost_tests::server::program;
 use super::{compile, options, run};
 
 #[test]
-fn a_component_is_compiled_by_a_process_and_is_there_at_once_the_next_time() {
+fn a_component_is_compiled_in_the_sandbox_and_cached() {
     let folder = tempfile::tempdir().expect("a folder");
     let cache = Cache::open(folder.path());
     let engine = engine();
@@ -37,7 +37,7 @@ fn a_component_is_compiled_by_a_process_and_is_there_at_once_the_next_time() {
 }
 
 #[test]
-fn two_that_bring_the_same_have_it_compiled_once() {
+fn concurrent_uploads_of_one_component_compile_it_once() {
     let folder = tempfile::tempdir().expect("a folder");
     let compiler = Compiler::by_program(engine(), Cache::open(folder.path()), options(2), &program());
     let both = run(async {
@@ -51,11 +51,11 @@ fn two_that_bring_the_same_have_it_compiled_once() {
         ]
     });
     let kept = both.map(|compiled| compiled.expect("it is a rule").from_cache);
-    assert_ne!(kept[0], kept[1], "one of the two, whoever was first");
+    assert_ne!(kept[0], kept[1], "one of the two, whichever was first");
 }
 
 #[test]
-fn what_its_bytes_tell_needs_no_process() {
+fn a_component_that_is_invalid_by_its_bytes_needs_no_sandbox() {
     let without_program = Compiler::by_program(engine(), None, options(3), Path::new("/none"));
     let refused = |wasm: Vec<u8>| match compile(&without_program, wasm) {
         Err(CompileError::Refused(refusal)) => refusal,
@@ -68,7 +68,7 @@ fn what_its_bytes_tell_needs_no_process() {
 }
 
 #[test]
-fn what_the_process_or_the_rule_itself_says_is_a_refusal_and_is_not_kept() {
+fn a_refusal_by_the_sandbox_or_the_rule_is_not_cached() {
     let folder = tempfile::tempdir().expect("a folder");
     let compiler = Compiler::by_program(engine(), Cache::open(folder.path()), options(4), &program());
     let mut broken = HOSTILE.to_vec();

@@ -1,4 +1,5 @@
-//! What ends a process that compiles before it is done, and that the next is served whatever that was.
+//! Termination of the sandbox before it is done: by limits, by an abandoned request, or from outside. The next request
+//! is served in every case.
 
 use std::time::{Duration, Instant};
 
@@ -9,8 +10,8 @@ use watchpost_tests::slow_rule::ponderous;
 use super::{SLACK, compile, compiler, endless, kill, options, process, run, until};
 
 #[test]
-fn what_takes_too_long_is_ended_and_who_waited_is_served() {
-    // The one that waits has as long, and has to be compiled in it on a machine that is busy with other tests.
+fn a_compilation_that_exceeds_the_time_limit_is_killed_and_the_next_is_served() {
+    // The queued request has the same time limit, which must be enough to compile it on a busy host.
     let limit = Duration::from_secs(10);
     let options = Options {
         timeout: limit,
@@ -30,7 +31,7 @@ fn what_takes_too_long_is_ended_and_who_waited_is_served() {
         assert_eq!(waiting.expect("it is a rule").module.manifest().name, "role");
         let refused = endless.await.expect("it does not panic").expect_err("it takes minutes");
         assert!(
-            matches!(&refused, CompileError::TooLong { limit: told } if *told == limit),
+            matches!(&refused, CompileError::TooLong { limit: reported } if *reported == limit),
             "{refused}"
         );
         assert!(refused.to_string().contains("exceeded 10s"), "{refused}");
@@ -40,7 +41,7 @@ fn what_takes_too_long_is_ended_and_who_waited_is_served() {
 }
 
 #[test]
-fn what_takes_too_much_is_ended_and_the_next_is_served() {
+fn a_compilation_that_exceeds_the_memory_limit_is_killed_and_the_next_is_served() {
     let few = Options {
         memory_bytes: 256 << 20,
         ..options(6)
@@ -64,7 +65,7 @@ fn what_takes_too_much_is_ended_and_the_next_is_served() {
 }
 
 #[test]
-fn where_it_cannot_even_be_read_memory_is_what_is_missing() {
+fn a_memory_limit_too_small_to_read_the_component_is_reported_as_memory() {
     let hardly_any = Options {
         memory_bytes: 32 << 20,
         ..options(7)
@@ -74,7 +75,7 @@ fn where_it_cannot_even_be_read_memory_is_what_is_missing() {
 }
 
 #[test]
-fn when_as_many_wait_as_may_the_next_is_told_and_a_process_that_nobody_waits_for_is_ended() {
+fn a_full_queue_refuses_the_next_request_and_an_abandoned_sandbox_is_killed() {
     let options = Options {
         queue_length: 0,
         ..options(8)
@@ -87,7 +88,7 @@ fn when_as_many_wait_as_may_the_next_is_told_and_a_process_that_nobody_waits_for
             async move { compiler.module(endless()).await }
         });
         until("a process", || process(memory)).await;
-        let refused = compiler.module(ROLE.into()).await.expect_err("nobody may wait");
+        let refused = compiler.module(ROLE.into()).await.expect_err("the queue is full");
         assert!(matches!(refused, CompileError::Busy), "{refused}");
         endless.abort();
         until("its end", || process(memory).is_none().then_some(())).await;
@@ -96,7 +97,7 @@ fn when_as_many_wait_as_may_the_next_is_told_and_a_process_that_nobody_waits_for
     });
 }
 
-/// The turn is given back a moment after the process is gone.
+/// The permit of the queue is released shortly after the process exits.
 async fn until_served(compiler: &Compiler) -> Compiled {
     let begin = Instant::now();
     loop {
@@ -108,7 +109,7 @@ async fn until_served(compiler: &Compiler) -> Compiled {
 }
 
 #[test]
-fn a_process_that_is_killed_by_others_is_told_and_the_next_is_served() {
+fn a_sandbox_that_is_killed_from_outside_is_reported_and_the_next_is_served() {
     let options = options(9);
     let memory = options.memory_bytes;
     let compiler = compiler(options);

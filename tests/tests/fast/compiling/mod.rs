@@ -1,5 +1,5 @@
-//! Components from strangers are compiled in a process that can be ended: by its limits, by whoever waits no more, and
-//! by the end of the one that started it. Here is what the promises have in common.
+//! Untrusted components are compiled in a sandbox process that can be killed: by its limits, when its request is
+//! abandoned, and with its parent. This file has what the tests share.
 
 mod answers;
 mod ending;
@@ -16,10 +16,10 @@ use watchpost_tests::guests::engine;
 use watchpost_tests::server::program;
 use watchpost_tests::slow_rule::ponderous;
 
-/// Its address space is what a test knows its own process by, so that each test has another.
+/// The memory limit identifies the process of a test, so each test uses another one.
 const MEMORY: u64 = 1 << 30;
 
-/// What a busy machine may add to a limit.
+/// The tolerance of time limits on a busy host.
 const SLACK: Duration = Duration::from_secs(20);
 
 fn options(number: u64) -> Options {
@@ -42,12 +42,12 @@ fn run<T>(work: impl Future<Output = T>) -> T {
     System::new().block_on(work)
 }
 
-/// It would be compiled for minutes.
+/// A component whose compilation takes minutes.
 fn endless() -> Bytes {
     ponderous(300, 300).into()
 }
 
-/// The process that compiles within this much memory.
+/// The id of the sandbox process with this memory limit.
 fn process(memory_bytes: u64) -> Option<u32> {
     let wanted = format!("\0--memory-bytes\0{memory_bytes}\0");
     let all = std::fs::read_dir("/proc").expect("there are processes");
@@ -58,7 +58,7 @@ fn process(memory_bytes: u64) -> Option<u32> {
     })
 }
 
-/// Waits on the runtime, so that what it waits for can go on.
+/// Polls on the runtime, so that other tasks make progress.
 async fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     let begin = Instant::now();
     loop {

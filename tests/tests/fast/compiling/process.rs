@@ -1,4 +1,4 @@
-//! What a process that compiles has and may, as the kernel tells it, and that it ends with the one that started it.
+//! The limits and resources of the sandbox process as procfs shows them, and that it exits with its parent.
 
 use std::io::Write;
 use std::os::unix::process::ExitStatusExt;
@@ -11,7 +11,7 @@ use watchpost_tests::server::{eventually, program};
 use super::{MEMORY, compile, compiler, endless, options, process, run, until};
 
 #[test]
-fn the_process_has_what_it_needs_and_nothing_else() {
+fn the_sandbox_has_only_what_it_needs() {
     let options = options(10);
     let memory = options.memory_bytes;
     let compiler = compiler(options);
@@ -22,7 +22,7 @@ fn the_process_has_what_it_needs_and_nothing_else() {
         });
         let id = until("a process", || process(memory)).await;
         let read = |file: &str| std::fs::read_to_string(format!("/proc/{id}/{file}")).unwrap_or_default();
-        // The last of its bounds, so the others stand.
+        // The last limit that is set, so all others are set too.
         let bound = format!("Max address space         {memory}");
         until("its bounds", || read("limits").contains(&bound).then_some(())).await;
         let limits = read("limits");
@@ -32,7 +32,7 @@ fn the_process_has_what_it_needs_and_nothing_else() {
         }
         assert!(limits.contains("Max open files            3 "), "{limits}");
         assert!(limits.contains("Max cpu time              121 "), "{limits}");
-        // What others on the machine can read of it: no secret stands there, for there is no room for one.
+        // Other users can read the command line; it contains no secrets.
         let this = std::process::id();
         let line = format!("watchpost rules compile --memory-bytes {memory} --cpu-seconds 121 --parent {this} ");
         assert_eq!(read("cmdline").replace('\0', " "), line);
@@ -54,7 +54,7 @@ fn the_process_has_what_it_needs_and_nothing_else() {
     });
 }
 
-/// How many files this test was given that it hands on to every process, whoever starts it.
+/// The number of open files that this test process inherited and passes on to every child process.
 fn handed_on() -> usize {
     let mut shell = Command::new("sh");
     shell.args(["-c", "ls /proc/$$/fd"]).stdin(Stdio::null());
@@ -62,10 +62,10 @@ fn handed_on() -> usize {
     String::from_utf8_lossy(&output.stdout).lines().count() - 3
 }
 
-/// A process of its own that starts another, and is killed.
+/// Runs in a separate process, which starts a sandbox and is killed.
 #[test]
-fn a_process_does_not_outlive_who_started_it() {
-    const NAME: &str = "compiling::process::a_process_does_not_outlive_who_started_it";
+fn a_sandbox_does_not_outlive_its_parent() {
+    const NAME: &str = "compiling::process::a_sandbox_does_not_outlive_its_parent";
     let options = options(11);
     let memory = options.memory_bytes;
     if std::env::var_os("COMPILES").is_some() {
@@ -86,9 +86,9 @@ fn a_process_does_not_outlive_who_started_it() {
     eventually("its end", || process(memory).is_none().then_some(()));
 }
 
-/// Told to work for two minutes by a clock that stands still, it is the kernel that ends it.
+/// The timeout of the sandbox never passes on a paused clock, so the kernel has to end it.
 #[test]
-fn the_kernel_counts_along() {
+fn the_kernel_enforces_the_cpu_time_limit() {
     let this = std::process::id().to_string();
     let mut child = Command::new(program())
         .args(["rules", "compile", "--cpu-seconds", "1", "--parent", &this])
@@ -107,7 +107,7 @@ fn the_kernel_counts_along() {
 }
 
 #[test]
-fn who_is_not_started_by_whom_it_was_told_does_nothing() {
+fn a_sandbox_with_an_unexpected_parent_exits() {
     let output = Command::new(program())
         .args([
             "rules",

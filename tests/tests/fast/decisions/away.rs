@@ -1,4 +1,4 @@
-//! What becomes of records while the database is away.
+//! Records during an outage of the database.
 
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,7 @@ use watchpost_tests::server::{Server, eventually};
 
 use super::{recorded, records, refused};
 
-/// A server whose database can be cut off.
+/// A server with a proxy to its database.
 fn behind_a_wire(settings: &str) -> (Server, Proxy) {
     let shared = postgres::shared();
     let proxy = Proxy::to(shared.address());
@@ -21,7 +21,7 @@ fn behind_a_wire(settings: &str) -> (Server, Proxy) {
     (server.ready(), proxy)
 }
 
-/// One of our own numbers.
+/// The value of a service metric.
 fn number(server: &Server, name: &str) -> u64 {
     let all = server.get("/metrics").text();
     let line = all.lines().find_map(|line| line.strip_prefix(name));
@@ -33,7 +33,7 @@ const DROPPED: &str = "watchpost_decisions_dropped_total ";
 const RECORDED: &str = "watchpost_decisions_recorded_total{kind=\"decision\"} ";
 
 #[test]
-fn while_the_database_is_away_records_wait_then_are_dropped_and_counted_and_nothing_else_notices() {
+fn during_an_outage_records_are_queued_then_dropped_and_counted_and_requests_are_served() {
     let (server, proxy) = behind_a_wire("queue_capacity = 5\n");
     refused(&server, "before");
     recorded(&server.client("admin"), "action=chunks.write", 1);
@@ -46,7 +46,7 @@ fn while_the_database_is_away_records_wait_then_are_dropped_and_counted_and_noth
     assert_eq!(server.plain_client().get("/health/ready").status, 200);
     assert_eq!(server.get("/api/v1/report").status, 200);
     server.logged("too many decisions wait to be written");
-    proxy.let_go();
+    proxy.resume();
     let kept = eventually("what waited", || {
         let kept = number(&server, RECORDED);
         (kept + number(&server, DROPPED) == 41).then_some(kept)
@@ -58,10 +58,10 @@ fn while_the_database_is_away_records_wait_then_are_dropped_and_counted_and_noth
 }
 
 #[test]
-fn where_refusals_block_a_request_waits_for_room_and_at_most_a_second() {
+fn with_when_full_block_a_request_waits_for_the_queue_at_most_a_second() {
     let (server, proxy) = behind_a_wire("queue_capacity = 1\nwhen_full = \"block\"\n");
     proxy.hold();
-    // One is being written, and one waits.
+    // One record is being written, and one is queued.
     refused(&server, "r0");
     refused(&server, "r1");
     let before = number(&server, DROPPED);
@@ -73,7 +73,7 @@ fn where_refusals_block_a_request_waits_for_room_and_at_most_a_second() {
         "{waited:?}"
     );
     assert_eq!(number(&server, DROPPED), before + 1);
-    proxy.let_go();
+    proxy.resume();
     let found = recorded(&server.client("admin"), "action=chunks.write", 2);
     assert_eq!(
         (&found[0]["request_id"], &found[1]["request_id"]),

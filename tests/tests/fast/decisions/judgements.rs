@@ -1,4 +1,4 @@
-//! What is recorded of what the rules found.
+//! Records of the findings of rules.
 
 use serde_json::json;
 use watchpost::decisions::{Counts, changes};
@@ -10,7 +10,7 @@ use watchpost_tests::server::{Server, eventually};
 use super::{recorded, records};
 
 #[test]
-fn a_judgement_is_told_when_a_rule_begins_and_ceases_to_fail() {
+fn a_judgement_is_recorded_when_a_rule_starts_and_stops_failing() {
     let engine = engine();
     let made = |way: &str| {
         rules(
@@ -24,20 +24,20 @@ fn a_judgement_is_told_when_a_rule_begins_and_ceases_to_fail() {
     let first = judge(&well, None);
     assert_eq!(changes(&well, None, &first).len(), 1);
     let failed = judge(&fails, Some(&first));
-    let told = changes(&fails, Some(&first), &failed);
-    let fault = told[0].fault.as_deref().expect("it failed");
+    let recorded = changes(&fails, Some(&first), &failed);
+    let fault = recorded[0].fault.as_deref().expect("it failed");
     assert!(fault.contains("the rule hostile failed"), "{fault}");
-    assert_eq!(told[0].took, None);
+    assert_eq!(recorded[0].took, None);
     let still = judge(&fails, Some(&failed));
     assert_eq!(changes(&fails, Some(&failed), &still), [], "it fails as before");
     let again = judge(&well, Some(&still));
-    let told = changes(&well, Some(&still), &again);
-    assert_eq!((told.len(), &told[0].fault), (1, &None));
-    assert_ne!(told[0].findings, Counts::default());
+    let recorded = changes(&well, Some(&still), &again);
+    assert_eq!((recorded.len(), &recorded[0].fault), (1, &None));
+    assert_ne!(recorded[0].findings, Counts::default());
 }
 
 #[test]
-fn a_judgement_is_recorded_when_a_rule_finds_something_else_and_not_in_each_round() {
+fn a_judgement_is_recorded_only_when_the_findings_change() {
     let never = json!({ "thresholds": [{ "metric": "memory", "alert": 101 }] });
     let always = json!({ "thresholds": [{ "metric": "memory", "alert": 0 }] });
     let server = Server::with("[rules.threshold]\nthresholds = [{ metric = \"memory\", alert = 101 }]\n").ready();

@@ -1,4 +1,4 @@
-//! How records are kept, on SQLite and on PostgreSQL alike.
+//! Storage of records, on SQLite and on PostgreSQL.
 
 use std::path::Path;
 
@@ -7,7 +7,7 @@ use watchpost::store::decisions::{Bounds, DecisionFilter, Kind, NewRecord, Verdi
 use watchpost::store::{DatabaseAddress, Store, StoreError};
 use watchpost_tests::postgres;
 
-/// The same promise, held by both.
+/// Runs a test on both databases.
 fn on_both(check: impl Fn(Store)) {
     let folder = tempfile::tempdir().expect("a folder");
     let open = |url: &str| {
@@ -18,7 +18,7 @@ fn on_both(check: impl Fn(Store)) {
     check(open(&postgres::shared().database()));
 }
 
-/// The record of this number, a second after the one before.
+/// The record with this number, one second after the previous one.
 fn fresh(number: i64) -> NewRecord {
     let odd = number % 2 == 1;
     NewRecord {
@@ -39,12 +39,12 @@ fn numbers(store: &Store, wanted: &DecisionFilter) -> Vec<i64> {
         ..wanted.clone()
     };
     let records = store.decisions(&wanted).expect("read");
-    let number = |told: &Map<String, Value>| told["number"].as_i64().expect("a number");
+    let number = |payload: &Map<String, Value>| payload["number"].as_i64().expect("a number");
     records.iter().map(|record| number(&record.told)).collect()
 }
 
 #[test]
-fn a_record_that_is_written_twice_is_there_once() {
+fn a_record_that_is_written_twice_is_stored_once() {
     on_both(|store| {
         let records: Vec<_> = (1..=300).map(fresh).collect();
         store.keep_decisions(&records[..200]).expect("written");
@@ -58,7 +58,7 @@ fn a_record_that_is_written_twice_is_there_once() {
 }
 
 #[test]
-fn records_are_found_by_whatever_has_a_column() {
+fn records_are_found_by_each_indexed_column() {
     on_both(|store| {
         let records: Vec<_> = (1..=30).map(fresh).collect();
         store.keep_decisions(&records).expect("written");
@@ -119,11 +119,11 @@ fn records_are_found_by_whatever_has_a_column() {
 }
 
 #[test]
-fn the_oldest_records_are_let_go_by_age_and_by_number() {
+fn the_oldest_records_are_pruned_by_age_and_by_number() {
     on_both(|store| {
         let records: Vec<_> = (1..=2500).map(fresh).collect();
         store.keep_decisions(&records).expect("written");
-        let let_go = |oldest_ms, most| {
+        let prune = |oldest_ms, most| {
             let once = || store.prune_decisions(Bounds { oldest_ms, most }).expect("asked");
             let steps = std::iter::repeat_with(once).take_while(|did| *did).count();
             (
@@ -136,18 +136,18 @@ fn the_oldest_records_are_let_go_by_age_and_by_number() {
                     .expect("read"),
             )
         };
-        assert_eq!(let_go(0, 2500).0, 0, "it is not too much");
-        let (steps, left) = let_go(0, 1200);
+        assert_eq!(prune(0, 2500).0, 0, "it is not too much");
+        let (steps, left) = prune(0, 1200);
         assert_eq!((steps, left.len(), left[0].time_ms), (2, 1200, 1_301_000));
-        let (_, left) = let_go(2_000_000, 1200);
+        let (_, left) = prune(2_000_000, 1200);
         assert_eq!((left.len(), left[0].time_ms), (501, 2_000_000));
-        let (_, left) = let_go(2_000_000, 1);
+        let (_, left) = prune(2_000_000, 1);
         assert_eq!((left.len(), left[0].time_ms), (1, 2_500_000));
     });
 }
 
 #[test]
-fn what_only_would_have_been_pushes_out_no_more_than_half() {
+fn differences_of_shadow_rules_use_at_most_half_of_the_records() {
     on_both(|store| {
         let difference = |number| NewRecord {
             kind: "difference",
@@ -179,7 +179,7 @@ fn what_only_would_have_been_pushes_out_no_more_than_half() {
 }
 
 #[test]
-fn whoever_reads_on_after_an_id_misses_nothing_that_several_write() {
+fn a_client_that_pages_by_id_misses_no_record_of_several_writers() {
     const WRITERS: i64 = 4;
     const BATCHES: i64 = 50;
     const IN_BATCH: i64 = 20;
@@ -216,7 +216,7 @@ fn whoever_reads_on_after_an_id_misses_nothing_that_several_write() {
 }
 
 #[test]
-fn a_number_is_never_given_again_so_who_reads_on_misses_nothing() {
+fn ids_are_never_reused_so_a_client_that_pages_by_id_misses_no_record() {
     on_both(|store| {
         let records: Vec<_> = (1..=10).map(fresh).collect();
         store.keep_decisions(&records).expect("written");

@@ -1,4 +1,4 @@
-//! What is promised of the records of who was refused what, and of what the rules found.
+//! Records of denied requests, and of the findings of rules.
 
 mod away;
 mod judgements;
@@ -15,14 +15,14 @@ fn records(client: &Client, query: &str) -> Vec<Value> {
     answer.json()["decisions"].as_array().expect("a list").clone()
 }
 
-/// Waits until so many records are found.
+/// Waits until this number of records is found.
 fn recorded(client: &Client, query: &str, count: usize) -> Vec<Value> {
     eventually(&format!("{count} records of {query}"), || {
         Some(records(client, query)).filter(|found| found.len() == count)
     })
 }
 
-/// A reader who wants to write, by this id.
+/// Sends a request with this id that is denied.
 fn refused(server: &Server, id: &str) -> Answer {
     let chunk = json!({ "job_id": 1, "chunk_index": 0, "image_range": { "start": 0, "end": 1 } });
     let reader = server.client("reader").with("x-request-id", id);

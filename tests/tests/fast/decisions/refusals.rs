@@ -1,4 +1,4 @@
-//! Who was refused what, as the program records and shows it.
+//! Records of denied requests, over the API.
 
 use serde_json::{Value, json};
 use watchpost_tests::server::{Server, eventually};
@@ -10,7 +10,7 @@ fn a_refusal_is_recorded_with_its_reason_and_found_by_each_filter() {
     let server = Server::start().ready();
     let admin = server.client("admin");
     let answer = refused(&server, "who-wants-to-write");
-    assert_eq!(server.stranger().get("/api/v1/status").status, 401);
+    assert_eq!(server.anonymous_client().get("/api/v1/status").status, 401);
     let record = recorded(&admin, "action=chunks.write", 1).remove(0);
     assert_eq!(record["kind"], "decision");
     assert_eq!(record["verdict"], "deny");
@@ -32,12 +32,12 @@ fn a_refusal_is_recorded_with_its_reason_and_found_by_each_filter() {
     let identity = record["identity"].as_str().expect("a name");
     assert!(identity.contains("CN=reader"), "{identity}");
     let escaped = identity.replace(',', "%2C").replace('=', "%3D");
-    let stranger = recorded(&admin, "identity=anonymous", 1).remove(0);
+    let anonymous = recorded(&admin, "identity=anonymous", 1).remove(0);
     assert_eq!(
-        (&stranger["action"], &stranger["verdict"]),
+        (&anonymous["action"], &anonymous["verdict"]),
         (&json!("metrics.read"), &json!("deny"))
     );
-    let (id, later) = (record["id"].as_i64().expect("an id"), &stranger["id"]);
+    let (id, later) = (record["id"].as_i64().expect("an id"), &anonymous["id"]);
     for (matches, does_not) in [
         (format!("identity={escaped}"), "identity=CN%3Dnobody".to_owned()),
         ("action=chunks.write".to_owned(), "action=chunks.read".to_owned()),
@@ -68,7 +68,7 @@ fn a_refusal_is_recorded_with_its_reason_and_found_by_each_filter() {
 }
 
 #[test]
-fn only_who_may_read_decisions_reads_them_and_page_after_page() {
+fn reading_decisions_needs_the_permission_and_is_paged() {
     let server = Server::with("[decisions]\nrecord_judgements = false\n").ready();
     for number in 0..7 {
         refused(&server, &format!("r{number}"));
@@ -76,7 +76,7 @@ fn only_who_may_read_decisions_reads_them_and_page_after_page() {
     for (client, status) in [("reader", 403), ("user", 403), ("agent", 403)] {
         server.client(client).get("/api/v1/decisions").problem(status);
     }
-    server.stranger().get("/api/v1/decisions").problem(401);
+    server.anonymous_client().get("/api/v1/decisions").problem(401);
     let admin = server.client("admin");
     assert_eq!(
         recorded(&admin, "action=decisions.read", 4).len(),
@@ -101,7 +101,7 @@ fn only_who_may_read_decisions_reads_them_and_page_after_page() {
 }
 
 #[test]
-fn what_was_allowed_is_recorded_only_where_that_is_set() {
+fn allowed_requests_are_recorded_only_if_configured() {
     let server = Server::start().ready();
     let admin = server.client("admin");
     assert_eq!(server.client("reader").get("/api/v1/status").status, 200);
@@ -119,16 +119,16 @@ fn what_was_allowed_is_recorded_only_where_that_is_set() {
         Some(readers.collect::<Vec<_>>()).filter(|readers| readers.len() == 2)
     });
     assert_eq!(allowed[0]["reason"], Value::Null);
-    // What is not ok may have changed between the two, and then it was decided once more.
+    // If a finding changed between the two requests, the second one was decided without the cache.
     for record in allowed {
         assert_eq!(record["remembered"], record["cost_us"].is_null(), "{record}");
     }
 }
 
 #[test]
-fn nothing_is_recorded_where_that_is_switched_off() {
+fn nothing_is_recorded_when_recording_is_disabled() {
     let server = Server::with("[decisions]\nenabled = false\n").ready();
-    refused(&server, "nobody-sees-it");
+    refused(&server, "not-recorded");
     let folder = server.stop();
     let text = std::fs::read_to_string(folder.path().join("watchpost.toml")).expect("read");
     std::fs::write(
@@ -137,13 +137,13 @@ fn nothing_is_recorded_where_that_is_switched_off() {
     )
     .expect("written");
     let server = Server::prepared(folder).ready();
-    refused(&server, "somebody-does");
+    refused(&server, "recorded");
     let found = recorded(&server.client("admin"), "action=chunks.write", 1);
-    assert_eq!(found[0]["request_id"], "somebody-does");
+    assert_eq!(found[0]["request_id"], "recorded");
 }
 
 #[test]
-fn what_is_masked_is_neither_in_a_record_nor_in_the_log() {
+fn a_masked_field_is_neither_in_a_record_nor_in_the_log() {
     let server = Server::with(
         "[decisions]\nmask = [\"identity\", \"address\"]\nlog = true\nrecord_judgements = false\n[http]\naccess_log = false\n",
     )
@@ -167,7 +167,7 @@ fn what_is_masked_is_neither_in_a_record_nor_in_the_log() {
 }
 
 #[test]
-fn who_is_let_in_by_the_configuration_alone_is_recorded() {
+fn access_by_the_configuration_alone_is_recorded() {
     let server = Server::start().ready();
     let certificate = std::fs::read(server.data().join("pki/clients/admin.crt")).expect("read");
     let certificate = openssl::x509::X509::from_pem(&certificate).expect("a certificate");
@@ -179,10 +179,10 @@ fn who_is_let_in_by_the_configuration_alone_is_recorded() {
     server.signal("HUP");
     server.logged("configuration reloaded");
     let admin = server.client("admin");
-    let nobody = json!({ "identities": [] });
+    let no_identities = json!({ "identities": [] });
     assert_eq!(
         admin
-            .send("PUT", "/api/v1/rules/role/settings?force=true", &nobody)
+            .send("PUT", "/api/v1/rules/role/settings?force=true", &no_identities)
             .status,
         200
     );
@@ -201,7 +201,7 @@ fn who_is_let_in_by_the_configuration_alone_is_recorded() {
 }
 
 #[test]
-fn no_more_records_are_kept_than_is_set() {
+fn max_records_limits_the_number_of_records() {
     let server = Server::with("[decisions]\nmax_records = 5\nrecord_judgements = false\n").ready();
     for number in 0..20 {
         refused(&server, &format!("r{number}"));
@@ -216,7 +216,7 @@ fn no_more_records_are_kept_than_is_set() {
 }
 
 #[test]
-fn what_waits_when_it_is_told_to_stop_is_written() {
+fn queued_records_are_written_on_shutdown() {
     let server = Server::with("[decisions]\nrecord_judgements = false\n").ready();
     for number in 0..50 {
         refused(&server, &format!("r{number}"));

@@ -1,11 +1,11 @@
-//! Who shows nothing gets what the document says is open, and nothing else; on every path.
+//! Access control of every documented path.
 
 use watchpost_tests::http::Client;
 use watchpost_tests::server::Server;
 
 use super::{document, operations};
 
-/// One of each kind of part.
+/// A path with a value for each parameter.
 fn filled(path: &str) -> String {
     path.replace("{name}", "threshold")
         .replace("{digest}", &"0".repeat(64))
@@ -14,7 +14,7 @@ fn filled(path: &str) -> String {
 }
 
 #[test]
-fn who_shows_nothing_gets_what_the_document_says_is_open() {
+fn an_anonymous_client_gets_exactly_what_the_document_marks_as_open() {
     let server = Server::start().ready();
     let document = document(&server.client("admin"));
     let (mut open, mut closed) = (0, 0);
@@ -23,8 +23,8 @@ fn who_shows_nothing_gets_what_the_document_says_is_open() {
         let is_open = security
             .iter()
             .any(|one| one.as_object().is_some_and(|one| one.is_empty()));
-        for client in [server.stranger(), server.plain_client()] {
-            // Whoever may not is told so before anything of the request is looked at.
+        for client in [server.anonymous_client(), server.plain_client()] {
+            // Authorization precedes the validation of the request.
             let answer = client.send_bytes(&method, &filled(&path), "text/nonsense", b"nonsense");
             match is_open {
                 true => assert_eq!(answer.status, 200, "{method} {path}: {}", answer.text()),
@@ -40,7 +40,7 @@ fn who_shows_nothing_gets_what_the_document_says_is_open() {
 }
 
 #[test]
-fn who_may_not_is_refused_by_the_action_that_the_document_names() {
+fn a_client_without_permission_is_denied_with_the_action_in_the_document() {
     let server = Server::start().ready();
     let document = document(&server.client("admin"));
     let may: Vec<String> = serde_json::from_value(server.client("agent").get("/api/v1/whoami").json()["may"].take())
@@ -55,14 +55,14 @@ fn who_may_not_is_refused_by_the_action_that_the_document_names() {
             let answer = server
                 .client("agent")
                 .send_bytes(&method, &filled(&path), "text/nonsense", b"nonsense");
-            let told = answer.problem(403);
-            assert!(told.contains(missing), "{method} {path}: {told}");
+            let problem = answer.problem(403);
+            assert!(problem.contains(missing), "{method} {path}: {problem}");
         }
     }
 }
 
 #[test]
-fn a_body_that_is_not_sent_as_json_is_told_how_to_be_sent() {
+fn a_body_without_the_json_content_type_is_refused_with_a_remedy() {
     let server = Server::start().ready();
     let client = server.client("admin");
     let form = "application/x-www-form-urlencoded";
@@ -72,12 +72,15 @@ fn a_body_that_is_not_sent_as_json_is_told_how_to_be_sent() {
         ("PUT", "/api/v1/rules/threshold/settings"),
         ("POST", "/api/v1/rules/threshold/rollback"),
     ] {
-        let told = client.send_bytes(method, path, form, b"{}").problem(415);
-        assert!(told.contains("send content-type: application/json"), "{path}: {told}");
+        let problem = client.send_bytes(method, path, form, b"{}").problem(415);
+        assert!(
+            problem.contains("send content-type: application/json"),
+            "{path}: {problem}"
+        );
     }
-    let told = client.get("/api/v1/chunks/abc").problem(400);
+    let problem = client.get("/api/v1/chunks/abc").problem(400);
     assert_eq!(
-        told,
+        problem,
         "\"abc\" is not a number; write the id from an earlier response, such as 1"
     );
     let digest = client.get("/api/v1/rules/threshold/versions/abc").problem(400);
@@ -85,14 +88,14 @@ fn a_body_that_is_not_sent_as_json_is_told_how_to_be_sent() {
         digest.ends_with("a digest is 64 hexadecimal digits in lower case"),
         "{digest}"
     );
-    let told = client
+    let problem = client
         .send_bytes("POST", "/api/v1/chunks", "application/json", b"{")
         .problem(400);
-    assert!(!told.contains("deserialize"), "{told}");
+    assert!(!problem.contains("deserialize"), "{problem}");
 }
 
 #[test]
-fn a_face_of_its_own_has_a_document_of_its_own() {
+fn each_api_profile_has_its_own_document() {
     let server = Server::with(
         "listeners = [
             { address = \"127.0.0.1:0\" },

@@ -1,4 +1,4 @@
-//! What the API's document says is what is served, to each client that it names and in the form that it names.
+//! The server conforms to the OpenAPI document.
 
 mod access;
 mod pages;
@@ -6,7 +6,7 @@ mod pages;
 use serde_json::Value;
 use watchpost_tests::http::Client;
 
-/// Every operation of a document: how, where, and what is said of it.
+/// Every operation of a document: its method, its path, and its description.
 fn operations(document: &Value) -> Vec<(String, String, Value)> {
     let paths = document["paths"].as_object().expect("there are paths");
     let mut all = Vec::new();

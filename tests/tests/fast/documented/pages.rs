@@ -1,4 +1,4 @@
-//! How pages and documents are sent: to whom in which form, and for how long they may be kept.
+//! Pages and documents: content negotiation, compression and caching.
 
 use std::io::Read;
 use std::process::Stdio;
@@ -10,7 +10,7 @@ const BROWSER: &str = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*
 #[test]
 fn the_index_is_a_page_for_browsers_and_json_for_programs() {
     let server = Server::start().ready();
-    let program = server.stranger().get("/");
+    let program = server.anonymous_client().get("/");
     assert_eq!(program.header("content-type"), Some("application/json"));
     let endpoints = &program.json()["endpoints"];
     for (name, path) in [
@@ -21,7 +21,7 @@ fn the_index_is_a_page_for_browsers_and_json_for_programs() {
     ] {
         assert_eq!(endpoints[name], format!("https://localhost{path}"), "{endpoints}");
     }
-    let page = server.stranger().with("accept", BROWSER).get("/");
+    let page = server.anonymous_client().with("accept", BROWSER).get("/");
     assert_eq!(page.header("content-type"), Some("text/html; charset=utf-8"));
     assert!(page.text().contains("<a href=\"/api/v1/status\">"), "{}", page.text());
     assert!(page.text().contains("<code>/api/v1/rules/{name}/active</code>"));
@@ -41,13 +41,13 @@ fn the_document_that_is_printed_is_the_one_that_is_served() {
     ] {
         let printed = command(server.folder()).args(arguments).output().expect("it runs");
         assert!(printed.status.success());
-        let served = server.stranger().get(path);
+        let served = server.anonymous_client().get(path);
         assert!(served.body == printed.stdout, "{path}");
     }
 }
 
 #[test]
-fn whoever_reads_only_the_beginning_of_the_document_has_it() {
+fn a_client_that_reads_only_the_start_of_the_document_is_served() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut child = command(folder.path())
         .arg("openapi")
@@ -58,33 +58,36 @@ fn whoever_reads_only_the_beginning_of_the_document_has_it() {
     let mut first = [0];
     let mut out = child.stdout.take().expect("it is piped");
     out.read_exact(&mut first).expect("it says something");
-    // The rest is more than a pipe holds, so it cannot all have been written yet.
+    // The rest is larger than a pipe buffer, so it is not written completely yet.
     drop(out);
     let ended = child.wait_with_output().expect("it ends");
     assert!(ended.status.success() && ended.stderr.is_empty(), "{ended:?}");
 }
 
 #[test]
-fn who_has_the_document_already_is_told_so() {
+fn a_client_with_a_cached_document_gets_304() {
     let server = Server::start();
     for path in ["/openapi.json", "/docs/assets/pages.css"] {
-        let first = server.stranger().get(path);
+        let first = server.anonymous_client().get(path);
         assert_eq!(first.header("cache-control"), Some("no-cache"));
         let tag = first.header("etag").expect("it has a tag").to_owned();
-        let again = server.stranger().with("if-none-match", &tag).get(path);
+        let again = server.anonymous_client().with("if-none-match", &tag).get(path);
         assert_eq!((again.status, again.body.len()), (304, 0), "{path}");
         assert_eq!(again.header("etag"), Some(tag.as_str()));
-        let other = server.stranger().with("if-none-match", "\"another\"").get(path);
+        let other = server.anonymous_client().with("if-none-match", "\"another\"").get(path);
         assert_eq!(other.status, 200, "{path}");
     }
 }
 
 #[test]
-fn what_never_changes_is_sent_as_it_lies_here() {
+fn static_files_are_sent_in_their_compressed_form() {
     let server = Server::start();
     let path = "/docs/assets/swagger-ui-5.35.0.js";
-    let packed = server.stranger().with("accept-encoding", "gzip, br, zstd").get(path);
-    let plain = server.stranger().get(path);
+    let packed = server
+        .anonymous_client()
+        .with("accept-encoding", "gzip, br, zstd")
+        .get(path);
+    let plain = server.anonymous_client().get(path);
     for (answer, coding) in [(&packed, Some("gzip")), (&plain, None)] {
         assert_eq!(answer.status, 200);
         assert_eq!(answer.header("content-encoding"), coding);
@@ -96,10 +99,10 @@ fn what_never_changes_is_sent_as_it_lies_here() {
     }
     assert!(packed.body.starts_with(&[0x1f, 0x8b]) && packed.body.len() * 3 < plain.body.len());
     assert!(plain.text().contains("SwaggerUIBundle"));
-    let missing = server.stranger().get("/docs/assets/../../secret");
+    let missing = server.anonymous_client().get("/docs/assets/../../secret");
     assert!(matches!(missing.status, 400 | 404), "{}", missing.status);
     assert_eq!(
-        server.stranger().get("/docs/assets/none.js").problem(404),
+        server.anonymous_client().get("/docs/assets/none.js").problem(404),
         "no such path: /docs/assets/none.js"
     );
 }

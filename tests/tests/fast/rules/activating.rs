@@ -1,15 +1,15 @@
-//! What is promised of putting rules in force.
+//! Activation, rollback and deletion of rules.
 
 use serde_json::json;
 use watchpost_tests::guests::{HOSTILE, LOCKOUT_RULE, numbered};
-use watchpost_tests::rules::{activate, active, brought, generation, other_version};
+use watchpost_tests::rules::{activate, active, generation, other_version, uploaded};
 use watchpost_tests::server::{Server, eventually};
 
 #[test]
-fn a_rule_in_force_judges_the_next_round() {
+fn an_active_rule_judges_the_next_round() {
     let server = Server::start().ready();
     let admin = server.client("admin");
-    let (name, digest) = brought(&admin, &numbered(1));
+    let (name, digest) = uploaded(&admin, &numbered(1));
     assert_eq!(generation(&admin), 1);
     let answer = activate(&admin, &name, &digest, json!({ "note": "try it" }));
     assert_eq!(answer.status, 200, "{}", answer.text());
@@ -30,7 +30,7 @@ fn a_rule_in_force_judges_the_next_round() {
 }
 
 #[test]
-fn an_answer_tells_by_which_generation_it_was_decided() {
+fn a_response_has_the_generation_that_decided() {
     let server = Server::start().ready();
     let admin = server.client("admin");
     let mut kept = admin.connect().expect("a connection");
@@ -39,14 +39,14 @@ fn an_answer_tells_by_which_generation_it_was_decided() {
         answer.header("x-watchpost-generation").map(str::to_owned)
     };
     assert_eq!(decided().as_deref(), Some("1"));
-    let (name, digest) = brought(&admin, &numbered(1));
+    let (name, digest) = uploaded(&admin, &numbered(1));
     activate(&admin, &name, &digest, json!({}));
     assert_eq!(
         decided().as_deref(),
         Some("2"),
         "a connection that is kept meets the new rules"
     );
-    let refused = server.stranger().get("/api/v1/status");
+    let refused = server.anonymous_client().get("/api/v1/status");
     assert_eq!(
         (refused.status, refused.header("x-watchpost-generation")),
         (401, Some("2"))
@@ -55,15 +55,15 @@ fn an_answer_tells_by_which_generation_it_was_decided() {
     assert_eq!(
         (nowhere.status, nowhere.header("x-watchpost-generation")),
         (404, None),
-        "nobody had to decide"
+        "no decision was needed"
     );
 }
 
 #[test]
-fn who_looked_at_an_older_generation_changes_nothing() {
+fn a_change_based_on_an_older_generation_is_refused() {
     let server = Server::start();
     let admin = server.client("admin");
-    let (name, digest) = brought(&admin, &numbered(1));
+    let (name, digest) = uploaded(&admin, &numbered(1));
     let late = server.client("admin").with("if-match", "\"1\"");
     assert_eq!(activate(&late, &name, &digest, json!({})).status, 200);
     let problem = activate(&late, &name, &digest, json!({ "mode": "shadow" })).problem(412);
@@ -78,11 +78,11 @@ fn who_looked_at_an_older_generation_changes_nothing() {
 }
 
 #[test]
-fn who_looked_at_an_older_generation_lets_nothing_go() {
+fn a_deletion_based_on_an_older_generation_is_refused() {
     let server = Server::start();
     let admin = server.client("admin");
-    let (name, digest) = brought(&admin, &numbered(1));
-    let (other, other_digest) = brought(&admin, &numbered(2));
+    let (name, digest) = uploaded(&admin, &numbered(1));
+    let (other, other_digest) = uploaded(&admin, &numbered(2));
     activate(&admin, &other, &other_digest, json!({}));
     let late = server.client("admin").with("if-match", "\"1\"");
     for path in [
@@ -102,10 +102,10 @@ fn who_looked_at_an_older_generation_lets_nothing_go() {
 }
 
 #[test]
-fn what_is_in_force_already_makes_no_new_generation() {
+fn activating_the_active_version_makes_no_new_generation() {
     let server = Server::start();
     let admin = server.client("admin");
-    let (name, digest) = brought(&admin, &numbered(1));
+    let (name, digest) = uploaded(&admin, &numbered(1));
     let first = activate(&admin, &name, &digest, json!({})).json();
     let again = activate(&admin, &name, &digest, json!({})).json();
     assert_eq!((&first["changed"], &again["changed"]), (&json!(true), &json!(false)));
@@ -113,11 +113,11 @@ fn what_is_in_force_already_makes_no_new_generation() {
 }
 
 #[test]
-fn rolling_back_puts_in_force_what_was_before_and_twice_undoes_it() {
+fn a_rollback_activates_the_previous_version_and_a_second_one_undoes_it() {
     let server = Server::start();
     let admin = server.client("admin");
     let settings = |count: i64| json!({ "settings": { "count": count } });
-    let (name, digest) = brought(&admin, HOSTILE);
+    let (name, digest) = uploaded(&admin, HOSTILE);
     activate(&admin, &name, &digest, settings(1));
     activate(&admin, &name, &digest, settings(2));
     let now = || admin.get("/api/v1/rules/hostile").json()["active"][0]["settings"]["count"].as_i64();
@@ -155,13 +155,13 @@ fn settings_that_are_refused_are_not_kept() {
     for level in ["much", "more", "most"] {
         give(json!(level)).problem(422);
     }
-    // Settings are numbered in the order in which they are kept.
+    // Settings have ascending ids.
     assert_eq!(number(give(json!(51))), first + 1);
     assert_eq!(number(give(json!(50))), first, "what was given before has its number");
 }
 
 #[test]
-fn settings_with_mistakes_change_nothing_and_say_where() {
+fn invalid_settings_change_nothing_and_have_the_place_of_the_error() {
     let server = Server::start();
     let admin = server.client("admin");
     let wrong = json!({ "thresholds": [{ "metric": "disk", "warning": "much" }] });
@@ -192,10 +192,10 @@ fn settings_with_mistakes_change_nothing_and_say_where() {
 }
 
 #[test]
-fn what_takes_part_cannot_be_deleted_and_what_does_not_can() {
+fn a_version_in_use_cannot_be_deleted_and_others_can() {
     let server = Server::start();
     let admin = server.client("admin");
-    let (name, digest) = brought(&admin, &numbered(1));
+    let (name, digest) = uploaded(&admin, &numbered(1));
     activate(&admin, &name, &digest, json!({}));
     let (rule, version) = (
         format!("/api/v1/rules/{name}"),
@@ -223,16 +223,16 @@ fn what_takes_part_cannot_be_deleted_and_what_does_not_can() {
     assert_eq!(
         admin.ask("DELETE", "/api/v1/rules/threshold").status,
         409,
-        "what Watchpost brings stays"
+        "the built-in rule stays"
     );
 }
 
 #[test]
-fn a_hundred_rules_judge_beside_each_other() {
+fn a_hundred_rules_judge_each_round() {
     let server = Server::start().ready();
     let admin = server.client("admin");
     for number in 0..100 {
-        let (name, digest) = brought(&admin, &numbered(number));
+        let (name, digest) = uploaded(&admin, &numbered(number));
         assert_eq!(activate(&admin, &name, &digest, json!({})).status, 200);
     }
     eventually("a report by all of them", || {
@@ -243,10 +243,10 @@ fn a_hundred_rules_judge_beside_each_other() {
 }
 
 #[test]
-fn two_who_change_something_at_once_come_one_after_the_other() {
+fn concurrent_changes_are_serialized() {
     let server = Server::start();
     let admin = server.client("admin");
-    let rules: Vec<_> = (0..8).map(|number| brought(&admin, &numbered(number))).collect();
+    let rules: Vec<_> = (0..8).map(|number| uploaded(&admin, &numbered(number))).collect();
     std::thread::scope(|scope| {
         for (name, digest) in &rules {
             scope.spawn(|| assert_eq!(activate(&server.client("admin"), name, digest, json!({})).status, 200));
@@ -261,16 +261,16 @@ fn two_who_change_something_at_once_come_one_after_the_other() {
 }
 
 #[test]
-fn what_was_let_go_is_not_gone_back_to_and_other_rules_are_not_in_the_way() {
+fn a_rollback_skips_deleted_versions_and_ignores_other_rules() {
     let server = Server::start().ready();
     let admin = server.client("admin");
-    let (name, first) = brought(&admin, HOSTILE);
-    let (_, second) = brought(&admin, &other_version(HOSTILE));
+    let (name, first) = uploaded(&admin, HOSTILE);
+    let (_, second) = uploaded(&admin, &other_version(HOSTILE));
     for (digest, count) in [(&first, 1), (&second, 2)] {
         let settings = json!({ "settings": { "do": "well", "count": count } });
         assert_eq!(activate(&admin, &name, digest, settings).status, 200);
     }
-    // More changes of another rule than are read at once.
+    // More changes of another rule than one page of the audit log.
     for warning in 0..101 {
         let settings = json!({ "thresholds": [{ "metric": "disk", "warning": 50 + warning % 7 }] });
         assert_eq!(
@@ -292,10 +292,10 @@ fn what_was_let_go_is_not_gone_back_to_and_other_rules_are_not_in_the_way() {
 }
 
 #[test]
-fn a_role_rule_that_never_counted_cannot_be_gone_back_to() {
+fn a_rollback_to_a_role_rule_that_was_never_active_is_refused() {
     let server = Server::start().ready();
     let admin = server.client("admin");
-    let (name, digest) = brought(&admin, LOCKOUT_RULE);
+    let (name, digest) = uploaded(&admin, LOCKOUT_RULE);
     assert_eq!(
         admin.send("POST", "/api/v1/rules/lockout/rollback", &json!({})).status,
         409
@@ -319,10 +319,10 @@ fn a_role_rule_that_never_counted_cannot_be_gone_back_to() {
 }
 
 #[test]
-fn a_rollback_with_a_body_that_is_not_understood_changes_nothing() {
+fn a_rollback_with_an_invalid_body_changes_nothing() {
     let server = Server::start();
     let admin = server.client("admin");
-    let (name, digest) = brought(&admin, &numbered(1));
+    let (name, digest) = uploaded(&admin, &numbered(1));
     activate(&admin, &name, &digest, json!({}));
     let path = format!("/api/v1/rules/{name}/rollback");
     let check = |kind: &str, body: &str| {

@@ -1,4 +1,4 @@
-//! What is promised of rules that come from a folder.
+//! Rules from the rules folder.
 
 use std::fs;
 use std::io::Write;
@@ -9,10 +9,10 @@ use serde_json::{Value, json};
 use watchpost_tests::guests::{ALLOW_ALL, HOSTILE, THRESHOLD, numbered};
 use watchpost_tests::http::Client;
 use watchpost_tests::postgres;
-use watchpost_tests::rules::{activate, brought, generation, keygen, other_version, sign};
+use watchpost_tests::rules::{activate, generation, keygen, other_version, sign, uploaded};
 use watchpost_tests::server::{Server, eventually};
 
-/// A server that watches a folder, and that folder.
+/// A server with a rules folder, and the folder.
 fn watching(more: &str) -> (Server, PathBuf) {
     let folder = tempfile::tempdir().expect("a folder");
     let rules = folder.path().join("rules");
@@ -24,11 +24,11 @@ fn settings(more: &str) -> String {
     format!("[rules]\ndir = \"{{folder}}/rules\"\n{more}\n")
 }
 
-/// Puts a file there as a careful program does it: whole, by renaming.
+/// Writes a file atomically, by renaming.
 fn put(folder: &Path, name: &str, bytes: impl AsRef<[u8]>) {
-    let aside = folder.join(format!(".{name}.new"));
-    fs::write(&aside, bytes).expect("written");
-    fs::rename(aside, folder.join(name)).expect("renamed");
+    let staging = folder.join(format!(".{name}.new"));
+    fs::write(&staging, bytes).expect("written");
+    fs::rename(staging, folder.join(name)).expect("renamed");
 }
 
 fn line(admin: &Client, file: &str) -> Option<Value> {
@@ -37,7 +37,7 @@ fn line(admin: &Client, file: &str) -> Option<Value> {
     lines.into_iter().find(|line| line["file"] == file)
 }
 
-/// Waits until a file is in a state, and tells why it is.
+/// Waits until a file has a state, and returns the reason.
 fn is(admin: &Client, file: &str, state: &str) -> String {
     let found = eventually(&format!("{file} is {state}"), || {
         line(admin, file).filter(|line| line["state"] == state)
@@ -45,7 +45,7 @@ fn is(admin: &Client, file: &str, state: &str) -> String {
     found["why"].as_str().unwrap_or_default().to_owned()
 }
 
-/// Waits until a file is refused for a reason.
+/// Waits until a file is rejected with a reason.
 fn is_rejected(admin: &Client, file: &str, why: &str) {
     eventually(&format!("{file} is refused: {why}"), || {
         let line = line(admin, file).filter(|line| line["state"] == "rejected")?;
@@ -53,15 +53,15 @@ fn is_rejected(admin: &Client, file: &str, why: &str) {
     });
 }
 
-/// The settings under which a rule is in force, if it is.
+/// The settings of a rule, if it is active.
 fn active(admin: &Client, rule: &str) -> Option<Value> {
-    let told = admin.get(&format!("/api/v1/rules/{rule}"));
-    let lines = (told.status == 200).then(|| told.json()["active"].clone())?;
+    let response = admin.get(&format!("/api/v1/rules/{rule}"));
+    let lines = (response.status == 200).then(|| response.json()["active"].clone())?;
     let active = lines.as_array()?.iter().find(|line| line["mode"] == "active").cloned();
     active.map(|line| line["settings"].clone())
 }
 
-/// Waits until a rule is in force under these settings, or not in force at all.
+/// Waits until a rule is active with these settings, or not active.
 fn comes_to(admin: &Client, rule: &str, wanted: Option<Value>) {
     eventually(&format!("{rule} under {wanted:?}"), || {
         (active(admin, rule) == wanted).then_some(())
@@ -78,14 +78,14 @@ fn refused(admin: &Client) -> String {
         .to_owned()
 }
 
-/// The latest line of a rule's log: what was done, by whom, and what they said.
-fn told(admin: &Client, rule: &str) -> [String; 3] {
+/// The action, the actor and the note of the last audit entry of a rule.
+fn last_entry(admin: &Client, rule: &str) -> [String; 3] {
     let log = admin.get(&format!("/api/v1/rules/{rule}/log")).json();
     ["what", "by", "note"].map(|key| log["log"][0][key].as_str().expect("a text").to_owned())
 }
 
 #[test]
-fn what_is_put_into_the_folder_is_in_force_and_what_is_renamed_over_it_too() {
+fn a_file_in_the_folder_is_activated_and_so_is_its_replacement() {
     let (server, folder) = watching("");
     let admin = server.client("admin");
     put(&folder, "h.json", r#"{"count": 1}"#);
@@ -93,7 +93,7 @@ fn what_is_put_into_the_folder_is_in_force_and_what_is_renamed_over_it_too() {
     is(&admin, "h.wasm", "active");
     assert_eq!(active(&admin, "hostile"), Some(json!({ "count": 1 })));
     assert_eq!(
-        told(&admin, "hostile"),
+        last_entry(&admin, "hostile"),
         ["activated", "folder", "h.wasm"].map(str::to_owned)
     );
     assert_eq!(line(&admin, "h.wasm").expect("it is there")["rule"], "hostile");
@@ -107,7 +107,7 @@ fn what_is_put_into_the_folder_is_in_force_and_what_is_renamed_over_it_too() {
 }
 
 #[test]
-fn settings_beside_a_rule_are_its_settings_and_without_them_it_has_none() {
+fn a_settings_file_next_to_a_rule_has_its_settings() {
     let (server, folder) = watching("");
     let admin = server.client("admin");
     put(&folder, "h.wasm", HOSTILE);
@@ -131,7 +131,7 @@ fn settings_beside_a_rule_are_its_settings_and_without_them_it_has_none() {
 }
 
 #[test]
-fn a_link_that_is_swapped_as_kubernetes_does_it_brings_all_at_once() {
+fn swapping_a_symlink_as_kubernetes_does_replaces_all_files_together() {
     let (server, folder) = watching("");
     let admin = server.client("admin");
     let volume = |name: &str, wasm: &[u8], count: u32| {
@@ -154,7 +154,7 @@ fn a_link_that_is_swapped_as_kubernetes_does_it_brings_all_at_once() {
 }
 
 #[test]
-fn a_file_that_grows_is_taken_when_it_is_whole_and_not_before() {
+fn a_growing_file_is_read_only_when_it_is_complete() {
     let (server, folder) = watching("");
     let admin = server.client("admin");
     let mut file = fs::File::create(folder.join("n.wasm")).expect("made");
@@ -174,7 +174,7 @@ fn a_file_that_grows_is_taken_when_it_is_whole_and_not_before() {
 }
 
 #[test]
-fn what_is_broken_stays_out_and_the_last_good_stays_until_it_is_mended() {
+fn an_invalid_file_is_rejected_and_the_last_good_version_stays_active() {
     let (server, folder) = watching("");
     let admin = server.client("admin");
     put(&folder, "n.wasm", numbered(1));
@@ -200,11 +200,11 @@ fn what_is_broken_stays_out_and_the_last_good_stays_until_it_is_mended() {
         .log_lines()
         .into_iter()
         .filter(|line| line.contains("is rejected"));
-    assert_eq!(complaints.count(), 1, "it is told once");
+    assert_eq!(complaints.count(), 1, "it is logged once");
 }
 
 #[test]
-fn a_rule_whose_file_is_gone_is_out_of_force_and_back_with_it() {
+fn a_rule_is_deactivated_with_its_file_and_activated_again_with_it() {
     let (server, folder) = watching("");
     let admin = server.client("admin");
     put(&folder, "n.wasm", numbered(1));
@@ -212,7 +212,7 @@ fn a_rule_whose_file_is_gone_is_out_of_force_and_back_with_it() {
     fs::remove_file(folder.join("n.wasm")).expect("it was there");
     comes_to(&admin, "numbered-001", None);
     let gone = ["retired", "folder", "removed from n.wasm"];
-    assert_eq!(told(&admin, "numbered-001"), gone.map(str::to_owned));
+    assert_eq!(last_entry(&admin, "numbered-001"), gone.map(str::to_owned));
     assert_eq!(admin.get("/api/v1/rules").json()["folder"], Value::Null);
     put(&folder, "n.wasm", numbered(1));
     comes_to(&admin, "numbered-001", Some(json!({})));
@@ -222,7 +222,7 @@ fn a_rule_whose_file_is_gone_is_out_of_force_and_back_with_it() {
 }
 
 #[test]
-fn what_somebody_changed_since_is_left_alone_until_its_file_changes() {
+fn a_change_through_the_api_is_kept_until_the_file_changes() {
     let (server, folder) = watching("");
     let admin = server.client("admin");
     put(&folder, "h.wasm", HOSTILE);
@@ -237,7 +237,7 @@ fn what_somebody_changed_since_is_left_alone_until_its_file_changes() {
     assert_eq!(admin.ask("DELETE", "/api/v1/rules/numbered-001/active").status, 200);
     is(&admin, "h.wasm", "overridden");
     is(&admin, "n.wasm", "overridden");
-    // Over a restart too.
+    // A restart changes nothing.
     let server = Server::in_folder(server.stop(), &settings(""));
     let folder = server.folder().join("rules");
     let admin = server.client("admin");
@@ -249,7 +249,7 @@ fn what_somebody_changed_since_is_left_alone_until_its_file_changes() {
     );
     put(&folder, "n.wasm", other_version(&numbered(1)));
     is(&admin, "n.wasm", "active");
-    // What is gone and was changed by hand stays as it is.
+    // A missing file does not affect a rule that was changed by hand.
     fs::remove_file(folder.join("h.wasm")).expect("it was there");
     eventually("nothing is known of it", || {
         line(&admin, "h.wasm").is_none().then_some(())
@@ -257,13 +257,13 @@ fn what_somebody_changed_since_is_left_alone_until_its_file_changes() {
     put(&folder, "m.wasm", numbered(2));
     is(&admin, "m.wasm", "active");
     assert_eq!(active(&admin, "hostile"), Some(json!({ "count": 7 })));
-    // And a file that comes back is a change, with the contents that it had.
+    // A file that returns is a change, even with its earlier content.
     put(&folder, "h.wasm", HOSTILE);
     comes_to(&admin, "hostile", Some(json!({})));
 }
 
 #[test]
-fn a_file_that_went_while_nobody_looked_takes_its_rule_with_it() {
+fn a_file_that_was_deleted_while_the_server_was_stopped_deactivates_its_rule() {
     let (server, folder) = watching("");
     let admin = server.client("admin");
     for (file, number) in [("a.wasm", 1), ("b.wasm", 2), ("c.wasm", 3)] {
@@ -282,25 +282,25 @@ fn a_file_that_went_while_nobody_looked_takes_its_rule_with_it() {
 }
 
 #[test]
-fn when_the_file_of_a_role_rule_is_gone_the_one_that_watchpost_brings_decides_again() {
+fn without_the_file_of_a_role_rule_the_built_in_one_decides_again() {
     let (server, folder) = watching("");
     let admin = server.client("admin");
     put(&folder, "yes.wasm", ALLOW_ALL);
     eventually("everybody may do everything", || {
-        (server.stranger().get("/api/v1/status").status == 200).then_some(())
+        (server.anonymous_client().get("/api/v1/status").status == 200).then_some(())
     });
     put(&folder, "z.wasm", watchpost_tests::guests::LOCKOUT_RULE);
     is_rejected(&admin, "z.wasm", "yes.wasm contains a role rule already");
     fs::remove_file(folder.join("z.wasm")).expect("it was there");
     fs::remove_file(folder.join("yes.wasm")).expect("it was there");
-    eventually("strangers may not", || {
-        (server.stranger().get("/api/v1/status").status == 401).then_some(())
+    eventually("anonymous clients to be denied", || {
+        (server.anonymous_client().get("/api/v1/status").status == 401).then_some(())
     });
     assert_eq!(admin.get("/api/v1/status").status, 200);
 }
 
 #[test]
-fn a_version_of_a_rule_that_watchpost_brings_gives_way_to_the_brought_one_when_it_is_gone() {
+fn without_the_file_of_a_version_of_a_built_in_rule_the_built_in_version_is_active_again() {
     let levels = "threshold = { thresholds = [{ metric = \"disk\", warning = 11 }] }";
     let (server, folder) = watching(levels);
     let admin = server.client("admin");
@@ -320,7 +320,7 @@ fn a_version_of_a_rule_that_watchpost_brings_gives_way_to_the_brought_one_when_i
         .expect("a list")
         .iter()
         .find(|version| version["built_in"] == true);
-    let digest = own.expect("we bring one")["digest"]
+    let digest = own.expect("there is a built-in one")["digest"]
         .as_str()
         .expect("a text")
         .to_owned();
@@ -338,7 +338,7 @@ fn a_version_of_a_rule_that_watchpost_brings_gives_way_to_the_brought_one_when_i
 }
 
 #[test]
-fn of_two_files_with_one_rule_the_first_by_name_counts() {
+fn of_two_files_with_one_rule_the_first_by_name_is_used() {
     let (server, folder) = watching("");
     let admin = server.client("admin");
     put(&folder, "b.wasm", numbered(1));
@@ -356,13 +356,13 @@ fn of_two_files_with_one_rule_the_first_by_name_counts() {
 }
 
 #[test]
-fn a_folder_that_cannot_be_read_takes_nothing_out_of_force() {
+fn an_unreadable_folder_deactivates_no_rule() {
     let (server, folder) = watching("");
     let admin = server.client("admin");
     put(&folder, "n.wasm", numbered(1));
     is(&admin, "n.wasm", "active");
-    let aside = folder.with_file_name("aside");
-    fs::rename(&folder, &aside).expect("renamed");
+    let moved = folder.with_file_name("moved");
+    fs::rename(&folder, &moved).expect("renamed");
     let name = folder.display().to_string();
     is_rejected(&admin, &name, "the folder cannot be read");
     assert_eq!(refused(&admin), "1");
@@ -371,13 +371,13 @@ fn a_folder_that_cannot_be_read_takes_nothing_out_of_force() {
     let admin = server.client("admin");
     is_rejected(&admin, &name, "the folder cannot be read");
     assert_eq!(active(&admin, "numbered-001"), Some(json!({})));
-    fs::rename(&aside, &folder).expect("renamed");
+    fs::rename(&moved, &folder).expect("renamed");
     is(&admin, "n.wasm", "active");
     assert_eq!(refused(&admin), "0");
 }
 
 #[test]
-fn who_has_to_vouch_for_a_rule_has_to_vouch_for_it_in_the_folder_too() {
+fn required_signatures_are_required_in_the_folder_too() {
     let keys = tempfile::tempdir().expect("a folder");
     for name in ["ops", "dev"] {
         keygen(keys.path(), name);
@@ -409,7 +409,7 @@ fn who_has_to_vouch_for_a_rule_has_to_vouch_for_it_in_the_folder_too() {
 }
 
 #[test]
-fn all_who_share_a_database_and_a_folder_change_it_once() {
+fn servers_that_share_a_database_and_a_folder_apply_each_change_once() {
     let database = postgres::shared().database();
     let shared = tempfile::tempdir().expect("a folder");
     let replicas = ["one", "two"].map(|name| {
@@ -436,14 +436,14 @@ fn all_who_share_a_database_and_a_folder_change_it_once() {
     for replica in &replicas {
         comes_to(&replica.client("admin"), "numbered-001", None);
     }
-    assert_eq!(told(&admin, "numbered-001")[0], "retired");
+    assert_eq!(last_entry(&admin, "numbered-001")[0], "retired");
 }
 
 #[test]
-fn what_is_there_by_hand_and_in_the_folder_belongs_to_whoever_was_first() {
+fn a_rule_that_was_activated_by_hand_is_not_deactivated_with_its_file() {
     let (server, folder) = watching("");
     let admin = server.client("admin");
-    let (name, digest) = brought(&admin, &numbered(1));
+    let (name, digest) = uploaded(&admin, &numbered(1));
     activate(&admin, &name, &digest, json!({ "settings": {} }));
     let before = generation(&admin);
     put(&folder, "n.wasm", numbered(1));
@@ -455,6 +455,6 @@ fn what_is_there_by_hand_and_in_the_folder_belongs_to_whoever_was_first() {
     assert_eq!(
         active(&admin, &name),
         Some(json!({})),
-        "somebody wanted it without the file"
+        "it was activated without the file"
     );
 }

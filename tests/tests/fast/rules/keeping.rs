@@ -1,16 +1,16 @@
-//! What is promised of rules over restarts and kills.
+//! Persistence of rules over restarts and kills.
 
 use serde_json::json;
 use watchpost_tests::guests::{HOSTILE, numbered};
-use watchpost_tests::rules::{activate, active, brought, generation};
+use watchpost_tests::rules::{activate, active, generation, uploaded};
 use watchpost_tests::server::{Server, eventually};
 
 #[test]
-fn what_was_answered_is_in_force_after_a_kill() {
+fn an_acknowledged_change_is_active_after_a_kill() {
     let mut server = Server::start();
     for round in 0..10 {
         let admin = server.client("admin");
-        let (name, digest) = brought(&admin, &numbered(round));
+        let (name, digest) = uploaded(&admin, &numbered(round));
         let answer = activate(&admin, &name, &digest, json!({}));
         assert_eq!(answer.status, 200, "{}", answer.text());
         server.signal("KILL");
@@ -27,7 +27,7 @@ fn what_was_answered_is_in_force_after_a_kill() {
 }
 
 #[test]
-fn the_settings_of_the_configuration_wait_while_others_are_in_force() {
+fn the_settings_of_the_configuration_are_ignored_while_others_are_active() {
     let configured = "[rules.threshold]\nthresholds = [{ metric = \"disk\", warning = 11 }]\n";
     let server = Server::with(configured);
     let admin = server.client("admin");
@@ -55,11 +55,11 @@ fn the_settings_of_the_configuration_wait_while_others_are_in_force() {
 }
 
 #[test]
-fn a_version_that_cannot_be_loaded_any_more_is_told_and_the_others_serve() {
+fn a_version_that_cannot_be_loaded_is_reported_and_the_others_serve() {
     let server = Server::start();
     let admin = server.client("admin");
     for wasm in [HOSTILE, &numbered(1)] {
-        let (name, digest) = brought(&admin, wasm);
+        let (name, digest) = uploaded(&admin, wasm);
         activate(&admin, &name, &digest, json!({}));
     }
     let folder = server.stop();
@@ -75,7 +75,7 @@ fn a_version_that_cannot_be_loaded_any_more_is_told_and_the_others_serve() {
     let lines = active(&overview);
     assert!(lines.iter().any(|line| line.starts_with("numbered-001")), "{lines:?}");
     assert!(!lines.iter().any(|line| line.starts_with("hostile")), "{lines:?}");
-    let why = overview["behind"]["why"].as_str().expect("it is told");
+    let why = overview["behind"]["why"].as_str().expect("the reason is reported");
     assert!(
         why.contains("hostile") && why.contains("has been modified in the database"),
         "{why}"
@@ -84,7 +84,7 @@ fn a_version_that_cannot_be_loaded_any_more_is_told_and_the_others_serve() {
 }
 
 #[test]
-fn whose_settings_are_is_not_a_matter_of_what_they_say() {
+fn the_owner_of_settings_does_not_depend_on_their_content() {
     let configured = "[rules.threshold]\nthresholds = [{ metric = \"disk\", warning = 70 }]\n";
     let server = Server::with(configured);
     let admin = server.client("admin");
@@ -97,19 +97,19 @@ fn whose_settings_are_is_not_a_matter_of_what_they_say() {
         server.configure(&configured.replace("70", &warning.to_string()));
         server.signal("HUP");
         eventually("the configuration", || {
-            let told = server.log_lines();
-            told[before..]
+            let lines = server.log_lines();
+            lines[before..]
                 .iter()
                 .any(|line| line.contains("configuration reloaded"))
                 .then_some(())
         });
     };
-    // Somebody chooses what the configuration says, and it stays their choice.
+    // An operator sets the same settings as the configuration, and they stay the operator's.
     let same = json!({ "thresholds": [{ "metric": "disk", "warning": 70 }] });
     assert_eq!(admin.send("PUT", "/api/v1/rules/threshold/settings", &same).status, 200);
     again(60);
     assert_eq!(warning(), Some(70));
-    // What is left to the configuration again changes with it, whoever said the same before.
+    // After a reset, the settings follow the configuration again.
     again(70);
     assert_eq!(admin.ask("DELETE", "/api/v1/rules/threshold/settings").status, 200);
     again(50);

@@ -1,43 +1,45 @@
-//! What is promised of role rules that would lock people out.
+//! Protection against role rules that would lock out administrators.
 
 use serde_json::json;
 use watchpost_tests::guests::{ALLOW_ALL, LOCKOUT_RULE};
-use watchpost_tests::rules::{activate, brought, generation};
+use watchpost_tests::rules::{activate, generation, uploaded};
 use watchpost_tests::server::{Server, eventually};
 
 #[test]
-fn nobody_takes_the_right_to_change_rules_from_themselves() {
+fn an_administrator_cannot_remove_the_own_permission_to_change_rules() {
     let server = Server::start().ready();
     let admin = server.client("admin");
-    let nobody = json!({ "identities": [] });
-    let problem = admin.send("PUT", "/api/v1/rules/role/settings", &nobody).problem(409);
+    let no_identities = json!({ "identities": [] });
+    let problem = admin
+        .send("PUT", "/api/v1/rules/role/settings", &no_identities)
+        .problem(409);
     assert!(
         problem.contains("would deny you rules.write") && problem.contains("no role"),
         "{problem}"
     );
-    let (name, digest) = brought(&admin, LOCKOUT_RULE);
-    let tells = activate(&admin, &name, &digest, json!({ "settings": { "do": "tell" } }));
-    assert!(tells.problem(409).contains("would deny you rules.write"));
+    let (name, digest) = uploaded(&admin, LOCKOUT_RULE);
+    let denying = activate(&admin, &name, &digest, json!({ "settings": { "do": "echo" } }));
+    assert!(denying.problem(409).contains("would deny you rules.write"));
     assert_eq!(generation(&admin), 1);
     let forced = activate(
         &admin,
         &name,
         &digest,
-        json!({ "settings": { "do": "tell" }, "force": true }),
+        json!({ "settings": { "do": "echo" }, "force": true }),
     );
     assert!(forced.problem(403).contains("rules.break_glass"));
 }
 
 #[test]
-fn who_is_named_in_the_configuration_may_force_and_may_always_repair() {
+fn an_administrator_of_the_configuration_may_force_a_change_and_repair_it() {
     let server = Server::start().ready();
     let fingerprint = fingerprint(&server.data().join("pki/clients/admin.crt"));
     server.configure(&format!("[rules]\nbreak_glass = [\"{fingerprint}\"]\n"));
     server.signal("HUP");
     server.logged("configuration reloaded");
     let admin = server.client("admin");
-    let nobody = json!({ "identities": [] });
-    let forced = admin.send("PUT", "/api/v1/rules/role/settings?force=true", &nobody);
+    let no_identities = json!({ "identities": [] });
+    let forced = admin.send("PUT", "/api/v1/rules/role/settings?force=true", &no_identities);
     assert_eq!(forced.status, 200, "{}", forced.text());
     assert_eq!(
         admin.get("/api/v1/status").status,
@@ -51,12 +53,12 @@ fn who_is_named_in_the_configuration_may_force_and_may_always_repair() {
 }
 
 #[test]
-fn another_role_rule_takes_the_place_of_the_one_before() {
+fn another_role_rule_replaces_the_active_one() {
     let server = Server::start().ready();
     let admin = server.client("admin");
-    assert_eq!(server.stranger().get("/api/v1/status").status, 401);
-    let (name, digest) = brought(&admin, ALLOW_ALL);
-    let mut kept = server.stranger().connect().expect("a connection");
+    assert_eq!(server.anonymous_client().get("/api/v1/status").status, 401);
+    let (name, digest) = uploaded(&admin, ALLOW_ALL);
+    let mut kept = server.anonymous_client().connect().expect("a connection");
     assert_eq!(kept.ask("GET", "/health").expect("answered").status, 200);
     assert_eq!(activate(&admin, &name, &digest, json!({})).status, 200);
     assert_eq!(
@@ -69,21 +71,21 @@ fn another_role_rule_takes_the_place_of_the_one_before() {
     assert_eq!(
         admin.ask("DELETE", &format!("/api/v1/rules/{name}/active")).status,
         409,
-        "somebody has to"
+        "a role rule is always active"
     );
     let back = admin.send("POST", &format!("/api/v1/rules/{name}/rollback"), &json!({}));
     assert_eq!(back.status, 200, "{}", back.text());
     eventually("the rule before", || {
-        (server.stranger().get("/api/v1/status").status == 401).then_some(())
+        (server.anonymous_client().get("/api/v1/status").status == 401).then_some(())
     });
 }
 
 fn fingerprint(certificate: &std::path::Path) -> String {
-    let told = std::process::Command::new("openssl")
+    let output = std::process::Command::new("openssl")
         .args(["x509", "-noout", "-fingerprint", "-sha256", "-in"])
         .arg(certificate)
         .output()
         .expect("openssl runs");
-    let text = String::from_utf8(told.stdout).expect("text");
+    let text = String::from_utf8(output.stdout).expect("text");
     text.trim().split('=').nth(1).expect("a fingerprint").to_owned()
 }

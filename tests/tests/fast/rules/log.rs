@@ -1,4 +1,4 @@
-//! What the log of rules says of them, on SQLite and on PostgreSQL alike.
+//! The audit log of rules, on SQLite and on PostgreSQL.
 
 use std::path::Path;
 
@@ -11,21 +11,21 @@ use watchpost::store::{DatabaseAddress, Store, StoreError};
 use watchpost_policies::{Digest, Kind};
 use watchpost_tests::postgres;
 
-/// The same promise, held by both.
-fn on_both(check: impl Fn(Desk)) {
+/// Runs a test on both databases.
+fn on_both(check: impl Fn(TestStore)) {
     let folder = tempfile::tempdir().expect("a folder");
     for url in ["sqlite:watchpost.db".to_owned(), postgres::shared().database()] {
         let place = DatabaseAddress::parse(&url, Path::new(folder.path()), false).expect("an address");
-        check(Desk(Store::open(place, 1).expect("it opens")));
+        check(TestStore(Store::open(place, 1).expect("it opens")));
     }
 }
 
-/// Where things are done to rules.
-struct Desk(Store);
+/// A store with helpers for changes of rules.
+struct TestStore(Store);
 
-impl Desk {
-    /// Brings a version of a rule.
-    fn bring(&self, name: &str, kind: Kind, digest: Digest) -> Kept {
+impl TestStore {
+    /// Uploads a version of a rule.
+    fn upload(&self, name: &str, kind: Kind, digest: Digest) -> Kept {
         let upload = Upload {
             digest,
             name,
@@ -38,11 +38,11 @@ impl Desk {
             signed: None,
             settings: None,
         };
-        self.0.keep_rule(&upload, &by("anna"), 1).expect("written")
+        self.0.keep_rule(&upload, &actor("anna"), 1).expect("written")
     }
 
-    /// Does something to a rule that makes a generation.
-    fn make(&self, name: &str, kind: Kind, deed: AuditAction, who: &str) {
+    /// Records an action on a rule, with a new generation.
+    fn change(&self, name: &str, kind: Kind, deed: AuditAction, name_of_actor: &str) {
         let last = self.0.latest_generation().expect("read").map_or(0, |last| last.number);
         let entry = Entry {
             rule: name.to_owned(),
@@ -51,26 +51,26 @@ impl Desk {
             digest: None,
             settings: SettingsRef::Stored(last + 1),
         };
-        let told = AuditEntry {
+        let audit_entry = AuditEntry {
             digest: Some(one()),
-            ..AuditEntry::of(name, deed, &by(who), 1)
+            ..AuditEntry::of(name, deed, &actor(name_of_actor), 1)
         };
         let made = self
             .0
-            .make_generation(last, &[entry], &[told], None, 1)
+            .make_generation(last, &[entry], &[audit_entry], None, 1)
             .expect("written");
         assert!(matches!(made, GenerationResult::Done(_)), "{made:?}");
     }
 
-    /// Puts a rule in force, and aside.
-    fn quarantined(&self, name: &str, kind: Kind) {
-        self.make(name, kind, AuditAction::Activated, "anna");
-        self.make(name, kind, AuditAction::Quarantined, "watchpost");
+    /// Activates a rule, and quarantines it.
+    fn quarantine(&self, name: &str, kind: Kind) {
+        self.change(name, kind, AuditAction::Activated, "anna");
+        self.change(name, kind, AuditAction::Quarantined, "watchpost");
     }
 
-    fn aside(&self) -> Vec<String> {
-        let told = self.0.rules_quarantined().expect("read");
-        told.into_iter().map(|told| told.name).collect()
+    fn quarantined_names(&self) -> Vec<String> {
+        let rules = self.0.rules_quarantined().expect("read");
+        rules.into_iter().map(|rule| rule.name).collect()
     }
 }
 
@@ -82,28 +82,28 @@ fn other() -> Digest {
     Digest::of(b"other")
 }
 
-fn by(who: &str) -> AuditActor {
+fn actor(name_of_actor: &str) -> AuditActor {
     AuditActor {
-        who: who.to_owned(),
+        name_of_actor: name_of_actor.to_owned(),
         address: String::new(),
     }
 }
 
 #[test]
-fn of_each_rule_the_last_deed_is_told() {
-    on_both(|desk| {
+fn the_last_audit_entry_of_each_rule_is_found() {
+    on_both(|store| {
         for name in ["disks", "chunks", "Alpha"] {
             for deed in [AuditAction::Activated, AuditAction::Configured, AuditAction::RolledBack] {
-                desk.make(name, Kind::Threshold, deed, "anna");
+                store.change(name, Kind::Threshold, deed, "anna");
             }
         }
-        desk.make("disks", Kind::Threshold, AuditAction::Activated, "folder");
-        desk.make("chunks", Kind::Threshold, AuditAction::Activated, "configuration");
-        let last = |deeds: &[AuditAction], but_by: Option<&str>| {
-            let told = desk.0.last_deeds(deeds, but_by).expect("read");
-            let lines = told
+        store.change("disks", Kind::Threshold, AuditAction::Activated, "folder");
+        store.change("chunks", Kind::Threshold, AuditAction::Activated, "configuration");
+        let last = |deeds: &[AuditAction], excluded_actor: Option<&str>| {
+            let entries = store.0.last_deeds(deeds, excluded_actor).expect("read");
+            let lines = entries
                 .iter()
-                .map(|told| format!("{} {} {}", told.name, told.what.as_str(), told.by));
+                .map(|entry| format!("{} {} {}", entry.name, entry.what.as_str(), entry.by));
             lines.collect::<Vec<_>>()
         };
         assert_eq!(
@@ -130,78 +130,83 @@ fn of_each_rule_the_last_deed_is_told() {
 }
 
 #[test]
-fn a_rule_is_put_aside_until_somebody_changes_it() {
-    on_both(|desk| {
+fn a_rule_is_quarantined_until_it_is_changed() {
+    on_both(|store| {
         for (name, deed) in [
             ("a", AuditAction::Activated),
             ("b", AuditAction::RolledBack),
             ("c", AuditAction::Retired),
             ("d", AuditAction::Configured),
         ] {
-            desk.quarantined(name, Kind::Threshold);
-            desk.make("another", Kind::Threshold, AuditAction::Configured, "anna");
-            assert_eq!(desk.aside(), [name], "what is done to another rule is nothing to it");
-            desk.make(name, Kind::Threshold, deed, "anna");
-            assert_eq!(desk.aside(), Vec::<String>::new(), "{}", deed.as_str());
+            store.quarantine(name, Kind::Threshold);
+            store.change("another", Kind::Threshold, AuditAction::Configured, "anna");
+            assert_eq!(
+                store.quarantined_names(),
+                [name],
+                "what is done to another rule is nothing to it"
+            );
+            store.change(name, Kind::Threshold, deed, "anna");
+            assert_eq!(store.quarantined_names(), Vec::<String>::new(), "{}", deed.as_str());
         }
-        desk.quarantined("e", Kind::Threshold);
-        desk.quarantined("a", Kind::Threshold);
-        assert_eq!(desk.aside(), ["a", "e"]);
+        store.quarantine("e", Kind::Threshold);
+        store.quarantine("a", Kind::Threshold);
+        assert_eq!(store.quarantined_names(), ["a", "e"]);
     });
 }
 
 #[test]
-fn to_let_another_version_go_is_nothing_to_the_one_that_was_put_aside() {
-    on_both(|desk| {
+fn deleting_another_version_does_not_release_a_quarantined_one() {
+    on_both(|store| {
         for digest in [one(), other()] {
-            assert_eq!(desk.bring("disks", Kind::Threshold, digest), Kept::New);
+            assert_eq!(store.upload("disks", Kind::Threshold, digest), Kept::New);
         }
-        desk.quarantined("disks", Kind::Threshold);
-        let let_go = |version| {
-            desk.0
-                .delete_rule("disks", version, None, &by("anna"), 1)
+        store.quarantine("disks", Kind::Threshold);
+        let delete = |version| {
+            store
+                .0
+                .delete_rule("disks", version, None, &actor("anna"), 1)
                 .expect("asked")
         };
-        let_go(Some(other()));
-        assert_eq!(desk.aside(), ["disks"]);
-        let_go(Some(one()));
-        assert_eq!(desk.aside(), Vec::<String>::new(), "it is gone itself");
-        desk.quarantined("disks", Kind::Threshold);
-        assert_eq!(desk.bring("disks", Kind::Threshold, other()), Kept::New);
-        let_go(None);
-        assert_eq!(desk.aside(), Vec::<String>::new(), "all of it is gone");
+        delete(Some(other()));
+        assert_eq!(store.quarantined_names(), ["disks"]);
+        delete(Some(one()));
+        assert_eq!(store.quarantined_names(), Vec::<String>::new(), "it is gone itself");
+        store.quarantine("disks", Kind::Threshold);
+        assert_eq!(store.upload("disks", Kind::Threshold, other()), Kept::New);
+        delete(None);
+        assert_eq!(store.quarantined_names(), Vec::<String>::new(), "all of it is gone");
     });
 }
 
 #[test]
-fn a_role_rule_is_put_aside_until_somebody_changes_any_role_rule() {
-    on_both(|desk| {
+fn a_role_rule_is_quarantined_until_any_role_rule_is_changed() {
+    on_both(|store| {
         for deed in [AuditAction::Activated, AuditAction::RolledBack, AuditAction::Configured] {
-            desk.quarantined("lockout", Kind::Role);
-            desk.quarantined("disks", Kind::Threshold);
-            assert_eq!(desk.aside(), ["disks", "lockout"]);
-            desk.make("role", Kind::Role, deed, "anna");
-            assert_eq!(desk.aside(), ["disks"], "{}", deed.as_str());
-            desk.make("disks", Kind::Threshold, AuditAction::Retired, "anna");
+            store.quarantine("lockout", Kind::Role);
+            store.quarantine("disks", Kind::Threshold);
+            assert_eq!(store.quarantined_names(), ["disks", "lockout"]);
+            store.change("role", Kind::Role, deed, "anna");
+            assert_eq!(store.quarantined_names(), ["disks"], "{}", deed.as_str());
+            store.change("disks", Kind::Threshold, AuditAction::Retired, "anna");
         }
-        desk.quarantined("lockout", Kind::Role);
-        desk.make("role", Kind::Role, AuditAction::Quarantined, "watchpost");
-        assert_eq!(desk.aside(), ["role", "lockout"], "nobody did anything");
+        store.quarantine("lockout", Kind::Role);
+        store.change("role", Kind::Role, AuditAction::Quarantined, "watchpost");
+        assert_eq!(store.quarantined_names(), ["role", "lockout"], "nothing was changed");
     });
 }
 
 #[test]
-fn two_rules_of_one_name_are_of_one_kind_even_if_they_come_in_the_same_moment() {
-    on_both(|desk| {
-        assert_eq!(desk.bring("disks", Kind::Threshold, one()), Kept::New);
-        let refused = desk.bring("disks", Kind::Role, other());
+fn concurrent_uploads_of_one_name_have_one_kind() {
+    on_both(|store| {
+        assert_eq!(store.upload("disks", Kind::Threshold, one()), Kept::New);
+        let refused = store.upload("disks", Kind::Role, other());
         assert_eq!(refused, Kept::OtherKind(Kind::Threshold));
-        assert_eq!(desk.0.rule_version(other()).expect("read"), None);
-        assert_eq!(desk.bring("disks", Kind::Threshold, one()), Kept::Known);
+        assert_eq!(store.0.rule_version(other()).expect("read"), None);
+        assert_eq!(store.upload("disks", Kind::Threshold, one()), Kept::Known);
     });
 }
 
-/// Somebody else writes into the database.
+/// Writes to the database by another connection.
 fn meddle(url: &str, folder: &Path, sql: &str) {
     match url.strip_prefix("sqlite:") {
         Some(file) => {
@@ -217,20 +222,20 @@ fn meddle(url: &str, folder: &Path, sql: &str) {
 }
 
 #[test]
-fn a_value_that_nobody_knows_is_an_error_that_names_its_place() {
+fn an_unknown_value_is_an_error_with_its_column() {
     let folder = tempfile::tempdir().expect("a folder");
     for url in ["sqlite:watchpost.db".to_owned(), postgres::shared().database()] {
         let place = DatabaseAddress::parse(&url, folder.path(), false).expect("an address");
-        let desk = Desk(Store::open(place, 1).expect("it opens"));
-        desk.bring("disks", Kind::Role, one());
-        let known = desk.0.rule_versions(None).expect("read").remove(0);
+        let store = TestStore(Store::open(place, 1).expect("it opens"));
+        store.upload("disks", Kind::Role, one());
+        let known = store.0.rule_versions(None).expect("read").remove(0);
         assert_eq!((known.digest, known.kind), (one(), Kind::Role));
         for _ in 0..3 {
-            desk.make("disks", Kind::Role, AuditAction::Activated, "anna");
+            store.change("disks", Kind::Role, AuditAction::Activated, "anna");
         }
         let check = |sql: &str, read: &dyn Fn(&Store) -> Result<(), StoreError>, words: &str| {
             meddle(&url, folder.path(), sql);
-            let error = read(&desk.0).expect_err("it is not known").to_string();
+            let error = read(&store.0).expect_err("it is not known").to_string();
             assert!(error.contains(words), "{error}");
         };
         let versions = |store: &Store| store.rule_versions(None).map(drop);
@@ -251,11 +256,11 @@ fn a_value_that_nobody_knows_is_an_error_that_names_its_place() {
         check(settings, &log, "rule_log.settings_id holds -1, which is no number");
         let action = "UPDATE rule_log SET settings_id = NULL, what = 'cursed'";
         check(action, &log, "rule_log.what holds \"cursed\", which is no action");
-        // One that can be read comes before the one that cannot.
+        // A readable entry precedes the invalid one.
         let entries = "UPDATE rule_generations SET entries = 'none' WHERE generation = 2";
         let older = |store: &Store| store.generations_before(3, 100).map(drop);
         check(entries, &older, "generation 2: rule_generations.entries holds \"none\"");
-        let newer = desk.0.generations_before(4, 100).expect("the third can be read");
+        let newer = store.0.generations_before(4, 100).expect("the third can be read");
         assert_eq!(newer.iter().map(|made| made.number).collect::<Vec<_>>(), [3]);
     }
 }

@@ -1,14 +1,14 @@
-//! Every way in which a rule can misbehave is seen before it is in force, and told by the API in the words of the
-//! engine. That the engine sees them is tested in `misbehaviour`.
+//! Every misbehaviour of a rule is detected by the checks before activation, and the API reports it with the message of
+//! the engine. `misbehaviour` tests the engine.
 
 use serde_json::{Value, json};
 use watchpost_tests::guests::{HOSTILE, LOCKOUT_RULE};
 use watchpost_tests::http::Client;
-use watchpost_tests::rules::{activate, brought, generation};
+use watchpost_tests::rules::{activate, generation, uploaded};
 use watchpost_tests::server::Server;
 
 #[test]
-fn every_way_to_misbehave_is_seen_before_a_rule_is_in_force() {
+fn every_misbehaviour_is_detected_before_activation() {
     let server = Server::with("[server]\nhostname = \"edge-9\"\n").ready();
     let admin = server.client("admin");
     let judging = [
@@ -45,7 +45,7 @@ fn every_way_to_misbehave_is_seen_before_a_rule_is_in_force() {
 
     let deciding = [
         ("loop", "in decide: it took longer than"),
-        // It takes a moment to take so much, and which limit is met first is for the machine to say.
+        // Allocating that much takes time, so either the memory limit or the time limit is exceeded first.
         ("grow", "in decide: it "),
         ("panic", "it panicked: who is"),
         ("give-up", "it gave up: not today"),
@@ -71,7 +71,7 @@ fn every_way_to_misbehave_is_seen_before_a_rule_is_in_force() {
 }
 
 fn all_are_refused<'w>(admin: &Client, wasm: &[u8], ways: impl Iterator<Item = (Value, &'w str)>) {
-    let (name, digest) = brought(admin, wasm);
+    let (name, digest) = uploaded(admin, wasm);
     for (settings, said) in ways {
         let problem = activate(admin, &name, &digest, json!({ "settings": settings })).problem(422);
         assert!(problem.contains(said), "{settings}: {problem}");

@@ -1,14 +1,14 @@
-//! What is promised of rules while Watchpost serves: they are brought, tried, put in force, compared, taken back, and
-//! put aside where they fail; and none of it is lost.
+//! Rules of a running server: upload, trial, activation, shadow mode, rollback and quarantine, and the persistence of
+//! all of it.
 
 mod activating;
 mod folder;
-mod healing;
 mod keeping;
 mod locking;
 mod log;
 mod misbehaving;
 mod provenance;
+mod quarantine;
 mod reloading;
 mod schemas;
 mod shadows;

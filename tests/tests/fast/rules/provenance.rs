@@ -1,5 +1,4 @@
-//! What is promised of those who vouch for rules. Keys are made and rules are signed by the program itself, as its
-//! users do it.
+//! Signatures of rules. Keys are generated and rules are signed by the program itself, as an operator does.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -8,10 +7,10 @@ use std::process::Output;
 use serde_json::{Value, json};
 use watchpost_tests::guests::{HOSTILE, numbered};
 use watchpost_tests::http::{Answer, Client};
-use watchpost_tests::rules::{activate, active, brought, form, generation, keygen, settled, sign, upload};
+use watchpost_tests::rules::{activate, active, form, generation, keygen, settled, sign, upload, uploaded};
 use watchpost_tests::server::{Server, eventually, program};
 
-/// A folder with the keys of ops and dev, and the configuration that trusts those that are named.
+/// A folder with the keys of ops and dev, and a configuration that trusts some of them.
 struct Keys(tempfile::TempDir);
 
 impl Keys {
@@ -49,18 +48,18 @@ fn signed(client: &Client, wasm: &[u8], signature: &str) -> Answer {
 }
 
 fn reconfigure(server: &Server, settings: &str) {
-    let told = |server: &Server| {
+    let reloads = |server: &Server| {
         let lines = server.log_lines().into_iter();
         lines.filter(|line| line.contains("configuration reloaded")).count()
     };
-    let before = told(server);
+    let before = reloads(server);
     server.configure(settings);
     server.signal("HUP");
-    eventually("a reload", || (told(server) > before).then_some(()));
+    eventually("a reload", || (reloads(server) > before).then_some(()));
 }
 
 #[test]
-fn a_rule_that_is_signed_by_somebody_trusted_is_kept_with_their_name() {
+fn a_rule_with_a_trusted_signature_is_stored_with_its_signer() {
     let keys = Keys::new();
     let server = Server::with(&keys.trusting(&["ops", "dev"], REQUIRED));
     let admin = server.client("admin");
@@ -82,9 +81,9 @@ fn a_rule_that_is_signed_by_somebody_trusted_is_kept_with_their_name() {
 }
 
 #[test]
-fn what_is_unsigned_or_wrongly_signed_is_refused_by_name_of_what_is_wrong() {
+fn an_unsigned_or_wrongly_signed_rule_is_refused_with_the_reason() {
     let keys = Keys::new();
-    keygen(keys.0.path(), "stranger");
+    keygen(keys.0.path(), "untrusted");
     let server = Server::with(&keys.trusting(&["ops"], REQUIRED));
     let admin = server.client("admin");
     let wasm = numbered(1);
@@ -95,7 +94,7 @@ fn what_is_unsigned_or_wrongly_signed_is_refused_by_name_of_what_is_wrong() {
     };
     check(upload(&admin, &wasm), "component is signed");
     let trusted = "signed by a trusted key";
-    check(signed(&admin, &wasm, &keys.sign("stranger", &wasm)), trusted);
+    check(signed(&admin, &wasm, &keys.sign("untrusted", &wasm)), trusted);
     check(signed(&admin, &wasm, &keys.sign("ops", &numbered(2))), trusted);
     let fields = [
         ("component", wasm.clone()),
@@ -111,17 +110,17 @@ fn what_is_unsigned_or_wrongly_signed_is_refused_by_name_of_what_is_wrong() {
 }
 
 #[test]
-fn a_signature_is_held_against_the_keys_where_none_is_wanted_too() {
+fn a_signature_is_verified_even_if_none_is_required() {
     let keys = Keys::new();
     let server = Server::with(&keys.trusting(&["ops"], ""));
     let admin = server.client("admin");
     let wasm = numbered(1);
     signed(&admin, &wasm, &keys.sign("dev", &wasm)).problem(422);
     assert_eq!(settled(&admin, upload(&admin, &wasm)).json()["signer"], Value::Null);
-    // The same bytes again, and now somebody vouches for them.
+    // The same bytes again, now with a signature.
     let again = signed(&admin, &wasm, &keys.sign("ops", &wasm));
     assert_eq!((again.status, &again.json()["signer"]), (200, &json!("ops")));
-    assert_eq!(upload(&admin, &wasm).json()["signer"], "ops", "it is not taken back");
+    assert_eq!(upload(&admin, &wasm).json()["signer"], "ops", "the signer is kept");
     let log = admin.get("/api/v1/rules/numbered-001/log").json()["log"].clone();
     let deeds: Vec<_> = log
         .as_array()
@@ -129,18 +128,18 @@ fn a_signature_is_held_against_the_keys_where_none_is_wanted_too() {
         .iter()
         .map(|line| &line["what"])
         .collect();
-    assert_eq!(deeds, ["signed", "uploaded"], "and it is told once");
+    assert_eq!(deeds, ["signed", "uploaded"], "and it is recorded once");
     assert_eq!(log[0]["note"], "by ops");
 }
 
 #[test]
-fn what_was_brought_before_signatures_were_wanted_cannot_be_put_in_force_after() {
+fn an_unsigned_rule_cannot_be_activated_after_signatures_become_required() {
     let keys = Keys::new();
     let server = Server::with(&keys.trusting(&["ops"], ""));
     let admin = server.client("admin");
     let (one, two) = (numbered(1), numbered(2));
-    let (name, digest) = brought(&admin, &one);
-    let (other, other_digest) = brought(&admin, &two);
+    let (name, digest) = uploaded(&admin, &one);
+    let (other, other_digest) = uploaded(&admin, &two);
     activate(&admin, &name, &digest, json!({}));
     reconfigure(&server, &keys.trusting(&["ops"], REQUIRED));
     let line = server.logged("active rule has no trusted signature");
@@ -155,7 +154,7 @@ fn what_was_brought_before_signatures_were_wanted_cannot_be_put_in_force_after()
     assert_eq!(
         admin.send("PUT", &path, &settings).status,
         200,
-        "what is in force stays"
+        "the active version stays"
     );
     admin.ask("DELETE", &format!("/api/v1/rules/{name}/active"));
     let back = admin.send("POST", &format!("/api/v1/rules/{name}/rollback"), &json!({}));
@@ -169,13 +168,13 @@ fn what_was_brought_before_signatures_were_wanted_cannot_be_put_in_force_after()
 }
 
 #[test]
-fn a_key_that_is_taken_back_counts_no_more_and_what_is_in_force_stays_over_a_restart() {
+fn a_revoked_key_is_not_trusted_and_active_rules_stay_active_over_a_restart() {
     let keys = Keys::new();
     let server = Server::with(&keys.trusting(&["ops", "dev"], REQUIRED));
     let admin = server.client("admin");
     let rules = [numbered(1), numbered(2)].map(|wasm| {
-        let told = signed(&admin, &wasm, &keys.sign("dev", &wasm)).json();
-        let text = |key: &str| told[key].as_str().expect("a text").to_owned();
+        let body = signed(&admin, &wasm, &keys.sign("dev", &wasm)).json();
+        let text = |key: &str| body[key].as_str().expect("a text").to_owned();
         (text("name"), text("digest"))
     });
     let [(kept, kept_digest), (late, late_digest)] = &rules;
@@ -196,7 +195,7 @@ fn a_key_that_is_taken_back_counts_no_more_and_what_is_in_force_stays_over_a_res
     let lines = active(&admin.get("/api/v1/rules").json());
     assert!(lines.iter().any(|line| line.starts_with(kept)), "{lines:?}");
     server.logged("active rule has no trusted signature");
-    // Another key under the old name is another key.
+    // A new key with the old name is another key.
     std::fs::remove_file(keys.path("dev.key")).expect("it was there");
     std::fs::remove_file(keys.path("dev.pub")).expect("it was there");
     keygen(keys.0.path(), "dev");
@@ -208,11 +207,11 @@ fn a_key_that_is_taken_back_counts_no_more_and_what_is_in_force_stays_over_a_res
 }
 
 #[test]
-fn what_is_not_on_the_list_is_neither_brought_nor_put_in_force() {
+fn a_rule_that_is_not_on_the_allow_list_is_neither_uploaded_nor_activated() {
     let server = Server::start();
     let admin = server.client("admin");
-    let (name, digest) = brought(&admin, &numbered(1));
-    let (other, other_digest) = brought(&admin, &numbered(2));
+    let (name, digest) = uploaded(&admin, &numbered(1));
+    let (other, other_digest) = uploaded(&admin, &numbered(2));
     reconfigure(&server, &format!("[rules]\nallowed_digests = [\"{digest}\"]\n"));
     let refused = upload(&admin, &numbered(3));
     refused.problem(422);
@@ -226,28 +225,28 @@ fn what_is_not_on_the_list_is_neither_brought_nor_put_in_force() {
     assert_eq!(
         activate(&admin, "role", own, json!({})).status,
         200,
-        "our own need nobody's word"
+        "built-in rules need no signature"
     );
 }
 
 #[test]
-fn a_rule_that_fails_does_not_give_way_to_one_that_nobody_vouches_for() {
+fn a_failing_rule_is_not_replaced_by_an_unsigned_version() {
     let edge = "[server]\nhostname = \"edge-9\"\n";
     let keys = Keys::new();
     let limit = "max_consecutive_faults = 2\n";
     let server = Server::with(&format!("{edge}{}", keys.trusting(&["ops"], limit))).ready();
     let admin = server.client("admin");
     let older = watchpost_tests::rules::other_version(HOSTILE);
-    let (name, unsigned) = brought(&admin, &older);
+    let (name, unsigned) = uploaded(&admin, &older);
     activate(&admin, &name, &unsigned, json!({}));
-    let told = signed(&admin, HOSTILE, &keys.sign("ops", HOSTILE)).json();
+    let body = signed(&admin, HOSTILE, &keys.sign("ops", HOSTILE)).json();
     let required = format!("{limit}{REQUIRED}");
     reconfigure(&server, &format!("{edge}{}", keys.trusting(&["ops"], &required)));
     let soon = watchpost::clock::now_ms() + 2000;
     let bad = json!({ "settings": { "do": "panic", "on": "edge-9", "from_ms": soon } });
-    let digest = told["digest"].as_str().expect("a text");
+    let digest = body["digest"].as_str().expect("a text");
     assert_eq!(activate(&admin, &name, digest, bad).status, 200);
-    eventually("it is put aside", || {
+    eventually("the quarantine", || {
         let log = admin.get("/api/v1/rules/hostile/log").json();
         (log["log"][0]["what"] == "quarantined").then_some(())
     });
@@ -256,11 +255,11 @@ fn a_rule_that_fails_does_not_give_way_to_one_that_nobody_vouches_for() {
 }
 
 #[test]
-fn a_key_is_for_its_owner_only_and_is_never_replaced() {
+fn a_generated_key_is_private_and_is_never_overwritten() {
     let keys = Keys::new();
     let mode = |file: &str| {
-        let told = std::fs::metadata(keys.path(file)).expect("it is there");
-        told.permissions().mode() & 0o777
+        let metadata = std::fs::metadata(keys.path(file)).expect("it is there");
+        metadata.permissions().mode() & 0o777
     };
     assert_eq!(mode("ops.key"), 0o600);
     let before = std::fs::read(keys.path("ops.key")).expect("a key");
@@ -275,13 +274,13 @@ fn a_key_is_for_its_owner_only_and_is_never_replaced() {
 }
 
 #[test]
-fn signing_says_what_it_cannot_sign_with() {
+fn signing_with_an_unsuitable_key_is_refused() {
     let keys = Keys::new();
     std::fs::write(keys.path("rule.wasm"), numbered(1)).expect("written");
-    let check = |key: &str, told: &str| {
+    let check = |key: &str, expected: &str| {
         let refused = run(keys.0.path(), &["sign", "rule.wasm", "--key", key]);
         let said = String::from_utf8_lossy(&refused.stderr).into_owned();
-        assert!(!refused.status.success() && said.contains(told), "{said}");
+        assert!(!refused.status.success() && said.contains(expected), "{said}");
         assert!(!keys.path("rule.wasm.sig").exists());
     };
     check("ops.pub", "it is a public key");
@@ -295,7 +294,7 @@ fn signing_says_what_it_cannot_sign_with() {
 }
 
 #[test]
-fn what_openssl_signs_is_believed_too() {
+fn signatures_of_openssl_are_accepted() {
     let keys = Keys::new();
     let wasm = numbered(1);
     std::fs::write(keys.path("rule.wasm"), &wasm).expect("written");

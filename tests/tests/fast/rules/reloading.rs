@@ -1,4 +1,4 @@
-//! What is promised to those who ask while rules are replaced.
+//! Requests while rules are replaced.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -18,13 +18,13 @@ fn fifty_reloads_under_load_lose_no_request_and_mix_no_generations() {
                 while !over.load(Ordering::Relaxed) {
                     let answer = kept.ask("GET", "/api/v1/whoami").expect("no request is lost");
                     assert_eq!(answer.status, 200, "{}", answer.text());
-                    let told = answer.json()["decided_by"]["generation"].as_u64();
+                    let generation = answer.json()["decided_by"]["generation"].as_u64();
                     let header = answer
                         .header("x-watchpost-generation")
                         .and_then(|number| number.parse().ok());
-                    assert_eq!(told, header, "one request, one generation");
-                    assert!(told >= Some(last), "an older generation came back");
-                    last = told.expect("a number");
+                    assert_eq!(generation, header, "one request, one generation");
+                    assert!(generation >= Some(last), "an older generation came back");
+                    last = generation.expect("a number");
                     answered.fetch_add(1, Ordering::Relaxed);
                 }
             });

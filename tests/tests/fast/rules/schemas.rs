@@ -1,19 +1,18 @@
-//! What is promised of the schemas that rules give of their settings: settings have to keep to them, and one that means
-//! ill keeps nobody busy.
+//! Settings schemas of rules: settings are validated against them, and a malicious schema is stopped by limits.
 
 use std::time::{Duration, Instant};
 
 use serde_json::json;
 use watchpost_tests::guests::with_schema;
-use watchpost_tests::rules::{activate, brought, generation, settled, upload};
+use watchpost_tests::rules::{activate, generation, settled, upload, uploaded};
 use watchpost_tests::server::Server;
 
 #[test]
-fn settings_that_a_rule_takes_and_its_schema_does_not_are_refused_with_their_place() {
+fn settings_that_violate_the_schema_are_refused_with_their_place() {
     let server = Server::start().ready();
     let admin = server.client("admin");
     let schema = r#"{"additionalProperties": false, "properties": {"metrics": {"items": {"type": "string"}}}}"#;
-    let (name, digest) = brought(&admin, &with_schema(1, schema));
+    let (name, digest) = uploaded(&admin, &with_schema(1, schema));
     let refused = activate(&admin, &name, &digest, json!({ "settings": { "metrisc": [] } }));
     let problem = refused.problem(422);
     assert!(problem.contains("metrisc"), "{problem}");
@@ -30,7 +29,7 @@ fn settings_that_a_rule_takes_and_its_schema_does_not_are_refused_with_their_pla
 }
 
 #[test]
-fn what_is_no_schema_or_fits_nothing_is_refused() {
+fn an_invalid_or_unsatisfiable_schema_is_refused() {
     let server = Server::start().ready();
     let admin = server.client("admin");
     for (schema, said) in [
@@ -44,10 +43,10 @@ fn what_is_no_schema_or_fits_nothing_is_refused() {
 }
 
 #[test]
-fn a_schema_that_means_ill_keeps_nobody_busy() {
+fn a_malicious_schema_is_stopped_by_its_limits() {
     let server = Server::start().ready();
     let admin = server.client("admin");
-    // Each definition asks twice for the next: two to the power of forty questions.
+    // Each definition refers twice to the next one: 2^40 evaluations.
     let doubling = (0..40).map(|at| {
         let next = format!("{{\"$ref\":\"#/$defs/{}\"}}", at + 1);
         format!("\"{at}\":{{\"allOf\":[{next},{next}]}},")

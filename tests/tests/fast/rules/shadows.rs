@@ -1,4 +1,4 @@
-//! What is promised of rules that are only compared.
+//! Rules in shadow mode.
 
 use std::time::{Duration, Instant};
 
@@ -7,27 +7,27 @@ use diesel::connection::SimpleConnection;
 use serde_json::json;
 use watchpost_policies::Digest;
 use watchpost_tests::guests::{HOSTILE, LOCKOUT_RULE, numbered};
-use watchpost_tests::rules::{activate, brought};
+use watchpost_tests::rules::{activate, uploaded};
 use watchpost_tests::server::{Server, eventually};
 
 #[test]
-fn a_shadow_is_asked_and_told_and_nobody_acts_on_it() {
+fn a_shadow_is_evaluated_and_reported_without_effect() {
     let server = Server::start().ready();
     let admin = server.client("admin");
-    let (name, digest) = brought(&admin, HOSTILE);
-    let told = json!({ "mode": "shadow", "settings": { "do": "unknown-metric", "on": "nowhere" } });
-    assert_eq!(activate(&admin, &name, &digest, told).status, 200);
-    let beside = eventually("a shadow", || {
+    let (name, digest) = uploaded(&admin, HOSTILE);
+    let options = json!({ "mode": "shadow", "settings": { "do": "unknown-metric", "on": "nowhere" } });
+    assert_eq!(activate(&admin, &name, &digest, options).status, 200);
+    let shadow = eventually("a shadow", || {
         let status = admin.get("/api/v1/status").json();
         let shadow = status["round"]["shadow"].as_array()?.first()?.clone();
         (shadow["rounds"].as_u64() >= Some(2)).then_some(shadow)
     });
     assert_eq!(
-        (beside["rule"].as_str(), beside["digest"].as_str()),
+        (shadow["rule"].as_str(), shadow["digest"].as_str()),
         (Some("hostile"), Some(digest.as_str()))
     );
     assert_eq!(
-        (&beside["differences"], &beside["failed_rounds"]),
+        (&shadow["differences"], &shadow["failed_rounds"]),
         (&json!(0), &json!(0)),
         "{beside}"
     );
@@ -49,52 +49,52 @@ fn a_shadow_is_asked_and_told_and_nobody_acts_on_it() {
 }
 
 #[test]
-fn a_version_beside_the_one_in_force_is_compared_with_it() {
+fn a_shadow_version_is_compared_with_the_active_one() {
     let server = Server::with("[server]\nhostname = \"edge-1\"\n").ready();
     let admin = server.client("admin");
-    let (name, digest) = brought(&admin, HOSTILE);
+    let (name, digest) = uploaded(&admin, HOSTILE);
     activate(&admin, &name, &digest, json!({ "settings": {} }));
     let other = watchpost_tests::rules::other_version(HOSTILE);
-    let (_, candidate) = brought(&admin, &other);
+    let (_, candidate) = uploaded(&admin, &other);
     assert_ne!(digest, candidate);
-    // It says that a series is missing where the one in force finds nothing.
-    let told = json!({ "mode": "shadow", "settings": { "do": "miss", "on": "edge-1" } });
-    assert_eq!(activate(&admin, &name, &candidate, told).status, 200);
-    let beside = eventually("a difference", || {
+    // It reports a series as missing where the active version has no finding.
+    let options = json!({ "mode": "shadow", "settings": { "do": "miss", "on": "edge-1" } });
+    assert_eq!(activate(&admin, &name, &candidate, options).status, 200);
+    let shadow = eventually("a difference", || {
         let status = admin.get("/api/v1/status").json();
         let shadow = status["round"]["shadow"].as_array()?.first()?.clone();
         (shadow["differences"].as_u64() >= Some(1)).then_some(shadow)
     });
-    assert_eq!(beside["digest"], candidate.as_str());
+    assert_eq!(shadow["digest"], candidate.as_str());
     assert_eq!(
-        (&beside["reported"][0]["active"], &beside["reported"][0]["candidate"]),
+        (&shadow["reported"][0]["active"], &shadow["reported"][0]["candidate"]),
         (&json!("ok"), &json!("unknown"))
     );
 }
 
 #[test]
-fn a_role_rule_beside_the_one_in_force_decides_nothing_and_is_told() {
-    // Nothing is found here, so things stand as they do.
+fn a_shadow_role_rule_decides_nothing_and_its_differences_are_recorded() {
+    // There are no findings here, so the standings do not change.
     let server = Server::with("[rules.threshold]\nthresholds = []\n").ready();
     let admin = server.client("admin");
-    let (name, digest) = brought(&admin, LOCKOUT_RULE);
-    let told = json!({ "mode": "shadow", "settings": { "do": "echo" } });
-    assert_eq!(activate(&admin, &name, &digest, told).status, 200);
+    let (name, digest) = uploaded(&admin, LOCKOUT_RULE);
+    let options = json!({ "mode": "shadow", "settings": { "do": "echo" } });
+    assert_eq!(activate(&admin, &name, &digest, options).status, 200);
     assert_eq!(admin.get("/api/v1/rules").status, 200, "the rule would have denied it");
     let line = "watchpost_role_shadow_differences_total{action=\"rules.read\"}";
     eventually("a difference", || {
         admin.get("/metrics").text().contains(line).then_some(())
     });
-    let beside = eventually("how it does", || {
-        let beside = admin.get("/api/v1/status").json()["role_in_shadow"].clone();
-        (beside["decisions_that_differ"].as_u64() >= Some(1)).then_some(beside)
+    let shadow = eventually("how it does", || {
+        let shadow = admin.get("/api/v1/status").json()["role_in_shadow"].clone();
+        (shadow["decisions_that_differ"].as_u64() >= Some(1)).then_some(beside)
     });
     assert_eq!(
-        (&beside["rule"], &beside["digest"], &beside["consecutive_faults"]),
+        (&shadow["rule"], &shadow["digest"], &shadow["consecutive_faults"]),
         (&json!("lockout"), &json!(digest), &json!(0)),
         "{beside}"
     );
-    // The same question again is no other difference.
+    // The same request again is not another difference.
     assert_eq!(admin.get("/api/v1/rules").status, 200);
     let page = "/api/v1/decisions?kind=difference&rule=lockout&action=rules.read&verdict=deny";
     let records = eventually("a record of it", || {
@@ -110,18 +110,18 @@ fn a_role_rule_beside_the_one_in_force_decides_nothing_and_is_told() {
     );
     assert!(records[0]["reason"].is_string() && records[0]["request_id"].is_string());
     let refused = admin.get("/api/v1/decisions?verdict=deny&rule=lockout").json();
-    assert_eq!(refused["decisions"], json!([]), "nobody was refused anything by it");
+    assert_eq!(refused["decisions"], json!([]), "it denied no request");
 }
 
 #[test]
-fn a_role_rule_in_shadow_that_never_comes_back_keeps_nobody_waiting() {
+fn a_shadow_role_rule_that_never_returns_delays_no_request() {
     let settings = "[rules]\nmax_consecutive_faults = 3\n[rules.limits]\ndecide_ms = 500\n";
     let server = Server::with(settings);
     let admin = server.client("admin");
-    let (name, digest) = brought(&admin, LOCKOUT_RULE);
-    let told = json!({ "mode": "shadow", "settings": { "do": "echo" } });
-    assert_eq!(activate(&admin, &name, &digest, told).status, 200);
-    // It would not pass its checks like this, so it is made to by the way past them.
+    let (name, digest) = uploaded(&admin, LOCKOUT_RULE);
+    let options = json!({ "mode": "shadow", "settings": { "do": "echo" } });
+    assert_eq!(activate(&admin, &name, &digest, options).status, 200);
+    // These settings would not pass the checks, so they are written to the database.
     let folder = server.stop();
     let looping = "{\"do\":\"loop\"}";
     let of_it = Digest::of(looping.as_bytes());
@@ -155,7 +155,7 @@ fn a_role_rule_in_shadow_that_never_comes_back_keeps_nobody_waiting() {
         !metrics.contains("watchpost_role_shadow_differences_total{"),
         "a failure is no other opinion: {metrics}"
     );
-    let (other, other_digest) = brought(&admin, &numbered(1));
+    let (other, other_digest) = uploaded(&admin, &numbered(1));
     assert_eq!(activate(&admin, &other, &other_digest, json!({})).status, 200);
     eventually("it to be asked again with other rules", || {
         admin.get("/metrics").text().contains(&failed(6)).then_some(())
@@ -163,10 +163,10 @@ fn a_role_rule_in_shadow_that_never_comes_back_keeps_nobody_waiting() {
 }
 
 #[test]
-fn what_becomes_active_is_no_shadow_any_more() {
+fn an_activated_version_is_no_longer_a_shadow() {
     let server = Server::start();
     let admin = server.client("admin");
-    let (name, digest) = brought(&admin, &numbered(1));
+    let (name, digest) = uploaded(&admin, &numbered(1));
     activate(&admin, &name, &digest, json!({ "mode": "shadow" }));
     let answer = activate(&admin, &name, &digest, json!({ "settings": { "metrics": ["cpu"] } }));
     let lines = watchpost_tests::rules::active(&answer.json());

@@ -1,10 +1,10 @@
-//! What is promised to several Watchposts that share a database.
+//! Several servers that share a database.
 
 use serde_json::json;
 use watchpost_policies::Digest;
 use watchpost_tests::guests::numbered;
 use watchpost_tests::postgres;
-use watchpost_tests::rules::{activate, active, brought, generation, upload};
+use watchpost_tests::rules::{activate, active, generation, upload, uploaded};
 use watchpost_tests::server::{Server, eventually};
 use watchpost_tests::slow_rule::ponderous;
 
@@ -15,24 +15,24 @@ fn replica(name: &str, database: &str) -> Server {
 }
 
 #[test]
-fn what_is_put_in_force_at_one_is_in_force_at_all_within_a_second() {
+fn an_activation_reaches_all_servers_within_a_second() {
     let database = postgres::shared().database();
     let replicas = ["one", "two", "three"].map(|name| replica(name, &database));
     let admin = replicas[0].client("admin");
     let mut late_ms = Vec::new();
     for number in 0..5 {
-        let (name, digest) = brought(&admin, &numbered(number));
-        // Whoever tries it first gives the others the time to compile it; here nobody is that slow.
+        let (name, digest) = uploaded(&admin, &numbered(number));
+        // A real operator tries a rule first, so the other servers have time to compile it; here the test waits.
         for other in &replicas[1..] {
             other.logged(&format!("uploaded to another process rule={name} digest={digest}"));
         }
-        let told = activate(&admin, &name, &digest, json!({})).json();
-        let line = format!("rules activated generation={}", told["generation"]);
+        let body = activate(&admin, &name, &digest, json!({})).json();
+        let line = format!("rules activated generation={}", body["generation"]);
         let [first, others @ ..] = replicas.each_ref().map(|replica| moment_of(&replica.logged(&line)));
         late_ms.extend(others.map(|other| (other - first).rem_euclid(DAY_MS)));
     }
     late_ms.sort_unstable();
-    // The machine does other things too; so one of ten may be late.
+    // On a busy host, one of ten may be late.
     assert!(late_ms[8] < 1000, "{late_ms:?}");
     let all = replicas
         .each_ref()
@@ -41,7 +41,7 @@ fn what_is_put_in_force_at_one_is_in_force_at_all_within_a_second() {
 }
 
 #[test]
-fn the_same_settings_given_at_two_at_once_are_one_change() {
+fn the_same_settings_set_at_two_servers_are_one_change() {
     let database = postgres::shared().database();
     let replicas = ["one", "two"].map(|name| replica(name, &database));
     let clients = replicas.each_ref().map(|replica| replica.client("admin"));
@@ -63,16 +63,16 @@ fn the_same_settings_given_at_two_at_once_are_one_change() {
 }
 
 #[test]
-fn what_is_brought_to_one_is_compiled_at_the_others_before_anybody_puts_it_in_force() {
+fn an_upload_is_precompiled_at_the_other_servers() {
     let database = postgres::shared().database();
     let replicas = ["one", "two"].map(|name| replica(name, &database).ready());
-    let (name, digest) = brought(&replicas[0].client("admin"), &numbered(1));
+    let (name, digest) = uploaded(&replicas[0].client("admin"), &numbered(1));
     let line = replicas[1].logged("precompiled a rule that was uploaded to another process");
     assert!(line.contains(&name) && line.contains(&digest), "{line}");
 }
 
 #[test]
-fn what_nobody_vouches_for_at_a_replica_is_not_compiled_there() {
+fn a_rule_without_a_signature_that_a_replica_trusts_is_not_precompiled_there() {
     let database = postgres::shared().database();
     let one = replica("one", &database).ready();
     let allowed = Digest::of(&numbered(2));
@@ -81,29 +81,29 @@ fn what_nobody_vouches_for_at_a_replica_is_not_compiled_there() {
     ))
     .ready();
     let admin = one.client("admin");
-    let (_, other) = brought(&admin, &numbered(1));
-    let (_, digest) = brought(&admin, &numbered(2));
+    let (_, other) = uploaded(&admin, &numbered(1));
+    let (_, digest) = uploaded(&admin, &numbered(2));
     assert_eq!(digest, allowed.to_string());
     two.logged(&format!(
         "uploaded to another process rule=numbered-002 digest={digest}"
     ));
-    // It came before the other and would have had its turn before it.
+    // It was uploaded earlier, so it would have been precompiled earlier.
     let lines = two.log_lines();
     assert!(!lines.iter().any(|line| line.contains(&other)), "{lines:?}");
 }
 
 #[test]
-fn a_replica_that_still_has_to_compile_a_rule_says_so_until_it_is_in_force() {
+fn a_replica_reports_a_pending_generation_until_its_rules_are_compiled() {
     let database = postgres::shared().database();
     let one = replica("one", &database);
     let two = Server::with(&format!(
         "[server]\nhostname = \"two\"\n[database]\nurl = \"{database}\"\n[rules.compiler]\ntimeout = \"10s\"\n"
     ));
-    // One is compiled at a time, and this one takes all the time that there is.
+    // Rules are compiled one after the other, and this one uses the whole time limit.
     let there = two.client("admin");
     assert_eq!(upload(&there, &ponderous(400, 400)).status, 202);
     let admin = one.client("admin");
-    let (name, digest) = brought(&admin, &numbered(1));
+    let (name, digest) = uploaded(&admin, &numbered(1));
     let wanted = activate(&admin, &name, &digest, json!({})).json()["generation"].clone();
     let behind = eventually("it to be behind", || {
         Some(there.get("/api/v1/status").json()["behind"].clone()).filter(|behind| behind.is_object())
@@ -112,7 +112,7 @@ fn a_replica_that_still_has_to_compile_a_rule_says_so_until_it_is_in_force() {
         behind,
         json!({ "generation": wanted, "why": "one of its rules is being compiled" })
     );
-    let caught_up = eventually("it to be in force", || {
+    let caught_up = eventually("it to be active", || {
         Some(there.get("/api/v1/rules").json()).filter(|overview| overview["generation"] == wanted)
     });
     assert!(caught_up["behind"].is_null(), "{caught_up}");
@@ -121,7 +121,7 @@ fn a_replica_that_still_has_to_compile_a_rule_says_so_until_it_is_in_force() {
 
 const DAY_MS: i64 = 24 * 60 * 60 * 1000;
 
-/// When a line was written, in milliseconds of its day: `2026-11-21T14:11:21.413Z INFO …`.
+/// The time of a log line, in milliseconds of the day: `2026-11-21T14:11:21.413Z INFO …`.
 fn moment_of(line: &str) -> i64 {
     let time = line.split(['T', 'Z']).nth(1).expect("a time");
     let parts: Vec<f64> = time.split(':').map(|part| part.parse().expect("a number")).collect();
@@ -129,11 +129,11 @@ fn moment_of(line: &str) -> i64 {
 }
 
 #[test]
-fn two_that_change_something_at_once_end_in_one_order() {
+fn concurrent_changes_at_two_servers_have_one_order() {
     let database = postgres::shared().database();
     let replicas = ["one", "two"].map(|name| replica(name, &database));
     let rules: Vec<_> = (0..10)
-        .map(|number| brought(&replicas[0].client("admin"), &numbered(number)))
+        .map(|number| uploaded(&replicas[0].client("admin"), &numbered(number)))
         .collect();
     std::thread::scope(|scope| {
         for (at, (name, digest)) in rules.iter().enumerate() {

@@ -1,9 +1,9 @@
-//! What is promised of trials: what was measured is replayed, and nothing is put in force by it.
+//! Trials: recorded history is replayed, and no rule is activated.
 
 use serde_json::{Value, json};
 use watchpost_tests::guests::{HOSTILE, LOCKOUT_RULE};
 use watchpost_tests::http::{Answer, Client};
-use watchpost_tests::rules::{brought, generation};
+use watchpost_tests::rules::{generation, uploaded};
 use watchpost_tests::server::{Server, eventually};
 
 fn try_it(admin: &Client, digest: &str, wanted: Value) -> Answer {
@@ -14,7 +14,7 @@ fn try_it(admin: &Client, digest: &str, wanted: Value) -> Answer {
     )
 }
 
-/// A server that has measured and kept so many rounds.
+/// A server with this number of recorded rounds.
 fn with_rounds(count: usize) -> Server {
     let server = Server::with("[server]\nhostname = \"edge-9\"\n").ready();
     let admin = server.client("admin");
@@ -29,23 +29,23 @@ fn with_rounds(count: usize) -> Server {
 }
 
 #[test]
-fn a_trial_tells_where_a_candidate_differs_how_it_fails_and_what_it_costs() {
+fn a_trial_reports_differences_faults_and_costs_of_a_candidate() {
     let server = with_rounds(3);
     let admin = server.client("admin");
-    let (_, digest) = brought(&admin, HOSTILE);
+    let (_, digest) = uploaded(&admin, HOSTILE);
     let misses = try_it(&admin, &digest, json!({ "settings": { "do": "miss" } }));
     assert_eq!(misses.status, 200, "{}", misses.text());
-    let told = misses.json();
-    let count = told["snapshots"].as_u64().expect("a number");
-    assert!(count >= 3 && told["differing_snapshots"] == count, "{told}");
-    let difference = &told["differences"][0];
+    let body = misses.json();
+    let count = body["snapshots"].as_u64().expect("a number");
+    assert!(count >= 3 && body["differing_snapshots"] == count, "{body}");
+    let difference = &body["differences"][0];
     assert_eq!(
         (&difference["candidate"], &difference["snapshots"]),
         (&json!("unknown"), &json!(count))
     );
-    assert!(told["candidate"]["mean_us"].as_f64() > Some(0.0), "{told}");
-    assert!(told["candidate"]["worst_us"].as_f64() >= told["candidate"]["mean_us"].as_f64());
-    assert!(told["candidate"]["memory_bytes"].as_u64() > Some(0) && told["active"].is_null());
+    assert!(body["candidate"]["mean_us"].as_f64() > Some(0.0), "{body}");
+    assert!(body["candidate"]["worst_us"].as_f64() >= body["candidate"]["mean_us"].as_f64());
+    assert!(body["candidate"]["memory_bytes"].as_u64() > Some(0) && body["active"].is_null());
     let panics = try_it(&admin, &digest, json!({ "settings": { "do": "panic" } })).json();
     assert!(panics["candidate"]["faults"].as_u64() >= Some(3), "{panics}");
     assert!(
@@ -53,11 +53,11 @@ fn a_trial_tells_where_a_candidate_differs_how_it_fails_and_what_it_costs() {
             .as_str()
             .is_some_and(|why| why.contains("is on fire"))
     );
-    assert_eq!(generation(&admin), 1, "nothing was put in force");
+    assert_eq!(generation(&admin), 1, "no rule was activated");
 }
 
 #[test]
-fn a_candidate_is_held_against_the_version_in_force() {
+fn a_candidate_is_compared_with_the_active_version() {
     let server = with_rounds(2);
     let admin = server.client("admin");
     let own = admin.get("/api/v1/rules/threshold").json()["active"][0]["digest"].clone();
@@ -65,7 +65,7 @@ fn a_candidate_is_held_against_the_version_in_force() {
         "/api/v1/rules/threshold/versions/{}/trial",
         own.as_str().expect("a digest")
     );
-    // However full the disks of this machine are, they are well by the one, and not by the other.
+    // Whatever the usage of this host's disks is, they are ok with the one settings, and not with the other.
     let lenient = json!({ "thresholds": [{ "metric": "disk", "warning": 101 }] });
     let set = admin.send("PUT", "/api/v1/rules/threshold/settings", &lenient);
     assert_eq!(set.status, 200, "{}", set.text());
@@ -74,7 +74,7 @@ fn a_candidate_is_held_against_the_version_in_force() {
     assert_eq!(same.json()["differing_snapshots"], 0, "it says what it says");
     let stricter = json!({ "settings": { "thresholds": [{ "metric": "disk", "alert": 0 }] } });
     let other = admin.send("POST", &path, &stricter).json();
-    let about = |told: &Value| told["differences"].as_array().expect("a list").clone();
+    let about = |body: &Value| body["differences"].as_array().expect("a list").clone();
     let disk = about(&other)
         .into_iter()
         .find(|difference| difference["subject"]["metric"] == "disk");
@@ -83,11 +83,11 @@ fn a_candidate_is_held_against_the_version_in_force() {
 }
 
 #[test]
-fn a_trial_that_takes_long_tells_how_far_it_is_and_can_be_ended() {
+fn a_long_trial_reports_its_progress_and_can_be_cancelled() {
     let server = with_rounds(8);
     let admin = server.client("admin");
-    let (_, digest) = brought(&admin, HOSTILE);
-    // Each round takes as long as a rule may.
+    let (_, digest) = uploaded(&admin, HOSTILE);
+    // Each round uses the whole time limit.
     let begun = try_it(&admin, &digest, json!({ "settings": { "do": "loop" } }));
     assert_eq!(begun.status, 202, "{}", begun.text());
     let place = begun.header("location").expect("a place to look").to_owned();
@@ -108,17 +108,17 @@ fn a_trial_that_takes_long_tells_how_far_it_is_and_can_be_ended() {
 }
 
 #[test]
-fn what_cannot_be_tried_is_refused() {
+fn a_trial_that_is_not_possible_is_refused() {
     let server = Server::start();
     let admin = server.client("admin");
-    let (name, digest) = brought(&admin, LOCKOUT_RULE);
+    let (name, digest) = uploaded(&admin, LOCKOUT_RULE);
     let role = admin.send(
         "POST",
         &format!("/api/v1/rules/{name}/versions/{digest}/trial"),
         &json!({}),
     );
     assert!(role.problem(409).contains("shadow"));
-    let (_, digest) = brought(&admin, HOSTILE);
+    let (_, digest) = uploaded(&admin, HOSTILE);
     let later = json!({ "from": "2026-11-21T00:00:00Z", "to": "2026-11-20T00:00:00Z" });
     assert!(
         try_it(&admin, &digest, later)
@@ -127,16 +127,16 @@ fn what_cannot_be_tried_is_refused() {
     );
     let settings = json!({ "settings": { "check": "panic" } });
     try_it(&admin, &digest, settings).problem(422);
-    let nothing = try_it(&admin, &digest, json!({ "host": "nobody" })).json();
+    let nothing = try_it(&admin, &digest, json!({ "host": "unknown" })).json();
     assert_eq!(nothing["snapshots"], 0);
     assert_eq!(admin.get("/api/v1/trials/99").status, 404);
 }
 
 #[test]
-fn a_trial_that_is_not_understood_is_none_of_the_defaults() {
+fn a_trial_with_an_invalid_body_is_refused() {
     let server = with_rounds(1);
     let admin = server.client("admin");
-    let (_, digest) = brought(&admin, HOSTILE);
+    let (_, digest) = uploaded(&admin, HOSTILE);
     let refused = try_it(&admin, &digest, json!({ "form": "-1d" })).problem(400);
     assert!(refused.contains("unknown field `form`"), "{refused}");
     let path = format!("/api/v1/rules/hostile/versions/{digest}/trial");

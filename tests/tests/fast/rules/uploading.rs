@@ -1,4 +1,4 @@
-//! What is promised to those who bring rules.
+//! Uploads of rules.
 
 use serde_json::json;
 use watchpost_tests::crafted::{CONTRACT, manifest, of_world, threshold, wat};
@@ -7,37 +7,34 @@ use watchpost_tests::rules::{settled, upload};
 use watchpost_tests::server::Server;
 
 #[test]
-fn a_rule_that_passes_all_checks_is_kept_with_what_it_passed() {
+fn a_rule_that_passes_all_checks_is_stored_with_its_checks() {
     let server = Server::start().ready();
     let admin = server.client("admin");
     let answer = settled(&admin, upload(&admin, &numbered(1)));
     assert_eq!(answer.status, 201, "{}", answer.text());
-    let told = answer.json();
+    let body = answer.json();
     assert_eq!(
-        (told["name"].as_str(), told["kind"].as_str()),
+        (body["name"].as_str(), body["kind"].as_str()),
         (Some("numbered-001"), Some("threshold"))
     );
-    assert_eq!(told["bytes"], NUMBERED_BYTES);
+    assert_eq!(body["bytes"], NUMBERED_BYTES);
     assert!(
-        told["uploaded_by"].as_str().is_some_and(|who| who.contains("CN=admin")),
-        "{told}"
+        body["uploaded_by"].as_str().is_some_and(|who| who.contains("CN=admin")),
+        "{body}"
     );
-    let checks = told["checks"].as_array().expect("a list");
+    let checks = body["checks"].as_array().expect("a list");
     assert!(
         checks.len() >= 3 && checks.iter().all(|check| check["duration_ms"].as_f64() > Some(0.0)),
-        "{told}"
+        "{body}"
     );
     let place = answer.header("location").expect("where it is");
-    assert_eq!(admin.get(place).json()["digest"], told["digest"]);
+    assert_eq!(admin.get(place).json()["digest"], body["digest"]);
     let component = admin.get(&format!("{place}.wasm"));
     assert_eq!(
         (component.status, component.header("content-type")),
         (200, Some("application/wasm"))
     );
-    assert!(
-        component.body == numbered(1),
-        "the bytes come back as they were brought"
-    );
+    assert!(component.body == numbered(1), "the download has the uploaded bytes");
 }
 
 #[test]
@@ -54,7 +51,7 @@ fn the_same_bytes_again_are_the_same_version() {
 }
 
 #[test]
-fn a_form_brings_settings_and_a_note_with_the_rule() {
+fn a_form_uploads_settings_and_a_note_with_the_rule() {
     let server = Server::start();
     let admin = server.client("admin");
     let form = |settings: &str| {
@@ -75,7 +72,7 @@ fn a_form_brings_settings_and_a_note_with_the_rule() {
     let problem = refused.problem(422);
     assert!(
         problem.contains("is on fire"),
-        "the guest's own words are told: {problem}"
+        "the guest's message is reported: {problem}"
     );
     assert_eq!(refused.json()["check"], "evaluates sample rounds");
     assert!(refused.json()["advice"].is_string());
@@ -88,12 +85,12 @@ fn a_form_brings_settings_and_a_note_with_the_rule() {
     let rule = admin.get("/api/v1/rules/hostile").json();
     assert_eq!(
         rule["active"][0]["settings"]["count"], 7,
-        "it has the settings that it was brought with"
+        "it has the settings of its upload"
     );
 }
 
 #[test]
-fn what_is_no_rule_is_refused_by_name_of_what_is_wrong_with_it() {
+fn an_upload_that_is_not_a_rule_is_refused_with_the_reason() {
     let server = Server::start();
     let admin = server.client("admin");
     let refused = |bytes: &[u8]| settled(&admin, upload(&admin, bytes)).problem(422);
@@ -101,8 +98,8 @@ fn what_is_no_rule_is_refused_by_name_of_what_is_wrong_with_it() {
     assert!(refused(b"\0asm\x01\0\0\0").contains("core module"));
     let cut = numbered(1);
     assert!(refused(&cut[..cut.len() / 2]).contains("cut off"));
-    let stranger = CONTRACT.replace("watchpost:rules", "somebody:else");
-    assert!(refused(&of_world(&stranger, "threshold")).contains("somebody:else"));
+    let other_contract = CONTRACT.replace("watchpost:rules", "another:contract");
+    assert!(refused(&of_world(&other_contract, "threshold")).contains("another:contract"));
     let silent = refused(&of_world(CONTRACT, "threshold"));
     assert!(silent.contains("describe"), "{silent}");
     assert_eq!(
@@ -145,7 +142,7 @@ fn one_byte_too_many_is_refused_before_it_is_read_whole() {
 }
 
 #[test]
-fn a_gigabyte_that_does_not_say_how_long_it_is_costs_no_memory() {
+fn a_gigabyte_without_a_content_length_costs_no_memory() {
     let server = Server::start().ready();
     let admin = server.client("admin");
     let before = server.resident_mb();
@@ -156,16 +153,16 @@ fn a_gigabyte_that_does_not_say_how_long_it_is_costs_no_memory() {
     let chunk = [b"100000\r\n".as_slice(), &vec![b'a'; 1 << 20], b"\r\n"].concat();
     let mut sent = 0;
     let mut most: f64 = 0.0;
-    // Whoever is refused sooner or later cannot send any more.
+    // After the refusal the client cannot send any more.
     while sent < 1024 && connection.send(&chunk).is_ok() {
         sent += 1;
         most = most.max(server.resident_mb());
     }
-    // What can be read of the answer is a refusal; somebody who goes on sending may find the door closed.
+    // If the response can be read, it is a refusal; a client that keeps sending may find the connection closed.
     let answer = connection.answer(false);
     assert!(answer.is_err() || answer.is_ok_and(|answer| answer.status == 413));
     assert!(sent < 1024, "all of it was read");
-    // At most 32 MB are taken.
+    // The limit is 32 MB.
     assert!(
         most < before + 100.0,
         "{most} MB at most and {before} MB before, after {sent} MB were sent"
@@ -174,7 +171,7 @@ fn a_gigabyte_that_does_not_say_how_long_it_is_costs_no_memory() {
 }
 
 #[test]
-fn what_grows_too_large_when_it_is_unpacked_is_refused_too() {
+fn a_body_that_is_too_large_after_decompression_is_refused() {
     let server = Server::with("[rules.limits]\ncomponent_bytes = \"256KiB\"\n");
     let zeros = vec![0; 32 * 1024 * 1024];
     let small = watchpost_tests::rules::gzip(&zeros);
@@ -188,7 +185,7 @@ fn what_grows_too_large_when_it_is_unpacked_is_refused_too() {
 }
 
 #[test]
-fn other_kinds_of_bodies_are_refused_with_those_that_are_taken() {
+fn other_content_types_are_refused_with_the_accepted_ones() {
     let server = Server::start();
     let admin = server.client("admin");
     let answer = admin.send_bytes("POST", "/api/v1/rules", "text/plain", b"x");
@@ -198,11 +195,11 @@ fn other_kinds_of_bodies_are_refused_with_those_that_are_taken() {
 }
 
 #[test]
-fn only_those_may_bring_rules_who_may_change_them() {
+fn uploading_rules_needs_the_permission_to_change_them() {
     let server = Server::start();
-    for stranger in [server.stranger(), server.client("reader")] {
-        let answer = upload(&stranger, &numbered(1));
+    for client in [server.anonymous_client(), server.client("reader")] {
+        let answer = upload(&client, &numbered(1));
         assert!([401, 403].contains(&answer.status), "{}", answer.text());
     }
-    assert_eq!(server.stranger().get("/api/v1/rules").status, 401);
+    assert_eq!(server.anonymous_client().get("/api/v1/rules").status, 401);
 }

@@ -1,4 +1,4 @@
-//! Alert and recording rules, as `promtool` and a Prometheus that scrapes us see them.
+//! Alerts and recording rules, checked with `promtool` and a real Prometheus.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -33,7 +33,7 @@ fn promtool_finds_nothing_wrong_with_the_rules() {
 #[test]
 fn promtool_finds_nothing_wrong_with_the_configuration() {
     let config = deploy().join("prometheus/prometheus.yml");
-    // Files of certificates are the reader's own, so only the syntax can be checked here.
+    // The certificate files are the operator's, so only the syntax can be checked here.
     promtool(&["check", "config", "--syntax-only"], &[config]).expect("it is good");
 }
 
@@ -45,7 +45,7 @@ fn every_alert_fires_when_it_should_and_only_then() {
 }
 
 #[test]
-fn no_alert_and_no_recording_goes_without_a_test() {
+fn every_alert_and_every_recording_rule_has_a_test() {
     let tests: String = files("tests")
         .iter()
         .map(|file| std::fs::read_to_string(file).expect("it can be read"))

@@ -1,5 +1,5 @@
-//! An authority of the operator's own, made as `docs/DEPLOYMENT.md` shows: who has a role by the configuration that
-//! Kubernetes is given, and that the log warns where nobody has one.
+//! The operator's own authority, created as in `docs/DEPLOYMENT.md`: the roles of its clients by the configuration for
+//! Kubernetes, and the warning in the log if no client can have a role.
 
 use std::path::Path;
 use std::process::Command;
@@ -16,7 +16,7 @@ const SECTION: &str = "Certificates of your own";
 
 const WARNING: &str = "no client of these CAs has a role";
 
-/// A folder with what the document makes, and a client whose subject is named nowhere.
+/// A folder with the certificates of the document, and a client whose subject is not configured.
 fn certificates() -> tempfile::TempDir {
     let folder = tempfile::tempdir().expect("a folder");
     let shown = blocks(&document("DEPLOYMENT.md"), SECTION, "sh").concat();
@@ -27,7 +27,7 @@ fn certificates() -> tempfile::TempDir {
     folder
 }
 
-/// What Kubernetes is given, but for places: ports that are free, and the files of this folder.
+/// The configuration for Kubernetes, with free ports and the files of this folder.
 fn of_kubernetes(folder: &Path) -> Table {
     let mut configuration: Table = read("kubernetes/base/watchpost.toml").parse().expect("it is TOML");
     let local = "a = [{ address = \"127.0.0.1:0\" }, { address = \"127.0.0.1:0\", tls = false }]";
@@ -55,7 +55,7 @@ fn warns(server: &Server) -> bool {
 }
 
 #[test]
-fn with_the_configuration_of_kubernetes_those_it_names_have_a_role_and_no_other() {
+fn with_the_configuration_of_kubernetes_only_the_named_clients_have_a_role() {
     let folder = certificates();
     let configuration = of_kubernetes(folder.path());
     let server = begun(folder, &configuration);
@@ -93,7 +93,7 @@ fn the_log_warns_where_no_client_can_have_a_role() {
     rules.remove("role").expect("it names identities");
     let server = begun(folder, &configuration);
     server.logged(WARNING);
-    // Nor is that so where none are asked for, or where the development authority is among them.
+    // There is no warning if no certificates are requested, or if the development authority is trusted too.
     let folder = server.stop();
     for listener in configuration["listeners"].as_array_mut().expect("it is a list") {
         let listener = listener.as_table_mut().expect("each is a table");

@@ -1,5 +1,4 @@
-//! What a cluster would be given: the layouts of `deploy/kubernetes` and the overlay that is shown for them, as kubectl
-//! makes them. There is no cluster here; what they have to say is for the tests.
+//! Renders the layouts of `deploy/kubernetes` and the documented overlay with kubectl, without a cluster.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -11,12 +10,12 @@ use watchpost_tests::server::tools;
 
 use super::deploy;
 
-/// The program of this name, which `make tools` has put there.
+/// The path of a program that `make tools` installs.
 pub(crate) fn tool(name: &str) -> Command {
     Command::new(tools().join("deploy/bin").join(name))
 }
 
-/// All that a layout consists of, as YAML.
+/// A rendered layout as YAML.
 pub(crate) fn built(layout: &str) -> String {
     kustomized(&deploy().join("kubernetes").join(layout))
 }
@@ -25,12 +24,12 @@ pub(crate) fn kustomized(folder: &Path) -> String {
     output_of(tool("kubectl").arg("kustomize").arg(folder)).unwrap_or_else(|wrong| panic!("{wrong}"))
 }
 
-/// The same, object by object.
+/// The objects of a rendered layout.
 pub(crate) fn objects(layout: &str) -> Vec<Value> {
     parsed(layout, &built(layout))
 }
 
-/// The overlay that the document shows, over this layout, with files of its own.
+/// The overlay of the document over this layout, with its files.
 pub(crate) fn overlaid(layout: &str) -> Vec<Value> {
     let folder = tempfile::tempdir().expect("a folder");
     std::os::unix::fs::symlink(deploy().join(".."), folder.path().join("watchpost")).expect("linked");
@@ -72,7 +71,7 @@ pub(crate) fn the<'o>(objects: &'o [Value], kind: &str) -> &'o Value {
     found[0]
 }
 
-/// The objects of a layout, and the one that makes its pods.
+/// The objects of a layout, and the workload among them.
 pub(crate) fn with_pods(layout: &str, kind: &str) -> (Vec<Value>, Value) {
     let objects = objects(layout);
     let pods = the(&objects, kind)["spec"].clone();

@@ -1,4 +1,4 @@
-//! What goes into the image, and what is run beside it. The image itself is built and run by the test `image`.
+//! The Dockerfile, and the services of the compose file. The test `image` builds and runs the image.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -11,7 +11,7 @@ use watchpost_tests::server::{command, program};
 use super::{deploy, read};
 
 #[test]
-fn compose_takes_its_file() {
+fn the_compose_file_is_valid() {
     let text = read("compose.yaml");
     let project = compose_project(&text).expect("it is good");
     let services = project["services"].as_object().expect("it has services");
@@ -47,7 +47,7 @@ fn only_watchpost_itself_gets_its_volume_and_prometheus_no_more_than_three_files
 }
 
 #[test]
-fn the_image_is_built_by_the_compiler_that_everybody_has() {
+fn the_image_is_built_by_the_pinned_compiler() {
     let dockerfile = read("../Dockerfile");
     let toolchain: toml::Table = read("../rust-toolchain.toml").parse().expect("it is TOML");
     let channel = toolchain["toolchain"]["channel"].as_str().expect("it names one");
@@ -57,9 +57,9 @@ fn the_image_is_built_by_the_compiler_that_everybody_has() {
     );
 }
 
-/// Dependencies are built from this stage, so their layer stays for as long as it does.
+/// The layer of compiled dependencies is cached as long as this stage does not change.
 #[test]
-fn no_change_of_sources_builds_dependencies_again_and_one_of_a_manifest_does() {
+fn only_a_change_of_a_manifest_rebuilds_dependencies() {
     let folder = tempfile::tempdir().expect("a folder");
     let after = |name: &str, changed: &[&str]| skeleton(&folder.path().join(name), changed);
     let before = after("before", &[]);
@@ -79,7 +79,7 @@ fn no_change_of_sources_builds_dependencies_again_and_one_of_a_manifest_does() {
     for manifest in ["Cargo.lock", "server/Cargo.toml"] {
         assert_ne!(after("manifest", &[manifest]), before, "{manifest}");
     }
-    // All that cargo wants to see of the workspace is there.
+    // The stage has every manifest of the workspace.
     output_of(
         Command::new(env!("CARGO"))
             .args(["tree", "--locked", "--package", "watchpost", "--depth", "0"])
@@ -88,7 +88,7 @@ fn no_change_of_sources_builds_dependencies_again_and_one_of_a_manifest_does() {
     .expect("it is a whole workspace");
 }
 
-/// What the stage `skeleton` of the Dockerfile makes of the tree, with something written at the end of these files.
+/// The result of the stage `skeleton` of the Dockerfile, after a line is appended to these files.
 fn skeleton(place: &Path, changed: &[&str]) -> BTreeMap<PathBuf, Vec<u8>> {
     let _ = fs::remove_dir_all(place);
     fs::create_dir(place).expect("made");
@@ -117,7 +117,7 @@ fn skeleton(place: &Path, changed: &[&str]) -> BTreeMap<PathBuf, Vec<u8>> {
     all
 }
 
-/// The one command of a stage of the Dockerfile.
+/// The only command of a stage of the Dockerfile.
 fn command_of(stage: &str) -> String {
     let dockerfile = read("../Dockerfile");
     let begin = format!(" AS {stage}\n");

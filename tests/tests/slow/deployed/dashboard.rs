@@ -1,5 +1,5 @@
-//! Scrape configuration, rules and dashboard together: a Prometheus runs with the files as they are, but for paths and
-//! addresses, against a Watchpost with traffic. Nothing that a person would look at may be empty.
+//! Scrape configuration, rules and dashboard together: a Prometheus runs with these files, except for paths and
+//! addresses, against a server with traffic. No panel may be empty.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,13 +11,13 @@ use watchpost_tests::server::{Server, eventually, program};
 
 use super::{deploy, read};
 
-/// A machine on which something always is not ok, so that there is a finding to look at.
+/// Settings with a finding that is never ok.
 const SETTINGS: &str = "
 [rules.threshold]
 thresholds = [{ metric = \"memory\", warning = 0.0001 }]
 ";
 
-/// What a dashboard's variables stand for in this test. The range is short, for nobody waits an hour for it.
+/// The values of the dashboard's variables in this test, with a short range.
 const VARIABLES: [(&str, &str); 4] = [
     ("$__rate_interval", "20s"),
     ("$__range", "1m"),
@@ -26,7 +26,7 @@ const VARIABLES: [(&str, &str); 4] = [
 ];
 
 #[test]
-fn a_prometheus_with_these_files_has_something_to_show_everywhere() {
+fn with_these_files_every_panel_has_data() {
     let server = Server::with(SETTINGS).ready();
     let prometheus = scraping(&server);
     prometheus.found("up{job=\"watchpost\"} == 1");
@@ -34,7 +34,7 @@ fn a_prometheus_with_these_files_has_something_to_show_everywhere() {
         for path in ["/metrics", "/api/v1/report", "/nothing"] {
             server.get(path);
         }
-        server.stranger().get("/metrics");
+        server.anonymous_client().get("/metrics");
     };
     for query in queries() {
         eventually(&query, || {
@@ -53,20 +53,20 @@ fn a_prometheus_with_these_files_has_something_to_show_everywhere() {
             prometheus.found(rule["name"].as_str().expect("a rule has a name"));
         }
     }
-    // It is no use to be told of something that nothing tells of.
+    // Every metric of the rules must be exported.
     for metric in metrics_of(&rules) {
         prometheus.found(&metric);
     }
 }
 
-/// Metrics that are there only when there is something to tell.
+/// Metrics that are exported only after an event.
 const SOMETIMES: [&str; 3] = [
     "watchpost_cgroup_memory_limit_bytes",
     "watchpost_http_request_exceptions_total",
     "watchpost_rules_quarantined_total",
 ];
 
-/// The names of ours that rules ask for.
+/// The names of Watchpost's metrics in the rules.
 fn metrics_of(rules: &[Value]) -> Vec<String> {
     let queries: Vec<_> = rules.iter().filter_map(|rule| rule["query"].as_str()).collect();
     let text = queries.join("\n");
@@ -87,9 +87,9 @@ fn metrics_of(rules: &[Value]) -> Vec<String> {
     names
 }
 
-/// All rules, once each was evaluated.
+/// All rules, after each was evaluated once.
 fn evaluated(prometheus: &Prometheus) -> Option<Vec<Value>> {
-    let groups = prometheus.get("/api/v1/rules").expect("it tells its rules")["groups"].clone();
+    let groups = prometheus.get("/api/v1/rules").expect("Prometheus lists its rules")["groups"].clone();
     let rules: Vec<Value> = groups
         .as_array()?
         .iter()
@@ -141,7 +141,7 @@ fn path(path: &Path) -> String {
     whole.display().to_string()
 }
 
-/// Every query of the dashboard that has to have an answer, as Grafana would send it.
+/// Every query of the dashboard that must have a result, as Grafana sends it.
 fn queries() -> Vec<String> {
     let dashboard: Value = serde_json::from_str(&read("grafana/watchpost.json")).expect("it is JSON");
     let mut found = Vec::new();
@@ -174,7 +174,7 @@ fn queries() -> Vec<String> {
 }
 
 #[test]
-fn the_dashboard_is_one_that_grafana_imports() {
+fn grafana_can_import_the_dashboard() {
     let dashboard: Value = serde_json::from_str(&read("grafana/watchpost.json")).expect("it is JSON");
     assert!(dashboard["schemaVersion"].as_u64().is_some_and(|version| version >= 39));
     assert_eq!(dashboard["id"], Value::Null, "Grafana gives it an id itself");
@@ -203,7 +203,7 @@ fn the_dashboard_is_one_that_grafana_imports() {
         let place = |field: &str| panel["gridPos"][field].as_u64().expect("a place");
         assert!(place("x") + place("w") <= 24, "{} is out of the page", panel["title"]);
     }
-    // Two panels in one place hide each other.
+    // Panels must not overlap.
     for (at, one) in panels.iter().enumerate() {
         for other in &panels[at + 1..] {
             assert!(

@@ -1,5 +1,5 @@
-//! Both layouts for Kubernetes and the overlay over them, held against the schemas of Kubernetes; what refers to what is
-//! looked at by hand.
+//! Both layouts for Kubernetes and the overlay over them, validated against the schemas of Kubernetes; the tests check
+//! references between objects.
 
 use serde_json::Value;
 use watchpost_tests::programs::output_of;
@@ -7,7 +7,7 @@ use watchpost_tests::programs::output_of;
 use super::cluster::{LAYOUTS, built, objects, of_kind, overlaid, the, tool, with_pods, written};
 
 #[test]
-fn kubernetes_takes_both_layouts() {
+fn both_layouts_are_valid_for_kubernetes() {
     let check = |name: &str, text: &str| {
         let file = written(name, text);
         output_of(tool("kubernetes-validate").arg("--strict").arg(file))
@@ -20,10 +20,10 @@ fn kubernetes_takes_both_layouts() {
     }
 }
 
-/// The port is open when everything is loaded, and ready after the first round; each step of that may take five
-/// minutes, as systemd is told.
+/// The port is open after loading, and the server is ready after the first round; each step may take five minutes, as
+/// in the notifications to systemd.
 #[test]
-fn a_layout_is_for_clusters_without_the_operator_too() {
+fn a_layout_works_without_the_prometheus_operator() {
     for (layout, _) in LAYOUTS {
         for object in objects(layout) {
             let version = object["apiVersion"].as_str().expect("it has one");
@@ -67,7 +67,7 @@ fn the_overlay_that_is_shown_has_its_own_image_configuration_and_rules() {
 }
 
 #[test]
-fn what_is_referred_to_is_there() {
+fn every_referenced_object_exists() {
     for (layout, kind) in LAYOUTS {
         let (objects, pods) = with_pods(layout, kind);
         let labels = &pods["template"]["metadata"]["labels"];
@@ -98,7 +98,7 @@ fn what_is_referred_to_is_there() {
             if let Some(claim) = volume.get("persistentVolumeClaim") {
                 named("PersistentVolumeClaim", &claim["claimName"]);
             }
-            // What is secret is made by whoever deploys, as docs/DEPLOYMENT.md says.
+            // The operator creates the secrets, as in docs/DEPLOYMENT.md.
             if let Some(secret) = volume.get("secret") {
                 assert_eq!(secret["secretName"], "watchpost-certificates", "{layout}");
             }
@@ -125,7 +125,7 @@ fn prometheus_finds_the_service_by_its_monitor() {
     for (label, value) in wanted {
         assert_eq!(&service["metadata"]["labels"][label], value);
     }
-    // The job has to have the name that the rules know.
+    // The alerts use this name of the job.
     let label = monitor["spec"]["jobLabel"].as_str().expect("it names the job");
     assert_eq!(service["metadata"]["labels"][label], "watchpost");
     let endpoint = &monitor["spec"]["endpoints"][0];
@@ -142,13 +142,14 @@ fn prometheus_finds_the_service_by_its_monitor() {
 }
 
 #[test]
-fn on_each_node_it_sees_the_node_and_writes_only_its_own_folder() {
+fn the_daemonset_sees_the_node_and_writes_only_its_own_folder() {
     let (objects, pods) = with_pods("daemonset", "DaemonSet");
     for gone in ["Deployment", "PodDisruptionBudget", "PersistentVolumeClaim"] {
         assert!(of_kind(&objects, gone).is_empty(), "{gone}");
     }
     let pod = &pods["template"]["spec"];
-    // The node's interfaces are read below /host/proc, so no port is taken on the node, and the NetworkPolicy holds.
+    // The interfaces of the node are read from /host/proc, so the pod needs no host network, and the NetworkPolicy
+    // applies.
     assert_eq!((&pod["hostNetwork"], &pod["dnsPolicy"]), (&Value::Null, &Value::Null));
     let container = &pod["containers"][0];
     for (setting, path) in [("PROCFS", "/host/proc"), ("SYSFS", "/host/sys"), ("ROOTFS", "/host")] {

@@ -1,4 +1,4 @@
-//! What lies in `deploy/` does what it says: with the programs that read it, and with a Watchpost behind them.
+//! The files in `deploy/`, tested with the programs that read them and with a running server.
 
 mod alerts;
 mod authority;
@@ -11,7 +11,7 @@ mod pods;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Where the files are that people deploy with.
+/// The folder of the deployment files.
 fn deploy() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy")
 }

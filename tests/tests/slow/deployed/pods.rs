@@ -1,5 +1,5 @@
-//! How pods live: without rights, with the time that a start and an end take, and begun again for no more than they have
-//! to be. What they are made of is in `kubernetes`.
+//! The life cycle of pods: privileges, probes, start and termination times, and restarts. `kubernetes` tests the
+//! layouts.
 
 use serde_json::{Value, json};
 
@@ -7,7 +7,7 @@ use super::cluster::{LAYOUTS, objects, the, with_pods};
 use super::read;
 
 #[test]
-fn pods_run_without_rights_and_say_how_they_are() {
+fn pods_run_unprivileged_and_have_probes() {
     for (layout, kind) in LAYOUTS {
         let (_, pods) = with_pods(layout, kind);
         let pod = &pods["template"]["spec"];
@@ -41,7 +41,7 @@ fn pods_run_without_rights_and_say_how_they_are() {
 }
 
 #[test]
-fn a_start_is_given_the_time_that_its_steps_may_take() {
+fn the_startup_probe_allows_the_time_of_every_step() {
     let steps = read("../server/src/app/mod.rs").matches("systemd.begins(").count();
     assert_eq!(steps, 4);
     let dockerfile = read("../Dockerfile");
@@ -63,7 +63,7 @@ fn a_start_is_given_the_time_that_its_steps_may_take() {
 }
 
 #[test]
-fn an_end_waits_until_nobody_connects_and_has_the_time_for_what_is_under_way() {
+fn the_termination_waits_for_endpoints_and_open_requests() {
     let configuration: toml::Table = read("kubernetes/base/watchpost.toml").parse().expect("it is TOML");
     let drain = configuration["server"]["drain_timeout"]
         .as_str()
@@ -91,7 +91,7 @@ fn a_node_with_the_only_pod_can_be_drained() {
 }
 
 #[test]
-fn another_rule_begins_no_pod_again_and_another_configuration_does() {
+fn a_changed_configuration_restarts_pods_and_a_changed_rule_does_not() {
     for (layout, kind) in LAYOUTS {
         let (_, pods) = with_pods(layout, kind);
         let mounted = |name: &str| {
@@ -104,7 +104,7 @@ fn another_rule_begins_no_pod_again_and_another_configuration_does() {
         };
         assert_eq!(mounted("rules"), "watchpost-rules", "{layout}");
         assert!(mounted("config").starts_with("watchpost-config-"), "{layout}");
-        // A file that is mounted alone stays as it was when its pod began.
+        // A file mounted by subPath is not updated in a running pod.
         let container = &pods["template"]["spec"]["containers"][0];
         let mounts = container["volumeMounts"].as_array().expect("it mounts them");
         let rules = mounts

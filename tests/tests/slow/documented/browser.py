@@ -1,4 +1,4 @@
-"""Looks at pages with Chromium and tells what it saw as JSON: what a page asked for and from whom, what it complained
+"""Opens pages in Chromium and reports as JSON: the requests of each page and their hosts, what it complained
 of, what stands on it. It drives the browser by its own protocol, over two pipes, so that nothing else is needed.
 
     browser.py BASE FOLDER    # pictures go into FOLDER
@@ -22,7 +22,7 @@ PAGES = {
     "docs-resource": ("/docs?api=pixcrawler", "document.querySelectorAll('.opblock').length == 2"),
 }
 
-# Opens the operation, asks for it, and tells the status that came back.
+# Opens an operation, sends its request, and returns the status.
 TRY = """(async () => {
   const until = async (what) => {
     for (;;) { const found = what(); if (found) return found; await new Promise(requestAnimationFrame); }
@@ -36,7 +36,7 @@ TRY = """(async () => {
   return [live.innerText.trim().split(/\\s/)[0], block.querySelector('.live-responses-table').innerText];
 })()"""
 
-# Shows one operation with all that it says, and tells what of it is cut off at the edge, and what is too pale to be read:
+# Expands one operation, and returns the texts that are cut off, and those with too little contrast:
 # words (and arrows) that have less than 4.5 times the light of what they stand on, or more than that part of it.
 OPENED = """(async (find, open) => {
   const until = async (what) => {
@@ -168,9 +168,9 @@ class Browser:
             self.events.append(answer)
 
     def value(self, expression):
-        told = self.call("Runtime.evaluate", expression=expression, awaitPromise=True, returnByValue=True)
-        assert "exceptionDetails" not in told, told
-        return told["result"].get("value")
+        report = self.call("Runtime.evaluate", expression=expression, awaitPromise=True, returnByValue=True)
+        assert "exceptionDetails" not in report, report
+        return report["result"].get("value")
 
     def page(self):
         self.session = None
@@ -192,7 +192,7 @@ class Browser:
             assert time.monotonic() < self.deadline, f"{url} does not show what it should"
             self.value("new Promise(requestAnimationFrame).then(() => 0)")
 
-    def told(self):
+    def report(self):
         """What happened since the page was made."""
         complaints, requests, policies = [], [], []
         for event in self.events:
@@ -232,22 +232,22 @@ def main():
                     browser.page()
                     browser.dress(size, scheme)
                     browser.open(base + path, ready)
-                    told = browser.told()
-                    told["wider_by"] = browser.value("document.documentElement.scrollWidth - document.documentElement.clientWidth")
-                    told["background"] = browser.value("getComputedStyle(document.body).backgroundColor")
-                    told["title"] = browser.value("document.title")
+                    report = browser.report()
+                    report["wider_by"] = browser.value("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+                    report["background"] = browser.value("getComputedStyle(document.body).backgroundColor")
+                    report["title"] = browser.value("document.title")
                     browser.picture(os.path.join(folder, f"{page}-{size}-{scheme}.png"))
                     if page in OPERATIONS:
                         find, opens = (json.dumps(part) for part in OPERATIONS[page])
-                        told["opened"] = browser.value(OPENED.replace("FIND, OPEN", f"{find}, {opens}"))
+                        report["opened"] = browser.value(OPENED.replace("FIND, OPEN", f"{find}, {opens}"))
                         browser.picture(os.path.join(folder, f"{page}-opened-{size}-{scheme}.png"))
-                    seen[f"{page} {size} {scheme}"] = told
+                    seen[f"{page} {size} {scheme}"] = report
         browser.page()
         browser.dress("desktop", "light")
         browser.open(base + "/docs", PAGES["docs"][1])
         status, text = browser.value(TRY)
         browser.picture(os.path.join(folder, "docs-tried.png"))
-        tried = {"status": status, "text": text, **browser.told()}
+        tried = {"status": status, "text": text, **browser.report()}
         reached = []
         browser.open(base + "/", PAGES["index"][1])
         for _ in range(6):

@@ -1,4 +1,4 @@
-//! People with a browser: the pages show themselves, ask nobody else for anything, and complain of nothing.
+//! The pages in a browser: they render, load nothing from other servers, and log no errors.
 
 use std::process::Command;
 
@@ -8,7 +8,7 @@ use watchpost_tests::server::Server;
 use super::{here, python};
 
 #[test]
-fn pages_are_shown_by_a_browser_and_ask_nobody_else() {
+fn pages_work_in_a_browser_and_load_nothing_from_other_servers() {
     let server = Server::start().ready();
     let folder = tempfile::tempdir().expect("a folder");
     let pictures = std::env::var_os("PICTURES").map_or_else(|| folder.path().to_owned(), Into::into);
@@ -19,8 +19,8 @@ fn pages_are_shown_by_a_browser_and_ask_nobody_else() {
         .output()
         .expect("python runs");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let told: Value = serde_json::from_slice(&output.stdout).expect("it tells JSON");
-    let seen = told["seen"].as_object().expect("it saw pages");
+    let results: Value = serde_json::from_slice(&output.stdout).expect("it prints JSON");
+    let seen = results["seen"].as_object().expect("it saw pages");
     assert_eq!(seen.len(), 5 * 2 * 2);
     for (name, page) in seen {
         quiet(name, page, &base);
@@ -35,14 +35,14 @@ fn pages_are_shown_by_a_browser_and_ask_nobody_else() {
             readable(name, &page["opened"]);
         }
     }
-    let tried = &told["tried"];
+    let tried = &results["tried"];
     quiet("what was tried", tried, &base);
     assert_eq!(tried["status"], "200", "{tried}");
     assert!(
         tried["text"].as_str().is_some_and(|text| text.contains("anonymous")),
         "{tried}"
     );
-    let reached: Vec<_> = told["reached"]
+    let reached: Vec<_> = results["reached"]
         .as_array()
         .into_iter()
         .flatten()
@@ -59,10 +59,10 @@ fn pages_are_shown_by_a_browser_and_ask_nobody_else() {
             "your identity"
         ]
     );
-    assert_eq!(told["opened_by_keys"], true, "the keyboard opens no operation");
+    assert_eq!(results["opened_by_keys"], true, "the keyboard opens no operation");
 }
 
-/// An operation that is opened can be read, all of it; and it can be tried where what answers is what is described.
+/// An expanded operation is completely readable, and can be tried if the server of the document responds.
 fn readable(name: &str, opened: &Value) {
     assert!(
         opened["looked"].as_u64().is_some_and(|words| words > 30),

@@ -1,5 +1,5 @@
-"""What somebody writes with the client that a generator made of the document: it looks at the machine, at its past and
-at the rules, reports work and changes it, and is told what went wrong.
+"""Uses the client that a generator made from the document: it reads the status, the history and the rules, reports and
+changes chunks, and handles errors.
 
     client.py BASE CA CERTIFICATE KEY
 """

@@ -1,4 +1,4 @@
-//! Clients that are made of the document: what a generator made of the copy in `docs/` does what it says.
+//! Generated clients: a client from the copy of the document in `docs/` works.
 
 use std::process::{Command, Output};
 
@@ -6,7 +6,7 @@ use watchpost_tests::server::Server;
 
 use super::{here, python};
 
-/// What generators have to be told of WebAssembly.
+/// A configuration of the generator for the media type of WebAssembly.
 const CONFIG: &str = "content_type_overrides:\n  application/wasm: application/octet-stream\npost_hooks: []\n";
 
 fn check(output: &Output) -> String {
@@ -17,7 +17,7 @@ fn check(output: &Output) -> String {
 }
 
 #[test]
-fn a_client_in_python_that_was_generated_works() {
+fn a_generated_python_client_works() {
     let server = Server::start().ready();
     let folder = tempfile::tempdir().expect("a folder");
     let (config, made) = (

@@ -1,4 +1,4 @@
-//! Programs that look for contradictions between the document and what is answered find none.
+//! Tools that compare the document with the responses find no contradictions.
 
 use std::process::Command;
 
@@ -6,17 +6,17 @@ use watchpost_tests::server::{Server, eventually};
 
 use super::{here, python};
 
-/// What schemathesis holds every answer to. That strangers are refused is looked at elsewhere: it knows of no
-/// certificate that it could leave away.
+/// The checks of schemathesis for every response. Authentication is tested elsewhere, because schemathesis cannot omit
+/// the client certificate.
 const CHECKS: &str = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance,\
                       response_headers_conformance,unsupported_method";
 
-/// What it asks for depends on nothing but this.
+/// The seed of the generated requests.
 const SEED: &str = "7";
 
 #[test]
 fn schemathesis_finds_no_contradiction() {
-    // Whatever it does to the rules, it may go on asking.
+    // The client keeps its permissions whatever it changes in the rules.
     let server = Server::start().ready();
     let pki = server.data().join("pki");
     schemathesis(|command| {
@@ -32,7 +32,7 @@ fn schemathesis_finds_no_contradiction() {
 }
 
 #[test]
-fn schemathesis_finds_none_on_a_face_of_its_own() {
+fn schemathesis_finds_no_contradiction_in_the_pixcrawler_profile() {
     let server = Server::with(
         "listeners = [
             { address = \"127.0.0.1:0\" },
@@ -51,11 +51,11 @@ fn schemathesis_finds_none_on_a_face_of_its_own() {
     });
 }
 
-/// Asks what a document describes, as `told` says where both are.
-fn schemathesis(told: impl FnOnce(&mut Command) -> &mut Command) {
+/// Sends the requests of a document; `configure` sets the document and the server.
+fn schemathesis(configure: impl FnOnce(&mut Command) -> &mut Command) {
     let folder = tempfile::tempdir().expect("a folder");
     let mut command = Command::new(python("schemathesis"));
-    // One worker: two at once confuse the parser of Python 3.11.
+    // One worker, because concurrent workers break the parser of Python 3.11.
     command
         .current_dir(folder.path())
         .args(["run", "--no-color", "--warnings", "off", "--checks", CHECKS])
@@ -76,7 +76,7 @@ fn schemathesis(told: impl FnOnce(&mut Command) -> &mut Command) {
             "1",
         ])
         .args(["--max-time", "120", "--request-timeout", "30", "--continue-on-failure"]);
-    let output = told(&mut command).output().expect("schemathesis runs");
+    let output = configure(&mut command).output().expect("schemathesis runs");
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(
         output.status.success(),
@@ -87,7 +87,7 @@ fn schemathesis(told: impl FnOnce(&mut Command) -> &mut Command) {
 }
 
 #[test]
-fn every_example_is_what_its_schema_says() {
+fn every_example_matches_its_schema() {
     for (name, least) in [("openapi.json", 120), ("openapi-pixcrawler.json", 10)] {
         let output = Command::new(python("python"))
             .arg(here("examples.py"))

@@ -1,5 +1,4 @@
-//! The API's document as programs read it that are not ours: one that looks for contradictions, one that generates a
-//! client, and a browser.
+//! The OpenAPI document in third-party programs: a conformance checker, a generator of clients, and a browser.
 
 mod browsing;
 mod clients;
@@ -9,12 +8,12 @@ use std::path::PathBuf;
 
 use watchpost_tests::server::tools;
 
-/// A program of the environment in which `make test-all` installs what reads documents.
+/// A program of the Python environment that `make test-all` installs.
 fn python(name: &str) -> PathBuf {
     tools().join("documented/bin").join(name)
 }
 
-/// A file beside these tests.
+/// A file next to these tests.
 fn here(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
         .join("tests/slow/documented")

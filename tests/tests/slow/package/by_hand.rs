@@ -1,4 +1,4 @@
-//! Watchpost without its package: the commands of `docs/DEPLOYMENT.md`, on a machine that has nothing of it yet.
+//! Installation without the package: the commands of `docs/DEPLOYMENT.md` on a new system.
 
 use std::fs;
 use std::path::Path;

@@ -1,11 +1,11 @@
-//! What the package brings to be read: pages and documents that name each other, and nothing that is not there.
+//! The manual pages and documents of the package, and the links between them.
 
 use std::collections::BTreeSet;
 use std::fs;
 
 use watchpost_tests::machine::Machine;
 
-/// `watchpost(1)` names a page for each command, and those with commands of their own name more.
+/// `watchpost(1)` refers to a page for each command, and those with subcommands to further pages.
 pub(crate) fn every_page_that_a_page_names_is_there(machine: &Machine) {
     let folder = machine.path("/usr/share/man/man1");
     let (mut there, mut named) = (BTreeSet::new(), BTreeSet::new());
@@ -33,11 +33,11 @@ pub(crate) fn every_page_that_a_page_names_is_there(machine: &Machine) {
     let push = machine.says(&["zcat", "/usr/share/man/man1/watchpost-rules-push.1.gz"]);
     assert!(
         push.replace('\\', "").contains("--activate"),
-        "a page tells its command's options"
+        "a page lists its command's options"
     );
 }
 
-/// Whoever reads them on the machine finds what they link to there.
+/// The links of the installed documents lead to installed files.
 pub(crate) fn documents_lead_somewhere(machine: &Machine) {
     let place = machine.path("/usr/share/doc/watchpost");
     let mut documents = vec![place.join("README.md")];

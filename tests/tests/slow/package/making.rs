@@ -1,4 +1,4 @@
-//! Makes packages of the program that these tests are about, as `make deb` does.
+//! Builds packages of the program under test, as `make deb` does.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -6,19 +6,19 @@ use std::process::Command;
 
 use watchpost_tests::server::{program, tools};
 
-/// Runs it; it has to go well.
+/// Runs a command that must succeed.
 pub(crate) fn did(command: &mut Command) {
     let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
-    let told = [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned());
+    let output_text = [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned());
     assert!(
         output.status.success(),
         "{command:?}: {}\n{}",
         output.status,
-        told.concat()
+        output_text.concat()
     );
 }
 
-/// A package of the program that these tests are about, by what `make deb` makes one with.
+/// A package of the program under test, built by the tool of `make deb`.
 pub(crate) fn package(folder: &Path) -> PathBuf {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let release = folder.join("target/release");
@@ -48,12 +48,12 @@ pub(crate) fn package(folder: &Path) -> PathBuf {
     file
 }
 
-/// The program without what only debuggers read, which is most of it here.
+/// The program without debug information, which is most of its size here.
 pub(crate) fn strip(to: &Path) {
     did(Command::new("strip").arg("-o").arg(to).arg(program()));
 }
 
-/// The same under a later version.
+/// The same package with a later version.
 pub(crate) fn later(package: &Path) -> PathBuf {
     let unpacked = package.with_extension("unpacked");
     did(Command::new("dpkg-deb")

@@ -1,5 +1,5 @@
-//! The Debian package: on a machine that runs systemd it is installed, serves within what its unit allows, is
-//! reloaded, watched, updated, removed and purged.
+//! The Debian package on a system with systemd: installation, sandboxing by the unit, reload, watchdog, update, removal
+//! and purge.
 
 mod by_hand;
 mod contents;
@@ -19,11 +19,11 @@ use self::making::{later, package};
 
 const CONFIGURATION: &str = "/etc/watchpost/watchpost.toml";
 
-/// What the file says instead of its defaults: it measures often, so that nobody waits long.
+/// Changed settings: a short interval, so that the tests are fast.
 const OURS: &str = "[collector]\ninterval = \"500ms\"\n";
 
-/// The machine with a package beside it.
-fn bring(machine: &Machine, package: &Path) -> &'static str {
+/// Copies a package to the container.
+fn copy_package(machine: &Machine, package: &Path) -> &'static str {
     fs::copy(package, machine.path("/root/watchpost.deb")).expect("copied");
     "/root/watchpost.deb"
 }
@@ -63,7 +63,7 @@ fn the_package_is_installed_serves_is_updated_and_leaves_nothing() {
     let second = later(&first);
     let machine = Machine::boot();
 
-    machine.says(&["dpkg", "--install", bring(&machine, &first)]);
+    machine.says(&["dpkg", "--install", copy_package(&machine, &first)]);
     it_is_there_and_begun(&machine);
     it_answers_as_the_document_shows(&machine);
     contents::every_page_that_a_page_names_is_there(&machine);
@@ -74,7 +74,7 @@ fn the_package_is_installed_serves_is_updated_and_leaves_nothing() {
     it_is_begun_again_when_it_stands_still(&machine);
     keys_of_root_are_shown_to_it(&machine);
 
-    machine.says(&["dpkg", "--install", bring(&machine, &second)]);
+    machine.says(&["dpkg", "--install", copy_package(&machine, &second)]);
     let kept = fs::read_to_string(machine.path(CONFIGURATION)).expect("it is there");
     assert!(kept.ends_with(OURS), "an update leaves the configuration alone");
     assert_eq!(machine.property("watchpost", "ActiveState"), "active");
@@ -85,8 +85,8 @@ fn the_package_is_installed_serves_is_updated_and_leaves_nothing() {
     assert!(!machine.path("/usr/bin/watchpost").exists());
     assert_eq!(machine.property("watchpost", "ActiveState"), "inactive");
     assert!(machine.path(CONFIGURATION).exists() && machine.path("/var/lib/watchpost/watchpost.db").exists());
-    let told = machine.says(&["dpkg", "--purge", "watchpost"]);
-    assert!(told.contains("deleting /var/lib/watchpost"), "{told}");
+    let output = machine.says(&["dpkg", "--purge", "watchpost"]);
+    assert!(output.contains("deleting /var/lib/watchpost"), "{output}");
     for gone in ["/var/lib/watchpost", CONFIGURATION] {
         assert!(!machine.path(gone).exists(), "{gone}");
     }
@@ -172,8 +172,8 @@ fn it_answers_as_the_document_shows(machine: &Machine) {
     }
 }
 
-/// The rules are machine code, a rule that is brought is compiled by a process with bounds of its own, and what is
-/// mounted is told as the machine's first process sees it.
+/// The sandboxing of the unit allows compiled rules, the sandbox process that compiles an upload, and reading the
+/// mounts of the system's first process.
 fn it_measures_and_compiles_within_its_bounds(machine: &Machine) {
     let snapshot = json(machine, "/api/v1/snapshot");
     assert_eq!(snapshot["gaps"], serde_json::json!([]));
@@ -187,8 +187,8 @@ fn it_measures_and_compiles_within_its_bounds(machine: &Machine) {
         .trim()
         .parse()
         .expect("a number");
-    let told = of("node_processes_pids")[0]["value"].as_f64().expect("a number") as usize;
-    assert!(told.abs_diff(processes) <= 5, "{told} of {processes} processes");
+    let reported = of("node_processes_pids")[0]["value"].as_f64().expect("a number") as usize;
+    assert!(reported.abs_diff(processes) <= 5, "{reported} of {processes} processes");
     for sample in of("node_filesystem_readonly") {
         let point = sample["labels"]["mountpoint"].as_str().expect("a mount point");
         let (own, others) = (
@@ -206,7 +206,7 @@ fn it_measures_and_compiles_within_its_bounds(machine: &Machine) {
     assert_eq!(rule.len(), NUMBERED_BYTES);
     fs::write(machine.path("/root/rule.wasm"), rule).expect("written");
     let pki = "/var/lib/watchpost/pki";
-    let told = machine.says(&[
+    let output = machine.says(&[
         "watchpost",
         "rules",
         "push",
@@ -221,8 +221,8 @@ fn it_measures_and_compiles_within_its_bounds(machine: &Machine) {
         "--key",
         &format!("{pki}/clients/admin.key"),
     ]);
-    assert_eq!(json(machine, "/api/v1/status")["rules"]["generation"], 2, "{told}");
-    // The filter of system calls and the bounds have stopped nothing that is needed.
+    assert_eq!(json(machine, "/api/v1/status")["rules"]["generation"], 2, "{output}");
+    // The system call filter and the limits have blocked nothing that is needed.
     let journal = machine.says(&[
         "journalctl",
         "--no-pager",
@@ -237,7 +237,7 @@ fn it_measures_and_compiles_within_its_bounds(machine: &Machine) {
     );
 }
 
-/// As its comments say: with the one it does not start, and with the other it measures something else.
+/// As the comments of the unit say: with one option it does not start, and with the other its measurements are wrong.
 fn what_the_unit_leaves_out_cannot_be_there(machine: &Machine) {
     let with = |line: &str| {
         let drop_in = machine.path("/etc/systemd/system/watchpost.service.d");
@@ -289,7 +289,7 @@ fn it_is_begun_again_when_it_stands_still(machine: &Machine) {
         || machine.property("watchpost", "MainPID"),
     );
     let first = pid();
-    // Rounds come every half second, so as long as it is watched it is not taken for hung.
+    // There is a round every half second, so the watchdog does not restart it.
     let rounds = || json(machine, "/api/v1/status")["round"]["number"].as_u64();
     eventually("some rounds", || rounds().filter(|rounds| *rounds > 6));
     assert_eq!((restarts(), pid()), ("0".to_owned(), first.clone()));
@@ -302,7 +302,7 @@ fn it_is_begun_again_when_it_stands_still(machine: &Machine) {
     });
 }
 
-/// As the unit's comments say: root's own keys, by a path that the configuration names.
+/// As the comments of the unit say: keys that only root may read, by a path in the configuration.
 fn keys_of_root_are_shown_to_it(machine: &Machine) {
     let (credentials, made) = (
         machine.path("/etc/watchpost/credentials"),
@@ -327,11 +327,10 @@ fn keys_of_root_are_shown_to_it(machine: &Machine) {
     assert_eq!(json(machine, "/api/v1/whoami")["identity"]["kind"], "certificate");
     let other = machine.run(&[
         "runuser",
-        "-u",
-        "nobody",
+        "--user=nobody",
         "--",
         "ls",
         "/run/credentials/watchpost.service",
     ]);
-    assert!(!other.status.success(), "nobody else is shown them");
+    assert!(!other.status.success(), "no other user may read them");
 }

@@ -1,18 +1,18 @@
-//! What is promised of rules that fail.
+//! Quarantine of failing rules.
 
 use serde_json::{Value, json};
 use watchpost_tests::guests::{HOSTILE, LOCKOUT_RULE};
 use watchpost_tests::http::Client;
-use watchpost_tests::rules::{activate, brought, generation, other_version};
+use watchpost_tests::rules::{activate, generation, other_version, uploaded};
 use watchpost_tests::server::{Server, eventually};
 
 const EDGE: &str = "[server]\nhostname = \"edge-9\"\n[rules]\nfaults_in_a_row = 3\n";
 
 #[test]
-fn a_rule_that_fails_when_it_is_tried_is_never_in_force() {
+fn a_rule_that_fails_its_checks_is_never_active() {
     let server = Server::with(EDGE).ready();
     let admin = server.client("admin");
-    let (name, digest) = brought(&admin, HOSTILE);
+    let (name, digest) = uploaded(&admin, HOSTILE);
     let refused = activate(
         &admin,
         &name,
@@ -28,22 +28,22 @@ fn a_rule_that_fails_when_it_is_tried_is_never_in_force() {
 }
 
 #[test]
-fn a_rule_that_fails_again_and_again_is_put_aside_and_its_last_good_version_comes_back() {
+fn a_rule_that_keeps_failing_is_quarantined_and_its_last_good_version_is_activated() {
     let server = Server::with(EDGE).ready();
     let admin = server.client("admin");
-    let (name, digest) = brought(&admin, HOSTILE);
+    let (name, digest) = uploaded(&admin, HOSTILE);
     activate(&admin, &name, &digest, json!({ "settings": { "count": 1 } }));
     let soon = now_ms() + 2000;
     let bad = json!({ "settings": { "do": "panic", "on": "edge-9", "from_ms": soon } });
     assert_eq!(activate(&admin, &name, &digest, bad).status, 200);
-    let told = eventually("a line in the log of the rule", || {
+    let entry = eventually("a line in the log of the rule", || {
         let log = admin.get("/api/v1/rules/hostile/log").json();
         Some(log["log"][0].clone()).filter(|line| line["what"] == "quarantined")
     });
-    assert_eq!((&told["by"], &told["digest"]), (&json!("watchpost"), &json!(digest)));
+    assert_eq!((&entry["by"], &entry["digest"]), (&json!("watchpost"), &json!(digest)));
     assert!(
-        told["note"].as_str().is_some_and(|note| note.contains("is on fire")),
-        "{told}"
+        entry["note"].as_str().is_some_and(|note| note.contains("is on fire")),
+        "{entry}"
     );
     let rule = admin.get("/api/v1/rules/hostile").json();
     assert_eq!(rule["active"][0]["settings"]["count"], 1, "{rule}");
@@ -67,10 +67,10 @@ fn a_rule_that_fails_again_and_again_is_put_aside_and_its_last_good_version_come
 }
 
 #[test]
-fn a_role_rule_that_fails_is_put_aside_once_however_many_ask_it() {
+fn a_failing_role_rule_is_quarantined_once_under_many_requests() {
     let server = Server::with(EDGE).ready();
     let admin = server.client("admin");
-    let (name, digest) = brought(&admin, LOCKOUT_RULE);
+    let (name, digest) = uploaded(&admin, LOCKOUT_RULE);
     assert_eq!(activate(&admin, &name, &digest, json!({})).status, 200);
     let failing = json!({ "settings": { "do": "panic", "to": "agent" } });
     assert_eq!(
@@ -89,7 +89,7 @@ fn a_role_rule_that_fails_is_put_aside_once_however_many_ask_it() {
             });
         }
     });
-    // Late signals of the same failure put nothing aside that is good.
+    // Late reports of the same failure do not quarantine the good version.
     for _ in 0..20 {
         assert_eq!(server.client("agent").get("/api/v1/status").status, 200);
     }
@@ -111,18 +111,18 @@ fn a_role_rule_that_fails_is_put_aside_once_however_many_ask_it() {
 }
 
 #[test]
-fn what_was_let_go_meanwhile_does_not_keep_a_failing_rule_in_force() {
+fn a_deleted_fallback_version_does_not_keep_a_failing_rule_active() {
     let server = Server::with(EDGE).ready();
     let admin = server.client("admin");
-    let (name, first) = brought(&admin, LOCKOUT_RULE);
-    let (_, second) = brought(&admin, &other_version(LOCKOUT_RULE));
+    let (name, first) = uploaded(&admin, LOCKOUT_RULE);
+    let (_, second) = uploaded(&admin, &other_version(LOCKOUT_RULE));
     activate(&admin, &name, &first, json!({}));
     let failing = json!({ "settings": { "do": "panic", "to": "agent" } });
     assert_eq!(activate(&admin, &name, &second, failing).status, 200);
     let path = format!("/api/v1/rules/{name}/versions/{first}");
     assert_eq!(admin.ask("DELETE", &path).status, 204);
     let agent = server.client("agent");
-    // Watchpost's own was there before both.
+    // The built-in rule preceded both.
     eventually("the rule before", || {
         (agent.get("/api/v1/chunks").status == 200).then_some(())
     });
@@ -132,10 +132,10 @@ fn what_was_let_go_meanwhile_does_not_keep_a_failing_rule_in_force() {
 }
 
 #[test]
-fn a_role_rule_that_fails_when_it_is_tried_is_never_in_force() {
+fn a_role_rule_that_fails_its_checks_is_never_active() {
     let server = Server::with(EDGE).ready();
     let admin = server.client("admin");
-    let (name, digest) = brought(&admin, LOCKOUT_RULE);
+    let (name, digest) = uploaded(&admin, LOCKOUT_RULE);
     assert_eq!(
         activate(&admin, &name, &digest, json!({})).status,
         200,
