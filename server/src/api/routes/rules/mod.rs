@@ -198,7 +198,7 @@ impl From<&CompileError> for ApiError {
             CompileError::Refused(refusal) => Self::Rejected(Box::new(Rejected {
                 check: "it is a rule".to_owned(),
                 why: error.to_string(),
-                advice: "docs/RULES.md describes what a rule must export".to_owned(),
+                advice: "docs/RULES.md describes the contract of a rule".to_owned(),
                 more: serde_json::to_value(refusal).unwrap_or_default(),
             })),
         }
