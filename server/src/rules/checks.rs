@@ -36,10 +36,10 @@ pub struct Failed {
 const CHECK_COMPONENT: &str = "it is a whole component";
 const CONTRACT: &str = "it keeps the contract and imports nothing";
 const COMPILES: &str = "it compiles";
-const CHECK_DESCRIBE: &str = "describe() succeeds";
+const CHECK_DESCRIBE: &str = "it says who it is";
 const CHECK_DEFAULT_SETTINGS: &str = "it accepts {} as settings";
-const CHECK_SETTINGS: &str = "it accepts the given settings";
-const CHECK_SCHEMA: &str = "schema agrees with check-settings";
+const CHECK_SETTINGS: &str = "it accepts the settings that were given";
+const CHECK_SCHEMA: &str = "its schema accepts the same";
 const CHECK_EVALUATE: &str = "it judges sample rounds";
 const DECIDES: &str = "it decides sample requests";
 
@@ -256,7 +256,7 @@ mod tests {
 
         let failed = try_out(&module, r#"{"thresholds": 5}"#, &[], &Schemas::Here).expect_err("refused");
         assert_eq!(failed.check, CHECK_SETTINGS);
-        assert!(failed.why.contains("invalid settings"), "{}", failed.why);
+        assert!(failed.why.contains("the settings will not do"), "{}", failed.why);
     }
 
     #[test]

@@ -153,7 +153,7 @@ fn what_is_refused_is_told_with_its_check_and_what_to_do() {
     let panics = desk
         .rules(&["push", "rule.wasm", "--settings", r#"{"do": "panic"}"#])
         .with(1);
-    has(&panics.error, "failed check: it judges sample rounds");
+    has(&panics.error, "failed check: evaluates sample rounds");
     has(&panics.error, "is on fire");
     let unread = desk.rules(&["push", "rule.wasm", "--settings", "{no"]).with(65);
     has(&unread.error, "--settings: settings must be a JSON object");
@@ -172,7 +172,7 @@ fn what_takes_longer_than_a_moment_to_compile_is_waited_for() {
     desk.author.keep("rule.wasm", ponderous(300, 300));
     let refused = desk.rules(&["push", "rule.wasm"]).with(1);
     has(&refused.error, "/api/v1/uploads/1: the server responds with 422");
-    has(&refused.error, "failed check: it compiles within the limits");
+    has(&refused.error, "failed check: compiles within limits");
 }
 
 #[test]

@@ -136,9 +136,9 @@ fn each_check_is_told_and_a_stranger_is_refused_by_name() {
         "it is a whole component",
         "it keeps the contract and imports nothing",
         "it compiles",
-        "describe() succeeds",
+        "it says who it is",
         "it accepts {} as settings",
-        "schema agrees with check-settings",
+        "its schema accepts the same",
         "it judges sample rounds",
         "a threshold rule of",
         "sha256:",
@@ -153,7 +153,9 @@ fn each_check_is_told_and_a_stranger_is_refused_by_name() {
     ]);
     let refused = refused.with(1);
     assert!(
-        refused.out.contains("FAILED            it accepts the given settings"),
+        refused
+            .out
+            .contains("FAILED            it accepts the settings that were given"),
         "{}",
         refused.out
     );
@@ -256,7 +258,7 @@ fn a_snapshot_is_judged_and_the_worst_is_told_first() {
         .rules(&["run", "role.wasm", "--snapshot", "snapshot.json"])
         .with(64);
     assert!(
-        refused.error.contains("role is a role rule and judges nothing"),
+        refused.error.contains("role is a role rule and judges no snapshots"),
         "{}",
         refused.error
     );

@@ -41,7 +41,7 @@ fn refusal(status: &str, family: &str) -> Option<(ApiError, Option<&'static str>
                 .to_owned(),
         ),
         ("412", _) => ApiError::Precondition(
-            "generation 2 is active, not the one that you changed; read the rules again and retry".to_owned(),
+            "generation 2 is active, not the expected one; read it and retry".to_owned(),
         ),
         ("413", "Rules") => ApiError::ComponentTooLarge { limit: 32 << 20 },
         ("413", _) => ApiError::BodyTooLarge,
@@ -53,7 +53,7 @@ fn refusal(status: &str, family: &str) -> Option<(ApiError, Option<&'static str>
                 .to_owned(),
         ),
         ("422", _) => ApiError::Rejected(Box::new(Rejected {
-            check: "it accepts the given settings".to_owned(),
+            check: "accepts the given settings".to_owned(),
             why: "invalid settings: /percent_a_day: a disk fills by more than 0 percent a day".to_owned(),
             advice: "correct the settings where they are wrong; GET the rule for their schema".to_owned(),
             more: json!({

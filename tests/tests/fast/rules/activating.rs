@@ -202,7 +202,7 @@ fn what_takes_part_cannot_be_deleted_and_what_does_not_can() {
         format!("/api/v1/rules/{name}/versions/{digest}"),
     );
     for path in [&rule, &version] {
-        assert!(admin.ask("DELETE", path).problem(409).contains("takes part"));
+        assert!(admin.ask("DELETE", path).problem(409).contains("is in use"));
     }
     let out = admin.ask("DELETE", &format!("{rule}/active"));
     assert!(

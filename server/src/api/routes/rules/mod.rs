@@ -164,7 +164,7 @@ impl From<&ChangeError> for ApiError {
             },
             ChangeError::MayNotForce(why) => Self::Forbidden((*why).to_owned()),
             ChangeError::Settings(refusal) => Self::Rejected(Box::new(Rejected {
-                check: "it accepts the given settings".to_owned(),
+                check: "accepts the given settings".to_owned(),
                 advice: "correct the settings where they are wrong; GET the rule for their schema".to_owned(),
                 more: serde_json::to_value(refusal).unwrap_or_default(),
                 why: refusal.to_string(),
@@ -190,13 +190,13 @@ impl From<&CompileError> for ApiError {
             },
             CompileError::Broken(why) => Self::Internal(why.clone()),
             CompileError::TooLong { .. } | CompileError::TooMuch { .. } => Self::Rejected(Box::new(Rejected {
-                check: "it compiles within the limits".to_owned(),
+                check: "compiles within limits".to_owned(),
                 why: error.to_string(),
                 advice: "split its largest functions, or remove what the rule does not need".to_owned(),
                 more: Value::Null,
             })),
             CompileError::Refused(refusal) => Self::Rejected(Box::new(Rejected {
-                check: "it is a rule".to_owned(),
+                check: "component is a valid rule".to_owned(),
                 why: error.to_string(),
                 advice: "docs/RULES.md describes the contract of a rule".to_owned(),
                 more: serde_json::to_value(refusal).unwrap_or_default(),
