@@ -171,7 +171,7 @@ pub enum Misbehaviour {
     #[error("it denied without a reason")]
     NoReason,
     /// It says something of itself that cannot be.
-    #[error("invalid {field}: {why}")]
+    #[error("its {field} will not do: {why}")]
     BadManifest {
         /// Name, version, description or settings schema.
         field: &'static str,
@@ -179,7 +179,7 @@ pub enum Misbehaviour {
         why: String,
     },
     /// Its plan names metrics that cannot be.
-    #[error("invalid plan: {why}")]
+    #[error("its plan will not do: {why}")]
     BadPlan {
         /// Why.
         why: String,
@@ -305,7 +305,7 @@ pub struct Problem {
 #[serde(rename_all = "kebab-case", tag = "refusal")]
 pub enum SettingsRefusal {
     /// The rule names what is wrong with them.
-    #[error("invalid settings: {}", join(.problems))]
+    #[error("the settings will not do: {}", join(.problems))]
     Problems {
         /// Its words.
         problems: Vec<Problem>,

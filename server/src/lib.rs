@@ -1,5 +1,5 @@
-//! The Watchpost server: it collects measurements, stores them, serves the API and reports findings. Rules evaluate
-//! the measurements, in the sandbox of `watchpost-policies`.
+//! The Watchpost server: it measures, stores, serves and notifies. Rules, which `watchpost-policies` runs, judge the
+//! measurements.
 
 #![cfg_attr(
     test,

@@ -1,4 +1,4 @@
-//! The program `watchpost`; all functions are in the library.
+//! The program `watchpost`. All code is in the library.
 
 use std::process::ExitCode;
 

@@ -21,8 +21,8 @@ use crate::tasks;
 /// How long an HTTP/2 stream stays open whose body no handler reads.
 const LINGER_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How many bytes of it are read and discarded in that time. They are read because unread data takes up the flow-control
-/// window of the whole connection.
+/// How many bytes of it are read and discarded in that time. They are read because unread data takes up the
+/// flow-control window of the whole connection.
 const MAX_LINGER_BYTES: usize = 64 << 20;
 
 /// A request body with limits. Over HTTP/1, a response without a read body leaves it here: the framework drains a body

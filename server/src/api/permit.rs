@@ -79,11 +79,11 @@ impl<A: Permission> FromRequest for Permit<A> {
         let Some(client) = client else {
             return Either::Left(ready(Err(missing("client"))));
         };
-        let decided = make(request, &client.identity, A::ACTION);
-        if let Ok(made) = &decided {
-            compare(request, &client, A::ACTION, made);
+        let decided = decide_timed(request, &client.identity, A::ACTION);
+        if let Ok(timed) = &decided {
+            enqueue_shadow_job(request, &client, A::ACTION, timed);
         }
-        let judged = judge(request, &client, A::ACTION, &decided).map(|()| Self(PhantomData));
+        let judged = authorize(request, &client, A::ACTION, &decided).map(|()| Self(PhantomData));
         match record(request, client, A::ACTION, decided.ok(), judged.is_ok()) {
             None => Either::Left(ready(judged)),
             Some(room) => Either::Right(Box::pin(async move {
@@ -94,13 +94,13 @@ impl<A: Permission> FromRequest for Permit<A> {
     }
 }
 
-fn judge(
+fn authorize(
     request: &HttpRequest,
     client: &Client,
     action: Action,
     decided: &Result<TimedDecision, ApiError>,
 ) -> Result<(), ApiError> {
-    if !decided.as_ref().is_ok_and(|made| made.decision.is_allowed()) && breaks_glass(request, client, action) {
+    if !decided.as_ref().is_ok_and(|timed| timed.decision.is_allowed()) && breaks_glass(request, client, action) {
         log::warn!(identity:% = client.identity, action:% = action; "the role rule denies the action, but rules.break_glass allows it");
         return Ok(());
     }
@@ -153,11 +153,11 @@ fn record(
     allowed: bool,
 ) -> Option<impl Future<Output = ()> + use<>> {
     let decisions = request.app_data::<Data<Decisions>>()?;
-    let verdict = verdict(decided.as_ref().map(|made| &made.decision.verdict), allowed)?;
+    let verdict = verdict(decided.as_ref().map(|timed| &timed.decision.verdict), allowed)?;
     if !decisions.wants(verdict) {
         return None;
     }
-    let (decision, took) = decided.map(|made| (made.decision, made.took)).unzip();
+    let (decision, took) = decided.map(|timed| (timed.decision, timed.took)).unzip();
     decisions.take_in(Record::Decision(DecisionRecordParts {
         request: described(request, client, action),
         verdict,
@@ -179,13 +179,13 @@ fn described(request: &HttpRequest, client: Client, action: Action) -> RequestRe
 }
 
 /// Queues the request for the role rule in shadow. It does not change or delay the response.
-fn compare(request: &HttpRequest, client: &Client, action: Action, made: &TimedDecision) {
+fn enqueue_shadow_job(request: &HttpRequest, client: &Client, action: Action, timed: &TimedDecision) {
     let queue = request.app_data::<Data<ShadowQueue>>();
     if let (Some(queue), Some(registry)) = (queue, request.app_data::<Data<Registry>>()) {
         queue.enqueue(&active(request, registry), |active| ShadowJob {
             active,
-            report: made.report.clone(),
-            decision: made.decision.clone(),
+            report: timed.report.clone(),
+            decision: timed.decision.clone(),
             request: described(request, client.clone(), action),
         });
     }
@@ -202,10 +202,10 @@ fn verdict(verdict_of_rule: Option<&Verdict>, allowed: bool) -> Option<store::Ve
 
 /// Evaluates the active role rule for this identity and action.
 pub fn decide(request: &HttpRequest, identity: &Identity, action: Action) -> Result<Arc<Decision>, ApiError> {
-    make(request, identity, action).map(|made| made.decision)
+    decide_timed(request, identity, action).map(|timed| timed.decision)
 }
 
-fn make(request: &HttpRequest, identity: &Identity, action: Action) -> Result<TimedDecision, ApiError> {
+fn decide_timed(request: &HttpRequest, identity: &Identity, action: Action) -> Result<TimedDecision, ApiError> {
     let registry = request.app_data::<Data<Registry>>();
     let registry = registry.ok_or_else(|| missing("registry of rules"))?;
     let quarantine = request.app_data::<Data<Quarantine>>();

@@ -31,11 +31,11 @@ const QUEUE_TIMEOUT: Duration = Duration::from_secs(5);
 const BUFFERED_CHUNKS: usize = 4;
 
 /// The size of a chunk: large enough for an efficient socket write.
-const PIECE_BYTES: usize = 64 * 1024;
+const CHUNK_BYTES: usize = 64 * 1024;
 
 /// All streams. Cheap to clone.
 #[derive(Clone)]
-pub struct Flows {
+pub struct StreamPool {
     free: Arc<Semaphore>,
     read_timeout: Duration,
     wait: Duration,
@@ -48,14 +48,14 @@ pub struct StreamPermit {
 }
 
 /// The writer of a response.
-pub struct Flow {
+pub struct StreamWriter {
     sender: mpsc::Sender<io::Result<Bytes>>,
-    waiting: Vec<u8>,
+    buffer: Vec<u8>,
     runtime: Handle,
     read_timeout: Duration,
 }
 
-impl Flows {
+impl StreamPool {
     /// No stream is active.
     pub fn new() -> Self {
         Self::with_timeouts(READ_TIMEOUT, QUEUE_TIMEOUT)
@@ -80,7 +80,7 @@ impl Flows {
     }
 }
 
-impl Default for Flows {
+impl Default for StreamPool {
     fn default() -> Self {
         Self::new()
     }
@@ -88,25 +88,25 @@ impl Default for Flows {
 
 impl StreamPermit {
     /// Starts the response. It ends with an error if the work fails or the client stops reading.
-    pub fn flow(
+    pub fn start(
         self,
-        work: impl FnOnce(&mut Flow) -> io::Result<()> + Send + 'static,
+        work: impl FnOnce(&mut StreamWriter) -> io::Result<()> + Send + 'static,
     ) -> impl Stream<Item = io::Result<Bytes>> {
         let Self { permit, read_timeout } = self;
-        let (sender, mut pieces) = mpsc::channel(BUFFERED_CHUNKS);
+        let (sender, mut chunks) = mpsc::channel(BUFFERED_CHUNKS);
         // The error has its own channel: if the client stops reading, the chunk channel has no room for it.
         let broken: Arc<Mutex<Option<io::Error>>> = Arc::default();
         let reported = broken.clone();
         go_on(async move {
             let held = sender.clone();
-            let mut flow = Flow {
+            let mut writer = StreamWriter {
                 sender,
-                waiting: Vec::with_capacity(PIECE_BYTES),
+                buffer: Vec::with_capacity(CHUNK_BYTES),
                 runtime: Handle::current(),
                 read_timeout,
             };
             let done = block(move || {
-                let done = work(&mut flow).and_then(|()| flow.pass_on());
+                let done = work(&mut writer).and_then(|()| writer.send_chunk());
                 drop(permit);
                 done
             });
@@ -116,7 +116,7 @@ impl StreamPermit {
             // This ends the stream; no error can follow.
             drop(held);
         });
-        poll_fn(move |context| match pieces.poll_recv(context) {
+        poll_fn(move |context| match chunks.poll_recv(context) {
             Poll::Ready(None) => {
                 let broken = broken.lock().take();
                 Poll::Ready(broken.map(Err))
@@ -127,11 +127,11 @@ impl StreamPermit {
 }
 
 /// Sends a chunk. An error means that the client no longer reads.
-impl io::Write for Flow {
+impl io::Write for StreamWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.waiting.extend_from_slice(bytes);
-        if self.waiting.len() >= PIECE_BYTES {
-            self.pass_on()?;
+        self.buffer.extend_from_slice(bytes);
+        if self.buffer.len() >= CHUNK_BYTES {
+            self.send_chunk()?;
         }
         Ok(bytes.len())
     }
@@ -142,10 +142,10 @@ impl io::Write for Flow {
     }
 }
 
-impl Flow {
-    fn pass_on(&mut self) -> io::Result<()> {
-        let piece = std::mem::take(&mut self.waiting);
-        let sent = self.sender.send(Ok(piece.into()));
+impl StreamWriter {
+    fn send_chunk(&mut self) -> io::Result<()> {
+        let chunk = std::mem::take(&mut self.buffer);
+        let sent = self.sender.send(Ok(chunk.into()));
         // The timer is created inside the runtime.
         match self.runtime.block_on(async { timeout(self.read_timeout, sent).await }) {
             Ok(sent) => sent.map_err(|_| io::ErrorKind::BrokenPipe.into()),
@@ -173,50 +173,50 @@ mod tests {
         actix_web::rt::System::new().block_on(test);
     }
 
-    fn endless(flow: &mut Flow) -> io::Result<()> {
-        let piece = vec![b'x'; PIECE_BYTES];
+    fn endless(writer: &mut StreamWriter) -> io::Result<()> {
+        let chunk = vec![b'x'; CHUNK_BYTES];
         loop {
-            flow.write_all(&piece)?;
+            writer.write_all(&chunk)?;
         }
     }
 
     #[test]
     fn a_response_is_complete_and_a_failed_one_ends_with_an_error() {
         run(async {
-            let flows = Flows::with_timeouts(LONG, LONG);
+            let pool = StreamPool::with_timeouts(LONG, LONG);
             let many = BUFFERED_CHUNKS * 3;
-            let whole = flows.acquire().await.expect("one is free").flow(move |flow| {
-                let piece = vec![b'x'; PIECE_BYTES];
-                (0..many).try_for_each(|_| flow.write_all(&piece))?;
-                flow.write_all(b"the end")
+            let whole = pool.acquire().await.expect("one is free").start(move |writer| {
+                let chunk = vec![b'x'; CHUNK_BYTES];
+                (0..many).try_for_each(|_| writer.write_all(&chunk))?;
+                writer.write_all(b"the end")
             });
-            let pieces: Vec<_> = whole.collect().await;
-            assert!(pieces.iter().all(Result::is_ok), "it is whole");
-            assert_eq!(pieces.len(), many + 1);
-            let broken = flows.acquire().await.expect("one is free").flow(|flow| {
-                flow.write_all(b"part")?;
+            let chunks: Vec<_> = whole.collect().await;
+            assert!(chunks.iter().all(Result::is_ok), "it is whole");
+            assert_eq!(chunks.len(), many + 1);
+            let broken = pool.acquire().await.expect("one is free").start(|writer| {
+                writer.write_all(b"part")?;
                 Err(io::Error::other("no more"))
             });
-            let pieces: Vec<_> = broken.collect().await;
-            assert!(pieces.last().is_some_and(Result::is_err), "{pieces:?}");
+            let chunks: Vec<_> = broken.collect().await;
+            assert!(chunks.last().is_some_and(Result::is_err), "{chunks:?}");
         });
     }
 
     #[test]
     fn a_client_that_stops_reading_is_disconnected() {
         run(async {
-            let flows = Flows::with_timeouts(SOON, LONG);
+            let pool = StreamPool::with_timeouts(SOON, LONG);
             let (report, reported) = oneshot::channel();
-            let unread = flows.acquire().await.expect("one is free").flow(|flow| {
-                let done = endless(flow);
+            let unread = pool.acquire().await.expect("one is free").start(|writer| {
+                let done = endless(writer);
                 let _ = report.send(done.as_ref().map_err(io::Error::kind).copied());
                 done
             });
             assert_eq!(reported.await.expect("it ends"), Err(io::ErrorKind::TimedOut));
-            let pieces: Vec<_> = unread.collect().await;
-            assert_eq!(pieces.len(), BUFFERED_CHUNKS + 1);
+            let chunks: Vec<_> = unread.collect().await;
+            assert_eq!(chunks.len(), BUFFERED_CHUNKS + 1);
             assert!(
-                pieces.last().is_some_and(Result::is_err),
+                chunks.last().is_some_and(Result::is_err),
                 "a part is not taken for the whole"
             );
         });
@@ -225,20 +225,20 @@ mod tests {
     #[test]
     fn a_stream_over_the_limit_is_rejected_until_another_ends() {
         run(async {
-            let flows = Flows::with_timeouts(LONG, SOON);
+            let pool = StreamPool::with_timeouts(LONG, SOON);
             let mut unread = Vec::new();
             for _ in 0..MAX_CONCURRENT_STREAMS {
-                unread.push(flows.acquire().await.expect("one is free").flow(endless));
+                unread.push(pool.acquire().await.expect("one is free").start(endless));
             }
-            assert!(flows.acquire().await.is_none(), "all streams wait for their clients");
+            assert!(pool.acquire().await.is_none(), "all streams wait for their clients");
             unread.pop();
-            let with_timeouts = Flows {
+            let with_timeouts = StreamPool {
                 wait: LONG,
-                ..flows.clone()
+                ..pool.clone()
             };
             let next = with_timeouts.acquire().await.expect("one ended");
-            let pieces: Vec<_> = next.flow(|flow| flow.write_all(b"served")).collect().await;
-            assert_eq!(pieces[0].as_ref().expect("it is whole"), "served");
+            let chunks: Vec<_> = next.start(|writer| writer.write_all(b"served")).collect().await;
+            assert_eq!(chunks[0].as_ref().expect("it is whole"), "served");
         });
     }
 }

@@ -140,7 +140,7 @@ impl Reloader {
     }
 
     async fn apply(&mut self) -> Result<(), String> {
-        let config = Config::load(&self.sources).map_err(|mistakes| mistakes.to_string())?;
+        let config = Config::load(&self.sources).map_err(|errors| errors.to_string())?;
         let options = config.rules.options();
         if options != self.current.rules.options() {
             let (rules, settings) = (self.parts.rules.clone(), options.configured.clone());

@@ -14,7 +14,7 @@ use crate::api::gate;
 use crate::api::process::Listening;
 use crate::api::routes::history::Past;
 use crate::api::routes::status::{StatusPage, StatusSources};
-use crate::api::streaming::Flows;
+use crate::api::streaming::StreamPool;
 use crate::config::{self, Config};
 use crate::tls::ClientAuth;
 
@@ -60,7 +60,7 @@ pub(super) fn serve(config: &Config, parts: &Parts, listeners: Vec<Socket>) -> R
         store: parts.store.clone(),
         max_points: config.history.max_points,
         max_series: config.history.max_series,
-        flows: Flows::new(),
+        streams: StreamPool::new(),
     });
     let decisions = Data::new(parts.decisions.clone());
     let pages = Data::new(parts.metrics_pages.clone());

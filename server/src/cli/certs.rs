@@ -119,11 +119,11 @@ fn issue(authority: &Authority, name: &str, role: &str, days: u32, now: Timestam
 fn renew(authority: &Authority, name: &str, role: &str, now: Timestamp) -> Result<String, PkiError> {
     let of_name = |issued: &Issued| issued.name == name && issued.revoked_at.is_none();
     let latest = |all: Vec<Issued>| all.into_iter().filter(of_name).max_by_key(|issued| issued.not_after);
-    let has = latest(authority.list()?).and_then(|known| known.role);
-    if let Some(has) = has.filter(|has| has != role) {
+    let current_role = latest(authority.list()?).and_then(|known| known.role);
+    if let Some(current_role) = current_role.filter(|current_role| current_role != role) {
         return Err(PkiError::OtherRole {
             who: name.to_owned(),
-            has,
+            has: current_role,
             wanted: role.to_owned(),
         });
     }

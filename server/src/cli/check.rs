@@ -10,7 +10,7 @@ use crate::rules::Rules;
 pub(super) fn run(sources: Sources) -> ExitCode {
     let config = match Config::load(&sources) {
         Ok(config) => config,
-        Err(mistakes) => return fail(CONFIG, &mistakes.to_string()),
+        Err(errors) => return fail(CONFIG, &errors.to_string()),
     };
     if let Err(error) = Rules::load(config.rules.limits.limits(), &config.rules.settings(), None) {
         return fail(CONFIG, &crate::error_chain::error_chain(&error));

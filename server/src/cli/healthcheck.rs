@@ -37,17 +37,17 @@ impl Healthcheck {
             .ok()
             .map(|config| config.server.data_dir.join("pki/clients/reader"));
         let made = made.map(|path| (path.with_extension("crt"), path.with_extension("key")));
-        let shown = self
+        let client_certificate = self
             .cert
             .zip(self.key)
             .or(made.filter(|(certificate, key)| certificate.is_file() && key.is_file()));
         let url = match (self.url, config) {
             (Some(url), _) => url,
             (None, Ok(config)) => url_of(&config),
-            (None, Err(mistakes)) => return fail(CONFIG, &mistakes.to_string()),
+            (None, Err(errors)) => return fail(CONFIG, &errors.to_string()),
         };
         let timeout = Duration::from_secs(self.timeout);
-        match actix_web::rt::System::new().block_on(request_health(&url, shown, timeout)) {
+        match actix_web::rt::System::new().block_on(request_health(&url, client_certificate, timeout)) {
             Ok(()) => ExitCode::SUCCESS,
             Err(why) => fail(UNAVAILABLE, &format!("{url}: {why}")),
         }
@@ -57,14 +57,14 @@ impl Healthcheck {
 /// Prefers a listener without TLS, which needs no client certificate. A listener with the PixCrawler profile can only
 /// report that it is alive, and is used only if there is no other.
 fn url_of(config: &Config) -> String {
-    let only_lives = |listener: &&Listener| listener.api == ApiProfile::PixCrawler;
+    let is_pixcrawler = |listener: &&Listener| listener.api == ApiProfile::PixCrawler;
     let listener = config
         .listeners
         .iter()
-        .min_by_key(|listener| (only_lives(listener), listener.tls));
+        .min_by_key(|listener| (is_pixcrawler(listener), listener.tls));
     let Some(listener) = listener else { return String::new() };
     let scheme = if listener.tls { "https" } else { "http" };
-    let path = if only_lives(&listener) {
+    let path = if is_pixcrawler(&listener) {
         "/health"
     } else {
         "/health/ready"
@@ -82,10 +82,16 @@ fn reachable(mut address: SocketAddr) -> SocketAddr {
     address
 }
 
-async fn request_health(url: &str, shown: Option<(PathBuf, PathBuf)>, timeout: Duration) -> Result<(), String> {
-    let shown = shown.as_ref().map(|(certificate, key)| (&**certificate, &**key));
+async fn request_health(
+    url: &str,
+    client_certificate: Option<(PathBuf, PathBuf)>,
+    timeout: Duration,
+) -> Result<(), String> {
+    let client_certificate = client_certificate
+        .as_ref()
+        .map(|(certificate, key)| (&**certificate, &**key));
     // The server is on this machine, so its certificate is not verified.
-    let tls = client::connector(Trust::Anyone, shown).map_err(|error| error.to_string())?;
+    let tls = client::connector(Trust::Anyone, client_certificate).map_err(|error| error.to_string())?;
     let client = awc::Client::builder()
         .connector(awc::Connector::new().openssl(tls))
         .timeout(timeout)
@@ -108,7 +114,7 @@ mod tests {
                 flags: vec![("listeners".to_owned(), listeners.to_owned())],
                 ..Sources::default()
             };
-            let config = Config::load(&sources).unwrap_or_else(|mistakes| panic!("{mistakes}"));
+            let config = Config::load(&sources).unwrap_or_else(|errors| panic!("{errors}"));
             assert_eq!(url_of(&config), expected);
         };
         let (secure, plain, resource) = (

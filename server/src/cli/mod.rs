@@ -126,7 +126,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 fn run_certs(command: certs::CertsCommand, sources: Sources) -> ExitCode {
     let config = match crate::config::Config::load(&sources) {
         Ok(config) => config,
-        Err(mistakes) => return fail(CONFIG, &mistakes.to_string()),
+        Err(errors) => return fail(CONFIG, &errors.to_string()),
     };
     match certs::run(command, &config.server.data_dir, crate::clock::now(), &mut io::stdout()) {
         Ok(()) => ExitCode::SUCCESS,

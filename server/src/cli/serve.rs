@@ -24,8 +24,8 @@ const CUT_OFF: u8 = 75;
 /// Runs the server until a signal stops it.
 #[derive(Args, Default)]
 pub(super) struct Serve {
-    /// A file that the server writes once it listens on all addresses; it has the addresses as JSON, so ports may be 0. The
-    /// file is removed on shutdown.
+    /// A file that the server writes once it listens on all addresses; it has the addresses as JSON, so ports may be 0.
+    /// The file is removed on shutdown.
     #[arg(long, value_name = "FILE")]
     ready_file: Option<PathBuf>,
 }
@@ -40,7 +40,7 @@ impl Serve {
 fn run(sources: Sources, ready_file: Option<PathBuf>) -> ExitCode {
     let config = match Config::load(&sources) {
         Ok(config) => config,
-        Err(mistakes) => return fail(CONFIG, &mistakes.to_string()),
+        Err(errors) => return fail(CONFIG, &errors.to_string()),
     };
     if let Err(error) = telemetry::start(config.log.options()) {
         return fail(IO, &error.to_string());

@@ -136,9 +136,9 @@ fn each_check_is_printed_and_an_untrusted_component_is_refused_with_the_reason()
         "component is complete",
         "implements the contract without imports",
         "component compiles",
-        "describe() succeeds",
+        "it says who it is",
         "accepts {} as settings",
-        "schema agrees with check-settings",
+        "its schema accepts the same",
         "evaluates sample rounds",
         "a threshold rule of",
         "sha256:",
@@ -153,7 +153,9 @@ fn each_check_is_printed_and_an_untrusted_component_is_refused_with_the_reason()
     ]);
     let refused = refused.with(1);
     assert!(
-        refused.out.contains("FAILED            accepts the given settings"),
+        refused
+            .out
+            .contains("FAILED            accepts the settings that were given"),
         "{}",
         refused.out
     );
@@ -256,7 +258,7 @@ fn a_snapshot_is_judged_and_the_worst_finding_is_first() {
         .rules(&["run", "role.wasm", "--snapshot", "snapshot.json"])
         .with(64);
     assert!(
-        refused.error.contains("role is a role rule and judges nothing"),
+        refused.error.contains("role is a role rule and judges no snapshots"),
         "{}",
         refused.error
     );

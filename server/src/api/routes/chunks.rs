@@ -129,7 +129,7 @@ pub async fn report(
 
 /// Update a chunk
 ///
-/// Fields that the request leaves out keep their values. The status can change only as the life cycle of a chunk allows.
+/// Fields that the request leaves out keep their values. The life cycle of a chunk limits the changes of its status.
 #[utoipa::path(
     patch,
     path = "",

@@ -17,7 +17,7 @@ use crate::api::permit::{HistoryRead, Permit};
 use crate::api::process::Service;
 use crate::api::query_time::span;
 use crate::api::streamed::Streamed;
-use crate::api::streaming::{Flow, Flows, StreamPermit};
+use crate::api::streaming::{StreamPermit, StreamPool, StreamWriter};
 use crate::clock;
 use crate::history::downsample::{Aggregate, in_steps};
 use crate::store::history::{Past as PastRound, Plan, Selection, Series};
@@ -36,7 +36,7 @@ pub struct Past {
     /// Maximum number of series in one response (`history.max_series`).
     pub max_series: usize,
     /// The responses that are being streamed.
-    pub flows: Flows,
+    pub streams: StreamPool,
 }
 
 /// Selects series and a time range.
@@ -191,7 +191,7 @@ pub async fn history(
         aggregate: step_ms.map(|_| aggregate),
         series,
     };
-    Ok(flowing(permit, history))
+    Ok(stream_response(permit, history))
 }
 
 /// Query recorded snapshots
@@ -213,7 +213,7 @@ pub async fn snapshots(
     query: Query<Rounds>,
 ) -> Result<HttpResponse, ApiError> {
     let snapshots = rounds(past, &service, &query, |past| past.snapshot).await?;
-    Ok(flowing(
+    Ok(stream_response(
         snapshots.permit,
         Snapshots {
             snapshots: snapshots.list,
@@ -240,7 +240,7 @@ pub async fn reports(
     query: Query<Rounds>,
 ) -> Result<HttpResponse, ApiError> {
     let reports = rounds(past, &service, &query, |past| past.report).await?;
-    Ok(flowing(reports.permit, Reports { reports: reports.list }))
+    Ok(stream_response(reports.permit, Reports { reports: reports.list }))
 }
 
 /// A part of each round, and the permit to stream it.
@@ -257,10 +257,10 @@ async fn rounds<T>(
 ) -> Result<Parts<T>, ApiError> {
     let selection = query.selection()?;
     let host = query.host.clone().unwrap_or_else(|| service.host().to_string());
-    let (counted, of) = (selection.clone(), host.clone());
+    let (selected, of) = (selection.clone(), host.clone());
     let samples = past
         .store
-        .ask(move |store| store.count_snapshots(&of, &counted))
+        .ask(move |store| store.count_snapshots(&of, &selected))
         .await?;
     if usize::try_from(samples).unwrap_or(0) > past.max_points {
         return Err(ApiError::TooMuch(format!(
@@ -279,7 +279,7 @@ async fn rounds<T>(
 
 impl Past {
     async fn permit(&self) -> Result<StreamPermit, ApiError> {
-        self.flows.acquire().await.ok_or_else(|| ApiError::Unavailable {
+        self.streams.acquire().await.ok_or_else(|| ApiError::Unavailable {
             why: "too many history responses are being streamed; retry when some of them have finished".to_owned(),
             after_seconds: 5,
         })
@@ -383,12 +383,12 @@ fn labels(text: &str) -> Result<Vec<(String, String)>, ApiError> {
 
 /// A response that is written while its data is read. An error in the middle breaks the connection, so that no client
 /// mistakes a part for the whole.
-fn flowing(permit: StreamPermit, answer: impl Serialize + Send + 'static) -> HttpResponse {
-    let work = move |flow: &mut Flow| serde_json::to_writer(flow, &answer).map_err(io::Error::from);
+fn stream_response(permit: StreamPermit, answer: impl Serialize + Send + 'static) -> HttpResponse {
+    let work = move |writer: &mut StreamWriter| serde_json::to_writer(writer, &answer).map_err(io::Error::from);
     HttpResponse::Ok()
         .content_type(ContentType::json())
         .insert_header((CACHE_CONTROL, "no-store"))
-        .streaming(permit.flow(work))
+        .streaming(permit.start(work))
 }
 
 /// Pairs, which clients read as lists of two numbers.

@@ -58,19 +58,21 @@ struct Problem {
 }
 
 /// Runs a request to its end on a new runtime.
-pub(super) fn wait<T>(asking: impl Future<Output = T>) -> T {
-    actix_web::rt::System::new().block_on(asking)
+pub(super) fn wait<T>(request: impl Future<Output = T>) -> T {
+    actix_web::rt::System::new().block_on(request)
 }
 
 impl ApiClient {
     /// A client for the server at this URL. It does not connect yet.
-    pub(super) fn new(base: &str, proof: &Credentials) -> Result<Self, CommandError> {
+    pub(super) fn new(base: &str, credentials: &Credentials) -> Result<Self, CommandError> {
         let base = base.trim_end_matches('/');
         if !base.starts_with("https://") && !base.starts_with("http://") {
             let what = format!("{base} is not a valid server URL; write https://HOST:PORT");
             return Err(CommandError::new(USAGE, what));
         }
-        let connector = awc::Connector::new().openssl(proof.tls()?).timeout(CONNECT_TIMEOUT);
+        let connector = awc::Connector::new()
+            .openssl(credentials.tls()?)
+            .timeout(CONNECT_TIMEOUT);
         let client = awc::Client::builder()
             .connector(connector)
             // A token is for the named server only, not for the target of a redirect.
@@ -78,14 +80,14 @@ impl ApiClient {
         Ok(Self {
             base: base.to_owned(),
             client: client.finish(),
-            token: proof.token()?,
+            token: credentials.token()?,
         })
     }
 
     /// Sends a request, and returns any response.
     pub(super) async fn send(&self, api_request: ApiRequest) -> Result<ApiResponse, CommandError> {
         let url = format!("{}{}", self.base, api_request.path);
-        let away = |why: String| CommandError::new(UNAVAILABLE, format!("{url}: {why}"));
+        let unavailable = |why: String| CommandError::new(UNAVAILABLE, format!("{url}: {why}"));
         let mut request = self.client.request(api_request.method, &url);
         if !api_request.query.is_empty() {
             let queried = request.query(&api_request.query);
@@ -105,9 +107,9 @@ impl ApiClient {
             }
             None => request.timeout(RESPONSE_TIMEOUT).send(),
         };
-        let mut response = sent.await.map_err(|error| away(explained(&error.to_string())))?;
+        let mut response = sent.await.map_err(|error| unavailable(explained(&error.to_string())))?;
         let body = response.body().limit(MAX_RESPONSE_BYTES).await;
-        let body = body.map_err(|error| away(format!("cannot read the response: {error}")))?;
+        let body = body.map_err(|error| unavailable(format!("cannot read the response: {error}")))?;
         let location = response
             .headers()
             .get(LOCATION)

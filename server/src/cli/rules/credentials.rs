@@ -30,8 +30,8 @@ impl Credentials {
     /// A TLS connector with the client certificate and the CA.
     pub(super) fn tls(&self) -> Result<SslConnector, CommandError> {
         let trust = self.cacert.as_deref().map_or(Trust::System, Trust::Authority);
-        let shown = self.cert.as_deref().zip(self.key.as_deref());
-        client::connector(trust, shown).map_err(|error| {
+        let client_certificate = self.cert.as_deref().zip(self.key.as_deref());
+        client::connector(trust, client_certificate).map_err(|error| {
             let code = match error {
                 ConnectorError::File { .. } => IO,
                 ConnectorError::OpenSsl(_) => SOFTWARE,

@@ -55,7 +55,7 @@ pub(super) fn settings(given: &str) -> Result<String, CommandError> {
 
 /// An engine with the limits of this configuration.
 pub(super) fn engine(sources: &Sources) -> Result<Engine, CommandError> {
-    let config = Config::load(sources).map_err(|mistakes| CommandError::new(CONFIG, mistakes.to_string()))?;
+    let config = Config::load(sources).map_err(|errors| CommandError::new(CONFIG, errors.to_string()))?;
     Engine::new(config.rules.limits.limits()).map_err(|error| CommandError::new(SOFTWARE, error.to_string()))
 }
 

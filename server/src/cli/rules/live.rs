@@ -20,7 +20,7 @@ pub(super) struct Live {
     #[arg(long, value_name = "URL")]
     live: Option<String>,
     #[command(flatten)]
-    proof: Credentials,
+    credentials: Credentials,
 }
 
 impl Live {
@@ -29,7 +29,9 @@ impl Live {
         let url = format!("{}{PATH}", base.trim_end_matches('/'));
         let _progress = Progress::show(&format!("requesting {url}"));
         wait(async {
-            let response = ApiClient::new(base, &self.proof)?.send(ApiRequest::get(PATH)).await?;
+            let response = ApiClient::new(base, &self.credentials)?
+                .send(ApiRequest::get(PATH))
+                .await?;
             // Without a snapshot the rule was not evaluated, so the exit code is not that of a failed check.
             let taken = response.accepted();
             let response = taken.map_err(|refused| CommandError::new(UNAVAILABLE, refused.what))?;

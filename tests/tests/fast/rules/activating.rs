@@ -202,7 +202,7 @@ fn a_version_in_use_cannot_be_deleted_and_others_can() {
         format!("/api/v1/rules/{name}/versions/{digest}"),
     );
     for path in [&rule, &version] {
-        assert!(admin.ask("DELETE", path).problem(409).contains("takes part"));
+        assert!(admin.ask("DELETE", path).problem(409).contains("is in use"));
     }
     let out = admin.ask("DELETE", &format!("{rule}/active"));
     assert!(

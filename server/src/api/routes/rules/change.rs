@@ -105,17 +105,17 @@ pub async fn activate(
     registry: Data<Registry>,
     latest: Data<Latest>,
     name: Path<String>,
-    wanted: Json<ChangeBody>,
+    body: Json<ChangeBody>,
     context: ChangeContext,
 ) -> Result<HttpResponse, ApiError> {
-    let wanted = wanted.into_inner();
+    let body = body.into_inner();
     let activation = Activation {
         rule: name.into_inner(),
-        digest: wanted.digest,
-        mode: wanted.mode,
-        settings: wanted.settings,
-        force: wanted.force,
-        note: noted(wanted.note)?,
+        digest: body.digest,
+        mode: body.mode,
+        settings: body.settings,
+        force: body.force,
+        note: noted(body.note)?,
         expected: context.expected,
     };
     let changed = registry.activate(&activation, &context.actor, &latest.moment()).await?;

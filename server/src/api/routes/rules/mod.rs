@@ -196,9 +196,9 @@ impl From<&CompileError> for ApiError {
                 more: Value::Null,
             })),
             CompileError::Refused(refusal) => Self::Rejected(Box::new(Rejected {
-                check: "it is a rule".to_owned(),
+                check: "component is a valid rule".to_owned(),
                 why: error.to_string(),
-                advice: "docs/WRITING-RULES.md describes what a rule must export, under Contract".to_owned(),
+                advice: "docs/WRITING-RULES.md describes the contract of a rule, under Contract".to_owned(),
                 more: serde_json::to_value(refusal).unwrap_or_default(),
             })),
         }

@@ -208,9 +208,7 @@ pub async fn one(_: Permit<RulesRead>, registry: Data<Registry>, name: Path<Stri
     // The description and the schema are those of the active version, or else of the newest.
     let spoken = parts.first().and_then(|part| {
         let digest = &part.line.digest;
-        versions
-            .iter()
-            .find(|built_in_version| built_in_version.version.digest.to_string() == *digest)
+        versions.iter().find(|row| row.version.digest.to_string() == *digest)
     });
     let Some(spoken) = spoken
         .or(versions.first())
@@ -259,9 +257,7 @@ pub async fn version(
 ) -> Result<Json<RuleVersionDetail>, ApiError> {
     let (name, digest) = path.into_inner();
     let built_in_version = versions_of(&registry, &name).await?;
-    let found = built_in_version
-        .into_iter()
-        .find(|built_in_version| built_in_version.version.digest == digest);
+    let found = built_in_version.into_iter().find(|row| row.version.digest == digest);
     let built_in_version = found.ok_or_else(|| no_version(&name, digest))?;
     Ok(Json(RuleVersionDetail {
         name,
@@ -377,11 +373,7 @@ async fn versions_of(registry: &Registry, name: &str) -> Result<Vec<RuleVersionR
         built_in: true,
     });
     let all: Vec<_> = uploaded
-        .chain(
-            built_in
-                .into_iter()
-                .filter(|built_in_version| built_in_version.version.name == name),
-        )
+        .chain(built_in.into_iter().filter(|row| row.version.name == name))
         .collect();
     match all.is_empty() {
         true => Err(no_rule(name)),

@@ -4,12 +4,12 @@ use super::vendored::{lock_of, manifest_of, sdk};
 use super::{Kind, Language, Project, ProjectFile};
 
 /// Includes a file of the repository.
-macro_rules! kept {
+macro_rules! embedded {
     ($path:literal) => {
         include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../", $path))
     };
 }
-pub(super) use kept;
+pub(super) use embedded;
 
 /// The texts of a language's template.
 struct LanguageTexts {
@@ -33,7 +33,7 @@ pub(super) fn project(name: &str, language: Language, kind: Kind) -> Result<Proj
         Language::Javascript => javascript(name, kind),
         Language::C => c(name, kind)?,
     };
-    let readme = kept!("wasm-rules/examples/project/README.md")
+    let readme = embedded!("wasm-rules/examples/project/README.md")
         .replace("{name}", name)
         .replace("{kind}", kind.word())
         .replace("{language}", texts.language)
@@ -41,11 +41,11 @@ pub(super) fn project(name: &str, language: Language, kind: Kind) -> Result<Proj
         .replace("{rule}", texts.rule)
         .replace("{begin}", texts.begin)
         .replace("{rest}", texts.rest);
-    let makefile = kept!("wasm-rules/examples/project/Makefile").replace("{settings}", &texts.settings);
+    let makefile = embedded!("wasm-rules/examples/project/Makefile").replace("{settings}", &texts.settings);
     files.extend([
         text("README.md", readme),
         text("Makefile", makefile),
-        text(".gitignore", kept!("wasm-rules/examples/project/gitignore")),
+        text(".gitignore", embedded!("wasm-rules/examples/project/gitignore")),
     ]);
     Ok(Project {
         language: texts.language,
@@ -66,17 +66,17 @@ fn rust(name: &str, kind: Kind) -> (LanguageTexts, Vec<ProjectFile>) {
     let (example, source, manifest, lock, cases) = match kind {
         Kind::Threshold => (
             "weekend",
-            kept!("wasm-rules/examples/rust/threshold/src/lib.rs"),
-            kept!("wasm-rules/examples/rust/threshold/Cargo.toml"),
-            kept!("wasm-rules/examples/rust/threshold/Cargo.lock"),
-            kept!("wasm-rules/examples/rust/threshold/cases.toml"),
+            embedded!("wasm-rules/examples/rust/threshold/src/lib.rs"),
+            embedded!("wasm-rules/examples/rust/threshold/Cargo.toml"),
+            embedded!("wasm-rules/examples/rust/threshold/Cargo.lock"),
+            embedded!("wasm-rules/examples/rust/threshold/cases.toml"),
         ),
         Kind::Role => (
             "staff",
-            kept!("wasm-rules/examples/rust/role/src/lib.rs"),
-            kept!("wasm-rules/examples/rust/role/Cargo.toml"),
-            kept!("wasm-rules/examples/rust/role/Cargo.lock"),
-            kept!("wasm-rules/examples/rust/role/cases.toml"),
+            embedded!("wasm-rules/examples/rust/role/src/lib.rs"),
+            embedded!("wasm-rules/examples/rust/role/Cargo.toml"),
+            embedded!("wasm-rules/examples/rust/role/Cargo.lock"),
+            embedded!("wasm-rules/examples/rust/role/cases.toml"),
         ),
     };
     let mut files = vec![
@@ -84,7 +84,7 @@ fn rust(name: &str, kind: Kind) -> (LanguageTexts, Vec<ProjectFile>) {
         text("Cargo.toml", manifest_of(manifest, example, name)),
         text("Cargo.lock", lock_of(lock, example, name)),
         text("cases.toml", cases),
-        text("rule.mk", kept!("wasm-rules/examples/rust/rule.mk")),
+        text("rule.mk", embedded!("wasm-rules/examples/rust/rule.mk")),
     ];
     files.extend(sdk());
     (texts, files)
@@ -103,14 +103,17 @@ fn python(name: &str, kind: Kind) -> (LanguageTexts, Vec<ProjectFile>) {
     let (example, source) = match kind {
         Kind::Threshold => (
             "threshold-python",
-            kept!("wasm-rules/examples/python/threshold/rule.py"),
+            embedded!("wasm-rules/examples/python/threshold/rule.py"),
         ),
-        Kind::Role => ("role-python", kept!("wasm-rules/examples/python/role/rule.py")),
+        Kind::Role => ("role-python", embedded!("wasm-rules/examples/python/role/rule.py")),
     };
     let files = vec![
         text(texts.rule, named(source, example, name)),
-        text("requirements.txt", kept!("wasm-rules/examples/python/requirements.txt")),
-        text("rule.mk", kept!("wasm-rules/examples/python/rule.mk")),
+        text(
+            "requirements.txt",
+            embedded!("wasm-rules/examples/python/requirements.txt"),
+        ),
+        text("rule.mk", embedded!("wasm-rules/examples/python/rule.mk")),
         contract(),
         cases(kind),
     ];
@@ -130,15 +133,18 @@ fn javascript(name: &str, kind: Kind) -> (LanguageTexts, Vec<ProjectFile>) {
     let (example, source) = match kind {
         Kind::Threshold => (
             "threshold-javascript",
-            kept!("wasm-rules/examples/javascript/threshold/rule.js"),
+            embedded!("wasm-rules/examples/javascript/threshold/rule.js"),
         ),
-        Kind::Role => ("role-javascript", kept!("wasm-rules/examples/javascript/role/rule.js")),
+        Kind::Role => (
+            "role-javascript",
+            embedded!("wasm-rules/examples/javascript/role/rule.js"),
+        ),
     };
     let files = vec![
         text(texts.rule, named(source, example, name)),
-        text("package.json", kept!("wasm-rules/examples/javascript/package.json")),
-        text("build.mjs", kept!("wasm-rules/examples/javascript/build.mjs")),
-        text("rule.mk", kept!("wasm-rules/examples/javascript/rule.mk")),
+        text("package.json", embedded!("wasm-rules/examples/javascript/package.json")),
+        text("build.mjs", embedded!("wasm-rules/examples/javascript/build.mjs")),
+        text("rule.mk", embedded!("wasm-rules/examples/javascript/rule.mk")),
         contract(),
         cases(kind),
     ];
@@ -157,17 +163,17 @@ fn c(name: &str, kind: Kind) -> Result<(LanguageTexts, Vec<ProjectFile>), String
         rest: "`bindings/` has the C bindings of the contract.",
         settings: "BINDINGS := bindings".to_owned(),
     };
-    let source = kept!("wasm-rules/examples/c/threshold/rule.c");
+    let source = embedded!("wasm-rules/examples/c/threshold/rule.c");
     let mut files = vec![text(texts.rule, named(source, "threshold-c", name)), cases(kind)];
     files.extend([
-        text("settings.c", kept!("wasm-rules/examples/c/threshold/settings.c")),
-        text("settings.h", kept!("wasm-rules/examples/c/threshold/settings.h")),
-        text("json.c", kept!("wasm-rules/examples/c/threshold/json.c")),
-        text("json.h", kept!("wasm-rules/examples/c/threshold/json.h")),
-        text("text.c", kept!("wasm-rules/examples/c/threshold/text.c")),
-        text("text.h", kept!("wasm-rules/examples/c/threshold/text.h")),
-        text("arena.c", kept!("wasm-rules/examples/c/threshold/arena.c")),
-        text("rule.mk", kept!("wasm-rules/examples/c/rule.mk")),
+        text("settings.c", embedded!("wasm-rules/examples/c/threshold/settings.c")),
+        text("settings.h", embedded!("wasm-rules/examples/c/threshold/settings.h")),
+        text("json.c", embedded!("wasm-rules/examples/c/threshold/json.c")),
+        text("json.h", embedded!("wasm-rules/examples/c/threshold/json.h")),
+        text("text.c", embedded!("wasm-rules/examples/c/threshold/text.c")),
+        text("text.h", embedded!("wasm-rules/examples/c/threshold/text.h")),
+        text("arena.c", embedded!("wasm-rules/examples/c/threshold/arena.c")),
+        text("rule.mk", embedded!("wasm-rules/examples/c/rule.mk")),
         text(
             "bindings/watchpost.h",
             include_str!(concat!(env!("OUT_DIR"), "/c/watchpost.h")),
@@ -197,14 +203,14 @@ fn with_tools(kind: Kind) -> String {
 }
 
 fn contract() -> ProjectFile {
-    text("wit/rules.wit", kept!("policies/wit/rules.wit"))
+    text("wit/rules.wit", embedded!("policies/wit/rules.wit"))
 }
 
 /// The example rules in Python, JavaScript and C have the same settings.
 fn cases(kind: Kind) -> ProjectFile {
     let cases = match kind {
-        Kind::Threshold => kept!("wasm-rules/examples/cases/threshold.toml"),
-        Kind::Role => kept!("wasm-rules/examples/cases/role.toml"),
+        Kind::Threshold => embedded!("wasm-rules/examples/cases/threshold.toml"),
+        Kind::Role => embedded!("wasm-rules/examples/cases/role.toml"),
     };
     text("cases.toml", cases)
 }

@@ -71,8 +71,8 @@ struct ProjectFile {
 impl New {
     pub(super) fn run(self, out: &mut dyn Write) -> Result<Answer, CommandError> {
         let Self { name, language, kind } = self;
-        if let Some(mistake) = mistake_in_name(&name) {
-            return Err(CommandError::new(USAGE, mistake));
+        if let Some(error) = name_error(&name) {
+            return Err(CommandError::new(USAGE, error));
         }
         let project = project(&name, language, kind).map_err(|why| CommandError::new(USAGE, why))?;
         let folder = Path::new(&name);
@@ -102,7 +102,7 @@ impl New {
 }
 
 /// Validates the name before the project is created; the contract has the same limits.
-fn mistake_in_name(name: &str) -> Option<String> {
+fn name_error(name: &str) -> Option<String> {
     let legal = |byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-');
     let is_one = !name.is_empty() && name.len() <= NAME_BYTES && name.bytes().all(legal);
     (!is_one).then(|| format!("\"{name}\" cannot name a rule: use lower case letters, digits and hyphens, 64 at most"))
@@ -126,11 +126,11 @@ mod tests {
     #[test]
     fn a_valid_rule_name_is_required() {
         for legal in ["a", "weekend", "0-9", &"a".repeat(NAME_BYTES)] {
-            assert_eq!(mistake_in_name(legal), None, "{legal}");
+            assert_eq!(name_error(legal), None, "{legal}");
         }
         for illegal in ["", "Weekend", "a b", "a_b", "../a", "ä", &"a".repeat(NAME_BYTES + 1)] {
-            let mistake = mistake_in_name(illegal).expect("refused");
-            assert!(mistake.contains("lower case letters, digits and hyphens"), "{mistake}");
+            let error = name_error(illegal).expect("refused");
+            assert!(error.contains("lower case letters, digits and hyphens"), "{error}");
         }
     }
 

@@ -4,7 +4,7 @@
 use toml::{Table, Value};
 
 use super::ProjectFile;
-use super::languages::{kept, text};
+use super::languages::{embedded, text};
 
 /// The folder of the SDK in a project.
 const FOLDER: &str = "watchpost-rule";
@@ -18,20 +18,20 @@ pub(super) fn sdk() -> Vec<ProjectFile> {
             source.replace("../../policies/wit", "wit"),
         )
     };
-    let manifest = standing_alone(kept!("wasm-rules/sdk/Cargo.toml"), kept!("Cargo.toml"));
+    let manifest = standing_alone(embedded!("wasm-rules/sdk/Cargo.toml"), embedded!("Cargo.toml"));
     vec![
         text(&format!("{FOLDER}/Cargo.toml"), manifest),
-        text(&format!("{FOLDER}/wit/rules.wit"), kept!("policies/wit/rules.wit")),
-        source("arena.rs", kept!("wasm-rules/sdk/src/arena.rs")),
-        source("common.rs", kept!("wasm-rules/sdk/src/common.rs")),
-        source("panic_message.rs", kept!("wasm-rules/sdk/src/panic_message.rs")),
-        source("lib.rs", kept!("wasm-rules/sdk/src/lib.rs")),
-        source("names.rs", kept!("wasm-rules/sdk/src/names.rs")),
-        source("pattern.rs", kept!("wasm-rules/sdk/src/pattern.rs")),
-        source("role.rs", kept!("wasm-rules/sdk/src/role.rs")),
-        source("settings.rs", kept!("wasm-rules/sdk/src/settings.rs")),
-        source("text.rs", kept!("wasm-rules/sdk/src/text.rs")),
-        source("threshold.rs", kept!("wasm-rules/sdk/src/threshold.rs")),
+        text(&format!("{FOLDER}/wit/rules.wit"), embedded!("policies/wit/rules.wit")),
+        source("arena.rs", embedded!("wasm-rules/sdk/src/arena.rs")),
+        source("common.rs", embedded!("wasm-rules/sdk/src/common.rs")),
+        source("panic_message.rs", embedded!("wasm-rules/sdk/src/panic_message.rs")),
+        source("lib.rs", embedded!("wasm-rules/sdk/src/lib.rs")),
+        source("names.rs", embedded!("wasm-rules/sdk/src/names.rs")),
+        source("pattern.rs", embedded!("wasm-rules/sdk/src/pattern.rs")),
+        source("role.rs", embedded!("wasm-rules/sdk/src/role.rs")),
+        source("settings.rs", embedded!("wasm-rules/sdk/src/settings.rs")),
+        source("text.rs", embedded!("wasm-rules/sdk/src/text.rs")),
+        source("threshold.rs", embedded!("wasm-rules/sdk/src/threshold.rs")),
     ]
 }
 
@@ -99,7 +99,7 @@ mod tests {
             .expect("text")
             .parse()
             .expect("TOML");
-        let workspace: Table = kept!("Cargo.toml").parse().expect("TOML");
+        let workspace: Table = embedded!("Cargo.toml").parse().expect("TOML");
         let common = &workspace["workspace"];
         assert_eq!(manifest["package"]["version"], common["package"]["version"]);
         assert_eq!(manifest["dependencies"]["serde"], common["dependencies"]["serde"]);

@@ -17,20 +17,20 @@ use crate::store::rules::Mode;
 #[derive(Args)]
 pub(in crate::cli::rules) struct Activate {
     #[command(flatten)]
-    part: Part,
+    options: VersionOptions,
 }
 
 /// Runs a version in shadow mode.
 #[derive(Args)]
 pub(in crate::cli::rules) struct Shadow {
     #[command(flatten)]
-    part: Part,
+    options: VersionOptions,
 }
 
 #[derive(Args)]
-struct Part {
+struct VersionOptions {
     #[command(flatten)]
-    chosen: SelectedVersion,
+    selected: SelectedVersion,
     /// New settings: JSON, or a file with JSON; by default, the rule keeps its settings.
     #[arg(long, value_name = "FILE|JSON")]
     settings: Option<String>,
@@ -45,25 +45,25 @@ struct Part {
 
 impl Activate {
     pub(super) async fn run(self, out: &mut dyn Write) -> Result<Answer, CommandError> {
-        self.part.run(Mode::Active, out).await
+        self.options.run(Mode::Active, out).await
     }
 }
 
 impl Shadow {
     pub(super) async fn run(self, out: &mut dyn Write) -> Result<Answer, CommandError> {
-        self.part.run(Mode::Shadow, out).await
+        self.options.run(Mode::Shadow, out).await
     }
 }
 
-impl Part {
+impl VersionOptions {
     async fn run(self, mode: Mode, out: &mut dyn Write) -> Result<Answer, CommandError> {
         let settings = object(self.settings.as_deref())?;
         let client = self.remote.client()?;
-        let mut body = json!({ "digest": self.chosen.digest(&client).await?, "mode": mode, "force": self.force });
+        let mut body = json!({ "digest": self.selected.digest(&client).await?, "mode": mode, "force": self.force });
         if let Some(settings) = settings {
             body["settings"] = settings.into();
         }
-        let name = &self.chosen.rule.name;
+        let name = &self.selected.rule.name;
         let response = put(&client, name, body, &self.options).await?;
         self.remote
             .print(out, &response, |changed: ChangeResponse| changed.summary(name))

@@ -41,12 +41,12 @@ impl ChangeResponse {
         let parts: Vec<_> = lines
             .map(|line| format!("{rule} {} ({}) {}", line.version, short(&line.digest), does(line.mode)))
             .collect();
-        let stands = match parts.is_empty() {
+        let state = match parts.is_empty() {
             true => format!("{rule} is not in use"),
             false => parts.join("; "),
         };
         let same = if self.changed { "" } else { "nothing changed: " };
-        format!("{same}{stands}, generation {}\n", self.generation)
+        format!("{same}{state}, generation {}\n", self.generation)
     }
 }
 

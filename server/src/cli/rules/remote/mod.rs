@@ -77,7 +77,7 @@ struct Remote {
     #[arg(long, value_name = "URL")]
     server: Option<String>,
     #[command(flatten)]
-    proof: Credentials,
+    credentials: Credentials,
     /// Prints the server's JSON response.
     #[arg(long)]
     json: bool,
@@ -93,7 +93,7 @@ impl Remote {
             let what = format!("no server given; write --server https://HOST:PORT, or set {SERVER_VARIABLE}");
             return Err(CommandError::new(USAGE, what));
         };
-        ApiClient::new(&server, &self.proof)
+        ApiClient::new(&server, &self.credentials)
     }
 
     /// Prints the response: as received for programs, or formatted for people.

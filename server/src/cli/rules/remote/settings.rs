@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::super::client::ApiRequest;
 use super::super::{Answer, CommandError, EXIT_FAILED_CHECK};
 use super::change::{ChangeOptions, ChangeResponse};
-use super::show::Whole;
+use super::show::RuleDetail;
 use super::{Named, Remote, object};
 use crate::store::rules::Mode;
 
@@ -58,9 +58,9 @@ impl Settings {
             .client()?
             .send_checked(ApiRequest::get(self.rule.path("")))
             .await?;
-        let whole: Whole = response.read()?;
+        let rule: RuleDetail = response.read()?;
         let name = &self.rule.name;
-        let counts = |mode| whole.active.iter().find(|part| part.line.mode == mode);
+        let counts = |mode| rule.active.iter().find(|part| part.line.mode == mode);
         let Some(part) = counts(Mode::Active).or_else(|| counts(Mode::Shadow)) else {
             return Err(CommandError::new(
                 EXIT_FAILED_CHECK,

@@ -24,17 +24,17 @@ pub(in crate::cli::rules) struct Show {
 
 /// A rule of a server.
 #[derive(Deserialize)]
-pub(super) struct Whole {
+pub(super) struct RuleDetail {
     name: String,
     kind: String,
     description: String,
-    pub(super) active: Vec<Part>,
+    pub(super) active: Vec<VersionInUse>,
     versions: Vec<Version>,
 }
 
 /// A version that takes part, with its settings.
 #[derive(Deserialize)]
-pub(super) struct Part {
+pub(super) struct VersionInUse {
     #[serde(flatten)]
     pub(super) line: Line,
     /// The stored settings; null if there are none.
@@ -63,19 +63,19 @@ impl Show {
     }
 }
 
-fn as_text(whole: Whole) -> String {
-    let Whole {
+fn as_text(rule: RuleDetail) -> String {
+    let RuleDetail {
         name,
         kind,
         description,
         ..
-    } = &whole;
+    } = &rule;
     let mut text = format!("{name}, a {kind} rule\n{description}\n\n");
-    for Part {
+    for VersionInUse {
         line,
         settings,
         settings_updated_by,
-    } in &whole.active
+    } in &rule.active
     {
         let role = match line.mode {
             Mode::Active => "active   ",
@@ -87,11 +87,11 @@ fn as_text(whole: Whole) -> String {
         };
         text += &format!("{role}  {} ({}), {settings}\n", line.version, short(&line.digest));
     }
-    if whole.active.is_empty() {
+    if rule.active.is_empty() {
         text += "the rule is not in use\n";
     }
     let heading = ["DIGEST", "VERSION", "BYTES", "UPLOADED", "BY", "NOTE"].map(str::to_owned);
-    let rows = whole.versions.iter().map(|version| {
+    let rows = rule.versions.iter().map(|version| {
         let is_uploaded = version.uploaded_ms > 0;
         [
             short(&version.digest).to_owned(),

@@ -28,7 +28,7 @@ const POLL_INTERVAL: Duration = Duration::from_millis(500);
 #[derive(Args)]
 pub(in crate::cli::rules) struct Trial {
     #[command(flatten)]
-    chosen: SelectedVersion,
+    selected: SelectedVersion,
     /// Start of the time range: a time such as 2026-01-31T12:00:00Z, or an age; default: an hour before the end.
     #[arg(long, value_name = "TIME|-1h", allow_hyphen_values = true)]
     from: Option<String>,
@@ -88,12 +88,12 @@ impl Trial {
     pub(super) async fn run(self, out: &mut dyn Write) -> Result<Answer, CommandError> {
         let settings = object(self.settings.as_deref())?;
         let client = self.remote.client()?;
-        let digest = self.chosen.digest(&client).await?;
+        let digest = self.selected.digest(&client).await?;
         let mut body = json!({ "from": self.from, "to": self.to, "host": self.host });
         if let Some(settings) = settings {
             body["settings"] = settings.into();
         }
-        let path = self.chosen.rule.path(&format!("/versions/{digest}/trial"));
+        let path = self.selected.rule.path(&format!("/versions/{digest}/trial"));
         let response = run_to_end(&client, ApiRequest::new(Method::POST, path).json(&body)).await?;
         let is_same = response.read::<TrialOutcome>()?.is_same();
         self.remote
