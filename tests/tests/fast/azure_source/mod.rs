@@ -16,7 +16,7 @@ use openssl::pkey::PKey;
 use openssl::rsa::Rsa;
 use openssl::x509::X509;
 use watchpost::collect::azure::{
-    self, Aggregation, Credentials, Hidden, Mapping, Resource, ResourceId, Settings, Transform, ready,
+    self, Aggregation, Credentials, Hidden, Mapping, Resource, ResourceId, Settings, Transform, built_in,
 };
 use watchpost::collect::probe::Reading;
 use watchpost::collect::source::{Schedule, Source as _};
@@ -58,7 +58,7 @@ fn machine(id: &str, changed: Vec<Metric>) -> Place {
         name if name.contains("/Sec") => "CountPerSecond",
         _ => "Count",
     };
-    let all = ready("Microsoft.Compute/virtualMachines").into_iter();
+    let all = built_in("Microsoft.Compute/virtualMachines").into_iter();
     // A resource has the first of two metrics of one name.
     let place = changed.into_iter().fold(Place::new(id), Place::with);
     all.fold(place, |place, ready| {

@@ -18,8 +18,8 @@ fn whoever_is_throttled_asks_nothing_of_the_whole_subscription() {
             &waiting,
             "cpu",
             &[
-                "vm-1: Azure wants fewer questions (429",
-                "vm-2: Azure wants fewer questions (429",
+                "vm-1: Azure throttles requests (429",
+                "vm-2: Azure throttles requests (429",
             ],
         );
         assert_eq!(azure.asked().len(), 0);
@@ -39,7 +39,7 @@ fn a_wait_is_kept_over_rounds_and_ends() {
         says(
             &source.measure(now).await.expect("it answers"),
             "cpu",
-            &["429", "not asked again before"],
+            &["429", "next attempt after"],
         );
         azure.heal();
         azure.forget();
@@ -47,9 +47,9 @@ fn a_wait_is_kept_over_rounds_and_ends() {
         says(
             &waiting,
             "cpu",
-            &["429 SubscriptionRequestsThrottled", "not asked again before"],
+            &["429 SubscriptionRequestsThrottled", "next attempt after"],
         );
-        says(&waiting, "azure_network_sent_bytes", &["429", "not asked again before"]);
+        says(&waiting, "azure_network_sent_bytes", &["429", "next attempt after"]);
         assert_eq!(azure.asked().len(), 0, "nobody is asked meanwhile");
         assert_eq!(
             value(&source.measure(now + 90_000).await.expect("it answers"), "cpu"),
