@@ -43,7 +43,7 @@ fn the_service_file_sets_the_data_directory_and_comments_out_every_default() {
         .map(|line| format!("{line}\n"))
         .collect();
     assert!(uncommented.lines().count() > 100 && uncommented != file);
-    let checked = check(&uncommented, &folder.path().join("said.toml"), folder.path());
+    let checked = check(&uncommented, &folder.path().join("uncommented.toml"), folder.path());
     assert_eq!(checked.differences(&defaults), ["server.data_dir"]);
 }
 

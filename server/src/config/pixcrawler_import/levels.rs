@@ -55,7 +55,7 @@ const DEFAULTS: [Levels; 5] = [
 
 /// The monitor had no rules; this level always keeps Watchpost's default.
 const IGNORED_RULES: &str =
-    "a rule failed again and again and was put aside; GET /api/v1/rules names it, and its log says how it failed";
+    "a rule kept failing and was quarantined; GET /api/v1/rules names it, and its audit log says how it failed";
 
 pub(super) fn is_known(name: &str) -> bool {
     let mut prefix = DEFAULTS.iter().filter_map(|levels| levels.prefix);

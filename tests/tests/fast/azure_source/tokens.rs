@@ -233,7 +233,7 @@ fn without_a_token_nothing_is_known_and_the_secret_is_not_told() {
     wrong.credentials.client_secret = Some(Hidden::new("wrong-secret"));
     let why = measured(wrong.clone()).expect_err("refused");
     assert!(
-        why.starts_with("client secret gives no token (401 invalid_client: AADSTS7000215"),
+        why.starts_with("no token from client secret (401 invalid_client: AADSTS7000215"),
         "{why}"
     );
     assert!(why.contains("secret's value, not its id"), "{why}");
