@@ -152,7 +152,7 @@ fn sources(arguments: &Arguments) -> Result<Sources, String> {
             .or_else(|| Environment::variable_of_process(CONFIG_VARIABLE).map(PathBuf::from)),
         environment: Environment::of_process(),
         flags,
-        others_variables: [CONFIG_VARIABLE, SERVER_VARIABLE].map(str::to_owned).into(),
+        reserved_variables: [CONFIG_VARIABLE, SERVER_VARIABLE].map(str::to_owned).into(),
         working_directory: PathBuf::new(),
     })
 }

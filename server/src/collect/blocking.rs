@@ -1,5 +1,5 @@
-//! A probe as a source: it is measured on a thread that may block. A thread cannot be cancelled, so a measurement that
-//! is given up goes on, and the probe is not measured again before it ends.
+//! Runs a probe as a source, on a thread that may block. A thread cannot be cancelled, so a timed-out
+//! measurement keeps running, and the probe is not measured again before it ends.
 
 use std::panic::resume_unwind;
 
@@ -20,9 +20,9 @@ pub struct Blocking {
 
 enum State {
     Idle(Box<dyn Probe>),
-    /// The thread has the probe.
+    /// The thread owns the probe.
     Measuring(Thread),
-    /// The thread panicked, and the probe with it. The source is made anew.
+    /// The thread panicked and the probe is lost. The runner recreates the source.
     Lost,
 }
 
@@ -30,7 +30,7 @@ enum State {
 type Thread = LocalBoxFuture<'static, Result<(Box<dyn Probe>, Result<Reading, String>), String>>;
 
 impl Blocking {
-    /// A source that measures this probe.
+    /// Creates a source that measures the probe.
     pub fn new(probe: Box<dyn Probe>, schedule: Schedule) -> Self {
         Self {
             name: probe.name(),
@@ -50,8 +50,8 @@ impl Blocking {
         };
     }
 
-    /// Waits for the thread, if there is one. It stays ours when this is dropped before it ends. A panic of the thread
-    /// goes on here.
+    /// Waits for the thread, if one is running. Cancelling this keeps the thread for the next call. A panic of
+    /// the thread is resumed here.
     async fn end(&mut self) -> Option<Result<Reading, String>> {
         let State::Measuring(thread) = &mut self.state else {
             return None;
@@ -95,7 +95,7 @@ impl Source for Blocking {
             self.discard().await;
             self.begin(now_ms);
             let outcome = self.end().await;
-            outcome.unwrap_or_else(|| Err("it panicked before".to_owned()))
+            outcome.unwrap_or_else(|| Err("it panicked earlier".to_owned()))
         })
     }
 

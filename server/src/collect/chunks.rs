@@ -1,29 +1,29 @@
-//! The work chunks as a source: how many stand where, how long the oldest has been in work, how often chunks were
-//! tried again and how many failed since the last look. A database that does not answer is a gap, never zero. Moments
-//! are those of the database's clock, for it is the one that says when a chunk changed.
+//! The work chunks as a source: their number by status, the age of the oldest one in progress, retries, and
+//! failures since the last poll. A database that does not answer is a gap, never zero. Database timestamps are
+//! compared only with the database's clock.
 
 use watchpost_policies::MetricPattern;
 
 use super::probe::{Probe, Reading, patterns};
 use crate::store::Store;
 
-/// What gaps and settings call it.
+/// The name of the source in gaps and settings.
 pub const NAME: &str = "chunks";
 
 /// Counts chunks.
 pub struct Chunks {
     store: Store,
-    last_look_ms: Option<i64>,
-    /// From where the last look counted.
+    last_poll_ms: Option<i64>,
+    /// The start of the period in which the last poll counted failures.
     counted_from_ms: Option<i64>,
 }
 
 impl Chunks {
-    /// Those of this database.
+    /// A source for the chunks in this database.
     pub fn new(store: Store) -> Self {
         Self {
             store,
-            last_look_ms: None,
+            last_poll_ms: None,
             counted_from_ms: None,
         }
     }
@@ -39,13 +39,13 @@ impl Probe for Chunks {
     }
 
     fn measure(&mut self, now_ms: u64) -> Result<Reading, String> {
-        let told = |error: crate::store::StoreError| format!("{}: {error}", self.store.place());
-        self.counted_from_ms = self.last_look_ms;
-        let summary = self.store.chunk_summary().map_err(told)?;
-        // Before the first look nothing has failed since the last.
-        let since = self.last_look_ms.unwrap_or(summary.as_of_ms);
-        let failed = self.store.chunks_failed(since, summary.as_of_ms).map_err(told)?;
-        self.last_look_ms = Some(summary.as_of_ms);
+        let describe = |error: crate::store::StoreError| format!("{}: {error}", self.store.place());
+        self.counted_from_ms = self.last_poll_ms;
+        let summary = self.store.chunk_summary().map_err(describe)?;
+        // The first poll has no period in which to count failures.
+        let since = self.last_poll_ms.unwrap_or(summary.as_of_ms);
+        let failed = self.store.chunks_failed(since, summary.as_of_ms).map_err(describe)?;
+        self.last_poll_ms = Some(summary.as_of_ms);
         let mut reading = Reading::default();
         let active = summary.by_status.get("processing").copied().unwrap_or_default();
         reading.add("active_chunks", &[], active as f64, "", now_ms);
@@ -60,7 +60,7 @@ impl Probe for Chunks {
     }
 
     fn on_discarded(&mut self) {
-        // The first look counts nothing, so nothing of it is lost.
-        self.last_look_ms = self.counted_from_ms.or(self.last_look_ms);
+        // The first poll counts no failures, so nothing of it is lost.
+        self.last_poll_ms = self.counted_from_ms.or(self.last_poll_ms);
     }
 }

@@ -1,5 +1,6 @@
-//! The collector: an actor that asks all sources once a round, puts together what they said, and publishes it. It
-//! never waits for a source that is overdue from an earlier round. Sources come and go while it runs.
+//! The collector actor: measures all sources once per round, merges their results into a snapshot and publishes
+//! it. It never waits for a source that is still busy with an earlier round. Sources can be added and removed at
+//! run time.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,35 +18,35 @@ pub use super::state::SourceState;
 use crate::host_id::HostId;
 use crate::{clock, tasks};
 
-/// So many answers wait for the collector; a source whose answer finds no room waits with it.
-const MAILBOX: usize = 64;
+/// The capacity of the results channel. A source that finds it full waits.
+const RESULTS_CAPACITY: usize = 64;
 
-/// One round of measuring.
+/// One round of measurements.
 #[derive(Clone, Debug)]
 pub struct Round {
-    /// The machine that was measured.
+    /// The measured machine.
     pub host: HostId,
-    /// Its number, from one.
+    /// The number of the round, from one.
     pub number: u64,
-    /// What was measured.
+    /// The samples and gaps.
     pub snapshot: Arc<Snapshot>,
-    /// When it began, in milliseconds since 1970 (UTC).
+    /// When the round started, in milliseconds since 1970 (UTC).
     pub began_ms: u64,
-    /// How long it took.
     pub took: Duration,
-    /// How each source did, by its name.
+    /// The state of each source, by name.
     pub sources: BTreeMap<Arc<str>, SourceState>,
 }
 
-/// What the collector needs to know.
+/// Options of the collector.
 pub struct Options {
-    /// What measurements call this machine.
+    /// The name of the machine in measurements.
     pub host: HostId,
-    /// What else is known about it.
+    /// Additional labels of the machine.
     pub facts: Labels,
-    /// How often a round begins.
+    /// The time from the start of one round to the next.
     pub interval: Duration,
-    /// How long a round waits. Of sources that may take longer, the last answer counts until the next is there.
+    /// How long a round waits for its sources. For sources with a longer timeout, the last result is reused
+    /// until the next one arrives.
     pub timeout: Duration,
 }
 
@@ -53,80 +54,80 @@ pub struct Options {
 pub struct Collector {
     options: Options,
     messages: mpsc::Receiver<Message>,
-    /// The number of the latest round.
-    asking: watch::Sender<u64>,
+    /// Publishes the number of the current round to the sources.
+    round_number: watch::Sender<u64>,
     answers: mpsc::Receiver<Answer>,
-    /// Where the sources answer.
-    answering: mpsc::Sender<Answer>,
+    /// The channel on which sources send their results.
+    answers_sender: mpsc::Sender<Answer>,
     published: watch::Sender<Option<Arc<Round>>>,
     /// In the order in which they were added.
     sources: Vec<Member>,
-    /// How many sources there have been.
+    /// The number of sources added so far, for unique source numbers.
     added: u64,
 }
 
-/// A source that takes part.
+/// A registered source.
 struct Member {
     number: u64,
     name: Arc<str>,
     metrics: Vec<MetricPattern>,
     schedule: Schedule,
-    /// The first round that asks it.
+    /// The first round in which it is measured.
     first_round: u64,
     state: SourceState,
-    /// Whether it is still busy with an earlier question.
+    /// Whether it is still busy with the measurement of an earlier round.
     is_overdue: bool,
-    /// The last good answer of one that no round waits for.
+    /// The last successful result of a slow source, which no round waits for.
     last_good: Option<Good>,
-    /// Whether it answered before, be it that it failed.
+    /// Whether it has sent a result before, even an error.
     has_answered: bool,
-    /// The source works as long as this is kept.
+    /// Dropping this stops the source's task.
     _runner: tasks::Owned,
 }
 
-/// What a source measured.
+/// The result of a successful measurement.
 struct Good {
     reading: Reading,
     time_ms: u64,
 }
 
-/// What sources said in a round, by their numbers; nothing, where they failed.
-type Heard = BTreeMap<u64, Option<Reading>>;
+/// The results received in a round, by source number; `None` for a failure.
+type Results = BTreeMap<u64, Option<Reading>>;
 
 impl Collector {
-    /// An actor without sources, that is told to add some by `messages`.
+    /// A collector without sources; they are added through `messages`.
     pub(super) fn new(
         options: Options,
         messages: mpsc::Receiver<Message>,
         published: watch::Sender<Option<Arc<Round>>>,
     ) -> Self {
-        let (answering, answers) = mpsc::channel(MAILBOX);
+        let (answers_sender, answers) = mpsc::channel(RESULTS_CAPACITY);
         Self {
             options,
             messages,
-            asking: watch::Sender::new(0),
+            round_number: watch::Sender::new(0),
             answers,
-            answering,
+            answers_sender,
             published,
             sources: Vec::new(),
             added: 0,
         }
     }
 
-    /// Measures round after round.
+    /// Runs rounds forever.
     pub async fn run(&mut self) {
         let mut ticks = interval(self.options.interval);
-        // After a pause (the machine slept) one round is enough.
+        // After a suspension of the machine, one round is enough.
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                Some(message) = self.messages.recv() => self.obey(message),
+                Some(message) = self.messages.recv() => self.handle_message(message),
                 _ = ticks.tick() => self.round().await,
             }
         }
     }
 
-    /// Adds a source, which is asked from the next round on.
+    /// Adds a source, which is measured from the next round on.
     pub fn add_source(&mut self, make: MakeSource) -> Result<(), SourceError> {
         let source = make();
         if self.sources.iter().any(|other| *other.name == *source.name()) {
@@ -139,15 +140,15 @@ impl Collector {
             number,
             source,
             make,
-            rounds: self.asking.subscribe(),
-            answers: self.answering.clone(),
+            rounds: self.round_number.subscribe(),
+            answers: self.answers_sender.clone(),
         };
         self.sources.push(Member {
             number,
             name,
             metrics,
             schedule,
-            first_round: *self.asking.borrow() + 1,
+            first_round: *self.round_number.borrow() + 1,
             state: SourceState::default(),
             is_overdue: false,
             last_good: None,
@@ -164,8 +165,8 @@ impl Collector {
         Ok(())
     }
 
-    fn obey(&mut self, message: Message) {
-        // Who asked may not wait for the answer any more; it is done all the same.
+    fn handle_message(&mut self, message: Message) {
+        // The caller may have stopped waiting for the reply; the change is made regardless.
         match message {
             Message::AddSource { make, reply } => drop(reply.send(self.add_source(make))),
             Message::RemoveSource { name, reply } => drop(reply.send(self.remove_source(&name))),
@@ -173,54 +174,55 @@ impl Collector {
     }
 
     async fn round(&mut self) {
-        let number = *self.asking.borrow() + 1;
+        let number = *self.round_number.borrow() + 1;
         let (began, began_ms) = (Instant::now(), clock::now_ms());
-        self.asking.send_replace(number);
-        let heard = self.hear(number).await;
-        let snapshot = Arc::new(self.put_together(number, &heard));
-        let asked = self.sources.iter().filter(|source| source.first_round <= number);
+        self.round_number.send_replace(number);
+        let results = self.receive_results(number).await;
+        let snapshot = Arc::new(self.build_snapshot(number, &results));
+        let measured = self.sources.iter().filter(|source| source.first_round <= number);
         let round = Round {
             host: self.options.host.clone(),
             number,
             snapshot,
             began_ms,
             took: began.elapsed(),
-            sources: asked
+            sources: measured
                 .map(|source| (source.name.clone(), source.state.clone()))
                 .collect(),
         };
         self.published.send_replace(Some(Arc::new(round)));
     }
 
-    /// Hears the answers to this round. A source that is still busy with an earlier question has not heard this
-    /// one and is not waited for; nor is one that was removed meanwhile.
-    async fn hear(&mut self, number: u64) -> Heard {
-        // Those that are waited for keep to their own timeout; this is for what lies between them and us.
+    /// Receives the results of this round. It does not wait for a source that is still busy with an earlier
+    /// measurement, or that is removed meanwhile.
+    async fn receive_results(&mut self, number: u64) -> Results {
+        // Each source enforces its own timeout; this margin covers the delay between the source and the
+        // collector.
         let until = Instant::now() + self.options.timeout + Duration::from_millis(500);
-        let mut heard = Heard::new();
+        let mut results = Results::new();
         while let Ok(late) = self.answers.try_recv() {
-            self.note(late, number, &mut heard);
+            self.record(late, number, &mut results);
         }
-        while self.sources.iter().any(|source| source.is_awaited(number, &heard)) {
+        while self.sources.iter().any(|source| source.is_awaited(number, &results)) {
             tokio::select! {
-                Some(answer) = self.answers.recv() => self.note(answer, number, &mut heard),
-                Some(message) = self.messages.recv() => self.obey(message),
+                Some(answer) = self.answers.recv() => self.record(answer, number, &mut results),
+                Some(message) = self.messages.recv() => self.handle_message(message),
                 () = sleep_until(until.into()) => break,
             }
         }
         let now_ms = clock::now_ms();
         for source in &self.sources {
-            if let Some(reading) = source.lasting(now_ms) {
-                heard.insert(source.number, Some(reading.clone()));
+            if let Some(reading) = source.last_valid(now_ms) {
+                results.insert(source.number, Some(reading.clone()));
             }
         }
-        heard
+        results
     }
 
-    /// Every answer counts once, in the round that hears it. One to an earlier round counts only of those that no
-    /// round waits for.
-    fn note(&mut self, answer: Answer, number: u64, heard: &mut Heard) {
-        // It may be of one that was removed.
+    /// Every result counts once, in the round that receives it. A result of an earlier round counts only for
+    /// slow sources.
+    fn record(&mut self, answer: Answer, number: u64, results: &mut Results) {
+        // The source may have been removed.
         let Some(source) = self.sources.iter_mut().find(|source| source.number == answer.source) else {
             return;
         };
@@ -235,39 +237,39 @@ impl Collector {
                 source.state.answered(&source.name, took, time_ms);
                 Some(reading)
             }
-            Err(trouble) => {
-                source.state.failed(&source.name, took, trouble.why);
+            Err(error) => {
+                source.state.failed(&source.name, took, error.why);
                 None
             }
         };
         if !is_slow {
-            heard.insert(source.number, reading);
+            results.insert(source.number, reading);
             return;
         }
         source.has_answered = true;
-        // What failed does not take away what was measured before.
+        // A failure does not discard the earlier measurement.
         if let Some(reading) = reading {
             source.last_good = Some(Good { reading, time_ms });
         }
     }
 
-    fn put_together(&mut self, number: u64, heard: &Heard) -> Snapshot {
-        let mut whole = Reading::default();
+    fn build_snapshot(&mut self, number: u64, results: &Results) -> Snapshot {
+        let mut merged = Reading::default();
         let now_ms = clock::now_ms();
         for source in self.sources.iter_mut().filter(|source| source.first_round <= number) {
             let is_slow = source.is_slow(self.options.timeout);
             let state = &mut source.state;
-            if let Some(Some(reading)) = heard.get(&source.number) {
+            if let Some(Some(reading)) = results.get(&source.number) {
                 state.samples = reading.samples.len();
-                whole.samples.extend(reading.samples.iter().cloned());
-                whole.gaps.extend(reading.gaps.iter().cloned());
+                merged.samples.extend(reading.samples.iter().cloned());
+                merged.gaps.extend(reading.gaps.iter().cloned());
             } else {
-                match heard.contains_key(&source.number) || is_slow {
-                    true => state.has_nothing(&source.name),
+                match results.contains_key(&source.number) || is_slow {
+                    true => state.has_no_result(&source.name),
                     false => state.was_missed(&source.name),
                 }
                 state.samples = 0;
-                whole.gaps.push(Gap {
+                merged.gaps.push(Gap {
                     source: source.name.as_ref().to_owned(),
                     metrics: source.metrics.clone(),
                     reason: state.error.clone().unwrap_or_default(),
@@ -281,25 +283,25 @@ impl Collector {
             host.to_string(),
             clock::now_ms(),
             facts.clone(),
-            whole.samples,
-            whole.gaps,
+            merged.samples,
+            merged.gaps,
         )
     }
 }
 
 impl Member {
-    /// Whether no round waits for it after its first answer.
+    /// Whether no round waits for it after its first result.
     fn is_slow(&self, round_timeout: Duration) -> bool {
         self.schedule.timeout > round_timeout
     }
 
-    fn is_awaited(&self, round: u64, heard: &Heard) -> bool {
-        let is_heard = heard.contains_key(&self.number) || self.has_answered;
-        self.first_round <= round && !self.is_overdue && !is_heard
+    fn is_awaited(&self, round: u64, results: &Results) -> bool {
+        let has_result = results.contains_key(&self.number) || self.has_answered;
+        self.first_round <= round && !self.is_overdue && !has_result
     }
 
-    /// The last good answer of one that no round waits for, as long as it counts: until the next is overdue.
-    fn lasting(&self, now_ms: u64) -> Option<&Reading> {
+    /// The last successful result of a slow source, while it is valid: until the next one is overdue.
+    fn last_valid(&self, now_ms: u64) -> Option<&Reading> {
         let Schedule { interval, timeout } = self.schedule;
         let good = self.last_good.as_ref()?;
         let age_ms = u128::from(now_ms.saturating_sub(good.time_ms));

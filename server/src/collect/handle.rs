@@ -1,20 +1,20 @@
-//! How others reach the collector: messages to its mailbox, each with an answer.
+//! The handle to the collector: messages to its mailbox, each with a reply.
 
 use tokio::sync::{mpsc, oneshot};
 
 use super::source::MakeSource;
 
-/// So many messages wait; who sends more waits with them.
+/// The capacity of the mailbox. A sender that finds it full waits.
 pub(super) const CAPACITY: usize = 16;
 
-/// What the collector can be told.
+/// A message to the collector.
 pub(super) enum Message {
     /// The source is measured from the next round on.
     AddSource {
         make: MakeSource,
         reply: oneshot::Sender<Result<(), SourceError>>,
     },
-    /// The source is in no round that ends after this, whatever it is doing.
+    /// The source is in no round that ends after this, even if it is being measured.
     RemoveSource {
         name: String,
         reply: oneshot::Sender<Result<(), SourceError>>,
@@ -24,35 +24,35 @@ pub(super) enum Message {
 /// Why a source was not added or removed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SourceError {
-    /// Names are unique.
-    #[error("there is a source {0} already")]
+    /// Source names are unique.
+    #[error("source {0} already exists")]
     Exists(String),
-    /// It was never added, or was removed before.
-    #[error("there is no source {0}")]
+    /// The source was never added, or is already removed.
+    #[error("source {0} does not exist")]
     Unknown(String),
-    /// The process ends, or the collector panicked over what it was told.
+    /// The process is stopping, or the collector panicked while handling the message.
     #[error("the collector does not answer")]
     Unanswered,
 }
 
-/// Reaches the collector from any thread.
+/// A handle that any thread can use.
 #[derive(Clone)]
 pub struct CollectorHandle(pub(super) mpsc::Sender<Message>);
 
 impl CollectorHandle {
-    /// Adds a source. It is made on the collector's thread, and measured from the next round on.
+    /// Adds a source. It is created on the collector's thread, and measured from the next round on.
     pub async fn add_source(&self, make: MakeSource) -> Result<(), SourceError> {
-        self.ask(|reply| Message::AddSource { make, reply }).await
+        self.request(|reply| Message::AddSource { make, reply }).await
     }
 
-    /// Removes a source, even while it is being measured. Its samples are in no round that ends after this, and its
-    /// service metrics go with the next round.
+    /// Removes a source, even while it is being measured. Its samples are in no round that ends after this, and
+    /// its service metrics disappear with the next round.
     pub async fn remove_source(&self, name: &str) -> Result<(), SourceError> {
         let name = name.to_owned();
-        self.ask(|reply| Message::RemoveSource { name, reply }).await
+        self.request(|reply| Message::RemoveSource { name, reply }).await
     }
 
-    async fn ask(
+    async fn request(
         &self,
         message: impl FnOnce(oneshot::Sender<Result<(), SourceError>>) -> Message,
     ) -> Result<(), SourceError> {

@@ -1,4 +1,5 @@
-//! What is measured, and how often. It judges nothing.
+//! Collects measurements of the local machine, of Azure resources and of work chunks on a schedule. It does not
+//! judge them.
 
 pub mod azure;
 pub mod blocking;
@@ -27,8 +28,7 @@ pub use mode::Mode;
 use collector::{Collector, Options, Round};
 use source::MakeSource;
 
-/// Sets the collector to work, with these sources from its first round on. What they find is published again and
-/// again.
+/// Starts the collector with these sources. Every round is published on `published`.
 pub fn start(
     tasks: &Tasks,
     options: Options,
@@ -38,7 +38,7 @@ pub fn start(
     let (messages, mailbox) = mpsc::channel(handle::CAPACITY);
     let mut collector = Collector::new(options, mailbox, published);
     sources.into_iter().try_for_each(|make| collector.add_source(make))?;
-    // When the collector panics, its sources and what they answered stay, and those who wait in its mailbox.
+    // If the collector panics, its sources, their results and the messages in its mailbox are kept.
     let collector = Rc::new(Mutex::new(collector));
     tasks.spawn("collector", move || {
         let collector = collector.clone();

@@ -1,21 +1,21 @@
-//! Whose machine is judged: this one, or what Azure says of others. How either is measured is not told here.
+//! Which machine the names `disk` and `memory` stand for: the local one or Azure resources.
 
 use crate::string_enum::string_enum;
 
 string_enum! {
-    /// What `disk` and `memory` are.
+    /// The source of `disk` and `memory`.
     pub enum Mode {
-        /// How full this machine is.
+        /// The local machine.
         Local = "local",
-        /// What Azure Monitor says of the resources that are named. How full this machine itself is, is then only told
-        /// under the names of `node_exporter`, which no rule judges by default.
+        /// Azure Monitor's measurements of the configured resources. The usage of the local machine is then
+        /// reported under the names of `node_exporter` only, which no rule judges by default.
         Azure = "azure",
     }
 }
 
 impl Mode {
-    /// What is not told of this machine, for others are meant by these names: what Azure tells of its resources, and
-    /// `inodes`, which belong to the disks, for a rule that judges the one shall not judge the other.
+    /// Metrics that are not reported for the local machine, because their names are used for Azure resources;
+    /// also `inodes`, which belong to the local disks and would be judged next to the resources' `disk`.
     pub fn excluded_metrics(self) -> &'static [&'static str] {
         match self {
             Self::Local => &[],

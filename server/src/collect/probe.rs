@@ -1,36 +1,35 @@
-//! What a part of the machine has to say when it is asked. It blocks, it is asked by one thread at a time, and it
-//! does not know who asks or how often.
+//! The trait of a probe: a blocking measurement of one part of the machine. One thread at a time calls it; it
+//! does not know the schedule.
 
 use watchpost_policies::{Gap, Labels, MeasureError, MetricName, MetricPattern, Sample, Unit};
 
-/// One part of the machine that can be measured.
+/// A part of the machine that can be measured.
 pub trait Probe: Send + 'static {
-    /// What gaps and metrics call it: `host.memory`.
+    /// The name in gaps and metrics: `host.memory`.
     fn name(&self) -> &'static str;
 
-    /// The metrics that are missing when it does not answer.
+    /// The metrics that are missing if the probe fails.
     fn metrics(&self) -> Vec<MetricPattern>;
 
-    /// Measures. An error is a sentence that says why nothing could be measured; what is missing of an answer
-    /// is a gap in it.
+    /// Measures. The error says why nothing could be measured; partial failures are gaps in the reading.
     fn measure(&mut self, now_ms: u64) -> Result<Reading, String>;
 
-    /// Its last answer came too late, and nobody heard it. Who counts from one answer to the next has to tell the same
-    /// once more.
+    /// The last result arrived after the timeout and was discarded. A probe that counts events since the last
+    /// result must report them again.
     fn on_discarded(&mut self) {}
 }
 
-/// What was measured, and what was not.
+/// The result of a measurement.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Reading {
-    /// What was measured.
     pub samples: Vec<Sample>,
-    /// What was not.
+    /// What could not be measured.
     pub gaps: Vec<Gap>,
 }
 
 impl Reading {
-    /// Adds a number. One that is not finite is dropped and becomes a gap, for some kernel counted wrongly.
+    /// Adds a sample. A value that is not finite becomes a gap, because a broken kernel counter must not stop
+    /// the others.
     pub fn add(&mut self, metric: &str, labels: &[(&str, &str)], value: f64, unit: &str, time_ms: u64) {
         let made = sample(metric, labels, value, unit, time_ms);
         match made {
@@ -43,7 +42,7 @@ impl Reading {
         }
     }
 
-    /// Says what could not be measured. The reason is a sentence.
+    /// Adds a gap with its reason.
     pub fn miss(&mut self, source: &str, metrics: &[&str], reason: String) {
         self.gaps.push(Gap {
             source: source.to_owned(),
@@ -53,7 +52,7 @@ impl Reading {
     }
 }
 
-/// The patterns that a probe is written with.
+/// The patterns of a probe's metrics.
 pub fn patterns(metrics: &[&str]) -> Vec<MetricPattern> {
     let pattern =
         |metric: &&str| MetricPattern::new(metric).expect("a probe writes legal patterns, and a test reads all");
@@ -70,7 +69,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_number_that_is_none_becomes_a_gap_that_names_its_metric() {
+    fn a_value_that_is_not_finite_becomes_a_gap() {
         let mut reading = Reading::default();
         reading.add("disk", &[], f64::NAN, "percent", 1);
         reading.add("disk", &[("device", "sda")], 1.0, "percent", 1);

@@ -1,5 +1,5 @@
-//! The rules themselves as a source: whether one was put aside, and whether the latest generation is in force here. So
-//! a person is warned of it like of anything else.
+//! The state of the rules as a source: whether a generation is pending on this server, and how many rules are
+//! quarantined. Threshold rules can then alert on it.
 
 use watchpost_policies::MetricPattern;
 
@@ -7,17 +7,16 @@ use super::probe::{Probe, Reading, patterns};
 use crate::rules::quarantine::Quarantine;
 use crate::rules::replication::Replication;
 
-/// What gaps call it.
+/// The name of the source in gaps.
 pub const NAME: &str = "rules";
 
-/// Reads whether a generation is pending, and how many rules are in quarantine.
+/// Reports whether a generation is pending, and how many rules are quarantined.
 pub struct Rules {
     replication: Replication,
     quarantine: Quarantine,
 }
 
 impl Rules {
-    /// A source that reads these two.
     pub fn new(replication: Replication, quarantine: Quarantine) -> Self {
         Self {
             replication,

@@ -1,5 +1,5 @@
-//! Measures one source, once a round and with its timeout, and tells the collector what came of it. A source whose
-//! measurement goes on after its timeout is not measured again before that ends.
+//! Measures one source, once per round and with its timeout, and sends the result to the collector. A source
+//! whose measurement outlives its timeout is not measured again before that ends.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -12,46 +12,43 @@ use super::probe::Reading;
 use super::source::{MakeSource, Schedule, Source};
 use crate::{clock, tasks};
 
-/// What came of measuring a source.
+/// The result of measuring a source.
 #[derive(Clone, Debug)]
 pub(super) struct Answer {
-    /// Which source: no other, and none that had its name before, has this number.
+    /// The unique number of the source, which is never reused.
     pub source: u64,
-    /// The round that asked.
+    /// The round that requested it.
     pub round: u64,
-    /// What it measured, or why it did not.
+    /// The reading or the error.
     pub outcome: Result<Reading, ProbeError>,
-    /// How long it took.
     pub took: Duration,
-    /// When it answered, in milliseconds since 1970 (UTC).
+    /// When the measurement ended, in milliseconds since 1970 (UTC).
     pub time_ms: u64,
 }
 
-/// Why a source did not answer.
+/// Why a source has no reading.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct ProbeError {
-    /// A sentence.
     pub why: String,
-    /// Whether it is still busy with the question, and hears no other.
+    /// Whether the measurement is still running, so that the source cannot be measured again yet.
     pub timed_out: bool,
 }
 
-/// One source at work.
+/// The task of one source.
 pub(super) struct Runner {
-    /// The number of the source in its answers.
+    /// The number of the source in its results.
     pub number: u64,
-    /// The source.
     pub source: Box<dyn Source>,
-    /// Makes it anew.
+    /// Recreates the source after a panic.
     pub make: MakeSource,
-    /// The number of the round that wants to be answered.
+    /// The number of the current round.
     pub rounds: watch::Receiver<u64>,
-    /// Who hears the answers.
+    /// The channel to the collector.
     pub answers: mpsc::Sender<Answer>,
 }
 
 impl Runner {
-    /// Answers each round, until nobody asks or listens any more.
+    /// Measures in each round, until the collector is dropped.
     pub(super) async fn run(mut self) {
         let name: Arc<str> = self.source.name().into();
         let mut last: Option<(Instant, Answer)> = None;
@@ -76,20 +73,20 @@ impl Runner {
                 took: began.elapsed(),
                 time_ms: clock::now_ms(),
             };
-            // One that failed is asked again at once.
+            // A failed source is measured again in the next round.
             last = answer.outcome.is_ok().then(|| (began, answer.clone()));
             if self.answers.send(answer).await.is_err() {
                 return;
             }
             if is_overdue {
                 self.finish().await;
-                log::warn!(source = &*name, duration_ms = began.elapsed().as_millis() as u64; "a source answered too late");
+                log::warn!(source = &*name, duration_ms = began.elapsed().as_millis() as u64; "a source's result arrived after its timeout");
             }
         }
     }
 
     async fn measure(&mut self, Schedule { timeout, .. }: Schedule) -> Result<Reading, ProbeError> {
-        // In a block, so that a panic before the first wait is caught too.
+        // In an async block, so that a panic before the first await is caught too.
         let source = &mut self.source;
         let measured = AssertUnwindSafe(async { source.measure(clock::now_ms()).await }).catch_unwind();
         match tokio::time::timeout(timeout, measured).await {
@@ -97,13 +94,13 @@ impl Runner {
             Ok(Err(panic)) => {
                 let panic = tasks::message_of(panic.as_ref());
                 self.source = (self.make)();
-                Err(ProbeError::of(format!("it panicked: {panic}; it begins anew")))
+                Err(ProbeError::of(format!("it panicked: {panic}; it was restarted")))
             }
             Err(_) if self.source.unfinished().is_some() => {
-                let why = format!("it did not answer within {timeout:?}; it is not asked again until it does");
+                let why = format!("no result within {timeout:?}; it is not measured again until this measurement ends");
                 Err(ProbeError { why, timed_out: true })
             }
-            Err(_) => Err(ProbeError::of(format!("it did not answer within {timeout:?}"))),
+            Err(_) => Err(ProbeError::of(format!("no result within {timeout:?}"))),
         }
     }
 
@@ -117,9 +114,9 @@ impl Runner {
     }
 }
 
-/// Rounds begin a little early or late.
-fn is_due(schedule: Schedule, asked: Instant, now: Instant) -> bool {
-    now.duration_since(asked) >= schedule.interval.mul_f64(0.95)
+/// The tolerance for rounds that start slightly early.
+fn is_due(schedule: Schedule, last: Instant, now: Instant) -> bool {
+    now.duration_since(last) >= schedule.interval.mul_f64(0.95)
 }
 
 impl ProbeError {

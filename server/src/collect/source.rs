@@ -1,5 +1,5 @@
-//! What the collector can measure: a source has a name, a schedule and one asynchronous operation. It does not know in
-//! which round it is measured, and it is never measured twice at once.
+//! The trait of a source: a name, a schedule and one asynchronous measurement. A source does not know the round,
+//! and is never measured concurrently.
 
 use std::time::Duration;
 
@@ -8,39 +8,39 @@ use watchpost_policies::MetricPattern;
 
 use super::probe::Reading;
 
-/// A measurement in progress. An error is a sentence that says why nothing could be measured; what is missing of an
-/// answer is a gap in it.
+/// A measurement in progress. The error says why nothing could be measured; partial failures are gaps in the
+/// reading.
 pub type Measurement<'s> = LocalBoxFuture<'s, Result<Reading, String>>;
 
-/// Makes a source on the collector's thread: when it is added, and anew after it panicked.
+/// Creates a source on the collector's thread: when it is added, and again after a panic.
 pub type MakeSource = Box<dyn Fn() -> Box<dyn Source> + Send>;
 
-/// One source of measurements.
+/// A source of measurements.
 pub trait Source {
-    /// The name in gaps, metrics and the status: `host.memory`. No two sources of a collector have the same.
+    /// The name in gaps, metrics and the status: `host.memory`. It is unique in a collector.
     fn name(&self) -> &str;
 
-    /// The metrics that are missing when it does not answer.
+    /// The metrics that are missing if the source fails.
     fn metrics(&self) -> Vec<MetricPattern>;
 
-    /// How often it is measured, and how long that may take.
+    /// The interval and the timeout.
     fn schedule(&self) -> Schedule;
 
-    /// Measures on the collector's thread, so it must not block. The future is dropped when the timeout passes.
+    /// Measures on the collector's thread, so it must not block. The future is dropped at the timeout.
     fn measure(&mut self, now_ms: u64) -> Measurement<'_>;
 
-    /// What goes on of a measurement that was dropped, because it cannot be cancelled. The source is not measured again
-    /// before this ends.
+    /// The rest of a dropped measurement that cannot be cancelled. The source is not measured again before it
+    /// ends.
     fn unfinished(&mut self) -> Option<LocalBoxFuture<'_, ()>> {
         None
     }
 }
 
-/// How often a source is measured, and how long that may take.
+/// The interval and the timeout of a source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Schedule {
-    /// In rounds that begin earlier than this after its last measurement, that one is repeated.
+    /// Rounds that start within this interval after the last measurement reuse its result.
     pub interval: Duration,
-    /// A measurement that takes longer is a failure.
+    /// A measurement that takes longer fails.
     pub timeout: Duration,
 }

@@ -1,5 +1,5 @@
-//! How a source does, as the status page and our own numbers tell it. Whose measurements count in a round is for the
-//! collector.
+//! The state of a source, as the status page and the service metrics report it. The collector decides which
+//! results are used in a round.
 
 use std::time::Duration;
 
@@ -8,28 +8,29 @@ use utoipa::ToSchema;
 
 use crate::metrics::SourceHealth;
 
-/// How a source does.
+/// The state of a source.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, ToSchema)]
 pub struct SourceState {
-    /// Whether it answered when it was asked last. Where no round waits for it, its last good answer may still count.
+    /// Whether the last measurement succeeded. For a slow source, an earlier successful result may still be in
+    /// use.
     pub success: bool,
-    /// How long its last answer took, in seconds.
+    /// The duration of the last measurement, in seconds.
     pub duration_seconds: f64,
-    /// When it answered with measurements the last time, in milliseconds since 1970 (UTC).
+    /// When the last successful measurement ended, in milliseconds since 1970 (UTC).
     pub last_success_ms: Option<u64>,
-    /// How old that answer is, in seconds.
+    /// The age of the last successful measurement, in seconds.
     pub age_seconds: Option<f64>,
-    /// How often it failed since the start.
+    /// The number of failures since the start.
     pub failures: u64,
-    /// Why it failed, if it did.
+    /// Why the last measurement failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
-    /// How many samples of it are in the round.
+    /// The number of samples in the round.
     pub samples: usize,
 }
 
 impl SourceState {
-    /// The part of it that is exported as metrics.
+    /// The part of the state that is exported as metrics.
     pub fn health(&self) -> SourceHealth {
         SourceHealth {
             success: self.success,
@@ -39,42 +40,42 @@ impl SourceState {
         }
     }
 
-    /// It answered with measurements, or its answer was repeated.
+    /// Records a successful or reused result.
     pub(super) fn answered(&mut self, source: &str, took: Duration, time_ms: u64) {
         if !self.success && self.failures > 0 {
-            log::info!(source; "a source answers again");
+            log::info!(source; "a source has recovered");
         }
         (self.success, self.error) = (true, None);
         self.duration_seconds = took.as_secs_f64();
         self.last_success_ms = Some(time_ms);
     }
 
-    /// It answered that it could not measure.
+    /// Records a failed measurement.
     pub(super) fn failed(&mut self, source: &str, took: Duration, why: String) {
         self.duration_seconds = took.as_secs_f64();
         self.failures += 1;
-        self.fails(source, why);
+        self.set_error(source, why);
     }
 
-    /// A round waited for it in vain.
+    /// Records that a round waited without receiving a result.
     pub(super) fn was_missed(&mut self, source: &str) {
         self.failures += 1;
-        self.has_nothing(source);
+        self.has_no_result(source);
     }
 
-    /// There is nothing of it that counts. Why is known, if it failed.
-    pub(super) fn has_nothing(&mut self, source: &str) {
-        let unsaid = match self.last_success_ms {
-            None => "it has not answered yet",
-            Some(_) => "its last answer is too old, and there is no newer one",
+    /// Records that the source has no valid result.
+    pub(super) fn has_no_result(&mut self, source: &str) {
+        let default = match self.last_success_ms {
+            None => "no result yet",
+            Some(_) => "the last result is too old",
         };
-        let why = self.error.clone().unwrap_or_else(|| unsaid.to_owned());
-        self.fails(source, why);
+        let why = self.error.clone().unwrap_or_else(|| default.to_owned());
+        self.set_error(source, why);
     }
 
-    fn fails(&mut self, source: &str, why: String) {
+    fn set_error(&mut self, source: &str, why: String) {
         if self.success || self.error.is_none() {
-            log::warn!(source, reason = why.as_str(); "a source does not answer");
+            log::warn!(source, reason = why.as_str(); "a source fails");
         }
         (self.success, self.error) = (false, Some(why));
     }

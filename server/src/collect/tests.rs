@@ -1,4 +1,4 @@
-//! The collector and its sources together, with probes that misbehave.
+//! The collector together with its sources, including probes that fail.
 
 mod members;
 mod slow;
@@ -18,7 +18,7 @@ use super::{CollectorHandle, start};
 use crate::metrics::{Build, ServiceMetrics};
 use crate::tasks::Tasks;
 
-/// A panic that prints its backtrace takes a while.
+/// Long enough for a panic that prints its backtrace.
 const TIMEOUT: Duration = Duration::from_secs(1);
 
 type Measure = Box<dyn FnMut() -> Result<Reading, String> + Send>;
@@ -48,7 +48,7 @@ fn one(metric: &str) -> Reading {
     reading
 }
 
-/// A source that measures what `make` makes on a thread, in every round that it can.
+/// A source that runs the probe of `make` on a thread, in every round.
 fn blocking<P: Probe>(timeout: Duration, make: impl Fn() -> P + Send + 'static) -> MakeSource {
     let schedule = Schedule {
         interval: Duration::ZERO,
@@ -67,7 +67,7 @@ fn good(name: &'static str) -> MakeSource {
 
 type Rounds = watch::Receiver<Option<Arc<Round>>>;
 
-/// A collector with these sources, as long as `test` takes.
+/// Runs a collector with these sources for the duration of `test`.
 fn collecting<F: Future<Output = ()>>(sources: Vec<MakeSource>, test: impl FnOnce(CollectorHandle, Rounds) -> F) {
     actix_web::rt::System::new().block_on(async {
         let build = Build {
@@ -83,21 +83,21 @@ fn collecting<F: Future<Output = ()>>(sources: Vec<MakeSource>, test: impl FnOnc
             interval: Duration::from_millis(20),
             timeout: TIMEOUT,
         };
-        let collector = start(&tasks, options, sources, published).expect("no name is there twice");
+        let collector = start(&tasks, options, sources, published).expect("the names are unique");
         tokio::time::timeout(Duration::from_secs(30), test(collector, measured))
             .await
-            .expect("it comes to an end");
+            .expect("it ends");
         tasks.stop();
     });
 }
 
-/// The next round that was not seen yet.
+/// The next round that was not received yet.
 async fn next(rounds: &mut Rounds) -> Round {
     rounds.changed().await.expect("the collector runs");
     (**rounds.borrow_and_update().as_ref().expect("it was published")).clone()
 }
 
-/// The rounds that these sources make, until `enough` says so.
+/// The rounds until `enough` returns true.
 fn rounds(sources: Vec<MakeSource>, mut enough: impl FnMut(&Round) -> bool) -> Vec<Round> {
     let mut seen = Vec::new();
     collecting(sources, async |_, mut rounds| {
@@ -123,7 +123,7 @@ fn metrics(round: &Round) -> Vec<&str> {
 }
 
 #[test]
-fn a_round_holds_what_all_sources_said() {
+fn a_round_contains_the_samples_of_all_sources() {
     let seen = rounds(vec![good("b"), good("a")], |round| round.number >= 3);
     for round in &seen {
         assert_eq!(metrics(round), ["a", "b"]);
@@ -137,15 +137,15 @@ fn a_round_holds_what_all_sources_said() {
 }
 
 #[test]
-fn a_source_that_panics_is_a_gap_and_begins_anew() {
+fn a_source_that_panics_is_a_gap_and_is_restarted() {
     let made = Arc::new(AtomicU32::new(0));
     let count = made.clone();
     let fragile = source("fragile", move || {
         count.fetch_add(1, Ordering::Relaxed);
-        let mut asked = 0;
+        let mut measured = 0;
         Box::new(move || {
-            asked += 1;
-            assert!(asked < 2, "asked too often");
+            measured += 1;
+            assert!(measured < 2, "measured too often");
             Ok(one("fragile"))
         })
     });
@@ -161,23 +161,23 @@ fn a_source_that_panics_is_a_gap_and_begins_anew() {
             (gap.source.as_str(), gap.metrics.as_slice()),
             ("fragile", patterns(&["fragile"]).as_slice())
         );
-        assert!(gap.reason.contains("asked too often"), "{}", gap.reason);
+        assert!(gap.reason.contains("measured too often"), "{}", gap.reason);
     }
-    // Once to begin, and once after the panic.
-    assert!(made.load(Ordering::Relaxed) > 1, "it was made anew");
+    // Once at the start, and once after the panic.
+    assert!(made.load(Ordering::Relaxed) > 1, "it was recreated");
 }
 
 #[test]
-fn a_source_that_hangs_is_asked_once_and_costs_the_others_one_round() {
-    let (asked, questions) = mpsc::channel();
+fn a_hanging_source_is_measured_once_and_delays_one_round() {
+    let (started, starts) = mpsc::channel();
     let (release, released) = mpsc::channel::<()>();
     let released = Arc::new(std::sync::Mutex::new(released));
     let hung = source("hung", move || {
-        let (asked, released) = (asked.clone(), released.clone());
+        let (started, released) = (started.clone(), released.clone());
         Box::new(move || {
-            asked.send(()).expect("the test listens");
-            // Once it was let go, it answers at once.
-            let _ = released.lock().expect("nobody panicked").recv();
+            started.send(()).expect("the test listens");
+            // Once the gate is dropped, it answers at once.
+            let _ = released.lock().expect("no panic").recv();
             Ok(one("hung"))
         })
     });
@@ -189,7 +189,7 @@ fn a_source_that_hangs_is_asked_once_and_costs_the_others_one_round() {
         }
         rounds_while_hung += 1;
         if rounds_while_hung == 5 {
-            assert_eq!(questions.try_iter().count(), 1, "asked again while it was busy");
+            assert_eq!(starts.try_iter().count(), 1, "measured again while it was busy");
             drop(release.take());
         }
         false
@@ -199,12 +199,12 @@ fn a_source_that_hangs_is_asked_once_and_costs_the_others_one_round() {
     for round in hung {
         assert!(metrics(round).contains(&"good"));
         assert!(
-            round.snapshot.gaps()[0].reason.contains("did not answer within"),
+            round.snapshot.gaps()[0].reason.contains("no result within"),
             "{:?}",
             round.snapshot.gaps()
         );
     }
-    // The first round waits for it and no other does. Who looks seldom may not have seen the first.
+    // Only the first round waits for it. A slow receiver may have missed the first.
     for round in hung {
         assert_eq!(
             round.took >= TIMEOUT,
@@ -218,13 +218,13 @@ fn a_source_that_hangs_is_asked_once_and_costs_the_others_one_round() {
 }
 
 #[test]
-fn a_source_that_is_asked_seldom_keeps_its_answer_in_between() {
+fn the_result_of_a_rarely_measured_source_is_reused() {
     let make = || {
-        let mut asked = 0;
+        let mut measured = 0;
         let measure = move || {
-            asked += 1;
+            measured += 1;
             let mut reading = Reading::default();
-            reading.add("seldom", &[], f64::from(asked), "", 0);
+            reading.add("seldom", &[], f64::from(measured), "", 0);
             Ok(reading)
         };
         Box::new(Scripted {
@@ -255,11 +255,11 @@ fn a_source_that_is_asked_seldom_keeps_its_answer_in_between() {
 }
 
 #[test]
-fn an_error_is_a_gap_with_its_sentence() {
-    let failing = source("failing", || Box::new(|| Err("the file is gone".to_owned())));
+fn an_error_is_a_gap_with_its_reason() {
+    let failing = source("failing", || Box::new(|| Err("the file is missing".to_owned())));
     let seen = rounds(vec![failing], |round| round.number >= 2);
     let last = seen.last().expect("two rounds");
-    assert_eq!(last.snapshot.gaps()[0].reason, "the file is gone");
+    assert_eq!(last.snapshot.gaps()[0].reason, "the file is missing");
     assert_eq!(
         (last.sources["failing"].failures, last.sources["failing"].success),
         (last.number, false)

@@ -1,4 +1,4 @@
-//! The settings of what is measured by Azure Monitor: which resources, which metrics, and as whom.
+//! Settings of the Azure Monitor source: resources, metrics, endpoints and credentials.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -18,25 +18,26 @@ use crate::collect::azure::{
 use crate::secret::Secret;
 
 section! {
-    /// Azure Monitor. Without resources it is not asked.
+    /// Azure Monitor. Without resources, nothing is queried.
     pub struct Azure {
-        /// What is measured. The list is one setting: whoever gives it, gives all of it.
+        /// The resources to query. The list is one setting: a later layer replaces it entirely.
         pub resources: Vec<AzureResource> = json!([]),
-        /// Metrics besides the ready ones of virtual machines and App Service plans. One with the name of a ready
-        /// metric takes its place.
+        /// Metrics to query in addition to the built-in ones of virtual machines and App Service plans. An entry
+        /// with the name of a built-in metric replaces that metric.
         pub metrics: Vec<AzureMetric> = json!([]),
-        /// Whom to ask.
+        /// The endpoints to query, as URLs.
         pub endpoints: AzureEndpoints,
-        /// As whom to ask: with a secret, a certificate, the token of a workload, as an app of App Service, as a
-        /// machine of Azure Arc, or, last, as the machine. What is set is tried in this order, and the first that gets a token is kept.
+        /// Credentials for Azure: client secret, client certificate, workload identity token, App Service
+        /// managed identity, Azure Arc agent, or, as the last resort, the virtual machine's managed identity.
+        /// The configured ones are tried in this order, and the first that obtains a token is kept.
         pub credentials: AzureCredentials,
-        /// How far back a value may lie. Azure is up to three minutes late.
+        /// How far back a query looks for a value. Azure publishes values up to three minutes late.
         pub window: Duration where "2m" ..= "1d" = "10m",
-        /// The time from one question to the next; in rounds between, the last answer counts.
+        /// How often the resources are queried. Rounds in between reuse the last result.
         pub interval: Duration where "1s" ..= "1h" = "60s",
-        /// How long all answers of a round may take.
+        /// Timeout for all requests of one query together.
         pub timeout: Duration where "100ms" ..= "10m" = "30s",
-        /// How long one of them may take.
+        /// Timeout for a single request. At most `azure.timeout`.
         pub request_timeout: Duration where "100ms" ..= "10m" = "10s",
     }
 }
@@ -44,53 +45,56 @@ section! {
 impl Checked for Azure {
     fn check(&mut self, reader: &mut Reader<'_>) {
         if self.request_timeout > self.timeout {
-            let remedy = "one answer may take longer than all together; let azure.timeout be at least as long as \
+            let remedy = "azure.request_timeout is longer than azure.timeout; set azure.timeout to at least \
                           azure.request_timeout";
-            reader.mistake(&["request_timeout", "timeout"], remedy);
+            reader.error(&["request_timeout", "timeout"], remedy);
         }
     }
 }
 
 section! {
-    /// One resource.
+    /// A resource.
     pub struct AzureResource {
-        /// Its id, as the portal shows it: `/subscriptions/ID/resourceGroups/NAME/providers/TYPE/NAME`.
+        /// The resource id, as the portal shows it: `/subscriptions/ID/resourceGroups/NAME/providers/TYPE/NAME`.
         pub id: ResourceId,
-        /// Where it runs, `westeurope`. With it and `azure.endpoints.metrics`, resources are asked for together.
+        /// The region of the resource, such as `westeurope`. With it and `azure.endpoints.metrics`, several
+        /// resources are queried in one batch request.
         pub region: Option<String>,
     }
 }
 
 impl Checked for AzureResource {
-    fn check_list(all: &[Self], place: &SettingLocation, mistakes: &mut ConfigErrors) {
+    fn check_list(all: &[Self], location: &SettingLocation, errors: &mut ConfigErrors) {
         for (at, resource) in all.iter().enumerate() {
             let is_same = |earlier: &Self| earlier.id.as_str().eq_ignore_ascii_case(resource.id.as_str());
             if all[..at].iter().any(is_same) {
-                let remedy = format!("{} is named earlier; name each resource once", resource.id);
-                mistakes.push(place.item(at).field("id").mistake(remedy));
+                let remedy = format!("{} is listed twice; list each resource once", resource.id);
+                errors.push(location.item(at).field("id").error(remedy));
             }
         }
     }
 }
 
 section! {
-    /// One metric.
+    /// A metric.
     pub struct AzureMetric {
-        /// What we call it: `disk`.
+        /// The name of the metric in Watchpost, such as `disk`.
         pub metric: MetricName,
-        /// What Azure calls it in its REST API: `Available Memory Percentage`.
+        /// The metric namespace, if it is not the resource's own type.
         pub name: String,
-        /// Where Azure keeps it, if that is not the resource's own type.
+        /// The metric namespace, if it is not the resource's own type.
         pub namespace: Option<String>,
-        /// The type of resources that have it, `Microsoft.Compute/virtualMachines`. Without one, all are asked.
+        /// The type of the resources that have the metric, such as `Microsoft.Compute/virtualMachines`. Without
+        /// it, all resources are queried.
         pub resource_type: Option<String>,
-        /// Which number about a minute: `average`, `minimum`, `maximum`, `total` or `count`.
+        /// The aggregation over one minute: `average`, `minimum`, `maximum`, `total` or `count`.
         pub aggregation: Aggregation = "average",
-        /// What is done to the number: `identity`, `100 - x`, or `x *` and a number such as `x * 0.001`.
+        /// The transformation of the value: `identity`, `100 - x`, or `x *` and a number, such as `x * 0.001`.
         pub transform: Transform = "identity",
-        /// What it counts, `percent`, if that is not what Azure says.
+        /// The unit, such as `percent`, if it is not the one that Azure reports.
         pub unit: Option<String>,
-        /// Which of its dimensions, `LUN eq '*'`. Each that is found is a series of its own.
+        /// A filter on dimensions, such as `LUN eq '*'`. Each combination of dimension values is a separate
+        /// series.
         pub filter: Option<String>,
     }
 }
@@ -98,29 +102,29 @@ section! {
 impl Checked for AzureMetric {
     fn check(&mut self, reader: &mut Reader<'_>) {
         if self.name.trim().is_empty() {
-            reader.mistake(
+            reader.error(
                 &["name"],
-                "it is empty; write the metric's name as Azure's documentation does",
+                "empty name; write the metric's name as in Azure's documentation",
             );
         }
     }
 }
 
 section! {
-    /// Whom to ask: URLs, those of Azure's public cloud by default.
+    /// The endpoints, as URLs. The defaults are those of Azure's public cloud.
     pub struct AzureEndpoints {
         /// Azure Resource Manager.
         pub arm: String = Endpoints::default().arm,
-        /// What tokens for it are made out to.
+        /// The audience of tokens for Azure Resource Manager.
         pub arm_audience: String = Endpoints::default().arm_audience,
-        /// Who gives tokens to applications.
+        /// The Microsoft Entra ID authority that issues tokens to applications.
         pub authority: String = Endpoints::default().authority,
-        /// Who gives tokens to machines.
+        /// The Azure Instance Metadata Service, which issues tokens to virtual machines.
         pub imds: String = Endpoints::default().imds,
-        /// Who answers about several resources at once: `https://{region}.metrics.monitor.azure.com`. Without it,
-        /// each resource is asked for by itself.
+        /// The endpoint for batch requests over several resources: `https://{region}.metrics.monitor.azure.com`.
+        /// Without it, each resource is queried by itself.
         pub metrics: Option<String>,
-        /// What tokens for that are made out to.
+        /// The audience of tokens for the batch endpoint.
         pub metrics_audience: String = Endpoints::default().metrics_audience,
     }
 }
@@ -131,9 +135,9 @@ impl Checked for AzureEndpoints {
         let all = [("arm", &self.arm), ("authority", &self.authority), ("imds", &self.imds)];
         for (name, url) in all.into_iter().chain(metrics) {
             if !is_url(url) {
-                reader.mistake(
+                reader.error(
                     &[name],
-                    "write a URL that begins with https:// or http:// and has no ? in it",
+                    "not a valid base URL; write a URL that begins with https:// or http:// and has no query",
                 );
             }
         }
@@ -141,25 +145,25 @@ impl Checked for AzureEndpoints {
 }
 
 section! {
-    /// As whom to ask.
+    /// The credentials.
     pub struct AzureCredentials {
         /// The tenant of the application.
         pub tenant_id: Option<String>,
-        /// The application, or the identity of several that a machine has.
+        /// The client id of the application, or of the user-assigned identity if the machine has several.
         pub client_id: Option<String>,
-        /// The application's secret.
+        /// The application's client secret.
         pub client_secret: Option<Secret>,
-        /// The application's certificate with its RSA key, PEM or PKCS#12.
+        /// The application's certificate with its RSA key, as PEM or PKCS#12.
         pub certificate: Option<PathBuf>,
-        /// What opens the certificate's file.
+        /// The password of the certificate file.
         pub certificate_password: Option<Secret>,
-        /// The file with the token of a workload, as Kubernetes gives it: `AZURE_FEDERATED_TOKEN_FILE`.
+        /// The file with the workload identity token that Kubernetes provides (`AZURE_FEDERATED_TOKEN_FILE`).
         pub federated_token_file: Option<PathBuf>,
-        /// Where App Service gives tokens: `IDENTITY_ENDPOINT`.
+        /// The token endpoint of App Service (`IDENTITY_ENDPOINT`).
         pub identity_endpoint: Option<String>,
-        /// What App Service wants to see for one: `IDENTITY_HEADER`.
+        /// The secret that App Service expects in token requests (`IDENTITY_HEADER`).
         pub identity_header: Option<Secret>,
-        /// Where the agent of Azure Arc gives tokens: `IDENTITY_ENDPOINT`, where `IMDS_ENDPOINT` is set beside it.
+        /// The token endpoint of the Azure Arc agent (`IDENTITY_ENDPOINT` where `IMDS_ENDPOINT` is set too).
         pub arc_endpoint: Option<String>,
     }
 }
@@ -167,30 +171,34 @@ section! {
 impl Checked for AzureCredentials {
     fn check(&mut self, reader: &mut Reader<'_>) {
         let is_application = self.tenant_id.is_some() && self.client_id.is_some();
-        let proofs = [
+        let secrets = [
             ("client_secret", self.client_secret.is_some()),
             ("certificate", self.certificate.is_some()),
             ("federated_token_file", self.federated_token_file.is_some()),
         ];
-        for (name, _) in proofs.iter().filter(|(_, given)| *given && !is_application) {
-            let remedy = "it needs an application; set azure.credentials.tenant_id and azure.credentials.client_id too";
-            reader.mistake(&[*name], remedy);
+        for (name, _) in secrets.iter().filter(|(_, given)| *given && !is_application) {
+            let remedy =
+                "the application is missing; set azure.credentials.tenant_id and azure.credentials.client_id too";
+            reader.error(&[*name], remedy);
         }
         if self.certificate_password.is_some() && self.certificate.is_none() {
-            let remedy = "it opens nothing; set azure.credentials.certificate too";
-            reader.mistake(&["certificate_password"], remedy);
+            let remedy = "a password without a certificate; set azure.credentials.certificate too";
+            reader.error(&["certificate_password"], remedy);
         }
         if self.identity_endpoint.is_some() != self.identity_header.is_some() {
-            let remedy = "identity_endpoint and identity_header go together; set both";
-            reader.mistake(&["identity_endpoint", "identity_header"], remedy);
+            let remedy = "identity_endpoint and identity_header are used together; set both";
+            reader.error(&["identity_endpoint", "identity_header"], remedy);
         }
         let endpoints = [
-            ("identity_endpoint", &self.identity_endpoint, "App Service gives"),
-            ("arc_endpoint", &self.arc_endpoint, "the agent of Azure Arc sets"),
+            ("identity_endpoint", &self.identity_endpoint, "App Service sets"),
+            ("arc_endpoint", &self.arc_endpoint, "the Azure Arc agent sets"),
         ];
-        for (name, url, who) in endpoints {
+        for (name, url, provider) in endpoints {
             if url.as_ref().is_some_and(|url| !url.starts_with("http")) {
-                reader.mistake(&[name], format!("write the URL that {who} in IDENTITY_ENDPOINT"));
+                reader.error(
+                    &[name],
+                    format!("not a URL; write the URL that {provider} in IDENTITY_ENDPOINT"),
+                );
             }
         }
     }
@@ -202,7 +210,7 @@ fn is_url(text: &str) -> bool {
 }
 
 impl Azure {
-    /// As the source takes them.
+    /// Converts to the settings of the source.
     pub fn settings(&self) -> Settings {
         let resource = |resource: &AzureResource| Resource {
             id: resource.id.clone(),
@@ -215,7 +223,7 @@ impl Azure {
             credentials: self.credentials.credentials(),
             window: self.window,
             request_timeout: self.request_timeout,
-            // What was answered has to be told before whoever asks gives up.
+            // The source has to report the received responses before the collector's timeout.
             round_timeout: self.timeout.mul_f64(0.9),
             ..Settings::default()
         }
@@ -271,13 +279,13 @@ impl AzureCredentials {
 
 impl Setting for ResourceId {
     fn kind() -> String {
-        "resource id".to_owned()
+        "Azure resource ID".to_owned()
     }
 
-    fn read(value: &Value, place: &SettingLocation, mistakes: &mut ConfigErrors) -> Option<Self> {
+    fn read(value: &Value, location: &SettingLocation, errors: &mut ConfigErrors) -> Option<Self> {
         let read = value.as_str().and_then(|text| Self::new(text).ok());
-        let wanted = "the whole id in quotes, \"/subscriptions/ID/resourceGroups/NAME/providers/TYPE/NAME\"";
-        read.or_else(|| refused(value, place, mistakes, wanted))
+        let expected = "the full resource ID in quotes, \"/subscriptions/ID/resourceGroups/NAME/providers/TYPE/NAME\"";
+        read.or_else(|| refused(value, location, errors, expected))
     }
 
     fn written(&self) -> Value {
@@ -287,13 +295,13 @@ impl Setting for ResourceId {
 
 impl Setting for MetricName {
     fn kind() -> String {
-        "name of a metric".to_owned()
+        "metric name".to_owned()
     }
 
-    fn read(value: &Value, place: &SettingLocation, mistakes: &mut ConfigErrors) -> Option<Self> {
+    fn read(value: &Value, location: &SettingLocation, errors: &mut ConfigErrors) -> Option<Self> {
         let read = value.as_str().and_then(|text| Self::new(text).ok());
-        let wanted = "a name of letters, digits, _ and : in quotes, no digit first";
-        read.or_else(|| refused(value, place, mistakes, wanted))
+        let expected = "a name in quotes, of letters, digits, _ and :, that does not start with a digit";
+        read.or_else(|| refused(value, location, errors, expected))
     }
 
     fn written(&self) -> Value {
@@ -306,10 +314,10 @@ impl Setting for Aggregation {
         Self::ALL.map(Self::as_str).join(" or ")
     }
 
-    fn read(value: &Value, place: &SettingLocation, mistakes: &mut ConfigErrors) -> Option<Self> {
+    fn read(value: &Value, location: &SettingLocation, errors: &mut ConfigErrors) -> Option<Self> {
         let read = value.as_str().and_then(|text| text.parse().ok());
-        let wanted = "\"average\", \"minimum\", \"maximum\", \"total\" or \"count\"";
-        read.or_else(|| refused(value, place, mistakes, wanted))
+        let expected = "\"average\", \"minimum\", \"maximum\", \"total\" or \"count\"";
+        read.or_else(|| refused(value, location, errors, expected))
     }
 
     fn written(&self) -> Value {
@@ -322,10 +330,10 @@ impl Setting for Transform {
         "transform".to_owned()
     }
 
-    fn read(value: &Value, place: &SettingLocation, mistakes: &mut ConfigErrors) -> Option<Self> {
+    fn read(value: &Value, location: &SettingLocation, errors: &mut ConfigErrors) -> Option<Self> {
         let read = value.as_str().and_then(|text| text.parse().ok());
-        let wanted = "\"identity\", \"100 - x\", or \"x *\" and a number such as \"x * 0.001\"";
-        read.or_else(|| refused(value, place, mistakes, wanted))
+        let expected = "\"identity\", \"100 - x\", or \"x *\" and a number such as \"x * 0.001\"";
+        read.or_else(|| refused(value, location, errors, expected))
     }
 
     fn written(&self) -> Value {
@@ -349,13 +357,13 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_set_is_as_the_source_has_it() {
+    fn defaults_are_those_of_the_source() {
         let settings = load("").expect("it is right").azure.settings();
         assert_eq!(format!("{settings:?}"), format!("{:?}", Settings::default()));
     }
 
     #[test]
-    fn what_is_set_reaches_the_source_and_no_secret_is_shown() {
+    fn configured_values_reach_the_source_and_secrets_are_masked() {
         let config = load(
             "[[azure.resources]]\n\
              id = '/subscriptions/s/resourceGroups/g/providers/Microsoft.Compute/virtualMachines/vm-1'\n\
@@ -373,10 +381,10 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_go_together_is_told() {
-        let check = |text: &str, words: &str| {
-            let mistakes = load(text).expect_err(text).to_string();
-            assert!(mistakes.contains(words), "{mistakes}");
+    fn contradictory_settings_are_rejected() {
+        let check = |text: &str, expected: &str| {
+            let errors = load(text).expect_err(text).to_string();
+            assert!(errors.contains(expected), "{errors}");
         };
         check("[azure.credentials]\nclient_secret = 'hunter2'\n", "tenant_id");
         check(
@@ -398,8 +406,11 @@ mod tests {
             "[[azure.metrics]]\nmetric = 'disk'\nname = 'x'\ntransform = 'x / 2'\n",
             "100 - x",
         );
-        check("[[azure.metrics]]\nmetric = '1disk'\nname = 'x'\n", "no digit first");
+        check(
+            "[[azure.metrics]]\nmetric = '1disk'\nname = 'x'\n",
+            "does not start with a digit",
+        );
         let twice = "[[azure.resources]]\nid = '/subscriptions/s/resourceGroups/g/providers/A.B/c/d'\n";
-        check(&twice.repeat(2), "named earlier");
+        check(&twice.repeat(2), "listed twice");
     }
 }

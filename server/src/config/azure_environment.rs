@@ -1,6 +1,6 @@
-//! The variables by which Azure tells whatever it runs as whom to ask: Kubernetes with workload identity, App Service,
-//! and the agent of Azure Arc. They fill what nobody said in our own words, where resources of Azure are watched; where
-//! none are, they say nothing.
+//! Imports the environment variables with which Azure configures credentials: those of Kubernetes workload
+//! identity, of App Service and of the Azure Arc agent. They fill settings that no other layer sets, and only if
+//! Azure resources are configured.
 
 use std::path::Path;
 
@@ -8,12 +8,12 @@ use super::errors::ConfigErrors;
 use super::raw_settings::RawSettings;
 use super::sources::{Variable, last};
 
-/// A variable, the setting that it fills, and those that have to be there with it.
+/// A variable, the setting that it fills, and the variables that must or must not be set with it.
 struct Known {
     name: &'static str,
     key: &'static str,
     with: &'static [&'static str],
-    /// With these it means something else.
+    /// If one of these is set, the variable means something else.
     without: &'static [&'static str],
 }
 
@@ -26,10 +26,10 @@ const fn known(name: &'static str, key: &'static str) -> Known {
     }
 }
 
-/// With it, `IDENTITY_ENDPOINT` is that of Service Fabric, which speaks otherwise.
+/// If it is set, `IDENTITY_ENDPOINT` is that of Service Fabric, whose protocol differs.
 const SERVICE_FABRIC: &str = "IDENTITY_SERVER_THUMBPRINT";
 
-/// With it and no header, `IDENTITY_ENDPOINT` is that of Azure Arc.
+/// If it is set and `IDENTITY_HEADER` is not, `IDENTITY_ENDPOINT` is that of Azure Arc.
 const ARC: &str = "IMDS_ENDPOINT";
 
 const VARIABLES: [Known; 8] = [
@@ -55,17 +55,17 @@ const VARIABLES: [Known; 8] = [
     },
 ];
 
-/// Whether Azure sets a variable of this name, or looks at it.
+/// Whether Azure sets a variable of this name, or the import depends on it.
 pub(super) fn is_known(name: &str) -> bool {
     let is_this = |known: &&str| known.eq_ignore_ascii_case(name);
-    let is_looked_at = |known: &Known| known.with.iter().chain(known.without).any(&is_this);
+    let is_condition = |known: &Known| known.with.iter().chain(known.without).any(&is_this);
     VARIABLES
         .iter()
-        .any(|known| is_this(&known.name) || is_looked_at(known))
+        .any(|known| is_this(&known.name) || is_condition(known))
 }
 
-/// Fills what nobody said.
-pub(super) fn fill(given: &mut RawSettings, variables: &[Variable], folder: &Path, mistakes: &mut ConfigErrors) {
+/// Fills the settings that no other layer sets.
+pub(super) fn fill(given: &mut RawSettings, variables: &[Variable], folder: &Path, errors: &mut ConfigErrors) {
     let resources = given.value("azure.resources").and_then(|list| list.as_array());
     if resources.is_none_or(Vec::is_empty) {
         return;
@@ -80,7 +80,7 @@ pub(super) fn fill(given: &mut RawSettings, variables: &[Variable], folder: &Pat
         }
         if let Some(of_text) = given.unset(known.key) {
             let value = of_text(&variable.text);
-            given.lay_value(known.key, value, variable.origin.clone(), folder, mistakes);
+            given.set_value(known.key, value, variable.origin.clone(), folder, errors);
         }
     }
 }
@@ -93,7 +93,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_variable_fills_a_setting_that_there_is() {
+    fn every_variable_fills_an_existing_setting() {
         let fields = Config::fields();
         let keys: Vec<_> = leaves(&fields).into_iter().map(|(key, ..)| key).collect();
         for known in &VARIABLES {
@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_only_looked_at_is_known_too_and_others_are_not() {
+    fn conditions_are_known_variables_and_others_are_not() {
         for name in ["AZURE_TENANT_ID", "IDENTITY_HEADER", "IMDS_ENDPOINT", SERVICE_FABRIC] {
             assert!(is_known(name), "{name}");
         }

@@ -1,5 +1,4 @@
-//! Settings made of others: what may be missing, and lists. A list in a variable is a text with commas, or
-//! JSON.
+//! Optional settings and lists of settings. In a variable, a list is written with commas or as JSON.
 
 use serde_json::Value;
 
@@ -9,16 +8,16 @@ use super::origin::SettingLocation;
 use super::scalar::of_json;
 use super::setting::Setting;
 
-/// In a variable, nothing is the empty text; so a variable can take back what the file says.
+/// In a variable, the empty string unsets the setting, so a variable can override the file.
 impl<T: Setting> Setting for Option<T> {
     fn kind() -> String {
         T::kind()
     }
 
-    fn read(value: &Value, place: &SettingLocation, mistakes: &mut ConfigErrors) -> Option<Self> {
+    fn read(value: &Value, location: &SettingLocation, errors: &mut ConfigErrors) -> Option<Self> {
         match value {
             Value::Null => Some(None),
-            value => T::read(value, place, mistakes).map(Some),
+            value => T::read(value, location, errors).map(Some),
         }
     }
 
@@ -44,19 +43,19 @@ impl<T: Setting> Setting for Vec<T> {
         T::fields()
     }
 
-    fn read(value: &Value, place: &SettingLocation, mistakes: &mut ConfigErrors) -> Option<Self> {
+    fn read(value: &Value, location: &SettingLocation, errors: &mut ConfigErrors) -> Option<Self> {
         let Value::Array(items) = value else {
-            mistakes.push(place.wrong_sort(value, "a list in square brackets"));
+            errors.push(location.wrong_type(value, "a list in square brackets"));
             return None;
         };
-        // All are read before any is given up, so that all mistakes are found.
+        // All items are read before the list is rejected, so that all errors are reported.
         let read: Vec<_> = items
             .iter()
             .enumerate()
-            .map(|(at, item)| T::read(item, &place.item(at), mistakes))
+            .map(|(at, item)| T::read(item, &location.item(at), errors))
             .collect();
         let read = read.into_iter().collect::<Option<Self>>()?;
-        T::check_list(&read, place, mistakes);
+        T::check_list(&read, location, errors);
         Some(read)
     }
 
@@ -73,7 +72,7 @@ impl<T: Setting> Setting for Vec<T> {
             return Ok(Value::Array(Vec::new()));
         }
         if !T::fields().is_empty() {
-            return Err("it is a list of tables; write it as JSON, [{\"key\": \"value\"}]".to_owned());
+            return Err("a list of tables; write it as JSON, [{\"key\": \"value\"}]".to_owned());
         }
         text.split(',').map(|item| T::of_text(item.trim())).collect()
     }

@@ -1,4 +1,4 @@
-//! The settings of how often the machine is measured.
+//! Settings of the collector: intervals and timeouts.
 
 use std::time::Duration;
 
@@ -7,13 +7,13 @@ use serde_json::json;
 use super::declare::{Checked, section};
 
 section! {
-    /// How often.
+    /// The collector.
     pub struct Collector {
-        /// The time from one round of measuring to the next.
+        /// How often the machine is measured.
         pub interval: Duration where "100ms" ..= "1h" = "10s",
-        /// How long a part of the machine may take to answer before it is a gap.
+        /// Timeout for a source. A source that takes longer is recorded as a gap.
         pub timeout: Duration where "10ms" ..= "1h" = "5s",
-        /// Sources that are asked otherwise than the rest.
+        /// Sources with an interval or a timeout of their own.
         pub sources: Vec<SourceSettings> = json!([]),
     }
 }
@@ -21,13 +21,13 @@ section! {
 impl Checked for Collector {}
 
 section! {
-    /// One source.
+    /// A source.
     pub struct SourceSettings {
-        /// Its name, as `/api/v1/status` lists it: `host.filesystems`.
+        /// The name of the source, as in `/api/v1/status`: `host.filesystems`.
         pub name: String,
-        /// The time from one question to the next; in rounds between, the last answer counts.
+        /// How often the source is measured. Rounds in between reuse its last result.
         pub interval: Option<Duration> where "100ms" ..= "1d",
-        /// How long it may take to answer.
+        /// Timeout for the source.
         pub timeout: Option<Duration> where "10ms" ..= "1h",
     }
 }

@@ -1,4 +1,4 @@
-//! The settings of where things are remembered, and for how long.
+//! Settings of the database, the history and the work chunks.
 
 use std::path::Path;
 use std::time::Duration;
@@ -15,10 +15,10 @@ use crate::secret::Secret;
 use crate::{history, store};
 
 section! {
-    /// Where Watchpost remembers.
+    /// The database.
     pub struct Database {
-        /// `postgres://USER:PASSWORD@HOST/DATABASE`, or `sqlite:PATH`. Without it, the file `watchpost.db` in the
-        /// data folder.
+        /// The database URL: `postgres://USER:PASSWORD@HOST/DATABASE` or `sqlite:PATH`. Without it, the file
+        /// `watchpost.db` in the data directory.
         pub url: Option<Secret<DatabaseUrl>>,
     }
 }
@@ -26,19 +26,19 @@ section! {
 impl Checked for Database {}
 
 section! {
-    /// What is kept of measurements and judgements.
+    /// The history of measurements and judgements.
     pub struct History {
-        /// Whether anything is.
+        /// Whether history is recorded.
         pub enabled: bool = true,
-        /// For how long.
+        /// How long history is kept.
         pub retention: Duration where "1h" ..= "3650d" = "14d",
-        /// How large it may become; then the oldest goes first.
+        /// The maximum size of the history. When it is exceeded, the oldest data is deleted.
         pub max_size: Size where "1MiB" ..= "1024GiB" = "1GiB",
-        /// How much is packed together. Until then, rounds are kept as they come, which takes more room.
+        /// The time span that is compacted into one block. Rounds that are not yet compacted take more space.
         pub window: Duration where "1m" ..= "1d" = "1h",
-        /// How many points one answer may have.
+        /// The maximum number of points in one response.
         pub max_points: usize where 100 ..= 100_000_000 = 2_000_000,
-        /// How many series one answer may have.
+        /// The maximum number of series in one response.
         pub max_series: usize where 1 ..= 100_000 = 1_000,
     }
 }
@@ -46,7 +46,7 @@ section! {
 impl Checked for History {}
 
 impl History {
-    /// As the writer takes them.
+    /// Converts to the options of the history writer.
     pub fn options(&self) -> history::Options {
         history::Options {
             retention: self.retention,
@@ -60,21 +60,21 @@ impl History {
 section! {
     /// The work chunks.
     pub struct Chunks {
-        /// Whether they are counted.
+        /// Whether chunks are counted.
         pub enabled: bool = true,
-        /// The database of a PixCrawler, which is only read. Without it, they are kept in our own, and workers report
-        /// them here.
+        /// The URL of a PixCrawler database, which is only read. Without it, chunks are kept in Watchpost's own
+        /// database, and workers report them through the API.
         pub database_url: Option<Secret<DatabaseUrl>>,
-        /// The time from one count to the next.
+        /// How often the chunks are counted.
         pub interval: Duration where "100ms" ..= "1d" = "10s",
-        /// How long a count may take.
+        /// Timeout for a count.
         pub timeout: Duration where "10ms" ..= "1h" = "10s",
     }
 }
 
 impl Checked for Chunks {}
 
-/// The address of a database, paths in it as they stand where they were written.
+/// A database URL. A relative path in it is resolved against the directory of the layer that sets it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct DatabaseUrl {
     text: String,
@@ -82,7 +82,7 @@ pub struct DatabaseUrl {
 }
 
 impl DatabaseUrl {
-    /// The database that it means.
+    /// Resolves the address of the database.
     pub fn place(&self, read_only: bool) -> Result<store::DatabaseAddress, store::InvalidDatabaseAddress> {
         store::DatabaseAddress::parse(&self.text, &self.folder, read_only)
     }
@@ -90,17 +90,17 @@ impl DatabaseUrl {
 
 impl Setting for DatabaseUrl {
     fn kind() -> String {
-        "database".to_owned()
+        "database URL".to_owned()
     }
 
-    fn read(value: &Value, place: &SettingLocation, mistakes: &mut ConfigErrors) -> Option<Self> {
+    fn read(value: &Value, location: &SettingLocation, errors: &mut ConfigErrors) -> Option<Self> {
         let legal = |text: &&str| store::DatabaseAddress::parse(text, Path::new(""), false).is_ok();
         let read = value.as_str().filter(legal).map(|text| Self {
             text: text.to_owned(),
-            folder: place.folder.clone(),
+            folder: location.folder.clone(),
         });
-        let wanted = "\"postgres://USER:PASSWORD@HOST/DATABASE\" or \"sqlite:PATH\"";
-        read.or_else(|| refused(value, place, mistakes, wanted))
+        let expected = "\"postgres://USER:PASSWORD@HOST/DATABASE\" or \"sqlite:PATH\"";
+        read.or_else(|| refused(value, location, errors, expected))
     }
 
     fn written(&self) -> Value {

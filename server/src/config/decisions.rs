@@ -1,4 +1,4 @@
-//! The settings of what is recorded about decisions. What a record says is not decided here.
+//! Settings of the decision records. The content of a record is defined in `decisions`.
 
 use std::time::Duration;
 
@@ -8,27 +8,28 @@ use super::declare::{Checked, section};
 use crate::decisions::{Masked, Options, WhenFull};
 
 section! {
-    /// What is recorded of who was refused what, and of what the rules found.
+    /// The records of denied requests and of changed findings.
     pub struct Decisions {
-        /// Whether anything is.
+        /// Whether decisions are recorded.
         pub enabled: bool = true,
-        /// Whether what was allowed is recorded too, and not only what was refused.
+        /// Whether allowed requests are recorded too. Denied requests always are.
         pub record_allowed: bool = false,
-        /// Whether it is recorded when a threshold rule finds something else than before.
+        /// Whether a record is written when the finding of a threshold rule changes.
         pub record_judgements: bool = true,
-        /// What is written as `***`, in the log too. `identity` is also what the rule was shown of it; and with
-        /// `identity`, `resource` or `roles` goes the `reason`, where rules repeat them.
+        /// Fields replaced by `***` in stored records and logs. Masking `identity` also masks
+        /// `identity_details`. Masking `identity`, `resource` or `roles` also masks `reason`, because a reason
+        /// may contain them.
         pub mask: Vec<Masked> = json!([]),
-        /// For how long records are kept.
+        /// How long records are kept.
         pub retention: Duration where "1h" ..= "3650d" = "30d",
-        /// How many are kept; then the oldest go first.
+        /// The maximum number of records. When it is exceeded, the oldest are deleted.
         pub max_records: u64 where 1 ..= 100_000_000 = 100_000,
-        /// How many may wait to be written.
+        /// The maximum number of records that wait to be written.
         pub queue_capacity: usize where 1 ..= 1_000_000 = 1_000,
-        /// What happens when that many wait: the next record is dropped, or its request waits for room, for a second at
-        /// most.
+        /// What happens when the queue is full: the next record is dropped, or its request waits for space, for
+        /// at most one second.
         pub when_full: WhenFull = "drop",
-        /// Whether each record is a line in the log too, of `watchpost::decisions`.
+        /// Whether each record is also logged, with the target `watchpost::decisions`.
         pub log: bool = false,
     }
 }
@@ -36,7 +37,7 @@ section! {
 impl Checked for Decisions {}
 
 impl Decisions {
-    /// As the records take them.
+    /// Converts to the options of the decision records.
     pub fn options(&self) -> Options {
         let given = self.clone();
         Options {
@@ -69,11 +70,11 @@ mod tests {
     }
 
     #[test]
-    fn a_field_that_no_record_has_cannot_be_masked() {
-        let taken = load("[decisions]\nmask = ['identity', 'request_id']\nwhen_full = 'block'\n");
-        let taken = taken.expect("both are fields").decisions;
-        assert_eq!(taken.mask, [Masked::Identity, Masked::RequestId]);
-        assert_eq!(taken.when_full, WhenFull::Block);
+    fn an_unknown_field_cannot_be_masked() {
+        let config = load("[decisions]\nmask = ['identity', 'request_id']\nwhen_full = 'block'\n");
+        let decisions = config.expect("both are fields").decisions;
+        assert_eq!(decisions.mask, [Masked::Identity, Masked::RequestId]);
+        assert_eq!(decisions.when_full, WhenFull::Block);
         for (setting, key) in [
             ("mask = ['identity', 'name']", "decisions.mask[1]"),
             ("when_full = 'wait'", "decisions.when_full"),
@@ -81,10 +82,10 @@ mod tests {
             ("max_records = 0", "decisions.max_records"),
             ("retention = '59m'", "decisions.retention"),
         ] {
-            let mistakes = load(&format!("[decisions]\n{setting}\n"))
+            let errors = load(&format!("[decisions]\n{setting}\n"))
                 .expect_err(setting)
                 .to_string();
-            assert!(mistakes.contains(key), "{mistakes}");
+            assert!(errors.contains(key), "{errors}");
         }
     }
 }

@@ -1,5 +1,5 @@
-//! The one declaration of a section, from which all else follows: the struct, its documentation, its reading,
-//! its defaults and the list of its keys. It knows no setting by name.
+//! The `section!` macro, which generates from one declaration a section's struct, documentation, parser,
+//! defaults and list of keys. It knows no setting by name.
 
 use serde_json::Value;
 
@@ -8,32 +8,32 @@ use super::origin::SettingLocation;
 use super::raw_settings::{Reader, plain};
 use super::setting::Setting;
 
-/// A setting as it was declared.
+/// A declared setting.
 #[derive(Clone, Debug)]
 pub(super) struct Field {
     pub(super) name: &'static str,
-    /// Its doc comment.
+    /// The doc comment.
     pub(super) meaning: String,
     pub(super) shape: Shape,
 }
 
-/// Whether it is a value or holds settings.
+/// A value, or a table of settings.
 #[derive(Clone, Debug)]
 pub(super) enum Shape {
     Leaf(Leaf),
     Table(Vec<Field>),
 }
 
-/// What is known of a value.
+/// The properties of a value.
 #[derive(Clone, Debug)]
 pub(super) struct Leaf {
-    /// How it is written.
+    /// The type as the documentation shows it.
     pub(super) kind: String,
-    /// Null where nothing is a value too.
+    /// Null for an optional setting without a default.
     pub(super) default: Value,
     pub(super) bounds: Option<[Value; 2]>,
     pub(super) of_text: fn(&str) -> Result<Value, String>,
-    /// What each of a list of tables holds.
+    /// The settings of each table, if the value is a list of tables.
     pub(super) fields_of_each: Vec<Field>,
 }
 
@@ -51,7 +51,7 @@ impl Field {
         } else {
             Shape::Table(fields)
         };
-        let meaning = told(comment);
+        let meaning = joined(comment);
         Self { name, meaning, shape }
     }
 
@@ -71,10 +71,10 @@ impl Field {
 }
 
 impl Leaf {
-    /// What one may write.
+    /// The type with its bounds, for the documentation.
     pub(super) fn written_as(&self) -> String {
         match &self.bounds {
-            Some([least, most]) => format!("{}, {} to {}", self.kind, plain(least), plain(most)),
+            Some([min, max]) => format!("{}, {} to {}", self.kind, plain(min), plain(max)),
             None => self.kind.clone(),
         }
     }
@@ -89,24 +89,24 @@ pub(super) fn defaults(fields: &[Field]) -> Value {
     Value::Object(defaults.collect())
 }
 
-/// What has to be true of a section beyond each of its settings.
+/// Checks of a section that involve more than one setting.
 pub(super) trait Checked: Sized {
-    /// Settings that have to go together.
+    /// Checks settings that depend on each other.
     fn check(&mut self, _reader: &mut Reader<'_>) {}
 
-    /// What has to be true of a list of them.
+    /// Checks a list of such sections.
     fn check_list(_all: &[Self], _place: &SettingLocation, _mistakes: &mut ConfigErrors) {}
 }
 
 /// The lines of a doc comment as one text.
-fn told(comment: &[&str]) -> String {
+fn joined(comment: &[&str]) -> String {
     let lines: Vec<_> = comment.iter().map(|line| line.trim()).collect();
     lines.join(" ").trim().to_owned()
 }
 
 /// Declares a section: a struct whose fields are settings. After the type, `where` gives bounds and `=` the
-/// default, both written as in a file; a default that is missing is nothing, and the type has to bear that.
-/// A last field after `..` is no setting and begins as its own default.
+/// default, both written as in a file. Without a default the value is null, which the type must accept. A last
+/// field after `..` is not a setting and starts as its type's default.
 macro_rules! section {
     (
         $(#[doc = $about:literal])+
@@ -140,11 +140,11 @@ macro_rules! section {
 
             fn read(
                 value: &::serde_json::Value,
-                place: &$crate::config::origin::SettingLocation,
-                mistakes: &mut $crate::config::errors::ConfigErrors,
+                location: &$crate::config::origin::SettingLocation,
+                errors: &mut $crate::config::errors::ConfigErrors,
             ) -> Option<Self> {
-                let given = $crate::config::raw_settings::RawSettings::of_item(Self::fields(), value, place, mistakes)?;
-                Self::gather(&mut $crate::config::raw_settings::Reader::new(&given, mistakes))
+                let given = $crate::config::raw_settings::RawSettings::of_item(Self::fields(), value, location, errors)?;
+                Self::gather(&mut $crate::config::raw_settings::Reader::new(&given, errors))
             }
 
             fn take(reader: &mut $crate::config::raw_settings::Reader<'_>, name: &str) -> Option<Self> {
@@ -166,15 +166,15 @@ macro_rules! section {
 
             fn check_list(
                 all: &[Self],
-                place: &$crate::config::origin::SettingLocation,
-                mistakes: &mut $crate::config::errors::ConfigErrors,
+                location: &$crate::config::origin::SettingLocation,
+                errors: &mut $crate::config::errors::ConfigErrors,
             ) {
-                <Self as $crate::config::declare::Checked>::check_list(all, place, mistakes);
+                <Self as $crate::config::declare::Checked>::check_list(all, location, errors);
             }
         }
 
         impl $name {
-            /// Reads every setting before it gives up, so that all mistakes are found at once.
+            /// Reads every setting before it fails, so that all errors are reported.
             pub(in $crate::config) fn gather(reader: &mut $crate::config::raw_settings::Reader<'_>) -> Option<Self> {
                 $(
                     let $field = <$type as $crate::config::setting::Setting>::take(reader, stringify!($field));

@@ -1,5 +1,5 @@
-//! Holds docs/CONFIGURATION.md and deploy/watchpost.toml to the declarations: tables and whole examples are made from
-//! them, and what else is shown has to load.
+//! Tests that docs/CONFIGURATION.md and deploy/watchpost.toml match the declarations: tables and full examples
+//! are generated, and every other example has to load.
 
 use std::path::Path;
 
@@ -11,25 +11,25 @@ use super::{Config, Environment, Sources};
 
 const DOCUMENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/CONFIGURATION.md");
 
-/// What a machine begins with that runs Watchpost as a service.
-const BEGINNING: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/watchpost.toml");
+/// The configuration file that is installed with the service.
+const SERVICE_FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/watchpost.toml");
 
 #[test]
-fn the_document_says_what_is_declared() {
+fn the_document_matches_the_declarations() {
     let document = std::fs::read_to_string(DOCUMENT).expect("the document");
-    is_as_declared("docs/CONFIGURATION.md", &document, &brought_up_to_date(&document));
+    assert_up_to_date("docs/CONFIGURATION.md", &document, &regenerated(&document));
 }
 
 #[test]
-fn the_file_to_begin_with_says_what_is_declared() {
-    let file = std::fs::read_to_string(BEGINNING).expect("the file");
-    is_as_declared("deploy/watchpost.toml", &file, &beginning(&file));
+fn the_service_file_matches_the_declarations() {
+    let file = std::fs::read_to_string(SERVICE_FILE).expect("the file");
+    assert_up_to_date("deploy/watchpost.toml", &file, &service_file(&file));
 }
 
-/// Whoever takes away all its signs of comments has the defaults.
+/// Removing the comment signs from all settings gives the defaults.
 #[test]
-fn the_file_to_begin_with_sets_the_data_folder_and_has_every_default_in_a_comment() {
-    let file = std::fs::read_to_string(BEGINNING).expect("the file");
+fn the_service_file_sets_the_data_directory_and_comments_out_every_default() {
+    let file = std::fs::read_to_string(SERVICE_FILE).expect("the file");
     let folder = tempfile::tempdir().expect("a folder");
     let defaults = Config::load(&sources(None, folder.path())).expect("the defaults are right");
     let as_it_is = check(&file, &folder.path().join("as-it-is.toml"), folder.path());
@@ -43,20 +43,20 @@ fn the_file_to_begin_with_sets_the_data_folder_and_has_every_default_in_a_commen
         .map(|line| format!("{line}\n"))
         .collect();
     assert!(uncommented.lines().count() > 100 && uncommented != file);
-    let said = check(&uncommented, &folder.path().join("said.toml"), folder.path());
-    assert_eq!(said.differences(&defaults), ["server.data_dir"]);
+    let checked = check(&uncommented, &folder.path().join("uncommented.toml"), folder.path());
+    assert_eq!(checked.differences(&defaults), ["server.data_dir"]);
 }
 
-fn is_as_declared(name: &str, found: &str, expected: &str) {
+fn assert_up_to_date(name: &str, found: &str, expected: &str) {
     if found == expected {
         return;
     }
     let test = std::env::current_exe().expect("a test has a file");
-    let beside = test.with_file_name(Path::new(name).file_name().expect("it has one"));
-    std::fs::write(&beside, expected).expect("the folder of the tests is written to");
+    let generated = test.with_file_name(Path::new(name).file_name().expect("it has one"));
+    std::fs::write(&generated, expected).expect("the folder of the tests is written to");
     panic!(
-        "{name} is not what is declared in server/src/config any more; bring it up to date with\ncp {} {name}",
-        beside.display()
+        "{name} does not match the declarations in server/src/config; update it with\ncp {} {name}",
+        generated.display()
     );
 }
 
@@ -69,7 +69,7 @@ fn every_section_is_in_the_document() {
 }
 
 #[test]
-fn every_example_of_the_document_loads() {
+fn every_example_in_the_document_loads() {
     let document = std::fs::read_to_string(DOCUMENT).expect("the document");
     let folder = tempfile::tempdir().expect("a folder");
     let mut found = 0;
@@ -84,18 +84,18 @@ fn every_example_of_the_document_loads() {
 }
 
 #[test]
-fn the_whole_example_is_the_defaults() {
+fn the_full_example_is_the_defaults() {
     let folder = tempfile::tempdir().expect("a folder");
-    let said = check(&Config::example(), &folder.path().join("whole.toml"), folder.path());
+    let checked = check(&Config::example(), &folder.path().join("whole.toml"), folder.path());
     let defaults = Config::load(&sources(None, folder.path())).expect("the defaults are right");
-    assert_eq!(said.differences(&defaults), Vec::<String>::new());
+    assert_eq!(checked.differences(&defaults), Vec::<String>::new());
 }
 
 fn check(text: &str, file: &Path, folder: &Path) -> Config {
     std::fs::write(file, text).expect("written");
     match Config::load(&sources(Some(file), folder)) {
         Ok(config) => config,
-        Err(mistakes) => panic!("{mistakes}\nin\n{text}"),
+        Err(errors) => panic!("{errors}\nin\n{text}"),
     }
 }
 
@@ -108,8 +108,8 @@ fn sources(file: Option<&Path>, folder: &Path) -> Sources {
     }
 }
 
-/// The document with what stands between its marks made anew.
-fn brought_up_to_date(document: &str) -> String {
+/// The document with the generated parts, between the markers, replaced.
+fn regenerated(document: &str) -> String {
     let mut text = document.to_owned();
     for field in Config::fields() {
         replace(&mut text, field.name, &table(&field));
@@ -118,16 +118,16 @@ fn brought_up_to_date(document: &str) -> String {
     text
 }
 
-/// The file with what stands below its introduction made anew: every setting in a comment, but for the folder that the
-/// service has.
-fn beginning(file: &str) -> String {
+/// The file with everything below its introduction regenerated: every setting is commented out, except the data
+/// directory of the service.
+fn service_file(file: &str) -> String {
     let introduction: String = (file.split_inclusive('\n').take_while(|line| line.starts_with('#'))).collect();
     let mut text = format!("{introduction}\n");
     for line in Config::example().lines() {
-        let is_said = line.is_empty() || line.starts_with("# ") || (line.starts_with('[') && !line.starts_with("[["));
+        let is_kept = line.is_empty() || line.starts_with("# ") || (line.starts_with('[') && !line.starts_with("[["));
         let line = match line {
             "data_dir = \"./watchpost-data\"" => "data_dir = \"/var/lib/watchpost\"".to_owned(),
-            line if is_said => line.to_owned(),
+            line if is_kept => line.to_owned(),
             line => format!("#{line}"),
         };
         text.push_str(&line);
@@ -152,7 +152,7 @@ fn replace(text: &mut String, name: &str, made: &str) {
 }
 
 fn table(section: &Field) -> String {
-    let mut rows = String::from("| key | written as | default | meaning |\n| --- | --- | --- | --- |\n");
+    let mut rows = String::from("| key | type | default | description |\n| --- | --- | --- | --- |\n");
     match &section.shape {
         Shape::Table(fields) => add_rows(fields, section.name, &mut rows),
         Shape::Leaf(leaf) if leaf.fields_of_each.is_empty() => {

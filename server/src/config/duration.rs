@@ -1,5 +1,5 @@
-//! How long things may take, written with a unit: `500ms`, `10s`, `5m`, `1h`, `30d`. A bare number is refused,
-//! for nobody knows of what.
+//! Durations, written with a unit: `500ms`, `10s`, `5m`, `1h`, `30d`. A number without a unit is rejected,
+//! because its meaning would be ambiguous.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use super::errors::{ConfigErrors, quoted};
 use super::origin::SettingLocation;
 use super::setting::Setting;
 
-/// The largest first, so that a duration is shown in the largest that fits.
+/// In descending order, so that a duration is shown in the largest unit that divides it.
 const UNITS: [(&str, u64); 5] = [
     ("d", 86_400_000),
     ("h", 3_600_000),
@@ -23,7 +23,7 @@ impl Setting for Duration {
         "duration".to_owned()
     }
 
-    fn read(value: &Value, place: &SettingLocation, mistakes: &mut ConfigErrors) -> Option<Self> {
+    fn read(value: &Value, location: &SettingLocation, errors: &mut ConfigErrors) -> Option<Self> {
         let bare = match value {
             Value::Number(number) => Some(number.to_string()),
             Value::String(text) => Some(text.trim().to_owned()).filter(|text| text.parse::<f64>().is_ok()),
@@ -31,14 +31,14 @@ impl Setting for Duration {
         };
         let read = value.as_str().and_then(duration_of);
         if read.is_none() {
-            mistakes.push(match bare {
-                Some(bare) if !place.secret => place.mistake(format!(
-                    "{} has no unit; write \"{bare}s\" if seconds are meant, or one of ms, m, h, d",
+            errors.push(match bare {
+                Some(bare) if !location.secret => location.error(format!(
+                    "{} has no unit; write \"{bare}s\" for seconds, or use ms, m, h or d",
                     quoted(value)
                 )),
-                _ => place.wrong(
+                _ => location.wrong(
                     value,
-                    "a whole number with its unit, such as \"500ms\", \"10s\", \"5m\", \"1h\" or \"30d\"",
+                    "an integer with a unit, such as \"500ms\", \"10s\", \"5m\", \"1h\" or \"30d\"",
                 ),
             });
         }
@@ -50,7 +50,7 @@ impl Setting for Duration {
     }
 }
 
-/// The duration that a text means, if it does.
+/// Parses a duration; `None` if the text is not one.
 pub fn duration_of(text: &str) -> Option<Duration> {
     let text = text.trim();
     let digits = text.find(|letter: char| !letter.is_ascii_digit())?;
@@ -60,7 +60,7 @@ pub fn duration_of(text: &str) -> Option<Duration> {
     number.checked_mul(*millis).map(Duration::from_millis)
 }
 
-/// The largest unit of which it is a whole number. It was written in one, so none is finer than `ms`.
+/// In the largest unit that divides the duration. Configured durations are never finer than `ms`.
 fn shown(duration: Duration) -> String {
     let millis = duration.as_millis();
     let fits = |(_, unit): &&(&str, u64)| millis > 0 && millis.is_multiple_of(u128::from(*unit));
@@ -75,7 +75,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_duration_has_a_whole_number_and_a_unit() {
+    fn a_duration_is_an_integer_and_a_unit() {
         for (text, millis) in [
             ("500ms", 500),
             ("10s", 10_000),

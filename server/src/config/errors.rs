@@ -1,5 +1,4 @@
-//! What is wrong with the configuration, as sentences: where it stands, which key it is, and what to write
-//! instead. It does not know what is right; that is for the settings themselves.
+//! Configuration errors: origin, key, and what to write instead. The settings decide what is valid.
 
 use std::fmt;
 
@@ -7,14 +6,14 @@ use serde_json::Value;
 
 use super::origin::Origin;
 
-/// One thing that is wrong.
+/// A configuration error.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigError {
-    /// The file, variable or flag that it stands in.
+    /// The file, variable or flag that sets the value.
     pub origin: Origin,
-    /// The key in dotted form, `listeners[0].address`; empty when it is about the whole file.
+    /// The dotted key, `listeners[0].address`; empty if the error concerns the whole file.
     pub key: String,
-    /// What is wrong, and what would be right.
+    /// What is wrong and what to write instead.
     pub remedy: String,
 }
 
@@ -28,35 +27,34 @@ impl fmt::Display for ConfigError {
     }
 }
 
-/// All that is wrong, so that it can be put right at once. It displays as one line for each.
+/// All errors of a configuration, displayed one per line.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ConfigErrors(Vec<ConfigError>);
 
 impl ConfigErrors {
-    /// Each of them, in the order in which they were found.
+    /// In the order in which they were found.
     pub fn iter(&self) -> impl Iterator<Item = &ConfigError> {
         self.0.iter()
     }
 
-    /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    pub(super) fn push(&mut self, mistake: ConfigError) {
-        self.0.push(mistake);
+    pub(super) fn push(&mut self, error: ConfigError) {
+        self.0.push(error);
     }
 
-    pub(super) fn extend(&mut self, mistakes: impl IntoIterator<Item = ConfigError>) {
-        self.0.extend(mistakes);
+    pub(super) fn extend(&mut self, errors: impl IntoIterator<Item = ConfigError>) {
+        self.0.extend(errors);
     }
 }
 
 impl fmt::Display for ConfigErrors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (at, mistake) in self.0.iter().enumerate() {
+        for (at, error) in self.0.iter().enumerate() {
             let end = if at == 0 { "" } else { "\n" };
-            write!(f, "{end}{mistake}")?;
+            write!(f, "{end}{error}")?;
         }
         Ok(())
     }
@@ -64,10 +62,10 @@ impl fmt::Display for ConfigErrors {
 
 impl std::error::Error for ConfigErrors {}
 
-/// Longer values are cut in a sentence: what is wrong shows in the beginning.
-const QUOTED: usize = 60;
+/// Longer values are truncated in messages.
+const MAX_QUOTED_CHARS: usize = 60;
 
-/// A value as it may stand in a sentence: in quotes, on one line, and not too long.
+/// A value for a message: quoted, on one line, truncated.
 pub(super) fn quoted(value: &Value) -> String {
     let text = match value {
         Value::String(text) => format!("{text:?}"),
@@ -76,30 +74,30 @@ pub(super) fn quoted(value: &Value) -> String {
     shortened(&text)
 }
 
-/// The word for what was given, where the value itself should not be repeated.
-pub(super) fn sort_of(value: &Value) -> &'static str {
+/// The type of a value, for messages that must not repeat the value itself.
+pub(super) fn type_name(value: &Value) -> &'static str {
     match value {
         Value::Null => "nothing",
-        Value::Bool(_) => "true or false",
+        Value::Bool(_) => "a boolean",
         Value::Number(_) => "a number",
-        Value::String(_) => "text",
+        Value::String(_) => "a string",
         Value::Array(_) => "a list",
         Value::Object(_) => "a table",
     }
 }
 
-/// The known name that was probably meant: at most one letter in three is wrong.
+/// The most similar known name, if at most a third of its letters differ.
 pub(super) fn nearest<'n>(name: &str, known: impl IntoIterator<Item = &'n str>) -> Option<&'n str> {
     let measured = known
         .into_iter()
         .map(|known| (strsim::damerau_levenshtein(name, known), known));
     let (distance, known) = measured.min_by_key(|(distance, _)| *distance)?;
-    let bearable = name.chars().count().max(known.chars().count()) / 3;
-    (distance <= bearable.max(1)).then_some(known)
+    let max_distance = name.chars().count().max(known.chars().count()) / 3;
+    (distance <= max_distance.max(1)).then_some(known)
 }
 
 fn shortened(text: &str) -> String {
-    match text.char_indices().nth(QUOTED) {
+    match text.char_indices().nth(MAX_QUOTED_CHARS) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text.to_owned(),
     }
@@ -110,7 +108,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_is_suggested_only_when_it_is_near() {
+    fn only_similar_names_are_suggested() {
         assert_eq!(nearest("levle", ["level", "format"]), Some("level"));
         assert_eq!(nearest("data-dir", ["data_dir", "workers"]), Some("data_dir"));
         assert_eq!(nearest("frobnicate", ["level", "format"]), None);
@@ -120,6 +118,9 @@ mod tests {
     #[test]
     fn a_value_in_a_sentence_is_one_short_line() {
         assert_eq!(quoted(&Value::from("a\nb\u{1b}")), r#""a\nb\u{1b}""#);
-        assert_eq!(quoted(&Value::from("ü".repeat(500))).chars().count(), QUOTED + 1);
+        assert_eq!(
+            quoted(&Value::from("ü".repeat(500))).chars().count(),
+            MAX_QUOTED_CHARS + 1
+        );
     }
 }

@@ -1,5 +1,5 @@
-//! SHA-256 digests as settings: of certificates and of rules. Colons and capital letters, as OpenSSL prints them, are
-//! taken too.
+//! SHA-256 digests of certificates and rules as settings. Colons and capital letters, as OpenSSL prints them,
+//! are accepted.
 
 use serde_json::Value;
 use watchpost_policies::Digest;
@@ -11,14 +11,14 @@ use super::setting::Setting;
 
 impl Setting for Digest {
     fn kind() -> String {
-        "fingerprint".to_owned()
+        "SHA-256 digest".to_owned()
     }
 
-    fn read(value: &Value, place: &SettingLocation, mistakes: &mut ConfigErrors) -> Option<Self> {
+    fn read(value: &Value, location: &SettingLocation, errors: &mut ConfigErrors) -> Option<Self> {
         let read = value.as_str().and_then(parsed);
-        let wanted = "64 hexadecimal digits, as `openssl x509 -noout -fingerprint -sha256 -in FILE` prints them of a \
-                      certificate and `sha256sum FILE` of a rule";
-        read.or_else(|| refused(value, place, mistakes, wanted))
+        let expected = "64 hexadecimal digits, as `openssl x509 -noout -fingerprint -sha256 -in FILE` prints them for a \
+                      certificate and `sha256sum FILE` for a rule";
+        read.or_else(|| refused(value, location, errors, expected))
     }
 
     fn written(&self) -> Value {

@@ -1,4 +1,4 @@
-//! The settings of what is measured of the machine itself, and what is left out.
+//! Settings of the measurements of the local machine, with its exclusions.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -10,25 +10,26 @@ use crate::collect::Mode;
 use crate::collect::host::HostOptions;
 
 section! {
-    /// The machine itself. In the lists, `*` stands for any text and `[0-9]` for a digit.
+    /// The local machine. In the lists, `*` matches any text and `[0-9]` a digit.
     pub struct Host {
-        /// Whether it is measured at all.
+        /// Whether the local machine is measured.
         pub enabled: bool = true,
-        /// Where the kernel's `proc` file system is; in a container, perhaps `/host/proc`.
+        /// The mount point of the kernel's `proc` file system; in a container, perhaps `/host/proc`.
         pub procfs: PathBuf = "/proc",
-        /// Where its `sys` file system is.
+        /// The mount point of the kernel's `sys` file system.
         pub sysfs: PathBuf = "/sys",
-        /// Where the machine's own root is, seen from here.
+        /// The mount point of the machine's root file system.
         pub rootfs: PathBuf = "/",
-        /// How long a file system may take to say how full it is.
+        /// Timeout for reading the usage of one file system.
         pub mount_timeout: Duration where "10ms" ..= "1h" = "2s",
-        /// Mount points that are left out.
+        /// Mount points to exclude.
         pub exclude_mounts: Vec<String> = json!(HostOptions::default().exclude_mounts),
-        /// Types of file systems that are left out; these have no room that could run out.
+        /// File system types to exclude. The default excludes those that cannot run out of space.
         pub exclude_types: Vec<String> = json!(HostOptions::default().exclude_types),
-        /// Disks that are left out: partitions, for what they do the whole disk counts too, and disks in memory.
+        /// Disks to exclude. The default excludes partitions, whose activity is part of the whole disk's, and
+        /// disks in memory.
         pub exclude_disks: Vec<String> = json!(HostOptions::default().exclude_disks),
-        /// Network interfaces that are left out.
+        /// Network interfaces to exclude.
         pub exclude_interfaces: Vec<String> = json!([]),
     }
 }
@@ -36,7 +37,7 @@ section! {
 impl Checked for Host {}
 
 impl Host {
-    /// As the probes take them.
+    /// Converts to the options of the probes.
     pub fn options(&self, mode: Mode) -> HostOptions {
         let given = self.clone();
         HostOptions {

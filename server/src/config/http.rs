@@ -1,4 +1,4 @@
-//! The settings of what may be asked, by whom, how much and how fast.
+//! Settings of the HTTP server: proxies, limits, timeouts, compression and the access log.
 
 use std::time::Duration;
 
@@ -10,30 +10,30 @@ use super::raw_settings::Reader;
 use super::size::Size;
 
 section! {
-    /// Requests.
+    /// HTTP.
     pub struct Http {
-        /// The proxies that may say for whom they ask: addresses and networks. `tls.client_ca` has to hold the
-        /// intermediate authorities of their clients too.
+        /// Reverse proxies whose forwarding headers are trusted: addresses and networks. `tls.client_ca` must
+        /// also contain the intermediate authorities of their clients.
         pub trusted_proxies: Vec<Network> = json!([]),
-        /// The largest body that is taken.
+        /// The maximum size of a request body.
         pub max_body: Size where 0 ..= "1GiB" = "1MiB",
-        /// The most that all headers of a request may have together.
+        /// The maximum size of all headers of a request together.
         pub max_headers: Size where "1KiB" ..= "1MiB" = "16KiB",
-        /// How long a client may take to send its headers.
+        /// Timeout for receiving the headers of a request.
         pub header_timeout: Duration where "10ms" ..= "1h" = "5s",
-        /// How long a client may take to send a body.
+        /// Timeout for receiving the body of a request.
         pub body_timeout: Duration where "10ms" ..= "1h" = "30s",
-        /// How long a connection is kept for the next request. With `0s` none is.
+        /// How long an idle connection is kept open for the next request. `0s` disables keep-alive.
         pub keep_alive: Duration where "0s" ..= "1h" = "75s",
-        /// The most connections at once, for each worker.
+        /// The maximum number of concurrent connections per worker.
         pub max_connections: usize where 1 ..= 1_000_000 = 1024,
-        /// How many requests a client may make a second, over time. With 0 there is no limit.
+        /// The rate limit per client, in requests per second on average. 0 disables the limit.
         pub requests_per_second: u32 where 0 ..= 1_000_000 = 200,
-        /// How many it may make at once. It is at least `requests_per_second`.
+        /// The maximum number of requests that a client may send at once. At least `requests_per_second`.
         pub burst: u32 where 0 ..= 1_000_000 = 400,
-        /// The smallest body that is worth compressing.
+        /// The minimum size of a response body that is compressed.
         pub compress_min_size: Size = 500,
-        /// Whether each request is a line in the log.
+        /// Whether each request is logged.
         pub access_log: bool = true,
     }
 }
@@ -42,10 +42,10 @@ impl Checked for Http {
     fn check(&mut self, reader: &mut Reader<'_>) {
         if self.burst < self.requests_per_second {
             let remedy = format!(
-                "http.burst is {} and http.requests_per_second is {}; let burst be at least as much",
+                "http.burst is {} and http.requests_per_second is {}; set burst to at least requests_per_second",
                 self.burst, self.requests_per_second
             );
-            reader.mistake(&["burst", "requests_per_second"], remedy);
+            reader.error(&["burst", "requests_per_second"], remedy);
         }
     }
 }

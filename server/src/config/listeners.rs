@@ -1,4 +1,4 @@
-//! Where the server listens, and what each place wants of its clients.
+//! Settings of the listeners: address, TLS, client authentication and API profile.
 
 use std::net::SocketAddr;
 
@@ -17,7 +17,7 @@ string_enum! {
     pub enum ApiProfile {
         /// The whole API.
         Full = "full",
-        /// `/health` and `/metrics` as PixCrawler's resource monitor had them, and nothing else.
+        /// `/health` and `/metrics` in the format of PixCrawler's resource monitor, and no other path.
         PixCrawler = "pixcrawler",
     }
 }
@@ -29,16 +29,16 @@ impl Serialize for ApiProfile {
 }
 
 section! {
-    /// One place to listen at.
+    /// A listener.
     pub struct Listener {
-        /// The IP address and the port. Port 0 is any that is free.
+        /// The IP address and the port. With port 0, the system picks a free port.
         pub address: SocketAddr,
-        /// Whether connections are encrypted.
+        /// Whether the listener uses TLS.
         pub tls: bool = true,
-        /// Whether clients show a certificate. Without TLS it is off, and nothing else can be written.
+        /// Whether clients present a certificate. Without TLS it must be `off`, which is then the default.
         pub client_auth: ClientAuth = "optional",
-        /// Which paths are served there. On a loopback address, the API profile `pixcrawler` answers whoever asks from this
-        /// machine; elsewhere the role rule decides.
+        /// The API profile: the paths that the listener serves. On a loopback address, the profile `pixcrawler`
+        /// allows unauthenticated reads from the local machine; on other addresses, the role rule decides.
         pub api: ApiProfile = "full",
     }
 }
@@ -48,28 +48,31 @@ impl Checked for Listener {
         if self.tls {
             return;
         }
-        if reader.was_said("client_auth") && self.client_auth != ClientAuth::Off {
-            let remedy = "certificates need TLS; leave it out, or set tls = true";
-            reader.mistake(&["client_auth"], remedy);
+        if reader.is_set("client_auth") && self.client_auth != ClientAuth::Off {
+            let remedy = "client certificates need TLS; remove client_auth, or set tls = true";
+            reader.error(&["client_auth"], remedy);
         }
         self.client_auth = ClientAuth::Off;
     }
 
-    fn check_list(all: &[Self], place: &SettingLocation, mistakes: &mut ConfigErrors) {
+    fn check_list(all: &[Self], location: &SettingLocation, errors: &mut ConfigErrors) {
         if all.is_empty() {
-            mistakes.push(place.mistake("nobody could reach the server; name at least one address"));
+            errors.push(location.error("no listeners; set at least one address"));
         }
         for (at, listener) in all.iter().enumerate() {
             let taken = all[..at].iter().any(|earlier| earlier.address == listener.address);
             if taken && listener.address.port() != 0 {
-                let remedy = format!("{} is listened at twice; give each its own port", listener.address);
-                mistakes.push(place.item(at).field("address").mistake(remedy));
+                let remedy = format!(
+                    "{} is used twice; give each listener its own address and port",
+                    listener.address
+                );
+                errors.push(location.item(at).field("address").error(remedy));
             }
         }
     }
 }
 
-/// Only the machine itself reaches them, until an operator says otherwise.
+/// Loopback only: by default, no other machine can connect.
 pub(super) fn defaults() -> Value {
     json!([
         { "address": "127.0.0.1:8443", "tls": true, "client_auth": "optional" },

@@ -1,4 +1,4 @@
-//! The settings of the log: how much, how it looks, where it goes.
+//! Settings of the log: level, format, file and rotation.
 
 use std::path::PathBuf;
 
@@ -15,16 +15,16 @@ use crate::telemetry::{self, LogFormat, LogOptions};
 section! {
     /// The log.
     pub struct Log {
-        /// How much is told: `off`, `error`, `warn`, `info`, `debug` or `trace`, and for a part of the program
-        /// another, as in `info,watchpost::collect=debug`.
+        /// The log level: `off`, `error`, `warn`, `info`, `debug` or `trace`; modules may have their own, as in
+        /// `info,watchpost::collect=debug`.
         pub level: LogFilter = "info",
-        /// How a line looks.
+        /// The format of a log line.
         pub format: LogFormat = "text",
-        /// The file that it goes to. Without it, standard error.
+        /// The log file. Without it, the log goes to standard error.
         pub file: Option<PathBuf>,
-        /// How large the file may become before the next is begun.
+        /// The size at which the log file is rotated.
         pub max_size: Size where "1KiB" ..= "16GiB" = "10MiB",
-        /// How many files are kept besides the one that is written.
+        /// The number of rotated files that are kept, in addition to the current one.
         pub max_files: usize where 1 ..= 100 = 5,
     }
 }
@@ -32,7 +32,7 @@ section! {
 impl Checked for Log {}
 
 impl Log {
-    /// As the log takes them.
+    /// Converts to the options of the log.
     pub fn options(&self) -> LogOptions {
         LogOptions {
             level: self.level.as_str().to_owned(),
@@ -44,8 +44,8 @@ impl Log {
     }
 }
 
-/// How much is told, in the form that `env_logger` reads. Misspelt levels are refused, which it would take for
-/// names of modules.
+/// A log filter in the syntax of `env_logger`. Misspelt levels are rejected, because `env_logger` would take
+/// them for module names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogFilter(String);
 
@@ -61,20 +61,20 @@ impl Setting for LogFilter {
         "log filter".to_owned()
     }
 
-    fn read(value: &Value, place: &SettingLocation, mistakes: &mut ConfigErrors) -> Option<Self> {
+    fn read(value: &Value, location: &SettingLocation, errors: &mut ConfigErrors) -> Option<Self> {
         let read = value
             .as_str()
             .filter(|text| telemetry::check_level(text).is_ok())
             .map(|text| Self(text.to_owned()));
-        let wanted = "off, error, warn, info, debug or trace, or with modules \"info,watchpost::collect=debug\"";
-        read.or_else(|| refused(value, place, mistakes, wanted))
+        let expected = "off, error, warn, info, debug or trace, or with modules \"info,watchpost::collect=debug\"";
+        read.or_else(|| refused(value, location, errors, expected))
     }
 
     fn written(&self) -> Value {
         Value::from(self.as_str())
     }
 
-    /// A filter holds commas, and is one text for all that.
+    /// A filter contains commas, but is not a list.
     fn of_text(text: &str) -> Result<Value, String> {
         Ok(Value::from(text))
     }
@@ -85,7 +85,7 @@ mod tests {
     use crate::config::{Config, Environment, Sources};
 
     #[test]
-    fn a_filter_is_what_the_log_takes() {
+    fn misspelt_filters_are_rejected() {
         let level = |text: &str| {
             let sources = Sources {
                 environment: Environment::from_iter([("WATCHPOST_LOG__LEVEL", text)]),

@@ -1,9 +1,10 @@
-//! What an operator can set, where it is set, and what is wrong with it. It decides how settings are written
-//! and layered; what is done with them is for the parts that they are about.
+//! Configuration: declares the settings, merges their layers and reports errors. The subsystems define what a
+//! setting does.
 //!
-//! Read in this order: the sections; `declare`, which makes them; `sources`, `file` and `given`, which lay what
-//! was said over the defaults; `pixcrawler` and `azure_environment`, which fill gaps from variables that are not ours;
-//! `show` and `document`, which tell of it. `systemd` is no part of that: it reads what is asked of any service.
+//! Reading order: the sections; `declare`, which defines them; `sources`, `file` and `raw_settings`, which merge
+//! the layers over the defaults; `pixcrawler_import` and `azure_environment`, which fill unset settings from
+//! foreign variables; `show` and `document`, which render settings. `systemd` is separate: it reads the
+//! variables that systemd sets for every service.
 
 mod azure;
 mod azure_environment;
@@ -81,37 +82,39 @@ use crate::collect::Mode;
 section! {
     /// All settings.
     pub struct Config {
-        /// What `disk` and `memory` are: how full this machine is, or what Azure Monitor says of others.
+        /// The source of `disk` and `memory`: the usage of the local machine, or Azure Monitor's measurements of
+        /// other machines.
         pub mode: Mode = "local",
-        /// The process itself.
+        /// The server process.
         pub server: Server,
-        /// Where it listens. The list is one setting: whoever gives it, gives all of it.
+        /// The listeners. The list is one setting: a later layer replaces it entirely.
         pub listeners: Vec<Listener> = listeners::defaults(),
-        /// Encrypted connections. The files are read again when they change.
+        /// TLS. Changed files are reloaded automatically.
         pub tls: Tls,
-        /// What may be asked, how much and how fast.
+        /// Limits and timeouts of HTTP requests, trusted proxies, compression and the access log.
         pub http: Http,
-        /// The tokens that clients without a certificate may show.
+        /// Bearer tokens for clients without a certificate.
         pub tokens: Vec<Token> = json!([]),
         /// The log.
         pub log: Log,
-        /// Where Watchpost remembers.
+        /// The database.
         pub database: Database,
-        /// What is kept of measurements and judgements.
+        /// The history of measurements and judgements.
         pub history: History,
-        /// What is recorded of who was refused what, and of what the rules found.
+        /// The records of denied requests and of changed findings.
         pub decisions: Decisions,
-        /// How often the machine is measured.
+        /// Intervals and timeouts of the measurements.
         pub collector: Collector,
-        /// What is measured of the machine itself. In the lists, `*` stands for any text and `[0-9]` for a digit.
+        /// The measurements of the local machine. In the lists, `*` matches any text and `[0-9]` a digit.
         pub host: Host,
-        /// The work chunks: what workers report here, or what a PixCrawler has in its database.
+        /// The work chunks, which workers report to Watchpost, or which are read from a PixCrawler database.
         pub chunks: Chunks,
-        /// What Azure Monitor measures of other machines. Without resources it is not asked.
+        /// Measurements of other machines through Azure Monitor. Without resources, nothing is queried.
         pub azure: Azure,
-        /// What PixCrawler's resource monitor read and wrote, besides the API profile `pixcrawler` of a listener.
+        /// Compatibility with PixCrawler's resource monitor, in addition to the API profile `pixcrawler` of a
+        /// listener.
         pub pixcrawler: PixCrawler,
-        /// The rules that judge what was measured and decide who may do what.
+        /// The rules that judge measurements and authorize requests.
         pub rules: Rules,
         .. origins: BTreeMap<String, Origin>
     }
@@ -120,21 +123,21 @@ section! {
 impl Checked for Config {}
 
 impl Config {
-    /// Lays the sources over the defaults and reads what comes out. All mistakes are found at once; a value that
-    /// another lies over is not read.
+    /// Merges the sources over the defaults and parses the result. All errors are reported at once; a value that
+    /// a higher layer overrides is not parsed.
     pub fn load(sources: &Sources) -> Result<Self, ConfigErrors> {
-        let mut mistakes = ConfigErrors::default();
-        let given = gathered(sources, &mut mistakes);
-        match Self::gather(&mut Reader::new(&given, &mut mistakes)) {
-            Some(config) if mistakes.is_empty() => Ok(Self {
+        let mut errors = ConfigErrors::default();
+        let given = merge_layers(sources, &mut errors);
+        match Self::gather(&mut Reader::new(&given, &mut errors)) {
+            Some(config) if errors.is_empty() => Ok(Self {
                 origins: given.origins(),
                 ..config
             }),
-            _ => Err(mistakes),
+            _ => Err(errors),
         }
     }
 
-    /// The settings in force as TOML, secrets masked, each with where it comes from.
+    /// The effective settings as TOML, with secrets masked and each setting's origin in a comment.
     pub fn show(&self) -> String {
         let mut text = String::new();
         let comments = Comments::Origins(&self.origins);
@@ -142,7 +145,7 @@ impl Config {
         text
     }
 
-    /// A file with every setting at its default and what it means, to begin one's own with.
+    /// A configuration file with every setting at its default and its description, as a starting point.
     pub fn example() -> String {
         let fields = Self::fields();
         let mut text = String::new();
@@ -150,7 +153,7 @@ impl Config {
         text
     }
 
-    /// The dotted keys whose values are different in `other`, wherever they come from.
+    /// The dotted keys whose values differ in `other`, regardless of origin.
     pub fn differences(&self, other: &Self) -> Vec<String> {
         let mut different = Vec::new();
         Setting::differences(self, other, "", &mut different);
@@ -158,31 +161,31 @@ impl Config {
     }
 }
 
-fn gathered(sources: &Sources, mistakes: &mut ConfigErrors) -> RawSettings {
+fn merge_layers(sources: &Sources, errors: &mut ConfigErrors) -> RawSettings {
     let here = &sources.working_directory;
-    let everything = |origin: Origin, folder: &std::path::Path| SettingLocation {
+    let root = |origin: Origin, folder: &std::path::Path| SettingLocation {
         origin,
         key: String::new(),
         folder: folder.to_owned(),
         secret: false,
     };
-    let mut given = RawSettings::defaults(Config::fields(), &everything(Origin::Default, here), here);
+    let mut given = RawSettings::defaults(Config::fields(), &root(Origin::Default, here), here);
     if let Some(file) = &sources.file {
-        let place = everything(Origin::File(file.clone()), sources.folder().unwrap_or(here));
+        let location = root(Origin::File(file.clone()), sources.folder().unwrap_or(here));
         match file::read(file) {
-            Ok(tree) => given.merge_table(tree, &place, mistakes),
-            Err(remedy) => mistakes.push(place.mistake(remedy)),
+            Ok(tree) => given.merge_table(tree, &location, errors),
+            Err(remedy) => errors.push(location.error(remedy)),
         }
     }
-    let variables = sources.variables(mistakes);
-    let (ours, others): (Vec<_>, Vec<_>) = variables.into_iter().partition(Variable::is_ours);
-    for variable in ours {
-        given.lay_variable(variable, here, mistakes);
+    let variables = sources.variables(errors);
+    let (own, others): (Vec<_>, Vec<_>) = variables.into_iter().partition(Variable::has_watchpost_prefix);
+    for variable in own {
+        given.merge_variable(variable, here, errors);
     }
     for (key, text) in &sources.flags {
-        given.lay_flag(key, text, here, mistakes);
+        given.merge_flag(key, text, here, errors);
     }
-    pixcrawler_import::fill(&mut given, &others, here, mistakes);
-    azure_environment::fill(&mut given, &others, here, mistakes);
+    pixcrawler_import::fill(&mut given, &others, here, errors);
+    azure_environment::fill(&mut given, &others, here, errors);
     given
 }

@@ -1,4 +1,4 @@
-//! A name that an operator gives to something, and that may stand in logs and paths as it is.
+//! Names that an operator chooses, safe to use unescaped in logs and paths.
 
 use std::fmt;
 
@@ -9,15 +9,14 @@ use super::origin::SettingLocation;
 use super::scalar::refused;
 use super::setting::Setting;
 
-/// Longer names make log lines that nobody reads.
-const NAME_BYTES: usize = 100;
+/// Keeps log lines readable.
+const MAX_NAME_BYTES: usize = 100;
 
 /// A name of a token or a key.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct PlainName(String);
 
 impl PlainName {
-    /// The name.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -34,12 +33,12 @@ impl Setting for PlainName {
         "name".to_owned()
     }
 
-    fn read(value: &Value, place: &SettingLocation, mistakes: &mut ConfigErrors) -> Option<Self> {
+    fn read(value: &Value, location: &SettingLocation, errors: &mut ConfigErrors) -> Option<Self> {
         let legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
-        let named = |name: &&str| (1..=NAME_BYTES).contains(&name.len()) && name.bytes().all(legal);
+        let named = |name: &&str| (1..=MAX_NAME_BYTES).contains(&name.len()) && name.bytes().all(legal);
         let read = value.as_str().filter(named).map(|name| Self(name.to_owned()));
-        let wanted = "a name of letters, digits, - _ and . in quotes, at most 100 of them";
-        read.or_else(|| refused(value, place, mistakes, wanted))
+        let expected = "a name in quotes, of at most 100 letters, digits, - _ and .";
+        read.or_else(|| refused(value, location, errors, expected))
     }
 
     fn written(&self) -> Value {

@@ -1,5 +1,5 @@
-//! A network of addresses, written `10.0.0.0/8` or as one address. An IPv4 address that is mapped into IPv6 is
-//! that IPv4 address, for a socket that takes both tells it so.
+//! IP networks, written `10.0.0.0/8` or as a single address. An IPv4-mapped IPv6 address is treated as its IPv4
+//! address, because dual-stack sockets report IPv4 peers that way.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -13,25 +13,25 @@ use super::origin::SettingLocation;
 use super::scalar::refused;
 use super::setting::Setting;
 
-/// Addresses with the same leading bits; an address alone is a network of one.
+/// A range of addresses with a common prefix; a single address is a network of one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Network(IpNet);
 
 impl Network {
-    /// Whether the address belongs to it.
+    /// Whether the network contains the address.
     pub fn contains(&self, address: IpAddr) -> bool {
         self.0.contains(&address.to_canonical())
     }
 }
 
-/// Why a text is no network, and what to write.
+/// Why a text is not a network, and what to write instead.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidNetwork {
-    /// It is something else.
+    /// Neither an address nor a network.
     #[error("write an address such as 192.0.2.1, or a network such as 10.0.0.0/8 or 2001:db8::/32")]
     Unreadable,
-    /// It names one address in the network instead of the network.
-    #[error("it has bits set behind its length; write {0} for the network, or the address alone")]
+    /// An address within the network is given instead of the network's own.
+    #[error("host bits are set; write {0} for the network, or the address alone")]
     HostBits(Network),
 }
 
@@ -50,7 +50,7 @@ impl FromStr for Network {
     }
 }
 
-/// The length of a mapped network counts the 96 bits that say that it is mapped.
+/// The prefix length of a mapped network includes the 96 bits of the mapping prefix.
 fn canonical(network: IpNet) -> Result<IpNet, InvalidNetwork> {
     match network.addr().to_canonical() {
         IpAddr::V4(address) if matches!(network, IpNet::V6(_)) => {
@@ -77,18 +77,18 @@ impl Setting for Network {
         "address or network".to_owned()
     }
 
-    fn read(value: &Value, place: &SettingLocation, mistakes: &mut ConfigErrors) -> Option<Self> {
+    fn read(value: &Value, location: &SettingLocation, errors: &mut ConfigErrors) -> Option<Self> {
         let read = value.as_str().map_or(Err(InvalidNetwork::Unreadable), str::parse);
         read.map_or_else(
             |error| match error {
                 InvalidNetwork::Unreadable => {
-                    let wanted = "an address such as \"192.0.2.1\", or a network such as \"10.0.0.0/8\"";
-                    refused(value, place, mistakes, wanted)
+                    let expected = "an address such as \"192.0.2.1\", or a network such as \"10.0.0.0/8\"";
+                    refused(value, location, errors, expected)
                 }
                 InvalidNetwork::HostBits(network) => refused(
                     value,
-                    place,
-                    mistakes,
+                    location,
+                    errors,
                     &format!("\"{network}\" for the network, or the address alone"),
                 ),
             },
@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_network_is_refused() {
+    fn invalid_networks_are_rejected() {
         for text in [
             "",
             "/8",

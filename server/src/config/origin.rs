@@ -1,27 +1,26 @@
-//! Where a setting comes from, in the words that an operator knows it by.
+//! The origin of a setting, displayed as an operator knows it: a file, a variable or a flag.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-/// Who said it.
+/// The layer that sets a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
-    /// Nobody; it is built in.
+    /// The built-in default.
     Default,
-    /// The configuration file.
     File(PathBuf),
     /// A line of a `.env` file.
     EnvironmentFile {
         /// The file.
         file: PathBuf,
-        /// The variable; empty when it is about the whole file.
+        /// The variable; empty if the error concerns the whole file.
         variable: String,
     },
     /// A variable of the process's environment.
     Environment(String),
     /// A flag on the command line, by the key that it sets.
     Flag(String),
-    /// Several, of which each said a part.
+    /// Several origins, each of which sets a part.
     Several(Vec<Origin>),
 }
 
@@ -48,7 +47,7 @@ impl fmt::Display for Origin {
     }
 }
 
-/// A file may have any name, and a mistake is one line.
+/// Control characters in file names are escaped, so that an error stays on one line.
 fn on_one_line(f: &mut fmt::Formatter<'_>, file: &Path) -> fmt::Result {
     let name = file.to_string_lossy();
     if name.contains(char::is_control) {
@@ -58,12 +57,12 @@ fn on_one_line(f: &mut fmt::Formatter<'_>, file: &Path) -> fmt::Result {
     }
 }
 
-/// One setting that was given: its key, where it stands, and the folder that its relative paths begin in.
+/// A setting's key, its origin, and the directory that its relative paths are resolved against.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct SettingLocation {
     pub(super) origin: Origin,
     pub(super) key: String,
     pub(super) folder: PathBuf,
-    /// Its value is repeated nowhere.
+    /// Whether errors must not repeat the value.
     pub(super) secret: bool,
 }

@@ -1,5 +1,5 @@
-//! The variables of PixCrawler's resource monitor: which of our settings each of them sets. It documented them with a
-//! prefix and read them without; both are understood. They fill what nobody said in our own words, and nothing else.
+//! Imports the environment variables of PixCrawler's resource monitor. The monitor documented them with a prefix
+//! but read them without; both forms are accepted. They fill settings that no other layer sets.
 
 mod azure;
 mod levels;
@@ -12,24 +12,24 @@ use super::errors::{ConfigErrors, quoted};
 use super::raw_settings::RawSettings;
 use super::sources::{Variable, last};
 
-/// What its documents put before each name.
+/// The prefix of the names in the monitor's documentation.
 const PREFIX: &str = "PIXCRAWLER_";
 
-/// A variable that sets one thing; those that are levels of a threshold are in `levels`.
+/// A variable that sets whole settings; the threshold variables are in `levels`.
 struct Known {
     name: &'static str,
     meaning: Meaning,
-    /// What it sets.
+    /// The keys of the settings.
     keys: &'static [&'static str],
-    /// One was always read as others know it, without a prefix.
+    /// False for a variable that never had the prefix.
     has_prefix: bool,
 }
 
-/// How a text becomes a value.
+/// How the text is converted to a value.
 enum Meaning {
-    /// As the setting reads it.
+    /// Parsed by the setting.
     Same,
-    /// In a way of its own.
+    /// Parsed by a function.
     Other(fn(&str) -> Result<Value, String>),
 }
 
@@ -49,10 +49,10 @@ const fn bare(name: &'static str, keys: &'static [&'static str]) -> Known {
     }
 }
 
-/// Of two for the same setting the first counts.
-const FILES: [Known; 6] = [
+/// Of two variables for the same setting, the first takes precedence.
+const VARIABLES: [Known; 6] = [
     known("MODE", Meaning::Same, &["mode"]),
-    // The monitor counted the chunks and asked Azure at every poll.
+    // The monitor counted the chunks and queried Azure at every poll.
     known(
         "POLL_INTERVAL_SECONDS",
         Meaning::Other(seconds),
@@ -68,21 +68,21 @@ const FILES: [Known; 6] = [
     known("AZURE_METRIC_NAMES", Meaning::Other(azure::metrics), &["azure.metrics"]),
 ];
 
-/// Whether the monitor had a variable of this name, with the prefix or without. It did not mind small letters.
+/// Whether the monitor had a variable of this name, with or without the prefix. Names are case-insensitive.
 pub(super) fn is_known(name: &str) -> bool {
     let name = name.to_ascii_uppercase();
     let bare = name.strip_prefix(PREFIX).unwrap_or(&name);
-    FILES.iter().any(|known| known.name == bare) || levels::is_known(bare)
+    VARIABLES.iter().any(|known| known.name == bare) || levels::is_known(bare)
 }
 
-/// Fills what nobody said.
-pub(super) fn fill(given: &mut RawSettings, variables: &[Variable], folder: &Path, mistakes: &mut ConfigErrors) {
-    let said = LegacyValues {
+/// Fills the settings that no other layer sets.
+pub(super) fn fill(given: &mut RawSettings, variables: &[Variable], folder: &Path, errors: &mut ConfigErrors) {
+    let legacy = LegacyValues {
         variables,
-        bare_too: bare_names_count(given),
+        bare_names: reads_bare_names(given),
     };
-    for known in &FILES {
-        let Some(variable) = said.find(known.name, known.has_prefix) else {
+    for known in &VARIABLES {
+        let Some(variable) = legacy.find(known.name, known.has_prefix) else {
             continue;
         };
         for key in known.keys {
@@ -92,55 +92,56 @@ pub(super) fn fill(given: &mut RawSettings, variables: &[Variable], folder: &Pat
                 Meaning::Other(read) => read(&variable.text),
             };
             let wrong = value.is_err();
-            given.lay_value(key, value, variable.origin.clone(), folder, mistakes);
+            given.set_value(key, value, variable.origin.clone(), folder, errors);
             if wrong {
                 break;
             }
         }
     }
-    levels::fill(given, &said, folder, mistakes);
+    levels::fill(given, &legacy, folder, errors);
 }
 
-/// A name such as `MODE` may be anybody's. It is the monitor's where its face is shown, or where an operator says so.
-fn bare_names_count(given: &RawSettings) -> bool {
-    let shows_its_face = |listeners: &Value| {
+/// A bare name such as `MODE` may belong to another program. It is imported if a listener has the monitor's API
+/// profile, or if the operator enables it.
+fn reads_bare_names(given: &RawSettings) -> bool {
+    let is_pixcrawler = |listeners: &Value| {
         let mut all = listeners.as_array().into_iter().flatten();
         all.any(|listener| listener["api"] == "pixcrawler")
     };
     match given.value("pixcrawler.environment") {
-        Some(Value::Bool(said)) => *said,
-        _ => given.value("listeners").is_some_and(shows_its_face),
+        Some(Value::Bool(enabled)) => *enabled,
+        _ => given.value("listeners").is_some_and(is_pixcrawler),
     }
 }
 
-/// What the monitor's variables say.
+/// The values of the monitor's variables.
 struct LegacyValues<'v> {
     /// Those of a `.env` file before those of the environment.
     variables: &'v [Variable],
-    bare_too: bool,
+    bare_names: bool,
 }
 
 impl<'v> LegacyValues<'v> {
-    /// The one with the prefix before the one without. An empty one says nothing.
+    /// The prefixed variable takes precedence over the bare one. Empty variables are ignored.
     fn find(&self, name: &str, has_prefix: bool) -> Option<&'v Variable> {
         let prefixed = || last(self.variables, &format!("{PREFIX}{name}"));
-        let bare = || last(self.variables, name).filter(|_| self.bare_too);
+        let bare = || last(self.variables, name).filter(|_| self.bare_names);
         has_prefix.then(prefixed).flatten().or_else(bare)
     }
 
-    /// What to call one that is not there.
+    /// The name of an unset variable in an error.
     fn name_of(&self, name: &str) -> String {
-        let prefix = if self.bare_too { "" } else { PREFIX };
+        let prefix = if self.bare_names { "" } else { PREFIX };
         format!("{prefix}{name}")
     }
 }
 
-/// A number of seconds as a duration is written. What is none stays what it is, and whoever reads it refuses it.
+/// Converts a number of seconds to the text of a duration.
 fn seconds(text: &str) -> Result<Value, String> {
     match text.trim().parse::<u64>() {
         Ok(seconds) => Ok(Value::from(format!("{seconds}s"))),
         Err(_) => Err(format!(
-            "{} was given; write a whole number of seconds, such as 60",
+            "{} was given; write an integer number of seconds, such as 60",
             quoted(&Value::from(text))
         )),
     }
@@ -154,16 +155,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_variable_sets_something_that_there_is() {
+    fn every_variable_sets_an_existing_setting() {
         let fields = Config::fields();
         let keys: Vec<_> = leaves(&fields).into_iter().map(|(key, ..)| key).collect();
-        for key in FILES.iter().flat_map(|known| known.keys) {
+        for key in VARIABLES.iter().flat_map(|known| known.keys) {
             assert!(keys.iter().any(|known| known == key), "{key}");
         }
     }
 
     #[test]
-    fn names_are_known_in_any_letters_with_the_prefix_and_without() {
+    fn names_are_case_insensitive_with_and_without_the_prefix() {
         for name in [
             "MODE",
             "mode",

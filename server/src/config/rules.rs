@@ -1,5 +1,5 @@
-//! The settings of the rules, and of what each may take. What the rules' own settings mean, they know
-//! themselves.
+//! Settings of the rules, their limits and the compiler. The settings of a rule itself are opaque here; the rule
+//! validates them.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -18,29 +18,31 @@ use crate::rules::{Settings, registry};
 section! {
     /// The rules.
     pub struct Rules {
-        /// The settings of the threshold rule; docs/RULES.md tells of them.
+        /// Settings of the threshold rule; see docs/RULES.md.
         pub threshold: Map<String, Value> = Map::new(),
-        /// The settings of the role rule; docs/RULES.md tells of them.
+        /// Settings of the role rule; see docs/RULES.md.
         pub role: Map<String, Value> = Map::new(),
-        /// Certificates, by their fingerprints (SHA-256, 64 hexadecimal digits), that may look at rules and change them
-        /// whatever the role rule says: for the day on which it says something wrong.
+        /// SHA-256 fingerprints of certificates (64 hexadecimal digits) that may read and change rules
+        /// regardless of the role rule: emergency access in case the role rule locks everyone out.
         pub break_glass: Vec<Digest> = json!([]),
-        /// A rule that somebody brought and that fails so often, one time after the other, is put aside: what was good
-        /// before is in force again.
+        /// The number of consecutive faults after which an uploaded rule is quarantined and the last good
+        /// version is activated again.
         pub max_consecutive_faults: u32 where 1 ..= 1000 = 5,
-        /// A folder whose rules are put in force by themselves, and again when they change; docs/RULES.md tells of it.
+        /// A directory of rules. They are activated automatically, and again when their files change; see
+        /// docs/RULES.md.
         pub dir: Option<PathBuf>,
-        /// The keys whose signatures on rules are believed: each a `name` (letters, digits, `-`, `_` and `.`) and a
-        /// `key`, which is a public key as `watchpost rules keygen` makes it, or the path of the file that it is in.
+        /// The keys that rule signatures are verified with. Each has a `name` (letters, digits, `-`, `_` and
+        /// `.`) and a `key`: a public key as `watchpost rules keygen` prints it, or the path of its file.
         pub trusted_keys: Vec<TrustedKey> = json!([]),
-        /// Whether a rule that somebody brings has to be signed by one of them. What is in force already stays.
+        /// Whether an uploaded rule must be signed by one of the trusted keys. Active rules are not deactivated.
         pub require_signature: bool = false,
-        /// The rules that may be brought, by the SHA-256 of their components (64 hexadecimal digits, as `sha256sum`
-        /// prints them). None named means any.
+        /// SHA-256 digests of the components that may be uploaded (64 hexadecimal digits, as `sha256sum` prints
+        /// them). Without any, all may.
         pub allowed_digests: Vec<Digest> = json!([]),
-        /// What a rule may take and give. A rule that wants more is stopped, and that is a fault.
+        /// Limits of a rule. Exceeding one stops the rule and counts as a fault.
         pub limits: RuleLimits,
-        /// What compiling a rule that was uploaded may take. It has a process of its own, and one is compiled at a time.
+        /// Limits of compiling an uploaded rule. The compiler is a separate process, and compiles one rule at a
+        /// time.
         pub compiler: RuleCompiler,
     }
 }
@@ -48,7 +50,7 @@ section! {
 impl Checked for Rules {}
 
 impl Rules {
-    /// The settings of the built-in rules, as those read them.
+    /// The settings of the built-in rules as JSON, the form in which the rules read them.
     pub fn settings(&self) -> Settings {
         let json = |table: &Map<String, Value>| Value::Object(table.clone()).to_string();
         Settings {
@@ -57,7 +59,7 @@ impl Rules {
         }
     }
 
-    /// As the registry takes them. A reload gives it the same again.
+    /// Converts to the options of the registry. A reload passes them again.
     pub fn options(&self) -> registry::Options {
         registry::Options {
             configured: self.settings(),
@@ -67,7 +69,7 @@ impl Rules {
         }
     }
 
-    /// What is wanted of those who bring rules.
+    /// The requirements on uploaded rules.
     pub fn provenance(&self) -> Provenance {
         Provenance {
             trusted_keys: self.trusted_keys.iter().map(TrustedKey::trusted).collect(),
@@ -78,14 +80,15 @@ impl Rules {
 }
 
 section! {
-    /// What compiling a rule that was uploaded may take.
+    /// Limits of compiling an uploaded rule.
     pub struct RuleCompiler {
-        /// The longest that one may take. A rule in Python takes ten seconds or so, and longer on a busy machine, for
-        /// compiling has a low priority.
+        /// Timeout for compiling one rule. A rule in Python takes about ten seconds, and longer on a busy
+        /// machine, because the compiler runs at low priority.
         pub timeout: Duration where "1s" ..= "1h" = "2m",
-        /// The most memory of the process that compiles it; a rule in Python takes half a GiB.
+        /// The maximum memory of the compiler process. A rule in Python takes about 512 MiB.
         pub max_memory: Size where "128MiB" ..= "1024GiB" = "2GiB",
-        /// How many others may wait for their turn before the answer is "busy".
+        /// The maximum number of rules that wait for the compiler. When the queue is full, an upload is answered
+        /// with "busy".
         pub queue_length: usize where 0 ..= 1000 = 16,
     }
 }
@@ -93,7 +96,7 @@ section! {
 impl Checked for RuleCompiler {}
 
 impl RuleCompiler {
-    /// As the compiler takes them.
+    /// Converts to the options of the compiler.
     pub fn options(&self) -> Options {
         Options {
             timeout: self.timeout,
@@ -104,39 +107,39 @@ impl RuleCompiler {
 }
 
 section! {
-    /// What a rule may take and give.
+    /// Limits of a rule.
     pub struct RuleLimits {
-        /// The largest component.
+        /// The maximum size of a component.
         pub component_bytes: Size = size(Limits::default().component_bytes),
-        /// The longest that a rule may take to describe itself or to check its settings, in milliseconds.
+        /// Timeout for a rule to describe itself or to validate its settings, in milliseconds.
         pub describe_ms: u64 = Limits::default().describe_ms,
-        /// The longest that one judgement may take, in milliseconds.
+        /// Timeout for one judgement, in milliseconds.
         pub judge_ms: u64 = Limits::default().judge_ms,
-        /// The longest that one decision may take, in milliseconds. A request waits for it.
+        /// Timeout for one decision, in milliseconds. The request waits for the decision.
         pub decide_ms: u64 = Limits::default().decide_ms,
-        /// The most memory of an instance.
+        /// The maximum memory of an instance.
         pub memory_bytes: Size = size(Limits::default().memory_bytes),
-        /// The most elements of a table; interpreters bring large ones.
+        /// The maximum number of elements of a table. Interpreters need large tables.
         pub table_elements: usize = Limits::default().table_elements,
-        /// The stack that calls may fill.
+        /// The maximum stack size of a call.
         pub stack_bytes: Size = size(Limits::default().stack_bytes),
-        /// The largest answer of a call.
+        /// The maximum size of a call's result.
         pub answer_bytes: Size = size(Limits::default().answer_bytes),
-        /// The most findings of one rule in one round.
+        /// The maximum number of findings of one rule in one round.
         pub findings: usize = Limits::default().findings,
-        /// The longest text in an answer: a sentence, a reason, a name.
+        /// The maximum length of a text in a result: a sentence, a reason or a name.
         pub text_bytes: Size = size(Limits::default().text_bytes),
-        /// How many instances may be alive at once.
+        /// The maximum number of concurrent instances.
         pub instances: u32 = Limits::default().instances,
-        /// How long a decision waits for an instance before the answer is "busy", in milliseconds.
+        /// How long a decision waits for an instance before it is answered with "busy", in milliseconds.
         pub instance_wait_ms: u64 = Limits::default().instance_wait_ms,
-        /// How many decisions are decision_cache_entries.
+        /// The maximum number of decisions in the cache.
         pub decision_cache_entries: usize = Limits::default().decision_cache_entries,
     }
 }
 
 impl RuleLimits {
-    /// As the engine takes them.
+    /// Converts to the limits of the engine.
     pub fn limits(&self) -> Limits {
         Limits {
             component_bytes: self.component_bytes.as_usize(),
@@ -157,7 +160,7 @@ impl RuleLimits {
 }
 
 impl Checked for RuleLimits {
-    /// Each by itself among defaults, for the engine stops at the first that makes no sense.
+    /// Each limit is checked by itself among defaults, because the engine stops at the first invalid one.
     fn check(&mut self, reader: &mut Reader<'_>) {
         let Ok(Value::Object(limits)) = serde_json::to_value(self.limits()) else {
             return;
@@ -165,7 +168,7 @@ impl Checked for RuleLimits {
         for (name, value) in limits {
             let alone = serde_json::from_value::<Limits>(json!({ name.as_str(): value }));
             if let Ok(Err(sentence)) = alone.map(|limits| limits.check()) {
-                reader.mistake(&[&name], sentence);
+                reader.error(&[&name], sentence);
             }
         }
     }
@@ -189,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn what_compiling_may_take_reaches_the_compiler() {
+    fn compiler_limits_reach_the_compiler() {
         let options = |text: &str| load(text).expect("it is right").rules.compiler.options();
         let default = Options {
             timeout: Duration::from_secs(120),
@@ -197,22 +200,22 @@ mod tests {
             queue_length: 16,
         };
         assert_eq!(options(""), default);
-        let service_metrics = Options {
+        let lowest = Options {
             timeout: Duration::from_secs(5),
             memory_bytes: 128 << 20,
             queue_length: 0,
         };
         let text = "[rules.compiler]\ntimeout = '5s'\nmax_memory = '128MiB'\nqueue_length = 0\n";
-        assert_eq!(options(text), service_metrics);
+        assert_eq!(options(text), lowest);
         for (setting, key) in [
             ("max_memory = '127MiB'", "max_memory"),
             ("timeout = '999ms'", "timeout"),
             ("queue_length = 1001", "queue_length"),
         ] {
-            let mistakes = load(&format!("[rules.compiler]\n{setting}\n"))
+            let errors = load(&format!("[rules.compiler]\n{setting}\n"))
                 .expect_err(setting)
                 .to_string();
-            assert!(mistakes.contains(&format!("rules.compiler.{key}")), "{mistakes}");
+            assert!(errors.contains(&format!("rules.compiler.{key}")), "{errors}");
         }
     }
 }

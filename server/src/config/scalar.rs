@@ -1,5 +1,5 @@
-//! The settings that Rust has types for: truths, numbers, text, paths, addresses, and free tables. Those of
-//! our own have files of their own.
+//! Settings of standard types: booleans, numbers, strings, paths, addresses and maps. Other types have modules
+//! of their own.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -13,12 +13,12 @@ use crate::one_line::one_line;
 
 impl Setting for bool {
     fn kind() -> String {
-        "true or false".to_owned()
+        "boolean".to_owned()
     }
 
-    fn read(value: &Value, place: &SettingLocation, mistakes: &mut ConfigErrors) -> Option<Self> {
+    fn read(value: &Value, location: &SettingLocation, errors: &mut ConfigErrors) -> Option<Self> {
         let read = value.as_bool();
-        read.or_else(|| refused(value, place, mistakes, "true or false, without quotes"))
+        read.or_else(|| refused(value, location, errors, "true or false, without quotes"))
     }
 
     fn written(&self) -> Value {
@@ -30,21 +30,21 @@ impl Setting for bool {
     }
 }
 
-macro_rules! whole_numbers {
+macro_rules! integers {
     ($($number:ty),+) => {$(
         impl Setting for $number {
             fn kind() -> String {
-                "whole number".to_owned()
+                "integer".to_owned()
             }
 
-            fn read(value: &Value, place: &SettingLocation, mistakes: &mut ConfigErrors) -> Option<Self> {
+            fn read(value: &Value, location: &SettingLocation, errors: &mut ConfigErrors) -> Option<Self> {
                 let read = value.as_u64().and_then(|number| number.try_into().ok());
-                let wanted = if value.is_u64() {
+                let expected = if value.is_u64() {
                     format!("a number that is at most {}", Self::MAX)
                 } else {
-                    "a whole number that is not negative, without quotes".to_owned()
+                    "a non-negative integer, without quotes".to_owned()
                 };
-                read.or_else(|| refused(value, place, mistakes, &wanted))
+                read.or_else(|| refused(value, location, errors, &expected))
             }
 
             fn written(&self) -> Value {
@@ -58,16 +58,16 @@ macro_rules! whole_numbers {
     )+};
 }
 
-whole_numbers!(u32, u64, usize);
+integers!(u32, u64, usize);
 
 impl Setting for f64 {
     fn kind() -> String {
         "number".to_owned()
     }
 
-    fn read(value: &Value, place: &SettingLocation, mistakes: &mut ConfigErrors) -> Option<Self> {
+    fn read(value: &Value, location: &SettingLocation, errors: &mut ConfigErrors) -> Option<Self> {
         let read = value.as_f64().filter(|number| number.is_finite());
-        read.or_else(|| refused(value, place, mistakes, "a number such as 1.5, without quotes"))
+        read.or_else(|| refused(value, location, errors, "a number such as 1.5, without quotes"))
     }
 
     fn written(&self) -> Value {
@@ -81,12 +81,12 @@ impl Setting for f64 {
 
 impl Setting for String {
     fn kind() -> String {
-        "text".to_owned()
+        "string".to_owned()
     }
 
-    fn read(value: &Value, place: &SettingLocation, mistakes: &mut ConfigErrors) -> Option<Self> {
+    fn read(value: &Value, location: &SettingLocation, errors: &mut ConfigErrors) -> Option<Self> {
         let read = value.as_str().map(str::to_owned);
-        read.or_else(|| refused(value, place, mistakes, "text in quotes"))
+        read.or_else(|| refused(value, location, errors, "a string in quotes"))
     }
 
     fn written(&self) -> Value {
@@ -94,16 +94,16 @@ impl Setting for String {
     }
 }
 
-/// A relative one begins in the folder of the place where it was said.
+/// A relative path is resolved against the directory of the layer that sets it.
 impl Setting for PathBuf {
     fn kind() -> String {
         "path".to_owned()
     }
 
-    fn read(value: &Value, place: &SettingLocation, mistakes: &mut ConfigErrors) -> Option<Self> {
+    fn read(value: &Value, location: &SettingLocation, errors: &mut ConfigErrors) -> Option<Self> {
         let path = value.as_str().filter(|path| !path.is_empty() && !path.contains('\0'));
-        let read = path.map(|path| place.folder.join(path));
-        read.or_else(|| refused(value, place, mistakes, "a path in quotes"))
+        let read = path.map(|path| location.folder.join(path));
+        read.or_else(|| refused(value, location, errors, "a path in quotes"))
     }
 
     fn written(&self) -> Value {
@@ -116,11 +116,11 @@ impl Setting for SocketAddr {
         "address:port".to_owned()
     }
 
-    fn read(value: &Value, place: &SettingLocation, mistakes: &mut ConfigErrors) -> Option<Self> {
+    fn read(value: &Value, location: &SettingLocation, errors: &mut ConfigErrors) -> Option<Self> {
         let read = value.as_str().and_then(|text| text.parse().ok());
         read.or_else(|| {
-            let wanted = "an IP address and a port, such as \"127.0.0.1:8443\" or \"[::]:8443\"";
-            refused(value, place, mistakes, wanted)
+            let expected = "an IP address and a port, such as \"127.0.0.1:8443\" or \"[::]:8443\"";
+            refused(value, location, errors, expected)
         })
     }
 
@@ -129,19 +129,19 @@ impl Setting for SocketAddr {
     }
 }
 
-/// A table that is somebody else's, such as the settings of a rule.
+/// A map that another component validates, such as the settings of a rule.
 impl Setting for Map<String, Value> {
     fn kind() -> String {
-        "free table".to_owned()
+        "map".to_owned()
     }
 
-    fn read(value: &Value, place: &SettingLocation, mistakes: &mut ConfigErrors) -> Option<Self> {
+    fn read(value: &Value, location: &SettingLocation, errors: &mut ConfigErrors) -> Option<Self> {
         match value {
             Value::Object(table) => Some(table.clone()),
-            // A heading with nothing under it, in YAML.
+            // An empty section in YAML.
             Value::Null => Some(Self::new()),
             other => {
-                mistakes.push(place.wrong_sort(other, "a table"));
+                errors.push(location.wrong_type(other, "a table"));
                 None
             }
         }
@@ -156,12 +156,12 @@ impl Setting for Map<String, Value> {
     }
 }
 
-/// Text that has to be JSON. The error does not repeat it.
+/// Parses JSON. The error does not repeat the text.
 pub(super) fn of_json(text: &str) -> Result<Value, String> {
-    serde_json::from_str(text).map_err(|error| format!("it is not JSON: {}", one_line(&error.to_string())))
+    serde_json::from_str(text).map_err(|error| format!("not valid JSON: {}", one_line(&error.to_string())))
 }
 
-/// A number from a variable; what is none stays text, and whoever reads it refuses it.
+/// A number from a variable. Other text stays a string, which the setting's parser rejects.
 pub(super) fn number(text: &str) -> Value {
     let number = serde_json::from_str(text.trim()).ok().filter(Value::is_number);
     number.unwrap_or_else(|| Value::from(text))
@@ -169,11 +169,11 @@ pub(super) fn number(text: &str) -> Value {
 
 pub(super) fn refused<T>(
     value: &Value,
-    place: &SettingLocation,
-    mistakes: &mut ConfigErrors,
-    wanted: &str,
+    location: &SettingLocation,
+    errors: &mut ConfigErrors,
+    expected: &str,
 ) -> Option<T> {
-    mistakes.push(place.wrong(value, wanted));
+    errors.push(location.wrong(value, expected));
     None
 }
 
@@ -183,8 +183,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_with_a_fraction_are_settings_too() {
-        let place = SettingLocation {
+    fn fractions_are_parsed() {
+        let location = SettingLocation {
             origin: Origin::Default,
             key: "x".to_owned(),
             folder: PathBuf::new(),
@@ -192,7 +192,7 @@ mod tests {
         };
         let read = |text: &str| {
             let value = f64::of_text(text).expect("no text is refused yet");
-            f64::read(&value, &place, &mut ConfigErrors::default())
+            f64::read(&value, &location, &mut ConfigErrors::default())
         };
         assert_eq!(
             (read("1.5"), read("-2"), read("NaN"), read("")),

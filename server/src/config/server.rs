@@ -1,4 +1,4 @@
-//! The settings of the process itself.
+//! Settings of the server process.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -12,16 +12,16 @@ use super::setting::Setting;
 use crate::host_id::HostId;
 
 section! {
-    /// The process itself.
+    /// The server process.
     pub struct Server {
-        /// The folder for what has to outlive the process: certificates of its own, compiled rules. It is made
-        /// when it is missing.
+        /// The directory for persistent data: the database, development certificates and compiled rules. It is
+        /// created if it is missing.
         pub data_dir: PathBuf = "./watchpost-data",
-        /// What measurements call this machine. Without it, they use the machine's own name.
+        /// The name of this machine in measurements. Without it, the machine's host name.
         pub hostname: Option<HostId>,
-        /// How many threads answer requests. Without it, one a core.
+        /// The number of threads that answer requests. Without it, one per core.
         pub workers: Option<usize> where 1 ..= 512,
-        /// How long requests that have begun may go on when the process is told to stop.
+        /// How long requests in progress may take to finish on shutdown.
         pub drain_timeout: Duration where "0s" ..= "1h" = "30s",
     }
 }
@@ -33,10 +33,10 @@ impl Setting for HostId {
         String::kind()
     }
 
-    fn read(value: &Value, place: &SettingLocation, mistakes: &mut ConfigErrors) -> Option<Self> {
-        let name = String::read(value, place, mistakes)?;
+    fn read(value: &Value, location: &SettingLocation, errors: &mut ConfigErrors) -> Option<Self> {
+        let name = String::read(value, location, errors)?;
         let read = Self::new(&name);
-        read.map_err(|error| mistakes.push(place.mistake(error.to_string())))
+        read.map_err(|error| errors.push(location.error(error.to_string())))
             .ok()
     }
 

@@ -1,51 +1,51 @@
-//! What a type has to know to be a setting: how it is written, read and shown. The types themselves are in
-//! `scalar`, `duration`, `size` and their neighbours; tables of settings are declared by `declare`.
+//! The trait of a setting's type: how it is parsed, serialized and documented. The types are in `scalar`,
+//! `duration`, `size` and so on; tables of settings are declared with `declare`.
 
 use serde_json::Value;
 
 use super::declare::Field;
-use super::errors::{ConfigError, ConfigErrors, quoted, sort_of};
+use super::errors::{ConfigError, ConfigErrors, quoted, type_name};
 use super::origin::SettingLocation;
 use super::raw_settings::Reader;
 use crate::secret::{MASK, Secret};
 use crate::string_enum::StringEnum;
 
-/// A value that can be set.
+/// The type of a setting.
 pub(super) trait Setting: Sized + PartialEq {
-    /// What one writes, as the documentation says it: `duration`.
+    /// The type as the documentation shows it: `duration`.
     fn kind() -> String;
 
-    /// Reads it; all that is wrong becomes mistakes, and then there is no value.
-    fn read(value: &Value, place: &SettingLocation, mistakes: &mut ConfigErrors) -> Option<Self>;
+    /// Parses the value. Returns `None` after at least one error was reported.
+    fn read(value: &Value, location: &SettingLocation, errors: &mut ConfigErrors) -> Option<Self>;
 
-    /// The value as one would write it, secrets masked.
+    /// The value as it is written in a file. Secrets are masked.
     fn written(&self) -> Value;
 
-    /// What the text of a variable or a flag stands for. An error is a remedy.
+    /// Converts the text of a variable or a flag to a value. The error says what to write.
     fn of_text(text: &str) -> Result<Value, String> {
         Ok(Value::String(text.to_owned()))
     }
 
-    /// The settings in it, if it is a table.
+    /// The settings of a table; empty for other types.
     fn fields() -> Vec<Field> {
         Vec::new()
     }
 
-    /// The settings in each of it, if it is a list of tables.
+    /// The settings of each table in a list of tables; empty for other types.
     fn fields_of_each() -> Vec<Field> {
         Vec::new()
     }
 
-    /// What has to be true of a list of it beyond each by itself.
+    /// Checks a list of these values, beyond each single one.
     fn check_list(_all: &[Self], _place: &SettingLocation, _mistakes: &mut ConfigErrors) {}
 
-    /// Takes it out of the table that is being read.
+    /// Reads the setting of this name from the table.
     fn take(reader: &mut Reader<'_>, name: &str) -> Option<Self> {
-        let (value, place) = reader.given(name)?;
-        Self::read(value, place, reader.mistakes)
+        let (value, location) = reader.given(name)?;
+        Self::read(value, location, reader.errors)
     }
 
-    /// Adds the dotted keys whose values are different in `other`.
+    /// Adds the dotted keys whose values differ in `other`.
     fn differences(&self, other: &Self, key: &str, different: &mut Vec<String>) {
         if self != other {
             different.push(key.to_owned());
@@ -58,8 +58,8 @@ impl<E: StringEnum> Setting for E {
         E::TEXTS.join(" or ")
     }
 
-    fn read(value: &Value, place: &SettingLocation, mistakes: &mut ConfigErrors) -> Option<Self> {
-        // YAML and TOML read an unquoted `1.2` as a number.
+    fn read(value: &Value, location: &SettingLocation, errors: &mut ConfigErrors) -> Option<Self> {
+        // YAML and TOML parse an unquoted `1.2` as a number.
         let text = match value {
             Value::Number(number) => number.to_string(),
             value => value.as_str().unwrap_or_default().to_owned(),
@@ -67,7 +67,7 @@ impl<E: StringEnum> Setting for E {
         let found = <E as StringEnum>::of_text(&text);
         if found.is_none() {
             let texts: Vec<_> = E::TEXTS.iter().map(|text| format!("\"{text}\"")).collect();
-            mistakes.push(place.wrong(value, &texts.join(" or ")));
+            errors.push(location.wrong(value, &texts.join(" or ")));
         }
         found
     }
@@ -82,12 +82,12 @@ impl<T: Setting> Setting for Secret<T> {
         T::kind()
     }
 
-    fn read(value: &Value, place: &SettingLocation, mistakes: &mut ConfigErrors) -> Option<Self> {
-        let place = SettingLocation {
+    fn read(value: &Value, location: &SettingLocation, errors: &mut ConfigErrors) -> Option<Self> {
+        let location = SettingLocation {
             secret: true,
-            ..place.clone()
+            ..location.clone()
         };
-        T::read(value, &place, mistakes).map(Self::new)
+        T::read(value, &location, errors).map(Self::new)
     }
 
     fn written(&self) -> Value {
@@ -100,8 +100,8 @@ impl<T: Setting> Setting for Secret<T> {
 }
 
 impl SettingLocation {
-    /// Says what is wrong with the setting here.
-    pub(super) fn mistake(&self, remedy: impl Into<String>) -> ConfigError {
+    /// An error at this location.
+    pub(super) fn error(&self, remedy: impl Into<String>) -> ConfigError {
         ConfigError {
             origin: self.origin.clone(),
             key: self.key.clone(),
@@ -109,28 +109,28 @@ impl SettingLocation {
         }
     }
 
-    /// The value is not what is wanted; `wanted` tells what to write.
-    pub(super) fn wrong(&self, value: &Value, wanted: &str) -> ConfigError {
+    /// The value is not valid; `expected` says what to write.
+    pub(super) fn wrong(&self, value: &Value, expected: &str) -> ConfigError {
         if value.is_null() {
-            return self.mistake(format!("it is missing; write {wanted}"));
+            return self.error(format!("missing; write {expected}"));
         }
         let given = if self.secret {
-            sort_of(value).to_owned()
+            type_name(value).to_owned()
         } else {
             quoted(value)
         };
-        self.mistake(format!("{given} was given; write {wanted}"))
+        self.error(format!("{given} was given; write {expected}"))
     }
 
-    /// As `wrong`, for lists and tables: what is in them may be secret.
-    pub(super) fn wrong_sort(&self, value: &Value, wanted: &str) -> ConfigError {
+    /// As `wrong`, for lists and tables: names only the type, because the elements may be secret.
+    pub(super) fn wrong_type(&self, value: &Value, expected: &str) -> ConfigError {
         if value.is_null() {
-            return self.mistake(format!("it is missing; write {wanted}"));
+            return self.error(format!("missing; write {expected}"));
         }
-        self.mistake(format!("{} was given; write {wanted}", sort_of(value)))
+        self.error(format!("{} was given; write {expected}", type_name(value)))
     }
 
-    /// The place of an item of the list that is here.
+    /// The location of an item of this list.
     pub(super) fn item(&self, at: usize) -> Self {
         Self {
             key: format!("{}[{at}]", self.key),
@@ -138,7 +138,7 @@ impl SettingLocation {
         }
     }
 
-    /// The place of a setting in the table that is here.
+    /// The location of a setting of this table.
     pub(super) fn field(&self, name: &str) -> Self {
         Self {
             key: dotted(&self.key, name),
@@ -147,13 +147,13 @@ impl SettingLocation {
     }
 }
 
-/// Joins names that were declared, which are plain words.
+/// Joins declared names, which need no quoting.
 pub(super) fn dotted_on(key: &str, name: &str) -> String {
     let dot = if key.is_empty() { "" } else { "." };
     format!("{key}{dot}{name}")
 }
 
-/// Joins keys as TOML does; a name that is no plain word is put in quotes.
+/// Joins keys as TOML does; names with other characters than letters, digits, `_` and `-` are quoted.
 pub(super) fn dotted(key: &str, name: &str) -> String {
     let plain = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '_' | '-');
     if !name.is_empty() && name.chars().all(plain) {

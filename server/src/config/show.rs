@@ -1,5 +1,4 @@
-//! Settings as TOML text: those in force with where each comes from, or all there are with what each means. It
-//! changes none.
+//! Renders settings as TOML: the effective ones with their origins, or all of them with their descriptions.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -11,15 +10,15 @@ use super::origin::Origin;
 use super::setting::dotted_on;
 use crate::one_line::one_line;
 
-/// What is told beside each setting.
+/// The comment next to each setting.
 pub(super) enum Comments<'a> {
-    /// Where it comes from.
+    /// The origin of its value.
     Origins(&'a BTreeMap<String, Origin>),
-    /// What it means.
+    /// Its description and type.
     Meanings,
 }
 
-/// Writes a table: first the values, then the lists of tables and the tables in it, for so TOML wants it.
+/// Writes a table: first the values, then the nested tables and lists of tables, as TOML requires.
 pub(super) fn toml_text(fields: &[Field], values: &Value, key: &str, comments: &Comments<'_>, text: &mut String) {
     for field in fields {
         if let Shape::Leaf(leaf) = &field.shape
@@ -57,7 +56,7 @@ fn heading(field: &Field, text: &mut String, comments: &Comments<'_>) {
 
 fn list_of_tables(leaf: &Leaf, values: &Value, key: &str, comments: &Comments<'_>, text: &mut String) {
     let origin = match comments {
-        Comments::Origins(origins) => beside(key, origins),
+        Comments::Origins(origins) => origin_comment(key, origins),
         Comments::Meanings => String::new(),
     };
     let items = values.as_array().map_or(&[][..], Vec::as_slice);
@@ -74,7 +73,7 @@ fn list_of_tables(leaf: &Leaf, values: &Value, key: &str, comments: &Comments<'_
             text.push('\n');
         }
         line(text, format_args!("[[{key}]]{origin}"));
-        // What each means is told once.
+        // Only the first item has descriptions.
         let comments = match comments {
             Comments::Meanings if at == 0 => &Comments::Meanings,
             _ => &Comments::Origins(&BTreeMap::new()),
@@ -83,10 +82,10 @@ fn list_of_tables(leaf: &Leaf, values: &Value, key: &str, comments: &Comments<'_
     }
 }
 
-/// A line that is commented out says what could be written there.
+/// A setting without a value is commented out and shows its type.
 fn value_line(field: &Field, leaf: &Leaf, value: &Value, key: &str, comments: &Comments<'_>, text: &mut String) {
     let origin = match comments {
-        Comments::Origins(origins) => beside(key, origins),
+        Comments::Origins(origins) => origin_comment(key, origins),
         Comments::Meanings => {
             comment(&format!("{} ({})", field.meaning, leaf.written_as()), text);
             String::new()
@@ -96,22 +95,22 @@ fn value_line(field: &Field, leaf: &Leaf, value: &Value, key: &str, comments: &C
     match (value, written(value)) {
         (Value::Null, _) => line(text, format_args!("# {name} = ({}){origin}", leaf.kind)),
         (_, Some(value)) => line(text, format_args!("{name} = {value}{origin}")),
-        // A free table from JSON or YAML may hold what TOML cannot say, such as null.
+        // A map from JSON or YAML may contain what TOML cannot express, such as null.
         (value, None) => line(text, format_args!("# {name} = {value}{origin}")),
     }
 }
 
-fn beside(key: &str, origins: &BTreeMap<String, Origin>) -> String {
+fn origin_comment(key: &str, origins: &BTreeMap<String, Origin>) -> String {
     let origin = origins.get(key);
     origin.map_or_else(String::new, |origin| format!("  # {}", one_line(&origin.to_string())))
 }
 
-/// A value on one line; nothing for what TOML cannot say.
+/// A value on one line; `None` if TOML cannot express it.
 fn written(value: &Value) -> Option<String> {
     match value {
         Value::Null => None,
         Value::Bool(truth) => Some(truth.to_string()),
-        // TOML's whole numbers end where those with a sign do.
+        // TOML integers are signed 64-bit.
         Value::Number(number) => (number.is_i64() || number.is_f64()).then(|| number.to_string()),
         Value::String(text) => Some(quoted(text)),
         Value::Array(items) => {
@@ -132,12 +131,12 @@ fn written(value: &Value) -> Option<String> {
     }
 }
 
-/// TOML escapes as JSON does, and one letter more.
+/// TOML escapes as JSON does, and DEL in addition.
 fn quoted(text: &str) -> String {
     Value::from(text).to_string().replace('\u{7f}', "\\u007f")
 }
 
-/// As wide as our own comments are.
+/// The comment width of the generated file, in characters.
 const WIDTH: usize = 100;
 
 fn comment(meaning: &str, text: &mut String) {

@@ -1,4 +1,4 @@
-//! How large things may be, written with a unit: `16KiB`, `10MiB`, `1GiB`. A plain number is bytes.
+//! Sizes, written with a unit: `16KiB`, `10MiB`, `1GiB`. A number without a unit is bytes.
 
 use serde_json::Value;
 
@@ -7,7 +7,7 @@ use super::origin::SettingLocation;
 use super::scalar::{number, refused};
 use super::setting::Setting;
 
-/// The largest first, so that a size is shown in the largest that fits.
+/// In descending order, so that a size is shown in the largest unit that divides it.
 const UNITS: [(&str, u64); 3] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
 
 /// A number of bytes.
@@ -15,12 +15,11 @@ const UNITS: [(&str, u64); 3] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 <
 pub struct Size(u64);
 
 impl Size {
-    /// How many bytes.
     pub fn bytes(self) -> u64 {
         self.0
     }
 
-    /// How many bytes, as memory counts them; what no memory could hold is as much as it could.
+    /// The number of bytes, capped to the range of `usize`.
     pub fn as_usize(self) -> usize {
         usize::try_from(self.0).unwrap_or(usize::MAX)
     }
@@ -31,13 +30,13 @@ impl Setting for Size {
         "size".to_owned()
     }
 
-    fn read(value: &Value, place: &SettingLocation, mistakes: &mut ConfigErrors) -> Option<Self> {
+    fn read(value: &Value, location: &SettingLocation, errors: &mut ConfigErrors) -> Option<Self> {
         let read = match value {
             Value::String(text) => parsed(text),
             value => value.as_u64().map(Self),
         };
-        let wanted = "a number of bytes, or a whole number with a unit, such as \"16KiB\", \"10MiB\" or \"1GiB\"";
-        read.or_else(|| refused(value, place, mistakes, wanted))
+        let expected = "a number of bytes, or an integer with a unit, such as \"16KiB\", \"10MiB\" or \"1GiB\"";
+        read.or_else(|| refused(value, location, errors, expected))
     }
 
     fn written(&self) -> Value {
@@ -53,7 +52,7 @@ impl Setting for Size {
     }
 }
 
-/// A number of bytes as one would write it.
+/// A number of bytes as it is written in a file.
 pub(super) fn size(bytes: usize) -> Value {
     Size(bytes as u64).written()
 }

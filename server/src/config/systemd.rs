@@ -1,5 +1,5 @@
-//! What systemd tells a service by its environment: where it wants to hear of it, and how often. These are no
-//! settings: nobody writes them, so there is nothing to lay over them and no mistake to name.
+//! Reads systemd's notification socket and watchdog interval from the environment. They are not settings:
+//! operators do not write them, so no layers apply and no errors are reported.
 
 use std::ffi::OsString;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::Environment;
 use crate::systemd::NotifyOptions;
 
-/// What systemd asks of this process.
+/// The notification options that systemd sets for this process.
 pub fn notify_options() -> NotifyOptions {
     read(Environment::variable_of_process, std::process::id())
 }
@@ -27,21 +27,21 @@ fn read(variable: impl Fn(&str) -> Option<OsString>, process: u32) -> NotifyOpti
 mod tests {
     use super::*;
 
-    fn asked(variables: &[(&str, &str)]) -> NotifyOptions {
+    fn options(variables: &[(&str, &str)]) -> NotifyOptions {
         let find = |name: &str| variables.iter().find(|(known, _)| *known == name);
         read(|name| find(name).map(|(_, value)| value.into()), 7)
     }
 
     #[test]
-    fn the_watchdog_is_for_the_process_that_it_names() {
-        let every = |variables: &[_]| asked(variables).watchdog.map(|time| time.as_micros());
+    fn the_watchdog_applies_only_to_the_named_process() {
+        let every = |variables: &[_]| options(variables).watchdog.map(|time| time.as_micros());
         assert_eq!(every(&[("WATCHDOG_USEC", "30000000")]), Some(30_000_000));
         assert_eq!(
             every(&[("WATCHDOG_USEC", "30000000"), ("WATCHDOG_PID", "7")]),
             Some(30_000_000)
         );
-        for not_ours in ["8", "", "seven"] {
-            assert_eq!(every(&[("WATCHDOG_USEC", "1"), ("WATCHDOG_PID", not_ours)]), None);
+        for other_process in ["8", "", "seven"] {
+            assert_eq!(every(&[("WATCHDOG_USEC", "1"), ("WATCHDOG_PID", other_process)]), None);
         }
         for none in ["0", "", "-1", "often"] {
             assert_eq!(every(&[("WATCHDOG_USEC", none)]), None, "{none}");
@@ -49,9 +49,9 @@ mod tests {
     }
 
     #[test]
-    fn without_systemd_nothing_is_asked() {
-        assert_eq!(asked(&[]), NotifyOptions::default());
-        assert_eq!(asked(&[("NOTIFY_SOCKET", "")]).socket, None);
-        assert_eq!(asked(&[("NOTIFY_SOCKET", "@here")]).socket, Some("@here".into()));
+    fn without_systemd_nothing_is_options() {
+        assert_eq!(options(&[]), NotifyOptions::default());
+        assert_eq!(options(&[("NOTIFY_SOCKET", "")]).socket, None);
+        assert_eq!(options(&[("NOTIFY_SOCKET", "@here")]).socket, Some("@here".into()));
     }
 }

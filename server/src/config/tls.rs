@@ -1,4 +1,4 @@
-//! The settings of encrypted connections: which files, and how they are looked after.
+//! Settings of TLS: certificates, versions and the reload of files.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -19,31 +19,32 @@ string_enum! {
 }
 
 section! {
-    /// Encrypted connections.
+    /// TLS. Changed files are reloaded automatically.
     pub struct Tls {
-        /// The server's certificate with those that lead to its authority (PEM). Without it, one by the
-        /// development authority in the data folder.
+        /// The server's certificate chain (PEM). Without it, a certificate of the development authority in the
+        /// data directory.
         pub certificate: Option<PathBuf>,
-        /// The certificate's private key (PEM).
+        /// The private key of the certificate (PEM).
         pub key: Option<PathBuf>,
-        /// The authorities whose client certificates are good (PEM). Without it, the development authority.
+        /// The authorities that client certificates are verified against (PEM). Without it, the development
+        /// authority.
         pub client_ca: Option<PathBuf>,
-        /// The list of client certificates that were revoked (PEM). Without it, none was, but for those of the
-        /// development authority.
+        /// The certificate revocation list for client certificates (PEM). Without it, only that of the
+        /// development authority is used, if its clients are accepted.
         pub crl: Option<PathBuf>,
-        /// The oldest version that is spoken.
+        /// The minimum TLS version.
         pub min_version: TlsVersion = "1.2",
-        /// Whether clients may show proxy certificates (RFC 3820), which a user signs for a task.
+        /// Whether clients may present proxy certificates (RFC 3820), which a user signs for a task.
         pub proxy_certificates: bool = false,
-        /// Whether clients may resume a session without the full handshake.
+        /// Whether clients may resume a session without a full handshake.
         pub resumption: bool = true,
-        /// How often the files are looked at for a change.
+        /// How often the files are checked for changes.
         pub check_interval: Duration where "10ms" ..= "1h" = "2s",
-        /// Whether HTTP/2 is spoken too. It takes headers of up to 16 MB a connection before they can be looked at; leave
-        /// it off where strangers can connect.
+        /// Whether HTTP/2 is enabled. HTTP/2 accepts up to 16 MB of headers per connection before they can be
+        /// checked, so disable it where untrusted clients can connect.
         pub http2: bool = true,
-        /// How long before its end a certificate is warned of; a list of revocations, which is made anew more often, a
-        /// tenth of that.
+        /// How long before its expiry a certificate causes a warning. For a revocation list, which is renewed
+        /// more often, a tenth of that.
         pub expiry_warning: Duration where "0s" ..= "3650d" = "30d",
     }
 }
@@ -51,25 +52,27 @@ section! {
 impl Checked for Tls {
     fn check(&mut self, reader: &mut Reader<'_>) {
         match (&self.certificate, &self.key) {
-            (Some(_), None) => reader.mistake(&["certificate"], "a certificate needs its private key; set tls.key too"),
-            (None, Some(_)) => reader.mistake(&["key"], "a private key needs its certificate; set tls.certificate too"),
+            (Some(_), None) => reader.error(&["certificate"], "a certificate needs its private key; set tls.key too"),
+            (None, Some(_)) => reader.error(&["key"], "a private key needs its certificate; set tls.certificate too"),
             _ => {}
         }
     }
 }
 
 impl Tls {
-    /// Whether anything is left for the development authority to provide.
+    /// Whether the development authority has to provide a certificate or the client authority.
     pub fn needs_authority(&self) -> bool {
         self.certificate.is_none() || self.client_ca.is_none()
     }
 
-    /// As the listeners take them. Where nothing is named, the files serve that the development authority has in its
-    /// folder.
+    /// Converts to the options of the listeners. Files that are not configured are those of the development
+    /// authority.
     pub fn options(&self, authority: &Path) -> Options {
-        let or = |given: &Option<PathBuf>, made: &str| given.clone().unwrap_or_else(|| authority.join(made));
-        // Written out or left out, the authority's own clients are those that its own list takes back.
-        let own_clients = or(&self.client_ca, "ca.crt") == authority.join("ca.crt");
+        let or =
+            |configured: &Option<PathBuf>, default: &str| configured.clone().unwrap_or_else(|| authority.join(default));
+        // Whether `client_ca` is set or not: the development authority's own revocation list applies to its
+        // clients.
+        let is_development_authority = or(&self.client_ca, "ca.crt") == authority.join("ca.crt");
         Options {
             files: Files {
                 certificate: or(&self.certificate, "server.crt"),
@@ -78,7 +81,7 @@ impl Tls {
                 crl: self
                     .crl
                     .clone()
-                    .or_else(|| own_clients.then(|| authority.join("crl.pem"))),
+                    .or_else(|| is_development_authority.then(|| authority.join("crl.pem"))),
             },
             only_1_3: self.min_version == TlsVersion::Tls13,
             proxy_certificates: self.proxy_certificates,

@@ -1,4 +1,4 @@
-//! The tokens that clients without a certificate may show. Their hashes stand here, never the tokens.
+//! Settings of the bearer tokens for clients without a certificate. Only hashes are stored.
 
 use jiff::Timestamp;
 use jiff::civil::Date;
@@ -14,29 +14,33 @@ use super::setting::Setting;
 use crate::secret::Secret;
 
 section! {
-    /// One token.
+    /// A token.
     pub struct Token {
-        /// Who shows it: letters, digits, `-`, `_` and `.`; each name once.
+        /// The name of the client: letters, digits, `-`, `_` and `.`. Names are unique.
         pub name: PlainName,
-        /// The SHA-256 of the token in 64 hex digits, as `printf %s "$TOKEN" | sha256sum` prints it.
+        /// The SHA-256 hash of the token, 64 hexadecimal digits, as `printf %s "$TOKEN" | sha256sum` prints it.
         pub sha256: Secret<TokenHash>,
-        /// When it ends: a time such as `2030-01-31T12:00:00Z`, or a day, at whose beginning (UTC) it ends.
+        /// When the token expires: a time such as `2030-01-31T12:00:00Z`, or a day, at the start of which (UTC)
+        /// it expires.
         pub expires: Option<Timestamp>,
     }
 }
 
 impl Checked for Token {
-    fn check_list(all: &[Self], place: &SettingLocation, mistakes: &mut ConfigErrors) {
+    fn check_list(all: &[Self], location: &SettingLocation, errors: &mut ConfigErrors) {
         for (at, token) in all.iter().enumerate() {
-            let item = place.item(at);
+            let item = location.item(at);
             let earlier = &all[..at];
             if earlier.iter().any(|earlier| earlier.name == token.name) {
-                let remedy = format!("\"{}\" names an earlier token; give each a name of its own", token.name);
-                mistakes.push(item.field("name").mistake(remedy));
+                let remedy = format!(
+                    "\"{}\" is already the name of a token; give each token a unique name",
+                    token.name
+                );
+                errors.push(item.field("name").error(remedy));
             }
             if let Some(same) = earlier.iter().find(|earlier| earlier.sha256 == token.sha256) {
-                let remedy = format!("it is the token of \"{}\"; give each a token of its own", same.name);
-                mistakes.push(item.field("sha256").mistake(remedy));
+                let remedy = format!("same token as \"{}\"; give each client its own token", same.name);
+                errors.push(item.field("sha256").error(remedy));
             }
         }
     }
@@ -55,13 +59,13 @@ impl TokenHash {
 
 impl Setting for TokenHash {
     fn kind() -> String {
-        "64 hex digits".to_owned()
+        "SHA-256 hash".to_owned()
     }
 
-    fn read(value: &Value, place: &SettingLocation, mistakes: &mut ConfigErrors) -> Option<Self> {
+    fn read(value: &Value, location: &SettingLocation, errors: &mut ConfigErrors) -> Option<Self> {
         let read = value.as_str().and_then(bytes).map(Self);
-        let wanted = "the SHA-256 of the token in 64 hex digits, in quotes; never the token itself";
-        read.or_else(|| refused(value, place, mistakes, wanted))
+        let expected = "the SHA-256 hash of the token in quotes, 64 hexadecimal digits; never the token itself";
+        read.or_else(|| refused(value, location, errors, expected))
     }
 
     fn written(&self) -> Value {
@@ -86,10 +90,10 @@ impl Setting for Timestamp {
         "time or day".to_owned()
     }
 
-    fn read(value: &Value, place: &SettingLocation, mistakes: &mut ConfigErrors) -> Option<Self> {
+    fn read(value: &Value, location: &SettingLocation, errors: &mut ConfigErrors) -> Option<Self> {
         let read = value.as_str().and_then(instant);
-        let wanted = "a time with its zone, such as \"2030-01-31T12:00:00Z\", or a day, such as \"2030-01-31\"";
-        read.or_else(|| refused(value, place, mistakes, wanted))
+        let expected = "a time with its zone, such as \"2030-01-31T12:00:00Z\", or a day, such as \"2030-01-31\"";
+        read.or_else(|| refused(value, location, errors, expected))
     }
 
     fn written(&self) -> Value {
@@ -97,13 +101,13 @@ impl Setting for Timestamp {
     }
 }
 
-/// A day ends a token at its beginning: rather early than late.
+/// A day means its start: a token expires too early rather than too late.
 fn instant(text: &str) -> Option<Timestamp> {
     let text = text.trim();
     if let Ok(time) = text.parse() {
         return Some(time);
     }
-    // A date is read from a time without a zone too; only what is a day is one.
+    // `Date` would also parse a time without a zone; only a plain day is accepted.
     let day: Date = text.parse().ok().filter(|_| text.len() == "2030-01-31".len())?;
     day.to_zoned(TimeZone::UTC).ok().map(|zoned| zoned.timestamp())
 }
@@ -113,7 +117,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_token_ends_at_a_time_or_at_the_beginning_of_a_day() {
+    fn a_token_expires_at_a_time_or_at_the_start_of_a_day() {
         let check = |text: &str, shown: Option<&str>| {
             assert_eq!(instant(text).map(|time| time.to_string()).as_deref(), shown, "{text}");
         };

@@ -1,5 +1,5 @@
-//! The keys whose signatures on rules are believed: public ones, in the configuration itself or in files that it names.
-//! What is done with signatures is for `rules::signing`.
+//! The trusted public keys that rule signatures are verified with, inline or in files. Signatures are verified
+//! in `rules::signing`.
 
 use serde_json::Value;
 
@@ -12,34 +12,37 @@ use super::setting::Setting;
 use crate::rules::signing::{self, PublicKey};
 
 section! {
-    /// A key whose signatures on rules are believed.
+    /// A key that rule signatures are verified with.
     pub struct TrustedKey {
-        /// Whose it is: letters, digits, `-`, `_` and `.`; each name once.
+        /// The name of the key: letters, digits, `-`, `_` and `.`. Names are unique.
         pub name: PlainName,
-        /// The public key as `watchpost rules keygen` makes it, or the path of the file that it is in.
+        /// The public key as `watchpost rules keygen` prints it, or the path of its file.
         pub key: TrustedKeySetting,
     }
 }
 
 impl Checked for TrustedKey {
-    fn check_list(all: &[Self], place: &SettingLocation, mistakes: &mut ConfigErrors) {
+    fn check_list(all: &[Self], location: &SettingLocation, errors: &mut ConfigErrors) {
         for (at, trusted) in all.iter().enumerate() {
-            let item = place.item(at);
+            let item = location.item(at);
             let earlier = &all[..at];
             if earlier.iter().any(|earlier| earlier.name == trusted.name) {
-                let remedy = format!("\"{}\" names an earlier key; give each a name of its own", trusted.name);
-                mistakes.push(item.field("name").mistake(remedy));
+                let remedy = format!(
+                    "\"{}\" is already the name of a key; give each key a unique name",
+                    trusted.name
+                );
+                errors.push(item.field("name").error(remedy));
             }
             if let Some(same) = earlier.iter().find(|earlier| earlier.key.key == trusted.key.key) {
-                let remedy = format!("it is the key of \"{}\"; name each key once", same.name);
-                mistakes.push(item.field("key").mistake(remedy));
+                let remedy = format!("same key as \"{}\"; list each key once", same.name);
+                errors.push(item.field("key").error(remedy));
             }
         }
     }
 }
 
 impl TrustedKey {
-    /// As those who look at signatures take it.
+    /// Converts to the key of `rules::signing`.
     pub fn trusted(&self) -> signing::TrustedKey {
         signing::TrustedKey {
             name: self.name.to_string(),
@@ -48,8 +51,8 @@ impl TrustedKey {
     }
 }
 
-/// A public key, and how it was given. A file is read with the configuration, so a key that is replaced in it counts
-/// from the next SIGHUP on.
+/// A public key, inline or in a file. The file is read with the configuration, so replacing the key in it takes
+/// effect at the next SIGHUP.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TrustedKeySetting {
     written: String,
@@ -61,29 +64,29 @@ impl Setting for TrustedKeySetting {
         "public key or path".to_owned()
     }
 
-    /// No mistake repeats the value, for it may be a private key that somebody took for the public one.
-    fn read(value: &Value, place: &SettingLocation, mistakes: &mut ConfigErrors) -> Option<Self> {
+    /// No error repeats the value, because it may be a private key by error.
+    fn read(value: &Value, location: &SettingLocation, errors: &mut ConfigErrors) -> Option<Self> {
         let Some(text) = value.as_str().filter(|text| !text.is_empty() && !text.contains('\0')) else {
             return refused(
                 value,
-                place,
-                mistakes,
+                location,
+                errors,
                 "a public key as PEM, or the path of its file, in quotes",
             );
         };
         let (written, pem) = if text.contains("-----BEGIN") {
             (text.to_owned(), Ok(text.to_owned()))
         } else {
-            let path = place.folder.join(text);
+            let path = location.folder.join(text);
             (path.to_string_lossy().into_owned(), std::fs::read_to_string(path))
         };
         let key = pem
-            .map_err(|error| format!("the file cannot be read: {error}; name one with a public key"))
+            .map_err(|error| format!("cannot read the file: {error}; name a file with a public key"))
             .and_then(|pem| PublicKey::of_pem(&pem).map_err(|error| error.to_string()));
         match key {
             Ok(key) => Some(Self { written, key }),
             Err(remedy) => {
-                mistakes.push(place.mistake(remedy));
+                errors.push(location.error(remedy));
                 None
             }
         }
@@ -112,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_stands_in_the_configuration_or_in_a_file_beside_it() {
+    fn a_key_is_inline_or_in_a_file() {
         let folder = tempfile::tempdir().expect("a folder");
         let [one, other] = [(); 2].map(|()| PrivateKey::generate().expect("a key"));
         let public = |key: &PrivateKey| key.public().expect("a key");
@@ -132,35 +135,35 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_public_key_is_a_mistake_that_repeats_nothing() {
+    fn an_invalid_key_is_not_repeated_in_the_error() {
         let folder = tempfile::tempdir().expect("a folder");
         let private = PrivateKey::generate().and_then(|key| key.to_pem()).expect("PEM");
         std::fs::write(folder.path().join("ops.key"), &private).expect("written");
-        let check = |key: &str, told: &str| {
+        let check = |key: &str, expected: &str| {
             let text = format!("[[rules.trusted_keys]]\nname = 'ops'\nkey = '''{key}'''\n");
-            let mistakes = load(folder.path(), &text).expect_err(told).to_string();
+            let errors = load(folder.path(), &text).expect_err(expected).to_string();
             assert!(
-                mistakes.contains("rules.trusted_keys[0].key") && mistakes.contains(told),
-                "{mistakes}"
+                errors.contains("rules.trusted_keys[0].key") && errors.contains(expected),
+                "{errors}"
             );
-            assert!(!mistakes.contains("PRIVATE KEY"), "{mistakes}");
+            assert!(!errors.contains("PRIVATE KEY"), "{errors}");
         };
         check(&private, "it is a private key");
         check("ops.key", "it is a private key");
-        check("nowhere.pub", "cannot be read");
+        check("nowhere.pub", "cannot read the file");
         check("-----BEGIN NOTHING-----", "it is no PEM");
     }
 
     #[test]
-    fn a_name_and_a_key_are_told_once() {
+    fn names_and_keys_are_unique() {
         let folder = tempfile::tempdir().expect("a folder");
         let key = PrivateKey::generate()
             .and_then(|key| key.public()?.to_pem())
             .expect("PEM");
         std::fs::write(folder.path().join("a.pub"), key).expect("written");
         let item = "[[rules.trusted_keys]]\nname = 'ops'\nkey = 'a.pub'\n";
-        let mistakes = load(folder.path(), &item.repeat(2)).expect_err("twice").to_string();
-        assert!(mistakes.contains("names an earlier key"), "{mistakes}");
-        assert!(mistakes.contains("it is the key of \"ops\""), "{mistakes}");
+        let errors = load(folder.path(), &item.repeat(2)).expect_err("twice").to_string();
+        assert!(errors.contains("is already the name of a key"), "{errors}");
+        assert!(errors.contains("same key as \"ops\""), "{errors}");
     }
 }

@@ -1,5 +1,5 @@
-//! What Azure answers about metrics, read out of JSON: for each metric its series, and of each the newest point that
-//! has the number that is wanted. It does not know what was asked or why.
+//! Parses the responses of Azure Monitor: for each metric its series, and for each series the newest point with
+//! the requested aggregation.
 
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -8,13 +8,13 @@ use serde_json::Value;
 use super::error::{beginning, one_line};
 use super::settings::Aggregation;
 
-/// What was answered about one resource.
+/// The response for one resource.
 #[derive(Clone, Debug, Deserialize)]
 pub(super) struct Answer {
     value: Vec<Metric>,
 }
 
-/// What was answered about several, one after the other.
+/// The response for a batch of resources.
 #[derive(Debug, Deserialize)]
 struct Batch {
     values: Vec<SingleResource>,
@@ -27,7 +27,7 @@ struct SingleResource {
     answer: Answer,
 }
 
-/// One metric.
+/// A metric in a response.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Metric {
@@ -47,7 +47,7 @@ struct Name {
     value: String,
 }
 
-/// The points of a metric, or of one value of its dimensions.
+/// The points of a metric, or of one combination of its dimension values.
 #[derive(Clone, Debug, Deserialize)]
 pub(super) struct Series {
     #[serde(default)]
@@ -62,7 +62,7 @@ struct Dimension {
     value: String,
 }
 
-/// A point has the aggregations that were asked for, or none of them. What is no number is none.
+/// A data point. It has the requested aggregations or none of them; values that are not numbers are ignored.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Point {
@@ -72,12 +72,12 @@ struct Point {
 }
 
 impl Answer {
-    /// Reads what was answered about one resource.
+    /// Parses the response for one resource.
     pub(super) fn read(body: &[u8]) -> Result<Self, String> {
         serde_json::from_slice(body).map_err(|error| unreadable(body, &error))
     }
 
-    /// Reads what was answered about several: the id of each in lower case, and its answer.
+    /// Parses a batch response: the id of each resource in lower case, and its answer.
     pub(super) fn read_batch(body: &[u8]) -> Result<Vec<(String, Self)>, String> {
         let batch: Batch = serde_json::from_slice(body).map_err(|error| unreadable(body, &error))?;
         let named = |one: SingleResource| {
@@ -89,7 +89,7 @@ impl Answer {
         Ok(batch.values.into_iter().map(named).collect())
     }
 
-    /// The metric that Azure calls so.
+    /// The metric of this name, case-insensitively.
     pub(super) fn metric(&self, name: &str) -> Option<&Metric> {
         let named = |metric: &&Metric| metric.name.value.eq_ignore_ascii_case(name);
         self.value.iter().find(named)
@@ -97,8 +97,8 @@ impl Answer {
 }
 
 impl Metric {
-    /// What Azure says is wrong with this metric, while the answer itself is good.
-    pub(super) fn trouble(&self) -> Option<String> {
+    /// The error that Azure reports for this metric in an otherwise successful response.
+    pub(super) fn error(&self) -> Option<String> {
         let code = self.error_code.as_deref()?;
         if code.is_empty() || code.eq_ignore_ascii_case("Success") {
             return None;
@@ -110,7 +110,7 @@ impl Metric {
         })
     }
 
-    /// What it counts, in our words.
+    /// The unit as Watchpost names it.
     pub(super) fn unit(&self) -> String {
         unit(self.unit.as_deref().unwrap_or_default())
     }
@@ -121,27 +121,27 @@ impl Metric {
 }
 
 impl Series {
-    /// The newest point that has this number: when, in milliseconds since 1970, and the number.
+    /// The newest point with this aggregation: its time in milliseconds since 1970 (UTC) and its value.
     pub(super) fn newest(&self, aggregation: Aggregation) -> Option<(u64, f64)> {
         let points = self.data.iter().flatten();
-        let has_it = points.filter_map(|point| {
+        let with_value = points.filter_map(|point| {
             let time: Timestamp = point.time_stamp.parse().ok()?;
             let time_ms = u64::try_from(time.as_millisecond()).ok()?;
             Some((time_ms, point.numbers.get(aggregation.as_str())?.as_f64()?))
         });
-        has_it.max_by_key(|(time_ms, _)| *time_ms)
+        with_value.max_by_key(|(time_ms, _)| *time_ms)
     }
 
-    /// Its dimensions, as labels may be named.
+    /// The dimensions, with names converted to legal label names.
     pub(super) fn dimensions(&self) -> impl Iterator<Item = (String, String)> {
         let dimensions = self.metadatavalues.iter().flatten();
         dimensions.map(|dimension| (label(&dimension.name.value), dimension.value.clone()))
     }
 }
 
-/// Azure's unit in the words of the house; a plain count has none.
-fn unit(azures: &str) -> String {
-    match azures {
+/// Converts Azure's unit; a plain count has none.
+fn unit(azure_unit: &str) -> String {
+    match azure_unit {
         "Count" | "Unspecified" => String::new(),
         "MilliSeconds" => "milliseconds".to_owned(),
         "MilliCores" => "millicores".to_owned(),
@@ -151,7 +151,7 @@ fn unit(azures: &str) -> String {
     }
 }
 
-/// `BytesPerSecond` becomes `bytes_per_second`.
+/// Converts `BytesPerSecond` to `bytes_per_second`.
 fn in_snake_case(text: &str) -> String {
     let mut snake = String::new();
     for letter in text.chars() {
@@ -163,7 +163,7 @@ fn in_snake_case(text: &str) -> String {
     snake
 }
 
-/// Azure's dimensions have spaces and slashes in their names.
+/// Replaces the spaces and slashes in dimension names.
 fn label(name: &str) -> String {
     let legal = |letter: char| {
         if letter.is_ascii_alphanumeric() {
@@ -181,15 +181,15 @@ fn label(name: &str) -> String {
 
 fn unreadable(body: &[u8], error: &serde_json::Error) -> String {
     if body.is_empty() {
-        return "an empty answer came; check azure.endpoints, or what stands between here and Azure".to_owned();
+        return "empty response; check azure.endpoints and any proxy in between".to_owned();
     }
     if error.is_eof() {
-        return format!("the answer breaks off after {} bytes", body.len());
+        return format!("the response is truncated after {} bytes", body.len());
     }
     let text = one_line(&String::from_utf8_lossy(&body[..body.len().min(400)]));
     format!(
-        "the answer cannot be read ({error}); check azure.endpoints, or what stands between here and Azure, for it \
-         begins {:?}",
+        "cannot parse the response ({error}); check azure.endpoints and any proxy in between; the response \
+         starts with {:?}",
         beginning(&text, 100)
     )
 }
@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn the_newest_point_that_has_the_number_counts() {
+    fn the_newest_point_with_the_aggregation_is_used() {
         let at = |minute: u32| format!("2026-11-21T01:0{minute}:00Z");
         let second = 1_795_222_920_000;
         let check = |data: Value, expected| assert_eq!(newest(data.clone()), expected, "{data}");
@@ -227,7 +227,7 @@ mod tests {
                 { "timeStamp": at(3) }]),
             Some((second, 2.5)),
         );
-        // In any order, and beside other numbers.
+        // Points in any order, and with other aggregations.
         check(
             json!([{ "timeStamp": at(2), "average": 3.0 }, { "timeStamp": at(1), "average": 1.0 },
                 { "timeStamp": at(4), "total": 9.0 }, { "timeStamp": at(5), "average": null },
@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn a_metric_without_series_is_an_answer_too() {
+    fn a_metric_may_have_no_series() {
         for empty in [json!([]), Value::Null] {
             assert!(metric(empty).metric("CPU").expect("it is there").series().is_empty());
         }
@@ -248,26 +248,26 @@ mod tests {
     }
 
     #[test]
-    fn a_good_answer_may_hold_a_metric_in_trouble() {
-        let trouble = |code: Value, message: Value| {
+    fn a_successful_response_may_contain_a_metric_with_an_error() {
+        let error = |code: Value, message: Value| {
             let answer = answer(
                 json!([{ "name": { "value": "CPU" }, "timeseries": [], "errorCode": code,
                 "errorMessage": message }]),
             );
-            answer.metric("CPU").expect("it is there").trouble()
+            answer.metric("CPU").expect("it is there").error()
         };
-        assert_eq!(trouble(json!("Success"), Value::Null), None);
-        assert_eq!(trouble(Value::Null, Value::Null), None);
-        assert_eq!(trouble(json!("Throttled"), Value::Null).as_deref(), Some("Throttled"));
+        assert_eq!(error(json!("Success"), Value::Null), None);
+        assert_eq!(error(Value::Null, Value::Null), None);
+        assert_eq!(error(json!("Throttled"), Value::Null).as_deref(), Some("Throttled"));
         assert_eq!(
-            trouble(json!("InvalidSamplingType"), json!("Sampling type is not found.\n")).as_deref(),
+            error(json!("InvalidSamplingType"), json!("Sampling type is not found.\n")).as_deref(),
             Some("InvalidSamplingType: Sampling type is not found")
         );
     }
 
     #[test]
-    fn units_are_in_the_words_of_the_house() {
-        let check = |azures: &str, ours: &str| assert_eq!(unit(azures), ours);
+    fn units_are_converted_to_snake_case() {
+        let check = |azure: &str, expected: &str| assert_eq!(unit(azure), expected);
         check("Percent", "percent");
         check("Count", "");
         check("Unspecified", "");
@@ -281,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn dimensions_are_labels() {
+    fn dimensions_become_labels() {
         let answer = metric(json!([{ "metadatavalues": [
             { "name": { "value": "LUN", "localizedValue": "lun" }, "value": "0" },
             { "name": { "value": "Disk Name" }, "value": "a b" },
@@ -308,14 +308,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_answer_is_told_with_what_it_is() {
-        let check = |body: &str, words: &str| {
-            let sentence = Answer::read(body.as_bytes()).expect_err(body);
-            assert!(sentence.contains(words), "{sentence}");
+    fn an_invalid_response_is_quoted_in_the_error() {
+        let check = |body: &str, expected: &str| {
+            let error = Answer::read(body.as_bytes()).expect_err(body);
+            assert!(error.contains(expected), "{error}");
             assert!(Answer::read_batch(body.as_bytes()).is_err());
         };
         check("", "empty");
-        check("{\"value\":[{\"na", "breaks off after 14 bytes");
+        check("{\"value\":[{\"na", "truncated after 14 bytes");
         check("<html><b>Sign in</b>", "<html><b>Sign in</b>");
         check("{}", "missing field `value`");
     }

@@ -1,52 +1,53 @@
-//! How a machine of Azure Arc gets a token: its agent answers with the name of a file that only those may read who may
-//! have tokens, and wants to see what stands in it. It fetches nothing else and keeps nothing.
+//! Obtains a token from the Azure Arc agent. The agent names a key file that only authorized users can read, and
+//! expects its content in the next request.
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use super::credential_chain::{Failure, Kind, of_identity, said};
-use super::http::{HttpResponse, Request, Wire};
+use super::credential_chain::{Failure, Kind, managed_identity_url, refused};
+use super::http::{HttpClient, HttpResponse, Request};
 use super::settings::{Credentials, Settings};
 
-/// The agent writes no longer ones, and whoever names another file gets nothing of it.
+/// The agent's keys are shorter. Longer files are not sent.
 const MAX_KEY_BYTES: u64 = 4096;
 
-/// The version of the agent's interface.
+/// The API version of the agent.
 const VERSION: &str = "2020-06-01";
 
-/// Asks the agent, shows it what it wants to see, and tells what it answers then. What was shown is told beside it, for
-/// an answer may repeat it.
+/// Requests a token and answers the agent's challenge. Also returns the key that was sent, so that it can be
+/// masked in error responses.
 pub(super) async fn of_arc(
     audience: &str,
     settings: &Settings,
-    wire: &Wire,
+    http_client: &HttpClient,
 ) -> Result<(HttpResponse, String), Failure> {
     let endpoint = settings.credentials.arc_endpoint.as_deref().unwrap_or_default();
-    // A machine of Arc has one identity, which nobody needs to name.
-    let url = of_identity(endpoint, VERSION, audience, &Credentials::default());
+    // A machine has only one Arc identity, so no client id is sent.
+    let url = managed_identity_url(endpoint, VERSION, audience, &Credentials::default());
     let get = || Request::get(&url).with("metadata", "true");
-    let challenge = wire.ask(&get()).await?;
+    let challenge = http_client.send(&get()).await?;
     if challenge.status() != 401 {
         return Ok((challenge, String::new()));
     }
-    let shown = key_file(challenge.challenge.as_deref(), &settings.arc_keys).and_then(|file| key(&file));
-    let shown = shown.map_err(|why| said(Kind::Arc, &why))?;
-    let reply = wire
-        .ask(&get().with("authorization", &format!("Basic {shown}")))
+    let key = key_file(challenge.challenge.as_deref(), &settings.arc_keys).and_then(|file| key(&file));
+    let key = key.map_err(|why| refused(Kind::Arc, &why))?;
+    let reply = http_client
+        .send(&get().with("authorization", &format!("Basic {key}")))
         .await?;
-    Ok((reply, shown))
+    Ok((reply, key))
 }
 
-/// The file that the agent names. Whoever poses as the agent shall not get another file of ours.
+/// The key file that the agent names. Only files in the agent's own directory are accepted, so that a fake agent
+/// cannot read other files.
 fn key_file(challenge: Option<&str>, folder: &Path) -> Result<PathBuf, String> {
     let named = challenge.and_then(|challenge| challenge.trim().strip_prefix("Basic realm="));
-    let named = named.ok_or("the agent names no file to show it; check azure.credentials.arc_endpoint")?;
+    let named = named.ok_or("the agent's challenge names no key file; check azure.credentials.arc_endpoint")?;
     let file = PathBuf::from(named.trim().trim_matches('"'));
     let is_key = file.extension().is_some_and(|extension| extension == "key");
     match is_key && file.parent() == Some(folder) {
         true => Ok(file),
         false => Err(format!(
-            "it wants to see {}, which is no key in {}; check azure.credentials.arc_endpoint",
+            "the agent requests {}, which is not a key file in {}; check azure.credentials.arc_endpoint",
             file.display(),
             folder.display()
         )),
@@ -59,11 +60,11 @@ fn key(file: &Path) -> Result<String, String> {
     let read = opened.and_then(|opened| opened.take(MAX_KEY_BYTES + 1).read_to_string(&mut text));
     let length = read.map_err(|error| {
         let file = file.display();
-        format!("{file} cannot be read ({error}); let Watchpost's user be in the group himds")
+        format!("cannot read {file} ({error}); add Watchpost's user to the group himds")
     })?;
     if length as u64 > MAX_KEY_BYTES {
         return Err(format!(
-            "{} has more than {MAX_KEY_BYTES} bytes, so it is no key of the agent",
+            "{} has more than {MAX_KEY_BYTES} bytes, so it is not a key of the agent",
             file.display()
         ));
     }
@@ -75,7 +76,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_keys_in_the_agent_s_own_folder_are_shown_to_it() {
+    fn only_keys_in_the_agents_directory_are_sent() {
         let folder = Path::new("/var/opt/azcmagent/tokens");
         let check = |challenge: &str| key_file(Some(challenge), folder);
         let good = folder.join("a.key");
@@ -91,20 +92,20 @@ mod tests {
             "Basic realm=",
         ] {
             let why = check(bad).expect_err(bad);
-            assert!(why.contains("is no key in /var/opt/azcmagent/tokens"), "{why}");
+            assert!(why.contains("is not a key file in /var/opt/azcmagent/tokens"), "{why}");
         }
-        for silent in [
+        for invalid in [
             None,
             Some("Bearer"),
             Some("Digest realm=/var/opt/azcmagent/tokens/a.key"),
         ] {
-            let why = key_file(silent, folder).expect_err("nothing is named");
-            assert!(why.contains("names no file"), "{why}");
+            let why = key_file(invalid, folder).expect_err("nothing is named");
+            assert!(why.contains("names no key file"), "{why}");
         }
     }
 
     #[test]
-    fn a_key_has_at_most_so_many_bytes() {
+    fn a_key_has_a_maximum_size() {
         let folder = tempfile::tempdir().expect("a folder");
         let file = folder.path().join("a.key");
         std::fs::write(&file, "k".repeat(4096)).expect("written");

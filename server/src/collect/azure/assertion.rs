@@ -1,5 +1,5 @@
-//! What an application says to prove that it is who it is: a JWT that its certificate's key has signed. It is made anew
-//! for each token, and good for ten minutes.
+//! Client assertions: JWTs signed with the key of an application's certificate. A new one, valid for ten
+//! minutes, is created for each token request.
 
 use std::path::Path;
 
@@ -16,7 +16,7 @@ use serde_json::json;
 
 use super::settings::Hidden;
 
-/// Clocks differ; Azure's may be behind ours.
+/// The tolerated difference between the local and Azure's clock.
 const CLOCK_SKEW_SECONDS: u64 = 60;
 const LIFETIME_SECONDS: u64 = 600;
 
@@ -26,27 +26,27 @@ pub(super) struct Identity {
     key: PKey<Private>,
 }
 
-/// Why there is no assertion.
+/// Why no assertion could be created.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum AssertionError {
-    #[error("{file} cannot be read ({source}); check azure.credentials.certificate")]
+    #[error("cannot read {file} ({source}); check azure.credentials.certificate")]
     File { file: String, source: std::io::Error },
-    #[error("{file} holds no certificate ({source}); write it as PEM, or as PKCS#12 with its password")]
+    #[error("no certificate in {file} ({source}); use PEM, or PKCS#12 with its password")]
     Certificate { file: String, source: ErrorStack },
-    #[error("{file} holds no private key that opens ({source}); put the key into the file, and set its password")]
+    #[error("no readable private key in {file} ({source}); add the key to the file, and set its password")]
     Key { file: String, source: ErrorStack },
-    #[error("{file} holds a certificate or a key, but not both; put both into one file")]
+    #[error("{file} contains a certificate or a key, but not both; put both into one file")]
     Half { file: String },
-    #[error("the key in {file} is not RSA, and Azure takes no other; make one with RSA")]
+    #[error("the key in {file} is not RSA, which Azure requires; create an RSA key")]
     NotRsa { file: String },
-    #[error("the key in {file} is not the certificate's; put both of one pair into the file")]
-    Strangers { file: String },
-    #[error("the assertion cannot be signed ({0})")]
+    #[error("the key in {file} does not match the certificate; use the key that the certificate was issued for")]
+    Mismatch { file: String },
+    #[error("cannot sign the assertion ({0})")]
     Sign(#[from] ErrorStack),
 }
 
 impl Identity {
-    /// Reads it from a file.
+    /// Reads the certificate and its key from a file.
     pub(super) fn read(file: &Path, password: Option<&Hidden>) -> Result<Self, AssertionError> {
         let name = file.display().to_string();
         let bytes = std::fs::read(file).map_err(|source| AssertionError::File {
@@ -67,16 +67,16 @@ impl Identity {
             return Err(AssertionError::NotRsa { file });
         }
         if !certificate.public_key()?.public_eq(&key) {
-            return Err(AssertionError::Strangers { file });
+            return Err(AssertionError::Mismatch { file });
         }
         Ok(Self { certificate, key })
     }
 
-    /// Proves to `audience` that we are this application.
+    /// Creates an assertion that authenticates the application to `audience`.
     pub(super) fn assertion(&self, client: &str, audience: &str, now_ms: u64) -> Result<String, AssertionError> {
         let now = now_ms / 1000;
-        let print = hash(MessageDigest::sha256(), &self.certificate.to_der()?)?;
-        let header = json!({ "alg": "RS256", "typ": "JWT", "x5t#S256": URL_SAFE_NO_PAD.encode(print) });
+        let fingerprint = hash(MessageDigest::sha256(), &self.certificate.to_der()?)?;
+        let header = json!({ "alg": "RS256", "typ": "JWT", "x5t#S256": URL_SAFE_NO_PAD.encode(fingerprint) });
         let mut number = [0; 16];
         rand_bytes(&mut number)?;
         let claims = json!({
@@ -101,7 +101,7 @@ fn of_pem(bytes: &[u8], file: &str, password: &str) -> Result<(X509, PKey<Privat
         file: file.to_owned(),
         source,
     })?;
-    // With a password given, OpenSSL never asks for one on the terminal; it is not used where the key is open.
+    // With an explicit password, OpenSSL never prompts on the terminal. It is ignored for an unencrypted key.
     let key = PKey::private_key_from_pem_passphrase(bytes, password.as_bytes());
     let key = key.map_err(|source| AssertionError::Key {
         file: file.to_owned(),
@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn an_assertion_is_signed_by_the_certificates_key_and_names_its_print() {
+    fn an_assertion_is_signed_by_the_key_and_names_the_certificates_fingerprint() {
         let key = rsa();
         let identity = read(&pem(&key, None), "").expect("an identity");
         let jwt = identity
@@ -192,20 +192,23 @@ mod tests {
             .map(|part| serde_json::from_slice(&decode(part)).expect("JSON"))
             .collect();
         assert_eq!(parts[0]["alg"], "RS256");
-        let print = identity.certificate.digest(MessageDigest::sha256()).expect("a print");
-        assert_eq!(parts[0]["x5t#S256"], URL_SAFE_NO_PAD.encode(print));
+        let fingerprint = identity
+            .certificate
+            .digest(MessageDigest::sha256())
+            .expect("a fingerprint");
+        assert_eq!(parts[0]["x5t#S256"], URL_SAFE_NO_PAD.encode(fingerprint));
         assert_eq!((&parts[1]["iss"], &parts[1]["sub"]), (&json!("app"), &json!("app")));
         assert_eq!(parts[1]["aud"], "https://login/t/token");
         assert_eq!((&parts[1]["nbf"], &parts[1]["exp"]), (&json!(940), &json!(1600)));
     }
 
     #[test]
-    fn a_certificate_may_be_locked() {
+    fn a_certificate_may_be_encrypted() {
         let key = rsa();
-        let locked = pem(&key, Some(b"hunter2"));
-        assert!(read(&locked, "hunter2").is_ok());
-        assert!(matches!(read(&locked, "wrong"), Err(AssertionError::Key { .. })));
-        assert!(matches!(read(&locked, ""), Err(AssertionError::Key { .. })));
+        let encrypted = pem(&key, Some(b"hunter2"));
+        assert!(read(&encrypted, "hunter2").is_ok());
+        assert!(matches!(read(&encrypted, "wrong"), Err(AssertionError::Key { .. })));
+        assert!(matches!(read(&encrypted, ""), Err(AssertionError::Key { .. })));
         let certificate = certificate(&key);
         let mut pkcs12 = Pkcs12::builder();
         let pkcs12 = pkcs12
@@ -220,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_sign_is_refused_with_what_is_wrong() {
+    fn an_unusable_key_is_rejected_with_the_reason() {
         let group = EcGroup::from_curve_name(Nid::X9_62_PRIME256V1).expect("a curve");
         let curve = PKey::from_ec_key(EcKey::generate(&group).expect("a key")).expect("a key");
         assert!(matches!(
@@ -231,7 +234,7 @@ mod tests {
         let mut mixed = certificate(&one).to_pem().expect("PEM");
         assert!(matches!(read(&mixed, ""), Err(AssertionError::Key { .. })));
         mixed.extend(other.private_key_to_pem_pkcs8().expect("PEM"));
-        assert!(matches!(read(&mixed, ""), Err(AssertionError::Strangers { .. })));
+        assert!(matches!(read(&mixed, ""), Err(AssertionError::Mismatch { .. })));
         assert!(matches!(read(b"nonsense", ""), Err(AssertionError::Certificate { .. })));
         assert!(matches!(
             Identity::read(Path::new("/nowhere/app.pem"), None),

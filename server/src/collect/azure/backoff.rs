@@ -1,4 +1,5 @@
-//! Who asked us to wait, and until when. It does not wait itself; it says that somebody is not to be asked yet.
+//! Backoff per endpoint: until when a throttled or overloaded endpoint must not be queried. It does not wait
+//! itself.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -6,70 +7,77 @@ use std::time::Duration;
 use jiff::Timestamp;
 use jiff::fmt::rfc2822;
 
-/// Without a word of how long, the first wait is as long as half a round of asking, and each further one twice as long.
+/// The first backoff without a `Retry-After` header; each further one is twice as long.
 const INITIAL_BACKOFF: Duration = Duration::from_secs(30);
 const MAX_BACKOFF: Duration = Duration::from_secs(15 * 60);
 
-/// Azure says seconds or minutes. A day is a mistake somewhere, and after a day we look again.
+/// A longer `Retry-After` is probably an error, so the endpoint is queried again after a day.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// All who asked us to wait.
+/// The current backoffs, by endpoint.
 #[derive(Debug, Default)]
-pub(super) struct Waits(HashMap<String, Wait>);
+pub(super) struct Backoffs(HashMap<String, Backoff>);
 
 #[derive(Debug)]
-struct Wait {
+struct Backoff {
     until_ms: u64,
-    /// In a row and without a word of how long.
-    unsaid: u32,
+    /// The number of consecutive backoffs without a `Retry-After` header.
+    consecutive: u32,
     why: String,
 }
 
-impl Waits {
-    /// The sentence that says until when this one is not to be asked, if so.
-    pub(super) fn refusal(&self, whom: &str, now_ms: u64) -> Option<String> {
-        let wait = self.0.get(whom).filter(|wait| now_ms < wait.until_ms)?;
+impl Backoffs {
+    /// The reason why this endpoint must not be queried yet, if it must not.
+    pub(super) fn reason(&self, endpoint: &str, now_ms: u64) -> Option<String> {
+        let backoff = self.0.get(endpoint).filter(|backoff| now_ms < backoff.until_ms)?;
         Some(format!(
-            "{}; not asked again before {}",
-            wait.why,
-            written(wait.until_ms)
+            "{}; next attempt after {}",
+            backoff.why,
+            written(backoff.until_ms)
         ))
     }
 
-    /// This one wants us to wait: as long as it says, else longer each time. Gives the sentence.
-    pub(super) fn begin(&mut self, whom: &str, wish: Option<Duration>, why: String, now_ms: u64) -> String {
-        if let Some(told) = self.refusal(whom, now_ms).filter(|_| wish.is_none()) {
-            // Several were asked at once, and the first to come back began the wait.
-            return told;
+    /// Starts or extends a backoff: as long as `retry_after`, or else longer each time. Returns the reason.
+    pub(super) fn start(&mut self, endpoint: &str, retry_after: Option<Duration>, why: String, now_ms: u64) -> String {
+        if let Some(reason) = self.reason(endpoint, now_ms).filter(|_| retry_after.is_none()) {
+            // Of several concurrent requests, only the first failure extends the backoff.
+            return reason;
         }
-        let before = self.0.get(whom).map_or(0, |wait| wait.unsaid);
-        let (length, unsaid) = match wish {
-            Some(wish) => (wish.min(MAX_RETRY_AFTER), 0),
+        let before = self.0.get(endpoint).map_or(0, |backoff| backoff.consecutive);
+        let (length, consecutive) = match retry_after {
+            Some(delay) => (delay.min(MAX_RETRY_AFTER), 0),
             None => (
                 INITIAL_BACKOFF.saturating_mul(1 << before.min(10)).min(MAX_BACKOFF),
                 before + 1,
             ),
         };
         let length_ms = u64::try_from(length.as_millis()).unwrap_or(u64::MAX);
-        // Of several that were asked at once, the longest wait counts.
-        let earlier = self.0.get(whom).map_or(0, |wait| wait.until_ms);
+        // Of several concurrent requests, the longest backoff applies.
+        let earlier = self.0.get(endpoint).map_or(0, |backoff| backoff.until_ms);
         let until_ms = now_ms.saturating_add(length_ms).max(earlier);
-        let told = format!("{why}; not asked again before {}", written(until_ms));
-        self.0.insert(whom.to_owned(), Wait { until_ms, unsaid, why });
-        told
+        let reason = format!("{why}; next attempt after {}", written(until_ms));
+        self.0.insert(
+            endpoint.to_owned(),
+            Backoff {
+                until_ms,
+                consecutive,
+                why,
+            },
+        );
+        reason
     }
 
-    /// This one has answered.
-    pub(super) fn over(&mut self, whom: &str, now_ms: u64) {
-        // An answer to a question that was under way does not end a wait that has just begun.
-        if self.0.get(whom).is_some_and(|wait| wait.until_ms <= now_ms) {
-            self.0.remove(whom);
+    /// Records a success.
+    pub(super) fn succeeded(&mut self, endpoint: &str, now_ms: u64) {
+        // A response to an earlier request does not end a backoff that has just started.
+        if self.0.get(endpoint).is_some_and(|backoff| backoff.until_ms <= now_ms) {
+            self.0.remove(endpoint);
         }
     }
 }
 
-/// What `Retry-After` says: seconds, or the time at which.
-pub(super) fn wish(header: &str, now_ms: u64) -> Option<Duration> {
+/// Parses a `Retry-After` header: seconds or an HTTP date.
+pub(super) fn parse_retry_after(header: &str, now_ms: u64) -> Option<Duration> {
     let header = header.trim();
     if let Ok(seconds) = header.parse() {
         return Some(Duration::from_secs(seconds));
@@ -79,7 +87,7 @@ pub(super) fn wish(header: &str, now_ms: u64) -> Option<Duration> {
     Some(Duration::from_millis(at.saturating_sub(now_ms)))
 }
 
-/// An instant as Azure and people read it, in whole seconds.
+/// A time in RFC 3339, in whole seconds.
 pub(super) fn written(time_ms: u64) -> String {
     let seconds = i64::try_from(time_ms / 1000).unwrap_or(i64::MAX);
     let time = Timestamp::from_second(seconds).unwrap_or(Timestamp::MAX);
@@ -92,63 +100,67 @@ mod tests {
 
     const NOW: u64 = 1_763_688_687_472;
 
-    fn whole() -> Option<Duration> {
+    fn ten_seconds() -> Option<Duration> {
         Some(Duration::from_secs(10))
     }
 
     #[test]
-    fn whoever_says_how_long_is_asked_no_earlier() {
-        let mut waits = Waits::default();
-        assert_eq!(waits.refusal("arm", NOW), None);
-        let told = waits.begin("arm", whole(), "it is busy".to_owned(), NOW);
-        assert_eq!(told, "it is busy; not asked again before 2025-11-21T01:31:37Z");
-        assert_eq!(waits.refusal("arm", NOW + 9_999), Some(told));
-        assert_eq!(waits.refusal("arm", NOW + 10_000), None);
-        assert_eq!(waits.refusal("other", NOW), None);
+    fn retry_after_is_respected() {
+        let mut backoffs = Backoffs::default();
+        assert_eq!(backoffs.reason("arm", NOW), None);
+        let reason = backoffs.start("arm", ten_seconds(), "it is busy".to_owned(), NOW);
+        assert_eq!(reason, "it is busy; next attempt after 2025-11-21T01:31:37Z");
+        assert_eq!(backoffs.reason("arm", NOW + 9_999), Some(reason));
+        assert_eq!(backoffs.reason("arm", NOW + 10_000), None);
+        assert_eq!(backoffs.reason("other", NOW), None);
     }
 
     #[test]
-    fn whoever_does_not_say_is_asked_more_and_more_rarely_until_it_answers() {
-        let mut waits = Waits::default();
+    fn without_retry_after_the_backoff_doubles_until_a_success() {
+        let mut backoffs = Backoffs::default();
         let mut now = NOW;
-        let mut next = |waits: &mut Waits, seconds: u64| {
-            waits.begin("arm", None, String::new(), now);
-            assert!(waits.refusal("arm", now + seconds * 1000 - 1).is_some(), "{seconds}");
+        let mut next = |backoffs: &mut Backoffs, seconds: u64| {
+            backoffs.start("arm", None, String::new(), now);
+            assert!(backoffs.reason("arm", now + seconds * 1000 - 1).is_some(), "{seconds}");
             now += seconds * 1000;
-            assert!(waits.refusal("arm", now).is_none(), "{seconds}");
+            assert!(backoffs.reason("arm", now).is_none(), "{seconds}");
         };
         for seconds in [30, 60, 120, 240, 480, 900, 900] {
-            next(&mut waits, seconds);
+            next(&mut backoffs, seconds);
         }
-        waits.over("arm", NOW * 2);
-        next(&mut waits, 30);
+        backoffs.succeeded("arm", NOW * 2);
+        next(&mut backoffs, 30);
     }
 
     #[test]
-    fn an_answer_that_was_under_way_does_not_end_a_wait() {
-        let mut waits = Waits::default();
-        waits.begin("arm", whole(), String::new(), NOW);
-        waits.over("arm", NOW);
-        waits.begin("arm", Some(Duration::ZERO), String::new(), NOW);
-        assert!(waits.refusal("arm", NOW + 1).is_some());
+    fn a_response_to_an_earlier_request_does_not_end_a_backoff() {
+        let mut backoffs = Backoffs::default();
+        backoffs.start("arm", ten_seconds(), String::new(), NOW);
+        backoffs.succeeded("arm", NOW);
+        backoffs.start("arm", Some(Duration::ZERO), String::new(), NOW);
+        assert!(backoffs.reason("arm", NOW + 1).is_some());
     }
 
     #[test]
-    fn a_wish_is_seconds_or_a_time() {
-        assert_eq!(wish("10", NOW), whole());
+    fn retry_after_is_seconds_or_a_date() {
+        assert_eq!(parse_retry_after("10", NOW), ten_seconds());
         assert_eq!(
-            wish("Fri, 21 Nov 2025 01:31:37 GMT", NOW),
+            parse_retry_after("Fri, 21 Nov 2025 01:31:37 GMT", NOW),
             Some(Duration::from_millis(9_528))
         );
-        assert_eq!(wish("Fri, 21 Nov 2024 01:31:37 GMT", NOW), None, "it was a Thursday");
-        assert_eq!(wish("soon", NOW), None);
+        assert_eq!(
+            parse_retry_after("Fri, 21 Nov 2024 01:31:37 GMT", NOW),
+            None,
+            "it was a Thursday"
+        );
+        assert_eq!(parse_retry_after("soon", NOW), None);
     }
 
     #[test]
-    fn an_absurd_wish_is_heard_for_a_day() {
-        let mut waits = Waits::default();
-        waits.begin("arm", Some(Duration::MAX), String::new(), NOW);
-        assert!(waits.refusal("arm", NOW + 86_400_000 - 1).is_some());
-        assert!(waits.refusal("arm", NOW + 86_400_000).is_none());
+    fn an_absurd_retry_after_is_capped_at_a_day() {
+        let mut backoffs = Backoffs::default();
+        backoffs.start("arm", Some(Duration::MAX), String::new(), NOW);
+        assert!(backoffs.reason("arm", NOW + 86_400_000 - 1).is_some());
+        assert!(backoffs.reason("arm", NOW + 86_400_000).is_none());
     }
 }

@@ -1,5 +1,6 @@
-//! The ways to get a token: as an application with a secret, a certificate or the token of a workload; as an app of App
-//! Service; as a machine, of Azure Arc or of Azure itself. It fetches and keeps nothing.
+//! The ways to obtain an access token, in order: client secret, client certificate, workload identity, App
+//! Service identity, Azure Arc identity, managed identity of the machine. It fetches tokens without caching
+//! them.
 
 use std::time::Duration;
 
@@ -7,22 +8,23 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::assertion::Identity;
-use super::http::{self, HttpResponse, Request, TransportError, Wire};
+use super::http::{self, HttpClient, HttpResponse, Request, TransportError};
 use super::settings::{Credentials, Hidden, Settings};
 use super::{arc, backoff, error};
 
-/// Whether this is a machine of Azure at all is known at once: the service is on the machine's own host.
+/// A short timeout for the first request to the instance metadata service, which is on the machine's own host
+/// and answers at once if it exists.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The pauses after which a machine is asked again. Together they are shorter than the patience of whoever asks.
+/// The delays before retries of the metadata service. Together they are shorter than the source's timeout.
 const RETRY_DELAYS_MS: [u64; 4] = [250, 500, 1000, 2000];
 
-/// A token without a word of its end is fetched again soon.
+/// The assumed lifetime of a token without an expiry.
 const DEFAULT_LIFETIME_SECONDS: u64 = 600;
 
 const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 
-/// A way to get a token.
+/// A way to obtain a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Secret,
@@ -46,11 +48,11 @@ impl Kind {
     }
 }
 
-/// The ways that are open, in the order in which they are tried.
+/// The configured ways, in the order in which they are tried.
 pub(super) fn chain(credentials: &Credentials) -> Vec<Kind> {
     let is_application = credentials.tenant_id.is_some() && credentials.client_id.is_some();
     let has_endpoint = credentials.identity_endpoint.is_some() && credentials.identity_header.is_some();
-    let open = [
+    let kinds = [
         (Kind::Secret, is_application && credentials.client_secret.is_some()),
         (Kind::Certificate, is_application && credentials.certificate.is_some()),
         (
@@ -59,76 +61,82 @@ pub(super) fn chain(credentials: &Credentials) -> Vec<Kind> {
         ),
         (Kind::AppService, has_endpoint),
         (Kind::Arc, credentials.arc_endpoint.is_some()),
-        // No setting says that this is a machine of Azure; one finds out.
+        // No setting enables the managed identity of the machine; it is probed last.
         (Kind::Machine, true),
     ];
-    open.into_iter()
-        .filter_map(|(kind, open)| open.then_some(kind))
+    kinds
+        .into_iter()
+        .filter_map(|(kind, is_configured)| is_configured.then_some(kind))
         .collect()
 }
 
-/// A token and its end.
-pub(super) struct CredentialChain {
+/// An access token and its expiry.
+pub(super) struct AccessToken {
     pub(super) token: Hidden,
     pub(super) until_ms: u64,
 }
 
-/// Why there is none.
+/// Why no token was obtained.
 pub(super) enum Failure {
     Refused(String),
-    Wait { wish: Option<Duration>, why: String },
+    Backoff { retry_after: Option<Duration>, why: String },
 }
 
 impl From<TransportError> for Failure {
-    fn from(silence: TransportError) -> Self {
-        Self::Refused(silence.to_string())
+    fn from(error: TransportError) -> Self {
+        Self::Refused(error.to_string())
     }
 }
 
-/// Fetches a token. The first time it is not known whether this is a machine of Azure.
+/// Fetches a token. `is_first` means that it is not yet known whether the metadata service exists.
 pub(super) async fn fetch(
     kind: Kind,
     audience: &str,
     is_first: bool,
     settings: &Settings,
-    wire: &Wire,
+    http_client: &HttpClient,
     now_ms: u64,
-) -> Result<CredentialChain, Failure> {
+) -> Result<AccessToken, Failure> {
     let credentials = &settings.credentials;
     let reply = match kind {
         Kind::Secret | Kind::Certificate | Kind::Workload => {
             let url = authority(settings);
-            let proof = proof(kind, credentials, &url, now_ms).map_err(|why| said(kind, &why))?;
-            let form = form(&proof, audience, credentials);
+            let credential = client_credential(kind, credentials, &url, now_ms).map_err(|why| refused(kind, &why))?;
+            let form = form(&credential, audience, credentials);
             let post = Request::post(&url, "application/x-www-form-urlencoded", form);
-            let reply = wire.ask(&post).await?;
-            return read(kind, &reply, &[proof.text.as_str()], now_ms);
+            let reply = http_client.send(&post).await?;
+            return read(kind, &reply, &[credential.text.as_str()], now_ms);
         }
         Kind::AppService => {
             let endpoint = credentials.identity_endpoint.as_deref().unwrap_or_default();
             let secret = credentials.identity_header.as_ref().map_or("", Hidden::expose);
-            let url = of_identity(endpoint, "2019-08-01", audience, credentials);
+            let url = managed_identity_url(endpoint, "2019-08-01", audience, credentials);
             let get = Request::get(&url).with("x-identity-header", secret);
-            return read(kind, &wire.ask(&get).await?, &[secret], now_ms);
+            return read(kind, &http_client.send(&get).await?, &[secret], now_ms);
         }
         Kind::Arc => {
-            let (reply, shown) = arc::of_arc(audience, settings, wire).await?;
-            return read(kind, &reply, &[shown.as_str()], now_ms);
+            let (reply, key) = arc::of_arc(audience, settings, http_client).await?;
+            return read(kind, &reply, &[key.as_str()], now_ms);
         }
-        Kind::Machine => of_machine(audience, is_first, settings, wire).await?,
+        Kind::Machine => from_metadata_service(audience, is_first, settings, http_client).await?,
     };
     read(kind, &reply, &[], now_ms)
 }
 
-/// What an application shows for itself.
+/// The secret with which an application authenticates.
 struct ClientCredential {
-    /// The field of the form that it stands in.
+    /// The name of its form field.
     field: &'static str,
     text: String,
 }
 
-/// The files are small and read once an hour, so that nobody waits for them long.
-fn proof(kind: Kind, credentials: &Credentials, url: &str, now_ms: u64) -> Result<ClientCredential, String> {
+/// Reads the files synchronously: they are small and read about once an hour.
+fn client_credential(
+    kind: Kind,
+    credentials: &Credentials,
+    url: &str,
+    now_ms: u64,
+) -> Result<ClientCredential, String> {
     let client = credentials.client_id.as_deref().unwrap_or_default();
     if let (Kind::Certificate, Some(file)) = (kind, &credentials.certificate) {
         let identity = Identity::read(file, credentials.certificate_password.as_ref());
@@ -140,10 +148,10 @@ fn proof(kind: Kind, credentials: &Credentials, url: &str, now_ms: u64) -> Resul
         });
     }
     if let (Kind::Workload, Some(file)) = (kind, &credentials.federated_token_file) {
-        // Kubernetes writes a new one every hour or so.
+        // Kubernetes rotates the token about once an hour.
         let text = std::fs::read_to_string(file).map_err(|error| {
             let file = file.display();
-            format!("{file} cannot be read ({error}); check azure.credentials.federated_token_file")
+            format!("cannot read {file} ({error}); check azure.credentials.federated_token_file")
         })?;
         let text = text.trim().to_owned();
         return Ok(ClientCredential {
@@ -164,22 +172,22 @@ fn authority(settings: &Settings) -> String {
     format!("{authority}/{}/oauth2/v2.0/token", http::encoded_path(tenant))
 }
 
-fn form(proof: &ClientCredential, audience: &str, credentials: &Credentials) -> String {
+fn form(credential: &ClientCredential, audience: &str, credentials: &Credentials) -> String {
     let client = credentials.client_id.clone().unwrap_or_default();
     let mut pairs = vec![
         ("grant_type", "client_credentials".to_owned()),
         ("client_id", client),
         ("scope", format!("{}/.default", audience.trim_end_matches('/'))),
-        (proof.field, proof.text.clone()),
+        (credential.field, credential.text.clone()),
     ];
-    if proof.field == "client_assertion" {
+    if credential.field == "client_assertion" {
         pairs.push(("client_assertion_type", ASSERTION_TYPE.to_owned()));
     }
     http::encoded(&pairs)
 }
 
-/// The address that an identity of Azure itself is asked at. Of several that it has, `client_id` names one.
-pub(super) fn of_identity(endpoint: &str, version: &str, audience: &str, credentials: &Credentials) -> String {
+/// The URL of a managed identity request. `client_id` selects one of several identities.
+pub(super) fn managed_identity_url(endpoint: &str, version: &str, audience: &str, credentials: &Credentials) -> String {
     let resource = format!("{}/", audience.trim_end_matches('/'));
     let mut pairs = vec![("api-version", version.to_owned()), ("resource", resource)];
     pairs.extend(credentials.client_id.clone().map(|client| ("client_id", client)));
@@ -187,31 +195,36 @@ pub(super) fn of_identity(endpoint: &str, version: &str, audience: &str, credent
     format!("{endpoint}{separator}{}", http::encoded(&pairs))
 }
 
-/// Asks the machine's own host, and again while it says that it is not ready.
-async fn of_machine(audience: &str, is_first: bool, settings: &Settings, wire: &Wire) -> Result<HttpResponse, Failure> {
+/// Queries the metadata service, with retries while it is not ready.
+async fn from_metadata_service(
+    audience: &str,
+    is_first: bool,
+    settings: &Settings,
+    http_client: &HttpClient,
+) -> Result<HttpResponse, Failure> {
     let imds = settings.endpoints.imds.trim_end_matches('/');
     let endpoint = format!("{imds}/metadata/identity/oauth2/token");
-    let url = of_identity(&endpoint, "2018-02-01", audience, &settings.credentials);
+    let url = managed_identity_url(&endpoint, "2018-02-01", audience, &settings.credentials);
     let get = || Request::get(&url).with("metadata", "true");
     let first = if is_first { get().within(PROBE_TIMEOUT) } else { get() };
-    let nobody = |silence: TransportError| match silence {
-        TransportError::Late { whom, timeout } if is_first => Failure::Refused(format!(
-            "this seems to be no machine of Azure, for {whom} does not answer within {timeout:?}; set azure.credentials"
+    let probe_error = |error: TransportError| match error {
+        TransportError::TimedOut { host, timeout } if is_first => Failure::Refused(format!(
+            "not an Azure virtual machine, because {host} did not answer within {timeout:?}; set azure.credentials"
         )),
         other => other.into(),
     };
-    let mut reply = wire.ask(&first).await.map_err(nobody)?;
+    let mut reply = http_client.send(&first).await.map_err(probe_error)?;
     for pause in RETRY_DELAYS_MS {
         if !matches!(reply.status(), 404 | 410 | 429 | 500..=599) {
             break;
         }
         tokio::time::sleep(Duration::from_millis(pause)).await;
-        reply = wire.ask(&get()).await?;
+        reply = http_client.send(&get()).await?;
     }
     Ok(reply)
 }
 
-/// What all of them answer. Some write numbers as texts.
+/// The response of all token endpoints. Some encode numbers as strings.
 #[derive(Deserialize)]
 struct Answer {
     access_token: String,
@@ -221,36 +234,36 @@ struct Answer {
     expires_on: Value,
 }
 
-fn read(kind: Kind, reply: &HttpResponse, hidden: &[&str], now_ms: u64) -> Result<CredentialChain, Failure> {
-    let refused = |refusal: error::AzureError| {
-        let why = refusal.of_token(kind.as_str());
-        if refusal.wants_us_to_wait() {
-            let wish = reply
+fn read(kind: Kind, reply: &HttpResponse, hidden: &[&str], now_ms: u64) -> Result<AccessToken, Failure> {
+    let to_failure = |error: error::AzureError| {
+        let why = error.of_token(kind.as_str());
+        if error.is_throttled() {
+            let retry_after = reply
                 .retry_after
                 .as_deref()
-                .and_then(|header| backoff::wish(header, now_ms));
-            return Failure::Wait { wish, why };
+                .and_then(|header| backoff::parse_retry_after(header, now_ms));
+            return Failure::Backoff { retry_after, why };
         }
         Failure::Refused(why)
     };
-    let body = reply.answer(hidden).map_err(refused)?;
-    // The body may hold a token, so nothing of it is repeated.
+    let body = reply.answer(hidden).map_err(to_failure)?;
+    // The body may contain a token, so errors do not quote it.
     let answer: Answer = serde_json::from_slice(body)
-        .map_err(|_| said(kind, "no token can be read out of the answer; check azure.endpoints"))?;
+        .map_err(|_| refused(kind, "cannot parse the token response; check azure.endpoints"))?;
     if answer.access_token.is_empty() || answer.access_token.contains(|letter: char| !letter.is_ascii_graphic()) {
-        return Err(said(
+        return Err(refused(
             kind,
-            "the answer holds an empty or broken token; check azure.endpoints",
+            "the response contains an empty or malformed token; check azure.endpoints",
         ));
     }
-    Ok(CredentialChain {
+    Ok(AccessToken {
         until_ms: until_ms(&answer, now_ms),
         token: Hidden::new(answer.access_token),
     })
 }
 
-pub(super) fn said(kind: Kind, why: &str) -> Failure {
-    Failure::Refused(format!("{} gives no token: {why}", kind.as_str()))
+pub(super) fn refused(kind: Kind, why: &str) -> Failure {
+    Failure::Refused(format!("no token from {}: {why}", kind.as_str()))
 }
 
 fn until_ms(answer: &Answer, now_ms: u64) -> u64 {
@@ -278,12 +291,12 @@ mod tests {
     }
 
     #[test]
-    fn what_is_configured_comes_before_the_machine() {
+    fn configured_credentials_come_before_the_managed_identity() {
         assert_eq!(chain(&Credentials::default()), [Kind::Machine]);
         assert_eq!(
             chain(&application()),
             [Kind::Machine],
-            "an identity of several that a machine has"
+            "a client id alone selects one of several managed identities"
         );
         let all = Credentials {
             client_secret: Some(Hidden::new("s")),
@@ -308,7 +321,7 @@ mod tests {
     }
 
     #[test]
-    fn the_end_of_a_token_is_a_number_or_a_text() {
+    fn the_expiry_of_a_token_is_a_number_or_a_string() {
         let check = |answer: Value, expected: u64| {
             let mut whole = answer.clone();
             whole["access_token"] = json!("x");
@@ -325,23 +338,23 @@ mod tests {
     }
 
     #[test]
-    fn an_application_is_asked_for_the_scope_and_a_machine_for_the_resource() {
-        let proof = |field| ClientCredential {
+    fn an_application_requests_a_scope_and_a_managed_identity_a_resource() {
+        let credential = |field| ClientCredential {
             field,
             text: "a&b".to_owned(),
         };
-        let by_secret = form(&proof("client_secret"), "https://arm/", &application());
+        let by_secret = form(&credential("client_secret"), "https://arm/", &application());
         assert!(by_secret.contains("scope=https%3A%2F%2Farm%2F.default"), "{by_secret}");
         assert!(
             by_secret.contains("client_secret=a%26b") && !by_secret.contains("assertion"),
             "{by_secret}"
         );
-        let by_assertion = form(&proof("client_assertion"), "https://arm", &application());
+        let by_assertion = form(&credential("client_assertion"), "https://arm", &application());
         assert!(
             by_assertion.contains("client_assertion_type=urn%3Aietf"),
             "{by_assertion}"
         );
-        let url = of_identity("http://host/token", "v", "https://arm", &application());
+        let url = managed_identity_url("http://host/token", "v", "https://arm", &application());
         assert_eq!(
             url,
             "http://host/token?api-version=v&resource=https%3A%2F%2Farm%2F&client_id=c"

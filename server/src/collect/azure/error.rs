@@ -1,24 +1,23 @@
-//! What Azure says when it does not answer, as sentences that help. It knows the shapes of errors, and does nothing
-//! about them.
+//! Parses the error responses of Azure and turns them into error messages with a remedy.
 
 use serde_json::Value;
 
-/// A gap's reason is cut at 500 bytes, and what we say about Azure's words comes before them.
+/// A gap's reason is truncated at 500 bytes, and the explanation comes before Azure's message.
 const MAX_MESSAGE_CHARS: usize = 300;
 
-/// An answer that is none.
+/// An error response.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct AzureError {
     pub(super) status: u16,
-    /// Azure's word for it, `AuthorizationFailed`; empty if there is none.
+    /// Azure's error code, `AuthorizationFailed`; empty if there is none.
     code: String,
-    /// What it says, whole and on one line.
+    /// The complete message, on one line.
     message: String,
 }
 
 impl AzureError {
-    /// Reads any of the shapes: that of Azure Resource Manager, the flat one of its metrics, that of tokens, and what a
-    /// proxy says.
+    /// Parses all formats: that of Azure Resource Manager, the flat one of the metrics API, that of token
+    /// endpoints, and pages of proxies.
     pub(super) fn read(status: u16, body: &str) -> Self {
         let parsed: Value = serde_json::from_str(body).unwrap_or_default();
         let error = Some(&parsed["error"])
@@ -27,7 +26,7 @@ impl AzureError {
         let text = |names: [&str; 2]| names.iter().find_map(|name| error[*name].as_str()).map(one_line);
         let code = text(["code", "Code"]).or_else(|| error["error"].as_str().map(one_line));
         let message = text(["message", "Message"]).or_else(|| error["error_description"].as_str().map(one_line));
-        // What is no JSON is a page or a line by someone between us and Azure.
+        // A body that is not JSON comes from a proxy between here and Azure.
         let page = || {
             if parsed.is_null() {
                 one_line(body)
@@ -42,25 +41,25 @@ impl AzureError {
         }
     }
 
-    /// Whether somebody is overloaded and wants to be left alone.
-    pub(super) fn wants_us_to_wait(&self) -> bool {
+    /// Whether the endpoint is throttled or overloaded and must not be retried at once.
+    pub(super) fn is_throttled(&self) -> bool {
         matches!(self.status, 429 | 503 | 529)
     }
 
-    /// Which of these metrics the resource does not have, if that is why.
-    pub(super) fn unknown_names(&self, asked: &[String]) -> Vec<String> {
+    /// The metrics among those requested that the resource does not have, if that is the error.
+    pub(super) fn unknown_names(&self, requested: &[String]) -> Vec<String> {
         let dense = |text: &str| text.to_lowercase().replace(", ", ",");
-        // In lower case before it is searched: where one is found the other is cut.
+        // Lower-cased before the search, because the found offset is used to split the text.
         let message = dense(&self.message);
         let Some((_, valid)) = message.split_once("valid metrics:").filter(|_| self.status == 400) else {
             return Vec::new();
         };
         let valid = format!(",{},", valid.trim().trim_end_matches('.'));
         let is_unknown = |name: &&String| !valid.contains(&format!(",{},", dense(name)));
-        asked.iter().filter(is_unknown).cloned().collect()
+        requested.iter().filter(is_unknown).cloned().collect()
     }
 
-    /// Why a metric that Azure does not have is missing. The list of those that it has is left out; it is long.
+    /// The reason for a metric that Azure does not have. Azure's long list of valid metrics is omitted.
     pub(super) fn of_unknown(&self, name: &str) -> String {
         let end = self.message.find("Valid metrics:").unwrap_or(self.message.len());
         let message = beginning(self.message[..end].trim_end_matches([' ', ',']), MAX_MESSAGE_CHARS);
@@ -70,40 +69,37 @@ impl AzureError {
         )
     }
 
-    /// Why a question about metrics was not answered.
+    /// The reason for a failed metrics query.
     pub(super) fn of_metrics(&self, scope: &str) -> String {
         match self.status {
             403 => self.forbidden(scope),
             401 => format!(
-                "Azure does not take our token, nor a new one ({}); check that the tenant is that of the subscription, \
-                 and that azure.endpoints fit together",
-                self.words()
+                "Azure rejects the token, also after renewal ({}); check that the tenant is that of the subscription, \
+                 and that azure.endpoints are consistent",
+                self.details()
             ),
             404 => format!(
-                "Azure does not find {scope} ({}); check the id in azure.resources, or take out what was deleted",
-                self.words()
+                "Azure does not find {scope} ({}); check the id in azure.resources, or remove the deleted resource",
+                self.details()
             ),
-            429 => format!("Azure wants fewer questions ({})", self.words()),
+            429 => format!("Azure throttles requests ({})", self.details()),
             400 => format!(
-                "Azure does not understand the question ({}); check the name, namespace and aggregation in \
+                "Azure rejects the query ({}); check the name, namespace and aggregation in \
                  azure.metrics",
-                self.words()
+                self.details()
             ),
-            300..400 => format!(
-                "a redirection came instead of an answer ({}); check azure.endpoints",
-                self.words()
-            ),
-            500.. => format!("Azure has trouble of its own ({})", self.words()),
-            _ => format!("Azure refuses to answer ({})", self.words()),
+            300..400 => format!("unexpected redirect ({}); check azure.endpoints", self.details()),
+            500.. => format!("server error of Azure ({})", self.details()),
+            _ => format!("unexpected response of Azure ({})", self.details()),
         }
     }
 
-    /// Why there is no token.
-    pub(super) fn of_token(&self, whose: &str) -> String {
+    /// The reason for a failed token request.
+    pub(super) fn of_token(&self, credentials: &str) -> String {
         let remedy = if self.message.contains("AADSTS7000222") {
-            "; the client secret has ended, make a new one"
+            "; the client secret has expired, create a new one"
         } else if self.message.contains("AADSTS7000215") {
-            "; give the secret's value, not its id"
+            "; set client_secret to the secret's value, not its id"
         } else if self.message.contains("AADSTS700016") {
             "; the tenant has no such application, check client_id and tenant_id"
         } else if self.message.contains("AADSTS700027") {
@@ -113,10 +109,10 @@ impl AzureError {
         } else {
             ""
         };
-        format!("{whose} gives no token ({}){remedy}", self.words())
+        format!("no token from {credentials} ({}){remedy}", self.details())
     }
 
-    /// Which role is missing, of whom, on what. Azure says it in a sentence with quotes.
+    /// Names the missing role, the principal and the scope, which Azure's message contains in quotes.
     fn forbidden(&self, scope: &str) -> String {
         let quoted = |after: &str| {
             let (_, rest) = self.message.split_once(after)?;
@@ -127,12 +123,12 @@ impl AzureError {
             (Some(object), Some(client)) if object != client => format!("the principal {object} (client {client})"),
             (Some(object), _) => format!("the principal {object}"),
             (None, Some(client)) => format!("the client {client}"),
-            (None, None) => "our principal".to_owned(),
+            (None, None) => "the principal".to_owned(),
         };
-        // Azure names a scope below the resource, where nobody assigns roles.
+        // Azure names a scope below the resource, on which roles are not assigned.
         let scope = quoted("over scope '").map_or(scope, resource_of);
         format!(
-            "{principal} may not read metrics; assign it the role Monitoring Reader on {scope} ({})",
+            "{principal} is not allowed to read metrics; assign it the role Monitoring Reader on {scope} ({})",
             self.kind()
         )
     }
@@ -144,7 +140,7 @@ impl AzureError {
         }
     }
 
-    fn words(&self) -> String {
+    fn details(&self) -> String {
         match self.message.as_str() {
             "" => self.kind(),
             message => format!("{}: {}", self.kind(), beginning(message, MAX_MESSAGE_CHARS)),
@@ -152,7 +148,7 @@ impl AzureError {
     }
 }
 
-/// The resource itself, without the provider of metrics that Azure puts behind it.
+/// The resource, without the metrics provider that Azure appends.
 fn resource_of(scope: &str) -> &str {
     let lower = scope.to_ascii_lowercase();
     lower
@@ -160,7 +156,7 @@ fn resource_of(scope: &str) -> &str {
         .map_or(scope, |end| &scope[..end])
 }
 
-/// As it may stand in a sentence: on one line, without a full stop, and without what only Microsoft can use.
+/// Text for a message: on one line, without a full stop, and without trace ids.
 pub(super) fn one_line(text: &str) -> String {
     let text = text.split("Trace ID:").next().unwrap_or_default();
     let plain = |letter: char| if letter.is_control() { ' ' } else { letter };
@@ -169,9 +165,9 @@ pub(super) fn one_line(text: &str) -> String {
     words.join(" ").trim_end_matches('.').to_owned()
 }
 
-/// The beginning of a text, and that there was more.
-pub(super) fn beginning(text: &str, longest: usize) -> String {
-    match text.char_indices().nth(longest) {
+/// The start of a text, with an ellipsis if it is truncated.
+pub(super) fn beginning(text: &str, max_chars: usize) -> String {
+    match text.char_indices().nth(max_chars) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text.to_owned(),
     }
@@ -184,14 +180,10 @@ mod tests {
     const SCOPE: &str = "/subscriptions/s/resourceGroups/g/providers/Microsoft.Compute/virtualMachines/vm-1";
 
     #[test]
-    fn every_shape_of_error_is_read() {
+    fn every_error_format_is_parsed() {
         let check = |body: &str, code: &str, message: &str| {
-            let refusal = AzureError::read(400, body);
-            assert_eq!(
-                (refusal.code.as_str(), refusal.message.as_str()),
-                (code, message),
-                "{body}"
-            );
+            let error = AzureError::read(400, body);
+            assert_eq!((error.code.as_str(), error.message.as_str()), (code, message), "{body}");
         };
         check(r#"{"error":{"code":"A","message":"it is.\r\nSo."}}"#, "A", "it is. So");
         check(r#"{"code":"BadRequest","message":"no"}"#, "BadRequest", "no");
@@ -214,33 +206,33 @@ mod tests {
         assert_eq!(
             AzureError::read(403, &body).of_metrics("elsewhere"),
             format!(
-                "the principal o-1 (client c-1) may not read metrics; assign it the role Monitoring Reader on {SCOPE} \
+                "the principal o-1 (client c-1) is not allowed to read metrics; assign it the role Monitoring Reader on {SCOPE} \
                  (403 AuthorizationFailed)"
             )
         );
         let silent = AzureError::read(403, "").of_metrics(SCOPE);
-        assert!(silent.contains("our principal") && silent.contains(SCOPE), "{silent}");
+        assert!(silent.contains("the principal") && silent.contains(SCOPE), "{silent}");
     }
 
     #[test]
-    fn metrics_that_a_resource_does_not_have_are_told_from_those_that_it_has() {
-        let asked = ["Percentage CPU", "Gone", "a,b"].map(str::to_owned);
+    fn unknown_metrics_are_recognized() {
+        let requested = ["Percentage CPU", "Missing", "a,b"].map(str::to_owned);
         let unknown = |status, message: &str| {
             let body = serde_json::json!({ "code": "BadRequest", "message": message }).to_string();
-            AzureError::read(status, &body).unknown_names(&asked)
+            AzureError::read(status, &body).unknown_names(&requested)
         };
         let message = "Failed to find metric configuration for provider: Microsoft.Compute, resource Type: \
-                       virtualMachines, metric: Gone, Valid metrics: percentage cpu, a,b,Other.";
-        assert_eq!(unknown(400, message), ["Gone"]);
+                       virtualMachines, metric: Missing, Valid metrics: percentage cpu, a,b,Other.";
+        assert_eq!(unknown(400, message), ["Missing"]);
         assert_eq!(unknown(404, message), [""; 0]);
         assert_eq!(unknown(400, "it is bad"), [""; 0]);
-        assert_eq!(unknown(400, "Valid metrics: "), asked);
-        // A letter that grows in lower case must not move the place that is cut.
-        assert_eq!(unknown(400, "İİİ Valid metrics: Percentage CPU,a,b"), ["Gone"]);
+        assert_eq!(unknown(400, "Valid metrics: "), requested);
+        // A letter that grows in lower case must not shift the split offset.
+        assert_eq!(unknown(400, "İİİ Valid metrics: Percentage CPU,a,b"), ["Missing"]);
     }
 
     #[test]
-    fn the_list_of_all_other_metrics_is_not_repeated() {
+    fn the_list_of_valid_metrics_is_omitted() {
         let body = r#"{"code":"BadRequest","message":"Failed to find it, metric: X, Valid metrics: a,b"}"#;
         assert_eq!(
             AzureError::read(400, body).of_unknown("X"),
@@ -250,23 +242,23 @@ mod tests {
     }
 
     #[test]
-    fn what_helps_is_said_for_each_status() {
-        let says = |status, words: &str| {
+    fn each_status_has_a_remedy() {
+        let check = |status, expected: &str| {
             let sentence = AzureError::read(status, r#"{"code":"X","message":"why"}"#).of_metrics(SCOPE);
-            assert!(sentence.contains(words) && sentence.contains("X: why"), "{sentence}");
+            assert!(sentence.contains(expected) && sentence.contains("X: why"), "{sentence}");
         };
-        says(400, "azure.metrics");
-        says(401, "tenant");
-        says(404, "azure.resources");
-        says(429, "fewer questions");
-        says(302, "azure.endpoints");
-        says(500, "trouble");
-        says(529, "trouble");
-        says(418, "refuses");
+        check(400, "azure.metrics");
+        check(401, "tenant");
+        check(404, "azure.resources");
+        check(429, "throttles");
+        check(302, "azure.endpoints");
+        check(500, "server error");
+        check(529, "server error");
+        check(418, "unexpected response");
     }
 
     #[test]
-    fn a_long_page_is_cut() {
+    fn a_long_page_is_truncated() {
         let sentence = AzureError::read(502, &"ä".repeat(10_000)).of_metrics(SCOPE);
         assert!(sentence.len() < 1000 && sentence.contains('…'), "{sentence}");
     }

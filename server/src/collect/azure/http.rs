@@ -1,5 +1,5 @@
-//! One request and its answer, by HTTP, within a time and a size. The one place of the source that knows `awc`; it does
-//! not know what is asked.
+//! The HTTP client of the Azure source: one request and its response, with a timeout and a size limit. Only this
+//! module uses `awc`.
 
 use std::cell::OnceCell;
 use std::fmt::Write;
@@ -11,12 +11,13 @@ use awc::http::{Method, Version, header};
 use super::error::AzureError;
 use super::settings::MASK;
 
-/// A batch of 50 resources with 20 metrics of ten minutes has less than 1 MiB.
+/// A batch of 50 resources with 20 metrics over ten minutes is smaller than 1 MiB.
 const MAX_BODY_BYTES: usize = 4 << 20;
 
-/// Asks. Connections are kept between rounds, and no proxy is used, for identities must not pass one.
-pub(super) struct Wire {
-    /// Made when the first question is asked, for it belongs to the thread that asks.
+/// The HTTP client. Connections are reused between rounds. Proxies are not used, because tokens must not pass
+/// through them.
+pub(super) struct HttpClient {
+    /// Created on first use, because it belongs to the thread that uses it.
     client: OnceCell<awc::Client>,
     timeout: Duration,
 }
@@ -31,7 +32,6 @@ pub(super) struct Request<'r> {
 }
 
 impl<'r> Request<'r> {
-    /// Reads.
     pub(super) fn get(url: &'r str) -> Self {
         Self {
             url,
@@ -42,7 +42,6 @@ impl<'r> Request<'r> {
         }
     }
 
-    /// Sends a body.
     pub(super) fn post(url: &'r str, kind: &str, body: String) -> Self {
         Self {
             method: Method::POST,
@@ -57,19 +56,19 @@ impl<'r> Request<'r> {
         self
     }
 
-    /// Waits so long instead of as long as ever.
+    /// Replaces the default timeout.
     pub(super) fn within(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
         self
     }
 }
 
-/// What came back.
+/// A response.
 pub(super) struct HttpResponse {
     status: u16,
-    /// What `Retry-After` says.
+    /// The `Retry-After` header.
     pub(super) retry_after: Option<String>,
-    /// What `WWW-Authenticate` says.
+    /// The `WWW-Authenticate` header.
     pub(super) challenge: Option<String>,
     body: Vec<u8>,
 }
@@ -79,7 +78,7 @@ impl HttpResponse {
         self.status
     }
 
-    /// The body, if the question was answered. A refusal may repeat what was sent, so secrets in it are masked.
+    /// The body of a successful response. Secrets are masked in an error, because it may repeat the request.
     pub(super) fn answer(&self, hidden: &[&str]) -> Result<&[u8], AzureError> {
         if (200..300).contains(&self.status) {
             return Ok(&self.body);
@@ -92,46 +91,47 @@ impl HttpResponse {
     }
 }
 
-/// Why nothing came back.
+/// Why there is no response.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum TransportError {
-    #[error("{0} is no address that can be asked; check azure.endpoints")]
+    #[error("{0} is not a valid URL; check azure.endpoints")]
     Address(String),
-    #[error("{whom} has no address ({why}); check DNS and azure.endpoints")]
-    Name { whom: String, why: String },
-    #[error("{whom} cannot be reached ({why}); check the network and azure.endpoints")]
-    Unreachable { whom: String, why: String },
-    #[error("{whom} did not answer within {timeout:?}; check the network, or let azure.request_timeout be longer")]
-    Late { whom: String, timeout: Duration },
-    #[error("{whom} broke off before it answered ({why})")]
-    BrokeOff { whom: String, why: String },
-    #[error("the answer of {whom} broke off ({why})")]
-    Incomplete { whom: String, why: String },
-    #[error("the answer of {whom} has more than {} MiB; check azure.endpoints", MAX_BODY_BYTES >> 20)]
-    TooLong { whom: String },
+    #[error("cannot resolve {host} ({why}); check DNS and azure.endpoints")]
+    Name { host: String, why: String },
+    #[error("cannot connect to {host} ({why}); check the network and azure.endpoints")]
+    Unreachable { host: String, why: String },
+    #[error("{host} did not answer within {timeout:?}; check the network, or increase azure.request_timeout")]
+    TimedOut { host: String, timeout: Duration },
+    #[error("{host} closed the connection before it answered ({why})")]
+    Closed { host: String, why: String },
+    #[error("the response of {host} is incomplete ({why})")]
+    Incomplete { host: String, why: String },
+    #[error("the response of {host} has more than {} MiB; check azure.endpoints", MAX_BODY_BYTES >> 20)]
+    TooLong { host: String },
 }
 
-impl Wire {
+impl HttpClient {
     pub(super) fn new(timeout: Duration) -> Self {
         let client = OnceCell::new();
         Self { client, timeout }
     }
 
-    /// Asks once.
-    pub(super) async fn ask(&self, request: &Request<'_>) -> Result<HttpResponse, TransportError> {
+    /// Sends the request once.
+    pub(super) async fn send(&self, request: &Request<'_>) -> Result<HttpResponse, TransportError> {
         let timeout = request.timeout.unwrap_or(self.timeout);
-        let whom = whom(request.url);
-        // It reads the authorities of the system, which nobody else should pay for with his time.
+        let host = host(request.url);
+        // Created outside the timeout, because it loads the system's certificate authorities.
         let client = self.client.get_or_init(|| self.client());
-        let answered = tokio::time::timeout(timeout, exchange(client, request, &whom)).await;
-        answered.unwrap_or(Err(TransportError::Late { whom, timeout }))
+        let result = tokio::time::timeout(timeout, exchange(client, request, &host)).await;
+        result.unwrap_or(Err(TransportError::TimedOut { host, timeout }))
     }
 
     fn client(&self) -> awc::Client {
         let connector = awc::Connector::new()
             .timeout(self.timeout)
             .handshake_timeout(self.timeout);
-        // A redirection would take our token to wherever it points. The time is kept in `ask`, for all of the answer.
+        // Redirects are disabled, because they could send the token to another host. The timeout is applied in
+        // `send`, to the complete exchange.
         awc::Client::builder()
             .connector(connector)
             .max_http_version(Version::HTTP_11)
@@ -141,25 +141,28 @@ impl Wire {
     }
 }
 
-async fn exchange(client: &awc::Client, request: &Request<'_>, whom: &str) -> Result<HttpResponse, TransportError> {
-    let mut asked = client.request(request.method.clone(), request.url);
+async fn exchange(client: &awc::Client, request: &Request<'_>, host: &str) -> Result<HttpResponse, TransportError> {
+    let mut request_builder = client.request(request.method.clone(), request.url);
     for (name, value) in &request.headers {
-        asked = asked.insert_header((*name, value.as_str()));
+        request_builder = request_builder.insert_header((*name, value.as_str()));
     }
     let mut response = if request.method == Method::POST {
-        asked.send_body(request.body.clone()).await
+        request_builder.send_body(request.body.clone()).await
     } else {
-        asked.send().await
+        request_builder.send().await
     }
-    .map_err(|error| unsent(error, whom))?;
-    let said = |name| Some(response.headers().get(name)?.to_str().ok()?.to_owned());
-    let (retry_after, challenge) = (said(header::RETRY_AFTER), said(header::WWW_AUTHENTICATE));
+    .map_err(|error| send_error(error, host))?;
+    let header_value = |name| Some(response.headers().get(name)?.to_str().ok()?.to_owned());
+    let (retry_after, challenge) = (
+        header_value(header::RETRY_AFTER),
+        header_value(header::WWW_AUTHENTICATE),
+    );
     let status = response.status().as_u16();
     let body = response
         .body()
         .limit(MAX_BODY_BYTES)
         .await
-        .map_err(|error| unread(&error, whom))?;
+        .map_err(|error| body_error(&error, host))?;
     Ok(HttpResponse {
         status,
         retry_after,
@@ -168,44 +171,44 @@ async fn exchange(client: &awc::Client, request: &Request<'_>, whom: &str) -> Re
     })
 }
 
-fn unsent(error: SendRequestError, whom: &str) -> TransportError {
-    let (whom, why) = (whom.to_owned(), error.to_string());
+fn send_error(error: SendRequestError, host: &str) -> TransportError {
+    let (host, why) = (host.to_owned(), error.to_string());
     match error {
-        SendRequestError::Url(_) | SendRequestError::Http(_) => TransportError::Address(whom),
+        SendRequestError::Url(_) | SendRequestError::Http(_) => TransportError::Address(host),
         SendRequestError::Connect(ConnectError::Resolver(_) | ConnectError::NoRecords) => {
-            TransportError::Name { whom, why }
+            TransportError::Name { host, why }
         }
-        SendRequestError::Connect(_) => TransportError::Unreachable { whom, why },
-        _ => TransportError::BrokeOff { whom, why },
+        SendRequestError::Connect(_) => TransportError::Unreachable { host, why },
+        _ => TransportError::Closed { host, why },
     }
 }
 
-fn unread(error: &PayloadError, whom: &str) -> TransportError {
-    let whom = whom.to_owned();
+fn body_error(error: &PayloadError, host: &str) -> TransportError {
+    let host = host.to_owned();
     match error {
-        PayloadError::Overflow => TransportError::TooLong { whom },
+        PayloadError::Overflow => TransportError::TooLong { host },
         other => TransportError::Incomplete {
-            whom,
+            host,
             why: other.to_string(),
         },
     }
 }
 
-/// Scheme and host of an address. The rest may be long, and says nothing to whoever reads about a broken network.
-fn whom(url: &str) -> String {
+/// Scheme and host of a URL, for error messages.
+fn host(url: &str) -> String {
     let scheme = url.find("://").map_or(0, |at| at + 3);
     let end = url[scheme..].find('/').map_or(url.len(), |at| scheme + at);
     url[..end].to_owned()
 }
 
-/// Pairs as they stand behind a `?` or in a form.
+/// Pairs encoded for a query string or a form.
 pub(super) fn encoded(pairs: &[(&str, String)]) -> String {
     let pair = |(name, value): &(&str, String)| format!("{}={}", percent(name, b""), percent(value, b""));
     let pairs: Vec<_> = pairs.iter().map(pair).collect();
     pairs.join("&")
 }
 
-/// A path, with its slashes.
+/// A path encoded except for its slashes.
 pub(super) fn encoded_path(path: &str) -> String {
     percent(path, b"/")
 }
@@ -216,7 +219,7 @@ fn percent(text: &str, plain: &[u8]) -> String {
         if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) || plain.contains(&byte) {
             encoded.push(char::from(byte));
         } else {
-            write!(encoded, "%{byte:02X}").expect("a text takes all that is written");
+            write!(encoded, "%{byte:02X}").expect("writing to a String cannot fail");
         }
     }
     encoded
@@ -227,29 +230,29 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_no_plain_letter_is_encoded() {
+    fn reserved_characters_are_encoded() {
         let pairs = [("$filter", "LUN eq '*'".to_owned()), ("names", "a%2b,ä".to_owned())];
         assert_eq!(encoded(&pairs), "%24filter=LUN%20eq%20%27%2A%27&names=a%252b%2C%C3%A4");
         assert_eq!(encoded_path("/a b/(c)"), "/a%20b/%28c%29");
     }
 
     #[test]
-    fn only_the_host_of_an_address_is_told() {
-        assert_eq!(whom("https://host:1/a?token=b"), "https://host:1");
-        assert_eq!(whom("https://host"), "https://host");
-        assert_eq!(whom("nonsense"), "nonsense");
+    fn errors_name_only_scheme_and_host() {
+        assert_eq!(host("https://host:1/a?token=b"), "https://host:1");
+        assert_eq!(host("https://host"), "https://host");
+        assert_eq!(host("nonsense"), "nonsense");
     }
 
     #[test]
-    fn a_refusal_that_repeats_a_secret_is_masked() {
+    fn a_secret_in_an_error_response_is_masked() {
         let reply = HttpResponse {
             status: 400,
             retry_after: None,
             challenge: None,
             body: br#"{"code":"X","message":"what is hunter2?"}"#.to_vec(),
         };
-        let refusal = reply.answer(&["", "hunter2"]).expect_err("refused");
-        let told = refusal.of_metrics("here");
-        assert!(told.contains(MASK) && !told.contains("hunter2"), "{told}");
+        let error = reply.answer(&["", "hunter2"]).expect_err("refused");
+        let text = error.of_metrics("here");
+        assert!(text.contains(MASK) && !text.contains("hunter2"), "{text}");
     }
 }

@@ -1,9 +1,9 @@
-//! Azure Monitor as a source: what Azure measures of our resources, asked for a round at a time. How often it is asked
-//! and how long it may take is for whoever asks; a question that is dropped half-way leaves all in order.
+//! Azure Monitor as a source: queries the metrics of the configured resources once per round. The collector sets
+//! schedule and timeout; a query that is cancelled leaves no inconsistent state.
 //!
-//! Read in this order: `settings` and `resource`, what it is told; `tables`, the metrics that it knows; `query`, what
-//! is asked; `answer`, `refusal` and `samples`, what becomes of the answers; `token`, `grant`, `assertion` and `arc`, as whom
-//! it asks; `waits` and `wire`.
+//! Reading order: `settings` and `resource`, the input; `tables`, the built-in metrics; `query`, the requests;
+//! `answer`, `error` and `samples`, the processing of responses; `token`, `credential_chain`, `assertion` and
+//! `arc`, authentication; `backoff` and `http`.
 
 mod answer;
 mod arc;
@@ -31,83 +31,82 @@ pub use self::resource::{InvalidResourceId, ResourceId};
 pub use self::settings::{
     Aggregation, Credentials, Endpoints, Hidden, InvalidSetting, Mapping, Resource, Settings, Transform,
 };
-pub use self::tables::ready;
+pub use self::tables::built_in;
 
 use self::answer::Answer;
-use self::backoff::Waits;
+use self::backoff::Backoffs;
 use self::error::AzureError;
-use self::http::{HttpResponse, Request, Wire};
+use self::http::{HttpClient, HttpResponse, Request};
 use self::query::{MetricQuery, Subject, UnknownMetrics};
-use self::token::{Expiry, Token, Tokens};
+use self::token::{RoundTime, Token, Tokens};
 use super::probe::Reading;
 use super::source::{Measurement, Schedule, Source};
 
-/// What gaps and metrics call it.
+/// The name of the source in gaps and metrics.
 const NAME: &str = "azure";
 
-/// The most questions at once. More would not be answered sooner, for Azure counts them by the second.
+/// More concurrent requests would not be faster, because Azure limits requests per second.
 const MAX_CONCURRENT_REQUESTS: usize = 4;
 
-/// Azure Monitor.
 pub struct Azure {
     settings: Settings,
     schedule: Schedule,
     subjects: Vec<Subject>,
-    wire: Wire,
+    http_client: HttpClient,
     tokens: Tokens,
-    waits: RefCell<Waits>,
+    backoffs: RefCell<Backoffs>,
     unknown: RefCell<UnknownMetrics>,
     round: u64,
 }
 
-/// What came of a question. The question is what was left of it to ask.
+/// The result of a query. `query` is what was actually requested, without unknown metrics.
 struct QueryOutcome {
-    question: MetricQuery,
-    /// For each subject of it, in their order.
+    query: MetricQuery,
+    /// For each resource of the query, in order.
     answers: Result<Vec<Result<Answer, String>>, Failure>,
 }
 
-/// Why a question has no answer.
+/// Why a query has no result.
 enum Failure {
-    /// Nobody would have had one.
+    /// No query could be sent.
     NoToken(String),
     Unanswered(String),
-    /// Azure does not have these, and says so.
+    /// Azure reports that it does not have these metrics.
     UnknownMetrics(Vec<String>, AzureError),
 }
 
 impl Azure {
-    /// It asks nobody yet.
+    /// Creates the source without sending a request.
     pub fn new(settings: Settings, schedule: Schedule) -> Self {
         Self {
             schedule,
             subjects: query::subjects(&settings),
-            wire: Wire::new(settings.request_timeout),
+            http_client: HttpClient::new(settings.request_timeout),
             settings,
             tokens: Tokens::default(),
-            waits: RefCell::default(),
+            backoffs: RefCell::default(),
             unknown: RefCell::default(),
             round: 0,
         }
     }
 
-    /// Asks for the newest values of all metrics. An error is a sentence that says why nothing could be known; what is
-    /// missing of an answer is a gap in it.
-    async fn ask(&mut self, now_ms: u64) -> Result<Reading, String> {
+    /// Queries the newest values of all metrics. The error says why nothing is known; partial failures are gaps
+    /// in the reading.
+    async fn query_all(&mut self, now_ms: u64) -> Result<Reading, String> {
         if self.subjects.is_empty() {
-            return Err("no resource is named; add one to azure.resources".to_owned());
+            return Err("no resource is configured; add one to azure.resources".to_owned());
         }
         self.round += 1;
-        let now = Expiry {
+        let now = RoundTime {
             round: self.round,
             now_ms,
         };
         let batched = self.settings.endpoints.metrics.is_some();
-        let questions = query::questions(&self.subjects, &self.unknown.borrow(), batched, now_ms);
+        let queries = query::queries(&self.subjects, &self.unknown.borrow(), batched, now_ms);
         let this = &*self;
         let end = Instant::now() + self.settings.round_timeout;
-        let asked = stream::iter(questions).map(|question| this.settled_until(end, question, now));
-        let outcomes: Vec<_> = asked.buffer_unordered(MAX_CONCURRENT_REQUESTS).collect().await;
+        let requests = stream::iter(queries).map(|query| this.run_until(end, query, now));
+        let outcomes: Vec<_> = requests.buffer_unordered(MAX_CONCURRENT_REQUESTS).collect().await;
         if let Some(why) = without_token(&outcomes) {
             return Err(why);
         }
@@ -117,161 +116,167 @@ impl Azure {
     fn reading(&self, outcomes: &[QueryOutcome], now_ms: u64) -> Reading {
         let mut reading = Reading::default();
         for subject in &self.subjects {
-            self.tell_unasked(subject, now_ms, &mut reading);
+            self.add_gaps_of_unqueried(subject, now_ms, &mut reading);
         }
-        for QueryOutcome { question, answers } in outcomes {
-            for (at, subject) in question.subjects.iter().map(|at| &self.subjects[*at]).enumerate() {
-                let mappings = subject.mappings.iter().filter(|mapping| question.asks_for(mapping));
+        for QueryOutcome { query, answers } in outcomes {
+            for (at, subject) in query.subjects.iter().map(|at| &self.subjects[*at]).enumerate() {
+                let mappings = subject.mappings.iter().filter(|mapping| query.requests(mapping));
                 let answer = match answers {
                     Ok(answers) => answers[at].as_ref().map_err(String::clone),
                     Err(Failure::NoToken(why) | Failure::Unanswered(why)) => Err(why.clone()),
-                    Err(Failure::UnknownMetrics(_, refusal)) => Err(refusal.of_metrics(subject.id.as_str())),
+                    Err(Failure::UnknownMetrics(_, error)) => Err(error.of_metrics(subject.id.as_str())),
                 };
                 match answer {
-                    Ok(answer) => samples::tell(subject, mappings, answer, self.settings.window, &mut reading),
-                    Err(why) => samples::miss(subject, mappings.map(|mapping| &mapping.metric), &why, &mut reading),
+                    Ok(answer) => samples::add_samples(subject, mappings, answer, self.settings.window, &mut reading),
+                    Err(why) => samples::add_gap(subject, mappings.map(|mapping| &mapping.metric), &why, &mut reading),
                 }
             }
         }
         reading
     }
 
-    /// Says what is not asked for, and why.
-    fn tell_unasked(&self, subject: &Subject, now_ms: u64, reading: &mut Reading) {
+    /// Adds gaps for metrics that are not queried, with the reason.
+    fn add_gaps_of_unqueried(&self, subject: &Subject, now_ms: u64, reading: &mut Reading) {
         if subject.mappings.is_empty() {
             let kind = subject.id.kind();
-            let why = format!("no metrics of {kind} are known here; name those that you want in azure.metrics");
-            samples::miss(subject, [].into_iter(), &why, reading);
+            let why = format!("there are no built-in metrics of {kind}; add metrics to azure.metrics");
+            samples::add_gap(subject, [].into_iter(), &why, reading);
         }
         for (metric, why) in &subject.absent {
-            samples::miss(subject, [metric].into_iter(), why, reading);
+            samples::add_gap(subject, [metric].into_iter(), why, reading);
         }
         let unknown = self.unknown.borrow();
         for mapping in &subject.mappings {
             if let Some(why) = unknown.why(&subject.id, mapping, now_ms) {
-                samples::miss(subject, [&mapping.metric].into_iter(), why, reading);
+                samples::add_gap(subject, [&mapping.metric].into_iter(), why, reading);
             }
         }
     }
 
-    /// Asks, if there is time. What others were answered stays, so that a slow Azure is not a silent one.
-    async fn settled_until(&self, end: Instant, question: MetricQuery, now: Expiry) -> QueryOutcome {
-        let settled = tokio::time::timeout_at(end, self.settled(question.clone(), now)).await;
-        settled.unwrap_or_else(|_| {
+    /// Runs a query until the deadline. The results of other queries are kept, so a slow query does not discard
+    /// them.
+    async fn run_until(&self, end: Instant, query: MetricQuery, now: RoundTime) -> QueryOutcome {
+        let result = tokio::time::timeout_at(end, self.run(query.clone(), now)).await;
+        result.unwrap_or_else(|_| {
             let all = self.settings.round_timeout;
-            let why = format!("Azure did not answer all questions within {all:?}; let azure.timeout be longer");
+            let why = format!("Azure did not answer all queries within {all:?}; increase azure.timeout");
             let answers = Err(Failure::Unanswered(why));
-            QueryOutcome { question, answers }
+            QueryOutcome { query, answers }
         })
     }
 
-    /// Asks, and once more without what Azure does not have: one bad name spoils the whole question.
-    async fn settled(&self, question: MetricQuery, now: Expiry) -> QueryOutcome {
-        let answers = match self.answers(&question, now).await {
-            Err(Failure::UnknownMetrics(names, refusal)) => {
-                self.remember(&question, &names, &refusal, now.now_ms);
-                let question = question.without(&names);
-                let answers = if question.names.is_empty() {
-                    Err(Failure::Unanswered("nothing is left to ask for".to_owned()))
+    /// Runs a query, and again without unknown metrics, because one of them fails the whole request.
+    async fn run(&self, query: MetricQuery, now: RoundTime) -> QueryOutcome {
+        let answers = match self.answers(&query, now).await {
+            Err(Failure::UnknownMetrics(names, error)) => {
+                self.remember(&query, &names, &error, now.now_ms);
+                let query = query.without(&names);
+                let answers = if query.names.is_empty() {
+                    Err(Failure::Unanswered("no known metrics are left to query".to_owned()))
                 } else {
-                    self.answers(&question, now).await
+                    self.answers(&query, now).await
                 };
-                return QueryOutcome { question, answers };
+                return QueryOutcome { query, answers };
             }
             answers => answers,
         };
-        QueryOutcome { question, answers }
+        QueryOutcome { query, answers }
     }
 
-    fn remember(&self, question: &MetricQuery, names: &[String], refusal: &AzureError, now_ms: u64) {
+    fn remember(&self, query: &MetricQuery, names: &[String], error: &AzureError, now_ms: u64) {
         let mut unknown = self.unknown.borrow_mut();
-        for id in question.subjects.iter().map(|at| &self.subjects[*at].id) {
+        for id in query.subjects.iter().map(|at| &self.subjects[*at].id) {
             for name in names {
-                unknown.remember(id, &question.matter, name, refusal.of_unknown(name), now_ms);
+                unknown.remember(id, &query.group, name, error.of_unknown(name), now_ms);
             }
         }
     }
 
-    /// Asks once, and once more with a new token where the token was refused.
-    async fn answers(&self, question: &MetricQuery, now: Expiry) -> Result<Vec<Result<Answer, String>>, Failure> {
-        let whom = question.whom(&self.subjects);
-        let wait = |whom: &String| self.waits.borrow().refusal(whom, now.now_ms);
-        if let Some(why) = whom.iter().find_map(wait) {
+    /// Sends a query, and again with a new token if Azure rejects the token.
+    async fn answers(&self, query: &MetricQuery, now: RoundTime) -> Result<Vec<Result<Answer, String>>, Failure> {
+        let endpoints = query.backoff_endpoints(&self.subjects);
+        let backoff = |endpoint: &String| self.backoffs.borrow().reason(endpoint, now.now_ms);
+        if let Some(why) = endpoints.iter().find_map(backoff) {
             return Err(Failure::Unanswered(why));
         }
-        let audience = if question.is_batch() {
+        let audience = if query.is_batch() {
             &self.settings.endpoints.metrics_audience
         } else {
             &self.settings.endpoints.arm_audience
         };
         let mut token = self.token(audience, now).await?;
-        let mut reply = self.asked(question, &token, now).await?;
+        let mut reply = self.send(query, &token, now).await?;
         if reply.status() == 401 {
             self.tokens.discard(audience, &token).await;
             token = self.token(audience, now).await?;
-            reply = self.asked(question, &token, now).await?;
+            reply = self.send(query, &token, now).await?;
         }
         match reply.answer(&[token.expose()]) {
             Ok(body) => {
-                let mut waits = self.waits.borrow_mut();
-                whom.iter().for_each(|whom| waits.over(whom, now.now_ms));
-                self.read(question, body).map_err(Failure::Unanswered)
+                let mut backoffs = self.backoffs.borrow_mut();
+                endpoints
+                    .iter()
+                    .for_each(|endpoint| backoffs.succeeded(endpoint, now.now_ms));
+                self.read(query, body).map_err(Failure::Unanswered)
             }
-            Err(refusal) => Err(self.refused(question, refusal, &reply, now.now_ms)),
+            Err(error) => Err(self.failure(query, error, &reply, now.now_ms)),
         }
     }
 
-    async fn token(&self, audience: &str, now: Expiry) -> Result<Token, Failure> {
-        let token = self.tokens.token(audience, &self.settings, &self.wire, now).await;
+    async fn token(&self, audience: &str, now: RoundTime) -> Result<Token, Failure> {
+        let token = self
+            .tokens
+            .token(audience, &self.settings, &self.http_client, now)
+            .await;
         token.map_err(Failure::NoToken)
     }
 
-    async fn asked(&self, question: &MetricQuery, token: &Token, now: Expiry) -> Result<HttpResponse, Failure> {
+    async fn send(&self, query: &MetricQuery, token: &Token, now: RoundTime) -> Result<HttpResponse, Failure> {
         let bearer = format!("Bearer {}", token.expose());
-        let reply = if question.is_batch() {
-            let (url, body) = question.batch(&self.settings, &self.subjects, now.now_ms);
+        let reply = if query.is_batch() {
+            let (url, body) = query.batch(&self.settings, &self.subjects, now.now_ms);
             let post = Request::post(&url, "application/json", body).with("authorization", &bearer);
-            self.wire.ask(&post).await
+            self.http_client.send(&post).await
         } else {
-            let subject = &self.subjects[question.subjects[0]];
-            let url = question.address(&self.settings, subject, now.now_ms);
-            self.wire.ask(&Request::get(&url).with("authorization", &bearer)).await
+            let subject = &self.subjects[query.subjects[0]];
+            let url = query.address(&self.settings, subject, now.now_ms);
+            self.http_client
+                .send(&Request::get(&url).with("authorization", &bearer))
+                .await
         };
-        reply.map_err(|silence| Failure::Unanswered(silence.to_string()))
+        reply.map_err(|error| Failure::Unanswered(error.to_string()))
     }
 
-    fn read(&self, question: &MetricQuery, body: &[u8]) -> Result<Vec<Result<Answer, String>>, String> {
-        if !question.is_batch() {
+    fn read(&self, query: &MetricQuery, body: &[u8]) -> Result<Vec<Result<Answer, String>>, String> {
+        if !query.is_batch() {
             return Ok(vec![Ok(Answer::read(body)?)]);
         }
         let mut answers = Answer::read_batch(body)?;
-        let mut of_one = |at: &usize| {
+        let mut answer_of = |at: &usize| {
             let id = self.subjects[*at].id.as_str().to_lowercase();
             let found = answers.iter().position(|(other, _)| *other == id);
             let found = found.map(|at| answers.swap_remove(at).1);
-            found.ok_or_else(|| {
-                "Azure's answer to the batch leaves it out; check its region in azure.resources".to_owned()
-            })
+            found.ok_or_else(|| "missing in Azure's batch response; check its region in azure.resources".to_owned())
         };
-        Ok(question.subjects.iter().map(&mut of_one).collect())
+        Ok(query.subjects.iter().map(&mut answer_of).collect())
     }
 
-    fn refused(&self, question: &MetricQuery, refusal: AzureError, reply: &HttpResponse, now_ms: u64) -> Failure {
-        let names = refusal.unknown_names(&question.names);
+    fn failure(&self, query: &MetricQuery, error: AzureError, reply: &HttpResponse, now_ms: u64) -> Failure {
+        let names = error.unknown_names(&query.names);
         if !names.is_empty() {
-            return Failure::UnknownMetrics(names, refusal);
+            return Failure::UnknownMetrics(names, error);
         }
-        let why = refusal.of_metrics(self.subjects[question.subjects[0]].id.as_str());
-        if !refusal.wants_us_to_wait() {
+        let why = error.of_metrics(self.subjects[query.subjects[0]].id.as_str());
+        if !error.is_throttled() {
             return Failure::Unanswered(why);
         }
-        let [subscription, resource] = question.whom(&self.subjects);
-        let whom = if refusal.status == 429 { subscription } else { resource };
-        let wish = reply
+        let [subscription, resource] = query.backoff_endpoints(&self.subjects);
+        let endpoint = if error.status == 429 { subscription } else { resource };
+        let retry_after = reply
             .retry_after
             .as_deref()
-            .and_then(|header| backoff::wish(header, now_ms));
-        Failure::Unanswered(self.waits.borrow_mut().begin(&whom, wish, why, now_ms))
+            .and_then(|header| backoff::parse_retry_after(header, now_ms));
+        Failure::Unanswered(self.backoffs.borrow_mut().start(&endpoint, retry_after, why, now_ms))
     }
 }
 
@@ -298,11 +303,11 @@ impl Source for Azure {
     }
 
     fn measure(&mut self, now_ms: u64) -> Measurement<'_> {
-        Box::pin(self.ask(now_ms))
+        Box::pin(self.query_all(now_ms))
     }
 }
 
-/// Why there is no token, if there was none for any question.
+/// The reason why there is no token, if no query had one.
 fn without_token(outcomes: &[QueryOutcome]) -> Option<String> {
     let why = |outcome: &QueryOutcome| match &outcome.answers {
         Err(Failure::NoToken(why)) => Some(why.clone()),

@@ -1,5 +1,5 @@
-//! What is asked: which resources have which metrics to tell, laid into as few questions as Azure takes, and each as
-//! the address that asks it. It asks nobody.
+//! Builds the requests: groups the metrics of all resources into as few queries as Azure's limits allow, and
+//! writes their URLs. It sends nothing.
 
 use std::collections::HashMap;
 
@@ -10,44 +10,44 @@ use super::resource::ResourceId;
 use super::settings::{Aggregation, Endpoints, Mapping, Settings};
 use super::{http, tables};
 
-/// The most names that Azure takes at once.
+/// Azure's limit.
 const MAX_METRICS_PER_REQUEST: usize = 20;
 
-/// The most resources of one batch.
+/// Azure's limit.
 const MAX_RESOURCES_PER_BATCH: usize = 50;
 
-/// The versions of Azure's interfaces that answers are read by.
+/// The API versions whose responses are parsed.
 const VERSION: &str = "2024-02-01";
 const BATCH_VERSION: &str = "2023-10-01";
 
-/// What Azure does not have is asked for again after a day, for an agent may have been installed.
+/// An unknown metric is queried again after a day, because an agent may have been installed.
 const UNKNOWN_METRIC_TTL_MS: u64 = 24 * 60 * 60 * 1000;
 
-/// A resource and what is wanted of it.
+/// A resource and its requested metrics.
 #[derive(Clone, Debug)]
 pub(super) struct Subject {
     pub(super) id: ResourceId,
     region: Option<String>,
-    /// What tells it from the other resources.
+    /// The unique value of the label `resource`.
     pub(super) label: String,
     pub(super) mappings: Vec<Mapping>,
-    /// Metrics of ours that it cannot have, and why.
+    /// Metrics that the resource cannot have, with the reason.
     pub(super) absent: Vec<(MetricName, &'static str)>,
 }
 
-/// Some metrics of a resource, or of several that are asked for together.
+/// Some metrics of a resource, or of several in a batch.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct MetricQuery {
-    pub(super) matter: MetricGroup,
+    pub(super) group: MetricGroup,
     pub(super) names: Vec<String>,
-    /// Places in the list of subjects; more than one is a batch.
+    /// Indexes into the list of subjects; more than one is a batch.
     pub(super) subjects: Vec<usize>,
-    /// Where a batch is answered.
+    /// The region of the batch endpoint.
     region: Option<String>,
 }
 
-/// What all metrics of a question have in common. Azure takes several aggregations at once, and then says of a metric
-/// that does not have all of them that it has none.
+/// What all metrics of a query have in common. Azure accepts several aggregations at once, but then reports a
+/// metric without one of them as missing.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct MetricGroup {
     pub(super) namespace: Option<String>,
@@ -65,29 +65,29 @@ impl MetricGroup {
     }
 }
 
-/// Metrics that a resource was found not to have: why, and until when that is believed.
+/// Metrics that a resource does not have: the reason, and until when it applies.
 #[derive(Debug, Default)]
 pub(super) struct UnknownMetrics(HashMap<(String, Option<String>, String), (u64, String)>);
 
 impl UnknownMetrics {
-    /// Remembers that a resource does not have a metric.
-    pub(super) fn remember(&mut self, id: &ResourceId, matter: &MetricGroup, name: &str, why: String, now_ms: u64) {
+    /// Records that a resource does not have a metric.
+    pub(super) fn remember(&mut self, id: &ResourceId, group: &MetricGroup, name: &str, why: String, now_ms: u64) {
         let until_ms = now_ms.saturating_add(UNKNOWN_METRIC_TTL_MS);
-        self.0.insert(key(id, matter, name), (until_ms, why));
+        self.0.insert(key(id, group, name), (until_ms, why));
     }
 
-    /// Why the resource does not have this metric, if so.
+    /// The reason why the resource does not have this metric, if it is known.
     pub(super) fn why(&self, id: &ResourceId, mapping: &Mapping, now_ms: u64) -> Option<&str> {
         let (until_ms, why) = self.0.get(&key(id, &MetricGroup::of(mapping), &mapping.name))?;
         (now_ms < *until_ms).then_some(why)
     }
 }
 
-fn key(id: &ResourceId, matter: &MetricGroup, name: &str) -> (String, Option<String>, String) {
-    (id.key(), matter.namespace.clone(), name.to_lowercase())
+fn key(id: &ResourceId, group: &MetricGroup, name: &str) -> (String, Option<String>, String) {
+    (id.key(), group.namespace.clone(), name.to_lowercase())
 }
 
-/// What is wanted of each resource.
+/// The requested metrics of each resource.
 pub(super) fn subjects(settings: &Settings) -> Vec<Subject> {
     let is_namesake =
         |id: &ResourceId, other: &ResourceId| id.name().eq_ignore_ascii_case(other.name()) && id.key() != other.key();
@@ -108,7 +108,7 @@ pub(super) fn subjects(settings: &Settings) -> Vec<Subject> {
         let is_absent = |(metric, _): &(MetricName, &str)| mappings.iter().all(|mapping| mapping.metric != *metric);
         subjects.push(Subject {
             absent: absent.filter(is_absent).collect(),
-            // Where two have one name, the name tells nobody which is meant.
+            // If two resources have the same name, the label is the full id.
             label: if is_alone(id) { id.name() } else { id.as_str() }.to_owned(),
             id: id.clone(),
             region: resource.region.clone(),
@@ -118,94 +118,82 @@ pub(super) fn subjects(settings: &Settings) -> Vec<Subject> {
     subjects
 }
 
-/// The ready metrics of a type, and one's own in the place of those that have the same name.
-fn mappings(kind: &str, service_metrics: &[Mapping]) -> Vec<Mapping> {
+/// The built-in metrics of a resource type, with the configured ones, which replace those of the same name.
+fn mappings(kind: &str, configured: &[Mapping]) -> Vec<Mapping> {
     let of_kind = |mapping: &&Mapping| {
         mapping
             .kind
             .as_ref()
-            .is_none_or(|wanted| wanted.eq_ignore_ascii_case(kind))
+            .is_none_or(|required| required.eq_ignore_ascii_case(kind))
     };
-    let service_metrics: Vec<_> = service_metrics.iter().filter(of_kind).cloned().collect();
-    let mut all = tables::ready(kind);
-    all.retain(|ready| {
-        service_metrics
-            .iter()
-            .all(|service_metrics| service_metrics.metric != ready.metric)
-    });
-    all.extend(service_metrics);
+    let configured: Vec<_> = configured.iter().filter(of_kind).cloned().collect();
+    let mut all = tables::built_in(kind);
+    all.retain(|built_in| configured.iter().all(|mapping| mapping.metric != built_in.metric));
+    all.extend(configured);
     all
 }
 
-/// The questions that all subjects together make. What is unknown is not asked for.
-pub(super) fn questions(
-    subjects: &[Subject],
-    unknown: &UnknownMetrics,
-    batched: bool,
-    now_ms: u64,
-) -> Vec<MetricQuery> {
-    let mut questions: Vec<MetricQuery> = Vec::new();
+/// The queries for all subjects. Unknown metrics are omitted.
+pub(super) fn queries(subjects: &[Subject], unknown: &UnknownMetrics, batched: bool, now_ms: u64) -> Vec<MetricQuery> {
+    let mut queries: Vec<MetricQuery> = Vec::new();
     for (at, subject) in subjects.iter().enumerate() {
         let known = |mapping: &&Mapping| unknown.why(&subject.id, mapping, now_ms).is_none();
-        for (matter, names) in matters(subject.mappings.iter().filter(known)) {
+        for (group, names) in groups(subject.mappings.iter().filter(known)) {
             for names in names.chunks(MAX_METRICS_PER_REQUEST) {
-                let question = MetricQuery {
-                    matter: matter.clone(),
+                let query = MetricQuery {
+                    group: group.clone(),
                     names: names.to_vec(),
                     subjects: vec![at],
                     region: subject.region.clone().filter(|_| batched),
                 };
-                let fitting = questions.iter_mut().find(|other| other.takes(&question, subjects));
-                match fitting {
+                let batch = queries.iter_mut().find(|other| other.accepts(&query, subjects));
+                match batch {
                     Some(batch) => batch.subjects.push(at),
-                    None => questions.push(question),
+                    None => queries.push(query),
                 }
             }
         }
     }
-    questions
+    queries
 }
 
-/// The names of all mappings, each once, by what they have in common, in the order in which they come.
-fn matters<'m>(mappings: impl Iterator<Item = &'m Mapping>) -> Vec<(MetricGroup, Vec<String>)> {
-    let mut matters: Vec<(MetricGroup, Vec<String>)> = Vec::new();
+/// The distinct metric names of all mappings, grouped, in the given order.
+fn groups<'m>(mappings: impl Iterator<Item = &'m Mapping>) -> Vec<(MetricGroup, Vec<String>)> {
+    let mut groups: Vec<(MetricGroup, Vec<String>)> = Vec::new();
     for mapping in mappings {
-        let matter = MetricGroup::of(mapping);
-        let at = matters
-            .iter()
-            .position(|(known, _)| *known == matter)
-            .unwrap_or_else(|| {
-                matters.push((matter, Vec::new()));
-                matters.len() - 1
-            });
-        let names = &mut matters[at].1;
+        let group = MetricGroup::of(mapping);
+        let at = groups.iter().position(|(known, _)| *known == group).unwrap_or_else(|| {
+            groups.push((group, Vec::new()));
+            groups.len() - 1
+        });
+        let names = &mut groups[at].1;
         if !names.iter().any(|name| name.eq_ignore_ascii_case(&mapping.name)) {
             names.push(mapping.name.clone());
         }
     }
-    matters
+    groups
 }
 
 impl MetricQuery {
-    /// Whether the other can be asked with it.
-    fn takes(&self, other: &Self, subjects: &[Subject]) -> bool {
-        let one = |question: &Self| &subjects[question.subjects[0]].id;
+    /// Whether the other query can be merged into this batch.
+    fn accepts(&self, other: &Self, subjects: &[Subject]) -> bool {
+        let one = |query: &Self| &subjects[query.subjects[0]].id;
         let same = |text: &str, other: &str| text.eq_ignore_ascii_case(other);
         self.region.is_some()
             && self.region == other.region
-            && self.matter == other.matter
+            && self.group == other.group
             && self.names == other.names
             && self.subjects.len() < MAX_RESOURCES_PER_BATCH
             && same(one(self).kind(), one(other).kind())
             && same(one(self).subscription(), one(other).subscription())
     }
 
-    /// Whether it is asked of those who answer batches. One resource alone is asked for as ever.
+    /// Whether it is sent to the batch endpoint. A single resource is not.
     pub(super) fn is_batch(&self) -> bool {
         self.subjects.len() > 1
     }
 
-    /// The same for the metrics that are left.
+    /// The query without these metrics.
     pub(super) fn without(&self, unknown: &[String]) -> Self {
         let names = self.names.iter().filter(|name| !unknown.contains(name));
         Self {
@@ -214,13 +202,13 @@ impl MetricQuery {
         }
     }
 
-    /// Whether it asks for this.
-    pub(super) fn asks_for(&self, mapping: &Mapping) -> bool {
+    /// Whether the query requests this metric.
+    pub(super) fn requests(&self, mapping: &Mapping) -> bool {
         let named = |name: &String| name.eq_ignore_ascii_case(&mapping.name);
-        MetricGroup::of(mapping) == self.matter && self.names.iter().any(named)
+        MetricGroup::of(mapping) == self.group && self.names.iter().any(named)
     }
 
-    /// Where it is asked, for one resource.
+    /// The URL of the query for one resource.
     pub(super) fn address(&self, settings: &Settings, subject: &Subject, now_ms: u64) -> String {
         let (start, end) = window(settings, now_ms);
         let mut pairs = vec![
@@ -229,12 +217,12 @@ impl MetricQuery {
         ];
         pairs.extend(self.pairs(settings));
         pairs.extend(
-            self.matter
+            self.group
                 .namespace
                 .clone()
                 .map(|namespace| ("metricnamespace", namespace)),
         );
-        pairs.extend(self.matter.filter.clone().map(|filter| ("$filter", filter)));
+        pairs.extend(self.group.filter.clone().map(|filter| ("$filter", filter)));
         let (arm, path) = (&settings.endpoints.arm, http::encoded_path(subject.id.as_str()));
         format!(
             "{arm}{path}/providers/Microsoft.Insights/metrics?{}",
@@ -242,11 +230,11 @@ impl MetricQuery {
         )
     }
 
-    /// Where it is asked for several resources, and the body that names them.
+    /// The URL and the body of a batch query.
     pub(super) fn batch(&self, settings: &Settings, subjects: &[Subject], now_ms: u64) -> (String, String) {
         let (start, end) = window(settings, now_ms);
         let first = &subjects[self.subjects[0]].id;
-        let namespace = self.matter.namespace.clone().unwrap_or_else(|| first.kind().to_owned());
+        let namespace = self.group.namespace.clone().unwrap_or_else(|| first.kind().to_owned());
         let mut pairs = vec![
             ("api-version", BATCH_VERSION.to_owned()),
             ("starttime", start),
@@ -254,7 +242,7 @@ impl MetricQuery {
         ];
         pairs.extend(self.pairs(settings));
         pairs.push(("metricnamespace", namespace));
-        pairs.extend(self.matter.filter.clone().map(|filter| ("filter", filter)));
+        pairs.extend(self.group.filter.clone().map(|filter| ("filter", filter)));
         let base = batch_endpoint(&settings.endpoints, self.region.as_deref().unwrap_or_default());
         let subscription = http::encoded_path(first.subscription());
         let address = format!(
@@ -265,8 +253,9 @@ impl MetricQuery {
         (address, serde_json::json!({ "resourceids": ids }).to_string())
     }
 
-    /// Who may want us to wait: all of a subscription when it is asked too often, and the resource when it has trouble.
-    pub(super) fn whom(&self, subjects: &[Subject]) -> [String; 2] {
+    /// The endpoints whose backoff applies: the subscription, which Azure throttles, and the resource, which may
+    /// fail.
+    pub(super) fn backoff_endpoints(&self, subjects: &[Subject]) -> [String; 2] {
         let first = &subjects[self.subjects[0]].id;
         let subscription = first.subscription().to_lowercase();
         match &self.region {
@@ -276,30 +265,30 @@ impl MetricQuery {
     }
 
     fn pairs(&self, settings: &Settings) -> [(&'static str, String); 3] {
-        // Names are separated by commas, so one in a name is written otherwise, as Azure wants it.
+        // Names are separated by commas. Azure expects a comma within a name as `%2`.
         let names: Vec<_> = self.names.iter().map(|name| name.replace(',', "%2")).collect();
         [
             ("interval", duration(settings.interval.as_secs())),
             ("metricnames", names.join(",")),
-            ("aggregation", self.matter.aggregation.as_str().to_owned()),
+            ("aggregation", self.group.aggregation.as_str().to_owned()),
         ]
     }
 }
 
-/// Where batches about resources of this region are answered.
+/// The batch endpoint of the region.
 fn batch_endpoint(endpoints: &Endpoints, region: &str) -> String {
     let base = endpoints.metrics.as_deref().unwrap_or_default();
     base.replace("{region}", &http::encoded_path(&region.to_lowercase().replace(' ', "")))
 }
 
-/// The newest minutes. One that is shorter than two intervals could lie between two points.
+/// The most recent time span, at least two intervals, because a shorter one could fall between two points.
 fn window(settings: &Settings, now_ms: u64) -> (String, String) {
     let length = settings.window.max(settings.interval.saturating_mul(2));
     let length_ms = u64::try_from(length.as_millis()).unwrap_or(u64::MAX);
     (written(now_ms.saturating_sub(length_ms)), written(now_ms))
 }
 
-/// As ISO 8601 writes it, in the largest unit that fits: `PT1M`.
+/// An ISO 8601 duration in the largest unit that fits: `PT1M`.
 fn duration(seconds: u64) -> String {
     let (count, unit) = match seconds {
         days if days > 0 && days.is_multiple_of(86_400) => return format!("P{}D", days / 86_400),

@@ -1,8 +1,8 @@
-//! The id of a resource, taken apart: whose it is, of which type and how it is called. Whether it exists, Azure knows.
+//! Parses Azure resource ids into subscription, type and name. It does not check that the resource exists.
 
 use std::fmt;
 
-/// The id of a resource: `/subscriptions/…/resourceGroups/…/providers/Microsoft.Compute/virtualMachines/vm-1`.
+/// A resource id: `/subscriptions/…/resourceGroups/…/providers/Microsoft.Compute/virtualMachines/vm-1`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ResourceId {
     text: String,
@@ -12,7 +12,7 @@ pub struct ResourceId {
 }
 
 impl ResourceId {
-    /// Takes an id apart. Azure does not care about the case of its letters, and neither do we.
+    /// Parses a resource id. Ids are case-insensitive.
     pub fn new(text: &str) -> Result<Self, InvalidResourceId> {
         let text = format!("/{}", text.trim().trim_matches('/'));
         let parts: Vec<_> = text.split('/').skip(1).collect();
@@ -23,7 +23,7 @@ impl ResourceId {
         {
             return Err(InvalidResourceId);
         }
-        // After the provider come pairs of a type and a name; a type within a type goes on so.
+        // The provider is followed by pairs of type and name; nested types add more pairs.
         let is_whole = parts.len() >= 8 && parts.len().is_multiple_of(2);
         if !is_whole || !is(0, "subscriptions") || !is(2, "resourceGroups") || !is(4, "providers") {
             return Err(InvalidResourceId);
@@ -38,27 +38,26 @@ impl ResourceId {
         })
     }
 
-    /// The whole.
+    /// The complete id.
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// The subscription that it belongs to.
     pub fn subscription(&self) -> &str {
         &self.subscription
     }
 
-    /// Its type: `Microsoft.Compute/virtualMachines`.
+    /// The resource type: `Microsoft.Compute/virtualMachines`.
     pub fn kind(&self) -> &str {
         &self.kind
     }
 
-    /// Its own name, the last word.
+    /// The name: the last segment.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// What is the same for all ways to write it.
+    /// A normalized form, for comparisons.
     pub(super) fn key(&self) -> String {
         self.text.to_lowercase()
     }
@@ -70,10 +69,10 @@ impl fmt::Display for ResourceId {
     }
 }
 
-/// A text that is no id of a resource.
+/// The text is not a resource id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "write the whole id as the portal shows it under \"JSON view\": \
+    "write the full resource id as the portal shows it under \"JSON view\": \
      /subscriptions/ID/resourceGroups/NAME/providers/TYPE/NAME"
 )]
 pub struct InvalidResourceId;
@@ -83,7 +82,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_id_tells_subscription_type_and_name() {
+    fn an_id_contains_subscription_type_and_name() {
         let check = |text: &str, subscription: &str, kind: &str, name: &str| {
             let id = ResourceId::new(text).expect(text);
             assert_eq!((id.subscription(), id.kind(), id.name()), (subscription, kind, name));
@@ -105,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_id_is_refused() {
+    fn invalid_ids_are_rejected() {
         for text in [
             "",
             "vm-1",

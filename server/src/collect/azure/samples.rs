@@ -1,4 +1,4 @@
-//! What was answered as samples, and what was not as gaps. It asks nobody and decides nothing.
+//! Converts responses to samples, and missing values to gaps.
 
 use std::time::Duration;
 
@@ -10,8 +10,8 @@ use super::query::Subject;
 use super::settings::{Mapping, Transform};
 use crate::collect::probe::Reading;
 
-/// Adds what was answered about these metrics of a resource.
-pub(super) fn tell<'m>(
+/// Adds the samples of these metrics of a resource.
+pub(super) fn add_samples<'m>(
     subject: &Subject,
     mappings: impl Iterator<Item = &'m Mapping>,
     answer: &Answer,
@@ -25,16 +25,16 @@ pub(super) fn tell<'m>(
             Err(why) => missing.push((why, &mapping.metric)),
         }
     }
-    // What is missing for one reason is one gap.
+    // Metrics that are missing for the same reason share one gap.
     while let Some((why, _)) = missing.first().cloned() {
         let same = missing.extract_if(.., |(other, _)| *other == why);
         let metrics: Vec<_> = same.map(|(_, metric)| metric).collect();
-        miss(subject, metrics.into_iter(), &why, reading);
+        add_gap(subject, metrics.into_iter(), &why, reading);
     }
 }
 
-/// Says of metrics of a resource why they are missing.
-pub(super) fn miss<'m>(
+/// Adds a gap for these metrics of a resource.
+pub(super) fn add_gap<'m>(
     subject: &Subject,
     metrics: impl Iterator<Item = &'m MetricName>,
     why: &str,
@@ -54,11 +54,11 @@ fn samples(subject: &Subject, mapping: &Mapping, answer: &Answer, window: Durati
     let name = &mapping.name;
     let Some(metric) = answer.metric(name) else {
         return Err(format!(
-            "Azure's answer leaves out \"{name}\"; check its name in azure.metrics"
+            "Azure's response has no metric \"{name}\"; check its name in azure.metrics"
         ));
     };
-    if let Some(trouble) = metric.trouble() {
-        return Err(format!("Azure cannot tell \"{name}\" ({trouble})"));
+    if let Some(error) = metric.error() {
+        return Err(format!("Azure reports an error for \"{name}\" ({error})"));
     }
     let found = metric
         .series()
@@ -70,14 +70,14 @@ fn samples(subject: &Subject, mapping: &Mapping, answer: &Answer, window: Durati
     if found.is_empty() {
         let (aggregation, minutes) = (mapping.aggregation.as_str(), window.as_secs().div_ceil(60));
         return Err(format!(
-            "Azure has no {aggregation} of \"{name}\" of the last {minutes} min; it may be switched off, or not \
-             measured so"
+            "Azure has no {aggregation} of \"{name}\" for the last {minutes} min; the resource may be stopped, or lack \
+             this aggregation"
         ));
     }
     Ok(found)
 }
 
-/// The newest number of a series, if it has one.
+/// The newest value of a series, if it has one.
 fn sample(
     subject: &Subject,
     mapping: &Mapping,
@@ -86,10 +86,10 @@ fn sample(
 ) -> Option<Result<Sample, MeasureError>> {
     let (time_ms, value) = series.newest(mapping.aggregation)?;
     let value = mapping.transform.of(value);
-    let service_metrics = [("resource".to_owned(), subject.label.clone())];
+    let resource_label = [("resource".to_owned(), subject.label.clone())];
     let mut labels = mapping.labels.clone();
-    for (name, value) in service_metrics.into_iter().chain(series.dimensions()) {
-        // What the operator says of a series counts more than what Azure says.
+    for (name, value) in resource_label.into_iter().chain(series.dimensions()) {
+        // Configured labels take precedence over dimensions.
         if labels.iter().all(|(known, _)| *known != name) {
             labels.push((name, value));
         }

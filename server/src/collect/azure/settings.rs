@@ -1,5 +1,4 @@
-//! What the Azure source is told: which resources, which of their metrics, whom to ask and as whom. Nothing here is
-//! read from a file or asks anybody.
+//! Settings of the Azure source: resources, metrics, endpoints and credentials. `config` fills them in.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -10,30 +9,28 @@ use watchpost_policies::MetricName;
 
 use super::resource::ResourceId;
 
-/// What stands where a secret would.
+/// Replaces a secret in output.
 pub(super) const MASK: &str = "********";
 
-/// All that the source is told.
+/// Settings of the source.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// What is measured.
+    /// The resources to query.
     pub resources: Vec<Resource>,
-    /// Metrics besides the ready ones. One with the name of a ready metric takes its place.
+    /// Metrics in addition to the built-in ones; those with the name of a built-in metric replace it.
     pub mappings: Vec<Mapping>,
-    /// Whom to ask.
     pub endpoints: Endpoints,
-    /// As whom to ask.
     pub credentials: Credentials,
-    /// How far back a value may lie. Azure is up to three minutes late.
+    /// How far back a query looks for a value. Azure publishes values up to three minutes late.
     pub window: Duration,
-    /// The time between two points of a metric.
+    /// The interval between two points of a metric.
     pub interval: Duration,
-    /// Where the agent of Azure Arc keeps what it wants to see; no other file is shown to it.
+    /// The directory of the Azure Arc agent's keys; no other file is sent to the agent.
     pub arc_keys: PathBuf,
-    /// How long one request may take.
+    /// Timeout for a single request.
     pub request_timeout: Duration,
-    /// How long all requests of a round may take together; what is not answered by then is a gap. Whoever asks has to
-    /// wait a little longer, or he gets nothing of what was answered.
+    /// Timeout for all requests of a round together; what is not answered by then is a gap. The collector's
+    /// timeout must be longer, or it discards the partial result.
     pub round_timeout: Duration,
 }
 
@@ -53,58 +50,59 @@ impl Default for Settings {
     }
 }
 
-/// One resource of Azure.
+/// An Azure resource.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Resource {
-    /// Its id.
+    /// The resource id.
     pub id: ResourceId,
-    /// Where it runs: `westeurope`. Only those with a region are asked for in batches.
+    /// The region: `westeurope`. Only resources with a region are queried in batches.
     pub region: Option<String>,
 }
 
-/// How a metric of Azure becomes one of ours.
+/// Maps a metric of Azure to one of Watchpost.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Mapping {
-    /// What we call it: `memory`.
+    /// The name in Watchpost: `memory`.
     pub metric: MetricName,
-    /// What Azure calls it: `Available Memory Percentage`.
+    /// The name in Azure: `Available Memory Percentage`.
     pub name: String,
-    /// Where Azure keeps it, if that is not the resource's own type: `Azure.VM.Windows.GuestMetrics`.
+    /// The metric namespace, if it is not the resource's own type: `Azure.VM.Windows.GuestMetrics`.
     pub namespace: Option<String>,
-    /// The type of resource that has it; without one, every resource is asked for it.
+    /// The type of resources that have the metric; without it, all resources are queried.
     pub kind: Option<String>,
-    /// Which number about an interval.
+    /// The aggregation over an interval.
     pub aggregation: Aggregation,
-    /// What is done to the number.
+    /// The transformation of the value.
     pub transform: Transform,
-    /// What it counts, if that is not what Azure says.
+    /// The unit, if it is not the one that Azure reports.
     pub unit: Option<String>,
-    /// Which of its dimensions: `LUN eq '*'`. Each that is found is a series with the dimensions as labels.
+    /// A filter on dimensions: `LUN eq '*'`. Each combination of values is a series with the dimensions as
+    /// labels.
     pub filter: Option<String>,
-    /// Labels of its series besides `resource`.
+    /// Labels in addition to `resource`.
     pub labels: Vec<(String, String)>,
 }
 
-/// Which number about an interval of time.
+/// An aggregation over a time interval.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Aggregation {
     /// The mean.
     Average,
-    /// The smallest.
+    /// The minimum.
     Minimum,
-    /// The largest.
+    /// The maximum.
     Maximum,
     /// The sum.
     Total,
-    /// How many were counted.
+    /// The number of measurements.
     Count,
 }
 
 impl Aggregation {
-    /// All there are.
+    /// All aggregations.
     pub const ALL: [Self; 5] = [Self::Average, Self::Minimum, Self::Maximum, Self::Total, Self::Count];
 
-    /// The word, which Azure uses too.
+    /// The name, in lower case as in Azure's API.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Average => "average",
@@ -125,14 +123,14 @@ impl FromStr for Aggregation {
     }
 }
 
-/// What is done to a number.
+/// A transformation of a value.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Transform {
-    /// Nothing.
+    /// Leaves the value unchanged.
     Identity,
-    /// What is missing of a hundred: what is used, where Azure tells what is free.
+    /// The complement to 100 percent: converts free to used.
     Complement,
-    /// It is multiplied.
+    /// Multiplies the value.
     Scale(f64),
 }
 
@@ -173,31 +171,31 @@ impl fmt::Display for Transform {
     }
 }
 
-/// A text that is no setting of ours.
+/// A text that is not a valid aggregation or transformation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidSetting {
-    /// Not the word for a number about an interval.
+    /// Not an aggregation.
     #[error("write average, minimum, maximum, total or count")]
     Aggregation,
-    /// Not what can be done to a number.
+    /// Not a transformation.
     #[error("write identity, 100 - x, or x * and a number, such as x * 0.001")]
     Transform,
 }
 
-/// Whom to ask. Each is a URL without a `/` at its end.
+/// The endpoints, as URLs without a trailing `/`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoints {
     /// Azure Resource Manager.
     pub arm: String,
-    /// What tokens for it are made out to.
+    /// The audience of tokens for Azure Resource Manager.
     pub arm_audience: String,
-    /// Who gives tokens to applications.
+    /// The authority that issues tokens to applications.
     pub authority: String,
-    /// Who gives tokens to machines.
+    /// The metadata service that issues tokens to virtual machines.
     pub imds: String,
-    /// Who answers batches, if somebody does; `{region}` in it is the region of the resources.
+    /// The batch endpoint, if batches are used; `{region}` in it is replaced by the region of the resources.
     pub metrics: Option<String>,
-    /// What tokens for batches are made out to.
+    /// The audience of tokens for the batch endpoint.
     pub metrics_audience: String,
 }
 
@@ -214,40 +212,40 @@ impl Default for Endpoints {
     }
 }
 
-/// As whom to ask. What is missing is not tried; without any, the machine's own identity is.
+/// The credentials. Those that are not set are not tried; without any, the machine's managed identity is used.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Credentials {
     /// The tenant of the application.
     pub tenant_id: Option<String>,
-    /// The application, or the identity of several that a machine has.
+    /// The client id of the application, or of one of several managed identities.
     pub client_id: Option<String>,
-    /// The application's secret.
+    /// The application's client secret.
     pub client_secret: Option<Hidden>,
-    /// The application's certificate with its key, PEM or PKCS#12.
+    /// The application's certificate with its key, as PEM or PKCS#12.
     pub certificate: Option<PathBuf>,
-    /// What opens it.
+    /// The password of the certificate file.
     pub certificate_password: Option<Hidden>,
-    /// The file with the token of a workload, as Kubernetes gives it.
+    /// The file with the workload identity token that Kubernetes provides.
     pub federated_token_file: Option<PathBuf>,
-    /// Where App Service gives tokens: its `IDENTITY_ENDPOINT`.
+    /// The token endpoint of App Service: `IDENTITY_ENDPOINT`.
     pub identity_endpoint: Option<String>,
-    /// What App Service wants to see for it: its `IDENTITY_HEADER`.
+    /// The secret that App Service expects in token requests: `IDENTITY_HEADER`.
     pub identity_header: Option<Hidden>,
-    /// Where the agent of Azure Arc gives tokens: its `IDENTITY_ENDPOINT`.
+    /// The token endpoint of the Azure Arc agent: `IDENTITY_ENDPOINT`.
     pub arc_endpoint: Option<String>,
 }
 
-/// A text that is not shown.
+/// A text that is masked in debug output.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Hidden(String);
 
 impl Hidden {
-    /// Hides a text.
+    /// Wraps a secret.
     pub fn new(text: impl Into<String>) -> Self {
         Self(text.into())
     }
 
-    /// The text, for the one who needs it.
+    /// The secret itself.
     pub fn expose(&self) -> &str {
         &self.0
     }
@@ -264,7 +262,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_transform_is_read_as_it_is_written() {
+    fn a_transform_is_parsed_as_it_is_displayed() {
         let check = |text: &str, read: Transform, value: f64| {
             assert_eq!(text.parse(), Ok(read), "{text}");
             assert_eq!(read.to_string().parse(), Ok(read), "{text}");
@@ -281,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn an_aggregation_is_one_of_azures_words() {
+    fn aggregations_are_named_as_in_azure() {
         for one in Aggregation::ALL {
             assert_eq!(one.as_str().parse(), Ok(one));
         }
@@ -290,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn secrets_are_not_shown() {
+    fn secrets_are_masked() {
         let credentials = Credentials {
             client_secret: Some(Hidden::new("hunter2")),
             certificate_password: Some(Hidden::new("hunter2")),

@@ -1,5 +1,5 @@
-//! The metrics that everybody wants of the types of resources that we know, and those that Azure does not have. Names,
-//! aggregations and units are Azure's own, of its documentation of July 2026.
+//! The built-in metrics per resource type, and those that Azure does not offer. Names, aggregations and units
+//! are those of Azure's documentation as of July 2026.
 
 use watchpost_policies::MetricName;
 
@@ -7,20 +7,20 @@ use super::settings::{Aggregation, Mapping, Transform};
 use Aggregation::{Average, Total};
 use Transform::{Complement, Identity};
 
-/// What is known of a type of resources.
+/// The metrics of a resource type.
 pub(super) struct Table {
     pub(super) kind: &'static str,
-    ready: &'static [(&'static str, &'static str, Aggregation, Transform)],
-    /// Metrics of ours that Azure does not have, and why.
+    built_in: &'static [(&'static str, &'static str, Aggregation, Transform)],
+    /// Metrics that Azure does not offer for this type, with the reason.
     pub(super) absent: &'static [(&'static str, &'static str)],
 }
 
-/// The types that we know.
+/// The resource types with built-in metrics.
 static TABLES: [Table; 2] = [
     Table {
         kind: "Microsoft.Compute/virtualMachines",
-        // Totals are of one interval, a minute.
-        ready: &[
+        // Totals are per interval of one minute.
+        built_in: &[
             ("cpu", "Percentage CPU", Average, Identity),
             ("memory", "Available Memory Percentage", Average, Complement),
             (
@@ -56,7 +56,7 @@ static TABLES: [Table; 2] = [
     },
     Table {
         kind: "Microsoft.Web/serverfarms",
-        ready: &[
+        built_in: &[
             ("cpu", "CpuPercentage", Average, Identity),
             ("memory", "MemoryPercentage", Average, Identity),
             ("azure_disk_queue", "DiskQueueLength", Average, Identity),
@@ -66,24 +66,24 @@ static TABLES: [Table; 2] = [
         ],
         absent: &[(
             "disk",
-            "Azure has no metric for the used space of an App Service plan; map `disk` to one of your own in \
+            "Azure has no metric for the used space of an App Service plan; map `disk` to a custom metric in \
              azure.metrics",
         )],
     },
 ];
 
-/// What is known of this type.
+/// The table of this resource type.
 pub(super) fn table(kind: &str) -> Option<&'static Table> {
     TABLES.iter().find(|table| table.kind.eq_ignore_ascii_case(kind))
 }
 
-/// The ready metrics of this type.
-pub fn ready(kind: &str) -> Vec<Mapping> {
+/// The built-in metrics of this resource type.
+pub fn built_in(kind: &str) -> Vec<Mapping> {
     let Some(table) = table(kind) else {
         return Vec::new();
     };
     let mapping = |&(metric, name, aggregation, transform): &(&str, &str, Aggregation, Transform)| Mapping {
-        metric: MetricName::new(metric).expect("the tables hold legal names, and a test reads all"),
+        metric: MetricName::new(metric).expect("the tables contain legal names, which a test checks"),
         name: name.to_owned(),
         namespace: Some(table.kind.to_owned()),
         kind: Some(table.kind.to_owned()),
@@ -93,7 +93,7 @@ pub fn ready(kind: &str) -> Vec<Mapping> {
         filter: None,
         labels: Vec::new(),
     };
-    table.ready.iter().map(mapping).collect()
+    table.built_in.iter().map(mapping).collect()
 }
 
 #[cfg(test)]
@@ -101,9 +101,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_tables_hold_legal_names_and_each_once() {
+    fn the_names_in_the_tables_are_legal_and_unique() {
         for table in &TABLES {
-            let mut names: Vec<_> = ready(table.kind).into_iter().map(|mapping| mapping.metric).collect();
+            let mut names: Vec<_> = built_in(table.kind).into_iter().map(|mapping| mapping.metric).collect();
             for (absent, _) in table.absent {
                 names.push(MetricName::new(absent).expect(absent));
             }
@@ -115,8 +115,11 @@ mod tests {
     }
 
     #[test]
-    fn a_type_is_known_in_any_case_and_others_have_no_metrics() {
-        assert_eq!(ready("microsoft.compute/VIRTUALMACHINES").len(), TABLES[0].ready.len());
-        assert_eq!(ready("Microsoft.Sql/servers"), []);
+    fn types_are_case_insensitive_and_unknown_ones_have_no_metrics() {
+        assert_eq!(
+            built_in("microsoft.compute/VIRTUALMACHINES").len(),
+            TABLES[0].built_in.len()
+        );
+        assert_eq!(built_in("Microsoft.Sql/servers"), []);
     }
 }

@@ -1,4 +1,4 @@
-//! Questions, as they are laid together and written, and what becomes of answers, without anybody who answers.
+//! Tests of queries and of the processing of responses, without a server.
 
 use std::time::Duration;
 
@@ -31,7 +31,7 @@ fn mapping(metric: &str, name: &str) -> Mapping {
 
 fn settings(names: &[&str], mappings: Vec<Mapping>) -> Settings {
     let resource = |name: &&str| Resource {
-        // Of a type that has no ready metrics.
+        // A type without built-in metrics.
         id: ResourceId::new(&VM.replace("virtualMachines/vm-1", &format!("things/{name}"))).expect("an id"),
         region: Some("westeurope".to_owned()),
     };
@@ -42,14 +42,14 @@ fn settings(names: &[&str], mappings: Vec<Mapping>) -> Settings {
     }
 }
 
-fn laid(settings: &Settings, batched: bool) -> (Vec<Subject>, Vec<MetricQuery>) {
+fn queries_of(settings: &Settings, batched: bool) -> (Vec<Subject>, Vec<MetricQuery>) {
     let subjects = query::subjects(settings);
-    let questions = query::questions(&subjects, &UnknownMetrics::default(), batched, NOW);
-    (subjects, questions)
+    let queries = query::queries(&subjects, &UnknownMetrics::default(), batched, NOW);
+    (subjects, queries)
 }
 
 #[test]
-fn a_question_has_one_namespace_filter_and_aggregation() {
+fn a_query_has_one_namespace_filter_and_aggregation() {
     let total = Mapping {
         aggregation: Aggregation::Total,
         ..mapping("c", "C")
@@ -70,21 +70,21 @@ fn a_question_has_one_namespace_filter_and_aggregation() {
         guest,
         filtered,
     ];
-    let (_, questions) = laid(&settings(&["x"], all), false);
-    let names: Vec<_> = questions.iter().map(|question| question.names.join(",")).collect();
+    let (_, queries) = queries_of(&settings(&["x"], all), false);
+    let names: Vec<_> = queries.iter().map(|query| query.names.join(",")).collect();
     assert_eq!(names, ["A,B", "C", "D", "E"]);
 }
 
 #[test]
-fn a_question_is_an_address() {
+fn a_query_is_written_as_a_url() {
     let filtered = |metric: &str, name: &str| Mapping {
         filter: Some("LUN eq '*'".to_owned()),
         ..mapping(metric, name)
     };
     let settings = settings(&["x y"], vec![filtered("a", "A, or B"), filtered("c", "C/Sec")]);
-    let (subjects, questions) = laid(&settings, false);
+    let (subjects, queries) = queries_of(&settings, false);
     assert_eq!(
-        questions[0].address(&settings, &subjects[0], NOW),
+        queries[0].address(&settings, &subjects[0], NOW),
         "https://management.azure.com/subscriptions/S-1/resourceGroups/g/providers/Microsoft.Compute/things/x%20y\
          /providers/Microsoft.Insights/metrics?api-version=2024-02-01\
          &timespan=2026-11-21T00%3A52%3A03Z%2F2026-11-21T01%3A02%3A03Z&interval=PT1M\
@@ -97,8 +97,8 @@ fn an_interval_is_written_in_its_largest_unit_and_fits_twice_into_the_window() {
     let check = |seconds: u64, interval: &str, start: &str| {
         let mut settings = settings(&["x"], vec![mapping("a", "A")]);
         settings.interval = Duration::from_secs(seconds);
-        let (subjects, questions) = laid(&settings, false);
-        let address = questions[0].address(&settings, &subjects[0], NOW);
+        let (subjects, queries) = queries_of(&settings, false);
+        let address = queries[0].address(&settings, &subjects[0], NOW);
         assert!(address.contains(&format!("&interval={interval}&")), "{address}");
         assert!(address.contains(&format!("T{start}Z%2F")), "{address}");
     };
@@ -109,7 +109,7 @@ fn an_interval_is_written_in_its_largest_unit_and_fits_twice_into_the_window() {
 }
 
 #[test]
-fn only_resources_of_one_region_type_and_subscription_are_asked_for_together() {
+fn only_resources_of_one_region_type_and_subscription_are_batched() {
     let mut settings = settings(&["a", "b", "c", "d", "e", "f"], vec![mapping("m", "M")]);
     let is_changed = |settings: &mut Settings, at: usize, old: &str, new: &str| {
         let id = settings.resources[at].id.as_str().replace(old, new);
@@ -120,11 +120,11 @@ fn only_resources_of_one_region_type_and_subscription_are_asked_for_together() {
     is_changed(&mut settings, 3, "S-1", "S-2");
     is_changed(&mut settings, 4, "things", "others");
     is_changed(&mut settings, 5, "S-1", "s-1");
-    let (subjects, questions) = laid(&settings, true);
-    let together: Vec<_> = questions.iter().map(|question| question.subjects.clone()).collect();
+    let (subjects, queries) = queries_of(&settings, true);
+    let together: Vec<_> = queries.iter().map(|query| query.subjects.clone()).collect();
     assert_eq!(together, [vec![0, 5], vec![1], vec![2], vec![3], vec![4]]);
     settings.endpoints.metrics = Some("https://{region}.metrics.monitor.azure.com".to_owned());
-    let (address, body) = questions[0].batch(&settings, &subjects, NOW);
+    let (address, body) = queries[0].batch(&settings, &subjects, NOW);
     assert_eq!(
         address,
         "https://westeurope.metrics.monitor.azure.com/subscriptions/S-1/metrics:getBatch?api-version=2023-10-01\
@@ -136,42 +136,32 @@ fn only_resources_of_one_region_type_and_subscription_are_asked_for_together() {
         2,
         "{body}"
     );
-    let (_, questions) = laid(&settings, false);
-    assert_eq!(
-        questions.len(),
-        6,
-        "without anybody who answers batches, each by itself"
-    );
+    let (_, queries) = queries_of(&settings, false);
+    assert_eq!(queries.len(), 6, "without a batch endpoint, one query per resource");
 }
 
 #[test]
-fn what_is_unknown_is_not_asked_for_until_a_day_later() {
+fn an_unknown_metric_is_queried_again_after_a_day() {
     let settings = settings(&["x"], vec![mapping("a", "A"), mapping("b", "B")]);
-    let (subjects, questions) = laid(&settings, false);
+    let (subjects, queries) = queries_of(&settings, false);
     let mut unknown = UnknownMetrics::default();
-    unknown.remember(
-        &subjects[0].id,
-        &questions[0].matter,
-        "a",
-        "it is not there".to_owned(),
-        NOW,
-    );
-    let names = |now_ms| query::questions(&subjects, &unknown, false, now_ms)[0].names.join(",");
+    unknown.remember(&subjects[0].id, &queries[0].group, "a", "it is missing".to_owned(), NOW);
+    let names = |now_ms| query::queries(&subjects, &unknown, false, now_ms)[0].names.join(",");
     assert_eq!(names(NOW), "B");
     assert_eq!(names(NOW + 86_400_000), "A,B");
     assert_eq!(
         unknown.why(&subjects[0].id, &settings.mappings[0], NOW),
-        Some("it is not there")
+        Some("it is missing")
     );
     assert_eq!(unknown.why(&subjects[0].id, &settings.mappings[1], NOW), None);
 }
 
-fn told(mappings: &[Mapping], answer: serde_json::Value) -> Reading {
+fn reading_of(mappings: &[Mapping], answer: serde_json::Value) -> Reading {
     let settings = settings(&["x"], mappings.to_vec());
     let subject = &query::subjects(&settings)[0];
     let answer = Answer::read(json!({ "value": answer }).to_string().as_bytes()).expect("an answer");
     let mut reading = Reading::default();
-    samples::tell(
+    samples::add_samples(
         subject,
         mappings.iter(),
         &answer,
@@ -182,13 +172,13 @@ fn told(mappings: &[Mapping], answer: serde_json::Value) -> Reading {
 }
 
 #[test]
-fn what_is_missing_for_one_reason_is_one_gap() {
-    let reading = told(
+fn metrics_missing_for_one_reason_share_a_gap() {
+    let reading = reading_of(
         &[
-            mapping("b", "Gone"),
-            mapping("a", "Gone"),
+            mapping("b", "Missing"),
+            mapping("a", "Missing"),
             mapping("c", "Empty"),
-            mapping("a", "gone"),
+            mapping("a", "missing"),
         ],
         json!([{ "name": { "value": "Empty" }, "timeseries": [] }]),
     );
@@ -202,31 +192,31 @@ fn what_is_missing_for_one_reason_is_one_gap() {
         gaps[0],
         (
             2,
-            "x: Azure's answer leaves out \"Gone\"; check its name in azure.metrics"
+            "x: Azure's response has no metric \"Missing\"; check its name in azure.metrics"
         )
     );
     assert!(
         gaps.iter()
-            .any(|(_, why)| why.contains("no average of \"Empty\" of the last 10 min")),
+            .any(|(_, why)| why.contains("no average of \"Empty\" for the last 10 min")),
         "{gaps:?}"
     );
 }
 
 #[test]
-fn a_label_that_cannot_be_or_a_number_that_is_none_is_a_gap() {
+fn an_illegal_label_or_an_infinite_value_is_a_gap() {
     let answer = json!([{ "name": { "value": "A" }, "unit": "Count",
         "timeseries": [{ "data": [{ "timeStamp": "2026-11-21T01:00:00Z", "average": 1e300 }] }] }]);
     let endless = Mapping {
         transform: Transform::Scale(1e300),
         ..mapping("a", "A")
     };
-    let reading = told(&[endless], answer.clone());
+    let reading = reading_of(&[endless], answer.clone());
     assert!(reading.gaps[0].reason.contains("finite"), "{:?}", reading.gaps);
     let labelled = Mapping {
         labels: vec![("a-b".to_owned(), String::new())],
         ..mapping("a", "A")
     };
-    let reading = told(&[labelled], answer.clone());
+    let reading = reading_of(&[labelled], answer.clone());
     assert!(
         reading.gaps[0].reason.contains("cannot name a label"),
         "{:?}",
@@ -236,6 +226,6 @@ fn a_label_that_cannot_be_or_a_number_that_is_none_is_a_gap() {
         labels: vec![("resource".to_owned(), "front".to_owned())],
         ..mapping("a", "A")
     };
-    let reading = told(&[renamed], answer);
+    let reading = reading_of(&[renamed], answer);
     assert_eq!(reading.samples[0].labels().get("resource"), Some("front"));
 }

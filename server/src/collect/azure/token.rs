@@ -1,5 +1,5 @@
-//! The tokens that Azure wants to see: kept while they are good, and fetched by one for all who wait. Of the ways to
-//! get one, the first that works is kept. How each way goes is told in `grant`.
+//! Caches access tokens: concurrent queries share one fetch, and the first credential that works is kept. Each
+//! credential is implemented in `credential_chain`.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -7,22 +7,22 @@ use std::rc::Rc;
 
 use tokio::sync::Mutex;
 
-use super::backoff::Waits;
+use super::backoff::Backoffs;
 use super::credential_chain::{self, Kind};
-use super::http::Wire;
+use super::http::HttpClient;
 use super::settings::{Hidden, MASK, Settings};
 
-/// A token is given up this long before its end, so that none ends on its way.
+/// Tokens are renewed this long before their expiry, so that none expires in transit.
 const RENEW_BEFORE_EXPIRY_MS: u64 = 300_000;
 
-/// When it is, and how often we have asked before.
+/// The current time and the number of the current round.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Expiry {
+pub(super) struct RoundTime {
     pub(super) round: u64,
     pub(super) now_ms: u64,
 }
 
-/// A token. What is shown of it is not the token.
+/// A token, masked in debug output.
 #[derive(Clone)]
 pub(super) struct Token(Rc<Hidden>);
 
@@ -38,17 +38,17 @@ impl fmt::Debug for Token {
     }
 }
 
-/// All tokens, each by whom it is made out to.
+/// The cached tokens, by audience.
 #[derive(Default)]
 pub(super) struct Tokens(Mutex<TokenState>);
 
 #[derive(Default)]
 struct TokenState {
     kept: HashMap<String, CachedToken>,
-    /// Who asks in the round that has failed is not kept waiting for the same failure.
+    /// Failed fetches, so that the other queries of the same round do not repeat them.
     failed: HashMap<String, (u64, String)>,
     chosen: Option<Kind>,
-    waits: Waits,
+    backoffs: Backoffs,
 }
 
 struct CachedToken {
@@ -58,21 +58,21 @@ struct CachedToken {
 }
 
 impl CachedToken {
-    /// One that lives shorter than five minutes is good for the round that fetched it.
-    fn is_good(&self, now: Expiry) -> bool {
+    /// A token that lives less than five minutes is used in the round that fetched it.
+    fn is_good(&self, now: RoundTime) -> bool {
         now.now_ms.saturating_add(RENEW_BEFORE_EXPIRY_MS) < self.until_ms || self.round == now.round
     }
 }
 
 impl Tokens {
-    /// A good token, or the sentence that says why there is none. While one fetches it, the others wait for it; if he
-    /// is dropped, the next one fetches.
+    /// A valid token, or the reason why there is none. One query fetches it while the others wait; if that query
+    /// is cancelled, the next one fetches.
     pub(super) async fn token(
         &self,
         audience: &str,
         settings: &Settings,
-        wire: &Wire,
-        now: Expiry,
+        http_client: &HttpClient,
+        now: RoundTime,
     ) -> Result<Token, String> {
         let mut state = self.0.lock().await;
         if let Some(kept) = state.kept.get(audience).filter(|kept| kept.is_good(now)) {
@@ -81,7 +81,7 @@ impl Tokens {
         if let Some((_, why)) = state.failed.get(audience).filter(|(round, _)| *round == now.round) {
             return Err(why.clone());
         }
-        match state.fetch(audience, settings, wire, now).await {
+        match state.fetch(audience, settings, http_client, now).await {
             Ok(kept) => {
                 let token = kept.token.clone();
                 state.kept.insert(audience.to_owned(), kept);
@@ -94,7 +94,7 @@ impl Tokens {
         }
     }
 
-    /// Throws away a token that was refused, unless there is a newer one already.
+    /// Discards a rejected token, unless a newer one is cached already.
     pub(super) async fn discard(&self, audience: &str, refused: &Token) {
         let kept = &mut self.0.lock().await.kept;
         if kept
@@ -111,30 +111,30 @@ impl TokenState {
         &mut self,
         audience: &str,
         settings: &Settings,
-        wire: &Wire,
-        now: Expiry,
+        http_client: &HttpClient,
+        now: RoundTime,
     ) -> Result<CachedToken, String> {
         let kinds = self
             .chosen
             .map_or_else(|| credential_chain::chain(&settings.credentials), |kind| vec![kind]);
         let mut whys = Vec::new();
         for kind in kinds {
-            if let Some(why) = self.waits.refusal(kind.as_str(), now.now_ms) {
+            if let Some(why) = self.backoffs.reason(kind.as_str(), now.now_ms) {
                 whys.push(why);
                 continue;
             }
             let is_first = self.chosen.is_none();
-            match credential_chain::fetch(kind, audience, is_first, settings, wire, now.now_ms).await {
-                Ok(grant) => {
-                    self.waits.over(kind.as_str(), now.now_ms);
+            match credential_chain::fetch(kind, audience, is_first, settings, http_client, now.now_ms).await {
+                Ok(access_token) => {
+                    self.backoffs.succeeded(kind.as_str(), now.now_ms);
                     self.choose(kind, &whys);
-                    let (until_ms, round) = (grant.until_ms, now.round);
-                    let token = Token(Rc::new(grant.token));
+                    let (until_ms, round) = (access_token.until_ms, now.round);
+                    let token = Token(Rc::new(access_token.token));
                     return Ok(CachedToken { token, until_ms, round });
                 }
                 Err(credential_chain::Failure::Refused(why)) => whys.push(why),
-                Err(credential_chain::Failure::Wait { wish, why }) => {
-                    whys.push(self.waits.begin(kind.as_str(), wish, why, now.now_ms));
+                Err(credential_chain::Failure::Backoff { retry_after, why }) => {
+                    whys.push(self.backoffs.start(kind.as_str(), retry_after, why, now.now_ms));
                 }
             }
         }
@@ -147,11 +147,11 @@ impl TokenState {
         }
         let credentials = kind.as_str();
         if whys.is_empty() {
-            log::info!(credentials; "azure gives tokens");
+            log::info!(credentials; "obtained an Azure token");
         } else {
             let refused = whys.join("; ");
             let refused = refused.as_str();
-            log::warn!(credentials, refused; "azure gives tokens, but not to the credentials that come first");
+            log::warn!(credentials, refused; "obtained an Azure token, but not with the preferred credentials");
         }
     }
 }
@@ -170,21 +170,21 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_good_until_five_minutes_before_its_end() {
-        let is_good = |now_ms| kept(1_000_000).is_good(Expiry { round: 2, now_ms });
+    fn a_token_is_renewed_five_minutes_before_its_expiry() {
+        let is_good = |now_ms| kept(1_000_000).is_good(RoundTime { round: 2, now_ms });
         assert!(is_good(0) && is_good(699_999));
         assert!(!is_good(700_000) && !is_good(2_000_000));
     }
 
     #[test]
-    fn a_short_token_is_good_for_its_own_round() {
-        let is_good = |round| kept(60_000).is_good(Expiry { round, now_ms: 0 });
+    fn a_short_lived_token_is_used_in_its_round() {
+        let is_good = |round| kept(60_000).is_good(RoundTime { round, now_ms: 0 });
         assert!(is_good(1));
         assert!(!is_good(2));
     }
 
     #[test]
-    fn a_token_is_not_shown() {
+    fn a_token_is_masked() {
         assert_eq!(format!("{:?}", kept(0).token), MASK);
     }
 }

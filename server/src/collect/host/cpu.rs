@@ -1,4 +1,4 @@
-//! What the processors do: seconds in each mode since the machine began, and percent since the last measurement.
+//! Processor usage: seconds per mode since boot, and percent since the last measurement.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -9,15 +9,14 @@ use super::stat::{Stat, Ticks};
 use super::{HostOptions, read};
 use crate::collect::probe::{Probe, Reading, patterns};
 
-/// The processors.
 pub(super) struct Cpu {
     file: PathBuf,
     all: Usage,
-    /// One that was switched off stays here: it goes on where it was.
+    /// An offline processor keeps its entry, because its counters continue when it is online again.
     cores: HashMap<String, Usage>,
 }
 
-/// The first measurement is since the machine began, so that there is one.
+/// The first measurement covers the time since boot.
 #[derive(Default)]
 struct Usage {
     ticks: Ticks,
@@ -25,7 +24,7 @@ struct Usage {
 }
 
 impl Usage {
-    /// Two measurements within one tick say the same.
+    /// A measurement within the same tick keeps the last percentage.
     fn update(&mut self, now: Ticks) {
         let now = now.not_before(self.ticks);
         self.percent = now.since(self.ticks).busy_percent().or(self.percent);
@@ -56,7 +55,7 @@ impl Probe for Cpu {
         let stat = Stat::parse(&read::text(&self.file)?);
         let total = stat
             .total()
-            .ok_or_else(|| format!("{} does not tell what the processors do", self.file.display()))?;
+            .ok_or_else(|| format!("{} has no processor times", self.file.display()))?;
         let mut reading = Reading::default();
         self.all.update(total);
         if let Some(percent) = self.all.percent {
@@ -83,7 +82,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_first_percent_is_since_the_machine_began_and_the_next_since_the_one_before() {
+    fn the_first_percentage_is_since_boot_and_the_next_since_the_last_measurement() {
         let machine = Machine::new().with("proc/stat", "cpu 25 0 0 75\ncpu0 25 0 0 75\n");
         let mut cpu = Cpu::new(&machine.options());
         let first = cpu.measure(1).expect("measured");
@@ -98,17 +97,17 @@ mod tests {
     }
 
     #[test]
-    fn cores_come_and_go() {
+    fn cores_may_go_offline_and_online() {
         let machine = Machine::new().with("proc/stat", "cpu0 0 0 0 100\ncpu1 0 0 0 100\n");
         let mut cpu = Cpu::new(&machine.options());
         cpu.measure(1).expect("measured");
         machine.write("proc/stat", "cpu0 100 0 0 100\n");
-        let gone = cpu.measure(2).expect("measured");
-        assert_eq!(count(&gone, "cpu_core"), 1);
+        let offline = cpu.measure(2).expect("measured");
+        assert_eq!(count(&offline, "cpu_core"), 1);
         machine.write("proc/stat", "cpu0 100 0 0 200\ncpu1 300 0 0 200\n");
-        let back = cpu.measure(3).expect("measured");
-        assert_eq!(value(&back, "cpu_core", &["0"]), Some(0.0));
-        assert_eq!(value(&back, "cpu_core", &["1"]), Some(75.0));
+        let online = cpu.measure(3).expect("measured");
+        assert_eq!(value(&online, "cpu_core", &["0"]), Some(0.0));
+        assert_eq!(value(&online, "cpu_core", &["1"]), Some(75.0));
     }
 
     #[test]

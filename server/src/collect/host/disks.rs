@@ -1,4 +1,4 @@
-//! What disks did since the machine began, and how busy they were since the last measurement.
+//! Disk counters since boot, and how busy each disk was since the last measurement.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -9,10 +9,10 @@ use super::pattern::Patterns;
 use super::{HostOptions, read};
 use crate::collect::probe::{Probe, Reading, patterns};
 
-/// `/proc/diskstats` counts in these, whatever a disk's own sectors are.
+/// The unit of `/proc/diskstats`, regardless of a disk's own sector size.
 const SECTOR_BYTES: f64 = 512.0;
 
-/// A metric, the column of `/proc/diskstats` behind the name that it is, what one of it is worth, its unit.
+/// A metric, its column of `/proc/diskstats` after the name, the factor to its unit, and the unit.
 const COUNTERS: [(&str, usize, f64, &str); 11] = [
     ("node_disk_reads_completed_total", 0, 1.0, ""),
     ("node_disk_reads_merged_total", 1, 1.0, ""),
@@ -30,12 +30,11 @@ const COUNTERS: [(&str, usize, f64, &str); 11] = [
 const COLUMNS: usize = COUNTERS.len();
 const BUSY_TIME_COLUMN: usize = 9;
 
-/// The disks.
 pub(super) struct Disks {
     diskstats: PathBuf,
     uptime: PathBuf,
     excluded: Patterns,
-    /// When it was measured last, in seconds since the machine began, and how busy each disk was then.
+    /// The time of the last measurement, in seconds since boot, and the usage of each disk then.
     before_seconds: f64,
     before: HashMap<String, Usage>,
 }
@@ -57,7 +56,8 @@ impl Disks {
         }
     }
 
-    /// The first is since the machine began. A counter that went back began anew, and says nothing this once.
+    /// The first measurement covers the time since boot. If a counter was reset, the last percentage is
+    /// repeated.
     fn usage(&self, disk: &Disk<'_>, now_seconds: Option<f64>) -> Usage {
         let busy_ms = disk.columns[BUSY_TIME_COLUMN];
         let before = self.before.get(disk.name).copied().unwrap_or_default();
@@ -95,8 +95,8 @@ impl Probe for Disks {
         let mut usages = HashMap::new();
         for disk in parse(&text).filter(|disk| !self.excluded.cover(disk.name)) {
             let labels = [("device", disk.name)];
-            for (metric, column, worth, unit) in COUNTERS {
-                reading.add(metric, &labels, disk.columns[column] as f64 * worth, unit, now_ms);
+            for (metric, column, factor, unit) in COUNTERS {
+                reading.add(metric, &labels, disk.columns[column] as f64 * factor, unit, now_ms);
             }
             let usage = self.usage(&disk, now_seconds);
             if let Some(percent) = usage.percent {
@@ -115,7 +115,7 @@ struct Disk<'t> {
     columns: [u64; COLUMNS],
 }
 
-/// Leaves out what it does not understand, such as the short lines that old kernels have for partitions.
+/// Lines in another format are skipped, such as the short partition lines of old kernels.
 fn parse(text: &str) -> impl Iterator<Item = Disk<'_>> {
     text.lines().filter_map(|line| {
         let mut words = line.split_ascii_whitespace().skip(2);
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn disks_are_told_as_node_exporter_tells_them_and_partitions_are_not() {
+    fn disks_are_reported_as_by_node_exporter_without_partitions() {
         let stats = line("sda", 500) + &line("sda1", 500) + &line("loop0", 0) + &line("nvme0n1", 1);
         let machine = Machine::new()
             .with("proc/diskstats", stats)
@@ -168,15 +168,11 @@ mod tests {
             value(&reading, "node_disk_io_time_weighted_seconds_total", &["sda"]),
             Some(7.0)
         );
-        assert_eq!(
-            value(&reading, "disk_busy", &["sda"]),
-            Some(5.0),
-            "since the machine began"
-        );
+        assert_eq!(value(&reading, "disk_busy", &["sda"]), Some(5.0), "since boot");
     }
 
     #[test]
-    fn a_disk_is_busy_since_the_last_time() {
+    fn disk_busy_covers_the_time_since_the_last_measurement() {
         let machine = Machine::new()
             .with("proc/diskstats", line("sda", 500))
             .with("proc/uptime", "10.00 0\n");
@@ -200,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn cut_lines_are_left_out() {
+    fn truncated_lines_are_skipped() {
         let machine = Machine::new().with(
             "proc/diskstats",
             "8 0 sdb 1 2 3\n8 0\n\n8 0 sdc a b c d e f g h i j k\n",

@@ -1,27 +1,26 @@
-//! A part of the machine that keeps some of its metrics to itself, because the same names mean other machines here. It
-//! is measured as always; what was not wanted is dropped afterwards.
+//! Wraps a probe and drops some of its metrics, because in the mode `azure` their names mean other machines.
 
 use watchpost_policies::{MetricName, MetricPattern};
 
 use crate::collect::probe::{Probe, Reading};
 
-/// The same probe, without these metrics.
+/// The probe without these metrics.
 pub(super) fn without(probe: Box<dyn Probe>, metrics: &'static [&'static str]) -> Box<dyn Probe> {
-    let unwanted: Vec<_> = metrics.iter().flat_map(|metric| MetricName::new(metric)).collect();
-    match unwanted.is_empty() {
+    let excluded: Vec<_> = metrics.iter().flat_map(|metric| MetricName::new(metric)).collect();
+    match excluded.is_empty() {
         true => probe,
-        false => Box::new(Without { probe, unwanted }),
+        false => Box::new(Without { probe, excluded }),
     }
 }
 
 struct Without {
     probe: Box<dyn Probe>,
-    unwanted: Vec<MetricName>,
+    excluded: Vec<MetricName>,
 }
 
 impl Without {
     fn keep(&self, metrics: &mut Vec<MetricPattern>) {
-        let exactly: Vec<_> = self.unwanted.iter().map(MetricPattern::exactly).collect();
+        let exactly: Vec<_> = self.excluded.iter().map(MetricPattern::exactly).collect();
         metrics.retain(|metric| !exactly.contains(metric));
     }
 }
@@ -41,8 +40,8 @@ impl Probe for Without {
         let mut reading = self.probe.measure(now_ms)?;
         reading
             .samples
-            .retain(|sample| !self.unwanted.contains(sample.metric()));
-        // A gap that hid nothing else is none here.
+            .retain(|sample| !self.excluded.contains(sample.metric()));
+        // A gap that concerned only excluded metrics is dropped.
         reading.gaps.retain_mut(|gap| {
             let named = !gap.metrics.is_empty();
             self.keep(&mut gap.metrics);
@@ -79,12 +78,12 @@ mod tests {
     }
 
     #[test]
-    fn what_is_measured_elsewhere_is_neither_told_nor_missed_here() {
+    fn excluded_metrics_are_neither_samples_nor_gaps() {
         let mut probe = without(Box::new(Both), &["memory", "disk"]);
         assert_eq!(probe.metrics(), patterns(&["node_memory_*"]));
         let reading = probe.measure(1).expect("measured");
-        let told: Vec<_> = reading.samples.iter().map(|sample| sample.metric().as_str()).collect();
-        assert_eq!(told, ["node_memory_MemTotal_bytes"]);
+        let names: Vec<_> = reading.samples.iter().map(|sample| sample.metric().as_str()).collect();
+        assert_eq!(names, ["node_memory_MemTotal_bytes"]);
         assert_eq!(reading.gaps.len(), 1);
         assert_eq!(reading.gaps[0].metrics, patterns(&["node_memory_*"]));
         assert_eq!(without(Box::new(Both), &[]).metrics().len(), 2);

@@ -1,4 +1,4 @@
-//! Files that the whole machine has open, and the randomness that it has gathered.
+//! Open files of the whole machine, and available entropy.
 
 use std::path::PathBuf;
 
@@ -7,7 +7,6 @@ use watchpost_policies::MetricPattern;
 use super::{HostOptions, read};
 use crate::collect::probe::{Probe, Reading, patterns};
 
-/// Open files.
 pub(super) struct Files {
     open: PathBuf,
     random: PathBuf,
@@ -38,28 +37,29 @@ impl Probe for Files {
             ("node_entropy_pool_size_bits", "poolsize"),
         ];
         for (metric, file) in entropy {
-            // Sandboxes that imitate a kernel have none, and nothing is wrong with them.
+            // Sandboxed kernels may lack these files, which is not an error.
             if let Some(bits) = read::number(&self.random.join(file)) {
                 reading.add(metric, &[], bits, "", now_ms);
             }
         }
         let text = read::text(&self.open)?;
-        let (open, most) = parse(&text).ok_or_else(|| format!("{} holds no three numbers", self.open.display()))?;
+        let (open, max) =
+            parse(&text).ok_or_else(|| format!("{} does not contain three numbers", self.open.display()))?;
         reading.add("node_filefd_allocated", &[], open, "", now_ms);
-        reading.add("node_filefd_maximum", &[], most, "", now_ms);
-        if let Some(percent) = read::percent(open, most) {
+        reading.add("node_filefd_maximum", &[], max, "", now_ms);
+        if let Some(percent) = read::percent(open, max) {
             reading.add("open_files", &[], percent, "percent", now_ms);
         }
         Ok(reading)
     }
 }
 
-/// Allocated, allocated but unused (always 0 since Linux 2.6), at most.
+/// Allocated, unused (always 0 since Linux 2.6) and maximum.
 fn parse(text: &str) -> Option<(f64, f64)> {
     let mut words = text.split_ascii_whitespace().map(str::parse::<u64>);
     let open = words.next()?.ok()?;
-    let most = words.nth(1)?.ok()?;
-    Some((open as f64, most as f64))
+    let max = words.nth(1)?.ok()?;
+    Some((open as f64, max as f64))
 }
 
 #[cfg(test)]
@@ -68,7 +68,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn open_files_are_held_against_what_there_may_be() {
+    fn open_files_are_a_percentage_of_the_maximum() {
         let machine = Machine::new()
             .with("proc/sys/fs/file-nr", "250\t0\t1000\n")
             .with("proc/sys/kernel/random/entropy_avail", "256\n");
@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn odd_numbers_are_an_error_and_no_entropy_is_none() {
+    fn invalid_numbers_are_an_error_and_missing_entropy_is_not() {
         for odd in ["", "1", "1 2", "1 2 x", "-1 0 5"] {
             assert_eq!(parse(odd), None, "{odd}");
         }

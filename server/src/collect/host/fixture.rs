@@ -1,4 +1,4 @@
-//! A machine made of files, to measure in tests.
+//! A simulated machine for tests, made of files.
 
 use std::fs;
 use std::path::Path;
@@ -8,7 +8,7 @@ use tempfile::TempDir;
 use super::HostOptions;
 use crate::collect::probe::Reading;
 
-/// A directory that holds `proc` and `sys`, and is the root of the machine itself.
+/// A directory that contains `proc` and `sys` and is also the root file system.
 pub(super) struct Machine(TempDir);
 
 impl Machine {
@@ -41,7 +41,7 @@ impl Machine {
     }
 }
 
-/// The value of the one sample of this metric whose labels have these values, in order of the labels' names.
+/// The value of the only sample of this metric with these label values, in the order of the label names.
 pub(super) fn value(reading: &Reading, metric: &str, labels: &[&str]) -> Option<f64> {
     let mut found = reading.samples.iter().filter(|sample| {
         let values = sample.labels().as_slice().iter().map(|label| label.value.as_str());
@@ -52,7 +52,7 @@ pub(super) fn value(reading: &Reading, metric: &str, labels: &[&str]) -> Option<
     value
 }
 
-/// How many samples a metric has.
+/// The number of samples of a metric.
 pub(super) fn count(reading: &Reading, metric: &str) -> usize {
     let is_it = |sample: &&watchpost_policies::Sample| sample.metric().as_str() == metric;
     reading.samples.iter().filter(is_it).count()

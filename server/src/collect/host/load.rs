@@ -1,4 +1,4 @@
-//! How much wants to run: load averages, and what the scheduler counted since the machine began.
+//! Load averages, and counters of the scheduler since boot.
 
 use std::path::PathBuf;
 
@@ -10,7 +10,7 @@ use crate::collect::probe::{Probe, Reading, patterns};
 
 const AVERAGES: [&str; 3] = ["node_load1", "node_load5", "node_load15"];
 
-/// A metric, the line of `/proc/stat` that it is, its unit.
+/// A metric, its line of `/proc/stat`, and its unit.
 const COUNTERS: [(&str, &str, &str); 6] = [
     ("node_boot_time_seconds", "btime", "seconds"),
     ("node_context_switches_total", "ctxt", ""),
@@ -20,7 +20,6 @@ const COUNTERS: [(&str, &str, &str); 6] = [
     ("node_procs_running", "procs_running", ""),
 ];
 
-/// The scheduler.
 pub(super) struct Load {
     averages: PathBuf,
     stat: PathBuf,
@@ -36,7 +35,7 @@ impl Load {
 
     fn averages(&self) -> Result<[f64; 3], String> {
         let text = read::text(&self.averages)?;
-        parse(&text).ok_or_else(|| format!("{} holds no three load averages", self.averages.display()))
+        parse(&text).ok_or_else(|| format!("{} does not contain three load averages", self.averages.display()))
     }
 }
 
@@ -78,7 +77,7 @@ impl Probe for Load {
             }
         }
         if !missing.is_empty() {
-            let reason = format!("{} does not tell of it", self.stat.display());
+            let reason = format!("{} does not contain it", self.stat.display());
             reading.miss(self.name(), &missing, reason);
         }
         Ok(reading)
@@ -97,7 +96,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn load_is_told_as_a_whole_and_for_each_core() {
+    fn load_is_reported_in_total_and_per_core() {
         let stat =
             "cpu0 1 0 0 1\ncpu1 1 0 0 1\nintr 9 1\nctxt 8\nbtime 7\nprocesses 6\nprocs_running 5\nprocs_blocked 4\n";
         let machine = Machine::new()
@@ -112,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_file_does_not_tell_is_a_gap() {
+    fn missing_values_are_gaps() {
         let machine = Machine::new().with("proc/loadavg", "3.00 0.50 0.25\n");
         let mut load = Load::new(&machine.options());
         let without = load.measure(1).expect("measured");
@@ -124,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn odd_averages_are_an_error() {
+    fn invalid_averages_are_an_error() {
         for odd in ["", "1 2", "1 x 3", "NaN 1 1"] {
             assert_eq!(parse(odd), None, "{odd}");
             let machine = Machine::new().with("proc/loadavg", odd);

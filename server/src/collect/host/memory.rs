@@ -1,5 +1,4 @@
-//! Memory and swap: what the kernel says of them, and how full they are. In a container with less memory than
-//! the machine, the container's is meant.
+//! Memory and swap. In a container with a lower limit than the machine's memory, usage is that of the container.
 
 use std::path::{Path, PathBuf};
 
@@ -9,7 +8,6 @@ use super::cgroup::Confinement;
 use super::{HostOptions, read};
 use crate::collect::probe::{Probe, Reading, patterns};
 
-/// Memory and swap.
 pub(super) struct Memory {
     meminfo: PathBuf,
     vmstat: PathBuf,
@@ -21,7 +19,7 @@ impl Memory {
         Self {
             meminfo: options.procfs.join("meminfo"),
             vmstat: options.procfs.join("vmstat"),
-            // Who looks at a host through mounts means the host, not the container that he looks from.
+            // For a host that is seen through mounts, the limit of this container is irrelevant.
             confinement: options.is_own_view().then(|| Confinement::new(options)),
         }
     }
@@ -37,7 +35,7 @@ impl Memory {
             (None, Some(available)) => (total - available, total),
             (None, None) => (0.0, 0.0),
         };
-        read::percent(used, whole).ok_or_else(|| not_told(&self.meminfo, "how much memory there is"))
+        read::percent(used, whole).ok_or_else(|| missing(&self.meminfo, "the total memory"))
     }
 }
 
@@ -82,7 +80,7 @@ impl Probe for Memory {
 /// One line of `/proc/meminfo`.
 struct Line<'t> {
     name: &'t str,
-    /// In bytes, where it is one of bytes.
+    /// In bytes if `is_bytes` is set.
     value: f64,
     is_bytes: bool,
 }
@@ -99,7 +97,7 @@ impl Line<'_> {
     }
 }
 
-/// Leaves out what it does not understand.
+/// Lines in another format are skipped.
 fn parse(text: &str) -> Vec<Line<'_>> {
     text.lines().filter_map(parse_line).collect()
 }
@@ -123,7 +121,8 @@ fn total(lines: &[Line<'_>]) -> Option<f64> {
     named(lines, "MemTotal")
 }
 
-/// A kernel before 3.14 does not say what is available, so it is what can be had without swapping.
+/// Kernels before 3.14 do not report the available memory, so it is estimated as what is usable without
+/// swapping.
 fn available(lines: &[Line<'_>]) -> Option<f64> {
     let or_nothing = |name| named(lines, name).unwrap_or_default();
     named(lines, "MemAvailable").or_else(|| {
@@ -132,15 +131,15 @@ fn available(lines: &[Line<'_>]) -> Option<f64> {
     })
 }
 
-fn not_told(file: &Path, what: &str) -> String {
-    format!("{} does not tell {what}", file.display())
+fn missing(file: &Path, what: &str) -> String {
+    format!("{} does not contain {what}", file.display())
 }
 
-/// The lines of `/proc/vmstat` that `node_exporter` takes: paging, swapping, faults, and who was killed for memory.
+/// The lines of `/proc/vmstat` that `node_exporter` exports: paging, swapping, page faults and OOM kills.
 fn events(text: &str) -> impl Iterator<Item = (&str, f64)> {
     text.lines().filter_map(|line| {
         let (name, count) = line.split_once(' ')?;
-        let wanted = [
+        let exported = [
             "oom_kill",
             "pgpgin",
             "pgpgout",
@@ -150,7 +149,7 @@ fn events(text: &str) -> impl Iterator<Item = (&str, f64)> {
             "pgmajfault",
         ];
         let count: u64 = count.trim().parse().ok()?;
-        wanted.contains(&name).then_some((name, count as f64))
+        exported.contains(&name).then_some((name, count as f64))
     })
 }
 
@@ -165,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn memory_is_told_as_node_exporter_tells_it() {
+    fn memory_is_reported_as_by_node_exporter() {
         let machine = Machine::new()
             .with(
                 "proc/meminfo",
@@ -186,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn in_a_container_its_own_memory_is_meant() {
+    fn in_a_container_its_own_memory_is_used() {
         let machine = Machine::new();
         let mount = format!("1 0 0:1 / {}/cg rw - cgroup2 c rw\n", machine.path().display());
         let machine = machine
@@ -213,13 +212,13 @@ mod tests {
     }
 
     #[test]
-    fn an_old_kernel_says_what_is_available_in_parts() {
+    fn available_memory_is_estimated_on_old_kernels() {
         let old = "MemTotal: 100 kB\nMemFree: 10 kB\nBuffers: 5 kB\nCached: 30 kB\nSReclaimable: 10 kB\nShmem: 5 kB\n";
         assert_eq!(value(&measured(old), "memory", &[]), Some(50.0));
     }
 
     #[test]
-    fn a_cut_file_gives_what_it_has_and_a_gap() {
+    fn a_truncated_file_gives_partial_values_and_a_gap() {
         for cut in [
             "",
             "MemTot",

@@ -1,9 +1,8 @@
-//! The machine that Watchpost runs on, part by part: one file a part, and here the list of them. What the numbers
-//! mean is for the rules; most bear the names that Prometheus' `node_exporter` gave them, so that the dashboards
-//! which the world shares show them, and a few short ones of our own are what the default rule judges.
+//! Probes of the local machine, one module each. Most metrics have the names of Prometheus' `node_exporter`, so
+//! that existing dashboards work; the default rule judges a few with short names.
 //!
-//! Nearly everything is read from files below `procfs` and `sysfs`, because a container that watches its host
-//! sees the host's there; sysinfo, which reads its own container's only, tells what the kernel is called.
+//! Almost everything is read from files below `procfs` and `sysfs`, because a container that monitors its host
+//! sees the host's files there. sysinfo, which reads only its own container's, provides the name of the kernel.
 
 mod cgroup;
 mod cpu;
@@ -29,7 +28,7 @@ pub use system::facts;
 
 use crate::collect::probe::Probe;
 
-/// All parts of the machine.
+/// All probes.
 pub fn probes(options: &HostOptions) -> Vec<Box<dyn Probe>> {
     let all: Vec<Box<dyn Probe>> = vec![
         Box::new(cpu::Cpu::new(options)),

@@ -1,36 +1,36 @@
-//! Understands `/proc/<pid>/mountinfo`. It asks no file system anything.
+//! Parses `/proc/<pid>/mountinfo` without accessing any file system.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 
-/// One mount.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Mount {
-    /// Tells it from every other mount while it is there.
+    /// The id, unique among the current mounts.
     pub(super) id: u64,
-    /// The kernel's number of the device: `259:2`.
+    /// The device number: `259:2`.
     pub(super) device_number: String,
-    /// Which directory of the file system is mounted.
+    /// The mounted directory of the file system.
     pub(super) root: String,
-    /// Where. A name that is not Unicode can still be asked for.
+    /// The mount point, which may not be valid Unicode.
     pub(super) mount_point: PathBuf,
     pub(super) fstype: String,
-    /// What is mounted: `/dev/sda1`, `server:/export`.
+    /// The mounted device: `/dev/sda1`, `server:/export`.
     pub(super) device: String,
-    /// The options of the file system as a whole.
+    /// The options of the file system.
     pub(super) super_options: String,
-    /// Whether the mount or the file system is: a kernel that finds errors makes the file system so.
+    /// Whether the mount or the file system is read-only; a kernel that finds errors remounts the file system
+    /// read-only.
     pub(super) is_read_only: bool,
 }
 
-/// Leaves out what it does not understand.
+/// Lines in another format are skipped.
 pub(super) fn parse(text: &[u8]) -> Vec<Mount> {
     text.split(|byte| *byte == b'\n').filter_map(mount).collect()
 }
 
-/// `36 35 98:0 /root /mnt rw,noatime master:1 - ext3 /dev/root rw,errors=continue`: before the hyphen stand any
-/// number of fields that do not concern us.
+/// `36 35 98:0 /root /mnt rw,noatime master:1 - ext3 /dev/root rw,errors=continue`: any number of optional
+/// fields precede the hyphen.
 fn mount(line: &[u8]) -> Option<Mount> {
     let mut words = line.split(|byte| *byte == b' ').filter(|word| !word.is_empty());
     let id = text(words.next()?).parse().ok()?;
@@ -42,7 +42,7 @@ fn mount(line: &[u8]) -> Option<Mount> {
     words.find(|word| *word == b"-")?;
     let fstype = text(words.next()?);
     let rest: Vec<_> = words.collect();
-    // A device without a name leaves its place empty, and only the options follow.
+    // A device without a name is an empty field, so only the options follow.
     let (device, super_options) = match rest.as_slice() {
         [] => return None,
         [options] => (String::new(), text(options)),
@@ -65,7 +65,7 @@ fn text(word: &[u8]) -> String {
     String::from_utf8_lossy(&unescape(word)).into_owned()
 }
 
-/// The kernel writes spaces, tabs, line ends, backslashes and `#` as three octal digits.
+/// The kernel escapes spaces, tabs, newlines, backslashes and `#` as three octal digits.
 fn unescape(word: &[u8]) -> Vec<u8> {
     let mut plain = Vec::with_capacity(word.len());
     let mut rest = word;
@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mount_is_understood_whatever_stands_before_the_hyphen() {
+    fn optional_fields_are_skipped() {
         for fields in ["", "shared:1 ", "shared:1 master:2 propagate_from:3 "] {
             let mount = one(&format!(
                 "36 35 98:0 /mnt1 /mnt/a rw,noatime {fields}- ext3 /dev/root rw,errors=continue\n"
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn odd_names_are_kept() {
+    fn unusual_names_are_kept() {
         assert_eq!(
             one(r"1 1 0:9 / /a\040b\134c\011 rw - nfs srv:/x\043y rw").mount_point,
             PathBuf::from("/a b\\c\t")
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn cut_lines_are_left_out() {
+    fn truncated_lines_are_skipped() {
         let whole = "36 35 98:0 / /mnt rw shared:1 - ext3 /dev/root rw";
         for (end, _) in whole.match_indices(' ').take(8) {
             assert_eq!(parse(&whole.as_bytes()[..end]), [], "{}", &whole[..end]);

@@ -1,4 +1,4 @@
-//! What went over the network interfaces since the machine began, and which are up.
+//! Network interface counters since boot, and which interfaces are up.
 
 use std::path::PathBuf;
 
@@ -8,7 +8,7 @@ use super::pattern::Patterns;
 use super::{HostOptions, read};
 use crate::collect::probe::{Probe, Reading, patterns};
 
-/// A metric, the column of `/proc/net/dev` behind the name that it is, its unit.
+/// A metric, its column of `/proc/net/dev` after the name, and its unit.
 const COUNTERS: [(&str, usize, &str); 8] = [
     ("node_network_receive_bytes_total", 0, "bytes"),
     ("node_network_receive_packets_total", 1, ""),
@@ -22,7 +22,6 @@ const COUNTERS: [(&str, usize, &str); 8] = [
 
 const COLUMNS: usize = 12;
 
-/// The network interfaces.
 pub(super) struct Network {
     procfs: PathBuf,
     is_own_view: bool,
@@ -40,7 +39,7 @@ impl Network {
         }
     }
 
-    /// `net` is that of who reads it, and he may sit in a container; the host's is that of its first process.
+    /// `net` is that of the reading process, which may be in a container; the host's is that of process 1.
     fn dev(&self) -> PathBuf {
         let own = self.procfs.join("net/dev");
         let first = self.procfs.join("1/net/dev");
@@ -84,7 +83,7 @@ struct Interface<'t> {
     columns: [u64; COLUMNS],
 }
 
-/// Leaves out what it does not understand, and so the two lines of headings.
+/// Lines in another format are skipped, including the two header lines.
 fn parse(text: &str) -> impl Iterator<Item = Interface<'_>> {
     text.lines().filter_map(|line| {
         let (name, rest) = line.rsplit_once(':')?;
@@ -94,7 +93,7 @@ fn parse(text: &str) -> impl Iterator<Item = Interface<'_>> {
             *column = words.next()?.parse().ok()?;
         }
         let name = name.trim();
-        // A name with a slash would lead out of the directory of interfaces; the kernel lets nobody make one.
+        // A slash would leave the directory of interfaces; the kernel does not allow one in a name.
         (!name.is_empty() && !name.contains('/')).then_some(Interface { name, columns })
     })
 }
@@ -104,11 +103,11 @@ mod tests {
     use super::super::fixture::{Machine, count, value};
     use super::*;
 
-    const DEV: &str = "Inter-|   Receive        |  Transmit\n face |bytes    packets errs|bytes\n    \
+    const DEV: &str = "Inter-|   Receive        |  Transmit\n name |bytes    packets errs|bytes\n    \
         lo: 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16\n  eth0:21 22 23 24 25 26 27 28 29 30 31 32 33 34 35 36\n";
 
     #[test]
-    fn interfaces_are_told_as_node_exporter_tells_them() {
+    fn interfaces_are_reported_as_by_node_exporter() {
         let machine = Machine::new()
             .with("proc/net/dev", DEV)
             .with("sys/class/net/lo/operstate", "unknown\n")
@@ -141,11 +140,11 @@ mod tests {
         };
         let reading = Network::new(&options).measure(1).expect("measured");
         assert_eq!(count(&reading, "node_network_receive_bytes_total"), 1);
-        assert_eq!(count(&reading, "node_network_up"), 0, "not told");
+        assert_eq!(count(&reading, "node_network_up"), 0, "missing");
     }
 
     #[test]
-    fn odd_lines_are_left_out() {
+    fn invalid_lines_are_skipped() {
         let odd = "eth0: 1 2\n: 1 1 1 1 1 1 1 1 1 1 1 1\n../x: 1 1 1 1 1 1 1 1 1 1 1 1\nx: -1 1 1 1 1 1 1 1 1 1 1 1\n";
         assert_eq!(parse(odd).count(), 0);
         let alias = parse("eth0:1: 18446744073709551615 1 1 1 1 1 1 1 1 1 1 1\n")

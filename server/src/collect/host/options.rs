@@ -1,30 +1,30 @@
-//! What of the machine is measured, and where it is seen. The configuration is read elsewhere.
+//! Options of the probes: where the machine's files are, and what is excluded.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// Where the machine is seen, and what of it is left out.
+/// Where the machine's files are, and what is excluded.
 ///
-/// In a pattern `*` stands for any text, also for none and for `/`, and `[0-9]` for one digit.
+/// In a pattern, `*` matches any text, including none and `/`, and `[0-9]` one digit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HostOptions {
-    /// Where the kernel tells of processes and counters. By default `/proc`.
+    /// The mount point of the `proc` file system. Default: `/proc`.
     pub procfs: PathBuf,
-    /// Where the kernel tells of devices. By default `/sys`.
+    /// The mount point of the `sys` file system. Default: `/sys`.
     pub sysfs: PathBuf,
-    /// Where the root of the machine's file systems is seen. By default `/`.
+    /// The mount point of the machine's root file system. Default: `/`.
     pub rootfs: PathBuf,
-    /// How long a file system may take to say how full it is. By default 2 s.
+    /// Timeout for reading the usage of one file system. Default: 2 s.
     pub mount_timeout: Duration,
-    /// Mount points that are left out, as patterns. By default what `node_exporter` leaves out.
+    /// Patterns of excluded mount points. Default: those of `node_exporter`.
     pub exclude_mounts: Vec<String>,
-    /// Types of file systems that are left out, as patterns. By default what `node_exporter` leaves out.
+    /// Patterns of excluded file system types. Default: those of `node_exporter`.
     pub exclude_types: Vec<String>,
-    /// Disks that are left out, as patterns. By default what `node_exporter` leaves out: partitions, loops, RAM.
+    /// Patterns of excluded disks. Default: those of `node_exporter` (partitions, loop devices, RAM disks).
     pub exclude_disks: Vec<String>,
-    /// Network interfaces that are left out, as patterns. By default none.
+    /// Patterns of excluded network interfaces. Default: none.
     pub exclude_interfaces: Vec<String>,
-    /// Metrics that somebody else measures, of other machines; they are not told of this one. By default none.
+    /// Metrics that are not reported for the local machine, because they are measured on others. Default: none.
     pub excluded_metrics: &'static [&'static str],
 }
 
@@ -45,7 +45,7 @@ impl Default for HostOptions {
 }
 
 impl HostOptions {
-    /// Whether the machine is the one that this process itself sees, not a host behind mounts.
+    /// Whether the files are those of this process's own view, not of a host seen through mounts.
     pub(super) fn is_own_view(&self) -> bool {
         self.procfs == Path::new("/proc")
     }
@@ -73,7 +73,7 @@ const EXCLUDED_TYPES: &[&str] = &[
     "debugfs",
     "devpts",
     "devtmpfs",
-    // Made once and for all, and so always full.
+    // Read-only images, and so always full.
     "erofs",
     "fusectl",
     "hugetlbfs",
@@ -114,12 +114,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_node_exporter_leaves_out_is_left_out() {
+    fn the_defaults_exclude_what_node_exporter_excludes() {
         let options = HostOptions::default();
         let check = |patterns: &[String], out: &[&str], kept: &[&str]| {
             let patterns = Patterns::new(patterns);
             for text in out {
-                assert!(patterns.cover(text), "{text} is left out");
+                assert!(patterns.cover(text), "{text} is excluded");
             }
             for text in kept {
                 assert!(!patterns.cover(text), "{text} is kept");

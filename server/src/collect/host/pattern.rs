@@ -1,7 +1,7 @@
-//! Patterns of names that are left out. `*` stands for any text and `[0-9]` for a digit, and there is no more to
-//! them: who has to escape a dot gets it wrong.
+//! Patterns of excluded names. `*` matches any text and `[0-9]` a digit. There is no other syntax, because
+//! escaping dots is error-prone.
 
-/// Several patterns, read once.
+/// Several parsed patterns.
 #[derive(Debug)]
 pub(super) struct Patterns(Vec<Vec<Part>>);
 
@@ -17,7 +17,7 @@ impl Patterns {
         Self(patterns.iter().map(|pattern| parts(pattern)).collect())
     }
 
-    /// Whether one of them stands for the whole text.
+    /// Whether a pattern matches the whole text.
     pub(super) fn cover(&self, text: &str) -> bool {
         let text: Vec<char> = text.chars().collect();
         self.0.iter().any(|parts| covers(parts, &text))
@@ -39,7 +39,7 @@ fn parts(pattern: &str) -> Vec<Part> {
     parts
 }
 
-/// Only the last `*` is ever tried again, so a pattern full of them takes no longer than the product of lengths.
+/// Only the last `*` is retried, so the time is bounded by the product of the lengths.
 fn covers(parts: &[Part], text: &[char]) -> bool {
     let (mut part, mut at) = (0, 0);
     let mut retry = None;
@@ -71,7 +71,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_star_is_any_text_and_brackets_are_a_digit() {
+    fn a_star_matches_any_text_and_brackets_a_digit() {
         let check = |pattern: &str, text: &str, expected: bool| {
             let patterns = Patterns::new(&[pattern.to_owned()]);
             assert_eq!(patterns.cover(text), expected, "{pattern} {text}");

@@ -1,4 +1,5 @@
-//! How long work waited for processors, memory and disks (PSI), on kernels that count it.
+//! Pressure stall information (PSI): the time that work waited for processors, memory and disks, on kernels that
+//! count it.
 
 use std::path::PathBuf;
 
@@ -7,7 +8,7 @@ use watchpost_policies::MetricPattern;
 use super::{HostOptions, read};
 use crate::collect::probe::{Probe, Reading, patterns};
 
-/// A metric, the file and the line of it that it is. `some` waited while others worked, `full` while none did.
+/// A metric, its file and its line. `some` is the time in which some tasks waited, `full` that in which all did.
 const COUNTERS: [(&str, &str, &str); 5] = [
     ("node_pressure_cpu_waiting_seconds_total", "cpu", "some"),
     ("node_pressure_io_waiting_seconds_total", "io", "some"),
@@ -16,7 +17,6 @@ const COUNTERS: [(&str, &str, &str); 5] = [
     ("node_pressure_memory_stalled_seconds_total", "memory", "full"),
 ];
 
-/// Pressure.
 pub(super) struct Pressure {
     directory: PathBuf,
 }
@@ -54,7 +54,7 @@ impl Probe for Pressure {
     }
 }
 
-/// `some avg10=0.00 avg60=0.00 avg300=0.00 total=123`, in microseconds.
+/// Parses `some avg10=0.00 avg60=0.00 avg300=0.00 total=123`, in microseconds.
 fn parse(text: &str, name: &str) -> Option<f64> {
     let line = text
         .lines()
@@ -71,7 +71,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pressure_is_told_in_seconds() {
+    fn pressure_is_reported_in_seconds() {
         let lines = "some avg10=0.06 avg60=0.45 avg300=1.65 total=1500000\nfull avg10=0.00 total=250000\n";
         let machine = Machine::new()
             .with("proc/pressure/cpu", lines)
@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn a_kernel_that_does_not_count_it_is_not_broken() {
+    fn a_kernel_without_psi_is_not_an_error() {
         let reading = Pressure::new(&Machine::new().options()).measure(1);
         assert_eq!(reading, Ok(Reading::default()));
         for odd in [

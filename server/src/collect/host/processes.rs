@@ -1,4 +1,4 @@
-//! How many processes and threads there are, and what they do. It knows none of them by name.
+//! The number of processes and threads, and of processes by state.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -9,23 +9,22 @@ use watchpost_policies::MetricPattern;
 use super::{HostOptions, read};
 use crate::collect::probe::{Probe, Reading, patterns};
 
-/// Reading what one process does takes some ten microseconds, so this many take a tenth of a second.
+/// Reading the state of a process takes about ten microseconds, so this many take a tenth of a second.
 const MAX_PROCESSES: usize = 10_000;
 
-/// States that are told even when nobody is in them, so that a number which falls to nothing says so.
+/// States that are reported even if no process is in them, so that their series fall to zero.
 const STATES: [char; 5] = ['D', 'R', 'S', 'T', 'Z'];
 
-/// The processes.
 pub(super) struct Processes {
     procfs: PathBuf,
-    looked_at: usize,
+    max_inspected: usize,
 }
 
 impl Processes {
     pub(super) fn new(options: &HostOptions) -> Self {
         Self {
             procfs: options.procfs.clone(),
-            looked_at: MAX_PROCESSES,
+            max_inspected: MAX_PROCESSES,
         }
     }
 
@@ -33,7 +32,7 @@ impl Processes {
         let mut states: BTreeMap<char, u64> = STATES.into_iter().map(|state| (state, 0)).collect();
         let mut threads: u64 = 0;
         for process in processes {
-            // It may have ended since it was listed.
+            // The process may have ended since it was listed.
             let Ok(stat) = fs::read(self.procfs.join(process).join("stat")) else {
                 continue;
             };
@@ -61,13 +60,13 @@ impl Probe for Processes {
         processes.retain(is_number);
         if processes.is_empty() {
             return Err(format!(
-                "{} shows no process; check that it is a mounted procfs",
+                "no processes in {}; check that it is a mounted procfs",
                 self.procfs.display()
             ));
         }
         let mut reading = Reading::default();
         reading.add("node_processes_pids", &[], processes.len() as f64, "", now_ms);
-        if processes.len() <= self.looked_at {
+        if processes.len() <= self.max_inspected {
             let (threads, states) = self.census(&processes);
             reading.add("node_processes_threads", &[], threads as f64, "", now_ms);
             for (state, count) in states {
@@ -76,9 +75,9 @@ impl Probe for Processes {
             }
         } else {
             let reason = format!(
-                "{} processes are too many to look at each; at most {} are",
+                "{} processes are too many to inspect; the maximum is {}",
                 processes.len(),
-                self.looked_at
+                self.max_inspected
             );
             reading.miss(self.name(), &["node_processes_threads", "node_processes_state"], reason);
         }
@@ -114,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn processes_are_counted_by_what_they_do() {
+    fn processes_are_counted_by_state() {
         let machine = Machine::new()
             .with("proc/1/stat", stat("init", 'S', 1))
             .with("proc/7/stat", stat("evil) R 9 (", 'D', 5))
@@ -133,14 +132,14 @@ mod tests {
     }
 
     #[test]
-    fn more_processes_than_can_be_looked_at_are_still_counted() {
+    fn processes_above_the_maximum_are_still_counted() {
         let machine = Machine::new();
         for process in 1..=3 {
             machine.write(&format!("proc/{process}/stat"), stat("some", 'S', 1));
         }
         let mut processes = Processes::new(&machine.options());
         assert_eq!(processes.measure(1).expect("measured").gaps, []);
-        processes.looked_at = 2;
+        processes.max_inspected = 2;
         let reading = processes.measure(1).expect("measured");
         assert_eq!(value(&reading, "node_processes_pids", &[]), Some(3.0));
         assert_eq!(value(&reading, "node_processes_threads", &[]), None);
@@ -148,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn a_directory_without_processes_is_no_procfs() {
+    fn a_directory_without_processes_is_not_a_procfs() {
         let error = Processes::new(&Machine::new().options())
             .measure(1)
             .expect_err("refused");

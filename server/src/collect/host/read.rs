@@ -1,29 +1,29 @@
-//! Reads what the kernel tells in files. What is read is understood elsewhere.
+//! Reads files of `proc` and `sys`. Callers parse them.
 
 use std::fs;
 use std::io::{self, ErrorKind};
 use std::path::Path;
 
-/// A file that has to be there. What is not UTF-8 in it, such as a name that someone gave a device, is replaced.
+/// Reads a required file. Invalid UTF-8, such as in a device name, is replaced.
 pub(super) fn text(path: &Path) -> Result<String, String> {
     bytes(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// The same, as it is written.
+/// Reads a required file without conversion.
 pub(super) fn bytes(path: &Path) -> Result<Vec<u8>, String> {
-    fs::read(path).map_err(|error| sentence(path, &error))
+    fs::read(path).map_err(|error| message(path, &error))
 }
 
-/// A file that not every kernel and machine has.
+/// Reads a file that some kernels and machines lack.
 pub(super) fn optional(path: &Path) -> Result<Option<String>, String> {
     match fs::read(path) {
         Ok(bytes) => Ok(Some(String::from_utf8_lossy(&bytes).into_owned())),
         Err(error) if is_absence(&error) => Ok(None),
-        Err(error) => Err(sentence(path, &error)),
+        Err(error) => Err(message(path, &error)),
     }
 }
 
-/// One number in a file that not every machine has. What is no number counts as absent.
+/// Reads a number from a file that some machines lack. Other content counts as absent.
 pub(super) fn number(path: &Path) -> Option<f64> {
     optional(path)
         .ok()??
@@ -33,19 +33,19 @@ pub(super) fn number(path: &Path) -> Option<f64> {
         .filter(|number: &f64| number.is_finite())
 }
 
-/// What is written in a file that not every machine has, without the spaces around it.
+/// Reads a file that some machines lack, and trims it.
 pub(super) fn trimmed(path: &Path) -> Option<String> {
     let text = optional(path).ok()??;
     let trimmed = text.trim();
     (!trimmed.is_empty()).then(|| trimmed.to_owned())
 }
 
-/// The names in a directory that not every machine has, sorted, as text.
+/// The sorted names in a directory that some machines lack.
 pub(super) fn names(directory: &Path) -> Result<Vec<String>, String> {
     let entries = match fs::read_dir(directory) {
         Ok(entries) => entries,
         Err(error) if is_absence(&error) => return Ok(Vec::new()),
-        Err(error) => return Err(sentence(directory, &error)),
+        Err(error) => return Err(message(directory, &error)),
     };
     let mut names: Vec<String> = entries
         .flatten()
@@ -55,7 +55,7 @@ pub(super) fn names(directory: &Path) -> Result<Vec<String>, String> {
     Ok(names)
 }
 
-/// Not there, or there without anything behind it: a kernel says so in more than one way.
+/// Whether the error means that the file or its device is absent, which kernels report in several ways.
 pub(super) fn is_absence(error: &io::Error) -> bool {
     use rustix::io::Errno;
     let absent = [Errno::NODEV, Errno::NXIO, Errno::NODATA, Errno::OPNOTSUPP, Errno::SRCH];
@@ -64,13 +64,13 @@ pub(super) fn is_absence(error: &io::Error) -> bool {
         || absent.iter().any(|errno| code == Some(errno.raw_os_error()))
 }
 
-/// Percent of a whole, between 0 and 100; of nothing there is none.
+/// The percentage, between 0 and 100; `None` if the whole is zero.
 pub(super) fn percent(part: f64, whole: f64) -> Option<f64> {
     (whole > 0.0).then(|| (part / whole * 100.0).clamp(0.0, 100.0))
 }
 
-fn sentence(path: &Path, error: &io::Error) -> String {
-    format!("{} could not be read: {error}", path.display())
+fn message(path: &Path, error: &io::Error) -> String {
+    format!("cannot read {}: {error}", path.display())
 }
 
 #[cfg(test)]
@@ -78,18 +78,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_error_names_the_file_and_what_the_system_said() {
+    fn an_error_names_the_file_and_the_cause() {
         let directory = tempfile::tempdir().expect("a directory");
         let path = directory.path().join("stat");
         let error = text(&path).expect_err("not there");
-        assert!(error.contains("/stat could not be read"), "{error}");
+        assert!(error.contains("/stat: "), "{error}");
         assert!(error.contains("No such file or directory"), "{error}");
         assert_eq!(optional(&path), Ok(None));
         assert!(optional(directory.path()).is_err(), "a directory is no file");
     }
 
     #[test]
-    fn names_that_are_not_unicode_are_read_all_the_same() {
+    fn names_that_are_not_unicode_are_converted() {
         let directory = tempfile::tempdir().expect("a directory");
         let path = directory.path().join("x");
         fs::write(&path, b"dev\xff 1\n").expect("written");
@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn percents_stay_in_bounds() {
+    fn percentages_stay_in_bounds() {
         assert_eq!(percent(1.0, 0.0), None);
         assert_eq!(percent(1.0, 4.0), Some(25.0));
         assert_eq!(percent(5.0, 4.0), Some(100.0));

@@ -1,32 +1,33 @@
-//! Understands `/proc/stat`: what the processors did since the machine began, and a few counters beside it.
+//! Parses `/proc/stat`: processor times since boot, and a few counters.
 
 use std::collections::HashMap;
 
-/// Every Linux that we run on counts in hundredths of a second, whatever its own tick is.
+/// The unit of `/proc/stat` is a hundredth of a second on all supported platforms, regardless of the kernel's
+/// own tick.
 pub(super) const TICKS_PER_SECOND: f64 = 100.0;
 
-/// The ways in which a processor spends its time, in the order of the file.
+/// The processor modes, in the order of the file.
 pub(super) const MODES: [&str; 8] = ["user", "nice", "system", "idle", "iowait", "irq", "softirq", "steal"];
 
 const IDLE: usize = 3;
 const IOWAIT: usize = 4;
 
-/// `node_exporter`'s measure: what goes back further than three seconds has begun anew, and is no slip.
+/// As in `node_exporter`: a decrease of more than three seconds is a reset of the counter.
 const RESTART_THRESHOLD_SECONDS: u64 = 300;
 
-/// Ticks spent in each mode.
+/// The ticks spent in each mode.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Ticks([u64; MODES.len()]);
 
 impl Ticks {
-    /// Each mode and its seconds.
+    /// The seconds per mode.
     pub(super) fn seconds(&self) -> impl Iterator<Item = (&'static str, f64)> {
         let seconds = self.0.map(|ticks| ticks as f64 / TICKS_PER_SECOND);
         MODES.into_iter().zip(seconds)
     }
 
-    /// The same ticks, but none fewer than before: a kernel may take back some of `iowait` and `idle`. A
-    /// processor that was switched off and on begins anew.
+    /// The ticks, with each mode at least as high as before, because a kernel may correct `iowait` and `idle`
+    /// downwards. A processor that was offline starts from zero.
     pub(super) fn not_before(self, before: Self) -> Self {
         if self.0[IDLE].saturating_add(RESTART_THRESHOLD_SECONDS) < before.0[IDLE] {
             return self;
@@ -38,7 +39,7 @@ impl Ticks {
         ticks
     }
 
-    /// What was added since then; all of it, if it began anew.
+    /// The difference; all ticks if the counters were reset.
     pub(super) fn since(self, before: Self) -> Self {
         let mut added = self;
         if self.0.iter().zip(before.0).any(|(now, before)| *now < before) {
@@ -50,7 +51,7 @@ impl Ticks {
         added
     }
 
-    /// Percent of the time in which something was done; `None` where no time has passed.
+    /// The percentage of time in which the processor was busy; `None` if no time has passed.
     pub(super) fn busy_percent(&self) -> Option<f64> {
         let all = self.0.iter().fold(0.0, |sum, ticks| sum + *ticks as f64);
         let idle = self.0[IDLE] as f64 + self.0[IOWAIT] as f64;
@@ -66,17 +67,17 @@ impl Ticks {
     }
 }
 
-/// The file, as far as it could be understood.
+/// The parsed file.
 #[derive(Debug, Default)]
 pub(super) struct Stat {
     total: Option<Ticks>,
-    /// Each processor's number and what it did, in the order of the file.
+    /// The number and the ticks of each processor, in the order of the file.
     pub(super) cores: Vec<(String, Ticks)>,
     counters: HashMap<String, u64>,
 }
 
 impl Stat {
-    /// Leaves out what it does not understand.
+    /// Lines in another format are skipped.
     pub(super) fn parse(text: &str) -> Self {
         let mut stat = Self::default();
         for line in text.lines() {
@@ -97,7 +98,7 @@ impl Stat {
         stat
     }
 
-    /// What all processors did together.
+    /// The total of all processors.
     pub(super) fn total(&self) -> Option<Ticks> {
         let sum = || self.cores.iter().map(|(_, ticks)| *ticks).reduce(Ticks::plus);
         self.total.or_else(sum)
@@ -109,7 +110,7 @@ impl Stat {
     }
 }
 
-/// An old kernel has fewer modes; one without any number has none.
+/// Old kernels have fewer modes; `None` if `idle` is missing.
 fn ticks<'w>(words: impl Iterator<Item = &'w str>) -> Option<Ticks> {
     let mut ticks = Ticks::default();
     let mut seen = 0;
@@ -117,7 +118,7 @@ fn ticks<'w>(words: impl Iterator<Item = &'w str>) -> Option<Ticks> {
         *slot = word.parse().ok()?;
         seen += 1;
     }
-    // Without the time that it was idle, a processor would seem busy all the time.
+    // Without its idle time, a processor would seem busy all the time.
     (seen > IDLE).then_some(ticks)
 }
 
@@ -126,7 +127,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_stat_is_understood() {
+    fn a_stat_file_is_parsed() {
         let stat = Stat::parse(
             "cpu  30 0 10 60 0 0 0 0 0 0\ncpu0 10 0 10 30 0 0 0 0\ncpu7 20 0 0 30\nintr 99 1 2\nctxt 5\nbtime 7\n",
         );
@@ -140,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn odd_lines_are_left_out() {
+    fn invalid_lines_are_skipped() {
         let stat = Stat::parse("cpu 1 2\ncpu0 1 2 3 x\ncpux 1 2 3 4\ncpu1 1 0 0 1\nctxt\nbtime -1\n\n");
         assert_eq!(stat.cores.len(), 1);
         assert_eq!(
@@ -158,13 +159,13 @@ mod tests {
     }
 
     #[test]
-    fn counters_do_not_go_back_but_may_begin_anew() {
+    fn counters_do_not_decrease_but_may_be_reset() {
         let before = Ticks([100, 0, 0, 1000, 50, 0, 0, 0]);
         let slipped = Ticks([110, 0, 0, 1010, 40, 0, 0, 0]).not_before(before);
         assert_eq!(slipped, Ticks([110, 0, 0, 1010, 50, 0, 0, 0]));
         assert_eq!(slipped.since(before).busy_percent(), Some(50.0));
-        let anew = Ticks([3, 0, 0, 1, 0, 0, 0, 0]).not_before(before);
-        assert_eq!(anew.since(before).busy_percent(), Some(75.0));
+        let reset = Ticks([3, 0, 0, 1, 0, 0, 0, 0]).not_before(before);
+        assert_eq!(reset.since(before).busy_percent(), Some(75.0));
         assert_eq!(before.since(before).busy_percent(), None, "no time has passed");
     }
 }

@@ -1,4 +1,4 @@
-//! What the machine and its system are called. It counts nothing.
+//! The names of the operating system, the kernel and the machine.
 
 use std::collections::HashMap;
 use std::thread;
@@ -10,10 +10,11 @@ use super::stat::Stat;
 use super::{HostOptions, read};
 use crate::collect::probe::{Probe, Reading, patterns};
 
-/// All labels of a series may have a kilobyte together, and nobody's kernel has a name that long.
-const NAME_BYTES: usize = 150;
+/// All labels of a series share one kilobyte, and real names are shorter.
+const MAX_NAME_BYTES: usize = 150;
 
-/// What is known about the machine for as long as it runs: its system, kernel, kind of processor, and their number.
+/// Facts that are constant while the machine runs: operating system, kernel, processor architecture and number
+/// of processors.
 pub fn facts(options: &HostOptions) -> Labels {
     let release = os_release(options);
     let os = release.get("PRETTY_NAME").or_else(|| release.get("NAME"));
@@ -28,10 +29,10 @@ pub fn facts(options: &HostOptions) -> Labels {
         ("machine", Sysinfo::cpu_arch()),
         ("cores", cores.to_string()),
     ];
-    Labels::new(facts.map(|(name, value)| (name, cut(value)))).expect("the names are legal, the values are cut")
+    Labels::new(facts.map(|(name, value)| (name, cut(value)))).expect("the names are legal and the values truncated")
 }
 
-/// The names of the system.
+/// The names as metrics.
 pub(super) struct System {
     options: HostOptions,
 }
@@ -90,7 +91,8 @@ struct Uname {
 }
 
 impl Uname {
-    /// sysinfo tells the names that this process sees itself; a host that is seen in files has its own.
+    /// sysinfo reports the names of this process's own view; for a host seen through mounts, its files take
+    /// precedence.
     fn read(options: &HostOptions) -> Self {
         let kernel = options.procfs.join("sys/kernel");
         let file = |name: &str| read::trimmed(&kernel.join(name));
@@ -121,7 +123,7 @@ fn os_release(options: &HostOptions) -> HashMap<String, String> {
     parse(&text.unwrap_or_default())
 }
 
-/// Lines such as `NAME="Debian GNU/Linux"`, with a shell's quotes.
+/// Parses lines such as `NAME="Debian GNU/Linux"`, with shell quoting.
 fn parse(text: &str) -> HashMap<String, String> {
     text.lines()
         .filter_map(|line| {
@@ -146,7 +148,7 @@ fn unquote(value: &str) -> String {
 }
 
 fn cut(mut text: String) -> String {
-    text.truncate(text.floor_char_boundary(NAME_BYTES));
+    text.truncate(text.floor_char_boundary(MAX_NAME_BYTES));
     text
 }
 
@@ -156,7 +158,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_system_is_called_what_its_files_say() {
+    fn names_are_read_from_files() {
         let machine = Machine::new()
             .with(
                 "etc/os-release",
@@ -196,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn quotes_are_a_shell_s() {
+    fn quotes_are_parsed_as_by_a_shell() {
         for (written, meant) in [
             ("a", "a"),
             ("\"a\"", "a"),

@@ -1,8 +1,7 @@
-//! How warm it is, by the sensors that the kernel knows. Most virtual machines have none, and nothing is wrong
-//! with them.
+//! Temperatures of the kernel's sensors. Most virtual machines have none, which is not an error.
 //!
-//! sysinfo reads these sensors too, but of two that have the same label, such as two disks of one make, it keeps
-//! one.
+//! sysinfo reads these sensors too, but of two with the same label, such as two disks of one model, it keeps
+//! only one.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -13,7 +12,6 @@ use watchpost_policies::MetricPattern;
 use super::{HostOptions, read};
 use crate::collect::probe::{Probe, Reading, patterns};
 
-/// The sensors of temperature.
 pub(super) struct Temperature {
     class: PathBuf,
 }
@@ -25,14 +23,14 @@ impl Temperature {
         }
     }
 
-    /// The sensors that chips have.
+    /// Adds the sensors of hardware monitoring chips.
     fn chips(&self, now_ms: u64, reading: &mut Reading) -> Result<(), String> {
         let directory = self.class.join("hwmon");
         let mut chips = BTreeMap::new();
         for name in read::names(&directory)? {
             let chip = directory.join(&name);
             let label = chip_label(&chip);
-            // Two chips may sit on one device.
+            // Two chips may belong to one device.
             let is_taken = chips.contains_key(&label);
             chips.insert(if is_taken { format!("{label}_{name}") } else { label }, chip);
         }
@@ -70,10 +68,11 @@ impl Temperature {
         Ok(())
     }
 
-    /// What the kernel's own cooling looks at. On small boards there is nothing else, and then it is what is judged.
+    /// Adds the thermal zones. Small boards have no other sensors; their zones are then reported as
+    /// `temperature` too.
     fn zones(&self, now_ms: u64, reading: &mut Reading) -> Result<(), String> {
         let directory = self.class.join("thermal");
-        let judged = reading
+        let is_only_source = reading
             .samples
             .iter()
             .all(|sample| sample.metric().as_str() != "temperature");
@@ -83,13 +82,13 @@ impl Temperature {
             };
             let path = directory.join(&name);
             let kind = read::trimmed(&path.join("type")).unwrap_or_default();
-            // A zone that is switched off refuses to be read.
+            // A disabled zone cannot be read.
             let Some(celsius) = read::trimmed(&path.join("temp")).as_deref().and_then(parse) else {
                 continue;
             };
             let labels = [("type", kind.as_str()), ("zone", zone)];
             reading.add("node_thermal_zone_temp", &labels, celsius, "celsius", now_ms);
-            if judged {
+            if is_only_source {
                 let labels = [("chip", kind.as_str()), ("sensor", &name)];
                 reading.add("temperature", &labels, celsius, "celsius", now_ms);
             }
@@ -121,7 +120,7 @@ fn is_sensor(name: &str) -> bool {
         .is_some_and(|number| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
-/// Thousandths of a degree.
+/// Converts thousandths of a degree.
 fn parse(text: &str) -> Option<f64> {
     text.trim()
         .parse::<i64>()
@@ -129,8 +128,8 @@ fn parse(text: &str) -> Option<f64> {
         .map(|thousandths| thousandths as f64 / 1000.0)
 }
 
-/// What `node_exporter` calls a chip: by the device that it sits on, which stays when numbers change at the next
-/// start; else by its name, else by its number.
+/// The label of a chip as in `node_exporter`: the device, which is stable across reboots; else its name, else
+/// its number.
 fn chip_label(chip: &Path) -> String {
     let device = fs::canonicalize(chip.join("device")).ok().and_then(|device| {
         let part = |path: Option<&Path>| clean(&path?.file_name()?.to_string_lossy());
@@ -166,7 +165,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_chip_is_called_by_its_device_and_a_sensor_by_its_number() {
+    fn chips_are_labelled_by_device_and_sensors_by_number() {
         let machine = Machine::new()
             .with("sys/devices/platform/coretemp.0/uevent", "")
             .with("sys/class/hwmon/hwmon3/name", "coretemp\n")
@@ -191,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn zones_are_judged_where_no_chip_has_a_sensor() {
+    fn zones_are_temperatures_if_no_chip_has_a_sensor() {
         let zoned = Machine::new()
             .with("sys/class/thermal/thermal_zone0/type", "cpu-thermal\n")
             .with("sys/class/thermal/thermal_zone0/temp", "-5000\n")
@@ -212,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn chips_of_one_name_are_told_apart() {
+    fn chips_of_the_same_name_have_unique_labels() {
         let machine = Machine::new()
             .with("sys/class/hwmon/hwmon0/name", "nvme\n")
             .with("sys/class/hwmon/hwmon0/temp1_input", "1000\n")
@@ -224,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn a_machine_without_sensors_is_not_broken() {
+    fn a_machine_without_sensors_is_not_an_error() {
         let reading = Temperature::new(&Machine::new().options()).measure(1);
         assert_eq!(reading, Ok(Reading::default()));
     }

@@ -1,4 +1,4 @@
-//! All parts together, on the machine that runs the tests.
+//! All probes together, on the machine that runs the tests.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -7,7 +7,7 @@ use watchpost_policies::{Labels, Snapshot};
 use super::*;
 
 #[test]
-fn probes_have_names_of_their_own_and_legal_patterns() {
+fn probes_have_unique_names_and_legal_patterns() {
     let probes = probes(&HostOptions::default());
     let names: HashSet<_> = probes.iter().map(|probe| probe.name()).collect();
     assert_eq!(names.len(), probes.len());
@@ -18,14 +18,14 @@ fn probes_have_names_of_their_own_and_legal_patterns() {
 }
 
 #[test]
-fn every_part_of_this_machine_is_measured_and_says_what_it_announced() {
+fn every_probe_measures_this_machine_and_declares_its_metrics() {
     let mut samples = Vec::new();
     for mut probe in probes(&HostOptions::default()) {
         for now_ms in [1, 2] {
-            let reading = probe.measure(now_ms).expect("this machine tells all");
+            let reading = probe.measure(now_ms).expect("this machine has all files");
             for sample in &reading.samples {
-                let announced = probe.metrics().iter().any(|pattern| pattern.covers(sample.metric()));
-                assert!(announced, "{} does not announce {}", probe.name(), sample.metric());
+                let is_declared = probe.metrics().iter().any(|pattern| pattern.covers(sample.metric()));
+                assert!(is_declared, "{} does not declare {}", probe.name(), sample.metric());
                 assert_eq!(sample.time_ms(), now_ms);
             }
             if now_ms == 2 {
@@ -33,7 +33,7 @@ fn every_part_of_this_machine_is_measured_and_says_what_it_announced() {
             }
         }
     }
-    let judged = [
+    let expected = [
         "cpu",
         "memory",
         "load_per_core",
@@ -41,7 +41,7 @@ fn every_part_of_this_machine_is_measured_and_says_what_it_announced() {
         "node_uname_info",
         "node_memory_MemTotal_bytes",
     ];
-    for metric in judged {
+    for metric in expected {
         assert!(
             samples.iter().any(|sample| sample.metric().as_str() == metric),
             "{metric}"
@@ -60,7 +60,7 @@ fn every_part_of_this_machine_is_measured_and_says_what_it_announced() {
 }
 
 #[test]
-fn a_machine_that_shows_nothing_is_all_sentences() {
+fn a_machine_without_files_gives_errors_that_name_them() {
     let machine = fixture::Machine::new();
     let mut outcomes = BTreeMap::new();
     for mut probe in probes(&machine.options()) {

@@ -1,4 +1,4 @@
-//! Sources that come and go while the collector runs, and one that does not block.
+//! Sources that are added and removed while the collector runs, and one that does not block.
 
 use std::sync::Mutex;
 
@@ -11,7 +11,7 @@ fn names(round: &Round) -> Vec<&str> {
 }
 
 #[test]
-fn a_source_that_is_added_is_asked_from_the_next_round_on() {
+fn an_added_source_is_measured_from_the_next_round_on() {
     collecting(vec![good("first")], async |collector, mut rounds| {
         let before = next(&mut rounds).await;
         assert_eq!(metrics(&before), ["first"]);
@@ -21,7 +21,7 @@ fn a_source_that_is_added_is_asked_from_the_next_round_on() {
             assert_eq!(
                 round.snapshot.gaps(),
                 [],
-                "a round that did not ask it does not miss it"
+                "a round that did not measure it has no gap for it"
             );
             if round.sources.len() == 2 {
                 break round;
@@ -36,11 +36,11 @@ fn a_source_that_is_added_is_asked_from_the_next_round_on() {
 }
 
 #[test]
-fn a_source_that_is_removed_is_in_no_later_round() {
+fn a_removed_source_is_in_no_later_round() {
     collecting(vec![good("first"), good("second")], async |collector, mut rounds| {
         assert_eq!(metrics(&next(&mut rounds).await), ["first", "second"]);
         collector.remove_source("second").await.expect("it was there");
-        // A round that was published before may not have been seen.
+        // A round that was published earlier may not have been received.
         rounds.borrow_and_update();
         for _ in 0..3 {
             let round = next(&mut rounds).await;
@@ -53,34 +53,34 @@ fn a_source_that_is_removed_is_in_no_later_round() {
 }
 
 #[test]
-fn a_source_that_is_removed_while_it_hangs_costs_nobody_anything_and_its_name_is_free() {
-    let (asked, questions) = tokio::sync::oneshot::channel();
-    let asked = Mutex::new(Some(asked));
+fn a_hanging_source_can_be_removed_without_delay_and_frees_its_name() {
+    let (started, starts) = tokio::sync::oneshot::channel();
+    let started = Mutex::new(Some(started));
     let (release, gate) = mpsc::channel::<()>();
     let gate = Arc::new(Mutex::new(Some(gate)));
-    let asked = Arc::new(asked);
+    let started = Arc::new(started);
     let hung = blocking(TIMEOUT * 20, move || {
-        let (asked, gate) = (asked.clone(), gate.clone());
+        let (started, gate) = (started.clone(), gate.clone());
         Scripted {
             name: "session",
             measure: Box::new(move || {
-                let asked = asked.lock().expect("nobody panicked").take().expect("it is asked once");
-                asked.send(()).expect("the test listens");
-                let gate = gate.lock().expect("nobody panicked").take().expect("it is asked once");
-                // Once it was let go, it answers at once.
+                let started = started.lock().expect("no panic").take().expect("it is measured once");
+                started.send(()).expect("the test listens");
+                let gate = gate.lock().expect("no panic").take().expect("it is measured once");
+                // Once the gate is dropped, it answers at once.
                 let _ = gate.recv();
                 Ok(one("late"))
             }),
         }
     });
     collecting(vec![good("first"), hung], async |collector, mut rounds| {
-        questions.await.expect("it is asked");
+        starts.await.expect("it is measured");
         collector.remove_source("session").await.expect("it was there");
         let round = next(&mut rounds).await;
-        assert!(round.took < TIMEOUT, "the round went on at once: {:?}", round.took);
+        assert!(round.took < TIMEOUT, "the round did not wait: {:?}", round.took);
         assert_eq!((metrics(&round), names(&round)), (vec!["first"], vec!["first"]));
         assert_eq!(round.snapshot.gaps(), []);
-        // The thread still hangs, and its answer is nobody's.
+        // The thread still hangs, and its result belongs to no source.
         let again = source("session", || Box::new(|| Ok(one("session"))));
         collector.add_source(again).await.expect("the name is free");
         drop(release);
@@ -94,7 +94,7 @@ fn a_source_that_is_removed_while_it_hangs_costs_nobody_anything_and_its_name_is
 }
 
 #[test]
-fn a_name_that_is_taken_is_refused_and_who_has_it_goes_on() {
+fn a_duplicate_name_is_rejected_and_the_existing_source_continues() {
     collecting(vec![good("first")], async |collector, mut rounds| {
         let other = source("first", || Box::new(|| Ok(one("other"))));
         let exists = SourceError::Exists("first".to_owned());
@@ -122,7 +122,7 @@ fn a_name_that_is_taken_is_refused_and_who_has_it_goes_on() {
 }
 
 #[test]
-fn a_collector_that_panics_goes_on_with_the_sources_that_it_had() {
+fn a_collector_that_panics_keeps_its_sources() {
     collecting(vec![good("first")], async |collector, mut rounds| {
         let before = next(&mut rounds).await;
         let broken: MakeSource = Box::new(|| panic!("it cannot be made"));
@@ -135,7 +135,7 @@ fn a_collector_that_panics_goes_on_with_the_sources_that_it_had() {
     });
 }
 
-/// A source that waits without a thread: it is cancelled, panics, and answers, in this order.
+/// A source without a thread: the first measurement is cancelled, the second panics, later ones succeed.
 struct Cancellable(Arc<AtomicU32>);
 
 impl Source for Cancellable {
@@ -155,11 +155,11 @@ impl Source for Cancellable {
     }
 
     fn measure(&mut self, _: u64) -> Measurement<'_> {
-        let asked = self.0.fetch_add(1, Ordering::Relaxed);
+        let measured = self.0.fetch_add(1, Ordering::Relaxed);
         Box::pin(async move {
-            match asked {
+            match measured {
                 0 => std::future::pending().await,
-                1 => panic!("asked twice"),
+                1 => panic!("measured twice"),
                 _ => Ok(one("cancellable")),
             }
         })
@@ -167,18 +167,18 @@ impl Source for Cancellable {
 }
 
 #[test]
-fn a_source_that_can_be_cancelled_is_asked_again_in_the_next_round() {
-    let asked = Arc::new(AtomicU32::new(0));
-    let make: MakeSource = Box::new(move || Box::new(Cancellable(asked.clone())));
+fn a_cancelled_source_is_measured_again_in_the_next_round() {
+    let count = Arc::new(AtomicU32::new(0));
+    let make: MakeSource = Box::new(move || Box::new(Cancellable(count.clone())));
     let seen = rounds(vec![good("first"), make], |round| round.sources["cancellable"].success);
     let last = &seen.last().expect("it answered").sources["cancellable"];
     assert_eq!(last.failures, 2, "once cancelled, once panicked");
-    // A round may have been followed by the next before it was seen.
+    // A round may be followed by the next before it is received.
     for round in &seen[..seen.len() - 1] {
         let why = round.sources["cancellable"].error.as_deref();
         let expected = [
-            "it did not answer within 100ms",
-            "it panicked: asked twice; it begins anew",
+            "no result within 100ms",
+            "it panicked: measured twice; it was restarted",
         ];
         assert!(why.is_some_and(|why| expected.contains(&why)), "{why:?}");
     }

@@ -1,20 +1,20 @@
-//! Sources that no round waits for, and answers that come too late to be heard.
+//! Slow sources, which no round waits for, and results that arrive after the timeout.
 
 use std::sync::Mutex;
 
 use super::*;
 
 #[test]
-fn no_round_waits_for_a_source_that_may_take_long_and_its_last_answer_counts() {
+fn no_round_waits_for_a_slow_source_and_its_last_result_is_reused() {
     let (release, gate) = std::sync::mpsc::channel::<()>();
     let gate = Arc::new(Mutex::new(gate));
     let make = move || {
-        let (gate, mut asked) = (gate.clone(), 0);
+        let (gate, mut measured) = (gate.clone(), 0);
         let measure = move || {
-            asked += 1;
-            if asked > 1 {
-                // It takes until the test has seen enough.
-                let _ = gate.lock().expect("nobody panicked").recv();
+            measured += 1;
+            if measured > 1 {
+                // Blocks until the test has seen enough.
+                let _ = gate.lock().expect("no panic").recv();
             }
             Ok(one("slow"))
         };
@@ -36,8 +36,7 @@ fn no_round_waits_for_a_source_that_may_take_long_and_its_last_answer_counts() {
     }
 }
 
-/// A source that no round waits for. It does what the script says, a step each time it is asked, and then waits for
-/// the test to end.
+/// A slow source. It follows the script, one step per measurement, and then waits for the end of the test.
 fn slow(timeout: Duration, script: &'static [Result<(), &'static str>], gate: mpsc::Receiver<()>) -> MakeSource {
     let gate = Arc::new(Mutex::new(gate));
     let make = move || {
@@ -45,8 +44,8 @@ fn slow(timeout: Duration, script: &'static [Result<(), &'static str>], gate: mp
         let measure = move || match steps.next() {
             Some(step) => step.map(|()| one("slow")).map_err(str::to_owned),
             None => {
-                // A test that fails may hold the gate for ever.
-                let _ = gate.lock().expect("nobody panicked").recv_timeout(TIMEOUT * 60);
+                // A failing test may never release the gate.
+                let _ = gate.lock().expect("no panic").recv_timeout(TIMEOUT * 60);
                 Ok(one("slow"))
             }
         };
@@ -59,7 +58,7 @@ fn slow(timeout: Duration, script: &'static [Result<(), &'static str>], gate: mp
 }
 
 #[test]
-fn a_failed_answer_of_a_slow_source_counts_once_and_its_last_good_one_stays_while_it_lasts() {
+fn a_failure_of_a_slow_source_counts_once_and_its_last_result_stays_valid() {
     let (release, gate) = mpsc::channel();
     let source = slow(TIMEOUT * 100, &[Ok(()), Err("the wire is cut")], gate);
     let (mut release, mut failing) = (Some(release), 0);
@@ -91,7 +90,7 @@ fn a_failed_answer_of_a_slow_source_counts_once_and_its_last_good_one_stays_whil
 }
 
 #[test]
-fn what_a_slow_source_said_last_becomes_a_gap_with_the_reason_when_it_no_longer_lasts() {
+fn an_expired_result_of_a_slow_source_becomes_a_gap() {
     let (release, gate) = mpsc::channel();
     let source = slow(TIMEOUT + TIMEOUT / 10, &[Ok(())], gate);
     let (mut release, mut gaps) = (Some(release), 0);
@@ -111,11 +110,11 @@ fn what_a_slow_source_said_last_becomes_a_gap_with_the_reason_when_it_no_longer_
             "it is measured or missing"
         );
         assert_eq!(state.samples, metrics(round).len() - 1);
-        assert!(state.failures <= 1, "the one question is counted once: {state:?}");
+        assert!(state.failures <= 1, "the one failure is counted once: {state:?}");
     }
     let last = seen.last().expect("five gaps");
     assert!(
-        last.snapshot.gaps()[0].reason.contains("did not answer within"),
+        last.snapshot.gaps()[0].reason.contains("no result within"),
         "{:?}",
         last.snapshot.gaps()
     );
@@ -124,9 +123,9 @@ fn what_a_slow_source_said_last_becomes_a_gap_with_the_reason_when_it_no_longer_
     assert_eq!(state.error.as_deref(), Some(last.snapshot.gaps()[0].reason.as_str()));
 }
 
-/// A part that hangs when it is asked first, and tells all that happens to it.
+/// A probe that hangs in its first measurement and reports all calls.
 struct Hanging {
-    told: mpsc::Sender<&'static str>,
+    events: mpsc::Sender<&'static str>,
     gate: mpsc::Receiver<()>,
 }
 
@@ -140,38 +139,38 @@ impl Probe for Hanging {
     }
 
     fn measure(&mut self, _: u64) -> Result<Reading, String> {
-        // Who listens may have heard enough.
-        let _ = self.told.send("asked");
+        // The receiver may be dropped.
+        let _ = self.events.send("measured");
         let _ = self.gate.recv_timeout(TIMEOUT * 60);
         Ok(one("hanging"))
     }
 
     fn on_discarded(&mut self) {
-        let _ = self.told.send("was not heard");
+        let _ = self.events.send("discarded");
     }
 }
 
 #[test]
-fn a_part_whose_answer_came_too_late_hears_so_before_it_is_asked_again() {
-    let (told, events) = mpsc::channel();
+fn a_probe_is_notified_of_a_discarded_result_before_it_is_measured_again() {
+    let (sender, events) = mpsc::channel();
     let gates = Arc::new(Mutex::new(Vec::new()));
     let made = gates.clone();
     let make = move || {
         let (release, gate) = mpsc::channel();
-        made.lock().expect("nobody panicked").push(release);
+        made.lock().expect("no panic").push(release);
         Hanging {
-            told: told.clone(),
+            events: sender.clone(),
             gate,
         }
     };
     let hanging = blocking(TIMEOUT, make);
     rounds(vec![good("quick"), hanging], move |round| {
         if !round.sources["hanging"].success {
-            gates.lock().expect("nobody panicked").clear();
+            gates.lock().expect("no panic").clear();
         }
         round.sources["hanging"].success
     });
     let events: Vec<_> = events.try_iter().collect();
-    assert_eq!(events[..3], ["asked", "was not heard", "asked"]);
-    assert!(events[3..].iter().all(|event| *event == "asked"), "{events:?}");
+    assert_eq!(events[..3], ["measured", "discarded", "measured"]);
+    assert!(events[3..].iter().all(|event| *event == "measured"), "{events:?}");
 }

@@ -1,5 +1,5 @@
-//! The monitor's thresholds, which are all in one setting of ours: the levels of the threshold rule as they are by
-//! default, with those in their place that a variable says. It judges nothing.
+//! Imports the monitor's threshold variables into `rules.threshold`: the default levels of the threshold rule,
+//! with those replaced that a variable sets.
 
 use std::path::Path;
 
@@ -11,25 +11,25 @@ use crate::config::origin::Origin;
 use crate::config::raw_settings::RawSettings;
 use crate::config::sources::Variable;
 
-/// The setting that holds all of them.
+/// The setting with all levels.
 const KEY: &str = "rules.threshold";
 
-/// What the threshold rule holds a metric to where nobody says anything.
+/// The default levels of a metric in the threshold rule.
 struct Levels {
     metric: &'static str,
-    /// What the monitor's variables for it begin with, if it had any.
-    called: Option<&'static str>,
+    /// The prefix of the monitor's variables, if it had any.
+    prefix: Option<&'static str>,
     warning: f64,
     alert: f64,
     missing: &'static str,
-    /// Whether the monitor took whole numbers only.
+    /// Whether the monitor accepted only integers.
     whole: bool,
 }
 
-const fn percent(metric: &'static str, called: Option<&'static str>, warning: f64, alert: f64) -> Levels {
+const fn percent(metric: &'static str, prefix: Option<&'static str>, warning: f64, alert: f64) -> Levels {
     Levels {
         metric,
-        called,
+        prefix,
         warning,
         alert,
         missing: "unknown",
@@ -37,7 +37,7 @@ const fn percent(metric: &'static str, called: Option<&'static str>, warning: f6
     }
 }
 
-/// As `wasm-rules/threshold` has them; a test compares.
+/// The defaults of `wasm-rules/threshold`; a test compares them.
 const DEFAULTS: [Levels; 5] = [
     percent("disk", Some("DISK"), 80.0, 90.0),
     percent("memory", Some("MEMORY"), 80.0, 90.0),
@@ -53,39 +53,39 @@ const DEFAULTS: [Levels; 5] = [
     },
 ];
 
-/// The monitor had no rules; this level is ours, and stays whatever its variables say.
+/// The monitor had no rules; this level always keeps Watchpost's default.
 const IGNORED_RULES: &str =
     "a rule kept failing and was quarantined; GET /api/v1/rules names it, and its audit log says how it failed";
 
 pub(super) fn is_known(name: &str) -> bool {
-    let mut called = DEFAULTS.iter().filter_map(|levels| levels.called);
-    called.any(|called| name == warning_of(called) || name == alert_of(called))
+    let mut prefix = DEFAULTS.iter().filter_map(|levels| levels.prefix);
+    prefix.any(|prefix| name == warning_of(prefix) || name == alert_of(prefix))
 }
 
-fn warning_of(called: &str) -> String {
-    format!("{called}_THRESHOLD_WARN")
+fn warning_of(prefix: &str) -> String {
+    format!("{prefix}_THRESHOLD_WARN")
 }
 
-fn alert_of(called: &str) -> String {
-    format!("{called}_THRESHOLD_ALERT")
+fn alert_of(prefix: &str) -> String {
+    format!("{prefix}_THRESHOLD_ALERT")
 }
 
-/// Fills the thresholds if nobody said any and a variable says one.
-pub(super) fn fill(given: &mut RawSettings, said: &LegacyValues<'_>, folder: &Path, mistakes: &mut ConfigErrors) {
+/// Fills the thresholds if no other layer sets them and at least one variable is set.
+pub(super) fn fill(given: &mut RawSettings, legacy: &LegacyValues<'_>, folder: &Path, errors: &mut ConfigErrors) {
     if given.unset(KEY).is_none() {
         return;
     }
     let (mut thresholds, mut origins) = (Vec::new(), Vec::new());
     for levels in &DEFAULTS {
         let mut level = |name: String, default: f64| {
-            let variable = said.find(&name, true);
+            let variable = legacy.find(&name, true);
             origins.extend(variable.map(|variable| variable.origin.clone()));
-            Level::read(said.name_of(&name), default, variable, levels.whole, mistakes)
+            Level::read(legacy.name_of(&name), default, variable, levels.whole, errors)
         };
-        let warning = levels.called.map(|called| level(warning_of(called), levels.warning));
-        let alert = levels.called.map(|called| level(alert_of(called), levels.alert));
+        let warning = levels.prefix.map(|prefix| level(warning_of(prefix), levels.warning));
+        let alert = levels.prefix.map(|prefix| level(alert_of(prefix), levels.alert));
         if let (Some(Some(warning)), Some(Some(alert))) = (&warning, &alert) {
-            mistakes.extend(crossed(warning, alert));
+            errors.extend(crossed(warning, alert));
         }
         let or = |read: Option<Option<Level>>, default: f64| read.flatten().map_or(default, |level| level.value);
         thresholds.push(json!({
@@ -107,25 +107,25 @@ pub(super) fn fill(given: &mut RawSettings, said: &LegacyValues<'_>, folder: &Pa
         1 => origins.remove(0),
         _ => Origin::Several(origins),
     };
-    given.lay_value(KEY, Ok(json!({ "thresholds": thresholds })), origin, folder, mistakes);
+    given.set_value(KEY, Ok(json!({ "thresholds": thresholds })), origin, folder, errors);
 }
 
-/// A level, and who says it.
+/// A level and its origin.
 struct Level {
     value: f64,
     name: String,
-    /// Nobody; it is the default.
+    /// `None` for the default.
     origin: Option<Origin>,
 }
 
 impl Level {
-    /// Nothing is left of a text that is no number.
+    /// `None` after an error, if the text is not a number.
     fn read(
         name: String,
         default: f64,
         variable: Option<&Variable>,
         whole: bool,
-        mistakes: &mut ConfigErrors,
+        errors: &mut ConfigErrors,
     ) -> Option<Self> {
         let Some(variable) = variable else {
             return Some(Self {
@@ -137,11 +137,11 @@ impl Level {
         let number = variable.text.trim().parse::<f64>().ok();
         let number = number.filter(|number| number.is_finite() && (!whole || number.fract() == 0.0));
         if number.is_none() {
-            let wanted = if whole { "a whole number" } else { "a number" };
+            let expected = if whole { "an integer" } else { "a number" };
             let given = quoted(&Value::from(variable.text.as_str()));
-            mistakes.push(mistake(
+            errors.push(config_error(
                 &variable.origin,
-                format!("{given} was given; write {wanted}, such as {default}"),
+                format!("{given} was given; write {expected}, such as {default}"),
             ));
         }
         Some(Self {
@@ -152,22 +152,22 @@ impl Level {
     }
 }
 
-/// A warning that comes after its alert would never be seen.
+/// A warning level above its alert level would never be reached.
 fn crossed(warning: &Level, alert: &Level) -> Option<ConfigError> {
     let origin = warning.origin.as_ref().or(alert.origin.as_ref())?;
-    let told = |level: &Level| {
-        let by = if level.origin.is_none() { " by default" } else { "" };
-        format!("{} is {}{by}", level.name, level.value)
+    let describe = |level: &Level| {
+        let suffix = if level.origin.is_none() { " by default" } else { "" };
+        format!("{} is {}{suffix}", level.name, level.value)
     };
     let remedy = format!(
-        "{} and {}; let the warning level be below the alert level, and set both if need be",
-        told(warning),
-        told(alert)
+        "{} and {}; set the warning level to at most the alert level",
+        describe(warning),
+        describe(alert)
     );
-    (warning.value > alert.value).then(|| mistake(origin, remedy))
+    (warning.value > alert.value).then(|| config_error(origin, remedy))
 }
 
-fn mistake(origin: &Origin, remedy: String) -> ConfigError {
+fn config_error(origin: &Origin, remedy: String) -> ConfigError {
     ConfigError {
         origin: origin.clone(),
         key: KEY.to_owned(),

@@ -1,4 +1,4 @@
-//! The variables that Azure itself sets: when they count, what they fill, and what lies over them.
+//! The environment variables of Azure: when they are imported, what they set, and what overrides them.
 
 use super::Case;
 
@@ -20,7 +20,7 @@ const APP: [(&str, &str); 2] = [
 ];
 
 #[test]
-fn a_workload_of_kubernetes_is_known_by_its_variables() {
+fn workload_identity_variables_are_imported() {
     let config = Case::new().toml(RESOURCES).environment(WORKLOAD).load();
     let credentials = &config.azure.credentials;
     assert_eq!(
@@ -43,7 +43,7 @@ fn a_workload_of_kubernetes_is_known_by_its_variables() {
 }
 
 #[test]
-fn an_app_of_app_service_is_known_by_its_variables_and_its_header_is_not_shown() {
+fn app_service_variables_are_imported_and_the_header_is_masked() {
     let config = Case::new().toml(RESOURCES).environment(APP).load();
     let credentials = &config.azure.credentials;
     assert_eq!(
@@ -62,7 +62,7 @@ fn an_app_of_app_service_is_known_by_its_variables_and_its_header_is_not_shown()
 }
 
 #[test]
-fn a_machine_of_azure_arc_is_known_by_its_variables() {
+fn azure_arc_variables_are_imported() {
     let arc = [
         (
             "IDENTITY_ENDPOINT",
@@ -80,7 +80,7 @@ fn a_machine_of_azure_arc_is_known_by_its_variables() {
 }
 
 #[test]
-fn half_of_what_belongs_together_and_what_belongs_to_others_says_nothing() {
+fn incomplete_variables_and_those_of_service_fabric_are_ignored() {
     let alone = Case::new().toml(RESOURCES).environment([APP[0]]).load();
     let header = Case::new().toml(RESOURCES).environment([APP[1]]).load();
     let fabric = [APP[0], APP[1], ("IDENTITY_SERVER_THUMBPRINT", "ab")];
@@ -93,26 +93,26 @@ fn half_of_what_belongs_together_and_what_belongs_to_others_says_nothing() {
 }
 
 #[test]
-fn where_azure_is_not_asked_its_variables_say_nothing_not_even_what_is_wrong() {
+fn without_azure_resources_even_invalid_variables_are_ignored() {
     let nonsense = [("AZURE_AUTHORITY_HOST", "?"), ("AZURE_FEDERATED_TOKEN_FILE", "token")];
     let config = Case::new().environment(nonsense).load();
     assert_eq!(config.azure.credentials.federated_token_file, None);
     assert_eq!(config.azure.endpoints.authority, "https://login.microsoftonline.com");
-    let told = Case::new().toml(RESOURCES).environment([nonsense[0]]).mistake();
+    let error = Case::new().toml(RESOURCES).environment([nonsense[0]]).error();
     assert!(
-        told.starts_with("environment AZURE_AUTHORITY_HOST: azure.endpoints.authority: write a URL"),
-        "{told}"
+        error.starts_with("environment AZURE_AUTHORITY_HOST: azure.endpoints.authority: not a valid base URL"),
+        "{error}"
     );
 }
 
 #[test]
-fn what_is_said_in_our_own_words_lies_over_what_azure_says() {
+fn watchpost_settings_override_azure_variables() {
     let config = Case::new()
-        .toml(&format!("{RESOURCES}[azure.credentials]\nclient_id = 'ours'\n"))
+        .toml(&format!("{RESOURCES}[azure.credentials]\nclient_id = 'configured'\n"))
         .environment(WORKLOAD)
         .flag("azure.endpoints.authority", "https://login.example")
         .load();
-    assert_eq!(config.azure.credentials.client_id.as_deref(), Some("ours"));
+    assert_eq!(config.azure.credentials.client_id.as_deref(), Some("configured"));
     assert_eq!(config.azure.credentials.tenant_id.as_deref(), Some("t"));
     assert_eq!(config.azure.endpoints.authority, "https://login.example");
 }

@@ -1,4 +1,4 @@
-//! What lies over what, and how each layer is read.
+//! The precedence of the layers, and how each is parsed.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use crate::telemetry::LogFormat;
 use crate::tls::ClientAuth;
 
 #[test]
-fn nothing_has_to_be_said() {
+fn every_setting_has_a_default() {
     let config = Case::new().load();
     assert_eq!(config.server.drain_timeout, Duration::from_secs(30));
     assert_eq!(config.server.workers, None);
@@ -39,7 +39,7 @@ fn nothing_has_to_be_said() {
 }
 
 #[test]
-fn each_layer_lies_over_the_one_below() {
+fn each_layer_overrides_the_one_below() {
     let file = "[log]\nlevel = \"warn\"\nmax_files = 7\nmax_size = \"1MiB\"\nformat = \"json\"\n";
     let case = Case::new()
         .toml(file)
@@ -59,16 +59,16 @@ fn each_layer_lies_over_the_one_below() {
 }
 
 #[test]
-fn the_environment_file_of_the_working_directory_is_second_to_the_one_beside_the_file() {
-    let beside = Case::new().toml("").dotenv("WATCHPOST_LOG__MAX_FILES=8\n");
+fn a_dotenv_file_next_to_the_configuration_overrides_that_of_the_working_directory() {
+    let next_to_file = Case::new().toml("").dotenv("WATCHPOST_LOG__MAX_FILES=8\n");
     let mut case = Case::new().dotenv("WATCHPOST_LOG__MAX_FILES=9\n");
     assert_eq!(case.load().log.max_files, 9);
-    case.sources.file = beside.sources.file.clone();
+    case.sources.file = next_to_file.sources.file.clone();
     assert_eq!(case.load().log.max_files, 8);
 }
 
 #[test]
-fn a_variable_is_read_as_what_its_setting_is() {
+fn a_variable_is_parsed_by_its_setting() {
     let config = Case::new()
         .toml("[server]\nhostname = \"edge\"\nworkers = 3\n[host]\nexclude_disks = [\"x\"]\n")
         .environment([
@@ -104,7 +104,7 @@ fn a_variable_is_read_as_what_its_setting_is() {
 }
 
 #[test]
-fn toml_and_yaml_say_the_same() {
+fn toml_and_yaml_are_equivalent() {
     let toml = Case::new().toml(
         "[tls]\nmin_version = \"1.3\"\n[[listeners]]\naddress = \"127.0.0.1:0\"\nclient_auth = \"off\"\n\
          [[tokens]]\nname = \"a\"\nsha256 = \"9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08\"\n\
@@ -124,21 +124,21 @@ fn toml_and_yaml_say_the_same() {
 }
 
 #[test]
-fn a_relative_path_begins_where_it_was_said() {
-    let elsewhere = PathBuf::from("/working");
+fn a_relative_path_begins_where_it_is_set() {
+    let working_directory = PathBuf::from("/working");
     let mut case = Case::new()
         .toml("[tls]\ncertificate = \"a/cert.pem\"\nkey = \"/etc/key.pem\"\n")
         .environment([("WATCHPOST_TLS__CLIENT_CA", "ca.pem")]);
-    case.sources.working_directory = elsewhere.clone();
+    case.sources.working_directory = working_directory.clone();
     let config = case.load();
     assert_eq!(config.tls.certificate, Some(case.folder.path().join("a/cert.pem")));
     assert_eq!(config.tls.key.as_deref(), Some(Path::new("/etc/key.pem")));
-    assert_eq!(config.tls.client_ca, Some(elsewhere.join("ca.pem")));
-    assert_eq!(config.server.data_dir, elsewhere.join("./watchpost-data"));
+    assert_eq!(config.tls.client_ca, Some(working_directory.join("ca.pem")));
+    assert_eq!(config.server.data_dir, working_directory.join("./watchpost-data"));
 }
 
 #[test]
-fn what_is_commented_out_altogether_says_nothing() {
+fn a_file_of_comments_sets_nothing() {
     for name in ["watchpost.toml", "watchpost.yaml"] {
         Case::new().file(name, "# nothing\n").load();
     }

@@ -1,4 +1,4 @@
-//! What is promised of the configuration as a whole, and what the tests of it begin with.
+//! Tests of the configuration as a whole, and their common set-up.
 
 mod azure;
 mod layers;
@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 use super::{Config, Sources};
 
-/// A folder with a file in it, and what is said besides.
+/// A directory with a configuration file, and the other layers.
 struct Case {
     folder: TempDir,
     sources: Sources,
@@ -53,22 +53,22 @@ impl Case {
     }
 
     fn load(&self) -> Config {
-        Config::load(&self.sources).unwrap_or_else(|mistakes| panic!("{mistakes}"))
+        Config::load(&self.sources).unwrap_or_else(|errors| panic!("{errors}"))
     }
 
-    /// Each mistake as `place|key|remedy`, the folder left out.
-    fn mistakes(&self) -> Vec<String> {
-        let mistakes = Config::load(&self.sources).expect_err("mistakes");
+    /// Each error as `origin: key: remedy`, without the path of the directory.
+    fn errors(&self) -> Vec<String> {
+        let errors = Config::load(&self.sources).expect_err("errors");
         let folder = format!("{}/", self.folder.path().display());
-        let lines = mistakes.to_string().replace(&folder, "");
-        assert_eq!(lines.lines().count(), mistakes.iter().count(), "one line each: {lines}");
+        let lines = errors.to_string().replace(&folder, "");
+        assert_eq!(lines.lines().count(), errors.iter().count(), "one line each: {lines}");
         lines.lines().map(str::to_owned).collect()
     }
 
-    /// The only mistake there is.
-    fn mistake(&self) -> String {
-        let mistakes = self.mistakes();
-        assert_eq!(mistakes.len(), 1, "{mistakes:#?}");
-        mistakes.into_iter().next().unwrap_or_default()
+    /// The error, if there is exactly one.
+    fn error(&self) -> String {
+        let errors = self.errors();
+        assert_eq!(errors.len(), 1, "{errors:#?}");
+        errors.into_iter().next().unwrap_or_default()
     }
 }

@@ -1,4 +1,5 @@
-//! The variables of PixCrawler's resource monitor: when they count, what they set, and what lies over them.
+//! The environment variables of PixCrawler's resource monitor: when they are imported, what they set, and what
+//! overrides them.
 
 use std::time::Duration;
 
@@ -47,9 +48,9 @@ fn the_documented_names_are_always_read() {
 }
 
 #[test]
-fn the_names_that_were_really_read_count_where_an_operator_wants_the_monitor() {
+fn bare_names_are_read_where_an_operator_enables_the_monitor() {
     let bare = || {
-        Case::new().dotenv("DB_URL=sqlite:ours.db\n").environment([
+        Case::new().dotenv("DB_URL=sqlite:local.db\n").environment([
             ("MODE", "azure"),
             ("poll_interval_seconds", "7"),
             ("DATABASE_URL", "what?"),
@@ -66,7 +67,7 @@ fn the_names_that_were_really_read_count_where_an_operator_wants_the_monitor() {
         let config = case.load();
         assert_eq!(config.mode, Mode::Azure);
         assert_eq!(config.collector.interval, Duration::from_secs(7));
-        // Of two names for one thing the monitor's own counts.
+        // Of two names for one setting, the monitor's own takes precedence.
         assert!(
             config.origins["chunks.database_url"]
                 .to_string()
@@ -78,7 +79,7 @@ fn the_names_that_were_really_read_count_where_an_operator_wants_the_monitor() {
 }
 
 #[test]
-fn all_that_is_said_in_our_own_words_lies_over_them_and_the_prefix_over_none() {
+fn watchpost_settings_override_them_and_prefixed_names_override_bare_ones() {
     let case = || {
         Case::new()
             .dotenv("PIXCRAWLER_MODE=local\nPIXCRAWLER_POLL_INTERVAL_SECONDS=20\n")
@@ -109,7 +110,7 @@ fn all_that_is_said_in_our_own_words_lies_over_them_and_the_prefix_over_none() {
 }
 
 #[test]
-fn of_one_name_the_environment_counts_before_the_file_and_an_empty_one_says_nothing() {
+fn the_environment_overrides_the_dotenv_file_and_empty_variables_are_ignored() {
     let config = Case::new()
         .toml(PIXCRAWLER_LISTENER)
         .dotenv("MODE=azure\nPOLL_INTERVAL_SECONDS=20\nCHUNK_THRESHOLD_WARN=1\nCHUNK_THRESHOLD_ALERT=2\n")
@@ -134,10 +135,10 @@ fn of_one_name_the_environment_counts_before_the_file_and_an_empty_one_says_noth
 }
 
 #[test]
-fn what_makes_no_sense_is_told_by_the_variable_that_says_it() {
+fn an_invalid_value_is_reported_with_its_variable() {
     let check = |variables: [(&str, &str); 2], expected: &str| {
-        let told = Case::new().toml(PIXCRAWLER_LISTENER).environment(variables).mistake();
-        assert_eq!(told, expected);
+        let error = Case::new().toml(PIXCRAWLER_LISTENER).environment(variables).error();
+        assert_eq!(error, expected);
     };
     check(
         [("MODE", "cloud"), ("HOME", "")],
@@ -145,7 +146,7 @@ fn what_makes_no_sense_is_told_by_the_variable_that_says_it() {
     );
     check(
         [("POLL_INTERVAL_SECONDS", "a minute"), ("HOME", "")],
-        "environment POLL_INTERVAL_SECONDS: collector.interval: \"a minute\" was given; write a whole number of \
+        "environment POLL_INTERVAL_SECONDS: collector.interval: \"a minute\" was given; write an integer number of \
          seconds, such as 60",
     );
     check(
@@ -154,27 +155,27 @@ fn what_makes_no_sense_is_told_by_the_variable_that_says_it() {
     );
     check(
         [("CHUNK_THRESHOLD_ALERT", "40.5"), ("HOME", "")],
-        "environment CHUNK_THRESHOLD_ALERT: rules.threshold: \"40.5\" was given; write a whole number, such as 40",
+        "environment CHUNK_THRESHOLD_ALERT: rules.threshold: \"40.5\" was given; write an integer, such as 40",
     );
     check(
         [("MEMORY_THRESHOLD_WARN", "95"), ("MEMORY_THRESHOLD_ALERT", "85.5")],
         "environment MEMORY_THRESHOLD_WARN: rules.threshold: MEMORY_THRESHOLD_WARN is 95 and MEMORY_THRESHOLD_ALERT \
-         is 85.5; let the warning level be below the alert level, and set both if need be",
+         is 85.5; set the warning level to at most the alert level",
     );
-    let told = Case::new()
+    let error = Case::new()
         .environment([("PIXCRAWLER_DISK_THRESHOLD_ALERT", "50")])
-        .mistake();
+        .error();
     assert!(
-        told.contains("PIXCRAWLER_DISK_THRESHOLD_WARN is 80 by default and PIXCRAWLER_DISK_THRESHOLD_ALERT is 50;"),
-        "{told}"
+        error.contains("PIXCRAWLER_DISK_THRESHOLD_WARN is 80 by default and PIXCRAWLER_DISK_THRESHOLD_ALERT is 50;"),
+        "{error}"
     );
     let rare = Case::new().environment([("PIXCRAWLER_POLL_INTERVAL_SECONDS", "7200")]);
     assert_eq!(
-        rare.mistakes()[0],
+        rare.errors()[0],
         "environment PIXCRAWLER_POLL_INTERVAL_SECONDS: collector.interval: \"7200s\" was given; write a value from \
          100ms to 1h"
     );
-    let secret = Case::new().environment([("PIXCRAWLER_DB_URL", "hunter2")]).mistake();
+    let secret = Case::new().environment([("PIXCRAWLER_DB_URL", "hunter2")]).error();
     assert!(
         secret.starts_with("environment PIXCRAWLER_DB_URL: chunks.database_url: ") && !secret.contains("hunter2"),
         "{secret}"
@@ -183,7 +184,7 @@ fn what_makes_no_sense_is_told_by_the_variable_that_says_it() {
 
 #[cfg(unix)]
 #[test]
-fn a_name_of_somebody_elses_may_hold_anything() {
+fn an_unrelated_variable_may_contain_any_bytes() {
     use std::ffi::OsString;
     use std::os::unix::ffi::OsStringExt;
     let mut case = Case::new();
@@ -192,7 +193,7 @@ fn a_name_of_somebody_elses_may_hold_anything() {
 }
 
 #[test]
-fn azure_is_asked_about_the_resource_that_is_named_and_its_secret_is_not_shown() {
+fn the_azure_resource_is_imported_and_the_secret_is_masked() {
     let id = "/subscriptions/s/resourceGroups/g/providers/Microsoft.Web/serverfarms/plan-1";
     let config = Case::new()
         .toml(PIXCRAWLER_LISTENER)

@@ -1,10 +1,10 @@
-//! What is refused, and in which words.
+//! Rejected configurations and their error messages.
 
 use super::Case;
 
 #[test]
-fn all_mistakes_of_all_layers_are_told_at_once() {
-    let mistakes = Case::new()
+fn the_errors_of_all_layers_are_reported_at_once() {
+    let errors = Case::new()
         .toml(
             "surprise = 1\n[server]\nworkers = 0\ndrain_timeout = 30\n[log]\nlevle = \"info\"\nformat = \"xml\"\n\
              [[listeners]]\naddress = \"localhost\"\ntls = \"yes\"\nclient_ath = \"off\"\n[[listeners]]\n",
@@ -12,51 +12,51 @@ fn all_mistakes_of_all_layers_are_told_at_once() {
         .environment([("WATCHPOST_LOG__MAX_FILES", "many"), ("WATCHPOST_LOG_LEVEL", "info")])
         .flag("collector.interval", "2h")
         .flag("log.colour", "red")
-        .mistakes();
+        .errors();
     let expected = [
-        "watchpost.toml: log.levle: there is no such setting; did you mean level?",
-        "watchpost.toml: surprise: there is no such setting; known here are mode, server, listeners, ",
-        "environment WATCHPOST_LOG_LEVEL: no setting is called so; did you mean WATCHPOST_LOG__LEVEL?",
-        "flag --log.colour: there is no such setting; ",
+        "watchpost.toml: log.levle: unknown setting; did you mean level?",
+        "watchpost.toml: surprise: unknown setting; known settings here are mode, server, listeners, ",
+        "environment WATCHPOST_LOG_LEVEL: unknown variable; did you mean WATCHPOST_LOG__LEVEL?",
+        "flag --log.colour: unknown setting; ",
         "watchpost.toml: server.workers: 0 was given; write a value from 1 to 512",
-        "watchpost.toml: server.drain_timeout: 30 has no unit; write \"30s\" if seconds are meant",
-        "watchpost.toml: listeners[0].client_ath: there is no such setting; did you mean client_auth?",
+        "watchpost.toml: server.drain_timeout: 30 has no unit; write \"30s\" for seconds",
+        "watchpost.toml: listeners[0].client_ath: unknown setting; did you mean client_auth?",
         "watchpost.toml: listeners[0].address: \"localhost\" was given; write an IP address and a port",
         "watchpost.toml: listeners[0].tls: \"yes\" was given; write true or false",
-        "watchpost.toml: listeners[1].address: it is missing; write an IP address and a port",
+        "watchpost.toml: listeners[1].address: missing; write an IP address and a port",
         "watchpost.toml: log.format: \"xml\" was given; write \"text\" or \"json\"",
-        "environment WATCHPOST_LOG__MAX_FILES: log.max_files: \"many\" was given; write a whole number",
+        "environment WATCHPOST_LOG__MAX_FILES: log.max_files: \"many\" was given; write a non-negative integer",
         "flag --collector.interval: collector.interval: \"2h\" was given; write a value from 100ms to 1h",
     ];
     for start in expected {
         assert!(
-            mistakes.iter().any(|told| told.starts_with(start)),
-            "{start}\nis not in\n{mistakes:#?}"
+            errors.iter().any(|error| error.starts_with(start)),
+            "{start}\nis not in\n{errors:#?}"
         );
     }
-    assert_eq!(mistakes.len(), expected.len(), "{mistakes:#?}");
+    assert_eq!(errors.len(), expected.len(), "{errors:#?}");
 }
 
 #[test]
-fn a_file_that_cannot_be_read_is_told_with_the_rest() {
+fn an_unreadable_file_is_reported_with_the_other_errors() {
     let case = Case::new()
         .toml("[log\n")
         .environment([("WATCHPOST_LOG__MAX_FILES", "0")]);
-    let mistakes = case.mistakes();
+    let errors = case.errors();
     assert!(
-        mistakes[0].starts_with("watchpost.toml: line 1 is not TOML: "),
-        "{mistakes:?}"
+        errors[0].starts_with("watchpost.toml: line 1 is not TOML: "),
+        "{errors:?}"
     );
     assert!(
-        mistakes[1].starts_with("environment WATCHPOST_LOG__MAX_FILES: log.max_files: "),
-        "{mistakes:?}"
+        errors[1].starts_with("environment WATCHPOST_LOG__MAX_FILES: log.max_files: "),
+        "{errors:?}"
     );
     let check = |name: &str, text: &str, expected: &str| {
-        let told = Case::new().file(name, text).mistake();
-        assert!(told.contains(expected), "{told}");
+        let error = Case::new().file(name, text).error();
+        assert!(error.contains(expected), "{error}");
     };
-    check("watchpost.json", "{}", "let it end in .toml");
-    check("watchpost", "", "let it end in .toml");
+    check("watchpost.json", "{}", "use a name that ends in .toml");
+    check("watchpost", "", "use a name that ends in .toml");
     check("watchpost.yaml", "- 1\n", "not a table");
     check(
         "watchpost.yaml",
@@ -65,25 +65,25 @@ fn a_file_that_cannot_be_read_is_told_with_the_rest() {
     );
     let mut missing = Case::new();
     missing.sources.file = Some(missing.folder.path().join("absent.toml"));
-    assert!(missing.mistake().contains("cannot be read"), "{}", missing.mistake());
+    assert!(missing.error().contains("cannot read the file"), "{}", missing.error());
 }
 
 #[test]
-fn settings_that_do_not_go_together_are_refused() {
+fn contradictory_settings_are_rejected() {
     let check = |text: &str, expected: &str| {
-        let told = Case::new().toml(text).mistake();
-        assert!(told.starts_with(&format!("watchpost.toml: {expected}")), "{told}");
+        let error = Case::new().toml(text).error();
+        assert!(error.starts_with(&format!("watchpost.toml: {expected}")), "{error}");
     };
     let listener = "[[listeners]]\naddress = \"127.0.0.1:1\"\n";
     check(
         &format!("{listener}tls = false\nclient_auth = \"required\""),
-        "listeners[0].client_auth: certificates need TLS",
+        "listeners[0].client_auth: client certificates need TLS",
     );
     check(
         &format!("{listener}{listener}"),
-        "listeners[1].address: 127.0.0.1:1 is listened at twice",
+        "listeners[1].address: 127.0.0.1:1 is used twice",
     );
-    check("listeners = []", "listeners: nobody could reach the server");
+    check("listeners = []", "listeners: no listeners");
     check(
         "[tls]\ncertificate = \"a\"",
         "tls.certificate: a certificate needs its private key",
@@ -103,62 +103,65 @@ fn settings_that_do_not_go_together_are_refused() {
 }
 
 #[test]
-fn limits_of_rules_are_held_to_what_the_engine_takes() {
+fn rule_limits_are_checked_by_the_engine() {
     let case = Case::new().toml("[rules.limits]\ninstances = 0\nstack_bytes = \"1GiB\"\n");
-    let mistakes = case.mistakes();
-    assert_eq!(mistakes.len(), 2, "{mistakes:?}");
-    assert!(mistakes[0].starts_with("watchpost.toml: rules.limits.instances: the limit instances is 0; "));
-    assert!(mistakes[1].starts_with("watchpost.toml: rules.limits.stack_bytes: the limit stack_bytes is 1073741824; "));
+    let errors = case.errors();
+    assert_eq!(errors.len(), 2, "{errors:?}");
+    assert!(errors[0].starts_with("watchpost.toml: rules.limits.instances: the limit instances is 0; "));
+    assert!(errors[1].starts_with("watchpost.toml: rules.limits.stack_bytes: the limit stack_bytes is 1073741824; "));
 }
 
 #[test]
-fn what_is_inside_a_list_or_a_free_table_is_not_set_alone() {
+fn elements_of_lists_and_maps_cannot_be_set_individually() {
     let check = |variable: &str, expected: &str| {
-        let told = Case::new().environment([(variable, "x")]).mistake();
-        assert!(told.contains(expected), "{told}");
+        let error = Case::new().environment([(variable, "x")]).error();
+        assert!(error.contains(expected), "{error}");
     };
-    check("WATCHPOST_LISTENERS__0__ADDRESS", "as JSON into WATCHPOST_LISTENERS");
+    check(
+        "WATCHPOST_LISTENERS__0__ADDRESS",
+        "set WATCHPOST_LISTENERS to the whole value as JSON",
+    );
     check(
         "WATCHPOST_RULES__THRESHOLD__CPU",
-        "as JSON into WATCHPOST_RULES__THRESHOLD",
+        "set WATCHPOST_RULES__THRESHOLD to the whole value as JSON",
     );
     check(
         "WATCHPOST_LOG",
-        "this is a section; set what is in it, such as WATCHPOST_LOG__",
+        "this is a section; set one of its settings, such as WATCHPOST_LOG__",
     );
-    check("WATCHPOST_LISTENERS", "it is a list of tables; write it as JSON");
-    check("WATCHPOST_TOKENS", "it is a list of tables; write it as JSON");
+    check("WATCHPOST_LISTENERS", "a list of tables; write it as JSON");
+    check("WATCHPOST_TOKENS", "a list of tables; write it as JSON");
     let mut case = Case::new().environment([("WATCHPOST_CONFIG", "x")]);
-    assert!(case.mistake().contains("no setting is called so"));
-    case.sources.others_variables = vec!["WATCHPOST_CONFIG".to_owned()];
+    assert!(case.error().contains("unknown variable"));
+    case.sources.reserved_variables = vec!["WATCHPOST_CONFIG".to_owned()];
     case.load();
 }
 
 #[cfg(unix)]
 #[test]
-fn a_variable_that_is_not_text_is_refused() {
+fn a_variable_that_is_not_utf8_is_rejected() {
     use std::ffi::OsString;
     use std::os::unix::ffi::OsStringExt;
     let mut case = Case::new();
     let value = OsString::from_vec(vec![0xff]);
     case.sources.environment = [("WATCHPOST_LOG__LEVEL", value)].into_iter().collect();
-    assert!(case.mistake().contains("UTF-8"));
+    assert!(case.error().contains("UTF-8"));
 }
 
 #[test]
-fn tokens_are_told_apart() {
+fn names_and_hashes_of_tokens_are_unique() {
     let token = |name: &str, digit: &str| format!("[[tokens]]\nname = \"{name}\"\nsha256 = \"{}\"\n", digit.repeat(64));
     let check = |text: String, expected: &str| {
-        let told = Case::new().toml(&text).mistake();
-        assert!(told.contains(expected), "{told}");
+        let error = Case::new().toml(&text).error();
+        assert!(error.contains(expected), "{error}");
     };
     check(
         token("a", "0") + &token("a", "1"),
-        "tokens[1].name: \"a\" names an earlier token",
+        "tokens[1].name: \"a\" is already the name of a token",
     );
     check(
         token("a", "0") + &token("b", "0"),
-        "tokens[1].sha256: it is the token of \"a\"",
+        "tokens[1].sha256: same token as \"a\"",
     );
     check(token("a b", "0"), "tokens[0].name: \"a b\" was given");
     check(token("", "0"), "tokens[0].name: \"\" was given");

@@ -1,9 +1,9 @@
-//! What is told of settings, and what is not.
+//! Rendered settings: origins, round trips and masked secrets.
 
 use super::Case;
 
 #[test]
-fn a_token_that_is_written_where_its_hash_belongs_is_not_repeated() {
+fn a_token_in_place_of_its_hash_is_not_repeated() {
     let hash = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08";
     let wrong = [
         "[[tokens]]\nname = \"a\"\nsha256 = \"hunter2\"\n",
@@ -12,20 +12,20 @@ fn a_token_that_is_written_where_its_hash_belongs_is_not_repeated() {
         "tokens = [\"hunter2\"]\n",
     ];
     for text in wrong {
-        let told = Case::new().toml(text).mistake();
-        assert!(!told.contains("hunter2"), "{told}");
+        let error = Case::new().toml(text).error();
+        assert!(!error.contains("hunter2"), "{error}");
     }
     let right = Case::new().toml(&format!("[[tokens]]\nname = \"a\"\nsha256 = \"{hash}\"\n"));
     let config = right.load();
     assert_eq!(config.tokens[0].sha256.expose().as_bytes()[0], 0x9f);
-    for told in [format!("{config:?}"), config.show()] {
-        assert!(!told.contains("9f86d0") && !told.contains("159, 134"), "{told}");
-        assert!(told.contains("********"), "{told}");
+    for shown in [format!("{config:?}"), config.show()] {
+        assert!(!shown.contains("9f86d0") && !shown.contains("159, 134"), "{shown}");
+        assert!(shown.contains("********"), "{shown}");
     }
 }
 
 #[test]
-fn what_is_shown_says_where_it_comes_from_and_can_be_loaded_again() {
+fn shown_settings_name_their_origin_and_can_be_loaded_again() {
     let case = Case::new()
         .toml("[log]\nmax_files = 7\n[rules.threshold]\n\"a b\" = { c = [1, -1.5, \"x\\ny\\u007f\", {}] }\n")
         .environment([("WATCHPOST_LOG__LEVEL", "debug")])
@@ -59,7 +59,7 @@ fn what_is_shown_says_where_it_comes_from_and_can_be_loaded_again() {
 }
 
 #[test]
-fn differences_are_named_by_their_keys() {
+fn differences_are_reported_by_key() {
     let one = Case::new();
     let mut config = one.load();
     let other = Case {

@@ -16,7 +16,7 @@ use openssl::pkey::PKey;
 use openssl::rsa::Rsa;
 use openssl::x509::X509;
 use watchpost::collect::azure::{
-    self, Aggregation, Credentials, Hidden, Mapping, Resource, ResourceId, Settings, Transform, ready,
+    self, Aggregation, Credentials, Hidden, Mapping, Resource, ResourceId, Settings, Transform, built_in,
 };
 use watchpost::collect::probe::Reading;
 use watchpost::collect::source::{Schedule, Source as _};
@@ -58,7 +58,7 @@ fn machine(id: &str, changed: Vec<Metric>) -> Place {
         name if name.contains("/Sec") => "CountPerSecond",
         _ => "Count",
     };
-    let all = ready("Microsoft.Compute/virtualMachines").into_iter();
+    let all = built_in("Microsoft.Compute/virtualMachines").into_iter();
     // Of two metrics of one name, the resource uses the first.
     let place = changed.into_iter().fold(Place::new(id), Place::with);
     all.fold(place, |place, ready| {

@@ -25,36 +25,33 @@ fn each_error_is_a_gap_with_a_remedy() {
     let long = Duration::from_secs(60);
     check(
         Fault::ProbeError,
-        &["trouble of its own", "500 InternalServerError: Something went wrong"],
+        &["server error of Azure", "500 InternalServerError: Something went wrong"],
     );
     check(
         Fault::Unavailable(None),
-        &["503 ServiceUnavailable", "not asked again before"],
+        &["503 ServiceUnavailable", "next attempt after"],
     );
-    check(
-        Fault::Overloaded(None),
-        &["529 TooManyRequests", "not asked again before"],
-    );
+    check(Fault::Overloaded(None), &["529 TooManyRequests", "next attempt after"]);
     check(
         Fault::Flat("The timespan is bad.".to_owned()),
         &["400 BadRequest: The timespan is bad", "azure.metrics"],
     );
     check(
         Fault::Expired,
-        &["does not take our token", "401 ExpiredAuthenticationToken", "tenant"],
+        &["rejects the token", "401 ExpiredAuthenticationToken", "tenant"],
     );
     check(
         Fault::Late(long),
         &["did not answer within 300ms", "azure.request_timeout"],
     );
     check(Fault::Slow(long), &["did not answer within 300ms"]);
-    check(Fault::Truncated, &["breaks off after"]);
-    check(Fault::Cut, &["breaks off after"]);
-    check(Fault::Reset, &["broke off"]);
-    check(Fault::Page, &["cannot be read", "Sign in to the network"]);
+    check(Fault::Truncated, &["truncated after"]);
+    check(Fault::Cut, &["truncated after"]);
+    check(Fault::Reset, &["closed the connection"]);
+    check(Fault::Page, &["cannot parse the response", "Sign in to the network"]);
     check(Fault::Padded(5 << 20), &["more than 4 MiB"]);
-    check(Fault::Status(302, String::new()), &["redirection", "azure.endpoints"]);
-    check(Fault::Status(200, String::new()), &["an empty answer"]);
+    check(Fault::Status(302, String::new()), &["redirect", "azure.endpoints"]);
+    check(Fault::Status(200, String::new()), &["empty response"]);
     check(
         Fault::Status(502, "<html>Bad\nGateway</html>".to_owned()),
         &["502: <html>Bad Gateway"],
@@ -111,11 +108,11 @@ fn a_refused_connection_is_reported() {
     says(
         &reading(settings),
         "cpu",
-        &["http://127.0.0.1:1 cannot be reached", "azure.endpoints"],
+        &["cannot connect to http://127.0.0.1:1", "azure.endpoints"],
     );
     let mut settings = self::settings(&azure, &[VM]);
     settings.endpoints.arm = "nonsense".to_owned();
-    says(&reading(settings), "cpu", &["is no address", "azure.endpoints"]);
+    says(&reading(settings), "cpu", &["is not a valid URL", "azure.endpoints"]);
 }
 
 #[test]
@@ -129,7 +126,7 @@ fn a_timeout_of_one_request_does_not_affect_the_others() {
     says(
         &reading,
         "cpu",
-        &["did not answer all questions within 1s", "azure.timeout"],
+        &["did not answer all queries within 1s", "azure.timeout"],
     );
     assert_eq!(value(&reading, "azure_network_sent_bytes"), Some(20.0));
 }

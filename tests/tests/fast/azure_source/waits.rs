@@ -18,8 +18,8 @@ fn a_throttled_source_sends_no_request_for_the_whole_subscription() {
             &waiting,
             "cpu",
             &[
-                "vm-1: Azure wants fewer questions (429",
-                "vm-2: Azure wants fewer questions (429",
+                "vm-1: Azure throttles requests (429",
+                "vm-2: Azure throttles requests (429",
             ],
         );
         assert_eq!(azure.asked().len(), 0);
@@ -39,7 +39,7 @@ fn a_wait_lasts_over_rounds_and_ends() {
         says(
             &source.measure(now).await.expect("it answers"),
             "cpu",
-            &["429", "not asked again before"],
+            &["429", "next attempt after"],
         );
         azure.clear_faults();
         azure.forget();
@@ -47,9 +47,9 @@ fn a_wait_lasts_over_rounds_and_ends() {
         says(
             &waiting,
             "cpu",
-            &["429 SubscriptionRequestsThrottled", "not asked again before"],
+            &["429 SubscriptionRequestsThrottled", "next attempt after"],
         );
-        says(&waiting, "azure_network_sent_bytes", &["429", "not asked again before"]);
+        says(&waiting, "azure_network_sent_bytes", &["429", "next attempt after"]);
         assert_eq!(azure.asked().len(), 0, "no request is sent meanwhile");
         assert_eq!(
             value(&source.measure(now + 90_000).await.expect("it answers"), "cpu"),

@@ -1,39 +1,39 @@
-//! The memory of cgroups: what each uses and may use, and whether that is all the memory there is for us. It knows
-//! nothing of the machine's own.
+//! Memory usage and limits of cgroups, and whether they apply to Watchpost's whole view of the machine (a
+//! container).
 
 use std::path::PathBuf;
 use std::slice;
 
 use super::tree::{CgroupPath, Version};
-use super::{View, field, least};
+use super::{View, field, minimum};
 use crate::collect::host::{HostOptions, read};
 
-/// The memory of the container that this process lives in, if it lives in one that may use less than the machine.
+/// The memory limit of the container that this process runs in, if it is lower than the machine's memory.
 pub(in crate::collect::host) struct Confinement {
     view: View,
-    /// What container engines leave inside.
-    marks: [PathBuf; 3],
+    /// Files that container engines create inside a container.
+    markers: [PathBuf; 3],
 }
 
 impl Confinement {
     pub(in crate::collect::host) fn new(options: &HostOptions) -> Self {
-        let marks = [".dockerenv", "run/.containerenv", "run/systemd/container"];
+        let markers = [".dockerenv", "run/.containerenv", "run/systemd/container"];
         Self {
             view: View::new(options),
-            marks: marks.map(|mark| options.rootfs.join(mark)),
+            markers: markers.map(|mark| options.rootfs.join(mark)),
         }
     }
 
-    /// What is used and what may be, in bytes.
+    /// The used and the available memory, in bytes.
     ///
-    /// A limit at the highest cgroup that is seen holds for all that is seen: that is a container. One further
-    /// down may be a service's own on a machine, and how much of its own limit Watchpost uses says nothing about
-    /// the machine; so it counts only where an engine left its mark.
+    /// A limit on the highest visible cgroup applies to everything that is visible: a container. A limit on a
+    /// lower cgroup may be that of a service on a machine, whose usage says nothing about the machine; it is
+    /// used only if a container engine left its marker file.
     pub(in crate::collect::host) fn memory(&self, machine: f64) -> Option<(f64, f64)> {
-        let seen = self.view.look().ok().flatten()?;
+        let seen = self.view.read().ok().flatten()?;
         let levels = levels(&seen.place("memory")?);
         let highest = levels.last().map(slice::from_ref)?;
-        let is_container = self.marks.iter().any(|mark| mark.exists());
+        let is_container = self.markers.iter().any(|mark| mark.exists());
         let counted = if is_container { &levels[..] } else { highest };
         let confined = counted.iter().filter_map(|level| Some((level.used?, level.limit?)));
         confined
@@ -42,17 +42,16 @@ impl Confinement {
     }
 }
 
-/// One cgroup.
 pub(super) struct Level {
     pub(super) used: Option<f64>,
     pub(super) limit: Option<f64>,
 }
 
-/// Version 1 says "unlimited" with the largest number that its pages can count.
+/// Version 1 reports "unlimited" as the largest number of pages.
 const UNLIMITED: f64 = (1_u64 << 62) as f64;
 
-/// What the kernel can take back at once is not in use, so what it read from inactive files is not counted: as
-/// the kubelet reckons when it looks for someone to evict.
+/// Inactive file cache, which the kernel can reclaim at once, is not counted as used; the kubelet computes its
+/// working set the same way.
 pub(super) fn levels(place: &CgroupPath) -> Vec<Level> {
     let (usage, limit, inactive) = match place.version {
         Version::One => ("memory.usage_in_bytes", "memory.limit_in_bytes", "total_inactive_file"),
@@ -61,12 +60,12 @@ pub(super) fn levels(place: &CgroupPath) -> Vec<Level> {
     let level = |path: &PathBuf| {
         let stat = read::trimmed(&path.join("memory.stat")).unwrap_or_default();
         let used = read::number(&path.join(usage));
-        // Version 1 tells of limits above, also of those that cannot be seen.
+        // Version 1 also reports the limits of parent cgroups, even invisible ones.
         let above = field(&stat, "hierarchical_memory_limit");
         let limits = [read::number(&path.join(limit)), above].into_iter().flatten();
         Level {
             used: used.map(|used| (used - field(&stat, inactive).unwrap_or_default()).max(0.0)),
-            limit: least(limits.filter(|limit| *limit < UNLIMITED)),
+            limit: minimum(limits.filter(|limit| *limit < UNLIMITED)),
         }
     };
     place.levels.iter().map(level).collect()
@@ -80,7 +79,7 @@ mod tests {
     const GIB: f64 = 1_073_741_824.0;
 
     #[test]
-    fn a_container_is_confined_and_a_service_on_a_machine_is_not() {
+    fn a_container_has_a_limit_and_a_service_on_a_machine_does_not() {
         let container = unified("/")
             .with("cg/memory.current", "300\n")
             .with("cg/memory.max", "1000\n");
@@ -91,7 +90,7 @@ mod tests {
         assert_eq!(
             Confinement::new(&container.options()).memory(1000.0),
             None,
-            "all of the machine"
+            "not lower than the machine's memory"
         );
         let service = unified("/a")
             .with("cg/a/memory.current", "300\n")

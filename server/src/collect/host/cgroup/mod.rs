@@ -1,5 +1,5 @@
-//! The process' own cgroup: what it uses and what it may use, in both versions. What it may use is the least that
-//! it or any cgroup above it allows, as far as they can be seen from here.
+//! Resource usage and limits of this process's own cgroup, in version 1 and 2. The effective limit is the lowest
+//! one of the cgroup and its visible ancestors.
 
 mod memory;
 mod tree;
@@ -14,7 +14,6 @@ use crate::collect::probe::{Probe, Reading, patterns};
 pub(super) use memory::Confinement;
 use tree::{CgroupPath, Version, place};
 
-/// The process' own cgroup.
 pub(super) struct Cgroup {
     view: View,
 }
@@ -36,9 +35,9 @@ impl Probe for Cgroup {
         patterns(&["watchpost_cgroup_*"])
     }
 
-    /// A kernel without cgroups, and what a cgroup does not count, are neither samples nor gaps.
+    /// A kernel without cgroups and values that a cgroup does not count are neither samples nor gaps.
     fn measure(&mut self, now_ms: u64) -> Result<Reading, String> {
-        let Some(seen) = self.view.look()? else {
+        let Some(seen) = self.view.read()? else {
             return Ok(Reading::default());
         };
         let memory = seen
@@ -46,13 +45,13 @@ impl Probe for Cgroup {
             .map(|place| memory::levels(&place))
             .unwrap_or_default();
         let own = memory.iter().find_map(|level| level.used);
-        let limit = least(memory.iter().filter_map(|level| level.limit));
+        let limit = minimum(memory.iter().filter_map(|level| level.limit));
         let cpu = Cpu::read(&seen);
         let pids = seen.place("pids");
         let processes = pids
             .as_ref()
             .and_then(|place| first(place, |level| read::number(&level.join("pids.current"))));
-        let most_processes = pids.and_then(|place| lowest(&place, |level| read::number(&level.join("pids.max"))));
+        let max_processes = pids.and_then(|place| lowest(&place, |level| read::number(&level.join("pids.max"))));
         let kills = seen.place("memory").and_then(|place| oom_kills(&place));
         let mut reading = Reading::default();
         for (metric, value, unit) in [
@@ -66,7 +65,7 @@ impl Probe for Cgroup {
                 "seconds",
             ),
             ("watchpost_cgroup_pids", processes, ""),
-            ("watchpost_cgroup_pids_limit", most_processes, ""),
+            ("watchpost_cgroup_pids_limit", max_processes, ""),
             ("watchpost_cgroup_oom_kills_total", kills, ""),
         ] {
             if let Some(value) = value {
@@ -77,14 +76,14 @@ impl Probe for Cgroup {
     }
 }
 
-/// Where cgroups are looked for.
+/// The files that describe the process's cgroups.
 struct View {
     cgroups: PathBuf,
     mounts: PathBuf,
 }
 
-/// What was found there.
-struct PreviousUsage {
+/// The content of these files.
+struct CgroupFiles {
     cgroups: String,
     mounts: Vec<Mount>,
 }
@@ -98,16 +97,16 @@ impl View {
         }
     }
 
-    fn look(&self) -> Result<Option<PreviousUsage>, String> {
+    fn read(&self) -> Result<Option<CgroupFiles>, String> {
         let Some(cgroups) = read::optional(&self.cgroups)? else {
             return Ok(None);
         };
         let mounts = mountinfo::parse(&read::bytes(&self.mounts)?);
-        Ok(Some(PreviousUsage { cgroups, mounts }))
+        Ok(Some(CgroupFiles { cgroups, mounts }))
     }
 }
 
-impl PreviousUsage {
+impl CgroupFiles {
     fn place(&self, controller: &str) -> Option<CgroupPath> {
         place(&self.cgroups, &self.mounts, controller)
     }
@@ -129,7 +128,7 @@ struct Cpu {
 }
 
 impl Cpu {
-    fn read(seen: &PreviousUsage) -> Self {
+    fn read(seen: &CgroupFiles) -> Self {
         let Some(place) = seen.place("cpu") else {
             return Self::default();
         };
@@ -157,7 +156,7 @@ impl Cpu {
     }
 }
 
-/// `50000 100000`: so much time in each period. `max` and less than nothing are no limit.
+/// Parses `50000 100000`: the quota and the period. `max` and negative values mean no limit.
 fn quota(text: &str) -> Option<f64> {
     let mut words = text.split_ascii_whitespace();
     let time: f64 = words.next()?.parse().ok()?;
@@ -165,22 +164,22 @@ fn quota(text: &str) -> Option<f64> {
     (time > 0.0 && period > 0.0).then(|| time / period)
 }
 
-/// The number beside a name: `oom_kill 3`.
+/// The number after a name: `oom_kill 3`.
 fn field(text: &str, name: &str) -> Option<f64> {
     let of_line = |line: &str| line.strip_prefix(name)?.strip_prefix(' ')?.trim().parse::<u64>().ok();
     text.lines().find_map(of_line).map(|number| number as f64)
 }
 
-/// Of the lowest cgroup that tells of it: its own, for the root of all tells nothing.
+/// The value of the lowest cgroup that has one: the process's own, because the root cgroup has none.
 fn first(place: &CgroupPath, of_level: impl Fn(&Path) -> Option<f64>) -> Option<f64> {
     place.levels.iter().find_map(|level| of_level(level))
 }
 
 fn lowest(place: &CgroupPath, of_level: impl Fn(&Path) -> Option<f64>) -> Option<f64> {
-    least(place.levels.iter().filter_map(|level| of_level(level)))
+    minimum(place.levels.iter().filter_map(|level| of_level(level)))
 }
 
-fn least(numbers: impl Iterator<Item = f64>) -> Option<f64> {
+fn minimum(numbers: impl Iterator<Item = f64>) -> Option<f64> {
     numbers.min_by(f64::total_cmp)
 }
 
@@ -203,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn the_least_limit_above_is_the_limit() {
+    fn the_lowest_limit_of_the_ancestors_applies() {
         let machine = unified("/a/b")
             .with("cg/a/b/memory.current", "5000\n")
             .with("cg/a/b/memory.stat", "anon 1\ninactive_file 1000\nactive_file 9\n")
@@ -235,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_unlimited_or_not_counted_is_absent() {
+    fn unlimited_and_uncounted_values_are_absent() {
         let machine = unified("/")
             .with("cg/cpu.stat", "usage_usec 1000000\n")
             .with("cg/cpu.max", "max 100000\n");
@@ -291,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn odd_numbers_are_no_numbers() {
+    fn invalid_numbers_are_ignored() {
         for odd in ["", "max 100000", "100000", "x y", "-1 100000", "1 0", "0 100000"] {
             assert_eq!(quota(odd), None, "{odd}");
         }

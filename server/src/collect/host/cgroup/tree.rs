@@ -1,29 +1,29 @@
-//! Where the files of the process' own cgroup are. What stands in them is read elsewhere.
+//! Locates the directories of this process's own cgroup.
 //!
-//! A process is in one cgroup of every hierarchy: of the one of version 2, and of those of version 1 that each
-//! have some controllers. `/proc/self/cgroup` says which; `/proc/self/mountinfo` says where a hierarchy is seen.
-//! A container sees its own part only, and its cgroup is then the root of what is mounted.
+//! A process is in one cgroup of each hierarchy: the one of version 2, and those of version 1, each with some
+//! controllers. `/proc/self/cgroup` names the cgroup; `/proc/self/mountinfo` says where the hierarchy is
+//! mounted. A container sees only its own part, and its cgroup is then the root of the mount.
 
 use std::path::{Component, Path, PathBuf};
 
 use crate::collect::host::mountinfo::Mount;
 
-/// The two ways in which files of cgroups are named and written.
+/// The two versions of cgroup files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Version {
     One,
     Two,
 }
 
-/// Where the process stands with one controller.
+/// The process's cgroup for one controller.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct CgroupPath {
     pub(super) version: Version,
-    /// Its cgroup, then the one above, up to the highest that is seen from here.
+    /// The directory of the cgroup, then those of its ancestors, up to the highest visible one.
     pub(super) levels: Vec<PathBuf>,
 }
 
-/// The place with a controller (`memory`); `None` where no such hierarchy is mounted.
+/// The cgroup for a controller (`memory`); `None` if no such hierarchy is mounted.
 pub(super) fn place(cgroups: &str, mounts: &[Mount], controller: &str) -> Option<CgroupPath> {
     let (version, path) = of_controller(cgroups, controller)?;
     let is_it = |mount: &&Mount| match version {
@@ -33,9 +33,9 @@ pub(super) fn place(cgroups: &str, mounts: &[Mount], controller: &str) -> Option
     let of_hierarchy = || mounts.iter().filter(is_it);
     let below = |mount: &&Mount| beneath(path, &mount.root).is_some();
     let mount = of_hierarchy().find(below).or_else(|| of_hierarchy().next())?;
-    // A path that is not below what is mounted is told from another root; what is mounted is then all we have.
+    // A path outside the mount is relative to another root; only the mount itself is then visible.
     let within = beneath(path, &mount.root).unwrap_or_default();
-    // Joined with nothing, a path would end in a slash.
+    // Rebuilt from components, because joining an empty path appends a slash.
     let own: PathBuf = mount.mount_point.join(within).components().collect();
     let levels = own
         .ancestors()
@@ -46,7 +46,7 @@ pub(super) fn place(cgroups: &str, mounts: &[Mount], controller: &str) -> Option
     })
 }
 
-/// Version 1 goes before, for a controller that it has is missing in version 2.
+/// Version 1 takes precedence, because a controller is in only one version.
 fn of_controller<'c>(cgroups: &'c str, controller: &str) -> Option<(Version, &'c str)> {
     let lines = || {
         cgroups.lines().filter_map(|line| {
@@ -65,7 +65,7 @@ fn names(list: &str, controller: &str) -> bool {
     list.split(',').any(|word| word == controller)
 }
 
-/// What of the path lies beneath the root, without a slash before it; `None` where it does not.
+/// The path relative to the root, without a leading slash; `None` if it is not below the root.
 fn beneath(path: &str, root: &str) -> Option<String> {
     let (path, root) = (Path::new(path), Path::new(root));
     let rest = path.strip_prefix(root).ok()?;
@@ -88,7 +88,7 @@ mod tests {
     const MEMORY: &str = "31 23 0:27 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n";
 
     #[test]
-    fn a_service_is_found_with_all_that_is_above_it() {
+    fn a_service_is_found_with_its_ancestors() {
         let found = levels("0::/system.slice/a.service\n", UNIFIED, "memory").expect("found");
         assert_eq!(found.0, Version::Two);
         let expected = [
@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn a_container_is_the_root_of_what_it_sees() {
+    fn the_cgroup_of_a_container_is_the_root_of_the_mount() {
         let check = |cgroups: &str, mounts: &str, expected: &str| {
             let found = levels(cgroups, mounts, "memory").expect("found");
             assert_eq!(found.1, [expected], "{cgroups} {mounts}");

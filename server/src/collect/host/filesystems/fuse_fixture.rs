@@ -1,5 +1,5 @@
-//! A file system that really hangs: FUSE, with a server that does not answer, or does, or dies. Root is needed,
-//! and `/dev/fuse`.
+//! A real hanging file system for tests: FUSE with a server that does not answer, answers, or dies. Requires
+//! root and `/dev/fuse`.
 
 use std::ffi::CString;
 use std::fs::{self, File};
@@ -16,14 +16,14 @@ use tempfile::TempDir;
 use super::super::fixture::{Machine, value};
 use super::*;
 
-/// A mounted file system. Dropping it lets everyone go who waits for it.
+/// A mounted file system. Dropping it releases all waiting threads.
 struct Fuse {
     directory: TempDir,
     device: Option<File>,
 }
 
 impl Fuse {
-    /// The kernel asks the server to introduce itself, and until it does, all others wait.
+    /// Mounts without answering the kernel's INIT request, so all other requests wait.
     fn mounted() -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         let device = File::options().read(true).write(true).open("/dev/fuse");
@@ -48,13 +48,13 @@ impl Fuse {
         self.directory.path()
     }
 
-    /// Answers from now on, until the mount is gone. The file system says that it is a quarter full.
+    /// Answers from now on, until the mount is removed. Reports 25 percent usage.
     fn answer(&mut self) {
         let device = self.device.take().expect("it answers once");
         thread::spawn(move || serve(device));
     }
 
-    /// The server is gone, and the kernel says so to everyone who waits.
+    /// Closes the device, so the kernel fails all waiting requests.
     fn die(&mut self) {
         self.device = None;
     }
@@ -63,7 +63,7 @@ impl Fuse {
 impl Drop for Fuse {
     fn drop(&mut self) {
         self.die();
-        // The directory cannot be removed while something is mounted there; a test that failed has said enough.
+        // The directory can only be removed after the unmount; a failed test has already reported its error.
         let _ = unmount(self.path(), UnmountFlags::DETACH);
     }
 }
@@ -71,7 +71,7 @@ impl Drop for Fuse {
 const STATFS: u32 = 17;
 const INIT: u32 = 26;
 
-/// Just enough of the protocol: who we are, and how full. Reading fails when the mount is gone.
+/// The minimal protocol: INIT and STATFS. Reading fails when the mount is removed.
 fn serve(mut device: File) {
     let mut request = vec![0; 256 * 1024];
     while let Ok(length) = device.read(&mut request) {
@@ -103,7 +103,7 @@ fn words(words: &[u32]) -> Vec<u8> {
     words.iter().flat_map(|word| word.to_ne_bytes()).collect()
 }
 
-/// A machine with two mounts, the real root and one that is ours.
+/// A machine with two mounts: the real root and the test's own.
 struct Scene {
     machine: Machine,
     filesystems: Filesystems,
@@ -114,11 +114,11 @@ impl Scene {
     fn new(threads: &'static str, fuse: &Fuse) -> Self {
         let own = fs::read_to_string("/proc/self/mountinfo").expect("every process has one");
         let points = [PathBuf::from("/"), fuse.path().to_owned()];
-        let is_ours = |line: &&str| {
+        let is_relevant = |line: &&str| {
             let mount = mountinfo::parse(line.as_bytes());
             mount.first().is_some_and(|mount| points.contains(&mount.mount_point))
         };
-        let lines: Vec<_> = own.lines().filter(is_ours).collect();
+        let lines: Vec<_> = own.lines().filter(is_relevant).collect();
         assert_eq!(lines.len(), 2, "{own}");
         let machine = Machine::new().with("proc/self/mountinfo", lines.join("\n"));
         let options = HostOptions {
@@ -127,10 +127,10 @@ impl Scene {
             exclude_types: Vec::new(),
             ..machine.options()
         };
-        let askers = StatfsPool::new(threads, options.mount_timeout, Arc::new(usage));
+        let pool = StatfsPool::new(threads, options.mount_timeout, Arc::new(usage));
         Self {
             machine,
-            filesystems: Filesystems::asked_by(&options, askers),
+            filesystems: Filesystems::with_pool(&options, pool),
             threads,
         }
     }
@@ -157,9 +157,9 @@ impl Scene {
         let tasks = fs::read_dir("/proc/self/task")
             .expect("every process has some")
             .flatten();
-        let is_ours = |name: io::Result<String>| name.is_ok_and(|name| name.trim() == self.threads);
+        let is_worker = |name: io::Result<String>| name.is_ok_and(|name| name.trim() == self.threads);
         tasks
-            .filter(|task| is_ours(fs::read_to_string(task.path().join("comm"))))
+            .filter(|task| is_worker(fs::read_to_string(task.path().join("comm"))))
             .count()
     }
 }
@@ -172,17 +172,17 @@ fn disk(reading: &Reading, point: &str) -> Option<f64> {
 }
 
 #[test]
-fn a_hung_file_system_costs_one_gap_and_is_measured_when_it_answers_again() {
+fn a_hung_file_system_is_one_gap_and_is_measured_when_it_answers_again() {
     let mut fuse = Fuse::mounted();
     let point = fuse.path().display().to_string();
     let mut scene = Scene::new("hung-and-back", &fuse);
     for round in 0..20 {
         let begun = Instant::now();
         let reading = scene.measure(1_700_000_000_000 + round * 1000);
-        // Only the first round has to find out.
-        let patience = if round == 0 { 5000 } else { 900 };
+        // Only the first round waits for the timeout.
+        let max_ms = if round == 0 { 5000 } else { 900 };
         assert!(
-            begun.elapsed() < Duration::from_millis(patience),
+            begun.elapsed() < Duration::from_millis(max_ms),
             "round {round}: {:?}",
             begun.elapsed()
         );
@@ -212,13 +212,13 @@ fn a_hung_file_system_costs_one_gap_and_is_measured_when_it_answers_again() {
 }
 
 #[test]
-fn a_file_system_whose_server_died_lets_its_thread_go_and_is_forgotten_when_unmounted() {
+fn a_file_system_whose_server_died_releases_its_thread_and_is_dropped_when_unmounted() {
     let mut fuse = Fuse::mounted();
     let mut scene = Scene::new("hung-and-gone", &fuse);
     assert!(scene.measure(1).gaps[0].reason.contains("does not answer"));
     fuse.die();
     let died = |reading: &Reading| reading.gaps[0].reason.contains("not connected");
-    scene.measure_until("its server is gone", died);
+    scene.measure_until("the server is gone", died);
     assert!(scene.threads() <= 2, "{} threads", scene.threads());
     unmount(fuse.path(), UnmountFlags::DETACH).expect("unmounted");
     let mounts = fs::read_to_string(scene.machine.path().join("proc/self/mountinfo")).expect("written before");

@@ -1,5 +1,5 @@
-//! How full file systems are. One that does not answer, such as a share whose server is gone, costs a gap and
-//! keeps nobody waiting: how it is asked is told in `askers`, and here is what becomes of the answers.
+//! Usage of file systems. One that hangs, such as a share whose server is down, is a gap and does not delay the
+//! others; `statfs_pool` runs the calls, and this module converts their results.
 
 #[cfg(test)]
 mod fuse_fixture;
@@ -24,34 +24,33 @@ use usage::usage;
 
 const METRICS: [&str; 3] = ["disk", "inodes", "node_filesystem_*"];
 
-/// The file systems.
 pub(super) struct Filesystems {
     procfs: PathBuf,
     rootfs: PathBuf,
     excluded_mounts: Patterns,
     excluded_types: Patterns,
-    askers: StatfsPool,
+    pool: StatfsPool,
 }
 
 impl Filesystems {
     pub(super) fn new(options: &HostOptions) -> Self {
-        Self::asked_by(
+        Self::with_pool(
             options,
             StatfsPool::new("file-systems", options.mount_timeout, Arc::new(usage)),
         )
     }
 
-    fn asked_by(options: &HostOptions, askers: StatfsPool) -> Self {
+    fn with_pool(options: &HostOptions, pool: StatfsPool) -> Self {
         Self {
             procfs: options.procfs.clone(),
             rootfs: options.rootfs.clone(),
             excluded_mounts: Patterns::new(&options.exclude_mounts),
             excluded_types: Patterns::new(&options.exclude_types),
-            askers,
+            pool,
         }
     }
 
-    /// What is mounted, as the first process sees it: a service may be shown less than there is.
+    /// The mounts of process 1, because a service may see fewer than the host has.
     fn mounts(&self) -> Result<Vec<Mount>, String> {
         let mut mounts = match read::bytes(&self.procfs.join("1/mountinfo")) {
             Ok(text) => mountinfo::parse(&text),
@@ -93,7 +92,7 @@ impl Probe for Filesystems {
 
     fn measure(&mut self, now_ms: u64) -> Result<Reading, String> {
         let mounts = self.mounts()?;
-        let asked: Vec<_> = mounts
+        let requests: Vec<_> = mounts
             .iter()
             .map(|mount| MountRequest {
                 key: MountKey::of(mount),
@@ -101,16 +100,16 @@ impl Probe for Filesystems {
                 is_local: !is_remote(&mount.fstype),
             })
             .collect();
-        let outcomes = self.askers.ask(&asked, now_ms);
+        let outcomes = self.pool.query(&requests, now_ms);
         let mut reading = Reading::default();
         for (mount, outcome) in mounts.iter().zip(outcomes) {
-            tell(mount, &outcome, now_ms, &mut reading);
+            add_usage(mount, &outcome, now_ms, &mut reading);
         }
         Ok(reading)
     }
 }
 
-/// Many things can be mounted at one point, one over the other, and only the last is seen.
+/// Of several mounts at one point, only the last is visible.
 fn last_of_each_point(mut mounts: Vec<Mount>) -> Vec<Mount> {
     let mut seen = HashSet::new();
     mounts.reverse();
@@ -119,7 +118,7 @@ fn last_of_each_point(mut mounts: Vec<Mount>) -> Vec<Mount> {
     mounts
 }
 
-/// Types that someone else answers for: a server, or a program in user space.
+/// Types whose calls depend on a server or a user-space program.
 fn is_remote(fstype: &str) -> bool {
     let whole = [
         "9p",
@@ -143,7 +142,7 @@ fn is_remote(fstype: &str) -> bool {
     fstype.starts_with("nfs") || fstype.starts_with("fuse") || fstype.starts_with("beegfs") || whole.contains(&fstype)
 }
 
-fn tell(mount: &Mount, outcome: &StatfsOutcome, now_ms: u64, reading: &mut Reading) {
+fn add_usage(mount: &Mount, outcome: &StatfsOutcome, now_ms: u64, reading: &mut Reading) {
     let point = mount.mount_point.to_string_lossy();
     let labels = [
         ("device", mount.device.as_str()),
@@ -152,29 +151,31 @@ fn tell(mount: &Mount, outcome: &StatfsOutcome, now_ms: u64, reading: &mut Readi
     ];
     let mut miss = |reason: String| reading.miss("host.filesystems", &METRICS, reason);
     if let Err(error) = Labels::new(labels) {
-        return miss(format!("the file system at {point} cannot be named: {error}"));
+        return miss(format!("the file system at {point} has no legal labels: {error}"));
     }
     match outcome {
-        StatfsOutcome::Told(_) => {}
-        StatfsOutcome::Refused(error) => miss(format!("the file system at {point} ({}) failed: {error}", mount.fstype)),
-        StatfsOutcome::Silent { since_ms } => miss(format!(
-            "the file system at {point} ({} from {}) does not answer since {}; look at its server, or unmount it with \
+        StatfsOutcome::Measured(_) => {}
+        StatfsOutcome::Failed(error) => miss(format!("the file system at {point} ({}) failed: {error}", mount.fstype)),
+        StatfsOutcome::Hanging { since_ms } => miss(format!(
+            "the file system at {point} ({} from {}) has not answered since {}; check its server, or unmount it with \
              umount -l",
             mount.fstype,
             mount.device,
             instant(*since_ms)
         )),
-        StatfsOutcome::NotAsked { reason } => miss(format!("the file system at {point} was not asked: {reason}")),
+        StatfsOutcome::NotQueried { reason } => miss(format!("the file system at {point} was not queried: {reason}")),
     }
     let mut add = |metric: &str, value: f64, unit: &str| reading.add(metric, &labels, value, unit, now_ms);
     let as_number = |is: bool| if is { 1.0 } else { 0.0 };
     add("node_filesystem_readonly", as_number(mount.is_read_only), "");
     add(
         "node_filesystem_device_error",
-        as_number(!matches!(outcome, StatfsOutcome::Told(_))),
+        as_number(!matches!(outcome, StatfsOutcome::Measured(_))),
         "",
     );
-    let StatfsOutcome::Told(usage) = outcome else { return };
+    let StatfsOutcome::Measured(usage) = outcome else {
+        return;
+    };
     add("node_filesystem_size_bytes", usage.bytes(usage.blocks), "bytes");
     add("node_filesystem_free_bytes", usage.bytes(usage.free), "bytes");
     add("node_filesystem_avail_bytes", usage.bytes(usage.available), "bytes");

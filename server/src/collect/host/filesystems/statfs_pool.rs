@@ -1,9 +1,8 @@
-//! Threads that ask file systems how full they are, and that are left behind when one does not answer. What a
-//! thread asks is a function; what is mounted is told by who calls.
+//! A pool of threads that call statfs. A call to a dead file system may block forever and cannot be cancelled,
+//! so its thread is abandoned, and the mount is not queried again until the call returns.
 //!
-//! A thread that waits for a dead file system cannot be woken by anybody. So it is abandoned, and its mount is
-//! not asked again until the thread comes back by itself. The number of abandoned threads is bounded, and the
-//! last places are kept for mounts that deserve them. As long as all answer, one thread asks all of them.
+//! The number of abandoned threads is limited, and the last slots are reserved for mounts that answered before
+//! and for local ones. As long as all mounts answer, one thread queries all of them.
 
 use std::collections::HashSet;
 use std::io;
@@ -16,22 +15,22 @@ use std::time::{Duration, Instant};
 use super::Mount;
 use super::usage::Usage;
 
-/// So many threads may wait for mounts of which nothing is known yet.
+/// The maximum number of waiting threads for a mount that has not answered before.
 const MAX_NEW_WORKERS: usize = 8;
 
-/// So many may, if the mount in question answered the last time, for it probably will again.
+/// The maximum for a mount that answered last time, and probably will again.
 const MAX_WORKERS: usize = 12;
 
-/// So many may, if moreover nobody else answers for it. Nothing is asked beyond that.
+/// The maximum if that mount is also local. No thread is started beyond it.
 const MAX_WORKERS_LOCAL: usize = 16;
 
-/// A file system that is well answers in microseconds. While one takes longer than this, the next is asked beside it.
+/// A healthy file system answers in microseconds. If one takes longer, the next is queried in parallel.
 const INLINE_WAIT: Duration = Duration::from_millis(50);
 
-/// A thread asks one question of the kernel and needs next to no stack.
+/// A thread makes one system call and needs little stack.
 const STACK_BYTES: usize = 128 * 1024;
 
-/// What tells a mount from every other, also from the next one at the same point.
+/// The identity of a mount, different from that of a later mount at the same point.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct MountKey {
     id: u64,
@@ -49,47 +48,47 @@ impl MountKey {
     }
 }
 
-/// A mount that is asked.
+/// A mount to query.
 #[derive(Clone, Debug)]
 pub(super) struct MountRequest {
     pub(super) key: MountKey,
     pub(super) path: PathBuf,
-    /// Whether nobody but the kernel answers for it.
+    /// Whether the kernel alone answers, without a server or a user-space program.
     pub(super) is_local: bool,
 }
 
-/// What came of asking.
+/// The result of querying a mount.
 #[derive(Debug)]
 pub(super) enum StatfsOutcome {
-    Told(Usage),
-    Refused(io::Error),
-    /// It was asked then, and a thread still waits for it.
-    Silent {
+    Measured(Usage),
+    Failed(io::Error),
+    /// A thread has been waiting for the answer since then.
+    Hanging {
         since_ms: u64,
     },
-    NotAsked {
+    NotQueried {
         reason: String,
     },
 }
 
-/// What a thread asks of the kernel.
+/// The system call; replaced in tests.
 pub(super) type StatfsFn = Arc<dyn Fn(&Path) -> io::Result<Usage> + Send + Sync>;
 
-/// The threads.
+/// The pool.
 pub(super) struct StatfsPool {
     name: String,
-    patience: Duration,
-    question: StatfsFn,
+    timeout: Duration,
+    statfs: StatfsFn,
     idle: Vec<StatfsWorker>,
     abandoned: Vec<Pending>,
-    /// The mounts that answered when they were asked last.
+    /// The mounts that answered the last query.
     known: HashSet<MountKey>,
     answers: Receiver<Answer>,
     to_answers: Sender<Answer>,
-    last_asker: u64,
+    last_worker: u64,
 }
 
-/// One thread. It ends when this is dropped, as soon as it has its answer.
+/// A thread. It ends after its current call when this is dropped.
 struct StatfsWorker {
     id: u64,
     paths: Sender<PathBuf>,
@@ -97,126 +96,129 @@ struct StatfsWorker {
 
 /// A thread that waits for an answer.
 struct Pending {
-    asker: StatfsWorker,
+    worker: StatfsWorker,
     key: MountKey,
     since: Instant,
     since_ms: u64,
 }
 
 struct Answer {
-    asker: u64,
+    worker: u64,
     usage: io::Result<Usage>,
 }
 
-/// The mounts of one round.
+/// The queries of one round.
 struct Round<'m> {
     mounts: &'m [MountRequest],
     now_ms: u64,
     outcomes: Vec<Option<StatfsOutcome>>,
-    /// Places of mounts that are still to be asked, the next one last.
+    /// Indexes of the mounts still to be queried, the next one last.
     queue: Vec<usize>,
-    /// Threads that wait, and the places of their mounts.
+    /// Waiting threads, with the indexes of their mounts.
     waiting: Vec<(usize, Pending)>,
 }
 
 impl StatfsPool {
-    /// The name is for those who look at the process' threads.
-    pub(super) fn new(name: &str, patience: Duration, question: StatfsFn) -> Self {
+    /// `name` is the name of the threads.
+    pub(super) fn new(name: &str, timeout: Duration, statfs: StatfsFn) -> Self {
         let (to_answers, answers) = mpsc::channel();
         Self {
             name: name.to_owned(),
-            patience,
-            question,
+            timeout,
+            statfs,
             idle: Vec::new(),
             abandoned: Vec::new(),
             known: HashSet::new(),
             answers,
             to_answers,
-            last_asker: 0,
+            last_worker: 0,
         }
     }
 
-    /// Asks all mounts, and says of each in the same order what came of it. The patience is for one mount; as
-    /// mounts are asked side by side when they are slow, some that are dead do not add up.
-    pub(super) fn ask(&mut self, mounts: &[MountRequest], now_ms: u64) -> Vec<StatfsOutcome> {
-        self.welcome_those_who_came_back();
-        self.forget_what_is_gone(mounts);
+    /// Queries all mounts and returns their results in the same order. The timeout is per mount; slow mounts are
+    /// queried in parallel, so the timeouts of several dead ones do not add up.
+    pub(super) fn query(&mut self, mounts: &[MountRequest], now_ms: u64) -> Vec<StatfsOutcome> {
+        self.recover_workers();
+        self.forget_removed_mounts(mounts);
         let mut round = Round {
             mounts,
             now_ms,
-            outcomes: mounts.iter().map(|mount| self.still_silent(mount)).collect(),
+            outcomes: mounts.iter().map(|mount| self.still_hanging(mount)).collect(),
             queue: Vec::new(),
             waiting: Vec::new(),
         };
         round.queue = (0..mounts.len())
             .filter(|place| round.outcomes[*place].is_none())
             .collect();
-        // The safest go first, so that they have been asked before others take all threads.
+        // The mounts with the highest limit go first, before others occupy all threads.
         round
             .queue
-            .sort_by_key(|place| (self.most_threads(&mounts[*place]), usize::MAX - place));
+            .sort_by_key(|place| (self.max_threads(&mounts[*place]), usize::MAX - place));
         while !(round.queue.is_empty() && round.waiting.is_empty()) {
-            self.hand_out(&mut round);
+            self.start_queries(&mut round);
             self.wait(&mut round);
         }
-        // One is enough for a round in which all is well.
+        // One idle thread is enough for the next round if all mounts answer.
         self.idle.truncate(1);
-        let told =
-            |outcome: Option<StatfsOutcome>| outcome.expect("a place leaves the queue and the wait with its outcome");
-        round.outcomes.into_iter().map(told).collect()
+        let outcome =
+            |outcome: Option<StatfsOutcome>| outcome.expect("every mount that leaves the queue has an outcome");
+        round.outcomes.into_iter().map(outcome).collect()
     }
 
-    fn welcome_those_who_came_back(&mut self) {
+    fn recover_workers(&mut self) {
         while let Ok(answer) = self.answers.try_recv() {
-            self.welcome(&answer);
+            self.recover_worker(&answer);
         }
     }
 
-    /// What it says is old; its mount is asked anew.
-    fn welcome(&mut self, answer: &Answer) {
+    /// The late result is outdated; the mount is queried again.
+    fn recover_worker(&mut self, answer: &Answer) {
         if let Some(at) = self
             .abandoned
             .iter()
-            .position(|waiting| waiting.asker.id == answer.asker)
+            .position(|waiting| waiting.worker.id == answer.worker)
         {
             let waiting = self.abandoned.swap_remove(at);
-            self.idle.push(waiting.asker);
+            self.idle.push(waiting.worker);
         }
     }
 
-    /// A thread that waits for a mount that is gone still counts, until it comes back.
-    fn forget_what_is_gone(&mut self, mounts: &[MountRequest]) {
+    /// An abandoned thread counts even if its mount was removed, until its call returns.
+    fn forget_removed_mounts(&mut self, mounts: &[MountRequest]) {
         let there: HashSet<_> = mounts.iter().map(|mount| &mount.key).collect();
         self.known.retain(|key| there.contains(key));
     }
 
-    fn still_silent(&self, mount: &MountRequest) -> Option<StatfsOutcome> {
+    fn still_hanging(&self, mount: &MountRequest) -> Option<StatfsOutcome> {
         let waiting = self.abandoned.iter().find(|waiting| waiting.key == mount.key)?;
-        Some(StatfsOutcome::Silent {
+        Some(StatfsOutcome::Hanging {
             since_ms: waiting.since_ms,
         })
     }
 
-    /// How many threads may wait, this one included, when this mount is asked.
-    fn most_threads(&self, mount: &MountRequest) -> (usize, bool) {
-        let most = match (self.known.contains(&mount.key), mount.is_local) {
+    /// The maximum number of waiting threads, including this one, when this mount is queried.
+    fn max_threads(&self, mount: &MountRequest) -> (usize, bool) {
+        let max = match (self.known.contains(&mount.key), mount.is_local) {
             (true, true) => MAX_WORKERS_LOCAL,
             (true, false) => MAX_WORKERS,
             (false, _) => MAX_NEW_WORKERS,
         };
-        (most, mount.is_local)
+        (max, mount.is_local)
     }
 
-    /// Asks the next mounts, if there is room for more threads and those that wait have waited long enough.
-    fn hand_out(&mut self, round: &mut Round<'_>) {
+    /// Queries the next mounts, if the limit allows another thread and the waiting ones are slow.
+    fn start_queries(&mut self, round: &mut Round<'_>) {
         while let Some(place) = round.queue.last().copied() {
             let mount = &round.mounts[place];
-            if self.abandoned.len() + round.waiting.len() >= self.most_threads(mount).0 {
+            if self.abandoned.len() + round.waiting.len() >= self.max_threads(mount).0 {
                 if !round.waiting.is_empty() {
                     return;
                 }
-                let reason = format!("{} threads wait for others that do not answer", self.abandoned.len());
-                round.outcomes[place] = Some(StatfsOutcome::NotAsked { reason });
+                let reason = format!(
+                    "{} threads wait for file systems that do not answer",
+                    self.abandoned.len()
+                );
+                round.outcomes[place] = Some(StatfsOutcome::NotQueried { reason });
                 round.queue.pop();
                 continue;
             }
@@ -224,25 +226,25 @@ impl StatfsPool {
                 return;
             }
             round.queue.pop();
-            match self.set_out(mount, round.now_ms) {
+            match self.send_query(mount, round.now_ms) {
                 Ok(waiting) => round.waiting.push((place, waiting)),
                 Err(error) => {
-                    let reason = format!("no thread could be started: {error}");
-                    round.outcomes[place] = Some(StatfsOutcome::NotAsked { reason });
+                    let reason = format!("cannot start a thread: {error}");
+                    round.outcomes[place] = Some(StatfsOutcome::NotQueried { reason });
                 }
             }
         }
     }
 
-    fn set_out(&mut self, mount: &MountRequest, now_ms: u64) -> io::Result<Pending> {
-        let asker = match self.idle.pop() {
-            Some(asker) => asker,
+    fn send_query(&mut self, mount: &MountRequest, now_ms: u64) -> io::Result<Pending> {
+        let worker = match self.idle.pop() {
+            Some(worker) => worker,
             None => self.start()?,
         };
-        // Only a thread that panicked does not listen; its mount is then silent, and that is what it looks like.
-        let _ = asker.paths.send(mount.path.clone());
+        // Sending fails only if the thread panicked; the mount then times out.
+        let _ = worker.paths.send(mount.path.clone());
         Ok(Pending {
-            asker,
+            worker,
             key: mount.key.clone(),
             since: Instant::now(),
             since_ms: now_ms,
@@ -251,21 +253,21 @@ impl StatfsPool {
 
     #[expect(
         clippy::disallowed_methods,
-        reason = "a call to a file system may never return, and then nobody waits for its thread"
+        reason = "a call to a file system may never return, so its thread must not be awaited"
     )]
     fn start(&mut self) -> io::Result<StatfsWorker> {
-        self.last_asker += 1;
-        let id = self.last_asker;
-        let (paths, to_ask) = mpsc::channel::<PathBuf>();
-        let question = Arc::clone(&self.question);
+        self.last_worker += 1;
+        let id = self.last_worker;
+        let (paths, requests) = mpsc::channel::<PathBuf>();
+        let statfs = Arc::clone(&self.statfs);
         let answers = self.to_answers.clone();
         thread::Builder::new()
             .name(self.name.clone())
             .stack_size(STACK_BYTES)
             .spawn(move || {
-                for path in to_ask {
-                    let usage = question(&path);
-                    if answers.send(Answer { asker: id, usage }).is_err() {
+                for path in requests {
+                    let usage = statfs(&path);
+                    if answers.send(Answer { worker: id, usage }).is_err() {
                         return;
                     }
                 }
@@ -273,9 +275,9 @@ impl StatfsPool {
         Ok(StatfsWorker { id, paths })
     }
 
-    /// Waits for one answer, or until something else is to be done.
+    /// Waits for one answer, or until the next query or timeout is due.
     fn wait(&mut self, round: &mut Round<'_>) {
-        let Some(until) = round.until(self.patience) else {
+        let Some(until) = round.until(self.timeout) else {
             return;
         };
         if let Ok(answer) = self
@@ -287,11 +289,11 @@ impl StatfsPool {
         let (timed_out, waiting) = round
             .waiting
             .drain(..)
-            .partition(|(_, waiting)| waiting.since.elapsed() >= self.patience);
+            .partition(|(_, waiting)| waiting.since.elapsed() >= self.timeout);
         round.waiting = waiting;
         for (place, waiting) in timed_out {
             self.known.remove(&waiting.key);
-            round.outcomes[place] = Some(StatfsOutcome::Silent {
+            round.outcomes[place] = Some(StatfsOutcome::Hanging {
                 since_ms: waiting.since_ms,
             });
             self.abandoned.push(waiting);
@@ -299,17 +301,17 @@ impl StatfsPool {
     }
 
     fn take(&mut self, answer: Answer, round: &mut Round<'_>) {
-        let of_answer = |(_, waiting): &(usize, Pending)| waiting.asker.id == answer.asker;
+        let of_answer = |(_, waiting): &(usize, Pending)| waiting.worker.id == answer.worker;
         let Some(at) = round.waiting.iter().position(of_answer) else {
-            return self.welcome(&answer);
+            return self.recover_worker(&answer);
         };
         let (place, waiting) = round.waiting.swap_remove(at);
         round.outcomes[place] = Some(match answer.usage {
-            Ok(usage) => StatfsOutcome::Told(usage),
-            Err(error) => StatfsOutcome::Refused(error),
+            Ok(usage) => StatfsOutcome::Measured(usage),
+            Err(error) => StatfsOutcome::Failed(error),
         });
         self.known.insert(waiting.key);
-        self.idle.push(waiting.asker);
+        self.idle.push(waiting.worker);
     }
 }
 
@@ -318,10 +320,10 @@ impl Round<'_> {
         self.waiting.iter().map(|(_, waiting)| waiting.since.elapsed()).min()
     }
 
-    /// When the next mount is asked beside those that are slow, or the first of them has waited long enough.
-    fn until(&self, patience: Duration) -> Option<Instant> {
+    /// When the next mount is queried in parallel to the slow ones, or the first of them times out.
+    fn until(&self, timeout: Duration) -> Option<Instant> {
         let since = || self.waiting.iter().map(|(_, waiting)| waiting.since);
-        let timed_out = since().min()? + patience;
+        let timed_out = since().min()? + timeout;
         let next = since().max()? + INLINE_WAIT;
         let is_past = next <= Instant::now();
         Some(if self.queue.is_empty() || is_past {

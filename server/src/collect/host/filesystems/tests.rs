@@ -1,4 +1,4 @@
-//! What becomes of the answers; the file systems are made up.
+//! Tests of the conversion of results, with simulated file systems.
 
 use super::usage::Usage;
 use super::*;
@@ -10,8 +10,8 @@ const ROOT: &str = "1 0 8:1 / / rw - ext4 /dev/sda1 rw\n";
 
 fn answering(machine: &Machine, usage: fn(&Path) -> io::Result<Usage>) -> Filesystems {
     let options = machine.options();
-    let askers = StatfsPool::new("fs-answering", options.mount_timeout, Arc::new(usage));
-    Filesystems::asked_by(&options, askers)
+    let pool = StatfsPool::new("fs-answering", options.mount_timeout, Arc::new(usage));
+    Filesystems::with_pool(&options, pool)
 }
 
 fn half_full(_: &Path) -> io::Result<Usage> {
@@ -26,7 +26,7 @@ fn half_full(_: &Path) -> io::Result<Usage> {
 }
 
 #[test]
-fn file_systems_are_told_as_node_exporter_and_df_tell_them() {
+fn file_systems_are_reported_as_by_node_exporter_and_df() {
     let machine = Machine::new().with(
         "proc/1/mountinfo",
         ROOT.replace("ext4 /dev/sda1 rw", "ext4 /dev/sda1 ro"),
@@ -75,7 +75,7 @@ fn a_file_system_that_fails_is_one_gap_and_the_others_are_measured() {
 }
 
 #[test]
-fn what_is_excluded_is_not_asked_and_of_two_at_one_point_the_last_is() {
+fn excluded_and_hidden_mounts_are_not_queried() {
     let mounts = format!(
         "{ROOT}2 1 0:5 / /dev rw - devtmpfs d rw\n3 1 0:6 / /dev/shm rw - tmpfs s rw\n\
          4 1 0:7 / /x rw - overlay o rw\n\
@@ -95,7 +95,7 @@ fn what_is_excluded_is_not_asked_and_of_two_at_one_point_the_last_is() {
 }
 
 #[test]
-fn a_host_behind_mounts_is_told_as_it_sees_itself() {
+fn a_host_seen_through_mounts_is_reported_with_its_own_paths() {
     let machine = Machine::new();
     let root = machine.path().display().to_string();
     let mounts = format!(
@@ -120,7 +120,7 @@ fn a_mount_point_too_long_for_a_label_is_one_gap() {
 }
 
 #[test]
-fn a_machine_that_does_not_tell_its_mounts_is_an_error() {
+fn missing_mount_information_is_an_error() {
     let error = Filesystems::new(&Machine::new().options())
         .measure(1)
         .expect_err("refused");
@@ -128,7 +128,7 @@ fn a_machine_that_does_not_tell_its_mounts_is_an_error() {
 }
 
 #[test]
-fn who_answers_for_a_type_is_known() {
+fn remote_types_are_recognized() {
     for remote in ["nfs", "nfs4", "fuse", "fuse.sshfs", "fuseblk", "cifs", "9p"] {
         assert!(is_remote(remote), "{remote}");
     }

@@ -1,30 +1,30 @@
-//! How full one file system is: the question, and what the answer comes to.
+//! The statfs call of one file system, and the usage computed from its result.
 
 use std::io;
 use std::path::Path;
 
 use crate::collect::host::read;
 
-/// Asks the kernel, which asks the file system; this may take for ever.
+/// Calls statfs, which may block forever.
 pub(super) fn usage(path: &Path) -> io::Result<Usage> {
-    let told = rustix::fs::statvfs(path)?;
+    let stat = rustix::fs::statvfs(path)?;
     Ok(Usage {
-        block_bytes: told.f_frsize,
-        blocks: told.f_blocks,
-        free: told.f_bfree,
-        available: told.f_bavail,
-        files: told.f_files,
-        files_free: told.f_ffree,
+        block_bytes: stat.f_frsize,
+        blocks: stat.f_blocks,
+        free: stat.f_bfree,
+        available: stat.f_bavail,
+        files: stat.f_files,
+        files_free: stat.f_ffree,
     })
 }
 
-/// How full a file system says that it is.
+/// The usage that a file system reports.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Usage {
     pub(super) block_bytes: u64,
     pub(super) blocks: u64,
     pub(super) free: u64,
-    /// What of the free blocks anybody may take.
+    /// The free blocks that unprivileged users may use.
     pub(super) available: u64,
     pub(super) files: u64,
     pub(super) files_free: u64,
@@ -35,7 +35,7 @@ impl Usage {
         blocks as f64 * self.block_bytes as f64
     }
 
-    /// As `df` says it: what root alone may take counts neither as used nor as available.
+    /// As `df` computes it: blocks reserved for root count neither as used nor as available.
     pub(super) fn percent(&self) -> Option<f64> {
         let used = self.blocks.saturating_sub(self.free) as f64;
         read::percent(used, used + self.available as f64)
@@ -51,7 +51,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn usage_is_reckoned_without_overflow() {
+    fn usage_is_computed_without_overflow() {
         let huge = Usage {
             block_bytes: u64::MAX,
             blocks: u64::MAX,
