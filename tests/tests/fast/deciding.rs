@@ -245,7 +245,7 @@ fn when_all_instances_are_taken_the_answer_is_busy_and_not_no() {
     let ada = developer("ada", "admin");
     thread::scope(|scope| {
         let holding = scope.spawn(|| slow.decide(&Request::new(&ada, Action::RulesRead), &report));
-        let is_busy = || quick.decide_afresh(&Request::new(&ada, Action::RulesWrite), &report) == Err(Busy);
+        let is_busy = || quick.decide_uncached(&Request::new(&ada, Action::RulesWrite), &report) == Err(Busy);
         while !is_busy() {
             assert!(
                 !holding.is_finished(),
@@ -274,7 +274,7 @@ fn patience_is_enough_where_the_instance_is_soon_free() {
         for _ in 0..8 {
             scope.spawn(|| {
                 for _ in 0..50 {
-                    let decision = rules.decide_afresh(&Request::new(&ada, Action::RulesWrite), &report);
+                    let decision = rules.decide_uncached(&Request::new(&ada, Action::RulesWrite), &report);
                     assert!(decision.expect("patience is enough").is_allowed());
                 }
             });

@@ -185,7 +185,10 @@ fn a_key_that_is_taken_back_counts_no_more_and_what_is_in_force_stays_over_a_res
     let without = keys.trusting(&["ops"], REQUIRED);
     reconfigure(&server, &without);
     let problem = activate(&admin, late, late_digest, json!({})).problem(409);
-    assert!(problem.contains("signed by dev, whose key is no longer in"), "{problem}");
+    assert!(
+        problem.contains("signed by dev, whose key is no longer in"),
+        "{problem}"
+    );
     let wasm = numbered(3);
     signed(&admin, &wasm, &keys.sign("dev", &wasm)).problem(422);
     let now = generation(&admin);

@@ -84,7 +84,9 @@ fn what_nobody_vouches_for_at_a_replica_is_not_compiled_there() {
     let (_, other) = brought(&admin, &numbered(1));
     let (_, digest) = brought(&admin, &numbered(2));
     assert_eq!(digest, allowed.to_string());
-    two.logged(&format!("uploaded to another process rule=numbered-002 digest={digest}"));
+    two.logged(&format!(
+        "uploaded to another process rule=numbered-002 digest={digest}"
+    ));
     // It came before the other and would have had its turn before it.
     let lines = two.log_lines();
     assert!(!lines.iter().any(|line| line.contains(&other)), "{lines:?}");

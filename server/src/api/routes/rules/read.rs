@@ -406,9 +406,7 @@ fn json(text: &str) -> Value {
 }
 
 fn no_rule(name: &str) -> ApiError {
-    ApiError::Missing(format!(
-        "there is no rule {name}; GET /api/v1/rules lists the rules"
-    ))
+    ApiError::Missing(format!("there is no rule {name}; GET /api/v1/rules lists the rules"))
 }
 
 fn no_version(name: &str, digest: Digest) -> ApiError {

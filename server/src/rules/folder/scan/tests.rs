@@ -67,7 +67,10 @@ fn an_error_names_the_file() {
     };
     check(&[("a.wasm", "0123456789x")], "a.wasm is larger than 10 bytes");
     check(&[("a.wasm", ""), ("a.json", "[]")], "a.json is not a JSON object");
-    check(&[("a.wasm", ""), ("a.json", "{}"), ("a.toml", "")], "delete one of them");
+    check(
+        &[("a.wasm", ""), ("a.json", "{}"), ("a.toml", "")],
+        "delete one of them",
+    );
     check(
         &[("a.wasm", ""), ("a.wasm.sig", "no")],
         "a.wasm.sig: a signature is 64 bytes",
