@@ -326,7 +326,7 @@ fn the_ranges_of_limits_are_true() {
     };
     for (name, least, most) in told {
         for outside in [least - 1, most + 1] {
-            let expected = format!("the limit {name} is {outside}; it has to be between {least} and {most}");
+            let expected = format!("the limit {name} is {outside}; it must be between {least} and {most}");
             assert_eq!(refused(name, outside), expected);
         }
     }

@@ -141,7 +141,7 @@ fn a_rule_that_fails_at_once_leaves_what_it_would_look_at_unknown() {
         assert_eq!(disk.subject.to_string(), "disk");
         assert_eq!(
             disk.sentence,
-            "the rule hostile failed before it found anything about disk"
+            "the rule hostile failed before its first finding about disk"
         );
     }
     // It is not shown to the rule as its own word, and what the rule says then is new.
@@ -162,7 +162,7 @@ fn before_the_first_round_all_that_will_be_looked_at_is_unknown() {
         metrics,
         ["active_chunks", "cpu", "disk", "inodes", "memory", "rules_quarantined"]
     );
-    assert_eq!(about(&before, "disk").sentence, "disk was not judged yet");
+    assert_eq!(about(&before, "disk").sentence, "disk has not been evaluated yet");
 
     // The first round goes as if nothing had been before it.
     for first in [machine(85.0, 10.0, 10.0), snapshot(Vec::new(), Vec::new())] {
@@ -406,7 +406,7 @@ fn rules_that_do_not_make_a_set_are_named() {
     let twice = told(RuleSet::new(1, vec![threshold(), threshold()], role()));
     assert_eq!(
         twice,
-        "two threshold rules are named threshold; findings could not be told apart"
+        "two threshold rules are named threshold; rename one of them"
     );
 }
 

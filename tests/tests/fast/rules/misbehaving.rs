@@ -13,32 +13,32 @@ fn every_way_to_misbehave_is_seen_before_a_rule_is_in_force() {
     let admin = server.client("admin");
     let judging = [
         ("loop", 0, "in judge: it took longer than"),
-        ("grow", 0, "in judge: it wanted more than"),
-        ("recurse", 0, "its calls went deeper than a stack"),
+        ("grow", 0, "in judge: it exceeded the memory limit"),
+        ("recurse", 0, "stack overflow"),
         ("recurse-with-baggage", 0, "it reached outside its memory"),
         ("trap", 0, "it trapped"),
         ("panic", 0, "it panicked: the disk of edge-1 is on fire"),
         ("panic-at-length", 100_000, "it panicked: long long"),
-        ("give-up", 0, "it gave up: no basis for a judgement"),
-        ("long-sentence", 100_000, "it gave 100000 bytes in a sentence"),
-        ("one-text-many-times", 200_000, "its answer is larger than"),
-        ("unknown-metric", 0, "it found something about unicorns"),
-        ("unknown-labels", 0, "which it was not shown"),
-        ("twice", 0, "it found two things about disk"),
-        ("label-twice", 0, "the label a comes twice"),
-        ("nan", 0, "it has to be finite"),
-        ("infinite", 0, "it has to be finite"),
-        ("silent", 0, "without a sentence that says why"),
-        ("invisible", 0, "without a sentence that says why"),
-        ("invent-later", 0, "which it was not shown"),
+        ("give-up", 0, "it returned an error: no basis for a judgement"),
+        ("long-sentence", 100_000, "it returned 100000 bytes in a sentence"),
+        ("one-text-many-times", 200_000, "its result is larger than"),
+        ("unknown-metric", 0, "it has a finding about unicorns"),
+        ("unknown-labels", 0, "which is not in the round"),
+        ("twice", 0, "it has two findings about disk"),
+        ("label-twice", 0, "the label a is duplicated"),
+        ("nan", 0, "it must be finite"),
+        ("infinite", 0, "it must be finite"),
+        ("silent", 0, "is not ok and has no sentence"),
+        ("invisible", 0, "is not ok and has no sentence"),
+        ("invent-later", 0, "which is not in the round"),
     ];
     let judging = judging.map(|(way, count, said)| (json!({ "do": way, "count": count }), said));
     let checking = [
         ("loop", "in check-settings: it took longer than"),
-        ("grow", "in check-settings: it wanted more than"),
+        ("grow", "in check-settings: it exceeded the memory limit"),
         ("panic", "in check-settings: it panicked"),
         ("trap", "in check-settings: it trapped"),
-        ("bad-plan", "its plan will not do"),
+        ("bad-plan", "invalid plan"),
     ];
     let checking = checking.map(|(way, said)| (json!({ "check": way }), said));
     all_are_refused(&admin, HOSTILE, judging.into_iter().chain(checking));
@@ -48,11 +48,11 @@ fn every_way_to_misbehave_is_seen_before_a_rule_is_in_force() {
         // It takes a moment to take so much, and which limit is met first is for the machine to say.
         ("grow", "in decide: it "),
         ("panic", "it panicked: who is"),
-        ("give-up", "it gave up: not today"),
+        ("give-up", "it returned an error: not today"),
         ("silent", "it denied without a reason"),
         ("invisible", "it denied without a reason"),
         ("long-role", "bytes in the name of a role"),
-        ("many-roles", "it gave 1000 roles"),
+        ("many-roles", "it returned 1000 roles"),
         ("long-reason", "bytes in a reason"),
     ];
     all_are_refused(

@@ -100,7 +100,7 @@ fn what_is_no_rule_is_refused_by_name_of_what_is_wrong_with_it() {
     assert!(refused(b"hello").contains("not WebAssembly"));
     assert!(refused(b"\0asm\x01\0\0\0").contains("core module"));
     let cut = numbered(1);
-    assert!(refused(&cut[..cut.len() / 2]).contains("cut off"));
+    assert!(refused(&cut[..cut.len() / 2]).contains("truncated"));
     let stranger = CONTRACT.replace("watchpost:rules", "somebody:else");
     assert!(refused(&of_world(&stranger, "threshold")).contains("somebody:else"));
     let silent = refused(&of_world(CONTRACT, "threshold"));
