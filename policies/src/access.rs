@@ -1,5 +1,4 @@
-//! Who asks, what for, and what was decided. Certificates are verified and tokens compared elsewhere; what
-//! stands here is taken as true.
+//! Identities, requests and decisions. Certificates and tokens are verified elsewhere; this module trusts its input.
 
 use std::fmt;
 use std::str::FromStr;
@@ -13,13 +12,13 @@ use crate::fault::Fault;
 use crate::name::DistinguishedName;
 use crate::series::Labels;
 
-/// Who is at the other end.
+/// The identity of a client.
 #[derive(Clone, Debug)]
 pub struct Identity {
     kind: IdentityKind,
-    /// The names as rules read them, written once and not at every request.
+    /// The names in the formats of the contract, computed once instead of per request.
     written: Arc<Written>,
-    /// Over everything a rule is shown of the identity, so that two of them compare quickly.
+    /// Digest over all fields that a rule receives, for fast comparison.
     digest: Digest,
 }
 
@@ -31,41 +30,41 @@ pub(crate) struct Written {
     pub(crate) fingerprint: String,
 }
 
-/// The ways to be known.
+/// How the client is authenticated.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase", tag = "kind")]
 pub enum IdentityKind {
-    /// Nobody said who they are.
+    /// The client is not authenticated.
     Anonymous,
-    /// A certificate that was verified.
+    /// A verified client certificate.
     Certificate(Arc<Certificate>),
-    /// A bearer token that was compared.
+    /// A verified bearer token.
     Token {
-        /// The name of the token, not the token.
+        /// The name of the token, never its secret.
         name: Arc<str>,
     },
 }
 
-/// What a verified certificate says.
+/// The fields of a verified certificate.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Certificate {
-    /// Whose it is.
+    /// The subject's distinguished name.
     pub subject: DistinguishedName,
-    /// Who vouches for it.
+    /// The issuer's distinguished name.
     pub issuer: DistinguishedName,
-    /// DNS names among the subject's alternative names.
+    /// DNS names in the subject's alternative names.
     pub dns_names: Vec<String>,
-    /// URIs among the subject's alternative names.
+    /// URIs in the subject's alternative names.
     pub uris: Vec<String>,
-    /// E-mail addresses among the subject's alternative names.
+    /// E-mail addresses in the subject's alternative names.
     pub emails: Vec<String>,
     /// SHA-256 over the certificate.
     pub fingerprint: Digest,
 }
 
 impl Identity {
-    /// Nobody said who they are.
+    /// The client is not authenticated.
     pub fn anonymous() -> Self {
         Self {
             kind: IdentityKind::Anonymous,
@@ -74,7 +73,7 @@ impl Identity {
         }
     }
 
-    /// The owner of a certificate; only for one that was verified.
+    /// The owner of a certificate that the caller has verified.
     pub fn of_certificate(certificate: Certificate) -> Self {
         let written = Written {
             subject: certificate.subject.rfc4514(),
@@ -99,7 +98,7 @@ impl Identity {
         }
     }
 
-    /// The bearer of a token; only for one that was compared.
+    /// The bearer of a token that the caller has verified.
     pub fn of_token(name: &str) -> Self {
         let mut hash = Sha256::new();
         hash.update(b"token");
@@ -111,7 +110,7 @@ impl Identity {
         }
     }
 
-    /// How the identity is known.
+    /// How the client is authenticated.
     pub fn kind(&self) -> &IdentityKind {
         &self.kind
     }
@@ -143,8 +142,7 @@ impl Serialize for Identity {
 
 macro_rules! actions {
     ($($(#[doc = $doc:literal])+ $variant:ident = $name:literal,)+) => {
-        /// Everything that a request can be to do. This is the one list: rules are told of it, and what is
-        /// not on it cannot be asked for.
+        /// The actions of requests. The list is complete: role rules receive it, and a request has one of them.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         #[serde(try_from = "String", into = "String")]
         pub enum Action {
@@ -152,10 +150,10 @@ macro_rules! actions {
         }
 
         impl Action {
-            /// All of them.
+            /// All actions.
             pub const ALL: &'static [Self] = &[$(Self::$variant),+];
 
-            /// As a rule and a log write it.
+            /// The name in rules and logs.
             pub const fn as_str(self) -> &'static str {
                 match self {
                     $(Self::$variant => $name,)+
@@ -166,9 +164,9 @@ macro_rules! actions {
 }
 
 actions! {
-    /// Ask whether Watchpost is well.
+    /// Read the health of Watchpost.
     HealthRead = "health.read",
-    /// See the service page, and who one is.
+    /// Read the service page and one's own identity.
     ServiceRead = "service.read",
     /// Read the documents of the API.
     DocsRead = "docs.read",
@@ -176,27 +174,27 @@ actions! {
     MetricsRead = "metrics.read",
     /// Push metrics measured elsewhere.
     MetricsPush = "metrics.push",
-    /// Read what was measured and found before.
+    /// Read recorded measurements and findings.
     HistoryRead = "history.read",
-    /// Look at work chunks.
+    /// Read work chunks.
     ChunksRead = "chunks.read",
     /// Report work chunks.
     ChunksWrite = "chunks.write",
-    /// See alerts and silences.
+    /// Read alerts and silences.
     AlertsRead = "alerts.read",
     /// Silence alerts.
     AlertsSilence = "alerts.silence",
-    /// Look at monitoring sessions.
+    /// Read monitoring sessions.
     SessionsRead = "sessions.read",
     /// Start and stop monitoring sessions.
     SessionsRun = "sessions.run",
-    /// Look at rules, their versions and their log.
+    /// Read rules, their versions and their audit log.
     RulesRead = "rules.read",
     /// Upload, activate and roll back rules.
     RulesWrite = "rules.write",
-    /// Read what was decided about whom.
+    /// Read decision records.
     DecisionsRead = "decisions.read",
-    /// Reload the configuration, and what else belongs to the operator.
+    /// Reload the configuration and manage the server.
     ServerManage = "server.manage",
 }
 
@@ -206,9 +204,9 @@ impl fmt::Display for Action {
     }
 }
 
-/// Not one of the actions.
+/// Unknown action.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("\"{0}\" is no action")]
+#[error("unknown action \"{0}\"")]
 pub struct UnknownAction(String);
 
 impl FromStr for Action {
@@ -232,21 +230,21 @@ impl From<Action> for String {
     }
 }
 
-/// What somebody wants to do.
+/// A request for access.
 #[derive(Clone, Copy, Debug)]
 pub struct Request<'r> {
-    /// Who asks.
+    /// The identity of the client.
     pub identity: &'r Identity,
-    /// What for.
+    /// The requested action.
     pub action: Action,
-    /// What it is to be done to; often empty.
+    /// The affected resource, such as the name of a rule; often empty.
     pub resource: &'r str,
-    /// What else is known about the request.
+    /// Further facts about the request.
     pub facts: &'r Labels,
 }
 
 impl<'r> Request<'r> {
-    /// A request about nothing in particular.
+    /// A request without resource and facts.
     pub fn new(identity: &'r Identity, action: Action) -> Self {
         const NO_FACTS: &Labels = &Labels::none();
         Self {
@@ -258,7 +256,7 @@ impl<'r> Request<'r> {
     }
 }
 
-/// What the role rule of one generation decided.
+/// A decision of the role rule of a generation.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Decision {
     /// Allow, or deny with a reason.
@@ -270,7 +268,7 @@ pub struct Decision {
     pub rule: String,
     /// Its digest.
     pub digest: Digest,
-    /// The generation it was decided by.
+    /// The generation that decided.
     pub generation: u64,
 }
 
@@ -278,22 +276,22 @@ pub struct Decision {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase", tag = "verdict")]
 pub enum Verdict {
-    /// It may be done.
+    /// The request is allowed.
     Allow,
-    /// The rule says no.
+    /// The request is denied.
     Deny {
-        /// A sentence for the one who asked.
+        /// A sentence for the client.
         reason: String,
     },
     /// The rule failed. A fault never allows.
     Fault {
-        /// How.
+        /// The fault.
         fault: Fault,
     },
 }
 
 impl Decision {
-    /// Whether it may be done.
+    /// Whether the request is allowed.
     pub fn is_allowed(&self) -> bool {
         self.verdict == Verdict::Allow
     }

@@ -1,5 +1,5 @@
-//! The types that are generated from the contract, and how ours become theirs. Nobody but the engine sees a
-//! generated type.
+//! The types generated from the contract, and conversions to and from the types of this crate. Only the engine uses
+//! generated types.
 
 use crate::access::{Certificate, Identity, IdentityKind, Request};
 use crate::fault::Problem;
@@ -7,7 +7,7 @@ use crate::finding::{Finding, Severity};
 use crate::measure::{Sample, Snapshot};
 use crate::series::{Label, Labels};
 
-/// The version of `watchpost:rules` that is spoken here.
+/// The supported version of `watchpost:rules`.
 pub(crate) const CONTRACT_VERSION: &str = "1.0";
 
 mod generated {
@@ -32,7 +32,7 @@ pub(crate) use generated::role::exports::watchpost::rules::role_rule as role;
 pub(crate) use generated::threshold::exports::watchpost::rules::threshold_rule as threshold;
 pub(crate) use generated::{role::Role, threshold::Threshold};
 
-/// A manifest as a guest gives it; nothing about it has been checked.
+/// A manifest of a guest, not validated.
 pub(crate) struct RawManifest {
     pub(crate) name: String,
     pub(crate) version: String,
@@ -40,7 +40,7 @@ pub(crate) struct RawManifest {
     pub(crate) settings_schema: String,
 }
 
-/// A plan as a guest gives it; nothing about it has been checked.
+/// A plan of a guest, not validated.
 pub(crate) struct RawPlan {
     pub(crate) metrics: Option<Vec<String>>,
     pub(crate) settings: Vec<u8>,
@@ -95,30 +95,30 @@ impl From<threshold::Severity> for Severity {
     }
 }
 
-/// A round borrows from our types, list by list; these are the lists. They are filled in one walk and without
-/// an allocation for each sample: a hundred thousand of them are handed over every round.
+/// The lists that a generated round borrows from. They are filled in one pass without an allocation per sample, because
+/// a round may have a hundred thousand samples.
 pub(crate) struct RoundLists<'r> {
     snapshot: &'r Snapshot,
     labels: Vec<threshold::LabelParam<'r>>,
-    shown: Vec<&'r [Sample]>,
+    selected: Vec<&'r [Sample]>,
     last: &'r [Finding],
 }
 
 impl<'r> RoundLists<'r> {
-    pub(crate) fn new(snapshot: &'r Snapshot, shown: Vec<&'r [Sample]>, last: &'r [Finding]) -> Self {
-        let of_samples = shown.iter().copied().flatten().map(Sample::labels);
+    pub(crate) fn new(snapshot: &'r Snapshot, selected: Vec<&'r [Sample]>, last: &'r [Finding]) -> Self {
+        let of_samples = selected.iter().copied().flatten().map(Sample::labels);
         let of_findings = last.iter().map(|finding| &finding.subject.labels);
         let all = std::iter::once(snapshot.facts()).chain(of_samples).chain(of_findings);
         let labels = all.flat_map(Labels::as_slice).map(label).collect();
         Self {
             snapshot,
             labels,
-            shown,
+            selected,
             last,
         }
     }
 
-    /// Hands the round to `call`.
+    /// Passes the round to `call`.
     pub(crate) fn lend<T>(&self, call: impl FnOnce(threshold::Round<'_>) -> T) -> T {
         let mut labels = self.labels.as_slice();
         let mut take = |of: &Labels| {
@@ -127,7 +127,7 @@ impl<'r> RoundLists<'r> {
             these
         };
         let facts = take(self.snapshot.facts());
-        let samples: Vec<_> = (self.shown.iter().copied().flatten())
+        let samples: Vec<_> = (self.selected.iter().copied().flatten())
             .map(|sample| threshold::Sample {
                 labels: take(sample.labels()),
                 value: sample.value(),
@@ -147,7 +147,7 @@ impl<'r> RoundLists<'r> {
             })
             .collect();
         let mut samples = samples.as_slice();
-        let metrics: Vec<_> = (self.shown.iter())
+        let metrics: Vec<_> = (self.selected.iter())
             .map(|metric| {
                 let (these, rest) = samples.split_at(metric.len());
                 samples = rest;
@@ -183,7 +183,7 @@ impl<'r> RoundLists<'r> {
     }
 }
 
-/// Hands a request and what stands against it to `call`.
+/// Passes a request and the standings to `call`.
 pub(crate) fn lend_request<T>(
     request: &Request<'_>,
     standings: &[Finding],

@@ -1,5 +1,5 @@
-//! Decisions that were made already. A rule is a pure function, so the same request under the same standings
-//! gets the same answer; it lives and ends with its generation.
+//! A cache of decisions. A rule is a pure function, so the same request under the same standings has the same decision.
+//! Each generation has its own cache.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hash, Hasher, RandomState};
@@ -11,21 +11,20 @@ use crate::access::{Action, Decision, Request};
 use crate::digest::Digest;
 use crate::series::{Label, Labels};
 
-/// Resources and facts come from clients. A request that would take more bytes than this is decided afresh each
-/// time, so that what is remembered is bounded in bytes and not only in number: beside the request a decision has
-/// at most 64 roles of 64 bytes and a reason of `text_bytes`, which makes 10 KiB, and 100 MB for ten thousand of
-/// them. The usual one has 300 bytes.
+/// Resources and facts come from clients. A larger request is not cached, so that the cache is bounded in bytes and not
+/// only in entries: besides the request a decision has at most 64 roles of 64 bytes and a reason of `text_bytes`, which
+/// makes 10 KiB, and 100 MB for ten thousand decisions. A usual one has 300 bytes.
 const MAX_REQUEST_BYTES: usize = 1024;
 
 pub(crate) struct DecisionCache {
     limit: usize,
     hasher: RandomState,
-    known: RwLock<CacheEntry>,
+    entries: RwLock<Entries>,
 }
 
 #[derive(Default)]
-struct CacheEntry {
-    /// The standings under which all of these were made.
+struct Entries {
+    /// The standings that all entries were decided under.
     standings: Option<Digest>,
     decisions: HashMap<u64, (Key, Arc<Decision>)>,
 }
@@ -51,17 +50,17 @@ impl DecisionCache {
         Self {
             limit,
             hasher: RandomState::new(),
-            known: RwLock::default(),
+            entries: RwLock::default(),
         }
     }
 
     pub(crate) fn find(&self, request: &Request<'_>, standings: Digest) -> Option<Arc<Decision>> {
-        let known = self.known.read();
-        if known.standings != Some(standings) {
+        let entries = self.entries.read();
+        if entries.standings != Some(standings) {
             return None;
         }
-        let (key, decision) = known.decisions.get(&self.hash(request))?;
-        // The hash may be shared by chance; the request itself may not.
+        let (key, decision) = entries.decisions.get(&self.hash(request))?;
+        // Hashes may collide, so the request is compared.
         key.is_of(request).then(|| Arc::clone(decision))
     }
 
@@ -77,19 +76,21 @@ impl DecisionCache {
             resource: request.resource.into(),
             facts: request.facts.clone(),
         };
-        let mut known = self.known.write();
-        // Forgetting all of them at once keeps the bound without keeping an order; a busy server fills up again
-        // within milliseconds.
-        if known.standings != Some(standings) || known.decisions.len() >= self.limit {
-            known.standings = Some(standings);
-            known.decisions.clear();
+        let mut entries = self.entries.write();
+        // Clearing the whole cache keeps the bound without an eviction order; a busy server fills it again within
+        // milliseconds.
+        if entries.standings != Some(standings) || entries.decisions.len() >= self.limit {
+            entries.standings = Some(standings);
+            entries.decisions.clear();
         }
-        known.decisions.insert(self.hash(request), (key, Arc::clone(decision)));
+        entries
+            .decisions
+            .insert(self.hash(request), (key, Arc::clone(decision)));
     }
 
     #[cfg(test)]
     pub(crate) fn count(&self) -> usize {
-        self.known.read().decisions.len()
+        self.entries.read().decisions.len()
     }
 
     fn hash(&self, request: &Request<'_>) -> u64 {
@@ -119,83 +120,86 @@ mod tests {
 
     #[test]
     fn a_decision_is_found_for_the_same_request_only() {
-        let remembered = DecisionCache::new(10);
+        let cache = DecisionCache::new(10);
         let (ada, bob) = (Identity::of_token("ada"), Identity::of_token("bob"));
         let standings = Digest::of(b"calm");
         let facts = Labels::new([("listener", "public")]).expect("legal labels");
-        let asked = Request::new(&ada, Action::RulesRead);
-        remembered.keep(&asked, standings, &decision(1));
-        assert!(remembered.find(&asked, standings).is_some());
+        let request = Request::new(&ada, Action::RulesRead);
+        cache.keep(&request, standings, &decision(1));
+        assert!(cache.find(&request, standings).is_some());
         let others = [
             Request::new(&bob, Action::RulesRead),
             Request::new(&ada, Action::RulesWrite),
             Request {
                 resource: "disk",
-                ..asked
+                ..request
             },
-            Request { facts: &facts, ..asked },
+            Request {
+                facts: &facts,
+                ..request
+            },
         ];
         for other in others {
-            assert!(remembered.find(&other, standings).is_none(), "{other:?}");
+            assert!(cache.find(&other, standings).is_none(), "{other:?}");
         }
-        assert!(remembered.find(&asked, Digest::of(b"storm")).is_none());
+        assert!(cache.find(&request, Digest::of(b"storm")).is_none());
     }
 
     #[test]
-    fn other_standings_forget_what_was_decided_before() {
-        let remembered = DecisionCache::new(10);
+    fn other_standings_clear_the_cache() {
+        let cache = DecisionCache::new(10);
         let ada = Identity::of_token("ada");
-        let asked = Request::new(&ada, Action::RulesRead);
-        remembered.keep(&asked, Digest::of(b"calm"), &decision(1));
-        remembered.keep(
+        let request = Request::new(&ada, Action::RulesRead);
+        cache.keep(&request, Digest::of(b"calm"), &decision(1));
+        cache.keep(
             &Request::new(&ada, Action::RulesWrite),
             Digest::of(b"storm"),
             &decision(1),
         );
-        assert!(remembered.find(&asked, Digest::of(b"calm")).is_none());
-        assert_eq!(remembered.count(), 1);
+        assert!(cache.find(&request, Digest::of(b"calm")).is_none());
+        assert_eq!(cache.count(), 1);
     }
 
     #[test]
-    fn a_request_of_very_many_facts_is_not_remembered() {
+    fn a_request_with_too_many_facts_is_not_cached() {
         let ada = Identity::of_token("ada");
-        let remembered_with = |count: usize| {
-            let remembered = DecisionCache::new(10);
+        let count_with = |count: usize| {
+            let cache = DecisionCache::new(10);
             let facts = Labels::new((0..count).map(|at| (format!("f{at}"), ""))).expect("legal labels");
-            let asked = Request {
+            let request = Request {
                 facts: &facts,
                 ..Request::new(&ada, Action::RulesRead)
             };
-            remembered.keep(&asked, Digest::of(b"calm"), &decision(1));
-            remembered.count()
+            cache.keep(&request, Digest::of(b"calm"), &decision(1));
+            cache.count()
         };
-        assert_eq!(remembered_with(10), 1);
-        assert_eq!(remembered_with(100), 0);
+        assert_eq!(count_with(10), 1);
+        assert_eq!(count_with(100), 0);
     }
 
     #[test]
-    fn a_request_of_any_length_is_decided_but_not_remembered() {
-        let remembered = DecisionCache::new(10);
+    fn a_request_that_is_too_large_is_not_cached() {
+        let cache = DecisionCache::new(10);
         let ada = Identity::of_token("ada");
         let long = "x".repeat(MAX_REQUEST_BYTES + 1);
         for (resource, count) in [(&long[1..], 1), (&long[..], 1)] {
-            let asked = Request {
+            let request = Request {
                 resource,
                 ..Request::new(&ada, Action::RulesRead)
             };
-            remembered.keep(&asked, Digest::of(b"calm"), &decision(1));
-            assert_eq!(remembered.count(), count);
+            cache.keep(&request, Digest::of(b"calm"), &decision(1));
+            assert_eq!(cache.count(), count);
         }
     }
 
     #[test]
-    fn no_more_is_remembered_than_the_limit_allows() {
-        let remembered = DecisionCache::new(3);
+    fn the_cache_has_at_most_limit_entries() {
+        let cache = DecisionCache::new(3);
         let standings = Digest::of(b"calm");
         for name in 0..20 {
             let identity = Identity::of_token(&name.to_string());
-            remembered.keep(&Request::new(&identity, Action::RulesRead), standings, &decision(1));
-            assert!(remembered.count() <= 3);
+            cache.keep(&Request::new(&identity, Action::RulesRead), standings, &decision(1));
+            assert!(cache.count() <= 3);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! SHA-256 of a rule's bytes: what a rule is called when its name is not enough.
+//! SHA-256 of a component, which identifies a version of a rule.
 
 use std::fmt;
 use std::str::FromStr;
@@ -47,22 +47,22 @@ impl fmt::Debug for Digest {
     }
 }
 
-/// Not 64 hexadecimal digits.
+/// The text is not 64 hexadecimal digits.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("\"{0}\" is no digest: a digest is 64 hexadecimal digits in lower case")]
+#[error("\"{0}\" is not a digest: write 64 hexadecimal digits in lower case")]
 pub struct InvalidDigest(String);
 
 impl FromStr for Digest {
     type Err = InvalidDigest;
 
     fn from_str(text: &str) -> Result<Self, InvalidDigest> {
-        let refuse = || InvalidDigest(text.to_owned());
+        let invalid = || InvalidDigest(text.to_owned());
         let nibble = |digit: u8| match digit {
             b'0'..=b'9' => Ok(digit - b'0'),
             b'a'..=b'f' => Ok(digit - b'a' + 10),
-            _ => Err(refuse()),
+            _ => Err(invalid()),
         };
-        let digits: &[u8; 64] = text.as_bytes().try_into().map_err(|_| refuse())?;
+        let digits: &[u8; 64] = text.as_bytes().try_into().map_err(|_| invalid())?;
         let mut bytes = [0; 32];
         for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
             *byte = nibble(pair[0])? << 4 | nibble(pair[1])?;
@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_digest_is_refused() {
+    fn an_invalid_digest_is_an_error() {
         for text in ["", "ba78", &"G".repeat(64), &"A".repeat(64), &"é".repeat(32)] {
             assert!(text.parse::<Digest>().is_err(), "{text}");
         }

@@ -1,5 +1,5 @@
-//! Every way in which a rule can misbehave, and every reason to refuse one. Values, each with a sentence for
-//! the one who has to act; nothing here decides what follows from them.
+//! Faults of rules and reasons to refuse components or settings, each with a message for the person who has to act. It
+//! does not define consequences.
 
 use std::fmt;
 use std::time::Duration;
@@ -8,17 +8,17 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
 
-/// A rule misbehaved in a call.
+/// A fault of a rule in a call.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Fault {
-    /// The rule; its digest, where it has not told its name yet.
+    /// The name of the rule, or its digest before the name is known.
     pub rule: String,
-    /// The digest of its bytes.
+    /// The digest of the component.
     pub digest: Digest,
-    /// What it was asked to do.
+    /// The called function.
     pub call: Call,
-    /// What it did.
+    /// The kind of fault.
     #[serde(flatten)]
     pub misbehaviour: Misbehaviour,
 }
@@ -42,13 +42,13 @@ impl std::error::Error for Fault {}
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Call {
-    /// Say who you are.
+    /// `describe`: name, version and settings schema.
     Describe,
-    /// Look at these settings.
+    /// `check-settings`: validate settings.
     CheckSettings,
-    /// Judge this round.
+    /// `judge`: evaluate a round.
     Judge,
-    /// Decide this request.
+    /// `decide`: allow or deny a request.
     Decide,
 }
 
@@ -63,125 +63,125 @@ impl fmt::Display for Call {
     }
 }
 
-/// What a rule did that it must not do.
+/// The kinds of faults.
 #[derive(Clone, Debug, PartialEq, Serialize, thiserror::Error)]
 #[serde(rename_all = "kebab-case", tag = "fault")]
 pub enum Misbehaviour {
-    /// It ran for too long.
+    /// The call exceeded its time limit.
     #[error("it took longer than {limit_ms} ms and was stopped")]
     Overtime {
         /// The limit.
         limit_ms: u64,
     },
-    /// It wanted too much memory.
-    #[error("it wanted more than {limit_bytes} bytes of memory")]
+    /// The memory limit was exceeded.
+    #[error("it exceeded the memory limit of {limit_bytes} bytes")]
     OutOfMemory {
         /// The limit.
         limit_bytes: u64,
     },
-    /// It wanted too large a table.
-    #[error("it wanted a table of more than {limit_elements} elements")]
+    /// The table limit was exceeded.
+    #[error("it exceeded the table limit of {limit_elements} elements")]
     TableTooLarge {
         /// The limit.
         limit_elements: u64,
     },
-    /// It called itself too deep.
-    #[error("its calls went deeper than a stack of {limit_bytes} bytes")]
+    /// The stack overflowed.
+    #[error("stack overflow (limit {limit_bytes} bytes)")]
     StackOverflow {
         /// The limit.
         limit_bytes: u64,
     },
-    /// It panicked, and said why.
+    /// The rule panicked with a message.
     #[error("it panicked: {message}")]
     Panic {
-        /// The guest's own message.
+        /// The message of the panic.
         message: String,
     },
-    /// It trapped without a word.
+    /// The rule trapped without a message.
     #[error("it trapped: {trap}{}", fmt_frames(.frames))]
     Trap {
-        /// The trap.
+        /// The kind of trap.
         trap: String,
-        /// Its innermost functions, where the component names them.
+        /// The innermost functions, if the component has names.
         frames: Vec<String>,
     },
-    /// It returned an error instead of an answer.
-    #[error("it gave up: {message}")]
+    /// The rule returned an error.
+    #[error("it returned an error: {message}")]
     GaveUp {
-        /// Its own sentence.
+        /// The error of the rule.
         message: String,
     },
-    /// Its answer is not one.
-    #[error("its answer cannot be read: {what}")]
+    /// The result cannot be decoded.
+    #[error("its result cannot be decoded: {what}")]
     UnreadableAnswer {
-        /// What is wrong with it.
+        /// The reason.
         what: String,
     },
-    /// Its answer is too large.
-    #[error("its answer is larger than {limit_bytes} bytes")]
+    /// The result exceeds the size limit.
+    #[error("its result is larger than {limit_bytes} bytes")]
     AnswerTooLarge {
         /// The limit.
         limit_bytes: u64,
     },
-    /// Something in its answer is too long or too many.
-    #[error("it gave {count} {what}; at most {limit} are taken")]
+    /// A part of the result is too long or has too many elements.
+    #[error("it returned {count} {what}; the limit is {limit}")]
     TooMany {
-        /// Findings, bytes in a sentence, roles.
+        /// The counted things: findings, bytes in a sentence, roles.
         what: &'static str,
-        /// How many there were.
+        /// The actual number.
         count: usize,
-        /// How many are taken.
+        /// The limit.
         limit: usize,
     },
-    /// A finding about nothing that exists.
-    #[error("it found something about {subject}, which it was not shown")]
+    /// A finding about a subject that is not in the round.
+    #[error("it has a finding about {subject}, which is not in the round")]
     UnknownSubject {
         /// The subject.
         subject: String,
     },
     /// Two findings about one subject.
-    #[error("it found two things about {subject}; one finding a subject")]
+    #[error("it has two findings about {subject}; only one per subject is allowed")]
     RepeatedSubject {
         /// The subject.
         subject: String,
     },
-    /// A finding whose subject cannot be one.
-    #[error("it named a subject that cannot be one: {what}")]
+    /// A finding with an invalid subject.
+    #[error("it has a finding with an invalid subject: {what}")]
     IllegalSubject {
-        /// What is wrong with it.
+        /// The reason.
         what: String,
     },
-    /// A number that is none.
-    #[error("the {field} that it found for {subject} is {number}; it has to be finite")]
+    /// A finding with NaN or an infinity.
+    #[error("the {field} of its finding about {subject} is {number}; it must be finite")]
     NotFinite {
         /// The subject.
         subject: String,
-        /// Value or limit.
+        /// `value` or `limit`.
         field: &'static str,
-        /// NaN or an infinity.
+        /// The number as text.
         number: String,
     },
-    /// A finding that leaves a person alone.
-    #[error("it found {subject} not to be ok without a sentence that says why")]
+    /// A finding that is not ok and has no sentence.
+    #[error("its finding about {subject} is not ok and has no sentence")]
     NoSentence {
         /// The subject.
         subject: String,
     },
-    /// A denial that leaves a person alone.
+    /// A denial without a reason.
     #[error("it denied without a reason")]
     NoReason,
-    /// It says something of itself that cannot be.
-    #[error("its {field} will not do: {why}")]
+    /// An invalid field of the manifest.
+    #[error("invalid {field}: {why}")]
     BadManifest {
         /// Name, version, description or settings schema.
         field: &'static str,
-        /// Why.
+        /// The reason.
         why: String,
     },
-    /// Its plan names metrics that cannot be.
-    #[error("its plan will not do: {why}")]
+    /// An invalid plan.
+    #[error("invalid plan: {why}")]
     BadPlan {
-        /// Why.
+        /// The reason.
         why: String,
     },
 }
@@ -202,83 +202,83 @@ fn fmt_frames(frames: &[String]) -> String {
     }
 }
 
-/// Why bytes cannot be a rule here.
+/// Why a component is refused.
 #[derive(Clone, Debug, PartialEq, Serialize, thiserror::Error)]
 #[serde(rename_all = "kebab-case", tag = "refusal")]
 pub enum Refusal {
-    /// Too many of them.
-    #[error("it has {bytes} bytes; at most {limit_bytes} are taken")]
+    /// The component is too large.
+    #[error("it has {bytes} bytes; the limit is {limit_bytes}")]
     TooLarge {
-        /// How many.
+        /// The size of the component.
         bytes: usize,
         /// The limit.
         limit_bytes: usize,
     },
-    /// Not WebAssembly at all.
+    /// The bytes are not WebAssembly.
     #[error("it is not WebAssembly: it does not begin with \\0asm")]
     NotWebAssembly,
-    /// A core module.
+    /// The bytes are a core module.
     #[error(
         "it is a core module{}, and a rule is a component that imports nothing: turn it into one with `watchpost rules \
          pack`",
         which_imports(.import)
     )]
     CoreModule {
-        /// What it wants first, if anything.
+        /// Its first import, if it has one.
         import: Option<String>,
     },
-    /// A version of WebAssembly that nobody knows.
-    #[error("it is WebAssembly of a version that is not known here")]
+    /// An unknown version of WebAssembly.
+    #[error("it is WebAssembly of an unknown version")]
     UnknownEncoding,
-    /// The end is missing.
-    #[error("it is cut off: it ends in the middle of a section. Was it copied whole?")]
+    /// The component is truncated.
+    #[error("it is truncated: it ends in the middle of a section; check that the file was copied completely")]
     Truncated,
-    /// It breaks the rules of WebAssembly, or uses features that are off.
+    /// The component is invalid, or uses disabled features.
     #[error("it is not a valid component: {why}")]
     Invalid {
-        /// The validator's words.
+        /// The message of the validator.
         why: String,
     },
-    /// It imports something.
+    /// The component has an import.
     #[error("it imports {name}, and a rule imports nothing. {remedy}")]
     Import {
         /// The first import.
         name: String,
-        /// How its toolchain leaves it out.
+        /// How to avoid the import in its toolchain.
         remedy: &'static str,
     },
-    /// It exports neither contract, or both.
+    /// The component exports neither contract, or both.
     #[error(
         "it exports {}; a rule exports either watchpost:rules/threshold-rule or watchpost:rules/role-rule",
         list(.exports)
     )]
     WrongWorld {
-        /// What it exports.
+        /// The exports of the component.
         exports: Vec<String>,
     },
-    /// It was built for another version of the contract.
+    /// The component was built for an unsupported version of the contract.
     #[error(
-        "it was built for {found}, and this Watchpost speaks version {spoken} of watchpost:rules: build it \
+        "it was built for {found}, and this Watchpost supports version {spoken} of watchpost:rules: build it \
          against that version, or update Watchpost"
     )]
     WrongVersion {
-        /// What it exports.
+        /// The exports of the component.
         found: String,
-        /// What is spoken here.
+        /// The supported version.
         spoken: &'static str,
     },
-    /// The names are ours, the types are not.
-    #[error("it exports {interface}, but not as the contract has it: {why}")]
+    /// The names match the contract and the types do not.
+    #[error("it exports {interface} with other types than the contract: {why}")]
     WrongShape {
         /// The interface.
         interface: String,
         /// The first difference.
         why: String,
     },
-    /// It misbehaved when it was first spoken to.
+    /// A fault in `describe`.
     #[error(transparent)]
     Fault {
-        /// How.
+        /// The fault.
         fault: Box<Fault>,
     },
 }
@@ -291,29 +291,29 @@ fn list(names: &[String]) -> String {
     }
 }
 
-/// A mistake in the settings of a rule, in the rule's own words.
+/// A mistake in settings, as reported by the rule.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Problem {
-    /// Where, as a JSON Pointer.
+    /// JSON Pointer of the location; empty for the whole.
     pub at: String,
     /// What is wrong and what to write instead.
     pub what: String,
 }
 
-/// Why a rule will not run under these settings.
+/// Why a rule rejects settings.
 #[derive(Clone, Debug, PartialEq, Serialize, thiserror::Error)]
 #[serde(rename_all = "kebab-case", tag = "refusal")]
 pub enum SettingsRefusal {
-    /// The rule names what is wrong with them.
-    #[error("the settings will not do: {}", join(.problems))]
+    /// The rule reports mistakes.
+    #[error("invalid settings: {}", join(.problems))]
     Problems {
-        /// Its words.
+        /// The mistakes.
         problems: Vec<Problem>,
     },
-    /// It misbehaved when it looked at them.
+    /// A fault in `check-settings`.
     #[error(transparent)]
     Fault {
-        /// How.
+        /// The fault.
         fault: Box<Fault>,
     },
 }
@@ -339,8 +339,7 @@ fn join(problems: &[Problem]) -> String {
     problems.join("; ")
 }
 
-/// All instances are in use and stayed so for as long as one may wait. It says nothing about the request:
-/// ask again.
+/// All instances stayed in use for the whole waiting time. This is independent of the request, so the client can retry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("all instances of rules are busy; ask again in a moment")]
+#[error("all instances of rules are busy; retry in a moment")]
 pub struct Busy;

@@ -1,5 +1,4 @@
-//! What rules say about a snapshot: findings, and the report of one generation over one snapshot. It says
-//! nothing about who is told.
+//! Findings of rules, and the report of one generation over one snapshot.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -39,7 +38,7 @@ impl fmt::Display for Severity {
     }
 }
 
-/// What a finding is about: a metric, and those of its labels that tell it from its like.
+/// The subject of a finding: a metric, and the labels that identify a series of it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Subject {
@@ -62,32 +61,33 @@ impl fmt::Display for Subject {
     }
 }
 
-/// What one rule says about one subject.
+/// A statement of a rule about a subject.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Finding {
-    /// The rule that says it.
+    /// The name of the rule.
     pub rule: String,
-    /// What it is about.
+    /// The subject.
     pub subject: Subject,
-    /// How serious it is.
+    /// The severity.
     pub severity: Severity,
-    /// The value that was judged; finite.
+    /// The evaluated value; finite.
     pub value: Option<f64>,
-    /// The limit that it was held against; finite.
+    /// The limit that the value was compared with; finite.
     pub limit: Option<f64>,
     /// A sentence on which a person can act; never empty above ok.
     pub sentence: String,
-    /// Since when the rule says so, without a break, in milliseconds since 1970 (UTC).
+    /// Time since which the severity is unchanged, in milliseconds since 1970 (UTC).
     pub since_ms: u64,
-    /// The rule gave no answer this time. This is what it said last; where it said nothing, that nobody knows.
+    /// Whether the finding is not from this round because the rule failed: it is the last finding of the rule, or
+    /// `unknown` if there was none.
     #[serde(default)]
     pub carried: bool,
 }
 
 impl Finding {
-    /// What stands for a rule that has not been heard about a metric: nobody knows.
-    pub(crate) fn unheard(rule: &str, metric: &str, since_ms: u64, sentence: String) -> Self {
+    /// A placeholder for a metric that a rule has no finding about: unknown.
+    pub(crate) fn placeholder(rule: &str, metric: &str, since_ms: u64, sentence: String) -> Self {
         Self {
             rule: rule.to_owned(),
             subject: Subject {
@@ -103,9 +103,8 @@ impl Finding {
         }
     }
 
-    /// The same finding for a round in which its rule could not answer. What was ok is unknown now; what was
-    /// worse stays as bad as it was, so that a rule that breaks can neither clear an alert nor lift what
-    /// hangs on it.
+    /// The finding for a round in which its rule failed. Ok becomes unknown; a worse severity stays, so a failing rule
+    /// can neither clear an alert nor lift a restriction that depends on it.
     pub(crate) fn carry(&self, time_ms: u64) -> Self {
         let mut carried = self.clone();
         carried.carried = true;
@@ -119,17 +118,17 @@ impl Finding {
     }
 }
 
-/// What one threshold rule cost in one round.
+/// The cost of a threshold rule in a round.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Cost {
     /// The rule.
     pub rule: String,
-    /// From the first sample handed over to the last finding taken back.
+    /// Duration from passing the first sample to reading the last finding.
     #[serde(rename = "time_us", with = "micros")]
     #[cfg_attr(feature = "openapi", schema(value_type = u64))]
     pub time: Duration,
-    /// The most memory that its instance had.
+    /// Peak memory of the instance.
     pub memory_bytes: u64,
 }
 
@@ -142,36 +141,36 @@ pub struct Report {
     findings: Vec<Finding>,
     faults: Vec<Fault>,
     costs: Vec<Cost>,
-    /// By rule, the metrics about which its finding was not said by it.
-    unheard: BTreeMap<String, BTreeSet<String>>,
+    /// For each rule, the metrics with a placeholder instead of a finding.
+    placeholders: BTreeMap<String, BTreeSet<String>>,
     standings: Digest,
 }
 
-/// What came of asking the threshold rules.
+/// The results of all threshold rules.
 #[derive(Default)]
-pub(crate) struct ParsedFinding {
-    /// What they said, in this round or before.
+pub(crate) struct RoundFindings {
+    /// Findings of this round, and carried findings.
     pub(crate) findings: Vec<Finding>,
-    /// What stands for what they did not say. No rule is shown it as its own.
-    pub(crate) unheard: Vec<Finding>,
+    /// Placeholders. A rule does not receive them as its own findings.
+    pub(crate) placeholders: Vec<Finding>,
     pub(crate) faults: Vec<Fault>,
     pub(crate) costs: Vec<Cost>,
 }
 
 impl Report {
-    pub(crate) fn new(generation: u64, host: String, time_ms: u64, heard: ParsedFinding) -> Self {
-        let ParsedFinding {
+    pub(crate) fn new(generation: u64, host: String, time_ms: u64, results: RoundFindings) -> Self {
+        let RoundFindings {
             mut findings,
-            unheard: stand_ins,
+            placeholders: placeholder_findings,
             faults,
             costs,
-        } = heard;
-        let mut unheard = BTreeMap::<String, BTreeSet<String>>::new();
-        for Finding { rule, subject, .. } in &stand_ins {
-            let metrics = unheard.entry(rule.clone()).or_default();
+        } = results;
+        let mut placeholders = BTreeMap::<String, BTreeSet<String>>::new();
+        for Finding { rule, subject, .. } in &placeholder_findings {
+            let metrics = placeholders.entry(rule.clone()).or_default();
             metrics.insert(subject.metric.clone());
         }
-        findings.extend(stand_ins);
+        findings.extend(placeholder_findings);
         findings.sort_by(|a, b| a.rule.cmp(&b.rule).then_with(|| a.subject.cmp(&b.subject)));
         let standings = standings_digest(findings.iter().filter(|finding| finding.severity > Severity::Ok));
         Self {
@@ -181,42 +180,42 @@ impl Report {
             findings,
             faults,
             costs,
-            unheard,
+            placeholders,
             standings,
         }
     }
 
-    /// The generation of rules that made it; 0 before the first round.
+    /// The generation that made the report; 0 before the first round.
     pub fn generation(&self) -> u64 {
         self.generation
     }
 
-    /// The machine that was judged.
+    /// The measured machine.
     pub fn host(&self) -> &str {
         &self.host
     }
 
-    /// When the snapshot was taken, in milliseconds since 1970 (UTC).
+    /// Time of the snapshot, in milliseconds since 1970 (UTC).
     pub fn time_ms(&self) -> u64 {
         self.time_ms
     }
 
-    /// What the rules say, sorted by rule and subject.
+    /// All findings, sorted by rule and subject.
     pub fn findings(&self) -> &[Finding] {
         &self.findings
     }
 
-    /// The rules that failed.
+    /// The faults of rules.
     pub fn faults(&self) -> &[Fault] {
         &self.faults
     }
 
-    /// What each threshold rule cost.
+    /// The cost of each threshold rule.
     pub fn costs(&self) -> &[Cost] {
         &self.costs
     }
 
-    /// The worst that any rule says; a rule that failed makes it unknown at least.
+    /// The worst severity; at least unknown if a rule failed.
     pub fn severity(&self) -> Severity {
         if self.generation == 0 {
             return Severity::Unknown;
@@ -226,31 +225,31 @@ impl Report {
         worst.max(failed).unwrap_or(Severity::Ok)
     }
 
-    /// What is not ok just now.
+    /// The findings that are not ok.
     pub fn standings(&self) -> impl Iterator<Item = &Finding> {
         self.findings.iter().filter(|finding| finding.severity > Severity::Ok)
     }
 
-    /// Two reports with the same digest have the same standings.
+    /// Reports with the same digest have the same standings.
     pub(crate) fn standings_digest(&self) -> Digest {
         self.standings
     }
 
-    /// What this rule said itself, sorted by subject.
-    pub(crate) fn heard_from(&self, rule: &str) -> Cow<'_, [Finding]> {
+    /// The findings of this rule without placeholders, sorted by subject.
+    pub(crate) fn findings_by(&self, rule: &str) -> Cow<'_, [Finding]> {
         let findings = self.findings_of(rule);
-        let Some(unheard) = self.unheard.get(rule) else {
+        let Some(metrics) = self.placeholders.get(rule) else {
             return Cow::Borrowed(findings);
         };
-        let said = findings
+        let actual = findings
             .iter()
-            .filter(|finding| !unheard.contains(&finding.subject.metric));
-        Cow::Owned(said.cloned().collect())
+            .filter(|finding| !metrics.contains(&finding.subject.metric));
+        Cow::Owned(actual.cloned().collect())
     }
 
-    /// Since when something stands for what this rule did not say about a metric.
-    pub(crate) fn unheard_since(&self, rule: &str, metric: &str) -> Option<u64> {
-        self.unheard.get(rule)?.get(metric)?;
+    /// Time since which this rule has a placeholder for a metric.
+    pub(crate) fn placeholder_since(&self, rule: &str, metric: &str) -> Option<u64> {
+        self.placeholders.get(rule)?.get(metric)?;
         let findings = self.findings_of(rule);
         let at = findings.partition_point(|finding| finding.subject.metric.as_str() < metric);
         findings.get(at).map(|finding| finding.since_ms)
@@ -263,29 +262,29 @@ impl Report {
     }
 }
 
-/// A report as it is told, with its severity.
+/// The serialized form of a report, with its severity.
 #[derive(Serialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = Report))]
-struct Told<'r> {
-    /// The generation of rules that judged.
+struct ReportFields<'r> {
+    /// The generation that evaluated the snapshot.
     generation: u64,
-    /// The machine.
+    /// The measured machine.
     host: &'r str,
-    /// When it was measured, in milliseconds since 1970 (UTC).
+    /// Time of the snapshot, in milliseconds since 1970 (UTC).
     time_ms: u64,
-    /// The worst of all findings; unknown at best, if a rule failed.
+    /// The worst severity; at least unknown if a rule failed.
     severity: Severity,
-    /// What the rules say.
+    /// All findings.
     findings: &'r [Finding],
-    /// How rules failed.
+    /// The faults of rules.
     faults: &'r [Fault],
-    /// What the rules cost.
+    /// The cost of each threshold rule.
     costs: &'r [Cost],
 }
 
 impl Serialize for Report {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let told = Told {
+        let fields = ReportFields {
             generation: self.generation,
             host: &self.host,
             time_ms: self.time_ms,
@@ -294,25 +293,25 @@ impl Serialize for Report {
             faults: &self.faults,
             costs: &self.costs,
         };
-        told.serialize(serializer)
+        fields.serialize(serializer)
     }
 }
 
 #[cfg(feature = "openapi")]
 impl utoipa::PartialSchema for Report {
     fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::Schema> {
-        Told::schema()
+        ReportFields::schema()
     }
 }
 
 #[cfg(feature = "openapi")]
 impl utoipa::ToSchema for Report {
     fn schemas(schemas: &mut Vec<(String, utoipa::openapi::RefOr<utoipa::openapi::Schema>)>) {
-        Told::schemas(schemas);
+        ReportFields::schemas(schemas);
     }
 }
 
-/// What a role rule is told of these findings, and nothing else, as one number.
+/// What a role rule is fields of these findings, and nothing else, as one number.
 pub(crate) fn standings_digest<'f>(standings: impl Iterator<Item = &'f Finding>) -> Digest {
     let mut hash = Sha256::new();
     for standing in standings {
@@ -325,7 +324,7 @@ pub(crate) fn standings_digest<'f>(standings: impl Iterator<Item = &'f Finding>)
             .iter()
             .flat_map(|label| [label.name.as_str(), label.value.as_str()]);
         for text in names.into_iter().chain(of_labels) {
-            // The length keeps each text apart from the next.
+            // The length separates each text from the next.
             hash.update((text.len() as u64).to_le_bytes());
             hash.update(text.as_bytes());
         }
@@ -368,11 +367,11 @@ mod tests {
     }
 
     fn report(findings: Vec<Finding>) -> Report {
-        let heard = ParsedFinding {
+        let results = RoundFindings {
             findings,
-            ..ParsedFinding::default()
+            ..RoundFindings::default()
         };
-        Report::new(1, "edge-1".to_owned(), 7, heard)
+        Report::new(1, "edge-1".to_owned(), 7, results)
     }
 
     #[test]
@@ -388,31 +387,31 @@ mod tests {
         let mixed = report(vec![finding("b", Severity::Ok), finding("a", Severity::Warning)]);
         assert_eq!(mixed.severity(), Severity::Warning);
         assert_eq!(mixed.standings().count(), 1);
-        assert_eq!(mixed.heard_from("b").len(), 1);
-        assert_eq!(mixed.heard_from("c").len(), 0);
+        assert_eq!(mixed.findings_by("b").len(), 1);
+        assert_eq!(mixed.findings_by("c").len(), 0);
     }
 
     #[test]
-    fn what_stands_for_a_rule_is_not_what_it_said() {
-        let stand_in = |rule: &str, metric: &str| Finding::unheard(rule, metric, 3, "nobody knows".to_owned());
+    fn placeholders_are_not_findings_of_the_rule() {
+        let placeholder = |rule: &str, metric: &str| Finding::placeholder(rule, metric, 3, "no finding yet".to_owned());
         let report = Report::new(
             1,
             "edge-1".to_owned(),
             7,
-            ParsedFinding {
+            RoundFindings {
                 findings: vec![finding("a", Severity::Ok), finding("b", Severity::Ok)],
-                unheard: vec![stand_in("a", "memory"), stand_in("c", "disk")],
-                ..ParsedFinding::default()
+                placeholder: vec![placeholder("a", "memory"), placeholder("c", "disk")],
+                ..RoundFindings::default()
             },
         );
         assert_eq!(report.findings().len(), 4);
         assert_eq!(report.standings().count(), 2);
-        for (rule, said) in [("a", 1), ("b", 1), ("c", 0)] {
-            assert_eq!(report.heard_from(rule).len(), said, "{rule}");
+        for (rule, actual) in [("a", 1), ("b", 1), ("c", 0)] {
+            assert_eq!(report.findings_by(rule).len(), actual, "{rule}");
         }
-        assert_eq!(report.unheard_since("a", "memory"), Some(3));
-        assert_eq!(report.unheard_since("a", "disk"), None);
-        assert_eq!(report.unheard_since("b", "memory"), None);
+        assert_eq!(report.placeholder_since("a", "memory"), Some(3));
+        assert_eq!(report.placeholder_since("a", "disk"), None);
+        assert_eq!(report.placeholder_since("b", "memory"), None);
     }
 
     #[test]
@@ -439,7 +438,7 @@ mod tests {
     }
 
     #[test]
-    fn the_digest_of_the_standings_sees_what_a_role_rule_sees() {
+    fn the_digest_of_the_standings_covers_what_a_role_rule_receives() {
         let base = report(vec![finding("a", Severity::Alert)]).standings_digest();
         assert_eq!(
             report(vec![finding("a", Severity::Alert), finding("b", Severity::Ok)]).standings_digest(),

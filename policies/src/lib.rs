@@ -1,9 +1,7 @@
-//! What Watchpost judges and decides: the vocabulary of measurements, findings and decisions, and the engine
-//! that runs rules over them in WebAssembly. It opens no file and no socket, and it never asks what time it
-//! is; both are for those who use it.
+//! Types for measurements, findings and decisions, and the engine that runs rules over them in WebAssembly. The crate
+//! opens no file and no socket and reads no clock; the caller does.
 //!
-//! Read in this order: what was measured, what is said about it, who asks, what a rule is, and the set of
-//! rules that is in force.
+//! Reading order: measurements, findings, identities, a single rule, and the set of active rules.
 //!
 //! ```no_run
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {

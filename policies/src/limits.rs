@@ -1,43 +1,44 @@
-//! What a rule may take and give. Each bound has a default that the rules which Watchpost brings, and guests
-//! in Python and JavaScript, stay well under; each has a test that obeys it and one that breaks it.
+//! Limits of rules. The built-in rules, and guests in Python and JavaScript, stay well below each default; each limit
+//! has a test that obeys it and one that exceeds it.
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// Limits of one engine. They hold for each call by itself.
+/// Limits of one engine, applied to each call separately.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Limits {
-    /// The largest component. A rule in Rust has 95 to 215 KB, one in JavaScript 12 MB, one in Python 19 MB.
+    /// Maximum size of a component in bytes. A rule in Rust has 95 to 215 KB, one in JavaScript 12 MB, one in Python 19
+    /// MB.
     pub component_bytes: usize,
-    /// The longest that `describe` and `check-settings` may take: a person waits for them.
+    /// Time limit of `describe` and `check-settings`, in milliseconds; a person waits for them.
     pub describe_ms: u64,
-    /// The longest that `judge` may take. It runs beside the requests, once a round.
+    /// Time limit of `judge`, in milliseconds. It runs once per round, concurrently with requests.
     pub judge_ms: u64,
-    /// The longest that `decide` may take. A request waits for it.
+    /// Time limit of `decide`, in milliseconds; a request waits for it.
     pub decide_ms: u64,
-    /// The most memory that an instance may have, all its memories together.
+    /// Maximum memory of an instance in bytes, all its memories together.
     pub memory_bytes: usize,
-    /// The most elements that a table may have; interpreters bring large ones.
+    /// Maximum number of elements of a table; interpreters need large ones.
     pub table_elements: usize,
-    /// The stack that its calls may fill, in bytes.
+    /// Maximum stack of a call in bytes.
     pub stack_bytes: usize,
-    /// The largest answer of any call, as the host would keep it.
+    /// Maximum size of a result in bytes, as the host stores it.
     pub answer_bytes: usize,
-    /// The most findings of one rule in one round.
+    /// Maximum number of findings of one rule per round.
     pub findings: usize,
-    /// The longest text in an answer: a sentence, a reason, a name.
+    /// Maximum length of a text in a result, in bytes: a sentence, a reason, a name.
     pub text_bytes: usize,
-    /// How many instances may be alive at once. The bound stands in front of the pool.
+    /// Maximum number of concurrent instances; callers queue for them.
     pub instances: u32,
-    /// How long a decision waits for an instance before it is busy.
+    /// How long a decision waits for an instance before it fails as busy, in milliseconds.
     pub instance_wait_ms: u64,
-    /// How many decisions a generation remembers.
+    /// Maximum number of cached decisions per generation.
     pub decision_cache_entries: usize,
 }
 
-/// An hour; whoever waits longer waits for something else.
+/// One hour.
 const MAX_DURATION_MS: u64 = 3_600_000;
 
 impl Default for Limits {
@@ -61,25 +62,25 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// Says which limit makes no sense, and what would. Below the least of them the rules that Watchpost brings
-    /// could not answer, whatever they are shown.
+    /// Checks that all limits are in range. Below the minimum the built-in rules could not return a result for any
+    /// input.
     pub fn check(&self) -> Result<(), String> {
         let ranges = [
-            // No component of any use is smaller; of larger ones the compiler makes gigabytes.
+            // No useful component is smaller; a larger one can take gigabytes to compile.
             ("component_bytes", self.component_bytes as u64, 64 << 10, 256 << 20),
-            // Each instance may take 64 core instances and 4 GiB of address space for each of four memories.
+            // Each instance may need 64 core instances and 4 GiB of address space for each of four memories.
             ("instances", u64::from(self.instances), 1, 1000),
-            // A thread has 2 MiB of stack, and a rule is called from one.
+            // Rules are called on threads with 2 MiB of stack.
             ("stack_bytes", self.stack_bytes as u64, 16 << 10, 1 << 20),
             ("memory_bytes", self.memory_bytes as u64, 64 << 10, 4 << 30),
-            // The pool reserves so many for each table of each instance.
+            // The pool reserves this number for each table of each instance.
             ("table_elements", self.table_elements as u64, 1000, 1_000_000),
-            // The default threshold rule keeps its findings within 4 MiB, and to 9,000.
+            // The default threshold rule limits its findings to 9,000 and 4 MiB.
             ("answer_bytes", self.answer_bytes as u64, 5 << 20, 1 << 30),
             ("findings", self.findings as u64, 9000, 1_000_000),
-            // The default rules cut their sentences and reasons at 1,500 bytes.
+            // The default rules truncate their sentences and reasons at 1,500 bytes.
             ("text_bytes", self.text_bytes as u64, 1600, 16 << 20),
-            // Ten kilobytes each, at the worst.
+            // A decision takes at max ten kilobytes.
             (
                 "decision_cache_entries",
                 self.decision_cache_entries as u64,
@@ -91,12 +92,10 @@ impl Limits {
             ("decide_ms", self.decide_ms, 0, MAX_DURATION_MS),
             ("instance_wait_ms", self.instance_wait_ms, 0, MAX_DURATION_MS),
         ];
-        let outside = ranges
-            .iter()
-            .find(|(_, value, least, most)| value < least || value > most);
-        outside.map_or(Ok(()), |(name, value, least, most)| {
+        let outside = ranges.iter().find(|(_, value, min, max)| value < min || value > max);
+        outside.map_or(Ok(()), |(name, value, min, max)| {
             Err(format!(
-                "the limit {name} is {value}; it has to be between {least} and {most}"
+                "the limit {name} is {value}; it must be between {min} and {max}"
             ))
         })
     }
@@ -113,7 +112,7 @@ impl Limits {
         Duration::from_millis(self.decide_ms)
     }
 
-    pub(crate) fn patience(&self) -> Duration {
+    pub(crate) fn instance_wait(&self) -> Duration {
         Duration::from_millis(self.instance_wait_ms)
     }
 }

@@ -1,6 +1,5 @@
-//! What was measured: samples, gaps and the snapshot of one instant. What series are called is told in `series`.
-//! It measures nothing and judges nothing; a snapshot that exists is sorted, free of duplicates and will never
-//! change.
+//! Samples, gaps and the snapshot of one instant. A snapshot is sorted, free of duplicates and immutable. It neither
+//! measures nor evaluates.
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -10,16 +9,15 @@ use serde::{Deserialize, Serialize};
 use crate::series::{Labels, MeasureError, MetricName, MetricPattern, Unit};
 use crate::text_limits::cut;
 
-/// The longest name that DNS knows.
+/// Maximum length of a DNS name.
 const HOST_BYTES: usize = 255;
 
-/// All gaps are shown to every rule, whoever they come from; so each is a name and a sentence, and they are so
-/// many that nobody reads more of them.
+/// Every rule receives all gaps, whatever their origin, so their texts and number are limited.
 const SOURCE_BYTES: usize = 200;
 const REASON_BYTES: usize = 500;
 const MAX_GAPS: usize = 1000;
 
-/// Who misses more names the beginning that they share.
+/// A gap with more metrics gets a pattern with their common prefix.
 const MAX_METRICS_PER_GAP: usize = 100;
 
 /// One number about one thing at one instant.
@@ -35,7 +33,7 @@ pub struct Sample {
 }
 
 impl Sample {
-    /// Refuses a value that is not finite: what could not be measured is a [`Gap`].
+    /// Creates a sample; a value that is not finite is an error, because missing data is a [`Gap`].
     pub fn new(metric: MetricName, labels: Labels, value: f64, unit: Unit, time_ms: u64) -> Result<Self, MeasureError> {
         if !value.is_finite() {
             return Err(MeasureError::NotFinite {
@@ -57,7 +55,7 @@ impl Sample {
         &self.metric
     }
 
-    /// What tells this sample from its like.
+    /// The labels that identify the series.
     pub fn labels(&self) -> &Labels {
         &self.labels
     }
@@ -67,12 +65,12 @@ impl Sample {
         self.value
     }
 
-    /// What the number counts.
+    /// The unit of the value.
     pub fn unit(&self) -> &Unit {
         &self.unit
     }
 
-    /// When it was true, in milliseconds since 1970 (UTC).
+    /// Time of the measurement, in milliseconds since 1970 (UTC).
     pub fn time_ms(&self) -> u64 {
         self.time_ms
     }
@@ -84,15 +82,15 @@ impl Sample {
     }
 }
 
-/// A source that could not answer. It is data, not an error.
+/// A source without data. It is data, not an error.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Gap {
-    /// Who could not answer: `host.filesystems`.
+    /// The source: `host.filesystems`.
     pub source: String,
     /// The metrics that are missing because of it.
     pub metrics: Vec<MetricPattern>,
-    /// Why, as a sentence.
+    /// The reason, as a sentence.
     pub reason: String,
 }
 
@@ -109,16 +107,16 @@ impl Gap {
     }
 }
 
-/// The first gaps stay as they are; the others become one, which still says what is missing.
-fn at_most(most: usize, mut gaps: Vec<Gap>) -> Vec<Gap> {
-    if gaps.len() <= most {
+/// Keeps the first gaps and merges the others into one with all their metrics.
+fn limited(max: usize, mut gaps: Vec<Gap>) -> Vec<Gap> {
+    if gaps.len() <= max {
         return gaps;
     }
-    let others = gaps.split_off(most - 1);
+    let others = gaps.split_off(max - 1);
     let metrics: BTreeSet<_> = others.iter().flat_map(|gap| &gap.metrics).collect();
     gaps.push(Gap {
         source: "snapshot".to_owned(),
-        reason: format!("{} more gaps are not told one by one", others.len()),
+        reason: format!("{} more gaps are merged into this one", others.len()),
         metrics: metrics.into_iter().cloned().collect(),
     });
     gaps
@@ -137,14 +135,14 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// Sorts the samples. Of two units of one metric the one that was given first stays, and of two samples of
-    /// one series the newer; what had to go is told in a gap, for someone measures wrongly there. Texts that are
-    /// too long are cut, and of too many gaps the last become one; what is missing stays missing.
+    /// Sorts the samples. If a metric has several units, the first one is kept; if a series has several samples, the
+    /// newest is kept. A gap reports what was dropped, because it indicates a faulty source. Texts that are too long
+    /// are truncated, and surplus gaps are merged; missing metrics stay missing.
     pub fn new(host: String, time_ms: u64, facts: Labels, mut samples: Vec<Sample>, mut gaps: Vec<Gap>) -> Self {
         gaps.extend(drop_other_units(&mut samples));
         samples.sort_by(|a, b| a.series_order(b).then_with(|| b.time_ms.cmp(&a.time_ms)));
         gaps.extend(drop_older(&mut samples));
-        let mut gaps: Vec<_> = at_most(MAX_GAPS, gaps).into_iter().map(Gap::bounded).collect();
+        let mut gaps: Vec<_> = limited(MAX_GAPS, gaps).into_iter().map(Gap::bounded).collect();
         gaps.sort_by(|a, b| a.source.cmp(&b.source).then_with(|| a.reason.cmp(&b.reason)));
         Self {
             host: cut(&host, HOST_BYTES),
@@ -155,17 +153,17 @@ impl Snapshot {
         }
     }
 
-    /// The machine that was measured.
+    /// The measured machine.
     pub fn host(&self) -> &str {
         &self.host
     }
 
-    /// When, in milliseconds since 1970 (UTC).
+    /// Time of the snapshot, in milliseconds since 1970 (UTC).
     pub fn time_ms(&self) -> u64 {
         self.time_ms
     }
 
-    /// What else is known about the machine.
+    /// Further facts about the machine.
     pub fn facts(&self) -> &Labels {
         &self.facts
     }
@@ -175,13 +173,13 @@ impl Snapshot {
         &self.samples
     }
 
-    /// The sources that could not answer.
+    /// The sources without data.
     pub fn gaps(&self) -> &[Gap] {
         &self.gaps
     }
 
-    /// The samples of each metric that one of the patterns covers, a slice a metric, sorted by name. `None`
-    /// is every metric. It costs a search for each pattern, not a walk over all samples.
+    /// The samples of each metric that a pattern matches, one slice per metric, sorted by name. `None` matches every
+    /// metric. The cost is a search per pattern, not a pass over all samples.
     pub fn select<'s>(&'s self, patterns: Option<&[MetricPattern]>) -> Vec<&'s [Sample]> {
         let same_metric = |a: &Sample, b: &Sample| a.metric == b.metric;
         let Some(patterns) = patterns else {
@@ -204,7 +202,7 @@ fn drop_other_units(samples: &mut Vec<Sample>) -> impl Iterator<Item = Gap> + us
     let mut units = HashMap::<MetricName, Unit>::new();
     let mut others = BTreeMap::<MetricName, Unit>::new();
     samples.retain(|sample| {
-        // Nearly all samples have a unit that is known, and a name is only cloned for the first.
+        // Nearly all samples have a known unit, so the name is only cloned for the first.
         let Some(unit) = units.get(&sample.metric) else {
             units.insert(sample.metric.clone(), sample.unit.clone());
             return true;
@@ -222,7 +220,7 @@ fn drop_other_units(samples: &mut Vec<Sample>) -> impl Iterator<Item = Gap> + us
     })
 }
 
-/// The samples are sorted by series, the newest first. Nothing is missing of them, so the gap names no metric.
+/// The samples are sorted by series, the newest first. No metric is missing, so the gap names none.
 fn drop_older(samples: &mut Vec<Sample>) -> impl Iterator<Item = Gap> + use<> {
     let mut twice = BTreeMap::<MetricName, usize>::new();
     samples.dedup_by(|later, kept| {
@@ -317,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn a_metric_has_the_unit_of_whoever_was_heard_first() {
+    fn a_metric_has_the_unit_of_its_first_sample() {
         let shot = snapshot(vec![
             sample("disk", "1", 1.0, "percent", 1),
             sample("disk", "0", 1.0, "bytes", 1),
@@ -342,7 +340,7 @@ mod tests {
     }
 
     #[test]
-    fn texts_of_a_snapshot_are_cut() {
+    fn texts_of_a_snapshot_are_truncated() {
         let long = "ä".repeat(1000);
         let shot = with_gaps(&long, vec![gap(&long, &[], &long)]);
         let gap = &shot.gaps()[0];
@@ -359,7 +357,7 @@ mod tests {
     }
 
     #[test]
-    fn of_too_many_gaps_the_last_become_one_that_hides_as_much() {
+    fn surplus_gaps_are_merged_with_their_metrics() {
         let gaps = |count: usize| {
             let one = |at: usize| gap(&format!("source-{at:04}"), &[["disk", "memory"][at % 2]], "no answer");
             with_gaps("edge-1", (0..count).map(one).collect())
@@ -369,14 +367,14 @@ mod tests {
         let many = gaps(MAX_GAPS + 500);
         assert_eq!(many.gaps().len(), MAX_GAPS);
         let rest = &many.gaps()[0];
-        assert_eq!(rest.reason, "501 more gaps are not told one by one");
+        assert_eq!(rest.reason, "501 more gaps are merged into this one");
         assert_eq!(rest.metrics, gap("", &["disk", "memory"], "").metrics);
-        // Once bounded it stays as it is.
+        // A limited list is not changed again.
         assert_eq!(with_gaps("edge-1", many.gaps().to_vec()).gaps(), many.gaps());
     }
 
     #[test]
-    fn a_gap_that_names_too_many_metrics_names_what_they_share() {
+    fn a_gap_with_too_many_metrics_gets_their_common_prefix() {
         let named: Vec<_> = (0..=MAX_METRICS_PER_GAP).map(|at| format!("node_{at}")).collect();
         let named: Vec<_> = named.iter().map(String::as_str).collect();
         let metrics = |named: &[&str]| {
@@ -390,7 +388,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_was_asked_for_is_selected() {
+    fn only_matching_metrics_are_selected() {
         let shot = snapshot(vec![
             sample("cpu", "0", 1.0, "", 1),
             sample("node_a", "0", 1.0, "", 1),

@@ -1,11 +1,10 @@
-//! Distinguished names and the two ways to write them. It parses nothing: names come attribute by attribute
-//! from whoever read the certificate.
+//! Distinguished names in two text formats. Names are built attribute by attribute; nothing is parsed.
 
 use std::fmt;
 
 use serde::{Serialize, Serializer};
 
-/// A distinguished name, its parts in the order of the certificate.
+/// A distinguished name, with its parts in the order of the certificate.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DistinguishedName(Vec<Vec<Attribute>>);
 
@@ -14,17 +13,17 @@ pub struct DistinguishedName(Vec<Vec<Attribute>>);
 pub struct Attribute {
     /// The short name of its type: `CN`; a dotted number where it has none.
     pub kind: String,
-    /// Its value, as it is.
+    /// The value, not escaped.
     pub value: String,
 }
 
 impl DistinguishedName {
-    /// A name whose parts may hold several attributes each.
+    /// A name whose parts may have several attributes each.
     pub fn new(parts: Vec<Vec<Attribute>>) -> Self {
         Self(parts)
     }
 
-    /// A name whose parts hold one attribute each, as nearly all do.
+    /// A name whose parts have one attribute each, as is usual.
     pub fn of_pairs<'p>(pairs: impl IntoIterator<Item = (&'p str, &'p str)>) -> Self {
         let part = |(kind, value): (&str, &str)| {
             vec![Attribute {
@@ -40,7 +39,7 @@ impl DistinguishedName {
         self.0.iter().flatten()
     }
 
-    /// As RFC 4514 writes it, the last part first: `CN=ada,O=Example`.
+    /// RFC 4514 format, the last part first: `CN=ada,O=Example`.
     pub fn rfc4514(&self) -> String {
         let part = |part: &Vec<Attribute>| {
             let attributes: Vec<_> = part
@@ -52,7 +51,7 @@ impl DistinguishedName {
         self.0.iter().rev().map(part).collect::<Vec<_>>().join(",")
     }
 
-    /// As grid people write it: `/O=Example/CN=ada`. Nothing is escaped, for their tools do not either.
+    /// Slash format as used in grid computing: `/O=Example/CN=ada`. Nothing is escaped, as in other tools.
     pub fn slash(&self) -> String {
         let part = |part: &Vec<Attribute>| {
             let attributes: Vec<_> = part
@@ -98,7 +97,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_is_written_both_ways() {
+    fn a_name_has_two_formats() {
         let name = DistinguishedName::of_pairs([("DC", "org"), ("O", "Example"), ("CN", "ada")]);
         assert_eq!(name.rfc4514(), "CN=ada,O=Example,DC=org");
         assert_eq!(name.slash(), "/DC=org/O=Example/CN=ada");

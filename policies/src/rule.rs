@@ -1,5 +1,4 @@
-//! A rule from its bytes to the moment it may judge: the module (compiled, described) and the rule (a module
-//! under settings that it accepted). Which rules are in force is not told here.
+//! Modules and rules: a module is a compiled and described component, a rule is a module with accepted settings.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -13,44 +12,44 @@ use crate::engine::{ArtefactError, ArtefactKey, Engine, Kind, Program};
 use crate::fault::{Call, Fault, Misbehaviour, Problem, Refusal, SettingsRefusal};
 use crate::limits::Limits;
 use crate::series::MetricPattern;
-use crate::text_limits::{MAX_REASON_BYTES, guest_words};
+use crate::text_limits::{MAX_REASON_BYTES, guest_text};
 use crate::validate::at_most;
 
-/// Names stand in URLs, file names and metric labels.
+/// Names are used in URLs, file names and metric labels.
 const NAME_BYTES: usize = 64;
 const VERSION_BYTES: usize = 64;
 
-/// Every pattern is searched for in every snapshot; who wants more metrics names the beginning they share.
+/// Every pattern costs a search in every snapshot; prefixes keep their number low.
 const MAX_METRICS: usize = 1000;
 const MAX_PROBLEMS: usize = 100;
 
-/// Who a rule says it is.
+/// The self-description of a rule.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Manifest {
     /// Lower case letters, digits and hyphens.
     pub name: String,
-    /// Its own version.
+    /// The version, as counted by its author.
     pub version: String,
-    /// One paragraph for the operator.
+    /// A paragraph for the operator.
     pub description: String,
     /// A JSON Schema of the settings.
     pub settings_schema: serde_json::Value,
 }
 
-/// How far bytes are on their way to a module, in this order.
+/// The stages of compiling a component, in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
-    /// They are a whole component of a size that is taken.
+    /// The bytes are a complete component within the size limit.
     Whole,
-    /// It exports a contract of ours and imports nothing.
+    /// The component exports a contract and imports nothing.
     Contract,
-    /// It was compiled, and is what it said.
+    /// The component is compiled, and its types match its exports.
     Compiled,
-    /// Its functions have the types of the contract, and it said who it is.
+    /// The functions have the types of the contract, and `describe` succeeded.
     Described,
 }
 
-/// A compiled component that keeps the contract and has said who it is. Cheap to clone.
+/// A compiled and described component. Cheap to clone.
 #[derive(Clone)]
 pub struct RuleModule(Arc<ModuleParts>);
 
@@ -61,21 +60,21 @@ struct ModuleParts {
 }
 
 impl RuleModule {
-    /// Checks, compiles and asks who it is.
+    /// Checks, compiles and describes a component.
     pub fn compile(engine: &Engine, wasm: &[u8]) -> Result<Self, Refusal> {
         Self::compile_by_stages(engine, wasm, |_| {})
     }
 
-    /// The same, and tells each stage when it is passed, for those who show a person how far it is.
+    /// Like [`Self::compile`], and calls `passed` after each stage.
     pub fn compile_by_stages(engine: &Engine, wasm: &[u8], mut passed: impl FnMut(Stage)) -> Result<Self, Refusal> {
         let program = engine.compile(wasm, &mut passed)?;
-        let module = Self::introduce(program, Digest::of(wasm))?;
+        let module = Self::describe_program(program, Digest::of(wasm))?;
         passed(Stage::Described);
         Ok(module)
     }
 
-    /// The same from a compiled artefact, in a hundredth of the time. Nothing is compiled here, whatever comes of it. What its bytes can be refused
-    /// for has been looked at, by [`Engine::check_bytes`].
+    /// Loads a compiled artefact, in a hundredth of the time of compiling. Nothing is compiled, whatever the result.
+    /// [`Engine::check_bytes`] must have accepted the component before.
     pub fn load(
         engine: &Engine,
         digest: Digest,
@@ -83,13 +82,13 @@ impl RuleModule {
         key: &ArtefactKey,
     ) -> Result<Result<Self, Refusal>, ArtefactError> {
         match engine.restore(digest, artefact, key) {
-            Ok(program) => Ok(Self::introduce(program, digest)),
+            Ok(program) => Ok(Self::describe_program(program, digest)),
             Err(ArtefactError::Refused(refusal)) => Ok(Err(*refusal)),
             Err(why) => Err(why),
         }
     }
 
-    fn introduce(program: Program, digest: Digest) -> Result<Self, Refusal> {
+    fn describe_program(program: Program, digest: Digest) -> Result<Self, Refusal> {
         let describe = || -> Result<Result<Manifest, Refusal>, Misbehaviour> {
             if let Err(refusal) = program.check_types()? {
                 return Ok(Err(refusal));
@@ -112,32 +111,32 @@ impl RuleModule {
         })))
     }
 
-    /// The compiled code under a seal, to be given to [`RuleModule::restore`] another time.
+    /// The compiled code with a MAC, for [`RuleModule::load`].
     pub fn artefact(&self, key: &ArtefactKey) -> Result<Vec<u8>, ArtefactError> {
         self.0.program.seal(self.0.digest, key)
     }
 
-    /// Who it says it is.
+    /// The manifest.
     pub fn manifest(&self) -> &Manifest {
         &self.0.manifest
     }
 
-    /// The digest of its bytes.
+    /// The digest of the component.
     pub fn digest(&self) -> Digest {
         self.0.digest
     }
 
-    /// Which contract it keeps.
+    /// The kind of the rule.
     pub fn kind(&self) -> Kind {
         self.0.program.kind()
     }
 
-    /// What it is held to.
+    /// The limits of the engine.
     pub fn limits(&self) -> &Limits {
         self.0.program.limits()
     }
 
-    /// Lets it look at settings, as JSON; `{}` are its defaults.
+    /// Validates settings (JSON) with the rule; `{}` stands for the defaults.
     pub fn with_settings(&self, settings: &str) -> Result<Rule, SettingsRefusal> {
         let fault = |misbehaviour| SettingsRefusal::Fault {
             fault: Box::new(self.fault(Call::CheckSettings, misbehaviour)),
@@ -193,22 +192,22 @@ impl Rule {
         &self.0.module
     }
 
-    /// Its name.
+    /// The name.
     pub fn name(&self) -> &str {
         &self.0.module.0.manifest.name
     }
 
-    /// The settings as they were given.
+    /// The settings as provided.
     pub fn settings(&self) -> &str {
         &self.0.settings
     }
 
-    /// The metrics that it asked for under these settings; `None` is all of them.
+    /// The metrics of its plan; `None` stands for all.
     pub fn metrics(&self) -> Option<&[MetricPattern]> {
         self.0.metrics.as_deref()
     }
 
-    /// The settings as the rule wants them back.
+    /// The settings in the form that the rule returned for its calls.
     pub(crate) fn prepared(&self) -> &[u8] {
         &self.0.prepared
     }
@@ -224,7 +223,7 @@ fn manifest_of(raw: RawManifest, limits: &Limits) -> Result<Manifest, Misbehavio
     let bad = |field, why: &str| {
         Err(Misbehaviour::BadManifest {
             field,
-            why: guest_words(why, MAX_REASON_BYTES),
+            why: guest_text(why, MAX_REASON_BYTES),
         })
     };
     let legal = |byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-');
@@ -234,14 +233,14 @@ fn manifest_of(raw: RawManifest, limits: &Limits) -> Result<Manifest, Misbehavio
     if raw.version.is_empty() || raw.version.len() > VERSION_BYTES || raw.version.contains(char::is_control) {
         return bad("version", "use 1 to 64 bytes of plain text");
     }
-    let description = guest_words(&raw.description, limits.text_bytes);
+    let description = guest_text(&raw.description, limits.text_bytes);
     if description.is_empty() || raw.description.len() > limits.text_bytes {
-        return bad("description", "say in one paragraph what the rule does");
+        return bad("description", "describe the rule in one paragraph");
     }
     let schema = match serde_json::from_str(&raw.settings_schema) {
         Ok(schema @ serde_json::Value::Object(_)) => schema,
-        Ok(_) => return bad("settings schema", "a JSON Schema is a JSON object here"),
-        Err(error) => return bad("settings schema", &format!("it is not JSON: {error}")),
+        Ok(_) => return bad("settings schema", "the schema must be a JSON object"),
+        Err(error) => return bad("settings schema", &format!("not JSON: {error}")),
     };
     Ok(Manifest {
         name: raw.name,
@@ -253,8 +252,8 @@ fn manifest_of(raw: RawManifest, limits: &Limits) -> Result<Manifest, Misbehavio
 
 fn shortened(problem: Problem) -> Problem {
     Problem {
-        at: guest_words(&problem.at, MAX_REASON_BYTES),
-        what: guest_words(&problem.what, MAX_REASON_BYTES),
+        at: guest_text(&problem.at, MAX_REASON_BYTES),
+        what: guest_text(&problem.what, MAX_REASON_BYTES),
     }
 }
 
@@ -262,11 +261,11 @@ fn patterns_of(plan: &RawPlan) -> Result<Option<Vec<MetricPattern>>, Misbehaviou
     let Some(metrics) = &plan.metrics else {
         return Ok(None);
     };
-    // Many thresholds may be for one metric.
+    // Several thresholds may have the same metric.
     let metrics: BTreeSet<_> = metrics.iter().collect();
     at_most("metrics in a plan", metrics.len(), MAX_METRICS)?;
     let patterns: Result<_, _> = metrics.into_iter().map(|metric| MetricPattern::new(metric)).collect();
     patterns.map(Some).map_err(|error| Misbehaviour::BadPlan {
-        why: guest_words(&error.to_string(), MAX_REASON_BYTES),
+        why: guest_text(&error.to_string(), MAX_REASON_BYTES),
     })
 }

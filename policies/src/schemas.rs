@@ -1,5 +1,4 @@
-//! What those types are in OpenAPI that write themselves as a text or a map. Types with fields derive it where they
-//! are.
+//! OpenAPI schemas of types that are serialized as a text or a map. Types with fields derive theirs.
 
 use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::{AdditionalProperties, ObjectBuilder, Schema, Type};
@@ -26,28 +25,28 @@ macro_rules! texts {
 }
 
 texts! {
-    Action: text("Something that a request can be to do")
+    Action: text("An action of a request")
         .enum_values(Some(Action::ALL.iter().map(|action| action.as_str())));
     Digest: text("A SHA-256, in hexadecimal digits")
         .pattern(Some("^[0-9a-f]{64}$"))
         .examples([example_digest()]);
-    DistinguishedName: text("A name as RFC 4514 writes it").examples(["CN=ada,O=Example"]);
+    DistinguishedName: text("A distinguished name in the format of RFC 4514").examples(["CN=ada,O=Example"]);
     Labels: ObjectBuilder::new()
         .schema_type(Type::Object)
-        .description(Some("What tells a series from its like"))
+        .description(Some("The labels of a series"))
         .additional_properties(Some(ObjectBuilder::new().schema_type(Type::String)));
     MetricName: text("The name of a metric")
         .pattern(Some("^[a-zA-Z_:][a-zA-Z0-9_:]{0,199}$"))
         .examples(["memory"]);
-    MetricPattern: text("The name of a metric, or the beginning of some and *").examples(["node_memory_*"]);
-    // One schema for each would make every new way a break for clients.
+    MetricPattern: text("The name of a metric, or a prefix of names followed by *").examples(["node_memory_*"]);
+    // One schema for all kinds, so that a new kind does not break clients.
     Misbehaviour: ObjectBuilder::new()
         .schema_type(Type::Object)
-        .description(Some("What a rule did that it must not do; what else is there depends on it"))
-        .property("fault", text("In a word").examples(["overtime"]))
+        .description(Some("A fault of a rule; further fields depend on the kind"))
+        .property("fault", text("The kind of the fault").examples(["overtime"]))
         .required("fault")
         .additional_properties(Some(AdditionalProperties::<Schema>::FreeForm(true)));
-    Unit: text("What a number counts; empty for a plain count").examples(["percent"]);
+    Unit: text("The unit of a value; empty for a plain count").examples(["percent"]);
 }
 
 impl PartialSchema for Identity {
@@ -62,12 +61,12 @@ impl ToSchema for Identity {
     }
 }
 
-/// Whatever kind it is: clients like one type better than one of three.
+/// One schema for all kinds, which clients handle better than a union.
 fn identity() -> ObjectBuilder {
-    let kind = text("By what it is known").enum_values(Some(["anonymous", "certificate", "token"]));
+    let kind = text("How the client authenticated").enum_values(Some(["anonymous", "certificate", "token"]));
     let mut identity = ObjectBuilder::new()
         .schema_type(Type::Object)
-        .description(Some("Who somebody is; what is told of them depends on the kind"))
+        .description(Some("An identity; the fields depend on the kind"))
         .property("kind", kind)
         .required("kind")
         .property("name", text("The name of a token"));
@@ -85,7 +84,7 @@ fn text(description: &str) -> ObjectBuilder {
         .description(Some(description))
 }
 
-/// Any one will do, as long as it is always the same.
+/// Any constant digest.
 fn example_digest() -> String {
     Digest::of(b"a rule").to_string()
 }

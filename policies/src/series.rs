@@ -1,4 +1,4 @@
-//! What is measured, by name: metrics and patterns of them, units and labels. A name that exists is legal.
+//! Names of metrics, patterns, units and labels. A value of these types is valid.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -8,23 +8,23 @@ use serde::{Deserialize, Serialize};
 
 use crate::text_limits::cut;
 
-/// A metric's name: letters, digits, `_` and `:`, not beginning with a digit, at most 200 bytes long.
+/// The name of a metric: letters, digits, `_` and `:`, not beginning with a digit, at most 200 bytes long.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct MetricName(Arc<str>);
 
-/// No public vocabulary of metrics comes near it, and every name is stored with every series.
+/// Far longer than names in public vocabularies of metrics; every name is stored with every series.
 pub(crate) const NAME_BYTES: usize = 200;
 
-/// All labels of a series together. A finding about it has to stay within `text_bytes`, or one neighbour with a
-/// long label could keep a rule from answering at all.
+/// Maximum size of all labels of a series. A finding about it has to fit into `text_bytes`, or one long label could
+/// make every result of a rule invalid.
 const LABELS_BYTES: usize = 1024;
 
-/// A unit is a word, and stands behind every number.
+/// Maximum length of a unit.
 const UNIT_BYTES: usize = 64;
 
 impl MetricName {
-    /// Refuses what Prometheus would refuse.
+    /// Checks the rules of Prometheus for names.
     pub fn new(name: &str) -> Result<Self, MeasureError> {
         if is_name(name, in_metric) {
             Ok(Self(name.into()))
@@ -58,7 +58,7 @@ impl From<MetricName> for String {
     }
 }
 
-/// A metric's name, or the beginning of one followed by `*`.
+/// The name of a metric, or a prefix followed by `*`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct MetricPattern {
@@ -67,7 +67,7 @@ pub struct MetricPattern {
 }
 
 impl MetricPattern {
-    /// Refuses a `*` that is not the last letter, and what no name begins with.
+    /// Checks that `*` is only at the end and that the prefix is valid.
     pub fn new(pattern: &str) -> Result<Self, MeasureError> {
         let (text, open) = match pattern.strip_suffix('*') {
             Some(beginning) => (beginning, true),
@@ -83,7 +83,7 @@ impl MetricPattern {
         }
     }
 
-    /// The pattern that covers one metric only.
+    /// The pattern that matches one metric only.
     pub fn exactly(metric: &MetricName) -> Self {
         Self {
             text: metric.as_str().to_owned(),
@@ -91,7 +91,7 @@ impl MetricPattern {
         }
     }
 
-    /// Whether it covers this metric.
+    /// Whether it matches this metric.
     pub fn covers(&self, metric: &MetricName) -> bool {
         self.covers_text(metric.as_str())
     }
@@ -104,23 +104,23 @@ impl MetricPattern {
         }
     }
 
-    /// The name, or its beginning.
+    /// The name, or the prefix.
     pub(crate) fn text(&self) -> &str {
         &self.text
     }
 
-    /// Whether it stands for every name with that beginning.
+    /// Whether it is a prefix.
     pub(crate) fn is_open(&self) -> bool {
         self.open
     }
 
-    /// The pattern that covers what each of these does: the beginning that all of them share.
+    /// The pattern of the common prefix of these patterns.
     pub(crate) fn shared<'p>(patterns: impl IntoIterator<Item = &'p Self>) -> Self {
         let mut patterns = patterns.into_iter();
         let first = patterns.next().map_or("", Self::text);
         let shared = patterns.fold(first, |shared, pattern| {
             let same = shared.bytes().zip(pattern.text.bytes());
-            // Names are ASCII, so a count of bytes is a count of letters.
+            // Names are ASCII, so bytes are characters.
             &shared[..same.take_while(|(one, other)| one == other).count()]
         });
         Self {
@@ -129,7 +129,7 @@ impl MetricPattern {
         }
     }
 
-    /// Whether every metric that it covers sorts after this one.
+    /// Whether every matching metric sorts after this one.
     pub(crate) fn is_after(&self, metric: &MetricName) -> bool {
         metric.as_str() < self.text.as_str()
     }
@@ -154,18 +154,18 @@ impl From<MetricPattern> for String {
     }
 }
 
-/// What a number counts: `percent`, `bytes`, `seconds`; empty for a plain count.
+/// The unit of a value: `percent`, `bytes`, `seconds`; empty for a plain count.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(from = "String", into = "String")]
 pub struct Unit(Arc<str>);
 
 impl Unit {
-    /// Any word is a unit: a neighbour may count in things that we never heard of. A long one is cut.
+    /// Any text is a unit, because other systems may use unknown ones. A long text is truncated.
     pub fn new(unit: &str) -> Self {
         Self(cut(unit, UNIT_BYTES).into())
     }
 
-    /// The word.
+    /// The text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -189,22 +189,22 @@ impl From<Unit> for String {
     }
 }
 
-/// A name and its value.
+/// A label.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Label {
     /// Letters, digits and `_`, not beginning with a digit.
     pub name: String,
-    /// Anything.
+    /// Any text.
     pub value: String,
 }
 
-/// Labels, sorted by name, none named twice. In JSON they are an object.
+/// Labels, sorted by name and without duplicates. In JSON they are an object.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "BTreeMap<String, String>", into = "BTreeMap<String, String>")]
 pub struct Labels(Vec<Label>);
 
 impl Labels {
-    /// Sorts them; refuses an illegal name, and one that comes twice.
+    /// Sorts labels; an invalid or duplicate name is an error.
     pub fn new<N, V>(labels: impl IntoIterator<Item = (N, V)>) -> Result<Self, MeasureError>
     where
         N: Into<String>,
@@ -268,34 +268,34 @@ impl From<Labels> for BTreeMap<String, String> {
     }
 }
 
-/// Something that cannot be a measurement.
+/// An invalid measurement.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum MeasureError {
-    /// A number that is none.
-    #[error("the value of {metric} is {value}; a sample is finite, and what could not be measured is a gap")]
+    /// A value that is not finite.
+    #[error("the value of {metric} is {value}; samples must be finite; report missing data as a gap")]
     NotFinite {
         /// The metric.
         metric: String,
-        /// What was given.
+        /// The value.
         value: f64,
     },
-    /// An illegal name.
-    #[error("\"{0}\" cannot name a metric: use letters, digits, _ and :, no digit first, at most {NAME_BYTES} bytes")]
+    /// An invalid name of a metric.
+    #[error("\"{0}\" is not a metric name: use letters, digits, _ and :, no digit first, at most {NAME_BYTES} bytes")]
     MetricName(String),
-    /// An illegal pattern.
-    #[error("\"{0}\" cannot stand for metrics: use a name, or the beginning of one followed by *")]
+    /// An invalid pattern.
+    #[error("\"{0}\" is not a metric pattern: use a name, or a prefix followed by *")]
     MetricPattern(String),
-    /// An illegal label.
-    #[error("\"{0}\" cannot name a label: use letters, digits and _, no digit first, at most {NAME_BYTES} bytes")]
+    /// An invalid name of a label.
+    #[error("\"{0}\" is not a label name: use letters, digits and _, no digit first, at most {NAME_BYTES} bytes")]
     LabelName(String),
-    /// More than a subject and a sentence about it may hold.
-    #[error("the labels have {bytes} bytes together; at most {LABELS_BYTES} are taken")]
+    /// The labels are too long.
+    #[error("the labels have {bytes} bytes in total; the limit is {LABELS_BYTES}")]
     LabelsTooLong {
-        /// How many.
+        /// Total size.
         bytes: usize,
     },
-    /// A label twice.
-    #[error("the label {0} comes twice; name each label once")]
+    /// A duplicate label.
+    #[error("the label {0} is duplicated")]
     LabelTwice(String),
 }
 
@@ -316,7 +316,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_what_prometheus_takes() {
+    fn names_follow_the_rules_of_prometheus() {
         for legal in ["disk", "node_load1", "job:rate5m", "_x"] {
             assert!(MetricName::new(legal).is_ok(), "{legal}");
         }
@@ -331,7 +331,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pattern_begins_as_a_name_does() {
+    fn a_pattern_is_a_name_or_a_prefix() {
         for legal in ["disk", "disk*", "*", "_1*", "job:*"] {
             assert!(MetricPattern::new(legal).is_ok(), "{legal}");
         }
@@ -341,7 +341,7 @@ mod tests {
     }
 
     #[test]
-    fn patterns_share_their_beginning() {
+    fn patterns_have_a_common_prefix() {
         let check = |patterns: &[&str], expected: &str| {
             let patterns: Vec<_> = patterns.iter().map(|text| MetricPattern::new(text)).collect();
             let patterns: Vec<_> = patterns.into_iter().map(|pattern| pattern.expect("legal")).collect();
@@ -354,7 +354,7 @@ mod tests {
     }
 
     #[test]
-    fn a_unit_is_a_word_and_no_more() {
+    fn a_long_unit_is_truncated() {
         assert_eq!(Unit::new("percent").as_str(), "percent");
         let long: Unit = serde_json::from_value("x".repeat(1000).into()).expect("it is a unit");
         assert_eq!(long.as_str().len(), UNIT_BYTES);

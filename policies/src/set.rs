@@ -1,5 +1,5 @@
-//! One generation of rules: judges snapshots and decides requests. It is never changed, only replaced; what it keeps
-//! (the decisions it may repeat, and what its role rule is shown of the latest report) changes no answer.
+//! One generation of rules, which evaluates snapshots and decides requests. It is immutable and replaced as a whole;
+//! its caches (decisions, standings of the latest report) do not affect results.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -14,15 +14,15 @@ use crate::decision_cache::DecisionCache;
 use crate::digest::Digest;
 use crate::engine::{CallCost, Kind};
 use crate::fault::{Busy, Call, Fault, Misbehaviour};
-use crate::finding::{Cost, Finding, ParsedFinding, Report, standings_digest};
+use crate::finding::{Cost, Finding, Report, RoundFindings, standings_digest};
 use crate::limits::Limits;
 use crate::measure::Snapshot;
 use crate::rule::Rule;
 use crate::series::MetricPattern;
-use crate::text_limits::guest_words;
+use crate::text_limits::guest_text;
 use crate::validate::{RuleInput, at_most};
 
-/// One immutable generation of rules. Cheap to clone; many threads may use it at once.
+/// One immutable generation of rules. Cheap to clone and thread safe.
 #[derive(Clone, Debug)]
 pub struct RuleSet(Arc<Parts>);
 
@@ -30,46 +30,47 @@ struct Parts {
     generation: u64,
     thresholds: Vec<Rule>,
     role: Rule,
-    remembered: DecisionCache,
-    watched: RwLock<Option<WatchedRule>>,
+    cache: DecisionCache,
+    role_standings: RwLock<Option<RoleStandings>>,
 }
 
-/// What the role rule is shown of one report. Reports live for seconds and are asked thousands of times.
+/// The standings that the role rule receives for one report. A report lives for seconds and is used for thousands of
+/// requests.
 #[derive(Clone)]
-struct WatchedRule {
+struct RoleStandings {
     of_report: Digest,
     standings: Arc<[Finding]>,
     digest: Digest,
 }
 
-/// Why rules do not make a set.
+/// Why rules do not form a set.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SetError {
-    /// A rule stands where it cannot.
-    #[error("{name} is a {is} rule and cannot serve as a {wanted} rule", is = .is.as_str(), wanted = .wanted.as_str())]
+    /// A rule of the wrong kind.
+    #[error("{name} is a {is} rule and cannot serve as a {required} rule", is = .is.as_str(), required = .required.as_str())]
     WrongKind {
-        /// The rule.
+        /// The name of the rule.
         name: String,
-        /// What it is.
+        /// The actual kind.
         is: Kind,
-        /// What is wanted there.
-        wanted: Kind,
+        /// The required kind.
+        required: Kind,
     },
-    /// Two rules of one name.
-    #[error("two threshold rules are named {0}; findings could not be told apart")]
+    /// Two rules with the same name.
+    #[error("two threshold rules are named {0}; rename one of them")]
     SameName(String),
-    /// Nobody decides, or more than one would.
-    #[error("one role rule has to be in force, no more and no less")]
+    /// No role rule, or several.
+    #[error("exactly one role rule must be active")]
     NotOneRole,
 }
 
 impl RuleSet {
-    /// The rules judge in the order of their names.
+    /// Creates a set. Threshold rules are evaluated in the order of their names.
     pub fn new(generation: u64, mut thresholds: Vec<Rule>, role: Rule) -> Result<Self, SetError> {
-        let wrong = |rule: &Rule, wanted| SetError::WrongKind {
+        let wrong = |rule: &Rule, required| SetError::WrongKind {
             name: rule.name().to_owned(),
             is: rule.module().kind(),
-            wanted,
+            required,
         };
         if let Some(rule) = thresholds.iter().find(|rule| rule.module().kind() != Kind::Threshold) {
             return Err(wrong(rule, Kind::Threshold));
@@ -86,93 +87,108 @@ impl RuleSet {
             generation,
             thresholds,
             role,
-            remembered: DecisionCache::new(limit),
-            watched: RwLock::new(None),
+            cache: DecisionCache::new(limit),
+            role_standings: RwLock::new(None),
         })))
     }
 
-    /// Its number.
+    /// The number of the generation.
     pub fn generation(&self) -> u64 {
         self.0.generation
     }
 
-    /// The rules that judge, in the order of their names.
+    /// The threshold rules, in the order of their names.
     pub fn thresholds(&self) -> &[Rule] {
         &self.0.thresholds
     }
 
-    /// The rule that decides.
+    /// The role rule.
     pub fn role(&self) -> &Rule {
         &self.0.role
     }
 
-    /// The report before the first round: nothing was judged yet, so all that the rules will look at is unknown.
-    /// It has the generation 0, which no rules have.
+    /// The report before the first round: every metric that the rules name is unknown. It has the generation 0, which
+    /// no rules have.
     pub fn before_the_first(&self, host: &str, time_ms: u64) -> Report {
-        let not_yet = |rule: &Rule| -> Vec<Finding> {
+        let placeholders_of = |rule: &Rule| -> Vec<Finding> {
             let metrics = named_metrics(rule).into_iter();
-            let unknown =
-                |metric| Finding::unheard(rule.name(), metric, time_ms, format!("{metric} was not judged yet"));
+            let unknown = |metric| {
+                Finding::placeholder(
+                    rule.name(),
+                    metric,
+                    time_ms,
+                    format!("{metric} has not been evaluated yet"),
+                )
+            };
             metrics.map(unknown).collect()
         };
-        let unheard = self.0.thresholds.iter().flat_map(not_yet).collect();
-        let heard = ParsedFinding {
-            unheard,
-            ..ParsedFinding::default()
+        let placeholders = self.0.thresholds.iter().flat_map(placeholders_of).collect();
+        let results = RoundFindings {
+            placeholders,
+            ..RoundFindings::default()
         };
-        Report::new(0, host.to_owned(), time_ms, heard)
+        Report::new(0, host.to_owned(), time_ms, results)
     }
 
-    /// Judges a snapshot. `last` is the report of the round before, also when other rules made it: that is how
-    /// hysteresis and `since` survive a reload.
+    /// Evaluates a snapshot. `last` is the previous report, even of another generation: hysteresis and `since` survive
+    /// a reload.
     pub fn judge(&self, snapshot: &Snapshot, last: Option<&Report>) -> Report {
-        let mut heard = ParsedFinding::default();
+        let mut results = RoundFindings::default();
         for rule in &self.0.thresholds {
-            let said = last.map_or(Cow::Borrowed(&[] as &[Finding]), |last| last.heard_from(rule.name()));
-            match judge_by(rule, snapshot, &said) {
+            let last_findings = last.map_or(Cow::Borrowed(&[] as &[Finding]), |last| last.findings_by(rule.name()));
+            match judge_by(rule, snapshot, &last_findings) {
                 Ok((found, cost)) => {
-                    heard.findings.extend(found);
-                    heard.costs.push(cost);
+                    results.findings.extend(found);
+                    results.costs.push(cost);
                 }
                 Err(misbehaviour) => {
                     let time_ms = snapshot.time_ms();
-                    heard.findings.extend(said.iter().map(|finding| finding.carry(time_ms)));
-                    heard.unheard.extend(nothing_said(rule, &said, last, time_ms));
-                    heard.faults.push(rule.module().fault(Call::Judge, misbehaviour));
+                    results
+                        .findings
+                        .extend(last_findings.iter().map(|finding| finding.carry(time_ms)));
+                    results
+                        .placeholders
+                        .extend(placeholders_for(rule, &last_findings, last, time_ms));
+                    results.faults.push(rule.module().fault(Call::Judge, misbehaviour));
                 }
             }
         }
-        Report::new(self.0.generation, snapshot.host().to_owned(), snapshot.time_ms(), heard)
+        Report::new(
+            self.0.generation,
+            snapshot.host().to_owned(),
+            snapshot.time_ms(),
+            results,
+        )
     }
 
-    /// Decides a request against the latest report. What was decided before, under the same standings, is
-    /// remembered; a fault is not, for the next call may fare better.
+    /// Decides a request against the latest report. Decisions are cached per standings; faults are not, because the
+    /// next call may succeed.
     pub fn decide(&self, request: &Request<'_>, report: &Report) -> Result<Arc<Decision>, Busy> {
         self.decide_at_cost(request, report).map(|(decision, _)| decision)
     }
 
-    /// The same, and how long it took, waiting for an instance included; nothing, if it was remembered.
+    /// Like [`Self::decide`], with the duration, including the wait for an instance; `None` for a cached decision.
     pub fn decide_at_cost(
         &self,
         request: &Request<'_>,
         report: &Report,
     ) -> Result<(Arc<Decision>, Option<Duration>), Busy> {
-        let watched = self.watched(report);
-        if let Some(decision) = self.0.remembered.find(request, watched.digest) {
+        let role_standings = self.role_standings(report);
+        if let Some(decision) = self.0.cache.find(request, role_standings.digest) {
             return Ok((decision, None));
         }
         let began = Instant::now();
-        let decision = Arc::new(self.decide_under(request, &watched.standings)?);
+        let decision = Arc::new(self.decide_under(request, &role_standings.standings)?);
         let took = began.elapsed();
         if !matches!(decision.verdict, Verdict::Fault { .. }) {
-            self.0.remembered.keep(request, watched.digest, &decision);
+            self.0.cache.keep(request, role_standings.digest, &decision);
         }
         Ok((decision, Some(took)))
     }
 
-    /// Decides without remembering.
-    pub fn decide_afresh(&self, request: &Request<'_>, report: &Report) -> Result<Decision, Busy> {
-        self.decide_under(request, &self.watched(report).standings)
+    /// Decides without the cache.
+    pub fn decide_uncached(&self, request: &Request<'_>, report: &Report) -> Result<Decision, Busy> {
+        self.decide_under(request, &self.role_standings(report).standings)
     }
 
     fn decide_under(&self, request: &Request<'_>, standings: &[Finding]) -> Result<Decision, Busy> {
@@ -193,47 +209,51 @@ impl RuleSet {
         })
     }
 
-    fn watched(&self, report: &Report) -> WatchedRule {
+    fn role_standings(&self, report: &Report) -> RoleStandings {
         let of_report = report.standings_digest();
         {
-            let kept = self.0.watched.read();
+            let kept = self.0.role_standings.read();
             if let Some(kept) = kept.as_ref().filter(|kept| kept.of_report == of_report) {
                 return kept.clone();
             }
         }
-        let standings = report.standings().filter(|finding| is_shown(&self.0.role, finding));
+        let standings = report.standings().filter(|finding| is_in_plan(&self.0.role, finding));
         let standings: Arc<[Finding]> = standings.cloned().collect();
-        let watched = WatchedRule {
+        let role_standings = RoleStandings {
             of_report,
             digest: standings_digest(standings.iter()),
             standings,
         };
-        *self.0.watched.write() = Some(watched.clone());
-        watched
+        *self.0.role_standings.write() = Some(role_standings.clone());
+        role_standings
     }
 }
 
-/// Nobody has so many; a rule that says so is broken, and every log line would carry them.
+/// Maximum number of roles in a decision; every log line has them.
 pub(crate) const MAX_ROLES: usize = 64;
 
-/// A role is a word. Decisions are remembered with their roles, so those are bounded in bytes too.
+/// Maximum length of a role; decisions are cached with their roles, so their size is limited.
 pub(crate) const ROLE_BYTES: usize = 64;
 
-/// What a rule that failed never spoke of is unknown, and not merely absent: a ban may hang on its being unknown.
-fn nothing_said(rule: &Rule, said: &[Finding], last: Option<&Report>, time_ms: u64) -> Vec<Finding> {
+/// Placeholders for metrics that a failed rule has no findings about. They are unknown, not absent, because a
+/// restriction may depend on that.
+fn placeholders_for(rule: &Rule, last_findings: &[Finding], last: Option<&Report>, time_ms: u64) -> Vec<Finding> {
     let name = rule.name();
     let metrics = named_metrics(rule).into_iter();
-    let spoken: HashSet<&str> = said.iter().map(|finding| finding.subject.metric.as_str()).collect();
-    let unspoken = metrics.filter(|metric| !spoken.contains(metric));
+    let known_metrics: HashSet<&str> = last_findings
+        .iter()
+        .map(|finding| finding.subject.metric.as_str())
+        .collect();
+    let other_metrics = metrics.filter(|metric| !known_metrics.contains(metric));
     let unknown = |metric| {
-        let since_ms = last.and_then(|last| last.unheard_since(name, metric));
-        let sentence = format!("the rule {name} failed before it found anything about {metric}");
-        Finding::unheard(name, metric, since_ms.unwrap_or(time_ms), sentence)
+        let since_ms = last.and_then(|last| last.placeholder_since(name, metric));
+        let sentence = format!("the rule {name} failed before its first finding about {metric}");
+        Finding::placeholder(name, metric, since_ms.unwrap_or(time_ms), sentence)
     };
-    unspoken.map(unknown).collect()
+    other_metrics.map(unknown).collect()
 }
 
-/// The metrics that a rule asked for by their whole names.
+/// The metrics that a rule names completely in its plan.
 fn named_metrics(rule: &Rule) -> Vec<&str> {
     let patterns = rule.metrics().unwrap_or_default().iter();
     patterns
@@ -242,14 +262,14 @@ fn named_metrics(rule: &Rule) -> Vec<&str> {
         .collect()
 }
 
-/// What a role rule answered, held against the contract.
+/// The validated decision of a role rule.
 pub(crate) struct RoleDecision {
     pub(crate) verdict: Verdict,
     pub(crate) roles: Vec<String>,
     pub(crate) spent: CallCost,
 }
 
-/// Asks a role rule.
+/// Calls a role rule.
 pub(crate) fn decided_by(
     role: &Rule,
     request: &Request<'_>,
@@ -265,25 +285,25 @@ pub(crate) fn decided_by(
     }))
 }
 
-/// A role rule is shown what is not ok about the metrics that it planned for.
-pub(crate) fn is_shown(role: &Rule, finding: &Finding) -> bool {
+/// Whether a role rule receives a finding: it is about a metric of the rule's plan.
+pub(crate) fn is_in_plan(role: &Rule, finding: &Finding) -> bool {
     let metric = &finding.subject.metric;
     let planned = role.metrics();
     planned.is_none_or(|planned| planned.iter().any(|pattern| pattern.covers_text(metric)))
 }
 
 fn checked(answer: role::Decision, limits: &Limits) -> Result<(Verdict, Vec<String>), Misbehaviour> {
-    let longest = answer.roles.iter().map(String::len).max();
+    let max_length = answer.roles.iter().map(String::len).max();
     at_most("bytes in a reason", answer.reason.len(), limits.text_bytes)?;
     at_most("roles", answer.roles.len(), MAX_ROLES)?;
-    at_most("bytes in the name of a role", longest.unwrap_or(0), ROLE_BYTES)?;
-    let reason = guest_words(&answer.reason, limits.text_bytes);
+    at_most("bytes in the name of a role", max_length.unwrap_or(0), ROLE_BYTES)?;
+    let reason = guest_text(&answer.reason, limits.text_bytes);
     let verdict = match (answer.allowed, reason.is_empty()) {
         (true, _) => Verdict::Allow,
         (false, true) => return Err(Misbehaviour::NoReason),
         (false, false) => Verdict::Deny { reason },
     };
-    let roles = answer.roles.iter().map(|role| guest_words(role, ROLE_BYTES));
+    let roles = answer.roles.iter().map(|role| guest_text(role, ROLE_BYTES));
     Ok((verdict, roles.filter(|role| !role.is_empty()).collect()))
 }
 
@@ -296,13 +316,13 @@ pub(crate) fn judge_by(
     let program = rule.module().program();
     let lists = RoundLists::new(snapshot, metrics.clone(), last);
     let (answer, spent) = lists.lend(|round| program.judge(round, rule.prepared()))?;
-    let shown = RuleInput {
+    let input = RuleInput {
         rule,
         snapshot,
         metrics: &metrics,
         last,
     };
-    let findings = shown.findings(answer, program.limits())?;
+    let findings = input.findings(answer, program.limits())?;
     Ok((findings, spent.by(rule.name())))
 }
 

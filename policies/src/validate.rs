@@ -1,4 +1,4 @@
-//! Holds what a threshold rule answered against the contract, and makes findings of it. An answer is taken
+//! Validates the result of a threshold rule against the contract and converts it to findings. A result is accepted as a
 //! whole or not at all.
 
 use std::collections::HashSet;
@@ -10,9 +10,9 @@ use crate::limits::Limits;
 use crate::measure::{Gap, Sample, Snapshot};
 use crate::rule::Rule;
 use crate::series::{Labels, MeasureError, MetricName};
-use crate::text_limits::guest_words;
+use crate::text_limits::guest_text;
 
-/// What a rule was shown, and may therefore talk about.
+/// The input of a rule, which limits the subjects of its findings.
 pub(crate) struct RuleInput<'r> {
     pub(crate) rule: &'r Rule,
     pub(crate) snapshot: &'r Snapshot,
@@ -27,9 +27,9 @@ impl RuleInput<'_> {
         limits: &Limits,
     ) -> Result<Vec<Finding>, Misbehaviour> {
         at_most("findings", answer.len(), limits.findings)?;
-        // Metric by metric, so that the labels of each are gathered once, whatever the order of the guest.
+        // Sorted by metric, so the labels of each metric are gathered once, whatever the order of the guest.
         answer.sort_by(|a, b| a.subject.metric.cmp(&b.subject.metric));
-        let mut known = CacheEntry::new(self.snapshot.gaps());
+        let mut known = KnownSubjects::new(self.snapshot.gaps());
         let mut findings = Vec::with_capacity(answer.len());
         for raw in answer {
             findings.push(self.finding(raw, limits, &mut known)?);
@@ -47,7 +47,7 @@ impl RuleInput<'_> {
         &'s self,
         raw: FindingResult,
         limits: &Limits,
-        known: &mut CacheEntry<'s>,
+        known: &mut KnownSubjects<'s>,
     ) -> Result<Finding, Misbehaviour> {
         at_most("bytes in a sentence", raw.sentence.len(), limits.text_bytes)?;
         let subject = subject(raw.subject, limits, known)?;
@@ -61,16 +61,16 @@ impl RuleInput<'_> {
             }
         }
         let before = self.last_about(&subject);
-        // What was told before may be told to be missing, but not to have a value that nobody was shown.
-        let is_missed = before.is_some() && raw.value.is_none();
-        if !is_missed && !self.exists(&subject, raw.value.is_some(), known) {
+        // A subject of an earlier finding may be reported as missing, but not with a value that is not in the round.
+        let is_reported_missing = before.is_some() && raw.value.is_none();
+        if !is_reported_missing && !self.exists(&subject, raw.value.is_some(), known) {
             return Err(Misbehaviour::UnknownSubject {
                 subject: subject.to_string(),
             });
         }
         let severity = Severity::from(raw.severity);
-        // A sentence of nothing but what is taken out of it is none.
-        let sentence = guest_words(&raw.sentence, limits.text_bytes);
+        // A sentence of control characters only is empty.
+        let sentence = guest_text(&raw.sentence, limits.text_bytes);
         if severity > Severity::Ok && sentence.is_empty() {
             return Err(Misbehaviour::NoSentence {
                 subject: subject.to_string(),
@@ -94,7 +94,7 @@ impl RuleInput<'_> {
         at.ok().map(|at| &self.last[at])
     }
 
-    fn exists<'s>(&'s self, subject: &Subject, has_value: bool, known: &mut CacheEntry<'s>) -> bool {
+    fn exists<'s>(&'s self, subject: &Subject, has_value: bool, known: &mut KnownSubjects<'s>) -> bool {
         let at = self
             .metrics
             .binary_search_by(|metric| metric[0].metric().as_str().cmp(&subject.metric));
@@ -110,13 +110,13 @@ impl RuleInput<'_> {
             let patterns = self.rule.metrics();
             patterns.is_none_or(|patterns| patterns.iter().any(|pattern| pattern.covers(metric)))
         };
-        // What ought to be there and is not has no value.
-        let missed = !has_value && MetricName::new(&subject.metric).is_ok_and(|metric| planned(&metric));
-        missed || known.gaps.are_of(&subject.metric) || (!has_value && known.gaps.name(&subject.metric))
+        // A planned metric that is missing has no value.
+        let is_missing = !has_value && MetricName::new(&subject.metric).is_ok_and(|metric| planned(&metric));
+        is_missing || known.gaps.are_of(&subject.metric) || (!has_value && known.gaps.name(&subject.metric))
     }
 }
 
-fn subject(raw: SubjectResult, limits: &Limits, known: &CacheEntry<'_>) -> Result<Subject, Misbehaviour> {
+fn subject(raw: SubjectResult, limits: &Limits, known: &KnownSubjects<'_>) -> Result<Subject, Misbehaviour> {
     let of_labels = raw.labels.iter().map(|label| label.name.len() + label.value.len());
     at_most(
         "bytes in a subject",
@@ -124,7 +124,7 @@ fn subject(raw: SubjectResult, limits: &Limits, known: &CacheEntry<'_>) -> Resul
         limits.text_bytes,
     )?;
     let illegal = |error: MeasureError| Misbehaviour::IllegalSubject {
-        what: guest_words(&error.to_string(), limits.text_bytes),
+        what: guest_text(&error.to_string(), limits.text_bytes),
     };
     if !known.gaps.are_of(&raw.metric) {
         MetricName::new(&raw.metric).map_err(illegal)?;
@@ -136,13 +136,13 @@ fn subject(raw: SubjectResult, limits: &Limits, known: &CacheEntry<'_>) -> Resul
     })
 }
 
-/// What every finding of one answer is looked up in.
-struct CacheEntry<'s> {
+/// The index for checking the subjects of findings.
+struct KnownSubjects<'s> {
     gaps: KnownGaps<'s>,
     labels: KnownLabels<'s>,
 }
 
-impl<'s> CacheEntry<'s> {
+impl<'s> KnownSubjects<'s> {
     fn new(gaps: &'s [Gap]) -> Self {
         Self {
             gaps: KnownGaps::new(gaps),
@@ -151,13 +151,13 @@ impl<'s> CacheEntry<'s> {
     }
 }
 
-/// Who could not answer, and what is missing because of it; gathered once, for ten thousand findings may be asked
-/// about a thousand gaps.
+/// The sources and metrics of all gaps, gathered once, because ten thousand findings may be checked against a thousand
+/// gaps.
 #[derive(Default)]
 struct KnownGaps<'s> {
     sources: HashSet<&'s str>,
     metrics: HashSet<&'s str>,
-    beginnings: HashSet<&'s str>,
+    prefixes: HashSet<&'s str>,
 }
 
 impl<'s> KnownGaps<'s> {
@@ -167,7 +167,7 @@ impl<'s> KnownGaps<'s> {
             known.sources.insert(&gap.source);
             for pattern in &gap.metrics {
                 let texts = if pattern.is_open() {
-                    &mut known.beginnings
+                    &mut known.prefixes
                 } else {
                     &mut known.metrics
                 };
@@ -181,15 +181,15 @@ impl<'s> KnownGaps<'s> {
         self.sources.contains(source)
     }
 
-    /// A name has few beginnings, and there may be many patterns.
+    /// Checks all prefixes of the name, which are fewer than the patterns may be.
     fn name(&self, metric: &str) -> bool {
-        let mut beginnings = (0..=metric.len()).filter_map(|end| metric.get(..end));
-        self.metrics.contains(metric) || beginnings.any(|beginning| self.beginnings.contains(beginning))
+        let mut prefixes = (0..=metric.len()).filter_map(|end| metric.get(..end));
+        self.metrics.contains(metric) || prefixes.any(|prefix| self.prefixes.contains(prefix))
     }
 }
 
-/// The labels of the samples of one metric, each pair by itself; made only for metrics about which a rule
-/// found something less precise than a series, such as the sum over all cores of a host.
+/// The label pairs of the samples of one metric, gathered only for metrics with findings about aggregates, such as the
+/// sum over all cores of a host.
 #[derive(Default)]
 struct KnownLabels<'s> {
     metric: Option<usize>,

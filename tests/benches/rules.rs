@@ -34,10 +34,10 @@ fn deciding(c: &mut Criterion) {
         b.iter(|| role::decide::<Roles>(asked.clone(), Vec::new(), &settings));
     });
     group.bench_function("a guest that does nothing", |b| {
-        b.iter(|| yes.decide_afresh(black_box(&request), &report));
+        b.iter(|| yes.decide_uncached(black_box(&request), &report));
     });
     group.bench_function("the role rule, afresh", |b| {
-        b.iter(|| ours.decide_afresh(black_box(&request), &report));
+        b.iter(|| ours.decide_uncached(black_box(&request), &report));
     });
     group.bench_function("the role rule, remembered", |b| {
         b.iter(|| ours.decide(black_box(&request), &report));
@@ -45,7 +45,7 @@ fn deciding(c: &mut Criterion) {
     for (name, set) in [("a guest that does nothing", &yes), ("the role rule", &ours)] {
         for threads in [1, 2] {
             group.bench_function(format!("{name}, {threads} threads at once, each"), |b| {
-                b.iter_custom(|count| on_threads(threads, count, || drop(set.decide_afresh(&request, &report))));
+                b.iter_custom(|count| on_threads(threads, count, || drop(set.decide_uncached(&request, &report))));
             });
         }
     }

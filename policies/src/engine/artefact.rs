@@ -1,6 +1,6 @@
-//! Compiled components as bytes, to be kept and taken back. Such bytes are machine code, and loading a forged
-//! one would run it outside the sandbox; so each carries a MAC over everything that it depends on, and
-//! nothing is loaded whose MAC is not ours. It opens no file.
+//! Serializes compiled components. The bytes are machine code, and loading forged code would run it outside the
+//! sandbox, so an artefact carries a MAC over everything it depends on, and only artefacts with a valid MAC are loaded.
+//! It opens no file.
 
 use std::hash::{Hash, Hasher};
 
@@ -12,16 +12,16 @@ use wasmtime::component::Component;
 use crate::digest::Digest;
 use crate::fault::Refusal;
 
-/// What the artefact's first bytes say; a new layout gets a new number.
+/// The first bytes of an artefact; a new layout gets a new number.
 const MAGIC: &[u8; 16] = b"watchpost-rule-1";
 const MAC_BYTES: usize = 32;
 const HEAD_BYTES: usize = MAGIC.len() + MAC_BYTES;
 
-/// The key of the MAC. Keep it where only Watchpost can read it, and not beside the artefacts.
+/// The key of the MAC. Store it where only Watchpost can read it, and not next to the artefacts.
 pub struct ArtefactKey([u8; 32]);
 
 impl ArtefactKey {
-    /// Thirty-two bytes that nobody else knows.
+    /// A key of thirty-two secret bytes.
     pub fn new(secret: [u8; 32]) -> Self {
         Self(secret)
     }
@@ -33,22 +33,22 @@ impl std::fmt::Debug for ArtefactKey {
     }
 }
 
-/// Why an artefact is not loaded. None of it is harm: the rule is compiled again.
+/// Why an artefact is not loaded. This is harmless: the rule is compiled again.
 #[derive(Debug, PartialEq, thiserror::Error)]
 pub enum ArtefactError {
-    /// Not one of ours, or not whole.
+    /// The bytes are not a complete artefact.
     #[error("it is not a compiled rule")]
     NotAnArtefact,
-    /// Made of other bytes, by another engine, with another key, or changed since.
-    #[error("its seal is not ours for this rule and this engine: it was changed, or made by another version")]
+    /// The artefact was made of other bytes, by another engine or with another key, or was modified.
+    #[error("its MAC does not match this rule, engine and key: it was modified, or made by another version")]
     WrongSeal,
-    /// wasmtime does not take it back.
-    #[error("the engine does not take it back: {0}")]
+    /// wasmtime rejects the code.
+    #[error("the engine cannot load it: {0}")]
     Incompatible(String),
-    /// It came back, and breaks the contract.
-    #[error("it came back, but {0}")]
+    /// The code loads and violates the contract.
+    #[error("it was loaded, but {0}")]
     Refused(Box<Refusal>),
-    /// It could not be made.
+    /// The artefact could not be created.
     #[error("it could not be written: {0}")]
     NotWritten(String),
 }
@@ -65,7 +65,7 @@ pub(super) fn seal(
     Ok(sealed(engine, wasm, &code, key))
 }
 
-/// The same of code that no engine has loaded yet.
+/// Like [`seal`], for code that is not loaded in an engine.
 pub(super) fn sealed(engine: &Engine, wasm: Digest, code: &[u8], key: &ArtefactKey) -> Vec<u8> {
     let mac = mac(engine, wasm, code, key).finalize().into_bytes();
     [MAGIC.as_slice(), &mac, code].concat()
@@ -106,7 +106,7 @@ fn mac(engine: &Engine, wasm: Digest, code: &[u8], key: &ArtefactKey) -> Hmac<Sh
     mac
 }
 
-/// wasmtime's own word on which engines may share code: its version, the processor's features, the settings.
+/// wasmtime's compatibility hash: its version, the features of the processor, the settings.
 fn compatibility(engine: &Engine) -> [u8; 32] {
     struct Sha(Sha256);
     impl Hasher for Sha {

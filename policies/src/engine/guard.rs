@@ -1,17 +1,16 @@
-//! Stands beside a running instance and counts what it takes. It bounds memory and tables; time and stack are
-//! bounded elsewhere.
+//! Limits the memory and tables of a running instance and records its peak. Time and stack are limited elsewhere.
 
 use wasmtime::ResourceLimiter;
 
 use super::pool;
 use crate::limits::Limits;
 
-/// What an instance may take, and what it took.
+/// The limits of an instance and its usage.
 pub(super) struct Guard {
     memory_bytes: usize,
     table_elements: usize,
     memory: usize,
-    pub(super) most_memory: usize,
+    pub(super) peak_memory: usize,
     last_growth: usize,
     pub(super) exceeded: Option<Exceeded>,
 }
@@ -28,7 +27,7 @@ impl Guard {
             memory_bytes: limits.memory_bytes,
             table_elements: limits.table_elements,
             memory: 0,
-            most_memory: 0,
+            peak_memory: 0,
             last_growth: 0,
             exceeded: None,
         }
@@ -36,7 +35,7 @@ impl Guard {
 }
 
 impl ResourceLimiter for Guard {
-    /// The limit is for all memories of the instance together.
+    /// The limit applies to all memories of the instance together.
     fn memory_growing(&mut self, current: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
         let total = (self.memory - current).saturating_add(desired);
         if total > self.memory_bytes {
@@ -45,11 +44,11 @@ impl ResourceLimiter for Guard {
         }
         self.last_growth = total - self.memory;
         self.memory = total;
-        self.most_memory = self.most_memory.max(total);
+        self.peak_memory = self.peak_memory.max(total);
         Ok(true)
     }
 
-    /// The memory's own maximum may be lower than ours.
+    /// The memory's own maximum may be lower than the limit.
     fn memory_grow_failed(&mut self, _: wasmtime::Error) -> wasmtime::Result<()> {
         self.memory -= self.last_growth;
         self.last_growth = 0;

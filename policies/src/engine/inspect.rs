@@ -1,5 +1,5 @@
-//! Looks at what was handed in before any of it runs: is it a component, is it whole, does it keep to our
-//! contract. Each no has a name and a remedy.
+//! Inspects a component before it is compiled: whether it is a complete component and exports a supported contract.
+//! Each refusal has a name and a remedy.
 
 use wasmparser::{
     BinaryReader, ComponentExportSectionReader, ComponentExternalKind, ComponentImportSectionReader,
@@ -13,7 +13,7 @@ use super::program::Kind;
 use crate::bindings::CONTRACT_VERSION;
 use crate::fault::Refusal;
 use crate::limits::Limits;
-use crate::text_limits::{MAX_NAME_BYTES, MAX_REASON_BYTES, guest_words};
+use crate::text_limits::{MAX_NAME_BYTES, MAX_REASON_BYTES, guest_text};
 
 const MAGIC: &[u8; 4] = b"\0asm";
 const CORE_MODULE: &[u8; 4] = &[1, 0, 0, 0];
@@ -21,17 +21,17 @@ const COMPONENT: &[u8; 4] = &[0x0d, 0, 1, 0];
 
 const PACKAGE: &str = "watchpost:rules/";
 
-/// A rule exports one interface; whoever reads of a dozen others knows what he has before him.
+/// Maximum number of exports in a message; a rule exports one.
 const MAX_EXPORTS: usize = 12;
 
-/// The sections of a component that name what it wants and what it has.
+/// Section ids of a component.
 const IMPORTS: u8 = 10;
 const EXPORTS: u8 = 11;
 
-/// Those of a core module.
+/// Section id of a core module.
 const CORE_IMPORTS: u8 = 2;
 
-/// Whether it is a component that arrived whole, and then its sections.
+/// Checks that the bytes are a complete component, and returns its sections.
 pub(super) fn whole<'b>(wasm: &'b [u8], limits: &Limits) -> Result<&'b [u8], Refusal> {
     if wasm.len() > limits.component_bytes {
         return Err(Refusal::TooLarge {
@@ -56,7 +56,7 @@ pub(super) fn whole<'b>(wasm: &'b [u8], limits: &Limits) -> Result<&'b [u8], Ref
             import: first_import(sections),
         }),
         Some((COMPONENT, sections)) => {
-            // Whatever else is wrong with a file that was cut off, that it was is the thing to say.
+            // Truncation is reported before any other error.
             each_section(sections, |_, _| Ok(()))?;
             Ok(sections)
         }
@@ -64,15 +64,15 @@ pub(super) fn whole<'b>(wasm: &'b [u8], limits: &Limits) -> Result<&'b [u8], Ref
     }
 }
 
-/// Sections are a byte and a length, each; the last one has to end where the bytes end.
+/// A section is a byte, a length and its content; the last one must end at the end of the bytes.
 fn each_section<'b>(
     mut sections: &'b [u8],
-    mut look: impl FnMut(u8, &'b [u8]) -> Result<(), Refusal>,
+    mut visit: impl FnMut(u8, &'b [u8]) -> Result<(), Refusal>,
 ) -> Result<(), Refusal> {
     while let Some((kind, rest)) = sections.split_first() {
         let (length, rest) = leb128(rest).ok_or(Refusal::Truncated)?;
         let (section, rest) = rest.split_at_checked(length).ok_or(Refusal::Truncated)?;
-        look(*kind, section)?;
+        visit(*kind, section)?;
         sections = rest;
     }
     Ok(())
@@ -89,25 +89,25 @@ fn leb128(bytes: &[u8]) -> Option<(usize, &[u8])> {
     None
 }
 
-/// What a core module wants first; nothing, where that cannot be read.
+/// The first import of a core module; `None` if it cannot be read.
 fn first_import(sections: &[u8]) -> Option<String> {
     let mut first = None;
-    // It will not do anyway, so what else is wrong with it does not matter.
+    // The module is refused anyway, so other errors do not matter.
     let _ = each_section(sections, |kind, section| {
         if kind == CORE_IMPORTS && first.is_none() {
             let mut imports = ImportSectionReader::new(BinaryReader::new(section, 0))
                 .ok()
                 .map(|all| all.into_imports());
             let import = imports.as_mut().and_then(|all| all.next()?.ok());
-            first = import.map(|import| guest_words(&format!("{}.{}", import.module, import.name), MAX_NAME_BYTES));
+            first = import.map(|import| guest_text(&format!("{}.{}", import.module, import.name), MAX_NAME_BYTES));
         }
         Ok(())
     });
     first
 }
 
-/// What it says of its imports and exports, read in milliseconds: nobody waits for a compiler to hear that his component
-/// imports something. It may say so and be wrong: [`contract`] looks again at what came out of the compiler.
+/// Checks the names of imports and exports before compilation, within milliseconds. The names may not match the
+/// compiled component, so [`contract`] checks again after compilation.
 pub(super) fn names(sections: &[u8]) -> Result<(), Refusal> {
     let mut exports = Exports::default();
     each_section(sections, |kind, section| {
@@ -133,7 +133,7 @@ pub(super) fn names(sections: &[u8]) -> Result<(), Refusal> {
     exports.kind().map(drop)
 }
 
-/// What can be told from the imports and exports, once they are known to be what they say.
+/// The kind of a compiled component, by its actual imports and exports.
 pub(super) fn contract(engine: &Engine, component: &Component) -> Result<Kind, Refusal> {
     let its_type = component.component_type();
     if let Some((name, _)) = its_type.imports(engine).next() {
@@ -148,29 +148,29 @@ pub(super) fn contract(engine: &Engine, component: &Component) -> Result<Kind, R
     exports.kind()
 }
 
-/// The interfaces that a component exports. There may be millions of them: only what is told is kept.
+/// The interfaces that a component exports. There may be millions, so only those for a message are stored.
 #[derive(Default)]
 struct Exports {
     count: usize,
     first: Vec<String>,
-    ours: Vec<String>,
+    contracts: Vec<String>,
 }
 
 impl Exports {
     fn push(&mut self, name: &str) {
         self.count += 1;
         if self.first.len() < MAX_EXPORTS {
-            self.first.push(guest_words(name, MAX_NAME_BYTES));
+            self.first.push(guest_text(name, MAX_NAME_BYTES));
         }
-        if let Some(ours) = name.strip_prefix(PACKAGE)
-            && self.ours.len() < 2
+        if let Some(contracts) = name.strip_prefix(PACKAGE)
+            && self.contracts.len() < 2
         {
-            self.ours.push(ours.to_owned());
+            self.contracts.push(contracts.to_owned());
         }
     }
 
     fn kind(self) -> Result<Kind, Refusal> {
-        let [one] = self.ours.as_slice() else {
+        let [one] = self.contracts.as_slice() else {
             return Err(self.wrong_world());
         };
         let (interface, version) = one.split_once('@').unwrap_or((one, ""));
@@ -179,11 +179,11 @@ impl Exports {
             "role-rule" => Kind::Role,
             _ => return Err(self.wrong_world()),
         };
-        // 1.0.0 and 1.0.7 differ in words only; every other number is another contract.
+        // 1.0.0 and 1.0.7 differ only in comments; other numbers are other contracts.
         let minor = version.rsplit_once('.').map_or(version, |(minor, _patch)| minor);
         if minor != CONTRACT_VERSION {
             return Err(Refusal::WrongVersion {
-                found: guest_words(&format!("{PACKAGE}{one}"), MAX_NAME_BYTES),
+                found: guest_text(&format!("{PACKAGE}{one}"), MAX_NAME_BYTES),
                 spoken: CONTRACT_VERSION,
             });
         }
@@ -202,27 +202,27 @@ impl Exports {
 
 fn imported(name: &str) -> Refusal {
     Refusal::Import {
-        name: guest_words(name, MAX_NAME_BYTES),
+        name: guest_text(name, MAX_NAME_BYTES),
         remedy: remedy(name),
     }
 }
 
 fn invalid(error: wasmparser::BinaryReaderError) -> Refusal {
     Refusal::Invalid {
-        why: guest_words(error.message(), MAX_REASON_BYTES),
+        why: guest_text(error.message(), MAX_REASON_BYTES),
     }
 }
 
-/// How a toolchain leaves an import out.
+/// How to avoid an import with the usual toolchains.
 fn remedy(import: &str) -> &'static str {
     if import.starts_with("wasi:") {
         "Rust: build for wasm32-unknown-unknown. Python: componentize-py --stub-wasi. JavaScript: componentize \
          with disableFeatures for random, stdio, clocks, http and fetch-event. C: link without the parts of the \
          C library that do input and output"
     } else if import.starts_with(PACKAGE) {
-        "A rule exports the contract's interface and does not import it: check the world it is built for"
+        "A rule exports the interface of the contract and does not import it: check the world of the build"
     } else {
-        "Everything a rule needs comes in as arguments"
+        "A rule gets all its input as arguments"
     }
 }
 
@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_component_is_called_by_its_name() {
+    fn each_kind_of_non_component_has_its_refusal() {
         assert_eq!(check(b""), Err(Refusal::NotWebAssembly));
         assert_eq!(check(b"<!doctype html>"), Err(Refusal::NotWebAssembly));
         assert_eq!(check(b"\0as"), Err(Refusal::Truncated));

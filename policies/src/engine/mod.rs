@@ -1,5 +1,5 @@
-//! The one place that knows wasmtime: turns bytes into programs that can be called under limits, and lets
-//! nothing through that imports anything. It does not know what answers mean.
+//! The only module that uses wasmtime: compiles components without imports and calls them under limits. It does not
+//! interpret results.
 
 mod artefact;
 mod guard;
@@ -25,7 +25,7 @@ use crate::digest::Digest;
 use crate::fault::Refusal;
 use crate::limits::Limits;
 use crate::rule::Stage;
-use crate::text_limits::{MAX_REASON_BYTES, guest_words};
+use crate::text_limits::{MAX_REASON_BYTES, guest_text};
 use guard::Guard;
 use slots::{Slot, Slots};
 use ticker::Ticker;
@@ -43,28 +43,28 @@ struct Inner {
     ticker: Ticker,
 }
 
-/// The machine would not give what an engine needs.
+/// Why an engine could not be created.
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
-    /// A limit is not one.
+    /// A limit is out of range.
     #[error("{0}")]
     Limits(String),
-    /// wasmtime refused its configuration.
-    #[error("the engine for rules could not be set up: {0}")]
+    /// wasmtime rejected its configuration.
+    #[error("could not create the rule engine: {0}")]
     Setup(String),
-    /// No thread for the ticker.
-    #[error("the engine for rules could not start its ticker")]
+    /// The thread of the ticker could not be started.
+    #[error("could not start the ticker of the rule engine")]
     Ticker(#[source] std::io::Error),
 }
 
 impl Engine {
-    /// One engine is enough for a process.
+    /// Creates an engine; one per process is enough.
     pub fn new(limits: Limits) -> Result<Self, EngineError> {
         limits.check().map_err(EngineError::Limits)?;
         let (wasmtime, allocation) = pool::engine(&limits).map_err(|error| EngineError::Setup(format!("{error:#}")))?;
         let ticker = Ticker::start(wasmtime.weak()).map_err(EngineError::Ticker)?;
         Ok(Self(Arc::new(Inner {
-            // Nothing is ever defined in it: a rule reaches nothing.
+            // The linker stays empty: a rule has no imports.
             linker: Linker::new(&wasmtime),
             slots: Slots::new(limits.instances),
             wasmtime,
@@ -74,38 +74,38 @@ impl Engine {
         })))
     }
 
-    /// The limits that it holds rules to.
+    /// The limits for rules.
     pub fn limits(&self) -> &Limits {
         &self.0.limits
     }
 
-    /// Where instances live.
+    /// How instances are allocated.
     pub fn allocation(&self) -> &Allocation {
         &self.0.allocation
     }
 
-    /// Compiles a component, which takes a fifth of a second for a rule in Rust and seconds for one that brings
-    /// an interpreter.
+    /// Compiles a component, which takes a fifth of a second for a rule in Rust and seconds for a component with an
+    /// interpreter.
     pub(crate) fn compile(&self, wasm: &[u8], passed: &mut impl FnMut(Stage)) -> Result<Program, Refusal> {
         let sections = inspect::whole(wasm, &self.0.limits)?;
         passed(Stage::Whole);
         inspect::names(sections)?;
         passed(Stage::Contract);
         let component = Component::new(&self.0.wasmtime, wasm).map_err(|error| Refusal::Invalid {
-            why: guest_words(&format!("{error:#}"), MAX_REASON_BYTES),
+            why: guest_text(&format!("{error:#}"), MAX_REASON_BYTES),
         })?;
         let program = self.program(component)?;
         passed(Stage::Compiled);
         Ok(program)
     }
 
-    /// What can be refused before anything is compiled: what is no component, or too large, or imports something, or
-    /// exports something else than one of the contracts.
+    /// Refuses, before compilation, bytes that are not a component, are too large, import anything or export no
+    /// contract.
     pub fn check_bytes(&self, wasm: &[u8]) -> Result<(), Refusal> {
         inspect::names(inspect::whole(wasm, &self.0.limits)?)
     }
 
-    /// Takes a compiled component back, if it is what this engine once made of these bytes.
+    /// Loads a compiled component, if this engine can use it and its MAC is valid.
     pub(crate) fn restore(&self, wasm: Digest, artefact: &[u8], key: &ArtefactKey) -> Result<Program, ArtefactError> {
         let component = artefact::open(&self.0.wasmtime, wasm, artefact, key)?;
         self.program(component)
@@ -121,8 +121,8 @@ impl Engine {
         self.0.slots.wait(&self.0.ticker)
     }
 
-    fn slot_soon(&self) -> Option<Slot<'_>> {
-        self.0.slots.wait_at_most(self.0.limits.patience(), &self.0.ticker)
+    fn slot_within_wait(&self) -> Option<Slot<'_>> {
+        self.0.slots.wait_at_most(self.0.limits.instance_wait(), &self.0.ticker)
     }
 }
 

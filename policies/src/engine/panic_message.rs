@@ -1,19 +1,19 @@
-//! What a guest wrote down before it trapped. A rule imports nothing, so it cannot tell anyone that it
-//! panics; instead it leaves the sentence in its own memory, behind a marker, and the host looks there.
+//! Reads the panic message of a guest. A rule imports nothing, so it cannot report a panic; it writes the message into
+//! its own memory behind a marker, where the host finds it after the trap.
 
 use wasmtime::{AsContext, WasmCoreDump};
 
-/// Where the last words are: these sixteen bytes, a length (u32, little endian), and so many bytes of UTF-8.
-/// The SDK for Rust keeps such a place; a guest in any language may.
+/// The marker of a panic message, followed by its length (u32, little endian) and UTF-8 text. The SDK for Rust reserves
+/// such a buffer; a guest in any language may.
 pub(crate) const MARKER: [u8; 16] = *b"\x00last-words\x00v1\x00\x00";
 
-/// Longer ones are cut: it is a sentence, not a log.
+/// Maximum length of a message.
 const MAX_MESSAGE_BYTES: usize = 1000;
 
-/// The last words, if the guest left any.
+/// The panic message, if the guest wrote one.
 pub(super) fn read(dump: &WasmCoreDump, store: impl AsContext) -> Option<String> {
-    let words = |memory: &wasmtime::Memory| find(memory.data(&store));
-    dump.memories().iter().find_map(words)
+    let message = |memory: &wasmtime::Memory| find(memory.data(&store));
+    dump.memories().iter().find_map(message)
 }
 
 fn find(memory: &[u8]) -> Option<String> {
@@ -23,9 +23,9 @@ fn find(memory: &[u8]) -> Option<String> {
         let length = usize::try_from(u32::from_le_bytes(*length))
             .ok()?
             .min(MAX_MESSAGE_BYTES);
-        let words = String::from_utf8_lossy(rest.get(..length)?);
-        let words = words.trim_end_matches(char::REPLACEMENT_CHARACTER).trim();
-        (!words.is_empty()).then(|| words.to_owned())
+        let message = String::from_utf8_lossy(rest.get(..length)?);
+        let message = message.trim_end_matches(char::REPLACEMENT_CHARACTER).trim();
+        (!message.is_empty()).then(|| message.to_owned())
     })
 }
 
@@ -38,7 +38,7 @@ mod tests {
     }
 
     #[test]
-    fn the_words_behind_the_marker_are_found() {
+    fn the_message_behind_the_marker_is_found() {
         let check = |memory: Vec<u8>, expected: Option<&str>| assert_eq!(find(&memory).as_deref(), expected);
         check(
             memory(&[b"...", &MARKER, &5u32.to_le_bytes(), b"index out"]),
@@ -53,7 +53,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_place_does_not_hide_a_written_one() {
+    fn an_empty_buffer_does_not_hide_a_written_one() {
         let two = memory(&[
             &MARKER,
             &0u32.to_le_bytes(),

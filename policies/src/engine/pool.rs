@@ -1,5 +1,5 @@
-//! How wasmtime is set up: what guests may use, and where their instances live. The pool needs much address
-//! space; where there is too little of it, instances are allocated one by one.
+//! Configures wasmtime: the features that guests may use, and the allocation of instances. The pool needs much address
+//! space; without enough of it, instances are allocated on demand.
 
 use std::num::NonZeroUsize;
 
@@ -8,39 +8,38 @@ use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConf
 
 use crate::limits::Limits;
 
-/// An interpreter in a component is dozens of core instances: componentize-py makes 38.
+/// A component with an interpreter has dozens of core instances: componentize-py makes 38.
 pub(super) const CORE_INSTANCES: u32 = 64;
 pub(super) const TABLES: u32 = 64;
-/// They share one memory; a second one belongs to its adapter.
+/// They share one memory; the adapter has a second one.
 pub(super) const MEMORIES: u32 = 4;
 
-/// A slot that last held the same rule is set up again without the kernel; so there are slots for a hundred
-/// rules and their other versions, even if only a few run at once. They cost address space only.
+/// Reusing a slot for the same rule needs no system call, so there are slots for a hundred rules and their other
+/// versions, even if only a few run at once. They cost address space only.
 const WARM_SLOTS: u32 = 256;
 
-/// So much of a memory stays with its slot and is set to zero rather than given back to the kernel. Rules made
-/// with the SDK fit in; giving pages back and faulting them in again is what keeps two cores from being faster
-/// than one.
+/// This much of a memory stays resident and is zeroed instead of returned to the kernel. It is enough for rules made
+/// with the SDK; returning pages and faulting them in again prevents two cores from being faster than one.
 const RETAINED_MEMORY_BYTES: usize = 256 << 10;
 const RETAINED_TABLE_BYTES: usize = 16 << 10;
 
-/// More frames than this tell a person nothing new.
+/// Maximum number of frames in a backtrace.
 const FRAMES: NonZeroUsize = NonZeroUsize::new(8).expect("eight is not zero");
 
-/// Where instances live.
+/// How instances are allocated.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case", tag = "allocation")]
 pub enum Allocation {
-    /// In slots that are made once: the quick way.
+    /// In preallocated slots, which is fast.
     Pooling,
-    /// One by one, because the pool did not fit.
+    /// On demand, because the pool does not fit into the address space.
     OnDemand {
-        /// Why not.
+        /// Why the pool could not be created.
         why: String,
     },
 }
 
-/// The engine with a pool, or one without where the pool finds no room.
+/// An engine with a pool, or without one if the address space does not suffice.
 pub(super) fn engine(limits: &Limits) -> wasmtime::Result<(Engine, Allocation)> {
     let mut pooled = guest_features(limits);
     pooled.allocation_strategy(InstanceAllocationStrategy::Pooling(pool(limits)));
@@ -51,8 +50,8 @@ pub(super) fn engine(limits: &Limits) -> wasmtime::Result<(Engine, Allocation)> 
     Ok((Engine::new(&one_by_one(limits))?, Allocation::OnDemand { why }))
 }
 
-/// An engine that compiles for such a one and reserves nothing. Where instances live is no part of the code; how
-/// much address space each memory has is.
+/// An engine that compiles for another engine and reserves no memory. The allocation of instances does not affect the
+/// code; the address space of each memory does.
 pub(super) fn compiling(limits: &Limits, is_pooled: bool) -> wasmtime::Result<Engine> {
     let mut config = if is_pooled {
         guest_features(limits)
@@ -60,7 +59,7 @@ pub(super) fn compiling(limits: &Limits, is_pooled: bool) -> wasmtime::Result<En
         one_by_one(limits)
     };
     config.allocation_strategy(InstanceAllocationStrategy::OnDemand);
-    // Whoever compiles so does it beside something more important.
+    // Such a compilation has lower priority than other work of the machine.
     config.parallel_compilation(false);
     Engine::new(&config)
 }
@@ -68,7 +67,7 @@ pub(super) fn compiling(limits: &Limits, is_pooled: bool) -> wasmtime::Result<En
 fn one_by_one(limits: &Limits) -> Config {
     let mut config = guest_features(limits);
     config.allocation_strategy(InstanceAllocationStrategy::OnDemand);
-    // The default reserves 4 GiB for every memory; where the pool did not fit, that may not either.
+    // The default reserves 4 GiB for every memory, which may not fit either.
     config.memory_reservation(limits.memory_bytes as u64);
     config.memory_reservation_for_growth(0);
     config.memory_guard_size(64 << 10);
@@ -93,8 +92,8 @@ fn pool(limits: &Limits) -> PoolingAllocationConfig {
     pool
 }
 
-/// What wasmtime was built without (threads, garbage collection, async) is not named; of the rest, everything on
-/// which an answer or its safety depends is said here, also where it is the default.
+/// Features that wasmtime is built without (threads, garbage collection, async) are not mentioned; every other feature
+/// that affects results or safety is set explicitly, even to its default.
 fn guest_features(limits: &Limits) -> Config {
     let mut config = Config::new();
     config.strategy(Strategy::Cranelift);
@@ -111,7 +110,7 @@ fn guest_features(limits: &Limits) -> Config {
     config.epoch_interruption(true);
     config.max_wasm_stack(limits.stack_bytes);
     config.memory_init_cow(true);
-    // A core dump is how the last words of a guest are read; it is taken only when it traps.
+    // The panic message of a guest is read from a core dump, which is only taken on a trap.
     config.coredump_on_trap(true);
     config.wasm_backtrace_max_frames(Some(FRAMES));
     config

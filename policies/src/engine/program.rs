@@ -1,5 +1,5 @@
-//! One compiled component and its calls. Each call gets a fresh instance, a deadline and a bound on memory,
-//! and ends in an answer or in a misbehaviour that is told by its type.
+//! A compiled component and its calls. Each call gets a new instance, a deadline and a memory limit, and returns a
+//! result or a typed misbehaviour.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -18,21 +18,21 @@ use crate::digest::Digest;
 use crate::fault::{Busy, Misbehaviour, Problem, Refusal};
 use crate::finding::Cost;
 use crate::limits::Limits;
-use crate::text_limits::{MAX_NAME_BYTES, MAX_REASON_BYTES, guest_words};
+use crate::text_limits::{MAX_NAME_BYTES, MAX_REASON_BYTES, guest_text};
 
-/// Which of the two contracts a rule keeps.
+/// The kind of a rule: the contract that it implements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
-    /// It judges what was measured.
+    /// Evaluates measurements.
     Threshold,
-    /// It decides who may do what.
+    /// Decides requests.
     Role,
 }
 
 impl Kind {
-    /// As people write it.
+    /// The name of the kind.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Threshold => "threshold",
@@ -48,7 +48,7 @@ impl Kind {
     }
 }
 
-/// A component that was compiled and keeps the contract by its types.
+/// A compiled component that exports a contract.
 #[derive(Clone)]
 pub(crate) struct Program(Arc<Inner>);
 
@@ -63,7 +63,7 @@ struct Inner {
     verdict: ComponentExportIndex,
 }
 
-/// What a call cost.
+/// The cost of a call.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct CallCost {
     pub(crate) time: Duration,
@@ -87,7 +87,7 @@ impl Program {
     pub(super) fn new(engine: Engine, component: Component, kind: Kind) -> Result<Self, Refusal> {
         let wrong_shape = |error: wasmtime::Error| Refusal::WrongShape {
             interface: kind.interface().to_owned(),
-            why: guest_words(&format!("{error:#}"), MAX_REASON_BYTES),
+            why: guest_text(&format!("{error:#}"), MAX_REASON_BYTES),
         };
         let ready = engine.0.linker.instantiate_pre(&component).map_err(wrong_shape)?;
         let interface = component.get_export_index(None, kind.interface());
@@ -125,7 +125,7 @@ impl Program {
         artefact::seal(&self.0.engine.0.wasmtime, wasm, &self.0.component, key)
     }
 
-    /// Compares every type of the interface with the contract's, once; the calls rely on it.
+    /// Compares every type of the interface with the contract once; the calls rely on it.
     pub(crate) fn check_types(&self) -> Result<Result<(), Refusal>, Misbehaviour> {
         let _slot = self.0.engine.slot();
         let Running { mut store, instance } = self.start(self.limits().describe_time())?;
@@ -135,7 +135,7 @@ impl Program {
         };
         Ok(compared.map_err(|error| Refusal::WrongShape {
             interface: self.0.kind.interface().to_owned(),
-            why: guest_words(&format!("{error:#}"), MAX_REASON_BYTES),
+            why: guest_text(&format!("{error:#}"), MAX_REASON_BYTES),
         }))
     }
 
@@ -154,13 +154,13 @@ impl Program {
         })
     }
 
-    /// `actions` are for a role rule only.
+    /// `actions` are passed to role rules only.
     pub(crate) fn check_settings(
         &self,
         settings: &str,
         actions: &[&str],
     ) -> Result<Result<RawPlan, Vec<Problem>>, Misbehaviour> {
-        fn ours<P: Into<RawPlan>, Q: Into<Problem>>(answer: Result<P, Vec<Q>>) -> Result<RawPlan, Vec<Problem>> {
+        fn convert<P: Into<RawPlan>, Q: Into<Problem>>(answer: Result<P, Vec<Q>>) -> Result<RawPlan, Vec<Problem>> {
             answer
                 .map(Into::into)
                 .map_err(|problems| problems.into_iter().map(Into::into).collect())
@@ -172,12 +172,12 @@ impl Program {
             Kind::Threshold => {
                 type Checked = Result<threshold::Plan, Vec<threshold::Problem>>;
                 let ((answer,), _) = self.call::<_, (Checked,)>(check, time, (settings,))?;
-                ours(answer)
+                convert(answer)
             }
             Kind::Role => {
                 type Checked = Result<role::Plan, Vec<role::Problem>>;
                 let ((answer,), _) = self.call::<_, (Checked,)>(check, time, (settings, actions))?;
-                ours(answer)
+                convert(answer)
             }
         })
     }
@@ -190,7 +190,7 @@ impl Program {
         let _slot = self.0.engine.slot();
         let time = self.limits().judge_time();
         let ((answer,), spent) = self.call::<_, (Judged,)>(&self.0.verdict, time, (round, settings))?;
-        let findings = answer.map_err(|message| self.gave_up(message))?;
+        let findings = answer.map_err(|message| self.returned_error(message))?;
         Ok((findings, spent))
     }
 
@@ -200,22 +200,22 @@ impl Program {
         standings: &[role::Standing<'_>],
         settings: &[u8],
     ) -> Result<Result<(role::Decision, CallCost), Misbehaviour>, Busy> {
-        let _slot = self.0.engine.slot_soon().ok_or(Busy)?;
+        let _slot = self.0.engine.slot_within_wait().ok_or(Busy)?;
         let time = self.limits().decide_time();
         let called = self.call::<_, (RoleDecision,)>(&self.0.verdict, time, (request, standings, settings));
         Ok(called.and_then(|((answer,), spent)| {
-            let decision = answer.map_err(|message| self.gave_up(message))?;
+            let decision = answer.map_err(|message| self.returned_error(message))?;
             Ok((decision, spent))
         }))
     }
 
-    fn gave_up(&self, message: String) -> Misbehaviour {
+    fn returned_error(&self, message: String) -> Misbehaviour {
         Misbehaviour::GaveUp {
-            message: guest_words(&message, self.limits().text_bytes),
+            message: guest_text(&message, self.limits().text_bytes),
         }
     }
 
-    /// The caller holds a slot.
+    /// Calls a function in a new instance. The caller holds a slot.
     fn call<Params, Answer>(
         &self,
         function: &ComponentExportIndex,
@@ -234,7 +234,7 @@ impl Program {
         let answer = function
             .call(&mut store, params)
             .map_err(|error| self.misbehaviour(&error, &store, limit))?;
-        let memory_bytes = store.data().most_memory as u64;
+        let memory_bytes = store.data().peak_memory as u64;
         drop(store);
         let spent = CallCost {
             time: began.elapsed(),
@@ -247,11 +247,11 @@ impl Program {
         let Inner { engine, ready, .. } = &*self.0;
         let mut store = Store::new(&engine.0.wasmtime, Guard::new(self.limits()));
         store.limiter(|guard| guard);
-        // One tick more, for the first one may come at once.
+        // One more tick, because the first one may come immediately.
         let ticks = limit.as_nanos().div_ceil(super::ticker::TICK.as_nanos()) + 1;
         store.set_epoch_deadline(u64::try_from(ticks).unwrap_or(u64::MAX));
-        // Texts and lists are counted while they are taken out of the guest, before there is room made for
-        // them: a list may name the same large text a thousand times.
+        // The size of texts and lists is counted while they are read from the guest and before they are allocated: a
+        // list may reference the same large text a thousand times.
         store.set_hostcall_fuel(self.limits().answer_bytes);
         let instance = ready
             .instantiate(&mut store)
@@ -294,7 +294,7 @@ impl Program {
         };
         let dump = error.downcast_ref::<WasmCoreDump>();
         if let Some(message) = dump.and_then(|dump| panic_message::read(dump, store)) {
-            let message = guest_words(&message, limits.text_bytes);
+            let message = guest_text(&message, limits.text_bytes);
             return Misbehaviour::Panic { message };
         }
         Misbehaviour::Trap {
@@ -309,8 +309,8 @@ struct Running {
     instance: Instance,
 }
 
-/// An answer that could not be taken out of the guest. wasmtime keeps the type of this one error to itself,
-/// so its words have to do; a test holds them.
+/// The misbehaviour for a result that cannot be read from the guest. wasmtime does not export the type of this error,
+/// so its message is matched; a test covers it.
 fn unreadable(error: &wasmtime::Error, limits: &Limits) -> Misbehaviour {
     let what = format!("{error:#}");
     if what.contains("fuel allocated for hostcalls") {
@@ -318,15 +318,15 @@ fn unreadable(error: &wasmtime::Error, limits: &Limits) -> Misbehaviour {
             limit_bytes: limits.answer_bytes as u64,
         };
     }
-    let what = guest_words(&what, MAX_REASON_BYTES);
+    let what = guest_text(&what, MAX_REASON_BYTES);
     Misbehaviour::UnreadableAnswer { what }
 }
 
-/// The names are the guest's own, and any text can be one.
+/// The names come from the guest and may contain any text.
 fn frames(error: &wasmtime::Error) -> Vec<String> {
     let backtrace = error.downcast_ref::<WasmBacktrace>();
     let dump = error.downcast_ref::<WasmCoreDump>();
     let frames = backtrace.map(WasmBacktrace::frames).or(dump.map(WasmCoreDump::frames));
     let names = frames.unwrap_or_default().iter().filter_map(|frame| frame.func_name());
-    names.take(3).map(|name| guest_words(name, MAX_NAME_BYTES)).collect()
+    names.take(3).map(|name| guest_text(name, MAX_NAME_BYTES)).collect()
 }

@@ -1,5 +1,5 @@
-//! How to compile for an engine without being it: another process, which may be ended at any moment, makes the code
-//! and this one loads it. It runs nothing, and starts no process itself.
+//! Compiles for an engine in another process, which may be killed at any moment; the engine's own process loads the
+//! code. It runs no rule and starts no process.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,37 +7,37 @@ use super::artefact::{self, ArtefactKey};
 use super::{Allocation, Engine, pool};
 use crate::digest::Digest;
 use crate::limits::Limits;
-use crate::text_limits::{MAX_REASON_BYTES, guest_words};
+use crate::text_limits::{MAX_REASON_BYTES, guest_text};
 
-/// What has to be the same for an engine to load code that was compiled elsewhere. It can be written down.
+/// The parameters that determine whether an engine can load code compiled elsewhere. Serializable.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Recipe {
     /// The limits of the engine.
     pub limits: Limits,
-    /// Whether its instances live in a pool: there, code leaves out checks that it needs elsewhere.
+    /// Whether the engine has a pool; code for a pool omits checks that are needed otherwise.
     pub is_pooled: bool,
 }
 
-/// Why a recipe came to nothing.
+/// Why a compilation failed.
 #[derive(Debug, thiserror::Error)]
 pub enum RecipeError {
-    /// The component is not one.
+    /// The component is invalid.
     #[error("it is not a valid component: {why}")]
     Invalid {
-        /// The validator's words.
+        /// The message of the validator.
         why: String,
     },
-    /// There is no more memory.
-    #[error("there is not enough memory to compile it")]
+    /// Memory is exhausted.
+    #[error("not enough memory to compile the component")]
     OutOfMemory,
-    /// The limits are none, or wasmtime refused its configuration.
-    #[error("the compiler could not be set up: {0}")]
+    /// A limit is out of range, or wasmtime rejected its configuration.
+    #[error("could not create the compiler: {0}")]
     Setup(String),
 }
 
 impl Engine {
-    /// How to compile for it.
+    /// The recipe to compile for this engine.
     pub fn recipe(&self) -> Recipe {
         Recipe {
             limits: self.limits().clone(),
@@ -47,8 +47,8 @@ impl Engine {
 }
 
 impl Recipe {
-    /// Compiles a component on this thread alone and seals the code for [`RuleModule::load`]. It may take as long
-    /// and as much memory as it likes: whoever calls this for a stranger has bounded both.
+    /// Compiles a component on this thread only and seals the code for [`RuleModule::load`]. Time and memory are
+    /// unlimited, so the caller has to limit both for untrusted components.
     ///
     /// [`RuleModule::load`]: crate::RuleModule::load
     pub fn compile(&self, wasm: &[u8], key: &ArtefactKey) -> Result<Vec<u8>, RecipeError> {
@@ -59,7 +59,7 @@ impl Recipe {
             if error.is::<wasmtime::OutOfMemory>() {
                 return RecipeError::OutOfMemory;
             }
-            let why = guest_words(&format!("{error:#}"), MAX_REASON_BYTES);
+            let why = guest_text(&format!("{error:#}"), MAX_REASON_BYTES);
             RecipeError::Invalid { why }
         })?;
         Ok(artefact::sealed(&engine, Digest::of(wasm), &code, key))

@@ -1,5 +1,4 @@
-//! The bound in front of the pool of instances: who gets a slot gets an instance. It does not know what the
-//! instances do.
+//! Limits the number of concurrent instances: the holder of a slot may create an instance.
 
 use std::time::{Duration, Instant};
 
@@ -14,11 +13,11 @@ pub(super) struct Slots {
 
 struct Count {
     free: u32,
-    /// Waking nobody is a system call, which costs a tenth of a whole decision.
+    /// Notifying without waiters costs a system call, a tenth of a whole decision.
     waiting: u32,
 }
 
-/// The right to one instance, for as long as it lives; meanwhile the ticker ticks.
+/// The right to one instance until it is dropped; the ticker runs meanwhile.
 pub(super) struct Slot<'e> {
     slots: &'e Slots,
     ticker: &'e Ticker,
@@ -32,7 +31,7 @@ impl Slots {
         }
     }
 
-    /// Waits until a slot is free. It ends, because every instance has a deadline.
+    /// Waits until a slot is free, which ends because every instance has a deadline.
     pub(super) fn wait<'e>(&'e self, ticker: &'e Ticker) -> Slot<'e> {
         let mut count = self.count.lock();
         while count.free == 0 {
@@ -43,11 +42,11 @@ impl Slots {
         self.take(count, ticker)
     }
 
-    /// Waits for a slot for so long and no longer.
-    pub(super) fn wait_at_most<'e>(&'e self, patience: Duration, ticker: &'e Ticker) -> Option<Slot<'e>> {
+    /// Waits for a slot for at most `timeout`.
+    pub(super) fn wait_at_most<'e>(&'e self, timeout: Duration, ticker: &'e Ticker) -> Option<Slot<'e>> {
         let mut count = self.count.lock();
         if count.free == 0 {
-            let until = Instant::now() + patience;
+            let until = Instant::now() + timeout;
             while count.free == 0 {
                 let left = until.checked_duration_since(Instant::now())?;
                 count.waiting += 1;

@@ -1,16 +1,15 @@
-//! The metronome: moves the engine's epoch on once a millisecond while a rule runs, and sleeps while none
-//! does. It reads no clock.
+//! Increments the engine's epoch every millisecond while a rule runs, and sleeps otherwise. It reads no clock.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-/// How precise a deadline is. Kubewarden's tick of a second lets a rule run twice as long as it may.
+/// The precision of deadlines. With Kubewarden's tick of a second, a rule could run twice as long as allowed.
 pub(super) const TICK: Duration = Duration::from_millis(1);
 
-/// After so many ticks without a call the thread sleeps: an idle machine is not woken a thousand times a
-/// second, and a busy one does not pay for waking the thread at each call.
+/// The thread sleeps after this many ticks without a call: an idle machine is not woken a thousand times a second, and
+/// a busy one does not wake the thread for each call.
 const IDLE_TICKS: u32 = 1000;
 
 pub(super) struct Ticker {
@@ -26,7 +25,7 @@ struct State {
 }
 
 impl Ticker {
-    /// The thread holds the engine weakly, and ends with it.
+    /// Starts the thread, which holds the engine weakly and ends with it.
     pub(super) fn start(engine: wasmtime::EngineWeak) -> std::io::Result<Self> {
         let state = Arc::new(State::default());
         let shared = Arc::clone(&state);
@@ -41,8 +40,8 @@ impl Ticker {
 
     pub(super) fn begin(&self) {
         self.state.running.fetch_add(1, Ordering::SeqCst);
-        // The thread says that it sleeps before it looks for running calls a last time, and we look the other
-        // way round: one of the two sees the other.
+        // The thread sets `asleep` before it checks `running` a last time, and this side does the reverse, so one of
+        // them sees the other's change.
         if self.state.asleep.load(Ordering::SeqCst) {
             self.wake();
         }
@@ -64,7 +63,7 @@ impl Drop for Ticker {
         self.state.stop.store(true, Ordering::SeqCst);
         self.wake();
         if let Some(thread) = self.thread.take() {
-            // The thread cannot panic, and there would be nobody to tell.
+            // The thread cannot panic, and there is no caller to return an error to.
             let _ = thread.join();
         }
     }

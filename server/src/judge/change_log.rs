@@ -1,5 +1,5 @@
-//! Tells the log what changed from a round to the next: one line for each subject whose severity is another than
-//! before, and one for each new fault of a rule; not one for each round in which it stays.
+//! Logs the changes from round to round: one line for each subject whose severity changed and one for each new fault of
+//! a rule, not one per round.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,26 +16,26 @@ pub(super) fn start(tasks: &Tasks, evaluations: &Evaluations) {
 async fn follow(mut rounds: Subscription) {
     loop {
         let judged = rounds.next().await;
-        // Where nobody reads the log, only this task waits, and not the thread on which all of them run.
+        // If writing the log blocks, only this task waits, not the thread of all tasks.
         let log = move || {
             for change in changes(judged.previous.as_deref(), &judged.report) {
                 change.log(judged.host.as_str());
             }
         };
         if let Err(panic) = tasks::block(log).await {
-            log::error!(reason = panic.as_str(); "the changes of a round could not be logged");
+            log::error!(reason = panic.as_str(); "could not log the changes of a round");
         }
     }
 }
 
-/// What is new in a report.
+/// A change between two reports.
 #[derive(Debug, PartialEq)]
 enum Change<'r> {
-    /// A subject is as it was not before.
+    /// A finding with a new severity.
     Finding(&'r Finding),
-    /// A rule does not find anything about a subject any more that is not ok.
+    /// A subject that was not ok and is ok now.
     Ok { rule: String, subject: String },
-    /// A rule fails as it did not before.
+    /// A new fault.
     Fault(&'r Fault),
 }
 
@@ -48,8 +48,8 @@ fn changes<'r>(previous: Option<&Report>, report: &'r Report) -> Vec<Change<'r>>
     let (before, now) = (previous.map(standings).unwrap_or_default(), standings(report));
     let is_new = |finding: &&Finding| before.get(&subject(finding)) != Some(&finding.severity);
     let mut changes: Vec<_> = report.standings().filter(is_new).map(Change::Finding).collect();
-    let gone = before.keys().filter(|key| !now.contains_key(*key)).cloned();
-    changes.extend(gone.map(|(rule, subject)| Change::Ok { rule, subject }));
+    let resolved = before.keys().filter(|key| !now.contains_key(*key)).cloned();
+    changes.extend(resolved.map(|(rule, subject)| Change::Ok { rule, subject }));
     let known: BTreeSet<String> = previous
         .into_iter()
         .flat_map(Report::faults)
@@ -88,9 +88,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_subject_is_told_when_it_changes_and_not_while_it_stays() {
+    fn a_subject_is_logged_when_it_changes_and_not_while_it_stays() {
         let mut last = None;
-        let mut told = |number, percent| -> Vec<String> {
+        let mut logged = |number, percent| -> Vec<String> {
             let judged = after(last.as_ref(), with_disk("edge-1", number, percent));
             let changes = changes(judged.previous.as_deref(), &judged.report);
             let about_disk = changes.iter().filter_map(|change| match change {
@@ -102,18 +102,18 @@ mod tests {
             last = Some(judged);
             about_disk
         };
-        assert_eq!(told(1, 10.0), [""; 0]);
-        assert_eq!(told(2, 95.0), ["alert"]);
-        assert_eq!(told(3, 96.0), [""; 0], "another value is no other severity");
-        assert_eq!(told(4, 10.0), ["ok again"]);
+        assert_eq!(logged(1, 10.0), [""; 0]);
+        assert_eq!(logged(2, 95.0), ["alert"]);
+        assert_eq!(logged(3, 96.0), [""; 0], "the severity is the same");
+        assert_eq!(logged(4, 10.0), ["ok again"]);
     }
 
     #[test]
-    fn the_first_report_of_a_host_tells_all_that_is_not_ok() {
+    fn the_first_report_of_a_host_logs_all_that_is_not_ok() {
         let judged = after(None, with_disk("edge-1", 1, 95.0));
-        let told = changes(None, &judged.report);
-        assert_eq!(told.len(), judged.report.standings().count());
-        assert!(!told.is_empty());
+        let logged = changes(None, &judged.report);
+        assert_eq!(logged.len(), judged.report.standings().count());
+        assert!(!logged.is_empty());
         assert_eq!(changes(Some(&judged.report), &judged.report), []);
     }
 }

@@ -1,5 +1,5 @@
-//! Where evaluated rounds are published: the latest of each host for whoever asks, and every one of them, in order, for
-//! whoever subscribes. It renders nothing and knows no subscriber by name.
+//! Publishes evaluated rounds: the latest of each host on request, and every one of them, in order, to subscribers. It
+//! renders nothing and does not know its subscribers.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,11 +10,11 @@ use super::Judged;
 use crate::host_id::HostId;
 use crate::tasks;
 
-/// Rounds that wait for a subscriber that is busy. A subscriber that is further behind skips the oldest; with one
-/// machine and a round every ten seconds, that is one that did nothing for ten minutes.
+/// Buffered rounds per subscriber. A subscriber that falls further behind skips the oldest; with one machine and a
+/// round every ten seconds, that is after ten minutes.
 const CAPACITY: usize = 64;
 
-/// The evaluated rounds of all hosts. Cheap to clone; all clones see a round at once.
+/// The evaluated rounds of all hosts. Cheap to clone; all clones see a new round immediately.
 #[derive(Clone)]
 pub struct Evaluations(Arc<Inner>);
 
@@ -24,7 +24,7 @@ struct Inner {
     observers: Mutex<Vec<Observer>>,
 }
 
-/// The latest round of each host; nothing of one that is only watched so far.
+/// The latest round of each host; `None` for a host that is watched before its first round.
 type Latest = BTreeMap<HostId, watch::Sender<Option<Arc<Judged>>>>;
 
 type Observer = Arc<dyn Fn(&Arc<Judged>) + Send + Sync>;
@@ -33,7 +33,7 @@ type Observer = Arc<dyn Fn(&Arc<Judged>) + Send + Sync>;
 pub struct Subscription {
     name: &'static str,
     evaluations: Evaluations,
-    /// What was published before the events begin.
+    /// The latest rounds from before the first event.
     replayed: VecDeque<Arc<Judged>>,
     events: broadcast::Receiver<Arc<Judged>>,
 }
@@ -48,8 +48,8 @@ impl Evaluations {
         }))
     }
 
-    /// Calls `observer` with every round before anyone can ask for that round, on a thread that may block: for what has
-    /// to be there when the round is. A panic in it is logged, and the round is published all the same.
+    /// Calls `observer` with every round before that round is published, on a thread that may block: for data that must
+    /// exist when the round is visible. A panic in it is logged, and the round is still published.
     pub fn before_publication(&self, observer: impl Fn(&Arc<Judged>) + Send + Sync + 'static) {
         let mut observers = self.0.observers.lock().unwrap_or_else(PoisonError::into_inner);
         observers.push(Arc::new(observer));
@@ -63,12 +63,12 @@ impl Evaluations {
         for observer in observers {
             let observed = judged.clone();
             if let Err(panic) = tasks::block(move || observer(&observed)).await {
-                log::error!(reason = panic.as_str(); "a round could not be prepared for publication");
+                log::error!(reason = panic.as_str(); "an observer of evaluated rounds panicked");
             }
         }
         let mut latest = self.lock();
         of_host(&mut latest, &judged.host).send_replace(Some(judged.clone()));
-        // Without subscribers nobody hears it, which is no error.
+        // Sending fails only without subscribers, which is no error.
         let _ = self.0.events.send(judged);
     }
 
@@ -82,8 +82,8 @@ impl Evaluations {
         of_host(&mut self.lock(), host).subscribe()
     }
 
-    /// Every round of every host from now on, after the latest of each that was published before: so a subscriber that
-    /// is started again misses none that is still true. The log calls the subscriber by `name`.
+    /// Every round of every host from now on, after the latest earlier round of each, so a restarted subscriber misses
+    /// no current state. `name` identifies the subscriber in the log.
     pub fn subscribe(&self, name: &'static str) -> Subscription {
         let (replayed, events) = self.replay();
         Subscription {
@@ -94,7 +94,7 @@ impl Evaluations {
         }
     }
 
-    /// Both under one lock, under which rounds are published too: so none is in neither and none in both.
+    /// Both happen under the lock that publishing takes, so no round is missed or duplicated.
     fn replay(&self) -> (VecDeque<Arc<Judged>>, broadcast::Receiver<Arc<Judged>>) {
         let latest = self.lock();
         let replayed = latest.values().filter_map(|latest| latest.borrow().clone());
@@ -113,7 +113,7 @@ impl Default for Evaluations {
 }
 
 impl Subscription {
-    /// The next round, whatever host it is of. It can be given up and asked for again without losing one.
+    /// The next round of any host. The future is cancel safe: no round is lost.
     pub async fn next(&mut self) -> Arc<Judged> {
         loop {
             if let Some(judged) = self.replayed.pop_front() {
@@ -122,7 +122,7 @@ impl Subscription {
             match self.events.recv().await {
                 Ok(judged) => return judged,
                 Err(broadcast::error::RecvError::Lagged(skipped)) => {
-                    log::warn!(subscriber = self.name, skipped; "a subscriber of evaluated rounds is too slow and goes on with the latest of each host");
+                    log::warn!(subscriber = self.name, skipped; "a subscriber of evaluated rounds is too slow; it continues with the latest round of each host");
                     (self.replayed, self.events) = self.evaluations.replay();
                 }
                 // The sender lives as long as `evaluations`, which is held here.
@@ -151,7 +151,7 @@ mod tests {
         judged.map(|judged| judged.round.number)
     }
 
-    /// What a subscriber gets next, by host and number.
+    /// The next round of a subscriber, by host and number.
     async fn next(rounds: &mut Subscription) -> (String, u64) {
         let judged = rounds.next().await;
         (judged.host.to_string(), judged.round.number)
@@ -187,9 +187,9 @@ mod tests {
             for round in [judged("edge-1", 3), judged("edge-2", 2), judged("edge-1", 4)] {
                 evaluations.publish(round).await;
             }
-            let mut heard = Vec::new();
+            let mut received = Vec::new();
             for _ in 0..5 {
-                heard.push(next(&mut rounds).await);
+                received.push(next(&mut rounds).await);
             }
             let expected = [
                 ("edge-1", 2),
@@ -198,12 +198,12 @@ mod tests {
                 ("edge-2", 2),
                 ("edge-1", 4),
             ];
-            assert_eq!(heard, expected.map(|(host, number)| (host.to_owned(), number)));
+            assert_eq!(received, expected.map(|(host, number)| (host.to_owned(), number)));
         });
     }
 
     #[test]
-    fn a_subscriber_that_is_too_slow_goes_on_with_the_latest_of_each_host() {
+    fn a_slow_subscriber_continues_with_the_latest_round_of_each_host() {
         run(async {
             let evaluations = Evaluations::new();
             let mut rounds = evaluations.subscribe("test");
@@ -220,14 +220,17 @@ mod tests {
     }
 
     #[test]
-    fn an_observer_sees_a_round_before_anyone_can_ask_for_it() {
+    fn an_observer_sees_a_round_before_it_is_published() {
         run(async {
             let evaluations = Evaluations::new();
-            let (seen, asked) = (Arc::new(AtomicU64::new(0)), evaluations.clone());
+            let (seen, evaluations_of_observer) = (Arc::new(AtomicU64::new(0)), evaluations.clone());
             let counted = seen.clone();
-            evaluations.before_publication(|judged| assert!(judged.round.number > 1, "the first breaks it"));
+            evaluations.before_publication(|judged| assert!(judged.round.number > 1, "the first round makes it panic"));
             evaluations.before_publication(move |judged| {
-                assert_ne!(number(asked.latest(&judged.host)), Some(judged.round.number));
+                assert_ne!(
+                    number(evaluations_of_observer.latest(&judged.host)),
+                    Some(judged.round.number)
+                );
                 counted.store(judged.round.number, Ordering::Release);
             });
             for number in 1..=2 {
@@ -235,7 +238,7 @@ mod tests {
                 assert_eq!(
                     seen.load(Ordering::Acquire),
                     number,
-                    "a panic in one does not keep it from another"
+                    "a panic in one observer does not affect another"
                 );
                 assert!(evaluations.latest(&host("edge-1")).is_some());
             }

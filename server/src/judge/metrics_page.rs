@@ -1,9 +1,9 @@
-//! The page for Prometheus as a rendering: of each round, once. What is on it is for `metrics`.
+//! Renders the Prometheus page once per round. `metrics` defines its content.
 
 use super::{Evaluations, Renderings};
 use crate::metrics::{Rendered, render};
 
-/// The pages of the rounds that are published from now on.
+/// The pages of the rounds published from now on.
 pub type MetricsPages = Renderings<Rendered>;
 
 /// Renders the page of each round.

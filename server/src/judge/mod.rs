@@ -1,5 +1,5 @@
-//! Evaluates each round of each host with the active rules and publishes the result as data. It renders nothing and
-//! decides nothing by itself: what is made of a round is the work of those who observe `evaluations` or subscribe there.
+//! Evaluates each round of each host with the active rules and publishes the result as data. The observers and
+//! subscribers of `evaluations` render, record and log it.
 
 mod change_log;
 mod evaluations;
@@ -27,22 +27,22 @@ use crate::rules::shadow::{Compared, compare};
 use crate::rules::{ActiveRule, Rules};
 use crate::tasks::{self, Tasks};
 
-/// A round of one host and what the rules say of it.
+/// A round of one host and its evaluation.
 #[derive(Debug)]
 pub struct Judged {
-    /// The machine that was measured; the same as in the round and in the report.
+    /// The measured machine; the same as in the round and in the report.
     pub host: HostId,
-    /// What was measured.
+    /// The measured round.
     pub round: Arc<Round>,
-    /// The rules that judged it, which may have been replaced since.
+    /// The generation that evaluated the round; it may have been replaced since.
     pub rules: Arc<ActiveRule>,
-    /// The report of this host that the rules were shown, if there was one: that of the round before.
+    /// The previous report of this host, which the rules received; `None` in its first round.
     pub previous: Option<Arc<Report>>,
-    /// What the rules say.
+    /// The report of the active rules.
     pub report: Arc<Report>,
-    /// What rules in shadow mode say of it, if there are any.
+    /// The comparison with the rules in shadow mode, if there are any.
     pub shadow: Option<Arc<Compared>>,
-    /// How long the active rules took.
+    /// Duration of the evaluation by the active rules.
     pub took: Duration,
 }
 
@@ -60,19 +60,19 @@ pub struct Judge {
 }
 
 impl Judge {
-    /// With these rules, for those who follow these evaluations.
+    /// A judge that evaluates with `rules` and publishes to `evaluations`.
     pub fn new(rules: Rules, evaluations: Evaluations) -> Self {
         Self { rules, evaluations }
     }
 
-    /// Evaluates a round and publishes the result. Each round is judged on the report of the last of its host, so rounds
-    /// of one host come one after the other.
+    /// Evaluates a round and publishes the result. Each evaluation uses the previous report of the host, so rounds of
+    /// one host must not be evaluated concurrently.
     pub async fn judge(&self, round: Arc<Round>) {
         let last = self.evaluations.latest(&round.host);
         let rules = self.rules.current();
         match tasks::block(move || evaluate(round, rules, last.as_deref())).await {
             Ok(judged) => self.evaluations.publish(judged).await,
-            Err(panic) => log::error!(reason = panic.as_str(); "a round could not be judged"),
+            Err(panic) => log::error!(reason = panic.as_str(); "could not evaluate a round"),
         }
     }
 
@@ -86,21 +86,21 @@ impl Judge {
     }
 }
 
-/// What the judge of this machine works with.
+/// The dependencies of the judge of this machine.
 pub struct Parts {
-    /// This machine.
+    /// The id of this machine.
     pub host: HostId,
-    /// The rules.
+    /// The active rules.
     pub rules: Rules,
-    /// Where rounds are published.
+    /// Evaluated rounds are published here.
     pub evaluations: Evaluations,
-    /// Where judgements are recorded.
+    /// Judgements are recorded here.
     pub decisions: Decisions,
-    /// Where sources and shadows are counted.
+    /// The states of sources and shadows are counted here.
     pub service_metrics: Arc<ServiceMetrics>,
 }
 
-/// Sets the judge to work on what this machine measures, and those who follow it.
+/// Starts the evaluation of this machine's rounds, with its observers and subscribers.
 pub fn start(tasks: &Tasks, measured: watch::Receiver<Option<Arc<Round>>>, parts: Parts) {
     let Parts {
         host,
@@ -140,7 +140,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_round_is_judged_on_what_was_found_on_its_own_host() {
+    fn a_round_is_evaluated_with_the_previous_report_of_its_host() {
         actix_web::rt::System::new().block_on(async {
             let evaluations = Evaluations::new();
             let judge = Judge::new(rules().clone(), evaluations.clone());

@@ -1,5 +1,5 @@
-//! What is made of a round once and then served many times: the page for Prometheus, PixCrawler's answer. A rendering
-//! belongs to exactly one round, so all that is served of a round tells the same.
+//! Renders each round once and serves the result many times: the Prometheus page, PixCrawler's response. A rendering
+//! belongs to exactly one round, so responses about a round are consistent.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use super::{Evaluations, Judged};
 use crate::host_id::HostId;
 
-/// Renderings that are kept of each host: of the latest round, and of the one that is about to be published.
+/// Cached renderings per host: of the latest round, and of the one about to be published.
 const KEPT: usize = 2;
 
 /// The renderings of the latest rounds. Cheap to clone.
@@ -33,7 +33,7 @@ impl<T> Clone for Renderings<T> {
 }
 
 impl<T: Send + Sync + 'static> Renderings<T> {
-    /// Renders each round that is published from now on, before it is.
+    /// Renders each round from now on, before it is published.
     pub fn new(evaluations: &Evaluations, render: impl Fn(&Judged) -> T + Send + Sync + 'static) -> Self {
         let renderings = Self(Arc::new(Inner {
             render: Box::new(render),
@@ -44,8 +44,8 @@ impl<T: Send + Sync + 'static> Renderings<T> {
         renderings
     }
 
-    /// The rendering of this round. That of the latest is there already; an older one, which a slow request may still
-    /// have, is rendered anew.
+    /// The rendering of this round. That of the latest round is cached; an older round, which a slow request may still
+    /// hold, is rendered again.
     pub fn of(&self, judged: &Arc<Judged>) -> Arc<T> {
         let found = self.find(judged).unwrap_or_default();
         self.rendered(judged, &found)
@@ -97,12 +97,12 @@ mod tests {
             let first = evaluations.latest(&host("edge-1")).expect("it is published");
             evaluations.publish(judged("edge-2", 1)).await;
             evaluations.publish(judged("edge-1", 2)).await;
-            assert_eq!(count.load(Ordering::Acquire), 3, "nobody asked yet");
+            assert_eq!(count.load(Ordering::Acquire), 3, "nothing was requested yet");
             for (name, expected) in [("edge-1", "edge-1 2"), ("edge-2", "edge-2 1"), ("edge-1", "edge-1 2")] {
                 let latest = evaluations.latest(&host(name)).expect("it is published");
                 assert_eq!(*renderings.of(&latest), expected);
             }
-            assert_eq!(*renderings.of(&first), "edge-1 1", "a request that began before");
+            assert_eq!(*renderings.of(&first), "edge-1 1", "a request that started earlier");
             assert_eq!(count.load(Ordering::Acquire), 3);
             evaluations.publish(judged("edge-1", 3)).await;
             assert_eq!(*renderings.of(&first), "edge-1 1", "a very slow one");

@@ -1,5 +1,5 @@
-//! Counts what a round of this machine tells about Watchpost itself: how its sources do, and how rules in shadow mode
-//! differ. Rounds of other hosts were measured elsewhere and are not counted.
+//! Updates the service metrics with each round of this machine: the states of its sources and the differences of rules
+//! in shadow mode. Rounds of other hosts are not counted.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use crate::host_id::HostId;
 use crate::metrics::ServiceMetrics;
 use crate::rules::shadow::ShadowComparison;
 
-/// Counts before publication: a scrape that has a round has its numbers too.
+/// Runs before publication, so a scrape of a round includes its numbers.
 pub(super) fn observe(evaluations: &Evaluations, host: HostId, service_metrics: Arc<ServiceMetrics>) {
     evaluations.before_publication(move |judged| {
         if judged.host != host {

@@ -1,4 +1,4 @@
-//! Rounds for tests of what is made of them. They are judged by the built-in rules, which are compiled once.
+//! Rounds for tests, evaluated by the built-in rules, which are compiled once.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
@@ -18,19 +18,19 @@ pub(crate) fn rules() -> &'static Rules {
         threshold: "{}".to_owned(),
         role: "{}".to_owned(),
     };
-    RULES.get_or_init(|| Rules::load(Limits::default(), &settings, None).expect("our own rules are taken"))
+    RULES.get_or_init(|| Rules::load(Limits::default(), &settings, None).expect("the built-in rules load"))
 }
 
 pub(crate) fn host(name: &str) -> HostId {
     HostId::new(name).expect("a legal name")
 }
 
-/// A round of a machine whose disk is ok; its time is its number.
+/// A round of a machine whose disk is ok; its time equals its number.
 pub(crate) fn round(name: &str, number: u64) -> Round {
     with_disk(name, number, 10.0)
 }
 
-/// A round of a machine whose disk is so full, in percent.
+/// A round of a machine with this disk usage, in percent.
 pub(crate) fn with_disk(name: &str, number: u64, percent: f64) -> Round {
     let metric = MetricName::new("disk").expect("legal");
     let disk = Sample::new(metric, Labels::none(), percent, Unit::new("%"), number).expect("finite");

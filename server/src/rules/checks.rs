@@ -265,7 +265,7 @@ mod tests {
 
         let failed = try_out(&module, r#"{"thresholds": 5}"#, &[], &Schemas::InProcess).expect_err("refused");
         assert_eq!(failed.check, CHECK_SETTINGS);
-        assert!(failed.why.contains("the settings will not do"), "{}", failed.why);
+        assert!(failed.why.contains("invalid settings"), "{}", failed.why);
     }
 
     #[test]

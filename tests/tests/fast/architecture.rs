@@ -326,7 +326,7 @@ fn the_ranges_of_limits_are_true() {
     };
     for (name, min, max) in ranges {
         for outside in [min - 1, max + 1] {
-            let expected = format!("the limit {name} is {outside}; it has to be between {min} and {max}");
+            let expected = format!("the limit {name} is {outside}; it must be between {min} and {max}");
             assert_eq!(refused(name, outside), expected);
         }
     }

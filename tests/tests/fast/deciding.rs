@@ -243,7 +243,7 @@ fn when_all_instances_are_in_use_the_result_is_busy_and_not_a_denial() {
     let ada = developer("ada", "admin");
     thread::scope(|scope| {
         let holding = scope.spawn(|| slow.decide(&Request::new(&ada, Action::RulesRead), &report));
-        let is_busy = || quick.decide_afresh(&Request::new(&ada, Action::RulesWrite), &report) == Err(Busy);
+        let is_busy = || quick.decide_uncached(&Request::new(&ada, Action::RulesWrite), &report) == Err(Busy);
         while !is_busy() {
             assert!(
                 !holding.is_finished(),
@@ -272,7 +272,7 @@ fn a_request_waits_for_an_instance_that_is_soon_free() {
         for _ in 0..8 {
             scope.spawn(|| {
                 for _ in 0..50 {
-                    let decision = rules.decide_afresh(&Request::new(&ada, Action::RulesWrite), &report);
+                    let decision = rules.decide_uncached(&Request::new(&ada, Action::RulesWrite), &report);
                     assert!(decision.expect("patience is enough").is_allowed());
                 }
             });

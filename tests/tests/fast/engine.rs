@@ -72,7 +72,7 @@ fn invalid_limits_are_refused_by_name() {
         Engine::new(limits).expect_err("refused").to_string()
     };
     let none = message(|limits| limits.instances = 0);
-    assert_eq!(none, "the limit instances is 0; it has to be between 1 and 1000");
+    assert_eq!(none, "the limit instances is 0; it must be between 1 and 1000");
     assert!(message(|limits| limits.instance_wait_ms = u64::MAX).contains("instance_wait_ms"));
     type Change = fn(&mut Limits, usize);
     let changes: [(&str, Change); 7] = [

@@ -141,7 +141,7 @@ fn a_rule_that_fails_in_the_first_round_leaves_its_metrics_unknown() {
         assert_eq!(disk.subject.to_string(), "disk");
         assert_eq!(
             disk.sentence,
-            "the rule hostile failed before it found anything about disk"
+            "the rule hostile failed before its first finding about disk"
         );
     }
     // The rule is not shown such a finding as its own, and its next finding is new.
@@ -162,7 +162,7 @@ fn before_the_first_round_every_requested_metric_is_unknown() {
         metrics,
         ["active_chunks", "cpu", "disk", "inodes", "memory", "rules_quarantined"]
     );
-    assert_eq!(about(&before, "disk").sentence, "disk was not judged yet");
+    assert_eq!(about(&before, "disk").sentence, "disk has not been evaluated yet");
 
     // The first round has no findings before it.
     for first in [machine(85.0, 10.0, 10.0), snapshot(Vec::new(), Vec::new())] {
@@ -406,7 +406,7 @@ fn rules_that_cannot_form_a_set_are_reported_by_name() {
     let twice = message(RuleSet::new(1, vec![threshold(), threshold()], role()));
     assert_eq!(
         twice,
-        "two threshold rules are named threshold; findings could not be told apart"
+        "two threshold rules are named threshold; rename one of them"
     );
 }
 

@@ -211,7 +211,7 @@ fn two_findings_about_one_subject_are_refused() {
 
 #[test]
 fn a_subject_that_names_a_label_twice_is_refused() {
-    let what = "the label a comes twice; name each label once".to_owned();
+    let what = "the label a is duplicated".to_owned();
     check("label-twice", 0, Misbehaviour::IllegalSubject { what });
 }
 
@@ -249,7 +249,7 @@ fn misbehaviour_in_check_settings_is_a_fault_too() {
         assert_eq!((fault.call, fault.misbehaviour), (Call::CheckSettings, expected));
     };
     check(r#"{"check": "loop"}"#, Misbehaviour::Overtime { limit_ms: 200 });
-    let why = r#""no*t" cannot stand for metrics: use a name, or the beginning of one followed by *"#.to_owned();
+    let why = r#""no*t" is not a metric pattern: use a name, or a prefix followed by *"#.to_owned();
     check(r#"{"check": "bad-plan"}"#, Misbehaviour::BadPlan { why });
     let limit_bytes = 4 << 20;
     check(r#"{"check": "grow"}"#, Misbehaviour::OutOfMemory { limit_bytes });

@@ -35,7 +35,7 @@ fn a_role_rule_decides_as_in_a_set_and_is_shown_no_more() {
         let request = Request::new(&ada, Action::SessionsRun);
         let decided = alone.decide_alone(&request, report.findings()).expect("it is idle");
         let (decision, cost) = decided.expect("no fault");
-        let in_set = set.decide_afresh(&request, &report).expect("it is idle");
+        let in_set = set.decide_uncached(&request, &report).expect("it is idle");
         assert_eq!((&decision.verdict, &decision.roles), (&in_set.verdict, &in_set.roles));
         assert_eq!(decision.is_allowed(), allowed);
         assert!(cost.memory_bytes > 0);

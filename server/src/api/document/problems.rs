@@ -54,7 +54,7 @@ fn refusal(status: &str, family: &str) -> Option<(ApiError, Option<&'static str>
         ),
         ("422", _) => ApiError::Rejected(Box::new(Rejected {
             check: "accepts the given settings".to_owned(),
-            why: "the settings will not do: /percent_a_day: a disk fills by more than 0 percent a day".to_owned(),
+            why: "invalid settings: /percent_a_day: a disk fills by more than 0 percent a day".to_owned(),
             advice: "correct the settings where they are wrong; GET the rule for their schema".to_owned(),
             more: json!({
                 "refusal": "problems",

@@ -16,7 +16,7 @@ impl Registry {
             return Ok(());
         }
         let request = Request::new(identity, Action::RulesWrite);
-        let decision = next.set.decide_afresh(&request, report);
+        let decision = next.set.decide_uncached(&request, report);
         let reason = match decision.map(|decision| decision.verdict) {
             Ok(Verdict::Allow) => return Ok(()),
             Ok(Verdict::Deny { reason }) => reason,
@@ -35,7 +35,7 @@ impl Registry {
         let is_admin = |decision: Decision| decision.is_allowed() && decision.roles.iter().any(|role| role == "admin");
         let decided = actor.identity.as_ref().and_then(|identity| {
             let request = Request::new(identity, Action::RulesWrite);
-            self.0.rules.current().set.decide_afresh(&request, report).ok()
+            self.0.rules.current().set.decide_uncached(&request, report).ok()
         });
         match actor.break_glass && decided.is_some_and(is_admin) {
             true => Ok(()),

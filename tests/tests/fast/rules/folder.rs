@@ -183,7 +183,7 @@ fn an_invalid_file_is_rejected_and_the_last_good_version_stays_active() {
     let whole = other_version(&numbered(1));
     let half = whole.len() / 2;
     fs::write(folder.join("n.wasm"), &whole[..half]).expect("written");
-    is_rejected(&admin, "n.wasm", "cut off");
+    is_rejected(&admin, "n.wasm", "truncated");
     assert_eq!(
         (active(&admin, "numbered-001"), refused(&admin)),
         (Some(json!({})), "1".to_owned())

@@ -97,7 +97,7 @@ fn an_upload_that_is_not_a_rule_is_refused_with_the_reason() {
     assert!(refused(b"hello").contains("not WebAssembly"));
     assert!(refused(b"\0asm\x01\0\0\0").contains("core module"));
     let cut = numbered(1);
-    assert!(refused(&cut[..cut.len() / 2]).contains("cut off"));
+    assert!(refused(&cut[..cut.len() / 2]).contains("truncated"));
     let other_contract = CONTRACT.replace("watchpost:rules", "another:contract");
     assert!(refused(&of_world(&other_contract, "threshold")).contains("another:contract"));
     let silent = refused(&of_world(CONTRACT, "threshold"));
