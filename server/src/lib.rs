@@ -1,5 +1,5 @@
-//! Watchpost, the part that lives: it measures, remembers, serves and warns. What it thinks of what it measured
-//! is for the rules, which `watchpost-policies` runs.
+//! The Watchpost server: it measures, stores, serves and notifies. Rules, which `watchpost-policies` runs, judge the
+//! measurements.
 
 #![cfg_attr(
     test,

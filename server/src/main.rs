@@ -1,4 +1,4 @@
-//! The program `watchpost`. Everything that it does is in the library.
+//! The program `watchpost`. All code is in the library.
 
 use std::process::ExitCode;
 

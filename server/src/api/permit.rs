@@ -157,7 +157,7 @@ fn record(
         return None;
     }
     let (decision, took) = decided.map(|made| (made.decision, made.took)).unzip();
-    decisions.take_in(Record::Decision(DecisionRecordParts {
+    decisions.enqueue(Record::Decision(DecisionRecordParts {
         request: described(request, client, action),
         verdict,
         decision,

@@ -13,7 +13,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::timeout;
 
-use crate::tasks::{block, go_on};
+use crate::tasks::{block, spawn_detached};
 
 /// Answers that flow at once. Each has a thread, of which there are some hundreds for everything that blocks, and they
 /// share six connections to the database: more of them would not be done sooner.
@@ -97,7 +97,7 @@ impl StreamPermit {
         // Told beside the pieces: where nobody takes these, there is no room for a last word among them.
         let broken: Arc<Mutex<Option<io::Error>>> = Arc::default();
         let told = broken.clone();
-        go_on(async move {
+        spawn_detached(async move {
             let held = sender.clone();
             let mut flow = Flow {
                 sender,

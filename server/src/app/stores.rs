@@ -20,7 +20,7 @@ pub(super) fn open(config: &Config) -> Result<Store, StartError> {
 
 /// Ours, or those that somebody else keeps.
 pub(super) fn chunks(config: &Config, ours: &Store) -> Result<ChunkStore, StartError> {
-    let place = place_of(config.chunks.database_url.as_ref(), true, ours.place().clone())?;
+    let place = place_of(config.chunks.database_url.as_ref(), true, ours.address().clone())?;
     let read_only = config.chunks.database_url.is_some();
     let store = if read_only {
         Store::of_others(place)

@@ -39,7 +39,7 @@ impl Probe for Chunks {
     }
 
     fn measure(&mut self, now_ms: u64) -> Result<Reading, String> {
-        let told = |error: crate::store::StoreError| format!("{}: {error}", self.store.place());
+        let told = |error: crate::store::StoreError| format!("{}: {error}", self.store.address());
         self.counted_from_ms = self.last_look_ms;
         let summary = self.store.chunk_summary().map_err(told)?;
         // Before the first look nothing has failed since the last.

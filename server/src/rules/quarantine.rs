@@ -174,7 +174,7 @@ impl Quarantine {
         let digest = failing.digest.map(|digest| digest.to_string()).unwrap_or_default();
         match self.quarantine(failing, why).await {
             Ok(QuarantineOutcome::Quarantined) => {
-                self.0.service_metrics.rule_put_aside(rule);
+                self.0.service_metrics.inc_rules_quarantined(rule);
                 log::error!(rule, digest, reason = why; "a rule failed too often and was put aside; what was good before is in force again");
             }
             Ok(QuarantineOutcome::LastResort) => {
@@ -230,9 +230,9 @@ impl Quarantine {
             kind,
             rule,
             before,
-            deed: AuditAction::PutAside,
+            deed: AuditAction::Quarantined,
             actor: &Actor {
-                by: AuditActor::ourselves(),
+                by: AuditActor::watchpost(),
                 identity: None,
                 break_glass: false,
             },

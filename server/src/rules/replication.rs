@@ -76,7 +76,7 @@ impl Replication {
             let told = match (now >= not_before).then(|| listener.take()).flatten() {
                 None => Notifications::default(),
                 Some(mut listening) => {
-                    let asked = tasks::block(move || (listening.heard(), listening)).await;
+                    let asked = tasks::block(move || (listening.poll(), listening)).await;
                     let heard = asked.map(|(heard, same)| {
                         listener = Some(same);
                         heard

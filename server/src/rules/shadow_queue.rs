@@ -126,8 +126,8 @@ impl ShadowQueue {
                 decision: Some(other),
                 took,
             };
-            let counted = job.decision;
-            decisions.differed(ShadowDifference { would, counted });
+            let actual = job.decision;
+            decisions.differed(ShadowDifference { would, actual });
         }
     }
 

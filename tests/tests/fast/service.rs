@@ -49,7 +49,7 @@ fn systemd_hears_of_each_part_of_its_life() {
     systemd.hears("RELOADING=1");
     systemd.hears("READY=1");
     let status = systemd.hears("STATUS=");
-    assert!(status.contains("the configuration was not read again"), "{status}");
+    assert!(status.contains("the configuration was not reloaded"), "{status}");
 
     server.signal("TERM");
     systemd.hears("STOPPING=1");
@@ -98,7 +98,7 @@ fn a_watchdog_hears_no_more_when_nothing_is_judged() {
     systemd.hears("WATCHDOG=1");
     // More than any pipe takes; the thread is left behind in the middle of it.
     std::thread::spawn(move || writer.write_all(&vec![b'\n'; 4 << 20]));
-    systemd.hears("STATUS=nothing was measured and judged for");
+    systemd.hears("STATUS=no round was evaluated for");
     assert_eq!(systemd.last("WATCHDOG=1", Duration::from_secs(1)), None);
 
     let read = std::thread::spawn(move || std::io::copy(&mut reader.by_ref(), &mut std::io::sink()));

@@ -69,7 +69,7 @@ pub async fn list(
 ) -> Result<Json<Page>, ApiError> {
     let limit = PageLimit::parse(asked.limit)?;
     let wanted = DecisionFilter {
-        most: limit.to_read(),
+        limit: limit.to_read(),
         ..asked.wanted()?
     };
     let mut found = decisions.store().ask(move |store| store.decisions(&wanted)).await?;
@@ -157,7 +157,7 @@ impl ListQuery {
         }
         Ok(DecisionFilter {
             after: self.after.unwrap_or(0),
-            most: 0,
+            limit: 0,
             // A difference has a verdict too, but nobody was refused by it.
             kind: self.kind.or(self.verdict.map(|_| Kind::Decision)),
             identity: self.identity.clone(),

@@ -80,9 +80,11 @@ async fn was_placed(registry: &Registry, placed: &Entry) -> Result<bool, ChangeE
     let deeds = [AuditAction::Activated, AuditAction::Retired];
     let last = registry
         .store()
-        .ask(move |store| store.last_deed_by(&rule, FOLDER, &deeds));
+        .ask(move |store| store.last_action_by(&rule, FOLDER, &deeds));
     Ok(last.await?.is_some_and(|told| {
-        told.what == AuditAction::Activated && told.digest == placed.digest && told.settings_id == Some(placed.settings)
+        told.action == AuditAction::Activated
+            && told.digest == placed.digest
+            && told.settings_id == Some(placed.settings)
     }))
 }
 
@@ -93,14 +95,14 @@ pub(super) async fn take_back(registry: &Registry, is_left: impl Fn(&str, &str) 
         AuditAction::Activated,
         AuditAction::RolledBack,
         AuditAction::Configured,
-        AuditAction::PutAside,
+        AuditAction::Quarantined,
     ];
     // What the configuration says of a rule is no reason to keep one that is gone.
     let last = registry
         .store()
-        .ask(move |store| store.last_deeds(&deeds, Some(CONFIGURATION)));
+        .ask(move |store| store.last_actions(&deeds, Some(CONFIGURATION)));
     for told in last.await? {
-        let is_ours = told.by == FOLDER && told.what == AuditAction::Activated;
+        let is_ours = told.actor == FOLDER && told.action == AuditAction::Activated;
         if let Some(digest) = told.digest.filter(|_| is_ours && is_left(&told.note, &told.name)) {
             take_out(registry, &told.name, digest, &told.note).await?;
         }

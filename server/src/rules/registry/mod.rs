@@ -143,7 +143,7 @@ impl Registry {
     /// Puts a generation in force that was made and kept.
     fn put(&self, next: ActiveRule) -> Arc<ActiveRule> {
         let next = self.0.rules.put(next);
-        self.0.service_metrics.rules_in_force(next.generation.number);
+        self.0.service_metrics.set_rules_generation(next.generation.number);
         log::info!(generation = next.generation.number; "rules are in force");
         next
     }

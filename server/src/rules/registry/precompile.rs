@@ -29,7 +29,7 @@ impl Registry {
         loop {
             // Whether it was told or it is time, there is a look to be had.
             let _ = tokio::time::timeout(POLL_INTERVAL, uploaded_elsewhere.notified()).await;
-            let brought = self.0.store.ask(move |store| store.rules_brought_since(since)).await;
+            let brought = self.0.store.ask(move |store| store.rules_uploaded_since(since)).await;
             // A database that is away is told by those who need it.
             let Ok(brought) = brought else { continue };
             done.retain(|digest| brought.iter().any(|(_, known)| known == digest));

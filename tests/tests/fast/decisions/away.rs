@@ -45,7 +45,7 @@ fn while_the_database_is_away_records_wait_then_are_dropped_and_counted_and_noth
     assert!(dropped >= 20, "{dropped}");
     assert_eq!(server.plain_client().get("/health/ready").status, 200);
     assert_eq!(server.get("/api/v1/report").status, 200);
-    server.logged("too many decisions wait to be written");
+    server.logged("the queue of decisions is full");
     proxy.let_go();
     let kept = eventually("what waited", || {
         let kept = number(&server, RECORDED);

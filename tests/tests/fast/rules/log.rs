@@ -65,7 +65,7 @@ impl Desk {
     /// Puts a rule in force, and aside.
     fn quarantined(&self, name: &str, kind: Kind) {
         self.make(name, kind, AuditAction::Activated, "anna");
-        self.make(name, kind, AuditAction::PutAside, "watchpost");
+        self.make(name, kind, AuditAction::Quarantined, "watchpost");
     }
 
     fn aside(&self) -> Vec<String> {
@@ -100,10 +100,10 @@ fn of_each_rule_the_last_deed_is_told() {
         desk.make("disks", Kind::Threshold, AuditAction::Activated, "folder");
         desk.make("chunks", Kind::Threshold, AuditAction::Activated, "configuration");
         let last = |deeds: &[AuditAction], but_by: Option<&str>| {
-            let told = desk.0.last_deeds(deeds, but_by).expect("read");
+            let told = desk.0.last_actions(deeds, but_by).expect("read");
             let lines = told
                 .iter()
-                .map(|told| format!("{} {} {}", told.name, told.what.as_str(), told.by));
+                .map(|told| format!("{} {} {}", told.name, told.action.as_str(), told.actor));
             lines.collect::<Vec<_>>()
         };
         assert_eq!(
@@ -185,7 +185,7 @@ fn a_role_rule_is_put_aside_until_somebody_changes_any_role_rule() {
             desk.make("disks", Kind::Threshold, AuditAction::Retired, "anna");
         }
         desk.quarantined("tyrant", Kind::Role);
-        desk.make("role", Kind::Role, AuditAction::PutAside, "watchpost");
+        desk.make("role", Kind::Role, AuditAction::Quarantined, "watchpost");
         assert_eq!(desk.aside(), ["role", "tyrant"], "nobody did anything");
     });
 }
@@ -239,18 +239,26 @@ fn a_value_that_nobody_knows_is_an_error_that_names_its_place() {
         check(
             oracle,
             &versions,
-            "rule_versions.kind holds \"oracle\", which is no kind",
+            "rule_versions.kind holds \"oracle\", which is not a valid kind",
         );
         let digest = "UPDATE rule_versions SET kind = 'role', digest = 'ff'";
         check(
             digest,
             &versions,
-            "rule_versions.digest holds \"ff\", which is no digest",
+            "rule_versions.digest holds \"ff\", which is not a valid digest",
         );
         let settings = "UPDATE rule_log SET settings_id = -1";
-        check(settings, &log, "rule_log.settings_id holds -1, which is no number");
-        let action = "UPDATE rule_log SET settings_id = NULL, what = 'cursed'";
-        check(action, &log, "rule_log.what holds \"cursed\", which is no action");
+        check(
+            settings,
+            &log,
+            "rule_log.settings_id holds -1, which is not a valid number",
+        );
+        let action = "UPDATE rule_log SET settings_id = NULL, action = 'cursed'";
+        check(
+            action,
+            &log,
+            "rule_log.action holds \"cursed\", which is not a valid action",
+        );
         // One that can be read comes before the one that cannot.
         let entries = "UPDATE rule_generations SET entries = 'none' WHERE generation = 2";
         let older = |store: &Store| store.generations_before(3, 100).map(drop);
