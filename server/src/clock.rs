@@ -1,30 +1,30 @@
-//! What time it is. The one place that asks; everything else is told.
+//! The system clock. This is the only module that reads it; everything else gets the time passed in.
 
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, Zoned};
 
-/// The instant, to the precision of the machine.
-#[expect(clippy::disallowed_methods, reason = "this is the one place that asks")]
+/// The current time, in the machine's precision.
+#[expect(clippy::disallowed_methods, reason = "this is the only module that reads the clock")]
 pub fn now() -> Timestamp {
     Timestamp::now()
 }
 
-/// The instant as the clocks on the wall here show it.
+/// The time in the machine's time zone.
 pub fn here(instant: Timestamp) -> Zoned {
     instant.to_zoned(TimeZone::system())
 }
 
-/// Milliseconds since 1970 (UTC); a clock that stands before that is taken for 1970.
+/// Milliseconds since 1970 (UTC); 0 if the clock is set to an earlier time.
 pub fn now_ms() -> u64 {
     u64::try_from(now().as_millisecond()).unwrap_or(0)
 }
 
-/// The same, signed, as columns of the database have it.
+/// The same, signed, for columns of the database.
 pub fn now_ms_signed() -> i64 {
     i64::try_from(now_ms()).unwrap_or(i64::MAX)
 }
 
-/// As machines and people read it: `2026-11-21T01:31:27.472Z`.
+/// The time in RFC 3339 format: `2026-11-21T01:31:27.472Z`.
 pub fn written(time_ms: u64) -> String {
     let time = i64::try_from(time_ms)
         .ok()

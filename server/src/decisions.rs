@@ -1,5 +1,6 @@
-//! Records of who was refused what, and of what the rules found: taken in here while a request waits, and written behind
-//! its back by the task in `keep`. It decides nothing; `api::permit` and `judge` bring what is to be recorded.
+//! Records of authorization decisions and of changed judgements: accepted here while a request waits, and written in
+//! the background by the task in `maintenance`. This module decides nothing; `api::permit` and `judge` pass in what to
+//! record.
 
 mod changes;
 mod maintenance;
@@ -21,7 +22,7 @@ pub use self::record::{Counts, DecisionRecordParts, Judgement, Record, RequestRe
 
 pub(crate) use self::written::{DecisionRow, DifferenceRow, JudgementRow};
 
-use self::writer::{MarkedRecord, RecordSink};
+use self::writer::{KeyedRecord, RecordSink};
 use self::written::Writer;
 use crate::metrics::ServiceMetrics;
 use crate::store::Store;
@@ -29,33 +30,33 @@ use crate::store::decisions::Verdict;
 use crate::tasks::Tasks;
 use crate::write_behind::{PushError, WriteBuffer};
 
-/// How long a request waits for room. Nobody waits longer for a refusal without asking again.
+/// How long a request waits for room in the buffer. Clients do not wait longer for a refusal without retrying.
 const MAX_BLOCK_TIME: Duration = Duration::from_secs(1);
 
-/// What is recorded, and how much of it.
+/// The options of recording.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
-    /// Whether anything is.
+    /// Whether anything is recorded.
     pub enabled: bool,
-    /// Whether what was allowed is.
+    /// Whether allowed requests are recorded.
     pub record_allowed: bool,
-    /// Whether it is when a rule finds something else.
+    /// Whether changed judgements are recorded.
     pub record_judgements: bool,
-    /// What is kept secret.
+    /// The masked fields.
     pub mask: Vec<Masked>,
-    /// For how long.
+    /// How long records are kept.
     pub retention: Duration,
-    /// How many.
+    /// The maximum number of records.
     pub max_records: u64,
-    /// How many may wait to be written.
+    /// The maximum number of records that wait to be written.
     pub queue_capacity: usize,
-    /// What happens when that many do.
+    /// What happens when the buffer is full.
     pub when_full: WhenFull,
-    /// Whether each is a line in the log.
+    /// Whether each record is also written to the log.
     pub log: bool,
 }
 
-/// All that is recorded. Cheap to clone.
+/// The recorder. Cheap to clone.
 #[derive(Clone)]
 pub struct Decisions(Arc<Inner>);
 
@@ -63,14 +64,14 @@ struct Inner {
     options: Options,
     writer: Arc<Writer>,
     buffer: WriteBuffer<RecordSink>,
-    /// Since the log was told last.
+    /// The number of dropped records since the last warning in the log.
     dropped: AtomicUsize,
     store: Store,
     service_metrics: Arc<ServiceMetrics>,
 }
 
 impl Decisions {
-    /// Of this machine, in this store.
+    /// The recorder of this machine, writing to this store.
     pub fn new(store: Store, host: &str, options: Options, service_metrics: Arc<ServiceMetrics>) -> Self {
         let writer = Arc::new(Writer::new(host, &options.mask));
         let sink = RecordSink::new(writer.clone(), store.clone(), service_metrics.clone(), &options);
@@ -84,37 +85,38 @@ impl Decisions {
         }))
     }
 
-    /// Where they are.
+    /// The store that holds the records.
     pub fn store(&self) -> &Store {
         &self.0.store
     }
 
-    /// Sets the task to work that writes what is recorded, if anything is.
+    /// Starts the task that writes records, if recording is enabled.
     pub fn start(&self, tasks: &Tasks) {
         if self.0.options.enabled {
             let decisions = self.clone();
-            tasks.spawn("decisions", move || decisions.clone().keep());
+            tasks.spawn("decisions", move || decisions.clone().run());
         }
     }
 
-    /// Whether a decision that ended like this is recorded. Whoever asks before makes no record in vain.
+    /// Whether a decision with this verdict is recorded. Callers check it to avoid building a record that is not
+    /// needed.
     pub fn wants(&self, verdict: Verdict) -> bool {
         self.0.options.enabled && (self.0.options.record_allowed || verdict != Verdict::Allow)
     }
 
-    /// From now on this record waits to be written. Where it has to wait for room first, whoever brings it waits with
-    /// it.
-    pub fn take_in(&self, record: Record) -> Option<impl Future<Output = ()> + use<>> {
+    /// Queues a record to be written. If the record has to wait for room first, the returned future resolves when it is
+    /// queued or dropped.
+    pub fn enqueue(&self, record: Record) -> Option<impl Future<Output = ()> + use<>> {
         if self.0.options.log {
             self.0.writer.log(&record);
         }
-        match self.0.buffer.push(self.0.writer.marked(record)) {
+        match self.0.buffer.push(self.0.writer.keyed(record)) {
             Ok(()) => None,
-            // The next round does not wait for what was found in the last.
-            Err(PushError::Full(marked))
-                if self.0.options.when_full == WhenFull::Block && matches!(marked.record, Record::Decision(_)) =>
+            // Only decisions wait: the next round must not wait for the judgements of the last.
+            Err(PushError::Full(keyed))
+                if self.0.options.when_full == WhenFull::Block && matches!(keyed.record, Record::Decision(_)) =>
             {
-                Some(self.clone().wait_for_room(marked))
+                Some(self.clone().wait_for_room(keyed))
             }
             Err(_) => {
                 self.count_dropped(1);
@@ -123,50 +125,50 @@ impl Decisions {
         }
     }
 
-    /// Records what a role rule in shadow would have decided.
+    /// Records the decision of a role rule in shadow mode that differs from the actual one.
     pub fn differed(&self, differed: ShadowDifference) {
         if !self.0.options.enabled {
             return;
         }
-        // What counts finds room: at most half of it is for what only would have been.
+        // Differences may use at most half of the buffer, so that there is room for decisions.
         if self.0.buffer.free() * 2 < self.0.options.queue_capacity {
             return self.count_dropped(1);
         }
-        // It never has to wait.
-        let _ = self.take_in(Record::Difference(differed));
+        // Differences never wait for room.
+        let _ = self.enqueue(Record::Difference(differed));
     }
 
-    /// Records which rules find something else than in the last round.
+    /// Records the rules whose findings differ from the last round.
     pub fn judged(&self, set: &RuleSet, last: Option<&Report>, report: &Report) {
         if self.0.options.enabled && self.0.options.record_judgements {
             for judgement in changes(set, last, report) {
-                // It never has to wait.
-                let _ = self.take_in(Record::Judgement(judgement));
+                // Judgements never wait for room.
+                let _ = self.enqueue(Record::Judgement(judgement));
             }
         }
     }
 
-    async fn wait_for_room(self, record: MarkedRecord) {
-        // Whoever asked may go away meanwhile; then it is dropped too.
-        let mut missed = Missed(Some(&self));
+    async fn wait_for_room(self, record: KeyedRecord) {
+        // If the client disconnects meanwhile, this future is cancelled and the record counts as dropped.
+        let mut guard = DropGuard(Some(&self));
         if self.0.buffer.push_within(record, MAX_BLOCK_TIME).await.is_ok() {
-            missed.0 = None;
+            guard.0 = None;
         }
     }
 
-    /// Each is counted, and the log is told of the first; of the others once in a while.
+    /// Counts dropped records. The first one is logged immediately, the others periodically.
     fn count_dropped(&self, count: usize) {
         self.0.service_metrics.decisions_dropped(count);
         if self.0.dropped.fetch_add(count, Ordering::Relaxed) == 0 {
-            log::warn!(waiting = self.0.options.queue_capacity; "too many decisions wait to be written; others are dropped");
+            log::warn!(waiting = self.0.options.queue_capacity; "the queue of decisions is full; further decisions are dropped");
         }
     }
 }
 
-/// A record that is dropped unless somebody says otherwise.
-struct Missed<'d>(Option<&'d Decisions>);
+/// Counts a record as dropped, unless it is disarmed.
+struct DropGuard<'d>(Option<&'d Decisions>);
 
-impl Drop for Missed<'_> {
+impl Drop for DropGuard<'_> {
     fn drop(&mut self) {
         if let Some(decisions) = self.0 {
             decisions.count_dropped(1);

@@ -1,10 +1,10 @@
-//! An error and its causes as one line. It is for logs and reports; what a client may read of an error is decided where
-//! the response is made.
+//! Formats an error and its causes as one line, for logs and reports. The API decides separately what clients may see
+//! of an error.
 
 use std::error::Error;
 
-/// The error, followed by each of its sources, separated by colons. A source whose text is already part of the line is
-/// left out, because some errors include their source in their own text.
+/// The error, followed by each of its sources, separated by colons. A source whose text is part of the line already is
+/// omitted, because some errors include their source in their own text.
 pub(crate) fn error_chain(error: &dyn Error) -> String {
     let mut line = error.to_string();
     let mut source = error.source();

@@ -1,5 +1,5 @@
-//! Keeps what was measured and judged: every round is written once, off the path of requests, and what grows old is
-//! packed and let go. While the database does not answer, rounds wait here.
+//! The history: every round is written once, outside the path of requests; old rounds are compacted and pruned. While
+//! the database does not respond, rounds wait in a buffer.
 
 pub mod downsample;
 mod duplicate_writer;
@@ -20,29 +20,29 @@ use crate::store::Store;
 use crate::tasks::Tasks;
 use crate::write_behind::WriteBuffer;
 
-/// How long one write may take, which is one transaction of sixty rounds at most: some milliseconds on a disk,
-/// seconds over a slow wire. After this long PostgreSQL ends a single statement by itself, so who is silent for longer
-/// has not heard of it. A round that is written twice is there once.
-pub const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(30);
+/// Timeout of one write, which is one transaction of at most sixty rounds: some milliseconds on a disk, seconds over a
+/// slow network. PostgreSQL aborts a single statement after the same time, so a connection that hangs for longer has
+/// not received it. A round that is written twice is stored once.
+pub const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How much is kept, and for how long.
+/// The retention and the limits of the history.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
-    /// For how long.
+    /// How long rounds are kept.
     pub retention: Duration,
-    /// In how many bytes.
-    pub most_bytes: u64,
-    /// How much is packed together.
+    /// The maximum size in bytes.
+    pub max_bytes: u64,
+    /// The duration of rounds that are compacted together.
     pub window: Duration,
-    /// How long one write may take; [`SHUTDOWN_TIMEOUT`], but for tests.
-    pub patience: Duration,
+    /// Timeout of one write; [`WRITE_TIMEOUT`], except in tests.
+    pub write_timeout: Duration,
 }
 
-/// Who writes, for the two tasks that do it in turn.
+/// The history of one machine. Its two tasks and the shutdown share it. Cheap to clone.
 #[derive(Clone)]
 pub struct History {
     buffer: Arc<WriteBuffer<RoundSink>>,
-    ours: Arc<Mutex<DuplicateWriter>>,
+    own_rounds: Arc<Mutex<DuplicateWriter>>,
     store: Store,
     host: HostId,
     options: Options,
@@ -50,12 +50,12 @@ pub struct History {
 }
 
 impl History {
-    /// Of this machine, in this store.
+    /// The history of this machine in this store.
     pub fn new(store: Store, host: HostId, options: Options, service_metrics: Arc<ServiceMetrics>) -> Self {
         let sink = RoundSink::new(store.clone(), service_metrics.clone());
         Self {
-            buffer: Arc::new(WriteBuffer::new(sink, writer::limits(options.patience))),
-            ours: Arc::default(),
+            buffer: Arc::new(WriteBuffer::new(sink, writer::limits(options.write_timeout))),
+            own_rounds: Arc::default(),
             store,
             host,
             options,
@@ -63,22 +63,22 @@ impl History {
         }
     }
 
-    /// Sets both tasks to work on the rounds that are published there.
+    /// Starts both tasks: the writer, which follows the published rounds, and the maintenance.
     pub fn start(&self, tasks: &Tasks, evaluations: &Evaluations) {
-        let (keeping, evaluations) = (self.clone(), evaluations.clone());
+        let (writer, evaluations) = (self.clone(), evaluations.clone());
         tasks.spawn("history", move || {
-            keeping.clone().keep(evaluations.subscribe("history"))
+            writer.clone().write_rounds(evaluations.subscribe("history"))
         });
-        let tidying = self.clone();
-        tasks.spawn("history keeper", move || tidying.clone().tidy());
+        let maintenance = self.clone();
+        tasks.spawn("history keeper", move || maintenance.clone().maintain());
     }
 
-    /// Writes each round that is judged.
-    pub async fn keep(self, mut rounds: Subscription) {
+    /// Writes each evaluated round.
+    pub async fn write_rounds(self, mut rounds: Subscription) {
         let follow = async {
             loop {
                 let judged = rounds.next().await;
-                self.take_in(judged.round.snapshot.clone(), judged.report.clone());
+                self.enqueue(judged.round.snapshot.clone(), judged.report.clone());
             }
         };
         tokio::select! {
@@ -87,24 +87,24 @@ impl History {
         }
     }
 
-    /// From now on this round waits to be written. The last one may be told again.
-    pub fn take_in(&self, snapshot: Arc<Snapshot>, report: Arc<Report>) {
-        // Whether others write as the same machine matters for this one only.
-        if snapshot.host() == self.host.as_str() && !lock(&self.ours).add(snapshot.time_ms()) {
+    /// Queues a round to be written. The last round may be queued again.
+    pub fn enqueue(&self, snapshot: Arc<Snapshot>, report: Arc<Report>) {
+        // A duplicate writer can only use this machine's name, so rounds of other hosts are not tracked.
+        if snapshot.host() == self.host.as_str() && !lock(&self.own_rounds).add(snapshot.time_ms()) {
             return;
         }
         if self.buffer.push((snapshot, report)).is_err() {
-            self.service_metrics.round_lost();
+            self.service_metrics.round_dropped();
         }
     }
 
-    /// Writes all that waits, and the last round among it, within so long. How many rounds are lost.
+    /// Writes all queued rounds and the last one, within this time. Returns the number of lost rounds.
     pub async fn finish(&self, last: Option<&Judged>, within: Duration) -> usize {
         if let Some(judged) = last {
-            self.take_in(judged.round.snapshot.clone(), judged.report.clone());
+            self.enqueue(judged.round.snapshot.clone(), judged.report.clone());
         }
-        // Who writes just now may have met a silent wire, and would be waited for.
-        self.buffer.sink().replace_keeper();
+        // The current writer may be waiting on a connection that hangs.
+        self.buffer.sink().replace_writer();
         self.buffer.shut_down(within).await
     }
 }

@@ -1,13 +1,13 @@
-//! The name by which a machine is known everywhere: in rounds, reports, history and records. It says nothing of how the
-//! machine is reached, and nothing here asks the machine for it.
+//! The name of a machine in rounds, reports, the history and records. It does not say how the machine is reached, and
+//! this module does not determine the local name.
 
 use std::fmt;
 use std::sync::Arc;
 
 use serde::{Serialize, Serializer};
 
-/// As many bytes of a host's name are kept in a snapshot; a longer name would be cut there, and the two would not be
-/// the same any more.
+/// The maximum length of a host name in a snapshot; a longer name would be truncated there, and the two names would
+/// differ.
 const MAX_BYTES: usize = 255;
 
 /// The name of a machine: 1 to 255 bytes without control characters and without white space around them. Cheap to
@@ -15,25 +15,25 @@ const MAX_BYTES: usize = 255;
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct HostId(Arc<str>);
 
-/// Why a text is not the name of a machine; the sentence says what to write instead.
+/// Why a text is not a valid machine name; the message says what to write instead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidHostId {
-    /// Nothing but white space.
-    #[error("it is empty; write a name, or leave it out for the machine's own")]
+    /// The text is empty or white space.
+    #[error("the name is empty; write a name, or omit it to use the machine's name")]
     Empty,
-    /// More than 255 bytes.
-    #[error("it is longer than {MAX_BYTES} bytes; write a shorter name")]
+    /// The text is longer than 255 bytes.
+    #[error("the name is longer than {MAX_BYTES} bytes; write a shorter name")]
     TooLong,
-    /// White space around it would make two names of one.
-    #[error("it begins or ends with white space; write the name without it")]
+    /// White space around a name would make two names look the same.
+    #[error("the name begins or ends with white space; remove it")]
     Padded,
-    /// Such names would break lines in logs and on pages.
-    #[error("it has control characters in it; write the name without them")]
+    /// Control characters would break lines in logs and pages.
+    #[error("the name contains control characters; remove them")]
     ControlCharacter,
 }
 
 impl HostId {
-    /// The machine of this name.
+    /// Validates a name.
     pub fn new(name: &str) -> Result<Self, InvalidHostId> {
         let trimmed = name.trim();
         if trimmed.is_empty() {
@@ -76,7 +76,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_could_be_taken_for_another_name_or_break_a_line_is_none() {
+    fn ambiguous_names_and_control_characters_are_rejected() {
         for legal in ["edge-1", "a", "Büro 3", &"x".repeat(MAX_BYTES)] {
             assert_eq!(HostId::new(legal).map(|host| host.to_string()), Ok(legal.to_owned()));
         }
@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn a_snapshot_has_the_longest_name_whole() {
+    fn a_snapshot_keeps_the_longest_name_unchanged() {
         let longest = "x".repeat(MAX_BYTES);
         let snapshot = Snapshot::new(longest.clone(), 1, Labels::none(), Vec::new(), Vec::new());
         assert_eq!(snapshot.host(), longest);

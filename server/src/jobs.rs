@@ -1,5 +1,5 @@
-//! Work that a client asked for and that may take longer than the client waits: it runs under a number, by which its
-//! result is asked for later. What the work is, is not known here; it is run and supervised by `tasks`.
+//! Jobs: work that a client requests and that may take longer than the client waits. A job has an id, by which its
+//! result is fetched later. This module does not know what the work is; `tasks` runs and supervises it.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -9,7 +9,7 @@ use tokio::sync::watch;
 
 use crate::tasks::Tasks;
 
-/// Jobs of one kind, each with a result of the type `T` and with a `P` by which its progress is watched. Cheap to clone.
+/// Jobs of one kind, with results of type `T` and progress of type `P`. Cheap to clone.
 #[derive(Clone)]
 pub struct JobStore<T, P = ()> {
     kind: &'static str,
@@ -20,11 +20,11 @@ pub struct JobStore<T, P = ()> {
 
 struct Jobs<T, P> {
     last_id: u64,
-    /// The latest last.
+    /// The stored jobs, the latest last.
     remembered: VecDeque<Job<T, P>>,
 }
 
-/// A job that was started.
+/// A started job.
 #[derive(Clone, Debug)]
 pub struct Job<T, P = ()> {
     id: u64,
@@ -32,14 +32,14 @@ pub struct Job<T, P = ()> {
     state: watch::Receiver<JobState<T>>,
 }
 
-/// How far a job is.
+/// The state of a job.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum JobState<T> {
-    /// It runs.
+    /// The job is running.
     Pending,
-    /// It ended with this result.
+    /// The job ended with this result.
     Finished(T),
-    /// It ended without a result, because it panicked or was cut off at shutdown; the sentence says which.
+    /// The job ended without a result, because it panicked or was aborted at shutdown; the text is the reason.
     Lost(String),
 }
 
@@ -48,7 +48,7 @@ where
     T: Clone + Send + Sync + 'static,
     P: Clone,
 {
-    /// A store that remembers so many jobs. Its kind is part of the name under which a job is supervised.
+    /// A store of at most `capacity` jobs. The kind is part of the name under which a job is supervised.
     pub fn new(kind: &'static str, capacity: usize, tasks: Tasks) -> Self {
         let jobs = Jobs {
             last_id: 0,
@@ -76,19 +76,19 @@ where
         job
     }
 
-    /// The job with this number, unless it is forgotten.
+    /// The job with this id, unless it was evicted.
     pub fn find(&self, id: u64) -> Option<Job<T, P>> {
         self.lock().remembered.iter().find(|job| job.id == id).cloned()
     }
 
     fn lock(&self) -> MutexGuard<'_, Jobs<T, P>> {
-        // A job is added in one step, so the list is whole even after a panic.
+        // A job is added in one step, so the list is consistent even after a panic.
         self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl<T: Clone, P: Clone> Jobs<T, P> {
-    /// Makes room by forgetting the oldest job that ended; where none ended, the oldest.
+    /// Adds a job. A full store evicts the oldest ended job, or the oldest job if none has ended.
     fn remember(&mut self, progress: P, state: watch::Receiver<JobState<T>>, capacity: usize) -> Job<T, P> {
         self.last_id += 1;
         let job = Job {
@@ -106,24 +106,24 @@ impl<T: Clone, P: Clone> Jobs<T, P> {
 }
 
 impl<T: Clone, P> Job<T, P> {
-    /// The number by which it is found again.
+    /// The id by which the job is found again.
     pub fn id(&self) -> u64 {
         self.id
     }
 
-    /// What its progress is watched by.
+    /// The progress of the job.
     pub fn progress(&self) -> &P {
         &self.progress
     }
 
-    /// How far it is.
+    /// The current state.
     pub fn state(&self) -> JobState<T> {
         self.state.borrow().clone()
     }
 
-    /// Waits until it ended, but no longer than this.
+    /// Waits until the job has ended, at most for `timeout`.
     pub async fn ended_within(&mut self, timeout: Duration) {
-        // Whether it ended or the time did, its state says.
+        // The state shows whether the job ended.
         let _ = tokio::time::timeout(timeout, self.state.wait_for(|state| !state.is_pending())).await;
     }
 }
@@ -202,7 +202,7 @@ mod tests {
             assert_eq!(known, [true, false, true]);
             store.start((), pending());
             let known = [&running, &latest].map(|job| store.find(job.id()).is_some());
-            assert_eq!(known, [false, true], "there are never more than the store has room for");
+            assert_eq!(known, [false, true], "there are never more than the capacity");
         });
     }
 

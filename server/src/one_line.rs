@@ -1,4 +1,4 @@
-//! Text from outside on one line: line breaks and control characters must not reach a log or an error message.
+//! Puts external text on one line: line breaks and control characters must not reach a log or an error message.
 
 /// The text with runs of white space as single spaces and everything unprintable escaped.
 pub(crate) fn one_line(text: &str) -> String {

@@ -1,12 +1,11 @@
-//! Values that are never printed: they are masked wherever settings are shown, and no error message repeats them.
+//! Values that are never printed: they are masked wherever settings are shown, and no error message includes them.
 
 use std::fmt;
 
 /// What is printed in place of a secret.
 pub(crate) const MASK: &str = "********";
 
-/// A secret. `==` tells whether two configurations differ; whether a client's is right takes a comparison in
-/// constant time.
+/// A secret. Use `==` only to compare configurations; checking a client's secret needs a comparison in constant time.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret<T = String>(T);
 

@@ -1,5 +1,5 @@
-//! Enums that have a text form: the variants, their texts and their meaning are declared in one place. How a setting of
-//! such a type is read is decided by `config`.
+//! Enums with a text form: variants, texts and meanings are declared in one place. `config` parses settings of such
+//! types.
 
 /// An enum declared by [`string_enum!`].
 pub(crate) trait StringEnum: Copy + PartialEq {

@@ -1,5 +1,5 @@
-//! Tells systemd how we are: that we begin, are ready, read the configuration again, end, and live. What it asks
-//! for, `config` has read; where it asks for nothing, nothing is told. It does not know how we are; it is told.
+//! Notifies systemd of the service state: starting, ready, reloading, stopping, and the watchdog. `config` reads what
+//! systemd requests by its environment; without it nothing is sent. Callers pass in the state.
 
 mod socket;
 mod watchdog;
@@ -19,17 +19,17 @@ use tokio::time::{MissedTickBehavior, interval};
 use self::socket::Socket;
 use self::watchdog::Watchdog;
 
-/// How long a step of the start may take before systemd takes us for lost: what takes long is a large database that is
-/// brought up to date, or many rules in Python that are compiled anew.
+/// The time that systemd allows for a step of the startup. Migrating a large database or compiling many rules in Python
+/// takes that long.
 pub const EXTEND_TIMEOUT: Duration = Duration::from_secs(5 * 60);
 
-/// How often we look at ourselves where no watchdog wants to know; it is only for the words that are shown.
+/// The interval of status updates if systemd has no watchdog.
 const STATUS_INTERVAL: Duration = Duration::from_secs(10);
 
-/// A watchdog that wants to hear more often than this is told as often as this.
+/// The minimum interval of watchdog messages, whatever the watchdog timeout is.
 const MIN_INTERVAL: Duration = Duration::from_millis(10);
 
-/// What systemd asks of this process by its environment. Without systemd, nothing.
+/// What systemd requests of this process by its environment. The default, without systemd, requests nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NotifyOptions {
     /// The address of the notification socket (`NOTIFY_SOCKET`): a path, or an abstract name behind `@`.
@@ -38,193 +38,193 @@ pub struct NotifyOptions {
     pub watchdog: Option<Duration>,
 }
 
-/// A service, seen from systemd. Cheap to clone.
+/// The connection to systemd. Cheap to clone.
 #[derive(Clone)]
 pub struct Systemd(Arc<Inner>);
 
 struct Inner {
     socket: Option<Socket>,
     watchdog: Option<Duration>,
-    told: Mutex<SentState>,
-    /// A message that does not arrive is complained of once.
-    complained: AtomicBool,
+    sent: Mutex<SentState>,
+    /// Whether a failure to send was logged; it is logged once.
+    failure_logged: AtomicBool,
 }
 
-/// What it knows of us.
+/// The state that was sent to systemd.
 #[derive(Default)]
 struct SentState {
     ready: bool,
-    words: String,
-    /// The last reload changed nothing.
-    refused: bool,
+    status: String,
+    /// Whether the last reload was rejected.
+    reload_rejected: bool,
 }
 
 impl Systemd {
-    /// One that asks for this.
-    pub fn new(asked: &NotifyOptions) -> Self {
+    /// A connection with these options.
+    pub fn new(options: &NotifyOptions) -> Self {
         Self(Arc::new(Inner {
-            socket: asked.socket.as_deref().and_then(|address| {
+            socket: options.socket.as_deref().and_then(|address| {
                 let socket = Socket::new(address);
-                socket.inspect_err(complain).ok()
+                socket.inspect_err(log_failure).ok()
             }),
-            watchdog: asked.watchdog,
-            told: Mutex::default(),
-            complained: AtomicBool::new(false),
+            watchdog: options.watchdog,
+            sent: Mutex::default(),
+            failure_logged: AtomicBool::new(false),
         }))
     }
 
-    /// Whether there is one that listens.
+    /// Whether there is a notification socket.
     pub fn listens(&self) -> bool {
         self.0.socket.is_some()
     }
 
-    /// The start goes on with something that may take this long.
-    pub fn begins(&self, what: &str, within: Duration) {
-        let words = format!("starts: {what}");
-        self.tell(&[
+    /// The startup begins a step that may take this long.
+    pub fn begins(&self, step: &str, within: Duration) {
+        let status = format!("starts: {step}");
+        self.send(&[
             NotifyState::ExtendTimeoutUsec(usec(within)),
-            NotifyState::Status(&words),
+            NotifyState::Status(&status),
         ]);
     }
 
-    /// It does not start, or does not go on.
+    /// The startup failed, or the service cannot continue.
     pub fn fails(&self, why: &str) {
-        self.tell(&[NotifyState::Status(&one_line(why))]);
+        self.send(&[NotifyState::Status(&one_line(why))]);
     }
 
-    /// The configuration is read again. One that is not ready yet has not begun with the old one.
+    /// The configuration is being reloaded. Before the service is ready, nothing is sent.
     pub fn reloads(&self) {
-        if !self.0.told.lock().ready {
+        if !self.0.sent.lock().ready {
             return;
         }
-        // Where systemd itself sent the signal, it waits for an answer that is younger than that.
-        let moment = NotifyState::monotonic_usec_now().ok();
-        let messages: Vec<_> = [NotifyState::Reloading].into_iter().chain(moment).collect();
-        self.tell(&messages);
+        // A reload that systemd requested must be answered with a timestamp that is later than the request.
+        let timestamp = NotifyState::monotonic_usec_now().ok();
+        let messages: Vec<_> = [NotifyState::Reloading].into_iter().chain(timestamp).collect();
+        self.send(&messages);
     }
 
-    /// The configuration was read, and is in force or refused.
+    /// The reload ended; `active` says whether the new configuration is used.
     pub fn reloaded(&self, active: bool) {
-        let mut told = self.0.told.lock();
-        told.refused = !active;
-        if told.ready {
-            self.tell(&[NotifyState::Ready, NotifyState::Status(&told.shown())]);
+        let mut sent = self.0.sent.lock();
+        sent.reload_rejected = !active;
+        if sent.ready {
+            self.send(&[NotifyState::Ready, NotifyState::Status(&sent.status_text())]);
         }
     }
 
-    /// It ends, and may take this long.
+    /// The service is stopping, and may take this long.
     pub fn stops(&self, within: Duration) {
-        self.tell(&[
+        self.send(&[
             NotifyState::Stopping,
             NotifyState::ExtendTimeoutUsec(usec(within)),
-            NotifyState::Status("stops: what was asked before is answered first"),
+            NotifyState::Status("stops: finishing requests in flight"),
         ]);
     }
 
-    /// Tells of each round: of the first that we are ready, of others what is new. As long as they come, and for
-    /// `patience` after the last, the watchdog hears that we live.
+    /// Follows the rounds: the first one makes the service ready, later ones update the status. As long as rounds come,
+    /// and for `timeout` after the last, the watchdog is fed.
     pub async fn follow<R>(
         self,
         mut rounds: watch::Receiver<R>,
-        words: impl Fn(&R) -> Option<String>,
-        patience: Duration,
+        status: impl Fn(&R) -> Option<String>,
+        timeout: Duration,
     ) {
-        let mut pulse = Watchdog::new(Instant::now(), patience);
-        let every = self
+        let mut watchdog = Watchdog::new(Instant::now(), timeout);
+        let period = self
             .0
             .watchdog
-            .map_or(STATUS_INTERVAL, |watchdog| watchdog / 2)
+            .map_or(STATUS_INTERVAL, |timeout| timeout / 2)
             .max(MIN_INTERVAL);
-        let mut looks = interval(every);
-        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut ticks = interval(period);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 changed = rounds.changed() => {
                     if changed.is_err() {
                         return;
                     }
-                    let words = words(&rounds.borrow_and_update());
-                    if let Some(words) = words {
-                        pulse.heartbeat(Instant::now());
-                        self.round(&words);
+                    let status = status(&rounds.borrow_and_update());
+                    if let Some(status) = status {
+                        watchdog.heartbeat(Instant::now());
+                        self.round(&status);
                     }
                 }
-                _ = looks.tick() => self.look(&mut pulse, Instant::now()),
+                _ = ticks.tick() => self.check(&mut watchdog, Instant::now()),
             }
         }
     }
 
-    fn round(&self, words: &str) {
-        let mut told = self.0.told.lock();
-        let words = one_line(words);
-        if told.ready && told.words == words {
+    fn round(&self, status: &str) {
+        let mut sent = self.0.sent.lock();
+        let status = one_line(status);
+        if sent.ready && sent.status == status {
             return;
         }
-        told.words = words;
-        let shown = told.shown();
-        let news: &[_] = match told.ready {
-            true => &[NotifyState::Status(&shown)],
-            false => &[NotifyState::Ready, NotifyState::Status(&shown)],
+        sent.status = status;
+        let text = sent.status_text();
+        let messages: &[_] = match sent.ready {
+            true => &[NotifyState::Status(&text)],
+            false => &[NotifyState::Ready, NotifyState::Status(&text)],
         };
-        // One that was not heard is told again with the next round.
-        match self.tell(news) {
-            true => told.ready = true,
-            false => told.words.clear(),
+        // A failed message is sent again with the next round.
+        match self.send(messages) {
+            true => sent.ready = true,
+            false => sent.status.clear(),
         }
     }
 
-    fn look(&self, pulse: &mut Watchdog, now: Instant) {
-        if pulse.is_alive(now) {
+    fn check(&self, watchdog: &mut Watchdog, now: Instant) {
+        if watchdog.is_alive(now) {
             if self.0.watchdog.is_some() {
-                self.tell(&[NotifyState::Watchdog]);
+                self.send(&[NotifyState::Watchdog]);
             }
-        } else if pulse.stops() {
-            let seconds = pulse.age(now).as_secs();
-            self.fails(&format!("nothing was measured and judged for {seconds} s"));
-            self.0.told.lock().words.clear();
-            log::error!(seconds; "nothing was measured and judged for too long; systemd is not told any more that all is well");
+        } else if watchdog.stops() {
+            let seconds = watchdog.age(now).as_secs();
+            self.fails(&format!("no round was evaluated for {seconds} s"));
+            self.0.sent.lock().status.clear();
+            log::error!(seconds; "no round was evaluated for too long; the systemd watchdog is not fed any more");
         }
     }
 
-    /// Whether it was heard, as far as we know; where nobody listens, it was.
-    fn tell(&self, messages: &[NotifyState<'_>]) -> bool {
+    /// Sends messages and returns whether that succeeded; without a socket it always succeeds.
+    fn send(&self, messages: &[NotifyState<'_>]) -> bool {
         let Some(socket) = &self.0.socket else { return true };
         let mut text = String::new();
         for message in messages {
             writeln!(text, "{message}").expect("a String takes all that is written");
         }
-        let sent = socket.send(text.as_bytes());
-        if let Err(error) = &sent
-            && !self.0.complained.swap(true, Ordering::Relaxed)
+        let result = socket.send(text.as_bytes());
+        if let Err(error) = &result
+            && !self.0.failure_logged.swap(true, Ordering::Relaxed)
         {
-            complain(error);
+            log_failure(error);
         }
-        sent.is_ok()
+        result.is_ok()
     }
 }
 
 impl SentState {
-    fn shown(&self) -> String {
-        let beside = match self.refused {
-            true => "; the configuration was not read again, the log tells what is wrong with it",
+    fn status_text(&self) -> String {
+        let suffix = match self.reload_rejected {
+            true => "; the configuration was not reloaded, see the log",
             false => "",
         };
-        format!("{}{beside}", self.words)
+        format!("{}{suffix}", self.status)
     }
 }
 
-fn complain(error: &io::Error) {
-    log::warn!(reason:% = error; "systemd cannot be told how we are, at the address in NOTIFY_SOCKET");
+fn log_failure(error: &io::Error) {
+    log::warn!(reason:% = error; "could not notify systemd at the address in NOTIFY_SOCKET");
 }
 
-/// A message ends with its line.
+/// Replaces control characters, because a line break ends a message.
 fn one_line(text: &str) -> String {
     text.chars()
         .map(|letter| if letter.is_control() { ' ' } else { letter })
         .collect()
 }
 
-/// As many as fit, which is an hour and eleven minutes.
+/// The maximum that fits is one hour and eleven minutes.
 fn usec(time: Duration) -> u32 {
     u32::try_from(time.as_micros()).unwrap_or(u32::MAX)
 }

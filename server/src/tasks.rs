@@ -1,5 +1,5 @@
-//! Work in the background: tasks, which are started again when they panic, and jobs, which are done once. Every piece
-//! has a name and says how it is. The only place that spawns; clippy.toml keeps it so.
+//! Background work: tasks, which are restarted when they panic, and jobs, which run once. Each has a name and a state.
+//! This is the only module that spawns; clippy.toml enforces that.
 #![expect(clippy::disallowed_methods, reason = "this module is the one that spawns")]
 
 use std::collections::BTreeMap;
@@ -19,52 +19,51 @@ use utoipa::ToSchema;
 use crate::clock;
 use crate::metrics::ServiceMetrics;
 
-/// A task that breaks at once is tried again after this long, and after twice as long each time, up to
-/// [`MAX_BACKOFF`].
+/// The delay before a task that panicked is restarted. It doubles with each panic, up to [`MAX_BACKOFF`].
 const INITIAL_BACKOFF: Duration = Duration::from_millis(200);
 const MAX_BACKOFF: Duration = Duration::from_secs(30);
 
-/// A task that lived this long before it broke has recovered from what broke it before.
+/// A task that ran this long before it panicked starts again with [`INITIAL_BACKOFF`].
 const BACKOFF_RESET_AFTER: Duration = Duration::from_secs(60);
 
-/// All background work of a process. Cheap to clone.
+/// All background work of the process. Cheap to clone.
 #[derive(Clone)]
 pub struct Tasks(Arc<Shared>);
 
 struct Shared {
     states: Mutex<BTreeMap<String, TaskState>>,
     stop: watch::Sender<bool>,
-    /// The jobs that run, by name.
+    /// The running jobs, by name.
     jobs: watch::Sender<BTreeMap<String, AbortHandle>>,
-    /// Where jobs run. Not where they are started: that thread may end before them.
+    /// The runtime of jobs. It is not the one of the starting thread, which may end before the job.
     runtime: Handle,
     service_metrics: Arc<ServiceMetrics>,
 }
 
-/// How a task is.
+/// The state of a task or job.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct TaskState {
-    /// What it is doing.
+    /// The current condition.
     pub state: Condition,
-    /// Since when, in milliseconds since 1970 (UTC).
+    /// Start of the condition, in milliseconds since 1970 (UTC).
     pub since_ms: u64,
-    /// How often it had to be started again.
+    /// The number of restarts.
     pub restarts: u64,
-    /// Why it was started again the last time.
+    /// The message of the last panic.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_panic: Option<String>,
 }
 
-/// What a task is doing.
+/// The condition of a task or job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[schema(as = TaskCondition)]
 #[serde(rename_all = "lowercase")]
 pub enum Condition {
-    /// It works.
+    /// It is running.
     Running,
-    /// It broke and waits to be started again.
+    /// It panicked and waits to be restarted.
     Waiting,
-    /// It did what it had to do.
+    /// It has ended.
     Ended,
 }
 
@@ -80,50 +79,52 @@ impl Tasks {
         }))
     }
 
-    /// Starts a task on this thread's runtime. It is made anew by `make` whenever it panicked; it ends when it
-    /// returns, or when all tasks are told to stop.
-    pub fn spawn<F>(&self, name: impl Into<String>, make: impl FnMut() -> F + 'static)
+    /// Starts a task on this thread's runtime. `create` makes it, again after each panic; it ends when it returns, or
+    /// on [`stop`](Self::stop).
+    pub fn spawn<F>(&self, name: impl Into<String>, create: impl FnMut() -> F + 'static)
     where
         F: Future<Output = ()> + 'static,
     {
         let (tasks, name) = (self.clone(), name.into());
-        tasks.note(&name, Condition::Running, None);
+        tasks.set_condition(&name, Condition::Running, None);
         tasks.0.service_metrics.task_started(&name);
         let mut stopped = self.stopped();
         actix_web::rt::spawn(async move {
             tokio::select! {
-                () = tasks.supervise(&name, make) => {}
+                () = tasks.supervise(&name, create) => {}
                 () = stopped.wait() => {}
             }
-            tasks.note(&name, Condition::Ended, None);
+            tasks.set_condition(&name, Condition::Ended, None);
         });
     }
 
-    async fn supervise<F>(&self, name: &str, mut make: impl FnMut() -> F)
+    async fn supervise<F>(&self, name: &str, mut create: impl FnMut() -> F)
     where
         F: Future<Output = ()> + 'static,
     {
-        let mut pause = INITIAL_BACKOFF;
+        let mut backoff = INITIAL_BACKOFF;
         loop {
             let began = std::time::Instant::now();
-            // Dropping the handle would let the task live on when all are told to stop.
-            let mut running = spawn_owned(make());
-            let Err(broken) = (&mut running.0).await else { return };
-            let why = panic_message(broken);
-            log::error!(task = name, reason = why.as_str(); "a task broke and is started again");
-            self.note(name, Condition::Waiting, Some(why));
+            // Dropping the handle aborts the task when all tasks are stopped.
+            let mut running = spawn_owned(create());
+            let Err(join_error) = (&mut running.0).await else {
+                return;
+            };
+            let why = panic_message(join_error);
+            log::error!(task = name, reason = why.as_str(); "a task panicked and is restarted");
+            self.set_condition(name, Condition::Waiting, Some(why));
             self.0.service_metrics.task_restarted(name);
             if began.elapsed() > BACKOFF_RESET_AFTER {
-                pause = INITIAL_BACKOFF;
+                backoff = INITIAL_BACKOFF;
             }
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(MAX_BACKOFF);
-            self.note(name, Condition::Running, None);
+            tokio::time::sleep(backoff).await;
+            backoff = (backoff * 2).min(MAX_BACKOFF);
+            self.set_condition(name, Condition::Running, None);
         }
     }
 
-    /// Starts a job: work that is done once and not started again. `ended` is given its result, or the reason why there
-    /// is none: its panic, or that it was cut off. A job does not end when all tasks are told to stop, but in
+    /// Starts a job: work that runs once and is not restarted. `ended` gets its result, or the reason why there is
+    /// none: its panic, or that it was aborted. A job does not end with [`stop`](Self::stop) but in
     /// [`finish_jobs`](Self::finish_jobs).
     pub fn run_job<T: Send + 'static>(
         &self,
@@ -132,31 +133,31 @@ impl Tasks {
         ended: impl FnOnce(Result<T, String>) + Send + 'static,
     ) {
         let running = self.0.runtime.spawn(work);
-        self.note(&name, Condition::Running, None);
+        self.set_condition(&name, Condition::Running, None);
         self.0.jobs.send_modify(|jobs| {
             jobs.insert(name.clone(), running.abort_handle());
         });
         let tasks = self.clone();
         self.0.runtime.spawn(async move {
-            ended(running.await.map_err(|broken| {
-                if broken.is_cancelled() {
-                    return "it was cut off, for Watchpost stopped".to_owned();
+            ended(running.await.map_err(|join_error| {
+                if join_error.is_cancelled() {
+                    return "it was aborted because Watchpost shut down".to_owned();
                 }
-                let why = panic_message(broken);
-                log::error!(task = name.as_str(), reason = why.as_str(); "a job broke");
+                let why = panic_message(join_error);
+                log::error!(task = name.as_str(), reason = why.as_str(); "a job panicked");
                 why
             }));
-            tasks.forget(&name);
+            tasks.remove(&name);
             tasks.0.jobs.send_modify(|jobs| {
                 jobs.remove(&name);
             });
         });
     }
 
-    /// Waits until all jobs ended, and cuts off those that run longer than this.
+    /// Waits until all jobs have ended, and aborts those that run longer than `timeout`.
     pub async fn finish_jobs(&self, timeout: Duration) {
         let mut jobs = self.0.jobs.subscribe();
-        // Nobody but this has the other end, so waiting ends with no job or with the time.
+        // The sender lives as long as `self`, so waiting ends only without jobs or with the timeout.
         if tokio::time::timeout(timeout, jobs.wait_for(BTreeMap::is_empty))
             .await
             .is_ok()
@@ -164,49 +165,49 @@ impl Tasks {
             return;
         }
         for (name, job) in jobs.borrow().iter() {
-            log::warn!(task = name.as_str(); "a job is cut off, for it would take too long to wait for it");
+            log::warn!(task = name.as_str(); "aborting a job that did not finish before the shutdown timeout");
             job.abort();
         }
         let _ = jobs.wait_for(BTreeMap::is_empty).await;
     }
 
-    /// How every task is, by name.
+    /// The states of all tasks and jobs, by name.
     pub fn states(&self) -> BTreeMap<String, TaskState> {
         self.0.states.lock().clone()
     }
 
-    /// Tells all of them to stop. They are dropped where they wait.
+    /// Stops all tasks. They are dropped at their next await point.
     pub fn stop(&self) {
         self.0.stop.send_replace(true);
     }
 
-    /// Tells when they have to stop.
+    /// A signal that resolves when tasks have to stop.
     pub fn stopped(&self) -> Stopped {
         Stopped(self.0.stop.subscribe())
     }
 
-    fn note(&self, name: &str, state: Condition, panic: Option<String>) {
+    fn set_condition(&self, name: &str, state: Condition, panic: Option<String>) {
         let mut states = self.0.states.lock();
-        let fresh = TaskState {
+        let initial = TaskState {
             state,
             since_ms: clock::now_ms(),
             restarts: 0,
             last_panic: None,
         };
-        let task = states.entry(name.to_owned()).or_insert_with(|| fresh.clone());
-        (task.state, task.since_ms) = (state, fresh.since_ms);
+        let task = states.entry(name.to_owned()).or_insert_with(|| initial.clone());
+        (task.state, task.since_ms) = (state, initial.since_ms);
         if panic.is_some() {
             task.restarts += 1;
             task.last_panic = panic;
         }
     }
 
-    fn forget(&self, name: &str) {
+    fn remove(&self, name: &str) {
         self.0.states.lock().remove(name);
     }
 }
 
-/// Work without a name, that is dropped where it waits when this is.
+/// Unnamed work that is aborted when this is dropped.
 pub struct Owned(JoinHandle<()>);
 
 impl Drop for Owned {
@@ -215,83 +216,82 @@ impl Drop for Owned {
     }
 }
 
-/// Tells when the tasks have to stop.
+/// Resolves when the tasks have to stop.
 #[derive(Clone)]
 pub struct Stopped(watch::Receiver<bool>);
 
 impl Stopped {
-    /// Returns when they have to.
+    /// Waits until the tasks have to stop.
     pub async fn wait(&mut self) {
-        // Nobody can ask them to stop any more: that is a reason to stop.
+        // If the sender was dropped, no stop can be signalled any more: that counts as a stop.
         let _ = self.0.wait_for(|stopped| *stopped).await;
     }
 
-    /// Whether they have to.
+    /// Whether the tasks have to stop.
     pub fn is_set(&self) -> bool {
         *self.0.borrow()
     }
 }
 
-/// Runs something that blocks on a thread that may block. A panic in it becomes its message.
+/// Runs blocking work on a blocking thread. A panic becomes its message.
 pub async fn block<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, String> {
-    let blocks = Blocks::new();
+    let guard = BlockingGuard::new();
     let caught = move || {
-        let _blocks = blocks;
+        let _guard = guard;
         std::panic::catch_unwind(AssertUnwindSafe(work))
     };
     match tokio::task::spawn_blocking(caught).await {
         Ok(Ok(value)) => Ok(value),
         Ok(Err(panic)) => Err(message_of(panic.as_ref())),
-        Err(broken) => Err(panic_message(broken)),
+        Err(join_error) => Err(panic_message(join_error)),
     }
 }
 
-/// Work without a name that somebody owns; it ends with its owner at the latest.
+/// Starts unnamed work that ends with the returned handle at the latest.
 pub fn spawn_owned(work: impl Future<Output = ()> + 'static) -> Owned {
     Owned(actix_web::rt::spawn(work))
 }
 
-/// Work of its own that goes on when nobody waits for it any more. It ends by itself, or with the process.
-pub fn go_on<T: 'static>(work: impl Future<Output = T> + 'static) -> JoinHandle<T> {
+/// Starts detached work that continues when the handle is dropped. It ends by itself, or with the process.
+pub fn spawn_detached<T: 'static>(work: impl Future<Output = T> + 'static) -> JoinHandle<T> {
     actix_web::rt::spawn(work)
 }
 
-/// Whether anything blocks a thread just now, or waits for one. A runtime that is dropped waits for it, for ever if
-/// it has to.
-pub fn some_block() -> bool {
+/// Whether any blocking work is running or queued. Dropping a runtime waits for it, possibly for ever.
+pub fn blocking_in_progress() -> bool {
     BLOCKING.load(Ordering::Acquire) > 0
 }
 
-/// Threads belong to the process and not to one of its runtimes, so this does.
+/// Global, because blocking threads are shared by all runtimes of the process.
 static BLOCKING: AtomicU64 = AtomicU64::new(0);
 
-struct Blocks;
+struct BlockingGuard;
 
-impl Blocks {
+impl BlockingGuard {
     fn new() -> Self {
         BLOCKING.fetch_add(1, Ordering::AcqRel);
         Self
     }
 }
 
-impl Drop for Blocks {
+impl Drop for BlockingGuard {
     fn drop(&mut self) {
         BLOCKING.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
-fn panic_message(broken: tokio::task::JoinError) -> String {
-    match broken.try_into_panic() {
+fn panic_message(join_error: tokio::task::JoinError) -> String {
+    match join_error.try_into_panic() {
         Ok(panic) => message_of(panic.as_ref()),
         Err(cancelled) => cancelled.to_string(),
     }
 }
 
-/// What a panic said.
+/// The message of a panic.
 pub fn message_of(panic: &(dyn std::any::Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
     let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
-    text.unwrap_or_else(|| "it did not say why".to_owned())
+    text.unwrap_or_else(|| "no panic message".to_owned())
 }
 
 #[cfg(test)]
@@ -315,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn a_task_that_panics_is_started_again_and_says_why() {
+    fn a_task_that_panics_is_restarted_and_its_message_is_stored() {
         run(async {
             let tasks = tasks();
             let (count, done) = (Rc::new(Cell::new(0)), Rc::new(tokio::sync::Notify::new()));
@@ -338,7 +338,7 @@ mod tests {
     }
 
     #[test]
-    fn a_task_that_never_ends_is_dropped_when_all_have_to_stop() {
+    fn a_task_that_never_ends_is_dropped_on_stop() {
         run(async {
             let tasks = tasks();
             let (dropped, watched) = tokio::sync::oneshot::channel::<()>();
@@ -352,12 +352,12 @@ mod tests {
             });
             tokio::task::yield_now().await;
             tasks.stop();
-            assert!(watched.await.is_err(), "the task was dropped with all it held");
+            assert!(watched.await.is_err(), "the task was dropped with everything it owned");
         });
     }
 
     #[test]
-    fn work_that_panics_on_its_thread_gives_its_message() {
+    fn blocking_work_that_panics_returns_its_message() {
         run(async {
             assert_eq!(block(|| 1).await, Ok(1));
             assert_eq!(block(|| panic!("no")).await, Err::<(), _>("no".to_owned()));

@@ -1,8 +1,7 @@
-//! The log: where it goes, how much of it, how a line looks. It decides nothing about what is logged; that is for
-//! those who log.
+//! The log: its destination, filter and format. Callers decide what is logged.
 //!
-//! `env_logger` filters and writes, but what it was given once stays for ever. So what is installed is a switch of
-//! our own, behind which one logger of `env_logger` takes another's place when an operator wants more to be told.
+//! `env_logger` filters and writes, but its configuration is fixed once it is installed. So the installed logger is a
+//! switch, behind which one `env_logger` logger replaces another when the log level changes.
 
 mod file;
 mod filter;
@@ -24,68 +23,68 @@ use filter::Filter;
 
 use crate::string_enum::string_enum;
 
-/// What an operator may set.
+/// The operator's options of the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogOptions {
-    /// What is logged: `info`, or `info,watchpost::tls=debug`.
+    /// The filter: `info`, or `info,watchpost::tls=debug`.
     pub level: String,
-    /// How a line looks.
+    /// The format of a line.
     pub format: LogFormat,
-    /// Where it goes; `None` is stderr.
+    /// The destination; `None` is stderr.
     pub file: Option<PathBuf>,
-    /// In bytes; a file that would be larger is put aside. 0 is no limit.
+    /// Maximum size in bytes; a file that would become larger is rotated. 0 is no limit.
     pub max_size: u64,
-    /// How many files that were put aside are kept: `file.1` to this.
+    /// The number of rotated files that are kept: `file.1` to this number.
     pub max_files: usize,
 }
 
 string_enum! {
-    /// How a line of the log looks.
+    /// The format of a log line.
     pub enum LogFormat {
         /// For people: time, level, target, message, then `key=value`.
         Text = "text",
-        /// For programs: an object a line.
+        /// For programs: one JSON object per line.
         Json = "json",
     }
 }
 
-/// Why there is no log as it was asked for.
+/// Why the log cannot be started as configured.
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
-    /// The filter makes no sense.
+    /// The filter is invalid.
     #[error(
-        "\"{part}\" is no log filter; write a level (off, error, warn, info, debug, trace), or target=level, \
-         several with a comma between"
+        "\"{part}\" is not a log filter; write a level (off, error, warn, info, debug, trace), or target=level, \
+         and separate several with commas"
     )]
     Filter {
-        /// The part that cannot be read.
+        /// The invalid part.
         part: String,
     },
-    /// The file cannot be written to.
-    #[error("the log file {} cannot be opened; make its folder and let Watchpost write there", .path.display())]
+    /// The log file cannot be opened.
+    #[error("cannot open the log file {}; create its folder and give Watchpost permission to write there", .path.display())]
     File {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The I/O error.
         #[source]
         source: io::Error,
     },
-    /// Somebody else logs already.
-    #[error("another logger was installed before; a program can have only one, so start this one first")]
+    /// Another logger is installed.
+    #[error("another logger is installed already; a program can have only one, so start this one first")]
     Occupied,
     /// There is no log yet whose level could be changed.
-    #[error("the log was not started yet; start it before its level is changed")]
+    #[error("the log was not started yet; start it before changing its level")]
     NotStarted,
 }
 
-/// Starts the log, or puts another one in the place of the one that runs.
+/// Starts the log, or replaces the running one.
 pub fn start(options: LogOptions) -> Result<(), LogError> {
     let filter = Filter::parse(&options.level)?;
     let sink = match &options.file {
         None => Sink::Stderr,
         Some(path) => {
-            let tell = Box::new(tell);
-            let file = RotatingFile::open(path, options.max_size, options.max_files, Instant::now(), tell);
+            let report = Box::new(write_to_stderr);
+            let file = RotatingFile::open(path, options.max_size, options.max_files, Instant::now(), report);
             let file = file.map_err(|source| LogError::File {
                 path: path.clone(),
                 source,
@@ -101,44 +100,44 @@ pub fn start(options: LogOptions) -> Result<(), LogError> {
         sink,
     };
     let mut current = CURRENT.lock();
-    put_in_force(&filter, current.insert(running));
+    activate(&filter, current.insert(running));
     Ok(())
 }
 
-/// Whether this is a filter; and if not, why.
+/// Validates a filter.
 pub fn check_level(filter: &str) -> Result<(), LogError> {
     Filter::parse(filter).map(drop)
 }
 
-/// Logs more or less from now on, to the same place and in the same form.
+/// Changes the filter; the destination and the format stay.
 pub fn set_level(filter: &str) -> Result<(), LogError> {
     let filter = Filter::parse(filter)?;
     let current = CURRENT.lock();
     let running = current.as_ref().ok_or(LogError::NotStarted)?;
-    put_in_force(&filter, running);
+    activate(&filter, running);
     Ok(())
 }
 
-/// Writes a line to stderr as it is, past the log: for programs that read lines of a form that is not ours. It has to
-/// end as a line does.
+/// Writes a line to stderr as it is, bypassing the log: for programs that parse lines of another format. The line must
+/// include its line break.
 pub fn write_plainly(line: &str) {
     if io::stderr().write_all(line.as_bytes()).is_err() {
         DROPPED.fetch_add(1, Ordering::Relaxed);
     }
 }
 
-/// How many lines could not be written since the program began.
+/// The number of lines that could not be written since the start of the program.
 pub fn dropped_lines() -> u64 {
     DROPPED.load(Ordering::Relaxed)
 }
 
-/// What stays when only the level changes.
+/// The parts that stay when only the level changes.
 struct Running {
     format: LogFormat,
     sink: Sink,
 }
 
-/// Where lines go. A copy goes to the same place, so that two loggers can share it while one replaces the other.
+/// The destination of lines. Clones share it, so that two loggers can use it while one replaces the other.
 #[derive(Clone)]
 enum Sink {
     Stderr,
@@ -150,7 +149,7 @@ static INSTALLED: OnceLock<bool> = OnceLock::new();
 static CURRENT: Mutex<Option<Running>> = Mutex::new(None);
 static DROPPED: AtomicU64 = AtomicU64::new(0);
 
-/// The logger that is installed: whichever logger is in force.
+/// The installed logger, which delegates to the current one.
 struct Switch(ArcSwapOption<Logger>);
 
 impl Log for Switch {
@@ -167,13 +166,13 @@ impl Log for Switch {
     fn flush(&self) {}
 }
 
-/// What is wrong with the log itself cannot be told in it.
-fn tell(text: &str) {
-    // If stderr is closed too, there is nobody left to tell.
+/// Problems of the log itself are written to stderr.
+fn write_to_stderr(text: &str) {
+    // If stderr is closed too, there is nowhere left to report to.
     let _ = writeln!(io::stderr(), "watchpost: {text}");
 }
 
-fn put_in_force(filter: &Filter, running: &Running) {
+fn activate(filter: &Filter, running: &Running) {
     let format = running.format;
     let mut builder = env_logger::Builder::new();
     filter.apply(&mut builder);
@@ -193,7 +192,7 @@ fn put_in_force(filter: &Filter, running: &Running) {
     SWITCH.0.store(Some(Arc::new(logger)));
 }
 
-/// `env_logger` hands over a whole line at once.
+/// `env_logger` passes a whole line in one call.
 impl Write for Sink {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         match self {
@@ -229,9 +228,9 @@ mod tests {
         }
     }
 
-    /// One test, for there is one log in a program and tests run side by side.
+    /// One test, because there is one log in a program and tests run in parallel.
     #[test]
-    fn a_log_can_be_started_again_and_told_to_say_more() {
+    fn a_log_can_be_restarted_and_its_level_changed() {
         let folder = tempfile::tempdir().expect("a folder");
         let (first, second) = (folder.path().join("first.log"), folder.path().join("second.log"));
 
@@ -256,8 +255,8 @@ mod tests {
         ))
         .expect("started again");
         log::info!(target: "telemetry::test", count = 3; "second line");
-        let gone = folder.path().join("no such folder").join("log");
-        let refused = start(options(Some(gone), "info", LogFormat::Text)).expect_err("no such folder");
+        let missing = folder.path().join("no such folder").join("log");
+        let refused = start(options(Some(missing), "info", LogFormat::Text)).expect_err("no such folder");
         assert!(refused.to_string().contains("no such folder"), "{refused}");
         log::info!(target: "telemetry::test", "after a refusal, the last good stays");
 
@@ -290,10 +289,10 @@ mod tests {
     }
 
     #[test]
-    fn a_filter_without_sense_is_refused_with_a_sentence() {
+    fn an_invalid_filter_is_rejected_with_a_message() {
         let refused = start(options(None, "inof", LogFormat::Text)).expect_err("no such level");
         assert!(
-            refused.to_string().starts_with("\"inof\" is no log filter; write"),
+            refused.to_string().starts_with("\"inof\" is not a log filter; write"),
             "{refused}"
         );
     }

@@ -1,15 +1,16 @@
-//! TOML text as JSON values, the form in which settings are layered and rules receive theirs. An error names the line and
+//! Converts TOML text to JSON values, the form in which settings are merged and passed to rules. An error names the
+//! line and
 //! does not repeat the text, which may contain secrets.
 
 use serde_json::{Map, Value};
 
 use crate::one_line::one_line;
 
-/// A TOML document as the object that it is.
+/// A TOML document as a JSON object.
 pub(crate) fn object_from_toml(text: &str) -> Result<Map<String, Value>, String> {
     match from_toml(text)? {
         Value::Object(table) => Ok(table),
-        other => Err(format!("it is no table but {other}")),
+        other => Err(format!("expected a table, got {other}")),
     }
 }
 
@@ -22,7 +23,7 @@ pub(crate) fn from_toml(text: &str) -> Result<Value, String> {
     Ok(json(toml::Value::Table(table)))
 }
 
-/// Times become text, and so do numbers that are none: whoever asked for a number will say so.
+/// Times become text, and so do NaN and infinity, so that validation reports them where a number is expected.
 fn json(value: toml::Value) -> Value {
     match value {
         toml::Value::String(text) => Value::String(text),

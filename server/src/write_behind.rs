@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, Semaphore, TryAcquireError};
 
-/// During shutdown a silent sink is given up this often, so that one hanging connection does not use up all the time
-/// that is left.
+/// The number of attempts during shutdown: a sink that hangs is given up this often, so that one connection does not
+/// use up all the remaining time.
 const SHUTDOWN_ATTEMPTS: u32 = 3;
 
 /// The destination of a buffer's items.
@@ -128,7 +128,7 @@ struct State<T> {
     /// What is being written, until it is written or dropped. It outlives the task that writes.
     batch: Arc<[T]>,
     rejections: u32,
-    /// Whether what is still pushed would be seen by nobody.
+    /// Whether the shutdown has ended, so that pushed items would be lost without being counted.
     finished: bool,
 }
 
@@ -239,8 +239,8 @@ impl<S: Sink> WriteBuffer<S> {
         }
     }
 
-    /// Accepts nothing any more, and writes what is pending within the given time. Returns the number of items that are
-    /// lost because the sink did not take them until then.
+    /// Accepts no more items, and writes what is pending within the given time. Returns the number of items that are
+    /// lost because the sink did not accept them in time.
     pub(crate) async fn shut_down(&self, within: Duration) -> usize {
         self.room.close();
         let flush = async {
@@ -316,7 +316,7 @@ impl<S: Sink> WriteBuffer<S> {
     }
 
     fn state(&self) -> MutexGuard<'_, State<S::Item>> {
-        // No step in between leaves it half changed.
+        // No step leaves the state half changed.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -359,7 +359,7 @@ mod tests {
     enum Behaviour {
         Fail,
         Reject,
-        /// It does not answer, and does not even heed the timeout.
+        /// The sink does not respond, and ignores the timeout.
         Hang,
     }
 

@@ -12,7 +12,7 @@ use serde_json::json;
 use watchpost::rules::sample;
 use watchpost::rules::trial::{Progress, Trial};
 use watchpost::rules::{Rules, Settings};
-use watchpost::store::history::Keeper;
+use watchpost::store::history::RoundWriter;
 use watchpost::store::{DatabaseAddress, Store};
 use watchpost_policies::{Kind, Labels, Limits, Report, Sample, Snapshot};
 use watchpost_tests::guests::{THRESHOLD, rule};
@@ -116,14 +116,14 @@ fn trial() {
     let rules = Rules::load(Limits::default(), &settings, None).expect("our own rules are taken");
     let (begin, step, count) = (1_700_000_000_000, 10_000, 10_000);
     let report: Arc<Report> = Arc::new(rules.current().set.before_the_first("edge-1", begin));
-    let mut keeper = Keeper::new(store.clone());
+    let mut writer = RoundWriter::new(store.clone());
     let rounds: Vec<_> = (0..count)
         .map(|number| (Arc::new(at(begin + number * step)), report.clone()))
         .collect();
     for some in rounds.chunks(600) {
-        keeper.keep(some).expect("kept");
+        writer.write(some).expect("kept");
         while store
-            .condense("edge-1", 3_600_000, begin + count * step * 2)
+            .compact("edge-1", 3_600_000, begin + count * step * 2)
             .expect("packed")
         {}
     }

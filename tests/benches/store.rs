@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use diesel::connection::SimpleConnection;
 use diesel::{Connection, SqliteConnection};
 use watchpost::rules::{Rules, Settings};
-use watchpost::store::history::{Keeper, Selection};
+use watchpost::store::history::{RoundWriter, Selection};
 use watchpost::store::{DatabaseAddress, Store};
 use watchpost_policies::{Labels, Limits, MetricName, MetricPattern, Report, Sample, Snapshot, Unit};
 use watchpost_tests::postgres;
@@ -113,11 +113,11 @@ fn report() -> Arc<Report> {
 }
 
 fn writing(name: &str, store: &Store) {
-    let (mut keeper, report) = (Keeper::new(store.clone()), report());
-    keeper.keep(&[round(0, &report)]).expect("its series are named");
+    let (mut writer, report) = (RoundWriter::new(store.clone()), report());
+    writer.write(&[round(0, &report)]).expect("its series are named");
     let times = (1..=300).map(|number| {
         let round = [round(number, &report)];
-        timed(|| keeper.keep(&round).expect("written"))
+        timed(|| writer.write(&round).expect("written"))
     });
     let mut times: Vec<f64> = times.collect();
     times.sort_by(f64::total_cmp);
@@ -127,13 +127,13 @@ fn writing(name: &str, store: &Store) {
 }
 
 fn filling(name: &str, store: &Store, rounds: u64) {
-    let (mut keeper, report) = (Keeper::new(store.clone()), report());
+    let (mut writer, report) = (RoundWriter::new(store.clone()), report());
     let numbers: Vec<u64> = (301..rounds).collect();
     for some in numbers.chunks(360) {
         let some: Vec<_> = some.iter().map(|number| round(*number, &report)).collect();
-        keeper.keep(&some).expect("written");
+        writer.write(&some).expect("written");
         while store
-            .condense("edge-1", HOUR_MS, BEGIN + rounds * STEP_MS * 2)
+            .compact("edge-1", HOUR_MS, BEGIN + rounds * STEP_MS * 2)
             .expect("packed")
         {}
     }

@@ -1,5 +1,6 @@
--- What was measured and judged. A round is kept as it came until there are enough of them to be packed: then their
--- numbers become one column a series, and what the columns have in common is the window's.
+-- Recorded rounds: measurements and reports. A round is stored as one row until enough rounds exist to compact them into
+-- a window: then each series has one packed column, and the data that the columns share is stored with the window.
+-- `extras` holds the compressed JSON of a round's facts, gaps and report.
 CREATE TABLE history_series (
     id BIGSERIAL PRIMARY KEY,
     host TEXT NOT NULL,
@@ -15,7 +16,7 @@ CREATE TABLE history_rounds (
     host TEXT NOT NULL,
     time_ms BIGINT NOT NULL,
     numbers BYTEA NOT NULL,
-    told BYTEA NOT NULL,
+    extras BYTEA NOT NULL,
     PRIMARY KEY (host, time_ms)
 );
 
@@ -28,7 +29,7 @@ CREATE TABLE history_windows (
     samples BIGINT NOT NULL,
     bytes BIGINT NOT NULL,
     shared BYTEA NOT NULL,
-    told BYTEA NOT NULL
+    extras BYTEA NOT NULL
 );
 
 CREATE INDEX ix_history_windows_begin ON history_windows (host, begin_ms);
@@ -40,7 +41,7 @@ CREATE TABLE history_columns (
     numbers BYTEA NOT NULL,
     PRIMARY KEY (series_id, window_id)
 );
--- The numbers are packed already.
+-- These values are compressed already.
 ALTER TABLE history_columns ALTER COLUMN numbers SET STORAGE EXTERNAL;
 ALTER TABLE history_rounds ALTER COLUMN numbers SET STORAGE EXTERNAL;
-ALTER TABLE history_rounds ALTER COLUMN told SET STORAGE EXTERNAL;
+ALTER TABLE history_rounds ALTER COLUMN extras SET STORAGE EXTERNAL;

@@ -1,6 +1,6 @@
--- The table of PixCrawler, column for column, so that its readers and ours are one. Only the foreign key to its jobs
--- is missing, for they are not kept here; and a chunk of a job is there once, so that reporting it twice changes
--- nothing. Times are UTC, as text that SQLite's own functions read.
+-- PixCrawler's table, column for column, so that the same queries read both. There is no foreign key to its jobs table,
+-- because jobs are not stored here; and a chunk of a job is unique, so that reporting it twice changes nothing.
+-- Times are UTC, as text that SQLite's own functions read.
 CREATE TABLE job_chunks (
     id INTEGER PRIMARY KEY AUTOINCREMENT NOT NULL,
     job_id INTEGER NOT NULL,
@@ -26,7 +26,7 @@ CREATE INDEX ix_job_chunks_job_status ON job_chunks (job_id, status);
 CREATE INDEX ix_job_chunks_priority_created ON job_chunks (priority, created_at);
 CREATE INDEX ix_job_chunks_task_id ON job_chunks (task_id);
 CREATE INDEX ix_job_chunks_created_at ON job_chunks (created_at);
--- What the collector asks for again and again, also when there are a million: how many of each status, the oldest of
--- them, and how often they were tried.
+-- Indexes for the collector's recurring queries, which must stay fast with a million chunks: the count per status, the
+-- oldest update per status, and the sum of retries.
 CREATE INDEX ix_job_chunks_status_updated ON job_chunks (status, updated_at);
 CREATE INDEX ix_job_chunks_retried ON job_chunks (retry_count) WHERE retry_count > 0;

@@ -1,5 +1,6 @@
--- What was measured and judged. A round is kept as it came until there are enough of them to be packed: then their
--- numbers become one column a series, and what the columns have in common is the window's.
+-- Recorded rounds: measurements and reports. A round is stored as one row until enough rounds exist to compact them into
+-- a window: then each series has one packed column, and the data that the columns share is stored with the window.
+-- `extras` holds the compressed JSON of a round's facts, gaps and report.
 CREATE TABLE history_series (
     id INTEGER PRIMARY KEY NOT NULL,
     host TEXT NOT NULL,
@@ -15,7 +16,7 @@ CREATE TABLE history_rounds (
     host TEXT NOT NULL,
     time_ms BIGINT NOT NULL,
     numbers BLOB NOT NULL,
-    told BLOB NOT NULL,
+    extras BLOB NOT NULL,
     PRIMARY KEY (host, time_ms)
 ) WITHOUT ROWID;
 
@@ -28,7 +29,7 @@ CREATE TABLE history_windows (
     samples BIGINT NOT NULL,
     bytes BIGINT NOT NULL,
     shared BLOB NOT NULL,
-    told BLOB NOT NULL
+    extras BLOB NOT NULL
 );
 
 CREATE INDEX ix_history_windows_begin ON history_windows (host, begin_ms);

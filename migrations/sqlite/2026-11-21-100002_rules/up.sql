@@ -1,5 +1,5 @@
--- Rules that were uploaded, the settings they were given, and what was in force when. A generation says all of that in
--- one row and never changes, so that two who change something at once end in one order.
+-- Uploaded rules, their settings, and the generations of active rules. A generation is one immutable row that lists all
+-- rules, so concurrent changes end up in one order.
 CREATE TABLE rule_versions (
     digest TEXT PRIMARY KEY NOT NULL,
     name TEXT NOT NULL,
@@ -39,11 +39,11 @@ CREATE TABLE rule_log (
     id INTEGER PRIMARY KEY NOT NULL,
     time_ms BIGINT NOT NULL,
     name TEXT NOT NULL,
-    what TEXT NOT NULL,
+    action TEXT NOT NULL,
     digest TEXT,
     settings_id BIGINT,
     generation BIGINT,
-    done_by TEXT NOT NULL,
+    actor TEXT NOT NULL,
     address TEXT NOT NULL,
     note TEXT NOT NULL
 );

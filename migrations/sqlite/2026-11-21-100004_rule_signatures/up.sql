@@ -1,2 +1,2 @@
--- The signature that a component was brought with, so that it can be held against the keys that are trusted later.
+-- The signature that a component was uploaded with, so that it can be verified again with the keys trusted later.
 ALTER TABLE rule_versions ADD COLUMN signature BLOB;

@@ -158,7 +158,7 @@ fn record(
         return None;
     }
     let (decision, took) = decided.map(|timed| (timed.decision, timed.took)).unzip();
-    decisions.take_in(Record::Decision(DecisionRecordParts {
+    decisions.enqueue(Record::Decision(DecisionRecordParts {
         request: described(request, client, action),
         verdict,
         decision,

@@ -13,7 +13,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::timeout;
 
-use crate::tasks::{block, go_on};
+use crate::tasks::{block, spawn_detached};
 
 /// Maximum number of concurrent streams. Each needs a thread of the blocking pool, which has some hundreds, and they
 /// share six database connections: more streams would not finish sooner.
@@ -97,7 +97,7 @@ impl StreamPermit {
         // The error has its own channel: if the client stops reading, the chunk channel has no room for it.
         let broken: Arc<Mutex<Option<io::Error>>> = Arc::default();
         let reported = broken.clone();
-        go_on(async move {
+        spawn_detached(async move {
             let held = sender.clone();
             let mut writer = StreamWriter {
                 sender,

@@ -223,7 +223,7 @@ impl App {
         let history = work::start(&config, &parts)?;
         let server = serve(&config, &parts, listeners)?;
         let handle = server.handle();
-        let mut serving = tasks::go_on(server);
+        let mut serving = tasks::spawn_detached(server);
         let ended = tokio::select! {
             () = stop => None,
             ended = &mut serving => Some(ended),

@@ -53,7 +53,7 @@ pub(super) fn serve(config: &Config, parts: &Parts, listeners: Vec<Socket>) -> R
         quarantine: parts.rule_parts.quarantine.clone(),
         tls: parts.tls.clone(),
         tasks: parts.tasks.clone(),
-        stores: [parts.store.place().clone(), parts.chunks.store.place().clone()],
+        stores: [parts.store.address().clone(), parts.chunks.store.address().clone()],
     }));
     let chunks = Data::new(parts.chunks.clone());
     let past = Data::new(Past {

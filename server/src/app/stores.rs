@@ -20,7 +20,7 @@ pub(super) fn open(config: &Config) -> Result<Store, StartError> {
 
 /// The server's own database, or the read-only one of another program.
 pub(super) fn chunks(config: &Config, own_store: &Store) -> Result<ChunkStore, StartError> {
-    let place = database_url(config.chunks.database_url.as_ref(), true, own_store.place().clone())?;
+    let place = database_url(config.chunks.database_url.as_ref(), true, own_store.address().clone())?;
     let read_only = config.chunks.database_url.is_some();
     let store = if read_only {
         Store::of_others(place)

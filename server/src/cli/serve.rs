@@ -48,7 +48,7 @@ fn run(sources: Sources, ready_file: Option<PathBuf>) -> ExitCode {
     let systemd = Systemd::new(&config::notify_options());
     let system = actix_web::rt::System::new();
     let served = system.block_on(serve(config, sources, systemd.clone(), ready_file));
-    if tasks::some_block() {
+    if tasks::blocking_in_progress() {
         // All work is done; a thread blocked on a dead connection or mount would delay the exit indefinitely.
         std::mem::forget(system);
     }

@@ -39,7 +39,7 @@ impl Probe for Chunks {
     }
 
     fn measure(&mut self, now_ms: u64) -> Result<Reading, String> {
-        let describe = |error: crate::store::StoreError| format!("{}: {error}", self.store.place());
+        let describe = |error: crate::store::StoreError| format!("{}: {error}", self.store.address());
         self.counted_from_ms = self.last_poll_ms;
         let summary = self.store.chunk_summary().map_err(describe)?;
         // The first poll has no period in which to count failures.

@@ -50,9 +50,9 @@ impl History {
     pub fn options(&self) -> history::Options {
         history::Options {
             retention: self.retention,
-            most_bytes: self.max_size.bytes(),
+            max_bytes: self.max_size.bytes(),
             window: self.window,
-            patience: history::SHUTDOWN_TIMEOUT,
+            write_timeout: history::WRITE_TIMEOUT,
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Which rules find something else than in the last round. It compares reports and keeps nothing.
+//! Finds the rules whose findings differ from the last round. It compares reports and stores nothing.
 
 use std::collections::BTreeMap;
 
@@ -6,11 +6,11 @@ use watchpost_policies::{Fault, Finding, Report, Rule, RuleSet, Severity, Subjec
 
 use super::record::{Counts, Judgement};
 
-/// By rule, what is not ok; sorted, for a report is.
+/// The findings that are not ok by rule, sorted like the report.
 type Standings<'r> = BTreeMap<&'r str, Vec<(&'r Subject, Severity)>>;
 
-/// One for each threshold rule of which some subject is as bad as it was not before, or that fails or does not fail any
-/// more; and one for each rule of a generation that judges for the first time.
+/// One judgement for each threshold rule whose findings that are not ok changed, or that started or stopped failing;
+/// and one for each rule when a new generation is evaluated for the first time.
 pub fn changes(set: &RuleSet, last: Option<&Report>, report: &Report) -> Vec<Judgement> {
     let is_new = last.is_none_or(|last| last.generation() != report.generation());
     let (before, now) = (last.map(standings).unwrap_or_default(), standings(report));
@@ -73,7 +73,7 @@ mod tests {
     use super::*;
     use crate::rules::by_default;
 
-    /// A machine whose disk is so full, and that has nothing else.
+    /// A snapshot with a disk of this usage in percent, and nothing else.
     fn snapshot(time_ms: u64, disk: f64) -> Snapshot {
         let metric = MetricName::new("disk").expect("legal");
         let sample = Sample::new(metric, Labels::none(), disk, Unit::new("%"), time_ms).expect("finite");
@@ -81,26 +81,26 @@ mod tests {
     }
 
     #[test]
-    fn a_judgement_is_told_when_something_is_as_bad_as_it_was_not_before() {
+    fn a_judgement_is_recorded_when_a_severity_changes() {
         let set = by_default();
         let mut last: Option<Report> = None;
-        let mut told = |time_ms, disk| {
+        let mut changes_of = |time_ms, disk| {
             let report = set.judge(&snapshot(time_ms, disk), last.as_ref());
             let changes = changes(&set, last.as_ref(), &report);
             last = Some(report);
             changes
         };
-        let first = told(1, 10.0);
+        let first = changes_of(1, 10.0);
         assert_eq!(first.len(), 1, "a generation that judges for the first time");
         assert_eq!((first[0].time_ms, first[0].generation), (1, 1));
         assert_eq!(first[0].digest, set.thresholds()[0].module().digest());
         assert_eq!((first[0].findings.ok, first[0].findings.alert), (1, 0));
         assert!(first[0].took.is_some() && first[0].fault.is_none());
-        assert_eq!(told(2, 11.0), [], "another value is no other severity");
-        let alert = told(3, 95.0);
+        assert_eq!(changes_of(2, 11.0), [], "another value is no other severity");
+        let alert = changes_of(3, 95.0);
         assert_eq!((alert[0].findings.ok, alert[0].findings.alert), (0, 1));
-        assert_eq!(told(4, 96.0), [], "it is as bad as before");
-        let back = told(5, 10.0);
-        assert_eq!((back[0].findings.ok, back[0].findings.alert), (1, 0));
+        assert_eq!(changes_of(4, 96.0), [], "it is as bad as before");
+        let recovered = changes_of(5, 10.0);
+        assert_eq!((recovered[0].findings.ok, recovered[0].findings.alert), (1, 0));
     }
 }

@@ -1,4 +1,4 @@
-//! The task that writes records and lets the old go. What is a record is not decided here, nor how one is written.
+//! The task that writes records and prunes old ones. Other modules define records and write them.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -11,16 +11,16 @@ use crate::clock;
 use crate::clock_drift::ClockMonitor;
 use crate::store::decisions::Bounds;
 
-/// How often is looked for what has to go.
+/// The interval of pruning.
 const PRUNE_INTERVAL: Duration = Duration::from_secs(60);
 
 impl Decisions {
-    /// Writes what is recorded, and lets go what is too old or too much.
-    pub async fn keep(self) {
+    /// Writes queued records, and prunes by age and number.
+    pub async fn run(self) {
         tokio::join!(self.0.buffer.run(), self.prune_repeatedly());
     }
 
-    /// Writes all that waits, within so long; nothing is taken in any more. How many records are lost.
+    /// Writes all queued records within this time, and accepts no more. Returns the number of lost records.
     pub async fn finish(&self, within: Duration) -> usize {
         self.0.buffer.shut_down(within).await
     }
@@ -31,29 +31,29 @@ impl Decisions {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                _ = ticks.tick() => self.tell_dropped(),
+                _ = ticks.tick() => self.report_dropped(),
                 () = self.0.buffer.sink().prune_due() => {}
             }
             if !self.0.buffer.is_failing() {
-                self.tidy(&mut clock_monitor).await;
+                self.prune(&mut clock_monitor).await;
             }
         }
     }
 
-    async fn tidy(&self, clock_monitor: &mut ClockMonitor) {
+    async fn prune(&self, clock_monitor: &mut ClockMonitor) {
         let now_ms = clock::now_ms();
-        if let Some(jump_ms) = clock_monitor.look(now_ms, std::time::Instant::now()) {
-            log::warn!(jump_ms; "the clock jumped; no record of a decision is let go by its age for an hour");
+        if let Some(jump_ms) = clock_monitor.check(now_ms, std::time::Instant::now()) {
+            log::warn!(jump_ms; "the clock jumped; records of decisions are not pruned by age for an hour");
         }
-        let keep_ms = u64::try_from(self.0.options.retention.as_millis()).unwrap_or(u64::MAX);
+        let retention_ms = u64::try_from(self.0.options.retention.as_millis()).unwrap_or(u64::MAX);
         let bounds = Bounds {
-            // By a clock that jumped everything might be too old.
+            // After a clock jump, all records might look too old.
             oldest_ms: if clock_monitor.is_trusted() {
-                now_ms.saturating_sub(keep_ms)
+                now_ms.saturating_sub(retention_ms)
             } else {
                 0
             },
-            most: self.0.options.max_records,
+            max_records: self.0.options.max_records,
         };
         let step = || {
             self.0
@@ -64,15 +64,15 @@ impl Decisions {
             match step().await {
                 Ok(true) => {}
                 Ok(false) => return,
-                Err(error) => return log::warn!("old decisions cannot be let go: {error}"),
+                Err(error) => return log::warn!("could not prune old decisions: {error}"),
             }
         }
     }
 
-    fn tell_dropped(&self) {
+    fn report_dropped(&self) {
         let dropped = self.0.dropped.swap(0, Ordering::Relaxed);
         if dropped > 0 {
-            log::warn!(dropped; "decisions were not recorded, for too many waited to be written");
+            log::warn!(dropped; "decisions were not recorded because the queue was full");
         }
     }
 }

@@ -1,32 +1,31 @@
-//! The choices an operator has about decision records: which fields are masked, and what happens when the queue is
-//! full.
+//! The operator's options for decision records: which fields are masked, and what happens when the queue is full.
 
 use crate::string_enum::string_enum;
 
 string_enum! {
-    /// What happens when too many records wait to be written.
+    /// What happens when the queue of records is full.
     pub enum WhenFull {
-        /// The next is dropped, and counted.
+        /// The record is dropped and counted.
         Drop = "drop",
-        /// Its request waits for room; not for long.
+        /// The request waits for room, for at most one second.
         Block = "block",
     }
 }
 
 string_enum! {
-    /// What of a record can be kept secret: what persons could be known by.
+    /// A field of a record that can be masked because it may identify a person.
     pub enum Masked {
-        /// Who asked.
+        /// The client's identity.
         Identity = "identity",
-        /// From where.
+        /// The client's address.
         Address = "address",
-        /// What it was to be done to.
+        /// The resource of the request.
         Resource = "resource",
-        /// What they were told.
+        /// The reason given to the client.
         Reason = "reason",
-        /// The roles that they have.
+        /// The client's roles.
         Roles = "roles",
-        /// By what the request is found in other logs.
+        /// The id of the request, which other logs have too.
         RequestId = "request_id",
     }
 }

@@ -1,4 +1,4 @@
-//! What is recorded, which is cheap to make while a request waits. What is written of it is in `written`.
+//! Records, which are cheap to build while a request waits. `written` turns them into rows and log lines.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -10,19 +10,19 @@ use watchpost_policies::{Action, Decision, Digest, Identity};
 
 use crate::store::decisions::{Kind, Verdict};
 
-/// One thing that is recorded.
+/// A record.
 #[derive(Clone, Debug)]
 pub enum Record {
-    /// Somebody wanted something.
+    /// An authorization of a request.
     Decision(DecisionRecordParts),
-    /// A role rule in shadow would have decided otherwise.
+    /// A role rule in shadow mode would have decided differently.
     Difference(ShadowDifference),
-    /// A rule finds something else than before.
+    /// A rule's findings changed.
     Judgement(Judgement),
 }
 
 impl Record {
-    /// What it is about.
+    /// The kind of the record.
     pub fn kind(&self) -> Kind {
         match self {
             Self::Decision(_) => Kind::Decision,
@@ -32,76 +32,76 @@ impl Record {
     }
 }
 
-/// What somebody wanted.
+/// The request that was authorized.
 #[derive(Clone, Debug)]
 pub struct RequestRecord {
-    /// When, in milliseconds since 1970 (UTC).
+    /// The time, in milliseconds since 1970 (UTC).
     pub time_ms: u64,
-    /// Who asked.
+    /// The client's identity.
     pub identity: Identity,
-    /// From where.
+    /// The client's address.
     pub address: IpAddr,
-    /// What for.
+    /// The requested action.
     pub action: Action,
-    /// What it was to be done to, as the rule was told.
+    /// The resource of the request, as passed to the rule.
     pub resource: Box<str>,
-    /// By what the answer and other logs know the request.
+    /// The id of the request, as in the response and other logs.
     pub request_id: Box<str>,
 }
 
-/// What somebody wanted, and what became of it.
+/// A request and its authorization.
 #[derive(Clone, Debug)]
 pub struct DecisionRecordParts {
-    /// What it was.
+    /// The request.
     pub request: RequestRecord,
-    /// What became of it.
+    /// The outcome.
     pub verdict: Verdict,
-    /// What the role rule said; nothing, if it was too busy to be asked.
+    /// The decision of the role rule; `None` if all its instances were busy.
     pub decision: Option<Arc<Decision>>,
-    /// How long that took; nothing, if it was remembered.
+    /// The duration of the evaluation; `None` if the decision was cached.
     pub took: Option<Duration>,
 }
 
-/// What a role rule in shadow would have decided.
+/// The decision of a role rule in shadow mode, and the actual one.
 #[derive(Clone, Debug)]
 pub struct ShadowDifference {
-    /// Its decision about the request.
+    /// The shadow's decision about the request.
     pub would: DecisionRecordParts,
-    /// What was decided.
-    pub counted: Arc<Decision>,
+    /// The active rule's decision.
+    pub actual: Arc<Decision>,
 }
 
-/// What a threshold rule found in a round.
+/// The result of a threshold rule in a round.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Judgement {
-    /// The machine that was judged.
+    /// The evaluated machine.
     pub host: String,
-    /// When it was measured, in milliseconds since 1970 (UTC).
+    /// The time of the measurement, in milliseconds since 1970 (UTC).
     pub time_ms: u64,
-    /// The rule.
+    /// The rule's name.
     pub rule: String,
-    /// Its digest.
+    /// The rule's digest.
     pub digest: Digest,
-    /// The generation that it judged in.
+    /// The generation of the evaluation.
     pub generation: u64,
-    /// How many findings there are.
+    /// The numbers of findings.
     pub findings: Counts,
-    /// How it failed, if it did.
+    /// The fault, if the rule failed.
     pub fault: Option<String>,
-    /// How long it took; nothing, if it failed.
+    /// The duration of the evaluation; `None` if the rule failed.
     pub took: Option<Duration>,
 }
 
-/// How many findings there are of each severity.
+/// The number of findings of each severity.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
 #[schema(as = FindingCounts)]
 pub struct Counts {
-    /// As it should be.
+    /// The value is within its limits.
     pub ok: usize,
-    /// Could not be measured.
+    /// The value could not be measured.
     pub unknown: usize,
-    /// Someone should look at it soon.
+    /// The value needs attention soon.
     pub warning: usize,
-    /// Someone should look at it now.
+    /// The value needs attention now.
     pub alert: usize,
 }

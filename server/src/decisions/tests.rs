@@ -1,4 +1,4 @@
-//! What records promise before a server makes them.
+//! Tests of recording without a server.
 
 use std::path::Path;
 
@@ -12,7 +12,7 @@ use crate::store::decisions::{DecisionFilter, NewRecord};
 use crate::store::{DatabaseAddress, StoreError};
 use crate::write_behind::WriteError;
 
-/// As the rule that Watchpost brings says it: with the name and the role, and the resource.
+/// The reason as the built-in rule words it, with the name, the role and the resource.
 const REASON: &str = "the token grafana has the role reader, which does not allow rules.write on disk";
 
 fn options() -> Options {
@@ -29,12 +29,12 @@ fn options() -> Options {
     }
 }
 
-/// Nothing is written unless a test does it.
+/// A recorder without its task: nothing is written unless a test does it.
 fn decisions(url: &str, folder: &Path, options: Options) -> Decisions {
-    let place = DatabaseAddress::parse(url, folder, false).expect("an address");
+    let address = DatabaseAddress::parse(url, folder, false).expect("an address");
     let store = match url.starts_with("sqlite") {
-        true => Store::open(place, 1).expect("it opens"),
-        false => Store::of_others(place),
+        true => Store::open(address, 1).expect("it opens"),
+        false => Store::of_others(address),
     };
     let service_metrics = ServiceMetrics::new(&Build {
         version: "",
@@ -72,11 +72,11 @@ fn refused(request_id: &str) -> DecisionRecordParts {
     }
 }
 
-/// What a role rule in shadow would have refused, and the one in force allowed.
+/// A request that a role rule in shadow mode would have denied and the active rule allowed.
 fn difference(request_id: &str) -> Record {
     Record::Difference(ShadowDifference {
         would: refused(request_id),
-        counted: Arc::new(Decision {
+        actual: Arc::new(Decision {
             verdict: watchpost_policies::Verdict::Allow,
             roles: vec!["admin".to_owned()],
             rule: "other".to_owned(),
@@ -88,8 +88,8 @@ fn difference(request_id: &str) -> Record {
 
 /// The rows of these records.
 fn rows(writer: &Writer, records: impl IntoIterator<Item = Record>) -> Vec<NewRecord> {
-    let marked: Vec<_> = records.into_iter().map(|record| writer.marked(record)).collect();
-    writer.written(&marked).expect("it can be written")
+    let keyed: Vec<_> = records.into_iter().map(|record| writer.keyed(record)).collect();
+    writer.rows(&keyed).expect("it can be written")
 }
 
 fn dropped(decisions: &Decisions) -> u64 {
@@ -97,7 +97,7 @@ fn dropped(decisions: &Decisions) -> u64 {
     let family = all
         .iter()
         .find(|family| family.name() == "watchpost_decisions_dropped_total");
-    let counter = family.expect("it is told from the beginning").get_metric()[0].get_counter();
+    let counter = family.expect("it exists from the start").get_metric()[0].get_counter();
     counter.get_value() as u64
 }
 
@@ -106,11 +106,11 @@ fn run(test: impl Future<Output = ()>) {
 }
 
 #[test]
-fn a_row_says_everything_and_its_columns_what_is_searched() {
+fn a_row_has_the_full_record_and_columns_for_searching() {
     let rows = rows(&Writer::new("edge-1", &[]), [refusal("a1"), refusal("a2")]);
-    let told: Value = serde_json::from_str(&rows[0].told).expect("JSON");
+    let payload: Value = serde_json::from_str(&rows[0].payload).expect("JSON");
     assert_eq!(
-        told,
+        payload,
         json!({
             "host": "edge-1", "identity": "token grafana", "identity_details": { "kind": "token", "name": "grafana" },
             "address": "192.0.2.1", "action": "rules.write", "resource": "disk", "verdict": "deny",
@@ -122,26 +122,26 @@ fn a_row_says_everything_and_its_columns_what_is_searched() {
     assert_eq!(rows[0].identity.as_deref(), Some("token grafana"));
     assert_eq!((rows[0].action, rows[0].verdict), (Some("rules.write"), Some("deny")));
     assert_eq!(rows[0].rule.as_deref(), Some("role"));
-    assert_ne!(rows[0].mark, rows[1].mark, "each is known by a mark of its own");
+    assert_ne!(rows[0].dedupe_key, rows[1].dedupe_key);
 }
 
 #[test]
-fn a_difference_is_searched_by_what_the_shadow_would_have_said() {
+fn a_difference_is_searched_by_the_decision_of_the_shadow() {
     let row = rows(&Writer::new("edge-1", &[]), [difference("a1")])[0].clone();
     assert_eq!(
         (row.kind, row.verdict, row.rule.as_deref()),
         ("difference", Some("deny"), Some("role"))
     );
-    let told: Value = serde_json::from_str(&row.told).expect("JSON");
-    assert_eq!(told["reason"], REASON);
+    let payload: Value = serde_json::from_str(&row.payload).expect("JSON");
+    assert_eq!(payload["reason"], REASON);
     assert_eq!(
-        told["actual"],
+        payload["actual"],
         json!({ "verdict": "allow", "rule": "other", "digest": Digest::of(b"other") })
     );
 }
 
 #[test]
-fn what_is_masked_stands_nowhere_in_a_row() {
+fn a_masked_field_is_nowhere_in_a_row() {
     let fields = [
         (Masked::Identity, "grafana"),
         (Masked::Address, "192.0.2.1"),
@@ -161,17 +161,17 @@ fn what_is_masked_stands_nowhere_in_a_row() {
 }
 
 #[test]
-fn what_finds_no_room_is_dropped_and_counted() {
+fn a_record_that_finds_no_room_is_dropped_and_counted() {
     let folder = tempfile::tempdir().expect("a folder");
     let decisions = decisions("sqlite:x.db", folder.path(), options());
     for _ in 0..3 {
-        assert!(decisions.take_in(refusal("a")).is_none(), "nobody waits");
+        assert!(decisions.enqueue(refusal("a")).is_none(), "the request does not wait");
     }
     assert_eq!(dropped(&decisions), 2);
 }
 
 #[test]
-fn what_only_would_have_been_leaves_room_for_what_was() {
+fn differences_leave_room_for_decisions() {
     let folder = tempfile::tempdir().expect("a folder");
     let options = Options {
         queue_capacity: 4,
@@ -179,18 +179,18 @@ fn what_only_would_have_been_leaves_room_for_what_was() {
     };
     let decisions = decisions("sqlite:x.db", folder.path(), options);
     for _ in 0..4 {
-        let Record::Difference(differed) = difference("a") else {
-            unreachable!("it is one");
+        let Record::Difference(difference) = difference("a") else {
+            unreachable!("it is a difference");
         };
-        decisions.differed(differed);
+        decisions.differed(difference);
     }
     assert_eq!(dropped(&decisions), 1);
-    assert!(decisions.take_in(refusal("a")).is_none(), "nobody waits");
+    assert!(decisions.enqueue(refusal("a")).is_none(), "the request does not wait");
     assert_eq!(dropped(&decisions), 1, "a refusal found room");
 }
 
 #[test]
-fn who_waits_for_room_gets_it_and_whoever_gives_up_is_counted() {
+fn a_request_that_waits_gets_room_and_one_that_times_out_is_counted() {
     run(async {
         let folder = tempfile::tempdir().expect("a folder");
         let blocks = Options {
@@ -198,24 +198,24 @@ fn who_waits_for_room_gets_it_and_whoever_gives_up_is_counted() {
             ..options()
         };
         let decisions = decisions("sqlite:x.db", folder.path(), blocks);
-        assert!(decisions.take_in(refusal("first")).is_none(), "there is room");
-        let waits = decisions.take_in(refusal("second")).expect("there is none");
+        assert!(decisions.enqueue(refusal("first")).is_none(), "there is room");
+        let waits = decisions.enqueue(refusal("second")).expect("there is none");
         tokio::select! {
             () = waits => {}
-            () = decisions.clone().keep() => {}
+            () = decisions.clone().run() => {}
         }
         assert_eq!(dropped(&decisions), 0);
-        let gives_up = decisions.take_in(refusal("third")).expect("the second has the room");
+        let gives_up = decisions.enqueue(refusal("third")).expect("the second has the room");
         let began = std::time::Instant::now();
         gives_up.await;
         assert!(began.elapsed() >= MAX_BLOCK_TIME);
         assert_eq!(dropped(&decisions), 1);
-        drop(decisions.take_in(refusal("fourth")).expect("there is still none"));
+        drop(decisions.enqueue(refusal("fourth")).expect("there is still none"));
     });
 }
 
 #[test]
-fn whoever_goes_away_while_it_waits_is_counted_too() {
+fn a_record_of_a_client_that_disconnects_while_it_waits_is_counted_too() {
     run(async {
         let folder = tempfile::tempdir().expect("a folder");
         let blocks = Options {
@@ -223,15 +223,15 @@ fn whoever_goes_away_while_it_waits_is_counted_too() {
             ..options()
         };
         let decisions = decisions("sqlite:x.db", folder.path(), blocks);
-        assert!(decisions.take_in(refusal("first")).is_none());
-        let waits = decisions.take_in(refusal("second")).expect("there is no room");
+        assert!(decisions.enqueue(refusal("first")).is_none());
+        let waits = decisions.enqueue(refusal("second")).expect("there is no room");
         assert!(tokio::time::timeout(Duration::ZERO, waits).await.is_err());
         assert_eq!(dropped(&decisions), 1);
     });
 }
 
 #[test]
-fn what_waits_at_the_end_is_written() {
+fn queued_records_are_written_at_shutdown() {
     run(async {
         let folder = tempfile::tempdir().expect("a folder");
         let queue_capacity = 1000;
@@ -244,28 +244,28 @@ fn what_waits_at_the_end_is_written() {
             },
         );
         for number in 0..450 {
-            assert!(decisions.take_in(refusal(&number.to_string())).is_none());
+            assert!(decisions.enqueue(refusal(&number.to_string())).is_none());
         }
         assert_eq!(decisions.finish(Duration::from_secs(30)).await, 0);
         let all = DecisionFilter {
-            most: 1000,
+            limit: 1000,
             ..DecisionFilter::default()
         };
-        let kept = decisions.store().decisions(&all).expect("read");
-        assert_eq!(kept.len(), 450);
-        assert_eq!(kept[449].told["request_id"], "449");
-        assert!(decisions.take_in(refusal("late")).is_none());
+        let stored = decisions.store().decisions(&all).expect("read");
+        assert_eq!(stored.len(), 450);
+        assert_eq!(stored[449].payload["request_id"], "449");
+        assert!(decisions.enqueue(refusal("late")).is_none());
         assert_eq!(dropped(&decisions), 1);
     });
 }
 
 #[test]
-fn what_a_database_does_not_take_at_the_end_is_lost_and_counted() {
+fn records_that_a_database_does_not_accept_at_shutdown_are_lost_and_counted() {
     run(async {
         let folder = tempfile::tempdir().expect("a folder");
-        let nobody = "postgres://watchpost@127.0.0.1:1/x";
+        let unreachable = "postgres://watchpost@127.0.0.1:1/x";
         let decisions = decisions(
-            nobody,
+            unreachable,
             folder.path(),
             Options {
                 queue_capacity: 10,
@@ -273,7 +273,7 @@ fn what_a_database_does_not_take_at_the_end_is_lost_and_counted() {
             },
         );
         for _ in 0..7 {
-            assert!(decisions.take_in(refusal("a")).is_none());
+            assert!(decisions.enqueue(refusal("a")).is_none());
         }
         assert_eq!(decisions.finish(Duration::from_millis(300)).await, 7);
         assert_eq!(dropped(&decisions), 7);
@@ -281,24 +281,24 @@ fn what_a_database_does_not_take_at_the_end_is_lost_and_counted() {
 }
 
 #[test]
-fn a_record_that_is_written_again_has_the_mark_that_it_had() {
+fn a_record_that_is_written_again_has_the_same_dedupe_key() {
     let writer = Writer::new("edge-1", &[]);
-    let marked = [writer.marked(refusal("a1"))];
-    let mark = || writer.written(&marked).expect("it can be written")[0].mark;
-    assert_eq!(mark(), mark());
+    let keyed = [writer.keyed(refusal("a1"))];
+    let dedupe_key = || writer.rows(&keyed).expect("it can be written")[0].dedupe_key;
+    assert_eq!(dedupe_key(), dedupe_key());
 }
 
 #[test]
-fn what_the_database_refuses_is_given_up_and_what_is_wrong_with_it_is_waited_for() {
-    let words = || "words".to_owned();
-    for refused in [
-        StoreError::Refused(words()),
-        StoreError::Failed(words()),
-        StoreError::Unencodable(words()),
+fn a_rejected_batch_is_given_up_and_an_unavailable_database_is_retried() {
+    let message = || "message".to_owned();
+    for rejected in [
+        StoreError::Refused(message()),
+        StoreError::Failed(message()),
+        StoreError::Unencodable(message()),
     ] {
-        assert!(matches!(classify(refused), WriteError::Rejected(_)));
+        assert!(matches!(classify(rejected), WriteError::Rejected(_)));
     }
-    for passing in [StoreError::Unreachable(words()), StoreError::Busy, StoreError::Full] {
-        assert!(matches!(classify(passing), WriteError::Unavailable(_)));
+    for temporary in [StoreError::Unreachable(message()), StoreError::Busy, StoreError::Full] {
+        assert!(matches!(classify(temporary), WriteError::Unavailable(_)));
     }
 }

@@ -1,4 +1,5 @@
-//! Where the write buffer of records ends: one table of the database. What waits and for how long is not decided here.
+//! The sink of the write buffer of records: writes them to the database. The buffer decides which records wait and for
+//! how long.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,37 +15,37 @@ use crate::store::decisions::Kind;
 use crate::store::{Store, StoreError};
 use crate::write_behind::{self, DropReason, Event, OverflowPolicy, Sink, WriteError};
 
-/// Records in one transaction: some hundred KB, and one wait for the disk.
+/// The number of records in one transaction: some hundred KB, and one fsync.
 const BATCH_SIZE: usize = 200;
 
-/// How long one write may take. After this long PostgreSQL ends a statement by itself, so who is silent for longer has
-/// not heard of it.
+/// Timeout of one write. PostgreSQL aborts a statement after the same time, so a connection that hangs for longer has
+/// not received it.
 pub(super) const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// After a failure the database is given this long.
+/// The pause after a failed write.
 const RETRY_DELAY: Duration = Duration::from_secs(2);
 
-/// A batch that the database refuses so often is given up: the reason is in it, and others wait.
+/// A batch that the database rejects this often is dropped: the reason is in the batch, and other records wait.
 const MAX_REJECTIONS: u32 = 5;
 
-/// A record and what tells it from all others, so that one that is written twice is there once.
-pub(super) struct MarkedRecord {
+/// A record and its dedupe key, so that a record that is written twice is stored once.
+pub(super) struct KeyedRecord {
     pub(super) dedupe_key: i64,
     pub(super) record: Record,
 }
 
-/// Writes records into the database.
+/// Writes records to the database.
 pub(super) struct RecordSink {
     writer: Arc<Writer>,
     store: Store,
     service_metrics: Arc<ServiceMetrics>,
     capacity: usize,
-    most: u64,
+    max_records: u64,
     written_since_prune: AtomicU64,
     prune_due: Notify,
 }
 
-/// The limits of the buffer, in which so many may wait.
+/// The limits of the buffer, with this capacity.
 pub(super) fn limits(capacity: usize) -> write_behind::Options {
     write_behind::Options {
         capacity,
@@ -69,26 +70,26 @@ impl RecordSink {
             store,
             service_metrics,
             capacity: options.queue_capacity,
-            most: options.max_records,
+            max_records: options.max_records,
             written_since_prune: AtomicU64::new(0),
             prune_due: Notify::new(),
         }
     }
 
-    /// Waits until enough was written to look whether there are too many.
+    /// Waits until so many records were written that pruning is due.
     pub(super) async fn prune_due(&self) {
         self.prune_due.notified().await;
     }
 
-    fn count_written(&self, batch: &[MarkedRecord]) {
+    fn count_written(&self, batch: &[KeyedRecord]) {
         for kind in Kind::ALL {
-            let of_kind = batch.iter().filter(|marked| marked.record.kind() == kind);
+            let of_kind = batch.iter().filter(|keyed| keyed.record.kind() == kind);
             self.service_metrics.decisions_recorded(kind.as_str(), of_kind.count());
         }
         let count = batch.len() as u64;
         let written = self.written_since_prune.fetch_add(count, Ordering::Relaxed) + count;
-        // A tenth more than shall be kept is soon enough to look.
-        if written.saturating_mul(10) >= self.most {
+        // Pruning is due when the number of records may exceed the maximum by a tenth.
+        if written.saturating_mul(10) >= self.max_records {
             self.written_since_prune.store(0, Ordering::Relaxed);
             self.prune_due.notify_one();
         }
@@ -96,36 +97,33 @@ impl RecordSink {
 }
 
 impl Sink for RecordSink {
-    type Item = MarkedRecord;
+    type Item = KeyedRecord;
     type Error = StoreError;
 
-    async fn write(&self, batch: Arc<[MarkedRecord]>, timeout: Duration) -> Result<(), WriteError<StoreError>> {
-        let rows = self.writer.written(&batch);
+    async fn write(&self, batch: Arc<[KeyedRecord]>, timeout: Duration) -> Result<(), WriteError<StoreError>> {
+        let rows = self.writer.rows(&batch);
         let rows = rows.map_err(|error| classify(StoreError::Unencodable(error.to_string())))?;
-        let keep = move |store: &Store| store.keep_decisions(&rows);
-        self.store.ask_within(timeout, keep).await.map_err(classify)
+        let insert = move |store: &Store| store.insert_decisions(&rows);
+        self.store.ask_within(timeout, insert).await.map_err(classify)
     }
 
-    fn on_event(&self, event: Event<'_, MarkedRecord, StoreError>) {
+    fn on_event(&self, event: Event<'_, KeyedRecord, StoreError>) {
         match event {
             Event::Written(batch) => self.count_written(batch),
             Event::Failing(error) => {
-                log::error!(
-                    "decisions cannot be written: {error}; they wait, {} at most",
-                    self.capacity
-                );
+                log::error!("could not write decisions: {error}; up to {} wait", self.capacity);
             }
-            Event::Recovered { .. } => log::info!("decisions are written again"),
+            Event::Recovered { .. } => log::info!("writing decisions works again"),
             Event::Dropped { reason, count } => {
                 self.service_metrics.decisions_dropped(count);
                 match reason {
-                    // Where there is no room, the producer keeps its record.
+                    // If the buffer is full, the producer keeps its record.
                     DropReason::Full => {}
                     DropReason::Rejected => {
-                        log::error!(records = count; "decisions are not recorded, for the database refused them again and again");
+                        log::error!(records = count; "decisions are not recorded because the database rejected them repeatedly");
                     }
                     DropReason::Shutdown => {
-                        log::error!(records = count; "the last decisions are not recorded, for the database did not take them in time");
+                        log::error!(records = count; "the last decisions are not recorded because the database did not accept them in time");
                     }
                 }
             }
@@ -133,7 +131,7 @@ impl Sink for RecordSink {
     }
 }
 
-/// Whether the reason is in the records or in the database.
+/// Classifies an error by its cause: the records, or the database.
 pub(super) fn classify(error: StoreError) -> WriteError<StoreError> {
     match error {
         StoreError::Refused(_) | StoreError::Failed(_) | StoreError::Unencodable(_) => WriteError::Rejected(error),

@@ -1,4 +1,4 @@
-//! What becomes of a record: a row, and a line in the log. What shall stay secret is masked in both.
+//! Turns a record into a row and a log line. Masked fields are masked in both.
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,202 +11,202 @@ use watchpost_policies::{Action, Decision, Digest, Identity};
 
 use super::options::Masked;
 use super::record::{Counts, DecisionRecordParts, Judgement, Record, ShadowDifference};
-use super::writer::MarkedRecord;
+use super::writer::KeyedRecord;
 use crate::store::decisions::{Kind, NewRecord, Verdict};
 
-/// What stands where something is kept secret.
+/// The text in place of a masked field.
 const MASK: &str = "***";
 
-/// Makes rows and lines of records.
+/// Makes rows and log lines of records.
 pub(super) struct Writer {
     host: Box<str>,
     mask: Box<[Masked]>,
-    next_mark: AtomicU64,
+    next_dedupe_key: AtomicU64,
 }
 
-/// A decision as it is told, masked.
+/// A recorded decision. Masked fields hold `***`.
 #[derive(Serialize, ToSchema)]
 #[schema(as = RecordedDecision)]
 pub(crate) struct DecisionRow<'r> {
     /// The machine that decided.
     host: &'r str,
-    /// Who asked.
+    /// The client's identity.
     identity: String,
-    /// The same as the rule was shown it.
+    /// The identity as passed to the rule.
     #[schema(value_type = Value)]
-    identity_details: Shown<'r>,
-    /// From where.
+    identity_details: IdentityDetails<'r>,
+    /// The client's address.
     address: String,
-    /// What for.
+    /// The requested action.
     action: Action,
-    /// On what.
+    /// The resource of the request.
     resource: String,
-    /// What became of it.
+    /// The outcome.
     verdict: Verdict,
-    /// Why.
+    /// The reason of the decision.
     reason: Option<String>,
-    /// Which roles they had.
+    /// The client's roles.
     roles: Value,
-    /// Which rule decided.
+    /// The rule that decided.
     rule: Option<&'r str>,
-    /// Which version of it.
+    /// The digest of the rule's version.
     digest: Option<Digest>,
-    /// The generation in force.
+    /// The active generation.
     generation: Option<u64>,
-    /// The request, as the log has it.
+    /// The id of the request, as in the log.
     request_id: String,
-    /// Whether the same was decided before.
+    /// Whether the decision was cached.
     remembered: bool,
-    /// How long it took.
+    /// The duration of the evaluation in microseconds.
     cost_us: Option<u64>,
 }
 
-/// An identity as the rule was shown it, or what stands in its place.
+/// An identity as passed to the rule, or the mask.
 #[derive(Serialize)]
 #[serde(untagged)]
-enum Shown<'r> {
+enum IdentityDetails<'r> {
     Masked(&'static str),
     Identity(&'r Identity),
 }
 
-/// What a role rule in shadow would have decided, as it is told, masked.
+/// The decision of a role rule in shadow mode that differs from the actual one. Masked fields hold `***`.
 #[derive(Serialize, ToSchema)]
 #[schema(as = RecordedDifference)]
 pub(crate) struct DifferenceRow<'r> {
     #[serde(flatten)]
     would: DecisionRow<'r>,
-    /// What was decided.
-    actual: InsteadOf<'r>,
+    /// The actual decision.
+    actual: ActualDecision<'r>,
 }
 
-/// The decision that counted.
+/// The active rule's decision.
 #[derive(Serialize, ToSchema)]
-struct InsteadOf<'r> {
-    /// What the rule in force said.
+struct ActualDecision<'r> {
+    /// The outcome.
     verdict: Verdict,
-    /// Which rule that is.
+    /// The active rule's name.
     rule: &'r str,
-    /// Which version of it.
+    /// The digest of the rule's version.
     digest: Digest,
 }
 
-/// A judgement as it is told.
+/// A recorded judgement.
 #[derive(Serialize, ToSchema)]
 #[schema(as = RecordedJudgement)]
 pub(crate) struct JudgementRow<'r> {
-    /// The machine that was judged.
+    /// The evaluated machine.
     host: &'r str,
-    /// Which rule judged.
+    /// The rule that was evaluated.
     rule: &'r str,
-    /// Which version of it.
+    /// The digest of the rule's version.
     digest: Digest,
-    /// The generation in force.
+    /// The active generation.
     generation: u64,
-    /// How many findings there are.
+    /// The numbers of findings.
     findings: Counts,
-    /// How it failed.
+    /// The fault, if the rule failed.
     fault: Option<&'r str>,
-    /// How long it took.
+    /// The duration of the evaluation in microseconds.
     cost_us: Option<u64>,
 }
 
 impl Writer {
-    /// Of this machine. Marks begin anywhere, so that no other process has the same.
+    /// A writer for this machine. Dedupe keys start at a random number, so that other processes do not use the same.
     pub(super) fn new(host: &str, mask: &[Masked]) -> Self {
         Self {
             host: host.into(),
             mask: mask.into(),
-            next_mark: AtomicU64::new(RandomState::new().hash_one(host)),
+            next_dedupe_key: AtomicU64::new(RandomState::new().hash_one(host)),
         }
     }
 
-    /// A record that can be written more than once.
-    pub(super) fn marked(&self, record: Record) -> MarkedRecord {
-        MarkedRecord {
-            dedupe_key: self.next_mark.fetch_add(1, Ordering::Relaxed).cast_signed(),
+    /// Assigns a dedupe key to a record.
+    pub(super) fn keyed(&self, record: Record) -> KeyedRecord {
+        KeyedRecord {
+            dedupe_key: self.next_dedupe_key.fetch_add(1, Ordering::Relaxed).cast_signed(),
             record,
         }
     }
 
     /// The rows of these records.
-    pub(super) fn written(&self, records: &[MarkedRecord]) -> serde_json::Result<Vec<NewRecord>> {
-        records.iter().map(|marked| self.row(marked)).collect()
+    pub(super) fn rows(&self, records: &[KeyedRecord]) -> serde_json::Result<Vec<NewRecord>> {
+        records.iter().map(|keyed| self.row(keyed)).collect()
     }
 
-    fn row(&self, MarkedRecord { dedupe_key, record }: &MarkedRecord) -> serde_json::Result<NewRecord> {
-        let mark = *dedupe_key;
-        let decision = |kind: Kind, time_ms, told: &DecisionRow<'_>, json| NewRecord {
-            mark,
+    fn row(&self, KeyedRecord { dedupe_key, record }: &KeyedRecord) -> serde_json::Result<NewRecord> {
+        let dedupe_key = *dedupe_key;
+        let decision = |kind: Kind, time_ms, row: &DecisionRow<'_>, json| NewRecord {
+            dedupe_key,
             time_ms: signed(time_ms),
             kind: kind.as_str(),
-            action: Some(told.action.as_str()),
-            verdict: Some(told.verdict.as_str()),
-            rule: told.rule.map(str::to_owned),
-            told: json,
-            identity: Some(told.identity.clone()),
+            action: Some(row.action.as_str()),
+            verdict: Some(row.verdict.as_str()),
+            rule: row.rule.map(str::to_owned),
+            payload: json,
+            identity: Some(row.identity.clone()),
         };
         Ok(match record {
             Record::Decision(decided) => {
-                let told = self.decision(decided);
-                let json = serde_json::to_string(&told)?;
-                decision(Kind::Decision, decided.request.time_ms, &told, json)
+                let row = self.decision(decided);
+                let json = serde_json::to_string(&row)?;
+                decision(Kind::Decision, decided.request.time_ms, &row, json)
             }
             Record::Difference(differed) => {
-                let told = self.difference(differed);
-                let json = serde_json::to_string(&told)?;
-                decision(Kind::Difference, differed.would.request.time_ms, &told.would, json)
+                let row = self.difference(differed);
+                let json = serde_json::to_string(&row)?;
+                decision(Kind::Difference, differed.would.request.time_ms, &row.would, json)
             }
             Record::Judgement(judgement) => NewRecord {
-                mark,
+                dedupe_key,
                 time_ms: signed(judgement.time_ms),
                 kind: Kind::Judgement.as_str(),
                 identity: None,
                 action: None,
                 verdict: None,
                 rule: Some(judgement.rule.clone()),
-                told: serde_json::to_string(&self.judgement(judgement))?,
+                payload: serde_json::to_string(&self.judgement(judgement))?,
             },
         })
     }
 
-    /// A line in the log.
+    /// Writes a record to the log.
     pub(super) fn log(&self, record: &Record) {
         match record {
             Record::Decision(decided) => {
-                let told = self.decision(decided);
+                let row = self.decision(decided);
                 log::info!(
                     target: "watchpost::decisions",
-                    request_id = told.request_id.as_str(), identity = told.identity.as_str(), address = told.address.as_str(),
-                    action = told.action.as_str(), resource = told.resource.as_str(), verdict = told.verdict.as_str(),
-                    reason = told.reason.as_deref().unwrap_or_default(), roles:% = told.roles,
-                    rule = told.rule.unwrap_or_default(), generation = told.generation.unwrap_or_default(),
-                    remembered = told.remembered, cost_us = told.cost_us.unwrap_or_default();
+                    request_id = row.request_id.as_str(), identity = row.identity.as_str(), address = row.address.as_str(),
+                    action = row.action.as_str(), resource = row.resource.as_str(), verdict = row.verdict.as_str(),
+                    reason = row.reason.as_deref().unwrap_or_default(), roles:% = row.roles,
+                    rule = row.rule.unwrap_or_default(), generation = row.generation.unwrap_or_default(),
+                    remembered = row.remembered, cost_us = row.cost_us.unwrap_or_default();
                     "decision"
                 );
             }
             Record::Difference(differed) => {
-                let DifferenceRow { would: told, actual } = self.difference(differed);
+                let DifferenceRow { would: row, actual } = self.difference(differed);
                 log::info!(
                     target: "watchpost::decisions",
-                    request_id = told.request_id.as_str(), identity = told.identity.as_str(),
-                    action = told.action.as_str(), verdict = told.verdict.as_str(),
-                    reason = told.reason.as_deref().unwrap_or_default(), roles:% = told.roles,
-                    rule = told.rule.unwrap_or_default(), actual = actual.rule;
-                    "a role rule in shadow would have decided otherwise"
+                    request_id = row.request_id.as_str(), identity = row.identity.as_str(),
+                    action = row.action.as_str(), verdict = row.verdict.as_str(),
+                    reason = row.reason.as_deref().unwrap_or_default(), roles:% = row.roles,
+                    rule = row.rule.unwrap_or_default(), actual = actual.rule;
+                    "a role rule in shadow mode would have decided differently"
                 );
             }
             Record::Judgement(judgement) => {
-                let told = self.judgement(judgement);
+                let row = self.judgement(judgement);
                 let Counts {
                     ok,
                     unknown,
                     warning,
                     alert,
-                } = told.findings;
+                } = row.findings;
                 log::info!(
                     target: "watchpost::decisions",
-                    rule = told.rule, digest:% = told.digest, generation = told.generation, ok, unknown, warning, alert,
-                    fault = told.fault.unwrap_or_default(), cost_us = told.cost_us.unwrap_or_default();
+                    rule = row.rule, digest:% = row.digest, generation = row.generation, ok, unknown, warning, alert,
+                    fault = row.fault.unwrap_or_default(), cost_us = row.cost_us.unwrap_or_default();
                     "judgement"
                 );
             }
@@ -214,38 +214,38 @@ impl Writer {
     }
 
     fn decision<'r>(&'r self, decided: &'r DecisionRecordParts) -> DecisionRow<'r> {
-        let (asked, decision) = (&decided.request, decided.decision.as_deref());
+        let (request, decision) = (&decided.request, decided.decision.as_deref());
         let roles = decision.map_or(&[][..], |decision| &decision.roles);
         DecisionRow {
             host: &self.host,
-            identity: self.text(Masked::Identity, asked.identity.to_string()),
+            identity: self.text(Masked::Identity, request.identity.to_string()),
             identity_details: match self.hides(Masked::Identity) {
-                true => Shown::Masked(MASK),
-                false => Shown::Identity(&asked.identity),
+                true => IdentityDetails::Masked(MASK),
+                false => IdentityDetails::Identity(&request.identity),
             },
-            address: self.text(Masked::Address, asked.address.to_string()),
-            action: asked.action,
-            resource: self.text(Masked::Resource, asked.resource.to_string()),
+            address: self.text(Masked::Address, request.address.to_string()),
+            action: request.action,
+            resource: self.text(Masked::Resource, request.resource.to_string()),
             verdict: decided.verdict,
             reason: reason(decision).map(|reason| self.text(Masked::Reason, reason)),
             roles: self.value(Masked::Roles, || json!(roles)),
             rule: decision.map(|decision| decision.rule.as_str()),
             digest: decision.map(|decision| decision.digest),
             generation: decision.map(|decision| decision.generation),
-            request_id: self.text(Masked::RequestId, asked.request_id.to_string()),
+            request_id: self.text(Masked::RequestId, request.request_id.to_string()),
             remembered: decision.is_some() && decided.took.is_none(),
             cost_us: decided.took.map(micros),
         }
     }
 
-    fn difference<'r>(&'r self, differed: &'r ShadowDifference) -> DifferenceRow<'r> {
-        let counted = &*differed.counted;
+    fn difference<'r>(&'r self, difference: &'r ShadowDifference) -> DifferenceRow<'r> {
+        let actual = &*difference.actual;
         DifferenceRow {
-            would: self.decision(&differed.would),
-            actual: InsteadOf {
-                verdict: Verdict::of(&counted.verdict),
-                rule: &counted.rule,
-                digest: counted.digest,
+            would: self.decision(&difference.would),
+            actual: ActualDecision {
+                verdict: Verdict::of(&actual.verdict),
+                rule: &actual.rule,
+                digest: actual.digest,
             },
         }
     }
@@ -264,7 +264,7 @@ impl Writer {
         }
     }
 
-    /// A reason is in a rule's own words, which may repeat whatever the rule was shown.
+    /// A reason is written by the rule, which may repeat anything that was passed to it.
     fn hides(&self, field: Masked) -> bool {
         let repeated = [Masked::Identity, Masked::Resource, Masked::Roles];
         let is_hidden = |masked: &Masked| *masked == field || (field == Masked::Reason && repeated.contains(masked));
@@ -287,7 +287,7 @@ impl Writer {
 fn reason(decision: Option<&Decision>) -> Option<String> {
     use watchpost_policies::Verdict;
     match decision.map(|decision| &decision.verdict) {
-        None => Some("the role rule was too busy to be asked".to_owned()),
+        None => Some("all instances of the role rule were busy".to_owned()),
         Some(Verdict::Allow) => None,
         Some(Verdict::Deny { reason }) => Some(reason.clone()),
         Some(Verdict::Fault { fault }) => Some(fault.to_string()),

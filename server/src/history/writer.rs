@@ -1,5 +1,5 @@
-//! Where the write buffer of rounds ends: the database, by a keeper that is replaced after a failure. What waits and for
-//! how long is not decided here.
+//! The sink of the history's write buffer: writes rounds to the database, by a writer that is replaced after a failure.
+//! The buffer decides which rounds wait and for how long.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -9,34 +9,34 @@ use watchpost_policies::{Report, Snapshot};
 
 use super::lock;
 use crate::metrics::ServiceMetrics;
-use crate::store::history::Keeper;
+use crate::store::history::RoundWriter;
 use crate::store::{Store, StoreError};
 use crate::write_behind::{self, DropReason, Event, OverflowPolicy, Sink, WriteError};
 
-/// Rounds that wait while the database does not answer: half an hour of one every ten seconds, in some ten MB. Then the
-/// oldest are lost, and counted.
+/// The number of rounds that wait while the database does not respond: half an hour of one round every ten seconds, in
+/// some ten MB. Beyond it the oldest are dropped and counted.
 pub(super) const CAPACITY: usize = 180;
 
-/// Rounds in one transaction.
+/// The number of rounds in one transaction.
 pub(super) const BATCH_SIZE: usize = 60;
 
-/// After a failure the database is given this long.
+/// The pause after a failed write.
 const RETRY_DELAY: Duration = Duration::from_secs(2);
 
 /// Only a round that cannot be encoded is rejected, and no later attempt can change that.
 const MAX_REJECTIONS: u32 = 1;
 
-/// What was measured and what the rules said of it.
+/// A snapshot and its report.
 pub(super) type Round = (Arc<Snapshot>, Arc<Report>);
 
-/// Writes rounds into the database.
+/// Writes rounds to the database.
 pub(super) struct RoundSink {
-    keeper: ArcSwap<Mutex<Keeper>>,
+    writer: ArcSwap<Mutex<RoundWriter>>,
     store: Store,
     service_metrics: Arc<ServiceMetrics>,
 }
 
-/// The limits of the buffer, where one write may take so long.
+/// The limits of the buffer, with this timeout of one write.
 pub(super) fn limits(write_timeout: Duration) -> write_behind::Options {
     write_behind::Options {
         capacity: CAPACITY,
@@ -51,20 +51,21 @@ pub(super) fn limits(write_timeout: Duration) -> write_behind::Options {
 impl RoundSink {
     pub(super) fn new(store: Store, service_metrics: Arc<ServiceMetrics>) -> Self {
         Self {
-            keeper: ArcSwap::from_pointee(Mutex::new(Keeper::new(store.clone()))),
+            writer: ArcSwap::from_pointee(Mutex::new(RoundWriter::new(store.clone()))),
             store,
             service_metrics,
         }
     }
 
-    /// The current keeper.
-    pub(super) fn keeper(&self) -> Arc<Mutex<Keeper>> {
-        self.keeper.load_full()
+    /// The current writer.
+    pub(super) fn writer(&self) -> Arc<Mutex<RoundWriter>> {
+        self.writer.load_full()
     }
 
-    /// Uses another keeper from now on. Who still waits for an answer has the old one, and its connection.
-    pub(super) fn replace_keeper(&self) {
-        self.keeper.store(Arc::new(Mutex::new(Keeper::new(self.store.clone()))));
+    /// Replaces the writer. A caller that still waits for a result keeps the old one and its connection.
+    pub(super) fn replace_writer(&self) {
+        self.writer
+            .store(Arc::new(Mutex::new(RoundWriter::new(self.store.clone()))));
     }
 }
 
@@ -73,14 +74,14 @@ impl Sink for RoundSink {
     type Error = StoreError;
 
     async fn write(&self, batch: Arc<[Round]>, timeout: Duration) -> Result<(), WriteError<StoreError>> {
-        let keeper = self.keeper();
-        let work = move |_: &Store| lock(&keeper).keep(&batch);
-        let outcome = self.store.ask_within(timeout, work).await;
-        outcome.map_err(|error| {
-            self.replace_keeper();
+        let writer = self.writer();
+        let work = move |_: &Store| lock(&writer).write(&batch);
+        let result = self.store.ask_within(timeout, work).await;
+        result.map_err(|error| {
+            self.replace_writer();
             match error {
                 StoreError::Unencodable(_) => WriteError::Rejected(error),
-                // Whatever else is wrong with the database, it may be right again while rounds can wait.
+                // Any other error of the database may be temporary, so the rounds wait.
                 _ => WriteError::Unavailable(error),
             }
         })
@@ -88,19 +89,19 @@ impl Sink for RoundSink {
 
     fn on_event(&self, event: Event<'_, Round, StoreError>) {
         match event {
-            Event::Written(rounds) => self.service_metrics.rounds_kept(rounds.len()),
-            Event::Failing(error) => log::error!("history cannot be written: {error}; rounds wait"),
-            Event::Recovered { pending } => log::info!(waiting = pending; "history is written again"),
+            Event::Written(rounds) => self.service_metrics.rounds_written(rounds.len()),
+            Event::Failing(error) => log::error!("could not write the history: {error}; rounds wait"),
+            Event::Recovered { pending } => log::info!(waiting = pending; "writing the history works again"),
             Event::Dropped { reason, count } => {
-                (0..count).for_each(|_| self.service_metrics.round_lost());
+                (0..count).for_each(|_| self.service_metrics.round_dropped());
                 match reason {
-                    // The log has said that rounds wait.
+                    // The failure was logged when rounds began to wait.
                     DropReason::Full => {}
                     DropReason::Rejected => {
-                        log::error!(rounds = count; "rounds are not in the history, for they cannot be encoded");
+                        log::error!(rounds = count; "rounds are missing in the history because they cannot be encoded");
                     }
                     DropReason::Shutdown => {
-                        log::error!(rounds = count; "the last rounds are not in the history, for the database did not take them in time");
+                        log::error!(rounds = count; "the last rounds are missing in the history because the database did not accept them in time");
                     }
                 }
             }

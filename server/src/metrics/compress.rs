@@ -1,5 +1,5 @@
-//! A page that is compressed at most once, and an answer made of it and of what follows it. What follows is
-//! compressed at each request, so it had better be short.
+//! A page that is compressed at most once, and responses made of that page and the text after it. The appended text is
+//! compressed for each request, so it should be short.
 
 use std::io::Write as _;
 use std::sync::OnceLock;
@@ -10,8 +10,8 @@ use flate2::{Compression, Crc};
 
 use super::format::Encoding;
 
-/// A text, and its compressed forms from the moment when somebody first asks for them: most machines are asked
-/// for one form of one format only, and the others would be made for nobody, round after round.
+/// A text and its compressed forms, each made on first use: most machines are scraped in one form of one format only,
+/// so compressing the others every round would be wasted work.
 #[derive(Debug, Default)]
 pub(super) struct Encoded {
     plain: Bytes,
@@ -21,8 +21,8 @@ pub(super) struct Encoded {
 
 /// A text as deflate blocks that end at a byte, none of them the last.
 ///
-/// Two gzip members could simply be put behind each other, but curl and many libraries stop after the first. So
-/// an answer is one member: these blocks, those of what follows, and the checksum of both.
+/// Two gzip members could simply be concatenated, but curl and many libraries stop after the first. So a response is
+/// one member: these blocks, those of the appended text, and the checksum of both.
 #[derive(Debug)]
 struct Deflated {
     blocks: Vec<u8>,
@@ -38,7 +38,7 @@ impl Encoded {
         }
     }
 
-    /// The answer: this text and the other behind it.
+    /// The response body: this text, followed by `rest`.
     pub(super) fn followed_by(&self, rest: &str, encoding: Encoding) -> Bytes {
         match encoding {
             Encoding::Identity => joined(&self.plain, rest.as_bytes()),
@@ -48,7 +48,7 @@ impl Encoded {
                     .get_or_init(|| deflate(&self.plain, Compression::default(), false));
                 gzip(first, &deflate(rest.as_bytes(), Compression::fast(), true))
             }
-            // A reader of zstd has to read all frames (RFC 8878, 3.1), and those that were tried do.
+            // A zstd reader must read all frames (RFC 8878, 3.1), and the clients that were tested do.
             Encoding::Zstd => {
                 let first = self
                     .zstd
@@ -125,7 +125,7 @@ mod tests {
             let page = Encoded::new(first.to_owned());
             for rest in ["", "b 2\n", &long] {
                 for encoding in [Encoding::Identity, Encoding::Gzip, Encoding::Zstd] {
-                    // Twice, for the second time the first part is there already.
+                    // Twice: the second time, the first part is compressed already.
                     for _ in 0..2 {
                         let answer = page.followed_by(rest, encoding);
                         assert_eq!(plain(encoding, &answer), format!("{first}{rest}"), "{encoding:?}");

@@ -1,11 +1,11 @@
-//! The same numbers under the names that others know: the predecessor's and `node_exporter`'s. They are made from
-//! what was gathered, so there is no second bookkeeping that could tell something else.
+//! The same numbers under other established names: the predecessor's and `node_exporter`'s. They are derived from the
+//! gathered families, so there is no second set of counters that could disagree.
 
 use prometheus::proto::{Counter, LabelPair, Metric, MetricFamily, MetricType};
 
 use super::page::Kind;
 
-/// A family that is another one by another name.
+/// A family that is exported again under another name.
 struct Alias {
     of: &'static str,
     name: &'static str,
@@ -17,51 +17,51 @@ const ALIASES: &[Alias] = &[
     Alias {
         of: "watchpost_http_request_duration_seconds",
         name: "flask_http_request_duration_seconds",
-        help: "watchpost_http_request_duration_seconds by the name that the predecessor had for it.",
+        help: "watchpost_http_request_duration_seconds under the predecessor's name.",
         samples: same,
     },
     Alias {
         of: "watchpost_http_requests_total",
         name: "flask_http_request_total",
-        help: "watchpost_http_requests_total by the name that the predecessor had for it.",
+        help: "watchpost_http_requests_total under the predecessor's name.",
         samples: same,
     },
     Alias {
         of: "watchpost_http_request_exceptions_total",
         name: "flask_http_request_exceptions_total",
-        help: "watchpost_http_request_exceptions_total by the name that the predecessor had for it.",
+        help: "watchpost_http_request_exceptions_total under the predecessor's name.",
         samples: same,
     },
     Alias {
         of: "watchpost_build_info",
         name: "flask_exporter_info",
-        help: "The version of Watchpost by the name that the predecessor had for it.",
+        help: "The version of Watchpost under the predecessor's name.",
         samples: version_only,
     },
     Alias {
         of: "watchpost_source_success",
         name: "node_scrape_collector_success",
-        help: "watchpost_source_success of the host's parts by the name that node_exporter has for it.",
+        help: "watchpost_source_success of the host sources under node_exporter's name.",
         samples: as_collector,
     },
     Alias {
         of: "watchpost_source_duration_seconds",
         name: "node_scrape_collector_duration_seconds",
-        help: "watchpost_source_duration_seconds of the host's parts by the name that node_exporter has for it.",
+        help: "watchpost_source_duration_seconds of the host sources under node_exporter's name.",
         samples: as_collector,
     },
 ];
 
 const LOG_LINES_DROPPED: &str = "watchpost_log_lines_dropped_total";
 
-/// The names and kinds of what is derived within our own names and `node_exporter`'s.
+/// The names and kinds of the derived families that start with Watchpost's or `node_exporter`'s prefix.
 pub(super) const FAMILIES: &[(&str, Kind)] = &[
     ("node_scrape_collector_success", Kind::Gauge),
     ("node_scrape_collector_duration_seconds", Kind::Gauge),
     (LOG_LINES_DROPPED, Kind::Counter),
 ];
 
-/// All that follows from these families.
+/// All families derived from `families`.
 pub(super) fn derived(families: &[MetricFamily]) -> Vec<MetricFamily> {
     let of = |alias: &Alias| families.iter().find(|family| family.name() == alias.of);
     ALIASES
@@ -70,7 +70,7 @@ pub(super) fn derived(families: &[MetricFamily]) -> Vec<MetricFamily> {
         .collect()
 }
 
-/// The log counts by itself, for it is there before everything else.
+/// The log keeps this count itself, because it starts before the registry does.
 pub(super) fn log_lines_dropped(count: u64) -> MetricFamily {
     let mut counter = Counter::default();
     counter.set_value(count as f64);
@@ -78,7 +78,7 @@ pub(super) fn log_lines_dropped(count: u64) -> MetricFamily {
     metric.set_counter(counter);
     family(
         LOG_LINES_DROPPED,
-        "Lines of the log that could not be written, because the disk was full or the folder gone.",
+        "Number of log lines that could not be written because the disk was full or the folder was missing.",
         MetricType::COUNTER,
         vec![metric],
     )
@@ -104,19 +104,19 @@ fn same(metric: &Metric) -> Option<Metric> {
 
 fn version_only(metric: &Metric) -> Option<Metric> {
     let version = metric.get_label().iter().find(|label| label.name() == "version")?;
-    let mut told = metric.clone();
-    told.set_label(vec![version.clone()]);
-    Some(told)
+    let mut renamed = metric.clone();
+    renamed.set_label(vec![version.clone()]);
+    Some(renamed)
 }
 
-/// The collector `memory` is the source `host.memory`; other sources are none of `node_exporter`'s.
+/// The collector `memory` is the source `host.memory`; other sources do not exist in `node_exporter`.
 fn as_collector(metric: &Metric) -> Option<Metric> {
     let source = metric.get_label().iter().find(|label| label.name() == "source")?;
     let collector = source.value().strip_prefix("host.")?;
     let mut label = LabelPair::default();
     label.set_name("collector".to_owned());
     label.set_value(collector.to_owned());
-    let mut told = metric.clone();
-    told.set_label(vec![label]);
-    Some(told)
+    let mut renamed = metric.clone();
+    renamed.set_label(vec![label]);
+    Some(renamed)
 }

@@ -1,12 +1,12 @@
-//! Writes our own numbers, which the crate `prometheus` keeps; its own encoder knows no `OpenMetrics`. It writes
-//! whatever it is given, but for summaries and untyped numbers, which we have none of.
+//! Writes the service metrics, which the crate `prometheus` collects; that crate's encoder does not support
+//! `OpenMetrics`. Summaries and untyped metrics are not written, because there are none.
 
 use prometheus::proto::{Metric, MetricFamily, MetricType};
 
 use super::format::Format;
 use super::page::{Kind, Page, bound};
 
-/// All families, and the end of the page behind them.
+/// All families, followed by the end-of-page marker.
 pub(super) fn encode(families: &[MetricFamily], format: Format) -> String {
     let samples: usize = families.iter().map(|family| family.get_metric().len()).sum();
     let mut page = Page::new(format, samples * 200 + families.len() * 150);
@@ -21,7 +21,7 @@ fn write_family(page: &mut Page, family: &MetricFamily) {
     let name = family.name();
     let kind = match family.get_field_type() {
         MetricType::COUNTER if name.ends_with("_total") => Kind::Counter,
-        // OpenMetrics has no counters by other names.
+        // OpenMetrics requires that a counter's name ends in `_total`.
         MetricType::COUNTER => Kind::Unknown,
         MetricType::GAUGE if name.ends_with("_info") => Kind::Info,
         MetricType::GAUGE => Kind::Gauge,

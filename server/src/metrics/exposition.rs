@@ -1,5 +1,5 @@
-//! What a scrape is answered with: the host's part, rendered once a round, and our own behind it, rendered when
-//! somebody asks. It measures nothing and serves nothing.
+//! The response to a scrape: the host's part, rendered once per round, followed by the service metrics, rendered per
+//! request. It measures nothing and serves nothing.
 
 use bytes::Bytes;
 use prometheus::proto::MetricFamily;
@@ -12,7 +12,7 @@ use super::page::{Kind, Page};
 use super::reserved_names::Claims;
 use super::{encode, findings, service_metrics};
 
-/// The host's part of one round, in every format. Its `Default` is empty, for the time before the first round.
+/// The host's part of one round, in every format. Its `Default` is empty; it is used before the first round.
 #[derive(Debug, Default)]
 pub struct Rendered {
     text: Encoded,
@@ -23,7 +23,7 @@ const SNAPSHOT_TIME: &str = "watchpost_snapshot_timestamp_seconds";
 const GAPS: &str = "watchpost_snapshot_gaps";
 const DROPPED_SAMPLES: &str = "watchpost_samples_dropped";
 
-/// Renders what was measured and what the rules said about it.
+/// Renders the measurements and the rules' findings about them.
 pub fn render(snapshot: &Snapshot, report: &Report) -> Rendered {
     let measured = Measured::of(snapshot, reserved());
     let encoded = |format| {
@@ -39,7 +39,8 @@ pub fn render(snapshot: &Snapshot, report: &Report) -> Rendered {
     }
 }
 
-/// The whole answer. `own` is what [`own::ServiceMetrics::gather`] gives.
+/// The whole response body. `service_metrics` is the result of
+/// [`ServiceMetrics::gather`](super::ServiceMetrics::gather).
 pub fn body(rendered: &Rendered, service_metrics: &[MetricFamily], format: Format, encoding: Encoding) -> Bytes {
     let host = match format {
         Format::Text => &rendered.text,
@@ -55,22 +56,22 @@ fn write_round(page: &mut Page, snapshot: &Snapshot, left_out: usize) {
     };
     gauge(
         SNAPSHOT_TIME,
-        "When the numbers above were measured, in seconds since 1970.",
+        "Time of the snapshot above, in seconds since 1970.",
         snapshot.time_ms() as f64 / 1000.0,
     );
     gauge(
         GAPS,
-        "How many parts of the machine could not be measured in the last round.",
+        "Number of parts of the machine that could not be measured in the last round.",
         snapshot.gaps().len() as f64,
     );
     gauge(
         DROPPED_SAMPLES,
-        "How many samples were measured but are not shown, for their names or labels belong to someone else.",
+        "Number of measured samples that are not exported, because their names or labels are reserved.",
         left_out as f64,
     );
 }
 
-/// The names that no sample may have, for we say something else by them.
+/// The names that no sample may have, because Watchpost exports its own families under them.
 fn reserved() -> Claims {
     let mut claims = Claims::default();
     for name in [SNAPSHOT_TIME, GAPS, DROPPED_SAMPLES].iter().chain(findings::FAMILIES) {
@@ -136,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_has_what_was_measured_and_then_our_own() {
+    fn a_response_has_the_measurements_and_then_the_service_metrics() {
         let text = answer(Format::Text);
         for line in [
             "watchpost_cpu_ratio 0.25\n",
@@ -150,10 +151,7 @@ mod tests {
         ] {
             assert!(text.contains(line), "{line}: {text}");
         }
-        assert!(
-            !text.contains("1000000000"),
-            "a sample does not pose as a number of ours"
-        );
+        assert!(!text.contains("1000000000"), "a sample cannot replace a service metric");
     }
 
     #[test]
@@ -172,19 +170,19 @@ mod tests {
             let mut families = 0;
             for line in text.lines() {
                 let Some(head) = line.strip_prefix("# ") else { continue };
-                let mut words = head.split(' ');
-                let (what, name) = (words.next(), words.next());
+                let mut parts = head.split(' ');
+                let (what, name) = (parts.next(), parts.next());
                 assert!(seen.insert((what, name)), "{line} comes twice");
                 families += usize::from(what == Some("TYPE"));
                 assert!(what != Some("TYPE") || seen.contains(&(Some("HELP"), name)), "{line}");
-                assert!(what != Some("HELP") || words.next().is_some(), "{line} says nothing");
+                assert!(what != Some("HELP") || parts.next().is_some(), "{line} says nothing");
             }
             assert!(families > 20, "{families}");
         }
     }
 
     #[test]
-    fn before_the_first_round_there_is_only_our_own() {
+    fn before_the_first_round_there_are_only_the_service_metrics() {
         let service_metrics = service_metrics().gather();
         for encoding in [Encoding::Identity, Encoding::Gzip, Encoding::Zstd] {
             assert!(!body(&Rendered::default(), &service_metrics, Format::OpenMetrics, encoding).is_empty());

@@ -1,5 +1,5 @@
-//! What the rules said, as families: findings that are not ok, counts of all, and what judging cost. It takes a
-//! report as it is and judges nothing.
+//! The rules' results as families: findings that are not ok, counts of all findings, and the cost of evaluation. It
+//! renders a report and judges nothing.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -8,12 +8,13 @@ use watchpost_policies::{Report, Severity};
 
 use super::page::{Kind, Page};
 
-/// More findings than this at once are no longer read one by one, and Prometheus pays for each series.
-const FINDINGS: usize = 10_000;
+/// The maximum number of exported findings: longer lists are not read one by one, and each series costs Prometheus
+/// memory.
+const MAX_FINDINGS: usize = 10_000;
 
 const SEVERITIES: [Severity; 4] = [Severity::Ok, Severity::Unknown, Severity::Warning, Severity::Alert];
 
-/// The families that are written here; nobody else may use their names.
+/// The families that are written here; no other family may use their names.
 pub(super) const FAMILIES: &[&str] = &[
     FINDING,
     COUNTS,
@@ -38,10 +39,10 @@ const RULE_FAULTS: &str = "watchpost_rule_faults";
 const RULE_SECONDS: &str = "watchpost_rule_judgement_seconds";
 const RULE_MEMORY: &str = "watchpost_rule_memory_bytes";
 
-/// Writes all that a report has to say.
+/// Writes all families of a report.
 pub(super) fn write(page: &mut Page, report: &Report) {
     let rules = Rules::of(report);
-    write_findings(page, report, FINDINGS);
+    write_findings(page, report, MAX_FINDINGS);
     write_severities(page, report, &rules);
     let plain = |page: &mut Page, name: &str, help: &str, value: f64| {
         page.family(name, Kind::Gauge, help);
@@ -50,20 +51,20 @@ pub(super) fn write(page: &mut Page, report: &Report) {
     plain(
         page,
         REPORT_TIME,
-        "When the snapshot was taken that the rules judged last, in seconds since 1970.",
+        "Time of the snapshot that the rules evaluated last, in seconds since 1970.",
         report.time_ms() as f64 / 1000.0,
     );
     plain(
         page,
         GENERATION,
-        "The generation of rules that judged last; it grows with each change, and 0 is before the first round.",
+        "Generation of the rules that were evaluated last; it increases with each change and is 0 before the first round.",
         report.generation() as f64,
     );
     write_rules(page, &rules);
 }
 
-/// The worst come first, so that what is left out is what matters least.
-fn write_findings(page: &mut Page, report: &Report, most: usize) {
+/// Writes the worst findings first, so that the least important ones are omitted.
+fn write_findings(page: &mut Page, report: &Report, max: usize) {
     let worst_first = SEVERITIES[1..].iter().rev();
     let of_severity = |severity: &Severity| {
         let severity = *severity;
@@ -77,10 +78,10 @@ fn write_findings(page: &mut Page, report: &Report, most: usize) {
         page.family(
             FINDING,
             Kind::Gauge,
-            "1 for each thing that a rule finds not to be ok; what is ok is only counted.",
+            "1 for each finding that is not ok; findings that are ok are only counted.",
         );
     }
-    for finding in worst_first.flat_map(of_severity).take(most) {
+    for finding in worst_first.flat_map(of_severity).take(max) {
         let (subject, severity) = (finding.subject.to_string(), finding.severity.to_string());
         let labels = [
             ("rule", finding.rule.as_str()),
@@ -92,20 +93,20 @@ fn write_findings(page: &mut Page, report: &Report, most: usize) {
     page.family(
         DROPPED_FINDINGS,
         Kind::Gauge,
-        "How many findings are counted but not shown, for there are too many.",
+        "Number of findings that are counted but not exported, because there are too many.",
     );
-    page.sample(DROPPED_FINDINGS, "", [], standing.saturating_sub(most) as f64);
+    page.sample(DROPPED_FINDINGS, "", [], standing.saturating_sub(max) as f64);
 }
 
 fn write_severities(page: &mut Page, report: &Report, rules: &Rules<'_>) {
-    page.family(COUNTS, Kind::Gauge, "How many findings there are, by severity.");
+    page.family(COUNTS, Kind::Gauge, "Number of findings, by severity.");
     for (severity, count) in SEVERITIES.iter().zip(rules.total()) {
         page.sample(COUNTS, "", [("severity", severity.to_string().as_str())], count as f64);
     }
     page.family(
         SEVERITY,
         Kind::Gauge,
-        "1 for the severity of the whole report, which is the worst that any rule says, and 0 for the others.",
+        "1 for the severity of the report, which is the worst of all findings, and 0 for the other severities.",
     );
     for severity in SEVERITIES {
         let is_it = f64::from(u8::from(report.severity() == severity));
@@ -117,9 +118,9 @@ fn write_rules(page: &mut Page, rules: &Rules<'_>) {
     if rules.0.is_empty() {
         return;
     }
-    page.family(RULE_COUNTS, Kind::Gauge, "How many findings a rule has, by severity.");
-    for (rule, told) in &rules.0 {
-        for (severity, count) in SEVERITIES.iter().zip(told.findings) {
+    page.family(RULE_COUNTS, Kind::Gauge, "Number of findings of a rule, by severity.");
+    for (rule, row) in &rules.0 {
+        for (severity, count) in SEVERITIES.iter().zip(row.findings) {
             let labels = [("rule", *rule), ("severity", &severity.to_string())];
             page.sample(RULE_COUNTS, "", labels, count as f64);
         }
@@ -127,19 +128,19 @@ fn write_rules(page: &mut Page, rules: &Rules<'_>) {
     page.family(
         RULE_FAULTS,
         Kind::Gauge,
-        "How often a rule failed in the last round; what it said before stays in force.",
+        "Number of failures of a rule in the last round; its previous findings are kept.",
     );
-    for (rule, told) in &rules.0 {
-        page.sample(RULE_FAULTS, "", [("rule", *rule)], told.faults as f64);
+    for (rule, row) in &rules.0 {
+        page.sample(RULE_FAULTS, "", [("rule", *rule)], row.faults as f64);
     }
-    let costs = || rules.0.iter().filter_map(|(rule, told)| Some((*rule, told.cost?)));
+    let costs = || rules.0.iter().filter_map(|(rule, row)| Some((*rule, row.cost?)));
     if costs().next().is_none() {
         return;
     }
     page.family(
         RULE_SECONDS,
         Kind::Gauge,
-        "How long a rule took to judge in the last round.",
+        "Duration of a rule's evaluation in the last round, in seconds.",
     );
     for (rule, (time, _)) in costs() {
         page.sample(RULE_SECONDS, "", [("rule", rule)], time.as_secs_f64());
@@ -147,21 +148,21 @@ fn write_rules(page: &mut Page, rules: &Rules<'_>) {
     page.family(
         RULE_MEMORY,
         Kind::Gauge,
-        "The most memory that a rule's instance had in the last round.",
+        "Peak memory of a rule's instance in the last round, in bytes.",
     );
     for (rule, (_, memory)) in costs() {
         page.sample(RULE_MEMORY, "", [("rule", rule)], memory as f64);
     }
 }
 
-/// What there is to say about each rule that is heard of in a report.
+/// The rows of all rules that a report mentions.
 struct Rules<'r>(BTreeMap<&'r str, FindingRow>);
 
 #[derive(Default)]
 struct FindingRow {
     findings: [usize; 4],
     faults: usize,
-    /// Time, and bytes of memory; a rule that failed has none.
+    /// Evaluation time and bytes of memory; a rule that failed has neither.
     cost: Option<(Duration, u64)>,
 }
 
@@ -182,8 +183,8 @@ impl<'r> Rules<'r> {
 
     fn total(&self) -> [usize; 4] {
         let mut total = [0; 4];
-        for told in self.0.values() {
-            for (sum, count) in total.iter_mut().zip(told.findings) {
+        for row in self.0.values() {
+            for (sum, count) in total.iter_mut().zip(row.findings) {
                 *sum += count;
             }
         }
@@ -199,7 +200,7 @@ mod tests {
     use crate::metrics::format::Format;
     use crate::rules::by_default;
 
-    /// A report about disks that are as full as this.
+    /// A report about disks with these usages, in percent.
     fn report(percents: &[f64]) -> Report {
         let samples = percents.iter().enumerate().map(|(number, percent)| {
             let labels = Labels::new([("mountpoint", format!("/data\"{number}"))]).expect("a legal label");
@@ -217,12 +218,12 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_ok_is_told_by_rule_subject_and_severity() {
+    fn findings_that_are_not_ok_are_exported_by_rule_subject_and_severity() {
         let report = report(&[1.0, 99.9]);
         let text = written(&report);
-        let told =
+        let expected =
             r#"watchpost_finding{rule="threshold",severity="alert",subject="disk{mountpoint=\"/data\\\"1\"}"} 1"#;
-        assert!(text.contains(told), "{text}");
+        assert!(text.contains(expected), "{text}");
         assert!(!text.contains("/data\\\"0"), "what is ok is not shown: {text}");
         for (severity, expected) in SEVERITIES.iter().zip(["0", "0", "0", "1"]) {
             assert!(text.contains(&format!(
@@ -264,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn before_the_first_round_everything_is_unknown_and_zeros_are_said() {
+    fn before_the_first_round_everything_is_unknown_and_zeros_are_exported() {
         let text = written(&by_default().before_the_first("edge-1", 0));
         assert!(
             text.contains("watchpost_report_severity{severity=\"unknown\"} 1\n"),

@@ -1,16 +1,16 @@
-//! In which forms metrics are served. Which of them a client gets is decided where it is answered.
+//! The formats and encodings in which metrics are served. The HTTP handler negotiates which of them a client gets.
 
-/// How metrics are written.
+/// The text format of the metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Format {
-    /// Prometheus' text format, version 0.0.4, which everyone reads.
+    /// Prometheus' text format, version 0.0.4, which every client reads.
     Text,
-    /// `OpenMetrics`, version 1.0.0, for those who prefer it.
+    /// `OpenMetrics`, version 1.0.0, for clients that prefer it.
     OpenMetrics,
 }
 
 impl Format {
-    /// What the answer's `Content-Type` says. Prometheus 3 refuses an answer without it.
+    /// The response's `Content-Type`. Prometheus 3 refuses a response without it.
     pub const fn content_type(self) -> &'static str {
         match self {
             Self::Text => "text/plain; version=0.0.4; charset=utf-8",
@@ -19,19 +19,19 @@ impl Format {
     }
 }
 
-/// How the answer is compressed.
+/// The compression of the response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Encoding {
-    /// Not at all.
+    /// No compression.
     Identity,
-    /// By gzip, which Prometheus asks for.
+    /// gzip, which Prometheus requests.
     Gzip,
-    /// By zstd.
+    /// zstd.
     Zstd,
 }
 
 impl Encoding {
-    /// What the answer's `Content-Encoding` says; an answer that is not compressed has none.
+    /// The response's `Content-Encoding`; an uncompressed response has none.
     pub const fn content_encoding(self) -> Option<&'static str> {
         match self {
             Self::Identity => None,

@@ -1,11 +1,11 @@
-//! What a number means, as a sentence: a table for names that are well known, and a plain sentence for all others.
-//! It names nothing; what is called how is told in `naming`.
+//! Help texts: a table for well-known names, and a generic sentence for all others. The names themselves are chosen in
+//! `naming`.
 
 use std::borrow::Cow;
 
 use watchpost_policies::Unit;
 
-/// The help for a family, by its name outside; `metric` and `unit` are what it is called inside.
+/// The help for a family. `name` is the exported name; `metric` and `unit` are the internal ones.
 pub(super) fn help(name: &str, metric: &str, unit: &Unit) -> Cow<'static, str> {
     let known = HELP_TEXTS.binary_search_by_key(&name, |(known, _)| *known);
     match known {
@@ -14,7 +14,7 @@ pub(super) fn help(name: &str, metric: &str, unit: &Unit) -> Cow<'static, str> {
     }
 }
 
-/// Names of which there are as many as the kernel has fields.
+/// Help for groups of names that follow the fields of the kernel.
 fn family_help(name: &str) -> Option<String> {
     let strip = |prefix: &str| name.strip_prefix(prefix);
     let within = |prefix: &str, ending: &str| name.strip_prefix(prefix)?.strip_suffix(ending);
@@ -32,10 +32,10 @@ fn family_help(name: &str) -> Option<String> {
         return Some(format!("The field {field} of /proc/net/netstat or snmp."));
     }
     if let Some(resource) = within("node_pressure_", "_waiting_seconds_total") {
-        return Some(format!("How long at least one task waited for {resource}."));
+        return Some(format!("Time in seconds that at least one task waited for {resource}."));
     }
     if let Some(resource) = within("node_pressure_", "_stalled_seconds_total") {
-        return Some(format!("How long no task could go on for want of {resource}."));
+        return Some(format!("Time in seconds that all tasks were stalled on {resource}."));
     }
     for (prefix, verb) in [
         ("node_network_receive_", "received"),
@@ -43,9 +43,9 @@ fn family_help(name: &str) -> Option<String> {
     ] {
         if let Some(what) = within(prefix, "_total") {
             return Some(match what {
-                "bytes" | "packets" => format!("How many {what} a network device {verb}."),
-                "errs" => format!("How many packets a network device {verb} with an error."),
-                "drop" => format!("How many packets were dropped that a network device should have {verb}."),
+                "bytes" | "packets" => format!("Number of {what} that a network device {verb}."),
+                "errs" => format!("Number of packets that a network device {verb} with an error."),
+                "drop" => format!("Number of packets to be {verb} that a network device dropped."),
                 other => format!("The counter {other} of packets that a network device {verb}."),
             });
         }
@@ -58,242 +58,239 @@ fn family_help(name: &str) -> Option<String> {
 const HELP_TEXTS: &[(&str, &str)] = &[
     (
         "node_boot_time_seconds",
-        "When the machine was started, in seconds since 1970.",
+        "Boot time of the machine, in seconds since 1970.",
     ),
-    (
-        "node_context_switches_total",
-        "How often a CPU went from one task to another.",
-    ),
+    ("node_context_switches_total", "Number of context switches."),
     (
         "node_cpu_core_throttles_total",
-        "How often a core was slowed down because it was too hot.",
+        "Number of times a core was throttled because it was too hot.",
     ),
-    ("node_cpu_frequency_hertz", "How fast a CPU is clocked."),
-    ("node_cpu_frequency_max_hertz", "How fast a CPU can be clocked at most."),
-    ("node_cpu_frequency_min_hertz", "How slowly a CPU can be clocked."),
+    ("node_cpu_frequency_hertz", "Current frequency of a CPU, in hertz."),
+    ("node_cpu_frequency_max_hertz", "Maximum frequency of a CPU, in hertz."),
+    ("node_cpu_frequency_min_hertz", "Minimum frequency of a CPU, in hertz."),
     (
         "node_cpu_guest_seconds_total",
-        "How long a CPU ran virtual machines, by mode.",
+        "Time in seconds that a CPU ran virtual machines, by mode.",
     ),
-    ("node_cpu_info", "What the CPUs are."),
+    ("node_cpu_info", "Model of the CPUs."),
     (
         "node_cpu_scaling_frequency_hertz",
-        "How fast the kernel lets a CPU run.",
+        "Current scaled frequency of a CPU, in hertz.",
     ),
     (
         "node_cpu_scaling_frequency_max_hertz",
-        "How fast the kernel lets a CPU run at most.",
+        "Maximum scaled frequency of a CPU, in hertz.",
     ),
     (
         "node_cpu_scaling_frequency_min_hertz",
-        "How slowly the kernel lets a CPU run.",
+        "Minimum scaled frequency of a CPU, in hertz.",
     ),
-    ("node_cpu_seconds_total", "How long a CPU spent in each mode."),
+    (
+        "node_cpu_seconds_total",
+        "Time in seconds that a CPU spent in each mode.",
+    ),
     (
         "node_disk_discard_time_seconds_total",
-        "How long discards took, all together.",
+        "Total duration of all discards, in seconds.",
     ),
-    ("node_disk_discarded_sectors_total", "How many sectors were discarded."),
-    (
-        "node_disk_discards_completed_total",
-        "How many discards were completed.",
-    ),
+    ("node_disk_discarded_sectors_total", "Number of discarded sectors."),
+    ("node_disk_discards_completed_total", "Number of completed discards."),
     (
         "node_disk_discards_merged_total",
-        "How many discards were merged with others.",
+        "Number of discards that were merged with others.",
     ),
     (
         "node_disk_flush_requests_time_seconds_total",
-        "How long flushes took, all together.",
+        "Total duration of all flushes, in seconds.",
     ),
-    ("node_disk_flush_requests_total", "How many flushes were completed."),
-    ("node_disk_info", "What the block devices are."),
-    ("node_disk_io_now", "How many reads and writes are under way."),
-    ("node_disk_io_time_seconds_total", "How long a disk had anything to do."),
+    ("node_disk_flush_requests_total", "Number of completed flushes."),
+    ("node_disk_info", "Properties of a block device."),
+    ("node_disk_io_now", "Number of reads and writes in progress."),
+    (
+        "node_disk_io_time_seconds_total",
+        "Time in seconds that a disk was busy.",
+    ),
     (
         "node_disk_io_time_weighted_seconds_total",
-        "How long reads and writes were under way, times how many there were.",
+        "Time in seconds that a disk was busy, weighted by the number of reads and writes in progress.",
     ),
-    ("node_disk_read_bytes_total", "How many bytes were read from a disk."),
+    ("node_disk_read_bytes_total", "Number of bytes read from a disk."),
     (
         "node_disk_read_time_seconds_total",
-        "How long reads took, all together.",
+        "Total duration of all reads, in seconds.",
     ),
-    ("node_disk_reads_completed_total", "How many reads were completed."),
+    ("node_disk_reads_completed_total", "Number of completed reads."),
     (
         "node_disk_reads_merged_total",
-        "How many reads were merged with others.",
+        "Number of reads that were merged with others.",
     ),
     (
         "node_disk_write_time_seconds_total",
-        "How long writes took, all together.",
+        "Total duration of all writes, in seconds.",
     ),
-    ("node_disk_writes_completed_total", "How many writes were completed."),
+    ("node_disk_writes_completed_total", "Number of completed writes."),
     (
         "node_disk_writes_merged_total",
-        "How many writes were merged with others.",
+        "Number of writes that were merged with others.",
     ),
-    (
-        "node_disk_written_bytes_total",
-        "How many bytes were written to a disk.",
-    ),
+    ("node_disk_written_bytes_total", "Number of bytes written to a disk."),
     (
         "node_entropy_available_bits",
-        "How much entropy the kernel has gathered.",
+        "Entropy available to the kernel, in bits.",
     ),
-    ("node_entropy_pool_size_bits", "How much entropy the kernel can hold."),
-    ("node_filefd_allocated", "How many files are open on the whole machine."),
+    (
+        "node_entropy_pool_size_bits",
+        "Size of the kernel's entropy pool, in bits.",
+    ),
+    ("node_filefd_allocated", "Number of open files on the whole machine."),
     (
         "node_filefd_maximum",
-        "How many files may be open on the whole machine.",
+        "Maximum number of open files on the whole machine.",
     ),
     (
         "node_filesystem_avail_bytes",
-        "How much room a filesystem has for users who are not root.",
+        "Space available to users other than root, in bytes.",
     ),
     (
         "node_filesystem_device_error",
-        "1 if a filesystem could not be asked, 0 if it could.",
+        "1 if reading the state of a filesystem failed, 0 if it succeeded.",
     ),
-    ("node_filesystem_files", "How many inodes a filesystem has."),
-    (
-        "node_filesystem_files_free",
-        "How many inodes of a filesystem are free.",
-    ),
-    ("node_filesystem_free_bytes", "How much room a filesystem has."),
-    ("node_filesystem_mount_info", "What is mounted where."),
+    ("node_filesystem_files", "Number of inodes of a filesystem."),
+    ("node_filesystem_files_free", "Number of free inodes of a filesystem."),
+    ("node_filesystem_free_bytes", "Free space of a filesystem, in bytes."),
+    ("node_filesystem_mount_info", "Devices and their mount points."),
     (
         "node_filesystem_readonly",
-        "1 if a filesystem is read-only, 0 if it can be written to.",
+        "1 if a filesystem is read-only, 0 if it is writable.",
     ),
-    ("node_filesystem_size_bytes", "How large a filesystem is."),
-    ("node_forks_total", "How many processes were started."),
-    ("node_hwmon_chip_names", "What the chips are called that have sensors."),
-    ("node_hwmon_fan_rpm", "How fast a fan turns."),
-    ("node_hwmon_in_volts", "What voltage a sensor measures."),
-    ("node_hwmon_power_watt", "What power a sensor measures."),
-    ("node_hwmon_sensor_label", "What a sensor is called by its driver."),
-    ("node_hwmon_temp_celsius", "What temperature a sensor measures."),
+    ("node_filesystem_size_bytes", "Size of a filesystem, in bytes."),
+    ("node_forks_total", "Number of forks."),
+    ("node_hwmon_chip_names", "Names of the chips that have sensors."),
+    ("node_hwmon_fan_rpm", "Speed of a fan, in revolutions per minute."),
+    ("node_hwmon_in_volts", "Voltage at a sensor, in volts."),
+    ("node_hwmon_power_watt", "Power at a sensor, in watts."),
+    ("node_hwmon_sensor_label", "Label of a sensor, from its driver."),
+    (
+        "node_hwmon_temp_celsius",
+        "Temperature at a sensor, in degrees Celsius.",
+    ),
     (
         "node_hwmon_temp_crit_celsius",
-        "The temperature at which a sensor's part is in danger.",
+        "Critical temperature of a sensor's component, in degrees Celsius.",
     ),
     (
         "node_hwmon_temp_max_celsius",
-        "The temperature that a sensor's part should not exceed.",
+        "Maximum operating temperature of a sensor's component, in degrees Celsius.",
     ),
-    ("node_intr_total", "How many interrupts were served."),
-    (
-        "node_load1",
-        "How many tasks ran or wanted to run, averaged over 1 minute.",
-    ),
+    ("node_intr_total", "Number of interrupts served."),
+    ("node_load1", "Load average over 1 minute: running and waiting tasks."),
     (
         "node_load15",
-        "How many tasks ran or wanted to run, averaged over 15 minutes.",
+        "Load average over 15 minutes: running and waiting tasks.",
     ),
-    (
-        "node_load5",
-        "How many tasks ran or wanted to run, averaged over 5 minutes.",
-    ),
-    ("node_os_info", "Which operating system it is."),
-    ("node_os_version", "The operating system's version as a number."),
-    ("node_processes_max_processes", "How many processes there may be."),
-    ("node_processes_max_threads", "How many threads there may be."),
-    ("node_processes_pids", "How many processes there are."),
-    ("node_processes_state", "How many processes are in each state."),
-    ("node_processes_threads", "How many threads there are."),
-    ("node_procs_blocked", "How many tasks wait for a disk."),
-    ("node_procs_running", "How many tasks run or want to run."),
+    ("node_load5", "Load average over 5 minutes: running and waiting tasks."),
+    ("node_os_info", "Name and version of the operating system."),
+    ("node_os_version", "Version of the operating system as a number."),
+    ("node_processes_max_processes", "Maximum number of processes."),
+    ("node_processes_max_threads", "Maximum number of threads."),
+    ("node_processes_pids", "Number of processes."),
+    ("node_processes_state", "Number of processes in each state."),
+    ("node_processes_threads", "Number of threads."),
+    ("node_procs_blocked", "Number of tasks blocked on I/O."),
+    ("node_procs_running", "Number of runnable tasks."),
     (
         "node_thermal_zone_temp",
-        "How hot a thermal zone is, in degrees Celsius.",
+        "Temperature of a thermal zone, in degrees Celsius.",
     ),
     (
         "node_time_seconds",
-        "What time the machine thinks it is, in seconds since 1970.",
+        "System time of the machine, in seconds since 1970.",
     ),
-    ("node_uname_info", "What the kernel calls itself and the machine."),
-    ("watchpost_active_chunks", "How many chunks of work are under way."),
+    (
+        "node_uname_info",
+        "Kernel name, kernel version and host name, from uname.",
+    ),
+    ("watchpost_active_chunks", "Number of work chunks in status processing."),
     (
         "watchpost_cgroup_cpu_limit_cores",
-        "How many cores the own control group may use.",
+        "CPU limit of Watchpost's control group, in cores.",
     ),
     (
         "watchpost_cgroup_cpu_seconds_total",
-        "How long the own control group used a CPU.",
+        "CPU time used by Watchpost's control group, in seconds.",
     ),
     (
         "watchpost_cgroup_memory_bytes",
-        "How much memory the own control group uses.",
+        "Memory used by Watchpost's control group, in bytes.",
     ),
     (
         "watchpost_cgroup_memory_limit_bytes",
-        "How much memory the own control group may use.",
+        "Memory limit of Watchpost's control group, in bytes.",
     ),
     (
         "watchpost_cgroup_oom_kills_total",
-        "How many processes of the own control group were killed for want of memory.",
+        "Number of processes of Watchpost's control group that the out-of-memory killer killed.",
     ),
     (
         "watchpost_cgroup_pids",
-        "How many processes and threads the own control group has.",
+        "Number of processes and threads in Watchpost's control group.",
     ),
     (
         "watchpost_cgroup_pids_limit",
-        "How many processes and threads the own control group may have.",
+        "Maximum number of processes and threads in Watchpost's control group.",
     ),
     (
         "watchpost_cgroup_throttled_seconds_total",
-        "How long the own control group had to wait because it had used its share of the CPUs.",
+        "Time in seconds that Watchpost's control group was throttled because it had used its CPU quota.",
     ),
-    ("watchpost_chunks", "How many chunks of work there are, by status."),
+    ("watchpost_chunks", "Number of work chunks, by status."),
     (
         "watchpost_chunks_failed_since_last_look",
-        "How many chunks of work failed since they were counted before.",
+        "Number of work chunks that failed since the previous count.",
     ),
     (
         "watchpost_chunks_oldest_active_seconds",
-        "How long the chunk that is longest under way has been there.",
+        "Age in seconds of the work chunk that has been in status processing for the longest time.",
     ),
-    (
-        "watchpost_chunks_retries",
-        "How often chunks of work were tried again, all in all.",
-    ),
-    ("watchpost_cpu_core_ratio", "How much of a core is used; 1 is all."),
-    ("watchpost_cpu_ratio", "How much of the CPUs is used; 1 is all."),
+    ("watchpost_chunks_retries", "Total number of retries of work chunks."),
+    ("watchpost_cpu_core_ratio", "Utilization of a core, from 0 to 1."),
+    ("watchpost_cpu_ratio", "Utilization of all CPUs, from 0 to 1."),
     (
         "watchpost_disk_busy_ratio",
-        "How much of the time a disk has anything to do; 1 is always.",
+        "Share of time that a disk is busy, from 0 to 1.",
     ),
     (
         "watchpost_disk_ratio",
-        "How much of a filesystem's room is used; 1 is full.",
+        "Used share of a filesystem's space, from 0 to 1.",
     ),
     (
         "watchpost_inodes_ratio",
-        "How many of a filesystem's inodes are used; 1 is all.",
+        "Used share of a filesystem's inodes, from 0 to 1.",
     ),
     (
         "watchpost_load_per_core",
-        "How many tasks ran or wanted to run for each core, averaged over a while.",
+        "Load average divided by the number of cores.",
     ),
     (
         "watchpost_memory_ratio",
-        "How much of the memory is used and could not be given away; 1 is all.",
+        "Share of memory that is used and cannot be reclaimed, from 0 to 1.",
     ),
     (
         "watchpost_open_files_ratio",
-        "How many of the files that may be open are open; 1 is all.",
+        "Share of the maximum number of open files that is open, from 0 to 1.",
     ),
-    ("watchpost_swap_ratio", "How much of the swap space is used; 1 is all."),
-    ("watchpost_temperature_celsius", "How hot a part of the machine is."),
+    ("watchpost_swap_ratio", "Used share of the swap space, from 0 to 1."),
+    (
+        "watchpost_temperature_celsius",
+        "Temperature of a part of the machine, in degrees Celsius.",
+    ),
 ];
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn told(name: &str) -> String {
+    fn help_for(name: &str) -> String {
         help(name, "wind", &Unit::new("km/h")).into_owned()
     }
 
@@ -307,10 +304,7 @@ mod tests {
     #[test]
     fn every_name_has_a_sentence() {
         for (name, expected) in [
-            (
-                "node_load1",
-                "How many tasks ran or wanted to run, averaged over 1 minute.",
-            ),
+            ("node_load1", "Load average over 1 minute: running and waiting tasks."),
             (
                 "node_memory_MemFree_bytes",
                 "The field MemFree of /proc/meminfo in bytes.",
@@ -322,28 +316,28 @@ mod tests {
             ("node_vmstat_oom_kill", "The field oom_kill of /proc/vmstat."),
             (
                 "node_pressure_io_waiting_seconds_total",
-                "How long at least one task waited for io.",
+                "Time in seconds that at least one task waited for io.",
             ),
             (
                 "node_network_receive_bytes_total",
-                "How many bytes a network device received.",
+                "Number of bytes that a network device received.",
             ),
             (
                 "node_network_transmit_errs_total",
-                "How many packets a network device sent with an error.",
+                "Number of packets that a network device sent with an error.",
             ),
             ("node_network_up", "The property up of a network device."),
-            ("node_never_heard_of", "The metric wind in km/h."),
+            ("node_unknown_metric", "The metric wind in km/h."),
             ("watchpost_wind_km_h", "The metric wind in km/h."),
         ] {
-            assert_eq!(told(name), expected);
+            assert_eq!(help_for(name), expected);
         }
         let plain = help("watchpost_birds", "birds", &Unit::default());
         assert_eq!(plain, "The metric birds in plain counts.");
     }
 
     #[test]
-    fn all_sentences_of_the_table_are_sentences() {
+    fn every_help_text_is_a_sentence() {
         for (name, text) in HELP_TEXTS {
             assert!(
                 text.ends_with('.') && text.starts_with(|first: char| first.is_uppercase() || first == '1'),

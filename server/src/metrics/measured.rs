@@ -1,5 +1,5 @@
-//! The samples of a snapshot as families: who shares a name, what kind it is, and what cannot be shown. How a
-//! family is written is told in `page`.
+//! Groups the samples of a snapshot into families: which samples share a name, the kind of each family, and which
+//! samples cannot be exported. `page` writes the families.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashSet};
@@ -25,8 +25,8 @@ struct Family<'s> {
 }
 
 impl<'s> Measured<'s> {
-    /// Sorts the samples into families. A sample whose name or labels belong to someone else is left out and
-    /// counted: a page with a family twice would be refused as a whole.
+    /// Groups the samples into families. A sample with a reserved name or label is omitted and counted, because a
+    /// scraper rejects the whole page if a family occurs twice.
     pub(super) fn of(snapshot: &'s Snapshot, mut claims: Claims) -> Self {
         let mut left_out = 0;
         let mut families = Vec::new();
@@ -53,12 +53,12 @@ impl<'s> Measured<'s> {
         Self { families, left_out }
     }
 
-    /// How many samples are not shown.
+    /// The number of samples that are not exported.
     pub(super) fn left_out(&self) -> usize {
         self.left_out
     }
 
-    /// About how many bytes the page will have.
+    /// The approximate size of the page in bytes.
     pub(super) fn size_hint(&self) -> usize {
         let samples: usize = self.families.iter().map(|family| family.samples.len()).sum();
         samples * 100 + self.families.len() * 150
@@ -75,7 +75,7 @@ impl<'s> Measured<'s> {
     }
 }
 
-/// Metrics that have one name outside, the first of them first.
+/// Metrics with the same exported name; the first one gives the family its help text.
 struct Group<'s> {
     unit: &'s Unit,
     metrics: Vec<(&'s [Sample], f64)>,
@@ -88,7 +88,8 @@ impl<'s> Group<'s> {
             .map_or("", |(samples, _)| samples[0].metric().as_str())
     }
 
-    /// The samples that can be shown together: in one unit, no series twice, no label that is Prometheus' own.
+    /// The samples that fit into one family: in one unit, without duplicate series, without labels reserved by
+    /// Prometheus.
     fn samples(&self) -> Vec<(&'s Sample, f64)> {
         let mut seen = HashSet::new();
         let alone = self.metrics.len() == 1;
@@ -117,17 +118,18 @@ fn groups(snapshot: &Snapshot) -> BTreeMap<String, Group<'_>> {
     groups
 }
 
-/// A metric without a unit may have it in its name already, and then it is the same.
+/// A metric without a unit may have the unit in its name already, so it is compatible with any unit.
 fn is_same_unit(first: &Unit, other: &Unit) -> bool {
     first == other || first.as_str().is_empty() || other.as_str().is_empty()
 }
 
-/// With `__name__`, a sample could pose as any other.
+/// A label `__name__` would let a sample pose as any other metric.
 fn is_reserved(label: &Label) -> bool {
     label.name.starts_with("__")
 }
 
-/// A number that can be negative is no counter and one that is not 1 no info, whatever their names say.
+/// A family with a negative value is not a counter, and one with a value other than 1 is not an info, whatever its
+/// name.
 fn kind(name: &str, samples: &[(&Sample, f64)]) -> Kind {
     let all = |test: fn(f64) -> bool| samples.iter().all(|(sample, _)| test(sample.value()));
     if name.ends_with("_total") && all(|value| value >= 0.0) {
@@ -156,7 +158,7 @@ mod tests {
         Sample::new(metric, labels, value, Unit::new(unit), 1).expect("a finite value")
     }
 
-    /// What is written without help, and how many samples are left out.
+    /// The lines without help texts, and the number of omitted samples.
     fn written(format: Format, samples: Vec<Sample>, claims: Claims) -> (Vec<String>, usize) {
         let snapshot = Snapshot::new("edge-1".to_owned(), 1, Labels::none(), samples, Vec::new());
         let measured = Measured::of(&snapshot, claims);
@@ -188,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn metrics_that_end_at_one_name_are_one_family_without_a_series_twice() {
+    fn metrics_with_the_same_exported_name_are_one_family_without_duplicate_series() {
         let samples = vec![
             sample("cpu", &[("core", "0")], 50.0, "percent"),
             sample("cpu_ratio", &[("core", "0")], 0.75, ""),
@@ -211,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_counts_up_is_a_counter_and_only_ones_are_infos() {
+    fn negative_values_are_no_counters_and_only_ones_are_infos() {
         let check = |metric: &str, value: f64, expected: &str| {
             let (lines, _) = written(
                 Format::OpenMetrics,
@@ -227,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn a_counter_beside_a_gauge_of_its_name_is_of_unknown_kind() {
+    fn a_counter_next_to_a_gauge_of_its_name_is_of_unknown_kind() {
         let samples = vec![sample("node_x", &[], 1.0, ""), sample("node_x_total", &[], 2.0, "")];
         let (lines, left_out) = written(Format::OpenMetrics, samples, Claims::default());
         let expected = [
@@ -241,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_takes_our_names_or_prometheus_labels() {
+    fn samples_cannot_use_reserved_names_or_labels() {
         let mut claims = Claims::default();
         assert!(claims.claim("watchpost_http_requests_total", Kind::Counter));
         let samples = vec![

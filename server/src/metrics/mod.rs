@@ -1,5 +1,5 @@
-//! Numbers for Prometheus: what was measured, rendered once a round, and our own, rendered when asked. It serves
-//! nothing; whoever does says in which `Format` and `Encoding`, and asks `exposition` for the bytes.
+//! Metrics for Prometheus: the measurements, rendered once per round, and the service metrics, rendered per request. It
+//! serves nothing; a handler chooses a `Format` and an `Encoding` and gets the bytes from `exposition`.
 
 pub mod exposition;
 mod format;

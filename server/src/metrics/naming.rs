@@ -1,17 +1,18 @@
-//! What a metric is called outside. It renames; it does not look at samples.
+//! The exported name of a metric. It renames metrics and does not look at samples.
 
-/// A metric's name outside, and what its values are divided by.
+/// A metric's exported name, and the divisor of its values.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Exported {
     pub(super) name: String,
     pub(super) divisor: f64,
 }
 
-/// Longer words are no units; what a neighbour writes there must not make names without end.
+/// The maximum length of a unit in a name. A longer text is not a unit, and a remote agent must not create unbounded
+/// names.
 const UNIT_LETTERS: usize = 32;
 
-/// Names of ours and of `node_exporter` stay. All others are told to be from here, and end in their unit, as
-/// Prometheus has it.
+/// The exported name. Names that start with `node_` or `watchpost_` are kept. All others get the prefix `watchpost_`
+/// and end in their unit, as Prometheus recommends.
 pub(super) fn exported(metric: &str, unit: &str) -> Exported {
     if metric.starts_with("node_") || metric.starts_with("watchpost_") {
         return Exported {
@@ -21,7 +22,7 @@ pub(super) fn exported(metric: &str, unit: &str) -> Exported {
     }
     let percent = matches!(unit, "percent" | "%");
     let unit = if percent { "ratio".to_owned() } else { word(unit) };
-    // A colon is for recording rules.
+    // Prometheus reserves colons for recording rules.
     let metric = metric.replace(':', "_");
     let (stem, ending) = match (metric.strip_suffix("_total"), metric.strip_suffix("_info")) {
         (Some(stem), _) => (stem, "_total"),
@@ -43,7 +44,7 @@ pub(super) fn exported(metric: &str, unit: &str) -> Exported {
     Exported { name, divisor }
 }
 
-/// A unit as a part of a name: `km/h` is `km_h`.
+/// A unit as part of a name: `km/h` becomes `km_h`.
 fn word(unit: &str) -> String {
     let mut word = String::new();
     for letter in unit.chars().take(UNIT_LETTERS) {
@@ -100,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn a_unit_without_end_makes_no_name_without_end() {
+    fn a_very_long_unit_is_shortened() {
         assert!(exported("x", &"y".repeat(10_000)).name.len() < 100);
     }
 }

@@ -1,23 +1,24 @@
-//! Writes families and samples in one of the two text formats. It is the only place that knows how they look,
-//! and it does not know what the numbers mean.
+//! Writes families and samples in one of the two text formats. Only this module knows the syntax, and it does not know
+//! what the numbers mean.
 
 use std::fmt::Write as _;
 
 use super::format::Format;
 
-/// What kind of numbers a family has.
+/// The type of a family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Counter,
     Gauge,
     Histogram,
-    /// Its labels are what it tells; its value is always 1. Text has no such kind and calls it a gauge.
+    /// The labels carry the information and the value is always 1. The text format has no such type and uses a gauge.
     Info,
     Unknown,
 }
 
 impl Kind {
-    /// A family's name in `OpenMetrics`, of its name in text: there the ending is the sample's, not the family's.
+    /// A family's name in `OpenMetrics`, where `_total` and `_info` belong to the sample's name and not to the
+    /// family's.
     pub(super) fn stem(self, name: &str) -> &str {
         let ending = match self {
             Self::Counter => "_total",
@@ -39,12 +40,12 @@ impl Kind {
     }
 }
 
-/// The units that a family's name may end in, so that it is said to have it.
+/// The units that are declared with `# UNIT` if a family's name ends in one of them.
 const UNITS: &[&str] = &[
     "amperes", "bytes", "celsius", "hertz", "joules", "ratio", "seconds", "volts", "watts",
 ];
 
-/// Metrics in the making.
+/// A page of metrics under construction.
 pub(super) struct Page {
     text: String,
     format: Format,
@@ -109,22 +110,22 @@ impl Page {
         self.text.push('\n');
     }
 
-    /// Says that nothing follows; without it, an `OpenMetrics` reader takes the answer for cut off.
+    /// Writes the end marker; without it, an `OpenMetrics` parser treats the page as truncated.
     pub(super) fn end(&mut self) {
         if self.format == Format::OpenMetrics {
             self.text.push_str("# EOF\n");
         }
     }
 
-    fn head(&mut self, mark: &str, name: &str) {
-        self.text.push_str(mark);
+    fn head(&mut self, keyword: &str, name: &str) {
+        self.text.push_str(keyword);
         self.text.push_str(name);
         self.text.push(' ');
     }
 }
 
-/// A bucket's bound as it is written canonically. Both formats have it so, for it is a part of the series' name,
-/// and that must not change with the format.
+/// A bucket's bound in canonical form. Both formats use it, because the bound is part of the series' identity, which
+/// must not depend on the format.
 pub(super) fn bound(value: f64) -> String {
     if value == f64::INFINITY {
         return "+Inf".to_owned();
@@ -133,7 +134,7 @@ pub(super) fn bound(value: f64) -> String {
 }
 
 fn number(text: &mut String, value: f64) {
-    // Up to here every whole number is a float, and it is shorter without an exponent.
+    // Below this, every integer is exact as a float, and it is shorter without an exponent.
     const MAX_EXACT_INTEGER: f64 = 1e15;
     let written = if value.is_nan() {
         text.push_str("NaN");
@@ -144,7 +145,7 @@ fn number(text: &mut String, value: f64) {
     } else if value.fract() == 0.0 && value.abs() < MAX_EXACT_INTEGER {
         write!(text, "{}", value as i64)
     } else {
-        // Debug, not Display, which would write a very small number with hundreds of zeros.
+        // Debug, because Display would write a very small number with hundreds of zeros.
         write!(text, "{value:?}")
     };
     written.expect("writing to a String cannot fail");
@@ -177,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn a_counter_s_ending_is_its_samples_in_openmetrics_and_its_own_in_text() {
+    fn a_counter_s_suffix_belongs_to_the_sample_in_openmetrics_and_to_the_family_in_text() {
         let write = |page: &mut Page| {
             page.family("read_bytes_total", Kind::Counter, "A \"b\" \\ \n c.");
             page.sample("read_bytes_total", "", [("a", "x\\\"\n"), ("b", "")], 1.5);
@@ -196,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn text_knows_no_infos_and_calls_them_gauges() {
+    fn infos_are_gauges_in_the_text_format() {
         let write = |page: &mut Page| page.family("node_os_info", Kind::Info, "h");
         assert!(page(Format::Text, write).contains("# TYPE node_os_info gauge\n"));
         assert!(page(Format::OpenMetrics, write).contains("# TYPE node_os info\n"));

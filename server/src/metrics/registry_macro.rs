@@ -1,5 +1,5 @@
-//! How our own numbers are declared: the field's name is the metric's, its doc comment the HELP text, its type the
-//! kind, and the labels stand behind it. Nothing is written twice.
+//! Declares the service metrics: the field's name is the metric's name, its doc comment is the HELP text, its type is the
+//! kind, and its labels follow the type. Nothing is written twice.
 
 use prometheus::core::Collector;
 use prometheus::{
@@ -8,12 +8,12 @@ use prometheus::{
 
 use super::page::Kind;
 
-/// Seconds. The bounds of the predecessor, so that what was computed from its buckets goes on.
+/// Bucket bounds in seconds. They are the predecessor's, so that queries on its buckets keep working.
 const REQUEST_SECONDS: [f64; 14] = [
     0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0,
 ];
 
-/// A kind of metric that can stand in a declaration.
+/// A kind of metric that can be used in a declaration.
 pub(super) trait Declared: Collector + Clone + Sized + 'static {
     const KIND: Kind;
 
@@ -44,7 +44,7 @@ declared! {
     };
 }
 
-/// Declares a struct of metrics, and with it how they are made, registered and listed.
+/// Declares a struct of metrics, and generates the code that creates, registers and lists them.
 macro_rules! declare {
     (
         $(#[$outer:meta])*
@@ -63,7 +63,7 @@ macro_rules! declare {
                 $((stringify!($name), <$metric as $crate::metrics::registry_macro::Declared>::KIND),)+
             ];
 
-            /// Makes them and registers each.
+            /// Creates all metrics and registers each of them.
             fn register(registry: &prometheus::Registry) -> prometheus::Result<Self> {
                 $(
                     let $name = <$metric as $crate::metrics::registry_macro::Declared>::declare(

@@ -1,16 +1,16 @@
-//! Which names are taken on a page. Two families must not share one, and `OpenMetrics` is strict about it: a
-//! counter `x_total` is a family `x`, so there is no room for a gauge `x` beside it.
+//! Reserves the names on a page. Two families must not share a name, and `OpenMetrics` is strict about it: a counter
+//! `x_total` is a family `x`, so a gauge `x` cannot exist as well.
 
 use std::collections::HashSet;
 
 use super::page::Kind;
 
-/// Names of families, and of all samples that they may have.
+/// The names of families and of all samples that they may have.
 #[derive(Default)]
 pub(super) struct Claims(HashSet<String>);
 
 impl Claims {
-    /// Takes the names of a family, or none of them if one is taken.
+    /// Reserves the names of a family; reserves none of them and returns `false` if one is taken.
     pub(super) fn claim(&mut self, name: &str, kind: Kind) -> bool {
         let stem = kind.stem(name);
         let endings: &[&str] = match kind {
@@ -34,7 +34,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_family_takes_its_name_and_those_of_its_samples() {
+    fn a_family_reserves_its_name_and_those_of_its_samples() {
         let mut claims = Claims::default();
         assert!(claims.claim("took_seconds", Kind::Histogram));
         assert!(!claims.claim("took_seconds_sum", Kind::Gauge));

@@ -1,5 +1,5 @@
-//! Our own numbers: requests, decisions, sources, tasks, certificates. They are declared here and changed by the
-//! verbs below, nowhere else. It has no clock; whoever measured says how long it took.
+//! The service metrics: requests, decisions, sources, tasks, certificates. They are declared here and changed only by
+//! the methods below. This module has no clock; callers pass durations.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -16,112 +16,113 @@ use super::registry_macro::declare;
 use crate::telemetry;
 
 declare! {
-    /// All of them. The doc comment of a field is what Prometheus shows as its help.
+    /// All service metrics. The doc comment of a field is the metric's HELP text.
     struct Families {
-        /// How long it took to answer requests, by route.
+        /// Duration of HTTP requests in seconds, by route.
         watchpost_http_request_duration_seconds: HistogramVec["method", "path", "status"],
-        /// How many requests were answered.
+        /// Number of HTTP requests.
         watchpost_http_requests_total: IntCounterVec["method", "status"],
-        /// How many requests were answered with an error of ours, which is a status of 500 or above.
+        /// Number of HTTP requests with a server error (a status of 500 or above).
         watchpost_http_request_exceptions_total: IntCounterVec["method", "status"],
-        /// How many requests are being answered.
+        /// Number of HTTP requests in flight.
         watchpost_http_requests_in_flight: IntGauge,
-        /// How many connections are open.
+        /// Number of open connections.
         watchpost_http_connections: IntGauge,
-        /// How many connections were accepted, by listener.
+        /// Number of accepted connections, by listener.
         watchpost_http_connections_accepted_total: IntCounterVec["listener"],
-        /// How many requests were decided on by the role rule, by action and verdict.
+        /// Number of authorization decisions of the role rule, by action and verdict.
         watchpost_decisions_total: IntCounterVec["action", "verdict"],
-        /// How many records of decisions and judgements were written.
+        /// Number of records of decisions and judgements that were written to the database.
         watchpost_decisions_recorded_total: IntCounterVec["kind"],
-        /// How many records of decisions and judgements are missing: too many waited, or the database refused them.
+        /// Number of records of decisions and judgements that were lost: the buffer was full or the database refused
+        /// them.
         watchpost_decisions_dropped_total: IntCounter,
-        /// How many requests were turned away because their sender asks too often.
+        /// Number of requests rejected by the rate limit.
         watchpost_rate_limited_total: IntCounter,
-        /// 1 if a source answered when it was asked last, 0 if it did not.
+        /// 1 if the last poll of a source succeeded, 0 if it failed.
         watchpost_source_success: IntGaugeVec["source"],
-        /// How long a source took when it was asked last.
+        /// Duration of the last poll of a source, in seconds.
         watchpost_source_duration_seconds: GaugeVec["source"],
-        /// When a source answered last, in seconds since 1970; 0 if it never did.
+        /// Time of the last successful poll of a source, in seconds since 1970; 0 if there was none.
         watchpost_source_last_success_timestamp_seconds: GaugeVec["source"],
-        /// How often a source did not answer.
+        /// Number of failed polls of a source.
         watchpost_source_failures_total: IntCounterVec["source"],
-        /// The number of the generation of rules that is in force.
+        /// Number of the active generation of rules.
         watchpost_rules_generation: IntGauge,
-        /// How often a rule was put aside because it failed again and again.
+        /// Number of times a rule was quarantined because it failed repeatedly.
         watchpost_rules_quarantined_total: IntCounterVec["rule"],
-        /// How many files of the folder of rules are wrong; what was in force before stays.
+        /// Number of invalid files in the rules folder; the rules that were active before stay active.
         watchpost_rules_folder_rejected_files: IntGauge,
-        /// How many subjects a rule that is asked beside those in force found otherwise than they in the last round.
+        /// Number of subjects that a rule in shadow mode judged differently from the active rule in the last round.
         watchpost_rule_shadow_differences: IntGaugeVec["rule"],
-        /// How many rounds a rule that is asked beside those in force was asked in, by whether it said the same.
+        /// Number of rounds that a rule was evaluated in shadow mode, by whether its findings were the same.
         watchpost_rule_shadow_rounds_total: IntCounterVec["rule", "outcome"],
-        /// How many requests a role rule that is asked beside the one in force would have decided otherwise.
+        /// Number of requests that a role rule in shadow mode would have decided differently.
         watchpost_role_shadow_differences_total: IntCounterVec["action"],
-        /// How many decisions were not compared with those of a role rule in shadow: it failed, or there was no room.
+        /// Number of decisions that were not compared with a role rule in shadow mode: it failed or was busy, or the
+        /// queue was full.
         watchpost_role_shadow_skipped_total: IntCounterVec["reason"],
-        /// How many rounds were written to the history.
+        /// Number of rounds written to the history.
         watchpost_history_rounds_total: IntCounter,
-        /// How many rounds are missing in the history because the database did not answer for too long.
+        /// Number of rounds missing in the history because the database did not respond in time.
         watchpost_history_rounds_dropped_total: IntCounter,
-        /// How large the history is.
+        /// Size of the history in bytes.
         watchpost_history_bytes: IntGauge,
-        /// How many samples the history has packed.
+        /// Number of samples in the compacted history.
         watchpost_history_samples: IntGauge,
-        /// How often a task ended that should not, and was started again.
+        /// Number of times a task ended unexpectedly and was restarted.
         watchpost_task_restarts_total: IntCounterVec["task"],
-        /// When a certificate or a list of revoked ones expires, in seconds since 1970.
+        /// Expiry time of a certificate or a certificate revocation list, in seconds since 1970.
         watchpost_tls_certificate_expiry_timestamp_seconds: IntGaugeVec["kind"],
-        /// How often certificates were loaded anew, by outcome; after a failure the last good ones stay.
+        /// Number of certificate reloads, by outcome; after a failure, the last good certificates stay in use.
         watchpost_tls_reloads_total: IntCounterVec["outcome"],
-        /// How often the configuration was loaded anew, by outcome; after a failure the last good one stays.
+        /// Number of configuration reloads, by outcome; after a failure, the last good configuration stays in use.
         watchpost_config_reloads_total: IntCounterVec["outcome"],
-        /// Which Watchpost this is.
+        /// Version, commit and compiler of the running Watchpost.
         watchpost_build_info: IntGaugeVec["version", "commit", "rustc"],
     }
 }
 
-/// The names and kinds of our own families, which nobody else may use.
+/// The names and kinds of the service metrics, which no other family may use.
 pub(super) fn families() -> impl Iterator<Item = (&'static str, page::Kind)> {
     Families::FAMILIES.iter().chain(derived::FAMILIES).copied()
 }
 
-/// Our own numbers.
+/// The service metrics.
 pub struct ServiceMetrics {
     registry: Registry,
     families: Families,
-    /// Those that have series.
+    /// The sources that have series.
     sources: Mutex<BTreeSet<String>>,
 }
 
-/// Which Watchpost this is.
+/// The build that is running.
 #[derive(Clone, Copy, Debug)]
 pub struct Build<'b> {
-    /// Its version.
     pub version: &'b str,
     /// The commit that it was built from.
     pub commit: &'b str,
-    /// The compiler that built it.
+    /// The version of the compiler.
     pub rustc: &'b str,
 }
 
-/// What can expire.
+/// An object with an expiry time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CertificateKind {
     /// The server's certificate.
     Server,
-    /// The authority that clients' certificates are held against; of several the one that expires first.
+    /// The certificate authority that client certificates are verified with; of several, the one that expires first.
     Ca,
-    /// The list of revoked certificates; its next update is due then.
+    /// The certificate revocation list; it expires at its next update.
     Crl,
 }
 
-/// How a reload ended.
+/// The outcome of a reload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// The new is in force.
+    /// The new version is in use.
     Success,
-    /// The last good stays.
+    /// The last good version stays in use.
     Failure,
 }
 
@@ -163,19 +164,20 @@ pub enum NotCompared {
 /// The kinds of records whose counters exist from the start, so that their first increase is seen as one.
 const RECORD_KINDS_FROM_START: [&str; 2] = ["decision", "judgement"];
 
-/// Counts one of something for as long as it lives: a request that is answered, a connection that is open.
+/// Counts one request in flight or one open connection for as long as it lives.
 #[derive(Debug)]
 pub struct Held(IntGauge);
 
 impl ServiceMetrics {
-    /// Begins to count. What can be told from the beginning is told as zero, so that it is seen to grow.
+    /// Creates and registers all metrics. Series whose labels are known start at zero, so that their first increase is
+    /// seen.
     pub fn new(build: &Build<'_>) -> Self {
         let registry = Registry::new();
-        let families = Families::register(&registry).expect("the declarations above are legal and none comes twice");
+        let families = Families::register(&registry).expect("the declarations above are valid and unique");
         let process = registry.register(Box::new(ProcessCollector::for_self()));
-        process.expect("no name above is one of the process");
-        let known = [build.version, build.commit, build.rustc];
-        families.watchpost_build_info.with_label_values(&known).set(1);
+        process.expect("no name above is a process metric");
+        let labels = [build.version, build.commit, build.rustc];
+        families.watchpost_build_info.with_label_values(&labels).set(1);
         for outcome in [Outcome::Success, Outcome::Failure] {
             let labels = [outcome.as_str()];
             families.watchpost_tls_reloads_total.with_label_values(&labels);
@@ -196,18 +198,19 @@ impl ServiceMetrics {
         }
     }
 
-    /// A request came; it is in flight until what is returned is dropped.
+    /// Counts a request as in flight until the returned value is dropped.
     pub fn request_started(&self) -> Held {
         Held::new(&self.families.watchpost_http_requests_in_flight)
     }
 
-    /// How many requests are in flight.
+    /// The number of requests in flight.
     pub fn requests_in_flight(&self) -> i64 {
         self.families.watchpost_http_requests_in_flight.get()
     }
 
-    /// A request was answered. `path` is the pattern of its route, never what was asked for literally, or anyone
-    /// could make series without end. For the same reason methods that HTTP does not know are one.
+    /// Counts a finished request. `path` is the pattern of its route, never the requested path, because clients could
+    /// otherwise create unlimited series. For the same reason, all methods that HTTP does not define share one label
+    /// value.
     pub fn request_finished(&self, method: &str, path: &str, status: u16, took: Duration) {
         let families = &self.families;
         let digits = digits(status);
@@ -226,19 +229,19 @@ impl ServiceMetrics {
         }
     }
 
-    /// How many connections are open.
+    /// The number of open connections.
     pub fn connections(&self) -> i64 {
         self.families.watchpost_http_connections.get()
     }
 
-    /// A connection was accepted; it is open until what is returned is dropped.
+    /// Counts an accepted connection, which is open until the returned value is dropped.
     pub fn connection_accepted(&self, listener: &str) -> Held {
         let accepted = &self.families.watchpost_http_connections_accepted_total;
         accepted.with_label_values(&[listener]).inc();
         Held::new(&self.families.watchpost_http_connections)
     }
 
-    /// The role rule decided on a request.
+    /// Counts a decision of the role rule.
     pub fn decided(&self, action: Action, verdict: &Verdict) {
         let verdict = match verdict {
             Verdict::Allow => "allow",
@@ -249,37 +252,38 @@ impl ServiceMetrics {
         self.families.watchpost_decisions_total.with_label_values(&labels).inc();
     }
 
-    /// So many records of this kind were written.
+    /// Counts records of this kind that were written.
     pub fn decisions_recorded(&self, kind: &str, count: usize) {
         let recorded = &self.families.watchpost_decisions_recorded_total;
         recorded.with_label_values(&[kind]).inc_by(count as u64);
     }
 
-    /// So many records will never be written.
+    /// Counts records that were lost.
     pub fn decisions_dropped(&self, count: usize) {
         self.families.watchpost_decisions_dropped_total.inc_by(count as u64);
     }
 
-    /// A generation of rules is in force.
-    pub fn set_active_generation(&self, generation: i64) {
+    /// Sets the number of the active generation of rules.
+    pub fn set_rules_generation(&self, generation: i64) {
         self.families.watchpost_rules_generation.set(generation);
     }
 
-    /// A rule was put aside.
-    pub fn inc_quarantined(&self, rule: &str) {
+    /// Counts a rule that was quarantined.
+    pub fn inc_rules_quarantined(&self, rule: &str) {
         self.families
             .watchpost_rules_quarantined_total
             .with_label_values(&[rule])
             .inc();
     }
 
-    /// So many files of the folder of rules are wrong.
+    /// Sets the number of invalid files in the rules folder.
     pub fn set_folder_rejected(&self, files: usize) {
         let files = i64::try_from(files).unwrap_or(i64::MAX);
         self.families.watchpost_rules_folder_rejected_files.set(files);
     }
 
-    /// The threshold rules that were evaluated in shadow mode this round. Rules that no longer are disappear.
+    /// Records the results of the threshold rules in shadow mode in this round. Series of rules that are not given
+    /// disappear.
     pub fn set_shadow_rounds<'r>(&self, rules: impl IntoIterator<Item = ShadowRound<'r>>) {
         let families = &self.families;
         families.watchpost_rule_shadow_differences.reset();
@@ -300,34 +304,34 @@ impl ServiceMetrics {
         }
     }
 
-    /// A role rule beside the one in force would have decided otherwise.
+    /// Counts a request that a role rule in shadow mode would have decided differently.
     pub fn inc_shadow_difference(&self, action: Action) {
         let differences = &self.families.watchpost_role_shadow_differences_total;
         differences.with_label_values(&[action.as_str()]).inc();
     }
 
-    /// A decision was not compared with that of a role rule beside the one in force.
+    /// Counts a decision that was not compared with that of a role rule in shadow mode.
     pub fn not_compared(&self, reason: NotCompared) {
         let not_compared = &self.families.watchpost_role_shadow_skipped_total;
         not_compared.with_label_values(&[reason.as_str()]).inc();
     }
 
-    /// A request was turned away because its sender asks too often.
+    /// Counts a request that the rate limit rejected.
     pub fn rate_limited(&self) {
         self.families.watchpost_rate_limited_total.inc();
     }
 
-    /// The health of all sources. One that never answered has a last success of zero; the series of those that were
-    /// named before and are not named here disappear.
+    /// Sets the health of all sources. A source without a success has a last success of zero. The series of sources
+    /// that are not given disappear.
     pub fn set_sources<'s>(&self, sources: impl IntoIterator<Item = (&'s str, SourceHealth)>) {
         let mut known = self.sources.lock();
-        let mut gone = std::mem::take(&mut *known);
+        let mut removed = std::mem::take(&mut *known);
         for (source, health) in sources {
             self.set_source(source, &health);
-            gone.remove(source);
+            removed.remove(source);
             known.insert(source.to_owned());
         }
-        gone.iter().for_each(|source| self.remove_source(source));
+        removed.iter().for_each(|source| self.remove_source(source));
     }
 
     fn set_source(&self, source: &str, health: &SourceHealth) {
@@ -341,7 +345,8 @@ impl ServiceMetrics {
         let last_ms = health.last_success_ms.unwrap_or_default();
         last.with_label_values(&labels).set(last_ms as f64 / 1000.0);
         let failures = families.watchpost_source_failures_total.with_label_values(&labels);
-        // Rounds may be passed over, so it is brought up to what was counted. A source that was removed and added
+        // The counter is set to the source's own total, because rounds may be skipped. A source that was removed and
+        // added
         // again between two rounds counts from zero.
         if failures.get() > health.failures {
             failures.reset();
@@ -352,7 +357,7 @@ impl ServiceMetrics {
     fn remove_source(&self, source: &str) {
         let families = &self.families;
         let labels = [source];
-        // All four were set together; an error would say that there is no such series.
+        // All four were set together, and an error would only say that a series does not exist.
         drop(families.watchpost_source_success.remove_label_values(&labels));
         drop(families.watchpost_source_duration_seconds.remove_label_values(&labels));
         let last = &families.watchpost_source_last_success_timestamp_seconds;
@@ -360,28 +365,28 @@ impl ServiceMetrics {
         drop(families.watchpost_source_failures_total.remove_label_values(&labels));
     }
 
-    /// So many rounds were written to the history.
-    pub fn rounds_kept(&self, count: usize) {
+    /// Counts rounds that were written to the history.
+    pub fn rounds_written(&self, count: usize) {
         self.families.watchpost_history_rounds_total.inc_by(count as u64);
     }
 
-    /// A round could not be written in time.
-    pub fn round_lost(&self) {
+    /// Counts a round that could not be written in time.
+    pub fn round_dropped(&self) {
         self.families.watchpost_history_rounds_dropped_total.inc();
     }
 
-    /// The size of the stored history, and how many samples its compacted part has.
+    /// Sets the size of the stored history and the number of samples in its compacted part.
     pub fn set_history_usage(&self, bytes: i64, samples: i64) {
         self.families.watchpost_history_bytes.set(bytes);
         self.families.watchpost_history_samples.set(samples);
     }
 
-    /// A task is begun for the first time; from now on it is told that it was restarted zero times.
+    /// Counts a task that starts for the first time, so that its number of restarts is exported as zero.
     pub fn task_started(&self, task: &str) {
         self.families.watchpost_task_restarts_total.with_label_values(&[task]);
     }
 
-    /// A task ended that should not, and was started again.
+    /// Counts a task that ended unexpectedly and was restarted.
     pub fn task_restarted(&self, task: &str) {
         self.families
             .watchpost_task_restarts_total
@@ -389,30 +394,30 @@ impl ServiceMetrics {
             .inc();
     }
 
-    /// When this expires, in seconds since 1970; `None` if there is none.
+    /// Sets the expiry time in seconds since 1970, or removes it with `None`.
     pub fn certificate_expires(&self, kind: CertificateKind, at: Option<i64>) {
         let expiry = &self.families.watchpost_tls_certificate_expiry_timestamp_seconds;
         let labels = [kind.as_str()];
         match at {
             Some(at) => expiry.with_label_values(&labels).set(at),
-            // There may have been none before.
+            // The series may not exist.
             None => drop(expiry.remove_label_values(&labels)),
         }
     }
 
-    /// Certificates were loaded anew.
+    /// Counts a reload of the certificates.
     pub fn tls_reloaded(&self, outcome: Outcome) {
         let reloads = &self.families.watchpost_tls_reloads_total;
         reloads.with_label_values(&[outcome.as_str()]).inc();
     }
 
-    /// The configuration was loaded anew.
+    /// Counts a reload of the configuration.
     pub fn config_reloaded(&self, outcome: Outcome) {
         let reloads = &self.families.watchpost_config_reloads_total;
         reloads.with_label_values(&[outcome.as_str()]).inc();
     }
 
-    /// All of them as they are now, those of the process, and the names that others know them by.
+    /// All service metrics with their current values, the process metrics, and the derived families.
     pub fn gather(&self) -> Vec<MetricFamily> {
         let mut families = self.registry.gather();
         let derived = derived::derived(&families);
@@ -471,7 +476,7 @@ fn known_method(method: &str) -> &str {
     if METHODS.contains(&method) { method } else { "other" }
 }
 
-/// A status as it is written, without an allocation, for this is done at each request.
+/// A status as three digits, without an allocation, because this runs for each request.
 fn digits(status: u16) -> [u8; 3] {
     let status = status.min(999);
     [status / 100, status / 10 % 10, status % 10].map(|digit| b'0' + digit as u8)

@@ -1,25 +1,26 @@
-//! The monitor's lines, letter by letter as Python wrote them, for scripts that read them. The log is another thing.
+//! The resource monitor's log lines, byte for byte as Python wrote them, for scripts that parse them. They are separate
+//! from Watchpost's log.
 
 use jiff::Zoned;
 use watchpost_policies::Severity;
 
-use super::{Standing, word};
+use super::{Standing, status_text};
 
-/// The logger that the monitor wrote by.
+/// The name of the monitor's logger.
 const LOGGER: &str = "PixCrawler.resource_monitoring";
 
-/// How Python has a number.
+/// The Python type of a number.
 #[derive(Clone, Copy)]
 pub(super) enum Number {
     /// A `float`.
     Float,
     /// An `int`.
-    Whole,
+    Integer,
 }
 
-/// A line about something that is at a level; nothing is said of what is not.
+/// The log line for a value at a warning or alert level; `None` for other values.
 pub(super) fn line(name: &str, standing: Standing, number: Number, time: &Zoned) -> Option<String> {
-    // The first is Python's word for how serious the line is, the second the monitor's for what happened.
+    // The first text is Python's log level, the second the monitor's event.
     let (level, event) = match standing.severity {
         Severity::Alert => ("ERROR", "ALERT"),
         Severity::Warning => ("WARNING", "WARNING"),
@@ -28,20 +29,20 @@ pub(super) fn line(name: &str, standing: Standing, number: Number, time: &Zoned)
     let value = match (standing.value, number) {
         (None, _) => "None".to_owned(),
         (Some(value), Number::Float) => float(value),
-        (Some(value), Number::Whole) => (value as i64).to_string(),
+        (Some(value), Number::Integer) => (value as i64).to_string(),
     };
     Some(format!(
         "{},{:03} - {LOGGER} - {level} - RESOURCE {event} [{}] - {name}: {value} (Status: {})\n",
         time.strftime("%Y-%m-%d %H:%M:%S"),
         time.millisecond(),
         time.strftime("%Y-%m-%dT%H:%M:%S%.6f"),
-        word(standing.severity),
+        status_text(standing.severity),
     ))
 }
 
-/// As `repr` writes a float: as few digits as tell it from every other, and always with a point or an exponent.
+/// Formats a float like Python's `repr`: the shortest digits that identify it, always with a point or an exponent.
 fn float(value: f64) -> String {
-    // One digit, perhaps more behind a point, and the exponent.
+    // One digit, optionally more after a point, and the exponent.
     let scientific = format!("{value:e}");
     let (digits, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
     let exponent: i32 = exponent.parse().unwrap_or(0);

@@ -1,5 +1,5 @@
-//! What PixCrawler's resource monitor said of a machine, in its words: three values, a status for each and the worst
-//! of them. It judges nothing; the statuses are those that the rules found.
+//! The output of PixCrawler's resource monitor: three values, a status for each, and the worst of them. The statuses
+//! come from the rules' findings.
 
 mod lines;
 mod rendering;
@@ -13,10 +13,10 @@ pub use self::rendering::{Rendering, ResourceRenderings, renderings, write_log_l
 
 use crate::collect::Mode;
 
-/// What a client reads before the first round.
+/// The response before the first round.
 pub const EMPTY_METRICS: &str = r#"{"metrics":{},"statuses":{},"last_updated":null}"#;
 
-/// One round in the monitor's words.
+/// One round in the monitor's format.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Resources {
     disk: Standing,
@@ -25,22 +25,22 @@ pub struct Resources {
     time: Zoned,
 }
 
-/// What was measured of one metric, and what the rules say of it.
+/// The value of a metric and the worst finding about it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Standing {
     value: Option<f64>,
     severity: Severity,
 }
 
-/// The keys are in the order in which they always were.
+/// The response body. The order of its keys is part of the format.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Resources)]
 pub struct Body {
-    /// What was measured.
+    /// The measured values.
     metrics: Metrics,
-    /// What the rules say of it.
+    /// The statuses from the rules' findings.
     statuses: Statuses,
-    /// When, with the offset; nothing before the first round.
+    /// The time of the round, with the offset; null before the first round.
     #[schema(value_type = Option<String>, required)]
     last_updated: String,
 }
@@ -48,38 +48,39 @@ pub struct Body {
 #[derive(Serialize, ToSchema)]
 #[schema(as = ResourceMetrics)]
 struct Metrics {
-    /// How full the disk is.
+    /// The used share of the disk, in percent.
     disk_pct: Option<f64>,
-    /// How full the memory is.
+    /// The used share of the memory, in percent.
     memory_pct: Option<f64>,
-    /// How many chunks are in work.
+    /// The number of chunks in status `processing`.
     active_chunks: Option<i64>,
 }
 
 #[derive(Serialize, ToSchema)]
 #[schema(as = ResourceStatuses)]
 struct Statuses {
-    /// `OK`, `WARN`, `ALERT` or `UNKNOWN`; not there before the first round.
+    /// `OK`, `WARN`, `ALERT` or `UNKNOWN`; missing before the first round.
     #[schema(required = false)]
     disk: &'static str,
-    /// The same.
+    /// The status of the memory, with the same values.
     #[schema(required = false)]
     memory: &'static str,
-    /// The same.
+    /// The status of the chunks, with the same values.
     #[schema(required = false)]
     chunks: &'static str,
-    /// The worst of the three.
+    /// The worst of the three statuses.
     #[schema(required = false)]
     overall: &'static str,
 }
 
 impl Resources {
-    /// What was measured and found, as the monitor would have seen it at this time.
+    /// The monitor's view of a snapshot and its findings at this time.
     pub fn new(snapshot: &Snapshot, findings: &[Finding], mode: Mode, time: Zoned) -> Self {
         let of_azure = |labels: &Labels| labels.get("resource").is_some();
         let whole = |labels: &Labels| labels.as_slice().is_empty();
         let root = |labels: &Labels| labels.get("mountpoint") == Some("/");
-        let standing = |metric, is_meant: &dyn Fn(&Labels) -> bool| Standing::of(snapshot, findings, metric, is_meant);
+        let standing =
+            |metric, is_selected: &dyn Fn(&Labels) -> bool| Standing::of(snapshot, findings, metric, is_selected);
         let (disk, memory) = match mode {
             Mode::Local => (standing("disk", &root), standing("memory", &whole)),
             Mode::Azure => (standing("disk", &of_azure), standing("memory", &of_azure)),
@@ -92,7 +93,7 @@ impl Resources {
         }
     }
 
-    /// As JSON. The monitor told its time without saying where; here the offset is told.
+    /// The response as JSON. The monitor's time had no offset; this one does.
     pub fn body(&self) -> String {
         let overall = [self.disk, self.memory, self.chunks].map(|standing| standing.severity);
         let body = Body {
@@ -102,22 +103,22 @@ impl Resources {
                 active_chunks: self.chunks.value.map(|chunks| chunks as i64),
             },
             statuses: Statuses {
-                disk: word(self.disk.severity),
-                memory: word(self.memory.severity),
-                chunks: word(self.chunks.severity),
-                overall: word(overall.into_iter().max().unwrap_or(Severity::Unknown)),
+                disk: status_text(self.disk.severity),
+                memory: status_text(self.memory.severity),
+                chunks: status_text(self.chunks.severity),
+                overall: status_text(overall.into_iter().max().unwrap_or(Severity::Unknown)),
             },
             last_updated: self.time.strftime("%Y-%m-%dT%H:%M:%S%.6f%:z").to_string(),
         };
         serde_json::to_string(&body).unwrap_or_else(|_| EMPTY_METRICS.to_owned())
     }
 
-    /// The lines that the monitor logged, each with its end: one for each value that is at a level, at every round.
+    /// The monitor's log lines, each with its line end: one for each value at a warning or alert level, in every round.
     pub fn lines(&self) -> Vec<String> {
         let all = [
             ("DISK", self.disk, lines::Number::Float),
             ("MEMORY", self.memory, lines::Number::Float),
-            ("CHUNKS", self.chunks, lines::Number::Whole),
+            ("CHUNKS", self.chunks, lines::Number::Integer),
         ];
         all.into_iter()
             .filter_map(|(name, standing, number)| lines::line(name, standing, number, &self.time))
@@ -126,50 +127,50 @@ impl Resources {
 }
 
 impl Standing {
-    /// The worst of the samples that are meant, and the worst that is said of any of them. What is missing is unknown
-    /// at least, even where a rule does not mind.
-    fn of(snapshot: &Snapshot, findings: &[Finding], metric: &str, is_meant: &dyn Fn(&Labels) -> bool) -> Self {
+    /// The worst selected sample, and the worst severity of any of them. A missing value is at least `Unknown`, even if
+    /// no rule has a finding about it.
+    fn of(snapshot: &Snapshot, findings: &[Finding], metric: &str, is_selected: &dyn Fn(&Labels) -> bool) -> Self {
         let about = |finding: &&Finding| finding.subject.metric == metric;
-        let said_of = |labels: &Labels| {
+        let severity_of = |labels: &Labels| {
             let same = |finding: &&Finding| about(finding) && finding.subject.labels == *labels;
             findings.iter().filter(same).map(|finding| finding.severity).max()
         };
-        let worst = meant(snapshot, metric, is_meant)
-            .map(|sample| (said_of(sample.labels()).unwrap_or(Severity::Ok), sample.value()))
+        let worst = selected_samples(snapshot, metric, is_selected)
+            .map(|sample| (severity_of(sample.labels()).unwrap_or(Severity::Ok), sample.value()))
             .max_by(|one, other| one.0.cmp(&other.0).then(one.1.total_cmp(&other.1)));
-        // Where a rule was not heard, or nothing was measured, the metric is spoken of as a whole.
-        let said = findings.iter().filter(about).filter(|finding| {
+        // If a rule failed or nothing was measured, the finding is about the metric without labels.
+        let severities = findings.iter().filter(about).filter(|finding| {
             let labels = &finding.subject.labels;
             let whole = labels.as_slice().is_empty() && (finding.carried || worst.is_none());
-            is_meant(labels) || whole
+            is_selected(labels) || whole
         });
-        let said = said.map(|finding| finding.severity).max();
-        let otherwise = match worst {
+        let found = severities.map(|finding| finding.severity).max();
+        let minimum = match worst {
             Some(_) => Severity::Ok,
             None => Severity::Unknown,
         };
         Self {
             value: worst.map(|(_, value)| value),
-            severity: said.map_or(otherwise, |said| said.max(otherwise)),
+            severity: found.map_or(minimum, |found| found.max(minimum)),
         }
     }
 }
 
-fn meant<'s>(
+fn selected_samples<'s>(
     snapshot: &'s Snapshot,
     metric: &str,
-    is_meant: &dyn Fn(&Labels) -> bool,
+    is_selected: &dyn Fn(&Labels) -> bool,
 ) -> impl Iterator<Item = &'s Sample> {
     let samples = snapshot.samples();
     let start = samples.partition_point(|sample| sample.metric().as_str() < metric);
     let of_metric = samples[start..]
         .iter()
         .take_while(move |sample| sample.metric().as_str() == metric);
-    of_metric.filter(move |sample| is_meant(sample.labels()))
+    of_metric.filter(move |sample| is_selected(sample.labels()))
 }
 
-/// The monitor had three words, and called what it could not measure `OK`.
-fn word(severity: Severity) -> &'static str {
+/// The status text. The monitor had three, and reported values that it could not measure as `OK`.
+fn status_text(severity: Severity) -> &'static str {
     match severity {
         Severity::Ok => "OK",
         Severity::Unknown => "UNKNOWN",

@@ -1,5 +1,5 @@
-//! What is told of each round in the monitor's words: the answer for its clients, made once, and its log lines. What
-//! these say is for the room; here is only when they are made.
+//! Renders each round for PixCrawler: the response for its clients, made once per round, and its log lines. The parent
+//! module defines their content; this one decides when they are made.
 
 use super::Resources;
 use crate::clock;
@@ -8,17 +8,17 @@ use crate::host_id::HostId;
 use crate::judge::{Evaluations, Renderings};
 use crate::telemetry;
 
-/// One round, seen by the monitor at the time at which it was rendered.
+/// One round in the monitor's format, with the time at which it was rendered.
 pub struct Rendering {
     resources: Resources,
-    /// The answer to its clients, as JSON.
+    /// The response to clients, as JSON.
     pub body: String,
 }
 
-/// The answers of the rounds that are published from now on.
+/// The responses of the rounds that are published from now on.
 pub type ResourceRenderings = Renderings<Rendering>;
 
-/// Renders the answer of each round; `mode` says what `disk` and `memory` are.
+/// Renders the response of each round; `mode` defines the meaning of `disk` and `memory`.
 pub fn renderings(evaluations: &Evaluations, mode: Mode) -> ResourceRenderings {
     Renderings::new(evaluations, move |judged| {
         let time = clock::here(clock::now());
@@ -28,8 +28,9 @@ pub fn renderings(evaluations: &Evaluations, mode: Mode) -> ResourceRenderings {
     })
 }
 
-/// Writes the monitor's lines of each round of one host; the monitor knew no other. They are written before the round is
-/// published: where nobody reads them, no round is, as with the monitor, and the watchdog is not told that all is well.
+/// Writes the monitor's log lines of each round of one host, because the monitor knew only one. They are written before
+/// the round is published: if nothing reads stderr, the write blocks and no round is published, as with the monitor,
+/// and the watchdog is not fed.
 pub fn write_log_lines(evaluations: &Evaluations, renderings: &ResourceRenderings, host: HostId) {
     let renderings = renderings.clone();
     evaluations.before_publication(move |judged| {

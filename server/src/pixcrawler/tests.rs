@@ -1,4 +1,4 @@
-//! What is said of a round, in the monitor's words.
+//! Tests of the monitor's output.
 
 use jiff::civil::date;
 use jiff::tz::{Offset, TimeZone};
@@ -60,10 +60,10 @@ fn judged() -> [Finding; 4] {
 }
 
 #[test]
-fn values_and_statuses_are_told_as_the_monitor_told_them() {
-    let told = resources(machine(), &judged(), Mode::Local).body();
+fn the_body_has_the_monitor_s_values_and_statuses() {
+    let body = resources(machine(), &judged(), Mode::Local).body();
     assert_eq!(
-        told,
+        body,
         "{\"metrics\":{\"disk_pct\":83.5,\"memory_pct\":95.5,\"active_chunks\":36},\
          \"statuses\":{\"disk\":\"OK\",\"memory\":\"ALERT\",\"chunks\":\"WARN\",\"overall\":\"ALERT\"},\
          \"last_updated\":\"2026-11-21T10:00:00.123456+02:00\"}"
@@ -90,8 +90,8 @@ fn what_is_missing_is_unknown_and_never_ok() {
         let body: serde_json::Value =
             serde_json::from_str(&resources(samples, findings, Mode::Local).body()).expect("JSON");
         let statuses = &body["statuses"];
-        let told = ["disk", "memory", "chunks", "overall"].map(|name| statuses[name].as_str().unwrap_or_default());
-        assert_eq!(told, expected, "{findings:?}");
+        let actual = ["disk", "memory", "chunks", "overall"].map(|name| statuses[name].as_str().unwrap_or_default());
+        assert_eq!(actual, expected, "{findings:?}");
         body
     };
     let body = check(Vec::new(), &[], ["UNKNOWN"; 4]);
@@ -101,16 +101,16 @@ fn what_is_missing_is_unknown_and_never_ok() {
     );
     let unminded = finding("active_chunks", &[], Severity::Ok);
     check(Vec::new(), &[unminded], ["UNKNOWN"; 4]);
-    // Nobody judges what was measured.
+    // No rule judges these values.
     check(machine(), &[], ["OK"; 4]);
-    let nobody_knows = finding("memory", &[], Severity::Alert);
-    check(Vec::new(), &[nobody_knows], ["UNKNOWN", "ALERT", "UNKNOWN", "ALERT"]);
-    // The rule failed before it said anything of this disk.
-    let unheard = Finding {
+    let without_value = finding("memory", &[], Severity::Alert);
+    check(Vec::new(), &[without_value], ["UNKNOWN", "ALERT", "UNKNOWN", "ALERT"]);
+    // The rule failed before it judged this disk.
+    let carried = Finding {
         carried: true,
         ..finding("disk", &[], Severity::Unknown)
     };
-    check(machine(), &[unheard], ["UNKNOWN", "OK", "OK", "UNKNOWN"]);
+    check(machine(), &[carried], ["UNKNOWN", "OK", "OK", "UNKNOWN"]);
     // Another disk is missing.
     let another = finding("disk", &[], Severity::Unknown);
     check(machine(), &[another], ["OK"; 4]);
@@ -120,14 +120,14 @@ fn what_is_missing_is_unknown_and_never_ok() {
 }
 
 #[test]
-fn in_azure_mode_the_worst_resource_is_told() {
+fn in_azure_mode_the_worst_resource_is_reported() {
     let (one, two, three) = ([("resource", "a")], [("resource", "b")], [("resource", "c")]);
     let samples = vec![
         sample("disk", &ROOT, 99.0),
         sample("disk", &one, 40.0),
         sample("disk", &two, 60.0),
         sample("memory", &one, 85.0),
-        // It may be fuller without being worse: it has levels of its own.
+        // A fuller memory can have a better status, because each resource has its own levels.
         sample("memory", &three, 95.0),
     ];
     let findings = [

@@ -1,5 +1,4 @@
-//! The authority itself: how it is opened or made, and what it signs. What it has to sign is told in `ensure` and
-//! `issue`.
+//! The certificate authority: opening, creating, and signing. `ensure` and `issue` decide what it signs.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -16,7 +15,7 @@ use super::pair::{Files, check_pair, read_certificate, read_key};
 use super::record::{self, Issued};
 use super::staging::StagingDir;
 
-/// A folder with a key that signs certificates. Processes may have it open at once.
+/// A folder with a key that signs certificates. Several processes may have it open at once.
 #[derive(Debug)]
 pub struct Authority {
     folder: PathBuf,
@@ -25,40 +24,40 @@ pub struct Authority {
 }
 
 impl Authority {
-    /// Opens the authority in a folder, or makes one if the folder is empty or does not exist. Of many processes
-    /// that start at once one makes it and all have the same.
+    /// Opens the authority in a folder, or creates one if the folder is empty or does not exist. If several processes
+    /// start at once, one creates it and all use the same.
     pub fn open_or_create(folder: &Path, now: Timestamp) -> Result<Self, PkiError> {
-        let first_look = Self::open(folder);
-        if let Ok(Some(there)) = first_look {
-            return Ok(there);
+        let first_attempt = Self::open(folder);
+        if let Ok(Some(existing)) = first_attempt {
+            return Ok(existing);
         }
-        // Where a link leads, for a link cannot be replaced by a folder.
+        // Resolves a symbolic link, because a rename cannot replace a link with a folder.
         let folder = &fs::canonicalize(folder).unwrap_or_else(|_| folder.to_owned());
-        let aside = match StagingDir::take(folder) {
-            Ok(aside) => aside,
-            Err(error) => return Err(first_look.err().unwrap_or(error)),
+        let staging = match StagingDir::take(folder) {
+            Ok(staging) => staging,
+            Err(error) => return Err(first_attempt.err().unwrap_or(error)),
         };
-        // Somebody may have made it between two files that we read, so what was seen without the lock says nothing.
-        if let Some(there) = Self::open(folder)? {
-            return Ok(there);
+        // Another process may have created it between two reads, so what was read without the lock is not reliable.
+        if let Some(existing) = Self::open(folder)? {
+            return Ok(existing);
         }
-        let made = Self::make(&aside, folder, now)?;
-        aside.place(&made.folder)?;
-        Ok(made)
+        let created = Self::create(&staging, folder, now)?;
+        staging.place(&created.folder)?;
+        Ok(created)
     }
 
     /// Opens the authority in a folder; `None` if the folder is empty or does not exist.
     pub fn open(folder: &Path) -> Result<Option<Self>, PkiError> {
         let files = Files::new(folder, "ca");
-        let half = |there, missing| PkiError::Half {
+        let incomplete = |present, missing| PkiError::Incomplete {
             folder: folder.to_owned(),
-            there,
+            present,
             missing,
         };
         let (certificate, key) = match (read_certificate(&files.certificate)?, read_key(&files.key)?) {
             (Some(certificate), Some(key)) => (certificate, key),
-            (Some(_), None) => return Err(half("ca.crt", "ca.key")),
-            (None, Some(_)) => return Err(half("ca.key", "ca.crt")),
+            (Some(_), None) => return Err(incomplete("ca.crt", "ca.key")),
+            (None, Some(_)) => return Err(incomplete("ca.key", "ca.crt")),
             (None, None) if files::is_empty(folder)? => return Ok(None),
             (None, None) => {
                 return Err(PkiError::Occupied {
@@ -76,61 +75,63 @@ impl Authority {
         }))
     }
 
-    /// Where the authority lives.
+    /// The folder of the authority.
     pub fn folder(&self) -> &Path {
         &self.folder
     }
 
-    /// The file of the authority's own certificate.
+    /// The file of the authority's certificate.
     pub fn certificate_path(&self) -> PathBuf {
         Files::new(&self.folder, "ca").certificate
     }
 
-    /// The file that lists what is revoked.
+    /// The file of the certificate revocation list.
     pub fn crl_path(&self) -> PathBuf {
         self.folder.join("crl.pem")
     }
 
-    /// The files of the server.
+    /// The files of the server's certificate.
     pub fn server_files(&self) -> Files {
         Files::new(&self.folder, "server")
     }
 
-    /// The files of a client.
+    /// The files of a client's certificate.
     pub fn client_files(&self, name: &str) -> Result<Files, PkiError> {
         let name = super::names::Name::parse(name)?;
         Ok(Files::new(&clients(&self.folder), name.as_str()))
     }
 
-    /// All that was issued, by name.
+    /// All issued certificates, ordered by name.
     pub fn list(&self) -> Result<Vec<Issued>, PkiError> {
         let records = record::read_all(&self.folder)?;
         Ok(records.into_iter().map(|record| record.issued).collect())
     }
 
-    /// The right to write into the folder. It is tidy then, and still the folder of this authority.
+    /// Locks the folder for writing. It also removes unfinished files, and checks that the folder is still this
+    /// authority's.
     pub(super) fn lock(&self) -> Result<Lock, PkiError> {
         let lock = Lock::take(&self.folder)?;
-        let there = read_certificate(&self.certificate_path())?;
-        if there.as_ref().map(fingerprint) != Some(fingerprint(&self.certificate)) {
+        let current = read_certificate(&self.certificate_path())?;
+        if current.as_ref().map(fingerprint) != Some(fingerprint(&self.certificate)) {
             return Err(PkiError::Replaced {
                 folder: self.folder.clone(),
             });
         }
-        lock.sweep(&self.folder)?;
+        lock.remove_unfinished(&self.folder)?;
         for folder in [clients(&self.folder), record::folder(&self.folder)] {
             files::make_folder(&folder)?;
-            lock.sweep(&folder)?;
+            lock.remove_unfinished(&folder)?;
         }
         Ok(lock)
     }
 
-    /// Whether this authority signed it.
+    /// Whether this authority signed the certificate.
     pub(super) fn signed(&self, certificate: &X509Ref) -> bool {
         certificate.verify(&self.key).unwrap_or(false)
     }
 
-    /// Signs a certificate, and hands it out only after it was recorded: what nobody remembers, nobody can revoke.
+    /// Signs a certificate, and returns it only after it was recorded, because a certificate without a record cannot be
+    /// revoked.
     pub(super) fn certify(
         &self,
         lock: &Lock,
@@ -139,11 +140,11 @@ impl Authority {
         days: u32,
         now: Timestamp,
     ) -> Result<X509, PkiError> {
-        let own_end = unix_seconds(self.certificate.not_after()).map_err(PkiError::openssl("read a certificate"))?;
-        if own_end <= now.as_second() {
-            return Err(PkiError::Ended {
+        let not_after = unix_seconds(self.certificate.not_after()).map_err(PkiError::openssl("read a certificate"))?;
+        if not_after <= now.as_second() {
+            return Err(PkiError::Expired {
                 folder: self.folder.clone(),
-                not_after: day(Timestamp::from_second(own_end).unwrap_or(Timestamp::MIN)),
+                not_after: day(Timestamp::from_second(not_after).unwrap_or(Timestamp::MIN)),
             });
         }
         let leaf = certificate::leaf(&self.certificate, &self.key, public_key, holder, days, now)
@@ -153,23 +154,23 @@ impl Authority {
         Ok(leaf)
     }
 
-    /// A key that was just made and written; there was none.
+    /// Creates a key and writes it to a file that must not exist.
     pub(super) fn new_key(&self, lock: &Lock, path: &Path) -> Result<PKey<Private>, PkiError> {
         let (key, pem) = fresh_key()?;
         lock.create(path, &pem, Readers::Owner)?;
         Ok(key)
     }
 
-    fn make(aside: &StagingDir, folder: &Path, now: Timestamp) -> Result<Self, PkiError> {
+    fn create(staging: &StagingDir, folder: &Path, now: Timestamp) -> Result<Self, PkiError> {
         let (key, key_pem) = fresh_key()?;
         let certificate = certificate::authority(&key, now).map_err(PkiError::openssl("sign a certificate"))?;
-        let files = Files::new(aside.path(), "ca");
-        aside.lock().create(&files.key, &key_pem, Readers::Owner)?;
-        aside
+        let files = Files::new(staging.path(), "ca");
+        staging.lock().create(&files.key, &key_pem, Readers::Owner)?;
+        staging
             .lock()
             .create(&files.certificate, &pem(&certificate)?, Readers::Everyone)?;
-        files::make_folder(&clients(aside.path()))?;
-        files::make_folder(&record::folder(aside.path()))?;
+        files::make_folder(&clients(staging.path()))?;
+        files::make_folder(&record::folder(staging.path()))?;
         Ok(Self {
             folder: folder.to_owned(),
             certificate,
@@ -178,12 +179,12 @@ impl Authority {
     }
 }
 
-/// A certificate as it is written into files.
+/// A certificate in PEM format.
 pub(super) fn pem(certificate: &X509Ref) -> Result<Vec<u8>, PkiError> {
     certificate.to_pem().map_err(PkiError::openssl("write a certificate"))
 }
 
-/// A day as people write it.
+/// A date as `YYYY-MM-DD`.
 pub(super) fn day(time: Timestamp) -> String {
     time.strftime("%Y-%m-%d").to_string()
 }
@@ -193,36 +194,36 @@ fn clients(authority: &Path) -> PathBuf {
 }
 
 fn fresh_key() -> Result<(PKey<Private>, Vec<u8>), PkiError> {
-    let make = || {
+    let create = || {
         let key = certificate::new_key()?;
         let pem = key.private_key_to_pem_pkcs8()?;
         Ok((key, pem))
     };
-    make().map_err(PkiError::openssl("make a key"))
+    create().map_err(PkiError::openssl("create a key"))
 }
 
 fn fingerprint(certificate: &X509) -> Option<Vec<u8>> {
     certificate.to_der().ok()
 }
 
-/// A certificate for a server would be accepted by nobody as an authority, and that would be found out late.
+/// A server's certificate would be used for signing, and clients would reject everything that it signed.
 fn check_signs(certificate: &X509, key: &PKey<Private>, files: &Files) -> Result<(), PkiError> {
     let reason = if !certificate.verify(key).unwrap_or(false) {
-        "it was signed by another one; name the folder of an authority that signed itself"
+        "it is not self-signed; use the folder of a self-signed authority"
     } else if certificate.subject_key_id().is_none() {
-        "it has no subject key identifier; make one that has"
+        "it has no subject key identifier; create an authority that has one"
     } else if certificate.issued(certificate) != openssl::x509::X509VerifyResult::OK {
-        "it may not sign certificates; make one that may"
+        "it is not allowed to sign certificates; create an authority that is"
     } else {
         return Ok(());
     };
-    Err(PkiError::NoAuthority {
+    Err(PkiError::NotAnAuthority {
         path: files.certificate.clone(),
         reason,
     })
 }
 
-/// Whoever can read the key can be anybody.
+/// Only the owner may read the key, because it allows to impersonate every client.
 fn check_secret(path: &Path) -> Result<(), PkiError> {
     let mode = fs::metadata(path)
         .map_err(files::read_error(path))?

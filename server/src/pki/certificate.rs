@@ -1,5 +1,5 @@
-//! What stands in a certificate: the authority's own, and those that it signs. Nothing is read or written here, and
-//! time comes in.
+//! The content of certificates: the authority's own, and those that it signs. This module reads and writes no files,
+//! and callers pass the time.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -20,32 +20,33 @@ use openssl::x509::{X509, X509Builder, X509Name, X509NameRef, X509Ref};
 use super::error::PkiError;
 use super::names::{DnsName, Name};
 
-/// How long a certificate holds if nobody says otherwise: two years.
+/// The default validity of a certificate in days: two years.
 pub const DEFAULT_DAYS: u32 = 730;
 
-/// How long one may hold at most. Browsers and some libraries refuse servers' certificates that hold longer.
+/// The maximum validity in days. Browsers and some libraries reject server certificates with a longer validity.
 pub const MAX_DAYS: u32 = 825;
 
-/// Ten years, so that a machine that was set up once is not surprised.
+/// The validity of the authority in days: ten years, so that it does not expire unexpectedly.
 const AUTHORITY_DAYS: u32 = 3650;
 
-/// Clocks of machines at the edge are wrong until the network is there.
+/// How far the start of the validity is set back, because clocks of machines at the edge are wrong until they have a
+/// network.
 pub(super) const CLOCK_SKEW_SECONDS: i64 = 3600;
 
 pub(super) const DAY_SECONDS: i64 = 86_400;
 
-/// The name of the authority, as RFC 4514 writes it. The default role rule honours exactly this issuer.
+/// The name of the authority in the form of RFC 4514. The default role rule trusts exactly this issuer.
 pub const AUTHORITY: &str = "CN=Watchpost development CA,O=Watchpost";
 const ORGANISATION: &str = "Watchpost";
 const AUTHORITY_NAME: &str = "Watchpost development CA";
 
-/// The name under which this host is always reached from itself.
+/// The name under which a host always reaches itself.
 const LOCALHOST: &str = "localhost";
 
-/// The addresses of the same.
+/// The addresses under which a host always reaches itself.
 const LOOPBACK: [IpAddr; 2] = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
 
-/// Who holds a certificate, and so what it is good for.
+/// The holder of a certificate, which determines its usage.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Holder {
     Server { names: BTreeSet<DnsName> },
@@ -53,7 +54,7 @@ pub(super) enum Holder {
 }
 
 impl Holder {
-    /// This host is one of the names in any case.
+    /// A server with these names and `localhost`.
     pub(super) fn server(names: &[String]) -> Result<Self, PkiError> {
         let names = names.iter().map(String::as_str).chain([LOCALHOST]);
         Ok(Self::Server {
@@ -68,20 +69,20 @@ impl Holder {
         })
     }
 
-    /// Whether the certificate is good for every name of a server. A client's is not asked for its role, which a
-    /// person may have chosen differently.
+    /// Whether the certificate contains every name of a server. A client's role is not compared, because an operator
+    /// may have issued it with another role.
     pub(super) fn is_named_by(&self, certificate: &X509Ref) -> bool {
         let Self::Server { names } = self else {
             return true;
         };
         let stack = certificate.subject_alt_names();
-        let given = || stack.iter().flatten();
+        let names_in_certificate = || stack.iter().flatten();
         names
             .iter()
-            .all(|name| given().any(|known| known.dnsname() == Some(name.as_str())))
-            && LOOPBACK
-                .iter()
-                .all(|address| given().any(|known| known.ipaddress() == Some(octets(*address).as_slice())))
+            .all(|name| names_in_certificate().any(|known| known.dnsname() == Some(name.as_str())))
+            && LOOPBACK.iter().all(|address| {
+                names_in_certificate().any(|known| known.ipaddress() == Some(octets(*address).as_slice()))
+            })
     }
 
     fn subject(&self) -> Result<X509Name, ErrorStack> {
@@ -98,7 +99,7 @@ pub(super) fn new_key() -> Result<PKey<Private>, ErrorStack> {
     PKey::from_ec_key(EcKey::generate(&group)?)
 }
 
-/// A certificate that signs others, and itself.
+/// A self-signed certificate that signs others.
 pub(super) fn authority(key: &PKeyRef<Private>, now: Timestamp) -> Result<X509, ErrorStack> {
     let name = subject(None, AUTHORITY_NAME)?;
     let until = now.as_second().saturating_add(i64::from(AUTHORITY_DAYS) * DAY_SECONDS);
@@ -112,7 +113,7 @@ pub(super) fn authority(key: &PKeyRef<Private>, now: Timestamp) -> Result<X509, 
     Ok(builder.build())
 }
 
-/// A certificate that signs nothing. It does not hold longer than the authority.
+/// A certificate that signs nothing. Its validity ends with the authority's at the latest.
 pub(super) fn leaf(
     authority: &X509Ref,
     authority_key: &PKeyRef<Private>,
@@ -134,7 +135,7 @@ pub(super) fn leaf(
     };
     builder.append_extension(usage.build()?)?;
     let context = builder.x509v3_context(Some(authority), None);
-    let service_metrics = SubjectKeyIdentifier::new().build(&context)?;
+    let subject = SubjectKeyIdentifier::new().build(&context)?;
     let issuer = AuthorityKeyIdentifier::new().keyid(true).build(&context)?;
     let names = match holder {
         Holder::Server { names } => {
@@ -149,14 +150,14 @@ pub(super) fn leaf(
         }
         Holder::Client { .. } => None,
     };
-    for extension in [service_metrics, issuer].into_iter().chain(names) {
+    for extension in [subject, issuer].into_iter().chain(names) {
         builder.append_extension(extension)?;
     }
     builder.sign(authority_key, MessageDigest::sha256())?;
     Ok(builder.build())
 }
 
-/// The serial as `openssl x509 -serial` writes it.
+/// The serial number as `openssl x509 -serial` writes it.
 pub(super) fn serial(certificate: &X509Ref) -> Result<String, ErrorStack> {
     Ok(certificate.serial_number().to_bn()?.to_hex_str()?.to_string())
 }
@@ -167,7 +168,7 @@ pub(super) fn unix_seconds(time: &Asn1TimeRef) -> Result<i64, ErrorStack> {
     Ok(i64::from(since.days) * DAY_SECONDS + i64::from(since.secs))
 }
 
-/// The first attribute of that kind in a name, if it can be read.
+/// The first attribute of this kind in a name, if it can be parsed.
 pub(super) fn attribute(name: &X509NameRef, kind: Nid) -> Option<String> {
     let entry = name.entries_by_nid(kind).next()?;
     entry.data().to_string().ok()
@@ -176,7 +177,7 @@ pub(super) fn attribute(name: &X509NameRef, kind: Nid) -> Option<String> {
 fn begin(subject: &X509NameRef, issuer: &X509NameRef, now: Timestamp, until: i64) -> Result<X509Builder, ErrorStack> {
     let since = now.as_second().saturating_sub(CLOCK_SKEW_SECONDS);
     let mut builder = X509::builder()?;
-    // Counted from nought: this is version 3, the one with extensions.
+    // Zero-based: this is version 3, the one with extensions.
     builder.set_version(2)?;
     builder.set_serial_number(&*new_serial()?)?;
     builder.set_subject_name(subject)?;
@@ -186,15 +187,15 @@ fn begin(subject: &X509NameRef, issuer: &X509NameRef, now: Timestamp, until: i64
     Ok(builder)
 }
 
-/// Sixteen octets of which the first bit is nought, for a serial is positive, and the second is one, so that all
-/// serials are written with equally many digits.
+/// Sixteen octets. The first bit is zero, because a serial number is positive, and the second is one, so that all
+/// serial numbers have the same number of digits.
 fn new_serial() -> Result<Asn1Integer, ErrorStack> {
     let mut number = BigNum::new()?;
     number.rand(127, MsbOption::ONE, false)?;
     Asn1Integer::from_bn(&number)
 }
 
-/// From the largest to the smallest; RFC 4514 writes it the other way round.
+/// From the most general to the most specific attribute; RFC 4514 writes them in reverse.
 fn subject(unit: Option<&str>, common_name: &str) -> Result<X509Name, ErrorStack> {
     let mut name = X509Name::builder()?;
     name.append_entry_by_nid(Nid::ORGANIZATIONNAME, ORGANISATION)?;

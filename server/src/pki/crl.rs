@@ -1,5 +1,5 @@
-//! The list of what is revoked: version 2, with a number that only grows. The records say what stands in it, so a
-//! list that is lost, old or altered is simply written again.
+//! The certificate revocation list: version 2, with a number that only increases. It is derived from the records, so a
+//! list that is lost, outdated or modified is simply written again.
 
 use std::path::Path;
 
@@ -17,40 +17,40 @@ use super::error::PkiError;
 use super::files::{self, Lock, Readers};
 use super::record;
 
-/// How long a list holds. Who gets no newer one by then refuses everybody.
+/// The validity of a list. A server without a newer one by then refuses all clients.
 const LIST_SECONDS: i64 = 30 * DAY_SECONDS;
 
-/// RFC 5280 gives a list's number twenty octets.
+/// RFC 5280 limits a list's number to twenty octets.
 const MAX_CRL_NUMBER_OCTETS: i32 = 20;
 
 impl Authority {
-    /// Writes the list if there is none, if less than half of its time is left, or if it does not say what is
-    /// revoked. Returns whether it was written.
+    /// Writes the list if there is none, if less than half of its validity is left, or if it differs from the records.
+    /// Returns whether it was written.
     pub fn refresh_crl(&self, now: Timestamp) -> Result<bool, PkiError> {
         self.refresh_crl_under(&self.lock()?, now)
     }
 
     pub(super) fn refresh_crl_under(&self, lock: &Lock, now: Timestamp) -> Result<bool, PkiError> {
         let revoked = record::read_revoked(self.folder())?;
-        let is_good = self
+        let is_current = self
             .read_crl()?
-            .is_some_and(|list| is_good(&list, &revoked, now).unwrap_or(false));
-        if !is_good {
+            .is_some_and(|list| is_current(&list, &revoked, now).unwrap_or(false));
+        if !is_current {
             self.write_crl_under(lock, now)?;
         }
-        Ok(!is_good)
+        Ok(!is_current)
     }
 
     pub(super) fn write_crl_under(&self, lock: &Lock, now: Timestamp) -> Result<(), PkiError> {
         let revoked = record::read_revoked(self.folder())?;
-        let former = self.read_crl()?;
+        let previous = self.read_crl()?;
         let pem = self
-            .sign_crl(former.as_ref(), &revoked, now)
-            .map_err(PkiError::openssl("sign the list of what is revoked"))?;
+            .sign_crl(previous.as_ref(), &revoked, now)
+            .map_err(PkiError::openssl("sign the certificate revocation list"))?;
         lock.replace(&self.crl_path(), &pem, Readers::Everyone)
     }
 
-    /// The list that is there, if this authority signed it.
+    /// The stored list, if this authority signed it.
     fn read_crl(&self) -> Result<Option<X509Crl>, PkiError> {
         let path: &Path = &self.crl_path();
         let list = files::read(path)?.and_then(|content| X509Crl::from_pem(&content).ok());
@@ -59,14 +59,14 @@ impl Authority {
 
     fn sign_crl(
         &self,
-        former: Option<&X509Crl>,
+        previous: Option<&X509Crl>,
         revoked: &[(String, Timestamp)],
         now: Timestamp,
     ) -> Result<Vec<u8>, ErrorStack> {
         let seconds = now.as_second();
         let mut list = X509CrlBuilder::new()?;
         list.set_issuer_name(self.certificate.subject_name())?;
-        // As in certificates: a clock that is set back a little must not make the list one of the future.
+        // As in certificates: a clock that is set back a little must not put the start of the list into the future.
         list.set_last_update(&*Asn1Time::from_unix(seconds.saturating_sub(CLOCK_SKEW_SECONDS))?)?;
         list.set_next_update(&*Asn1Time::from_unix(seconds.saturating_add(LIST_SECONDS))?)?;
         for (serial, time) in revoked {
@@ -76,20 +76,24 @@ impl Authority {
             list.add_revoked(entry.build())?;
         }
         list.sort()?;
-        // The context of an extension is taken from a certificate that is being made, and there is none here.
+        // OpenSSL takes the context of an extension from a certificate that is being built, and there is none here.
         let blank = X509::builder()?;
         let context = blank.x509v3_context(Some(&self.certificate), None);
         list.append_extension(AuthorityKeyIdentifier::new().keyid(true).build(&context)?)?;
-        list.append_extension(number(&*next_number(former, now)?)?)?;
+        list.append_extension(number(&*next_number(previous, now)?)?)?;
         list.sign(&self.key, MessageDigest::sha256())?;
         list.build()?.to_pem()
     }
 }
 
-/// One more than before, but at least the seconds since 1970: a list that was lost took its number along.
-fn next_number(former: Option<&X509Crl>, now: Timestamp) -> Result<BigNum, ErrorStack> {
+/// The previous number plus one, but at least the seconds since 1970, in case the previous list was lost.
+fn next_number(previous: Option<&X509Crl>, now: Timestamp) -> Result<BigNum, ErrorStack> {
     let mut by_clock = BigNum::from_dec_str(&now.as_second().max(1).to_string())?;
-    if let Some((_, before)) = former.map(|list| list.extension::<CrlNumber>()).transpose()?.flatten() {
+    if let Some((_, before)) = previous
+        .map(|list| list.extension::<CrlNumber>())
+        .transpose()?
+        .flatten()
+    {
         let mut next = before.to_bn()?;
         next.add_word(1)?;
         if next.num_bytes() < MAX_CRL_NUMBER_OCTETS && next > by_clock {
@@ -111,7 +115,7 @@ fn number(number: &BigNumRef) -> Result<X509Extension, ErrorStack> {
     X509Extension::new_from_der(&identifier, false, &*Asn1OctetString::new_from_bytes(&der)?)
 }
 
-fn is_good(list: &X509Crl, revoked: &[(String, Timestamp)], now: Timestamp) -> Result<bool, ErrorStack> {
+fn is_current(list: &X509Crl, revoked: &[(String, Timestamp)], now: Timestamp) -> Result<bool, ErrorStack> {
     let since = unix_seconds(list.last_update())?;
     let until = list.next_update().map(unix_seconds).transpose()?.unwrap_or(i64::MIN);
     let now = now.as_second();

@@ -1,5 +1,5 @@
-//! What has to be there before a server starts: made where it is missing, renewed before it ends. What a person
-//! brought, moved or revoked is left as it is.
+//! Ensures that the certificates for a server's start exist: missing ones are created, expiring ones are renewed. Files
+//! that an operator provided, moved or revoked are left unchanged.
 
 use jiff::Timestamp;
 use openssl::pkey::{PKey, Public};
@@ -12,25 +12,26 @@ use super::files::{Lock, Readers};
 use super::pair::{Files, public_half};
 use super::record::{self, Issued, Record};
 
-/// Enough for a machine that is switched on once a month.
+/// Certificates are renewed this long before they expire, which is enough for a machine that is switched on once a
+/// month.
 const RENEW_SECONDS: i64 = 30 * DAY_SECONDS;
 
-/// What had to be done so that a certificate is there.
+/// What was done to ensure that a certificate exists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ensured {
-    /// There was none.
+    /// It was missing and was created.
     Made,
-    /// It would have ended soon, or lacked a name. The key is the same.
+    /// It was about to expire, or lacked a name, and was renewed with the same key.
     Renewed,
-    /// Nothing.
+    /// It was valid and is unchanged.
     Kept,
-    /// Nothing either: it was revoked, and only a person issues it again.
+    /// It was revoked, so only an operator issues it again.
     Revoked,
 }
 
 impl Authority {
-    /// Sees to it that this host has a certificate with these names, `localhost`, `127.0.0.1` and `::1`. One that
-    /// somebody else signed is left as it is; one of ours that was revoked is set aside, with its key.
+    /// Ensures that this host has a certificate with these names, `localhost`, `127.0.0.1` and `::1`. A certificate of
+    /// another authority is left unchanged; a revoked one of this authority is renamed, with its key.
     pub fn ensure_server(&self, names: &[String], now: Timestamp) -> Result<Ensured, PkiError> {
         let holder = Holder::server(names)?;
         let lock = self.lock()?;
@@ -38,11 +39,11 @@ impl Authority {
         let files = self.server_files();
         let revoked = files.read()?.record(&records).filter(|record| record.is_revoked());
         if let Some(record) = revoked {
-            files.set_aside(&lock, &aside_label(&record.issued))?;
+            files.rename_with_label(&lock, &label(&record.issued))?;
         }
-        let held = files.read()?;
-        if held.certificate.is_some() && held.key.is_none() {
-            return Err(PkiError::KeyGone {
+        let pair = files.read()?;
+        if pair.certificate.is_some() && pair.key.is_none() {
+            return Err(PkiError::KeyMissing {
                 certificate: files.certificate,
                 key: files.key,
             });
@@ -50,20 +51,20 @@ impl Authority {
         self.ensure(&lock, &files, &holder, &records, now)
     }
 
-    /// Sees to it that a client has a certificate, if it never was revoked. Its role is only used for a new one.
+    /// Ensures that a client has a certificate, unless it was revoked. The role is only used for a new certificate.
     pub fn ensure_client(&self, name: &str, role: &str, now: Timestamp) -> Result<Ensured, PkiError> {
         let holder = Holder::client(name, role)?;
         let files = self.client_files(name)?;
         let lock = self.lock()?;
         let records = record::read_all(self.folder())?;
-        let held = files.read()?;
+        let pair = files.read()?;
         let of_name = || records.iter().filter(|record| record.is_of_client(name));
-        let taken_away = match held.record(&records) {
+        let is_revoked = match pair.record(&records) {
             Some(record) => record.is_revoked(),
-            // Files that are gone do not undo it, nor does a key that was not used yet.
-            None => held.certificate.is_none() && of_name().count() > 0 && of_name().all(Record::is_revoked),
+            // Deleting files does not undo a revocation, nor does a key without a certificate.
+            None => pair.certificate.is_none() && of_name().count() > 0 && of_name().all(Record::is_revoked),
         };
-        if taken_away {
+        if is_revoked {
             return Ok(Ensured::Revoked);
         }
         self.ensure(&lock, &files, &holder, &records, now)
@@ -77,17 +78,17 @@ impl Authority {
         records: &[Record],
         now: Timestamp,
     ) -> Result<Ensured, PkiError> {
-        let held = files.read()?;
-        let (public_key, done) = match (&held.certificate, &held.key) {
+        let pair = files.read()?;
+        let (public_key, ensured) = match (&pair.certificate, &pair.key) {
             (Some(certificate), _) if !self.signed(certificate) => return Ok(Ensured::Kept),
-            (Some(certificate), _) if self.is_good(certificate, holder, now)? => return Ok(Ensured::Kept),
+            (Some(certificate), _) if self.is_acceptable(certificate, holder, now)? => return Ok(Ensured::Kept),
             (Some(certificate), _) => (public_key_of(certificate)?, Ensured::Renewed),
             (None, Some(key)) => {
-                let record = held.record(records);
-                if let Some(record) = record.filter(|record| !record.is_revoked() && is_held_by(record, holder))
-                    && self.is_good(&record.certificate, holder, now)?
+                let record = pair.record(records);
+                if let Some(record) = record.filter(|record| !record.is_revoked() && belongs_to(record, holder))
+                    && self.is_acceptable(&record.certificate, holder, now)?
                 {
-                    // Whoever issued it was cut off before the last file.
+                    // A previous issue was interrupted before it wrote the last file.
                     lock.replace(&files.certificate, &pem(&record.certificate)?, Readers::Everyone)?;
                     return Ok(Ensured::Made);
                 }
@@ -95,17 +96,17 @@ impl Authority {
             }
             (None, None) => (public_half(&self.new_key(lock, &files.key)?)?, Ensured::Made),
         };
-        let holder = match &held.certificate {
+        let holder = match &pair.certificate {
             Some(certificate) => with_role_of(certificate, holder)?,
             None => holder.clone(),
         };
         let certificate = self.certify(lock, &public_key, &holder, DEFAULT_DAYS, now)?;
         lock.replace(&files.certificate, &pem(&certificate)?, Readers::Everyone)?;
-        Ok(done)
+        Ok(ensured)
     }
 
-    /// Whether it may stay. A client that was issued for a short time is meant to end, so it does.
-    fn is_good(&self, certificate: &X509Ref, holder: &Holder, now: Timestamp) -> Result<bool, PkiError> {
+    /// Whether the certificate needs no renewal. A client certificate with a short validity is meant to expire.
+    fn is_acceptable(&self, certificate: &X509Ref, holder: &Holder, now: Timestamp) -> Result<bool, PkiError> {
         let read = || {
             Ok((
                 unix_seconds(certificate.not_before())?,
@@ -114,30 +115,30 @@ impl Authority {
         };
         let (since, until) = read().map_err(PkiError::openssl("read a certificate"))?;
         let is_short = until - since < i64::from(DEFAULT_DAYS) * DAY_SECONDS + CLOCK_SKEW_SECONDS;
-        let is_meant_to_end = is_short && matches!(holder, Holder::Client { .. });
+        let may_expire = is_short && matches!(holder, Holder::Client { .. });
         let has_time = until - now.as_second() >= RENEW_SECONDS;
-        Ok((has_time || is_meant_to_end) && holder.is_named_by(certificate))
+        Ok((has_time || may_expire) && holder.is_named_by(certificate))
     }
 }
 
-/// What files are called that had to make room.
-pub(super) fn aside_label(issued: &Issued) -> String {
-    let why = if issued.revoked_at.is_some() {
+/// The label in the name of files that make room for new ones.
+pub(super) fn label(issued: &Issued) -> String {
+    let reason = if issued.revoked_at.is_some() {
         "revoked"
     } else {
         "ended"
     };
-    format!("{why}-{}", issued.serial)
+    format!("{reason}-{}", issued.serial)
 }
 
-fn is_held_by(record: &Record, holder: &Holder) -> bool {
+fn belongs_to(record: &Record, holder: &Holder) -> bool {
     match holder {
         Holder::Server { .. } => record.issued.role.is_none(),
         Holder::Client { name, .. } => record.is_of_client(name.as_str()),
     }
 }
 
-/// A renewed certificate gives no other role than the one before.
+/// A renewed certificate keeps the role of the previous one.
 fn with_role_of(certificate: &X509Ref, holder: &Holder) -> Result<Holder, PkiError> {
     match (holder, Issued::of(certificate, None)?.role) {
         (Holder::Client { name, .. }, Some(role)) => Holder::client(name.as_str(), &role),

@@ -1,220 +1,224 @@
-//! What can go wrong with the authority, each as a sentence that says what to do. Nothing is logged here.
+//! Errors of the certificate authority, each with a remedy. Nothing is logged here.
 
 use std::io;
 use std::path::PathBuf;
 
 use openssl::error::ErrorStack;
 
-/// Why there is no certificate.
+/// An error of the certificate authority.
 #[derive(Debug, thiserror::Error)]
 pub enum PkiError {
-    /// A file or folder that should be readable.
-    #[error("{path} cannot be read; it has to belong to the user who runs this")]
+    /// A file or folder cannot be read.
+    #[error("cannot read {path}; it must belong to the user who runs Watchpost")]
     Read {
-        /// Which.
+        /// The file or folder.
         path: PathBuf,
-        /// Why.
+        /// The I/O error.
         #[source]
         source: io::Error,
     },
-    /// A file or folder that should be writable.
-    #[error(
-        "{path} cannot be written; the folder around it has to be on a local disk and belong to the user who runs this"
-    )]
+    /// A file or folder cannot be written.
+    #[error("cannot write {path}; its folder must be on a local disk and belong to the user who runs Watchpost")]
     Write {
-        /// Which.
+        /// The file or folder.
         path: PathBuf,
-        /// Why.
+        /// The I/O error.
         #[source]
         source: io::Error,
     },
-    /// Another process is in the folder, and it cannot be waited for.
-    #[error("{path} cannot be locked; put it on a local disk, where two processes can keep apart")]
+    /// The folder cannot be locked.
+    #[error("cannot lock {path}; use a folder on a local disk, where locking works")]
     Lock {
-        /// Which.
+        /// The folder.
         path: PathBuf,
-        /// Why.
+        /// The I/O error.
         #[source]
         source: io::Error,
     },
-    /// A file that says something else than it should.
-    #[error("{path} holds no {what}; put it back from a copy, or move it away")]
+    /// A file has other content than expected.
+    #[error("{path} does not contain a {what}; restore it from a backup, or move it to another folder")]
     Malformed {
-        /// Which.
+        /// The file.
         path: PathBuf,
-        /// What it should hold.
+        /// The expected content.
         what: &'static str,
-        /// Why OpenSSL says so, if it was asked.
+        /// OpenSSL's error, if it parsed the file.
         #[source]
         source: Option<ErrorStack>,
     },
-    /// One of the two files of the authority.
+    /// One of the authority's two files is missing.
     #[error(
-        "{folder} holds {there} but no {missing}; put {missing} back, or move the folder away and a new authority is made"
+        "{folder} contains {present} but not {missing}; restore {missing}, or move the folder and Watchpost creates a new authority"
     )]
-    Half {
+    Incomplete {
         /// The folder of the authority.
         folder: PathBuf,
-        /// The file that is there.
-        there: &'static str,
-        /// The file that is not.
+        /// The file that exists.
+        present: &'static str,
+        /// The file that is missing.
         missing: &'static str,
     },
-    /// A certificate with somebody else's key.
-    #[error("{certificate} and {key} do not belong together; put back the one that was changed, or move both away")]
-    Apart {
+    /// The key does not match the certificate.
+    #[error("{certificate} and {key} do not match; restore the one that was changed, or move both")]
+    KeyMismatch {
         /// The certificate.
         certificate: PathBuf,
         /// The key.
         key: PathBuf,
     },
-    /// A certificate with which nothing can be signed.
+    /// The certificate cannot sign others.
     #[error("{path} cannot be used as an authority: {reason}")]
-    NoAuthority {
+    NotAnAuthority {
         /// The certificate.
         path: PathBuf,
-        /// Why not.
+        /// The reason.
         reason: &'static str,
     },
-    /// There is no folder yet, where one is needed.
-    #[error("there is no authority in {folder}; `watchpost certs init` makes one")]
+    /// There is no authority in the folder.
+    #[error("there is no authority in {folder}; create one with `watchpost certs init`")]
     NotMade {
-        /// Where it should be.
+        /// The expected folder.
         folder: PathBuf,
     },
-    /// A folder in which something else lives.
-    #[error("{folder} holds files but neither ca.crt nor ca.key; name a folder that is empty or does not exist")]
+    /// The folder contains other files.
+    #[error("{folder} contains files but neither ca.crt nor ca.key; use a folder that is empty or does not exist")]
     Occupied {
         /// The folder.
         folder: PathBuf,
     },
-    /// A folder that has no name.
-    #[error("{folder} cannot be the folder of an authority; name one by its own name, such as data/pki")]
+    /// The path of the folder does not end in a name.
+    #[error("{folder} cannot be the folder of an authority; use a path that ends in a name, such as data/pki")]
     Unnamed {
-        /// What was given.
+        /// The given path.
         folder: PathBuf,
     },
-    /// The authority changed on disk under a process that runs.
-    #[error("the authority in {folder} is not the one that was opened; start again to use the new one")]
+    /// The authority was replaced on disk while the process runs.
+    #[error("the authority in {folder} was replaced; restart Watchpost to use the new one")]
     Replaced {
         /// The folder.
         folder: PathBuf,
     },
-    /// A key that others may read.
-    #[error("{path} can be read by others; `chmod 600` it, and make a new authority if others were there")]
+    /// Other users can read the key.
+    #[error("other users can read {path}; `chmod 600` it, and create a new authority if the key may have been copied")]
     Exposed {
         /// The key.
         path: PathBuf,
     },
-    /// The authority is too old to sign.
-    #[error("the authority in {folder} ended on {not_after}; move the folder away and a new one is made")]
-    Ended {
+    /// The authority has expired.
+    #[error("the authority in {folder} expired on {not_after}; move the folder and Watchpost creates a new one")]
+    Expired {
         /// The folder.
         folder: PathBuf,
-        /// The day.
+        /// The date of expiry.
         not_after: String,
     },
-    /// A name that could be a path, or would not fit into a certificate.
-    #[error("{name:?} cannot be a {what}; use 1 to 64 of the letters a-z A-Z 0-9 . _ - and do not begin with a dot")]
+    /// The name is unsafe in a path or too long for a certificate.
+    #[error(
+        "{name:?} is not a valid {what}; use 1 to 64 of the characters a-z A-Z 0-9 . _ - and do not start with a dot"
+    )]
     Name {
-        /// What was given.
+        /// The given name.
         name: String,
-        /// Name or role.
+        /// `name` or `role`.
         what: &'static str,
     },
-    /// A name under which no server can be reached.
-    #[error("{name:?} is no DNS name; write it as in localhost or edge-1.example.org")]
+    /// The name is not a DNS name.
+    #[error("{name:?} is not a DNS name; write a name such as localhost or edge-1.example.org")]
     DnsName {
-        /// What was given.
+        /// The given name.
         name: String,
     },
-    /// A certificate for no time, or for too long.
-    #[error("{days} days is not a lifetime for a certificate; give 1 to {most}")]
+    /// The validity is out of range.
+    #[error("{days} days is not a valid certificate lifetime; use 1 to {max}")]
     Days {
-        /// What was given.
+        /// The given number of days.
         days: u32,
-        /// The most.
-        most: u32,
+        /// The maximum.
+        max: u32,
     },
-    /// The name was issued and still holds.
-    #[error("{name} has a certificate until {not_after}, {path}; use that, or `watchpost certs revoke {name}` first")]
+    /// The name has a valid certificate.
+    #[error(
+        "{name} has a certificate that is valid until {not_after}, {path}; use it, or run `watchpost certs revoke {name}` first"
+    )]
     InUse {
         /// The name.
         name: String,
-        /// Until when.
+        /// The date of expiry.
         not_after: String,
-        /// Where it was written.
+        /// The certificate's file.
         path: PathBuf,
     },
-    /// A certificate under a name of ours that somebody else signed.
-    #[error("{path} was not issued by this authority; move it and its key away, or choose another name")]
+    /// Another authority issued the certificate with this file name.
+    #[error("{path} was not issued by this authority; move it and its key, or choose another name")]
     Foreign {
         /// The certificate.
         path: PathBuf,
     },
-    /// The server's certificate without its key.
-    #[error("{certificate} has no key beside it; put {key} back, or move the certificate away and both are made")]
-    KeyGone {
+    /// The key of the server's certificate is missing.
+    #[error("the key of {certificate} is missing; restore {key}, or move the certificate and Watchpost creates both")]
+    KeyMissing {
         /// The certificate.
         certificate: PathBuf,
-        /// Where its key should be.
+        /// The expected file of the key.
         key: PathBuf,
     },
-    /// Nothing was issued under that name or serial.
-    #[error("nothing was issued as {who:?}; `watchpost certs list` shows all names and serials")]
+    /// No certificate was issued with this name or serial number.
+    #[error(
+        "no certificate was issued with the name or serial number {who:?}; `watchpost certs list` shows all of them"
+    )]
     Unknown {
-        /// What was given.
+        /// The given name or serial number.
         who: String,
     },
-    /// It was issued for something else.
+    /// The client has a certificate with another role.
     #[error(
-        "the certificate of {who} has the role {has} and is not renewed as {wanted}; issue that under another name"
+        "the certificate of {who} has the role {has} and is not renewed as {wanted}; issue a certificate under another name"
     )]
     OtherRole {
-        /// Whose.
+        /// The client's name.
         who: String,
-        /// What it is for.
+        /// The role of the certificate.
         has: String,
-        /// What it was to be for.
+        /// The requested role.
         wanted: String,
     },
-    /// It was issued for a short time, or elsewhere.
+    /// The certificate has a short validity, or is of another authority.
     #[error(
-        "the certificate of {who} is not renewed, for it was issued for a short time or by another authority; take its \
-         files away, or choose another name"
+        "the certificate of {who} is not renewed because it was issued for a short time or by another authority; move its \
+         files, or choose another name"
     )]
     NotRenewed {
-        /// Whose.
+        /// The client's name.
         who: String,
     },
-    /// It was revoked, so nothing renews it.
-    #[error("the certificate of {who} was revoked, and is not renewed; `watchpost certs issue` makes a new one")]
+    /// The certificate was revoked.
+    #[error("the certificate of {who} was revoked and is not renewed; issue a new one with `watchpost certs issue`")]
     Revoked {
-        /// Whose.
+        /// The client's name.
         who: String,
     },
-    /// It is revoked already.
-    #[error("{who} is revoked already; the list of what is revoked says so too")]
+    /// The certificate is revoked already.
+    #[error("{who} is revoked already; the certificate revocation list contains it")]
     RevokedAlready {
-        /// What was given.
+        /// The given name or serial number.
         who: String,
     },
-    /// OpenSSL could not do what it always can.
-    #[error("OpenSSL failed to {what}; the machine may be out of memory or its OpenSSL restricted")]
+    /// An OpenSSL operation failed.
+    #[error("OpenSSL failed to {operation}; the machine may be out of memory or its OpenSSL restricted")]
     OpenSsl {
-        /// What it should do.
-        what: &'static str,
-        /// Why it did not.
+        /// The operation.
+        operation: &'static str,
+        /// OpenSSL's error.
         #[source]
         source: ErrorStack,
     },
-    /// What was to be said could not be said.
-    #[error("the answer cannot be written")]
+    /// The output cannot be written.
+    #[error("cannot write the output")]
     Output(#[source] io::Error),
 }
 
 impl PkiError {
-    pub(super) fn openssl(what: &'static str) -> impl FnOnce(ErrorStack) -> Self {
-        move |source| Self::OpenSsl { what, source }
+    pub(super) fn openssl(operation: &'static str) -> impl FnOnce(ErrorStack) -> Self {
+        move |source| Self::OpenSsl { operation, source }
     }
 }

@@ -1,5 +1,5 @@
-//! How files are written, so that each is whole at every instant: one writer at a time, and a file is made under
-//! another name and renamed. What the files say is not known here.
+//! Atomic writes: one writer at a time, and each file is written under a temporary name and renamed, so that it is
+//! complete at every moment. This module does not know the files' content.
 
 use std::ffi::OsString;
 use std::fs::{self, DirBuilder, File, OpenOptions};
@@ -12,27 +12,27 @@ use rustix::io::Errno;
 
 use super::error::PkiError;
 
-/// What a file is called until it is whole. Only who holds the [`Lock`] has such files, so any that the next one
-/// finds belong to nobody.
+/// The prefix of a file that is not complete yet. Only the holder of the [`Lock`] has such files, so those that the
+/// next holder finds are left over.
 const UNFINISHED: &str = ".new-";
 
-/// Who may read a file.
+/// The users who may read a file.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Readers {
-    /// Keys.
+    /// Only the owner, for keys.
     Owner,
-    /// Certificates, which everybody is shown anyway.
+    /// Every user, for certificates, which are public anyway.
     Everyone,
 }
 
-/// The right to write into a folder. It ends with the value, or with the process.
+/// The right to write into a folder. It ends when the value is dropped, or with the process.
 #[derive(Debug)]
 pub(super) struct Lock {
     folder: File,
 }
 
 impl Lock {
-    /// Waits for whoever writes just now. It is the folder itself that is locked, so no file is left over.
+    /// Waits for the current writer. The folder itself is locked, so no lock file is left over.
     pub(super) fn take(folder: &Path) -> Result<Self, PkiError> {
         let file = File::open(folder).map_err(read_error(folder))?;
         loop {
@@ -49,8 +49,8 @@ impl Lock {
         }
     }
 
-    /// Removes what somebody left who was killed while writing.
-    pub(super) fn sweep(&self, folder: &Path) -> Result<(), PkiError> {
+    /// Removes unfinished files of a writer that was killed.
+    pub(super) fn remove_unfinished(&self, folder: &Path) -> Result<(), PkiError> {
         for entry in fs::read_dir(folder).map_err(read_error(folder))? {
             let entry = entry.map_err(read_error(folder))?;
             if entry.file_name().as_encoded_bytes().starts_with(UNFINISHED.as_bytes()) {
@@ -60,41 +60,41 @@ impl Lock {
         Ok(())
     }
 
-    /// Writes a file, whether or not there is one.
+    /// Writes a file, and replaces an existing one.
     pub(super) fn replace(&self, path: &Path, content: &[u8], readers: Readers) -> Result<(), PkiError> {
-        let unfinished = self.write_aside(path, content, readers)?;
+        let unfinished = self.write_unfinished(path, content, readers)?;
         fs::rename(&unfinished, path)
             .and_then(|()| sync_folder_of(path))
             .map_err(write_error(path))
     }
 
-    /// Writes a file that is not there. One that is there stays, and it is an error.
+    /// Writes a file that must not exist.
     pub(super) fn create(&self, path: &Path, content: &[u8], readers: Readers) -> Result<(), PkiError> {
-        let unfinished = self.write_aside(path, content, readers)?;
+        let unfinished = self.write_unfinished(path, content, readers)?;
         self.rename(&unfinished, path).inspect_err(|_| {
-            // The next sweep tries again.
+            // The next writer removes it otherwise.
             let _ = fs::remove_file(&unfinished);
         })
     }
 
-    /// Renames a file to a name that is not taken.
+    /// Renames a file to a name that must not exist.
     pub(super) fn rename(&self, from: &Path, to: &Path) -> Result<(), PkiError> {
         rename_to_free_name(from, to)
             .and_then(|()| sync_folder_of(to))
             .map_err(write_error(to))
     }
 
-    /// Whether it is still the folder of that name.
+    /// Whether the locked folder is still the one at this path.
     pub(super) fn is_of(&self, path: &Path) -> Result<bool, PkiError> {
-        let held = self.folder.metadata().map_err(read_error(path))?;
+        let locked = self.folder.metadata().map_err(read_error(path))?;
         match fs::symlink_metadata(path) {
-            Ok(there) => Ok((there.dev(), there.ino()) == (held.dev(), held.ino())),
+            Ok(current) => Ok((current.dev(), current.ino()) == (locked.dev(), locked.ino())),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
             Err(source) => Err(read_error(path)(source)),
         }
     }
 
-    fn write_aside(&self, path: &Path, content: &[u8], readers: Readers) -> Result<PathBuf, PkiError> {
+    fn write_unfinished(&self, path: &Path, content: &[u8], readers: Readers) -> Result<PathBuf, PkiError> {
         let mode = match readers {
             Readers::Owner => 0o600,
             Readers::Everyone => 0o644,
@@ -116,7 +116,7 @@ impl Lock {
     }
 }
 
-/// Makes a folder that only its owner may enter, unless there is one.
+/// Creates a folder that only its owner may enter, unless it exists.
 pub(super) fn make_folder(path: &Path) -> Result<(), PkiError> {
     match DirBuilder::new().mode(0o700).create(path) {
         Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
@@ -124,7 +124,7 @@ pub(super) fn make_folder(path: &Path) -> Result<(), PkiError> {
     }
 }
 
-/// What a file says; `None` if there is none.
+/// The content of a file; `None` if it does not exist.
 pub(super) fn read(path: &Path) -> Result<Option<Vec<u8>>, PkiError> {
     match fs::read(path) {
         Ok(content) => Ok(Some(content)),
@@ -133,7 +133,7 @@ pub(super) fn read(path: &Path) -> Result<Option<Vec<u8>>, PkiError> {
     }
 }
 
-/// Whether there is nothing in it, or it is not there.
+/// Whether the folder is empty or does not exist.
 pub(super) fn is_empty(folder: &Path) -> Result<bool, PkiError> {
     match fs::read_dir(folder) {
         Ok(mut entries) => Ok(entries.next().is_none()),
@@ -160,7 +160,8 @@ pub(super) fn write_error(path: &Path) -> impl Fn(io::Error) -> PkiError {
 
 fn rename_to_free_name(from: &Path, to: &Path) -> io::Result<()> {
     match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
-        // Some file systems cannot; then it is the lock that keeps others from taking the name in between.
+        // Some file systems do not support it; then only the lock keeps other processes from taking the name in
+        // between.
         Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {
             if fs::symlink_metadata(to).is_ok() {
                 return Err(ErrorKind::AlreadyExists.into());
@@ -171,7 +172,7 @@ fn rename_to_free_name(from: &Path, to: &Path) -> io::Result<()> {
     }
 }
 
-/// Without it a power cut may undo a rename.
+/// Without it, a power failure may undo a rename.
 pub(super) fn sync_folder_of(path: &Path) -> io::Result<()> {
     File::open(folder_of(path))?.sync_all()
 }
@@ -195,8 +196,8 @@ mod tests {
         let path = folder.path().join("key");
         let lock = Lock::take(folder.path()).expect("the lock");
         lock.create(&path, b"first", Readers::Owner).expect("the first");
-        let refused = lock.create(&path, b"second", Readers::Owner).expect_err("refused");
-        assert!(matches!(refused, PkiError::Write { source, .. } if source.kind() == ErrorKind::AlreadyExists));
+        let error = lock.create(&path, b"second", Readers::Owner).expect_err("error");
+        assert!(matches!(error, PkiError::Write { source, .. } if source.kind() == ErrorKind::AlreadyExists));
         assert_eq!(fs::read(&path).expect("the file"), b"first");
         assert_eq!(
             fs::read_dir(folder.path()).expect("the folder").count(),
@@ -212,15 +213,15 @@ mod tests {
     }
 
     #[test]
-    fn what_a_killed_writer_left_is_swept_away_and_nothing_else() {
+    fn only_unfinished_files_of_a_killed_writer_are_removed() {
         let folder = tempfile::tempdir().expect("a folder");
         for name in [".new-admin.key", "admin.key", ".hidden"] {
             fs::write(folder.path().join(name), b"x").expect("written");
         }
         Lock::take(folder.path())
             .expect("the lock")
-            .sweep(folder.path())
-            .expect("swept");
+            .remove_unfinished(folder.path())
+            .expect("removed");
         assert!(!folder.path().join(".new-admin.key").exists());
         assert!(folder.path().join("admin.key").exists());
         assert!(folder.path().join(".hidden").exists());

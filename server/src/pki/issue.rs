@@ -1,41 +1,41 @@
-//! What a person asks for: a certificate for a client, and that one holds no longer.
+//! Commands of an operator: issuing a client certificate, and revoking one.
 
 use jiff::Timestamp;
 
 use super::authority::{Authority, day, pem};
 use super::certificate::{Holder, MAX_DAYS};
-use super::ensure::aside_label;
+use super::ensure::label;
 use super::error::PkiError;
 use super::files::Readers;
 use super::pair::{Files, LoadedPair, public_half};
 use super::record::{self, Issued, Record};
 
 impl Authority {
-    /// Issues a certificate to a client, with a new key. A name that has one which holds is refused; the files of
-    /// one that was revoked or has ended are kept as `NAME.revoked-SERIAL` or `NAME.ended-SERIAL`.
+    /// Issues a certificate to a client, with a new key. It is an error if the name has a valid certificate; the files
+    /// of a revoked or expired one are kept as `NAME.revoked-SERIAL` or `NAME.ended-SERIAL`.
     ///
-    /// A key that waits under that name without ever having had a certificate is used.
+    /// An existing key under that name is used if no certificate was ever issued for it.
     pub fn issue_client(&self, name: &str, role: &str, days: u32, now: Timestamp) -> Result<Issued, PkiError> {
         let holder = Holder::client(name, role)?;
         if !(1..=MAX_DAYS).contains(&days) {
-            return Err(PkiError::Days { days, most: MAX_DAYS });
+            return Err(PkiError::Days { days, max: MAX_DAYS });
         }
         let files = self.client_files(name)?;
         let lock = self.lock()?;
         let records = record::read_all(self.folder())?;
-        let held = files.read()?;
-        let holding = records
+        let pair = files.read()?;
+        let valid = records
             .iter()
             .find(|record| record.is_of_client(name) && record.issued.holds(now));
-        if let Some(record) = holding {
-            // Whoever issued it may have been cut off before the last file.
-            if held.certificate.is_none() && held.key.as_ref().is_some_and(|key| record.has_key(key)) {
+        if let Some(record) = valid {
+            // A previous issue may have been interrupted before it wrote the last file.
+            if pair.certificate.is_none() && pair.key.as_ref().is_some_and(|key| record.has_key(key)) {
                 lock.replace(&files.certificate, &pem(&record.certificate)?, Readers::Everyone)?;
             }
             return Err(in_use(&record.issued, &files));
         }
-        if let Some(former) = self.former(&held, &records, &files, now)? {
-            files.set_aside(&lock, &aside_label(&former))?;
+        if let Some(replaced) = self.replaced(&pair, &records, &files, now)? {
+            files.rename_with_label(&lock, &label(&replaced))?;
         }
         let public_key = match files.read()?.key {
             Some(key) => public_half(&key)?,
@@ -46,28 +46,29 @@ impl Authority {
         Issued::of(&certificate, None)
     }
 
-    /// Revokes all certificates of a client, or the one with a serial, and writes the list that says so. The files
-    /// stay where they are, so that their holder is refused with a reason and not for want of a file.
+    /// Revokes all certificates of a client, or the one with this serial number, and writes the revocation list. The
+    /// files stay, so that the client is refused with a reason and not because a file is missing.
     pub fn revoke(&self, who: &str, now: Timestamp) -> Result<Vec<Issued>, PkiError> {
         let lock = self.lock()?;
         let records = record::read_all(self.folder())?;
-        let mut meant: Vec<_> = records.iter().filter(|record| record.is_of_client(who)).collect();
-        if meant.is_empty() {
+        let mut selected: Vec<_> = records.iter().filter(|record| record.is_of_client(who)).collect();
+        if selected.is_empty() {
             let serial = who.replace(':', "").to_ascii_uppercase();
-            meant = records.iter().filter(|record| record.issued.serial == serial).collect();
+            selected = records.iter().filter(|record| record.issued.serial == serial).collect();
         }
-        if meant.is_empty() {
+        if selected.is_empty() {
             return Err(PkiError::Unknown { who: who.to_owned() });
         }
         let mut revoked = Vec::new();
-        for record in meant.into_iter().filter(|record| !record.is_revoked()) {
+        for record in selected.into_iter().filter(|record| !record.is_revoked()) {
             record::revoke(&lock, self.folder(), &record.issued.serial, now)?;
             revoked.push(Issued {
                 revoked_at: Some(now),
                 ..record.issued.clone()
             });
         }
-        // Also if nothing was to be done, for whoever revoked it may have been cut off before the list.
+        // Also if nothing was revoked, because a previous revocation may have been interrupted before it wrote the
+        // list.
         self.refresh_crl_under(&lock, now)?;
         if revoked.is_empty() {
             return Err(PkiError::RevokedAlready { who: who.to_owned() });
@@ -75,21 +76,21 @@ impl Authority {
         Ok(revoked)
     }
 
-    /// What has to make room; nothing of it holds any more. A certificate that is ours but was never recorded is
-    /// one of a folder that was put together from copies, and it still counts.
-    fn former(
+    /// The certificate that makes room, which must not be valid any more. A certificate of this authority without a
+    /// record belongs to a folder that was restored from copies, and still counts.
+    fn replaced(
         &self,
-        held: &LoadedPair,
+        pair: &LoadedPair,
         records: &[Record],
         files: &Files,
         now: Timestamp,
     ) -> Result<Option<Issued>, PkiError> {
-        if let Some(record) = held.record(records)
+        if let Some(record) = pair.record(records)
             && !record.issued.holds(now)
         {
             return Ok(Some(record.issued.clone()));
         }
-        let Some(certificate) = &held.certificate else {
+        let Some(certificate) = &pair.certificate else {
             return Ok(None);
         };
         if !self.signed(certificate) {

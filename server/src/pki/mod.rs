@@ -1,10 +1,11 @@
-//! The development authority issues and revokes the certificates of the server and of its clients, for development and
-//! for small private installations, and a kill in the middle of anything leaves a folder that is whole. It is one folder
-//! on one machine; it serves nothing, has no clock, and the server needs none of it where certificates come from
-//! elsewhere.
+//! The development certificate authority: it issues and revokes the certificates of the server and its clients, for
+//! development and small private installations. It is one folder on one machine, and an interruption at any point
+//! leaves it consistent. It serves nothing and has no clock, and a server with certificates from elsewhere does not
+//! need it.
 //!
-//! In the folder stand `ca.crt`, `ca.key`, `server.crt`, `server.key`, `clients/NAME.crt`, `clients/NAME.key`,
-//! `crl.pem`, and in `issued/` what was issued and revoked. Each `.crt` holds one certificate, without the authority's.
+//! The folder contains `ca.crt`, `ca.key`, `server.crt`, `server.key`, `clients/NAME.crt`, `clients/NAME.key`,
+//! `crl.pem`, and the records of issued and revoked certificates in `issued/`. Each `.crt` contains one certificate,
+//! without the authority's.
 
 mod authority;
 mod certificate;
@@ -31,16 +32,16 @@ pub use error::PkiError;
 pub use pair::Files;
 pub use record::Issued;
 
-/// What the folder is called within the folder of all data.
+/// The name of the folder within the data folder.
 pub const FOLDER: &str = "pki";
 
-/// The clients that are made for a start, each with the role of its name.
+/// The clients that are created at startup; the role of each has the same name.
 pub const DEFAULT_CLIENTS: [&str; 4] = ["admin", "user", "reader", "agent"];
 
-/// All that a server without any settings needs: the authority, a certificate for this host, one client for each
-/// role, and a list of what is revoked. What is there already is used.
+/// Creates everything that a server without configured certificates needs: the authority, a certificate for this host,
+/// one client for each role, and a revocation list. Existing files are used.
 ///
-/// A host may have a name that no certificate can carry; the server is reached as `localhost` then.
+/// If the host's name is not valid in a certificate, the server can only be reached as `localhost`.
 pub fn prepare(folder: &Path, hostname: &str, now: Timestamp) -> Result<Authority, PkiError> {
     let authority = Authority::open_or_create(folder, now)?;
     let hostname = names::DnsName::parse(hostname).is_ok().then(|| hostname.to_owned());

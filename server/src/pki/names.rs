@@ -1,12 +1,12 @@
-//! What a certificate may say about who holds it. A name that exists is safe in a path and in a certificate; whether
-//! it was issued already is not known here.
+//! Names in certificates. A valid name is safe in a path and in a certificate. This module does not know which names
+//! were issued.
 
 use std::fmt;
 use std::net::IpAddr;
 
 use super::error::PkiError;
 
-/// As much as a common name or a unit of an organisation may hold (RFC 5280, appendix A).
+/// The maximum length of a common name or organizational unit (RFC 5280, appendix A).
 const MAX_NAME_CHARS: usize = 64;
 
 /// The name or the role of a client.
@@ -15,19 +15,19 @@ pub(super) struct Name(String);
 
 impl Name {
     pub(super) fn parse(name: &str) -> Result<Self, PkiError> {
-        Self::checked(name, "name")
+        Self::validated(name, "name")
     }
 
     pub(super) fn parse_role(role: &str) -> Result<Self, PkiError> {
-        Self::checked(role, "role")
+        Self::validated(role, "role")
     }
 
     pub(super) fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// A file that begins with a dot is one that is being written, so no name does.
-    fn checked(name: &str, what: &'static str) -> Result<Self, PkiError> {
+    /// A leading dot marks a file that is not complete yet, so names must not start with one.
+    fn validated(name: &str, what: &'static str) -> Result<Self, PkiError> {
         let legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
         if (1..=MAX_NAME_CHARS).contains(&name.len()) && !name.starts_with('.') && name.bytes().all(legal) {
             Ok(Self(name.to_owned()))
@@ -46,12 +46,12 @@ impl fmt::Display for Name {
     }
 }
 
-/// A name under which a server is reached, in small letters.
+/// A DNS name of a server, in lower case.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct DnsName(String);
 
 impl DnsName {
-    /// Underscores are no part of a host's name by the book, but in names of containers they are common.
+    /// Underscores are not allowed in host names by the standard, but they are common in names of containers.
     pub(super) fn parse(name: &str) -> Result<Self, PkiError> {
         let legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
         let is_label = |label: &str| {
@@ -102,15 +102,15 @@ mod tests {
             too_long.as_str(),
         ];
         for bad in bad {
-            let refused = Name::parse(bad).expect_err("refused").to_string();
-            assert!(refused.contains("1 to 64"), "{bad:?}: {refused}");
+            let error = Name::parse(bad).expect_err("error").to_string();
+            assert!(error.contains("1 to 64"), "{bad:?}: {error}");
         }
-        let refused = Name::parse_role("a,OU=admin").expect_err("refused").to_string();
-        assert!(refused.contains("be a role"), "{refused}");
+        let error = Name::parse_role("a,OU=admin").expect_err("error").to_string();
+        assert!(error.contains("valid role"), "{error}");
     }
 
     #[test]
-    fn a_dns_name_is_one_that_a_resolver_would_take() {
+    fn a_dns_name_is_valid_for_a_resolver() {
         for (good, kept) in [
             ("localhost", "localhost"),
             ("Edge-1.Example.ORG", "edge-1.example.org"),

@@ -1,4 +1,4 @@
-//! A certificate and its key as two files, and what may be found there. What should be there is for others to say.
+//! A certificate and its key as two files. This module reads what is there; callers decide what should be there.
 
 use std::path::{Path, PathBuf};
 
@@ -10,12 +10,12 @@ use super::error::PkiError;
 use super::files::{self, Lock};
 use super::record::Record;
 
-/// Where a certificate and its key are, or would be.
+/// The paths of a certificate and its key, which may not exist.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Files {
-    /// The certificate, in PEM form.
+    /// The certificate in PEM format.
     pub certificate: PathBuf,
-    /// Its key, in PEM form (PKCS #8), for its owner only.
+    /// The key in PEM format (PKCS #8), readable by its owner only.
     pub key: PathBuf,
 }
 
@@ -27,33 +27,33 @@ impl Files {
         }
     }
 
-    /// What there is of the two. They belong together if both are there.
+    /// Reads the existing ones of the two files. If both exist, they must match.
     pub(super) fn read(&self) -> Result<LoadedPair, PkiError> {
-        let held = LoadedPair {
+        let pair = LoadedPair {
             certificate: read_certificate(&self.certificate)?,
             key: read_key(&self.key)?,
         };
-        if let (Some(certificate), Some(key)) = (&held.certificate, &held.key) {
+        if let (Some(certificate), Some(key)) = (&pair.certificate, &pair.key) {
             check_pair(certificate, key, self)?;
         }
-        Ok(held)
+        Ok(pair)
     }
 
-    /// Keeps the two under another name, so that theirs is free: `admin.revoked-6F1B…`. The key goes first: a key
-    /// without a certificate would be taken for one that still waits for its own.
-    pub(super) fn set_aside(&self, lock: &Lock, label: &str) -> Result<(), PkiError> {
+    /// Renames the two files, such as to `admin.revoked-6F1B…`, so that their names are free. The key is renamed first,
+    /// because a key without a certificate would be treated as one whose certificate is not issued yet.
+    pub(super) fn rename_with_label(&self, lock: &Lock, label: &str) -> Result<(), PkiError> {
         for path in [&self.key, &self.certificate] {
             if path.exists() {
                 let stem = path.file_stem().unwrap_or_default().to_string_lossy();
-                let ending = path.extension().unwrap_or_default().to_string_lossy();
-                lock.rename(path, &path.with_file_name(format!("{stem}.{label}.{ending}")))?;
+                let extension = path.extension().unwrap_or_default().to_string_lossy();
+                lock.rename(path, &path.with_file_name(format!("{stem}.{label}.{extension}")))?;
             }
         }
         Ok(())
     }
 }
 
-/// What there is of a certificate and its key.
+/// The existing ones of a certificate and its key.
 #[derive(Debug, Default)]
 pub(super) struct LoadedPair {
     pub(super) certificate: Option<X509>,
@@ -61,8 +61,8 @@ pub(super) struct LoadedPair {
 }
 
 impl LoadedPair {
-    /// What was issued that is here: the certificate, or else one for the key. Of those one that is not revoked is
-    /// meant, and the last one to end.
+    /// The record of the certificate, or of the latest certificate for the key that is not revoked; otherwise the
+    /// latest revoked one.
     pub(super) fn record<'r>(&self, records: &'r [Record]) -> Option<&'r Record> {
         if let Some(certificate) = &self.certificate {
             let serial = serial(certificate).ok()?;
@@ -90,7 +90,7 @@ pub(super) fn read_key(path: &Path) -> Result<Option<PKey<Private>>, PkiError> {
     let Some(content) = files::read(path)? else {
         return Ok(None);
     };
-    // With an empty passphrase, for OpenSSL would ask at the terminal for the one of an encrypted key.
+    // The empty passphrase keeps OpenSSL from prompting at the terminal for the passphrase of an encrypted key.
     let key = PKey::private_key_from_pem_passphrase(&content, b"").map_err(|source| PkiError::Malformed {
         path: path.to_owned(),
         what: "key without a passphrase",
@@ -100,13 +100,13 @@ pub(super) fn read_key(path: &Path) -> Result<Option<PKey<Private>>, PkiError> {
 }
 
 pub(super) fn check_pair(certificate: &X509, key: &PKey<Private>, files: &Files) -> Result<(), PkiError> {
-    let belongs = certificate
+    let matches = certificate
         .public_key()
-        .is_ok_and(|service_metrics| service_metrics.public_eq(key));
-    if belongs {
+        .is_ok_and(|public_key| public_key.public_eq(key));
+    if matches {
         Ok(())
     } else {
-        Err(PkiError::Apart {
+        Err(PkiError::KeyMismatch {
             certificate: files.certificate.clone(),
             key: files.key.clone(),
         })

@@ -1,5 +1,6 @@
-//! What was issued and what was revoked, as files that are only ever added: `issued/SERIAL.crt` is written before its
-//! holder gets the certificate, `issued/SERIAL.revoked` before anybody is told. The files under `clients/` may go away.
+//! Records of issued and revoked certificates, as files that are only added: `issued/SERIAL.crt` is written before the
+//! holder gets the certificate, and `issued/SERIAL.revoked` before a revocation is reported. The files under `clients/`
+//! may be deleted.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -15,25 +16,25 @@ use super::certificate::{attribute, serial, unix_seconds};
 use super::error::PkiError;
 use super::files::{self, Lock, Readers};
 
-/// A certificate that was issued.
+/// An issued certificate.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Issued {
     /// The common name.
     pub name: String,
-    /// What its holder may do; `None` for a server.
+    /// The client's role; `None` for a server.
     pub role: Option<String>,
-    /// The serial in hexadecimal, as OpenSSL writes it.
+    /// The serial number in hexadecimal, as OpenSSL writes it.
     pub serial: String,
-    /// When it ends.
+    /// The time of expiry.
     #[serde(serialize_with = "as_text")]
     pub not_after: Timestamp,
-    /// When it was revoked.
+    /// The time of the revocation.
     #[serde(serialize_with = "as_text_or_null")]
     pub revoked_at: Option<Timestamp>,
 }
 
 impl Issued {
-    /// Whether it has neither ended nor been revoked.
+    /// Whether the certificate is neither expired nor revoked.
     pub fn holds(&self, now: Timestamp) -> bool {
         self.revoked_at.is_none() && self.not_after > now
     }
@@ -55,7 +56,7 @@ impl Issued {
     }
 }
 
-/// A certificate that was issued, with all that it says.
+/// An issued certificate with its full content.
 #[derive(Clone, Debug)]
 pub(super) struct Record {
     pub(super) issued: Issued,
@@ -74,20 +75,20 @@ impl Record {
     pub(super) fn has_key<T: HasPublic>(&self, key: &PKeyRef<T>) -> bool {
         self.certificate
             .public_key()
-            .is_ok_and(|service_metrics| service_metrics.public_eq(key))
+            .is_ok_and(|public_key| public_key.public_eq(key))
     }
 }
 
-/// The folder of records.
+/// The folder of the records.
 pub(super) fn folder(authority: &Path) -> PathBuf {
     authority.join("issued")
 }
 
-/// All that was issued, by name, the one that ends first before the others.
+/// All records, ordered by name and expiry.
 pub(super) fn read_all(authority: &Path) -> Result<Vec<Record>, PkiError> {
     let mut records = Vec::new();
     for path in recorded(authority, "crt")? {
-        // It was listed a moment ago, and records are never removed.
+        // The file may only be missing if it was deleted just now, and records are never removed.
         let Some(content) = files::read(&path)? else { continue };
         let certificate = X509::from_pem(&content).map_err(|source| PkiError::Malformed {
             path: path.clone(),
@@ -111,7 +112,7 @@ pub(super) fn read_all(authority: &Path) -> Result<Vec<Record>, PkiError> {
     Ok(records)
 }
 
-/// Serials that were revoked, with the time. A certificate's record is not needed for that.
+/// The revoked serial numbers with the time of revocation. This works without the certificates' records.
 pub(super) fn read_revoked(authority: &Path) -> Result<Vec<(String, Timestamp)>, PkiError> {
     let mut revoked = Vec::new();
     for path in recorded(authority, "revoked")? {
@@ -129,13 +130,13 @@ pub(super) fn add(lock: &Lock, authority: &Path, serial: &str, pem: &[u8]) -> Re
     lock.create(&path, pem, Readers::Everyone)
 }
 
-/// The earliest time stays.
+/// An earlier revocation is not overwritten.
 pub(super) fn revoke(lock: &Lock, authority: &Path, serial: &str, now: Timestamp) -> Result<(), PkiError> {
     let path = folder(authority).join(format!("{serial}.revoked"));
     lock.create(&path, format!("{now}\n").as_bytes(), Readers::Everyone)
 }
 
-fn recorded(authority: &Path, ending: &str) -> Result<Vec<PathBuf>, PkiError> {
+fn recorded(authority: &Path, extension: &str) -> Result<Vec<PathBuf>, PkiError> {
     let folder = folder(authority);
     let entries = match fs::read_dir(&folder) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -144,12 +145,12 @@ fn recorded(authority: &Path, ending: &str) -> Result<Vec<PathBuf>, PkiError> {
     let mut paths = Vec::new();
     for entry in entries {
         let path = entry.map_err(files::read_error(&folder))?.path();
-        // A file that is being written has a dot in front.
+        // An unfinished file starts with a dot.
         let is_serial = path
             .file_stem()
             .and_then(OsStr::to_str)
             .is_some_and(|stem| !stem.is_empty() && stem.bytes().all(|byte| byte.is_ascii_hexdigit()));
-        if is_serial && path.extension() == Some(OsStr::new(ending)) {
+        if is_serial && path.extension() == Some(OsStr::new(extension)) {
             paths.push(path);
         }
     }

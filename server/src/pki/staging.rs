@@ -1,5 +1,5 @@
-//! How a folder is made all at once: beside where it belongs, by one process at a time, and then renamed. What is put
-//! into it is not known here.
+//! Creates a folder atomically: one process at a time fills it under a temporary name and renames it. This module does
+//! not know its content.
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use super::error::PkiError;
 use super::files::{Lock, folder_of, make_folder, read_error, sync_folder_of, write_error};
 
-/// A folder that is made beside the one that it is to become, by one process at a time.
+/// A folder under a temporary name next to its final path, used by one process at a time.
 #[derive(Debug)]
 pub(super) struct StagingDir {
     path: PathBuf,
@@ -19,7 +19,7 @@ pub(super) struct StagingDir {
 }
 
 impl StagingDir {
-    /// Waits for whoever makes the folder just now; look whether it is there before making it.
+    /// Waits for another process that creates the same folder; check whether the folder exists before filling it.
     pub(super) fn take(folder: &Path) -> Result<Self, PkiError> {
         let unnamed = || PkiError::Unnamed {
             folder: folder.to_owned(),
@@ -32,8 +32,8 @@ impl StagingDir {
             .mode(0o700)
             .create(parent)
             .map_err(write_error(parent))?;
-        // A link or a file of that name is none of ours, and we would wait for it to become a folder.
-        if fs::symlink_metadata(&path).is_ok_and(|there| !there.is_dir()) {
+        // A link or a file with the temporary name is removed, because it would never become a folder.
+        if fs::symlink_metadata(&path).is_ok_and(|metadata| !metadata.is_dir()) {
             fs::remove_file(&path).map_err(write_error(&path))?;
         }
         loop {
@@ -42,7 +42,7 @@ impl StagingDir {
                 Err(PkiError::Read { source, .. }) if source.kind() == ErrorKind::NotFound => continue,
                 other => other?,
             };
-            // While we waited it may have been renamed into place or removed, and the lock is of no use then.
+            // While this process waited, the folder may have been renamed or removed; then the lock is useless.
             if lock.is_of(&path)? {
                 empty(&path)?;
                 return Ok(Self {
@@ -62,10 +62,10 @@ impl StagingDir {
         &self.lock
     }
 
-    /// Puts the folder where it belongs, all at once. An empty folder there is replaced, any other is an error.
+    /// Moves the folder to its final path atomically. An empty folder there is replaced; any other is an error.
     pub(super) fn place(mut self, folder: &Path) -> Result<(), PkiError> {
         File::open(&self.path)
-            .and_then(|aside| aside.sync_all())
+            .and_then(|staging| staging.sync_all())
             .map_err(write_error(&self.path))?;
         fs::rename(&self.path, folder).map_err(write_error(folder))?;
         self.placed = true;
@@ -74,10 +74,10 @@ impl StagingDir {
 }
 
 impl Drop for StagingDir {
-    /// Still under the lock, for fields are dropped after this.
+    /// The lock is still held here, because fields are dropped after this.
     fn drop(&mut self) {
         if !self.placed {
-            // The next one who takes it empties it anyway.
+            // The next process that uses it empties it anyway.
             let _ = fs::remove_dir_all(&self.path);
         }
     }
@@ -105,20 +105,23 @@ mod tests {
     use crate::pki::files::is_empty;
 
     #[test]
-    fn a_folder_aside_leaves_nothing_when_it_is_not_placed() {
+    fn a_staging_folder_that_is_not_placed_is_removed() {
         let parent = tempfile::tempdir().expect("a folder");
         let folder = parent.path().join("pki");
         let left_over = parent.path().join(".pki.new");
         fs::create_dir_all(left_over.join("clients")).expect("made");
         fs::write(left_over.join("ca.key"), b"half a k").expect("written");
-        let aside = StagingDir::take(&folder).expect("taken");
-        assert!(is_empty(aside.path()).expect("readable"), "what was left over is gone");
-        drop(aside);
+        let staging = StagingDir::take(&folder).expect("taken");
+        assert!(
+            is_empty(staging.path()).expect("readable"),
+            "left-over files are removed"
+        );
+        drop(staging);
         assert!(is_empty(parent.path()).expect("readable"));
     }
 
     #[test]
-    fn a_folder_aside_does_not_replace_one_with_something_in_it() {
+    fn a_staging_folder_does_not_replace_a_folder_that_is_not_empty() {
         let parent = tempfile::tempdir().expect("a folder");
         let folder = parent.path().join("pki");
         fs::create_dir(&folder).expect("made");
@@ -132,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_folder_is_not_waited_for() {
+    fn a_path_that_is_not_a_folder_is_not_waited_for() {
         let parent = tempfile::tempdir().expect("a folder");
         let folder = parent.path().join("pki");
         let in_the_way = parent.path().join(".pki.new");
@@ -142,14 +145,14 @@ mod tests {
         drop(StagingDir::take(&folder).expect("taken"));
         fs::write(&in_the_way, b"x").expect("written");
         drop(StagingDir::take(&folder).expect("taken"));
-        assert!(parent.path().exists(), "what a link leads to is left alone");
+        assert!(parent.path().exists(), "the target of a link is not changed");
     }
 
     #[test]
     fn a_folder_without_a_name_is_refused() {
         for folder in ["/", "..", "a/.."] {
-            let refused = StagingDir::take(Path::new(folder)).expect_err("refused");
-            assert!(matches!(refused, PkiError::Unnamed { .. }), "{folder}");
+            let error = StagingDir::take(Path::new(folder)).expect_err("error");
+            assert!(matches!(error, PkiError::Unnamed { .. }), "{folder}");
         }
     }
 }

@@ -173,7 +173,7 @@ impl Quarantine {
         let digest = failing.digest.map(|digest| digest.to_string()).unwrap_or_default();
         match self.quarantine(failing, why).await {
             Ok(QuarantineOutcome::Quarantined) => {
-                self.0.service_metrics.inc_quarantined(rule);
+                self.0.service_metrics.inc_rules_quarantined(rule);
                 log::error!(rule, digest, reason = why; "rule failed too often and was quarantined; the last good version is active again");
             }
             Ok(QuarantineOutcome::LastResort) => {
@@ -231,7 +231,7 @@ impl Quarantine {
             before,
             action: AuditAction::Quarantined,
             actor: &Actor {
-                by: AuditActor::ourselves(),
+                by: AuditActor::watchpost(),
                 identity: None,
                 break_glass: false,
             },

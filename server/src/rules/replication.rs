@@ -76,7 +76,7 @@ impl Replication {
             let received = match (now >= not_before).then(|| listener.take()).flatten() {
                 None => Notifications::default(),
                 Some(mut listening) => {
-                    let polled_listener = tasks::block(move || (listening.heard(), listening)).await;
+                    let polled_listener = tasks::block(move || (listening.poll(), listening)).await;
                     let result = polled_listener.map(|(result, same)| {
                         listener = Some(same);
                         result

@@ -125,11 +125,10 @@ impl ShadowQueue {
                 decision: Some(other),
                 took,
             };
-            let active_decision = job.decision;
+            let actual = job.decision;
             decisions.differed(ShadowDifference {
                 would,
-                counted: active_decision,
-            });
+                counted: actual });
         }
     }
 

@@ -1,5 +1,5 @@
-//! Work chunks: what workers report, what others read, and what the collector counts. Which change of status is legal
-//! is told by [`Status`], whoever asks for it.
+//! Work chunks: reports from workers, queries, and the counts for the collector. [`Status`] defines which changes of
+//! status are legal for every caller.
 
 use diesel::backend::Backend;
 use diesel::deserialize::{self, FromSql, FromSqlRow};
@@ -11,27 +11,27 @@ use utoipa::ToSchema;
 use super::connection::{Connection, on};
 use super::{Store, StoreError};
 
-/// Where a chunk stands. The words are those of the table.
+/// The status of a chunk; the texts are those of the table.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[schema(as = ChunkStatus)]
 #[serde(rename_all = "lowercase")]
 pub enum Status {
-    /// Nobody works on it yet.
+    /// The chunk is not assigned yet.
     #[default]
     Pending,
-    /// Somebody does.
+    /// A worker processes the chunk.
     Processing,
-    /// It is done.
+    /// The chunk is done.
     Completed,
-    /// It could not be done.
+    /// Processing the chunk failed.
     Failed,
 }
 
 impl Status {
-    /// All of them.
+    /// All statuses.
     pub const ALL: [Self; 4] = [Self::Pending, Self::Processing, Self::Completed, Self::Failed];
 
-    /// As the table has it.
+    /// The text in the table.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Pending => "pending",
@@ -41,7 +41,7 @@ impl Status {
         }
     }
 
-    /// What a chunk that stands here may become. Staying is always legal, so that a report may be sent twice.
+    /// The legal next statuses. Keeping the current status is always legal, so that a report can be repeated.
     pub const fn next(self) -> &'static [Self] {
         match self {
             Self::Pending => &[Self::Processing, Self::Failed],
@@ -55,164 +55,164 @@ impl Status {
         self.next().is_empty()
     }
 
-    /// Whether becoming this means that it is tried once more.
+    /// Whether this change of status is a retry.
     fn tries_again(self, next: Self) -> bool {
         matches!((self, next), (Self::Failed, _) | (Self::Processing, Self::Pending)) && self != next
     }
 
-    fn of_word(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|status| status.as_str() == word)
+    fn of_text(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|status| status.as_str() == text)
     }
 }
 
-/// Which images a chunk is about.
+/// The range of images of a chunk.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ImageRange {
-    /// The first.
+    /// The first image.
     pub start: i64,
-    /// The last.
+    /// The last image.
     pub end: i64,
 }
 
-/// A chunk that a worker tells of.
+/// A chunk that a worker reports.
 #[derive(Clone, Debug, PartialEq, Deserialize, ToSchema)]
 #[schema(as = ChunkReport)]
 #[serde(deny_unknown_fields)]
 pub struct Report {
-    /// Of which job.
+    /// The job's number.
     pub job_id: i32,
-    /// Which of its chunks.
+    /// The chunk's index within its job.
     pub chunk_index: i32,
-    /// Where it stands.
+    /// The chunk's status; `pending` by default.
     #[serde(default)]
     pub status: Status,
-    /// From 0 to 10; 5, if it is not told.
-    #[serde(default = "usual_priority")]
+    /// The priority, from 0 to 10; 5 by default.
+    #[serde(default = "default_priority")]
     pub priority: i32,
-    /// Which images.
+    /// The images of the chunk.
     pub image_range: ImageRange,
-    /// Who works on it.
+    /// The worker's task that processes the chunk.
     #[serde(default)]
     pub task_id: Option<String>,
-    /// Why it failed.
+    /// The reason of a failure.
     #[serde(default)]
     pub error_message: Option<String>,
 }
 
-const fn usual_priority() -> i32 {
+const fn default_priority() -> i32 {
     5
 }
 
-/// What changes about a chunk. What is not told stays.
+/// A change to a chunk. Fields that are not given keep their value.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, ToSchema)]
 #[schema(as = ChunkChange)]
 #[serde(deny_unknown_fields)]
 pub struct Change {
-    /// Where it stands now.
+    /// The new status.
     pub status: Option<Status>,
-    /// Its priority.
+    /// The new priority, from 0 to 10.
     pub priority: Option<i32>,
-    /// Who works on it.
+    /// The worker's task that processes the chunk.
     pub task_id: Option<String>,
-    /// Why it failed.
+    /// The reason of a failure.
     pub error_message: Option<String>,
 }
 
-/// A chunk as it is kept.
+/// A stored chunk.
 #[derive(Clone, Debug, PartialEq, QueryableByName, Serialize, ToSchema)]
 pub struct Chunk {
-    /// By what it is changed.
+    /// The id by which the chunk is read and changed.
     #[diesel(sql_type = BigInt)]
     pub id: i64,
-    /// Of which job.
+    /// The job's number.
     #[diesel(sql_type = BigInt)]
     pub job_id: i64,
-    /// Which of its chunks.
+    /// The chunk's index within its job.
     #[diesel(sql_type = BigInt)]
     pub chunk_index: i64,
-    /// Where it stands.
+    /// The chunk's status: `pending`, `processing`, `completed` or `failed`.
     #[diesel(sql_type = Text)]
     pub status: String,
-    /// From 0 to 10.
+    /// The priority, from 0 to 10.
     #[diesel(sql_type = BigInt)]
     pub priority: i64,
-    /// Which images.
+    /// The images of the chunk.
     #[diesel(sql_type = Text, deserialize_as = JsonOrText)]
     pub image_range: serde_json::Value,
-    /// Why it failed.
+    /// The reason of the last failure.
     #[diesel(sql_type = Nullable<Text>)]
     pub error_message: Option<String>,
-    /// How often it was tried again.
+    /// The number of retries.
     #[diesel(sql_type = BigInt)]
     pub retry_count: i64,
-    /// Who works on it.
+    /// The worker's task that processes the chunk.
     #[diesel(sql_type = Nullable<Text>)]
     pub task_id: Option<String>,
-    /// When it was reported, in milliseconds since 1970 (UTC).
+    /// When the chunk was first reported, in milliseconds since 1970 (UTC).
     #[diesel(sql_type = BigInt)]
     pub created_ms: i64,
-    /// When it changed last, in milliseconds since 1970 (UTC).
+    /// When the chunk last changed, in milliseconds since 1970 (UTC).
     #[diesel(sql_type = BigInt)]
     pub updated_ms: i64,
 }
 
-/// JSON of somebody else's table, where it may be anything; what is no JSON is a text.
+/// JSON of a table that another program may own, where a value may be anything; invalid JSON is read as text.
 #[derive(Debug, FromSqlRow)]
 struct JsonOrText(serde_json::Value);
 
-/// What came of a change.
+/// The result of a change.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ChunkChange {
-    /// It is as it was asked for.
+    /// The chunk is as requested.
     Done(Chunk),
-    /// There is no such chunk.
+    /// No chunk has this id.
     Missing,
-    /// From where it stands it cannot become that.
+    /// The requested status is not a legal next status.
     Illegal {
-        /// Where it stands.
+        /// The chunk's status.
         current: String,
     },
-    /// Where it stands is final, and what is known of it stays.
+    /// The chunk's status is final, so nothing about it can be changed.
     Final {
-        /// Where it stands.
+        /// The chunk's status.
         current: String,
     },
 }
 
-/// Which chunks somebody wants to see.
+/// Selects chunks.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ChunkFilter {
-    /// Only those that stand there.
+    /// Only chunks with this status.
     pub status: Option<Status>,
-    /// Only those of this job.
+    /// Only chunks of this job.
     pub job: Option<i64>,
-    /// Only those with a greater id.
+    /// Only chunks with a greater id.
     pub after: i64,
-    /// At most so many.
-    pub most: i64,
+    /// The maximum number of chunks.
+    pub limit: i64,
 }
 
-/// What there is of chunks.
+/// The counts of chunks.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, ToSchema)]
 #[schema(as = ChunkSummary)]
 pub struct Summary {
-    /// When it was counted, in milliseconds since 1970 (UTC), by the database's clock.
+    /// The time of the count, in milliseconds since 1970 (UTC), by the database's clock.
     pub as_of_ms: i64,
-    /// How many stand where, every status told.
+    /// The number of chunks in each status, including zeros.
     pub by_status: std::collections::BTreeMap<String, i64>,
-    /// How long the one that is longest in work has been there, in seconds.
+    /// The age in seconds of the chunk that has been in status `processing` for the longest time.
     pub oldest_active_seconds: f64,
-    /// How often chunks were tried again, all in all.
+    /// The total number of retries.
     pub retries: i64,
 }
 
 impl Store {
-    /// Takes reports. A chunk that is known already stays as it is; whether one is new is told beside it. All of them
-    /// are kept or none.
+    /// Stores reports, all of them or none. A chunk that exists already is not changed; the flag next to each chunk is
+    /// true if it is new.
     pub fn report_chunks(&self, reports: &[Report]) -> Result<Vec<(Chunk, bool)>, StoreError> {
         self.write(|connection| {
-            // In one order for all, or two that report the same would wait for each other.
+            // One order for all writers, or two that report the same chunks would deadlock.
             let mut order: Vec<usize> = (0..reports.len()).collect();
             order.sort_by_key(|at| (reports[*at].job_id, reports[*at].chunk_index));
             let mut kept = vec![None; reports.len()];
@@ -223,13 +223,13 @@ impl Store {
         })
     }
 
-    /// Changes a chunk, if that is legal. One that may become nothing else does not change in any other way either.
+    /// Changes a chunk if that is legal. Nothing about a chunk in a final status can be changed.
     pub fn change_chunk(&self, id: i64, change: &Change) -> Result<ChunkChange, StoreError> {
         self.write(|connection| {
             let Some(chunk) = one(connection, "id = $1", &[id], Lock::ToChange)? else {
                 return Ok(ChunkChange::Missing);
             };
-            let current = Status::of_word(&chunk.status);
+            let current = Status::of_text(&chunk.status);
             if let Some(next) = change.status
                 && current.is_none_or(|current| current != next && !current.next().contains(&next))
             {
@@ -247,26 +247,26 @@ impl Store {
         })
     }
 
-    /// The chunks that somebody wants, by their ids.
-    pub fn chunks(&self, wanted: &ChunkFilter) -> Result<Vec<Chunk>, StoreError> {
+    /// The selected chunks, ordered by id.
+    pub fn chunks(&self, filter: &ChunkFilter) -> Result<Vec<Chunk>, StoreError> {
         let mut condition = "id > $1".to_owned();
-        let mut numbers = vec![wanted.after];
-        if let Some(job) = wanted.job {
+        let mut numbers = vec![filter.after];
+        if let Some(job) = filter.job {
             condition.push_str(" AND job_id = $2");
             numbers.push(job);
         }
-        if let Some(status) = wanted.status {
-            // One of four words of our own.
+        if let Some(status) = filter.status {
+            // One of four constant texts.
             condition.push_str(&format!(" AND status = '{}'", status.as_str()));
         }
-        condition.push_str(&format!(" ORDER BY id LIMIT {}", wanted.most));
+        condition.push_str(&format!(" ORDER BY id LIMIT {}", filter.limit));
         self.read(|connection| rows(connection, &condition, &numbers))
     }
 
-    /// What there is of chunks.
+    /// The counts of all chunks.
     pub fn chunk_summary(&self) -> Result<Summary, StoreError> {
         self.read(|connection| {
-            // Chunks change by this clock, and ours may be another.
+            // The database's clock, because chunks are updated by it and the local clock may differ.
             let now = format!("SELECT {} AS number", connection.milliseconds(connection.now()));
             let mut summary = Summary {
                 as_of_ms: number(connection, &now)?,
@@ -296,8 +296,8 @@ impl Store {
         })
     }
 
-    /// How many chunks failed from one moment on and before another, by the database's clock. Of the last millisecond
-    /// more may come, so it belongs to whoever counts next.
+    /// The number of chunks that failed from one moment on and before another, by the database's clock. The end is
+    /// exclusive, because more chunks may fail within that millisecond; the next count includes it.
     pub fn chunks_failed(&self, from_ms: i64, until_ms: i64) -> Result<i64, StoreError> {
         self.read(|connection| {
             let changed = connection.milliseconds("updated_at");
@@ -320,7 +320,7 @@ fn keep(connection: &mut Connection, report: &Report) -> QueryResult<(Chunk, boo
          VALUES ($1, $2, $3, $4, {}, $6, $7) ON CONFLICT (job_id, chunk_index) DO NOTHING",
         connection.to_json("$5")
     );
-    let made = on!(connection, connection => sql_query(&sql)
+    let inserted = on!(connection, connection => sql_query(&sql)
         .bind::<diesel::sql_types::Integer, _>(report.job_id)
         .bind::<diesel::sql_types::Integer, _>(report.chunk_index)
         .bind::<Text, _>(report.status.as_str())
@@ -331,11 +331,11 @@ fn keep(connection: &mut Connection, report: &Report) -> QueryResult<(Chunk, boo
         .execute(connection))?;
     let key = [i64::from(report.job_id), i64::from(report.chunk_index)];
     let kept = one(connection, "job_id = $1 AND chunk_index = $2", &key, Lock::None)?;
-    kept.map(|chunk| (chunk, made > 0))
+    kept.map(|chunk| (chunk, inserted > 0))
         .ok_or(diesel::result::Error::NotFound)
 }
 
-/// What is told twice is as old as when it was told first.
+/// A repeated report does not change the time of the last update.
 fn changes_nothing(chunk: &Chunk, change: &Change) -> bool {
     let same = |now: &Option<String>, next: &Option<String>| next.is_none() || now == next;
     change.status.is_none_or(|next| next.as_str() == chunk.status)
@@ -350,7 +350,7 @@ fn write_change(
     change: &Change,
     current: Option<Status>,
 ) -> QueryResult<usize> {
-    let again = change
+    let is_retry = change
         .status
         .is_some_and(|next| current.is_some_and(|current| current.tries_again(next)));
     let sql = format!(
@@ -364,15 +364,15 @@ fn write_change(
     };
     let priority = change.priority.map_or(chunk.priority, i64::from);
     let task = change.task_id.as_deref().or(chunk.task_id.as_deref());
-    // Why it failed before is not true of the next attempt.
-    let kept = chunk.error_message.as_deref().filter(|_| !again);
+    // The reason of the previous failure does not apply to the retry.
+    let kept = chunk.error_message.as_deref().filter(|_| !is_retry);
     let error = change.error_message.as_deref().or(kept);
     on!(connection, connection => sql_query(&sql)
         .bind::<Text, _>(status)
         .bind::<BigInt, _>(priority)
         .bind::<Nullable<Text>, _>(task)
         .bind::<Nullable<Text>, _>(error)
-        .bind::<BigInt, _>(chunk.retry_count + i64::from(again))
+        .bind::<BigInt, _>(chunk.retry_count + i64::from(is_retry))
         .bind::<BigInt, _>(chunk.id)
         .execute(connection))
 }
@@ -380,7 +380,7 @@ fn write_change(
 #[derive(PartialEq)]
 enum Lock {
     None,
-    /// Until the end of the transaction nobody else changes it. SQLite has locked everything already.
+    /// Locks the row until the end of the transaction. SQLite has locked the whole file already.
     ToChange,
 }
 
@@ -392,14 +392,14 @@ fn one(connection: &mut Connection, condition: &str, numbers: &[i64], lock: Lock
         .and_then(|rows| rows.into_iter().next()))
 }
 
-/// The names and their order are the same for both, and so are the placeholders.
+/// The names, their order and the placeholders are the same for both databases.
 fn rows(connection: &mut Connection, condition: &str, numbers: &[i64]) -> QueryResult<Vec<Chunk>> {
     let sql = format!(
         "SELECT CAST(id AS BIGINT) AS id, CAST(job_id AS BIGINT) AS job_id, CAST(chunk_index AS BIGINT) AS chunk_index,
          status, CAST(priority AS BIGINT) AS priority, CAST(image_range AS TEXT) AS image_range, error_message,
          CAST(COALESCE(retry_count, 0) AS BIGINT) AS retry_count, task_id, {} AS created_ms, {} AS updated_ms
          FROM job_chunks WHERE {condition}",
-        // In somebody else's table there may be none.
+        // In a table of another program the times may be NULL.
         format_args!("COALESCE({}, 0)", connection.milliseconds("created_at")),
         format_args!("COALESCE({}, 0)", connection.milliseconds("updated_at")),
     );

@@ -1,5 +1,5 @@
-//! Columns whose texts and numbers stand for values of a type, and the conversions. A row that holds anything else is an
-//! error that names the table, the column and the value; nothing is ever taken for a default.
+//! Column types: columns whose texts and numbers represent values of a Rust type, and the conversions. A row that holds
+//! anything else is an error that names the table, the column and the value; nothing is read as a default.
 
 use std::io::Write as _;
 
@@ -17,41 +17,41 @@ use watchpost_policies::{Digest, Kind};
 
 use super::rules::{AuditAction, SettingsRef};
 
-/// A value that nobody wrote as it is.
+/// A value that Watchpost cannot have written.
 #[derive(Debug, thiserror::Error)]
-#[error("{column} holds {value}, which is no {what}")]
+#[error("{column} holds {value}, which is not a valid {expected}")]
 pub(super) struct UnknownValue {
     /// The table and its column.
     pub(super) column: &'static str,
-    /// As it stands there.
+    /// The value in the column.
     pub(super) value: String,
-    /// What it should have been.
-    pub(super) what: &'static str,
+    /// The expected kind of value.
+    pub(super) expected: &'static str,
 }
 
-/// As much of a value as an error shows; JSON may be long.
+/// Maximum length of a value in an error, because JSON may be long.
 const MAX_SHOWN_CHARS: usize = 200;
 
 impl UnknownValue {
-    /// Of a column that holds JSON.
+    /// For a column that holds JSON.
     pub(super) fn json(column: &'static str, text: &str, error: &serde_json::Error) -> Self {
-        let beginning: String = text.chars().take(MAX_SHOWN_CHARS).collect();
+        let shown: String = text.chars().take(MAX_SHOWN_CHARS).collect();
         Self {
             column,
-            value: format!("{beginning:?} ({error})"),
-            what: "JSON that this Watchpost knows",
+            value: format!("{shown:?} ({error})"),
+            expected: "JSON document that this Watchpost knows",
         }
     }
 }
 
-/// A value of a type of another crate on its way into its column. Reading needs no such wrapper.
+/// A value of another crate's type, wrapped for writing into its column. Reading needs no such wrapper.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ColumnValue<T>(pub(super) T);
 
-/// Declares the SQL type of one column of text, how its texts are read, and what is written into it: the type itself or
+/// Declares the SQL type of a text column, how its texts are parsed, and what is written into it: the type itself or
 /// its [`ColumnValue`].
 macro_rules! text_column {
-    ($sql:ident, $column:literal, $value:ty, $what:literal, $parse:expr, $written:ty, $text:expr) => {
+    ($sql:ident, $column:literal, $value:ty, $expected:literal, $parse:expr, $written:ty, $text:expr) => {
         #[doc = concat!("The SQL type of `", $column, "`.")]
         #[derive(Clone, Copy, Debug, QueryId, SqlType)]
         #[diesel(sqlite_type(name = "Text"))]
@@ -68,7 +68,7 @@ macro_rules! text_column {
                 Ok(parse(&text).ok_or_else(|| UnknownValue {
                     column: $column,
                     value: format!("{text:?}"),
-                    what: $what,
+                    expected: $expected,
                 })?)
             }
         }
@@ -93,7 +93,7 @@ macro_rules! text_column {
     };
 }
 
-/// What Diesel's derives do for types of their own crate.
+/// Implements what Diesel's derives generate for types of their own crate.
 macro_rules! value_column {
     ($sql:ident, $value:ty, $written:ty) => {
         impl<DB: Backend> Queryable<$sql, DB> for $value
@@ -157,7 +157,7 @@ text_column!(
 
 text_column!(
     LogAction,
-    "rule_log.what",
+    "rule_log.action",
     AuditAction,
     "action that this Watchpost knows",
     |text| AuditAction::ALL.into_iter().find(|action| action.as_str() == text),
@@ -180,7 +180,7 @@ where
         Ok(Self::try_from(number).map_err(|_| UnknownValue {
             column: "rule_log.settings_id",
             value: number.to_string(),
-            what: "number of settings",
+            expected: "number of stored settings",
         })?)
     }
 }
@@ -201,7 +201,7 @@ impl ToSql<LogSettings, Pg> for SettingsRef {
 
 value_column!(LogSettings, SettingsRef, SettingsRef);
 
-/// The JSON object in `decisions.told`.
+/// The JSON object in `decisions.payload`.
 #[derive(Debug, FromSqlRow)]
 pub struct RecordPayload(Map<String, Value>);
 
@@ -211,8 +211,8 @@ where
 {
     fn from_sql(bytes: DB::RawValue<'_>) -> deserialize::Result<Self> {
         let text = <String as FromSql<Text, DB>>::from_sql(bytes)?;
-        let read = serde_json::from_str(&text).map(Self);
-        Ok(read.map_err(|error| UnknownValue::json("decisions.told", &text, &error))?)
+        let parsed = serde_json::from_str(&text).map(Self);
+        Ok(parsed.map_err(|error| UnknownValue::json("decisions.payload", &text, &error))?)
     }
 }
 

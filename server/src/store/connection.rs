@@ -1,4 +1,4 @@
-//! One connection, to SQLite or to PostgreSQL. What differs between the two is here; the queries are written once.
+//! A connection to SQLite or to PostgreSQL. The differences between the two are here, so that queries are written once.
 
 use std::path::Path;
 use std::time::Duration;
@@ -8,21 +8,21 @@ use diesel::{Connection as _, ConnectionResult, PgConnection, QueryResult, Sqlit
 
 use super::database_address::DatabaseAddress;
 
-/// How long SQLite waits for another process that writes.
+/// How long SQLite waits for a lock that another process holds.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long PostgreSQL may take for one statement. Nothing we ask takes longer, unless something is wrong.
-const STATEMENT: Duration = Duration::from_secs(30);
+/// PostgreSQL's statement timeout. No statement of Watchpost takes longer in normal operation.
+const STATEMENT_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// One connection.
+/// A connection to a database.
 pub(super) enum Connection {
-    /// To a file.
+    /// To a database file.
     Sqlite(SqliteConnection),
-    /// To a server.
+    /// To a database server.
     Postgres(PgConnection),
 }
 
-/// Runs the same code on whichever connection it is; it is compiled for both.
+/// Runs the same code on either kind of connection; it is compiled for both.
 macro_rules! on {
     ($connection:expr, $name:ident => $work:expr) => {
         match $connection {
@@ -35,7 +35,7 @@ macro_rules! on {
 pub(super) use on;
 
 impl Connection {
-    /// Connects. A file that is missing is made, unless it is only to be read.
+    /// Connects. A missing file is created, unless it is opened read-only.
     pub(super) fn establish(place: &DatabaseAddress) -> ConnectionResult<Self> {
         match place {
             DatabaseAddress::File { path, read_only } => sqlite(path, *read_only).map(Self::Sqlite),
@@ -43,36 +43,36 @@ impl Connection {
         }
     }
 
-    /// Several statements without parameters.
+    /// Executes several statements without parameters.
     pub(super) fn run(&mut self, sql: &str) -> QueryResult<()> {
         on!(self, connection => connection.batch_execute(sql))
     }
 
-    /// All of the work or nothing of it. SQLite locks the file at once: it could not later, if another had begun to
-    /// write meanwhile.
+    /// Runs `work` in a transaction. SQLite locks the file at the start, because it could not upgrade to a write lock
+    /// later if another process had begun to write.
     pub(super) fn transaction<T>(&mut self, work: impl FnOnce(&mut Self) -> QueryResult<T>) -> QueryResult<T> {
         self.run(match self {
             Self::Sqlite(_) => "BEGIN IMMEDIATE",
             Self::Postgres(_) => "BEGIN",
         })?;
-        let outcome = work(self);
-        match outcome {
+        let result = work(self);
+        match result {
             Ok(value) => {
-                let done = self.run("COMMIT");
-                if done.is_err() {
+                let committed = self.run("COMMIT");
+                if committed.is_err() {
                     let _ = self.run("ROLLBACK");
                 }
-                done.map(|()| value)
+                committed.map(|()| value)
             }
             Err(error) => {
-                // A connection that is lost has forgotten the transaction already.
+                // A lost connection has discarded the transaction already.
                 let _ = self.run("ROLLBACK");
                 Err(error)
             }
         }
     }
 
-    /// The milliseconds since 1970 of a column that holds a time, as SQL.
+    /// SQL for the milliseconds since 1970 of a column that holds a time.
     pub(super) fn milliseconds(&self, column: &str) -> String {
         match self {
             Self::Sqlite(_) => format!("CAST(ROUND(unixepoch({column}, 'subsec') * 1000) AS BIGINT)"),
@@ -80,7 +80,7 @@ impl Connection {
         }
     }
 
-    /// The present moment, as SQL for a column that holds a time.
+    /// SQL for the current time, for a column that holds a time.
     pub(super) fn now(&self) -> &'static str {
         match self {
             Self::Sqlite(_) => "strftime('%Y-%m-%d %H:%M:%f', 'now')",
@@ -88,7 +88,7 @@ impl Connection {
         }
     }
 
-    /// A parameter that is text, as SQL for a column that holds JSON.
+    /// SQL that converts a text parameter for a column that holds JSON.
     pub(super) fn to_json(&self, parameter: &str) -> String {
         match self {
             Self::Sqlite(_) => parameter.to_owned(),
@@ -100,25 +100,25 @@ impl Connection {
 fn sqlite(path: &Path, read_only: bool) -> ConnectionResult<SqliteConnection> {
     let path = path.display().to_string();
     let mut connection = match read_only {
-        // As a name, since a plain path would be made when it is missing.
+        // As a URI, because SQLite creates a missing file for a plain path.
         true => SqliteConnection::establish(&format!("file:{}?mode=ro", escaped(&path)))?,
         false => SqliteConnection::establish(&path)?,
     };
-    let wait = format!("PRAGMA busy_timeout = {};", BUSY_TIMEOUT.as_millis());
-    let lasting = match read_only {
+    let timeout = format!("PRAGMA busy_timeout = {};", BUSY_TIMEOUT.as_millis());
+    let pragmas = match read_only {
         true => "PRAGMA query_only = ON;",
-        // What was acknowledged outlives the process with NORMAL, but not a power cut; FULL outlives both.
+        // With NORMAL, acknowledged writes survive a crash of the process but not a power cut; FULL survives both.
         false => {
             "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;
              PRAGMA wal_autocheckpoint = 1000; PRAGMA journal_size_limit = 16777216;"
         }
     };
-    let prepared = connection.batch_execute(&format!("{wait}{lasting}"));
+    let prepared = connection.batch_execute(&format!("{timeout}{pragmas}"));
     prepared.map_err(diesel::ConnectionError::CouldntSetupConfiguration)?;
     Ok(connection)
 }
 
-/// What has a meaning of its own in a name that begins with `file:`.
+/// Escapes the characters that have a meaning in a `file:` URI.
 fn escaped(path: &str) -> String {
     path.replace('%', "%25").replace('?', "%3f").replace('#', "%23")
 }
@@ -128,7 +128,7 @@ fn postgres(url: &str, read_only: bool) -> ConnectionResult<PgConnection> {
     let limits = format!(
         "SET statement_timeout = {}; SET idle_in_transaction_session_timeout = {0};
          SET application_name = 'watchpost'; SET default_transaction_read_only = {};",
-        STATEMENT.as_millis(),
+        STATEMENT_TIMEOUT.as_millis(),
         if read_only { "on" } else { "off" },
     );
     let prepared = connection.batch_execute(&limits);

@@ -1,37 +1,37 @@
-//! Where a database is, as an operator writes it. Passwords in it never print.
+//! The address of a database, as an operator writes it. Passwords in it are never printed.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 
 use crate::secret::Secret;
 
-/// Where a database is.
+/// The address of a database.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DatabaseAddress {
-    /// A file, read and written by SQLite.
+    /// An SQLite file.
     File {
-        /// Which.
+        /// The path of the file.
         path: PathBuf,
-        /// Whether it is somebody else's.
+        /// Whether another program owns the database.
         read_only: bool,
     },
     /// A PostgreSQL server.
     Server {
-        /// How it is reached, with our bounds on how long that may take.
+        /// The connection URL, including the timeouts in `TIMEOUTS`.
         url: Secret<String>,
-        /// Whether it is somebody else's.
+        /// Whether another program owns the database.
         read_only: bool,
     },
 }
 
-/// An address that is none.
+/// The text is not a valid database address.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("write postgres://USER:PASSWORD@HOST/DATABASE, or sqlite:PATH")]
 pub struct InvalidDatabaseAddress;
 
-/// A server that is gone must be noticed: without these, a connection through a firewall that forgot it waits for a
-/// quarter of an hour.
-const BOUNDS: [(&str, &str); 5] = [
+/// Timeouts that detect a server that is unreachable: without them, a connection through a firewall that dropped its
+/// state would wait for a quarter of an hour.
+const TIMEOUTS: [(&str, &str); 5] = [
     ("connect_timeout", "5"),
     ("keepalives_idle", "5"),
     ("keepalives_interval", "2"),
@@ -40,17 +40,18 @@ const BOUNDS: [(&str, &str); 5] = [
 ];
 
 impl DatabaseAddress {
-    /// Reads an address. Those of SQLAlchemy, which name a driver (`postgresql+asyncpg://`), are understood too.
+    /// Parses an address. SQLAlchemy's URLs, which name a driver (`postgresql+asyncpg://`), are accepted too.
     pub fn parse(url: &str, folder: &Path, read_only: bool) -> Result<Self, InvalidDatabaseAddress> {
         let (scheme, rest) = url.trim().split_once(':').ok_or(InvalidDatabaseAddress)?;
         let kind = scheme.split('+').next().unwrap_or(scheme);
         match kind {
             "postgres" | "postgresql" if rest.starts_with("//") => {
-                let url = Secret::new(bounded(&format!("postgresql:{rest}")));
+                let url = Secret::new(with_timeouts(&format!("postgresql:{rest}")));
                 Ok(Self::Server { url, read_only })
             }
             "sqlite" => {
-                // `sqlite:///x` is `x` beside us and `sqlite:////x` is `/x`, as SQLAlchemy has it.
+                // As in SQLAlchemy, `sqlite:///x` is relative to the folder and `sqlite:////x` is the absolute path
+                // `/x`.
                 let path = rest.strip_prefix("///").unwrap_or(rest);
                 let path = path.split('?').next().unwrap_or(path);
                 if path.is_empty() || path == ":memory:" || path.starts_with("//") {
@@ -64,8 +65,9 @@ impl DatabaseAddress {
     }
 }
 
-/// What the operator wrote stays; what is missing is added. Settings of other drivers would be refused.
-fn bounded(url: &str) -> String {
+/// Keeps the operator's settings and adds the missing timeouts. Settings of other drivers are removed, because libpq
+/// rejects them.
+fn with_timeouts(url: &str) -> String {
     let (address, settings) = url.split_once('?').unwrap_or((url, ""));
     let foreign = |setting: &&str| !setting.starts_with("async_fallback=") && !setting.starts_with("prepared_");
     let ssl = |setting: &str| match setting.strip_prefix("ssl=") {
@@ -74,7 +76,7 @@ fn bounded(url: &str) -> String {
     };
     let given = settings.split('&').filter(|setting| !setting.is_empty());
     let mut all: Vec<String> = given.filter(foreign).map(ssl).collect();
-    for (name, value) in BOUNDS {
+    for (name, value) in TIMEOUTS {
         if !all.iter().any(|setting| setting.starts_with(&format!("{name}="))) {
             all.push(format!("{name}={value}"));
         }
@@ -82,13 +84,13 @@ fn bounded(url: &str) -> String {
     format!("{address}?{}", all.join("&"))
 }
 
-/// Without the password.
+/// Never includes the password.
 impl fmt::Display for DatabaseAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::File { path, .. } => write!(f, "{}", path.display()),
             Self::Server { url, .. } => {
-                // A password with a `?` in it would stand before the first one.
+                // A password that contains `?` would come before the first one.
                 if url.expose().split('?').skip(1).any(|rest| rest.contains('@')) {
                     return f.write_str("postgresql://");
                 }
@@ -114,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn addresses_of_sqlalchemy_are_understood() {
+    fn addresses_of_sqlalchemy_are_accepted() {
         let place =
             read("postgresql+asyncpg://pix:secret@db:5432/pixcrawler?ssl=require&prepared_statement_cache_size=0");
         let Ok(DatabaseAddress::Server { url, .. }) = place else {
@@ -150,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn a_password_is_never_told() {
+    fn a_password_is_never_printed() {
         let place = read("postgres://pix:se%40cret@db/pixcrawler").expect("a server");
         assert_eq!(place.to_string(), "postgresql://pix@db/pixcrawler");
         assert!(!format!("{place:?}").contains("cret"));

@@ -1,5 +1,5 @@
-//! Records of what was decided and found: written in batches, read page after page, and let go when they are old or
-//! too many. What a record says is decided elsewhere; what can be searched has a column, and the rest is JSON.
+//! Records of decisions and judgements: inserted in batches, read page by page, and pruned by age and number. The
+//! content of a record is defined elsewhere; searchable fields have columns, and the full record is JSON.
 
 use diesel::connection::SimpleConnection;
 use diesel::{
@@ -15,115 +15,115 @@ use super::connection::{Connection, on};
 use super::schema::decisions as columns;
 use super::{Store, StoreError};
 
-/// Any number that nobody else locks.
+/// An arbitrary key for PostgreSQL's advisory locks that no other program uses.
 const ADVISORY_LOCK_KEY: i64 = 0x6870_6f73_7401;
 
-/// Records that go in one transaction: others that write wait for it.
+/// Rows that are deleted in one transaction, because other writers wait for it.
 const BATCH_SIZE: i64 = 1000;
 
-/// What a record is about.
+/// The subject of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[schema(as = RecordKind)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
-    /// Somebody wanted something.
+    /// The authorization of a request.
     Decision,
-    /// A role rule in shadow would have decided otherwise.
+    /// A role rule in shadow mode would have decided differently.
     Difference,
-    /// A rule finds something else than before.
+    /// A rule's findings changed.
     Judgement,
 }
 
-/// What became of a request.
+/// The outcome of an authorization.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[schema(as = RecordVerdict)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
-    /// It was allowed.
+    /// The request was allowed.
     Allow,
-    /// The role rule said no.
+    /// The role rule denied the request.
     Deny,
     /// The role rule failed.
     Fault,
-    /// The role rule did not allow it, and the configuration does.
+    /// The role rule did not allow the request, but the configuration's break-glass access does.
     BreakGlass,
 }
 
-/// A record to be written.
+/// A record to insert.
 #[derive(Clone, Debug, PartialEq, Eq, Insertable)]
 #[diesel(table_name = columns)]
 pub struct NewRecord {
-    /// What nobody else has: a record that is written twice is there once.
-    pub mark: i64,
-    /// When, in milliseconds since 1970 (UTC).
+    /// Unique for each record, so that a record is stored once even if its batch is retried.
+    pub dedupe_key: i64,
+    /// The time, in milliseconds since 1970 (UTC).
     pub time_ms: i64,
-    /// What it is about.
+    /// The record's kind, as in the table.
     pub kind: &'static str,
-    /// Who asked.
+    /// The client's identity.
     pub identity: Option<String>,
-    /// What for.
+    /// The requested action.
     pub action: Option<&'static str>,
-    /// What became of it.
+    /// The outcome, as in the table.
     pub verdict: Option<&'static str>,
-    /// Which rule said so.
+    /// The rule that decided or judged.
     pub rule: Option<String>,
-    /// All that there is to say, as a JSON object.
-    pub told: String,
+    /// The full record, as a JSON object.
+    pub payload: String,
 }
 
-/// A record as it is read.
+/// A stored record.
 #[derive(Clone, Debug, PartialEq, Queryable, Selectable, Serialize)]
 #[diesel(table_name = columns)]
 pub struct Record {
-    /// By what it is read on.
+    /// The id by which the next page is read.
     pub id: i64,
-    /// When, in milliseconds since 1970 (UTC).
+    /// The time, in milliseconds since 1970 (UTC).
     pub time_ms: i64,
-    /// What it is about.
+    /// The record's kind.
     pub kind: String,
-    /// All that there is to say.
+    /// The full record.
     #[diesel(deserialize_as = RecordPayload)]
     #[serde(flatten)]
-    pub told: Map<String, Value>,
+    pub payload: Map<String, Value>,
 }
 
-/// Which records somebody wants to see. What is not named may be anything.
+/// Selects records. A field that is `None` matches every record.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DecisionFilter {
-    /// Only those with a greater id.
+    /// Only records with a greater id.
     pub after: i64,
-    /// At most so many.
-    pub most: i64,
-    /// What they are about.
+    /// The maximum number of records.
+    pub limit: i64,
+    /// The record's kind.
     pub kind: Option<Kind>,
-    /// Who asked.
+    /// The client's identity.
     pub identity: Option<String>,
-    /// What for.
+    /// The requested action.
     pub action: Option<&'static str>,
-    /// What became of it.
+    /// The outcome.
     pub verdict: Option<Verdict>,
-    /// Which rule said so.
+    /// The rule that decided or judged.
     pub rule: Option<String>,
-    /// Not before, in milliseconds since 1970 (UTC).
+    /// The earliest time, in milliseconds since 1970 (UTC).
     pub from_ms: Option<i64>,
-    /// Not after, in milliseconds since 1970 (UTC).
+    /// The latest time, in milliseconds since 1970 (UTC).
     pub to_ms: Option<i64>,
 }
 
-/// How much is kept.
+/// The retention of records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bounds {
-    /// What is older is not.
+    /// Older records are deleted, in milliseconds since 1970 (UTC).
     pub oldest_ms: u64,
-    /// Nor are the oldest, if there are more.
-    pub most: u64,
+    /// If there are more records, the oldest are deleted.
+    pub max_records: u64,
 }
 
 impl Kind {
-    /// All of them.
+    /// All kinds.
     pub const ALL: [Self; 3] = [Self::Decision, Self::Difference, Self::Judgement];
 
-    /// As the table has it.
+    /// The text in the table.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Decision => "decision",
@@ -134,16 +134,16 @@ impl Kind {
 }
 
 impl Verdict {
-    /// What a role rule said.
-    pub const fn of(said: &watchpost_policies::Verdict) -> Self {
-        match said {
+    /// The verdict of a role rule.
+    pub const fn of(verdict: &watchpost_policies::Verdict) -> Self {
+        match verdict {
             watchpost_policies::Verdict::Allow => Self::Allow,
             watchpost_policies::Verdict::Deny { .. } => Self::Deny,
             watchpost_policies::Verdict::Fault { .. } => Self::Fault,
         }
     }
 
-    /// As the table has it.
+    /// The text in the table.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Allow => "allow",
@@ -155,55 +155,55 @@ impl Verdict {
 }
 
 impl Store {
-    /// Writes records, all of them or none. One that was written before stays as it is.
-    pub fn keep_decisions(&self, records: &[NewRecord]) -> Result<(), StoreError> {
+    /// Inserts records, all of them or none. A record that exists already is not changed.
+    pub fn insert_decisions(&self, records: &[NewRecord]) -> Result<(), StoreError> {
         self.write(|connection| match connection {
             Connection::Sqlite(sqlite) => {
                 for record in records {
-                    let kept = insert_into(columns::table).values(record);
-                    kept.on_conflict_do_nothing().execute(sqlite)?;
+                    let insert = insert_into(columns::table).values(record);
+                    insert.on_conflict_do_nothing().execute(sqlite)?;
                 }
                 Ok(())
             }
             Connection::Postgres(postgres) => {
-                // Several share the table. Whoever reads on after an id would miss a smaller one that comes later, so
-                // ids come in the order in which they are seen.
+                // With several writers, a lower id could be committed after a higher one, and a client that pages by id
+                // would miss it. The lock makes ids visible in order.
                 postgres.batch_execute(&format!("SELECT pg_advisory_xact_lock({ADVISORY_LOCK_KEY})"))?;
-                let kept = insert_into(columns::table).values(records);
-                kept.on_conflict_do_nothing().execute(postgres).map(drop)
+                let insert = insert_into(columns::table).values(records);
+                insert.on_conflict_do_nothing().execute(postgres).map(drop)
             }
         })
     }
 
-    /// The records that are wanted, the oldest first.
-    pub fn decisions(&self, wanted: &DecisionFilter) -> Result<Vec<Record>, StoreError> {
+    /// The selected records, the oldest first.
+    pub fn decisions(&self, filter: &DecisionFilter) -> Result<Vec<Record>, StoreError> {
         self.read(|connection| {
             on!(connection, connection => {
                 let mut query = columns::table
                     .select(Record::as_select())
-                    .filter(columns::id.gt(wanted.after))
+                    .filter(columns::id.gt(filter.after))
                     .order(columns::id)
-                    .limit(wanted.most)
+                    .limit(filter.limit)
                     .into_boxed();
-                if let Some(kind) = wanted.kind {
+                if let Some(kind) = filter.kind {
                     query = query.filter(columns::kind.eq(kind.as_str()));
                 }
-                if let Some(identity) = &wanted.identity {
+                if let Some(identity) = &filter.identity {
                     query = query.filter(columns::identity.eq(identity));
                 }
-                if let Some(action) = wanted.action {
+                if let Some(action) = filter.action {
                     query = query.filter(columns::action.eq(action));
                 }
-                if let Some(verdict) = wanted.verdict {
+                if let Some(verdict) = filter.verdict {
                     query = query.filter(columns::verdict.eq(verdict.as_str()));
                 }
-                if let Some(rule) = &wanted.rule {
+                if let Some(rule) = &filter.rule {
                     query = query.filter(columns::rule.eq(rule));
                 }
-                if let Some(from_ms) = wanted.from_ms {
+                if let Some(from_ms) = filter.from_ms {
                     query = query.filter(columns::time_ms.ge(from_ms));
                 }
-                if let Some(to_ms) = wanted.to_ms {
+                if let Some(to_ms) = filter.to_ms {
                     query = query.filter(columns::time_ms.le(to_ms));
                 }
                 query.load(connection)
@@ -211,22 +211,22 @@ impl Store {
         })
     }
 
-    /// Lets some records go, if that has to be. Whether it did: ask again until it did not.
+    /// Deletes one batch of records that exceed the bounds. Returns whether any was deleted; call it until none was.
     pub fn prune_decisions(&self, bounds: Bounds) -> Result<bool, StoreError> {
         let oldest_ms = i64::try_from(bounds.oldest_ms).unwrap_or(i64::MAX);
-        let most = i64::try_from(bounds.most).unwrap_or(i64::MAX);
+        let max_records = i64::try_from(bounds.max_records).unwrap_or(i64::MAX);
         self.write(|connection| {
-            let mut going = older_than(connection, oldest_ms)?;
-            if going.is_empty() {
-                // What only would have been pushes out no more than half of what was.
-                going = beyond(connection, Some(Kind::Difference), most / 2)?;
+            let mut expired = older_than(connection, oldest_ms)?;
+            if expired.is_empty() {
+                // Differences of shadow rules displace at most half of the other records.
+                expired = beyond(connection, Some(Kind::Difference), max_records / 2)?;
             }
-            if going.is_empty() {
-                going = beyond(connection, None, most)?;
+            if expired.is_empty() {
+                expired = beyond(connection, None, max_records)?;
             }
-            let gone = on!(connection, connection =>
-                delete(columns::table.filter(columns::id.eq_any(&going))).execute(connection))?;
-            Ok(gone > 0)
+            let deleted = on!(connection, connection =>
+                delete(columns::table.filter(columns::id.eq_any(&expired))).execute(connection))?;
+            Ok(deleted > 0)
         })
     }
 }
@@ -240,8 +240,8 @@ fn older_than(connection: &mut Connection, oldest_ms: i64) -> QueryResult<Vec<i6
         .load(connection))
 }
 
-/// The oldest of those that are more than so many; of a kind, or of all.
-fn beyond(connection: &mut Connection, kind: Option<Kind>, most: i64) -> QueryResult<Vec<i64>> {
+/// The oldest records beyond the newest `max`; of one kind, or of all.
+fn beyond(connection: &mut Connection, kind: Option<Kind>, max: i64) -> QueryResult<Vec<i64>> {
     on!(connection, connection => {
         let of_kind = || {
             let all = columns::table.select(columns::id).into_boxed();
@@ -252,7 +252,7 @@ fn beyond(connection: &mut Connection, kind: Option<Kind>, most: i64) -> QueryRe
         };
         let last: Option<i64> = of_kind()
             .order(columns::id.desc())
-            .offset(most)
+            .offset(max)
             .limit(1)
             .first(connection)
             .optional()?;

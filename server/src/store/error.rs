@@ -1,41 +1,41 @@
-//! Why a database did not answer, told apart by what can be done about it.
+//! Errors of a database, classified by what can be done about them.
 
 use diesel::result::{ConnectionError, DatabaseErrorKind, Error};
 
-/// Why a database did not answer.
+/// An error of a database.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// It cannot be reached, or was lost while it was asked.
+    /// The database cannot be reached, or the connection was lost during a query.
     #[error("the database cannot be reached: {0}")]
     Unreachable(String),
-    /// Somebody else has it for longer than we wait.
+    /// Another process holds a lock for longer than the timeout.
     #[error("the database is busy; another process may have locked it")]
     Busy,
-    /// Nothing can be written any more.
+    /// There is no disk space left, so nothing can be written.
     #[error("the database has no room left; make some on its disk")]
     Full,
-    /// The file is not what it was.
-    #[error("the database is damaged: {0}; it is kept aside at the next start, and a new one begun")]
+    /// The file is damaged.
+    #[error("the database is damaged: {0}; the next start renames it and creates a new one")]
     Damaged(String),
-    /// A table or column is not there, or may not be read.
-    #[error("the database has not what was asked for: {0}")]
+    /// A table or column is missing, or the database user has no permission to read it.
+    #[error("not found in the database: {0}")]
     Missing(String),
-    /// What was written breaks a rule of the table.
-    #[error("the database refuses: {0}")]
+    /// A write violates a constraint of the table.
+    #[error("the database rejects the write: {0}")]
     Refused(String),
-    /// A row holds what nobody wrote as it is.
+    /// A row holds a value that Watchpost cannot have written.
     #[error("the database holds a value that cannot be read: {0}")]
     Unreadable(String),
-    /// A value has no form in which it can be written.
+    /// A value cannot be encoded.
     #[error("a value cannot be encoded for the database: {0}")]
     Unencodable(String),
-    /// Something else; it is ours.
+    /// Any other error, which is a defect of Watchpost.
     #[error("the database answered with an error: {0}")]
     Failed(String),
 }
 
 impl StoreError {
-    /// Whether the connection may be used again.
+    /// Whether the connection can be used again.
     pub(super) fn spares_connection(&self) -> bool {
         matches!(
             self,
@@ -48,7 +48,7 @@ impl From<ConnectionError> for StoreError {
     fn from(error: ConnectionError) -> Self {
         match error {
             ConnectionError::CouldntSetupConfiguration(error) => error.into(),
-            ConnectionError::BadConnection(why) => Self::of_words(one_line(&why)).unwrap_or_else(Self::Unreachable),
+            ConnectionError::BadConnection(why) => Self::from_message(one_line(&why)).unwrap_or_else(Self::Unreachable),
             other => Self::Unreachable(one_line(&other.to_string())),
         }
     }
@@ -71,22 +71,23 @@ impl From<Error> for StoreError {
             | DatabaseErrorKind::RestrictViolation
             | DatabaseErrorKind::ExclusionViolation => Self::Refused(why),
             DatabaseErrorKind::ClosedConnection | DatabaseErrorKind::UnableToSendCommand => Self::Unreachable(why),
-            // Of two transactions that were in each other's way, this one has to be tried again.
+            // This transaction conflicted with another and has to be retried.
             DatabaseErrorKind::SerializationFailure => Self::Busy,
-            // A server that became a standby; a new connection may find the one that took over.
+            // The server became a standby; a new connection may reach the new primary.
             DatabaseErrorKind::ReadOnlyTransaction => Self::Unreachable(why),
-            _ => Self::of_words(why).unwrap_or_else(Self::Failed),
+            _ => Self::from_message(why).unwrap_or_else(Self::Failed),
         }
     }
 }
 
 impl StoreError {
     /// Diesel maps a dozen codes to kinds and keeps neither the SQLSTATE nor SQLite's extended code of any other error,
-    /// and what libpq says of a connection has no code at all. So these are told apart by their words: those of SQLite and
-    /// libpq, and those of a PostgreSQL whose `lc_messages` is English. In another language they are [`Self::Failed`].
-    fn of_words(why: String) -> Result<Self, String> {
-        let says = |words: &[&str]| words.iter().any(|word| why.contains(word));
-        if says(&[
+    /// and libpq's connection errors have no code at all. So these are classified by their messages: those of SQLite
+    /// and libpq, and those of a PostgreSQL whose `lc_messages` is English. In another language they are
+    /// [`Self::Failed`].
+    fn from_message(why: String) -> Result<Self, String> {
+        let has = |texts: &[&str]| texts.iter().any(|text| why.contains(text));
+        if has(&[
             "database is locked",
             "database table is locked",
             "statement timeout",
@@ -95,13 +96,13 @@ impl StoreError {
         ]) {
             return Ok(Self::Busy);
         }
-        if says(&["disk is full", "No space left", "could not extend file"]) {
+        if has(&["disk is full", "No space left", "could not extend file"]) {
             return Ok(Self::Full);
         }
-        if says(&["malformed", "not a database"]) {
+        if has(&["malformed", "not a database"]) {
             return Ok(Self::Damaged(why));
         }
-        if says(&["no such table", "no such column", "does not exist", "permission denied"]) {
+        if has(&["no such table", "no such column", "does not exist", "permission denied"]) {
             return Ok(Self::Missing(why));
         }
         let lost = [
@@ -119,7 +120,7 @@ impl StoreError {
             "SSL connection",
             "SSL SYSCALL",
         ];
-        if says(&lost) {
+        if has(&lost) {
             Ok(Self::Unreachable(why))
         } else {
             Err(why)
@@ -127,13 +128,13 @@ impl StoreError {
     }
 }
 
-/// Diesel says in which field of a row something is wrong; what is below says it of the table.
+/// The innermost source: Diesel's outer error names the field of the row, and the inner one names the table's column.
 fn deepest(error: &(dyn std::error::Error + 'static)) -> String {
     let chain = std::iter::successors(Some(error), |error| error.source());
     chain.last().map(ToString::to_string).unwrap_or_default()
 }
 
-/// libpq writes whole paragraphs.
+/// libpq's messages may have several paragraphs.
 fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
@@ -142,37 +143,37 @@ fn one_line(text: &str) -> String {
 mod tests {
     use super::*;
 
-    fn of(kind: DatabaseErrorKind, words: &str) -> StoreError {
-        Error::DatabaseError(kind, Box::new(words.to_owned())).into()
+    fn of(kind: DatabaseErrorKind, message: &str) -> StoreError {
+        Error::DatabaseError(kind, Box::new(message.to_owned())).into()
     }
 
     #[test]
-    fn what_has_a_kind_is_known_by_it_in_any_language() {
-        let words = "in einer Sprache, die niemand kennt";
+    fn an_error_with_a_kind_is_classified_by_it_in_any_language() {
+        let message = "in einer Sprache, die niemand kennt";
         for refused in [
             DatabaseErrorKind::UniqueViolation,
             DatabaseErrorKind::CheckViolation,
             DatabaseErrorKind::RestrictViolation,
             DatabaseErrorKind::ExclusionViolation,
         ] {
-            assert!(matches!(of(refused, words), StoreError::Refused(_)));
+            assert!(matches!(of(refused, message), StoreError::Refused(_)));
         }
         assert!(matches!(
-            of(DatabaseErrorKind::SerializationFailure, words),
+            of(DatabaseErrorKind::SerializationFailure, message),
             StoreError::Busy
         ));
         for lost in [
             DatabaseErrorKind::ReadOnlyTransaction,
             DatabaseErrorKind::ClosedConnection,
         ] {
-            assert!(matches!(of(lost, words), StoreError::Unreachable(_)));
+            assert!(matches!(of(lost, message), StoreError::Unreachable(_)));
         }
-        assert!(matches!(of(DatabaseErrorKind::Unknown, words), StoreError::Failed(_)));
+        assert!(matches!(of(DatabaseErrorKind::Unknown, message), StoreError::Failed(_)));
     }
 
     #[test]
-    fn what_has_no_kind_is_known_by_its_words() {
-        let unknown = |words| of(DatabaseErrorKind::Unknown, words);
+    fn an_error_without_a_kind_is_classified_by_its_message() {
+        let unknown = |message| of(DatabaseErrorKind::Unknown, message);
         assert!(matches!(unknown("database is locked"), StoreError::Busy));
         assert!(matches!(unknown("database or disk is full"), StoreError::Full));
         assert!(matches!(

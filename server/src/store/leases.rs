@@ -1,15 +1,16 @@
-//! Which connections are lent, and since when. It knows no connection and no clock: moments are told to it.
+//! The leases of a pool's connections and their start times. It knows no connection and no clock: callers pass the
+//! time.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-/// Twice what PostgreSQL may take for a statement, which is what most leases are for. Those of several statements
-/// (rounds that are written, a window that is packed) take this long only over a very slow wire; they may end all the
-/// same, and cost no more than a new connection. Migrations have a connection of their own.
+/// Twice PostgreSQL's statement timeout, because most leases run one statement. Leases of several statements (writing
+/// rounds, compacting a window) take this long only over a very slow network; they may still end normally, and cost no
+/// more than a new connection. Migrations use a separate connection.
 pub(super) const MAX_LEASE: Duration = Duration::from_secs(60);
 
-/// Connections that were written off and have not come back, each with a thread that waits for its wire. With more the
-/// wire is not the exception any more, and new connections would meet the same.
+/// Maximum number of connections that are written off and not returned yet, each with a thread that waits for the
+/// network. If more connections hang, new ones would hang as well.
 pub(super) const MAX_ABANDONED: usize = 24;
 
 /// All leases of a pool.
@@ -17,34 +18,34 @@ pub(super) struct Leases {
     since: BTreeMap<u64, Instant>,
     next: u64,
     written_off: usize,
-    longest: Duration,
+    max_lease: Duration,
 }
 
 impl Leases {
-    /// None yet; each is believed in for so long.
-    pub(super) fn new(longest: Duration) -> Self {
+    /// No leases; each lease is written off after `max_lease`.
+    pub(super) fn new(max_lease: Duration) -> Self {
         Self {
             since: BTreeMap::new(),
             next: 0,
             written_off: 0,
-            longest,
+            max_lease,
         }
     }
 
-    /// How many are lent and believed in.
+    /// The number of leases that are not written off.
     pub(super) fn count(&self) -> usize {
         self.since.len()
     }
 
-    /// One more; by its number it comes back.
+    /// Adds a lease and returns its number, with which it is returned.
     pub(super) fn lend(&mut self, now: Instant) -> u64 {
         self.next += 1;
         self.since.insert(self.next, now);
         self.next
     }
 
-    /// One comes back. Whether it still counts.
-    pub(super) fn come_back(&mut self, number: u64) -> bool {
+    /// Ends a lease. Returns false if it was written off before.
+    pub(super) fn end(&mut self, number: u64) -> bool {
         let counts = self.since.remove(&number).is_some();
         if !counts {
             self.written_off -= 1;
@@ -52,14 +53,14 @@ impl Leases {
         counts
     }
 
-    /// Stops believing in those that are lent for too long, and tells how many these are.
+    /// Writes off the leases that last too long, and returns their number.
     pub(super) fn write_off(&mut self, now: Instant) -> usize {
-        let silent = self
+        let expired = self
             .since
             .iter()
-            .filter(|(_, since)| now.saturating_duration_since(**since) >= self.longest);
+            .filter(|(_, since)| now.saturating_duration_since(**since) >= self.max_lease);
         let may = MAX_ABANDONED - self.written_off;
-        let numbers: Vec<u64> = silent.map(|(number, _)| *number).take(may).collect();
+        let numbers: Vec<u64> = expired.map(|(number, _)| *number).take(may).collect();
         for number in &numbers {
             self.since.remove(number);
         }
@@ -80,9 +81,9 @@ mod tests {
         assert_eq!(leases.write_off(now + MAX_LEASE - Duration::from_millis(1)), 0);
         assert_eq!(leases.write_off(now + MAX_LEASE), 1);
         assert_eq!(leases.count(), 1);
-        assert!(!leases.come_back(old), "it does not count any more");
+        assert!(!leases.end(old), "it was written off");
         assert_eq!(leases.count(), 1, "so its return changes nothing");
-        assert!(leases.come_back(young));
+        assert!(leases.end(young));
         assert_eq!(leases.count(), 0);
     }
 
@@ -93,7 +94,7 @@ mod tests {
         assert_eq!(leases.write_off(now), MAX_ABANDONED);
         assert_eq!(leases.write_off(now), 0);
         assert_eq!(leases.count(), 2);
-        leases.come_back(numbers[0]);
+        leases.end(numbers[0]);
         assert_eq!(leases.write_off(now), 1, "one came back, so one more may be missing");
     }
 }

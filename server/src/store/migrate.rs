@@ -1,5 +1,5 @@
-//! Brings the tables up to what this program expects. Several that start at once take turns; a database that a newer
-//! program has changed is left alone.
+//! Migrates the tables to the schema that this program expects. A lock serializes programs that start at once; a
+//! database that a newer program has migrated is left unchanged.
 
 use diesel::connection::SimpleConnection;
 use diesel::migration::MigrationSource;
@@ -11,40 +11,40 @@ use super::error::StoreError;
 const SQLITE: EmbeddedMigrations = embed_migrations!("../migrations/sqlite");
 const POSTGRES: EmbeddedMigrations = embed_migrations!("../migrations/postgres");
 
-/// Any number that nobody else locks: the first letters of our name.
+/// An arbitrary key for PostgreSQL's advisory locks that no other program uses: the first letters of "watchpost".
 const ADVISORY_LOCK_KEY: i64 = 0x7761_7463_6870;
 
-/// Why the tables are not what they have to be.
+/// Why the tables could not be migrated.
 #[derive(Debug, thiserror::Error)]
 pub enum MigrationError {
-    /// The database did not answer.
+    /// The database failed.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// Somebody newer was here.
+    /// A newer program has migrated the database.
     #[error(
         "the database was changed by a newer Watchpost (migration {0}); run that one, or restore a copy from before"
     )]
     Newer(String),
     /// A migration failed.
-    #[error("the tables cannot be brought up to date: {0}")]
+    #[error("the tables cannot be migrated: {0}")]
     Failed(String),
 }
 
-/// Makes the tables what they have to be, and tells how many steps that took.
+/// Runs the pending migrations and returns their number.
 pub(super) fn up(connection: &mut Connection) -> Result<usize, MigrationError> {
-    turn(connection, "pg_advisory_lock")?;
-    let outcome = pending(connection);
-    // Who cannot give it back loses it with the connection.
-    let _ = turn(connection, "pg_advisory_unlock");
-    outcome
+    advisory_lock(connection, "pg_advisory_lock")?;
+    let result = pending(connection);
+    // If unlocking fails, the lock ends with the connection.
+    let _ = advisory_lock(connection, "pg_advisory_unlock");
+    result
 }
 
-/// For a server; whoever opens a file has locked that before.
-fn turn(connection: &mut Connection, lock: &str) -> Result<(), StoreError> {
+/// Locks or unlocks a server. For a file, the caller holds a lock file already.
+fn advisory_lock(connection: &mut Connection, function: &str) -> Result<(), StoreError> {
     match connection {
-        // A table of millions takes its time, and so does somebody else's turn.
+        // A migration of millions of rows takes long, and so does waiting for another program's migration.
         Connection::Postgres(postgres) => Ok(postgres.batch_execute(&format!(
-            "SET statement_timeout = 0; SELECT {lock}({ADVISORY_LOCK_KEY})"
+            "SET statement_timeout = 0; SELECT {function}({ADVISORY_LOCK_KEY})"
         ))?),
         Connection::Sqlite(_) => Ok(()),
     }

@@ -1,5 +1,5 @@
-//! What is remembered: the only place that knows of databases. Queries are functions here, written once for SQLite
-//! and PostgreSQL. They block; handlers and tasks ask by [`Store::ask`].
+//! Persistence: the only module that knows databases. Queries are functions here, written once for SQLite and
+//! PostgreSQL. They block; handlers and tasks run them with [`Store::ask`].
 
 pub mod chunks;
 mod column_types;
@@ -29,8 +29,9 @@ use self::connection::Connection;
 use self::pool::Pool;
 use crate::tasks;
 
-/// How long somebody waits for an answer. A wire that takes bytes and passes nothing on is noticed by nobody else; the
-/// thread that asked goes on waiting, and the pool bounds how many do and for how long they count.
+/// How long a caller waits for a result. A network that accepts bytes but delivers nothing is detected by this timeout
+/// only; the blocked thread keeps waiting, and the pool limits the number of such threads and the duration of their
+/// leases.
 const STARTUP_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// A database. Cheap to clone.
@@ -38,79 +39,79 @@ const STARTUP_TIMEOUT: Duration = Duration::from_secs(15);
 pub struct Store(Arc<Pool>);
 
 impl Store {
-    /// Our own database: reached now, and its tables brought up to date. A file that is damaged is kept aside.
-    pub fn open(place: DatabaseAddress, now_ms: u64) -> Result<Self, MigrationError> {
-        let mut _turn = None;
-        if let DatabaseAddress::File { path, .. } = &place {
-            _turn = Some(recovery::take_turn(path)?);
-            recovery::make_way(path, now_ms)?;
+    /// Opens Watchpost's own database: connects and runs pending migrations. A damaged file is renamed first.
+    pub fn open(address: DatabaseAddress, now_ms: u64) -> Result<Self, MigrationError> {
+        let mut _lock = None;
+        if let DatabaseAddress::File { path, .. } = &address {
+            _lock = Some(recovery::lock_for_startup(path)?);
+            recovery::replace_damaged(path, now_ms)?;
         }
-        let store = Self(Arc::new(Pool::new(place)));
-        let mut connection = Connection::establish(store.0.place()).map_err(StoreError::from)?;
+        let store = Self(Arc::new(Pool::new(address)));
+        let mut connection = Connection::establish(store.0.address()).map_err(StoreError::from)?;
         let steps = migrate::up(&mut connection)?;
         if steps > 0 {
-            log::info!(steps, database:% = store.place(); "the tables are brought up to date");
+            log::info!(steps, database:% = store.address(); "migrated the database");
         }
         Ok(store)
     }
 
-    /// Somebody else's database, which may not be there yet.
-    pub fn of_others(place: DatabaseAddress) -> Self {
-        Self(Arc::new(Pool::new(place)))
+    /// A database that another program owns. It may not exist yet.
+    pub fn of_others(address: DatabaseAddress) -> Self {
+        Self(Arc::new(Pool::new(address)))
     }
 
-    /// Where it is, without its password.
-    pub fn place(&self) -> &DatabaseAddress {
-        self.0.place()
+    /// The address; it prints without its password.
+    pub fn address(&self) -> &DatabaseAddress {
+        self.0.address()
     }
 
-    /// Asks without blocking the one who waits. A panic in the question becomes an error, and so does silence.
+    /// Runs a query without blocking the caller's thread. A panic in the query becomes an error, and so does a timeout.
     pub async fn ask<T: Send + 'static>(
         &self,
-        question: impl FnOnce(&Self) -> Result<T, StoreError> + Send + 'static,
+        query: impl FnOnce(&Self) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
-        self.ask_within(STARTUP_TIMEOUT, question).await
+        self.ask_within(STARTUP_TIMEOUT, query).await
     }
 
-    /// The same, for those who wait longer or shorter. Whoever asks again after silence has another connection.
+    /// Like [`ask`](Self::ask), with another timeout. After a timeout, the next query gets a new connection.
     pub async fn ask_within<T: Send + 'static>(
         &self,
-        patience: Duration,
-        question: impl FnOnce(&Self) -> Result<T, StoreError> + Send + 'static,
+        timeout: Duration,
+        query: impl FnOnce(&Self) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         let store = self.clone();
-        let asked = tasks::block(move || question(&store));
-        match tokio::time::timeout(patience, asked).await {
-            Ok(answered) => answered.unwrap_or_else(|panic| Err(StoreError::Failed(panic))),
+        let result = tasks::block(move || query(&store));
+        match tokio::time::timeout(timeout, result).await {
+            Ok(result) => result.unwrap_or_else(|panic| Err(StoreError::Failed(panic))),
             Err(_) => {
                 self.0.forget_idle();
-                let why = format!("it did not answer within {patience:?}");
+                let why = format!("no response within {timeout:?}");
                 Err(StoreError::Unreachable(why))
             }
         }
     }
 
-    /// Reads.
+    /// Runs a reading query.
     fn read<T>(&self, work: impl FnOnce(&mut Connection) -> QueryResult<T>) -> Result<T, StoreError> {
-        self.tell(self.0.with(|connection| work(connection).map_err(StoreError::from)))
+        self.note_damage(self.0.with(|connection| work(connection).map_err(StoreError::from)))
     }
 
-    /// Writes: all of it or nothing.
+    /// Runs a writing query in a transaction.
     fn write<T>(&self, work: impl FnOnce(&mut Connection) -> QueryResult<T>) -> Result<T, StoreError> {
-        let _turn = self.0.write_in_turn()?;
-        self.tell(
+        let _guard = self.0.acquire_write_lock()?;
+        self.note_damage(
             self.0
                 .with(|connection| connection.transaction(work).map_err(StoreError::from)),
         )
     }
 
-    /// Damage is remembered, so that the next start keeps the file aside.
-    fn tell<T>(&self, outcome: Result<T, StoreError>) -> Result<T, StoreError> {
+    /// Leaves a marker if the database is damaged, so that the next start replaces the file.
+    fn note_damage<T>(&self, result: Result<T, StoreError>) -> Result<T, StoreError> {
         if let (Err(StoreError::Damaged(why)), DatabaseAddress::File { path, read_only: false }) =
-            (&outcome, self.place())
+            (&result, self.address())
         {
-            recovery::mark(path, why);
+            recovery::leave_marker(path, why);
         }
-        outcome
+        result
     }
 }

@@ -1,5 +1,5 @@
-//! Connections that wait to be used. A connection that failed is not used again, so what comes back is found at the
-//! next question; one that is silent for too long is not waited for, and others are made in its place.
+//! A connection pool. A failed connection is never reused, so the next query connects again; a connection that does not
+//! respond for too long is written off and replaced by a new one.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -12,19 +12,19 @@ use super::error::StoreError;
 use super::leases::{Leases, MAX_LEASE};
 use super::write_lock::{WriteGuard, WriteLock};
 
-/// More would wait for each other in SQLite anyway, and PostgreSQL has a hundred for everyone.
+/// More connections would only wait for each other in SQLite, and PostgreSQL allows a hundred in total by default.
 const MAX_CONNECTIONS: usize = 6;
 
-/// How long a question waits for a connection. Whoever asks has a timeout of their own, and should hear why.
+/// How long a query waits for a connection. The caller's own timeout is longer, so that it gets the reason.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// All connections to one database.
 pub(super) struct Pool {
-    place: DatabaseAddress,
-    patience: Duration,
+    address: DatabaseAddress,
+    acquire_timeout: Duration,
     state: Mutex<State>,
     freed: Condvar,
-    /// SQLite lets one write; who waits here is served in turn and not by luck.
+    /// SQLite allows one writer at a time; this lock serves waiting writers in turn.
     writing: WriteLock,
 }
 
@@ -34,86 +34,90 @@ struct State {
 }
 
 impl Pool {
-    pub(super) fn new(place: DatabaseAddress) -> Self {
-        Self::patient(place, ACQUIRE_TIMEOUT, MAX_LEASE)
+    pub(super) fn new(address: DatabaseAddress) -> Self {
+        Self::with_timeouts(address, ACQUIRE_TIMEOUT, MAX_LEASE)
     }
 
-    /// One in which questions wait for so long, and connections are lent for so long.
-    fn patient(place: DatabaseAddress, patience: Duration, longest: Duration) -> Self {
+    /// A pool with other timeouts: for acquiring a connection, and for a lease.
+    fn with_timeouts(address: DatabaseAddress, acquire_timeout: Duration, max_lease: Duration) -> Self {
         Self {
-            place,
-            patience,
+            address,
+            acquire_timeout,
             state: Mutex::new(State {
                 idle: VecDeque::new(),
-                leases: Leases::new(longest),
+                leases: Leases::new(max_lease),
             }),
             freed: Condvar::new(),
             writing: WriteLock::default(),
         }
     }
 
-    pub(super) fn place(&self) -> &DatabaseAddress {
-        &self.place
+    pub(super) fn address(&self) -> &DatabaseAddress {
+        &self.address
     }
 
-    /// Does something with a connection that nobody else has.
+    /// Runs `work` with a connection that no other caller uses.
     pub(super) fn with<T>(&self, work: impl FnOnce(&mut Connection) -> Result<T, StoreError>) -> Result<T, StoreError> {
-        let mut lent = self.lend()?;
-        let outcome = match lent.connection.as_mut() {
+        let mut lease = self.lend()?;
+        let result = match lease.connection.as_mut() {
             Some(connection) => work(connection),
-            None => Err(StoreError::Failed("a connection was lent twice".to_owned())),
+            None => Err(StoreError::Failed("a connection was lease twice".to_owned())),
         };
-        // Whatever breaks out of here otherwise takes the connection with it.
-        let sound = outcome.as_ref().err().is_none_or(StoreError::spares_connection);
-        if !sound {
-            lent.connection = None;
+        // If `work` panics, the lease drops its connection.
+        let reusable = result.as_ref().err().is_none_or(StoreError::spares_connection);
+        if !reusable {
+            lease.connection = None;
             self.forget_idle();
         }
-        drop(lent);
-        outcome
+        drop(lease);
+        result
     }
 
-    /// Uses none of those again that wait: they were made before another failed, and may have been lost with it.
+    /// Closes all idle connections: they are older than the failed one, and may be lost as well.
     pub(super) fn forget_idle(&self) {
         let forgotten = std::mem::take(&mut self.state.lock().idle);
-        // Saying goodbye may take a while, and nobody has to wait for it.
+        // Closing may block, so the lock is released first.
         drop(forgotten);
     }
 
-    /// The right to write, where only one may.
-    pub(super) fn write_in_turn(&self) -> Result<Option<WriteGuard<'_>>, StoreError> {
-        match self.place {
-            DatabaseAddress::File { .. } => self.writing.take(self.patience).map(Some).ok_or(StoreError::Busy),
+    /// Acquires the right to write, for databases that allow one writer only.
+    pub(super) fn acquire_write_lock(&self) -> Result<Option<WriteGuard<'_>>, StoreError> {
+        match self.address {
+            DatabaseAddress::File { .. } => self
+                .writing
+                .acquire(self.acquire_timeout)
+                .map(Some)
+                .ok_or(StoreError::Busy),
             DatabaseAddress::Server { .. } => Ok(None),
         }
     }
 
-    fn lend(&self) -> Result<Lent<'_>, StoreError> {
-        let until = Instant::now() + self.patience;
+    fn lend(&self) -> Result<Lease<'_>, StoreError> {
+        let until = Instant::now() + self.acquire_timeout;
         let mut state = self.state.lock();
         loop {
             let now = Instant::now();
             if let Some(connection) = state.idle.pop_front() {
-                return Ok(Lent {
+                return Ok(Lease {
                     pool: self,
                     number: state.leases.lend(now),
                     connection: Some(connection),
                 });
             }
             if state.leases.count() < MAX_CONNECTIONS {
-                let mut lent = Lent {
+                let mut lease = Lease {
                     pool: self,
                     number: state.leases.lend(now),
                     connection: None,
                 };
                 drop(state);
-                lent.connection = Some(Connection::establish(&self.place)?);
-                return Ok(lent);
+                lease.connection = Some(Connection::establish(&self.address)?);
+                return Ok(lease);
             }
             let written_off = state.leases.write_off(now);
             if written_off > 0 {
                 drop(state);
-                log::warn!(database:% = self.place, connections = written_off; "the database is silent; new connections are made in place of those that wait for it");
+                log::warn!(database:% = self.address, connections = written_off; "the database does not respond; opening new connections to replace the hanging ones");
                 state = self.state.lock();
                 continue;
             }
@@ -126,20 +130,20 @@ impl Pool {
     }
 }
 
-/// A connection that comes back by itself, or is counted out.
-struct Lent<'p> {
+/// A lease of a connection; dropping it returns the connection, or discards it if the lease was written off.
+struct Lease<'p> {
     pool: &'p Pool,
     number: u64,
     connection: Option<Connection>,
 }
 
-impl Drop for Lent<'_> {
+impl Drop for Lease<'_> {
     fn drop(&mut self) {
         let connection = self.connection.take().filter(|_| !std::thread::panicking());
         let mut state = self.pool.state.lock();
-        let counts = state.leases.come_back(self.number);
-        let late = match connection {
-            Some(connection) if counts => {
+        let is_valid = state.leases.end(self.number);
+        let discarded = match connection {
+            Some(connection) if is_valid => {
                 state.idle.push_front(connection);
                 None
             }
@@ -147,7 +151,7 @@ impl Drop for Lent<'_> {
         };
         drop(state);
         self.pool.freed.notify_one();
-        drop(late);
+        drop(discarded);
     }
 }
 
@@ -165,15 +169,15 @@ mod tests {
         }
     }
 
-    fn lend_all(pool: &Pool, count: usize) -> Vec<Lent<'_>> {
+    fn lend_all(pool: &Pool, count: usize) -> Vec<Lease<'_>> {
         let lend = |_| pool.lend().expect("there is one more");
         (0..count).map(lend).collect()
     }
 
     #[test]
-    fn a_connection_that_comes_back_soon_is_waited_for() {
+    fn a_caller_waits_for_a_connection_that_is_returned_in_time() {
         let folder = tempfile::tempdir().expect("a folder");
-        let pool = Pool::patient(file(&folder), SOON, MAX_LEASE);
+        let pool = Pool::with_timeouts(file(&folder), SOON, MAX_LEASE);
         let mut lent = lend_all(&pool, MAX_CONNECTIONS);
         assert!(matches!(pool.lend(), Err(StoreError::Busy)));
         lent.pop();
@@ -183,16 +187,16 @@ mod tests {
     }
 
     #[test]
-    fn connections_that_are_silent_for_too_long_are_replaced_and_do_not_come_back() {
+    fn connections_that_hang_for_too_long_are_replaced_and_not_reused() {
         let folder = tempfile::tempdir().expect("a folder");
-        let pool = Pool::patient(file(&folder), SOON, Duration::ZERO);
+        let pool = Pool::with_timeouts(file(&folder), SOON, Duration::ZERO);
         let silent = lend_all(&pool, MAX_CONNECTIONS);
         let others = lend_all(&pool, MAX_CONNECTIONS);
         drop(silent);
         assert_eq!(
             pool.state.lock().idle.len(),
             0,
-            "what was written off is not lent again"
+            "a connection that was written off is not reused"
         );
         drop(others);
         assert_eq!(pool.state.lock().idle.len(), MAX_CONNECTIONS);
@@ -200,32 +204,32 @@ mod tests {
     }
 
     #[test]
-    fn who_does_not_get_the_turn_to_write_hears_that_it_is_busy() {
+    fn a_writer_that_does_not_get_the_lock_gets_the_error_busy() {
         let folder = tempfile::tempdir().expect("a folder");
-        let pool = Pool::patient(file(&folder), SOON, MAX_LEASE);
-        let turn = pool.write_in_turn().expect("nobody else writes");
-        assert!(matches!(pool.write_in_turn(), Err(StoreError::Busy)));
-        drop(turn);
-        drop(pool.write_in_turn().expect("the turn ended"));
-        pool.write_in_turn().expect("and it ends again");
+        let pool = Pool::with_timeouts(file(&folder), SOON, MAX_LEASE);
+        let guard = pool.acquire_write_lock().expect("the lock is free");
+        assert!(matches!(pool.acquire_write_lock(), Err(StoreError::Busy)));
+        drop(guard);
+        drop(pool.acquire_write_lock().expect("the lock was released"));
+        pool.acquire_write_lock().expect("it was released again");
     }
 
     #[test]
-    fn who_waits_for_the_turn_to_write_gets_it_when_it_ends() {
+    fn a_writer_that_waits_for_the_lock_gets_it_when_it_is_released() {
         let folder = tempfile::tempdir().expect("a folder");
-        let pool = Pool::patient(file(&folder), Duration::from_secs(60), MAX_LEASE);
-        let turn = pool.write_in_turn().expect("nobody else writes");
+        let pool = Pool::with_timeouts(file(&folder), Duration::from_secs(60), MAX_LEASE);
+        let guard = pool.acquire_write_lock().expect("the lock is free");
         std::thread::scope(|scope| {
-            let waits = scope.spawn(|| pool.write_in_turn().is_ok());
-            drop(turn);
+            let waits = scope.spawn(|| pool.acquire_write_lock().is_ok());
+            drop(guard);
             assert!(waits.join().expect("no panic"));
         });
     }
 
     #[test]
-    fn when_too_many_are_silent_no_more_are_made() {
+    fn if_too_many_connections_hang_no_more_are_opened() {
         let folder = tempfile::tempdir().expect("a folder");
-        let pool = Pool::patient(file(&folder), SOON, Duration::ZERO);
+        let pool = Pool::with_timeouts(file(&folder), SOON, Duration::ZERO);
         let silent = lend_all(&pool, MAX_CONNECTIONS + MAX_ABANDONED);
         assert!(matches!(pool.lend(), Err(StoreError::Busy)));
         drop(silent);

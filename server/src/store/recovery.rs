@@ -1,5 +1,5 @@
-//! What happens to an SQLite file before it is used: those who open it take turns, and one that is damaged is kept
-//! beside a new one, for whoever can still read some of it.
+//! Prepares an SQLite file before it is opened: a lock file serializes programs that start at once, and a damaged file
+//! is renamed and kept, so that an operator can recover data from it.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use diesel::{Connection as _, RunQueryDsl, SqliteConnection, sql_query, sql_type
 
 use super::error::StoreError;
 
-/// What belongs to a database besides its file.
+/// The suffixes of the files that belong to a database file.
 const SIDE_FILES: [&str; 2] = ["-wal", "-shm"];
 
 #[derive(diesel::QueryableByName)]
@@ -18,50 +18,48 @@ struct Checked {
     quick_check: String,
 }
 
-/// Waits for others who open the same file just now; the turn ends with what is returned. SQLite's own locks do not
-/// last over the steps of a migration.
-pub(super) fn take_turn(path: &Path) -> Result<fs::File, StoreError> {
-    let turn = with_ending(path, ".turn");
-    let file = fs::File::create(&turn).and_then(|file| file.lock().map(|()| file));
-    file.map_err(|error| StoreError::Unreachable(format!("{}: {error}", turn.display())))
+/// Locks a file next to the database, until the returned file is dropped. SQLite's own locks do not cover all steps of
+/// a migration.
+pub(super) fn lock_for_startup(path: &Path) -> Result<fs::File, StoreError> {
+    let lock = with_suffix(path, ".turn");
+    let file = fs::File::create(&lock).and_then(|file| file.lock().map(|()| file));
+    file.map_err(|error| StoreError::Unreachable(format!("{}: {error}", lock.display())))
 }
 
-/// Leaves a sound file where it is, and moves a damaged one away. The whole file is only read if damage was seen.
-pub(super) fn make_way(path: &Path, now_ms: u64) -> Result<(), StoreError> {
+/// Renames the database file if it is damaged. The whole file is only checked if damage was detected before.
+pub(super) fn replace_damaged(path: &Path, now_ms: u64) -> Result<(), StoreError> {
     if !path.exists() {
         return Ok(());
     }
-    let Err(StoreError::Damaged(why)) = look(path, mark_of(path).exists()) else {
-        // What is wrong otherwise is told by whoever opens it.
-        let _ = fs::remove_file(mark_of(path));
+    let Err(StoreError::Damaged(why)) = check(path, marker_of(path).exists()) else {
+        // The caller reports other errors when it opens the file.
+        let _ = fs::remove_file(marker_of(path));
         return Ok(());
     };
-    let kept = with_ending(path, &format!(".damaged-{now_ms}"));
-    let moved = SIDE_FILES.iter().fold(fs::rename(path, &kept), |moved, companion| {
-        let from = with_ending(path, companion);
+    let kept = with_suffix(path, &format!(".damaged-{now_ms}"));
+    let moved = SIDE_FILES.iter().fold(fs::rename(path, &kept), |moved, suffix| {
+        let from = with_suffix(path, suffix);
         if from.exists() {
-            return moved.and(fs::rename(from, with_ending(&kept, companion)));
+            return moved.and(fs::rename(from, with_suffix(&kept, suffix)));
         }
         moved
     });
-    moved.map_err(|error| {
-        StoreError::Damaged(format!("{why}, and {} cannot be moved aside ({error})", path.display()))
-    })?;
-    let _ = fs::remove_file(mark_of(path));
-    log::error!(kept:% = kept.display(), reason = why.as_str(); "the database was damaged; it is kept aside and a new one is begun");
+    moved.map_err(|error| StoreError::Damaged(format!("{why}, and {} cannot be renamed ({error})", path.display())))?;
+    let _ = fs::remove_file(marker_of(path));
+    log::error!(kept:% = kept.display(), reason = why.as_str(); "the database was damaged; it was renamed and a new one is created");
     Ok(())
 }
 
-/// Leaves a mark for the next start.
-pub(super) fn mark(path: &Path, why: &str) {
-    if !mark_of(path).exists() {
-        log::error!(database:% = path.display(), reason = why; "the database is damaged; it is kept aside at the next start");
-        // Without the mark the next start looks only at the beginning of the file, as it always does.
-        let _ = fs::write(mark_of(path), why);
+/// Leaves a marker file for the next start.
+pub(super) fn leave_marker(path: &Path, why: &str) {
+    if !marker_of(path).exists() {
+        log::error!(database:% = path.display(), reason = why; "the database is damaged; the next start renames it and creates a new one");
+        // Without the marker, the next start only checks the beginning of the file, as it always does.
+        let _ = fs::write(marker_of(path), why);
     }
 }
 
-fn look(path: &Path, whole: bool) -> Result<(), StoreError> {
+fn check(path: &Path, whole: bool) -> Result<(), StoreError> {
     let mut connection = SqliteConnection::establish(&path.display().to_string())?;
     connection.batch_execute("PRAGMA busy_timeout = 5000; SELECT count(*) FROM sqlite_master;")?;
     if whole {
@@ -73,12 +71,12 @@ fn look(path: &Path, whole: bool) -> Result<(), StoreError> {
     Ok(())
 }
 
-fn mark_of(path: &Path) -> PathBuf {
-    with_ending(path, ".damaged")
+fn marker_of(path: &Path) -> PathBuf {
+    with_suffix(path, ".damaged")
 }
 
-fn with_ending(path: &Path, ending: &str) -> PathBuf {
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
-    name.push(ending);
+    name.push(suffix);
     name.into()
 }

@@ -29,7 +29,7 @@ diesel::table! {
         host -> Text,
         time_ms -> BigInt,
         numbers -> Binary,
-        told -> Binary,
+        extras -> Binary,
     }
 }
 
@@ -43,7 +43,7 @@ diesel::table! {
         samples -> BigInt,
         bytes -> BigInt,
         shared -> Binary,
-        told -> Binary,
+        extras -> Binary,
     }
 }
 
@@ -107,11 +107,11 @@ diesel::table! {
         id -> BigInt,
         time_ms -> BigInt,
         name -> Text,
-        what -> LogAction,
+        action -> LogAction,
         digest -> Nullable<LogDigest>,
         settings_id -> Nullable<LogSettings>,
         generation -> Nullable<BigInt>,
-        done_by -> Text,
+        actor -> Text,
         address -> Text,
         note -> Text,
     }
@@ -120,14 +120,14 @@ diesel::table! {
 diesel::table! {
     decisions (id) {
         id -> BigInt,
-        mark -> BigInt,
+        dedupe_key -> BigInt,
         time_ms -> BigInt,
         kind -> Text,
         identity -> Nullable<Text>,
         action -> Nullable<Text>,
         verdict -> Nullable<Text>,
         rule -> Nullable<Text>,
-        told -> Text,
+        payload -> Text,
     }
 }
 

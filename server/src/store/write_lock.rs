@@ -1,35 +1,35 @@
-//! A right that one has at a time. Who waits for it does so for a while and not for ever.
+//! A lock with a timeout.
 
 use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 
-/// The right.
+/// A lock that one writer holds at a time.
 #[derive(Default)]
 pub(super) struct WriteLock {
-    taken: Mutex<bool>,
-    ended: Condvar,
+    locked: Mutex<bool>,
+    released: Condvar,
 }
 
-/// Who has it; it ends with this.
+/// Holds the lock until it is dropped.
 pub(super) struct WriteGuard<'t>(&'t WriteLock);
 
 impl WriteLock {
-    /// Takes it, or tells that somebody else had it all the while.
-    pub(super) fn take(&self, patience: Duration) -> Option<WriteGuard<'_>> {
-        let mut taken = self.taken.lock();
-        self.ended.wait_while_for(&mut taken, |taken| *taken, patience);
-        if *taken {
+    /// Acquires the lock, or returns `None` after the timeout.
+    pub(super) fn acquire(&self, timeout: Duration) -> Option<WriteGuard<'_>> {
+        let mut locked = self.locked.lock();
+        self.released.wait_while_for(&mut locked, |locked| *locked, timeout);
+        if *locked {
             return None;
         }
-        *taken = true;
+        *locked = true;
         Some(WriteGuard(self))
     }
 }
 
 impl Drop for WriteGuard<'_> {
     fn drop(&mut self) {
-        *self.0.taken.lock() = false;
-        self.0.ended.notify_one();
+        *self.0.locked.lock() = false;
+        self.0.released.notify_one();
     }
 }

@@ -1,5 +1,4 @@
-//! The way to systemd: datagrams to a socket that it names by a path, or by an abstract name behind `@`. It does not
-//! know what is said.
+//! The notification socket: datagrams to a socket that systemd names by a path, or by an abstract name after `@`.
 
 use std::ffi::OsStr;
 use std::io;
@@ -8,10 +7,10 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::time::Duration;
 
-/// Where systemd does not take what it asked for, nothing here waits for it longer than this.
+/// How long a send may block if systemd does not read.
 const SEND_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// An open way.
+/// An open socket.
 pub(super) struct Socket {
     socket: UnixDatagram,
     to: SocketAddr,

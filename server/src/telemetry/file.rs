@@ -1,5 +1,5 @@
-//! A log file that is put aside when it is large, follows when somebody else puts it aside, and survives that
-//! nothing can be written. It knows nothing of lines but that they are whole.
+//! A log file that is rotated when it is large, reopened when another program rotates it, and that survives write
+//! errors. It only requires that lines are whole.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Write as _};
@@ -7,8 +7,8 @@ use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// How long a file that was moved or removed may stay unnoticed, and how long it takes until a file that could not
-/// be put aside is tried again. To look costs system calls, which not every line should pay.
+/// How long it may take to notice that the file was moved or removed, and the delay before a failed rotation is
+/// retried. Checking costs system calls, which not every line should pay.
 const REOPEN_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A log file.
@@ -16,58 +16,58 @@ pub(super) struct RotatingFile {
     path: PathBuf,
     max_size: u64,
     max_files: usize,
-    /// `None` while it cannot be opened.
+    /// `None` while the file cannot be opened.
     open: Option<Open>,
-    looked: Instant,
-    /// How many lines could not be written since the last that could.
+    checked: Instant,
+    /// The number of lines dropped since the last successful write.
     dropped: u64,
-    /// When it could not be put aside.
-    stuck: Option<Instant>,
-    tell: Tell,
+    /// When the last rotation failed.
+    rotation_failed: Option<Instant>,
+    report: Report,
 }
 
-/// Whom to tell what is wrong with the log itself: stderr.
-pub(super) type Tell = Box<dyn FnMut(&str) + Send>;
+/// Reports problems of the log itself: to stderr.
+pub(super) type Report = Box<dyn FnMut(&str) + Send>;
 
 struct Open {
     file: File,
     size: u64,
-    /// Devices and pipes are written to, but neither moved nor cut.
+    /// Devices and pipes are written to, but neither renamed nor truncated.
     regular: bool,
-    /// What was written last is half a line that could not be cut off.
-    torn: bool,
+    /// Whether the file ends in a partial line that could not be removed.
+    partial_line: bool,
 }
 
 impl RotatingFile {
-    /// Opens it, to write behind what is there.
-    pub(super) fn open(path: &Path, max_size: u64, max_files: usize, now: Instant, tell: Tell) -> io::Result<Self> {
+    /// Opens the file for appending.
+    pub(super) fn open(path: &Path, max_size: u64, max_files: usize, now: Instant, report: Report) -> io::Result<Self> {
         Ok(Self {
             path: path.to_owned(),
             max_size,
             max_files,
             open: Some(Open::at(path)?),
-            looked: now,
+            checked: now,
             dropped: 0,
-            stuck: None,
-            tell,
+            rotation_failed: None,
+            report,
         })
     }
 
-    /// Writes a whole line, or nothing: whether it did.
+    /// Writes a whole line or nothing; returns whether it was written.
     pub(super) fn write_line(&mut self, line: &[u8], now: Instant) -> bool {
         match self.try_write(line, now) {
             Ok(()) => {
                 if self.dropped > 0 {
-                    let told = format!("{} is written again; {} lines were dropped", self.name(), self.dropped);
-                    (self.tell)(&told);
+                    let message = format!("{} is written again; {} lines were dropped", self.name(), self.dropped);
+                    (self.report)(&message);
                     self.dropped = 0;
                 }
                 true
             }
             Err(error) => {
                 if self.dropped == 0 {
-                    let told = format!("{} cannot be written, lines are dropped: {error}", self.name());
-                    (self.tell)(&told);
+                    let message = format!("could not write {}; dropping lines: {error}", self.name());
+                    (self.report)(&message);
                 }
                 self.dropped += 1;
                 false
@@ -76,20 +76,20 @@ impl RotatingFile {
     }
 
     fn try_write(&mut self, line: &[u8], now: Instant) -> io::Result<()> {
-        if self.open.is_none() || now.duration_since(self.looked) >= REOPEN_CHECK_INTERVAL {
-            self.looked = now;
-            self.follow()?;
+        if self.open.is_none() || now.duration_since(self.checked) >= REOPEN_CHECK_INTERVAL {
+            self.checked = now;
+            self.reopen_if_moved()?;
         }
-        self.put_aside_before(line.len() as u64, now)?;
+        self.rotate_before(line.len() as u64, now)?;
         match &mut self.open {
             Some(open) => open.append(line),
             None => Err(ErrorKind::NotFound.into()),
         }
     }
 
-    /// Opens the file anew if it is not the one that is open any more. One that was only moved is written on for
-    /// as long as there is no new one; one that was removed would swallow its lines.
-    fn follow(&mut self) -> io::Result<()> {
+    /// Opens the file again if another program moved or removed it. A moved file is written to until a new one can be
+    /// opened; a removed file is closed, because its lines would be lost.
+    fn reopen_if_moved(&mut self) -> io::Result<()> {
         if self.is_in_place() {
             return Ok(());
         }
@@ -106,35 +106,37 @@ impl RotatingFile {
         Ok(())
     }
 
-    /// Whether the path leads to the file that is open. If somebody emptied it, its size is right afterwards.
+    /// Whether the path still leads to the open file. It also updates the size, in case another program truncated the
+    /// file.
     fn is_in_place(&mut self) -> bool {
         let Some(open) = &mut self.open else { return false };
-        let (Ok(there), Ok(ours)) = (fs::metadata(&self.path), open.file.metadata()) else {
+        let (Ok(at_path), Ok(opened)) = (fs::metadata(&self.path), open.file.metadata()) else {
             return false;
         };
-        open.size = ours.len();
-        (there.dev(), there.ino()) == (ours.dev(), ours.ino())
+        open.size = opened.len();
+        (at_path.dev(), at_path.ino()) == (opened.dev(), opened.ino())
     }
 
-    /// A file that cannot be put aside grows on: a line too many is better than one too few.
-    fn put_aside_before(&mut self, bytes: u64, now: Instant) -> io::Result<()> {
-        let rests = self
-            .stuck
+    /// Rotates the file if it would become too large. If that fails, the file keeps growing: a large file is better
+    /// than lost lines.
+    fn rotate_before(&mut self, bytes: u64, now: Instant) -> io::Result<()> {
+        let is_delayed = self
+            .rotation_failed
             .is_some_and(|since| now.duration_since(since) < REOPEN_CHECK_INTERVAL);
-        if rests || !self.is_too_large_for(bytes) {
+        if is_delayed || !self.is_too_large_for(bytes) {
             return Ok(());
         }
-        // It may have been moved or emptied meanwhile.
-        self.follow()?;
+        // Another program may have moved or truncated the file in the meantime.
+        self.reopen_if_moved()?;
         if !self.is_too_large_for(bytes) {
             return Ok(());
         }
-        match self.quarantined() {
-            Ok(()) => self.stuck = None,
+        match self.rotate() {
+            Ok(()) => self.rotation_failed = None,
             Err(error) => {
-                if self.stuck.replace(now).is_none() {
-                    let told = format!("{} cannot be put aside and grows on: {error}", self.name());
-                    (self.tell)(&told);
+                if self.rotation_failed.replace(now).is_none() {
+                    let message = format!("could not rotate {}; it keeps growing: {error}", self.name());
+                    (self.report)(&message);
                 }
             }
         }
@@ -146,15 +148,15 @@ impl RotatingFile {
         open.regular && self.max_size > 0 && open.size > 0 && open.size.saturating_add(bytes) > self.max_size
     }
 
-    fn quarantined(&mut self) -> io::Result<()> {
+    fn rotate(&mut self) -> io::Result<()> {
         if !self.is_in_place() {
-            // The others would be moved on to make room for nothing.
+            // Otherwise the older files would be renamed without need.
             return Err(ErrorKind::NotFound.into());
         }
         if self.max_files == 0 {
             return self.open.as_mut().map_or(Ok(()), Open::empty);
         }
-        // Up to the first number that is free; the one that is kept longest is overwritten.
+        // Renames up to the first free number; the oldest file is overwritten.
         let taken = (1..self.max_files)
             .take_while(|number| self.numbered(*number).exists())
             .count();
@@ -162,7 +164,7 @@ impl RotatingFile {
             fs::rename(self.numbered(number), self.numbered(number + 1))?;
         }
         fs::rename(&self.path, self.numbered(1))?;
-        // If this fails, the file that was moved is written on, and soon looked after.
+        // If this fails, the renamed file is written to until the next check.
         self.open = Some(Open::at(&self.path)?);
         Ok(())
     }
@@ -180,23 +182,23 @@ impl RotatingFile {
 
 impl Open {
     fn at(path: &Path) -> io::Result<Self> {
-        // The group may read: that is how those get at it who may see logs but not change the machine.
+        // The group may read, for users who may see logs but not change the machine.
         let file = OpenOptions::new().append(true).create(true).mode(0o640).open(path)?;
         let metadata = file.metadata()?;
         Ok(Self {
             file,
             size: metadata.len(),
             regular: metadata.is_file(),
-            torn: false,
+            partial_line: false,
         })
     }
 
-    /// The whole line, or nothing of it.
+    /// Appends the whole line, or nothing of it.
     fn append(&mut self, line: &[u8]) -> io::Result<()> {
-        if self.torn {
-            // The half line ends here, so that this one is not its other half.
+        if self.partial_line {
+            // Ends the partial line, so that this line is separate from it.
             self.write(b"\n")?;
-            self.torn = false;
+            self.partial_line = false;
         }
         self.write(line)
     }
@@ -205,23 +207,23 @@ impl Open {
         let mut written = 0;
         while written < bytes.len() {
             match self.file.write(&bytes[written..]) {
-                Ok(0) => return self.take_back(written as u64, ErrorKind::WriteZero.into()),
+                Ok(0) => return self.undo_write(written as u64, ErrorKind::WriteZero.into()),
                 Ok(more) => written += more,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return self.take_back(written as u64, error),
+                Err(error) => return self.undo_write(written as u64, error),
             }
         }
         self.size += bytes.len() as u64;
         Ok(())
     }
 
-    /// Cuts off what was written of a line, if nobody else has written meanwhile.
-    fn take_back(&mut self, written: u64, error: io::Error) -> io::Result<()> {
+    /// Truncates a partly written line, unless another process has written to the file meanwhile.
+    fn undo_write(&mut self, written: u64, error: io::Error) -> io::Result<()> {
         if written > 0 {
-            let ours_alone = self.regular && self.file.metadata().is_ok_and(|now| now.len() == self.size + written);
-            if !(ours_alone && self.file.set_len(self.size).is_ok()) {
+            let is_unchanged = self.regular && self.file.metadata().is_ok_and(|now| now.len() == self.size + written);
+            if !(is_unchanged && self.file.set_len(self.size).is_ok()) {
                 self.size += written;
-                self.torn = true;
+                self.partial_line = true;
             }
         }
         Err(error)

@@ -1,17 +1,17 @@
-//! What is logged, as an operator writes it. `env_logger` would take what it cannot read for a target and go on;
-//! here it is an error.
+//! The log filter as an operator writes it. `env_logger` would treat an invalid part as a target and continue; here it
+//! is an error.
 
 use env_logger::Builder;
 use log::LevelFilter;
 
 use super::LogError;
 
-/// Levels, each for a target or for all.
+/// Levels, each for one target or for all.
 #[derive(Debug, PartialEq)]
 pub(super) struct Filter(Vec<(Option<String>, LevelFilter)>);
 
 impl Filter {
-    /// Reads `info` or `warn,watchpost::tls=debug`. Nothing at all is `info`.
+    /// Parses `info` or `warn,watchpost::tls=debug`. An empty text is `info`.
     pub(super) fn parse(text: &str) -> Result<Self, LogError> {
         let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
         let levels: Vec<_> = parts
@@ -27,18 +27,18 @@ impl Filter {
         Ok(Self(levels))
     }
 
-    /// Where nothing is said for all, other targets are as silent as they are without a filter: they tell errors.
+    /// Without a level for all targets, other targets log errors only, as without a filter.
     pub(super) fn apply(&self, builder: &mut Builder) {
         if self.0.iter().all(|(target, _)| target.is_some()) {
             builder.filter_level(LevelFilter::Error);
         }
-        // What the framework says of each of its workers is for who asks for it by name.
-        let of_all = self
+        // Worker messages of the web framework are logged only if a filter names its target.
+        let default_level = self
             .0
             .iter()
             .find(|(target, _)| target.is_none())
             .map(|(_, level)| *level);
-        if let Some(level) = of_all {
+        if let Some(level) = default_level {
             builder.filter_module("actix_server", level.min(LevelFilter::Warn));
         }
         for (target, level) in &self.0 {
@@ -71,11 +71,11 @@ mod tests {
             let mut builder = Builder::new();
             Filter::parse(text).expect("a legal filter").apply(&mut builder);
             let logger = builder.build();
-            let asks = |(target, level): &(&str, Level)| {
+            let is_enabled = |(target, level): &(&str, Level)| {
                 logger.enabled(&Metadata::builder().target(target).level(*level).build())
             };
-            assert!(enabled.iter().all(asks), "{text}");
-            assert!(!disabled.iter().any(asks), "{text}");
+            assert!(enabled.iter().all(is_enabled), "{text}");
+            assert!(!disabled.iter().any(is_enabled), "{text}");
         };
         check("", &[("a", Level::Info)], &[("a", Level::Debug)]);
         check("WARN", &[("a", Level::Warn)], &[("a", Level::Info)]);
@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_is_refused_and_named() {
+    fn an_invalid_part_is_rejected_and_named() {
         for (text, part) in [
             ("loud", "loud"),
             ("info,a=loud", "a=loud"),
@@ -102,8 +102,8 @@ mod tests {
             ("a b=info", "a b=info"),
             ("a\nb=info", "a\\nb=info"),
         ] {
-            let refused = Filter::parse(text).expect_err("refused").to_string();
-            assert!(refused.contains(&format!("\"{part}\"")), "{refused}");
+            let error = Filter::parse(text).expect_err("rejected").to_string();
+            assert!(error.contains(&format!("\"{part}\"")), "{error}");
         }
     }
 }

@@ -1,5 +1,5 @@
-//! How a line of the log looks. Whatever is logged stays within its line: a message with a line break in it, which
-//! a client may have sent, cannot pose as a line of its own.
+//! The format of a log line. Everything stays within its line: a message with a line break, which a client may have
+//! sent, cannot forge another line.
 
 use std::fmt::{self, Write as _};
 
@@ -17,13 +17,13 @@ pub(super) fn text(now: Timestamp, record: &Record<'_>) -> String {
         Some(message) => escape(&mut line, message),
         None => escape(&mut line, &message.to_string()),
     }
-    // A value that cannot be written is left out; what was written before stays.
+    // A value that cannot be formatted is omitted; what was written before stays.
     let _ = record.key_values().visit(&mut TextFields(&mut line));
     line.push('\n');
     line
 }
 
-/// `{"timestamp":…,"level":…,"target":…,"message":…}`, and what else was said.
+/// `{"timestamp":…,"level":…,"target":…,"message":…}`, and the other fields.
 pub(super) fn json(now: Timestamp, record: &Record<'_>) -> String {
     let mut fields = JsonFields {
         line: String::from("{"),
@@ -60,7 +60,7 @@ impl<'k> VisitSource<'k> for TextFields<'_> {
     }
 }
 
-/// An object in the making; no name comes twice in it.
+/// A JSON object under construction, in which names are unique.
 struct JsonFields {
     line: String,
     names: Vec<String>,
@@ -72,7 +72,7 @@ impl JsonFields {
         json_text(&mut self.line, value);
     }
 
-    /// A name that is taken gets a `_` behind it, so that nothing said with a message can replace what is ours.
+    /// Appends `_` to a name that is taken, so that a field of a message cannot replace a standard field.
     fn name(&mut self, name: &str) {
         let mut name = name.to_owned();
         while self.names.contains(&name) {
@@ -94,7 +94,7 @@ impl<'k> VisitSource<'k> for JsonFields {
     }
 }
 
-/// Numbers and truths stay what they are; all else is text.
+/// Numbers and booleans keep their type; everything else is text.
 struct JsonValue<'l>(&'l mut String);
 
 impl JsonValue<'_> {
@@ -126,7 +126,7 @@ impl<'v> VisitValue<'v> for JsonValue<'_> {
 
     fn visit_f64(&mut self, value: f64) -> Result<(), Error> {
         if value.is_finite() {
-            // Debug, for Display writes hundreds of zeros where an exponent would do.
+            // Debug, because Display writes hundreds of zeros where an exponent would do.
             self.plain(format_args!("{value:?}"));
         } else {
             json_text(self.0, &value.to_string());
@@ -160,7 +160,7 @@ fn escape(line: &mut String, text: &str) {
     }
 }
 
-/// Letters that nobody sees, and that a terminal obeys: they break lines, move the cursor, turn the direction.
+/// Invisible characters that a terminal interprets: they break lines, move the cursor, change the text direction.
 fn is_hidden(letter: char) -> bool {
     letter.is_control() || matches!(letter, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_can_forge_a_line() {
+    fn a_message_cannot_forge_a_line() {
         let forged = "x\n2026-11-21T01:31:27.472Z ERROR watchpost the disk burns\r\u{1b}[2K\u{85}\u{2028}\u{202e}";
         let fields = [("agent", Value::from(forged)), ("bad key\n=\"", Value::from("v"))];
         let (text, json) = lines(forged, &fields);
@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_said_with_a_message_replaces_what_is_ours() {
+    fn fields_of_a_message_do_not_replace_standard_fields() {
         let fields: [(&str, Value<'_>); 4] = [
             ("level", "ERROR".into()),
             ("message", "forged".into()),
@@ -251,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_and_truths_stay_what_they_are_in_json() {
+    fn numbers_and_booleans_keep_their_type_in_json() {
         let fields: [(&str, Value<'_>); 6] = [
             ("small", Value::from(1e-300)),
             ("none", Value::from(f64::NAN)),

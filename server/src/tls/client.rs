@@ -1,5 +1,5 @@
-//! The client's side of TLS, for commands that ask a server: the certificate that they show, and whom they believe. It
-//! connects to nobody.
+//! The client's side of TLS for commands that talk to a server: the client certificate and the trusted authorities. It
+//! opens no connection.
 
 use std::path::{Path, PathBuf};
 
@@ -7,35 +7,38 @@ use openssl::error::ErrorStack;
 pub use openssl::ssl::SslConnector;
 use openssl::ssl::{SslFiletype, SslMethod, SslVerifyMode};
 
-/// Which server is believed to be the one that was asked.
+/// The servers that a client trusts.
 #[derive(Clone, Copy, Debug)]
 pub enum Trust<'f> {
-    /// One with a certificate of an authority that the machine knows.
+    /// Servers with a certificate of an authority in the system's trust store.
     System,
-    /// One with a certificate of an authority in this file, or of one that the machine knows.
+    /// Servers with a certificate of an authority in this file or in the system's trust store.
     Authority(&'f Path),
-    /// Any, for questions that tell nothing and whose answer harms nobody.
+    /// Any server, for requests without secrets whose response is not relied on.
     Anyone,
 }
 
-/// Why there is no connector.
+/// Why a connector cannot be created.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectorError {
-    /// A file cannot be read, or holds something else.
-    #[error("{} cannot be used: {source}", file.display())]
+    /// A file cannot be read, or has other content.
+    #[error("cannot use {}: {source}", file.display())]
     File {
         /// The file.
         file: PathBuf,
-        /// What OpenSSL says.
+        /// OpenSSL's error.
         source: ErrorStack,
     },
-    /// OpenSSL cannot do it at all.
+    /// OpenSSL failed.
     #[error(transparent)]
     OpenSsl(#[from] ErrorStack),
 }
 
-/// A connector that shows the certificate in the first file with the key in the second, if it is given them.
-pub fn connector(trust: Trust<'_>, shown: Option<(&Path, &Path)>) -> Result<SslConnector, ConnectorError> {
+/// A connector, optionally with a client certificate in the first file and its key in the second.
+pub fn connector(
+    trust: Trust<'_>,
+    certificate_and_key: Option<(&Path, &Path)>,
+) -> Result<SslConnector, ConnectorError> {
     let of = |file: &Path| {
         let file = file.to_owned();
         |source| ConnectorError::File { file, source }
@@ -46,7 +49,7 @@ pub fn connector(trust: Trust<'_>, shown: Option<(&Path, &Path)>) -> Result<SslC
         Trust::Authority(file) => tls.set_ca_file(file).map_err(of(file))?,
         Trust::Anyone => tls.set_verify(SslVerifyMode::NONE),
     }
-    if let Some((certificate, key)) = shown {
+    if let Some((certificate, key)) = certificate_and_key {
         tls.set_certificate_chain_file(certificate).map_err(of(certificate))?;
         tls.set_private_key_file(key, SslFiletype::PEM).map_err(of(key))?;
     }

@@ -1,4 +1,4 @@
-//! Reads DER as far as names and extensions need it. It knows tags and lengths, and no meaning.
+//! Parses DER as far as names and extensions need it. It knows tags and lengths, and no meaning.
 
 pub(super) const OBJECT: u8 = 0x06;
 pub(super) const SEQUENCE: u8 = 0x30;

@@ -1,4 +1,4 @@
-//! From a certificate that was verified to the identity of its owner. It verifies nothing itself; `Tls` does.
+//! Extracts the identity from a verified client certificate. `Tls` verifies it.
 
 use std::any::Any;
 use std::sync::Arc;
@@ -14,65 +14,65 @@ use watchpost_policies::{Attribute, Certificate, Digest, DistinguishedName, Iden
 use super::material::seconds;
 use super::{ClientRefused, Tls, der, generation_of};
 
-/// Who is at the other end of a connection, for as long as it lives.
+/// The client at the other end of a connection.
 pub struct Peer {
     certificate: X509,
     chain: Vec<X509>,
     identity: Identity,
-    ends: i64,
-    /// Under which generation it was checked last, and what came of it.
+    expires: i64,
+    /// The generation of trust under which the certificate was verified last, and the result.
     checked: Mutex<(u64, Result<(), Arc<str>>)>,
 }
 
-/// A certificate that says nothing that we could read.
+/// A certificate cannot be parsed.
 #[derive(Debug, thiserror::Error)]
 pub enum Unreadable {
     /// OpenSSL cannot read it.
     #[error("the certificate cannot be read: {0}")]
     OpenSsl(#[from] ErrorStack),
-    /// Its bytes are no certificate in DER.
+    /// The bytes are not a certificate in DER.
     #[error("the certificate is not encoded as DER")]
     Encoding,
-    /// A name that is none.
+    /// A name cannot be parsed.
     #[error("a name in the certificate cannot be read")]
     Name,
 }
 
 impl Peer {
-    /// The owner of the certificate that this connection showed; nothing, where it showed none. Called once for
-    /// each connection, after its handshake.
+    /// The client of this connection; `None` if it sent no certificate. Called once per connection, after the
+    /// handshake.
     pub fn of_connection(connection: &dyn Any) -> Option<Result<Self, Unreadable>> {
         let ssl = connection.downcast_ref::<TlsStream<TcpStream>>()?.ssl();
         let certificate = ssl.peer_certificate()?;
-        // What OpenSSL built and checked, not what the client sent; a session that is resumed has only the latter.
+        // The chain that OpenSSL verified, not the one that the client sent; a resumed session only has the latter.
         let chain = ssl.verified_chain().or(ssl.peer_cert_chain());
         let chain: Vec<X509> = chain.into_iter().flatten().map(ToOwned::to_owned).collect();
         Some(Self::new(certificate, chain, generation_of(ssl)))
     }
 
-    /// The owner of a certificate that somebody else saw. It was not yet checked under any generation.
+    /// The owner of a certificate that a proxy has received. It is not verified under any generation yet.
     pub fn of_der(der: &[u8]) -> Result<Self, Unreadable> {
         let certificate = X509::from_der(der).map_err(|_| Unreadable::Encoding)?;
         Self::new(certificate, Vec::new(), 0)
     }
 
-    /// The owner of a certificate that was checked under this generation.
+    /// The owner of a certificate that was verified under this generation.
     pub fn new(certificate: X509, chain: Vec<X509>, generation: u64) -> Result<Self, Unreadable> {
         let owner = owner(&certificate, &chain);
         Ok(Self {
             identity: identity(owner)?,
-            ends: seconds(certificate.not_after())?.min(seconds(owner.not_after())?),
+            expires: seconds(certificate.not_after())?.min(seconds(owner.not_after())?),
             checked: Mutex::new((generation, Ok(()))),
             certificate,
             chain,
         })
     }
 
-    /// Who it is, if what holds at this moment would still let them in: a certificate may end, and may be taken
-    /// back, while its connection lives.
+    /// The identity, if the certificate is still valid at this moment: it may expire or be revoked while the connection
+    /// lives.
     pub fn identity(&self, tls: &Tls, now: i64) -> Result<&Identity, Arc<str>> {
-        if now > self.ends {
-            return Err("the certificate has ended; connect with a new one".into());
+        if now > self.expires {
+            return Err("the certificate has expired; connect with a new one".into());
         }
         let generation = tls.generation();
         let mut checked = self.checked.lock();
@@ -80,16 +80,16 @@ impl Peer {
             let verdict = tls.check(&self.certificate, &self.chain);
             *checked = (
                 generation,
-                verdict.map_err(|refused: ClientRefused| refused.to_string().into()),
+                verdict.map_err(|error: ClientRefused| error.to_string().into()),
             );
         }
         checked.1.clone().map(|()| &self.identity)
     }
 }
 
-/// The certificate of the person behind proxy certificates (RFC 3820): the first that is none. OpenSSL lets proxies
-/// pass only where they are allowed, and there no session is resumed; so the chain is the one that it checked, link by
-/// link, and each certificate in it was signed by the next.
+/// The certificate of the owner behind proxy certificates (RFC 3820): the first one that is not a proxy. OpenSSL
+/// accepts proxy certificates only if they are enabled, and then no session is resumed; so the chain is the one that
+/// OpenSSL verified, and each certificate in it is signed by the next.
 fn owner<'c>(certificate: &'c X509, chain: &'c [X509]) -> &'c X509 {
     if !is_proxy(certificate) {
         return certificate;
@@ -97,7 +97,7 @@ fn owner<'c>(certificate: &'c X509, chain: &'c [X509]) -> &'c X509 {
     chain.iter().find(|link| !is_proxy(link)).unwrap_or(certificate)
 }
 
-/// Whether it carries the extension `proxyCertInfo`, which OpenSSL's bindings do not show.
+/// Whether the certificate has the extension `proxyCertInfo`, which OpenSSL's bindings do not expose.
 fn is_proxy(certificate: &X509Ref) -> bool {
     const PROXY_CERT_INFO: &[u8] = &[0x2b, 6, 1, 5, 5, 7, 1, 14];
     let has = |der: &[u8]| -> Option<bool> {
@@ -148,8 +148,8 @@ pub(super) fn distinguished(name: &X509NameRef) -> Result<DistinguishedName, Unr
     Ok(DistinguishedName::new(parts))
 }
 
-/// How many attributes each part of a name has: `CN=a+OU=b` is one part of two. OpenSSL's bindings tell only the
-/// attributes. A name is a sequence of sets of sequences.
+/// The number of attributes in each part of a name: `CN=a+OU=b` is one part of two. OpenSSL's bindings expose only a
+/// flat list of attributes. A name is a sequence of sets of sequences.
 fn part_sizes(name: &[u8]) -> Option<Vec<usize>> {
     let (parts, _) = der::of(name, der::SEQUENCE)?;
     let parts = der::each(parts, der::SET)?;
@@ -164,7 +164,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn attributes_that_belong_together_stay_together() {
+    fn attributes_of_one_part_stay_together() {
         // CN=a + OU=b, O=c
         let name = [
             &[0x30, 35][..],

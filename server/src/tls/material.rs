@@ -1,4 +1,4 @@
-//! The files that TLS needs, read together and held against each other. It does not decide when to read them.
+//! The TLS files, read together and checked for consistency. Callers decide when to read them.
 
 use std::fs;
 use std::io;
@@ -23,25 +23,25 @@ const DAY_SECONDS: i64 = 24 * 60 * 60;
 /// Why the files cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
-    /// A file that cannot be read.
-    #[error("{} cannot be read: {source}; check the path, and that Watchpost's user may read it", path.display())]
+    /// A file cannot be read.
+    #[error("cannot read {}: {source}; check the path, and that Watchpost's user may read it", path.display())]
     Unreadable {
-        /// Which.
+        /// The file.
         path: PathBuf,
-        /// Why.
+        /// The I/O error.
         source: io::Error,
     },
-    /// A file that is not what it should be.
-    #[error("{} holds no {expected} in PEM form{}", path.display(), because(source))]
+    /// A file has other content than expected.
+    #[error("{} does not contain a {expected} in PEM format{}", path.display(), parenthesized_reason(source))]
     NotPem {
-        /// Which.
+        /// The file.
         path: PathBuf,
-        /// What it should hold.
+        /// The expected content.
         expected: &'static str,
-        /// OpenSSL's words.
+        /// OpenSSL's error.
         source: ErrorStack,
     },
-    /// Certificate and key are not of one pair.
+    /// The key does not match the certificate.
     #[error("the key {} does not belong to the certificate {}; replace both together", key.display(), certificate.display())]
     NotAPair {
         /// The certificate.
@@ -49,7 +49,7 @@ pub enum TlsError {
         /// The key.
         key: PathBuf,
     },
-    /// A revocation list by someone else.
+    /// A revocation list was issued by another authority.
     #[error("{} was not issued by any authority in {}", crl.display(), client_ca.display())]
     ForeignCrl {
         /// The list.
@@ -57,31 +57,31 @@ pub enum TlsError {
         /// The authorities.
         client_ca: PathBuf,
     },
-    /// Someone writes while we read.
-    #[error("{} changed while it was read; it is read again", .0.display())]
+    /// The file changed while it was read.
+    #[error("{} changed while it was read; Watchpost reads it again", .0.display())]
     Changing(PathBuf),
-    /// OpenSSL refuses.
-    #[error("OpenSSL refuses: {0}")]
+    /// OpenSSL failed.
+    #[error("OpenSSL error: {0}")]
     OpenSsl(#[from] ErrorStack),
 }
 
-fn because(source: &ErrorStack) -> String {
+fn parenthesized_reason(source: &ErrorStack) -> String {
     let reason = source.errors().iter().find_map(|error| error.reason());
     reason.map_or_else(String::new, |reason| format!(" ({reason})"))
 }
 
-/// When each thing ends, in seconds since 1970 (UTC).
+/// Expiry times, in seconds since 1970 (UTC).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Expiry {
-    /// Our certificate, or the first of those between it and its authority.
+    /// The server certificate, or the first in its chain that expires.
     pub server: i64,
-    /// The first of the authorities.
+    /// The first client authority that expires.
     pub client_ca: i64,
-    /// The first of the revocation lists.
+    /// The first revocation list that expires.
     pub crl: Option<i64>,
 }
 
-/// Everything that belongs together.
+/// All certificates, keys and revocation lists, which are replaced together.
 pub struct Material {
     chain: Vec<X509>,
     key: PKey<Private>,
@@ -93,7 +93,7 @@ pub struct Material {
 }
 
 impl Material {
-    /// Reads all files, and refuses them all if one is wrong.
+    /// Reads all files; fails if any of them is invalid.
     pub fn load(files: &Files) -> Result<Self, TlsError> {
         let hashed = |hash: &mut Sha256, path: &Path| -> Result<Vec<u8>, TlsError> {
             let bytes = read(path)?;
@@ -101,13 +101,13 @@ impl Material {
             hash.update(&bytes);
             Ok(bytes)
         };
-        let (mut ours, mut theirs) = (Sha256::new(), Sha256::new());
-        let chain = certificates(&files.certificate, &hashed(&mut ours, &files.certificate)?)?;
-        let key = private_key(&files.key, &hashed(&mut ours, &files.key)?)?;
-        let authorities = certificates(&files.client_ca, &hashed(&mut theirs, &files.client_ca)?)?;
+        let (mut own_hash, mut trust_hash) = (Sha256::new(), Sha256::new());
+        let chain = certificates(&files.certificate, &hashed(&mut own_hash, &files.certificate)?)?;
+        let key = private_key(&files.key, &hashed(&mut own_hash, &files.key)?)?;
+        let authorities = certificates(&files.client_ca, &hashed(&mut trust_hash, &files.client_ca)?)?;
         let crl = match &files.crl {
             Some(path) => {
-                let bytes = hashed(&mut theirs, path)?;
+                let bytes = hashed(&mut trust_hash, path)?;
                 Some(Crl {
                     path: path.clone(),
                     lists: lists(path, &bytes)?,
@@ -146,31 +146,31 @@ impl Material {
             authorities,
             crl,
             digest: {
-                let trust = theirs.clone().finish();
-                ours.update(&trust);
-                ours.finish()
+                let trust = trust_hash.clone().finish();
+                own_hash.update(&trust);
+                own_hash.finish()
             },
-            trust: theirs.finish(),
+            trust: trust_hash.finish(),
             expiry,
         })
     }
 
-    /// Over the bytes of all files.
+    /// The digest of all files.
     pub fn digest(&self) -> &[u8; 32] {
         &self.digest
     }
 
-    /// Over the bytes of those that say which clients are trusted.
+    /// The digest of the files that determine which clients are trusted.
     pub fn trust(&self) -> &[u8; 32] {
         &self.trust
     }
 
-    /// When each thing ends.
+    /// The expiry times.
     pub fn expiry(&self) -> Expiry {
         self.expiry
     }
 
-    /// Shows our certificate and its chain.
+    /// Sets the server certificate and its chain.
     pub(super) fn present(&self, builder: &mut SslAcceptorBuilder) -> Result<(), TlsError> {
         for (at, certificate) in self.chain.iter().enumerate() {
             if at == 0 {
@@ -183,7 +183,7 @@ impl Material {
         Ok(builder.check_private_key()?)
     }
 
-    /// The names that clients are told, so that they know which certificate to show.
+    /// The names of the authorities that are sent to clients, so that they can choose a certificate.
     pub(super) fn authority_names(&self) -> Result<Stack<X509Name>, TlsError> {
         let mut names = Stack::new()?;
         for authority in &self.authorities {
@@ -192,16 +192,15 @@ impl Material {
         Ok(names)
     }
 
-    /// The same as we write them.
+    /// The names of the authorities as parsed.
     pub(super) fn authorities(&self) -> impl Iterator<Item = Result<DistinguishedName, Unreadable>> {
         self.authorities
             .iter()
             .map(|authority| distinguished(authority.subject_name()))
     }
 
-    /// Whom we trust to vouch for clients, and what they took back. Where every authority has a list, each link of
-    /// a chain is looked up; otherwise the client's own certificate only, and without a list for its issuer it is
-    /// refused.
+    /// The trusted client authorities and their revocation lists. If every authority has a list, each certificate of a
+    /// chain is checked; otherwise only the client's own, which is refused if there is no list of its issuer.
     pub(super) fn trusted(&self, proxy_certificates: bool) -> Result<X509Store, TlsError> {
         let mut store = X509StoreBuilder::new()?;
         for authority in &self.authorities {
@@ -224,7 +223,7 @@ impl Material {
         Ok(store.build())
     }
 
-    /// A store takes lists from files only; so the file has to be still what was read.
+    /// OpenSSL's store reads lists from files only, so the file must still be the one that was read.
     fn add_crl(store: &mut X509StoreBuilder, crl: &Crl) -> Result<(), TlsError> {
         store
             .add_lookup(X509Lookup::file())?
@@ -258,7 +257,7 @@ fn not_pem(path: &Path, expected: &'static str) -> impl Fn(ErrorStack) -> TlsErr
     }
 }
 
-/// OpenSSL would ask a person at the terminal for the passphrase of an encrypted key, and wait.
+/// The empty passphrase keeps OpenSSL from prompting at the terminal for the passphrase of an encrypted key.
 fn private_key(path: &Path, pem: &[u8]) -> Result<PKey<Private>, TlsError> {
     PKey::private_key_from_pem_passphrase(pem, b"").map_err(not_pem(path, "private key without a passphrase"))
 }
@@ -271,7 +270,7 @@ fn certificates(path: &Path, pem: &[u8]) -> Result<Vec<X509>, TlsError> {
     Ok(certificates)
 }
 
-/// One list stands after the other, as certificates do; OpenSSL reads only the first of them.
+/// The file contains one list after another; OpenSSL would read only the first.
 fn lists(path: &Path, pem: &[u8]) -> Result<Vec<X509Crl>, TlsError> {
     const BEGIN: &str = "-----BEGIN X509 CRL-----";
     let text = String::from_utf8_lossy(pem);
@@ -296,8 +295,8 @@ fn is_by(list: &X509Crl, authority: &X509) -> bool {
             .unwrap_or(false)
 }
 
-fn first(ends: impl Iterator<Item = Result<i64, ErrorStack>>) -> Result<Option<i64>, ErrorStack> {
-    Ok(ends.collect::<Result<Vec<_>, _>>()?.into_iter().min())
+fn first(times: impl Iterator<Item = Result<i64, ErrorStack>>) -> Result<Option<i64>, ErrorStack> {
+    Ok(times.collect::<Result<Vec<_>, _>>()?.into_iter().min())
 }
 
 /// Seconds since 1970 (UTC).

@@ -1,5 +1,5 @@
-//! TLS on OpenSSL: who we are, whom we trust, and how both are replaced while connections live. Everything that
-//! belongs together (certificate, key, authorities, revocations) is loaded and swapped together, or not at all.
+//! TLS on OpenSSL: the server certificate, the trusted clients, and how both are replaced while connections live.
+//! Everything (certificate, key, authorities, revocation lists) is loaded and replaced together, or not at all.
 
 pub mod client;
 mod der;
@@ -26,42 +26,42 @@ pub use material::{Expiry, Material, TlsError};
 
 use crate::string_enum::string_enum;
 
-/// Where the files are.
+/// The paths of the TLS files.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Files {
-    /// Our certificate, and the chain to its authority.
+    /// The server certificate and its chain.
     pub certificate: PathBuf,
-    /// Its key.
+    /// The certificate's private key.
     pub key: PathBuf,
-    /// The authorities of clients.
+    /// The trusted client authorities.
     pub client_ca: PathBuf,
-    /// What they revoked.
+    /// Their revocation lists.
     pub crl: Option<PathBuf>,
 }
 
-/// How TLS is spoken.
+/// The TLS options.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
-    /// Where the files are.
+    /// The paths of the files.
     pub files: Files,
-    /// Whether 1.2 is refused.
+    /// Whether TLS 1.2 is refused.
     pub only_1_3: bool,
-    /// Whether RFC 3820 proxy certificates stand for their owners.
+    /// Whether RFC 3820 proxy certificates are accepted for their owners.
     pub proxy_certificates: bool,
-    /// Whether a client may come back without a whole handshake.
+    /// Whether sessions can be resumed without a full handshake.
     pub resumption: bool,
-    /// Whether HTTP/2 is spoken with those who ask for it.
+    /// Whether HTTP/2 is offered.
     pub http2: bool,
 }
 
 string_enum! {
-    /// Whether clients show a certificate.
+    /// Whether clients must present a certificate.
     pub enum ClientAuth {
-        /// Without one there is no connection.
+        /// Connections without a certificate are refused.
         Required = "required",
-        /// One that is shown has to be good; without one, clients say in another way who they are.
+        /// A presented certificate must be valid; without one, clients authenticate in another way.
         Optional = "optional",
-        /// None is asked for.
+        /// No certificate is requested.
         Off = "off",
     }
 }
@@ -78,13 +78,14 @@ impl ClientAuth {
     }
 }
 
-/// What is in force, and how to replace it. One for a process.
+/// The TLS state of the process: the current files and how to reload them.
 pub struct Tls {
     options: Options,
     current: ArcSwap<Loaded>,
-    /// Counts whom we trusted, so that a connection can tell whether it was checked under what holds now.
+    /// Increases when the trusted clients change, so that a connection can detect that its certificate must be verified
+    /// again.
     generation: AtomicU64,
-    /// One reload at a time, or two might count to the same number.
+    /// Serializes reloads, so that two of them do not get the same generation.
     reloading: Mutex<()>,
 }
 
@@ -94,26 +95,26 @@ struct Loaded {
     trusted: X509Store,
 }
 
-/// Where a context keeps the generation that it belongs to. Without room for it, connections are checked once more.
+/// The slot in which a context stores its generation. Without a slot, connections are verified once more.
 static GENERATION: LazyLock<Option<Index<SslContext, u64>>> = LazyLock::new(|| SslContext::new_ex_index().ok());
 
-/// The generation under which a connection's handshake was made; zero, which is none, if that is not known.
+/// The generation under which a connection's handshake was made; zero, which no generation has, if it is not known.
 pub(crate) fn generation_of(ssl: &SslRef) -> u64 {
     let generation = GENERATION.and_then(|index| ssl.ssl_context().ex_data(index).copied());
     generation.unwrap_or(0)
 }
 
-/// What came of looking at the files again.
+/// The result of a reload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reload {
-    /// They are what they were.
+    /// The files have not changed.
     Unchanged,
-    /// They changed, and new connections get the new ones.
+    /// The files changed, and new connections use them.
     Replaced,
 }
 
 impl Tls {
-    /// Loads everything.
+    /// Loads all files.
     pub fn load(options: Options) -> Result<Arc<Self>, TlsError> {
         let loaded = Loaded::new(1, Material::load(&options.files)?, &options)?;
         Ok(Arc::new(Self {
@@ -124,50 +125,50 @@ impl Tls {
         }))
     }
 
-    /// Loads everything again, and puts it in force if all of it is well.
+    /// Loads all files again, and uses them if all are valid.
     pub fn reload(&self) -> Result<Reload, TlsError> {
-        let _one = self.reloading.lock();
+        let _guard = self.reloading.lock();
         let material = Material::load(&self.options.files)?;
         let current = self.current.load();
         if material.digest() == current.material.digest() {
             return Ok(Reload::Unchanged);
         }
-        // A certificate of our own says nothing about clients, and nobody has to be checked again for it.
-        let other_trust = material.trust() != current.material.trust();
-        let generation = self.generation() + u64::from(other_trust);
+        // The server certificate does not affect the trust in clients, so existing connections stay verified.
+        let trust_changed = material.trust() != current.material.trust();
+        let generation = self.generation() + u64::from(trust_changed);
         self.current
             .store(Arc::new(Loaded::new(generation, material, &self.options)?));
         self.generation.store(generation, Ordering::Release);
         Ok(Reload::Replaced)
     }
 
-    /// Counts up whenever other clients are trusted than before.
+    /// The generation of trust, which increases when the trusted clients change.
     pub fn generation(&self) -> u64 {
         self.generation.load(Ordering::Acquire)
     }
 
-    /// The files that are in force.
+    /// The TLS options.
     pub fn options(&self) -> &Options {
         &self.options
     }
 
-    /// When what is in force ends.
+    /// The expiry times of the current files.
     pub fn expiry(&self) -> Expiry {
         self.current.load().material.expiry()
     }
 
-    /// Whether one of the authorities whose clients are let in has this name, as RFC 4514 writes it.
+    /// Whether a trusted client authority has this name, in the form of RFC 4514.
     pub fn trusts(&self, name: &str) -> bool {
         let current = self.current.load();
         let mut names = current.material.authorities().filter_map(Result::ok);
         names.any(|known| known.rfc4514() == name)
     }
 
-    /// What a listener accepts connections with. Each handshake takes what is in force at that moment.
+    /// The acceptor of a listener. Each handshake uses the files that are current at that moment.
     pub fn acceptor(self: &Arc<Self>, auth: ClientAuth) -> Result<SslAcceptorBuilder, TlsError> {
         let mut builder = builder(&self.current.load().material, auth, &self.options)?;
         let tls = self.clone();
-        // Before anything of the session is decided, so that a session of an earlier generation is not resumed.
+        // This runs before the session is looked up, so that no session of an earlier generation is resumed.
         builder.set_client_hello_callback(move |ssl, _| {
             let current = tls.current.load();
             ssl.set_ssl_context(&current.contexts[auth as usize])?;
@@ -176,7 +177,7 @@ impl Tls {
         Ok(builder)
     }
 
-    /// Whether what holds now would let this client in. `chain` is what it sent beside its certificate.
+    /// Verifies a client certificate with the current files. `chain` is the rest of the chain that the client sent.
     pub fn check(&self, certificate: &X509Ref, chain: &[X509]) -> Result<(), ClientRefused> {
         let current = self.current.load();
         let mut untrusted = Stack::new()?;
@@ -195,13 +196,13 @@ impl Tls {
     }
 }
 
-/// Why a client is not let in.
+/// Why a client certificate is refused.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientRefused {
-    /// OpenSSL's verdict.
+    /// Verification failed.
     #[error("the certificate is not accepted: {0}")]
     Verdict(&'static str),
-    /// OpenSSL could not say.
+    /// OpenSSL failed.
     #[error("the certificate could not be checked")]
     Failed(#[from] ErrorStack),
 }
@@ -210,7 +211,7 @@ impl Loaded {
     fn new(generation: u64, material: Material, options: &Options) -> Result<Self, TlsError> {
         let context = |auth| -> Result<SslContext, TlsError> {
             let mut builder = builder(&material, auth, options)?;
-            // A session made under other authorities or revocations is worth nothing under these.
+            // A session that was made under other authorities or revocation lists must not be resumed.
             builder.set_session_id_context(&material.trust()[..16])?;
             if let Some(index) = *GENERATION {
                 builder.set_ex_data(index, generation);
@@ -226,7 +227,7 @@ impl Loaded {
     }
 }
 
-/// Mozilla's intermediate configuration, our certificate, and what we ask of clients.
+/// Mozilla's intermediate configuration with the server certificate and the client authentication.
 fn builder(material: &Material, auth: ClientAuth, options: &Options) -> Result<SslAcceptorBuilder, TlsError> {
     let mut builder = SslAcceptor::mozilla_intermediate_v5(SslMethod::tls_server())?;
     let lowest = if options.only_1_3 {
@@ -236,22 +237,22 @@ fn builder(material: &Material, auth: ClientAuth, options: &Options) -> Result<S
     };
     builder.set_min_proto_version(Some(lowest))?;
     material.present(&mut builder)?;
-    let spoken: &[u8] = if options.http2 {
+    let protocols: &[u8] = if options.http2 {
         b"\x02h2\x08http/1.1"
     } else {
         b"\x08http/1.1"
     };
-    builder.set_alpn_select_callback(move |_, offered| select_next_proto(spoken, offered).ok_or(AlpnError::NOACK));
+    builder.set_alpn_select_callback(move |_, offered| select_next_proto(protocols, offered).ok_or(AlpnError::NOACK));
     builder.set_verify(auth.verify_mode());
     if auth != ClientAuth::Off {
         builder.set_cert_store(material.trusted(options.proxy_certificates)?);
         builder.set_client_ca_list(material.authority_names()?);
     }
-    // The owner of a proxy certificate stands in the chain, and a resumed session has none.
+    // The owner of a proxy certificate is in the chain, and a resumed session has no chain.
     if options.resumption && !options.proxy_certificates {
         builder.set_session_cache_mode(SslSessionCacheMode::SERVER);
-        // OpenSSL reads the client's certificate once more for each ticket that it writes, which is a tenth of a
-        // handshake; who resumes gets a fresh one.
+        // For each ticket that it writes, OpenSSL parses the client certificate again, which is a tenth of a handshake;
+        // a client that resumes gets a new ticket.
         builder.set_num_tickets(1)?;
     } else {
         builder.set_session_cache_mode(SslSessionCacheMode::OFF);

@@ -8,12 +8,12 @@ use actix_web::rt::{System, spawn};
 use diesel::connection::SimpleConnection;
 use diesel::{Connection as _, PgConnection, SqliteConnection};
 use serde_json::Value;
-use watchpost::history::{History, Options, SHUTDOWN_TIMEOUT};
+use watchpost::history::{History, Options, WRITE_TIMEOUT};
 use watchpost::host_id::HostId;
 use watchpost::judge::Evaluations;
 use watchpost::metrics::{Build, ServiceMetrics};
 use watchpost::rules::{Rules, Settings};
-use watchpost::store::history::{Bounds, Keeper, Selection};
+use watchpost::store::history::{Bounds, RoundWriter, Selection};
 use watchpost::store::{DatabaseAddress, Store};
 use watchpost_policies::{Gap, Labels, Limits, MetricName, MetricPattern, Report, Sample, Snapshot, Unit};
 use watchpost_tests::postgres;
@@ -72,9 +72,9 @@ fn round(number: u64) -> (Arc<Snapshot>, Arc<Report>) {
 
 fn keep(store: &Store, rounds: std::ops::Range<u64>) {
     let rounds: Vec<_> = rounds.map(round).collect();
-    let mut keeper = Keeper::new(store.clone());
+    let mut writer = RoundWriter::new(store.clone());
     for some in rounds.chunks(50) {
-        keeper.keep(some).expect("written");
+        writer.write(some).expect("written");
     }
 }
 
@@ -112,7 +112,7 @@ fn past(store: &Store, wanted: &Selection) -> Vec<(Snapshot, Value)> {
 }
 
 fn condense(store: &Store, now: u64) -> usize {
-    let once = || store.condense("edge-1", HOUR, BEGIN + now * 10_000).expect("condensed");
+    let once = || store.compact("edge-1", HOUR, BEGIN + now * 10_000).expect("condensed");
     std::iter::repeat_with(once).take_while(|did| *did).count()
 }
 
@@ -184,8 +184,8 @@ fn a_prefix_finds_exactly_the_series_that_start_with_it() {
             samples.into(),
             Vec::new(),
         );
-        let mut keeper = Keeper::new(store.clone());
-        keeper.keep(&[(Arc::new(snapshot), round(0).1)]).expect("written");
+        let mut writer = RoundWriter::new(store.clone());
+        writer.write(&[(Arc::new(snapshot), round(0).1)]).expect("written");
         let found = |pattern: &str| -> Vec<String> {
             let series = store.find_series(&select(pattern, 0, 1)).expect("found");
             let mut names: Vec<_> = series.into_iter().map(|series| series.metric).collect();
@@ -242,12 +242,12 @@ fn the_oldest_rounds_are_pruned_by_age_and_by_size() {
         let windows = || store.history_usage().expect("counted").windows;
         assert_eq!(windows(), 3);
         let sweep = |bounds| {
-            let once = || store.sweep(bounds).expect("swept");
+            let once = || store.prune(bounds).expect("swept");
             std::iter::repeat_with(once).take_while(|did| *did).count()
         };
         let by_age = |rounds: u64| Bounds {
             oldest_ms: BEGIN + rounds * 10_000,
-            most_bytes: u64::MAX,
+            max_bytes: u64::MAX,
         };
         assert_eq!(sweep(by_age(359)), 0, "its last round is as old as that");
         assert_eq!(sweep(by_age(360)), 1);
@@ -255,7 +255,7 @@ fn the_oldest_rounds_are_pruned_by_age_and_by_size() {
         assert_eq!(first.0, BEGIN + 360 * 10_000 - 3);
         let by_size = Bounds {
             oldest_ms: 0,
-            most_bytes: u64::try_from(store.history_usage().expect("counted").bytes).expect("positive") - 1,
+            max_bytes: u64::try_from(store.history_usage().expect("counted").bytes).expect("positive") - 1,
         };
         assert_eq!(sweep(by_size), 1);
         assert_eq!(windows(), 1);
@@ -267,35 +267,35 @@ fn a_series_without_samples_is_deleted_and_may_return() {
     on_both(|store| {
         keep(&store, 0..400);
         condense(&store, 400);
-        let mut keeper = Keeper::new(store.clone());
+        let mut writer = RoundWriter::new(store.clone());
         assert_eq!(
-            keeper.forget_series("edge-1").expect("asked"),
+            writer.delete_unused_series("edge-1").expect("asked"),
             0,
             "all of them are in use"
         );
         while store
-            .sweep(Bounds {
+            .prune(Bounds {
                 oldest_ms: u64::MAX,
-                most_bytes: 0,
+                max_bytes: 0,
             })
             .expect("swept")
         {}
-        keeper.keep(&[round(501)]).expect("written");
+        writer.write(&[round(501)]).expect("written");
         assert_eq!(
-            keeper.forget_series("edge-1").expect("asked"),
+            writer.delete_unused_series("edge-1").expect("asked"),
             0,
             "rounds that are not packed have them"
         );
         condense(&store, 1000);
         while store
-            .sweep(Bounds {
+            .prune(Bounds {
                 oldest_ms: u64::MAX,
-                most_bytes: 0,
+                max_bytes: 0,
             })
             .expect("swept")
         {}
-        assert_eq!(keeper.forget_series("edge-1").expect("asked"), 3);
-        keeper.keep(&[round(1001)]).expect("they are given numbers again");
+        assert_eq!(writer.delete_unused_series("edge-1").expect("asked"), 3);
+        writer.write(&[round(1001)]).expect("they are given numbers again");
         assert_eq!(
             read(&store, &select("wave", 1000, 1001))[0].1.len(),
             1,
@@ -308,14 +308,14 @@ fn a_series_without_samples_is_deleted_and_may_return() {
 fn rounds_of_a_removed_host_are_readable_compacted_and_pruned() {
     on_both(|store| {
         keep(&store, 0..10);
-        let left = |rounds: u64| store.hosts_left_behind(BEGIN + rounds * 10_000).expect("asked");
+        let left = |rounds: u64| store.abandoned_hosts(BEGIN + rounds * 10_000).expect("asked");
         assert_eq!(left(0), Vec::<String>::new());
         assert_eq!(left(1), ["edge-1"]);
         let bounds = Bounds {
             oldest_ms: BEGIN + 50_000,
-            most_bytes: u64::MAX,
+            max_bytes: u64::MAX,
         };
-        assert!(!store.sweep(bounds).expect("swept"), "there is no window yet");
+        assert!(!store.prune(bounds).expect("swept"), "there is no window yet");
         assert_eq!(store.history_usage().expect("counted").rounds, 5);
     });
 }
@@ -330,12 +330,12 @@ fn a_round_that_is_written_twice_is_stored_once() {
 }
 
 /// A writer of the rounds of one host.
-fn history(store: &Store, patience: Duration) -> History {
+fn history(store: &Store, write_timeout: Duration) -> History {
     let options = Options {
         retention: Duration::from_secs(14 * 24 * 3600),
-        most_bytes: u64::MAX,
+        max_bytes: u64::MAX,
         window: Duration::from_secs(3600),
-        patience,
+        write_timeout,
     };
     let build = Build {
         version: "",
@@ -350,10 +350,10 @@ fn history(store: &Store, patience: Duration) -> History {
     )
 }
 
-fn take_in(history: &History, numbers: std::ops::Range<u64>) {
+fn enqueue(history: &History, numbers: std::ops::Range<u64>) {
     for number in numbers {
         let (snapshot, report) = round(number);
-        history.take_in(snapshot, report);
+        history.enqueue(snapshot, report);
     }
 }
 
@@ -362,7 +362,7 @@ fn write_behind(history: &History) {
     let history = history.clone();
     spawn(async move {
         // No round is judged here, so the buffer ends when its sender is dropped.
-        history.keep(Evaluations::new().subscribe("history")).await;
+        history.write_rounds(Evaluations::new().subscribe("history")).await;
     });
 }
 
@@ -388,11 +388,11 @@ fn after_a_silent_connection_history_is_written_over_a_new_one() {
     System::new().block_on(async {
         let history = history(&store, Duration::from_secs(3));
         write_behind(&history);
-        take_in(&history, 0..3);
+        enqueue(&history, 0..3);
         written(&direct, 3).await;
         proxy.forget();
         let began = Instant::now();
-        take_in(&history, 3..7);
+        enqueue(&history, 3..7);
         written(&direct, 7).await;
         assert!(
             began.elapsed() >= Duration::from_secs(3),
@@ -408,8 +408,8 @@ fn two_writers_with_one_host_name_detect_each_other() {
     on_both(|store| {
         System::new().block_on(async {
             keep(&store, 0..40);
-            let (one, other) = (history(&store, SHUTDOWN_TIMEOUT), history(&store, SHUTDOWN_TIMEOUT));
-            take_in(&one, 40..50);
+            let (one, other) = (history(&store, WRITE_TIMEOUT), history(&store, WRITE_TIMEOUT));
+            enqueue(&one, 40..50);
             assert_eq!(one.foreign_rounds().await.expect("asked"), 0, "none is written yet");
             write_behind(&one);
             written(&store, 50).await;
@@ -419,7 +419,7 @@ fn two_writers_with_one_host_name_detect_each_other() {
                 "what was there before is not counted"
             );
             write_behind(&other);
-            take_in(&other, 50..53);
+            enqueue(&other, 50..53);
             written(&store, 53).await;
             assert_eq!(one.foreign_rounds().await.expect("asked"), 3);
             assert_eq!(
@@ -427,7 +427,7 @@ fn two_writers_with_one_host_name_detect_each_other() {
                 0,
                 "there was no other writer since its first round"
             );
-            take_in(&one, 53..54);
+            enqueue(&one, 53..54);
             written(&store, 54).await;
             assert_eq!(other.foreign_rounds().await.expect("asked"), 1);
         });

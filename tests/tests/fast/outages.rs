@@ -63,7 +63,7 @@ fn a_silent_database_does_not_block_the_shutdown() {
     eventually("some rounds", || number().filter(|number| *number > begin + 5));
     server.signal("TERM");
     assert_eq!(server.ended().code(), Some(0));
-    server.logged("the last rounds are not in the history");
+    server.logged("the last rounds are missing in the history");
 }
 
 #[test]
@@ -80,7 +80,7 @@ fn during_an_outage_rounds_are_buffered_and_nothing_else_waits() {
         (metric("watchpost_history_rounds_total ") > 0.0).then_some(())
     });
     database.stop();
-    server.logged("history cannot be written");
+    server.logged("could not write the history");
     let answer = server.get("/api/v1/history?metric=memory");
     assert_eq!((answer.status, answer.header("retry-after")), (503, Some("5")));
     assert_eq!(server.get("/api/v1/status").status, 200);
@@ -90,7 +90,7 @@ fn during_an_outage_rounds_are_buffered_and_nothing_else_waits() {
         gap(server.get("/api/v1/snapshot").json()).then_some(())
     });
     database.start_again();
-    server.logged("history is written again");
+    server.logged("writing the history works again");
     eventually("all rounds", || {
         let points = server.get("/api/v1/history?metric=memory").json();
         let points = points["series"][0]["points"].as_array()?.clone();

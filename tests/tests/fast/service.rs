@@ -49,7 +49,7 @@ fn systemd_is_notified_of_each_state() {
     systemd.hears("RELOADING=1");
     systemd.hears("READY=1");
     let status = systemd.hears("STATUS=");
-    assert!(status.contains("the configuration was not read again"), "{status}");
+    assert!(status.contains("the configuration was not reloaded"), "{status}");
 
     server.signal("TERM");
     systemd.hears("STOPPING=1");
@@ -97,7 +97,7 @@ fn watchdog_heartbeats_stop_when_no_round_is_judged() {
     systemd.hears("WATCHDOG=1");
     // More than the capacity of a pipe; the thread stays blocked.
     std::thread::spawn(move || writer.write_all(&vec![b'\n'; 4 << 20]));
-    systemd.hears("STATUS=nothing was measured and judged for");
+    systemd.hears("STATUS=no round was evaluated for");
     assert_eq!(systemd.last("WATCHDOG=1", Duration::from_secs(1)), None);
 
     let read = std::thread::spawn(move || std::io::copy(&mut reader.by_ref(), &mut std::io::sink()));

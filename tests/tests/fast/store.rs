@@ -42,7 +42,7 @@ fn report(job_id: i32, chunk_index: i32) -> Report {
 
 fn all() -> ChunkFilter {
     ChunkFilter {
-        most: 1000,
+        limit: 1000,
         ..ChunkFilter::default()
     }
 }
@@ -128,7 +128,7 @@ fn chunks_are_read_page_by_page() {
             let page = store.chunks(&ChunkFilter {
                 job: Some(1),
                 after,
-                most: 5,
+                limit: 5,
                 ..ChunkFilter::default()
             });
             let page = page.expect("read");

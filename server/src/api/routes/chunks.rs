@@ -218,7 +218,7 @@ pub async fn list(
         status: query.status,
         job: query.job,
         after: query.after.unwrap_or(0),
-        most: limit.to_read(),
+        limit: limit.to_read(),
     };
     let mut found = chunks.store.ask(move |store| store.chunks(&filter)).await?;
     let next = limit.cut(&mut found, |chunk| chunk.id);
@@ -236,7 +236,7 @@ pub async fn one(_: Permit<ChunksRead>, chunks: Data<ChunkStore>, id: Path<i64>)
     let id = id.into_inner();
     let filter = ChunkFilter {
         after: id.saturating_sub(1),
-        most: 1,
+        limit: 1,
         ..ChunkFilter::default()
     };
     let found = chunks.store.ask(move |store| store.chunks(&filter)).await?;

@@ -69,7 +69,7 @@ pub async fn list(
 ) -> Result<Json<Page>, ApiError> {
     let limit = PageLimit::parse(query.limit)?;
     let filter = DecisionFilter {
-        most: limit.to_read(),
+        limit: limit.to_read(),
         ..query.filter()?
     };
     let mut found = decisions.store().ask(move |store| store.decisions(&filter)).await?;
@@ -160,7 +160,7 @@ impl ListQuery {
         }
         Ok(DecisionFilter {
             after: self.after.unwrap_or(0),
-            most: 0,
+            limit: 0,
             // A difference has an outcome too, but no client was denied by it.
             kind: self.kind.or(self.verdict.map(|_| Kind::Decision)),
             identity: self.identity.clone(),

@@ -19,7 +19,7 @@ use crate::api::query_time::span;
 use crate::api::streamed::Streamed;
 use crate::api::streaming::{StreamPermit, StreamPool, StreamWriter};
 use crate::clock;
-use crate::history::downsample::{Aggregate, in_steps};
+use crate::history::downsample::{Aggregate, downsample};
 use crate::store::history::{Past as PastRound, Plan, Selection, Series};
 use crate::store::{Store, StoreError};
 
@@ -161,7 +161,7 @@ pub async fn history(
         for series in &plan.series {
             let points = store.points(&plan, series).map_err(broken)?;
             let points = match step_ms {
-                Some(step_ms) => in_steps(&points, selection.from_ms, step_ms, aggregate),
+                Some(step_ms) => downsample(&points, selection.from_ms, step_ms, aggregate),
                 None => points,
             };
             let Series {

@@ -1,4 +1,4 @@
-//! What our own numbers promise.
+//! Tests of the service metrics.
 
 use super::*;
 use crate::metrics::encode::encode;
@@ -13,19 +13,22 @@ fn service_metrics() -> ServiceMetrics {
     })
 }
 
-fn told(service_metrics: &ServiceMetrics) -> String {
+fn rendered(service_metrics: &ServiceMetrics) -> String {
     encode(&service_metrics.gather(), Format::Text)
 }
 
 fn check(service_metrics: &ServiceMetrics, lines: &[&str]) {
-    let text = told(service_metrics);
+    let text = rendered(service_metrics);
     for line in lines {
-        assert!(text.lines().any(|told| told == *line), "{line} is not told: {text}");
+        assert!(
+            text.lines().any(|present| present == *line),
+            "{line} is not present: {text}"
+        );
     }
 }
 
 #[test]
-fn what_can_be_told_from_the_beginning_is_told_as_zero() {
+fn series_with_known_labels_start_at_zero() {
     check(
         &service_metrics(),
         &[
@@ -43,7 +46,7 @@ fn what_can_be_told_from_the_beginning_is_told_as_zero() {
 }
 
 #[test]
-fn a_request_is_counted_under_our_name_and_the_predecessor_s() {
+fn a_request_is_counted_under_watchpost_s_and_the_predecessor_s_name() {
     let service_metrics = service_metrics();
     service_metrics.request_finished("GET", "/api/metrics", 200, Duration::from_millis(20));
     service_metrics.request_finished("GET", "/api/metrics", 503, Duration::from_secs(20));
@@ -68,11 +71,11 @@ fn a_request_is_counted_under_our_name_and_the_predecessor_s() {
             "flask_http_request_total{method=\"GET\",status=\"503\"} 1",
         ],
     );
-    assert!(!told(&service_metrics).contains("exceptions_total{method=\"GET\",status=\"200\"}"));
+    assert!(!rendered(&service_metrics).contains("exceptions_total{method=\"GET\",status=\"200\"}"));
 }
 
 #[test]
-fn methods_that_nobody_knows_are_one() {
+fn unknown_methods_share_one_label_value() {
     let service_metrics = service_metrics();
     for method in ["BREW", "get", ""] {
         service_metrics.request_finished(method, "/", 405, Duration::ZERO);
@@ -84,7 +87,7 @@ fn methods_that_nobody_knows_are_one() {
 }
 
 #[test]
-fn what_is_held_is_counted_until_it_is_dropped() {
+fn a_request_in_flight_is_counted_until_it_is_dropped() {
     let service_metrics = service_metrics();
     let request = service_metrics.request_started();
     let connection = service_metrics.connection_accepted("main");
@@ -104,7 +107,7 @@ fn what_is_held_is_counted_until_it_is_dropped() {
 }
 
 #[test]
-fn a_source_is_told_as_one_of_ours_and_as_a_collector() {
+fn a_host_source_is_exported_under_both_names() {
     let service_metrics = service_metrics();
     let good = SourceHealth {
         success: true,
@@ -132,8 +135,8 @@ fn a_source_is_told_as_one_of_ours_and_as_a_collector() {
             "node_scrape_collector_duration_seconds{collector=\"memory\"} 0.5",
         ],
     );
-    assert!(!told(&service_metrics).contains("collector=\"cabinet\""));
-    // One failed twice where nobody looked, and then not again.
+    assert!(!rendered(&service_metrics).contains("collector=\"cabinet\""));
+    // One failed twice in rounds that were skipped, and then not again.
     service_metrics.set_sources([("host.memory", failed(1)), ("cabinet", failed(3))]);
     service_metrics.set_sources([("host.memory", failed(1)), ("cabinet", failed(3))]);
     check(
@@ -146,7 +149,7 @@ fn a_source_is_told_as_one_of_ours_and_as_a_collector() {
 }
 
 #[test]
-fn a_source_that_is_gone_has_no_series_and_one_that_comes_back_counts_from_zero() {
+fn a_removed_source_has_no_series_and_one_that_is_added_again_counts_from_zero() {
     let service_metrics = service_metrics();
     let failed = |failures| SourceHealth {
         failures,
@@ -155,16 +158,16 @@ fn a_source_that_is_gone_has_no_series_and_one_that_comes_back_counts_from_zero(
     service_metrics.set_sources([("session", failed(3)), ("cabinet", failed(1))]);
     service_metrics.set_sources([("cabinet", failed(1))]);
     assert!(
-        !told(&service_metrics).contains("source=\"session\""),
+        !rendered(&service_metrics).contains("source=\"session\""),
         "{}",
-        told(&service_metrics)
+        rendered(&service_metrics)
     );
     check(
         &service_metrics,
         &["watchpost_source_failures_total{source=\"cabinet\"} 1"],
     );
     service_metrics.set_sources([("session", failed(2))]);
-    // Removed and added again, and no round told of it.
+    // Removed and added again between two rounds.
     service_metrics.set_sources([("session", failed(1))]);
     check(
         &service_metrics,
@@ -173,7 +176,7 @@ fn a_source_that_is_gone_has_no_series_and_one_that_comes_back_counts_from_zero(
 }
 
 #[test]
-fn decisions_reloads_and_certificates_are_told() {
+fn decisions_reloads_and_certificates_are_exported() {
     let service_metrics = service_metrics();
     let reason = "no".to_owned();
     service_metrics.decided(Action::RulesWrite, &Verdict::Deny { reason });
@@ -202,7 +205,9 @@ fn decisions_reloads_and_certificates_are_told() {
             "watchpost_tls_certificate_expiry_timestamp_seconds{kind=\"server\"} 1800000000",
         ],
     );
-    assert!(!told(&service_metrics).contains("kind=\"crl\"") && !told(&service_metrics).contains("kind=\"ca\""));
+    assert!(
+        !rendered(&service_metrics).contains("kind=\"crl\"") && !rendered(&service_metrics).contains("kind=\"ca\"")
+    );
 }
 
 #[test]
@@ -214,16 +219,16 @@ fn no_two_families_share_a_name_in_any_format() {
 }
 
 #[test]
-fn all_that_is_gathered_in_our_names_is_reserved() {
+fn all_gathered_names_with_reserved_prefixes_are_reserved() {
     let service_metrics = service_metrics();
     service_metrics.request_finished("GET", "/", 500, Duration::ZERO);
     service_metrics.set_sources([("host.memory", SourceHealth::default())]);
     for family in service_metrics.gather() {
-        let ours = ["watchpost_", "node_"]
+        let has_reserved_prefix = ["watchpost_", "node_"]
             .iter()
             .any(|prefix| family.name().starts_with(prefix));
         assert!(
-            !ours || families().any(|(name, _)| name == family.name()),
+            !has_reserved_prefix || families().any(|(name, _)| name == family.name()),
             "{}",
             family.name()
         );

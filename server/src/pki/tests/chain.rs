@@ -1,4 +1,4 @@
-//! What stands in certificates, as OpenSSL reads them.
+//! The content of certificates, as OpenSSL reads them.
 
 use std::process::Command;
 
@@ -26,11 +26,11 @@ fn a_client_is_trusted_as_a_client_and_a_server_as_a_server() {
     assert_eq!(verdict(&authority, &client, CLIENT, now()), "ok");
     assert_eq!(verdict(&authority, &server, SERVER, now()), "ok");
     for (certificate, purpose) in [(&client, SERVER), (&server, CLIENT)] {
-        let said = verdict(&authority, certificate, purpose, now());
-        assert!(said.contains("purpose"), "{said}");
+        let error = verdict(&authority, certificate, purpose, now());
+        assert!(error.contains("purpose"), "{error}");
     }
-    let said = verdict(&authority, &client, CLIENT, days_later(31));
-    assert!(said.contains("expired"), "{said}");
+    let error = verdict(&authority, &client, CLIENT, days_later(31));
+    assert!(error.contains("expired"), "{error}");
     let an_hour_back = Timestamp::from_second(now().as_second() - 3600).expect("a time");
     assert_eq!(
         verdict(&authority, &client, CLIENT, an_hour_back),
@@ -40,24 +40,24 @@ fn a_client_is_trusted_as_a_client_and_a_server_as_a_server() {
 }
 
 #[test]
-fn a_certificate_of_another_authority_or_an_altered_one_is_trusted_by_nobody() {
+fn a_certificate_of_another_authority_or_a_modified_one_is_not_trusted() {
     let (_data, authority) = new_authority();
     let (_other_data, other) = new_authority();
     other.issue_client("ada", "admin", 30, now()).expect("issued");
-    let stranger = certificate(&other.client_files("ada").expect("files"));
-    assert_ne!(verdict(&authority, &stranger, CLIENT, now()), "ok");
+    let foreign = certificate(&other.client_files("ada").expect("files"));
+    assert_ne!(verdict(&authority, &foreign, CLIENT, now()), "ok");
 
     authority.issue_client("ada", "user_", 30, now()).expect("issued");
     let honest = certificate(&authority.client_files("ada").expect("files"));
     let mut der = honest.to_der().expect("octets");
     let role = der.windows(5).position(|octets| octets == b"user_").expect("the role");
     der[role..role + 5].copy_from_slice(b"admin");
-    let altered = X509::from_der(&der).expect("still a certificate");
+    let modified = X509::from_der(&der).expect("still a certificate");
     assert_eq!(
-        attribute(altered.subject_name(), Nid::ORGANIZATIONALUNITNAME).as_deref(),
+        attribute(modified.subject_name(), Nid::ORGANIZATIONALUNITNAME).as_deref(),
         Some("admin")
     );
-    assert!(verdict(&authority, &altered, CLIENT, now()).contains("signature"));
+    assert!(verdict(&authority, &modified, CLIENT, now()).contains("signature"));
 }
 
 #[test]
@@ -71,7 +71,7 @@ fn a_leaf_cannot_sign_another() {
 }
 
 #[test]
-fn names_lifetimes_and_serials_are_as_promised() {
+fn names_lifetimes_and_serial_numbers_are_as_documented() {
     let (_data, authority) = new_authority();
     authority.ensure_client("ada", "reader", now()).expect("made");
     let leaf = certificate(&authority.client_files("ada").expect("files"));
@@ -114,15 +114,15 @@ fn no_certificate_outlives_the_authority() {
     let late = days_later(3650 - 10);
     let issued = authority.issue_client("ada", "reader", MAX_DAYS, late).expect("issued");
     assert_eq!(issued.not_after, days_later(3650));
-    let refused = authority
+    let error = authority
         .issue_client("bob", "reader", 1, days_later(3650))
         .expect_err("refused");
-    assert!(matches!(refused, PkiError::Ended { .. }), "{refused}");
-    assert!(refused.to_string().contains("2036-02-27"), "{refused}");
+    assert!(matches!(error, PkiError::Expired { .. }), "{error}");
+    assert!(error.to_string().contains("2036-02-27"), "{error}");
 }
 
 #[test]
-fn a_server_has_every_name_that_it_was_given_and_those_of_its_host() {
+fn a_server_has_every_requested_name_and_those_of_its_host() {
     let (_data, authority) = new_authority();
     authority
         .ensure_server(&["Edge-1.example.org".to_owned()], now())

@@ -1,4 +1,4 @@
-//! The list of what is revoked, as OpenSSL reads it.
+//! The certificate revocation list, as OpenSSL reads it.
 
 use std::fs;
 use std::process::{Command, Output};
@@ -31,14 +31,14 @@ fn openssl(arguments: &[&str], last: &Path) -> Output {
     answer.expect("openssl is installed")
 }
 
-/// Writes the list, whether or not it is needed.
+/// Writes the list unconditionally.
 fn write(authority: &Authority, now: Timestamp) {
     let lock = authority.lock().expect("the lock");
     authority.write_crl_under(&lock, now).expect("written");
 }
 
 #[test]
-fn an_empty_list_is_signed_and_holds_for_thirty_days() {
+fn an_empty_list_is_signed_and_valid_for_thirty_days() {
     let (_data, authority) = new_authority();
     write(&authority, now());
     let list = list(&authority);
@@ -53,7 +53,7 @@ fn an_empty_list_is_signed_and_holds_for_thirty_days() {
 }
 
 #[test]
-fn who_is_revoked_is_listed_with_the_time_and_refused() {
+fn a_revoked_certificate_is_listed_with_the_time_and_refused() {
     let (_data, authority) = new_authority();
     for name in ["ada", "bob", "eve"] {
         authority.issue_client(name, "reader", 300, now()).expect("issued");
@@ -64,14 +64,14 @@ fn who_is_revoked_is_listed_with_the_time_and_refused() {
     let list = list(&authority);
     for (name, day) in [("ada", Some(2)), ("bob", None), ("eve", Some(1))] {
         let certificate = certificate(&authority.client_files(name).expect("files"));
-        let said = verdict(&authority, &certificate, X509PurposeId::SSL_CLIENT, days_later(3));
+        let result = verdict(&authority, &certificate, X509PurposeId::SSL_CLIENT, days_later(3));
         match list.get_by_cert(&certificate) {
             CrlStatus::Revoked(entry) => {
                 let time = unix_seconds(entry.revocation_date()).expect("a time");
                 assert_eq!(Some(time), day.map(|day| days_later(day).as_second()));
-                assert!(said.contains("revoked"), "{name}: {said}");
+                assert!(result.contains("revoked"), "{name}: {result}");
             }
-            _ => assert_eq!((day, said.as_str()), (None, "ok"), "{name}"),
+            _ => assert_eq!((day, result.as_str()), (None, "ok"), "{name}"),
         }
     }
 }
@@ -95,14 +95,14 @@ fn the_number_grows_even_if_the_list_is_lost_or_the_clock_is_set_back() {
 }
 
 #[test]
-fn a_list_is_written_again_when_it_is_needed_and_not_before() {
+fn a_list_is_written_again_only_when_needed() {
     let (_data, authority) = new_authority();
     let refresh = |day| authority.refresh_crl(days_later(day)).expect("done");
     assert!(refresh(0), "there was none");
     assert!(!refresh(0));
     assert!(!refresh(15), "half is left");
     assert!(refresh(16), "less than half is left");
-    assert!(refresh(0), "it is one of the future");
+    assert!(refresh(0), "its start is in the future");
     assert!(!refresh(0));
 
     let whole = fs::read_to_string(authority.crl_path()).expect("a list");
@@ -117,20 +117,20 @@ fn a_list_is_written_again_when_it_is_needed_and_not_before() {
     let (_other_data, other) = new_authority();
     write(&other, now());
     fs::copy(other.crl_path(), authority.crl_path()).expect("copied");
-    assert!(refresh(0), "somebody else signed it");
+    assert!(refresh(0), "another authority signed it");
 
     authority.issue_client("ada", "reader", 30, now()).expect("issued");
     let before = fs::read(authority.crl_path()).expect("a list");
     authority.revoke("ada", now()).expect("revoked");
     assert!(!refresh(0), "revoking wrote it");
     fs::write(authority.crl_path(), before).expect("written");
-    assert!(refresh(0), "it did not say who is revoked");
+    assert!(refresh(0), "a revoked certificate was missing");
     let ada = certificate(&authority.client_files("ada").expect("files"));
     assert!(matches!(list(&authority).get_by_cert(&ada), CrlStatus::Revoked(_)));
 }
 
 #[test]
-fn the_openssl_command_accepts_the_list_and_refuses_who_is_on_it() {
+fn the_openssl_command_accepts_the_list_and_refuses_revoked_certificates() {
     let (_data, authority) = new_authority();
     for name in ["ada", "bob"] {
         authority.issue_client(name, "reader", 30, now()).expect("issued");

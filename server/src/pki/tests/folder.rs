@@ -1,4 +1,4 @@
-//! The folder: who may read it, what is refused, and many who start at once.
+//! The folder: permissions, inconsistent content, and concurrent startup.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -37,7 +37,7 @@ fn only_the_owner_may_enter_and_read_keys() {
 }
 
 #[test]
-fn what_is_there_is_used_and_never_written_again() {
+fn existing_files_are_used_and_never_rewritten() {
     let data = tempfile::tempdir().expect("a folder");
     let folder = data.path().join("pki");
     let first = prepare(&folder, "edge-1", now()).expect("prepared");
@@ -61,7 +61,7 @@ fn what_is_there_is_used_and_never_written_again() {
 }
 
 #[test]
-fn a_folder_that_is_empty_or_linked_becomes_one_and_nothing_is_left_beside_it() {
+fn an_empty_or_linked_folder_becomes_an_authority_without_left_over_files() {
     let data = tempfile::tempdir().expect("a folder");
     let empty = data.path().join("empty");
     fs::create_dir(&empty).expect("made");
@@ -77,14 +77,14 @@ fn a_folder_that_is_empty_or_linked_becomes_one_and_nothing_is_left_beside_it() 
 }
 
 #[test]
-fn what_is_half_there_is_refused_with_what_to_do() {
+fn an_incomplete_authority_is_an_error_with_a_remedy() {
     let check = |spoil: &dyn Fn(&Path), expected: &str| {
         let (data, authority) = new_authority();
         spoil(authority.folder());
-        let said = refusal(authority.folder());
-        assert!(said.contains(expected), "{said}");
-        let beside = fs::read_dir(data.path()).expect("readable").count();
-        assert_eq!(beside, 1, "nothing was made");
+        let message = refusal(authority.folder());
+        assert!(message.contains(expected), "{message}");
+        let entries = fs::read_dir(data.path()).expect("readable").count();
+        assert_eq!(entries, 1, "nothing was created");
     };
     let remove = |file: &'static str| move |folder: &Path| fs::remove_file(folder.join(file)).expect("removed");
     let write = |file: &'static str, content: Vec<u8>| {
@@ -97,8 +97,8 @@ fn what_is_half_there_is_refused_with_what_to_do() {
         .private_key_to_pem_pkcs8_passphrase(Cipher::aes_128_cbc(), b"secret")
         .expect("a key");
 
-    check(&remove("ca.key"), "no ca.key; put ca.key back");
-    check(&remove("ca.crt"), "no ca.crt; put ca.crt back");
+    check(&remove("ca.key"), "not ca.key; restore ca.key");
+    check(&remove("ca.crt"), "not ca.crt; restore ca.crt");
     check(
         &|folder| {
             remove("ca.key")(folder);
@@ -106,10 +106,10 @@ fn what_is_half_there_is_refused_with_what_to_do() {
         },
         "neither ca.crt nor ca.key",
     );
-    check(&write("ca.key", others_key), "do not belong together");
+    check(&write("ca.key", others_key), "do not match");
     check(&write("ca.key", encrypted), "key without a passphrase");
-    check(&write("ca.key", Vec::new()), "holds no key");
-    check(&write("ca.crt", b"nonsense".to_vec()), "holds no certificate");
+    check(&write("ca.key", Vec::new()), "does not contain a key");
+    check(&write("ca.crt", b"nonsense".to_vec()), "does not contain a certificate");
     let expose = |folder: &Path| {
         fs::set_permissions(folder.join("ca.key"), Permissions::from_mode(0o640)).expect("set");
     };
@@ -117,7 +117,7 @@ fn what_is_half_there_is_refused_with_what_to_do() {
 }
 
 #[test]
-fn a_leaf_is_not_taken_for_an_authority() {
+fn a_leaf_is_not_accepted_as_an_authority() {
     let (data, authority) = new_authority();
     authority.ensure_server(&[], now()).expect("made");
     let folder = data.path().join("other");
@@ -125,20 +125,20 @@ fn a_leaf_is_not_taken_for_an_authority() {
     for (from, to) in [("server.crt", "ca.crt"), ("server.key", "ca.key")] {
         fs::copy(authority.folder().join(from), folder.join(to)).expect("copied");
     }
-    let refused = Authority::open_or_create(&folder, now()).expect_err("refused");
-    assert!(matches!(refused, PkiError::NoAuthority { .. }), "{refused}");
+    let error = Authority::open_or_create(&folder, now()).expect_err("error");
+    assert!(matches!(error, PkiError::NotAnAuthority { .. }), "{error}");
 }
 
 #[test]
-fn an_authority_that_somebody_brought_is_used_without_our_other_folders() {
+fn a_provided_authority_is_used_without_the_other_folders() {
     let (data, authority) = new_authority();
-    let folder = data.path().join("brought");
+    let folder = data.path().join("provided");
     fs::create_dir(&folder).expect("made");
     for file in ["ca.crt", "ca.key"] {
         fs::copy(authority.folder().join(file), folder.join(file)).expect("copied");
     }
-    let brought = prepare(&folder, "edge-1", now()).expect("prepared");
-    assert_eq!(brought.list().expect("a list").len(), 5);
+    let provided = prepare(&folder, "edge-1", now()).expect("prepared");
+    assert_eq!(provided.list().expect("a list").len(), 5);
 }
 
 #[test]
@@ -146,12 +146,12 @@ fn an_authority_that_was_replaced_on_disk_signs_nothing_more() {
     let (_data, authority) = new_authority();
     fs::remove_dir_all(authority.folder()).expect("removed");
     Authority::open_or_create(authority.folder(), now()).expect("another");
-    let refused = authority.issue_client("ada", "reader", 1, now()).expect_err("refused");
-    assert!(matches!(refused, PkiError::Replaced { .. }), "{refused}");
+    let error = authority.issue_client("ada", "reader", 1, now()).expect_err("error");
+    assert!(matches!(error, PkiError::Replaced { .. }), "{error}");
 }
 
 #[test]
-fn a_host_whose_name_fits_into_no_certificate_is_localhost_only() {
+fn a_host_with_an_invalid_dns_name_is_localhost_only() {
     for hostname in ["", "my host", "127.0.0.1", "(none)"] {
         let data = tempfile::tempdir().expect("a folder");
         let authority = prepare(&data.path().join("pki"), hostname, now()).expect("prepared");
@@ -166,7 +166,7 @@ fn a_host_whose_name_fits_into_no_certificate_is_localhost_only() {
 }
 
 #[test]
-fn many_who_start_at_once_have_one_authority() {
+fn concurrent_starts_share_one_authority() {
     for _ in 0..5 {
         let data = tempfile::tempdir().expect("a folder");
         let folder = data.path().join("pki");
@@ -187,17 +187,17 @@ fn many_who_start_at_once_have_one_authority() {
                 .collect()
         });
         let authority = Authority::open(&folder).expect("readable").expect("there");
-        let kept = authority.certificate.to_der().expect("octets");
-        assert!(seen.iter().all(|one| *one == kept));
+        let stored = authority.certificate.to_der().expect("octets");
+        assert!(seen.iter().all(|one| *one == stored));
         assert_eq!(
             authority.list().expect("a list").len(),
             5,
-            "each certificate was made once"
+            "each certificate was created once"
         );
         assert_eq!(
             fs::read_dir(data.path()).expect("readable").count(),
             1,
-            "nothing is left beside it"
+            "no temporary folder is left"
         );
     }
 }

@@ -1,4 +1,4 @@
-//! Certificates from the day they are made: renewed, revoked, issued again, and left alone.
+//! The lifecycle of certificates: created, renewed, revoked and issued again.
 
 use std::fs;
 
@@ -25,7 +25,7 @@ fn key(files: &Files) -> Vec<u8> {
 }
 
 #[test]
-fn a_server_is_renewed_with_the_same_key_before_it_ends_or_when_it_lacks_a_name() {
+fn a_server_certificate_is_renewed_with_the_same_key_before_it_expires_or_when_it_lacks_a_name() {
     let (_data, authority) = new_authority();
     assert_eq!(server(&authority, &[], 0), Ensured::Made);
     let first = key(&authority.server_files());
@@ -35,7 +35,7 @@ fn a_server_is_renewed_with_the_same_key_before_it_ends_or_when_it_lacks_a_name(
     assert_eq!(
         server(&authority, &[], 700),
         Ensured::Kept,
-        "a name too many does no harm"
+        "an additional name is accepted"
     );
     assert_eq!(server(&authority, &["EDGE-1"], 700 + 700), Ensured::Kept);
     assert_eq!(server(&authority, &["edge-1"], 700 + 701), Ensured::Renewed);
@@ -60,7 +60,7 @@ fn a_client_keeps_its_role_when_it_is_renewed() {
 }
 
 #[test]
-fn a_client_that_was_issued_for_a_short_time_ends() {
+fn a_client_certificate_with_a_short_validity_expires() {
     let (_data, authority) = new_authority();
     authority.issue_client("ada", "reader", 7, now()).expect("issued");
     for day in [0, 6, 8, 1000] {
@@ -68,8 +68,8 @@ fn a_client_that_was_issued_for_a_short_time_ends() {
     }
     let again = authority.issue_client("ada", "user", 7, days_later(8)).expect("issued");
     assert_eq!(again.role.as_deref(), Some("user"));
-    let kept = fs::read_dir(authority.folder().join("clients")).expect("readable");
-    let aside = kept.filter(|entry| {
+    let entries = fs::read_dir(authority.folder().join("clients")).expect("readable");
+    let renamed = entries.filter(|entry| {
         entry
             .as_ref()
             .expect("one")
@@ -77,21 +77,21 @@ fn a_client_that_was_issued_for_a_short_time_ends() {
             .to_string_lossy()
             .contains(".ended-")
     });
-    assert_eq!(aside.count(), 2);
+    assert_eq!(renamed.count(), 2);
 }
 
 #[test]
-fn a_name_in_use_is_refused_until_it_is_revoked_and_then_has_a_new_key() {
+fn a_name_in_use_is_rejected_until_it_is_revoked_and_then_gets_a_new_key() {
     let (_data, authority) = new_authority();
     let first = authority.issue_client("ada", "reader", 30, now()).expect("issued");
     let old_key = key(&files(&authority));
-    let refused = authority
+    let error = authority
         .issue_client("ada", "user", 30, now())
         .expect_err("refused")
         .to_string();
     assert!(
-        refused.contains("2026-03-31") && refused.contains("certs revoke ada"),
-        "{refused}"
+        error.contains("2026-03-31") && error.contains("certs revoke ada"),
+        "{error}"
     );
     assert_eq!(key(&files(&authority)), old_key);
 
@@ -104,10 +104,10 @@ fn a_name_in_use_is_refused_until_it_is_revoked_and_then_has_a_new_key() {
         .issue_client("ada", "user", 30, days_later(2))
         .expect("issued");
     assert_ne!(key(&files(&authority)), old_key);
-    let aside = authority
+    let renamed = authority
         .folder()
         .join(format!("clients/ada.revoked-{}.key", first.serial));
-    assert_eq!(fs::read(aside).expect("kept"), old_key);
+    assert_eq!(fs::read(renamed).expect("kept"), old_key);
     assert!(
         authority
             .folder()
@@ -134,7 +134,7 @@ fn a_revoked_key_never_gets_another_certificate() {
 }
 
 #[test]
-fn what_a_person_revoked_does_not_come_back_when_its_files_are_gone() {
+fn a_revoked_client_is_not_created_again_when_its_files_are_deleted() {
     let (_data, authority) = new_authority();
     client(&authority, 0);
     authority.revoke("ada", now()).expect("revoked");
@@ -145,19 +145,19 @@ fn what_a_person_revoked_does_not_come_back_when_its_files_are_gone() {
 }
 
 #[test]
-fn a_name_or_a_serial_is_revoked_and_what_is_unknown_is_refused() {
+fn a_name_or_a_serial_number_is_revoked_and_an_unknown_one_is_an_error() {
     let (_data, authority) = new_authority();
     let issued = authority.issue_client("ada", "reader", 30, now()).expect("issued");
     authority.issue_client("bob", "reader", 30, now()).expect("issued");
     for unknown in ["eve", "", "../ada", "FF", "localhost"] {
-        let refused = authority.revoke(unknown, now()).expect_err("refused");
-        assert!(matches!(refused, PkiError::Unknown { .. }), "{unknown}: {refused}");
+        let error = authority.revoke(unknown, now()).expect_err("error");
+        assert!(matches!(error, PkiError::Unknown { .. }), "{unknown}: {error}");
     }
     let serial = issued.serial.to_ascii_lowercase();
     assert_eq!(authority.revoke(&serial, now()).expect("revoked")[0].name, "ada");
     for again in ["ada", &issued.serial] {
-        let refused = authority.revoke(again, now()).expect_err("refused");
-        assert!(matches!(refused, PkiError::RevokedAlready { .. }), "{refused}");
+        let error = authority.revoke(again, now()).expect_err("error");
+        assert!(matches!(error, PkiError::RevokedAlready { .. }), "{error}");
     }
     assert_eq!(
         authority
@@ -171,7 +171,7 @@ fn a_name_or_a_serial_is_revoked_and_what_is_unknown_is_refused() {
 }
 
 #[test]
-fn a_server_that_was_revoked_gets_a_new_key() {
+fn a_revoked_server_gets_a_new_key() {
     let (_data, authority) = new_authority();
     server(&authority, &[], 0);
     let old_key = key(&authority.server_files());
@@ -183,7 +183,7 @@ fn a_server_that_was_revoked_gets_a_new_key() {
 }
 
 #[test]
-fn what_somebody_brought_is_left_as_it_is() {
+fn files_of_another_authority_are_left_unchanged() {
     let (_data, authority) = new_authority();
     let (_other_data, other) = new_authority();
     server(&other, &[], 0);
@@ -200,36 +200,36 @@ fn what_somebody_brought_is_left_as_it_is() {
     assert_eq!(server(&authority, &["another"], 5000), Ensured::Kept);
     assert_eq!(client(&authority, 5000), Ensured::Kept);
     authority.revoke("ada", now()).expect("revoked");
-    let refused = authority.issue_client("ada", "reader", 30, now()).expect_err("refused");
-    assert!(matches!(refused, PkiError::Foreign { .. }), "{refused}");
+    let error = authority.issue_client("ada", "reader", 30, now()).expect_err("error");
+    assert!(matches!(error, PkiError::Foreign { .. }), "{error}");
 }
 
 #[test]
-fn a_certificate_without_its_key_is_trouble_for_a_server_and_none_for_a_client() {
+fn a_certificate_without_its_key_is_an_error_for_a_server_but_not_for_a_client() {
     let (_data, authority) = new_authority();
     server(&authority, &[], 0);
     client(&authority, 0);
     fs::remove_file(authority.server_files().key).expect("removed");
     fs::remove_file(files(&authority).key).expect("removed");
-    let refused = authority.ensure_server(&[], now()).expect_err("refused");
-    assert!(matches!(refused, PkiError::KeyGone { .. }), "{refused}");
+    let error = authority.ensure_server(&[], now()).expect_err("error");
+    assert!(matches!(error, PkiError::KeyMissing { .. }), "{error}");
     assert_eq!(client(&authority, 0), Ensured::Kept);
-    assert!(!files(&authority).key.exists(), "its holder took it along");
+    assert!(!files(&authority).key.exists(), "the client may have moved its key");
 }
 
 #[test]
-fn a_certificate_beside_somebody_elses_key_is_refused() {
+fn a_certificate_with_the_key_of_another_client_is_an_error() {
     let (_data, authority) = new_authority();
     client(&authority, 0);
     authority.issue_client("bob", "reader", 30, now()).expect("issued");
     let bob = authority.client_files("bob").expect("files");
     fs::copy(bob.key, files(&authority).key).expect("copied");
-    let refused = authority.ensure_client("ada", "reader", now()).expect_err("refused");
-    assert!(matches!(refused, PkiError::Apart { .. }), "{refused}");
+    let error = authority.ensure_client("ada", "reader", now()).expect_err("error");
+    assert!(matches!(error, PkiError::KeyMismatch { .. }), "{error}");
 }
 
 #[test]
-fn a_copied_key_gives_nobody_the_name_of_another() {
+fn a_copied_key_does_not_give_a_client_the_name_of_another() {
     let (_data, authority) = new_authority();
     authority.issue_client("bob", "admin", 30, now()).expect("issued");
     let bob = authority.client_files("bob").expect("files");
@@ -240,12 +240,12 @@ fn a_copied_key_gives_nobody_the_name_of_another() {
 
     let eve = authority.client_files("eve").expect("files");
     fs::copy(&bob.certificate, &eve.certificate).expect("copied");
-    let refused = authority.issue_client("eve", "admin", 30, now()).expect_err("refused");
-    assert!(refused.to_string().starts_with("bob has a certificate"), "{refused}");
+    let error = authority.issue_client("eve", "admin", 30, now()).expect_err("error");
+    assert!(error.to_string().starts_with("bob has a certificate"), "{error}");
 }
 
 #[test]
-fn odd_names_roles_and_lifetimes_are_refused_before_anything_is_written() {
+fn invalid_names_roles_and_lifetimes_are_rejected_before_anything_is_written() {
     let (_data, authority) = new_authority();
     for (name, role, days) in [
         ("../ada", "reader", 30),
@@ -273,7 +273,7 @@ fn odd_names_roles_and_lifetimes_are_refused_before_anything_is_written() {
 }
 
 #[test]
-fn whoever_was_cut_off_is_finished_by_the_next() {
+fn an_interrupted_issue_is_completed_by_the_next_process() {
     let (_data, authority) = new_authority();
     // After the key and the record, before the certificate.
     client(&authority, 0);
@@ -300,9 +300,9 @@ fn whoever_was_cut_off_is_finished_by_the_next() {
         .expect("text")
         .to_string();
     fs::remove_file(authority.folder().join(format!("issued/{serial}.crt"))).expect("removed");
-    let waiting = fs::read(&eve.key).expect("a key");
+    let unused_key = fs::read(&eve.key).expect("a key");
     authority.issue_client("eve", "reader", 30, now()).expect("issued");
-    assert_eq!(fs::read(&eve.key).expect("a key"), waiting);
+    assert_eq!(fs::read(&eve.key).expect("a key"), unused_key);
 
     // In the middle of a file.
     for file in [".new-ca.key", "clients/.new-zoe.key", "issued/.new-7F.crt"] {

@@ -1,4 +1,4 @@
-//! The authority as others see it: OpenSSL, other processes, and whoever has the folder after a power cut.
+//! Tests of the authority with OpenSSL, with other processes, and after an interruption.
 
 mod chain;
 mod crl;
@@ -27,7 +27,7 @@ fn days_later(days: i64) -> Timestamp {
     Timestamp::from_second(now().as_second() + days * 86_400).expect("a time")
 }
 
-/// The folder of the authority is one deeper, so that what is made beside it goes away too.
+/// The authority's folder is a subfolder, so that temporary folders next to it are removed as well.
 fn new_authority() -> (TempDir, Authority) {
     let data = tempfile::tempdir().expect("a folder");
     let authority = Authority::open_or_create(&data.path().join("pki"), now()).expect("an authority");
@@ -42,7 +42,7 @@ fn at(path: &Path) -> X509 {
     read_certificate(path).expect("readable").expect("there")
 }
 
-/// What OpenSSL says of a certificate, as one would that trusts only this authority and knows its list.
+/// The result of verifying a certificate with OpenSSL, trusting only this authority and using its revocation list.
 fn verdict(authority: &Authority, certificate: &X509, purpose: X509PurposeId, time: Timestamp) -> String {
     let mut parameters = X509VerifyParam::new().expect("parameters");
     parameters.set_purpose(purpose).expect("a purpose");

@@ -1,5 +1,5 @@
-//! Other processes: many that start at once, and one that is killed wherever it happens to be. A process is this
-//! program of tests, asked for one test, which finds in its environment that it is to work and not to watch.
+//! Tests with other processes: concurrent starts, and kills at arbitrary points. A process is this test program,
+//! started with a single test, which finds in its environment that it is the worker.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -9,7 +9,7 @@ use std::process::{Child, Command, Stdio};
 use super::*;
 use crate::pki::{PkiError, prepare};
 
-/// In the environment of a process that works: the folder.
+/// The environment variable of a worker, with the folder.
 const TEST_FOLDER_VARIABLE: &str = "WATCHPOST_TEST_PKI";
 
 const NAMES: [&str; 3] = ["ada", "bob", "eve"];
@@ -36,7 +36,7 @@ fn names_in(folder: &Path) -> Vec<String> {
 }
 
 #[test]
-fn processes_that_start_at_once_have_one_authority() {
+fn concurrent_processes_share_one_authority() {
     if let Some(folder) = std::env::var_os(TEST_FOLDER_VARIABLE) {
         prepare(Path::new(&folder), "edge-1", now()).expect("prepared");
         return;
@@ -44,7 +44,7 @@ fn processes_that_start_at_once_have_one_authority() {
     let data = tempfile::tempdir().expect("a folder");
     let folder = data.path().join("pki");
     let started: Vec<_> = (0..4)
-        .map(|_| start("processes_that_start_at_once_have_one_authority", &folder))
+        .map(|_| start("concurrent_processes_share_one_authority", &folder))
         .collect();
     for process in started {
         assert!(process.wait_with_output().expect("it ends").status.success());
@@ -55,21 +55,21 @@ fn processes_that_start_at_once_have_one_authority() {
 }
 
 #[test]
-fn a_process_that_is_killed_leaves_a_folder_that_is_whole() {
+fn a_killed_process_leaves_a_consistent_folder() {
     if let Some(folder) = std::env::var_os(TEST_FOLDER_VARIABLE) {
         work_until_killed(&folder);
     }
     for lines in 1..=12 {
         let data = tempfile::tempdir().expect("a folder");
         let folder = data.path().join("pki");
-        let mut process = start("a_process_that_is_killed_leaves_a_folder_that_is_whole", &folder);
-        // It does not wait for us to read, so it is somewhere behind the line that we read last.
-        let said = BufReader::new(process.stdout.take().expect("piped")).lines();
-        let heard = said.take(lines).filter_map(Result::ok).count();
+        let mut process = start("a_killed_process_leaves_a_consistent_folder", &folder);
+        // The worker does not wait for this process to read, so it is somewhere after the last line that was read.
+        let output = BufReader::new(process.stdout.take().expect("piped")).lines();
+        let received = output.take(lines).filter_map(Result::ok).count();
         process.kill().expect("killed");
         process.wait().expect("it ended");
-        assert_eq!(heard, lines, "it was at work");
-        check_is_whole(data.path(), &folder);
+        assert_eq!(received, lines, "it was at work");
+        check_is_consistent(data.path(), &folder);
     }
 }
 
@@ -85,12 +85,12 @@ fn work_until_killed(folder: &OsStr) {
                 }
                 Err(error) => panic!("{error}"),
             }
-            writeln!(out, "{name}").expect("heard");
+            writeln!(out, "{name}").expect("written");
         }
     }
 }
 
-fn check_is_whole(data: &Path, folder: &Path) {
+fn check_is_consistent(data: &Path, folder: &Path) {
     let authority = prepare(folder, "edge-1", now()).expect("prepared again");
     assert_eq!(names_in(data), ["pki"]);
     for part in [folder.to_owned(), folder.join("clients"), folder.join("issued")] {
@@ -100,10 +100,7 @@ fn check_is_whole(data: &Path, folder: &Path) {
             .collect();
         assert!(unfinished.is_empty(), "{unfinished:?}");
     }
-    assert!(
-        !authority.refresh_crl(now()).expect("readable"),
-        "the list says what is revoked"
-    );
+    assert!(!authority.refresh_crl(now()).expect("readable"), "the list is current");
     for name in NAMES {
         let was_in_use = authority
             .list()
@@ -116,19 +113,15 @@ fn check_is_whole(data: &Path, folder: &Path) {
             was_in_use,
             "{name}: {issued:?}"
         );
-        let held = authority
-            .client_files(name)
-            .expect("files")
-            .read()
-            .expect("they belong together");
-        let certificate = held.certificate.expect("a certificate");
-        assert!(held.key.is_some());
-        let said = verdict(
+        let pair = authority.client_files(name).expect("files").read().expect("they match");
+        let certificate = pair.certificate.expect("a certificate");
+        assert!(pair.key.is_some());
+        let result = verdict(
             &authority,
             &certificate,
             openssl::x509::X509PurposeId::SSL_CLIENT,
             now(),
         );
-        assert_eq!(said, "ok", "{name}");
+        assert_eq!(result, "ok", "{name}");
     }
 }

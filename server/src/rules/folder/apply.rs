@@ -83,9 +83,11 @@ async fn was_activated(registry: &Registry, entry: &Entry) -> Result<bool, Chang
     let actions = [AuditAction::Activated, AuditAction::Retired];
     let last = registry
         .store()
-        .ask(move |store| store.last_deed_by(&rule, FOLDER, &actions));
+        .ask(move |store| store.last_action_by(&rule, FOLDER, &actions));
     Ok(last.await?.is_some_and(|last| {
-        last.what == AuditAction::Activated && last.digest == entry.digest && last.settings_id == Some(entry.settings)
+        last.action == AuditAction::Activated
+            && last.digest == entry.digest
+            && last.settings_id == Some(entry.settings)
     }))
 }
 
@@ -104,9 +106,9 @@ pub(super) async fn deactivate_missing(
     // A change of configured settings is no reason to keep a rule whose file is missing.
     let last = registry
         .store()
-        .ask(move |store| store.last_deeds(&actions, Some(CONFIGURATION)));
+        .ask(move |store| store.last_actions(&actions, Some(CONFIGURATION)));
     for audit_entry in last.await? {
-        let is_by_folder = audit_entry.by == FOLDER && audit_entry.what == AuditAction::Activated;
+        let is_by_folder = audit_entry.actor == FOLDER && audit_entry.action == AuditAction::Activated;
         if let Some(digest) = audit_entry
             .digest
             .filter(|_| is_by_folder && is_left(&audit_entry.note, &audit_entry.name))

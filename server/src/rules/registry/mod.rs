@@ -142,7 +142,7 @@ impl Registry {
     /// Activates a stored generation.
     fn activate_generation(&self, next: ActiveRule) -> Arc<ActiveRule> {
         let next = self.0.rules.activate(next);
-        self.0.service_metrics.set_active_generation(next.generation.number);
+        self.0.service_metrics.set_rules_generation(next.generation.number);
         log::info!(generation = next.generation.number; "rules activated");
         next
     }

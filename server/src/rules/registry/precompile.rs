@@ -29,7 +29,7 @@ impl Registry {
         loop {
             // A notification or the timeout: both lead to a poll.
             let _ = tokio::time::timeout(POLL_INTERVAL, uploaded_elsewhere.notified()).await;
-            let uploaded = self.0.store.ask(move |store| store.rules_brought_since(since)).await;
+            let uploaded = self.0.store.ask(move |store| store.rules_uploaded_since(since)).await;
             // Requests that need the database log that it is unreachable.
             let Ok(uploaded) = uploaded else { continue };
             done.retain(|digest| uploaded.iter().any(|(_, known)| known == digest));

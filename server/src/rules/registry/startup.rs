@@ -167,7 +167,7 @@ impl Registry {
             mode: Mode::Active,
             digest: None,
             settings: SettingsRef::Stored(
-                self.keep_settings(&rule, CLOSED.to_owned(), &AuditActor::ourselves())
+                self.keep_settings(&rule, CLOSED.to_owned(), &AuditActor::watchpost())
                     .await?,
             ),
             rule,

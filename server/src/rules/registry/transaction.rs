@@ -158,7 +158,7 @@ impl Registry {
                     return Ok(Changed { active, changed: true });
                 }
                 GenerationResult::Pending(other) => newer = other.number,
-                GenerationResult::Gone(digest) => {
+                GenerationResult::VersionMissing(digest) => {
                     let why = format!("the version {digest} was deleted meanwhile; upload it again");
                     return Err(ChangeError::Conflict(why));
                 }

@@ -1,6 +1,6 @@
-//! What was measured and judged before. A round is written as it comes (`keep`); when there are enough of them they
-//! are packed into a window, one column a series (`condense`); both are read as if they were one (`read`), and the
-//! oldest go when there is too much (`sweep`).
+//! The stored history. A round is written as one row (`write`); when there are enough rounds they are compacted into a
+//! window with one column per series (`compact`); both are read as one history (`read`), and the oldest windows are
+//! pruned (`retention`).
 
 mod compact;
 pub mod pack;
@@ -13,8 +13,8 @@ mod write;
 pub use self::read::{Past, Plan, Selection};
 pub use self::retention::{Bounds, Usage};
 pub use self::series::Series;
-pub use self::write::Keeper;
+pub use self::write::RoundWriter;
 
-/// Rounds that are packed together at most, however long that took; reading those that are not packed yet takes
-/// longer, and an hour of one every ten seconds is half of this.
+/// The maximum number of rounds in a window. Reading rounds that are not compacted is slower, and an hour of one round
+/// every ten seconds is half of this.
 const MAX_ROUNDS_PER_BLOCK: usize = 720;

@@ -1,5 +1,5 @@
-//! Reads the past: single series over a long time, or whole snapshots. The series are found first and what is asked
-//! for is planned then, so that whoever asks for too much is told before windows or columns are read.
+//! Reads the history: single series over a long time, or whole snapshots. A query finds the series first and plans the
+//! reads then, so that a query that is too large is rejected before windows or columns are read.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -13,32 +13,32 @@ use crate::store::connection::{Connection, on};
 use crate::store::schema::{history_columns, history_rounds, history_series, history_windows};
 use crate::store::{Store, StoreError};
 
-/// A sample may be that much older than the round that tells of it: what Azure says comes late.
+/// A sample may be that much older than its round, because Azure reports values late.
 const MAX_LATENESS_MS: u64 = 15 * 60 * 1000;
 
-/// Which series somebody wants, and of which time.
+/// Selects series and a time range.
 #[derive(Clone, Debug)]
 pub struct Selection {
-    /// Which metrics; all, if none is told.
+    /// The metrics; all if `None`.
     pub metric: Option<MetricPattern>,
-    /// Labels that a series has to have.
+    /// Labels that a series must have.
     pub labels: Vec<(String, String)>,
-    /// Of which machine only.
+    /// The machine; all if `None`.
     pub host: Option<String>,
-    /// From when, in milliseconds since 1970 (UTC).
+    /// The start of the range, in milliseconds since 1970 (UTC).
     pub from_ms: u64,
-    /// Until when; this moment is part of it.
+    /// The end of the range, inclusive, in milliseconds since 1970 (UTC).
     pub to_ms: u64,
 }
 
-/// What has to be read for a selection.
+/// The data to read for a selection.
 #[derive(Debug, Default)]
 pub struct Plan {
-    /// The series.
+    /// The selected series.
     pub series: Vec<Series>,
     windows: Vec<Window>,
-    /// The points of rounds that are not packed yet, by series.
-    loose: HashMap<i64, Vec<(u64, f64)>>,
+    /// The points of rounds that are not compacted yet, by series.
+    recent: HashMap<i64, Vec<(u64, f64)>>,
     from_ms: u64,
     to_ms: u64,
 }
@@ -51,53 +51,53 @@ struct Window {
     shared: Shared,
 }
 
-/// A whole round of the past.
+/// A whole round of the history.
 #[derive(Debug)]
 pub struct Past {
-    /// What was measured.
+    /// The snapshot.
     pub snapshot: Snapshot,
-    /// What the rules said of it.
+    /// The rules' report about it.
     pub report: serde_json::Value,
 }
 
 impl Plan {
-    /// How many points it may take to answer, at most.
+    /// The maximum number of points in the result.
     pub fn points(&self) -> usize {
-        let of = |series: &Series| {
+        let points_of = |series: &Series| {
             let packed = self.windows.iter().filter(|window| window.host == series.host);
-            let loose = self.loose.get(&series.id).map_or(0, Vec::len);
-            packed.map(|window| window.rounds).sum::<usize>() + loose
+            let recent = self.recent.get(&series.id).map_or(0, Vec::len);
+            packed.map(|window| window.rounds).sum::<usize>() + recent
         };
-        self.series.iter().map(of).sum()
+        self.series.iter().map(points_of).sum()
     }
 }
 
 impl Store {
     /// The series of a selection.
-    pub fn find_series(&self, wanted: &Selection) -> Result<Vec<Series>, StoreError> {
-        self.read(|connection| find_series(connection, wanted))
+    pub fn find_series(&self, selection: &Selection) -> Result<Vec<Series>, StoreError> {
+        self.read(|connection| find_series(connection, selection))
     }
 
-    /// Finds out what a selection takes, whose series are these.
-    pub fn plan_history(&self, wanted: &Selection, series: Vec<Series>) -> Result<Plan, StoreError> {
+    /// Plans the reads of a selection with these series.
+    pub fn plan_history(&self, selection: &Selection, series: Vec<Series>) -> Result<Plan, StoreError> {
         let mut hosts: Vec<&str> = series.iter().map(|series| series.host.as_str()).collect();
         hosts.sort_unstable();
         hosts.dedup();
         let mut plan = Plan {
-            from_ms: wanted.from_ms,
-            to_ms: wanted.to_ms,
+            from_ms: selection.from_ms,
+            to_ms: selection.to_ms,
             ..Plan::default()
         };
-        let of_interest: HashSet<i64> = series.iter().map(|series| series.id).collect();
+        let selected: HashSet<i64> = series.iter().map(|series| series.id).collect();
         for host in hosts {
             let later = Selection {
-                to_ms: wanted.to_ms.saturating_add(MAX_LATENESS_MS),
-                ..wanted.clone()
+                to_ms: selection.to_ms.saturating_add(MAX_LATENESS_MS),
+                ..selection.clone()
             };
-            // Rounds first: those that are packed meanwhile are found twice then, and not missed.
-            let loose = self.read(|connection| loose_rounds(connection, host, wanted))?;
+            // Rounds first: rounds that are compacted meanwhile are then found twice instead of missed.
+            let recent = self.read(|connection| recent_rounds(connection, host, selection))?;
             for (id, rounds, shared) in self.read(|connection| windows(connection, host, &later))? {
-                let Some(shared) = sound(id, Shared::unpack(&shared)) else {
+                let Some(shared) = readable(id, Shared::unpack(&shared)) else {
                     continue;
                 };
                 plan.windows.push(Window {
@@ -107,10 +107,10 @@ impl Store {
                     shared,
                 });
             }
-            for (time_ms, numbers) in loose {
-                for point in sound(time_ms, points(&numbers)).unwrap_or_default() {
-                    if of_interest.contains(&point.series) {
-                        plan.loose
+            for (time_ms, numbers) in recent {
+                for point in readable(time_ms, points(&numbers)).unwrap_or_default() {
+                    if selected.contains(&point.series) {
+                        plan.recent
                             .entry(point.series)
                             .or_default()
                             .push((point.time_ms, point.value));
@@ -122,7 +122,7 @@ impl Store {
         Ok(plan)
     }
 
-    /// The points of one series, in the order of their times.
+    /// The points of one series, ordered by time.
     pub fn points(&self, plan: &Plan, series: &Series) -> Result<Vec<(u64, f64)>, StoreError> {
         let within = |time_ms: u64| (plan.from_ms..=plan.to_ms).contains(&time_ms);
         let windows: BTreeMap<i64, &Window> = plan
@@ -135,26 +135,28 @@ impl Store {
         if let (Some((first, _)), Some((last, _))) = (windows.first_key_value(), windows.last_key_value()) {
             for (id, numbers) in self.read(|connection| columns(connection, series.id, *first, *last))? {
                 let Some(window) = windows.get(&id) else { continue };
-                let kept = sound(id, unpack_column(&window.shared, &numbers)).unwrap_or_default();
+                let samples = readable(id, unpack_column(&window.shared, &numbers)).unwrap_or_default();
                 found.extend(
-                    kept.iter()
-                        .filter(|kept| within(kept.time_ms))
-                        .map(|kept| (kept.time_ms, kept.value)),
+                    samples
+                        .iter()
+                        .filter(|sample| within(sample.time_ms))
+                        .map(|sample| (sample.time_ms, sample.value)),
                 );
             }
         }
-        let loose = plan.loose.get(&series.id).into_iter().flatten();
-        found.extend(loose.filter(|(time_ms, _)| within(*time_ms)));
-        // A source that had nothing newer was told again and again, with the time when it was true.
+        let recent = plan.recent.get(&series.id).into_iter().flatten();
+        found.extend(recent.filter(|(time_ms, _)| within(*time_ms)));
+        // A source without new data repeats its last sample with the original time.
         found.sort_by_key(|(time_ms, _)| *time_ms);
         found.dedup_by_key(|(time_ms, _)| *time_ms);
         Ok(found)
     }
 
-    /// How many samples all snapshots of a machine and this time have; rounds that are not packed are not many.
-    pub fn count_snapshots(&self, of: &str, wanted: &Selection) -> Result<i64, StoreError> {
+    /// The number of samples in all compacted snapshots of a machine in this range; rounds that are not compacted are
+    /// few.
+    pub fn count_snapshots(&self, of: &str, selection: &Selection) -> Result<i64, StoreError> {
         use history_windows::{begin_ms, end_ms, host, samples, table};
-        let (from, to) = times(wanted);
+        let (from, to) = times(selection);
         let packed: Vec<i64> = self.read(|connection| {
             on!(connection, connection => table
                 .filter(host.eq(of))
@@ -166,42 +168,47 @@ impl Store {
         Ok(packed.into_iter().sum())
     }
 
-    /// Whole rounds of a machine, window after window. It ends when `take` says so.
-    pub fn past(&self, host: &str, wanted: &Selection, mut take: impl FnMut(Past) -> bool) -> Result<(), StoreError> {
+    /// Reads whole rounds of a machine, window by window, until `take` returns false.
+    pub fn past(
+        &self,
+        host: &str,
+        selection: &Selection,
+        mut take: impl FnMut(Past) -> bool,
+    ) -> Result<(), StoreError> {
         let series = self.read(|connection| {
             let all = Selection {
                 metric: None,
                 labels: Vec::new(),
                 host: Some(host.to_owned()),
-                ..wanted.clone()
+                ..selection.clone()
             };
             find_series(connection, &all)
         })?;
         let series: HashMap<i64, Series> = series.into_iter().map(|series| (series.id, series)).collect();
-        let within = |time_ms: u64| (wanted.from_ms..=wanted.to_ms).contains(&time_ms);
-        // As in a plan, rounds first.
-        let loose = self.read(|connection| whole_rounds(connection, host, wanted))?;
+        let within = |time_ms: u64| (selection.from_ms..=selection.to_ms).contains(&time_ms);
+        // Rounds first, as in a plan.
+        let recent = self.read(|connection| whole_rounds(connection, host, selection))?;
         let mut seen = HashSet::new();
-        for (id, _, shared) in self.read(|connection| windows(connection, host, wanted))? {
-            // It may have been let go a moment ago.
-            let Some(told) = self.read(|connection| told_of(connection, id))? else {
+        for (id, _, shared) in self.read(|connection| windows(connection, host, selection))? {
+            // The window may have been pruned in the meantime.
+            let Some(extras) = self.read(|connection| extras_of(connection, id))? else {
                 continue;
             };
-            let both = sound(id, Shared::unpack(&shared)).zip(sound(id, lines(&told)));
-            let Some((shared, told)) = both else { continue };
+            let both = readable(id, Shared::unpack(&shared)).zip(readable(id, lines(&extras)));
+            let Some((shared, extras)) = both else { continue };
             let mut rounds: Vec<Vec<Point>> = vec![Vec::new(); shared.round_times().len()];
             for (number, numbers) in self.read(|connection| columns_of(connection, host, id))? {
-                for kept in sound(id, unpack_column(&shared, &numbers)).unwrap_or_default() {
-                    rounds[kept.round].push(Point {
+                for sample in readable(id, unpack_column(&shared, &numbers)).unwrap_or_default() {
+                    rounds[sample.round].push(Point {
                         series: number,
-                        time_ms: kept.time_ms,
-                        value: kept.value,
+                        time_ms: sample.time_ms,
+                        value: sample.value,
                     });
                 }
             }
-            for ((time_ms, points), line) in shared.round_times().iter().zip(rounds).zip(&told) {
-                let past =
-                    sound(id, RoundExtras::of_line(line)).map(|told| past(host, *time_ms, &points, told, &series));
+            for ((time_ms, points), line) in shared.round_times().iter().zip(rounds).zip(&extras) {
+                let past = readable(id, RoundExtras::from_line(line))
+                    .map(|extras| past(host, *time_ms, &points, extras, &series));
                 if let Some(past) = past.filter(|_| within(*time_ms) && seen.insert(*time_ms))
                     && !take(past)
                 {
@@ -209,11 +216,11 @@ impl Store {
                 }
             }
         }
-        for (at, numbers, told) in loose {
+        for (at, numbers, extras) in recent {
             let time_ms = u64::try_from(at).unwrap_or(0);
-            let told = lines(&told).and_then(|lines| RoundExtras::of_line(&lines.join("")));
-            let both = sound(at, points(&numbers)).zip(sound(at, told));
-            let past = both.map(|(points, told)| past(host, time_ms, &points, told, &series));
+            let extras = lines(&extras).and_then(|lines| RoundExtras::from_line(&lines.join("")));
+            let both = readable(at, points(&numbers)).zip(readable(at, extras));
+            let past = both.map(|(points, extras)| past(host, time_ms, &points, extras, &series));
             if let Some(past) = past.filter(|_| seen.insert(time_ms))
                 && !take(past)
             {
@@ -224,7 +231,7 @@ impl Store {
     }
 }
 
-fn past(host: &str, time_ms: u64, points: &[Point], told: RoundExtras, series: &HashMap<i64, Series>) -> Past {
+fn past(host: &str, time_ms: u64, points: &[Point], extras: RoundExtras, series: &HashMap<i64, Series>) -> Past {
     let sample = |point: &Point| {
         let series = series.get(&point.series)?;
         let metric = MetricName::new(&series.metric).ok()?;
@@ -233,25 +240,27 @@ fn past(host: &str, time_ms: u64, points: &[Point], told: RoundExtras, series: &
     };
     let samples = points.iter().filter_map(sample).collect();
     Past {
-        snapshot: Snapshot::new(host.to_owned(), time_ms, told.facts, samples, told.gaps),
-        report: told.report,
+        snapshot: Snapshot::new(host.to_owned(), time_ms, extras.facts, samples, extras.gaps),
+        report: extras.report,
     }
 }
 
-/// What can be read. The rest is missing in the answer, and named in the log: one bad spot shall not hide a week.
-fn sound<T>(place: i64, read: Result<T, impl std::fmt::Display>) -> Option<T> {
-    read.inspect_err(|error| log::error!(place, reason:% = error; "a piece of the history is left out"))
+/// The value if it can be read. Otherwise it is missing in the result and logged: one damaged piece must not hide a
+/// week.
+fn readable<T>(position: i64, result: Result<T, impl std::fmt::Display>) -> Option<T> {
+    result
+        .inspect_err(|error| log::error!(position, reason:% = error; "skipped a damaged piece of the history"))
         .ok()
 }
 
-fn times(wanted: &Selection) -> (i64, i64) {
+fn times(selection: &Selection) -> (i64, i64) {
     let signed = |time_ms: u64| i64::try_from(time_ms).unwrap_or(i64::MAX);
-    (signed(wanted.from_ms), signed(wanted.to_ms))
+    (signed(selection.from_ms), signed(selection.to_ms))
 }
 
-fn windows(connection: &mut Connection, of: &str, wanted: &Selection) -> QueryResult<Vec<(i64, i64, Vec<u8>)>> {
+fn windows(connection: &mut Connection, of: &str, selection: &Selection) -> QueryResult<Vec<(i64, i64, Vec<u8>)>> {
     use history_windows::{begin_ms, end_ms, host, id, rounds, shared, table};
-    let (from, to) = times(wanted);
+    let (from, to) = times(selection);
     on!(connection, connection => table
         .filter(host.eq(of))
         .filter(end_ms.ge(from))
@@ -261,9 +270,9 @@ fn windows(connection: &mut Connection, of: &str, wanted: &Selection) -> QueryRe
         .load(connection))
 }
 
-fn told_of(connection: &mut Connection, window: i64) -> QueryResult<Option<Vec<u8>>> {
-    use history_windows::{id, table, told};
-    on!(connection, connection => table.filter(id.eq(window)).select(told).first(connection).optional())
+fn extras_of(connection: &mut Connection, window: i64) -> QueryResult<Option<Vec<u8>>> {
+    use history_windows::{extras, id, table};
+    on!(connection, connection => table.filter(id.eq(window)).select(extras).first(connection).optional())
 }
 
 fn columns(connection: &mut Connection, series: i64, first: i64, last: i64) -> QueryResult<Vec<(i64, Vec<u8>)>> {
@@ -289,13 +298,13 @@ fn columns_of(connection: &mut Connection, host: &str, window: i64) -> QueryResu
     })
 }
 
-/// When, its numbers, and what else there is to tell.
+/// Time, numbers and extras of a round.
 type WholeRound = (i64, Vec<u8>, Vec<u8>);
 
-fn loose_rounds(connection: &mut Connection, of: &str, wanted: &Selection) -> QueryResult<Vec<(i64, Vec<u8>)>> {
+fn recent_rounds(connection: &mut Connection, of: &str, selection: &Selection) -> QueryResult<Vec<(i64, Vec<u8>)>> {
     use history_rounds::{host, numbers, table, time_ms};
-    // A sample is older than its round, so the first round after may still have some of this time.
-    let (from, _) = times(wanted);
+    // A sample is older than its round, so rounds after the range may have samples of the range.
+    let (from, _) = times(selection);
     on!(connection, connection => table
         .filter(host.eq(of))
         .filter(time_ms.ge(from))
@@ -304,14 +313,14 @@ fn loose_rounds(connection: &mut Connection, of: &str, wanted: &Selection) -> Qu
         .load(connection))
 }
 
-fn whole_rounds(connection: &mut Connection, of: &str, wanted: &Selection) -> QueryResult<Vec<WholeRound>> {
-    use history_rounds::{host, numbers, table, time_ms, told};
-    let (from, to) = times(wanted);
+fn whole_rounds(connection: &mut Connection, of: &str, selection: &Selection) -> QueryResult<Vec<WholeRound>> {
+    use history_rounds::{extras, host, numbers, table, time_ms};
+    let (from, to) = times(selection);
     on!(connection, connection => table
         .filter(host.eq(of))
         .filter(time_ms.ge(from))
         .filter(time_ms.le(to))
         .order(time_ms)
-        .select((time_ms, numbers, told))
+        .select((time_ms, numbers, extras))
         .load(connection))
 }

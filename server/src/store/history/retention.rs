@@ -1,5 +1,5 @@
-//! Lets the oldest go, by age and by size: window after window, each in a transaction of its own, so that nobody who
-//! writes has to wait for long.
+//! Prunes the history by age and size: window by window, each in its own transaction, so that writers never wait for
+//! long.
 
 use std::collections::HashSet;
 
@@ -11,90 +11,90 @@ use diesel::{
 };
 
 use super::round::points;
-use super::write::Keeper;
+use super::write::RoundWriter;
 use crate::store::connection::{Connection, on};
 use crate::store::schema::{history_columns, history_rounds, history_series, history_windows};
 use crate::store::{Store, StoreError};
 
-/// How much of the past is kept.
+/// The retention of the history.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bounds {
-    /// What ended before is not.
+    /// Windows that end before this time are deleted, in milliseconds since 1970 (UTC).
     pub oldest_ms: u64,
-    /// Nor is the oldest, if all of it is larger.
-    pub most_bytes: u64,
+    /// If the history is larger, the oldest windows are deleted.
+    pub max_bytes: u64,
 }
 
-/// What there is of the past.
+/// The size of the history.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
-    /// In how many bytes.
+    /// The size in bytes.
     pub bytes: i64,
-    /// How many samples are packed.
+    /// The number of compacted samples.
     pub samples: i64,
-    /// How many windows they are packed in.
+    /// The number of windows.
     pub windows: i64,
-    /// How many rounds are not packed yet.
+    /// The number of rounds that are not compacted yet.
     pub rounds: i64,
 }
 
 impl Store {
-    /// Lets one window go, if that has to be. Whether it did: ask again until it did not.
-    pub fn sweep(&self, bounds: Bounds) -> Result<bool, StoreError> {
+    /// Deletes one window that exceeds the bounds. Returns whether any was deleted; call it until none was.
+    pub fn prune(&self, bounds: Bounds) -> Result<bool, StoreError> {
         let oldest_ms = i64::try_from(bounds.oldest_ms).unwrap_or(i64::MAX);
         self.write(|connection| drop_rounds(connection, oldest_ms))?;
         let Some((id, host, end_ms)) = self.read(oldest)? else {
             return Ok(false);
         };
         let too_old = u64::try_from(end_ms).is_ok_and(|end| end < bounds.oldest_ms);
-        if !too_old && u64::try_from(self.history_usage()?.bytes).unwrap_or(0) <= bounds.most_bytes {
+        if !too_old && u64::try_from(self.history_usage()?.bytes).unwrap_or(0) <= bounds.max_bytes {
             return Ok(false);
         }
         self.write(|connection| drop_window(connection, id, &host))?;
         Ok(true)
     }
 
-    /// What there is of the past.
+    /// The size of the history.
     pub fn history_usage(&self) -> Result<Usage, StoreError> {
         self.read(|connection| {
-            let of_windows: Sums = summed(
+            let windows: Sums = summed(
                 connection,
                 "SELECT CAST(COALESCE(SUM(bytes), 0) AS BIGINT) AS bytes,
                  CAST(COALESCE(SUM(samples), 0) AS BIGINT) AS samples, COUNT(*) AS count FROM history_windows",
             )?;
-            let of_rounds: Sums = summed(
+            let rounds: Sums = summed(
                 connection,
-                "SELECT CAST(COALESCE(SUM(LENGTH(numbers) + LENGTH(told)), 0) AS BIGINT) AS bytes,
+                "SELECT CAST(COALESCE(SUM(LENGTH(numbers) + LENGTH(extras)), 0) AS BIGINT) AS bytes,
                  CAST(0 AS BIGINT) AS samples, COUNT(*) AS count FROM history_rounds",
             )?;
             Ok(Usage {
-                bytes: of_windows.bytes + of_rounds.bytes,
-                samples: of_windows.samples,
-                windows: of_windows.count,
-                rounds: of_rounds.count,
+                bytes: windows.bytes + rounds.bytes,
+                samples: windows.samples,
+                windows: windows.count,
+                rounds: rounds.count,
             })
         })
     }
 }
 
-impl Keeper {
-    /// Gives up series of a machine of which nothing is left. Only who gives numbers to series may do it.
-    pub fn forget_series(&mut self, of: &str) -> Result<usize, StoreError> {
-        self.forget_numbers();
+impl RoundWriter {
+    /// Deletes the series of a machine that have no data. Only the writer that assigns ids to series may do it.
+    pub fn delete_unused_series(&mut self, of: &str) -> Result<usize, StoreError> {
+        self.clear_cache();
         self.store().write(|connection| {
             let in_rounds = numbers_in_rounds(connection, of)?;
-            let left: Vec<i64> = on!(connection, connection => history_series::table
+            let unused: Vec<i64> = on!(connection, connection => history_series::table
                 .left_join(history_columns::table.on(history_columns::series_id.eq(history_series::id)))
                 .filter(history_series::host.eq(of))
                 .filter(history_columns::window_id.nullable().is_null())
                 .select(history_series::id)
                 .load(connection))?;
-            let mut gone = 0;
-            for id in left.iter().filter(|id| !in_rounds.contains(id)) {
-                gone += on!(connection, connection =>
+            let mut deleted = 0;
+            for id in unused.iter().filter(|id| !in_rounds.contains(id)) {
+                deleted += on!(connection, connection =>
                     delete(history_series::table.filter(history_series::id.eq(*id))).execute(connection))?;
             }
-            Ok(gone)
+            Ok(deleted)
         })
     }
 }
@@ -122,13 +122,13 @@ fn oldest(connection: &mut Connection) -> QueryResult<Option<(i64, String, i64)>
         .optional())
 }
 
-/// Rounds that nobody packed, of a machine that is not there any more.
+/// Deletes rounds that were never compacted, of a machine that no longer exists.
 fn drop_rounds(connection: &mut Connection, before_ms: i64) -> QueryResult<usize> {
     use history_rounds::{table, time_ms};
     on!(connection, connection => delete(table.filter(time_ms.lt(before_ms))).execute(connection))
 }
 
-/// By the series of its machine, for columns are found by their series first.
+/// Filters by the series of the window's machine, because the index of the columns starts with the series.
 fn drop_window(connection: &mut Connection, window: i64, of: &str) -> QueryResult<()> {
     on!(connection, connection => {
         let series = history_series::table.filter(history_series::host.eq(of)).select(history_series::id);
@@ -150,7 +150,7 @@ fn numbers_in_rounds(connection: &mut Connection, of: &str) -> QueryResult<HashS
         return Ok(HashSet::new());
     }
     let all: Vec<Vec<u8>> = on!(connection, connection => table.filter(host.eq(of)).select(numbers).load(connection))?;
-    // One that cannot be read has no series that it could miss.
+    // An unreadable round refers to no series.
     Ok(all
         .iter()
         .filter_map(|bytes| points(bytes).ok())

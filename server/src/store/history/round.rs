@@ -1,26 +1,27 @@
-//! One round as bytes: its numbers by series, and what else there is to tell of it as JSON. It is read back whole or
-//! refused.
+//! Encodes one round: its numbers by series, and its facts, gaps and report as JSON. Damaged bytes are an error, never
+//! part of a round.
 
 use serde::{Deserialize, Serialize};
 use watchpost_policies::{Gap, Labels, Snapshot};
 
 use super::pack::Point;
 
-/// Compression for what is kept for an hour and for what is kept for weeks.
-const ZSTD_LEVEL: i32 = 1;
-const SMALL: i32 = 9;
+/// Compression of single rounds, which are kept for about an hour.
+const ROUND_ZSTD_LEVEL: i32 = 1;
+/// Compression of windows, which are kept for weeks.
+const WINDOW_ZSTD_LEVEL: i32 = 9;
 
-/// More than a window of the largest reports and gaps; whoever reads damaged bytes must stop somewhere.
+/// More than a window of the largest reports and gaps; a limit for damaged bytes that claim an absurd size.
 const MAX_BYTES: usize = 1 << 28;
 
 const POINT_BYTES: usize = 24;
 
-/// Bytes that are not what was written.
+/// The bytes are not as they were written.
 #[derive(Debug, thiserror::Error)]
 #[error("a round of the history cannot be read: {0}")]
 pub(super) struct Unreadable(String);
 
-/// What there is to tell of a round besides its numbers.
+/// The parts of a round other than its numbers.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct RoundExtras {
     pub(super) facts: Labels,
@@ -37,12 +38,12 @@ impl RoundExtras {
         }
     }
 
-    /// One line.
+    /// JSON on one line.
     pub(super) fn line(&self) -> serde_json::Result<String> {
         serde_json::to_string(self)
     }
 
-    pub(super) fn of_line(line: &str) -> Result<Self, Unreadable> {
+    pub(super) fn from_line(line: &str) -> Result<Self, Unreadable> {
         serde_json::from_str(line).map_err(|error| Unreadable(error.to_string()))
     }
 }
@@ -54,7 +55,7 @@ pub(super) fn numbers(points: &[Point]) -> Vec<u8> {
         bytes.extend_from_slice(&point.time_ms.to_le_bytes());
         bytes.extend_from_slice(&point.value.to_bits().to_le_bytes());
     }
-    compressed(&bytes, ZSTD_LEVEL)
+    compressed(&bytes, ROUND_ZSTD_LEVEL)
 }
 
 pub(super) fn points(numbers: &[u8]) -> Result<Vec<Point>, Unreadable> {
@@ -76,18 +77,18 @@ pub(super) fn points(numbers: &[u8]) -> Result<Vec<Point>, Unreadable> {
     Ok(points.iter().map(read).collect())
 }
 
-/// The text of one round.
-pub(super) fn text(line: &str) -> Vec<u8> {
-    compressed(line.as_bytes(), ZSTD_LEVEL)
+/// Compresses the extras of one round.
+pub(super) fn compress_line(line: &str) -> Vec<u8> {
+    compressed(line.as_bytes(), ROUND_ZSTD_LEVEL)
 }
 
-/// The texts of a window, a line each; what they share is there once.
-pub(super) fn texts(lines: &[String]) -> Vec<u8> {
-    compressed(lines.join("\n").as_bytes(), SMALL)
+/// Compresses the extras of a window, one line each, so that repetitions cost little.
+pub(super) fn compress_lines(lines: &[String]) -> Vec<u8> {
+    compressed(lines.join("\n").as_bytes(), WINDOW_ZSTD_LEVEL)
 }
 
-pub(super) fn lines(told: &[u8]) -> Result<Vec<String>, Unreadable> {
-    let text = String::from_utf8(expanded(told)?).map_err(|error| Unreadable(error.to_string()))?;
+pub(super) fn lines(extras: &[u8]) -> Result<Vec<String>, Unreadable> {
+    let text = String::from_utf8(expanded(extras)?).map_err(|error| Unreadable(error.to_string()))?;
     Ok(text.lines().map(str::to_owned).collect())
 }
 
@@ -96,11 +97,11 @@ fn compressed(bytes: &[u8], level: i32) -> Vec<u8> {
 }
 
 fn expanded(bytes: &[u8]) -> Result<Vec<u8>, Unreadable> {
-    let told = zstd::zstd_safe::get_frame_content_size(bytes).ok().flatten();
-    let size = told
+    let stated = zstd::zstd_safe::get_frame_content_size(bytes).ok().flatten();
+    let size = stated
         .and_then(|size| usize::try_from(size).ok())
         .filter(|size| *size <= MAX_BYTES);
-    let size = size.ok_or_else(|| Unreadable("it is not as it was written".to_owned()))?;
+    let size = size.ok_or_else(|| Unreadable("the frame is damaged".to_owned()))?;
     zstd::bulk::decompress(bytes, size).map_err(|error| Unreadable(error.to_string()))
 }
 
@@ -109,7 +110,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_come_back_as_they_were_and_damaged_ones_are_refused() {
+    fn numbers_are_read_back_unchanged_and_damaged_ones_are_rejected() {
         let point = |series, value| Point {
             series,
             time_ms: 1_700_000_000_000,
@@ -122,13 +123,13 @@ mod tests {
         for length in 0..bytes.len() {
             assert!(points(&bytes[..length]).is_err(), "{length}");
         }
-        assert!(points(&compressed(&[0; 25], ZSTD_LEVEL)).is_err());
+        assert!(points(&compressed(&[0; 25], ROUND_ZSTD_LEVEL)).is_err());
     }
 
     #[test]
-    fn a_size_that_nobody_wrote_is_not_believed() {
-        let mut bytes = compressed(&vec![0; 70_000], ZSTD_LEVEL);
-        // The size stands behind the magic number and the frame's description.
+    fn a_damaged_size_is_rejected() {
+        let mut bytes = compressed(&vec![0; 70_000], ROUND_ZSTD_LEVEL);
+        // The size follows the magic number and the frame header.
         bytes[5..9].fill(0xff);
         assert!(expanded(&bytes).is_err());
     }

@@ -1,5 +1,5 @@
-//! Writes rounds as they come, many in one transaction if many wait. It knows the numbers of the series that it has
-//! seen, so that a round costs one row.
+//! Writes rounds, several in one transaction if several wait. It caches the ids of series, so that a round costs one
+//! row.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -9,95 +9,95 @@ use diesel::{ExpressionMethods, OptionalExtension, QueryDsl, QueryResult, RunQue
 use watchpost_policies::{Report, Sample, Snapshot};
 
 use super::pack::Point;
-use super::round::{RoundExtras, numbers, text};
+use super::round::{RoundExtras, compress_line, numbers};
 use crate::store::connection::{Connection, on};
 use crate::store::schema::{history_rounds, history_series};
 use crate::store::{Store, StoreError};
 
-/// Writes rounds, and knows the numbers of the series of each machine whose rounds it wrote.
-pub struct Keeper {
+/// Writes rounds, and caches the ids of the series of each machine whose rounds it wrote.
+pub struct RoundWriter {
     store: Store,
-    numbers: HashMap<String, Numbers>,
+    series_ids: HashMap<String, SeriesIds>,
 }
 
-/// The numbers of the series of one machine.
-type Numbers = HashMap<Key, i64>;
+/// The ids of the series of one machine.
+type SeriesIds = HashMap<SeriesKey, i64>;
 
-/// What tells one series of a machine from the others, as the table has it.
+/// The columns that identify a series of a machine, as text in the table.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Key {
+struct SeriesKey {
     metric: String,
     labels: String,
     unit: String,
 }
 
-impl Keeper {
-    /// Into this store.
+impl RoundWriter {
+    /// A writer to this store.
     pub fn new(store: Store) -> Self {
         Self {
             store,
-            numbers: HashMap::new(),
+            series_ids: HashMap::new(),
         }
     }
 
-    /// Where it writes.
+    /// The store that it writes to.
     pub fn store(&self) -> &Store {
         &self.store
     }
 
-    /// Keeps all of these rounds or none. One that is there already stays as it is.
-    pub fn keep(&mut self, rounds: &[(Arc<Snapshot>, Arc<Report>)]) -> Result<(), StoreError> {
-        let known = &self.numbers;
-        // Numbers that were given in a transaction that failed mean nothing.
+    /// Writes all of these rounds or none. A round that exists already is not changed.
+    pub fn write(&mut self, rounds: &[(Arc<Snapshot>, Arc<Report>)]) -> Result<(), StoreError> {
+        let cached = &self.series_ids;
+        // Ids that were assigned in a failed transaction are invalid, so they are cached only after the commit.
         let fresh = self.store.write(|connection| {
-            let mut fresh: HashMap<String, Numbers> = HashMap::new();
+            let mut fresh: HashMap<String, SeriesIds> = HashMap::new();
             for (snapshot, report) in rounds {
                 let host = snapshot.host();
-                let known = known.get(host);
+                let cached = cached.get(host);
                 let fresh = match fresh.entry(host.to_owned()) {
                     Entry::Occupied(fresh) => fresh.into_mut(),
-                    // At once, where one by one would take a slow wire longer than a write may take.
-                    Entry::Vacant(fresh) if known.is_none() => fresh.insert(numbers_of_all(connection, host)?),
-                    Entry::Vacant(fresh) => fresh.insert(Numbers::new()),
+                    // All ids at once: one query per series could exceed the timeout over a slow network.
+                    Entry::Vacant(fresh) if cached.is_none() => fresh.insert(ids_of_host(connection, host)?),
+                    Entry::Vacant(fresh) => fresh.insert(SeriesIds::new()),
                 };
                 let mut points = Vec::with_capacity(snapshot.samples().len());
                 for sample in snapshot.samples() {
-                    let key = Key::of(sample).map_err(unencodable)?;
-                    let number = match known.and_then(|known| known.get(&key)).or_else(|| fresh.get(&key)) {
-                        Some(number) => *number,
+                    let key = SeriesKey::of(sample).map_err(unencodable)?;
+                    let id = match cached.and_then(|cached| cached.get(&key)).or_else(|| fresh.get(&key)) {
+                        Some(id) => *id,
                         None => {
-                            let number = number_of(connection, host, &key)?;
-                            fresh.insert(key, number);
-                            number
+                            let id = id_of(connection, host, &key)?;
+                            fresh.insert(key, id);
+                            id
                         }
                     };
                     points.push(Point {
-                        series: number,
+                        series: id,
                         time_ms: sample.time_ms(),
                         value: sample.value(),
                     });
                 }
-                let told = RoundExtras::of(snapshot, serde_json::to_value(&**report).map_err(unencodable)?);
-                let line = told.line().map_err(unencodable)?;
-                write_round(connection, snapshot, &numbers(&points), &text(&line))?;
+                let extras = RoundExtras::of(snapshot, serde_json::to_value(&**report).map_err(unencodable)?);
+                let line = extras.line().map_err(unencodable)?;
+                write_round(connection, snapshot, &numbers(&points), &compress_line(&line))?;
             }
             Ok(fresh)
         })?;
         for (host, fresh) in fresh {
-            self.numbers.entry(host).or_default().extend(fresh);
+            self.series_ids.entry(host).or_default().extend(fresh);
         }
         Ok(())
     }
 
-    /// Forgets the numbers that it knows, for some of them may have been given up.
-    pub(super) fn forget_numbers(&mut self) {
-        self.numbers.clear();
+    /// Clears the cached ids, because some of the series may be deleted.
+    pub(super) fn clear_cache(&mut self) {
+        self.series_ids.clear();
     }
 }
 
 impl Store {
-    /// When the newest rounds of a machine were measured that are not packed, at most so many and none from before.
-    pub fn newest_rounds(&self, of: &str, from_ms: u64, most: i64) -> Result<Vec<u64>, StoreError> {
+    /// The times of the newest rounds of a machine that are not compacted, at most `limit` and none before `from_ms`.
+    pub fn newest_rounds(&self, of: &str, from_ms: u64, limit: i64) -> Result<Vec<u64>, StoreError> {
         use history_rounds::{host, table, time_ms};
         let from_ms = i64::try_from(from_ms).unwrap_or(i64::MAX);
         let times: Vec<i64> = self.read(|connection| {
@@ -105,7 +105,7 @@ impl Store {
                 .filter(host.eq(of))
                 .filter(time_ms.ge(from_ms))
                 .order(time_ms.desc())
-                .limit(most)
+                .limit(limit)
                 .select(time_ms)
                 .load(connection))
         })?;
@@ -113,7 +113,7 @@ impl Store {
     }
 }
 
-impl Key {
+impl SeriesKey {
     fn of(sample: &Sample) -> serde_json::Result<Self> {
         Ok(Self {
             metric: sample.metric().to_string(),
@@ -127,7 +127,7 @@ fn unencodable(error: serde_json::Error) -> diesel::result::Error {
     diesel::result::Error::SerializationError(error.into())
 }
 
-fn write_round(connection: &mut Connection, snapshot: &Snapshot, numbers: &[u8], told: &[u8]) -> QueryResult<usize> {
+fn write_round(connection: &mut Connection, snapshot: &Snapshot, numbers: &[u8], extras: &[u8]) -> QueryResult<usize> {
     use history_rounds as columns;
     let time_ms = i64::try_from(snapshot.time_ms()).unwrap_or(i64::MAX);
     on!(connection, connection => insert_into(columns::table)
@@ -135,33 +135,33 @@ fn write_round(connection: &mut Connection, snapshot: &Snapshot, numbers: &[u8],
             columns::host.eq(snapshot.host()),
             columns::time_ms.eq(time_ms),
             columns::numbers.eq(numbers),
-            columns::told.eq(told),
+            columns::extras.eq(extras),
         ))
         .on_conflict_do_nothing()
         .execute(connection))
 }
 
-/// The numbers of all series of a machine.
-fn numbers_of_all(connection: &mut Connection, of: &str) -> QueryResult<Numbers> {
+/// The ids of all series of a machine.
+fn ids_of_host(connection: &mut Connection, of: &str) -> QueryResult<SeriesIds> {
     use history_series::{host, id, labels, metric, table, unit};
     type Row = (i64, String, String, String);
     let rows: Vec<Row> = on!(connection, connection => table
         .filter(host.eq(of))
         .select((id, metric, labels, unit))
         .load(connection))?;
-    let keyed = |row: Row| {
-        let key = Key {
+    let entry = |row: Row| {
+        let key = SeriesKey {
             metric: row.1,
             labels: row.2,
             unit: row.3,
         };
         (key, row.0)
     };
-    Ok(rows.into_iter().map(keyed).collect())
+    Ok(rows.into_iter().map(entry).collect())
 }
 
-/// The number of a series, a new one if it is new.
-fn number_of(connection: &mut Connection, host: &str, key: &Key) -> QueryResult<i64> {
+/// The id of a series, which is created if it is new.
+fn id_of(connection: &mut Connection, host: &str, key: &SeriesKey) -> QueryResult<i64> {
     use history_series as columns;
     let find = |connection: &mut Connection| -> QueryResult<Option<i64>> {
         on!(connection, connection => columns::table
@@ -173,8 +173,8 @@ fn number_of(connection: &mut Connection, host: &str, key: &Key) -> QueryResult<
             .first(connection)
             .optional())
     };
-    if let Some(number) = find(connection)? {
-        return Ok(number);
+    if let Some(id) = find(connection)? {
+        return Ok(id);
     }
     on!(connection, connection => insert_into(columns::table)
         .values((
@@ -198,10 +198,10 @@ mod tests {
     use crate::store::history::Selection;
 
     #[test]
-    fn one_keeper_keeps_the_series_of_two_hosts_apart() {
+    fn one_writer_separates_the_series_of_two_hosts() {
         let folder = tempfile::tempdir().expect("a folder");
-        let place = DatabaseAddress::parse("sqlite:watchpost.db", folder.path(), false).expect("an address");
-        let store = Store::open(place, 1).expect("it opens");
+        let address = DatabaseAddress::parse("sqlite:watchpost.db", folder.path(), false).expect("an address");
+        let store = Store::open(address, 1).expect("it opens");
         let rules = by_default();
         let round = |host: &str, time_ms, percent| {
             let metric = MetricName::new("disk").expect("legal");
@@ -210,22 +210,22 @@ mod tests {
             let report = rules.judge(&snapshot, None);
             (Arc::new(snapshot), Arc::new(report))
         };
-        let mut keeper = Keeper::new(store.clone());
-        // Of the same time, in one transaction; and once more, when the numbers of both are known.
+        let mut writer = RoundWriter::new(store.clone());
+        // Rounds of the same time in one transaction; and again with cached ids.
         for (time_ms, of_one, of_other) in [(1000, 1.0, 2.0), (2000, 3.0, 4.0)] {
             let both = [round("edge-1", time_ms, of_one), round("edge-2", time_ms, of_other)];
-            keeper.keep(&both).expect("written");
+            writer.write(&both).expect("written");
         }
         let points = |host: &str| {
-            let wanted = Selection {
+            let selection = Selection {
                 metric: Some(MetricPattern::new("disk").expect("legal")),
                 labels: Vec::new(),
                 host: Some(host.to_owned()),
                 from_ms: 0,
                 to_ms: 3000,
             };
-            let series = store.find_series(&wanted).expect("found");
-            let plan = store.plan_history(&wanted, series).expect("planned");
+            let series = store.find_series(&selection).expect("found");
+            let plan = store.plan_history(&selection, series).expect("planned");
             assert_eq!(plan.series.len(), 1, "{host}");
             store.points(&plan, &plan.series[0]).expect("read")
         };

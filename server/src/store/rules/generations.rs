@@ -1,4 +1,5 @@
-//! What was in force when: one row for each change, whole, and in one order for all who share the database.
+//! Generations: one immutable row for each change of the active rules, in one order for all programs that share the
+//! database.
 
 use diesel::connection::SimpleConnection;
 use diesel::{
@@ -15,35 +16,35 @@ use crate::store::connection::{Connection, on};
 use crate::store::schema::{rule_generations as columns, rule_versions};
 use crate::store::{Store, StoreError};
 
-/// On what others are told of a new generation or version, where the database can tell.
+/// The notification channel for new generations and versions, on databases that support notifications.
 pub(in crate::store) const CHANNEL: &str = "watchpost_rules";
 
-/// What is told of a new version. Of a generation its number is told.
+/// The notification of a new version. The notification of a new generation is its number.
 pub(in crate::store) const VERSION: &str = "version";
 
-/// Any number that nobody else locks: the last letters of our name.
+/// An arbitrary key for PostgreSQL's advisory locks that no other program uses: the last letters of "watchpost".
 const ADVISORY_LOCK_KEY: i64 = 0x6870_6f73_7400;
 
-/// All rules that take part, from one moment to the next.
+/// All rules in use from one change to the next.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Generation {
-    /// Its number; they are counted from one.
+    /// The generation's number, starting at one.
     pub number: i64,
-    /// Since when, in milliseconds since 1970 (UTC).
+    /// When it was created, in milliseconds since 1970 (UTC).
     pub created_ms: i64,
     /// The rules.
     pub entries: Vec<Entry>,
 }
 
-/// What came of making a generation.
+/// The result of creating a generation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum GenerationResult {
-    /// It is the latest now.
+    /// The new generation is the latest.
     Done(Generation),
-    /// Somebody else made one before; this is the latest.
+    /// Another generation was created before; it is the latest.
     Pending(Generation),
-    /// Somebody let this version go meanwhile.
-    Gone(Digest),
+    /// This version was deleted in the meantime.
+    VersionMissing(Digest),
 }
 
 #[derive(Queryable, Selectable)]
@@ -60,7 +61,7 @@ impl Store {
         self.read(last)
     }
 
-    /// The number of the latest; cheap enough to be asked every second.
+    /// The number of the latest generation; cheap enough to be queried every second.
     pub fn latest_generation_number(&self) -> Result<Option<i64>, StoreError> {
         self.read(|connection| {
             on!(connection, connection => columns::table
@@ -71,15 +72,15 @@ impl Store {
         })
     }
 
-    /// Generations before this one, the latest first. One that cannot be read ends them, and is an error for whoever
-    /// asks on from there: passing over it would bring back rules that are older than those that were meant.
-    pub fn generations_before(&self, number: i64, most: i64) -> Result<Vec<Generation>, StoreError> {
+    /// The generations before this one, the latest first. An unreadable generation ends the list, and is an error for a
+    /// query that starts at it: skipping it would roll back to older rules than the caller meant.
+    pub fn generations_before(&self, number: i64, limit: i64) -> Result<Vec<Generation>, StoreError> {
         self.read(|connection| {
             let rows: Vec<Row> = on!(connection, connection => columns::table
                 .filter(columns::generation.lt(number))
                 .select(Row::as_select())
                 .order(columns::generation.desc())
-                .limit(most)
+                .limit(limit)
                 .load(connection))?;
             let mut generations = Vec::with_capacity(rows.len());
             for row in rows {
@@ -93,24 +94,24 @@ impl Store {
         })
     }
 
-    /// Makes the generation after `last`, and tells the log why; or tells that somebody else did. Fresh settings are kept
-    /// with it.
+    /// Creates the generation after `last` and writes the audit entries, unless another generation was created before.
+    /// New settings are stored with it.
     pub fn make_generation(
         &self,
         last: i64,
         entries: &[Entry],
-        told: &[AuditEntry],
+        audit: &[AuditEntry],
         fresh: Option<&NewSettings>,
         now_ms: i64,
     ) -> Result<GenerationResult, StoreError> {
         let number = last + 1;
         self.write(|connection| {
-            turn(connection)?;
+            lock(connection)?;
             if let Some(latest) = self::last(connection)?.filter(|latest| latest.number != last) {
                 return Ok(GenerationResult::Pending(latest));
             }
-            if let Some(gone) = gone(connection, entries)? {
-                return Ok(GenerationResult::Gone(gone));
+            if let Some(missing) = missing(connection, entries)? {
+                return Ok(GenerationResult::VersionMissing(missing));
             }
             let fresh = fresh
                 .map(|fresh| settings::keep(connection, fresh, now_ms))
@@ -128,15 +129,15 @@ impl Store {
                     columns::entries.eq(&written),
                 ))
                 .execute(connection))?;
-            for told in told {
-                let told = AuditEntry {
+            for entry in audit {
+                let entry = AuditEntry {
                     generation: Some(number),
-                    settings_id: told.settings_id.map(|settings| settings.with_new(fresh)),
-                    ..told.clone()
+                    settings_id: entry.settings_id.map(|settings| settings.with_new(fresh)),
+                    ..entry.clone()
                 };
-                log::write(connection, &told)?;
+                log::write(connection, &entry)?;
             }
-            tell_others(connection, &number.to_string())?;
+            notify(connection, &number.to_string())?;
             Ok(GenerationResult::Done(Generation {
                 number,
                 created_ms: now_ms,
@@ -146,17 +147,16 @@ impl Store {
     }
 }
 
-/// Tells those who listen that there is something new, when the transaction is done.
-pub(super) fn tell_others(connection: &mut Connection, what: &str) -> QueryResult<()> {
+/// Notifies the listeners of other programs when the transaction is committed.
+pub(super) fn notify(connection: &mut Connection, payload: &str) -> QueryResult<()> {
     match connection {
-        Connection::Postgres(postgres) => postgres.batch_execute(&format!("NOTIFY {CHANNEL}, '{what}'")),
+        Connection::Postgres(postgres) => postgres.batch_execute(&format!("NOTIFY {CHANNEL}, '{payload}'")),
         Connection::Sqlite(_) => Ok(()),
     }
 }
 
-/// Lets those who change what is in force do it one after the other; until the end of the transaction. In SQLite
-/// whoever writes is alone anyway.
-pub(super) fn turn(connection: &mut Connection) -> QueryResult<()> {
+/// Serializes changes of the active rules until the end of the transaction. SQLite allows one writer at a time anyway.
+pub(super) fn lock(connection: &mut Connection) -> QueryResult<()> {
     match connection {
         Connection::Postgres(postgres) => {
             postgres.batch_execute(&format!("SELECT pg_advisory_xact_lock({ADVISORY_LOCK_KEY})"))
@@ -171,12 +171,12 @@ pub(super) fn last(connection: &mut Connection) -> QueryResult<Option<Generation
         .order(columns::generation.desc())
         .first(connection)
         .optional())?;
-    // Going on as if there was none would put the rules out of force.
+    // An unreadable row is an error: treating it as missing would deactivate all rules.
     row.map(Row::read).transpose()
 }
 
-/// Those of these numbers that there are.
-pub(super) fn these(connection: &mut Connection, numbers: &[i64]) -> QueryResult<Vec<Generation>> {
+/// The generations with these numbers, as far as they exist.
+pub(super) fn by_numbers(connection: &mut Connection, numbers: &[i64]) -> QueryResult<Vec<Generation>> {
     let rows: Vec<Row> = on!(connection, connection => columns::table
         .filter(columns::generation.eq_any(numbers))
         .select(Row::as_select())
@@ -184,14 +184,14 @@ pub(super) fn these(connection: &mut Connection, numbers: &[i64]) -> QueryResult
     rows.into_iter().map(Row::read).collect()
 }
 
-/// A version of these that is not kept.
-fn gone(connection: &mut Connection, entries: &[Entry]) -> QueryResult<Option<Digest>> {
-    let named: Vec<Digest> = entries.iter().filter_map(|entry| entry.digest).collect();
-    let kept: Vec<Digest> = on!(connection, connection => rule_versions::table
-        .filter(rule_versions::digest.eq_any(named.iter().copied().map(ColumnValue)))
+/// A version in these entries that is not stored.
+fn missing(connection: &mut Connection, entries: &[Entry]) -> QueryResult<Option<Digest>> {
+    let used: Vec<Digest> = entries.iter().filter_map(|entry| entry.digest).collect();
+    let stored: Vec<Digest> = on!(connection, connection => rule_versions::table
+        .filter(rule_versions::digest.eq_any(used.iter().copied().map(ColumnValue)))
         .select(rule_versions::digest)
         .load(connection))?;
-    Ok(named.into_iter().find(|digest| !kept.contains(digest)))
+    Ok(used.into_iter().find(|digest| !stored.contains(digest)))
 }
 
 impl Row {

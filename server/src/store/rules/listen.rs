@@ -1,4 +1,5 @@
-//! Hears of new generations and versions from a PostgreSQL, by a connection of its own that does nothing else. SQLite tells nobody.
+//! Receives notifications of new generations and versions from PostgreSQL, on a dedicated connection. SQLite has no
+//! notifications.
 
 use diesel::PgConnection;
 use diesel::connection::SimpleConnection;
@@ -8,65 +9,65 @@ use crate::store::connection::Connection;
 use crate::store::database_address::DatabaseAddress;
 use crate::store::{Store, StoreError};
 
-/// What was told.
+/// The notifications that were received.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Notifications {
-    /// That there may be a new generation.
+    /// There may be a new generation.
     pub generation: bool,
-    /// That there may be a new version of a rule.
+    /// There may be a new version of a rule.
     pub version: bool,
 }
 
-/// Listens for new generations, and for versions that somebody brings.
+/// Listens for new generations and for uploaded versions.
 pub struct Listener {
-    place: DatabaseAddress,
+    address: DatabaseAddress,
     connection: Option<PgConnection>,
 }
 
 impl Store {
-    /// Somebody who listens, where the database tells.
+    /// A listener, if the database supports notifications.
     pub fn listener(&self) -> Option<Listener> {
-        matches!(self.place(), DatabaseAddress::Server { .. }).then(|| Listener {
-            place: self.place().clone(),
+        matches!(self.address(), DatabaseAddress::Server { .. }).then(|| Listener {
+            address: self.address().clone(),
             connection: None,
         })
     }
 }
 
 impl Listener {
-    /// What was told since it was asked last. It does not wait, but for a connection where there is none; what was told
-    /// while there was none is not heard.
-    pub fn heard(&mut self) -> Result<Notifications, StoreError> {
-        let heard = self.listen();
-        if heard.is_err() {
+    /// The notifications since the last call. It blocks only to connect; after a new connection it reports both kinds,
+    /// because earlier notifications are lost.
+    pub fn poll(&mut self) -> Result<Notifications, StoreError> {
+        let received = self.listen();
+        if received.is_err() {
             self.connection = None;
         }
-        heard
+        received
     }
 
     fn listen(&mut self) -> Result<Notifications, StoreError> {
         let connection = match &mut self.connection {
             Some(connection) => connection,
             None => {
-                let Connection::Postgres(mut fresh) = Connection::establish(&self.place)? else {
+                let Connection::Postgres(mut fresh) = Connection::establish(&self.address)? else {
                     return Ok(Notifications::default());
                 };
                 fresh.batch_execute(&format!("LISTEN {CHANNEL}"))?;
                 self.connection = Some(fresh);
-                // Something may have been told before.
+                // Notifications may have been missed before.
                 return Ok(Notifications {
                     generation: true,
                     version: true,
                 });
             }
         };
-        let mut heard = Notifications::default();
-        for told in connection.notifications_iter() {
-            match told?.payload == VERSION {
-                true => heard.version = true,
-                false => heard.generation = true,
+        let mut received = Notifications::default();
+        for notification in connection.notifications_iter() {
+            match notification?.payload == VERSION {
+                true => received.version = true,
+                false => received.generation = true,
             }
         }
-        Ok(heard)
+        Ok(received)
     }
 }

@@ -1,4 +1,4 @@
-//! Who did what to rules, and when; it is only ever added to.
+//! The audit log of rules: which actor did what and when. Entries are only added.
 
 use diesel::dsl::max;
 use diesel::{
@@ -15,32 +15,32 @@ use crate::store::connection::{Connection, on};
 use crate::store::schema::rule_log as columns;
 use crate::store::{Store, StoreError};
 
-/// What can be done to a rule.
+/// An action on a rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AuditAction {
-    /// A version was brought.
+    /// A version was uploaded.
     Uploaded,
-    /// Somebody who is trusted vouches for a version that was there.
+    /// A stored version was signed with a trusted key.
     Signed,
-    /// Versions were let go.
+    /// Versions were deleted.
     Deleted,
-    /// A version is in force.
+    /// A version was activated.
     Activated,
-    /// A version is asked beside the one in force.
+    /// A version was put into shadow mode.
     Shadowed,
-    /// It takes no part any more.
+    /// The rule was deactivated.
     Retired,
-    /// What was in force before is in force again.
+    /// The previous version was activated again.
     RolledBack,
-    /// It has other settings.
+    /// The rule's settings were changed.
     Configured,
-    /// The rule failed too often and was replaced by its last good version.
+    /// The rule failed too often and the last good version replaced by its last activated again.
     Quarantined,
 }
 
 impl AuditAction {
-    /// All of them.
+    /// All actions.
     pub const ALL: [Self; 9] = [
         Self::Uploaded,
         Self::Signed,
@@ -53,7 +53,7 @@ impl AuditAction {
         Self::Quarantined,
     ];
 
-    /// As the log has it.
+    /// The text in the audit log.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Uploaded => "uploaded",
@@ -69,59 +69,60 @@ impl AuditAction {
     }
 }
 
-/// One line of the log.
+/// An entry of the audit log.
 #[derive(Clone, Debug, PartialEq, Eq, Queryable, Selectable, Serialize, ToSchema)]
 #[diesel(table_name = columns)]
 #[schema(as = AuditEntry)]
 pub struct AuditEntry {
-    /// By what it is read on; zero before it is written.
+    /// The id by which the next page is read; zero before the entry is written.
     pub id: i64,
-    /// When, in milliseconds since 1970 (UTC).
+    /// The time, in milliseconds since 1970 (UTC).
     pub time_ms: i64,
-    /// To which rule.
+    /// The rule's name.
     #[serde(skip)]
     pub name: String,
-    /// What.
+    /// The action.
+    #[serde(rename = "what")]
     #[schema(value_type = String)]
-    pub what: AuditAction,
-    /// To which version.
+    pub action: AuditAction,
+    /// The version's digest.
     #[schema(value_type = Option<String>)]
     pub digest: Option<Digest>,
-    /// With which settings.
+    /// The settings' number.
     #[schema(value_type = Option<i64>)]
     pub settings_id: Option<SettingsRef>,
-    /// Which generation came of it.
+    /// The generation that the action created.
     pub generation: Option<i64>,
-    /// By whom.
-    #[diesel(column_name = done_by)]
-    pub by: String,
-    /// From where.
+    /// The actor.
+    #[serde(rename = "by")]
+    pub actor: String,
+    /// The actor's address; empty if the action was not requested by a client.
     pub address: String,
-    /// What they said of it, or why.
+    /// The actor's note, or the reason.
     pub note: String,
 }
 
 impl AuditEntry {
-    /// The beginning of a line.
-    pub fn of(name: &str, action: AuditAction, by: &AuditActor, now_ms: i64) -> Self {
+    /// An entry with these fields; the others are empty.
+    pub fn of(name: &str, action: AuditAction, actor: &AuditActor, now_ms: i64) -> Self {
         Self {
             id: 0,
             time_ms: now_ms,
             name: name.to_owned(),
-            what: action,
+            action,
             digest: None,
             settings_id: None,
             generation: None,
-            by: by.who.clone(),
-            address: by.address.clone(),
+            actor: actor.who.clone(),
+            address: actor.address.clone(),
             note: String::new(),
         }
     }
 }
 
 impl Store {
-    /// What was done to a rule, the latest first, from before this line on.
-    pub fn rule_log(&self, name: &str, before: Option<i64>, most: i64) -> Result<Vec<AuditEntry>, StoreError> {
+    /// The audit entries of a rule before this id, the latest first.
+    pub fn rule_log(&self, name: &str, before: Option<i64>, limit: i64) -> Result<Vec<AuditEntry>, StoreError> {
         let before = before.unwrap_or(i64::MAX);
         self.read(|connection| {
             on!(connection, connection => columns::table
@@ -129,38 +130,38 @@ impl Store {
                 .filter(columns::id.lt(before))
                 .select(AuditEntry::as_select())
                 .order(columns::id.desc())
-                .limit(most)
+                .limit(limit)
                 .load(connection))
         })
     }
 
-    /// The last of these actions that was taken on each rule, but for those of somebody.
-    pub fn last_deeds(&self, actions: &[AuditAction], but_by: Option<&str>) -> Result<Vec<AuditEntry>, StoreError> {
+    /// The last of these actions on each rule, except for those of one actor.
+    pub fn last_actions(&self, actions: &[AuditAction], except: Option<&str>) -> Result<Vec<AuditEntry>, StoreError> {
         let mut last = self.read(|connection| {
             let last: Vec<Option<i64>> = on!(connection, connection => columns::table
-                .filter(columns::what.eq_any(actions))
-                .filter(columns::done_by.ne(but_by.unwrap_or_default()))
+                .filter(columns::action.eq_any(actions))
+                .filter(columns::actor.ne(except.unwrap_or_default()))
                 .group_by(columns::name)
                 .select(max(columns::id))
                 .load(connection))?;
-            lines(connection, &last)
+            entries(connection, &last)
         })?;
         last.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(last)
     }
 
-    /// The last of these actions that somebody took on a rule.
-    pub fn last_deed_by(
+    /// The last of these actions that an actor performed on a rule.
+    pub fn last_action_by(
         &self,
         name: &str,
-        by: &str,
+        actor: &str,
         actions: &[AuditAction],
     ) -> Result<Option<AuditEntry>, StoreError> {
         self.read(|connection| {
             on!(connection, connection => columns::table
                 .filter(columns::name.eq(name))
-                .filter(columns::done_by.eq(by))
-                .filter(columns::what.eq_any(actions))
+                .filter(columns::actor.eq(actor))
+                .filter(columns::action.eq_any(actions))
                 .select(AuditEntry::as_select())
                 .order(columns::id.desc())
                 .first(connection)
@@ -169,38 +170,38 @@ impl Store {
     }
 }
 
-/// The last line of each of these actions on each version of each rule.
+/// The last entry of each of these actions on each version of each rule.
 pub(super) fn last_of_each(connection: &mut Connection, actions: &[AuditAction]) -> QueryResult<Vec<AuditEntry>> {
     let last: Vec<Option<i64>> = on!(connection, connection => columns::table
-        .filter(columns::what.eq_any(actions))
-        .group_by((columns::what, columns::name, columns::digest))
+        .filter(columns::action.eq_any(actions))
+        .group_by((columns::action, columns::name, columns::digest))
         .select(max(columns::id))
         .load(connection))?;
-    lines(connection, &last)
+    entries(connection, &last)
 }
 
-/// The lines of these numbers, in their order. A line never changes, so it may be asked for after its number.
-fn lines(connection: &mut Connection, numbers: &[Option<i64>]) -> QueryResult<Vec<AuditEntry>> {
-    let numbers: Vec<i64> = numbers.iter().flatten().copied().collect();
+/// The entries with these ids, in their order. An entry never changes, so it can be read in a second query.
+fn entries(connection: &mut Connection, ids: &[Option<i64>]) -> QueryResult<Vec<AuditEntry>> {
+    let ids: Vec<i64> = ids.iter().flatten().copied().collect();
     on!(connection, connection => columns::table
-        .filter(columns::id.eq_any(&numbers))
+        .filter(columns::id.eq_any(&ids))
         .select(AuditEntry::as_select())
         .order(columns::id)
         .load(connection))
 }
 
-pub(super) fn write(connection: &mut Connection, told: &AuditEntry) -> QueryResult<usize> {
+pub(super) fn write(connection: &mut Connection, entry: &AuditEntry) -> QueryResult<usize> {
     on!(connection, connection => insert_into(columns::table)
         .values((
-            columns::time_ms.eq(told.time_ms),
-            columns::name.eq(&told.name),
-            columns::what.eq(told.what),
-            columns::digest.eq(told.digest.map(ColumnValue)),
-            columns::settings_id.eq(told.settings_id),
-            columns::generation.eq(told.generation),
-            columns::done_by.eq(&told.by),
-            columns::address.eq(&told.address),
-            columns::note.eq(&told.note),
+            columns::time_ms.eq(entry.time_ms),
+            columns::name.eq(&entry.name),
+            columns::action.eq(entry.action),
+            columns::digest.eq(entry.digest.map(ColumnValue)),
+            columns::settings_id.eq(entry.settings_id),
+            columns::generation.eq(entry.generation),
+            columns::actor.eq(&entry.actor),
+            columns::address.eq(&entry.address),
+            columns::note.eq(&entry.note),
         ))
         .execute(connection))
 }

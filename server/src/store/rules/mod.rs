@@ -1,6 +1,6 @@
-//! Rules as they are kept: components that were uploaded (`versions`), the settings they were given, what was in force
-//! when (`generations`), who did what (`log`), and which are put aside by that (`quarantined`). What any of it means to
-//! those who judge is not known here.
+//! Stored rules: uploaded components (`versions`), their settings, the generations of active rules (`generations`), the
+//! audit log (`log`), and the quarantined rules, which follow from it (`quarantined`). This module does not know how
+//! rules are evaluated.
 
 mod generations;
 mod listen;
@@ -19,28 +19,28 @@ pub use self::log::{AuditAction, AuditEntry};
 pub use self::settings::{Given, NewSettings, SettingsRef, UnstoredSettings};
 pub use self::versions::{Deleted, Kept, Signed, Upload, Version};
 
-/// By whom the settings of the configuration are given.
+/// The actor of settings and actions that come from the configuration.
 pub const CONFIGURATION: &str = "configuration";
 
-/// Who does something, and from where.
+/// An actor, and the address of its client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AuditActor {
-    /// As the log of requests names them.
+    /// The actor's name, as in the request log.
     pub who: String,
-    /// Their address; empty where nobody asked from outside.
+    /// The client's address; empty if no client requested the action.
     pub address: String,
 }
 
 impl AuditActor {
-    /// Watchpost itself.
-    pub fn ourselves() -> Self {
+    /// The program itself.
+    pub fn watchpost() -> Self {
         Self {
             who: "watchpost".to_owned(),
             address: String::new(),
         }
     }
 
-    /// Whoever wrote the configuration.
+    /// The configuration.
     pub fn configuration() -> Self {
         Self {
             who: CONFIGURATION.to_owned(),
@@ -49,18 +49,18 @@ impl AuditActor {
     }
 }
 
-/// How a rule takes part.
+/// How a rule is used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Mode {
-    /// What it says counts.
+    /// The rule's results count.
     Active,
-    /// It is asked beside the one that counts, and what it says is only compared.
+    /// The rule is evaluated in addition to the active rule, and its results are only compared.
     Shadow,
 }
 
 impl Mode {
-    /// As people write it.
+    /// The text form.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Active => "active",
@@ -72,14 +72,14 @@ impl Mode {
 /// One rule of a generation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
-    /// Its name.
+    /// The rule's name.
     pub rule: String,
-    /// Which contract it keeps.
+    /// The contract that the rule implements.
     pub kind: Kind,
-    /// How it takes part.
+    /// How the rule is used.
     pub mode: Mode,
-    /// Which version; the one that the program brings, if none is told.
+    /// The version; the built-in one if `None`.
     pub digest: Option<Digest>,
-    /// Which settings.
+    /// The settings.
     pub settings: SettingsRef,
 }

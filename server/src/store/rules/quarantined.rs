@@ -1,4 +1,5 @@
-//! Which rules are put aside: nobody keeps a list of them, it follows from the log. Who puts them there is not known here.
+//! The quarantined rules. They are not stored but derived from the audit log. `rules` decides which rules are
+//! quarantined.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,7 +11,7 @@ use super::log::{AuditAction, AuditEntry, last_of_each};
 use crate::store::connection::Connection;
 use crate::store::{Store, StoreError};
 
-/// What ends it. A shadow ends nothing, for what counts is as it was.
+/// The actions that end a quarantine. Shadow mode does not, because it changes no active rule.
 const ENDING_ACTIONS: [AuditAction; 5] = [
     AuditAction::Activated,
     AuditAction::RolledBack,
@@ -20,57 +21,61 @@ const ENDING_ACTIONS: [AuditAction; 5] = [
 ];
 
 impl Store {
-    /// The rules that were put aside and that nobody has changed since.
+    /// The rules that were quarantined and not changed since.
     pub fn rules_quarantined(&self) -> Result<Vec<AuditEntry>, StoreError> {
         self.read(|connection| {
-            let mut aside = last_of_each(connection, &[AuditAction::Quarantined])?;
-            if aside.is_empty() {
-                return Ok(aside);
+            let mut quarantined = last_of_each(connection, &[AuditAction::Quarantined])?;
+            if quarantined.is_empty() {
+                return Ok(quarantined);
             }
             let later = last_of_each(connection, &ENDING_ACTIONS)?;
-            aside.retain(|told| !later.iter().any(|later| ends(told, later)));
-            let roles = role_rules(connection, &aside, &later)?;
-            aside.retain(|told| !later.iter().any(|later| ends_as_role_rule(told, later, &roles)));
-            // A rule is told once, as it failed last.
-            let last: BTreeMap<_, _> = aside.into_iter().map(|told| (told.name.clone(), told)).collect();
+            quarantined.retain(|entry| !later.iter().any(|later| ends(entry, later)));
+            let roles = role_rules(connection, &quarantined, &later)?;
+            quarantined.retain(|entry| !later.iter().any(|later| ends_as_role_rule(entry, later, &roles)));
+            // A rule is listed once, with its last failure.
+            let last: BTreeMap<_, _> = quarantined
+                .into_iter()
+                .map(|entry| (entry.name.clone(), entry))
+                .collect();
             Ok(last.into_values().collect())
         })
     }
 }
 
-/// Whether it was done to the rule that was put aside; to let another version go is nothing to it.
-fn ends(aside: &AuditEntry, later: &AuditEntry) -> bool {
-    let is_it = later.what != AuditAction::Deleted || later.digest.is_none() || later.digest == aside.digest;
-    later.id > aside.id && later.name == aside.name && is_it
+/// Whether a later action changed the quarantined rule; deleting another version does not.
+fn ends(quarantined: &AuditEntry, later: &AuditEntry) -> bool {
+    let concerns_it =
+        later.action != AuditAction::Deleted || later.digest.is_none() || later.digest == quarantined.digest;
+    later.id > quarantined.id && later.name == quarantined.name && concerns_it
 }
 
-/// One role rule counts: whoever puts any in force, or gives it other settings, has changed what counts.
-fn ends_as_role_rule(aside: &AuditEntry, later: &AuditEntry, roles: &BTreeSet<String>) -> bool {
-    let both = roles.contains(&aside.name) && roles.contains(&later.name);
-    later.id > aside.id && both && changes_what_decides(later)
+/// Only one role rule is active, so activating any role rule, or changing its settings, ends the quarantine of all.
+fn ends_as_role_rule(quarantined: &AuditEntry, later: &AuditEntry, roles: &BTreeSet<String>) -> bool {
+    let both = roles.contains(&quarantined.name) && roles.contains(&later.name);
+    later.id > quarantined.id && both && changes_what_decides(later)
 }
 
-fn changes_what_decides(told: &AuditEntry) -> bool {
+fn changes_what_decides(entry: &AuditEntry) -> bool {
     let changing = [AuditAction::Activated, AuditAction::RolledBack, AuditAction::Configured];
-    changing.contains(&told.what)
+    changing.contains(&entry.action)
 }
 
-/// The role rules among those that are told of, by what was in force when they were.
+/// The names of the role rules among these entries, according to their generations.
 fn role_rules(
     connection: &mut Connection,
-    aside: &[AuditEntry],
+    quarantined: &[AuditEntry],
     later: &[AuditEntry],
 ) -> QueryResult<BTreeSet<String>> {
-    let Some(first) = aside.iter().map(|told| told.id).min() else {
+    let Some(first) = quarantined.iter().map(|entry| entry.id).min() else {
         return Ok(BTreeSet::new());
     };
     let later = later
         .iter()
-        .filter(|told| told.id > first && changes_what_decides(told));
-    let made = aside.iter().chain(later).filter_map(|told| told.generation);
-    // What was put aside takes part in the generation before.
+        .filter(|entry| entry.id > first && changes_what_decides(entry));
+    let made = quarantined.iter().chain(later).filter_map(|entry| entry.generation);
+    // The quarantined rule is part of the generation before.
     let numbers: BTreeSet<i64> = made.flat_map(|number| [number - 1, number]).collect();
-    let generations = generations::these(connection, &Vec::from_iter(numbers))?;
+    let generations = generations::by_numbers(connection, &Vec::from_iter(numbers))?;
     let entries = generations.into_iter().flat_map(|generation| generation.entries);
     let roles = entries.filter(|entry| entry.kind == Kind::Role);
     Ok(roles.map(|entry| entry.rule).collect())

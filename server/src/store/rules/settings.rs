@@ -1,4 +1,4 @@
-//! The settings that rules were given. They never change, so a generation that names them can be made again.
+//! The stored settings of rules. They are immutable, so a generation that refers to them can be restored.
 
 use diesel::{
     ExpressionMethods, OptionalExtension, QueryDsl, QueryResult, Queryable, RunQueryDsl, Selectable, SelectableHelper,
@@ -13,50 +13,51 @@ use crate::store::connection::{Connection, on};
 use crate::store::schema::rule_settings as columns;
 use crate::store::{Store, StoreError};
 
-/// The settings that an entry of a generation names. In the database and for clients it is a number.
+/// The settings of a generation's entry. In the database and for clients it is a number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "i64")]
 pub enum SettingsRef {
-    /// Those of the configuration, before they have a number; clients see 0.
+    /// The configuration's settings, before they are stored; clients see 0.
     Configured,
-    /// Those of this change, which get their number together with its generation. They cannot be written before.
+    /// The new settings of the current change, which get their number together with its generation. They cannot be
+    /// encoded before.
     New,
-    /// Those that have this number, which is positive.
+    /// Stored settings, by their positive number.
     Stored(i64),
 }
 
-/// Settings that were to be written or read by a number, and have none.
+/// These settings are not stored, so they have no number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("these settings have no number")]
 pub struct UnstoredSettings;
 
-/// Settings that a rule was given once.
+/// Stored settings of a rule.
 #[derive(Clone, Debug, PartialEq, Eq, Queryable, Selectable, Serialize)]
 #[diesel(table_name = columns)]
 pub struct Given {
-    /// By what a generation names them.
+    /// The number by which a generation refers to them.
     pub id: i64,
-    /// Of which rule.
+    /// The rule's name.
     #[serde(skip)]
     pub name: String,
     /// The settings, as JSON.
     #[serde(skip)]
     pub settings: String,
-    /// When they were given first, in milliseconds since 1970 (UTC).
+    /// When they were stored first, in milliseconds since 1970 (UTC).
     pub given_ms: i64,
-    /// By whom.
+    /// The actor who set them.
     pub given_by: String,
 }
 
-/// Settings that nobody gave before. They are kept with the first generation that has them: until then nobody knows
-/// whether any will.
+/// Settings that are not stored yet. They are stored together with the first generation that uses them, because the
+/// change may still fail.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewSettings {
-    /// Of which rule.
+    /// The rule's name.
     pub name: String,
     /// The settings, as JSON.
     pub settings: String,
-    /// Who gives them.
+    /// The actor who sets them.
     pub by: AuditActor,
 }
 
@@ -69,7 +70,7 @@ impl SettingsRef {
         }
     }
 
-    /// The same, where new settings have this number now.
+    /// The same reference, with new settings replaced by their number.
     pub(super) fn with_new(self, stored: Option<i64>) -> Self {
         match (self, stored) {
             (Self::New, Some(id)) => Self::Stored(id),
@@ -110,8 +111,8 @@ impl Serialize for SettingsRef {
 }
 
 impl Store {
-    /// Keeps settings, and tells by what they are named from now on. The same settings are kept once, but those of the
-    /// configuration by themselves: whose they are decides whether a change of the configuration changes them.
+    /// Stores settings and returns their number. Equal settings are stored once, except that the configuration's
+    /// settings are separate: whether a change of the configuration applies depends on who set them.
     pub fn keep_rule_settings(
         &self,
         name: &str,
@@ -127,7 +128,7 @@ impl Store {
         self.write(|connection| keep(connection, &fresh, now_ms))
     }
 
-    /// By what these settings are named, if somebody gave them before.
+    /// The number of these settings, if they are stored already.
     pub fn number_of_rule_settings(&self, fresh: &NewSettings) -> Result<Option<i64>, StoreError> {
         self.read(|connection| number_of(connection, fresh).optional())
     }
@@ -144,7 +145,7 @@ impl Store {
     }
 }
 
-/// Keeps settings, if they are not kept, and tells by what they are named.
+/// Stores settings unless they are stored already, and returns their number.
 pub(super) fn keep(connection: &mut Connection, fresh: &NewSettings, now_ms: i64) -> QueryResult<i64> {
     on!(connection, connection => insert_into(columns::table)
         .values((

@@ -1,4 +1,4 @@
-//! Components that were uploaded, by the digest of their bytes.
+//! Uploaded components, identified by the digest of their bytes.
 
 use diesel::{
     ExpressionMethods, OptionalExtension, QueryDsl, QueryResult, Queryable, RunQueryDsl, Selectable, SelectableHelper,
@@ -15,126 +15,126 @@ use crate::store::connection::{Connection, on};
 use crate::store::schema::rule_versions as columns;
 use crate::store::{Store, StoreError};
 
-/// A component and what it says of itself.
+/// A component and its description of itself.
 #[derive(Clone, Debug)]
 pub struct Upload<'u> {
-    /// Of the bytes.
+    /// The digest of the bytes.
     pub digest: Digest,
     /// The rule's name.
     pub name: &'u str,
-    /// Which contract it keeps.
+    /// The contract that the rule implements.
     pub kind: Kind,
-    /// Its own version.
+    /// The version that the component declares.
     pub version: &'u str,
-    /// For the operator.
+    /// The description for operators.
     pub description: &'u str,
     /// The JSON Schema of its settings.
     pub settings_schema: &'u str,
     /// The component.
     pub wasm: &'u [u8],
-    /// What the one who brings it says.
+    /// The note of the uploading actor.
     pub note: &'u str,
-    /// Whose signature it bears.
+    /// The signature, if there is one.
     pub signed: Option<Signed<'u>>,
-    /// The settings that it is brought with.
+    /// The number of the settings that were uploaded with it.
     pub settings: Option<i64>,
 }
 
-/// A signature over a component, and the name of the one whose it is.
+/// A signature of a component, and the name of its trusted key.
 #[derive(Clone, Copy, Debug)]
 pub struct Signed<'u> {
-    /// Who vouches.
+    /// The name of the trusted key.
     pub signer: &'u str,
-    /// With what.
+    /// The signature's bytes.
     pub signature: &'u [u8],
 }
 
-/// A component that is kept, without its bytes, which may be many.
+/// A stored component, without its bytes, which may be large.
 #[derive(Clone, Debug, PartialEq, Eq, Queryable, Selectable, Serialize, ToSchema)]
 #[diesel(table_name = columns)]
 #[schema(as = StoredVersion)]
 pub struct Version {
-    /// Of the bytes.
+    /// The digest of the bytes.
     #[schema(value_type = String)]
     pub digest: Digest,
     /// The rule's name.
     #[serde(skip)]
     pub name: String,
-    /// Which contract it keeps.
+    /// The contract that the rule implements.
     #[schema(value_type = String)]
     pub kind: Kind,
-    /// Its own version.
+    /// The version that the component declares.
     pub version: String,
-    /// For the operator.
+    /// The description for operators.
     pub description: String,
     /// The JSON Schema of its settings.
     #[serde(skip)]
     pub settings_schema: String,
-    /// How large it is.
+    /// The size in bytes.
     pub bytes: i64,
-    /// When it was brought, in milliseconds since 1970 (UTC).
+    /// When it was uploaded, in milliseconds since 1970 (UTC).
     pub uploaded_ms: i64,
-    /// By whom.
+    /// The actor who uploaded it.
     pub uploaded_by: String,
-    /// What they said of it.
+    /// The actor's note.
     pub note: String,
-    /// Whose signature it bears.
+    /// The name of the trusted key that signed it.
     pub signer: Option<String>,
-    /// The settings that it was brought with.
+    /// The number of the settings that were uploaded with it.
     pub settings_id: Option<i64>,
-    /// The signature, to be held against the keys of another day.
+    /// The signature, so that it can be verified again with other keys.
     #[serde(skip)]
     pub signature: Option<Vec<u8>>,
 }
 
-/// What became of a version that somebody wanted gone.
+/// The result of deleting versions of a rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Deleted {
-    /// It is gone.
+    /// The versions are deleted.
     Done,
-    /// It was not there.
+    /// There is no such version.
     Missing,
-    /// It is part of what is in force.
+    /// A version is part of the current generation.
     Active,
-    /// Another generation is in force than the one that was looked at: this one.
+    /// The current generation is not the expected one, but this one.
     Pending(i64),
 }
 
-/// What became of a component that somebody brought.
+/// The result of storing a component.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Kept {
-    /// It is there from now on.
+    /// The component is stored.
     New,
-    /// It was there before.
+    /// The component was stored before.
     Known,
-    /// Its name is the name of a rule that keeps this other contract.
+    /// A rule of the same name implements another contract.
     OtherKind(Kind),
 }
 
 impl Store {
-    /// Keeps a component. The same bytes are kept once, as they came first, but with the settings and the signature that
-    /// they came with last.
+    /// Stores a component. The same bytes are stored once, as they were uploaded first, but with the settings and the
+    /// signature of the last upload.
     pub fn keep_rule(&self, upload: &Upload<'_>, by: &AuditActor, now_ms: i64) -> Result<Kept, StoreError> {
         self.write(|connection| {
-            // Of two that come in the same moment, the second sees the first.
-            generations::turn(connection)?;
+            // Serializes concurrent uploads, so that the second sees the first.
+            generations::lock(connection)?;
             if let Some(kind) = other_kind(connection, upload)? {
                 return Ok(Kept::OtherKind(kind));
             }
-            let fresh = insert(connection, upload, by, now_ms)? > 0;
-            if fresh {
-                let told = AuditEntry {
+            let is_new = insert(connection, upload, by, now_ms)? > 0;
+            if is_new {
+                let entry = AuditEntry {
                     digest: Some(upload.digest),
                     note: upload.note.to_owned(),
                     ..AuditEntry::of(upload.name, AuditAction::Uploaded, by, now_ms)
                 };
-                log::write(connection, &told)?;
-                generations::tell_others(connection, generations::VERSION)?;
+                log::write(connection, &entry)?;
+                generations::notify(connection, generations::VERSION)?;
                 return Ok(Kept::New);
             }
             if let Some(settings) = upload.settings {
-                let of_it = columns::table.find(ColumnValue(upload.digest));
-                on!(connection, connection => update(of_it)
+                let row = columns::table.find(ColumnValue(upload.digest));
+                on!(connection, connection => update(row)
                     .set(columns::settings_id.eq(settings))
                     .execute(connection))?;
             }
@@ -145,7 +145,7 @@ impl Store {
         })
     }
 
-    /// Keeps the signature of somebody over a component that is kept already.
+    /// Stores a signature of a component that is stored already.
     pub fn sign_rule(
         &self,
         digest: Digest,
@@ -169,8 +169,8 @@ impl Store {
         })
     }
 
-    /// The versions that were brought since this moment, each with its rule's name, the oldest first.
-    pub fn rules_brought_since(&self, since_ms: i64) -> Result<Vec<(String, Digest)>, StoreError> {
+    /// The versions that were uploaded since this moment, each with its rule's name, the oldest first.
+    pub fn rules_uploaded_since(&self, since_ms: i64) -> Result<Vec<(String, Digest)>, StoreError> {
         self.read(|connection| {
             on!(connection, connection => columns::table
                 .select((columns::name, columns::digest))
@@ -202,8 +202,8 @@ impl Store {
         })
     }
 
-    /// Lets a version go that is not in force; all of a rule's, if none is told. Nothing is done if there is another
-    /// generation than the one that is expected.
+    /// Deletes a version that is not part of the current generation, or all versions of a rule if `version` is `None`.
+    /// Deletes nothing if the current generation is not the expected one.
     pub fn delete_rule(
         &self,
         name: &str,
@@ -213,36 +213,36 @@ impl Store {
         now_ms: i64,
     ) -> Result<Deleted, StoreError> {
         self.write(|connection| {
-            // Whoever makes a generation of it at the same time comes before or after.
-            generations::turn(connection)?;
+            // Serializes with changes that may create a generation with this version.
+            generations::lock(connection)?;
             let last = generations::last(connection)?;
             let number = last.as_ref().map_or(0, |last| last.number);
             if expected.is_some_and(|expected| expected != number) {
                 return Ok(Deleted::Pending(number));
             }
             let entries = last.map(|last| last.entries).unwrap_or_default();
-            let is_meant = |digest: &Option<Digest>| digest.is_some() && (version.is_none() || *digest == version);
+            let is_selected = |digest: &Option<Digest>| digest.is_some() && (version.is_none() || *digest == version);
             if entries
                 .iter()
-                .any(|entry| entry.rule == name && is_meant(&entry.digest))
+                .any(|entry| entry.rule == name && is_selected(&entry.digest))
             {
                 return Ok(Deleted::Active);
             }
-            let gone = remove(connection, name, version)?;
-            if gone == 0 {
+            let deleted = remove(connection, name, version)?;
+            if deleted == 0 {
                 return Ok(Deleted::Missing);
             }
-            let told = AuditEntry {
+            let entry = AuditEntry {
                 digest: version,
                 ..AuditEntry::of(name, AuditAction::Deleted, by, now_ms)
             };
-            log::write(connection, &told)?;
+            log::write(connection, &entry)?;
             Ok(Deleted::Done)
         })
     }
 }
 
-/// The contract that other versions of this name keep, if it is not the same.
+/// The contract that other versions of this name implement, if it is another one.
 fn other_kind(connection: &mut Connection, upload: &Upload<'_>) -> QueryResult<Option<Kind>> {
     on!(connection, connection => columns::table
         .filter(columns::name.eq(upload.name))
@@ -275,7 +275,7 @@ fn insert(connection: &mut Connection, upload: &Upload<'_>, by: &AuditActor, now
         .execute(connection))
 }
 
-/// The same signature again is no news.
+/// Storing the same signature again writes no audit entry.
 fn sign(
     connection: &mut Connection,
     digest: Digest,
@@ -283,28 +283,28 @@ fn sign(
     by: &AuditActor,
     now_ms: i64,
 ) -> QueryResult<()> {
-    let of_it = columns::table.find(ColumnValue(digest));
-    let kept: Option<(String, Option<String>, Option<Vec<u8>>)> = on!(connection, connection => of_it
+    let row = columns::table.find(ColumnValue(digest));
+    let stored: Option<(String, Option<String>, Option<Vec<u8>>)> = on!(connection, connection => row
         .select((columns::name, columns::signer, columns::signature))
         .first(connection)
         .optional())?;
-    let Some((name, signer, signature)) = kept else {
+    let Some((name, signer, signature)) = stored else {
         return Ok(());
     };
     if (signer.as_deref(), signature.as_deref()) == (Some(signed.signer), Some(signed.signature)) {
         return Ok(());
     }
-    let now = (
+    let new_values = (
         columns::signer.eq(signed.signer),
         columns::signature.eq(signed.signature),
     );
-    on!(connection, connection => update(of_it).set(now).execute(connection))?;
-    let told = AuditEntry {
+    on!(connection, connection => update(row).set(new_values).execute(connection))?;
+    let entry = AuditEntry {
         digest: Some(digest),
         note: format!("by {}", signed.signer),
         ..AuditEntry::of(&name, AuditAction::Signed, by, now_ms)
     };
-    log::write(connection, &told)?;
+    log::write(connection, &entry)?;
     Ok(())
 }
 

@@ -1,4 +1,4 @@
-//! What the log file promises, with the file moved, removed and the disk full.
+//! Tests of the log file, with the file moved, removed and the disk full.
 
 use std::os::unix::fs::symlink;
 use std::sync::{Arc, Mutex};
@@ -7,13 +7,13 @@ use tempfile::TempDir;
 
 use super::*;
 
-/// A log file in a folder of its own, the time, and what was told about it.
+/// A log file in a separate folder, the time, and the reported problems.
 struct Log {
     folder: TempDir,
     path: PathBuf,
     file: RotatingFile,
     now: Instant,
-    told: Arc<Mutex<Vec<String>>>,
+    reports: Arc<Mutex<Vec<String>>>,
 }
 
 impl Log {
@@ -21,17 +21,17 @@ impl Log {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("inner").join("watchpost.log");
         fs::create_dir(folder.path().join("inner")).expect("a folder");
-        let told = Arc::new(Mutex::new(Vec::new()));
-        let telling = Arc::clone(&told);
-        let tell: Tell = Box::new(move |text| telling.lock().expect("sound").push(text.to_owned()));
+        let reports = Arc::new(Mutex::new(Vec::new()));
+        let reported = Arc::clone(&reports);
+        let report: Report = Box::new(move |text| reported.lock().expect("sound").push(text.to_owned()));
         let now = Instant::now();
-        let file = RotatingFile::open(&path, max_size, max_files, now, tell).expect("opened");
+        let file = RotatingFile::open(&path, max_size, max_files, now, report).expect("opened");
         Self {
             folder,
             path,
             file,
             now,
-            told,
+            reports,
         }
     }
 
@@ -47,13 +47,13 @@ impl Log {
         fs::read_to_string(self.path.with_file_name(name)).ok()
     }
 
-    fn told(&self) -> Vec<String> {
-        self.told.lock().expect("sound").clone()
+    fn reports(&self) -> Vec<String> {
+        self.reports.lock().expect("sound").clone()
     }
 }
 
 #[test]
-fn a_file_that_would_be_too_large_is_put_aside_and_no_line_is_lost_but_the_oldest() {
+fn a_file_that_would_be_too_large_is_rotated_and_only_the_oldest_lines_are_lost() {
     let mut log = Log::new(8, 2);
     for line in [
         "one\n",
@@ -72,11 +72,11 @@ fn a_file_that_would_be_too_large_is_put_aside_and_no_line_is_lost_but_the_oldes
     assert_eq!(log.read("watchpost.log.1").as_deref(), Some("five\n"));
     assert_eq!(log.read("watchpost.log.2").as_deref(), Some("four\n"));
     assert_eq!(log.read("watchpost.log.3"), None);
-    assert!(log.told().is_empty());
+    assert!(log.reports().is_empty());
 }
 
 #[test]
-fn with_nothing_to_keep_the_file_begins_anew_and_without_a_limit_it_never_does() {
+fn without_rotated_files_the_file_is_truncated_and_without_a_limit_it_is_not() {
     let mut log = Log::new(8, 0);
     assert!(log.write("one\n") && log.write("two\n") && log.write("three\n"));
     assert_eq!(log.read("watchpost.log").as_deref(), Some("three\n"));
@@ -89,7 +89,7 @@ fn with_nothing_to_keep_the_file_begins_anew_and_without_a_limit_it_never_does()
 }
 
 #[test]
-fn what_was_there_before_counts_and_stays() {
+fn existing_content_counts_and_is_kept() {
     let mut log = Log::new(8, 1);
     fs::write(&log.path, "before\n").expect("written");
     log.file = RotatingFile::open(&log.path, 8, 1, log.now, Box::new(|_| {})).expect("opened");
@@ -99,7 +99,7 @@ fn what_was_there_before_counts_and_stays() {
 }
 
 #[test]
-fn a_file_that_was_moved_away_is_followed_by_a_new_one() {
+fn after_the_file_was_moved_a_new_one_is_opened() {
     let mut log = Log::new(0, 1);
     assert!(log.write("one\n"));
     fs::rename(&log.path, log.path.with_file_name("moved")).expect("moved");
@@ -111,7 +111,7 @@ fn a_file_that_was_moved_away_is_followed_by_a_new_one() {
 }
 
 #[test]
-fn a_file_that_somebody_emptied_is_not_put_aside_for_what_was_in_it() {
+fn a_file_that_another_program_truncated_is_not_rotated_for_its_old_size() {
     let mut log = Log::new(8, 1);
     assert!(log.write("one two\n"));
     fs::write(&log.path, "").expect("emptied");
@@ -121,7 +121,7 @@ fn a_file_that_somebody_emptied_is_not_put_aside_for_what_was_in_it() {
 }
 
 #[test]
-fn while_the_folder_is_gone_lines_are_dropped_and_told_once_and_then_it_goes_on() {
+fn while_the_folder_is_missing_lines_are_dropped_and_the_problem_is_reported_once() {
     let mut log = Log::new(0, 1);
     let folder = log.folder.path().join("inner");
     assert!(log.write("one\n"));
@@ -132,13 +132,13 @@ fn while_the_folder_is_gone_lines_are_dropped_and_told_once_and_then_it_goes_on(
     fs::create_dir(&folder).expect("a folder");
     assert!(log.write("four\n"));
     assert_eq!(log.read("watchpost.log").as_deref(), Some("four\n"));
-    let told = log.told();
-    assert_eq!(told.len(), 2, "{told:?}");
+    let reports = log.reports();
+    assert_eq!(reports.len(), 2, "{reports:?}");
+    assert!(reports[0].contains("dropping lines: No such file"), "{reports:?}");
     assert!(
-        told[0].contains("cannot be written, lines are dropped: No such file"),
-        "{told:?}"
+        reports[1].contains("is written again; 2 lines were dropped"),
+        "{reports:?}"
     );
-    assert!(told[1].contains("is written again; 2 lines were dropped"), "{told:?}");
 }
 
 #[test]
@@ -153,13 +153,13 @@ fn on_a_full_disk_lines_are_dropped_until_there_is_room() {
     log.later();
     assert!(log.write("three\n"));
     assert_eq!(log.read("watchpost.log").as_deref(), Some("three\n"));
-    let told = log.told();
-    assert_eq!(told.len(), 2, "{told:?}");
-    assert!(told[0].contains("No space left"), "{told:?}");
+    let reports = log.reports();
+    assert_eq!(reports.len(), 2, "{reports:?}");
+    assert!(reports[0].contains("No space left"), "{reports:?}");
 }
 
 #[test]
-fn a_device_is_never_put_aside() {
+fn a_device_is_never_rotated() {
     let mut log = Log::new(4, 3);
     fs::remove_file(&log.path).expect("removed");
     symlink("/dev/null", &log.path).expect("linked");
@@ -169,16 +169,16 @@ fn a_device_is_never_put_aside() {
 }
 
 #[test]
-fn a_file_that_cannot_be_put_aside_grows_on_and_is_told_once() {
+fn a_file_that_cannot_be_rotated_keeps_growing_and_is_reported_once() {
     let mut log = Log::new(4, 1);
-    // A folder in the way of the file, with something in it, so that nothing can be moved there.
+    // A folder that is not empty blocks the name of the rotated file.
     fs::create_dir_all(log.path.with_file_name("watchpost.log.1").join("x")).expect("a folder");
     for line in ["one\n", "two\n", "three\n"] {
         assert!(log.write(line));
         log.later();
     }
     assert_eq!(log.read("watchpost.log").as_deref(), Some("one\ntwo\nthree\n"));
-    assert_eq!(log.told().len(), 1, "{:?}", log.told());
+    assert_eq!(log.reports().len(), 1, "{:?}", log.reports());
     fs::remove_dir_all(log.path.with_file_name("watchpost.log.1")).expect("removed");
     assert!(log.write("four\n"));
     assert_eq!(log.read("watchpost.log").as_deref(), Some("four\n"));
@@ -186,19 +186,19 @@ fn a_file_that_cannot_be_put_aside_grows_on_and_is_told_once() {
 }
 
 #[test]
-fn half_a_line_is_taken_back_unless_somebody_wrote_behind_it() {
+fn a_partial_line_is_removed_unless_another_process_wrote_after_it() {
     let mut log = Log::new(0, 1);
     assert!(log.write("one\n"));
     let full = || io::Error::from(ErrorKind::StorageFull);
     let open = log.file.open.as_mut().expect("open");
     open.file.write_all(b"tw").expect("written");
-    assert!(open.take_back(2, full()).is_err());
+    assert!(open.undo_write(2, full()).is_err());
     assert!(open.append(b"three\n").is_ok());
     assert_eq!(log.read("watchpost.log").as_deref(), Some("one\nthree\n"));
 
     let open = log.file.open.as_mut().expect("open");
     open.file.write_all(b"fo!").expect("written");
-    assert!(open.take_back(2, full()).is_err());
+    assert!(open.undo_write(2, full()).is_err());
     assert!(open.append(b"five\n").is_ok());
     assert_eq!(log.read("watchpost.log").as_deref(), Some("one\nthree\nfo!\nfive\n"));
 }

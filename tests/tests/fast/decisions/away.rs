@@ -45,7 +45,7 @@ fn during_an_outage_records_are_queued_then_dropped_and_counted_and_requests_are
     assert!(dropped >= 20, "{dropped}");
     assert_eq!(server.plain_client().get("/health/ready").status, 200);
     assert_eq!(server.get("/api/v1/report").status, 200);
-    server.logged("too many decisions wait to be written");
+    server.logged("the queue of decisions is full");
     proxy.resume();
     let kept = eventually("what waited", || {
         let kept = number(&server, RECORDED);

@@ -22,34 +22,34 @@ fn on_both(check: impl Fn(Store)) {
 fn fresh(number: i64) -> NewRecord {
     let odd = number % 2 == 1;
     NewRecord {
-        mark: -number,
+        dedupe_key: -number,
         time_ms: number * 1000,
         kind: if odd { "decision" } else { "judgement" },
         identity: odd.then(|| format!("token t{}", number % 3)),
         action: odd.then_some("rules.write"),
         verdict: odd.then_some(if number % 5 == 0 { "fault" } else { "deny" }),
         rule: Some(if odd { "role" } else { "threshold" }.to_owned()),
-        told: json!({ "number": number }).to_string(),
+        payload: json!({ "number": number }).to_string(),
     }
 }
 
 fn numbers(store: &Store, wanted: &DecisionFilter) -> Vec<i64> {
     let wanted = DecisionFilter {
-        most: if wanted.most == 0 { 1000 } else { wanted.most },
+        limit: if wanted.limit == 0 { 1000 } else { wanted.limit },
         ..wanted.clone()
     };
     let records = store.decisions(&wanted).expect("read");
     let number = |payload: &Map<String, Value>| payload["number"].as_i64().expect("a number");
-    records.iter().map(|record| number(&record.told)).collect()
+    records.iter().map(|record| number(&record.payload)).collect()
 }
 
 #[test]
 fn a_record_that_is_written_twice_is_stored_once() {
     on_both(|store| {
         let records: Vec<_> = (1..=300).map(fresh).collect();
-        store.keep_decisions(&records[..200]).expect("written");
-        store.keep_decisions(&records[100..]).expect("written");
-        store.keep_decisions(&[]).expect("nothing is written");
+        store.insert_decisions(&records[..200]).expect("written");
+        store.insert_decisions(&records[100..]).expect("written");
+        store.insert_decisions(&[]).expect("nothing is written");
         assert_eq!(
             numbers(&store, &DecisionFilter::default()),
             (1..=300).collect::<Vec<_>>()
@@ -61,7 +61,7 @@ fn a_record_that_is_written_twice_is_stored_once() {
 fn records_are_found_by_each_indexed_column() {
     on_both(|store| {
         let records: Vec<_> = (1..=30).map(fresh).collect();
-        store.keep_decisions(&records).expect("written");
+        store.insert_decisions(&records).expect("written");
         let check = |wanted: DecisionFilter, is_wanted: &dyn Fn(&NewRecord) -> bool| {
             let expected = (1..=30).filter(|number| is_wanted(&fresh(*number)));
             assert_eq!(numbers(&store, &wanted), expected.collect::<Vec<_>>(), "{wanted:?}");
@@ -122,15 +122,22 @@ fn records_are_found_by_each_indexed_column() {
 fn the_oldest_records_are_pruned_by_age_and_by_number() {
     on_both(|store| {
         let records: Vec<_> = (1..=2500).map(fresh).collect();
-        store.keep_decisions(&records).expect("written");
+        store.insert_decisions(&records).expect("written");
         let prune = |oldest_ms, most| {
-            let once = || store.prune_decisions(Bounds { oldest_ms, most }).expect("asked");
+            let once = || {
+                store
+                    .prune_decisions(Bounds {
+                        oldest_ms,
+                        max_records: most,
+                    })
+                    .expect("asked")
+            };
             let steps = std::iter::repeat_with(once).take_while(|did| *did).count();
             (
                 steps,
                 store
                     .decisions(&DecisionFilter {
-                        most: 5000,
+                        limit: 5000,
                         ..DecisionFilter::default()
                     })
                     .expect("read"),
@@ -154,20 +161,20 @@ fn differences_of_shadow_rules_use_at_most_half_of_the_records() {
             ..fresh(number)
         };
         store
-            .keep_decisions(&(1..=60).map(fresh).collect::<Vec<_>>())
+            .insert_decisions(&(1..=60).map(fresh).collect::<Vec<_>>())
             .expect("written");
         store
-            .keep_decisions(&(61..=200).map(difference).collect::<Vec<_>>())
+            .insert_decisions(&(61..=200).map(difference).collect::<Vec<_>>())
             .expect("written");
         let bounds = Bounds {
             oldest_ms: 0,
-            most: 100,
+            max_records: 100,
         };
         while store.prune_decisions(bounds).expect("asked") {}
         let of = |kind: &str| {
             let all = store
                 .decisions(&DecisionFilter {
-                    most: 500,
+                    limit: 500,
                     ..DecisionFilter::default()
                 })
                 .expect("read");
@@ -188,7 +195,7 @@ fn a_client_that_pages_by_id_misses_no_record_of_several_writers() {
         let mut read_on = || {
             let wanted = DecisionFilter {
                 after,
-                most: 1000,
+                limit: 1000,
                 ..DecisionFilter::default()
             };
             let page = store.decisions(&wanted).expect("read");
@@ -202,7 +209,7 @@ fn a_client_that_pages_by_id_misses_no_record_of_several_writers() {
                 for batch in 0..BATCHES {
                     let first = (writer * BATCHES + batch) * IN_BATCH;
                     let records: Vec<_> = (first..first + IN_BATCH).map(fresh).collect();
-                    store.keep_decisions(&records).expect("written");
+                    store.insert_decisions(&records).expect("written");
                 }
             };
             let writers: Vec<_> = (0..WRITERS).map(|writer| scope.spawn(move || write(writer))).collect();
@@ -219,19 +226,19 @@ fn a_client_that_pages_by_id_misses_no_record_of_several_writers() {
 fn ids_are_never_reused_so_a_client_that_pages_by_id_misses_no_record() {
     on_both(|store| {
         let records: Vec<_> = (1..=10).map(fresh).collect();
-        store.keep_decisions(&records).expect("written");
+        store.insert_decisions(&records).expect("written");
         let all = DecisionFilter {
-            most: 1000,
+            limit: 1000,
             ..DecisionFilter::default()
         };
         let after = store.decisions(&all).expect("read").last().expect("ten").id;
         let none = Bounds {
             oldest_ms: 1_000_000,
-            most: 1000,
+            max_records: 1000,
         };
         while store.prune_decisions(none).expect("asked") {}
         assert_eq!(numbers(&store, &all), Vec::<i64>::new(), "all are gone");
-        store.keep_decisions(&[fresh(11)]).expect("written");
+        store.insert_decisions(&[fresh(11)]).expect("written");
         assert_eq!(numbers(&store, &DecisionFilter { after, ..all }), [11]);
     });
 }
@@ -240,16 +247,16 @@ fn ids_are_never_reused_so_a_client_that_pages_by_id_misses_no_record() {
 fn a_record_that_cannot_be_read_is_an_error_and_not_an_empty_one() {
     on_both(|store| {
         let damaged = NewRecord {
-            told: "{\"number\":".to_owned(),
+            payload: "{\"number\":".to_owned(),
             ..fresh(1)
         };
-        store.keep_decisions(&[damaged]).expect("written");
+        store.insert_decisions(&[damaged]).expect("written");
         let all = DecisionFilter {
-            most: 10,
+            limit: 10,
             ..DecisionFilter::default()
         };
         let error = store.decisions(&all).expect_err("it cannot be read");
         assert!(matches!(error, StoreError::Unreadable(_)), "{error:?}");
-        assert!(error.to_string().contains("decisions.told holds"), "{error}");
+        assert!(error.to_string().contains("decisions.payload holds"), "{error}");
     });
 }

@@ -100,10 +100,10 @@ fn the_last_audit_entry_of_each_rule_is_found() {
         store.change("disks", Kind::Threshold, AuditAction::Activated, "folder");
         store.change("chunks", Kind::Threshold, AuditAction::Activated, "configuration");
         let last = |deeds: &[AuditAction], excluded_actor: Option<&str>| {
-            let entries = store.0.last_deeds(deeds, excluded_actor).expect("read");
+            let entries = store.0.last_actions(deeds, excluded_actor).expect("read");
             let lines = entries
                 .iter()
-                .map(|entry| format!("{} {} {}", entry.name, entry.what.as_str(), entry.by));
+                .map(|entry| format!("{} {} {}", entry.name, entry.action.as_str(), entry.actor));
             lines.collect::<Vec<_>>()
         };
         assert_eq!(
@@ -244,18 +244,26 @@ fn an_unknown_value_is_an_error_with_its_column() {
         check(
             oracle,
             &versions,
-            "rule_versions.kind holds \"oracle\", which is no kind",
+            "rule_versions.kind holds \"oracle\", which is not a valid kind",
         );
         let digest = "UPDATE rule_versions SET kind = 'role', digest = 'ff'";
         check(
             digest,
             &versions,
-            "rule_versions.digest holds \"ff\", which is no digest",
+            "rule_versions.digest holds \"ff\", which is not a valid digest",
         );
         let settings = "UPDATE rule_log SET settings_id = -1";
-        check(settings, &log, "rule_log.settings_id holds -1, which is no number");
-        let action = "UPDATE rule_log SET settings_id = NULL, what = 'cursed'";
-        check(action, &log, "rule_log.what holds \"cursed\", which is no action");
+        check(
+            settings,
+            &log,
+            "rule_log.settings_id holds -1, which is not a valid number",
+        );
+        let action = "UPDATE rule_log SET settings_id = NULL, action = 'cursed'";
+        check(
+            action,
+            &log,
+            "rule_log.action holds \"cursed\", which is not a valid action",
+        );
         // A readable entry precedes the invalid one.
         let entries = "UPDATE rule_generations SET entries = 'none' WHERE generation = 2";
         let older = |store: &Store| store.generations_before(3, 100).map(drop);

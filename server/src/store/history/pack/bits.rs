@@ -1,17 +1,17 @@
-//! Numbers of any width, written bit by bit and read back, the highest bit first. Not a format, and not aware of what
-//! the numbers mean.
+//! Numbers of any width, written bit by bit and read back, the highest bit first. It defines no format and does not
+//! know what the numbers mean.
 
 use super::Damaged;
 use super::bytes::Reader;
 
-/// The most bits that one look at eight bytes is sure to show, wherever in the first of them it begins.
+/// The number of bits that reading eight bytes always provides, wherever in the first byte the position is.
 const LOOKAHEAD_BITS: u32 = 57;
 
-/// Bits on their way into bytes.
+/// A writer of bits into bytes.
 #[derive(Default)]
 pub(super) struct BitWriter {
     bytes: Vec<u8>,
-    /// The bits that do not fill a byte yet, lowest; whatever is above them has been written.
+    /// The bits that do not fill a byte yet, in the lowest positions; the bits above them are written already.
     held: u64,
     held_bits: u32,
 }
@@ -31,12 +31,12 @@ impl BitWriter {
         }
     }
 
-    /// Writes as many ones as told, at most 32.
+    /// Writes this number of ones, at most 32.
     pub(super) fn write_ones(&mut self, count: u32) {
         self.write(u64::MAX, count);
     }
 
-    /// The bytes, the last of them filled up with zeros.
+    /// The bytes, the last one padded with zeros.
     pub(super) fn finish(mut self) -> Vec<u8> {
         let gap = self.held_bits.wrapping_neg() % 8;
         self.write(0, gap);
@@ -44,14 +44,14 @@ impl BitWriter {
     }
 }
 
-/// Bits on their way out of bytes that may be damaged.
+/// A reader of bits from bytes that may be damaged.
 pub(super) struct BitReader<'b> {
     bytes: &'b [u8],
     at: usize,
 }
 
 impl<'b> BitReader<'b> {
-    /// Begins at the next byte of a reader.
+    /// A reader that starts at the reader's next byte.
     pub(super) fn new(reader: &Reader<'b>) -> Self {
         Self {
             bytes: reader.rest(),
@@ -64,26 +64,26 @@ impl<'b> BitReader<'b> {
         if width > LOOKAHEAD_BITS {
             return Ok((self.read(width - 32)? << 32) | self.read(32)?);
         }
-        let sight = self.sight();
+        let next = self.peek();
         self.advance(width)?;
-        // Two steps, because a shift by all 64 bits, as for no width at all, is none.
-        Ok((sight >> 1) >> (u64::BITS - 1 - width))
+        // Two shifts, because a shift by 64 bits (for a width of zero) would overflow.
+        Ok((next >> 1) >> (u64::BITS - 1 - width))
     }
 
-    /// Counts ones up to `most` (at most 32) and steps over them, and over the zero that ends fewer.
-    pub(super) fn read_ones(&mut self, most: u32) -> Result<u32, Damaged> {
-        let ones = self.sight().leading_ones().min(most);
-        self.advance(if ones < most { ones + 1 } else { ones })?;
+    /// Counts ones up to `max` (at most 32) and skips them, and the zero that ends fewer than `max`.
+    pub(super) fn read_ones(&mut self, max: u32) -> Result<u32, Damaged> {
+        let ones = self.peek().leading_ones().min(max);
+        self.advance(if ones < max { ones + 1 } else { ones })?;
         Ok(ones)
     }
 
-    /// Steps the reader that this one began from over all that was read, to the next whole byte.
+    /// Advances the original reader past all bits that were read, to the next whole byte.
     pub(super) fn finish(self, reader: &mut Reader<'b>) -> Result<(), Damaged> {
         reader.take(self.at.div_ceil(8)).map(|_| ())
     }
 
-    /// The next bits, highest first, with zeros after the end.
-    fn sight(&self) -> u64 {
+    /// The next bits, highest first, padded with zeros at the end.
+    fn peek(&self) -> u64 {
         let rest = self.bytes.get(self.at / 8..).unwrap_or_default();
         let word = rest.first_chunk().map_or_else(
             || {

@@ -1,21 +1,21 @@
-//! Bytes, read with care and written plainly: variable-length numbers and the check that tells of damage. Not bits,
-//! which are in `bits`, and not a format: what the bytes mean is up to the callers.
+//! Bytes: a bounds-checked reader, variable-length numbers and a checksum. `bits` reads bits, and callers define the
+//! format.
 
 use super::Damaged;
 
-/// What is left to read of some bytes that may be damaged.
+/// The unread rest of bytes that may be damaged.
 #[derive(Clone, Copy)]
 pub(super) struct Reader<'b> {
     rest: &'b [u8],
 }
 
 impl<'b> Reader<'b> {
-    /// Begins at the first of the bytes.
+    /// A reader that starts at the first byte.
     pub(super) fn new(bytes: &'b [u8]) -> Self {
         Self { rest: bytes }
     }
 
-    /// What has not been read yet.
+    /// The unread bytes.
     pub(super) fn rest(&self) -> &'b [u8] {
         self.rest
     }
@@ -44,14 +44,14 @@ impl<'b> Reader<'b> {
                 return Ok(number);
             }
         }
-        Err(Damaged::because("a number goes on for too long"))
+        Err(Damaged::because("a number has too many bytes"))
     }
 
-    /// The next number that counts something, which may be at most `most`.
-    pub(super) fn count(&mut self, most: usize) -> Result<usize, Damaged> {
+    /// The next number, which is a count of at most `max`.
+    pub(super) fn count(&mut self, max: usize) -> Result<usize, Damaged> {
         usize::try_from(self.varint()?)
             .ok()
-            .filter(|count| *count <= most)
+            .filter(|count| *count <= max)
             .ok_or(Damaged::because("a count is larger than it can be"))
     }
 
@@ -60,7 +60,7 @@ impl<'b> Reader<'b> {
         self.varint().map(unzigzag)
     }
 
-    /// Says that nothing may be left.
+    /// An error if any byte is left.
     pub(super) fn end(&self) -> Result<(), Damaged> {
         if self.rest.is_empty() {
             Ok(())
@@ -70,7 +70,7 @@ impl<'b> Reader<'b> {
     }
 }
 
-/// Writes a number in as many groups of seven bits as it needs, the lowest first.
+/// Writes a number in groups of seven bits, the lowest first.
 pub(super) fn write_varint(out: &mut Vec<u8>, mut number: u64) {
     while number >= 0x80 {
         out.push(number as u8 | 0x80);
@@ -79,7 +79,7 @@ pub(super) fn write_varint(out: &mut Vec<u8>, mut number: u64) {
     out.push(number as u8);
 }
 
-/// Writes a number with a sign; one close to zero is short.
+/// Writes a signed number; numbers close to zero are short.
 pub(super) fn write_signed(out: &mut Vec<u8>, number: i64) {
     write_varint(out, zigzag(number));
 }
@@ -94,7 +94,7 @@ pub(super) fn unzigzag(number: u64) -> i64 {
     (number >> 1).cast_signed() ^ -(number & 1).cast_signed()
 }
 
-/// A check over bytes (FNV-1a), begun from `seed`; any single changed byte changes it, as each step is one-to-one.
+/// A checksum (FNV-1a) that starts from `seed`. Any single changed byte changes it, because each step is one-to-one.
 pub(super) fn check(seed: u32, bytes: &[u8]) -> u32 {
     bytes.iter().fold(seed ^ 0x811c_9dc5, |hash, &byte| {
         (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)

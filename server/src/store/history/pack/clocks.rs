@@ -1,27 +1,27 @@
-//! Clocks: at what time each round saw a source. All series of a source have the same times, so a clock is kept once
-//! and a series only says which clock is its own and which rounds of it have a sample. Not values, which are in
-//! `floats`.
+//! Clocks: the time at which each round saw a source. All series of a source have the same times, so a clock is stored
+//! once, and a series only stores which clock it follows and in which rounds it has a sample. `floats` stores the
+//! values.
 
 use super::bytes::Reader;
 use super::{Damaged, integers};
 
-/// A window shares at most this many clocks, so that what a reader must hold stays in proportion to its rounds. A host
-/// has a handful of sources; a series that agrees with none of these clocks carries its own.
+/// The maximum number of clocks in a window, so that a reader's memory stays in proportion to the rounds. A host has a
+/// handful of sources; a series that matches none of these clocks stores its own.
 pub(super) const MAX_CLOCKS: usize = 64;
 
-/// How presence is written: in all rounds, or as a list of zeros and ones.
+/// Encodings of presence: in all rounds, or as a list of zeros and ones.
 const ALL: u8 = 0;
 const PER_SAMPLE: u8 = 1;
-/// How times are written: as their distance before the round, or by themselves for a source that rarely looks.
+/// Encodings of times: as the distance to the round, or as absolute times for a source that is polled rarely.
 const BEFORE_ROUND: u8 = 0;
 const SINGLE: u8 = 1;
 
-/// For every round the time of its samples, if there are any.
+/// The time of the samples in each round, if there are any.
 #[derive(Clone, Debug)]
 pub(super) struct Clock(Vec<Option<u64>>);
 
 impl Clock {
-    /// The clock of one series alone, given its rounds and times.
+    /// The clock of a single series, from its rounds and times.
     pub(super) fn of(ticks: impl Iterator<Item = (usize, u64)>, rounds: usize) -> Self {
         let mut clock = Self(vec![None; rounds]);
         for (round, time_ms) in ticks {
@@ -38,7 +38,7 @@ impl Clock {
             .filter_map(|(round, time_ms)| Some((round, (*time_ms)?)))
     }
 
-    /// Takes up a series whose times agree with the clock in all rounds that both know; says whether it did.
+    /// Adds a series if its times match the clock in all rounds that both have; returns whether they do.
     pub(super) fn join(&mut self, ticks: impl Iterator<Item = (usize, u64)> + Clone) -> bool {
         let agrees = |(round, time_ms): (usize, u64)| self.0[round].is_none_or(|known| known == time_ms);
         if !ticks.clone().all(agrees) {
@@ -57,13 +57,13 @@ impl Clock {
             .ticks()
             .map(|(round, time_ms)| round_times[round].wrapping_sub(time_ms).cast_signed())
             .collect();
-        let alone: Vec<i64> = self.ticks().map(|(_, time_ms)| time_ms.cast_signed()).collect();
-        let ways = [(BEFORE_ROUND, before), (SINGLE, alone)].map(|(way, times)| {
-            let mut written = vec![way];
+        let absolute: Vec<i64> = self.ticks().map(|(_, time_ms)| time_ms.cast_signed()).collect();
+        let encodings = [(BEFORE_ROUND, before), (SINGLE, absolute)].map(|(encoding, times)| {
+            let mut written = vec![encoding];
             integers::write(&mut written, &times);
             written
         });
-        out.extend(ways.into_iter().min_by_key(Vec::len).unwrap_or_default());
+        out.extend(encodings.into_iter().min_by_key(Vec::len).unwrap_or_default());
     }
 
     /// Reads a clock.
@@ -75,7 +75,7 @@ impl Clock {
         let before_round = match reader.byte()? {
             BEFORE_ROUND => true,
             SINGLE => false,
-            _ => return Err(Damaged::because("a clock has an unknown way of writing times")),
+            _ => return Err(Damaged::because("a clock has an unknown encoding of times")),
         };
         let times = integers::read(reader, ticks.iter().flatten().count())?;
         let present = ticks
@@ -90,7 +90,7 @@ impl Clock {
     }
 }
 
-/// Writes which of some rounds are there.
+/// Writes in which rounds samples are present.
 pub(super) fn write_presence(out: &mut Vec<u8>, present: &[bool]) {
     if present.iter().all(|present| *present) {
         return out.push(ALL);
@@ -102,12 +102,12 @@ pub(super) fn write_presence(out: &mut Vec<u8>, present: &[bool]) {
     );
 }
 
-/// Reads which of as many rounds as told are there.
+/// Reads in which of `count` rounds samples are present.
 pub(super) fn read_presence(reader: &mut Reader<'_>, count: usize) -> Result<Vec<bool>, Damaged> {
     match reader.byte()? {
         ALL => Ok(vec![true; count]),
         PER_SAMPLE => integers::read(reader, count)?.into_iter().map(presence).collect(),
-        _ => Err(Damaged::because("presence has an unknown way of writing")),
+        _ => Err(Damaged::because("unknown encoding of presence")),
     }
 }
 
@@ -115,6 +115,6 @@ fn presence(number: i64) -> Result<bool, Damaged> {
     match number {
         0 => Ok(false),
         1 => Ok(true),
-        _ => Err(Damaged::because("a round is neither there nor not there")),
+        _ => Err(Damaged::because("the presence of a round is neither 0 nor 1")),
     }
 }

@@ -1,24 +1,29 @@
-//! One series in one window: which clock it follows, in which rounds it was there, and its values. Readable by itself,
-//! given the shared part of the window. Not a choice between encodings, which is made in `floats` and `integers`.
+//! One series in one window: its clock, the rounds in which it has samples, and its values. It can be read by itself,
+//! given the shared part of the window. `floats` and `integers` choose between encodings.
 
 use super::bytes::{Reader, write_varint};
 use super::clocks::{Clock, read_presence, write_presence};
 use super::shared::{seal, unseal};
-use super::{Damaged, Kept, Shared, floats};
+use super::{Damaged, Shared, UnpackedSample, floats};
 
-/// The clock number of a column that carries its own.
-const OWN_VALUES: u64 = 0;
+/// The clock number of a column that stores its own clock.
+const SEPARATE_CLOCK: u64 = 0;
 
-/// Where a series gets its times from.
+/// The source of a series' times.
 pub(super) enum Follows<'c> {
     /// The shared clock of this index.
     Shared(usize, &'c Clock),
-    /// None of them.
-    ServiceMetrics(Clock),
+    /// A clock that this column stores itself.
+    Separate(Clock),
 }
 
 /// Writes the samples of one series, in the order of their rounds.
-pub(super) fn write(samples: &[Kept], follows: &Follows<'_>, round_times: &[u64], shared_check: u32) -> Vec<u8> {
+pub(super) fn write(
+    samples: &[UnpackedSample],
+    follows: &Follows<'_>,
+    round_times: &[u64],
+    shared_check: u32,
+) -> Vec<u8> {
     let mut body = Vec::new();
     match follows {
         Follows::Shared(index, clock) => {
@@ -30,8 +35,8 @@ pub(super) fn write(samples: &[Kept], follows: &Follows<'_>, round_times: &[u64]
                 .collect();
             write_presence(&mut body, &present);
         }
-        Follows::ServiceMetrics(clock) => {
-            write_varint(&mut body, OWN_VALUES);
+        Follows::Separate(clock) => {
+            write_varint(&mut body, SEPARATE_CLOCK);
             clock.write(&mut body, round_times);
         }
     }
@@ -43,13 +48,13 @@ pub(super) fn write(samples: &[Kept], follows: &Follows<'_>, round_times: &[u64]
 }
 
 /// Reads back one series of a window: its samples in the order of the rounds.
-pub fn unpack_column(shared: &Shared, bytes: &[u8]) -> Result<Vec<Kept>, Damaged> {
+pub fn unpack_column(shared: &Shared, bytes: &[u8]) -> Result<Vec<UnpackedSample>, Damaged> {
     let mut reader = Reader::new(bytes);
     unseal(&mut reader, shared.check())?;
     let clock = reader.varint()?;
-    if clock == OWN_VALUES {
-        let service_metrics = Clock::read(&mut reader, shared.round_times())?;
-        return join(reader, service_metrics.ticks().collect());
+    if clock == SEPARATE_CLOCK {
+        let clock = Clock::read(&mut reader, shared.round_times())?;
+        return join(reader, clock.ticks().collect());
     }
     let clock = shared.clock(usize::try_from(clock - 1).unwrap_or(usize::MAX))?;
     let ticks: Vec<(usize, u64)> = clock.ticks().collect();
@@ -64,13 +69,13 @@ pub fn unpack_column(shared: &Shared, bytes: &[u8]) -> Result<Vec<Kept>, Damaged
     )
 }
 
-/// Reads the values, which are the last of a column, to their times.
-fn join(mut reader: Reader<'_>, ticks: Vec<(usize, u64)>) -> Result<Vec<Kept>, Damaged> {
+/// Reads the values, which follow the times in a column.
+fn join(mut reader: Reader<'_>, ticks: Vec<(usize, u64)>) -> Result<Vec<UnpackedSample>, Damaged> {
     let values = floats::read(&mut reader, ticks.len())?;
     reader.end()?;
     Ok(ticks
         .into_iter()
         .zip(values)
-        .map(|((round, time_ms), value)| Kept { round, time_ms, value })
+        .map(|((round, time_ms), value)| UnpackedSample { round, time_ms, value })
         .collect())
 }

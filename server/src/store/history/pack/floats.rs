@@ -1,44 +1,44 @@
-//! The values of one column as a list of floats whose length the reader knows, in the smallest of several ways, bit by
-//! bit the same when read back. Not their times, which are in `clocks`.
+//! The values of one column: a list of floats whose length the reader knows, in the smallest of several encodings, read
+//! back bit by bit. `clocks` stores their times.
 
 use super::bytes::{Reader, write_varint};
 use super::ratios::{self, Form};
 use super::{Damaged, integers, xor};
 
-/// Decimals with more places than this are not found: nothing measures that finely.
+/// The maximum number of decimal places that are tried: no source measures more precisely.
 const MAX_DECIMAL_PLACES: u8 = 12;
 
-/// The ways of writing, and the byte that names each.
+/// The encodings, and the byte that identifies each.
 const CONSTANT: u8 = 0;
 const BITS: u8 = 1;
 const XOR: u8 = 2;
 const PALETTE: u8 = 3;
-/// Quotients, the form of which is counted from here.
+/// Ratios; the form is added to this number.
 const RATIOS: u8 = 4;
 const FORMS: [Form; 2] = [Form::Plain, Form::Percent];
-/// Decimals, the places of which are counted from here.
+/// Decimals; the number of decimal places is added to this number.
 const DECIMALS: u8 = 16;
 
-/// Writes values in the smallest way.
+/// Writes values in the smallest encoding.
 pub(super) fn write(out: &mut Vec<u8>, values: &[f64]) {
     let bits: Vec<i64> = values.iter().map(|value| value.to_bits().cast_signed()).collect();
     if bits.iter().all(|other| *other == bits[0]) {
         return write_constant(out, values.first().copied().unwrap_or_default());
     }
-    let mut ways = vec![
+    let mut encodings = vec![
         named(BITS, |out| integers::write(out, &bits)),
         named(XOR, |out| xor::write(out, &bits)),
     ];
-    ways.extend(write_decimals(values));
-    ways.extend(write_palette(&bits));
-    ways.extend(FORMS.iter().zip(RATIOS..).filter_map(|(form, way)| {
+    encodings.extend(write_decimals(values));
+    encodings.extend(write_palette(&bits));
+    encodings.extend(FORMS.iter().zip(RATIOS..).filter_map(|(form, encoding)| {
         let ratios = ratios::write(values, *form)?;
-        Some(named(way, |out| out.extend(ratios)))
+        Some(named(encoding, |out| out.extend(ratios)))
     }));
-    out.extend(ways.into_iter().min_by_key(Vec::len).unwrap_or_default());
+    out.extend(encodings.into_iter().min_by_key(Vec::len).unwrap_or_default());
 }
 
-/// Reads as many values as told.
+/// Reads this number of values.
 pub(super) fn read(reader: &mut Reader<'_>, count: usize) -> Result<Vec<f64>, Damaged> {
     let of_bits = |bits: Vec<i64>| {
         bits.into_iter()
@@ -50,33 +50,33 @@ pub(super) fn read(reader: &mut Reader<'_>, count: usize) -> Result<Vec<f64>, Da
         BITS => integers::read(reader, count).map(of_bits),
         XOR => xor::read(reader, count).map(of_bits),
         PALETTE => read_palette(reader, count).map(of_bits),
-        way if (RATIOS..RATIOS + 2).contains(&way) => {
-            ratios::read(reader, count, FORMS[usize::from(way - RATIOS)]).map(of_bits)
+        encoding if (RATIOS..RATIOS + 2).contains(&encoding) => {
+            ratios::read(reader, count, FORMS[usize::from(encoding - RATIOS)]).map(of_bits)
         }
-        way if (DECIMALS..=DECIMALS + MAX_DECIMAL_PLACES).contains(&way) => {
-            let power = power_of_ten(way - DECIMALS);
+        encoding if (DECIMALS..=DECIMALS + MAX_DECIMAL_PLACES).contains(&encoding) => {
+            let power = power_of_ten(encoding - DECIMALS);
             Ok(integers::read(reader, count)?
                 .into_iter()
                 .map(|number| number as f64 / power)
                 .collect())
         }
-        _ => Err(Damaged::because("a column has an unknown way of writing values")),
+        _ => Err(Damaged::because("a column has an unknown encoding of values")),
     }
 }
 
-fn named(way: u8, write: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
-    let mut out = vec![way];
+fn named(encoding: u8, write: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
+    let mut out = vec![encoding];
     write(&mut out);
     out
 }
 
-/// The lowest bits of a plain number are zero; turned round, it is a small number.
+/// The lowest bits of a typical float are zero, so its reversed bits are a small number.
 fn write_constant(out: &mut Vec<u8>, value: f64) {
     out.push(CONSTANT);
     write_varint(out, value.to_bits().reverse_bits());
 }
 
-/// Values that all are whole numbers of some decimal place, such as seconds with two of them.
+/// Values that are integers after scaling by a power of ten, such as seconds with two decimal places.
 fn write_decimals(values: &[f64]) -> Option<Vec<u8>> {
     let mut places = 0;
     for &value in values {
@@ -94,19 +94,19 @@ fn write_decimals(values: &[f64]) -> Option<Vec<u8>> {
     Some(named(DECIMALS + places, |out| integers::write(out, &numbers)))
 }
 
-/// The value as a whole number of its last decimal place, if dividing that gives back the very same bits.
+/// The value scaled to an integer, if dividing it gives back exactly the same bits.
 fn in_places(value: f64, places: u8) -> Option<i64> {
     let power = power_of_ten(places);
     let number = (value * power).round() as i64;
     ((number as f64 / power).to_bits() == value.to_bits()).then_some(number)
 }
 
-/// Exact: a float holds every power of ten up to the 22nd.
+/// Exact, because a float represents every power of ten up to the 22nd exactly.
 fn power_of_ten(places: u8) -> f64 {
     10_u64.pow(places.into()) as f64
 }
 
-/// Values of which many are the same: each once, in order, then which of them comes when.
+/// Values with many repetitions: a sorted list of the distinct values, then an index for each value.
 fn write_palette(bits: &[i64]) -> Option<Vec<u8>> {
     let mut palette = bits.to_vec();
     palette.sort_unstable();
@@ -137,6 +137,10 @@ fn read_palette(reader: &mut Reader<'_>, count: usize) -> Result<Vec<i64>, Damag
     };
     choices
         .into_iter()
-        .map(|choice| chosen(choice).ok_or(Damaged::because("a column chooses a value that it does not have")))
+        .map(|choice| {
+            chosen(choice).ok_or(Damaged::because(
+                "a column refers to a value that is not in its palette",
+            ))
+        })
         .collect()
 }

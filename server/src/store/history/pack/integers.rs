@@ -1,40 +1,40 @@
-//! A list of whole numbers whose length the reader knows, as small as the ways of writing it allow. Everything in a
-//! window that is not a raw float comes down to such lists: times, presence, decimals, choices. Not aware of any of
-//! these.
+//! A list of integers whose length the reader knows, in the smallest of several encodings. Everything in a window
+//! except raw floats is such a list: times, presence, decimals, palette indexes. This module does not know what they
+//! mean.
 
 use super::Damaged;
 use super::bits::{BitReader, BitWriter};
 use super::bytes::{Reader, unzigzag, write_signed, write_varint, zigzag};
 use super::rice;
 
-/// Numbers in a block that share one width.
+/// The number of integers in a block of one width.
 const BLOCK: usize = 32;
-/// Set in the first byte if all steps are multiples of one number, which then follows.
+/// Set in the first byte if all differences are multiples of a scale, which then follows.
 const SCALED: u8 = 0x80;
 
-/// What is left of a number once a forecast is taken from it: the residual.
+/// A prediction of each number; what is stored is the residual, the difference from the prediction.
 #[derive(Clone, Copy)]
 enum Forecast {
     /// A constant.
     Level,
-    /// The number before and a constant step.
+    /// The previous number plus a constant step.
     Slope,
-    /// The number before and the step before.
+    /// The previous number plus the previous step.
     Trend,
 }
 
-/// How the residuals are written.
+/// The encoding of the residuals.
 #[derive(Clone, Copy)]
 enum Packing {
-    /// Not at all: they are all zero.
+    /// Nothing is stored, because all residuals are zero.
     Nothing,
     /// In the adaptive code of `rice`.
     Rice,
-    /// In blocks of one width each.
+    /// In blocks with one width each.
     Blocks,
 }
 
-/// Writes a list of numbers in the smallest way.
+/// Writes a list of numbers in the smallest encoding.
 pub(super) fn write(out: &mut Vec<u8>, numbers: &[i64]) {
     let Some(&first) = numbers.first() else { return };
     let (reduced, scale) = reduce(numbers, first);
@@ -54,26 +54,26 @@ pub(super) fn write(out: &mut Vec<u8>, numbers: &[i64]) {
     out.extend(written.into_iter().min_by_key(Vec::len).unwrap_or_default());
 }
 
-/// Reads a list of as many numbers as told.
+/// Reads a list of `count` numbers.
 pub(super) fn read(reader: &mut Reader<'_>, count: usize) -> Result<Vec<i64>, Damaged> {
     if count == 0 {
         return Ok(Vec::new());
     }
-    let way = reader.byte()?;
-    let forecast = match way & 0b11 {
+    let encoding = reader.byte()?;
+    let forecast = match encoding & 0b11 {
         0 => Forecast::Level,
         1 => Forecast::Slope,
         2 => Forecast::Trend,
         _ => return Err(Damaged::because("a list of numbers has an unknown forecast")),
     };
-    let scale = if way & SCALED == 0 {
+    let scale = if encoding & SCALED == 0 {
         1
     } else {
         reader.varint()?.cast_signed()
     };
     let first = reader.signed()?;
     let constant = reader.signed()?;
-    let residuals = match way & !SCALED & !0b11 {
+    let residuals = match encoding & !SCALED & !0b11 {
         0b0000 => vec![0; count - 1],
         0b0100 => read_rice(reader, count - 1)?,
         0b1000 => read_blocks(reader, count - 1)?,
@@ -85,7 +85,8 @@ pub(super) fn read(reader: &mut Reader<'_>, count: usize) -> Result<Vec<i64>, Da
         .collect())
 }
 
-/// The numbers less the first one, divided by what divides all of them: memory comes in pages, ticks in hundredths.
+/// The differences to the first number, divided by their greatest common divisor: memory has page granularity, ticks
+/// are hundredths.
 fn reduce(numbers: &[i64], first: i64) -> (Vec<i64>, u64) {
     let scale = numbers
         .iter()
@@ -97,7 +98,7 @@ fn reduce(numbers: &[i64], first: i64) -> (Vec<i64>, u64) {
         })
         .and_then(|scale| i64::try_from(scale).ok())
         .map_or(1, |scale| scale.max(1));
-    // With a scale of one a difference may wrap, and wraps back when it is read.
+    // With a scale of one a difference may wrap; reading wraps it back.
     let reduced = numbers
         .iter()
         .map(|number| number.wrapping_sub(first) / scale)
@@ -112,7 +113,7 @@ fn common_divisor(mut left: u64, mut right: u64) -> u64 {
     left
 }
 
-/// The forecast's constant, and the residuals of all numbers but the first, which is zero.
+/// The prediction's constant, and the residuals of all numbers but the first, whose residual is zero.
 fn residuals(reduced: &[i64], forecast: Forecast) -> (i64, Vec<u64>) {
     let steps = || reduced.windows(2).map(|pair| pair[1].wrapping_sub(pair[0]));
     match forecast {
@@ -132,7 +133,7 @@ fn residuals(reduced: &[i64], forecast: Forecast) -> (i64, Vec<u64>) {
     }
 }
 
-/// The median leaves the smallest residuals, and it is one of the numbers, so most of a steady list becomes zero.
+/// The median minimizes the residuals, and it is one of the numbers, so most residuals of a steady list are zero.
 fn about_median(numbers: Vec<i64>) -> (i64, Vec<u64>) {
     let mut sorted = numbers.clone();
     let middle = sorted.len() / 2;

@@ -1,5 +1,5 @@
-//! How a window of measurements is kept small: rounds of samples go in, one column of bytes a series comes out, and any
-//! column can be read back by itself, bit by bit the same. Pure: not a store and not a file, and it knows no metrics.
+//! Compression of a window of measurements: rounds of samples go in, one column of bytes per series comes out, and each
+//! column can be read by itself, bit by bit the same. Pure: it accesses no store and no file, and knows no metrics.
 
 mod bits;
 mod bytes;
@@ -23,15 +23,16 @@ use column::Follows;
 pub use column::unpack_column;
 pub use shared::Shared;
 
-/// The most rounds of a window: an hour of one a second is 3,600, and a reader of damaged bytes must stop somewhere.
+/// The maximum number of rounds in a window: an hour of one per second is 3,600. It also limits a reader of damaged
+/// bytes.
 pub const MAX_ROUNDS: usize = 10_000;
 
-/// All that was measured at one time.
+/// All samples of one round.
 #[derive(Clone, Copy, Debug)]
 pub struct Round<'r> {
-    /// When, in milliseconds since 1970.
+    /// The time, in milliseconds since 1970.
     pub time_ms: u64,
-    /// The samples in any order, at most one a series; of more, the last one counts.
+    /// The samples in any order. If a series has several, the last one counts.
     pub samples: &'r [Point],
 }
 
@@ -40,43 +41,43 @@ pub struct Round<'r> {
 pub struct Point {
     /// The series, by its number in the store.
     pub series: i64,
-    /// When the sample was taken, in milliseconds since 1970; usually a little before its round.
+    /// The time of the sample, in milliseconds since 1970; usually a little before its round.
     pub time_ms: u64,
-    /// What was measured.
+    /// The measured value.
     pub value: f64,
 }
 
 /// A window of rounds, packed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Packed {
-    /// What all columns have in common, for `Shared::unpack`.
+    /// The data that all columns share, for `Shared::unpack`.
     pub shared: Vec<u8>,
-    /// One column a series, for `unpack_column`, in the order of their numbers.
+    /// One column per series, for `unpack_column`, ordered by series.
     pub columns: Vec<(i64, Vec<u8>)>,
 }
 
-/// One sample read back.
+/// One sample that was read back.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Kept {
+pub struct UnpackedSample {
     /// The index of the sample's round in the window.
     pub round: usize,
-    /// When the sample was taken, in milliseconds since 1970.
+    /// The time of the sample, in milliseconds since 1970.
     pub time_ms: u64,
-    /// What was measured.
+    /// The measured value.
     pub value: f64,
 }
 
-/// The window has more rounds than a window may have.
+/// The window has too many rounds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a window of {rounds} rounds is too large to pack, the most is {MAX_ROUNDS}")]
+#[error("a window of {rounds} rounds is too large to compress; the maximum is {MAX_ROUNDS}")]
 pub struct TooLarge {
-    /// How many rounds it has.
+    /// The number of rounds.
     pub rounds: usize,
 }
 
-/// Packed bytes are not as they were written, or not of the window they are read with.
+/// The bytes are not as they were written, or belong to another window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("packed measurements are damaged: {reason}")]
+#[error("compressed measurements are damaged: {reason}")]
 pub struct Damaged {
     reason: &'static str,
 }
@@ -89,7 +90,7 @@ impl Damaged {
     }
 }
 
-/// Packs a window of rounds, in the order given.
+/// Compresses a window of rounds, in this order.
 pub fn pack(rounds: &[Round<'_>]) -> Result<Packed, TooLarge> {
     if rounds.len() > MAX_ROUNDS {
         return Err(TooLarge { rounds: rounds.len() });
@@ -103,7 +104,7 @@ pub fn pack(rounds: &[Round<'_>]) -> Result<Packed, TooLarge> {
         .zip(followed)
         .map(|((number, samples), clock)| {
             let follows = clock.map_or_else(
-                || Follows::ServiceMetrics(Clock::of(ticks(samples), rounds.len())),
+                || Follows::Separate(Clock::of(ticks(samples), rounds.len())),
                 |clock| Follows::Shared(clock, &clocks[clock]),
             );
             (*number, column::write(samples, &follows, &round_times, check))
@@ -113,11 +114,11 @@ pub fn pack(rounds: &[Round<'_>]) -> Result<Packed, TooLarge> {
     Ok(Packed { shared, columns })
 }
 
-/// The samples of each series in the order of the rounds. The series with the most come first, so that they make the
-/// clocks and the others, of which pieces are missing, find them; else by number, so that the same window gives the
+/// The samples of each series in the order of the rounds. Series with the most samples come first, so that they define
+/// the clocks and series with missing samples can join them; otherwise by number, so that the same window gives the
 /// same bytes.
-fn by_series(rounds: &[Round<'_>]) -> Vec<(i64, Vec<Kept>)> {
-    let mut series: HashMap<i64, Vec<Kept>> = HashMap::new();
+fn by_series(rounds: &[Round<'_>]) -> Vec<(i64, Vec<UnpackedSample>)> {
+    let mut series: HashMap<i64, Vec<UnpackedSample>> = HashMap::new();
     for (round, Round { samples, .. }) in rounds.iter().enumerate() {
         for &Point {
             series: number,
@@ -125,18 +126,18 @@ fn by_series(rounds: &[Round<'_>]) -> Vec<(i64, Vec<Kept>)> {
             value,
         } in *samples
         {
-            let kept = series.entry(number).or_default();
-            kept.pop_if(|last| last.round == round);
-            kept.push(Kept { round, time_ms, value });
+            let samples_of_series = series.entry(number).or_default();
+            samples_of_series.pop_if(|last| last.round == round);
+            samples_of_series.push(UnpackedSample { round, time_ms, value });
         }
     }
-    let mut series: Vec<(i64, Vec<Kept>)> = series.into_iter().collect();
+    let mut series: Vec<(i64, Vec<UnpackedSample>)> = series.into_iter().collect();
     series.sort_unstable_by_key(|(number, samples)| (Reverse(samples.len()), *number));
     series
 }
 
-/// The clocks of a window, and for each series the index of the one that it follows, unless it is to carry its own.
-fn share_clocks(series: &[(i64, Vec<Kept>)], rounds: usize) -> (Vec<Clock>, Vec<Option<usize>>) {
+/// The clocks of a window, and for each series the index of its clock; `None` if it stores its own.
+fn share_clocks(series: &[(i64, Vec<UnpackedSample>)], rounds: usize) -> (Vec<Clock>, Vec<Option<usize>>) {
     let mut clocks: Vec<Clock> = Vec::new();
     let followed = series
         .iter()
@@ -152,6 +153,6 @@ fn share_clocks(series: &[(i64, Vec<Kept>)], rounds: usize) -> (Vec<Clock>, Vec<
     (clocks, followed)
 }
 
-fn ticks(samples: &[Kept]) -> impl Iterator<Item = (usize, u64)> + Clone {
+fn ticks(samples: &[UnpackedSample]) -> impl Iterator<Item = (usize, u64)> + Clone {
     samples.iter().map(|sample| (sample.round, sample.time_ms))
 }

@@ -1,21 +1,20 @@
-//! Small whole numbers, mostly zero or near it, in few bits: an adaptive run-length and Golomb-Rice code after
-//! Malvar's RLGR. It learns from what it has seen how long runs of zeros and how large the numbers are, so it needs
-//! no tables and follows a series that changes its ways. Not for numbers that are evenly spread, which `integers`
-//! packs in fixed widths.
+//! Small integers, mostly zero or close to it, in few bits: an adaptive run-length and Golomb-Rice code after Malvar's
+//! RLGR. It adapts to the length of runs of zeros and to the size of the numbers, so it needs no tables and follows a
+//! series that changes its behaviour. `integers` packs evenly distributed numbers in fixed widths.
 
 use super::Damaged;
 use super::bits::{BitReader, BitWriter};
 
-/// A quotient this long is not written out; the number follows with its width instead.
+/// A quotient this long is not written in unary; the number follows with its width instead.
 const MAX_QUOTIENT: u32 = 24;
-/// What is learnt is counted in eighths of a bit.
+/// The adaptive parameters are counted in eighths of a bit.
 const EIGHTHS: u32 = 3;
-/// The longest step in a run of zeros is 2^14, more than the rounds of a window.
+/// The longest run of zeros in one step is 2^14, more than the rounds of a window.
 const MAX_RUN: u32 = 14 << EIGHTHS;
-/// No number has a remainder of more than 63 bits.
+/// The maximum width of a remainder is 63 bits.
 const MAX_REMAINDER: u32 = 63 << EIGHTHS;
 
-/// Writes numbers, given a first guess of the bits a usual one has (at most 63).
+/// Writes numbers, given an initial guess of their typical width in bits (at most 63).
 pub(super) fn write(bits: &mut BitWriter, numbers: &[u64], guess: u32) {
     let mut learnt = Learnt::new(guess);
     let mut rest = numbers;
@@ -23,7 +22,7 @@ pub(super) fn write(bits: &mut BitWriter, numbers: &[u64], guess: u32) {
         let run_bits = learnt.run_bits();
         if run_bits == 0 {
             write_number(bits, number, &mut learnt);
-            learnt.saw_alone(number);
+            learnt.update_single(number);
             rest = after;
             continue;
         }
@@ -31,19 +30,19 @@ pub(super) fn write(bits: &mut BitWriter, numbers: &[u64], guess: u32) {
         let zeros = rest.iter().take(step).take_while(|number| **number == 0).count();
         if zeros == step || zeros == rest.len() {
             bits.write(0, 1);
-            learnt.saw_run();
+            learnt.update_run();
             rest = &rest[zeros..];
         } else {
             bits.write(1, 1);
             bits.write(zeros as u64, run_bits);
             write_number(bits, rest[zeros] - 1, &mut learnt);
-            learnt.saw_end_of_run();
+            learnt.update_end_of_run();
             rest = &rest[zeros + 1..];
         }
     }
 }
 
-/// Reads as many numbers as told.
+/// Reads this number of numbers.
 pub(super) fn read(bits: &mut BitReader<'_>, count: usize, guess: u32) -> Result<Vec<u64>, Damaged> {
     let mut learnt = Learnt::new(guess);
     let mut numbers = Vec::with_capacity(count);
@@ -51,12 +50,12 @@ pub(super) fn read(bits: &mut BitReader<'_>, count: usize, guess: u32) -> Result
         let run_bits = learnt.run_bits();
         if run_bits == 0 {
             let number = read_number(bits, &mut learnt)?;
-            learnt.saw_alone(number);
+            learnt.update_single(number);
             numbers.push(number);
         } else if bits.read(1)? == 0 {
             // The last run may be shorter than its step.
             numbers.resize((numbers.len() + (1 << run_bits)).min(count), 0);
-            learnt.saw_run();
+            learnt.update_run();
         } else {
             let end = numbers.len() + bits.read(run_bits)? as usize;
             if end >= count {
@@ -64,7 +63,7 @@ pub(super) fn read(bits: &mut BitReader<'_>, count: usize, guess: u32) -> Result
             }
             numbers.resize(end, 0);
             numbers.push(read_number(bits, &mut learnt)?.wrapping_add(1));
-            learnt.saw_end_of_run();
+            learnt.update_end_of_run();
         }
     }
     Ok(numbers)
@@ -77,13 +76,13 @@ fn write_number(bits: &mut BitWriter, number: u64, learnt: &mut Learnt) {
         bits.write_ones(quotient as u32);
         bits.write(0, 1);
         bits.write(number, width);
-        learnt.saw_quotient(quotient as u32);
+        learnt.update_quotient(quotient as u32);
     } else {
         let needed = u64::BITS - number.leading_zeros();
         bits.write_ones(MAX_QUOTIENT);
         bits.write(u64::from(needed - 1), 6);
         bits.write(number, needed);
-        learnt.saw_quotient(MAX_QUOTIENT);
+        learnt.update_quotient(MAX_QUOTIENT);
     }
 }
 
@@ -96,17 +95,17 @@ fn read_number(bits: &mut BitReader<'_>, learnt: &mut Learnt) -> Result<u64, Dam
         let needed = bits.read(6)? as u32 + 1;
         bits.read(needed)?
     };
-    learnt.saw_quotient(quotient);
+    learnt.update_quotient(quotient);
     Ok(number)
 }
 
-/// What writer and reader have both learnt from the numbers so far.
+/// The adaptive parameters, which writer and reader derive from the numbers so far.
 struct Learnt {
     run: u32,
     remainder: u32,
 }
 
-/// The steps up and down are those of Malvar's code as Remote Desktop uses it.
+/// The increments are those of Malvar's code as Remote Desktop uses it.
 impl Learnt {
     fn new(guess: u32) -> Self {
         Self {
@@ -123,15 +122,15 @@ impl Learnt {
         self.remainder >> EIGHTHS
     }
 
-    fn saw_run(&mut self) {
+    fn update_run(&mut self) {
         self.run = (self.run + 4).min(MAX_RUN);
     }
 
-    fn saw_end_of_run(&mut self) {
+    fn update_end_of_run(&mut self) {
         self.run = self.run.saturating_sub(6);
     }
 
-    fn saw_alone(&mut self, number: u64) {
+    fn update_single(&mut self, number: u64) {
         self.run = if number == 0 {
             self.run + 3
         } else {
@@ -139,7 +138,7 @@ impl Learnt {
         };
     }
 
-    fn saw_quotient(&mut self, quotient: u32) {
+    fn update_quotient(&mut self, quotient: u32) {
         self.remainder = match quotient {
             0 => self.remainder.saturating_sub(2),
             1 => self.remainder,

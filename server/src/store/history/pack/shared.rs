@@ -1,5 +1,4 @@
-//! What all columns of a window have in common: the times of its rounds and the clocks. Not the values, of which each
-//! column has its own.
+//! The data that all columns of a window share: the times of its rounds and the clocks. Values are in the columns.
 
 use super::bytes::{Reader, check, write_varint};
 use super::clocks::{Clock, MAX_CLOCKS};
@@ -8,7 +7,7 @@ use super::{Damaged, MAX_ROUNDS, integers};
 /// The first byte; another format gets another number.
 const VERSION: u8 = 1;
 
-/// What the columns of one window need to be read, unpacked.
+/// The decoded shared data, which is needed to read the columns of a window.
 #[derive(Clone, Debug)]
 pub struct Shared {
     check: u32,
@@ -17,7 +16,7 @@ pub struct Shared {
 }
 
 impl Shared {
-    /// Reads the shared part of a window.
+    /// Reads the shared data of a window.
     pub fn unpack(bytes: &[u8]) -> Result<Self, Damaged> {
         let mut reader = Reader::new(bytes);
         if reader.byte()? != VERSION {
@@ -46,12 +45,12 @@ impl Shared {
         &self.round_times
     }
 
-    /// The check over the shared part, from which the checks over its columns begin.
+    /// The checksum of the shared data, which seeds the checksums of the columns.
     pub(super) fn check(&self) -> u32 {
         self.check
     }
 
-    /// One of the clocks.
+    /// The clock with this index.
     pub(super) fn clock(&self, index: usize) -> Result<&Clock, Damaged> {
         self.clocks
             .get(index)
@@ -59,7 +58,7 @@ impl Shared {
     }
 }
 
-/// Writes the shared part of a window; also gives the check over it.
+/// Writes the shared data of a window; also returns its checksum.
 pub(super) fn write(round_times: &[u64], clocks: &[Clock]) -> (Vec<u8>, u32) {
     let mut body = Vec::new();
     write_varint(&mut body, round_times.len() as u64);
@@ -75,19 +74,19 @@ pub(super) fn write(round_times: &[u64], clocks: &[Clock]) -> (Vec<u8>, u32) {
     ([vec![VERSION], sealed].concat(), check)
 }
 
-/// Puts a check before a body, begun from `seed`; also gives the check.
+/// Prepends a checksum, seeded with `seed`, to a body; also returns the checksum.
 pub(super) fn seal(seed: u32, body: &[u8]) -> (Vec<u8>, u32) {
     let check = check(seed, body);
     ([&check.to_le_bytes(), body].concat(), check)
 }
 
-/// Steps over the check, which must be right for all that follows.
+/// Verifies and skips the checksum of all bytes that follow.
 pub(super) fn unseal(reader: &mut Reader<'_>, seed: u32) -> Result<u32, Damaged> {
     let written = reader.take(4)?;
     let found = check(seed, reader.rest());
     if written == found.to_le_bytes() {
         Ok(found)
     } else {
-        Err(Damaged::because("the bytes do not match their check"))
+        Err(Damaged::because("the checksum does not match"))
     }
 }

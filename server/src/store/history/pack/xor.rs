@@ -1,14 +1,14 @@
-//! Floats by how their bits differ from the float before, after Facebook's Gorilla: for values with no decimals to
-//! find. Not a choice between ways of writing, which `floats` makes.
+//! Floats by the XOR with the previous float, after Facebook's Gorilla: for values that are not decimals. `floats`
+//! chooses between the encodings.
 
 use super::Damaged;
 use super::bits::{BitReader, BitWriter};
 use super::bytes::Reader;
 
-/// What a new window costs: six bits for where it begins and six for how wide it is.
+/// The cost of a new window: six bits for its position and six for its width.
 const WINDOW_COST: u32 = 12;
 
-/// The bits of a difference that are written; all others are zero.
+/// The range of bits of a difference that is written; all other bits are zero.
 #[derive(Clone, Copy)]
 struct Window {
     leading: u32,
@@ -21,7 +21,7 @@ impl Window {
         width: u64::BITS,
     };
 
-    /// The tightest window around a difference that is not zero.
+    /// The smallest window that contains all bits of a difference other than zero.
     fn around(difference: u64) -> Self {
         let leading = difference.leading_zeros();
         Self {
@@ -34,13 +34,13 @@ impl Window {
         u64::BITS - self.leading - self.width
     }
 
-    /// Whether this window, had at no further cost, also does for a difference that needs the tighter one.
+    /// Whether reusing this window is cheaper than writing the smaller one that the difference needs.
     fn serves(self, tight: Self) -> bool {
         self.leading <= tight.leading && self.trailing() <= tight.trailing() && self.width <= tight.width + WINDOW_COST
     }
 }
 
-/// Writes the bits of floats: a zero for the same again, `10` for the window as before, `11` for a new one.
+/// Writes the bits of floats: `0` repeats the value, `10` reuses the window, `11` defines a new one.
 pub(super) fn write(out: &mut Vec<u8>, values: &[i64]) {
     let mut bits = BitWriter::default();
     let mut window = Window::ALL;
@@ -66,7 +66,7 @@ pub(super) fn write(out: &mut Vec<u8>, values: &[i64]) {
     out.extend(bits.finish());
 }
 
-/// Reads the bits of as many floats as told.
+/// Reads the bits of this number of floats.
 pub(super) fn read(reader: &mut Reader<'_>, count: usize) -> Result<Vec<i64>, Damaged> {
     let mut bits = BitReader::new(reader);
     let mut window = Window::ALL;

@@ -1,12 +1,12 @@
-//! Promises about bytes that are not as they were written: they are told, and whatever they say, nothing panics.
+//! Tests with damaged bytes: they are an error, and never cause a panic.
 
 use super::super::shared::seal;
 use super::super::{Packed, Round, Shared, pack, unpack_column};
 use super::shapes::{self, Random, window};
 
-/// The shared part begins with a version, and everything with a check.
+/// The shared part starts with a version, and every part with a checksum.
 const VERSION_LENGTH: usize = 1;
-const CHECK_LENGTH: usize = 4;
+const CHECKSUM_LENGTH: usize = 4;
 
 #[test]
 fn a_truncated_part_is_damaged() {
@@ -50,49 +50,49 @@ fn any_changed_byte_is_damage() {
 fn a_column_is_not_read_with_another_window() {
     let (one, other) = (packed(&[shapes::gauge()]), packed(&[shapes::gauge()[1..].to_vec()]));
     let shared = Shared::unpack(&other.shared).expect("nothing is damaged");
-    let damaged = unpack_column(&shared, &one.columns[0].1).expect_err("the window is another");
+    let damaged = unpack_column(&shared, &one.columns[0].1).expect_err("it is another window");
     assert_eq!(
         damaged.to_string(),
-        "packed measurements are damaged: the bytes do not match their check"
+        "compressed measurements are damaged: the checksum does not match"
     );
 }
 
 #[test]
-fn another_version_is_refused_by_name() {
+fn an_unknown_version_is_an_error() {
     let mut bytes = mixed().shared;
     bytes[0] += 1;
-    let damaged = Shared::unpack(&bytes).expect_err("the version is another");
+    let damaged = Shared::unpack(&bytes).expect_err("it is another version");
     assert_eq!(
         damaged.to_string(),
-        "packed measurements are damaged: the window has an unknown version"
+        "compressed measurements are damaged: the window has an unknown version"
     );
 }
 
 #[test]
-fn changed_bytes_whose_check_is_right_never_panic() {
+fn changed_bytes_with_a_valid_checksum_never_panic() {
     let packed = mixed();
     let shared = Shared::unpack(&packed.shared).expect("nothing is damaged");
-    for body in variations(&packed.shared[VERSION_LENGTH + CHECK_LENGTH..]) {
+    for body in variations(&packed.shared[VERSION_LENGTH + CHECKSUM_LENGTH..]) {
         let bytes = [vec![packed.shared[0]], seal(packed.shared[0].into(), &body).0].concat();
-        // The shared part says something else now, so its columns are no longer its own.
+        // The shared part is different now, so the columns do not belong to it any more.
         if let Ok(shared) = Shared::unpack(&bytes) {
             assert!(unpack_column(&shared, &packed.columns[0].1).is_err() || bytes == packed.shared);
         }
     }
     for (_, column) in &packed.columns {
-        for body in variations(&column[CHECK_LENGTH..]) {
-            let kept = unpack_column(&shared, &seal(shared.check(), &body).0).unwrap_or_default();
-            assert!(kept.len() <= shared.round_times().len());
+        for body in variations(&column[CHECKSUM_LENGTH..]) {
+            let samples = unpack_column(&shared, &seal(shared.check(), &body).0).unwrap_or_default();
+            assert!(samples.len() <= shared.round_times().len());
         }
     }
 }
 
 #[test]
-fn random_bytes_whose_check_is_right_never_panic() {
+fn random_bytes_with_a_valid_checksum_never_panic() {
     let shared = Shared::unpack(&mixed().shared).expect("nothing is damaged");
     let mut random = Random::new(1);
     for _ in 0..20_000 {
-        // Small bytes are more often a valid choice than large ones.
+        // Small bytes are more often a valid encoding than large ones.
         let kind = random.below(2) == 0;
         let body: Vec<u8> = (0..random.below(60))
             .map(|_| {
@@ -103,13 +103,13 @@ fn random_bytes_whose_check_is_right_never_panic() {
                 }
             })
             .collect();
-        let kept = unpack_column(&shared, &seal(shared.check(), &body).0).unwrap_or_default();
-        assert!(kept.len() <= shared.round_times().len());
+        let samples = unpack_column(&shared, &seal(shared.check(), &body).0).unwrap_or_default();
+        assert!(samples.len() <= shared.round_times().len());
         let _ = Shared::unpack(&[vec![1], seal(1, &body).0].concat());
     }
 }
 
-/// The bytes cut short at every length, and with every byte changed in several ways.
+/// The bytes truncated at every length, and with every byte changed in several ways.
 fn variations(bytes: &[u8]) -> Vec<Vec<u8>> {
     let cut = (0..bytes.len()).map(|length| bytes[..length].to_vec());
     let changed = (0..bytes.len()).flat_map(|at| {
@@ -122,7 +122,7 @@ fn variations(bytes: &[u8]) -> Vec<Vec<u8>> {
     cut.chain(changed).collect()
 }
 
-/// A short window of all shapes.
+/// A short window with series of all shapes.
 fn mixed() -> Packed {
     let series: Vec<Vec<Option<f64>>> = shapes::all()
         .into_iter()

@@ -1,14 +1,15 @@
-//! Promises of the whole module: what goes in comes out, damage is told and never a panic, and usual shapes are small.
+//! Tests of the whole module: samples are read back unchanged, damage is an error and never a panic, and typical series
+//! are small.
 
 mod damage;
 mod shapes;
 mod size;
 
-use super::{Kept, MAX_ROUNDS, Packed, Point, Round, Shared, TooLarge, pack, unpack_column};
+use super::{MAX_ROUNDS, Packed, Point, Round, Shared, TooLarge, UnpackedSample, pack, unpack_column};
 use shapes::{Random, window};
 
 #[test]
-fn whatever_goes_in_comes_out_bit_by_bit() {
+fn samples_are_read_back_bit_by_bit() {
     for (name, values) in shapes::all() {
         check(name, &window(&[values]));
     }
@@ -28,7 +29,7 @@ fn no_rounds_and_rounds_of_no_samples_are_windows() {
 }
 
 #[test]
-fn any_bits_of_a_float_survive_even_those_that_are_no_number() {
+fn any_bits_of_a_float_survive_even_nan() {
     let mut random = Random::new(9);
     let values = (0..500).map(|_| Some(f64::from_bits(random.next()))).collect();
     check("random bits", &window(&[values]));
@@ -58,7 +59,7 @@ fn any_mixture_of_large_and_small_values_survives() {
     let extremes = [f64::MAX, f64::MIN, f64::MIN_POSITIVE, 5e-324];
     let mut random = Random::new(3);
     for _ in 0..2_000 {
-        let most = if random.below(4) == 0 {
+        let limit = if random.below(4) == 0 {
             pool.len() + extremes.len()
         } else {
             pool.len()
@@ -66,7 +67,7 @@ fn any_mixture_of_large_and_small_values_survives() {
         let mut pick = || {
             pool.iter()
                 .chain(&extremes)
-                .nth(random.below(most as u64) as usize)
+                .nth(random.below(limit as u64) as usize)
                 .copied()
         };
         check("a mixture", &window(&[(0..4).map(|_| pick()).collect()]));
@@ -91,7 +92,7 @@ fn any_times_survive() {
 }
 
 #[test]
-fn series_that_agree_with_no_shared_clock_carry_their_own() {
+fn series_that_match_no_shared_clock_store_their_own() {
     let mut random = Random::new(5);
     let rounds: Vec<(u64, Vec<Point>)> = (0..20_u64)
         .map(|round| {
@@ -107,7 +108,7 @@ fn series_that_agree_with_no_shared_clock_carry_their_own() {
 }
 
 #[test]
-fn a_source_that_looks_rarely_repeats_its_time() {
+fn a_source_that_is_polled_rarely_repeats_its_time() {
     let rounds: Vec<(u64, Vec<Point>)> = (0..360_u64)
         .map(|round| {
             let time_ms = shapes::START_MS + round * 10_000;
@@ -161,10 +162,10 @@ fn of_two_samples_of_a_series_in_a_round_the_last_counts() {
     }])
     .expect("one round is not too large");
     let shared = Shared::unpack(&packed.shared).expect("nothing is damaged");
-    let kept = unpack_column(&shared, &packed.columns[0].1);
+    let samples_read = unpack_column(&shared, &packed.columns[0].1);
     assert_eq!(
-        kept,
-        Ok(vec![Kept {
+        samples_read,
+        Ok(vec![UnpackedSample {
             round: 0,
             time_ms: 10,
             value: 2.0
@@ -173,7 +174,7 @@ fn of_two_samples_of_a_series_in_a_round_the_last_counts() {
 }
 
 #[test]
-fn the_largest_window_is_packed_and_a_larger_one_is_refused() {
+fn the_largest_window_is_compressed_and_a_larger_one_is_rejected() {
     let samples = [Point {
         series: 1,
         time_ms: 5,
@@ -190,21 +191,21 @@ fn the_largest_window_is_packed_and_a_larger_one_is_refused() {
     let packed = pack(&rounds[1..]).expect("the most rounds are allowed");
     let shared = Shared::unpack(&packed.shared).expect("nothing is damaged");
     assert_eq!(
-        unpack_column(&shared, &packed.columns[0].1).map(|kept| kept.len()),
+        unpack_column(&shared, &packed.columns[0].1).map(|samples| samples.len()),
         Ok(MAX_ROUNDS)
     );
 }
 
 /// Packs rounds and reads every column back.
 fn check(name: &str, rounds: &[(u64, Vec<Point>)]) -> Packed {
-    let given: Vec<Round<'_>> = rounds
+    let packable: Vec<Round<'_>> = rounds
         .iter()
         .map(|(time_ms, samples)| Round {
             time_ms: *time_ms,
             samples,
         })
         .collect();
-    let packed = pack(&given).expect("the windows of the tests are small");
+    let packed = pack(&packable).expect("the windows of the tests are small");
     let shared = Shared::unpack(&packed.shared).unwrap_or_else(|damaged| panic!("{name}: {damaged}"));
     assert!(
         shared
@@ -215,8 +216,9 @@ fn check(name: &str, rounds: &[(u64, Vec<Point>)]) -> Packed {
     );
     let mut samples = 0;
     for (series, column) in &packed.columns {
-        let kept = unpack_column(&shared, column).unwrap_or_else(|damaged| panic!("{name}, {series}: {damaged}"));
-        for Kept { round, time_ms, value } in &kept {
+        let samples_read =
+            unpack_column(&shared, column).unwrap_or_else(|damaged| panic!("{name}, {series}: {damaged}"));
+        for UnpackedSample { round, time_ms, value } in &samples_read {
             let same = |point: &&Point| point.series == *series && point.time_ms == *time_ms;
             let point = rounds[*round]
                 .1
@@ -229,7 +231,7 @@ fn check(name: &str, rounds: &[(u64, Vec<Point>)]) -> Packed {
                 "{name}, {series}, round {round}"
             );
         }
-        samples += kept.len();
+        samples += samples_read.len();
     }
     assert_eq!(
         samples,

@@ -1,23 +1,24 @@
-//! Series as they occur, and some that do not, from a generator that gives the same numbers each time. Not promises.
+//! Series of typical and unusual shapes, from a generator that always gives the same numbers. This file contains no
+//! tests.
 
 use super::super::Point;
 
-/// When the windows of the tests begin, in milliseconds since 1970.
+/// The start of the windows of the tests, in milliseconds since 1970.
 pub(super) const START_MS: u64 = 1_795_000_000_000;
 
-/// The rounds of a usual window: an hour, every ten seconds.
+/// The number of rounds in a typical window: an hour, every ten seconds.
 pub(super) const ROUNDS: usize = 360;
 
-/// Marsaglia's xorshift: not good, but the same everywhere.
+/// Marsaglia's xorshift: of low quality, but the same everywhere.
 pub(super) struct Random(u64);
 
 impl Random {
-    /// Begins a sequence; zero would stay zero.
+    /// Starts a sequence. The state must not be zero, because zero stays zero.
     pub(super) fn new(seed: u64) -> Self {
         Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
     }
 
-    /// Any number.
+    /// A random number.
     pub(super) fn next(&mut self) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
@@ -25,13 +26,13 @@ impl Random {
         self.0
     }
 
-    /// A number below another.
-    pub(super) fn below(&mut self, most: u64) -> u64 {
-        (self.next() >> 11) % most
+    /// A random number below `limit`.
+    pub(super) fn below(&mut self, limit: u64) -> u64 {
+        (self.next() >> 11) % limit
     }
 }
 
-/// Every shape, with its name.
+/// All shapes, by name.
 pub(super) fn all() -> Vec<(&'static str, Vec<Option<f64>>)> {
     vec![
         ("constant", every(|_| 42.5)),
@@ -94,7 +95,7 @@ pub(super) fn all() -> Vec<(&'static str, Vec<Option<f64>>)> {
     ]
 }
 
-/// A counter that rises by about a thousand each time.
+/// A counter that increases by about a thousand per round.
 pub(super) fn steady_counter() -> Vec<Option<f64>> {
     let mut random = Random::new(1);
     let mut count = 5_000_000;
@@ -104,7 +105,7 @@ pub(super) fn steady_counter() -> Vec<Option<f64>> {
     })
 }
 
-/// A counter that rarely moves.
+/// A counter that rarely increases.
 pub(super) fn idle_counter() -> Vec<Option<f64>> {
     let mut random = Random::new(2);
     let mut count = 17;
@@ -126,13 +127,13 @@ fn small_percent() -> Vec<Option<f64>> {
     every(|_| 100.0 - 100.0 * random.below(20) as f64 / (199 + random.below(3)) as f64)
 }
 
-/// Numbers between 0 and 100 with all their digits.
+/// Random floats between 0 and 100.
 pub(super) fn random_floats() -> Vec<Option<f64>> {
     let mut random = Random::new(5);
     every(|_| (random.next() >> 11) as f64 / (1_u64 << 53) as f64 * 100.0)
 }
 
-/// A load that wanders by some hundredths.
+/// A load that changes by some hundredths.
 pub(super) fn gauge() -> Vec<Option<f64>> {
     let mut random = Random::new(6);
     let mut hundredths = 500;
@@ -143,7 +144,7 @@ pub(super) fn gauge() -> Vec<Option<f64>> {
     })
 }
 
-/// Memory in whole pages.
+/// Memory in multiples of the page size.
 pub(super) fn pages() -> Vec<Option<f64>> {
     let mut random = Random::new(7);
     every(|_| ((4_000_000 + random.below(2_000)) * 4_096) as f64)
@@ -160,7 +161,7 @@ fn every(mut value: impl FnMut(usize) -> f64) -> Vec<Option<f64>> {
     (0..ROUNDS).map(|round| Some(value(round))).collect()
 }
 
-/// Rounds of some series, by two sources that each look a little before the round.
+/// Rounds of some series, from two sources that are polled a little before the round.
 pub(super) fn window(series: &[Vec<Option<f64>>]) -> Vec<(u64, Vec<Point>)> {
     let mut random = Random::new(10);
     let rounds = series.iter().map(Vec::len).max().unwrap_or_default();

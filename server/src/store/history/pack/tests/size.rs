@@ -1,4 +1,4 @@
-//! Promises of size, in bytes a sample for an hour of one sample every ten seconds.
+//! Tests of the compressed size, in bytes per sample for an hour of one sample every ten seconds.
 
 use super::super::{Round, pack};
 use super::shapes::{self, ROUNDS, window};
@@ -30,12 +30,12 @@ fn memory_in_pages_takes_a_byte_and_a_half() {
 }
 
 #[test]
-fn a_percentage_is_kept_as_the_ticks_it_was_made_of() {
+fn a_percentage_is_stored_as_a_ratio_of_ticks() {
     check(shapes::percent(), 1.75);
 }
 
 #[test]
-fn floats_of_no_pattern_take_no_more_than_they_have() {
+fn random_floats_take_no_more_than_their_entropy() {
     check(shapes::random_floats(), 7.0);
 }
 
@@ -53,8 +53,8 @@ fn the_times_of_a_round_cost_little_however_many_series_share_them() {
     assert!(packed.shared.len() < ROUNDS * 2, "{} bytes", packed.shared.len());
 }
 
-/// The column of a series takes at most this much a sample, its check and its presence included.
-fn check(values: Vec<Option<f64>>, most: f64) {
+/// The column of a series takes at most this many bytes per sample, including its checksum and presence.
+fn check(values: Vec<Option<f64>>, max: f64) {
     let samples = values.iter().flatten().count() as f64;
     let rounds = window(&[values]);
     let rounds: Vec<Round<'_>> = rounds
@@ -66,5 +66,5 @@ fn check(values: Vec<Option<f64>>, most: f64) {
         .collect();
     let packed = pack(&rounds).expect("the window is small");
     let taken = packed.columns[0].1.len() as f64 / samples;
-    assert!(taken <= most, "{taken:.3} bytes a sample");
+    assert!(taken <= max, "{taken:.3} bytes a sample");
 }

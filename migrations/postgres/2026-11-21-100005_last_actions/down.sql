@@ -1,0 +1,1 @@
+DROP INDEX ix_rule_log_action;

@@ -1,1 +1,0 @@
-DROP INDEX ix_rule_log_what;
