@@ -400,7 +400,7 @@ mod tests {
             7,
             RoundFindings {
                 findings: vec![finding("a", Severity::Ok), finding("b", Severity::Ok)],
-                placeholder: vec![placeholder("a", "memory"), placeholder("c", "disk")],
+                placeholders: vec![placeholder("a", "memory"), placeholder("c", "disk")],
                 ..RoundFindings::default()
             },
         );

@@ -78,7 +78,7 @@ pub struct RoleInShadow {
     /// Number of compared decisions since the generation was activated.
     pub decisions: u64,
     /// Number of decisions that differ from those of the active rule.
-    pub decisions_that_differ: u64,
+    pub differing_decisions: u64,
     /// Consecutive faults; after `rules.max_consecutive_faults` the rule is not evaluated any more. The log has the
     /// fault.
     pub consecutive_faults: u32,
@@ -108,7 +108,7 @@ impl ActiveRule {
             rule: role.name().to_owned(),
             digest: role.module().digest(),
             decisions: answers.load(Ordering::Relaxed),
-            decisions_that_differ: differing.load(Ordering::Relaxed),
+            differing_decisions: differing.load(Ordering::Relaxed),
             consecutive_faults: fails.length(),
         })
     }

@@ -15,7 +15,7 @@ use crate::metrics::{NotCompared, ServiceMetrics};
 use crate::store::decisions::Verdict;
 use crate::tasks;
 
-/// Maximum length of the queue. Further decisions are active_decision and not compared: a longer queue would only delay them,
+/// Maximum length of the queue. Further decisions are counted and not compared: a longer queue would only delay them,
 /// and each job holds a report.
 const CAPACITY: usize = 256;
 
@@ -126,9 +126,7 @@ impl ShadowQueue {
                 took,
             };
             let actual = job.decision;
-            decisions.differed(ShadowDifference {
-                would,
-                counted: actual });
+            decisions.differed(ShadowDifference { would, actual });
         }
     }
 

@@ -404,10 +404,7 @@ fn rules_that_cannot_form_a_set_are_reported_by_name() {
         "threshold is a threshold rule and cannot serve as a role rule"
     );
     let twice = message(RuleSet::new(1, vec![threshold(), threshold()], role()));
-    assert_eq!(
-        twice,
-        "two threshold rules are named threshold; rename one of them"
-    );
+    assert_eq!(twice, "two threshold rules are named threshold; rename one of them");
 }
 
 #[test]

@@ -85,9 +85,7 @@ async fn was_activated(registry: &Registry, entry: &Entry) -> Result<bool, Chang
         .store()
         .ask(move |store| store.last_action_by(&rule, FOLDER, &actions));
     Ok(last.await?.is_some_and(|last| {
-        last.action == AuditAction::Activated
-            && last.digest == entry.digest
-            && last.settings_id == Some(entry.settings)
+        last.action == AuditAction::Activated && last.digest == entry.digest && last.settings_id == Some(entry.settings)
     }))
 }
 

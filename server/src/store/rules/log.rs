@@ -35,7 +35,7 @@ pub enum AuditAction {
     RolledBack,
     /// The rule's settings were changed.
     Configured,
-    /// The rule failed too often and the last good version replaced by its last activated again.
+    /// The rule failed too often, and its last good version was activated again.
     Quarantined,
 }
 

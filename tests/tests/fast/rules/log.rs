@@ -82,9 +82,9 @@ fn other() -> Digest {
     Digest::of(b"other")
 }
 
-fn actor(name_of_actor: &str) -> AuditActor {
+fn actor(name: &str) -> AuditActor {
     AuditActor {
-        name_of_actor: name_of_actor.to_owned(),
+        who: name.to_owned(),
         address: String::new(),
     }
 }
