@@ -21,9 +21,9 @@ pub enum Severity {
     Ok,
     /// Could not be measured. Missing data is unknown, never ok.
     Unknown,
-    /// Someone should look at it soon.
+    /// An operator should act soon.
     Warning,
-    /// Someone should look at it now.
+    /// An operator should act now.
     Alert,
 }
 
@@ -400,7 +400,7 @@ mod tests {
             7,
             RoundFindings {
                 findings: vec![finding("a", Severity::Ok), finding("b", Severity::Ok)],
-                placeholder: vec![placeholder("a", "memory"), placeholder("c", "disk")],
+                placeholders: vec![placeholder("a", "memory"), placeholder("c", "disk")],
                 ..RoundFindings::default()
             },
         );

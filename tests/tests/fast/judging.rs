@@ -404,10 +404,7 @@ fn rules_that_do_not_make_a_set_are_named() {
         "threshold is a threshold rule and cannot serve as a role rule"
     );
     let twice = told(RuleSet::new(1, vec![threshold(), threshold()], role()));
-    assert_eq!(
-        twice,
-        "two threshold rules are named threshold; rename one of them"
-    );
+    assert_eq!(twice, "two threshold rules are named threshold; rename one of them");
 }
 
 #[test]

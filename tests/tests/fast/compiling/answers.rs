@@ -19,9 +19,9 @@ fn a_component_is_compiled_by_a_process_and_is_there_at_once_the_next_time() {
     let engine = engine();
     let first = Compiler::by_program(engine.clone(), cache, options(1), &program());
     let digest = Digest::of(THRESHOLD);
-    assert!(!first.is_kept(digest));
+    assert!(!first.is_cached(digest));
     let compiled = compile(&first, THRESHOLD).expect("it is a rule");
-    assert!(!compiled.from_cache && first.is_kept(digest));
+    assert!(!compiled.from_cache && first.is_cached(digest));
     assert_eq!(
         (compiled.module.manifest().name.as_str(), compiled.module.digest()),
         ("threshold", digest)
@@ -89,5 +89,5 @@ fn what_the_process_or_the_rule_itself_says_is_a_refusal_and_is_not_kept() {
         matches!(&refused, CompileError::Refused(Refusal::Fault { .. })),
         "{refused}"
     );
-    assert!(!compiler.is_kept(digest));
+    assert!(!compiler.is_cached(digest));
 }
