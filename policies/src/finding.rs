@@ -21,9 +21,9 @@ pub enum Severity {
     Ok,
     /// Could not be measured. Missing data is unknown, never ok.
     Unknown,
-    /// Someone should look at it soon.
+    /// An operator should act soon.
     Warning,
-    /// Someone should look at it now.
+    /// An operator should act now.
     Alert,
 }
 

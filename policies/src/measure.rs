@@ -344,12 +344,12 @@ mod tests {
         let long = "ä".repeat(1000);
         let shot = with_gaps(&long, vec![gap(&long, &[], &long)]);
         let gap = &shot.gaps()[0];
-        for (text, longest) in [
+        for (text, max) in [
             (shot.host(), HOST_BYTES),
             (&gap.source, SOURCE_BYTES),
             (&gap.reason, REASON_BYTES),
         ] {
-            assert!(text.len() <= longest && text.len() > longest - 4, "{text}");
+            assert!(text.len() <= max && text.len() > max - 4, "{text}");
             assert!(text.ends_with("ä…"), "{text}");
         }
         let short = with_gaps("edge-1", vec![self::gap("azure", &["disk"], "it is late")]);

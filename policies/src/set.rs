@@ -212,9 +212,9 @@ impl RuleSet {
     fn role_standings(&self, report: &Report) -> RoleStandings {
         let of_report = report.standings_digest();
         {
-            let kept = self.0.role_standings.read();
-            if let Some(kept) = kept.as_ref().filter(|kept| kept.of_report == of_report) {
-                return kept.clone();
+            let cached = self.0.role_standings.read();
+            if let Some(cached) = cached.as_ref().filter(|cached| cached.of_report == of_report) {
+                return cached.clone();
             }
         }
         let standings = report.standings().filter(|finding| is_in_plan(&self.0.role, finding));

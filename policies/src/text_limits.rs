@@ -23,7 +23,7 @@ pub(crate) fn cut(text: &str, max: usize) -> String {
     format!("{kept}{ELLIPSIS}")
 }
 
-/// The max prefix of at most `max` bytes.
+/// The longest prefix of at most `max` bytes.
 fn beginning(text: &str, max: usize) -> &str {
     let ends = (0..=max.min(text.len())).rev();
     let end = ends.into_iter().find(|end| text.is_char_boundary(*end));

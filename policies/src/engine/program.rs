@@ -288,7 +288,7 @@ impl Program {
         }
         let trap = match trap {
             Trap::MemoryOutOfBounds => {
-                "it reached outside its memory; in Rust and C often its own stack was full".to_owned()
+                "out-of-bounds memory access; in Rust and C often caused by a full stack".to_owned()
             }
             trap => trap.to_string(),
         };

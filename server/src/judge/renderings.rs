@@ -8,7 +8,7 @@ use super::{Evaluations, Judged};
 use crate::host_id::HostId;
 
 /// Cached renderings per host: of the latest round, and of the one about to be published.
-const KEPT: usize = 2;
+const RENDERINGS_PER_HOST: usize = 2;
 
 /// The renderings of the latest rounds. Cheap to clone.
 pub struct Renderings<T>(Arc<Inner<T>>);
@@ -16,12 +16,12 @@ pub struct Renderings<T>(Arc<Inner<T>>);
 struct Inner<T> {
     render: Box<dyn Fn(&Judged) -> T + Send + Sync>,
     /// By host, the newest first.
-    kept: Mutex<BTreeMap<HostId, Vec<Kept<T>>>>,
+    cached: Mutex<BTreeMap<HostId, Vec<CachedRendering<T>>>>,
 }
 
 type Cell<T> = Arc<OnceLock<Arc<T>>>;
 
-struct Kept<T> {
+struct CachedRendering<T> {
     of: Arc<Judged>,
     rendering: Cell<T>,
 }
@@ -37,7 +37,7 @@ impl<T: Send + Sync + 'static> Renderings<T> {
     pub fn new(evaluations: &Evaluations, render: impl Fn(&Judged) -> T + Send + Sync + 'static) -> Self {
         let renderings = Self(Arc::new(Inner {
             render: Box::new(render),
-            kept: Mutex::default(),
+            cached: Mutex::default(),
         }));
         let prepared = renderings.clone();
         evaluations.before_publication(move |judged| drop(prepared.rendered(judged, &prepared.add(judged))));
@@ -56,18 +56,18 @@ impl<T: Send + Sync + 'static> Renderings<T> {
     }
 
     fn find(&self, judged: &Arc<Judged>) -> Option<Cell<T>> {
-        let kept = self.0.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        let of_host = kept.get(&judged.host)?;
-        let same = of_host.iter().find(|kept| Arc::ptr_eq(&kept.of, judged));
-        same.map(|kept| kept.rendering.clone())
+        let cached = self.0.cached.lock().unwrap_or_else(PoisonError::into_inner);
+        let of_host = cached.get(&judged.host)?;
+        let same = of_host.iter().find(|cached| Arc::ptr_eq(&cached.of, judged));
+        same.map(|cached| cached.rendering.clone())
     }
 
     fn add(&self, judged: &Arc<Judged>) -> Cell<T> {
         let rendering = Cell::default();
-        let mut kept = self.0.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        let of_host = kept.entry(judged.host.clone()).or_default();
-        of_host.truncate(KEPT - 1);
-        let newest = Kept {
+        let mut cached = self.0.cached.lock().unwrap_or_else(PoisonError::into_inner);
+        let of_host = cached.entry(judged.host.clone()).or_default();
+        of_host.truncate(RENDERINGS_PER_HOST - 1);
+        let newest = CachedRendering {
             of: judged.clone(),
             rendering: rendering.clone(),
         };

@@ -64,8 +64,8 @@ impl Cache {
 
     /// Stores the compiled code of a rule.
     pub(super) fn put(&self, module: &RuleModule) {
-        let kept = module.artefact(&self.0.key).map_err(io::Error::other);
-        if let Err(error) = kept.and_then(|artefact| replace(&self.path_of(module.digest()), &artefact)) {
+        let artefact = module.artefact(&self.0.key).map_err(io::Error::other);
+        if let Err(error) = artefact.and_then(|artefact| replace(&self.path_of(module.digest()), &artefact)) {
             log::warn!(error:%; "could not store the compiled code of a rule");
         }
     }

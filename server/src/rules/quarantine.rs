@@ -352,7 +352,7 @@ mod tests {
     }
 
     fn fails(rule: &str) -> Option<String> {
-        (rule == "rejected").then(|| "it traps".to_owned())
+        (rule == "bad").then(|| "it traps".to_owned())
     }
 
     fn no_fault(_: &str) -> Option<String> {
@@ -370,7 +370,7 @@ mod tests {
 
     #[test]
     fn only_consecutive_faults_count_towards_the_limit() {
-        let active = [entry("rejected", 1), entry("good", 1)];
+        let active = [entry("bad", 1), entry("good", 1)];
         let mut streaks = Streaks::default();
         assert!(
             streaks.count(fails, &active, 2).is_empty(),
@@ -381,8 +381,8 @@ mod tests {
             streaks.count(fails, &active, 2).is_empty(),
             "a success resets the count"
         );
-        let enough = [(entry("bad", 1), "it traps".to_owned())];
-        assert_eq!(streaks.count(fails, &active, 2), enough);
+        let over_limit = [(entry("bad", 1), "it traps".to_owned())];
+        assert_eq!(streaks.count(fails, &active, 2), over_limit);
         assert!(
             streaks.count(fails, &active, 2).is_empty(),
             "the count restarts at zero"
@@ -392,20 +392,20 @@ mod tests {
     #[test]
     fn other_settings_reset_the_count() {
         let mut streaks = Streaks::default();
-        assert!(streaks.count(fails, &[entry("rejected", 1)], 2).is_empty());
-        assert!(streaks.count(fails, &[entry("rejected", 2)], 2).is_empty());
-        assert_eq!(streaks.count(fails, &[entry("rejected", 2)], 2).len(), 1);
+        assert!(streaks.count(fails, &[entry("bad", 1)], 2).is_empty());
+        assert!(streaks.count(fails, &[entry("bad", 2)], 2).is_empty());
+        assert_eq!(streaks.count(fails, &[entry("bad", 2)], 2).len(), 1);
     }
 
     #[test]
     fn role_rules_and_shadows_are_not_counted_by_rounds() {
         let role = Entry {
             kind: Kind::Role,
-            ..entry("rejected", 1)
+            ..entry("bad", 1)
         };
         let shadow = Entry {
             mode: Mode::Shadow,
-            ..entry("rejected", 1)
+            ..entry("bad", 1)
         };
         let mut streaks = Streaks::default();
         assert!(streaks.count(fails, &[role, shadow], 1).is_empty());

@@ -86,7 +86,7 @@ fn deep_recursion_ends_at_the_limit() {
 fn an_overflow_of_the_guests_own_stack_is_reported_as_a_likely_cause() {
     let engine = engine();
     let fault = fault(&engine, "recurse-with-baggage", 0);
-    assert!(fault.to_string().contains("often its own stack was full"), "{fault}");
+    assert!(fault.to_string().contains("often caused by a full stack"), "{fault}");
 }
 
 #[test]

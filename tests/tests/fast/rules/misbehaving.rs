@@ -15,7 +15,7 @@ fn every_misbehaviour_is_detected_before_activation() {
         ("loop", 0, "in judge: it took longer than"),
         ("grow", 0, "in judge: it exceeded the memory limit"),
         ("recurse", 0, "stack overflow"),
-        ("recurse-with-baggage", 0, "it reached outside its memory"),
+        ("recurse-with-baggage", 0, "out-of-bounds memory access"),
         ("trap", 0, "it trapped"),
         ("panic", 0, "it panicked: the disk of edge-1 is on fire"),
         ("panic-at-length", 100_000, "it panicked: long long"),
