@@ -153,7 +153,7 @@ fn record(
 ) -> Option<impl Future<Output = ()> + use<>> {
     let decisions = request.app_data::<Data<Decisions>>()?;
     let verdict = verdict(decided.as_ref().map(|made| &made.decision.verdict), allowed)?;
-    if !decisions.wants(verdict) {
+    if !decisions.records(verdict) {
         return None;
     }
     let (decision, took) = decided.map(|made| (made.decision, made.took)).unzip();

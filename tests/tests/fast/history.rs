@@ -112,7 +112,11 @@ fn past(store: &Store, wanted: &Selection) -> Vec<(Snapshot, Value)> {
 }
 
 fn condense(store: &Store, now: u64) -> usize {
-    let once = || store.compact("edge-1", HOUR, BEGIN + now * 10_000).expect("condensed");
+    let once = || {
+        store
+            .compact_history("edge-1", HOUR, BEGIN + now * 10_000)
+            .expect("condensed")
+    };
     std::iter::repeat_with(once).take_while(|did| *did).count()
 }
 
@@ -246,7 +250,7 @@ fn the_oldest_goes_by_age_and_by_size() {
         let windows = || store.history_usage().expect("counted").windows;
         assert_eq!(windows(), 3);
         let sweep = |bounds| {
-            let once = || store.prune(bounds).expect("swept");
+            let once = || store.prune_history(bounds).expect("swept");
             std::iter::repeat_with(once).take_while(|did| *did).count()
         };
         let by_age = |rounds: u64| Bounds {
@@ -278,7 +282,7 @@ fn a_series_of_which_nothing_is_left_is_forgotten_and_may_come_again() {
             "all of them are in use"
         );
         while store
-            .prune(Bounds {
+            .prune_history(Bounds {
                 oldest_ms: u64::MAX,
                 max_bytes: 0,
             })
@@ -292,7 +296,7 @@ fn a_series_of_which_nothing_is_left_is_forgotten_and_may_come_again() {
         );
         condense(&store, 1000);
         while store
-            .prune(Bounds {
+            .prune_history(Bounds {
                 oldest_ms: u64::MAX,
                 max_bytes: 0,
             })
@@ -319,7 +323,7 @@ fn rounds_of_a_machine_that_is_gone_are_found_packed_and_let_go() {
             oldest_ms: BEGIN + 50_000,
             max_bytes: u64::MAX,
         };
-        assert!(!store.prune(bounds).expect("swept"), "there is no window yet");
+        assert!(!store.prune_history(bounds).expect("swept"), "there is no window yet");
         assert_eq!(store.history_usage().expect("counted").rounds, 5);
     });
 }
