@@ -100,7 +100,7 @@ impl Decisions {
 
     /// Whether a decision with this verdict is recorded. Callers check it to avoid building a record that is not
     /// needed.
-    pub fn wants(&self, verdict: Verdict) -> bool {
+    pub fn records(&self, verdict: Verdict) -> bool {
         self.0.options.enabled && (self.0.options.record_allowed || verdict != Verdict::Allow)
     }
 
@@ -126,7 +126,7 @@ impl Decisions {
     }
 
     /// Records the decision of a role rule in shadow mode that differs from the actual one.
-    pub fn differed(&self, differed: ShadowDifference) {
+    pub fn record_difference(&self, difference: ShadowDifference) {
         if !self.0.options.enabled {
             return;
         }
@@ -135,11 +135,11 @@ impl Decisions {
             return self.count_dropped(1);
         }
         // Differences never wait for room.
-        let _ = self.enqueue(Record::Difference(differed));
+        let _ = self.enqueue(Record::Difference(difference));
     }
 
     /// Records the rules whose findings differ from the last round.
-    pub fn judged(&self, set: &RuleSet, last: Option<&Report>, report: &Report) {
+    pub fn record_judgements(&self, set: &RuleSet, last: Option<&Report>, report: &Report) {
         if self.0.options.enabled && self.0.options.record_judgements {
             for judgement in changes(set, last, report) {
                 // Judgements never wait for room.

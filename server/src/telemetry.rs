@@ -63,9 +63,7 @@ pub enum LogError {
     /// The log file cannot be opened.
     #[error("cannot open the log file {}; create its folder and give Watchpost permission to write there", .path.display())]
     File {
-        /// The file.
         path: PathBuf,
-        /// The I/O error.
         #[source]
         source: io::Error,
     },

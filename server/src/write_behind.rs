@@ -57,7 +57,6 @@ pub(crate) enum Event<'e, T, E> {
     },
     /// Items are lost.
     Dropped {
-        /// Why.
         reason: DropReason,
         /// The number of lost items.
         count: usize,
@@ -151,7 +150,6 @@ impl<S: Sink> WriteBuffer<S> {
         }
     }
 
-    /// The sink.
     pub(crate) fn sink(&self) -> &S {
         &self.sink
     }

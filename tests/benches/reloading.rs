@@ -123,7 +123,7 @@ fn trial() {
     for some in rounds.chunks(600) {
         writer.write(some).expect("kept");
         while store
-            .compact("edge-1", 3_600_000, begin + count * step * 2)
+            .compact_history("edge-1", 3_600_000, begin + count * step * 2)
             .expect("packed")
         {}
     }

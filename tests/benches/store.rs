@@ -133,7 +133,7 @@ fn filling(name: &str, store: &Store, rounds: u64) {
         let some: Vec<_> = some.iter().map(|number| round(*number, &report)).collect();
         writer.write(&some).expect("written");
         while store
-            .compact("edge-1", HOUR_MS, BEGIN + rounds * STEP_MS * 2)
+            .compact_history("edge-1", HOUR_MS, BEGIN + rounds * STEP_MS * 2)
             .expect("packed")
         {}
     }

@@ -28,7 +28,7 @@ use super::request_id::{REQUEST_ID, RequestId};
 use super::table::{BodyClass, BodyClasses};
 use crate::clock;
 use crate::metrics::ServiceMetrics;
-use crate::metrics::service_metrics::Held;
+use crate::metrics::service_metrics::GaugeGuard;
 
 /// The response header with the rules generation that authorized the request.
 const GENERATION: HeaderName = HeaderName::from_static("x-watchpost-generation");
@@ -180,7 +180,7 @@ pub async fn pass<B: MessageBody + 'static>(
 /// A response body that counts its request as in flight until its last byte is written.
 pub struct Outgoing {
     body: Encoder<BoxBody>,
-    _held: Held,
+    _held: GaugeGuard,
     _incoming: Option<LimitedBody>,
 }
 

@@ -154,7 +154,7 @@ fn record(
 ) -> Option<impl Future<Output = ()> + use<>> {
     let decisions = request.app_data::<Data<Decisions>>()?;
     let verdict = verdict(decided.as_ref().map(|timed| &timed.decision.verdict), allowed)?;
-    if !decisions.wants(verdict) {
+    if !decisions.records(verdict) {
         return None;
     }
     let (decision, took) = decided.map(|timed| (timed.decision, timed.took)).unzip();

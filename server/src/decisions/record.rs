@@ -10,7 +10,6 @@ use watchpost_policies::{Action, Decision, Digest, Identity};
 
 use crate::store::decisions::{Kind, Verdict};
 
-/// A record.
 #[derive(Clone, Debug)]
 pub enum Record {
     /// An authorization of a request.
@@ -52,9 +51,7 @@ pub struct RequestRecord {
 /// A request and its authorization.
 #[derive(Clone, Debug)]
 pub struct DecisionRecordParts {
-    /// The request.
     pub request: RequestRecord,
-    /// The outcome.
     pub verdict: Verdict,
     /// The decision of the role rule; `None` if all its instances were busy.
     pub decision: Option<Arc<Decision>>,

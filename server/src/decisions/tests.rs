@@ -182,7 +182,7 @@ fn differences_leave_room_for_decisions() {
         let Record::Difference(difference) = difference("a") else {
             unreachable!("it is a difference");
         };
-        decisions.differed(difference);
+        decisions.record_difference(difference);
     }
     assert_eq!(dropped(&decisions), 1);
     assert!(decisions.enqueue(refusal("a")).is_none(), "the request does not wait");

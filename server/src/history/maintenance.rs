@@ -74,7 +74,7 @@ impl History {
         let compacted = self.compact(milliseconds(self.options.window), now_ms).await;
         let bounds = self.bounds(now_ms, by_age);
         // Pruning must not depend on whether compacting succeeds.
-        while self.step(move |store| store.prune(bounds)).await? {}
+        while self.step(move |store| store.prune_history(bounds)).await? {}
         compacted?;
         if clean_series {
             let (writer, host) = (self.buffer.sink().writer(), self.host.clone());
@@ -108,7 +108,7 @@ impl History {
     async fn compact_host(&self, host: Arc<str>, window_ms: u64, now_ms: u64) -> Result<(), StoreError> {
         let compact = || {
             let host = host.clone();
-            self.step(move |store| store.compact(&host, window_ms, now_ms))
+            self.step(move |store| store.compact_history(&host, window_ms, now_ms))
         };
         while compact().await? {}
         Ok(())

@@ -6,6 +6,6 @@ use crate::decisions::Decisions;
 /// Records before publication, so a report that a client has read is recorded even if the process ends.
 pub(super) fn observe(evaluations: &Evaluations, decisions: Decisions) {
     evaluations.before_publication(move |judged| {
-        decisions.judged(&judged.rules.set, judged.previous.as_deref(), &judged.report);
+        decisions.record_judgements(&judged.rules.set, judged.previous.as_deref(), &judged.report);
     });
 }

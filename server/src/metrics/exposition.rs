@@ -175,7 +175,7 @@ mod tests {
                 assert!(seen.insert((what, name)), "{line} comes twice");
                 families += usize::from(what == Some("TYPE"));
                 assert!(what != Some("TYPE") || seen.contains(&(Some("HELP"), name)), "{line}");
-                assert!(what != Some("HELP") || parts.next().is_some(), "{line} says nothing");
+                assert!(what != Some("HELP") || parts.next().is_some(), "{line} has no text");
             }
             assert!(families > 20, "{families}");
         }

@@ -1,5 +1,5 @@
-//! Declares the service metrics: the field's name is the metric's name, its doc comment is the HELP text, its type is the
-//! kind, and its labels follow the type. Nothing is written twice.
+//! Declares the service metrics: the field's name is the metric's name, its doc comment is the HELP text, its type is
+//! the kind, and its labels follow the type. Nothing is written twice.
 
 use prometheus::core::Collector;
 use prometheus::{

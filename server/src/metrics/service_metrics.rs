@@ -166,7 +166,7 @@ const RECORD_KINDS_FROM_START: [&str; 2] = ["decision", "judgement"];
 
 /// Counts one request in flight or one open connection for as long as it lives.
 #[derive(Debug)]
-pub struct Held(IntGauge);
+pub struct GaugeGuard(IntGauge);
 
 impl ServiceMetrics {
     /// Creates and registers all metrics. Series whose labels are known start at zero, so that their first increase is
@@ -199,8 +199,8 @@ impl ServiceMetrics {
     }
 
     /// Counts a request as in flight until the returned value is dropped.
-    pub fn request_started(&self) -> Held {
-        Held::new(&self.families.watchpost_http_requests_in_flight)
+    pub fn request_started(&self) -> GaugeGuard {
+        GaugeGuard::new(&self.families.watchpost_http_requests_in_flight)
     }
 
     /// The number of requests in flight.
@@ -235,10 +235,10 @@ impl ServiceMetrics {
     }
 
     /// Counts an accepted connection, which is open until the returned value is dropped.
-    pub fn connection_accepted(&self, listener: &str) -> Held {
+    pub fn connection_accepted(&self, listener: &str) -> GaugeGuard {
         let accepted = &self.families.watchpost_http_connections_accepted_total;
         accepted.with_label_values(&[listener]).inc();
-        Held::new(&self.families.watchpost_http_connections)
+        GaugeGuard::new(&self.families.watchpost_http_connections)
     }
 
     /// Counts a decision of the role rule.
@@ -456,14 +456,14 @@ impl Outcome {
     }
 }
 
-impl Held {
+impl GaugeGuard {
     fn new(gauge: &IntGauge) -> Self {
         gauge.inc();
         Self(gauge.clone())
     }
 }
 
-impl Drop for Held {
+impl Drop for GaugeGuard {
     fn drop(&mut self) {
         self.0.dec();
     }

@@ -13,7 +13,6 @@ pub enum PkiError {
     Read {
         /// The file or folder.
         path: PathBuf,
-        /// The I/O error.
         #[source]
         source: io::Error,
     },
@@ -22,23 +21,19 @@ pub enum PkiError {
     Write {
         /// The file or folder.
         path: PathBuf,
-        /// The I/O error.
         #[source]
         source: io::Error,
     },
     /// The folder cannot be locked.
     #[error("cannot lock {path}; use a folder on a local disk, where locking works")]
     Lock {
-        /// The folder.
         path: PathBuf,
-        /// The I/O error.
         #[source]
         source: io::Error,
     },
     /// A file has other content than expected.
     #[error("{path} does not contain a {what}; restore it from a backup, or move it to another folder")]
     Malformed {
-        /// The file.
         path: PathBuf,
         /// The expected content.
         what: &'static str,
@@ -60,20 +55,10 @@ pub enum PkiError {
     },
     /// The key does not match the certificate.
     #[error("{certificate} and {key} do not match; restore the one that was changed, or move both")]
-    KeyMismatch {
-        /// The certificate.
-        certificate: PathBuf,
-        /// The key.
-        key: PathBuf,
-    },
+    KeyMismatch { certificate: PathBuf, key: PathBuf },
     /// The certificate cannot sign others.
     #[error("{path} cannot be used as an authority: {reason}")]
-    NotAnAuthority {
-        /// The certificate.
-        path: PathBuf,
-        /// The reason.
-        reason: &'static str,
-    },
+    NotAnAuthority { path: PathBuf, reason: &'static str },
     /// There is no authority in the folder.
     #[error("there is no authority in {folder}; create one with `watchpost certs init`")]
     NotMade {
@@ -82,32 +67,19 @@ pub enum PkiError {
     },
     /// The folder contains other files.
     #[error("{folder} contains files but neither ca.crt nor ca.key; use a folder that is empty or does not exist")]
-    Occupied {
-        /// The folder.
-        folder: PathBuf,
-    },
+    Occupied { folder: PathBuf },
     /// The path of the folder does not end in a name.
     #[error("{folder} cannot be the folder of an authority; use a path that ends in a name, such as data/pki")]
-    Unnamed {
-        /// The given path.
-        folder: PathBuf,
-    },
+    Unnamed { folder: PathBuf },
     /// The authority was replaced on disk while the process runs.
     #[error("the authority in {folder} was replaced; restart Watchpost to use the new one")]
-    Replaced {
-        /// The folder.
-        folder: PathBuf,
-    },
+    Replaced { folder: PathBuf },
     /// Other users can read the key.
     #[error("other users can read {path}; `chmod 600` it, and create a new authority if the key may have been copied")]
-    Exposed {
-        /// The key.
-        path: PathBuf,
-    },
+    Exposed { path: PathBuf },
     /// The authority has expired.
     #[error("the authority in {folder} expired on {not_after}; move the folder and Watchpost creates a new one")]
     Expired {
-        /// The folder.
         folder: PathBuf,
         /// The date of expiry.
         not_after: String,
@@ -133,7 +105,6 @@ pub enum PkiError {
     Days {
         /// The given number of days.
         days: u32,
-        /// The maximum.
         max: u32,
     },
     /// The name has a valid certificate.
@@ -141,7 +112,6 @@ pub enum PkiError {
         "{name} has a certificate that is valid until {not_after}, {path}; use it, or run `watchpost certs revoke {name}` first"
     )]
     InUse {
-        /// The name.
         name: String,
         /// The date of expiry.
         not_after: String,
@@ -150,14 +120,10 @@ pub enum PkiError {
     },
     /// Another authority issued the certificate with this file name.
     #[error("{path} was not issued by this authority; move it and its key, or choose another name")]
-    Foreign {
-        /// The certificate.
-        path: PathBuf,
-    },
+    Foreign { path: PathBuf },
     /// The key of the server's certificate is missing.
     #[error("the key of {certificate} is missing; restore {key}, or move the certificate and Watchpost creates both")]
     KeyMissing {
-        /// The certificate.
         certificate: PathBuf,
         /// The expected file of the key.
         key: PathBuf,
@@ -206,7 +172,6 @@ pub enum PkiError {
     /// An OpenSSL operation failed.
     #[error("OpenSSL failed to {operation}; the machine may be out of memory or its OpenSSL restricted")]
     OpenSsl {
-        /// The operation.
         operation: &'static str,
         /// OpenSSL's error.
         #[source]

@@ -111,12 +111,12 @@ mod tests {
 
     #[test]
     fn a_dns_name_is_valid_for_a_resolver() {
-        for (good, kept) in [
+        for (good, expected) in [
             ("localhost", "localhost"),
             ("Edge-1.Example.ORG", "edge-1.example.org"),
             ("my_container", "my_container"),
         ] {
-            assert_eq!(DnsName::parse(good).expect("a legal name").as_str(), kept);
+            assert_eq!(DnsName::parse(good).expect("a legal name").as_str(), expected);
         }
         let too_long = "a.".repeat(127) + "a";
         let long_label = "a".repeat(64);

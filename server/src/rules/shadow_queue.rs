@@ -126,7 +126,7 @@ impl ShadowQueue {
                 took,
             };
             let actual = job.decision;
-            decisions.differed(ShadowDifference { would, actual });
+            decisions.record_difference(ShadowDifference { would, actual });
         }
     }
 

@@ -215,11 +215,11 @@ impl Store {
             // One order for all writers, or two that report the same chunks would deadlock.
             let mut order: Vec<usize> = (0..reports.len()).collect();
             order.sort_by_key(|at| (reports[*at].job_id, reports[*at].chunk_index));
-            let mut kept = vec![None; reports.len()];
+            let mut stored = vec![None; reports.len()];
             for at in order {
-                kept[at] = Some(keep(connection, &reports[at])?);
+                stored[at] = Some(insert(connection, &reports[at])?);
             }
-            Ok(kept.into_iter().flatten().collect())
+            Ok(stored.into_iter().flatten().collect())
         })
     }
 
@@ -312,7 +312,7 @@ impl Store {
     }
 }
 
-fn keep(connection: &mut Connection, report: &Report) -> QueryResult<(Chunk, bool)> {
+fn insert(connection: &mut Connection, report: &Report) -> QueryResult<(Chunk, bool)> {
     let range = serde_json::to_string(&report.image_range)
         .map_err(|error| diesel::result::Error::SerializationError(Box::new(error)))?;
     let sql = format!(
@@ -330,8 +330,9 @@ fn keep(connection: &mut Connection, report: &Report) -> QueryResult<(Chunk, boo
         .bind::<Nullable<Text>, _>(report.error_message.as_deref())
         .execute(connection))?;
     let key = [i64::from(report.job_id), i64::from(report.chunk_index)];
-    let kept = one(connection, "job_id = $1 AND chunk_index = $2", &key, Lock::None)?;
-    kept.map(|chunk| (chunk, inserted > 0))
+    let stored = one(connection, "job_id = $1 AND chunk_index = $2", &key, Lock::None)?;
+    stored
+        .map(|chunk| (chunk, inserted > 0))
         .ok_or(diesel::result::Error::NotFound)
 }
 
@@ -365,8 +366,8 @@ fn write_change(
     let priority = change.priority.map_or(chunk.priority, i64::from);
     let task = change.task_id.as_deref().or(chunk.task_id.as_deref());
     // The reason of the previous failure does not apply to the retry.
-    let kept = chunk.error_message.as_deref().filter(|_| !is_retry);
-    let error = change.error_message.as_deref().or(kept);
+    let stored = chunk.error_message.as_deref().filter(|_| !is_retry);
+    let error = change.error_message.as_deref().or(stored);
     on!(connection, connection => sql_query(&sql)
         .bind::<Text, _>(status)
         .bind::<BigInt, _>(priority)

@@ -36,8 +36,8 @@ pub(super) use on;
 
 impl Connection {
     /// Connects. A missing file is created, unless it is opened read-only.
-    pub(super) fn establish(place: &DatabaseAddress) -> ConnectionResult<Self> {
-        match place {
+    pub(super) fn establish(address: &DatabaseAddress) -> ConnectionResult<Self> {
+        match address {
             DatabaseAddress::File { path, read_only } => sqlite(path, *read_only).map(Self::Sqlite),
             DatabaseAddress::Server { url, read_only } => postgres(url.expose(), *read_only).map(Self::Postgres),
         }

@@ -117,9 +117,9 @@ mod tests {
 
     #[test]
     fn addresses_of_sqlalchemy_are_accepted() {
-        let place =
+        let address =
             read("postgresql+asyncpg://pix:secret@db:5432/pixcrawler?ssl=require&prepared_statement_cache_size=0");
-        let Ok(DatabaseAddress::Server { url, .. }) = place else {
+        let Ok(DatabaseAddress::Server { url, .. }) = address else {
             panic!("it is a server");
         };
         assert!(
@@ -153,10 +153,10 @@ mod tests {
 
     #[test]
     fn a_password_is_never_printed() {
-        let place = read("postgres://pix:se%40cret@db/pixcrawler").expect("a server");
-        assert_eq!(place.to_string(), "postgresql://pix@db/pixcrawler");
-        assert!(!format!("{place:?}").contains("cret"));
-        let place = read("postgres://pix:se?cret@db/pixcrawler").expect("a server, perhaps");
-        assert!(!place.to_string().contains("cret"), "{place}");
+        let address = read("postgres://pix:se%40cret@db/pixcrawler").expect("a server");
+        assert_eq!(address.to_string(), "postgresql://pix@db/pixcrawler");
+        assert!(!format!("{address:?}").contains("cret"));
+        let address = read("postgres://pix:se?cret@db/pixcrawler").expect("a server, perhaps");
+        assert!(!address.to_string().contains("cret"), "{address}");
     }
 }

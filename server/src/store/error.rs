@@ -12,7 +12,7 @@ pub enum StoreError {
     #[error("the database is busy; another process may have locked it")]
     Busy,
     /// There is no disk space left, so nothing can be written.
-    #[error("the database has no room left; make some on its disk")]
+    #[error("the disk of the database is full; free some space")]
     Full,
     /// The file is damaged.
     #[error("the database is damaged: {0}; the next start renames it and creates a new one")]

@@ -32,7 +32,7 @@ use crate::tasks;
 /// How long a caller waits for a result. A network that accepts bytes but delivers nothing is detected by this timeout
 /// only; the blocked thread keeps waiting, and the pool limits the number of such threads and the duration of their
 /// leases.
-const STARTUP_TIMEOUT: Duration = Duration::from_secs(15);
+const QUERY_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// A database. Cheap to clone.
 #[derive(Clone)]
@@ -70,7 +70,7 @@ impl Store {
         &self,
         query: impl FnOnce(&Self) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
-        self.ask_within(STARTUP_TIMEOUT, query).await
+        self.ask_within(QUERY_TIMEOUT, query).await
     }
 
     /// Like [`ask`](Self::ask), with another timeout. After a timeout, the next query gets a new connection.

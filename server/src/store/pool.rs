@@ -190,9 +190,9 @@ mod tests {
     fn connections_that_hang_for_too_long_are_replaced_and_not_reused() {
         let folder = tempfile::tempdir().expect("a folder");
         let pool = Pool::with_timeouts(file(&folder), SOON, Duration::ZERO);
-        let silent = lend_all(&pool, MAX_CONNECTIONS);
+        let hanging = lend_all(&pool, MAX_CONNECTIONS);
         let others = lend_all(&pool, MAX_CONNECTIONS);
-        drop(silent);
+        drop(hanging);
         assert_eq!(
             pool.state.lock().idle.len(),
             0,
@@ -230,9 +230,9 @@ mod tests {
     fn if_too_many_connections_hang_no_more_are_opened() {
         let folder = tempfile::tempdir().expect("a folder");
         let pool = Pool::with_timeouts(file(&folder), SOON, Duration::ZERO);
-        let silent = lend_all(&pool, MAX_CONNECTIONS + MAX_ABANDONED);
+        let hanging = lend_all(&pool, MAX_CONNECTIONS + MAX_ABANDONED);
         assert!(matches!(pool.lend(), Err(StoreError::Busy)));
-        drop(silent);
+        drop(hanging);
         drop(pool.lend().expect("they came back"));
     }
 }

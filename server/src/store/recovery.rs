@@ -1,5 +1,5 @@
 //! Prepares an SQLite file before it is opened: a lock file serializes programs that start at once, and a damaged file
-//! is renamed and kept, so that an operator can recover data from it.
+//! is renamed and renamed, so that an operator can recover data from it.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -36,17 +36,17 @@ pub(super) fn replace_damaged(path: &Path, now_ms: u64) -> Result<(), StoreError
         let _ = fs::remove_file(marker_of(path));
         return Ok(());
     };
-    let kept = with_suffix(path, &format!(".damaged-{now_ms}"));
-    let moved = SIDE_FILES.iter().fold(fs::rename(path, &kept), |moved, suffix| {
+    let renamed = with_suffix(path, &format!(".damaged-{now_ms}"));
+    let moved = SIDE_FILES.iter().fold(fs::rename(path, &renamed), |moved, suffix| {
         let from = with_suffix(path, suffix);
         if from.exists() {
-            return moved.and(fs::rename(from, with_suffix(&kept, suffix)));
+            return moved.and(fs::rename(from, with_suffix(&renamed, suffix)));
         }
         moved
     });
     moved.map_err(|error| StoreError::Damaged(format!("{why}, and {} cannot be renamed ({error})", path.display())))?;
     let _ = fs::remove_file(marker_of(path));
-    log::error!(kept:% = kept.display(), reason = why.as_str(); "the database was damaged; it was renamed and a new one is created");
+    log::error!(renamed_to:% = renamed.display(), reason = why.as_str(); "the database was damaged; it was renamed and a new one is created");
     Ok(())
 }
 

@@ -1,5 +1,5 @@
-//! The tables as Diesel knows them: what the migrations make, for both databases. A test compares them. Times and
-//! JSON of `job_chunks` are not here, for the two databases have no type for them in common; `chunks` reads them.
+//! The tables in Diesel's form, as the migrations create them in both databases. A test compares them. The times and
+//! the JSON of `job_chunks` are missing, because the two databases have no common type for them; `chunks` reads them.
 
 diesel::table! {
     job_chunks (id) {

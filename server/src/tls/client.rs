@@ -24,7 +24,6 @@ pub enum ConnectorError {
     /// A file cannot be read, or has other content.
     #[error("cannot use {}: {source}", file.display())]
     File {
-        /// The file.
         file: PathBuf,
         /// OpenSSL's error.
         source: ErrorStack,

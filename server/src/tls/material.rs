@@ -25,16 +25,10 @@ const DAY_SECONDS: i64 = 24 * 60 * 60;
 pub enum TlsError {
     /// A file cannot be read.
     #[error("cannot read {}: {source}; check the path, and that Watchpost's user may read it", path.display())]
-    Unreadable {
-        /// The file.
-        path: PathBuf,
-        /// The I/O error.
-        source: io::Error,
-    },
+    Unreadable { path: PathBuf, source: io::Error },
     /// A file has other content than expected.
     #[error("{} does not contain a {expected} in PEM format{}", path.display(), parenthesized_reason(source))]
     NotPem {
-        /// The file.
         path: PathBuf,
         /// The expected content.
         expected: &'static str,
@@ -43,20 +37,10 @@ pub enum TlsError {
     },
     /// The key does not match the certificate.
     #[error("the key {} does not belong to the certificate {}; replace both together", key.display(), certificate.display())]
-    NotAPair {
-        /// The certificate.
-        certificate: PathBuf,
-        /// The key.
-        key: PathBuf,
-    },
+    NotAPair { certificate: PathBuf, key: PathBuf },
     /// A revocation list was issued by another authority.
     #[error("{} was not issued by any authority in {}", crl.display(), client_ca.display())]
-    ForeignCrl {
-        /// The list.
-        crl: PathBuf,
-        /// The authorities.
-        client_ca: PathBuf,
-    },
+    ForeignCrl { crl: PathBuf, client_ca: PathBuf },
     /// The file changed while it was read.
     #[error("{} changed while it was read; Watchpost reads it again", .0.display())]
     Changing(PathBuf),

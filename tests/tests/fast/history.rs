@@ -112,7 +112,11 @@ fn past(store: &Store, wanted: &Selection) -> Vec<(Snapshot, Value)> {
 }
 
 fn condense(store: &Store, now: u64) -> usize {
-    let once = || store.compact("edge-1", HOUR, BEGIN + now * 10_000).expect("condensed");
+    let once = || {
+        store
+            .compact_history("edge-1", HOUR, BEGIN + now * 10_000)
+            .expect("condensed")
+    };
     std::iter::repeat_with(once).take_while(|did| *did).count()
 }
 
@@ -242,7 +246,7 @@ fn the_oldest_rounds_are_pruned_by_age_and_by_size() {
         let windows = || store.history_usage().expect("counted").windows;
         assert_eq!(windows(), 3);
         let sweep = |bounds| {
-            let once = || store.prune(bounds).expect("swept");
+            let once = || store.prune_history(bounds).expect("swept");
             std::iter::repeat_with(once).take_while(|did| *did).count()
         };
         let by_age = |rounds: u64| Bounds {
@@ -274,7 +278,7 @@ fn a_series_without_samples_is_deleted_and_may_return() {
             "all of them are in use"
         );
         while store
-            .prune(Bounds {
+            .prune_history(Bounds {
                 oldest_ms: u64::MAX,
                 max_bytes: 0,
             })
@@ -288,7 +292,7 @@ fn a_series_without_samples_is_deleted_and_may_return() {
         );
         condense(&store, 1000);
         while store
-            .prune(Bounds {
+            .prune_history(Bounds {
                 oldest_ms: u64::MAX,
                 max_bytes: 0,
             })
@@ -315,7 +319,7 @@ fn rounds_of_a_removed_host_are_readable_compacted_and_pruned() {
             oldest_ms: BEGIN + 50_000,
             max_bytes: u64::MAX,
         };
-        assert!(!store.prune(bounds).expect("swept"), "there is no window yet");
+        assert!(!store.prune_history(bounds).expect("swept"), "there is no window yet");
         assert_eq!(store.history_usage().expect("counted").rounds, 5);
     });
 }

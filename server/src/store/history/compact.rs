@@ -25,7 +25,7 @@ struct Window {
 
 impl Store {
     /// Compacts the oldest rounds of a machine, if they are old or numerous enough. Returns whether it did.
-    pub fn compact(&self, host: &str, window_ms: u64, now_ms: u64) -> Result<bool, StoreError> {
+    pub fn compact_history(&self, host: &str, window_ms: u64, now_ms: u64) -> Result<bool, StoreError> {
         let window_ms = i64::try_from(window_ms).unwrap_or(i64::MAX);
         let now_ms = i64::try_from(now_ms).unwrap_or(i64::MAX);
         let (oldest, count) = self.read(|connection| pending(connection, host))?;

@@ -54,7 +54,6 @@ struct Window {
 /// A whole round of the history.
 #[derive(Debug)]
 pub struct Past {
-    /// The snapshot.
     pub snapshot: Snapshot,
     /// The rules' report about it.
     pub report: serde_json::Value,

@@ -40,7 +40,7 @@ pub struct Usage {
 
 impl Store {
     /// Deletes one window that exceeds the bounds. Returns whether any was deleted; call it until none was.
-    pub fn prune(&self, bounds: Bounds) -> Result<bool, StoreError> {
+    pub fn prune_history(&self, bounds: Bounds) -> Result<bool, StoreError> {
         let oldest_ms = i64::try_from(bounds.oldest_ms).unwrap_or(i64::MAX);
         self.write(|connection| drop_rounds(connection, oldest_ms))?;
         let Some((id, host, end_ms)) = self.read(oldest)? else {

@@ -116,10 +116,10 @@ mod tests {
             time_ms: 1_700_000_000_000,
             value,
         };
-        let kept = [point(1, 0.1), point(-7, -0.0), point(i64::MAX, f64::MAX)];
-        let bytes = numbers(&kept);
+        let original = [point(1, 0.1), point(-7, -0.0), point(i64::MAX, f64::MAX)];
+        let bytes = numbers(&original);
         let read = points(&bytes).expect("they are sound");
-        assert!(read == kept && read[1].value.is_sign_negative());
+        assert!(read == original && read[1].value.is_sign_negative());
         for length in 0..bytes.len() {
             assert!(points(&bytes[..length]).is_err(), "{length}");
         }

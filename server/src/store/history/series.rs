@@ -15,9 +15,7 @@ const ESCAPE: char = '!';
 #[derive(Clone, Debug, PartialEq)]
 pub struct Series {
     pub(super) id: i64,
-    /// The machine.
     pub host: String,
-    /// The metric.
     pub metric: String,
     /// The labels that distinguish the series.
     pub labels: Labels,

@@ -32,7 +32,6 @@ pub struct Generation {
     pub number: i64,
     /// When it was created, in milliseconds since 1970 (UTC).
     pub created_ms: i64,
-    /// The rules.
     pub entries: Vec<Entry>,
 }
 
@@ -114,7 +113,7 @@ impl Store {
                 return Ok(GenerationResult::VersionMissing(missing));
             }
             let fresh = fresh
-                .map(|fresh| settings::keep(connection, fresh, now_ms))
+                .map(|fresh| settings::insert(connection, fresh, now_ms))
                 .transpose()?;
             let mut entries = entries.to_vec();
             for entry in &mut entries {

@@ -40,7 +40,6 @@ impl AuditActor {
         }
     }
 
-    /// The configuration.
     pub fn configuration() -> Self {
         Self {
             who: CONFIGURATION.to_owned(),
@@ -80,6 +79,5 @@ pub struct Entry {
     pub mode: Mode,
     /// The version; the built-in one if `None`.
     pub digest: Option<Digest>,
-    /// The settings.
     pub settings: SettingsRef,
 }

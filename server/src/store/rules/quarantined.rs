@@ -72,9 +72,9 @@ fn role_rules(
     let later = later
         .iter()
         .filter(|entry| entry.id > first && changes_what_decides(entry));
-    let made = quarantined.iter().chain(later).filter_map(|entry| entry.generation);
+    let created = quarantined.iter().chain(later).filter_map(|entry| entry.generation);
     // The quarantined rule is part of the generation before.
-    let numbers: BTreeSet<i64> = made.flat_map(|number| [number - 1, number]).collect();
+    let numbers: BTreeSet<i64> = created.flat_map(|number| [number - 1, number]).collect();
     let generations = generations::by_numbers(connection, &Vec::from_iter(numbers))?;
     let entries = generations.into_iter().flat_map(|generation| generation.entries);
     let roles = entries.filter(|entry| entry.kind == Kind::Role);

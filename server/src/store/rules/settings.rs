@@ -125,7 +125,7 @@ impl Store {
             settings: settings.to_owned(),
             by: by.clone(),
         };
-        self.write(|connection| keep(connection, &fresh, now_ms))
+        self.write(|connection| insert(connection, &fresh, now_ms))
     }
 
     /// The number of these settings, if they are stored already.
@@ -146,7 +146,7 @@ impl Store {
 }
 
 /// Stores settings unless they are stored already, and returns their number.
-pub(super) fn keep(connection: &mut Connection, fresh: &NewSettings, now_ms: i64) -> QueryResult<i64> {
+pub(super) fn insert(connection: &mut Connection, fresh: &NewSettings, now_ms: i64) -> QueryResult<i64> {
     on!(connection, connection => insert_into(columns::table)
         .values((
             columns::name.eq(&fresh.name),
