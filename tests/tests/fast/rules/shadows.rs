@@ -29,7 +29,7 @@ fn a_shadow_is_evaluated_and_reported_without_effect() {
     assert_eq!(
         (&shadow["differences"], &shadow["failed_rounds"]),
         (&json!(0), &json!(0)),
-        "{beside}"
+        "{shadow}"
     );
     let report = admin.get("/api/v1/report").json();
     assert!(
@@ -87,12 +87,12 @@ fn a_shadow_role_rule_decides_nothing_and_its_differences_are_recorded() {
     });
     let shadow = eventually("how it does", || {
         let shadow = admin.get("/api/v1/status").json()["role_in_shadow"].clone();
-        (shadow["decisions_that_differ"].as_u64() >= Some(1)).then_some(beside)
+        (shadow["decisions_that_differ"].as_u64() >= Some(1)).then_some(shadow)
     });
     assert_eq!(
         (&shadow["rule"], &shadow["digest"], &shadow["consecutive_faults"]),
         (&json!("lockout"), &json!(digest), &json!(0)),
-        "{beside}"
+        "{shadow}"
     );
     // The same request again is not another difference.
     assert_eq!(admin.get("/api/v1/rules").status, 200);
