@@ -42,7 +42,7 @@ impl TestStore {
     }
 
     /// Records an action on a rule, with a new generation.
-    fn change(&self, name: &str, kind: Kind, deed: AuditAction, name_of_actor: &str) {
+    fn change(&self, name: &str, kind: Kind, deed: AuditAction, actor_name: &str) {
         let last = self.0.latest_generation().expect("read").map_or(0, |last| last.number);
         let entry = Entry {
             rule: name.to_owned(),
@@ -53,7 +53,7 @@ impl TestStore {
         };
         let audit_entry = AuditEntry {
             digest: Some(one()),
-            ..AuditEntry::of(name, deed, &actor(name_of_actor), 1)
+            ..AuditEntry::of(name, deed, &actor(actor_name), 1)
         };
         let made = self
             .0
