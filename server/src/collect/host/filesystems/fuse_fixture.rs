@@ -215,7 +215,7 @@ fn a_hung_file_system_is_one_gap_and_is_measured_when_it_answers_again() {
 fn a_file_system_whose_server_died_releases_its_thread_and_is_dropped_when_unmounted() {
     let mut fuse = Fuse::mounted();
     let mut scene = Scene::new("hung-and-gone", &fuse);
-    assert!(scene.measure(1).gaps[0].reason.contains("does not answer"));
+    assert!(scene.measure(1).gaps[0].reason.contains("has not answered"));
     fuse.die();
     let died = |reading: &Reading| reading.gaps[0].reason.contains("not connected");
     scene.measure_until("the server is gone", died);
