@@ -323,7 +323,7 @@ mod tests {
             .expect_err("it expires in ten days")
             .to_string();
         assert!(
-            short.contains("is not renewed, for it was issued for a short time"),
+            short.contains("is not renewed because it was issued for a short time"),
             "{short}"
         );
         assert!(renewed("ben", "reader").expect("it is new").contains("is issued"));

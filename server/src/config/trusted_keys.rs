@@ -148,8 +148,8 @@ mod tests {
             );
             assert!(!errors.contains("PRIVATE KEY"), "{errors}");
         };
-        check(&private, "it is a private key");
-        check("ops.key", "it is a private key");
+        check(&private, "this is a private key");
+        check("ops.key", "this is a private key");
         check("nowhere.pub", "cannot read the file");
         check("-----BEGIN NOTHING-----", "it is no PEM");
     }

@@ -218,7 +218,7 @@ fn an_illegal_label_or_an_infinite_value_is_a_gap() {
     };
     let reading = reading_of(&[labelled], answer.clone());
     assert!(
-        reading.gaps[0].reason.contains("cannot name a label"),
+        reading.gaps[0].reason.contains("is not a label name"),
         "{:?}",
         reading.gaps
     );

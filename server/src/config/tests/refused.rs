@@ -94,7 +94,7 @@ fn contradictory_settings_are_rejected() {
         "[http]\nrequests_per_second = 500",
         "http.requests_per_second: http.burst is 400 and",
     );
-    check("[server]\nhostname = \" \"", "server.hostname: it is empty");
+    check("[server]\nhostname = \" \"", "server.hostname: the name is empty");
     Case::new().toml("[http]\nrequests_per_second = 0\nburst = 0").load();
     let any = "[[listeners]]\naddress = \"127.0.0.1:0\"\n";
     Case::new()

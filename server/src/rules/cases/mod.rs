@@ -268,7 +268,7 @@ mod tests {
         let round = |round: &str| format!("[[case]]\nname = \"a\"\n[[case.round]]\n{round}");
         check(
             &round("samples = [{ metric = \"a b\", value = 1 }]\nexpect = []"),
-            "is not a valid metric name",
+            "is not a metric name",
         );
         check(
             &round("samples = [{ metric = \"a\", value = inf }]\nexpect = []"),
