@@ -5,8 +5,7 @@ use std::time::{Duration, Instant};
 
 /// The minimum difference that counts as a jump. A clock that is being slewed gains or loses at most two seconds an
 /// hour, and a minute is small compared to the shortest retention of the history. A suspended machine looks the same,
-/// and loses
-/// nothing by it.
+/// and loses nothing by it.
 const MAX_DRIFT: Duration = Duration::from_secs(60);
 
 /// After a jump, both clocks must agree for this long before the system clock is trusted again; until then an operator

@@ -105,7 +105,7 @@ impl Tasks {
         let mut backoff = INITIAL_BACKOFF;
         loop {
             let began = std::time::Instant::now();
-            // Dropping the handle aborts the task when all tasks are stopped.
+            // Unlike a plain `JoinHandle`, this handle aborts the task when it is dropped on a stop.
             let mut running = spawn_owned(create());
             let Err(join_error) = (&mut running.0).await else {
                 return;

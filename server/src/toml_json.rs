@@ -1,6 +1,5 @@
 //! Converts TOML text to JSON values, the form in which settings are merged and passed to rules. An error names the
-//! line and
-//! does not repeat the text, which may contain secrets.
+//! line and does not repeat the text, which may contain secrets.
 
 use serde_json::{Map, Value};
 

@@ -346,8 +346,7 @@ impl ServiceMetrics {
         last.with_label_values(&labels).set(last_ms as f64 / 1000.0);
         let failures = families.watchpost_source_failures_total.with_label_values(&labels);
         // The counter is set to the source's own total, because rounds may be skipped. A source that was removed and
-        // added
-        // again between two rounds counts from zero.
+        // added again between two rounds counts from zero.
         if failures.get() > health.failures {
             failures.reset();
         }

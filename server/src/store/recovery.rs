@@ -1,5 +1,5 @@
 //! Prepares an SQLite file before it is opened: a lock file serializes programs that start at once, and a damaged file
-//! is renamed and renamed, so that an operator can recover data from it.
+//! is renamed and kept, so that an operator can recover data from it.
 
 use std::fs;
 use std::path::{Path, PathBuf};

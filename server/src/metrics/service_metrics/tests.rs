@@ -109,7 +109,7 @@ fn a_request_in_flight_is_counted_until_it_is_dropped() {
 #[test]
 fn a_host_source_is_exported_under_both_names() {
     let service_metrics = service_metrics();
-    let good = SourceHealth {
+    let healthy = SourceHealth {
         success: true,
         duration_seconds: 0.5,
         last_success_ms: Some(7_500),
@@ -120,7 +120,7 @@ fn a_host_source_is_exported_under_both_names() {
         failures,
         ..SourceHealth::default()
     };
-    service_metrics.set_sources([("host.memory", good), ("cabinet", failed(1))]);
+    service_metrics.set_sources([("host.memory", healthy), ("cabinet", failed(1))]);
     check(
         &service_metrics,
         &[
