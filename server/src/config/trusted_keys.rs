@@ -151,7 +151,7 @@ mod tests {
         check(&private, "this is a private key");
         check("ops.key", "this is a private key");
         check("nowhere.pub", "cannot read the file");
-        check("-----BEGIN NOTHING-----", "it is no PEM");
+        check("-----BEGIN NOTHING-----", "not a PEM key");
     }
 
     #[test]

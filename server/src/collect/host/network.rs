@@ -103,7 +103,7 @@ mod tests {
     use super::super::fixture::{Machine, count, value};
     use super::*;
 
-    const DEV: &str = "Inter-|   Receive        |  Transmit\n name |bytes    packets errs|bytes\n    \
+    const DEV: &str = "Inter-|   Receive        |  Transmit\n face |bytes    packets errs|bytes\n    \
         lo: 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16\n  eth0:21 22 23 24 25 26 27 28 29 30 31 32 33 34 35 36\n";
 
     #[test]
