@@ -43,7 +43,7 @@ const CHECK_SCHEMA: &str = "its schema accepts the same";
 const CHECK_EVALUATE: &str = "evaluates sample rounds";
 const DECIDES: &str = "decides sample requests";
 
-/// Compiles a component and calls its describe(). `reached` is called for each passed check at once, because compiling
+/// Compiles a component and calls its `describe()`. `reached` is called for each passed check at once, because compiling
 /// may take long.
 pub fn load(
     engine: &Engine,
