@@ -38,7 +38,7 @@ fn the_certificate_is_the_identity_and_the_rule_grants_permissions() {
             format!("CN={name},OU={name},O=Watchpost"),
             "{who}"
         );
-        (who["roles"][0].clone(), who["may"].as_array().expect("a list").len())
+        (who["roles"][0].clone(), who["allowed_actions"].as_array().expect("a list").len())
     };
     assert_eq!(roles("admin"), ("admin".into(), 16));
     assert_eq!(roles("agent").0, "agent");
@@ -119,7 +119,7 @@ fn as_the_documents_configure_it_the_clients_of_the_wm_monitor_need_no_certifica
     // The repeated roles are those of the defaults.
     let usual = Server::start().ready();
     for who in ["reader", "admin"] {
-        let may = |server: &Server| server.client(who).get("/api/v1/whoami").json()["may"].clone();
+        let may = |server: &Server| server.client(who).get("/api/v1/whoami").json()["allowed_actions"].clone();
         assert_eq!(may(&server), may(&usual), "{who}");
     }
 }

@@ -57,7 +57,7 @@ fn a_kill_during_a_change_leaves_the_old_or_the_new_state() {
             "{} was acknowledged, and {known} is active",
             acknowledged.generation
         );
-        assert_eq!(overview["behind"], Value::Null, "{overview}");
+        assert_eq!(overview["pending_generation"], Value::Null, "{overview}");
         for digest in &acknowledged.uploaded {
             let kept = admin.get(&format!("/api/v1/rules/{name}/versions/{digest}"));
             assert_eq!(kept.status, 200, "{digest} was answered: {}", kept.text());
@@ -70,7 +70,7 @@ fn a_kill_during_a_change_leaves_the_old_or_the_new_state() {
             .map(|line| &line["digest"])
             .next();
         let log = last["log"].as_array();
-        let logged = log.and_then(|log| log.iter().find(|line| line["what"] == "activated"));
+        let logged = log.and_then(|log| log.iter().find(|line| line["action"] == "activated"));
         assert_eq!(active, logged.map(|line| &line["digest"]), "{last}");
     }
 }
@@ -147,7 +147,7 @@ fn agreed_on(one: &Server, other: &Server) -> Option<Value> {
     };
     let (one, other) = (overview(one)?, overview(other)?);
     let same = ["generation", "active"].iter().all(|key| one[key] == other[key]);
-    (same && one["behind"] == Value::Null).then_some(one)
+    (same && one["pending_generation"] == Value::Null).then_some(one)
 }
 
 /// Busy-waits for this number of microseconds, to vary the time of the interruption.

@@ -108,7 +108,7 @@ pub struct WhoAmI {
     /// The roles that the role rule assigns.
     roles: Vec<String>,
     /// The actions that the client may perform now.
-    may: Vec<Action>,
+    allowed_actions: Vec<Action>,
     /// The rule that decided.
     decided_by: DecidedBy,
 }
@@ -135,10 +135,10 @@ pub async fn whoami(_: Permit<ServiceRead>, request: HttpRequest) -> Result<Json
     let client = request.extensions().get::<Client>().cloned();
     let client = client
         .ok_or_else(|| ApiError::Internal("a request passed the gate without an authenticated client".to_owned()))?;
-    let mut may = Vec::new();
+    let mut allowed_actions = Vec::new();
     for action in Action::ALL {
         if decide(&request, &client.identity, *action)?.is_allowed() {
-            may.push(*action);
+            allowed_actions.push(*action);
         }
     }
     let decision = decide(&request, &client.identity, Action::ServiceRead)?;
@@ -146,7 +146,7 @@ pub async fn whoami(_: Permit<ServiceRead>, request: HttpRequest) -> Result<Json
         identity: client.identity,
         address: client.address.to_string(),
         roles: decision.roles.clone(),
-        may,
+        allowed_actions,
         decided_by: DecidedBy {
             rule: decision.rule.clone(),
             digest: decision.digest.to_string(),

@@ -76,7 +76,7 @@ struct Status<'s> {
     role_in_shadow: Option<RoleInShadow>,
     /// A generation that other servers have activated and this process has not loaded.
     #[serde(skip_serializing_if = "Option::is_none")]
-    behind: Option<PendingGeneration>,
+    pending_generation: Option<PendingGeneration>,
     /// Rules in quarantine, because they kept failing.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     quarantined: Vec<Quarantined>,
@@ -191,7 +191,7 @@ impl StatusPage {
             time: clock::written(clock::now_ms()),
             uptime_seconds: self.0.service.uptime().as_secs_f64(),
             role_in_shadow: self.0.rules.current().role_in_shadow(),
-            behind: self.0.replication.pending(),
+            pending_generation: self.0.replication.pending(),
             quarantined: self.0.quarantine.rules(),
             version: VERSION,
             commit: COMMIT,

@@ -82,7 +82,6 @@ pub struct AuditEntry {
     #[serde(skip)]
     pub name: String,
     /// The action.
-    #[serde(rename = "what")]
     #[schema(value_type = String)]
     pub action: AuditAction,
     /// The version's digest.
@@ -94,7 +93,6 @@ pub struct AuditEntry {
     /// The generation that the action created.
     pub generation: Option<i64>,
     /// The actor.
-    #[serde(rename = "by")]
     pub actor: String,
     /// The actor's address; empty if the action was not requested by a client.
     pub address: String,

@@ -43,7 +43,7 @@ fn an_anonymous_client_gets_exactly_what_the_document_marks_as_open() {
 fn a_client_without_permission_is_denied_with_the_action_in_the_document() {
     let server = Server::start().ready();
     let document = document(&server.client("admin"));
-    let may: Vec<String> = serde_json::from_value(server.client("agent").get("/api/v1/whoami").json()["may"].take())
+    let may: Vec<String> = serde_json::from_value(server.client("agent").get("/api/v1/whoami").json()["allowed_actions"].take())
         .expect("a list of actions");
     for (method, path, operation) in operations(&document) {
         let actions = operation["x-watchpost-actions"].as_array().expect("it names actions");

@@ -24,9 +24,9 @@ fn an_active_rule_judges_the_next_round() {
     });
     assert!(found["value"].as_f64() > Some(0.0), "{found}");
     let log = admin.get(&format!("/api/v1/rules/{name}/log")).json();
-    assert_eq!(log["log"][0]["what"], "activated");
+    assert_eq!(log["log"][0]["action"], "activated");
     assert_eq!(log["log"][0]["note"], "try it");
-    assert_eq!(log["log"][1]["what"], "uploaded");
+    assert_eq!(log["log"][1]["action"], "uploaded");
 }
 
 #[test]
@@ -131,7 +131,7 @@ fn a_rollback_activates_the_previous_version_and_a_second_one_undoes_it() {
     assert!(never.problem(409).contains("nothing to roll back to"));
     let log = admin.get("/api/v1/rules/hostile/log?limit=2").json();
     assert_eq!(
-        (&log["log"][0]["what"], &log["log"][1]["what"]),
+        (&log["log"][0]["action"], &log["log"][1]["action"]),
         (&json!("rolled_back"), &json!("rolled_back"))
     );
     assert!(log["next"].is_number(), "there is more to read: {log}");
@@ -214,7 +214,7 @@ fn a_version_in_use_cannot_be_deleted_and_others_can() {
     assert_eq!(admin.ask("DELETE", &version).status, 404);
     assert_eq!(admin.get(&rule).status, 404);
     assert_eq!(
-        admin.get(&format!("{rule}/log")).json()["log"][0]["what"],
+        admin.get(&format!("{rule}/log")).json()["log"][0]["action"],
         "deleted",
         "the log stays"
     );
@@ -303,7 +303,7 @@ fn a_rollback_to_a_role_rule_that_was_never_active_is_refused() {
     assert_eq!(activate(&admin, &name, &digest, json!({})).status, 200);
     let log = admin.get("/api/v1/rules/role/log").json();
     assert_eq!(
-        (&log["log"][0]["what"], &log["log"][0]["note"]),
+        (&log["log"][0]["action"], &log["log"][0]["note"]),
         (&json!("retired"), &json!("lockout decides now"))
     );
     assert_eq!(
@@ -315,7 +315,7 @@ fn a_rollback_to_a_role_rule_that_was_never_active_is_refused() {
         Some("role")
     );
     let log = admin.get("/api/v1/rules/role/log").json();
-    assert_eq!(log["log"][0]["what"], "rolled_back");
+    assert_eq!(log["log"][0]["action"], "rolled_back");
 }
 
 #[test]

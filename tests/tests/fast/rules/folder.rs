@@ -81,7 +81,7 @@ fn refused(admin: &Client) -> String {
 /// The action, the actor and the note of the last audit entry of a rule.
 fn last_entry(admin: &Client, rule: &str) -> [String; 3] {
     let log = admin.get(&format!("/api/v1/rules/{rule}/log")).json();
-    ["what", "by", "note"].map(|key| log["log"][0][key].as_str().expect("a text").to_owned())
+    ["action", "actor", "note"].map(|key| log["log"][0][key].as_str().expect("a text").to_owned())
 }
 
 #[test]
@@ -429,7 +429,7 @@ fn servers_that_share_a_database_and_a_folder_apply_each_change_once() {
         .as_array()
         .expect("a list")
         .iter()
-        .map(|line| &line["what"])
+        .map(|line| &line["action"])
         .collect();
     assert_eq!(deeds, ["activated", "uploaded"]);
     fs::remove_file(shared.path().join("n.wasm")).expect("it was there");

@@ -49,7 +49,7 @@ fn the_settings_of_the_configuration_are_ignored_while_others_are_active() {
     assert_eq!(given(&server), Some(14));
     let log = server.get("/api/v1/rules/threshold/log").json();
     assert_eq!(
-        (&log["log"][0]["what"], &log["log"][0]["by"]),
+        (&log["log"][0]["action"], &log["log"][0]["actor"]),
         (&json!("configured"), &json!("configuration"))
     );
 }
@@ -75,7 +75,7 @@ fn a_version_that_cannot_be_loaded_is_reported_and_the_others_serve() {
     let lines = active(&overview);
     assert!(lines.iter().any(|line| line.starts_with("numbered-001")), "{lines:?}");
     assert!(!lines.iter().any(|line| line.starts_with("hostile")), "{lines:?}");
-    let why = overview["behind"]["why"].as_str().expect("the reason is reported");
+    let why = overview["pending_generation"]["why"].as_str().expect("the reason is reported");
     assert!(
         why.contains("hostile") && why.contains("has been modified in the database"),
         "{why}"

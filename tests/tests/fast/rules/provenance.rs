@@ -126,7 +126,7 @@ fn a_signature_is_verified_even_if_none_is_required() {
         .as_array()
         .expect("a list")
         .iter()
-        .map(|line| &line["what"])
+        .map(|line| &line["action"])
         .collect();
     assert_eq!(deeds, ["signed", "uploaded"], "and it is recorded once");
     assert_eq!(log[0]["note"], "by ops");
@@ -248,7 +248,7 @@ fn a_failing_rule_is_not_replaced_by_an_unsigned_version() {
     assert_eq!(activate(&admin, &name, digest, bad).status, 200);
     eventually("the quarantine", || {
         let log = admin.get("/api/v1/rules/hostile/log").json();
-        (log["log"][0]["what"] == "quarantined").then_some(())
+        (log["log"][0]["action"] == "quarantined").then_some(())
     });
     let lines = active(&admin.get("/api/v1/rules").json());
     assert!(!lines.iter().any(|line| line.starts_with("hostile")), "{lines:?}");

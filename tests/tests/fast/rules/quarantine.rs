@@ -38,9 +38,9 @@ fn a_rule_that_keeps_failing_is_quarantined_and_its_last_good_version_is_activat
     assert_eq!(activate(&admin, &name, &digest, bad).status, 200);
     let entry = eventually("a line in the log of the rule", || {
         let log = admin.get("/api/v1/rules/hostile/log").json();
-        Some(log["log"][0].clone()).filter(|line| line["what"] == "quarantined")
+        Some(log["log"][0].clone()).filter(|line| line["action"] == "quarantined")
     });
-    assert_eq!((&entry["by"], &entry["digest"]), (&json!("watchpost"), &json!(digest)));
+    assert_eq!((&entry["actor"], &entry["digest"]), (&json!("watchpost"), &json!(digest)));
     assert!(
         entry["note"].as_str().is_some_and(|note| note.contains("is on fire")),
         "{entry}"
@@ -99,7 +99,7 @@ fn a_failing_role_rule_is_quarantined_once_under_many_requests() {
         .as_array()
         .expect("a list")
         .iter()
-        .map(|line| line["what"].clone())
+        .map(|line| line["action"].clone())
         .collect();
     assert_eq!(deeds, ["quarantined", "activated", "activated", "uploaded"]);
     assert!(

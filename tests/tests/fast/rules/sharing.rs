@@ -106,7 +106,7 @@ fn a_replica_reports_a_pending_generation_until_its_rules_are_compiled() {
     let (name, digest) = uploaded(&admin, &numbered(1));
     let wanted = activate(&admin, &name, &digest, json!({})).json()["generation"].clone();
     let behind = eventually("it to be behind", || {
-        Some(there.get("/api/v1/status").json()["behind"].clone()).filter(|behind| behind.is_object())
+        Some(there.get("/api/v1/status").json()["pending_generation"].clone()).filter(|behind| behind.is_object())
     });
     assert_eq!(
         behind,
@@ -115,8 +115,8 @@ fn a_replica_reports_a_pending_generation_until_its_rules_are_compiled() {
     let caught_up = eventually("it to be active", || {
         Some(there.get("/api/v1/rules").json()).filter(|overview| overview["generation"] == wanted)
     });
-    assert!(caught_up["behind"].is_null(), "{caught_up}");
-    assert!(there.get("/api/v1/status").json()["behind"].is_null());
+    assert!(caught_up["pending_generation"].is_null(), "{caught_up}");
+    assert!(there.get("/api/v1/status").json()["pending_generation"].is_null());
 }
 
 const DAY_MS: i64 = 24 * 60 * 60 * 1000;

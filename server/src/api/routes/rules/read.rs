@@ -30,7 +30,7 @@ struct Overview {
     created_ms: i64,
     /// A newer generation that other servers have activated and this process has not loaded.
     #[serde(skip_serializing_if = "Option::is_none")]
-    behind: Option<PendingGeneration>,
+    pending_generation: Option<PendingGeneration>,
     /// Rules in quarantine, because they kept failing.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     quarantined: Vec<Quarantined>,
@@ -168,7 +168,7 @@ pub async fn list(
     let overview = Overview {
         generation: active.generation.number,
         created_ms: active.generation.created_ms,
-        behind: replication.pending(),
+        pending_generation: replication.pending(),
         quarantined: quarantine.rules(),
         folder: folder.files(),
         shadow_disabled: shadow_queue.disabled(),

@@ -22,7 +22,7 @@ pub(in crate::cli::rules) struct List {
 #[derive(Deserialize)]
 struct Overview {
     generation: i64,
-    behind: Option<PendingGeneration>,
+    pending_generation: Option<PendingGeneration>,
     #[serde(default)]
     quarantined: Vec<QuarantinedRule>,
     active: Vec<Line>,
@@ -82,7 +82,7 @@ fn as_table(overview: Overview) -> String {
     });
     let rows: Vec<_> = [heading].into_iter().chain(rows).collect();
     let mut text = format!("{}\ngeneration {}\n", columns(&rows), overview.generation);
-    if let Some(PendingGeneration { generation, why }) = &overview.behind {
+    if let Some(PendingGeneration { generation, why }) = &overview.pending_generation {
         text += &format!("generation {generation} could not be loaded: {why}\n");
     }
     for QuarantinedRule { rule, why } in &overview.quarantined {

@@ -34,10 +34,10 @@ struct Page {
 #[derive(Deserialize)]
 struct AuditEntry {
     time_ms: i64,
-    what: String,
+    action: String,
     digest: Option<String>,
     generation: Option<i64>,
-    by: String,
+    actor: String,
     note: String,
 }
 
@@ -56,12 +56,12 @@ fn as_table(page: Page) -> String {
     let rows = page.log.into_iter().map(|entry| {
         [
             written(entry.time_ms),
-            entry.what.replace('_', " "),
+            entry.action.replace('_', " "),
             or_dash(short(entry.digest.as_deref().unwrap_or_default())),
             entry
                 .generation
                 .map_or_else(|| "-".to_owned(), |generation| generation.to_string()),
-            entry.by,
+            entry.actor,
             or_dash(&entry.note),
         ]
     });
