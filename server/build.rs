@@ -1,5 +1,5 @@
-//! Builds the rules that Watchpost brings and the contract for rules in C, so that one binary carries them, and
-//! tells the binary what it was built from.
+//! Builds the built-in rules and the C bindings of the contract for embedding, and records the commit and compiler of
+//! the build.
 #![expect(
     clippy::disallowed_methods,
     reason = "Cargo speaks to build scripts by their environment"
@@ -32,18 +32,18 @@ fn main() -> ExitCode {
         println!("cargo::error={error}");
         return ExitCode::FAILURE;
     }
-    tell_origin(&root);
+    record_build(&root);
     ExitCode::SUCCESS
 }
 
-/// A build without a repository (from an archive, in a container) is told its commit by the environment.
-fn tell_origin(root: &Path) {
+/// The commit comes from `BUILD_COMMIT` where there is no repository, such as in an archive or a container.
+fn record_build(root: &Path) {
     println!("cargo::rerun-if-env-changed=BUILD_COMMIT");
     println!("cargo::rerun-if-changed={}", root.join(".git/HEAD").display());
     println!("cargo::rerun-if-changed={}", root.join(".git/logs/HEAD").display());
-    let given = std::env::var("BUILD_COMMIT").ok().filter(|commit| !commit.is_empty());
-    let commit = given.or_else(|| {
-        said(
+    let stated = std::env::var("BUILD_COMMIT").ok().filter(|commit| !commit.is_empty());
+    let commit = stated.or_else(|| {
+        output_of(
             Command::new("git")
                 .args(["rev-parse", "--short=12", "HEAD"])
                 .current_dir(root),
@@ -54,11 +54,11 @@ fn tell_origin(root: &Path) {
         commit.as_deref().unwrap_or("unknown")
     );
     let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
-    let version = said(Command::new(rustc).arg("--version"));
+    let version = output_of(Command::new(rustc).arg("--version"));
     println!("cargo::rustc-env=BUILD_RUSTC={}", version.as_deref().unwrap_or("rustc"));
 }
 
-fn said(command: &mut Command) -> Option<String> {
+fn output_of(command: &mut Command) -> Option<String> {
     let output = command.output().ok().filter(|output| output.status.success())?;
     let text = String::from_utf8(output.stdout).ok()?;
     Some(text.trim().to_owned())

@@ -50,7 +50,7 @@ declare! {
         /// Number of the active generation of rules.
         watchpost_rules_generation: IntGauge,
         /// Number of times a rule was quarantined because it failed repeatedly.
-        watchpost_rules_quarantined_total: IntCounterVec["rule"],
+        watchpost_rule_quarantines_total: IntCounterVec["rule"],
         /// Number of invalid files in the rules folder; the rules that were active before stay active.
         watchpost_rules_folder_rejected_files: IntGauge,
         /// Number of subjects that a rule in shadow mode judged differently from the active rule in the last round.
@@ -271,7 +271,7 @@ impl ServiceMetrics {
     /// Counts a rule that was quarantined.
     pub fn inc_rules_quarantined(&self, rule: &str) {
         self.families
-            .watchpost_rules_quarantined_total
+            .watchpost_rule_quarantines_total
             .with_label_values(&[rule])
             .inc();
     }

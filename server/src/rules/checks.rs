@@ -36,10 +36,10 @@ pub struct Failed {
 const CHECK_COMPONENT: &str = "component is complete";
 const CONTRACT: &str = "implements the contract without imports";
 const COMPILES: &str = "component compiles";
-const CHECK_DESCRIBE: &str = "it says who it is";
+const CHECK_DESCRIBE: &str = "describe() succeeds";
 const CHECK_DEFAULT_SETTINGS: &str = "accepts {} as settings";
-const CHECK_SETTINGS: &str = "accepts the settings that were given";
-const CHECK_SCHEMA: &str = "its schema accepts the same";
+const CHECK_SETTINGS: &str = "accepts the given settings";
+const CHECK_SCHEMA: &str = "schema agrees with check-settings";
 const CHECK_EVALUATE: &str = "evaluates sample rounds";
 const DECIDES: &str = "decides sample requests";
 

@@ -332,7 +332,7 @@ fn a_failed_start_prints_one_line_and_has_an_exit_code() {
     check(
         "[tls]\ncertificate = \"/nowhere/a.crt\"\nkey = \"/nowhere/a.key\"\nclient_ca = \"/nowhere/ca.crt\"",
         78,
-        &["/nowhere/a.crt", "cannot be read"],
+        &["/nowhere/a.crt", "cannot read"],
     );
     check(
         "[log]\nfile = \"/proc/nothing/here.log\"",

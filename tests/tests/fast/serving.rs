@@ -38,7 +38,10 @@ fn the_certificate_is_the_identity_and_the_rule_grants_permissions() {
             format!("CN={name},OU={name},O=Watchpost"),
             "{who}"
         );
-        (who["roles"][0].clone(), who["allowed_actions"].as_array().expect("a list").len())
+        (
+            who["roles"][0].clone(),
+            who["allowed_actions"].as_array().expect("a list").len(),
+        )
     };
     assert_eq!(roles("admin"), ("admin".into(), 16));
     assert_eq!(roles("agent").0, "agent");

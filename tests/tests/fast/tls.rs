@@ -121,7 +121,7 @@ fn certificates_are_replaced_together_and_no_connection_is_dropped() {
     for file in ["server.key", "crl.pem", "ca.crt"] {
         fs::copy(theirs.join(file), pki.join(file)).expect("copied");
     }
-    server.logged("are replaced");
+    server.logged("revocation lists reloaded");
     assert_eq!(
         old.ask("GET", "/health").expect("the connection lives").status,
         401,
@@ -159,7 +159,7 @@ fn a_revoked_client_is_refused_at_once_on_every_connection() {
     }
 
     certs(&server, &["revoke", "user"]);
-    server.logged("are replaced");
+    server.logged("revocation lists reloaded");
     let refused = open.ask("GET", "/api/v1/status").expect("the connection lives");
     assert!(refused.problem(401).contains("revoked"), "{}", refused.text());
     assert!(user.try_ask("GET", "/health").is_err());
@@ -334,10 +334,10 @@ fn replacing_only_the_server_certificate_keeps_the_tls_generation() {
     let generation = || server.get("/api/v1/status").json()["tls"]["generation"].clone();
     let first = generation();
     fs::remove_file(&key).expect("removed");
-    server.logged("cannot be read");
+    server.logged("cannot reload certificates");
     assert_eq!(server.get("/health").status, 200, "the last good one stays");
     fs::write(&key, [before, b"\n".to_vec()].concat()).expect("written");
-    server.logged("are replaced");
+    server.logged("revocation lists reloaded");
     assert_eq!(generation(), first);
 }
 

@@ -138,7 +138,7 @@ fn each_check_is_printed_and_an_untrusted_component_is_refused_with_the_reason()
         "component compiles",
         "it says who it is",
         "accepts {} as settings",
-        "its schema accepts the same",
+        "schema agrees with check-settings",
         "evaluates sample rounds",
         "a threshold rule of",
         "sha256:",

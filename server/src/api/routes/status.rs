@@ -151,7 +151,7 @@ struct Certificates {
 }
 
 #[derive(Serialize, ToSchema)]
-#[schema(as = RulesInForce)]
+#[schema(as = ActiveRules)]
 struct ActiveRules {
     /// The current generation.
     generation: u64,

@@ -280,7 +280,7 @@ mod tests {
                 "[[case]]\nname = \"a\"\n[[case.request]]\nidentity = {identity}\naction = \"health.read\"\nexpect = \"\""
             )
         };
-        check(&request_of("\"nobody\""), "an identity is");
+        check(&request_of("\"unknown\""), "an identity is");
         check(&request_of("{ token = \"a\", subject = [] }"), "an identity is");
         check(&request_of("\"anonymous\"\nmachine = { disc = 5 }"), "disc");
     }

@@ -71,7 +71,9 @@ fn a_resource_type_without_metrics_is_reported() {
     let id = "/subscriptions/s-1/resourceGroups/g/providers/Microsoft.Sql/servers/db";
     let reading = reading(settings(&azure, &[id]));
     assert!(
-        reading.gaps[0].reason.contains("no metrics of Microsoft.Sql/servers"),
+        reading.gaps[0]
+            .reason
+            .contains("no built-in metrics of Microsoft.Sql/servers"),
         "{:?}",
         reading.gaps
     );

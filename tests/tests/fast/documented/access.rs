@@ -43,8 +43,9 @@ fn an_anonymous_client_gets_exactly_what_the_document_marks_as_open() {
 fn a_client_without_permission_is_denied_with_the_action_in_the_document() {
     let server = Server::start().ready();
     let document = document(&server.client("admin"));
-    let may: Vec<String> = serde_json::from_value(server.client("agent").get("/api/v1/whoami").json()["allowed_actions"].take())
-        .expect("a list of actions");
+    let may: Vec<String> =
+        serde_json::from_value(server.client("agent").get("/api/v1/whoami").json()["allowed_actions"].take())
+            .expect("a list of actions");
     for (method, path, operation) in operations(&document) {
         let actions = operation["x-watchpost-actions"].as_array().expect("it names actions");
         let missing = actions
@@ -85,7 +86,7 @@ fn a_body_without_the_json_content_type_is_refused_with_a_remedy() {
     );
     let digest = client.get("/api/v1/rules/threshold/versions/abc").problem(400);
     assert!(
-        digest.ends_with("a digest is 64 hexadecimal digits in lower case"),
+        digest.ends_with("write 64 hexadecimal digits in lower case"),
         "{digest}"
     );
     let problem = client

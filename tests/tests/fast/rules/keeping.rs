@@ -75,7 +75,9 @@ fn a_version_that_cannot_be_loaded_is_reported_and_the_others_serve() {
     let lines = active(&overview);
     assert!(lines.iter().any(|line| line.starts_with("numbered-001")), "{lines:?}");
     assert!(!lines.iter().any(|line| line.starts_with("hostile")), "{lines:?}");
-    let why = overview["pending_generation"]["why"].as_str().expect("the reason is reported");
+    let why = overview["pending_generation"]["why"]
+        .as_str()
+        .expect("the reason is reported");
     assert!(
         why.contains("hostile") && why.contains("has been modified in the database"),
         "{why}"

@@ -283,8 +283,8 @@ fn signing_with_an_unsuitable_key_is_refused() {
         assert!(!refused.status.success() && said.contains(expected), "{said}");
         assert!(!keys.path("rule.wasm.sig").exists());
     };
-    check("ops.pub", "it is a public key");
-    check("rule.wasm", "it is no PEM");
+    check("ops.pub", "this is a public key");
+    check("rule.wasm", "not a PEM key");
     check("nowhere.key", "cannot read");
     let done = run(
         keys.0.path(),

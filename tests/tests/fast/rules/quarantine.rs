@@ -6,7 +6,7 @@ use watchpost_tests::http::Client;
 use watchpost_tests::rules::{activate, generation, other_version, uploaded};
 use watchpost_tests::server::{Server, eventually};
 
-const EDGE: &str = "[server]\nhostname = \"edge-9\"\n[rules]\nfaults_in_a_row = 3\n";
+const EDGE: &str = "[server]\nhostname = \"edge-9\"\n[rules]\nmax_consecutive_faults = 3\n";
 
 #[test]
 fn a_rule_that_fails_its_checks_is_never_active() {
@@ -40,7 +40,10 @@ fn a_rule_that_keeps_failing_is_quarantined_and_its_last_good_version_is_activat
         let log = admin.get("/api/v1/rules/hostile/log").json();
         Some(log["log"][0].clone()).filter(|line| line["action"] == "quarantined")
     });
-    assert_eq!((&entry["actor"], &entry["digest"]), (&json!("watchpost"), &json!(digest)));
+    assert_eq!(
+        (&entry["actor"], &entry["digest"]),
+        (&json!("watchpost"), &json!(digest))
+    );
     assert!(
         entry["note"].as_str().is_some_and(|note| note.contains("is on fire")),
         "{entry}"
@@ -54,7 +57,7 @@ fn a_rule_that_keeps_failing_is_quarantined_and_its_last_good_version_is_activat
     assert_eq!(status["quarantined"], overview["quarantined"], "{status}");
     let metrics = admin.get("/metrics").text();
     assert!(
-        metrics.contains("watchpost_rules_quarantined_total{rule=\"hostile\"} 1"),
+        metrics.contains("watchpost_rule_quarantines_total{rule=\"hostile\"} 1"),
         "{metrics}"
     );
     eventually("an alert that a person sees", || {

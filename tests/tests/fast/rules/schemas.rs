@@ -33,7 +33,7 @@ fn an_invalid_or_unsatisfiable_schema_is_refused() {
     let server = Server::start().ready();
     let admin = server.client("admin");
     for (schema, said) in [
-        (r#"{"type": 5}"#, "is no JSON Schema"),
+        (r#"{"type": 5}"#, "is not valid JSON Schema"),
         (r#"{"$ref": "https://example.com/other.json"}"#, "nothing is fetched"),
         (r#"{"required": ["metrics"]}"#, "metrics"),
     ] {

@@ -63,7 +63,7 @@ fn with_these_files_every_panel_has_data() {
 const SOMETIMES: [&str; 3] = [
     "watchpost_cgroup_memory_limit_bytes",
     "watchpost_http_request_exceptions_total",
-    "watchpost_rules_quarantined_total",
+    "watchpost_rule_quarantines_total",
 ];
 
 /// The names of Watchpost's metrics in the rules.

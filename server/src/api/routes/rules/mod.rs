@@ -29,7 +29,7 @@ use crate::store::rules::{AuditActor, Mode, SettingsRef};
 
 /// A rule that is active or runs in shadow mode.
 #[derive(Serialize, ToSchema)]
-#[schema(as = RuleInForce)]
+#[schema(as = ActiveRule)]
 pub(super) struct Line {
     /// The name of the rule.
     name: String,
