@@ -34,7 +34,7 @@ fn an_invalid_or_unsatisfiable_schema_is_refused() {
     let admin = server.client("admin");
     for (schema, said) in [
         (r#"{"type": 5}"#, "is not valid JSON Schema"),
-        (r#"{"$ref": "https://example.com/other.json"}"#, "nothing is fetched"),
+        (r#"{"$ref": "https://example.com/other.json"}"#, "are not fetched"),
         (r#"{"required": ["metrics"]}"#, "metrics"),
     ] {
         let problem = settled(&admin, upload(&admin, &with_schema(1, schema))).problem(422);
