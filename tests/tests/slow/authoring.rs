@@ -136,7 +136,7 @@ fn each_check_is_printed_and_an_untrusted_component_is_refused_with_the_reason()
         "component is complete",
         "implements the contract without imports",
         "component compiles",
-        "it says who it is",
+        "describe() succeeds",
         "accepts {} as settings",
         "schema agrees with check-settings",
         "evaluates sample rounds",
@@ -155,7 +155,7 @@ fn each_check_is_printed_and_an_untrusted_component_is_refused_with_the_reason()
     assert!(
         refused
             .out
-            .contains("FAILED            accepts the settings that were given"),
+            .contains("FAILED            accepts the given settings"),
         "{}",
         refused.out
     );
