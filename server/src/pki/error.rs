@@ -75,7 +75,9 @@ pub enum PkiError {
     #[error("the authority in {folder} was replaced; restart Watchpost to use the new one")]
     Replaced { folder: PathBuf },
     /// Other users can read the key.
-    #[error("other users can read {path}; `chmod 600` it, and create a new authority if the key may have been copied")]
+    #[error(
+        "other users can read {path}; run `chmod 600 {path}`, and create a new authority if the key may have been copied"
+    )]
     Exposed { path: PathBuf },
     /// The authority has expired.
     #[error("the authority in {folder} expired on {not_after}; move the folder and Watchpost creates a new one")]

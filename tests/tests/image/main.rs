@@ -129,7 +129,7 @@ fn on_sigterm_the_server_drains_and_only_the_volume_remains() {
     let before = authority().expect("the first start makes an authority");
     let (code, log) = first.stop();
     assert_eq!(code, "0", "{log}");
-    assert!(log.contains("ending=Drained"), "{log}");
+    assert!(log.contains("cut_off=false"), "{log}");
     drop(first);
     let second = Container::start(&[volume]).healthy();
     let after = second

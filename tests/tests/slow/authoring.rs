@@ -153,9 +153,7 @@ fn each_check_is_printed_and_an_untrusted_component_is_refused_with_the_reason()
     ]);
     let refused = refused.with(1);
     assert!(
-        refused
-            .out
-            .contains("FAILED            accepts the given settings"),
+        refused.out.contains("FAILED            accepts the given settings"),
         "{}",
         refused.out
     );

@@ -1,6 +1,6 @@
-//! The OpenAPI 3.1 document, generated from the table of routes: it has the paths and methods, the handlers' arguments
-//! have permissions and parameters, and the handlers' comments and attributes have texts and responses. This module
-//! describes no endpoint itself.
+//! The OpenAPI 3.1 document, generated from the table of routes. The table provides paths and methods; the handlers'
+//! arguments provide permissions and parameters; their comments and attributes provide descriptions and responses. This
+//! module describes no endpoint itself.
 
 mod answers;
 mod contents;
