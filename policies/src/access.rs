@@ -280,7 +280,7 @@ pub enum Verdict {
     Allow,
     /// The request is denied.
     Deny {
-        /// A sentence for the client.
+        /// A message for the client.
         reason: String,
     },
     /// The rule failed. A fault never allows.

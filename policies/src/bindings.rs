@@ -64,7 +64,7 @@ macro_rules! same_in_both {
 
             impl From<$interface::Problem> for Problem {
                 fn from(problem: $interface::Problem) -> Self {
-                    Self { at: problem.at, what: problem.what }
+                    Self { path: problem.path, message: problem.message }
                 }
             }
 
@@ -143,7 +143,7 @@ impl<'r> RoundLists<'r> {
                 severity: finding.severity.into(),
                 value: finding.value,
                 limit: finding.limit,
-                sentence: &finding.sentence,
+                message: &finding.message,
             })
             .collect();
         let mut samples = samples.as_slice();

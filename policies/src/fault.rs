@@ -126,7 +126,7 @@ pub enum Misbehaviour {
     /// A part of the result is too long or has too many elements.
     #[error("it returned {count} {what}; the limit is {limit}")]
     TooMany {
-        /// The counted things: findings, bytes in a sentence, roles.
+        /// The counted things: findings, bytes in a message, roles.
         what: &'static str,
         /// The actual number.
         count: usize,
@@ -161,8 +161,8 @@ pub enum Misbehaviour {
         /// The number as text.
         number: String,
     },
-    /// A finding that is not ok and has no sentence.
-    #[error("its finding about {subject} is not ok and has no sentence")]
+    /// A finding that is not ok and has no message.
+    #[error("its finding about {subject} is not ok and has no message")]
     NoSentence {
         /// The subject.
         subject: String,
@@ -171,18 +171,18 @@ pub enum Misbehaviour {
     #[error("it denied without a reason")]
     NoReason,
     /// An invalid field of the manifest.
-    #[error("invalid {field}: {why}")]
+    #[error("invalid {field}: {reason}")]
     BadManifest {
         /// Name, version, description or settings schema.
         field: &'static str,
         /// The reason.
-        why: String,
+        reason: String,
     },
     /// An invalid plan.
-    #[error("invalid plan: {why}")]
+    #[error("invalid plan: {reason}")]
     BadPlan {
         /// The reason.
-        why: String,
+        reason: String,
     },
 }
 
@@ -234,10 +234,10 @@ pub enum Refusal {
     #[error("it is truncated: it ends in the middle of a section; check that the file was copied completely")]
     Truncated,
     /// The component is invalid, or uses disabled features.
-    #[error("it is not a valid component: {why}")]
+    #[error("it is not a valid component: {reason}")]
     Invalid {
         /// The message of the validator.
-        why: String,
+        reason: String,
     },
     /// The component has an import.
     #[error("it imports {name}, and a rule imports nothing. {remedy}")]
@@ -268,12 +268,12 @@ pub enum Refusal {
         spoken: &'static str,
     },
     /// The names match the contract and the types do not.
-    #[error("it exports {interface} with other types than the contract: {why}")]
+    #[error("it exports {interface} with other types than the contract: {reason}")]
     WrongShape {
         /// The interface.
         interface: String,
         /// The first difference.
-        why: String,
+        reason: String,
     },
     /// A fault in `describe`.
     #[error(transparent)]
@@ -295,9 +295,9 @@ fn list(names: &[String]) -> String {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Problem {
     /// JSON Pointer of the location; empty for the whole.
-    pub at: String,
+    pub path: String,
     /// What is wrong and what to write instead.
-    pub what: String,
+    pub message: String,
 }
 
 /// Why a rule rejects settings.
@@ -328,11 +328,11 @@ fn which_imports(import: &Option<String>) -> String {
 fn join(problems: &[Problem]) -> String {
     let problems: Vec<_> = problems
         .iter()
-        .map(|Problem { at, what }| {
-            if at.is_empty() {
-                what.clone()
+        .map(|Problem { path, message }| {
+            if path.is_empty() {
+                message.clone()
             } else {
-                format!("{at}: {what}")
+                format!("{path}: {message}")
             }
         })
         .collect();

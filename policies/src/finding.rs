@@ -75,8 +75,8 @@ pub struct Finding {
     pub value: Option<f64>,
     /// The limit that the value was compared with; finite.
     pub limit: Option<f64>,
-    /// A sentence on which a person can act; never empty above ok.
-    pub sentence: String,
+    /// A message on which a person can act; never empty above ok.
+    pub message: String,
     /// Time since which the severity is unchanged, in milliseconds since 1970 (UTC).
     pub since_ms: u64,
     /// Whether the finding is not from this round because the rule failed: it is the last finding of the rule, or
@@ -87,7 +87,7 @@ pub struct Finding {
 
 impl Finding {
     /// A placeholder for a metric that a rule has no finding about: unknown.
-    pub(crate) fn placeholder(rule: &str, metric: &str, since_ms: u64, sentence: String) -> Self {
+    pub(crate) fn placeholder(rule: &str, metric: &str, since_ms: u64, message: String) -> Self {
         Self {
             rule: rule.to_owned(),
             subject: Subject {
@@ -97,7 +97,7 @@ impl Finding {
             severity: Severity::Unknown,
             value: None,
             limit: None,
-            sentence,
+            message,
             since_ms,
             carried: true,
         }
@@ -112,7 +112,7 @@ impl Finding {
             carried.severity = Severity::Unknown;
             carried.since_ms = time_ms;
             (carried.value, carried.limit) = (None, None);
-            carried.sentence = format!("the rule {} failed; before that, {} was ok", self.rule, self.subject);
+            carried.message = format!("the rule {} failed; before that, {} was ok", self.rule, self.subject);
         }
         carried
     }
@@ -360,7 +360,7 @@ mod tests {
             severity,
             value: Some(1.0),
             limit: None,
-            sentence: "look".to_owned(),
+            message: "look".to_owned(),
             since_ms: 1,
             carried: false,
         }
@@ -431,7 +431,7 @@ mod tests {
             .carry(9);
             assert!(carried.carried);
             assert!(carried.severity >= severity.max(Severity::Unknown));
-            assert!(!carried.sentence.is_empty());
+            assert!(!carried.message.is_empty());
             // The limit of what was ok is not one that was passed.
             assert_eq!(carried.limit.is_none(), severity == Severity::Ok);
         }

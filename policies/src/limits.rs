@@ -28,7 +28,7 @@ pub struct Limits {
     pub answer_bytes: usize,
     /// Maximum number of findings of one rule per round.
     pub findings: usize,
-    /// Maximum length of a text in a result, in bytes: a sentence, a reason, a name.
+    /// Maximum length of a text in a result, in bytes: a message, a reason, a name.
     pub text_bytes: usize,
     /// Maximum number of concurrent instances; callers queue for them.
     pub instances: u32,
@@ -78,7 +78,7 @@ impl Limits {
             // The default threshold rule limits its findings to 9,000 and 4 MiB.
             ("answer_bytes", self.answer_bytes as u64, 5 << 20, 1 << 30),
             ("findings", self.findings as u64, 9000, 1_000_000),
-            // The default rules truncate their sentences and reasons at 1,500 bytes.
+            // The default rules truncate their messages and reasons at 1,500 bytes.
             ("text_bytes", self.text_bytes as u64, 1600, 16 << 20),
             // A decision takes at max ten kilobytes.
             (

@@ -90,7 +90,7 @@ pub struct Gap {
     pub source: String,
     /// The metrics that are missing because of it.
     pub metrics: Vec<MetricPattern>,
-    /// The reason, as a sentence.
+    /// The reason, as a message.
     pub reason: String,
 }
 

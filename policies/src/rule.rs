@@ -84,7 +84,7 @@ impl RuleModule {
         match engine.restore(digest, artefact, key) {
             Ok(program) => Ok(Self::describe_program(program, digest)),
             Err(ArtefactError::Refused(refusal)) => Ok(Err(*refusal)),
-            Err(why) => Err(why),
+            Err(reason) => Err(reason),
         }
     }
 
@@ -220,10 +220,10 @@ impl std::fmt::Debug for Rule {
 }
 
 fn manifest_of(raw: RawManifest, limits: &Limits) -> Result<Manifest, Misbehaviour> {
-    let bad = |field, why: &str| {
+    let bad = |field, reason: &str| {
         Err(Misbehaviour::BadManifest {
             field,
-            why: guest_text(why, MAX_REASON_BYTES),
+            reason: guest_text(reason, MAX_REASON_BYTES),
         })
     };
     let legal = |byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-');
@@ -252,8 +252,8 @@ fn manifest_of(raw: RawManifest, limits: &Limits) -> Result<Manifest, Misbehavio
 
 fn shortened(problem: Problem) -> Problem {
     Problem {
-        at: guest_text(&problem.at, MAX_REASON_BYTES),
-        what: guest_text(&problem.what, MAX_REASON_BYTES),
+        path: guest_text(&problem.path, MAX_REASON_BYTES),
+        message: guest_text(&problem.message, MAX_REASON_BYTES),
     }
 }
 
@@ -266,6 +266,6 @@ fn patterns_of(plan: &RawPlan) -> Result<Option<Vec<MetricPattern>>, Misbehaviou
     at_most("metrics in a plan", metrics.len(), MAX_METRICS)?;
     let patterns: Result<_, _> = metrics.into_iter().map(|metric| MetricPattern::new(metric)).collect();
     patterns.map(Some).map_err(|error| Misbehaviour::BadPlan {
-        why: guest_text(&error.to_string(), MAX_REASON_BYTES),
+        reason: guest_text(&error.to_string(), MAX_REASON_BYTES),
     })
 }

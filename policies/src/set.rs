@@ -247,8 +247,8 @@ fn placeholders_for(rule: &Rule, last_findings: &[Finding], last: Option<&Report
     let other_metrics = metrics.filter(|metric| !known_metrics.contains(metric));
     let unknown = |metric| {
         let since_ms = last.and_then(|last| last.placeholder_since(name, metric));
-        let sentence = format!("the rule {name} failed before its first finding about {metric}");
-        Finding::placeholder(name, metric, since_ms.unwrap_or(time_ms), sentence)
+        let message = format!("the rule {name} failed before its first finding about {metric}");
+        Finding::placeholder(name, metric, since_ms.unwrap_or(time_ms), message)
     };
     other_metrics.map(unknown).collect()
 }

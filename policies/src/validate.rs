@@ -49,7 +49,7 @@ impl RuleInput<'_> {
         limits: &Limits,
         known: &mut KnownSubjects<'s>,
     ) -> Result<Finding, Misbehaviour> {
-        at_most("bytes in a sentence", raw.sentence.len(), limits.text_bytes)?;
+        at_most("bytes in a message", raw.message.len(), limits.text_bytes)?;
         let subject = subject(raw.subject, limits, known)?;
         for (field, number) in [("value", raw.value), ("limit", raw.limit)] {
             if let Some(number) = number.filter(|number| !number.is_finite()) {
@@ -69,9 +69,9 @@ impl RuleInput<'_> {
             });
         }
         let severity = Severity::from(raw.severity);
-        // A sentence of control characters only is empty.
-        let sentence = guest_text(&raw.sentence, limits.text_bytes);
-        if severity > Severity::Ok && sentence.is_empty() {
+        // A message of control characters only is empty.
+        let message = guest_text(&raw.message, limits.text_bytes);
+        if severity > Severity::Ok && message.is_empty() {
             return Err(Misbehaviour::NoSentence {
                 subject: subject.to_string(),
             });
@@ -83,7 +83,7 @@ impl RuleInput<'_> {
             severity,
             value: raw.value,
             limit: raw.limit,
-            sentence,
+            message,
             subject,
             carried: false,
         })

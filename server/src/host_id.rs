@@ -79,7 +79,7 @@ mod tests {
         for legal in ["edge-1", "a", "Büro 3", &"x".repeat(MAX_BYTES)] {
             assert_eq!(HostId::new(legal).map(|host| host.to_string()), Ok(legal.to_owned()));
         }
-        for (text, why) in [
+        for (text, reason) in [
             ("", InvalidHostId::Empty),
             (" \n", InvalidHostId::Empty),
             (" edge-1", InvalidHostId::Padded),
@@ -87,7 +87,7 @@ mod tests {
             ("edge\n1", InvalidHostId::ControlCharacter),
             (&"x".repeat(MAX_BYTES + 1), InvalidHostId::TooLong),
         ] {
-            assert_eq!(HostId::new(text), Err(why), "{text:?}");
+            assert_eq!(HostId::new(text), Err(reason), "{text:?}");
         }
     }
 

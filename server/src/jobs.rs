@@ -70,7 +70,7 @@ where
         self.tasks.run_job(name, work, move |ended| {
             sender.send_replace(match ended {
                 Ok(result) => JobState::Finished(result),
-                Err(why) => JobState::Lost(why),
+                Err(reason) => JobState::Lost(reason),
             });
         });
         job

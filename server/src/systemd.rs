@@ -88,8 +88,8 @@ impl Systemd {
     }
 
     /// The startup failed, or the service cannot continue.
-    pub fn fails(&self, why: &str) {
-        self.send(&[NotifyState::Status(&one_line(why))]);
+    pub fn fails(&self, reason: &str) {
+        self.send(&[NotifyState::Status(&one_line(reason))]);
     }
 
     /// The configuration is being reloaded. Before the service is ready, nothing is sent.

@@ -110,9 +110,9 @@ impl Tasks {
             let Err(join_error) = (&mut running.0).await else {
                 return;
             };
-            let why = panic_message(join_error);
-            log::error!(task = name, reason = why.as_str(); "a task panicked and is restarted");
-            self.set_condition(name, Condition::Waiting, Some(why));
+            let reason = panic_message(join_error);
+            log::error!(task = name, reason = reason.as_str(); "a task panicked and is restarted");
+            self.set_condition(name, Condition::Waiting, Some(reason));
             self.0.service_metrics.task_restarted(name);
             if began.elapsed() > BACKOFF_RESET_AFTER {
                 backoff = INITIAL_BACKOFF;
@@ -143,9 +143,9 @@ impl Tasks {
                 if join_error.is_cancelled() {
                     return "it was aborted because Watchpost shut down".to_owned();
                 }
-                let why = panic_message(join_error);
-                log::error!(task = name.as_str(), reason = why.as_str(); "a job panicked");
-                why
+                let reason = panic_message(join_error);
+                log::error!(task = name.as_str(), reason = reason.as_str(); "a job panicked");
+                reason
             }));
             tasks.remove(&name);
             tasks.0.jobs.send_modify(|jobs| {

@@ -209,7 +209,7 @@ fn imported(name: &str) -> Refusal {
 
 fn invalid(error: wasmparser::BinaryReaderError) -> Refusal {
     Refusal::Invalid {
-        why: guest_text(error.message(), MAX_REASON_BYTES),
+        reason: guest_text(error.message(), MAX_REASON_BYTES),
     }
 }
 

@@ -92,7 +92,7 @@ impl Engine {
         inspect::names(sections)?;
         passed(Stage::Contract);
         let component = Component::new(&self.0.wasmtime, wasm).map_err(|error| Refusal::Invalid {
-            why: guest_text(&format!("{error:#}"), MAX_REASON_BYTES),
+            reason: guest_text(&format!("{error:#}"), MAX_REASON_BYTES),
         })?;
         let program = self.program(component)?;
         passed(Stage::Compiled);

@@ -35,7 +35,7 @@ pub enum Allocation {
     /// On demand, because the pool does not fit into the address space.
     OnDemand {
         /// Why the pool could not be created.
-        why: String,
+        reason: String,
     },
 }
 
@@ -43,11 +43,11 @@ pub enum Allocation {
 pub(super) fn engine(limits: &Limits) -> wasmtime::Result<(Engine, Allocation)> {
     let mut pooled = guest_features(limits);
     pooled.allocation_strategy(InstanceAllocationStrategy::Pooling(pool(limits)));
-    let why = match Engine::new(&pooled) {
+    let reason = match Engine::new(&pooled) {
         Ok(engine) => return Ok((engine, Allocation::Pooling)),
         Err(error) => format!("{error:#}"),
     };
-    Ok((Engine::new(&one_by_one(limits))?, Allocation::OnDemand { why }))
+    Ok((Engine::new(&one_by_one(limits))?, Allocation::OnDemand { reason }))
 }
 
 /// An engine that compiles for another engine and reserves no memory. The allocation of instances does not affect the

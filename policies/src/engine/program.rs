@@ -87,7 +87,7 @@ impl Program {
     pub(super) fn new(engine: Engine, component: Component, kind: Kind) -> Result<Self, Refusal> {
         let wrong_shape = |error: wasmtime::Error| Refusal::WrongShape {
             interface: kind.interface().to_owned(),
-            why: guest_text(&format!("{error:#}"), MAX_REASON_BYTES),
+            reason: guest_text(&format!("{error:#}"), MAX_REASON_BYTES),
         };
         let ready = engine.0.linker.instantiate_pre(&component).map_err(wrong_shape)?;
         let interface = component.get_export_index(None, kind.interface());
@@ -95,7 +95,7 @@ impl Program {
             let found = component.get_export_index(interface.as_ref(), name);
             found.ok_or_else(|| Refusal::WrongShape {
                 interface: kind.interface().to_owned(),
-                why: format!("{name} is missing"),
+                reason: format!("{name} is missing"),
             })
         };
         let inner = Inner {
@@ -135,7 +135,7 @@ impl Program {
         };
         Ok(compared.map_err(|error| Refusal::WrongShape {
             interface: self.0.kind.interface().to_owned(),
-            why: guest_text(&format!("{error:#}"), MAX_REASON_BYTES),
+            reason: guest_text(&format!("{error:#}"), MAX_REASON_BYTES),
         }))
     }
 

@@ -23,10 +23,10 @@ pub struct Recipe {
 #[derive(Debug, thiserror::Error)]
 pub enum RecipeError {
     /// The component is invalid.
-    #[error("it is not a valid component: {why}")]
+    #[error("it is not a valid component: {reason}")]
     Invalid {
         /// The message of the validator.
-        why: String,
+        reason: String,
     },
     /// Memory is exhausted.
     #[error("not enough memory to compile the component")]
@@ -59,8 +59,8 @@ impl Recipe {
             if error.is::<wasmtime::OutOfMemory>() {
                 return RecipeError::OutOfMemory;
             }
-            let why = guest_text(&format!("{error:#}"), MAX_REASON_BYTES);
-            RecipeError::Invalid { why }
+            let reason = guest_text(&format!("{error:#}"), MAX_REASON_BYTES);
+            RecipeError::Invalid { reason }
         })?;
         Ok(artefact::sealed(&engine, Digest::of(wasm), &code, key))
     }

@@ -178,7 +178,7 @@ impl Authenticator {
 
     fn peer(&self, peer: &Peer, now: i64) -> Result<Identity, ApiError> {
         let identity = peer.identity(&self.tls, now).cloned();
-        identity.map_err(|why| ApiError::Unauthenticated(why.to_string()))
+        identity.map_err(|reason| ApiError::Unauthenticated(reason.to_string()))
     }
 
     /// The identity of the token, if the request has one. All tokens are compared, each in constant time, so the
@@ -188,8 +188,8 @@ impl Authenticator {
             return Ok(None);
         }
         let Ok(sent) = Authorization::<Bearer>::parse(request) else {
-            let why = "the header Authorization has no bearer token; send `Authorization: Bearer TOKEN`";
-            return Err(ApiError::Unauthenticated(why.to_owned()));
+            let reason = "the header Authorization has no bearer token; send `Authorization: Bearer TOKEN`";
+            return Err(ApiError::Unauthenticated(reason.to_owned()));
         };
         let hash = sha256(sent.as_ref().token().as_bytes());
         let mut found = None;
@@ -198,7 +198,7 @@ impl Authenticator {
                 found = Some(token);
             }
         }
-        let refused = |why: &str| Err(ApiError::Unauthenticated(why.to_owned()));
+        let refused = |reason: &str| Err(ApiError::Unauthenticated(reason.to_owned()));
         match found {
             None => refused("the token is unknown"),
             Some(token) if token.expires.is_some_and(|end| end.as_second() <= now) => {

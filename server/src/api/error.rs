@@ -29,7 +29,7 @@ pub enum ApiError {
     #[error("{0}")]
     Precondition(String),
     /// A well-formed request that fails validation.
-    #[error("{}", .0.why)]
+    #[error("{}", .0.reason)]
     Rejected(Box<Rejected>),
     /// The path exists, but not with this method.
     #[error("{method} is not allowed; use {allow}")]
@@ -86,10 +86,10 @@ pub enum ApiError {
         after_seconds: u64,
     },
     /// Temporarily unavailable.
-    #[error("{why}")]
+    #[error("{reason}")]
     Unavailable {
         /// The reason.
-        why: String,
+        reason: String,
         /// When to retry, in seconds.
         after_seconds: u64,
     },
@@ -112,7 +112,7 @@ pub struct Rejected {
     /// The check that failed.
     pub check: String,
     /// Why it failed.
-    pub why: String,
+    pub reason: String,
     /// How to correct it.
     pub advice: String,
     /// The same in fields, for programs.
@@ -199,14 +199,14 @@ impl From<StoreError> for ApiError {
 
 impl From<&StoreError> for ApiError {
     fn from(error: &StoreError) -> Self {
-        let why = match error {
+        let reason = match error {
             StoreError::Refused(_) => {
                 log::warn!(reason:% = error; "a database query failed");
-                let why = "the database rejects the data, because it violates a constraint; the log says which";
-                return Self::BadRequest(why.to_owned());
+                let reason = "the database rejects the data, because it violates a constraint; the log says which";
+                return Self::BadRequest(reason.to_owned());
             }
             StoreError::Unreadable(_) | StoreError::Unencodable(_) => return Self::Internal(error.to_string()),
-            StoreError::Failed(why) => return Self::Internal(why.clone()),
+            StoreError::Failed(reason) => return Self::Internal(reason.clone()),
             StoreError::Unreachable(_) => "the database is unreachable",
             StoreError::Missing(_) => {
                 "the database lacks a table or column, or the permission to read it; the log names what is missing"
@@ -217,7 +217,7 @@ impl From<&StoreError> for ApiError {
         };
         log::warn!(reason:% = error; "a database query failed");
         Self::Unavailable {
-            why: why.to_owned(),
+            reason: reason.to_owned(),
             after_seconds: 5,
         }
     }
@@ -261,11 +261,8 @@ mod tests {
         let check = |error: StoreError, status: u16, says: &str| {
             let api_error = ApiError::from(error);
             assert_eq!(api_error.status_code().as_u16(), status);
-            let sentence = api_error.to_string();
-            assert!(
-                sentence.contains(says) && !sentence.contains("job_chunks"),
-                "{sentence}"
-            );
+            let message = api_error.to_string();
+            assert!(message.contains(says) && !message.contains("job_chunks"), "{message}");
         };
         check(StoreError::Refused(internal_details()), 400, "violates a constraint");
         check(StoreError::Missing(internal_details()), 503, "lacks a table or column");

@@ -35,7 +35,7 @@ impl Latest {
     /// The latest round, or an error before the first.
     pub fn needed(&self) -> Result<Arc<Judged>, ApiError> {
         self.judged().ok_or_else(|| ApiError::Unavailable {
-            why: "nothing has been measured yet; the first round is in progress".to_owned(),
+            reason: "nothing has been measured yet; the first round is in progress".to_owned(),
             after_seconds: 1,
         })
     }

@@ -83,7 +83,7 @@ pub fn table() -> Vec<Family> {
             "/api/v1/rules/{name}/versions": get(read::versions);
             "/api/v1/rules/{name}/versions/{digest:[0-9a-f]{64}}.wasm": get(read::component);
             "/api/v1/rules/{name}/versions/{digest}": get(read::version), delete(change::delete_version);
-            "/api/v1/rules/{name}/active": put(change::activate), delete(change::retire);
+            "/api/v1/rules/{name}/active": put(change::activate), delete(change::deactivate);
             "/api/v1/rules/{name}/shadow": delete(change::end_shadow);
             "/api/v1/rules/{name}/rollback": post(change::roll_back);
             "/api/v1/rules/{name}/settings": put(change::set_settings), delete(change::unset_settings);

@@ -218,7 +218,7 @@ fn decide_timed(request: &HttpRequest, identity: &Identity, action: Action) -> R
             .set
             .decide_at_cost(&access_request, &report)
             .map_err(|busy| ApiError::Unavailable {
-                why: busy.to_string(),
+                reason: busy.to_string(),
                 after_seconds: 1,
             })?;
     quarantine.on_role_answer(&active, &decision.verdict);

@@ -36,12 +36,12 @@ pub fn parse_time(name: &str, text: Option<&str>, now_ms: u64) -> Result<Option<
         let time: Timestamp = text.replace(' ', "+").parse().ok()?;
         u64::try_from(time.as_millisecond()).ok()
     };
-    let why = || {
+    let reason = || {
         format!(
             "{name} is \"{text}\"; write a time such as 2026-01-31T12:00:00Z, seconds since 1970, or an age such as -1h"
         )
     };
-    read().map(Some).ok_or_else(|| ApiError::BadRequest(why()))
+    read().map(Some).ok_or_else(|| ApiError::BadRequest(reason()))
 }
 
 #[cfg(test)]
@@ -57,7 +57,7 @@ mod tests {
         assert_eq!(read("1769860800.5"), Ok(Some(1_769_860_800_500)));
         assert_eq!(read("-1h"), Ok(Some(now_ms - 3_600_000)));
         for text in ["", "yesterday", "-1", "NaN", "1e300", "2026-01-31T12:00:00"] {
-            assert!(read(text).is_err_and(|why| why.contains("from is")), "{text}");
+            assert!(read(text).is_err_and(|reason| reason.contains("from is")), "{text}");
         }
     }
 }

@@ -19,7 +19,7 @@ use super::error::ApiError;
 pub struct Family {
     /// The name of the family.
     pub name: &'static str,
-    /// A sentence about the family.
+    /// A message about the family.
     pub about: &'static str,
     /// The paths of the family.
     pub routes: Vec<At>,

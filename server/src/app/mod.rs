@@ -229,10 +229,11 @@ impl App {
             ended = &mut serving => Some(ended),
         };
         if let Some(ended) = ended {
-            let why = ended.unwrap_or_else(|broken| Err(io::Error::other(broken)));
+            let reason = ended.unwrap_or_else(|broken| Err(io::Error::other(broken)));
             parts.tasks.stop();
             return Err(StartError::Server(
-                why.err()
+                reason
+                    .err()
                     .unwrap_or_else(|| io::Error::other("the server ended unexpectedly")),
             ));
         }

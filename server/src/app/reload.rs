@@ -51,12 +51,12 @@ async fn reload_certificates(tls: &Arc<Tls>, service_metrics: &ServiceMetrics, l
             service_metrics.tls_reloaded(Outcome::Success);
             log::info!(generation = tls.generation(); "certificates, keys and revocation lists reloaded");
         }
-        Err(why) => {
-            if last_error.as_ref() != Some(&why) {
+        Err(reason) => {
+            if last_error.as_ref() != Some(&reason) {
                 service_metrics.tls_reloaded(Outcome::Failure);
-                log::error!(reason = why.as_str(); "cannot reload certificates; the last valid ones stay in use");
+                log::error!(reason = reason.as_str(); "cannot reload certificates; the last valid ones stay in use");
             }
-            *last_error = Some(why);
+            *last_error = Some(reason);
         }
     }
 }
@@ -97,8 +97,8 @@ async fn keep_fresh(authority: Arc<Authority>) {
             let prepared = pki::prepare(&folder, &super::machine_name(), clock::now());
             prepared.map(drop).map_err(|error| error_chain(&error))
         });
-        if let Err(why) = renewed.await.and_then(|renewed| renewed) {
-            log::error!(reason = why.as_str(); "cannot renew certificates and revocation lists");
+        if let Err(reason) = renewed.await.and_then(|renewed| renewed) {
+            log::error!(reason = reason.as_str(); "cannot renew certificates and revocation lists");
         }
     }
 }
@@ -128,7 +128,7 @@ impl Reloader {
         let outcome = self.apply().await;
         match &outcome {
             Ok(()) => log::info!("configuration reloaded"),
-            Err(why) => log::error!(reason = why.as_str(); "cannot reload the configuration"),
+            Err(reason) => log::error!(reason = reason.as_str(); "cannot reload the configuration"),
         }
         self.parts.service_metrics.config_reloaded(if outcome.is_ok() {
             Outcome::Success

@@ -122,7 +122,7 @@ fn renew(authority: &Authority, name: &str, role: &str, now: Timestamp) -> Resul
     let current_role = latest(authority.list()?).and_then(|known| known.role);
     if let Some(current_role) = current_role.filter(|current_role| current_role != role) {
         return Err(PkiError::OtherRole {
-            who: name.to_owned(),
+            client: name.to_owned(),
             has: current_role,
             wanted: role.to_owned(),
         });
@@ -132,13 +132,17 @@ fn renew(authority: &Authority, name: &str, role: &str, now: Timestamp) -> Resul
         Ensured::Renewed => "is renewed",
         Ensured::Kept => "is kept",
         Ensured::Revoked => {
-            return Err(PkiError::Revoked { who: name.to_owned() });
+            return Err(PkiError::Revoked {
+                client: name.to_owned(),
+            });
         }
     };
     // A kept certificate with a short validity is never renewed, and a script that relies on renewal must fail.
     let soon = now + SignedDuration::from_hours(24 * 29);
     if latest(authority.list()?).is_none_or(|issued| issued.not_after < soon) {
-        return Err(PkiError::NotRenewed { who: name.to_owned() });
+        return Err(PkiError::NotRenewed {
+            client: name.to_owned(),
+        });
     }
     let files = authority.client_files(name)?;
     Ok(format!(

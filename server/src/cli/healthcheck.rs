@@ -49,7 +49,7 @@ impl Healthcheck {
         let timeout = Duration::from_secs(self.timeout);
         match actix_web::rt::System::new().block_on(request_health(&url, client_certificate, timeout)) {
             Ok(()) => ExitCode::SUCCESS,
-            Err(why) => fail(UNAVAILABLE, &format!("{url}: {why}")),
+            Err(reason) => fail(UNAVAILABLE, &format!("{url}: {reason}")),
         }
     }
 }

@@ -56,9 +56,9 @@ fn run(sources: Sources, ready_file: Option<PathBuf>) -> ExitCode {
         Ok(Ending::Drained) => ExitCode::SUCCESS,
         Ok(Ending::CutOff) => ExitCode::from(CUT_OFF),
         Err(error) => {
-            let why = crate::error_chain::error_chain(&error);
-            systemd.fails(&why);
-            fail(code_of(&error), &why)
+            let reason = crate::error_chain::error_chain(&error);
+            systemd.fails(&reason);
+            fail(code_of(&error), &reason)
         }
     }
 }

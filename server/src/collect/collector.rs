@@ -238,7 +238,7 @@ impl Collector {
                 Some(reading)
             }
             Err(error) => {
-                source.state.failed(&source.name, took, error.why);
+                source.state.failed(&source.name, took, error.reason);
                 None
             }
         };

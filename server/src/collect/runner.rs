@@ -29,7 +29,7 @@ pub(super) struct Answer {
 /// Why a source has no reading.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct ProbeError {
-    pub why: String,
+    pub reason: String,
     /// Whether the measurement is still running, so that the source cannot be measured again yet.
     pub timed_out: bool,
 }
@@ -97,8 +97,12 @@ impl Runner {
                 Err(ProbeError::of(format!("it panicked: {panic}; it was restarted")))
             }
             Err(_) if self.source.unfinished().is_some() => {
-                let why = format!("no result within {timeout:?}; it is not measured again until this measurement ends");
-                Err(ProbeError { why, timed_out: true })
+                let reason =
+                    format!("no result within {timeout:?}; it is not measured again until this measurement ends");
+                Err(ProbeError {
+                    reason,
+                    timed_out: true,
+                })
             }
             Err(_) => Err(ProbeError::of(format!("no result within {timeout:?}"))),
         }
@@ -120,7 +124,10 @@ fn is_due(schedule: Schedule, last: Instant, now: Instant) -> bool {
 }
 
 impl ProbeError {
-    fn of(why: String) -> Self {
-        Self { why, timed_out: false }
+    fn of(reason: String) -> Self {
+        Self {
+            reason,
+            timed_out: false,
+        }
     }
 }

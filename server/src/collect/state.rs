@@ -51,10 +51,10 @@ impl SourceState {
     }
 
     /// Records a failed measurement.
-    pub(super) fn failed(&mut self, source: &str, took: Duration, why: String) {
+    pub(super) fn failed(&mut self, source: &str, took: Duration, reason: String) {
         self.duration_seconds = took.as_secs_f64();
         self.failures += 1;
-        self.set_error(source, why);
+        self.set_error(source, reason);
     }
 
     /// Records that a round waited without receiving a result.
@@ -69,14 +69,14 @@ impl SourceState {
             None => "no result yet",
             Some(_) => "the last result is too old",
         };
-        let why = self.error.clone().unwrap_or_else(|| default.to_owned());
-        self.set_error(source, why);
+        let reason = self.error.clone().unwrap_or_else(|| default.to_owned());
+        self.set_error(source, reason);
     }
 
-    fn set_error(&mut self, source: &str, why: String) {
+    fn set_error(&mut self, source: &str, reason: String) {
         if self.success || self.error.is_none() {
-            log::warn!(source, reason = why.as_str(); "a source fails");
+            log::warn!(source, reason = reason.as_str(); "a source fails");
         }
-        (self.success, self.error) = (false, Some(why));
+        (self.success, self.error) = (false, Some(reason));
     }
 }

@@ -12,9 +12,7 @@ use super::origin::SettingLocation;
 use super::raw_settings::Reader;
 use super::scalar::refused;
 use super::setting::Setting;
-use crate::collect::azure::{
-    Aggregation, Credentials, Endpoints, Hidden, Mapping, Resource, ResourceId, Settings, Transform,
-};
+use crate::collect::azure::{Aggregation, Credentials, Endpoints, Mapping, Resource, ResourceId, Settings, Transform};
 use crate::secret::Secret;
 
 section! {
@@ -262,16 +260,15 @@ impl AzureEndpoints {
 
 impl AzureCredentials {
     fn credentials(&self) -> Credentials {
-        let hidden = |secret: &Option<Secret>| secret.as_ref().map(|secret| Hidden::new(secret.expose().as_str()));
         Credentials {
             tenant_id: self.tenant_id.clone(),
             client_id: self.client_id.clone(),
-            client_secret: hidden(&self.client_secret),
+            client_secret: self.client_secret.clone(),
             certificate: self.certificate.clone(),
-            certificate_password: hidden(&self.certificate_password),
+            certificate_password: self.certificate_password.clone(),
             federated_token_file: self.federated_token_file.clone(),
             identity_endpoint: self.identity_endpoint.clone(),
-            identity_header: hidden(&self.identity_header),
+            identity_header: self.identity_header.clone(),
             arc_endpoint: self.arc_endpoint.clone(),
         }
     }
@@ -343,8 +340,9 @@ impl Setting for Transform {
 
 #[cfg(test)]
 mod tests {
-    use crate::collect::azure::{Hidden, Settings, Transform};
+    use crate::collect::azure::{Settings, Transform};
     use crate::config::{Config, ConfigErrors, Sources};
+    use crate::secret::Secret;
 
     fn load(text: &str) -> Result<Config, ConfigErrors> {
         let folder = tempfile::tempdir().expect("a folder");
@@ -377,7 +375,10 @@ mod tests {
         assert_eq!(settings.resources[0].id.name(), "vm-1");
         assert_eq!(settings.mappings[0].transform, Transform::Complement);
         assert_eq!(settings.endpoints.arm, "http://127.0.0.1:1");
-        assert_eq!(settings.credentials.client_secret, Some(Hidden::new("hunter2")));
+        assert_eq!(
+            settings.credentials.client_secret,
+            Some(Secret::new("hunter2".to_owned()))
+        );
     }
 
     #[test]

@@ -127,7 +127,7 @@ section! {
         pub answer_bytes: Size = size(Limits::default().answer_bytes),
         /// The maximum number of findings of one rule in one round.
         pub findings: usize = Limits::default().findings,
-        /// The maximum length of a text in a result: a sentence, a reason or a name.
+        /// The maximum length of a text in a result: a message, a reason or a name.
         pub text_bytes: Size = size(Limits::default().text_bytes),
         /// The maximum number of concurrent instances.
         pub instances: u32 = Limits::default().instances,
@@ -167,8 +167,8 @@ impl Checked for RuleLimits {
         };
         for (name, value) in limits {
             let alone = serde_json::from_value::<Limits>(json!({ name.as_str(): value }));
-            if let Ok(Err(sentence)) = alone.map(|limits| limits.check()) {
-                reader.error(&[&name], sentence);
+            if let Ok(Err(message)) = alone.map(|limits| limits.check()) {
+                reader.error(&[&name], message);
             }
         }
     }

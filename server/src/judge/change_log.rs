@@ -69,7 +69,7 @@ impl Change<'_> {
                     Severity::Warning => log::Level::Warn,
                     Severity::Unknown | Severity::Ok => log::Level::Info,
                 };
-                log::log!(level, rule = finding.rule.as_str(), subject:% = finding.subject, severity:? = finding.severity, host; "{}", finding.sentence);
+                log::log!(level, rule = finding.rule.as_str(), subject:% = finding.subject, severity:? = finding.severity, host; "{}", finding.message);
             }
             Self::Ok { rule, subject } => {
                 log::info!(rule = rule.as_str(), subject = subject.as_str(), host; "{subject} is ok again");

@@ -1,4 +1,4 @@
-//! Help texts: a table for well-known names, and a generic sentence for all others. The names themselves are chosen in
+//! Help texts: a table for well-known names, and a generic message for all others. The names themselves are chosen in
 //! `naming`.
 
 use std::borrow::Cow;

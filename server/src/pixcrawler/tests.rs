@@ -25,7 +25,7 @@ fn finding(metric: &str, of: &[(&str, &str)], severity: Severity) -> Finding {
         severity,
         value: None,
         limit: None,
-        sentence: String::new(),
+        message: String::new(),
         since_ms: 1,
         carried: false,
     }

@@ -132,19 +132,19 @@ pub enum PkiError {
     },
     /// No certificate was issued with this name or serial number.
     #[error(
-        "no certificate was issued with the name or serial number {who:?}; `watchpost certs list` shows all of them"
+        "no certificate was issued with the name or serial number {client:?}; `watchpost certs list` shows all of them"
     )]
     Unknown {
         /// The given name or serial number.
-        who: String,
+        client: String,
     },
     /// The client has a certificate with another role.
     #[error(
-        "the certificate of {who} has the role {has} and is not renewed as {wanted}; issue a certificate under another name"
+        "the certificate of {client} has the role {has} and is not renewed as {wanted}; issue a certificate under another name"
     )]
     OtherRole {
         /// The client's name.
-        who: String,
+        client: String,
         /// The role of the certificate.
         has: String,
         /// The requested role.
@@ -152,24 +152,24 @@ pub enum PkiError {
     },
     /// The certificate has a short validity, or is of another authority.
     #[error(
-        "the certificate of {who} is not renewed because it was issued for a short time or by another authority; move its \
+        "the certificate of {client} is not renewed because it was issued for a short time or by another authority; move its \
          files, or choose another name"
     )]
     NotRenewed {
         /// The client's name.
-        who: String,
+        client: String,
     },
     /// The certificate was revoked.
-    #[error("the certificate of {who} was revoked and is not renewed; issue a new one with `watchpost certs issue`")]
+    #[error("the certificate of {client} was revoked and is not renewed; issue a new one with `watchpost certs issue`")]
     Revoked {
         /// The client's name.
-        who: String,
+        client: String,
     },
     /// The certificate is revoked already.
-    #[error("{who} is revoked already; the certificate revocation list contains it")]
+    #[error("{client} is revoked already; the certificate revocation list contains it")]
     RevokedAlready {
         /// The given name or serial number.
-        who: String,
+        client: String,
     },
     /// An OpenSSL operation failed.
     #[error("OpenSSL failed to {operation}; the machine may be out of memory or its OpenSSL restricted")]

@@ -48,16 +48,18 @@ impl Authority {
 
     /// Revokes all certificates of a client, or the one with this serial number, and writes the revocation list. The
     /// files stay, so that the client is refused with a reason and not because a file is missing.
-    pub fn revoke(&self, who: &str, now: Timestamp) -> Result<Vec<Issued>, PkiError> {
+    pub fn revoke(&self, client: &str, now: Timestamp) -> Result<Vec<Issued>, PkiError> {
         let lock = self.lock()?;
         let records = record::read_all(self.folder())?;
-        let mut selected: Vec<_> = records.iter().filter(|record| record.is_of_client(who)).collect();
+        let mut selected: Vec<_> = records.iter().filter(|record| record.is_of_client(client)).collect();
         if selected.is_empty() {
-            let serial = who.replace(':', "").to_ascii_uppercase();
+            let serial = client.replace(':', "").to_ascii_uppercase();
             selected = records.iter().filter(|record| record.issued.serial == serial).collect();
         }
         if selected.is_empty() {
-            return Err(PkiError::Unknown { who: who.to_owned() });
+            return Err(PkiError::Unknown {
+                client: client.to_owned(),
+            });
         }
         let mut revoked = Vec::new();
         for record in selected.into_iter().filter(|record| !record.is_revoked()) {
@@ -71,7 +73,9 @@ impl Authority {
         // list.
         self.refresh_crl_under(&lock, now)?;
         if revoked.is_empty() {
-            return Err(PkiError::RevokedAlready { who: who.to_owned() });
+            return Err(PkiError::RevokedAlready {
+                client: client.to_owned(),
+            });
         }
         Ok(revoked)
     }

@@ -55,8 +55,8 @@ impl Cache {
         };
         match RuleModule::load(engine, digest, &artefact, &self.0.key) {
             Ok(loaded) => loaded.map(Some),
-            Err(why) => {
-                log::info!(why:%; "cached code of a rule is not usable; compiling the rule again");
+            Err(reason) => {
+                log::info!(reason:%; "cached code of a rule is not usable; compiling the rule again");
                 Ok(None)
             }
         }

@@ -27,8 +27,8 @@ pub struct Passed {
 pub struct Failed {
     /// The name of the check.
     pub check: &'static str,
-    /// The reason, as a sentence.
-    pub why: String,
+    /// The reason, as a message.
+    pub reason: String,
     /// The remedy for the author of the rule.
     pub advice: &'static str,
 }
@@ -119,15 +119,15 @@ fn accept(module: &RuleModule, settings: &str, check: &'static str) -> Result<Ru
             SettingsRefusal::Problems { .. } => "correct the settings",
             SettingsRefusal::Fault { .. } => FAULT_ADVICE,
         },
-        why: refusal.to_string(),
+        reason: refusal.to_string(),
     })
 }
 
 /// Whether the schema accepts the settings that the rule accepts.
 fn check_schema(module: &RuleModule, all_settings: &[&str], schemas: &Schemas) -> Result<(), Failed> {
-    let failed = |why, advice| Failed {
+    let failed = |reason, advice| Failed {
         check: CHECK_SCHEMA,
-        why,
+        reason,
         advice,
     };
     let parsed: Result<_, _> = all_settings
@@ -174,7 +174,7 @@ fn decide(rule: &Rule) -> Result<(), Failed> {
                 let answer = rule.decide_alone(&Request::new(identity, *action), standings);
                 let decided = answer.map_err(|Busy| Failed {
                     check: DECIDES,
-                    why: Busy.to_string(),
+                    reason: Busy.to_string(),
                     advice: "try again when the machine is less busy",
                 })?;
                 decided.map_err(|fault| misbehaved(DECIDES, &fault))?;
@@ -189,7 +189,7 @@ const FAULT_ADVICE: &str = "see the section Faults in docs/WRITING-RULES.md";
 fn misbehaved(check: &'static str, fault: &Fault) -> Failed {
     Failed {
         check,
-        why: fault.to_string(),
+        reason: fault.to_string(),
         advice: FAULT_ADVICE,
     }
 }
@@ -225,7 +225,7 @@ fn refused(refusal: &Refusal) -> Failed {
     };
     Failed {
         check,
-        why: refusal.to_string(),
+        reason: refusal.to_string(),
         advice,
     }
 }
@@ -265,7 +265,7 @@ mod tests {
 
         let failed = try_out(&module, r#"{"thresholds": 5}"#, &[], &Schemas::InProcess).expect_err("refused");
         assert_eq!(failed.check, CHECK_SETTINGS);
-        assert!(failed.why.contains("invalid settings"), "{}", failed.why);
+        assert!(failed.reason.contains("invalid settings"), "{}", failed.reason);
     }
 
     #[test]

@@ -16,8 +16,8 @@ pub struct Difference {
     pub active: Severity,
     /// Severity by the candidate; no finding counts as ok.
     pub candidate: Severity,
-    /// The sentence of the finding with the higher severity.
-    pub sentence: String,
+    /// The message of the finding with the higher severity.
+    pub message: String,
 }
 
 /// The subjects for which the severities differ.
@@ -40,7 +40,7 @@ pub fn differences<'f>(
             subject: subject.clone(),
             active: severity(one),
             candidate: severity(other),
-            sentence: worse.map(|finding| finding.sentence.clone()).unwrap_or_default(),
+            message: worse.map(|finding| finding.message.clone()).unwrap_or_default(),
         }
     };
     both.into_iter().filter(differs).map(difference).collect()
@@ -50,7 +50,7 @@ pub fn differences<'f>(
 mod tests {
     use super::*;
 
-    fn finding(metric: &str, severity: Severity, sentence: &str) -> Finding {
+    fn finding(metric: &str, severity: Severity, message: &str) -> Finding {
         Finding {
             rule: "levels".to_owned(),
             subject: Subject {
@@ -60,7 +60,7 @@ mod tests {
             severity,
             value: None,
             limit: None,
-            sentence: sentence.to_owned(),
+            message: message.to_owned(),
             since_ms: 1,
             carried: false,
         }
@@ -75,7 +75,7 @@ mod tests {
         ];
         let other = [
             finding("disk", Severity::Alert, "it is very full"),
-            finding("cpu", Severity::Alert, "a different sentence"),
+            finding("cpu", Severity::Alert, "a different message"),
             finding("load", Severity::Ok, ""),
         ];
         let found = differences(one.iter(), other.iter());
@@ -84,8 +84,8 @@ mod tests {
             (found[0].active, found[0].candidate),
             (Severity::Warning, Severity::Alert)
         );
-        assert_eq!(found[0].sentence, "it is very full");
+        assert_eq!(found[0].message, "it is very full");
         let reversed = differences(other.iter(), one.iter());
-        assert_eq!(reversed[0].sentence, "it is very full");
+        assert_eq!(reversed[0].message, "it is very full");
     }
 }

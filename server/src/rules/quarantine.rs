@@ -28,7 +28,7 @@ pub struct Quarantined {
     /// Time of quarantine, in milliseconds since 1970 (UTC).
     pub since_ms: i64,
     /// The last fault of the rule.
-    pub why: String,
+    pub reason: String,
 }
 
 /// The quarantined rules, derived from the audit log, so all processes that share the database see the same list. Cheap
@@ -78,7 +78,7 @@ impl QuarantineList {
                     rule: entry.name,
                     digest: entry.digest.map(|digest| digest.to_string()),
                     since_ms: entry.time_ms,
-                    why: entry.note,
+                    reason: entry.note,
                 });
                 *self.lock() = rules.collect();
             }
@@ -149,14 +149,14 @@ impl Quarantine {
                         let fault = report.faults().iter().find(|fault| fault.rule == rule);
                         fault.map(ToString::to_string)
                     };
-                    for (failing, why) in streaks.count(faults, &current.generation.entries, self.limit()) {
-                        self.try_quarantine(&failing, &why).await;
+                    for (failing, reason) in streaks.count(faults, &current.generation.entries, self.limit()) {
+                        self.try_quarantine(&failing, &reason).await;
                     }
                 }
                 () = self.0.role_fails.notified() => {
                     let failed = self.lock().role_failed.take();
-                    if let Some((failing, why)) = failed {
-                        self.try_quarantine(&failing, &why).await;
+                    if let Some((failing, reason)) = failed {
+                        self.try_quarantine(&failing, &reason).await;
                     }
                 }
             }
@@ -168,16 +168,16 @@ impl Quarantine {
         self.0.registry.options().max_consecutive_faults
     }
 
-    async fn try_quarantine(&self, failing: &Entry, why: &str) {
+    async fn try_quarantine(&self, failing: &Entry, reason: &str) {
         let rule = failing.rule.as_str();
         let digest = failing.digest.map(|digest| digest.to_string()).unwrap_or_default();
-        match self.quarantine(failing, why).await {
+        match self.quarantine(failing, reason).await {
             Ok(QuarantineOutcome::Quarantined) => {
                 self.0.service_metrics.inc_rules_quarantined(rule);
-                log::error!(rule, digest, reason = why; "rule failed too often and was quarantined; the last good version is active again");
+                log::error!(rule, digest, reason; "rule failed too often and was quarantined; the last good version is active again");
             }
             Ok(QuarantineOutcome::LastResort) => {
-                log::error!(rule, digest, reason = why; "rule fails repeatedly, and there is no other version to activate")
+                log::error!(rule, digest, reason; "rule fails repeatedly, and there is no other version to activate")
             }
             Ok(QuarantineOutcome::NotActive) => {}
             Err(error) => {
@@ -189,7 +189,7 @@ impl Quarantine {
         self.0.list.clone().refresh().await;
     }
 
-    async fn quarantine(&self, failing: &Entry, why: &str) -> Result<QuarantineOutcome, ChangeError> {
+    async fn quarantine(&self, failing: &Entry, reason: &str) -> Result<QuarantineOutcome, ChangeError> {
         // A built-in rule is the last resort.
         if failing.digest.is_none() {
             return Ok(QuarantineOutcome::LastResort);
@@ -197,7 +197,7 @@ impl Quarantine {
         let changed = self
             .0
             .registry
-            .transaction(async |latest: &Generation| self.plan(latest, failing, why).await);
+            .transaction(async |latest: &Generation| self.plan(latest, failing, reason).await);
         if !changed.await?.changed {
             return Ok(QuarantineOutcome::NotActive);
         }
@@ -212,7 +212,7 @@ impl Quarantine {
         &self,
         latest: &Generation,
         failing: &Entry,
-        why: &str,
+        reason: &str,
     ) -> Result<Option<NextGeneration>, ChangeError> {
         let (kind, rule) = (failing.kind, failing.rule.as_str());
         // An operator may have changed it, or another process quarantined it, in the meantime.
@@ -235,7 +235,7 @@ impl Quarantine {
                 identity: None,
                 break_glass: false,
             },
-            note: why,
+            note: reason,
         };
         let mut next = replacement.plan();
         for audit_entry in &mut next.audit_entries {

@@ -134,19 +134,19 @@ impl Replication {
     fn note_compiling(&self, generation: i64) {
         // An earlier reason is more specific.
         if self.pending().is_none() {
-            let why = "one of its rules is being compiled".to_owned();
+            let reason = "one of its rules is being compiled".to_owned();
             *self.lock() = Some(Blocked {
-                pending: PendingGeneration { generation, why },
+                pending: PendingGeneration { generation, reason },
                 instead: self.0.registry.rules().current(),
             });
         }
     }
 
     fn note_blocked(&self, blocked: Blocked) {
-        let PendingGeneration { generation, why } = &blocked.pending;
+        let PendingGeneration { generation, reason } = &blocked.pending;
         if self.pending().as_ref() != Some(&blocked.pending) {
             log::error!(
-                generation = *generation, reason = why.as_str();
+                generation = *generation, reason = reason.as_str();
                 "could not load a generation of rules; the previous one stays active"
             );
         }
@@ -192,7 +192,7 @@ mod tests {
             assert_eq!(registry.start().await.expect("it starts"), None);
             let blocked = PendingGeneration {
                 generation: 7,
-                why: "one of its rules is broken".to_owned(),
+                reason: "one of its rules is broken".to_owned(),
             };
             let replication = Replication::new(registry.clone(), Some(blocked.clone()));
             replication.note_compiling(7);

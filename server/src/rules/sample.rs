@@ -63,7 +63,7 @@ pub fn standings() -> Vec<Finding> {
         severity,
         value: None,
         limit: None,
-        sentence: format!("{metric} is not as it should be"),
+        message: format!("{metric} is not as it should be"),
         since_ms: NOW_MS - 60_000,
         carried: false,
     };

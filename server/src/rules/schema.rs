@@ -104,10 +104,10 @@ impl ValidationRequest {
         };
         match sandbox::run(&task, &KillHandle::default()) {
             Ok(answer) => serde_json::from_slice(&answer).map_err(broken),
-            Err(Failure::Refused(why)) => Err(SchemaError::Wrong(why)),
+            Err(Failure::Refused(reason)) => Err(SchemaError::Wrong(reason)),
             Err(Failure::TooLong | Failure::TooMuch) => Err(SchemaError::TooMuch),
             Err(Failure::TimedOut) => Err(SchemaError::TimedOut(timeout)),
-            Err(Failure::Broken(why)) => Err(SchemaError::Broken(why)),
+            Err(Failure::Broken(reason)) => Err(SchemaError::Broken(reason)),
         }
     }
 
@@ -157,25 +157,25 @@ fn gather(error: &ValidationError<'_, '_>, problems: &mut Vec<Problem>) {
     if !is_choice && !error.causes.is_empty() {
         return error.causes.iter().for_each(|cause| gather(cause, problems));
     }
-    let at = error.instance_location.to_string();
-    let what = if error.causes.is_empty() {
+    let path = error.instance_location.to_string();
+    let message = if error.causes.is_empty() {
         error.kind.to_string()
     } else {
-        alternatives(error, &at)
+        alternatives(error, &path)
     };
     problems.push(Problem {
-        at: bounded(&at),
-        what: bounded(&what),
+        path: bounded(&path),
+        message: bounded(&message),
     });
 }
 
-fn alternatives(error: &ValidationError<'_, '_>, at: &str) -> String {
+fn alternatives(error: &ValidationError<'_, '_>, path: &str) -> String {
     let alternatives = error.causes.iter().map(|alternative| {
         let mut within = Vec::new();
         gather(alternative, &mut within);
-        let text = within.into_iter().map(|problem| match problem.at.strip_prefix(at) {
-            Some("") => problem.what,
-            _ => format!("{}: {}", problem.at, problem.what),
+        let text = within.into_iter().map(|problem| match problem.path.strip_prefix(path) {
+            Some("") => problem.message,
+            _ => format!("{}: {}", problem.path, problem.message),
         });
         text.collect::<Vec<_>>().join(", ")
     });
@@ -203,7 +203,10 @@ mod tests {
         let problems = Schemas::InProcess
             .problems(&schema, vec![settings])
             .expect("it is a schema");
-        problems.into_iter().map(|problem| (problem.at, problem.what)).collect()
+        problems
+            .into_iter()
+            .map(|problem| (problem.path, problem.message))
+            .collect()
     }
 
     #[test]

@@ -39,7 +39,7 @@ pub struct ShadowDisabled {
     /// The version in shadow mode.
     pub digest: Digest,
     /// Its last fault.
-    pub why: String,
+    pub reason: String,
 }
 
 /// The queue and its worker. Cheap to clone.
@@ -95,7 +95,7 @@ impl ShadowQueue {
         Some(ShadowDisabled {
             rule: shadow.role().name().to_owned(),
             digest: shadow.role().module().digest(),
-            why: active.role_shadow.fails.last(),
+            reason: active.role_shadow.fails.last(),
         })
     }
 

@@ -54,20 +54,20 @@ impl Provenance {
         if !self.allows(digest) {
             return Err(Failed {
                 check: ALLOWED,
-                why: format!("the digest {digest} is not in rules.allowed_digests"),
+                reason: format!("the digest {digest} is not in rules.allowed_digests"),
                 advice: "add it to rules.allowed_digests to accept the component",
             });
         }
         match signature {
             None if self.require_signature => Err(Failed {
                 check: CHECK_SIGNED,
-                why: "the component has no signature, and rules.require_signature is set".to_owned(),
+                reason: "the component has no signature, and rules.require_signature is set".to_owned(),
                 advice: "watchpost rules sign FILE --key KEY, and upload the signature with the component",
             }),
             None => Ok(None),
             Some(signature) => self.signer(wasm, signature).map(Some).ok_or_else(|| Failed {
                 check: CHECK_TRUSTED_KEY,
-                why: "the signature is not by a key in rules.trusted_keys, or not over these bytes".to_owned(),
+                reason: "the signature is not by a key in rules.trusted_keys, or not over these bytes".to_owned(),
                 advice: "sign exactly these bytes, with a key whose public half is in rules.trusted_keys",
             }),
         }

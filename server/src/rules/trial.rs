@@ -72,8 +72,8 @@ pub struct Differing {
     pub active: Severity,
     /// Severity by the candidate at the last difference.
     pub candidate: Severity,
-    /// The sentence of the finding with the higher severity.
-    pub sentence: String,
+    /// The message of the finding with the higher severity.
+    pub message: String,
     /// Number of snapshots with a difference.
     pub snapshots: u64,
     /// Time of the first difference, in milliseconds since 1970 (UTC).
@@ -192,14 +192,14 @@ impl Replay<'_> {
                 subject,
                 active: difference.active,
                 candidate: difference.candidate,
-                sentence: String::new(),
+                message: String::new(),
                 snapshots: 0,
                 first_ms: time_ms,
                 last_ms: time_ms,
             });
             known.active = difference.active;
             known.candidate = difference.candidate;
-            known.sentence = difference.sentence;
+            known.message = difference.message;
             known.snapshots += 1;
             known.last_ms = time_ms;
         }

@@ -96,8 +96,9 @@ impl Trials {
         let registry = &self.registry;
         let (kind, digest, uploaded_settings) = registry.version_of(&order.rule, order.digest).await?;
         if kind == Kind::Role {
-            let why = "a role rule cannot be replayed over snapshots; run it in shadow mode to compare its decisions";
-            return Err(ChangeError::Conflict(why.to_owned()));
+            let reason =
+                "a role rule cannot be replayed over snapshots; run it in shadow mode to compare its decisions";
+            return Err(ChangeError::Conflict(reason.to_owned()));
         }
         let active = registry.rules().current();
         let entry = slot(&active.generation.entries, kind, &order.rule);

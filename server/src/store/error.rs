@@ -48,7 +48,9 @@ impl From<ConnectionError> for StoreError {
     fn from(error: ConnectionError) -> Self {
         match error {
             ConnectionError::CouldntSetupConfiguration(error) => error.into(),
-            ConnectionError::BadConnection(why) => Self::from_message(one_line(&why)).unwrap_or_else(Self::Unreachable),
+            ConnectionError::BadConnection(reason) => {
+                Self::from_message(one_line(&reason)).unwrap_or_else(Self::Unreachable)
+            }
             other => Self::Unreachable(one_line(&other.to_string())),
         }
     }
@@ -58,24 +60,24 @@ impl From<Error> for StoreError {
     fn from(error: Error) -> Self {
         let (kind, information) = match &error {
             Error::DatabaseError(kind, information) => (kind, information),
-            Error::DeserializationError(why) => return Self::Unreadable(deepest(why.as_ref())),
-            Error::SerializationError(why) => return Self::Unencodable(why.to_string()),
+            Error::DeserializationError(reason) => return Self::Unreadable(deepest(reason.as_ref())),
+            Error::SerializationError(reason) => return Self::Unencodable(reason.to_string()),
             other => return Self::Failed(other.to_string()),
         };
-        let why = one_line(information.message());
+        let reason = one_line(information.message());
         match kind {
             DatabaseErrorKind::UniqueViolation
             | DatabaseErrorKind::ForeignKeyViolation
             | DatabaseErrorKind::NotNullViolation
             | DatabaseErrorKind::CheckViolation
             | DatabaseErrorKind::RestrictViolation
-            | DatabaseErrorKind::ExclusionViolation => Self::Refused(why),
-            DatabaseErrorKind::ClosedConnection | DatabaseErrorKind::UnableToSendCommand => Self::Unreachable(why),
+            | DatabaseErrorKind::ExclusionViolation => Self::Refused(reason),
+            DatabaseErrorKind::ClosedConnection | DatabaseErrorKind::UnableToSendCommand => Self::Unreachable(reason),
             // This transaction conflicted with another and has to be retried.
             DatabaseErrorKind::SerializationFailure => Self::Busy,
             // The server became a standby; a new connection may reach the new primary.
-            DatabaseErrorKind::ReadOnlyTransaction => Self::Unreachable(why),
-            _ => Self::from_message(why).unwrap_or_else(Self::Failed),
+            DatabaseErrorKind::ReadOnlyTransaction => Self::Unreachable(reason),
+            _ => Self::from_message(reason).unwrap_or_else(Self::Failed),
         }
     }
 }
@@ -85,8 +87,8 @@ impl StoreError {
     /// and libpq's connection errors have no code at all. So these are classified by their messages: those of SQLite
     /// and libpq, and those of a PostgreSQL whose `lc_messages` is English. In another language they are
     /// [`Self::Failed`].
-    fn from_message(why: String) -> Result<Self, String> {
-        let has = |texts: &[&str]| texts.iter().any(|text| why.contains(text));
+    fn from_message(reason: String) -> Result<Self, String> {
+        let has = |texts: &[&str]| texts.iter().any(|text| reason.contains(text));
         if has(&[
             "database is locked",
             "database table is locked",
@@ -100,10 +102,10 @@ impl StoreError {
             return Ok(Self::Full);
         }
         if has(&["malformed", "not a database"]) {
-            return Ok(Self::Damaged(why));
+            return Ok(Self::Damaged(reason));
         }
         if has(&["no such table", "no such column", "does not exist", "permission denied"]) {
-            return Ok(Self::Missing(why));
+            return Ok(Self::Missing(reason));
         }
         let lost = [
             "terminating connection",
@@ -121,9 +123,9 @@ impl StoreError {
             "SSL SYSCALL",
         ];
         if has(&lost) {
-            Ok(Self::Unreachable(why))
+            Ok(Self::Unreachable(reason))
         } else {
-            Err(why)
+            Err(reason)
         }
     }
 }

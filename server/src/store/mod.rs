@@ -85,8 +85,8 @@ impl Store {
             Ok(result) => result.unwrap_or_else(|panic| Err(StoreError::Failed(panic))),
             Err(_) => {
                 self.0.forget_idle();
-                let why = format!("no response within {timeout:?}");
-                Err(StoreError::Unreachable(why))
+                let reason = format!("no response within {timeout:?}");
+                Err(StoreError::Unreachable(reason))
             }
         }
     }
@@ -107,10 +107,10 @@ impl Store {
 
     /// Leaves a marker if the database is damaged, so that the next start replaces the file.
     fn note_damage<T>(&self, result: Result<T, StoreError>) -> Result<T, StoreError> {
-        if let (Err(StoreError::Damaged(why)), DatabaseAddress::File { path, read_only: false }) =
+        if let (Err(StoreError::Damaged(reason)), DatabaseAddress::File { path, read_only: false }) =
             (&result, self.address())
         {
-            recovery::leave_marker(path, why);
+            recovery::leave_marker(path, reason);
         }
         result
     }

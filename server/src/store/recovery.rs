@@ -31,7 +31,7 @@ pub(super) fn replace_damaged(path: &Path, now_ms: u64) -> Result<(), StoreError
     if !path.exists() {
         return Ok(());
     }
-    let Err(StoreError::Damaged(why)) = check(path, marker_of(path).exists()) else {
+    let Err(StoreError::Damaged(reason)) = check(path, marker_of(path).exists()) else {
         // The caller reports other errors when it opens the file.
         let _ = fs::remove_file(marker_of(path));
         return Ok(());
@@ -44,18 +44,20 @@ pub(super) fn replace_damaged(path: &Path, now_ms: u64) -> Result<(), StoreError
         }
         moved
     });
-    moved.map_err(|error| StoreError::Damaged(format!("{why}, and {} cannot be renamed ({error})", path.display())))?;
+    moved.map_err(|error| {
+        StoreError::Damaged(format!("{reason}, and {} cannot be renamed ({error})", path.display()))
+    })?;
     let _ = fs::remove_file(marker_of(path));
-    log::error!(renamed_to:% = renamed.display(), reason = why.as_str(); "the database was damaged; it was renamed and a new one is created");
+    log::error!(renamed_to:% = renamed.display(), reason = reason.as_str(); "the database was damaged; it was renamed and a new one is created");
     Ok(())
 }
 
 /// Leaves a marker file for the next start.
-pub(super) fn leave_marker(path: &Path, why: &str) {
+pub(super) fn leave_marker(path: &Path, reason: &str) {
     if !marker_of(path).exists() {
-        log::error!(database:% = path.display(), reason = why; "the database is damaged; the next start renames it and creates a new one");
+        log::error!(database:% = path.display(), reason; "the database is damaged; the next start renames it and creates a new one");
         // Without the marker, the next start only checks the beginning of the file, as it always does.
-        let _ = fs::write(marker_of(path), why);
+        let _ = fs::write(marker_of(path), reason);
     }
 }
 

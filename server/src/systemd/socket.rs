@@ -22,8 +22,8 @@ impl Socket {
             [b'@', name @ ..] if !name.is_empty() => SocketAddr::from_abstract_name(name)?,
             [b'/', ..] => SocketAddr::from_pathname(address)?,
             _ => {
-                let why = format!("{} is neither a path nor an abstract name", address.display());
-                return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
+                let reason = format!("{} is neither a path nor an abstract name", address.display());
+                return Err(io::Error::new(io::ErrorKind::InvalidInput, reason));
             }
         };
         let socket = UnixDatagram::unbound()?;

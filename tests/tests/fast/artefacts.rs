@@ -56,7 +56,7 @@ fn code_that_was_compiled_by_an_engines_recipe_is_loaded_by_that_engine() {
 fn a_recipe_reports_an_invalid_component_without_running_it() {
     let recipe = engine().recipe();
     let broken = recipe.compile(&THRESHOLD[..THRESHOLD.len() / 2], &key());
-    assert!(matches!(broken, Err(RecipeError::Invalid { why }) if !why.is_empty()));
+    assert!(matches!(broken, Err(RecipeError::Invalid { reason }) if !reason.is_empty()));
     // Its `describe` would trap.
     let trapping = of_world(CONTRACT, "threshold");
     let artefact = recipe.compile(&trapping, &key()).expect("it is a component");

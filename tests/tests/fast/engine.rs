@@ -24,7 +24,7 @@ fn with_little_address_space_instances_are_allocated_on_demand() {
     if let Some(pooled) = std::env::var_os("POOLED_ARTEFACT") {
         let engine = engine();
         assert!(
-            matches!(engine.allocation(), Allocation::OnDemand { why } if !why.is_empty()),
+            matches!(engine.allocation(), Allocation::OnDemand { reason } if !reason.is_empty()),
             "{engine:?}"
         );
         let report = rules(&engine, None, None).judge(&machine(95.0, 10.0, 10.0), None);
@@ -139,9 +139,9 @@ fn a_rule_within_the_limits_is_served() {
     let one_more = check("many-findings", 10_001, |_| {});
     assert_eq!(one_more, too_many("findings", 10_001, 10_000));
 
-    assert_eq!(check("long-sentence", 2048, |_| {}), None);
-    let one_more = check("long-sentence", 2049, |_| {});
-    assert_eq!(one_more, too_many("bytes in a sentence", 2049, 2048));
+    assert_eq!(check("long-message", 2048, |_| {}), None);
+    let one_more = check("long-message", 2049, |_| {});
+    assert_eq!(one_more, too_many("bytes in a message", 2049, 2048));
 
     assert_eq!(check("take", 4 << 20, |limits| limits.memory_bytes = 6 << 20), None);
     let more = check("take", 6 << 20, |limits| limits.memory_bytes = 6 << 20);
@@ -152,8 +152,8 @@ fn a_rule_within_the_limits_is_served() {
         limits.text_bytes = 2 * LEAST;
         limits.answer_bytes = LEAST;
     };
-    assert_eq!(check("long-sentence", LEAST - 1000, answer), None);
-    let more = check("long-sentence", LEAST + 1000, answer);
+    assert_eq!(check("long-message", LEAST - 1000, answer), None);
+    let more = check("long-message", LEAST + 1000, answer);
     let limit_bytes = LEAST as u64;
     assert_eq!(more, Some(Misbehaviour::AnswerTooLarge { limit_bytes }));
 }

@@ -41,7 +41,7 @@ fn a_full_disk_is_an_alert_that_a_person_can_act_on() {
     assert_eq!(report.severity(), Severity::Alert);
     let disk = about(&report, "disk");
     assert_eq!(
-        disk.sentence,
+        disk.message,
         r#"disk{mountpoint="/"} is 91.25 %, at or above the alert level of 90 %"#
     );
     assert_eq!((disk.value, disk.limit), (Some(91.25), Some(90.0)));
@@ -108,7 +108,7 @@ fn a_failing_rule_clears_no_alert() {
     );
     let cpu = about(&report, "cpu");
     assert_eq!((cpu.severity, cpu.carried), (Severity::Unknown, true));
-    assert_eq!(cpu.sentence, "the rule threshold failed; before that, cpu was ok");
+    assert_eq!(cpu.message, "the rule threshold failed; before that, cpu was ok");
 
     // When the rule recovers, its findings continue.
     let recovered = well.judge(&later(&snapshot, 20), Some(&report));
@@ -140,7 +140,7 @@ fn a_rule_that_fails_in_the_first_round_leaves_its_metrics_unknown() {
         );
         assert_eq!(disk.subject.to_string(), "disk");
         assert_eq!(
-            disk.sentence,
+            disk.message,
             "the rule hostile failed before its first finding about disk"
         );
     }
@@ -162,7 +162,7 @@ fn before_the_first_round_every_requested_metric_is_unknown() {
         metrics,
         ["active_chunks", "cpu", "disk", "inodes", "memory", "rules_quarantined"]
     );
-    assert_eq!(about(&before, "disk").sentence, "disk has not been evaluated yet");
+    assert_eq!(about(&before, "disk").message, "disk has not been evaluated yet");
 
     // The first round has no findings before it.
     for first in [machine(85.0, 10.0, 10.0), snapshot(Vec::new(), Vec::new())] {
@@ -199,11 +199,11 @@ fn of_very_many_series_the_worst_are_reported() {
 #[test]
 fn a_template_that_fills_to_blank_causes_no_fault() {
     let engine = engine();
-    let settings = r#"{"thresholds": [{"metric": "memory", "alert": 90, "sentence": "{label.mountpoint}"}]}"#;
+    let settings = r#"{"thresholds": [{"metric": "memory", "alert": 90, "message": "{label.mountpoint}"}]}"#;
     let rules = rules(&engine, Some(rule(&engine, THRESHOLD, settings)), None);
     let report = rules.judge(&machine(0.0, 95.0, 0.0), None);
     assert!(report.faults().is_empty(), "{:?}", report.faults());
-    assert!(about(&report, "memory").sentence.starts_with("memory is 95 %"));
+    assert!(about(&report, "memory").message.starts_with("memory is 95 %"));
 }
 
 #[test]
@@ -253,7 +253,7 @@ fn a_series_behind_a_gap_is_unknown_and_a_removed_series_has_no_finding() {
         .find(|finding| finding.subject.labels.get("mountpoint") == Some("/nfs"));
     let nfs = nfs.expect("it is not forgotten");
     assert_eq!(nfs.severity, Severity::Unknown);
-    assert!(nfs.sentence.contains("did not answer within 2 s"), "{}", nfs.sentence);
+    assert!(nfs.message.contains("did not answer within 2 s"), "{}", nfs.message);
     assert_eq!(count(&report), 2);
 
     let unmounted = rules.judge(&snapshot(vec![disk("/")], Vec::new()), Some(&both));
@@ -291,7 +291,7 @@ fn an_entered_level_is_not_left_by_a_finding_of_another_threshold() {
     let lower = rules.judge(&of(82.0), Some(&high));
     assert_eq!(severity(&lower, "load"), Severity::Alert);
     assert_eq!(
-        about(&lower, "load").sentence,
+        about(&lower, "load").message,
         "load is 82 %, not yet below 80 %, where the alert ends"
     );
     assert_eq!(severity(&rules.judge(&of(79.0), Some(&lower)), "load"), Severity::Ok);
@@ -302,7 +302,7 @@ fn a_threshold_for_one_series_precedes_the_one_for_all() {
     let engine = engine();
     let settings = r#"{"thresholds": [
         {"metric": "disk", "labels": {"mountpoint": "/backup*"}, "alert": 99},
-        {"metric": "disk", "warning": 80, "alert": 90, "sentence": "clean {label.mountpoint}: {value} of {limit}"},
+        {"metric": "disk", "warning": 80, "alert": 90, "message": "clean {label.mountpoint}: {value} of {limit}"},
         {"metric": "disk", "direction": "below", "warning": 2}
     ]}"#;
     let rules = rules(&engine, Some(rule(&engine, THRESHOLD, settings)), None);
@@ -315,7 +315,7 @@ fn a_threshold_for_one_series_precedes_the_one_for_all() {
         report.findings().iter().find(labels).expect("it is judged")
     };
     assert_eq!(of("/backup/1").severity, Severity::Ok);
-    assert_eq!(of("/srv").sentence, "clean /srv: 98 of 90");
+    assert_eq!(of("/srv").message, "clean /srv: 98 of 90");
     assert_eq!(of("/empty").severity, Severity::Warning);
 }
 
@@ -326,14 +326,14 @@ fn the_settings_name_every_mistake_at_once() {
     let settings = r#"{"thresholds": [
         {"metric": "disk", "warning": 95, "alert": 90},
         {"metric": "cpu"},
-        {"metric": "memory", "alert": {"enter": 90, "clear": 95}, "sentence": "{valeu} is much"}
+        {"metric": "memory", "alert": {"enter": 90, "clear": 95}, "message": "{valeu} is much"}
     ]}"#;
     let message = module.with_settings(settings).expect_err("refused").to_string();
     let parts = [
         "/thresholds/0/warning: the warning level 95 must be below the alert level 90",
         "/thresholds/1: set a warning level, an alert level, or both",
         "/thresholds/2/alert: clear is 95 and enter is 90: set clear below enter",
-        "/thresholds/2/sentence: {valeu} is not a placeholder; use {subject}",
+        "/thresholds/2/message: {valeu} is not a placeholder; use {subject}",
     ];
     for part in parts {
         assert!(message.contains(part), "{part}\n{message}");

@@ -151,7 +151,7 @@ fn a_million_findings_are_refused() {
 fn a_finding_of_a_hundred_megabytes_is_refused() {
     let memory = limits().memory_bytes as u64;
     check(
-        "long-sentence",
+        "long-message",
         100 << 20,
         Misbehaviour::OutOfMemory { limit_bytes: memory },
     );
@@ -160,7 +160,7 @@ fn a_finding_of_a_hundred_megabytes_is_refused() {
         limits.memory_bytes = 256 << 20;
         limits.judge_ms = 20_000;
     });
-    let misbehaviour = fault(&engine, "long-sentence", 100 << 20).misbehaviour;
+    let misbehaviour = fault(&engine, "long-message", 100 << 20).misbehaviour;
     let limit_bytes = limits().answer_bytes as u64;
     assert_eq!(misbehaviour, Misbehaviour::AnswerTooLarge { limit_bytes });
 }
@@ -249,13 +249,13 @@ fn misbehaviour_in_check_settings_is_a_fault_too() {
         assert_eq!((fault.call, fault.misbehaviour), (Call::CheckSettings, expected));
     };
     check(r#"{"check": "loop"}"#, Misbehaviour::Overtime { limit_ms: 200 });
-    let why = r#""no*t" is not a metric pattern: use a name, or a prefix followed by *"#.to_owned();
-    check(r#"{"check": "bad-plan"}"#, Misbehaviour::BadPlan { why });
+    let reason = r#""no*t" is not a metric pattern: use a name, or a prefix followed by *"#.to_owned();
+    check(r#"{"check": "bad-plan"}"#, Misbehaviour::BadPlan { reason });
     let limit_bytes = 4 << 20;
     check(r#"{"check": "grow"}"#, Misbehaviour::OutOfMemory { limit_bytes });
 
     let refusal = module.with_settings("{\"do\": \"dance\"}").expect_err("refused");
-    assert!(matches!(&refusal, SettingsRefusal::Problems { problems } if problems[0].what.contains("dance")));
+    assert!(matches!(&refusal, SettingsRefusal::Problems { problems } if problems[0].message.contains("dance")));
     assert!(module.with_settings("{}").is_ok());
 }
 
@@ -341,7 +341,7 @@ fn misbehave_over_and_over() {
         "trap",
         "loop",
         "one-text-many-times",
-        "long-sentence",
+        "long-message",
     ];
     let sets = ways.map(|way| {
         let settings = format!(r#"{{"do": "{way}", "count": 10000}}"#);

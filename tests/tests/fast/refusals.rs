@@ -179,7 +179,7 @@ fn exports_with_other_types_are_refused() {
     let missing = CONTRACT.replacen("describe: func() -> manifest;", "", 1);
     let refused = refusal(&of_world(&missing, "threshold"));
     assert!(
-        matches!(&refused, Refusal::WrongShape { why, .. } if why.contains("describe")),
+        matches!(&refused, Refusal::WrongShape { reason, .. } if reason.contains("describe")),
         "{refused}"
     );
 }
@@ -221,7 +221,7 @@ fn a_rule_that_never_finishes_its_start_function_is_stopped() {
 fn a_rule_with_too_much_initial_memory_is_refused() {
     let refused = refusal(&threshold(&wat(20_000, "unreachable", "")));
     assert!(
-        matches!(&refused, Refusal::Invalid { why } if why.contains("memory")),
+        matches!(&refused, Refusal::Invalid { reason } if reason.contains("memory")),
         "{refused}"
     );
 }
@@ -230,7 +230,7 @@ fn a_rule_with_too_much_initial_memory_is_refused() {
 fn a_rule_with_too_large_a_table_is_refused() {
     let refused = refusal(&threshold(&wat(1, "unreachable", "(table 1000000 funcref)")));
     assert!(
-        matches!(&refused, Refusal::Invalid { why } if why.contains("table")),
+        matches!(&refused, Refusal::Invalid { reason } if reason.contains("table")),
         "{refused}"
     );
 }

@@ -106,7 +106,7 @@ fn the_commands_cover_the_whole_life_of_a_rule() {
         .rules(&["shadow", "hostile", digest, "--settings", other])
         .with(0);
     has(&beside.out, "generation 7\n");
-    let out = session.rules(&["retire", "hostile", "--note", "enough"]).with(0);
+    let out = session.rules(&["deactivate", "hostile", "--note", "enough"]).with(0);
     // The shadow still runs, although the active version was deactivated.
     has(
         &out.out,
@@ -116,7 +116,7 @@ fn the_commands_cover_the_whole_life_of_a_rule() {
         &session.rules(&["log", "hostile", "--limit", "1"]).with(0).out,
         "enough",
     );
-    let out = session.rules(&["retire", "hostile", "--shadow"]).with(0);
+    let out = session.rules(&["deactivate", "hostile", "--shadow"]).with(0);
     assert_eq!(out.out, "hostile is not in use, generation 9\n");
     let gone = session.rules(&["settings", "hostile"]).with(1);
     has(&gone.error, "hostile is not in use");

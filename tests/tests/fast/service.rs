@@ -69,8 +69,8 @@ fn systemd_is_notified_of_the_reason_of_a_failed_start() {
         .output()
         .expect("it runs");
     assert_eq!(ended.status.code(), Some(69));
-    let why = format!("STATUS=cannot listen on {address}");
-    systemd.hears(&why);
+    let reason = format!("STATUS=cannot listen on {address}");
+    systemd.hears(&reason);
     assert!(!systemd.heard().iter().any(|line| line == "READY=1"));
 }
 

@@ -21,7 +21,7 @@ watchpost_rule::role!(Roles);
 /// The role of every client, with or without an identity.
 const ANONYMOUS: &str = "anonymous";
 
-/// The maximum length in a sentence of a client's name or of a subject, so that the text after it is not cut off.
+/// The maximum length in a message of a client's name or of a subject, so that the text after it is not cut off.
 const MAX_PART_BYTES: usize = 400;
 
 impl Rule for Roles {

@@ -78,7 +78,7 @@ pub struct Clause<T: Ord> {
     /// Roles that the clause does not apply to.
     #[serde(default = "Vec::new")]
     pub except: Vec<T>,
-    /// The reason in the response to a denied request; `None` for a default sentence.
+    /// The reason in the response to a denied request; `None` for a default message.
     pub reason: Option<T>,
 }
 
@@ -98,7 +98,7 @@ pub enum MinSeverity {
 const MAX_ROLES: usize = 60;
 const ROLE_BYTES: usize = 64;
 
-/// The subject precedes the reason, and the sentence is cut at 1,500 bytes.
+/// The subject precedes the reason, and the message is cut at 1,500 bytes.
 const REASON_BYTES: usize = 1000;
 
 /// The issuer of the certificates of the development authority.
@@ -237,7 +237,7 @@ impl Clause<String> {
                 let length = reason.len();
                 wrong(
                     "/reason",
-                    format!("the reason has {length} bytes; write one sentence of at most {REASON_BYTES} bytes"),
+                    format!("the reason has {length} bytes; write one message of at most {REASON_BYTES} bytes"),
                 );
             }
             _ => {}

@@ -112,7 +112,7 @@ fn a_clause_that_would_never_deny_anything_is_refused() {
         "while": [{"metric": "disk", "at_least": "alert", "deny": ["*"], "except": ["anonymous"]}]
     }"#;
     let problems = watchpost_rule::role::check::<Roles>(settings, &actions()).expect_err("refused");
-    assert_eq!(problems[0].at, "/while/0/except/0");
+    assert_eq!(problems[0].path, "/while/0/except/0");
 }
 
 #[test]
@@ -206,7 +206,7 @@ fn a_denial_is_a_sentence_of_bounded_length_for_every_identity() {
         "{of_token}"
     );
 
-    // Each quote is escaped in a sentence and takes two bytes.
+    // Each quote is escaped in a message and takes two bytes.
     let standing = Standing {
         rule: "threshold".to_owned(),
         subject: Subject {
@@ -232,7 +232,7 @@ fn settings_that_the_host_would_refuse_are_problems() {
     let check = |settings: serde_json::Value, at: &str| {
         let checked = watchpost_rule::role::check::<Roles>(&settings.to_string(), &actions());
         let problems = checked.map(|plan| plan.metrics).expect_err(at);
-        assert!(problems.iter().all(|problem| problem.at == at), "{problems:?}");
+        assert!(problems.iter().all(|problem| problem.path == at), "{problems:?}");
     };
     // No default roles: they name actions that are not in the list of this test.
     let with = |clause: serde_json::Value| {
@@ -282,7 +282,7 @@ fn the_schema_knows_every_setting_and_no_other() {
     let schema: serde_json::Value = serde_json::from_str(&Roles::describe().settings_schema).expect("it is JSON");
     let check = |settings: &str, properties: &serde_json::Value| {
         let plan = watchpost_rule::role::check::<Roles>(settings, &actions());
-        let unknown = &plan.expect_err("zzz is unknown")[0].what;
+        let unknown = &plan.expect_err("zzz is unknown")[0].message;
         let properties = properties.as_object().expect("it has properties");
         for name in properties.keys() {
             assert!(unknown.contains(&format!("`{name}`")), "{name}: {unknown}");

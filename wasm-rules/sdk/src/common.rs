@@ -4,7 +4,7 @@
 macro_rules! implement_common {
     ($contract:ident) => {
         impl $contract::Severity {
-            /// The name of the severity in settings and in sentences.
+            /// The name of the severity in settings and in messages.
             pub const fn as_str(self) -> &'static str {
                 match self {
                     Self::Ok => "ok",
@@ -37,8 +37,8 @@ macro_rules! implement_common {
         }
 
         impl From<$crate::Problem> for $contract::Problem {
-            fn from($crate::Problem { at, what }: $crate::Problem) -> Self {
-                Self { at, what }
+            fn from($crate::Problem { path, message }: $crate::Problem) -> Self {
+                Self { path, message }
             }
         }
     };

@@ -7,18 +7,18 @@ use serde::{Deserialize, Serialize};
 /// A problem in the settings.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
-    /// The place as a JSON Pointer, such as `/thresholds/0/alert`; empty for the settings as a whole.
-    pub at: String,
+    /// The location as a JSON Pointer, such as `/thresholds/0/alert`; empty for the settings as a whole.
+    pub path: String,
     /// What is wrong and what to write instead.
-    pub what: String,
+    pub message: String,
 }
 
 impl Problem {
     /// A problem at this JSON Pointer.
-    pub fn new(at: impl Into<String>, what: impl Into<String>) -> Self {
+    pub fn new(path: impl Into<String>, message: impl Into<String>) -> Self {
         Self {
-            at: at.into(),
-            what: what.into(),
+            path: path.into(),
+            message: message.into(),
         }
     }
 }

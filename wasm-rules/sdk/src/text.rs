@@ -1,11 +1,11 @@
-//! Limits for the sentences of a rule: their length, and whether they show anything.
+//! Limits for the messages of a rule: their length, and whether they show anything.
 
 /// The host accepts at least 1,600 bytes; labels of pushed metrics may be longer.
 const MAX_TEXT_BYTES: usize = 1500;
 
-/// Truncates a sentence to the length that the host accepts.
-pub fn cut(sentence: String) -> String {
-    cut_to(MAX_TEXT_BYTES, sentence)
+/// Truncates a message to the length that the host accepts.
+pub fn cut(message: String) -> String {
+    cut_to(MAX_TEXT_BYTES, message)
 }
 
 /// Truncates a text to `max_bytes` at a character boundary, and adds an ellipsis where it does.
@@ -18,7 +18,7 @@ pub fn cut_to(max_bytes: usize, mut text: String) -> String {
     text
 }
 
-/// Whether a text has only white space and control characters. The host treats such a sentence as missing.
+/// Whether a text has only white space and control characters. The host treats such a message as missing.
 pub fn is_blank(text: &str) -> bool {
     text.chars().all(|letter| letter.is_whitespace() || letter.is_control())
 }

@@ -1,4 +1,4 @@
-//! Findings of a round before their sentences are written. Clients that push series cause findings, and the host
+//! Findings of a round before their messages are written. Clients that push series cause findings, and the host
 //! refuses an answer that is too large, so only the most severe findings are written out.
 
 use std::borrow::Cow;
@@ -18,7 +18,7 @@ const MAX_BYTES: usize = 4 << 20;
 const FINDING_BYTES: usize = 128;
 const LABEL_BYTES: usize = 48;
 
-/// A finding without its sentence.
+/// A finding without its message.
 pub(crate) struct Draft<'r> {
     pub(crate) threshold: &'r Judged,
     pub(crate) severity: Severity,
@@ -99,5 +99,5 @@ fn fitting(drafts: &[Draft<'_>]) -> Vec<Finding> {
 fn bytes(finding: &Finding) -> usize {
     let labels = finding.subject.labels.iter();
     let of_labels = labels.map(|label| LABEL_BYTES + label.name.len() + label.value.len());
-    FINDING_BYTES + finding.subject.metric.len() + finding.sentence.len() + of_labels.sum::<usize>()
+    FINDING_BYTES + finding.subject.metric.len() + finding.message.len() + of_labels.sum::<usize>()
 }

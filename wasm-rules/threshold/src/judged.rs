@@ -5,7 +5,7 @@ use watchpost_rule::pattern::{PLAIN, Pattern};
 use watchpost_rule::text::cut;
 use watchpost_rule::threshold::{Finding, Gap, Label, Metric, Sample, Severity, Subject};
 
-use crate::sentence::FindingText;
+use crate::message::FindingText;
 use crate::settings::{Direction, Missing};
 
 /// A checked threshold with every default filled in.
@@ -17,7 +17,7 @@ pub struct Judged {
     pub(crate) inclusive: bool,
     pub(crate) warning: Option<Edge>,
     pub(crate) alert: Option<Edge>,
-    pub(crate) sentence: Option<String>,
+    pub(crate) message: Option<String>,
     pub(crate) missing: Missing,
     pub(crate) quiet: bool,
 }
@@ -96,10 +96,10 @@ impl Judged {
             Some(edge) => text.not_yet_cleared(self.direction, edge.clear),
             None => text.level_reached(self.direction, self.inclusive),
         };
-        let sentence = match severity {
+        let message = match severity {
             Severity::Ok => String::new(),
             _ => {
-                let custom = self.sentence.as_ref().and_then(|template| text.fill(template));
+                let custom = self.message.as_ref().and_then(|template| text.fill(template));
                 custom.unwrap_or_else(default_sentence)
             }
         };
@@ -107,7 +107,7 @@ impl Judged {
             severity,
             value: Some(sample.value),
             limit,
-            sentence: cut(sentence),
+            message: cut(message),
             subject,
         }
     }
@@ -133,7 +133,7 @@ impl Judged {
         before: Option<&Finding>,
         gap: Option<&Gap>,
     ) -> Finding {
-        let sentence = match gap {
+        let message = match gap {
             Some(gap) => format!("{subject} could not be measured: {}: {}", gap.source, gap.reason),
             None => format!("{subject} is not measured here; check that its source is enabled"),
         };
@@ -143,7 +143,7 @@ impl Judged {
             severity,
             value: None,
             limit: entered.and_then(|before| before.limit),
-            sentence: cut(sentence),
+            message: cut(message),
         }
     }
 }

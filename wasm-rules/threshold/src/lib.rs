@@ -5,7 +5,7 @@
 mod draft;
 mod gaps;
 mod judged;
-mod sentence;
+mod message;
 mod settings;
 
 use std::borrow::Cow;

@@ -8,7 +8,7 @@ use watchpost_rule::pattern::{Pattern, plan_pattern};
 use watchpost_rule::{Problem, pointer};
 
 use crate::judged::{Edge, Judged};
-use crate::sentence;
+use crate::message;
 
 /// The settings of the threshold rule.
 #[derive(Clone, Debug, Deserialize)]
@@ -39,8 +39,8 @@ pub struct Threshold {
     pub warning: Option<Level>,
     /// The level of findings that need attention now.
     pub alert: Option<Level>,
-    /// The template of the sentence of a finding; `None` for a default sentence.
-    pub sentence: Option<String>,
+    /// The template of the message of a finding; `None` for a default message.
+    pub message: Option<String>,
     /// The severity when the metric is missing.
     #[serde(default)]
     pub missing: Missing,
@@ -96,7 +96,7 @@ fn default_inclusive() -> bool {
     true
 }
 
-/// The sentence of the default threshold for `rules_quarantined`.
+/// The message of the default threshold for `rules_quarantined`.
 const QUARANTINED: &str =
     "a rule kept failing and was quarantined; GET /api/v1/rules names it, and its audit log says how it failed";
 
@@ -118,7 +118,7 @@ fn defaults() -> Vec<Threshold> {
         inclusive: true,
         warning: Some(Level::At(warning)),
         alert: Some(Level::At(alert)),
-        sentence: (metric == "rules_quarantined").then(|| QUARANTINED.to_owned()),
+        message: (metric == "rules_quarantined").then(|| QUARANTINED.to_owned()),
         missing,
         quiet: false,
     })
@@ -196,8 +196,8 @@ impl Threshold {
                 format!("the warning level {warning} must be {towards} the alert level {alert}"),
             );
         }
-        if let Some(what) = self.sentence.as_deref().and_then(sentence::template_error) {
-            wrong("/sentence", what);
+        if let Some(what) = self.message.as_deref().and_then(message::template_error) {
+            wrong("/message", what);
         }
         Judged {
             metric: self.metric,
@@ -206,7 +206,7 @@ impl Threshold {
             inclusive: self.inclusive,
             warning,
             alert,
-            sentence: self.sentence,
+            message: self.message,
             missing: self.missing,
             quiet: self.quiet,
         }

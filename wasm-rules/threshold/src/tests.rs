@@ -14,7 +14,7 @@ fn judged(settings: &str, round: Round) -> Vec<Finding> {
 fn problems(settings: &str) -> Vec<(String, String)> {
     let plan = watchpost_rule::threshold::check::<Thresholds>(settings);
     let problems = plan.expect_err("there are problems").into_iter();
-    problems.map(|problem| (problem.at, problem.what)).collect()
+    problems.map(|problem| (problem.path, problem.message)).collect()
 }
 
 fn labels(labels: &[(&str, &str)]) -> Vec<Label> {
@@ -67,7 +67,7 @@ fn the_worse_finding_of_two_directions_is_kept() {
     let cold = found(4.0);
     assert_eq!(cold.len(), 1);
     assert_eq!(
-        cold[0].sentence,
+        cold[0].message,
         "temperature is 4 celsius, at or below the alert level of 5 celsius"
     );
     assert_eq!(found(61.0)[0].severity, Severity::Warning);
@@ -106,7 +106,7 @@ fn a_missing_series_that_the_settings_name_is_reported_with_its_labels() {
     assert_eq!(found[0].severity, Severity::Unknown);
     assert!(
         found[0]
-            .sentence
+            .message
             .starts_with(r#"disk{mountpoint="/data"} is not measured here"#)
     );
 }
@@ -122,7 +122,7 @@ fn a_gap_keeps_every_series_that_it_hides() {
         severity: Severity::Ok,
         value: Some(1.0),
         limit: Some(90.0),
-        sentence: String::new(),
+        message: String::new(),
     };
     let hidden = Round {
         gaps: vec![Gap {
@@ -138,7 +138,7 @@ fn a_gap_keeps_every_series_that_it_hides() {
     assert!(
         found
             .iter()
-            .all(|finding| finding.severity == Severity::Unknown && finding.sentence.contains("hangs"))
+            .all(|finding| finding.severity == Severity::Unknown && finding.message.contains("hangs"))
     );
 }
 
@@ -172,14 +172,14 @@ fn a_gap_of_several_rounds_ends_no_alert() {
 #[test]
 fn a_template_that_fills_to_blank_is_replaced_by_the_default_sentence() {
     for template in ["{unit}", " {label.mountpoint}\n", "{label.missing}"] {
-        let settings = serde_json::json!({"thresholds": [{"metric": "memory", "alert": 90, "sentence": template}]});
+        let settings = serde_json::json!({"thresholds": [{"metric": "memory", "alert": 90, "message": template}]});
         let found = judged(&settings.to_string(), round(vec![metric("memory", "", &[(&[], 95.0)])]));
-        assert_eq!(found[0].sentence, "memory is 95, at or above the alert level of 90");
+        assert_eq!(found[0].message, "memory is 95, at or above the alert level of 90");
     }
     // Where the result is not blank, it is used.
-    let settings = r#"{"thresholds": [{"metric": "memory", "alert": 90, "sentence": "{unit}"}]}"#;
+    let settings = r#"{"thresholds": [{"metric": "memory", "alert": 90, "message": "{unit}"}]}"#;
     let found = judged(settings, round(vec![metric("memory", "percent", &[(&[], 95.0)])]));
-    assert_eq!(found[0].sentence, "percent");
+    assert_eq!(found[0].message, "percent");
 }
 
 fn alert(metric: &str, of: &[(&str, &str)]) -> Finding {
@@ -191,7 +191,7 @@ fn alert(metric: &str, of: &[(&str, &str)]) -> Finding {
         severity: Severity::Alert,
         value: Some(99.0),
         limit: Some(90.0),
-        sentence: "look".to_owned(),
+        message: "look".to_owned(),
     }
 }
 
@@ -216,7 +216,7 @@ fn a_series_without_labels_that_a_pattern_found_is_not_forgotten_behind_a_gap() 
         last = judged(settings, behind_a_gap(Vec::new(), last));
         assert_eq!(last.len(), 1, "{last:?}");
         assert_eq!((last[0].severity, last[0].limit), (Severity::Unknown, Some(90.0)));
-        assert!(last[0].sentence.contains("hangs"));
+        assert!(last[0].message.contains("hangs"));
     }
     let back = Round {
         last,
@@ -264,7 +264,7 @@ fn of_more_findings_than_the_host_accepts_the_mildest_are_left_out() {
     assert_eq!(disks(20_000, 1, 1, ""), [8998, 1, 1]);
     assert_eq!(disks(5, 9000, 10, ""), [0, 8990, 10]);
     assert_eq!(disks(0, 5, 9001, ""), [0, 0, 9000]);
-    // A finding has its labels twice, as labels and in the sentence, so fewer findings with long labels fit.
+    // A finding has its labels twice, as labels and in the message, so fewer findings with long labels fit.
     let [ok, warnings, alerts] = disks(1000, 9000, 10, &"x".repeat(1000));
     assert_eq!((ok, alerts), (0, 10));
     assert!((1000..3000).contains(&warnings), "{warnings}");
@@ -289,9 +289,9 @@ fn names_that_the_host_would_refuse_are_problems_of_the_settings() {
     check(labelled("a/b", "/"), "/thresholds/0/labels/a~1b");
     check(labelled("1", "/"), "/thresholds/0/labels/1");
     check(labelled("mountpoint", &"x".repeat(1100)), "/thresholds/0/labels");
-    for sentence in ["", " \n", "\u{1}"] {
-        let threshold = serde_json::json!({"metric": "disk", "alert": 1, "sentence": sentence});
-        check(threshold, "/thresholds/0/sentence");
+    for message in ["", " \n", "\u{1}"] {
+        let threshold = serde_json::json!({"metric": "disk", "alert": 1, "message": message});
+        check(threshold, "/thresholds/0/message");
     }
 }
 

@@ -13,7 +13,7 @@ use crate::config::ApiProfile;
 pub struct Chapter {
     /// The name of the family.
     pub name: String,
-    /// A sentence about the family.
+    /// A message about the family.
     pub about: String,
     /// The endpoints of the family.
     pub endpoints: Vec<Endpoint>,

@@ -54,11 +54,11 @@ fn refusal(status: &str, family: &str) -> Option<(ApiError, Option<&'static str>
         ),
         ("422", _) => ApiError::Rejected(Box::new(Rejected {
             check: "accepts the given settings".to_owned(),
-            why: "invalid settings: /percent_a_day: a disk fills by more than 0 percent a day".to_owned(),
+            reason: "invalid settings: /percent_a_day: a disk fills by more than 0 percent a day".to_owned(),
             advice: "correct the settings where they are wrong; GET the rule for their schema".to_owned(),
             more: json!({
                 "refusal": "problems",
-                "problems": [{ "at": "/percent_a_day", "what": "a disk fills by more than 0 percent a day" }],
+                "problems": [{ "path": "/percent_a_day", "message": "a disk fills by more than 0 percent a day" }],
             }),
         })),
         ("429", _) => ApiError::TooMany { after_seconds: 1 },
@@ -68,7 +68,7 @@ fn refusal(status: &str, family: &str) -> Option<(ApiError, Option<&'static str>
         },
         ("500", _) => ApiError::Internal(String::new()),
         ("503", _) => ApiError::Unavailable {
-            why: "the database is unreachable".to_owned(),
+            reason: "the database is unreachable".to_owned(),
             after_seconds: 5,
         },
         _ => return None,

@@ -153,8 +153,8 @@ pub async fn change(
     )
     .map_err(ApiError::BadRequest)?;
     if change == Change::default() {
-        let why = "no changes given; set at least one of status, priority, task_id and error_message";
-        return Err(ApiError::BadRequest(why.to_owned()));
+        let reason = "no changes given; set at least one of status, priority, task_id and error_message";
+        return Err(ApiError::BadRequest(reason.to_owned()));
     }
     let query = change.status;
     match chunks
@@ -166,10 +166,10 @@ pub async fn change(
         ChunkChange::Missing => Err(ApiError::NotFound(format!("/api/v1/chunks/{id}"))),
         ChunkChange::Illegal { current } => Err(ApiError::Conflict(illegal(&current, query))),
         ChunkChange::Final { current } => {
-            let why = format!(
+            let reason = format!(
                 "the chunk is {current}, which is final; its priority, task_id and error_message cannot be changed"
             );
-            Err(ApiError::Conflict(why))
+            Err(ApiError::Conflict(reason))
         }
     }
 }
@@ -260,8 +260,8 @@ pub async fn summary(_: Permit<ChunksRead>, chunks: Data<ChunkStore>) -> Result<
 impl ChunkStore {
     fn writable(&self) -> Result<&Store, ApiError> {
         if self.read_only {
-            let why = "the chunks are read from another database here (chunks.database_url); report them there";
-            return Err(ApiError::Conflict(why.to_owned()));
+            let reason = "the chunks are read from another database here (chunks.database_url); report them there";
+            return Err(ApiError::Conflict(reason.to_owned()));
         }
         Ok(&self.store)
     }
@@ -275,16 +275,16 @@ fn reports_of(body: Value) -> Result<(Arc<[Report]>, bool), ApiError> {
         value => vec![value],
     };
     if values.is_empty() || values.len() > MAX_CHUNKS_PER_REQUEST {
-        let why = format!(
+        let reason = format!(
             "the list has {} chunks; send 1 to {MAX_CHUNKS_PER_REQUEST}",
             values.len()
         );
-        return Err(ApiError::BadRequest(why));
+        return Err(ApiError::BadRequest(reason));
     }
     let read = |(at, value): (usize, Value)| -> Result<Report, ApiError> {
-        let at_place = |why: String| match one {
-            true => ApiError::BadRequest(why),
-            false => ApiError::BadRequest(format!("chunk {at} of the list: {why}")),
+        let at_place = |reason: String| match one {
+            true => ApiError::BadRequest(reason),
+            false => ApiError::BadRequest(format!("chunk {at} of the list: {reason}")),
         };
         let report: Report = serde_json::from_value(value).map_err(|error| at_place(error.to_string()))?;
         check_report(&report).map_err(at_place)?;

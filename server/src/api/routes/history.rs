@@ -280,7 +280,7 @@ async fn rounds<T>(
 impl Past {
     async fn permit(&self) -> Result<StreamPermit, ApiError> {
         self.streams.acquire().await.ok_or_else(|| ApiError::Unavailable {
-            why: "too many history responses are being streamed; retry when some of them have finished".to_owned(),
+            reason: "too many history responses are being streamed; retry when some of them have finished".to_owned(),
             after_seconds: 5,
         })
     }
@@ -337,8 +337,8 @@ impl HistoryQuery {
     fn step(&self) -> Result<Option<u64>, ApiError> {
         let Some(text) = self.step.as_deref() else {
             if self.aggregate.is_some() {
-                let why = "aggregate requires a step, such as step=5m";
-                return Err(ApiError::BadRequest(why.to_owned()));
+                let reason = "aggregate requires a step, such as step=5m";
+                return Err(ApiError::BadRequest(reason.to_owned()));
             }
             return Ok(None);
         };
@@ -365,8 +365,8 @@ impl Rounds {
 /// `name=value,name=value`, or a JSON object, which values with commas need.
 fn labels(text: &str) -> Result<Vec<(String, String)>, ApiError> {
     let wrong = || {
-        let why = "labels must be name=value,name=value, or a JSON object of strings";
-        ApiError::BadRequest(why.to_owned())
+        let reason = "labels must be name=value,name=value, or a JSON object of strings";
+        ApiError::BadRequest(reason.to_owned())
     };
     let text = text.trim();
     if text.starts_with('{') {

@@ -54,7 +54,9 @@ fn as_lines(passed: &[Passed], tried: &Result<RuleModule, Failed>, bytes: usize)
         lines += &format!("ok      {:>8}  {check}\n", written(*took));
     }
     match tried {
-        Err(Failed { check, why, advice }) => lines += &format!("FAILED            {check}\n\n{why}\n  {advice}\n"),
+        Err(Failed { check, reason, advice }) => {
+            lines += &format!("FAILED            {check}\n\n{reason}\n  {advice}\n")
+        }
         Ok(module) => {
             let manifest = module.manifest();
             lines += &format!(
@@ -89,7 +91,10 @@ fn as_json(passed: &[Passed], tried: &Result<RuleModule, Failed>, bytes: usize) 
             });
             (rule, Value::Null)
         }
-        Err(Failed { check, why, advice }) => (Value::Null, json!({ "check": check, "why": why, "advice": advice })),
+        Err(Failed { check, reason, advice }) => (
+            Value::Null,
+            json!({ "check": check, "reason": reason, "advice": advice }),
+        ),
     };
     json!({ "passed": passed, "failed": failed, "rule": rule })
 }

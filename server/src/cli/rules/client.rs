@@ -87,7 +87,7 @@ impl ApiClient {
     /// Sends a request, and returns any response.
     pub(super) async fn send(&self, api_request: ApiRequest) -> Result<ApiResponse, CommandError> {
         let url = format!("{}{}", self.base, api_request.path);
-        let unavailable = |why: String| CommandError::new(UNAVAILABLE, format!("{url}: {why}"));
+        let unavailable = |reason: String| CommandError::new(UNAVAILABLE, format!("{url}: {reason}"));
         let mut request = self.client.request(api_request.method, &url);
         if !api_request.query.is_empty() {
             let queried = request.query(&api_request.query);

@@ -35,7 +35,7 @@ impl Compile {
         };
         match order.recipe.compile(&order.wasm, &ArtefactKey::new(order.secret)) {
             Ok(artefact) => answer(&artefact, ExitCode::SUCCESS),
-            Err(RecipeError::Invalid { why }) => answer(why.as_bytes(), ExitCode::from(EXIT_REJECTED)),
+            Err(RecipeError::Invalid { reason }) => answer(reason.as_bytes(), ExitCode::from(EXIT_REJECTED)),
             Err(error @ RecipeError::OutOfMemory) => fail(OUT_OF_MEMORY, &error.to_string()),
             Err(error @ RecipeError::Setup(_)) => fail(SOFTWARE, &error.to_string()),
         }

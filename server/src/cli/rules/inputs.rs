@@ -64,10 +64,10 @@ pub(super) fn module(engine: &Engine, file: &Path) -> Result<RuleModule, Command
     let wasm = component(engine, file)?;
     let _progress = Progress::show(&format!("compiling {}", file.display()));
     let loaded = checks::load(engine, &wasm, |_| {});
-    let (module, _) = loaded.map_err(|Failed { why, advice, .. }| {
+    let (module, _) = loaded.map_err(|Failed { reason, advice, .. }| {
         CommandError::new(
             EXIT_FAILED_CHECK,
-            format!("{} is rejected: {why}\n  {advice}", file.display()),
+            format!("{} is rejected: {reason}\n  {advice}", file.display()),
         )
     })?;
     Ok(module)

@@ -24,10 +24,10 @@ impl Pack {
     pub(super) fn run(self, out: &mut dyn Write) -> Result<Answer, CommandError> {
         let core = fs::read(&self.core)
             .map_err(|error| CommandError::new(IO, format!("cannot read {}: {error}", self.core.display())))?;
-        let component = component(&core).map_err(|why| {
+        let component = component(&core).map_err(|reason| {
             CommandError::new(
                 EXIT_FAILED_CHECK,
-                format!("cannot pack {} as a rule: {why}", self.core.display()),
+                format!("cannot pack {} as a rule: {reason}", self.core.display()),
             )
         })?;
         write(&self.output, &component)

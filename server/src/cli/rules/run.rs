@@ -95,7 +95,7 @@ fn as_table(findings: &[Finding], snapshot: &Snapshot, cost: &Cost) -> String {
             finding.subject.to_string(),
             number(finding.value),
             number(finding.limit),
-            finding.sentence.clone(),
+            finding.message.clone(),
         ]
     });
     let rows: Vec<_> = [heading].into_iter().chain(rows).collect();

@@ -34,7 +34,7 @@ impl Sign {
         });
         let (wasm, pem) = match read(&self.file).and_then(|wasm| Ok((wasm, read(&self.key)?))) {
             Ok(both) => both,
-            Err(why) => return fail(IO, &why),
+            Err(reason) => return fail(IO, &reason),
         };
         let signature = match signature(&wasm, &pem) {
             Ok(signature) => signature,

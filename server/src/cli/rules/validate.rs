@@ -31,7 +31,7 @@ impl Validate {
                 Ok(answer) => (answer, ExitCode::SUCCESS),
                 Err(error) => return fail(SOFTWARE, &error.to_string()),
             },
-            Err(SchemaError::Wrong(why)) => (why.into_bytes(), ExitCode::from(EXIT_REJECTED)),
+            Err(SchemaError::Wrong(reason)) => (reason.into_bytes(), ExitCode::from(EXIT_REJECTED)),
             Err(error) => return fail(SOFTWARE, &error.to_string()),
         };
         let mut out = io::stdout().lock();

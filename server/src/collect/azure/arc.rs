@@ -30,7 +30,7 @@ pub(super) async fn of_arc(
         return Ok((challenge, String::new()));
     }
     let key = key_file(challenge.challenge.as_deref(), &settings.arc_keys).and_then(|file| key(&file));
-    let key = key.map_err(|why| refused(Kind::Arc, &why))?;
+    let key = key.map_err(|reason| refused(Kind::Arc, &reason))?;
     let reply = http_client
         .send(&get().with("authorization", &format!("Basic {key}")))
         .await?;
@@ -91,16 +91,19 @@ mod tests {
             "Basic realm=a.key",
             "Basic realm=",
         ] {
-            let why = check(bad).expect_err(bad);
-            assert!(why.contains("is not a key file in /var/opt/azcmagent/tokens"), "{why}");
+            let reason = check(bad).expect_err(bad);
+            assert!(
+                reason.contains("is not a key file in /var/opt/azcmagent/tokens"),
+                "{reason}"
+            );
         }
         for invalid in [
             None,
             Some("Bearer"),
             Some("Digest realm=/var/opt/azcmagent/tokens/a.key"),
         ] {
-            let why = key_file(invalid, folder).expect_err("nothing is named");
-            assert!(why.contains("names no key file"), "{why}");
+            let reason = key_file(invalid, folder).expect_err("nothing is named");
+            assert!(reason.contains("names no key file"), "{reason}");
         }
     }
 
@@ -111,9 +114,9 @@ mod tests {
         std::fs::write(&file, "k".repeat(4096)).expect("written");
         assert_eq!(key(&file), Ok("k".repeat(4096)));
         std::fs::write(&file, "k".repeat(4097)).expect("written");
-        let why = key(&file).expect_err("too long");
-        assert!(why.contains("more than 4096 bytes"), "{why}");
-        let why = key(&folder.path().join("b.key")).expect_err("there is none");
-        assert!(why.contains("himds"), "{why}");
+        let reason = key(&file).expect_err("too long");
+        assert!(reason.contains("more than 4096 bytes"), "{reason}");
+        let reason = key(&folder.path().join("b.key")).expect_err("there is none");
+        assert!(reason.contains("himds"), "{reason}");
     }
 }

@@ -14,7 +14,7 @@ use openssl::sign::Signer;
 use openssl::x509::X509;
 use serde_json::json;
 
-use super::settings::Hidden;
+use crate::secret::Secret;
 
 /// The tolerated difference between the local and Azure's clock.
 const CLOCK_SKEW_SECONDS: u64 = 60;
@@ -47,13 +47,13 @@ pub(super) enum AssertionError {
 
 impl Identity {
     /// Reads the certificate and its key from a file.
-    pub(super) fn read(file: &Path, password: Option<&Hidden>) -> Result<Self, AssertionError> {
+    pub(super) fn read(file: &Path, password: Option<&Secret>) -> Result<Self, AssertionError> {
         let name = file.display().to_string();
         let bytes = std::fs::read(file).map_err(|source| AssertionError::File {
             file: name.clone(),
             source,
         })?;
-        Self::of_bytes(&bytes, name, password.map_or("", Hidden::expose))
+        Self::of_bytes(&bytes, name, password.map_or("", |secret| secret.expose().as_str()))
     }
 
     fn of_bytes(bytes: &[u8], file: String, password: &str) -> Result<Self, AssertionError> {

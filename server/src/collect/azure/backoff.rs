@@ -23,7 +23,7 @@ struct Backoff {
     until_ms: u64,
     /// The number of consecutive backoffs without a `Retry-After` header.
     consecutive: u32,
-    why: String,
+    reason: String,
 }
 
 impl Backoffs {
@@ -32,13 +32,19 @@ impl Backoffs {
         let backoff = self.0.get(endpoint).filter(|backoff| now_ms < backoff.until_ms)?;
         Some(format!(
             "{}; next attempt after {}",
-            backoff.why,
+            backoff.reason,
             written(backoff.until_ms)
         ))
     }
 
     /// Starts or extends a backoff: as long as `retry_after`, or else longer each time. Returns the reason.
-    pub(super) fn start(&mut self, endpoint: &str, retry_after: Option<Duration>, why: String, now_ms: u64) -> String {
+    pub(super) fn start(
+        &mut self,
+        endpoint: &str,
+        retry_after: Option<Duration>,
+        reason: String,
+        now_ms: u64,
+    ) -> String {
         if let Some(reason) = self.reason(endpoint, now_ms).filter(|_| retry_after.is_none()) {
             // Of several concurrent requests, only the first failure extends the backoff.
             return reason;
@@ -55,16 +61,16 @@ impl Backoffs {
         // Of several concurrent requests, the longest backoff applies.
         let earlier = self.0.get(endpoint).map_or(0, |backoff| backoff.until_ms);
         let until_ms = now_ms.saturating_add(length_ms).max(earlier);
-        let reason = format!("{why}; next attempt after {}", written(until_ms));
+        let until = format!("{reason}; next attempt after {}", written(until_ms));
         self.0.insert(
             endpoint.to_owned(),
             Backoff {
                 until_ms,
                 consecutive,
-                why,
+                reason,
             },
         );
-        reason
+        until
     }
 
     /// Records a success.

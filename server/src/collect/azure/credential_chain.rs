@@ -9,8 +9,9 @@ use serde_json::Value;
 
 use super::assertion::Identity;
 use super::http::{self, HttpClient, HttpResponse, Request, TransportError};
-use super::settings::{Credentials, Hidden, Settings};
+use super::settings::{Credentials, Settings};
 use super::{arc, backoff, error};
+use crate::secret::Secret;
 
 /// A short timeout for the first request to the instance metadata service, which is on the machine's own host
 /// and answers at once if it exists.
@@ -72,14 +73,17 @@ pub(super) fn chain(credentials: &Credentials) -> Vec<Kind> {
 
 /// An access token and its expiry.
 pub(super) struct AccessToken {
-    pub(super) token: Hidden,
+    pub(super) token: Secret,
     pub(super) until_ms: u64,
 }
 
 /// Why no token was obtained.
 pub(super) enum Failure {
     Refused(String),
-    Backoff { retry_after: Option<Duration>, why: String },
+    Backoff {
+        retry_after: Option<Duration>,
+        reason: String,
+    },
 }
 
 impl From<TransportError> for Failure {
@@ -101,7 +105,8 @@ pub(super) async fn fetch(
     let reply = match kind {
         Kind::Secret | Kind::Certificate | Kind::Workload => {
             let url = authority(settings);
-            let credential = client_credential(kind, credentials, &url, now_ms).map_err(|why| refused(kind, &why))?;
+            let credential =
+                client_credential(kind, credentials, &url, now_ms).map_err(|reason| refused(kind, &reason))?;
             let form = form(&credential, audience, credentials);
             let post = Request::post(&url, "application/x-www-form-urlencoded", form);
             let reply = http_client.send(&post).await?;
@@ -109,7 +114,10 @@ pub(super) async fn fetch(
         }
         Kind::AppService => {
             let endpoint = credentials.identity_endpoint.as_deref().unwrap_or_default();
-            let secret = credentials.identity_header.as_ref().map_or("", Hidden::expose);
+            let secret = credentials
+                .identity_header
+                .as_ref()
+                .map_or("", |secret| secret.expose().as_str());
             let url = managed_identity_url(endpoint, "2019-08-01", audience, credentials);
             let get = Request::get(&url).with("x-identity-header", secret);
             return read(kind, &http_client.send(&get).await?, &[secret], now_ms);
@@ -159,7 +167,11 @@ fn client_credential(
             text,
         });
     }
-    let text = credentials.client_secret.as_ref().map_or("", Hidden::expose).to_owned();
+    let text = credentials
+        .client_secret
+        .as_ref()
+        .map_or("", |secret| secret.expose().as_str())
+        .to_owned();
     Ok(ClientCredential {
         field: "client_secret",
         text,
@@ -236,15 +248,15 @@ struct Answer {
 
 fn read(kind: Kind, reply: &HttpResponse, hidden: &[&str], now_ms: u64) -> Result<AccessToken, Failure> {
     let to_failure = |error: error::AzureError| {
-        let why = error.of_token(kind.as_str());
+        let reason = error.of_token(kind.as_str());
         if error.is_throttled() {
             let retry_after = reply
                 .retry_after
                 .as_deref()
                 .and_then(|header| backoff::parse_retry_after(header, now_ms));
-            return Failure::Backoff { retry_after, why };
+            return Failure::Backoff { retry_after, reason };
         }
-        Failure::Refused(why)
+        Failure::Refused(reason)
     };
     let body = reply.answer(hidden).map_err(to_failure)?;
     // The body may contain a token, so errors do not quote it.
@@ -258,12 +270,12 @@ fn read(kind: Kind, reply: &HttpResponse, hidden: &[&str], now_ms: u64) -> Resul
     }
     Ok(AccessToken {
         until_ms: until_ms(&answer, now_ms),
-        token: Hidden::new(answer.access_token),
+        token: Secret::new(answer.access_token),
     })
 }
 
-pub(super) fn refused(kind: Kind, why: &str) -> Failure {
-    Failure::Refused(format!("no token from {}: {why}", kind.as_str()))
+pub(super) fn refused(kind: Kind, reason: &str) -> Failure {
+    Failure::Refused(format!("no token from {}: {reason}", kind.as_str()))
 }
 
 fn until_ms(answer: &Answer, now_ms: u64) -> u64 {
@@ -299,11 +311,11 @@ mod tests {
             "a client id alone selects one of several managed identities"
         );
         let all = Credentials {
-            client_secret: Some(Hidden::new("s")),
+            client_secret: Some(Secret::new("s".to_owned())),
             certificate: Some("app.pem".into()),
             federated_token_file: Some("token".into()),
             identity_endpoint: Some("http://localhost".to_owned()),
-            identity_header: Some(Hidden::new("h")),
+            identity_header: Some(Secret::new("h".to_owned())),
             arc_endpoint: Some("http://localhost".to_owned()),
             ..application()
         };

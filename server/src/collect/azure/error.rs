@@ -244,8 +244,8 @@ mod tests {
     #[test]
     fn each_status_has_a_remedy() {
         let check = |status, expected: &str| {
-            let sentence = AzureError::read(status, r#"{"code":"X","message":"why"}"#).of_metrics(SCOPE);
-            assert!(sentence.contains(expected) && sentence.contains("X: why"), "{sentence}");
+            let message = AzureError::read(status, r#"{"code":"X","message":"why"}"#).of_metrics(SCOPE);
+            assert!(message.contains(expected) && message.contains("X: why"), "{message}");
         };
         check(400, "azure.metrics");
         check(401, "tenant");
@@ -259,7 +259,7 @@ mod tests {
 
     #[test]
     fn a_long_page_is_truncated() {
-        let sentence = AzureError::read(502, &"ä".repeat(10_000)).of_metrics(SCOPE);
-        assert!(sentence.len() < 1000 && sentence.contains('…'), "{sentence}");
+        let message = AzureError::read(502, &"ä".repeat(10_000)).of_metrics(SCOPE);
+        assert!(message.len() < 1000 && message.contains('…'), "{message}");
     }
 }

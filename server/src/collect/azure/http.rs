@@ -9,7 +9,7 @@ use awc::error::{ConnectError, PayloadError, SendRequestError};
 use awc::http::{Method, Version, header};
 
 use super::error::AzureError;
-use super::settings::MASK;
+use crate::secret::MASK;
 
 /// A batch of 50 resources with 20 metrics over ten minutes is smaller than 1 MiB.
 const MAX_BODY_BYTES: usize = 4 << 20;
@@ -96,16 +96,16 @@ impl HttpResponse {
 pub(super) enum TransportError {
     #[error("{0} is not a valid URL; check azure.endpoints")]
     Address(String),
-    #[error("cannot resolve {host} ({why}); check DNS and azure.endpoints")]
-    Name { host: String, why: String },
-    #[error("cannot connect to {host} ({why}); check the network and azure.endpoints")]
-    Unreachable { host: String, why: String },
+    #[error("cannot resolve {host} ({reason}); check DNS and azure.endpoints")]
+    Name { host: String, reason: String },
+    #[error("cannot connect to {host} ({reason}); check the network and azure.endpoints")]
+    Unreachable { host: String, reason: String },
     #[error("{host} did not answer within {timeout:?}; check the network, or increase azure.request_timeout")]
     TimedOut { host: String, timeout: Duration },
-    #[error("{host} closed the connection before it answered ({why})")]
-    Closed { host: String, why: String },
-    #[error("the response of {host} is incomplete ({why})")]
-    Incomplete { host: String, why: String },
+    #[error("{host} closed the connection before it answered ({reason})")]
+    Closed { host: String, reason: String },
+    #[error("the response of {host} is incomplete ({reason})")]
+    Incomplete { host: String, reason: String },
     #[error("the response of {host} has more than {} MiB; check azure.endpoints", MAX_BODY_BYTES >> 20)]
     TooLong { host: String },
 }
@@ -172,14 +172,14 @@ async fn exchange(client: &awc::Client, request: &Request<'_>, host: &str) -> Re
 }
 
 fn send_error(error: SendRequestError, host: &str) -> TransportError {
-    let (host, why) = (host.to_owned(), error.to_string());
+    let (host, reason) = (host.to_owned(), error.to_string());
     match error {
         SendRequestError::Url(_) | SendRequestError::Http(_) => TransportError::Address(host),
         SendRequestError::Connect(ConnectError::Resolver(_) | ConnectError::NoRecords) => {
-            TransportError::Name { host, why }
+            TransportError::Name { host, reason }
         }
-        SendRequestError::Connect(_) => TransportError::Unreachable { host, why },
-        _ => TransportError::Closed { host, why },
+        SendRequestError::Connect(_) => TransportError::Unreachable { host, reason },
+        _ => TransportError::Closed { host, reason },
     }
 }
 
@@ -189,7 +189,7 @@ fn body_error(error: &PayloadError, host: &str) -> TransportError {
         PayloadError::Overflow => TransportError::TooLong { host },
         other => TransportError::Incomplete {
             host,
-            why: other.to_string(),
+            reason: other.to_string(),
         },
     }
 }

@@ -28,10 +28,9 @@ use tokio::time::Instant;
 use watchpost_policies::{MetricName, MetricPattern};
 
 pub use self::resource::{InvalidResourceId, ResourceId};
-pub use self::settings::{
-    Aggregation, Credentials, Endpoints, Hidden, InvalidSetting, Mapping, Resource, Settings, Transform,
-};
+pub use self::settings::{Aggregation, Credentials, Endpoints, InvalidSetting, Mapping, Resource, Settings, Transform};
 pub use self::tables::built_in;
+pub use crate::secret::Secret;
 
 use self::answer::Answer;
 use self::backoff::Backoffs;
@@ -107,8 +106,8 @@ impl Azure {
         let end = Instant::now() + self.settings.round_timeout;
         let requests = stream::iter(queries).map(|query| this.run_until(end, query, now));
         let outcomes: Vec<_> = requests.buffer_unordered(MAX_CONCURRENT_REQUESTS).collect().await;
-        if let Some(why) = without_token(&outcomes) {
-            return Err(why);
+        if let Some(reason) = without_token(&outcomes) {
+            return Err(reason);
         }
         Ok(self.reading(&outcomes, now_ms))
     }
@@ -123,12 +122,14 @@ impl Azure {
                 let mappings = subject.mappings.iter().filter(|mapping| query.requests(mapping));
                 let answer = match answers {
                     Ok(answers) => answers[at].as_ref().map_err(String::clone),
-                    Err(Failure::NoToken(why) | Failure::Unanswered(why)) => Err(why.clone()),
+                    Err(Failure::NoToken(reason) | Failure::Unanswered(reason)) => Err(reason.clone()),
                     Err(Failure::UnknownMetrics(_, error)) => Err(error.of_metrics(subject.id.as_str())),
                 };
                 match answer {
                     Ok(answer) => samples::add_samples(subject, mappings, answer, self.settings.window, &mut reading),
-                    Err(why) => samples::add_gap(subject, mappings.map(|mapping| &mapping.metric), &why, &mut reading),
+                    Err(reason) => {
+                        samples::add_gap(subject, mappings.map(|mapping| &mapping.metric), &reason, &mut reading)
+                    }
                 }
             }
         }
@@ -139,16 +140,16 @@ impl Azure {
     fn add_gaps_of_unqueried(&self, subject: &Subject, now_ms: u64, reading: &mut Reading) {
         if subject.mappings.is_empty() {
             let kind = subject.id.kind();
-            let why = format!("there are no built-in metrics of {kind}; add metrics to azure.metrics");
-            samples::add_gap(subject, [].into_iter(), &why, reading);
+            let reason = format!("there are no built-in metrics of {kind}; add metrics to azure.metrics");
+            samples::add_gap(subject, [].into_iter(), &reason, reading);
         }
-        for (metric, why) in &subject.absent {
-            samples::add_gap(subject, [metric].into_iter(), why, reading);
+        for (metric, reason) in &subject.absent {
+            samples::add_gap(subject, [metric].into_iter(), reason, reading);
         }
         let unknown = self.unknown.borrow();
         for mapping in &subject.mappings {
-            if let Some(why) = unknown.why(&subject.id, mapping, now_ms) {
-                samples::add_gap(subject, [&mapping.metric].into_iter(), why, reading);
+            if let Some(reason) = unknown.reason(&subject.id, mapping, now_ms) {
+                samples::add_gap(subject, [&mapping.metric].into_iter(), reason, reading);
             }
         }
     }
@@ -159,8 +160,8 @@ impl Azure {
         let result = tokio::time::timeout_at(end, self.run(query.clone(), now)).await;
         result.unwrap_or_else(|_| {
             let all = self.settings.round_timeout;
-            let why = format!("Azure did not answer all queries within {all:?}; increase azure.timeout");
-            let answers = Err(Failure::Unanswered(why));
+            let reason = format!("Azure did not answer all queries within {all:?}; increase azure.timeout");
+            let answers = Err(Failure::Unanswered(reason));
             QueryOutcome { query, answers }
         })
     }
@@ -196,8 +197,8 @@ impl Azure {
     async fn answers(&self, query: &MetricQuery, now: RoundTime) -> Result<Vec<Result<Answer, String>>, Failure> {
         let endpoints = query.backoff_endpoints(&self.subjects);
         let backoff = |endpoint: &String| self.backoffs.borrow().reason(endpoint, now.now_ms);
-        if let Some(why) = endpoints.iter().find_map(backoff) {
-            return Err(Failure::Unanswered(why));
+        if let Some(reason) = endpoints.iter().find_map(backoff) {
+            return Err(Failure::Unanswered(reason));
         }
         let audience = if query.is_batch() {
             &self.settings.endpoints.metrics_audience
@@ -266,9 +267,9 @@ impl Azure {
         if !names.is_empty() {
             return Failure::UnknownMetrics(names, error);
         }
-        let why = error.of_metrics(self.subjects[query.subjects[0]].id.as_str());
+        let reason = error.of_metrics(self.subjects[query.subjects[0]].id.as_str());
         if !error.is_throttled() {
-            return Failure::Unanswered(why);
+            return Failure::Unanswered(reason);
         }
         let [subscription, resource] = query.backoff_endpoints(&self.subjects);
         let endpoint = if error.status == 429 { subscription } else { resource };
@@ -276,7 +277,7 @@ impl Azure {
             .retry_after
             .as_deref()
             .and_then(|header| backoff::parse_retry_after(header, now_ms));
-        Failure::Unanswered(self.backoffs.borrow_mut().start(&endpoint, retry_after, why, now_ms))
+        Failure::Unanswered(self.backoffs.borrow_mut().start(&endpoint, retry_after, reason, now_ms))
     }
 }
 
@@ -309,10 +310,10 @@ impl Source for Azure {
 
 /// The reason why there is no token, if no query had one.
 fn without_token(outcomes: &[QueryOutcome]) -> Option<String> {
-    let why = |outcome: &QueryOutcome| match &outcome.answers {
-        Err(Failure::NoToken(why)) => Some(why.clone()),
+    let reason = |outcome: &QueryOutcome| match &outcome.answers {
+        Err(Failure::NoToken(reason)) => Some(reason.clone()),
         _ => None,
     };
-    let whys: Option<Vec<_>> = outcomes.iter().map(why).collect();
-    whys?.into_iter().next()
+    let reasons: Option<Vec<_>> = outcomes.iter().map(reason).collect();
+    reasons?.into_iter().next()
 }

@@ -71,15 +71,15 @@ pub(super) struct UnknownMetrics(HashMap<(String, Option<String>, String), (u64,
 
 impl UnknownMetrics {
     /// Records that a resource does not have a metric.
-    pub(super) fn remember(&mut self, id: &ResourceId, group: &MetricGroup, name: &str, why: String, now_ms: u64) {
+    pub(super) fn remember(&mut self, id: &ResourceId, group: &MetricGroup, name: &str, reason: String, now_ms: u64) {
         let until_ms = now_ms.saturating_add(UNKNOWN_METRIC_TTL_MS);
-        self.0.insert(key(id, group, name), (until_ms, why));
+        self.0.insert(key(id, group, name), (until_ms, reason));
     }
 
     /// The reason why the resource does not have this metric, if it is known.
-    pub(super) fn why(&self, id: &ResourceId, mapping: &Mapping, now_ms: u64) -> Option<&str> {
-        let (until_ms, why) = self.0.get(&key(id, &MetricGroup::of(mapping), &mapping.name))?;
-        (now_ms < *until_ms).then_some(why)
+    pub(super) fn reason(&self, id: &ResourceId, mapping: &Mapping, now_ms: u64) -> Option<&str> {
+        let (until_ms, reason) = self.0.get(&key(id, &MetricGroup::of(mapping), &mapping.name))?;
+        (now_ms < *until_ms).then_some(reason)
     }
 }
 
@@ -104,7 +104,7 @@ pub(super) fn subjects(settings: &Settings) -> Vec<Subject> {
         let absent = tables::table(id.kind()).map_or(&[][..], |table| table.absent);
         let absent = absent
             .iter()
-            .filter_map(|(metric, why)| Some((MetricName::new(metric).ok()?, *why)));
+            .filter_map(|(metric, reason)| Some((MetricName::new(metric).ok()?, *reason)));
         let is_absent = |(metric, _): &(MetricName, &str)| mappings.iter().all(|mapping| mapping.metric != *metric);
         subjects.push(Subject {
             absent: absent.filter(is_absent).collect(),
@@ -137,7 +137,7 @@ fn mappings(kind: &str, configured: &[Mapping]) -> Vec<Mapping> {
 pub(super) fn queries(subjects: &[Subject], unknown: &UnknownMetrics, batched: bool, now_ms: u64) -> Vec<MetricQuery> {
     let mut queries: Vec<MetricQuery> = Vec::new();
     for (at, subject) in subjects.iter().enumerate() {
-        let known = |mapping: &&Mapping| unknown.why(&subject.id, mapping, now_ms).is_none();
+        let known = |mapping: &&Mapping| unknown.reason(&subject.id, mapping, now_ms).is_none();
         for (group, names) in groups(subject.mappings.iter().filter(known)) {
             for names in names.chunks(MAX_METRICS_PER_REQUEST) {
                 let query = MetricQuery {

@@ -22,14 +22,14 @@ pub(super) fn add_samples<'m>(
     for mapping in mappings {
         match samples(subject, mapping, answer, window) {
             Ok(samples) => reading.samples.extend(samples),
-            Err(why) => missing.push((why, &mapping.metric)),
+            Err(reason) => missing.push((reason, &mapping.metric)),
         }
     }
     // Metrics that are missing for the same reason share one gap.
-    while let Some((why, _)) = missing.first().cloned() {
-        let same = missing.extract_if(.., |(other, _)| *other == why);
+    while let Some((reason, _)) = missing.first().cloned() {
+        let same = missing.extract_if(.., |(other, _)| *other == reason);
         let metrics: Vec<_> = same.map(|(_, metric)| metric).collect();
-        add_gap(subject, metrics.into_iter(), &why, reading);
+        add_gap(subject, metrics.into_iter(), &reason, reading);
     }
 }
 
@@ -37,7 +37,7 @@ pub(super) fn add_samples<'m>(
 pub(super) fn add_gap<'m>(
     subject: &Subject,
     metrics: impl Iterator<Item = &'m MetricName>,
-    why: &str,
+    reason: &str,
     reading: &mut Reading,
 ) {
     let mut metrics: Vec<_> = metrics.map(MetricPattern::exactly).collect();
@@ -46,7 +46,7 @@ pub(super) fn add_gap<'m>(
     reading.gaps.push(Gap {
         source: NAME.to_owned(),
         metrics,
-        reason: format!("{}: {why}", subject.label),
+        reason: format!("{}: {reason}", subject.label),
     });
 }
 

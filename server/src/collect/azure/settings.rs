@@ -8,9 +8,7 @@ use std::time::Duration;
 use watchpost_policies::MetricName;
 
 use super::resource::ResourceId;
-
-/// Replaces a secret in output.
-pub(super) const MASK: &str = "********";
+use crate::secret::Secret;
 
 /// Settings of the source.
 #[derive(Clone, Debug)]
@@ -220,46 +218,25 @@ pub struct Credentials {
     /// The client id of the application, or of one of several managed identities.
     pub client_id: Option<String>,
     /// The application's client secret.
-    pub client_secret: Option<Hidden>,
+    pub client_secret: Option<Secret>,
     /// The application's certificate with its key, as PEM or PKCS#12.
     pub certificate: Option<PathBuf>,
     /// The password of the certificate file.
-    pub certificate_password: Option<Hidden>,
+    pub certificate_password: Option<Secret>,
     /// The file with the workload identity token that Kubernetes provides.
     pub federated_token_file: Option<PathBuf>,
     /// The token endpoint of App Service: `IDENTITY_ENDPOINT`.
     pub identity_endpoint: Option<String>,
     /// The secret that App Service expects in token requests: `IDENTITY_HEADER`.
-    pub identity_header: Option<Hidden>,
+    pub identity_header: Option<Secret>,
     /// The token endpoint of the Azure Arc agent: `IDENTITY_ENDPOINT`.
     pub arc_endpoint: Option<String>,
-}
-
-/// A text that is masked in debug output.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Hidden(String);
-
-impl Hidden {
-    /// Wraps a secret.
-    pub fn new(text: impl Into<String>) -> Self {
-        Self(text.into())
-    }
-
-    /// The secret itself.
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Hidden {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(MASK)
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::secret::MASK;
 
     #[test]
     fn a_transform_is_parsed_as_it_is_displayed() {
@@ -290,9 +267,9 @@ mod tests {
     #[test]
     fn secrets_are_masked() {
         let credentials = Credentials {
-            client_secret: Some(Hidden::new("hunter2")),
-            certificate_password: Some(Hidden::new("hunter2")),
-            identity_header: Some(Hidden::new("hunter2")),
+            client_secret: Some(Secret::new("hunter2".to_owned())),
+            certificate_password: Some(Secret::new("hunter2".to_owned())),
+            identity_header: Some(Secret::new("hunter2".to_owned())),
             ..Credentials::default()
         };
         let shown = format!("{credentials:?}");

@@ -150,10 +150,10 @@ fn an_unknown_metric_is_queried_again_after_a_day() {
     assert_eq!(names(NOW), "B");
     assert_eq!(names(NOW + 86_400_000), "A,B");
     assert_eq!(
-        unknown.why(&subjects[0].id, &settings.mappings[0], NOW),
+        unknown.reason(&subjects[0].id, &settings.mappings[0], NOW),
         Some("it is missing")
     );
-    assert_eq!(unknown.why(&subjects[0].id, &settings.mappings[1], NOW), None);
+    assert_eq!(unknown.reason(&subjects[0].id, &settings.mappings[1], NOW), None);
 }
 
 fn reading_of(mappings: &[Mapping], answer: serde_json::Value) -> Reading {
@@ -197,7 +197,7 @@ fn metrics_missing_for_one_reason_share_a_gap() {
     );
     assert!(
         gaps.iter()
-            .any(|(_, why)| why.contains("no average of \"Empty\" for the last 10 min")),
+            .any(|(_, reason)| reason.contains("no average of \"Empty\" for the last 10 min")),
         "{gaps:?}"
     );
 }

@@ -10,7 +10,8 @@ use tokio::sync::Mutex;
 use super::backoff::Backoffs;
 use super::credential_chain::{self, Kind};
 use super::http::HttpClient;
-use super::settings::{Hidden, MASK, Settings};
+use super::settings::Settings;
+use crate::secret::{MASK, Secret};
 
 /// Tokens are renewed this long before their expiry, so that none expires in transit.
 const RENEW_BEFORE_EXPIRY_MS: u64 = 300_000;
@@ -24,7 +25,7 @@ pub(super) struct RoundTime {
 
 /// A token, masked in debug output.
 #[derive(Clone)]
-pub(super) struct Token(Rc<Hidden>);
+pub(super) struct Token(Rc<Secret>);
 
 impl Token {
     pub(super) fn expose(&self) -> &str {
@@ -78,8 +79,8 @@ impl Tokens {
         if let Some(kept) = state.kept.get(audience).filter(|kept| kept.is_good(now)) {
             return Ok(kept.token.clone());
         }
-        if let Some((_, why)) = state.failed.get(audience).filter(|(round, _)| *round == now.round) {
-            return Err(why.clone());
+        if let Some((_, reason)) = state.failed.get(audience).filter(|(round, _)| *round == now.round) {
+            return Err(reason.clone());
         }
         match state.fetch(audience, settings, http_client, now).await {
             Ok(kept) => {
@@ -87,9 +88,9 @@ impl Tokens {
                 state.kept.insert(audience.to_owned(), kept);
                 Ok(token)
             }
-            Err(why) => {
-                state.failed.insert(audience.to_owned(), (now.round, why.clone()));
-                Err(why)
+            Err(reason) => {
+                state.failed.insert(audience.to_owned(), (now.round, reason.clone()));
+                Err(reason)
             }
         }
     }
@@ -117,39 +118,39 @@ impl TokenState {
         let kinds = self
             .chosen
             .map_or_else(|| credential_chain::chain(&settings.credentials), |kind| vec![kind]);
-        let mut whys = Vec::new();
+        let mut reasons = Vec::new();
         for kind in kinds {
-            if let Some(why) = self.backoffs.reason(kind.as_str(), now.now_ms) {
-                whys.push(why);
+            if let Some(reason) = self.backoffs.reason(kind.as_str(), now.now_ms) {
+                reasons.push(reason);
                 continue;
             }
             let is_first = self.chosen.is_none();
             match credential_chain::fetch(kind, audience, is_first, settings, http_client, now.now_ms).await {
                 Ok(access_token) => {
                     self.backoffs.succeeded(kind.as_str(), now.now_ms);
-                    self.choose(kind, &whys);
+                    self.choose(kind, &reasons);
                     let (until_ms, round) = (access_token.until_ms, now.round);
                     let token = Token(Rc::new(access_token.token));
                     return Ok(CachedToken { token, until_ms, round });
                 }
-                Err(credential_chain::Failure::Refused(why)) => whys.push(why),
-                Err(credential_chain::Failure::Backoff { retry_after, why }) => {
-                    whys.push(self.backoffs.start(kind.as_str(), retry_after, why, now.now_ms));
+                Err(credential_chain::Failure::Refused(reason)) => reasons.push(reason),
+                Err(credential_chain::Failure::Backoff { retry_after, reason }) => {
+                    reasons.push(self.backoffs.start(kind.as_str(), retry_after, reason, now.now_ms));
                 }
             }
         }
-        Err(whys.join("; "))
+        Err(reasons.join("; "))
     }
 
-    fn choose(&mut self, kind: Kind, whys: &[String]) {
+    fn choose(&mut self, kind: Kind, reasons: &[String]) {
         if self.chosen.replace(kind).is_some() {
             return;
         }
         let credentials = kind.as_str();
-        if whys.is_empty() {
+        if reasons.is_empty() {
             log::info!(credentials; "obtained an Azure token");
         } else {
-            let refused = whys.join("; ");
+            let refused = reasons.join("; ");
             let refused = refused.as_str();
             log::warn!(credentials, refused; "obtained an Azure token, but not with the preferred credentials");
         }
@@ -161,7 +162,7 @@ mod tests {
     use super::*;
 
     fn kept(until_ms: u64) -> CachedToken {
-        let token = Token(Rc::new(Hidden::new("hunter2")));
+        let token = Token(Rc::new(Secret::new("hunter2".to_owned())));
         CachedToken {
             token,
             until_ms,

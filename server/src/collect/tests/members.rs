@@ -175,11 +175,11 @@ fn a_cancelled_source_is_measured_again_in_the_next_round() {
     assert_eq!(last.failures, 2, "once cancelled, once panicked");
     // A round may be followed by the next before it is received.
     for round in &seen[..seen.len() - 1] {
-        let why = round.sources["cancellable"].error.as_deref();
+        let reason = round.sources["cancellable"].error.as_deref();
         let expected = [
             "no result within 100ms",
             "it panicked: measured twice; it was restarted",
         ];
-        assert!(why.is_some_and(|why| expected.contains(&why)), "{why:?}");
+        assert!(reason.is_some_and(|reason| expected.contains(&reason)), "{reason:?}");
     }
 }

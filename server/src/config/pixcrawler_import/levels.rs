@@ -100,7 +100,7 @@ pub(super) fn fill(given: &mut RawSettings, legacy: &LegacyValues<'_>, folder: &
         "warning": 1.0,
         "alert": 1.0,
         "missing": "optional",
-        "sentence": IGNORED_RULES,
+        "message": IGNORED_RULES,
     }));
     let origin = match origins.len() {
         0 => return,

@@ -150,8 +150,8 @@ struct Expected {
     severity: Severity,
     value: Option<f64>,
     limit: Option<f64>,
-    /// Expected part of the sentence.
-    sentence: Option<String>,
+    /// Expected part of the message.
+    message: Option<String>,
 }
 
 #[derive(Clone, Debug, Deserialize)]

@@ -76,7 +76,8 @@ impl Runner {
                 ));
             }
             (Err(SettingsRefusal::Problems { problems }), Some(places)) => {
-                let is_named = |place: &&String| problems.iter().any(|problem| problem.at.starts_with(place.as_str()));
+                let is_named =
+                    |place: &&String| problems.iter().any(|problem| problem.path.starts_with(place.as_str()));
                 return match places.iter().find(|place| !is_named(place)) {
                     Some(place) => {
                         let refusal = SettingsRefusal::Problems { problems };
@@ -120,10 +121,10 @@ fn compare(found: &[Finding], expected: &[Expected]) -> Result<(), String> {
             severity,
             value,
             limit,
-            sentence,
+            message,
             ..
         } = expected;
-        let has_sentence = sentence.as_ref().is_none_or(|part| found.sentence.contains(part));
+        let has_sentence = message.as_ref().is_none_or(|part| found.message.contains(part));
         found.severity == *severity && found.value == *value && found.limit == *limit && has_sentence
     };
     let about = |expected: &Expected, found: &Finding| {
@@ -176,12 +177,10 @@ fn expected_line(expected: &Expected) -> String {
         severity,
         value,
         limit,
-        sentence,
+        message,
         ..
     } = expected;
-    let sentence_part = sentence
-        .as_ref()
-        .map(|part| format!(", with \"{part}\" in its sentence"));
+    let sentence_part = message.as_ref().map(|part| format!(", with \"{part}\" in its message"));
     line(&subject, *severity, *value, *limit) + &sentence_part.unwrap_or_default()
 }
 
@@ -191,10 +190,10 @@ fn found_line(found: &Finding) -> String {
         severity,
         value,
         limit,
-        sentence,
+        message,
         ..
     } = found;
-    line(subject, *severity, *value, *limit) + &format!(": \"{sentence}\"")
+    line(subject, *severity, *value, *limit) + &format!(": \"{message}\"")
 }
 
 fn line(subject: &watchpost_policies::Subject, severity: Severity, value: Option<f64>, limit: Option<f64>) -> String {

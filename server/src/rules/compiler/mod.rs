@@ -206,7 +206,7 @@ impl Parts {
             return Ok(cached);
         }
         let began = Instant::now();
-        let broken = |why: String| CompileError::Broken(why);
+        let broken = |reason: String| CompileError::Broken(reason);
         // A key for this process only: a process with the key of the cache could have any code loaded later.
         let mut secret = [0; 32];
         openssl::rand::rand_bytes(&mut secret).map_err(|error| broken(error.to_string()))?;
@@ -225,7 +225,7 @@ impl Parts {
         };
         let artefact = sandbox::run(&task, kill_handle).map_err(|failure| self.compile_error(failure))?;
         let loaded = RuleModule::load(&self.engine, digest, &artefact, &ArtefactKey::new(secret));
-        let module = loaded.map_err(|why| broken(format!("its output cannot be loaded: {why}")))??;
+        let module = loaded.map_err(|reason| broken(format!("its output cannot be loaded: {reason}")))??;
         if let Some(cache) = &self.cache {
             cache.put(&module);
         }
@@ -238,14 +238,14 @@ impl Parts {
 
     fn compile_error(&self, failure: Failure) -> CompileError {
         match failure {
-            Failure::Refused(why) => CompileError::Refused(Refusal::Invalid { why }),
+            Failure::Refused(reason) => CompileError::Refused(Refusal::Invalid { reason }),
             Failure::TooLong | Failure::TimedOut => CompileError::TooLong {
                 limit: self.options.timeout,
             },
             Failure::TooMuch => CompileError::TooMuch {
                 limit_bytes: self.options.memory_bytes,
             },
-            Failure::Broken(why) => CompileError::Broken(why),
+            Failure::Broken(reason) => CompileError::Broken(reason),
         }
     }
 }

@@ -25,7 +25,7 @@ pub(super) struct FolderChange<'p> {
 /// The actor for changes by the folder.
 pub(super) fn by_folder() -> AuditActor {
     AuditActor {
-        who: FOLDER.to_owned(),
+        name: FOLDER.to_owned(),
         address: String::new(),
     }
 }
@@ -80,7 +80,7 @@ pub(super) async fn activate(
 /// Whether this entry is the last change of the rule by the folder.
 async fn was_activated(registry: &Registry, entry: &Entry) -> Result<bool, ChangeError> {
     let rule = entry.rule.clone();
-    let actions = [AuditAction::Activated, AuditAction::Retired];
+    let actions = [AuditAction::Activated, AuditAction::Deactivated];
     let last = registry
         .store()
         .ask(move |store| store.last_action_by(&rule, FOLDER, &actions));
@@ -127,7 +127,7 @@ async fn deactivate(registry: &Registry, rule: &str, digest: Digest, file: &str)
         let Some(entry) = found else { return Ok(None) };
         let mut entries = latest.entries.clone();
         entries.retain(|other| other != entry);
-        let mut audit_entries = vec![registry.audit_entry(entry, AuditAction::Retired, &folder(), &note)];
+        let mut audit_entries = vec![registry.audit_entry(entry, AuditAction::Deactivated, &folder(), &note)];
         if entry.kind == Kind::Role || registry.is_builtin(rule) {
             let built_in = built_in(registry, entry.kind).await?;
             audit_entries.push(registry.audit_entry(&built_in, AuditAction::Activated, &folder(), &note));

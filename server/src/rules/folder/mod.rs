@@ -181,7 +181,7 @@ impl<N: Fn() -> Moment> Watch<N> {
         let under = self.registry.options();
         let reject = |error: &ChangeError| SyncOutcome::Rejected(Rejected::by(error, under.clone()));
         let (provided, outcome) = match &file.content {
-            Content::Invalid(why) => (None, SyncOutcome::Rejected(Rejected::for_now(why.clone(), under))),
+            Content::Invalid(reason) => (None, SyncOutcome::Rejected(Rejected::for_now(reason.clone(), under))),
             Content::Valid(digest) => {
                 let Some(found) = self.read(name).await.filter(|found| found.digest == *digest) else {
                     // The file changed during the scan; the next one sees it.
@@ -280,9 +280,9 @@ impl<N: Fn() -> Moment> Watch<N> {
             let is_active = |activated: &_| active.generation.entries.contains(activated);
             FileStatus::of(name, current.get(name), self.files.get(name), is_active)
         });
-        let left = self.cleanup_error.iter().flat_map(|why| {
+        let left = self.cleanup_error.iter().flat_map(|reason| {
             let left = self.changed.iter().filter(|name| !current.contains_key(*name));
-            left.map(move |name| FileStatus::still_active(name, why))
+            left.map(move |name| FileStatus::still_active(name, reason))
         });
         lines.chain(left).collect()
     }

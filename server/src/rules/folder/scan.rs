@@ -114,17 +114,17 @@ fn scan_rule(folder: &Path, name: &str, max_bytes: usize, before: Option<&Scanne
         is_old: stamps.iter().flatten().all(|stamp| stamp.is_old(now_ms)),
         content: match read(folder, name, max_bytes) {
             Ok(found) => Content::Valid(found.digest),
-            Err(why) => Content::Invalid(why),
+            Err(reason) => Content::Invalid(reason),
         },
     }
 }
 
 impl ScannedFile {
-    fn invalid(why: String) -> Self {
+    fn invalid(reason: String) -> Self {
         Self {
             stamps: [None; 4],
             is_old: false,
-            content: Content::Invalid(why),
+            content: Content::Invalid(reason),
         }
     }
 }
@@ -165,7 +165,7 @@ pub(super) fn read(folder: &Path, name: &str, max_bytes: usize) -> Result<Found,
         (Some(text), None) => {
             Some(serde_json::from_slice(&text).map_err(|error| format!("{json} is not a JSON object: {error}"))?)
         }
-        (None, Some(text)) => Some(of_toml(text).map_err(|why| format!("{toml} is invalid: {why}"))?),
+        (None, Some(text)) => Some(of_toml(text).map_err(|reason| format!("{toml} is invalid: {reason}"))?),
         (None, None) => None,
     };
     let signed = signed.map(|bytes| Signature::read(&bytes));

@@ -50,13 +50,13 @@ pub(super) enum Slot {
 pub(super) enum SyncOutcome {
     /// The rule was activated, now or earlier.
     Activated(Entry),
-    /// An earlier file occupies the slot; the sentence names that file.
+    /// An earlier file occupies the slot; the message names that file.
     Duplicate(String),
     Rejected(Rejected),
 }
 
 pub(super) struct Rejected {
-    why: String,
+    reason: String,
     /// Whether the error is temporary, so the file may be accepted without a change.
     is_transient: bool,
     /// Time of the next attempt.
@@ -78,7 +78,7 @@ pub struct FileStatus {
     pub rule: Option<String>,
     /// The reason for the state.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub why: Option<String>,
+    pub reason: Option<String>,
 }
 
 /// State of a file in the rules folder.
@@ -139,9 +139,9 @@ impl Slot {
 
 impl Rejected {
     /// A rejection until the file changes.
-    pub(super) fn for_now(why: String, under: Arc<Options>) -> Self {
+    pub(super) fn for_now(reason: String, under: Arc<Options>) -> Self {
         Self {
-            why,
+            reason,
             is_transient: false,
             again: None,
             under,
@@ -159,7 +159,7 @@ impl Rejected {
             _ => (false, None),
         };
         Self {
-            why: error_chain(error),
+            reason: error_chain(error),
             is_transient,
             again: again.map(|after| Instant::now() + after),
             under,
@@ -175,20 +175,20 @@ impl FileStatus {
         is_active: impl Fn(&Entry) -> bool,
     ) -> Self {
         let is_new = |known: &&KnownFile| file.is_none_or(|file| file.content == known.content);
-        let (state, why) = match known.filter(is_new).map(|known| &known.outcome) {
+        let (state, reason) = match known.filter(is_new).map(|known| &known.outcome) {
             None => (
                 FileState::Pending,
                 Some("waiting for two scans with the same content".to_owned()),
             ),
             Some(SyncOutcome::Activated(activated)) if is_active(activated) => (FileState::Active, None),
             Some(SyncOutcome::Activated(_)) => {
-                let why = "the rule was changed by other means; the file applies again when it changes";
-                (FileState::Overridden, Some(why.to_owned()))
+                let reason = "the rule was changed by other means; the file applies again when it changes";
+                (FileState::Overridden, Some(reason.to_owned()))
             }
-            Some(SyncOutcome::Duplicate(why)) => (FileState::Rejected, Some(why.clone())),
+            Some(SyncOutcome::Duplicate(reason)) => (FileState::Rejected, Some(reason.clone())),
             Some(SyncOutcome::Rejected(rejected)) => match rejected.is_transient {
-                true => (FileState::Pending, Some(rejected.why.clone())),
-                false => (FileState::Rejected, Some(rejected.why.clone())),
+                true => (FileState::Pending, Some(rejected.reason.clone())),
+                false => (FileState::Rejected, Some(rejected.reason.clone())),
             },
         };
         Self {
@@ -197,7 +197,7 @@ impl FileStatus {
             rule: known
                 .and_then(|known| known.provided.as_ref())
                 .map(|provided| provided.rule.clone()),
-            why,
+            reason,
         }
     }
 
@@ -207,20 +207,20 @@ impl FileStatus {
             file: folder.display().to_string(),
             state: FileState::Rejected,
             rule: None,
-            why: Some(format!(
+            reason: Some(format!(
                 "the folder cannot be read: {error}; create it, or remove rules.dir from the configuration"
             )),
         }
     }
 
     /// The status of a missing file whose rule is still active.
-    pub(super) fn still_active(name: &str, why: &str) -> Self {
+    pub(super) fn still_active(name: &str, reason: &str) -> Self {
         Self {
             file: name.to_owned(),
             state: FileState::Pending,
             rule: None,
-            why: Some(format!(
-                "the file is missing, but its rule could not be deactivated: {why}"
+            reason: Some(format!(
+                "the file is missing, but its rule could not be deactivated: {reason}"
             )),
         }
     }
@@ -229,15 +229,15 @@ impl FileStatus {
     pub(super) fn log(&self) {
         let file = self.file.as_str();
         let rule = self.rule.as_deref().unwrap_or_default();
-        let why = self.why.as_deref().unwrap_or_default();
+        let reason = self.reason.as_deref().unwrap_or_default();
         match self.state {
             FileState::Active => log::info!(file, rule; "rule from the folder is active"),
             FileState::Overridden => {
                 log::info!(file, rule; "rule from the folder was changed by other means; its file is ignored until it changes");
             }
-            FileState::Pending => log::debug!(file, reason = why; "file in the rules folder is pending"),
+            FileState::Pending => log::debug!(file, reason; "file in the rules folder is pending"),
             FileState::Rejected => {
-                log::error!(file, reason = why; "file in the rules folder is rejected; the previous rule stays active");
+                log::error!(file, reason; "file in the rules folder is rejected; the previous rule stays active");
             }
         }
     }
@@ -260,7 +260,7 @@ mod tests {
 
     fn rejected() -> SyncOutcome {
         SyncOutcome::Rejected(Rejected {
-            why: "it is broken".to_owned(),
+            reason: "it is broken".to_owned(),
             is_transient: false,
             again: None,
             under: Arc::new(Options {
@@ -283,8 +283,8 @@ mod tests {
         second.claim("b.wasm", &mut claims);
         let line = FileStatus::of("b.wasm", None, Some(&second), |_| false);
         assert_eq!(line.state, FileState::Rejected);
-        let why = "a.wasm contains the rule weekend already; delete one of the two files";
-        assert_eq!(line.why.as_deref(), Some(why));
+        let reason = "a.wasm contains the rule weekend already; delete one of the two files";
+        assert_eq!(line.reason.as_deref(), Some(reason));
     }
 
     #[test]

@@ -97,7 +97,7 @@ impl Registry {
             let displaced = slot(&latest.entries, kind, &entry.rule)
                 .filter(|other| activation.mode == Mode::Active && other.rule != entry.rule);
             let note = format!("replaced by {}", entry.rule);
-            let displaced = displaced.map(|other| self.audit_entry(other, AuditAction::Retired, actor, &note));
+            let displaced = displaced.map(|other| self.audit_entry(other, AuditAction::Deactivated, actor, &note));
             let mut audit_entries = vec![self.audit_entry(&entry, action, actor, &activation.note)];
             audit_entries.extend(displaced);
             entries.push(entry);
@@ -113,7 +113,7 @@ impl Registry {
 
     /// Deactivates a rule or ends its shadow. The active role rule cannot be deactivated, because every request needs a
     /// decision.
-    pub async fn retire(
+    pub async fn deactivate(
         &self,
         ChangeRequest {
             rule, expected, note, ..
@@ -129,10 +129,10 @@ impl Registry {
                 return Ok(None);
             };
             if entry.kind == Kind::Role && mode == Mode::Active {
-                let why = "one role rule must be active; activate another role rule instead";
-                return Err(ChangeError::Conflict(why.to_owned()));
+                let reason = "one role rule must be active; activate another role rule instead";
+                return Err(ChangeError::Conflict(reason.to_owned()));
             }
-            let audit_entry = self.audit_entry(entry, AuditAction::Retired, actor, note);
+            let audit_entry = self.audit_entry(entry, AuditAction::Deactivated, actor, note);
             let entries = latest.entries.iter().filter(|other| *other != entry).cloned().collect();
             Ok(Some(NextGeneration {
                 entries,
@@ -170,8 +170,8 @@ impl Registry {
                 }
             }
             if !in_use {
-                let why = format!("the rule {rule} is not in use; pass its settings when you activate it");
-                return Err(ChangeError::Conflict(why));
+                let reason = format!("the rule {rule} is not in use; pass its settings when you activate it");
+                return Err(ChangeError::Conflict(reason));
             }
             audit_entries.truncate(1);
             Ok((!audit_entries.is_empty()).then_some(NextGeneration {

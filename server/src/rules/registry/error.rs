@@ -34,8 +34,8 @@ pub enum ChangeError {
     #[error("{0}")]
     ForceDenied(&'static str),
     /// An active rule cannot be loaded in this process any more.
-    #[error("the active rule {rule} blocks the change: {why}; deactivate it or activate another version")]
-    InTheWay { rule: String, why: String },
+    #[error("the active rule {rule} blocks the change: {reason}; deactivate it or activate another version")]
+    InTheWay { rule: String, reason: String },
     /// The rule rejects the settings.
     #[error(transparent)]
     Settings(#[from] SettingsRefusal),
@@ -43,7 +43,7 @@ pub enum ChangeError {
     #[error(transparent)]
     Compile(#[from] CompileError),
     /// A check failed.
-    #[error("{}", .0.why)]
+    #[error("{}", .0.reason)]
     Failed(Failed),
     /// The rules do not form a set.
     #[error(transparent)]

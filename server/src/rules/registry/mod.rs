@@ -95,7 +95,7 @@ pub struct PendingGeneration {
     /// The number of the generation.
     pub generation: i64,
     /// The reason why it is not loaded.
-    pub why: String,
+    pub reason: String,
 }
 
 impl Registry {

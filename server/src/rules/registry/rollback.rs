@@ -47,8 +47,8 @@ impl Registry {
         let kind = self.kind_of(rule).await?;
         let plan = async |latest: &Generation| {
             let no_earlier_state = || {
-                let why = format!("the rule {rule} has no earlier state; there is nothing to roll back to");
-                ChangeError::Conflict(why)
+                let reason = format!("the rule {rule} has no earlier state; there is nothing to roll back to");
+                ChangeError::Conflict(reason)
             };
             let before = match self.kept_before(latest, kind, rule).await? {
                 Earlier::Never => return Err(no_earlier_state()),

@@ -60,8 +60,8 @@ impl Registry {
             known.any(|known| (known.digest, known.mode) == (entry.digest, entry.mode) && known.rule == entry.rule)
         };
         for entry in next.entries.iter().filter(|entry| !is_there(entry)) {
-            if let Some(why) = self.untrusted(&entry.rule, entry.digest).await? {
-                return Err(ChangeError::Conflict(why));
+            if let Some(reason) = self.untrusted(&entry.rule, entry.digest).await? {
+                return Err(ChangeError::Conflict(reason));
             }
         }
         Ok(())
@@ -113,8 +113,8 @@ impl Registry {
         for entry in &current.generation.entries {
             match self.untrusted(&entry.rule, entry.digest).await {
                 Ok(None) => {}
-                Ok(Some(why)) => {
-                    log::warn!(rule = entry.rule.as_str(), reason = why.as_str(); "active rule has no trusted signature; leaving it active");
+                Ok(Some(reason)) => {
+                    log::warn!(rule = entry.rule.as_str(), reason = reason.as_str(); "active rule has no trusted signature; leaving it active");
                 }
                 Err(error) => {
                     log::warn!(rule = entry.rule.as_str(), reason = error_chain(&error).as_str(); "could not verify the signature of an active rule");

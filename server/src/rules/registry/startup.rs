@@ -50,8 +50,8 @@ impl Registry {
         };
         let versions = match self.0.store.ask(|store| store.rule_versions(None)).await {
             // This does not prevent the start: outdated cache files do no harm.
-            Err(StoreError::Unreadable(why)) => {
-                log::error!(reason = why.as_str(); "could not read the rule versions; compiled code of deleted rules is not removed");
+            Err(StoreError::Unreadable(reason)) => {
+                log::error!(reason = reason.as_str(); "could not read the rule versions; compiled code of deleted rules is not removed");
                 return Ok(());
             }
             versions => versions?,
@@ -70,19 +70,19 @@ impl Registry {
         let Some(mut generation_to_load) = latest else {
             return Err(ChangeError::Broken(error_chain(error)));
         };
-        let mut why = error_chain(error);
+        let mut reason = error_chain(error);
         loop {
             match self.build(generation_to_load.clone()).await {
                 Ok(next) => {
                     let generation = next.generation.number;
                     self.activate_generation(next);
-                    return Ok(PendingGeneration { generation, why });
+                    return Ok(PendingGeneration { generation, reason });
                 }
                 // A database error says nothing about the rules.
                 Err((_, ChangeError::Store(error))) => return Err(error.into()),
                 Err((Some(entry), error)) => {
-                    why = format!("the rule {}: {}", entry.rule, error_chain(&error));
-                    log::error!(rule = entry.rule.as_str(), reason = why.as_str(); "could not load rule; starting without it");
+                    reason = format!("the rule {}: {}", entry.rule, error_chain(&error));
+                    log::error!(rule = entry.rule.as_str(), reason = reason.as_str(); "could not load rule; starting without it");
                     generation_to_load.entries.retain(|other| *other != entry);
                     if entry.kind == Kind::Role && entry.mode == Mode::Active {
                         generation_to_load.entries.push(self.closed().await?);

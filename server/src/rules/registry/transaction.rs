@@ -88,9 +88,9 @@ impl Registry {
                 let rule = entry
                     .map(|entry| format!("the rule {}: ", entry.rule))
                     .unwrap_or_default();
-                let why = format!("{rule}{}", error_chain(&error));
+                let reason = format!("{rule}{}", error_chain(&error));
                 Ok(Some(Blocked {
-                    pending: PendingGeneration { generation, why },
+                    pending: PendingGeneration { generation, reason },
                     instead: self.0.rules.current(),
                 }))
             }
@@ -159,8 +159,8 @@ impl Registry {
                 }
                 GenerationResult::Pending(other) => newer = other.number,
                 GenerationResult::VersionMissing(digest) => {
-                    let why = format!("the version {digest} was deleted meanwhile; upload it again");
-                    return Err(ChangeError::Conflict(why));
+                    let reason = format!("the version {digest} was deleted meanwhile; upload it again");
+                    return Err(ChangeError::Conflict(reason));
                 }
             }
         }
@@ -218,7 +218,7 @@ fn in_the_way(latest: &Generation, entry: Option<Entry>, error: ChangeError) -> 
     match entry.filter(|entry| latest.entries.contains(entry)) {
         Some(entry) if !matches!(error, ChangeError::Store(_)) => ChangeError::InTheWay {
             rule: entry.rule,
-            why: error_chain(&error),
+            reason: error_chain(&error),
         },
         _ => error,
     }

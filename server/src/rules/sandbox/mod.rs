@@ -209,12 +209,12 @@ fn outcome(
         return Err(Failure::Refused(String::from_utf8_lossy(&written).into_owned()));
     }
     let lines = error_output.lines().map(str::trim).filter(|line| !line.is_empty());
-    let why = lines.collect::<Vec<_>>().join(" ");
+    let reason = lines.collect::<Vec<_>>().join(" ");
     let end = status.to_string();
-    Err(Failure::Broken(if why.is_empty() {
+    Err(Failure::Broken(if reason.is_empty() {
         end
     } else {
-        format!("{end}: {why}")
+        format!("{end}: {reason}")
     }))
 }
 
@@ -249,9 +249,9 @@ impl KillHandle {
     }
 
     /// Kills the process or prevents its start. The first reason is kept.
-    fn stop(&self, why: Stopped) {
+    fn stop(&self, reason: Stopped) {
         let mut state = self.0.lock();
-        state.stopped.get_or_insert(why);
+        state.stopped.get_or_insert(reason);
         if let Some(child) = &mut state.child {
             // Fails only if the process has ended already.
             let _ = child.kill();
@@ -311,7 +311,7 @@ mod tests {
 
     #[test]
     fn each_end_has_its_meaning() {
-        let broken = |why: &str| Err(Failure::Broken(why.to_owned()));
+        let broken = |reason: &str| Err(Failure::Broken(reason.to_owned()));
         assert_eq!(ended(0, None, None, ""), Ok(b"written".to_vec()));
         assert_eq!(
             ended(0, None, Some(Stopped::Killed), ""),
@@ -407,8 +407,8 @@ mod tests {
             max_answer_bytes: 100,
             ..task(&program)
         };
-        let why = "its result is longer than 100 bytes".to_owned();
-        assert_eq!(run(&task, &KillHandle::default()), Err(Failure::Broken(why)));
+        let reason = "its result is longer than 100 bytes".to_owned();
+        assert_eq!(run(&task, &KillHandle::default()), Err(Failure::Broken(reason)));
         let (_folder, program) = shell_script("head -c 100 /dev/zero");
         let task = Task {
             program: &program,

@@ -197,8 +197,8 @@ impl Row {
     fn read(self) -> QueryResult<Generation> {
         let entries = serde_json::from_str(&self.entries).map_err(|error| {
             let unknown = UnknownValue::json("rule_generations.entries", &self.entries, &error);
-            let why = format!("generation {}: {unknown}", self.generation);
-            diesel::result::Error::DeserializationError(why.into())
+            let reason = format!("generation {}: {unknown}", self.generation);
+            diesel::result::Error::DeserializationError(reason.into())
         })?;
         Ok(Generation {
             number: self.generation,

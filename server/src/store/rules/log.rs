@@ -30,7 +30,7 @@ pub enum AuditAction {
     /// A version was put into shadow mode.
     Shadowed,
     /// The rule was deactivated.
-    Retired,
+    Deactivated,
     /// The previous version was activated again.
     RolledBack,
     /// The rule's settings were changed.
@@ -47,7 +47,7 @@ impl AuditAction {
         Self::Deleted,
         Self::Activated,
         Self::Shadowed,
-        Self::Retired,
+        Self::Deactivated,
         Self::RolledBack,
         Self::Configured,
         Self::Quarantined,
@@ -61,7 +61,7 @@ impl AuditAction {
             Self::Deleted => "deleted",
             Self::Activated => "activated",
             Self::Shadowed => "shadowed",
-            Self::Retired => "retired",
+            Self::Deactivated => "deactivated",
             Self::RolledBack => "rolled_back",
             Self::Configured => "configured",
             Self::Quarantined => "quarantined",
@@ -111,7 +111,7 @@ impl AuditEntry {
             digest: None,
             settings_id: None,
             generation: None,
-            actor: actor.who.clone(),
+            actor: actor.name.clone(),
             address: actor.address.clone(),
             note: String::new(),
         }

@@ -26,7 +26,7 @@ pub const CONFIGURATION: &str = "configuration";
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AuditActor {
     /// The actor's name, as in the request log.
-    pub who: String,
+    pub name: String,
     /// The client's address; empty if no client requested the action.
     pub address: String,
 }
@@ -35,14 +35,14 @@ impl AuditActor {
     /// The program itself.
     pub fn watchpost() -> Self {
         Self {
-            who: "watchpost".to_owned(),
+            name: "watchpost".to_owned(),
             address: String::new(),
         }
     }
 
     pub fn configuration() -> Self {
         Self {
-            who: CONFIGURATION.to_owned(),
+            name: CONFIGURATION.to_owned(),
             address: String::new(),
         }
     }

@@ -16,7 +16,7 @@ const ENDING_ACTIONS: [AuditAction; 5] = [
     AuditAction::Activated,
     AuditAction::RolledBack,
     AuditAction::Configured,
-    AuditAction::Retired,
+    AuditAction::Deactivated,
     AuditAction::Deleted,
 ];
 

@@ -153,7 +153,7 @@ pub(super) fn insert(connection: &mut Connection, fresh: &NewSettings, now_ms: i
             columns::digest.eq(ColumnValue(digest_of(fresh))),
             columns::settings.eq(&fresh.settings),
             columns::given_ms.eq(now_ms),
-            columns::given_by.eq(&fresh.by.who),
+            columns::given_by.eq(&fresh.by.name),
         ))
         .on_conflict_do_nothing()
         .execute(connection))?;
@@ -161,7 +161,7 @@ pub(super) fn insert(connection: &mut Connection, fresh: &NewSettings, now_ms: i
 }
 
 fn digest_of(fresh: &NewSettings) -> Digest {
-    match fresh.by.who == CONFIGURATION {
+    match fresh.by.name == CONFIGURATION {
         true => Digest::of(format!("{CONFIGURATION}\n{}", fresh.settings).as_bytes()),
         false => Digest::of(fresh.settings.as_bytes()),
     }

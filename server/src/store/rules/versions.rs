@@ -265,7 +265,7 @@ fn insert(connection: &mut Connection, upload: &Upload<'_>, by: &AuditActor, now
             columns::bytes.eq(bytes),
             columns::wasm.eq(upload.wasm),
             columns::uploaded_ms.eq(now_ms),
-            columns::uploaded_by.eq(&by.who),
+            columns::uploaded_by.eq(&by.name),
             columns::note.eq(upload.note),
             columns::signer.eq(upload.signed.map(|signed| signed.signer)),
             columns::settings_id.eq(upload.settings),

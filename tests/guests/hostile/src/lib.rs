@@ -57,7 +57,7 @@ pub enum Way {
     GiveUp,
     /// `count` findings, each about a series that was shown.
     ManyFindings,
-    /// One finding whose sentence has `count` bytes.
+    /// One finding whose message has `count` bytes.
     LongSentence,
     /// `count` findings that all name the same large text.
     OneTextManyTimes,
@@ -73,9 +73,9 @@ pub enum Way {
     Nan,
     /// A limit that is infinite.
     Infinite,
-    /// An alert without a sentence.
+    /// An alert without a message.
     Silent,
-    /// An alert with a sentence of control characters and white space only.
+    /// An alert with a message of control characters and white space only.
     Invisible,
     /// A finding about a series that is not measured: without a value in one round, with a value in the next.
     InventLater,
@@ -219,7 +219,7 @@ fn same_text(count: usize) -> Vec<Finding> {
     let text: &'static str = "x".repeat(1 << 20).leak();
     let again = |_| {
         let mut finding = finding("disk", Severity::Alert, "");
-        finding.sentence = borrowed(text);
+        finding.message = borrowed(text);
         finding
     };
     (0..count).map(again).collect()
@@ -234,7 +234,7 @@ fn borrowed(text: &'static str) -> String {
     unsafe { String::from_raw_parts(text.as_ptr().cast_mut(), text.len(), text.len()) }
 }
 
-fn finding(metric: &str, severity: Severity, sentence: &str) -> Finding {
+fn finding(metric: &str, severity: Severity, message: &str) -> Finding {
     Finding {
         subject: Subject {
             metric: metric.to_owned(),
@@ -243,7 +243,7 @@ fn finding(metric: &str, severity: Severity, sentence: &str) -> Finding {
         severity,
         value: None,
         limit: None,
-        sentence: sentence.to_owned(),
+        message: message.to_owned(),
     }
 }
 

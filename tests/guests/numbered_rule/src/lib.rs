@@ -59,7 +59,7 @@ impl Rule for NumberedRule {
             severity: Severity::Ok,
             value: Some(metric.samples.len() as f64),
             limit: None,
-            sentence: String::new(),
+            message: String::new(),
         });
         Ok(counted.collect())
     }

@@ -46,7 +46,7 @@ fn resources_of_one_region_are_asked_for_in_batches() {
             .filter(|gap| gap.metrics.len() > 1)
             .collect::<Vec<_>>()
     );
-    assert!(why(&reading, "cpu").contains("vm-52: missing in Azure's batch response"));
+    assert!(reason(&reading, "cpu").contains("vm-52: missing in Azure's batch response"));
     assert_eq!(azure.asked_for("/token").len(), 2, "one for each audience");
     assert_eq!(azure.asked_for("/providers/Microsoft.Insights/metrics").len(), 2);
 }

@@ -16,7 +16,7 @@ use openssl::pkey::PKey;
 use openssl::rsa::Rsa;
 use openssl::x509::X509;
 use watchpost::collect::azure::{
-    self, Aggregation, Credentials, Hidden, Mapping, Resource, ResourceId, Settings, Transform, built_in,
+    self, Aggregation, Credentials, Mapping, Resource, ResourceId, Secret, Settings, Transform, built_in,
 };
 use watchpost::collect::probe::Reading;
 use watchpost::collect::source::{Schedule, Source as _};
@@ -93,7 +93,7 @@ fn without_credentials(azure: &Azure, ids: &[&str]) -> Settings {
 fn settings(azure: &Azure, ids: &[&str]) -> Settings {
     Settings {
         credentials: Credentials {
-            client_secret: Some(Hidden::new("hunter2")),
+            client_secret: Some(Secret::new("hunter2".to_owned())),
             ..application()
         },
         ..without_credentials(azure, ids)
@@ -140,7 +140,7 @@ fn value(reading: &Reading, metric: &str) -> Option<f64> {
 }
 
 /// The reason of the gap of a metric.
-fn why(reading: &Reading, metric: &str) -> String {
+fn reason(reading: &Reading, metric: &str) -> String {
     let metric = MetricName::new(metric).expect("a name");
     let gaps = reading
         .gaps
@@ -151,9 +151,9 @@ fn why(reading: &Reading, metric: &str) -> String {
 
 #[track_caller]
 fn says(reading: &Reading, metric: &str, words: &[&str]) {
-    let why = why(reading, metric);
+    let reason = reason(reading, metric);
     for word in words {
-        assert!(why.contains(word), "{metric}: {why:?} does not say {word:?}");
+        assert!(reason.contains(word), "{metric}: {reason:?} does not say {word:?}");
     }
     assert_eq!(value(reading, metric), None);
 }

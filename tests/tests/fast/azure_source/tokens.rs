@@ -74,10 +74,10 @@ fn an_application_may_authenticate_by_certificate() {
     ]
     .concat();
     std::fs::write(&file, pem).expect("written");
-    let why = measured(of_certificate()).expect_err("refused");
+    let reason = measured(of_certificate()).expect_err("refused");
     assert!(
-        why.contains("AADSTS700027") && why.contains("register the certificate"),
-        "{why}"
+        reason.contains("AADSTS700027") && reason.contains("register the certificate"),
+        "{reason}"
     );
 }
 
@@ -130,14 +130,14 @@ fn an_app_service_sends_its_header_and_a_machine_sends_metadata() {
     let app = |header: &str| {
         let mut settings = without_credentials(&azure, &[VM]);
         settings.credentials.identity_endpoint = Some(azure.identity_endpoint());
-        settings.credentials.identity_header = Some(Hidden::new(header));
+        settings.credentials.identity_header = Some(Secret::new(header.to_owned()));
         settings
     };
     assert_eq!(value(&reading(app("hunter2")), "cpu"), Some(20.0));
-    let why = measured(app("wrong-header")).expect_err("refused");
+    let reason = measured(app("wrong-header")).expect_err("refused");
     assert!(
-        why.contains("no token from App Service identity (401") && why.contains("Identity not found"),
-        "{why}"
+        reason.contains("no token from App Service identity (401") && reason.contains("Identity not found"),
+        "{reason}"
     );
     azure.machine_identity();
     azure.forget();
@@ -172,17 +172,17 @@ fn an_arc_machine_sends_its_agent_only_keys_from_the_agents_folder() {
         .collect();
     assert_eq!(shown, [None, Some("Basic key-1".to_owned())]);
     azure.forget();
-    let why = measured(arc(Path::new("/var/opt/azcmagent/tokens"))).expect_err("it is another folder");
+    let reason = measured(arc(Path::new("/var/opt/azcmagent/tokens"))).expect_err("it is another folder");
     assert!(
-        why.contains("no token from Azure Arc identity: the agent requests")
-            && why.contains("not a key file in /var/opt/azcmagent/tokens"),
-        "{why}"
+        reason.contains("no token from Azure Arc identity: the agent requests")
+            && reason.contains("not a key file in /var/opt/azcmagent/tokens"),
+        "{reason}"
     );
     let asked = azure.asked_for("/token");
     assert!(asked.iter().all(|asked| asked.header("authorization").is_none()));
     azure.fail("2020-06-01", 1, Fault::Status(500, "trouble".to_owned()));
-    let why = measured(arc(folder.path())).expect_err("the agent has trouble");
-    assert!(why.contains("no token from Azure Arc identity (500"), "{why}");
+    let reason = measured(arc(folder.path())).expect_err("the agent has trouble");
+    assert!(reason.contains("no token from Azure Arc identity (500"), "{reason}");
 }
 
 #[test]
@@ -201,12 +201,12 @@ fn a_host_outside_azure_is_detected_quickly() {
     let azure = Azure::start();
     azure.machine_identity();
     azure.fail("/metadata", 1, Fault::Late(Duration::from_secs(60)));
-    let why = measured(without_credentials(&azure, &[VM])).expect_err("there is no token");
+    let reason = measured(without_credentials(&azure, &[VM])).expect_err("there is no token");
     assert!(
-        why.contains("not an Azure virtual machine") && why.contains("within 1s"),
-        "{why}"
+        reason.contains("not an Azure virtual machine") && reason.contains("within 1s"),
+        "{reason}"
     );
-    assert!(why.contains("azure.credentials"), "{why}");
+    assert!(reason.contains("azure.credentials"), "{reason}");
 }
 
 #[test]
@@ -214,7 +214,7 @@ fn the_first_credential_that_works_is_kept() {
     let azure = azure();
     azure.machine_identity();
     let mut wrong = settings(&azure, &[VM]);
-    wrong.credentials.client_secret = Some(Hidden::new("wrong-secret"));
+    wrong.credentials.client_secret = Some(Secret::new("wrong-secret".to_owned()));
     let mut source = source(wrong);
     let now = now_ms();
     run(async {
@@ -230,33 +230,33 @@ fn the_first_credential_that_works_is_kept() {
 fn without_a_token_every_metric_is_missing_and_the_secret_is_not_logged() {
     let azure = azure();
     let mut wrong = settings(&azure, &[VM]);
-    wrong.credentials.client_secret = Some(Hidden::new("wrong-secret"));
-    let why = measured(wrong.clone()).expect_err("refused");
+    wrong.credentials.client_secret = Some(Secret::new("wrong-secret".to_owned()));
+    let reason = measured(wrong.clone()).expect_err("refused");
     assert!(
-        why.starts_with("no token from client secret (401 invalid_client: AADSTS7000215"),
-        "{why}"
+        reason.starts_with("no token from client secret (401 invalid_client: AADSTS7000215"),
+        "{reason}"
     );
-    assert!(why.contains("secret's value, not its id"), "{why}");
+    assert!(reason.contains("secret's value, not its id"), "{reason}");
     assert_eq!(
         azure.asked_for("/oauth2").len(),
         2,
         "the secret and the machine, once for all questions"
     );
     azure.fail("/v2.0/token", 1, Fault::Status(400, "what is wrong-secret?".to_owned()));
-    let why = measured(wrong.clone()).expect_err("refused");
+    let reason = measured(wrong.clone()).expect_err("refused");
     assert!(
-        why.contains("what is ********?") && !why.contains("wrong-secret"),
-        "{why}"
+        reason.contains("what is ********?") && !reason.contains("wrong-secret"),
+        "{reason}"
     );
     azure.fail(
         "/v2.0/token",
         1,
         Fault::Status(200, "{\"access_token\": \"wrong-secret".to_owned()),
     );
-    let why = measured(wrong).expect_err("refused");
+    let reason = measured(wrong).expect_err("refused");
     assert!(
-        why.contains("cannot parse the token response") && !why.contains("wrong-secret"),
-        "{why}"
+        reason.contains("cannot parse the token response") && !reason.contains("wrong-secret"),
+        "{reason}"
     );
 }
 
@@ -267,8 +267,11 @@ fn a_token_endpoint_may_request_a_wait() {
     let mut source = source(settings(&azure, &[VM]));
     let now = now_ms();
     run(async {
-        let why = source.measure(now).await.expect_err("it waits");
-        assert!(why.contains("429") && why.contains("next attempt after"), "{why}");
+        let reason = source.measure(now).await.expect_err("it waits");
+        assert!(
+            reason.contains("429") && reason.contains("next attempt after"),
+            "{reason}"
+        );
         source.measure(now + 59_000).await.expect_err("it still waits");
         assert_eq!(azure.asked_for("/v2.0/token").len(), 1);
         source.measure(now + 60_000).await.expect("it answers");

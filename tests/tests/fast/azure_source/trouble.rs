@@ -134,6 +134,6 @@ fn a_timeout_of_one_request_does_not_affect_the_others() {
 #[test]
 fn without_a_resource_the_source_cannot_measure() {
     let azure = azure();
-    let why = measured(settings(&azure, &[])).expect_err("nothing to ask");
-    assert!(why.contains("azure.resources"), "{why}");
+    let reason = measured(settings(&azure, &[])).expect_err("nothing to ask");
+    assert!(reason.contains("azure.resources"), "{reason}");
 }

@@ -24,7 +24,7 @@ fn a_throttled_source_sends_no_request_for_the_whole_subscription() {
         );
         assert_eq!(azure.asked().len(), 0);
         let reading = source.measure(now + 90_000).await.expect("it answers");
-        assert_eq!(why(&reading, "cpu"), "");
+        assert_eq!(reason(&reading, "cpu"), "");
     });
 }
 

@@ -121,7 +121,7 @@ fn a_sandbox_that_is_killed_from_outside_is_reported_and_the_next_is_served() {
         kill(until("a process", || process(memory)).await);
         let broken = endless.await.expect("it does not panic").expect_err("it was killed");
         assert!(
-            matches!(&broken, CompileError::Broken(why) if why.contains("SIGKILL")),
+            matches!(&broken, CompileError::Broken(reason) if reason.contains("SIGKILL")),
             "{broken}"
         );
         let next = compiler.module(ROLE.into()).await.expect("it is a rule");

@@ -1,9 +1,9 @@
 //! Records of denied requests, and of the findings of rules.
 
-mod away;
+mod database_outage;
 mod judgements;
-mod keeping;
 mod refusals;
+mod storage;
 
 use serde_json::{Value, json};
 use watchpost_tests::http::{Answer, Client};

@@ -304,7 +304,7 @@ fn a_rollback_to_a_role_rule_that_was_never_active_is_refused() {
     let log = admin.get("/api/v1/rules/role/log").json();
     assert_eq!(
         (&log["log"][0]["action"], &log["log"][0]["note"]),
-        (&json!("retired"), &json!("replaced by lockout"))
+        (&json!("deactivated"), &json!("replaced by lockout"))
     );
     assert_eq!(
         admin.send("POST", "/api/v1/rules/lockout/rollback", &json!({})).status,

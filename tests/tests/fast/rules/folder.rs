@@ -42,14 +42,14 @@ fn is(admin: &Client, file: &str, state: &str) -> String {
     let found = eventually(&format!("{file} is {state}"), || {
         line(admin, file).filter(|line| line["state"] == state)
     });
-    found["why"].as_str().unwrap_or_default().to_owned()
+    found["reason"].as_str().unwrap_or_default().to_owned()
 }
 
 /// Waits until a file is rejected with a reason.
-fn is_rejected(admin: &Client, file: &str, why: &str) {
-    eventually(&format!("{file} is refused: {why}"), || {
+fn is_rejected(admin: &Client, file: &str, reason: &str) {
+    eventually(&format!("{file} is refused: {reason}"), || {
         let line = line(admin, file).filter(|line| line["state"] == "rejected")?;
-        line["why"].as_str()?.contains(why).then_some(())
+        line["reason"].as_str()?.contains(reason).then_some(())
     });
 }
 
@@ -211,7 +211,7 @@ fn a_rule_is_deactivated_with_its_file_and_activated_again_with_it() {
     comes_to(&admin, "numbered-001", Some(json!({})));
     fs::remove_file(folder.join("n.wasm")).expect("it was there");
     comes_to(&admin, "numbered-001", None);
-    let gone = ["retired", "folder", "removed from n.wasm"];
+    let gone = ["deactivated", "folder", "removed from n.wasm"];
     assert_eq!(last_entry(&admin, "numbered-001"), gone.map(str::to_owned));
     assert_eq!(admin.get("/api/v1/rules").json()["folder"], Value::Null);
     put(&folder, "n.wasm", numbered(1));
@@ -436,7 +436,7 @@ fn servers_that_share_a_database_and_a_folder_apply_each_change_once() {
     for replica in &replicas {
         comes_to(&replica.client("admin"), "numbered-001", None);
     }
-    assert_eq!(last_entry(&admin, "numbered-001")[0], "retired");
+    assert_eq!(last_entry(&admin, "numbered-001")[0], "deactivated");
 }
 
 #[test]

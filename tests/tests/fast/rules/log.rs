@@ -84,7 +84,7 @@ fn other() -> Digest {
 
 fn actor(name: &str) -> AuditActor {
     AuditActor {
-        who: name.to_owned(),
+        name: name.to_owned(),
         address: String::new(),
     }
 }
@@ -135,7 +135,7 @@ fn a_rule_is_quarantined_until_it_is_changed() {
         for (name, deed) in [
             ("a", AuditAction::Activated),
             ("b", AuditAction::RolledBack),
-            ("c", AuditAction::Retired),
+            ("c", AuditAction::Deactivated),
             ("d", AuditAction::Configured),
         ] {
             store.quarantine(name, Kind::Threshold);
@@ -187,7 +187,7 @@ fn a_role_rule_is_quarantined_until_any_role_rule_is_changed() {
             assert_eq!(store.quarantined_names(), ["disks", "lockout"]);
             store.change("role", Kind::Role, deed, "anna");
             assert_eq!(store.quarantined_names(), ["disks"], "{}", deed.as_str());
-            store.change("disks", Kind::Threshold, AuditAction::Retired, "anna");
+            store.change("disks", Kind::Threshold, AuditAction::Deactivated, "anna");
         }
         store.quarantine("lockout", Kind::Role);
         store.change("role", Kind::Role, AuditAction::Quarantined, "watchpost");

@@ -20,7 +20,7 @@ fn every_misbehaviour_is_detected_before_activation() {
         ("panic", 0, "it panicked: the disk of edge-1 is on fire"),
         ("panic-at-length", 100_000, "it panicked: long long"),
         ("give-up", 0, "it returned an error: no basis for a judgement"),
-        ("long-sentence", 100_000, "it returned 100000 bytes in a sentence"),
+        ("long-message", 100_000, "it returned 100000 bytes in a message"),
         ("one-text-many-times", 200_000, "its result is larger than"),
         ("unknown-metric", 0, "it has a finding about unicorns"),
         ("unknown-labels", 0, "which is not in the round"),
@@ -28,8 +28,8 @@ fn every_misbehaviour_is_detected_before_activation() {
         ("label-twice", 0, "the label a is duplicated"),
         ("nan", 0, "it must be finite"),
         ("infinite", 0, "it must be finite"),
-        ("silent", 0, "is not ok and has no sentence"),
-        ("invisible", 0, "is not ok and has no sentence"),
+        ("silent", 0, "is not ok and has no message"),
+        ("invisible", 0, "is not ok and has no message"),
         ("invent-later", 0, "which is not in the round"),
     ];
     let judging = judging.map(|(way, count, said)| (json!({ "do": way, "count": count }), said));

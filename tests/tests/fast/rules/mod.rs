@@ -3,15 +3,15 @@
 
 mod activating;
 mod folder;
-mod keeping;
-mod locking;
+mod lockout;
 mod log;
 mod misbehaving;
+mod persistence;
 mod provenance;
 mod quarantine;
 mod reloading;
 mod schemas;
 mod shadows;
-mod sharing;
-mod trying;
+mod shared_database;
+mod trial;
 mod uploading;

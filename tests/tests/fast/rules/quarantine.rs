@@ -108,7 +108,7 @@ fn a_failing_role_rule_is_quarantined_once_under_many_requests() {
     assert!(
         log["log"][0]["note"]
             .as_str()
-            .is_some_and(|why| why.contains("it panicked")),
+            .is_some_and(|reason| reason.contains("it panicked")),
         "{log}"
     );
 }

@@ -53,8 +53,8 @@ bool exports_rule_check_settings(string *json, exports_rule_plan_t *plan, export
     if (!settings_read((const char *)json->ptr, json->len, &settings, &problem)) {
         problems->len = 1;
         problems->ptr = room_for(1, sizeof *problems->ptr);
-        problems->ptr[0].at = of_text(problem.at);
-        problems->ptr[0].what = of_text(problem.what);
+        problems->ptr[0].path = of_text(problem.at);
+        problems->ptr[0].message = of_text(problem.what);
         return false;
     }
     string *names = room_for(settings.count, sizeof *names);
@@ -159,32 +159,32 @@ static finding found(const struct threshold *threshold, subject subject, double 
     enum severity severity = severity_of(threshold, value, entered);
     bool by_warning = threshold->has_warning && severity != ALERT;
     double limit = by_warning ? threshold->warning.enter : threshold->alert.enter;
-    struct text sentence = {0};
+    struct text message = {0};
     if (severity != OK) {
-        add_subject(&sentence, subject);
-        text_add(&sentence, " is ");
-        add_with_unit(&sentence, value, unit);
-        text_add(&sentence, threshold->below ? ", at or below the " : ", at or above the ");
-        text_add(&sentence, severity == ALERT ? "alert level of " : "warning level of ");
-        add_with_unit(&sentence, limit, unit);
+        add_subject(&message, subject);
+        text_add(&message, " is ");
+        add_with_unit(&message, value, unit);
+        text_add(&message, threshold->below ? ", at or below the " : ", at or above the ");
+        text_add(&message, severity == ALERT ? "alert level of " : "warning level of ");
+        add_with_unit(&message, limit, unit);
     }
-    return (finding){subject, (uint8_t)severity, {true, value}, {true, limit}, of_text(sentence)};
+    return (finding){subject, (uint8_t)severity, {true, value}, {true, limit}, of_text(message)};
 }
 
 // The finding about a missing series, which keeps the level that it had entered.
 static finding absent(const struct threshold *threshold, subject subject, entered entered, const gap *gap) {
-    struct text sentence = {0};
-    add_subject(&sentence, subject);
+    struct text message = {0};
+    add_subject(&message, subject);
     if (gap == NULL) {
-        text_add(&sentence, " is not measured; enable its source");
+        text_add(&message, " is not measured; enable its source");
     } else {
-        text_add(&sentence, " could not be measured: ");
-        add(&sentence, gap->source);
-        text_add(&sentence, ": ");
-        add(&sentence, gap->reason);
+        text_add(&message, " could not be measured: ");
+        add(&message, gap->source);
+        text_add(&message, ": ");
+        add(&message, gap->reason);
     }
     return (finding){
-        .subject = subject, .severity = threshold->missing, .limit = entered, .sentence = of_text(sentence)};
+        .subject = subject, .severity = threshold->missing, .limit = entered, .message = of_text(message)};
 }
 
 static bool covers(string name, string metric) {

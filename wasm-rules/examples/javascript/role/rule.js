@@ -119,7 +119,7 @@ export const roleRule = {
       const metrics = [...new Set(checked.while.map(({ metric }) => metric))];
       return { metrics, settings: new TextEncoder().encode(JSON.stringify(checked)) };
     } catch (error) {
-      throw [{ at: error.at ?? "", what: error.message }];
+      throw [{ path: error.path ?? "", message: error.message }];
     }
   },
 
@@ -137,9 +137,9 @@ export const roleRule = {
 
 /** A problem in the settings: its place as a JSON Pointer, and what to write instead. */
 class SettingsError extends Error {
-  constructor(/** @type {string} */ at, /** @type {string} */ what) {
-    super(what);
-    this.at = at;
+  constructor(/** @type {string} */ path, /** @type {string} */ message) {
+    super(message);
+    this.path = path;
   }
 }
 

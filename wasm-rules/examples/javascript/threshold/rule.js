@@ -8,7 +8,7 @@
  * @typedef {{ labels: Label[], value: number, timeMs: bigint }} Sample
  * @typedef {{ name: string, unit: string, samples: Sample[] }} Metric
  * @typedef {{ source: string, metrics: string[], reason: string }} Gap
- * @typedef {{ subject: Subject, severity: Severity, value?: number, limit?: number, sentence: string }} Finding
+ * @typedef {{ subject: Subject, severity: Severity, value?: number, limit?: number, message: string }} Finding
  * @typedef {{ host: string, timeMs: bigint, facts: Label[], metrics: Metric[], gaps: Gap[], last: Finding[] }} Round
  *
  * @typedef {{ enter: number, clear: number }} Level Where it begins to be bad, and where it is good again.
@@ -81,7 +81,7 @@ export const thresholdRule = {
       const prepared = new TextEncoder().encode(JSON.stringify(thresholds));
       return { metrics: thresholds.map(({ metric }) => metric), settings: prepared };
     } catch (error) {
-      throw [{ at: error.at ?? "", what: error.message }];
+      throw [{ path: error.path ?? "", message: error.message }];
     }
   },
 
@@ -99,9 +99,9 @@ export const thresholdRule = {
 
 /** A problem in the settings: its place as a JSON Pointer, and what to write instead. */
 class SettingsError extends Error {
-  constructor(/** @type {string} */ at, /** @type {string} */ what) {
-    super(what);
-    this.at = at;
+  constructor(/** @type {string} */ path, /** @type {string} */ message) {
+    super(message);
+    this.path = path;
   }
 }
 
@@ -203,10 +203,10 @@ function found(
   const subject = { metric: metric.name, labels };
   const severity = severityOf(threshold, value, entered.get(series(subject)));
   const { enter: limit } = severity === "alert" ? threshold.alert : threshold.warning ?? threshold.alert;
-  if (severity === "ok") return { subject, severity, value, limit, sentence: "" };
+  if (severity === "ok") return { subject, severity, value, limit, message: "" };
   const unit = metric.unit === "percent" ? " %" : metric.unit && ` ${metric.unit}`;
   const side = `at or ${threshold.direction} the ${severity} level of ${short(limit)}${unit}`;
-  return { subject, severity, value, limit, sentence: `${series(subject)} is ${short(value)}${unit}, ${side}` };
+  return { subject, severity, value, limit, message: `${series(subject)} is ${short(value)}${unit}, ${side}` };
 }
 
 /**
@@ -241,7 +241,7 @@ function absent({ metric, missing }, shown, entered, /** @type {Round} */ round)
     : "is not measured; enable its source";
   return lost.map((subject) => {
     const name = series(subject);
-    return { subject, severity: missing, limit: entered.get(name), sentence: `${name} ${why}` };
+    return { subject, severity: missing, limit: entered.get(name), message: `${name} ${why}` };
   });
 }
 

@@ -237,14 +237,14 @@ def judge(round: Round, thresholds: list[Threshold]) -> list[Finding]:
 
 def found(threshold: Threshold, metric: Metric, sample: Sample, severity: Severity) -> Finding:
     level = threshold.alert if severity is Severity.ALERT else threshold.warning or threshold.alert
-    sentence = ""
+    message = ""
     if severity is not Severity.OK:
         unit = {"": "", "percent": " %"}.get(metric.unit, f" {metric.unit}")
-        sentence = (
+        message = (
             f"{series(metric.name, sample.labels)} is {short(sample.value)}{unit}, at or {threshold.direction} "
             f"the {severity.name.lower()} level of {short(level.enter)}{unit}"
         )
-    return Finding(Subject(metric.name, sample.labels), severity, sample.value, level.enter, sentence)
+    return Finding(Subject(metric.name, sample.labels), severity, sample.value, level.enter, message)
 
 
 def absent(threshold: Threshold, shown: set[str], entered: dict[str, float | None], round: Round) -> list[Finding]:

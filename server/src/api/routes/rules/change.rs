@@ -126,13 +126,13 @@ pub async fn activate(
 #[utoipa::path(
     delete,
     path = "",
-    operation_id = "retire_rule",
+    operation_id = "deactivate_rule",
     responses(
         (status = 200, description = "The rules that are active now.", body = ChangeResult, headers(("etag" = String, description = "The current generation, for `If-Match`."))),
         ChangeProblems
     )
 )]
-pub async fn retire(
+pub async fn deactivate(
     _: Permit<RulesWrite>,
     registry: Data<Registry>,
     name: Path<String>,
@@ -176,7 +176,7 @@ async fn out(
         force: options.force,
         note: &note,
     };
-    let changed = registry.retire(&change, mode, &context.actor).await?;
+    let changed = registry.deactivate(&change, mode, &context.actor).await?;
     Ok(outcome(&changed))
 }
 
@@ -356,8 +356,8 @@ fn outcome(changed: &Changed) -> HttpResponse {
 
 pub(super) fn noted(note: String) -> Result<String, ApiError> {
     if note.chars().count() > NOTE_LETTERS || note.contains('\0') {
-        let why = format!("a note can have at most {NOTE_LETTERS} characters, and no zero character");
-        return Err(ApiError::BadRequest(why));
+        let reason = format!("a note can have at most {NOTE_LETTERS} characters, and no zero character");
+        return Err(ApiError::BadRequest(reason));
     }
     Ok(note)
 }

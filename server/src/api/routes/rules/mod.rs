@@ -135,7 +135,7 @@ fn actor(request: &HttpRequest, registry: &Registry) -> Result<Actor, ApiError> 
     };
     Ok(Actor {
         by: AuditActor {
-            who: client.identity.to_string(),
+            name: client.identity.to_string(),
             address: client.address.to_string(),
         },
         identity: Some(client.identity),
@@ -158,25 +158,25 @@ impl From<&ChangeError> for ApiError {
             ChangeError::Conflict(_) | ChangeError::InTheWay { .. } | ChangeError::Set(_) => {
                 Self::Conflict(error.to_string())
             }
-            ChangeError::Busy(why) => Self::Unavailable {
-                why: (*why).to_owned(),
+            ChangeError::Busy(reason) => Self::Unavailable {
+                reason: (*reason).to_owned(),
                 after_seconds: 5,
             },
-            ChangeError::ForceDenied(why) => Self::Forbidden((*why).to_owned()),
+            ChangeError::ForceDenied(reason) => Self::Forbidden((*reason).to_owned()),
             ChangeError::Settings(refusal) => Self::Rejected(Box::new(Rejected {
                 check: "accepts the given settings".to_owned(),
                 advice: "correct the settings where they are wrong; GET the rule for their schema".to_owned(),
                 more: serde_json::to_value(refusal).unwrap_or_default(),
-                why: refusal.to_string(),
+                reason: refusal.to_string(),
             })),
             ChangeError::Compile(error) => error.into(),
             ChangeError::Failed(failed) => Self::Rejected(Box::new(Rejected {
                 check: failed.check.to_owned(),
-                why: failed.why.clone(),
+                reason: failed.reason.clone(),
                 advice: failed.advice.to_owned(),
                 more: Value::Null,
             })),
-            ChangeError::Broken(why) => Self::Internal(why.clone()),
+            ChangeError::Broken(reason) => Self::Internal(reason.clone()),
         }
     }
 }
@@ -185,19 +185,19 @@ impl From<&CompileError> for ApiError {
     fn from(error: &CompileError) -> Self {
         match error {
             CompileError::Busy => Self::Unavailable {
-                why: error.to_string(),
+                reason: error.to_string(),
                 after_seconds: 5,
             },
-            CompileError::Broken(why) => Self::Internal(why.clone()),
+            CompileError::Broken(reason) => Self::Internal(reason.clone()),
             CompileError::TooLong { .. } | CompileError::TooMuch { .. } => Self::Rejected(Box::new(Rejected {
                 check: "compiles within limits".to_owned(),
-                why: error.to_string(),
+                reason: error.to_string(),
                 advice: "split its largest functions, or remove what the rule does not need".to_owned(),
                 more: Value::Null,
             })),
             CompileError::Refused(refusal) => Self::Rejected(Box::new(Rejected {
                 check: "component is a valid rule".to_owned(),
-                why: error.to_string(),
+                reason: error.to_string(),
                 advice: "docs/WRITING-RULES.md describes the contract of a rule, under Contract".to_owned(),
                 more: serde_json::to_value(refusal).unwrap_or_default(),
             })),

@@ -153,7 +153,7 @@ fn response_to(job: &TrialJob) -> Result<HttpResponse, ApiError> {
             outcome: &outcome,
         })),
         JobState::Finished(Err(error)) => Err((&*error).into()),
-        JobState::Lost(why) => Err(ApiError::Internal(why)),
+        JobState::Lost(reason) => Err(ApiError::Internal(reason)),
         JobState::Pending => {
             let (snapshots, at_ms) = job.progress().position();
             Ok(HttpResponse::Accepted()

@@ -191,7 +191,7 @@ fn response_to(job: &UploadJob) -> Result<HttpResponse, ApiError> {
     match job.state() {
         JobState::Finished(Ok(uploaded)) => Ok(whole(&uploaded)),
         JobState::Finished(Err(error)) => Err((&*error).into()),
-        JobState::Lost(why) => Err(ApiError::Internal(why)),
+        JobState::Lost(reason) => Err(ApiError::Internal(reason)),
         JobState::Pending => Ok(HttpResponse::Accepted()
             .insert_header((LOCATION, format!("/api/v1/uploads/{}", job.id())))
             .json(PendingUpload {
@@ -243,9 +243,9 @@ async fn form(mut form: Multipart, limit: usize) -> Result<UploadRequest, ApiErr
             "note" => note = text(bytes)?,
             "signature" => signature = Some(signed(&bytes, "the field signature")?),
             _ => {
-                let why =
+                let reason =
                     format!("the form has an unknown field \"{name}\"; use component, settings, note and signature");
-                return Err(ApiError::BadRequest(why));
+                return Err(ApiError::BadRequest(reason));
             }
         }
     }

@@ -74,7 +74,7 @@ impl New {
         if let Some(error) = name_error(&name) {
             return Err(CommandError::new(USAGE, error));
         }
-        let project = project(&name, language, kind).map_err(|why| CommandError::new(USAGE, why))?;
+        let project = project(&name, language, kind).map_err(|reason| CommandError::new(USAGE, reason))?;
         let folder = Path::new(&name);
         fs::create_dir(folder).map_err(|error| match error.kind() {
             io::ErrorKind::AlreadyExists => {
@@ -140,11 +140,11 @@ mod tests {
             for kind in Kind::value_variants() {
                 let made = project("zebra-7", *language, *kind);
                 if (*language, *kind) == (Language::C, Kind::Role) {
-                    let why = made.err().expect("there is no such template");
-                    assert!(why.contains("no template of a role rule in C"), "{why}");
+                    let reason = made.err().expect("there is no such template");
+                    assert!(reason.contains("no template of a role rule in C"), "{reason}");
                     continue;
                 }
-                let Project { rule, files, .. } = made.unwrap_or_else(|why| panic!("{why}"));
+                let Project { rule, files, .. } = made.unwrap_or_else(|reason| panic!("{reason}"));
                 let text = |path: &str| {
                     let file = files.iter().find(|file| file.path == path);
                     let file = file.unwrap_or_else(|| panic!("{language:?} {kind:?} lacks {path}"));

@@ -1,4 +1,4 @@
-//! What all changes have in common: a note, the expected generation, and a sentence about the resulting state.
+//! What all changes have in common: a note, the expected generation, and a message about the resulting state.
 
 use clap::Args;
 use serde::Deserialize;
@@ -35,7 +35,7 @@ pub(super) struct Line {
 }
 
 impl ChangeResponse {
-    /// A sentence about the current state of a rule.
+    /// A message about the current state of a rule.
     pub(super) fn summary(&self, rule: &str) -> String {
         let lines = self.active.iter().filter(|line| line.name == rule);
         let parts: Vec<_> = lines

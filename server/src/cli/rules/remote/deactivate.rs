@@ -1,4 +1,4 @@
-//! `watchpost rules retire`: deactivates a rule. Its versions stay stored.
+//! `watchpost rules deactivate`: deactivates a rule. Its versions stay stored.
 
 use std::io::Write;
 
@@ -12,7 +12,7 @@ use super::{Named, Remote};
 
 /// Deactivates a rule.
 #[derive(Args)]
-pub(in crate::cli::rules) struct Retire {
+pub(in crate::cli::rules) struct Deactivate {
     #[command(flatten)]
     rule: Named,
     /// Only ends the rule's shadow; the active version stays active.
@@ -24,7 +24,7 @@ pub(in crate::cli::rules) struct Retire {
     remote: Remote,
 }
 
-impl Retire {
+impl Deactivate {
     pub(super) async fn run(self, out: &mut dyn Write) -> Result<Answer, CommandError> {
         let part = if self.shadow { "/shadow" } else { "/active" };
         let request = ApiRequest::new(Method::DELETE, self.rule.path(part))

@@ -33,14 +33,14 @@ struct Overview {
 #[derive(Deserialize)]
 struct PendingGeneration {
     generation: i64,
-    why: String,
+    reason: String,
 }
 
 /// A rule in quarantine, because it kept failing.
 #[derive(Deserialize)]
 struct QuarantinedRule {
     rule: String,
-    why: String,
+    reason: String,
 }
 
 #[derive(Deserialize)]
@@ -82,11 +82,11 @@ fn as_table(overview: Overview) -> String {
     });
     let rows: Vec<_> = [heading].into_iter().chain(rows).collect();
     let mut text = format!("{}\ngeneration {}\n", columns(&rows), overview.generation);
-    if let Some(PendingGeneration { generation, why }) = &overview.pending_generation {
-        text += &format!("generation {generation} could not be loaded: {why}\n");
+    if let Some(PendingGeneration { generation, reason }) = &overview.pending_generation {
+        text += &format!("generation {generation} could not be loaded: {reason}\n");
     }
-    for QuarantinedRule { rule, why } in &overview.quarantined {
-        text += &format!("{rule} is quarantined: {why}\n");
+    for QuarantinedRule { rule, reason } in &overview.quarantined {
+        text += &format!("{rule} is quarantined: {reason}\n");
     }
     text
 }

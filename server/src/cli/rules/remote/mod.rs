@@ -48,7 +48,7 @@ pub(super) enum RemoteAction {
     /// Prints or replaces the settings of a rule.
     Settings(settings::Settings),
     /// Deactivates a rule or ends its shadow.
-    Retire(deactivate::Retire),
+    Deactivate(deactivate::Deactivate),
     /// Prints the audit log of a rule.
     Log(log::Log),
 }
@@ -64,7 +64,7 @@ impl RemoteAction {
             Self::Activate(activate) => activate.run(out).await,
             Self::Rollback(rollback) => rollback.run(out).await,
             Self::Settings(settings) => settings.run(out).await,
-            Self::Retire(retire) => retire.run(out).await,
+            Self::Deactivate(deactivate) => deactivate.run(out).await,
             Self::Log(log) => log.run(out).await,
         }
     }

@@ -69,7 +69,7 @@ struct DifferingSnapshots {
     subject: Subject,
     active: Severity,
     candidate: Severity,
-    sentence: String,
+    message: String,
     snapshots: u64,
     first_ms: i64,
     last_ms: i64,
@@ -143,8 +143,11 @@ impl TrialOutcome {
         let mut text = self.differing();
         text += &format!("{of} snapshots from {first} to {last}{ended}: {differ} differ\n\n");
         text += &self.cost();
-        if let Some(why) = &self.candidate.first_fault {
-            text += &format!("\nthe candidate failed {} times, first: {why}\n", self.candidate.faults);
+        if let Some(reason) = &self.candidate.first_fault {
+            text += &format!(
+                "\nthe candidate failed {} times, first: {reason}\n",
+                self.candidate.faults
+            );
         }
         text
     }
@@ -170,7 +173,7 @@ impl TrialOutcome {
                 differing.snapshots.to_string(),
                 written(differing.first_ms),
                 written(differing.last_ms),
-                differing.sentence.clone(),
+                differing.message.clone(),
             ]
         });
         let rows: Vec<_> = [heading.map(str::to_owned)].into_iter().chain(rows).collect();

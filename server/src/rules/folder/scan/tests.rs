@@ -18,7 +18,7 @@ fn scan_folder(folder: &tempfile::TempDir) -> ScannedFiles {
 
 fn wrong(folder: &tempfile::TempDir) -> String {
     match scan_folder(folder).remove("a.wasm").map(|file| file.content) {
-        Some(Content::Invalid(why)) => why,
+        Some(Content::Invalid(reason)) => reason,
         other => panic!("{other:?}"),
     }
 }
@@ -36,7 +36,7 @@ fn the_digest_covers_settings_and_signature() {
     let folder = folder(&[("a.wasm", "x")]);
     let digest = || match &scan_folder(&folder)["a.wasm"].content {
         Content::Valid(digest) => *digest,
-        Content::Invalid(why) => panic!("{why}"),
+        Content::Invalid(reason) => panic!("{reason}"),
     };
     let mut all = vec![digest()];
     for (name, text) in [
@@ -62,8 +62,8 @@ fn the_digest_covers_settings_and_signature() {
 #[test]
 fn an_error_names_the_file() {
     let check = |files: &[(&str, &str)], part: &str| {
-        let why = wrong(&folder(files));
-        assert!(why.contains(part), "{why}");
+        let reason = wrong(&folder(files));
+        assert!(reason.contains(part), "{reason}");
     };
     check(&[("a.wasm", "0123456789x")], "a.wasm is larger than 10 bytes");
     check(&[("a.wasm", ""), ("a.json", "[]")], "a.json is not a JSON object");

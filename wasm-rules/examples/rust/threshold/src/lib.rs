@@ -48,7 +48,7 @@ impl Rule for Weekend {
                 severity: if full { Severity::Warning } else { Severity::Ok },
                 value: Some(sample.value),
                 limit: Some(limit),
-                sentence: if full { "it will be full before Monday".to_owned() } else { String::new() },
+                message: if full { "it will be full before Monday".to_owned() } else { String::new() },
                 subject: Subject {
                     metric: "disk".to_owned(),
                     labels: sample.labels,

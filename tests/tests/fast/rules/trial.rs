@@ -51,7 +51,7 @@ fn a_trial_reports_differences_faults_and_costs_of_a_candidate() {
     assert!(
         panics["candidate"]["first_fault"]
             .as_str()
-            .is_some_and(|why| why.contains("is on fire"))
+            .is_some_and(|reason| reason.contains("is on fire"))
     );
     assert_eq!(generation(&admin), 1, "no rule was activated");
 }
@@ -102,7 +102,7 @@ fn a_long_trial_reports_its_progress_and_can_be_cancelled() {
     assert!(
         ended["candidate"]["first_fault"]
             .as_str()
-            .is_some_and(|why| why.contains("longer than")),
+            .is_some_and(|reason| reason.contains("longer than")),
         "{ended}"
     );
 }

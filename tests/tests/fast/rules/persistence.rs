@@ -75,12 +75,12 @@ fn a_version_that_cannot_be_loaded_is_reported_and_the_others_serve() {
     let lines = active(&overview);
     assert!(lines.iter().any(|line| line.starts_with("numbered-001")), "{lines:?}");
     assert!(!lines.iter().any(|line| line.starts_with("hostile")), "{lines:?}");
-    let why = overview["pending_generation"]["why"]
+    let reason = overview["pending_generation"]["reason"]
         .as_str()
         .expect("the reason is reported");
     assert!(
-        why.contains("hostile") && why.contains("has been modified in the database"),
-        "{why}"
+        reason.contains("hostile") && reason.contains("has been modified in the database"),
+        "{reason}"
     );
     assert_eq!(generation(&server.client("admin")), 3);
 }

@@ -110,7 +110,7 @@ fn a_replica_reports_a_pending_generation_until_its_rules_are_compiled() {
     });
     assert_eq!(
         behind,
-        json!({ "generation": wanted, "why": "one of its rules is being compiled" })
+        json!({ "generation": wanted, "reason": "one of its rules is being compiled" })
     );
     let caught_up = eventually("it to be active", || {
         Some(there.get("/api/v1/rules").json()).filter(|overview| overview["generation"] == wanted)

@@ -1,4 +1,4 @@
-//! The sentence of a finding: the default one, or the operator's template with its placeholders filled in.
+//! The message of a finding: the default one, or the operator's template with its placeholders filled in.
 
 use watchpost_rule::text::is_blank;
 use watchpost_rule::threshold::{Severity, Subject};
@@ -7,7 +7,7 @@ use crate::settings::Direction;
 
 const PLACEHOLDERS: [&str; 6] = ["subject", "metric", "value", "unit", "limit", "severity"];
 
-/// The values for the placeholders of a sentence.
+/// The values for the placeholders of a message.
 pub(crate) struct FindingText<'f> {
     pub(crate) subject: &'f Subject,
     pub(crate) unit: &'f str,
@@ -89,7 +89,7 @@ fn next_placeholder(template: &str) -> Option<(&str, &str, &str)> {
 /// Why a template of the operator is invalid; `None` for a valid one.
 pub(crate) fn template_error(template: &str) -> Option<String> {
     if is_blank(template) {
-        return Some("write a sentence, or leave it out for the default one".to_owned());
+        return Some("write a message, or leave it out for the default one".to_owned());
     }
     let unknown = unknown_placeholder(template)?;
     let known = PLACEHOLDERS.join("}, {");
