@@ -69,7 +69,7 @@ impl fmt::Display for Call {
 pub enum Misbehaviour {
     /// The call exceeded its time limit.
     #[error("it took longer than {limit_ms} ms and was stopped")]
-    Overtime {
+    Timeout {
         /// The limit.
         limit_ms: u64,
     },
@@ -107,19 +107,19 @@ pub enum Misbehaviour {
     },
     /// The rule returned an error.
     #[error("it returned an error: {message}")]
-    GaveUp {
+    ReturnedError {
         /// The error of the rule.
         message: String,
     },
     /// The result cannot be decoded.
     #[error("its result cannot be decoded: {what}")]
-    UnreadableAnswer {
+    UndecodableResult {
         /// The reason.
         what: String,
     },
     /// The result exceeds the size limit.
     #[error("its result is larger than {limit_bytes} bytes")]
-    AnswerTooLarge {
+    ResultTooLarge {
         /// The limit.
         limit_bytes: u64,
     },
@@ -147,7 +147,7 @@ pub enum Misbehaviour {
     },
     /// A finding with an invalid subject.
     #[error("it has a finding with an invalid subject: {what}")]
-    IllegalSubject {
+    InvalidSubject {
         /// The reason.
         what: String,
     },
@@ -163,7 +163,7 @@ pub enum Misbehaviour {
     },
     /// A finding that is not ok and has no message.
     #[error("its finding about {subject} is not ok and has no message")]
-    NoSentence {
+    NoMessage {
         /// The subject.
         subject: String,
     },
@@ -172,7 +172,7 @@ pub enum Misbehaviour {
     NoReason,
     /// An invalid field of the manifest.
     #[error("invalid {field}: {reason}")]
-    BadManifest {
+    InvalidManifest {
         /// Name, version, description or settings schema.
         field: &'static str,
         /// The reason.
@@ -180,15 +180,15 @@ pub enum Misbehaviour {
     },
     /// An invalid plan.
     #[error("invalid plan: {reason}")]
-    BadPlan {
+    InvalidPlan {
         /// The reason.
         reason: String,
     },
 }
 
 impl Misbehaviour {
-    pub(crate) fn overtime(limit: Duration) -> Self {
-        Self::Overtime {
+    pub(crate) fn timeout(limit: Duration) -> Self {
+        Self::Timeout {
             limit_ms: u64::try_from(limit.as_millis()).unwrap_or(u64::MAX),
         }
     }
@@ -205,7 +205,7 @@ fn fmt_frames(frames: &[String]) -> String {
 /// Why a component is refused.
 #[derive(Clone, Debug, PartialEq, Serialize, thiserror::Error)]
 #[serde(rename_all = "kebab-case", tag = "refusal")]
-pub enum Refusal {
+pub enum ComponentError {
     /// The component is too large.
     #[error("it has {bytes} bytes; the limit is {limit_bytes}")]
     TooLarge {
@@ -252,7 +252,7 @@ pub enum Refusal {
         "it exports {}; a rule exports either watchpost:rules/threshold-rule or watchpost:rules/role-rule",
         list(.exports)
     )]
-    WrongWorld {
+    WrongExports {
         /// The exports of the component.
         exports: Vec<String>,
     },
@@ -269,7 +269,7 @@ pub enum Refusal {
     },
     /// The names match the contract and the types do not.
     #[error("it exports {interface} with other types than the contract: {reason}")]
-    WrongShape {
+    WrongTypes {
         /// The interface.
         interface: String,
         /// The first difference.
@@ -303,7 +303,7 @@ pub struct Problem {
 /// Why a rule rejects settings.
 #[derive(Clone, Debug, PartialEq, Serialize, thiserror::Error)]
 #[serde(rename_all = "kebab-case", tag = "refusal")]
-pub enum SettingsRefusal {
+pub enum SettingsError {
     /// The rule reports mistakes.
     #[error("invalid settings: {}", join(.problems))]
     Problems {

@@ -44,7 +44,7 @@ mod validate;
 pub use access::{Action, Certificate, Decision, Identity, IdentityKind, Request, UnknownAction, Verdict};
 pub use digest::{Digest, InvalidDigest};
 pub use engine::{Allocation, ArtefactError, ArtefactKey, Engine, EngineError, Kind, Recipe, RecipeError};
-pub use fault::{Busy, Call, Fault, Misbehaviour, Problem, Refusal, SettingsRefusal};
+pub use fault::{Busy, Call, ComponentError, Fault, Misbehaviour, Problem, SettingsError};
 pub use finding::{Cost, Finding, Report, Severity, Subject};
 pub use limits::Limits;
 pub use measure::{Gap, Sample, Snapshot};

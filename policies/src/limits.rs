@@ -25,7 +25,7 @@ pub struct Limits {
     /// Maximum stack of a call in bytes.
     pub stack_bytes: usize,
     /// Maximum size of a result in bytes, as the host stores it.
-    pub answer_bytes: usize,
+    pub result_bytes: usize,
     /// Maximum number of findings of one rule per round.
     pub findings: usize,
     /// Maximum length of a text in a result, in bytes: a message, a reason, a name.
@@ -51,7 +51,7 @@ impl Default for Limits {
             memory_bytes: 64 << 20,
             table_elements: 100_000,
             stack_bytes: 512 << 10,
-            answer_bytes: 8 << 20,
+            result_bytes: 8 << 20,
             findings: 10_000,
             text_bytes: 2048,
             instances: 16,
@@ -76,7 +76,7 @@ impl Limits {
             // The pool reserves this number for each table of each instance.
             ("table_elements", self.table_elements as u64, 1000, 1_000_000),
             // The default threshold rule limits its findings to 9,000 and 4 MiB.
-            ("answer_bytes", self.answer_bytes as u64, 5 << 20, 1 << 30),
+            ("result_bytes", self.result_bytes as u64, 5 << 20, 1 << 30),
             ("findings", self.findings as u64, 9000, 1_000_000),
             // The default rules truncate their messages and reasons at 1,500 bytes.
             ("text_bytes", self.text_bytes as u64, 1600, 16 << 20),

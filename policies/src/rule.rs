@@ -9,7 +9,7 @@ use crate::access::Action;
 use crate::bindings::{RawManifest, RawPlan};
 use crate::digest::Digest;
 use crate::engine::{ArtefactError, ArtefactKey, Engine, Kind, Program};
-use crate::fault::{Call, Fault, Misbehaviour, Problem, Refusal, SettingsRefusal};
+use crate::fault::{Call, ComponentError, Fault, Misbehaviour, Problem, SettingsError};
 use crate::limits::Limits;
 use crate::series::MetricPattern;
 use crate::text_limits::{MAX_REASON_BYTES, guest_text};
@@ -61,12 +61,16 @@ struct ModuleParts {
 
 impl RuleModule {
     /// Checks, compiles and describes a component.
-    pub fn compile(engine: &Engine, wasm: &[u8]) -> Result<Self, Refusal> {
+    pub fn compile(engine: &Engine, wasm: &[u8]) -> Result<Self, ComponentError> {
         Self::compile_by_stages(engine, wasm, |_| {})
     }
 
     /// Like [`Self::compile`], and calls `passed` after each stage.
-    pub fn compile_by_stages(engine: &Engine, wasm: &[u8], mut passed: impl FnMut(Stage)) -> Result<Self, Refusal> {
+    pub fn compile_by_stages(
+        engine: &Engine,
+        wasm: &[u8],
+        mut passed: impl FnMut(Stage),
+    ) -> Result<Self, ComponentError> {
         let program = engine.compile(wasm, &mut passed)?;
         let module = Self::describe_program(program, Digest::of(wasm))?;
         passed(Stage::Described);
@@ -80,7 +84,7 @@ impl RuleModule {
         digest: Digest,
         artefact: &[u8],
         key: &ArtefactKey,
-    ) -> Result<Result<Self, Refusal>, ArtefactError> {
+    ) -> Result<Result<Self, ComponentError>, ArtefactError> {
         match engine.restore(digest, artefact, key) {
             Ok(program) => Ok(Self::describe_program(program, digest)),
             Err(ArtefactError::Refused(refusal)) => Ok(Err(*refusal)),
@@ -88,15 +92,15 @@ impl RuleModule {
         }
     }
 
-    fn describe_program(program: Program, digest: Digest) -> Result<Self, Refusal> {
-        let describe = || -> Result<Result<Manifest, Refusal>, Misbehaviour> {
+    fn describe_program(program: Program, digest: Digest) -> Result<Self, ComponentError> {
+        let describe = || -> Result<Result<Manifest, ComponentError>, Misbehaviour> {
             if let Err(refusal) = program.check_types()? {
                 return Ok(Err(refusal));
             }
             let manifest = program.describe()?;
             manifest_of(manifest, program.limits()).map(Ok)
         };
-        let manifest = describe().map_err(|misbehaviour| Refusal::Fault {
+        let manifest = describe().map_err(|misbehaviour| ComponentError::Fault {
             fault: Box::new(Fault {
                 rule: format!("sha256:{}", &digest.to_string()[..12]),
                 digest,
@@ -137,13 +141,13 @@ impl RuleModule {
     }
 
     /// Validates settings (JSON) with the rule; `{}` stands for the defaults.
-    pub fn with_settings(&self, settings: &str) -> Result<Rule, SettingsRefusal> {
-        let fault = |misbehaviour| SettingsRefusal::Fault {
+    pub fn with_settings(&self, settings: &str) -> Result<Rule, SettingsError> {
+        let fault = |misbehaviour| SettingsError::Fault {
             fault: Box::new(self.fault(Call::CheckSettings, misbehaviour)),
         };
         let actions: Vec<_> = Action::ALL.iter().map(|action| action.as_str()).collect();
         let answer = self.0.program.check_settings(settings, &actions).map_err(fault)?;
-        let plan = answer.map_err(|problems| SettingsRefusal::Problems {
+        let plan = answer.map_err(|problems| SettingsError::Problems {
             problems: problems.into_iter().take(MAX_PROBLEMS).map(shortened).collect(),
         })?;
         let metrics = patterns_of(&plan).map_err(fault)?;
@@ -221,7 +225,7 @@ impl std::fmt::Debug for Rule {
 
 fn manifest_of(raw: RawManifest, limits: &Limits) -> Result<Manifest, Misbehaviour> {
     let bad = |field, reason: &str| {
-        Err(Misbehaviour::BadManifest {
+        Err(Misbehaviour::InvalidManifest {
             field,
             reason: guest_text(reason, MAX_REASON_BYTES),
         })
@@ -265,7 +269,7 @@ fn patterns_of(plan: &RawPlan) -> Result<Option<Vec<MetricPattern>>, Misbehaviou
     let metrics: BTreeSet<_> = metrics.iter().collect();
     at_most("metrics in a plan", metrics.len(), MAX_METRICS)?;
     let patterns: Result<_, _> = metrics.into_iter().map(|metric| MetricPattern::new(metric)).collect();
-    patterns.map(Some).map_err(|error| Misbehaviour::BadPlan {
+    patterns.map(Some).map_err(|error| Misbehaviour::InvalidPlan {
         reason: guest_text(&error.to_string(), MAX_REASON_BYTES),
     })
 }

@@ -43,7 +43,7 @@ texts! {
     Misbehaviour: ObjectBuilder::new()
         .schema_type(Type::Object)
         .description(Some("A fault of a rule; further fields depend on the kind"))
-        .property("fault", text("The kind of the fault").examples(["overtime"]))
+        .property("fault", text("The kind of the fault").examples(["timeout"]))
         .required("fault")
         .additional_properties(Some(AdditionalProperties::<Schema>::FreeForm(true)));
     Unit: text("The unit of a value; empty for a plain count").examples(["percent"]);

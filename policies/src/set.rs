@@ -179,11 +179,11 @@ impl RuleSet {
         }
         let began = Instant::now();
         let decision = Arc::new(self.decide_under(request, &role_standings.standings)?);
-        let took = began.elapsed();
+        let duration = began.elapsed();
         if !matches!(decision.verdict, Verdict::Fault { .. }) {
             self.0.cache.keep(request, role_standings.digest, &decision);
         }
-        Ok((decision, Some(took)))
+        Ok((decision, Some(duration)))
     }
 
     /// Decides without the cache.

@@ -72,7 +72,7 @@ impl RuleInput<'_> {
         // A message of control characters only is empty.
         let message = guest_text(&raw.message, limits.text_bytes);
         if severity > Severity::Ok && message.is_empty() {
-            return Err(Misbehaviour::NoSentence {
+            return Err(Misbehaviour::NoMessage {
                 subject: subject.to_string(),
             });
         }
@@ -123,7 +123,7 @@ fn subject(raw: SubjectResult, limits: &Limits, known: &KnownSubjects<'_>) -> Re
         raw.metric.len() + of_labels.sum::<usize>(),
         limits.text_bytes,
     )?;
-    let illegal = |error: MeasureError| Misbehaviour::IllegalSubject {
+    let illegal = |error: MeasureError| Misbehaviour::InvalidSubject {
         what: guest_text(&error.to_string(), limits.text_bytes),
     };
     if !known.gaps.are_of(&raw.metric) {

@@ -18,7 +18,7 @@ use watchpost_policies::{Report, RuleSet};
 
 pub use self::changes::changes;
 pub use self::options::{Masked, WhenFull};
-pub use self::record::{Counts, DecisionRecordParts, Judgement, Record, RequestRecord, ShadowDifference};
+pub use self::record::{Counts, DecisionRecord, Judgement, Record, RequestRecord, ShadowDifference};
 
 pub(crate) use self::written::{DecisionRow, DifferenceRow, JudgementRow};
 

@@ -70,7 +70,7 @@ impl History {
             writer.clone().write_rounds(evaluations.subscribe("history"))
         });
         let maintenance = self.clone();
-        tasks.spawn("history keeper", move || maintenance.clone().maintain());
+        tasks.spawn("history maintenance", move || maintenance.clone().maintain());
     }
 
     /// Writes each evaluated round.

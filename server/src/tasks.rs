@@ -106,7 +106,7 @@ impl Tasks {
         loop {
             let began = std::time::Instant::now();
             // Unlike a plain `JoinHandle`, this handle aborts the task when it is dropped on a stop.
-            let mut running = spawn_owned(create());
+            let mut running = spawn_scoped(create());
             let Err(join_error) = (&mut running.0).await else {
                 return;
             };
@@ -208,9 +208,9 @@ impl Tasks {
 }
 
 /// Unnamed work that is aborted when this is dropped.
-pub struct Owned(JoinHandle<()>);
+pub struct AbortOnDrop(JoinHandle<()>);
 
-impl Drop for Owned {
+impl Drop for AbortOnDrop {
     fn drop(&mut self) {
         self.0.abort();
     }
@@ -248,8 +248,8 @@ pub async fn block<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static)
 }
 
 /// Starts unnamed work that ends with the returned handle at the latest.
-pub fn spawn_owned(work: impl Future<Output = ()> + 'static) -> Owned {
-    Owned(actix_web::rt::spawn(work))
+pub fn spawn_scoped(work: impl Future<Output = ()> + 'static) -> AbortOnDrop {
+    AbortOnDrop(actix_web::rt::spawn(work))
 }
 
 /// Starts detached work that continues when the handle is dropped. It ends by itself, or with the process.

@@ -7,7 +7,7 @@
 
 mod fault;
 mod metrics;
-mod place;
+mod resource;
 mod time;
 mod tokens;
 mod wire;
@@ -22,7 +22,7 @@ use std::time::Duration;
 use serde_json::json;
 
 pub use self::fault::Fault;
-pub use self::place::{Metric, Place};
+pub use self::resource::{Metric, Place};
 pub use self::tokens::Proof;
 pub use self::wire::Asked;
 

@@ -23,8 +23,8 @@ CREATE TABLE rule_settings (
     name TEXT NOT NULL,
     digest TEXT NOT NULL,
     settings TEXT NOT NULL,
-    given_ms BIGINT NOT NULL,
-    given_by TEXT NOT NULL
+    updated_ms BIGINT NOT NULL,
+    updated_by TEXT NOT NULL
 );
 
 CREATE UNIQUE INDEX ux_rule_settings ON rule_settings (name, digest);

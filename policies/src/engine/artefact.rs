@@ -10,7 +10,7 @@ use wasmtime::Engine;
 use wasmtime::component::Component;
 
 use crate::digest::Digest;
-use crate::fault::Refusal;
+use crate::fault::ComponentError;
 
 /// The first bytes of an artefact; a new layout gets a new number.
 const MAGIC: &[u8; 16] = b"watchpost-rule-1";
@@ -47,7 +47,7 @@ pub enum ArtefactError {
     Incompatible(String),
     /// The code loads and violates the contract.
     #[error("it was loaded, but {0}")]
-    Refused(Box<Refusal>),
+    Refused(Box<ComponentError>),
     /// The artefact could not be created.
     #[error("it could not be written: {0}")]
     NotWritten(String),

@@ -11,7 +11,7 @@ use wasmtime::component::types::ComponentItem;
 
 use super::program::Kind;
 use crate::bindings::CONTRACT_VERSION;
-use crate::fault::Refusal;
+use crate::fault::ComponentError;
 use crate::limits::Limits;
 use crate::text_limits::{MAX_NAME_BYTES, MAX_REASON_BYTES, guest_text};
 
@@ -32,9 +32,9 @@ const EXPORTS: u8 = 11;
 const CORE_IMPORTS: u8 = 2;
 
 /// Checks that the bytes are a complete component, and returns its sections.
-pub(super) fn whole<'b>(wasm: &'b [u8], limits: &Limits) -> Result<&'b [u8], Refusal> {
+pub(super) fn whole<'b>(wasm: &'b [u8], limits: &Limits) -> Result<&'b [u8], ComponentError> {
     if wasm.len() > limits.component_bytes {
-        return Err(Refusal::TooLarge {
+        return Err(ComponentError::TooLarge {
             bytes: wasm.len(),
             limit_bytes: limits.component_bytes,
         });
@@ -42,17 +42,17 @@ pub(super) fn whole<'b>(wasm: &'b [u8], limits: &Limits) -> Result<&'b [u8], Ref
     let Some((magic, rest)) = wasm.split_first_chunk::<4>() else {
         let is_beginning = !wasm.is_empty() && MAGIC.starts_with(wasm);
         return Err(if is_beginning {
-            Refusal::Truncated
+            ComponentError::Truncated
         } else {
-            Refusal::NotWebAssembly
+            ComponentError::NotWebAssembly
         });
     };
     if magic != MAGIC {
-        return Err(Refusal::NotWebAssembly);
+        return Err(ComponentError::NotWebAssembly);
     }
     match rest.split_first_chunk::<4>() {
-        None => Err(Refusal::Truncated),
-        Some((CORE_MODULE, sections)) => Err(Refusal::CoreModule {
+        None => Err(ComponentError::Truncated),
+        Some((CORE_MODULE, sections)) => Err(ComponentError::CoreModule {
             import: first_import(sections),
         }),
         Some((COMPONENT, sections)) => {
@@ -60,18 +60,18 @@ pub(super) fn whole<'b>(wasm: &'b [u8], limits: &Limits) -> Result<&'b [u8], Ref
             each_section(sections, |_, _| Ok(()))?;
             Ok(sections)
         }
-        Some(_) => Err(Refusal::UnknownEncoding),
+        Some(_) => Err(ComponentError::UnknownEncoding),
     }
 }
 
 /// A section is a byte, a length and its content; the last one must end at the end of the bytes.
 fn each_section<'b>(
     mut sections: &'b [u8],
-    mut visit: impl FnMut(u8, &'b [u8]) -> Result<(), Refusal>,
-) -> Result<(), Refusal> {
+    mut visit: impl FnMut(u8, &'b [u8]) -> Result<(), ComponentError>,
+) -> Result<(), ComponentError> {
     while let Some((kind, rest)) = sections.split_first() {
-        let (length, rest) = leb128(rest).ok_or(Refusal::Truncated)?;
-        let (section, rest) = rest.split_at_checked(length).ok_or(Refusal::Truncated)?;
+        let (length, rest) = leb128(rest).ok_or(ComponentError::Truncated)?;
+        let (section, rest) = rest.split_at_checked(length).ok_or(ComponentError::Truncated)?;
         visit(*kind, section)?;
         sections = rest;
     }
@@ -108,7 +108,7 @@ fn first_import(sections: &[u8]) -> Option<String> {
 
 /// Checks the names of imports and exports before compilation, within milliseconds. The names may not match the
 /// compiled component, so [`contract`] checks again after compilation.
-pub(super) fn names(sections: &[u8]) -> Result<(), Refusal> {
+pub(super) fn names(sections: &[u8]) -> Result<(), ComponentError> {
     let mut exports = Exports::default();
     each_section(sections, |kind, section| {
         let reader = BinaryReader::new(section, 0);
@@ -134,7 +134,7 @@ pub(super) fn names(sections: &[u8]) -> Result<(), Refusal> {
 }
 
 /// The kind of a compiled component, by its actual imports and exports.
-pub(super) fn contract(engine: &Engine, component: &Component) -> Result<Kind, Refusal> {
+pub(super) fn contract(engine: &Engine, component: &Component) -> Result<Kind, ComponentError> {
     let its_type = component.component_type();
     if let Some((name, _)) = its_type.imports(engine).next() {
         return Err(imported(name));
@@ -169,7 +169,7 @@ impl Exports {
         }
     }
 
-    fn kind(self) -> Result<Kind, Refusal> {
+    fn kind(self) -> Result<Kind, ComponentError> {
         let [one] = self.contracts.as_slice() else {
             return Err(self.wrong_world());
         };
@@ -182,7 +182,7 @@ impl Exports {
         // 1.0.0 and 1.0.7 differ only in comments; other numbers are other contracts.
         let minor = version.rsplit_once('.').map_or(version, |(minor, _patch)| minor);
         if minor != CONTRACT_VERSION {
-            return Err(Refusal::WrongVersion {
+            return Err(ComponentError::WrongVersion {
                 found: guest_text(&format!("{PACKAGE}{one}"), MAX_NAME_BYTES),
                 spoken: CONTRACT_VERSION,
             });
@@ -190,25 +190,25 @@ impl Exports {
         Ok(kind)
     }
 
-    fn wrong_world(self) -> Refusal {
+    fn wrong_world(self) -> ComponentError {
         let mut exports = self.first;
         let more = self.count - exports.len();
         if more > 0 {
             exports.push(format!("{more} more"));
         }
-        Refusal::WrongWorld { exports }
+        ComponentError::WrongExports { exports }
     }
 }
 
-fn imported(name: &str) -> Refusal {
-    Refusal::Import {
+fn imported(name: &str) -> ComponentError {
+    ComponentError::Import {
         name: guest_text(name, MAX_NAME_BYTES),
         remedy: remedy(name),
     }
 }
 
-fn invalid(error: wasmparser::BinaryReaderError) -> Refusal {
-    Refusal::Invalid {
+fn invalid(error: wasmparser::BinaryReaderError) -> ComponentError {
+    ComponentError::Invalid {
         reason: guest_text(error.message(), MAX_REASON_BYTES),
     }
 }
@@ -230,11 +230,11 @@ fn remedy(import: &str) -> &'static str {
 mod tests {
     use super::*;
 
-    fn exports_nothing() -> Result<(), Refusal> {
-        Err(Refusal::WrongWorld { exports: Vec::new() })
+    fn exports_nothing() -> Result<(), ComponentError> {
+        Err(ComponentError::WrongExports { exports: Vec::new() })
     }
 
-    fn check(wasm: &[u8]) -> Result<(), Refusal> {
+    fn check(wasm: &[u8]) -> Result<(), ComponentError> {
         let limits = Limits {
             component_bytes: 64,
             ..Limits::default()
@@ -244,16 +244,19 @@ mod tests {
 
     #[test]
     fn each_kind_of_non_component_has_its_refusal() {
-        assert_eq!(check(b""), Err(Refusal::NotWebAssembly));
-        assert_eq!(check(b"<!doctype html>"), Err(Refusal::NotWebAssembly));
-        assert_eq!(check(b"\0as"), Err(Refusal::Truncated));
-        assert_eq!(check(b"\0asm\x0d\0"), Err(Refusal::Truncated));
-        assert_eq!(check(b"\0asm\x01\0\0\0"), Err(Refusal::CoreModule { import: None }));
-        assert_eq!(check(b"\0asm\x77\0\0\0"), Err(Refusal::UnknownEncoding));
+        assert_eq!(check(b""), Err(ComponentError::NotWebAssembly));
+        assert_eq!(check(b"<!doctype html>"), Err(ComponentError::NotWebAssembly));
+        assert_eq!(check(b"\0as"), Err(ComponentError::Truncated));
+        assert_eq!(check(b"\0asm\x0d\0"), Err(ComponentError::Truncated));
+        assert_eq!(
+            check(b"\0asm\x01\0\0\0"),
+            Err(ComponentError::CoreModule { import: None })
+        );
+        assert_eq!(check(b"\0asm\x77\0\0\0"), Err(ComponentError::UnknownEncoding));
         assert_eq!(check(b"\0asm\x0d\0\x01\0"), exports_nothing());
         assert_eq!(
             check(&[0; 65]),
-            Err(Refusal::TooLarge {
+            Err(ComponentError::TooLarge {
                 bytes: 65,
                 limit_bytes: 64
             })
@@ -265,11 +268,11 @@ mod tests {
         let whole = b"\0asm\x0d\0\x01\0\x00\x03\x02hi";
         assert_eq!(check(whole), exports_nothing());
         for cut in 9..whole.len() {
-            assert_eq!(check(&whole[..cut]), Err(Refusal::Truncated), "cut at {cut}");
+            assert_eq!(check(&whole[..cut]), Err(ComponentError::Truncated), "cut at {cut}");
         }
         assert_eq!(
             check(b"\0asm\x0d\0\x01\0\x00\xff\xff\xff\xff\xff\xff"),
-            Err(Refusal::Truncated)
+            Err(ComponentError::Truncated)
         );
     }
 }

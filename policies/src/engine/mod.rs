@@ -22,7 +22,7 @@ pub(crate) use program::{CallCost, Program};
 pub use recipe::{Recipe, RecipeError};
 
 use crate::digest::Digest;
-use crate::fault::Refusal;
+use crate::fault::ComponentError;
 use crate::limits::Limits;
 use crate::rule::Stage;
 use crate::text_limits::{MAX_REASON_BYTES, guest_text};
@@ -86,12 +86,12 @@ impl Engine {
 
     /// Compiles a component, which takes a fifth of a second for a rule in Rust and seconds for a component with an
     /// interpreter.
-    pub(crate) fn compile(&self, wasm: &[u8], passed: &mut impl FnMut(Stage)) -> Result<Program, Refusal> {
+    pub(crate) fn compile(&self, wasm: &[u8], passed: &mut impl FnMut(Stage)) -> Result<Program, ComponentError> {
         let sections = inspect::whole(wasm, &self.0.limits)?;
         passed(Stage::Whole);
         inspect::names(sections)?;
         passed(Stage::Contract);
-        let component = Component::new(&self.0.wasmtime, wasm).map_err(|error| Refusal::Invalid {
+        let component = Component::new(&self.0.wasmtime, wasm).map_err(|error| ComponentError::Invalid {
             reason: guest_text(&format!("{error:#}"), MAX_REASON_BYTES),
         })?;
         let program = self.program(component)?;
@@ -101,7 +101,7 @@ impl Engine {
 
     /// Refuses, before compilation, bytes that are not a component, are too large, import anything or export no
     /// contract.
-    pub fn check_bytes(&self, wasm: &[u8]) -> Result<(), Refusal> {
+    pub fn check_bytes(&self, wasm: &[u8]) -> Result<(), ComponentError> {
         inspect::names(inspect::whole(wasm, &self.0.limits)?)
     }
 
@@ -112,7 +112,7 @@ impl Engine {
             .map_err(|refusal| ArtefactError::Refused(Box::new(refusal)))
     }
 
-    fn program(&self, component: Component) -> Result<Program, Refusal> {
+    fn program(&self, component: Component) -> Result<Program, ComponentError> {
         let kind = inspect::contract(&self.0.wasmtime, &component)?;
         Program::new(self.clone(), component, kind)
     }

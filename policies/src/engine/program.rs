@@ -15,7 +15,7 @@ use super::guard::{Exceeded, Guard};
 use super::{Engine, panic_message};
 use crate::bindings::{RawManifest, RawPlan, Role, Threshold, role, threshold};
 use crate::digest::Digest;
-use crate::fault::{Busy, Misbehaviour, Problem, Refusal};
+use crate::fault::{Busy, ComponentError, Misbehaviour, Problem};
 use crate::finding::Cost;
 use crate::limits::Limits;
 use crate::text_limits::{MAX_NAME_BYTES, MAX_REASON_BYTES, guest_text};
@@ -84,8 +84,8 @@ type Judged = Result<Vec<threshold::FindingResult>, String>;
 type RoleDecision = Result<role::Decision, String>;
 
 impl Program {
-    pub(super) fn new(engine: Engine, component: Component, kind: Kind) -> Result<Self, Refusal> {
-        let wrong_shape = |error: wasmtime::Error| Refusal::WrongShape {
+    pub(super) fn new(engine: Engine, component: Component, kind: Kind) -> Result<Self, ComponentError> {
+        let wrong_shape = |error: wasmtime::Error| ComponentError::WrongTypes {
             interface: kind.interface().to_owned(),
             reason: guest_text(&format!("{error:#}"), MAX_REASON_BYTES),
         };
@@ -93,7 +93,7 @@ impl Program {
         let interface = component.get_export_index(None, kind.interface());
         let export = |name: &str| {
             let found = component.get_export_index(interface.as_ref(), name);
-            found.ok_or_else(|| Refusal::WrongShape {
+            found.ok_or_else(|| ComponentError::WrongTypes {
                 interface: kind.interface().to_owned(),
                 reason: format!("{name} is missing"),
             })
@@ -126,14 +126,14 @@ impl Program {
     }
 
     /// Compares every type of the interface with the contract once; the calls rely on it.
-    pub(crate) fn check_types(&self) -> Result<Result<(), Refusal>, Misbehaviour> {
+    pub(crate) fn check_types(&self) -> Result<Result<(), ComponentError>, Misbehaviour> {
         let _slot = self.0.engine.slot();
         let Running { mut store, instance } = self.start(self.limits().describe_time())?;
         let compared = match self.0.kind {
             Kind::Threshold => Threshold::new(&mut store, &instance).map(drop),
             Kind::Role => Role::new(&mut store, &instance).map(drop),
         };
-        Ok(compared.map_err(|error| Refusal::WrongShape {
+        Ok(compared.map_err(|error| ComponentError::WrongTypes {
             interface: self.0.kind.interface().to_owned(),
             reason: guest_text(&format!("{error:#}"), MAX_REASON_BYTES),
         }))
@@ -210,7 +210,7 @@ impl Program {
     }
 
     fn returned_error(&self, message: String) -> Misbehaviour {
-        Misbehaviour::GaveUp {
+        Misbehaviour::ReturnedError {
             message: guest_text(&message, self.limits().text_bytes),
         }
     }
@@ -252,7 +252,7 @@ impl Program {
         store.set_epoch_deadline(u64::try_from(ticks).unwrap_or(u64::MAX));
         // The size of texts and lists is counted while they are read from the guest and before they are allocated: a
         // list may reference the same large text a thousand times.
-        store.set_hostcall_fuel(self.limits().answer_bytes);
+        store.set_hostcall_fuel(self.limits().result_bytes);
         let instance = ready
             .instantiate(&mut store)
             .map_err(|error| self.misbehaviour(&error, &store, limit))?;
@@ -278,7 +278,7 @@ impl Program {
             return unreadable(error, limits);
         };
         match trap {
-            Trap::Interrupt => return Misbehaviour::overtime(limit),
+            Trap::Interrupt => return Misbehaviour::timeout(limit),
             Trap::StackOverflow => {
                 return Misbehaviour::StackOverflow {
                     limit_bytes: limits.stack_bytes as u64,
@@ -314,12 +314,12 @@ struct Running {
 fn unreadable(error: &wasmtime::Error, limits: &Limits) -> Misbehaviour {
     let what = format!("{error:#}");
     if what.contains("fuel allocated for hostcalls") {
-        return Misbehaviour::AnswerTooLarge {
-            limit_bytes: limits.answer_bytes as u64,
+        return Misbehaviour::ResultTooLarge {
+            limit_bytes: limits.result_bytes as u64,
         };
     }
     let what = guest_text(&what, MAX_REASON_BYTES);
-    Misbehaviour::UnreadableAnswer { what }
+    Misbehaviour::UndecodableResult { what }
 }
 
 /// The names come from the guest and may contain any text.

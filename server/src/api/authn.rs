@@ -20,7 +20,7 @@ use watchpost_policies::{Identity, IdentityKind};
 
 use super::error::ApiError;
 use super::process::Service;
-use super::rate::Caller;
+use super::rate::RateKey;
 use crate::config::{ApiProfile, Network, Token};
 use crate::metrics::ServiceMetrics;
 use crate::tls::Tls;
@@ -73,11 +73,11 @@ pub struct Client {
 
 impl Client {
     /// The key of the rate limit.
-    pub fn caller(&self) -> Caller {
+    pub fn caller(&self) -> RateKey {
         match self.identity.kind() {
-            IdentityKind::Certificate(certificate) => Caller::Certificate(certificate.fingerprint),
-            IdentityKind::Token { name } => Caller::Token(name.clone()),
-            IdentityKind::Anonymous => Caller::at(self.address),
+            IdentityKind::Certificate(certificate) => RateKey::Certificate(certificate.fingerprint),
+            IdentityKind::Token { name } => RateKey::Token(name.clone()),
+            IdentityKind::Anonymous => RateKey::at(self.address),
         }
     }
 }

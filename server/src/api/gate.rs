@@ -23,7 +23,7 @@ use super::body_limit::LimitedBody;
 use super::compress::compress;
 use super::error::ApiError;
 use super::permit::decided_by;
-use super::rate::{Allowed, Caller, Rate};
+use super::rate::{Rate, RateKey, RateLimit};
 use super::request_id::{REQUEST_ID, RequestId};
 use super::table::{BodyClass, BodyClasses};
 use crate::clock;
@@ -35,7 +35,7 @@ const GENERATION: HeaderName = HeaderName::from_static("x-watchpost-generation")
 
 /// The limits of a request. They can be replaced at run time.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Bounds {
+pub struct RequestLimits {
     /// Maximum size of a body in bytes.
     pub max_body: u64,
     /// Maximum size of a rule upload in bytes, including the other fields of its form.
@@ -45,14 +45,14 @@ pub struct Bounds {
     /// Maximum time for a body to arrive.
     pub body_timeout: Duration,
     /// The rate limit of each client.
-    pub allowed: Allowed,
+    pub allowed: RateLimit,
     /// Minimum size in bytes of a response that is compressed.
     pub compress_min_size: u64,
     /// Whether each request is logged.
     pub access_log: bool,
 }
 
-impl Bounds {
+impl RequestLimits {
     fn max_body(&self, class: BodyClass) -> u64 {
         match class {
             BodyClass::Json => self.max_body,
@@ -64,7 +64,7 @@ impl Bounds {
 /// The state of the middleware.
 pub struct Gate {
     authenticator: Arc<Authenticator>,
-    bounds: ArcSwap<Bounds>,
+    bounds: ArcSwap<RequestLimits>,
     bodies: BodyClasses,
     rate: Rate,
     service_metrics: Arc<ServiceMetrics>,
@@ -74,7 +74,7 @@ impl Gate {
     /// A gate with these limits, for routes with these body classes.
     pub fn new(
         authenticator: Arc<Authenticator>,
-        bounds: Bounds,
+        bounds: RequestLimits,
         bodies: BodyClasses,
         service_metrics: Arc<ServiceMetrics>,
     ) -> Self {
@@ -88,11 +88,11 @@ impl Gate {
     }
 
     /// Replaces the limits.
-    pub fn replace(&self, bounds: Bounds) {
+    pub fn replace(&self, bounds: RequestLimits) {
         self.bounds.store(Arc::new(bounds));
     }
 
-    fn admit(&self, request: &mut ServiceRequest, bounds: &Bounds, max_body: u64) -> Result<(), ApiError> {
+    fn admit(&self, request: &mut ServiceRequest, bounds: &RequestLimits, max_body: u64) -> Result<(), ApiError> {
         let headers = request.headers();
         let bytes: usize = headers
             .iter()
@@ -113,7 +113,7 @@ impl Gate {
             ApiError::TooMany { after_seconds }
         };
         // The address is limited before authentication, because verifying certificates and tokens is expensive too.
-        let address = Caller::at(self.authenticator.address(request));
+        let address = RateKey::at(self.authenticator.address(request));
         let now = Instant::now();
         if headers.contains_key(AUTHORIZATION) || headers.contains_key("client-cert") {
             self.rate.has(&address, bounds.allowed, now).map_err(too_many)?;
@@ -137,7 +137,7 @@ pub async fn pass<B: MessageBody + 'static>(
     mut request: ServiceRequest,
     next: Next<B>,
 ) -> Result<ServiceResponse<Outgoing>, Error> {
-    let began = Instant::now();
+    let started = Instant::now();
     let bounds = gate.bounds.load_full();
     let id = RequestId::of(&request);
     request.extensions_mut().insert(id.clone());
@@ -169,7 +169,7 @@ pub async fn pass<B: MessageBody + 'static>(
     headers.insert(REQUEST_ID, id.value());
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     let response = compress(response, bounds.compress_min_size);
-    finish(&gate, &bounds, &response, &id, began.elapsed());
+    finish(&gate, &bounds, &response, &id, started.elapsed());
     Ok(response.map_body(|_, body| Outgoing {
         body,
         _held: in_flight,
@@ -228,13 +228,13 @@ fn with_body_of(response: ServiceResponse<BoxBody>, replacement: HttpResponse) -
     ServiceResponse::new(request, replacement)
 }
 
-fn finish<B>(gate: &Gate, bounds: &Bounds, response: &ServiceResponse<B>, id: &RequestId, took: Duration) {
+fn finish<B>(gate: &Gate, bounds: &RequestLimits, response: &ServiceResponse<B>, id: &RequestId, duration: Duration) {
     let request = response.request();
     let (method, status) = (request.method().as_str(), response.status().as_u16());
     let pattern = request.match_pattern();
     // Unknown paths share one series.
     let pattern = pattern.as_deref().unwrap_or("unmatched");
-    gate.service_metrics.request_finished(method, pattern, status, took);
+    gate.service_metrics.request_finished(method, pattern, status, duration);
     if !bounds.access_log {
         return;
     }
@@ -252,7 +252,7 @@ fn finish<B>(gate: &Gate, bounds: &Bounds, response: &ServiceResponse<B>, id: &R
     log::info!(
         target: "watchpost::access",
         request_id = id.as_str(), method, path = request.path(), status,
-        duration_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
+        duration_us = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX),
         identity = identity.as_str(), address = address.as_deref().unwrap_or_default(), agent;
         "request"
     );

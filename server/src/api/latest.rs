@@ -7,7 +7,7 @@ use watchpost_policies::Report;
 use super::error::ApiError;
 use crate::host_id::HostId;
 use crate::judge::{Evaluations, Judged};
-use crate::rules::registry::Moment;
+use crate::rules::registry::LatestRound;
 
 /// The latest round. Cheap to clone.
 #[derive(Clone)]
@@ -41,9 +41,9 @@ impl Latest {
     }
 
     /// The latest round with everything that a trial of a rule needs.
-    pub fn moment(&self) -> Moment {
+    pub fn moment(&self) -> LatestRound {
         let judged = self.judged();
-        Moment {
+        LatestRound {
             report: self.report_of(judged.as_deref()),
             snapshot: judged.map(|judged| judged.round.snapshot.clone()),
         }

@@ -17,9 +17,9 @@ use super::error::ApiError;
 use super::latest::Latest;
 use super::request_id::RequestId;
 use crate::clock;
-use crate::decisions::{DecisionRecordParts, Decisions, Record, RequestRecord};
+use crate::decisions::{DecisionRecord, Decisions, Record, RequestRecord};
 use crate::metrics::ServiceMetrics;
-use crate::rules::ActiveRule;
+use crate::rules::LoadedGeneration;
 use crate::rules::quarantine::Quarantine;
 use crate::rules::registry::Registry;
 use crate::rules::shadow_queue::{ShadowJob, ShadowQueue};
@@ -35,7 +35,7 @@ pub type PermitFuture<T> = Either<Ready<Result<T, ApiError>>, LocalBoxFuture<'st
 struct TimedDecision {
     decision: Arc<Decision>,
     /// None if the decision was cached.
-    took: Option<Duration>,
+    duration: Option<Duration>,
     report: Arc<Report>,
 }
 
@@ -139,7 +139,7 @@ fn breaks_glass(request: &HttpRequest, client: &Client, action: Action) -> bool 
 /// The rules generation that authorized a request, or none if no rule was evaluated.
 pub fn decided_by(extensions: &Extensions) -> Option<u64> {
     extensions
-        .get::<Arc<ActiveRule>>()
+        .get::<Arc<LoadedGeneration>>()
         .map(|active| active.set.generation())
 }
 
@@ -157,12 +157,12 @@ fn record(
     if !decisions.records(verdict) {
         return None;
     }
-    let (decision, took) = decided.map(|timed| (timed.decision, timed.took)).unzip();
-    decisions.enqueue(Record::Decision(DecisionRecordParts {
+    let (decision, duration) = decided.map(|timed| (timed.decision, timed.duration)).unzip();
+    decisions.enqueue(Record::Decision(DecisionRecord {
         request: described(request, client, action),
         verdict,
         decision,
-        took: took.flatten(),
+        duration: duration.flatten(),
     }))
 }
 
@@ -213,7 +213,7 @@ fn decide_timed(request: &HttpRequest, identity: &Identity, action: Action) -> R
     let latest = request.app_data::<Data<Latest>>().ok_or_else(|| missing("report"))?;
     let active = active(request, registry);
     let (access_request, report) = (Request::new(identity, action), latest.report());
-    let (decision, took) =
+    let (decision, duration) =
         active
             .set
             .decide_at_cost(&access_request, &report)
@@ -222,12 +222,16 @@ fn decide_timed(request: &HttpRequest, identity: &Identity, action: Action) -> R
                 after_seconds: 1,
             })?;
     quarantine.on_role_answer(&active, &decision.verdict);
-    Ok(TimedDecision { decision, took, report })
+    Ok(TimedDecision {
+        decision,
+        duration,
+        report,
+    })
 }
 
 /// One request is authorized by one generation, however many permits it needs and whatever is activated meanwhile.
-fn active(request: &HttpRequest, registry: &Registry) -> Arc<ActiveRule> {
-    let pinned = request.extensions().get::<Arc<ActiveRule>>().cloned();
+fn active(request: &HttpRequest, registry: &Registry) -> Arc<LoadedGeneration> {
+    let pinned = request.extensions().get::<Arc<LoadedGeneration>>().cloned();
     pinned.unwrap_or_else(|| {
         let current = registry.rules().current();
         request.extensions_mut().insert(current.clone());

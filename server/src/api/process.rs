@@ -39,8 +39,8 @@ pub struct Listening {
 pub struct Service(Arc<Inner>);
 
 struct Inner {
-    began: Instant,
-    began_ms: u64,
+    started: Instant,
+    started_ms: u64,
     host: HostId,
     interval: Duration,
     listening: OnceLock<Vec<Listening>>,
@@ -51,8 +51,8 @@ impl Service {
     /// The process starts now.
     pub fn new(host: HostId, interval: Duration) -> Self {
         Self(Arc::new(Inner {
-            began: Instant::now(),
-            began_ms: clock::now_ms(),
+            started: Instant::now(),
+            started_ms: clock::now_ms(),
             host,
             interval,
             listening: OnceLock::new(),
@@ -62,12 +62,12 @@ impl Service {
 
     /// Uptime of the process.
     pub fn uptime(&self) -> Duration {
-        self.0.began.elapsed()
+        self.0.started.elapsed()
     }
 
     /// Start time, in milliseconds since 1970 (UTC).
-    pub fn began_ms(&self) -> u64 {
-        self.0.began_ms
+    pub fn started_ms(&self) -> u64 {
+        self.0.started_ms
     }
 
     /// The name of this machine in snapshots.

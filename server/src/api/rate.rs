@@ -17,7 +17,7 @@ const MAX_BUCKETS: usize = 4096;
 
 /// The key of a bucket.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Caller {
+pub enum RateKey {
     /// The subject of a certificate.
     Certificate(Digest),
     /// The name of a token.
@@ -28,13 +28,13 @@ pub enum Caller {
 
 /// All buckets.
 pub struct Rate {
-    shards: [Mutex<HashMap<Caller, Bucket>>; SHARDS],
+    shards: [Mutex<HashMap<RateKey, Bucket>>; SHARDS],
     hash: RandomState,
 }
 
 /// The rate limit.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Allowed {
+pub struct RateLimit {
     /// Requests per second in the long run; zero disables the limit.
     pub per_second: f64,
     /// Maximum burst of requests.
@@ -56,7 +56,7 @@ impl Default for Rate {
     }
 }
 
-impl Caller {
+impl RateKey {
     /// The client at an address. With IPv6 one client has a whole network, so that is the key.
     pub fn at(address: IpAddr) -> Self {
         Self::Address(match address {
@@ -71,7 +71,7 @@ impl Caller {
 
 impl Rate {
     /// Whether the client has a request left, without consuming it.
-    pub fn has(&self, caller: &Caller, allowed: Allowed, now: Instant) -> Result<(), u64> {
+    pub fn has(&self, caller: &RateKey, allowed: RateLimit, now: Instant) -> Result<(), u64> {
         let refund = self.take(caller, allowed, now);
         if refund.is_ok() && allowed.per_second > 0.0 {
             let mut buckets = self.shard(caller);
@@ -82,13 +82,13 @@ impl Rate {
         refund
     }
 
-    fn shard(&self, caller: &Caller) -> MutexGuard<'_, HashMap<Caller, Bucket>> {
+    fn shard(&self, caller: &RateKey) -> MutexGuard<'_, HashMap<RateKey, Bucket>> {
         let shard = usize::try_from(self.hash.hash_one(caller) % SHARDS as u64).unwrap_or(0);
         self.shards[shard].lock()
     }
 
     /// Consumes one request of the client's bucket, or returns in how many seconds one is available.
-    pub fn take(&self, caller: &Caller, allowed: Allowed, now: Instant) -> Result<(), u64> {
+    pub fn take(&self, caller: &RateKey, allowed: RateLimit, now: Instant) -> Result<(), u64> {
         if allowed.per_second <= 0.0 {
             return Ok(());
         }
@@ -140,13 +140,13 @@ mod tests {
 
     use super::*;
 
-    const ALLOWED: Allowed = Allowed {
+    const ALLOWED: RateLimit = RateLimit {
         per_second: 2.0,
         burst: 3.0,
     };
 
-    fn at(address: u8) -> Caller {
-        Caller::Address(IpAddr::from([10, 0, 0, address]))
+    fn at(address: u8) -> RateKey {
+        RateKey::Address(IpAddr::from([10, 0, 0, address]))
     }
 
     #[test]
@@ -170,7 +170,7 @@ mod tests {
     fn many_clients_do_not_exhaust_the_memory() {
         let (rate, now) = (Rate::default(), Instant::now());
         for name in 0..200_000_u32 {
-            let _ = rate.take(&Caller::Address(IpAddr::from(name.to_be_bytes())), ALLOWED, now);
+            let _ = rate.take(&RateKey::Address(IpAddr::from(name.to_be_bytes())), ALLOWED, now);
         }
         let kept: usize = rate.shards.iter().map(|shard| shard.lock().len()).sum();
         assert!(kept <= SHARDS * MAX_BUCKETS, "{kept}");
@@ -179,7 +179,7 @@ mod tests {
     #[test]
     fn no_limit_is_no_limit() {
         let rate = Rate::default();
-        let none = Allowed {
+        let none = RateLimit {
             per_second: 0.0,
             burst: 0.0,
         };

@@ -22,12 +22,12 @@ pub struct Family {
     /// A message about the family.
     pub about: &'static str,
     /// The paths of the family.
-    pub routes: Vec<At>,
+    pub routes: Vec<Route>,
 }
 
 /// A path and its methods. HEAD works wherever GET does, OPTIONS lists the methods, and any other method gets an error
 /// that lists them.
-pub struct At {
+pub struct Route {
     /// In the framework's syntax: `/rules/{name}`, with a pattern where a parameter has one.
     pub path: &'static str,
     /// The operations of the path.
@@ -69,7 +69,7 @@ macro_rules! table {
             name: $name,
             about: $about,
             routes: vec![$(
-                $crate::api::table::At::new($path)
+                $crate::api::table::Route::new($path)
                     $(.$method(
                         $($handler)::+,
                         $crate::api::table::described!($($handler)::+),
@@ -101,7 +101,7 @@ macro_rules! body {
 
 pub(in crate::api) use {body, described, table};
 
-impl At {
+impl Route {
     /// A path without methods.
     pub fn new(path: &'static str) -> Self {
         Self {
@@ -119,7 +119,7 @@ impl At {
 
 macro_rules! methods {
     ($($(#[doc = $doc:literal])+ $name:ident, $method:ident: $guard:expr => [$($allowed:literal),+];)+) => {
-        impl At {
+        impl Route {
             $($(#[doc = $doc])+
             pub fn $name<F, Args>(mut self, handler: F, described: fn() -> OpenApi, body: BodyClass) -> Self
             where
@@ -202,7 +202,7 @@ impl BodyClasses {
     }
 }
 
-impl HttpServiceFactory for At {
+impl HttpServiceFactory for Route {
     fn register(self, config: &mut AppService) {
         let Self {
             resource, operations, ..

@@ -54,7 +54,7 @@ pub enum StartError {
     Rules(#[from] RulesError),
     /// The active rules cannot be loaded.
     #[error("cannot activate the rules: {0}")]
-    ActiveRule(#[from] ChangeError),
+    Activate(#[from] ChangeError),
     /// A listener's address cannot be bound.
     #[error("cannot listen on {address}: {source}; {}", remedy(source))]
     Listen {

@@ -39,7 +39,7 @@ use crate::host_id::HostId;
 use crate::judge::Evaluations;
 use crate::judge::metrics_page::{MetricsPages, metrics_pages};
 use crate::metrics::{Build, ServiceMetrics};
-use crate::pixcrawler::{self, ResourceRenderings};
+use crate::pixcrawler::{self, PixCrawlerRenderings};
 use crate::rules::Rules;
 use crate::store::Store;
 use crate::systemd::{self, Systemd};
@@ -49,10 +49,10 @@ use crate::{api, clock, pki};
 
 /// Time to write buffered data at the end: a service manager waits ten seconds or more before it kills the process, and
 /// draining requests took a part of that.
-const FINAL_LOG_TIMEOUT: Duration = Duration::from_secs(3);
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Time for the shutdown besides draining: closing idle connections, writing buffered data, cancelling the rest.
-const CONNECTION_CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
+const SHUTDOWN_MARGIN: Duration = Duration::from_secs(10);
 
 /// A server that is bound to its addresses, and does not accept requests yet.
 pub struct App {
@@ -79,7 +79,7 @@ pub(crate) struct Parts {
     chunks: ChunkStore,
     evaluations: Evaluations,
     metrics_pages: MetricsPages,
-    resource_renderings: ResourceRenderings,
+    pixcrawler_renderings: PixCrawlerRenderings,
     /// The folder of the development CA, if it is used.
     pub(crate) authority: Option<Arc<pki::Authority>>,
 }
@@ -169,7 +169,7 @@ impl App {
         let parts = Parts {
             latest: Latest::new(evaluations.clone(), service.host().clone(), before_the_first),
             metrics_pages: metrics_pages(&evaluations),
-            resource_renderings: pixcrawler::renderings(&evaluations, config.mode),
+            pixcrawler_renderings: pixcrawler::renderings(&evaluations, config.mode),
             tasks,
             store,
             systemd,
@@ -238,9 +238,7 @@ impl App {
             ));
         }
         parts.service.drain();
-        parts
-            .systemd
-            .stops(config.server.drain_timeout + CONNECTION_CLOSE_TIMEOUT);
+        parts.systemd.stops(config.server.drain_timeout + SHUTDOWN_MARGIN);
         let began = std::time::Instant::now();
         log::info!("stopping; running requests are answered first");
         let ending = match drained(&parts.service_metrics, config.server.drain_timeout).await {
@@ -252,13 +250,13 @@ impl App {
         let last = parts.latest.judged();
         let rounds = async {
             if let Some(history) = history {
-                history.finish(last.as_deref(), FINAL_LOG_TIMEOUT).await;
+                history.finish(last.as_deref(), FLUSH_TIMEOUT).await;
             }
         };
         tokio::join!(
             rounds,
-            parts.decisions.finish(FINAL_LOG_TIMEOUT),
-            parts.tasks.finish_jobs(FINAL_LOG_TIMEOUT)
+            parts.decisions.finish(FLUSH_TIMEOUT),
+            parts.tasks.finish_jobs(FLUSH_TIMEOUT)
         );
         let cut_off = ending == Ending::CutOff;
         log::info!(duration_ms = began.elapsed().as_millis() as u64, cut_off; "stopped");

@@ -24,7 +24,7 @@ pub(crate) fn start(config: &Config, parts: &Parts) {
         watch_files(tls.clone(), service_metrics.clone(), interval, ahead)
     });
     if let Some(authority) = parts.authority.clone() {
-        let renew = move || keep_fresh(authority.clone());
+        let renew = move || renew_certificates(authority.clone());
         parts.tasks.spawn("development authority", renew);
     }
 }
@@ -88,7 +88,7 @@ fn warn_expiry(tls: &Tls, service_metrics: &ServiceMetrics, ahead: Duration, war
 }
 
 /// Renews certificates of the development CA, which expire while the server may run for years.
-async fn keep_fresh(authority: Arc<Authority>) {
+async fn renew_certificates(authority: Arc<Authority>) {
     let mut ticks = tokio::time::interval(DAY);
     loop {
         ticks.tick().await;

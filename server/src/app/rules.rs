@@ -70,7 +70,7 @@ impl RuleParts {
             registry.clone().precompile(uploaded_elsewhere.clone())
         });
         let (shadow_queue, decisions) = (self.shadow_queue.clone(), parts.decisions.clone());
-        tasks.spawn("role shadow", move || shadow_queue.clone().run(decisions.clone()));
+        tasks.spawn("shadow queue", move || shadow_queue.clone().run(decisions.clone()));
         if let Some(folder) = config.rules.dir.clone() {
             let (folder_sync, latest) = (self.folder_sync.clone(), parts.latest.clone());
             tasks.spawn("rules folder", move || {

@@ -12,7 +12,7 @@ use super::{Parts, StartError};
 use crate::api;
 use crate::api::gate;
 use crate::api::process::Listening;
-use crate::api::routes::history::Past;
+use crate::api::routes::history::HistoryReader;
 use crate::api::routes::status::{StatusPage, StatusSources};
 use crate::api::streaming::StreamPool;
 use crate::config::{self, Config};
@@ -56,7 +56,7 @@ pub(super) fn serve(config: &Config, parts: &Parts, listeners: Vec<Socket>) -> R
         stores: [parts.store.address().clone(), parts.chunks.store.address().clone()],
     }));
     let chunks = Data::new(parts.chunks.clone());
-    let past = Data::new(Past {
+    let past = Data::new(HistoryReader {
         store: parts.store.clone(),
         max_points: config.history.max_points,
         max_series: config.history.max_series,
@@ -64,7 +64,7 @@ pub(super) fn serve(config: &Config, parts: &Parts, listeners: Vec<Socket>) -> R
     });
     let decisions = Data::new(parts.decisions.clone());
     let pages = Data::new(parts.metrics_pages.clone());
-    let renderings = Data::new(parts.resource_renderings.clone());
+    let renderings = Data::new(parts.pixcrawler_renderings.clone());
     let (service_metrics, service) = (
         Data::from(parts.service_metrics.clone()),
         Data::new(parts.service.clone()),

@@ -1,8 +1,8 @@
 //! Derives the API's settings from the configuration, at startup and on each reload.
 
 use crate::api::authn::AuthConfig;
-use crate::api::gate::Bounds;
-use crate::api::rate::Allowed;
+use crate::api::gate::RequestLimits;
+use crate::api::rate::RateLimit;
 use crate::config::Config;
 
 pub(crate) fn auth_config(config: &Config) -> AuthConfig {
@@ -15,14 +15,14 @@ pub(crate) fn auth_config(config: &Config) -> AuthConfig {
 /// Room for the settings, a note and the framing of a form.
 const UPLOAD_OVERHEAD_BYTES: u64 = 4 * 1024 * 1024;
 
-pub(crate) fn bounds(config: &Config) -> Bounds {
+pub(crate) fn bounds(config: &Config) -> RequestLimits {
     let http = &config.http;
-    Bounds {
+    RequestLimits {
         max_body: http.max_body.bytes(),
         max_upload: config.rules.limits.component_bytes.bytes() + UPLOAD_OVERHEAD_BYTES,
         max_headers: http.max_headers.as_usize(),
         body_timeout: http.body_timeout,
-        allowed: Allowed {
+        allowed: RateLimit {
             per_second: f64::from(http.requests_per_second),
             burst: f64::from(http.burst),
         },

@@ -37,15 +37,13 @@ fn sources(config: &Config, parts: &Parts) -> Vec<MakeSource> {
     if config.host.enabled {
         let options = config.host.options(config.mode);
         for (at, probe) in host::probes(&options).iter().enumerate() {
-            let mut given = config.collector.sources.iter();
-            let service_metrics = given.find(|source| source.name == probe.name());
+            let mut configured = config.collector.sources.iter();
+            let settings = configured.find(|source| source.name == probe.name());
             let schedule = Schedule {
-                interval: service_metrics
-                    .and_then(|service_metrics| service_metrics.interval)
+                interval: settings
+                    .and_then(|settings| settings.interval)
                     .unwrap_or(usual.interval),
-                timeout: service_metrics
-                    .and_then(|service_metrics| service_metrics.timeout)
-                    .unwrap_or(usual.timeout),
+                timeout: settings.and_then(|settings| settings.timeout).unwrap_or(usual.timeout),
             };
             let options = options.clone();
             let probe = move || host::probes(&options).swap_remove(at);

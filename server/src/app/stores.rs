@@ -23,7 +23,7 @@ pub(super) fn chunks(config: &Config, own_store: &Store) -> Result<ChunkStore, S
     let place = database_url(config.chunks.database_url.as_ref(), true, own_store.address().clone())?;
     let read_only = config.chunks.database_url.is_some();
     let store = if read_only {
-        Store::of_others(place)
+        Store::open_external(place)
     } else {
         own_store.clone()
     };

@@ -12,7 +12,7 @@ pub(super) fn start(config: &Config, parts: &Parts) -> Result<Option<History>, S
     let measured = sources::start(config, parts)?;
     judge::start(tasks, measured, judging(parts));
     if config.pixcrawler.log_lines {
-        pixcrawler::write_log_lines(evaluations, &parts.resource_renderings, host.clone());
+        pixcrawler::write_log_lines(evaluations, &parts.pixcrawler_renderings, host.clone());
     }
     parts.decisions.start(tasks);
     reload::start(config, parts);

@@ -146,7 +146,7 @@ fn code_of(error: &StartError) -> u8 {
             ..
         } => CONFIG,
         StartError::Listen { .. } | StartError::Store { .. } => UNAVAILABLE,
-        StartError::ActiveRule(ChangeError::Store(_)) => UNAVAILABLE,
-        StartError::Collector(_) | StartError::Server(_) | StartError::ActiveRule(_) => SOFTWARE,
+        StartError::Activate(ChangeError::Store(_)) => UNAVAILABLE,
+        StartError::Collector(_) | StartError::Server(_) | StartError::Activate(_) => SOFTWARE,
     }
 }

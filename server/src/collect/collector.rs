@@ -12,7 +12,7 @@ use watchpost_policies::{Gap, Labels, MetricPattern, Snapshot};
 
 use super::handle::{Message, SourceError};
 use super::probe::Reading;
-use super::runner::{Answer, ProbeError, Runner};
+use super::runner::{ProbeError, Runner, SourceResult};
 use super::source::{MakeSource, Schedule};
 pub use super::state::SourceState;
 use crate::host_id::HostId;
@@ -31,8 +31,8 @@ pub struct Round {
     /// The samples and gaps.
     pub snapshot: Arc<Snapshot>,
     /// When the round started, in milliseconds since 1970 (UTC).
-    pub began_ms: u64,
-    pub took: Duration,
+    pub started_ms: u64,
+    pub duration: Duration,
     /// The state of each source, by name.
     pub sources: BTreeMap<Arc<str>, SourceState>,
 }
@@ -56,9 +56,9 @@ pub struct Collector {
     messages: mpsc::Receiver<Message>,
     /// Publishes the number of the current round to the sources.
     round_number: watch::Sender<u64>,
-    answers: mpsc::Receiver<Answer>,
+    answers: mpsc::Receiver<SourceResult>,
     /// The channel on which sources send their results.
-    answers_sender: mpsc::Sender<Answer>,
+    answers_sender: mpsc::Sender<SourceResult>,
     published: watch::Sender<Option<Arc<Round>>>,
     /// In the order in which they were added.
     sources: Vec<Member>,
@@ -82,7 +82,7 @@ struct Member {
     /// Whether it has sent a result before, even an error.
     has_answered: bool,
     /// Dropping this stops the source's task.
-    _runner: tasks::Owned,
+    _runner: tasks::AbortOnDrop,
 }
 
 /// The result of a successful measurement.
@@ -153,7 +153,7 @@ impl Collector {
             is_overdue: false,
             last_good: None,
             has_answered: false,
-            _runner: tasks::spawn_owned(runner.run()),
+            _runner: tasks::spawn_scoped(runner.run()),
         });
         Ok(())
     }
@@ -175,7 +175,7 @@ impl Collector {
 
     async fn round(&mut self) {
         let number = *self.round_number.borrow() + 1;
-        let (began, began_ms) = (Instant::now(), clock::now_ms());
+        let (started, started_ms) = (Instant::now(), clock::now_ms());
         self.round_number.send_replace(number);
         let results = self.receive_results(number).await;
         let snapshot = Arc::new(self.build_snapshot(number, &results));
@@ -184,8 +184,8 @@ impl Collector {
             host: self.options.host.clone(),
             number,
             snapshot,
-            began_ms,
-            took: began.elapsed(),
+            started_ms,
+            duration: started.elapsed(),
             sources: measured
                 .map(|source| (source.name.clone(), source.state.clone()))
                 .collect(),
@@ -221,7 +221,7 @@ impl Collector {
 
     /// Every result counts once, in the round that receives it. A result of an earlier round counts only for
     /// slow sources.
-    fn record(&mut self, answer: Answer, number: u64, results: &mut Results) {
+    fn record(&mut self, answer: SourceResult, number: u64, results: &mut Results) {
         // The source may have been removed.
         let Some(source) = self.sources.iter_mut().find(|source| source.number == answer.source) else {
             return;
@@ -231,14 +231,14 @@ impl Collector {
         if !is_slow && answer.round != number {
             return;
         }
-        let Answer { took, time_ms, .. } = answer;
+        let SourceResult { duration, time_ms, .. } = answer;
         let reading = match answer.outcome {
             Ok(reading) => {
-                source.state.answered(&source.name, took, time_ms);
+                source.state.answered(&source.name, duration, time_ms);
                 Some(reading)
             }
             Err(error) => {
-                source.state.failed(&source.name, took, error.reason);
+                source.state.failed(&source.name, duration, error.reason);
                 None
             }
         };

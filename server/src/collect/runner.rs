@@ -14,14 +14,14 @@ use crate::{clock, tasks};
 
 /// The result of measuring a source.
 #[derive(Clone, Debug)]
-pub(super) struct Answer {
+pub(super) struct SourceResult {
     /// The unique number of the source, which is never reused.
     pub source: u64,
     /// The round that requested it.
     pub round: u64,
     /// The reading or the error.
     pub outcome: Result<Reading, ProbeError>,
-    pub took: Duration,
+    pub duration: Duration,
     /// When the measurement ended, in milliseconds since 1970 (UTC).
     pub time_ms: u64,
 }
@@ -44,20 +44,20 @@ pub(super) struct Runner {
     /// The number of the current round.
     pub rounds: watch::Receiver<u64>,
     /// The channel to the collector.
-    pub answers: mpsc::Sender<Answer>,
+    pub answers: mpsc::Sender<SourceResult>,
 }
 
 impl Runner {
     /// Measures in each round, until the collector is dropped.
     pub(super) async fn run(mut self) {
         let name: Arc<str> = self.source.name().into();
-        let mut last: Option<(Instant, Answer)> = None;
+        let mut last: Option<(Instant, SourceResult)> = None;
         while self.rounds.changed().await.is_ok() {
             let round = *self.rounds.borrow_and_update();
-            let began = Instant::now();
+            let started = Instant::now();
             let schedule = self.source.schedule();
-            if let Some((at, answer)) = last.take_if(|(at, _)| !is_due(schedule, *at, began)) {
-                let again = Answer { round, ..answer };
+            if let Some((at, answer)) = last.take_if(|(at, _)| !is_due(schedule, *at, started)) {
+                let again = SourceResult { round, ..answer };
                 last = Some((at, again.clone()));
                 if self.answers.send(again).await.is_err() {
                     return;
@@ -66,21 +66,21 @@ impl Runner {
             }
             let outcome = self.measure(schedule).await;
             let is_overdue = matches!(outcome, Err(ProbeError { timed_out: true, .. }));
-            let answer = Answer {
+            let answer = SourceResult {
                 source: self.number,
                 round,
                 outcome,
-                took: began.elapsed(),
+                duration: started.elapsed(),
                 time_ms: clock::now_ms(),
             };
             // A failed source is measured again in the next round.
-            last = answer.outcome.is_ok().then(|| (began, answer.clone()));
+            last = answer.outcome.is_ok().then(|| (started, answer.clone()));
             if self.answers.send(answer).await.is_err() {
                 return;
             }
             if is_overdue {
                 self.finish().await;
-                log::warn!(source = &*name, duration_ms = began.elapsed().as_millis() as u64; "a source's result arrived after its timeout");
+                log::warn!(source = &*name, duration_ms = started.elapsed().as_millis() as u64; "a source's result arrived after its timeout");
             }
         }
     }

@@ -41,18 +41,18 @@ impl SourceState {
     }
 
     /// Records a successful or reused result.
-    pub(super) fn answered(&mut self, source: &str, took: Duration, time_ms: u64) {
+    pub(super) fn answered(&mut self, source: &str, duration: Duration, time_ms: u64) {
         if !self.success && self.failures > 0 {
             log::info!(source; "a source has recovered");
         }
         (self.success, self.error) = (true, None);
-        self.duration_seconds = took.as_secs_f64();
+        self.duration_seconds = duration.as_secs_f64();
         self.last_success_ms = Some(time_ms);
     }
 
     /// Records a failed measurement.
-    pub(super) fn failed(&mut self, source: &str, took: Duration, reason: String) {
-        self.duration_seconds = took.as_secs_f64();
+    pub(super) fn failed(&mut self, source: &str, duration: Duration, reason: String) {
+        self.duration_seconds = duration.as_secs_f64();
         self.failures += 1;
         self.set_error(source, reason);
     }

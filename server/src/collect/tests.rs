@@ -207,11 +207,11 @@ fn a_hanging_source_is_measured_once_and_delays_one_round() {
     // Only the first round waits for it. A slow receiver may have missed the first.
     for round in hung {
         assert_eq!(
-            round.took >= TIMEOUT,
+            round.duration >= TIMEOUT,
             round.number == 1,
             "round {}: {:?}",
             round.number,
-            round.took
+            round.duration
         );
     }
     assert!(metrics(seen.last().expect("the last")).contains(&"hung"));

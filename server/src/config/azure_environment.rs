@@ -9,7 +9,7 @@ use super::raw_settings::RawSettings;
 use super::sources::{Variable, last};
 
 /// A variable, the setting that it fills, and the variables that must or must not be set with it.
-struct Known {
+struct ImportedVariable {
     name: &'static str,
     key: &'static str,
     with: &'static [&'static str],
@@ -17,8 +17,8 @@ struct Known {
     without: &'static [&'static str],
 }
 
-const fn known(name: &'static str, key: &'static str) -> Known {
-    Known {
+const fn known(name: &'static str, key: &'static str) -> ImportedVariable {
+    ImportedVariable {
         name,
         key,
         with: &[],
@@ -32,23 +32,23 @@ const SERVICE_FABRIC: &str = "IDENTITY_SERVER_THUMBPRINT";
 /// If it is set and `IDENTITY_HEADER` is not, `IDENTITY_ENDPOINT` is that of Azure Arc.
 const ARC: &str = "IMDS_ENDPOINT";
 
-const VARIABLES: [Known; 8] = [
+const VARIABLES: [ImportedVariable; 8] = [
     known("AZURE_TENANT_ID", "azure.credentials.tenant_id"),
     known("AZURE_CLIENT_ID", "azure.credentials.client_id"),
     known("AZURE_CLIENT_SECRET", "azure.credentials.client_secret"),
     known("AZURE_FEDERATED_TOKEN_FILE", "azure.credentials.federated_token_file"),
     known("AZURE_AUTHORITY_HOST", "azure.endpoints.authority"),
-    Known {
+    ImportedVariable {
         with: &["IDENTITY_HEADER"],
         without: &[SERVICE_FABRIC],
         ..known("IDENTITY_ENDPOINT", "azure.credentials.identity_endpoint")
     },
-    Known {
+    ImportedVariable {
         with: &["IDENTITY_ENDPOINT"],
         without: &[SERVICE_FABRIC],
         ..known("IDENTITY_HEADER", "azure.credentials.identity_header")
     },
-    Known {
+    ImportedVariable {
         with: &[ARC],
         without: &["IDENTITY_HEADER", SERVICE_FABRIC],
         ..known("IDENTITY_ENDPOINT", "azure.credentials.arc_endpoint")
@@ -58,7 +58,7 @@ const VARIABLES: [Known; 8] = [
 /// Whether Azure sets a variable of this name, or the import depends on it.
 pub(super) fn is_known(name: &str) -> bool {
     let is_this = |known: &&str| known.eq_ignore_ascii_case(name);
-    let is_condition = |known: &Known| known.with.iter().chain(known.without).any(&is_this);
+    let is_condition = |known: &ImportedVariable| known.with.iter().chain(known.without).any(&is_this);
     VARIABLES
         .iter()
         .any(|known| is_this(&known.name) || is_condition(known))

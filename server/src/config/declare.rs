@@ -95,7 +95,7 @@ pub(super) trait Checked: Sized {
     fn check(&mut self, _reader: &mut Reader<'_>) {}
 
     /// Checks a list of such sections.
-    fn check_list(_all: &[Self], _place: &SettingLocation, _mistakes: &mut ConfigErrors) {}
+    fn check_list(_all: &[Self], _location: &SettingLocation, _errors: &mut ConfigErrors) {}
 }
 
 /// The lines of a doc comment as one text.

@@ -16,7 +16,7 @@ use super::sources::{Variable, last};
 const PREFIX: &str = "PIXCRAWLER_";
 
 /// A variable that sets whole settings; the threshold variables are in `levels`.
-struct Known {
+struct ImportedVariable {
     name: &'static str,
     meaning: Meaning,
     /// The keys of the settings.
@@ -33,8 +33,8 @@ enum Meaning {
     Other(fn(&str) -> Result<Value, String>),
 }
 
-const fn known(name: &'static str, meaning: Meaning, keys: &'static [&'static str]) -> Known {
-    Known {
+const fn known(name: &'static str, meaning: Meaning, keys: &'static [&'static str]) -> ImportedVariable {
+    ImportedVariable {
         name,
         meaning,
         keys,
@@ -42,15 +42,15 @@ const fn known(name: &'static str, meaning: Meaning, keys: &'static [&'static st
     }
 }
 
-const fn bare(name: &'static str, keys: &'static [&'static str]) -> Known {
-    Known {
+const fn bare(name: &'static str, keys: &'static [&'static str]) -> ImportedVariable {
+    ImportedVariable {
         has_prefix: false,
         ..known(name, Meaning::Same, keys)
     }
 }
 
 /// Of two variables for the same setting, the first takes precedence.
-const VARIABLES: [Known; 6] = [
+const VARIABLES: [ImportedVariable; 6] = [
     known("MODE", Meaning::Same, &["mode"]),
     // The monitor counted the chunks and queried Azure at every poll.
     known(

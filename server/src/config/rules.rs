@@ -124,7 +124,7 @@ section! {
         /// The maximum stack size of a call.
         pub stack_bytes: Size = size(Limits::default().stack_bytes),
         /// The maximum size of a call's result.
-        pub answer_bytes: Size = size(Limits::default().answer_bytes),
+        pub result_bytes: Size = size(Limits::default().result_bytes),
         /// The maximum number of findings of one rule in one round.
         pub findings: usize = Limits::default().findings,
         /// The maximum length of a text in a result: a message, a reason or a name.
@@ -149,7 +149,7 @@ impl RuleLimits {
             memory_bytes: self.memory_bytes.as_usize(),
             table_elements: self.table_elements,
             stack_bytes: self.stack_bytes.as_usize(),
-            answer_bytes: self.answer_bytes.as_usize(),
+            result_bytes: self.result_bytes.as_usize(),
             findings: self.findings,
             text_bytes: self.text_bytes.as_usize(),
             instances: self.instances,

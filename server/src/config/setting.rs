@@ -37,7 +37,7 @@ pub(super) trait Setting: Sized + PartialEq {
     }
 
     /// Checks a list of these values, beyond each single one.
-    fn check_list(_all: &[Self], _place: &SettingLocation, _mistakes: &mut ConfigErrors) {}
+    fn check_list(_all: &[Self], _location: &SettingLocation, _errors: &mut ConfigErrors) {}
 
     /// Reads the setting of this name from the table.
     fn take(reader: &mut Reader<'_>, name: &str) -> Option<Self> {

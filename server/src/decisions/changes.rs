@@ -36,7 +36,7 @@ fn judgement(rule: &Rule, report: &Report) -> Judgement {
         generation: report.generation(),
         findings: counts(report.findings().iter().filter(|finding| finding.rule == name)),
         fault: fault_of(report, name).map(ToString::to_string),
-        took: cost.map(|cost| cost.time),
+        duration: cost.map(|cost| cost.time),
     }
 }
 
@@ -95,7 +95,7 @@ mod tests {
         assert_eq!((first[0].time_ms, first[0].generation), (1, 1));
         assert_eq!(first[0].digest, set.thresholds()[0].module().digest());
         assert_eq!((first[0].findings.ok, first[0].findings.alert), (1, 0));
-        assert!(first[0].took.is_some() && first[0].fault.is_none());
+        assert!(first[0].duration.is_some() && first[0].fault.is_none());
         assert_eq!(changes_of(2, 11.0), [], "another value is no other severity");
         let alert = changes_of(3, 95.0);
         assert_eq!((alert[0].findings.ok, alert[0].findings.alert), (0, 1));

@@ -9,7 +9,7 @@ use super::Decisions;
 use super::writer::WRITE_TIMEOUT;
 use crate::clock;
 use crate::clock_drift::ClockMonitor;
-use crate::store::decisions::Bounds;
+use crate::store::decisions::RetentionLimits;
 
 /// The interval of pruning.
 const PRUNE_INTERVAL: Duration = Duration::from_secs(60);
@@ -46,7 +46,7 @@ impl Decisions {
             log::warn!(jump_ms; "the clock jumped; records of decisions are not pruned by age for an hour");
         }
         let retention_ms = u64::try_from(self.0.options.retention.as_millis()).unwrap_or(u64::MAX);
-        let bounds = Bounds {
+        let bounds = RetentionLimits {
             // After a clock jump, all records might look too old.
             oldest_ms: if clock_monitor.is_trusted() {
                 now_ms.saturating_sub(retention_ms)

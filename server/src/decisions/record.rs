@@ -13,7 +13,7 @@ use crate::store::decisions::{Kind, Verdict};
 #[derive(Clone, Debug)]
 pub enum Record {
     /// An authorization of a request.
-    Decision(DecisionRecordParts),
+    Decision(DecisionRecord),
     /// A role rule in shadow mode would have decided differently.
     Difference(ShadowDifference),
     /// A rule's findings changed.
@@ -50,20 +50,20 @@ pub struct RequestRecord {
 
 /// A request and its authorization.
 #[derive(Clone, Debug)]
-pub struct DecisionRecordParts {
+pub struct DecisionRecord {
     pub request: RequestRecord,
     pub verdict: Verdict,
     /// The decision of the role rule; `None` if all its instances were busy.
     pub decision: Option<Arc<Decision>>,
     /// The duration of the evaluation; `None` if the decision was cached.
-    pub took: Option<Duration>,
+    pub duration: Option<Duration>,
 }
 
 /// The decision of a role rule in shadow mode, and the actual one.
 #[derive(Clone, Debug)]
 pub struct ShadowDifference {
     /// The shadow's decision about the request.
-    pub would: DecisionRecordParts,
+    pub shadow_decision: DecisionRecord,
     /// The active rule's decision.
     pub actual: Arc<Decision>,
 }
@@ -86,7 +86,7 @@ pub struct Judgement {
     /// The fault, if the rule failed.
     pub fault: Option<String>,
     /// The duration of the evaluation; `None` if the rule failed.
-    pub took: Option<Duration>,
+    pub duration: Option<Duration>,
 }
 
 /// The number of findings of each severity.

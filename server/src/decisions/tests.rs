@@ -34,7 +34,7 @@ fn decisions(url: &str, folder: &Path, options: Options) -> Decisions {
     let address = DatabaseAddress::parse(url, folder, false).expect("an address");
     let store = match url.starts_with("sqlite") {
         true => Store::open(address, 1).expect("it opens"),
-        false => Store::of_others(address),
+        false => Store::open_external(address),
     };
     let service_metrics = ServiceMetrics::new(&Build {
         version: "",
@@ -48,8 +48,8 @@ fn refusal(request_id: &str) -> Record {
     Record::Decision(refused(request_id))
 }
 
-fn refused(request_id: &str) -> DecisionRecordParts {
-    DecisionRecordParts {
+fn refused(request_id: &str) -> DecisionRecord {
+    DecisionRecord {
         request: RequestRecord {
             time_ms: 7,
             identity: Identity::of_token("grafana"),
@@ -68,14 +68,14 @@ fn refused(request_id: &str) -> DecisionRecordParts {
             digest: Digest::of(b"role"),
             generation: 3,
         })),
-        took: None,
+        duration: None,
     }
 }
 
 /// A request that a role rule in shadow mode would have denied and the active rule allowed.
 fn difference(request_id: &str) -> Record {
     Record::Difference(ShadowDifference {
-        would: refused(request_id),
+        shadow_decision: refused(request_id),
         actual: Arc::new(Decision {
             verdict: watchpost_policies::Verdict::Allow,
             roles: vec!["admin".to_owned()],
@@ -115,7 +115,7 @@ fn a_row_has_the_full_record_and_columns_for_searching() {
             "host": "edge-1", "identity": "token grafana", "identity_details": { "kind": "token", "name": "grafana" },
             "address": "192.0.2.1", "action": "rules.write", "resource": "disk", "verdict": "deny",
             "reason": REASON, "roles": ["reader"], "rule": "role", "digest": Digest::of(b"role"),
-            "generation": 3, "request_id": "a1", "remembered": true, "cost_us": null,
+            "generation": 3, "request_id": "a1", "cached": true, "cost_us": null,
         })
     );
     assert_eq!((rows[0].kind, rows[0].time_ms), ("decision", 7));

@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 use watchpost_policies::{Action, Decision, Digest, Identity};
 
 use super::options::Masked;
-use super::record::{Counts, DecisionRecordParts, Judgement, Record, ShadowDifference};
+use super::record::{Counts, DecisionRecord, Judgement, Record, ShadowDifference};
 use super::writer::KeyedRecord;
 use crate::store::decisions::{Kind, NewRecord, Verdict};
 
@@ -56,7 +56,7 @@ pub(crate) struct DecisionRow<'r> {
     /// The id of the request, as in the log.
     request_id: String,
     /// Whether the decision was cached.
-    remembered: bool,
+    cached: bool,
     /// The duration of the evaluation in microseconds.
     cost_us: Option<u64>,
 }
@@ -74,7 +74,7 @@ enum IdentityDetails<'r> {
 #[schema(as = RecordedDifference)]
 pub(crate) struct DifferenceRow<'r> {
     #[serde(flatten)]
-    would: DecisionRow<'r>,
+    shadow_decision: DecisionRow<'r>,
     /// The actual decision.
     actual: ActualDecision<'r>,
 }
@@ -154,7 +154,12 @@ impl Writer {
             Record::Difference(differed) => {
                 let row = self.difference(differed);
                 let json = serde_json::to_string(&row)?;
-                decision(Kind::Difference, differed.would.request.time_ms, &row.would, json)
+                decision(
+                    Kind::Difference,
+                    differed.shadow_decision.request.time_ms,
+                    &row.shadow_decision,
+                    json,
+                )
             }
             Record::Judgement(judgement) => NewRecord {
                 dedupe_key,
@@ -180,12 +185,15 @@ impl Writer {
                     action = row.action.as_str(), resource = row.resource.as_str(), verdict = row.verdict.as_str(),
                     reason = row.reason.as_deref().unwrap_or_default(), roles:% = row.roles,
                     rule = row.rule.unwrap_or_default(), generation = row.generation.unwrap_or_default(),
-                    remembered = row.remembered, cost_us = row.cost_us.unwrap_or_default();
+                    cached = row.cached, cost_us = row.cost_us.unwrap_or_default();
                     "decision"
                 );
             }
             Record::Difference(differed) => {
-                let DifferenceRow { would: row, actual } = self.difference(differed);
+                let DifferenceRow {
+                    shadow_decision: row,
+                    actual,
+                } = self.difference(differed);
                 log::info!(
                     target: "watchpost::decisions",
                     request_id = row.request_id.as_str(), identity = row.identity.as_str(),
@@ -213,7 +221,7 @@ impl Writer {
         }
     }
 
-    fn decision<'r>(&'r self, decided: &'r DecisionRecordParts) -> DecisionRow<'r> {
+    fn decision<'r>(&'r self, decided: &'r DecisionRecord) -> DecisionRow<'r> {
         let (request, decision) = (&decided.request, decided.decision.as_deref());
         let roles = decision.map_or(&[][..], |decision| &decision.roles);
         DecisionRow {
@@ -233,15 +241,15 @@ impl Writer {
             digest: decision.map(|decision| decision.digest),
             generation: decision.map(|decision| decision.generation),
             request_id: self.text(Masked::RequestId, request.request_id.to_string()),
-            remembered: decision.is_some() && decided.took.is_none(),
-            cost_us: decided.took.map(micros),
+            cached: decision.is_some() && decided.duration.is_none(),
+            cost_us: decided.duration.map(micros),
         }
     }
 
     fn difference<'r>(&'r self, difference: &'r ShadowDifference) -> DifferenceRow<'r> {
         let actual = &*difference.actual;
         DifferenceRow {
-            would: self.decision(&difference.would),
+            shadow_decision: self.decision(&difference.shadow_decision),
             actual: ActualDecision {
                 verdict: Verdict::of(&actual.verdict),
                 rule: &actual.rule,
@@ -279,7 +287,7 @@ impl Writer {
             generation: judgement.generation,
             findings: judgement.findings,
             fault: judgement.fault.as_deref(),
-            cost_us: judgement.took.map(micros),
+            cost_us: judgement.duration.map(micros),
         }
     }
 }
@@ -294,8 +302,8 @@ fn reason(decision: Option<&Decision>) -> Option<String> {
     }
 }
 
-fn micros(took: Duration) -> u64 {
-    u64::try_from(took.as_micros()).unwrap_or(u64::MAX)
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
 fn signed(time_ms: u64) -> i64 {

@@ -10,7 +10,7 @@ use super::duplicate_writer::NEWEST;
 use super::{History, lock};
 use crate::clock;
 use crate::clock_drift::ClockMonitor;
-use crate::store::history::{Bounds, Usage};
+use crate::store::history::{RetentionLimits, Usage};
 use crate::store::{Store, StoreError};
 
 /// Timeout of one step of compacting or pruning. It is a handful of statements, and the largest of them deletes the
@@ -87,9 +87,9 @@ impl History {
     }
 
     /// The bounds of pruning. After a clock jump nothing is pruned by age, because everything might look too old.
-    fn bounds(&self, now_ms: u64, by_age: bool) -> Bounds {
+    fn bounds(&self, now_ms: u64, by_age: bool) -> RetentionLimits {
         let oldest_ms = now_ms.saturating_sub(milliseconds(self.options.retention));
-        Bounds {
+        RetentionLimits {
             oldest_ms: if by_age { oldest_ms } else { 0 },
             max_bytes: self.options.max_bytes,
         }
@@ -153,7 +153,7 @@ mod tests {
         };
         let host = HostId::new("edge-1").expect("a legal name");
         let history = History::new(store, host, options, Arc::new(ServiceMetrics::new(&build)));
-        let bounds = |oldest_ms| Bounds {
+        let bounds = |oldest_ms| RetentionLimits {
             oldest_ms,
             max_bytes: 1000,
         };

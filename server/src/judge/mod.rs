@@ -24,7 +24,7 @@ use crate::decisions::Decisions;
 use crate::host_id::HostId;
 use crate::metrics::ServiceMetrics;
 use crate::rules::shadow::{Compared, compare};
-use crate::rules::{ActiveRule, Rules};
+use crate::rules::{LoadedGeneration, Rules};
 use crate::tasks::{self, Tasks};
 
 /// A round of one host and its evaluation.
@@ -35,7 +35,7 @@ pub struct Judged {
     /// The measured round.
     pub round: Arc<Round>,
     /// The generation that evaluated the round; it may have been replaced since.
-    pub rules: Arc<ActiveRule>,
+    pub rules: Arc<LoadedGeneration>,
     /// The previous report of this host, which the rules received; `None` in its first round.
     pub previous: Option<Arc<Report>>,
     /// The report of the active rules.
@@ -43,7 +43,7 @@ pub struct Judged {
     /// The comparison with the rules in shadow mode, if there are any.
     pub shadow: Option<Arc<Compared>>,
     /// Duration of the evaluation by the active rules.
-    pub took: Duration,
+    pub duration: Duration,
 }
 
 impl AsRef<Report> for Judged {
@@ -116,11 +116,11 @@ pub fn start(tasks: &Tasks, measured: watch::Receiver<Option<Arc<Round>>>, parts
     tasks.spawn("judge", move || judge.clone().follow(measured.clone()));
 }
 
-fn evaluate(round: Arc<Round>, rules: Arc<ActiveRule>, last: Option<&Judged>) -> Judged {
+fn evaluate(round: Arc<Round>, rules: Arc<LoadedGeneration>, last: Option<&Judged>) -> Judged {
     let previous = last.map(|last| last.report.clone());
-    let began = Instant::now();
+    let started = Instant::now();
     let report = Arc::new(rules.set.judge(&round.snapshot, previous.as_deref()));
-    let took = began.elapsed();
+    let duration = started.elapsed();
     let last_shadow = last.and_then(|last| last.shadow.as_deref());
     let shadow = compare(&rules, &round.snapshot, &report, last_shadow).map(Arc::new);
     Judged {
@@ -130,7 +130,7 @@ fn evaluate(round: Arc<Round>, rules: Arc<ActiveRule>, last: Option<&Judged>) ->
         previous,
         report,
         shadow,
-        took,
+        duration,
     }
 }
 

@@ -39,8 +39,8 @@ pub(crate) fn with_disk(name: &str, number: u64, percent: f64) -> Round {
         host: host(name),
         number,
         snapshot: Arc::new(snapshot),
-        began_ms: number,
-        took: Duration::ZERO,
+        started_ms: number,
+        duration: Duration::ZERO,
         sources: BTreeMap::new(),
     }
 }

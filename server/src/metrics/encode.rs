@@ -70,18 +70,18 @@ mod tests {
 
     fn families() -> Vec<MetricFamily> {
         let registry = Registry::new();
-        let took = HistogramOpts::new("took_seconds", "How long.").buckets(vec![0.5, 1.0]);
-        let took = Histogram::with_opts(took.const_label("method", "GET")).expect("a legal histogram");
+        let duration = HistogramOpts::new("took_seconds", "How long.").buckets(vec![0.5, 1.0]);
+        let duration = Histogram::with_opts(duration.const_label("method", "GET")).expect("a legal histogram");
         let done = Counter::with_opts(Opts::new("done_total", "How many.")).expect("a legal counter");
         let odd = Counter::with_opts(Opts::new("odd", "How odd.")).expect("a legal counter");
         let build = Opts::new("build_info", "Which.").const_label("version", "1");
         let build = Gauge::with_opts(build).expect("a legal gauge");
-        registry.register(Box::new(took.clone())).expect("a new name");
+        registry.register(Box::new(duration.clone())).expect("a new name");
         registry.register(Box::new(done.clone())).expect("a new name");
         registry.register(Box::new(odd)).expect("a new name");
         registry.register(Box::new(build.clone())).expect("a new name");
         for seconds in [0.25, 0.5, 0.75, 2.0] {
-            took.observe(seconds);
+            duration.observe(seconds);
         }
         done.inc();
         build.set(1.0);

@@ -9,7 +9,7 @@ pub(super) struct Exported {
 
 /// The maximum length of a unit in a name. A longer text is not a unit, and a remote agent must not create unbounded
 /// names.
-const UNIT_LETTERS: usize = 32;
+const MAX_UNIT_CHARS: usize = 32;
 
 /// The exported name. Names that start with `node_` or `watchpost_` are kept. All others get the prefix `watchpost_`
 /// and end in their unit, as Prometheus recommends.
@@ -47,7 +47,7 @@ pub(super) fn exported(metric: &str, unit: &str) -> Exported {
 /// A unit as part of a name: `km/h` becomes `km_h`.
 fn word(unit: &str) -> String {
     let mut word = String::new();
-    for letter in unit.chars().take(UNIT_LETTERS) {
+    for letter in unit.chars().take(MAX_UNIT_CHARS) {
         if letter.is_ascii_alphanumeric() {
             word.push(letter.to_ascii_lowercase());
         } else if !word.is_empty() && !word.ends_with('_') {

@@ -211,14 +211,14 @@ impl ServiceMetrics {
     /// Counts a finished request. `path` is the pattern of its route, never the requested path, because clients could
     /// otherwise create unlimited series. For the same reason, all methods that HTTP does not define share one label
     /// value.
-    pub fn request_finished(&self, method: &str, path: &str, status: u16, took: Duration) {
+    pub fn request_finished(&self, method: &str, path: &str, status: u16, duration: Duration) {
         let families = &self.families;
         let digits = digits(status);
         let (method, status) = (known_method(method), text(&digits));
         let of_route = families
             .watchpost_http_request_duration_seconds
             .with_label_values(&[method, path, status]);
-        of_route.observe(took.as_secs_f64());
+        of_route.observe(duration.as_secs_f64());
         let labels = [method, status];
         families.watchpost_http_requests_total.with_label_values(&labels).inc();
         if status.starts_with('5') {

@@ -9,7 +9,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use watchpost_policies::{Finding, Labels, Sample, Severity, Snapshot};
 
-pub use self::rendering::{Rendering, ResourceRenderings, renderings, write_log_lines};
+pub use self::rendering::{PixCrawlerRenderings, Rendering, renderings, write_log_lines};
 
 use crate::collect::Mode;
 

@@ -16,10 +16,10 @@ pub struct Rendering {
 }
 
 /// The responses of the rounds that are published from now on.
-pub type ResourceRenderings = Renderings<Rendering>;
+pub type PixCrawlerRenderings = Renderings<Rendering>;
 
 /// Renders the response of each round; `mode` defines the meaning of `disk` and `memory`.
-pub fn renderings(evaluations: &Evaluations, mode: Mode) -> ResourceRenderings {
+pub fn renderings(evaluations: &Evaluations, mode: Mode) -> PixCrawlerRenderings {
     Renderings::new(evaluations, move |judged| {
         let time = clock::here(clock::now());
         let resources = Resources::new(&judged.round.snapshot, judged.report.findings(), mode, time);
@@ -31,7 +31,7 @@ pub fn renderings(evaluations: &Evaluations, mode: Mode) -> ResourceRenderings {
 /// Writes the monitor's log lines of each round of one host, because the monitor knew only one. They are written before
 /// the round is published: if nothing reads stderr, the write blocks and no round is published, as with the monitor,
 /// and the watchdog is not fed.
-pub fn write_log_lines(evaluations: &Evaluations, renderings: &ResourceRenderings, host: HostId) {
+pub fn write_log_lines(evaluations: &Evaluations, renderings: &PixCrawlerRenderings, host: HostId) {
     let renderings = renderings.clone();
     evaluations.before_publication(move |judged| {
         if judged.host == host {

@@ -7,7 +7,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use watchpost_policies::{ArtefactKey, Digest, Engine, Refusal, RuleModule};
+use watchpost_policies::{ArtefactKey, ComponentError, Digest, Engine, RuleModule};
 
 const KEY_BYTES: usize = 32;
 
@@ -38,7 +38,7 @@ impl Cache {
     }
 
     /// A built-in rule, from the cache or compiled. Only built-in rules are compiled in this process.
-    pub(super) fn module(&self, engine: &Engine, wasm: &[u8]) -> Result<RuleModule, Refusal> {
+    pub(super) fn module(&self, engine: &Engine, wasm: &[u8]) -> Result<RuleModule, ComponentError> {
         engine.check_bytes(wasm)?;
         if let Some(module) = self.get(engine, Digest::of(wasm))? {
             return Ok(module);
@@ -49,7 +49,7 @@ impl Cache {
     }
 
     /// The rule with this digest, if the cache has code that this engine accepts.
-    pub(super) fn get(&self, engine: &Engine, digest: Digest) -> Result<Option<RuleModule>, Refusal> {
+    pub(super) fn get(&self, engine: &Engine, digest: Digest) -> Result<Option<RuleModule>, ComponentError> {
         let Ok(artefact) = fs::read(self.path_of(digest)) else {
             return Ok(None);
         };
@@ -195,6 +195,9 @@ mod tests {
             cache.module(&Engine::new(limits).expect("an engine"), THRESHOLD)
         };
         assert!(with(THRESHOLD.len()).is_ok());
-        assert!(matches!(with(THRESHOLD.len() - 1), Err(Refusal::TooLarge { .. })));
+        assert!(matches!(
+            with(THRESHOLD.len() - 1),
+            Err(ComponentError::TooLarge { .. })
+        ));
     }
 }

@@ -4,7 +4,8 @@
 use std::time::{Duration, Instant};
 
 use watchpost_policies::{
-    Action, Busy, Engine, Fault, Finding, Kind, Refusal, Request, Rule, RuleModule, SettingsRefusal, Snapshot, Stage,
+    Action, Busy, ComponentError, Engine, Fault, Finding, Kind, Request, Rule, RuleModule, SettingsError, Snapshot,
+    Stage,
 };
 
 use super::sample;
@@ -19,7 +20,7 @@ pub struct Passed {
     /// The name of the check, as in "component compiles".
     pub check: &'static str,
     /// The duration of the check.
-    pub took: Duration,
+    pub duration: Duration,
 }
 
 /// The failed check; later checks are not run.
@@ -60,9 +61,9 @@ pub fn load(
             Stage::Described => CHECK_DESCRIBE,
         };
         let now = Instant::now();
-        let took = now - std::mem::replace(&mut began, now);
-        passed.push(Passed { check, took });
-        reached(Passed { check, took });
+        let duration = now - std::mem::replace(&mut began, now);
+        passed.push(Passed { check, duration });
+        reached(Passed { check, duration });
     });
     match module {
         Ok(module) => Ok((module, passed)),
@@ -104,8 +105,8 @@ fn timed<T>(
 ) -> Result<T, Failed> {
     let began = Instant::now();
     let found = run()?;
-    let took = began.elapsed();
-    passed.push(Passed { check, took });
+    let duration = began.elapsed();
+    passed.push(Passed { check, duration });
     Ok(found)
 }
 
@@ -113,11 +114,11 @@ fn accept(module: &RuleModule, settings: &str, check: &'static str) -> Result<Ru
     module.with_settings(settings).map_err(|refusal| Failed {
         check,
         advice: match &refusal {
-            SettingsRefusal::Problems { .. } if check == CHECK_DEFAULT_SETTINGS => {
+            SettingsError::Problems { .. } if check == CHECK_DEFAULT_SETTINGS => {
                 "give every setting a default: a rule has to work without any settings"
             }
-            SettingsRefusal::Problems { .. } => "correct the settings",
-            SettingsRefusal::Fault { .. } => FAULT_ADVICE,
+            SettingsError::Problems { .. } => "correct the settings",
+            SettingsError::Fault { .. } => FAULT_ADVICE,
         },
         reason: refusal.to_string(),
     })
@@ -147,7 +148,7 @@ fn check_schema(module: &RuleModule, all_settings: &[&str], schemas: &Schemas) -
     match problems.is_empty() {
         true => Ok(()),
         false => Err(failed(
-            SettingsRefusal::Problems { problems }.to_string(),
+            SettingsError::Problems { problems }.to_string(),
             "correct the settings, or the settings schema of the rule",
         )),
     }
@@ -194,34 +195,36 @@ fn misbehaved(check: &'static str, fault: &Fault) -> Failed {
     }
 }
 
-fn refused(refusal: &Refusal) -> Failed {
+fn refused(refusal: &ComponentError) -> Failed {
     let (check, advice) = match refusal {
-        Refusal::TooLarge { .. } => (
+        ComponentError::TooLarge { .. } => (
             CHECK_COMPONENT,
             "remove unused code, or raise rules.limits.component_bytes",
         ),
-        Refusal::NotWebAssembly => (CHECK_COMPONENT, "use the component that the build made: rule.wasm"),
-        Refusal::CoreModule { .. } => (CHECK_COMPONENT, "watchpost rules pack CORE.wasm -o rule.wasm"),
-        Refusal::UnknownEncoding => (CHECK_COMPONENT, "rebuild the component with current tools"),
-        Refusal::Truncated => (CHECK_COMPONENT, "copy the file again, or rebuild the component"),
-        Refusal::Invalid { .. } => (
+        ComponentError::NotWebAssembly => (CHECK_COMPONENT, "use the component that the build made: rule.wasm"),
+        ComponentError::CoreModule { .. } => (CHECK_COMPONENT, "watchpost rules pack CORE.wasm -o rule.wasm"),
+        ComponentError::UnknownEncoding => (CHECK_COMPONENT, "rebuild the component with current tools"),
+        ComponentError::Truncated => (CHECK_COMPONENT, "copy the file again, or rebuild the component"),
+        ComponentError::Invalid { .. } => (
             COMPILES,
             "rebuild the component; experimental WebAssembly features are disabled",
         ),
-        Refusal::Import { .. } => (
+        ComponentError::Import { .. } => (
             CONTRACT,
             "remove the code that imports it; a rule gets all its input as arguments",
         ),
-        Refusal::WrongWorld { .. } => (
+        ComponentError::WrongExports { .. } => (
             CONTRACT,
             "build the component for the world `threshold` or `role` of rules.wit",
         ),
-        Refusal::WrongVersion { .. } => (CONTRACT, "use the rules.wit of a project made by `watchpost rules new`"),
-        Refusal::WrongShape { .. } => (
+        ComponentError::WrongVersion { .. } => {
+            (CONTRACT, "use the rules.wit of a project made by `watchpost rules new`")
+        }
+        ComponentError::WrongTypes { .. } => (
             CHECK_DESCRIBE,
             "regenerate the bindings from the rules.wit of this Watchpost",
         ),
-        Refusal::Fault { .. } => (CHECK_DESCRIBE, FAULT_ADVICE),
+        ComponentError::Fault { .. } => (CHECK_DESCRIBE, FAULT_ADVICE),
     };
     Failed {
         check,

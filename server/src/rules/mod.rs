@@ -27,7 +27,8 @@ use std::sync::Arc;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use watchpost_policies::{
-    Digest, Engine, EngineError, Fault, Kind, Limits, Refusal, Rule, RuleModule, RuleSet, SetError, SettingsRefusal,
+    ComponentError, Digest, Engine, EngineError, Fault, Kind, Limits, Rule, RuleModule, RuleSet, SetError,
+    SettingsError,
 };
 
 use crate::store::rules::{Entry, Generation, Mode, SettingsRef};
@@ -44,9 +45,9 @@ struct Inner {
     engine: Engine,
     cache: Option<Cache>,
     builtin: Builtin,
-    current: ArcSwap<ActiveRule>,
+    current: ArcSwap<LoadedGeneration>,
     /// The previous generation stays loaded, so a rollback to it compiles nothing.
-    previous: ArcSwapOption<ActiveRule>,
+    previous: ArcSwapOption<LoadedGeneration>,
 }
 
 /// The built-in rules.
@@ -57,7 +58,7 @@ struct Builtin {
 
 /// A generation with its rules loaded.
 #[derive(Debug)]
-pub struct ActiveRule {
+pub struct LoadedGeneration {
     pub generation: Generation,
     /// The rules with an effect.
     pub set: RuleSet,
@@ -89,13 +90,13 @@ pub enum RulesError {
     Engine(#[from] EngineError),
     /// A built-in rule is broken, which is an internal error.
     #[error("the built-in rule could not be loaded: {0}")]
-    Refused(#[from] Refusal),
+    Refused(#[from] ComponentError),
     /// The configured settings are invalid.
     #[error("the settings of the rule {rule} are invalid")]
     Settings {
         rule: &'static str,
         #[source]
-        refusal: SettingsRefusal,
+        refusal: SettingsError,
     },
     /// The rules do not form a set.
     #[error(transparent)]
@@ -126,7 +127,7 @@ impl Rules {
     }
 
     /// The active generation. Call this for each request: the generation may have been replaced.
-    pub fn current(&self) -> Arc<ActiveRule> {
+    pub fn current(&self) -> Arc<LoadedGeneration> {
         self.0.current.load_full()
     }
 
@@ -179,21 +180,21 @@ impl Rules {
     }
 
     /// Activates a generation. Requests that hold the previous one finish with it.
-    fn activate(&self, next: ActiveRule) -> Arc<ActiveRule> {
+    fn activate(&self, next: LoadedGeneration) -> Arc<LoadedGeneration> {
         let next = Arc::new(next);
         self.0.previous.store(Some(self.0.current.swap(next.clone())));
         next
     }
 
     /// The loaded generations, the active one first.
-    fn loaded(&self) -> impl Iterator<Item = Arc<ActiveRule>> {
+    fn loaded(&self) -> impl Iterator<Item = Arc<LoadedGeneration>> {
         [Some(self.current()), self.0.previous.load_full()]
             .into_iter()
             .flatten()
     }
 }
 
-impl ActiveRule {
+impl LoadedGeneration {
     fn new(generation: Generation, rules: Vec<Rule>) -> Result<Self, SetError> {
         let number = u64::try_from(generation.number).unwrap_or(0);
         let of = |mode, kind| {
@@ -253,7 +254,7 @@ impl ActiveRule {
 
 impl Builtin {
     /// The generation with only the built-in rules, before the database is read.
-    fn generation(&self, settings: &Settings) -> Result<ActiveRule, RulesError> {
+    fn generation(&self, settings: &Settings) -> Result<LoadedGeneration, RulesError> {
         let rules = vec![
             with_settings("threshold", &self.threshold, &settings.threshold)?,
             with_settings("role", &self.role, &settings.role)?,
@@ -270,7 +271,7 @@ impl Builtin {
             created_ms: 0,
             entries: rules.iter().map(entry).collect(),
         };
-        Ok(ActiveRule::new(generation, rules)?)
+        Ok(LoadedGeneration::new(generation, rules)?)
     }
 }
 

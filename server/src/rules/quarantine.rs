@@ -8,7 +8,7 @@ use tokio::sync::{Notify, watch};
 use utoipa::ToSchema;
 use watchpost_policies::{Kind, Report, Verdict};
 
-use super::ActiveRule;
+use super::LoadedGeneration;
 use super::registry::{Actor, ChangeError, Earlier, NextGeneration, Registry, Replacement, slot};
 use crate::error_chain::error_chain;
 use crate::metrics::ServiceMetrics;
@@ -112,7 +112,7 @@ impl Quarantine {
     }
 
     /// Counts an answer of the role rule. A rule that fails too often is quarantined.
-    pub fn on_role_answer(&self, active: &ActiveRule, verdict: &Verdict) {
+    pub fn on_role_answer(&self, active: &LoadedGeneration, verdict: &Verdict) {
         let failed = match verdict {
             Verdict::Fault { fault } => Some(fault),
             _ => None,

@@ -26,7 +26,7 @@ const MEMORY_BYTES: u64 = 1 << 30;
 const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Twice the size of [`MAX_PROBLEMS`] locations and messages of [`MAX_MESSAGE_CHARS`] characters of four bytes.
-const MAX_ANSWER_BYTES: u64 = 2 * 2 * (MAX_PROBLEMS * MAX_MESSAGE_CHARS * 4) as u64;
+const MAX_RESULT_BYTES: u64 = 2 * 2 * (MAX_PROBLEMS * MAX_MESSAGE_CHARS * 4) as u64;
 
 /// The URI of the schema; nothing is fetched from it.
 const SCHEMA_URI: &str = "https://rule.invalid/settings.schema.json";
@@ -99,7 +99,7 @@ impl ValidationRequest {
             memory_bytes: MEMORY_BYTES,
             cpu_seconds: CPU_LIMIT.as_secs(),
             timeout,
-            max_answer_bytes: MAX_ANSWER_BYTES,
+            max_answer_bytes: MAX_RESULT_BYTES,
             input: &|to| to.write_all(&input),
         };
         match sandbox::run(&task, &KillHandle::default()) {

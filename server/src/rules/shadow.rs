@@ -6,7 +6,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use watchpost_policies::{Digest, Kind, Report, Snapshot};
 
-use super::ActiveRule;
+use super::LoadedGeneration;
 use super::compare::{Difference, differences};
 use super::streak::Streak;
 use crate::metrics::ShadowRound;
@@ -26,7 +26,7 @@ pub struct Compared {
 
 /// A threshold rule in shadow mode, compared with the active rule.
 #[derive(Clone, Debug, Serialize, ToSchema)]
-#[schema(as = RuleInShadow)]
+#[schema(as = ShadowComparison)]
 pub struct ShadowComparison {
     /// The name of the rule.
     pub rule: String,
@@ -69,7 +69,7 @@ pub(super) struct RoleShadow {
 
 /// A role rule in shadow mode.
 #[derive(Clone, Debug, Serialize, ToSchema)]
-#[schema(as = RoleRuleInShadow)]
+#[schema(as = RoleShadow)]
 pub struct RoleInShadow {
     /// The name of the rule.
     pub rule: String,
@@ -95,7 +95,7 @@ impl RoleShadow {
     }
 }
 
-impl ActiveRule {
+impl LoadedGeneration {
     /// The results of the role rule in shadow mode, if there is one.
     pub fn role_in_shadow(&self) -> Option<RoleInShadow> {
         let role = self.shadow_role()?.role();
@@ -115,7 +115,12 @@ impl ActiveRule {
 }
 
 /// Evaluates the threshold rules in shadow mode, if there are any.
-pub fn compare(active: &ActiveRule, snapshot: &Snapshot, report: &Report, last: Option<&Compared>) -> Option<Compared> {
+pub fn compare(
+    active: &LoadedGeneration,
+    snapshot: &Snapshot,
+    report: &Report,
+    last: Option<&Compared>,
+) -> Option<Compared> {
     let set = active.shadow.as_ref().filter(|set| !set.thresholds().is_empty())?;
     let found = set.judge(snapshot, last.map(|last| &last.report));
     let loaded = active.generation.entries.iter().zip(&active.rules);

@@ -8,9 +8,9 @@ use tokio::sync::{Mutex, mpsc};
 use utoipa::ToSchema;
 use watchpost_policies::{Decision, Digest, Fault, Report, Request, RuleSet, Verdict as ShadowVerdict};
 
-use super::ActiveRule;
+use super::LoadedGeneration;
 use super::registry::Registry;
-use crate::decisions::{DecisionRecordParts, Decisions, RequestRecord, ShadowDifference};
+use crate::decisions::{DecisionRecord, Decisions, RequestRecord, ShadowDifference};
 use crate::metrics::{NotCompared, ServiceMetrics};
 use crate::store::decisions::Verdict;
 use crate::tasks;
@@ -22,7 +22,7 @@ const CAPACITY: usize = 256;
 /// A decision to be compared.
 pub struct ShadowJob {
     /// The generation of the decision.
-    pub active: Arc<ActiveRule>,
+    pub active: Arc<LoadedGeneration>,
     /// The report that the decision is based on.
     pub report: Arc<Report>,
     /// The access that was requested.
@@ -67,7 +67,7 @@ impl ShadowQueue {
     }
 
     /// Enqueues a decision to be compared, if a role rule in shadow mode is evaluated.
-    pub fn enqueue(&self, active: &Arc<ActiveRule>, job: impl FnOnce(Arc<ActiveRule>) -> ShadowJob) {
+    pub fn enqueue(&self, active: &Arc<LoadedGeneration>, job: impl FnOnce(Arc<LoadedGeneration>) -> ShadowJob) {
         if active.shadow_role().is_none() || self.is_disabled(active) {
             return;
         }
@@ -104,7 +104,7 @@ impl ShadowQueue {
         let shadow = active.shadow_role().filter(|_| !self.is_disabled(active));
         let Some(shadow) = shadow else { return };
         let access = Request::new(&request.identity, request.action);
-        let Ok((other, took)) = shadow.decide_at_cost(&access, &job.report) else {
+        let Ok((other, duration)) = shadow.decide_at_cost(&access, &job.report) else {
             return self.0.service_metrics.not_compared(NotCompared::Busy);
         };
         if let ShadowVerdict::Fault { fault } = &other.verdict {
@@ -118,20 +118,23 @@ impl ShadowQueue {
         }
         self.0.service_metrics.inc_shadow_difference(request.action);
         // A decision from the cache, which has no duration, was recorded when it was computed.
-        if took.is_some() {
-            let would = DecisionRecordParts {
+        if duration.is_some() {
+            let shadow_decision = DecisionRecord {
                 request,
                 verdict: Verdict::of(&other.verdict),
                 decision: Some(other),
-                took,
+                duration,
             };
             let actual = job.decision;
-            decisions.record_difference(ShadowDifference { would, actual });
+            decisions.record_difference(ShadowDifference {
+                shadow_decision,
+                actual,
+            });
         }
     }
 
     /// Logs the first fault and the end of its evaluation.
-    fn log_fault(&self, active: &ActiveRule, shadow: &RuleSet, fault: &Fault) {
+    fn log_fault(&self, active: &LoadedGeneration, shadow: &RuleSet, fault: &Fault) {
         let rule = shadow.role().name();
         let failed = active.role_shadow.fails.count(Some(fault));
         if failed == 1 {
@@ -142,7 +145,7 @@ impl ShadowQueue {
         }
     }
 
-    fn is_disabled(&self, active: &ActiveRule) -> bool {
+    fn is_disabled(&self, active: &LoadedGeneration) -> bool {
         active.role_shadow.fails.length() >= self.0.registry.options().max_consecutive_faults
     }
 }
@@ -158,7 +161,7 @@ mod tests {
     use crate::store::rules::{Entry, Mode};
 
     /// The active generation, with its role rule also in shadow mode.
-    fn with_shadow(active: &ActiveRule) -> ActiveRule {
+    fn with_shadow(active: &LoadedGeneration) -> LoadedGeneration {
         let (mut generation, mut rules) = (active.generation.clone(), active.rules.clone());
         let role = generation.entries.iter().position(|entry| entry.kind == Kind::Role);
         let role = role.expect("there is a role rule");
@@ -167,10 +170,10 @@ mod tests {
             mode: Mode::Shadow,
             ..generation.entries[role].clone()
         });
-        ActiveRule::new(generation, rules).expect("they form a set")
+        LoadedGeneration::new(generation, rules).expect("they form a set")
     }
 
-    fn job(active: Arc<ActiveRule>) -> ShadowJob {
+    fn job(active: Arc<LoadedGeneration>) -> ShadowJob {
         let (identity, action) = (Identity::anonymous(), Action::HealthRead);
         let report = active.set.before_the_first("host", 1);
         let decision = active.set.decide(&Request::new(&identity, action), &report);
@@ -214,7 +217,7 @@ mod tests {
                 rule: "role".to_owned(),
                 digest: Digest::of(b""),
                 call: Call::Decide,
-                misbehaviour: Misbehaviour::Overtime { limit_ms: 1 },
+                misbehaviour: Misbehaviour::Timeout { limit_ms: 1 },
             };
             for _ in 0..registry.options().max_consecutive_faults {
                 active.role_shadow.fails.count(Some(&fault));

@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 use watchpost_policies::{Finding, Rule, Severity, Snapshot, Subject};
 
 use super::compare::differences;
-use crate::store::history::{Past, Selection};
+use crate::store::history::{Selection, StoredRound};
 use crate::store::{Store, StoreError};
 
 /// Maximum number of subjects reported; the rest is only counted.
@@ -57,9 +57,9 @@ pub struct Outcome {
     /// Number of further subjects.
     pub differences_omitted: usize,
     /// Results of the candidate.
-    pub candidate: TrialPart,
+    pub candidate: TrialCost,
     /// Results of the active rule.
-    pub active: Option<TrialPart>,
+    pub active: Option<TrialCost>,
 }
 
 /// A subject for which the two rules differing in some snapshot.
@@ -84,8 +84,8 @@ pub struct Differing {
 
 /// Results of one rule.
 #[derive(Clone, Debug, Default, Serialize, ToSchema)]
-#[schema(as = TrialPart)]
-pub struct TrialPart {
+#[schema(as = TrialCost)]
+pub struct TrialCost {
     /// Number of faults.
     pub faults: u64,
     /// The first fault.
@@ -96,7 +96,7 @@ pub struct TrialPart {
     /// Mean duration of an evaluation.
     pub mean_us: f64,
     /// Maximum duration of an evaluation.
-    pub worst_us: f64,
+    pub max_us: f64,
     /// Peak memory.
     pub memory_bytes: u64,
     #[serde(skip)]
@@ -143,11 +143,11 @@ impl Trial {
                 differing_snapshots: 0,
                 differences: Vec::new(),
                 differences_omitted: 0,
-                candidate: TrialPart::default(),
-                active: self.active.as_ref().map(|_| TrialPart::default()),
+                candidate: TrialCost::default(),
+                active: self.active.as_ref().map(|_| TrialCost::default()),
             },
         };
-        store.past(&self.host, &selection, |Past { snapshot, .. }| {
+        store.past(&self.host, &selection, |StoredRound { snapshot, .. }| {
             replay.judge(&snapshot);
             progress.snapshots.store(replay.outcome.snapshots, Ordering::Relaxed);
             progress.at_ms.store(snapshot.time_ms(), Ordering::Relaxed);
@@ -222,14 +222,14 @@ impl Replay<'_> {
     }
 }
 
-impl TrialPart {
+impl TrialCost {
     /// A rule that fails keeps its previous findings, as it does when active.
     fn judge(&mut self, rule: &Rule, snapshot: &Snapshot, last: &mut Vec<Finding>) {
         match rule.judge_alone(snapshot, last) {
             Ok((findings, cost)) => {
                 self.judged += 1;
                 self.time += cost.time;
-                self.worst_us = self.worst_us.max(cost.time.as_secs_f64() * 1e6);
+                self.max_us = self.max_us.max(cost.time.as_secs_f64() * 1e6);
                 self.memory_bytes = self.memory_bytes.max(cost.memory_bytes);
                 for finding in &findings {
                     *self.findings.entry(finding.severity).or_default() += 1;

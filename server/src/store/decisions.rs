@@ -112,7 +112,7 @@ pub struct DecisionFilter {
 
 /// The retention of records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Bounds {
+pub struct RetentionLimits {
     /// Older records are deleted, in milliseconds since 1970 (UTC).
     pub oldest_ms: u64,
     /// If there are more records, the oldest are deleted.
@@ -212,7 +212,7 @@ impl Store {
     }
 
     /// Deletes one batch of records that exceed the bounds. Returns whether any was deleted; call it until none was.
-    pub fn prune_decisions(&self, bounds: Bounds) -> Result<bool, StoreError> {
+    pub fn prune_decisions(&self, bounds: RetentionLimits) -> Result<bool, StoreError> {
         let oldest_ms = i64::try_from(bounds.oldest_ms).unwrap_or(i64::MAX);
         let max_records = i64::try_from(bounds.max_records).unwrap_or(i64::MAX);
         self.write(|connection| {

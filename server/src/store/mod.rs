@@ -56,7 +56,7 @@ impl Store {
     }
 
     /// A database that another program owns. It may not exist yet.
-    pub fn of_others(address: DatabaseAddress) -> Self {
+    pub fn open_external(address: DatabaseAddress) -> Self {
         Self(Arc::new(Pool::new(address)))
     }
 

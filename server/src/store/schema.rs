@@ -86,8 +86,8 @@ diesel::table! {
         name -> Text,
         digest -> SettingsDigest,
         settings -> Text,
-        given_ms -> BigInt,
-        given_by -> Text,
+        updated_ms -> BigInt,
+        updated_by -> Text,
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::{Map, Value, json};
 
 use super::fault::error;
-use super::place::{Metric, Place};
+use super::resource::{Metric, Place};
 use super::time::{instant, written};
 use super::wire::{Asked, Reply};
 

@@ -1,6 +1,6 @@
 //! Compiled rules are stored as sealed artefacts and loaded again; a changed artefact is never loaded.
 
-use watchpost_policies::{ArtefactError, ArtefactKey, Digest, Recipe, RecipeError, Refusal, RuleModule};
+use watchpost_policies::{ArtefactError, ArtefactKey, ComponentError, Digest, Recipe, RecipeError, RuleModule};
 use watchpost_tests::crafted::{CONTRACT, of_world};
 use watchpost_tests::guests::{HOSTILE, THRESHOLD, engine, engine_with, rules};
 use watchpost_tests::sample::machine;
@@ -62,7 +62,7 @@ fn a_recipe_reports_an_invalid_component_without_running_it() {
     let artefact = recipe.compile(&trapping, &key()).expect("it is a component");
     let loaded = RuleModule::load(&engine(), Digest::of(&trapping), &artefact, &key());
     let refused = loaded.expect("it is loaded").expect_err("it traps");
-    assert!(matches!(refused, Refusal::Fault { .. }), "{refused}");
+    assert!(matches!(refused, ComponentError::Fault { .. }), "{refused}");
 }
 
 #[test]

@@ -80,7 +80,7 @@ fn invalid_limits_are_refused_by_name() {
         ("stack_bytes", |limits, to| limits.stack_bytes = to),
         ("memory_bytes", |limits, to| limits.memory_bytes = to),
         ("table_elements", |limits, to| limits.table_elements = to),
-        ("answer_bytes", |limits, to| limits.answer_bytes = to),
+        ("result_bytes", |limits, to| limits.result_bytes = to),
         ("findings", |limits, to| limits.findings = to),
         ("text_bytes", |limits, to| limits.text_bytes = to),
     ];
@@ -103,7 +103,7 @@ fn the_minimum_limits_are_enough_for_the_built_in_rules() {
     let engine = engine_with(|limits| {
         limits.text_bytes = 1600;
         limits.findings = 9000;
-        limits.answer_bytes = 5 << 20;
+        limits.result_bytes = 5 << 20;
         limits.judge_ms = 20_000;
     });
     let rules = rules(&engine, None, None);
@@ -150,10 +150,10 @@ fn a_rule_within_the_limits_is_served() {
     const LEAST: usize = 5 << 20;
     let answer = |limits: &mut Limits| {
         limits.text_bytes = 2 * LEAST;
-        limits.answer_bytes = LEAST;
+        limits.result_bytes = LEAST;
     };
     assert_eq!(check("long-message", LEAST - 1000, answer), None);
     let more = check("long-message", LEAST + 1000, answer);
     let limit_bytes = LEAST as u64;
-    assert_eq!(more, Some(Misbehaviour::AnswerTooLarge { limit_bytes }));
+    assert_eq!(more, Some(Misbehaviour::ResultTooLarge { limit_bytes }));
 }

@@ -13,7 +13,7 @@ use watchpost::host_id::HostId;
 use watchpost::judge::Evaluations;
 use watchpost::metrics::{Build, ServiceMetrics};
 use watchpost::rules::{Rules, Settings};
-use watchpost::store::history::{Bounds, RoundWriter, Selection};
+use watchpost::store::history::{RetentionLimits, RoundWriter, Selection};
 use watchpost::store::{DatabaseAddress, Store};
 use watchpost_policies::{Gap, Labels, Limits, MetricName, MetricPattern, Report, Sample, Snapshot, Unit};
 use watchpost_tests::postgres;
@@ -249,7 +249,7 @@ fn the_oldest_rounds_are_pruned_by_age_and_by_size() {
             let once = || store.prune_history(bounds).expect("swept");
             std::iter::repeat_with(once).take_while(|did| *did).count()
         };
-        let by_age = |rounds: u64| Bounds {
+        let by_age = |rounds: u64| RetentionLimits {
             oldest_ms: BEGIN + rounds * 10_000,
             max_bytes: u64::MAX,
         };
@@ -257,7 +257,7 @@ fn the_oldest_rounds_are_pruned_by_age_and_by_size() {
         assert_eq!(sweep(by_age(360)), 1);
         let first = read(&store, &select("ticks", 0, 1100))[0].1[0];
         assert_eq!(first.0, BEGIN + 360 * 10_000 - 3);
-        let by_size = Bounds {
+        let by_size = RetentionLimits {
             oldest_ms: 0,
             max_bytes: u64::try_from(store.history_usage().expect("counted").bytes).expect("positive") - 1,
         };
@@ -278,7 +278,7 @@ fn a_series_without_samples_is_deleted_and_may_return() {
             "all of them are in use"
         );
         while store
-            .prune_history(Bounds {
+            .prune_history(RetentionLimits {
                 oldest_ms: u64::MAX,
                 max_bytes: 0,
             })
@@ -292,7 +292,7 @@ fn a_series_without_samples_is_deleted_and_may_return() {
         );
         condense(&store, 1000);
         while store
-            .prune_history(Bounds {
+            .prune_history(RetentionLimits {
                 oldest_ms: u64::MAX,
                 max_bytes: 0,
             })
@@ -315,7 +315,7 @@ fn rounds_of_a_removed_host_are_readable_compacted_and_pruned() {
         let left = |rounds: u64| store.abandoned_hosts(BEGIN + rounds * 10_000).expect("asked");
         assert_eq!(left(0), Vec::<String>::new());
         assert_eq!(left(1), ["edge-1"]);
-        let bounds = Bounds {
+        let bounds = RetentionLimits {
             oldest_ms: BEGIN + 50_000,
             max_bytes: u64::MAX,
         };

@@ -1,7 +1,7 @@
 //! Every misbehaviour of a rule is a fault with a name, and the engine works normally afterwards.
 
 use watchpost_policies::{
-    Action, Call, Engine, Fault, Identity, Limits, Misbehaviour, Report, Request, RuleModule, RuleSet, SettingsRefusal,
+    Action, Call, Engine, Fault, Identity, Limits, Misbehaviour, Report, Request, RuleModule, RuleSet, SettingsError,
     Severity, Verdict,
 };
 use watchpost_tests::guests::{HOSTILE, LOCKOUT_RULE, ROLE, THRESHOLD, engine, engine_with, rule, rules};
@@ -66,7 +66,7 @@ fn limits() -> Limits {
 #[test]
 fn an_endless_loop_is_stopped_in_time() {
     let limit_ms = limits().judge_ms;
-    check("loop", 0, Misbehaviour::Overtime { limit_ms });
+    check("loop", 0, Misbehaviour::Timeout { limit_ms });
 }
 
 #[test]
@@ -129,7 +129,7 @@ fn a_very_long_panic_message_is_truncated() {
 #[test]
 fn a_rule_may_return_an_error_with_a_sentence() {
     let message = "no basis for a judgement".to_owned();
-    check("give-up", 0, Misbehaviour::GaveUp { message });
+    check("give-up", 0, Misbehaviour::ReturnedError { message });
 }
 
 #[test]
@@ -140,10 +140,10 @@ fn a_million_findings_are_refused() {
     });
     let hostile = rule(&engine, HOSTILE, r#"{"do": "many-findings", "count": 1000000}"#);
     let report = rules(&engine, Some(hostile), None).judge(&file_systems(1_000_000), None);
-    let limit_bytes = limits().answer_bytes as u64;
+    let limit_bytes = limits().result_bytes as u64;
     assert_eq!(
         report.faults()[0].misbehaviour,
-        Misbehaviour::AnswerTooLarge { limit_bytes }
+        Misbehaviour::ResultTooLarge { limit_bytes }
     );
 }
 
@@ -161,18 +161,18 @@ fn a_finding_of_a_hundred_megabytes_is_refused() {
         limits.judge_ms = 20_000;
     });
     let misbehaviour = fault(&engine, "long-message", 100 << 20).misbehaviour;
-    let limit_bytes = limits().answer_bytes as u64;
-    assert_eq!(misbehaviour, Misbehaviour::AnswerTooLarge { limit_bytes });
+    let limit_bytes = limits().result_bytes as u64;
+    assert_eq!(misbehaviour, Misbehaviour::ResultTooLarge { limit_bytes });
 }
 
 /// Ten thousand findings may share one text of a megabyte; copies of it would take ten gigabytes.
 #[test]
 fn one_large_text_given_many_times_is_refused_before_it_is_copied() {
-    let limit_bytes = limits().answer_bytes as u64;
+    let limit_bytes = limits().result_bytes as u64;
     check(
         "one-text-many-times",
         10_000,
-        Misbehaviour::AnswerTooLarge { limit_bytes },
+        Misbehaviour::ResultTooLarge { limit_bytes },
     );
 }
 
@@ -212,7 +212,7 @@ fn two_findings_about_one_subject_are_refused() {
 #[test]
 fn a_subject_that_names_a_label_twice_is_refused() {
     let what = "the label a is duplicated".to_owned();
-    check("label-twice", 0, Misbehaviour::IllegalSubject { what });
+    check("label-twice", 0, Misbehaviour::InvalidSubject { what });
 }
 
 #[test]
@@ -230,8 +230,8 @@ fn values_that_are_not_finite_are_refused() {
 fn an_alert_without_a_sentence_is_refused() {
     let subject = "disk".to_owned();
     let same = subject.clone();
-    check("silent", 0, Misbehaviour::NoSentence { subject });
-    check("invisible", 0, Misbehaviour::NoSentence { subject: same });
+    check("silent", 0, Misbehaviour::NoMessage { subject });
+    check("invisible", 0, Misbehaviour::NoMessage { subject: same });
 }
 
 #[test]
@@ -243,19 +243,19 @@ fn misbehaviour_in_check_settings_is_a_fault_too() {
     let module = RuleModule::compile(&engine, HOSTILE).expect("it is taken");
     let check = |settings: &str, expected: Misbehaviour| {
         let refusal = module.with_settings(settings).expect_err("refused");
-        let SettingsRefusal::Fault { fault } = refusal else {
+        let SettingsError::Fault { fault } = refusal else {
             panic!("{refusal:?}");
         };
         assert_eq!((fault.call, fault.misbehaviour), (Call::CheckSettings, expected));
     };
-    check(r#"{"check": "loop"}"#, Misbehaviour::Overtime { limit_ms: 200 });
+    check(r#"{"check": "loop"}"#, Misbehaviour::Timeout { limit_ms: 200 });
     let reason = r#""no*t" is not a metric pattern: use a name, or a prefix followed by *"#.to_owned();
-    check(r#"{"check": "bad-plan"}"#, Misbehaviour::BadPlan { reason });
+    check(r#"{"check": "invalid-plan"}"#, Misbehaviour::InvalidPlan { reason });
     let limit_bytes = 4 << 20;
     check(r#"{"check": "grow"}"#, Misbehaviour::OutOfMemory { limit_bytes });
 
     let refusal = module.with_settings("{\"do\": \"dance\"}").expect_err("refused");
-    assert!(matches!(&refusal, SettingsRefusal::Problems { problems } if problems[0].message.contains("dance")));
+    assert!(matches!(&refusal, SettingsError::Problems { problems } if problems[0].message.contains("dance")));
     assert!(module.with_settings("{}").is_ok());
 }
 
@@ -288,13 +288,13 @@ fn a_role_rule_that_misbehaves_denies() {
             assert!(same, "{way}: {fault:?}");
         }
     };
-    check("loop", Misbehaviour::Overtime { limit_ms: 200 });
+    check("loop", Misbehaviour::Timeout { limit_ms: 200 });
     let limit_bytes = 4 << 20;
     check("grow", Misbehaviour::OutOfMemory { limit_bytes });
     let message = "who is session-7?".to_owned();
     check("panic", Misbehaviour::Panic { message });
     let message = "not today".to_owned();
-    check("give-up", Misbehaviour::GaveUp { message });
+    check("give-up", Misbehaviour::ReturnedError { message });
     check("silent", Misbehaviour::NoReason);
     check("invisible", Misbehaviour::NoReason);
     let too_many = |what, count, limit| Misbehaviour::TooMany { what, count, limit };

@@ -1,11 +1,11 @@
 //! Components that are not rules are refused with the reason and a remedy, before any of their code runs or in the
 //! first call.
 
-use watchpost_policies::{Call, Kind, Misbehaviour, Refusal, RuleModule};
+use watchpost_policies::{Call, ComponentError, Kind, Misbehaviour, RuleModule};
 use watchpost_tests::crafted::{CONTRACT, manifest, of_world, threshold, wat};
 use watchpost_tests::guests::{HOSTILE, ROLE, THRESHOLD, engine, engine_with};
 
-fn refusal(wasm: &[u8]) -> Refusal {
+fn refusal(wasm: &[u8]) -> ComponentError {
     RuleModule::compile(&engine(), wasm).expect_err("it is refused")
 }
 
@@ -15,15 +15,18 @@ fn imports_and_exports_are_checked_before_compiling() {
     let engine = engine();
     let check = |wit: &str| engine.check_bytes(&of_world(wit, "other"));
     let needy = format!("{CONTRACT}\nworld other {{ import log: func(line: string); export threshold-rule; }}");
-    assert!(matches!(check(&needy), Err(Refusal::Import { name, .. }) if name == "log"));
+    assert!(matches!(check(&needy), Err(ComponentError::Import { name, .. }) if name == "log"));
     let types = format!("{CONTRACT}\nworld other {{ use threshold-rule.{{severity}}; export threshold-rule; }}");
-    assert!(matches!(check(&types), Err(Refusal::Import { .. })));
+    assert!(matches!(check(&types), Err(ComponentError::Import { .. })));
     let nothing = format!("{CONTRACT}\nworld other {{ export run: func(); }}");
-    assert_eq!(check(&nothing), Err(Refusal::WrongWorld { exports: Vec::new() }));
+    assert_eq!(
+        check(&nothing),
+        Err(ComponentError::WrongExports { exports: Vec::new() })
+    );
     let later = CONTRACT.replace("package watchpost:rules@1.0.0", "package watchpost:rules@1.1.0");
     assert!(matches!(
         engine.check_bytes(&of_world(&later, "threshold")),
-        Err(Refusal::WrongVersion { .. })
+        Err(ComponentError::WrongVersion { .. })
     ));
     for taken in [THRESHOLD, ROLE, HOSTILE] {
         assert_eq!(engine.check_bytes(taken), Ok(()));
@@ -41,16 +44,16 @@ fn the_built_in_rules_have_their_manifests() {
 
 #[test]
 fn random_bytes_and_other_files_are_not_webassembly() {
-    assert_eq!(refusal(b""), Refusal::NotWebAssembly);
-    assert_eq!(refusal(b"#!/bin/sh\necho hello\n"), Refusal::NotWebAssembly);
+    assert_eq!(refusal(b""), ComponentError::NotWebAssembly);
+    assert_eq!(refusal(b"#!/bin/sh\necho hello\n"), ComponentError::NotWebAssembly);
     let noise: Vec<u8> = (0..10_000u32)
         .map(|at| at.wrapping_mul(2_654_435_761).to_le_bytes()[2])
         .collect();
-    assert_eq!(refusal(&noise), Refusal::NotWebAssembly);
+    assert_eq!(refusal(&noise), ComponentError::NotWebAssembly);
     let behind_a_header = [b"\0asm\x0d\0\x01\0".as_slice(), &noise].concat();
     assert!(matches!(
         refusal(&behind_a_header),
-        Refusal::Truncated | Refusal::Invalid { .. }
+        ComponentError::Truncated | ComponentError::Invalid { .. }
     ));
 }
 
@@ -58,14 +61,18 @@ fn random_bytes_and_other_files_are_not_webassembly() {
 fn a_core_module_is_refused_with_the_way_to_pack_it() {
     let core = wat::parse_str("(module)").expect("legal WAT");
     let refused = refusal(&core);
-    assert!(matches!(refused, Refusal::CoreModule { .. }), "{refused:?}");
+    assert!(matches!(refused, ComponentError::CoreModule { .. }), "{refused:?}");
     assert!(refused.to_string().contains("watchpost rules pack"));
 }
 
 #[test]
 fn a_truncated_file_is_reported_as_truncated() {
     for length in [3, 8 + 1, 100, HOSTILE.len() / 2, HOSTILE.len() - 1] {
-        assert_eq!(refusal(&HOSTILE[..length]), Refusal::Truncated, "cut at {length}");
+        assert_eq!(
+            refusal(&HOSTILE[..length]),
+            ComponentError::Truncated,
+            "cut at {length}"
+        );
     }
 }
 
@@ -74,14 +81,17 @@ fn a_component_that_breaks_webassembly_is_invalid() {
     let mut broken = HOSTILE.to_vec();
     let code = broken.len() / 3;
     broken[code..code + 64].fill(0xff);
-    assert!(matches!(refusal(&broken), Refusal::Invalid { .. } | Refusal::Truncated));
+    assert!(matches!(
+        refusal(&broken),
+        ComponentError::Invalid { .. } | ComponentError::Truncated
+    ));
 }
 
 #[test]
 fn an_import_is_reported_with_the_way_to_remove_it() {
     let check = |import: &str, remedy: &str| {
         let wit = format!("{CONTRACT}\nworld needy {{ {import} export threshold-rule; }}");
-        let Refusal::Import { name, remedy: actual } = refusal(&of_world(&wit, "needy")) else {
+        let ComponentError::Import { name, remedy: actual } = refusal(&of_world(&wit, "needy")) else {
             panic!("{import}");
         };
         assert!(actual.contains(remedy), "{name}: {actual}");
@@ -92,7 +102,7 @@ fn an_import_is_reported_with_the_way_to_remove_it() {
     // A package that toolchains add.
     let wasi = "package wasi:clocks@0.2.3; interface wall-clock { now: func() -> u64; }
         world needy { import wall-clock; export run: func(); }";
-    let Refusal::Import { name, remedy } = refusal(&of_world(wasi, "needy")) else {
+    let ComponentError::Import { name, remedy } = refusal(&of_world(wasi, "needy")) else {
         panic!("an import");
     };
     assert_eq!(name, "wasi:clocks/wall-clock@0.2.3");
@@ -108,12 +118,14 @@ fn a_component_of_another_world_is_refused_with_the_known_worlds() {
     let refused = refusal(&of_world(other, "other"));
     assert_eq!(
         refused,
-        Refusal::WrongWorld {
+        ComponentError::WrongExports {
             exports: vec!["acme:things/thing@1.0.0".to_owned()]
         }
     );
     let both = format!("{CONTRACT}\nworld both {{ export threshold-rule; export role-rule; }}");
-    assert!(matches!(refusal(&of_world(&both, "both")), Refusal::WrongWorld { exports } if exports.len() == 2));
+    assert!(
+        matches!(refusal(&of_world(&both, "both")), ComponentError::WrongExports { exports } if exports.len() == 2)
+    );
 }
 
 #[test]
@@ -126,14 +138,14 @@ fn names_of_a_component_are_truncated_in_messages() {
         interfaces.join(" "),
         exports.join(" ")
     );
-    let Refusal::WrongWorld { exports } = refusal(&of_world(&many, "other")) else {
+    let ComponentError::WrongExports { exports } = refusal(&of_world(&many, "other")) else {
         panic!("another world");
     };
     assert_eq!((exports.len(), exports[12].as_str()), (13, "28 more"));
 
     let long = "x".repeat(5000);
     let wit = format!("{CONTRACT}\nworld needy {{ import {long}: func(); export threshold-rule; }}");
-    let Refusal::Import { name, .. } = refusal(&of_world(&wit, "needy")) else {
+    let ComponentError::Import { name, .. } = refusal(&of_world(&wit, "needy")) else {
         panic!("an import");
     };
     assert_eq!(name.len(), 200);
@@ -153,7 +165,7 @@ fn a_rule_for_another_contract_version_is_refused_with_the_supported_one() {
         let wit = CONTRACT.replace("watchpost:rules@1.0.0", &format!("watchpost:rules@{version}"));
         let refused = refusal(&of_world(&wit, "threshold"));
         let found = format!("watchpost:rules/threshold-rule@{version}");
-        assert_eq!(refused, Refusal::WrongVersion { found, spoken: "1.0" });
+        assert_eq!(refused, ComponentError::WrongVersion { found, spoken: "1.0" });
     }
 }
 
@@ -163,7 +175,7 @@ fn a_rule_for_a_contract_version_that_differs_in_comments_only_is_accepted() {
     let refused = refusal(&of_world(&wit, "threshold"));
     // All of its functions trap, so the first call, `describe`, fails after every check of the contract has passed.
     assert!(
-        matches!(&refused, Refusal::Fault { fault } if fault.call == Call::Describe),
+        matches!(&refused, ComponentError::Fault { fault } if fault.call == Call::Describe),
         "{refused}"
     );
 }
@@ -174,12 +186,12 @@ fn exports_with_other_types_are_refused() {
     assert_ne!(other_type, CONTRACT);
     assert!(matches!(
         refusal(&of_world(&other_type, "threshold")),
-        Refusal::WrongShape { .. }
+        ComponentError::WrongTypes { .. }
     ));
     let missing = CONTRACT.replacen("describe: func() -> manifest;", "", 1);
     let refused = refusal(&of_world(&missing, "threshold"));
     assert!(
-        matches!(&refused, Refusal::WrongShape { reason, .. } if reason.contains("describe")),
+        matches!(&refused, ComponentError::WrongTypes { reason, .. } if reason.contains("describe")),
         "{refused}"
     );
 }
@@ -192,12 +204,12 @@ fn a_component_may_be_as_large_as_the_limit_and_no_larger() {
     };
     assert!(with_limit(HOSTILE.len()).is_ok());
     let refused = with_limit(HOSTILE.len() - 1).expect_err("refused");
-    assert!(matches!(refused, Refusal::TooLarge { .. }), "{refused}");
+    assert!(matches!(refused, ComponentError::TooLarge { .. }), "{refused}");
 }
 
 fn fault_in_describe(wasm: &[u8]) -> Misbehaviour {
     let refused = refusal(wasm);
-    let Refusal::Fault { fault } = refused else {
+    let ComponentError::Fault { fault } = refused else {
         panic!("{refused}");
     };
     assert_eq!(fault.call, Call::Describe);
@@ -208,20 +220,20 @@ fn fault_in_describe(wasm: &[u8]) -> Misbehaviour {
 #[test]
 fn a_rule_that_never_returns_from_describe_is_stopped() {
     let endless = threshold(&wat(1, "(loop br 0) unreachable", ""));
-    assert_eq!(fault_in_describe(&endless), Misbehaviour::Overtime { limit_ms: 500 });
+    assert_eq!(fault_in_describe(&endless), Misbehaviour::Timeout { limit_ms: 500 });
 }
 
 #[test]
 fn a_rule_that_never_finishes_its_start_function_is_stopped() {
     let eager = threshold(&wat(1, "unreachable", "(func $forever (loop br 0)) (start $forever)"));
-    assert_eq!(fault_in_describe(&eager), Misbehaviour::Overtime { limit_ms: 500 });
+    assert_eq!(fault_in_describe(&eager), Misbehaviour::Timeout { limit_ms: 500 });
 }
 
 #[test]
 fn a_rule_with_too_much_initial_memory_is_refused() {
     let refused = refusal(&threshold(&wat(20_000, "unreachable", "")));
     assert!(
-        matches!(&refused, Refusal::Invalid { reason } if reason.contains("memory")),
+        matches!(&refused, ComponentError::Invalid { reason } if reason.contains("memory")),
         "{refused}"
     );
 }
@@ -230,7 +242,7 @@ fn a_rule_with_too_much_initial_memory_is_refused() {
 fn a_rule_with_too_large_a_table_is_refused() {
     let refused = refusal(&threshold(&wat(1, "unreachable", "(table 1000000 funcref)")));
     assert!(
-        matches!(&refused, Refusal::Invalid { reason } if reason.contains("table")),
+        matches!(&refused, ComponentError::Invalid { reason } if reason.contains("table")),
         "{refused}"
     );
 }
@@ -252,12 +264,12 @@ fn an_answer_that_cannot_be_read_is_a_fault() {
         fault_in_describe(&threshold(&wat(1, "i32.const 2048", &extra)))
     };
     let outside = answering([(u32::MAX - 8, 100), (0, 0), (0, 0), (0, 0)], "");
-    assert!(matches!(outside, Misbehaviour::UnreadableAnswer { .. }), "{outside}");
+    assert!(matches!(outside, Misbehaviour::UndecodableResult { .. }), "{outside}");
     let not_utf8 = answering(
         [(3000, 2), (0, 0), (0, 0), (0, 0)],
         r#"(data (i32.const 3000) "\ff\fe")"#,
     );
-    assert!(matches!(not_utf8, Misbehaviour::UnreadableAnswer { .. }), "{not_utf8}");
+    assert!(matches!(not_utf8, Misbehaviour::UndecodableResult { .. }), "{not_utf8}");
 }
 
 #[test]
@@ -272,9 +284,9 @@ fn an_invalid_manifest_is_refused_with_the_field() {
         let extra = format!("{} {text}", manifest(texts));
         RuleModule::compile(&engine(), &threshold(&wat(1, "i32.const 2048", &extra)))
     };
-    let field = |refused: Refusal| match refused {
-        Refusal::Fault { fault } => match fault.misbehaviour {
-            Misbehaviour::BadManifest { field, .. } => field,
+    let field = |refused: ComponentError| match refused {
+        ComponentError::Fault { fault } => match fault.misbehaviour {
+            Misbehaviour::InvalidManifest { field, .. } => field,
             other => panic!("{other}"),
         },
         other => panic!("{other}"),

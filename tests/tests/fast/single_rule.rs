@@ -50,7 +50,7 @@ fn a_failing_single_rule_is_a_fault() {
         .judge_alone(&machine(1.0, 1.0, 1.0), &[])
         .expect_err("a role rule judges nothing");
     assert!(
-        matches!(judged.misbehaviour, Misbehaviour::UnreadableAnswer { .. }),
+        matches!(judged.misbehaviour, Misbehaviour::UndecodableResult { .. }),
         "{judged}"
     );
     let ada = developer("ada", "user");
@@ -59,7 +59,7 @@ fn a_failing_single_rule_is_a_fault() {
         .expect("it is idle")
         .expect_err("a threshold rule decides nothing");
     assert!(
-        matches!(decided.misbehaviour, Misbehaviour::UnreadableAnswer { .. }),
+        matches!(decided.misbehaviour, Misbehaviour::UndecodableResult { .. }),
         "{decided}"
     );
 }

@@ -424,7 +424,7 @@ fn a_foreign_database_is_opened_read_only() {
     for url in ["sqlite:pix.db".to_owned(), postgres::shared().database()] {
         let theirs = open(&url, folder.path()).expect("made");
         theirs.report_chunks(&[report(1, 0)]).expect("taken");
-        let ours = Store::of_others(DatabaseAddress::parse(&url, folder.path(), true).expect("an address"));
+        let ours = Store::open_external(DatabaseAddress::parse(&url, folder.path(), true).expect("an address"));
         assert_eq!(ours.chunks(&all()).expect("read").len(), 1);
         let refused = ours.report_chunks(&[report(1, 1)]);
         assert!(refused.is_err(), "{refused:?}");
@@ -436,14 +436,14 @@ fn a_foreign_database_is_opened_read_only() {
 fn a_database_without_chunks_is_reported_and_a_missing_file_is_not_created() {
     let folder = tempfile::tempdir().expect("a folder");
     let missing =
-        Store::of_others(DatabaseAddress::parse("sqlite:nowhere.db", folder.path(), true).expect("an address"));
+        Store::open_external(DatabaseAddress::parse("sqlite:nowhere.db", folder.path(), true).expect("an address"));
     let refused = missing.chunk_summary();
     assert!(matches!(refused, Err(StoreError::Unreachable(_))), "{refused:?}");
     assert!(!folder.path().join("nowhere.db").exists());
-    let empty = Store::of_others(place(&postgres::shared().database(), folder.path()));
+    let empty = Store::open_external(place(&postgres::shared().database(), folder.path()));
     let refused = empty.chunk_summary();
     assert!(matches!(refused, Err(StoreError::Missing(_))), "{refused:?}");
-    let gone = Store::of_others(place("postgres://watchpost@127.0.0.1:1/x", folder.path()));
+    let gone = Store::open_external(place("postgres://watchpost@127.0.0.1:1/x", folder.path()));
     assert!(matches!(gone.chunk_summary(), Err(StoreError::Unreachable(_))));
     eventually("the same answer again", || gone.chunk_summary().is_err().then_some(()));
 }

@@ -23,7 +23,7 @@ fn look_at_an_idle_engine() {
     let endless = rules(&engine, Some(rule(&engine, HOSTILE, r#"{"do": "loop"}"#)), None);
     let stopped = || {
         let report = endless.judge(&machine(1.0, 1.0, 1.0), None);
-        assert_eq!(report.faults()[0].misbehaviour, Misbehaviour::Overtime { limit_ms: 50 });
+        assert_eq!(report.faults()[0].misbehaviour, Misbehaviour::Timeout { limit_ms: 50 });
     };
     stopped();
     let deadline = Instant::now() + Duration::from_secs(20);

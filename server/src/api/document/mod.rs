@@ -23,7 +23,7 @@ pub use contents::{Chapter, Endpoint, contents};
 use super::arguments::HandlerSpec;
 use super::process::VERSION;
 use super::routes::pixcrawler;
-use super::table::{At, Family, Operation};
+use super::table::{Family, Operation, Route};
 use crate::config::ApiProfile;
 
 /// The actions that the built-in role rule allows to anonymous clients. A test requests everything without a
@@ -116,7 +116,7 @@ fn components() -> Components {
 }
 
 /// Adds an operation and the schemas that it refers to.
-fn add(document: &mut OpenApi, family: &Family, at: &At, operation: &Operation) {
+fn add(document: &mut OpenApi, family: &Family, at: &Route, operation: &Operation) {
     let mut described = (operation.described)();
     let spec = (operation.spec)();
     let path = path::Path::of(at.path);

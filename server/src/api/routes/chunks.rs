@@ -23,7 +23,7 @@ use crate::store::chunks::{Change, Chunk, ChunkChange, ChunkFilter, Report, Stat
 const MAX_CHUNKS_PER_REQUEST: usize = 1000;
 
 /// The width of the column in the table.
-const TASK_ID_LETTERS: usize = 255;
+const MAX_TASK_ID_CHARS: usize = 255;
 
 /// Longer messages belong in a log.
 const ERROR_BYTES: usize = 10_000;
@@ -316,8 +316,8 @@ fn check(priority: Option<i32>, task_id: Option<&str>, error_message: Option<&st
     if let Some(priority) = priority.filter(|priority| !(0..=10).contains(priority)) {
         return Err(format!("priority is {priority}; write one from 0 to 10"));
     }
-    if task_id.is_some_and(|id| id.chars().count() > TASK_ID_LETTERS) {
-        return Err(format!("task_id has more than {TASK_ID_LETTERS} letters"));
+    if task_id.is_some_and(|id| id.chars().count() > MAX_TASK_ID_CHARS) {
+        return Err(format!("task_id has more than {MAX_TASK_ID_CHARS} letters"));
     }
     if error_message.is_some_and(|message| message.len() > ERROR_BYTES) {
         return Err(format!(

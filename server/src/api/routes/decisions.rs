@@ -50,7 +50,7 @@ pub struct ListQuery {
 #[schema(as = DecisionPage)]
 pub struct Page {
     /// The oldest first.
-    decisions: Vec<RecordShown>,
+    decisions: Vec<DecisionListItem>,
     /// The value of `after` for the next page; null on the last page.
     next: Option<i64>,
 }
@@ -74,16 +74,16 @@ pub async fn list(
     };
     let mut found = decisions.store().ask(move |store| store.decisions(&filter)).await?;
     let next = limit.cut(&mut found, |record| record.id);
-    let decisions = found.into_iter().map(RecordShown).collect();
+    let decisions = found.into_iter().map(DecisionListItem).collect();
     Ok(Json(Page { decisions, next }))
 }
 
 /// A record as the database stores it. Its fields depend on its kind, so the schema is assembled here.
 #[derive(Serialize)]
 #[serde(transparent)]
-struct RecordShown(Record);
+struct DecisionListItem(Record);
 
-impl PartialSchema for RecordShown {
+impl PartialSchema for DecisionListItem {
     fn schema() -> RefOr<Schema> {
         let kinds = ["DecisionRecord", "DifferenceRecord", "JudgementRecord"];
         let one_of = kinds
@@ -94,7 +94,7 @@ impl PartialSchema for RecordShown {
     }
 }
 
-impl ToSchema for RecordShown {
+impl ToSchema for DecisionListItem {
     fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
         let mut add = |name: &str, schema| schemas.push((name.to_owned(), schema));
         add(

@@ -20,15 +20,15 @@ use crate::api::streamed::Streamed;
 use crate::api::streaming::{StreamPermit, StreamPool, StreamWriter};
 use crate::clock;
 use crate::history::downsample::{Aggregate, downsample};
-use crate::store::history::{Past as PastRound, Plan, Selection, Series};
+use crate::store::history::{Plan, Selection, Series, StoredRound};
 use crate::store::{Store, StoreError};
 
 /// Reading a point is much cheaper than writing one, and a stepped response writes only a few of those it reads.
-const READ_BATCH_SIZE: usize = 50;
+const MAX_READ_PER_RETURNED_POINT: usize = 50;
 
 /// The recorded history and the limits of one query.
 #[derive(Clone)]
-pub struct Past {
+pub struct HistoryReader {
     /// The database of the history.
     pub store: Store,
     /// Maximum number of points in one response (`history.max_points`).
@@ -141,7 +141,7 @@ struct Reports {
 )]
 pub async fn history(
     _: Permit<HistoryRead>,
-    past: Data<Past>,
+    past: Data<HistoryReader>,
     query: Query<HistoryQuery>,
 ) -> Result<HttpResponse, ApiError> {
     let selection = query.selection()?;
@@ -208,7 +208,7 @@ pub async fn history(
 )]
 pub async fn snapshots(
     _: Permit<HistoryRead>,
-    past: Data<Past>,
+    past: Data<HistoryReader>,
     service: Data<Service>,
     query: Query<Rounds>,
 ) -> Result<HttpResponse, ApiError> {
@@ -235,7 +235,7 @@ pub async fn snapshots(
 )]
 pub async fn reports(
     _: Permit<HistoryRead>,
-    past: Data<Past>,
+    past: Data<HistoryReader>,
     service: Data<Service>,
     query: Query<Rounds>,
 ) -> Result<HttpResponse, ApiError> {
@@ -250,10 +250,10 @@ struct Parts<T> {
 }
 
 async fn rounds<T>(
-    past: Data<Past>,
+    past: Data<HistoryReader>,
     service: &Service,
     query: &Rounds,
-    part: impl Fn(PastRound) -> T + Send + 'static,
+    part: impl Fn(StoredRound) -> T + Send + 'static,
 ) -> Result<Parts<T>, ApiError> {
     let selection = query.selection()?;
     let host = query.host.clone().unwrap_or_else(|| service.host().to_string());
@@ -277,7 +277,7 @@ async fn rounds<T>(
     Ok(Parts { permit, list })
 }
 
-impl Past {
+impl HistoryReader {
     async fn permit(&self) -> Result<StreamPermit, ApiError> {
         self.streams.acquire().await.ok_or_else(|| ApiError::Unavailable {
             reason: "too many history responses are being streamed; retry when some of them have finished".to_owned(),
@@ -312,7 +312,7 @@ impl Past {
                 self.max_points
             )));
         }
-        if read > self.max_points.saturating_mul(READ_BATCH_SIZE) {
+        if read > self.max_points.saturating_mul(MAX_READ_PER_RETURNED_POINT) {
             return Err(ApiError::TooMuch(format!(
                 "the query would read about {read} points; request a shorter time range or fewer series, or raise history.max_points"
             )));

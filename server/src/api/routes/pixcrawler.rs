@@ -25,7 +25,7 @@ use crate::api::table::{Family, table};
 use crate::config::ApiProfile;
 use crate::judge::metrics_page::MetricsPages;
 use crate::metrics::ServiceMetrics;
-use crate::pixcrawler::{Body as Resources, EMPTY_METRICS, ResourceRenderings};
+use crate::pixcrawler::{Body as Resources, EMPTY_METRICS, PixCrawlerRenderings};
 
 /// All routes of a listener with this API profile.
 pub fn table() -> Vec<Family> {
@@ -74,7 +74,7 @@ pub async fn json_or_prometheus(
     request: HttpRequest,
     latest: Data<Latest>,
     pages: Data<MetricsPages>,
-    renderings: Data<ResourceRenderings>,
+    renderings: Data<PixCrawlerRenderings>,
     service_metrics: Data<ServiceMetrics>,
 ) -> HttpResponse {
     if accept::prefers_json(&request) {
@@ -141,11 +141,11 @@ async fn health(_: Permit<HealthRead>) -> HttpResponse {
     operation_id = "metrics",
     responses((status = 200, description = "Values that could not be measured are null, and their status is `UNKNOWN`.", body = Resources))
 )]
-async fn metrics(_: LoopbackOrPermit, latest: Data<Latest>, renderings: Data<ResourceRenderings>) -> HttpResponse {
+async fn metrics(_: LoopbackOrPermit, latest: Data<Latest>, renderings: Data<PixCrawlerRenderings>) -> HttpResponse {
     resource_response(&latest, &renderings)
 }
 
-fn resource_response(latest: &Latest, renderings: &ResourceRenderings) -> HttpResponse {
+fn resource_response(latest: &Latest, renderings: &PixCrawlerRenderings) -> HttpResponse {
     let rendering = latest.judged().map(|judged| renderings.of(&judged));
     let body = rendering.as_ref().map_or(EMPTY_METRICS, |rendering| &rendering.body);
     json_bytes(body.as_bytes().to_vec())

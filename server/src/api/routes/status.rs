@@ -94,7 +94,7 @@ struct Status<'s> {
     ready: bool,
     /// Why the server is not ready.
     #[serde(skip_serializing_if = "Option::is_none")]
-    not_ready_because: Option<&'static str>,
+    not_ready_reason: Option<&'static str>,
     /// The worst severity of all findings.
     severity: Severity,
     /// The addresses that the server listens on.
@@ -120,7 +120,7 @@ struct Round<'r> {
     /// The number of the round since the start.
     number: u64,
     /// Start time of the round.
-    began: String,
+    started: String,
     /// Duration of the measurement.
     duration_seconds: f64,
     /// Duration of the evaluation by the rules.
@@ -185,7 +185,7 @@ impl StatusPage {
     /// The cached page, if this is the latest round.
     fn status<'s>(&'s self, judged: Option<&'s Judged>) -> Status<'s> {
         let report = self.0.latest.report_of(judged);
-        let not_ready_because = not_ready(&self.0.service, judged);
+        let not_ready_reason = not_ready(&self.0.service, judged);
         let [database, chunks] = &self.0.stores;
         Status {
             time: clock::written(clock::now_ms()),
@@ -197,9 +197,9 @@ impl StatusPage {
             commit: COMMIT,
             rustc: RUSTC,
             host: self.0.service.host().as_str(),
-            started: clock::written(self.0.service.began_ms()),
-            ready: not_ready_because.is_none(),
-            not_ready_because,
+            started: clock::written(self.0.service.started_ms()),
+            ready: not_ready_reason.is_none(),
+            not_ready_reason,
             severity: report.severity(),
             listeners: self.0.service.listening(),
             tls: Certificates::of(self.0.tls.generation(), self.0.tls.expiry()),
@@ -217,9 +217,9 @@ impl<'r> Round<'r> {
         let round = &*judged.round;
         Self {
             number: round.number,
-            began: clock::written(round.began_ms),
-            duration_seconds: round.took.as_secs_f64(),
-            judgement_seconds: judged.took.as_secs_f64(),
+            started: clock::written(round.started_ms),
+            duration_seconds: round.duration.as_secs_f64(),
+            judgement_seconds: judged.duration.as_secs_f64(),
             samples: round.snapshot.samples().len(),
             gaps: round.snapshot.gaps().len(),
             sources: round.sources.iter().map(|(name, source)| (&**name, source)).collect(),

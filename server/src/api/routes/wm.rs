@@ -105,8 +105,8 @@ pub async fn status(_: Permit<MetricsRead>, service: Data<Service>, latest: Data
     let judged = latest.judged();
     let round = judged.as_ref().map(|judged| &judged.round);
     let status = Status {
-        last_cycle_duration: round.map(|round| round.took.as_secs_f64()),
-        last_cycle_start: round.map(|round| offset_time(round.began_ms)),
+        last_cycle_duration: round.map(|round| round.duration.as_secs_f64()),
+        last_cycle_start: round.map(|round| offset_time(round.started_ms)),
         python_version: format!("none: built by {RUSTC}"),
         status: "healthy",
         timestamp: offset_time(clock::now_ms()),

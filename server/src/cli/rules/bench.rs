@@ -11,7 +11,7 @@ use watchpost_policies::{Action, Cost, Fault, Kind, Request, Rule, Snapshot};
 use super::check::written;
 use super::inputs::{Inputs, snapshot};
 use super::progress::Progress;
-use super::{Answer, CommandError, EXIT_FAILED_CHECK, say, say_json};
+use super::{CheckResult, CommandError, EXIT_FAILED_CHECK, say, say_json};
 use crate::cli::UNAVAILABLE;
 use crate::config::Sources;
 use crate::rules::sample;
@@ -39,7 +39,7 @@ pub(super) struct Bench {
 }
 
 impl Bench {
-    pub(super) fn run(self, sources: &Sources, out: &mut dyn Write) -> Result<Answer, CommandError> {
+    pub(super) fn run(self, sources: &Sources, out: &mut dyn Write) -> Result<CheckResult, CommandError> {
         let snapshot = match &self.snapshot {
             Some(file) => snapshot(file)?,
             None => sample::round_of(self.samples as usize),
@@ -87,7 +87,7 @@ impl Bench {
             );
             say(out, &output)?;
         }
-        Ok(Answer::Yes)
+        Ok(CheckResult::Yes)
     }
 }
 

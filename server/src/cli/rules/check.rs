@@ -9,7 +9,7 @@ use watchpost_policies::{Kind, RuleModule};
 
 use super::inputs::{Inputs, component, engine};
 use super::progress::Progress;
-use super::{Answer, CommandError, say, say_json};
+use super::{CheckResult, CommandError, say, say_json};
 use crate::config::Sources;
 use crate::rules::checks::{self, Failed, Passed};
 use crate::rules::sample;
@@ -26,7 +26,7 @@ pub(super) struct Check {
 }
 
 impl Check {
-    pub(super) fn run(self, sources: &Sources, out: &mut dyn Write) -> Result<Answer, CommandError> {
+    pub(super) fn run(self, sources: &Sources, out: &mut dyn Write) -> Result<CheckResult, CommandError> {
         let settings = self.given.settings()?;
         let engine = engine(sources)?;
         let wasm = component(&engine, &self.given.file)?;
@@ -44,14 +44,18 @@ impl Check {
         } else {
             say(out, &as_lines(&passed, &tried, wasm.len()))?;
         }
-        Ok(if tried.is_ok() { Answer::Yes } else { Answer::No })
+        Ok(if tried.is_ok() {
+            CheckResult::Yes
+        } else {
+            CheckResult::No
+        })
     }
 }
 
 fn as_lines(passed: &[Passed], tried: &Result<RuleModule, Failed>, bytes: usize) -> String {
     let mut lines = String::new();
-    for Passed { check, took } in passed {
-        lines += &format!("ok      {:>8}  {check}\n", written(*took));
+    for Passed { check, duration } in passed {
+        lines += &format!("ok      {:>8}  {check}\n", written(*duration));
     }
     match tried {
         Err(Failed { check, reason, advice }) => {
@@ -75,7 +79,7 @@ fn as_lines(passed: &[Passed], tried: &Result<RuleModule, Failed>, bytes: usize)
 fn as_json(passed: &[Passed], tried: &Result<RuleModule, Failed>, bytes: usize) -> Value {
     let passed: Vec<_> = passed
         .iter()
-        .map(|Passed { check, took }| json!({ "check": check, "seconds": took.as_secs_f64() }))
+        .map(|Passed { check, duration }| json!({ "check": check, "seconds": duration.as_secs_f64() }))
         .collect();
     let (rule, failed) = match tried {
         Ok(module) => {
@@ -100,8 +104,8 @@ fn as_json(passed: &[Passed], tried: &Result<RuleModule, Failed>, bytes: usize) 
 }
 
 /// A duration for people, with about three digits.
-pub(super) fn written(took: Duration) -> String {
-    let micros = took.as_secs_f64() * 1e6;
+pub(super) fn written(duration: Duration) -> String {
+    let micros = duration.as_secs_f64() * 1e6;
     if micros < 1000.0 {
         format!("{micros:.0} µs")
     } else if micros < 10_000.0 {

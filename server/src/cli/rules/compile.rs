@@ -9,13 +9,13 @@ use watchpost_policies::{ArtefactKey, RecipeError};
 
 use crate::cli::{IO, SOFTWARE, fail};
 use crate::rules::compiler::CompileRequest;
-use crate::rules::sandbox::{Bounds, EXIT_REJECTED, OUT_OF_MEMORY, confine};
+use crate::rules::sandbox::{EXIT_REJECTED, OUT_OF_MEMORY, ResourceLimits, confine};
 
 /// The limits of the process. The other parameters arrive on standard input.
 #[derive(Args)]
 pub(in crate::cli) struct Compile {
     #[command(flatten)]
-    bounds: Bounds,
+    bounds: ResourceLimits,
 }
 
 impl Compile {

@@ -82,15 +82,15 @@ impl RulesCommand {
             RulesAction::Sign(sign) => return sign.run(),
         };
         match ended {
-            Ok(Answer::Yes) => ExitCode::SUCCESS,
-            Ok(Answer::No) => ExitCode::from(EXIT_FAILED_CHECK),
+            Ok(CheckResult::Yes) => ExitCode::SUCCESS,
+            Ok(CheckResult::No) => ExitCode::from(EXIT_FAILED_CHECK),
             Err(stopped) => fail(stopped.code, &stopped.what),
         }
     }
 }
 
 /// The result of a command that ran to its end.
-enum Answer {
+enum CheckResult {
     Yes,
     No,
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::{Answer, CommandError, EXIT_FAILED_CHECK, say};
+use super::{CheckResult, CommandError, EXIT_FAILED_CHECK, say};
 use crate::cli::IO;
 
 /// Packs a component.
@@ -21,7 +21,7 @@ pub(super) struct Pack {
 }
 
 impl Pack {
-    pub(super) fn run(self, out: &mut dyn Write) -> Result<Answer, CommandError> {
+    pub(super) fn run(self, out: &mut dyn Write) -> Result<CheckResult, CommandError> {
         let core = fs::read(&self.core)
             .map_err(|error| CommandError::new(IO, format!("cannot read {}: {error}", self.core.display())))?;
         let component = component(&core).map_err(|reason| {
@@ -36,7 +36,7 @@ impl Pack {
             out,
             &format!("{} has {} bytes\n", self.output.display(), component.len()),
         )?;
-        Ok(Answer::Yes)
+        Ok(CheckResult::Yes)
     }
 }
 

@@ -10,7 +10,7 @@ use watchpost_policies::{Cost, Finding, Kind, Severity, Snapshot};
 use super::check::written;
 use super::inputs::{Inputs, snapshot};
 use super::live::Live;
-use super::{Answer, CommandError, EXIT_FAILED_CHECK, say, say_json};
+use super::{CheckResult, CommandError, EXIT_FAILED_CHECK, say, say_json};
 use crate::cli::USAGE;
 use crate::cli::table::columns;
 use crate::clock;
@@ -40,7 +40,7 @@ pub(super) struct Run {
 }
 
 impl Run {
-    pub(super) fn run(self, sources: &Sources, out: &mut dyn Write) -> Result<Answer, CommandError> {
+    pub(super) fn run(self, sources: &Sources, out: &mut dyn Write) -> Result<CheckResult, CommandError> {
         let snapshot = match &self.snapshot {
             Some(file) => snapshot(file)?,
             None => self.live.snapshot()?,
@@ -71,7 +71,7 @@ impl Run {
         } else {
             say(out, &as_table(&findings, &snapshot, &cost))?;
         }
-        Ok(Answer::Yes)
+        Ok(CheckResult::Yes)
     }
 }
 
@@ -87,7 +87,7 @@ fn renamed(snapshot: Snapshot, host: Option<String>) -> Snapshot {
 }
 
 fn as_table(findings: &[Finding], snapshot: &Snapshot, cost: &Cost) -> String {
-    let heading = ["SEVERITY", "SUBJECT", "VALUE", "LIMIT", "SENTENCE"].map(str::to_owned);
+    let heading = ["SEVERITY", "SUBJECT", "VALUE", "LIMIT", "MESSAGE"].map(str::to_owned);
     let number = |number: Option<f64>| number.map_or_else(|| "-".to_owned(), short);
     let rows = findings.iter().map(|finding| {
         [

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::check::written;
 use super::inputs::{engine, module, text};
-use super::{Answer, CommandError, say, say_json};
+use super::{CheckResult, CommandError, say, say_json};
 use crate::cli::{DATA, IO, SOFTWARE, USAGE};
 use crate::config::Sources;
 use crate::rules::cases::{Cases, Outcome, Runner, junit};
@@ -34,7 +34,7 @@ pub(super) struct Test {
 }
 
 impl Test {
-    pub(super) fn run(self, sources: &Sources, out: &mut dyn Write) -> Result<Answer, CommandError> {
+    pub(super) fn run(self, sources: &Sources, out: &mut dyn Write) -> Result<CheckResult, CommandError> {
         let cases = self.cases()?;
         let engine = engine(sources)?;
         let module = module(&engine, &self.file)?;
@@ -56,7 +56,7 @@ impl Test {
         } else {
             say(out, &as_lines(&outcomes, passed, failed))?;
         }
-        Ok(if failed == 0 { Answer::Yes } else { Answer::No })
+        Ok(if failed == 0 { CheckResult::Yes } else { CheckResult::No })
     }
 
     fn cases(&self) -> Result<Cases, CommandError> {
@@ -78,9 +78,14 @@ impl Test {
 
 fn as_lines(outcomes: &[Outcome], passed: usize, failed: usize) -> String {
     let mut lines = String::new();
-    for Outcome { name, took, failure } in outcomes {
+    for Outcome {
+        name,
+        duration,
+        failure,
+    } in outcomes
+    {
         let mark = if failure.is_some() { "FAILED" } else { "ok" };
-        lines += &format!("{mark:<6}  {:>8}  {name}\n", written(*took));
+        lines += &format!("{mark:<6}  {:>8}  {name}\n", written(*duration));
         for line in failure.iter().flat_map(|failure| failure.lines()) {
             lines += &format!("                  {line}\n");
         }

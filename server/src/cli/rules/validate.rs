@@ -7,14 +7,14 @@ use std::process::ExitCode;
 use clap::Args;
 
 use crate::cli::{IO, SOFTWARE, fail};
-use crate::rules::sandbox::{Bounds, EXIT_REJECTED, confine};
+use crate::rules::sandbox::{EXIT_REJECTED, ResourceLimits, confine};
 use crate::rules::schema::{SchemaError, ValidationRequest};
 
 /// Validates settings against a schema.
 #[derive(Args)]
 pub(in crate::cli) struct Validate {
     #[command(flatten)]
-    bounds: Bounds,
+    bounds: ResourceLimits,
 }
 
 impl Validate {

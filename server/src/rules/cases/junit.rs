@@ -8,21 +8,26 @@ use super::Outcome;
 /// One suite, named after the rule.
 pub fn junit(rule: &str, outcomes: &[Outcome]) -> String {
     let failures = outcomes.iter().filter(|outcome| outcome.failure.is_some()).count();
-    let took: Duration = outcomes.iter().map(|outcome| outcome.took).sum();
+    let duration: Duration = outcomes.iter().map(|outcome| outcome.duration).sum();
     let mut xml = format!(
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites>\n  <testsuite name=\"{}\" tests=\"{}\" \
          failures=\"{failures}\" errors=\"0\" skipped=\"0\" time=\"{:.6}\">\n",
         escaped(rule),
         outcomes.len(),
-        took.as_secs_f64()
+        duration.as_secs_f64()
     );
-    for Outcome { name, took, failure } in outcomes {
+    for Outcome {
+        name,
+        duration,
+        failure,
+    } in outcomes
+    {
         let _ = write!(
             xml,
             "    <testcase classname=\"{}\" name=\"{}\" time=\"{:.6}\"",
             escaped(rule),
             escaped(name),
-            took.as_secs_f64()
+            duration.as_secs_f64()
         );
         match failure {
             None => xml.push_str("/>\n"),
@@ -67,7 +72,7 @@ mod tests {
     fn a_failure_has_its_text_and_special_characters_are_escaped() {
         let outcome = |name: &str, failure: Option<&str>| Outcome {
             name: name.to_owned(),
-            took: Duration::from_millis(2),
+            duration: Duration::from_millis(2),
             failure: failure.map(str::to_owned),
         };
         let outcomes = [

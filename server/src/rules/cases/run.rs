@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use watchpost_policies::{
-    Engine, Finding, Kind, Labels, Refusal, Request, Rule, RuleModule, SettingsRefusal, Severity, Snapshot, Verdict,
+    ComponentError, Engine, Finding, Kind, Labels, Request, Rule, RuleModule, SettingsError, Severity, Snapshot,
+    Verdict,
 };
 
 use super::{Case, Cases, Expected, Part, RequestCase, Round};
@@ -22,13 +23,13 @@ pub struct Outcome {
     pub name: String,
     /// Duration of the case.
     #[serde(rename = "seconds", serialize_with = "seconds")]
-    pub took: Duration,
+    pub duration: Duration,
     /// The differences from the expectations, in lines; `None` if the case passed.
     pub failure: Option<String>,
 }
 
-fn seconds<S: serde::Serializer>(took: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_f64(took.as_secs_f64())
+fn seconds<S: serde::Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_f64(duration.as_secs_f64())
 }
 
 /// Runs cases against a rule.
@@ -40,7 +41,7 @@ pub struct Runner {
 
 impl Runner {
     /// A runner for a rule. A role rule gets the findings of the built-in threshold rule.
-    pub fn new(engine: &Engine, module: RuleModule) -> Result<Self, Refusal> {
+    pub fn new(engine: &Engine, module: RuleModule) -> Result<Self, ComponentError> {
         let thresholds = match module.kind() {
             Kind::Threshold => None,
             Kind::Role => {
@@ -58,7 +59,7 @@ impl Runner {
             let failure = self.check(case).err();
             Outcome {
                 name: case.name.clone(),
-                took: began.elapsed(),
+                duration: began.elapsed(),
                 failure,
             }
         };
@@ -75,12 +76,12 @@ impl Runner {
                     places.join(" and ")
                 ));
             }
-            (Err(SettingsRefusal::Problems { problems }), Some(places)) => {
+            (Err(SettingsError::Problems { problems }), Some(places)) => {
                 let is_named =
                     |place: &&String| problems.iter().any(|problem| problem.path.starts_with(place.as_str()));
                 return match places.iter().find(|place| !is_named(place)) {
                     Some(place) => {
-                        let refusal = SettingsRefusal::Problems { problems };
+                        let refusal = SettingsError::Problems { problems };
                         Err(format!("no mistake is reported at {place}: {refusal}"))
                     }
                     None => Ok(()),

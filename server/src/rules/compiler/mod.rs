@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
-use watchpost_policies::{ArtefactKey, Digest, Engine, Refusal, RuleModule};
+use watchpost_policies::{ArtefactKey, ComponentError, Digest, Engine, RuleModule};
 
 pub use protocol::CompileRequest;
 
@@ -76,7 +76,7 @@ pub struct Compiled {
     /// The compiled rule.
     pub module: RuleModule,
     /// Duration, without the time in the queue.
-    pub took: Duration,
+    pub duration: Duration,
     /// Whether the code comes from the cache.
     pub from_cache: bool,
 }
@@ -86,7 +86,7 @@ pub struct Compiled {
 pub enum CompileError {
     /// The component is not a rule.
     #[error(transparent)]
-    Refused(#[from] Refusal),
+    Refused(#[from] ComponentError),
     /// The timeout is exceeded.
     #[error(
         "the compilation exceeded {limit:?} and was stopped: make the component smaller and its largest functions shorter, \
@@ -189,13 +189,13 @@ impl Compiler {
 }
 
 impl Parts {
-    fn cached(&self, digest: Digest) -> Result<Option<Compiled>, Refusal> {
+    fn cached(&self, digest: Digest) -> Result<Option<Compiled>, ComponentError> {
         let Some(cache) = &self.cache else { return Ok(None) };
         let began = Instant::now();
         let module = cache.get(&self.engine, digest)?;
         Ok(module.map(|module| Compiled {
             module,
-            took: began.elapsed(),
+            duration: began.elapsed(),
             from_cache: true,
         }))
     }
@@ -231,14 +231,14 @@ impl Parts {
         }
         Ok(Compiled {
             module,
-            took: began.elapsed(),
+            duration: began.elapsed(),
             from_cache: false,
         })
     }
 
     fn compile_error(&self, failure: Failure) -> CompileError {
         match failure {
-            Failure::Refused(reason) => CompileError::Refused(Refusal::Invalid { reason }),
+            Failure::Refused(reason) => CompileError::Refused(ComponentError::Invalid { reason }),
             Failure::TooLong | Failure::TimedOut => CompileError::TooLong {
                 limit: self.options.timeout,
             },

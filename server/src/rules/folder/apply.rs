@@ -5,7 +5,7 @@
 use serde_json::{Map, Value};
 use watchpost_policies::{Digest, Kind};
 
-use crate::rules::registry::{Activation, Actor, ChangeError, Moment, NextGeneration, Registry, slot};
+use crate::rules::registry::{Activation, Actor, ChangeError, LatestRound, NextGeneration, Registry, slot};
 use crate::store::rules::{AuditAction, AuditActor, CONFIGURATION, Entry, Generation, Mode, Version};
 
 /// The actor in the audit log. No client can have this name: certificates have a subject, tokens a prefix.
@@ -43,7 +43,7 @@ fn folder() -> Actor {
 pub(super) async fn activate(
     registry: &Registry,
     change: FolderChange<'_>,
-    now: &Moment,
+    now: &LatestRound,
 ) -> Result<Entry, ChangeError> {
     let rule = change.version.name.clone();
     let digest = change.version.digest;

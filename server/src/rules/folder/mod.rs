@@ -18,7 +18,7 @@ pub use self::state::{FileState, FileStatus};
 use self::apply::{FolderChange, by_folder};
 use self::scan::{Content, Found, ScannedFile, ScannedFiles};
 use self::state::{AppliedFile, KnownFile, Rejected, Slot, SyncOutcome};
-use super::registry::{ChangeError, Moment, Registry, UploadRequest};
+use super::registry::{ChangeError, LatestRound, Registry, UploadRequest};
 use crate::error_chain::error_chain;
 use crate::metrics::ServiceMetrics;
 use crate::{clock, tasks};
@@ -55,7 +55,7 @@ impl FolderSync {
     }
 
     /// Polls the folder, forever.
-    pub async fn run(self, folder: PathBuf, now: impl Fn() -> Moment) {
+    pub async fn run(self, folder: PathBuf, now: impl Fn() -> LatestRound) {
         let mut ticks = tokio::time::interval(POLL_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut watched = Watch {
@@ -111,7 +111,7 @@ struct Watch<N> {
     reported: Vec<FileStatus>,
 }
 
-impl<N: Fn() -> Moment> Watch<N> {
+impl<N: Fn() -> LatestRound> Watch<N> {
     async fn poll(&mut self) {
         let (folder, before) = (self.folder.clone(), self.last_scan.clone().unwrap_or_default());
         let max_bytes = self.registry.rules().engine().limits().component_bytes;

@@ -151,7 +151,7 @@ impl Rejected {
     pub(super) fn by(error: &ChangeError, under: Arc<Options>) -> Self {
         let (is_transient, again) = match error {
             ChangeError::Store(_)
-            | ChangeError::PendingGeneration { .. }
+            | ChangeError::GenerationMismatch { .. }
             | ChangeError::Broken(_)
             | ChangeError::Compile(CompileError::Busy | CompileError::Broken(_)) => (true, Some(RETRY_DELAY)),
             ChangeError::Conflict(_) | ChangeError::InTheWay { .. } => (false, Some(RETRY_DELAY)),

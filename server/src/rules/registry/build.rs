@@ -3,13 +3,13 @@
 use watchpost_policies::{Digest, Rule, RuleModule};
 
 use super::{ChangeError, Registry};
-use crate::rules::ActiveRule;
+use crate::rules::LoadedGeneration;
 use crate::store::rules::{Entry, Generation, NewSettings, SettingsRef};
 use crate::tasks;
 
 impl Registry {
     /// Loads a generation; the error names the entry that could not be loaded.
-    pub(super) async fn build(&self, generation: Generation) -> Result<ActiveRule, (Option<Entry>, ChangeError)> {
+    pub(super) async fn build(&self, generation: Generation) -> Result<LoadedGeneration, (Option<Entry>, ChangeError)> {
         self.build_with(generation, None).await
     }
 
@@ -18,13 +18,13 @@ impl Registry {
         &self,
         generation: Generation,
         new_settings: Option<&NewSettings>,
-    ) -> Result<ActiveRule, (Option<Entry>, ChangeError)> {
+    ) -> Result<LoadedGeneration, (Option<Entry>, ChangeError)> {
         let mut rules = Vec::with_capacity(generation.entries.len());
         for entry in &generation.entries {
             let rule = self.rule(entry, new_settings).await;
             rules.push(rule.map_err(|error| (Some(entry.clone()), error))?);
         }
-        ActiveRule::new(generation, rules).map_err(|error| (None, error.into()))
+        LoadedGeneration::new(generation, rules).map_err(|error| (None, error.into()))
     }
 
     /// Loads one entry, with `new_settings` where the entry has settings that are not stored yet.

@@ -6,8 +6,8 @@ use serde_json::{Map, Value};
 use watchpost_policies::{Digest, Kind};
 
 use super::transaction::NextGeneration;
-use super::{Actor, ChangeError, Moment, Registry, slot};
-use crate::rules::ActiveRule;
+use super::{Actor, ChangeError, LatestRound, Registry, slot};
+use crate::rules::LoadedGeneration;
 use crate::store::Store;
 use crate::store::rules::{AuditAction, AuditActor, Entry, Generation, Mode, NewSettings, SettingsRef};
 
@@ -44,14 +44,19 @@ pub struct ChangeRequest<'c> {
 #[derive(Clone, Debug)]
 pub struct Changed {
     /// The active generation after the change.
-    pub active: Arc<ActiveRule>,
+    pub active: Arc<LoadedGeneration>,
     /// Whether the change made a new generation.
     pub changed: bool,
 }
 
 impl Registry {
     /// Activates a version, or runs it in shadow mode.
-    pub async fn activate(&self, activation: &Activation, actor: &Actor, now: &Moment) -> Result<Changed, ChangeError> {
+    pub async fn activate(
+        &self,
+        activation: &Activation,
+        actor: &Actor,
+        now: &LatestRound,
+    ) -> Result<Changed, ChangeError> {
         let _lock = self.0.changing.lock().await;
         let (kind, digest, uploaded_settings) = self.version_of(&activation.rule, activation.digest).await?;
         let plan = async |latest: &Generation| {
@@ -149,7 +154,7 @@ impl Registry {
         request: &ChangeRequest<'_>,
         settings: Option<Map<String, Value>>,
         actor: &Actor,
-        now: &Moment,
+        now: &LatestRound,
     ) -> Result<Changed, ChangeError> {
         let ChangeRequest { rule, note, .. } = *request;
         let _lock = self.0.changing.lock().await;

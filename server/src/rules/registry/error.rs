@@ -1,6 +1,6 @@
 //! Errors of changes of the active rules.
 
-use watchpost_policies::{Digest, SetError, SettingsRefusal};
+use watchpost_policies::{Digest, SetError, SettingsError};
 
 use crate::rules::checks::Failed;
 use crate::rules::compiler::CompileError;
@@ -20,7 +20,7 @@ pub enum ChangeError {
     NoVersion { rule: String, digest: Digest },
     /// A concurrent change was faster.
     #[error("generation {latest} is active, not the expected one; read it and retry")]
-    PendingGeneration {
+    GenerationMismatch {
         /// The number of the latest generation.
         latest: i64,
     },
@@ -38,7 +38,7 @@ pub enum ChangeError {
     InTheWay { rule: String, reason: String },
     /// The rule rejects the settings.
     #[error(transparent)]
-    Settings(#[from] SettingsRefusal),
+    Settings(#[from] SettingsError),
     /// The component cannot be compiled.
     #[error(transparent)]
     Compile(#[from] CompileError),
@@ -73,7 +73,7 @@ impl From<Failed> for ChangeError {
 mod tests {
     use std::time::Duration;
 
-    use watchpost_policies::Refusal;
+    use watchpost_policies::ComponentError;
 
     use super::*;
 
@@ -90,7 +90,7 @@ mod tests {
         }
         let limit = Duration::from_secs(1);
         for permanent in [
-            ChangeError::Compile(CompileError::Refused(Refusal::Truncated)),
+            ChangeError::Compile(CompileError::Refused(ComponentError::Truncated)),
             ChangeError::Compile(CompileError::TooLong { limit }),
             ChangeError::NoRule("weekend".to_owned()),
             ChangeError::Conflict("it is in use".to_owned()),

@@ -4,14 +4,19 @@
 use watchpost_policies::{Action, Decision, Kind, Report, Request, Verdict};
 
 use super::{Actor, ChangeError, Registry, slot};
-use crate::rules::ActiveRule;
+use crate::rules::LoadedGeneration;
 
 impl Registry {
     /// Fails if the client could not change rules under the next generation.
-    pub(super) fn check_lockout(&self, next: &ActiveRule, actor: &Actor, report: &Report) -> Result<(), ChangeError> {
+    pub(super) fn check_lockout(
+        &self,
+        next: &LoadedGeneration,
+        actor: &Actor,
+        report: &Report,
+    ) -> Result<(), ChangeError> {
         let Some(identity) = &actor.identity else { return Ok(()) };
         let now = self.0.rules.current();
-        let of = |loaded: &ActiveRule| slot(&loaded.generation.entries, Kind::Role, "").cloned();
+        let of = |loaded: &LoadedGeneration| slot(&loaded.generation.entries, Kind::Role, "").cloned();
         if of(next) == of(&now) {
             return Ok(());
         }

@@ -32,7 +32,7 @@ pub(super) use self::transaction::{Blocked, NextGeneration};
 
 use super::compiler::Compiler;
 use super::signing::Provenance;
-use super::{ActiveRule, Rules, Settings};
+use super::{LoadedGeneration, Rules, Settings};
 use crate::metrics::ServiceMetrics;
 use crate::store::Store;
 use crate::store::rules::{AuditActor, Entry, Mode};
@@ -81,7 +81,7 @@ pub struct Actor {
 
 /// The latest round and its report, which changes are tested with.
 #[derive(Clone, Debug)]
-pub struct Moment {
+pub struct LatestRound {
     /// The latest report.
     pub report: Arc<Report>,
     /// The latest snapshot, if there is one.
@@ -140,7 +140,7 @@ impl Registry {
     }
 
     /// Activates a stored generation.
-    fn activate_generation(&self, next: ActiveRule) -> Arc<ActiveRule> {
+    fn activate_generation(&self, next: LoadedGeneration) -> Arc<LoadedGeneration> {
         let next = self.0.rules.activate(next);
         self.0.service_metrics.set_rules_generation(next.generation.number);
         log::info!(generation = next.generation.number; "rules activated");

@@ -3,7 +3,7 @@
 use watchpost_policies::Kind;
 
 use super::transaction::NextGeneration;
-use super::{Actor, ChangeError, ChangeRequest, Changed, Moment, Registry, slot};
+use super::{Actor, ChangeError, ChangeRequest, Changed, LatestRound, Registry, slot};
 use crate::clock;
 use crate::store::Store;
 use crate::store::rules::{AuditAction, AuditEntry, Entry, Generation};
@@ -40,7 +40,7 @@ impl Registry {
         &self,
         request: &ChangeRequest<'_>,
         actor: &Actor,
-        now: &Moment,
+        now: &LatestRound,
     ) -> Result<Changed, ChangeError> {
         let ChangeRequest { rule, note, .. } = *request;
         let _lock = self.0.changing.lock().await;
@@ -50,7 +50,7 @@ impl Registry {
                 let reason = format!("the rule {rule} has no earlier state; there is nothing to roll back to");
                 ChangeError::Conflict(reason)
             };
-            let before = match self.kept_before(latest, kind, rule).await? {
+            let before = match self.previous_stored(latest, kind, rule).await? {
                 Earlier::Never => return Err(no_earlier_state()),
                 Earlier::Inactive => None,
                 Earlier::Active(entry) => Some(entry),
@@ -104,7 +104,7 @@ impl Registry {
     }
 
     /// Like [`Self::before`], without versions that have been deleted since.
-    async fn kept_before(&self, latest: &Generation, kind: Kind, rule: &str) -> Result<Earlier, ChangeError> {
+    async fn previous_stored(&self, latest: &Generation, kind: Kind, rule: &str) -> Result<Earlier, ChangeError> {
         let mut deleted = Vec::new();
         loop {
             let is_there = |entry: Option<&Entry>| entry.is_none_or(|entry| !deleted.contains(entry));

@@ -46,7 +46,7 @@ impl Registry {
             });
             let passed = verified.as_ref().map(|_| Passed {
                 check: CHECK_TRUSTED_KEY,
-                took: began.elapsed(),
+                duration: began.elapsed(),
             });
             Ok::<_, Failed>((digest, verified, passed.into_iter().collect()))
         });

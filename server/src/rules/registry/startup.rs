@@ -135,18 +135,18 @@ impl Registry {
     /// The reference of the configured settings of a rule, which are stored if necessary.
     pub(in crate::rules) async fn configured_settings(&self, name: &str) -> Result<SettingsRef, ChangeError> {
         let by = AuditActor::configuration();
-        let id = self.keep_settings(name, self.configured(name), &by).await?;
+        let id = self.store_settings(name, self.configured(name), &by).await?;
         Ok(SettingsRef::Stored(id))
     }
 
-    pub(super) async fn keep_settings(
+    pub(super) async fn store_settings(
         &self,
         name: &str,
         settings: String,
         by: &AuditActor,
     ) -> Result<i64, ChangeError> {
         let (name, by) = (name.to_owned(), by.clone());
-        let kept = move |store: &Store| store.keep_rule_settings(&name, &settings, &by, clock::now_ms_signed());
+        let kept = move |store: &Store| store.store_rule_settings(&name, &settings, &by, clock::now_ms_signed());
         Ok(self.0.store.ask(kept).await?)
     }
 
@@ -156,7 +156,7 @@ impl Registry {
             return Ok(settings == SettingsRef::Configured);
         };
         let stored = self.0.store.ask(move |store| store.rule_settings(id)).await?;
-        Ok(stored.is_none_or(|stored| stored.given_by == CONFIGURATION))
+        Ok(stored.is_none_or(|stored| stored.updated_by == CONFIGURATION))
     }
 
     /// The built-in role rule with settings that grant no role to any client.
@@ -167,7 +167,7 @@ impl Registry {
             mode: Mode::Active,
             digest: None,
             settings: SettingsRef::Stored(
-                self.keep_settings(&rule, CLOSED.to_owned(), &AuditActor::watchpost())
+                self.store_settings(&rule, CLOSED.to_owned(), &AuditActor::watchpost())
                     .await?,
             ),
             rule,

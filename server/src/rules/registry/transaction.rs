@@ -3,10 +3,10 @@
 
 use std::sync::Arc;
 
-use super::{Actor, ChangeError, Changed, Moment, PendingGeneration, Registry};
+use super::{Actor, ChangeError, Changed, LatestRound, PendingGeneration, Registry};
 use crate::clock;
 use crate::error_chain::error_chain;
-use crate::rules::ActiveRule;
+use crate::rules::LoadedGeneration;
 use crate::store::Store;
 use crate::store::rules::{AuditAction, AuditEntry, Entry, Generation, GenerationResult, NewSettings};
 
@@ -25,7 +25,7 @@ pub(in crate::rules) struct NextGeneration {
 pub(in crate::rules) struct Blocked {
     pub(in crate::rules) pending: PendingGeneration,
     /// The generation that is active meanwhile.
-    pub(in crate::rules) instead: Arc<ActiveRule>,
+    pub(in crate::rules) instead: Arc<LoadedGeneration>,
 }
 
 impl Registry {
@@ -35,13 +35,13 @@ impl Registry {
         expected: Option<i64>,
         actor: &Actor,
         force: bool,
-        now: &Moment,
+        now: &LatestRound,
         plan: impl AsyncFn(&Generation) -> Result<Option<NextGeneration>, ChangeError>,
     ) -> Result<Changed, ChangeError> {
         if force {
             self.authorize_force(actor, &now.report)?;
         }
-        let check = |next: &ActiveRule| {
+        let check = |next: &LoadedGeneration| {
             if force {
                 Ok(())
             } else {
@@ -111,8 +111,8 @@ impl Registry {
         &self,
         expected: Option<i64>,
         plan: impl AsyncFn(&Generation) -> Result<Option<NextGeneration>, ChangeError>,
-        check: impl Fn(&ActiveRule) -> Result<(), ChangeError>,
-        test_with: Option<&Moment>,
+        check: impl Fn(&LoadedGeneration) -> Result<(), ChangeError>,
+        test_with: Option<&LatestRound>,
     ) -> Result<Changed, ChangeError> {
         let none = || Generation {
             number: 0,
@@ -124,7 +124,7 @@ impl Registry {
             let latest = self.0.store.ask(|store| store.latest_generation()).await?;
             let latest = latest.unwrap_or_else(none);
             if expected.is_some_and(|expected| expected != latest.number) {
-                return Err(ChangeError::PendingGeneration { latest: latest.number });
+                return Err(ChangeError::GenerationMismatch { latest: latest.number });
             }
             let Some(next) = plan(&latest).await? else {
                 return self.unchanged(latest).await;
@@ -153,18 +153,18 @@ impl Registry {
             };
             match self.0.store.ask(make).await? {
                 GenerationResult::Done(generation) => {
-                    let active = self.activate_generation(ActiveRule { generation, ..built });
+                    let active = self.activate_generation(LoadedGeneration { generation, ..built });
                     self.after_change().await;
                     return Ok(Changed { active, changed: true });
                 }
-                GenerationResult::Pending(other) => newer = other.number,
+                GenerationResult::Superseded(other) => newer = other.number,
                 GenerationResult::VersionMissing(digest) => {
                     let reason = format!("the version {digest} was deleted meanwhile; upload it again");
                     return Err(ChangeError::Conflict(reason));
                 }
             }
         }
-        Err(ChangeError::PendingGeneration { latest: newer })
+        Err(ChangeError::GenerationMismatch { latest: newer })
     }
 
     fn has_to_be_compiled(&self, entry: &Entry) -> bool {
@@ -175,7 +175,12 @@ impl Registry {
     }
 
     /// Tests every rule that is new in a generation with a sample round and the latest snapshot.
-    async fn test_new_rules(&self, latest: &Generation, built: &ActiveRule, now: &Moment) -> Result<(), ChangeError> {
+    async fn test_new_rules(
+        &self,
+        latest: &Generation,
+        built: &LoadedGeneration,
+        now: &LatestRound,
+    ) -> Result<(), ChangeError> {
         let loaded = built.generation.entries.iter().zip(&built.rules);
         for (_, rule) in loaded.filter(|(entry, _)| !latest.entries.contains(entry)) {
             self.run_checks(rule.module().clone(), rule.settings().to_owned(), now.snapshot.clone())

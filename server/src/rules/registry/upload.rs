@@ -11,7 +11,7 @@ use super::{ChangeError, Registry};
 use crate::rules::checks::{self, Passed};
 use crate::rules::signing::Signature;
 use crate::store::Store;
-use crate::store::rules::{AuditActor, Kept, Upload, Version};
+use crate::store::rules::{AuditActor, StoreOutcome, Upload, Version};
 use crate::{clock, tasks};
 
 /// An upload.
@@ -59,7 +59,7 @@ impl Registry {
         let compiled = self.0.compiler.module(upload.wasm.clone()).await?;
         passed.push(Passed {
             check: "component is a valid rule and compiles",
-            took: compiled.took,
+            duration: compiled.duration,
         });
         let module = compiled.module;
         self.check_kind(&module).await?;
@@ -67,7 +67,7 @@ impl Registry {
         let text = settings.clone().unwrap_or_else(|| "{}".to_owned());
         passed.extend(self.run_checks(module.clone(), text, latest).await?);
         let kept_settings = match settings {
-            Some(settings) => Some(self.keep_settings(&module.manifest().name, settings, by).await?),
+            Some(settings) => Some(self.store_settings(&module.manifest().name, settings, by).await?),
             None => None,
         };
         let (by, note, wasm) = (by.clone(), upload.note, upload.wasm);
@@ -86,18 +86,18 @@ impl Registry {
                 signed: verified.as_ref().map(Verified::signed),
                 settings: kept_settings,
             };
-            let kept = store.keep_rule(&new_version, &by, clock::now_ms_signed())?;
+            let kept = store.store_rule(&new_version, &by, clock::now_ms_signed())?;
             Ok((kept, store.rule_version(digest)?))
         };
         let (kept, version) = self.0.store.ask(keep).await?;
         // Another version of the same name may have been stored since the check.
-        if let Kept::OtherKind(known) = &kept {
+        if let StoreOutcome::OtherKind(known) = &kept {
             return Err(kind_conflict(&name, *known, kind));
         }
         let deleted = || ChangeError::Conflict("the version was deleted at the same time; upload it again".to_owned());
         Ok(Uploaded {
             version: version.ok_or_else(deleted)?,
-            fresh: kept == Kept::New,
+            fresh: kept == StoreOutcome::New,
             checks: passed,
         })
     }

@@ -16,7 +16,7 @@ const OOM_SCORE: (&str, &str) = ("/proc/self/oom_score_adj", "1000");
 
 /// Resource limits of the process.
 #[derive(Args, Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Bounds {
+pub struct ResourceLimits {
     /// Address space limit, in bytes.
     #[arg(long)]
     pub memory_bytes: u64,
@@ -29,7 +29,7 @@ pub struct Bounds {
 }
 
 /// Limits this process irrevocably to reading, computing and writing.
-pub fn confine(bounds: &Bounds) -> io::Result<()> {
+pub fn confine(bounds: &ResourceLimits) -> io::Result<()> {
     set_parent_process_death_signal(Some(Signal::KILL))?;
     // No signal is sent if the parent died before the request above.
     if getppid().is_none_or(|parent| parent.as_raw_nonzero().get().cast_unsigned() != bounds.parent) {

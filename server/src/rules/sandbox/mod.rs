@@ -15,7 +15,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 
-pub use bounds::{Bounds, confine};
+pub use bounds::{ResourceLimits, confine};
 
 /// Exit code for rejected input; the reason is on standard output.
 pub(crate) const EXIT_REJECTED: u8 = 65;

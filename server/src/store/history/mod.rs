@@ -10,8 +10,8 @@ mod round;
 mod series;
 mod write;
 
-pub use self::read::{Past, Plan, Selection};
-pub use self::retention::{Bounds, Usage};
+pub use self::read::{Plan, Selection, StoredRound};
+pub use self::retention::{RetentionLimits, Usage};
 pub use self::series::Series;
 pub use self::write::RoundWriter;
 

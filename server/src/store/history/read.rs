@@ -53,7 +53,7 @@ struct Window {
 
 /// A whole round of the history.
 #[derive(Debug)]
-pub struct Past {
+pub struct StoredRound {
     pub snapshot: Snapshot,
     /// The rules' report about it.
     pub report: serde_json::Value,
@@ -172,7 +172,7 @@ impl Store {
         &self,
         host: &str,
         selection: &Selection,
-        mut take: impl FnMut(Past) -> bool,
+        mut take: impl FnMut(StoredRound) -> bool,
     ) -> Result<(), StoreError> {
         let series = self.read(|connection| {
             let all = Selection {
@@ -230,7 +230,7 @@ impl Store {
     }
 }
 
-fn past(host: &str, time_ms: u64, points: &[Point], extras: RoundExtras, series: &HashMap<i64, Series>) -> Past {
+fn past(host: &str, time_ms: u64, points: &[Point], extras: RoundExtras, series: &HashMap<i64, Series>) -> StoredRound {
     let sample = |point: &Point| {
         let series = series.get(&point.series)?;
         let metric = MetricName::new(&series.metric).ok()?;
@@ -238,7 +238,7 @@ fn past(host: &str, time_ms: u64, points: &[Point], extras: RoundExtras, series:
         Sample::new(metric, labels, point.value, unit, point.time_ms).ok()
     };
     let samples = points.iter().filter_map(sample).collect();
-    Past {
+    StoredRound {
         snapshot: Snapshot::new(host.to_owned(), time_ms, extras.facts, samples, extras.gaps),
         report: extras.report,
     }

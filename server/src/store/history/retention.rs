@@ -18,7 +18,7 @@ use crate::store::{Store, StoreError};
 
 /// The retention of the history.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Bounds {
+pub struct RetentionLimits {
     /// Windows that end before this time are deleted, in milliseconds since 1970 (UTC).
     pub oldest_ms: u64,
     /// If the history is larger, the oldest windows are deleted.
@@ -40,7 +40,7 @@ pub struct Usage {
 
 impl Store {
     /// Deletes one window that exceeds the bounds. Returns whether any was deleted; call it until none was.
-    pub fn prune_history(&self, bounds: Bounds) -> Result<bool, StoreError> {
+    pub fn prune_history(&self, bounds: RetentionLimits) -> Result<bool, StoreError> {
         let oldest_ms = i64::try_from(bounds.oldest_ms).unwrap_or(i64::MAX);
         self.write(|connection| drop_rounds(connection, oldest_ms))?;
         let Some((id, host, end_ms)) = self.read(oldest)? else {

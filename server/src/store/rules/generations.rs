@@ -41,7 +41,7 @@ pub enum GenerationResult {
     /// The new generation is the latest.
     Done(Generation),
     /// Another generation was created before; it is the latest.
-    Pending(Generation),
+    Superseded(Generation),
     /// This version was deleted in the meantime.
     VersionMissing(Digest),
 }
@@ -107,7 +107,7 @@ impl Store {
         self.write(|connection| {
             lock(connection)?;
             if let Some(latest) = self::last(connection)?.filter(|latest| latest.number != last) {
-                return Ok(GenerationResult::Pending(latest));
+                return Ok(GenerationResult::Superseded(latest));
             }
             if let Some(missing) = missing(connection, entries)? {
                 return Ok(GenerationResult::VersionMissing(missing));

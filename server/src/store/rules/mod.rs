@@ -16,8 +16,8 @@ use watchpost_policies::{Digest, Kind};
 pub use self::generations::{Generation, GenerationResult};
 pub use self::listen::{Listener, Notifications};
 pub use self::log::{AuditAction, AuditEntry};
-pub use self::settings::{Given, NewSettings, SettingsRef, UnstoredSettings};
-pub use self::versions::{Deleted, Kept, Signed, Upload, Version};
+pub use self::settings::{NewSettings, SettingsRef, StoredSettings, UnstoredSettings};
+pub use self::versions::{Deleted, Signed, StoreOutcome, Upload, Version};
 
 /// The actor of settings and actions that come from the configuration.
 pub const CONFIGURATION: &str = "configuration";

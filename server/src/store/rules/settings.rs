@@ -34,7 +34,7 @@ pub struct UnstoredSettings;
 /// Stored settings of a rule.
 #[derive(Clone, Debug, PartialEq, Eq, Queryable, Selectable, Serialize)]
 #[diesel(table_name = columns)]
-pub struct Given {
+pub struct StoredSettings {
     /// The number by which a generation refers to them.
     pub id: i64,
     /// The rule's name.
@@ -44,9 +44,9 @@ pub struct Given {
     #[serde(skip)]
     pub settings: String,
     /// When they were stored first, in milliseconds since 1970 (UTC).
-    pub given_ms: i64,
+    pub updated_ms: i64,
     /// The actor who set them.
-    pub given_by: String,
+    pub updated_by: String,
 }
 
 /// Settings that are not stored yet. They are stored together with the first generation that uses them, because the
@@ -113,7 +113,7 @@ impl Serialize for SettingsRef {
 impl Store {
     /// Stores settings and returns their number. Equal settings are stored once, except that the configuration's
     /// settings are separate: whether a change of the configuration applies depends on who set them.
-    pub fn keep_rule_settings(
+    pub fn store_rule_settings(
         &self,
         name: &str,
         settings: &str,
@@ -134,11 +134,11 @@ impl Store {
     }
 
     /// Settings by their number.
-    pub fn rule_settings(&self, id: i64) -> Result<Option<Given>, StoreError> {
+    pub fn rule_settings(&self, id: i64) -> Result<Option<StoredSettings>, StoreError> {
         self.read(|connection| {
             on!(connection, connection => columns::table
                 .find(id)
-                .select(Given::as_select())
+                .select(StoredSettings::as_select())
                 .first(connection)
                 .optional())
         })
@@ -152,8 +152,8 @@ pub(super) fn insert(connection: &mut Connection, fresh: &NewSettings, now_ms: i
             columns::name.eq(&fresh.name),
             columns::digest.eq(ColumnValue(digest_of(fresh))),
             columns::settings.eq(&fresh.settings),
-            columns::given_ms.eq(now_ms),
-            columns::given_by.eq(&fresh.by.name),
+            columns::updated_ms.eq(now_ms),
+            columns::updated_by.eq(&fresh.by.name),
         ))
         .on_conflict_do_nothing()
         .execute(connection))?;

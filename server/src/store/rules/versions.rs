@@ -97,12 +97,12 @@ pub enum Deleted {
     /// A version is part of the current generation.
     Active,
     /// The current generation is not the expected one, but this one.
-    Pending(i64),
+    Superseded(i64),
 }
 
 /// The result of storing a component.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Kept {
+pub enum StoreOutcome {
     /// The component is stored.
     New,
     /// The component was stored before.
@@ -114,12 +114,12 @@ pub enum Kept {
 impl Store {
     /// Stores a component. The same bytes are stored once, as they were uploaded first, but with the settings and the
     /// signature of the last upload.
-    pub fn keep_rule(&self, upload: &Upload<'_>, by: &AuditActor, now_ms: i64) -> Result<Kept, StoreError> {
+    pub fn store_rule(&self, upload: &Upload<'_>, by: &AuditActor, now_ms: i64) -> Result<StoreOutcome, StoreError> {
         self.write(|connection| {
             // Serializes concurrent uploads, so that the second sees the first.
             generations::lock(connection)?;
             if let Some(kind) = other_kind(connection, upload)? {
-                return Ok(Kept::OtherKind(kind));
+                return Ok(StoreOutcome::OtherKind(kind));
             }
             let is_new = insert(connection, upload, by, now_ms)? > 0;
             if is_new {
@@ -130,7 +130,7 @@ impl Store {
                 };
                 log::write(connection, &entry)?;
                 generations::notify(connection, generations::VERSION)?;
-                return Ok(Kept::New);
+                return Ok(StoreOutcome::New);
             }
             if let Some(settings) = upload.settings {
                 let row = columns::table.find(ColumnValue(upload.digest));
@@ -141,7 +141,7 @@ impl Store {
             if let Some(signed) = upload.signed {
                 sign(connection, upload.digest, signed, by, now_ms)?;
             }
-            Ok(Kept::Known)
+            Ok(StoreOutcome::Known)
         })
     }
 
@@ -218,7 +218,7 @@ impl Store {
             let last = generations::last(connection)?;
             let number = last.as_ref().map_or(0, |last| last.number);
             if expected.is_some_and(|expected| expected != number) {
-                return Ok(Deleted::Pending(number));
+                return Ok(Deleted::Superseded(number));
             }
             let entries = last.map(|last| last.entries).unwrap_or_default();
             let is_selected = |digest: &Option<Digest>| digest.is_some() && (version.is_none() || *digest == version);

@@ -58,7 +58,7 @@ pub enum Way {
     /// `count` findings, each about a series that was shown.
     ManyFindings,
     /// One finding whose message has `count` bytes.
-    LongSentence,
+    LongMessage,
     /// `count` findings that all name the same large text.
     OneTextManyTimes,
     /// A finding about a metric that is not measured.
@@ -82,7 +82,7 @@ pub enum Way {
     /// A finding without a value about that series in each round.
     Miss,
     /// A plan with an invalid metric pattern.
-    BadPlan,
+    InvalidPlan,
     /// Return the findings of the last round.
     Echo,
 }
@@ -110,7 +110,7 @@ impl Rule for Hostile {
     fn plan(settings: Settings) -> Result<Plan, Vec<Problem>> {
         misbehave(settings.check, settings.count);
         let metric = match settings.check {
-            Way::BadPlan => "no*t",
+            Way::InvalidPlan => "no*t",
             _ => "disk",
         };
         Ok(Plan::new([metric], &settings))
@@ -132,7 +132,7 @@ impl Rule for Hostile {
                     .map(|sample| about(disk.clone(), sample.labels.clone()))
                     .collect()
             }
-            Way::LongSentence => vec![finding("disk", Severity::Alert, &"x".repeat(count))],
+            Way::LongMessage => vec![finding("disk", Severity::Alert, &"x".repeat(count))],
             Way::OneTextManyTimes => same_text(count),
             Way::UnknownMetric => vec![with_value(finding("unicorns", Severity::Alert, "made up"), 1.0)],
             Way::UnknownLabels => {

@@ -1,9 +1,9 @@
 //! Tests of the Azure source against a simulated Azure. `azure` tests a complete server.
 
 mod batches;
+mod errors;
 mod names;
 mod tokens;
-mod trouble;
 mod values;
 mod waits;
 

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use watchpost::rules::cache::Cache;
 use watchpost::rules::compiler::{CompileError, Compiler};
-use watchpost_policies::{Digest, Refusal, RuleModule};
+use watchpost_policies::{ComponentError, Digest, RuleModule};
 use watchpost_tests::crafted::{CONTRACT, of_world};
 use watchpost_tests::guests::{HOSTILE, ROLE, THRESHOLD, engine, rules};
 use watchpost_tests::sample::machine;
@@ -61,10 +61,10 @@ fn a_component_that_is_invalid_by_its_bytes_needs_no_sandbox() {
         Err(CompileError::Refused(refusal)) => refusal,
         other => panic!("{other:?}"),
     };
-    assert_eq!(refused(b"hello".to_vec()), Refusal::NotWebAssembly);
-    assert_eq!(refused(THRESHOLD[..1000].to_vec()), Refusal::Truncated);
+    assert_eq!(refused(b"hello".to_vec()), ComponentError::NotWebAssembly);
+    assert_eq!(refused(THRESHOLD[..1000].to_vec()), ComponentError::Truncated);
     let needy = format!("{CONTRACT}\nworld needy {{ import log: func(line: string); export threshold-rule; }}");
-    assert!(matches!(refused(of_world(&needy, "needy")), Refusal::Import { name, .. } if name == "log"));
+    assert!(matches!(refused(of_world(&needy, "needy")), ComponentError::Import { name, .. } if name == "log"));
 }
 
 #[test]
@@ -86,7 +86,7 @@ fn a_refusal_by_the_sandbox_or_the_rule_is_not_cached() {
     let digest = Digest::of(&trapping);
     let refused = compile(&compiler, trapping).expect_err("it does not say who it is");
     assert!(
-        matches!(&refused, CompileError::Refused(Refusal::Fault { .. })),
+        matches!(&refused, CompileError::Refused(ComponentError::Fault { .. })),
         "{refused}"
     );
     assert!(!compiler.is_cached(digest));

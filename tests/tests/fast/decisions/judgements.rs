@@ -27,7 +27,7 @@ fn a_judgement_is_recorded_when_a_rule_starts_and_stops_failing() {
     let recorded = changes(&fails, Some(&first), &failed);
     let fault = recorded[0].fault.as_deref().expect("it failed");
     assert!(fault.contains("the rule hostile failed"), "{fault}");
-    assert_eq!(recorded[0].took, None);
+    assert_eq!(recorded[0].duration, None);
     let still = judge(&fails, Some(&failed));
     assert_eq!(changes(&fails, Some(&failed), &still), [], "it fails as before");
     let again = judge(&well, Some(&still));

@@ -28,7 +28,7 @@ fn a_refusal_is_recorded_with_its_reason_and_found_by_each_filter() {
         server.client("reader").get("/api/v1/whoami").json()["identity"]
     );
     assert_eq!(record["digest"].as_str().map(str::len), Some(64));
-    assert!(record["cost_us"].is_u64() && record["remembered"] == false, "{record}");
+    assert!(record["cost_us"].is_u64() && record["cached"] == false, "{record}");
     let identity = record["identity"].as_str().expect("a name");
     assert!(identity.contains("CN=reader"), "{identity}");
     let escaped = identity.replace(',', "%2C").replace('=', "%3D");
@@ -121,7 +121,7 @@ fn allowed_requests_are_recorded_only_if_configured() {
     assert_eq!(allowed[0]["reason"], Value::Null);
     // If a finding changed between the two requests, the second one was decided without the cache.
     for record in allowed {
-        assert_eq!(record["remembered"], record["cost_us"].is_null(), "{record}");
+        assert_eq!(record["cached"], record["cost_us"].is_null(), "{record}");
     }
 }
 

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use serde_json::{Map, Value, json};
-use watchpost::store::decisions::{Bounds, DecisionFilter, Kind, NewRecord, Verdict};
+use watchpost::store::decisions::{DecisionFilter, Kind, NewRecord, RetentionLimits, Verdict};
 use watchpost::store::{DatabaseAddress, Store, StoreError};
 use watchpost_tests::postgres;
 
@@ -126,7 +126,7 @@ fn the_oldest_records_are_pruned_by_age_and_by_number() {
         let prune = |oldest_ms, most| {
             let once = || {
                 store
-                    .prune_decisions(Bounds {
+                    .prune_decisions(RetentionLimits {
                         oldest_ms,
                         max_records: most,
                     })
@@ -166,7 +166,7 @@ fn differences_of_shadow_rules_use_at_most_half_of_the_records() {
         store
             .insert_decisions(&(61..=200).map(difference).collect::<Vec<_>>())
             .expect("written");
-        let bounds = Bounds {
+        let bounds = RetentionLimits {
             oldest_ms: 0,
             max_records: 100,
         };
@@ -232,7 +232,7 @@ fn ids_are_never_reused_so_a_client_that_pages_by_id_misses_no_record() {
             ..DecisionFilter::default()
         };
         let after = store.decisions(&all).expect("read").last().expect("ten").id;
-        let none = Bounds {
+        let none = RetentionLimits {
             oldest_ms: 1_000_000,
             max_records: 1000,
         };

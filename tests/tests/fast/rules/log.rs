@@ -5,7 +5,7 @@ use std::path::Path;
 use diesel::connection::SimpleConnection;
 use diesel::{Connection, PgConnection, SqliteConnection};
 use watchpost::store::rules::{
-    AuditAction, AuditActor, AuditEntry, Entry, GenerationResult, Kept, Mode, SettingsRef, Upload,
+    AuditAction, AuditActor, AuditEntry, Entry, GenerationResult, Mode, SettingsRef, StoreOutcome, Upload,
 };
 use watchpost::store::{DatabaseAddress, Store, StoreError};
 use watchpost_policies::{Digest, Kind};
@@ -25,7 +25,7 @@ struct TestStore(Store);
 
 impl TestStore {
     /// Uploads a version of a rule.
-    fn upload(&self, name: &str, kind: Kind, digest: Digest) -> Kept {
+    fn upload(&self, name: &str, kind: Kind, digest: Digest) -> StoreOutcome {
         let upload = Upload {
             digest,
             name,
@@ -38,7 +38,7 @@ impl TestStore {
             signed: None,
             settings: None,
         };
-        self.0.keep_rule(&upload, &actor("anna"), 1).expect("written")
+        self.0.store_rule(&upload, &actor("anna"), 1).expect("written")
     }
 
     /// Records an action on a rule, with a new generation.
@@ -158,7 +158,7 @@ fn a_rule_is_quarantined_until_it_is_changed() {
 fn deleting_another_version_does_not_release_a_quarantined_one() {
     on_both(|store| {
         for digest in [one(), other()] {
-            assert_eq!(store.upload("disks", Kind::Threshold, digest), Kept::New);
+            assert_eq!(store.upload("disks", Kind::Threshold, digest), StoreOutcome::New);
         }
         store.quarantine("disks", Kind::Threshold);
         let delete = |version| {
@@ -172,7 +172,7 @@ fn deleting_another_version_does_not_release_a_quarantined_one() {
         delete(Some(one()));
         assert_eq!(store.quarantined_names(), Vec::<String>::new(), "it is gone itself");
         store.quarantine("disks", Kind::Threshold);
-        assert_eq!(store.upload("disks", Kind::Threshold, other()), Kept::New);
+        assert_eq!(store.upload("disks", Kind::Threshold, other()), StoreOutcome::New);
         delete(None);
         assert_eq!(store.quarantined_names(), Vec::<String>::new(), "all of it is gone");
     });
@@ -198,11 +198,11 @@ fn a_role_rule_is_quarantined_until_any_role_rule_is_changed() {
 #[test]
 fn concurrent_uploads_of_one_name_have_one_kind() {
     on_both(|store| {
-        assert_eq!(store.upload("disks", Kind::Threshold, one()), Kept::New);
+        assert_eq!(store.upload("disks", Kind::Threshold, one()), StoreOutcome::New);
         let refused = store.upload("disks", Kind::Role, other());
-        assert_eq!(refused, Kept::OtherKind(Kind::Threshold));
+        assert_eq!(refused, StoreOutcome::OtherKind(Kind::Threshold));
         assert_eq!(store.0.rule_version(other()).expect("read"), None);
-        assert_eq!(store.upload("disks", Kind::Threshold, one()), Kept::Known);
+        assert_eq!(store.upload("disks", Kind::Threshold, one()), StoreOutcome::Known);
     });
 }
 

@@ -38,7 +38,7 @@ fn every_misbehaviour_is_detected_before_activation() {
         ("grow", "in check-settings: it exceeded the memory limit"),
         ("panic", "in check-settings: it panicked"),
         ("trap", "in check-settings: it trapped"),
-        ("bad-plan", "invalid plan"),
+        ("invalid-plan", "invalid plan"),
     ];
     let checking = checking.map(|(way, said)| (json!({ "check": way }), said));
     all_are_refused(&admin, HOSTILE, judging.into_iter().chain(checking));

@@ -136,8 +136,8 @@ fn a_shadow_role_rule_that_never_returns_delays_no_request() {
     for _ in 0..20 {
         assert_eq!(admin.get("/api/v1/status").status, 200);
     }
-    let took = began.elapsed();
-    assert!(took < Duration::from_secs(5), "twenty answers took {took:?}");
+    let duration = began.elapsed();
+    assert!(duration < Duration::from_secs(5), "twenty answers took {duration:?}");
     let given_up = eventually("it to be given up", || {
         let overview = admin.get("/api/v1/rules").json();
         Some(overview["shadow_disabled"].clone()).filter(|given_up| given_up.is_object())

@@ -16,7 +16,7 @@ use crate::rules::registry::{Activation, ChangeError, ChangeRequest, Changed, Re
 use crate::store::rules::{Deleted, Mode};
 
 /// Notes are short texts for people; lists show them.
-const NOTE_LETTERS: usize = 1000;
+const MAX_NOTE_CHARS: usize = 1000;
 
 /// A request to activate a version.
 #[derive(Deserialize, ToSchema)]
@@ -82,7 +82,7 @@ enum ChangeProblems {
     Conflict,
     /// Another client has changed the rules since; read them again.
     #[response(status = 412)]
-    PendingGeneration,
+    PreconditionFailed,
     /// Validation failed; `check` and `advice` explain why.
     #[response(status = 422)]
     Refused,
@@ -330,7 +330,7 @@ async fn delete_versions(
         .await?
     {
         Deleted::Done => Ok(HttpResponse::NoContent().finish()),
-        Deleted::Pending(latest) => Err(ChangeError::PendingGeneration { latest }.into()),
+        Deleted::Superseded(latest) => Err(ChangeError::GenerationMismatch { latest }.into()),
         Deleted::Missing if version.is_none() && registry.is_builtin(&name) => Err(ApiError::Conflict(format!(
             "the rule {name} is built in, and no other version of it has been uploaded"
         ))),
@@ -355,8 +355,8 @@ fn outcome(changed: &Changed) -> HttpResponse {
 }
 
 pub(super) fn noted(note: String) -> Result<String, ApiError> {
-    if note.chars().count() > NOTE_LETTERS || note.contains('\0') {
-        let reason = format!("a note can have at most {NOTE_LETTERS} characters, and no zero character");
+    if note.chars().count() > MAX_NOTE_CHARS || note.contains('\0') {
+        let reason = format!("a note can have at most {MAX_NOTE_CHARS} characters, and no zero character");
         return Err(ApiError::BadRequest(reason));
     }
     Ok(note)

@@ -22,7 +22,7 @@ use watchpost_policies::{Digest, IdentityKind, Kind};
 use crate::api::arguments::{Argument, HandlerSpec};
 use crate::api::authn::Client;
 use crate::api::error::{ApiError, Rejected};
-use crate::rules::ActiveRule;
+use crate::rules::LoadedGeneration;
 use crate::rules::compiler::CompileError;
 use crate::rules::registry::{Actor, ChangeError, Registry};
 use crate::store::rules::{AuditActor, Mode, SettingsRef};
@@ -50,7 +50,7 @@ pub(super) struct Line {
 }
 
 /// All rules that take part, in the order of evaluation.
-fn lines(active: &ActiveRule) -> Vec<Line> {
+fn lines(active: &LoadedGeneration) -> Vec<Line> {
     let both = active.generation.entries.iter().zip(&active.rules);
     let mut lines: Vec<_> = both
         .map(|(entry, rule)| Line {
@@ -154,7 +154,7 @@ impl From<&ChangeError> for ApiError {
         match error {
             ChangeError::Store(error) => error.into(),
             ChangeError::NoRule(_) | ChangeError::NoVersion { .. } => Self::Missing(error.to_string()),
-            ChangeError::PendingGeneration { .. } => Self::Precondition(error.to_string()),
+            ChangeError::GenerationMismatch { .. } => Self::Precondition(error.to_string()),
             ChangeError::Conflict(_) | ChangeError::InTheWay { .. } | ChangeError::Set(_) => {
                 Self::Conflict(error.to_string())
             }

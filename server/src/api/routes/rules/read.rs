@@ -8,7 +8,7 @@ use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 use watchpost_policies::{Digest, Kind, RuleModule};
 
-use super::{Line as ActiveRule, lines, tagged};
+use super::{Line as ActiveVersion, lines, tagged};
 use crate::api::error::ApiError;
 use crate::api::pagination::PageLimit;
 use crate::api::permit::{Permit, RulesRead};
@@ -41,7 +41,7 @@ struct Overview {
     #[serde(skip_serializing_if = "Option::is_none")]
     shadow_disabled: Option<ShadowDisabled>,
     /// The rules that take part, in the order of evaluation.
-    active: Vec<ActiveRule>,
+    active: Vec<ActiveVersion>,
     /// All rules.
     rules: Vec<Summary>,
 }
@@ -84,7 +84,7 @@ struct RuleDetail {
 #[schema(as = RuleWithSettings)]
 struct VersionWithSettings {
     #[serde(flatten)]
-    line: ActiveRule,
+    line: ActiveVersion,
     /// The stored settings; null if the rule uses its defaults.
     settings: Value,
     /// The actor who set them.
@@ -115,7 +115,7 @@ pub struct RuleVersionDetail {
     /// The name of the rule.
     name: String,
     #[serde(flatten)]
-    built_in_version: RuleVersionRow,
+    row: RuleVersionRow,
     /// The JSON Schema of the settings.
     settings_schema: Value,
 }
@@ -148,7 +148,7 @@ pub async fn list(
     let versions = registry.store().ask(|store| store.rule_versions(None)).await?;
     let active = registry.rules().current();
     let mut rules: Vec<Summary> = Vec::new();
-    let both = [Kind::Threshold, Kind::Role].map(|kind| (built_in_version(&registry, kind), true));
+    let both = [Kind::Threshold, Kind::Role].map(|kind| (row(&registry, kind), true));
     let all = both
         .into_iter()
         .chain(versions.into_iter().map(|version| (version, false)));
@@ -201,26 +201,23 @@ pub async fn one(_: Permit<RulesRead>, registry: Data<Registry>, name: Path<Stri
         };
         parts.push(VersionWithSettings {
             settings: given.as_ref().map_or(Value::Null, |given| json(&given.settings)),
-            settings_updated_by: given.map(|given| given.given_by),
+            settings_updated_by: given.map(|given| given.updated_by),
             line,
         });
     }
     // The description and the schema are those of the active version, or else of the newest.
-    let spoken = parts.first().and_then(|part| {
+    let described = parts.first().and_then(|part| {
         let digest = &part.line.digest;
         versions.iter().find(|row| row.version.digest.to_string() == *digest)
     });
-    let Some(spoken) = spoken
-        .or(versions.first())
-        .map(|built_in_version| &built_in_version.version)
-    else {
+    let Some(described) = described.or(versions.first()).map(|row| &row.version) else {
         return Err(no_rule(&name));
     };
     let whole = RuleDetail {
-        name: spoken.name.clone(),
-        kind: spoken.kind,
-        description: spoken.description.clone(),
-        settings_schema: json(&spoken.settings_schema),
+        name: described.name.clone(),
+        kind: described.kind,
+        description: described.description.clone(),
+        settings_schema: json(&described.settings_schema),
         active: parts,
         versions,
     };
@@ -256,13 +253,13 @@ pub async fn version(
     path: Path<(String, Digest)>,
 ) -> Result<Json<RuleVersionDetail>, ApiError> {
     let (name, digest) = path.into_inner();
-    let built_in_version = versions_of(&registry, &name).await?;
-    let found = built_in_version.into_iter().find(|row| row.version.digest == digest);
-    let built_in_version = found.ok_or_else(|| no_version(&name, digest))?;
+    let row = versions_of(&registry, &name).await?;
+    let found = row.into_iter().find(|row| row.version.digest == digest);
+    let row = found.ok_or_else(|| no_version(&name, digest))?;
     Ok(Json(RuleVersionDetail {
         name,
-        settings_schema: json(&built_in_version.version.settings_schema),
-        built_in_version,
+        settings_schema: json(&row.version.settings_schema),
+        row,
     }))
 }
 
@@ -323,7 +320,7 @@ pub struct ListQuery {
 
 /// A page of the audit log.
 #[derive(Serialize, ToSchema)]
-#[schema(as = RuleLogPage)]
+#[schema(as = AuditLogPage)]
 pub struct Page {
     /// The latest first.
     log: Vec<AuditEntry>,
@@ -369,7 +366,7 @@ async fn versions_of(registry: &Registry, name: &str) -> Result<Vec<RuleVersionR
         built_in: false,
     });
     let built_in = [Kind::Threshold, Kind::Role].map(|kind| RuleVersionRow {
-        version: built_in_version(registry, kind),
+        version: row(registry, kind),
         built_in: true,
     });
     let all: Vec<_> = uploaded
@@ -382,7 +379,7 @@ async fn versions_of(registry: &Registry, name: &str) -> Result<Vec<RuleVersionR
 }
 
 /// A built-in rule in the form of an uploaded version.
-fn built_in_version(registry: &Registry, kind: Kind) -> Version {
+fn row(registry: &Registry, kind: Kind) -> Version {
     let module = registry.rules().builtin(kind);
     let manifest = module.manifest();
     Version {

@@ -52,7 +52,7 @@ struct TrialResult<'o> {
 }
 
 #[derive(Serialize, ToSchema)]
-#[schema(as = TrialUnderWay)]
+#[schema(as = PendingTrial)]
 struct PendingTrial {
     /// The id of the trial.
     trial: u64,
@@ -71,7 +71,7 @@ struct PendingTrial {
 #[utoipa::path(
     post,
     path = "",
-    operation_id = "begin_trial",
+    operation_id = "start_trial",
     responses(
         (status = 200, description = "The result of the trial.", body = TrialResult<'static>),
         (
@@ -129,7 +129,7 @@ pub async fn outcome(_: Permit<RulesRead>, trials: Data<Trials>, id: Path<u64>) 
 #[utoipa::path(
     delete,
     path = "",
-    operation_id = "end_trial",
+    operation_id = "cancel_trial",
     responses((status = 204, description = "The trial is being cancelled."))
 )]
 pub async fn end(_: Permit<RulesWrite>, trials: Data<Trials>, id: Path<u64>) -> Result<HttpResponse, ApiError> {

@@ -69,7 +69,7 @@ struct Check {
 }
 
 #[derive(Serialize, ToSchema)]
-#[schema(as = UploadUnderWay)]
+#[schema(as = PendingUpload)]
 struct PendingUpload {
     /// The id of the upload.
     upload: u64,
@@ -220,7 +220,7 @@ fn whole(uploaded: &Uploaded) -> HttpResponse {
             .iter()
             .map(|passed| Check {
                 check: passed.check,
-                duration_ms: passed.took.as_secs_f64() * 1000.0,
+                duration_ms: passed.duration.as_secs_f64() * 1000.0,
             })
             .collect(),
     })

@@ -12,7 +12,7 @@ use std::path::Path;
 use clap::{Args, ValueEnum};
 
 use self::languages::project;
-use super::{Answer, CommandError, say};
+use super::{CheckResult, CommandError, say};
 use crate::cli::{IO, USAGE};
 
 /// The maximum length of a rule's name.
@@ -69,7 +69,7 @@ struct ProjectFile {
 }
 
 impl New {
-    pub(super) fn run(self, out: &mut dyn Write) -> Result<Answer, CommandError> {
+    pub(super) fn run(self, out: &mut dyn Write) -> Result<CheckResult, CommandError> {
         let Self { name, language, kind } = self;
         if let Some(error) = name_error(&name) {
             return Err(CommandError::new(USAGE, error));
@@ -97,7 +97,7 @@ impl New {
                 project.rule
             ),
         )?;
-        Ok(Answer::Yes)
+        Ok(CheckResult::Yes)
     }
 }
 

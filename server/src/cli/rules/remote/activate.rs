@@ -7,7 +7,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::super::client::{ApiClient, ApiRequest, ApiResponse};
-use super::super::{Answer, CommandError};
+use super::super::{CheckResult, CommandError};
 use super::change::{ChangeOptions, ChangeResponse};
 use super::version::SelectedVersion;
 use super::{Remote, object};
@@ -44,19 +44,19 @@ struct VersionOptions {
 }
 
 impl Activate {
-    pub(super) async fn run(self, out: &mut dyn Write) -> Result<Answer, CommandError> {
+    pub(super) async fn run(self, out: &mut dyn Write) -> Result<CheckResult, CommandError> {
         self.options.run(Mode::Active, out).await
     }
 }
 
 impl Shadow {
-    pub(super) async fn run(self, out: &mut dyn Write) -> Result<Answer, CommandError> {
+    pub(super) async fn run(self, out: &mut dyn Write) -> Result<CheckResult, CommandError> {
         self.options.run(Mode::Shadow, out).await
     }
 }
 
 impl VersionOptions {
-    async fn run(self, mode: Mode, out: &mut dyn Write) -> Result<Answer, CommandError> {
+    async fn run(self, mode: Mode, out: &mut dyn Write) -> Result<CheckResult, CommandError> {
         let settings = object(self.settings.as_deref())?;
         let client = self.remote.client()?;
         let mut body = json!({ "digest": self.selected.digest(&client).await?, "mode": mode, "force": self.force });

@@ -6,7 +6,7 @@ use actix_web::http::Method;
 use clap::Args;
 
 use super::super::client::ApiRequest;
-use super::super::{Answer, CommandError};
+use super::super::{CheckResult, CommandError};
 use super::change::{ChangeOptions, ChangeResponse};
 use super::{Named, Remote};
 
@@ -25,7 +25,7 @@ pub(in crate::cli::rules) struct Deactivate {
 }
 
 impl Deactivate {
-    pub(super) async fn run(self, out: &mut dyn Write) -> Result<Answer, CommandError> {
+    pub(super) async fn run(self, out: &mut dyn Write) -> Result<CheckResult, CommandError> {
         let part = if self.shadow { "/shadow" } else { "/active" };
         let request = ApiRequest::new(Method::DELETE, self.rule.path(part))
             .with("note", self.options.note.as_ref())

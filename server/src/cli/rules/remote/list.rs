@@ -6,7 +6,7 @@ use clap::Args;
 use serde::Deserialize;
 
 use super::super::client::ApiRequest;
-use super::super::{Answer, CommandError};
+use super::super::{CheckResult, CommandError};
 use super::change::Line;
 use super::{Remote, short};
 use crate::cli::table::columns;
@@ -51,7 +51,7 @@ struct Summary {
 }
 
 impl List {
-    pub(super) async fn run(self, out: &mut dyn Write) -> Result<Answer, CommandError> {
+    pub(super) async fn run(self, out: &mut dyn Write) -> Result<CheckResult, CommandError> {
         let response = self
             .remote
             .client()?

@@ -6,7 +6,7 @@ use clap::Args;
 use serde::Deserialize;
 
 use super::super::client::ApiRequest;
-use super::super::{Answer, CommandError};
+use super::super::{CheckResult, CommandError};
 use super::{Named, Remote, or_dash, short, written};
 use crate::cli::table::columns;
 
@@ -42,7 +42,7 @@ struct AuditEntry {
 }
 
 impl Log {
-    pub(super) async fn run(self, out: &mut dyn Write) -> Result<Answer, CommandError> {
+    pub(super) async fn run(self, out: &mut dyn Write) -> Result<CheckResult, CommandError> {
         let request = ApiRequest::get(self.rule.path("/log"))
             .with("limit", self.limit)
             .with("before", self.before);

@@ -21,7 +21,7 @@ use serde_json::{Map, Value};
 
 use super::client::{ApiClient, ApiResponse};
 use super::credentials::Credentials;
-use super::{Answer, CommandError, inputs, say};
+use super::{CheckResult, CommandError, inputs, say};
 use crate::cli::{DATA, SERVER_VARIABLE, USAGE};
 use crate::config::Environment;
 
@@ -54,7 +54,7 @@ pub(super) enum RemoteAction {
 }
 
 impl RemoteAction {
-    pub(super) async fn run(self, out: &mut dyn Write) -> Result<Answer, CommandError> {
+    pub(super) async fn run(self, out: &mut dyn Write) -> Result<CheckResult, CommandError> {
         match self {
             Self::List(list) => list.run(out).await,
             Self::Show(show) => show.run(out).await,
@@ -102,13 +102,13 @@ impl Remote {
         out: &mut dyn Write,
         response: &ApiResponse,
         for_people: impl FnOnce(T) -> String,
-    ) -> Result<Answer, CommandError> {
+    ) -> Result<CheckResult, CommandError> {
         if self.json {
             say(out, &format!("{}\n", response.body.trim_end()))?;
         } else {
             say(out, &for_people(response.read()?))?;
         }
-        Ok(Answer::Yes)
+        Ok(CheckResult::Yes)
     }
 }
 

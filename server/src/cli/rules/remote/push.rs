@@ -15,7 +15,7 @@ use super::super::check::written;
 use super::super::client::{ApiClient, ApiRequest, ApiResponse};
 use super::super::inputs::any_bytes;
 use super::super::progress::Progress;
-use super::super::{Answer, CommandError, say};
+use super::super::{CheckResult, CommandError, say};
 use super::activate::put;
 use super::change::{ChangeOptions, ChangeResponse};
 use super::{Remote, object, short};
@@ -64,7 +64,7 @@ struct Check {
 }
 
 impl Push {
-    pub(super) async fn run(self, out: &mut dyn Write) -> Result<Answer, CommandError> {
+    pub(super) async fn run(self, out: &mut dyn Write) -> Result<CheckResult, CommandError> {
         let request = self.request()?;
         let client = self.remote.client()?;
         let response = self.upload(&client, request).await?;
@@ -140,8 +140,8 @@ impl UploadResponse {
     /// A line for each check, in the format of `watchpost rules check`.
     fn summary(&self) -> String {
         let lines = self.checks.iter().map(|Check { check, duration_ms }| {
-            let took = Duration::try_from_secs_f64(duration_ms / 1e3).unwrap_or_default();
-            format!("ok      {:>8}  {check}\n", written(took))
+            let duration = Duration::try_from_secs_f64(duration_ms / 1e3).unwrap_or_default();
+            format!("ok      {:>8}  {check}\n", written(duration))
         });
         let lines: String = lines.collect();
         if lines.is_empty() { lines } else { lines + "\n" }

@@ -7,7 +7,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::super::client::ApiRequest;
-use super::super::{Answer, CommandError};
+use super::super::{CheckResult, CommandError};
 use super::change::{ChangeOptions, ChangeResponse};
 use super::{Named, Remote};
 
@@ -26,7 +26,7 @@ pub(in crate::cli::rules) struct Rollback {
 }
 
 impl Rollback {
-    pub(super) async fn run(self, out: &mut dyn Write) -> Result<Answer, CommandError> {
+    pub(super) async fn run(self, out: &mut dyn Write) -> Result<CheckResult, CommandError> {
         let note = self.options.note.as_deref().unwrap_or_default();
         let request = ApiRequest::new(Method::POST, self.rule.path("/rollback"))
             .json(&json!({ "note": note, "force": self.force }))

@@ -7,7 +7,7 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::super::client::ApiRequest;
-use super::super::{Answer, CommandError, EXIT_FAILED_CHECK};
+use super::super::{CheckResult, CommandError, EXIT_FAILED_CHECK};
 use super::change::{ChangeOptions, ChangeResponse};
 use super::show::RuleDetail;
 use super::{Named, Remote, object};
@@ -34,7 +34,7 @@ pub(in crate::cli::rules) struct Settings {
 }
 
 impl Settings {
-    pub(super) async fn run(self, out: &mut dyn Write) -> Result<Answer, CommandError> {
+    pub(super) async fn run(self, out: &mut dyn Write) -> Result<CheckResult, CommandError> {
         let path = self.rule.path("/settings");
         let request = match (object(self.settings.as_deref())?, self.default) {
             (Some(settings), _) => ApiRequest::new(Method::PUT, path).json(&settings.into()),
@@ -52,7 +52,7 @@ impl Settings {
     }
 
     /// Prints JSON only, so that it can be edited and sent back; the active version takes precedence over the shadow.
-    async fn print(&self, out: &mut dyn Write) -> Result<Answer, CommandError> {
+    async fn print(&self, out: &mut dyn Write) -> Result<CheckResult, CommandError> {
         let response = self
             .remote
             .client()?

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::super::client::ApiRequest;
-use super::super::{Answer, CommandError};
+use super::super::{CheckResult, CommandError};
 use super::change::Line;
 use super::{Named, Remote, or_dash, short, written};
 use crate::cli::table::columns;
@@ -53,7 +53,7 @@ struct Version {
 }
 
 impl Show {
-    pub(super) async fn run(self, out: &mut dyn Write) -> Result<Answer, CommandError> {
+    pub(super) async fn run(self, out: &mut dyn Write) -> Result<CheckResult, CommandError> {
         let response = self
             .remote
             .client()?

@@ -15,7 +15,7 @@ use watchpost_policies::{Severity, Subject};
 use super::super::check::written as in_digits;
 use super::super::client::{ApiClient, ApiRequest, ApiResponse};
 use super::super::progress::Progress;
-use super::super::{Answer, CommandError};
+use super::super::{CheckResult, CommandError};
 use super::version::SelectedVersion;
 use super::{Remote, object, written};
 use crate::cli::SOFTWARE;
@@ -80,12 +80,12 @@ struct Done {
     faults: u64,
     first_fault: Option<String>,
     mean_us: f64,
-    worst_us: f64,
+    max_us: f64,
     memory_bytes: u64,
 }
 
 impl Trial {
-    pub(super) async fn run(self, out: &mut dyn Write) -> Result<Answer, CommandError> {
+    pub(super) async fn run(self, out: &mut dyn Write) -> Result<CheckResult, CommandError> {
         let settings = object(self.settings.as_deref())?;
         let client = self.remote.client()?;
         let digest = self.selected.digest(&client).await?;
@@ -98,7 +98,7 @@ impl Trial {
         let is_same = response.read::<TrialOutcome>()?.is_same();
         self.remote
             .print(out, &response, |outcome: TrialOutcome| outcome.summary())?;
-        Ok(if is_same { Answer::Yes } else { Answer::No })
+        Ok(if is_same { CheckResult::Yes } else { CheckResult::No })
     }
 }
 
@@ -163,7 +163,7 @@ impl TrialOutcome {
             "SNAPSHOTS",
             "FIRST",
             "LAST",
-            "SENTENCE",
+            "MESSAGE",
         ];
         let rows = self.differences.iter().map(|differing| {
             [
@@ -186,12 +186,12 @@ impl TrialOutcome {
 
     fn cost(&self) -> String {
         let heading = ["", "MEAN", "WORST", "MEMORY", "FAULTS"].map(str::to_owned);
-        let took = |us: f64| in_digits(Duration::try_from_secs_f64(us / 1e6).unwrap_or_default());
+        let duration = |us: f64| in_digits(Duration::try_from_secs_f64(us / 1e6).unwrap_or_default());
         let row = |name: &str, done: &Done| {
             [
                 name.to_owned(),
-                took(done.mean_us),
-                took(done.worst_us),
+                duration(done.mean_us),
+                duration(done.max_us),
                 format!("{} KiB", done.memory_bytes >> 10),
                 done.faults.to_string(),
             ]

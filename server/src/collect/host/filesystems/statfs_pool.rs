@@ -83,8 +83,8 @@ pub(super) struct StatfsPool {
     abandoned: Vec<Pending>,
     /// The mounts that answered the last query.
     known: HashSet<MountKey>,
-    answers: Receiver<Answer>,
-    to_answers: Sender<Answer>,
+    answers: Receiver<StatfsResult>,
+    to_answers: Sender<StatfsResult>,
     last_worker: u64,
 }
 
@@ -102,7 +102,7 @@ struct Pending {
     since_ms: u64,
 }
 
-struct Answer {
+struct StatfsResult {
     worker: u64,
     usage: io::Result<Usage>,
 }
@@ -172,7 +172,7 @@ impl StatfsPool {
     }
 
     /// The late result is outdated; the mount is queried again.
-    fn recover_worker(&mut self, answer: &Answer) {
+    fn recover_worker(&mut self, answer: &StatfsResult) {
         if let Some(at) = self
             .abandoned
             .iter()
@@ -267,7 +267,7 @@ impl StatfsPool {
             .spawn(move || {
                 for path in requests {
                     let usage = statfs(&path);
-                    if answers.send(Answer { worker: id, usage }).is_err() {
+                    if answers.send(StatfsResult { worker: id, usage }).is_err() {
                         return;
                     }
                 }
@@ -300,7 +300,7 @@ impl StatfsPool {
         }
     }
 
-    fn take(&mut self, answer: Answer, round: &mut Round<'_>) {
+    fn take(&mut self, answer: StatfsResult, round: &mut Round<'_>) {
         let of_answer = |(_, waiting): &(usize, Pending)| waiting.worker.id == answer.worker;
         let Some(at) = round.waiting.iter().position(of_answer) else {
             return self.recover_worker(&answer);

@@ -120,7 +120,7 @@ fn a_file_is_read_again_until_it_is_old_and_then_when_it_changed() {
     let changed = fs::metadata(&path).expect("it is there").ctime() * 1000;
     let mut before = scan_folder(&folder);
     // The remembered content is returned only if the file was not read.
-    let mark = Content::Invalid("remembered".to_owned());
+    let mark = Content::Invalid("cached".to_owned());
     let mut is_remembered = |now_ms: i64| {
         let file = before.get_mut("a.wasm").expect("it was scanned");
         file.is_old = file.stamps[0].expect("it has one").is_old(now_ms);
