@@ -18,6 +18,7 @@ use actix_web::web::{Bytes, Data};
 use actix_web::{Error, HttpMessage, HttpResponse};
 use arc_swap::ArcSwap;
 
+use super::accept;
 use super::authn::{Authenticator, Client};
 use super::body_limit::LimitedBody;
 use super::compress::compress;
@@ -25,6 +26,7 @@ use super::error::ApiError;
 use super::permit::decided_by;
 use super::rate::{Rate, RateKey, RateLimit};
 use super::request_id::{REQUEST_ID, RequestId};
+use super::routes::pages;
 use super::table::{BodyClass, BodyClasses};
 use crate::clock;
 use crate::metrics::ServiceMetrics;
@@ -196,7 +198,8 @@ impl MessageBody for Outgoing {
     }
 }
 
-/// Turns an error, the framework's included, into a problem document. Responses of handlers stay as they are.
+/// Turns an error, the framework's included, into a problem document, or into the login page for a browser that must log
+/// in. Responses of handlers stay as they are.
 fn to_problem_document(response: ServiceResponse<BoxBody>, id: &RequestId) -> ServiceResponse<BoxBody> {
     let Some(error) = response.response().error() else {
         return response;
@@ -207,7 +210,11 @@ fn to_problem_document(response: ServiceResponse<BoxBody>, id: &RequestId) -> Se
             if let ApiError::Internal(story) = error {
                 log::error!(request_id = id.as_str(), path = path.as_str(); "{story}");
             }
-            error.answer(Some(&path), Some(id.as_str()))
+            match accept::prefers_html(response.request()) {
+                true => pages::denied(error, response.request(), id)
+                    .unwrap_or_else(|| error.answer(Some(&path), Some(id.as_str()))),
+                false => error.answer(Some(&path), Some(id.as_str())),
+            }
         }
         None => {
             let status = error.as_response_error().status_code();

@@ -1,16 +1,19 @@
 //! `watchpost certs`: manages the development CA on the command line. It prints the result and how to use it; the CA
 //! itself is in `pki`.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::Write;
-use std::path::Path;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use jiff::{SignedDuration, Timestamp};
 
 use super::shell::quoted;
 use super::table::columns;
-use crate::pki::{self, Authority, DEFAULT_CLIENTS, DEFAULT_DAYS, Ensured, Files, Issued, MAX_DAYS, PkiError};
+use crate::pki::{
+    self, Authority, DEFAULT_CLIENTS, DEFAULT_DAYS, Encryption, Ensured, Exported, Files, Issued, MAX_DAYS, PkiError,
+};
 
 /// Issues, lists and revokes development certificates.
 #[derive(Clone, Debug, Args)]
@@ -40,6 +43,24 @@ pub enum CertsAction {
         /// Keeps a valid certificate, and renews it with the same key in the month before it expires; for scripts.
         #[arg(long, conflicts_with = "days")]
         renew: bool,
+        /// Also writes the certificate and its key to a PKCS #12 file, which a browser can import, and prints its
+        /// password.
+        #[arg(long, value_name = "FILE", conflicts_with = "renew")]
+        pkcs12: Option<PathBuf>,
+        /// Encrypts the PKCS #12 file with triple DES and SHA-1, for macOS and iOS.
+        #[arg(long, requires = "pkcs12")]
+        legacy_encryption: bool,
+    },
+    /// Writes a client's certificate and key to a PKCS #12 file, which a browser can import, and prints its password.
+    Export {
+        /// The client's name.
+        name: String,
+        /// The file, which must not exist.
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+        /// Encrypts the file with triple DES and SHA-1, for macOS and iOS.
+        #[arg(long)]
+        legacy_encryption: bool,
     },
     /// Revokes all certificates of a client, or the one with this serial.
     Revoke {
@@ -66,7 +87,28 @@ pub fn run(command: CertsCommand, data_dir: &Path, now: Timestamp, out: &mut dyn
             renew: true,
             ..
         } => renew(&open_existing(&folder)?, &name, &role, now)?,
-        CertsAction::Issue { name, role, days, .. } => issue(&open_existing(&folder)?, &name, &role, days, now)?,
+        CertsAction::Issue {
+            name,
+            role,
+            days,
+            pkcs12,
+            legacy_encryption,
+            ..
+        } => {
+            let authority = open_existing(&folder)?;
+            let file = pkcs12.map(|path| Destination::create(&path)).transpose()?;
+            let issued = issue(&authority, &name, &role, days, now)?;
+            let exported = file.map(|file| file.export(&authority, &name, legacy_encryption));
+            issued + &exported.transpose()?.unwrap_or_default()
+        }
+        CertsAction::Export {
+            name,
+            file,
+            legacy_encryption,
+        } => {
+            let authority = open_existing(&folder)?;
+            Destination::create(&file)?.export(&authority, &name, legacy_encryption)?
+        }
         CertsAction::Revoke { selected } => revoke(&open_existing(&folder)?, &selected, now)?,
         CertsAction::List { json: true } => as_json(&open_existing(&folder)?.list()?),
         CertsAction::List { json: false } => as_table(&open_existing(&folder)?.list()?, now),
@@ -114,6 +156,57 @@ fn issue(authority: &Authority, name: &str, role: &str, days: u32, now: Timestam
         files.key.display(),
         usage(authority, &files),
     ))
+}
+
+/// A new file for a private key. It is created first, so that no certificate is issued when it cannot be, and removed
+/// again if nothing is written.
+struct Destination {
+    path: PathBuf,
+    file: File,
+    is_written: bool,
+}
+
+impl Destination {
+    fn create(path: &Path) -> Result<Self, PkiError> {
+        let file = File::options().write(true).create_new(true).mode(0o600).open(path);
+        let file = file.map_err(|source| PkiError::Export {
+            path: path.to_owned(),
+            source,
+        })?;
+        Ok(Self {
+            path: path.to_owned(),
+            file,
+            is_written: false,
+        })
+    }
+
+    fn export(mut self, authority: &Authority, name: &str, legacy: bool) -> Result<String, PkiError> {
+        let encryption = match legacy {
+            true => Encryption::Legacy,
+            false => Encryption::Aes,
+        };
+        let Exported { file, password } = authority.export(name, encryption)?;
+        let written = self.file.write_all(&file).and_then(|()| self.file.sync_all());
+        written.map_err(|source| PkiError::Export {
+            path: self.path.clone(),
+            source,
+        })?;
+        self.is_written = true;
+        Ok(format!(
+            "PKCS #12     {}\npassword     {password}\n\nImport the file with this password, which is not shown again, and trust {} for \
+             websites.\n",
+            self.path.display(),
+            authority.certificate_path().display(),
+        ))
+    }
+}
+
+impl Drop for Destination {
+    fn drop(&mut self) {
+        if !self.is_written {
+            let _ = fs::remove_file(&self.path);
+        }
+    }
 }
 
 fn renew(authority: &Authority, name: &str, role: &str, now: Timestamp) -> Result<String, PkiError> {
@@ -299,6 +392,57 @@ mod tests {
         assert_eq!(ada["role"], "reader");
         assert_eq!(ada["not_after"], "2026-03-11T12:00:00Z");
         assert_eq!(ada["revoked_at"], "2026-03-01T12:00:00Z");
+    }
+
+    #[test]
+    fn a_pkcs12_file_has_the_certificate_the_key_and_the_authority() {
+        use std::os::unix::fs::PermissionsExt;
+
+        let data = tempfile::tempdir().expect("a folder");
+        output(data.path(), &["init"]);
+        let file = data.path().join("ada.p12");
+        let path = file.to_str().expect("text");
+        for (arguments, cipher) in [
+            (
+                &["issue", "ada", "--role", "reader", "--pkcs12", path][..],
+                "AES-256-CBC",
+            ),
+            (&["export", "ada", path, "--legacy-encryption"], "3-KeyTripleDES-CBC"),
+        ] {
+            let issued = output(data.path(), arguments);
+            let password = issued.lines().find_map(|line| line.strip_prefix("password     "));
+            let password = password.expect("it prints the password");
+            assert_eq!(fs::metadata(&file).expect("a file").permissions().mode() & 0o777, 0o600);
+            let bytes = fs::read(&file).expect("a file");
+            let parsed = openssl::pkcs12::Pkcs12::from_der(&bytes).expect("PKCS #12");
+            assert!(parsed.parse2("wrong").is_err(), "another password decrypts it");
+            let parsed = parsed.parse2(password).expect("the password decrypts it");
+            let (certificate, key) = (parsed.cert.expect("a certificate"), parsed.pkey.expect("a key"));
+            assert!(certificate.public_key().expect("a key").public_eq(&key));
+            let pem = fs::read(data.path().join("pki/clients/ada.crt")).expect("a certificate");
+            assert_eq!(certificate.to_pem().expect("PEM"), pem);
+            assert_eq!(parsed.ca.map(|authorities| authorities.len()), Some(1));
+            let info = std::process::Command::new("openssl")
+                .args([
+                    "pkcs12",
+                    "-info",
+                    "-noout",
+                    "-passin",
+                    &format!("pass:{password}"),
+                    "-in",
+                    path,
+                ])
+                .output()
+                .expect("openssl runs");
+            let info = String::from_utf8_lossy(&info.stderr).into_owned();
+            assert!(info.contains(cipher), "{info}");
+            let again = try_run(data.path(), &["export", "ada", path]).expect_err("the file exists");
+            assert!(again.to_string().contains("name a file that does not exist"), "{again}");
+            assert_eq!(fs::read(&file).expect("a file"), bytes, "it is not overwritten");
+            fs::remove_file(&file).expect("removed");
+        }
+        try_run(data.path(), &["export", "eve", path]).expect_err("there is no such client");
+        assert!(!file.exists(), "nothing is left of a failed export");
     }
 
     #[test]

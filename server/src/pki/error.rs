@@ -179,6 +179,13 @@ pub enum PkiError {
         #[source]
         source: ErrorStack,
     },
+    /// The file to export to cannot be created.
+    #[error("cannot create {path}; name a file that does not exist, in an existing folder that you may write to")]
+    Export {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
     /// The output cannot be written.
     #[error("cannot write the output")]
     Output(#[source] io::Error),

@@ -16,6 +16,7 @@ mod files;
 mod issue;
 mod names;
 mod pair;
+mod pkcs12;
 mod record;
 mod staging;
 #[cfg(test)]
@@ -30,6 +31,7 @@ pub use certificate::{AUTHORITY, DEFAULT_DAYS, MAX_DAYS};
 pub use ensure::Ensured;
 pub use error::PkiError;
 pub use pair::Files;
+pub use pkcs12::{Encryption, Exported};
 pub use record::Issued;
 
 /// The name of the folder within the data folder.
