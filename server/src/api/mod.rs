@@ -58,7 +58,7 @@ pub fn table() -> Vec<Family> {
             "/api/v1/report": get(native::report);
             "/metrics": get(pixcrawler::json_or_prometheus);
         }
-        "Past", "Recorded measurements and reports." {
+        "History", "Recorded measurements and reports." {
             "/api/v1/history": get(history::history);
             "/api/v1/snapshots": get(history::snapshots);
             "/api/v1/reports": get(history::reports);
