@@ -40,7 +40,7 @@ fn the_index_page_shows_the_machine_to_clients_that_may_read_it() {
     for part in [
         &format!("<h1>{host}</h1>"),
         "<p class=\"badge ",
-        "<dt>Memory</dt>",
+        ">Memory</dt>",
         "<dt>Measured</dt>",
         "http-equiv=\"refresh\"",
     ] {
