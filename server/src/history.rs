@@ -93,8 +93,8 @@ impl History {
         if snapshot.host() == self.host.as_str() && !lock(&self.own_rounds).add(snapshot.time_ms()) {
             return;
         }
-        if self.buffer.push((snapshot, report)).is_err() {
-            self.service_metrics.round_dropped();
+        if let Err(error) = self.buffer.push((snapshot, report)) {
+            self.service_metrics.rounds_dropped(1, error.drop_reason());
         }
     }
 

@@ -74,6 +74,30 @@ pub(crate) enum DropReason {
     Shutdown,
 }
 
+impl DropReason {
+    /// All reasons.
+    pub(crate) const ALL: [Self; 3] = [Self::Full, Self::Rejected, Self::Shutdown];
+
+    /// The name of the reason in metrics.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Full => "full",
+            Self::Rejected => "rejected",
+            Self::Shutdown => "shutdown",
+        }
+    }
+}
+
+impl<T> PushError<T> {
+    /// Why the item is lost if its producer gives it up.
+    pub(crate) const fn drop_reason(&self) -> DropReason {
+        match self {
+            Self::Full(_) => DropReason::Full,
+            Self::Closed(_) => DropReason::Shutdown,
+        }
+    }
+}
+
 /// What happens to a pushed item while the buffer is full.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum OverflowPolicy {

@@ -115,7 +115,7 @@ impl Sink for RecordSink {
             }
             Event::Recovered { .. } => log::info!("writing decisions works again"),
             Event::Dropped { reason, count } => {
-                self.service_metrics.decisions_dropped(count);
+                self.service_metrics.decisions_dropped(count, reason);
                 match reason {
                     // If the buffer is full, the producer keeps its record.
                     DropReason::Full => {}

@@ -93,7 +93,7 @@ impl Sink for RoundSink {
             Event::Failing(error) => log::error!("could not write the history: {error}; rounds wait"),
             Event::Recovered { pending } => log::info!(waiting = pending; "writing the history works again"),
             Event::Dropped { reason, count } => {
-                (0..count).for_each(|_| self.service_metrics.round_dropped());
+                self.service_metrics.rounds_dropped(count, reason);
                 match reason {
                     // The failure was logged when rounds began to wait.
                     DropReason::Full => {}
