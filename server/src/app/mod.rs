@@ -43,7 +43,7 @@ use crate::pixcrawler::{self, PixCrawlerRenderings};
 use crate::rules::Rules;
 use crate::store::Store;
 use crate::systemd::{self, Systemd};
-use crate::tasks::{self, Tasks};
+use crate::tasks::Tasks;
 use crate::tls::Tls;
 use crate::{api, clock, pki};
 
@@ -223,13 +223,13 @@ impl App {
         let history = work::start(&config, &parts)?;
         let server = serve(&config, &parts, listeners)?;
         let handle = server.handle();
-        let mut serving = tasks::spawn_detached(server);
+        let mut serving = parts.tasks.spawn_once("http server", server);
         let ended = tokio::select! {
             () = stop => None,
             ended = &mut serving => Some(ended),
         };
         if let Some(ended) = ended {
-            let reason = ended.unwrap_or_else(|broken| Err(io::Error::other(broken)));
+            let reason = ended.unwrap_or_else(|panic| Err(io::Error::other(panic)));
             parts.tasks.stop();
             return Err(StartError::Server(
                 reason
