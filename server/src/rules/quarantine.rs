@@ -14,6 +14,7 @@ use crate::error_chain::error_chain;
 use crate::metrics::ServiceMetrics;
 use crate::store::Store;
 use crate::store::rules::{AuditAction, AuditActor, Entry, Generation, Mode};
+use crate::tasks::Tasks;
 
 /// How often quarantine is deferred because the last good version cannot be loaded temporarily.
 const MAX_DEFERRALS: u32 = 3;
@@ -128,8 +129,14 @@ impl Quarantine {
         }
     }
 
+    /// Starts the task that watches for failing rules in these rounds.
+    pub fn start<J: AsRef<Report> + 'static>(&self, tasks: &Tasks, judged: watch::Receiver<Option<Arc<J>>>) {
+        let quarantine = self.clone();
+        tasks.spawn("rule quarantine", move || quarantine.clone().run(judged.clone()));
+    }
+
     /// Watches for failing rules, forever.
-    pub async fn run<J: AsRef<Report>>(self, mut judged: watch::Receiver<Option<Arc<J>>>) {
+    async fn run<J: AsRef<Report>>(self, mut judged: watch::Receiver<Option<Arc<J>>>) {
         let mut streaks = Streaks::default();
         loop {
             tokio::select! {

@@ -9,7 +9,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 
 use super::registry::{Blocked, ChangeError, PendingGeneration, Registry};
 use crate::store::rules::Notifications;
-use crate::tasks;
+use crate::tasks::{self, Tasks};
 
 /// How often notifications of the database are read, if it supports them.
 const LISTEN_INTERVAL: Duration = Duration::from_millis(100);
@@ -58,8 +58,14 @@ impl Replication {
         self.0.uploaded_elsewhere.clone()
     }
 
+    /// Starts the task that follows the database.
+    pub fn start(&self, tasks: &Tasks) {
+        let replication = self.clone();
+        tasks.spawn("rules", move || replication.clone().run());
+    }
+
     /// Follows the database, forever.
-    pub async fn run(self) {
+    async fn run(self) {
         let mut listener = self.0.registry.store().listener();
         let mut ticks = tokio::time::interval(if listener.is_some() {
             LISTEN_INTERVAL

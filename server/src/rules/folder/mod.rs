@@ -19,9 +19,10 @@ use self::apply::{FolderChange, by_folder};
 use self::scan::{Content, Found, ScannedFile, ScannedFiles};
 use self::state::{AppliedFile, KnownFile, Rejected, Slot, SyncOutcome};
 use super::registry::{ChangeError, LatestRound, Registry, UploadRequest};
+use crate::clock;
 use crate::error_chain::error_chain;
 use crate::metrics::ServiceMetrics;
-use crate::{clock, tasks};
+use crate::tasks::{self, Tasks};
 
 /// A rule is activated two polls after its files were written.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
@@ -54,8 +55,16 @@ impl FolderSync {
         self.0.files.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// Starts the task that polls the folder; `now` returns the latest round.
+    pub fn start(&self, tasks: &Tasks, folder: PathBuf, now: impl Fn() -> LatestRound + Clone + 'static) {
+        let folder_sync = self.clone();
+        tasks.spawn("rules folder", move || {
+            folder_sync.clone().run(folder.clone(), now.clone())
+        });
+    }
+
     /// Polls the folder, forever.
-    pub async fn run(self, folder: PathBuf, now: impl Fn() -> LatestRound) {
+    async fn run(self, folder: PathBuf, now: impl Fn() -> LatestRound) {
         let mut ticks = tokio::time::interval(POLL_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut watched = Watch {
