@@ -185,7 +185,8 @@ impl ApiError {
             }
             _ => {}
         }
-        let body = serde_json::to_vec(&self.problem(path, id)).unwrap_or_default();
+        let body = serde_json::to_vec(&self.problem(path, id))
+            .expect("a problem has string keys, so it can be written as JSON");
         response.body(body)
     }
 }
