@@ -111,7 +111,7 @@ impl Sink for RecordSink {
         match event {
             Event::Written(batch) => self.count_written(batch),
             Event::Failing(error) => {
-                log::error!("could not write decisions: {error}; up to {} wait", self.capacity);
+                log::error!(reason:% = error, capacity = self.capacity; "could not write decisions; new ones wait");
             }
             Event::Recovered { .. } => log::info!("writing decisions works again"),
             Event::Dropped { reason, count } => {
