@@ -173,7 +173,8 @@ impl ApiError {
         let mut response = HttpResponse::build(self.status_code());
         response.insert_header((header::CONTENT_TYPE, "application/problem+json"));
         response.insert_header((header::CACHE_CONTROL, "no-store"));
-        let body = serde_json::to_vec(&self.problem(path, id)).unwrap_or_default();
+        let body = serde_json::to_vec(&self.problem(path, id))
+            .expect("a problem has string keys, so it can be written as JSON");
         let mut response = response.body(body);
         self.add_headers(&mut response);
         response

@@ -207,8 +207,8 @@ fn to_problem_document(response: ServiceResponse<BoxBody>, id: &RequestId) -> Se
     let path = response.request().path().to_owned();
     let replacement = match error.as_error::<ApiError>() {
         Some(error) => {
-            if let ApiError::Internal(story) = error {
-                log::error!(request_id = id.as_str(), path = path.as_str(); "{story}");
+            if let ApiError::Internal(reason) = error {
+                log::error!(request_id = id.as_str(), path = path.as_str(), reason = reason.as_str(); "a request failed with an internal error");
             }
             match accept::prefers_html(response.request()) {
                 true => pages::denied(error, response.request(), id)
@@ -219,7 +219,7 @@ fn to_problem_document(response: ServiceResponse<BoxBody>, id: &RequestId) -> Se
         None => {
             let status = error.as_response_error().status_code();
             if status.is_server_error() {
-                log::error!(request_id = id.as_str(), path = path.as_str(); "{error:?}");
+                log::error!(request_id = id.as_str(), path = path.as_str(), reason:? = error; "a request failed in the HTTP server");
                 ApiError::Internal(error.to_string()).answer(Some(&path), Some(id.as_str()))
             } else {
                 let reason = error.to_string();

@@ -45,23 +45,9 @@ pub(super) fn serve(config: &Config, parts: &Parts, listeners: Vec<Socket>) -> R
     let refusals = api::refusals();
     let (shared, connecting) = (parts.clone(), parts.clone());
     let (latest, rules) = (Data::new(parts.latest.clone()), Data::new(parts.rules.clone()));
-    let status = Data::new(StatusPage::new(StatusSources {
-        service: parts.service.clone(),
-        latest: parts.latest.clone(),
-        rules: parts.rules.clone(),
-        replication: parts.rule_parts.replication.clone(),
-        quarantine: parts.rule_parts.quarantine.clone(),
-        tls: parts.tls.clone(),
-        tasks: parts.tasks.clone(),
-        stores: [parts.store.address().clone(), parts.chunks.store.address().clone()],
-    }));
+    let status = Data::new(status_page(parts));
     let chunks = Data::new(parts.chunks.clone());
-    let past = Data::new(HistoryReader {
-        store: parts.store.clone(),
-        max_points: config.history.max_points,
-        max_series: config.history.max_series,
-        streams: StreamPool::new(),
-    });
+    let past = Data::new(history_reader(config, parts));
     let decisions = Data::new(parts.decisions.clone());
     let pages = Data::new(parts.metrics_pages.clone());
     let renderings = Data::new(parts.pixcrawler_renderings.clone());
@@ -108,9 +94,10 @@ pub(super) fn serve(config: &Config, parts: &Parts, listeners: Vec<Socket>) -> R
         server = server.workers(workers);
     }
     for (socket, listening, auth) in listeners {
-        server = match listening.tls {
-            true => server.listen_openssl(socket, parts.tls.acceptor(auth)?),
-            false => server.listen(socket),
+        server = if listening.tls {
+            server.listen_openssl(socket, parts.tls.acceptor(auth)?)
+        } else {
+            server.listen(socket)
         }
         .map_err(|source| StartError::Listen {
             address: listening.address,
@@ -118,4 +105,26 @@ pub(super) fn serve(config: &Config, parts: &Parts, listeners: Vec<Socket>) -> R
         })?;
     }
     Ok(server.run())
+}
+
+fn status_page(parts: &Parts) -> StatusPage {
+    StatusPage::new(StatusSources {
+        service: parts.service.clone(),
+        latest: parts.latest.clone(),
+        rules: parts.rules.clone(),
+        replication: parts.rule_parts.replication.clone(),
+        quarantine: parts.rule_parts.quarantine.clone(),
+        tls: parts.tls.clone(),
+        tasks: parts.tasks.clone(),
+        stores: [parts.store.address().clone(), parts.chunks.store.address().clone()],
+    })
+}
+
+fn history_reader(config: &Config, parts: &Parts) -> HistoryReader {
+    HistoryReader {
+        store: parts.store.clone(),
+        max_points: config.history.max_points,
+        max_series: config.history.max_series,
+        streams: StreamPool::new(),
+    }
 }

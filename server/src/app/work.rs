@@ -1,15 +1,15 @@
 //! Starts the background tasks, in order. Each task has its own module.
 
 use super::{Parts, reload, sources, systemd_status, warnings};
-use crate::collect::SourceError;
+use crate::collect::{Mailbox, SourceError};
 use crate::config::Config;
 use crate::history::History;
 use crate::{judge, pixcrawler};
 
 /// Returns the history writer, whose buffered data is written at the end.
-pub(super) fn start(config: &Config, parts: &Parts) -> Result<Option<History>, SourceError> {
+pub(super) fn start(config: &Config, parts: &Parts, mailbox: Mailbox) -> Result<Option<History>, SourceError> {
     let (tasks, evaluations, host) = (&parts.tasks, &parts.evaluations, parts.service.host());
-    let measured = sources::start(config, parts)?;
+    let measured = sources::start(config, parts, mailbox)?;
     judge::start(tasks, measured, judging(parts));
     if config.pixcrawler.log_lines {
         pixcrawler::write_log_lines(evaluations, &parts.pixcrawler_renderings, host.clone());

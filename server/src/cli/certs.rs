@@ -11,6 +11,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::shell::quoted;
 use super::table::columns;
+use crate::app::machine_name;
 use crate::pki::{
     self, Authority, DEFAULT_CLIENTS, DEFAULT_DAYS, Encryption, Ensured, Exported, Files, Issued, MAX_DAYS, PkiError,
 };
@@ -126,7 +127,7 @@ fn open_existing(folder: &Path) -> Result<Authority, PkiError> {
 }
 
 fn init(folder: &Path, now: Timestamp) -> Result<String, PkiError> {
-    let authority = pki::prepare(folder, &hostname(), now)?;
+    let authority = pki::prepare(folder, &machine_name(), now)?;
     let mut output = format!(
         "authority  {}\nserver     {}\n",
         authority.certificate_path().display(),
@@ -296,14 +297,10 @@ fn day(time: Timestamp) -> String {
     time.strftime("%Y-%m-%d").to_string()
 }
 
-/// Without a name, the certificate is for `localhost` only.
-fn hostname() -> String {
-    let name = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    name.trim().to_owned()
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use clap::{CommandFactory, Parser};
 
     use super::*;

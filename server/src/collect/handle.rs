@@ -5,7 +5,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::source::MakeSource;
 
 /// The capacity of the mailbox. A sender that finds it full waits.
-pub(super) const CAPACITY: usize = 16;
+const CAPACITY: usize = 16;
 
 /// A message to the collector.
 pub(super) enum Message {
@@ -37,7 +37,17 @@ pub enum SourceError {
 
 /// A handle that any thread can use.
 #[derive(Clone)]
-pub struct CollectorHandle(pub(super) mpsc::Sender<Message>);
+pub struct CollectorHandle(mpsc::Sender<Message>);
+
+/// The messages to a collector that is not started yet.
+pub struct Mailbox(pub(super) mpsc::Receiver<Message>);
+
+/// A handle to a collector that is started later, with this mailbox. Until then, requests wait; if the mailbox is
+/// dropped, they fail.
+pub fn mailbox() -> (CollectorHandle, Mailbox) {
+    let (sender, receiver) = mpsc::channel(CAPACITY);
+    (CollectorHandle(sender), Mailbox(receiver))
+}
 
 impl CollectorHandle {
     /// Adds a source. It is created on the collector's thread, and measured from the next round on.

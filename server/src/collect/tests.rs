@@ -14,7 +14,7 @@ use super::blocking::Blocking;
 use super::collector::{Options, Round};
 use super::probe::{Probe, Reading, patterns};
 use super::source::{MakeSource, Schedule};
-use super::{CollectorHandle, start};
+use super::{CollectorHandle, mailbox, start};
 use crate::metrics::{Build, ServiceMetrics};
 use crate::tasks::Tasks;
 
@@ -83,7 +83,8 @@ fn collecting<F: Future<Output = ()>>(sources: Vec<MakeSource>, test: impl FnOnc
             interval: Duration::from_millis(20),
             timeout: TIMEOUT,
         };
-        let collector = start(&tasks, options, sources, published).expect("the names are unique");
+        let (collector, mailbox) = mailbox();
+        start(&tasks, options, sources, mailbox, published).expect("the names are unique");
         tokio::time::timeout(Duration::from_secs(30), test(collector, measured))
             .await
             .expect("it ends");

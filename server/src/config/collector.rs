@@ -1,10 +1,15 @@
 //! Settings of the collector: intervals and timeouts.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde_json::json;
 
 use super::declare::{Checked, section};
+use super::errors::ConfigErrors;
+use super::origin::SettingLocation;
+use crate::collect::host::probe_names;
+use crate::collect::source::Schedule;
 
 section! {
     /// The collector.
@@ -20,6 +25,27 @@ section! {
 
 impl Checked for Collector {}
 
+impl Collector {
+    /// The schedule of sources without one of their own.
+    pub fn schedule(&self) -> Schedule {
+        Schedule {
+            interval: self.interval,
+            timeout: self.timeout,
+        }
+    }
+
+    /// The schedules of the sources that have their own, by name.
+    pub fn schedules(&self) -> BTreeMap<String, Schedule> {
+        // If a source is listed twice, the first entry counts.
+        let sources = self.sources.iter().rev();
+        let schedule = |source: &SourceSettings| Schedule {
+            interval: source.interval.unwrap_or(self.interval),
+            timeout: source.timeout.unwrap_or(self.timeout),
+        };
+        sources.map(|source| (source.name.clone(), schedule(source))).collect()
+    }
+}
+
 section! {
     /// A source.
     pub struct SourceSettings {
@@ -32,4 +58,14 @@ section! {
     }
 }
 
-impl Checked for SourceSettings {}
+impl Checked for SourceSettings {
+    fn check_list(all: &[Self], location: &SettingLocation, errors: &mut ConfigErrors) {
+        let names = probe_names();
+        for (at, source) in all.iter().enumerate() {
+            if !names.contains(&source.name.as_str()) {
+                let remedy = format!("{:?} is not a source; write one of {}", source.name, names.join(", "));
+                errors.push(location.item(at).field("name").error(remedy));
+            }
+        }
+    }
+}

@@ -110,7 +110,7 @@ impl Resources {
             },
             last_updated: self.time.strftime("%Y-%m-%dT%H:%M:%S%.6f%:z").to_string(),
         };
-        serde_json::to_string(&body).unwrap_or_else(|_| EMPTY_METRICS.to_owned())
+        serde_json::to_string(&body).expect("a body has string keys, so it can be written as JSON")
     }
 
     /// The monitor's log lines, each with its line end: one for each value at a warning or alert level, in every round.

@@ -11,6 +11,7 @@ mod conformance;
 mod deciding;
 mod decisions;
 mod documented;
+mod documents;
 mod engine;
 mod front_end;
 mod history;

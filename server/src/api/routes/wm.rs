@@ -114,7 +114,7 @@ pub async fn status(_: Permit<MetricsRead>, service: Data<Service>, latest: Data
         version: VERSION,
     };
     // The original ends the body with a newline.
-    let mut body = serde_json::to_vec(&status).unwrap_or_default();
+    let mut body = serde_json::to_vec(&status).expect("a status has string keys, so it can be written as JSON");
     body.push(b'\n');
     HttpResponse::Ok()
         .content_type(ContentType::json())

@@ -48,6 +48,12 @@ pub fn probes(options: &HostOptions) -> Vec<Box<dyn Probe>> {
     all.into_iter().map(without).collect()
 }
 
+/// The names of all probes.
+pub fn probe_names() -> Vec<&'static str> {
+    let probes = probes(&HostOptions::default());
+    probes.iter().map(|probe| probe.name()).collect()
+}
+
 #[cfg(test)]
 mod fixture;
 #[cfg(test)]

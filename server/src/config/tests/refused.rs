@@ -38,6 +38,28 @@ fn the_errors_of_all_layers_are_reported_at_once() {
 }
 
 #[test]
+fn a_schedule_for_an_unknown_source_is_reported_with_the_known_names() {
+    let error = Case::new()
+        .toml(
+            "[[collector.sources]]\nname = \"host.memory\"\ninterval = \"1m\"\n\
+             [[collector.sources]]\nname = \"host.memroy\"\ninterval = \"1m\"\n",
+        )
+        .error();
+    let expected =
+        "watchpost.toml: collector.sources[1].name: \"host.memroy\" is not a source; write one of host.cpu, ";
+    assert!(error.starts_with(expected), "{error}");
+    let config = Case::new()
+        .toml("[[collector.sources]]\nname = \"host.memory\"\ninterval = \"1m\"\n")
+        .load();
+    let schedule = config.collector.schedules()["host.memory"];
+    assert_eq!(schedule.interval.as_secs(), 60);
+    assert_eq!(
+        schedule.timeout, config.collector.timeout,
+        "what is not set is the usual one"
+    );
+}
+
+#[test]
 fn an_unreadable_file_is_reported_with_the_other_errors() {
     let case = Case::new()
         .toml("[log\n")

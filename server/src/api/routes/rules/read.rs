@@ -8,7 +8,7 @@ use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 use watchpost_policies::{Digest, Kind, RuleModule};
 
-use super::{Line as ActiveVersion, lines, tagged};
+use super::{Line as ActiveVersion, SETTINGS_SCHEMA, lines, stored_json, tagged};
 use crate::api::error::ApiError;
 use crate::api::pagination::PageLimit;
 use crate::api::permit::{Permit, RulesRead};
@@ -200,7 +200,10 @@ pub async fn one(_: Permit<RulesRead>, registry: Data<Registry>, name: Path<Stri
             None => None,
         };
         parts.push(VersionWithSettings {
-            settings: given.as_ref().map_or(Value::Null, |given| json(&given.settings)),
+            settings: match &given {
+                Some(given) => stored_json(&given.settings, "rule_settings.settings")?,
+                None => Value::Null,
+            },
             settings_updated_by: given.map(|given| given.updated_by),
             line,
         });
@@ -217,7 +220,7 @@ pub async fn one(_: Permit<RulesRead>, registry: Data<Registry>, name: Path<Stri
         name: described.name.clone(),
         kind: described.kind,
         description: described.description.clone(),
-        settings_schema: json(&described.settings_schema),
+        settings_schema: stored_json(&described.settings_schema, SETTINGS_SCHEMA)?,
         active: parts,
         versions,
     };
@@ -258,7 +261,7 @@ pub async fn version(
     let row = found.ok_or_else(|| no_version(&name, digest))?;
     Ok(Json(RuleVersionDetail {
         name,
-        settings_schema: json(&row.version.settings_schema),
+        settings_schema: stored_json(&row.version.settings_schema, SETTINGS_SCHEMA)?,
         row,
     }))
 }
@@ -397,10 +400,6 @@ fn row(registry: &Registry, kind: Kind) -> Version {
         settings_id: None,
         signature: None,
     }
-}
-
-fn json(text: &str) -> Value {
-    serde_json::from_str(text).unwrap_or_default()
 }
 
 fn no_rule(name: &str) -> ApiError {
