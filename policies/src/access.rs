@@ -371,9 +371,18 @@ mod tests {
         let token = |roles: &[&str]| Identity::of_token("ci").with_assigned_roles(roles.iter().copied());
         assert_eq!(token(&[]).digest(), Identity::of_token("ci").digest());
         assert_eq!(token(&["a", "b"]).digest(), token(&["a", "b"]).digest());
-        let others = [token(&[]), token(&["a"]), token(&["ab"]), token(&["a", "b"]), token(&["b", "a"])];
+        let others = [
+            token(&[]),
+            token(&["a"]),
+            token(&["ab"]),
+            token(&["a", "b"]),
+            token(&["b", "a"]),
+        ];
         for (at, one) in others.iter().enumerate() {
-            assert!(others[at + 1..].iter().all(|other| other.digest() != one.digest()), "{one:?}");
+            assert!(
+                others[at + 1..].iter().all(|other| other.digest() != one.digest()),
+                "{one:?}"
+            );
         }
     }
 

@@ -73,7 +73,9 @@ fn identity() -> ObjectBuilder {
         .property(
             "assigned_roles",
             ArrayBuilder::new()
-                .description(Some("The roles that the server's configuration assigns to the identity"))
+                .description(Some(
+                    "The roles that the server's configuration assigns to the identity",
+                ))
                 .items(ObjectBuilder::new().schema_type(Type::String)),
         );
     if let RefOr::T(Schema::Object(certificate)) = Certificate::schema() {

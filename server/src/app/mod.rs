@@ -26,6 +26,7 @@ pub use self::reload::Reloader;
 use self::rules::RuleParts;
 use self::serve::{Socket, listen, serve};
 use self::settings::{auth_config, bounds};
+use crate::api::access::AccessWarnings;
 use crate::api::authn::Authenticator;
 use crate::api::gate::Gate;
 use crate::api::latest::Latest;
@@ -66,6 +67,7 @@ pub struct App {
 pub(crate) struct Parts {
     pub(crate) tls: Arc<Tls>,
     pub(crate) authenticator: Arc<Authenticator>,
+    pub(crate) access: Data<AccessWarnings>,
     pub(crate) gate: Data<Gate>,
     pub(crate) rules: Rules,
     pub(crate) rule_parts: RuleParts,
@@ -128,7 +130,11 @@ impl App {
         }));
         let settings = config.rules.settings();
         systemd.begins("loads the built-in rules", systemd::EXTEND_TIMEOUT);
-        let rules = Rules::load(config.rules.limits.limits(), &settings, Some(&data_dir.join("cache")))?;
+        let rules = Rules::load(config.rules.limits.limits(), &settings, Some(&data_dir.join("cache")));
+        let rules = rules.map_err(|error| match config.rule_settings_errors(&error) {
+            Some(errors) => StartError::Config(errors),
+            None => error.into(),
+        })?;
         systemd.begins("opens the database", systemd::EXTEND_TIMEOUT);
         let store = stores::open(&config)?;
         let chunks = stores::chunks(&config, &store)?;
@@ -159,6 +165,7 @@ impl App {
             service_metrics.clone(),
         );
         let authenticator = Arc::new(Authenticator::new(tls.clone(), auth_config(&config)));
+        let access = AccessWarnings::new(config.clone(), rules.clone(), tls.clone());
         let bodies = BodyClasses::of(&api::table());
         let gate = Data::new(Gate::new(
             authenticator.clone(),
@@ -178,6 +185,7 @@ impl App {
             authority,
             tls,
             authenticator,
+            access: Data::new(access),
             gate,
             rules,
             rule_parts,

@@ -94,9 +94,7 @@ fn not_granted(request: &Request, roles: &[&str], settings: &Prepared<&str>) -> 
         Identity::Certificate(certificate) => {
             without_permission(&shortened(certificate.subject.clone()), roles, &undefined, action)
         }
-        Identity::Token(name) => {
-            without_permission(&shortened(format!("the token {name}")), roles, &undefined, action)
-        }
+        Identity::Token(name) => without_permission(&shortened(format!("the token {name}")), roles, &undefined, action),
     }
 }
 

@@ -295,7 +295,8 @@ const DEVELOPMENT_CA: &str = "CN=Watchpost development CA,O=Watchpost";
 #[test]
 fn a_role_that_the_server_assigns_counts_if_it_is_defined() {
     let token = || Identity::Token("ci".to_owned());
-    let decided = |assigned: &[&str], settings: &str| decided_with(assigned, settings, token(), "rules.read", Vec::new());
+    let decided =
+        |assigned: &[&str], settings: &str| decided_with(assigned, settings, token(), "rules.read", Vec::new());
     assert!(decided(&["reader"], "{}").allowed);
     let own = r#"{"roles": {"operator": ["rules.*"]}, "identities": [{"match": {"token": "ci"}, "roles": ["agent"]}]}"#;
     let both = decided(&["operator"], own);
@@ -331,7 +332,10 @@ fn an_entry_revokes_no_role_of_a_development_certificate() {
     }"#;
     let roles = |identity| decided(settings, identity, "health.read", Vec::new()).roles;
     assert_eq!(roles(of_ou("admin", DEVELOPMENT_CA)), ["admin", "anonymous"]);
-    assert_eq!(roles(of_ou("night shift", DEVELOPMENT_CA)), ["night shift", "anonymous"]);
+    assert_eq!(
+        roles(of_ou("night shift", DEVELOPMENT_CA)),
+        ["night shift", "anonymous"]
+    );
     // The unit is compared with names of roles, and is no pattern.
     assert_eq!(roles(of_ou("unknown", DEVELOPMENT_CA)), ["anonymous"]);
     assert_eq!(roles(of_ou("anonymous", DEVELOPMENT_CA)), ["anonymous"]);
@@ -354,12 +358,18 @@ fn the_effective_settings_are_accepted_as_settings_and_mean_the_same() {
         "roles": {"ops": ["*"]},
         "while": [{"metric": "disk", "at_least": "alert", "deny": ["sessions.run"]}]
     }"#;
-    let everything: Vec<String> = ["metrics.read", "history.read", "chunks.read", "chunks.write", "alerts.read"]
-        .iter()
-        .chain(&["alerts.silence", "metrics.push", "service.read", "docs.read"])
-        .map(|action| (*action).to_owned())
-        .chain(actions())
-        .collect();
+    let everything: Vec<String> = [
+        "metrics.read",
+        "history.read",
+        "chunks.read",
+        "chunks.write",
+        "alerts.read",
+    ]
+    .iter()
+    .chain(&["alerts.silence", "metrics.push", "service.read", "docs.read"])
+    .map(|action| (*action).to_owned())
+    .chain(actions())
+    .collect();
     let plan = |settings: &str| watchpost_rule::role::check::<Roles>(settings, &everything).expect("accepted");
     let first = plan(settings);
     let effective = first.effective_settings.expect("it shows them");

@@ -29,7 +29,11 @@ macro_rules! implement_common {
 
         impl From<$crate::Plan> for $contract::Plan {
             fn from(plan: $crate::Plan) -> Self {
-                let $crate::Plan { metrics, settings, effective_settings } = plan;
+                let $crate::Plan {
+                    metrics,
+                    settings,
+                    effective_settings,
+                } = plan;
                 Self {
                     metrics: Some(metrics),
                     settings,

@@ -203,11 +203,7 @@ impl<'de> Deserializer<'de> for Reader<'de, '_> {
         })
     }
 
-    fn deserialize_newtype_struct<V: Visitor<'de>>(
-        self,
-        _name: &'static str,
-        visitor: V,
-    ) -> Result<V::Value, Mistake> {
+    fn deserialize_newtype_struct<V: Visitor<'de>>(self, _name: &'static str, visitor: V) -> Result<V::Value, Mistake> {
         let place = self.place;
         place.mark(visitor.visit_newtype_struct(self))
     }
@@ -248,7 +244,9 @@ impl<'de> SeqAccess<'de> for Items<'de, '_> {
     type Error = Mistake;
 
     fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, Mistake> {
-        let Some(value) = self.items.next() else { return Ok(None) };
+        let Some(value) = self.items.next() else {
+            return Ok(None);
+        };
         let name = self.at.to_string();
         self.at += 1;
         let place = &self.place.of(&name);
@@ -351,7 +349,11 @@ mod tests {
             "/numbers/1",
             "write a number, not \"two\"",
         );
-        check(json!({"text": "", "numbers": {}}), "/numbers", "write a list, not an object");
+        check(
+            json!({"text": "", "numbers": {}}),
+            "/numbers",
+            "write a list, not an object",
+        );
         check(
             json!({"text": "", "count": -1}),
             "/count",
@@ -372,13 +374,21 @@ mod tests {
             "/kinds/a/sized/size",
             "write an integer, not \"big\"",
         );
-        check(json!({"text": "", "kinds": {"a": {"sized": {}}}}), "/kinds/a/sized", "size is required");
+        check(
+            json!({"text": "", "kinds": {"a": {"sized": {}}}}),
+            "/kinds/a/sized",
+            "size is required",
+        );
         check(json!({"text": "", "kinds": 5}), "/kinds", "write an object, not 5");
     }
 
     #[test]
     fn a_long_text_is_truncated_in_a_message() {
         let problem = read::<Everything>(&json!({"text": "", "count": "ä".repeat(100)})).expect_err("refused");
-        assert!(problem.message.ends_with("ä…\"") && problem.message.chars().count() < 120, "{}", problem.message);
+        assert!(
+            problem.message.ends_with("ä…\"") && problem.message.chars().count() < 120,
+            "{}",
+            problem.message
+        );
     }
 }

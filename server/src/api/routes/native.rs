@@ -107,7 +107,7 @@ pub struct WhoAmI {
     address: String,
     /// The roles that the role rule assigns.
     roles: Vec<String>,
-    /// The actions that the client may perform now.
+    /// The actions that the client may perform now, without reserved ones.
     allowed_actions: Vec<Action>,
     /// The rule that decided.
     decided_by: DecidedBy,
@@ -136,7 +136,7 @@ pub async fn whoami(_: Permit<ServiceRead>, request: HttpRequest) -> Result<Json
     let client = client
         .ok_or_else(|| ApiError::Internal("a request passed the gate without an authenticated client".to_owned()))?;
     let mut allowed_actions = Vec::new();
-    for action in Action::ALL {
+    for action in Action::ALL.iter().filter(|action| !action.is_reserved()) {
         if decide(&request, &client.identity, *action)?.is_allowed() {
             allowed_actions.push(*action);
         }
