@@ -210,7 +210,7 @@ impl Rule {
         &self.0.settings
     }
 
-    /// The settings in force, a JSON object with defaults filled in, if the rule shows them.
+    /// The settings that are active, a JSON object with defaults filled in, if the rule shows them.
     pub fn effective_settings(&self) -> Option<&Value> {
         self.0.effective_settings.as_ref()
     }

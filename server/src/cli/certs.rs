@@ -412,7 +412,7 @@ mod tests {
         output(data.path(), &["init"]);
         assert!(is_usage(&["issue", "al ice", "--role", "user"]));
         assert!(is_usage(&["issue", "admin", "--role", "admin"]));
-        assert!(is_usage(&["revoke", "nobody"]));
+        assert!(is_usage(&["revoke", "unknown"]));
         let server = try_run(data.path(), &["issue", "localhost", "--role", "admin"]).expect_err("refused");
         assert!(
             server.is_usage() && server.to_string().contains("the server's own certificate"),

@@ -440,11 +440,11 @@ mod tests {
 
     #[test]
     fn a_configuration_under_which_no_client_can_change_rules_is_named() {
-        let nobody = "no client can change rules";
+        let warning_text = "no client can change rules";
         let check = |text: &str, expected: bool| {
             let found = warnings(text);
             assert_eq!(
-                found.iter().any(|warning| warning.contains(nobody)),
+                found.iter().any(|warning| warning.contains(warning_text)),
                 expected,
                 "{text}: {found:?}"
             );

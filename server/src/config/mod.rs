@@ -147,7 +147,7 @@ impl Config {
         self.origins.get(key).cloned().unwrap_or(Origin::Default)
     }
 
-    /// Whether clients with certificates of the development authority are accepted, as far as settings tell without
+    /// Whether clients with certificates of the development authority are accepted, as far as the settings show without
     /// opening files.
     pub fn accepts_development_ca(&self) -> bool {
         let authority = self.server.data_dir.join(pki::FOLDER).join("ca.crt");

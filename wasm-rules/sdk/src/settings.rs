@@ -47,7 +47,7 @@ impl Plan {
         }
     }
 
-    /// Adds the settings in force, with defaults filled in. A server shows them to operators as JSON; what is null is
+    /// Adds the settings that are active, with defaults filled in. A server shows them to operators as JSON; what is null is
     /// left out.
     #[must_use]
     pub fn with_effective_settings(mut self, settings: &impl Serialize) -> Self {

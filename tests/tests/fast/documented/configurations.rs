@@ -210,7 +210,7 @@ impl Adapted {
             let shown = token["sha256"].as_str().expect("a text");
             assert!(
                 shown == "…" || shown == "0".repeat(64),
-                "{shown} may be the hash of a token that somebody has"
+                "{shown} may be the hash of a token of a client"
             );
             let hash = openssl::sha::sha256(secret(token["name"].as_str().expect("a text")).as_bytes());
             let digits: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
@@ -253,7 +253,7 @@ impl Adapted {
     }
 
     fn rules(&mut self) {
-        let (dir, key) = (self.file("rules"), self.file("ops.key"));
+        let (dir, key) = (self.file("rules"), self.file("ops"));
         let Some(rules) = self.table.get_mut("rules").and_then(Value::as_table_mut) else {
             return;
         };

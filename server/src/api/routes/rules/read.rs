@@ -100,7 +100,7 @@ struct VersionWithSettings {
     /// When they were set first, in milliseconds since 1970 (UTC).
     #[serde(skip_serializing_if = "Option::is_none")]
     settings_updated_ms: Option<i64>,
-    /// The settings in force, with the rule's defaults filled in, if the rule shows them.
+    /// The settings that are active, with the rule's defaults filled in, if the rule shows them.
     #[serde(skip_serializing_if = "Option::is_none")]
     effective_settings: Option<Value>,
 }

@@ -52,7 +52,7 @@ impl Settings {
             .print(out, &response, |changed: ChangeResponse| changed.summary(name))
     }
 
-    /// Prints the settings in force as JSON only, so that they can be edited and sent back, and their origins on stderr;
+    /// Prints the settings that are active as JSON only, so that they can be edited and sent back, and their origins on stderr;
     /// the active version takes precedence over the shadow.
     async fn print(&self, out: &mut dyn Write) -> Result<CheckResult, CommandError> {
         let response = self

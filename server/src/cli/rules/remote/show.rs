@@ -57,7 +57,7 @@ enum SettingsOrigin {
 const DEFAULT: &str = "built-in default";
 
 impl VersionInUse {
-    /// The settings in force; the stored ones if the rule does not show its defaults.
+    /// The settings that are active; the stored ones if the rule does not show its defaults.
     pub(super) fn effective(&self) -> Value {
         let stored = Some(&self.settings).filter(|settings| !settings.is_null());
         let effective = self.effective_settings.as_ref().or(stored);
@@ -75,7 +75,7 @@ impl VersionInUse {
         }
     }
 
-    /// The settings in force and the origin of each. A map may be set in part.
+    /// The settings that are active and the origin of each. A map may be set in part.
     pub(super) fn origins(&self) -> Vec<(String, String, Value)> {
         let effective = self.effective();
         let members = effective.as_object().into_iter().flatten();
