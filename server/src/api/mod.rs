@@ -2,6 +2,7 @@
 //! is in `gate`, and the OpenAPI document of the routes in `document`.
 
 pub mod accept;
+pub mod access;
 pub mod arguments;
 pub mod authn;
 pub mod body;

@@ -27,6 +27,7 @@ pub use self::reload::Reloader;
 use self::rules::RuleParts;
 use self::serve::{Socket, listen, serve};
 use self::settings::{auth_config, bounds};
+use crate::api::access::AccessWarnings;
 use crate::api::authn::Authenticator;
 use crate::api::gate::Gate;
 use crate::api::latest::Latest;
@@ -69,6 +70,7 @@ pub struct App {
 pub(crate) struct Parts {
     pub(crate) tls: Arc<Tls>,
     pub(crate) authenticator: Arc<Authenticator>,
+    pub(crate) access: Data<AccessWarnings>,
     pub(crate) gate: Data<Gate>,
     pub(crate) rules: Rules,
     pub(crate) rule_parts: RuleParts,
@@ -115,11 +117,11 @@ impl App {
             rustc: RUSTC,
         }));
         systemd.begins("loads the built-in rules", systemd::EXTEND_TIMEOUT);
-        let rules = Rules::load(
-            config.rules.limits.limits(),
-            &config.rules.settings(),
-            Some(&data_dir.join("cache")),
-        )?;
+        let rules = Rules::load(config.rules.limits.limits(), &config.rules.settings(), Some(&data_dir.join("cache")));
+        let rules = rules.map_err(|error| match config.rule_settings_errors(&error) {
+            Some(errors) => StartError::Config(errors),
+            None => error.into(),
+        })?;
         systemd.begins("opens the database", systemd::EXTEND_TIMEOUT);
         let store = stores::open(&config)?;
         let chunks = stores::chunks(&config, &store)?;
@@ -141,6 +143,7 @@ impl App {
         let recorded = config.decisions.options();
         let decisions = Decisions::new(store.clone(), host_name, recorded, service_metrics.clone());
         let authenticator = Arc::new(Authenticator::new(tls.clone(), auth_config(&config)));
+        let access = AccessWarnings::new(config.clone(), rules.clone(), tls.clone());
         let bodies = BodyClasses::of(&api::table());
         let gate = Data::new(Gate::new(
             authenticator.clone(),
@@ -162,6 +165,7 @@ impl App {
             authority,
             tls,
             authenticator,
+            access: Data::new(access),
             gate,
             rules,
             rule_parts,

@@ -59,6 +59,7 @@ pub(super) fn serve(config: &Config, parts: &Parts, listeners: Vec<Socket>) -> R
         Routes::new()
             .configure(refusals.clone())
             .app_data(shared.gate.clone())
+            .app_data(shared.access.clone())
             .app_data(latest.clone())
             .app_data(rules.clone())
             .app_data(service_metrics.clone())

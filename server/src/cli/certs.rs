@@ -1,6 +1,7 @@
 //! `watchpost certs`: manages the development CA on the command line. It prints the result and how to use it; the CA
 //! itself is in `pki`.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
@@ -12,6 +13,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::shell::quoted;
 use super::table::columns;
 use crate::app::machine_name;
+use crate::config::nearest;
 use crate::pki::{
     self, Authority, DEFAULT_CLIENTS, DEFAULT_DAYS, Encryption, Ensured, Exported, Files, Issued, MAX_DAYS, PkiError,
 };
@@ -35,9 +37,13 @@ pub enum CertsAction {
     Issue {
         /// The client's name; letters, digits, dots, underscores and hyphens.
         name: String,
-        /// The client's role: admin, user, reader, agent, or a role of the settings.
+        /// The client's role: admin, user, reader, agent, or a role that `rules.role` of the configuration defines.
         #[arg(long)]
         role: String,
+        /// Issues a certificate for a role that neither the built-in role rule nor the configuration defines, such as
+        /// one of an uploaded role rule.
+        #[arg(long)]
+        allow_unknown_role: bool,
         /// Validity in days.
         #[arg(long, default_value_t = DEFAULT_DAYS, value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_DAYS)))]
         days: u32,
@@ -77,9 +83,28 @@ pub enum CertsAction {
     },
 }
 
-/// Runs the subcommand and prints the result. The CA is the folder `pki` in the data folder.
-pub fn run(command: CertsCommand, data_dir: &Path, now: Timestamp, out: &mut dyn Write) -> Result<(), PkiError> {
+/// Runs the subcommand and prints the result. The CA is the folder `pki` in the data folder; `roles` are the roles that
+/// certificates are issued for.
+pub fn run(
+    command: CertsCommand,
+    data_dir: &Path,
+    roles: &BTreeSet<String>,
+    now: Timestamp,
+    out: &mut dyn Write,
+) -> Result<(), CertsError> {
     let folder = data_dir.join(pki::FOLDER);
+    if let CertsAction::Issue {
+        role,
+        allow_unknown_role: false,
+        ..
+    } = &command.action
+        && !roles.contains(role)
+    {
+        return Err(CertsError::UnknownRole {
+            remedy: remedy(role, roles),
+            role: role.clone(),
+        });
+    }
     let output = match command.action {
         CertsAction::Init => init(&folder, now)?,
         CertsAction::Issue {
@@ -116,7 +141,56 @@ pub fn run(command: CertsCommand, data_dir: &Path, now: Timestamp, out: &mut dyn
     };
     out.write_all(output.as_bytes())
         .and_then(|()| out.flush())
-        .map_err(PkiError::Output)
+        .map_err(PkiError::Output)?;
+    Ok(())
+}
+
+/// Why a subcommand failed.
+#[derive(Debug, thiserror::Error)]
+pub enum CertsError {
+    /// No rule defines the role, so the certificate would allow nothing.
+    #[error("there is no role {role}; {remedy}")]
+    UnknownRole {
+        /// The role of the command line.
+        role: String,
+        /// The known roles.
+        remedy: String,
+    },
+    /// The CA.
+    #[error(transparent)]
+    Pki(#[from] PkiError),
+}
+
+impl CertsError {
+    /// Whether the command asks for something impossible, and no file is at fault.
+    pub fn is_usage(&self) -> bool {
+        match self {
+            Self::UnknownRole { .. } => true,
+            Self::Pki(error) => matches!(
+                error,
+                PkiError::Name { .. }
+                    | PkiError::DnsName { .. }
+                    | PkiError::Days { .. }
+                    | PkiError::ServerName { .. }
+                    | PkiError::InUse { .. }
+                    | PkiError::Unknown { .. }
+                    | PkiError::OtherRole { .. }
+                    | PkiError::NotRenewed { .. }
+                    | PkiError::Revoked { .. }
+                    | PkiError::RevokedAlready { .. }
+            ),
+        }
+    }
+}
+
+fn remedy(role: &str, roles: &BTreeSet<String>) -> String {
+    let known: Vec<&str> = roles.iter().map(String::as_str).collect();
+    let near = nearest(role, known.iter().copied()).map_or_else(String::new, |near| format!("did you mean {near}? "));
+    format!(
+        "{near}The roles are {}; define another one under rules.role.roles, or add --allow-unknown-role for a role of an \
+         uploaded rule",
+        known.join(", ")
+    )
 }
 
 /// Only `init` creates a CA: a mistyped folder must not create a new one.
@@ -315,11 +389,17 @@ mod tests {
         "2026-03-01T12:00:00Z".parse().expect("a time")
     }
 
-    fn try_run(data: &Path, arguments: &[&str]) -> Result<String, PkiError> {
+    fn roles() -> BTreeSet<String> {
+        ["admin", "agent", "operator", "reader", "user"]
+            .map(str::to_owned)
+            .into()
+    }
+
+    fn try_run(data: &Path, arguments: &[&str]) -> Result<String, CertsError> {
         let all = ["certs"].iter().chain(arguments);
         let program = Program::try_parse_from(all).expect("legal arguments");
         let mut out = Vec::new();
-        run(program.certs, data, now(), &mut out)?;
+        run(program.certs, data, &roles(), now(), &mut out)?;
         Ok(String::from_utf8(out).expect("text"))
     }
 
@@ -443,6 +523,47 @@ mod tests {
     }
 
     #[test]
+    fn a_certificate_is_issued_only_for_a_role_that_exists() {
+        let data = tempfile::tempdir().expect("a folder");
+        output(data.path(), &["init"]);
+        let refused = |arguments: &[&str]| {
+            let error = try_run(data.path(), arguments).expect_err("refused");
+            assert!(error.is_usage(), "{error}");
+            error.to_string()
+        };
+        let unknown = refused(&["issue", "bob", "--role", "raeder"]);
+        assert!(
+            unknown.starts_with("there is no role raeder; did you mean reader? The roles are admin, "),
+            "{unknown}"
+        );
+        assert!(!refused(&["issue", "bob", "--role", "superhero"]).contains("did you mean"));
+        assert!(!data.path().join("pki/clients/bob.crt").exists());
+        output(data.path(), &["issue", "olga", "--role", "operator"]);
+        output(
+            data.path(),
+            &["issue", "bob", "--role", "superhero", "--allow-unknown-role"],
+        );
+    }
+
+    #[test]
+    fn a_command_that_asks_for_the_impossible_is_a_usage_error() {
+        let data = tempfile::tempdir().expect("a folder");
+        let is_usage = |arguments: &[&str]| try_run(data.path(), arguments).expect_err("refused").is_usage();
+        assert!(!is_usage(&["list"]), "the folder is missing");
+        output(data.path(), &["init"]);
+        assert!(is_usage(&["issue", "al ice", "--role", "user"]));
+        assert!(is_usage(&["issue", "admin", "--role", "admin"]));
+        assert!(is_usage(&["revoke", "unknown"]));
+        let server = try_run(data.path(), &["issue", "localhost", "--role", "admin"]).expect_err("refused");
+        assert!(
+            server.is_usage() && server.to_string().contains("the server's own certificate"),
+            "{server}"
+        );
+        std::fs::write(data.path().join("pki/ca.crt"), "damaged").expect("written");
+        assert!(!is_usage(&["list"]));
+    }
+
+    #[test]
     fn a_revoked_client_is_not_issued_again_by_init() {
         let data = tempfile::tempdir().expect("a folder");
         output(data.path(), &["init"]);
@@ -483,7 +604,7 @@ mod tests {
             let program = Program::try_parse_from(arguments).expect("legal arguments");
             let now = now() + jiff::SignedDuration::from_hours(24 * later_days);
             let mut out = Vec::new();
-            run(program.certs, data.path(), now, &mut out).map(|()| String::from_utf8(out).expect("text"))
+            run(program.certs, data.path(), &roles(), now, &mut out).map(|()| String::from_utf8(out).expect("text"))
         };
         let certificate = data.path().join("pki/clients/prometheus.crt");
         let read = || fs::read(&certificate).expect("a certificate");
@@ -502,7 +623,7 @@ mod tests {
     #[test]
     fn only_init_creates_an_authority() {
         let data = tempfile::tempdir().expect("a folder");
-        for arguments in [&["list"][..], &["revoke", "a"], &["issue", "a", "--role", "b"]] {
+        for arguments in [&["list"][..], &["revoke", "a"], &["issue", "a", "--role", "user"]] {
             let refused = try_run(data.path(), arguments).expect_err("refused");
             assert!(refused.to_string().contains("watchpost certs init"), "{refused}");
         }

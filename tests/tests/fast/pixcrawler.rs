@@ -271,7 +271,7 @@ fn only_loopback_clients_read_metrics_anonymously() {
     };
     check("", 401);
     check(
-        "[rules.role]\nidentities = []\n[rules.role.roles]\nanonymous = [\"health.read\", \"metrics.read\"]\n",
+        "[rules.role.roles]\nanonymous = [\"health.read\", \"metrics.read\"]\n",
         200,
     );
 }

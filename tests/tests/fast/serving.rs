@@ -43,7 +43,7 @@ fn the_certificate_is_the_identity_and_the_rule_grants_permissions() {
             who["allowed_actions"].as_array().expect("a list").len(),
         )
     };
-    assert_eq!(roles("admin"), ("admin".into(), 16));
+    assert_eq!(roles("admin"), ("admin".into(), 10));
     assert_eq!(roles("agent").0, "agent");
     assert!(roles("user").1 > roles("reader").1);
 

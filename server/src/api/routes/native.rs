@@ -118,7 +118,7 @@ pub struct WhoAmI {
     address: String,
     /// The roles that the role rule assigns.
     roles: Vec<String>,
-    /// The actions that the client may perform now.
+    /// The actions that the client may perform now, without reserved ones.
     allowed_actions: Vec<Action>,
     /// The rule that decided.
     decided_by: DecidedBy,
@@ -145,7 +145,7 @@ struct DecidedBy {
 pub async fn whoami(_: Permit<ServiceRead>, request: HttpRequest) -> Result<Json<WhoAmI>, ApiError> {
     let client = client(&request)?;
     let mut allowed_actions = Vec::new();
-    for action in Action::ALL {
+    for action in Action::ALL.iter().filter(|action| !action.is_reserved()) {
         if decide(&request, &client.identity, *action)?.is_allowed() {
             allowed_actions.push(*action);
         }

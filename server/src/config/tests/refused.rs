@@ -182,9 +182,28 @@ fn names_and_hashes_of_tokens_are_unique() {
         "tokens[1].name: \"a\" is already the name of a token",
     );
     check(
-        token("a", "0") + &token("b", "0"),
+        token("a", "1") + &token("b", "1"),
         "tokens[1].sha256: same token as \"a\"",
     );
     check(token("a b", "0"), "tokens[0].name: \"a b\" was given");
+    let with_roles = |count: usize| {
+        let roles: Vec<_> = (0..count).map(|at| format!("\"r{at}\"")).collect();
+        token("a", "1") + &format!("roles = [{}]\n", roles.join(", "))
+    };
+    check(with_roles(17), "tokens[0].roles: 17 roles were given; write at most 16");
+    assert_eq!(Case::new().toml(&with_roles(16)).load().tokens[0].roles.len(), 16);
+    check(
+        token("a", "1") + "roles = [\"\"]\n",
+        "tokens[0].roles[0]: \"\" was given; write the name of a role",
+    );
+    // The placeholder of the documentation may stand for several tokens.
+    assert_eq!(
+        Case::new()
+            .toml(&(token("a", "0") + &token("b", "0")))
+            .load()
+            .tokens
+            .len(),
+        2
+    );
     check(token("", "0"), "tokens[0].name: \"\" was given");
 }
