@@ -103,7 +103,7 @@ impl App {
             path: data_dir.clone(),
             source,
         })?;
-        let names: Vec<_> = host::probes(&config.host.options(config.mode))
+        let names: Vec<_> = host::probes(&config.host.options(&config.collector, config.mode))
             .iter()
             .map(|probe| probe.name())
             .collect();

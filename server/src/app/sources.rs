@@ -19,7 +19,7 @@ pub(super) fn start(config: &Config, parts: &Parts) -> Result<watch::Receiver<Op
     let (rounds, measured) = watch::channel(None);
     let options = Options {
         host: parts.service.host().clone(),
-        facts: host::facts(&config.host.options(config.mode)),
+        facts: host::facts(&config.host.options(&config.collector, config.mode)),
         interval: config.collector.interval,
         timeout: config.collector.timeout,
     };
@@ -35,7 +35,7 @@ fn sources(config: &Config, parts: &Parts) -> Vec<MakeSource> {
     };
     let mut sources: Vec<MakeSource> = Vec::new();
     if config.host.enabled {
-        let options = config.host.options(config.mode);
+        let options = config.host.options(&config.collector, config.mode);
         for (at, probe) in host::probes(&options).iter().enumerate() {
             let mut configured = config.collector.sources.iter();
             let settings = configured.find(|source| source.name == probe.name());
