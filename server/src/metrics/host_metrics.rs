@@ -347,7 +347,7 @@ pub const HOST_METRICS: &[HostMetric] = &[
         "",
         &["device"],
         "host.network",
-        "Number that tells apart network devices with the same address.",
+        "Number that distinguishes network devices with the same address.",
     ),
     metric(
         "node_network_dormant",

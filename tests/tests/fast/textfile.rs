@@ -60,7 +60,7 @@ fn a_text_file_is_exported_under_its_own_names_with_its_types_and_help_texts() {
     );
     shows(
         &server,
-        "\n# HELP backup_age_seconds Age of the last backup.\n# TYPE backup_age_seconds gauge\n\
+        "# HELP backup_age_seconds Age of the last backup.\n# TYPE backup_age_seconds gauge\n\
          backup_age_seconds{volume=\"home\"} 500\n",
     );
     shows(&server, "\n# TYPE backup_runs_total untyped\nbackup_runs_total 7\n");
@@ -81,7 +81,7 @@ fn the_documented_commands_publish_a_metric_that_the_documented_threshold_judges
     let mut shell = Command::new("sh");
     shell.args(["-euc", &block("sh")]).env("TEXTFILE_DIR", &directory);
     output_of(&mut shell).expect("the document's commands are good");
-    shows(&server, "\n# HELP backup_age_seconds Age of the last backup.\n");
+    shows(&server, "# HELP backup_age_seconds Age of the last backup.\n");
     shows(&server, "\nbackup_age_seconds 3600\n");
     judges(&server, "ok");
 }

@@ -158,7 +158,7 @@ const OF_THE_PROCESS: [&str; 3] = ["node_scrape_collector_", "node_exporter_buil
 /// Labels that newer versions of `node_exporter` have too.
 const NEWER_LABELS: [&str; 1] = ["adminstate="];
 
-/// Values that do not change within a second, on a machine that nobody reconfigures.
+/// Values that do not change within a second, unless the machine is reconfigured.
 const CONSTANT: [&str; 12] = [
     "node_arp_entries",
     "node_boot_time_seconds",

@@ -7,8 +7,10 @@ use super::net_files::NetFiles;
 use super::{HostOptions, read};
 use crate::collect::probe::{Probe, Reading, patterns};
 
+type Parse = fn(&str) -> Vec<Field<'_>>;
+
 /// A file and its parser.
-const FILES: [(&str, fn(&str) -> Vec<Field<'_>>); 3] = [("netstat", pairs), ("snmp", pairs), ("snmp6", lines)];
+const FILES: [(&str, Parse); 3] = [("netstat", pairs), ("snmp", pairs), ("snmp6", lines)];
 
 pub(super) struct Netstat(NetFiles);
 
