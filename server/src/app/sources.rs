@@ -19,7 +19,7 @@ pub(super) fn start(
     let (rounds, measured) = watch::channel(None);
     let options = Options {
         host: parts.service.host().clone(),
-        facts: host::facts(&config.host.options(config.mode)),
+        facts: host::facts(&config.host.options(&config.collector, config.mode)),
         interval: config.collector.interval,
         timeout: config.collector.timeout,
     };
@@ -33,7 +33,7 @@ fn source_options(config: &Config, parts: &Parts) -> SourceOptions {
     let (host, chunks, azure) = (&config.host, &config.chunks, &config.azure);
     SourceOptions {
         schedule: config.collector.schedule(),
-        host: host.enabled.then(|| host.options(config.mode)),
+        host: host.enabled.then(|| host.options(&config.collector, config.mode)),
         probes: config.collector.schedules(),
         chunks: chunks.enabled.then(|| (parts.chunks.store.clone(), chunks.schedule())),
         azure: (!azure.resources.is_empty()).then(|| (azure.settings(), azure.schedule())),

@@ -16,6 +16,7 @@ use super::runner::{ProbeError, Runner, SourceResult};
 use super::source::{MakeSource, Schedule};
 pub use super::state::SourceState;
 use crate::host_id::HostId;
+use crate::metrics::DeclaredFamily;
 use crate::{clock, tasks};
 
 /// The capacity of the results channel. A source that finds it full waits.
@@ -30,6 +31,8 @@ pub struct Round {
     pub number: u64,
     /// The samples and gaps.
     pub snapshot: Arc<Snapshot>,
+    /// The families of samples whose types and help texts come with them.
+    pub families: Arc<[DeclaredFamily]>,
     /// When the round started, in milliseconds since 1970 (UTC).
     pub started_ms: u64,
     pub duration: Duration,
@@ -178,12 +181,15 @@ impl Collector {
         let (started, started_ms) = (Instant::now(), clock::now_ms());
         self.round_number.send_replace(number);
         let results = self.receive_results(number).await;
+        let families = results.values().flatten().flat_map(|reading| &reading.families);
+        let families = families.cloned().collect();
         let snapshot = Arc::new(self.build_snapshot(number, &results));
         let measured = self.sources.iter().filter(|source| source.first_round <= number);
         let round = Round {
             host: self.options.host.clone(),
             number,
             snapshot,
+            families,
             started_ms,
             duration: started.elapsed(),
             sources: measured

@@ -1,6 +1,7 @@
 //! Settings of the collector: intervals and timeouts.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde_json::json;
@@ -18,6 +19,9 @@ section! {
         pub interval: Duration where "100ms" ..= "1h" = "10s",
         /// Timeout for a source. A source that takes longer is recorded as a gap.
         pub timeout: Duration where "10ms" ..= "1h" = "5s",
+        /// The directory of text files with metrics of other programs, in the text format of Prometheus. All files
+        /// that end in `.prom` are read. Without it, none are.
+        pub textfile_dir: Option<PathBuf>,
         /// Sources with an interval or a timeout of their own.
         pub sources: Vec<SourceSettings> = json!([]),
     }

@@ -8,5 +8,7 @@ pub type MetricsPages = Renderings<Rendered>;
 
 /// Renders the page of each round.
 pub fn metrics_pages(evaluations: &Evaluations) -> MetricsPages {
-    Renderings::new(evaluations, |judged| render(&judged.round.snapshot, &judged.report))
+    Renderings::new(evaluations, |judged| {
+        render(&judged.round.snapshot, &judged.round.families, &judged.report)
+    })
 }

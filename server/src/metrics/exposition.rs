@@ -6,6 +6,7 @@ use prometheus::proto::MetricFamily;
 use watchpost_policies::{Report, Snapshot};
 
 use super::compress::Encoded;
+use super::declared_family::DeclaredFamily;
 use super::format::{Encoding, Format};
 use super::measured::Measured;
 use super::page::{Kind, Page};
@@ -23,9 +24,10 @@ const SNAPSHOT_TIME: &str = "watchpost_snapshot_timestamp_seconds";
 const GAPS: &str = "watchpost_snapshot_gaps";
 const DROPPED_SAMPLES: &str = "watchpost_samples_dropped";
 
-/// Renders the measurements and the rules' findings about them.
-pub fn render(snapshot: &Snapshot, report: &Report) -> Rendered {
-    let measured = Measured::of(snapshot, reserved());
+/// Renders the measurements and the rules' findings about them. `declared` are the families that have their type and
+/// help text from outside.
+pub fn render(snapshot: &Snapshot, declared: &[DeclaredFamily], report: &Report) -> Rendered {
+    let measured = Measured::of(snapshot, declared, reserved());
     let encoded = |format| {
         let mut page = Page::new(format, measured.size_hint() + 4096);
         measured.write(&mut page);
@@ -131,7 +133,7 @@ mod tests {
     }
 
     fn answer(format: Format) -> String {
-        let rendered = render(&snapshot(), &by_default().judge(&snapshot(), None));
+        let rendered = render(&snapshot(), &[], &by_default().judge(&snapshot(), None));
         let bytes = body(&rendered, &service_metrics().gather(), format, Encoding::Identity);
         String::from_utf8(bytes.to_vec()).expect("UTF-8")
     }

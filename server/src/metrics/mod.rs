@@ -6,16 +6,21 @@ mod format;
 pub mod service_metrics;
 
 mod compress;
+mod declared_family;
 mod derived;
 mod encode;
 mod findings;
 mod help;
+mod host_metrics;
 mod measured;
 mod naming;
 mod page;
 mod registry_macro;
 mod reserved_names;
 
+pub use declared_family::DeclaredFamily;
 pub use exposition::{Rendered, body, render};
 pub use format::{Encoding, Format};
+pub use host_metrics::{HOST_METRICS, HostMetric};
+pub use page::Kind;
 pub use service_metrics::{Build, CertificateKind, NotCompared, Outcome, ServiceMetrics, ShadowRound, SourceHealth};

@@ -433,6 +433,7 @@ impl ServiceMetrics {
         let derived = derived::derived(&families);
         families.extend(derived);
         families.push(derived::log_lines_dropped(telemetry::dropped_lines()));
+        families.push(derived::max_virtual_memory());
         families
     }
 }

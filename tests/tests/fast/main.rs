@@ -30,6 +30,7 @@ mod service;
 mod serving;
 mod single_rule;
 mod store;
+mod textfile;
 mod ticker;
 mod tls;
 mod tokens;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use watchpost_policies::MetricPattern;
 
-use super::stat::{Stat, Ticks};
+use super::stat::{GUEST_MODES, Stat, Ticks};
 use super::{HostOptions, read};
 use crate::collect::probe::{Probe, Reading, patterns};
 
@@ -48,7 +48,12 @@ impl Probe for Cpu {
     }
 
     fn metrics(&self) -> Vec<MetricPattern> {
-        patterns(&["cpu", "cpu_core", "node_cpu_seconds_total"])
+        patterns(&[
+            "cpu",
+            "cpu_core",
+            "node_cpu_guest_seconds_total",
+            "node_cpu_seconds_total",
+        ])
     }
 
     fn measure(&mut self, now_ms: u64) -> Result<Reading, String> {
@@ -60,6 +65,12 @@ impl Probe for Cpu {
         self.all.update(total);
         if let Some(percent) = self.all.percent {
             reading.add("cpu", &[], percent, "percent", now_ms);
+        }
+        for (core, guest) in &stat.guests {
+            for (mode, seconds) in GUEST_MODES.into_iter().zip(*guest) {
+                let labels = [("cpu", core.as_str()), ("mode", mode)];
+                reading.add("node_cpu_guest_seconds_total", &labels, seconds, "seconds", now_ms);
+            }
         }
         for (core, ticks) in stat.cores {
             let usage = self.cores.entry(core.clone()).or_default();
@@ -94,6 +105,14 @@ mod tests {
         assert_eq!(value(&second, "node_cpu_seconds_total", &["0", "user"]), Some(1.15));
         let same = cpu.measure(3).expect("measured");
         assert_eq!(value(&same, "cpu", &[]), Some(90.0), "no time has passed");
+    }
+
+    #[test]
+    fn the_time_of_virtual_machines_is_reported_by_mode() {
+        let machine = Machine::new().with("proc/stat", "cpu0 1 1 1 1 0 0 0 0 250 50\n");
+        let reading = Cpu::new(&machine.options()).measure(1).expect("measured");
+        let seconds = |mode| value(&reading, "node_cpu_guest_seconds_total", &["0", mode]);
+        assert_eq!((seconds("user"), seconds("nice")), (Some(2.5), Some(0.5)));
     }
 
     #[test]

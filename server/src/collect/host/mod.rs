@@ -4,24 +4,38 @@
 //! Almost everything is read from files below `procfs` and `sysfs`, because a container that monitors its host
 //! sees the host's files there. sysinfo, which reads only its own container's, provides the name of the kernel.
 
+mod arp;
 mod cgroup;
+mod conntrack;
 mod cpu;
 mod disks;
 mod exclusions;
 mod files;
 mod filesystems;
+mod hwmon;
 mod load;
 mod memory;
 mod mountinfo;
+mod net_files;
+mod netclass;
+mod netstat;
 mod network;
 mod options;
 mod pattern;
 mod pressure;
 mod processes;
 mod read;
+mod schedstat;
+mod sockstat;
+mod softnet;
 mod stat;
 mod system;
 mod temperature;
+mod textfile;
+mod time;
+mod timex;
+mod udev;
+mod udp_queues;
 
 pub use options::HostOptions;
 pub use system::facts;
@@ -30,7 +44,7 @@ use crate::collect::probe::Probe;
 
 /// All probes.
 pub fn probes(options: &HostOptions) -> Vec<Box<dyn Probe>> {
-    let all: Vec<Box<dyn Probe>> = vec![
+    let mut all: Vec<Box<dyn Probe>> = vec![
         Box::new(cpu::Cpu::new(options)),
         Box::new(load::Load::new(options)),
         Box::new(memory::Memory::new(options)),
@@ -38,12 +52,19 @@ pub fn probes(options: &HostOptions) -> Vec<Box<dyn Probe>> {
         Box::new(filesystems::Filesystems::new(options)),
         Box::new(disks::Disks::new(options)),
         Box::new(network::Network::new(options)),
+        Box::new(netstat::Netstat::new(options)),
+        Box::new(sockstat::Sockstat::new(options)),
+        Box::new(softnet::Softnet::new(options)),
+        Box::new(conntrack::Conntrack::new(options)),
         Box::new(processes::Processes::new(options)),
         Box::new(files::Files::new(options)),
         Box::new(pressure::Pressure::new(options)),
         Box::new(temperature::Temperature::new(options)),
         Box::new(system::System::new(options)),
+        Box::new(time::Time::new(options)),
     ];
+    let measured: Vec<_> = all.iter().flat_map(|probe| probe.metrics()).collect();
+    all.push(Box::new(textfile::Textfile::new(options, measured)));
     let without = |probe| exclusions::without(probe, options.excluded_metrics);
     all.into_iter().map(without).collect()
 }

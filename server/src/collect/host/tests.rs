@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use watchpost_policies::{Labels, Snapshot};
+use watchpost_policies::{Labels, MetricName, Sample, Snapshot};
 
 use super::*;
+use crate::metrics::{HOST_METRICS, HostMetric, Kind};
 
 #[test]
 fn probes_have_unique_names_and_legal_patterns() {
@@ -51,12 +52,49 @@ fn every_probe_measures_this_machine_and_declares_its_metrics() {
         let is_in_bounds = sample.unit().as_str() != "percent" || (0.0..=100.0).contains(&sample.value());
         assert!(is_in_bounds, "{} is {}", sample.metric(), sample.value());
     }
+    for sample in &samples {
+        check_declaration(sample);
+    }
     let snapshot = Snapshot::new("here".to_owned(), 2, Labels::none(), samples, Vec::new());
     assert!(
         snapshot.gaps().is_empty(),
         "a series twice, or in two units: {:?}",
         snapshot.gaps()
     );
+}
+
+/// The declaration of a sample, if it has one, is true.
+fn check_declaration(sample: &Sample) {
+    let metric = sample.metric().as_str();
+    let Some(declared) = HostMetric::find(metric) else {
+        return;
+    };
+    let labels: Vec<_> = sample
+        .labels()
+        .as_slice()
+        .iter()
+        .map(|label| label.name.as_str())
+        .collect();
+    assert_eq!(labels, declared.labels, "{metric}");
+    let is_exact = declared.name == metric;
+    assert!(
+        !is_exact || sample.unit().as_str() == declared.unit,
+        "{metric} is in {}",
+        sample.unit()
+    );
+    assert!(declared.kind != Kind::Counter || sample.value() >= 0.0, "{metric}");
+}
+
+#[test]
+fn every_declared_metric_is_one_of_its_source() {
+    let probes = probes(&HostOptions::default());
+    for declared in HOST_METRICS {
+        let probe = probes.iter().find(|probe| probe.name() == declared.source);
+        let patterns = probe.expect(declared.source).metrics();
+        let name = MetricName::new(&declared.name.replace('*', "any")).expect("a legal name");
+        let is_its = patterns.iter().any(|pattern| pattern.covers(&name));
+        assert!(is_its, "{} does not measure {}", declared.source, declared.name);
+    }
 }
 
 #[test]
@@ -77,6 +115,17 @@ fn a_machine_without_files_gives_errors_that_name_them() {
         .collect();
     assert_eq!(
         well,
-        ["host.cgroup", "host.pressure", "host.system", "host.temperature"]
+        [
+            "host.cgroup",
+            "host.conntrack",
+            "host.netstat",
+            "host.pressure",
+            "host.sockstat",
+            "host.softnet",
+            "host.system",
+            "host.temperature",
+            "host.textfile",
+            "host.time"
+        ]
     );
 }
