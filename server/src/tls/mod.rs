@@ -3,8 +3,10 @@
 
 pub mod client;
 mod der;
+pub mod handshake;
 pub mod identity;
 mod material;
+mod rejection;
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,7 +16,7 @@ use arc_swap::ArcSwap;
 use openssl::error::ErrorStack;
 use openssl::ex_data::Index;
 use openssl::ssl::{
-    AlpnError, ClientHelloResponse, SslAcceptor, SslAcceptorBuilder, SslContext, SslMethod, SslOptions, SslRef,
+    AlpnError, ClientHelloResponse, SslAcceptorBuilder, SslContext, SslMethod, SslOptions, SslRef,
     SslSessionCacheMode, SslVerifyMode, SslVersion, select_next_proto,
 };
 use openssl::stack::Stack;
@@ -23,6 +25,8 @@ use openssl::x509::{X509, X509Ref, X509StoreContext, X509VerifyResult};
 use parking_lot::Mutex;
 
 pub use material::{Expiry, Material, TlsError};
+pub use openssl::ssl::SslAcceptor;
+pub use rejection::RejectReason;
 
 use crate::string_enum::string_enum;
 
@@ -165,7 +169,7 @@ impl Tls {
     }
 
     /// The acceptor of a listener. Each handshake uses the files that are current at that moment.
-    pub fn acceptor(self: &Arc<Self>, auth: ClientAuth) -> Result<SslAcceptorBuilder, TlsError> {
+    pub fn acceptor(self: &Arc<Self>, auth: ClientAuth) -> Result<SslAcceptor, TlsError> {
         let mut builder = builder(&self.current.load().material, auth, &self.options)?;
         let tls = self.clone();
         // This runs before the session is looked up, so that no session of an earlier generation is resumed.
@@ -174,7 +178,7 @@ impl Tls {
             ssl.set_ssl_context(&current.contexts[auth as usize])?;
             Ok(ClientHelloResponse::SUCCESS)
         });
-        Ok(builder)
+        Ok(builder.build())
     }
 
     /// Verifies a client certificate with the current files. `chain` is the rest of the chain that the client sent.
@@ -243,7 +247,7 @@ fn builder(material: &Material, auth: ClientAuth, options: &Options) -> Result<S
         b"\x08http/1.1"
     };
     builder.set_alpn_select_callback(move |_, offered| select_next_proto(protocols, offered).ok_or(AlpnError::NOACK));
-    builder.set_verify(auth.verify_mode());
+    builder.set_verify_callback(auth.verify_mode(), handshake::remember_failed);
     if auth != ClientAuth::Off {
         builder.set_cert_store(material.trusted(options.proxy_certificates)?);
         builder.set_client_ca_list(material.authority_names()?);
