@@ -51,7 +51,9 @@ impl Rejections {
     pub(super) fn new(service_metrics: Arc<ServiceMetrics>) -> Self {
         Self {
             service_metrics,
-            limits: RejectReason::all().map(|reason| (reason, LogLimit::default())).collect(),
+            limits: RejectReason::all()
+                .map(|reason| (reason, LogLimit::default()))
+                .collect(),
         }
     }
 
@@ -63,12 +65,19 @@ impl Rejections {
             return;
         };
         let peer = peer.map(|peer| peer.to_string()).unwrap_or_default();
-        let subject = rejected.subject.as_deref().unwrap_or_default();
-        let alert = rejected.failure.alert.unwrap_or_default();
-        log::warn!(
-            peer = peer.as_str(), listener:%, reason = reason.as_str(), certificate = subject, alert, suppressed;
-            "rejected a TLS connection: {}", reason.explanation()
-        );
+        let (why, reason) = (reason.explanation(), reason.as_str());
+        match (&rejected.subject, rejected.failure.alert) {
+            (Some(subject), _) => log::warn!(
+                peer = peer.as_str(), listener:%, reason, certificate = subject.as_str(), suppressed;
+                "rejected a TLS connection: {why}"
+            ),
+            (None, Some(alert)) => log::warn!(
+                peer = peer.as_str(), listener:%, reason, alert, suppressed; "rejected a TLS connection: {why}"
+            ),
+            (None, None) => log::warn!(
+                peer = peer.as_str(), listener:%, reason, suppressed; "rejected a TLS connection: {why}"
+            ),
+        }
     }
 }
 
@@ -247,7 +256,11 @@ macro_rules! poll_inner {
 }
 
 impl AsyncRead for Stream {
-    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         let (before, had_space) = (buffer.filled().len(), buffer.remaining() > 0);
         let result = ready!(poll_inner!(self.poll_read(context, buffer)));
         if had_space && buffer.filled().len() == before {

@@ -99,7 +99,10 @@ mod tests {
         let logs = |text: &str| {
             let mut builder = Builder::new();
             Filter::parse(text).expect("a legal filter").apply(&mut builder);
-            let metadata = Metadata::builder().target("actix_http::h1::dispatcher").level(Level::Error).build();
+            let metadata = Metadata::builder()
+                .target("actix_http::h1::dispatcher")
+                .level(Level::Error)
+                .build();
             builder.build().enabled(&metadata)
         };
         assert!(!logs("info") && !logs("trace") && !logs("actix_http=debug"));

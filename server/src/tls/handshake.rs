@@ -212,7 +212,11 @@ mod tests {
     fn the_response_to_plain_http_has_the_length_that_it_states() {
         let text = std::str::from_utf8(USE_HTTPS).expect("ASCII");
         let (head, body) = text.split_once("\r\n\r\n").expect("a head and a body");
-        assert!(head.contains(&format!("content-length: {}", body.len())), "{}", body.len());
+        assert!(
+            head.contains(&format!("content-length: {}", body.len())),
+            "{}",
+            body.len()
+        );
         assert_eq!(body.lines().count(), 1);
     }
 

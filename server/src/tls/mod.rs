@@ -16,8 +16,8 @@ use arc_swap::ArcSwap;
 use openssl::error::ErrorStack;
 use openssl::ex_data::Index;
 use openssl::ssl::{
-    AlpnError, ClientHelloResponse, SslAcceptorBuilder, SslContext, SslMethod, SslOptions, SslRef,
-    SslSessionCacheMode, SslVerifyMode, SslVersion, select_next_proto,
+    AlpnError, ClientHelloResponse, SslAcceptorBuilder, SslContext, SslMethod, SslOptions, SslRef, SslSessionCacheMode,
+    SslVerifyMode, SslVersion, select_next_proto,
 };
 use openssl::stack::Stack;
 use openssl::x509::store::X509Store;

@@ -63,9 +63,7 @@ impl RejectReason {
                 "the authority of the client's certificate has no valid revocation list; renew the lists in tls.crl"
             }
             Self::ProtocolVersion => "the client supports no TLS version that tls.min_version allows",
-            Self::NoSharedCipher => {
-                "the client and the server have no cipher, group or signature algorithm in common"
-            }
+            Self::NoSharedCipher => "the client and the server have no cipher, group or signature algorithm in common",
             Self::PlainHttp => "the client sent HTTP without TLS; it must use https:// for this listener",
             Self::NotTls => "the client sent neither TLS nor HTTP",
             Self::HandshakeTimeout => "the client did not finish the handshake within http.header_timeout",
@@ -111,7 +109,9 @@ impl Failure {
         let codes = errors.filter(|error| error.library_code() == ERR_LIB_SSL);
         // The first one is the cause of the others.
         let code = codes.map(|error| error.reason_code()).next();
-        code.map_or(RejectReason::ProtocolError.into(), |code| Self::of_code(code, verify_result))
+        code.map_or(RejectReason::ProtocolError.into(), |code| {
+            Self::of_code(code, verify_result)
+        })
     }
 
     /// From a reason of OpenSSL's TLS library (`SSL_R_*` in `openssl/sslerr.h`).
@@ -203,7 +203,10 @@ mod tests {
         assert_eq!(reasons.len(), RejectReason::TEXTS.len());
         for reason in reasons {
             let explanation = reason.explanation();
-            assert!(explanation.starts_with("the ") && !explanation.ends_with('.'), "{explanation}");
+            assert!(
+                explanation.starts_with("the ") && !explanation.ends_with('.'),
+                "{explanation}"
+            );
         }
     }
 
