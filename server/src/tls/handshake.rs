@@ -127,7 +127,7 @@ pub(super) fn remember_failed(verified: bool, context: &mut X509StoreContextRef)
     verified
 }
 
-/// Reads the first line without TLS, and tells whether it is of HTTP.
+/// Reads the first line without TLS. True if it is one of HTTP.
 async fn is_http(socket: &TcpStream) -> io::Result<bool> {
     let mut line = Vec::new();
     let mut piece = [0; 256];

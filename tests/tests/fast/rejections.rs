@@ -189,10 +189,10 @@ fn the_log_names_a_client_without_a_certificate() {
 fn a_client_of_an_unknown_authority_gets_the_alert() {
     let (server, other) = (Server::start().ready(), Server::fresh(""));
     let clients = other.data().join("pki/clients");
-    let stranger = server
+    let unknown = server
         .anonymous_client()
         .with_certificate(&clients.join("admin.crt"), &clients.join("admin.key"));
-    let (alert, client) = alert(server.secure, stranger.tls());
+    let (alert, client) = alert(server.secure, unknown.tls());
     assert_eq!(alert, UNKNOWN_CA);
     let line = line_about(&server, "unknown_ca", client);
     assert!(line.contains("CN=admin"), "{line}");
@@ -214,6 +214,26 @@ fn a_client_with_a_revoked_certificate_gets_the_alert() {
         assert!(line.contains("CN=user,OU=user,O=Watchpost"), "{line}");
     }
     assert_eq!(rejected(&server, "certificate_revoked"), 2.0);
+}
+
+#[test]
+fn a_client_of_an_authority_without_a_revocation_list_is_rejected() {
+    let (listed, unlisted) = (Server::fresh(""), Server::fresh(""));
+    let folder = tempfile::tempdir().expect("a folder");
+    let pki = |server: &Server, file: &str| fs::read(server.data().join("pki").join(file)).expect("it is there");
+    let both = [pki(&listed, "ca.crt"), pki(&unlisted, "ca.crt")].concat();
+    fs::write(folder.path().join("both.crt"), both).expect("written");
+    fs::write(folder.path().join("crl.pem"), pki(&listed, "crl.pem")).expect("written");
+    let settings = "[tls]\nclient_ca = \"{folder}/both.crt\"\ncrl = \"{folder}/crl.pem\"";
+    let server = Server::in_folder(folder, settings).ready();
+    let client = |of: &Server| {
+        let clients = of.data().join("pki/clients");
+        let client = server.anonymous_client();
+        client.with_certificate(&clients.join("admin.crt"), &clients.join("admin.key"))
+    };
+    assert_eq!(client(&listed).get("/health").status, 200);
+    let (_, address) = alert(server.secure, client(&unlisted).tls());
+    line_about(&server, "revocation_list_unusable", address);
 }
 
 #[test]
