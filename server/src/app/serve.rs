@@ -107,7 +107,10 @@ pub(super) fn serve(config: &Config, parts: &Parts, listeners: Vec<Socket>) -> R
         let address = listening.address;
         let listener = Listener {
             address,
-            acceptor: listening.tls.then(|| parts.tls.acceptor(auth)).transpose()?,
+            acceptor: match listening.tls {
+                true => Some(parts.tls.acceptor(auth)?.build()),
+                false => None,
+            },
             handshake_timeout: header_timeout,
             rejections: rejections.clone(),
             gate: parts.gate.clone(),

@@ -169,7 +169,7 @@ impl Tls {
     }
 
     /// The acceptor of a listener. Each handshake uses the files that are current at that moment.
-    pub fn acceptor(self: &Arc<Self>, auth: ClientAuth) -> Result<SslAcceptor, TlsError> {
+    pub fn acceptor(self: &Arc<Self>, auth: ClientAuth) -> Result<SslAcceptorBuilder, TlsError> {
         let mut builder = builder(&self.current.load().material, auth, &self.options)?;
         let tls = self.clone();
         // This runs before the session is looked up, so that no session of an earlier generation is resumed.
@@ -178,7 +178,7 @@ impl Tls {
             ssl.set_ssl_context(&current.contexts[auth as usize])?;
             Ok(ClientHelloResponse::SUCCESS)
         });
-        Ok(builder.build())
+        Ok(builder)
     }
 
     /// Verifies a client certificate with the current files. `chain` is the rest of the chain that the client sent.
