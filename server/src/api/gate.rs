@@ -1,6 +1,7 @@
 //! The middleware that every request passes: it assigns an id, authenticates the client, applies the limits, compresses
 //! the response, and records metrics and logs. It does not know the handlers.
 
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -31,6 +32,7 @@ use super::table::{BodyClass, BodyClasses};
 use crate::clock;
 use crate::metrics::ServiceMetrics;
 use crate::metrics::service_metrics::GaugeGuard;
+use crate::telemetry::LogLimit;
 
 /// The response header with the rules generation that authorized the request.
 const GENERATION: HeaderName = HeaderName::from_static("x-watchpost-generation");
@@ -70,6 +72,7 @@ pub struct Gate {
     bodies: BodyClasses,
     rate: Rate,
     service_metrics: Arc<ServiceMetrics>,
+    malformed: LogLimit,
 }
 
 impl Gate {
@@ -86,6 +89,16 @@ impl Gate {
             bodies,
             rate: Rate::default(),
             service_metrics,
+            malformed: LogLimit::default(),
+        }
+    }
+
+    /// Counts and logs a malformed request.
+    pub fn malformed_request(&self, peer: Option<SocketAddr>, problem: &str) {
+        self.service_metrics.malformed_request();
+        if let Some(suppressed) = self.malformed.admit(Instant::now()) {
+            let peer = peer.map(|peer| peer.to_string()).unwrap_or_default();
+            log::warn!(peer = peer.as_str(), suppressed; "rejected a malformed request: {problem}");
         }
     }
 
@@ -102,6 +115,7 @@ impl Gate {
             .sum();
         if bytes > bounds.max_headers {
             let limit = bounds.max_headers;
+            self.malformed_request(request.peer_addr(), "its headers are larger than http.max_headers");
             return Err(ApiError::HeadersTooLarge { bytes, limit });
         }
         let length = headers

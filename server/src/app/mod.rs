@@ -1,6 +1,7 @@
 //! Composition root: builds the server from a configuration, runs it and shuts it down. It connects all components and
 //! has no logic of its own.
 
+mod connections;
 mod error;
 mod reload;
 mod rules;

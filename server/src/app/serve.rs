@@ -1,13 +1,17 @@
 //! Binds the listeners, and configures the HTTP server and its handlers.
 
 use std::net::TcpListener;
+use std::sync::Arc;
 use std::time::Duration;
 
-use actix_web::dev::Server;
+use actix_http::HttpService;
+use actix_service::{IntoServiceFactory as _, ServiceFactoryExt as _, map_config};
+use actix_web::dev::{AppConfig, Server};
 use actix_web::middleware::from_fn;
 use actix_web::web::Data;
-use actix_web::{App as Routes, HttpServer};
+use actix_web::{App as Routes, Error};
 
+use super::connections::{Connections, Listener, Rejections, Stream};
 use super::{Parts, StartError};
 use crate::api;
 use crate::api::gate;
@@ -20,6 +24,8 @@ use crate::tls::ClientAuth;
 
 /// After all requests are answered, idle connections are closed within this time.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+/// A client gets this time to take the rest of a response when its connection is closed.
+const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Binds an address.
 pub(super) fn listen(listener: &config::Listener) -> Result<Socket, StartError> {
@@ -55,7 +61,7 @@ pub(super) fn serve(config: &Config, parts: &Parts, listeners: Vec<Socket>) -> R
         Data::from(parts.service_metrics.clone()),
         Data::new(parts.service.clone()),
     );
-    let mut server = HttpServer::new(move || {
+    let routes = move || {
         Routes::new()
             .configure(refusals.clone())
             .app_data(shared.gate.clone())
@@ -73,37 +79,63 @@ pub(super) fn serve(config: &Config, parts: &Parts, listeners: Vec<Socket>) -> R
             .configure(|handlers| shared.rule_parts.provide(handlers))
             .wrap(from_fn(gate::pass))
             .configure(api::routes)
-    })
-    .disable_signals()
-    .on_connect(move |connection, data| {
-        let Parts {
-            authenticator,
-            service,
-            service_metrics,
-            ..
-        } = &connecting;
-        authenticator.connected(connection, data, service, service_metrics);
-    })
-    // Small responses follow TLS tickets and each other; waiting for an acknowledgement costs 40 ms.
-    .tcp_nodelay(true)
-    .keep_alive(config.http.keep_alive)
-    .client_request_timeout(config.http.header_timeout)
-    .tls_handshake_timeout(config.http.header_timeout)
-    .max_connections(config.http.max_connections)
-    .shutdown_timeout(CLOSE_TIMEOUT.as_secs());
+    };
+    let mut server = Server::build()
+        .disable_signals()
+        .max_concurrent_connections(config.http.max_connections)
+        .shutdown_timeout(CLOSE_TIMEOUT.as_secs());
     if let Some(workers) = config.server.workers {
         server = server.workers(workers);
     }
+    let shutdown = server.graceful_shutdown_signal();
+    let rejections = Arc::new(Rejections::new(parts.service_metrics.clone()));
+    let (keep_alive, header_timeout) = (config.http.keep_alive, config.http.header_timeout);
     for (socket, listening, auth) in listeners {
-        server = if listening.tls {
-            server.listen_openssl(socket, parts.tls.acceptor(auth)?)
-        } else {
-            server.listen(socket)
-        }
-        .map_err(|source| StartError::Listen {
-            address: listening.address,
-            source,
-        })?;
+        let address = listening.address;
+        let listener = Listener {
+            address,
+            acceptor: if listening.tls {
+                Some(parts.tls.acceptor(auth)?.build())
+            } else {
+                None
+            },
+            handshake_timeout: header_timeout,
+            rejections: rejections.clone(),
+            gate: parts.gate.clone(),
+        };
+        let (routes, connecting, shutdown) = (routes.clone(), connecting.clone(), shutdown.clone());
+        let connections = move || {
+            let (connecting, shutdown) = (connecting.clone(), shutdown.clone());
+            let handlers = routes().into_factory().map_err(|error: Error| error.error_response());
+            // The default names another address, but no handler reads it: links are made from the request.
+            let handlers = map_config(handlers, |()| AppConfig::default());
+            let http = HttpService::build()
+                .graceful_shutdown_signal(move || {
+                    let shutdown = shutdown.clone();
+                    async move { shutdown.notified().await }
+                })
+                .keep_alive(keep_alive)
+                .client_request_timeout(header_timeout)
+                .client_disconnect_timeout(DISCONNECT_TIMEOUT)
+                .local_addr(address)
+                .on_connect_ext(move |stream: &Stream, data| {
+                    let Parts {
+                        authenticator,
+                        service,
+                        service_metrics,
+                        ..
+                    } = &connecting;
+                    authenticator.connected(stream.inner(), data, service, service_metrics);
+                })
+                .finish(handlers);
+            Connections {
+                listener: listener.clone(),
+                http,
+            }
+        };
+        server = server
+            .listen(address.to_string(), socket, connections)
+            .map_err(|source| StartError::Listen { address, source })?;
     }
     Ok(server.run())
 }

@@ -14,6 +14,7 @@ use super::derived;
 use super::page;
 use super::registry_macro::declare;
 use crate::telemetry;
+use crate::tls::RejectReason;
 use crate::write_behind::DropReason;
 
 declare! {
@@ -31,6 +32,10 @@ declare! {
         watchpost_http_connections: IntGauge,
         /// Number of accepted connections, by listener.
         watchpost_http_connections_accepted_total: IntCounterVec["listener"],
+        /// Number of connections that TLS listeners rejected, by reason.
+        watchpost_tls_rejected_connections_total: IntCounterVec["reason"],
+        /// Number of malformed HTTP requests: their connections were closed, or they were answered with 400 or 431.
+        watchpost_http_malformed_requests_total: IntCounter,
         /// Number of authorization decisions of the role rule, by action and verdict.
         watchpost_decisions_total: IntCounterVec["action", "verdict"],
         /// Number of records of decisions and judgements that were written to the database.
@@ -197,6 +202,11 @@ impl ServiceMetrics {
                 .watchpost_history_rounds_dropped_total
                 .with_label_values(&labels);
         }
+        for reason in RejectReason::all() {
+            families
+                .watchpost_tls_rejected_connections_total
+                .with_label_values(&[reason.as_str()]);
+        }
         for kind in RECORD_KINDS_FROM_START {
             families.watchpost_decisions_recorded_total.with_label_values(&[kind]);
         }
@@ -248,6 +258,17 @@ impl ServiceMetrics {
         let accepted = &self.families.watchpost_http_connections_accepted_total;
         accepted.with_label_values(&[listener]).inc();
         GaugeGuard::new(&self.families.watchpost_http_connections)
+    }
+
+    /// Counts a connection that a TLS listener rejected.
+    pub fn tls_rejected(&self, reason: RejectReason) {
+        let rejected = &self.families.watchpost_tls_rejected_connections_total;
+        rejected.with_label_values(&[reason.as_str()]).inc();
+    }
+
+    /// Counts a malformed HTTP request.
+    pub fn malformed_request(&self) {
+        self.families.watchpost_http_malformed_requests_total.inc();
     }
 
     /// Counts a decision of the role rule.

@@ -23,6 +23,7 @@ mod misbehaviour;
 mod outages;
 mod pixcrawler;
 mod refusals;
+mod rejections;
 mod remote;
 mod rules;
 mod scraping;
