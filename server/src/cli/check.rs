@@ -2,9 +2,10 @@
 
 use std::process::ExitCode;
 
-use super::{CONFIG, fail, printed};
+use super::{CONFIG, fail, printed, warn};
 use crate::config::{Config, Sources};
 use crate::rules::Rules;
+use crate::rules::coverage::nothing_evaluated;
 
 /// Reports every error, including those that only the rules can detect.
 pub(super) fn run(sources: Sources) -> ExitCode {
@@ -12,8 +13,13 @@ pub(super) fn run(sources: Sources) -> ExitCode {
         Ok(config) => config,
         Err(errors) => return fail(CONFIG, &errors.to_string()),
     };
-    if let Err(error) = Rules::load(config.rules.limits.limits(), &config.rules.settings(), None) {
-        return fail(CONFIG, &crate::error_chain::error_chain(&error));
+    match Rules::load(config.rules.limits.limits(), &config.rules.settings(), None) {
+        Err(error) => return fail(CONFIG, &crate::error_chain::error_chain(&error)),
+        Ok(rules) => {
+            if let Some(warning) = nothing_evaluated(&rules.current().set) {
+                warn(&warning);
+            }
+        }
     }
     printed(config.show().as_bytes())
 }

@@ -19,7 +19,7 @@ use watchpost_rule::{Plan, Problem};
 use draft::{About, Draft};
 use gaps::Gaps;
 use judged::Judged;
-pub use settings::{Direction, Level, Settings, Threshold};
+pub use settings::{Direction, Level, Settings, Threshold, defaults};
 
 /// The built-in threshold rule.
 pub struct Thresholds;

@@ -111,7 +111,8 @@ fn default_defaults() -> bool {
 const QUARANTINED: &str =
     "a rule kept failing and was quarantined; GET /api/v1/rules names it, and its audit log says how it failed";
 
-fn defaults() -> Vec<Threshold> {
+/// The default thresholds.
+pub fn defaults() -> Vec<Threshold> {
     // One value above a level is no alert, so the processor is judged by its mean of a minute. Azure's `cpu` of a resource
     // is such a mean already. Four metrics are optional: most machines have no store of work chunks and measure no
     // resources in Azure, some file systems count no inodes, and snapshots of other programs have no `rules_quarantined`.

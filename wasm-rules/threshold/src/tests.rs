@@ -156,7 +156,11 @@ fn a_threshold_replaces_the_default_with_its_identity_and_no_other() {
     let found = not_ok(settings, machine(&[("/", 15.0)], 99.0, 99.0));
     assert_eq!(
         found,
-        ["cpu_mean_1m alert 95", r#"disk{mountpoint="/"} warning 10"#, "memory alert 90"]
+        [
+            "cpu_mean_1m alert 95",
+            r#"disk{mountpoint="/"} warning 10"#,
+            "memory alert 90"
+        ]
     );
     assert_eq!(not_ok(settings, machine(&[("/", 5.0)], 5.0, 5.0)), [""; 0]);
     let everything_is_judged = judged_with_defaults(settings, machine(&[("/", 5.0)], 5.0, 5.0));
