@@ -198,7 +198,7 @@ impl EndReason {
         }
     }
 
-    fn message(self, rule: &str, subject: &Subject) -> String {
+    pub(super) fn message(self, rule: &str, subject: &Subject) -> String {
         let why = match self {
             Self::BySeries => return format!("{subject} is evaluated by its series again"),
             Self::RuleInactive => "the rule is not active",
