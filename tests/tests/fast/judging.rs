@@ -181,7 +181,8 @@ fn before_the_first_round_every_requested_metric_is_unknown() {
     }
 
     // Metrics that are requested by a pattern have no names yet.
-    let settings = r#"{"thresholds": [{"metric": "load*", "alert": 9}, {"metric": "disk", "alert": 9}]}"#;
+    let thresholds = r#"[{"metric": "load*", "alert": 9}, {"metric": "disk", "alert": 9}]"#;
+    let settings = &format!(r#"{{"defaults": false, "thresholds": {thresholds}}}"#);
     let open = RuleSet::new(1, vec![rule(&engine, THRESHOLD, settings)], rule(&engine, ROLE, "{}"));
     let open = open.expect("the rules make a set").before_the_first("edge-1", NOW_MS);
     assert_eq!(open.findings().len(), 1);

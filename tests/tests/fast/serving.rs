@@ -1,6 +1,6 @@
 //! The HTTP API: identities, permissions, and the format of responses.
 
-use watchpost_tests::server::Server;
+use watchpost_tests::server::{Server, eventually};
 
 #[test]
 fn a_new_user_gets_certificates_and_a_first_answer() {

@@ -94,8 +94,7 @@ fn a_configuration_that_evaluates_nothing_is_a_warning_at_start_and_of_check() {
     let folder = tempfile::tempdir().expect("a folder");
     let check = |settings: &str| {
         std::fs::write(folder.path().join("watchpost.toml"), settings).expect("written");
-        let mut check = command();
-        let check = check.arg("check").current_dir(folder.path()).output().expect("it runs");
+        let check = command(folder.path()).arg("check").output().expect("it runs");
         assert_eq!(check.status.code(), Some(0));
         String::from_utf8(check.stderr).expect("UTF-8")
     };
