@@ -2,6 +2,7 @@
 //! subscribers of `evaluations` render, record and log it.
 
 #[cfg(test)]
+#[path = "tests/all_clear.rs"]
 mod all_clear_tests;
 mod change_log;
 mod evaluations;

@@ -1,4 +1,4 @@
-//! What no rule evaluates is unknown in every output, and the end of an evaluation is told.
+//! What no rule evaluates is unknown in every output, and the end of an evaluation is logged.
 
 use serde_json::{Value, json};
 use watchpost_tests::http::Client;
