@@ -215,14 +215,32 @@ impl Report {
         &self.costs
     }
 
-    /// The worst severity; at least unknown if a rule failed.
+    /// The worst severity; unknown without any finding, and at least unknown if a rule failed.
     pub fn severity(&self) -> Severity {
         if self.generation == 0 {
             return Severity::Unknown;
         }
         let worst = self.findings.iter().map(|finding| finding.severity).max();
         let failed = (!self.faults.is_empty()).then_some(Severity::Unknown);
-        worst.max(failed).unwrap_or(Severity::Ok)
+        worst.max(failed).unwrap_or(Severity::Unknown)
+    }
+
+    /// Why the severity is unknown, where no finding says it.
+    pub fn unknown_reason(&self) -> Option<&'static str> {
+        if self.severity() != Severity::Unknown {
+            return None;
+        }
+        if self.generation == 0 {
+            return Some("no round has been evaluated yet");
+        }
+        if self.standings().next().is_some() {
+            return None;
+        }
+        Some(match (self.faults.is_empty(), self.costs.is_empty()) {
+            (false, _) => "a rule failed",
+            (true, true) => "no threshold rule is active",
+            (true, false) => "no active rule has a finding",
+        })
     }
 
     /// The findings that are not ok.
@@ -272,8 +290,11 @@ struct ReportFields<'r> {
     host: &'r str,
     /// Time of the snapshot, in milliseconds since 1970 (UTC).
     time_ms: u64,
-    /// The worst severity; at least unknown if a rule failed.
+    /// The worst severity; unknown without any finding, and at least unknown if a rule failed.
     severity: Severity,
+    /// Why the severity is unknown, where no finding says it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unknown_reason: Option<&'static str>,
     /// All findings.
     findings: &'r [Finding],
     /// The faults of rules.
@@ -289,6 +310,7 @@ impl Serialize for Report {
             host: &self.host,
             time_ms: self.time_ms,
             severity: self.severity(),
+            unknown_reason: self.unknown_reason(),
             findings: &self.findings,
             faults: &self.faults,
             costs: &self.costs,
@@ -383,12 +405,39 @@ mod tests {
 
     #[test]
     fn the_worst_finding_is_the_severity_of_the_report() {
-        assert_eq!(report(Vec::new()).severity(), Severity::Ok);
+        assert_eq!(report(vec![finding("a", Severity::Ok)]).severity(), Severity::Ok);
         let mixed = report(vec![finding("b", Severity::Ok), finding("a", Severity::Warning)]);
         assert_eq!(mixed.severity(), Severity::Warning);
         assert_eq!(mixed.standings().count(), 1);
         assert_eq!(mixed.findings_by("b").len(), 1);
         assert_eq!(mixed.findings_by("c").len(), 0);
+    }
+
+    #[test]
+    fn without_a_finding_the_severity_is_unknown_with_a_reason() {
+        let check = |generation, costs: &[&str], findings: Vec<Finding>, severity, reason: Option<&str>| {
+            let cost = |rule: &&str| Cost {
+                rule: (*rule).to_owned(),
+                time: Duration::ZERO,
+                memory_bytes: 0,
+            };
+            let results = RoundFindings {
+                findings,
+                costs: costs.iter().map(cost).collect(),
+                ..RoundFindings::default()
+            };
+            let report = Report::new(generation, "edge-1".to_owned(), 7, results);
+            assert_eq!((report.severity(), report.unknown_reason()), (severity, reason));
+            let json = serde_json::to_value(&report).expect("it is data");
+            assert_eq!(json.get("unknown_reason").and_then(|reason| reason.as_str()), reason);
+        };
+        let unknown = Severity::Unknown;
+        check(0, &[], Vec::new(), unknown, Some("no round has been evaluated yet"));
+        check(1, &[], Vec::new(), unknown, Some("no threshold rule is active"));
+        check(1, &["a"], Vec::new(), unknown, Some("no active rule has a finding"));
+        check(1, &["a"], vec![finding("a", unknown)], unknown, None);
+        check(1, &["a"], vec![finding("a", Severity::Ok)], Severity::Ok, None);
+        check(1, &["a"], vec![finding("a", Severity::Alert)], Severity::Alert, None);
     }
 
     #[test]

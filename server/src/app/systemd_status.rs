@@ -25,6 +25,8 @@ pub(super) fn start(parts: &Parts, slowest: Duration) {
 fn status(parts: &Parts, judged: &Judged) -> String {
     let (active, clients) = (parts.rules.current(), parts.service_metrics.connections());
     let (host, severity) = (&judged.host, judged.report.severity());
+    let reason = judged.report.unknown_reason();
+    let reason = reason.map_or_else(String::new, |reason| format!(" ({reason})"));
     let (count, generation) = (active.set.thresholds().len() + 1, active.generation.number);
-    format!("{host}: {severity}; {count} rules, generation {generation}; {clients} connections")
+    format!("{host}: {severity}{reason}; {count} rules, generation {generation}; {clients} connections")
 }

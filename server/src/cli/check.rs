@@ -1,12 +1,12 @@
 //! `watchpost check`: validates the configuration and prints the effective settings, or all errors.
 
-use std::io::Write;
 use std::process::ExitCode;
 
-use super::{CONFIG, fail, printed};
+use super::{CONFIG, fail, printed, warn};
 use crate::config::{Config, Sources, access_warnings};
 use crate::error_chain::error_chain;
 use crate::rules::Rules;
+use crate::rules::coverage::nothing_evaluated;
 
 /// Reports every error and warning, including those that only the rules can detect.
 pub(super) fn run(sources: Sources) -> ExitCode {
@@ -23,7 +23,10 @@ pub(super) fn run(sources: Sources) -> ExitCode {
     };
     // The settings on stdout can be read by a program, so the warnings are on stderr.
     for warning in access_warnings(&config, rules.current().set.role(), config.accepts_development_ca()) {
-        let _ = writeln!(std::io::stderr(), "watchpost: warning: {warning}");
+        warn(&warning.to_string());
+    }
+    if let Some(warning) = nothing_evaluated(&rules.current().set) {
+        warn(&warning);
     }
     printed(config.show().as_bytes())
 }

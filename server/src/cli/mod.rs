@@ -174,6 +174,12 @@ fn fail(code: u8, what: &str) -> ExitCode {
     ExitCode::from(code)
 }
 
+/// Prints a warning on stderr, which changes no exit code.
+fn warn(what: &str) {
+    // If stderr is not writable, the warning is lost.
+    let _ = writeln!(io::stderr(), "watchpost: warning: {what}");
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

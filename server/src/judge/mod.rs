@@ -1,6 +1,9 @@
 //! Evaluates each round of each host with the active rules and publishes the result as data. The observers and
 //! subscribers of `evaluations` render, record and log it.
 
+#[cfg(test)]
+#[path = "tests/all_clear.rs"]
+mod all_clear_tests;
 mod change_log;
 mod evaluations;
 mod judgement_records;

@@ -106,7 +106,7 @@ fn write_severities(page: &mut Page, report: &Report, rules: &Rules<'_>) {
     page.family(
         SEVERITY,
         Kind::Gauge,
-        "1 for the severity of the report, which is the worst of all findings, and 0 for the other severities.",
+        "1 for the severity of the report, which is the worst of all findings and unknown without any, and 0 for the other severities.",
     );
     for severity in SEVERITIES {
         let is_it = f64::from(u8::from(report.severity() == severity));
@@ -194,7 +194,7 @@ impl<'r> Rules<'r> {
 
 #[cfg(test)]
 mod tests {
-    use watchpost_policies::{Labels, MetricName, Sample, Snapshot, Unit};
+    use watchpost_policies::{Labels, MetricName, RuleSet, Sample, Snapshot, Unit};
 
     use super::*;
     use crate::metrics::format::Format;
@@ -273,6 +273,21 @@ mod tests {
         );
         assert!(text.contains("watchpost_findings{severity=\"alert\"} 0\n"), "{text}");
         assert!(text.contains("watchpost_rule_generation 0\n"), "{text}");
+    }
+
+    #[test]
+    fn without_threshold_rules_the_severity_is_unknown() {
+        let set = by_default();
+        let nothing = RuleSet::new(1, Vec::new(), set.role().clone()).expect("a role rule is enough");
+        let snapshot = Snapshot::new("edge-1".to_owned(), 1500, Labels::none(), Vec::new(), Vec::new());
+        let text = written(&nothing.judge(&snapshot, None));
+        for line in [
+            "watchpost_report_severity{severity=\"ok\"} 0\n",
+            "watchpost_report_severity{severity=\"unknown\"} 1\n",
+            "watchpost_findings{severity=\"ok\"} 0\n",
+        ] {
+            assert!(text.contains(line), "{line}: {text}");
+        }
     }
 
     #[test]

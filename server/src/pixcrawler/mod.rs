@@ -133,8 +133,8 @@ impl Resources {
 }
 
 impl Standing {
-    /// The worst selected sample, and the worst severity of any of them. A missing value is at least `Unknown`, even if
-    /// no rule has a finding about it.
+    /// The worst selected sample, and the worst severity of any of them. A sample without a finding is `Unknown`, because
+    /// no rule has evaluated it; and so is a missing value, whatever the findings say.
     fn of(snapshot: &Snapshot, findings: &[Finding], metric: &str, is_selected: &dyn Fn(&Labels) -> bool) -> Self {
         let about = |finding: &&Finding| finding.subject.metric == metric;
         let severity_of = |labels: &Labels| {
@@ -142,7 +142,12 @@ impl Standing {
             findings.iter().filter(same).map(|finding| finding.severity).max()
         };
         let worst = selected_samples(snapshot, metric, is_selected)
-            .map(|sample| (severity_of(sample.labels()).unwrap_or(Severity::Ok), sample.value()))
+            .map(|sample| {
+                (
+                    severity_of(sample.labels()).unwrap_or(Severity::Unknown),
+                    sample.value(),
+                )
+            })
             .max_by(|one, other| one.0.cmp(&other.0).then(one.1.total_cmp(&other.1)));
         // If a rule failed or nothing was measured, the finding is about the metric without labels.
         let severities = findings.iter().filter(about).filter(|finding| {
@@ -151,10 +156,7 @@ impl Standing {
             is_selected(labels) || whole
         });
         let found = severities.map(|finding| finding.severity).max();
-        let minimum = match worst {
-            Some(_) => Severity::Ok,
-            None => Severity::Unknown,
-        };
+        let minimum = worst.map_or(Severity::Unknown, |(severity, _)| severity);
         Self {
             value: worst.map(|(_, value)| value),
             severity: found.map_or(minimum, |found| found.max(minimum)),
@@ -175,7 +177,8 @@ fn selected_samples<'s>(
     of_metric.filter(move |sample| is_selected(sample.labels()))
 }
 
-/// The status text. The monitor had three, and reported values that it could not measure as `OK`.
+/// The status text. The monitor had three, and reported values that it could not measure as `OK`. Here `OK` means that a
+/// finding says so.
 fn status_text(severity: Severity) -> &'static str {
     match severity {
         Severity::Ok => "OK",

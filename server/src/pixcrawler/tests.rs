@@ -102,7 +102,15 @@ fn what_is_missing_is_unknown_and_never_ok() {
     let unminded = finding("active_chunks", &[], Severity::Ok);
     check(Vec::new(), &[unminded], ["UNKNOWN"; 4]);
     // No rule judges these values.
-    check(machine(), &[], ["OK"; 4]);
+    check(machine(), &[], ["UNKNOWN"; 4]);
+    let of_root = finding("disk", &ROOT, Severity::Ok);
+    check(
+        machine(),
+        std::slice::from_ref(&of_root),
+        ["OK", "UNKNOWN", "UNKNOWN", "UNKNOWN"],
+    );
+    let of_home = finding("disk", &HOME, Severity::Ok);
+    check(machine(), &[of_home], ["UNKNOWN"; 4]);
     let without_value = finding("memory", &[], Severity::Alert);
     check(Vec::new(), &[without_value], ["UNKNOWN", "ALERT", "UNKNOWN", "ALERT"]);
     // The rule failed before it judged this disk.
@@ -110,13 +118,23 @@ fn what_is_missing_is_unknown_and_never_ok() {
         carried: true,
         ..finding("disk", &[], Severity::Unknown)
     };
-    check(machine(), &[carried], ["UNKNOWN", "OK", "OK", "UNKNOWN"]);
+    let others = [
+        finding("memory", &[], Severity::Ok),
+        finding("active_chunks", &[], Severity::Ok),
+    ];
+    let all = |disk: &[&Finding]| -> Vec<Finding> { others.iter().chain(disk.iter().copied()).cloned().collect() };
+    check(machine(), &all(&[&carried]), ["UNKNOWN", "OK", "OK", "UNKNOWN"]);
+    check(
+        machine(),
+        &all(&[&carried, &of_root]),
+        ["UNKNOWN", "OK", "OK", "UNKNOWN"],
+    );
     // Another disk is missing.
     let another = finding("disk", &[], Severity::Unknown);
-    check(machine(), &[another], ["OK"; 4]);
+    check(machine(), &all(&[&another, &of_root]), ["OK"; 4]);
     let warned = finding("memory", &[], Severity::Warning);
     let without_chunks = machine().into_iter().take(3).collect();
-    check(without_chunks, &[warned], ["OK", "WARN", "UNKNOWN", "WARN"]);
+    check(without_chunks, &[warned, of_root], ["OK", "WARN", "UNKNOWN", "WARN"]);
 }
 
 #[test]
@@ -156,6 +174,8 @@ fn in_azure_mode_the_worst_resource_is_reported() {
     ];
     let findings = [
         finding("disk", &ROOT, Severity::Alert),
+        finding("disk", &one, Severity::Ok),
+        finding("disk", &two, Severity::Ok),
         finding("memory", &one, Severity::Warning),
         finding("memory", &three, Severity::Ok),
     ];

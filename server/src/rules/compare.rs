@@ -12,15 +12,18 @@ use watchpost_policies::{Finding, Severity, Subject};
 pub struct Difference {
     /// The subject of both findings.
     pub subject: Subject,
-    /// Severity by the active rule; no finding counts as ok.
-    pub active: Severity,
-    /// Severity by the candidate; no finding counts as ok.
-    pub candidate: Severity,
+    /// Severity by the active rule; null without a finding.
+    #[schema(required)]
+    pub active: Option<Severity>,
+    /// Severity by the candidate; null without a finding.
+    #[schema(required)]
+    pub candidate: Option<Severity>,
     /// The message of the finding with the higher severity.
     pub message: String,
 }
 
-/// The subjects for which the severities differ.
+/// The subjects for which the severities differ. A subject that only the active rule evaluates is a difference, even if
+/// it is ok; one that only the candidate evaluates is none as long as it is ok.
 pub fn differences<'f>(
     active: impl Iterator<Item = &'f Finding>,
     candidate: impl Iterator<Item = &'f Finding>,
@@ -32,8 +35,11 @@ pub fn differences<'f>(
     for finding in candidate {
         both.entry(&finding.subject).or_default().1 = Some(finding);
     }
-    let severity = |finding: Option<&Finding>| finding.map_or(Severity::Ok, |finding| finding.severity);
-    let differs = |(_, (one, other)): &(_, (Option<&Finding>, Option<&Finding>))| severity(*one) != severity(*other);
+    let severity = |finding: Option<&Finding>| finding.map(|finding| finding.severity);
+    let differs = |(_, (one, other)): &(_, (Option<&Finding>, Option<&Finding>))| {
+        let (one, other) = (severity(*one), severity(*other));
+        one != other && (one, other) != (None, Some(Severity::Ok))
+    };
     let difference = |(subject, (one, other)): (&Subject, (Option<&Finding>, Option<&Finding>))| {
         let worse = if severity(other) > severity(one) { other } else { one };
         Difference {
@@ -67,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_finding_counts_as_ok_and_the_sentence_is_that_of_the_worse_finding() {
+    fn a_lost_finding_is_a_difference_and_the_message_is_that_of_the_worse_finding() {
         let one = [
             finding("disk", Severity::Warning, "it is full"),
             finding("memory", Severity::Ok, ""),
@@ -79,13 +85,18 @@ mod tests {
             finding("load", Severity::Ok, ""),
         ];
         let found = differences(one.iter(), other.iter());
-        assert_eq!(found.len(), 1);
-        assert_eq!(
-            (found[0].active, found[0].candidate),
-            (Severity::Warning, Severity::Alert)
-        );
+        let written = |found: &[Difference]| -> Vec<_> {
+            let each = found.iter();
+            each.map(|found| (found.subject.metric.clone(), found.active, found.candidate))
+                .collect()
+        };
+        let (ok, warning, alert) = (Some(Severity::Ok), Some(Severity::Warning), Some(Severity::Alert));
+        let expected = [("disk".to_owned(), warning, alert), ("memory".to_owned(), ok, None)];
+        assert_eq!(written(&found), expected);
         assert_eq!(found[0].message, "it is very full");
         let reversed = differences(other.iter(), one.iter());
+        let expected = [("disk".to_owned(), alert, warning), ("load".to_owned(), ok, None)];
+        assert_eq!(written(&reversed), expected);
         assert_eq!(reversed[0].message, "it is very full");
     }
 }

@@ -7,6 +7,7 @@ pub mod cases;
 pub mod checks;
 pub mod compare;
 pub mod compiler;
+pub mod coverage;
 pub mod folder;
 pub mod quarantine;
 pub mod registry;
@@ -210,6 +211,24 @@ impl LoadedGeneration {
             role_fails: Streak::default(),
             role_shadow: RoleShadow::default(),
         })
+    }
+
+    /// A generation in which these rules are active, for tests.
+    #[cfg(test)]
+    pub(crate) fn of_rules(number: i64, rules: Vec<Rule>) -> Self {
+        let entry = |rule: &Rule| Entry {
+            rule: rule.name().to_owned(),
+            kind: rule.module().kind(),
+            mode: Mode::Active,
+            digest: None,
+            settings: SettingsRef::Configured,
+        };
+        let generation = Generation {
+            number,
+            created_ms: 0,
+            entries: rules.iter().map(entry).collect(),
+        };
+        Self::new(generation, rules).expect("there is one role rule")
     }
 
     /// The set whose role rule runs in shadow mode, if there is one.

@@ -12,6 +12,7 @@ pub const NOW_MS: u64 = 1_800_000_000_000;
 pub fn round() -> Snapshot {
     let samples = vec![
         sample("cpu", &[], 37.5, "percent"),
+        sample("cpu_mean_1m", &[], 37.5, "percent"),
         sample("cpu_core", &[("core", "0")], 71.0, "percent"),
         sample("cpu_core", &[("core", "1")], 4.0, "percent"),
         sample("memory", &[], 82.4, "percent"),
@@ -37,6 +38,7 @@ pub fn machine(disk: f64, memory: f64, cpu: f64) -> Snapshot {
         self::disk("/", disk),
         sample("memory", &[], memory, "percent"),
         sample("cpu", &[], cpu, "percent"),
+        sample("cpu_mean_1m", &[], cpu, "percent"),
         sample("inodes", &[("mountpoint", "/")], 10.0, "percent"),
         sample("active_chunks", &[], 0.0, ""),
     ];
@@ -68,7 +70,7 @@ pub fn standings() -> Vec<Finding> {
         carried: false,
     };
     vec![
-        found("cpu", &[], Severity::Unknown),
+        found("cpu_mean_1m", &[], Severity::Unknown),
         found("disk", &[("mountpoint", "/")], Severity::Alert),
         found("memory", &[], Severity::Warning),
     ]

@@ -68,10 +68,12 @@ pub struct Outcome {
 pub struct Differing {
     /// The subject of the findings.
     pub subject: Subject,
-    /// Severity by the active rule at the last difference; no finding counts as ok.
-    pub active: Severity,
-    /// Severity by the candidate at the last difference.
-    pub candidate: Severity,
+    /// Severity by the active rule at the last difference; null without a finding.
+    #[schema(required)]
+    pub active: Option<Severity>,
+    /// Severity by the candidate at the last difference; null without a finding.
+    #[schema(required)]
+    pub candidate: Option<Severity>,
     /// The message of the finding with the higher severity.
     pub message: String,
     /// Number of snapshots with a difference.

@@ -23,6 +23,7 @@ fn a_case_that_expects_something_else_fails() {
     let wrong = r#"
         [[case]]
         name = "wrong"
+        settings.defaults = false
         settings.thresholds = [{ metric = "cpu", alert = 95 }]
         [[case.round]]
         samples = [{ metric = "cpu", value = 99 }]

@@ -46,7 +46,7 @@ fn a_full_disk_is_an_alert_that_a_person_can_act_on() {
     );
     assert_eq!((disk.value, disk.limit), (Some(91.25), Some(90.0)));
     assert_eq!(severity(&report, "memory"), Severity::Warning);
-    assert_eq!(severity(&report, "cpu"), Severity::Ok);
+    assert_eq!(severity(&report, "cpu_mean_1m"), Severity::Ok);
     assert_eq!(report.costs().len(), 1);
     assert!(report.costs()[0].memory_bytes > 0 && !report.costs()[0].time.is_zero());
 }
@@ -59,10 +59,10 @@ fn a_finding_has_the_time_since_when_it_holds() {
     let first = rules.judge(&full, None);
     let second = rules.judge(&later(&full, 10), Some(&first));
     assert_eq!(about(&second, "disk").since_ms, NOW_MS);
-    assert_eq!(about(&second, "cpu").since_ms, NOW_MS);
+    assert_eq!(about(&second, "cpu_mean_1m").since_ms, NOW_MS);
     let better = rules.judge(&later(&machine(85.0, 10.0, 10.0), 20), Some(&second));
     assert_eq!(about(&better, "disk").since_ms, NOW_MS + 20_000);
-    assert_eq!(about(&better, "cpu").since_ms, NOW_MS);
+    assert_eq!(about(&better, "cpu_mean_1m").since_ms, NOW_MS);
 }
 
 #[test]
@@ -93,10 +93,9 @@ fn a_failing_rule_clears_no_alert() {
 
     // The same rule by name, with a time limit that it cannot meet.
     let hurried = engine_with(|limits| limits.judge_ms = 0);
-    let many = format!(
-        r#"{{"thresholds": [{}]}}"#,
-        vec![r#"{"metric": "disk", "alert": 99}"#; 2000].join(",")
-    );
+    let threshold = |at: usize| format!(r#"{{"metric": "disk", "labels": {{"mountpoint": "/{at}"}}, "alert": 99}}"#);
+    let thresholds: Vec<_> = (0..2000).map(threshold).collect();
+    let many = format!(r#"{{"thresholds": [{}]}}"#, thresholds.join(","));
     let broken = RuleSet::new(2, vec![rule(&hurried, THRESHOLD, &many)], rule(&hurried, ROLE, "{}"));
     let broken = broken.expect("the rules make a set");
     let report = broken.judge(&later(&file_systems(5000), 10), Some(&alert));
@@ -106,9 +105,12 @@ fn a_failing_rule_clears_no_alert() {
         (disk.severity, disk.carried, disk.since_ms),
         (Severity::Alert, true, NOW_MS)
     );
-    let cpu = about(&report, "cpu");
+    let cpu = about(&report, "cpu_mean_1m");
     assert_eq!((cpu.severity, cpu.carried), (Severity::Unknown, true));
-    assert_eq!(cpu.message, "the rule threshold failed; before that, cpu was ok");
+    assert_eq!(
+        cpu.message,
+        "the rule threshold failed; before that, cpu_mean_1m was ok"
+    );
 
     // When the rule recovers, its findings continue.
     let recovered = well.judge(&later(&snapshot, 20), Some(&report));
@@ -160,7 +162,15 @@ fn before_the_first_round_every_requested_metric_is_unknown() {
     let metrics: Vec<_> = before.standings().map(|finding| finding.subject.to_string()).collect();
     assert_eq!(
         metrics,
-        ["active_chunks", "cpu", "disk", "inodes", "memory", "rules_quarantined"]
+        [
+            "active_chunks",
+            "cpu",
+            "cpu_mean_1m",
+            "disk",
+            "inodes",
+            "memory",
+            "rules_quarantined"
+        ]
     );
     assert_eq!(about(&before, "disk").message, "disk has not been evaluated yet");
 
@@ -171,7 +181,8 @@ fn before_the_first_round_every_requested_metric_is_unknown() {
     }
 
     // Metrics that are requested by a pattern have no names yet.
-    let settings = r#"{"thresholds": [{"metric": "load*", "alert": 9}, {"metric": "disk", "alert": 9}]}"#;
+    let thresholds = r#"[{"metric": "load*", "alert": 9}, {"metric": "disk", "alert": 9}]"#;
+    let settings = &format!(r#"{{"defaults": false, "thresholds": {thresholds}}}"#);
     let open = RuleSet::new(1, vec![rule(&engine, THRESHOLD, settings)], rule(&engine, ROLE, "{}"));
     let open = open.expect("the rules make a set").before_the_first("edge-1", NOW_MS);
     assert_eq!(open.findings().len(), 1);

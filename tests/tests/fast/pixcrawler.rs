@@ -399,8 +399,19 @@ fn levels_that_no_variable_sets_are_those_of_the_rule() {
         };
         Config::load(&sources).unwrap_or_else(|mistakes| panic!("{mistakes}"))
     };
-    let said = load([("PIXCRAWLER_DISK_THRESHOLD_WARN", "80.0")]).rules.threshold;
-    let said: watchpost_threshold::Settings = serde_json::from_value(Value::Object(said)).expect("settings");
-    let default: watchpost_threshold::Settings = serde_json::from_str("{}").expect("settings");
-    assert_eq!(format!("{said:?}"), format!("{default:?}"));
+    let defaults = watchpost_threshold::defaults();
+    for (variable, metric, warning) in [
+        ("PIXCRAWLER_DISK_THRESHOLD_WARN", "disk", "80.0"),
+        ("PIXCRAWLER_MEMORY_THRESHOLD_WARN", "memory", "80"),
+        ("PIXCRAWLER_CHUNK_THRESHOLD_WARN", "active_chunks", "35"),
+    ] {
+        let said = load([(variable, warning)]).rules.threshold;
+        let said: watchpost_threshold::Settings = serde_json::from_value(Value::Object(said)).expect("settings");
+        let default = defaults.iter().find(|default| default.metric.as_str() == metric);
+        assert!(said.defaults, "the other metrics are still judged");
+        assert_eq!(
+            format!("{:?}", said.thresholds),
+            format!("{:?}", [default.expect("it has a default")])
+        );
+    }
 }

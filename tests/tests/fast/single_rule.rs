@@ -7,7 +7,7 @@ use watchpost_tests::sample::{developer, machine};
 #[test]
 fn a_threshold_rule_judges_as_in_a_set_round_after_round() {
     let engine = engine();
-    let settings = r#"{"thresholds": [{"metric": "disk", "alert": {"enter": 90, "clear": 80}}]}"#;
+    let settings = r#"{"defaults": false, "thresholds": [{"metric": "disk", "alert": {"enter": 90, "clear": 80}}]}"#;
     let alone = rule(&engine, THRESHOLD, settings);
     let set = rules(&engine, Some(alone.clone()), None);
     let (mut last, mut report) = (Vec::new(), None);

@@ -319,15 +319,16 @@ const CASES: &str = r#"
 [[case]]
 name = "as it should be"
 [[case.round]]
-samples = [{ metric = "disk", value = 50 }, { metric = "memory", value = 50 }, { metric = "cpu", value = 50 }]
+samples = [{ metric = "disk", value = 50 }, { metric = "memory", value = 50 }, { metric = "cpu_mean_1m", value = 50 }]
 expect = [
-    { metric = "cpu", severity = "ok", value = 50, limit = 90 },
+    { metric = "cpu_mean_1m", severity = "ok", value = 50, limit = 90 },
     { metric = "disk", severity = "ok", value = 50, limit = 80 },
     { metric = "memory", severity = "ok", value = 50, limit = 80 },
 ]
 
 [[case]]
 name = "quite <wrong> & \"odd\""
+settings.defaults = false
 settings.thresholds = [{ metric = "cpu", alert = 95 }]
 [[case.round]]
 samples = [{ metric = "cpu", value = 99 }]

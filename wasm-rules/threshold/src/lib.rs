@@ -19,7 +19,7 @@ use watchpost_rule::{Plan, Problem};
 use draft::{About, Draft};
 use gaps::Gaps;
 use judged::Judged;
-pub use settings::{Direction, Level, Settings, Threshold};
+pub use settings::{Direction, Level, Settings, Threshold, defaults};
 
 /// The built-in threshold rule.
 pub struct Thresholds;
@@ -36,7 +36,7 @@ impl Rule for Thresholds {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             description:
                 "Compares metrics with warning and alert levels. By default: disk, memory and inodes at 80 and \
-                          90 %, CPU at 90 and 95 %, work chunks in progress at 35 and 40."
+                          90 %, the CPU's mean of a minute at 90 and 95 %, work chunks in progress at 35 and 40."
                     .to_owned(),
             settings_schema: include_str!("../settings.schema.json").to_owned(),
         }
@@ -81,18 +81,25 @@ impl<'r> Judgement<'r> {
             let before = before(last, &sample.labels);
             let mut worst: Option<(Severity, &Judged)> = None;
             let mut quiet = false;
-            for direction in [Direction::Above, Direction::Below] {
-                let first = matching
-                    .iter()
-                    .find(|(_, threshold)| threshold.direction == direction && threshold.selects(&sample.labels));
-                let Some((at, threshold)) = first else { continue };
+            let mut decided = [false; 2];
+            for (at, threshold) in &matching {
+                let decided = &mut decided[usize::from(threshold.direction == Direction::Below)];
+                if (*decided && self.seen[*at]) || !threshold.selects(&sample.labels) {
+                    continue;
+                }
+                // A threshold whose series are all judged by earlier ones is not missing its metric.
                 self.seen[*at] = true;
+                if std::mem::replace(decided, true) {
+                    continue;
+                }
                 quiet |= threshold.quiet;
                 let severity = threshold.severity(sample.value, before);
                 if worst.is_none_or(|(worst, _)| worst < severity) {
-                    worst = Some((severity, threshold));
+                    worst = Some((severity, *threshold));
                 }
             }
+            // A quiet series has a finding in the round in which it becomes ok, so that its end is no guess.
+            quiet &= before.is_none_or(|before| before.severity == Severity::Ok);
             let reported = worst.filter(|(severity, _)| !quiet || *severity != Severity::Ok);
             self.drafts.extend(reported.map(|(severity, threshold)| Draft {
                 threshold,

@@ -17,10 +17,13 @@ use crate::message;
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
-    /// The thresholds in the order of their evaluation: the first one of each direction that matches a series judges
-    /// it.
-    #[serde(default = "defaults")]
+    /// The thresholds in the order of their evaluation, before the defaults: the first one of each direction that
+    /// matches a series judges it.
+    #[serde(default)]
     pub thresholds: Vec<Threshold>,
+    /// Whether the default thresholds apply too, except those that a threshold with the same identity replaces.
+    #[serde(default = "default_defaults")]
+    pub defaults: bool,
 }
 
 /// Levels for one metric, for some of its series, or for several metrics.
@@ -47,7 +50,8 @@ pub struct Threshold {
     /// The severity when the metric is missing.
     #[serde(default)]
     pub missing: Missing,
-    /// Whether series that are ok have no finding; for metrics with very many series.
+    /// Whether series that are ok have no finding, except in the round in which they become ok; for metrics with very
+    /// many series.
     #[serde(default)]
     pub quiet: bool,
 }
@@ -68,7 +72,7 @@ pub enum Level {
 }
 
 /// The direction in which values are bad.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Direction {
     /// High values are bad.
@@ -95,7 +99,14 @@ pub enum Missing {
     Alert,
 }
 
+/// The identity of a threshold: the patterns of its metric and of its labels, and its direction.
+type Id = (String, Vec<(String, String)>, Direction);
+
 fn default_inclusive() -> bool {
+    true
+}
+
+fn default_defaults() -> bool {
     true
 }
 
@@ -103,45 +114,71 @@ fn default_inclusive() -> bool {
 const QUARANTINED: &str =
     "a rule kept failing and was quarantined; GET /api/v1/rules names it, and its audit log says how it failed";
 
-fn defaults() -> Vec<Threshold> {
-    // Three metrics are optional: most machines have no store of work chunks, some file systems count no inodes, and
-    // snapshots of other programs have no `rules_quarantined`.
-    [
-        ("disk", 80.0, 90.0, Missing::Unknown),
-        ("memory", 80.0, 90.0, Missing::Unknown),
-        ("active_chunks", 35.0, 40.0, Missing::Optional),
-        ("cpu", 90.0, 95.0, Missing::Unknown),
-        ("inodes", 80.0, 90.0, Missing::Optional),
-        ("rules_quarantined", 1.0, 1.0, Missing::Optional),
-    ]
-    .map(|(metric, warning, alert, missing)| Threshold {
+/// The default thresholds.
+pub fn defaults() -> Vec<Threshold> {
+    // One value above a level is no alert, so the processor is judged by its mean of a minute. Azure's `cpu` of a resource
+    // is such a mean already. Four metrics are optional: most machines have no store of work chunks and measure no
+    // resources in Azure, some file systems count no inodes, and snapshots of other programs have no `rules_quarantined`.
+    let threshold = |metric: &str, warning, alert, missing| Threshold {
         metric: Pattern::new(metric),
-        labels: Default::default(),
+        labels: BTreeMap::new(),
         direction: Direction::Above,
         inclusive: true,
         warning: Some(Level::At(warning)),
         alert: Some(Level::At(alert)),
-        message: (metric == "rules_quarantined").then(|| QUARANTINED.to_owned()),
+        message: None,
         missing,
         quiet: false,
-    })
-    .into()
+    };
+    vec![
+        threshold("disk", 80.0, 90.0, Missing::Unknown),
+        threshold("memory", 80.0, 90.0, Missing::Unknown),
+        threshold("active_chunks", 35.0, 40.0, Missing::Optional),
+        threshold("cpu_mean_1m", 90.0, 95.0, Missing::Unknown),
+        Threshold {
+            labels: BTreeMap::from([("resource".to_owned(), Pattern::new("*"))]),
+            ..threshold("cpu", 90.0, 95.0, Missing::Optional)
+        },
+        threshold("inodes", 80.0, 90.0, Missing::Optional),
+        Threshold {
+            message: Some(QUARANTINED.to_owned()),
+            ..threshold("rules_quarantined", 1.0, 1.0, Missing::Optional)
+        },
+    ]
 }
 
 impl Settings {
     pub(crate) fn judged(self) -> Result<Vec<Judged>, Vec<Problem>> {
         let mut problems = Vec::new();
-        let metrics = self
-            .thresholds
-            .iter()
-            .map(|threshold| plan_pattern(threshold.metric.as_str()));
-        let count = metrics.collect::<BTreeSet<_>>().len();
+        let mut paths = BTreeMap::<Id, usize>::new();
+        for (at, threshold) in self.thresholds.iter().enumerate() {
+            let first = *paths.entry(threshold.id()).or_insert(at);
+            if first != at {
+                let what = format!(
+                    "/thresholds/{first} has the same metric, labels and direction; remove one of the two, or make them \
+                     differ"
+                );
+                problems.push(Problem::new(format!("/thresholds/{at}"), what));
+            }
+        }
+        let defaults = if self.defaults { defaults() } else { Vec::new() };
+        let remaining: Vec<_> = defaults
+            .into_iter()
+            .filter(|default| !paths.contains_key(&default.id()))
+            .collect();
+        let all = || self.thresholds.iter().chain(&remaining);
+        let count = all()
+            .map(|threshold| plan_pattern(threshold.metric.as_str()))
+            .collect::<BTreeSet<_>>()
+            .len();
         if count > MAX_METRICS {
-            let what = format!("the thresholds name {count} metrics; at most {MAX_METRICS} are allowed: use patterns");
+            let what = format!(
+                "the thresholds and the defaults name {count} metrics; at most {MAX_METRICS} are allowed: use patterns"
+            );
             problems.push(Problem::new("/thresholds", what));
         }
         let mut judged = Vec::new();
-        for (at, threshold) in self.thresholds.into_iter().enumerate() {
+        for (at, threshold) in self.thresholds.into_iter().chain(remaining).enumerate() {
             judged.push(threshold.judged(&format!("/thresholds/{at}"), &mut problems));
         }
         if problems.is_empty() { Ok(judged) } else { Err(problems) }
@@ -149,6 +186,12 @@ impl Settings {
 }
 
 impl Threshold {
+    fn id(&self) -> Id {
+        let label = |(name, pattern): (&String, &Pattern)| (name.clone(), pattern.as_str().to_owned());
+        let labels = self.labels.iter().map(label).collect();
+        (self.metric.as_str().to_owned(), labels, self.direction)
+    }
+
     fn judged(self, place: &str, problems: &mut Vec<Problem>) -> Judged {
         let warning = self.warning.map(Level::edge);
         let alert = self.alert.map(Level::edge);

@@ -5,7 +5,14 @@ use watchpost_rule::threshold::{Finding, Gap, Label, Metric, Round, Rule, Sample
 
 use crate::Thresholds;
 
+/// The findings of the thresholds in these settings, without the defaults.
 fn judged(settings: &str, round: Round) -> Vec<Finding> {
+    let mut settings: serde_json::Value = serde_json::from_str(settings).expect("it is JSON");
+    settings["defaults"] = false.into();
+    judged_with_defaults(&settings.to_string(), round)
+}
+
+fn judged_with_defaults(settings: &str, round: Round) -> Vec<Finding> {
     let plan = watchpost_rule::threshold::check::<Thresholds>(settings);
     let plan = plan.unwrap_or_else(|problems| panic!("{problems:?}"));
     judge::<Thresholds>(round, &plan.settings).expect("it judges")
@@ -92,6 +99,122 @@ fn a_quiet_threshold_leaves_out_only_findings_that_are_ok() {
     let found = judged(settings, round(vec![metric("disk", "", &samples)]));
     assert_eq!(found.len(), 1);
     assert_eq!(found[0].severity, Severity::Alert);
+}
+
+#[test]
+fn a_quiet_series_is_reported_in_the_round_in_which_it_becomes_ok() {
+    let settings = r#"{"thresholds": [{"metric": "load", "alert": 90, "quiet": true}]}"#;
+    let mut last = Vec::new();
+    let mut severities = |value| {
+        let shown = Round {
+            last: std::mem::take(&mut last),
+            ..round(vec![metric("load", "", &[(&[], value)])])
+        };
+        last = judged(settings, shown);
+        last.iter().map(|finding| finding.severity).collect::<Vec<_>>()
+    };
+    assert_eq!(severities(1.0), []);
+    assert_eq!(severities(99.0), [Severity::Alert]);
+    assert_eq!(severities(1.0), [Severity::Ok]);
+    assert_eq!(severities(1.0), []);
+}
+
+/// A machine on which everything is measured that the defaults judge, with these usages in percent.
+fn machine(disks: &[(&str, f64)], memory: f64, cpu_mean_1m: f64) -> Round {
+    let disk = |(mountpoint, value): &(&str, f64)| Sample {
+        labels: labels(&[("mountpoint", *mountpoint)]),
+        value: *value,
+        time_ms: 0,
+    };
+    let mut all_disks = metric("disk", "percent", &[]);
+    all_disks.samples = disks.iter().map(disk).collect();
+    round(vec![
+        metric("active_chunks", "", &[(&[], 0.0)]),
+        metric("cpu", "percent", &[(&[], 100.0)]),
+        metric("cpu_mean_1m", "percent", &[(&[], cpu_mean_1m)]),
+        all_disks,
+        metric("inodes", "percent", &[(&[], 0.0)]),
+        metric("memory", "percent", &[(&[], memory)]),
+        metric("rules_quarantined", "", &[(&[], 0.0)]),
+    ])
+}
+
+/// What is not ok, in the notation `subject severity limit`.
+fn not_ok(settings: &str, round: Round) -> Vec<String> {
+    let found = judged_with_defaults(settings, round);
+    let not_ok = found.iter().filter(|finding| finding.severity != Severity::Ok);
+    let written = |finding: &Finding| {
+        let limit = finding.limit.unwrap_or_default();
+        format!("{} {} {limit}", finding.subject, finding.severity.as_str())
+    };
+    not_ok.map(written).collect()
+}
+
+#[test]
+fn a_threshold_replaces_the_default_with_its_identity_and_no_other() {
+    let settings = r#"{"thresholds": [{"metric": "disk", "warning": 10, "alert": 20}]}"#;
+    let found = not_ok(settings, machine(&[("/", 15.0)], 99.0, 99.0));
+    assert_eq!(
+        found,
+        [
+            "cpu_mean_1m alert 95",
+            r#"disk{mountpoint="/"} warning 10"#,
+            "memory alert 90"
+        ]
+    );
+    assert_eq!(not_ok(settings, machine(&[("/", 5.0)], 5.0, 5.0)), [""; 0]);
+    let everything_is_judged = judged_with_defaults(settings, machine(&[("/", 5.0)], 5.0, 5.0));
+    assert_eq!(everything_is_judged.len(), 6, "{everything_is_judged:?}");
+}
+
+#[test]
+fn a_threshold_for_some_series_is_evaluated_before_the_default_for_all() {
+    let settings = r#"{"thresholds": [{"metric": "disk", "labels": {"mountpoint": "/data*"}, "alert": 99}]}"#;
+    let both = machine(&[("/", 95.0), ("/data", 95.0)], 5.0, 5.0);
+    assert_eq!(not_ok(settings, both), [r#"disk{mountpoint="/"} alert 90"#]);
+    // The default judges no series here, and its metric is not missing.
+    assert_eq!(not_ok(settings, machine(&[("/data", 95.0)], 5.0, 5.0)), [""; 0]);
+}
+
+#[test]
+fn a_threshold_of_the_other_direction_leaves_the_default_in_place() {
+    let settings = r#"{"thresholds": [{"metric": "memory", "direction": "below", "alert": 2}]}"#;
+    assert_eq!(not_ok(settings, machine(&[("/", 5.0)], 99.0, 5.0)), ["memory alert 90"]);
+    assert_eq!(not_ok(settings, machine(&[("/", 5.0)], 1.0, 5.0)), ["memory alert 2"]);
+    assert_eq!(not_ok(settings, machine(&[("/", 5.0)], 50.0, 5.0)), [""; 0]);
+}
+
+#[test]
+fn without_defaults_only_the_configured_thresholds_are_evaluated() {
+    let settings = r#"{"defaults": false, "thresholds": [{"metric": "disk", "alert": 20}]}"#;
+    let found = judged_with_defaults(settings, machine(&[("/", 15.0)], 99.0, 99.0));
+    assert_eq!(found.len(), 1, "{found:?}");
+    let nothing = judged_with_defaults(r#"{"defaults": false}"#, machine(&[("/", 99.0)], 99.0, 99.0));
+    assert_eq!(nothing.len(), 0);
+}
+
+#[test]
+fn the_cpu_is_judged_by_its_mean_and_azure_s_by_the_value_of_its_minute() {
+    let busy = machine(&[("/", 5.0)], 5.0, 50.0);
+    assert_eq!(not_ok("{}", busy), [""; 0], "cpu alone is 100 %");
+    let resource: &[(&str, &str)] = &[("resource", "vm-1")];
+    let mut of_azure = machine(&[("/", 5.0)], 5.0, 50.0);
+    of_azure.metrics[1] = metric("cpu", "percent", &[(&[], 100.0), (resource, 96.0)]);
+    assert_eq!(not_ok("{}", of_azure), [r#"cpu{resource="vm-1"} alert 95"#]);
+}
+
+#[test]
+fn two_thresholds_with_the_same_identity_are_a_problem_that_names_both() {
+    let settings = r#"{"thresholds": [
+        {"metric": "disk", "labels": {"mountpoint": "/"}, "alert": 1},
+        {"metric": "disk", "alert": 2},
+        {"metric": "disk", "direction": "below", "alert": 3},
+        {"metric": "disk", "labels": {"mountpoint": "/"}, "warning": 4}
+    ]}"#;
+    let found = problems(settings);
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert_eq!(found[0].0, "/thresholds/3");
+    assert!(found[0].1.contains("/thresholds/0 "), "{found:?}");
 }
 
 #[test]
@@ -297,12 +420,15 @@ fn names_that_the_host_would_refuse_are_problems_of_the_settings() {
 
 #[test]
 fn more_metrics_than_a_plan_may_name_are_a_problem_of_the_settings() {
-    let settings = |count: usize| {
+    let settings = |count: usize, defaults: bool| {
         let thresholds = (0..count).map(|at| serde_json::json!({"metric": format!("m{at}"), "alert": 1}));
-        serde_json::json!({"thresholds": thresholds.collect::<Vec<_>>()}).to_string()
+        serde_json::json!({"thresholds": thresholds.collect::<Vec<_>>(), "defaults": defaults}).to_string()
     };
-    assert!(watchpost_rule::threshold::check::<Thresholds>(&settings(1000)).is_ok());
-    assert_eq!(problems(&settings(1001))[0].0, "/thresholds");
+    assert!(watchpost_rule::threshold::check::<Thresholds>(&settings(1000, false)).is_ok());
+    assert_eq!(problems(&settings(1001, false))[0].0, "/thresholds");
+    // The seven defaults name a metric each.
+    assert!(watchpost_rule::threshold::check::<Thresholds>(&settings(993, true)).is_ok());
+    assert_eq!(problems(&settings(994, true))[0].0, "/thresholds");
 }
 
 #[test]
@@ -359,6 +485,12 @@ fn the_schema_knows_every_setting_and_no_other() {
         .expect("it has properties");
     // Each property is understood, and the message for an unknown one lists exactly these.
     let unknown = &problems(r#"{"thresholds": [{"metric": "a", "alert": 1, "zzz": 1}]}"#)[0].1;
+    for name in properties.keys() {
+        assert!(unknown.contains(&format!("`{name}`")), "{name}: {unknown}");
+    }
+    assert_eq!(unknown.matches('`').count() / 2, properties.len() + 1, "{unknown}");
+    let properties = schema["properties"].as_object().expect("it has properties");
+    let unknown = &problems(r#"{"zzz": 1}"#)[0].1;
     for name in properties.keys() {
         assert!(unknown.contains(&format!("`{name}`")), "{name}: {unknown}");
     }

@@ -95,8 +95,11 @@ struct Status<'s> {
     /// Why the server is not ready.
     #[serde(skip_serializing_if = "Option::is_none")]
     not_ready_reason: Option<&'static str>,
-    /// The worst severity of all findings.
+    /// The worst severity of all findings; unknown without any finding.
     severity: Severity,
+    /// Why the severity is unknown, where no finding says it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unknown_reason: Option<&'static str>,
     /// The addresses that the server listens on.
     listeners: &'s [Listening],
     /// The TLS certificates in use.
@@ -200,6 +203,7 @@ impl StatusPage {
             ready: not_ready_reason.is_none(),
             not_ready_reason,
             severity: report.severity(),
+            unknown_reason: report.unknown_reason(),
             listeners: self.0.service.listening(),
             tls: Certificates::of(self.0.tls.generation(), self.0.tls.expiry()),
             rules: ActiveRules::of(&self.0.rules, &report),

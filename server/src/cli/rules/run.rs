@@ -59,7 +59,7 @@ impl Run {
         // The worst severity first, then by subject, in the rule's order.
         findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
         if self.json {
-            let severity = findings.first().map_or(Severity::Ok, |worst| worst.severity);
+            let severity = findings.first().map_or(Severity::Unknown, |worst| worst.severity);
             let output = json!({
                 "host": snapshot.host(),
                 "time_ms": snapshot.time_ms(),

@@ -1,7 +1,8 @@
-//! Processor usage: seconds per mode since boot, and percent since the last measurement.
+//! Processor usage: seconds per mode since boot, percent since the last measurement, and percent in the last minute.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use watchpost_policies::MetricPattern;
 
@@ -9,9 +10,19 @@ use super::stat::{GUEST_MODES, Stat, Ticks};
 use super::{HostOptions, read};
 use crate::collect::probe::{Probe, Reading, patterns};
 
+/// The period of `cpu_mean_1m`.
+const PERIOD: Duration = Duration::from_secs(60);
+
+/// Readings that follow sooner are no starting points of a mean, so their number is bounded.
+const MIN_SPACING: Duration = Duration::from_secs(1);
+
+/// The reason of the gap in the first round.
+const NO_MEAN: &str = "the mean needs two measurements, and this is the first one";
+
 pub(super) struct Cpu {
     file: PathBuf,
     all: Usage,
+    mean: Mean,
     /// An offline processor keeps its entry, because its counters continue when it is online again.
     cores: HashMap<String, Usage>,
 }
@@ -32,11 +43,38 @@ impl Usage {
     }
 }
 
+/// The mean usage of the last minute, from the counters at its two ends. Between rounds that are further apart than a
+/// minute, it is the mean since the last round.
+#[derive(Default)]
+struct Mean {
+    /// The possible starting points, the oldest first. All but the first are younger than the period.
+    readings: VecDeque<(Instant, Ticks)>,
+    percent: Option<f64>,
+}
+
+impl Mean {
+    /// Adds a reading. There is no mean before the second one: the counters before the first cover the time since boot.
+    fn update(&mut self, at: Instant, ticks: Ticks) {
+        let age = |reading: &(Instant, Ticks)| at.saturating_duration_since(reading.0);
+        while self.readings.get(1).is_some_and(|second| age(second) >= PERIOD) {
+            self.readings.pop_front();
+        }
+        let (front, back) = (self.readings.front(), self.readings.back());
+        if let Some((_, start)) = front {
+            self.percent = ticks.since(*start).busy_percent().or(self.percent);
+        }
+        if back.is_none_or(|last| age(last) >= MIN_SPACING) {
+            self.readings.push_back((at, ticks));
+        }
+    }
+}
+
 impl Cpu {
     pub(super) fn new(options: &HostOptions) -> Self {
         Self {
             file: options.procfs.join("stat"),
             all: Usage::default(),
+            mean: Mean::default(),
             cores: HashMap::new(),
         }
     }
@@ -51,12 +89,20 @@ impl Probe for Cpu {
         patterns(&[
             "cpu",
             "cpu_core",
+            "cpu_mean_1m",
             "node_cpu_guest_seconds_total",
             "node_cpu_seconds_total",
         ])
     }
 
     fn measure(&mut self, now_ms: u64) -> Result<Reading, String> {
+        self.measure_at(now_ms, Instant::now())
+    }
+}
+
+impl Cpu {
+    /// The mean needs a clock that no correction of the time of day moves.
+    fn measure_at(&mut self, now_ms: u64, at: Instant) -> Result<Reading, String> {
         let stat = Stat::parse(&read::text(&self.file)?);
         let total = stat
             .total()
@@ -71,6 +117,11 @@ impl Probe for Cpu {
                 let labels = [("cpu", core.as_str()), ("mode", mode)];
                 reading.add("node_cpu_guest_seconds_total", &labels, seconds, "seconds", now_ms);
             }
+        }
+        self.mean.update(at, self.all.ticks);
+        match self.mean.percent {
+            Some(percent) => reading.add("cpu_mean_1m", &[], percent, "percent", now_ms),
+            None => reading.miss("host.cpu", &["cpu_mean_1m"], NO_MEAN.to_owned()),
         }
         for (core, ticks) in stat.cores {
             let usage = self.cores.entry(core.clone()).or_default();
@@ -105,6 +156,63 @@ mod tests {
         assert_eq!(value(&second, "node_cpu_seconds_total", &["0", "user"]), Some(1.15));
         let same = cpu.measure(3).expect("measured");
         assert_eq!(value(&same, "cpu", &[]), Some(90.0), "no time has passed");
+    }
+
+    /// The machine was busy for `busy` and idle for `idle` ticks since boot.
+    fn write(machine: &Machine, busy: u64, idle: u64) {
+        machine.write("proc/stat", format!("cpu {busy} 0 0 {idle}\n"));
+    }
+
+    #[test]
+    fn the_mean_covers_the_last_minute_and_one_busy_interval_is_no_busy_minute() {
+        let machine = Machine::new();
+        let (mut cpu, start) = (Cpu::new(&machine.options()), Instant::now());
+        let mut mean_after = |seconds: u64, busy: u64, idle: u64| {
+            write(&machine, busy, idle);
+            let reading = cpu
+                .measure_at(1, start + Duration::from_secs(seconds))
+                .expect("measured");
+            (value(&reading, "cpu_mean_1m", &[]), reading.gaps)
+        };
+        // Before the first measurement the machine was busy; that is not the last minute.
+        let (none, gaps) = mean_after(0, 100_000, 0);
+        assert_eq!((none, gaps[0].metrics.clone()), (None, patterns(&["cpu_mean_1m"])));
+        assert_eq!(mean_after(10, 100_000, 1000), (Some(0.0), Vec::new()));
+        assert_eq!(mean_after(20, 101_000, 1000).0, Some(50.0), "since the start");
+        for seconds in [30, 40, 50, 60] {
+            mean_after(seconds, 101_000, 1000 + (seconds - 20) * 100);
+        }
+        let (mean, _) = mean_after(70, 101_000, 6000);
+        assert_eq!(
+            mean.map(f64::round),
+            Some(17.0),
+            "one interval of the last six was busy"
+        );
+        assert_eq!(
+            mean_after(80, 101_000, 7000).0,
+            Some(0.0),
+            "the busy one is over a minute ago"
+        );
+    }
+
+    #[test]
+    fn a_mean_over_longer_intervals_covers_the_last_interval_and_many_readings_are_not_all_kept() {
+        let (mut mean, start) = (Mean::default(), Instant::now());
+        let ticks = |busy: u64, idle: u64| {
+            let stat = Stat::parse(&format!("cpu {busy} 0 0 {idle}\n"));
+            stat.total().expect("it has processor times")
+        };
+        mean.update(start, ticks(0, 0));
+        mean.update(start + Duration::from_secs(600), ticks(30_000, 30_000));
+        assert_eq!(mean.percent, Some(50.0));
+        mean.update(start + Duration::from_secs(1200), ticks(90_000, 30_000));
+        assert_eq!(mean.percent, Some(100.0));
+        let later = start + Duration::from_secs(1200);
+        for step in 1..=100_000 {
+            mean.update(later + Duration::from_millis(10 * step), ticks(90_000, 30_000 + step));
+        }
+        assert_eq!(mean.percent, Some(0.0));
+        assert!(mean.readings.len() <= 62, "{}", mean.readings.len());
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! Imports the monitor's threshold variables into `rules.threshold`: the default levels of the threshold rule,
-//! with those replaced that a variable sets.
+//! Imports the monitor's threshold variables into `rules.threshold`: a threshold for each metric with a variable. It
+//! replaces the default for this metric; the other defaults of the threshold rule remain.
 
 use std::path::Path;
 
@@ -14,11 +14,11 @@ use crate::config::sources::Variable;
 /// The setting with all levels.
 const KEY: &str = "rules.threshold";
 
-/// The default levels of a metric in the threshold rule.
+/// The default levels of a metric with variables.
 struct Levels {
     metric: &'static str,
-    /// The prefix of the monitor's variables, if it had any.
-    prefix: Option<&'static str>,
+    /// The prefix of the monitor's variables.
+    prefix: &'static str,
     warning: f64,
     alert: f64,
     missing: &'static str,
@@ -26,7 +26,7 @@ struct Levels {
     whole: bool,
 }
 
-const fn percent(metric: &'static str, prefix: Option<&'static str>, warning: f64, alert: f64) -> Levels {
+const fn percent(metric: &'static str, prefix: &'static str, warning: f64, alert: f64) -> Levels {
     Levels {
         metric,
         prefix,
@@ -37,29 +37,20 @@ const fn percent(metric: &'static str, prefix: Option<&'static str>, warning: f6
     }
 }
 
-/// The defaults of `wasm-rules/threshold`; a test compares them.
-const DEFAULTS: [Levels; 5] = [
-    percent("disk", Some("DISK"), 80.0, 90.0),
-    percent("memory", Some("MEMORY"), 80.0, 90.0),
+/// The defaults of `wasm-rules/threshold` for these metrics; a test compares them. Of two variables, one may be set.
+const DEFAULTS: [Levels; 3] = [
+    percent("disk", "DISK", 80.0, 90.0),
+    percent("memory", "MEMORY", 80.0, 90.0),
     Levels {
         missing: "optional",
         whole: true,
-        ..percent("active_chunks", Some("CHUNK"), 35.0, 40.0)
-    },
-    percent("cpu", None, 90.0, 95.0),
-    Levels {
-        missing: "optional",
-        ..percent("inodes", None, 80.0, 90.0)
+        ..percent("active_chunks", "CHUNK", 35.0, 40.0)
     },
 ];
 
-/// The monitor had no rules; this level always keeps Watchpost's default.
-const IGNORED_RULES: &str =
-    "a rule kept failing and was quarantined; GET /api/v1/rules names it, and its audit log says how it failed";
-
 pub(super) fn is_known(name: &str) -> bool {
-    let mut prefix = DEFAULTS.iter().filter_map(|levels| levels.prefix);
-    prefix.any(|prefix| name == warning_of(prefix) || name == alert_of(prefix))
+    let mut prefixes = DEFAULTS.iter().map(|levels| levels.prefix);
+    prefixes.any(|prefix| name == warning_of(prefix) || name == alert_of(prefix))
 }
 
 fn warning_of(prefix: &str) -> String {
@@ -77,31 +68,28 @@ pub(super) fn fill(given: &mut RawSettings, legacy: &LegacyValues<'_>, folder: &
     }
     let (mut thresholds, mut origins) = (Vec::new(), Vec::new());
     for levels in &DEFAULTS {
+        let mut is_set = false;
         let mut level = |name: String, default: f64| {
             let variable = legacy.find(&name, true);
+            is_set |= variable.is_some();
             origins.extend(variable.map(|variable| variable.origin.clone()));
             Level::read(legacy.name_of(&name), default, variable, levels.whole, errors)
         };
-        let warning = levels.prefix.map(|prefix| level(warning_of(prefix), levels.warning));
-        let alert = levels.prefix.map(|prefix| level(alert_of(prefix), levels.alert));
-        if let (Some(Some(warning)), Some(Some(alert))) = (&warning, &alert) {
+        let warning = level(warning_of(levels.prefix), levels.warning);
+        let alert = level(alert_of(levels.prefix), levels.alert);
+        if !is_set {
+            continue;
+        }
+        if let (Some(warning), Some(alert)) = (&warning, &alert) {
             errors.extend(crossed(warning, alert));
         }
-        let or = |read: Option<Option<Level>>, default: f64| read.flatten().map_or(default, |level| level.value);
         thresholds.push(json!({
             "metric": levels.metric,
-            "warning": or(warning, levels.warning),
-            "alert": or(alert, levels.alert),
+            "warning": warning.map_or(levels.warning, |level| level.value),
+            "alert": alert.map_or(levels.alert, |level| level.value),
             "missing": levels.missing,
         }));
     }
-    thresholds.push(json!({
-        "metric": "rules_quarantined",
-        "warning": 1.0,
-        "alert": 1.0,
-        "missing": "optional",
-        "message": IGNORED_RULES,
-    }));
     let origin = match origins.len() {
         0 => return,
         1 => origins.remove(0),

@@ -29,8 +29,9 @@ fn the_documented_names_are_always_read() {
     assert_eq!(config.chunks.interval, Duration::from_secs(30));
     assert!(config.chunks.database_url.is_some());
     assert_eq!(
-        config.rules.threshold["thresholds"][1],
-        json!({"metric": "memory", "warning": 70.5, "alert": 90.0, "missing": "unknown"})
+        json!(config.rules.threshold),
+        json!({"thresholds": [{"metric": "memory", "warning": 70.5, "alert": 90.0, "missing": "unknown"}]}),
+        "the defaults for other metrics remain"
     );
     let shown = config.show();
     for line in [
@@ -124,7 +125,7 @@ fn the_environment_overrides_the_dotenv_file_and_empty_variables_are_ignored() {
     assert_eq!(config.mode, Mode::Azure);
     assert_eq!(config.collector.interval, Duration::from_secs(30));
     assert_eq!(
-        config.rules.threshold["thresholds"][2],
+        config.rules.threshold["thresholds"][0],
         json!({"metric": "active_chunks", "warning": 1.0, "alert": 3.0, "missing": "optional"})
     );
     let origin = config.origins["rules.threshold"].to_string();

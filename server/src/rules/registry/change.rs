@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
-use watchpost_policies::{Digest, Kind};
+use watchpost_policies::{Digest, Kind, Report};
 
 use super::transaction::NextGeneration;
 use super::{Actor, ChangeError, LatestRound, Registry, slot};
 use crate::rules::LoadedGeneration;
+use crate::rules::coverage::subjects_lost;
 use crate::store::Store;
 use crate::store::rules::{AuditAction, AuditActor, Entry, Generation, Mode, NewSettings, SettingsRef};
 
@@ -47,6 +48,8 @@ pub struct Changed {
     pub active: Arc<LoadedGeneration>,
     /// Whether the change made a new generation.
     pub changed: bool,
+    /// What is not monitored any more because of it.
+    pub warnings: Vec<String>,
 }
 
 impl Registry {
@@ -117,7 +120,7 @@ impl Registry {
     }
 
     /// Deactivates a rule or ends its shadow. The active role rule cannot be deactivated, because every request needs a
-    /// decision.
+    /// decision. Warns about the subjects of the latest report that no rule evaluates any more.
     pub async fn deactivate(
         &self,
         ChangeRequest {
@@ -125,9 +128,10 @@ impl Registry {
         }: &ChangeRequest<'_>,
         mode: Mode,
         actor: &Actor,
+        latest: &Report,
     ) -> Result<Changed, ChangeError> {
         let _lock = self.0.changing.lock().await;
-        self.change(*expected, async |latest| {
+        let changed = self.change(*expected, async |latest| {
             let is_it = |entry: &&Entry| entry.rule == *rule && entry.mode == mode;
             let Some(entry) = latest.entries.iter().find(is_it) else {
                 self.kind_of(rule).await?;
@@ -144,8 +148,16 @@ impl Registry {
                 audit_entries: vec![audit_entry],
                 new_settings: None,
             }))
-        })
-        .await
+        });
+        let mut changed = changed.await?;
+        if changed.changed
+            && mode == Mode::Active
+            && let Some(warning) = subjects_lost(latest, rule)
+        {
+            log::warn!(rule = *rule; "{warning}");
+            changed.warnings.insert(0, warning);
+        }
+        Ok(changed)
     }
 
     /// Sets the settings of a rule, active and in shadow; without settings, resets them to the configuration's.

@@ -31,6 +31,7 @@ pub(super) use self::rollback::{Earlier, Replacement};
 pub(super) use self::transaction::{Blocked, NextGeneration};
 
 use super::compiler::Compiler;
+use super::coverage::nothing_evaluated;
 use super::signing::Provenance;
 use super::{LoadedGeneration, Rules, Settings};
 use crate::metrics::ServiceMetrics;
@@ -144,6 +145,7 @@ impl Registry {
         let next = self.0.rules.activate(next);
         self.0.service_metrics.set_rules_generation(next.generation.number);
         log::info!(generation = next.generation.number; "rules activated");
+        warn_if_nothing_is_evaluated(&next);
         next
     }
 
@@ -224,4 +226,10 @@ pub(crate) fn of_store(store: &Store) -> Registry {
 pub(crate) fn store_in(folder: &std::path::Path) -> Store {
     let url = crate::store::DatabaseAddress::parse("sqlite:///watchpost.db", folder, false).expect("the URL is valid");
     Store::open(url, crate::clock::now_ms()).expect("the database opens")
+}
+
+fn warn_if_nothing_is_evaluated(active: &LoadedGeneration) {
+    if let Some(warning) = nothing_evaluated(&active.set) {
+        log::warn!(generation = active.generation.number; "{warning}");
+    }
 }

@@ -4,7 +4,7 @@
 use watchpost_policies::{Digest, Kind};
 
 use super::transaction::NextGeneration;
-use super::{ChangeError, Options, PendingGeneration, Registry};
+use super::{ChangeError, Changed, Options, PendingGeneration, Registry, warn_if_nothing_is_evaluated};
 use crate::error_chain::error_chain;
 use crate::store::rules::{AuditAction, AuditActor, AuditEntry, CONFIGURATION, Entry, Generation, Mode, SettingsRef};
 use crate::store::{Store, StoreError};
@@ -35,9 +35,16 @@ impl Registry {
         let _lock = self.0.changing.lock().await;
         let before = self.0.options.swap(options.into());
         let changed = self.change(None, async |latest| self.as_configured(latest).await).await;
-        if let Err(error) = changed {
-            self.0.options.store(before);
-            return Err(error);
+        match changed {
+            // A new generation has warned already.
+            Ok(Changed {
+                active, changed: false, ..
+            }) => warn_if_nothing_is_evaluated(&active),
+            Ok(_) => {}
+            Err(error) => {
+                self.0.options.store(before);
+                return Err(error);
+            }
         }
         self.warn_unsigned().await;
         Ok(())

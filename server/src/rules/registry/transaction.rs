@@ -7,6 +7,7 @@ use super::{Actor, ChangeError, Changed, LatestRound, PendingGeneration, Registr
 use crate::clock;
 use crate::error_chain::error_chain;
 use crate::rules::LoadedGeneration;
+use crate::rules::coverage::nothing_evaluated;
 use crate::store::Store;
 use crate::store::rules::{AuditAction, AuditEntry, Entry, Generation, GenerationResult, NewSettings};
 
@@ -155,7 +156,12 @@ impl Registry {
                 GenerationResult::Done(generation) => {
                     let active = self.activate_generation(LoadedGeneration { generation, ..built });
                     self.after_change().await;
-                    return Ok(Changed { active, changed: true });
+                    let warnings = nothing_evaluated(&active.set).into_iter().collect();
+                    return Ok(Changed {
+                        active,
+                        changed: true,
+                        warnings,
+                    });
                 }
                 GenerationResult::Superseded(other) => newer = other.number,
                 GenerationResult::VersionMissing(digest) => {
@@ -199,7 +205,11 @@ impl Registry {
                 self.activate_generation(built)
             }
         };
-        Ok(Changed { active, changed: false })
+        Ok(Changed {
+            active,
+            changed: false,
+            warnings: Vec::new(),
+        })
     }
 
     pub(in crate::rules) fn audit_entry(

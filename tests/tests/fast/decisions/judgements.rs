@@ -38,9 +38,11 @@ fn a_judgement_is_recorded_when_a_rule_starts_and_stops_failing() {
 
 #[test]
 fn a_judgement_is_recorded_only_when_the_findings_change() {
-    let never = json!({ "thresholds": [{ "metric": "memory", "alert": 101 }] });
-    let always = json!({ "thresholds": [{ "metric": "memory", "alert": 0 }] });
-    let server = Server::with("[rules.threshold]\nthresholds = [{ metric = \"memory\", alert = 101 }]\n").ready();
+    let never = json!({ "defaults": false, "thresholds": [{ "metric": "memory", "alert": 101 }] });
+    let always = json!({ "defaults": false, "thresholds": [{ "metric": "memory", "alert": 0 }] });
+    let server =
+        Server::with("[rules.threshold]\ndefaults = false\nthresholds = [{ metric = \"memory\", alert = 101 }]\n")
+            .ready();
     let admin = server.client("admin");
     let rounds = |more: u64| {
         let number = || {

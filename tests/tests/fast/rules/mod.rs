@@ -14,4 +14,5 @@ mod schemas;
 mod shadows;
 mod shared_database;
 mod trial;
+mod unevaluated;
 mod uploading;

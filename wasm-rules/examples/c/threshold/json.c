@@ -189,6 +189,21 @@ bool json_number(struct json *json, double *number) {
     return true;
 }
 
+static bool take_word(struct json *json, const char *word) {
+    size_t length = strlen(word);
+    if ((size_t)(json->end - json->at) < length || memcmp(json->at, word, length) != 0) {
+        return false;
+    }
+    json->at += length;
+    return true;
+}
+
+bool json_boolean(struct json *json, bool *boolean) {
+    json_peek(json);
+    *boolean = take_word(json, "true");
+    return *boolean || take_word(json, "false") || json_fail(json, "write true or false");
+}
+
 bool json_finish(struct json *json) {
     json_peek(json);
     if (json->error == NULL && json->at != json->end) {

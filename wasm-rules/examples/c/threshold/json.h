@@ -36,6 +36,9 @@ bool json_text(struct json *json, char *text, size_t room);
 // Reads a finite number.
 bool json_number(struct json *json, double *number);
 
+// Reads `true` or `false`.
+bool json_boolean(struct json *json, bool *boolean);
+
 // Whether only white space is left.
 bool json_finish(struct json *json);
 

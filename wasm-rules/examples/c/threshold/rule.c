@@ -43,8 +43,8 @@ void exports_rule_describe(exports_rule_manifest_t *manifest) {
     manifest->name = constant("threshold-c");
     manifest->version = constant("1.0.0");
     manifest->description = constant(
-        "Compares metrics with warning and alert levels. By default: disk, memory and inodes at 80 and 90 %, CPU at 90 "
-        "and 95 %, work chunks in progress at 35 and 40.");
+        "Compares metrics with warning and alert levels. By default: disk, memory and inodes at 80 and 90 %, the "
+        "CPU's mean of a minute at 90 and 95 %, work chunks in progress at 35 and 40.");
     manifest->settings_schema = constant(settings_schema);
 }
 

@@ -20,14 +20,16 @@ const char settings_schema[] =
     "\"direction\":{\"description\":\"The direction in which values are bad.\",\"enum\":[\"above\",\"below\"]},"
     "\"warning\":" LEVEL ",\"alert\":" LEVEL ","
     "\"missing\":{\"description\":\"The severity when the metric is missing.\","
-    "\"enum\":[\"unknown\",\"ok\",\"warning\",\"alert\"]}}}}}}";
+    "\"enum\":[\"unknown\",\"ok\",\"warning\",\"alert\"]}}}},"
+    "\"defaults\":{\"description\":\"Whether the defaults apply to metrics without a threshold.\","
+    "\"type\":\"boolean\",\"default\":true}}}";
 
 #define AT(level) {level, level}
-static const struct threshold defaults[] = {
+static const struct threshold defaults[MAX_DEFAULTS] = {
     {AT(80), AT(90), true, true, false, UNKNOWN, "disk"},
     {AT(80), AT(90), true, true, false, UNKNOWN, "memory"},
     {AT(35), AT(40), true, true, false, UNKNOWN, "active_chunks"},
-    {AT(90), AT(95), true, true, false, UNKNOWN, "cpu"},
+    {AT(90), AT(95), true, true, false, UNKNOWN, "cpu_mean_1m"},
     {AT(80), AT(90), true, true, false, UNKNOWN, "inodes"},
 };
 
@@ -141,6 +143,16 @@ static bool read_threshold(struct json *json, struct threshold *threshold) {
     return what == NULL ? json->error == NULL : json_fail(json, what);
 }
 
+// Whether one of the thresholds that are complete is for this metric.
+static bool has_threshold(const struct settings *settings, const char *metric) {
+    for (size_t at = 0; at < settings->count; at++) {
+        if (same(settings->thresholds[at].metric, metric)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static bool read_thresholds(struct json *json, struct settings *settings) {
     settings->count = 0;
     json_enter(json, '[');
@@ -152,20 +164,26 @@ static bool read_thresholds(struct json *json, struct settings *settings) {
         if (!read_threshold(json, threshold)) {
             return false;
         }
-        for (const struct threshold *other = settings->thresholds; other < threshold; other++) {
-            if (same(other->metric, threshold->metric)) {
-                return json_fail(json, "this metric has a threshold already; merge both");
-            }
+        if (has_threshold(settings, threshold->metric)) {
+            return json_fail(json, "this metric has a threshold already; merge both");
         }
     }
     return json->error == NULL;
 }
 
+// A threshold replaces the default for its metric.
+static void add_defaults(struct settings *settings) {
+    for (size_t at = 0; at < MAX_DEFAULTS; at++) {
+        if (!has_threshold(settings, defaults[at].metric)) {
+            settings->thresholds[settings->count++] = defaults[at];
+        }
+    }
+}
+
 bool settings_read(const char *text, size_t length, struct settings *settings, struct problem *problem) {
     struct json json = {.at = text, .end = text + length};
-    memcpy(settings->thresholds, defaults, sizeof defaults);
-    settings->count = sizeof defaults / sizeof defaults[0];
-    bool stopped_within = false;
+    settings->count = 0;
+    bool with_defaults = true, stopped_within = false;
     json_enter(&json, '{');
     for (bool first = true; json_more(&json, '}', &first);) {
         char key[16];
@@ -174,11 +192,16 @@ bool settings_read(const char *text, size_t length, struct settings *settings, s
         }
         if (same(key, "thresholds")) {
             stopped_within = !read_thresholds(&json, settings);
+        } else if (same(key, "defaults")) {
+            json_boolean(&json, &with_defaults);
         } else {
             unknown_key(&json);
         }
     }
     if (json_finish(&json)) {
+        if (with_defaults) {
+            add_defaults(settings);
+        }
         return true;
     }
     if (stopped_within) {

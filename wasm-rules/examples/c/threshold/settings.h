@@ -13,6 +13,9 @@
 // The array is allocated statically, so its size is fixed.
 #define MAX_THRESHOLDS 64
 
+// The number of default thresholds, which are added to those of the operator.
+#define MAX_DEFAULTS 5
+
 // The host accepts metric names of up to 200 bytes.
 #define METRIC_ROOM 204
 
@@ -39,7 +42,7 @@ struct threshold {
 };
 
 struct settings {
-    struct threshold thresholds[MAX_THRESHOLDS];
+    struct threshold thresholds[MAX_THRESHOLDS + MAX_DEFAULTS];
     size_t count;
 };
 

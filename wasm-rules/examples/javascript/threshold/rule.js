@@ -51,13 +51,18 @@ const SCHEMA = {
         },
       },
     },
+    defaults: {
+      description: "Whether the defaults apply to metrics without a threshold.",
+      type: "boolean",
+      default: true,
+    },
   },
 };
 const DEFAULTS = [
   { metric: "disk", warning: 80, alert: 90 },
   { metric: "memory", warning: 80, alert: 90 },
   { metric: "active_chunks", warning: 35, alert: 40 },
-  { metric: "cpu", warning: 90, alert: 95 },
+  { metric: "cpu_mean_1m", warning: 90, alert: 95 },
   { metric: "inodes", warning: 80, alert: 90 },
 ];
 
@@ -68,8 +73,8 @@ export const thresholdRule = {
       name: "threshold-javascript",
       version: "1.0.0",
       description:
-        "Compares metrics with warning and alert levels. By default: disk, memory and inodes at 80 and 90 %, CPU at " +
-        "90 and 95 %, work chunks in progress at 35 and 40.",
+        "Compares metrics with warning and alert levels. By default: disk, memory and inodes at 80 and 90 %, the " +
+        "CPU's mean of a minute at 90 and 95 %, work chunks in progress at 35 and 40.",
       settingsSchema: JSON.stringify(SCHEMA),
     };
   },
@@ -107,15 +112,20 @@ class SettingsError extends Error {
 
 /** @returns {Threshold[]} */
 function read(/** @type {string} */ settings) {
-  const { thresholds: listed = DEFAULTS } = fields(JSON.parse(settings), "", ["thresholds"]);
+  const given = fields(JSON.parse(settings), "", ["thresholds", "defaults"]);
+  const { thresholds: listed = [], defaults = true } = given;
   if (!Array.isArray(listed)) throw new SettingsError("/thresholds", "write a list of thresholds");
+  if (typeof defaults !== "boolean") throw new SettingsError("/defaults", "write true or false");
   const thresholds = listed.map((entry, at) => threshold(entry, `/thresholds/${at}`));
   const names = thresholds.map(({ metric }) => metric);
   const twice = names.findIndex((name, at) => names.indexOf(name) < at);
   if (twice >= 0) {
-    throw new SettingsError(`/thresholds/${twice}/metric`, `${names[twice]} has a threshold already; merge both`);
+    const first = `/thresholds/${names.indexOf(names[twice])}`;
+    throw new SettingsError(`/thresholds/${twice}/metric`, `${names[twice]} has a threshold at ${first}; merge both`);
   }
-  return thresholds;
+  // A threshold replaces the default for its metric.
+  const remaining = DEFAULTS.filter(({ metric }) => defaults && !names.includes(metric));
+  return [...thresholds, ...remaining.map((entry) => threshold(entry, ""))];
 }
 
 /** @returns {Threshold} */

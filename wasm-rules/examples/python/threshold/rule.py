@@ -51,13 +51,18 @@ SCHEMA = {
                 },
             },
         },
+        "defaults": {
+            "description": "Whether the defaults apply to metrics without a threshold.",
+            "type": "boolean",
+            "default": True,
+        },
     },
 }
 DEFAULTS = [
     {"metric": "disk", "warning": 80, "alert": 90},
     {"metric": "memory", "warning": 80, "alert": 90},
     {"metric": "active_chunks", "warning": 35, "alert": 40},
-    {"metric": "cpu", "warning": 90, "alert": 95},
+    {"metric": "cpu_mean_1m", "warning": 90, "alert": 95},
     {"metric": "inodes", "warning": 80, "alert": 90},
 ]
 
@@ -70,7 +75,7 @@ class ThresholdRule(exports.ThresholdRule):
             name="threshold-python",
             version="1.0.0",
             description="Compares metrics with warning and alert levels. By default: disk, memory and inodes at 80 "
-            "and 90 %, CPU at 90 and 95 %, work chunks in progress at 35 and 40.",
+            "and 90 %, the CPU's mean of a minute at 90 and 95 %, work chunks in progress at 35 and 40.",
             settings_schema=json.dumps(SCHEMA),
         )
 
@@ -144,15 +149,21 @@ def read(settings: str) -> list[Threshold]:
         given = json.loads(settings)
     except ValueError as error:
         raise SettingsError("", f"this is not JSON: {error}") from error
-    listed = fields(given, "", ("thresholds",)).get("thresholds", DEFAULTS)
+    listed = fields(given, "", ("thresholds", "defaults")).get("thresholds", [])
     if not isinstance(listed, list):
         raise SettingsError("/thresholds", "write a list of thresholds")
+    with_defaults = given.get("defaults", True)
+    if not isinstance(with_defaults, bool):
+        raise SettingsError("/defaults", "write true or false")
     thresholds = [threshold(entry, f"/thresholds/{at}") for at, entry in enumerate(listed)]
     names = [threshold.metric for threshold in thresholds]
     for at, name in enumerate(names):
         if name in names[:at]:
-            raise SettingsError(f"/thresholds/{at}/metric", f"{name} has a threshold already; merge both")
-    return thresholds
+            first = names.index(name)
+            raise SettingsError(f"/thresholds/{at}/metric", f"{name} has a threshold at /thresholds/{first}; merge both")
+    # A threshold replaces the default for its metric.
+    remaining = [default for default in DEFAULTS if with_defaults and default["metric"] not in names]
+    return thresholds + [threshold(default, "") for default in remaining]
 
 
 def threshold(given: Any, at: str) -> Threshold:

@@ -71,6 +71,10 @@ struct ChangeResult {
     changed: bool,
     /// The rules that take part, in the order of evaluation.
     active: Vec<Line>,
+    /// What is not monitored any more because of this change; missing without warnings.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    warnings: Vec<String>,
 }
 
 /// The errors of a change.
@@ -123,6 +127,8 @@ pub async fn activate(
 }
 
 /// Deactivate a rule
+///
+/// If no other rule evaluates the subjects of a threshold rule, `warnings` names them.
 #[utoipa::path(
     delete,
     path = "",
@@ -135,11 +141,13 @@ pub async fn activate(
 pub async fn deactivate(
     _: Permit<RulesWrite>,
     registry: Data<Registry>,
+    latest: Data<Latest>,
     name: Path<String>,
     options: Query<ChangeOptions>,
     context: ChangeContext,
 ) -> Result<HttpResponse, ApiError> {
-    out(Mode::Active, &registry, &name, options.into_inner(), &context).await
+    let options = options.into_inner();
+    out(Mode::Active, &registry, &latest, &name, options, &context).await
 }
 
 /// End a rule's shadow
@@ -155,16 +163,19 @@ pub async fn deactivate(
 pub async fn end_shadow(
     _: Permit<RulesWrite>,
     registry: Data<Registry>,
+    latest: Data<Latest>,
     name: Path<String>,
     options: Query<ChangeOptions>,
     context: ChangeContext,
 ) -> Result<HttpResponse, ApiError> {
-    out(Mode::Shadow, &registry, &name, options.into_inner(), &context).await
+    let options = options.into_inner();
+    out(Mode::Shadow, &registry, &latest, &name, options, &context).await
 }
 
 async fn out(
     mode: Mode,
     registry: &Registry,
+    latest: &Latest,
     name: &str,
     options: ChangeOptions,
     context: &ChangeContext,
@@ -176,7 +187,9 @@ async fn out(
         force: options.force,
         note: &note,
     };
-    let changed = registry.deactivate(&change, mode, &context.actor).await?;
+    let changed = registry
+        .deactivate(&change, mode, &context.actor, &latest.report())
+        .await?;
     Ok(outcome(&changed))
 }
 
@@ -350,6 +363,7 @@ fn outcome(changed: &Changed) -> HttpResponse {
         generation,
         changed: changed.changed,
         active: lines(&changed.active),
+        warnings: changed.warnings.clone(),
     };
     tagged(HttpResponse::Ok(), generation, outcome)
 }

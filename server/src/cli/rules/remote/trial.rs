@@ -67,8 +67,8 @@ struct TrialOutcome {
 #[derive(Deserialize)]
 struct DifferingSnapshots {
     subject: Subject,
-    active: Severity,
-    candidate: Severity,
+    active: Option<Severity>,
+    candidate: Option<Severity>,
     message: String,
     snapshots: u64,
     first_ms: i64,
@@ -165,11 +165,12 @@ impl TrialOutcome {
             "LAST",
             "MESSAGE",
         ];
+        let severity = |found: Option<Severity>| found.map_or_else(|| "-".to_owned(), |found| found.to_string());
         let rows = self.differences.iter().map(|differing| {
             [
                 differing.subject.to_string(),
-                differing.active.to_string(),
-                differing.candidate.to_string(),
+                severity(differing.active),
+                severity(differing.candidate),
                 differing.snapshots.to_string(),
                 written(differing.first_ms),
                 written(differing.last_ms),
