@@ -4,6 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use super::problem::Problem;
 use crate::collect::SourceError;
 use crate::config::ConfigErrors;
 use crate::pki::PkiError;
@@ -20,21 +21,37 @@ pub enum StartError {
     #[error("{0}")]
     Config(#[from] ConfigErrors),
     /// The configuration has settings for an unknown source.
-    #[error("collector.sources: unknown source {name}; known sources are {known}")]
+    #[error("unknown source {name}; {}", which_source(nearest.as_deref(), known))]
     NoSuchSource {
         /// The unknown name.
         name: String,
+        /// The most similar known name.
+        nearest: Option<String>,
         /// The known names.
         known: String,
     },
     /// The data folder cannot be created or used.
-    #[error("cannot use the data folder {}: {source}; create it, or name another with --data-dir", path.display())]
+    #[error("cannot use the data folder {}: {source}; create it and let Watchpost write there, or name another with --data-dir", path.display())]
     DataDir {
         /// The path of the data folder.
         path: PathBuf,
         /// The system's error.
         source: io::Error,
     },
+    /// Another server uses the data folder.
+    #[error(
+        "the data folder {} is in use by another server{}; stop that one, or name another folder with --data-dir",
+        path.display(), process(*pid)
+    )]
+    DataDirInUse {
+        /// The path of the data folder.
+        path: PathBuf,
+        /// The process ID of the other server, if it is known.
+        pid: Option<u32>,
+    },
+    /// Problems that were found before anything was written.
+    #[error("{}", lines(.0))]
+    Refused(Vec<Problem>),
     /// The ready file cannot be written.
     #[error("cannot write the ready file {}: {source}; use a path in an existing folder", path.display())]
     ReadyFile {
@@ -52,6 +69,9 @@ pub enum StartError {
     /// Rules.
     #[error(transparent)]
     Rules(#[from] RulesError),
+    /// A rule rejects its configured settings.
+    #[error("{0}")]
+    RuleSettings(String),
     /// The active rules cannot be loaded.
     #[error("cannot activate the rules: {0}")]
     Activate(#[from] ChangeError),
@@ -80,6 +100,23 @@ pub enum StartError {
     /// The HTTP server does not start.
     #[error("the server does not start: {0}")]
     Server(io::Error),
+}
+
+fn which_source(nearest: Option<&str>, known: &str) -> String {
+    match nearest {
+        Some(nearest) => format!("did you mean {nearest}?"),
+        None => format!("write one of {known}"),
+    }
+}
+
+fn process(pid: Option<u32>) -> String {
+    pid.map_or_else(String::new, |pid| format!(" (process {pid})"))
+}
+
+/// One problem per line.
+fn lines(problems: &[Problem]) -> String {
+    let lines: Vec<_> = problems.iter().map(Problem::to_string).collect();
+    lines.join("\n")
 }
 
 fn remedy(source: &io::Error) -> &'static str {

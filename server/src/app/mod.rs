@@ -1,7 +1,10 @@
 //! Composition root: builds the server from a configuration, runs it and shuts it down. It connects all components and
 //! has no logic of its own.
 
+mod data_dir;
 mod error;
+mod preflight;
+mod problem;
 mod reload;
 mod rules;
 mod serve;
@@ -21,10 +24,13 @@ use std::time::Duration;
 use actix_web::web::Data;
 
 pub use self::error::StartError;
+pub use self::preflight::check;
+pub use self::problem::{Problem, ProblemSeverity};
 pub use self::reload::Reloader;
 
+use self::data_dir::DataDirLock;
 use self::rules::RuleParts;
-use self::serve::{Socket, listen, serve};
+use self::serve::{Socket, serve};
 use self::settings::{auth_config, bounds};
 use crate::api::authn::Authenticator;
 use crate::api::gate::Gate;
@@ -32,7 +38,6 @@ use crate::api::latest::Latest;
 use crate::api::process::{COMMIT, Listening, RUSTC, Service, VERSION};
 use crate::api::routes::chunks::ChunkStore;
 use crate::api::table::BodyClasses;
-use crate::collect::host;
 use crate::config::{self, Config};
 use crate::decisions::Decisions;
 use crate::host_id::HostId;
@@ -59,6 +64,7 @@ pub struct App {
     config: Rc<Config>,
     parts: Parts,
     listeners: Vec<Socket>,
+    lock: DataDirLock,
 }
 
 /// Everything built from the configuration. Handlers and tasks have clones of these.
@@ -99,22 +105,15 @@ impl App {
         let data_dir = &config.server.data_dir;
         let host_name = machine_name();
         let host = config.server.hostname.clone().unwrap_or_else(|| host_id(&host_name));
-        make_data_dir(data_dir).map_err(|source| StartError::DataDir {
-            path: data_dir.clone(),
-            source,
-        })?;
-        let names: Vec<_> = host::probes(&config.host.options(config.mode))
-            .iter()
-            .map(|probe| probe.name())
-            .collect();
-        let is_known = |source: &&config::SourceSettings| names.contains(&source.name.as_str());
-        if let Some(unknown) = config.collector.sources.iter().find(|source| !is_known(source)) {
-            return Err(StartError::NoSuchSource {
-                name: unknown.name.clone(),
-                known: names.join(", "),
-            });
+        data_dir::prepare(data_dir)?;
+        let lock = data_dir::lock(data_dir).await?;
+        let (listeners, problems) = preflight::inspect(&config, None);
+        // The tasks that use the files log warnings about them.
+        let errors: Vec<_> = problems.into_iter().filter(|problem| problem.error.is_some()).collect();
+        if !errors.is_empty() {
+            return Err(StartError::Refused(errors));
         }
-        let authority_dir = data_dir.join("pki");
+        let authority_dir = data_dir.join(pki::FOLDER);
         let authority = if config.tls.needs_authority() {
             Some(Arc::new(pki::prepare(&authority_dir, &host_name, clock::now())?))
         } else {
@@ -128,7 +127,9 @@ impl App {
         }));
         let settings = config.rules.settings();
         systemd.begins("loads the built-in rules", systemd::EXTEND_TIMEOUT);
-        let rules = Rules::load(config.rules.limits.limits(), &settings, Some(&data_dir.join("cache")))?;
+        let cache = data_dir.join("cache");
+        let rules = Rules::load(config.rules.limits.limits(), &settings, Some(&cache))
+            .map_err(|error| StartError::Refused(preflight::rule_problems(&config, error)))?;
         systemd.begins("opens the database", systemd::EXTEND_TIMEOUT);
         let store = stores::open(&config)?;
         let chunks = stores::chunks(&config, &store)?;
@@ -185,7 +186,6 @@ impl App {
             service,
             evaluations,
         };
-        let listeners = config.listeners.iter().map(listen).collect::<Result<Vec<_>, _>>()?;
         parts
             .service
             .listens(listeners.iter().map(|(_, listening, _)| listening.clone()).collect());
@@ -193,6 +193,7 @@ impl App {
             config: Rc::new(config),
             parts,
             listeners,
+            lock,
         })
     }
 
@@ -217,6 +218,8 @@ impl App {
             config,
             parts,
             listeners,
+            // Held until everything is written.
+            lock: _lock,
         } = self;
         let first_round = config.collector.timeout + systemd::EXTEND_TIMEOUT;
         parts.systemd.begins("measures the first round", first_round);
@@ -284,9 +287,4 @@ async fn drained(service_metrics: &ServiceMetrics, timeout: Duration) -> bool {
         }
     };
     tokio::time::timeout(timeout, empty).await.is_ok()
-}
-
-fn make_data_dir(path: &std::path::Path) -> io::Result<()> {
-    use std::os::unix::fs::DirBuilderExt;
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
 }

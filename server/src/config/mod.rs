@@ -53,6 +53,7 @@ pub use self::collector::{Collector, SourceSettings};
 pub use self::database::{Chunks, Database, DatabaseUrl, History};
 pub use self::decisions::Decisions;
 pub use self::duration::duration_of;
+pub(crate) use self::errors::nearest;
 pub use self::errors::{ConfigError, ConfigErrors};
 pub use self::host::Host;
 pub use self::http::Http;
@@ -143,6 +144,23 @@ impl Config {
         let comments = Comments::Origins(&self.origins);
         show::toml_text(&Self::fields(), &self.written(), "", &comments, &mut text);
         text
+    }
+
+    /// Where a setting is set, for messages: its file, variable or flag, and its key, such as `listeners[0].address`. A
+    /// default has only the key.
+    pub fn place_of(&self, key: &str) -> String {
+        let mut prefix = key;
+        let origin = loop {
+            match (self.origins.get(prefix), prefix.rfind(['.', '['])) {
+                (Some(origin), _) => break origin,
+                (None, Some(end)) => prefix = &prefix[..end],
+                (None, None) => break &Origin::Default,
+            }
+        };
+        match origin {
+            Origin::Default => key.to_owned(),
+            origin => format!("{origin}: {key}"),
+        }
     }
 
     /// A configuration file with every setting at its default and its description, as a starting point.

@@ -52,6 +52,24 @@ pub(super) fn replace_damaged(path: &Path, now_ms: u64) -> Result<(), StoreError
     Ok(())
 }
 
+/// Whether this process may write the database file, or create it in its folder.
+pub(super) fn check_writable(path: &Path) -> Result<(), StoreError> {
+    let allowed = rustix::fs::access(path, rustix::fs::Access::EXISTS | rustix::fs::Access::WRITE_OK);
+    allowed.map_err(|error| {
+        let error = std::io::Error::from(error);
+        StoreError::Unreachable(format!("{}: {error}", path.display()))
+    })
+}
+
+/// Why the next start replaces the database file, if it does. Nothing is changed.
+pub(super) fn damage(path: &Path) -> Result<Option<String>, StoreError> {
+    match check(path, marker_of(path).exists()) {
+        Ok(()) => Ok(None),
+        Err(StoreError::Damaged(reason)) => Ok(Some(reason)),
+        Err(other) => Err(other),
+    }
+}
+
 /// Leaves a marker file for the next start.
 pub(super) fn leave_marker(path: &Path, reason: &str) {
     if !marker_of(path).exists() {

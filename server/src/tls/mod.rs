@@ -4,6 +4,7 @@
 pub mod client;
 mod der;
 pub mod identity;
+mod inspect;
 mod material;
 
 use std::path::PathBuf;
@@ -22,6 +23,7 @@ use openssl::x509::store::X509Store;
 use openssl::x509::{X509, X509Ref, X509StoreContext, X509VerifyResult};
 use parking_lot::Mutex;
 
+pub use inspect::{FileProblem, ValidityError, inspect};
 pub use material::{Expiry, Material, TlsError};
 
 use crate::string_enum::string_enum;
