@@ -123,7 +123,7 @@ impl Drop for Trial {
 mod tests {
     use super::*;
 
-    #[actix_web::test]
+    #[tokio::test]
     async fn a_directory_has_one_lock_that_names_its_process() {
         let folder = tempfile::tempdir().expect("a folder");
         assert_eq!(running_server(folder.path()), None);
@@ -141,7 +141,7 @@ mod tests {
             .expect("a lock file that is left over is no lock");
     }
 
-    #[actix_web::test]
+    #[tokio::test]
     async fn a_check_at_the_same_moment_does_not_make_a_start_fail() {
         let folder = tempfile::tempdir().expect("a folder");
         drop(lock(folder.path()).await.expect("it is free"));

@@ -147,6 +147,6 @@ mod tests {
             panic!("one problem");
         };
         assert_eq!(problem.to_string(), errors.to_string());
-        assert_eq!(problem.remedy, "did you mean level?");
+        assert_eq!(problem.remedy, "did you mean log.level?");
     }
 }

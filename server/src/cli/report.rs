@@ -49,15 +49,15 @@ pub(super) struct Report {
 pub(super) struct MachineReport {
     pub(super) host: String,
     pub(super) time_ms: u64,
-    generation: u64,
+    pub(super) generation: u64,
     pub(super) severity: Severity,
     pub(super) findings: Vec<Finding>,
-    faults: Vec<RuleFault>,
+    pub(super) faults: Vec<RuleFault>,
 }
 
 /// A rule that failed in the round.
 #[derive(Clone, Deserialize)]
-struct RuleFault {
+pub(super) struct RuleFault {
     rule: String,
     call: String,
 }
