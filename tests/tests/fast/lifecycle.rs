@@ -275,7 +275,7 @@ fn all_configuration_errors_are_reported_together_with_remedies() {
     );
     assert_eq!(code, Some(78));
     assert!(
-        output.contains("/thresholds/0/warning") && output.contains("must be below the alert level 90"),
+        output.contains("rules.threshold.thresholds[0].warning") && output.contains("must be below the alert level 90"),
         "{output}"
     );
     let (code, output) = in_folder("[listeners", &["check"]);
@@ -405,6 +405,16 @@ fn healthcheck_reports_readiness() {
             .expect("it runs")
             .code()
     };
+    let url = format!("http://{}/health/ready", server.plain);
+    let printed = |more: &[&str]| {
+        let output = command(server.folder())
+            .args(["healthcheck", "--url", &url])
+            .args(more)
+            .output();
+        String::from_utf8_lossy(&output.expect("it runs").stdout).into_owned()
+    };
+    assert_eq!(printed(&[]), format!("{url}: ready\n"));
+    assert_eq!(printed(&["-q"]), "");
     assert_eq!(ask(&format!("http://{}/health/ready", server.plain)), Some(0));
     let strict = Server::with(
         "listeners = [{ address = \"127.0.0.1:0\", client_auth = \"required\" }, { address = \"127.0.0.1:0\", tls = false }]",
