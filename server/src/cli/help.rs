@@ -47,7 +47,7 @@ fn completed(command: Command, path: &str) -> Command {
         .short('h')
         .long("help")
         .action(ArgAction::Help)
-        .help("Prints help.")
+        .help("Prints help")
         .help_heading(GLOBAL_OPTIONS)
         .display_order(1005);
     let is_first = command.get_version().is_some();
@@ -57,7 +57,7 @@ fn completed(command: Command, path: &str) -> Command {
             .short('V')
             .long("version")
             .action(ArgAction::Version)
-            .help("Prints the version.")
+            .help("Prints the version")
             .help_heading(GLOBAL_OPTIONS)
             .display_order(1006);
         command = command.disable_version_flag(true).arg(version);

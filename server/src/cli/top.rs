@@ -1,6 +1,6 @@
 //! `watchpost top`: the measurements of a machine as bars, and what the rules find, refreshed in place.
 
-use std::collections::BTreeMap;
+use std::cell::RefCell;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -46,9 +46,10 @@ impl Top {
                 return Err(CommandError::new(USAGE, what));
             }
             // A server that cannot be asked at all is an error, not an empty page.
-            page(&client, Style::of_stdout()).await?;
+            let rounds = RefCell::default();
+            page(&client, &rounds, Style::of_stdout()).await?;
             screen::show(Duration::from_secs(self.interval), async || {
-                let shown = page(&client, Style::of_stdout()).await;
+                let shown = page(&client, &rounds, Style::of_stdout()).await;
                 shown.unwrap_or_else(|error| format!("{}\n", error.what))
             })
             .await?;
@@ -61,19 +62,54 @@ impl Top {
     }
 }
 
-async fn page(client: &ApiClient, style: Style) -> Result<String, CommandError> {
+/// The last two rounds, which rates are computed from.
+#[derive(Default)]
+struct Rounds {
+    earlier: Option<Snapshot>,
+    latest: Option<Snapshot>,
+}
+
+impl Rounds {
+    /// Adds a snapshot, unless it is of the same round as the latest.
+    fn add(&mut self, snapshot: Snapshot) {
+        if self
+            .latest
+            .as_ref()
+            .is_none_or(|latest| latest.time_ms() != snapshot.time_ms())
+        {
+            self.earlier = self.latest.replace(snapshot);
+        }
+    }
+
+    /// The increase of a counter per second.
+    fn rate(&self, counter: &Sample) -> Option<f64> {
+        let earlier = self.earlier.as_ref()?;
+        let before = earlier
+            .samples()
+            .iter()
+            .find(|sample| sample.metric() == counter.metric() && sample.labels() == counter.labels())?;
+        let ms = counter.time_ms().checked_sub(before.time_ms()).filter(|ms| *ms > 0)?;
+        let increase = counter.value() - before.value();
+        // A counter that is smaller than before began again.
+        (increase >= 0.0).then(|| increase / Duration::from_millis(ms).as_secs_f64())
+    }
+}
+
+async fn page(client: &ApiClient, rounds: &RefCell<Rounds>, style: Style) -> Result<String, CommandError> {
     let snapshot = client.send_checked(ApiRequest::get("/api/v1/snapshot")).await?;
     let snapshot: Snapshot = snapshot.read()?;
     let report = client.send_checked(ApiRequest::get("/api/v1/report")).await?;
-    Ok(as_text(&snapshot, &report.read()?, style))
+    rounds.borrow_mut().add(snapshot.clone());
+    Ok(as_text(&snapshot, &report.read()?, &rounds.borrow(), style))
 }
 
-fn as_text(snapshot: &Snapshot, report: &MachineReport, style: Style) -> String {
+fn as_text(snapshot: &Snapshot, report: &MachineReport, rounds: &Rounds, style: Style) -> String {
     let severity = style.severity(report.severity, &report.severity.to_string());
     let time = clock::written(snapshot.time_ms());
-    let mut text = format!("{} {severity}  {time}\n\n", style.heading(snapshot.host()));
-    text += &bars(snapshot, style);
-    text += &values(snapshot);
+    let mut text = format!("{} {severity}  {time}\n", style.heading(snapshot.host()));
+    text += &summary(snapshot);
+    text += &format!("\n{}", bars(snapshot, style));
+    text += &rates(snapshot, rounds, style);
     let worse = MachineReport {
         findings: report
             .findings
@@ -92,50 +128,157 @@ fn as_text(snapshot: &Snapshot, report: &MachineReport, style: Style) -> String 
     text
 }
 
-/// All percentages of the machine as a whole, and those of file systems and disks by their label.
+/// The load and the processes, as far as they are measured.
+fn summary(snapshot: &Snapshot) -> String {
+    let value = |metric: &str| {
+        let mut samples = snapshot.samples().iter();
+        let sample = samples.find(|sample| sample.metric().as_str() == metric && sample.labels().as_slice().is_empty());
+        sample.map(|sample| short(sample.value()))
+    };
+    let parts = [
+        ("load", &["node_load1", "node_load5", "node_load15"][..]),
+        ("processes", &["node_processes_pids"]),
+        ("threads", &["node_processes_threads"]),
+        ("running", &["node_procs_running"]),
+        ("blocked", &["node_procs_blocked"]),
+    ];
+    let parts = parts.iter().filter_map(|(name, metrics)| {
+        let values: Option<Vec<_>> = metrics.iter().map(|metric| value(metric)).collect();
+        values.map(|values| format!("{name} {}", values.join(" ")))
+    });
+    let line = parts.collect::<Vec<_>>().join(", ");
+    if line.is_empty() { line } else { line + "\n" }
+}
+
+/// All percentages, the most important first: those of the machine as a whole.
 fn bars(snapshot: &Snapshot, style: Style) -> String {
-    let percents = snapshot
+    let mut percents: Vec<_> = snapshot
         .samples()
         .iter()
-        .filter(|sample| sample.unit().as_str() == "percent");
-    let rows = percents.take(MAX_ROWS).map(|sample| {
+        .filter(|sample| sample.unit().as_str() == "percent")
+        .collect();
+    percents.sort_by_key(|sample| !sample.labels().as_slice().is_empty());
+    let rows = percents.into_iter().take(MAX_ROWS).map(|sample| {
         [
             name_of(sample),
-            format!("{:>6}", format!("{:.1}", sample.value())),
             bar(sample.value()),
+            format!("{:>5.1} %", sample.value()),
         ]
     });
-    let rows: Vec<_> = [["PERCENT", "VALUE", ""].map(str::to_owned)]
-        .into_iter()
-        .chain(rows)
-        .collect();
+    let heading = ["USAGE", "", ""].map(str::to_owned);
+    let rows: Vec<_> = [heading].into_iter().chain(rows).collect();
     style.table(&columns(&rows))
 }
 
-/// The other values of the machine as a whole, several in a line.
-fn values(snapshot: &Snapshot) -> String {
-    let whole = snapshot
-        .samples()
-        .iter()
-        .filter(|sample| sample.labels().as_slice().is_empty() && sample.unit().as_str() != "percent");
-    let mut of_unit: BTreeMap<&str, Vec<String>> = BTreeMap::new();
-    for sample in whole {
-        let text = format!("{} {}", sample.metric(), short(sample.value()));
-        of_unit.entry(sample.unit().as_str()).or_default().push(text);
+/// The counters of bytes whose rates are shown: what a person calls them, in and out.
+const RATES: [(&str, &str, &str); 2] = [
+    (
+        "network",
+        "node_network_receive_bytes_total",
+        "node_network_transmit_bytes_total",
+    ),
+    ("disk", "node_disk_read_bytes_total", "node_disk_written_bytes_total"),
+];
+
+/// The bytes per second of network interfaces and disks, from the second round on.
+fn rates(snapshot: &Snapshot, rounds: &Rounds, style: Style) -> String {
+    let mut rows = vec![["BYTES PER SECOND", "IN", "OUT"].map(str::to_owned)];
+    for (kind, received, sent) in RATES {
+        let of_metric = |metric: &str| {
+            let samples = snapshot.samples().iter();
+            samples
+                .filter(move |sample| sample.metric().as_str() == metric)
+                .collect::<Vec<_>>()
+        };
+        for (input, output) in of_metric(received).into_iter().zip(of_metric(sent)) {
+            if let (Some(input_rate), Some(output_rate)) = (rounds.rate(input), rounds.rate(output)) {
+                let name = format!("{kind}{}", labels_of(input));
+                rows.push([name, bytes(input_rate), bytes(output_rate)]);
+            }
+        }
     }
-    let lines = of_unit.iter().map(|(unit, values)| {
-        let name = if unit.is_empty() { "count" } else { unit };
-        format!("{name}: {}\n", values.join(", "))
-    });
-    format!("\n{}", lines.collect::<String>())
+    if rows.len() == 1 {
+        return String::new();
+    }
+    rows.truncate(MAX_ROWS);
+    format!("\n{}", style.table(&columns(&rows)))
+}
+
+/// A number of bytes with a unit: `1.5 MiB`.
+fn bytes(number: f64) -> String {
+    let units = ["B", "KiB", "MiB", "GiB", "TiB"];
+    let (mut number, mut at) = (number, 0);
+    while number >= 1024.0 && at + 1 < units.len() {
+        number /= 1024.0;
+        at += 1;
+    }
+    format!("{number:.1} {}", units[at])
 }
 
 /// The metric and the values of its labels.
 fn name_of(sample: &Sample) -> String {
-    let labels = sample
-        .labels()
-        .as_slice()
-        .iter()
-        .map(|label| format!(" {}", label.value));
-    format!("{}{}", sample.metric(), labels.collect::<String>())
+    format!("{}{}", sample.metric(), labels_of(sample))
+}
+
+/// A file system is known by where it is mounted.
+fn labels_of(sample: &Sample) -> String {
+    let labels = sample.labels().as_slice();
+    let mountpoint = labels.iter().find(|label| label.name == "mountpoint");
+    match mountpoint {
+        Some(label) => format!(" {}", label.value),
+        None => labels.iter().map(|label| format!(" {}", label.value)).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A round one second after the other: the network received 2 KiB in between.
+    fn round(second: u64) -> Snapshot {
+        let time_ms = second * 1000;
+        let sample = |metric: &str, labels: serde_json::Value, value: f64, unit: &str| serde_json::json!({ "metric": metric, "labels": labels, "value": value, "unit": unit, "time_ms": time_ms });
+        let eth0 = serde_json::json!({ "device": "eth0" });
+        let root = serde_json::json!({ "device": "/dev/vda", "mountpoint": "/" });
+        let received = 2048.0 * second as f64;
+        let snapshot = serde_json::json!({
+            "host": "edge-1", "time_ms": time_ms, "facts": {}, "gaps": [],
+            "samples": [
+                sample("disk", root, 50.0, "percent"),
+                sample("memory", serde_json::json!({}), 25.0, "percent"),
+                sample("node_load1", serde_json::json!({}), 0.5, ""),
+                sample("node_load15", serde_json::json!({}), 0.25, ""),
+                sample("node_load5", serde_json::json!({}), 1.0, ""),
+                sample("node_network_receive_bytes_total", eth0.clone(), received, "bytes"),
+                sample("node_network_transmit_bytes_total", eth0, 0.0, "bytes"),
+            ],
+        });
+        serde_json::from_value(snapshot).expect("a snapshot")
+    }
+
+    #[test]
+    fn a_page_has_bars_and_from_the_second_round_on_rates() {
+        let report = serde_json::json!({
+            "generation": 1, "host": "edge-1", "time_ms": 2000, "severity": "ok", "findings": [], "faults": [],
+        });
+        let report: MachineReport = serde_json::from_value(report).expect("a report");
+        let mut rounds = Rounds::default();
+        rounds.add(round(1));
+        let first = as_text(&round(1), &report, &rounds, Style::plain());
+        let lines: Vec<_> = first.lines().collect();
+        assert_eq!(lines[0], "edge-1 ok  1970-01-01T00:00:01.000Z");
+        assert_eq!(lines[1], "load 0.5 1 0.25");
+        assert_eq!(lines[4], "memory  [#####...............]   25.0 %");
+        assert_eq!(lines[5], "disk /  [##########..........]   50.0 %");
+        assert!(!first.contains("BYTES"), "{first}");
+        rounds.add(round(1));
+        rounds.add(round(2));
+        let second = as_text(&round(2), &report, &rounds, Style::plain());
+        let rate = second
+            .lines()
+            .find(|line| line.starts_with("network eth0"))
+            .expect("a rate");
+        let words: Vec<_> = rate.split_whitespace().collect();
+        assert_eq!(words, ["network", "eth0", "2.0", "KiB", "0.0", "B"]);
+    }
 }

@@ -162,7 +162,7 @@ fn top_refreshes_in_place_and_restores_the_terminal_on_an_interrupt() {
         .spawn()
         .expect("script is there");
     let text = || String::from_utf8_lossy(&std::fs::read(&typescript).unwrap_or_default()).into_owned();
-    eventually("two pages", || (text().matches("PERCENT").count() >= 2).then_some(()));
+    eventually("two pages", || (text().matches("USAGE").count() >= 2).then_some(()));
     assert!(text().contains("\x1b[?1049h"), "the page is on a screen of its own");
     assert!(text().contains("memory"));
     let child = std::fs::read_to_string(&pid)
