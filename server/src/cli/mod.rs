@@ -29,6 +29,7 @@ use std::process::ExitCode;
 use clap::{ArgAction, Args, FromArgMatches, Parser, Subcommand};
 
 use crate::config::{Environment, Sources};
+use crate::pki::PkiError;
 
 /// A check failed, in contrast to a command that could not run.
 const EXIT_FAILED_CHECK: u8 = 1;
@@ -170,7 +171,23 @@ fn run_certs(command: certs::CertsCommand, sources: Sources) -> ExitCode {
     };
     match certs::run(command, &config.server.data_dir, crate::clock::now(), &mut io::stdout()) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => fail(IO, &error.to_string()),
+        Err(error) => fail(code_of(&error), &error.to_string()),
+    }
+}
+
+/// A name, a role or a lifetime that cannot be meant is a wrong command line; the rest is about files.
+fn code_of(error: &PkiError) -> u8 {
+    match error {
+        PkiError::Name { .. }
+        | PkiError::DnsName { .. }
+        | PkiError::Days { .. }
+        | PkiError::InUse { .. }
+        | PkiError::Unknown { .. }
+        | PkiError::OtherRole { .. }
+        | PkiError::Revoked { .. }
+        | PkiError::RevokedAlready { .. } => USAGE,
+        PkiError::OpenSsl { .. } => SOFTWARE,
+        _ => IO,
     }
 }
 

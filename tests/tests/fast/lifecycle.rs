@@ -339,8 +339,46 @@ fn a_failed_start_prints_one_line_and_has_an_exit_code() {
         74,
         &["/proc/nothing/here.log"],
     );
-    let (code, output) = in_folder("", &["--no-such-flag"]);
-    assert_eq!(code, Some(64), "{output}");
+}
+
+#[test]
+fn a_wrong_command_line_has_the_exit_code_64() {
+    let folder = tempfile::tempdir().expect("a folder");
+    configure(folder.path(), "");
+    template::copy_to(&folder.path().join("data"));
+    for arguments in [
+        &["--no-such-flag"][..],
+        &["no-such-command"],
+        &["check", "-v", "-q"],
+        &["--set", "log.level"],
+        &["certs", "issue", "al ice", "--role", "reader"],
+        &["certs", "revoke", "nobody"],
+        &["rules", "list", "--server", "localhost:1"],
+        &["help", "no-such-command"],
+        &["report", "--interval", "0"],
+    ] {
+        let (code, output) = said(&command(folder.path()).args(arguments).output().expect("it runs"));
+        assert_eq!(code, Some(64), "{arguments:?}: {output}");
+    }
+}
+
+#[test]
+fn verbosity_flags_set_the_log_level() {
+    let folder = tempfile::tempdir().expect("a folder");
+    configure(folder.path(), "");
+    let level = |flag: &str| {
+        let output = command(folder.path()).args(["check", flag]).output().expect("it runs");
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let line = text
+            .lines()
+            .find(|line| line.starts_with("level = "))
+            .map(str::to_owned);
+        line.unwrap_or_else(|| panic!("{flag}: {output:?}"))
+    };
+    for (flag, expected) in [("-v", "debug"), ("-vv", "trace"), ("-q", "warn"), ("-qq", "error")] {
+        let line = level(flag);
+        assert!(line.starts_with(&format!("level = \"{expected}\"")), "{flag}: {line}");
+    }
 }
 
 #[test]
@@ -446,5 +484,7 @@ fn the_program_prints_its_version_and_writes_its_manual() {
     };
     assert!(print(&["--version"]).starts_with(concat!("watchpost ", env!("CARGO_PKG_VERSION"), " (commit ")));
     assert!(print(&["completions", "bash"]).contains("healthcheck"));
-    assert!(print(&["man"]).contains(".TH watchpost"));
+    assert!(print(&["man"]).contains(".TH WATCHPOST 1"));
+    assert!(print(&["help", "rules", "push"]).contains("watchpost rules push rule.wasm --activate"));
+    assert!(print(&["-c", "watchpost.toml", "openapi"]).contains("\"openapi\""));
 }
