@@ -32,7 +32,12 @@ pub fn check(config: &Config) -> Vec<Problem> {
     }
     let (_trial, prepared) = data_dir::Trial::of(data_dir);
     match prepared {
-        Err(error) => problems.push(Problem::error(config.place_of("server.data_dir"), error)),
+        Err(error) => {
+            // What is in the directory cannot be used for the same reason.
+            let inside = data_dir.display().to_string();
+            problems.retain(|problem| !problem.place.starts_with(&inside));
+            problems.push(Problem::error(config.place_of("server.data_dir"), error));
+        }
         Ok(()) => problems.extend(databases(config)),
     }
     let rules = Rules::load(config.rules.limits.limits(), &config.rules.settings(), None);

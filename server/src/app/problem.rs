@@ -7,7 +7,6 @@ use serde::Serialize;
 
 use super::StartError;
 use crate::config::ConfigErrors;
-use crate::error_chain::error_chain;
 
 /// The severity of a problem.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -41,7 +40,7 @@ pub struct Problem {
 impl Problem {
     /// The start fails with this error.
     pub(super) fn error(place: String, error: StartError) -> Self {
-        let (message, remedy) = split(&error_chain(&error));
+        let (message, remedy) = error.message_and_remedy();
         Self {
             severity: ProblemSeverity::Error,
             place,
@@ -97,7 +96,7 @@ impl Problem {
 }
 
 /// Messages are written `what is wrong; the remedy`.
-fn split(text: &str) -> (String, String) {
+pub(super) fn split(text: &str) -> (String, String) {
     match text.rsplit_once("; ") {
         Some((message, remedy)) => (message.to_owned(), remedy.to_owned()),
         None => (text.to_owned(), String::new()),
@@ -126,7 +125,7 @@ mod tests {
             path: "/data".into(),
             pid: Some(7),
         };
-        let text = error.to_string();
+        let text = error.line();
         let problem = Problem::error("server.data_dir".to_owned(), error);
         assert!(
             problem.message.contains("/data") && problem.message.contains('7'),
@@ -134,6 +133,20 @@ mod tests {
         );
         assert!(problem.remedy.contains("--data-dir"), "{problem}");
         assert_eq!(problem.to_string(), format!("server.data_dir: {text}"));
+    }
+
+    #[test]
+    fn a_cause_is_a_part_of_the_message_and_not_of_the_remedy() {
+        let error = StartError::Log(crate::telemetry::LogError::File {
+            path: "/logs/x.log".into(),
+            source: std::io::ErrorKind::PermissionDenied.into(),
+        });
+        let problem = Problem::error("log.file".to_owned(), error);
+        assert_eq!(
+            problem.message,
+            "cannot open the log file /logs/x.log: permission denied"
+        );
+        assert!(problem.remedy.starts_with("create its folder"), "{problem}");
     }
 
     #[test]

@@ -54,7 +54,7 @@ fn run(sources: Sources, ready_file: Option<PathBuf>) -> ExitCode {
         Ok(Ending::Drained) => ExitCode::SUCCESS,
         Ok(Ending::CutOff) => ExitCode::from(TEMPORARY),
         Err(error) => {
-            let reason = crate::error_chain::error_chain(&error);
+            let reason = error.line();
             systemd.fails(&reason);
             fail(code_of(&error), &reason)
         }
