@@ -13,7 +13,7 @@ use super::{CONFIG, UNAVAILABLE, fail, printed};
 use crate::config::{ApiProfile, Config, Listener, Sources};
 use crate::tls::client::{self, Trust};
 
-/// Queries whether a running server is ready, and prints the answer; with -q, only the exit code tells.
+/// Queries whether a running server is ready, and prints the answer; with -q, only the exit code shows it.
 #[derive(Args)]
 pub(super) struct Healthcheck {
     /// The URL to query, instead of the first listener of the configuration.

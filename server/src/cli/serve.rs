@@ -41,7 +41,7 @@ fn run(sources: Sources, ready_file: Option<PathBuf>) -> ExitCode {
         Err(errors) => return fail(CONFIG, &errors.to_string()),
     };
     if let Err(error) = telemetry::start(config.log.options()) {
-        return fail(IO, &error.to_string());
+        return fail(IO, &StartError::from(error).line());
     }
     let systemd = Systemd::new(&config::notify_options());
     let system = actix_web::rt::System::new();

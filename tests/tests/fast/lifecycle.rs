@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Output;
 
 use watchpost_tests::http::Connection;
-use watchpost_tests::server::{Server, command, configure, eventually};
+use watchpost_tests::server::{Server, command, configure, eventually, program};
 use watchpost_tests::template;
 
 fn said(output: &Output) -> (Option<i32>, String) {
@@ -351,7 +351,7 @@ fn a_wrong_command_line_has_the_exit_code_64() {
         &["check", "-v", "-q"],
         &["--set", "log.level"],
         &["certs", "issue", "al ice", "--role", "reader"],
-        &["certs", "revoke", "nobody"],
+        &["certs", "revoke", "unknown"],
         &["rules", "list", "--server", "localhost:1"],
         &["help", "no-such-command"],
         &["report", "--interval", "0"],
@@ -485,5 +485,10 @@ fn the_program_prints_its_version_and_writes_its_manual() {
     assert!(print(&["completions", "bash"]).contains("healthcheck"));
     assert!(print(&["man"]).contains(".TH WATCHPOST 1"));
     assert!(print(&["help", "rules", "push"]).contains("watchpost rules push rule.wasm --activate"));
-    assert!(print(&["-c", "watchpost.toml", "openapi"]).contains("\"openapi\""));
+    let short = std::process::Command::new(program())
+        .args(["-c", "nowhere.toml", "check"])
+        .output();
+    let (code, text) = said(&short.expect("it runs"));
+    assert_eq!(code, Some(78), "{text}");
+    assert!(text.contains("nowhere.toml"), "{text}");
 }

@@ -2,6 +2,7 @@
 
 use std::io::{self, ErrorKind};
 
+use actix_http::error::ParseError;
 use awc::error::{ConnectError, SendRequestError};
 
 use crate::one_line::one_line;
@@ -17,7 +18,12 @@ pub(in crate::cli) fn explained(error: &SendRequestError, is_tls: bool) -> Strin
         }
         SendRequestError::Connect(ConnectError::SslError(error)) => tls_failure(&error.to_string()).to_owned(),
         SendRequestError::Connect(ConnectError::Io(error)) | SendRequestError::Send(error) => of_io(error, is_tls),
+        // TLS 1.3 rejects a client certificate when the client reads the response.
+        SendRequestError::Response(ParseError::Io(error)) => of_io(error, is_tls),
         SendRequestError::Response(_) if !is_tls => NO_HTTP.to_owned(),
+        SendRequestError::Response(_) => {
+            "the server closes the connection without a complete HTTP response; its log may have the reason".to_owned()
+        }
         SendRequestError::Timeout => {
             "the server accepted the request and does not answer in time; its log may have the reason".to_owned()
         }
@@ -37,7 +43,6 @@ fn of_io(error: &io::Error, is_tls: bool) -> String {
             "the server closes the connection; it may require a client certificate, which --cert and --key name"
                 .to_owned()
         }
-        // TLS 1.3 rejects a client certificate after the client's part of the handshake.
         _ if text.contains("error:") || text.contains("alert") => tls_failure(&text).to_owned(),
         _ => one_line(&text),
     }
@@ -122,6 +127,18 @@ mod tests {
             SendRequestError::Send(io::Error::other(alert)),
             true,
             "requires a client certificate",
+        );
+        let response = SendRequestError::Response(ParseError::Io(io::Error::other(alert)));
+        check(response, true, "requires a client certificate");
+        check(
+            SendRequestError::Response(ParseError::Incomplete),
+            false,
+            "write https://",
+        );
+        check(
+            SendRequestError::Response(ParseError::Incomplete),
+            true,
+            "without a complete",
         );
         let unknown = "error:0A000999:SSL routines:new_function:new reason:../ssl/new.c:1";
         check(
