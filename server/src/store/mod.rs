@@ -16,7 +16,6 @@ pub mod rules;
 mod schema;
 mod write_lock;
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -61,6 +60,7 @@ impl Store {
     pub fn open(address: DatabaseAddress, now_ms: u64) -> Result<Self, MigrationError> {
         let mut _lock = None;
         if let DatabaseAddress::File { path, .. } = &address {
+            recovery::check_folder(path)?;
             _lock = Some(recovery::lock_for_startup(path)?);
             recovery::replace_damaged(path, now_ms)?;
         }
@@ -78,7 +78,7 @@ impl Store {
         let read_only = match address {
             DatabaseAddress::File { path, .. } => {
                 if !path.exists() {
-                    recovery::check_writable(path.parent().unwrap_or(Path::new(".")))?;
+                    recovery::check_folder(path)?;
                     return Ok(Inspected::Missing);
                 }
                 if let Some(reason) = recovery::damage(path)? {

@@ -52,7 +52,13 @@ pub(super) fn replace_damaged(path: &Path, now_ms: u64) -> Result<(), StoreError
     Ok(())
 }
 
-/// Whether this process may write the database file, or create it in its folder.
+/// Whether this process may create files next to the database file.
+pub(super) fn check_folder(path: &Path) -> Result<(), StoreError> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    check_writable(folder.unwrap_or(Path::new(".")))
+}
+
+/// Whether this process may write a file or a folder.
 pub(super) fn check_writable(path: &Path) -> Result<(), StoreError> {
     let allowed = rustix::fs::access(path, rustix::fs::Access::EXISTS | rustix::fs::Access::WRITE_OK);
     allowed.map_err(|error| {
