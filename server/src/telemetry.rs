@@ -104,6 +104,23 @@ pub fn start(options: LogOptions) -> Result<(), LogError> {
     Ok(())
 }
 
+/// Opens the log file like [`start`] and closes it again. A file that did not exist is removed.
+pub fn check_file(options: &LogOptions) -> Result<(), LogError> {
+    let Some(path) = &options.file else { return Ok(()) };
+    let existed = path.exists();
+    let report = Box::new(write_to_stderr);
+    let opened = RotatingFile::open(path, options.max_size, options.max_files, Instant::now(), report);
+    opened.map(drop).map_err(|source| LogError::File {
+        path: path.clone(),
+        source,
+    })?;
+    if !existed {
+        // The file is empty; if it cannot be removed, it stays as the log file.
+        let _ = std::fs::remove_file(path);
+    }
+    Ok(())
+}
+
 /// Validates a filter.
 pub fn check_level(filter: &str) -> Result<(), LogError> {
     Filter::parse(filter).map(drop)

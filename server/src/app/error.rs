@@ -4,8 +4,10 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use super::problem::{Problem, split};
 use crate::collect::SourceError;
 use crate::config::ConfigErrors;
+use crate::error_chain::error_chain;
 use crate::pki::PkiError;
 use crate::rules::RulesError;
 use crate::rules::registry::ChangeError;
@@ -20,13 +22,27 @@ pub enum StartError {
     #[error("{0}")]
     Config(#[from] ConfigErrors),
     /// The data folder cannot be created or used.
-    #[error("cannot use the data folder {}: {source}; create it, or name another with --data-dir", path.display())]
+    #[error("cannot use the data folder {}: {source}; create it and let Watchpost write there, or name another with --data-dir", path.display())]
     DataDir {
         /// The path of the data folder.
         path: PathBuf,
         /// The system's error.
         source: io::Error,
     },
+    /// Another server uses the data folder.
+    #[error(
+        "the data folder {} is in use by another server{}; stop that one, or name another folder with --data-dir",
+        path.display(), process(*pid)
+    )]
+    DataDirInUse {
+        /// The path of the data folder.
+        path: PathBuf,
+        /// The process ID of the other server, if it is known.
+        pid: Option<u32>,
+    },
+    /// Problems that were found before anything was written.
+    #[error("{}", lines(.0))]
+    Refused(Vec<Problem>),
     /// The ready file cannot be written.
     #[error("cannot write the ready file {}: {source}; use a path in an existing folder", path.display())]
     ReadyFile {
@@ -72,6 +88,61 @@ pub enum StartError {
     /// The HTTP server does not start.
     #[error("the server does not start: {0}")]
     Server(io::Error),
+}
+
+impl StartError {
+    /// What is wrong, with its causes, and the remedy.
+    pub(super) fn message_and_remedy(&self) -> (String, String) {
+        let text = self.to_string();
+        // The causes of an error about a TLS file are the words of OpenSSL.
+        let chain = match self {
+            Self::Tls(_) => text.clone(),
+            _ => error_chain(self),
+        };
+        let causes = chain.strip_prefix(&text).unwrap_or_default();
+        let (message, remedy) = split(&text);
+        let remedy = if remedy.is_empty() {
+            self.default_remedy().to_owned()
+        } else {
+            remedy
+        };
+        (message + causes, remedy)
+    }
+
+    /// The error for people: one line for each problem.
+    pub fn line(&self) -> String {
+        match self {
+            Self::Refused(_) | Self::Config(_) => self.to_string(),
+            _ => {
+                let (message, remedy) = self.message_and_remedy();
+                format!("{message}; {remedy}")
+            }
+        }
+    }
+
+    /// The remedy for errors whose text has none.
+    fn default_remedy(&self) -> &'static str {
+        match self {
+            Self::Tls(TlsError::NotPem { .. }) => "write the file again in PEM format, or name another file",
+            Self::Tls(TlsError::ForeignCrl { .. }) => {
+                "use a list of these authorities, or add the authority of the list"
+            }
+            Self::Tls(_) => "use another certificate and key",
+            Self::Rules(_) => "correct the setting; docs/RULES.md describes the settings of the rules",
+            Self::Store { .. } => "check the address of the database, and that the database can be used",
+            _ => "the log may have details",
+        }
+    }
+}
+
+fn process(pid: Option<u32>) -> String {
+    pid.map_or_else(String::new, |pid| format!(" (process {pid})"))
+}
+
+/// One problem per line.
+fn lines(problems: &[Problem]) -> String {
+    let lines: Vec<_> = problems.iter().map(Problem::to_string).collect();
+    lines.join("\n")
 }
 
 fn remedy(source: &io::Error) -> &'static str {

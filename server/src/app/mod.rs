@@ -2,7 +2,10 @@
 //! has no logic of its own.
 
 mod connections;
+mod data_dir;
 mod error;
+mod preflight;
+mod problem;
 mod reload;
 mod rules;
 mod serve;
@@ -23,10 +26,13 @@ use actix_web::dev::ServerHandle;
 use actix_web::web::Data;
 
 pub use self::error::StartError;
+pub use self::preflight::check;
+pub use self::problem::{Problem, ProblemSeverity};
 pub use self::reload::Reloader;
 
+use self::data_dir::DataDirLock;
 use self::rules::RuleParts;
-use self::serve::{Socket, listen, serve};
+use self::serve::{Socket, serve};
 use self::settings::{auth_config, bounds};
 use crate::api::access::AccessWarnings;
 use crate::api::authn::Authenticator;
@@ -64,6 +70,7 @@ pub struct App {
     parts: Parts,
     mailbox: Mailbox,
     listeners: Vec<Socket>,
+    lock: DataDirLock,
 }
 
 /// Everything built from the configuration. Handlers and tasks have clones of these.
@@ -107,10 +114,14 @@ impl App {
         let data_dir = &config.server.data_dir;
         let host_name = machine_name();
         let host = config.server.hostname.clone().unwrap_or_else(|| host_id(&host_name));
-        make_data_dir(data_dir).map_err(|source| StartError::DataDir {
-            path: data_dir.clone(),
-            source,
-        })?;
+        data_dir::prepare(data_dir)?;
+        let lock = data_dir::lock(data_dir).await?;
+        let (listeners, problems) = preflight::inspect(&config, None);
+        // The tasks that use the files log warnings about them.
+        let errors: Vec<_> = problems.into_iter().filter(|problem| problem.error.is_some()).collect();
+        if !errors.is_empty() {
+            return Err(StartError::Refused(errors));
+        }
         let (authority, tls) = load_tls(&config, &host_name)?;
         let service_metrics = Arc::new(ServiceMetrics::new(&Build {
             version: VERSION,
@@ -118,11 +129,9 @@ impl App {
             rustc: RUSTC,
         }));
         systemd.begins("loads the built-in rules", systemd::EXTEND_TIMEOUT);
-        let rules = Rules::load(config.rules.limits.limits(), &config.rules.settings(), Some(&data_dir.join("cache")));
-        let rules = rules.map_err(|error| match config.rule_settings_errors(&error) {
-            Some(errors) => StartError::Config(errors),
-            None => error.into(),
-        })?;
+        let cache = data_dir.join("cache");
+        let rules = Rules::load(config.rules.limits.limits(), &config.rules.settings(), Some(&cache))
+            .map_err(|error| StartError::Refused(preflight::rule_problems(&config, error)))?;
         systemd.begins("opens the database", systemd::EXTEND_TIMEOUT);
         let store = stores::open(&config)?;
         let chunks = stores::chunks(&config, &store)?;
@@ -174,7 +183,6 @@ impl App {
             service,
             evaluations,
         };
-        let listeners = config.listeners.iter().map(listen).collect::<Result<Vec<_>, _>>()?;
         parts
             .service
             .listens(listeners.iter().map(|(_, listening, _)| listening.clone()).collect());
@@ -183,6 +191,7 @@ impl App {
             parts,
             mailbox,
             listeners,
+            lock,
         })
     }
 
@@ -214,6 +223,8 @@ impl App {
             parts,
             mailbox,
             listeners,
+            // Held until everything is written.
+            lock: _lock,
         } = self;
         let first_round = config.collector.timeout + systemd::EXTEND_TIMEOUT;
         parts.systemd.begins("measures the first round", first_round);
@@ -298,9 +309,4 @@ async fn drained(service_metrics: &ServiceMetrics, timeout: Duration) -> bool {
         }
     };
     tokio::time::timeout(timeout, empty).await.is_ok()
-}
-
-fn make_data_dir(path: &std::path::Path) -> io::Result<()> {
-    use std::os::unix::fs::DirBuilderExt;
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
 }

@@ -5,17 +5,38 @@ use crate::api::routes::chunks::ChunkStore;
 use crate::clock;
 use crate::config::{Config, DatabaseUrl};
 use crate::secret::Secret;
-use crate::store::{DatabaseAddress, MigrationError, Store};
+use crate::store::{DatabaseAddress, Inspected, MigrationError, Store};
 
 /// Opens and migrates the server's own database.
 pub(super) fn open(config: &Config) -> Result<Store, StartError> {
+    let place = own(config)?;
+    let address = place.to_string();
+    Store::open(place, clock::now_ms()).map_err(|source| StartError::Store { place: address, source })
+}
+
+/// Inspects the server's own database, and changes nothing.
+pub(super) fn inspect(config: &Config) -> Result<Inspected, StartError> {
+    let place = own(config)?;
+    Store::inspect(&place).map_err(|source| StartError::Store {
+        place: place.to_string(),
+        source,
+    })
+}
+
+/// The address of the database of another program that has the chunks, if one is configured.
+pub(super) fn external_chunks(config: &Config) -> Result<Option<DatabaseAddress>, StartError> {
+    if config.chunks.database_url.is_none() {
+        return Ok(None);
+    }
+    database_url(config.chunks.database_url.as_ref(), true, own(config)?).map(Some)
+}
+
+fn own(config: &Config) -> Result<DatabaseAddress, StartError> {
     let file = DatabaseAddress::File {
         path: config.server.data_dir.join("watchpost.db"),
         read_only: false,
     };
-    let place = database_url(config.database.url.as_ref(), false, file.clone())?;
-    let address = place.to_string();
-    Store::open(place, clock::now_ms()).map_err(|source| StartError::Store { place: address, source })
+    database_url(config.database.url.as_ref(), false, file)
 }
 
 /// The server's own database, or the read-only one of another program.

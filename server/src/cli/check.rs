@@ -1,32 +1,56 @@
-//! `watchpost check`: validates the configuration and prints the effective settings, or all errors.
+//! `watchpost check`: reports everything that a start would report, and prints the effective settings.
 
+use std::io::{self, Write};
 use std::process::ExitCode;
 
-use super::{CONFIG, fail, printed, warn};
-use crate::config::{Config, Sources, access_warnings};
-use crate::error_chain::error_chain;
-use crate::rules::Rules;
-use crate::rules::coverage::nothing_evaluated;
+use clap::Args;
 
-/// Reports every error and warning, including those that only the rules can detect.
-pub(super) fn run(sources: Sources) -> ExitCode {
-    let config = match Config::load(&sources) {
-        Ok(config) => config,
-        Err(errors) => return fail(CONFIG, &errors.to_string()),
-    };
-    let rules = match Rules::load(config.rules.limits.limits(), &config.rules.settings(), None) {
-        Ok(rules) => rules,
-        Err(error) => {
-            let located = config.rule_settings_errors(&error).map(|errors| errors.to_string());
-            return fail(CONFIG, &located.unwrap_or_else(|| error_chain(&error)));
-        }
-    };
-    // The settings on stdout can be read by a program, so the warnings are on stderr.
-    for warning in access_warnings(&config, rules.current().set.role(), config.accepts_development_ca()) {
-        warn(&warning.to_string());
+use super::{CONFIG, SOFTWARE, fail, printed};
+use crate::app::{self, Problem, ProblemSeverity};
+use crate::config::{Config, Sources};
+
+/// Checks everything that a start needs.
+///
+/// It checks the settings, opens the certificates, keys, directories and databases that they name, binds the addresses,
+/// and has the rules check their settings. Nothing is changed. An error is what would make a start fail; after a
+/// warning, the server starts, and something does not work. Files are opened only if all settings are valid.
+#[derive(Args)]
+pub(super) struct Check {
+    /// Prints the problems as JSON: a list of objects with `severity`, `where`, `message` and `remedy`.
+    #[arg(long)]
+    json: bool,
+}
+
+impl Check {
+    /// Exits with 78 if there is an error, and with 0 otherwise.
+    pub(super) fn run(&self, sources: Sources) -> ExitCode {
+        let (settings, problems) = match Config::load(&sources) {
+            Ok(config) => (Some(config.show()), app::check(&config)),
+            Err(errors) => (None, Problem::of_settings(&errors)),
+        };
+        let is_error = |problem: &Problem| problem.severity == ProblemSeverity::Error;
+        let code = ExitCode::from(if problems.iter().any(is_error) { CONFIG } else { 0 });
+        let output = if self.json {
+            match serde_json::to_string_pretty(&problems) {
+                Ok(json) => json + "\n",
+                Err(error) => return fail(SOFTWARE, &error.to_string()),
+            }
+        } else {
+            for problem in &problems {
+                // If stderr is not writable, only the code remains.
+                let _ = writeln!(io::stderr(), "watchpost: {}: {problem}", named(problem.severity));
+            }
+            settings.filter(|_| code == ExitCode::SUCCESS).unwrap_or_default()
+        };
+        let written = printed(output.as_bytes());
+        if written == ExitCode::SUCCESS { code } else { written }
     }
-    if let Some(warning) = nothing_evaluated(&rules.current().set) {
-        warn(&warning);
+}
+
+fn named(severity: ProblemSeverity) -> &'static str {
+    match severity {
+        ProblemSeverity::Error => "error",
+        ProblemSeverity::Warning => "warning",
+        ProblemSeverity::Note => "note",
     }
-    printed(config.show().as_bytes())
 }

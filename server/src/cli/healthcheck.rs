@@ -1,36 +1,38 @@
 //! `watchpost healthcheck`: queries a running server's readiness, for container health checks.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Args;
+use serde::Deserialize;
 
-use super::{CONFIG, UNAVAILABLE, fail};
+use super::client::remote::reachable;
+use super::client::{explained, wait};
+use super::{CONFIG, UNAVAILABLE, fail, printed};
 use crate::config::{ApiProfile, Config, Listener, Sources};
 use crate::tls::client::{self, Trust};
 
-/// Queries whether a running server is ready.
+/// Queries whether a running server is ready, and prints the answer; with -q, only the exit code shows it.
 #[derive(Args)]
 pub(super) struct Healthcheck {
     /// The URL to query, instead of the first listener of the configuration.
-    #[arg(long)]
+    #[arg(long, value_name = "URL")]
     url: Option<String>,
     /// The client certificate, if the listener requires one; by default that of the development CA's reader.
-    #[arg(long, requires = "key")]
+    #[arg(long, value_name = "FILE", requires = "key")]
     cert: Option<PathBuf>,
     /// The private key of the certificate.
-    #[arg(long, requires = "cert")]
+    #[arg(long, value_name = "FILE", requires = "cert")]
     key: Option<PathBuf>,
     /// Timeout in seconds.
-    #[arg(long, default_value_t = 3)]
+    #[arg(long, value_name = "N", default_value_t = 3)]
     timeout: u64,
 }
 
 impl Healthcheck {
     /// Exits with 0 if the server is ready.
-    pub(super) fn run(self, sources: Sources) -> ExitCode {
+    pub(super) fn run(self, sources: Sources, is_quiet: bool) -> ExitCode {
         let config = Config::load(&sources);
         let made = config
             .as_ref()
@@ -47,9 +49,12 @@ impl Healthcheck {
             (None, Err(errors)) => return fail(CONFIG, &errors.to_string()),
         };
         let timeout = Duration::from_secs(self.timeout);
-        match actix_web::rt::System::new().block_on(request_health(&url, client_certificate, timeout)) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(reason) => fail(UNAVAILABLE, &format!("{url}: {reason}")),
+        let answer = wait(request_health(&url, client_certificate, timeout));
+        match (answer, is_quiet) {
+            (Ok(_), true) => ExitCode::SUCCESS,
+            (Ok(found), false) => printed(format!("{url}: {found}\n").as_bytes()),
+            (Err(_), true) => ExitCode::from(UNAVAILABLE),
+            (Err(reason), false) => fail(UNAVAILABLE, &format!("{url}: {reason}")),
         }
     }
 }
@@ -72,21 +77,11 @@ fn url_of(config: &Config) -> String {
     format!("{scheme}://{}{path}", reachable(listener.address))
 }
 
-/// The loopback address for a listener on all addresses.
-fn reachable(mut address: SocketAddr) -> SocketAddr {
-    match address.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => address.set_ip(Ipv4Addr::LOCALHOST.into()),
-        IpAddr::V6(ip) if ip.is_unspecified() => address.set_ip(Ipv6Addr::LOCALHOST.into()),
-        _ => {}
-    }
-    address
-}
-
 async fn request_health(
     url: &str,
     client_certificate: Option<(PathBuf, PathBuf)>,
     timeout: Duration,
-) -> Result<(), String> {
+) -> Result<String, String> {
     let client_certificate = client_certificate
         .as_ref()
         .map(|(certificate, key)| (&**certificate, &**key));
@@ -96,11 +91,33 @@ async fn request_health(
         .connector(awc::Connector::new().openssl(tls))
         .timeout(timeout)
         .finish();
-    let response = client.get(url).send().await.map_err(|error| error.to_string())?;
-    if response.status().is_success() {
-        return Ok(());
+    let sent = client.get(url).send().await;
+    let mut response = sent.map_err(|error| explained(&error, url.starts_with("https")))?;
+    let status = response.status();
+    let body = response
+        .json::<Health>()
+        .limit(MAX_RESPONSE_BYTES)
+        .await
+        .unwrap_or_default();
+    if status.is_success() {
+        return Ok(body.status.unwrap_or_else(|| "ready".to_owned()));
     }
-    Err(format!("the server responds with {}", response.status()))
+    let reason = body.reason.or(body.detail).map(|reason| format!(": {reason}"));
+    Err(format!(
+        "the server responds with {status}{}",
+        reason.unwrap_or_default()
+    ))
+}
+
+/// A response is a few words long.
+const MAX_RESPONSE_BYTES: usize = 64 << 10;
+
+/// The parts of the response that are printed.
+#[derive(Default, Deserialize)]
+struct Health {
+    status: Option<String>,
+    reason: Option<String>,
+    detail: Option<String>,
 }
 
 #[cfg(test)]

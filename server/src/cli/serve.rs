@@ -9,17 +9,15 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::ready_file::ReadyFile;
 use super::shell::quoted;
-use super::{CONFIG, IO, SOFTWARE, UNAVAILABLE, fail};
+use super::{CONFIG, IO, SOFTWARE, TEMPORARY, UNAVAILABLE, fail};
 use crate::api::process::Listening;
 use crate::app::{App, Ending, Reloader, StartError};
 use crate::config::{self, ApiProfile, Config, Sources};
 use crate::rules::registry::ChangeError;
 use crate::store::MigrationError;
 use crate::systemd::Systemd;
+use crate::tls::TlsError;
 use crate::{tasks, telemetry};
-
-/// Exit code of a shutdown in which some requests were not answered in time.
-const CUT_OFF: u8 = 75;
 
 /// Runs the server until a signal stops it.
 #[derive(Args, Default)]
@@ -43,7 +41,7 @@ fn run(sources: Sources, ready_file: Option<PathBuf>) -> ExitCode {
         Err(errors) => return fail(CONFIG, &errors.to_string()),
     };
     if let Err(error) = telemetry::start(config.log.options()) {
-        return fail(IO, &error.to_string());
+        return fail(IO, &StartError::from(error).line());
     }
     let systemd = Systemd::new(&config::notify_options());
     let system = actix_web::rt::System::new();
@@ -54,9 +52,9 @@ fn run(sources: Sources, ready_file: Option<PathBuf>) -> ExitCode {
     }
     match served {
         Ok(Ending::Drained) => ExitCode::SUCCESS,
-        Ok(Ending::CutOff) => ExitCode::from(CUT_OFF),
+        Ok(Ending::CutOff) => ExitCode::from(TEMPORARY),
         Err(error) => {
-            let reason = crate::error_chain::error_chain(&error);
+            let reason = error.line();
             systemd.fails(&reason);
             fail(code_of(&error), &reason)
         }
@@ -139,6 +137,13 @@ fn greet(app: &App) {
 
 fn code_of(error: &StartError) -> u8 {
     match error {
+        StartError::Refused(problems) => {
+            let first = problems.iter().find_map(|problem| problem.error.as_ref());
+            first.map_or(CONFIG, code_of)
+        }
+        StartError::DataDirInUse { .. } => TEMPORARY,
+        // The files become valid, or are replaced, without a change of the configuration: the start is worth repeating.
+        StartError::Tls(TlsError::Validity(_)) => UNAVAILABLE,
         StartError::Config(_) | StartError::Rules(_) | StartError::Tls(_) => CONFIG,
         StartError::DataDir { .. } | StartError::ReadyFile { .. } | StartError::Pki(_) | StartError::Log(_) => IO,
         StartError::Store {

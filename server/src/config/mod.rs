@@ -189,6 +189,23 @@ impl Config {
         text
     }
 
+    /// Where a setting is set, for messages: its file, variable or flag, and its key, such as `listeners[0].address`. A
+    /// default has only the key.
+    pub fn place_of(&self, key: &str) -> String {
+        let mut prefix = key;
+        let origin = loop {
+            match (self.origins.get(prefix), prefix.rfind(['.', '['])) {
+                (Some(origin), _) => break origin,
+                (None, Some(end)) => prefix = &prefix[..end],
+                (None, None) => break &Origin::Default,
+            }
+        };
+        match origin {
+            Origin::Default => key.to_owned(),
+            origin => format!("{origin}: {key}"),
+        }
+    }
+
     /// A configuration file with every setting at its default and its description, as a starting point.
     pub fn example() -> String {
         let fields = Self::fields();

@@ -35,7 +35,8 @@ impl fmt::Display for Origin {
                 write!(f, "{space}{variable}")
             }
             Self::Environment(variable) => write!(f, "environment {}", variable.escape_debug()),
-            Self::Flag(key) => write!(f, "flag --{}", key.escape_debug()),
+            Self::Flag(key) if key == "server.data_dir" => f.write_str("flag --data-dir"),
+            Self::Flag(key) => write!(f, "flag --set {}", key.escape_debug()),
             Self::Several(origins) => {
                 for (at, origin) in origins.iter().enumerate() {
                     let before = if at == 0 { "" } else { ", " };

@@ -3,6 +3,8 @@
 
 use diesel::connection::SimpleConnection;
 use diesel::migration::MigrationSource;
+use diesel::sql_types::{Nullable, Text};
+use diesel::{RunQueryDsl, sql_query};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 
 use super::connection::{Connection, on};
@@ -56,19 +58,58 @@ fn pending(connection: &mut Connection) -> Result<usize, MigrationError> {
         let applied = connection.applied_migrations().map_err(failed)?;
         applied.iter().map(ToString::to_string).collect()
     });
-    let known: Vec<String> = match connection {
-        Connection::Sqlite(_) => versions::<diesel::sqlite::Sqlite>(&SQLITE),
-        Connection::Postgres(_) => versions::<diesel::pg::Pg>(&POSTGRES),
-    }
-    .map_err(failed)?;
-    if let Some(newer) = applied.into_iter().filter(|version| !known.contains(version)).max() {
-        return Err(MigrationError::Newer(newer));
-    }
+    missing(connection, applied)?;
     let done = match connection {
         Connection::Sqlite(sqlite) => sqlite.run_pending_migrations(SQLITE).map_err(failed)?.len(),
         Connection::Postgres(postgres) => postgres.run_pending_migrations(POSTGRES).map_err(failed)?.len(),
     };
     Ok(done)
+}
+
+/// The number of migrations that are not applied yet, read without changing anything; a database that a newer program
+/// has migrated is an error.
+pub(super) fn count_pending(connection: &mut Connection) -> Result<usize, MigrationError> {
+    let exists = match connection {
+        Connection::Sqlite(_) => "SELECT name FROM sqlite_master WHERE name = '__diesel_schema_migrations'",
+        Connection::Postgres(_) => "SELECT to_regclass('__diesel_schema_migrations')::text AS name",
+    };
+    let applied = on!(connection, connection => {
+        let found = sql_query(exists).load::<TableName>(connection).map_err(StoreError::from)?;
+        if found.iter().any(|table| table.name.is_some()) {
+            let applied = sql_query("SELECT version FROM __diesel_schema_migrations");
+            let applied = applied.load::<Applied>(connection).map_err(StoreError::from)?;
+            applied.into_iter().map(|applied| applied.version).collect()
+        } else {
+            Vec::new()
+        }
+    });
+    missing(connection, applied)
+}
+
+#[derive(diesel::QueryableByName)]
+struct TableName {
+    #[diesel(sql_type = Nullable<Text>)]
+    name: Option<String>,
+}
+
+#[derive(diesel::QueryableByName)]
+struct Applied {
+    #[diesel(sql_type = Text)]
+    version: String,
+}
+
+/// The number of known migrations that are not applied; an unknown applied one is an error.
+fn missing(connection: &Connection, applied: Vec<String>) -> Result<usize, MigrationError> {
+    let known: Vec<String> = match connection {
+        Connection::Sqlite(_) => versions::<diesel::sqlite::Sqlite>(&SQLITE),
+        Connection::Postgres(_) => versions::<diesel::pg::Pg>(&POSTGRES),
+    }
+    .map_err(|error| MigrationError::Failed(error.to_string()))?;
+    let missing = known.iter().filter(|version| !applied.contains(version)).count();
+    match applied.into_iter().filter(|version| !known.contains(version)).max() {
+        Some(newer) => Err(MigrationError::Newer(newer)),
+        None => Ok(missing),
+    }
 }
 
 fn versions<DB: diesel::backend::Backend>(

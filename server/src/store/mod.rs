@@ -34,6 +34,23 @@ use crate::tasks;
 /// leases.
 const QUERY_TIMEOUT: Duration = Duration::from_secs(15);
 
+/// What a start would do with a database.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Inspected {
+    /// It creates the file.
+    Missing,
+    /// The schema is the expected one, or is migrated by this number of steps.
+    Usable {
+        /// The number of pending migrations.
+        pending: usize,
+    },
+    /// It renames the damaged file and creates a new one.
+    Damaged {
+        /// SQLite's description of the damage.
+        reason: String,
+    },
+}
+
 /// A database. Cheap to clone.
 #[derive(Clone)]
 pub struct Store(Arc<Pool>);
@@ -43,6 +60,7 @@ impl Store {
     pub fn open(address: DatabaseAddress, now_ms: u64) -> Result<Self, MigrationError> {
         let mut _lock = None;
         if let DatabaseAddress::File { path, .. } = &address {
+            recovery::check_folder(path)?;
             _lock = Some(recovery::lock_for_startup(path)?);
             recovery::replace_damaged(path, now_ms)?;
         }
@@ -53,6 +71,38 @@ impl Store {
             log::info!(steps, database:% = store.address(); "migrated the database");
         }
         Ok(store)
+    }
+
+    /// Connects like [`open`](Self::open), and reads which migrations are applied. Nothing is changed.
+    pub fn inspect(address: &DatabaseAddress) -> Result<Inspected, MigrationError> {
+        let read_only = match address {
+            DatabaseAddress::File { path, .. } => {
+                if !path.exists() {
+                    recovery::check_folder(path)?;
+                    return Ok(Inspected::Missing);
+                }
+                if let Some(reason) = recovery::damage(path)? {
+                    return Ok(Inspected::Damaged { reason });
+                }
+                recovery::check_writable(path)?;
+                DatabaseAddress::File {
+                    path: path.clone(),
+                    read_only: true,
+                }
+            }
+            DatabaseAddress::Server { url, .. } => DatabaseAddress::Server {
+                url: url.clone(),
+                read_only: true,
+            },
+        };
+        let mut connection = Connection::establish(&read_only).map_err(StoreError::from)?;
+        let pending = migrate::count_pending(&mut connection)?;
+        Ok(Inspected::Usable { pending })
+    }
+
+    /// Connects to a database that another program owns.
+    pub fn inspect_external(address: &DatabaseAddress) -> Result<(), StoreError> {
+        Connection::establish(address).map(drop).map_err(StoreError::from)
     }
 
     /// A database that another program owns. It may not exist yet.

@@ -52,6 +52,30 @@ pub(super) fn replace_damaged(path: &Path, now_ms: u64) -> Result<(), StoreError
     Ok(())
 }
 
+/// Whether this process may create files next to the database file.
+pub(super) fn check_folder(path: &Path) -> Result<(), StoreError> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    check_writable(folder.unwrap_or(Path::new(".")))
+}
+
+/// Whether this process may write a file or a folder.
+pub(super) fn check_writable(path: &Path) -> Result<(), StoreError> {
+    let allowed = rustix::fs::access(path, rustix::fs::Access::EXISTS | rustix::fs::Access::WRITE_OK);
+    allowed.map_err(|error| {
+        let error = std::io::Error::from(error);
+        StoreError::Unreachable(format!("{}: {error}", path.display()))
+    })
+}
+
+/// Why the next start replaces the database file, if it does. Nothing is changed.
+pub(super) fn damage(path: &Path) -> Result<Option<String>, StoreError> {
+    match check(path, marker_of(path).exists()) {
+        Ok(()) => Ok(None),
+        Err(StoreError::Damaged(reason)) => Ok(Some(reason)),
+        Err(other) => Err(other),
+    }
+}
+
 /// Leaves a marker file for the next start.
 pub(super) fn leave_marker(path: &Path, reason: &str) {
     if !marker_of(path).exists() {

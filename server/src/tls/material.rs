@@ -17,6 +17,7 @@ use watchpost_policies::DistinguishedName;
 
 use super::Files;
 use super::identity::{Unreadable, distinguished};
+use super::inspect::ValidityError;
 
 const DAY_SECONDS: i64 = 24 * 60 * 60;
 
@@ -41,6 +42,9 @@ pub enum TlsError {
     /// A revocation list was issued by another authority.
     #[error("{} was not issued by any authority in {}", crl.display(), client_ca.display())]
     ForeignCrl { crl: PathBuf, client_ca: PathBuf },
+    /// A file is not valid now.
+    #[error(transparent)]
+    Validity(#[from] ValidityError),
     /// The file changed while it was read.
     #[error("{} changed while it was read; Watchpost reads it again", .0.display())]
     Changing(PathBuf),
@@ -100,21 +104,9 @@ impl Material {
             }
             None => None,
         };
-        let Some(leaf) = chain.first() else {
-            return Err(not_pem(&files.certificate, "certificate")(ErrorStack::get()));
-        };
-        if !leaf.public_key()?.public_eq(&key) {
-            return Err(TlsError::NotAPair {
-                certificate: files.certificate.clone(),
-                key: files.key.clone(),
-            });
-        }
-        let foreign = |list: &X509Crl| !authorities.iter().any(|authority| is_by(list, authority));
-        if let Some(crl) = crl.as_ref().filter(|crl| crl.lists.iter().any(foreign)) {
-            return Err(TlsError::ForeignCrl {
-                crl: crl.path.clone(),
-                client_ca: files.client_ca.clone(),
-            });
+        check_pair(files, &chain, &key)?;
+        if let Some(crl) = &crl {
+            check_issuers(files, &crl.path, &crl.lists, &authorities)?;
         }
         let expiry = Expiry {
             server: first(chain.iter().map(|link| seconds(link.not_after())))?.unwrap_or(i64::MAX),
@@ -226,7 +218,38 @@ struct Crl {
     lists: Vec<X509Crl>,
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
+/// Whether the key belongs to the first certificate of the chain.
+pub(super) fn check_pair(files: &Files, chain: &[X509], key: &PKey<Private>) -> Result<(), TlsError> {
+    let Some(leaf) = chain.first() else {
+        return Err(not_pem(&files.certificate, "certificate")(ErrorStack::get()));
+    };
+    if leaf.public_key()?.public_eq(key) {
+        return Ok(());
+    }
+    Err(TlsError::NotAPair {
+        certificate: files.certificate.clone(),
+        key: files.key.clone(),
+    })
+}
+
+/// Whether each list was issued by one of the authorities.
+pub(super) fn check_issuers(
+    files: &Files,
+    crl: &Path,
+    lists: &[X509Crl],
+    authorities: &[X509],
+) -> Result<(), TlsError> {
+    let foreign = |list: &X509Crl| !authorities.iter().any(|authority| is_by(list, authority));
+    if !lists.iter().any(foreign) {
+        return Ok(());
+    }
+    Err(TlsError::ForeignCrl {
+        crl: crl.to_owned(),
+        client_ca: files.client_ca.clone(),
+    })
+}
+
+pub(super) fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
     fs::read(path).map_err(|source| TlsError::Unreadable {
         path: path.to_owned(),
         source,
@@ -242,11 +265,11 @@ fn not_pem(path: &Path, expected: &'static str) -> impl Fn(ErrorStack) -> TlsErr
 }
 
 /// The empty passphrase keeps OpenSSL from prompting at the terminal for the passphrase of an encrypted key.
-fn private_key(path: &Path, pem: &[u8]) -> Result<PKey<Private>, TlsError> {
+pub(super) fn private_key(path: &Path, pem: &[u8]) -> Result<PKey<Private>, TlsError> {
     PKey::private_key_from_pem_passphrase(pem, b"").map_err(not_pem(path, "private key without a passphrase"))
 }
 
-fn certificates(path: &Path, pem: &[u8]) -> Result<Vec<X509>, TlsError> {
+pub(super) fn certificates(path: &Path, pem: &[u8]) -> Result<Vec<X509>, TlsError> {
     let certificates = X509::stack_from_pem(pem).map_err(not_pem(path, "certificate"))?;
     if certificates.is_empty() {
         return Err(not_pem(path, "certificate")(ErrorStack::get()));
@@ -255,7 +278,7 @@ fn certificates(path: &Path, pem: &[u8]) -> Result<Vec<X509>, TlsError> {
 }
 
 /// The file contains one list after another; OpenSSL would read only the first.
-fn lists(path: &Path, pem: &[u8]) -> Result<Vec<X509Crl>, TlsError> {
+pub(super) fn lists(path: &Path, pem: &[u8]) -> Result<Vec<X509Crl>, TlsError> {
     const BEGIN: &str = "-----BEGIN X509 CRL-----";
     let text = String::from_utf8_lossy(pem);
     let parts = text.match_indices(BEGIN).map(|(at, _)| &text[at..]);

@@ -5,6 +5,7 @@ pub mod client;
 mod der;
 pub mod handshake;
 pub mod identity;
+mod inspect;
 mod material;
 mod rejection;
 
@@ -24,6 +25,7 @@ use openssl::x509::store::X509Store;
 use openssl::x509::{X509, X509Ref, X509StoreContext, X509VerifyResult};
 use parking_lot::Mutex;
 
+pub use inspect::{FileProblem, ValidityError, inspect};
 pub use material::{Expiry, Material, TlsError};
 pub use openssl::ssl::SslAcceptor;
 pub use rejection::RejectReason;

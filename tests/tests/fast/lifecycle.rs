@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Output;
 
 use watchpost_tests::http::Connection;
-use watchpost_tests::server::{Server, command, configure, eventually};
+use watchpost_tests::server::{Server, command, configure, eventually, program};
 use watchpost_tests::template;
 
 fn said(output: &Output) -> (Option<i32>, String) {
@@ -275,7 +275,7 @@ fn all_configuration_errors_are_reported_together_with_remedies() {
     );
     assert_eq!(code, Some(78));
     assert!(
-        output.contains("/thresholds/0/warning") && output.contains("must be below the alert level 90"),
+        output.contains("rules.threshold.thresholds[0].warning") && output.contains("must be below the alert level 90"),
         "{output}"
     );
     let (code, output) = in_folder("[listeners", &["check"]);
@@ -313,15 +313,14 @@ fn check_prints_the_effective_configuration_without_secrets() {
 }
 
 #[test]
-fn a_failed_start_prints_one_line_and_has_an_exit_code() {
+fn a_failed_start_prints_its_problems_and_has_an_exit_code() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = taken.local_addr().expect("bound");
     let check = |settings: &str, code: i32, parts: &[&str]| {
         let (found, output) = in_folder(settings, &[]);
         assert_eq!(found, Some(code), "{output}");
-        let line = output.lines().last().unwrap_or_default().to_owned();
         for part in parts {
-            assert!(line.contains(part), "{part} in:\n{output}");
+            assert!(output.contains(part), "{part} in:\n{output}");
         }
     };
     check(
@@ -339,8 +338,46 @@ fn a_failed_start_prints_one_line_and_has_an_exit_code() {
         74,
         &["/proc/nothing/here.log"],
     );
-    let (code, output) = in_folder("", &["--no-such-flag"]);
-    assert_eq!(code, Some(64), "{output}");
+}
+
+#[test]
+fn a_wrong_command_line_has_the_exit_code_64() {
+    let folder = tempfile::tempdir().expect("a folder");
+    configure(folder.path(), "");
+    template::copy_to(&folder.path().join("data"));
+    for arguments in [
+        &["--no-such-flag"][..],
+        &["no-such-command"],
+        &["check", "-v", "-q"],
+        &["--set", "log.level"],
+        &["certs", "issue", "al ice", "--role", "reader"],
+        &["certs", "revoke", "unknown"],
+        &["rules", "list", "--server", "localhost:1"],
+        &["help", "no-such-command"],
+        &["report", "--interval", "0"],
+    ] {
+        let (code, output) = said(&command(folder.path()).args(arguments).output().expect("it runs"));
+        assert_eq!(code, Some(64), "{arguments:?}: {output}");
+    }
+}
+
+#[test]
+fn verbosity_flags_set_the_log_level() {
+    let folder = tempfile::tempdir().expect("a folder");
+    configure(folder.path(), "");
+    let level = |flag: &str| {
+        let output = command(folder.path()).args(["check", flag]).output().expect("it runs");
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let line = text
+            .lines()
+            .find(|line| line.starts_with("level = "))
+            .map(str::to_owned);
+        line.unwrap_or_else(|| panic!("{flag}: {output:?}"))
+    };
+    for (flag, expected) in [("-v", "debug"), ("-vv", "trace"), ("-q", "warn"), ("-qq", "error")] {
+        let line = level(flag);
+        assert!(line.starts_with(&format!("level = \"{expected}\"")), "{flag}: {line}");
+    }
 }
 
 #[test]
@@ -405,6 +442,16 @@ fn healthcheck_reports_readiness() {
             .expect("it runs")
             .code()
     };
+    let url = format!("http://{}/health/ready", server.plain);
+    let printed = |more: &[&str]| {
+        let output = command(server.folder())
+            .args(["healthcheck", "--url", &url])
+            .args(more)
+            .output();
+        String::from_utf8_lossy(&output.expect("it runs").stdout).into_owned()
+    };
+    assert_eq!(printed(&[]), format!("{url}: ready\n"));
+    assert_eq!(printed(&["-q"]), "");
     assert_eq!(ask(&format!("http://{}/health/ready", server.plain)), Some(0));
     let strict = Server::with(
         "listeners = [{ address = \"127.0.0.1:0\", client_auth = \"required\" }, { address = \"127.0.0.1:0\", tls = false }]",
@@ -436,5 +483,12 @@ fn the_program_prints_its_version_and_writes_its_manual() {
     };
     assert!(print(&["--version"]).starts_with(concat!("watchpost ", env!("CARGO_PKG_VERSION"), " (commit ")));
     assert!(print(&["completions", "bash"]).contains("healthcheck"));
-    assert!(print(&["man"]).contains(".TH watchpost"));
+    assert!(print(&["man"]).contains(".TH WATCHPOST 1"));
+    assert!(print(&["help", "rules", "push"]).contains("watchpost rules push rule.wasm --activate"));
+    let short = std::process::Command::new(program())
+        .args(["-c", "nowhere.toml", "check"])
+        .output();
+    let (code, text) = said(&short.expect("it runs"));
+    assert_eq!(code, Some(78), "{text}");
+    assert!(text.contains("nowhere.toml"), "{text}");
 }

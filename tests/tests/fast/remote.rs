@@ -254,7 +254,12 @@ fn an_ambiguous_digest_prefix_is_refused() {
     session.rules(&["activate", "numbered-001", "0000000"]).with(64);
     session.rules(&["activate", "../../snapshot", &digests[0]]).with(64);
     let unknown = session.rules(&["show", "missing"]).with(1);
-    has(&unknown.error, "there is no rule missing");
+    has(
+        &unknown.error,
+        "there is no rule missing; `watchpost rules list` lists the rules",
+    );
+    let similar = session.rules(&["show", "treshold"]).with(1);
+    has(&similar.error, "there is no rule treshold; did you mean threshold?");
 }
 
 #[test]

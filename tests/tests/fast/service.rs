@@ -69,7 +69,11 @@ fn systemd_is_notified_of_the_reason_of_a_failed_start() {
         .output()
         .expect("it runs");
     assert_eq!(ended.status.code(), Some(69));
-    let reason = format!("STATUS=cannot listen on {address}");
+    let file = folder.path().join("watchpost.toml");
+    let reason = format!(
+        "STATUS={}: listeners[0].address: cannot listen on {address}",
+        file.display()
+    );
     systemd.hears(&reason);
     assert!(!systemd.heard().iter().any(|line| line == "READY=1"));
 }

@@ -10,9 +10,9 @@ use watchpost_policies::{Action, Cost, Fault, Kind, Request, Rule, Snapshot};
 
 use super::check::written;
 use super::inputs::{Inputs, snapshot};
-use super::progress::Progress;
 use super::{CheckResult, CommandError, EXIT_FAILED_CHECK, say, say_json};
 use crate::cli::UNAVAILABLE;
+use crate::cli::progress::Progress;
 use crate::config::Sources;
 use crate::rules::sample;
 

@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 use watchpost_policies::{Kind, RuleModule};
 
 use super::inputs::{Inputs, component, engine};
-use super::progress::Progress;
 use super::{CheckResult, CommandError, say, say_json};
+use crate::cli::progress::Progress;
 use crate::config::Sources;
 use crate::rules::checks::{self, Failed, Passed};
 use crate::rules::sample;

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use watchpost_policies::{Engine, Rule, RuleModule, Snapshot};
 
-use super::progress::Progress;
 use super::{CommandError, EXIT_FAILED_CHECK};
+use crate::cli::progress::Progress;
 use crate::cli::{CONFIG, DATA, IO, SOFTWARE, USAGE};
 use crate::config::{Config, Sources};
 use crate::rules::checks::{self, Failed};

@@ -5,11 +5,11 @@ use clap::Args;
 use watchpost_policies::Snapshot;
 
 use super::CommandError;
-use super::client::{ApiClient, ApiRequest, wait};
-use super::credentials::Credentials;
 use super::inputs::snapshot_of;
-use super::progress::Progress;
 use crate::cli::UNAVAILABLE;
+use crate::cli::client::credentials::Credentials;
+use crate::cli::client::{ApiClient, ApiRequest, wait};
+use crate::cli::progress::Progress;
 
 const PATH: &str = "/api/v1/snapshot";
 

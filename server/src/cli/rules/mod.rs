@@ -2,15 +2,12 @@
 
 mod bench;
 mod check;
-mod client;
 mod compile;
-mod credentials;
 mod inputs;
 mod keygen;
 mod live;
 mod new;
 mod pack;
-mod progress;
 mod remote;
 mod run;
 mod sign;
@@ -22,11 +19,9 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 
-use super::{IO, fail};
+use super::client::wait;
+use super::{CheckResult, CommandError, EXIT_FAILED_CHECK, fail, say};
 use crate::config::Sources;
-
-/// Exit code of a check that failed, in contrast to a command that could not run.
-const EXIT_FAILED_CHECK: u8 = 1;
 
 /// Creates, checks and tests rules, and manages the rules of a server.
 #[derive(Args)]
@@ -75,7 +70,7 @@ impl RulesCommand {
             RulesAction::Run(run) => run.run(sources, out),
             RulesAction::Test(test) => test.run(sources, out),
             RulesAction::Bench(bench) => bench.run(sources, out),
-            RulesAction::Remote(action) => client::wait(action.run(out)),
+            RulesAction::Remote(action) => wait(action.run(out)),
             RulesAction::Compile(compile) => return compile.run(),
             RulesAction::Validate(validate) => return validate.run(),
             RulesAction::Keygen(keygen) => return keygen.run(),
@@ -87,31 +82,6 @@ impl RulesCommand {
             Err(stopped) => fail(stopped.code, &stopped.what),
         }
     }
-}
-
-/// The result of a command that ran to its end.
-enum CheckResult {
-    Yes,
-    No,
-}
-
-/// Why a command could not run to its end.
-struct CommandError {
-    code: u8,
-    what: String,
-}
-
-impl CommandError {
-    fn new(code: u8, what: impl Into<String>) -> Self {
-        let what = what.into();
-        Self { code, what }
-    }
-}
-
-/// Writes a command's output.
-fn say(out: &mut dyn Write, text: &str) -> Result<(), CommandError> {
-    let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
-    written.map_err(|error| CommandError::new(IO, format!("cannot write the output: {error}")))
 }
 
 /// Writes a command's output as JSON.

@@ -2,6 +2,7 @@
 //! Service identity, Azure Arc identity, managed identity of the machine. It fetches tokens without caching
 //! them.
 
+use std::path::Path;
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -138,6 +139,30 @@ struct ClientCredential {
     text: String,
 }
 
+/// Reads the files of the credentials as a token request does; each problem has the name of its setting.
+pub fn file_problems(credentials: &Credentials) -> Vec<(&'static str, String)> {
+    let mut problems = Vec::new();
+    if let Some(file) = &credentials.certificate
+        && let Err(error) = Identity::read(file, credentials.certificate_password.as_ref())
+    {
+        problems.push(("certificate", error.to_string()));
+    }
+    if let Some(file) = &credentials.federated_token_file
+        && let Err(reason) = federated_token(file)
+    {
+        problems.push(("federated_token_file", reason));
+    }
+    problems
+}
+
+fn federated_token(file: &Path) -> Result<String, String> {
+    let text = std::fs::read_to_string(file).map_err(|error| {
+        let file = file.display();
+        format!("cannot read {file} ({error}); check azure.credentials.federated_token_file")
+    })?;
+    Ok(text.trim().to_owned())
+}
+
 /// Reads the files synchronously: they are small and read about once an hour.
 fn client_credential(
     kind: Kind,
@@ -157,11 +182,7 @@ fn client_credential(
     }
     if let (Kind::Workload, Some(file)) = (kind, &credentials.federated_token_file) {
         // Kubernetes rotates the token about once an hour.
-        let text = std::fs::read_to_string(file).map_err(|error| {
-            let file = file.display();
-            format!("cannot read {file} ({error}); check azure.credentials.federated_token_file")
-        })?;
-        let text = text.trim().to_owned();
+        let text = federated_token(file)?;
         return Ok(ClientCredential {
             field: "client_assertion",
             text,

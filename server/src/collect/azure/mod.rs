@@ -27,6 +27,7 @@ use futures_util::stream::{self, StreamExt};
 use tokio::time::Instant;
 use watchpost_policies::{MetricName, MetricPattern};
 
+pub use self::credential_chain::file_problems;
 pub use self::resource::{InvalidResourceId, ResourceId};
 pub use self::settings::{Aggregation, Credentials, Endpoints, InvalidSetting, Mapping, Resource, Settings, Transform};
 pub use self::tables::built_in;

@@ -17,7 +17,7 @@ fn the_errors_of_all_layers_are_reported_at_once() {
         "watchpost.toml: log.levle: unknown setting; did you mean level?",
         "watchpost.toml: surprise: unknown setting; known settings here are mode, server, listeners, ",
         "environment WATCHPOST_LOG_LEVEL: unknown variable; did you mean WATCHPOST_LOG__LEVEL?",
-        "flag --log.colour: unknown setting; ",
+        "flag --set log.colour: unknown setting; ",
         "watchpost.toml: server.workers: 0 was given; write a value from 1 to 512",
         "watchpost.toml: server.drain_timeout: 30 has no unit; write \"30s\" for seconds",
         "watchpost.toml: listeners[0].client_ath: unknown setting; did you mean client_auth?",
@@ -26,7 +26,7 @@ fn the_errors_of_all_layers_are_reported_at_once() {
         "watchpost.toml: listeners[1].address: missing; write an IP address and a port",
         "watchpost.toml: log.format: \"xml\" was given; write \"text\" or \"json\"",
         "environment WATCHPOST_LOG__MAX_FILES: log.max_files: \"many\" was given; write a non-negative integer",
-        "flag --collector.interval: collector.interval: \"2h\" was given; write a value from 100ms to 1h",
+        "flag --set collector.interval: collector.interval: \"2h\" was given; write a value from 100ms to 1h",
     ];
     for start in expected {
         assert!(

@@ -36,7 +36,7 @@ fn shown_settings_name_their_origin_and_can_be_loaded_again() {
     let lines = [
         format!("max_files = 7  # {}", file.display()),
         "level = \"debug\"  # environment WATCHPOST_LOG__LEVEL".to_owned(),
-        "format = \"json\"  # flag --log.format".to_owned(),
+        "format = \"json\"  # flag --set log.format".to_owned(),
         "# file = (path)  # default".to_owned(),
         "max_size = \"10MiB\"  # default".to_owned(),
         "[[listeners]]  # default".to_owned(),

@@ -6,11 +6,11 @@ use actix_web::http::Method;
 use clap::Args;
 use serde_json::json;
 
-use super::super::client::{ApiClient, ApiRequest, ApiResponse};
 use super::super::{CheckResult, CommandError};
 use super::change::{ChangeOptions, ChangeResponse};
 use super::version::SelectedVersion;
 use super::{Remote, object};
+use crate::cli::client::{ApiClient, ApiRequest, ApiResponse};
 use crate::store::rules::Mode;
 
 /// Activates a version.

@@ -5,10 +5,10 @@ use std::io::Write;
 use actix_web::http::Method;
 use clap::Args;
 
-use super::super::client::ApiRequest;
 use super::super::{CheckResult, CommandError};
 use super::change::{ChangeOptions, ChangeResponse};
 use super::{Named, Remote};
+use crate::cli::client::ApiRequest;
 
 /// Deactivates a rule.
 #[derive(Args)]

@@ -5,10 +5,10 @@ use std::io::Write;
 use clap::Args;
 use serde::Deserialize;
 
-use super::super::client::ApiRequest;
 use super::super::{CheckResult, CommandError};
 use super::change::Line;
 use super::{Remote, short};
+use crate::cli::client::ApiRequest;
 use crate::cli::table::columns;
 use crate::store::rules::Mode;
 

@@ -5,9 +5,9 @@ use std::io::Write;
 use clap::Args;
 use serde::Deserialize;
 
-use super::super::client::ApiRequest;
 use super::super::{CheckResult, CommandError};
 use super::{Named, Remote, or_dash, short, written};
+use crate::cli::client::ApiRequest;
 use crate::cli::table::columns;
 
 /// Prints the audit log.

@@ -16,14 +16,11 @@ mod version;
 use std::io::Write;
 
 use clap::{Args, Subcommand};
-use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use super::client::{ApiClient, ApiResponse};
-use super::credentials::Credentials;
-use super::{CheckResult, CommandError, inputs, say};
-use crate::cli::{DATA, SERVER_VARIABLE, USAGE};
-use crate::config::Environment;
+use super::{CheckResult, CommandError, inputs};
+use crate::cli::DATA;
+use crate::cli::client::remote::Remote;
 
 /// Number of printed digits of a digest: more than needed to select a version, and short enough for a table.
 const DIGITS: usize = 12;
@@ -67,48 +64,6 @@ impl RemoteAction {
             Self::Deactivate(deactivate) => deactivate.run(out).await,
             Self::Log(log) => log.run(out).await,
         }
-    }
-}
-
-/// The server, the credentials and the output format.
-#[derive(Args)]
-struct Remote {
-    /// The URL of the server: https://HOST:PORT; also set by the variable `WATCHPOST_SERVER`.
-    #[arg(long, value_name = "URL")]
-    server: Option<String>,
-    #[command(flatten)]
-    credentials: Credentials,
-    /// Prints the server's JSON response.
-    #[arg(long)]
-    json: bool,
-}
-
-impl Remote {
-    fn client(&self) -> Result<ApiClient, CommandError> {
-        let named = || {
-            let url = Environment::variable_of_process(SERVER_VARIABLE)?.into_string().ok();
-            url.filter(|url| !url.is_empty())
-        };
-        let Some(server) = self.server.clone().or_else(named) else {
-            let what = format!("no server given; write --server https://HOST:PORT, or set {SERVER_VARIABLE}");
-            return Err(CommandError::new(USAGE, what));
-        };
-        ApiClient::new(&server, &self.credentials)
-    }
-
-    /// Prints the response: as received for programs, or formatted for people.
-    fn print<T: DeserializeOwned>(
-        &self,
-        out: &mut dyn Write,
-        response: &ApiResponse,
-        for_people: impl FnOnce(T) -> String,
-    ) -> Result<CheckResult, CommandError> {
-        if self.json {
-            say(out, &format!("{}\n", response.body.trim_end()))?;
-        } else {
-            say(out, &for_people(response.read()?))?;
-        }
-        Ok(CheckResult::Yes)
     }
 }
 

@@ -12,13 +12,13 @@ use serde_json::{Value, json};
 use watchpost_policies::Digest;
 
 use super::super::check::written;
-use super::super::client::{ApiClient, ApiRequest, ApiResponse};
 use super::super::inputs::any_bytes;
-use super::super::progress::Progress;
 use super::super::{CheckResult, CommandError, say};
 use super::activate::put;
 use super::change::{ChangeOptions, ChangeResponse};
 use super::{Remote, object, short};
+use crate::cli::client::{ApiClient, ApiRequest, ApiResponse};
+use crate::cli::progress::Progress;
 use crate::store::rules::Mode;
 
 /// A rule that compiles slowly takes seconds.

@@ -6,10 +6,10 @@ use actix_web::http::Method;
 use clap::Args;
 use serde_json::json;
 
-use super::super::client::ApiRequest;
 use super::super::{CheckResult, CommandError};
 use super::change::{ChangeOptions, ChangeResponse};
 use super::{Named, Remote};
+use crate::cli::client::ApiRequest;
 
 /// Rolls back the last change.
 #[derive(Args)]

@@ -6,11 +6,11 @@ use actix_web::http::Method;
 use clap::Args;
 use serde_json::Value;
 
-use super::super::client::ApiRequest;
 use super::super::{CheckResult, CommandError, EXIT_FAILED_CHECK};
 use super::change::{ChangeOptions, ChangeResponse};
 use super::show::RuleDetail;
 use super::{Named, Remote, object};
+use crate::cli::client::ApiRequest;
 use crate::store::rules::Mode;
 
 /// Prints or changes settings.

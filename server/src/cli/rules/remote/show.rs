@@ -6,10 +6,10 @@ use clap::Args;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::super::client::ApiRequest;
 use super::super::{CheckResult, CommandError};
 use super::change::Line;
 use super::{Named, Remote, or_dash, short, written};
+use crate::cli::client::ApiRequest;
 use crate::cli::table::columns;
 use crate::store::rules::Mode;
 

@@ -13,12 +13,12 @@ use tokio::signal::unix::{SignalKind, signal};
 use watchpost_policies::{Severity, Subject};
 
 use super::super::check::written as in_digits;
-use super::super::client::{ApiClient, ApiRequest, ApiResponse};
-use super::super::progress::Progress;
 use super::super::{CheckResult, CommandError};
 use super::version::SelectedVersion;
 use super::{Remote, object, written};
 use crate::cli::SOFTWARE;
+use crate::cli::client::{ApiClient, ApiRequest, ApiResponse};
+use crate::cli::progress::Progress;
 use crate::cli::table::columns;
 
 /// Short enough for a live progress line, and long enough to cause little load.

@@ -6,10 +6,10 @@ use std::str::FromStr;
 use clap::Args;
 use serde::Deserialize;
 
-use super::super::client::{ApiClient, ApiRequest};
 use super::super::{CommandError, EXIT_FAILED_CHECK};
 use super::{Named, short};
 use crate::cli::USAGE;
+use crate::cli::client::{ApiClient, ApiRequest};
 
 /// Eight digits are 32 bits: two versions of a rule practically never share them.
 const MIN_DIGEST_PREFIX: usize = 8;

@@ -3,13 +3,13 @@
 use std::io::{self, IsTerminal, Write};
 
 /// The line is visible until this is dropped.
-pub(super) struct Progress {
+pub(in crate::cli) struct Progress {
     is_shown: bool,
 }
 
 impl Progress {
     /// Shows a progress line.
-    pub(super) fn show(what: &str) -> Self {
+    pub(in crate::cli) fn show(what: &str) -> Self {
         let is_shown = io::stderr().is_terminal();
         let progress = Self { is_shown };
         progress.now(what);
@@ -17,7 +17,7 @@ impl Progress {
     }
 
     /// Replaces the line.
-    pub(super) fn now(&self, what: &str) {
+    pub(in crate::cli) fn now(&self, what: &str) {
         if self.is_shown {
             let mut screen = io::stderr();
             // Progress is not essential, so write errors are ignored.

@@ -1,5 +1,9 @@
 //! An HTTP client for a server's API. The commands define the requests and interpret the responses.
 
+pub(in crate::cli) mod credentials;
+mod failure;
+pub(in crate::cli) mod remote;
+
 use std::future::Future;
 use std::time::Duration;
 
@@ -8,9 +12,11 @@ use actix_web::http::{Method, StatusCode};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use super::credentials::Credentials;
-use super::{CommandError, EXIT_FAILED_CHECK};
-use crate::cli::{SOFTWARE, UNAVAILABLE, USAGE};
+use self::credentials::{Credentials, LocalDefaults};
+pub(in crate::cli) use self::failure::explained;
+use super::{CommandError, EXIT_FAILED_CHECK, SOFTWARE, UNAVAILABLE, USAGE};
+use crate::config::nearest;
+use crate::tls::client::SslConnector;
 
 /// A reachable server accepts a connection in less time.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -25,14 +31,14 @@ const MIN_UPLOAD_BYTES_PER_SECOND: usize = 64 << 10;
 const MAX_RESPONSE_BYTES: usize = 64 << 20;
 
 /// A client for one server.
-pub(super) struct ApiClient {
+pub(in crate::cli) struct ApiClient {
     base: String,
     client: awc::Client,
     token: Option<String>,
 }
 
 /// A request to the API.
-pub(super) struct ApiRequest {
+pub(in crate::cli) struct ApiRequest {
     method: Method,
     path: String,
     query: Vec<(&'static str, String)>,
@@ -41,11 +47,11 @@ pub(super) struct ApiRequest {
 }
 
 /// A response of the API.
-pub(super) struct ApiResponse {
-    pub(super) status: StatusCode,
+pub(in crate::cli) struct ApiResponse {
+    pub(in crate::cli) status: StatusCode,
     /// The path in `Location`, on the same server.
-    pub(super) location: Option<String>,
-    pub(super) body: String,
+    pub(in crate::cli) location: Option<String>,
+    pub(in crate::cli) body: String,
     url: String,
 }
 
@@ -57,22 +63,45 @@ struct Problem {
     advice: Option<String>,
 }
 
+/// The part of the list of rules that has their names.
+#[derive(Deserialize)]
+struct RuleNames {
+    rules: Vec<RuleName>,
+}
+
+#[derive(Deserialize)]
+struct RuleName {
+    name: String,
+}
+
+/// The rule that a path is about: `/api/v1/rules/NAME`.
+fn rule_in(path: &str) -> Option<&str> {
+    path.strip_prefix("/api/v1/rules/")?.split('/').next()
+}
+
 /// Runs a request to its end on a new runtime.
-pub(super) fn wait<T>(request: impl Future<Output = T>) -> T {
+pub(in crate::cli) fn wait<T>(request: impl Future<Output = T>) -> T {
     actix_web::rt::System::new().block_on(request)
 }
 
 impl ApiClient {
     /// A client for the server at this URL. It does not connect yet.
-    pub(super) fn new(base: &str, credentials: &Credentials) -> Result<Self, CommandError> {
+    pub(in crate::cli) fn new(base: &str, credentials: &Credentials) -> Result<Self, CommandError> {
+        Self::with(base, credentials, credentials.tls(None)?)
+    }
+
+    /// A client for the server on this machine.
+    fn local(base: &str, credentials: &Credentials, defaults: &LocalDefaults) -> Result<Self, CommandError> {
+        Self::with(base, credentials, credentials.tls(Some(defaults))?)
+    }
+
+    fn with(base: &str, credentials: &Credentials, tls: SslConnector) -> Result<Self, CommandError> {
         let base = base.trim_end_matches('/');
         if !base.starts_with("https://") && !base.starts_with("http://") {
             let what = format!("{base} is not a valid server URL; write https://HOST:PORT");
             return Err(CommandError::new(USAGE, what));
         }
-        let connector = awc::Connector::new()
-            .openssl(credentials.tls()?)
-            .timeout(CONNECT_TIMEOUT);
+        let connector = awc::Connector::new().openssl(tls).timeout(CONNECT_TIMEOUT);
         let client = awc::Client::builder()
             .connector(connector)
             // A token is for the named server only, not for the target of a redirect.
@@ -85,7 +114,7 @@ impl ApiClient {
     }
 
     /// Sends a request, and returns any response.
-    pub(super) async fn send(&self, api_request: ApiRequest) -> Result<ApiResponse, CommandError> {
+    pub(in crate::cli) async fn send(&self, api_request: ApiRequest) -> Result<ApiResponse, CommandError> {
         let url = format!("{}{}", self.base, api_request.path);
         let unavailable = |reason: String| CommandError::new(UNAVAILABLE, format!("{url}: {reason}"));
         let mut request = self.client.request(api_request.method, &url);
@@ -107,7 +136,9 @@ impl ApiClient {
             }
             None => request.timeout(RESPONSE_TIMEOUT).send(),
         };
-        let mut response = sent.await.map_err(|error| unavailable(explained(&error.to_string())))?;
+        let mut response = sent
+            .await
+            .map_err(|error| unavailable(explained(&error, self.base.starts_with("https"))))?;
         let body = response.body().limit(MAX_RESPONSE_BYTES).await;
         let body = body.map_err(|error| unavailable(format!("cannot read the response: {error}")))?;
         let location = response
@@ -123,14 +154,38 @@ impl ApiClient {
     }
 
     /// Sends a request, and returns an error unless the response is a success.
-    pub(super) async fn send_checked(&self, api_request: ApiRequest) -> Result<ApiResponse, CommandError> {
-        self.send(api_request).await?.accepted()
+    pub(in crate::cli) async fn send_checked(&self, api_request: ApiRequest) -> Result<ApiResponse, CommandError> {
+        let rule = rule_in(&api_request.path).map(str::to_owned);
+        let response = self.send(api_request).await?;
+        if response.status == StatusCode::NOT_FOUND
+            && let Some(rule) = rule
+            && let Some(unknown) = self.unknown_rule(&rule).await
+        {
+            return Err(unknown);
+        }
+        response.accepted()
+    }
+
+    /// An error with the most similar name, if the server has no rule of this name.
+    async fn unknown_rule(&self, name: &str) -> Option<CommandError> {
+        let response = self.send(ApiRequest::get("/api/v1/rules")).await.ok()?;
+        let known: RuleNames = response.accepted().ok()?.read().ok()?;
+        let names: Vec<_> = known.rules.iter().map(|rule| rule.name.as_str()).collect();
+        if names.contains(&name) {
+            return None;
+        }
+        let similar = nearest(name, names).map(|name| format!("did you mean {name}? "));
+        let what = format!(
+            "there is no rule {name}; {}`watchpost rules list` lists the rules of the server",
+            similar.unwrap_or_default()
+        );
+        Some(CommandError::new(EXIT_FAILED_CHECK, what))
     }
 }
 
 impl ApiRequest {
     /// A request without a body.
-    pub(super) fn new(method: Method, path: impl Into<String>) -> Self {
+    pub(in crate::cli) fn new(method: Method, path: impl Into<String>) -> Self {
         Self {
             method,
             path: path.into(),
@@ -141,29 +196,29 @@ impl ApiRequest {
     }
 
     /// A GET request.
-    pub(super) fn get(path: impl Into<String>) -> Self {
+    pub(in crate::cli) fn get(path: impl Into<String>) -> Self {
         Self::new(Method::GET, path)
     }
 
     /// Adds a query parameter, if there is a value.
-    pub(super) fn with(mut self, name: &'static str, value: Option<impl ToString>) -> Self {
+    pub(in crate::cli) fn with(mut self, name: &'static str, value: Option<impl ToString>) -> Self {
         self.query.extend(value.map(|value| (name, value.to_string())));
         self
     }
 
     /// Sets a JSON body.
-    pub(super) fn json(self, value: &serde_json::Value) -> Self {
+    pub(in crate::cli) fn json(self, value: &serde_json::Value) -> Self {
         self.body("application/json", value.to_string().into_bytes())
     }
 
     /// Sets a body of another type.
-    pub(super) fn body(mut self, kind: impl Into<String>, body: Vec<u8>) -> Self {
+    pub(in crate::cli) fn body(mut self, kind: impl Into<String>, body: Vec<u8>) -> Self {
         self.body = Some((kind.into(), body));
         self
     }
 
     /// Adds `If-Match`: the server rejects the request unless this generation is the current one.
-    pub(super) fn after(mut self, generation: Option<i64>) -> Self {
+    pub(in crate::cli) fn after(mut self, generation: Option<i64>) -> Self {
         self.generation = generation;
         self
     }
@@ -171,7 +226,7 @@ impl ApiRequest {
 
 impl ApiResponse {
     /// The response if it is a success. An error has the server's message; unavailability has an exit code of its own.
-    pub(super) fn accepted(self) -> Result<Self, CommandError> {
+    pub(in crate::cli) fn accepted(self) -> Result<Self, CommandError> {
         if self.status.is_success() {
             return Ok(self);
         }
@@ -197,19 +252,11 @@ impl ApiResponse {
     }
 
     /// Parses the body.
-    pub(super) fn read<T: DeserializeOwned>(&self) -> Result<T, CommandError> {
+    pub(in crate::cli) fn read<T: DeserializeOwned>(&self) -> Result<T, CommandError> {
         serde_json::from_str(&self.body).map_err(|error| {
             let url = &self.url;
             let what = format!("{url}: the response is not that of a compatible Watchpost version: {error}");
             CommandError::new(UNAVAILABLE, what)
         })
     }
-}
-
-/// OpenSSL exposes only the text of this error; a test verifies it.
-fn explained(error: &str) -> String {
-    if error.contains("certificate verify failed") {
-        return "cannot verify the server's certificate; name the CA that issued it with --cacert".to_owned();
-    }
-    error.split_whitespace().collect::<Vec<_>>().join(" ")
 }
