@@ -2,7 +2,7 @@
 //! OpenAPI document always agrees with the handler.
 
 use actix_web::HttpRequest;
-use actix_web::web::{Data, Json, Path, Payload, Query};
+use actix_web::web::{Data, Path, Payload};
 use utoipa::openapi::content::ContentBuilder;
 use utoipa::openapi::path::{Parameter, ParameterIn};
 use utoipa::openapi::request_body::{RequestBody, RequestBodyBuilder};
@@ -11,7 +11,7 @@ use utoipa::openapi::{Ref, RefOr, Required, Schema};
 use utoipa::{IntoParams, PartialSchema, ToSchema};
 use watchpost_policies::{Action, Digest};
 
-use super::body::OptionalJson;
+use super::input::{JsonBody, OptionalJson, Query};
 use super::permit::{Permission, Permit};
 
 /// What a handler requires of a request.
@@ -62,7 +62,7 @@ impl<A: Permission> Argument for Permit<A> {
     }
 }
 
-impl<T: ToSchema> Argument for Json<T> {
+impl<T: ToSchema> Argument for JsonBody<T> {
     fn describe(spec: &mut HandlerSpec) {
         spec.json::<T>(Required::True);
     }

@@ -102,6 +102,11 @@ impl Gate {
         }
     }
 
+    /// Maximum size in bytes of a JSON body after decompression.
+    pub fn max_json_body(&self) -> usize {
+        usize::try_from(self.bounds.load().max_body).unwrap_or(usize::MAX)
+    }
+
     /// Replaces the limits.
     pub fn replace(&self, bounds: RequestLimits) {
         self.bounds.store(Arc::new(bounds));

@@ -5,12 +5,12 @@ pub mod accept;
 pub mod access;
 pub mod arguments;
 pub mod authn;
-pub mod body;
 mod body_limit;
 pub mod compress;
 pub mod document;
 pub mod error;
 pub mod gate;
+pub mod input;
 pub mod latest;
 pub mod links;
 pub mod pagination;
@@ -24,14 +24,14 @@ mod streamed;
 pub mod streaming;
 pub mod table;
 
-use actix_web::error::{JsonPayloadError, PathError, PayloadError, QueryPayloadError};
-use actix_web::web::{self, JsonConfig, PathConfig, PayloadConfig, QueryConfig, ServiceConfig};
+use actix_web::web::{self, PathConfig, PayloadConfig, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse};
 
 use error::ApiError;
+use input::path_error;
 use routes::rules::{change, read, trial, upload};
 use routes::{chunks, decisions, docs, health, history, native, pixcrawler, prometheus, status, wm};
-use table::{BodyClass, Family};
+use table::Family;
 
 /// All routes. Those of an API profile come first, and match only on listeners with that profile.
 pub fn routes(config: &mut ServiceConfig) {
@@ -47,6 +47,8 @@ pub fn table() -> Vec<Family> {
     table::table! {
         "Service", "The index of all endpoints, and your identity." {
             "/": get(native::index);
+            "/api": get(native::api_index);
+            "/api/v1": get(native::api_v1_index);
             "/api/v1/whoami": get(native::whoami);
             "/openapi.json": get(docs::openapi);
             "/docs": get(docs::swagger_ui);
@@ -111,52 +113,6 @@ pub fn refusals() -> impl Fn(&mut ServiceConfig) + Clone {
     |config: &mut ServiceConfig| {
         config
             .app_data(PayloadConfig::new(usize::MAX))
-            .app_data(
-                JsonConfig::default()
-                    .limit(usize::MAX)
-                    .error_handler(|error, _| json(error).into()),
-            )
-            .app_data(QueryConfig::default().error_handler(|error, _| query(&error).into()))
-            .app_data(PathConfig::default().error_handler(|error, request| path(&error, request).into()));
+            .app_data(PathConfig::default().error_handler(|error, request| path_error(&error, request).into()));
     }
-}
-
-fn json(error: JsonPayloadError) -> ApiError {
-    match error {
-        JsonPayloadError::Payload(PayloadError::Overflow) => ApiError::BodyTooLarge,
-        JsonPayloadError::Payload(PayloadError::Io(error)) if error.kind() == std::io::ErrorKind::TimedOut => {
-            ApiError::BodyTooSlow
-        }
-        JsonPayloadError::ContentType => BodyClass::Json.wrong_form(),
-        JsonPayloadError::Deserialize(error) => unexpected(&error),
-        error => unexpected(&error),
-    }
-}
-
-fn unexpected(error: &dyn std::error::Error) -> ApiError {
-    ApiError::BadRequest(format!("the body is not valid JSON for this request: {error}"))
-}
-
-fn query(error: &QueryPayloadError) -> ApiError {
-    let message = match error {
-        QueryPayloadError::Deserialize(error) => error.to_string(),
-        error => error.to_string(),
-    };
-    // serde's message starts like this when a parameter is missing.
-    let missing = message
-        .strip_prefix("missing field `")
-        .and_then(|rest| rest.strip_suffix('`'));
-    ApiError::BadRequest(match missing {
-        Some(name) => format!("{name} is missing; write ?{name}=…"),
-        None => format!("invalid query: {message}"),
-    })
-}
-
-/// If a path segment is a number, nothing else in the path can be wrong.
-fn path(error: &PathError, request: &HttpRequest) -> ApiError {
-    ApiError::BadRequest(match (request.match_info().get("id"), error) {
-        (Some(id), _) => format!("\"{id}\" is not a number; write the id from an earlier response, such as 1"),
-        (None, PathError::Deserialize(error)) => format!("invalid path: {error}"),
-        (None, error) => format!("invalid path: {error}"),
-    })
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use actix_web::HttpResponse;
 use actix_web::http::header::LOCATION;
-use actix_web::web::{Data, Json, Path, Query};
+use actix_web::web::{Data, Json, Path};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::openapi::schema::{ArrayBuilder, OneOfBuilder};
@@ -14,6 +14,7 @@ use utoipa::openapi::{Ref, RefOr, Schema};
 use utoipa::{IntoParams, PartialSchema, ToSchema};
 
 use crate::api::error::ApiError;
+use crate::api::input::{JsonBody, Query, invalid};
 use crate::api::pagination::PageLimit;
 use crate::api::permit::{ChunksRead, ChunksWrite, Permit};
 use crate::store::Store;
@@ -104,7 +105,7 @@ enum Answer {
 pub async fn report(
     _: Permit<ChunksWrite>,
     chunks: Data<ChunkStore>,
-    body: Json<Body>,
+    body: JsonBody<Body>,
 ) -> Result<HttpResponse, ApiError> {
     let (reports, one) = reports_of(body.into_inner().0)?;
     let kept = chunks
@@ -143,7 +144,7 @@ pub async fn change(
     _: Permit<ChunksWrite>,
     chunks: Data<ChunkStore>,
     id: Path<i64>,
-    body: Json<Change>,
+    body: JsonBody<Change>,
 ) -> Result<Json<Chunk>, ApiError> {
     let (id, change) = (id.into_inner(), body.into_inner());
     check(
@@ -163,7 +164,7 @@ pub async fn change(
         .await?
     {
         ChunkChange::Done(chunk) => Ok(Json(chunk)),
-        ChunkChange::Missing => Err(ApiError::NotFound(format!("/api/v1/chunks/{id}"))),
+        ChunkChange::Missing => Err(missing(id)),
         ChunkChange::Illegal { current } => Err(ApiError::Conflict(illegal(&current, query))),
         ChunkChange::Final { current } => {
             let reason = format!(
@@ -241,9 +242,7 @@ pub async fn one(_: Permit<ChunksRead>, chunks: Data<ChunkStore>, id: Path<i64>)
     };
     let found = chunks.store.ask(move |store| store.chunks(&filter)).await?;
     let chunk = found.into_iter().find(|chunk| chunk.id == id);
-    chunk
-        .map(Json)
-        .ok_or_else(|| ApiError::NotFound(format!("/api/v1/chunks/{id}")))
+    chunk.map(Json).ok_or_else(|| missing(id))
 }
 
 /// Count chunks by status
@@ -255,6 +254,10 @@ pub async fn one(_: Permit<ChunksRead>, chunks: Data<ChunkStore>, id: Path<i64>)
 )]
 pub async fn summary(_: Permit<ChunksRead>, chunks: Data<ChunkStore>) -> Result<Json<Summary>, ApiError> {
     Ok(Json(chunks.store.ask(Store::chunk_summary).await?))
+}
+
+fn missing(id: i64) -> ApiError {
+    ApiError::Missing(format!("there is no chunk {id}; GET /api/v1/chunks lists the chunks"))
 }
 
 impl ChunkStore {
@@ -282,12 +285,14 @@ fn reports_of(body: Value) -> Result<(Arc<[Report]>, bool), ApiError> {
         return Err(ApiError::BadRequest(reason));
     }
     let read = |(at, value): (usize, Value)| -> Result<Report, ApiError> {
-        let at_place = |reason: String| match one {
-            true => ApiError::BadRequest(reason),
-            false => ApiError::BadRequest(format!("chunk {at} of the list: {reason}")),
-        };
-        let report: Report = serde_json::from_value(value).map_err(|error| at_place(error.to_string()))?;
-        check_report(&report).map_err(at_place)?;
+        let place = if one { String::new() } else { format!("/{at}") };
+        let report = Report::deserialize(&value).map_err(|error| invalid::<Report>(&value, &place, &error))?;
+        check_report(&report).map_err(|reason| {
+            ApiError::BadRequest(match one {
+                true => reason,
+                false => format!("{place}: {reason}"),
+            })
+        })?;
         Ok(report)
     };
     let reports = values.into_iter().enumerate().map(read).collect::<Result<_, _>>()?;
@@ -295,6 +300,9 @@ fn reports_of(body: Value) -> Result<(Arc<[Report]>, bool), ApiError> {
 }
 
 fn check_report(report: &Report) -> Result<(), String> {
+    if report.job_id < 0 {
+        return Err(format!("job_id is {}; a job's number is at least 0", report.job_id));
+    }
     if report.chunk_index < 0 {
         return Err(format!("chunk_index is {}; count from 0", report.chunk_index));
     }

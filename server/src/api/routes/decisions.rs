@@ -1,6 +1,6 @@
 //! Recorded access decisions and rule findings, for those who audit access.
 
-use actix_web::web::{Data, Json, Query};
+use actix_web::web::{Data, Json};
 use serde::{Deserialize, Serialize};
 use utoipa::openapi::schema::{AllOfBuilder, ObjectBuilder, OneOfBuilder, RefBuilder};
 use utoipa::openapi::{KnownFormat, RefOr, Schema, SchemaFormat, Type};
@@ -8,6 +8,7 @@ use utoipa::{IntoParams, PartialSchema, ToSchema};
 use watchpost_policies::Action;
 
 use crate::api::error::ApiError;
+use crate::api::input::Query;
 use crate::api::pagination::PageLimit;
 use crate::api::permit::{DecisionsRead, Permit};
 use crate::api::query_time::parse_time;

@@ -4,7 +4,7 @@
 use std::io::Read;
 
 use actix_web::http::header::{CACHE_CONTROL, CONTENT_ENCODING, ETAG, EntityTag, Header, IfNoneMatch, VARY};
-use actix_web::web::{Path, Query};
+use actix_web::web::Path;
 use actix_web::{HttpRequest, HttpResponse};
 use flate2::read::GzDecoder;
 use openssl::sha::sha256;
@@ -15,6 +15,7 @@ use super::pages;
 use crate::api::accept;
 use crate::api::document;
 use crate::api::error::ApiError;
+use crate::api::input::Query;
 use crate::api::permit::{DocsRead, Permit};
 use crate::config::ApiProfile;
 

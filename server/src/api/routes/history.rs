@@ -5,7 +5,7 @@ use std::io;
 
 use actix_web::HttpResponse;
 use actix_web::http::header::{CACHE_CONTROL, ContentType};
-use actix_web::web::{Data, Query};
+use actix_web::web::Data;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::openapi::schema::{Array, ArrayBuilder, ObjectBuilder, Type};
@@ -13,6 +13,7 @@ use utoipa::{IntoParams, ToSchema};
 use watchpost_policies::{Labels, MetricPattern, Report, Snapshot};
 
 use crate::api::error::ApiError;
+use crate::api::input::Query;
 use crate::api::permit::{HistoryRead, Permit};
 use crate::api::process::Service;
 use crate::api::query_time::span;

@@ -60,18 +60,48 @@ pub async fn index(
             false => pages::welcome(&client.identity),
         });
     }
+    Ok(endpoints(&request))
+}
+
+/// List all endpoints of the API
+///
+/// The same as the index, always as JSON.
+#[utoipa::path(
+    get,
+    path = "",
+    operation_id = "api_index",
+    responses((status = 200, description = "The paths that can be read with GET and no parameters, by name.", body = Index))
+)]
+pub async fn api_index(_: Permit<ServiceRead>, request: HttpRequest) -> HttpResponse {
+    endpoints(&request)
+}
+
+/// List all endpoints of version 1 of the API
+///
+/// The same as the index, always as JSON.
+#[utoipa::path(
+    get,
+    path = "",
+    operation_id = "api_v1_index",
+    responses((status = 200, description = "The paths that can be read with GET and no parameters, by name.", body = Index))
+)]
+pub async fn api_v1_index(_: Permit<ServiceRead>, request: HttpRequest) -> HttpResponse {
+    endpoints(&request)
+}
+
+fn endpoints(request: &HttpRequest) -> HttpResponse {
     let endpoints = contents().iter().flat_map(|chapter| &chapter.endpoints);
     let endpoints = endpoints.filter(|endpoint| endpoint.is_page());
     let index = Index {
         message: "Watchpost monitors this machine",
         version: VERSION,
         endpoints: endpoints
-            .map(|endpoint| (endpoint.name.as_str(), absolute(&request, &endpoint.path)))
+            .map(|endpoint| (endpoint.name.as_str(), absolute(request, &endpoint.path)))
             .collect(),
     };
-    Ok(HttpResponse::Ok()
+    HttpResponse::Ok()
         .insert_header((VARY, "accept, accept-encoding"))
-        .json(index))
+        .json(index)
 }
 
 /// Get the latest snapshot

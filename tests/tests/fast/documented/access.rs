@@ -81,7 +81,7 @@ fn a_body_without_the_json_content_type_is_refused_with_a_remedy() {
     let problem = client.get("/api/v1/chunks/abc").problem(400);
     assert_eq!(
         problem,
-        "\"abc\" is not a number; write the id from an earlier response, such as 1"
+        "\"abc\" is not an id; write the id from an earlier response, such as 1"
     );
     let digest = client.get("/api/v1/rules/threshold/versions/abc").problem(400);
     assert!(

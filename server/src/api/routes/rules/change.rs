@@ -1,15 +1,15 @@
 //! Changes to the active rules: activate, run in shadow mode, deactivate, roll back, change settings, delete.
 
 use actix_web::HttpResponse;
-use actix_web::web::{Data, Json, Path, Query};
+use actix_web::web::{Data, Path};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::{IntoParams, IntoResponses, ToSchema};
 use watchpost_policies::Digest;
 
 use super::{ChangeContext, Line, lines, tagged};
-use crate::api::body::OptionalJson;
 use crate::api::error::ApiError;
+use crate::api::input::{JsonBody, OptionalJson, Query};
 use crate::api::latest::Latest;
 use crate::api::permit::{Permit, RulesWrite};
 use crate::rules::registry::{Activation, ChangeError, ChangeRequest, Changed, Registry};
@@ -109,7 +109,7 @@ pub async fn activate(
     registry: Data<Registry>,
     latest: Data<Latest>,
     name: Path<String>,
-    body: Json<ChangeBody>,
+    body: JsonBody<ChangeBody>,
     context: ChangeContext,
 ) -> Result<HttpResponse, ApiError> {
     let body = body.into_inner();
@@ -240,7 +240,7 @@ pub async fn set_settings(
     latest: Data<Latest>,
     name: Path<String>,
     options: Query<ChangeOptions>,
-    settings: Json<Settings>,
+    settings: JsonBody<Settings>,
     context: ChangeContext,
 ) -> Result<HttpResponse, ApiError> {
     let settings = Some(settings.into_inner().0);

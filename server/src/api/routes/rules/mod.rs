@@ -126,10 +126,13 @@ fn expected(request: &HttpRequest) -> Result<Option<i64>, ApiError> {
     let Some(text) = text.filter(|text| *text != "*") else {
         return Ok(None);
     };
-    let number = text.trim_start_matches("W/").trim_matches('"').parse();
-    number.map(Some).map_err(|_| {
+    let quoted = text.strip_prefix("W/").unwrap_or(text);
+    let quoted = quoted.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
+    let number = quoted.and_then(|number| number.parse().ok());
+    number.map(Some).ok_or_else(|| {
         ApiError::BadRequest(
-            "If-Match must be one generation, as in the ETag of a response about rules: \"7\"".to_owned(),
+            "If-Match must be one generation in double quotes, as in the ETag of a response about rules: \"7\""
+                .to_owned(),
         )
     })
 }

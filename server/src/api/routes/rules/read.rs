@@ -2,7 +2,7 @@
 
 use actix_web::HttpResponse;
 use actix_web::http::header::{CACHE_CONTROL, CONTENT_DISPOSITION, ETAG, EntityTag};
-use actix_web::web::{Data, Json, Path, Query};
+use actix_web::web::{Data, Json, Path};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
@@ -11,6 +11,7 @@ use watchpost_policies::{Digest, Kind, RuleModule};
 use super::{Line as ActiveVersion, SETTINGS_SCHEMA, lines, stored_json, tagged};
 use crate::api::access::AccessWarnings;
 use crate::api::error::ApiError;
+use crate::api::input::Query;
 use crate::api::pagination::PageLimit;
 use crate::api::permit::{Permit, RulesRead};
 use crate::config::Warning;

@@ -10,8 +10,8 @@ use serde_json::{Map, Value};
 use utoipa::ToSchema;
 use watchpost_policies::Digest;
 
-use crate::api::body::OptionalJson;
 use crate::api::error::ApiError;
+use crate::api::input::OptionalJson;
 use crate::api::permit::{HistoryRead, Permit, RulesRead, RulesWrite};
 use crate::api::process::Service;
 use crate::api::query_time::span;

@@ -1,0 +1,13 @@
+//! Extractors for JSON bodies and queries. Input is compared with the schema that the OpenAPI document shows, so an error
+//! names the parameter or the field, what is expected there, and what was sent. Paths have few parameters; their errors
+//! are in `path`.
+
+mod json;
+mod path;
+mod query;
+mod schema;
+mod strict;
+
+pub use self::json::{JsonBody, OptionalJson, invalid};
+pub use self::path::path_error;
+pub use self::query::Query;
