@@ -25,9 +25,9 @@ use super::error::ApiError;
 use super::permit::decided_by;
 use super::rate::{Rate, RateKey, RateLimit};
 use super::request_id::{REQUEST_ID, RequestId};
-use super::table::{BodyClass, BodyClasses};
+use super::table::{BodyClass, BodyClasses, route_class};
 use crate::clock;
-use crate::metrics::ServiceMetrics;
+use crate::metrics::{FinishedRequest, ServiceMetrics};
 use crate::metrics::service_metrics::GaugeGuard;
 
 /// The response header with the rules generation that authorized the request.
@@ -232,9 +232,13 @@ fn finish<B>(gate: &Gate, bounds: &RequestLimits, response: &ServiceResponse<B>,
     let request = response.request();
     let (method, status) = (request.method().as_str(), response.status().as_u16());
     let pattern = request.match_pattern();
-    // Unknown paths share one series.
-    let pattern = pattern.as_deref().unwrap_or("unmatched");
-    gate.service_metrics.request_finished(method, pattern, status, duration);
+    gate.service_metrics.request_finished(&FinishedRequest {
+        route: route_class(request),
+        method,
+        path: pattern.as_deref().unwrap_or_default(),
+        status,
+        duration,
+    });
     if !bounds.access_log {
         return;
     }

@@ -9,13 +9,19 @@ mod compress;
 mod derived;
 mod encode;
 mod findings;
+mod flask;
 mod help;
 mod measured;
 mod naming;
 mod page;
 mod registry_macro;
 mod reserved_names;
+mod route_class;
 
 pub use exposition::{Rendered, body, render};
+pub use prometheus::proto::MetricFamily;
 pub use format::{Encoding, Format};
-pub use service_metrics::{Build, CertificateKind, NotCompared, Outcome, ServiceMetrics, ShadowRound, SourceHealth};
+pub use route_class::RouteClass;
+pub use service_metrics::{
+    Build, CertificateKind, FinishedRequest, NotCompared, Outcome, ServiceMetrics, ShadowRound, SourceHealth,
+};
