@@ -27,8 +27,8 @@ use super::rate::{Rate, RateKey, RateLimit};
 use super::request_id::{REQUEST_ID, RequestId};
 use super::table::{BodyClass, BodyClasses, route_class};
 use crate::clock;
-use crate::metrics::{FinishedRequest, ServiceMetrics};
 use crate::metrics::service_metrics::GaugeGuard;
+use crate::metrics::{FinishedRequest, ServiceMetrics};
 
 /// The response header with the rules generation that authorized the request.
 const GENERATION: HeaderName = HeaderName::from_static("x-watchpost-generation");

@@ -303,9 +303,16 @@ mod tests {
     fn reading_and_changing_rules_are_different_classes() {
         let table = crate::api::table();
         let class = |path: &str, method: HttpMethod| {
-            let route = table.iter().flat_map(|family| &family.routes).find(|route| route.path == path);
+            let route = table
+                .iter()
+                .flat_map(|family| &family.routes)
+                .find(|route| route.path == path);
             let operations = &route.expect("a path").operations;
-            operations.iter().find(|operation| operation.method == method).expect("a method").class
+            operations
+                .iter()
+                .find(|operation| operation.method == method)
+                .expect("a method")
+                .class
         };
         assert_eq!(class("/api/v1/rules", HttpMethod::Get), RouteClass::RulesRead);
         assert_eq!(class("/api/v1/rules", HttpMethod::Post), RouteClass::RulesChange);

@@ -91,9 +91,9 @@ mod tests {
     use watchpost_policies::{Gap, Labels, MetricName, Sample, Unit};
 
     use super::*;
+    use crate::metrics::SourceHealth;
     use crate::metrics::route_class::RouteClass;
     use crate::metrics::service_metrics::{Build, FinishedRequest, ServiceMetrics};
-    use crate::metrics::SourceHealth;
     use crate::rules::by_default;
 
     fn snapshot() -> Snapshot {

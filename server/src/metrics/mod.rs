@@ -1,6 +1,7 @@
 //! Metrics for Prometheus: the measurements, rendered once per round, and the service metrics, rendered per request. It
 //! serves nothing; a handler chooses a `Format` and an `Encoding` and gets the bytes from `exposition`.
 
+pub mod catalogue;
 pub mod exposition;
 mod format;
 pub mod service_metrics;
@@ -19,8 +20,8 @@ mod reserved_names;
 mod route_class;
 
 pub use exposition::{Rendered, body, render};
-pub use prometheus::proto::MetricFamily;
 pub use format::{Encoding, Format};
+pub use prometheus::proto::MetricFamily;
 pub use route_class::RouteClass;
 pub use service_metrics::{
     Build, CertificateKind, FinishedRequest, NotCompared, Outcome, ServiceMetrics, ShadowRound, SourceHealth,

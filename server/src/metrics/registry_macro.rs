@@ -18,7 +18,9 @@ pub(super) struct Declaration {
     pub(super) name: &'static str,
     pub(super) kind: Kind,
     /// The HELP text, with a space before it.
+    #[cfg(test)]
     pub(super) help: &'static str,
+    #[cfg(test)]
     pub(super) labels: &'static [&'static str],
 }
 
@@ -72,7 +74,9 @@ macro_rules! declare {
                 $($crate::metrics::registry_macro::Declaration {
                     name: stringify!($name),
                     kind: <$metric as $crate::metrics::registry_macro::Declared>::KIND,
+                    #[cfg(test)]
                     help: concat!($($help),+),
+                    #[cfg(test)]
                     labels: &[$($($label),+)?],
                 },)+
             ];

@@ -59,7 +59,14 @@ mod tests {
         for (method, class) in [("GET", "read"), ("HEAD", "read"), ("PUT", "write"), ("BREW", "write")] {
             assert_eq!(method_class(method), class);
         }
-        for (status, class) in [(0, "1xx"), (101, "1xx"), (204, "2xx"), (304, "3xx"), (499, "4xx"), (u16::MAX, "5xx")] {
+        for (status, class) in [
+            (0, "1xx"),
+            (101, "1xx"),
+            (204, "2xx"),
+            (304, "3xx"),
+            (499, "4xx"),
+            (u16::MAX, "5xx"),
+        ] {
             assert_eq!(status_class(status), class);
         }
     }

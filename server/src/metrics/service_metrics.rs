@@ -89,6 +89,12 @@ pub(super) fn families() -> impl Iterator<Item = (&'static str, page::Kind)> {
     declared.chain(derived::FAMILIES.iter().copied())
 }
 
+/// The declarations of the service metrics, without the derived ones.
+#[cfg(test)]
+pub(super) fn declarations() -> &'static [super::registry_macro::Declaration] {
+    Families::FAMILIES
+}
+
 /// The service metrics.
 pub struct ServiceMetrics {
     registry: Registry,

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashSet};
 use watchpost_policies::{Labels, Snapshot};
 
 use super::*;
+use crate::metrics::catalogue::undeclared;
 
 #[test]
 fn probes_have_unique_names_and_legal_patterns() {
@@ -27,6 +28,7 @@ fn every_probe_measures_this_machine_and_declares_its_metrics() {
                 let is_declared = probe.metrics().iter().any(|pattern| pattern.covers(sample.metric()));
                 assert!(is_declared, "{} does not declare {}", probe.name(), sample.metric());
                 assert_eq!(sample.time_ms(), now_ms);
+                assert_eq!(undeclared::reason(Some(probe.name()), sample), None);
             }
             if now_ms == 2 {
                 samples.extend(reading.samples);

@@ -1,0 +1,341 @@
+//! The catalogue of measured metrics: the names that thresholds and history queries can use, with unit, labels and
+//! source. A sample that is not declared here fails the tests of its probe. It measures nothing; sources that an operator
+//! defines, such as custom metrics of Azure, add names that only a snapshot has.
+
+mod suggestions;
+mod table;
+
+#[cfg(test)]
+mod document;
+#[cfg(test)]
+pub(crate) mod undeclared;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use watchpost_policies::{MetricName, MetricPattern, Snapshot, Unit};
+
+use super::help::help;
+use super::naming::exported;
+pub use suggestions::closest;
+
+/// A source and the metrics that it measures.
+#[derive(Debug)]
+pub struct DeclaredSource {
+    /// The name in gaps and settings.
+    pub name: &'static str,
+    /// What it reads.
+    pub about: &'static str,
+    pub metrics: &'static [DeclaredMetric],
+}
+
+/// The declaration of a measured metric.
+#[derive(Clone, Copy, Debug)]
+pub struct DeclaredMetric {
+    /// The name in snapshots, thresholds and the history. With `*` at its end, it stands for names that the kernel
+    /// defines.
+    pub name: &'static str,
+    pub unit: &'static str,
+    /// The labels that distinguish the series; a series may lack some of them.
+    pub labels: &'static [&'static str],
+    /// The fields of a threshold besides the name, as TOML; only metrics with short names have one.
+    pub example: Option<&'static str>,
+    help: Option<&'static str>,
+}
+
+/// A metric of the catalogue or of a snapshot.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ListedMetric {
+    pub name: String,
+    pub unit: String,
+    /// `counter`, `gauge` or `info`.
+    pub kind: &'static str,
+    pub labels: BTreeSet<String>,
+    /// `None` for a metric that only the snapshot has.
+    pub source: Option<&'static str>,
+    pub help: String,
+    /// The name on the metrics page.
+    pub exported: String,
+    /// The number of series in the snapshot.
+    pub series: usize,
+}
+
+impl DeclaredMetric {
+    const fn new(name: &'static str, unit: &'static str) -> Self {
+        Self {
+            name,
+            unit,
+            labels: &[],
+            example: None,
+            help: None,
+        }
+    }
+
+    const fn labels(mut self, labels: &'static [&'static str]) -> Self {
+        self.labels = labels;
+        self
+    }
+
+    const fn example(mut self, threshold: &'static str) -> Self {
+        self.example = Some(threshold);
+        self
+    }
+
+    /// The HELP text of a metric that `help` has no text for.
+    const fn help(mut self, text: &'static str) -> Self {
+        self.help = Some(text);
+        self
+    }
+
+    /// Whether this declaration is about that name.
+    pub fn covers(&self, name: &str) -> bool {
+        match self.name.strip_suffix('*') {
+            Some(prefix) => name.starts_with(prefix),
+            None => name == self.name,
+        }
+    }
+
+    fn help_text(&self, name: &str) -> String {
+        match self.help {
+            Some(text) => text.to_owned(),
+            None => help(&self.exported(name), name, &Unit::new(self.unit)).into_owned(),
+        }
+    }
+
+    fn exported(&self, name: &str) -> String {
+        exported(name, self.unit).name
+    }
+
+    fn listed(&self, source: &'static str) -> ListedMetric {
+        ListedMetric {
+            name: self.name.to_owned(),
+            unit: self.unit.to_owned(),
+            kind: kind(self.name),
+            labels: self.labels.iter().map(|label| (*label).to_owned()).collect(),
+            source: Some(source),
+            help: self.help_text(self.name),
+            exported: self.exported(self.name),
+            series: 0,
+        }
+    }
+}
+
+/// All sources with their metrics.
+pub fn sources() -> &'static [DeclaredSource] {
+    table::SOURCES
+}
+
+fn declared() -> impl Iterator<Item = (&'static str, &'static DeclaredMetric)> {
+    let of = |source: &'static DeclaredSource| source.metrics.iter().map(|metric| (source.name, metric));
+    table::SOURCES.iter().flat_map(of)
+}
+
+/// All declarations about a name; an Azure metric may have the name of one of the host.
+fn find(name: &str) -> impl Iterator<Item = (&'static str, &'static DeclaredMetric)> {
+    declared().filter(move |(_, metric)| metric.covers(name))
+}
+
+/// All declared names; those that end in `*` stand for several.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    declared().map(|(_, metric)| metric.name)
+}
+
+/// Whether a pattern can match a declared metric.
+pub fn knows(pattern: &MetricPattern) -> bool {
+    let text = pattern.to_string();
+    declared().any(
+        |(_, metric)| match (text.strip_suffix('*'), metric.name.strip_suffix('*')) {
+            (Some(wanted), Some(prefix)) => wanted.starts_with(prefix) || prefix.starts_with(wanted),
+            (Some(wanted), None) => metric.name.starts_with(wanted),
+            (None, _) => metric.covers(&text),
+        },
+    )
+}
+
+/// Whether a pattern matches a metric of a snapshot, or one that a source of it failed to measure.
+pub fn measures(snapshot: &Snapshot, pattern: &MetricPattern) -> bool {
+    let measured = snapshot.samples().iter().any(|sample| pattern.covers(sample.metric()));
+    let missing = snapshot.gaps().iter().flat_map(|gap| &gap.metrics);
+    measured || missing.into_iter().any(|metric| metric == pattern)
+}
+
+/// All metrics of the catalogue and of a snapshot, by name. A declared prefix is listed only if the snapshot has no
+/// metric with it.
+pub fn list(snapshot: Option<&Snapshot>) -> Vec<ListedMetric> {
+    let mut listed = BTreeMap::<String, ListedMetric>::new();
+    for (source, metric) in declared() {
+        let entry = listed.entry(metric.name.to_owned());
+        let entry = entry.or_insert_with(|| metric.listed(source));
+        entry
+            .labels
+            .extend(metric.labels.iter().map(|label| (*label).to_owned()));
+    }
+    for samples in snapshot.into_iter().flat_map(|snapshot| snapshot.select(None)) {
+        let name = samples[0].metric();
+        let entry = listed
+            .entry(name.to_string())
+            .or_insert_with(|| measured(name, samples[0].unit()));
+        entry.series += samples.len();
+        // The unit of the measurement counts: Azure may report another than the host.
+        entry.unit = samples[0].unit().as_str().to_owned();
+        entry.exported = exported(&entry.name, &entry.unit).name;
+        let labels = samples.iter().flat_map(|sample| sample.labels().as_slice());
+        entry.labels.extend(labels.map(|label| label.name.clone()));
+    }
+    let measured: Vec<String> = listed
+        .values()
+        .filter(|metric| metric.series > 0)
+        .map(|metric| metric.name.clone())
+        .collect();
+    listed.retain(|name, _| match name.strip_suffix('*') {
+        Some(prefix) => !measured.iter().any(|name| name.starts_with(prefix)),
+        None => true,
+    });
+    listed.into_values().collect()
+}
+
+/// A metric that is not declared by its whole name.
+fn measured(name: &MetricName, unit: &Unit) -> ListedMetric {
+    let declaration = find(name.as_str()).next();
+    let exported = exported(name.as_str(), unit.as_str()).name;
+    ListedMetric {
+        name: name.to_string(),
+        unit: unit.as_str().to_owned(),
+        kind: kind(name.as_str()),
+        labels: BTreeSet::new(),
+        source: declaration.map(|(source, _)| source),
+        help: help(&exported, name.as_str(), unit).into_owned(),
+        exported,
+        series: 0,
+    }
+}
+
+/// The type follows from the name, as on the metrics page.
+fn kind(name: &str) -> &'static str {
+    if name.ends_with("_total") {
+        "counter"
+    } else if name.ends_with("_info") {
+        "info"
+    } else {
+        "gauge"
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use watchpost_policies::{Gap, Labels, Sample};
+
+    use super::*;
+
+    fn sample(metric: &str, labels: &[(&str, &str)], unit: &str) -> Sample {
+        let labels = Labels::new(labels.iter().copied()).expect("legal labels");
+        let metric = MetricName::new(metric).expect("a legal name");
+        Sample::new(metric, labels, 1.0, Unit::new(unit), 1).expect("a finite value")
+    }
+
+    fn pattern(text: &str) -> MetricPattern {
+        MetricPattern::new(text).expect("a legal pattern")
+    }
+
+    #[test]
+    fn names_are_unique_in_a_source_and_legal() {
+        for source in sources() {
+            let mut seen = BTreeSet::new();
+            for metric in source.metrics {
+                assert!(seen.insert(metric.name), "{} twice", metric.name);
+                assert!(MetricPattern::new(metric.name).is_ok(), "{}", metric.name);
+                assert!(metric.labels.is_sorted(), "{}", metric.name);
+            }
+        }
+    }
+
+    #[test]
+    fn every_declared_metric_has_a_help_text_of_its_own() {
+        for (_, metric) in declared() {
+            let text = metric.help_text(metric.name);
+            assert!(
+                text.ends_with('.') && !text.starts_with("The metric "),
+                "{}: {text}",
+                metric.name
+            );
+        }
+    }
+
+    #[test]
+    fn a_metric_with_a_short_name_has_an_example_and_only_such_a_one() {
+        for (source, metric) in declared().filter(|(source, _)| *source != "azure") {
+            let is_short = !metric.name.starts_with("node_") && !metric.name.starts_with("watchpost_");
+            assert_eq!(metric.example.is_some(), is_short, "{} of {source}", metric.name);
+        }
+    }
+
+    #[test]
+    fn declared_names_and_prefixes_are_known() {
+        for known in [
+            "disk",
+            "disk*",
+            "node_memory_MemFree_bytes",
+            "node_mem*",
+            "*",
+            "node_load1",
+        ] {
+            assert!(knows(&pattern(known)), "{known}");
+        }
+        for unknown in ["disc", "disks", "nodes_*", "node_load2"] {
+            assert!(!knows(&pattern(unknown)), "{unknown}");
+        }
+    }
+
+    #[test]
+    fn a_snapshot_knows_what_it_has_and_what_it_misses() {
+        let gap = Gap {
+            source: "azure".to_owned(),
+            metrics: vec![pattern("requests")],
+            reason: "no answer".to_owned(),
+        };
+        let samples = vec![sample("wind", &[], "km/h")];
+        let snapshot = Snapshot::new("edge-1".to_owned(), 1, Labels::none(), samples, vec![gap]);
+        for (text, known) in [
+            ("wind", true),
+            ("wi*", true),
+            ("requests", true),
+            ("rain", false),
+            ("windy", false),
+        ] {
+            assert_eq!(measures(&snapshot, &pattern(text)), known, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_list_has_declared_and_measured_metrics_with_their_number_of_series() {
+        let samples = vec![
+            sample("disk", &[("mountpoint", "/")], "percent"),
+            sample("disk", &[("mountpoint", "/home")], "percent"),
+            sample("node_memory_MemFree_bytes", &[], "bytes"),
+            sample("wind", &[("at", "roof")], "km/h"),
+        ];
+        let snapshot = Snapshot::new("edge-1".to_owned(), 1, Labels::none(), samples, Vec::new());
+        let list = list(Some(&snapshot));
+        let of = |name: &str| list.iter().find(|metric| metric.name == name);
+        let disk = of("disk").expect("declared");
+        assert_eq!(
+            (disk.series, disk.source, disk.kind),
+            (2, Some("host.filesystems"), "gauge")
+        );
+        assert_eq!(
+            (disk.unit.as_str(), disk.exported.as_str()),
+            ("percent", "watchpost_disk_ratio")
+        );
+        assert!(disk.labels.contains("mountpoint"));
+        assert_eq!(of("memory").expect("declared").series, 0);
+        let wind = of("wind").expect("measured");
+        assert_eq!((wind.source, wind.exported.as_str()), (None, "watchpost_wind_km_h"));
+        assert_eq!(wind.labels, BTreeSet::from(["at".to_owned()]));
+        assert_eq!(
+            of("node_memory_MemFree_bytes").expect("measured").source,
+            Some("host.memory")
+        );
+        assert!(of("node_memory_*").is_none(), "it stands for the measured names");
+        assert!(super::list(None).iter().any(|metric| metric.name == "node_memory_*"));
+        assert!(list.is_sorted_by(|a, b| a.name < b.name));
+    }
+}
