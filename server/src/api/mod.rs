@@ -29,7 +29,7 @@ use actix_web::{HttpRequest, HttpResponse};
 
 use error::ApiError;
 use routes::rules::{change, read, trial, upload};
-use routes::{chunks, decisions, docs, health, history, native, pixcrawler, status, wm};
+use routes::{chunks, decisions, docs, health, history, metrics, native, pixcrawler, status, wm};
 use table::{BodyClass, Family};
 
 /// All routes. Those of an API profile come first, and match only on listeners with that profile.
@@ -56,6 +56,7 @@ pub fn table() -> Vec<Family> {
             "/api/v1/status": get(status::status);
             "/api/v1/snapshot": get(native::snapshot);
             "/api/v1/report": get(native::report);
+            "/api/v1/metrics": get(metrics::list);
             "/metrics" [Metrics]: get(pixcrawler::json_or_prometheus);
         }
         "Past", "Recorded measurements and reports.", History {

@@ -22,6 +22,7 @@ use actix_web::web::Data;
 
 pub use self::error::StartError;
 pub use self::reload::Reloader;
+pub use self::warnings::unknown_metrics;
 
 use self::rules::RuleParts;
 use self::serve::{Socket, listen, serve};

@@ -1,8 +1,10 @@
 //! `watchpost check`: validates the configuration and prints the effective settings, or all errors.
 
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use super::{CONFIG, fail, printed};
+use crate::app::unknown_metrics;
 use crate::config::{Config, Sources};
 use crate::rules::Rules;
 
@@ -12,8 +14,13 @@ pub(super) fn run(sources: Sources) -> ExitCode {
         Ok(config) => config,
         Err(errors) => return fail(CONFIG, &errors.to_string()),
     };
-    if let Err(error) = Rules::load(config.rules.limits.limits(), &config.rules.settings(), None) {
-        return fail(CONFIG, &crate::error_chain::error_chain(&error));
+    let rules = match Rules::load(config.rules.limits.limits(), &config.rules.settings(), None) {
+        Ok(rules) => rules,
+        Err(error) => return fail(CONFIG, &crate::error_chain::error_chain(&error)),
+    };
+    for unknown in unknown_metrics(&config, &rules) {
+        // If stderr is not writable, the settings are still printed.
+        let _ = writeln!(io::stderr(), "watchpost: warning: {unknown}");
     }
     printed(config.show().as_bytes())
 }

@@ -5,6 +5,7 @@ pub mod certs;
 mod check;
 mod healthcheck;
 mod man;
+mod metrics;
 mod openapi;
 mod ready_file;
 mod rules;
@@ -74,6 +75,8 @@ enum Command {
     Check,
     /// Queries whether a running server is ready; for containers.
     Healthcheck(healthcheck::Healthcheck),
+    /// Prints the metrics that thresholds can name, with their current values on a server.
+    Metrics(metrics::Metrics),
     /// Issues and revokes development certificates.
     Certs(certs::CertsCommand),
     /// Develops and tests rules without a server; manages the rules of a running server.
@@ -111,6 +114,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Serve(serve) => serve.run(sources),
         Command::Check => check::run(sources),
         Command::Healthcheck(healthcheck) => healthcheck.run(sources),
+        Command::Metrics(metrics) => metrics.run(sources),
         Command::Certs(command) => run_certs(command, sources),
         Command::Rules(command) => command.run(&sources),
         Command::Openapi(command) => command.run(),

@@ -97,7 +97,7 @@ impl DeclaredMetric {
     fn help_text(&self, name: &str) -> String {
         match self.help {
             Some(text) => text.to_owned(),
-            None => help(&self.exported(name), name, &Unit::new(self.unit)).into_owned(),
+            None => meaning(name, &Unit::new(self.unit)),
         }
     }
 
@@ -141,14 +141,18 @@ pub fn names() -> impl Iterator<Item = &'static str> {
 
 /// Whether a pattern can match a declared metric.
 pub fn knows(pattern: &MetricPattern) -> bool {
+    declared().any(|(_, metric)| selects(pattern, metric.name))
+}
+
+/// Whether a pattern can match this name; one that ends in `*` stands for several.
+pub fn selects(pattern: &MetricPattern, name: &str) -> bool {
     let text = pattern.to_string();
-    declared().any(
-        |(_, metric)| match (text.strip_suffix('*'), metric.name.strip_suffix('*')) {
-            (Some(wanted), Some(prefix)) => wanted.starts_with(prefix) || prefix.starts_with(wanted),
-            (Some(wanted), None) => metric.name.starts_with(wanted),
-            (None, _) => metric.covers(&text),
-        },
-    )
+    match (text.strip_suffix('*'), name.strip_suffix('*')) {
+        (Some(wanted), Some(prefix)) => wanted.starts_with(prefix) || prefix.starts_with(wanted),
+        (Some(wanted), None) => name.starts_with(wanted),
+        (None, Some(prefix)) => text.starts_with(prefix),
+        (None, None) => text == name,
+    }
 }
 
 /// Whether a pattern matches a metric of a snapshot, or one that a source of it failed to measure.
@@ -203,9 +207,18 @@ fn measured(name: &MetricName, unit: &Unit) -> ListedMetric {
         kind: kind(name.as_str()),
         labels: BTreeSet::new(),
         source: declaration.map(|(source, _)| source),
-        help: help(&exported, name.as_str(), unit).into_owned(),
+        help: meaning(name.as_str(), unit),
         exported,
         series: 0,
+    }
+}
+
+/// The HELP text of the exported family, in the metric's own unit: a percentage is exported as a ratio.
+fn meaning(name: &str, unit: &Unit) -> String {
+    let text = help(&exported(name, unit.as_str()).name, name, unit);
+    match unit.as_str() {
+        "percent" => text.replace(", from 0 to 1", ""),
+        _ => text.into_owned(),
     }
 }
 

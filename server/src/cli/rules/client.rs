@@ -25,14 +25,14 @@ const MIN_UPLOAD_BYTES_PER_SECOND: usize = 64 << 10;
 const MAX_RESPONSE_BYTES: usize = 64 << 20;
 
 /// A client for one server.
-pub(super) struct ApiClient {
+pub(in crate::cli) struct ApiClient {
     base: String,
     client: awc::Client,
     token: Option<String>,
 }
 
 /// A request to the API.
-pub(super) struct ApiRequest {
+pub(in crate::cli) struct ApiRequest {
     method: Method,
     path: String,
     query: Vec<(&'static str, String)>,
@@ -41,11 +41,11 @@ pub(super) struct ApiRequest {
 }
 
 /// A response of the API.
-pub(super) struct ApiResponse {
-    pub(super) status: StatusCode,
+pub(in crate::cli) struct ApiResponse {
+    pub(in crate::cli) status: StatusCode,
     /// The path in `Location`, on the same server.
-    pub(super) location: Option<String>,
-    pub(super) body: String,
+    pub(in crate::cli) location: Option<String>,
+    pub(in crate::cli) body: String,
     url: String,
 }
 
@@ -58,13 +58,13 @@ struct Problem {
 }
 
 /// Runs a request to its end on a new runtime.
-pub(super) fn wait<T>(request: impl Future<Output = T>) -> T {
+pub(in crate::cli) fn wait<T>(request: impl Future<Output = T>) -> T {
     actix_web::rt::System::new().block_on(request)
 }
 
 impl ApiClient {
     /// A client for the server at this URL. It does not connect yet.
-    pub(super) fn new(base: &str, credentials: &Credentials) -> Result<Self, CommandError> {
+    pub(in crate::cli) fn new(base: &str, credentials: &Credentials) -> Result<Self, CommandError> {
         let base = base.trim_end_matches('/');
         if !base.starts_with("https://") && !base.starts_with("http://") {
             let what = format!("{base} is not a valid server URL; write https://HOST:PORT");
@@ -85,7 +85,7 @@ impl ApiClient {
     }
 
     /// Sends a request, and returns any response.
-    pub(super) async fn send(&self, api_request: ApiRequest) -> Result<ApiResponse, CommandError> {
+    pub(in crate::cli) async fn send(&self, api_request: ApiRequest) -> Result<ApiResponse, CommandError> {
         let url = format!("{}{}", self.base, api_request.path);
         let unavailable = |reason: String| CommandError::new(UNAVAILABLE, format!("{url}: {reason}"));
         let mut request = self.client.request(api_request.method, &url);
@@ -123,14 +123,14 @@ impl ApiClient {
     }
 
     /// Sends a request, and returns an error unless the response is a success.
-    pub(super) async fn send_checked(&self, api_request: ApiRequest) -> Result<ApiResponse, CommandError> {
+    pub(in crate::cli) async fn send_checked(&self, api_request: ApiRequest) -> Result<ApiResponse, CommandError> {
         self.send(api_request).await?.accepted()
     }
 }
 
 impl ApiRequest {
     /// A request without a body.
-    pub(super) fn new(method: Method, path: impl Into<String>) -> Self {
+    pub(in crate::cli) fn new(method: Method, path: impl Into<String>) -> Self {
         Self {
             method,
             path: path.into(),
@@ -141,29 +141,29 @@ impl ApiRequest {
     }
 
     /// A GET request.
-    pub(super) fn get(path: impl Into<String>) -> Self {
+    pub(in crate::cli) fn get(path: impl Into<String>) -> Self {
         Self::new(Method::GET, path)
     }
 
     /// Adds a query parameter, if there is a value.
-    pub(super) fn with(mut self, name: &'static str, value: Option<impl ToString>) -> Self {
+    pub(in crate::cli) fn with(mut self, name: &'static str, value: Option<impl ToString>) -> Self {
         self.query.extend(value.map(|value| (name, value.to_string())));
         self
     }
 
     /// Sets a JSON body.
-    pub(super) fn json(self, value: &serde_json::Value) -> Self {
+    pub(in crate::cli) fn json(self, value: &serde_json::Value) -> Self {
         self.body("application/json", value.to_string().into_bytes())
     }
 
     /// Sets a body of another type.
-    pub(super) fn body(mut self, kind: impl Into<String>, body: Vec<u8>) -> Self {
+    pub(in crate::cli) fn body(mut self, kind: impl Into<String>, body: Vec<u8>) -> Self {
         self.body = Some((kind.into(), body));
         self
     }
 
     /// Adds `If-Match`: the server rejects the request unless this generation is the current one.
-    pub(super) fn after(mut self, generation: Option<i64>) -> Self {
+    pub(in crate::cli) fn after(mut self, generation: Option<i64>) -> Self {
         self.generation = generation;
         self
     }
@@ -171,7 +171,7 @@ impl ApiRequest {
 
 impl ApiResponse {
     /// The response if it is a success. An error has the server's message; unavailability has an exit code of its own.
-    pub(super) fn accepted(self) -> Result<Self, CommandError> {
+    pub(in crate::cli) fn accepted(self) -> Result<Self, CommandError> {
         if self.status.is_success() {
             return Ok(self);
         }
@@ -197,7 +197,7 @@ impl ApiResponse {
     }
 
     /// Parses the body.
-    pub(super) fn read<T: DeserializeOwned>(&self) -> Result<T, CommandError> {
+    pub(in crate::cli) fn read<T: DeserializeOwned>(&self) -> Result<T, CommandError> {
         serde_json::from_str(&self.body).map_err(|error| {
             let url = &self.url;
             let what = format!("{url}: the response is not that of a compatible Watchpost version: {error}");

@@ -1,7 +1,7 @@
 //! Credentials of the API client: a client certificate with its key or a bearer token, and the CA of the server.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
@@ -10,8 +10,8 @@ use crate::cli::{IO, SOFTWARE};
 use crate::tls::client::{self, ConnectorError, SslConnector, Trust};
 
 /// A client certificate or a bearer token, and a CA.
-#[derive(Args)]
-pub(super) struct Credentials {
+#[derive(Args, Clone)]
+pub(in crate::cli) struct Credentials {
     /// The client certificate.
     #[arg(long, value_name = "FILE", requires = "key")]
     cert: Option<PathBuf>,
@@ -38,6 +38,21 @@ impl Credentials {
             };
             CommandError::new(code, error.to_string())
         })
+    }
+
+    /// These credentials; where none are given, the authority and the reader of this folder of the development CA, if the
+    /// files are there.
+    pub(super) fn or_development(&self, folder: &Path) -> Self {
+        let mut credentials = self.clone();
+        let (authority, reader) = (folder.join("ca.crt"), folder.join("clients/reader"));
+        if credentials.cacert.is_none() && authority.is_file() {
+            credentials.cacert = Some(authority);
+        }
+        let (cert, key) = (reader.with_extension("crt"), reader.with_extension("key"));
+        if credentials.cert.is_none() && credentials.token_file.is_none() && cert.is_file() && key.is_file() {
+            (credentials.cert, credentials.key) = (Some(cert), Some(key));
+        }
+        credentials
     }
 
     /// The bearer token, if there is one.

@@ -2,7 +2,7 @@
 
 mod bench;
 mod check;
-mod client;
+pub(super) mod client;
 mod compile;
 mod credentials;
 mod inputs;
@@ -11,7 +11,7 @@ mod live;
 mod new;
 mod pack;
 mod progress;
-mod remote;
+pub(super) mod remote;
 mod run;
 mod sign;
 mod test;
@@ -96,9 +96,9 @@ enum CheckResult {
 }
 
 /// Why a command could not run to its end.
-struct CommandError {
-    code: u8,
-    what: String,
+pub(super) struct CommandError {
+    pub(super) code: u8,
+    pub(super) what: String,
 }
 
 impl CommandError {
@@ -109,12 +109,12 @@ impl CommandError {
 }
 
 /// Writes a command's output.
-fn say(out: &mut dyn Write, text: &str) -> Result<(), CommandError> {
+pub(super) fn say(out: &mut dyn Write, text: &str) -> Result<(), CommandError> {
     let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
     written.map_err(|error| CommandError::new(IO, format!("cannot write the output: {error}")))
 }
 
 /// Writes a command's output as JSON.
-fn say_json(out: &mut dyn Write, value: &serde_json::Value) -> Result<(), CommandError> {
+pub(super) fn say_json(out: &mut dyn Write, value: &serde_json::Value) -> Result<(), CommandError> {
     say(out, &format!("{value:#}\n"))
 }

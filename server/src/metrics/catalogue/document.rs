@@ -131,7 +131,7 @@ fn service() -> String {
     }
     let (head, rows) = text.split_at(text.match_indices('\n').nth(1).map_or(0, |(at, _)| at + 1));
     let mut rows: Vec<_> = rows.lines().collect();
-    rows.sort_unstable();
+    rows.sort_unstable_by_key(|row| row.split('`').nth(1));
     format!("{head}{}\n", rows.join("\n"))
 }
 

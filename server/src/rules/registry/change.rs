@@ -8,6 +8,7 @@ use watchpost_policies::{Digest, Kind};
 use super::transaction::NextGeneration;
 use super::{Actor, ChangeError, LatestRound, Registry, slot};
 use crate::rules::LoadedGeneration;
+use crate::rules::unknown_metrics::UnknownMetric;
 use crate::store::Store;
 use crate::store::rules::{AuditAction, AuditActor, Entry, Generation, Mode, NewSettings, SettingsRef};
 
@@ -47,6 +48,8 @@ pub struct Changed {
     pub active: Arc<LoadedGeneration>,
     /// Whether the change made a new generation.
     pub changed: bool,
+    /// Metrics that the new rules name and nothing is known to measure.
+    pub unknown_metrics: Vec<UnknownMetric>,
 }
 
 impl Registry {

@@ -7,6 +7,7 @@ use super::{Actor, ChangeError, Changed, LatestRound, PendingGeneration, Registr
 use crate::clock;
 use crate::error_chain::error_chain;
 use crate::rules::LoadedGeneration;
+use crate::rules::unknown_metrics::{OtherMetrics, UnknownMetric};
 use crate::store::Store;
 use crate::store::rules::{AuditAction, AuditEntry, Entry, Generation, GenerationResult, NewSettings};
 
@@ -141,6 +142,7 @@ impl Registry {
                 self.test_new_rules(&latest, &built, now).await?;
             }
             check(&built)?;
+            let latest_entries = latest.entries;
             let make = move |store: &Store| {
                 let now_ms = clock::now_ms_signed();
                 store.make_generation(
@@ -155,7 +157,11 @@ impl Registry {
                 GenerationResult::Done(generation) => {
                     let active = self.activate_generation(LoadedGeneration { generation, ..built });
                     self.after_change().await;
-                    return Ok(Changed { active, changed: true });
+                    return Ok(Changed {
+                        unknown_metrics: warn_unknown_metrics(&active, &latest_entries, test_with),
+                        active,
+                        changed: true,
+                    });
                 }
                 GenerationResult::Superseded(other) => newer = other.number,
                 GenerationResult::VersionMissing(digest) => {
@@ -199,7 +205,11 @@ impl Registry {
                 self.activate_generation(built)
             }
         };
-        Ok(Changed { active, changed: false })
+        Ok(Changed {
+            active,
+            changed: false,
+            unknown_metrics: Vec::new(),
+        })
     }
 
     pub(in crate::rules) fn audit_entry(
@@ -227,4 +237,25 @@ fn in_the_way(latest: &Generation, entry: Option<Entry>, error: ChangeError) -> 
         },
         _ => error,
     }
+}
+
+/// Logs the metrics that the new rules name and nothing is known to measure. Without a round, the metrics that the
+/// configuration defines are not known, so nothing is reported.
+fn warn_unknown_metrics(
+    active: &LoadedGeneration,
+    earlier: &[Entry],
+    latest: Option<&LatestRound>,
+) -> Vec<UnknownMetric> {
+    let Some(snapshot) = latest.and_then(|latest| latest.snapshot.as_deref()) else {
+        return Vec::new();
+    };
+    let others = OtherMetrics {
+        snapshot: Some(snapshot),
+        configured: &[],
+    };
+    let unknown = active.unknown_metrics(earlier, others);
+    for metric in &unknown {
+        log::warn!("{metric}");
+    }
+    unknown
 }

@@ -71,6 +71,8 @@ struct ChangeResult {
     changed: bool,
     /// The rules that take part, in the order of evaluation.
     active: Vec<Line>,
+    /// Probable mistakes that did not prevent the change, such as a metric that no source measures.
+    warnings: Vec<String>,
 }
 
 /// The errors of a change.
@@ -350,6 +352,7 @@ fn outcome(changed: &Changed) -> HttpResponse {
         generation,
         changed: changed.changed,
         active: lines(&changed.active),
+        warnings: changed.unknown_metrics.iter().map(ToString::to_string).collect(),
     };
     tagged(HttpResponse::Ok(), generation, outcome)
 }

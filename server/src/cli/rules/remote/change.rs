@@ -23,6 +23,8 @@ pub(super) struct ChangeResponse {
     generation: i64,
     changed: bool,
     active: Vec<Line>,
+    #[serde(default)]
+    warnings: Vec<String>,
 }
 
 /// A rule that takes part.
@@ -35,7 +37,7 @@ pub(super) struct Line {
 }
 
 impl ChangeResponse {
-    /// A message about the current state of a rule.
+    /// A message about the current state of a rule, and the server's warnings.
     pub(super) fn summary(&self, rule: &str) -> String {
         let lines = self.active.iter().filter(|line| line.name == rule);
         let parts: Vec<_> = lines
@@ -46,7 +48,9 @@ impl ChangeResponse {
             false => parts.join("; "),
         };
         let same = if self.changed { "" } else { "nothing changed: " };
-        format!("{same}{state}, generation {}\n", self.generation)
+        let warnings = self.warnings.iter().map(|warning| format!("warning: {warning}\n"));
+        let warnings: String = warnings.collect();
+        format!("{same}{state}, generation {}\n{warnings}", self.generation)
     }
 }
 
@@ -76,6 +80,7 @@ mod tests {
                 generation: 7,
                 changed,
                 active,
+                warnings: Vec::new(),
             };
             assert_eq!(change.summary("weekend"), expected);
         };
@@ -95,5 +100,17 @@ mod tests {
             "weekend 1.0.0 (3fa2b1c0d4e5) is active; weekend 1.0.0 (3fa2b1c0d4e5) runs in shadow, generation 7\n",
         );
         check(true, &[], "weekend is not in use, generation 7\n");
+    }
+
+    #[test]
+    fn warnings_follow_the_summary() {
+        let change = ChangeResponse {
+            generation: 7,
+            changed: true,
+            active: Vec::new(),
+            warnings: vec!["the metric memry is unknown".to_owned()],
+        };
+        let expected = "weekend is not in use, generation 7\nwarning: the metric memry is unknown\n";
+        assert_eq!(change.summary("weekend"), expected);
     }
 }

@@ -22,8 +22,9 @@ use serde_json::{Map, Value};
 use super::client::{ApiClient, ApiResponse};
 use super::credentials::Credentials;
 use super::{CheckResult, CommandError, inputs, say};
-use crate::cli::{DATA, SERVER_VARIABLE, USAGE};
-use crate::config::Environment;
+use crate::cli::healthcheck::reachable;
+use crate::cli::{CONFIG, DATA, SERVER_VARIABLE, USAGE};
+use crate::config::{ApiProfile, Config, Environment, Sources};
 
 /// Number of printed digits of a digest: more than needed to select a version, and short enough for a table.
 const DIGITS: usize = 12;
@@ -72,7 +73,7 @@ impl RemoteAction {
 
 /// The server, the credentials and the output format.
 #[derive(Args)]
-struct Remote {
+pub(in crate::cli) struct Remote {
     /// The URL of the server: https://HOST:PORT; also set by the variable `WATCHPOST_SERVER`.
     #[arg(long, value_name = "URL")]
     server: Option<String>,
@@ -80,7 +81,7 @@ struct Remote {
     credentials: Credentials,
     /// Prints the server's JSON response.
     #[arg(long)]
-    json: bool,
+    pub(in crate::cli) json: bool,
 }
 
 impl Remote {
@@ -94,6 +95,31 @@ impl Remote {
             return Err(CommandError::new(USAGE, what));
         };
         ApiClient::new(&server, &self.credentials)
+    }
+
+    /// A client for the named server, or else for the server on this machine.
+    pub(in crate::cli) fn client_or_local(&self, sources: Sources) -> Result<ApiClient, CommandError> {
+        let is_named = Environment::variable_of_process(SERVER_VARIABLE).is_some_and(|url| !url.is_empty());
+        if self.server.is_some() || is_named {
+            return self.client();
+        }
+        let config = Config::load(&sources).map_err(|errors| CommandError::new(CONFIG, errors.to_string()))?;
+        let full = config
+            .listeners
+            .iter()
+            .filter(|listener| listener.api == ApiProfile::Full);
+        let Some(listener) = full.min_by_key(|listener| !listener.tls) else {
+            let what = "no listener of the configuration serves the whole API; name a server with --server";
+            return Err(CommandError::new(CONFIG, what));
+        };
+        if listener.address.port() == 0 {
+            let what = "the configuration lets the system choose the port; name the server with --server";
+            return Err(CommandError::new(CONFIG, what));
+        }
+        let scheme = if listener.tls { "https" } else { "http" };
+        let url = format!("{scheme}://{}", reachable(listener.address));
+        let folder = config.server.data_dir.join("pki");
+        ApiClient::new(&url, &self.credentials.or_development(&folder))
     }
 
     /// Prints the response: as received for programs, or formatted for people.
