@@ -124,13 +124,24 @@ pub fn sources() -> &'static [DeclaredSource] {
     table::SOURCES
 }
 
-fn declared() -> impl Iterator<Item = (&'static str, &'static DeclaredMetric)> {
-    let of = |source: &'static DeclaredSource| source.metrics.iter().map(|metric| (source.name, metric));
-    table::SOURCES.iter().flat_map(of)
+/// All declarations with their source, those of whole names first.
+fn declared() -> impl Iterator<Item = (&'static str, DeclaredMetric)> {
+    let of = |source: &'static DeclaredSource| source.metrics.iter().map(|metric| (source.name, *metric));
+    let all = || table::SOURCES.iter().flat_map(of);
+    let is_prefix = |(_, metric): &(&str, DeclaredMetric)| metric.name.ends_with('*');
+    all().filter(move |one| !is_prefix(one)).chain(all().filter(is_prefix))
+}
+
+/// The declarations of a source, by name.
+pub fn metrics_of(source: &str) -> Vec<DeclaredMetric> {
+    let of_source = declared().filter(|(name, _)| *name == source);
+    let mut metrics: Vec<_> = of_source.map(|(_, metric)| metric).collect();
+    metrics.sort_unstable_by_key(|metric| metric.name);
+    metrics
 }
 
 /// All declarations about a name; an Azure metric may have the name of one of the host.
-fn find(name: &str) -> impl Iterator<Item = (&'static str, &'static DeclaredMetric)> {
+fn find(name: &str) -> impl Iterator<Item = (&'static str, DeclaredMetric)> {
     declared().filter(move |(_, metric)| metric.covers(name))
 }
 
@@ -253,7 +264,7 @@ mod tests {
     fn names_are_unique_in_a_source_and_legal() {
         for source in sources() {
             let mut seen = BTreeSet::new();
-            for metric in source.metrics {
+            for metric in metrics_of(source.name) {
                 assert!(seen.insert(metric.name), "{} twice", metric.name);
                 assert!(MetricPattern::new(metric.name).is_ok(), "{}", metric.name);
                 assert!(metric.labels.is_sorted(), "{}", metric.name);

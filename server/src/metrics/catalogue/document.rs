@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use watchpost_policies::{Labels, Limits, Snapshot};
 
-use super::{DeclaredMetric, kind, sources};
+use super::{DeclaredMetric, declared, kind, metrics_of, sources};
 use crate::metrics::service_metrics::declarations;
 use crate::metrics::{
     Build, Encoding, FinishedRequest, Format, RouteClass, ServiceMetrics, SourceHealth, body, render,
@@ -49,11 +49,7 @@ fn the_document_matches_the_declarations() {
 
 #[test]
 fn the_threshold_rule_accepts_every_example() {
-    let examples: Vec<_> = sources()
-        .iter()
-        .flat_map(|source| source.metrics)
-        .filter_map(example)
-        .collect();
+    let examples: Vec<_> = declared().filter_map(|(_, metric)| example(&metric)).collect();
     assert!(examples.len() > 10, "{examples:?}");
     let settings: toml::Table =
         toml::from_str(&format!("thresholds = [\n{}\n]", examples.join(",\n"))).expect("the examples are TOML");
@@ -78,7 +74,7 @@ fn measured() -> String {
         writeln!(text, "### {}\n\nSource: {}.\n", source.name, source.about).expect("a String");
         text.push_str("| metric | unit | type | labels | meaning | example threshold |\n");
         text.push_str("| --- | --- | --- | --- | --- | --- |\n");
-        for metric in source.metrics {
+        for metric in metrics_of(source.name) {
             let exported = metric.exported(metric.name);
             let mut name = code(metric.name);
             if exported != metric.name {
@@ -92,7 +88,7 @@ fn measured() -> String {
                     kind(metric.name).to_owned(),
                     codes(metric.labels),
                     metric.help_text(metric.name),
-                    example(metric).map(|example| code(&example)).unwrap_or_default(),
+                    example(&metric).map(|example| code(&example)).unwrap_or_default(),
                 ],
             );
         }
