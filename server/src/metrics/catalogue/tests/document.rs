@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use watchpost_policies::{Labels, Limits, Snapshot};
 
-use super::{DeclaredMetric, declared, kind, metrics_of, sources};
+use crate::metrics::catalogue::{DeclaredMetric, declared, kind, metrics_of, sources};
 use crate::metrics::service_metrics::declarations;
 use crate::metrics::{
     Build, Encoding, FinishedRequest, Format, RouteClass, ServiceMetrics, SourceHealth, body, render,
