@@ -28,10 +28,10 @@ use super::permit::decided_by;
 use super::rate::{Rate, RateKey, RateLimit};
 use super::request_id::{REQUEST_ID, RequestId};
 use super::routes::pages;
-use super::table::{BodyClass, BodyClasses};
+use super::table::{BodyClass, BodyClasses, route_class};
 use crate::clock;
-use crate::metrics::ServiceMetrics;
 use crate::metrics::service_metrics::GaugeGuard;
+use crate::metrics::{FinishedRequest, ServiceMetrics};
 use crate::telemetry::LogLimit;
 
 /// The response header with the rules generation that authorized the request.
@@ -258,9 +258,13 @@ fn finish<B>(gate: &Gate, bounds: &RequestLimits, response: &ServiceResponse<B>,
     let request = response.request();
     let (method, status) = (request.method().as_str(), response.status().as_u16());
     let pattern = request.match_pattern();
-    // Unknown paths share one series.
-    let pattern = pattern.as_deref().unwrap_or("unmatched");
-    gate.service_metrics.request_finished(method, pattern, status, duration);
+    gate.service_metrics.request_finished(&FinishedRequest {
+        route: route_class(request),
+        method,
+        path: pattern.as_deref().unwrap_or_default(),
+        status,
+        duration,
+    });
     if !bounds.access_log {
         return;
     }

@@ -30,7 +30,7 @@ use actix_web::{HttpRequest, HttpResponse};
 use error::ApiError;
 use input::path_error;
 use routes::rules::{change, read, trial, upload};
-use routes::{chunks, decisions, docs, health, history, native, pixcrawler, prometheus, status, wm};
+use routes::{chunks, decisions, docs, health, history, metrics, native, pixcrawler, status, wm};
 use table::Family;
 
 /// All routes. Those of an API profile come first, and match only on listeners with that profile.
@@ -45,7 +45,7 @@ pub fn routes(config: &mut ServiceConfig) {
 /// The paths of the full API. If a request matches two routes, the first is used.
 pub fn table() -> Vec<Family> {
     table::table! {
-        "Service", "The index of all endpoints, and your identity." {
+        "Service", "The index of all endpoints, and your identity.", Service {
             "/": get(native::index);
             "/api": get(native::api_index);
             "/api/v1": get(native::api_v1_index);
@@ -55,29 +55,31 @@ pub fn table() -> Vec<Family> {
             "/redoc": get(docs::redoc);
             "/docs/assets/{file}": get(docs::asset);
         }
-        "Machine", "The latest measurements of this machine, and the findings of the rules." {
+        "Machine", "The latest measurements of this machine, and the findings of the rules.", Machine {
             "/api/v1/status": get(status::status);
             "/api/v1/snapshot": get(native::snapshot);
             "/api/v1/report": get(native::report);
-            "/metrics": get(pixcrawler::json_or_prometheus);
+            "/api/v1/metrics": get(metrics::list);
+            "/metrics" [Metrics]: get(pixcrawler::json_or_prometheus);
         }
-        "History", "Recorded measurements and reports." {
+        "History", "Recorded measurements and reports.", History {
             "/api/v1/history": get(history::history);
             "/api/v1/snapshots": get(history::snapshots);
             "/api/v1/reports": get(history::reports);
         }
-        "Health", "Health endpoints for probes and load balancers." {
+        "Health", "Health endpoints for probes and load balancers.", Health {
             "/health": get(health::health);
             "/health/live": get(health::live);
             "/health/ready": get(health::ready);
             "/health/detailed": get(health::detailed);
         }
-        "Chunks", "Work chunks: workers report their progress, other clients read it." {
+        "Chunks", "Work chunks: workers report their progress, other clients read it.", Chunks {
             "/api/v1/chunks": get(chunks::list), post(chunks::report);
             "/api/v1/chunks/summary": get(chunks::summary);
             "/api/v1/chunks/{id}": get(chunks::one), patch(chunks::change);
         }
-        "Rules", "Threshold rules judge measurements, role rules authorize clients. Rules can be changed at run time." {
+        "Rules", "Threshold rules judge measurements, role rules authorize clients. Rules can be changed at run time.",
+        RulesRead / RulesChange {
             "/api/v1/rules": get(read::list), post(upload::upload, Component);
             "/api/v1/rules/{name}/versions/{digest}/trial": post(trial::begin);
             "/api/v1/trials/{id}": get(trial::outcome), delete(trial::end);
@@ -92,14 +94,14 @@ pub fn table() -> Vec<Family> {
             "/api/v1/rules/{name}/settings": put(change::set_settings), delete(change::unset_settings);
             "/api/v1/rules/{name}/log": get(read::log);
         }
-        "Decisions", "Recorded access decisions and findings." {
+        "Decisions", "Recorded access decisions and findings.", History {
             "/api/v1/decisions": get(decisions::list);
         }
-        "WM resource monitor", "The interface of the WM resource monitor, for its existing clients." {
+        "WM resource monitor", "The interface of the WM resource monitor, for its existing clients.", Wm {
             "/wm_resource_monitor": get(wm::page);
             "/wm_resource_monitor/api": get(wm::index);
             "/wm_resource_monitor/api/status": get(wm::status);
-            "/wm_resource_monitor/api/metrics": get(prometheus::metrics);
+            "/wm_resource_monitor/api/metrics": get(wm::metrics);
         }
     }
 }

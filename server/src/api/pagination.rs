@@ -28,7 +28,7 @@ impl PageLimit {
 
     /// Cuts the entries that were read to a page, and returns the cursor of the next page: the key of the last entry. None
     /// on the last page.
-    pub fn cut<T>(self, entries: &mut Vec<T>, id: impl Fn(&T) -> i64) -> Option<i64> {
+    pub fn cut<T, K>(self, entries: &mut Vec<T>, id: impl Fn(&T) -> K) -> Option<K> {
         let limit = usize::try_from(self.0).unwrap_or(usize::MAX);
         let is_last = entries.len() <= limit;
         entries.truncate(limit);

@@ -14,6 +14,7 @@ use utoipa::openapi::path::HttpMethod;
 
 use super::arguments::{Argument, HandlerSpec};
 use super::error::ApiError;
+use crate::metrics::RouteClass;
 
 /// A family of paths.
 pub struct Family {
@@ -32,11 +33,26 @@ pub struct Route {
     pub path: &'static str,
     /// The operations of the path.
     pub operations: Vec<Operation>,
+    classes: FamilyClasses,
     resource: Resource,
 }
 
+/// The classes of a family's operations in the request metrics.
+#[derive(Clone, Copy, Debug)]
+pub struct FamilyClasses {
+    /// The class of GET.
+    read: RouteClass,
+    /// The class of all other methods.
+    change: RouteClass,
+}
+
+/// The class of each method of a path, for the gate, which records the metrics of a request.
+struct MethodClasses(Vec<(&'static [&'static str], RouteClass)>);
+
 /// A method of a path, with its handler.
 pub struct Operation {
+    /// The class in the request metrics.
+    pub class: RouteClass,
     /// The method in the document.
     pub method: HttpMethod,
     /// The HTTP methods that the handler serves.
@@ -62,24 +78,38 @@ pub enum BodyClass {
     Component,
 }
 
-/// Families with their paths: `"Rules", "Upload rules." { "/rules": get(list), post(add, Component); }`. A body is JSON
-/// unless its class is named.
+/// Families with their paths: `"Rules", "Upload rules.", RulesRead / RulesChange { "/rules": get(list), post(add,
+/// Component); }`. The classes in the request metrics are those of GET and of other methods; a path with a class of its
+/// own names it in brackets. A body is JSON unless its class is named.
 macro_rules! table {
-    ($($name:literal, $about:literal {
-        $($path:literal: $($method:ident($($handler:ident)::+ $(, $body:ident)?)),+;)+
+    ($($name:literal, $about:literal, $read:ident $(/ $change:ident)? {
+        $($path:literal $([$class:ident])?: $($method:ident($($handler:ident)::+ $(, $body:ident)?)),+;)+
     })+) => {
-        vec![$($crate::api::table::Family {
-            name: $name,
-            about: $about,
-            routes: vec![$(
-                $crate::api::table::Route::new($path)
-                    $(.$method(
-                        $($handler)::+,
-                        $crate::api::table::described!($($handler)::+),
-                        $crate::api::table::body!($($body)?),
-                    ))+,
-            )+],
+        vec![$({
+            let classes = $crate::api::table::classes!($read $($change)?);
+            $crate::api::table::Family {
+                name: $name,
+                about: $about,
+                routes: vec![$(
+                    $crate::api::table::Route::new($path, classes)
+                        $(.of_class($crate::metrics::RouteClass::$class))?
+                        $(.$method(
+                            $($handler)::+,
+                            $crate::api::table::described!($($handler)::+),
+                            $crate::api::table::body!($($body)?),
+                        ))+,
+                )+],
+            }
         }),+]
+    };
+}
+
+macro_rules! classes {
+    ($read:ident) => {
+        $crate::api::table::FamilyClasses::new($crate::metrics::RouteClass::$read, $crate::metrics::RouteClass::$read)
+    };
+    ($read:ident $change:ident) => {
+        $crate::api::table::FamilyClasses::new($crate::metrics::RouteClass::$read, $crate::metrics::RouteClass::$change)
     };
 }
 
@@ -102,22 +132,53 @@ macro_rules! body {
     };
 }
 
-pub(in crate::api) use {body, described, table};
+pub(in crate::api) use {body, classes, described, table};
 
 impl Route {
     /// A path without methods.
-    pub fn new(path: &'static str) -> Self {
+    pub fn new(path: &'static str, classes: FamilyClasses) -> Self {
         Self {
             path,
             operations: Vec::new(),
+            classes,
             resource: web::resource(path),
         }
     }
 
+    /// Gives the operations added afterwards this class.
+    pub fn of_class(mut self, class: RouteClass) -> Self {
+        self.classes = FamilyClasses::new(class, class);
+        self
+    }
+
     /// The resource for the framework, without the handling of methods that are not allowed.
     pub fn bare(self) -> Resource {
-        self.resource
+        let classes = self.operations.iter();
+        let classes = classes.map(|operation| (operation.allowed, operation.class));
+        self.resource.app_data(MethodClasses(classes.collect()))
     }
+}
+
+impl FamilyClasses {
+    /// These classes of GET and of other methods.
+    pub const fn new(read: RouteClass, change: RouteClass) -> Self {
+        Self { read, change }
+    }
+
+    fn of(self, method: &HttpMethod) -> RouteClass {
+        match method {
+            HttpMethod::Get => self.read,
+            _ => self.change,
+        }
+    }
+}
+
+/// The class of the operation that handled a request; `Other` if none did.
+pub fn route_class(request: &HttpRequest) -> RouteClass {
+    let classes = request.app_data::<MethodClasses>();
+    let mut classes = classes.map_or([].iter(), |classes| classes.0.iter());
+    let found = classes.find(|(methods, _)| methods.contains(&request.method().as_str()));
+    found.map_or(RouteClass::Other, |(_, class)| *class)
 }
 
 macro_rules! methods {
@@ -132,6 +193,7 @@ macro_rules! methods {
             {
                 self.resource = self.resource.route(web::route().guard($guard).to(handler));
                 self.operations.push(Operation {
+                    class: self.classes.of(&HttpMethod::$method),
                     method: HttpMethod::$method,
                     allowed: &[$($allowed),+],
                     body,
@@ -207,10 +269,8 @@ impl BodyClasses {
 
 impl HttpServiceFactory for Route {
     fn register(self, config: &mut AppService) {
-        let Self {
-            resource, operations, ..
-        } = self;
-        let mut allowed: Vec<_> = operations
+        let mut allowed: Vec<_> = self
+            .operations
             .iter()
             .flat_map(|operation| operation.allowed)
             .copied()
@@ -218,7 +278,7 @@ impl HttpServiceFactory for Route {
         allowed.push("OPTIONS");
         let allow = allowed.join(", ");
         let refused = allow.clone();
-        resource
+        self.bare()
             .route(web::route().guard(guard::Options()).to(move || ready(options(&allow))))
             .default_service(web::to(move |request: HttpRequest| {
                 ready(refuse_method(&request, &refused))
@@ -241,6 +301,28 @@ fn refuse_method(request: &HttpRequest, allow: &str) -> Result<HttpResponse, Api
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn reading_and_changing_rules_are_different_classes() {
+        let table = crate::api::table();
+        let class = |path: &str, method: HttpMethod| {
+            let route = table
+                .iter()
+                .flat_map(|family| &family.routes)
+                .find(|route| route.path == path);
+            let operations = &route.expect("a path").operations;
+            operations
+                .iter()
+                .find(|operation| operation.method == method)
+                .expect("a method")
+                .class
+        };
+        assert_eq!(class("/api/v1/rules", HttpMethod::Get), RouteClass::RulesRead);
+        assert_eq!(class("/api/v1/rules", HttpMethod::Post), RouteClass::RulesChange);
+        assert_eq!(class("/api/v1/chunks/{id}", HttpMethod::Patch), RouteClass::Chunks);
+        assert_eq!(class("/metrics", HttpMethod::Get), RouteClass::Metrics);
+        assert_eq!(class("/api/v1/status", HttpMethod::Get), RouteClass::Machine);
+    }
 
     #[test]
     fn only_upload_routes_accept_a_component() {

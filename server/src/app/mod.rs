@@ -29,6 +29,7 @@ pub use self::error::StartError;
 pub use self::preflight::check;
 pub use self::problem::{Problem, ProblemSeverity};
 pub use self::reload::Reloader;
+pub use self::warnings::unknown_metrics;
 
 use self::data_dir::DataDirLock;
 use self::rules::RuleParts;

@@ -3,9 +3,24 @@
 use super::Parts;
 use crate::api::access::AccessWarnings;
 use crate::config::{ApiProfile, Config, Listener};
+use crate::rules::Rules;
+use crate::rules::unknown_metrics::{OtherMetrics, UnknownMetric};
 
-/// Logs the warnings about listeners, which only a restart changes, and those about access.
+/// The metrics that the rules name and nothing is known to measure.
+pub fn unknown_metrics(config: &Config, rules: &Rules) -> Vec<UnknownMetric> {
+    let configured = config.azure.metric_names();
+    let others = OtherMetrics {
+        snapshot: None,
+        configured: &configured,
+    };
+    rules.current().unknown_metrics(&[], others)
+}
+
+/// Logs the warnings about listeners, which only a restart changes, those about access, and those about metrics.
 pub(super) fn log(config: &Config, parts: &Parts) {
+    for unknown in unknown_metrics(config, &parts.rules) {
+        log::warn!("{unknown}");
+    }
     let open = |listener: &&Listener| !listener.tls && !listener.address.ip().is_loopback();
     if let Some(listener) = config.listeners.iter().find(open).filter(|_| !config.tokens.is_empty()) {
         log::warn!(address:% = listener.address; "tokens are accepted on a listener without TLS, where others can read them");

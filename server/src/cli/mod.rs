@@ -8,6 +8,7 @@ mod examples;
 mod healthcheck;
 mod help;
 mod man;
+mod metrics;
 mod openapi;
 mod progress;
 mod ready_file;
@@ -110,6 +111,8 @@ enum Command {
     Top(top::Top),
     /// Queries whether a running server is ready; for containers.
     Healthcheck(healthcheck::Healthcheck),
+    /// Prints the metrics that thresholds can name, with their current values on a server.
+    Metrics(metrics::Metrics),
     /// Issues and revokes development certificates.
     Certs(certs::CertsCommand),
     /// Develops and tests rules without a server; manages the rules of a running server.
@@ -151,6 +154,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Report(report) => report.run(sources),
         Command::Top(top) => top.run(sources),
         Command::Healthcheck(healthcheck) => healthcheck.run(sources, global.quiet > 0),
+        Command::Metrics(metrics) => metrics.run(sources),
         Command::Certs(command) => run_certs(command, sources),
         Command::Rules(command) => command.run(&sources),
         Command::Openapi(command) => command.run(),

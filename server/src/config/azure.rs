@@ -237,6 +237,13 @@ impl Azure {
     }
 }
 
+impl Azure {
+    /// The metrics that the configuration adds to the built-in ones.
+    pub fn metric_names(&self) -> Vec<MetricName> {
+        self.metrics.iter().map(|metric| metric.metric.clone()).collect()
+    }
+}
+
 impl AzureMetric {
     fn mapping(&self) -> Mapping {
         Mapping {

@@ -1,5 +1,5 @@
-//! The same numbers under other established names: the predecessor's and `node_exporter`'s. They are derived from the
-//! gathered families, so there is no second set of counters that could disagree.
+//! The same numbers under the names of `node_exporter`. They are derived from the gathered families, so there is no
+//! second set of counters that could disagree.
 
 use prometheus::proto::{Counter, Gauge, LabelPair, Metric, MetricFamily, MetricType};
 
@@ -14,30 +14,6 @@ struct Alias {
 }
 
 const ALIASES: &[Alias] = &[
-    Alias {
-        of: "watchpost_http_request_duration_seconds",
-        name: "flask_http_request_duration_seconds",
-        help: "watchpost_http_request_duration_seconds under the predecessor's name.",
-        samples: same,
-    },
-    Alias {
-        of: "watchpost_http_requests_total",
-        name: "flask_http_request_total",
-        help: "watchpost_http_requests_total under the predecessor's name.",
-        samples: same,
-    },
-    Alias {
-        of: "watchpost_http_request_exceptions_total",
-        name: "flask_http_request_exceptions_total",
-        help: "watchpost_http_request_exceptions_total under the predecessor's name.",
-        samples: same,
-    },
-    Alias {
-        of: "watchpost_build_info",
-        name: "flask_exporter_info",
-        help: "The version of Watchpost under the predecessor's name.",
-        samples: version_only,
-    },
     Alias {
         of: "watchpost_source_success",
         name: "node_scrape_collector_success",
@@ -62,7 +38,7 @@ const MAX_VIRTUAL_MEMORY: &str = "process_virtual_memory_max_bytes";
 
 const LOG_LINES_DROPPED: &str = "watchpost_log_lines_dropped_total";
 
-/// The names and kinds of the derived families that start with Watchpost's or `node_exporter`'s prefix.
+/// The names and kinds of the derived families.
 pub(super) const FAMILIES: &[(&str, Kind)] = &[
     ("node_scrape_collector_success", Kind::Gauge),
     ("node_scrape_collector_duration_seconds", Kind::Gauge),
@@ -113,24 +89,14 @@ fn renamed(original: &MetricFamily, alias: &Alias) -> MetricFamily {
     family(alias.name, alias.help, original.get_field_type(), metrics)
 }
 
-fn family(name: &str, help: &str, field_type: MetricType, metrics: Vec<Metric>) -> MetricFamily {
+/// A family with these samples.
+pub(super) fn family(name: &str, help: &str, field_type: MetricType, metrics: Vec<Metric>) -> MetricFamily {
     let mut family = MetricFamily::default();
     family.set_name(name.to_owned());
     family.set_help(help.to_owned());
     family.set_field_type(field_type);
     family.set_metric(metrics);
     family
-}
-
-fn same(metric: &Metric) -> Option<Metric> {
-    Some(metric.clone())
-}
-
-fn version_only(metric: &Metric) -> Option<Metric> {
-    let version = metric.get_label().iter().find(|label| label.name() == "version")?;
-    let mut renamed = metric.clone();
-    renamed.set_label(vec![version.clone()]);
-    Some(renamed)
 }
 
 /// The commit is the revision; the other labels of `node_exporter` are about Go.

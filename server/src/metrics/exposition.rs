@@ -94,7 +94,8 @@ mod tests {
 
     use super::*;
     use crate::metrics::SourceHealth;
-    use crate::metrics::service_metrics::{Build, ServiceMetrics};
+    use crate::metrics::route_class::RouteClass;
+    use crate::metrics::service_metrics::{Build, FinishedRequest, ServiceMetrics};
     use crate::rules::by_default;
 
     fn snapshot() -> Snapshot {
@@ -122,7 +123,13 @@ mod tests {
             commit: "abc",
             rustc: "1.95.0",
         });
-        service_metrics.request_finished("GET", "/metrics", 200, Duration::from_millis(2));
+        service_metrics.request_finished(&FinishedRequest {
+            route: RouteClass::Metrics,
+            method: "GET",
+            path: "/metrics",
+            status: 200,
+            duration: Duration::from_millis(2),
+        });
         let state = SourceHealth {
             success: true,
             last_success_ms: Some(2500),
@@ -148,7 +155,7 @@ mod tests {
             "watchpost_snapshot_gaps 1\n",
             "watchpost_samples_dropped 2\n",
             "watchpost_report_severity{severity=\"unknown\"} 1\n",
-            "watchpost_http_requests_total{method=\"GET\",status=\"200\"} 1\n",
+            "watchpost_http_requests_total{method=\"read\",route=\"metrics\",status=\"2xx\"} 1\n",
             "node_scrape_collector_success{collector=\"memory\"} 1\n",
         ] {
             assert!(text.contains(line), "{line}: {text}");

@@ -1,6 +1,7 @@
 //! Metrics for Prometheus: the measurements, rendered once per round, and the service metrics, rendered per request. It
 //! serves nothing; a handler chooses a `Format` and an `Encoding` and gets the bytes from `exposition`.
 
+pub mod catalogue;
 pub mod exposition;
 mod format;
 pub mod service_metrics;
@@ -10,6 +11,7 @@ mod declared_family;
 mod derived;
 mod encode;
 mod findings;
+mod flask;
 mod help;
 mod host_metrics;
 mod measured;
@@ -17,10 +19,15 @@ mod naming;
 mod page;
 mod registry_macro;
 mod reserved_names;
+mod route_class;
 
 pub use declared_family::DeclaredFamily;
 pub use exposition::{Rendered, body, render};
 pub use format::{Encoding, Format};
 pub use host_metrics::{HOST_METRICS, HostMetric};
 pub use page::Kind;
-pub use service_metrics::{Build, CertificateKind, NotCompared, Outcome, ServiceMetrics, ShadowRound, SourceHealth};
+pub use prometheus::proto::MetricFamily;
+pub use route_class::RouteClass;
+pub use service_metrics::{
+    Build, CertificateKind, FinishedRequest, NotCompared, Outcome, ServiceMetrics, ShadowRound, SourceHealth,
+};

@@ -11,8 +11,10 @@ use prometheus::{GaugeVec, HistogramVec, IntCounter, IntCounterVec, IntGauge, In
 use watchpost_policies::{Action, Verdict};
 
 use super::derived;
+use super::flask::FlaskMetrics;
 use super::page;
 use super::registry_macro::declare;
+use super::route_class::{RouteClass, method_class, status_class};
 use crate::telemetry;
 use crate::tls::RejectReason;
 use crate::write_behind::DropReason;
@@ -20,12 +22,10 @@ use crate::write_behind::DropReason;
 declare! {
     /// All service metrics. The doc comment of a field is the metric's HELP text.
     struct Families {
-        /// Duration of HTTP requests in seconds, by route.
-        watchpost_http_request_duration_seconds: HistogramVec["method", "path", "status"],
-        /// Number of HTTP requests.
-        watchpost_http_requests_total: IntCounterVec["method", "status"],
-        /// Number of HTTP requests with a server error (a status of 500 or above).
-        watchpost_http_request_exceptions_total: IntCounterVec["method", "status"],
+        /// Duration of HTTP requests in seconds, by class of route.
+        watchpost_http_request_duration_seconds: HistogramVec["route"],
+        /// Number of HTTP requests, by class of route, method (read or write) and status.
+        watchpost_http_requests_total: IntCounterVec["route", "method", "status"],
         /// Number of HTTP requests in flight.
         watchpost_http_requests_in_flight: IntGauge,
         /// Number of open connections.
@@ -92,13 +92,23 @@ declare! {
 
 /// The names and kinds of the service metrics, which no other family may use.
 pub(super) fn families() -> impl Iterator<Item = (&'static str, page::Kind)> {
-    Families::FAMILIES.iter().chain(derived::FAMILIES).copied()
+    let declared = Families::FAMILIES.iter().map(|family| (family.name, family.kind));
+    declared.chain(derived::FAMILIES.iter().copied())
+}
+
+/// The declarations of the service metrics, without the derived ones.
+#[cfg(test)]
+pub(super) fn declarations() -> &'static [super::registry_macro::Declaration] {
+    Families::FAMILIES
 }
 
 /// The service metrics.
 pub struct ServiceMetrics {
     registry: Registry,
     families: Families,
+    flask: FlaskMetrics,
+    /// The version of the running build.
+    version: String,
     /// The sources that have series.
     sources: Mutex<BTreeSet<String>>,
 }
@@ -171,6 +181,18 @@ pub enum NotCompared {
 /// The kinds of records whose counters exist from the start, so that their first increase is seen as one.
 const RECORD_KINDS_FROM_START: [&str; 2] = ["decision", "judgement"];
 
+/// A finished request.
+#[derive(Clone, Copy, Debug)]
+pub struct FinishedRequest<'r> {
+    /// The class of the operation that handled it.
+    pub route: RouteClass,
+    pub method: &'r str,
+    /// The pattern of its route, never the requested path, because clients could otherwise create unlimited series.
+    pub path: &'r str,
+    pub status: u16,
+    pub duration: Duration,
+}
+
 /// Counts one request in flight or one open connection for as long as it lives.
 #[derive(Debug)]
 pub struct GaugeGuard(IntGauge);
@@ -213,6 +235,8 @@ impl ServiceMetrics {
         Self {
             registry,
             families,
+            flask: FlaskMetrics::new(),
+            version: build.version.to_owned(),
             sources: Mutex::default(),
         }
     }
@@ -227,24 +251,22 @@ impl ServiceMetrics {
         self.families.watchpost_http_requests_in_flight.get()
     }
 
-    /// Counts a finished request. `path` is the pattern of its route, never the requested path, because clients could
-    /// otherwise create unlimited series. For the same reason, all methods that HTTP does not define share one label
-    /// value.
-    pub fn request_finished(&self, method: &str, path: &str, status: u16, duration: Duration) {
-        let families = &self.families;
-        let digits = digits(status);
-        let (method, status) = (known_method(method), text(&digits));
-        let of_route = families
-            .watchpost_http_request_duration_seconds
-            .with_label_values(&[method, path, status]);
-        of_route.observe(duration.as_secs_f64());
-        let labels = [method, status];
+    /// Counts a finished request.
+    pub fn request_finished(&self, request: &FinishedRequest<'_>) {
+        let FinishedRequest {
+            route,
+            method,
+            path,
+            status,
+            duration,
+        } = *request;
+        let (families, seconds) = (&self.families, duration.as_secs_f64());
+        let of_route = &families.watchpost_http_request_duration_seconds;
+        of_route.with_label_values(&[route.as_str()]).observe(seconds);
+        let labels = [route.as_str(), method_class(method), status_class(status)];
         families.watchpost_http_requests_total.with_label_values(&labels).inc();
-        if status.starts_with('5') {
-            families
-                .watchpost_http_request_exceptions_total
-                .with_label_values(&labels)
-                .inc();
+        if route == RouteClass::Wm {
+            self.flask.observe(method, path, status, seconds);
         }
     }
 
@@ -457,6 +479,13 @@ impl ServiceMetrics {
         families.push(derived::max_virtual_memory());
         families
     }
+
+    /// All service metrics, with those of the WM resource monitor under the names of its Flask exporter.
+    pub fn gather_with_flask(&self) -> Vec<MetricFamily> {
+        let mut families = self.gather();
+        families.extend(self.flask.families(&self.version));
+        families
+    }
 }
 
 impl CertificateKind {
@@ -499,23 +528,6 @@ impl Drop for GaugeGuard {
     fn drop(&mut self) {
         self.0.dec();
     }
-}
-
-fn known_method(method: &str) -> &str {
-    const METHODS: [&str; 9] = [
-        "GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH", "CONNECT", "TRACE",
-    ];
-    if METHODS.contains(&method) { method } else { "other" }
-}
-
-/// A status as three digits, without an allocation, because this runs for each request.
-fn digits(status: u16) -> [u8; 3] {
-    let status = status.min(999);
-    [status / 100, status / 10 % 10, status % 10].map(|digit| b'0' + digit as u8)
-}
-
-fn text(digits: &[u8; 3]) -> &str {
-    std::str::from_utf8(digits).expect("digits are ASCII")
 }
 
 #[cfg(test)]

@@ -21,6 +21,7 @@ pub mod signing;
 mod streak;
 pub mod trial;
 pub mod trials;
+pub mod unknown_metrics;
 pub mod uploads;
 
 use std::path::Path;

@@ -21,6 +21,7 @@ use crate::api::streamed::Streamed;
 use crate::api::streaming::{StreamPermit, StreamPool, StreamWriter};
 use crate::clock;
 use crate::history::downsample::{Aggregate, downsample};
+use crate::metrics::catalogue;
 use crate::store::history::{Plan, Selection, Series, StoredRound};
 use crate::store::{Store, StoreError};
 
@@ -137,6 +138,7 @@ struct Reports {
     operation_id = "history",
     responses(
         (status = 200, description = "Series by host, metric and labels.", body = History),
+        (status = 404, description = "No such metric is known or recorded; `detail` has the closest names."),
         (status = 422, description = "The response would exceed the limits; `detail` says what to narrow.")
     )
 )]
@@ -150,6 +152,9 @@ pub async fn history(
     let aggregate = query.aggregate.unwrap_or_default();
     let (found, planned) = (selection.clone(), selection.clone());
     let series = past.store.ask(move |store| store.find_series(&found)).await?;
+    if series.is_empty() {
+        past.check_metric(&query.metric).await?;
+    }
     past.check_series(series.len())?;
     let plan = past
         .store
@@ -289,6 +294,29 @@ impl HistoryReader {
             reason: "too many history responses are being streamed; retry when some of them have finished".to_owned(),
             after_seconds: 5,
         })
+    }
+
+    /// An error if the metric is neither in the catalogue nor stored, even with other labels or of another machine.
+    async fn check_metric(&self, metric: &str) -> Result<(), ApiError> {
+        let Ok(pattern) = MetricPattern::new(metric) else {
+            return Ok(());
+        };
+        if catalogue::knows(&pattern) {
+            return Ok(());
+        }
+        let stored = self.store.ask(|store| store.stored_metrics()).await?;
+        if stored.iter().any(|name| catalogue::selects(&pattern, name)) {
+            return Ok(());
+        }
+        let mut known: Vec<&str> = catalogue::names().collect();
+        known.extend(stored.iter().map(String::as_str));
+        let advice = match catalogue::closest(metric, known).as_slice() {
+            [] => String::new(),
+            closest => format!("did you mean {}? ", closest.join(" or ")),
+        };
+        Err(ApiError::Missing(format!(
+            "metric: there is no metric {metric}; {advice}GET /api/v1/metrics lists all names"
+        )))
     }
 
     fn check_series(&self, series: usize) -> Result<(), ApiError> {

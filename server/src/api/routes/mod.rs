@@ -5,6 +5,7 @@ pub mod decisions;
 pub mod docs;
 pub mod health;
 pub mod history;
+pub mod metrics;
 pub mod native;
 pub(super) mod pages;
 pub mod pixcrawler;

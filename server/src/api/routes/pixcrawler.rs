@@ -30,7 +30,7 @@ use crate::pixcrawler::{Body as Resources, EMPTY_METRICS, PixCrawlerRenderings};
 /// All routes of a listener with this API profile.
 pub fn table() -> Vec<Family> {
     table! {
-        "Resource monitor", "The interface of PixCrawler's resource monitor." {
+        "Resource monitor", "The interface of PixCrawler's resource monitor.", PixCrawler {
             "/health": only_get(health);
             "/metrics": only_get(metrics);
         }
@@ -70,7 +70,7 @@ pub fn scope() -> Scope {
     ))
 )]
 pub async fn json_or_prometheus(
-    permit: Permit<MetricsRead>,
+    _: Permit<MetricsRead>,
     request: HttpRequest,
     latest: Data<Latest>,
     pages: Data<MetricsPages>,
@@ -83,7 +83,7 @@ pub async fn json_or_prometheus(
         headers.insert(VARY, HeaderValue::from_static("accept, accept-encoding"));
         return response;
     }
-    prometheus::metrics(permit, request, latest, pages, service_metrics).await
+    prometheus::page(&request, &latest, &pages, &service_metrics.gather())
 }
 
 /// Permission to read metrics: the role rule allows it, or the client is on this machine, where PixCrawler's clients

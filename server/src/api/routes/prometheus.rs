@@ -1,40 +1,24 @@
 //! Metrics for Prometheus: the measurements, rendered once a round, and the current service metrics.
 
 use actix_web::http::header::{CONTENT_ENCODING, CONTENT_TYPE, VARY};
-use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
 
 use crate::api::accept;
 use crate::api::latest::Latest;
-use crate::api::permit::{MetricsRead, Permit};
 use crate::judge::metrics_page::MetricsPages;
-use crate::metrics::{self, ServiceMetrics};
+use crate::metrics::{self, MetricFamily};
 
-/// Get all metrics in the Prometheus format
-#[utoipa::path(
-    get,
-    path = "",
-    operation_id = "wm_resource_monitor_metrics",
-    responses((
-        status = 200,
-        description = "In the format that `Accept` prefers.",
-        content(
-            (String = "text/plain; version=0.0.4; charset=utf-8"),
-            (String = "application/openmetrics-text; version=1.0.0; charset=utf-8")
-        )
-    ))
-)]
-pub async fn metrics(
-    _: Permit<MetricsRead>,
-    request: HttpRequest,
-    latest: Data<Latest>,
-    pages: Data<MetricsPages>,
-    service_metrics: Data<ServiceMetrics>,
+/// The page with these service metrics, in the format and the encoding that the request prefers.
+pub fn page(
+    request: &HttpRequest,
+    latest: &Latest,
+    pages: &MetricsPages,
+    service_metrics: &[MetricFamily],
 ) -> HttpResponse {
-    let (format, encoding) = (accept::format(&request), accept::encoding(&request));
+    let (format, encoding) = (accept::format(request), accept::encoding(request));
     let judged = latest.judged();
     let page = judged.map(|judged| pages.of(&judged)).unwrap_or_default();
-    let body = metrics::body(&page, &service_metrics.gather(), format, encoding);
+    let body = metrics::body(&page, service_metrics, format, encoding);
     let mut response = HttpResponse::Ok();
     response
         .insert_header((CONTENT_TYPE, format.content_type()))

@@ -9,13 +9,15 @@ use actix_web::{HttpRequest, HttpResponse};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::pages;
+use super::{pages, prometheus};
 use crate::api::document::{Endpoint, contents};
 use crate::api::latest::Latest;
 use crate::api::links::absolute;
 use crate::api::permit::{MetricsRead, Permit, ServiceRead};
 use crate::api::process::{Service, VERSION};
 use crate::clock;
+use crate::judge::metrics_page::MetricsPages;
+use crate::metrics::ServiceMetrics;
 
 const PAGE: &str = include_str!("../../../assets/wm.html");
 
@@ -123,6 +125,30 @@ pub async fn status(_: Permit<MetricsRead>, service: Data<Service>, latest: Data
         .content_type(ContentType::json())
         .insert_header((CACHE_CONTROL, "no-store"))
         .body(body)
+}
+
+/// Get all metrics in the Prometheus format, with those of requests under their former names
+#[utoipa::path(
+    get,
+    path = "",
+    operation_id = "wm_resource_monitor_metrics",
+    responses((
+        status = 200,
+        description = "The metrics of `/metrics`, and `flask_*` for requests to the WM interface. In the format that `Accept` prefers.",
+        content(
+            (String = "text/plain; version=0.0.4; charset=utf-8"),
+            (String = "application/openmetrics-text; version=1.0.0; charset=utf-8")
+        )
+    ))
+)]
+pub async fn metrics(
+    _: Permit<MetricsRead>,
+    request: HttpRequest,
+    latest: Data<Latest>,
+    pages: Data<MetricsPages>,
+    service_metrics: Data<ServiceMetrics>,
+) -> HttpResponse {
+    prometheus::page(&request, &latest, &pages, &service_metrics.gather_with_flask())
 }
 
 /// With the UTC offset, which older parsers of ISO 8601 need.

@@ -85,6 +85,6 @@ impl RulesCommand {
 }
 
 /// Writes a command's output as JSON.
-fn say_json(out: &mut dyn Write, value: &serde_json::Value) -> Result<(), CommandError> {
+pub(super) fn say_json(out: &mut dyn Write, value: &serde_json::Value) -> Result<(), CommandError> {
     say(out, &format!("{value:#}\n"))
 }

@@ -98,7 +98,10 @@ pub fn built_in(kind: &str) -> Vec<Mapping> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
+    use crate::metrics::catalogue;
 
     #[test]
     fn the_names_in_the_tables_are_legal_and_unique() {
@@ -112,6 +115,15 @@ mod tests {
             names.dedup();
             assert_eq!(names.len(), count, "{}", table.kind);
         }
+    }
+
+    #[test]
+    fn every_built_in_metric_is_in_the_catalogue_and_the_other_way_round() {
+        let mappings = TABLES.iter().flat_map(|table| built_in(table.kind));
+        let measured: BTreeSet<_> = mappings.map(|mapping| mapping.metric.as_str().to_owned()).collect();
+        let declared = catalogue::metrics_of(crate::collect::azure::NAME).into_iter();
+        let declared: BTreeSet<_> = declared.map(|metric| metric.name.to_owned()).collect();
+        assert_eq!(measured, declared);
     }
 
     #[test]

@@ -7,6 +7,7 @@ use tempfile::TempDir;
 
 use super::HostOptions;
 use crate::collect::probe::Reading;
+use crate::metrics::catalogue::undeclared;
 
 /// A directory that contains `proc` and `sys` and is also the root file system.
 pub(super) struct Machine(TempDir);
@@ -41,8 +42,18 @@ impl Machine {
     }
 }
 
+/// Every sample has to be in the catalogue of metrics.
+fn check_declared(reading: &Reading) {
+    for sample in &reading.samples {
+        if let Some(reason) = undeclared::reason(None, sample) {
+            panic!("{reason}");
+        }
+    }
+}
+
 /// The value of the only sample of this metric with these label values, in the order of the label names.
 pub(super) fn value(reading: &Reading, metric: &str, labels: &[&str]) -> Option<f64> {
+    check_declared(reading);
     let mut found = reading.samples.iter().filter(|sample| {
         let values = sample.labels().as_slice().iter().map(|label| label.value.as_str());
         sample.metric().as_str() == metric && values.eq(labels.iter().copied())
@@ -54,6 +65,7 @@ pub(super) fn value(reading: &Reading, metric: &str, labels: &[&str]) -> Option<
 
 /// The number of samples of a metric.
 pub(super) fn count(reading: &Reading, metric: &str) -> usize {
+    check_declared(reading);
     let is_it = |sample: &&watchpost_policies::Sample| sample.metric().as_str() == metric;
     reading.samples.iter().filter(is_it).count()
 }

@@ -6,6 +6,7 @@ use watchpost_policies::{Labels, MetricName, Sample, Snapshot};
 
 use super::*;
 use crate::metrics::{HOST_METRICS, HostMetric, Kind};
+use crate::metrics::catalogue::undeclared;
 
 #[test]
 fn probes_have_unique_names_and_legal_patterns() {
@@ -28,6 +29,7 @@ fn every_probe_measures_this_machine_and_declares_its_metrics() {
                 let is_declared = probe.metrics().iter().any(|pattern| pattern.covers(sample.metric()));
                 assert!(is_declared, "{} does not declare {}", probe.name(), sample.metric());
                 assert_eq!(sample.time_ms(), now_ms);
+                assert_eq!(undeclared::reason(Some(probe.name()), sample), None);
             }
             if now_ms == 2 {
                 samples.extend(reading.samples);

@@ -4,6 +4,7 @@ use super::*;
 use crate::metrics::encode::encode;
 use crate::metrics::format::Format;
 use crate::metrics::reserved_names::Claims;
+use crate::string_enum::StringEnum;
 
 fn service_metrics() -> ServiceMetrics {
     ServiceMetrics::new(&Build {
@@ -11,6 +12,16 @@ fn service_metrics() -> ServiceMetrics {
         commit: "abc",
         rustc: "1.95.0",
     })
+}
+
+fn request<'r>(route: RouteClass, method: &'r str, path: &'r str, status: u16) -> FinishedRequest<'r> {
+    FinishedRequest {
+        route,
+        method,
+        path,
+        status,
+        duration: Duration::from_millis(20),
+    }
 }
 
 fn rendered(service_metrics: &ServiceMetrics) -> String {
@@ -45,50 +56,69 @@ fn series_with_known_labels_start_at_zero() {
             "watchpost_tls_reloads_total{outcome=\"failure\"} 0",
             "watchpost_config_reloads_total{outcome=\"success\"} 0",
             "watchpost_build_info{commit=\"abc\",rustc=\"1.95.0\",version=\"1.2.3\"} 1",
-            "flask_exporter_info{version=\"1.2.3\"} 1",
         ],
     );
 }
 
 #[test]
-fn a_request_is_counted_under_watchpost_s_and_the_predecessor_s_name() {
+fn a_request_is_counted_by_class_and_not_by_path() {
     let service_metrics = service_metrics();
-    service_metrics.request_finished("GET", "/api/metrics", 200, Duration::from_millis(20));
-    service_metrics.request_finished("GET", "/api/metrics", 503, Duration::from_secs(20));
-    for prefix in ["watchpost", "flask"] {
-        let of_route = |rest: &str| format!("{prefix}_http_request_duration_seconds_{rest}");
-        check(
-            &service_metrics,
-            &[
-                &of_route("bucket{method=\"GET\",path=\"/api/metrics\",status=\"200\",le=\"0.01\"} 0"),
-                &of_route("bucket{method=\"GET\",path=\"/api/metrics\",status=\"200\",le=\"0.025\"} 1"),
-                &of_route("bucket{method=\"GET\",path=\"/api/metrics\",status=\"503\",le=\"10.0\"} 0"),
-                &of_route("bucket{method=\"GET\",path=\"/api/metrics\",status=\"503\",le=\"+Inf\"} 1"),
-                &of_route("sum{method=\"GET\",path=\"/api/metrics\",status=\"503\"} 20"),
-                &format!("{prefix}_http_request_exceptions_total{{method=\"GET\",status=\"503\"}} 1"),
-            ],
-        );
+    for path in ["/api/v1/chunks", "/api/v1/chunks/{id}"] {
+        service_metrics.request_finished(&request(RouteClass::Chunks, "GET", path, 200));
     }
+    service_metrics.request_finished(&request(RouteClass::Chunks, "PATCH", "/api/v1/chunks/{id}", 404));
+    service_metrics.request_finished(&FinishedRequest {
+        duration: Duration::from_secs(20),
+        ..request(RouteClass::Chunks, "GET", "/api/v1/chunks", 503)
+    });
+    let duration = |rest: &str| format!("watchpost_http_request_duration_seconds_{rest}");
     check(
         &service_metrics,
         &[
-            "watchpost_http_requests_total{method=\"GET\",status=\"200\"} 1",
-            "flask_http_request_total{method=\"GET\",status=\"503\"} 1",
+            &duration("bucket{route=\"chunks\",le=\"0.005\"} 0"),
+            &duration("bucket{route=\"chunks\",le=\"0.025\"} 3"),
+            &duration("bucket{route=\"chunks\",le=\"10.0\"} 3"),
+            &duration("bucket{route=\"chunks\",le=\"+Inf\"} 4"),
+            "watchpost_http_requests_total{method=\"read\",route=\"chunks\",status=\"2xx\"} 2",
+            "watchpost_http_requests_total{method=\"write\",route=\"chunks\",status=\"4xx\"} 1",
+            "watchpost_http_requests_total{method=\"read\",route=\"chunks\",status=\"5xx\"} 1",
         ],
     );
-    assert!(!rendered(&service_metrics).contains("exceptions_total{method=\"GET\",status=\"200\"}"));
 }
 
 #[test]
-fn unknown_methods_share_one_label_value() {
+fn the_request_metrics_have_at_most_ten_buckets_and_a_bounded_number_of_series() {
     let service_metrics = service_metrics();
-    for method in ["BREW", "get", ""] {
-        service_metrics.request_finished(method, "/", 405, Duration::ZERO);
+    for route in RouteClass::TEXTS.iter().filter_map(|text| RouteClass::of_text(text)) {
+        for method in ["GET", "HEAD", "POST", "DELETE", "BREW"] {
+            for status in [100, 200, 204, 301, 304, 400, 401, 404, 500, 503] {
+                service_metrics.request_finished(&request(route, method, "/a", status));
+            }
+        }
     }
-    check(
-        &service_metrics,
-        &["watchpost_http_requests_total{method=\"other\",status=\"405\"} 3"],
-    );
+    let text = rendered(&service_metrics);
+    let series = |name: &str| text.lines().filter(|line| line.starts_with(name)).count();
+    let classes = RouteClass::TEXTS.len();
+    let buckets = series("watchpost_http_request_duration_seconds_bucket{") / classes;
+    assert!((5..=10).contains(&buckets), "{buckets} buckets");
+    assert_eq!(series("watchpost_http_requests_total{"), classes * 2 * 5);
+}
+
+#[test]
+fn only_the_wm_page_has_the_flask_names() {
+    let service_metrics = service_metrics();
+    service_metrics.request_finished(&request(RouteClass::Wm, "GET", "/wm_resource_monitor/api/status", 200));
+    service_metrics.request_finished(&request(RouteClass::Machine, "GET", "/api/v1/status", 200));
+    assert!(!rendered(&service_metrics).contains("flask_"));
+    let wm = encode(&service_metrics.gather_with_flask(), Format::Text);
+    for line in [
+        "flask_http_request_total{method=\"GET\",status=\"200\"} 1",
+        "flask_exporter_info{version=\"1.2.3\"} 1",
+        "watchpost_http_requests_total{method=\"read\",route=\"wm\",status=\"2xx\"} 1",
+    ] {
+        assert!(wm.lines().any(|present| present == line), "{line} is not in {wm}");
+    }
+    assert!(!wm.contains("/api/v1/status"));
 }
 
 #[test]
@@ -226,9 +256,9 @@ fn no_two_families_share_a_name_in_any_format() {
 #[test]
 fn all_gathered_names_with_reserved_prefixes_are_reserved() {
     let service_metrics = service_metrics();
-    service_metrics.request_finished("GET", "/", 500, Duration::ZERO);
+    service_metrics.request_finished(&request(RouteClass::Wm, "GET", "/", 500));
     service_metrics.set_sources([("host.memory", SourceHealth::default())]);
-    for family in service_metrics.gather() {
+    for family in service_metrics.gather_with_flask() {
         let has_reserved_prefix = ["watchpost_", "node_"]
             .iter()
             .any(|prefix| family.name().starts_with(prefix));
@@ -238,12 +268,5 @@ fn all_gathered_names_with_reserved_prefixes_are_reserved() {
             family.name()
         );
         assert!(!family.help().is_empty(), "{}", family.name());
-    }
-}
-
-#[test]
-fn a_status_is_three_digits() {
-    for (status, expected) in [(200, "200"), (7, "007"), (599, "599"), (u16::MAX, "999")] {
-        assert_eq!(text(&digits(status)), expected);
     }
 }

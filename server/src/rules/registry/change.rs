@@ -9,6 +9,7 @@ use super::transaction::NextGeneration;
 use super::{Actor, ChangeError, LatestRound, Registry, slot};
 use crate::rules::LoadedGeneration;
 use crate::rules::coverage::subjects_lost;
+use crate::rules::unknown_metrics::UnknownMetric;
 use crate::store::Store;
 use crate::store::rules::{AuditAction, AuditActor, Entry, Generation, Mode, NewSettings, SettingsRef};
 
@@ -50,6 +51,8 @@ pub struct Changed {
     pub changed: bool,
     /// What is not monitored any more because of it.
     pub warnings: Vec<String>,
+    /// Metrics that the new rules name and nothing is known to measure.
+    pub unknown_metrics: Vec<UnknownMetric>,
 }
 
 impl Registry {

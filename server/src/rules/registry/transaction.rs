@@ -8,6 +8,7 @@ use crate::clock;
 use crate::error_chain::error_chain;
 use crate::rules::LoadedGeneration;
 use crate::rules::coverage::nothing_evaluated;
+use crate::rules::unknown_metrics::{OtherMetrics, UnknownMetric};
 use crate::store::Store;
 use crate::store::rules::{AuditAction, AuditEntry, Entry, Generation, GenerationResult, NewSettings};
 
@@ -142,6 +143,7 @@ impl Registry {
                 self.test_new_rules(&latest, &built, now).await?;
             }
             check(&built)?;
+            let latest_entries = latest.entries;
             let make = move |store: &Store| {
                 let now_ms = clock::now_ms_signed();
                 store.make_generation(
@@ -158,6 +160,7 @@ impl Registry {
                     self.after_change().await;
                     let warnings = nothing_evaluated(&active.set).into_iter().collect();
                     return Ok(Changed {
+                        unknown_metrics: warn_unknown_metrics(&active, &latest_entries, test_with),
                         active,
                         changed: true,
                         warnings,
@@ -209,6 +212,7 @@ impl Registry {
             active,
             changed: false,
             warnings: Vec::new(),
+            unknown_metrics: Vec::new(),
         })
     }
 
@@ -237,4 +241,25 @@ fn in_the_way(latest: &Generation, entry: Option<Entry>, error: ChangeError) -> 
         },
         _ => error,
     }
+}
+
+/// Logs the metrics that the new rules name and nothing is known to measure. Without a round, the metrics that the
+/// configuration defines are not known, so nothing is reported.
+fn warn_unknown_metrics(
+    active: &LoadedGeneration,
+    earlier: &[Entry],
+    latest: Option<&LatestRound>,
+) -> Vec<UnknownMetric> {
+    let Some(snapshot) = latest.and_then(|latest| latest.snapshot.as_deref()) else {
+        return Vec::new();
+    };
+    let others = OtherMetrics {
+        snapshot: Some(snapshot),
+        configured: &[],
+    };
+    let unknown = active.unknown_metrics(earlier, others);
+    for metric in &unknown {
+        log::warn!("{metric}");
+    }
+    unknown
 }

@@ -8,7 +8,7 @@ use watchpost_policies::{MetricName, MetricPattern, Sample, Snapshot, Unit};
 
 use super::pack::{Point, Shared, unpack_column};
 use super::round::{RoundExtras, lines, points};
-use super::series::{Series, find_series};
+use super::series::{Series, find_series, stored_metrics};
 use crate::store::connection::{Connection, on};
 use crate::store::schema::{history_columns, history_rounds, history_series, history_windows};
 use crate::store::{Store, StoreError};
@@ -75,6 +75,11 @@ impl Store {
     /// The series of a selection.
     pub fn find_series(&self, selection: &Selection) -> Result<Vec<Series>, StoreError> {
         self.read(|connection| find_series(connection, selection))
+    }
+
+    /// The names of all metrics that the history has.
+    pub fn stored_metrics(&self) -> Result<Vec<String>, StoreError> {
+        self.read(stored_metrics)
     }
 
     /// Plans the reads of a selection with these series.

@@ -67,6 +67,12 @@ pub(super) fn find_series(connection: &mut Connection, selection: &Selection) ->
     Ok(rows.into_iter().filter_map(parse).collect())
 }
 
+/// The names of all metrics that the history has.
+pub(super) fn stored_metrics(connection: &mut Connection) -> QueryResult<Vec<String>> {
+    use history_series::{metric, table};
+    on!(connection, connection => table.select(metric).distinct().order(metric).load(connection))
+}
+
 /// A LIKE pattern for this prefix.
 fn prefix_pattern(prefix: &str) -> String {
     let mut pattern = String::with_capacity(prefix.len() + 2);

@@ -71,7 +71,8 @@ struct ChangeResult {
     changed: bool,
     /// The rules that take part, in the order of evaluation.
     active: Vec<Line>,
-    /// What is not monitored any more because of this change; missing without warnings.
+    /// What is not monitored any more because of this change, and probable mistakes that did not prevent it, such as a
+    /// metric that no source measures; missing without warnings.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(required = false)]
     warnings: Vec<String>,
@@ -359,11 +360,13 @@ async fn delete_versions(
 
 fn outcome(changed: &Changed) -> HttpResponse {
     let generation = changed.active.generation.number;
+    let unknown = changed.unknown_metrics.iter().map(ToString::to_string);
+    let warnings = changed.warnings.iter().cloned().chain(unknown).collect();
     let outcome = ChangeResult {
         generation,
         changed: changed.changed,
         active: lines(&changed.active),
-        warnings: changed.warnings.clone(),
+        warnings,
     };
     tagged(HttpResponse::Ok(), generation, outcome)
 }

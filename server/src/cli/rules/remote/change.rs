@@ -37,7 +37,7 @@ pub(super) struct Line {
 }
 
 impl ChangeResponse {
-    /// A message about the current state of a rule.
+    /// A message about the current state of a rule, and the server's warnings.
     pub(super) fn summary(&self, rule: &str) -> String {
         let lines = self.active.iter().filter(|line| line.name == rule);
         let parts: Vec<_> = lines
