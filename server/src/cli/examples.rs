@@ -55,6 +55,32 @@ const ALL: &[(&str, &[Example])] = &[
         ],
     ),
     (
+        "watchpost metrics",
+        &[
+            to(
+                "List the metrics of this machine with their values",
+                "watchpost metrics",
+            ),
+            to(
+                "List the metrics of file systems for a program",
+                "watchpost metrics 'node_filesystem_*' --json",
+            ),
+        ],
+    ),
+    (
+        "watchpost certs export",
+        &[
+            to(
+                "Write a file that a browser can import",
+                "watchpost certs export alice alice.p12",
+            ),
+            to(
+                "Write one for macOS and iOS",
+                "watchpost certs export alice alice.p12 --legacy-encryption",
+            ),
+        ],
+    ),
+    (
         "watchpost status",
         &[
             to("Show the state of the server on this machine", "watchpost status"),

@@ -214,7 +214,7 @@ fn exit_codes(path: &str) -> Vec<(&'static str, &'static str)> {
             ),
             USAGE,
         ],
-        "watchpost status" | "watchpost top" => vec![
+        "watchpost status" | "watchpost top" | "watchpost metrics" => vec![
             SUCCESS,
             ("1", "The server denied the request."),
             USAGE,

@@ -8,12 +8,12 @@ use clap::Args;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::fail;
-use super::client::{ApiClient, ApiRequest, wait};
 use super::client::remote::Remote;
+use super::client::{ApiClient, ApiRequest, wait};
+use super::fail;
 use super::rules::say_json;
-use super::{CommandError, say};
 use super::table::columns;
+use super::{CommandError, say};
 use crate::config::Sources;
 
 /// The maximum number of metrics that the server returns at once.

@@ -138,7 +138,9 @@ pub fn sources() -> &'static [DeclaredSource] {
 /// All declarations with their source, those of whole names first.
 fn declared() -> impl Iterator<Item = (&'static str, DeclaredMetric)> {
     let of = |source: &'static DeclaredSource| source.metrics.iter().map(|metric| (source.name, *metric));
-    let of_host = HOST_METRICS.iter().map(|metric| (metric.source, DeclaredMetric::of_host(metric)));
+    let of_host = HOST_METRICS
+        .iter()
+        .map(|metric| (metric.source, DeclaredMetric::of_host(metric)));
     let all = move || table::SOURCES.iter().flat_map(of).chain(of_host.clone());
     let is_prefix = |(_, metric): &(&str, DeclaredMetric)| metric.name.ends_with('*');
     all().filter(move |one| !is_prefix(one)).chain(all().filter(is_prefix))

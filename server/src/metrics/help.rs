@@ -224,6 +224,10 @@ const HELP_TEXTS: &[(&str, &str)] = &[
     ),
     ("watchpost_chunks_retries", "Total number of retries of work chunks."),
     ("watchpost_cpu_core_ratio", "Utilization of a core, from 0 to 1."),
+    (
+        "watchpost_cpu_mean_1m_ratio",
+        "Mean utilization of all cores in the last minute, from 0 to 1.",
+    ),
     ("watchpost_cpu_ratio", "Utilization of all CPUs, from 0 to 1."),
     (
         "watchpost_disk_busy_ratio",

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, HashSet};
 use watchpost_policies::{Labels, MetricName, Sample, Snapshot};
 
 use super::*;
-use crate::metrics::{HOST_METRICS, HostMetric, Kind};
 use crate::metrics::catalogue::undeclared;
+use crate::metrics::{HOST_METRICS, HostMetric, Kind};
 
 #[test]
 fn probes_have_unique_names_and_legal_patterns() {

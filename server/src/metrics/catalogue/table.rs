@@ -164,16 +164,14 @@ pub(super) const SOURCES: &[DeclaredSource] = &[
     DeclaredSource {
         name: "host.system",
         about: "`/proc/sys/kernel` and `/etc/os-release`",
-        metrics: &[
-            metric("node_uname_info", "").labels(&[
-                "domainname",
-                "machine",
-                "nodename",
-                "release",
-                "sysname",
-                "version",
-            ]),
-        ],
+        metrics: &[metric("node_uname_info", "").labels(&[
+            "domainname",
+            "machine",
+            "nodename",
+            "release",
+            "sysname",
+            "version",
+        ])],
     },
     DeclaredSource {
         name: "host.netstat",
