@@ -130,7 +130,7 @@ fn a_batch_is_accepted_as_a_whole_or_rejected_and_read_page_by_page() {
         assert_eq!(refused.status, 400);
         assert_eq!(
             refused.json()["detail"],
-            "chunk 5 of the list: image_range begins at 3 and ends at 1"
+            "/5: image_range begins at 3 and ends at 1"
         );
         let first = server.get("/api/v1/chunks?job=9&limit=3").json();
         assert_eq!(first["chunks"].as_array().map(Vec::len), Some(3));
@@ -155,10 +155,10 @@ fn errors_say_what_to_change() {
         assert!(answer.status == 400 && detail.contains(says), "{body}: {detail}");
     };
     refused(&json!([]), "send 1 to 1000");
-    refused(&json!({ "job_id": 1 }), "missing field `chunk_index`");
+    refused(&json!({ "job_id": 1 }), "/chunk_index is missing; write an integer");
     refused(
         &json!({ "job_id": 1, "chunk_index": 0, "image_range": { "start": 0, "end": 1 }, "x": 1 }),
-        "unknown field `x`",
+        "/x: unknown field; the fields are",
     );
     let with = |name: &str, value: Value| {
         let mut chunk = chunk(1, 0);
@@ -166,8 +166,10 @@ fn errors_say_what_to_change() {
         chunk
     };
     refused(&with("priority", json!(11)), "priority is 11; write one from 0 to 10");
-    refused(&with("status", json!("done")), "unknown variant `done`");
+    refused(&with("status", json!("done")), "/status: expected one of");
     refused(&with("chunk_index", json!(-1)), "count from 0");
+    refused(&with("job_id", json!(-1)), "at least 0");
+    refused(&with("job_id", json!("7")), "/job_id: expected an integer");
     refused(&with("task_id", json!("x".repeat(256))), "255");
     refused(&with("error_message", json!("a\0b")), "zero byte");
     assert!(
@@ -177,7 +179,10 @@ fn errors_say_what_to_change() {
     );
     assert_eq!(server.get("/api/v1/chunks?limit=0").status, 400);
     assert_eq!(agent.send("PATCH", "/api/v1/chunks/1", &json!({})).status, 400);
-    assert_eq!(server.get("/api/v1/chunks/77").status, 404);
+    assert_eq!(
+        server.get("/api/v1/chunks/77").problem(404),
+        "there is no chunk 77; GET /api/v1/chunks lists the chunks"
+    );
     assert_eq!(
         agent
             .send("PATCH", "/api/v1/chunks/77", &json!({ "status": "failed" }))

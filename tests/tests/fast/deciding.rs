@@ -103,7 +103,10 @@ fn a_failing_threshold_rule_lifts_no_denial() {
     let hurried = engine_with(|limits| limits.judge_ms = 0);
     let many = format!(
         r#"{{"thresholds": [{}]}}"#,
-        vec![r#"{"metric": "disk", "alert": 99}"#; 3000].join(",")
+        (0..3000)
+            .map(|index| format!(r#"{{"metric": "disk", "labels": {{"mountpoint": "*{index}"}}, "alert": 99}}"#))
+            .collect::<Vec<_>>()
+            .join(",")
     );
     let broken = rules(
         &hurried,

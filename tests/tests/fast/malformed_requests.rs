@@ -69,7 +69,7 @@ fn an_unknown_path_creates_no_series_in_the_metrics() {
     }
     let metrics = server.get("/metrics").text();
     assert!(!metrics.contains("/nothing/"), "{metrics}");
-    assert!(metrics.contains("path=\"unmatched\""), "{metrics}");
+    assert!(metrics.contains("route=\"other\""), "{metrics}");
 }
 
 #[test]
