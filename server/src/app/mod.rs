@@ -37,7 +37,7 @@ use crate::config::{self, Config};
 use crate::decisions::Decisions;
 use crate::host_id::HostId;
 use crate::judge::Evaluations;
-use crate::judge::metrics_page::{MetricsPages, metrics_pages};
+use crate::judge::metrics_page::MetricsPages;
 use crate::metrics::{Build, ServiceMetrics};
 use crate::pixcrawler::{self, PixCrawlerRenderings};
 use crate::rules::Rules;
@@ -78,7 +78,6 @@ pub(crate) struct Parts {
     decisions: Decisions,
     chunks: ChunkStore,
     evaluations: Evaluations,
-    metrics_pages: MetricsPages,
     pixcrawler_renderings: PixCrawlerRenderings,
     /// The folder of the development CA, if it is used.
     pub(crate) authority: Option<Arc<pki::Authority>>,
@@ -168,7 +167,6 @@ impl App {
         ));
         let parts = Parts {
             latest: Latest::new(evaluations.clone(), service.host().clone(), before_the_first),
-            metrics_pages: metrics_pages(&evaluations),
             pixcrawler_renderings: pixcrawler::renderings(&evaluations, config.mode),
             tasks,
             store,
@@ -220,8 +218,8 @@ impl App {
         } = self;
         let first_round = config.collector.timeout + systemd::EXTEND_TIMEOUT;
         parts.systemd.begins("measures the first round", first_round);
-        let history = work::start(&config, &parts)?;
-        let server = serve(&config, &parts, listeners)?;
+        let work::Started { collector, history } = work::start(&config, &parts)?;
+        let server = serve(&config, &parts, MetricsPages::new(collector), listeners)?;
         let handle = server.handle();
         let mut serving = tasks::spawn_detached(server);
         let ended = tokio::select! {

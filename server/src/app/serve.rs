@@ -16,6 +16,7 @@ use crate::api::routes::history::HistoryReader;
 use crate::api::routes::status::{StatusPage, StatusSources};
 use crate::api::streaming::StreamPool;
 use crate::config::{self, Config};
+use crate::judge::metrics_page::MetricsPages;
 use crate::tls::ClientAuth;
 
 /// After all requests are answered, idle connections are closed within this time.
@@ -41,7 +42,12 @@ pub(super) fn listen(listener: &config::Listener) -> Result<Socket, StartError> 
 pub(super) type Socket = (TcpListener, Listening, ClientAuth);
 
 /// Starts to accept requests on all listeners.
-pub(super) fn serve(config: &Config, parts: &Parts, listeners: Vec<Socket>) -> Result<Server, StartError> {
+pub(super) fn serve(
+    config: &Config,
+    parts: &Parts,
+    metrics_pages: MetricsPages,
+    listeners: Vec<Socket>,
+) -> Result<Server, StartError> {
     let refusals = api::refusals();
     let (shared, connecting) = (parts.clone(), parts.clone());
     let (latest, rules) = (Data::new(parts.latest.clone()), Data::new(parts.rules.clone()));
@@ -63,7 +69,7 @@ pub(super) fn serve(config: &Config, parts: &Parts, listeners: Vec<Socket>) -> R
         streams: StreamPool::new(),
     });
     let decisions = Data::new(parts.decisions.clone());
-    let pages = Data::new(parts.metrics_pages.clone());
+    let pages = Data::new(metrics_pages);
     let renderings = Data::new(parts.pixcrawler_renderings.clone());
     let (service_metrics, service) = (
         Data::from(parts.service_metrics.clone()),

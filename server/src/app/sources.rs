@@ -11,20 +11,25 @@ use crate::collect::blocking::Blocking;
 use crate::collect::chunks::Chunks;
 use crate::collect::collector::{Options, Round};
 use crate::collect::source::{MakeSource, Schedule};
-use crate::collect::{self, SourceError, host};
+use crate::collect::{self, CollectorHandle, SourceError, host};
 use crate::config::Config;
 
-/// Starts the sources and the collector; results arrive round after round.
-pub(super) fn start(config: &Config, parts: &Parts) -> Result<watch::Receiver<Option<Arc<Round>>>, SourceError> {
+/// The collector's rounds, one after the other.
+pub(super) type Rounds = watch::Receiver<Option<Arc<Round>>>;
+
+/// Starts the sources and the collector.
+pub(super) fn start(config: &Config, parts: &Parts) -> Result<(CollectorHandle, Rounds), SourceError> {
     let (rounds, measured) = watch::channel(None);
     let options = Options {
         host: parts.service.host().clone(),
         facts: host::facts(&config.host.options(config.mode)),
         interval: config.collector.interval,
         timeout: config.collector.timeout,
+        max_age: config.collector.max_age,
+        service_metrics: parts.service_metrics.clone(),
     };
-    collect::start(&parts.tasks, options, sources(config, parts), rounds)?;
-    Ok(measured)
+    let collector = collect::start(&parts.tasks, options, sources(config, parts), rounds)?;
+    Ok((collector, measured))
 }
 
 /// The sources of the configuration, and the rules.
@@ -45,9 +50,15 @@ fn sources(config: &Config, parts: &Parts) -> Vec<MakeSource> {
                     .unwrap_or(usual.interval),
                 timeout: settings.and_then(|settings| settings.timeout).unwrap_or(usual.timeout),
             };
+            // An interval of its own says how often the source may be measured, scrapes included.
+            let has_own_interval = settings.is_some_and(|settings| settings.interval.is_some());
+            let is_refreshable = host::is_refreshable(probe.name()) && !has_own_interval;
             let options = options.clone();
             let probe = move || host::probes(&options).swap_remove(at);
-            sources.push(Box::new(move || Box::new(Blocking::new(probe(), schedule))));
+            sources.push(Box::new(move || {
+                let source = Blocking::new(probe(), schedule);
+                Box::new(if is_refreshable { source.refreshable() } else { source })
+            }));
         }
     }
     if config.chunks.enabled {

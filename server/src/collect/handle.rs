@@ -1,8 +1,16 @@
 //! The handle to the collector: messages to its mailbox, each with a reply.
 
-use tokio::sync::{mpsc, oneshot};
+use std::sync::Arc;
+use std::time::Duration;
 
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::refresh::Refreshed;
 use super::source::MakeSource;
+
+/// How long a scrape waits in addition to the refresh's own timeout. The collector replies earlier, unless it is
+/// restarted after a panic.
+const REPLY_MARGIN: Duration = Duration::from_millis(500);
 
 /// The capacity of the mailbox. A sender that finds it full waits.
 pub(super) const CAPACITY: usize = 16;
@@ -19,6 +27,8 @@ pub(super) enum Message {
         name: String,
         reply: oneshot::Sender<Result<(), SourceError>>,
     },
+    /// The fast sources are measured now, unless they just were.
+    Refresh { reply: oneshot::Sender<Arc<Refreshed>> },
 }
 
 /// Why a source was not added or removed.
@@ -37,7 +47,13 @@ pub enum SourceError {
 
 /// A handle that any thread can use.
 #[derive(Clone)]
-pub struct CollectorHandle(pub(super) mpsc::Sender<Message>);
+pub struct CollectorHandle {
+    pub(super) messages: mpsc::Sender<Message>,
+    pub(super) refreshed: watch::Receiver<Arc<Refreshed>>,
+    /// `None` if scrapes measure nothing, because the last round is always recent enough.
+    pub(super) max_age: Option<Duration>,
+    pub(super) refresh_timeout: Duration,
+}
 
 impl CollectorHandle {
     /// Adds a source. It is created on the collector's thread, and measured from the next round on.
@@ -52,12 +68,32 @@ impl CollectorHandle {
         self.request(|reply| Message::RemoveSource { name, reply }).await
     }
 
+    /// The readings between rounds, measured again if the last ones are older than `collector.max_age`. If a source does
+    /// not answer in time, its last reading is returned.
+    pub async fn refreshed(&self) -> Arc<Refreshed> {
+        let last = self.refreshed.borrow().clone();
+        let Some(max_age) = self.max_age else { return last };
+        if last.is_recent(max_age) {
+            return last;
+        }
+        let measured = async {
+            let (reply, answer) = oneshot::channel();
+            self.messages.send(Message::Refresh { reply }).await.ok()?;
+            answer.await.ok()
+        };
+        let measured = tokio::time::timeout(self.refresh_timeout + REPLY_MARGIN, measured).await;
+        measured.ok().flatten().unwrap_or(last)
+    }
+
     async fn request(
         &self,
         message: impl FnOnce(oneshot::Sender<Result<(), SourceError>>) -> Message,
     ) -> Result<(), SourceError> {
         let (reply, answer) = oneshot::channel();
-        self.0.send(message(reply)).await.map_err(|_| SourceError::Unanswered)?;
+        self.messages
+            .send(message(reply))
+            .await
+            .map_err(|_| SourceError::Unanswered)?;
         answer.await.unwrap_or(Err(SourceError::Unanswered))
     }
 }

@@ -9,6 +9,7 @@ mod handle;
 pub mod host;
 mod mode;
 pub mod probe;
+pub mod refresh;
 pub mod rules;
 mod runner;
 pub mod source;
@@ -36,7 +37,14 @@ pub fn start(
     published: watch::Sender<Option<Arc<Round>>>,
 ) -> Result<CollectorHandle, SourceError> {
     let (messages, mailbox) = mpsc::channel(handle::CAPACITY);
-    let mut collector = Collector::new(options, mailbox, published);
+    let (refreshes, refreshed) = watch::channel(Arc::default());
+    let handle = CollectorHandle {
+        messages,
+        refreshed,
+        max_age: Some(options.max_age).filter(|max_age| *max_age < options.interval),
+        refresh_timeout: refresh::timeout(options.timeout),
+    };
+    let mut collector = Collector::new(options, mailbox, published, refreshes);
     sources.into_iter().try_for_each(|make| collector.add_source(make))?;
     // If the collector panics, its sources, their results and the messages in its mailbox are kept.
     let collector = Rc::new(Mutex::new(collector));
@@ -44,5 +52,5 @@ pub fn start(
         let collector = collector.clone();
         async move { collector.lock().await.run().await }
     });
-    Ok(CollectorHandle(messages))
+    Ok(handle)
 }

@@ -75,13 +75,16 @@ fn collecting<F: Future<Output = ()>>(sources: Vec<MakeSource>, test: impl FnOnc
             commit: "",
             rustc: "",
         };
-        let tasks = Tasks::new(Arc::new(ServiceMetrics::new(&build)));
+        let service_metrics = Arc::new(ServiceMetrics::new(&build));
+        let tasks = Tasks::new(service_metrics.clone());
         let (published, measured) = watch::channel(None);
         let options = Options {
             host: crate::host_id::HostId::new("edge-1").expect("a legal name"),
             facts: Labels::none(),
             interval: Duration::from_millis(20),
             timeout: TIMEOUT,
+            max_age: Duration::ZERO,
+            service_metrics,
         };
         let collector = start(&tasks, options, sources, published).expect("the names are unique");
         tokio::time::timeout(Duration::from_secs(30), test(collector, measured))

@@ -25,12 +25,13 @@ struct Family<'s> {
 }
 
 impl<'s> Measured<'s> {
-    /// Groups the samples into families. A sample with a reserved name or label is omitted and counted, because a
+    /// Groups the samples into families; a newer sample replaces that of the snapshot. A sample with a reserved name or label is omitted and counted, because a
     /// scraper rejects the whole page if a family occurs twice.
-    pub(super) fn of(snapshot: &'s Snapshot, mut claims: Claims) -> Self {
+    pub(super) fn of(snapshot: &'s Snapshot, newer: impl Iterator<Item = &'s Sample>, mut claims: Claims) -> Self {
         let mut left_out = 0;
         let mut families = Vec::new();
-        for (name, group) in groups(snapshot) {
+        let samples = merged(snapshot, newer);
+        for (name, group) in groups(&samples) {
             let offered: usize = group.metrics.iter().map(|(samples, _)| samples.len()).sum();
             let samples = group.samples();
             let kind = kind(&name, &samples);
@@ -76,12 +77,12 @@ impl<'s> Measured<'s> {
 }
 
 /// Metrics with the same exported name; the first one gives the family its help text.
-struct Group<'s> {
+struct Group<'g, 's> {
     unit: &'s Unit,
-    metrics: Vec<(&'s [Sample], f64)>,
+    metrics: Vec<(&'g [&'s Sample], f64)>,
 }
 
-impl<'s> Group<'s> {
+impl<'s> Group<'_, 's> {
     fn first_name(&self) -> &'s str {
         self.metrics
             .first()
@@ -96,7 +97,7 @@ impl<'s> Group<'s> {
         let all = self
             .metrics
             .iter()
-            .flat_map(|(samples, divisor)| samples.iter().map(move |sample| (sample, *divisor)));
+            .flat_map(|(samples, divisor)| samples.iter().map(move |sample| (*sample, *divisor)));
         all.filter(|(sample, _)| is_same_unit(self.unit, sample.unit()))
             .filter(|(sample, _)| !sample.labels().as_slice().iter().any(is_reserved))
             .filter(|(sample, _)| alone || seen.insert(sample.labels()))
@@ -104,9 +105,19 @@ impl<'s> Group<'s> {
     }
 }
 
-fn groups(snapshot: &Snapshot) -> BTreeMap<String, Group<'_>> {
-    let mut groups = BTreeMap::<String, Group<'_>>::new();
-    for samples in snapshot.select(None) {
+/// All series, sorted by metric and labels, each with its newest sample.
+fn merged<'s>(snapshot: &'s Snapshot, newer: impl Iterator<Item = &'s Sample>) -> Vec<&'s Sample> {
+    let mut samples: Vec<_> = newer.chain(snapshot.samples()).collect();
+    let series = |sample: &&'s Sample| (sample.metric(), sample.labels());
+    // The sort is stable, so the first sample of a series is a newer one.
+    samples.sort_by(|a, b| series(a).cmp(&series(b)));
+    samples.dedup_by(|later, first| series(later) == series(first));
+    samples
+}
+
+fn groups<'g, 's>(samples: &'g [&'s Sample]) -> BTreeMap<String, Group<'g, 's>> {
+    let mut groups = BTreeMap::<String, Group<'g, 's>>::new();
+    for samples in samples.chunk_by(|a, b| a.metric() == b.metric()) {
         let unit = samples[0].unit();
         let exported = exported(samples[0].metric().as_str(), unit.as_str());
         let group = groups.entry(exported.name).or_insert_with(|| Group {
@@ -161,7 +172,7 @@ mod tests {
     /// The lines without help texts, and the number of omitted samples.
     fn written(format: Format, samples: Vec<Sample>, claims: Claims) -> (Vec<String>, usize) {
         let snapshot = Snapshot::new("edge-1".to_owned(), 1, Labels::none(), samples, Vec::new());
-        let measured = Measured::of(&snapshot, claims);
+        let measured = Measured::of(&snapshot, std::iter::empty(), claims);
         let mut page = Page::new(format, measured.size_hint());
         measured.write(&mut page);
         let lines = page.into_text();
@@ -187,6 +198,31 @@ mod tests {
             ]
         );
         assert_eq!(left_out, 0);
+    }
+
+    #[test]
+    fn a_newer_sample_replaces_that_of_its_series_and_may_be_a_new_series() {
+        let device = |name, value| sample("node_disk_read_bytes_total", &[("device", name)], value, "bytes");
+        let round = vec![
+            device("sda", 1.0),
+            device("sdb", 2.0),
+            sample("cpu", &[], 50.0, "percent"),
+        ];
+        let snapshot = Snapshot::new("edge-1".to_owned(), 1, Labels::none(), round, Vec::new());
+        let newer = [device("sdc", 3.0), device("sda", 4.0)];
+        let measured = Measured::of(&snapshot, newer.iter(), Claims::default());
+        let mut page = Page::new(Format::Text, measured.size_hint());
+        measured.write(&mut page);
+        let text = page.into_text();
+        let lines: Vec<_> = text.lines().filter(|line| !line.starts_with('#')).collect();
+        let expected = [
+            "node_disk_read_bytes_total{device=\"sda\"} 4",
+            "node_disk_read_bytes_total{device=\"sdb\"} 2",
+            "node_disk_read_bytes_total{device=\"sdc\"} 3",
+            "watchpost_cpu_ratio 0.5",
+        ];
+        assert_eq!(lines, expected);
+        assert_eq!(measured.left_out(), 0);
     }
 
     #[test]

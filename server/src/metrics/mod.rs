@@ -1,4 +1,4 @@
-//! Metrics for Prometheus: the measurements, rendered once per round, and the service metrics, rendered per request. It
+//! Metrics for Prometheus: the measurements, rendered once per round and reading, and the service metrics, rendered per request. It
 //! serves nothing; a handler chooses a `Format` and an `Encoding` and gets the bytes from `exposition`.
 
 pub mod exposition;
@@ -16,6 +16,6 @@ mod page;
 mod registry_macro;
 mod reserved_names;
 
-pub use exposition::{Rendered, body, render};
+pub use exposition::{Rendered, body};
 pub use format::{Encoding, Format};
 pub use service_metrics::{Build, CertificateKind, NotCompared, Outcome, ServiceMetrics, ShadowRound, SourceHealth};

@@ -1,4 +1,5 @@
-//! Metrics for Prometheus: the measurements, rendered once a round, and the current service metrics.
+//! Metrics for Prometheus: the last round with newer readings of its counters, and the current service metrics. This is
+//! the one request that measures.
 
 use actix_web::http::header::{CONTENT_ENCODING, CONTENT_TYPE, VARY};
 use actix_web::web::Data;
@@ -32,8 +33,9 @@ pub async fn metrics(
     service_metrics: Data<ServiceMetrics>,
 ) -> HttpResponse {
     let (format, encoding) = (accept::format(&request), accept::encoding(&request));
+    let refreshed = pages.refreshed().await;
     let judged = latest.judged();
-    let page = judged.map(|judged| pages.of(&judged)).unwrap_or_default();
+    let page = judged.map(|judged| pages.of(judged, refreshed)).unwrap_or_default();
     let body = metrics::body(&page, &service_metrics.gather(), format, encoding);
     let mut response = HttpResponse::Ok();
     response

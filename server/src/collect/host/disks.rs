@@ -71,6 +71,18 @@ impl Disks {
             percent: percent.or(before.percent),
         }
     }
+
+    /// The counters of each disk that is not excluded.
+    fn counters<'t>(&self, text: &'t str, now_ms: u64, reading: &mut Reading) -> Vec<Disk<'t>> {
+        let disks: Vec<_> = parse(text).filter(|disk| !self.excluded.cover(disk.name)).collect();
+        for disk in &disks {
+            let labels = [("device", disk.name)];
+            for (metric, column, factor, unit) in COUNTERS {
+                reading.add(metric, &labels, disk.columns[column] as f64 * factor, unit, now_ms);
+            }
+        }
+        disks
+    }
 }
 
 impl Probe for Disks {
@@ -93,19 +105,21 @@ impl Probe for Disks {
             }
         };
         let mut usages = HashMap::new();
-        for disk in parse(&text).filter(|disk| !self.excluded.cover(disk.name)) {
-            let labels = [("device", disk.name)];
-            for (metric, column, factor, unit) in COUNTERS {
-                reading.add(metric, &labels, disk.columns[column] as f64 * factor, unit, now_ms);
-            }
+        for disk in self.counters(&text, now_ms, &mut reading) {
             let usage = self.usage(&disk, now_seconds);
             if let Some(percent) = usage.percent {
-                reading.add("disk_busy", &labels, percent, "percent", now_ms);
+                reading.add("disk_busy", &[("device", disk.name)], percent, "percent", now_ms);
             }
             usages.insert(disk.name.to_owned(), usage);
         }
         self.before = usages;
         self.before_seconds = now_seconds.unwrap_or(self.before_seconds);
+        Ok(reading)
+    }
+
+    fn refresh(&mut self, now_ms: u64) -> Result<Reading, String> {
+        let mut reading = Reading::default();
+        self.counters(&read::text(&self.diskstats)?, now_ms, &mut reading);
         Ok(reading)
     }
 }

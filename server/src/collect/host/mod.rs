@@ -48,6 +48,15 @@ pub fn probes(options: &HostOptions) -> Vec<Box<dyn Probe>> {
     all.into_iter().map(without).collect()
 }
 
+/// Probes without counters, whose gauges may be as old as the last round: those that ask every mount, process or sensor
+/// take too long for a scrape, and the names of the system do not change.
+const ROUNDS_ONLY: [&str; 4] = ["host.filesystems", "host.processes", "host.system", "host.temperature"];
+
+/// Whether scrapes measure the probe of this name between rounds.
+pub fn is_refreshable(probe: &str) -> bool {
+    !ROUNDS_ONLY.contains(&probe)
+}
+
 #[cfg(test)]
 mod fixture;
 #[cfg(test)]
