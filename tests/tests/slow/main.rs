@@ -9,4 +9,5 @@ mod kill;
 mod languages;
 mod package;
 mod readme;
+mod scraping;
 mod walkthroughs;

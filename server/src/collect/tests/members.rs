@@ -105,16 +105,19 @@ fn a_duplicate_name_is_rejected_and_the_existing_source_continues() {
         }
     });
     actix_web::rt::System::new().block_on(async {
-        let tasks = Tasks::new(Arc::new(ServiceMetrics::new(&Build {
+        let service_metrics = Arc::new(ServiceMetrics::new(&Build {
             version: "",
             commit: "",
             rustc: "",
-        })));
+        }));
+        let tasks = Tasks::new(service_metrics.clone());
         let options = Options {
             host: crate::host_id::HostId::new("edge-1").expect("a legal name"),
             facts: Labels::none(),
             interval: TIMEOUT,
             timeout: TIMEOUT,
+            max_age: Duration::ZERO,
+            service_metrics,
         };
         let twice = start(&tasks, options, vec![good("a"), good("a")], watch::Sender::new(None));
         assert_eq!(twice.err(), Some(SourceError::Exists("a".to_owned())));
