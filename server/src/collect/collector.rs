@@ -187,7 +187,7 @@ impl Collector {
         let at = self.sources.iter().position(|source| *source.name == *name);
         let at = at.ok_or_else(|| SourceError::Unknown(name.to_owned()))?;
         let removed = self.sources.remove(at);
-        self.refresh.done(self.refresh.number(), removed.number);
+        self.refresh.removed(removed.number);
         self.end_refresh_if_complete();
         Ok(())
     }
@@ -313,7 +313,7 @@ impl Collector {
             Request::Round(round) => round,
             Request::Refresh(refresh) => {
                 source.record_refresh(answer);
-                self.refresh.done(refresh, source.number);
+                self.refresh.answered(refresh, source.number, source.is_overdue);
                 self.end_refresh_if_complete();
                 return;
             }

@@ -52,6 +52,8 @@ pub(super) struct Refresh {
     timeout: Duration,
     /// The numbers of the sources that it waits for.
     pending: BTreeSet<u64>,
+    /// Whether a source reported that its own timeout has passed.
+    has_timed_out: bool,
     waiting: Vec<oneshot::Sender<Arc<Refreshed>>>,
     published: watch::Sender<Arc<Refreshed>>,
     service_metrics: Arc<ServiceMetrics>,
@@ -68,6 +70,7 @@ impl Refresh {
             started: None,
             timeout,
             pending: BTreeSet::new(),
+            has_timed_out: false,
             waiting: Vec::new(),
             published,
             service_metrics,
@@ -84,6 +87,7 @@ impl Refresh {
         self.number += 1;
         self.started = Some(Instant::now());
         self.pending = sources;
+        self.has_timed_out = false;
         self.number
     }
 
@@ -96,11 +100,17 @@ impl Refresh {
         }
     }
 
-    /// Stops waiting for a source, because it answered the refresh of this number, or was removed.
-    pub(super) fn done(&mut self, number: u64, source: u64) {
-        if number == self.number {
-            self.pending.remove(&source);
+    /// Stops waiting for a source, because it answered the refresh of this number, perhaps that its own timeout has
+    /// passed.
+    pub(super) fn answered(&mut self, number: u64, source: u64, timed_out: bool) {
+        if number == self.number && self.pending.remove(&source) {
+            self.has_timed_out |= timed_out;
         }
+    }
+
+    /// Stops waiting for a source that was removed.
+    pub(super) fn removed(&mut self, source: u64) {
+        self.pending.remove(&source);
     }
 
     /// When the refresh in progress stops waiting for its sources.
@@ -110,11 +120,6 @@ impl Refresh {
             .map(|at| at + self.timeout)
     }
 
-    /// The number of the last refresh.
-    pub(super) fn number(&self) -> u64 {
-        self.number
-    }
-
     /// Whether every source of the last refresh answered.
     pub(super) fn is_complete(&self) -> bool {
         self.pending.is_empty()
@@ -122,10 +127,10 @@ impl Refresh {
 
     /// Ends the refresh, whether or not all sources answered, and replies to all scrapes that wait for it.
     pub(super) fn end(&mut self, readings: Vec<NewerReading>) {
-        let outcome = if self.is_complete() {
-            Outcome::Success
-        } else {
+        let outcome = if self.has_timed_out || !self.is_complete() {
             Outcome::Failure
+        } else {
+            Outcome::Success
         };
         self.service_metrics.scrape_measured(outcome);
         self.pending.clear();
