@@ -100,8 +100,8 @@ fn irate_of_processor_time_is_one_per_processor_as_with_node_exporter() {
             worst(&format!("watchpost-{seconds}")),
             worst(&format!("node-{seconds}")),
         );
-        // Where the machine is too busy for node_exporter to be scraped in time, it is the yardstick.
-        let allowed = theirs.max(0.01);
+        // A busy or virtual machine loses processor time, which node_exporter shows too.
+        let allowed = theirs + 0.01;
         assert!(
             ours <= allowed,
             "every {seconds} s: {ours:.4} with Watchpost, {theirs:.4} with node_exporter"
