@@ -18,6 +18,8 @@ pub struct Identity {
     kind: IdentityKind,
     /// The names in the formats of the contract, computed once instead of per request.
     written: Arc<Written>,
+    /// The roles that the server's configuration assigns to the identity.
+    assigned_roles: Arc<[Box<str>]>,
     /// Digest over all fields that a rule receives, for fast comparison.
     digest: Digest,
 }
@@ -69,6 +71,7 @@ impl Identity {
         Self {
             kind: IdentityKind::Anonymous,
             written: Arc::default(),
+            assigned_roles: Arc::default(),
             digest: Digest::of(b"anonymous"),
         }
     }
@@ -94,6 +97,7 @@ impl Identity {
         Self {
             kind: IdentityKind::Certificate(Arc::new(certificate)),
             written: Arc::new(written),
+            assigned_roles: Arc::default(),
             digest: Digest::from(<[u8; 32]>::from(hash.finalize())),
         }
     }
@@ -106,8 +110,36 @@ impl Identity {
         Self {
             kind: IdentityKind::Token { name: name.into() },
             written: Arc::default(),
+            assigned_roles: Arc::default(),
             digest: Digest::from(<[u8; 32]>::from(hash.finalize())),
         }
+    }
+
+    /// The same identity with roles that the server's configuration assigns to it. The role rule decides what they
+    /// allow.
+    #[must_use]
+    pub fn with_assigned_roles<R: Into<Box<str>>>(self, roles: impl IntoIterator<Item = R>) -> Self {
+        let assigned_roles: Arc<[Box<str>]> = roles.into_iter().map(Into::into).collect();
+        if assigned_roles.is_empty() {
+            return Self { assigned_roles, ..self };
+        }
+        let mut hash = Sha256::new();
+        hash.update(b"assigned roles");
+        hash.update(self.digest.as_bytes());
+        for role in assigned_roles.iter() {
+            hash.update((role.len() as u64).to_le_bytes());
+            hash.update(role.as_bytes());
+        }
+        Self {
+            assigned_roles,
+            digest: Digest::from(<[u8; 32]>::from(hash.finalize())),
+            ..self
+        }
+    }
+
+    /// The roles that the server's configuration assigns to the identity.
+    pub fn assigned_roles(&self) -> &[Box<str>] {
+        &self.assigned_roles
     }
 
     /// How the client is authenticated.
@@ -136,7 +168,15 @@ impl fmt::Display for Identity {
 
 impl Serialize for Identity {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.kind.serialize(serializer)
+        #[derive(Serialize)]
+        struct Fields<'i> {
+            #[serde(flatten)]
+            kind: &'i IdentityKind,
+            #[serde(skip_serializing_if = "<[_]>::is_empty")]
+            assigned_roles: &'i [Box<str>],
+        }
+        let (kind, assigned_roles) = (&self.kind, &*self.assigned_roles);
+        Fields { kind, assigned_roles }.serialize(serializer)
     }
 }
 
@@ -163,6 +203,21 @@ macro_rules! actions {
     };
 }
 
+impl Action {
+    /// Whether no request needs the action yet. A role may name it, and it has no effect.
+    pub const fn is_reserved(self) -> bool {
+        matches!(
+            self,
+            Self::MetricsPush
+                | Self::AlertsRead
+                | Self::AlertsSilence
+                | Self::SessionsRead
+                | Self::SessionsRun
+                | Self::ServerManage
+        )
+    }
+}
+
 actions! {
     /// Read the health of Watchpost.
     HealthRead = "health.read",
@@ -172,7 +227,7 @@ actions! {
     DocsRead = "docs.read",
     /// Read status, snapshot and report, and scrape metrics.
     MetricsRead = "metrics.read",
-    /// Push metrics measured elsewhere.
+    /// Reserved: push metrics measured elsewhere.
     MetricsPush = "metrics.push",
     /// Read recorded measurements and findings.
     HistoryRead = "history.read",
@@ -180,13 +235,13 @@ actions! {
     ChunksRead = "chunks.read",
     /// Report work chunks.
     ChunksWrite = "chunks.write",
-    /// Read alerts and silences.
+    /// Reserved: read alerts and silences.
     AlertsRead = "alerts.read",
-    /// Silence alerts.
+    /// Reserved: silence alerts.
     AlertsSilence = "alerts.silence",
-    /// Read monitoring sessions.
+    /// Reserved: read monitoring sessions.
     SessionsRead = "sessions.read",
-    /// Start and stop monitoring sessions.
+    /// Reserved: start and stop monitoring sessions.
     SessionsRun = "sessions.run",
     /// Read rules, their versions and their audit log.
     RulesRead = "rules.read",
@@ -194,7 +249,7 @@ actions! {
     RulesWrite = "rules.write",
     /// Read decision records.
     DecisionsRead = "decisions.read",
-    /// Reload the configuration and manage the server.
+    /// Reserved: reload the configuration and manage the server.
     ServerManage = "server.manage",
 }
 
@@ -309,6 +364,35 @@ mod tests {
             assert!(!noun.is_empty() && !verb.is_empty());
         }
         assert!("rule.write".parse::<Action>().is_err());
+    }
+
+    #[test]
+    fn an_identity_with_other_assigned_roles_is_another_one_for_a_cached_decision() {
+        let token = |roles: &[&str]| Identity::of_token("ci").with_assigned_roles(roles.iter().copied());
+        assert_eq!(token(&[]).digest(), Identity::of_token("ci").digest());
+        assert_eq!(token(&["a", "b"]).digest(), token(&["a", "b"]).digest());
+        let others = [
+            token(&[]),
+            token(&["a"]),
+            token(&["ab"]),
+            token(&["a", "b"]),
+            token(&["b", "a"]),
+        ];
+        for (at, one) in others.iter().enumerate() {
+            assert!(
+                others[at + 1..].iter().all(|other| other.digest() != one.digest()),
+                "{one:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn assigned_roles_are_written_where_there_are_any() {
+        let written = |identity: &Identity| serde_json::to_value(identity).expect("it is JSON");
+        let token = Identity::of_token("ci");
+        assert_eq!(written(&token), serde_json::json!({"kind": "token", "name": "ci"}));
+        let with_role = serde_json::json!({"kind": "token", "name": "ci", "assigned_roles": ["reader"]});
+        assert_eq!(written(&token.with_assigned_roles(["reader"])), with_role);
     }
 
     #[test]

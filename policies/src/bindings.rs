@@ -44,6 +44,7 @@ pub(crate) struct RawManifest {
 pub(crate) struct RawPlan {
     pub(crate) metrics: Option<Vec<String>>,
     pub(crate) settings: Vec<u8>,
+    pub(crate) effective_settings: Option<String>,
 }
 
 macro_rules! same_in_both {
@@ -58,7 +59,8 @@ macro_rules! same_in_both {
 
             impl From<$interface::Plan> for RawPlan {
                 fn from(plan: $interface::Plan) -> Self {
-                    Self { metrics: plan.metrics, settings: plan.settings }
+                    let $interface::Plan { metrics, settings, effective_settings } = plan;
+                    Self { metrics, settings, effective_settings }
                 }
             }
 
@@ -190,6 +192,7 @@ pub(crate) fn lend_request<T>(
     call: impl FnOnce(role::Request<'_>, &[role::Standing<'_>]) -> T,
 ) -> T {
     let facts = role_labels(request.facts);
+    let assigned_roles: Vec<&str> = request.identity.assigned_roles().iter().map(AsRef::as_ref).collect();
     let labels: Vec<_> = standings
         .iter()
         .map(|standing| role_labels(&standing.subject.labels))
@@ -211,6 +214,7 @@ pub(crate) fn lend_request<T>(
             action: request.action.as_str(),
             resource: request.resource,
             facts: &facts,
+            assigned_roles: &assigned_roles,
         };
         call(request, &standings)
     })

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::access::Action;
 use crate::bindings::{RawManifest, RawPlan};
@@ -33,7 +34,7 @@ pub struct Manifest {
     /// A paragraph for the operator.
     pub description: String,
     /// A JSON Schema of the settings.
-    pub settings_schema: serde_json::Value,
+    pub settings_schema: Value,
 }
 
 /// The stages of compiling a component, in order.
@@ -151,10 +152,12 @@ impl RuleModule {
             problems: problems.into_iter().take(MAX_PROBLEMS).map(shortened).collect(),
         })?;
         let metrics = patterns_of(&plan).map_err(fault)?;
+        let effective_settings = effective_of(&plan).map_err(fault)?;
         Ok(Rule(Arc::new(RuleParts {
             module: self.clone(),
             settings: settings.to_owned(),
             metrics,
+            effective_settings,
             prepared: plan.settings,
         })))
     }
@@ -187,6 +190,7 @@ struct RuleParts {
     module: RuleModule,
     settings: String,
     metrics: Option<Vec<MetricPattern>>,
+    effective_settings: Option<Value>,
     prepared: Vec<u8>,
 }
 
@@ -204,6 +208,11 @@ impl Rule {
     /// The settings as provided.
     pub fn settings(&self) -> &str {
         &self.0.settings
+    }
+
+    /// The settings that are active, a JSON object with defaults filled in, if the rule shows them.
+    pub fn effective_settings(&self) -> Option<&Value> {
+        self.0.effective_settings.as_ref()
     }
 
     /// The metrics of its plan; `None` stands for all.
@@ -242,7 +251,7 @@ fn manifest_of(raw: RawManifest, limits: &Limits) -> Result<Manifest, Misbehavio
         return bad("description", "describe the rule in one paragraph");
     }
     let schema = match serde_json::from_str(&raw.settings_schema) {
-        Ok(schema @ serde_json::Value::Object(_)) => schema,
+        Ok(schema @ Value::Object(_)) => schema,
         Ok(_) => return bad("settings schema", "the schema must be a JSON object"),
         Err(error) => return bad("settings schema", &format!("not JSON: {error}")),
     };
@@ -258,6 +267,19 @@ fn shortened(problem: Problem) -> Problem {
     Problem {
         path: guest_text(&problem.path, MAX_REASON_BYTES),
         message: guest_text(&problem.message, MAX_REASON_BYTES),
+    }
+}
+
+/// The effective settings are shown to operators as JSON, so anything else is a fault of the rule.
+fn effective_of(plan: &RawPlan) -> Result<Option<Value>, Misbehaviour> {
+    let Some(text) = &plan.effective_settings else {
+        return Ok(None);
+    };
+    match serde_json::from_str(text) {
+        Ok(settings @ Value::Object(_)) => Ok(Some(settings)),
+        _ => Err(Misbehaviour::InvalidPlan {
+            reason: "the effective settings are not a JSON object".to_owned(),
+        }),
     }
 }
 

@@ -1,7 +1,7 @@
 //! OpenAPI schemas of types that are serialized as a text or a map. Types with fields derive theirs.
 
 use utoipa::openapi::RefOr;
-use utoipa::openapi::schema::{AdditionalProperties, ObjectBuilder, Schema, Type};
+use utoipa::openapi::schema::{AdditionalProperties, ArrayBuilder, ObjectBuilder, Schema, Type};
 use utoipa::{PartialSchema, ToSchema};
 
 use crate::access::{Action, Certificate, Identity};
@@ -69,7 +69,15 @@ fn identity() -> ObjectBuilder {
         .description(Some("An identity; the fields depend on the kind"))
         .property("kind", kind)
         .required("kind")
-        .property("name", text("The name of a token"));
+        .property("name", text("The name of a token"))
+        .property(
+            "assigned_roles",
+            ArrayBuilder::new()
+                .description(Some(
+                    "The roles that the server's configuration assigns to the identity",
+                ))
+                .items(ObjectBuilder::new().schema_type(Type::String)),
+        );
     if let RefOr::T(Schema::Object(certificate)) = Certificate::schema() {
         for (name, schema) in certificate.properties {
             identity = identity.property(name, schema);

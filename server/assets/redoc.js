@@ -33,23 +33,44 @@ const theme = (isDark) => {
       links: { color: accent, visited: accent, hover: accent },
     },
     sidebar: { backgroundColor: panel, textColor: ink, activeTextColor: accent, arrow: { color: soft } },
-    rightPanel: { backgroundColor: isDark ? "#0f1317" : "#1f2933", textColor: "#eef1f4" },
+    rightPanel: { backgroundColor: paper, textColor: ink },
     codeBlock: { backgroundColor: isDark ? "#0a0d10" : "#141b22" },
     paper,
   };
 };
 
-const paint = () =>
+// Errors that every operation can answer are shared components of the document. They are listed once, in the
+// introduction, instead of under each operation.
+const shortened = (spec) => {
+  const shared = new Map();
+  for (const path of Object.values(spec.paths)) {
+    for (const operation of Object.values(path)) {
+      for (const [status, response] of Object.entries(operation.responses ?? {})) {
+        if (!response.$ref) continue;
+        const { description } = spec.components.responses[response.$ref.split("/").pop()];
+        shared.set(status, description);
+        delete operation.responses[status];
+      }
+    }
+  }
+  const rows = [...shared].sort().map(([status, description]) => `| ${status} | ${description} |`);
+  spec.info.description += "\n\n**Errors of all operations**\n\n| status | meaning |\n| --- | --- |\n" + rows.join("\n");
+  return spec;
+};
+
+const paint = (spec) =>
   Redoc.init(
-    "/openapi.json" + (profile ? "?api=" + encodeURIComponent(profile) : ""),
+    spec,
     {
       theme: theme(dark.matches),
       nativeScrollbars: true,
-      hideDownloadButton: false,
+      hideDownloadButton: true,
       requiredPropsFirst: true,
       expandResponses: "200,201",
     },
     document.getElementById("redoc"),
   );
-paint();
+fetch("/openapi.json" + (profile ? "?api=" + encodeURIComponent(profile) : ""))
+  .then((response) => response.json())
+  .then((spec) => paint(shortened(spec)));
 dark.addEventListener("change", () => location.reload());

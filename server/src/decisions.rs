@@ -28,7 +28,7 @@ use crate::metrics::ServiceMetrics;
 use crate::store::Store;
 use crate::store::decisions::Verdict;
 use crate::tasks::Tasks;
-use crate::write_behind::{PushError, WriteBuffer};
+use crate::write_behind::{DropReason, PushError, WriteBuffer};
 
 /// How long a request waits for room in the buffer. Clients do not wait longer for a refusal without retrying.
 const MAX_BLOCK_TIME: Duration = Duration::from_secs(1);
@@ -118,8 +118,8 @@ impl Decisions {
             {
                 Some(self.clone().wait_for_room(keyed))
             }
-            Err(_) => {
-                self.count_dropped(1);
+            Err(error) => {
+                self.count_dropped(error.drop_reason());
                 None
             }
         }
@@ -132,7 +132,7 @@ impl Decisions {
         }
         // Differences may use at most half of the buffer, so that there is room for decisions.
         if self.0.buffer.free() * 2 < self.0.options.queue_capacity {
-            return self.count_dropped(1);
+            return self.count_dropped(DropReason::Full);
         }
         // Differences never wait for room.
         let _ = self.enqueue(Record::Difference(difference));
@@ -150,28 +150,34 @@ impl Decisions {
 
     async fn wait_for_room(self, record: KeyedRecord) {
         // If the client disconnects meanwhile, this future is cancelled and the record counts as dropped.
-        let mut guard = DropGuard(Some(&self));
-        if self.0.buffer.push_within(record, MAX_BLOCK_TIME).await.is_ok() {
-            guard.0 = None;
-        }
+        let mut guard = DropGuard {
+            decisions: &self,
+            reason: Some(DropReason::Full),
+        };
+        let pushed = self.0.buffer.push_within(record, MAX_BLOCK_TIME).await;
+        guard.reason = pushed.err().map(|error| error.drop_reason());
     }
 
-    /// Counts dropped records. The first one is logged immediately, the others periodically.
-    fn count_dropped(&self, count: usize) {
-        self.0.service_metrics.decisions_dropped(count);
-        if self.0.dropped.fetch_add(count, Ordering::Relaxed) == 0 {
+    /// Counts a dropped record. If the queue is full, the first one is logged immediately, the others periodically;
+    /// records after the shutdown are only counted.
+    fn count_dropped(&self, reason: DropReason) {
+        self.0.service_metrics.decisions_dropped(1, reason);
+        if reason == DropReason::Full && self.0.dropped.fetch_add(1, Ordering::Relaxed) == 0 {
             log::warn!(waiting = self.0.options.queue_capacity; "the queue of decisions is full; further decisions are dropped");
         }
     }
 }
 
-/// Counts a record as dropped, unless it is disarmed.
-struct DropGuard<'d>(Option<&'d Decisions>);
+/// Counts a record as dropped for a reason, unless the reason is removed.
+struct DropGuard<'d> {
+    decisions: &'d Decisions,
+    reason: Option<DropReason>,
+}
 
 impl Drop for DropGuard<'_> {
     fn drop(&mut self) {
-        if let Some(decisions) = self.0 {
-            decisions.count_dropped(1);
+        if let Some(reason) = self.reason {
+            self.decisions.count_dropped(reason);
         }
     }
 }

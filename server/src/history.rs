@@ -6,9 +6,10 @@ mod duplicate_writer;
 mod maintenance;
 mod writer;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use watchpost_policies::{Report, Snapshot};
 
 use self::duplicate_writer::DuplicateWriter;
@@ -90,11 +91,11 @@ impl History {
     /// Queues a round to be written. The last round may be queued again.
     pub fn enqueue(&self, snapshot: Arc<Snapshot>, report: Arc<Report>) {
         // A duplicate writer can only use this machine's name, so rounds of other hosts are not tracked.
-        if snapshot.host() == self.host.as_str() && !lock(&self.own_rounds).add(snapshot.time_ms()) {
+        if snapshot.host() == self.host.as_str() && !self.own_rounds.lock().add(snapshot.time_ms()) {
             return;
         }
-        if self.buffer.push((snapshot, report)).is_err() {
-            self.service_metrics.round_dropped();
+        if let Err(error) = self.buffer.push((snapshot, report)) {
+            self.service_metrics.rounds_dropped(1, error.drop_reason());
         }
     }
 
@@ -107,8 +108,4 @@ impl History {
         self.buffer.sink().replace_writer();
         self.buffer.shut_down(within).await
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -2,9 +2,10 @@
 //! result is fetched later. This module does not know what the work is; `tasks` runs and supervises it.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use crate::tasks::Tasks;
@@ -65,7 +66,7 @@ where
     /// Starts a job. It runs to its end whether or not a client waits for it.
     pub fn start(&self, progress: P, work: impl Future<Output = T> + Send + 'static) -> Job<T, P> {
         let (sender, state) = watch::channel(JobState::Pending);
-        let job = self.lock().remember(progress, state, self.capacity);
+        let job = self.jobs.lock().remember(progress, state, self.capacity);
         let name = format!("{} {}", self.kind, job.id);
         self.tasks.run_job(name, work, move |ended| {
             sender.send_replace(match ended {
@@ -78,12 +79,7 @@ where
 
     /// The job with this id, unless it was evicted.
     pub fn find(&self, id: u64) -> Option<Job<T, P>> {
-        self.lock().remembered.iter().find(|job| job.id == id).cloned()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Jobs<T, P>> {
-        // A job is added in one step, so the list is consistent even after a panic.
-        self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
+        self.jobs.lock().remembered.iter().find(|job| job.id == id).cloned()
     }
 }
 

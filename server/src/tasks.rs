@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use parking_lot::Mutex;
 use serde::Serialize;
 use tokio::runtime::Handle;
@@ -96,6 +97,27 @@ impl Tasks {
             }
             tasks.set_condition(&name, Condition::Ended, None);
         });
+    }
+
+    /// Starts a task that cannot be restarted, on this thread's runtime. The returned future resolves to its result, or
+    /// to the message of its panic; the task continues if that future is dropped, also after [`stop`](Self::stop).
+    pub fn spawn_once<T, W>(
+        &self,
+        name: &'static str,
+        work: W,
+    ) -> impl Future<Output = Result<T, String>> + Unpin + use<T, W>
+    where
+        T: 'static,
+        W: Future<Output = T> + 'static,
+    {
+        let tasks = self.clone();
+        tasks.set_condition(name, Condition::Running, None);
+        let running = actix_web::rt::spawn(async move {
+            let result = logging_panic(name, work).await;
+            tasks.set_condition(name, Condition::Ended, None);
+            result
+        });
+        running.map(|joined| joined.unwrap_or_else(|join_error| Err(panic_message(join_error))))
     }
 
     async fn supervise<F>(&self, name: &str, mut create: impl FnMut() -> F)
@@ -252,9 +274,20 @@ pub fn spawn_scoped(work: impl Future<Output = ()> + 'static) -> AbortOnDrop {
     AbortOnDrop(actix_web::rt::spawn(work))
 }
 
-/// Starts detached work that continues when the handle is dropped. It ends by itself, or with the process.
-pub fn spawn_detached<T: 'static>(work: impl Future<Output = T> + 'static) -> JoinHandle<T> {
-    actix_web::rt::spawn(work)
+/// Starts work on this thread's runtime that ends by itself, or with the process: one part of a request, of which many
+/// run at a time. It is not in [`Tasks::states`]; a panic is logged under its name.
+pub fn spawn_detached(name: &'static str, work: impl Future<Output = ()> + 'static) {
+    // The handle is not needed: dropping it detaches the work, and the panic is logged.
+    drop(actix_web::rt::spawn(logging_panic(name, work)));
+}
+
+/// The result of work that runs once, or the message of its panic, which is logged.
+async fn logging_panic<T>(name: &str, work: impl Future<Output = T>) -> Result<T, String> {
+    AssertUnwindSafe(work).catch_unwind().await.map_err(|panic| {
+        let reason = message_of(panic.as_ref());
+        log::error!(task = name, reason = reason.as_str(); "a task panicked and is not restarted");
+        reason
+    })
 }
 
 /// Whether any blocking work is running or queued. Dropping a runtime waits for it, possibly for ever.
@@ -353,6 +386,42 @@ mod tests {
             tokio::task::yield_now().await;
             tasks.stop();
             assert!(watched.await.is_err(), "the task was dropped with everything it owned");
+        });
+    }
+
+    #[test]
+    fn a_task_that_runs_once_returns_its_result_or_the_message_of_its_panic() {
+        run(async {
+            let tasks = tasks();
+            let work = tasks.spawn_once("server", async { 7 });
+            assert_eq!(tasks.states()["server"].state, Condition::Running);
+            assert_eq!(work.await, Ok(7));
+            assert_eq!(tasks.states()["server"].state, Condition::Ended);
+            let broken = tasks.spawn_once("broken", async { panic!("no") });
+            assert_eq!(broken.await, Err::<(), _>("no".to_owned()));
+            assert_eq!(tasks.states()["broken"].state, Condition::Ended);
+            assert_eq!(tasks.states()["broken"].restarts, 0, "it is not restarted");
+        });
+    }
+
+    #[test]
+    fn a_task_that_runs_once_continues_when_its_result_is_not_awaited() {
+        run(async {
+            let (done, finished) = tokio::sync::oneshot::channel();
+            drop(tasks().spawn_once("server", async { done.send(7) }));
+            assert_eq!(finished.await, Ok(7));
+        });
+    }
+
+    #[test]
+    fn detached_work_runs_without_a_handle_and_its_panic_is_contained() {
+        run(async {
+            spawn_detached("broken", async { panic!("no") });
+            let (done, finished) = tokio::sync::oneshot::channel();
+            spawn_detached("sends", async { done.send(7).expect("it is awaited") });
+            assert_eq!(finished.await, Ok(7));
+            let logged = logging_panic("broken", async { panic!("no") }).await;
+            assert_eq!(logged, Err::<(), _>("no".to_owned()));
         });
     }
 

@@ -5,6 +5,7 @@
 
 mod file;
 mod filter;
+mod limit;
 mod line;
 
 use std::io::{self, Write};
@@ -20,6 +21,7 @@ use parking_lot::Mutex;
 
 use file::RotatingFile;
 use filter::Filter;
+pub use limit::LogLimit;
 
 use crate::string_enum::string_enum;
 

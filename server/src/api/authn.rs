@@ -194,7 +194,8 @@ impl Authenticator {
         let hash = sha256(sent.as_ref().token().as_bytes());
         let mut found = None;
         for token in &config.tokens {
-            if openssl::memcmp::eq(&hash, token.sha256.expose().as_bytes()) {
+            let expected = token.sha256.expose();
+            if openssl::memcmp::eq(&hash, expected.as_bytes()) && !expected.is_placeholder() {
                 found = Some(token);
             }
         }
@@ -204,7 +205,7 @@ impl Authenticator {
             Some(token) if token.expires.is_some_and(|end| end.as_second() <= now) => {
                 refused("the token has expired; request a new one")
             }
-            Some(token) => Ok(Some(Identity::of_token(token.name.as_str()))),
+            Some(token) => Ok(Some(token.identity())),
         }
     }
 

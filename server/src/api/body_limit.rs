@@ -66,7 +66,7 @@ impl Drop for LimitedBody {
         }
         // Most requests have no body, which the first poll shows.
         if !matches!(self.body.next().now_or_never(), Some(None)) {
-            tasks::spawn_detached(linger(self.body.clone()));
+            tasks::spawn_detached("unread body", linger(self.body.clone()));
         }
     }
 }

@@ -2,7 +2,7 @@
 //! Details that clients must not see go to the log.
 
 use actix_web::http::StatusCode;
-use actix_web::http::header;
+use actix_web::http::header::{self, HeaderValue};
 use actix_web::{HttpResponse, ResponseError};
 use serde::Serialize;
 use serde_json::Value;
@@ -173,20 +173,31 @@ impl ApiError {
         let mut response = HttpResponse::build(self.status_code());
         response.insert_header((header::CONTENT_TYPE, "application/problem+json"));
         response.insert_header((header::CACHE_CONTROL, "no-store"));
+        let body = serde_json::to_vec(&self.problem(path, id))
+            .expect("a problem has string keys, so it can be written as JSON");
+        let mut response = response.body(body);
+        self.add_headers(&mut response);
+        response
+    }
+
+    /// The headers of an error's response, whatever the type of its body.
+    pub(super) fn add_headers(&self, response: &mut HttpResponse) {
+        let headers = response.headers_mut();
         match self {
             Self::Unauthenticated(_) => {
-                response.insert_header((header::WWW_AUTHENTICATE, "Bearer realm=\"watchpost\""));
+                let challenge = HeaderValue::from_static("Bearer realm=\"watchpost\"");
+                headers.insert(header::WWW_AUTHENTICATE, challenge);
             }
             Self::Method { allow, .. } => {
-                response.insert_header((header::ALLOW, allow.as_str()));
+                if let Ok(allow) = HeaderValue::from_str(allow) {
+                    headers.insert(header::ALLOW, allow);
+                }
             }
             Self::TooMany { after_seconds } | Self::Unavailable { after_seconds, .. } => {
-                response.insert_header((header::RETRY_AFTER, *after_seconds));
+                headers.insert(header::RETRY_AFTER, HeaderValue::from(*after_seconds));
             }
             _ => {}
         }
-        let body = serde_json::to_vec(&self.problem(path, id)).unwrap_or_default();
-        response.body(body)
     }
 }
 

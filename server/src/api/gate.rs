@@ -1,6 +1,7 @@
 //! The middleware that every request passes: it assigns an id, authenticates the client, applies the limits, compresses
 //! the response, and records metrics and logs. It does not know the handlers.
 
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -18,6 +19,7 @@ use actix_web::web::{Bytes, Data};
 use actix_web::{Error, HttpMessage, HttpResponse};
 use arc_swap::ArcSwap;
 
+use super::accept;
 use super::authn::{Authenticator, Client};
 use super::body_limit::LimitedBody;
 use super::compress::compress;
@@ -25,10 +27,12 @@ use super::error::ApiError;
 use super::permit::decided_by;
 use super::rate::{Rate, RateKey, RateLimit};
 use super::request_id::{REQUEST_ID, RequestId};
+use super::routes::pages;
 use super::table::{BodyClass, BodyClasses};
 use crate::clock;
 use crate::metrics::ServiceMetrics;
 use crate::metrics::service_metrics::GaugeGuard;
+use crate::telemetry::LogLimit;
 
 /// The response header with the rules generation that authorized the request.
 const GENERATION: HeaderName = HeaderName::from_static("x-watchpost-generation");
@@ -68,6 +72,7 @@ pub struct Gate {
     bodies: BodyClasses,
     rate: Rate,
     service_metrics: Arc<ServiceMetrics>,
+    malformed: LogLimit,
 }
 
 impl Gate {
@@ -84,6 +89,16 @@ impl Gate {
             bodies,
             rate: Rate::default(),
             service_metrics,
+            malformed: LogLimit::default(),
+        }
+    }
+
+    /// Counts and logs a malformed request.
+    pub fn malformed_request(&self, peer: Option<SocketAddr>, problem: &str) {
+        self.service_metrics.malformed_request();
+        if let Some(suppressed) = self.malformed.admit(Instant::now()) {
+            let peer = peer.map(|peer| peer.to_string()).unwrap_or_default();
+            log::warn!(peer = peer.as_str(), suppressed; "rejected a malformed request: {problem}");
         }
     }
 
@@ -100,6 +115,7 @@ impl Gate {
             .sum();
         if bytes > bounds.max_headers {
             let limit = bounds.max_headers;
+            self.malformed_request(request.peer_addr(), "its headers are larger than http.max_headers");
             return Err(ApiError::HeadersTooLarge { bytes, limit });
         }
         let length = headers
@@ -196,7 +212,8 @@ impl MessageBody for Outgoing {
     }
 }
 
-/// Turns an error, the framework's included, into a problem document. Responses of handlers stay as they are.
+/// Turns an error, the framework's included, into a problem document, or into the login page for a browser that must log
+/// in. Responses of handlers stay as they are.
 fn to_problem_document(response: ServiceResponse<BoxBody>, id: &RequestId) -> ServiceResponse<BoxBody> {
     let Some(error) = response.response().error() else {
         return response;
@@ -204,15 +221,19 @@ fn to_problem_document(response: ServiceResponse<BoxBody>, id: &RequestId) -> Se
     let path = response.request().path().to_owned();
     let replacement = match error.as_error::<ApiError>() {
         Some(error) => {
-            if let ApiError::Internal(story) = error {
-                log::error!(request_id = id.as_str(), path = path.as_str(); "{story}");
+            if let ApiError::Internal(reason) = error {
+                log::error!(request_id = id.as_str(), path = path.as_str(), reason = reason.as_str(); "a request failed with an internal error");
             }
-            error.answer(Some(&path), Some(id.as_str()))
+            match accept::prefers_html(response.request()) {
+                true => pages::denied(error, response.request(), id)
+                    .unwrap_or_else(|| error.answer(Some(&path), Some(id.as_str()))),
+                false => error.answer(Some(&path), Some(id.as_str())),
+            }
         }
         None => {
             let status = error.as_response_error().status_code();
             if status.is_server_error() {
-                log::error!(request_id = id.as_str(), path = path.as_str(); "{error:?}");
+                log::error!(request_id = id.as_str(), path = path.as_str(), reason:? = error; "a request failed in the HTTP server");
                 ApiError::Internal(error.to_string()).answer(Some(&path), Some(id.as_str()))
             } else {
                 let reason = error.to_string();

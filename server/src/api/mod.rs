@@ -2,6 +2,7 @@
 //! is in `gate`, and the OpenAPI document of the routes in `document`.
 
 pub mod accept;
+pub mod access;
 pub mod arguments;
 pub mod authn;
 pub mod body;
@@ -58,7 +59,7 @@ pub fn table() -> Vec<Family> {
             "/api/v1/report": get(native::report);
             "/metrics": get(pixcrawler::json_or_prometheus);
         }
-        "Past", "Recorded measurements and reports." {
+        "History", "Recorded measurements and reports." {
             "/api/v1/history": get(history::history);
             "/api/v1/snapshots": get(history::snapshots);
             "/api/v1/reports": get(history::reports);

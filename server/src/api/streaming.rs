@@ -97,7 +97,7 @@ impl StreamPermit {
         // The error has its own channel: if the client stops reading, the chunk channel has no room for it.
         let broken: Arc<Mutex<Option<io::Error>>> = Arc::default();
         let reported = broken.clone();
-        spawn_detached(async move {
+        spawn_detached("streamed response", async move {
             let held = sender.clone();
             let mut writer = StreamWriter {
                 sender,

@@ -49,6 +49,9 @@ pub struct Operation {
     pub spec: fn() -> HandlerSpec,
 }
 
+/// The content type of an upload with more fields than the component.
+pub const FORM: &str = "multipart/form-data";
+
 /// The class of a request body: its content types and its maximum size.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum BodyClass {
@@ -161,7 +164,7 @@ impl BodyClass {
     pub const fn content_types(self) -> &'static [&'static str] {
         match self {
             Self::Json => &["application/json"],
-            Self::Component => &["application/wasm", "application/octet-stream", "multipart/form-data"],
+            Self::Component => &["application/wasm", "application/octet-stream", FORM],
         }
     }
 

@@ -19,14 +19,6 @@ pub enum StartError {
     /// The configuration is invalid.
     #[error("{0}")]
     Config(#[from] ConfigErrors),
-    /// The configuration has settings for an unknown source.
-    #[error("collector.sources: unknown source {name}; known sources are {known}")]
-    NoSuchSource {
-        /// The unknown name.
-        name: String,
-        /// The known names.
-        known: String,
-    },
     /// The data folder cannot be created or used.
     #[error("cannot use the data folder {}: {source}; create it, or name another with --data-dir", path.display())]
     DataDir {

@@ -1,6 +1,7 @@
 //! Composition root: builds the server from a configuration, runs it and shuts it down. It connects all components and
 //! has no logic of its own.
 
+mod connections;
 mod error;
 mod reload;
 mod rules;
@@ -18,6 +19,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use actix_web::dev::ServerHandle;
 use actix_web::web::Data;
 
 pub use self::error::StartError;
@@ -26,15 +28,17 @@ pub use self::reload::Reloader;
 use self::rules::RuleParts;
 use self::serve::{Socket, listen, serve};
 use self::settings::{auth_config, bounds};
+use crate::api::access::AccessWarnings;
 use crate::api::authn::Authenticator;
 use crate::api::gate::Gate;
 use crate::api::latest::Latest;
 use crate::api::process::{COMMIT, Listening, RUSTC, Service, VERSION};
 use crate::api::routes::chunks::ChunkStore;
 use crate::api::table::BodyClasses;
-use crate::collect::host;
+use crate::collect::{self, CollectorHandle, Mailbox};
 use crate::config::{self, Config};
 use crate::decisions::Decisions;
+use crate::history::History;
 use crate::host_id::HostId;
 use crate::judge::Evaluations;
 use crate::judge::metrics_page::MetricsPages;
@@ -43,7 +47,7 @@ use crate::pixcrawler::{self, PixCrawlerRenderings};
 use crate::rules::Rules;
 use crate::store::Store;
 use crate::systemd::{self, Systemd};
-use crate::tasks::{self, Tasks};
+use crate::tasks::Tasks;
 use crate::tls::Tls;
 use crate::{api, clock, pki};
 
@@ -58,6 +62,7 @@ const SHUTDOWN_MARGIN: Duration = Duration::from_secs(10);
 pub struct App {
     config: Rc<Config>,
     parts: Parts,
+    mailbox: Mailbox,
     listeners: Vec<Socket>,
 }
 
@@ -66,6 +71,7 @@ pub struct App {
 pub(crate) struct Parts {
     pub(crate) tls: Arc<Tls>,
     pub(crate) authenticator: Arc<Authenticator>,
+    pub(crate) access: Data<AccessWarnings>,
     pub(crate) gate: Data<Gate>,
     pub(crate) rules: Rules,
     pub(crate) rule_parts: RuleParts,
@@ -75,9 +81,12 @@ pub(crate) struct Parts {
     pub(crate) latest: Latest,
     pub(crate) store: Store,
     pub(crate) systemd: Systemd,
+    /// Adds and removes sources at run time.
+    pub(crate) collector: CollectorHandle,
     decisions: Decisions,
     chunks: ChunkStore,
     evaluations: Evaluations,
+    metrics_pages: Data<MetricsPages>,
     pixcrawler_renderings: PixCrawlerRenderings,
     /// The folder of the development CA, if it is used.
     pub(crate) authority: Option<Arc<pki::Authority>>,
@@ -102,62 +111,44 @@ impl App {
             path: data_dir.clone(),
             source,
         })?;
-        let names: Vec<_> = host::probes(&config.host.options(config.mode))
-            .iter()
-            .map(|probe| probe.name())
-            .collect();
-        let is_known = |source: &&config::SourceSettings| names.contains(&source.name.as_str());
-        if let Some(unknown) = config.collector.sources.iter().find(|source| !is_known(source)) {
-            return Err(StartError::NoSuchSource {
-                name: unknown.name.clone(),
-                known: names.join(", "),
-            });
-        }
-        let authority_dir = data_dir.join("pki");
-        let authority = if config.tls.needs_authority() {
-            Some(Arc::new(pki::prepare(&authority_dir, &host_name, clock::now())?))
-        } else {
-            None
-        };
-        let tls = Tls::load(config.tls.options(&authority_dir))?;
+        let (authority, tls) = load_tls(&config, &host_name)?;
         let service_metrics = Arc::new(ServiceMetrics::new(&Build {
             version: VERSION,
             commit: COMMIT,
             rustc: RUSTC,
         }));
-        let settings = config.rules.settings();
         systemd.begins("loads the built-in rules", systemd::EXTEND_TIMEOUT);
-        let rules = Rules::load(config.rules.limits.limits(), &settings, Some(&data_dir.join("cache")))?;
+        let rules = Rules::load(
+            config.rules.limits.limits(),
+            &config.rules.settings(),
+            Some(&data_dir.join("cache")),
+        );
+        let rules = rules.map_err(|error| match config.rule_settings_errors(&error) {
+            Some(errors) => StartError::Config(errors),
+            None => error.into(),
+        })?;
         systemd.begins("opens the database", systemd::EXTEND_TIMEOUT);
         let store = stores::open(&config)?;
         let chunks = stores::chunks(&config, &store)?;
         let service = Service::new(host, config.collector.interval);
         let evaluations = Evaluations::new();
-        let compiler = rules.compiler(config.rules.compiler.options());
-        let options = config.rules.options();
         let tasks = Tasks::new(service_metrics.clone());
         systemd.begins("activates the rules", systemd::EXTEND_TIMEOUT);
         let rule_parts = RuleParts::begin(
             rules.clone(),
             store.clone(),
-            compiler,
-            options,
+            rules.compiler(config.rules.compiler.options()),
+            config.rules.options(),
             &tasks,
             &service_metrics,
         )
         .await?;
-        let before_the_first = rules
-            .current()
-            .set
-            .before_the_first(service.host().as_str(), clock::now_ms());
+        let host_name = service.host().as_str();
+        let before_the_first = rules.current().set.before_the_first(host_name, clock::now_ms());
         let recorded = config.decisions.options();
-        let decisions = Decisions::new(
-            store.clone(),
-            service.host().as_str(),
-            recorded,
-            service_metrics.clone(),
-        );
+        let decisions = Decisions::new(store.clone(), host_name, recorded, service_metrics.clone());
         let authenticator = Arc::new(Authenticator::new(tls.clone(), auth_config(&config)));
+        let access = AccessWarnings::new(config.clone(), rules.clone(), tls.clone());
         let bodies = BodyClasses::of(&api::table());
         let gate = Data::new(Gate::new(
             authenticator.clone(),
@@ -165,8 +156,11 @@ impl App {
             bodies,
             service_metrics.clone(),
         ));
+        let (collector, mailbox) = collect::mailbox(config.collector.refresh_max_age());
         let parts = Parts {
             latest: Latest::new(evaluations.clone(), service.host().clone(), before_the_first),
+            metrics_pages: Data::new(MetricsPages::new(collector.clone())),
+            collector,
             pixcrawler_renderings: pixcrawler::renderings(&evaluations, config.mode),
             tasks,
             store,
@@ -176,6 +170,7 @@ impl App {
             authority,
             tls,
             authenticator,
+            access: Data::new(access),
             gate,
             rules,
             rule_parts,
@@ -190,6 +185,7 @@ impl App {
         Ok(Self {
             config: Rc::new(config),
             parts,
+            mailbox,
             listeners,
         })
     }
@@ -197,6 +193,12 @@ impl App {
     /// The addresses that the server listens on.
     pub fn listening(&self) -> &[Listening] {
         self.parts.service.listening()
+    }
+
+    /// The handle that adds and removes sources while the server runs. Requests wait until [`run_until`](Self::run_until)
+    /// starts the collector.
+    pub fn collector(&self) -> &CollectorHandle {
+        &self.parts.collector
     }
 
     /// The configuration that the server was built from.
@@ -214,20 +216,21 @@ impl App {
         let Self {
             config,
             parts,
+            mailbox,
             listeners,
         } = self;
         let first_round = config.collector.timeout + systemd::EXTEND_TIMEOUT;
         parts.systemd.begins("measures the first round", first_round);
-        let work::Started { collector, history } = work::start(&config, &parts)?;
-        let server = serve(&config, &parts, MetricsPages::new(collector), listeners)?;
+        let history = work::start(&config, &parts, mailbox)?;
+        let server = serve(&config, &parts, listeners)?;
         let handle = server.handle();
-        let mut serving = tasks::spawn_detached(server);
+        let mut serving = parts.tasks.spawn_once("http server", server);
         let ended = tokio::select! {
             () = stop => None,
             ended = &mut serving => Some(ended),
         };
         if let Some(ended) = ended {
-            let reason = ended.unwrap_or_else(|broken| Err(io::Error::other(broken)));
+            let reason = ended.unwrap_or_else(|panic| Err(io::Error::other(panic)));
             parts.tasks.stop();
             return Err(StartError::Server(
                 reason
@@ -235,31 +238,48 @@ impl App {
                     .unwrap_or_else(|| io::Error::other("the server ended unexpectedly")),
             ));
         }
-        parts.service.drain();
-        parts.systemd.stops(config.server.drain_timeout + SHUTDOWN_MARGIN);
-        let began = std::time::Instant::now();
-        log::info!("stopping; running requests are answered first");
-        let ending = match drained(&parts.service_metrics, config.server.drain_timeout).await {
-            true => Ending::Drained,
-            false => Ending::CutOff,
-        };
-        handle.stop(true).await;
-        parts.tasks.stop();
-        let last = parts.latest.judged();
-        let rounds = async {
-            if let Some(history) = history {
-                history.finish(last.as_deref(), FLUSH_TIMEOUT).await;
-            }
-        };
-        tokio::join!(
-            rounds,
-            parts.decisions.finish(FLUSH_TIMEOUT),
-            parts.tasks.finish_jobs(FLUSH_TIMEOUT)
-        );
-        let cut_off = ending == Ending::CutOff;
-        log::info!(duration_ms = began.elapsed().as_millis() as u64, cut_off; "stopped");
-        Ok(ending)
+        Ok(shut_down(&parts, &handle, history, config.server.drain_timeout).await)
     }
+}
+
+/// Answers the running requests within `drain_timeout`, stops all tasks, and writes what is buffered.
+async fn shut_down(parts: &Parts, handle: &ServerHandle, history: Option<History>, drain_timeout: Duration) -> Ending {
+    parts.service.drain();
+    parts.systemd.stops(drain_timeout + SHUTDOWN_MARGIN);
+    let began = std::time::Instant::now();
+    log::info!("stopping; running requests are answered first");
+    let ending = if drained(&parts.service_metrics, drain_timeout).await {
+        Ending::Drained
+    } else {
+        Ending::CutOff
+    };
+    handle.stop(true).await;
+    parts.tasks.stop();
+    let last = parts.latest.judged();
+    let rounds = async {
+        if let Some(history) = history {
+            history.finish(last.as_deref(), FLUSH_TIMEOUT).await;
+        }
+    };
+    tokio::join!(
+        rounds,
+        parts.decisions.finish(FLUSH_TIMEOUT),
+        parts.tasks.finish_jobs(FLUSH_TIMEOUT)
+    );
+    let cut_off = ending == Ending::CutOff;
+    log::info!(duration_ms = began.elapsed().as_millis() as u64, cut_off; "stopped");
+    ending
+}
+
+/// The TLS material, and the development authority if certificates of it are used.
+fn load_tls(config: &Config, host_name: &str) -> Result<(Option<Arc<pki::Authority>>, Arc<Tls>), StartError> {
+    let folder = config.server.data_dir.join("pki");
+    let authority = if config.tls.needs_authority() {
+        Some(Arc::new(pki::prepare(&folder, host_name, clock::now())?))
+    } else {
+        None
+    };
+    Ok((authority, Tls::load(config.tls.options(&folder))?))
 }
 
 /// The machine's host name.

@@ -5,8 +5,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Parts;
 use super::settings::{auth_config, bounds};
+use super::{Parts, warnings};
 use crate::config::{Config, Sources};
 use crate::error_chain::error_chain;
 use crate::metrics::{CertificateKind, Outcome, ServiceMetrics};
@@ -144,7 +144,11 @@ impl Reloader {
         let options = config.rules.options();
         if options != self.current.rules.options() {
             let (rules, settings) = (self.parts.rules.clone(), options.configured.clone());
-            tasks::block(move || rules.check(&settings).map_err(|error| error_chain(&error))).await??;
+            let checked = tasks::block(move || rules.check(&settings)).await?;
+            checked.map_err(|error| match config.rule_settings_errors(&error) {
+                Some(errors) => errors.to_string(),
+                None => error_chain(&error),
+            })?;
             let configured = self.parts.rule_parts.registry.configure(options).await;
             configured.map_err(|error| error_chain(&error))?;
         }
@@ -156,6 +160,8 @@ impl Reloader {
                 log::warn!(key = key.as_str(); "a changed setting needs a restart");
             }
         }
+        self.parts.access.replace(config.clone());
+        warnings::log_access(&self.parts.access);
         self.current = Rc::new(config);
         Ok(())
     }

@@ -61,22 +61,15 @@ impl RuleParts {
     /// Starts the tasks of all components.
     pub(super) fn start(&self, config: &Config, parts: &Parts) {
         let tasks = &parts.tasks;
-        let (quarantine, judged) = (self.quarantine.clone(), parts.evaluations.watch(parts.service.host()));
-        tasks.spawn("rule quarantine", move || quarantine.clone().run(judged.clone()));
-        let replication = self.replication.clone();
-        tasks.spawn("rules", move || replication.clone().run());
-        let (registry, uploaded_elsewhere) = (self.registry.clone(), self.replication.uploaded_elsewhere());
-        tasks.spawn("rule precompiler", move || {
-            registry.clone().precompile(uploaded_elsewhere.clone())
-        });
-        let (shadow_queue, decisions) = (self.shadow_queue.clone(), parts.decisions.clone());
-        tasks.spawn("shadow queue", move || shadow_queue.clone().run(decisions.clone()));
-        if let Some(folder) = config.rules.dir.clone() {
-            let (folder_sync, latest) = (self.folder_sync.clone(), parts.latest.clone());
-            tasks.spawn("rules folder", move || {
-                let latest = latest.clone();
-                folder_sync.clone().run(folder.clone(), move || latest.moment())
-            });
+        self.quarantine
+            .start(tasks, parts.evaluations.watch(parts.service.host()));
+        self.replication.start(tasks);
+        self.registry
+            .start_precompiler(tasks, self.replication.uploaded_elsewhere());
+        self.shadow_queue.start(tasks, &parts.decisions);
+        if let Some(folder) = &config.rules.dir {
+            let latest = parts.latest.clone();
+            self.folder_sync.start(tasks, folder.clone(), move || latest.moment());
         }
     }
 

@@ -1,13 +1,17 @@
 //! Binds the listeners, and configures the HTTP server and its handlers.
 
 use std::net::TcpListener;
+use std::sync::Arc;
 use std::time::Duration;
 
-use actix_web::dev::Server;
+use actix_http::HttpService;
+use actix_service::{IntoServiceFactory as _, ServiceFactoryExt as _, map_config};
+use actix_web::dev::{AppConfig, Server};
 use actix_web::middleware::from_fn;
 use actix_web::web::Data;
-use actix_web::{App as Routes, HttpServer};
+use actix_web::{App as Routes, Error};
 
+use super::connections::{Connections, Listener, Rejections, Stream};
 use super::{Parts, StartError};
 use crate::api;
 use crate::api::gate;
@@ -16,11 +20,12 @@ use crate::api::routes::history::HistoryReader;
 use crate::api::routes::status::{StatusPage, StatusSources};
 use crate::api::streaming::StreamPool;
 use crate::config::{self, Config};
-use crate::judge::metrics_page::MetricsPages;
 use crate::tls::ClientAuth;
 
 /// After all requests are answered, idle connections are closed within this time.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+/// A client gets this time to take the rest of a response when its connection is closed.
+const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Binds an address.
 pub(super) fn listen(listener: &config::Listener) -> Result<Socket, StartError> {
@@ -42,43 +47,25 @@ pub(super) fn listen(listener: &config::Listener) -> Result<Socket, StartError> 
 pub(super) type Socket = (TcpListener, Listening, ClientAuth);
 
 /// Starts to accept requests on all listeners.
-pub(super) fn serve(
-    config: &Config,
-    parts: &Parts,
-    metrics_pages: MetricsPages,
-    listeners: Vec<Socket>,
-) -> Result<Server, StartError> {
+pub(super) fn serve(config: &Config, parts: &Parts, listeners: Vec<Socket>) -> Result<Server, StartError> {
     let refusals = api::refusals();
     let (shared, connecting) = (parts.clone(), parts.clone());
     let (latest, rules) = (Data::new(parts.latest.clone()), Data::new(parts.rules.clone()));
-    let status = Data::new(StatusPage::new(StatusSources {
-        service: parts.service.clone(),
-        latest: parts.latest.clone(),
-        rules: parts.rules.clone(),
-        replication: parts.rule_parts.replication.clone(),
-        quarantine: parts.rule_parts.quarantine.clone(),
-        tls: parts.tls.clone(),
-        tasks: parts.tasks.clone(),
-        stores: [parts.store.address().clone(), parts.chunks.store.address().clone()],
-    }));
+    let status = Data::new(status_page(parts));
     let chunks = Data::new(parts.chunks.clone());
-    let past = Data::new(HistoryReader {
-        store: parts.store.clone(),
-        max_points: config.history.max_points,
-        max_series: config.history.max_series,
-        streams: StreamPool::new(),
-    });
+    let past = Data::new(history_reader(config, parts));
     let decisions = Data::new(parts.decisions.clone());
-    let pages = Data::new(metrics_pages);
+    let pages = parts.metrics_pages.clone();
     let renderings = Data::new(parts.pixcrawler_renderings.clone());
     let (service_metrics, service) = (
         Data::from(parts.service_metrics.clone()),
         Data::new(parts.service.clone()),
     );
-    let mut server = HttpServer::new(move || {
+    let routes = move || {
         Routes::new()
             .configure(refusals.clone())
             .app_data(shared.gate.clone())
+            .app_data(shared.access.clone())
             .app_data(latest.clone())
             .app_data(rules.clone())
             .app_data(service_metrics.clone())
@@ -92,36 +79,85 @@ pub(super) fn serve(
             .configure(|handlers| shared.rule_parts.provide(handlers))
             .wrap(from_fn(gate::pass))
             .configure(api::routes)
-    })
-    .disable_signals()
-    .on_connect(move |connection, data| {
-        let Parts {
-            authenticator,
-            service,
-            service_metrics,
-            ..
-        } = &connecting;
-        authenticator.connected(connection, data, service, service_metrics);
-    })
-    // Small responses follow TLS tickets and each other; waiting for an acknowledgement costs 40 ms.
-    .tcp_nodelay(true)
-    .keep_alive(config.http.keep_alive)
-    .client_request_timeout(config.http.header_timeout)
-    .tls_handshake_timeout(config.http.header_timeout)
-    .max_connections(config.http.max_connections)
-    .shutdown_timeout(CLOSE_TIMEOUT.as_secs());
+    };
+    let mut server = Server::build()
+        .disable_signals()
+        .max_concurrent_connections(config.http.max_connections)
+        .shutdown_timeout(CLOSE_TIMEOUT.as_secs());
     if let Some(workers) = config.server.workers {
         server = server.workers(workers);
     }
+    let shutdown = server.graceful_shutdown_signal();
+    let rejections = Arc::new(Rejections::new(parts.service_metrics.clone()));
+    let (keep_alive, header_timeout) = (config.http.keep_alive, config.http.header_timeout);
     for (socket, listening, auth) in listeners {
-        server = match listening.tls {
-            true => server.listen_openssl(socket, parts.tls.acceptor(auth)?),
-            false => server.listen(socket),
-        }
-        .map_err(|source| StartError::Listen {
-            address: listening.address,
-            source,
-        })?;
+        let address = listening.address;
+        let listener = Listener {
+            address,
+            acceptor: if listening.tls {
+                Some(parts.tls.acceptor(auth)?.build())
+            } else {
+                None
+            },
+            handshake_timeout: header_timeout,
+            rejections: rejections.clone(),
+            gate: parts.gate.clone(),
+        };
+        let (routes, connecting, shutdown) = (routes.clone(), connecting.clone(), shutdown.clone());
+        let connections = move || {
+            let (connecting, shutdown) = (connecting.clone(), shutdown.clone());
+            let handlers = routes().into_factory().map_err(|error: Error| error.error_response());
+            // The default names another address, but no handler reads it: links are made from the request.
+            let handlers = map_config(handlers, |()| AppConfig::default());
+            let http = HttpService::build()
+                .graceful_shutdown_signal(move || {
+                    let shutdown = shutdown.clone();
+                    async move { shutdown.notified().await }
+                })
+                .keep_alive(keep_alive)
+                .client_request_timeout(header_timeout)
+                .client_disconnect_timeout(DISCONNECT_TIMEOUT)
+                .local_addr(address)
+                .on_connect_ext(move |stream: &Stream, data| {
+                    let Parts {
+                        authenticator,
+                        service,
+                        service_metrics,
+                        ..
+                    } = &connecting;
+                    authenticator.connected(stream.inner(), data, service, service_metrics);
+                })
+                .finish(handlers);
+            Connections {
+                listener: listener.clone(),
+                http,
+            }
+        };
+        server = server
+            .listen(address.to_string(), socket, connections)
+            .map_err(|source| StartError::Listen { address, source })?;
     }
     Ok(server.run())
+}
+
+fn status_page(parts: &Parts) -> StatusPage {
+    StatusPage::new(StatusSources {
+        service: parts.service.clone(),
+        latest: parts.latest.clone(),
+        rules: parts.rules.clone(),
+        replication: parts.rule_parts.replication.clone(),
+        quarantine: parts.rule_parts.quarantine.clone(),
+        tls: parts.tls.clone(),
+        tasks: parts.tasks.clone(),
+        stores: [parts.store.address().clone(), parts.chunks.store.address().clone()],
+    })
+}
+
+fn history_reader(config: &Config, parts: &Parts) -> HistoryReader {
+    HistoryReader {
+        store: parts.store.clone(),
+        max_points: config.history.max_points,
+        max_series: config.history.max_series,
+        streams: StreamPool::new(),
+    }
 }

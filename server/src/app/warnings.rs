@@ -1,11 +1,10 @@
-//! Warnings about valid but probably unintended settings, each logged once at startup.
+//! Warnings about valid but probably unintended settings, logged at startup and after a reload.
 
 use super::Parts;
+use crate::api::access::AccessWarnings;
 use crate::config::{ApiProfile, Config, Listener};
-use crate::pki;
-use crate::tls::ClientAuth;
 
-/// Logs the warnings.
+/// Logs the warnings about listeners, which only a restart changes, and those about access.
 pub(super) fn log(config: &Config, parts: &Parts) {
     let open = |listener: &&Listener| !listener.tls && !listener.address.ip().is_loopback();
     if let Some(listener) = config.listeners.iter().find(open).filter(|_| !config.tokens.is_empty()) {
@@ -15,12 +14,12 @@ pub(super) fn log(config: &Config, parts: &Parts) {
     for listener in config.listeners.iter().filter(shown) {
         log::warn!(address:% = listener.address; "the API profile pixcrawler is served to other machines without TLS; clients that the role rule allows metrics.read get /metrics, and others can read the traffic");
     }
-    let asks = |listener: &Listener| listener.tls && listener.client_auth != ClientAuth::Off;
-    if let Some(client_ca) = &config.tls.client_ca
-        && config.listeners.iter().any(asks)
-        && parts.rules.leave_identities_to_the_default()
-        && !parts.tls.trusts(pki::AUTHORITY)
-    {
-        log::warn!(client_ca:% = client_ca.display(); "no client of these CAs has a role, because the role rule has identities of the development CA only; add yours to rules.role.identities");
+    log_access(&parts.access);
+}
+
+/// Logs the warnings about access.
+pub(super) fn log_access(access: &AccessWarnings) {
+    for warning in access.list() {
+        log::warn!(origin = warning.origin.as_str(), key = warning.key.as_str(); "{}; {}", warning.message, warning.remedy);
     }
 }

@@ -1,22 +1,15 @@
 //! Starts the background tasks, in order. Each task has its own module.
 
 use super::{Parts, reload, sources, systemd_status, warnings};
-use crate::collect::{CollectorHandle, SourceError};
+use crate::collect::{Mailbox, SourceError};
 use crate::config::Config;
 use crate::history::History;
 use crate::{judge, pixcrawler};
 
-/// What the rest of the process uses of the started tasks.
-pub(super) struct Started {
-    /// Scrapes ask it for newer readings.
-    pub(super) collector: CollectorHandle,
-    /// The history writer, whose buffered data is written at the end.
-    pub(super) history: Option<History>,
-}
-
-pub(super) fn start(config: &Config, parts: &Parts) -> Result<Started, SourceError> {
+/// Returns the history writer, whose buffered data is written at the end.
+pub(super) fn start(config: &Config, parts: &Parts, mailbox: Mailbox) -> Result<Option<History>, SourceError> {
     let (tasks, evaluations, host) = (&parts.tasks, &parts.evaluations, parts.service.host());
-    let (collector, measured) = sources::start(config, parts)?;
+    let measured = sources::start(config, parts, mailbox)?;
     judge::start(tasks, measured, judging(parts));
     if config.pixcrawler.log_lines {
         pixcrawler::write_log_lines(evaluations, &parts.pixcrawler_renderings, host.clone());
@@ -27,7 +20,7 @@ pub(super) fn start(config: &Config, parts: &Parts) -> Result<Started, SourceErr
     let history = config.history.enabled.then(|| history(config, parts));
     warnings::log(config, parts);
     systemd_status::start(parts, config.collector.timeout);
-    Ok(Started { collector, history })
+    Ok(history)
 }
 
 fn judging(parts: &Parts) -> judge::Parts {

@@ -1,16 +1,22 @@
 //! `watchpost certs`: manages the development CA on the command line. It prints the result and how to use it; the CA
 //! itself is in `pki`.
 
-use std::fs;
+use std::collections::BTreeSet;
+use std::fs::{self, File};
 use std::io::Write;
-use std::path::Path;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use jiff::{SignedDuration, Timestamp};
 
 use super::shell::quoted;
 use super::table::columns;
-use crate::pki::{self, Authority, DEFAULT_CLIENTS, DEFAULT_DAYS, Ensured, Files, Issued, MAX_DAYS, PkiError};
+use crate::app::machine_name;
+use crate::config::nearest;
+use crate::pki::{
+    self, Authority, DEFAULT_CLIENTS, DEFAULT_DAYS, Encryption, Ensured, Exported, Files, Issued, MAX_DAYS, PkiError,
+};
 
 /// Issues, lists and revokes development certificates.
 #[derive(Clone, Debug, Args)]
@@ -31,15 +37,37 @@ pub enum CertsAction {
     Issue {
         /// The client's name; letters, digits, dots, underscores and hyphens.
         name: String,
-        /// The client's role: admin, user, reader, agent, or a role of the settings.
+        /// The client's role: admin, user, reader, agent, or a role that `rules.role` of the configuration defines.
         #[arg(long)]
         role: String,
+        /// Issues a certificate for a role that neither the built-in role rule nor the configuration defines, such as
+        /// one of an uploaded role rule.
+        #[arg(long)]
+        allow_unknown_role: bool,
         /// Validity in days.
         #[arg(long, default_value_t = DEFAULT_DAYS, value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_DAYS)))]
         days: u32,
         /// Keeps a valid certificate, and renews it with the same key in the month before it expires; for scripts.
         #[arg(long, conflicts_with = "days")]
         renew: bool,
+        /// Also writes the certificate and its key to a PKCS #12 file, which a browser can import, and prints its
+        /// password.
+        #[arg(long, value_name = "FILE", conflicts_with = "renew")]
+        pkcs12: Option<PathBuf>,
+        /// Encrypts the PKCS #12 file with triple DES and SHA-1, for macOS and iOS.
+        #[arg(long, requires = "pkcs12")]
+        legacy_encryption: bool,
+    },
+    /// Writes a client's certificate and key to a PKCS #12 file, which a browser can import, and prints its password.
+    Export {
+        /// The client's name.
+        name: String,
+        /// The file, which must not exist.
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+        /// Encrypts the file with triple DES and SHA-1, for macOS and iOS.
+        #[arg(long)]
+        legacy_encryption: bool,
     },
     /// Revokes all certificates of a client, or the one with this serial.
     Revoke {
@@ -55,9 +83,28 @@ pub enum CertsAction {
     },
 }
 
-/// Runs the subcommand and prints the result. The CA is the folder `pki` in the data folder.
-pub fn run(command: CertsCommand, data_dir: &Path, now: Timestamp, out: &mut dyn Write) -> Result<(), PkiError> {
+/// Runs the subcommand and prints the result. The CA is the folder `pki` in the data folder; `roles` are the roles that
+/// certificates are issued for.
+pub fn run(
+    command: CertsCommand,
+    data_dir: &Path,
+    roles: &BTreeSet<String>,
+    now: Timestamp,
+    out: &mut dyn Write,
+) -> Result<(), CertsError> {
     let folder = data_dir.join(pki::FOLDER);
+    if let CertsAction::Issue {
+        role,
+        allow_unknown_role: false,
+        ..
+    } = &command.action
+        && !roles.contains(role)
+    {
+        return Err(CertsError::UnknownRole {
+            remedy: remedy(role, roles),
+            role: role.clone(),
+        });
+    }
     let output = match command.action {
         CertsAction::Init => init(&folder, now)?,
         CertsAction::Issue {
@@ -66,14 +113,84 @@ pub fn run(command: CertsCommand, data_dir: &Path, now: Timestamp, out: &mut dyn
             renew: true,
             ..
         } => renew(&open_existing(&folder)?, &name, &role, now)?,
-        CertsAction::Issue { name, role, days, .. } => issue(&open_existing(&folder)?, &name, &role, days, now)?,
+        CertsAction::Issue {
+            name,
+            role,
+            days,
+            pkcs12,
+            legacy_encryption,
+            ..
+        } => {
+            let authority = open_existing(&folder)?;
+            let file = pkcs12.map(|path| Destination::create(&path)).transpose()?;
+            let issued = issue(&authority, &name, &role, days, now)?;
+            let exported = file.map(|file| file.export(&authority, &name, legacy_encryption));
+            issued + &exported.transpose()?.unwrap_or_default()
+        }
+        CertsAction::Export {
+            name,
+            file,
+            legacy_encryption,
+        } => {
+            let authority = open_existing(&folder)?;
+            Destination::create(&file)?.export(&authority, &name, legacy_encryption)?
+        }
         CertsAction::Revoke { selected } => revoke(&open_existing(&folder)?, &selected, now)?,
         CertsAction::List { json: true } => as_json(&open_existing(&folder)?.list()?),
         CertsAction::List { json: false } => as_table(&open_existing(&folder)?.list()?, now),
     };
     out.write_all(output.as_bytes())
         .and_then(|()| out.flush())
-        .map_err(PkiError::Output)
+        .map_err(PkiError::Output)?;
+    Ok(())
+}
+
+/// Why a subcommand failed.
+#[derive(Debug, thiserror::Error)]
+pub enum CertsError {
+    /// No rule defines the role, so the certificate would allow nothing.
+    #[error("there is no role {role}; {remedy}")]
+    UnknownRole {
+        /// The role of the command line.
+        role: String,
+        /// The known roles.
+        remedy: String,
+    },
+    /// The CA.
+    #[error(transparent)]
+    Pki(#[from] PkiError),
+}
+
+impl CertsError {
+    /// Whether the command asks for something impossible, and no file is at fault.
+    pub fn is_usage(&self) -> bool {
+        match self {
+            Self::UnknownRole { .. } => true,
+            Self::Pki(error) => matches!(
+                error,
+                PkiError::Name { .. }
+                    | PkiError::DnsName { .. }
+                    | PkiError::Days { .. }
+                    | PkiError::ServerName { .. }
+                    | PkiError::InUse { .. }
+                    | PkiError::Unknown { .. }
+                    | PkiError::OtherRole { .. }
+                    | PkiError::NotRenewed { .. }
+                    | PkiError::Revoked { .. }
+                    | PkiError::RevokedAlready { .. }
+            ),
+        }
+    }
+}
+
+fn remedy(role: &str, roles: &BTreeSet<String>) -> String {
+    let known: Vec<&str> = roles.iter().map(String::as_str).collect();
+    let near = nearest(role, known.iter().copied()).map_or_else(String::new, |near| format!("did you mean {near}? "));
+    format!(
+        "{near}The roles are {}; define another one under rules.role.roles, or add --allow-unknown-role for a role of an \
+         uploaded rule",
+        known.join(", ")
+    )
 }
 
 /// Only `init` creates a CA: a mistyped folder must not create a new one.
@@ -84,7 +201,7 @@ fn open_existing(folder: &Path) -> Result<Authority, PkiError> {
 }
 
 fn init(folder: &Path, now: Timestamp) -> Result<String, PkiError> {
-    let authority = pki::prepare(folder, &hostname(), now)?;
+    let authority = pki::prepare(folder, &machine_name(), now)?;
     let mut output = format!(
         "authority  {}\nserver     {}\n",
         authority.certificate_path().display(),
@@ -114,6 +231,57 @@ fn issue(authority: &Authority, name: &str, role: &str, days: u32, now: Timestam
         files.key.display(),
         usage(authority, &files),
     ))
+}
+
+/// A new file for a private key. It is created first, so that no certificate is issued when it cannot be, and removed
+/// again if nothing is written.
+struct Destination {
+    path: PathBuf,
+    file: File,
+    is_written: bool,
+}
+
+impl Destination {
+    fn create(path: &Path) -> Result<Self, PkiError> {
+        let file = File::options().write(true).create_new(true).mode(0o600).open(path);
+        let file = file.map_err(|source| PkiError::Export {
+            path: path.to_owned(),
+            source,
+        })?;
+        Ok(Self {
+            path: path.to_owned(),
+            file,
+            is_written: false,
+        })
+    }
+
+    fn export(mut self, authority: &Authority, name: &str, legacy: bool) -> Result<String, PkiError> {
+        let encryption = match legacy {
+            true => Encryption::Legacy,
+            false => Encryption::Aes,
+        };
+        let Exported { file, password } = authority.export(name, encryption)?;
+        let written = self.file.write_all(&file).and_then(|()| self.file.sync_all());
+        written.map_err(|source| PkiError::Export {
+            path: self.path.clone(),
+            source,
+        })?;
+        self.is_written = true;
+        Ok(format!(
+            "PKCS #12     {}\npassword     {password}\n\nImport the file with this password, which is not shown again, and trust {} for \
+             websites.\n",
+            self.path.display(),
+            authority.certificate_path().display(),
+        ))
+    }
+}
+
+impl Drop for Destination {
+    fn drop(&mut self) {
+        if !self.is_written {
+            let _ = fs::remove_file(&self.path);
+        }
+    }
 }
 
 fn renew(authority: &Authority, name: &str, role: &str, now: Timestamp) -> Result<String, PkiError> {
@@ -203,14 +371,10 @@ fn day(time: Timestamp) -> String {
     time.strftime("%Y-%m-%d").to_string()
 }
 
-/// Without a name, the certificate is for `localhost` only.
-fn hostname() -> String {
-    let name = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    name.trim().to_owned()
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use clap::{CommandFactory, Parser};
 
     use super::*;
@@ -225,11 +389,17 @@ mod tests {
         "2026-03-01T12:00:00Z".parse().expect("a time")
     }
 
-    fn try_run(data: &Path, arguments: &[&str]) -> Result<String, PkiError> {
+    fn roles() -> BTreeSet<String> {
+        ["admin", "agent", "operator", "reader", "user"]
+            .map(str::to_owned)
+            .into()
+    }
+
+    fn try_run(data: &Path, arguments: &[&str]) -> Result<String, CertsError> {
         let all = ["certs"].iter().chain(arguments);
         let program = Program::try_parse_from(all).expect("legal arguments");
         let mut out = Vec::new();
-        run(program.certs, data, now(), &mut out)?;
+        run(program.certs, data, &roles(), now(), &mut out)?;
         Ok(String::from_utf8(out).expect("text"))
     }
 
@@ -302,6 +472,98 @@ mod tests {
     }
 
     #[test]
+    fn a_pkcs12_file_has_the_certificate_the_key_and_the_authority() {
+        use std::os::unix::fs::PermissionsExt;
+
+        let data = tempfile::tempdir().expect("a folder");
+        output(data.path(), &["init"]);
+        let file = data.path().join("ada.p12");
+        let path = file.to_str().expect("text");
+        for (arguments, cipher) in [
+            (
+                &["issue", "ada", "--role", "reader", "--pkcs12", path][..],
+                "AES-256-CBC",
+            ),
+            (&["export", "ada", path, "--legacy-encryption"], "3-KeyTripleDES-CBC"),
+        ] {
+            let issued = output(data.path(), arguments);
+            let password = issued.lines().find_map(|line| line.strip_prefix("password     "));
+            let password = password.expect("it prints the password");
+            assert_eq!(fs::metadata(&file).expect("a file").permissions().mode() & 0o777, 0o600);
+            let bytes = fs::read(&file).expect("a file");
+            let parsed = openssl::pkcs12::Pkcs12::from_der(&bytes).expect("PKCS #12");
+            assert!(parsed.parse2("wrong").is_err(), "another password decrypts it");
+            let parsed = parsed.parse2(password).expect("the password decrypts it");
+            let (certificate, key) = (parsed.cert.expect("a certificate"), parsed.pkey.expect("a key"));
+            assert!(certificate.public_key().expect("a key").public_eq(&key));
+            let pem = fs::read(data.path().join("pki/clients/ada.crt")).expect("a certificate");
+            assert_eq!(certificate.to_pem().expect("PEM"), pem);
+            assert_eq!(parsed.ca.map(|authorities| authorities.len()), Some(1));
+            let info = std::process::Command::new("openssl")
+                .args([
+                    "pkcs12",
+                    "-info",
+                    "-noout",
+                    "-passin",
+                    &format!("pass:{password}"),
+                    "-in",
+                    path,
+                ])
+                .output()
+                .expect("openssl runs");
+            let info = String::from_utf8_lossy(&info.stderr).into_owned();
+            assert!(info.contains(cipher), "{info}");
+            let again = try_run(data.path(), &["export", "ada", path]).expect_err("the file exists");
+            assert!(again.to_string().contains("name a file that does not exist"), "{again}");
+            assert_eq!(fs::read(&file).expect("a file"), bytes, "it is not overwritten");
+            fs::remove_file(&file).expect("removed");
+        }
+        try_run(data.path(), &["export", "eve", path]).expect_err("there is no such client");
+        assert!(!file.exists(), "nothing is left of a failed export");
+    }
+
+    #[test]
+    fn a_certificate_is_issued_only_for_a_role_that_exists() {
+        let data = tempfile::tempdir().expect("a folder");
+        output(data.path(), &["init"]);
+        let refused = |arguments: &[&str]| {
+            let error = try_run(data.path(), arguments).expect_err("refused");
+            assert!(error.is_usage(), "{error}");
+            error.to_string()
+        };
+        let unknown = refused(&["issue", "bob", "--role", "raeder"]);
+        assert!(
+            unknown.starts_with("there is no role raeder; did you mean reader? The roles are admin, "),
+            "{unknown}"
+        );
+        assert!(!refused(&["issue", "bob", "--role", "superhero"]).contains("did you mean"));
+        assert!(!data.path().join("pki/clients/bob.crt").exists());
+        output(data.path(), &["issue", "olga", "--role", "operator"]);
+        output(
+            data.path(),
+            &["issue", "bob", "--role", "superhero", "--allow-unknown-role"],
+        );
+    }
+
+    #[test]
+    fn a_command_that_asks_for_the_impossible_is_a_usage_error() {
+        let data = tempfile::tempdir().expect("a folder");
+        let is_usage = |arguments: &[&str]| try_run(data.path(), arguments).expect_err("refused").is_usage();
+        assert!(!is_usage(&["list"]), "the folder is missing");
+        output(data.path(), &["init"]);
+        assert!(is_usage(&["issue", "al ice", "--role", "user"]));
+        assert!(is_usage(&["issue", "admin", "--role", "admin"]));
+        assert!(is_usage(&["revoke", "unknown"]));
+        let server = try_run(data.path(), &["issue", "localhost", "--role", "admin"]).expect_err("refused");
+        assert!(
+            server.is_usage() && server.to_string().contains("the server's own certificate"),
+            "{server}"
+        );
+        std::fs::write(data.path().join("pki/ca.crt"), "damaged").expect("written");
+        assert!(!is_usage(&["list"]));
+    }
+
+    #[test]
     fn a_revoked_client_is_not_issued_again_by_init() {
         let data = tempfile::tempdir().expect("a folder");
         output(data.path(), &["init"]);
@@ -342,7 +604,7 @@ mod tests {
             let program = Program::try_parse_from(arguments).expect("legal arguments");
             let now = now() + jiff::SignedDuration::from_hours(24 * later_days);
             let mut out = Vec::new();
-            run(program.certs, data.path(), now, &mut out).map(|()| String::from_utf8(out).expect("text"))
+            run(program.certs, data.path(), &roles(), now, &mut out).map(|()| String::from_utf8(out).expect("text"))
         };
         let certificate = data.path().join("pki/clients/prometheus.crt");
         let read = || fs::read(&certificate).expect("a certificate");
@@ -361,7 +623,7 @@ mod tests {
     #[test]
     fn only_init_creates_an_authority() {
         let data = tempfile::tempdir().expect("a folder");
-        for arguments in [&["list"][..], &["revoke", "a"], &["issue", "a", "--role", "b"]] {
+        for arguments in [&["list"][..], &["revoke", "a"], &["issue", "a", "--role", "user"]] {
             let refused = try_run(data.path(), arguments).expect_err("refused");
             assert!(refused.to_string().contains("watchpost certs init"), "{refused}");
         }

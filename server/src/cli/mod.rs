@@ -128,9 +128,10 @@ fn run_certs(command: certs::CertsCommand, sources: Sources) -> ExitCode {
         Ok(config) => config,
         Err(errors) => return fail(CONFIG, &errors.to_string()),
     };
-    match certs::run(command, &config.server.data_dir, crate::clock::now(), &mut io::stdout()) {
+    let (data_dir, roles) = (&config.server.data_dir, config.rules.roles());
+    match certs::run(command, data_dir, &roles, crate::clock::now(), &mut io::stdout()) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => fail(IO, &error.to_string()),
+        Err(error) => fail(if error.is_usage() { USAGE } else { IO }, &error.to_string()),
     }
 }
 

@@ -139,7 +139,7 @@ fn greet(app: &App) {
 
 fn code_of(error: &StartError) -> u8 {
     match error {
-        StartError::Config(_) | StartError::NoSuchSource { .. } | StartError::Rules(_) | StartError::Tls(_) => CONFIG,
+        StartError::Config(_) | StartError::Rules(_) | StartError::Tls(_) => CONFIG,
         StartError::DataDir { .. } | StartError::ReadyFile { .. } | StartError::Pki(_) | StartError::Log(_) => IO,
         StartError::Store {
             source: MigrationError::Newer(_),

@@ -10,14 +10,14 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{MissedTickBehavior, interval, sleep_until};
 use watchpost_policies::{Gap, Labels, MetricPattern, Snapshot};
 
-use super::handle::{Message, SourceError};
+use super::handle::{Mailbox, Message, SourceError};
 use super::probe::Reading;
-use super::refresh::{self, NewerReading, Refresh, Refreshed};
+use super::refresh::{self, NewerReading, Refresh};
 use super::runner::{ProbeError, Request, Requests, Runner, SourceResult};
 use super::source::{MakeSource, Schedule};
 pub use super::state::SourceState;
 use crate::host_id::HostId;
-use crate::metrics::ServiceMetrics;
+use crate::metrics::{DeclaredFamily, ServiceMetrics};
 use crate::{clock, tasks};
 
 /// The capacity of the results channel. A source that finds it full waits.
@@ -32,6 +32,8 @@ pub struct Round {
     pub number: u64,
     /// The samples and gaps.
     pub snapshot: Arc<Snapshot>,
+    /// The families of samples whose types and help texts come with them.
+    pub families: Arc<[DeclaredFamily]>,
     /// When the round started, in milliseconds since 1970 (UTC).
     pub started_ms: u64,
     pub duration: Duration,
@@ -50,8 +52,6 @@ pub struct Options {
     /// How long a round waits for its sources. For sources with a longer timeout, the last result is reused
     /// until the next one arrives.
     pub timeout: Duration,
-    /// A scrape refreshes the readings of the fast sources if the last refresh is older than this.
-    pub max_age: Duration,
     /// Refreshes are counted here.
     pub service_metrics: Arc<ServiceMetrics>,
 }
@@ -117,17 +117,13 @@ struct Good {
 type Results = BTreeMap<u64, Option<Reading>>;
 
 impl Collector {
-    /// A collector without sources; they are added through `messages`.
-    pub(super) fn new(
-        options: Options,
-        messages: mpsc::Receiver<Message>,
-        published: watch::Sender<Option<Arc<Round>>>,
-        refreshed: watch::Sender<Arc<Refreshed>>,
-    ) -> Self {
+    /// A collector without sources; they are added through its mailbox.
+    pub(super) fn new(options: Options, mailbox: Mailbox, published: watch::Sender<Option<Arc<Round>>>) -> Self {
+        let Mailbox { messages, refreshes } = mailbox;
         let (answers_sender, answers) = mpsc::channel(RESULTS_CAPACITY);
         let timeout = refresh::timeout(options.timeout);
         Self {
-            refresh: Refresh::new(timeout, refreshed, options.service_metrics.clone()),
+            refresh: Refresh::new(timeout, refreshes, options.service_metrics.clone()),
             options,
             messages,
             round_number: 0,
@@ -197,8 +193,8 @@ impl Collector {
         match message {
             Message::AddSource { make, reply } => drop(reply.send(self.add_source(make))),
             Message::RemoveSource { name, reply } => drop(reply.send(self.remove_source(&name))),
-            Message::Refresh { reply } => {
-                if self.refresh.is_due(self.options.max_age) {
+            Message::Refresh { max_age, reply } => {
+                if self.refresh.is_due(max_age) {
                     self.start_refresh();
                 }
                 self.refresh.join(reply);
@@ -261,12 +257,15 @@ impl Collector {
             source.requests.send_modify(|requests| requests.round = number);
         }
         let results = self.receive_results(number).await;
+        let families = results.values().flatten().flat_map(|reading| &reading.families);
+        let families = families.cloned().collect();
         let snapshot = Arc::new(self.build_snapshot(number, &results));
         let measured = self.sources.iter().filter(|source| source.first_round <= number);
         let round = Round {
             host: self.options.host.clone(),
             number,
             snapshot,
+            families,
             started_ms,
             duration: started.elapsed(),
             sources: measured
@@ -397,10 +396,7 @@ impl Member {
     fn record_refresh(&mut self, answer: SourceResult) {
         self.is_refreshing = false;
         if let Ok(reading) = answer.outcome {
-            self.refreshed = Some(NewerReading {
-                time_ms: answer.time_ms,
-                samples: Arc::new(reading.samples),
-            });
+            self.refreshed = Some(NewerReading::new(reading, answer.time_ms));
         }
     }
 

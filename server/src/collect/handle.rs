@@ -5,15 +5,15 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::refresh::Refreshed;
+use super::refresh::{self, Refreshed};
 use super::source::MakeSource;
 
-/// How long a scrape waits in addition to the refresh's own timeout. The collector replies earlier, unless it is
-/// restarted after a panic.
-const REPLY_MARGIN: Duration = Duration::from_millis(500);
+/// How long a scrape waits for the collector, which replies earlier, unless it is not started yet or is restarted after
+/// a panic.
+const REFRESH_REPLY_TIMEOUT: Duration = refresh::MAX_TIMEOUT.saturating_add(Duration::from_millis(500));
 
 /// The capacity of the mailbox. A sender that finds it full waits.
-pub(super) const CAPACITY: usize = 16;
+const CAPACITY: usize = 16;
 
 /// A message to the collector.
 pub(super) enum Message {
@@ -27,8 +27,11 @@ pub(super) enum Message {
         name: String,
         reply: oneshot::Sender<Result<(), SourceError>>,
     },
-    /// The fast sources are measured now, unless they just were.
-    Refresh { reply: oneshot::Sender<Arc<Refreshed>> },
+    /// The fast sources are measured now, unless the last refresh is not older than this.
+    Refresh {
+        max_age: Duration,
+        reply: oneshot::Sender<Arc<Refreshed>>,
+    },
 }
 
 /// Why a source was not added or removed.
@@ -49,10 +52,29 @@ pub enum SourceError {
 #[derive(Clone)]
 pub struct CollectorHandle {
     pub(super) messages: mpsc::Sender<Message>,
-    pub(super) refreshed: watch::Receiver<Arc<Refreshed>>,
-    /// `None` if scrapes measure nothing, because the last round is always recent enough.
-    pub(super) max_age: Option<Duration>,
-    pub(super) refresh_timeout: Duration,
+    refreshed: watch::Receiver<Arc<Refreshed>>,
+    max_age: Option<Duration>,
+}
+
+/// The messages to a collector that is not started yet.
+pub struct Mailbox {
+    pub(super) messages: mpsc::Receiver<Message>,
+    /// The collector publishes the readings of scrapes here.
+    pub(super) refreshes: watch::Sender<Arc<Refreshed>>,
+}
+
+/// A handle to a collector that is started later, with this mailbox. Until then, requests wait; if the mailbox is
+/// dropped, they fail. A scrape refreshes the readings of the fast sources if the last refresh is older than `max_age`;
+/// without it, scrapes measure nothing.
+pub fn mailbox(max_age: Option<Duration>) -> (CollectorHandle, Mailbox) {
+    let (sender, messages) = mpsc::channel(CAPACITY);
+    let (refreshes, refreshed) = watch::channel(Arc::default());
+    let handle = CollectorHandle {
+        messages: sender,
+        refreshed,
+        max_age,
+    };
+    (handle, Mailbox { messages, refreshes })
 }
 
 impl CollectorHandle {
@@ -78,10 +100,10 @@ impl CollectorHandle {
         }
         let measured = async {
             let (reply, answer) = oneshot::channel();
-            self.messages.send(Message::Refresh { reply }).await.ok()?;
+            self.messages.send(Message::Refresh { max_age, reply }).await.ok()?;
             answer.await.ok()
         };
-        let measured = tokio::time::timeout(self.refresh_timeout + REPLY_MARGIN, measured).await;
+        let measured = tokio::time::timeout(REFRESH_REPLY_TIMEOUT, measured).await;
         measured.ok().flatten().unwrap_or(last)
     }
 

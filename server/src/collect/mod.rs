@@ -5,6 +5,7 @@ pub mod azure;
 pub mod blocking;
 pub mod chunks;
 pub mod collector;
+pub mod configured;
 mod handle;
 pub mod host;
 mod mode;
@@ -20,31 +21,24 @@ mod tests;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use tokio::sync::{Mutex, mpsc, watch};
+use tokio::sync::{Mutex, watch};
 
 use crate::tasks::Tasks;
-pub use handle::{CollectorHandle, SourceError};
+pub use handle::{CollectorHandle, Mailbox, SourceError, mailbox};
 pub use mode::Mode;
 
 use collector::{Collector, Options, Round};
 use source::MakeSource;
 
-/// Starts the collector with these sources. Every round is published on `published`.
+/// Starts the collector of this mailbox with these sources. Every round is published on `published`.
 pub fn start(
     tasks: &Tasks,
     options: Options,
     sources: Vec<MakeSource>,
+    mailbox: Mailbox,
     published: watch::Sender<Option<Arc<Round>>>,
-) -> Result<CollectorHandle, SourceError> {
-    let (messages, mailbox) = mpsc::channel(handle::CAPACITY);
-    let (refreshes, refreshed) = watch::channel(Arc::default());
-    let handle = CollectorHandle {
-        messages,
-        refreshed,
-        max_age: Some(options.max_age).filter(|max_age| *max_age < options.interval),
-        refresh_timeout: refresh::timeout(options.timeout),
-    };
-    let mut collector = Collector::new(options, mailbox, published, refreshes);
+) -> Result<(), SourceError> {
+    let mut collector = Collector::new(options, mailbox, published);
     sources.into_iter().try_for_each(|make| collector.add_source(make))?;
     // If the collector panics, its sources, their results and the messages in its mailbox are kept.
     let collector = Rc::new(Mutex::new(collector));
@@ -52,5 +46,5 @@ pub fn start(
         let collector = collector.clone();
         async move { collector.lock().await.run().await }
     });
-    Ok(handle)
+    Ok(())
 }

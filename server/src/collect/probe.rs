@@ -3,6 +3,8 @@
 
 use watchpost_policies::{Gap, Labels, MeasureError, MetricName, MetricPattern, Sample, Unit};
 
+use crate::metrics::DeclaredFamily;
+
 /// A part of the machine that can be measured.
 pub trait Probe: Send + 'static {
     /// The name in gaps and metrics: `host.memory`.
@@ -31,6 +33,8 @@ pub struct Reading {
     pub samples: Vec<Sample>,
     /// What could not be measured.
     pub gaps: Vec<Gap>,
+    /// The families of samples whose types and help texts come with them. Most samples have none.
+    pub families: Vec<DeclaredFamily>,
 }
 
 impl Reading {

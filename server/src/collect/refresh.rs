@@ -9,11 +9,12 @@ use std::time::{Duration, Instant};
 use tokio::sync::{oneshot, watch};
 use watchpost_policies::Sample;
 
+use super::probe::Reading;
 use crate::metrics::{Outcome, ServiceMetrics};
 
 /// A scraper waits for its response, and the scrape timeout of Prometheus is at most its scrape interval, so a source
 /// that is not much faster is measured in rounds only.
-const MAX_TIMEOUT: Duration = Duration::from_secs(1);
+pub(super) const MAX_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// How long a refresh waits for its sources, given the timeout of a round.
 pub(super) fn timeout(of_round: Duration) -> Duration {
@@ -35,6 +36,19 @@ pub struct NewerReading {
     /// When the measurement ended, in milliseconds since 1970 (UTC).
     pub time_ms: u64,
     pub samples: Arc<Vec<Sample>>,
+}
+
+impl NewerReading {
+    /// Without the metrics that describe something in their labels: if a label changed since the round, a page would
+    /// show the old description and the new one.
+    pub(super) fn new(reading: Reading, time_ms: u64) -> Self {
+        let mut samples = reading.samples;
+        samples.retain(|sample| !sample.metric().as_str().ends_with("_info"));
+        Self {
+            time_ms,
+            samples: Arc::new(samples),
+        }
+    }
 }
 
 impl Refreshed {
@@ -153,4 +167,19 @@ impl Refresh {
 /// The scrape may have stopped waiting.
 fn reply(scrape: oneshot::Sender<Arc<Refreshed>>, refreshed: &Arc<Refreshed>) {
     drop(scrape.send(refreshed.clone()));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_description_in_labels_is_only_that_of_the_round() {
+        let mut reading = Reading::default();
+        reading.add("node_network_info", &[("operstate", "down")], 1.0, "", 7);
+        reading.add("node_network_up", &[], 0.0, "", 7);
+        let newer = NewerReading::new(reading, 7);
+        let metrics: Vec<_> = newer.samples.iter().map(|sample| sample.metric().as_str()).collect();
+        assert_eq!((metrics, newer.time_ms), (vec!["node_network_up"], 7));
+    }
 }

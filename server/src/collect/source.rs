@@ -55,3 +55,12 @@ pub struct Schedule {
     /// A measurement that takes longer fails.
     pub timeout: Duration,
 }
+
+/// The schedule of a source with settings of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OwnSchedule {
+    pub schedule: Schedule,
+    /// Whether the interval is its own, and not that of the rounds. It says how often the source may be measured, so
+    /// scrapes do not measure it.
+    pub has_own_interval: bool,
+}

@@ -15,7 +15,7 @@ use super::blocking::Blocking;
 use super::collector::{Options, Round};
 use super::probe::{Probe, Reading, patterns};
 use super::source::{MakeSource, Schedule};
-use super::{CollectorHandle, start};
+use super::{CollectorHandle, mailbox, start};
 use crate::metrics::{Build, ServiceMetrics};
 use crate::tasks::Tasks;
 
@@ -71,7 +71,7 @@ type Rounds = watch::Receiver<Option<Arc<Round>>>;
 /// Runs a collector with these sources for the duration of `test`.
 fn collecting<F: Future<Output = ()>>(sources: Vec<MakeSource>, test: impl FnOnce(CollectorHandle, Rounds) -> F) {
     let often = Duration::from_millis(20);
-    collecting_every(often, Duration::ZERO, sources, |collector, rounds, _| {
+    collecting_every(often, Some(Duration::ZERO), sources, |collector, rounds, _| {
         test(collector, rounds)
     });
 }
@@ -79,7 +79,7 @@ fn collecting<F: Future<Output = ()>>(sources: Vec<MakeSource>, test: impl FnOnc
 /// The same with this interval and this `max_age`, and with the service metrics.
 fn collecting_every<F: Future<Output = ()>>(
     interval: Duration,
-    max_age: Duration,
+    max_age: Option<Duration>,
     sources: Vec<MakeSource>,
     test: impl FnOnce(CollectorHandle, Rounds, Arc<ServiceMetrics>) -> F,
 ) {
@@ -97,10 +97,10 @@ fn collecting_every<F: Future<Output = ()>>(
             facts: Labels::none(),
             interval,
             timeout: TIMEOUT,
-            max_age,
             service_metrics: service_metrics.clone(),
         };
-        let collector = start(&tasks, options, sources, published).expect("the names are unique");
+        let (collector, mailbox) = mailbox(max_age);
+        start(&tasks, options, sources, mailbox, published).expect("the names are unique");
         tokio::time::timeout(Duration::from_secs(30), test(collector, measured, service_metrics))
             .await
             .expect("it ends");

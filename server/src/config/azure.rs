@@ -13,6 +13,7 @@ use super::raw_settings::Reader;
 use super::scalar::refused;
 use super::setting::Setting;
 use crate::collect::azure::{Aggregation, Credentials, Endpoints, Mapping, Resource, ResourceId, Settings, Transform};
+use crate::collect::source::Schedule;
 use crate::secret::Secret;
 
 section! {
@@ -208,6 +209,14 @@ fn is_url(text: &str) -> bool {
 }
 
 impl Azure {
+    /// The schedule of the source.
+    pub fn schedule(&self) -> Schedule {
+        Schedule {
+            interval: self.interval,
+            timeout: self.timeout,
+        }
+    }
+
     /// Converts to the settings of the source.
     pub fn settings(&self) -> Settings {
         let resource = |resource: &AzureResource| Resource {

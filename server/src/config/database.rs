@@ -11,6 +11,7 @@ use super::origin::SettingLocation;
 use super::scalar::refused;
 use super::setting::Setting;
 use super::size::Size;
+use crate::collect::source::Schedule;
 use crate::secret::Secret;
 use crate::{history, store};
 
@@ -73,6 +74,16 @@ section! {
 }
 
 impl Checked for Chunks {}
+
+impl Chunks {
+    /// The schedule of the source.
+    pub fn schedule(&self) -> Schedule {
+        Schedule {
+            interval: self.interval,
+            timeout: self.timeout,
+        }
+    }
+}
 
 /// A database URL. A relative path in it is resolved against the directory of the layer that sets it.
 #[derive(Clone, PartialEq, Eq)]

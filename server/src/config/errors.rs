@@ -87,7 +87,7 @@ pub(super) fn type_name(value: &Value) -> &'static str {
 }
 
 /// The most similar known name, if at most a third of its letters differ.
-pub(super) fn nearest<'n>(name: &str, known: impl IntoIterator<Item = &'n str>) -> Option<&'n str> {
+pub fn nearest<'n>(name: &str, known: impl IntoIterator<Item = &'n str>) -> Option<&'n str> {
     let measured = known
         .into_iter()
         .map(|known| (strsim::damerau_levenshtein(name, known), known));

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
+use super::collector::Collector;
 use super::declare::{Checked, section};
 use crate::collect::Mode;
 use crate::collect::host::HostOptions;
@@ -38,7 +39,7 @@ impl Checked for Host {}
 
 impl Host {
     /// Converts to the options of the probes.
-    pub fn options(&self, mode: Mode) -> HostOptions {
+    pub fn options(&self, collector: &Collector, mode: Mode) -> HostOptions {
         let given = self.clone();
         HostOptions {
             procfs: given.procfs,
@@ -49,6 +50,7 @@ impl Host {
             exclude_types: given.exclude_types,
             exclude_disks: given.exclude_disks,
             exclude_interfaces: given.exclude_interfaces,
+            textfile_dir: collector.textfile_dir.clone(),
             excluded_metrics: mode.excluded_metrics(),
         }
     }

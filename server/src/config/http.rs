@@ -19,7 +19,7 @@ section! {
         pub max_body: Size where 0 ..= "1GiB" = "1MiB",
         /// The maximum size of all headers of a request together.
         pub max_headers: Size where "1KiB" ..= "1MiB" = "16KiB",
-        /// Timeout for receiving the headers of a request.
+        /// Timeout for the TLS handshake, and for receiving the headers of a request.
         pub header_timeout: Duration where "10ms" ..= "1h" = "5s",
         /// Timeout for receiving the body of a request.
         pub body_timeout: Duration where "10ms" ..= "1h" = "30s",

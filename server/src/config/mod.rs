@@ -6,6 +6,7 @@
 //! foreign variables; `show` and `document`, which render settings. `systemd` is separate: it reads the
 //! variables that systemd sets for every service.
 
+mod access_warnings;
 mod azure;
 mod azure_environment;
 mod collections;
@@ -46,14 +47,16 @@ mod tests;
 
 use std::collections::BTreeMap;
 
-use serde_json::json;
+use serde_json::{Value, json};
+use watchpost_policies::SettingsError;
 
+pub use self::access_warnings::{Warning, access_warnings};
 pub use self::azure::{Azure, AzureCredentials, AzureEndpoints, AzureMetric, AzureResource};
 pub use self::collector::{Collector, SourceSettings};
 pub use self::database::{Chunks, Database, DatabaseUrl, History};
 pub use self::decisions::Decisions;
 pub use self::duration::duration_of;
-pub use self::errors::{ConfigError, ConfigErrors};
+pub use self::errors::{ConfigError, ConfigErrors, nearest};
 pub use self::host::Host;
 pub use self::http::Http;
 pub use self::listeners::{ApiProfile, Listener};
@@ -68,16 +71,18 @@ pub use self::size::Size;
 pub use self::sources::{Environment, Sources};
 pub use self::systemd::notify_options;
 pub use self::tls::{Tls, TlsVersion};
-pub use self::tokens::{Token, TokenHash};
+pub use self::tokens::{RoleName, Token, TokenHash};
 pub use self::trusted_keys::{TrustedKey, TrustedKeySetting};
 
 use self::declare::{Checked, section};
 use self::origin::SettingLocation;
 use self::raw_settings::{RawSettings, Reader};
-use self::setting::Setting;
+use self::setting::{Setting, dotted};
 use self::show::Comments;
 use self::sources::Variable;
 use crate::collect::Mode;
+use crate::pki;
+use crate::rules::RulesError;
 
 section! {
     /// All settings.
@@ -137,6 +142,45 @@ impl Config {
         }
     }
 
+    /// The layer that sets a setting.
+    pub(super) fn origin(&self, key: &str) -> Origin {
+        self.origins.get(key).cloned().unwrap_or(Origin::Default)
+    }
+
+    /// Whether clients with certificates of the development authority are accepted, as far as the settings show without
+    /// opening files.
+    pub fn accepts_development_ca(&self) -> bool {
+        let authority = self.server.data_dir.join(pki::FOLDER).join("ca.crt");
+        self.tls
+            .client_ca
+            .as_ref()
+            .is_none_or(|client_ca| *client_ca == authority)
+    }
+
+    /// What a built-in rule reports about its settings, as errors with file and key; `None` if the error is another one.
+    pub fn rule_settings_errors(&self, error: &RulesError) -> Option<ConfigErrors> {
+        let RulesError::Settings {
+            rule,
+            refusal: SettingsError::Problems { problems },
+        } = error
+        else {
+            return None;
+        };
+        let section = format!("rules.{rule}");
+        let settings = match *rule {
+            "threshold" => &self.rules.threshold,
+            _ => &self.rules.role,
+        };
+        let settings = Value::Object(settings.clone());
+        let mut errors = ConfigErrors::default();
+        errors.extend(problems.iter().map(|problem| ConfigError {
+            origin: self.origin(&section),
+            key: key_of_pointer(&section, &problem.path, &settings),
+            remedy: problem.message.clone(),
+        }));
+        Some(errors)
+    }
+
     /// The effective settings as TOML, with secrets masked and each setting's origin in a comment.
     pub fn show(&self) -> String {
         let mut text = String::new();
@@ -159,6 +203,23 @@ impl Config {
         Setting::differences(self, other, "", &mut different);
         different
     }
+}
+
+/// A JSON Pointer into a setting as a dotted key: `rules.role.identities[0].roles[0]`.
+fn key_of_pointer(section: &str, path: &str, settings: &Value) -> String {
+    let (mut key, mut value) = (section.to_owned(), Some(settings));
+    for part in path.split('/').skip(1) {
+        let name = part.replace("~1", "/").replace("~0", "~");
+        key = match (value, name.parse::<usize>()) {
+            (Some(Value::Array(_)), Ok(at)) => format!("{key}[{at}]"),
+            _ => dotted(&key, &name),
+        };
+        value = value.and_then(|value| match value {
+            Value::Array(items) => name.parse::<usize>().ok().and_then(|at| items.get(at)),
+            value => value.get(&name),
+        });
+    }
+    key
 }
 
 fn merge_layers(sources: &Sources, errors: &mut ConfigErrors) -> RawSettings {

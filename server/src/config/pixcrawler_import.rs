@@ -11,6 +11,7 @@ use serde_json::Value;
 use super::errors::{ConfigErrors, quoted};
 use super::raw_settings::RawSettings;
 use super::sources::{Variable, last};
+use crate::collect::Mode;
 
 /// The prefix of the names in the monitor's documentation.
 const PREFIX: &str = "PIXCRAWLER_";
@@ -23,6 +24,8 @@ struct ImportedVariable {
     keys: &'static [&'static str],
     /// False for a variable that never had the prefix.
     has_prefix: bool,
+    /// Whether the variable is ignored unless `mode` is `azure`.
+    azure_only: bool,
 }
 
 /// How the text is converted to a value.
@@ -39,6 +42,19 @@ const fn known(name: &'static str, meaning: Meaning, keys: &'static [&'static st
         meaning,
         keys,
         has_prefix: true,
+        azure_only: false,
+    }
+}
+
+/// The monitor read its Azure variables in the mode `azure` only, so a `.env` file may have placeholders in them.
+const fn azure_only(
+    name: &'static str,
+    read: fn(&str) -> Result<Value, String>,
+    keys: &'static [&'static str],
+) -> ImportedVariable {
+    ImportedVariable {
+        azure_only: true,
+        ..known(name, Meaning::Other(read), keys)
     }
 }
 
@@ -49,7 +65,7 @@ const fn bare(name: &'static str, keys: &'static [&'static str]) -> ImportedVari
     }
 }
 
-/// Of two variables for the same setting, the first takes precedence.
+/// Of two variables for the same setting, the first takes precedence. `MODE` comes before those that depend on it.
 const VARIABLES: [ImportedVariable; 6] = [
     known("MODE", Meaning::Same, &["mode"]),
     // The monitor counted the chunks and queried Azure at every poll.
@@ -60,12 +76,8 @@ const VARIABLES: [ImportedVariable; 6] = [
     ),
     known("DB_URL", Meaning::Same, &["chunks.database_url"]),
     bare("DATABASE_URL", &["chunks.database_url"]),
-    known(
-        "AZURE_RESOURCE_ID",
-        Meaning::Other(azure::resources),
-        &["azure.resources"],
-    ),
-    known("AZURE_METRIC_NAMES", Meaning::Other(azure::metrics), &["azure.metrics"]),
+    azure_only("AZURE_RESOURCE_ID", azure::resources, &["azure.resources"]),
+    azure_only("AZURE_METRIC_NAMES", azure::metrics, &["azure.metrics"]),
 ];
 
 /// Whether the monitor had a variable of this name, with or without the prefix. Names are case-insensitive.
@@ -85,6 +97,9 @@ pub(super) fn fill(given: &mut RawSettings, variables: &[Variable], folder: &Pat
         let Some(variable) = legacy.find(known.name, known.has_prefix) else {
             continue;
         };
+        if known.azure_only && !given.value("mode").is_some_and(|mode| mode == Mode::Azure.as_str()) {
+            continue;
+        }
         for key in known.keys {
             let Some(of_text) = given.unset(key) else { continue };
             let value = match known.meaning {

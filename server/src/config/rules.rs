@@ -1,6 +1,7 @@
 //! Settings of the rules, their limits and the compiler. The settings of a rule itself are opaque here; the rule
 //! validates them.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use super::size::{Size, size};
 use super::trusted_keys::TrustedKey;
 use crate::rules::compiler::Options;
 use crate::rules::signing::Provenance;
-use crate::rules::{Settings, registry};
+use crate::rules::{Settings, builtin, registry};
 
 section! {
     /// The rules.
@@ -57,6 +58,23 @@ impl Rules {
             threshold: json(&self.threshold),
             role: json(&self.role),
         }
+    }
+
+    /// The roles that a development certificate can have: the built-in ones, and those that the settings of the role rule
+    /// define or match as an organisational unit.
+    pub fn roles(&self) -> BTreeSet<String> {
+        let defined = self.role.get("roles").and_then(Value::as_object);
+        let defined = defined.into_iter().flat_map(Map::keys).map(String::as_str);
+        let entries = self.role.get("identities").and_then(Value::as_array);
+        let units = entries
+            .into_iter()
+            .flatten()
+            .filter_map(|entry| entry["match"]["attributes"]["OU"].as_str());
+        let units = units.filter(|unit| !unit.contains('*'));
+        let all = builtin::ROLES.into_iter().chain(defined).chain(units);
+        all.filter(|role| *role != builtin::ANONYMOUS)
+            .map(str::to_owned)
+            .collect()
     }
 
     /// Converts to the options of the registry. A reload passes them again.
@@ -189,6 +207,26 @@ mod tests {
             file: Some(file),
             ..Sources::default()
         })
+    }
+
+    #[test]
+    fn the_roles_of_certificates_are_those_that_are_built_in_defined_or_matched() {
+        let roles = |text: &str| {
+            load(text)
+                .expect("it is right")
+                .rules
+                .roles()
+                .into_iter()
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(roles(""), ["admin", "agent", "reader", "user"]);
+        let text = "[rules.role.roles]\nanonymous = []\noperator = ['rules.*']\n\
+                    [[rules.role.identities]]\nmatch = { attributes = { OU = 'operations' } }\nroles = ['admin']\n\
+                    [[rules.role.identities]]\nmatch = { attributes = { OU = 'dev-*' } }\nroles = ['reader']\n";
+        assert_eq!(
+            roles(text),
+            ["admin", "agent", "operations", "operator", "reader", "user"]
+        );
     }
 
     #[test]

@@ -3,7 +3,8 @@
 use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
-use serde_json::Value;
+use serde_json::{Value, json};
+use watchpost_policies::Identity;
 
 use super::declare::{Checked, section};
 use super::errors::ConfigErrors;
@@ -23,8 +24,26 @@ section! {
         /// When the token expires: a time such as `2030-01-31T12:00:00Z`, or a day, at the start of which (UTC)
         /// it expires.
         pub expires: Option<Timestamp>,
+        /// The roles of the client, in addition to those that `rules.role.identities` gives it: `["reader"]`. Without a
+        /// role, it may do no more than an anonymous client.
+        pub roles: Vec<RoleName> = json!([]),
     }
 }
+
+impl Token {
+    /// The identity of a client with this token.
+    pub fn identity(&self) -> Identity {
+        Identity::of_token(self.name.as_str()).with_assigned_roles(self.roles())
+    }
+
+    /// The names of its roles.
+    pub fn roles(&self) -> Vec<&str> {
+        self.roles.iter().map(RoleName::as_str).collect()
+    }
+}
+
+/// A decision names the roles of a client, and each log line of a request has them.
+const MAX_ROLES: usize = 16;
 
 impl Checked for Token {
     fn check_list(all: &[Self], location: &SettingLocation, errors: &mut ConfigErrors) {
@@ -38,7 +57,12 @@ impl Checked for Token {
                 );
                 errors.push(item.field("name").error(remedy));
             }
-            if let Some(same) = earlier.iter().find(|earlier| earlier.sha256 == token.sha256) {
+            if token.roles.len() > MAX_ROLES {
+                let remedy = format!("{} roles were given; write at most {MAX_ROLES}", token.roles.len());
+                errors.push(item.field("roles").error(remedy));
+            }
+            let same = |earlier: &&Self| earlier.sha256 == token.sha256 && !token.sha256.expose().is_placeholder();
+            if let Some(same) = earlier.iter().find(same) {
                 let remedy = format!("same token as \"{}\"; give each client its own token", same.name);
                 errors.push(item.field("sha256").error(remedy));
             }
@@ -54,6 +78,43 @@ impl TokenHash {
     /// The hash. Compare it in constant time.
     pub fn as_bytes(&self) -> &[u8; 32] {
         &self.0
+    }
+
+    /// Whether this is the placeholder of the documentation, 64 zeros, which no token has.
+    pub fn is_placeholder(&self) -> bool {
+        self.0 == [0; 32]
+    }
+}
+
+/// The name of a role, in the form that the built-in role rule accepts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RoleName(String);
+
+/// The limit of role names in the contract.
+const MAX_ROLE_BYTES: usize = 64;
+
+impl RoleName {
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Setting for RoleName {
+    fn kind() -> String {
+        "role".to_owned()
+    }
+
+    fn read(value: &Value, location: &SettingLocation, errors: &mut ConfigErrors) -> Option<Self> {
+        let legal = |name: &&str| {
+            (1..=MAX_ROLE_BYTES).contains(&name.len()) && !name.contains(char::is_control) && !name.trim().is_empty()
+        };
+        let read = value.as_str().filter(legal).map(|name| Self(name.to_owned()));
+        let expected = "the name of a role in quotes, such as \"reader\", of at most 64 bytes";
+        read.or_else(|| refused(value, location, errors, expected))
+    }
+
+    fn written(&self) -> Value {
+        Value::from(self.as_str())
     }
 }
 
@@ -127,6 +188,30 @@ mod tests {
         check("2030-01-31T12:00:00", None);
         check("2030-02-31", None);
         check("tomorrow", None);
+    }
+
+    #[test]
+    fn a_role_has_a_name_of_at_most_64_bytes() {
+        let location = SettingLocation {
+            origin: crate::config::Origin::Default,
+            key: "tokens[0].roles[0]".to_owned(),
+            folder: Default::default(),
+            secret: false,
+        };
+        let is_legal = |name: &str| {
+            let mut errors = ConfigErrors::default();
+            RoleName::read(&Value::from(name), &location, &mut errors).is_some() && errors.is_empty()
+        };
+        for (name, expected) in [
+            ("reader", true),
+            ("night shift", true),
+            ("", false),
+            (" ", false),
+            ("a\nb", false),
+        ] {
+            assert_eq!(is_legal(name), expected, "{name:?}");
+        }
+        assert!(is_legal(&"x".repeat(64)) && !is_legal(&"x".repeat(65)));
     }
 
     #[test]

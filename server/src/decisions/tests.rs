@@ -92,13 +92,15 @@ fn rows(writer: &Writer, records: impl IntoIterator<Item = Record>) -> Vec<NewRe
     writer.rows(&keyed).expect("it can be written")
 }
 
-fn dropped(decisions: &Decisions) -> u64 {
+/// The number of records that were dropped for this reason.
+fn dropped(decisions: &Decisions, reason: DropReason) -> u64 {
     let all = decisions.0.service_metrics.gather();
     let family = all
         .iter()
         .find(|family| family.name() == "watchpost_decisions_dropped_total");
-    let counter = family.expect("it exists from the start").get_metric()[0].get_counter();
-    counter.get_value() as u64
+    let mut series = family.expect("it exists from the start").get_metric().iter();
+    let of_reason = series.find(|series| series.get_label()[0].value() == reason.as_str());
+    of_reason.expect("each reason has a series").get_counter().get_value() as u64
 }
 
 fn run(test: impl Future<Output = ()>) {
@@ -167,7 +169,7 @@ fn a_record_that_finds_no_room_is_dropped_and_counted() {
     for _ in 0..3 {
         assert!(decisions.enqueue(refusal("a")).is_none(), "the request does not wait");
     }
-    assert_eq!(dropped(&decisions), 2);
+    assert_eq!(dropped(&decisions, DropReason::Full), 2);
 }
 
 #[test]
@@ -184,9 +186,9 @@ fn differences_leave_room_for_decisions() {
         };
         decisions.record_difference(difference);
     }
-    assert_eq!(dropped(&decisions), 1);
+    assert_eq!(dropped(&decisions, DropReason::Full), 1);
     assert!(decisions.enqueue(refusal("a")).is_none(), "the request does not wait");
-    assert_eq!(dropped(&decisions), 1, "a refusal found room");
+    assert_eq!(dropped(&decisions, DropReason::Full), 1, "a refusal found room");
 }
 
 #[test]
@@ -204,12 +206,12 @@ fn a_request_that_waits_gets_room_and_one_that_times_out_is_counted() {
             () = waits => {}
             () = decisions.clone().run() => {}
         }
-        assert_eq!(dropped(&decisions), 0);
+        assert_eq!(dropped(&decisions, DropReason::Full), 0);
         let gives_up = decisions.enqueue(refusal("third")).expect("the second has the room");
         let began = std::time::Instant::now();
         gives_up.await;
         assert!(began.elapsed() >= MAX_BLOCK_TIME);
-        assert_eq!(dropped(&decisions), 1);
+        assert_eq!(dropped(&decisions, DropReason::Full), 1);
         drop(decisions.enqueue(refusal("fourth")).expect("there is still none"));
     });
 }
@@ -226,7 +228,7 @@ fn a_record_of_a_client_that_disconnects_while_it_waits_is_counted_too() {
         assert!(decisions.enqueue(refusal("first")).is_none());
         let waits = decisions.enqueue(refusal("second")).expect("there is no room");
         assert!(tokio::time::timeout(Duration::ZERO, waits).await.is_err());
-        assert_eq!(dropped(&decisions), 1);
+        assert_eq!(dropped(&decisions, DropReason::Full), 1);
     });
 }
 
@@ -255,7 +257,7 @@ fn queued_records_are_written_at_shutdown() {
         assert_eq!(stored.len(), 450);
         assert_eq!(stored[449].payload["request_id"], "449");
         assert!(decisions.enqueue(refusal("late")).is_none());
-        assert_eq!(dropped(&decisions), 1);
+        assert_eq!(dropped(&decisions, DropReason::Shutdown), 1);
     });
 }
 
@@ -276,7 +278,7 @@ fn records_that_a_database_does_not_accept_at_shutdown_are_lost_and_counted() {
             assert!(decisions.enqueue(refusal("a")).is_none());
         }
         assert_eq!(decisions.finish(Duration::from_millis(300)).await, 7);
-        assert_eq!(dropped(&decisions), 7);
+        assert_eq!(dropped(&decisions, DropReason::Shutdown), 7);
     });
 }
 

@@ -111,11 +111,11 @@ impl Sink for RecordSink {
         match event {
             Event::Written(batch) => self.count_written(batch),
             Event::Failing(error) => {
-                log::error!("could not write decisions: {error}; up to {} wait", self.capacity);
+                log::error!(reason:% = error, capacity = self.capacity; "could not write decisions; new ones wait");
             }
             Event::Recovered { .. } => log::info!("writing decisions works again"),
             Event::Dropped { reason, count } => {
-                self.service_metrics.decisions_dropped(count);
+                self.service_metrics.decisions_dropped(count, reason);
                 match reason {
                     // If the buffer is full, the producer keeps its record.
                     DropReason::Full => {}

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use tokio::time::{Instant, MissedTickBehavior};
 
+use super::History;
 use super::duplicate_writer::NEWEST;
-use super::{History, lock};
 use crate::clock;
 use crate::clock_drift::ClockMonitor;
 use crate::store::history::{RetentionLimits, Usage};
@@ -46,20 +46,26 @@ impl History {
             }
             match self.maintain_once(now_ms, clock_monitor.is_trusted(), due).await {
                 Ok(usage) => self.service_metrics.set_history_usage(usage.bytes, usage.samples),
-                Err(error) => log::warn!("could not compact or prune the history: {error}"),
+                Err(error) => log::warn!(reason:% = error; "could not compact or prune the history"),
             }
-            if warned.is_none_or(|at| at.elapsed() >= WARN_AGAIN_AFTER)
-                && self.foreign_rounds().await.is_ok_and(|count| count > 0)
-            {
-                warned = Some(Instant::now());
-                log::warn!(host:% = self.host, database:% = self.store.address(); "another process writes rounds of this host into this database, or the clock was set back; give each Watchpost its own server.hostname");
+            if warned.is_none_or(|at| at.elapsed() >= WARN_AGAIN_AFTER) {
+                match self.foreign_rounds().await {
+                    Ok(0) => {}
+                    Ok(_) => {
+                        warned = Some(Instant::now());
+                        log::warn!(host:% = self.host, database:% = self.store.address(); "another process writes rounds of this host into this database, or the clock was set back; give each Watchpost its own server.hostname");
+                    }
+                    Err(error) => {
+                        log::warn!(reason:% = error; "could not check whether another process writes rounds of this host");
+                    }
+                }
             }
         }
     }
 
     /// The number of the newest rounds of this machine in the database that this process did not write.
     pub async fn foreign_rounds(&self) -> Result<usize, StoreError> {
-        let Some(first_ms) = lock(&self.own_rounds).first_ms() else {
+        let Some(first_ms) = self.own_rounds.lock().first_ms() else {
             return Ok(0);
         };
         let host = self.host.clone();
@@ -67,7 +73,7 @@ impl History {
             .step(move |store| store.newest_rounds(host.as_str(), first_ms, NEWEST))
             .await?;
         // Compared after the query: a round that was written meanwhile was added before.
-        Ok(lock(&self.own_rounds).foreign(&newest))
+        Ok(self.own_rounds.lock().foreign(&newest))
     }
 
     async fn maintain_once(&self, now_ms: u64, by_age: bool, clean_series: bool) -> Result<Usage, StoreError> {
@@ -78,7 +84,7 @@ impl History {
         compacted?;
         if clean_series {
             let (writer, host) = (self.buffer.sink().writer(), self.host.clone());
-            self.step(move |_| lock(&writer).delete_unused_series(host.as_str()))
+            self.step(move |_| writer.lock().delete_unused_series(host.as_str()))
                 .await?;
             // A writer that was created meanwhile may have read ids of deleted series.
             self.buffer.sink().replace_writer();

@@ -1,13 +1,13 @@
 //! The sink of the history's write buffer: writes rounds to the database, by a writer that is replaced after a failure.
 //! The buffer decides which rounds wait and for how long.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use parking_lot::Mutex;
 use watchpost_policies::{Report, Snapshot};
 
-use super::lock;
 use crate::metrics::ServiceMetrics;
 use crate::store::history::RoundWriter;
 use crate::store::{Store, StoreError};
@@ -75,7 +75,7 @@ impl Sink for RoundSink {
 
     async fn write(&self, batch: Arc<[Round]>, timeout: Duration) -> Result<(), WriteError<StoreError>> {
         let writer = self.writer();
-        let work = move |_: &Store| lock(&writer).write(&batch);
+        let work = move |_: &Store| writer.lock().write(&batch);
         let result = self.store.ask_within(timeout, work).await;
         result.map_err(|error| {
             self.replace_writer();
@@ -90,10 +90,10 @@ impl Sink for RoundSink {
     fn on_event(&self, event: Event<'_, Round, StoreError>) {
         match event {
             Event::Written(rounds) => self.service_metrics.rounds_written(rounds.len()),
-            Event::Failing(error) => log::error!("could not write the history: {error}; rounds wait"),
+            Event::Failing(error) => log::error!(reason:% = error; "could not write the history; rounds wait"),
             Event::Recovered { pending } => log::info!(waiting = pending; "writing the history works again"),
             Event::Dropped { reason, count } => {
-                (0..count).for_each(|_| self.service_metrics.round_dropped());
+                self.service_metrics.rounds_dropped(count, reason);
                 match reason {
                     // The failure was logged when rounds began to wait.
                     DropReason::Full => {}

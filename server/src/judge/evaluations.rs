@@ -2,8 +2,9 @@
 //! renders nothing and does not know its subscribers.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use tokio::sync::{broadcast, watch};
 
 use super::Judged;
@@ -51,7 +52,7 @@ impl Evaluations {
     /// Calls `observer` with every round before that round is published, on a thread that may block: for data that must
     /// exist when the round is visible. A panic in it is logged, and the round is still published.
     pub fn before_publication(&self, observer: impl Fn(&Arc<Judged>) + Send + Sync + 'static) {
-        let mut observers = self.0.observers.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut observers = self.0.observers.lock();
         observers.push(Arc::new(observer));
     }
 
@@ -59,14 +60,14 @@ impl Evaluations {
     /// one before it publishes the next.
     pub async fn publish(&self, judged: Judged) {
         let judged = Arc::new(judged);
-        let observers = self.0.observers.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let observers = self.0.observers.lock().clone();
         for observer in observers {
             let observed = judged.clone();
             if let Err(panic) = tasks::block(move || observer(&observed)).await {
                 log::error!(reason = panic.as_str(); "an observer of evaluated rounds panicked");
             }
         }
-        let mut latest = self.lock();
+        let mut latest = self.0.latest.lock();
         of_host(&mut latest, &judged.host).send_replace(Some(judged.clone()));
         // Sending fails only without subscribers, which is no error.
         let _ = self.0.events.send(judged);
@@ -74,12 +75,16 @@ impl Evaluations {
 
     /// The latest round of a host, if there was one.
     pub fn latest(&self, host: &HostId) -> Option<Arc<Judged>> {
-        self.lock().get(host).and_then(|latest| latest.borrow().clone())
+        self.0
+            .latest
+            .lock()
+            .get(host)
+            .and_then(|latest| latest.borrow().clone())
     }
 
     /// The latest round of one host, now and whenever it changes. Rounds may be skipped.
     pub fn watch(&self, host: &HostId) -> watch::Receiver<Option<Arc<Judged>>> {
-        of_host(&mut self.lock(), host).subscribe()
+        of_host(&mut self.0.latest.lock(), host).subscribe()
     }
 
     /// Every round of every host from now on, after the latest earlier round of each, so a restarted subscriber misses
@@ -96,13 +101,9 @@ impl Evaluations {
 
     /// Both happen under the lock that publishing takes, so no round is missed or duplicated.
     fn replay(&self) -> (VecDeque<Arc<Judged>>, broadcast::Receiver<Arc<Judged>>) {
-        let latest = self.lock();
+        let latest = self.0.latest.lock();
         let replayed = latest.values().filter_map(|latest| latest.borrow().clone());
         (replayed.collect(), self.0.events.subscribe())
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Latest> {
-        self.0.latest.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -1,6 +1,8 @@
 //! The Prometheus page of the last round, with the readings that scrapes requested since. `metrics` defines its content.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
 
 use super::Judged;
 use crate::collect::CollectorHandle;
@@ -37,7 +39,7 @@ impl MetricsPages {
 
     /// The page of this round with the readings that are newer than it. It is rendered on first use.
     pub fn of(&self, judged: Arc<Judged>, refreshed: Arc<Refreshed>) -> Arc<Rendered> {
-        let mut latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut latest = self.latest.lock();
         if let Some(page) = &*latest
             && Arc::ptr_eq(&page.judged, &judged)
             && Arc::ptr_eq(&page.refreshed, &refreshed)
@@ -49,6 +51,7 @@ impl MetricsPages {
         let newer = newer.map(|reading| reading.samples.clone()).collect();
         let rendered = Arc::new(Rendered::new(
             judged.round.snapshot.clone(),
+            judged.round.families.clone(),
             newer,
             judged.report.clone(),
         ));

@@ -2,7 +2,9 @@
 //! belongs to exactly one round, so responses about a round are consistent.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
+
+use parking_lot::Mutex;
 
 use super::{Evaluations, Judged};
 use crate::host_id::HostId;
@@ -56,7 +58,7 @@ impl<T: Send + Sync + 'static> Renderings<T> {
     }
 
     fn find(&self, judged: &Arc<Judged>) -> Option<Cell<T>> {
-        let cached = self.0.cached.lock().unwrap_or_else(PoisonError::into_inner);
+        let cached = self.0.cached.lock();
         let of_host = cached.get(&judged.host)?;
         let same = of_host.iter().find(|cached| Arc::ptr_eq(&cached.of, judged));
         same.map(|cached| cached.rendering.clone())
@@ -64,7 +66,7 @@ impl<T: Send + Sync + 'static> Renderings<T> {
 
     fn add(&self, judged: &Arc<Judged>) -> Cell<T> {
         let rendering = Cell::default();
-        let mut cached = self.0.cached.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut cached = self.0.cached.lock();
         let of_host = cached.entry(judged.host.clone()).or_default();
         of_host.truncate(RENDERINGS_PER_HOST - 1);
         let newest = CachedRendering {

@@ -39,6 +39,7 @@ pub(crate) fn with_disk(name: &str, number: u64, percent: f64) -> Round {
         host: host(name),
         number,
         snapshot: Arc::new(snapshot),
+        families: Arc::default(),
         started_ms: number,
         duration: Duration::ZERO,
         sources: BTreeMap::new(),

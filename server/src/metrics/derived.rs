@@ -1,7 +1,7 @@
 //! The same numbers under other established names: the predecessor's and `node_exporter`'s. They are derived from the
 //! gathered families, so there is no second set of counters that could disagree.
 
-use prometheus::proto::{Counter, LabelPair, Metric, MetricFamily, MetricType};
+use prometheus::proto::{Counter, Gauge, LabelPair, Metric, MetricFamily, MetricType};
 
 use super::page::Kind;
 
@@ -50,7 +50,15 @@ const ALIASES: &[Alias] = &[
         help: "watchpost_source_duration_seconds of the host sources under node_exporter's name.",
         samples: as_collector,
     },
+    Alias {
+        of: "watchpost_build_info",
+        name: "node_exporter_build_info",
+        help: "Version and commit of Watchpost, under the name that dashboards of node_exporter read.",
+        samples: as_exporter,
+    },
 ];
+
+const MAX_VIRTUAL_MEMORY: &str = "process_virtual_memory_max_bytes";
 
 const LOG_LINES_DROPPED: &str = "watchpost_log_lines_dropped_total";
 
@@ -58,6 +66,7 @@ const LOG_LINES_DROPPED: &str = "watchpost_log_lines_dropped_total";
 pub(super) const FAMILIES: &[(&str, Kind)] = &[
     ("node_scrape_collector_success", Kind::Gauge),
     ("node_scrape_collector_duration_seconds", Kind::Gauge),
+    ("node_exporter_build_info", Kind::Info),
     (LOG_LINES_DROPPED, Kind::Counter),
 ];
 
@@ -84,6 +93,21 @@ pub(super) fn log_lines_dropped(count: u64) -> MetricFamily {
     )
 }
 
+/// The limit of this process's address space. Like other exporters, it shows no limit as the largest number.
+pub(super) fn max_virtual_memory() -> MetricFamily {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::As).current;
+    let mut gauge = Gauge::default();
+    gauge.set_value(limit.unwrap_or(u64::MAX) as f64);
+    let mut metric = Metric::default();
+    metric.set_gauge(gauge);
+    family(
+        MAX_VIRTUAL_MEMORY,
+        "Maximum amount of virtual memory available in bytes.",
+        MetricType::GAUGE,
+        vec![metric],
+    )
+}
+
 fn renamed(original: &MetricFamily, alias: &Alias) -> MetricFamily {
     let metrics = original.get_metric().iter().filter_map(alias.samples).collect();
     family(alias.name, alias.help, original.get_field_type(), metrics)
@@ -106,6 +130,17 @@ fn version_only(metric: &Metric) -> Option<Metric> {
     let version = metric.get_label().iter().find(|label| label.name() == "version")?;
     let mut renamed = metric.clone();
     renamed.set_label(vec![version.clone()]);
+    Some(renamed)
+}
+
+/// The commit is the revision; the other labels of `node_exporter` are about Go.
+fn as_exporter(metric: &Metric) -> Option<Metric> {
+    let of = |name: &str| metric.get_label().iter().find(|label| label.name() == name);
+    let (version, commit) = (of("version")?, of("commit")?);
+    let mut revision = commit.clone();
+    revision.set_name("revision".to_owned());
+    let mut renamed = metric.clone();
+    renamed.set_label(vec![revision, version.clone()]);
     Some(renamed)
 }
 

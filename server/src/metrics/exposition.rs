@@ -8,6 +8,7 @@ use prometheus::proto::MetricFamily;
 use watchpost_policies::{Report, Sample, Snapshot};
 
 use super::compress::Encoded;
+use super::declared_family::DeclaredFamily;
 use super::format::{Encoding, Format};
 use super::measured::Measured;
 use super::page::{Kind, Page};
@@ -25,17 +26,25 @@ pub struct Rendered {
 #[derive(Debug)]
 struct Content {
     snapshot: Arc<Snapshot>,
+    declared: Arc<[DeclaredFamily]>,
     newer: Vec<Arc<Vec<Sample>>>,
     report: Arc<Report>,
 }
 
 impl Rendered {
     /// The page of a round: its measurements, where a series in `newer` replaces the one of the snapshot, and the rules'
-    /// findings. A format is rendered on first use, because most machines are scraped in one format only.
-    pub fn new(snapshot: Arc<Snapshot>, newer: Vec<Arc<Vec<Sample>>>, report: Arc<Report>) -> Self {
+    /// findings. `declared` are the families that have their type and help text from outside. A format is rendered on
+    /// first use, because most machines are scraped in one format only.
+    pub fn new(
+        snapshot: Arc<Snapshot>,
+        declared: Arc<[DeclaredFamily]>,
+        newer: Vec<Arc<Vec<Sample>>>,
+        report: Arc<Report>,
+    ) -> Self {
         Self {
             content: Some(Content {
                 snapshot,
+                declared,
                 newer,
                 report,
             }),
@@ -58,7 +67,7 @@ impl Rendered {
 impl Content {
     fn render(&self, format: Format) -> String {
         let newer = self.newer.iter().flat_map(|samples| samples.iter());
-        let measured = Measured::of(&self.snapshot, newer, reserved());
+        let measured = Measured::of(&self.snapshot, newer, &self.declared, reserved());
         let mut page = Page::new(format, measured.size_hint() + 4096);
         measured.write(&mut page);
         write_round(&mut page, &self.snapshot, measured.left_out());
@@ -161,7 +170,7 @@ mod tests {
 
     fn answer(format: Format) -> String {
         let report = by_default().judge(&snapshot(), None);
-        let rendered = Rendered::new(Arc::new(snapshot()), Vec::new(), Arc::new(report));
+        let rendered = Rendered::new(Arc::new(snapshot()), Arc::default(), Vec::new(), Arc::new(report));
         let bytes = body(&rendered, &service_metrics().gather(), format, Encoding::Identity);
         String::from_utf8(bytes.to_vec()).expect("UTF-8")
     }

@@ -5,13 +5,18 @@ use std::borrow::Cow;
 
 use watchpost_policies::Unit;
 
+use super::host_metrics::HostMetric;
+
 /// The help for a family. `name` is the exported name; `metric` and `unit` are the internal ones.
 pub(super) fn help(name: &str, metric: &str, unit: &Unit) -> Cow<'static, str> {
     let known = HELP_TEXTS.binary_search_by_key(&name, |(known, _)| *known);
-    match known {
-        Ok(at) => Cow::Borrowed(HELP_TEXTS[at].1),
-        Err(_) => Cow::Owned(family_help(name).unwrap_or_else(|| format!("The metric {metric} in {unit}."))),
+    if let Ok(at) = known {
+        return Cow::Borrowed(HELP_TEXTS[at].1);
     }
+    if let Some(declared) = HostMetric::find(name).filter(|declared| declared.name == name) {
+        return Cow::Borrowed(declared.help);
+    }
+    Cow::Owned(family_help(name).unwrap_or_else(|| format!("The metric {metric} in {unit}.")))
 }
 
 /// Help for groups of names that follow the fields of the kernel.
@@ -29,7 +34,15 @@ fn family_help(name: &str) -> Option<String> {
         return Some(format!("The field {field} of /proc/vmstat."));
     }
     if let Some(field) = strip("node_netstat_") {
-        return Some(format!("The field {field} of /proc/net/netstat or snmp."));
+        return Some(format!("The field {field} of /proc/net/netstat, snmp or snmp6."));
+    }
+    if let Some(value) = strip("node_sockstat_") {
+        return Some(format!("The number {value} of /proc/net/sockstat or sockstat6."));
+    }
+    if let Some(property) = strip("node_hwmon_") {
+        return Some(format!(
+            "The property {property} of a sensor of a hardware monitoring chip."
+        ));
     }
     if let Some(resource) = within("node_pressure_", "_waiting_seconds_total") {
         return Some(format!("Time in seconds that at least one task waited for {resource}."));
@@ -68,10 +81,6 @@ const HELP_TEXTS: &[(&str, &str)] = &[
     ("node_cpu_frequency_hertz", "Current frequency of a CPU, in hertz."),
     ("node_cpu_frequency_max_hertz", "Maximum frequency of a CPU, in hertz."),
     ("node_cpu_frequency_min_hertz", "Minimum frequency of a CPU, in hertz."),
-    (
-        "node_cpu_guest_seconds_total",
-        "Time in seconds that a CPU ran virtual machines, by mode.",
-    ),
     ("node_cpu_info", "Model of the CPUs."),
     (
         "node_cpu_scaling_frequency_hertz",
@@ -89,22 +98,6 @@ const HELP_TEXTS: &[(&str, &str)] = &[
         "node_cpu_seconds_total",
         "Time in seconds that a CPU spent in each mode.",
     ),
-    (
-        "node_disk_discard_time_seconds_total",
-        "Total duration of all discards, in seconds.",
-    ),
-    ("node_disk_discarded_sectors_total", "Number of discarded sectors."),
-    ("node_disk_discards_completed_total", "Number of completed discards."),
-    (
-        "node_disk_discards_merged_total",
-        "Number of discards that were merged with others.",
-    ),
-    (
-        "node_disk_flush_requests_time_seconds_total",
-        "Total duration of all flushes, in seconds.",
-    ),
-    ("node_disk_flush_requests_total", "Number of completed flushes."),
-    ("node_disk_info", "Properties of a block device."),
     ("node_disk_io_now", "Number of reads and writes in progress."),
     (
         "node_disk_io_time_seconds_total",
@@ -165,23 +158,6 @@ const HELP_TEXTS: &[(&str, &str)] = &[
     ),
     ("node_filesystem_size_bytes", "Size of a filesystem, in bytes."),
     ("node_forks_total", "Number of forks."),
-    ("node_hwmon_chip_names", "Names of the chips that have sensors."),
-    ("node_hwmon_fan_rpm", "Speed of a fan, in revolutions per minute."),
-    ("node_hwmon_in_volts", "Voltage at a sensor, in volts."),
-    ("node_hwmon_power_watt", "Power at a sensor, in watts."),
-    ("node_hwmon_sensor_label", "Label of a sensor, from its driver."),
-    (
-        "node_hwmon_temp_celsius",
-        "Temperature at a sensor, in degrees Celsius.",
-    ),
-    (
-        "node_hwmon_temp_crit_celsius",
-        "Critical temperature of a sensor's component, in degrees Celsius.",
-    ),
-    (
-        "node_hwmon_temp_max_celsius",
-        "Maximum operating temperature of a sensor's component, in degrees Celsius.",
-    ),
     ("node_intr_total", "Number of interrupts served."),
     ("node_load1", "Load average over 1 minute: running and waiting tasks."),
     (
@@ -189,8 +165,6 @@ const HELP_TEXTS: &[(&str, &str)] = &[
         "Load average over 15 minutes: running and waiting tasks.",
     ),
     ("node_load5", "Load average over 5 minutes: running and waiting tasks."),
-    ("node_os_info", "Name and version of the operating system."),
-    ("node_os_version", "Version of the operating system as a number."),
     ("node_processes_max_processes", "Maximum number of processes."),
     ("node_processes_max_threads", "Maximum number of threads."),
     ("node_processes_pids", "Number of processes."),
@@ -201,10 +175,6 @@ const HELP_TEXTS: &[(&str, &str)] = &[
     (
         "node_thermal_zone_temp",
         "Temperature of a thermal zone, in degrees Celsius.",
-    ),
-    (
-        "node_time_seconds",
-        "System time of the machine, in seconds since 1970.",
     ),
     (
         "node_uname_info",
@@ -326,7 +296,19 @@ mod tests {
                 "node_network_transmit_errs_total",
                 "Number of packets that a network device sent with an error.",
             ),
-            ("node_network_up", "The property up of a network device."),
+            ("node_network_odd", "The property odd of a network device."),
+            (
+                "node_network_mtu_bytes",
+                "Maximum size of a packet of a network device, in bytes.",
+            ),
+            (
+                "node_netstat_Tcp_InSegs",
+                "The field Tcp_InSegs of /proc/net/netstat, snmp or snmp6.",
+            ),
+            (
+                "node_hwmon_fan_fault",
+                "The property fan_fault of a sensor of a hardware monitoring chip.",
+            ),
             ("node_unknown_metric", "The metric wind in km/h."),
             ("watchpost_wind_km_h", "The metric wind in km/h."),
         ] {

@@ -2,12 +2,14 @@
 //! samples cannot be exported. `page` writes the families.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use watchpost_policies::{Label, Sample, Snapshot, Unit};
 
+use super::declared_family::DeclaredFamily;
 use super::help::help;
-use super::naming::exported;
+use super::host_metrics;
+use super::naming::{Exported, exported};
 use super::page::{Kind, Page};
 use super::reserved_names::Claims;
 
@@ -25,22 +27,33 @@ struct Family<'s> {
 }
 
 impl<'s> Measured<'s> {
-    /// Groups the samples into families; a newer sample replaces that of the snapshot. A sample with a reserved name or label is omitted and counted, because a
-    /// scraper rejects the whole page if a family occurs twice.
-    pub(super) fn of(snapshot: &'s Snapshot, newer: impl Iterator<Item = &'s Sample>, mut claims: Claims) -> Self {
+    /// Groups the samples into families; a newer sample replaces that of the snapshot. A sample with a reserved name or
+    /// label is omitted and counted, because a scraper rejects the whole page if a family occurs twice.
+    pub(super) fn of(
+        snapshot: &'s Snapshot,
+        newer: impl Iterator<Item = &'s Sample>,
+        declared: &[DeclaredFamily],
+        mut claims: Claims,
+    ) -> Self {
+        let declared: HashMap<&str, &DeclaredFamily> =
+            declared.iter().map(|family| (family.name.as_str(), family)).collect();
         let mut left_out = 0;
         let mut families = Vec::new();
         let samples = merged(snapshot, newer);
-        for (name, group) in groups(&samples) {
+        for (name, group) in groups(&samples, &declared) {
+            let declaration = declared.get(group.first_name()).copied();
             let offered: usize = group.metrics.iter().map(|(samples, _)| samples.len()).sum();
             let samples = group.samples();
-            let kind = kind(&name, &samples);
+            let kind = kind(&name, declaration, &samples);
             let free = [kind, Kind::Unknown]
                 .into_iter()
                 .find(|kind| claims.claim(&name, *kind));
             if let Some(kind) = free.filter(|_| !samples.is_empty()) {
                 left_out += offered - samples.len();
-                let help = help(&name, group.first_name(), group.unit);
+                let help = match declaration.map(|declaration| declaration.help.as_str()) {
+                    Some(help) if !help.is_empty() => Cow::Owned(help.to_owned()),
+                    _ => help(&name, group.first_name(), group.unit),
+                };
                 families.push(Family {
                     name,
                     kind,
@@ -115,11 +128,18 @@ fn merged<'s>(snapshot: &'s Snapshot, newer: impl Iterator<Item = &'s Sample>) -
     samples
 }
 
-fn groups<'g, 's>(samples: &'g [&'s Sample]) -> BTreeMap<String, Group<'g, 's>> {
+fn groups<'g, 's>(
+    samples: &'g [&'s Sample],
+    declared: &HashMap<&str, &DeclaredFamily>,
+) -> BTreeMap<String, Group<'g, 's>> {
     let mut groups = BTreeMap::<String, Group<'g, 's>>::new();
     for samples in samples.chunk_by(|a, b| a.metric() == b.metric()) {
         let unit = samples[0].unit();
-        let exported = exported(samples[0].metric().as_str(), unit.as_str());
+        let metric = samples[0].metric().as_str();
+        let exported = match declared.contains_key(metric) {
+            true => Exported::unchanged(metric),
+            false => exported(metric, unit.as_str()),
+        };
         let group = groups.entry(exported.name).or_insert_with(|| Group {
             unit,
             metrics: Vec::new(),
@@ -140,10 +160,19 @@ fn is_reserved(label: &Label) -> bool {
 }
 
 /// A family with a negative value is not a counter, and one with a value other than 1 is not an info, whatever its
-/// name.
-fn kind(name: &str, samples: &[(&Sample, f64)]) -> Kind {
+/// name. A counter needs its ending, because `OpenMetrics` does.
+fn kind(name: &str, declaration: Option<&DeclaredFamily>, samples: &[(&Sample, f64)]) -> Kind {
     let all = |test: fn(f64) -> bool| samples.iter().all(|(sample, _)| test(sample.value()));
-    if name.ends_with("_total") && all(|value| value >= 0.0) {
+    let is_named_counter = name.ends_with("_total") && all(|value| value >= 0.0);
+    if let Some(DeclaredFamily { kind, .. }) = declaration {
+        return match kind {
+            Kind::Counter if !is_named_counter => Kind::Unknown,
+            kind => *kind,
+        };
+    }
+    if host_metrics::is_untyped(name) {
+        Kind::Unknown
+    } else if is_named_counter {
         Kind::Counter
     } else if name.ends_with("_info") && all(|value| value == 1.0) {
         Kind::Info
@@ -171,8 +200,17 @@ mod tests {
 
     /// The lines without help texts, and the number of omitted samples.
     fn written(format: Format, samples: Vec<Sample>, claims: Claims) -> (Vec<String>, usize) {
+        declared_and_written(format, samples, &[], claims)
+    }
+
+    fn declared_and_written(
+        format: Format,
+        samples: Vec<Sample>,
+        declared: &[DeclaredFamily],
+        claims: Claims,
+    ) -> (Vec<String>, usize) {
         let snapshot = Snapshot::new("edge-1".to_owned(), 1, Labels::none(), samples, Vec::new());
-        let measured = Measured::of(&snapshot, std::iter::empty(), claims);
+        let measured = Measured::of(&snapshot, std::iter::empty(), declared, claims);
         let mut page = Page::new(format, measured.size_hint());
         measured.write(&mut page);
         let lines = page.into_text();
@@ -210,7 +248,7 @@ mod tests {
         ];
         let snapshot = Snapshot::new("edge-1".to_owned(), 1, Labels::none(), round, Vec::new());
         let newer = [device("sdc", 3.0), device("sda", 4.0)];
-        let measured = Measured::of(&snapshot, newer.iter(), Claims::default());
+        let measured = Measured::of(&snapshot, newer.iter(), &[], Claims::default());
         let mut page = Page::new(Format::Text, measured.size_hint());
         measured.write(&mut page);
         let text = page.into_text();
@@ -262,6 +300,49 @@ mod tests {
         check("node_forks_total", -7.0, "# TYPE node_forks_total gauge");
         check("node_os_info", 1.0, "# TYPE node_os info");
         check("node_os_info", 2.0, "# TYPE node_os_info gauge");
+    }
+
+    #[test]
+    fn a_declared_family_keeps_its_name_and_its_type() {
+        let family = |name: &str, kind: Kind| DeclaredFamily {
+            name: name.to_owned(),
+            kind,
+            help: String::new(),
+        };
+        let declared = [
+            family("apt_upgrades", Kind::Gauge),
+            family("backups_total", Kind::Counter),
+            family("errors", Kind::Counter),
+            family("odd_total", Kind::Gauge),
+        ];
+        let samples = declared.iter().map(|family| sample(&family.name, &[], 3.0, ""));
+        let samples = samples.chain([sample("birds", &[], 1.0, "")]).collect();
+        let (lines, left_out) = declared_and_written(Format::Text, samples, &declared, Claims::default());
+        let expected = [
+            "# TYPE apt_upgrades gauge",
+            "apt_upgrades 3",
+            "# TYPE backups_total counter",
+            "backups_total 3",
+            "# TYPE errors untyped",
+            "errors 3",
+            "# TYPE odd_total gauge",
+            "odd_total 3",
+            "# TYPE watchpost_birds gauge",
+            "watchpost_birds 1",
+        ];
+        assert_eq!(lines, expected);
+        assert_eq!(left_out, 0);
+    }
+
+    #[test]
+    fn the_kernel_s_counters_without_an_ending_are_untyped() {
+        let samples = vec![
+            sample("node_netstat_Tcp_InSegs", &[], 1.0, ""),
+            sample("node_vmstat_pgfault", &[], 1.0, ""),
+        ];
+        let (lines, _) = written(Format::Text, samples, Claims::default());
+        assert_eq!(lines[0], "# TYPE node_netstat_Tcp_InSegs untyped");
+        assert_eq!(lines[2], "# TYPE node_vmstat_pgfault untyped");
     }
 
     #[test]

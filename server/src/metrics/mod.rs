@@ -1,21 +1,26 @@
-//! Metrics for Prometheus: the measurements, rendered once per round and reading, and the service metrics, rendered per request. It
-//! serves nothing; a handler chooses a `Format` and an `Encoding` and gets the bytes from `exposition`.
+//! Metrics for Prometheus: the measurements, rendered once per round and reading, and the service metrics, rendered per
+//! request. It serves nothing; a handler chooses a `Format` and an `Encoding` and gets the bytes from `exposition`.
 
 pub mod exposition;
 mod format;
 pub mod service_metrics;
 
 mod compress;
+mod declared_family;
 mod derived;
 mod encode;
 mod findings;
 mod help;
+mod host_metrics;
 mod measured;
 mod naming;
 mod page;
 mod registry_macro;
 mod reserved_names;
 
+pub use declared_family::DeclaredFamily;
 pub use exposition::{Rendered, body};
 pub use format::{Encoding, Format};
+pub use host_metrics::{HOST_METRICS, HostMetric};
+pub use page::Kind;
 pub use service_metrics::{Build, CertificateKind, NotCompared, Outcome, ServiceMetrics, ShadowRound, SourceHealth};

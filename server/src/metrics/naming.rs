@@ -7,6 +7,16 @@ pub(super) struct Exported {
     pub(super) divisor: f64,
 }
 
+impl Exported {
+    /// The metric under its own name.
+    pub(super) fn unchanged(metric: &str) -> Self {
+        Self {
+            name: metric.to_owned(),
+            divisor: 1.0,
+        }
+    }
+}
+
 /// The maximum length of a unit in a name. A longer text is not a unit, and a remote agent must not create unbounded
 /// names.
 const MAX_UNIT_CHARS: usize = 32;
@@ -15,10 +25,7 @@ const MAX_UNIT_CHARS: usize = 32;
 /// and end in their unit, as Prometheus recommends.
 pub(super) fn exported(metric: &str, unit: &str) -> Exported {
     if metric.starts_with("node_") || metric.starts_with("watchpost_") {
-        return Exported {
-            name: metric.to_owned(),
-            divisor: 1.0,
-        };
+        return Exported::unchanged(metric);
     }
     let percent = matches!(unit, "percent" | "%");
     let unit = if percent { "ratio".to_owned() } else { word(unit) };

@@ -14,6 +14,8 @@ use super::derived;
 use super::page;
 use super::registry_macro::declare;
 use crate::telemetry;
+use crate::tls::RejectReason;
+use crate::write_behind::DropReason;
 
 declare! {
     /// All service metrics. The doc comment of a field is the metric's HELP text.
@@ -30,13 +32,17 @@ declare! {
         watchpost_http_connections: IntGauge,
         /// Number of accepted connections, by listener.
         watchpost_http_connections_accepted_total: IntCounterVec["listener"],
+        /// Number of connections that TLS listeners rejected, by reason.
+        watchpost_tls_rejected_connections_total: IntCounterVec["reason"],
+        /// Number of malformed HTTP requests: their connections were closed, or they were answered with 400 or 431.
+        watchpost_http_malformed_requests_total: IntCounter,
         /// Number of authorization decisions of the role rule, by action and verdict.
         watchpost_decisions_total: IntCounterVec["action", "verdict"],
         /// Number of records of decisions and judgements that were written to the database.
         watchpost_decisions_recorded_total: IntCounterVec["kind"],
-        /// Number of records of decisions and judgements that were lost: the buffer was full or the database refused
-        /// them.
-        watchpost_decisions_dropped_total: IntCounter,
+        /// Number of records of decisions and judgements that were lost: the buffer was full, the database rejected
+        /// them, or they were not written before the shutdown timeout.
+        watchpost_decisions_dropped_total: IntCounterVec["reason"],
         /// Number of requests rejected by the rate limit.
         watchpost_rate_limited_total: IntCounter,
         /// 1 if the last poll of a source succeeded, 0 if it failed.
@@ -67,8 +73,9 @@ declare! {
         watchpost_role_shadow_skipped_total: IntCounterVec["reason"],
         /// Number of rounds written to the history.
         watchpost_history_rounds_total: IntCounter,
-        /// Number of rounds missing in the history because the database did not respond in time.
-        watchpost_history_rounds_dropped_total: IntCounter,
+        /// Number of rounds missing in the history: the buffer was full because the database did not respond, they
+        /// could not be encoded, or they were not written before the shutdown timeout.
+        watchpost_history_rounds_dropped_total: IntCounterVec["reason"],
         /// Size of the history in bytes.
         watchpost_history_bytes: IntGauge,
         /// Number of samples in the compacted history.
@@ -192,6 +199,18 @@ impl ServiceMetrics {
                 .watchpost_role_shadow_skipped_total
                 .with_label_values(&[reason.as_str()]);
         }
+        for reason in DropReason::ALL {
+            let labels = [reason.as_str()];
+            families.watchpost_decisions_dropped_total.with_label_values(&labels);
+            families
+                .watchpost_history_rounds_dropped_total
+                .with_label_values(&labels);
+        }
+        for reason in RejectReason::all() {
+            families
+                .watchpost_tls_rejected_connections_total
+                .with_label_values(&[reason.as_str()]);
+        }
         for kind in RECORD_KINDS_FROM_START {
             families.watchpost_decisions_recorded_total.with_label_values(&[kind]);
         }
@@ -245,6 +264,17 @@ impl ServiceMetrics {
         GaugeGuard::new(&self.families.watchpost_http_connections)
     }
 
+    /// Counts a connection that a TLS listener rejected.
+    pub fn tls_rejected(&self, reason: RejectReason) {
+        let rejected = &self.families.watchpost_tls_rejected_connections_total;
+        rejected.with_label_values(&[reason.as_str()]).inc();
+    }
+
+    /// Counts a malformed HTTP request.
+    pub fn malformed_request(&self) {
+        self.families.watchpost_http_malformed_requests_total.inc();
+    }
+
     /// Counts a decision of the role rule.
     pub fn decided(&self, action: Action, verdict: &Verdict) {
         let verdict = match verdict {
@@ -262,9 +292,10 @@ impl ServiceMetrics {
         recorded.with_label_values(&[kind]).inc_by(count as u64);
     }
 
-    /// Counts records that were lost.
-    pub fn decisions_dropped(&self, count: usize) {
-        self.families.watchpost_decisions_dropped_total.inc_by(count as u64);
+    /// Counts records that were lost for this reason.
+    pub(crate) fn decisions_dropped(&self, count: usize, reason: DropReason) {
+        let dropped = &self.families.watchpost_decisions_dropped_total;
+        dropped.with_label_values(&[reason.as_str()]).inc_by(count as u64);
     }
 
     /// Sets the number of the active generation of rules.
@@ -379,9 +410,10 @@ impl ServiceMetrics {
         self.families.watchpost_history_rounds_total.inc_by(count as u64);
     }
 
-    /// Counts a round that could not be written in time.
-    pub fn round_dropped(&self) {
-        self.families.watchpost_history_rounds_dropped_total.inc();
+    /// Counts rounds that are missing in the history for this reason.
+    pub(crate) fn rounds_dropped(&self, count: usize, reason: DropReason) {
+        let dropped = &self.families.watchpost_history_rounds_dropped_total;
+        dropped.with_label_values(&[reason.as_str()]).inc_by(count as u64);
     }
 
     /// Sets the size of the stored history and the number of samples in its compacted part.
@@ -432,6 +464,7 @@ impl ServiceMetrics {
         let derived = derived::derived(&families);
         families.extend(derived);
         families.push(derived::log_lines_dropped(telemetry::dropped_lines()));
+        families.push(derived::max_virtual_memory());
         families
     }
 }

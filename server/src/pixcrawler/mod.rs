@@ -73,6 +73,12 @@ struct Statuses {
     overall: &'static str,
 }
 
+/// Rounded to one decimal, as the monitor's values were.
+fn one_decimal(value: f64) -> f64 {
+    // Formatting rounds the exact value, as Python does; a multiplication by ten would be inexact.
+    format!("{value:.1}").parse().unwrap_or(value)
+}
+
 impl Resources {
     /// The monitor's view of a snapshot and its findings at this time.
     pub fn new(snapshot: &Snapshot, findings: &[Finding], mode: Mode, time: Zoned) -> Self {
@@ -98,8 +104,8 @@ impl Resources {
         let overall = [self.disk, self.memory, self.chunks].map(|standing| standing.severity);
         let body = Body {
             metrics: Metrics {
-                disk_pct: self.disk.value,
-                memory_pct: self.memory.value,
+                disk_pct: self.disk.value.map(one_decimal),
+                memory_pct: self.memory.value.map(one_decimal),
                 active_chunks: self.chunks.value.map(|chunks| chunks as i64),
             },
             statuses: Statuses {
@@ -110,7 +116,7 @@ impl Resources {
             },
             last_updated: self.time.strftime("%Y-%m-%dT%H:%M:%S%.6f%:z").to_string(),
         };
-        serde_json::to_string(&body).unwrap_or_else(|_| EMPTY_METRICS.to_owned())
+        serde_json::to_string(&body).expect("a body has string keys, so it can be written as JSON")
     }
 
     /// The monitor's log lines, each with its line end: one for each value at a warning or alert level, in every round.

@@ -120,6 +120,30 @@ fn what_is_missing_is_unknown_and_never_ok() {
 }
 
 #[test]
+fn values_have_one_decimal_in_the_body_and_in_the_lines() {
+    let check = |value: f64, json: &str, line: &str| {
+        let samples = vec![sample("disk", &ROOT, value), sample("memory", &[], value)];
+        let findings = [finding("disk", &ROOT, Severity::Warning)];
+        let resources = resources(samples, &findings, Mode::Local);
+        let body = resources.body();
+        let expected = format!("{{\"metrics\":{{\"disk_pct\":{json},\"memory_pct\":{json},");
+        assert!(body.starts_with(&expected), "{body}");
+        let lines = resources.lines().concat();
+        assert!(lines.contains(&format!("] - DISK: {line} (Status: WARN)")), "{lines}");
+    };
+    for (value, text) in [
+        (19.658_147_070_004_74, "19.7"),
+        (99.95, "100.0"),
+        (80.0, "80.0"),
+        // Half of the last digit goes to the even neighbour, as in Python.
+        (0.25, "0.2"),
+        (0.04, "0.0"),
+    ] {
+        check(value, text, text);
+    }
+}
+
+#[test]
 fn in_azure_mode_the_worst_resource_is_reported() {
     let (one, two, three) = ([("resource", "a")], [("resource", "b")], [("resource", "c")]);
     let samples = vec![

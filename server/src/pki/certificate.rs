@@ -63,6 +63,9 @@ impl Holder {
     }
 
     pub(super) fn client(name: &str, role: &str) -> Result<Self, PkiError> {
+        if name == LOCALHOST {
+            return Err(PkiError::ServerName { name: name.to_owned() });
+        }
         Ok(Self::Client {
             name: Name::parse(name)?,
             role: Name::parse_role(role)?,

@@ -96,6 +96,12 @@ pub enum PkiError {
         /// `name` or `role`.
         what: &'static str,
     },
+    /// The name is that of the server's own certificate.
+    #[error("{name} is the name of the server's own certificate; use another name for a client")]
+    ServerName {
+        /// The given name.
+        name: String,
+    },
     /// The name is not a DNS name.
     #[error("{name:?} is not a DNS name; write a name such as localhost or edge-1.example.org")]
     DnsName {
@@ -178,6 +184,13 @@ pub enum PkiError {
         /// OpenSSL's error.
         #[source]
         source: ErrorStack,
+    },
+    /// The file to export to cannot be created.
+    #[error("cannot create {path}; name a file that does not exist, in an existing folder that you may write to")]
+    Export {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
     },
     /// The output cannot be written.
     #[error("cannot write the output")]

@@ -3,6 +3,9 @@
 //! leaves it consistent. It serves nothing and has no clock, and a server with certificates from elsewhere does not
 //! need it.
 //!
+//! A new authority is filled in a staging folder and then renamed, so that no process ever uses half of one; records of
+//! all issued and revoked certificates exist because a certificate can be revoked after its files were deleted.
+//!
 //! The folder contains `ca.crt`, `ca.key`, `server.crt`, `server.key`, `clients/NAME.crt`, `clients/NAME.key`,
 //! `crl.pem`, and the records of issued and revoked certificates in `issued/`. Each `.crt` contains one certificate,
 //! without the authority's.
@@ -16,6 +19,7 @@ mod files;
 mod issue;
 mod names;
 mod pair;
+mod pkcs12;
 mod record;
 mod staging;
 #[cfg(test)]
@@ -30,6 +34,7 @@ pub use certificate::{AUTHORITY, DEFAULT_DAYS, MAX_DAYS};
 pub use ensure::Ensured;
 pub use error::PkiError;
 pub use pair::Files;
+pub use pkcs12::{Encryption, Exported};
 pub use record::Issued;
 
 /// The name of the folder within the data folder.

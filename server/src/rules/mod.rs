@@ -159,17 +159,6 @@ impl Rules {
         }
     }
 
-    /// Whether the built-in role rule is active and its settings do not name identities. Then only clients with
-    /// certificates of the development authority have a role.
-    pub fn leave_identities_to_the_default(&self) -> bool {
-        let active = self.current();
-        let mut loaded = active.generation.entries.iter().zip(&active.rules);
-        loaded.any(|(entry, rule)| {
-            let is_active_role = entry.mode == Mode::Active && entry.kind == Kind::Role;
-            is_active_role && entry.digest.is_none() && !names_identities(rule.settings())
-        })
-    }
-
     /// Whether the active generation is stored in the database; the one before startup is not.
     fn is_stored(&self) -> bool {
         self.current()
@@ -284,12 +273,6 @@ pub(crate) fn by_default() -> RuleSet {
     };
     let rules = Rules::load(Limits::default(), &settings, None);
     rules.expect("the built-in rules load").current().set.clone()
-}
-
-/// An empty list counts as naming identities.
-fn names_identities(settings: &str) -> bool {
-    let settings: Result<serde_json::Value, _> = serde_json::from_str(settings);
-    settings.is_ok_and(|settings| settings.get("identities").is_some())
 }
 
 fn with_settings(rule: &'static str, module: &RuleModule, settings: &str) -> Result<Rule, RulesError> {

@@ -1,8 +1,9 @@
 //! Quarantines rules that fail repeatedly: the last good version becomes active again, and the log gets an error. The
 //! registry makes the change.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use serde::Serialize;
 use tokio::sync::{Notify, watch};
 use utoipa::ToSchema;
@@ -14,6 +15,7 @@ use crate::error_chain::error_chain;
 use crate::metrics::ServiceMetrics;
 use crate::store::Store;
 use crate::store::rules::{AuditAction, AuditActor, Entry, Generation, Mode};
+use crate::tasks::Tasks;
 
 /// How often quarantine is deferred because the last good version cannot be loaded temporarily.
 const MAX_DEFERRALS: u32 = 3;
@@ -80,17 +82,12 @@ impl QuarantineList {
                     since_ms: entry.time_ms,
                     reason: entry.note,
                 });
-                *self.lock() = rules.collect();
+                *self.rules.lock() = rules.collect();
             }
             Err(error) => {
                 log::warn!(reason = error_chain(&error).as_str(); "could not read the quarantined rules; showing the last known list");
             }
         }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Vec<Quarantined>> {
-        // The list is replaced as a whole, so it is consistent even after a panic.
-        self.rules.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -108,7 +105,7 @@ impl Quarantine {
 
     /// The rules in quarantine.
     pub fn rules(&self) -> Vec<Quarantined> {
-        self.0.list.lock().clone()
+        self.0.list.rules.lock().clone()
     }
 
     /// Counts an answer of the role rule. A rule that fails too often is quarantined.
@@ -123,13 +120,19 @@ impl Quarantine {
         };
         // Another process may have replaced the rule already, so the entry that failed is recorded.
         if let Some(entry) = slot(&active.generation.entries, Kind::Role, "") {
-            self.lock().role_failed = Some((entry.clone(), fault.to_string()));
+            self.0.state.lock().role_failed = Some((entry.clone(), fault.to_string()));
             self.0.role_fails.notify_one();
         }
     }
 
+    /// Starts the task that watches for failing rules in these rounds.
+    pub fn start<J: AsRef<Report> + 'static>(&self, tasks: &Tasks, judged: watch::Receiver<Option<Arc<J>>>) {
+        let quarantine = self.clone();
+        tasks.spawn("rule quarantine", move || quarantine.clone().run(judged.clone()));
+    }
+
     /// Watches for failing rules, forever.
-    pub async fn run<J: AsRef<Report>>(self, mut judged: watch::Receiver<Option<Arc<J>>>) {
+    async fn run<J: AsRef<Report>>(self, mut judged: watch::Receiver<Option<Arc<J>>>) {
         let mut streaks = Streaks::default();
         loop {
             tokio::select! {
@@ -154,7 +157,7 @@ impl Quarantine {
                     }
                 }
                 () = self.0.role_fails.notified() => {
-                    let failed = self.lock().role_failed.take();
+                    let failed = self.0.state.lock().role_failed.take();
                     if let Some((failing, reason)) = failed {
                         self.try_quarantine(&failing, &reason).await;
                     }
@@ -201,7 +204,7 @@ impl Quarantine {
         if !changed.await?.changed {
             return Ok(QuarantineOutcome::NotActive);
         }
-        let mut state = self.lock();
+        let mut state = self.0.state.lock();
         state.failed.push(failing.clone());
         state.deferrals = Deferrals::default();
         Ok(QuarantineOutcome::Quarantined)
@@ -248,7 +251,7 @@ impl Quarantine {
     /// The last good entry of the rule's slot: not failed before, trusted, still stored and loadable.
     async fn last_good(&self, latest: &Generation, failing: &Entry) -> Result<Option<Entry>, ChangeError> {
         let registry = &self.0.registry;
-        let mut rejected = self.lock().failed.clone();
+        let mut rejected = self.0.state.lock().failed.clone();
         rejected.push(failing.clone());
         loop {
             let is_good = |entry: Option<&Entry>| entry.is_none_or(|entry| !rejected.contains(entry));
@@ -263,15 +266,10 @@ impl Quarantine {
             match registry.rule(&entry, None).await {
                 Ok(_) => return Ok(Some(entry)),
                 // A temporary error is not the version's fault, and that version may be the best one.
-                Err(error) if error.is_transient() && self.lock().deferrals.defer(&entry) => return Err(error),
+                Err(error) if error.is_transient() && self.0.state.lock().deferrals.defer(&entry) => return Err(error),
                 Err(_) => rejected.push(entry),
             }
         }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        // Each field is set in one step, so the state is consistent even after a panic.
-        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

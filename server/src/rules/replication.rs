@@ -1,15 +1,17 @@
 //! Follows the changes that other processes make in the shared database: activates their generations through the
 //! registry, and notifies the precompiler of uploads.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::{Instant, MissedTickBehavior};
 
 use super::registry::{Blocked, ChangeError, PendingGeneration, Registry};
+use crate::error_chain::error_chain;
 use crate::store::rules::Notifications;
-use crate::tasks;
+use crate::tasks::{self, Tasks};
 
 /// How often notifications of the database are read, if it supports them.
 const LISTEN_INTERVAL: Duration = Duration::from_millis(100);
@@ -48,7 +50,7 @@ impl Replication {
 
     /// The latest generation, if it is not loaded here, or not yet.
     pub fn pending(&self) -> Option<PendingGeneration> {
-        let noted = self.lock();
+        let noted = self.0.noted.lock();
         let is_current = noted.as_ref().filter(|noted| self.is_current(noted));
         is_current.map(|noted| noted.pending.clone())
     }
@@ -58,8 +60,14 @@ impl Replication {
         self.0.uploaded_elsewhere.clone()
     }
 
+    /// Starts the task that follows the database.
+    pub fn start(&self, tasks: &Tasks) {
+        let replication = self.clone();
+        tasks.spawn("rules", move || replication.clone().run());
+    }
+
     /// Follows the database, forever.
-    pub async fn run(self) {
+    async fn run(self) {
         let mut listener = self.0.registry.store().listener();
         let mut ticks = tokio::time::interval(if listener.is_some() {
             LISTEN_INTERVAL
@@ -69,6 +77,7 @@ impl Replication {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut polled = Instant::now();
         let mut not_before = polled;
+        let mut failing = false;
         loop {
             ticks.tick().await;
             self.settle();
@@ -81,9 +90,18 @@ impl Replication {
                         listener = Some(same);
                         result
                     });
-                    match result {
-                        Ok(Ok(received)) => received,
-                        _ => {
+                    match result.and_then(|polled| polled.map_err(|error| error_chain(&error))) {
+                        Ok(received) => {
+                            failing = false;
+                            received
+                        }
+                        Err(reason) => {
+                            // It is repeated at each attempt while the database does not respond, so only the first is
+                            // logged.
+                            if !failing {
+                                log::warn!(reason = reason.as_str(); "could not receive the database's notifications about rules; changes are found by polling");
+                            }
+                            failing = true;
                             not_before = now + RETRY_INTERVAL;
                             listener = listener.or_else(|| self.0.registry.store().listener());
                             Notifications::default()
@@ -105,7 +123,7 @@ impl Replication {
             polled = now;
             if let Err(error) = self.catch_up().await {
                 // Requests that need the database log that it is unreachable.
-                log::debug!("could not read the latest generation of rules: {error}");
+                log::debug!(reason:% = error; "could not read the latest generation of rules");
             }
         }
     }
@@ -135,7 +153,7 @@ impl Replication {
         // An earlier reason is more specific.
         if self.pending().is_none() {
             let reason = "one of its rules is being compiled".to_owned();
-            *self.lock() = Some(Blocked {
+            *self.0.noted.lock() = Some(Blocked {
                 pending: PendingGeneration { generation, reason },
                 instead: self.0.registry.rules().current(),
             });
@@ -150,12 +168,12 @@ impl Replication {
                 "could not load a generation of rules; the previous one stays active"
             );
         }
-        *self.lock() = Some(blocked);
+        *self.0.noted.lock() = Some(blocked);
     }
 
     /// Clears the pending generation once another one was activated.
     fn settle(&self) {
-        let mut noted = self.lock();
+        let mut noted = self.0.noted.lock();
         if noted.as_ref().is_some_and(|noted| !self.is_current(noted)) {
             *noted = None;
             log::info!("the latest generation of rules is loaded here too");
@@ -164,11 +182,6 @@ impl Replication {
 
     fn is_current(&self, noted: &Blocked) -> bool {
         Arc::ptr_eq(&noted.instead, &self.0.registry.rules().current())
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Option<Blocked>> {
-        // The value is replaced as a whole, so it is consistent even after a panic.
-        self.0.noted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -206,7 +219,7 @@ mod tests {
             assert_eq!(replication.pending(), None);
             assert!(replication.is_active(registry.rules().current().generation.number));
             replication.settle();
-            assert!(replication.lock().is_none(), "it is cleared");
+            assert!(replication.0.noted.lock().is_none(), "it is cleared");
         });
     }
 

@@ -74,13 +74,15 @@ pub fn standings() -> Vec<Finding> {
     ]
 }
 
-/// An anonymous client, the owner of a certificate of the development authority, and the bearer of a token.
+/// An anonymous client, the owner of a certificate of the development authority, and the bearer of a token with an
+/// assigned role.
 pub fn identities() -> [Identity; 3] {
     let developer = of_certificate(
         &[("O", "Watchpost"), ("OU", "user"), ("CN", "ada")],
         &[("O", "Watchpost"), ("CN", "Watchpost development CA")],
     );
-    [Identity::anonymous(), developer, Identity::of_token("grafana")]
+    let token = Identity::of_token("grafana").with_assigned_roles(["reader"]);
+    [Identity::anonymous(), developer, token]
 }
 
 /// The owner of a certificate with these names.

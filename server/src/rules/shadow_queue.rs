@@ -13,7 +13,7 @@ use super::registry::Registry;
 use crate::decisions::{DecisionRecord, Decisions, RequestRecord, ShadowDifference};
 use crate::metrics::{NotCompared, ServiceMetrics};
 use crate::store::decisions::Verdict;
-use crate::tasks;
+use crate::tasks::{self, Tasks};
 
 /// Maximum length of the queue. Further decisions are counted and not compared: a longer queue would only delay them,
 /// and each job holds a report.
@@ -77,8 +77,14 @@ impl ShadowQueue {
         }
     }
 
+    /// Starts the task that compares decisions and records the differences.
+    pub fn start(&self, tasks: &Tasks, decisions: &Decisions) {
+        let (shadow_queue, decisions) = (self.clone(), decisions.clone());
+        tasks.spawn("shadow queue", move || shadow_queue.clone().run(decisions.clone()));
+    }
+
     /// Compares decisions, forever, one at a time, so a slow rule occupies only one thread.
-    pub async fn run(self, decisions: Decisions) {
+    async fn run(self, decisions: Decisions) {
         let mut receiver = self.0.receiver.lock().await;
         while let Some(job) = receiver.recv().await {
             let (this, decisions) = (self.clone(), decisions.clone());

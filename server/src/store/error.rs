@@ -2,6 +2,8 @@
 
 use diesel::result::{ConnectionError, DatabaseErrorKind, Error};
 
+use crate::one_line::one_line;
+
 /// An error of a database.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -134,11 +136,6 @@ impl StoreError {
 fn deepest(error: &(dyn std::error::Error + 'static)) -> String {
     let chain = std::iter::successors(Some(error), |error| error.source());
     chain.last().map(ToString::to_string).unwrap_or_default()
-}
-
-/// libpq's messages may have several paragraphs.
-fn one_line(text: &str) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]

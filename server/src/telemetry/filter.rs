@@ -32,6 +32,8 @@ impl Filter {
         if self.0.iter().all(|(target, _)| target.is_some()) {
             builder.filter_level(LevelFilter::Error);
         }
+        // The framework logs each failed connection as an error without an address. The server logs them itself.
+        builder.filter_module("actix_http::h1::dispatcher", LevelFilter::Off);
         // Worker messages of the web framework are logged only if a filter names its target.
         let default_level = self
             .0
@@ -90,6 +92,21 @@ mod tests {
             &[("a::b", Level::Trace), ("b", Level::Error)],
             &[("b", Level::Warn)],
         );
+    }
+
+    #[test]
+    fn the_frameworks_errors_about_connections_are_logged_only_on_request() {
+        let logs = |text: &str| {
+            let mut builder = Builder::new();
+            Filter::parse(text).expect("a legal filter").apply(&mut builder);
+            let metadata = Metadata::builder()
+                .target("actix_http::h1::dispatcher")
+                .level(Level::Error)
+                .build();
+            builder.build().enabled(&metadata)
+        };
+        assert!(!logs("info") && !logs("trace") && !logs("actix_http=debug"));
+        assert!(logs("info,actix_http::h1::dispatcher=error"));
     }
 
     #[test]

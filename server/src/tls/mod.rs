@@ -3,8 +3,10 @@
 
 pub mod client;
 mod der;
+pub mod handshake;
 pub mod identity;
 mod material;
+mod rejection;
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,8 +16,8 @@ use arc_swap::ArcSwap;
 use openssl::error::ErrorStack;
 use openssl::ex_data::Index;
 use openssl::ssl::{
-    AlpnError, ClientHelloResponse, SslAcceptor, SslAcceptorBuilder, SslContext, SslMethod, SslOptions, SslRef,
-    SslSessionCacheMode, SslVerifyMode, SslVersion, select_next_proto,
+    AlpnError, ClientHelloResponse, SslAcceptorBuilder, SslContext, SslMethod, SslOptions, SslRef, SslSessionCacheMode,
+    SslVerifyMode, SslVersion, select_next_proto,
 };
 use openssl::stack::Stack;
 use openssl::x509::store::X509Store;
@@ -23,6 +25,8 @@ use openssl::x509::{X509, X509Ref, X509StoreContext, X509VerifyResult};
 use parking_lot::Mutex;
 
 pub use material::{Expiry, Material, TlsError};
+pub use openssl::ssl::SslAcceptor;
+pub use rejection::RejectReason;
 
 use crate::string_enum::string_enum;
 
@@ -243,7 +247,7 @@ fn builder(material: &Material, auth: ClientAuth, options: &Options) -> Result<S
         b"\x08http/1.1"
     };
     builder.set_alpn_select_callback(move |_, offered| select_next_proto(protocols, offered).ok_or(AlpnError::NOACK));
-    builder.set_verify(auth.verify_mode());
+    builder.set_verify_callback(auth.verify_mode(), handshake::remember_failed);
     if auth != ClientAuth::Off {
         builder.set_cert_store(material.trusted(options.proxy_certificates)?);
         builder.set_client_ca_list(material.authority_names()?);

@@ -2,7 +2,7 @@
 
 use diesel::connection::SimpleConnection;
 use diesel::{Connection, PgConnection, QueryableByName, RunQueryDsl, sql_query, sql_types};
-use serde_json::{Value, json};
+use serde_json::Value;
 use watchpost_tests::postgres::{self, Postgres};
 use watchpost_tests::proxy::Proxy;
 use watchpost_tests::server::{Server, eventually};
@@ -74,10 +74,9 @@ fn during_an_outage_rounds_are_buffered_and_nothing_else_waits() {
         let text = server.get("/metrics").text();
         let line = text.lines().find_map(|line| line.strip_prefix(name)).map(str::to_owned);
         line.and_then(|line| line.trim().parse::<f64>().ok())
-            .unwrap_or_default()
     };
     eventually("a round", || {
-        (metric("watchpost_history_rounds_total ") > 0.0).then_some(())
+        metric("watchpost_history_rounds_total ").filter(|rounds| *rounds > 0.0)
     });
     database.stop();
     server.logged("could not write the history");
@@ -98,7 +97,12 @@ fn during_an_outage_rounds_are_buffered_and_nothing_else_waits() {
         let whole = times.windows(2).all(|two| two[1] - two[0] < 2500);
         (whole && points.len() > 3).then_some(())
     });
-    assert_eq!(json!(metric("watchpost_history_rounds_dropped_total ")), json!(0.0));
+    for reason in ["full", "rejected", "shutdown"] {
+        let dropped = metric(&format!(
+            "watchpost_history_rounds_dropped_total{{reason=\"{reason}\"}} "
+        ));
+        assert_eq!(dropped, Some(0.0), "{reason}");
+    }
     eventually("the chunks again", || {
         (!gap(server.get("/api/v1/snapshot").json())).then_some(())
     });

@@ -271,7 +271,7 @@ fn only_loopback_clients_read_metrics_anonymously() {
     };
     check("", 401);
     check(
-        "[rules.role]\nidentities = []\n[rules.role.roles]\nanonymous = [\"health.read\", \"metrics.read\"]\n",
+        "[rules.role.roles]\nanonymous = [\"health.read\", \"metrics.read\"]\n",
         200,
     );
 }
@@ -306,9 +306,63 @@ fn in_azure_mode_this_machine_is_not_judged_in_their_place() {
     assert_eq!(inodes, None, "no source measures them");
 }
 
+const PLAN: &str = "/subscriptions/s-1/resourceGroups/g/providers/Microsoft.Web/serverfarms/plan-1";
+
+#[test]
+fn the_env_file_of_its_documents_starts_as_printed_and_azure_is_not_contacted() {
+    let printed = "# Core
+PIXCRAWLER_MODE=local                  # \"local\" or \"azure\"
+PIXCRAWLER_POLL_INTERVAL_SECONDS=60    # Polling frequency
+
+# Database
+PIXCRAWLER_DB_URL=postgresql+asyncpg://user:pass@localhost:5432/pixcrawler
+
+# Azure
+AZURE_CLIENT_ID=...
+AZURE_CLIENT_SECRET=...
+AZURE_TENANT_ID=...
+PIXCRAWLER_AZURE_RESOURCE_ID=/subscriptions/.../resourceGroups/.../providers/...
+";
+    // The same with a resource and credentials that exist, and polls that a test can wait for.
+    let real = format!(
+        "PIXCRAWLER_MODE=local\nPIXCRAWLER_POLL_INTERVAL_SECONDS=1\nAZURE_TENANT_ID=t-1\nAZURE_CLIENT_ID=c-1\n\
+         AZURE_CLIENT_SECRET=hunter2\nPIXCRAWLER_AZURE_RESOURCE_ID={PLAN}\n"
+    );
+    for variables in [printed, &real] {
+        let azure = Azure::start();
+        azure.application("t-1", "c-1", Proof::Secret("hunter2".to_owned()));
+        let url = azure.url();
+        let endpoints = format!("[azure.endpoints]\narm = \"{url}\"\nauthority = \"{url}\"\nimds = \"{url}\"\n");
+        let (server, address) = monitor(variables, &format!("{endpoints}{ROOT}"));
+        if variables != printed {
+            eventually("a third round", || {
+                let number = server.get("/api/v1/status").json()["round"]["number"].as_u64()?;
+                (number >= 3).then_some(())
+            });
+        }
+        let read = metrics(address);
+        assert!(read["metrics"]["memory_pct"].is_f64(), "{read}");
+        assert_eq!(read["statuses"]["memory"], "OK", "{read}");
+        assert_eq!(azure.asked().len(), 0, "{variables}");
+        let sources = server.get("/api/v1/status").json()["sources"].to_string();
+        assert!(!sources.contains("azure"), "{sources}");
+    }
+}
+
+#[test]
+fn percentages_have_one_decimal_as_psutil_prints_them() {
+    let (_server, address) = monitor("MODE=local\n", ROOT);
+    let body = curl(&[], &format!("http://{address}/metrics"));
+    for name in ["disk_pct", "memory_pct"] {
+        let value = body.split(&format!("\"{name}\":")).nth(1).expect("a value");
+        let value = value.split([',', '}']).next().expect("a value");
+        let decimals = value.split_once('.').map(|(_, decimals)| decimals.len());
+        assert_eq!(decimals, Some(1), "{body}");
+    }
+}
+
 #[test]
 fn in_azure_mode_the_variables_lead_to_azure() {
-    const PLAN: &str = "/subscriptions/s-1/resourceGroups/g/providers/Microsoft.Web/serverfarms/plan-1";
     let azure = Azure::start();
     azure.application("t-1", "c-1", Proof::Secret("hunter2".to_owned()));
     azure.place(Place::new(PLAN).with(Metric::new("MemoryPercentage", "Percent", &[95.5])));

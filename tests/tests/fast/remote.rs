@@ -65,7 +65,9 @@ fn the_commands_cover_the_whole_life_of_a_rule() {
     let active = session.rules(&[&activate[..], &["2"]].concat()).with(0);
     has(&active.out, &format!("hostile {number} ({digest}) is active"));
     has(&active.out, ", generation 3\n");
-    has(&session.rules(&["show", "hostile"]).with(0).out, "\"count\":3");
+    let shown = session.rules(&["show", "hostile"]).with(0).out;
+    let count = shown.lines().find(|line| line.starts_with("count ")).expect("a line");
+    assert!(count.contains("API, by CN=admin") && count.ends_with(" 3"), "{shown}");
 
     session.author.keep("settings.json", r#"{"do": "well", "count": 4}"#);
     has(
@@ -284,7 +286,13 @@ fn settings_are_set_and_reset() {
         .rules(&["settings", "threshold", r#"{"thresholds": []}"#])
         .with(0);
     assert_eq!(settings(), json!({ "thresholds": [] }));
-    has(&session.rules(&["show", "threshold"]).with(0).out, "by CN=admin");
+    let shown = session.rules(&["show", "threshold"]).with(0).out;
+    has(&shown, "API, by CN=admin");
+    let printed = session.rules(&["settings", "threshold"]).with(0);
+    has(&printed.error, "thresholds: API, by CN=admin");
+    let role = session.rules(&["settings", "role"]).with(0);
+    has(&role.error, "roles: built-in default");
+    has(&role.out, "\"admin\"");
     session
         .rules(&["settings", "threshold", "--default", "--note", "back"])
         .with(0);
@@ -294,11 +302,13 @@ fn settings_are_set_and_reset() {
         .rules(&["settings", "threshold", r#"{"thresholds": 7}"#])
         .with(1);
     has(&wrong.error, "422 Unprocessable Entity: invalid settings: ");
-    let alone = session.rules(&["settings", "role", r#"{"identities": []}"#]).with(1);
+    let alone = session
+        .rules(&["settings", "role", r#"{"roles": {"admin": []}}"#])
+        .with(1);
     has(&alone.error, "would deny you rules.write");
     // Only administrators of the configuration may force it.
     session
-        .rules(&["settings", "role", r#"{"identities": []}"#, "--force"])
+        .rules(&["settings", "role", r#"{"roles": {"admin": []}}"#, "--force"])
         .with(1);
 }
 

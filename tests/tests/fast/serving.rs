@@ -43,7 +43,7 @@ fn the_certificate_is_the_identity_and_the_rule_grants_permissions() {
             who["allowed_actions"].as_array().expect("a list").len(),
         )
     };
-    assert_eq!(roles("admin"), ("admin".into(), 16));
+    assert_eq!(roles("admin"), ("admin".into(), 10));
     assert_eq!(roles("agent").0, "agent");
     assert!(roles("user").1 > roles("reader").1);
 
@@ -119,6 +119,14 @@ fn as_the_documents_configure_it_the_clients_of_the_wm_monitor_need_no_certifica
         assert_eq!(client.get(path).status, 200, "{path}");
     }
     assert_eq!(client.get("/api/v1/rules").status, 401);
+    // The monitor promised 500 requests per second, and had no limit.
+    let mut connection = client.connect().expect("it answers");
+    for at in 0..1500 {
+        let answer = connection
+            .ask("GET", "/wm_resource_monitor/api/status")
+            .expect("an answer");
+        assert_eq!(answer.status, 200, "request {at}");
+    }
     // The repeated roles are those of the defaults.
     let usual = Server::start().ready();
     for who in ["reader", "admin"] {
@@ -263,6 +271,8 @@ fn clients_of_the_wm_monitor_find_their_paths_and_fields() {
         "Workload Management Resource Control Monitor",
         "/wm_resource_monitor/api/status",
         "/wm_resource_monitor/api/metrics",
+        "X.509 certificates",
+        "<a href=\"/\">",
     ] {
         assert!(page.text().contains(part), "{part}");
     }
@@ -293,6 +303,9 @@ fn clients_of_the_wm_monitor_find_their_paths_and_fields() {
     ];
     assert_eq!(keys, known);
     assert_eq!(status["status"], "healthy");
+    let python = status["python_version"].as_str().expect("a text");
+    let python: Result<Vec<u32>, _> = python.split('.').map(str::parse).collect();
+    assert_eq!(python, Ok(vec![0, 0, 0]), "a version that says that there is no Python");
     assert!(status["uptime"].is_f64() && status["last_cycle_duration"].is_f64());
     for time in ["timestamp", "last_cycle_start"] {
         assert!(

@@ -56,12 +56,10 @@ const BANNED: [(&[&str], &str); 17] = [
     (&["ourselves"], "this process, the server itself"),
 ];
 
-/// Files that are generated or of third parties, the migrations, which name columns by their old names, and this file.
+/// Files that are generated or of third parties, and this file.
 /// A path is left out if it starts with one of these.
-const LEFT_OUT: [&str; 7] = [
+const LEFT_OUT: [&str; 5] = [
     "Cargo.lock",
-    "migrations/postgres/",
-    "migrations/sqlite/",
     "server/assets/redoc/",
     "server/assets/swagger-ui/",
     "server/assets/NOTICE",

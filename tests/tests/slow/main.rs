@@ -7,6 +7,7 @@ mod documented;
 mod foreign_modules;
 mod kill;
 mod languages;
+mod node_exporter;
 mod package;
 mod readme;
 mod scraping;

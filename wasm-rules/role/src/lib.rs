@@ -33,7 +33,7 @@ impl Rule for Roles {
             name: "role".to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             description: "Gives roles to identities and actions to roles, and denies actions while something is \
-                          not ok. By default the OU of a development certificate is its role."
+                          not ok. The OU of a development certificate is its role."
                 .to_owned(),
             settings_schema: include_str!("../settings.schema.json").to_owned(),
         }
@@ -44,20 +44,23 @@ impl Rule for Roles {
         if !problems.is_empty() {
             return Err(problems);
         }
-        let prepared = Prepared::new(settings, actions);
+        let settings = settings.with_built_in_roles();
+        let prepared = Prepared::new(settings.clone(), actions);
         let metrics = prepared
             .clauses
             .iter()
             .map(|PreparedClause { clause, .. }| plan_pattern(&clause.metric));
-        Ok(Plan::new(metrics, &prepared))
+        Ok(Plan::new(metrics, &prepared).with_effective_settings(&settings))
     }
 
     fn decide(request: Request, standings: Vec<Standing>, settings: Prepared<&str>) -> Result<Decision, String> {
-        let mut roles = settings.roles_of(&request.identity);
-        roles.push(ANONYMOUS);
+        let mut roles = settings.roles_of(&request);
+        if !roles.contains(&ANONYMOUS) {
+            roles.push(ANONYMOUS);
+        }
         let action = settings.action_bit(&request.action);
         if !roles.iter().any(|role| settings.grants(role, action)) {
-            return Ok(decision(&roles, Some(not_granted(&request, &roles))));
+            return Ok(decision(&roles, Some(not_granted(&request, &roles, &settings))));
         }
         let denying = settings.clauses.iter().filter(|clause| clause.denies(action, &roles));
         let mut active = denying.filter_map(|PreparedClause { clause, .. }| {
@@ -79,7 +82,9 @@ fn decision(roles: &[&str], denial: Option<String>) -> Decision {
     }
 }
 
-fn not_granted(request: &Request, roles: &[&str]) -> String {
+fn not_granted(request: &Request, roles: &[&str], settings: &Prepared<&str>) -> String {
+    let assigned = request.assigned_roles.iter().map(String::as_str);
+    let undefined: Vec<&str> = assigned.filter(|role| settings.role(role).is_none()).collect();
     let action = &request.action;
     let shortened = |name: String| cut_to(MAX_PART_BYTES, name);
     match &request.identity {
@@ -87,15 +92,21 @@ fn not_granted(request: &Request, roles: &[&str]) -> String {
             format!("anonymous clients may not do {action}; present a client certificate or a token")
         }
         Identity::Certificate(certificate) => {
-            without_permission(&shortened(certificate.subject.clone()), roles, action)
+            without_permission(&shortened(certificate.subject.clone()), roles, &undefined, action)
         }
-        Identity::Token(name) => without_permission(&shortened(format!("the token {name}")), roles, action),
+        Identity::Token(name) => without_permission(&shortened(format!("the token {name}")), roles, &undefined, action),
     }
 }
 
-fn without_permission(client: &str, roles: &[&str], action: &str) -> String {
+/// `undefined` are assigned roles that are not defined here.
+fn without_permission(client: &str, roles: &[&str], undefined: &[&str], action: &str) -> String {
     let named: Vec<&str> = roles.iter().copied().filter(|role| *role != ANONYMOUS).collect();
     match named.as_slice() {
+        [] if !undefined.is_empty() => format!(
+            "{client} has no role here, and {action} needs one; the configuration assigns {}, which rules.role.roles \
+             does not define",
+            undefined.join(", ")
+        ),
         [] => format!("{client} has no role here, and {action} needs one"),
         [role] => format!("{client} has the role {role}, which does not allow {action}"),
         roles => format!(

@@ -3,8 +3,9 @@
 
 use serde::{Deserialize, Serialize};
 use watchpost_rule::pattern::{NAME, PLAIN, Separators, matches};
-use watchpost_rule::role::{Certificate, Identity, Label, Severity, Standing};
+use watchpost_rule::role::{Certificate, Identity, Label, Request, Severity, Standing};
 
+use crate::ANONYMOUS;
 use crate::settings::{Clause, Entry, Fields, MinSeverity, Settings};
 
 /// Checked settings in which every pattern for actions is replaced by the set of actions that it matches.
@@ -56,18 +57,29 @@ fn matched(actions: &[String], patterns: &[String]) -> Actions {
 }
 
 impl Prepared<&str> {
-    pub(crate) fn roles_of(&self, identity: &Identity) -> Vec<&str> {
-        let mut roles = Vec::new();
+    /// The roles of a client, each once: those that the server assigns, that of a development certificate, and those of
+    /// the entries that match. A name that is no role here grants nothing.
+    pub(crate) fn roles_of(&self, request: &Request) -> Vec<&str> {
+        let identity = &request.identity;
+        let assigned = request.assigned_roles.iter().map(String::as_str);
+        let of_certificate = development_roles(identity);
         let matching = self
             .identities
             .iter()
             .filter(|entry| entry.fields.match_identity(identity));
-        for role in matching.flat_map(|entry| &entry.roles) {
-            if !roles.contains(role) {
-                roles.push(*role);
+        let named = assigned.chain(of_certificate).filter_map(|role| self.role(role));
+        let mut roles = Vec::new();
+        for role in named.chain(matching.flat_map(|entry| entry.roles.iter().copied())) {
+            if !roles.contains(&role) {
+                roles.push(role);
             }
         }
         roles
+    }
+
+    /// The role of this name, if there is one.
+    pub(crate) fn role(&self, name: &str) -> Option<&str> {
+        self.roles.iter().map(|(role, _)| *role).find(|role| *role == name)
     }
 
     /// The set of this one action; empty for an action that is not in the list of actions.
@@ -80,6 +92,22 @@ impl Prepared<&str> {
         let of_role = self.roles.iter().find(|(name, _)| *name == role);
         of_role.is_some_and(|(_, granted)| granted & action != 0)
     }
+}
+
+/// The issuer of the certificates of the development authority.
+const DEVELOPMENT_ISSUER: &str = "CN=Watchpost development CA,O=Watchpost";
+
+/// The organisational unit of a development certificate names its role.
+fn development_roles(identity: &Identity) -> impl Iterator<Item = &str> {
+    let attributes = match identity {
+        Identity::Certificate(certificate) if certificate.issuer == DEVELOPMENT_ISSUER => {
+            certificate.subject_attributes.as_slice()
+        }
+        _ => &[],
+    };
+    let units = attributes.iter().filter(|attribute| attribute.name == "OU");
+    // Every client has the role anonymous anyway.
+    units.map(|unit| unit.value.as_str()).filter(|unit| *unit != ANONYMOUS)
 }
 
 impl<T: Ord + AsRef<str>> Fields<T> {

@@ -11,15 +11,17 @@ use watchpost_rule::{Problem, pointer};
 use crate::ANONYMOUS;
 use crate::prepared::MAX_ACTIONS;
 
-/// The settings. A field that is left out has its default; a field that is set replaces the default as a whole.
-#[derive(Clone, Debug, Deserialize)]
+/// The settings.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
-    /// The roles of identities. An identity has the roles of every entry that matches it.
-    #[serde(default = "default_identities")]
+    /// The roles of identities. An identity has the roles of every entry that matches it, in addition to those that the
+    /// server's configuration assigns to it and to that of a development certificate.
+    #[serde(default)]
     pub identities: Vec<Entry<String>>,
-    /// The actions of each role: names, or patterns such as `*.read`.
-    #[serde(default = "default_roles")]
+    /// The actions of each role: names, or patterns such as `*.read`. They are added to the built-in roles; a built-in
+    /// role of the same name is replaced.
+    #[serde(default)]
     pub roles: BTreeMap<String, Vec<String>>,
     /// Actions that are denied while something is not ok.
     #[serde(default, rename = "while")]
@@ -94,29 +96,14 @@ pub enum MinSeverity {
     Alert,
 }
 
-/// The host accepts 64 roles in a decision, and role names of up to 64 bytes.
-const MAX_ROLES: usize = 60;
+/// The host accepts 64 roles in a decision, and role names of up to 64 bytes. The settings add to five built-in roles.
+const MAX_ROLES: usize = 59;
 const ROLE_BYTES: usize = 64;
 
 /// The subject precedes the reason, and the message is cut at 1,500 bytes.
 const REASON_BYTES: usize = 1000;
 
-/// The issuer of the certificates of the development authority.
-const DEVELOPMENT_ISSUER: &str = "CN=Watchpost development CA,O=Watchpost";
-
-fn default_identities() -> Vec<Entry<String>> {
-    let of_ou = |role: &str| Entry {
-        fields: Fields {
-            issuer: Some(DEVELOPMENT_ISSUER.to_owned()),
-            attributes: BTreeMap::from([("OU".to_owned(), role.to_owned())]),
-            ..Fields::default()
-        },
-        roles: vec![role.to_owned()],
-    };
-    ["admin", "user", "reader", "agent"].map(of_ou).into()
-}
-
-fn default_roles() -> BTreeMap<String, Vec<String>> {
+fn built_in_roles() -> BTreeMap<String, Vec<String>> {
     const READER: [&str; 9] = [
         "health.read",
         "service.read",
@@ -144,19 +131,19 @@ fn default_roles() -> BTreeMap<String, Vec<String>> {
     ])
 }
 
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            identities: default_identities(),
-            roles: default_roles(),
-            clauses: Vec::new(),
-        }
-    }
-}
-
 impl Settings {
+    /// The same settings with the built-in roles that they do not replace. Roles are added after the check, because a
+    /// host may lack an action of a built-in role.
+    pub(crate) fn with_built_in_roles(mut self) -> Self {
+        for (role, granted) in built_in_roles() {
+            self.roles.entry(role).or_insert(granted);
+        }
+        self
+    }
+
     pub(crate) fn problems(&self, actions: &[String]) -> Vec<Problem> {
         let mut problems = Vec::new();
+        let known: BTreeSet<String> = self.roles.keys().cloned().chain(built_in_roles().into_keys()).collect();
         if self.roles.len() > MAX_ROLES {
             let what = format!("there are {} roles; at most {MAX_ROLES} are allowed", self.roles.len());
             return vec![Problem::new("/roles", what)];
@@ -166,12 +153,7 @@ impl Settings {
                 let what = "match at least one field; every client has the role anonymous anyway";
                 problems.push(Problem::new(format!("/identities/{at}/match"), what));
             }
-            check_roles(
-                &self.roles,
-                &entry.roles,
-                &format!("/identities/{at}/roles"),
-                &mut problems,
-            );
+            check_roles(&known, &entry.roles, &format!("/identities/{at}/roles"), &mut problems);
         }
         for (role, granted) in &self.roles {
             if is_blank(role) || role.contains(char::is_control) || role.len() > ROLE_BYTES {
@@ -189,12 +171,7 @@ impl Settings {
         for (at, clause) in self.clauses.iter().enumerate() {
             problems.extend(clause.problems(&format!("/while/{at}")));
             check_actions(actions, &clause.deny, &format!("/while/{at}/deny"), &mut problems);
-            check_roles(
-                &self.roles,
-                &clause.except,
-                &format!("/while/{at}/except"),
-                &mut problems,
-            );
+            check_roles(&known, &clause.except, &format!("/while/{at}/except"), &mut problems);
             if let Some(index) = clause.except.iter().position(|role| role == ANONYMOUS) {
                 let what = "every client has the role anonymous, so the clause would never deny anything";
                 problems.push(Problem::new(format!("/while/{at}/except/{index}"), what));
@@ -246,9 +223,9 @@ impl Clause<String> {
     }
 }
 
-fn check_roles(known: &BTreeMap<String, Vec<String>>, named: &[String], at: &str, problems: &mut Vec<Problem>) {
-    for (index, role) in named.iter().enumerate().filter(|(_, role)| !known.contains_key(*role)) {
-        let names: Vec<_> = known.keys().map(String::as_str).collect();
+fn check_roles(known: &BTreeSet<String>, named: &[String], at: &str, problems: &mut Vec<Problem>) {
+    for (index, role) in named.iter().enumerate().filter(|(_, role)| !known.contains(*role)) {
+        let names: Vec<_> = known.iter().map(String::as_str).collect();
         let what = format!("there is no role {role}; the roles are {}", names.join(", "));
         problems.push(Problem::new(format!("{at}/{index}"), what));
     }

@@ -17,6 +17,17 @@ fn actions() -> Vec<String> {
 }
 
 fn decided(settings: &str, identity: Identity, action: &str, standings: Vec<Standing>) -> Decision {
+    decided_with(&[], settings, identity, action, standings)
+}
+
+/// The decision about an identity to which the server assigns roles.
+fn decided_with(
+    assigned_roles: &[&str],
+    settings: &str,
+    identity: Identity,
+    action: &str,
+    standings: Vec<Standing>,
+) -> Decision {
     let plan = watchpost_rule::role::check::<Roles>(settings, &actions());
     let plan = plan.unwrap_or_else(|problems| panic!("{problems:?}"));
     let request = Request {
@@ -24,6 +35,7 @@ fn decided(settings: &str, identity: Identity, action: &str, standings: Vec<Stan
         action: action.to_owned(),
         resource: String::new(),
         facts: Vec::new(),
+        assigned_roles: assigned_roles.iter().map(|role| (*role).to_owned()).collect(),
     };
     watchpost_rule::role::decide::<Roles>(request, standings, &plan.settings).expect("it decides")
 }
@@ -192,7 +204,7 @@ fn a_denial_is_a_sentence_of_bounded_length_for_every_identity() {
         subject: format!("CN={}", "ä".repeat(5000)),
         ..ada()
     };
-    let roles: Vec<String> = (0..59).map(|at| format!("{at:02}{}", "x".repeat(62))).collect();
+    let roles: Vec<String> = (0..58).map(|at| format!("{at:02}{}", "x".repeat(62))).collect();
     let by_role: serde_json::Map<_, _> = roles.iter().map(|role| (role.clone(), serde_json::json!([]))).collect();
     let settings = serde_json::json!({
         "identities": [{"match": {"issuer": "**"}, "roles": roles}, {"match": {"token": "*"}, "roles": []}],
@@ -234,7 +246,6 @@ fn settings_that_the_host_would_refuse_are_problems() {
         let problems = checked.map(|plan| plan.metrics).expect_err(at);
         assert!(problems.iter().all(|problem| problem.path == at), "{problems:?}");
     };
-    // No default roles: they name actions that are not in the list of this test.
     let with = |clause: serde_json::Value| {
         let mut whole = serde_json::json!({"metric": "disk", "at_least": "alert", "deny": ["*"]});
         for (key, value) in clause.as_object().expect("a clause is an object") {
@@ -260,8 +271,8 @@ fn settings_that_the_host_would_refuse_are_problems() {
         let roles = (0..count).map(|at| (format!("r{at}"), serde_json::json!([])));
         serde_json::json!({"identities": [], "roles": roles.collect::<serde_json::Map<_, _>>()})
     };
-    check(many(61), "/roles");
-    assert!(watchpost_rule::role::check::<Roles>(&many(60).to_string(), &actions()).is_ok());
+    check(many(60), "/roles");
+    assert!(watchpost_rule::role::check::<Roles>(&many(59).to_string(), &actions()).is_ok());
     let clauses =
         (0..1001).map(|at| serde_json::json!({"metric": format!("m{at}"), "at_least": "alert", "deny": ["*"]}));
     let clauses: Vec<_> = clauses.collect();
@@ -269,6 +280,105 @@ fn settings_that_the_host_would_refuse_are_problems() {
         serde_json::json!({"identities": [], "roles": {"anonymous": []}, "while": clauses}),
         "/while",
     );
+}
+
+fn of_ou(unit: &str, issuer: &str) -> Identity {
+    Identity::Certificate(Certificate {
+        subject_attributes: vec![label("O", "Watchpost"), label("OU", unit), label("CN", "ada")],
+        issuer: issuer.to_owned(),
+        ..ada()
+    })
+}
+
+const DEVELOPMENT_CA: &str = "CN=Watchpost development CA,O=Watchpost";
+
+#[test]
+fn a_role_that_the_server_assigns_counts_if_it_is_defined() {
+    let token = || Identity::Token("ci".to_owned());
+    let decided =
+        |assigned: &[&str], settings: &str| decided_with(assigned, settings, token(), "rules.read", Vec::new());
+    assert!(decided(&["reader"], "{}").allowed);
+    let own = r#"{"roles": {"operator": ["rules.*"]}, "identities": [{"match": {"token": "ci"}, "roles": ["agent"]}]}"#;
+    let both = decided(&["operator"], own);
+    assert!(both.allowed);
+    assert_eq!(both.roles, ["operator", "agent", "anonymous"]);
+    assert_eq!(decided(&["anonymous", "anonymous"], "{}").roles, ["anonymous"]);
+    let misspelt = decided(&["raeder"], "{}");
+    assert!(!misspelt.allowed);
+    assert_eq!(
+        misspelt.reason,
+        "the token ci has no role here, and rules.read needs one; the configuration assigns raeder, which \
+         rules.role.roles does not define"
+    );
+}
+
+#[test]
+fn roles_of_the_settings_extend_the_built_in_ones() {
+    let settings = r#"{"roles": {"operator": ["rules.*"], "reader": ["health.read"]}}"#;
+    let allowed = |role: &str, action: &str| {
+        decided_with(&[role], settings, Identity::Token("ci".to_owned()), action, Vec::new()).allowed
+    };
+    assert!(allowed("operator", "rules.write"));
+    assert!(allowed("admin", "rules.write"), "it is not replaced");
+    assert!(allowed("reader", "health.read"));
+    assert!(!allowed("reader", "rules.read"), "it is replaced");
+}
+
+#[test]
+fn an_entry_revokes_no_role_of_a_development_certificate() {
+    let settings = r#"{
+        "identities": [{"match": {"token": "grafana"}, "roles": ["reader"]}],
+        "roles": {"night shift": ["rules.read"], "*": ["*"]}
+    }"#;
+    let roles = |identity| decided(settings, identity, "health.read", Vec::new()).roles;
+    assert_eq!(roles(of_ou("admin", DEVELOPMENT_CA)), ["admin", "anonymous"]);
+    assert_eq!(
+        roles(of_ou("night shift", DEVELOPMENT_CA)),
+        ["night shift", "anonymous"]
+    );
+    // The unit is compared with names of roles, and is no pattern.
+    assert_eq!(roles(of_ou("unknown", DEVELOPMENT_CA)), ["anonymous"]);
+    assert_eq!(roles(of_ou("anonymous", DEVELOPMENT_CA)), ["anonymous"]);
+    assert_eq!(roles(of_ou("admin", "CN=Some CA")), ["anonymous"]);
+}
+
+#[test]
+fn an_action_that_the_host_lacks_is_a_mistake_in_the_settings_only() {
+    assert!(!actions().contains(&"metrics.read".to_owned()));
+    let check = |settings: &str| watchpost_rule::role::check::<Roles>(settings, &actions());
+    assert!(check("{}").is_ok());
+    let problems = check(r#"{"roles": {"reader": ["metrics.read"]}}"#).expect_err("refused");
+    assert_eq!(problems[0].path, "/roles/reader/0");
+}
+
+#[test]
+fn the_effective_settings_are_accepted_as_settings_and_mean_the_same() {
+    let settings = r#"{
+        "identities": [{"match": {"token": "ci"}, "roles": ["ops"]}],
+        "roles": {"ops": ["*"]},
+        "while": [{"metric": "disk", "at_least": "alert", "deny": ["sessions.run"]}]
+    }"#;
+    let everything: Vec<String> = [
+        "metrics.read",
+        "history.read",
+        "chunks.read",
+        "chunks.write",
+        "alerts.read",
+    ]
+    .iter()
+    .chain(&["alerts.silence", "metrics.push", "service.read", "docs.read"])
+    .map(|action| (*action).to_owned())
+    .chain(actions())
+    .collect();
+    let plan = |settings: &str| watchpost_rule::role::check::<Roles>(settings, &everything).expect("accepted");
+    let first = plan(settings);
+    let effective = first.effective_settings.expect("it shows them");
+    let shown: serde_json::Value = serde_json::from_str(&effective).expect("it is JSON");
+    assert_eq!(shown["roles"]["admin"], serde_json::json!(["*"]));
+    assert_eq!(shown["while"][0]["reason"], serde_json::Value::Null);
+    let again = plan(&effective);
+    assert_eq!(again.settings, first.settings);
+    assert_eq!(again.effective_settings, Some(effective));
 }
 
 #[test]

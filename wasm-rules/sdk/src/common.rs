@@ -28,10 +28,16 @@ macro_rules! implement_common {
         }
 
         impl From<$crate::Plan> for $contract::Plan {
-            fn from($crate::Plan { metrics, settings }: $crate::Plan) -> Self {
+            fn from(plan: $crate::Plan) -> Self {
+                let $crate::Plan {
+                    metrics,
+                    settings,
+                    effective_settings,
+                } = plan;
                 Self {
                     metrics: Some(metrics),
                     settings,
+                    effective_settings,
                 }
             }
         }

@@ -7,6 +7,7 @@
 #[cfg(target_arch = "wasm32")]
 mod arena;
 mod common;
+mod json;
 pub mod names;
 #[cfg(target_arch = "wasm32")]
 pub mod panic_message;

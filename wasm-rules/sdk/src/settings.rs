@@ -3,6 +3,7 @@
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 /// A problem in the settings.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,6 +33,7 @@ pub fn pointer(name: &str) -> String {
 pub struct Plan {
     pub(crate) metrics: Vec<String>,
     pub(crate) settings: Vec<u8>,
+    pub(crate) effective_settings: Option<String>,
 }
 
 impl Plan {
@@ -41,8 +43,34 @@ impl Plan {
         Self {
             metrics: metrics.into_iter().map(Into::into).collect(),
             settings: prepare(prepared),
+            effective_settings: None,
         }
     }
+
+    /// Adds the settings that are active, with defaults filled in. A server shows them to operators as JSON; what is null is
+    /// left out.
+    #[must_use]
+    pub fn with_effective_settings(mut self, settings: &impl Serialize) -> Self {
+        self.effective_settings = Some(shown(settings));
+        self
+    }
+}
+
+/// Settings as JSON, without members that are null.
+fn shown(settings: &impl Serialize) -> String {
+    fn without_nulls(value: Value) -> Value {
+        match value {
+            Value::Object(members) => {
+                let set = members.into_iter().filter(|(_, value)| !value.is_null());
+                Value::Object(set.map(|(name, value)| (name, without_nulls(value))).collect())
+            }
+            Value::Array(items) => Value::Array(items.into_iter().map(without_nulls).collect()),
+            other => other,
+        }
+    }
+    // As in `prepare`, no settings of an operator make this fail.
+    let settings = serde_json::to_value(settings).expect("the settings are serializable");
+    without_nulls(settings).to_string()
 }
 
 /// Parses the operator's JSON. Only an object is accepted: Serde reads a list as a struct too, so `[]` would silently
@@ -51,7 +79,11 @@ pub(crate) fn read<S: DeserializeOwned>(json: &str) -> Result<S, Vec<Problem>> {
     if !json.trim_start().starts_with('{') {
         return Err(vec![Problem::new("", "the settings must be a JSON object: {…}")]);
     }
-    serde_json::from_str(json).map_err(|error| vec![Problem::new("", error.to_string())])
+    let value: Value = serde_json::from_str(json).map_err(|error| {
+        let text = error.to_string();
+        vec![Problem::new("", format!("the settings are not valid JSON: {text}"))]
+    })?;
+    crate::json::read(&value).map_err(|problem| vec![problem])
 }
 
 /// Serializes settings in the binary form that [`prepared`] reads.

@@ -43,9 +43,9 @@ impl Rule for Thresholds {
     }
 
     fn plan(settings: Settings) -> Result<Plan, Vec<Problem>> {
-        let judged = settings.judged()?;
+        let judged = settings.clone().judged()?;
         let metrics = judged.iter().map(|threshold| plan_pattern(threshold.metric.as_str()));
-        Ok(Plan::new(metrics, &judged))
+        Ok(Plan::new(metrics, &judged).with_effective_settings(&settings))
     }
 
     fn judge(round: Round, thresholds: Vec<Judged>) -> Result<Vec<Finding>, String> {

@@ -1,8 +1,11 @@
 //! The settings of the threshold rule, and their validation.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
-use serde::{Deserialize, Serialize};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 use watchpost_rule::names::{LABELS_BYTES, MAX_METRICS, label_name_error, metric_name_error};
 use watchpost_rule::pattern::{Pattern, plan_pattern};
 use watchpost_rule::{Problem, pointer};
@@ -11,7 +14,7 @@ use crate::judged::{Edge, Judged};
 use crate::message;
 
 /// The settings of the threshold rule.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
     /// The thresholds in the order of their evaluation: the first one of each direction that matches a series judges
@@ -21,7 +24,7 @@ pub struct Settings {
 }
 
 /// Levels for one metric, for some of its series, or for several metrics.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Threshold {
     /// The name of a metric, or a pattern with `*`.
@@ -50,7 +53,7 @@ pub struct Threshold {
 }
 
 /// The values at which a level is entered and left.
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Copy, Debug, Serialize)]
 #[serde(untagged)]
 pub enum Level {
     /// The level is entered and left at one value.
@@ -210,6 +213,47 @@ impl Threshold {
             missing: self.missing,
             quiet: self.quiet,
         }
+    }
+}
+
+/// A number, or an object; the derived implementation for an untagged enum names no place and no alternative.
+impl<'de> Deserialize<'de> for Level {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Apart {
+            enter: f64,
+            clear: f64,
+        }
+
+        struct LevelVisitor;
+
+        impl<'de> Visitor<'de> for LevelVisitor {
+            type Value = Level;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a number, or { enter = …, clear = … }")
+            }
+
+            fn visit_f64<E>(self, level: f64) -> Result<Level, E> {
+                Ok(Level::At(level))
+            }
+
+            fn visit_u64<E>(self, level: u64) -> Result<Level, E> {
+                Ok(Level::At(level as f64))
+            }
+
+            fn visit_i64<E>(self, level: i64) -> Result<Level, E> {
+                Ok(Level::At(level as f64))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, members: A) -> Result<Level, A::Error> {
+                let Apart { enter, clear } = Apart::deserialize(MapAccessDeserializer::new(members))?;
+                Ok(Level::Apart { enter, clear })
+            }
+        }
+
+        deserializer.deserialize_any(LevelVisitor)
     }
 }
 

@@ -87,6 +87,6 @@ fn endpoint(method: &'static str, path: &str, operation: Operation) -> Endpoint 
         path: path.to_owned(),
         name: operation.operation_id.unwrap_or_default(),
         summary: operation.summary.unwrap_or_default(),
-        open: requirements.contains(&SecurityRequirement::default()),
+        open: requirements.is_empty() || requirements.contains(&SecurityRequirement::default()),
     }
 }

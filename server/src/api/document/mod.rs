@@ -102,13 +102,13 @@ fn info(title: &str, about: &str) -> Info {
 fn components() -> Components {
     let mut components = Components::new();
     let certificate = SecurityScheme::MutualTls {
-        description: Some("A client certificate that the configured CA (`tls.client_ca`) issued.".to_owned()),
+        description: Some("A client certificate from the authority that tls.client_ca names.".to_owned()),
         deprecated: None,
         extensions: None,
     };
     let token = HttpBuilder::new()
         .scheme(HttpAuthScheme::Bearer)
-        .description(Some("A bearer token; the setting `tokens` has its hash."));
+        .description(Some("A bearer token whose hash the setting tokens contains."));
     components.add_security_scheme("certificate", certificate);
     components.add_security_scheme("token", SecurityScheme::Http(token.build()));
     answers::add(&mut components);
@@ -197,7 +197,13 @@ fn described_with(description: Option<String>, spec: &HandlerSpec) -> String {
     format!("{}\n\n{needs}", description.trim_end()).trim_start().to_owned()
 }
 
+/// What a client must present. Health and documentation never depend on the client; the responses of other public
+/// actions do, so authentication is optional there.
 fn security(spec: &HandlerSpec) -> Vec<SecurityRequirement> {
+    let anonymous = [Action::HealthRead, Action::DocsRead];
+    if spec.actions.iter().all(|action| anonymous.contains(action)) {
+        return Vec::new();
+    }
     let one = |name: &str| SecurityRequirement::new(name, Vec::<String>::new());
     let mut all = vec![one("certificate"), one("token")];
     if spec.open_on_loopback || spec.actions.iter().all(|action| PUBLIC_ACTIONS.contains(action)) {

@@ -47,7 +47,7 @@ fn refusal(status: &str, family: &str) -> Option<(ApiError, Option<&'static str>
         ("413", _) => ApiError::BodyTooLarge,
         ("415", "Rules") => BodyClass::Component.wrong_form(),
         ("415", _) => BodyClass::Json.wrong_form(),
-        ("422", "Past") => ApiError::TooMuch(
+        ("422", "History") => ApiError::TooMuch(
             "the response would have about 6048000 points, more than the limit of 2000000; request a shorter time range \
              or a longer step, or raise history.max_points"
                 .to_owned(),

@@ -60,8 +60,8 @@ macro_rules! assets {
 assets! {
     "docs.css": CSS, Plain(include_str!("../../../assets/docs.css"));
     "docs.js": SCRIPT, Plain(include_str!("../../../assets/docs.js"));
+    "home.css": CSS, Plain(include_str!("../../../assets/home.css"));
     "icon.svg": "image/svg+xml", Plain(include_str!("../../../assets/icon.svg"));
-    "index.css": CSS, Plain(include_str!("../../../assets/index.css"));
     "pages.css": CSS, Plain(include_str!("../../../assets/pages.css"));
     "redoc.css": CSS, Plain(include_str!("../../../assets/redoc.css"));
     "redoc.js": SCRIPT, Plain(include_str!("../../../assets/redoc.js"));
@@ -217,7 +217,7 @@ mod tests {
         let pages = [
             include_str!("../../../assets/docs.html"),
             include_str!("../../../assets/redoc.html"),
-            include_str!("../../../assets/index.html"),
+            include_str!("../../../templates/base.html"),
         ];
         let names = pages.iter().flat_map(|page| page.split("/docs/assets/").skip(1));
         let names: Vec<_> = names.filter_map(|rest| rest.split('"').next()).collect();

@@ -80,9 +80,9 @@ pub struct Rounds {
 /// Recorded time series.
 #[derive(Serialize, ToSchema)]
 struct History {
-    /// Start of the time range, in milliseconds since 1970 (UTC).
+    /// Start of the time range, in RFC 3339 (UTC).
     from: String,
-    /// End of the time range, in milliseconds since 1970 (UTC).
+    /// End of the time range, in RFC 3339 (UTC).
     to: String,
     /// Length of a step in milliseconds; null if the points are as measured.
     #[schema(required)]
@@ -262,12 +262,7 @@ async fn rounds<T>(
         .store
         .ask(move |store| store.count_snapshots(&of, &selected))
         .await?;
-    if usize::try_from(samples).unwrap_or(0) > past.max_points {
-        return Err(ApiError::TooMuch(format!(
-            "the response would have about {samples} samples, more than the limit of {}; request a shorter time range, or raise history.max_points",
-            past.max_points
-        )));
-    }
+    check_samples(samples, past.max_points)?;
     let permit = past.permit().await?;
     let store = past.store.clone();
     let list = Streamed::new(move |take| {
@@ -275,6 +270,16 @@ async fn rounds<T>(
         read.map_err(broken)
     });
     Ok(Parts { permit, list })
+}
+
+/// Checks the number of samples of all rounds in a response. A number that does not fit is over the limit.
+fn check_samples(samples: i64, max: usize) -> Result<(), ApiError> {
+    if usize::try_from(samples).unwrap_or(usize::MAX) > max {
+        return Err(ApiError::TooMuch(format!(
+            "the response would have about {samples} samples, more than the limit of {max}; request a shorter time range, or raise history.max_points"
+        )));
+    }
+    Ok(())
 }
 
 impl HistoryReader {
@@ -418,5 +423,13 @@ mod tests {
         assert_eq!(read("path=a=b"), Ok(vec![pair("path", "a=b")]));
         assert_eq!(read(""), Ok(Vec::new()));
         assert!(read("device").is_err() && read("{").is_err());
+    }
+
+    #[test]
+    fn a_response_has_at_most_the_maximum_number_of_samples() {
+        assert!(check_samples(10, 10).is_ok());
+        for over in [11, i64::MAX, -1] {
+            assert!(matches!(check_samples(over, 10), Err(ApiError::TooMuch(_))), "{over}");
+        }
     }
 }

@@ -6,7 +6,7 @@ pub mod docs;
 pub mod health;
 pub mod history;
 pub mod native;
-mod pages;
+pub(super) mod pages;
 pub mod pixcrawler;
 pub mod prometheus;
 pub mod rules;

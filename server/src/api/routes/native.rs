@@ -18,7 +18,8 @@ use crate::api::error::ApiError;
 use crate::api::latest::Latest;
 use crate::api::links::absolute;
 use crate::api::permit::{MetricsRead, Permit, ServiceRead, decide};
-use crate::api::process::VERSION;
+use crate::api::process::{Service, VERSION};
+use crate::clock;
 
 /// The index of all endpoints.
 #[derive(Serialize, ToSchema)]
@@ -34,7 +35,7 @@ pub struct Index {
 
 /// List all endpoints
 ///
-/// HTML for browsers, JSON for programs.
+/// Programs get JSON. Browsers get a page: the state of the machine, or how to log in for clients that may not read it.
 #[utoipa::path(
     get,
     path = "",
@@ -45,22 +46,32 @@ pub struct Index {
         content((Index = "application/json"), (String = "text/html"))
     ))
 )]
-pub async fn index(_: Permit<ServiceRead>, request: HttpRequest) -> HttpResponse {
+pub async fn index(
+    _: Permit<ServiceRead>,
+    request: HttpRequest,
+    latest: Data<Latest>,
+    service: Data<Service>,
+) -> Result<HttpResponse, ApiError> {
     if accept::prefers_html(&request) {
-        return pages::index();
+        let client = client(&request)?;
+        let may_read = decide(&request, &client.identity, Action::MetricsRead)?.is_allowed();
+        return Ok(match may_read {
+            true => pages::machine(latest.judged().as_deref(), &service, clock::now_ms()),
+            false => pages::welcome(&client.identity),
+        });
     }
     let endpoints = contents().iter().flat_map(|chapter| &chapter.endpoints);
     let endpoints = endpoints.filter(|endpoint| endpoint.is_page());
     let index = Index {
-        message: "Watchpost watches this machine",
+        message: "Watchpost monitors this machine",
         version: VERSION,
         endpoints: endpoints
             .map(|endpoint| (endpoint.name.as_str(), absolute(&request, &endpoint.path)))
             .collect(),
     };
-    HttpResponse::Ok()
+    Ok(HttpResponse::Ok()
         .insert_header((VARY, "accept, accept-encoding"))
-        .json(index)
+        .json(index))
 }
 
 /// Get the latest snapshot
@@ -107,7 +118,7 @@ pub struct WhoAmI {
     address: String,
     /// The roles that the role rule assigns.
     roles: Vec<String>,
-    /// The actions that the client may perform now.
+    /// The actions that the client may perform now, without reserved ones.
     allowed_actions: Vec<Action>,
     /// The rule that decided.
     decided_by: DecidedBy,
@@ -132,11 +143,9 @@ struct DecidedBy {
     responses((status = 200, description = "The identity, and the actions that the active role rule allows now.", body = WhoAmI))
 )]
 pub async fn whoami(_: Permit<ServiceRead>, request: HttpRequest) -> Result<Json<WhoAmI>, ApiError> {
-    let client = request.extensions().get::<Client>().cloned();
-    let client = client
-        .ok_or_else(|| ApiError::Internal("a request passed the gate without an authenticated client".to_owned()))?;
+    let client = client(&request)?;
     let mut allowed_actions = Vec::new();
-    for action in Action::ALL {
+    for action in Action::ALL.iter().filter(|action| !action.is_reserved()) {
         if decide(&request, &client.identity, *action)?.is_allowed() {
             allowed_actions.push(*action);
         }
@@ -153,4 +162,9 @@ pub async fn whoami(_: Permit<ServiceRead>, request: HttpRequest) -> Result<Json
             generation: decision.generation,
         },
     }))
+}
+
+fn client(request: &HttpRequest) -> Result<Client, ApiError> {
+    let client = request.extensions().get::<Client>().cloned();
+    client.ok_or_else(|| ApiError::Internal("a request passed the gate without an authenticated client".to_owned()))
 }

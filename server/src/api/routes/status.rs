@@ -182,7 +182,6 @@ impl StatusPage {
         Self(sources)
     }
 
-    /// The cached page, if this is the latest round.
     fn status<'s>(&'s self, judged: Option<&'s Judged>) -> Status<'s> {
         let report = self.0.latest.report_of(judged);
         let not_ready_reason = not_ready(&self.0.service, judged);

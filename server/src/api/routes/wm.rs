@@ -14,10 +14,13 @@ use crate::api::document::{Endpoint, contents};
 use crate::api::latest::Latest;
 use crate::api::links::absolute;
 use crate::api::permit::{MetricsRead, Permit, ServiceRead};
-use crate::api::process::{RUSTC, Service, VERSION};
+use crate::api::process::{Service, VERSION};
 use crate::clock;
 
 const PAGE: &str = include_str!("../../../assets/wm.html");
+
+/// No version of Python, in the form of one: clients parse it as three integers.
+const NO_PYTHON: &str = "0.0.0";
 
 /// The common prefix of the paths; the index pages have others.
 const API: &str = "/wm_resource_monitor/api/";
@@ -82,8 +85,8 @@ pub struct Status {
     /// Start time of the last round.
     #[schema(required)]
     last_cycle_start: Option<String>,
-    /// The server runs without Python; the value names the Rust compiler instead.
-    python_version: String,
+    /// `0.0.0`, because the server runs without Python. The key stays, and its value can be parsed as a version.
+    python_version: &'static str,
     /// `healthy`.
     status: &'static str,
     /// The server's current time, with its UTC offset.
@@ -107,14 +110,14 @@ pub async fn status(_: Permit<MetricsRead>, service: Data<Service>, latest: Data
     let status = Status {
         last_cycle_duration: round.map(|round| round.duration.as_secs_f64()),
         last_cycle_start: round.map(|round| offset_time(round.started_ms)),
-        python_version: format!("none: built by {RUSTC}"),
+        python_version: NO_PYTHON,
         status: "healthy",
         timestamp: offset_time(clock::now_ms()),
         uptime: service.uptime().as_secs_f64(),
         version: VERSION,
     };
     // The original ends the body with a newline.
-    let mut body = serde_json::to_vec(&status).unwrap_or_default();
+    let mut body = serde_json::to_vec(&status).expect("a status has string keys, so it can be written as JSON");
     body.push(b'\n');
     HttpResponse::Ok()
         .content_type(ContentType::json())

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use watchpost_policies::MetricPattern;
 
-use super::stat::{Stat, Ticks};
+use super::stat::{GUEST_MODES, Stat, Ticks};
 use super::{HostOptions, read};
 use crate::collect::probe::{Probe, Reading, patterns};
 
@@ -50,12 +50,13 @@ impl Cpu {
         }
     }
 
-    fn read(&self) -> Result<(Ticks, Vec<(String, Ticks)>), String> {
+    /// The file, and the total of all processors.
+    fn read(&self) -> Result<(Stat, Ticks), String> {
         let stat = Stat::parse(&read::text(&self.file)?);
         let total = stat
             .total()
             .ok_or_else(|| format!("{} has no processor times", self.file.display()))?;
-        Ok((total, stat.cores))
+        Ok((stat, total))
     }
 }
 
@@ -66,23 +67,38 @@ fn add_counters(reading: &mut Reading, core: &str, counted: Ticks, now_ms: u64) 
     }
 }
 
+fn add_guests(reading: &mut Reading, stat: &Stat, now_ms: u64) {
+    for (core, guest) in &stat.guests {
+        for (mode, seconds) in GUEST_MODES.into_iter().zip(*guest) {
+            let labels = [("cpu", core.as_str()), ("mode", mode)];
+            reading.add("node_cpu_guest_seconds_total", &labels, seconds, "seconds", now_ms);
+        }
+    }
+}
+
 impl Probe for Cpu {
     fn name(&self) -> &'static str {
         "host.cpu"
     }
 
     fn metrics(&self) -> Vec<MetricPattern> {
-        patterns(&["cpu", "cpu_core", "node_cpu_seconds_total"])
+        patterns(&[
+            "cpu",
+            "cpu_core",
+            "node_cpu_guest_seconds_total",
+            "node_cpu_seconds_total",
+        ])
     }
 
     fn measure(&mut self, now_ms: u64) -> Result<Reading, String> {
-        let (total, cores) = self.read()?;
+        let (stat, total) = self.read()?;
         let mut reading = Reading::default();
         self.all.update(total);
         if let Some(percent) = self.all.percent {
             reading.add("cpu", &[], percent, "percent", now_ms);
         }
-        for (core, ticks) in cores {
+        add_guests(&mut reading, &stat, now_ms);
+        for (core, ticks) in stat.cores {
             let usage = self.cores.entry(core.clone()).or_default();
             usage.update(ticks);
             if let Some(percent) = usage.percent {
@@ -94,9 +110,10 @@ impl Probe for Cpu {
     }
 
     fn refresh(&mut self, now_ms: u64) -> Result<Reading, String> {
-        let (_, cores) = self.read()?;
+        let (stat, _) = self.read()?;
         let mut reading = Reading::default();
-        for (core, ticks) in cores {
+        add_guests(&mut reading, &stat, now_ms);
+        for (core, ticks) in stat.cores {
             let usage = self.cores.entry(core.clone()).or_default();
             usage.count(ticks);
             add_counters(&mut reading, &core, usage.counted, now_ms);
@@ -123,6 +140,16 @@ mod tests {
         assert_eq!(value(&second, "node_cpu_seconds_total", &["0", "user"]), Some(1.15));
         let same = cpu.measure(3).expect("measured");
         assert_eq!(value(&same, "cpu", &[]), Some(90.0), "no time has passed");
+    }
+
+    #[test]
+    fn the_time_of_virtual_machines_is_reported_by_mode() {
+        let machine = Machine::new().with("proc/stat", "cpu0 1 1 1 1 0 0 0 0 250 50\n");
+        let reading = Cpu::new(&machine.options()).measure(1).expect("measured");
+        let seconds = |mode| value(&reading, "node_cpu_guest_seconds_total", &["0", mode]);
+        assert_eq!((seconds("user"), seconds("nice")), (Some(2.5), Some(0.5)));
+        let scraped = Cpu::new(&machine.options()).refresh(1).expect("measured");
+        assert_eq!(count(&scraped, "node_cpu_guest_seconds_total"), 2);
     }
 
     #[test]

@@ -6,14 +6,16 @@ use std::path::PathBuf;
 use watchpost_policies::MetricPattern;
 
 use super::pattern::Patterns;
+use super::udev::Udev;
 use super::{HostOptions, read};
 use crate::collect::probe::{Probe, Reading, patterns};
 
 /// The unit of `/proc/diskstats`, regardless of a disk's own sector size.
 const SECTOR_BYTES: f64 = 512.0;
 
-/// A metric, its column of `/proc/diskstats` after the name, the factor to its unit, and the unit.
-const COUNTERS: [(&str, usize, f64, &str); 11] = [
+/// A metric, its column of `/proc/diskstats` after the name, the factor to its unit, and the unit. Kernels before 4.18
+/// lack discards, and those before 5.5 flushes.
+const COUNTERS: [(&str, usize, f64, &str); 17] = [
     ("node_disk_reads_completed_total", 0, 1.0, ""),
     ("node_disk_reads_merged_total", 1, 1.0, ""),
     ("node_disk_read_bytes_total", 2, SECTOR_BYTES, "bytes"),
@@ -25,15 +27,23 @@ const COUNTERS: [(&str, usize, f64, &str); 11] = [
     ("node_disk_io_now", 8, 1.0, ""),
     ("node_disk_io_time_seconds_total", BUSY_TIME_COLUMN, 0.001, "seconds"),
     ("node_disk_io_time_weighted_seconds_total", 10, 0.001, "seconds"),
+    ("node_disk_discards_completed_total", 11, 1.0, ""),
+    ("node_disk_discards_merged_total", 12, 1.0, ""),
+    ("node_disk_discarded_sectors_total", 13, 1.0, ""),
+    ("node_disk_discard_time_seconds_total", 14, 0.001, "seconds"),
+    ("node_disk_flush_requests_total", 15, 1.0, ""),
+    ("node_disk_flush_requests_time_seconds_total", 16, 0.001, "seconds"),
 ];
 
-const COLUMNS: usize = COUNTERS.len();
+/// The columns that all kernels have.
+const MIN_COLUMNS: usize = 11;
 const BUSY_TIME_COLUMN: usize = 9;
 
 pub(super) struct Disks {
     diskstats: PathBuf,
     uptime: PathBuf,
     excluded: Patterns,
+    udev: Udev,
     /// The time of the last measurement, in seconds since boot, and the usage of each disk then.
     before_seconds: f64,
     before: HashMap<String, Usage>,
@@ -51,9 +61,26 @@ impl Disks {
             diskstats: options.procfs.join("diskstats"),
             uptime: options.procfs.join("uptime"),
             excluded: Patterns::new(&options.exclude_disks),
+            udev: Udev::new(options),
             before_seconds: 0.0,
             before: HashMap::new(),
         }
+    }
+
+    fn add_info(&self, disk: &Disk<'_>, now_ms: u64, reading: &mut Reading) {
+        let (major, minor) = (disk.major.to_string(), disk.minor.to_string());
+        let properties = self.udev.disk(disk.major, disk.minor);
+        let labels = [
+            ("device", disk.name),
+            ("major", &major),
+            ("minor", &minor),
+            ("model", &properties.model),
+            ("path", &properties.path),
+            ("revision", &properties.revision),
+            ("serial", &properties.serial),
+            ("wwn", &properties.wwn),
+        ];
+        reading.add("node_disk_info", &labels, 1.0, "", now_ms);
     }
 
     /// The first measurement covers the time since boot. If a counter was reset, the last percentage is
@@ -78,7 +105,9 @@ impl Disks {
         for disk in &disks {
             let labels = [("device", disk.name)];
             for (metric, column, factor, unit) in COUNTERS {
-                reading.add(metric, &labels, disk.columns[column] as f64 * factor, unit, now_ms);
+                if let Some(count) = disk.columns.get(column) {
+                    reading.add(metric, &labels, *count as f64 * factor, unit, now_ms);
+                }
             }
         }
         disks
@@ -106,6 +135,7 @@ impl Probe for Disks {
         };
         let mut usages = HashMap::new();
         for disk in self.counters(&text, now_ms, &mut reading) {
+            self.add_info(&disk, now_ms, &mut reading);
             let usage = self.usage(&disk, now_seconds);
             if let Some(percent) = usage.percent {
                 reading.add("disk_busy", &[("device", disk.name)], percent, "percent", now_ms);
@@ -126,19 +156,26 @@ impl Probe for Disks {
 
 struct Disk<'t> {
     name: &'t str,
-    columns: [u64; COLUMNS],
+    major: u32,
+    minor: u32,
+    /// At least [`MIN_COLUMNS`].
+    columns: Vec<u64>,
 }
 
 /// Lines in another format are skipped, such as the short partition lines of old kernels.
 fn parse(text: &str) -> impl Iterator<Item = Disk<'_>> {
     text.lines().filter_map(|line| {
-        let mut words = line.split_ascii_whitespace().skip(2);
+        let mut words = line.split_ascii_whitespace();
+        let (major, minor) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
         let name = words.next()?;
-        let mut columns = [0; COLUMNS];
-        for column in &mut columns {
-            *column = words.next()?.parse().ok()?;
-        }
-        Some(Disk { name, columns })
+        let columns: Vec<u64> = words.map_while(|word| word.parse().ok()).collect();
+        let disk = Disk {
+            name,
+            major,
+            minor,
+            columns,
+        };
+        (disk.columns.len() >= MIN_COLUMNS).then_some(disk)
     })
 }
 
@@ -153,7 +190,7 @@ mod tests {
     use super::*;
 
     fn line(name: &str, busy_ms: u64) -> String {
-        format!(" 8 0 {name} 10 1 20 3000 30 2 40 5000 1 {busy_ms} 7000 0 0 0 0\n")
+        format!(" 8 0 {name} 10 1 20 3000 30 2 40 5000 1 {busy_ms} 7000 60 61 62 6300 64 6500\n")
     }
 
     #[test]
@@ -183,6 +220,55 @@ mod tests {
             Some(7.0)
         );
         assert_eq!(value(&reading, "disk_busy", &["sda"]), Some(5.0), "since boot");
+        assert_eq!(
+            value(&reading, "node_disk_discards_completed_total", &["sda"]),
+            Some(60.0)
+        );
+        assert_eq!(
+            value(&reading, "node_disk_discarded_sectors_total", &["sda"]),
+            Some(62.0)
+        );
+        assert_eq!(
+            value(&reading, "node_disk_discard_time_seconds_total", &["sda"]),
+            Some(6.3)
+        );
+        assert_eq!(value(&reading, "node_disk_flush_requests_total", &["sda"]), Some(64.0));
+        assert_eq!(
+            value(&reading, "node_disk_flush_requests_time_seconds_total", &["sda"]),
+            Some(6.5)
+        );
+        let labels = ["sda", "8", "0", "", "", "", "", ""];
+        assert_eq!(value(&reading, "node_disk_info", &labels), Some(1.0));
+    }
+
+    #[test]
+    fn a_scrape_reads_the_counters_and_does_not_change_the_percentage() {
+        let machine = Machine::new()
+            .with("proc/diskstats", line("sda", 500))
+            .with("proc/uptime", "10.00 9.00\n");
+        let mut disks = Disks::new(&machine.options());
+        disks.measure(1).expect("measured");
+        machine.write("proc/diskstats", line("sda", 900));
+        let scraped = disks.refresh(2).expect("measured");
+        assert_eq!(value(&scraped, "node_disk_io_time_seconds_total", &["sda"]), Some(0.9));
+        assert_eq!(value(&scraped, "node_disk_flush_requests_total", &["sda"]), Some(64.0));
+        assert_eq!(
+            (count(&scraped, "disk_busy"), count(&scraped, "node_disk_info")),
+            (0, 0)
+        );
+        machine.write("proc/diskstats", line("sda", 1500));
+        machine.write("proc/uptime", "12.00 9.00\n");
+        let round = disks.measure(3).expect("measured");
+        assert_eq!(value(&round, "disk_busy", &["sda"]), Some(50.0), "since the last round");
+    }
+
+    #[test]
+    fn old_kernels_count_neither_discards_nor_flushes() {
+        let machine = Machine::new().with("proc/diskstats", " 8 0 sda 1 2 3 4 5 6 7 8 9 10 11\n");
+        let reading = Disks::new(&machine.options()).measure(1).expect("measured");
+        assert_eq!(value(&reading, "node_disk_io_now", &["sda"]), Some(9.0));
+        assert_eq!(count(&reading, "node_disk_discards_completed_total"), 0);
+        assert_eq!(count(&reading, "node_disk_flush_requests_total"), 0);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use watchpost_policies::MetricPattern;
 
 use super::stat::Stat;
-use super::{HostOptions, read};
+use super::{HostOptions, read, schedstat};
 use crate::collect::probe::{Probe, Reading, patterns};
 
 const AVERAGES: [&str; 3] = ["node_load1", "node_load5", "node_load15"];
@@ -23,6 +23,7 @@ const COUNTERS: [(&str, &str, &str); 6] = [
 pub(super) struct Load {
     averages: PathBuf,
     stat: PathBuf,
+    schedstat: PathBuf,
 }
 
 impl Load {
@@ -30,6 +31,7 @@ impl Load {
         Self {
             averages: options.procfs.join("loadavg"),
             stat: options.procfs.join("stat"),
+            schedstat: options.procfs.join("schedstat"),
         }
     }
 
@@ -46,7 +48,8 @@ impl Probe for Load {
 
     fn metrics(&self) -> Vec<MetricPattern> {
         let counters = COUNTERS.map(|(metric, _, _)| metric);
-        let all: Vec<_> = AVERAGES.into_iter().chain(["load_per_core"]).chain(counters).collect();
+        let others = ["load_per_core", schedstat::METRICS];
+        let all: Vec<_> = AVERAGES.into_iter().chain(others).chain(counters).collect();
         patterns(&all)
     }
 
@@ -55,6 +58,10 @@ impl Probe for Load {
         let mut reading = Reading::default();
         for (metric, average) in AVERAGES.into_iter().zip(averages) {
             reading.add(metric, &[], average, "", now_ms);
+        }
+        match read::optional(&self.schedstat) {
+            Ok(text) => schedstat::add(text.as_deref().unwrap_or_default(), now_ms, &mut reading),
+            Err(reason) => reading.miss(self.name(), &[schedstat::METRICS], reason),
         }
         let mut missing = Vec::new();
         let stat = match read::text(&self.stat) {

@@ -1,30 +1,38 @@
-//! Network interface counters since boot, and which interfaces are up.
+//! Network interfaces: their counters since boot, their properties and their neighbours.
 
 use std::path::PathBuf;
 
 use watchpost_policies::MetricPattern;
 
+use super::net_files::NetFiles;
 use super::pattern::Patterns;
-use super::{HostOptions, read};
+use super::{HostOptions, arp, netclass, read};
 use crate::collect::probe::{Probe, Reading, patterns};
 
 /// A metric, its column of `/proc/net/dev` after the name, and its unit.
-const COUNTERS: [(&str, usize, &str); 8] = [
+const COUNTERS: [(&str, usize, &str); 16] = [
     ("node_network_receive_bytes_total", 0, "bytes"),
     ("node_network_receive_packets_total", 1, ""),
     ("node_network_receive_errs_total", 2, ""),
     ("node_network_receive_drop_total", 3, ""),
+    ("node_network_receive_fifo_total", 4, ""),
+    ("node_network_receive_frame_total", 5, ""),
+    ("node_network_receive_compressed_total", 6, ""),
+    ("node_network_receive_multicast_total", 7, ""),
     ("node_network_transmit_bytes_total", 8, "bytes"),
     ("node_network_transmit_packets_total", 9, ""),
     ("node_network_transmit_errs_total", 10, ""),
     ("node_network_transmit_drop_total", 11, ""),
+    ("node_network_transmit_fifo_total", 12, ""),
+    ("node_network_transmit_colls_total", 13, ""),
+    ("node_network_transmit_carrier_total", 14, ""),
+    ("node_network_transmit_compressed_total", 15, ""),
 ];
 
-const COLUMNS: usize = 12;
+const COLUMNS: usize = COUNTERS.len();
 
 pub(super) struct Network {
-    procfs: PathBuf,
-    is_own_view: bool,
+    files: NetFiles,
     class: PathBuf,
     excluded: Patterns,
 }
@@ -32,21 +40,9 @@ pub(super) struct Network {
 impl Network {
     pub(super) fn new(options: &HostOptions) -> Self {
         Self {
-            procfs: options.procfs.clone(),
-            is_own_view: options.is_own_view(),
+            files: NetFiles::new(options),
             class: options.sysfs.join("class/net"),
             excluded: Patterns::new(&options.exclude_interfaces),
-        }
-    }
-
-    /// `net` is that of the reading process, which may be in a container; the host's is that of process 1.
-    fn dev(&self) -> PathBuf {
-        let own = self.procfs.join("net/dev");
-        let first = self.procfs.join("1/net/dev");
-        if self.is_own_view || !first.exists() {
-            own
-        } else {
-            first
         }
     }
 }
@@ -57,22 +53,31 @@ impl Probe for Network {
     }
 
     fn metrics(&self) -> Vec<MetricPattern> {
-        patterns(&["node_network_*"])
+        patterns(&["node_network_*", arp::METRIC])
     }
 
     fn measure(&mut self, now_ms: u64) -> Result<Reading, String> {
-        let text = read::text(&self.dev())?;
+        let text = read::text(&self.files.path("dev"))?;
         let mut reading = Reading::default();
         for interface in parse(&text).filter(|interface| !self.excluded.cover(interface.name)) {
             let labels = [("device", interface.name)];
             for (metric, column, unit) in COUNTERS {
                 reading.add(metric, &labels, interface.columns[column] as f64, unit, now_ms);
             }
-            // An alias such as `eth0:1` has no directory.
-            if let Some(state) = read::trimmed(&self.class.join(interface.name).join("operstate")) {
-                let up = if state == "up" { 1.0 } else { 0.0 };
-                reading.add("node_network_up", &labels, up, "", now_ms);
+            let directory = self.class.join(interface.name);
+            if let Some(packets) = read::number(&directory.join("statistics/rx_nohandler")) {
+                reading.add("node_network_receive_nohandler_total", &labels, packets, "", now_ms);
             }
+            netclass::add(interface.name, &directory, now_ms, &mut reading);
+        }
+        match read::optional(&self.files.path("arp")) {
+            Ok(table) => arp::add(
+                table.as_deref().unwrap_or_default(),
+                &self.excluded,
+                now_ms,
+                &mut reading,
+            ),
+            Err(reason) => reading.miss(self.name(), &[arp::METRIC], reason),
         }
         Ok(reading)
     }
@@ -111,7 +116,10 @@ mod tests {
         let machine = Machine::new()
             .with("proc/net/dev", DEV)
             .with("sys/class/net/lo/operstate", "unknown\n")
-            .with("sys/class/net/eth0/operstate", "up\n");
+            .with("sys/class/net/eth0/operstate", "up\n")
+            .with("sys/class/net/eth0/mtu", "1400\n")
+            .with("sys/class/net/eth0/statistics/rx_nohandler", "3\n")
+            .with("proc/net/arp", "header\n10.0.0.1 0x1 0x2 02:fc:00:00:00:02 * eth0\n");
         let reading = Network::new(&machine.options()).measure(1).expect("measured");
         assert_eq!(
             value(&reading, "node_network_receive_bytes_total", &["eth0"]),
@@ -128,7 +136,23 @@ mod tests {
         assert_eq!(value(&reading, "node_network_transmit_drop_total", &["lo"]), Some(12.0));
         assert_eq!(value(&reading, "node_network_up", &["eth0"]), Some(1.0));
         assert_eq!(value(&reading, "node_network_up", &["lo"]), Some(0.0));
-        assert_eq!(reading.samples.len(), 18);
+        for (metric, expected) in [
+            ("node_network_receive_fifo_total", 25.0),
+            ("node_network_receive_frame_total", 26.0),
+            ("node_network_receive_compressed_total", 27.0),
+            ("node_network_receive_multicast_total", 28.0),
+            ("node_network_transmit_fifo_total", 33.0),
+            ("node_network_transmit_colls_total", 34.0),
+            ("node_network_transmit_carrier_total", 35.0),
+            ("node_network_transmit_compressed_total", 36.0),
+            ("node_network_receive_nohandler_total", 3.0),
+            ("node_network_mtu_bytes", 1400.0),
+            ("node_arp_entries", 1.0),
+        ] {
+            assert_eq!(value(&reading, metric, &["eth0"]), Some(expected), "{metric}");
+        }
+        assert_eq!(count(&reading, "node_network_info"), 2);
+        assert_eq!(reading.samples.len(), 39);
     }
 
     #[test]
@@ -145,11 +169,14 @@ mod tests {
 
     #[test]
     fn invalid_lines_are_skipped() {
-        let odd = "eth0: 1 2\n: 1 1 1 1 1 1 1 1 1 1 1 1\n../x: 1 1 1 1 1 1 1 1 1 1 1 1\nx: -1 1 1 1 1 1 1 1 1 1 1 1\n";
-        assert_eq!(parse(odd).count(), 0);
-        let alias = parse("eth0:1: 18446744073709551615 1 1 1 1 1 1 1 1 1 1 1\n")
-            .next()
-            .expect("an alias");
+        let ones = "1 ".repeat(COLUMNS - 1);
+        let odd = format!("eth0: 1 {ones}x\neth0: 1 2\n: 1 {ones}\n../x: 1 {ones}\nx: -1 {ones}\nx: {ones}\n");
+        assert_eq!(
+            parse(&odd).map(|interface| interface.name).collect::<Vec<_>>(),
+            ["eth0"]
+        );
+        let alias = format!("eth0:1: 18446744073709551615 {ones}\n");
+        let alias = parse(&alias).next().expect("an alias");
         assert_eq!((alias.name, alias.columns[0]), ("eth0:1", u64::MAX));
         assert!(Network::new(&Machine::new().options()).measure(1).is_err());
     }

@@ -24,6 +24,8 @@ pub struct HostOptions {
     pub exclude_disks: Vec<String>,
     /// Patterns of excluded network interfaces. Default: none.
     pub exclude_interfaces: Vec<String>,
+    /// The directory of text files with metrics. Default: none.
+    pub textfile_dir: Option<PathBuf>,
     /// Metrics that are not reported for the local machine, because they are measured on others. Default: none.
     pub excluded_metrics: &'static [&'static str],
 }
@@ -39,6 +41,7 @@ impl Default for HostOptions {
             exclude_types: owned(EXCLUDED_TYPES),
             exclude_disks: owned(EXCLUDED_DISKS),
             exclude_interfaces: Vec::new(),
+            textfile_dir: None,
             excluded_metrics: &[],
         }
     }

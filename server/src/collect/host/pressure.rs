@@ -9,10 +9,11 @@ use super::{HostOptions, read};
 use crate::collect::probe::{Probe, Reading, patterns};
 
 /// A metric, its file and its line. `some` is the time in which some tasks waited, `full` that in which all did.
-const COUNTERS: [(&str, &str, &str); 5] = [
+const COUNTERS: [(&str, &str, &str); 6] = [
     ("node_pressure_cpu_waiting_seconds_total", "cpu", "some"),
     ("node_pressure_io_waiting_seconds_total", "io", "some"),
     ("node_pressure_io_stalled_seconds_total", "io", "full"),
+    ("node_pressure_irq_stalled_seconds_total", "irq", "full"),
     ("node_pressure_memory_waiting_seconds_total", "memory", "some"),
     ("node_pressure_memory_stalled_seconds_total", "memory", "full"),
 ];

@@ -51,7 +51,13 @@ impl Probe for Processes {
     }
 
     fn metrics(&self) -> Vec<MetricPattern> {
-        patterns(&["node_processes_*"])
+        patterns(&[
+            "node_processes_max_processes",
+            "node_processes_max_threads",
+            "node_processes_pids",
+            "node_processes_state",
+            "node_processes_threads",
+        ])
     }
 
     fn measure(&mut self, now_ms: u64) -> Result<Reading, String> {

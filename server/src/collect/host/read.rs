@@ -55,6 +55,11 @@ pub(super) fn names(directory: &Path) -> Result<Vec<String>, String> {
     Ok(names)
 }
 
+/// The text, shortened to this number of bytes.
+pub(super) fn cut(text: &str, max_bytes: usize) -> String {
+    text[..text.floor_char_boundary(max_bytes)].to_owned()
+}
+
 /// Whether the error means that the file or its device is absent, which kernels report in several ways.
 pub(super) fn is_absence(error: &io::Error) -> bool {
     use rustix::io::Errno;

@@ -9,6 +9,9 @@ pub(super) const TICKS_PER_SECOND: f64 = 100.0;
 /// The processor modes, in the order of the file.
 pub(super) const MODES: [&str; 8] = ["user", "nice", "system", "idle", "iowait", "irq", "softirq", "steal"];
 
+/// The modes in which a processor runs virtual machines. Their times are also part of `user` and `nice`.
+pub(super) const GUEST_MODES: [&str; 2] = ["user", "nice"];
+
 const IDLE: usize = 3;
 const IOWAIT: usize = 4;
 
@@ -73,6 +76,8 @@ pub(super) struct Stat {
     total: Option<Ticks>,
     /// The number and the ticks of each processor, in the order of the file.
     pub(super) cores: Vec<(String, Ticks)>,
+    /// The number of each processor and the seconds in which it ran virtual machines, by guest mode.
+    pub(super) guests: Vec<(String, [f64; GUEST_MODES.len()])>,
     counters: HashMap<String, u64>,
 }
 
@@ -86,6 +91,8 @@ impl Stat {
             match name.strip_prefix("cpu") {
                 Some("") => stat.total = ticks(words),
                 Some(core) if core.bytes().all(|byte| byte.is_ascii_digit()) => {
+                    stat.guests
+                        .extend(guest(words.clone()).map(|guest| (core.to_owned(), guest)));
                     stat.cores.extend(ticks(words).map(|ticks| (core.to_owned(), ticks)));
                 }
                 _ => {
@@ -108,6 +115,13 @@ impl Stat {
     pub(super) fn counter(&self, name: &str) -> Option<u64> {
         self.counters.get(name).copied()
     }
+}
+
+/// The seconds of the guest modes, which follow the others; `None` on kernels without them.
+fn guest<'w>(words: impl Iterator<Item = &'w str>) -> Option<[f64; GUEST_MODES.len()]> {
+    let mut words = words.skip(MODES.len());
+    let mut seconds = || Some(words.next()?.parse::<u64>().ok()? as f64 / TICKS_PER_SECOND);
+    Some([seconds()?, seconds()?])
 }
 
 /// Old kernels have fewer modes; `None` if `idle` is missing.
@@ -138,6 +152,15 @@ mod tests {
         assert_eq!(stat.counter("processes"), None);
         let seconds: Vec<_> = stat.cores[0].1.seconds().take(4).collect();
         assert_eq!(seconds, [("user", 0.1), ("nice", 0.0), ("system", 0.1), ("idle", 0.3)]);
+    }
+
+    #[test]
+    fn guest_times_follow_the_modes() {
+        let stat = Stat::parse(
+            "cpu  1 1 1 1 1 1 1 1 9 9\ncpu0 1 1 1 1 1 1 1 1 250 50\ncpu1 1 1 1 1 1 1 1 1\ncpu2 1 1 1 1 1 1 1 1 5 x\n",
+        );
+        assert_eq!(stat.guests, [("0".to_owned(), [2.5, 0.5])]);
+        assert_eq!(stat.cores.len(), 3);
     }
 
     #[test]

@@ -13,6 +13,25 @@ use crate::collect::probe::{Probe, Reading, patterns};
 /// All labels of a series share one kilobyte, and real names are shorter.
 const MAX_NAME_BYTES: usize = 150;
 
+/// The same for `node_os_info`, which has twelve labels.
+const MAX_RELEASE_BYTES: usize = 70;
+
+/// A label of `node_os_info` and its key in `os-release`.
+const OS_LABELS: [(&str, &str); 12] = [
+    ("build_id", "BUILD_ID"),
+    ("id", "ID"),
+    ("id_like", "ID_LIKE"),
+    ("image_id", "IMAGE_ID"),
+    ("image_version", "IMAGE_VERSION"),
+    ("name", "NAME"),
+    ("pretty_name", "PRETTY_NAME"),
+    ("variant", "VARIANT"),
+    ("variant_id", "VARIANT_ID"),
+    ("version", "VERSION"),
+    ("version_codename", "VERSION_CODENAME"),
+    ("version_id", "VERSION_ID"),
+];
+
 /// Facts that are constant while the machine runs: operating system, kernel, processor architecture and number
 /// of processors.
 pub fn facts(options: &HostOptions) -> Labels {
@@ -51,7 +70,7 @@ impl Probe for System {
     }
 
     fn metrics(&self) -> Vec<MetricPattern> {
-        patterns(&["node_uname_info", "node_os_info"])
+        patterns(&["node_uname_info", "node_os_info", "node_os_version"])
     }
 
     fn measure(&mut self, now_ms: u64) -> Result<Reading, String> {
@@ -68,15 +87,19 @@ impl Probe for System {
         reading.add("node_uname_info", &labels, 1.0, "", now_ms);
         let release = os_release(&self.options);
         if !release.is_empty() {
-            let of = |key: &str| release.get(key).cloned().unwrap_or_default();
-            let (id, name, version_id, pretty) = (of("ID"), of("NAME"), of("VERSION_ID"), of("PRETTY_NAME"));
-            let labels = [
-                ("id", id.as_str()),
-                ("name", &name),
-                ("pretty_name", &pretty),
-                ("version_id", &version_id),
-            ];
+            let of = |key: &str| read::cut(release.get(key).map_or("", String::as_str), MAX_RELEASE_BYTES);
+            let values = OS_LABELS.map(|(_, key)| of(key));
+            let labels: Vec<_> = OS_LABELS
+                .iter()
+                .zip(&values)
+                .map(|((label, _), value)| (*label, value.as_str()))
+                .collect();
             reading.add("node_os_info", &labels, 1.0, "", now_ms);
+            if let Some(version) = version(&of("VERSION_ID")) {
+                let (id, id_like, name) = (of("ID"), of("ID_LIKE"), of("NAME"));
+                let labels = [("id", id.as_str()), ("id_like", &id_like), ("name", &name)];
+                reading.add("node_os_version", &labels, version, "", now_ms);
+            }
         }
         Ok(reading)
     }
@@ -134,6 +157,16 @@ fn parse(text: &str) -> HashMap<String, String> {
         .collect()
 }
 
+/// The first two parts of a version: 22.04 of `22.04.3`. A rolling release has none.
+fn version(id: &str) -> Option<f64> {
+    let is_digit = |letter: char| letter.is_ascii_digit();
+    let major = id.split(|letter| !is_digit(letter)).next()?;
+    let minor = id[major.len()..].strip_prefix('.').unwrap_or_default();
+    let minor = minor.split(|letter| !is_digit(letter)).next()?;
+    let version: f64 = format!("{major}.{minor}").parse().ok()?;
+    (!major.is_empty() && version > 0.0).then_some(version)
+}
+
 fn unquote(value: &str) -> String {
     let within = |quote: char| value.strip_prefix(quote)?.strip_suffix(quote);
     if let Some(plain) = within('\'') {
@@ -179,6 +212,9 @@ mod tests {
         assert_eq!(labels(0).get("release"), Some("6.1.0-edge"));
         assert_eq!(labels(1).get("name"), Some("Debian \"GNU\"/Linux"));
         assert_eq!(labels(1).get("version_id"), Some("12"));
+        assert_eq!(labels(1).get("version_codename"), Some(""));
+        assert_eq!(reading.samples[2].value(), 12.0);
+        assert_eq!(labels(2).get("id"), Some("debian"));
         assert_eq!(reading.gaps, []);
     }
 
@@ -195,6 +231,38 @@ mod tests {
             "{:?}",
             reading.gaps
         );
+    }
+
+    #[test]
+    fn long_names_still_fit_into_one_series() {
+        let long: String = OS_LABELS
+            .iter()
+            .map(|(_, key)| format!("{key}={}\n", "x".repeat(200)))
+            .collect();
+        let machine = Machine::new().with("etc/os-release", long);
+        let reading = System::new(&machine.options()).measure(1).expect("measured");
+        assert_eq!(reading.gaps, []);
+        assert_eq!(
+            reading.samples[1].labels().get("variant").map(str::len),
+            Some(MAX_RELEASE_BYTES)
+        );
+    }
+
+    #[test]
+    fn the_version_is_the_number_at_the_beginning() {
+        for (id, expected) in [
+            ("12", Some(12.0)),
+            ("22.04", Some(22.04)),
+            ("22.04.3", Some(22.04)),
+            ("3.19_alpha", Some(3.19)),
+            ("9.", Some(9.0)),
+            ("", None),
+            ("rolling", None),
+            (".5", None),
+            ("0", None),
+        ] {
+            assert_eq!(version(id), expected, "{id}");
+        }
     }
 
     #[test]

@@ -1,16 +1,21 @@
-//! Temperatures of the kernel's sensors. Most virtual machines have none, which is not an error.
+//! Temperatures and other values of the kernel's sensors: monitoring chips, thermal zones and the devices that cool
+//! them. Most virtual machines have none, which is not an error.
 //!
 //! sysinfo reads these sensors too, but of two with the same label, such as two disks of one model, it keeps
 //! only one.
 
-use std::collections::BTreeMap;
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use watchpost_policies::MetricPattern;
 
-use super::{HostOptions, read};
+use super::{HostOptions, hwmon, read};
 use crate::collect::probe::{Probe, Reading, patterns};
+
+/// A metric and its file, for a device that cools: a fan, or a CPU that can be throttled.
+const COOLING: [(&str, &str); 2] = [
+    ("node_cooling_device_cur_state", "cur_state"),
+    ("node_cooling_device_max_state", "max_state"),
+];
 
 pub(super) struct Temperature {
     class: PathBuf,
@@ -23,51 +28,6 @@ impl Temperature {
         }
     }
 
-    /// Adds the sensors of hardware monitoring chips.
-    fn chips(&self, now_ms: u64, reading: &mut Reading) -> Result<(), String> {
-        let directory = self.class.join("hwmon");
-        let mut chips = BTreeMap::new();
-        for name in read::names(&directory)? {
-            let chip = directory.join(&name);
-            let label = chip_label(&chip);
-            // Two chips may belong to one device.
-            let is_taken = chips.contains_key(&label);
-            chips.insert(if is_taken { format!("{label}_{name}") } else { label }, chip);
-        }
-        for (label, chip) in chips {
-            if let Some(name) = read::trimmed(&chip.join("name")) {
-                let labels = [("chip", label.as_str()), ("chip_name", &name)];
-                reading.add("node_hwmon_chip_names", &labels, 1.0, "", now_ms);
-            }
-            self.sensors(&label, &chip, now_ms, reading)?;
-        }
-        Ok(())
-    }
-
-    fn sensors(&self, label: &str, chip: &Path, now_ms: u64, reading: &mut Reading) -> Result<(), String> {
-        for file in read::names(chip)? {
-            let Some(sensor) = file.strip_suffix("_input").filter(|sensor| is_sensor(sensor)) else {
-                continue;
-            };
-            let labels = [("chip", label), ("sensor", sensor)];
-            match read::optional(&chip.join(&file)) {
-                Ok(text) => {
-                    let Some(celsius) = text.as_deref().and_then(parse) else {
-                        continue;
-                    };
-                    reading.add("node_hwmon_temp_celsius", &labels, celsius, "celsius", now_ms);
-                    reading.add("temperature", &labels, celsius, "celsius", now_ms);
-                }
-                Err(reason) => reading.miss(self.name(), &["node_hwmon_temp_celsius", "temperature"], reason),
-            }
-            if let Some(name) = read::trimmed(&chip.join(format!("{sensor}_label"))) {
-                let labels = [("chip", label), ("label", name.as_str()), ("sensor", sensor)];
-                reading.add("node_hwmon_sensor_label", &labels, 1.0, "", now_ms);
-            }
-        }
-        Ok(())
-    }
-
     /// Adds the thermal zones. Small boards have no other sensors; their zones are then reported as
     /// `temperature` too.
     fn zones(&self, now_ms: u64, reading: &mut Reading) -> Result<(), String> {
@@ -77,11 +37,18 @@ impl Temperature {
             .iter()
             .all(|sample| sample.metric().as_str() != "temperature");
         for name in read::names(&directory)? {
+            let path = directory.join(&name);
+            let kind = read::trimmed(&path.join("type")).unwrap_or_default();
+            if let Some(device) = name.strip_prefix("cooling_device") {
+                for (metric, file) in COOLING {
+                    if let Some(state) = read::number(&path.join(file)) {
+                        reading.add(metric, &[("name", device), ("type", &kind)], state, "", now_ms);
+                    }
+                }
+            }
             let Some(zone) = name.strip_prefix("thermal_zone") else {
                 continue;
             };
-            let path = directory.join(&name);
-            let kind = read::trimmed(&path.join("type")).unwrap_or_default();
             // A disabled zone cannot be read.
             let Some(celsius) = read::trimmed(&path.join("temp")).as_deref().and_then(parse) else {
                 continue;
@@ -103,21 +70,20 @@ impl Probe for Temperature {
     }
 
     fn metrics(&self) -> Vec<MetricPattern> {
-        patterns(&["temperature", "node_hwmon_*", "node_thermal_zone_temp"])
+        patterns(&[
+            "temperature",
+            hwmon::METRICS,
+            "node_thermal_zone_temp",
+            "node_cooling_device_*",
+        ])
     }
 
     fn measure(&mut self, now_ms: u64) -> Result<Reading, String> {
         let mut reading = Reading::default();
-        self.chips(now_ms, &mut reading)?;
+        hwmon::add(&self.class.join("hwmon"), self.name(), now_ms, &mut reading)?;
         self.zones(now_ms, &mut reading)?;
         Ok(reading)
     }
-}
-
-/// `temp1`.
-fn is_sensor(name: &str) -> bool {
-    name.strip_prefix("temp")
-        .is_some_and(|number| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
 /// Converts thousandths of a degree.
@@ -126,35 +92,6 @@ fn parse(text: &str) -> Option<f64> {
         .parse::<i64>()
         .ok()
         .map(|thousandths| thousandths as f64 / 1000.0)
-}
-
-/// The label of a chip as in `node_exporter`: the device, which is stable across reboots; else its name, else
-/// its number.
-fn chip_label(chip: &Path) -> String {
-    let device = fs::canonicalize(chip.join("device")).ok().and_then(|device| {
-        let part = |path: Option<&Path>| clean(&path?.file_name()?.to_string_lossy());
-        let own = part(Some(&device))?;
-        Some(match part(device.parent()) {
-            Some(bus) => format!("{bus}_{own}"),
-            None => own,
-        })
-    });
-    let by_name = || read::trimmed(&chip.join("name")).and_then(|name| clean(&name));
-    let by_number = || clean(&chip.file_name()?.to_string_lossy());
-    device.or_else(by_name).or_else(by_number).unwrap_or_default()
-}
-
-fn clean(name: &str) -> Option<String> {
-    let legal = |letter: char| {
-        if letter.is_ascii_alphanumeric() || letter == ':' {
-            letter
-        } else {
-            '_'
-        }
-    };
-    let clean: String = name.trim().to_lowercase().chars().map(legal).collect();
-    let clean = clean.trim_matches('_');
-    (!clean.is_empty()).then(|| clean.to_owned())
 }
 
 #[cfg(test)]
@@ -186,7 +123,19 @@ mod tests {
         );
         let labels = ["platform_coretemp_0", "Package id 0", "temp1"];
         assert_eq!(value(&reading, "node_hwmon_sensor_label", &labels), Some(1.0));
-        assert_eq!(reading.samples.len(), 4);
+        assert_eq!(
+            value(
+                &reading,
+                "node_hwmon_temp_max_celsius",
+                &["platform_coretemp_0", "temp1"]
+            ),
+            Some(90.0)
+        );
+        assert_eq!(
+            value(&reading, "node_hwmon_fan_rpm", &["platform_coretemp_0", "fan1"]),
+            Some(900.0)
+        );
+        assert_eq!(reading.samples.len(), 6);
     }
 
     #[test]
@@ -194,7 +143,9 @@ mod tests {
         let zoned = Machine::new()
             .with("sys/class/thermal/thermal_zone0/type", "cpu-thermal\n")
             .with("sys/class/thermal/thermal_zone0/temp", "-5000\n")
-            .with("sys/class/thermal/cooling_device0/type", "fan\n");
+            .with("sys/class/thermal/cooling_device0/type", "fan\n")
+            .with("sys/class/thermal/cooling_device0/cur_state", "2\n")
+            .with("sys/class/thermal/cooling_device0/max_state", "10\n");
         let reading = Temperature::new(&zoned.options()).measure(1).expect("measured");
         assert_eq!(
             value(&reading, "node_thermal_zone_temp", &["cpu-thermal", "0"]),
@@ -203,6 +154,14 @@ mod tests {
         assert_eq!(
             value(&reading, "temperature", &["cpu-thermal", "thermal_zone0"]),
             Some(-5.0)
+        );
+        assert_eq!(
+            value(&reading, "node_cooling_device_cur_state", &["0", "fan"]),
+            Some(2.0)
+        );
+        assert_eq!(
+            value(&reading, "node_cooling_device_max_state", &["0", "fan"]),
+            Some(10.0)
         );
         let both = zoned.with("sys/class/hwmon/hwmon0/temp1_input", "1000");
         let reading = Temperature::new(&both.options()).measure(1).expect("measured");

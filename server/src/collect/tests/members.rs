@@ -116,11 +116,26 @@ fn a_duplicate_name_is_rejected_and_the_existing_source_continues() {
             facts: Labels::none(),
             interval: TIMEOUT,
             timeout: TIMEOUT,
-            max_age: Duration::ZERO,
             service_metrics,
         };
-        let twice = start(&tasks, options, vec![good("a"), good("a")], watch::Sender::new(None));
+        let twice = start(
+            &tasks,
+            options,
+            vec![good("a"), good("a")],
+            mailbox(None).1,
+            watch::Sender::new(None),
+        );
         assert_eq!(twice.err(), Some(SourceError::Exists("a".to_owned())));
+    });
+}
+
+#[test]
+fn a_request_fails_if_its_collector_is_never_started() {
+    actix_web::rt::System::new().block_on(async {
+        let (collector, mailbox) = mailbox(Some(Duration::ZERO));
+        let (added, ()) = tokio::join!(collector.add_source(good("first")), async { drop(mailbox) });
+        assert_eq!(added, Err(SourceError::Unanswered));
+        assert_eq!(collector.refreshed().await.number, 0, "a scrape gets no readings");
     });
 }
 

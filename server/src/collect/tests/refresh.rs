@@ -91,7 +91,7 @@ fn scrapes_that_wait_share_one_measurement() {
     let (source, mut gate) = gated("counted", true);
     collecting_every(
         SELDOM,
-        Duration::ZERO,
+        Some(Duration::ZERO),
         vec![source],
         async |collector, mut rounds, metrics| {
             next(&mut rounds).await;
@@ -115,7 +115,7 @@ fn readings_within_the_maximum_age_are_not_measured_again() {
     let max_age = SELDOM / 2;
     collecting_every(
         SELDOM,
-        max_age,
+        Some(max_age),
         vec![fast("counted")],
         async |collector, mut rounds, metrics| {
             next(&mut rounds).await;
@@ -126,7 +126,7 @@ fn readings_within_the_maximum_age_are_not_measured_again() {
                 let (reply, answer) = tokio::sync::oneshot::channel();
                 collector
                     .messages
-                    .send(Message::Refresh { reply })
+                    .send(Message::Refresh { max_age, reply })
                     .await
                     .expect("it runs");
                 assert_eq!(answer.await.expect("an answer").number, 1);
@@ -141,7 +141,7 @@ fn readings_beyond_the_maximum_age_are_measured_again() {
     let max_age = Duration::from_millis(50);
     collecting_every(
         SELDOM,
-        max_age,
+        Some(max_age),
         vec![fast("counted")],
         async |collector, mut rounds, metrics| {
             next(&mut rounds).await;
@@ -162,10 +162,10 @@ fn readings_beyond_the_maximum_age_are_measured_again() {
 }
 
 #[test]
-fn scrapes_measure_nothing_if_the_last_round_is_recent_enough() {
+fn scrapes_measure_nothing_without_a_maximum_age() {
     collecting_every(
         SELDOM,
-        SELDOM,
+        None,
         vec![fast("counted")],
         async |collector, mut rounds, metrics| {
             next(&mut rounds).await;
@@ -181,7 +181,7 @@ fn a_source_that_hangs_costs_a_scrape_the_timeout_once_and_keeps_its_last_readin
     let sources = vec![fast("fast"), source];
     collecting_every(
         SELDOM,
-        Duration::ZERO,
+        Some(Duration::ZERO),
         sources,
         async |collector, mut rounds, metrics| {
             next(&mut rounds).await;
@@ -238,7 +238,7 @@ fn sources_that_are_not_refreshable_or_failed_in_the_last_round_are_measured_in_
     ];
     collecting_every(
         SELDOM,
-        Duration::ZERO,
+        Some(Duration::ZERO),
         sources,
         async |collector, mut rounds, metrics| {
             let round = next(&mut rounds).await;

@@ -198,6 +198,7 @@ fn the_azure_resource_is_imported_and_the_secret_is_masked() {
     let config = Case::new()
         .toml(PIXCRAWLER_LISTENER)
         .environment([
+            ("PIXCRAWLER_MODE", "azure"),
             ("PIXCRAWLER_AZURE_RESOURCE_ID", id),
             ("AZURE_METRIC_NAMES", r#"["MemoryPercentage", "CpuPercentage"]"#),
             ("AZURE_TENANT_ID", "t"),
@@ -212,4 +213,49 @@ fn the_azure_resource_is_imported_and_the_secret_is_masked() {
     let secret = config.azure.credentials.client_secret.as_ref();
     assert_eq!(secret.map(|secret| secret.expose().as_str()), Some("hunter2"));
     assert!(!config.show().contains("hunter2"), "{}", config.show());
+}
+
+/// The file that the monitor's documentation prints, with its placeholders.
+const DOCUMENTED_DOTENV: &str = "# Core
+PIXCRAWLER_MODE=local                  # local or azure
+PIXCRAWLER_POLL_INTERVAL_SECONDS=60    # seconds
+
+# Database
+PIXCRAWLER_DB_URL=postgresql+asyncpg://user:pass@localhost:5432/pixcrawler
+
+# Azure
+AZURE_CLIENT_ID=...
+AZURE_CLIENT_SECRET=...
+AZURE_TENANT_ID=...
+PIXCRAWLER_AZURE_RESOURCE_ID=/subscriptions/.../resourceGroups/.../providers/...
+";
+
+#[test]
+fn in_local_mode_the_azure_variables_are_ignored() {
+    for toml in ["", PIXCRAWLER_LISTENER] {
+        let config = Case::new().toml(toml).dotenv(DOCUMENTED_DOTENV).load();
+        assert_eq!(config.mode, Mode::Local);
+        assert_eq!(config.collector.interval, Duration::from_secs(60));
+        assert!(config.azure.resources.is_empty());
+        assert!(config.azure.credentials.client_secret.is_none());
+        assert!(config.chunks.database_url.is_some());
+    }
+    // Without MODE, the mode is local too.
+    let unset = Case::new()
+        .dotenv("PIXCRAWLER_AZURE_RESOURCE_ID=...\nPIXCRAWLER_AZURE_METRIC_NAMES=...\n")
+        .load();
+    assert!(unset.azure.resources.is_empty() && unset.azure.metrics.is_empty());
+}
+
+#[test]
+fn in_azure_mode_a_placeholder_is_an_error() {
+    let azure = DOCUMENTED_DOTENV.replace("MODE=local", "MODE=azure");
+    let error = Case::new().dotenv(&azure).error();
+    assert!(
+        error.starts_with(".env PIXCRAWLER_AZURE_RESOURCE_ID: azure.resources[0].id: "),
+        "{error}"
+    );
+    // Watchpost's own setting of the mode takes precedence.
+    let overridden = Case::new().dotenv(&azure).flag("mode", "local").load();
+    assert!(overridden.azure.resources.is_empty());
 }

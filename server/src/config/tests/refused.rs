@@ -1,5 +1,7 @@
 //! Rejected configurations and their error messages.
 
+use std::time::Duration;
+
 use super::Case;
 
 #[test]
@@ -35,6 +37,45 @@ fn the_errors_of_all_layers_are_reported_at_once() {
         );
     }
     assert_eq!(errors.len(), expected.len(), "{errors:#?}");
+}
+
+#[test]
+fn a_schedule_for_an_unknown_source_is_reported_with_the_known_names() {
+    let error = Case::new()
+        .toml(
+            "[[collector.sources]]\nname = \"host.memory\"\ninterval = \"1m\"\n\
+             [[collector.sources]]\nname = \"host.memroy\"\ninterval = \"1m\"\n",
+        )
+        .error();
+    let expected =
+        "watchpost.toml: collector.sources[1].name: \"host.memroy\" is not a source; write one of host.cpu, ";
+    assert!(error.starts_with(expected), "{error}");
+    let config = Case::new()
+        .toml("[[collector.sources]]\nname = \"host.memory\"\ninterval = \"1m\"\n")
+        .load();
+    let own = config.collector.schedules()["host.memory"];
+    assert_eq!((own.schedule.interval.as_secs(), own.has_own_interval), (60, true));
+    assert_eq!(
+        own.schedule.timeout, config.collector.timeout,
+        "what is not set is the usual one"
+    );
+    let config = Case::new()
+        .toml("[[collector.sources]]\nname = \"host.memory\"\ntimeout = \"1s\"\n")
+        .load();
+    let own = config.collector.schedules()["host.memory"];
+    assert_eq!((own.schedule.timeout.as_secs(), own.has_own_interval), (1, false));
+}
+
+#[test]
+fn scrapes_measure_nothing_with_a_maximum_age_of_the_interval_or_more() {
+    let refresh_max_age = |max_age: &str| {
+        let toml = format!("[collector]\ninterval = \"10s\"\nmax_age = \"{max_age}\"\n");
+        Case::new().toml(&toml).load().collector.refresh_max_age()
+    };
+    assert_eq!(refresh_max_age("0s"), Some(Duration::ZERO));
+    assert_eq!(refresh_max_age("9s"), Some(Duration::from_secs(9)));
+    assert_eq!(refresh_max_age("10s"), None);
+    assert_eq!(refresh_max_age("1h"), None);
 }
 
 #[test]
@@ -160,9 +201,28 @@ fn names_and_hashes_of_tokens_are_unique() {
         "tokens[1].name: \"a\" is already the name of a token",
     );
     check(
-        token("a", "0") + &token("b", "0"),
+        token("a", "1") + &token("b", "1"),
         "tokens[1].sha256: same token as \"a\"",
     );
     check(token("a b", "0"), "tokens[0].name: \"a b\" was given");
+    let with_roles = |count: usize| {
+        let roles: Vec<_> = (0..count).map(|at| format!("\"r{at}\"")).collect();
+        token("a", "1") + &format!("roles = [{}]\n", roles.join(", "))
+    };
+    check(with_roles(17), "tokens[0].roles: 17 roles were given; write at most 16");
+    assert_eq!(Case::new().toml(&with_roles(16)).load().tokens[0].roles.len(), 16);
+    check(
+        token("a", "1") + "roles = [\"\"]\n",
+        "tokens[0].roles[0]: \"\" was given; write the name of a role",
+    );
+    // The placeholder of the documentation may stand for several tokens.
+    assert_eq!(
+        Case::new()
+            .toml(&(token("a", "0") + &token("b", "0")))
+            .load()
+            .tokens
+            .len(),
+        2
+    );
     check(token("", "0"), "tokens[0].name: \"\" was given");
 }

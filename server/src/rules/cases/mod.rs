@@ -180,12 +180,15 @@ enum Part {
 #[serde(
     untagged,
     deny_unknown_fields,
-    expecting = "an identity is \"anonymous\", { token = \"…\" }, or { subject = […], issuer = […] }"
+    expecting = "an identity is \"anonymous\", { token = \"…\", roles = […] }, or { subject = […], issuer = […] }"
 )]
 enum IdentityCase {
     Anonymous(Anonymous),
     Token {
         token: String,
+        /// The roles that the server's configuration assigns.
+        #[serde(default)]
+        roles: Vec<String>,
     },
     Certificate {
         subject: Vec<(String, String)>,
@@ -208,7 +211,9 @@ impl IdentityCase {
         }
         match self {
             Self::Anonymous(Anonymous::Anonymous) => Identity::anonymous(),
-            Self::Token { token } => Identity::of_token(token),
+            Self::Token { token, roles } => {
+                Identity::of_token(token).with_assigned_roles(roles.iter().map(String::as_str))
+            }
             Self::Certificate { subject, issuer } => sample::of_certificate(&pairs(subject), &pairs(issuer)),
         }
     }

@@ -8,9 +8,10 @@ mod state;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::time::{Instant, MissedTickBehavior};
 
 pub use self::state::{FileState, FileStatus};
@@ -19,9 +20,10 @@ use self::apply::{FolderChange, by_folder};
 use self::scan::{Content, Found, ScannedFile, ScannedFiles};
 use self::state::{AppliedFile, KnownFile, Rejected, Slot, SyncOutcome};
 use super::registry::{ChangeError, LatestRound, Registry, UploadRequest};
+use crate::clock;
 use crate::error_chain::error_chain;
 use crate::metrics::ServiceMetrics;
-use crate::{clock, tasks};
+use crate::tasks::{self, Tasks};
 
 /// A rule is activated two polls after its files were written.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
@@ -51,14 +53,30 @@ impl FolderSync {
 
     /// The status of each file; empty without a folder.
     pub fn files(&self) -> Vec<FileStatus> {
-        self.0.files.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.0.files.lock().clone()
+    }
+
+    /// Starts the task that polls the folder; `now` returns the latest round.
+    pub fn start(&self, tasks: &Tasks, folder: PathBuf, now: impl Fn() -> LatestRound + Clone + 'static) {
+        let folder_sync = self.clone();
+        tasks.spawn("rules folder", move || {
+            folder_sync.clone().run(folder.clone(), now.clone())
+        });
     }
 
     /// Polls the folder, forever.
-    pub async fn run(self, folder: PathBuf, now: impl Fn() -> LatestRound) {
+    async fn run(self, folder: PathBuf, now: impl Fn() -> LatestRound) {
         let mut ticks = tokio::time::interval(POLL_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut watched = Watch {
+        let mut watched = self.watch(folder, now);
+        loop {
+            ticks.tick().await;
+            watched.poll().await;
+        }
+    }
+
+    fn watch<N: Fn() -> LatestRound>(self, folder: PathBuf, now: N) -> Watch<N> {
+        Watch {
             registry: self.0.registry.clone(),
             sync: self,
             folder,
@@ -70,17 +88,13 @@ impl FolderSync {
             is_cleaned: false,
             cleanup_error: None,
             reported: Vec::new(),
-        };
-        loop {
-            ticks.tick().await;
-            watched.poll().await;
         }
     }
 
     fn note(&self, lines: Vec<FileStatus>) {
         let rejected = lines.iter().filter(|line| line.state == FileState::Rejected).count();
         self.0.service_metrics.set_folder_rejected(rejected);
-        *self.0.files.lock().unwrap_or_else(PoisonError::into_inner) = lines;
+        *self.0.files.lock() = lines;
     }
 }
 
@@ -182,19 +196,18 @@ impl<N: Fn() -> LatestRound> Watch<N> {
         let reject = |error: &ChangeError| SyncOutcome::Rejected(Rejected::by(error, under.clone()));
         let (provided, outcome) = match &file.content {
             Content::Invalid(reason) => (None, SyncOutcome::Rejected(Rejected::for_now(reason.clone(), under))),
-            Content::Valid(digest) => {
-                let Some(found) = self.read(name).await.filter(|found| found.digest == *digest) else {
-                    // The file changed during the scan; the next one sees it.
-                    return;
-                };
-                match self.upload_and_activate(name, found, claims).await {
+            Content::Valid(digest) => match self.read(name).await {
+                // The file changed after the scan; the next one sees it.
+                Ok(found) if found.digest != *digest => return,
+                Ok(found) => match self.upload_and_activate(name, found, claims).await {
                     Ok(processed) => (
                         Some(processed.provided),
                         processed.outcome.unwrap_or_else(|error| reject(&error)),
                     ),
                     Err(error) => (None, reject(&error)),
-                }
-            }
+                },
+                Err(reason) => (None, SyncOutcome::Rejected(Rejected::until_retry(reason, under))),
+            },
         };
         if provided.is_some() {
             self.changed.insert(name.to_owned());
@@ -212,11 +225,11 @@ impl<N: Fn() -> LatestRound> Watch<N> {
         self.files.insert(name.to_owned(), known);
     }
 
-    async fn read(&self, name: &str) -> Option<Found> {
+    /// Reads a file again that the scan could read; the error says which file is invalid and why.
+    async fn read(&self, name: &str) -> Result<Found, String> {
         let (folder, name) = (self.folder.clone(), name.to_owned());
         let max_bytes = self.registry.rules().engine().limits().component_bytes;
-        let read = tasks::block(move || scan::read(&folder, &name, max_bytes).ok());
-        read.await.ok().flatten()
+        tasks::block(move || scan::read(&folder, &name, max_bytes)).await?
     }
 
     /// Uploads a file and activates its rule. An error means that the file contains no acceptable rule.
@@ -293,5 +306,43 @@ impl<N: Fn() -> LatestRound> Watch<N> {
         }
         self.sync.note(lines.clone());
         self.reported = lines;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use watchpost_policies::Digest;
+
+    use super::*;
+    use crate::rules::registry::{of_store, store_in};
+
+    #[test]
+    fn a_file_that_can_no_longer_be_read_is_rejected_with_the_reason() {
+        actix_web::rt::System::new().block_on(async {
+            let data = tempfile::tempdir().expect("a folder");
+            let folder = tempfile::tempdir().expect("a folder");
+            std::fs::create_dir(folder.path().join("load.wasm")).expect("it is created");
+            let registry = of_store(&store_in(data.path()));
+            let build = crate::metrics::Build {
+                version: "",
+                commit: "",
+                rustc: "",
+            };
+            let sync = FolderSync::new(registry, Arc::new(ServiceMetrics::new(&build)));
+            let mut watched = sync.watch(folder.path().to_owned(), || unreachable!("no rule is uploaded"));
+            let scanned = ScannedFile::valid(Digest::of(b"what the scan read"));
+            watched.process("load.wasm", &scanned, &Claims::new()).await;
+            let known = &watched.files["load.wasm"];
+            let SyncOutcome::Rejected(rejected) = &known.outcome else {
+                panic!("it is rejected");
+            };
+            assert!(
+                rejected.again.is_some(),
+                "it is read again, because the scan found it readable"
+            );
+            let line = FileStatus::of("load.wasm", Some(&scanned), Some(known), |_| false);
+            let reason = line.reason.expect("there is a reason");
+            assert_eq!(reason, "load.wasm cannot be read: not a regular file");
+        });
     }
 }

@@ -120,6 +120,16 @@ fn scan_rule(folder: &Path, name: &str, max_bytes: usize, before: Option<&Scanne
 }
 
 impl ScannedFile {
+    /// A file with this content, for tests of what follows a scan.
+    #[cfg(test)]
+    pub(super) fn valid(digest: Digest) -> Self {
+        Self {
+            stamps: [None; 4],
+            is_old: true,
+            content: Content::Valid(digest),
+        }
+    }
+
     fn invalid(reason: String) -> Self {
         Self {
             stamps: [None; 4],

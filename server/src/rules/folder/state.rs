@@ -148,6 +148,16 @@ impl Rejected {
         }
     }
 
+    /// A rejection until the file changes, or until the next attempt.
+    pub(super) fn until_retry(reason: String, under: Arc<Options>) -> Self {
+        Self {
+            reason,
+            is_transient: true,
+            again: Some(Instant::now() + RETRY_DELAY),
+            under,
+        }
+    }
+
     pub(super) fn by(error: &ChangeError, under: Arc<Options>) -> Self {
         let (is_transient, again) = match error {
             ChangeError::Store(_)

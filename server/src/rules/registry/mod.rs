@@ -185,7 +185,7 @@ pub(super) fn slot<'e>(entries: &'e [Entry], kind: Kind, name: &str) -> Option<&
 /// A registry with the built-in rules under default settings, for tests. Several registries of one store behave like
 /// several processes.
 #[cfg(test)]
-pub(super) fn of_store(store: &Store) -> Registry {
+pub(crate) fn of_store(store: &Store) -> Registry {
     let settings = Settings {
         threshold: "{}".to_owned(),
         role: "{}".to_owned(),
@@ -221,7 +221,7 @@ pub(super) fn of_store(store: &Store) -> Registry {
 
 /// A new SQLite database in a folder.
 #[cfg(test)]
-pub(super) fn store_in(folder: &std::path::Path) -> Store {
+pub(crate) fn store_in(folder: &std::path::Path) -> Store {
     let url = crate::store::DatabaseAddress::parse("sqlite:///watchpost.db", folder, false).expect("the URL is valid");
     Store::open(url, crate::clock::now_ms()).expect("the database opens")
 }

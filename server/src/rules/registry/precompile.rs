@@ -10,6 +10,7 @@ use watchpost_policies::Digest;
 
 use super::Registry;
 use crate::clock;
+use crate::tasks::Tasks;
 
 /// How often the database is polled for new versions, with or without a notification.
 const POLL_INTERVAL: Duration = Duration::from_secs(10);
@@ -18,9 +19,16 @@ const POLL_INTERVAL: Duration = Duration::from_secs(10);
 const CLOCK_SKEW_MS: i64 = 10 * 60 * 1000;
 
 impl Registry {
-    /// Precompiles uploads of other processes, forever; `uploaded_elsewhere` signals a new upload. Does nothing with
-    /// SQLite, which only one process uses, or without a cache of compiled code.
-    pub async fn precompile(self, uploaded_elsewhere: Arc<Notify>) {
+    /// Starts the task that precompiles uploads of other processes; `uploaded_elsewhere` signals a new upload.
+    pub fn start_precompiler(&self, tasks: &Tasks, uploaded_elsewhere: Arc<Notify>) {
+        let registry = self.clone();
+        tasks.spawn("rule precompiler", move || {
+            registry.clone().precompile(uploaded_elsewhere.clone())
+        });
+    }
+
+    /// Precompiles forever. Does nothing with SQLite, which only one process uses, or without a cache of compiled code.
+    async fn precompile(self, uploaded_elsewhere: Arc<Notify>) {
         if self.0.store.listener().is_none() || !self.0.compiler.has_cache() {
             return std::future::pending().await;
         }

@@ -10,8 +10,8 @@ use crate::store::rules::{AuditAction, AuditActor, AuditEntry, CONFIGURATION, En
 use crate::store::{Store, StoreError};
 use crate::{clock, tasks};
 
-/// Settings of the built-in role rule that grant no role to any client.
-const CLOSED: &str = r#"{"identities": []}"#;
+/// Settings of the built-in role rule under which no role allows more than an anonymous client may do.
+const CLOSED: &str = r#"{"roles": {"reader": [], "user": [], "agent": [], "admin": []}}"#;
 
 impl Registry {
     /// Activates the latest generation with the configured settings. Returns that generation if a rule could not be
@@ -159,7 +159,7 @@ impl Registry {
         Ok(stored.is_none_or(|stored| stored.updated_by == CONFIGURATION))
     }
 
-    /// The built-in role rule with settings that grant no role to any client.
+    /// The built-in role rule with settings under which no role allows more than an anonymous client may do.
     pub(in crate::rules) async fn closed(&self) -> Result<Entry, ChangeError> {
         let rule = self.0.rules.builtin(Kind::Role).manifest().name.clone();
         Ok(Entry {

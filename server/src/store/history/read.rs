@@ -65,9 +65,9 @@ impl Plan {
         let points_of = |series: &Series| {
             let packed = self.windows.iter().filter(|window| window.host == series.host);
             let recent = self.recent.get(&series.id).map_or(0, Vec::len);
-            packed.map(|window| window.rounds).sum::<usize>() + recent
+            packed.map(|window| window.rounds).fold(recent, usize::saturating_add)
         };
-        self.series.iter().map(points_of).sum()
+        self.series.iter().map(points_of).fold(0, usize::saturating_add)
     }
 }
 
@@ -102,7 +102,8 @@ impl Store {
                 plan.windows.push(Window {
                     id,
                     host: host.to_owned(),
-                    rounds: usize::try_from(rounds).unwrap_or(0),
+                    // A number that does not fit is over any limit.
+                    rounds: usize::try_from(rounds).unwrap_or(usize::MAX),
                     shared,
                 });
             }

@@ -29,7 +29,7 @@ fn number(server: &Server, name: &str) -> u64 {
         .unwrap_or_else(|| panic!("{name} in {all}"))
 }
 
-const DROPPED: &str = "watchpost_decisions_dropped_total ";
+const DROPPED: &str = "watchpost_decisions_dropped_total{reason=\"full\"} ";
 const RECORDED: &str = "watchpost_decisions_recorded_total{kind=\"decision\"} ";
 
 #[test]

@@ -179,10 +179,10 @@ fn access_by_the_configuration_alone_is_recorded() {
     server.signal("HUP");
     server.logged("configuration reloaded");
     let admin = server.client("admin");
-    let no_identities = json!({ "identities": [] });
+    let without_admin = json!({ "roles": { "admin": ["rules.read"] } });
     assert_eq!(
         admin
-            .send("PUT", "/api/v1/rules/role/settings?force=true", &no_identities)
+            .send("PUT", "/api/v1/rules/role/settings?force=true", &without_admin)
             .status,
         200
     );

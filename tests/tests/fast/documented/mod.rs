@@ -1,6 +1,7 @@
-//! The server conforms to the OpenAPI document.
+//! The server conforms to the OpenAPI document, and the configurations of the documentation give access.
 
 mod access;
+mod configurations;
 mod pages;
 
 use serde_json::Value;

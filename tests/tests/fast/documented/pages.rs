@@ -23,13 +23,60 @@ fn the_index_is_a_page_for_browsers_and_json_for_programs() {
     }
     let page = server.anonymous_client().with("accept", BROWSER).get("/");
     assert_eq!(page.header("content-type"), Some("text/html; charset=utf-8"));
-    assert!(page.text().contains("<a href=\"/api/v1/status\">"), "{}", page.text());
-    assert!(page.text().contains("<code>/api/v1/rules/{name}/active</code>"));
-    assert!(!page.text().contains("{chapters}") && !page.text().contains("{version}"));
+    assert!(page.text().contains("<h1>Log in to Watchpost</h1>"), "{}", page.text());
     for answer in [program, page] {
         let vary = answer.header("vary").unwrap_or_default();
         assert!(vary.contains("accept,"), "{vary}");
     }
+}
+
+#[test]
+fn the_index_page_shows_the_machine_to_clients_that_may_read_it() {
+    let server = Server::start().ready();
+    let page = server.client("reader").with("accept", BROWSER).get("/");
+    assert_eq!(page.status, 200);
+    let report = server.client("reader").get("/api/v1/report").json();
+    let host = report["host"].as_str().expect("a name");
+    for part in [
+        &format!("<h1>{host}</h1>"),
+        "<p class=\"badge ",
+        ">Memory</dt>",
+        "<dt>Measured</dt>",
+        "http-equiv=\"refresh\"",
+    ] {
+        assert!(page.text().contains(part), "{part}: {}", page.text());
+    }
+    let policy = page.header("content-security-policy").unwrap_or_default();
+    assert!(
+        policy.starts_with("default-src 'none'") && !policy.contains("unsafe"),
+        "{policy}"
+    );
+    let anonymous = server.anonymous_client().with("accept", BROWSER).get("/").text();
+    assert!(
+        !anonymous.contains(host) || host == "localhost",
+        "the name of the machine is not public"
+    );
+}
+
+#[test]
+fn a_browser_that_is_denied_gets_a_page_that_says_how_to_log_in() {
+    let server = Server::start().ready();
+    let anonymous = server.anonymous_client().with("accept", BROWSER).get("/api/v1/status");
+    assert_eq!(anonymous.status, 401);
+    assert_eq!(anonymous.header("content-type"), Some("text/html; charset=utf-8"));
+    assert_eq!(anonymous.header("www-authenticate"), Some("Bearer realm=\"watchpost\""));
+    for part in [
+        "watchpost certs issue NAME --role reader --pkcs12 NAME.p12",
+        "Firefox",
+        "<pre>",
+    ] {
+        assert!(anonymous.text().contains(part), "{part}: {}", anonymous.text());
+    }
+    let agent = server.client("agent").with("accept", BROWSER).get("/api/v1/decisions");
+    assert_eq!(agent.status, 403);
+    assert!(agent.text().contains("CN=agent"), "{}", agent.text());
+    let program = server.anonymous_client().get("/api/v1/status");
+    assert_eq!(program.header("content-type"), Some("application/problem+json"));
 }
 
 #[test]

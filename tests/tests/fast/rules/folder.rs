@@ -124,7 +124,7 @@ fn a_settings_file_next_to_a_rule_has_its_settings() {
     fs::remove_file(folder.join("h.toml")).expect("it was there");
     comes_to(&admin, "hostile", Some(json!({ "count": 3 })));
     put(&folder, "h.json", r#"{"count": "many"}"#);
-    is_rejected(&admin, "h.wasm", "invalid type");
+    is_rejected(&admin, "h.wasm", "/count: write an integer that is not negative");
     assert_eq!(active(&admin, "hostile"), Some(json!({ "count": 3 })));
     fs::remove_file(folder.join("h.json")).expect("it was there");
     comes_to(&admin, "hostile", Some(json!({})));

@@ -9,12 +9,12 @@ use watchpost_tests::server::{Server, eventually};
 fn an_administrator_cannot_remove_the_own_permission_to_change_rules() {
     let server = Server::start().ready();
     let admin = server.client("admin");
-    let no_identities = json!({ "identities": [] });
+    let without_admin = json!({ "roles": { "admin": ["rules.read"] } });
     let problem = admin
-        .send("PUT", "/api/v1/rules/role/settings", &no_identities)
+        .send("PUT", "/api/v1/rules/role/settings", &without_admin)
         .problem(409);
     assert!(
-        problem.contains("would deny you rules.write") && problem.contains("no role"),
+        problem.contains("would deny you rules.write") && problem.contains("has the role admin, which does not allow"),
         "{problem}"
     );
     let (name, digest) = uploaded(&admin, LOCKOUT_RULE);
@@ -38,8 +38,8 @@ fn an_administrator_of_the_configuration_may_force_a_change_and_repair_it() {
     server.signal("HUP");
     server.logged("configuration reloaded");
     let admin = server.client("admin");
-    let no_identities = json!({ "identities": [] });
-    let forced = admin.send("PUT", "/api/v1/rules/role/settings?force=true", &no_identities);
+    let without_admin = json!({ "roles": { "admin": ["rules.read"] } });
+    let forced = admin.send("PUT", "/api/v1/rules/role/settings?force=true", &without_admin);
     assert_eq!(forced.status, 200, "{}", forced.text());
     assert_eq!(
         admin.get("/api/v1/status").status,

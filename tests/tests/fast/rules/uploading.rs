@@ -124,9 +124,9 @@ fn the_name_of_a_rule_of_another_kind_is_refused() {
 
 #[test]
 fn one_byte_too_many_is_refused_before_it_is_read_whole() {
-    let server = Server::with("[rules.limits]\ncomponent_bytes = \"256KiB\"\n");
+    let server = Server::with("[rules.limits]\ncomponent_bytes = \"512KiB\"\n");
     let admin = server.client("admin");
-    let zeros = vec![0; 256 * 1024 + 1];
+    let zeros = vec![0; 512 * 1024 + 1];
     let problem = upload(&admin, &zeros).problem(413);
     assert!(problem.contains("rules.limits.component_bytes"), "{problem}");
     assert_eq!(
@@ -172,13 +172,13 @@ fn a_gigabyte_without_a_content_length_costs_no_memory() {
 
 #[test]
 fn a_body_that_is_too_large_after_decompression_is_refused() {
-    let server = Server::with("[rules.limits]\ncomponent_bytes = \"256KiB\"\n");
+    let server = Server::with("[rules.limits]\ncomponent_bytes = \"512KiB\"\n");
     let zeros = vec![0; 32 * 1024 * 1024];
     let small = watchpost_tests::rules::gzip(&zeros);
-    assert!(small.len() < 256 * 1024, "it is small enough on the wire");
+    assert!(small.len() < 512 * 1024, "it is small enough on the wire");
     let admin = server.client("admin").with("content-encoding", "gzip");
     let problem = upload(&admin, &small).problem(413);
-    assert!(problem.contains("262144"), "{problem}");
+    assert!(problem.contains("524288"), "{problem}");
     let good = watchpost_tests::rules::gzip(&numbered(1));
     let taken = upload(&admin, &good);
     assert!([201, 202].contains(&taken.status), "{}", taken.text());

@@ -14,7 +14,7 @@ use super::read;
 
 const SECTION: &str = "Certificates of your own";
 
-const WARNING: &str = "no client of these CAs has a role";
+const WARNING: &str = "no client with a certificate of";
 
 /// A folder with the certificates of the document, and a client whose subject is not configured.
 fn certificates() -> tempfile::TempDir {

@@ -13,9 +13,13 @@ import time
 
 DEADLINE_S = 240
 
-SIZES = {"desktop": (1280, 900, False), "phone": (390, 844, True)}
+SIZES = {"desktop": (1280, 900, False), "phone": (390, 844, True), "narrow": (320, 640, True)}
+# Sent by the pages of a client that is logged in.
+LOGIN = {"Authorization": "Bearer browser"}
 PAGES = {
-    "index": ("/", "document.querySelectorAll('.paths li').length > 40"),
+    "machine": ("/", "document.querySelectorAll('.meters div').length >= 2"),
+    "login": ("/", "document.querySelectorAll('.steps div').length >= 4"),
+    "denied": ("/metrics", "document.querySelectorAll('.steps div').length >= 4"),
     "wm": ("/wm_resource_monitor", "document.querySelectorAll('dt').length == 2"),
     "docs": ("/docs", "document.querySelectorAll('.opblock').length > 40"),
     "redoc": ("/redoc", "document.querySelectorAll('[data-section-id]').length > 40"),
@@ -231,8 +235,12 @@ def main():
                 for scheme in ("light", "dark"):
                     browser.page()
                     browser.dress(size, scheme)
+                    browser.call("Network.setExtraHTTPHeaders", headers=LOGIN if page == "machine" else {})
                     browser.open(base + path, ready)
                     report = browser.report()
+                    if page == "denied":
+                        # The browser mentions the status of the page itself.
+                        report["complaints"] = [line for line in report["complaints"] if "status of 401" not in line]
                     report["wider_by"] = browser.value("document.documentElement.scrollWidth - document.documentElement.clientWidth")
                     report["background"] = browser.value("getComputedStyle(document.body).backgroundColor")
                     report["title"] = browser.value("document.title")
@@ -249,7 +257,7 @@ def main():
         browser.picture(os.path.join(folder, "docs-tried.png"))
         tried = {"status": status, "text": text, **browser.report()}
         reached = []
-        browser.open(base + "/", PAGES["index"][1])
+        browser.open(base + "/", PAGES["login"][1])
         for _ in range(6):
             press(browser, "Tab")
             reached.append(browser.value(FOCUS))

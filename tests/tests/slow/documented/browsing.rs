@@ -9,7 +9,16 @@ use super::{here, python};
 
 #[test]
 fn pages_work_in_a_browser_and_load_nothing_from_other_servers() {
-    let server = Server::start().ready();
+    let hash: String = openssl::sha::sha256(b"browser")
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    let server = Server::with(&format!(
+        "tokens = [{{ name = \"browser\", sha256 = \"{hash}\" }}]
+        [rules.role]
+        identities = [{{ match = {{ token = \"browser\" }}, roles = [\"reader\"] }}]"
+    ))
+    .ready();
     let folder = tempfile::tempdir().expect("a folder");
     let pictures = std::env::var_os("PICTURES").map_or_else(|| folder.path().to_owned(), Into::into);
     let base = format!("https://localhost:{}", server.secure.port());
@@ -21,7 +30,7 @@ fn pages_work_in_a_browser_and_load_nothing_from_other_servers() {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let results: Value = serde_json::from_slice(&output.stdout).expect("it prints JSON");
     let seen = results["seen"].as_object().expect("it saw pages");
-    assert_eq!(seen.len(), 5 * 2 * 2);
+    assert_eq!(seen.len(), 7 * 3 * 2);
     for (name, page) in seen {
         quiet(name, page, &base);
         assert!(
@@ -54,9 +63,9 @@ fn pages_work_in_a_browser_and_load_nothing_from_other_servers() {
             "To the content",
             "Watchpost",
             "Try the API",
-            "Read about it",
+            "API reference",
             "OpenAPI",
-            "your identity"
+            "Health"
         ]
     );
     assert_eq!(results["opened_by_keys"], true, "the keyboard opens no operation");

@@ -6,7 +6,7 @@
  * @typedef {{ name: string, value: string }} Label
  * @typedef {{ subject: string, issuer: string, subjectAttributes: Label[] }} Certificate
  * @typedef {{ tag: "anonymous" } | { tag: "certificate", val: Certificate } | { tag: "token", val: string }} Identity
- * @typedef {{ identity: Identity, action: string, resource: string, facts: Label[] }} Request
+ * @typedef {{ identity: Identity, action: string, resource: string, facts: Label[], assignedRoles: string[] }} Request
  * @typedef {{ rule: string, subject: { metric: string, labels: Label[] }, severity: Severity, sinceMs: bigint }} Standing
  * @typedef {{ allowed: boolean, roles: string[], reason: string }} Decision
  *
@@ -85,10 +85,7 @@ const READER = [
 ];
 /** @type {Settings} */
 const DEFAULTS = {
-  identities: ["admin", "user", "reader", "agent"].map((role) => ({
-    match: { issuer: DEVELOPMENT_ISSUER, attributes: { OU: role } },
-    roles: [role],
-  })),
+  identities: [],
   roles: {
     [ANONYMOUS]: ["health.read", "service.read", "docs.read"],
     reader: READER,
@@ -106,8 +103,8 @@ export const roleRule = {
       name: "role-javascript",
       version: "1.0.0",
       description:
-        "Gives roles to identities and actions to roles, and denies actions while something is not ok. By " +
-        "default the OU of a development certificate is its role.",
+        "Gives roles to identities and actions to roles, and denies actions while something is not ok. " +
+        "The OU of a development certificate is its role.",
       settingsSchema: JSON.stringify(SCHEMA),
     };
   },
@@ -117,7 +114,8 @@ export const roleRule = {
     try {
       const checked = check(settings, actions);
       const metrics = [...new Set(checked.while.map(({ metric }) => metric))];
-      return { metrics, settings: new TextEncoder().encode(JSON.stringify(checked)) };
+      const text = JSON.stringify(checked);
+      return { metrics, settings: new TextEncoder().encode(text), effectiveSettings: text };
     } catch (error) {
       throw [{ path: error.path ?? "", message: error.message }];
     }
@@ -133,7 +131,7 @@ export const roleRule = {
   },
 };
 
-// The settings. A field that is left out has its default; a field that is set replaces the default as a whole.
+// The settings. Roles extend the built-in ones, and replace one of the same name.
 
 /** A problem in the settings: its place as a JSON Pointer, and what to write instead. */
 class SettingsError extends Error {
@@ -148,11 +146,12 @@ class SettingsError extends Error {
  * @returns {Settings}
  */
 function check(/** @type {string} */ settings, /** @type {string[]} */ actions) {
-  const checked = { ...DEFAULTS, ...fields(JSON.parse(settings), "", ["identities", "roles", "while"]) };
-  const roles = Object.keys(mapping(checked.roles, "/roles"));
-  for (const role of roles) {
-    checkNames(checked.roles[role], `/roles/${pointer(role)}`, ["*", ...actions], "action");
+  const given = fields(JSON.parse(settings), "", ["identities", "roles", "while"]);
+  for (const [role, granted] of Object.entries(mapping(given.roles ?? {}, "/roles"))) {
+    checkNames(granted, `/roles/${pointer(role)}`, ["*", ...actions], "action");
   }
+  const checked = { ...DEFAULTS, ...given, roles: { ...DEFAULTS.roles, ...given.roles } };
+  const roles = Object.keys(checked.roles);
   items(checked.identities, "/identities").forEach((entry, at) => checkEntry(entry, `/identities/${at}`, roles));
   items(checked.while, "/while").forEach((clause, at) => checkClause(clause, `/while/${at}`, roles, actions));
   return checked;
@@ -232,7 +231,7 @@ function pointer(/** @type {string} */ key) {
 
 /** @returns {Decision} */
 function decide(/** @type {Request} */ request, /** @type {Standing[]} */ standings, /** @type {Settings} */ settings) {
-  const roles = [...rolesOf(request.identity, settings.identities), ANONYMOUS];
+  const roles = [...rolesOf(request, settings)];
   const granted = roles.flatMap((role) => (Object.hasOwn(settings.roles, role) ? settings.roles[role] : []));
   if (!names(granted, request.action)) {
     return { allowed: false, roles, reason: notGranted(request, roles) };
@@ -247,9 +246,17 @@ function decide(/** @type {Request} */ request, /** @type {Standing[]} */ standi
   return { allowed: true, roles, reason: "" };
 }
 
-/** Each role once, in the order of the settings. */
-function rolesOf(/** @type {Identity} */ identity, /** @type {Settings["identities"]} */ entries) {
-  return new Set(entries.filter(({ match }) => matches(identity, match)).flatMap(({ roles }) => roles));
+/** Each role once: those that the server assigns, that of a development certificate, and those of the settings. */
+function rolesOf(/** @type {Request} */ { identity, assignedRoles }, /** @type {Settings} */ { identities, roles }) {
+  const named = [...assignedRoles, ...developmentRoles(identity)].filter((role) => Object.hasOwn(roles, role));
+  const matching = identities.filter(({ match }) => matches(identity, match)).flatMap((entry) => entry.roles);
+  return new Set([...named, ...matching].filter((role) => role !== ANONYMOUS)).add(ANONYMOUS);
+}
+
+/** The organisational unit of a development certificate names its role. */
+function developmentRoles(/** @type {Identity} */ identity) {
+  if (identity.tag !== "certificate" || identity.val.issuer !== DEVELOPMENT_ISSUER) return [];
+  return identity.val.subjectAttributes.filter(({ name }) => name === "OU").map(({ value }) => value);
 }
 
 /** Every field that is set must match; a token has no issuer and no attributes. */

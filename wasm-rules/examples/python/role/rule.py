@@ -73,10 +73,7 @@ READER = [
     "sessions.read", "rules.read",
 ]
 DEFAULTS: dict[str, Any] = {
-    "identities": [
-        {"match": {"issuer": DEVELOPMENT_ISSUER, "attributes": {"OU": role}}, "roles": [role]}
-        for role in ("admin", "user", "reader", "agent")
-    ],
+    "identities": [],
     "roles": {
         ANONYMOUS: ["health.read", "service.read", "docs.read"],
         "reader": READER,
@@ -96,7 +93,7 @@ class RoleRule(exports.RoleRule):
             name="role-python",
             version="1.0.0",
             description="Gives roles to identities and actions to roles, and denies actions while something is "
-            "not ok. By default the OU of a development certificate is its role.",
+            "not ok. The OU of a development certificate is its role.",
             settings_schema=json.dumps(SCHEMA),
         )
 
@@ -106,7 +103,8 @@ class RoleRule(exports.RoleRule):
         except SettingsError as error:
             raise Err([Problem(error.at, error.what)]) from error
         metrics = sorted({clause["metric"] for clause in checked["while"]})
-        return Plan(metrics=metrics, settings=json.dumps(checked).encode())
+        text = json.dumps(checked)
+        return Plan(metrics=metrics, settings=text.encode(), effective_settings=text)
 
     def decide(self, request: Request, standings: list[Standing], settings: bytes) -> Decision:
         try:
@@ -116,7 +114,7 @@ class RoleRule(exports.RoleRule):
             raise Err(f"{type(error).__name__}: {error}") from error
 
 
-# The settings. A field that is left out has its default; a field that is set replaces the default as a whole.
+# The settings. Roles extend the built-in ones, and replace one of the same name.
 
 
 class SettingsError(Exception):
@@ -135,9 +133,9 @@ def check(settings: str, actions: list[str]) -> dict[str, Any]:
     except ValueError as error:
         raise SettingsError("", f"this is not JSON: {error}") from error
     checked = DEFAULTS | fields(given, "", ("identities", "roles", "while"))
-    roles = mapping(checked["roles"], "/roles")
-    for role, granted in roles.items():
+    for role, granted in mapping(given.get("roles", {}), "/roles").items():
         check_names(granted, f"/roles/{pointer(role)}", ["*", *actions], "action")
+    roles = checked["roles"] = DEFAULTS["roles"] | given.get("roles", {})
     for at, entry in enumerate(items(checked["identities"], "/identities")):
         check_entry(entry, f"/identities/{at}", roles)
     for at, clause in enumerate(items(checked["while"], "/while")):
@@ -214,8 +212,7 @@ def pointer(key: str) -> str:
 
 
 def decide(request: Request, standings: list[Standing], settings: dict[str, Any]) -> Decision:
-    roles = roles_of(request.identity, settings["identities"])
-    roles.append(ANONYMOUS)
+    roles = roles_of(request, settings)
     granted = [action for role in roles for action in settings["roles"].get(role, [])]
     if not names(granted, request.action):
         return Decision(False, roles, not_granted(request, roles))
@@ -227,9 +224,22 @@ def decide(request: Request, standings: list[Standing], settings: dict[str, Any]
     return Decision(True, roles, "")
 
 
-def roles_of(identity: Identity, entries: list[dict[str, Any]]) -> list[str]:
-    matching = [entry for entry in entries if matches(identity, entry["match"])]
-    return list(dict.fromkeys(role for entry in matching for role in entry["roles"]))
+def roles_of(request: Request, settings: dict[str, Any]) -> list[str]:
+    """Each role once: those that the server assigns, that of a development certificate, and those of the settings."""
+    identity = request.identity
+    named = [*request.assigned_roles, *development_roles(identity)]
+    roles = [role for role in named if role in settings["roles"]]
+    for entry in settings["identities"]:
+        if matches(identity, entry["match"]):
+            roles += entry["roles"]
+    return [*dict.fromkeys(role for role in roles if role != ANONYMOUS), ANONYMOUS]
+
+
+def development_roles(identity: Identity) -> list[str]:
+    """The organisational unit of a development certificate names its role."""
+    if not isinstance(identity, Identity_Certificate) or identity.value.issuer != DEVELOPMENT_ISSUER:
+        return []
+    return [attribute.value for attribute in identity.value.subject_attributes if attribute.name == "OU"]
 
 
 def matches(identity: Identity, match: dict[str, Any]) -> bool:

@@ -79,7 +79,8 @@ class ThresholdRule(exports.ThresholdRule):
             thresholds = read(settings)
         except SettingsError as error:
             raise Err([Problem(error.at, error.what)]) from error
-        return Plan(metrics=[threshold.metric for threshold in thresholds], settings=settings.encode())
+        metrics = [threshold.metric for threshold in thresholds]
+        return Plan(metrics=metrics, settings=settings.encode(), effective_settings=None)
 
     def judge(self, round: Round, settings: bytes) -> list[Finding]:
         try:

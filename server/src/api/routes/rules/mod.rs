@@ -111,6 +111,15 @@ impl Argument for ChangeContext {
     }
 }
 
+/// The column of a version's JSON Schema.
+const SETTINGS_SCHEMA: &str = "rule_versions.settings_schema";
+
+/// JSON that the database has as text.
+fn stored_json(text: &str, column: &str) -> Result<Value, ApiError> {
+    serde_json::from_str(text)
+        .map_err(|error| ApiError::Internal(format!("the database has invalid JSON in {column}: {error}")))
+}
+
 fn expected(request: &HttpRequest) -> Result<Option<i64>, ApiError> {
     let header = request.headers().get(IF_MATCH);
     let text = header.map(|header| header.to_str().unwrap_or_default().trim());
@@ -166,7 +175,7 @@ impl From<&ChangeError> for ApiError {
             ChangeError::Settings(refusal) => Self::Rejected(Box::new(Rejected {
                 check: "accepts the given settings".to_owned(),
                 advice: "correct the settings where they are wrong; GET the rule for their schema".to_owned(),
-                more: serde_json::to_value(refusal).unwrap_or_default(),
+                more: serde_json::to_value(refusal).expect("a refusal has string keys, so it can be written as JSON"),
                 reason: refusal.to_string(),
             })),
             ChangeError::Compile(error) => error.into(),
@@ -199,8 +208,26 @@ impl From<&CompileError> for ApiError {
                 check: "component is a valid rule".to_owned(),
                 reason: error.to_string(),
                 advice: "docs/WRITING-RULES.md describes the contract of a rule, under Contract".to_owned(),
-                more: serde_json::to_value(refusal).unwrap_or_default(),
+                more: serde_json::to_value(refusal).expect("a refusal has string keys, so it can be written as JSON"),
             })),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stored_text_that_is_not_json_is_an_internal_error_that_names_its_column() {
+        assert_eq!(
+            stored_json("{}", SETTINGS_SCHEMA).expect("it is JSON"),
+            serde_json::json!({})
+        );
+        let error = stored_json("{", SETTINGS_SCHEMA).expect_err("it is not JSON");
+        assert!(
+            matches!(&error, ApiError::Internal(reason) if reason.contains(SETTINGS_SCHEMA)),
+            "{error:?}"
+        );
     }
 }

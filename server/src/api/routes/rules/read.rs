@@ -8,17 +8,19 @@ use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 use watchpost_policies::{Digest, Kind, RuleModule};
 
-use super::{Line as ActiveVersion, lines, tagged};
+use super::{Line as ActiveVersion, SETTINGS_SCHEMA, lines, stored_json, tagged};
+use crate::api::access::AccessWarnings;
 use crate::api::error::ApiError;
 use crate::api::pagination::PageLimit;
 use crate::api::permit::{Permit, RulesRead};
+use crate::config::Warning;
 use crate::rules::builtin;
 use crate::rules::folder::{FileStatus, FolderSync};
 use crate::rules::quarantine::{Quarantine, Quarantined};
 use crate::rules::registry::{PendingGeneration, Registry};
 use crate::rules::replication::Replication;
 use crate::rules::shadow_queue::{ShadowDisabled, ShadowQueue};
-use crate::store::rules::{AuditEntry, Version};
+use crate::store::rules::{AuditEntry, CONFIGURATION, StoredSettings, Version};
 
 /// All rules.
 #[derive(Serialize, ToSchema)]
@@ -40,6 +42,9 @@ struct Overview {
     /// The role rule in shadow that is no longer evaluated, because it kept failing.
     #[serde(skip_serializing_if = "Option::is_none")]
     shadow_disabled: Option<ShadowDisabled>,
+    /// Clients that the active role rule gives no access, and whether no client can change rules.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    warnings: Vec<Warning>,
     /// The rules that take part, in the order of evaluation.
     active: Vec<ActiveVersion>,
     /// All rules.
@@ -87,9 +92,39 @@ struct VersionWithSettings {
     line: ActiveVersion,
     /// The stored settings; null if the rule uses its defaults.
     settings: Value,
+    /// The origin of the stored settings.
+    settings_origin: SettingsOrigin,
     /// The actor who set them.
     #[serde(skip_serializing_if = "Option::is_none")]
     settings_updated_by: Option<String>,
+    /// When they were set first, in milliseconds since 1970 (UTC).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    settings_updated_ms: Option<i64>,
+    /// The settings that are active, with the rule's defaults filled in, if the rule shows them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    effective_settings: Option<Value>,
+}
+
+/// The origin of a rule's settings.
+#[derive(Clone, Copy, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+enum SettingsOrigin {
+    /// No settings were set, so the rule uses its defaults.
+    Default,
+    /// The configuration of the server.
+    Configuration,
+    /// A client of the API, or the rules folder.
+    Api,
+}
+
+impl SettingsOrigin {
+    fn of(stored: Option<&StoredSettings>) -> Self {
+        match stored {
+            Some(stored) if stored.updated_by != CONFIGURATION => Self::Api,
+            Some(stored) if stored.settings != "{}" => Self::Configuration,
+            _ => Self::Default,
+        }
+    }
 }
 
 /// A version, built in or uploaded.
@@ -144,6 +179,7 @@ pub async fn list(
     quarantine: Data<Quarantine>,
     folder: Data<FolderSync>,
     shadow_queue: Data<ShadowQueue>,
+    access: Data<AccessWarnings>,
 ) -> Result<HttpResponse, ApiError> {
     let versions = registry.store().ask(|store| store.rule_versions(None)).await?;
     let active = registry.rules().current();
@@ -172,6 +208,7 @@ pub async fn list(
         quarantined: quarantine.rules(),
         folder: folder.files(),
         shadow_disabled: shadow_queue.disabled(),
+        warnings: access.list(),
         active: lines(&active),
         rules,
     };
@@ -199,8 +236,16 @@ pub async fn one(_: Permit<RulesRead>, registry: Data<Registry>, name: Path<Stri
             Some(id) => registry.store().ask(move |store| store.rule_settings(id)).await?,
             None => None,
         };
+        let mut loaded = active.generation.entries.iter().zip(&active.rules);
+        let rule = loaded.find(|(entry, _)| entry.rule == line.name && entry.mode == line.mode);
         parts.push(VersionWithSettings {
-            settings: given.as_ref().map_or(Value::Null, |given| json(&given.settings)),
+            effective_settings: rule.and_then(|(_, rule)| rule.effective_settings().cloned()),
+            settings_origin: SettingsOrigin::of(given.as_ref()),
+            settings_updated_ms: given.as_ref().map(|given| given.updated_ms),
+            settings: match &given {
+                Some(given) => stored_json(&given.settings, "rule_settings.settings")?,
+                None => Value::Null,
+            },
             settings_updated_by: given.map(|given| given.updated_by),
             line,
         });
@@ -217,7 +262,7 @@ pub async fn one(_: Permit<RulesRead>, registry: Data<Registry>, name: Path<Stri
         name: described.name.clone(),
         kind: described.kind,
         description: described.description.clone(),
-        settings_schema: json(&described.settings_schema),
+        settings_schema: stored_json(&described.settings_schema, SETTINGS_SCHEMA)?,
         active: parts,
         versions,
     };
@@ -258,7 +303,7 @@ pub async fn version(
     let row = found.ok_or_else(|| no_version(&name, digest))?;
     Ok(Json(RuleVersionDetail {
         name,
-        settings_schema: json(&row.version.settings_schema),
+        settings_schema: stored_json(&row.version.settings_schema, SETTINGS_SCHEMA)?,
         row,
     }))
 }
@@ -397,10 +442,6 @@ fn row(registry: &Registry, kind: Kind) -> Version {
         settings_id: None,
         signature: None,
     }
-}
-
-fn json(text: &str) -> Value {
-    serde_json::from_str(text).unwrap_or_default()
 }
 
 fn no_rule(name: &str) -> ApiError {

@@ -14,13 +14,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::{IntoParams, ToSchema};
 
-use super::actor;
 use super::change::noted;
 use super::read::Component;
+use super::{SETTINGS_SCHEMA, actor, stored_json};
 use crate::api::error::ApiError;
 use crate::api::latest::Latest;
 use crate::api::permit::{Permit, RulesRead, RulesWrite};
-use crate::api::table::BodyClass;
+use crate::api::table::{BodyClass, FORM};
 use crate::jobs::JobState;
 use crate::rules::registry::{Registry, UploadRequest, Uploaded};
 use crate::rules::signing::Signature;
@@ -143,15 +143,18 @@ pub async fn upload(
         .and_then(|kind| kind.to_str().ok())
         .unwrap_or_default();
     let kind = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    let mut upload_request = match kind.as_str() {
-        "application/wasm" | "application/octet-stream" => UploadRequest {
+    if !BodyClass::Component.content_types().contains(&kind.as_str()) {
+        return Err(BodyClass::Component.wrong_form());
+    }
+    let mut upload_request = if kind == FORM {
+        form(Multipart::new(request.headers(), body), limit).await?
+    } else {
+        UploadRequest {
             wasm: all_of(body, limit).await?.into(),
             settings: None,
             note: String::new(),
             signature: None,
-        },
-        "multipart/form-data" => form(Multipart::new(request.headers(), body), limit).await?,
-        _ => return Err(BodyClass::Component.wrong_form()),
+        }
     };
     if upload_request.note.is_empty() {
         upload_request.note = query.into_inner().note;
@@ -189,7 +192,7 @@ pub async fn outcome(_: Permit<RulesRead>, uploads: Data<Uploads>, id: Path<u64>
 
 fn response_to(job: &UploadJob) -> Result<HttpResponse, ApiError> {
     match job.state() {
-        JobState::Finished(Ok(uploaded)) => Ok(whole(&uploaded)),
+        JobState::Finished(Ok(uploaded)) => whole(&uploaded),
         JobState::Finished(Err(error)) => Err((&*error).into()),
         JobState::Lost(reason) => Err(ApiError::Internal(reason)),
         JobState::Pending => Ok(HttpResponse::Accepted()
@@ -201,7 +204,7 @@ fn response_to(job: &UploadJob) -> Result<HttpResponse, ApiError> {
     }
 }
 
-fn whole(uploaded: &Uploaded) -> HttpResponse {
+fn whole(uploaded: &Uploaded) -> Result<HttpResponse, ApiError> {
     let version = &uploaded.version;
     let mut answer = match uploaded.fresh {
         true => HttpResponse::Created(),
@@ -211,10 +214,10 @@ fn whole(uploaded: &Uploaded) -> HttpResponse {
         LOCATION,
         format!("/api/v1/rules/{}/versions/{}", version.name, version.digest),
     ));
-    answer.json(UploadResult {
+    Ok(answer.json(UploadResult {
         name: &version.name,
         version,
-        settings_schema: serde_json::from_str(&version.settings_schema).unwrap_or_default(),
+        settings_schema: stored_json(&version.settings_schema, SETTINGS_SCHEMA)?,
         checks: uploaded
             .checks
             .iter()
@@ -223,7 +226,7 @@ fn whole(uploaded: &Uploaded) -> HttpResponse {
                 duration_ms: passed.duration.as_secs_f64() * 1000.0,
             })
             .collect(),
-    })
+    }))
 }
 
 async fn form(mut form: Multipart, limit: usize) -> Result<UploadRequest, ApiError> {

@@ -25,6 +25,7 @@ pub(super) fn sdk() -> Vec<ProjectFile> {
         source("arena.rs", embedded!("wasm-rules/sdk/src/arena.rs")),
         source("common.rs", embedded!("wasm-rules/sdk/src/common.rs")),
         source("panic_message.rs", embedded!("wasm-rules/sdk/src/panic_message.rs")),
+        source("json.rs", embedded!("wasm-rules/sdk/src/json.rs")),
         source("lib.rs", embedded!("wasm-rules/sdk/src/lib.rs")),
         source("names.rs", embedded!("wasm-rules/sdk/src/names.rs")),
         source("pattern.rs", embedded!("wasm-rules/sdk/src/pattern.rs")),

@@ -1,10 +1,10 @@
 //! `watchpost rules settings`: prints, replaces or resets the settings of a rule.
 
-use std::io::Write;
+use std::io::{self, Write};
 
 use actix_web::http::Method;
 use clap::Args;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::super::client::ApiRequest;
 use super::super::{CheckResult, CommandError, EXIT_FAILED_CHECK};
@@ -18,7 +18,8 @@ use crate::store::rules::Mode;
 pub(in crate::cli::rules) struct Settings {
     #[command(flatten)]
     rule: Named,
-    /// New settings: JSON, or a file with JSON; without them, the current settings are printed.
+    /// New settings: JSON, or a file with JSON; without them, the effective settings are printed, and the origin of each
+    /// on stderr.
     #[arg(value_name = "FILE|JSON")]
     settings: Option<String>,
     /// Resets the settings to those of the configuration, or to the rule's defaults.
@@ -51,7 +52,8 @@ impl Settings {
             .print(out, &response, |changed: ChangeResponse| changed.summary(name))
     }
 
-    /// Prints JSON only, so that it can be edited and sent back; the active version takes precedence over the shadow.
+    /// Prints the settings that are active as JSON only, so that they can be edited and sent back, and their origins on stderr;
+    /// the active version takes precedence over the shadow.
     async fn print(&self, out: &mut dyn Write) -> Result<CheckResult, CommandError> {
         let response = self
             .remote
@@ -67,9 +69,11 @@ impl Settings {
                 format!("{name} is not in use, so it has no current settings"),
             ));
         };
-        // Without stored settings, the rule gets an empty object.
-        let given = Some(&part.settings).filter(|given| !given.is_null());
-        let settings = given.cloned().unwrap_or_else(|| json!({}));
+        for (name, origin, _) in part.origins() {
+            // If stderr is not writable, only the settings remain.
+            let _ = writeln!(io::stderr(), "{name}: {origin}");
+        }
+        let settings = part.effective();
         self.remote.print(out, &response, |_: Value| format!("{settings:#}\n"))
     }
 }

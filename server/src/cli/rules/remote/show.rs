@@ -4,7 +4,7 @@ use std::io::Write;
 
 use clap::Args;
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::super::client::ApiRequest;
 use super::super::{CheckResult, CommandError};
@@ -38,8 +38,59 @@ pub(super) struct VersionInUse {
     #[serde(flatten)]
     pub(super) line: Line,
     /// The stored settings; null if there are none.
-    pub(super) settings: Value,
+    settings: Value,
+    settings_origin: SettingsOrigin,
     settings_updated_by: Option<String>,
+    settings_updated_ms: Option<i64>,
+    effective_settings: Option<Value>,
+}
+
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum SettingsOrigin {
+    Default,
+    Configuration,
+    Api,
+}
+
+/// The words for settings that no one has set.
+const DEFAULT: &str = "built-in default";
+
+impl VersionInUse {
+    /// The settings that are active; the stored ones if the rule does not show its defaults.
+    pub(super) fn effective(&self) -> Value {
+        let stored = Some(&self.settings).filter(|settings| !settings.is_null());
+        let effective = self.effective_settings.as_ref().or(stored);
+        effective.cloned().unwrap_or_else(|| json!({}))
+    }
+
+    /// The origin of the stored settings: the configuration, or a client and the day.
+    fn origin(&self) -> String {
+        let by = self.settings_updated_by.as_deref().unwrap_or("-");
+        match (self.settings_origin, self.settings_updated_ms) {
+            (SettingsOrigin::Default, _) => DEFAULT.to_owned(),
+            (SettingsOrigin::Configuration, _) => "configuration".to_owned(),
+            (SettingsOrigin::Api, Some(at)) => format!("API, by {by}, {}", written(at)),
+            (SettingsOrigin::Api, None) => format!("API, by {by}"),
+        }
+    }
+
+    /// The settings that are active and the origin of each. A map may be set in part.
+    pub(super) fn origins(&self) -> Vec<(String, String, Value)> {
+        let effective = self.effective();
+        let members = effective.as_object().into_iter().flatten();
+        let with_origin = |(name, value): (&String, &Value)| {
+            let origin = match self.settings.get(name) {
+                None => DEFAULT.to_owned(),
+                Some(Value::Object(set)) if value.as_object().is_some_and(|all| all.len() > set.len()) => {
+                    format!("{}; the rest {DEFAULT}", self.origin())
+                }
+                Some(_) => self.origin(),
+            };
+            (name.clone(), origin, value.clone())
+        };
+        members.map(with_origin).collect()
+    }
 }
 
 #[derive(Deserialize)]
@@ -71,24 +122,26 @@ fn as_text(rule: RuleDetail) -> String {
         ..
     } = &rule;
     let mut text = format!("{name}, a {kind} rule\n{description}\n\n");
-    for VersionInUse {
-        line,
-        settings,
-        settings_updated_by,
-    } in &rule.active
-    {
+    for VersionInUse { line, .. } in &rule.active {
         let role = match line.mode {
             Mode::Active => "active   ",
             Mode::Shadow => "in shadow",
         };
-        let settings = match settings_updated_by {
-            Some(by) => format!("{settings} by {by}"),
-            None => "without settings".to_owned(),
-        };
-        text += &format!("{role}  {} ({}), {settings}\n", line.version, short(&line.digest));
+        text += &format!("{role}  {} ({})\n", line.version, short(&line.digest));
     }
     if rule.active.is_empty() {
         text += "the rule is not in use\n";
+    }
+    for part in &rule.active {
+        let rows = part.origins().into_iter();
+        let rows = rows.map(|(name, origin, value)| [name, origin, value.to_string()]);
+        let rows: Vec<_> = [["SETTING", "ORIGIN", "VALUE"].map(str::to_owned)]
+            .into_iter()
+            .chain(rows)
+            .collect();
+        if rows.len() > 1 {
+            text += &format!("\n{}", columns(&rows));
+        }
     }
     let heading = ["DIGEST", "VERSION", "BYTES", "UPLOADED", "BY", "NOTE"].map(str::to_owned);
     let rows = rule.versions.iter().map(|version| {

@@ -1,5 +1,5 @@
-//! Allows the staff of one organisation every action and all other clients to read; and no client may start a session
-//! while a disk is in alert.
+//! Allows the staff of one organisation every action and all other clients to read; and no client may report
+//! work chunks while a disk is in alert.
 
 use serde::{Deserialize, Serialize};
 use watchpost_rule::role::{Decision, Identity, Manifest, Request, Rule, Severity, Standing};
@@ -44,7 +44,7 @@ impl Rule for Staff {
             )]);
         }
         // `decide` gets the findings about disks that are not ok.
-        Ok(Plan::new(["disk"], &settings))
+        Ok(Plan::new(["disk"], &settings).with_effective_settings(&settings))
     }
 
     fn decide(request: Request, standings: Vec<Standing>, settings: Settings) -> Result<Decision, String> {
@@ -60,9 +60,9 @@ impl Rule for Staff {
                 settings.organisation
             )
         } else if let Some(full) = standings.iter().find(|standing| standing.severity == Severity::Alert)
-            && action == "sessions.run"
+            && action == "chunks.write"
         {
-            format!("{} is in alert: make room before you start a session", full.subject)
+            format!("{} is in alert: make room before you report chunks", full.subject)
         } else {
             String::new()
         };

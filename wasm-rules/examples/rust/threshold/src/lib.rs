@@ -36,7 +36,7 @@ impl Rule for Weekend {
         if settings.percent_a_day <= 0.0 {
             return Err(vec![Problem::new("/percent_a_day", "a disk fills by more than 0 percent a day")]);
         }
-        Ok(Plan::new(["disk"], &settings))
+        Ok(Plan::new(["disk"], &settings).with_effective_settings(&settings))
     }
 
     fn judge(round: Round, settings: Settings) -> Result<Vec<Finding>, String> {

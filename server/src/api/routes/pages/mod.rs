@@ -1,15 +1,22 @@
-//! HTML pages: how they are sent, and the index page. Only the documentation pages need scripts.
+//! HTML pages: how they are sent. The pages are templates in `server/templates`; only the documentation pages need
+//! scripts.
+
+mod login;
+mod machine;
 
 use actix_web::HttpResponse;
+use actix_web::http::StatusCode;
 use actix_web::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, ContentType, REFERRER_POLICY, VARY};
+use askama::Template;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use openssl::sha::sha256;
 
-use crate::api::document::{Chapter, Endpoint, contents};
-use crate::api::process::VERSION;
+pub(in crate::api) use self::login::denied;
+pub(super) use self::login::welcome;
+pub(super) use self::machine::machine;
 
-const INDEX: &str = include_str!("../../../assets/index.html");
+use crate::api::document::Endpoint;
 
 /// Denied on every page; a page adds only what it needs.
 const DENY_ALL_CSP: &str = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
@@ -35,28 +42,14 @@ pub(super) fn inline_style_policy(page: &str) -> String {
     format!("style-src 'sha256-{hash}'")
 }
 
-/// The index page, which lists all endpoints.
-pub(super) fn index() -> HttpResponse {
-    let chapters: String = contents().iter().map(chapter).collect();
-    let page = INDEX.replace("{version}", VERSION).replace("{chapters}", &chapters);
-    html(page, "style-src 'self'; img-src 'self'")
-}
-
-fn chapter(chapter: &Chapter) -> String {
-    let lines: String = chapter.endpoints.iter().map(line).collect();
-    let (name, about) = (escaped(&chapter.name), escaped(&chapter.about));
-    format!("<h2>{name}</h2>\n<p>{about}</p>\n<ul class=\"paths\">\n{lines}</ul>\n")
-}
-
-fn line(endpoint: &Endpoint) -> String {
-    let path = path(endpoint);
-    let open = if endpoint.open {
-        "<span class=\"open\">open</span>"
-    } else {
-        ""
-    };
-    let (method, summary) = (endpoint.method, escaped(&endpoint.summary));
-    format!("<li><span class=\"method\">{method}</span><span>{path}{open}</span><span>{summary}</span></li>\n")
+/// A page made of a template. It loads nothing but its style sheets and the icon.
+fn rendered(status: StatusCode, template: &impl Template) -> HttpResponse {
+    let page = template
+        .render()
+        .expect("a template without fallible filters can be rendered");
+    let mut response = html(page, "style-src 'self'; img-src 'self'");
+    *response.status_mut() = status;
+    response
 }
 
 /// A path, with a link where GET needs no parameters.
