@@ -48,7 +48,7 @@ use crate::decisions::Decisions;
 use crate::history::History;
 use crate::host_id::HostId;
 use crate::judge::Evaluations;
-use crate::judge::metrics_page::{MetricsPages, metrics_pages};
+use crate::judge::metrics_page::MetricsPages;
 use crate::metrics::{Build, ServiceMetrics};
 use crate::pixcrawler::{self, PixCrawlerRenderings};
 use crate::rules::Rules;
@@ -94,7 +94,7 @@ pub(crate) struct Parts {
     decisions: Decisions,
     chunks: ChunkStore,
     evaluations: Evaluations,
-    metrics_pages: MetricsPages,
+    metrics_pages: Data<MetricsPages>,
     pixcrawler_renderings: PixCrawlerRenderings,
     /// The folder of the development CA, if it is used.
     pub(crate) authority: Option<Arc<pki::Authority>>,
@@ -162,11 +162,11 @@ impl App {
             bodies,
             service_metrics.clone(),
         ));
-        let (collector, mailbox) = collect::mailbox();
+        let (collector, mailbox) = collect::mailbox(config.collector.refresh_max_age());
         let parts = Parts {
             latest: Latest::new(evaluations.clone(), service.host().clone(), before_the_first),
+            metrics_pages: Data::new(MetricsPages::new(collector.clone())),
             collector,
-            metrics_pages: metrics_pages(&evaluations),
             pixcrawler_renderings: pixcrawler::renderings(&evaluations, config.mode),
             tasks,
             store,

@@ -202,6 +202,12 @@ fn rule_warnings(config: &Config, rules: &Rules) -> Vec<Problem> {
     let set = &rules.current().set;
     let access = access_warnings(config, set.role(), config.accepts_development_ca());
     let mut problems: Vec<_> = access.iter().map(Problem::of_access).collect();
+    let unknown = super::unknown_metrics(config, rules);
+    problems.extend(
+        unknown
+            .iter()
+            .map(|unknown| Problem::warning(config.place_of("rules.threshold"), &unknown.to_string())),
+    );
     let nothing = nothing_evaluated(set);
     problems.extend(nothing.map(|text| Problem::warning(config.place_of("rules.threshold"), &text)));
     problems

@@ -55,7 +55,7 @@ pub(super) fn serve(config: &Config, parts: &Parts, listeners: Vec<Socket>) -> R
     let chunks = Data::new(parts.chunks.clone());
     let past = Data::new(history_reader(config, parts));
     let decisions = Data::new(parts.decisions.clone());
-    let pages = Data::new(parts.metrics_pages.clone());
+    let pages = parts.metrics_pages.clone();
     let renderings = Data::new(parts.pixcrawler_renderings.clone());
     let (service_metrics, service) = (
         Data::from(parts.service_metrics.clone()),

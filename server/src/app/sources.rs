@@ -22,6 +22,7 @@ pub(super) fn start(
         facts: host::facts(&config.host.options(&config.collector, config.mode)),
         interval: config.collector.interval,
         timeout: config.collector.timeout,
+        service_metrics: parts.service_metrics.clone(),
     };
     let (replication, quarantine) = (&parts.rule_parts.replication, &parts.rule_parts.quarantine);
     let sources = configured::sources(source_options(config, parts), replication.clone(), quarantine.clone());

@@ -15,6 +15,7 @@ pub struct Blocking {
     name: &'static str,
     metrics: Vec<MetricPattern>,
     schedule: Schedule,
+    is_refreshable: bool,
     state: State,
 }
 
@@ -29,6 +30,9 @@ enum State {
 /// The error is the message of a panic.
 type Thread = LocalBoxFuture<'static, Result<(Box<dyn Probe>, Result<Reading, String>), String>>;
 
+/// What the thread does with the probe.
+type Work = fn(&mut dyn Probe, u64) -> Result<Reading, String>;
+
 impl Blocking {
     /// Creates a source that measures the probe.
     pub fn new(probe: Box<dyn Probe>, schedule: Schedule) -> Self {
@@ -36,14 +40,30 @@ impl Blocking {
             name: probe.name(),
             metrics: probe.metrics(),
             schedule,
+            is_refreshable: false,
             state: State::Idle(probe),
         }
     }
 
-    fn begin(&mut self, now_ms: u64) {
+    /// The same source, which scrapes measure between rounds too.
+    pub fn refreshable(self) -> Self {
+        Self {
+            is_refreshable: true,
+            ..self
+        }
+    }
+
+    async fn run(&mut self, work: Work, now_ms: u64) -> Result<Reading, String> {
+        self.discard().await;
+        self.begin(work, now_ms);
+        let outcome = self.end().await;
+        outcome.unwrap_or_else(|| Err("it panicked earlier".to_owned()))
+    }
+
+    fn begin(&mut self, work: Work, now_ms: u64) {
         self.state = match std::mem::replace(&mut self.state, State::Lost) {
             State::Idle(mut probe) => State::Measuring(Box::pin(tasks::block(move || {
-                let outcome = probe.measure(now_ms);
+                let outcome = work(probe.as_mut(), now_ms);
                 (probe, outcome)
             }))),
             other => other,
@@ -91,12 +111,15 @@ impl Source for Blocking {
     }
 
     fn measure(&mut self, now_ms: u64) -> Measurement<'_> {
-        Box::pin(async move {
-            self.discard().await;
-            self.begin(now_ms);
-            let outcome = self.end().await;
-            outcome.unwrap_or_else(|| Err("it panicked earlier".to_owned()))
-        })
+        Box::pin(self.run(|probe, now_ms| probe.measure(now_ms), now_ms))
+    }
+
+    fn is_refreshable(&self) -> bool {
+        self.is_refreshable
+    }
+
+    fn refresh(&mut self, now_ms: u64) -> Measurement<'_> {
+        Box::pin(self.run(|probe, now_ms| probe.refresh(now_ms), now_ms))
     }
 
     fn unfinished(&mut self) -> Option<LocalBoxFuture<'_, ()>> {

@@ -1,6 +1,6 @@
 //! The collector actor: measures all sources once per round, merges their results into a snapshot and publishes
 //! it. It never waits for a source that is still busy with an earlier round. Sources can be added and removed at
-//! run time.
+//! run time. Between rounds, a scrape may request a refresh of the fast sources; rounds are not affected.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,13 +10,14 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{MissedTickBehavior, interval, sleep_until};
 use watchpost_policies::{Gap, Labels, MetricPattern, Snapshot};
 
-use super::handle::{Message, SourceError};
+use super::handle::{Mailbox, Message, SourceError};
 use super::probe::Reading;
-use super::runner::{ProbeError, Runner, SourceResult};
+use super::refresh::{self, NewerReading, Refresh};
+use super::runner::{ProbeError, Request, Requests, Runner, SourceResult};
 use super::source::{MakeSource, Schedule};
 pub use super::state::SourceState;
 use crate::host_id::HostId;
-use crate::metrics::DeclaredFamily;
+use crate::metrics::{DeclaredFamily, ServiceMetrics};
 use crate::{clock, tasks};
 
 /// The capacity of the results channel. A source that finds it full waits.
@@ -51,14 +52,16 @@ pub struct Options {
     /// How long a round waits for its sources. For sources with a longer timeout, the last result is reused
     /// until the next one arrives.
     pub timeout: Duration,
+    /// Refreshes are counted here.
+    pub service_metrics: Arc<ServiceMetrics>,
 }
 
 /// The actor.
 pub struct Collector {
     options: Options,
     messages: mpsc::Receiver<Message>,
-    /// Publishes the number of the current round to the sources.
-    round_number: watch::Sender<u64>,
+    /// The number of the last round.
+    round_number: u64,
     answers: mpsc::Receiver<SourceResult>,
     /// The channel on which sources send their results.
     answers_sender: mpsc::Sender<SourceResult>,
@@ -67,6 +70,14 @@ pub struct Collector {
     sources: Vec<Member>,
     /// The number of sources added so far, for unique source numbers.
     added: u64,
+    refresh: Refresh,
+}
+
+/// What the collector waits for, within rounds and between them.
+enum Event {
+    Message(Message),
+    Answer(SourceResult),
+    RefreshTimedOut,
 }
 
 /// A registered source.
@@ -84,6 +95,14 @@ struct Member {
     last_good: Option<Good>,
     /// Whether it has sent a result before, even an error.
     has_answered: bool,
+    /// Whether scrapes may measure it, if it is fast enough.
+    is_refreshable: bool,
+    /// Whether it has not answered the last refresh yet, which may have ended without it.
+    is_refreshing: bool,
+    /// The last successful result of a refresh.
+    refreshed: Option<NewerReading>,
+    /// The rounds and refreshes that it is measured for.
+    requests: watch::Sender<Requests>,
     /// Dropping this stops the source's task.
     _runner: tasks::AbortOnDrop,
 }
@@ -98,17 +117,16 @@ struct Good {
 type Results = BTreeMap<u64, Option<Reading>>;
 
 impl Collector {
-    /// A collector without sources; they are added through `messages`.
-    pub(super) fn new(
-        options: Options,
-        messages: mpsc::Receiver<Message>,
-        published: watch::Sender<Option<Arc<Round>>>,
-    ) -> Self {
+    /// A collector without sources; they are added through its mailbox.
+    pub(super) fn new(options: Options, mailbox: Mailbox, published: watch::Sender<Option<Arc<Round>>>) -> Self {
+        let Mailbox { messages, refreshes } = mailbox;
         let (answers_sender, answers) = mpsc::channel(RESULTS_CAPACITY);
+        let timeout = refresh::timeout(options.timeout);
         Self {
+            refresh: Refresh::new(timeout, refreshes, options.service_metrics.clone()),
             options,
             messages,
-            round_number: watch::Sender::new(0),
+            round_number: 0,
             answers,
             answers_sender,
             published,
@@ -124,7 +142,8 @@ impl Collector {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                Some(message) = self.messages.recv() => self.handle_message(message),
+                // A result that arrives between rounds is treated as a late one in the next round.
+                event = self.next_event() => self.handle(event, self.round_number + 1, &mut Results::new()),
                 _ = ticks.tick() => self.round().await,
             }
         }
@@ -138,24 +157,23 @@ impl Collector {
         }
         self.added += 1;
         let (number, name, metrics) = (self.added, source.name().into(), source.metrics());
-        let schedule = source.schedule();
-        let runner = Runner {
-            number,
-            source,
-            make,
-            rounds: self.round_number.subscribe(),
-            answers: self.answers_sender.clone(),
-        };
+        let (schedule, is_refreshable) = (source.schedule(), source.is_refreshable());
+        let (requests, requested) = watch::channel(Requests::default());
+        let runner = Runner::new(number, (source, make), requested, self.answers_sender.clone());
         self.sources.push(Member {
             number,
             name,
             metrics,
             schedule,
-            first_round: *self.round_number.borrow() + 1,
+            first_round: self.round_number + 1,
             state: SourceState::default(),
             is_overdue: false,
             last_good: None,
             has_answered: false,
+            is_refreshable,
+            is_refreshing: false,
+            refreshed: None,
+            requests,
             _runner: tasks::spawn_scoped(runner.run()),
         });
         Ok(())
@@ -164,7 +182,9 @@ impl Collector {
     fn remove_source(&mut self, name: &str) -> Result<(), SourceError> {
         let at = self.sources.iter().position(|source| *source.name == *name);
         let at = at.ok_or_else(|| SourceError::Unknown(name.to_owned()))?;
-        self.sources.remove(at);
+        let removed = self.sources.remove(at);
+        self.refresh.removed(removed.number);
+        self.end_refresh_if_complete();
         Ok(())
     }
 
@@ -173,13 +193,69 @@ impl Collector {
         match message {
             Message::AddSource { make, reply } => drop(reply.send(self.add_source(make))),
             Message::RemoveSource { name, reply } => drop(reply.send(self.remove_source(&name))),
+            Message::Refresh { max_age, reply } => {
+                if self.refresh.is_due(max_age) {
+                    self.start_refresh();
+                }
+                self.refresh.join(reply);
+                self.end_refresh_if_complete();
+            }
         }
     }
 
+    async fn next_event(&mut self) -> Event {
+        let deadline = self.refresh.deadline();
+        let refresh_timed_out = async {
+            match deadline {
+                Some(at) => sleep_until(at.into()).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            Some(message) = self.messages.recv() => Event::Message(message),
+            Some(answer) = self.answers.recv() => Event::Answer(answer),
+            () = refresh_timed_out => Event::RefreshTimedOut,
+        }
+    }
+
+    /// `number` is the round in progress, or the next one, whose results are added to `results`.
+    fn handle(&mut self, event: Event, number: u64, results: &mut Results) {
+        match event {
+            Event::Message(message) => self.handle_message(message),
+            Event::Answer(answer) => self.record(answer, number, results),
+            Event::RefreshTimedOut => self.end_refresh(),
+        }
+    }
+
+    fn start_refresh(&mut self) {
+        let timeout = self.options.timeout;
+        let fast = |source: &&mut Member| source.can_be_refreshed(timeout);
+        let fast: Vec<_> = self.sources.iter_mut().filter(fast).collect();
+        let number = self.refresh.start(fast.iter().map(|source| source.number).collect());
+        for source in fast {
+            source.is_refreshing = true;
+            source.requests.send_modify(|requests| requests.refresh = number);
+        }
+    }
+
+    fn end_refresh_if_complete(&mut self) {
+        if self.refresh.deadline().is_some() && self.refresh.is_complete() {
+            self.end_refresh();
+        }
+    }
+
+    fn end_refresh(&mut self) {
+        let readings = self.sources.iter().filter_map(|source| source.refreshed.clone());
+        self.refresh.end(readings.collect());
+    }
+
     async fn round(&mut self) {
-        let number = *self.round_number.borrow() + 1;
+        self.round_number += 1;
+        let number = self.round_number;
         let (started, started_ms) = (Instant::now(), clock::now_ms());
-        self.round_number.send_replace(number);
+        for source in &self.sources {
+            source.requests.send_modify(|requests| requests.round = number);
+        }
         let results = self.receive_results(number).await;
         let families = results.values().flatten().flat_map(|reading| &reading.families);
         let families = families.cloned().collect();
@@ -211,8 +287,7 @@ impl Collector {
         }
         while self.sources.iter().any(|source| source.is_awaited(number, &results)) {
             tokio::select! {
-                Some(answer) = self.answers.recv() => self.record(answer, number, &mut results),
-                Some(message) = self.messages.recv() => self.handle_message(message),
+                event = self.next_event() => self.handle(event, number, &mut results),
                 () = sleep_until(until.into()) => break,
             }
         }
@@ -225,16 +300,25 @@ impl Collector {
         results
     }
 
-    /// Every result counts once, in the round that receives it. A result of an earlier round counts only for
-    /// slow sources.
+    /// Every result of a round counts once, in the round that receives it. A result of an earlier round counts only
+    /// for slow sources, and that of a refresh in no round.
     fn record(&mut self, answer: SourceResult, number: u64, results: &mut Results) {
         // The source may have been removed.
         let Some(source) = self.sources.iter_mut().find(|source| source.number == answer.source) else {
             return;
         };
         source.is_overdue = matches!(answer.outcome, Err(ProbeError { timed_out: true, .. }));
+        let round = match answer.request {
+            Request::Round(round) => round,
+            Request::Refresh(refresh) => {
+                source.record_refresh(answer);
+                self.refresh.answered(refresh, source.number, source.is_overdue);
+                self.end_refresh_if_complete();
+                return;
+            }
+        };
         let is_slow = source.is_slow(self.options.timeout);
-        if !is_slow && answer.round != number {
+        if !is_slow && round != number {
             return;
         }
         let SourceResult { duration, time_ms, .. } = answer;
@@ -299,6 +383,21 @@ impl Member {
     /// Whether no round waits for it after its first result.
     fn is_slow(&self, round_timeout: Duration) -> bool {
         self.schedule.timeout > round_timeout
+    }
+
+    /// Whether a scrape may measure it: it answered the last round fast, and the last refresh at all.
+    fn can_be_refreshed(&self, round_timeout: Duration) -> bool {
+        let was_fast = self.state.duration_seconds < refresh::timeout(round_timeout).as_secs_f64();
+        let is_fast = self.state.success && was_fast && !self.is_slow(round_timeout);
+        self.is_refreshable && is_fast && !self.is_overdue && !self.is_refreshing
+    }
+
+    /// A failure does not discard the earlier reading; the next round reports it.
+    fn record_refresh(&mut self, answer: SourceResult) {
+        self.is_refreshing = false;
+        if let Ok(reading) = answer.outcome {
+            self.refreshed = Some(NewerReading::new(reading, answer.time_ms));
+        }
     }
 
     fn is_awaited(&self, round: u64, results: &Results) -> bool {

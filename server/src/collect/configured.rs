@@ -8,7 +8,7 @@ use super::blocking::Blocking;
 use super::chunks::Chunks;
 use super::host::{self, HostOptions};
 use super::rules::Rules;
-use super::source::{MakeSource, Schedule};
+use super::source::{MakeSource, OwnSchedule, Schedule};
 use crate::rules::quarantine::Quarantine;
 use crate::rules::replication::Replication;
 use crate::store::Store;
@@ -20,7 +20,7 @@ pub struct SourceOptions {
     /// The probes of this machine, if it is measured.
     pub host: Option<HostOptions>,
     /// The schedules of probes that have their own, by the name of the probe.
-    pub probes: BTreeMap<String, Schedule>,
+    pub probes: BTreeMap<String, OwnSchedule>,
     /// The database of the work chunks, if they are counted.
     pub chunks: Option<(Store, Schedule)>,
     /// Azure Monitor, if it is queried.
@@ -49,13 +49,19 @@ pub fn sources(options: SourceOptions, replication: Replication, quarantine: Qua
     sources
 }
 
-fn host_sources(options: &HostOptions, usual: Schedule, own: &BTreeMap<String, Schedule>) -> Vec<MakeSource> {
+fn host_sources(options: &HostOptions, usual: Schedule, own: &BTreeMap<String, OwnSchedule>) -> Vec<MakeSource> {
     let probes = host::probes(options).into_iter().enumerate();
     let source = |(at, probe): (usize, Box<dyn super::probe::Probe>)| -> MakeSource {
-        let schedule = own.get(probe.name()).copied().unwrap_or(usual);
+        let own = own.get(probe.name());
+        let schedule = own.map_or(usual, |own| own.schedule);
+        let has_own_interval = own.is_some_and(|own| own.has_own_interval);
+        let is_refreshable = host::is_refreshable(probe.name()) && !has_own_interval;
         let options = options.clone();
         let probe = move || host::probes(&options).swap_remove(at);
-        Box::new(move || Box::new(Blocking::new(probe(), schedule)))
+        Box::new(move || {
+            let source = Blocking::new(probe(), schedule);
+            Box::new(if is_refreshable { source.refreshable() } else { source })
+        })
     };
     probes.map(source).collect()
 }
@@ -65,6 +71,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::collect::source::Source;
     use crate::rules::quarantine::QuarantineList;
     use crate::rules::registry::{of_store, store_in};
 
@@ -77,17 +84,21 @@ mod tests {
         timeout: Duration::from_secs(20),
     };
 
-    /// The name and the schedule of each source.
-    fn schedules(options: SourceOptions) -> BTreeMap<String, Schedule> {
+    fn made(options: SourceOptions) -> Vec<Box<dyn Source>> {
         let folder = tempfile::tempdir().expect("a folder");
         let store = store_in(folder.path());
         let registry = of_store(&store);
         let replication = Replication::new(registry.clone(), None);
         let list = QuarantineList::new(store);
         let quarantine = Quarantine::new(registry, list, service_metrics());
-        let made = sources(options, replication, quarantine).into_iter().map(|make| make());
-        made.map(|source| (source.name().to_owned(), source.schedule()))
-            .collect()
+        let sources = sources(options, replication, quarantine);
+        sources.into_iter().map(|make| make()).collect()
+    }
+
+    /// The name and the schedule of each source.
+    fn schedules(options: SourceOptions) -> BTreeMap<String, Schedule> {
+        let of_source = |source: Box<dyn Source>| (source.name().to_owned(), source.schedule());
+        made(options).into_iter().map(of_source).collect()
     }
 
     fn service_metrics() -> std::sync::Arc<crate::metrics::ServiceMetrics> {
@@ -106,7 +117,13 @@ mod tests {
             let schedules = schedules(SourceOptions {
                 schedule: USUAL,
                 host: Some(HostOptions::default()),
-                probes: BTreeMap::from([("host.memory".to_owned(), OWN)]),
+                probes: BTreeMap::from([(
+                    "host.memory".to_owned(),
+                    OwnSchedule {
+                        schedule: OWN,
+                        has_own_interval: true,
+                    },
+                )]),
                 chunks: Some((store_in(folder.path()), OWN)),
                 azure: Some((azure::Settings::default(), OWN)),
             });
@@ -121,6 +138,41 @@ mod tests {
             }
             let probes = host::probe_names();
             assert!(probes.iter().all(|name| schedules.contains_key(*name)), "{schedules:?}");
+        });
+    }
+
+    #[test]
+    fn scrapes_measure_the_fast_probes_that_have_no_interval_of_their_own() {
+        actix_web::rt::System::new().block_on(async {
+            let folder = tempfile::tempdir().expect("a folder");
+            let own = |name: &str, has_own_interval| {
+                let own = OwnSchedule {
+                    schedule: USUAL,
+                    has_own_interval,
+                };
+                (name.to_owned(), own)
+            };
+            let sources = made(SourceOptions {
+                schedule: USUAL,
+                host: Some(HostOptions::default()),
+                probes: BTreeMap::from([own("host.memory", true), own("host.load", false)]),
+                chunks: Some((store_in(folder.path()), USUAL)),
+                azure: Some((azure::Settings::default(), USUAL)),
+            });
+            for (name, expected) in [
+                ("host.cpu", true),
+                ("host.netstat", true),
+                ("host.load", true),
+                ("host.memory", false),
+                ("host.filesystems", false),
+                ("host.textfile", false),
+                ("chunks", false),
+                ("rules", false),
+                ("azure", false),
+            ] {
+                let source = sources.iter().find(|source| source.name() == name);
+                assert_eq!(source.expect(name).is_refreshable(), expected, "{name}");
+            }
         });
     }
 

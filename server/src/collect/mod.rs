@@ -10,6 +10,7 @@ mod handle;
 pub mod host;
 mod mode;
 pub mod probe;
+pub mod refresh;
 pub mod rules;
 mod runner;
 pub mod source;
@@ -37,7 +38,7 @@ pub fn start(
     mailbox: Mailbox,
     published: watch::Sender<Option<Arc<Round>>>,
 ) -> Result<(), SourceError> {
-    let mut collector = Collector::new(options, mailbox.0, published);
+    let mut collector = Collector::new(options, mailbox, published);
     sources.into_iter().try_for_each(|make| collector.add_source(make))?;
     // If the collector panics, its sources, their results and the messages in its mailbox are kept.
     let collector = Rc::new(Mutex::new(collector));

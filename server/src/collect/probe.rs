@@ -16,6 +16,12 @@ pub trait Probe: Send + 'static {
     /// Measures. The error says why nothing could be measured; partial failures are gaps in the reading.
     fn measure(&mut self, now_ms: u64) -> Result<Reading, String>;
 
+    /// Measures between two rounds, for a scrape. A probe with metrics that cover the time since its last measurement
+    /// leaves them out here, and remembers nothing of this for them: rounds do not depend on scrapes.
+    fn refresh(&mut self, now_ms: u64) -> Result<Reading, String> {
+        self.measure(now_ms)
+    }
+
     /// The last result arrived after the timeout and was discarded. A probe that counts events since the last
     /// result must report them again.
     fn on_discarded(&mut self) {}

@@ -1,8 +1,7 @@
-//! Measures one source, once per round and with its timeout, and sends the result to the collector. A source
-//! whose measurement outlives its timeout is not measured again before that ends.
+//! Measures one source, once per round or refresh and with its timeout, and sends the result to the collector. A
+//! source whose measurement outlives its timeout is not measured again before that ends.
 
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
@@ -12,13 +11,27 @@ use super::probe::Reading;
 use super::source::{MakeSource, Schedule, Source};
 use crate::{clock, tasks};
 
+/// The numbers of the latest round and of the latest refresh that a source is measured for.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Requests {
+    pub round: u64,
+    pub refresh: u64,
+}
+
+/// The number of the round or of the refresh that a result belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Request {
+    Round(u64),
+    Refresh(u64),
+}
+
 /// The result of measuring a source.
 #[derive(Clone, Debug)]
 pub(super) struct SourceResult {
     /// The unique number of the source, which is never reused.
     pub source: u64,
-    /// The round that requested it.
-    pub round: u64,
+    /// What requested it.
+    pub request: Request,
     /// The reading or the error.
     pub outcome: Result<Reading, ProbeError>,
     pub duration: Duration,
@@ -37,58 +50,101 @@ pub(super) struct ProbeError {
 /// The task of one source.
 pub(super) struct Runner {
     /// The number of the source in its results.
-    pub number: u64,
-    pub source: Box<dyn Source>,
+    number: u64,
+    source: Box<dyn Source>,
     /// Recreates the source after a panic.
-    pub make: MakeSource,
-    /// The number of the current round.
-    pub rounds: watch::Receiver<u64>,
+    make: MakeSource,
+    requests: watch::Receiver<Requests>,
     /// The channel to the collector.
-    pub answers: mpsc::Sender<SourceResult>,
+    answers: mpsc::Sender<SourceResult>,
+    /// The last successful measurement for a round, with its start.
+    last: Option<(Instant, SourceResult)>,
 }
 
 impl Runner {
-    /// Measures in each round, until the collector is dropped.
+    /// A runner of the source that `make` made. Requests count from now on.
+    pub(super) fn new(
+        number: u64,
+        (source, make): (Box<dyn Source>, MakeSource),
+        requests: watch::Receiver<Requests>,
+        answers: mpsc::Sender<SourceResult>,
+    ) -> Self {
+        Self {
+            number,
+            source,
+            make,
+            requests,
+            answers,
+            last: None,
+        }
+    }
+
+    /// Measures at each request, until the collector is dropped.
     pub(super) async fn run(mut self) {
-        let name: Arc<str> = self.source.name().into();
-        let mut last: Option<(Instant, SourceResult)> = None;
-        while self.rounds.changed().await.is_ok() {
-            let round = *self.rounds.borrow_and_update();
-            let started = Instant::now();
-            let schedule = self.source.schedule();
-            if let Some((at, answer)) = last.take_if(|(at, _)| !is_due(schedule, *at, started)) {
-                let again = SourceResult { round, ..answer };
-                last = Some((at, again.clone()));
-                if self.answers.send(again).await.is_err() {
+        let mut handled = Requests::default();
+        while self.requests.changed().await.is_ok() {
+            let requests = *self.requests.borrow_and_update();
+            let (round, refresh) = (requests.round, requests.refresh);
+            let new = [
+                (round != handled.round).then_some(Request::Round(round)),
+                (refresh != handled.refresh).then_some(Request::Refresh(refresh)),
+            ];
+            handled = requests;
+            for request in new.into_iter().flatten() {
+                if self.answer(request).await.is_err() {
                     return;
                 }
-                continue;
-            }
-            let outcome = self.measure(schedule).await;
-            let is_overdue = matches!(outcome, Err(ProbeError { timed_out: true, .. }));
-            let answer = SourceResult {
-                source: self.number,
-                round,
-                outcome,
-                duration: started.elapsed(),
-                time_ms: clock::now_ms(),
-            };
-            // A failed source is measured again in the next round.
-            last = answer.outcome.is_ok().then(|| (started, answer.clone()));
-            if self.answers.send(answer).await.is_err() {
-                return;
-            }
-            if is_overdue {
-                self.finish().await;
-                log::warn!(source = &*name, duration_ms = started.elapsed().as_millis() as u64; "a source's result arrived after its timeout");
             }
         }
     }
 
-    async fn measure(&mut self, Schedule { timeout, .. }: Schedule) -> Result<Reading, ProbeError> {
+    /// The error says that the collector is gone.
+    async fn answer(&mut self, request: Request) -> Result<(), mpsc::error::SendError<SourceResult>> {
+        let started = Instant::now();
+        let schedule = self.source.schedule();
+        let is_round = matches!(request, Request::Round(_));
+        if is_round
+            && let Some((at, last)) = &self.last
+            && !is_due(schedule, *at, started)
+        {
+            let again = SourceResult {
+                request,
+                ..last.clone()
+            };
+            return self.answers.send(again).await;
+        }
+        let outcome = self.measure(request, schedule).await;
+        let is_overdue = matches!(outcome, Err(ProbeError { timed_out: true, .. }));
+        let answer = SourceResult {
+            source: self.number,
+            request,
+            outcome,
+            duration: started.elapsed(),
+            time_ms: clock::now_ms(),
+        };
+        if is_round {
+            // A failed source is measured again in the next round.
+            self.last = answer.outcome.is_ok().then(|| (started, answer.clone()));
+        }
+        self.answers.send(answer).await?;
+        if is_overdue {
+            self.finish().await;
+            let duration_ms = started.elapsed().as_millis() as u64;
+            log::warn!(source = self.source.name(), duration_ms; "a source's result arrived after its timeout");
+        }
+        Ok(())
+    }
+
+    async fn measure(&mut self, request: Request, Schedule { timeout, .. }: Schedule) -> Result<Reading, ProbeError> {
         // In an async block, so that a panic before the first await is caught too.
         let source = &mut self.source;
-        let measured = AssertUnwindSafe(async { source.measure(clock::now_ms()).await }).catch_unwind();
+        let measurement = async {
+            match request {
+                Request::Round(_) => source.measure(clock::now_ms()).await,
+                Request::Refresh(_) => source.refresh(clock::now_ms()).await,
+            }
+        };
+        let measured = AssertUnwindSafe(measurement).catch_unwind();
         match tokio::time::timeout(timeout, measured).await {
             Ok(Ok(outcome)) => outcome.map_err(ProbeError::of),
             Ok(Err(panic)) => {

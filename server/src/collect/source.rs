@@ -29,6 +29,17 @@ pub trait Source {
     /// Measures on the collector's thread, so it must not block. The future is dropped at the timeout.
     fn measure(&mut self, now_ms: u64) -> Measurement<'_>;
 
+    /// Whether scrapes measure it between rounds.
+    fn is_refreshable(&self) -> bool {
+        false
+    }
+
+    /// Measures between two rounds, for a scrape, as `measure` does. The result leaves out the metrics that cover the
+    /// time since the last round, and the next round measures what it would have measured without this.
+    fn refresh(&mut self, now_ms: u64) -> Measurement<'_> {
+        self.measure(now_ms)
+    }
+
     /// The rest of a dropped measurement that cannot be cancelled. The source is not measured again before it
     /// ends.
     fn unfinished(&mut self) -> Option<LocalBoxFuture<'_, ()>> {
@@ -43,4 +54,13 @@ pub struct Schedule {
     pub interval: Duration,
     /// A measurement that takes longer fails.
     pub timeout: Duration,
+}
+
+/// The schedule of a source with settings of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OwnSchedule {
+    pub schedule: Schedule,
+    /// Whether the interval is its own, and not that of the rounds. It says how often the source may be measured, so
+    /// scrapes do not measure it.
+    pub has_own_interval: bool,
 }

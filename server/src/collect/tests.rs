@@ -1,6 +1,7 @@
 //! The collector together with its sources, including probes that fail.
 
 mod members;
+mod refresh;
 mod slow;
 
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -69,23 +70,38 @@ type Rounds = watch::Receiver<Option<Arc<Round>>>;
 
 /// Runs a collector with these sources for the duration of `test`.
 fn collecting<F: Future<Output = ()>>(sources: Vec<MakeSource>, test: impl FnOnce(CollectorHandle, Rounds) -> F) {
+    let often = Duration::from_millis(20);
+    collecting_every(often, Some(Duration::ZERO), sources, |collector, rounds, _| {
+        test(collector, rounds)
+    });
+}
+
+/// The same with this interval and this `max_age`, and with the service metrics.
+fn collecting_every<F: Future<Output = ()>>(
+    interval: Duration,
+    max_age: Option<Duration>,
+    sources: Vec<MakeSource>,
+    test: impl FnOnce(CollectorHandle, Rounds, Arc<ServiceMetrics>) -> F,
+) {
     actix_web::rt::System::new().block_on(async {
         let build = Build {
             version: "",
             commit: "",
             rustc: "",
         };
-        let tasks = Tasks::new(Arc::new(ServiceMetrics::new(&build)));
+        let service_metrics = Arc::new(ServiceMetrics::new(&build));
+        let tasks = Tasks::new(service_metrics.clone());
         let (published, measured) = watch::channel(None);
         let options = Options {
             host: crate::host_id::HostId::new("edge-1").expect("a legal name"),
             facts: Labels::none(),
-            interval: Duration::from_millis(20),
+            interval,
             timeout: TIMEOUT,
+            service_metrics: service_metrics.clone(),
         };
-        let (collector, mailbox) = mailbox();
+        let (collector, mailbox) = mailbox(max_age);
         start(&tasks, options, sources, mailbox, published).expect("the names are unique");
-        tokio::time::timeout(Duration::from_secs(30), test(collector, measured))
+        tokio::time::timeout(Duration::from_secs(30), test(collector, measured, service_metrics))
             .await
             .expect("it ends");
         tasks.stop();

@@ -1,9 +1,11 @@
-//! The response to a scrape: the host's part, rendered once per round, followed by the service metrics, rendered per
-//! request. It measures nothing and serves nothing.
+//! The response to a scrape: the host's part, rendered once for all scrapes that see the same readings, followed by the
+//! service metrics, rendered per request. It measures nothing and serves nothing.
+
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use prometheus::proto::MetricFamily;
-use watchpost_policies::{Report, Snapshot};
+use watchpost_policies::{Report, Sample, Snapshot};
 
 use super::compress::Encoded;
 use super::declared_family::DeclaredFamily;
@@ -13,41 +15,75 @@ use super::page::{Kind, Page};
 use super::reserved_names::Claims;
 use super::{encode, findings, service_metrics};
 
-/// The host's part of one round, in every format. Its `Default` is empty; it is used before the first round.
+/// The host's part of the page, in every format. Its `Default` is empty; it is used before the first round.
 #[derive(Debug, Default)]
 pub struct Rendered {
-    text: Encoded,
-    openmetrics: Encoded,
+    content: Option<Content>,
+    text: OnceLock<Encoded>,
+    openmetrics: OnceLock<Encoded>,
+}
+
+#[derive(Debug)]
+struct Content {
+    snapshot: Arc<Snapshot>,
+    declared: Arc<[DeclaredFamily]>,
+    newer: Vec<Arc<Vec<Sample>>>,
+    report: Arc<Report>,
+}
+
+impl Rendered {
+    /// The page of a round: its measurements, where a series in `newer` replaces the one of the snapshot, and the rules'
+    /// findings. `declared` are the families that have their type and help text from outside. A format is rendered on
+    /// first use, because most machines are scraped in one format only.
+    pub fn new(
+        snapshot: Arc<Snapshot>,
+        declared: Arc<[DeclaredFamily]>,
+        newer: Vec<Arc<Vec<Sample>>>,
+        report: Arc<Report>,
+    ) -> Self {
+        Self {
+            content: Some(Content {
+                snapshot,
+                declared,
+                newer,
+                report,
+            }),
+            ..Self::default()
+        }
+    }
+
+    fn in_format(&self, format: Format) -> &Encoded {
+        let encoded = match format {
+            Format::Text => &self.text,
+            Format::OpenMetrics => &self.openmetrics,
+        };
+        encoded.get_or_init(|| match &self.content {
+            Some(content) => Encoded::new(content.render(format)),
+            None => Encoded::default(),
+        })
+    }
+}
+
+impl Content {
+    fn render(&self, format: Format) -> String {
+        let newer = self.newer.iter().flat_map(|samples| samples.iter());
+        let measured = Measured::of(&self.snapshot, newer, &self.declared, reserved());
+        let mut page = Page::new(format, measured.size_hint() + 4096);
+        measured.write(&mut page);
+        write_round(&mut page, &self.snapshot, measured.left_out());
+        findings::write(&mut page, &self.report);
+        page.into_text()
+    }
 }
 
 const SNAPSHOT_TIME: &str = "watchpost_snapshot_timestamp_seconds";
 const GAPS: &str = "watchpost_snapshot_gaps";
 const DROPPED_SAMPLES: &str = "watchpost_samples_dropped";
 
-/// Renders the measurements and the rules' findings about them. `declared` are the families that have their type and
-/// help text from outside.
-pub fn render(snapshot: &Snapshot, declared: &[DeclaredFamily], report: &Report) -> Rendered {
-    let measured = Measured::of(snapshot, declared, reserved());
-    let encoded = |format| {
-        let mut page = Page::new(format, measured.size_hint() + 4096);
-        measured.write(&mut page);
-        write_round(&mut page, snapshot, measured.left_out());
-        findings::write(&mut page, report);
-        Encoded::new(page.into_text())
-    };
-    Rendered {
-        text: encoded(Format::Text),
-        openmetrics: encoded(Format::OpenMetrics),
-    }
-}
-
 /// The whole response body. `service_metrics` is the result of
 /// [`ServiceMetrics::gather`](super::ServiceMetrics::gather).
 pub fn body(rendered: &Rendered, service_metrics: &[MetricFamily], format: Format, encoding: Encoding) -> Bytes {
-    let host = match format {
-        Format::Text => &rendered.text,
-        Format::OpenMetrics => &rendered.openmetrics,
-    };
+    let host = rendered.in_format(format);
     host.followed_by(&encode::encode(service_metrics, format), encoding)
 }
 
@@ -58,7 +94,7 @@ fn write_round(page: &mut Page, snapshot: &Snapshot, left_out: usize) {
     };
     gauge(
         SNAPSHOT_TIME,
-        "Time of the snapshot above, in seconds since 1970.",
+        "Time of the last round, in seconds since 1970; counters may be newer.",
         snapshot.time_ms() as f64 / 1000.0,
     );
     gauge(
@@ -140,7 +176,8 @@ mod tests {
     }
 
     fn answer(format: Format) -> String {
-        let rendered = render(&snapshot(), &[], &by_default().judge(&snapshot(), None));
+        let report = by_default().judge(&snapshot(), None);
+        let rendered = Rendered::new(Arc::new(snapshot()), Arc::default(), Vec::new(), Arc::new(report));
         let bytes = body(&rendered, &service_metrics().gather(), format, Encoding::Identity);
         String::from_utf8(bytes.to_vec()).expect("UTF-8")
     }

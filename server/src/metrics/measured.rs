@@ -27,14 +27,20 @@ struct Family<'s> {
 }
 
 impl<'s> Measured<'s> {
-    /// Groups the samples into families. A sample with a reserved name or label is omitted and counted, because a
-    /// scraper rejects the whole page if a family occurs twice.
-    pub(super) fn of(snapshot: &'s Snapshot, declared: &[DeclaredFamily], mut claims: Claims) -> Self {
+    /// Groups the samples into families; a newer sample replaces that of the snapshot. A sample with a reserved name or
+    /// label is omitted and counted, because a scraper rejects the whole page if a family occurs twice.
+    pub(super) fn of(
+        snapshot: &'s Snapshot,
+        newer: impl Iterator<Item = &'s Sample>,
+        declared: &[DeclaredFamily],
+        mut claims: Claims,
+    ) -> Self {
         let declared: HashMap<&str, &DeclaredFamily> =
             declared.iter().map(|family| (family.name.as_str(), family)).collect();
         let mut left_out = 0;
         let mut families = Vec::new();
-        for (name, group) in groups(snapshot, &declared) {
+        let samples = merged(snapshot, newer);
+        for (name, group) in groups(&samples, &declared) {
             let declaration = declared.get(group.first_name()).copied();
             let offered: usize = group.metrics.iter().map(|(samples, _)| samples.len()).sum();
             let samples = group.samples();
@@ -84,12 +90,12 @@ impl<'s> Measured<'s> {
 }
 
 /// Metrics with the same exported name; the first one gives the family its help text.
-struct Group<'s> {
+struct Group<'g, 's> {
     unit: &'s Unit,
-    metrics: Vec<(&'s [Sample], f64)>,
+    metrics: Vec<(&'g [&'s Sample], f64)>,
 }
 
-impl<'s> Group<'s> {
+impl<'s> Group<'_, 's> {
     fn first_name(&self) -> &'s str {
         self.metrics
             .first()
@@ -104,7 +110,7 @@ impl<'s> Group<'s> {
         let all = self
             .metrics
             .iter()
-            .flat_map(|(samples, divisor)| samples.iter().map(move |sample| (sample, *divisor)));
+            .flat_map(|(samples, divisor)| samples.iter().map(move |sample| (*sample, *divisor)));
         all.filter(|(sample, _)| is_same_unit(self.unit, sample.unit()))
             .filter(|(sample, _)| !sample.labels().as_slice().iter().any(is_reserved))
             .filter(|(sample, _)| alone || seen.insert(sample.labels()))
@@ -112,9 +118,22 @@ impl<'s> Group<'s> {
     }
 }
 
-fn groups<'s>(snapshot: &'s Snapshot, declared: &HashMap<&str, &DeclaredFamily>) -> BTreeMap<String, Group<'s>> {
-    let mut groups = BTreeMap::<String, Group<'_>>::new();
-    for samples in snapshot.select(None) {
+/// All series, sorted by metric and labels, each with its newest sample.
+fn merged<'s>(snapshot: &'s Snapshot, newer: impl Iterator<Item = &'s Sample>) -> Vec<&'s Sample> {
+    let mut samples: Vec<_> = newer.chain(snapshot.samples()).collect();
+    let series = |sample: &&'s Sample| (sample.metric(), sample.labels());
+    // The sort is stable, so the first sample of a series is a newer one.
+    samples.sort_by(|a, b| series(a).cmp(&series(b)));
+    samples.dedup_by(|later, first| series(later) == series(first));
+    samples
+}
+
+fn groups<'g, 's>(
+    samples: &'g [&'s Sample],
+    declared: &HashMap<&str, &DeclaredFamily>,
+) -> BTreeMap<String, Group<'g, 's>> {
+    let mut groups = BTreeMap::<String, Group<'g, 's>>::new();
+    for samples in samples.chunk_by(|a, b| a.metric() == b.metric()) {
         let unit = samples[0].unit();
         let metric = samples[0].metric().as_str();
         let exported = match declared.contains_key(metric) {
@@ -191,7 +210,7 @@ mod tests {
         claims: Claims,
     ) -> (Vec<String>, usize) {
         let snapshot = Snapshot::new("edge-1".to_owned(), 1, Labels::none(), samples, Vec::new());
-        let measured = Measured::of(&snapshot, declared, claims);
+        let measured = Measured::of(&snapshot, std::iter::empty(), declared, claims);
         let mut page = Page::new(format, measured.size_hint());
         measured.write(&mut page);
         let lines = page.into_text();
@@ -217,6 +236,31 @@ mod tests {
             ]
         );
         assert_eq!(left_out, 0);
+    }
+
+    #[test]
+    fn a_newer_sample_replaces_that_of_its_series_and_may_be_a_new_series() {
+        let device = |name, value| sample("node_disk_read_bytes_total", &[("device", name)], value, "bytes");
+        let round = vec![
+            device("sda", 1.0),
+            device("sdb", 2.0),
+            sample("cpu", &[], 50.0, "percent"),
+        ];
+        let snapshot = Snapshot::new("edge-1".to_owned(), 1, Labels::none(), round, Vec::new());
+        let newer = [device("sdc", 3.0), device("sda", 4.0)];
+        let measured = Measured::of(&snapshot, newer.iter(), &[], Claims::default());
+        let mut page = Page::new(Format::Text, measured.size_hint());
+        measured.write(&mut page);
+        let text = page.into_text();
+        let lines: Vec<_> = text.lines().filter(|line| !line.starts_with('#')).collect();
+        let expected = [
+            "node_disk_read_bytes_total{device=\"sda\"} 4",
+            "node_disk_read_bytes_total{device=\"sdb\"} 2",
+            "node_disk_read_bytes_total{device=\"sdc\"} 3",
+            "watchpost_cpu_ratio 0.5",
+        ];
+        assert_eq!(lines, expected);
+        assert_eq!(measured.left_out(), 0);
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! Metrics for Prometheus: the measurements, rendered once per round, and the service metrics, rendered per request. It
-//! serves nothing; a handler chooses a `Format` and an `Encoding` and gets the bytes from `exposition`.
+//! Metrics for Prometheus: the measurements, rendered once per round and reading, and the service metrics, rendered per
+//! request. It serves nothing; a handler chooses a `Format` and an `Encoding` and gets the bytes from `exposition`.
 
 pub mod catalogue;
 pub mod exposition;
@@ -22,7 +22,7 @@ mod reserved_names;
 mod route_class;
 
 pub use declared_family::DeclaredFamily;
-pub use exposition::{Rendered, body, render};
+pub use exposition::{Rendered, body};
 pub use format::{Encoding, Format};
 pub use host_metrics::{HOST_METRICS, HostMetric};
 pub use page::Kind;

@@ -53,6 +53,9 @@ declare! {
         watchpost_source_last_success_timestamp_seconds: GaugeVec["source"],
         /// Number of failed polls of a source.
         watchpost_source_failures_total: IntCounterVec["source"],
+        /// Number of measurements that scrapes requested between rounds, by outcome; after a failure, the last reading of
+        /// a source that did not answer in time is served.
+        watchpost_scrape_measurements_total: IntCounterVec["outcome"],
         /// Number of the active generation of rules.
         watchpost_rules_generation: IntGauge,
         /// Number of times a rule was quarantined because it failed repeatedly.
@@ -134,12 +137,12 @@ pub enum CertificateKind {
     Crl,
 }
 
-/// The outcome of a reload.
+/// The outcome of a reload, or of a measurement for scrapes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// The new version is in use.
+    /// The new version, or the new reading of every source, is in use.
     Success,
-    /// The last good version stays in use.
+    /// The last good version, or the last reading of a source, stays in use.
     Failure,
 }
 
@@ -211,6 +214,7 @@ impl ServiceMetrics {
             let labels = [outcome.as_str()];
             families.watchpost_tls_reloads_total.with_label_values(&labels);
             families.watchpost_config_reloads_total.with_label_values(&labels);
+            families.watchpost_scrape_measurements_total.with_label_values(&labels);
         }
         for reason in [NotCompared::Fault, NotCompared::Busy, NotCompared::Dropped] {
             families
@@ -415,6 +419,12 @@ impl ServiceMetrics {
         let last = &families.watchpost_source_last_success_timestamp_seconds;
         drop(last.remove_label_values(&labels));
         drop(families.watchpost_source_failures_total.remove_label_values(&labels));
+    }
+
+    /// Counts a measurement that scrapes requested; it fails if a source did not answer in time.
+    pub fn scrape_measured(&self, outcome: Outcome) {
+        let measurements = &self.families.watchpost_scrape_measurements_total;
+        measurements.with_label_values(&[outcome.as_str()]).inc();
     }
 
     /// Counts rounds that were written to the history.

@@ -196,7 +196,11 @@ fn a_certificate_that_expires_soon_is_a_warning_and_the_server_starts() {
     );
     let (code, problems) = case.checked();
     assert_eq!(code, Some(0), "{problems:?}");
-    let expires = |problem: &&Value| problem["message"].as_str().is_some_and(|text| text.contains("expires at"));
+    let expires = |problem: &&Value| {
+        problem["message"]
+            .as_str()
+            .is_some_and(|text| text.contains("expires at"))
+    };
     let expiring: Vec<_> = problems.iter().filter(expires).collect();
     assert_eq!(expiring.len(), 1, "{problems:?}");
     assert_eq!(expiring[0]["severity"], "warning");
@@ -279,13 +283,7 @@ fn all_problems_are_reported_at_once_by_check_and_start() {
         .iter()
         .map(|problem| problem["where"].as_str().expect("text"))
         .collect();
-    for key in [
-        "tls.key",
-        "tls.client_ca",
-        "rules.threshold",
-        "rules.role",
-        "log.file",
-    ] {
+    for key in ["tls.key", "tls.client_ca", "rules.threshold", "rules.role", "log.file"] {
         assert!(places.iter().any(|place| place.contains(key)), "{key}: {places:?}");
     }
     let text = fs::read_to_string(case.path().join("watchpost.toml")).expect("it is there");

@@ -128,10 +128,7 @@ fn a_batch_is_accepted_as_a_whole_or_rejected_and_read_page_by_page() {
         bad.push(json!({ "job_id": 9, "chunk_index": 5, "image_range": { "start": 3, "end": 1 } }));
         let refused = agent.send("POST", PATH, &json!(bad));
         assert_eq!(refused.status, 400);
-        assert_eq!(
-            refused.json()["detail"],
-            "/5: image_range begins at 3 and ends at 1"
-        );
+        assert_eq!(refused.json()["detail"], "/5: image_range begins at 3 and ends at 1");
         let first = server.get("/api/v1/chunks?job=9&limit=3").json();
         assert_eq!(first["chunks"].as_array().map(Vec::len), Some(3));
         let rest = server

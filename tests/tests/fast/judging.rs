@@ -354,7 +354,7 @@ fn the_settings_name_every_mistake_at_once() {
         .expect_err("refused")
         .to_string();
     assert!(
-        message.contains("unknown field `treshold`, expected `thresholds`"),
+        message.contains("/treshold: unknown setting `treshold`; use one of `thresholds`, `defaults`"),
         "{message}"
     );
 }

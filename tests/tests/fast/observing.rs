@@ -25,7 +25,7 @@ fn asked(server: &Server, arguments: &[&str]) -> CommandOutput {
 
 /// A machine on which everything is ok, or one with an alert.
 fn with_severity(level: &str) -> Server {
-    let thresholds = format!("[rules.threshold]\nthresholds = [{{ metric = \"memory\", {level} }}]");
+    let thresholds = format!("[rules.threshold]\ndefaults = false\nthresholds = [{{ metric = \"memory\", {level} }}]");
     Server::with(&thresholds).ready()
 }
 

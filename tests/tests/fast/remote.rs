@@ -288,9 +288,19 @@ fn settings_are_set_and_reset() {
     let settings = || session.rules(&["settings", "threshold"]).with(0).json();
     let configured = settings();
     session
-        .rules(&["settings", "threshold", r#"{"thresholds": []}"#])
+        .rules(&[
+            "settings",
+            "threshold",
+            r#"{"thresholds": [{"metric": "disk", "alert": 70}]}"#,
+        ])
         .with(0);
-    assert_eq!(settings(), json!({ "thresholds": [] }));
+    let changed = settings();
+    let of = |settings: &Value, at: usize| settings["thresholds"][at]["metric"].clone();
+    assert_eq!((of(&configured, 0), of(&changed, 1)), (json!("disk"), json!("memory")));
+    assert_eq!(
+        changed["thresholds"][0]["alert"], 70.0,
+        "the defaults that apply are listed too: {changed}"
+    );
     let shown = session.rules(&["show", "threshold"]).with(0).out;
     has(&shown, "API, by CN=admin");
     let printed = session.rules(&["settings", "threshold"]).with(0);

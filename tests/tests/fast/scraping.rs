@@ -3,9 +3,10 @@
 use std::fs;
 use std::io::Write;
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use watchpost_tests::prometheus::Prometheus;
-use watchpost_tests::server::Server;
+use watchpost_tests::server::{Server, eventually};
 
 const OPEN_METRICS: &str = "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5,*/*;q=0.1";
 
@@ -99,6 +100,76 @@ fn every_encoding_holds_the_same_metrics() {
     let plain = families(&server.get("/metrics").body);
     assert_eq!(families(&unpacked("gzip", &get("gzip"))), plain);
     assert_eq!(families(&unpacked("zstd", &get("zstd"))), plain);
+}
+
+/// The lines of one family, without its comments.
+fn series(page: &str, family: &str) -> Vec<String> {
+    let lines = page.lines().filter(|line| line.starts_with(family));
+    lines.map(str::to_owned).collect()
+}
+
+#[test]
+fn counters_are_measured_by_a_scrape_if_they_are_older_than_max_age() {
+    let server = Server::with("[collector]\ninterval = \"1h\"\nmax_age = \"1s\"\n").ready();
+    let max_age = Duration::from_secs(1);
+    let cpu = |page: &str| series(page, "node_cpu_seconds_total");
+    let round = series(&server.get("/metrics").text(), "watchpost_snapshot_timestamp_seconds");
+    // On a busy machine, these scrapes may take longer than a second.
+    let (begin, first) = eventually("a new reading, and two scrapes within a second after it", || {
+        let old = server.get("/metrics").text();
+        let (begin, new) = eventually("counters that are measured again", || {
+            let begin = Instant::now();
+            let page = server.get("/metrics").text();
+            (cpu(&page) != cpu(&old)).then_some((begin, page))
+        });
+        let within = ["/metrics", "/wm_resource_monitor/api/metrics"].map(|path| server.get(path).text());
+        if begin.elapsed() >= max_age {
+            return None;
+        }
+        for page in within {
+            assert_eq!(cpu(&page), cpu(&new), "it is not older than max_age");
+        }
+        Some((begin, new))
+    });
+    let later = eventually("counters that are measured again", || {
+        let page = server.get("/metrics").text();
+        (cpu(&page) != cpu(&first)).then_some(page)
+    });
+    assert!(begin.elapsed() >= max_age, "{:?}", begin.elapsed());
+    assert_eq!(
+        series(&later, "watchpost_snapshot_timestamp_seconds"),
+        round,
+        "there was one round"
+    );
+    for of_round in [
+        "watchpost_cpu_ratio",
+        "watchpost_disk_busy_ratio",
+        "watchpost_finding",
+        "watchpost_source_last_success_timestamp_seconds",
+    ] {
+        assert_eq!(series(&later, of_round), series(&first, of_round));
+    }
+}
+
+#[test]
+fn a_client_that_may_not_read_metrics_causes_no_measurement() {
+    let server = Server::with("[collector]\ninterval = \"1h\"\nmax_age = \"0s\"\n").ready();
+    let measurements = || {
+        let page = server.get("/metrics").text();
+        let success = series(&page, "watchpost_scrape_measurements_total{outcome=\"success\"}");
+        let count = success[0].rsplit_once(' ').expect("a value").1;
+        count.parse::<u64>().expect("a count")
+    };
+    let before = measurements();
+    for path in ["/metrics", "/wm_resource_monitor/api/metrics"] {
+        assert_eq!(server.anonymous_client().get(path).status, 401);
+        assert_eq!(server.plain_client().get(path).status, 401);
+    }
+    // Pages that are no metrics page measure nothing either.
+    for path in ["/api/v1/report", "/api/v1/status", "/api/v1/snapshot"] {
+        assert_eq!(server.get(path).status, 200, "{path}");
+    }
+    assert_eq!(measurements(), before + 1, "that of the second count itself");
 }
 
 #[test]

@@ -10,4 +10,5 @@ mod languages;
 mod node_exporter;
 mod package;
 mod readme;
+mod scraping;
 mod walkthroughs;

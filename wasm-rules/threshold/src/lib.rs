@@ -45,7 +45,7 @@ impl Rule for Thresholds {
     fn plan(settings: Settings) -> Result<Plan, Vec<Problem>> {
         let judged = settings.clone().judged()?;
         let metrics = judged.iter().map(|threshold| plan_pattern(threshold.metric.as_str()));
-        Ok(Plan::new(metrics, &judged).with_effective_settings(&settings))
+        Ok(Plan::new(metrics, &judged).with_effective_settings(&settings.effective()))
     }
 
     fn judge(round: Round, thresholds: Vec<Judged>) -> Result<Vec<Finding>, String> {

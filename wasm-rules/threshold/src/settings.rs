@@ -148,6 +148,21 @@ pub fn defaults() -> Vec<Threshold> {
 }
 
 impl Settings {
+    /// The same settings with the defaults that apply in the list.
+    pub(crate) fn effective(mut self) -> Self {
+        let remaining = self.remaining_defaults();
+        self.thresholds.extend(remaining);
+        self
+    }
+
+    /// The defaults that no threshold replaces.
+    fn remaining_defaults(&self) -> Vec<Threshold> {
+        let replaced: BTreeSet<_> = self.thresholds.iter().map(Threshold::id).collect();
+        let defaults = if self.defaults { defaults() } else { Vec::new() };
+        let remaining = defaults.into_iter().filter(|default| !replaced.contains(&default.id()));
+        remaining.collect()
+    }
+
     pub(crate) fn judged(self) -> Result<Vec<Judged>, Vec<Problem>> {
         let mut problems = Vec::new();
         let mut paths = BTreeMap::<Id, usize>::new();
@@ -161,11 +176,7 @@ impl Settings {
                 problems.push(Problem::new(format!("/thresholds/{at}"), what));
             }
         }
-        let defaults = if self.defaults { defaults() } else { Vec::new() };
-        let remaining: Vec<_> = defaults
-            .into_iter()
-            .filter(|default| !paths.contains_key(&default.id()))
-            .collect();
+        let remaining = self.remaining_defaults();
         let all = || self.thresholds.iter().chain(&remaining);
         let count = all()
             .map(|threshold| plan_pattern(threshold.metric.as_str()))

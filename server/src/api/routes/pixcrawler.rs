@@ -83,7 +83,7 @@ pub async fn json_or_prometheus(
         headers.insert(VARY, HeaderValue::from_static("accept, accept-encoding"));
         return response;
     }
-    prometheus::page(&request, &latest, &pages, &service_metrics.gather())
+    prometheus::page(&request, &latest, &pages, || service_metrics.gather()).await
 }
 
 /// Permission to read metrics: the role rule allows it, or the client is on this machine, where PixCrawler's clients

@@ -1,4 +1,5 @@
-//! Metrics for Prometheus: the measurements, rendered once a round, and the current service metrics.
+//! Metrics for Prometheus: the last round with newer readings of its counters, and the current service metrics. This is
+//! the one request that measures.
 
 use actix_web::http::header::{CONTENT_ENCODING, CONTENT_TYPE, VARY};
 use actix_web::{HttpRequest, HttpResponse};
@@ -8,17 +9,18 @@ use crate::api::latest::Latest;
 use crate::judge::metrics_page::MetricsPages;
 use crate::metrics::{self, MetricFamily};
 
-/// The page with these service metrics, in the format and the encoding that the request prefers.
-pub fn page(
+/// The page with newer readings and these service metrics, in the format and the encoding that the request prefers.
+pub async fn page(
     request: &HttpRequest,
     latest: &Latest,
     pages: &MetricsPages,
-    service_metrics: &[MetricFamily],
+    service_metrics: impl FnOnce() -> Vec<MetricFamily>,
 ) -> HttpResponse {
     let (format, encoding) = (accept::format(request), accept::encoding(request));
+    let refreshed = pages.refreshed().await;
     let judged = latest.judged();
-    let page = judged.map(|judged| pages.of(&judged)).unwrap_or_default();
-    let body = metrics::body(&page, service_metrics, format, encoding);
+    let page = judged.map(|judged| pages.of(judged, refreshed)).unwrap_or_default();
+    let body = metrics::body(&page, &service_metrics(), format, encoding);
     let mut response = HttpResponse::Ok();
     response
         .insert_header((CONTENT_TYPE, format.content_type()))

@@ -148,7 +148,7 @@ pub async fn metrics(
     pages: Data<MetricsPages>,
     service_metrics: Data<ServiceMetrics>,
 ) -> HttpResponse {
-    prometheus::page(&request, &latest, &pages, &service_metrics.gather_with_flask())
+    prometheus::page(&request, &latest, &pages, || service_metrics.gather_with_flask()).await
 }
 
 /// With the UTC offset, which older parsers of ISO 8601 need.

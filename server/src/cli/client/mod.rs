@@ -16,6 +16,7 @@ use self::credentials::{Credentials, LocalDefaults};
 pub(in crate::cli) use self::failure::explained;
 use super::{CommandError, EXIT_FAILED_CHECK, SOFTWARE, UNAVAILABLE, USAGE};
 use crate::config::nearest;
+use crate::one_line::one_line;
 use crate::tls::client::SslConnector;
 
 /// A reachable server accepts a connection in less time.
@@ -237,9 +238,12 @@ impl ApiResponse {
         };
         let (url, status) = (&self.url, self.status);
         let Ok(Problem { detail, check, advice }) = serde_json::from_str(&self.body) else {
+            // A TLS port answers plain HTTP with a line of text.
+            let hint = Some(self.body.trim()).filter(|body| body.contains("https://") && body.len() < 200);
+            let hint = hint.map(|hint| format!(": {}", one_line(hint))).unwrap_or_default();
             return Err(CommandError::new(
                 code,
-                format!("{url}: the server responds with {status}"),
+                format!("{url}: the server responds with {status}{hint}"),
             ));
         };
         let check = check.map(|check| format!("\n  failed check: {check}"));

@@ -30,16 +30,25 @@ pub(super) struct Cpu {
 /// The first measurement covers the time since boot.
 #[derive(Default)]
 struct Usage {
+    /// Of the last round.
     ticks: Ticks,
     percent: Option<f64>,
+    /// Of the last round or scrape; they are reported as counters, so none of them decreases.
+    counted: Ticks,
 }
 
 impl Usage {
     /// A measurement within the same tick keeps the last percentage.
     fn update(&mut self, now: Ticks) {
+        self.count(now);
         let now = now.not_before(self.ticks);
         self.percent = now.since(self.ticks).busy_percent().or(self.percent);
         self.ticks = now;
+    }
+
+    /// Updates the counters, and not the percentage.
+    fn count(&mut self, now: Ticks) {
+        self.counted = now.not_before(self.counted);
     }
 }
 
@@ -78,6 +87,31 @@ impl Cpu {
             cores: HashMap::new(),
         }
     }
+
+    /// The file, and the total of all processors.
+    fn read(&self) -> Result<(Stat, Ticks), String> {
+        let stat = Stat::parse(&read::text(&self.file)?);
+        let total = stat
+            .total()
+            .ok_or_else(|| format!("{} has no processor times", self.file.display()))?;
+        Ok((stat, total))
+    }
+}
+
+fn add_counters(reading: &mut Reading, core: &str, counted: Ticks, now_ms: u64) {
+    for (mode, seconds) in counted.seconds() {
+        let labels = [("cpu", core), ("mode", mode)];
+        reading.add("node_cpu_seconds_total", &labels, seconds, "seconds", now_ms);
+    }
+}
+
+fn add_guests(reading: &mut Reading, stat: &Stat, now_ms: u64) {
+    for (core, guest) in &stat.guests {
+        for (mode, seconds) in GUEST_MODES.into_iter().zip(*guest) {
+            let labels = [("cpu", core.as_str()), ("mode", mode)];
+            reading.add("node_cpu_guest_seconds_total", &labels, seconds, "seconds", now_ms);
+        }
+    }
 }
 
 impl Probe for Cpu {
@@ -98,26 +132,30 @@ impl Probe for Cpu {
     fn measure(&mut self, now_ms: u64) -> Result<Reading, String> {
         self.measure_at(now_ms, Instant::now())
     }
+
+    fn refresh(&mut self, now_ms: u64) -> Result<Reading, String> {
+        let (stat, _) = self.read()?;
+        let mut reading = Reading::default();
+        add_guests(&mut reading, &stat, now_ms);
+        for (core, ticks) in stat.cores {
+            let usage = self.cores.entry(core.clone()).or_default();
+            usage.count(ticks);
+            add_counters(&mut reading, &core, usage.counted, now_ms);
+        }
+        Ok(reading)
+    }
 }
 
 impl Cpu {
     /// The mean needs a clock that no correction of the time of day moves.
     fn measure_at(&mut self, now_ms: u64, at: Instant) -> Result<Reading, String> {
-        let stat = Stat::parse(&read::text(&self.file)?);
-        let total = stat
-            .total()
-            .ok_or_else(|| format!("{} has no processor times", self.file.display()))?;
+        let (stat, total) = self.read()?;
         let mut reading = Reading::default();
         self.all.update(total);
         if let Some(percent) = self.all.percent {
             reading.add("cpu", &[], percent, "percent", now_ms);
         }
-        for (core, guest) in &stat.guests {
-            for (mode, seconds) in GUEST_MODES.into_iter().zip(*guest) {
-                let labels = [("cpu", core.as_str()), ("mode", mode)];
-                reading.add("node_cpu_guest_seconds_total", &labels, seconds, "seconds", now_ms);
-            }
-        }
+        add_guests(&mut reading, &stat, now_ms);
         self.mean.update(at, self.all.ticks);
         match self.mean.percent {
             Some(percent) => reading.add("cpu_mean_1m", &[], percent, "percent", now_ms),
@@ -129,10 +167,7 @@ impl Cpu {
             if let Some(percent) = usage.percent {
                 reading.add("cpu_core", &[("core", &core)], percent, "percent", now_ms);
             }
-            for (mode, seconds) in usage.ticks.seconds() {
-                let labels = [("cpu", core.as_str()), ("mode", mode)];
-                reading.add("node_cpu_seconds_total", &labels, seconds, "seconds", now_ms);
-            }
+            add_counters(&mut reading, &core, usage.counted, now_ms);
         }
         Ok(reading)
     }
@@ -221,6 +256,27 @@ mod tests {
         let reading = Cpu::new(&machine.options()).measure(1).expect("measured");
         let seconds = |mode| value(&reading, "node_cpu_guest_seconds_total", &["0", mode]);
         assert_eq!((seconds("user"), seconds("nice")), (Some(2.5), Some(0.5)));
+        let scraped = Cpu::new(&machine.options()).refresh(1).expect("measured");
+        assert_eq!(count(&scraped, "node_cpu_guest_seconds_total"), 2);
+    }
+
+    #[test]
+    fn a_scrape_reads_the_counters_and_does_not_change_the_percentage() {
+        let machine = Machine::new().with("proc/stat", "cpu0 0 0 0 100\n");
+        let mut cpu = Cpu::new(&machine.options());
+        cpu.measure(1).expect("measured");
+        machine.write("proc/stat", "cpu0 100 0 0 100 9\n");
+        let scraped = cpu.refresh(2).expect("measured");
+        assert_eq!(value(&scraped, "node_cpu_seconds_total", &["0", "user"]), Some(1.0));
+        assert_eq!((count(&scraped, "cpu"), count(&scraped, "cpu_core")), (0, 0));
+        machine.write("proc/stat", "cpu0 100 0 0 200 0\n");
+        let round = cpu.measure(3).expect("measured");
+        assert_eq!(value(&round, "cpu", &[]), Some(50.0), "since the last round");
+        assert_eq!(
+            value(&round, "node_cpu_seconds_total", &["0", "iowait"]),
+            Some(0.09),
+            "a counter does not decrease after a scrape"
+        );
     }
 
     #[test]

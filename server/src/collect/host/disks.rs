@@ -98,6 +98,20 @@ impl Disks {
             percent: percent.or(before.percent),
         }
     }
+
+    /// The counters of each disk that is not excluded.
+    fn counters<'t>(&self, text: &'t str, now_ms: u64, reading: &mut Reading) -> Vec<Disk<'t>> {
+        let disks: Vec<_> = parse(text).filter(|disk| !self.excluded.cover(disk.name)).collect();
+        for disk in &disks {
+            let labels = [("device", disk.name)];
+            for (metric, column, factor, unit) in COUNTERS {
+                if let Some(count) = disk.columns.get(column) {
+                    reading.add(metric, &labels, *count as f64 * factor, unit, now_ms);
+                }
+            }
+        }
+        disks
+    }
 }
 
 impl Probe for Disks {
@@ -120,22 +134,22 @@ impl Probe for Disks {
             }
         };
         let mut usages = HashMap::new();
-        for disk in parse(&text).filter(|disk| !self.excluded.cover(disk.name)) {
-            let labels = [("device", disk.name)];
-            for (metric, column, factor, unit) in COUNTERS {
-                if let Some(count) = disk.columns.get(column) {
-                    reading.add(metric, &labels, *count as f64 * factor, unit, now_ms);
-                }
-            }
+        for disk in self.counters(&text, now_ms, &mut reading) {
             self.add_info(&disk, now_ms, &mut reading);
             let usage = self.usage(&disk, now_seconds);
             if let Some(percent) = usage.percent {
-                reading.add("disk_busy", &labels, percent, "percent", now_ms);
+                reading.add("disk_busy", &[("device", disk.name)], percent, "percent", now_ms);
             }
             usages.insert(disk.name.to_owned(), usage);
         }
         self.before = usages;
         self.before_seconds = now_seconds.unwrap_or(self.before_seconds);
+        Ok(reading)
+    }
+
+    fn refresh(&mut self, now_ms: u64) -> Result<Reading, String> {
+        let mut reading = Reading::default();
+        self.counters(&read::text(&self.diskstats)?, now_ms, &mut reading);
         Ok(reading)
     }
 }
@@ -225,6 +239,27 @@ mod tests {
         );
         let labels = ["sda", "8", "0", "", "", "", "", ""];
         assert_eq!(value(&reading, "node_disk_info", &labels), Some(1.0));
+    }
+
+    #[test]
+    fn a_scrape_reads_the_counters_and_does_not_change_the_percentage() {
+        let machine = Machine::new()
+            .with("proc/diskstats", line("sda", 500))
+            .with("proc/uptime", "10.00 9.00\n");
+        let mut disks = Disks::new(&machine.options());
+        disks.measure(1).expect("measured");
+        machine.write("proc/diskstats", line("sda", 900));
+        let scraped = disks.refresh(2).expect("measured");
+        assert_eq!(value(&scraped, "node_disk_io_time_seconds_total", &["sda"]), Some(0.9));
+        assert_eq!(value(&scraped, "node_disk_flush_requests_total", &["sda"]), Some(64.0));
+        assert_eq!(
+            (count(&scraped, "disk_busy"), count(&scraped, "node_disk_info")),
+            (0, 0)
+        );
+        machine.write("proc/diskstats", line("sda", 1500));
+        machine.write("proc/uptime", "12.00 9.00\n");
+        let round = disks.measure(3).expect("measured");
+        assert_eq!(value(&round, "disk_busy", &["sda"]), Some(50.0), "since the last round");
     }
 
     #[test]

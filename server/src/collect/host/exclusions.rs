@@ -23,6 +23,19 @@ impl Without {
         let exactly: Vec<_> = self.excluded.iter().map(MetricPattern::exactly).collect();
         metrics.retain(|metric| !exactly.contains(metric));
     }
+
+    fn remaining(&self, mut reading: Reading) -> Reading {
+        reading
+            .samples
+            .retain(|sample| !self.excluded.contains(sample.metric()));
+        // A gap that concerned only excluded metrics is dropped.
+        reading.gaps.retain_mut(|gap| {
+            let named = !gap.metrics.is_empty();
+            self.keep(&mut gap.metrics);
+            !(named && gap.metrics.is_empty())
+        });
+        reading
+    }
 }
 
 impl Probe for Without {
@@ -37,17 +50,17 @@ impl Probe for Without {
     }
 
     fn measure(&mut self, now_ms: u64) -> Result<Reading, String> {
-        let mut reading = self.probe.measure(now_ms)?;
-        reading
-            .samples
-            .retain(|sample| !self.excluded.contains(sample.metric()));
-        // A gap that concerned only excluded metrics is dropped.
-        reading.gaps.retain_mut(|gap| {
-            let named = !gap.metrics.is_empty();
-            self.keep(&mut gap.metrics);
-            !(named && gap.metrics.is_empty())
-        });
-        Ok(reading)
+        let reading = self.probe.measure(now_ms)?;
+        Ok(self.remaining(reading))
+    }
+
+    fn refresh(&mut self, now_ms: u64) -> Result<Reading, String> {
+        let reading = self.probe.refresh(now_ms)?;
+        Ok(self.remaining(reading))
+    }
+
+    fn on_discarded(&mut self) {
+        self.probe.on_discarded();
     }
 }
 
@@ -86,6 +99,8 @@ mod tests {
         assert_eq!(names, ["node_memory_MemTotal_bytes"]);
         assert_eq!(reading.gaps.len(), 1);
         assert_eq!(reading.gaps[0].metrics, patterns(&["node_memory_*"]));
+        let scraped = probe.refresh(2).expect("measured");
+        assert_eq!((scraped.samples.len(), scraped.gaps.len()), (1, 1));
         assert_eq!(without(Box::new(Both), &[]).metrics().len(), 2);
     }
 }

@@ -69,6 +69,22 @@ pub fn probes(options: &HostOptions) -> Vec<Box<dyn Probe>> {
     all.into_iter().map(without).collect()
 }
 
+/// Probes that scrapes do not measure between rounds. Those that ask every mount, process or sensor take too long, and
+/// the names of the system do not change. A text file is replaced as a whole: next to a newer version of it, a page would
+/// show the series that it no longer has.
+const ROUNDS_ONLY: [&str; 5] = [
+    "host.filesystems",
+    "host.processes",
+    "host.system",
+    "host.temperature",
+    "host.textfile",
+];
+
+/// Whether scrapes measure the probe of this name between rounds.
+pub fn is_refreshable(probe: &str) -> bool {
+    !ROUNDS_ONLY.contains(&probe)
+}
+
 /// The names of all probes.
 pub fn probe_names() -> Vec<&'static str> {
     let probes = probes(&HostOptions::default());

@@ -105,22 +105,24 @@ fn a_duplicate_name_is_rejected_and_the_existing_source_continues() {
         }
     });
     actix_web::rt::System::new().block_on(async {
-        let tasks = Tasks::new(Arc::new(ServiceMetrics::new(&Build {
+        let service_metrics = Arc::new(ServiceMetrics::new(&Build {
             version: "",
             commit: "",
             rustc: "",
-        })));
+        }));
+        let tasks = Tasks::new(service_metrics.clone());
         let options = Options {
             host: crate::host_id::HostId::new("edge-1").expect("a legal name"),
             facts: Labels::none(),
             interval: TIMEOUT,
             timeout: TIMEOUT,
+            service_metrics,
         };
         let twice = start(
             &tasks,
             options,
             vec![good("a"), good("a")],
-            mailbox().1,
+            mailbox(None).1,
             watch::Sender::new(None),
         );
         assert_eq!(twice.err(), Some(SourceError::Exists("a".to_owned())));
@@ -130,9 +132,10 @@ fn a_duplicate_name_is_rejected_and_the_existing_source_continues() {
 #[test]
 fn a_request_fails_if_its_collector_is_never_started() {
     actix_web::rt::System::new().block_on(async {
-        let (collector, mailbox) = mailbox();
+        let (collector, mailbox) = mailbox(Some(Duration::ZERO));
         let (added, ()) = tokio::join!(collector.add_source(good("first")), async { drop(mailbox) });
         assert_eq!(added, Err(SourceError::Unanswered));
+        assert_eq!(collector.refreshed().await.number, 0, "a scrape gets no readings");
     });
 }
 

@@ -1,5 +1,7 @@
 //! Rejected configurations and their error messages.
 
+use std::time::Duration;
+
 use super::Case;
 
 #[test]
@@ -51,12 +53,29 @@ fn a_schedule_for_an_unknown_source_is_reported_with_the_known_names() {
     let config = Case::new()
         .toml("[[collector.sources]]\nname = \"host.memory\"\ninterval = \"1m\"\n")
         .load();
-    let schedule = config.collector.schedules()["host.memory"];
-    assert_eq!(schedule.interval.as_secs(), 60);
+    let own = config.collector.schedules()["host.memory"];
+    assert_eq!((own.schedule.interval.as_secs(), own.has_own_interval), (60, true));
     assert_eq!(
-        schedule.timeout, config.collector.timeout,
+        own.schedule.timeout, config.collector.timeout,
         "what is not set is the usual one"
     );
+    let config = Case::new()
+        .toml("[[collector.sources]]\nname = \"host.memory\"\ntimeout = \"1s\"\n")
+        .load();
+    let own = config.collector.schedules()["host.memory"];
+    assert_eq!((own.schedule.timeout.as_secs(), own.has_own_interval), (1, false));
+}
+
+#[test]
+fn scrapes_measure_nothing_with_a_maximum_age_of_the_interval_or_more() {
+    let refresh_max_age = |max_age: &str| {
+        let toml = format!("[collector]\ninterval = \"10s\"\nmax_age = \"{max_age}\"\n");
+        Case::new().toml(&toml).load().collector.refresh_max_age()
+    };
+    assert_eq!(refresh_max_age("0s"), Some(Duration::ZERO));
+    assert_eq!(refresh_max_age("9s"), Some(Duration::from_secs(9)));
+    assert_eq!(refresh_max_age("10s"), None);
+    assert_eq!(refresh_max_age("1h"), None);
 }
 
 #[test]

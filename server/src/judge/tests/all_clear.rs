@@ -15,7 +15,7 @@ use super::test_round::{generation_of, rules, with_samples};
 use super::{Judged, evaluate};
 use crate::clock;
 use crate::collect::Mode;
-use crate::metrics::{Encoding, Format, body, render};
+use crate::metrics::{Encoding, Format, Rendered, body};
 use crate::pixcrawler::Resources;
 use crate::rules::builtin;
 
@@ -234,7 +234,13 @@ fn check(judged: &Judged, place: &str, reached: &mut Reached) {
 }
 
 fn check_page(judged: &Judged, may_be_ok: bool, place: &str) {
-    let rendered = render(&judged.round.snapshot, &judged.round.families, &judged.report);
+    let families = judged.round.families.clone();
+    let rendered = Rendered::new(
+        judged.round.snapshot.clone(),
+        families,
+        Vec::new(),
+        judged.report.clone(),
+    );
     let page = body(&rendered, &[], Format::Text, Encoding::Identity);
     let page = String::from_utf8_lossy(&page);
     let ok = judged

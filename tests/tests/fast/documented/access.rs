@@ -85,7 +85,7 @@ fn a_body_without_the_json_content_type_is_refused_with_a_remedy() {
     );
     let digest = client.get("/api/v1/rules/threshold/versions/abc").problem(400);
     assert!(
-        digest.ends_with("write 64 hexadecimal digits in lower case"),
+        digest.ends_with("write the 64 hexadecimal digits from an earlier response"),
         "{digest}"
     );
     let problem = client

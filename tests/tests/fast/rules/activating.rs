@@ -325,19 +325,19 @@ fn a_rollback_with_an_invalid_body_changes_nothing() {
     let (name, digest) = uploaded(&admin, &numbered(1));
     activate(&admin, &name, &digest, json!({}));
     let path = format!("/api/v1/rules/{name}/rollback");
-    let check = |kind: &str, body: &str| {
+    let check = |kind: &str, body: &str, expected: &str| {
         let answer = admin.send_bytes("POST", &path, kind, body.as_bytes());
-        assert!(
-            answer.problem(400).contains("the body is not valid JSON"),
-            "{}",
-            answer.text()
-        );
+        assert!(answer.problem(400).contains(expected), "{}", answer.text());
         assert_eq!(generation(&admin), 2, "{body}");
     };
-    check("application/json", "{\"nots\": broken");
-    check("application/json", "{\"nots\": \"of no such name\"}");
-    check("application/json", "{\"force\": \"yes\"}");
-    check("application/json", " ");
+    let check = |body: &str, expected: &str| check("application/json", body, expected);
+    check("{\"nots\": broken", "the body is not valid JSON at line 1");
+    check(
+        "{\"nots\": \"of no such name\"}",
+        "/nots: unknown field; did you mean note?",
+    );
+    check("{\"force\": \"yes\"}", "/force: expected true or false, got the string");
+    check(" ", "the body is empty");
     let text = admin.send_bytes("POST", &path, "text/plain", b"{\"note\": \"as a text\"}");
     assert!(text.problem(415).contains("send content-type: application/json"));
     assert_eq!(generation(&admin), 2);

@@ -138,7 +138,10 @@ fn a_trial_with_an_invalid_body_is_refused() {
     let admin = server.client("admin");
     let (_, digest) = uploaded(&admin, HOSTILE);
     let refused = try_it(&admin, &digest, json!({ "form": "-1d" })).problem(400);
-    assert!(refused.contains("unknown field `form`"), "{refused}");
+    assert!(
+        refused.contains("/form: unknown field; did you mean from?"),
+        "{refused}"
+    );
     let path = format!("/api/v1/rules/hostile/versions/{digest}/trial");
     let begun = admin.ask("POST", &path);
     assert!([200, 202].contains(&begun.status), "{}", begun.text());

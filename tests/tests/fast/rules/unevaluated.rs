@@ -100,7 +100,7 @@ fn a_configuration_that_evaluates_nothing_is_a_warning_at_start_and_of_check() {
     };
     let warning = check(settings);
     assert!(
-        warning.contains("warning: no active threshold rule (threshold)"),
+        warning.contains("rules.threshold: no active threshold rule (threshold)"),
         "{warning}"
     );
     assert_eq!(check(""), "");

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use watchpost_policies::{Labels, Limits, Snapshot};
@@ -11,7 +12,7 @@ use watchpost_policies::{Labels, Limits, Snapshot};
 use crate::metrics::catalogue::{DeclaredMetric, declared, kind, metrics_of, sources};
 use crate::metrics::service_metrics::declarations;
 use crate::metrics::{
-    Build, Encoding, FinishedRequest, Format, RouteClass, ServiceMetrics, SourceHealth, body, render,
+    Build, Encoding, FinishedRequest, Format, Rendered, RouteClass, ServiceMetrics, SourceHealth, body,
 };
 use crate::rules::{Rules, Settings, by_default};
 
@@ -155,7 +156,8 @@ fn families_of_a_page() -> Vec<Family> {
     });
     service_metrics.set_sources([("host.memory", SourceHealth::default())]);
     let snapshot = Snapshot::new("edge-1".to_owned(), 1, Labels::none(), Vec::new(), Vec::new());
-    let page = render(&snapshot, &[], &by_default().judge(&snapshot, None));
+    let report = by_default().judge(&snapshot, None);
+    let page = Rendered::new(Arc::new(snapshot), [].into(), Vec::new(), Arc::new(report));
     let page = body(
         &page,
         &service_metrics.gather_with_flask(),
