@@ -15,6 +15,9 @@ const INTERVALS: [u64; 2] = [5, 15];
 /// The rates per interval that are compared. All scrapes end with those of the longest.
 const RATES: usize = 5;
 
+/// The default of `collector.interval`, in place of the tests' shorter one.
+const SETTINGS: &str = "[collector]\ninterval = \"10s\"\n";
+
 struct Killed(Child);
 
 impl Drop for Killed {
@@ -61,7 +64,7 @@ fn rates(prometheus: &Prometheus, job: &str) -> Vec<f64> {
 #[test]
 fn irate_of_processor_time_is_one_per_processor_as_with_node_exporter() {
     // A server for each interval: with two scrapers, one is answered with the other's reading if that is recent enough.
-    let servers = INTERVALS.map(|seconds| (seconds, Server::start().ready()));
+    let servers = INTERVALS.map(|seconds| (seconds, Server::with(SETTINGS).ready()));
     let (_exporter, exporter_port) = node_exporter();
     let folder = servers[0].1.folder().join("prometheus");
     fs::create_dir(&folder).expect("made");
@@ -91,20 +94,22 @@ fn irate_of_processor_time_is_one_per_processor_as_with_node_exporter() {
         std::thread::sleep(Duration::from_secs(1));
     }
     for seconds in INTERVALS {
-        let worst = |job: &str| {
-            let rates = rates(&prometheus, job);
+        let errors = |job: String| {
+            let rates = rates(&prometheus, &job);
             println!("{job}: {rates:.4?}");
-            rates.iter().map(|rate| (rate - 1.0).abs()).fold(0.0, f64::max)
+            let mut errors: Vec<_> = rates.iter().map(|rate| (rate - 1.0).abs()).collect();
+            errors.sort_by(f64::total_cmp);
+            (errors[errors.len() / 2], errors[errors.len() - 1])
         };
+        // A busy or virtual machine loses processor time, which node_exporter shows too. It may also delay single scrapes
+        // of either by a few hundredths of the interval.
         let (ours, theirs) = (
-            worst(&format!("watchpost-{seconds}")),
-            worst(&format!("node-{seconds}")),
+            errors(format!("watchpost-{seconds}")),
+            errors(format!("node-{seconds}")),
         );
-        // A busy or virtual machine loses processor time, which node_exporter shows too.
-        let allowed = theirs + 0.01;
         assert!(
-            ours <= allowed,
-            "every {seconds} s: {ours:.4} with Watchpost, {theirs:.4} with node_exporter"
+            ours.0 <= theirs.0 + 0.01 && ours.1 <= theirs.1 + 0.1,
+            "every {seconds} s, median and worst: {ours:.4?} with Watchpost, {theirs:.4?} with node_exporter"
         );
     }
 }
