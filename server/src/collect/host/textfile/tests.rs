@@ -245,7 +245,7 @@ fn what_is_not_a_file_is_an_error_and_does_not_block() {
         ("pipe.prom", "not a regular file"),
     ] {
         let is_it = |text: &&str| text.contains(file) && text.contains(reason);
-        assert!(reasons.iter().any(|text| is_it(text)), "{file}: {reasons:?}");
+        assert!(reasons.iter().any(is_it), "{file}: {reasons:?}");
     }
 }
 
