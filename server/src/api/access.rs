@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 
+use crate::clock;
 use crate::config::{Config, Warning, access_warnings};
 use crate::pki;
 use crate::rules::Rules;
@@ -34,6 +35,6 @@ impl AccessWarnings {
     /// The current warnings.
     pub fn list(&self) -> Vec<Warning> {
         let active = self.rules.current();
-        access_warnings(&self.config.load(), active.set.role(), self.tls.trusts(pki::AUTHORITY))
+        access_warnings(&self.config.load(), active.set.role(), self.tls.trusts(pki::AUTHORITY), clock::now())
     }
 }

@@ -200,7 +200,7 @@ fn databases(config: &Config) -> Vec<Problem> {
 /// Settings that the rules accept, and that are probably unintended.
 fn rule_warnings(config: &Config, rules: &Rules) -> Vec<Problem> {
     let set = &rules.current().set;
-    let access = access_warnings(config, set.role(), config.accepts_development_ca());
+    let access = access_warnings(config, set.role(), config.accepts_development_ca(), clock::now());
     let mut problems: Vec<_> = access.iter().map(Problem::of_access).collect();
     let unknown = super::unknown_metrics(config, rules);
     problems.extend(
@@ -245,7 +245,11 @@ pub(super) fn rule_problems(config: &Config, error: RulesError) -> Vec<Problem> 
 /// One problem for each place in the settings of a rule.
 fn problems_of(config: &Config, error: RulesError) -> Vec<Problem> {
     if let Some(errors) = config.rule_settings_errors(&error) {
-        return Problem::of_settings(&errors);
+        let mut problems = Problem::of_settings(&errors);
+        for problem in problems.iter_mut().filter(|problem| problem.remedy.is_empty()) {
+            problem.remedy = "correct the setting, which docs/RULES.md describes".to_owned();
+        }
+        return problems;
     }
     let place = match &error {
         RulesError::Settings { rule, .. } => config.place_of(&format!("rules.{rule}")),

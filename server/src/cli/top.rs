@@ -190,7 +190,12 @@ fn rates(snapshot: &Snapshot, rounds: &Rounds, style: Style) -> String {
                 .filter(move |sample| sample.metric().as_str() == metric)
                 .collect::<Vec<_>>()
         };
-        for (input, output) in of_metric(received).into_iter().zip(of_metric(sent)) {
+        for input in of_metric(received) {
+            let same = |output: &&&Sample| output.labels() == input.labels();
+            let outputs = of_metric(sent);
+            let Some(output) = outputs.iter().find(same) else {
+                continue;
+            };
             if let (Some(input_rate), Some(output_rate)) = (rounds.rate(input), rounds.rate(output)) {
                 let name = format!("{kind}{}", labels_of(input));
                 rows.push([name, bytes(input_rate), bytes(output_rate)]);

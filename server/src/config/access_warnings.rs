@@ -5,13 +5,14 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
+use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 use watchpost_policies::{Action, Identity, Request, Rule};
 
 use super::errors::nearest;
-use super::{Config, Listener};
+use super::{Config, Listener, Token};
 use crate::pki;
 use crate::rules::builtin::{self, ANONYMOUS};
 use crate::rules::sample;
@@ -45,11 +46,12 @@ impl fmt::Display for Warning {
 
 /// The warnings about access under this role rule, the active one or that of the configuration. `development_ca` says
 /// whether listeners accept the certificates of the development authority.
-pub fn access_warnings(config: &Config, role: &Rule, development_ca: bool) -> Vec<Warning> {
+pub fn access_warnings(config: &Config, role: &Rule, development_ca: bool, now: Timestamp) -> Vec<Warning> {
     let access = Access {
         config,
         role,
         development_ca,
+        now,
         for_anonymous: allowed(role, &Identity::anonymous()),
         built_in: role.module().digest() == builtin::role_digest(),
     };
@@ -91,12 +93,18 @@ struct Access<'c> {
     config: &'c Config,
     role: &'c Rule,
     development_ca: bool,
+    /// Expired tokens are no clients any more.
+    now: Timestamp,
     for_anonymous: Vec<Action>,
     /// Whether the role rule is the built-in one, whose settings have a known meaning.
     built_in: bool,
 }
 
 impl Access<'_> {
+    fn has_expired(&self, token: &Token) -> bool {
+        token.expires.is_some_and(|end| end <= self.now)
+    }
+
     fn of_tokens(&self) -> Vec<Warning> {
         let mut warnings = Vec::new();
         for (at, token) in self.config.tokens.iter().enumerate() {
@@ -110,6 +118,14 @@ impl Access<'_> {
                         token.name
                     ),
                     "write the hash of your token, as `printf %s \"$TOKEN\" | sha256sum` prints it".to_owned(),
+                ));
+            }
+            if let Some(end) = token.expires.filter(|_| self.has_expired(token)) {
+                warnings.push(self.configured(
+                    "tokens",
+                    format!("{key}.expires"),
+                    format!("the token {} expired at {end}", token.name),
+                    "issue a new token, or remove the entry".to_owned(),
                 ));
             }
             let undefined = self.undefined(&token.roles());
@@ -225,7 +241,7 @@ impl Access<'_> {
             .config
             .tokens
             .iter()
-            .filter(|token| !token.sha256.expose().is_placeholder());
+            .filter(|token| !token.sha256.expose().is_placeholder() && !self.has_expired(token));
         let someone = may(&Identity::anonymous())
             || usable_tokens.any(|token| may(&token.identity()))
             || by_development_ca()
@@ -357,7 +373,7 @@ mod tests {
         };
         let config = Config::load(&sources).expect("it is valid");
         let rules = Rules::load(Limits::default(), &config.rules.settings(), None).expect("they load");
-        let found = access_warnings(&config, rules.current().set.role(), config.tls.client_ca.is_none());
+        let found = access_warnings(&config, rules.current().set.role(), config.tls.client_ca.is_none(), Timestamp::UNIX_EPOCH);
         let prefix = format!("{}/", folder.path().display());
         found
             .iter()

@@ -71,7 +71,7 @@ impl fmt::Display for UnknownMetric {
         let Self { rule, metric, closest } = self;
         write!(
             f,
-            "the rule {rule} names the metric {metric}, which no source measures; "
+            "the rule {rule} names the metric {metric}, which no source is known to measure; "
         )?;
         if closest.is_empty() {
             return f.write_str("GET /api/v1/metrics lists all names");
@@ -110,8 +110,8 @@ mod tests {
         assert_eq!(
             found,
             [
-                "the rule threshold names the metric frobnicated, which no source measures; GET /api/v1/metrics lists all names",
-                "the rule threshold names the metric memry, which no source measures; did you mean memory?",
+                "the rule threshold names the metric frobnicated, which no source is known to measure; GET /api/v1/metrics lists all names",
+                "the rule threshold names the metric memry, which no source is known to measure; did you mean memory?",
             ]
         );
     }

@@ -117,8 +117,9 @@ const QUARANTINED: &str =
 /// The default thresholds.
 pub fn defaults() -> Vec<Threshold> {
     // One value above a level is no alert, so the processor is judged by its mean of a minute. Azure's `cpu` of a resource
-    // is such a mean already. Four metrics are optional: most machines have no store of work chunks and measure no
-    // resources in Azure, some file systems count no inodes, and snapshots of other programs have no `rules_quarantined`.
+    // is such a mean already. Five metrics are optional: the mean does not exist in the first minute, most machines have no
+    // store of work chunks and measure no resources in Azure, some file systems count no inodes, and snapshots of other
+    // programs have no `rules_quarantined`.
     let threshold = |metric: &str, warning, alert, missing| Threshold {
         metric: Pattern::new(metric),
         labels: BTreeMap::new(),
@@ -134,7 +135,7 @@ pub fn defaults() -> Vec<Threshold> {
         threshold("disk", 80.0, 90.0, Missing::Unknown),
         threshold("memory", 80.0, 90.0, Missing::Unknown),
         threshold("active_chunks", 35.0, 40.0, Missing::Optional),
-        threshold("cpu_mean_1m", 90.0, 95.0, Missing::Unknown),
+        threshold("cpu_mean_1m", 90.0, 95.0, Missing::Optional),
         Threshold {
             labels: BTreeMap::from([("resource".to_owned(), Pattern::new("*"))]),
             ..threshold("cpu", 90.0, 95.0, Missing::Optional)

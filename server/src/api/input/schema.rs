@@ -54,6 +54,9 @@ impl SchemaSet {
             Value::Array(items) => {
                 let Some(schema) = schema.get("items") else { return };
                 for (at, item) in items.iter().enumerate() {
+                    if differences.len() >= MAX_DIFFERENCES {
+                        return;
+                    }
                     self.compare(schema, item, &format!("{place}/{at}"), differences);
                 }
             }
@@ -94,6 +97,9 @@ impl SchemaSet {
         }
         let is_closed = schema.get("additionalProperties") == Some(&Value::Bool(false));
         for (name, found) in fields {
+            if differences.len() >= MAX_DIFFERENCES {
+                return;
+            }
             let place = format!("{place}/{}", escaped(name));
             match properties.get(name) {
                 Some(schema) => self.compare(schema, found, &place, differences),
@@ -206,7 +212,8 @@ fn describe(name: &str, schema: &Value) -> String {
 }
 
 fn unknown(place: &str, name: &str, properties: &Map<String, Value>) -> String {
-    let closest = closest(name, properties.keys().map(String::as_str));
+    let name: String = name.chars().take(MAX_EXCERPT_CHARS).collect();
+    let closest = closest(&name, properties.keys().map(String::as_str));
     match closest {
         Some(closest) => format!("{place}: unknown field; did you mean {closest}?"),
         None => {

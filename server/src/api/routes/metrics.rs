@@ -47,7 +47,7 @@ struct MetricEntry {
     metric: String,
     /// The unit of the values; empty for counts.
     unit: String,
-    /// `counter`, `gauge` or `info`.
+    /// `counter`, `gauge`, `info` or `untyped`.
     r#type: &'static str,
     /// The names of the labels that distinguish the series.
     labels: Vec<String>,

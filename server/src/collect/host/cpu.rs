@@ -16,9 +16,6 @@ const PERIOD: Duration = Duration::from_secs(60);
 /// Readings that follow sooner are no starting points of a mean, so their number is bounded.
 const MIN_SPACING: Duration = Duration::from_secs(1);
 
-/// The reason of the gap in the first round.
-const NO_MEAN: &str = "the mean needs two measurements, and this is the first one";
-
 pub(super) struct Cpu {
     file: PathBuf,
     all: Usage,
@@ -62,14 +59,14 @@ struct Mean {
 }
 
 impl Mean {
-    /// Adds a reading. There is no mean before the second one: the counters before the first cover the time since boot.
+    /// Adds a reading. There is no mean in the first minute: one busy round would be the whole of a shorter one.
     fn update(&mut self, at: Instant, ticks: Ticks) {
         let age = |reading: &(Instant, Ticks)| at.saturating_duration_since(reading.0);
         while self.readings.get(1).is_some_and(|second| age(second) >= PERIOD) {
             self.readings.pop_front();
         }
         let (front, back) = (self.readings.front(), self.readings.back());
-        if let Some((_, start)) = front {
+        if let Some((_, start)) = front.filter(|front| age(front) >= PERIOD) {
             self.percent = ticks.since(*start).busy_percent().or(self.percent);
         }
         if back.is_none_or(|last| age(last) >= MIN_SPACING) {
@@ -157,9 +154,8 @@ impl Cpu {
         }
         add_guests(&mut reading, &stat, now_ms);
         self.mean.update(at, self.all.ticks);
-        match self.mean.percent {
-            Some(percent) => reading.add("cpu_mean_1m", &[], percent, "percent", now_ms),
-            None => reading.miss("host.cpu", &["cpu_mean_1m"], NO_MEAN.to_owned()),
+        if let Some(percent) = self.mean.percent {
+            reading.add("cpu_mean_1m", &[], percent, "percent", now_ms);
         }
         for (core, ticks) in stat.cores {
             let usage = self.cores.entry(core.clone()).or_default();
@@ -204,30 +200,19 @@ mod tests {
         let (mut cpu, start) = (Cpu::new(&machine.options()), Instant::now());
         let mut mean_after = |seconds: u64, busy: u64, idle: u64| {
             write(&machine, busy, idle);
-            let reading = cpu
-                .measure_at(1, start + Duration::from_secs(seconds))
-                .expect("measured");
-            (value(&reading, "cpu_mean_1m", &[]), reading.gaps)
+            let reading = cpu.measure_at(1, start + Duration::from_secs(seconds));
+            value(&reading.expect("measured"), "cpu_mean_1m", &[]).map(f64::round)
         };
         // Before the first measurement the machine was busy; that is not the last minute.
-        let (none, gaps) = mean_after(0, 100_000, 0);
-        assert_eq!((none, gaps[0].metrics.clone()), (None, patterns(&["cpu_mean_1m"])));
-        assert_eq!(mean_after(10, 100_000, 1000), (Some(0.0), Vec::new()));
-        assert_eq!(mean_after(20, 101_000, 1000).0, Some(50.0), "since the start");
-        for seconds in [30, 40, 50, 60] {
-            mean_after(seconds, 101_000, 1000 + (seconds - 20) * 100);
+        assert_eq!(mean_after(0, 100_000, 0), None);
+        assert_eq!(mean_after(10, 100_000, 1000), None);
+        assert_eq!(mean_after(20, 101_000, 1000), None, "one busy interval is no busy minute");
+        for seconds in [30, 40, 50] {
+            assert_eq!(mean_after(seconds, 101_000, 1000 + (seconds - 20) * 100), None, "{seconds}");
         }
-        let (mean, _) = mean_after(70, 101_000, 6000);
-        assert_eq!(
-            mean.map(f64::round),
-            Some(17.0),
-            "one interval of the last six was busy"
-        );
-        assert_eq!(
-            mean_after(80, 101_000, 7000).0,
-            Some(0.0),
-            "the busy one is over a minute ago"
-        );
+        assert_eq!(mean_after(60, 101_000, 5000), Some(17.0), "one interval of six was busy");
+        assert_eq!(mean_after(70, 101_000, 6000), Some(17.0));
+        assert_eq!(mean_after(80, 101_000, 7000), Some(0.0), "the busy one is over a minute ago");
     }
 
     #[test]

@@ -165,7 +165,9 @@ fn meters(report: &Report, snapshot: &Snapshot) -> Vec<Meter> {
         let sample = of_metric(snapshot, metric).find(whole)?;
         Some(meter(name.to_owned(), sample, report))
     };
-    let mut meters: Vec<_> = [single("cpu", "CPU"), single("memory", "Memory")]
+    // In the first minute there is no mean.
+    let cpu = single("cpu_mean_1m", "CPU, mean of a minute").or_else(|| single("cpu", "CPU"));
+    let mut meters: Vec<_> = [cpu, single("memory", "Memory")]
         .into_iter()
         .flatten()
         .collect();
