@@ -35,6 +35,11 @@ impl AccessWarnings {
     /// The current warnings.
     pub fn list(&self) -> Vec<Warning> {
         let active = self.rules.current();
-        access_warnings(&self.config.load(), active.set.role(), self.tls.trusts(pki::AUTHORITY), clock::now())
+        access_warnings(
+            &self.config.load(),
+            active.set.role(),
+            self.tls.trusts(pki::AUTHORITY),
+            clock::now(),
+        )
     }
 }

@@ -373,7 +373,12 @@ mod tests {
         };
         let config = Config::load(&sources).expect("it is valid");
         let rules = Rules::load(Limits::default(), &config.rules.settings(), None).expect("they load");
-        let found = access_warnings(&config, rules.current().set.role(), config.tls.client_ca.is_none(), Timestamp::UNIX_EPOCH);
+        let found = access_warnings(
+            &config,
+            rules.current().set.role(),
+            config.tls.client_ca.is_none(),
+            Timestamp::UNIX_EPOCH,
+        );
         let prefix = format!("{}/", folder.path().display());
         found
             .iter()

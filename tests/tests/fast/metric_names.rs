@@ -6,7 +6,8 @@ use watchpost_tests::author::run;
 use watchpost_tests::server::{Server, command, eventually};
 
 const MISSPELLED: &str = "[rules.threshold]\nthresholds = [{ metric = \"memry\", alert = 99 }]";
-const WARNING: &str = "the rule threshold names the metric memry, which no source is known to measure; did you mean memory?";
+const WARNING: &str =
+    "the rule threshold names the metric memry, which no source is known to measure; did you mean memory?";
 
 #[test]
 fn a_history_query_for_an_unknown_metric_is_answered_with_the_closest_names() {

@@ -206,13 +206,29 @@ mod tests {
         // Before the first measurement the machine was busy; that is not the last minute.
         assert_eq!(mean_after(0, 100_000, 0), None);
         assert_eq!(mean_after(10, 100_000, 1000), None);
-        assert_eq!(mean_after(20, 101_000, 1000), None, "one busy interval is no busy minute");
+        assert_eq!(
+            mean_after(20, 101_000, 1000),
+            None,
+            "one busy interval is no busy minute"
+        );
         for seconds in [30, 40, 50] {
-            assert_eq!(mean_after(seconds, 101_000, 1000 + (seconds - 20) * 100), None, "{seconds}");
+            assert_eq!(
+                mean_after(seconds, 101_000, 1000 + (seconds - 20) * 100),
+                None,
+                "{seconds}"
+            );
         }
-        assert_eq!(mean_after(60, 101_000, 5000), Some(17.0), "one interval of six was busy");
+        assert_eq!(
+            mean_after(60, 101_000, 5000),
+            Some(17.0),
+            "one interval of six was busy"
+        );
         assert_eq!(mean_after(70, 101_000, 6000), Some(17.0));
-        assert_eq!(mean_after(80, 101_000, 7000), Some(0.0), "the busy one is over a minute ago");
+        assert_eq!(
+            mean_after(80, 101_000, 7000),
+            Some(0.0),
+            "the busy one is over a minute ago"
+        );
     }
 
     #[test]

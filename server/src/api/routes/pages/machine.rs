@@ -167,10 +167,7 @@ fn meters(report: &Report, snapshot: &Snapshot) -> Vec<Meter> {
     };
     // In the first minute there is no mean.
     let cpu = single("cpu_mean_1m", "CPU, mean of a minute").or_else(|| single("cpu", "CPU"));
-    let mut meters: Vec<_> = [cpu, single("memory", "Memory")]
-        .into_iter()
-        .flatten()
-        .collect();
+    let mut meters: Vec<_> = [cpu, single("memory", "Memory")].into_iter().flatten().collect();
     let mut disks: Vec<_> = of_metric(snapshot, "disk")
         .filter_map(|sample| Some((sample, sample.labels().get("mountpoint")?)))
         .collect();
