@@ -82,10 +82,15 @@ fn roles_of_a_token_survive_settings_of_the_role_rule_that_were_set_through_the_
         .iter()
         .filter_map(|warning| warning["key"].as_str())
         .collect();
-    // The expired token has no role either.
+    // The last one has expired, and has no role either.
     assert_eq!(
         keys,
-        ["tokens[1].roles", "tokens[2].sha256", "tokens[3].roles"],
+        [
+            "tokens[1].roles",
+            "tokens[2].sha256",
+            "tokens[3].expires",
+            "tokens[3].roles"
+        ],
         "{warnings}"
     );
 }

@@ -225,7 +225,7 @@ fn a_snapshot_is_judged_and_the_worst_finding_is_first() {
     );
     assert!(said.out.contains("of edge-9 at 2027-01-15"), "{}", said.out);
 
-    let settings = r#"{"thresholds": [{"metric": "memory", "alert": 5}]}"#;
+    let settings = r#"{"defaults": false, "thresholds": [{"metric": "memory", "alert": 5}]}"#;
     let output = author.rules(&[
         "run",
         "rule.wasm",

@@ -158,8 +158,23 @@ fn the_images_own_configuration_is_good() {
 #[test]
 fn the_configuration_for_kubernetes_is_good() {
     let folder = tempfile::tempdir().expect("a folder");
-    let text = read("kubernetes/base/watchpost.toml").replace("/etc/watchpost", &folder.path().display().to_string());
+    let here = folder.path().display().to_string();
+    let text = read("kubernetes/base/watchpost.toml").replace("/etc/watchpost", &here);
+    let text = text.replace("/var/lib/watchpost", &format!("{here}/data"));
     std::fs::write(folder.path().join("watchpost.toml"), text).expect("written");
+    // The Secrets and ConfigMaps of a cluster, which the check opens.
+    output_of(command(folder.path()).args(["certs", "init"])).expect("done");
+    for name in ["certificates", "rules"] {
+        std::fs::create_dir(folder.path().join(name)).expect("created");
+    }
+    for (from, to) in [
+        ("server.crt", "tls.crt"),
+        ("server.key", "tls.key"),
+        ("ca.crt", "ca.crt"),
+    ] {
+        let from = folder.path().join("data/pki").join(from);
+        std::fs::copy(from, folder.path().join("certificates").join(to)).expect("copied");
+    }
     let shown = output_of(command(folder.path()).arg("check")).expect("it is good");
     assert!(shown.contains("certificates/ca.crt"), "{shown}");
 }

@@ -10,7 +10,7 @@ import sys
 from watchpost_client import Client
 from watchpost_client.api.chunks import change_chunk, chunk, chunks, report_chunks
 from watchpost_client.api.machine import report, snapshot, status
-from watchpost_client.api.past import history
+from watchpost_client.api.history import history
 from watchpost_client.api.rules import rule, rule_versions, rules, set_rule_settings
 from watchpost_client.api.service import whoami
 from watchpost_client.models import ChunkChange, ChunkReport, ChunkStatus, ImageRange, Mode, Problem, RuleSettings

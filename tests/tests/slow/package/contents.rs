@@ -19,8 +19,8 @@ pub(crate) fn every_page_that_a_page_names_is_there(machine: &Machine) {
             continue;
         };
         let text = machine.says(&["zcat", &format!("/usr/share/man/man1/{name}")]);
-        // Hyphens are escaped there.
-        let text = text.replace('\\', "");
+        // Names are bold, and hyphens are escaped.
+        let text = text.replace("\\fB", "").replace("\\fR", "").replace('\\', "");
         let words = text.split(|letter: char| letter.is_whitespace() || letter == ',');
         named.extend(words.filter_map(|word| word.strip_suffix("(1)")).map(str::to_owned));
         there.insert(page.to_owned());
