@@ -33,7 +33,7 @@ const theme = (isDark) => {
       links: { color: accent, visited: accent, hover: accent },
     },
     sidebar: { backgroundColor: panel, textColor: ink, activeTextColor: accent, arrow: { color: soft } },
-    rightPanel: { backgroundColor: paper, textColor: ink },
+    rightPanel: { backgroundColor: isDark ? "#0f1317" : "#1f2933", textColor: "#eef1f4" },
     codeBlock: { backgroundColor: isDark ? "#0a0d10" : "#141b22" },
     paper,
   };

@@ -7,6 +7,7 @@ pub mod trial;
 pub mod upload;
 
 use std::future::{Ready, ready};
+use std::time::Duration;
 
 use actix_web::dev::Payload;
 use actix_web::http::header::{ETAG, EntityTag, IF_MATCH};
@@ -118,6 +119,19 @@ const SETTINGS_SCHEMA: &str = "rule_versions.settings_schema";
 fn stored_json(text: &str, column: &str) -> Result<Value, ApiError> {
     serde_json::from_str(text)
         .map_err(|error| ApiError::Internal(format!("the database has invalid JSON in {column}: {error}")))
+}
+
+/// A rule in Rust compiles within this time; one that contains an interpreter takes longer, and the client polls.
+const USUAL_WAIT: Duration = Duration::from_secs(2);
+const MAX_WAIT: Duration = Duration::from_secs(60);
+
+/// How long the client wants to wait for a result: `Prefer: wait=N` in seconds (RFC 7240). A preference that cannot be
+/// parsed is ignored, as the RFC demands.
+fn preferred_wait(request: &HttpRequest) -> Duration {
+    let header = request.headers().get("prefer").and_then(|header| header.to_str().ok());
+    let mut preferences = header.unwrap_or_default().split([',', ';']);
+    let seconds = preferences.find_map(|preference| preference.trim().strip_prefix("wait=")?.parse().ok());
+    seconds.map_or(USUAL_WAIT, |seconds| Duration::from_secs(seconds).min(MAX_WAIT))
 }
 
 fn expected(request: &HttpRequest) -> Result<Option<i64>, ApiError> {

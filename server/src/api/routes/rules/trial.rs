@@ -1,15 +1,14 @@
 //! Trials: evaluate a version on recorded history before it is activated.
 
-use std::time::Duration;
-
-use actix_web::HttpResponse;
 use actix_web::http::header::LOCATION;
 use actix_web::web::{Data, Path};
+use actix_web::{HttpRequest, HttpResponse};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 use watchpost_policies::Digest;
 
+use super::preferred_wait;
 use crate::api::error::ApiError;
 use crate::api::input::OptionalJson;
 use crate::api::permit::{HistoryRead, Permit, RulesRead, RulesWrite};
@@ -19,9 +18,6 @@ use crate::clock;
 use crate::jobs::JobState;
 use crate::rules::trial::Outcome;
 use crate::rules::trials::{TrialJob, TrialOrder, Trials};
-
-/// A trial of an hour of history finishes within this time; the client polls a longer one.
-const INLINE_WAIT: Duration = Duration::from_secs(2);
 
 /// The data and settings of a trial.
 #[derive(Default, Deserialize, ToSchema)]
@@ -72,6 +68,7 @@ struct PendingTrial {
     post,
     path = "",
     operation_id = "start_trial",
+    params(("prefer" = Option<String>, Header, description = "How long to wait for the result: `wait=N` seconds (RFC 7240), at most 60; 2 by default.", example = "wait=10")),
     responses(
         (status = 200, description = "The result of the trial.", body = TrialResult<'static>),
         (
@@ -90,6 +87,7 @@ pub async fn begin(
     trials: Data<Trials>,
     service: Data<Service>,
     path: Path<(String, Digest)>,
+    request: HttpRequest,
     OptionalJson(body): OptionalJson<TrialBody>,
 ) -> Result<HttpResponse, ApiError> {
     let (rule, digest) = path.into_inner();
@@ -103,7 +101,7 @@ pub async fn begin(
         to_ms,
     };
     let mut job = trials.start(order).await?;
-    job.ended_within(INLINE_WAIT).await;
+    job.ended_within(preferred_wait(&request)).await;
     response_to(&job)
 }
 

@@ -1,8 +1,6 @@
 //! Uploads of components: a WebAssembly body, or a multipart form with settings, a note and a signature. The body is
 //! counted as it arrives, after decompression, and rejected as soon as it is too large.
 
-use std::time::Duration;
-
 use actix_multipart::{Multipart, MultipartError};
 use actix_web::dev::Decompress;
 use actix_web::error::PayloadError;
@@ -16,7 +14,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::change::noted;
 use super::read::Component;
-use super::{SETTINGS_SCHEMA, actor, stored_json};
+use super::{SETTINGS_SCHEMA, actor, preferred_wait, stored_json};
 use crate::api::error::ApiError;
 use crate::api::input::Query;
 use crate::api::latest::Latest;
@@ -27,9 +25,6 @@ use crate::rules::registry::{Registry, UploadRequest, Uploaded};
 use crate::rules::signing::Signature;
 use crate::rules::uploads::{UploadJob, Uploads};
 use crate::store::rules::Version;
-
-/// A rule in Rust compiles within this time; one that contains an interpreter takes seconds, and the client polls.
-const INLINE_WAIT: Duration = Duration::from_secs(2);
 
 /// Settings and notes are written by people.
 const MAX_TEXT_FIELD_BYTES: usize = 1024 * 1024;
@@ -103,7 +98,10 @@ struct UploadForm {
     post,
     path = "",
     operation_id = "upload_rule",
-    params(("x-watchpost-signature" = Option<String>, Header, description = "An Ed25519 signature of the component in base64, if the body is the component itself.")),
+    params(
+        ("x-watchpost-signature" = Option<String>, Header, description = "An Ed25519 signature of the component in base64, if the body is the component itself."),
+        ("prefer" = Option<String>, Header, description = "How long to wait for the result: `wait=N` seconds (RFC 7240), at most 60; 2 by default.", example = "wait=10")
+    ),
     request_body(
         description = "The component, or a form with the component, settings, a note and a signature.",
         content((Component = "application/wasm"), (Component = "application/octet-stream"), (UploadForm = "multipart/form-data"))
@@ -165,7 +163,7 @@ pub async fn upload(
         upload_request.signature = signature(request.headers())?;
     }
     let mut job = uploads.start(upload_request, actor, latest.moment().snapshot);
-    job.ended_within(INLINE_WAIT).await;
+    job.ended_within(preferred_wait(&request)).await;
     response_to(&job)
 }
 
