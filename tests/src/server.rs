@@ -69,13 +69,18 @@ pub fn resident_mb(pid: u32) -> f64 {
 }
 
 /// Waits until `look` returns a value; panics with `what` at the deadline.
-pub fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+pub fn eventually<T>(what: &str, look: impl FnMut() -> Option<T>) -> T {
+    eventually_within(what, START_TIMEOUT, look)
+}
+
+/// The same with a deadline of its own, for what takes long by design.
+pub fn eventually_within<T>(what: &str, deadline: Duration, mut look: impl FnMut() -> Option<T>) -> T {
     let begin = Instant::now();
     loop {
         if let Some(found) = look() {
             return found;
         }
-        assert!(begin.elapsed() < START_TIMEOUT, "{what}: not within {START_TIMEOUT:?}");
+        assert!(begin.elapsed() < deadline, "{what}: not within {deadline:?}");
         #[expect(clippy::disallowed_methods, reason = "a condition that is polled with a deadline")]
         std::thread::sleep(Duration::from_millis(20));
     }
