@@ -22,7 +22,6 @@ pub mod judge;
 pub mod metrics;
 mod one_line;
 pub mod pixcrawler;
-pub mod pki;
 pub mod rules;
 mod secret;
 pub mod store;

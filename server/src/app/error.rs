@@ -8,12 +8,12 @@ use super::problem::{Problem, split};
 use crate::collect::SourceError;
 use crate::config::ConfigErrors;
 use crate::error_chain::error_chain;
-use crate::pki::PkiError;
 use crate::rules::RulesError;
 use crate::rules::registry::ChangeError;
 use crate::store::MigrationError;
 use crate::telemetry;
 use crate::tls::TlsError;
+use watchpost_pki::PkiError;
 
 /// Why the server does not start.
 #[derive(Debug, thiserror::Error)]

@@ -56,7 +56,8 @@ use crate::store::Store;
 use crate::systemd::{self, Systemd};
 use crate::tasks::Tasks;
 use crate::tls::Tls;
-use crate::{api, clock, pki};
+use crate::{api, clock};
+use watchpost_pki as pki;
 
 /// Time to write buffered data at the end: a service manager waits ten seconds or more before it kills the process, and
 /// draining requests took a part of that.

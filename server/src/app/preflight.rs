@@ -11,12 +11,12 @@ use super::serve::{Socket, listen};
 use super::{StartError, stores};
 use crate::collect::azure;
 use crate::config::{Config, access_warnings};
-use crate::pki::{self, Authority};
 use crate::rules::coverage::nothing_evaluated;
 use crate::rules::{Rules, RulesError, Settings};
 use crate::store::{Inspected, Store};
 use crate::tls::{self, Files, Tls, TlsError, ValidityError};
 use crate::{clock, telemetry};
+use watchpost_pki::{self as pki, Authority};
 
 /// A certificate that expires sooner is a warning: two weeks are enough to order and install another one.
 const EXPIRES_SOON: Duration = Duration::from_secs(14 * 24 * 60 * 60);

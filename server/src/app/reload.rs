@@ -10,9 +10,9 @@ use super::{Parts, warnings};
 use crate::config::{Config, Sources};
 use crate::error_chain::error_chain;
 use crate::metrics::{CertificateKind, Outcome, ServiceMetrics};
-use crate::pki::{self, Authority};
 use crate::tls::{Expiry, Reload, Tls};
 use crate::{clock, tasks, telemetry};
+use watchpost_pki::{self as pki, Authority};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 

@@ -14,8 +14,9 @@ use super::shell::quoted;
 use super::table::columns;
 use crate::app::machine_name;
 use crate::config::nearest;
-use crate::pki::{
-    self, Authority, DEFAULT_CLIENTS, DEFAULT_DAYS, Encryption, Ensured, Exported, Files, Issued, MAX_DAYS, PkiError,
+use watchpost_pki::{
+    self as pki, Authority, DEFAULT_CLIENTS, DEFAULT_DAYS, Encryption, Ensured, Exported, Files, Issued, MAX_DAYS,
+    PkiError,
 };
 
 /// Issues, lists and revokes development certificates.

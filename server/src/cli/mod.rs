@@ -30,7 +30,7 @@ use std::process::ExitCode;
 use clap::{ArgAction, Args, FromArgMatches, Parser, Subcommand};
 
 use crate::config::{Environment, Sources};
-use crate::pki::PkiError;
+use watchpost_pki::PkiError;
 
 /// A check failed, in contrast to a command that could not run.
 const EXIT_FAILED_CHECK: u8 = 1;

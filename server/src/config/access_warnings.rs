@@ -13,10 +13,10 @@ use watchpost_policies::{Action, Identity, Request, Rule};
 
 use super::errors::nearest;
 use super::{Config, Listener, Token};
-use crate::pki;
 use crate::rules::builtin::{self, ANONYMOUS};
 use crate::rules::sample;
 use crate::tls::ClientAuth;
+use watchpost_pki as pki;
 
 /// A valid but probably unintended setting.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]

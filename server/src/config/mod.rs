@@ -81,8 +81,8 @@ use self::setting::{Setting, dotted};
 use self::show::Comments;
 use self::sources::Variable;
 use crate::collect::Mode;
-use crate::pki;
 use crate::rules::RulesError;
+use watchpost_pki as pki;
 
 section! {
     /// All settings.

@@ -131,7 +131,7 @@ fn not_pem(file: &Path, expected: &'static str, flag: &'static str) -> Connector
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pki;
+    use watchpost_pki as pki;
 
     #[test]
     fn an_unusable_file_is_named_with_its_flag_and_without_the_words_of_openssl() {

@@ -205,7 +205,7 @@ fn written(seconds: i64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pki;
+    use watchpost_pki as pki;
 
     const DAY: i64 = 24 * 60 * 60;
 

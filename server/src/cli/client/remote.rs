@@ -13,8 +13,8 @@ use super::credentials::{Credentials, LocalDefaults};
 use super::{ApiClient, ApiResponse};
 use crate::cli::{CONFIG, CheckResult, CommandError, IO, SERVER_VARIABLE, USAGE, say};
 use crate::config::{ApiProfile, Config, Environment, Listener, Sources};
-use crate::pki;
 use crate::tls::ClientAuth;
+use watchpost_pki as pki;
 
 /// The configuration of the packaged service, which is used if no other is named.
 const PACKAGED_CONFIG: &str = "/etc/watchpost/watchpost.toml";

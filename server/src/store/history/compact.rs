@@ -4,11 +4,11 @@ use diesel::dsl::{count_star, min};
 use diesel::{ExpressionMethods, QueryDsl, QueryResult, RunQueryDsl, delete, insert_into};
 
 use super::MAX_ROUNDS_PER_BLOCK;
-use super::pack::{self, Packed, Point};
 use super::round::{compress_lines, lines, points};
 use crate::store::connection::{Connection, on};
 use crate::store::schema::{history_columns, history_rounds, history_windows};
 use crate::store::{Store, StoreError};
+use watchpost_history_codec::{self as codec, Packed, Point};
 
 /// The approximate overhead of a row in bytes.
 const ROW_BYTES: usize = 24;
@@ -94,11 +94,11 @@ fn parse_all(rows: &[Row]) -> Option<Window> {
 }
 
 fn pack_window(window: &Window) -> Result<Packed, String> {
-    let rounds = window.rounds.iter().map(|(time_ms, samples)| pack::Round {
+    let rounds = window.rounds.iter().map(|(time_ms, samples)| codec::Round {
         time_ms: *time_ms,
         samples,
     });
-    pack::pack(&rounds.collect::<Vec<_>>()).map_err(|error| error.to_string())
+    codec::pack(&rounds.collect::<Vec<_>>()).map_err(|error| error.to_string())
 }
 
 fn pending(connection: &mut Connection, of: &str) -> QueryResult<(Option<i64>, i64)> {

@@ -3,7 +3,6 @@
 //! pruned (`retention`).
 
 mod compact;
-pub mod pack;
 mod read;
 mod retention;
 mod round;

@@ -6,12 +6,12 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use diesel::{ExpressionMethods, OptionalExtension, QueryDsl, QueryResult, RunQueryDsl};
 use watchpost_policies::{MetricName, MetricPattern, Sample, Snapshot, Unit};
 
-use super::pack::{Point, Shared, unpack_column};
 use super::round::{RoundExtras, lines, points};
 use super::series::{Series, find_series, stored_metrics};
 use crate::store::connection::{Connection, on};
 use crate::store::schema::{history_columns, history_rounds, history_series, history_windows};
 use crate::store::{Store, StoreError};
+use watchpost_history_codec::{Point, Shared, unpack_column};
 
 /// A sample may be that much older than its round, because Azure reports values late.
 const MAX_LATENESS_MS: u64 = 15 * 60 * 1000;

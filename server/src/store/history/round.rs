@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 use watchpost_policies::{Gap, Labels, Snapshot};
 
-use super::pack::Point;
+use watchpost_history_codec::Point;
 
 /// Compression of single rounds, which are kept for about an hour.
 const ROUND_ZSTD_LEVEL: i32 = 1;

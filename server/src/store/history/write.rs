@@ -8,11 +8,11 @@ use std::sync::Arc;
 use diesel::{ExpressionMethods, OptionalExtension, QueryDsl, QueryResult, RunQueryDsl, insert_into};
 use watchpost_policies::{Report, Sample, Snapshot};
 
-use super::pack::Point;
 use super::round::{RoundExtras, compress_line, numbers};
 use crate::store::connection::{Connection, on};
 use crate::store::schema::{history_rounds, history_series};
 use crate::store::{Store, StoreError};
+use watchpost_history_codec::Point;
 
 /// Writes rounds, and caches the ids of the series of each machine whose rounds it wrote.
 pub struct RoundWriter {
