@@ -23,7 +23,6 @@ pub mod metrics;
 mod one_line;
 pub mod pixcrawler;
 pub mod rules;
-mod secret;
 pub mod store;
 mod string_enum;
 pub mod systemd;

@@ -9,13 +9,13 @@ use super::data_dir::{self, RunningServer};
 use super::problem::Problem;
 use super::serve::{Socket, listen};
 use super::{StartError, stores};
-use crate::collect::azure;
 use crate::config::{Config, access_warnings};
 use crate::rules::coverage::nothing_evaluated;
 use crate::rules::{Rules, RulesError, Settings};
 use crate::store::{Inspected, Store};
 use crate::tls::{self, Files, Tls, TlsError, ValidityError};
 use crate::{clock, telemetry};
+use watchpost_azure as azure;
 use watchpost_pki::{self as pki, Authority};
 
 /// A certificate that expires sooner is a warning: two weeks are enough to order and install another one.

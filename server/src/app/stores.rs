@@ -4,8 +4,8 @@ use super::StartError;
 use crate::api::routes::chunks::ChunkStore;
 use crate::clock;
 use crate::config::{Config, DatabaseUrl};
-use crate::secret::Secret;
 use crate::store::{DatabaseAddress, Inspected, MigrationError, Store};
+use watchpost_secret::Secret;
 
 /// Opens and migrates the server's own database.
 pub(super) fn open(config: &Config) -> Result<Store, StartError> {

@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 
-use super::azure::{self, Azure};
 use super::blocking::Blocking;
 use super::chunks::Chunks;
 use super::host::{self, HostOptions};
@@ -12,6 +11,7 @@ use super::source::{MakeSource, OwnSchedule, Schedule};
 use crate::rules::quarantine::Quarantine;
 use crate::rules::replication::Replication;
 use crate::store::Store;
+use watchpost_azure::{self as azure, Azure};
 
 /// What is measured, and how often.
 pub struct SourceOptions {

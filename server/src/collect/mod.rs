@@ -1,7 +1,6 @@
 //! Collects measurements of the local machine, of Azure resources and of work chunks on a schedule. It does not
 //! judge them.
 
-pub mod azure;
 pub mod blocking;
 pub mod chunks;
 pub mod collector;
@@ -9,11 +8,9 @@ pub mod configured;
 mod handle;
 pub mod host;
 mod mode;
-pub mod probe;
 pub mod refresh;
 pub mod rules;
 mod runner;
-pub mod source;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -26,6 +23,7 @@ use tokio::sync::{Mutex, watch};
 use crate::tasks::Tasks;
 pub use handle::{CollectorHandle, Mailbox, SourceError, mailbox};
 pub use mode::Mode;
+pub use watchpost_source::{probe, source};
 
 use collector::{Collector, Options, Round};
 use source::MakeSource;

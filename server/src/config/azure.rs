@@ -12,9 +12,9 @@ use super::origin::SettingLocation;
 use super::raw_settings::Reader;
 use super::scalar::refused;
 use super::setting::Setting;
-use crate::collect::azure::{Aggregation, Credentials, Endpoints, Mapping, Resource, ResourceId, Settings, Transform};
 use crate::collect::source::Schedule;
-use crate::secret::Secret;
+use watchpost_azure::{Aggregation, Credentials, Endpoints, Mapping, Resource, ResourceId, Settings, Transform};
+use watchpost_secret::Secret;
 
 section! {
     /// Azure Monitor. Without resources, nothing is queried.
@@ -356,9 +356,9 @@ impl Setting for Transform {
 
 #[cfg(test)]
 mod tests {
-    use crate::collect::azure::{Settings, Transform};
     use crate::config::{Config, ConfigErrors, Sources};
-    use crate::secret::Secret;
+    use watchpost_azure::{Settings, Transform};
+    use watchpost_secret::Secret;
 
     fn load(text: &str) -> Result<Config, ConfigErrors> {
         let folder = tempfile::tempdir().expect("a folder");

@@ -12,8 +12,8 @@ use super::scalar::refused;
 use super::setting::Setting;
 use super::size::Size;
 use crate::collect::source::Schedule;
-use crate::secret::Secret;
 use crate::{history, store};
+use watchpost_secret::Secret;
 
 section! {
     /// The database.

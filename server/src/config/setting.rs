@@ -7,8 +7,8 @@ use super::declare::Field;
 use super::errors::{ConfigError, ConfigErrors, quoted, type_name};
 use super::origin::SettingLocation;
 use super::raw_settings::Reader;
-use crate::secret::{MASK, Secret};
 use crate::string_enum::StringEnum;
+use watchpost_secret::{MASK, Secret};
 
 /// The type of a setting.
 pub(super) trait Setting: Sized + PartialEq {

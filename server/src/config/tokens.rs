@@ -12,7 +12,7 @@ use super::name::PlainName;
 use super::origin::SettingLocation;
 use super::scalar::refused;
 use super::setting::Setting;
-use crate::secret::Secret;
+use watchpost_secret::Secret;
 
 section! {
     /// A token.

@@ -3,7 +3,7 @@
 
 use prometheus::proto::{Counter, Gauge, LabelPair, Metric, MetricFamily, MetricType};
 
-use super::page::Kind;
+use watchpost_source::Kind;
 
 /// A family that is exported again under another name.
 struct Alias {

@@ -4,7 +4,9 @@
 use prometheus::proto::{Metric, MetricFamily, MetricType};
 
 use super::format::Format;
-use super::page::{Kind, Page, bound};
+use watchpost_source::Kind;
+
+use super::page::{Page, bound};
 
 /// All families, followed by the end-of-page marker.
 pub(super) fn encode(families: &[MetricFamily], format: Format) -> String {

@@ -8,12 +8,13 @@ use prometheus::proto::MetricFamily;
 use watchpost_policies::{Report, Sample, Snapshot};
 
 use super::compress::Encoded;
-use super::declared_family::DeclaredFamily;
 use super::format::{Encoding, Format};
 use super::measured::Measured;
-use super::page::{Kind, Page};
+use super::page::Page;
 use super::reserved_names::Claims;
 use super::{encode, findings, service_metrics};
+use watchpost_source::DeclaredFamily;
+use watchpost_source::Kind;
 
 /// The host's part of the page, in every format. Its `Default` is empty; it is used before the first round.
 #[derive(Debug, Default)]

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use watchpost_policies::{Report, Severity};
 
-use super::page::{Kind, Page};
+use super::page::Page;
+use watchpost_source::Kind;
 
 /// The maximum number of exported findings: longer lists are not read one by one, and each series costs Prometheus
 /// memory.

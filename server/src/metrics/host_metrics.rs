@@ -1,7 +1,7 @@
 //! The declarations of metrics of the machine that follow `node_exporter`: name, type, unit, labels, source and help
 //! text. A test in `collect/host` compares them with what the probes report.
 
-use super::page::Kind;
+use watchpost_source::Kind;
 
 /// A declared metric of the machine.
 #[derive(Clone, Copy, Debug)]

@@ -6,12 +6,13 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use watchpost_policies::{Label, Sample, Snapshot, Unit};
 
-use super::declared_family::DeclaredFamily;
 use super::help::help;
 use super::host_metrics;
 use super::naming::{Exported, exported};
-use super::page::{Kind, Page};
+use super::page::Page;
 use super::reserved_names::Claims;
+use watchpost_source::DeclaredFamily;
+use watchpost_source::Kind;
 
 /// All families of a snapshot, sorted by name.
 pub(super) struct Measured<'s> {

@@ -7,7 +7,6 @@ mod format;
 pub mod service_metrics;
 
 mod compress;
-mod declared_family;
 mod derived;
 mod encode;
 mod findings;
@@ -21,13 +20,12 @@ mod registry_macro;
 mod reserved_names;
 mod route_class;
 
-pub use declared_family::DeclaredFamily;
 pub use exposition::{Rendered, body};
 pub use format::{Encoding, Format};
 pub use host_metrics::{HOST_METRICS, HostMetric};
-pub use page::Kind;
 pub use prometheus::proto::MetricFamily;
 pub use route_class::RouteClass;
 pub use service_metrics::{
     Build, CertificateKind, FinishedRequest, NotCompared, Outcome, ServiceMetrics, ShadowRound, SourceHealth,
 };
+pub use watchpost_source::{DeclaredFamily, Kind};

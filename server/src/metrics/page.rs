@@ -3,47 +3,35 @@
 
 use std::fmt::Write as _;
 
+use watchpost_source::Kind;
+
 use super::format::Format;
-
-/// The type of a family.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    Counter,
-    Gauge,
-    Histogram,
-    /// The labels carry the information and the value is always 1. The text format has no such type and uses a gauge.
-    Info,
-    Unknown,
-}
-
-impl Kind {
-    /// A family's name in `OpenMetrics`, where `_total` and `_info` belong to the sample's name and not to the
-    /// family's.
-    pub(super) fn stem(self, name: &str) -> &str {
-        let ending = match self {
-            Self::Counter => "_total",
-            Self::Info => "_info",
-            _ => "",
-        };
-        name.strip_suffix(ending).unwrap_or(name)
-    }
-
-    fn word(self, format: Format) -> &'static str {
-        match (self, format) {
-            (Self::Counter, _) => "counter",
-            (Self::Gauge, _) | (Self::Info, Format::Text) => "gauge",
-            (Self::Histogram, _) => "histogram",
-            (Self::Info, Format::OpenMetrics) => "info",
-            (Self::Unknown, Format::Text) => "untyped",
-            (Self::Unknown, Format::OpenMetrics) => "unknown",
-        }
-    }
-}
 
 /// The units that are declared with `# UNIT` if a family's name ends in one of them.
 const UNITS: &[&str] = &[
     "amperes", "bytes", "celsius", "hertz", "joules", "ratio", "seconds", "volts", "watts",
 ];
+
+/// A family's name in `OpenMetrics`, where `_total` and `_info` belong to the sample's name and not to the family's.
+pub(super) fn stem(kind: Kind, name: &str) -> &str {
+    let ending = match kind {
+        Kind::Counter => "_total",
+        Kind::Info => "_info",
+        _ => "",
+    };
+    name.strip_suffix(ending).unwrap_or(name)
+}
+
+fn word(kind: Kind, format: Format) -> &'static str {
+    match (kind, format) {
+        (Kind::Counter, _) => "counter",
+        (Kind::Gauge, _) | (Kind::Info, Format::Text) => "gauge",
+        (Kind::Histogram, _) => "histogram",
+        (Kind::Info, Format::OpenMetrics) => "info",
+        (Kind::Unknown, Format::Text) => "untyped",
+        (Kind::Unknown, Format::OpenMetrics) => "unknown",
+    }
+}
 
 /// A page of metrics under construction.
 pub(super) struct Page {
@@ -67,13 +55,13 @@ impl Page {
     pub(super) fn family(&mut self, name: &str, kind: Kind, help: &str) {
         let stem = match self.format {
             Format::Text => name,
-            Format::OpenMetrics => kind.stem(name),
+            Format::OpenMetrics => stem(kind, name),
         };
         self.head("# HELP ", stem);
         escape(&mut self.text, help, self.format == Format::OpenMetrics);
         self.text.push('\n');
         self.head("# TYPE ", stem);
-        self.text.push_str(kind.word(self.format));
+        self.text.push_str(word(kind, self.format));
         self.text.push('\n');
         if self.format == Format::OpenMetrics
             && kind != Kind::Info

@@ -6,7 +6,7 @@ use prometheus::{
     GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Result,
 };
 
-use super::page::Kind;
+use watchpost_source::Kind;
 
 /// Bucket bounds in seconds. Each one costs a series per route class: a response from memory takes less than the first,
 /// and beyond the last a client has given up.

@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 
-use super::page::Kind;
+use watchpost_source::Kind;
 
 /// The names of families and of all samples that they may have.
 #[derive(Default)]
@@ -12,7 +12,7 @@ pub(super) struct Claims(HashSet<String>);
 impl Claims {
     /// Reserves the names of a family; reserves none of them and returns `false` if one is taken.
     pub(super) fn claim(&mut self, name: &str, kind: Kind) -> bool {
-        let stem = kind.stem(name);
+        let stem = super::page::stem(kind, name);
         let endings: &[&str] = match kind {
             Kind::Counter => &["", "_created", "_total"],
             Kind::Gauge | Kind::Unknown => &[""],

@@ -9,10 +9,11 @@ use prometheus::process_collector::ProcessCollector;
 use prometheus::proto::MetricFamily;
 use prometheus::{GaugeVec, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry};
 use watchpost_policies::{Action, Verdict};
+use watchpost_source::Kind;
 
 use super::derived;
 use super::flask::FlaskMetrics;
-use super::page;
+
 use super::registry_macro::declare;
 use super::route_class::{RouteClass, method_class, status_class};
 use crate::telemetry;
@@ -94,7 +95,7 @@ declare! {
 }
 
 /// The names and kinds of the service metrics, which no other family may use.
-pub(super) fn families() -> impl Iterator<Item = (&'static str, page::Kind)> {
+pub(super) fn families() -> impl Iterator<Item = (&'static str, Kind)> {
     let declared = Families::FAMILIES.iter().map(|family| (family.name, family.kind));
     declared.chain(derived::FAMILIES.iter().copied())
 }

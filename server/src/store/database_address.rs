@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use crate::secret::Secret;
+use watchpost_secret::Secret;
 
 /// The address of a database.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -118,3 +118,12 @@ fn the_list_has_declared_and_measured_metrics_with_their_number_of_series() {
     assert!(super::list(None).iter().any(|metric| metric.name == "node_memory_*"));
     assert!(list.is_sorted_by(|a, b| a.name < b.name));
 }
+
+#[test]
+fn every_built_in_metric_of_azure_is_in_the_catalogue_and_the_other_way_round() {
+    let mappings = watchpost_azure::resource_types().flat_map(watchpost_azure::built_in);
+    let measured: BTreeSet<_> = mappings.map(|mapping| mapping.metric.as_str().to_owned()).collect();
+    let declared = metrics_of(watchpost_azure::NAME).into_iter();
+    let declared: BTreeSet<_> = declared.map(|metric| metric.name.to_owned()).collect();
+    assert_eq!(measured, declared);
+}

@@ -15,11 +15,9 @@ use openssl::hash::MessageDigest;
 use openssl::pkey::PKey;
 use openssl::rsa::Rsa;
 use openssl::x509::X509;
-use watchpost::collect::azure::{
-    self, Aggregation, Credentials, Mapping, Resource, ResourceId, Secret, Settings, Transform, built_in,
-};
 use watchpost::collect::probe::Reading;
 use watchpost::collect::source::{Schedule, Source as _};
+use watchpost_azure::{Aggregation, Credentials, Mapping, Resource, ResourceId, Secret, Settings, Transform, built_in};
 use watchpost_policies::MetricName;
 use watchpost_tests::azure::{Azure, Fault, Metric, Place, Proof};
 
@@ -38,12 +36,12 @@ fn now_ms() -> u64 {
 }
 
 /// A source that only the test measures, without intervals or timeouts.
-fn source(settings: Settings) -> azure::Azure {
+fn source(settings: Settings) -> watchpost_azure::Azure {
     let schedule = Schedule {
         interval: Duration::ZERO,
         timeout: Duration::MAX,
     };
-    azure::Azure::new(settings, schedule)
+    watchpost_azure::Azure::new(settings, schedule)
 }
 
 fn run<F: Future>(future: F) -> F::Output {

@@ -30,8 +30,8 @@ use watchpost_policies::{MetricName, MetricPattern};
 pub use self::credential_chain::file_problems;
 pub use self::resource::{InvalidResourceId, ResourceId};
 pub use self::settings::{Aggregation, Credentials, Endpoints, InvalidSetting, Mapping, Resource, Settings, Transform};
-pub use self::tables::built_in;
-pub use crate::secret::Secret;
+pub use self::tables::{built_in, resource_types};
+pub use watchpost_secret::Secret;
 
 use self::answer::Answer;
 use self::backoff::Backoffs;
@@ -39,11 +39,11 @@ use self::error::AzureError;
 use self::http::{HttpClient, HttpResponse, Request};
 use self::query::{MetricQuery, Subject, UnknownMetrics};
 use self::token::{RoundTime, Token, Tokens};
-use super::probe::Reading;
-use super::source::{Measurement, Schedule, Source};
+use watchpost_source::probe::Reading;
+use watchpost_source::source::{Measurement, Schedule, Source};
 
 /// The name of the source in gaps and metrics.
-const NAME: &str = "azure";
+pub const NAME: &str = "azure";
 
 /// More concurrent requests would not be faster, because Azure limits requests per second.
 const MAX_CONCURRENT_REQUESTS: usize = 4;
@@ -141,7 +141,11 @@ impl Azure {
     fn add_gaps_of_unqueried(&self, subject: &Subject, now_ms: u64, reading: &mut Reading) {
         if subject.mappings.is_empty() {
             let kind = subject.id.kind();
-            let reason = format!("there are no built-in metrics of {kind}; add metrics to azure.metrics");
+            let types: Vec<&str> = resource_types().collect();
+            let reason = format!(
+                "there are no built-in metrics of {kind}, only of {}; add metrics to azure.metrics",
+                types.join(" and ")
+            );
             samples::add_gap(subject, [].into_iter(), &reason, reading);
         }
         for (metric, reason) in &subject.absent {

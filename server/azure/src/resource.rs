@@ -58,7 +58,7 @@ impl ResourceId {
     }
 
     /// A normalized form, for comparisons.
-    pub(super) fn key(&self) -> String {
+    pub(crate) fn key(&self) -> String {
         self.text.to_lowercase()
     }
 }

@@ -10,7 +10,7 @@ use super::settings::Aggregation;
 
 /// The response for one resource.
 #[derive(Clone, Debug, Deserialize)]
-pub(super) struct Answer {
+pub(crate) struct Answer {
     value: Vec<Metric>,
 }
 
@@ -30,7 +30,7 @@ struct SingleResource {
 /// A metric in a response.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Metric {
+pub(crate) struct Metric {
     name: Name,
     #[serde(default)]
     unit: Option<String>,
@@ -49,7 +49,7 @@ struct Name {
 
 /// The points of a metric, or of one combination of its dimension values.
 #[derive(Clone, Debug, Deserialize)]
-pub(super) struct Series {
+pub(crate) struct Series {
     #[serde(default)]
     metadatavalues: Option<Vec<Dimension>>,
     #[serde(default)]
@@ -73,12 +73,12 @@ struct Point {
 
 impl Answer {
     /// Parses the response for one resource.
-    pub(super) fn read(body: &[u8]) -> Result<Self, String> {
+    pub(crate) fn read(body: &[u8]) -> Result<Self, String> {
         serde_json::from_slice(body).map_err(|error| unreadable(body, &error))
     }
 
     /// Parses a batch response: the id of each resource in lower case, and its answer.
-    pub(super) fn read_batch(body: &[u8]) -> Result<Vec<(String, Self)>, String> {
+    pub(crate) fn read_batch(body: &[u8]) -> Result<Vec<(String, Self)>, String> {
         let batch: Batch = serde_json::from_slice(body).map_err(|error| unreadable(body, &error))?;
         let named = |one: SingleResource| {
             (
@@ -90,7 +90,7 @@ impl Answer {
     }
 
     /// The metric of this name, case-insensitively.
-    pub(super) fn metric(&self, name: &str) -> Option<&Metric> {
+    pub(crate) fn metric(&self, name: &str) -> Option<&Metric> {
         let named = |metric: &&Metric| metric.name.value.eq_ignore_ascii_case(name);
         self.value.iter().find(named)
     }
@@ -98,7 +98,7 @@ impl Answer {
 
 impl Metric {
     /// The error that Azure reports for this metric in an otherwise successful response.
-    pub(super) fn error(&self) -> Option<String> {
+    pub(crate) fn error(&self) -> Option<String> {
         let code = self.error_code.as_deref()?;
         if code.is_empty() || code.eq_ignore_ascii_case("Success") {
             return None;
@@ -111,18 +111,18 @@ impl Metric {
     }
 
     /// The unit as Watchpost names it.
-    pub(super) fn unit(&self) -> String {
+    pub(crate) fn unit(&self) -> String {
         unit(self.unit.as_deref().unwrap_or_default())
     }
 
-    pub(super) fn series(&self) -> &[Series] {
+    pub(crate) fn series(&self) -> &[Series] {
         self.timeseries.as_deref().unwrap_or_default()
     }
 }
 
 impl Series {
     /// The newest point with this aggregation: its time in milliseconds since 1970 (UTC) and its value.
-    pub(super) fn newest(&self, aggregation: Aggregation) -> Option<(u64, f64)> {
+    pub(crate) fn newest(&self, aggregation: Aggregation) -> Option<(u64, f64)> {
         let points = self.data.iter().flatten();
         let with_value = points.filter_map(|point| {
             let time: Timestamp = point.time_stamp.parse().ok()?;
@@ -133,7 +133,7 @@ impl Series {
     }
 
     /// The dimensions, with names converted to legal label names.
-    pub(super) fn dimensions(&self) -> impl Iterator<Item = (String, String)> {
+    pub(crate) fn dimensions(&self) -> impl Iterator<Item = (String, String)> {
         let dimensions = self.metadatavalues.iter().flatten();
         dimensions.map(|dimension| (label(&dimension.name.value), dimension.value.clone()))
     }

@@ -8,7 +8,7 @@ use watchpost_policies::MetricName;
 use super::answer::Answer;
 use super::query::{self, MetricQuery, Subject, UnknownMetrics};
 use super::*;
-use crate::collect::probe::Reading;
+use watchpost_source::probe::Reading;
 
 const VM: &str = "/subscriptions/S-1/resourceGroups/g/providers/Microsoft.Compute/virtualMachines/vm-1";
 

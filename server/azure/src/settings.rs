@@ -8,7 +8,7 @@ use std::time::Duration;
 use watchpost_policies::MetricName;
 
 use super::resource::ResourceId;
-use crate::secret::Secret;
+use watchpost_secret::Secret;
 
 /// Settings of the source.
 #[derive(Clone, Debug)]
@@ -133,7 +133,7 @@ pub enum Transform {
 }
 
 impl Transform {
-    pub(super) fn of(self, value: f64) -> f64 {
+    pub(crate) fn of(self, value: f64) -> f64 {
         match self {
             Self::Identity => value,
             Self::Complement => 100.0 - value,
@@ -236,7 +236,7 @@ pub struct Credentials {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::secret::MASK;
+    use watchpost_secret::MASK;
 
     #[test]
     fn a_transform_is_parsed_as_it_is_displayed() {

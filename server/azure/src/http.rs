@@ -9,21 +9,21 @@ use awc::error::{ConnectError, PayloadError, SendRequestError};
 use awc::http::{Method, Version, header};
 
 use super::error::AzureError;
-use crate::secret::MASK;
+use watchpost_secret::MASK;
 
 /// A batch of 50 resources with 20 metrics over ten minutes is smaller than 1 MiB.
 const MAX_BODY_BYTES: usize = 4 << 20;
 
 /// The HTTP client. Connections are reused between rounds. Proxies are not used, because tokens must not pass
 /// through them.
-pub(super) struct HttpClient {
+pub(crate) struct HttpClient {
     /// Created on first use, because it belongs to the thread that uses it.
     client: OnceCell<awc::Client>,
     timeout: Duration,
 }
 
 /// A request.
-pub(super) struct Request<'r> {
+pub(crate) struct Request<'r> {
     url: &'r str,
     method: Method,
     headers: Vec<(&'static str, String)>,
@@ -32,7 +32,7 @@ pub(super) struct Request<'r> {
 }
 
 impl<'r> Request<'r> {
-    pub(super) fn get(url: &'r str) -> Self {
+    pub(crate) fn get(url: &'r str) -> Self {
         Self {
             url,
             method: Method::GET,
@@ -42,7 +42,7 @@ impl<'r> Request<'r> {
         }
     }
 
-    pub(super) fn post(url: &'r str, kind: &str, body: String) -> Self {
+    pub(crate) fn post(url: &'r str, kind: &str, body: String) -> Self {
         Self {
             method: Method::POST,
             body,
@@ -51,35 +51,35 @@ impl<'r> Request<'r> {
         .with("content-type", kind)
     }
 
-    pub(super) fn with(mut self, name: &'static str, value: &str) -> Self {
+    pub(crate) fn with(mut self, name: &'static str, value: &str) -> Self {
         self.headers.push((name, value.to_owned()));
         self
     }
 
     /// Replaces the default timeout.
-    pub(super) fn within(mut self, timeout: Duration) -> Self {
+    pub(crate) fn within(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
         self
     }
 }
 
 /// A response.
-pub(super) struct HttpResponse {
+pub(crate) struct HttpResponse {
     status: u16,
     /// The `Retry-After` header.
-    pub(super) retry_after: Option<String>,
+    pub(crate) retry_after: Option<String>,
     /// The `WWW-Authenticate` header.
-    pub(super) challenge: Option<String>,
+    pub(crate) challenge: Option<String>,
     body: Vec<u8>,
 }
 
 impl HttpResponse {
-    pub(super) fn status(&self) -> u16 {
+    pub(crate) fn status(&self) -> u16 {
         self.status
     }
 
     /// The body of a successful response. Secrets are masked in an error, because it may repeat the request.
-    pub(super) fn answer(&self, hidden: &[&str]) -> Result<&[u8], AzureError> {
+    pub(crate) fn answer(&self, hidden: &[&str]) -> Result<&[u8], AzureError> {
         if (200..300).contains(&self.status) {
             return Ok(&self.body);
         }
@@ -93,7 +93,7 @@ impl HttpResponse {
 
 /// Why there is no response.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum TransportError {
+pub(crate) enum TransportError {
     #[error("{0} is not a valid URL; check azure.endpoints")]
     Address(String),
     #[error("cannot resolve {host} ({reason}); check DNS and azure.endpoints")]
@@ -111,13 +111,13 @@ pub(super) enum TransportError {
 }
 
 impl HttpClient {
-    pub(super) fn new(timeout: Duration) -> Self {
+    pub(crate) fn new(timeout: Duration) -> Self {
         let client = OnceCell::new();
         Self { client, timeout }
     }
 
     /// Sends the request once.
-    pub(super) async fn send(&self, request: &Request<'_>) -> Result<HttpResponse, TransportError> {
+    pub(crate) async fn send(&self, request: &Request<'_>) -> Result<HttpResponse, TransportError> {
         let timeout = request.timeout.unwrap_or(self.timeout);
         let host = host(request.url);
         // Created outside the timeout, because it loads the system's certificate authorities.
@@ -202,14 +202,14 @@ fn host(url: &str) -> String {
 }
 
 /// Pairs encoded for a query string or a form.
-pub(super) fn encoded(pairs: &[(&str, String)]) -> String {
+pub(crate) fn encoded(pairs: &[(&str, String)]) -> String {
     let pair = |(name, value): &(&str, String)| format!("{}={}", percent(name, b""), percent(value, b""));
     let pairs: Vec<_> = pairs.iter().map(pair).collect();
     pairs.join("&")
 }
 
 /// A path encoded except for its slashes.
-pub(super) fn encoded_path(path: &str) -> String {
+pub(crate) fn encoded_path(path: &str) -> String {
     percent(path, b"/")
 }
 

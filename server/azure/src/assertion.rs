@@ -14,21 +14,21 @@ use openssl::sign::Signer;
 use openssl::x509::X509;
 use serde_json::json;
 
-use crate::secret::Secret;
+use watchpost_secret::Secret;
 
 /// The tolerated difference between the local and Azure's clock.
 const CLOCK_SKEW_SECONDS: u64 = 60;
 const LIFETIME_SECONDS: u64 = 600;
 
 /// A certificate and its key.
-pub(super) struct Identity {
+pub(crate) struct Identity {
     certificate: X509,
     key: PKey<Private>,
 }
 
 /// Why no assertion could be created.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum AssertionError {
+pub(crate) enum AssertionError {
     #[error("cannot read {file} ({source}); check azure.credentials.certificate")]
     File { file: String, source: std::io::Error },
     #[error("no certificate in {file} ({source}); use PEM, or PKCS#12 with its password")]
@@ -47,7 +47,7 @@ pub(super) enum AssertionError {
 
 impl Identity {
     /// Reads the certificate and its key from a file.
-    pub(super) fn read(file: &Path, password: Option<&Secret>) -> Result<Self, AssertionError> {
+    pub(crate) fn read(file: &Path, password: Option<&Secret>) -> Result<Self, AssertionError> {
         let name = file.display().to_string();
         let bytes = std::fs::read(file).map_err(|source| AssertionError::File {
             file: name.clone(),
@@ -73,7 +73,7 @@ impl Identity {
     }
 
     /// Creates an assertion that authenticates the application to `audience`.
-    pub(super) fn assertion(&self, client: &str, audience: &str, now_ms: u64) -> Result<String, AssertionError> {
+    pub(crate) fn assertion(&self, client: &str, audience: &str, now_ms: u64) -> Result<String, AssertionError> {
         let now = now_ms / 1000;
         let fingerprint = hash(MessageDigest::sha256(), &self.certificate.to_der()?)?;
         let header = json!({ "alg": "RS256", "typ": "JWT", "x5t#S256": URL_SAFE_NO_PAD.encode(fingerprint) });

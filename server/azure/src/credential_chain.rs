@@ -12,7 +12,7 @@ use super::assertion::Identity;
 use super::http::{self, HttpClient, HttpResponse, Request, TransportError};
 use super::settings::{Credentials, Settings};
 use super::{arc, backoff, error};
-use crate::secret::Secret;
+use watchpost_secret::Secret;
 
 /// A short timeout for the first request to the instance metadata service, which is on the machine's own host
 /// and answers at once if it exists.
@@ -28,7 +28,7 @@ const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-be
 
 /// A way to obtain a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     Secret,
     Certificate,
     Workload,
@@ -38,7 +38,7 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    pub(super) fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Secret => "client secret",
             Self::Certificate => "client certificate",
@@ -51,7 +51,7 @@ impl Kind {
 }
 
 /// The configured ways, in the order in which they are tried.
-pub(super) fn chain(credentials: &Credentials) -> Vec<Kind> {
+pub(crate) fn chain(credentials: &Credentials) -> Vec<Kind> {
     let is_application = credentials.tenant_id.is_some() && credentials.client_id.is_some();
     let has_endpoint = credentials.identity_endpoint.is_some() && credentials.identity_header.is_some();
     let kinds = [
@@ -73,13 +73,13 @@ pub(super) fn chain(credentials: &Credentials) -> Vec<Kind> {
 }
 
 /// An access token and its expiry.
-pub(super) struct AccessToken {
-    pub(super) token: Secret,
-    pub(super) until_ms: u64,
+pub(crate) struct AccessToken {
+    pub(crate) token: Secret,
+    pub(crate) until_ms: u64,
 }
 
 /// Why no token was obtained.
-pub(super) enum Failure {
+pub(crate) enum Failure {
     Refused(String),
     Backoff {
         retry_after: Option<Duration>,
@@ -94,7 +94,7 @@ impl From<TransportError> for Failure {
 }
 
 /// Fetches a token. `is_first` means that it is not yet known whether the metadata service exists.
-pub(super) async fn fetch(
+pub(crate) async fn fetch(
     kind: Kind,
     audience: &str,
     is_first: bool,
@@ -220,7 +220,7 @@ fn form(credential: &ClientCredential, audience: &str, credentials: &Credentials
 }
 
 /// The URL of a managed identity request. `client_id` selects one of several identities.
-pub(super) fn managed_identity_url(endpoint: &str, version: &str, audience: &str, credentials: &Credentials) -> String {
+pub(crate) fn managed_identity_url(endpoint: &str, version: &str, audience: &str, credentials: &Credentials) -> String {
     let resource = format!("{}/", audience.trim_end_matches('/'));
     let mut pairs = vec![("api-version", version.to_owned()), ("resource", resource)];
     pairs.extend(credentials.client_id.clone().map(|client| ("client_id", client)));
@@ -295,7 +295,7 @@ fn read(kind: Kind, reply: &HttpResponse, hidden: &[&str], now_ms: u64) -> Resul
     })
 }
 
-pub(super) fn refused(kind: Kind, reason: &str) -> Failure {
+pub(crate) fn refused(kind: Kind, reason: &str) -> Failure {
     Failure::Refused(format!("no token from {}: {reason}", kind.as_str()))
 }
 

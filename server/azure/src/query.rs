@@ -25,23 +25,23 @@ const UNKNOWN_METRIC_TTL_MS: u64 = 24 * 60 * 60 * 1000;
 
 /// A resource and its requested metrics.
 #[derive(Clone, Debug)]
-pub(super) struct Subject {
-    pub(super) id: ResourceId,
+pub(crate) struct Subject {
+    pub(crate) id: ResourceId,
     region: Option<String>,
     /// The unique value of the label `resource`.
-    pub(super) label: String,
-    pub(super) mappings: Vec<Mapping>,
+    pub(crate) label: String,
+    pub(crate) mappings: Vec<Mapping>,
     /// Metrics that the resource cannot have, with the reason.
-    pub(super) absent: Vec<(MetricName, &'static str)>,
+    pub(crate) absent: Vec<(MetricName, &'static str)>,
 }
 
 /// Some metrics of a resource, or of several in a batch.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct MetricQuery {
-    pub(super) group: MetricGroup,
-    pub(super) names: Vec<String>,
+pub(crate) struct MetricQuery {
+    pub(crate) group: MetricGroup,
+    pub(crate) names: Vec<String>,
     /// Indexes into the list of subjects; more than one is a batch.
-    pub(super) subjects: Vec<usize>,
+    pub(crate) subjects: Vec<usize>,
     /// The region of the batch endpoint.
     region: Option<String>,
 }
@@ -49,10 +49,10 @@ pub(super) struct MetricQuery {
 /// What all metrics of a query have in common. Azure accepts several aggregations at once, but then reports a
 /// metric without one of them as missing.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct MetricGroup {
-    pub(super) namespace: Option<String>,
-    pub(super) filter: Option<String>,
-    pub(super) aggregation: Aggregation,
+pub(crate) struct MetricGroup {
+    pub(crate) namespace: Option<String>,
+    pub(crate) filter: Option<String>,
+    pub(crate) aggregation: Aggregation,
 }
 
 impl MetricGroup {
@@ -67,17 +67,17 @@ impl MetricGroup {
 
 /// Metrics that a resource does not have: the reason, and until when it applies.
 #[derive(Debug, Default)]
-pub(super) struct UnknownMetrics(HashMap<(String, Option<String>, String), (u64, String)>);
+pub(crate) struct UnknownMetrics(HashMap<(String, Option<String>, String), (u64, String)>);
 
 impl UnknownMetrics {
     /// Records that a resource does not have a metric.
-    pub(super) fn remember(&mut self, id: &ResourceId, group: &MetricGroup, name: &str, reason: String, now_ms: u64) {
+    pub(crate) fn remember(&mut self, id: &ResourceId, group: &MetricGroup, name: &str, reason: String, now_ms: u64) {
         let until_ms = now_ms.saturating_add(UNKNOWN_METRIC_TTL_MS);
         self.0.insert(key(id, group, name), (until_ms, reason));
     }
 
     /// The reason why the resource does not have this metric, if it is known.
-    pub(super) fn reason(&self, id: &ResourceId, mapping: &Mapping, now_ms: u64) -> Option<&str> {
+    pub(crate) fn reason(&self, id: &ResourceId, mapping: &Mapping, now_ms: u64) -> Option<&str> {
         let (until_ms, reason) = self.0.get(&key(id, &MetricGroup::of(mapping), &mapping.name))?;
         (now_ms < *until_ms).then_some(reason)
     }
@@ -88,7 +88,7 @@ fn key(id: &ResourceId, group: &MetricGroup, name: &str) -> (String, Option<Stri
 }
 
 /// The requested metrics of each resource.
-pub(super) fn subjects(settings: &Settings) -> Vec<Subject> {
+pub(crate) fn subjects(settings: &Settings) -> Vec<Subject> {
     let is_namesake =
         |id: &ResourceId, other: &ResourceId| id.name().eq_ignore_ascii_case(other.name()) && id.key() != other.key();
     let is_alone = |id: &ResourceId| !settings.resources.iter().any(|other| is_namesake(id, &other.id));
@@ -134,7 +134,7 @@ fn mappings(kind: &str, configured: &[Mapping]) -> Vec<Mapping> {
 }
 
 /// The queries for all subjects. Unknown metrics are omitted.
-pub(super) fn queries(subjects: &[Subject], unknown: &UnknownMetrics, batched: bool, now_ms: u64) -> Vec<MetricQuery> {
+pub(crate) fn queries(subjects: &[Subject], unknown: &UnknownMetrics, batched: bool, now_ms: u64) -> Vec<MetricQuery> {
     let mut queries: Vec<MetricQuery> = Vec::new();
     for (at, subject) in subjects.iter().enumerate() {
         let known = |mapping: &&Mapping| unknown.reason(&subject.id, mapping, now_ms).is_none();
@@ -189,12 +189,12 @@ impl MetricQuery {
     }
 
     /// Whether it is sent to the batch endpoint. A single resource is not.
-    pub(super) fn is_batch(&self) -> bool {
+    pub(crate) fn is_batch(&self) -> bool {
         self.subjects.len() > 1
     }
 
     /// The query without these metrics.
-    pub(super) fn without(&self, unknown: &[String]) -> Self {
+    pub(crate) fn without(&self, unknown: &[String]) -> Self {
         let names = self.names.iter().filter(|name| !unknown.contains(name));
         Self {
             names: names.cloned().collect(),
@@ -203,13 +203,13 @@ impl MetricQuery {
     }
 
     /// Whether the query requests this metric.
-    pub(super) fn requests(&self, mapping: &Mapping) -> bool {
+    pub(crate) fn requests(&self, mapping: &Mapping) -> bool {
         let named = |name: &String| name.eq_ignore_ascii_case(&mapping.name);
         MetricGroup::of(mapping) == self.group && self.names.iter().any(named)
     }
 
     /// The URL of the query for one resource.
-    pub(super) fn address(&self, settings: &Settings, subject: &Subject, now_ms: u64) -> String {
+    pub(crate) fn address(&self, settings: &Settings, subject: &Subject, now_ms: u64) -> String {
         let (start, end) = window(settings, now_ms);
         let mut pairs = vec![
             ("api-version", VERSION.to_owned()),
@@ -231,7 +231,7 @@ impl MetricQuery {
     }
 
     /// The URL and the body of a batch query.
-    pub(super) fn batch(&self, settings: &Settings, subjects: &[Subject], now_ms: u64) -> (String, String) {
+    pub(crate) fn batch(&self, settings: &Settings, subjects: &[Subject], now_ms: u64) -> (String, String) {
         let (start, end) = window(settings, now_ms);
         let first = &subjects[self.subjects[0]].id;
         let namespace = self.group.namespace.clone().unwrap_or_else(|| first.kind().to_owned());
@@ -255,7 +255,7 @@ impl MetricQuery {
 
     /// The endpoints whose backoff applies: the subscription, which Azure throttles, and the resource, which may
     /// fail.
-    pub(super) fn backoff_endpoints(&self, subjects: &[Subject]) -> [String; 2] {
+    pub(crate) fn backoff_endpoints(&self, subjects: &[Subject]) -> [String; 2] {
         let first = &subjects[self.subjects[0]].id;
         let subscription = first.subscription().to_lowercase();
         match &self.region {

@@ -16,7 +16,7 @@ const MAX_RETRY_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The current backoffs, by endpoint.
 #[derive(Debug, Default)]
-pub(super) struct Backoffs(HashMap<String, Backoff>);
+pub(crate) struct Backoffs(HashMap<String, Backoff>);
 
 #[derive(Debug)]
 struct Backoff {
@@ -28,7 +28,7 @@ struct Backoff {
 
 impl Backoffs {
     /// The reason why this endpoint must not be queried yet, if it must not.
-    pub(super) fn reason(&self, endpoint: &str, now_ms: u64) -> Option<String> {
+    pub(crate) fn reason(&self, endpoint: &str, now_ms: u64) -> Option<String> {
         let backoff = self.0.get(endpoint).filter(|backoff| now_ms < backoff.until_ms)?;
         Some(format!(
             "{}; next attempt after {}",
@@ -38,7 +38,7 @@ impl Backoffs {
     }
 
     /// Starts or extends a backoff: as long as `retry_after`, or else longer each time. Returns the reason.
-    pub(super) fn start(
+    pub(crate) fn start(
         &mut self,
         endpoint: &str,
         retry_after: Option<Duration>,
@@ -74,7 +74,7 @@ impl Backoffs {
     }
 
     /// Records a success.
-    pub(super) fn succeeded(&mut self, endpoint: &str, now_ms: u64) {
+    pub(crate) fn succeeded(&mut self, endpoint: &str, now_ms: u64) {
         // A response to an earlier request does not end a backoff that has just started.
         if self.0.get(endpoint).is_some_and(|backoff| backoff.until_ms <= now_ms) {
             self.0.remove(endpoint);
@@ -83,7 +83,7 @@ impl Backoffs {
 }
 
 /// Parses a `Retry-After` header: seconds or an HTTP date.
-pub(super) fn parse_retry_after(header: &str, now_ms: u64) -> Option<Duration> {
+pub(crate) fn parse_retry_after(header: &str, now_ms: u64) -> Option<Duration> {
     let header = header.trim();
     if let Ok(seconds) = header.parse() {
         return Some(Duration::from_secs(seconds));
@@ -94,7 +94,7 @@ pub(super) fn parse_retry_after(header: &str, now_ms: u64) -> Option<Duration> {
 }
 
 /// A time in RFC 3339, in whole seconds.
-pub(super) fn written(time_ms: u64) -> String {
+pub(crate) fn written(time_ms: u64) -> String {
     let seconds = i64::try_from(time_ms / 1000).unwrap_or(i64::MAX);
     let time = Timestamp::from_second(seconds).unwrap_or(Timestamp::MAX);
     format!("{time:.0}")

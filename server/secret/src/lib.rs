@@ -3,7 +3,7 @@
 use std::fmt;
 
 /// What is printed in place of a secret.
-pub(crate) const MASK: &str = "********";
+pub const MASK: &str = "********";
 
 /// A secret. Use `==` only to compare configurations; checking a client's secret needs a comparison in constant time.
 #[derive(Clone, PartialEq, Eq)]

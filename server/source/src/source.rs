@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures_util::future::LocalBoxFuture;
 use watchpost_policies::MetricPattern;
 
-use super::probe::Reading;
+use crate::probe::Reading;
 
 /// A measurement in progress. The error says why nothing could be measured; partial failures are gaps in the
 /// reading.

@@ -7,8 +7,8 @@ const MAX_MESSAGE_CHARS: usize = 300;
 
 /// An error response.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct AzureError {
-    pub(super) status: u16,
+pub(crate) struct AzureError {
+    pub(crate) status: u16,
     /// Azure's error code, `AuthorizationFailed`; empty if there is none.
     code: String,
     /// The complete message, on one line.
@@ -18,7 +18,7 @@ pub(super) struct AzureError {
 impl AzureError {
     /// Parses all formats: that of Azure Resource Manager, the flat one of the metrics API, that of token
     /// endpoints, and pages of proxies.
-    pub(super) fn read(status: u16, body: &str) -> Self {
+    pub(crate) fn read(status: u16, body: &str) -> Self {
         let parsed: Value = serde_json::from_str(body).unwrap_or_default();
         let error = Some(&parsed["error"])
             .filter(|error| error.is_object())
@@ -42,12 +42,12 @@ impl AzureError {
     }
 
     /// Whether the endpoint is throttled or overloaded and must not be retried at once.
-    pub(super) fn is_throttled(&self) -> bool {
+    pub(crate) fn is_throttled(&self) -> bool {
         matches!(self.status, 429 | 503 | 529)
     }
 
     /// The metrics among those requested that the resource does not have, if that is the error.
-    pub(super) fn unknown_names(&self, requested: &[String]) -> Vec<String> {
+    pub(crate) fn unknown_names(&self, requested: &[String]) -> Vec<String> {
         let dense = |text: &str| text.to_lowercase().replace(", ", ",");
         // Lower-cased before the search, because the found offset is used to split the text.
         let message = dense(&self.message);
@@ -60,7 +60,7 @@ impl AzureError {
     }
 
     /// The reason for a metric that Azure does not have. Azure's long list of valid metrics is omitted.
-    pub(super) fn of_unknown(&self, name: &str) -> String {
+    pub(crate) fn of_unknown(&self, name: &str) -> String {
         let end = self.message.find("Valid metrics:").unwrap_or(self.message.len());
         let message = beginning(self.message[..end].trim_end_matches([' ', ',']), MAX_MESSAGE_CHARS);
         format!(
@@ -70,7 +70,7 @@ impl AzureError {
     }
 
     /// The reason for a failed metrics query.
-    pub(super) fn of_metrics(&self, scope: &str) -> String {
+    pub(crate) fn of_metrics(&self, scope: &str) -> String {
         match self.status {
             403 => self.forbidden(scope),
             401 => format!(
@@ -95,7 +95,7 @@ impl AzureError {
     }
 
     /// The reason for a failed token request.
-    pub(super) fn of_token(&self, credentials: &str) -> String {
+    pub(crate) fn of_token(&self, credentials: &str) -> String {
         let remedy = if self.message.contains("AADSTS7000222") {
             "; the client secret has expired, create a new one"
         } else if self.message.contains("AADSTS7000215") {
@@ -157,7 +157,7 @@ fn resource_of(scope: &str) -> &str {
 }
 
 /// Text for a message: on one line, without a full stop, and without trace ids.
-pub(super) fn one_line(text: &str) -> String {
+pub(crate) fn one_line(text: &str) -> String {
     let text = text.split("Trace ID:").next().unwrap_or_default();
     let plain = |letter: char| if letter.is_control() { ' ' } else { letter };
     let plain: String = text.chars().map(plain).collect();
@@ -166,7 +166,7 @@ pub(super) fn one_line(text: &str) -> String {
 }
 
 /// The start of a text, with an ellipsis if it is truncated.
-pub(super) fn beginning(text: &str, max_chars: usize) -> String {
+pub(crate) fn beginning(text: &str, max_chars: usize) -> String {
     match text.char_indices().nth(max_chars) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text.to_owned(),

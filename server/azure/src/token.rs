@@ -11,24 +11,24 @@ use super::backoff::Backoffs;
 use super::credential_chain::{self, Kind};
 use super::http::HttpClient;
 use super::settings::Settings;
-use crate::secret::{MASK, Secret};
+use watchpost_secret::{MASK, Secret};
 
 /// Tokens are renewed this long before their expiry, so that none expires in transit.
 const RENEW_BEFORE_EXPIRY_MS: u64 = 300_000;
 
 /// The current time and the number of the current round.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct RoundTime {
-    pub(super) round: u64,
-    pub(super) now_ms: u64,
+pub(crate) struct RoundTime {
+    pub(crate) round: u64,
+    pub(crate) now_ms: u64,
 }
 
 /// A token, masked in debug output.
 #[derive(Clone)]
-pub(super) struct Token(Rc<Secret>);
+pub(crate) struct Token(Rc<Secret>);
 
 impl Token {
-    pub(super) fn expose(&self) -> &str {
+    pub(crate) fn expose(&self) -> &str {
         self.0.expose()
     }
 }
@@ -41,7 +41,7 @@ impl fmt::Debug for Token {
 
 /// The cached tokens, by audience.
 #[derive(Default)]
-pub(super) struct Tokens(Mutex<TokenState>);
+pub(crate) struct Tokens(Mutex<TokenState>);
 
 #[derive(Default)]
 struct TokenState {
@@ -68,7 +68,7 @@ impl CachedToken {
 impl Tokens {
     /// A valid token, or the reason why there is none. One query fetches it while the others wait; if that query
     /// is cancelled, the next one fetches.
-    pub(super) async fn token(
+    pub(crate) async fn token(
         &self,
         audience: &str,
         settings: &Settings,
@@ -96,7 +96,7 @@ impl Tokens {
     }
 
     /// Discards a rejected token, unless a newer one is cached already.
-    pub(super) async fn discard(&self, audience: &str, refused: &Token) {
+    pub(crate) async fn discard(&self, audience: &str, refused: &Token) {
         let kept = &mut self.0.lock().await.kept;
         if kept
             .get(audience)

@@ -16,7 +16,7 @@ const VERSION: &str = "2020-06-01";
 
 /// Requests a token and answers the agent's challenge. Also returns the key that was sent, so that it can be
 /// masked in error responses.
-pub(super) async fn of_arc(
+pub(crate) async fn of_arc(
     audience: &str,
     settings: &Settings,
     http_client: &HttpClient,

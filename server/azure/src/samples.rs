@@ -8,10 +8,10 @@ use super::NAME;
 use super::answer::{Answer, Metric, Series};
 use super::query::Subject;
 use super::settings::{Mapping, Transform};
-use crate::collect::probe::Reading;
+use watchpost_source::probe::Reading;
 
 /// Adds the samples of these metrics of a resource.
-pub(super) fn add_samples<'m>(
+pub(crate) fn add_samples<'m>(
     subject: &Subject,
     mappings: impl Iterator<Item = &'m Mapping>,
     answer: &Answer,
@@ -34,7 +34,7 @@ pub(super) fn add_samples<'m>(
 }
 
 /// Adds a gap for these metrics of a resource.
-pub(super) fn add_gap<'m>(
+pub(crate) fn add_gap<'m>(
     subject: &Subject,
     metrics: impl Iterator<Item = &'m MetricName>,
     reason: &str,

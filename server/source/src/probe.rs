@@ -3,7 +3,7 @@
 
 use watchpost_policies::{Gap, Labels, MeasureError, MetricName, MetricPattern, Sample, Unit};
 
-use crate::metrics::DeclaredFamily;
+use crate::family::DeclaredFamily;
 
 /// A part of the machine that can be measured.
 pub trait Probe: Send + 'static {
