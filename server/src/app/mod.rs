@@ -52,6 +52,7 @@ use crate::judge::metrics_page::MetricsPages;
 use crate::metrics::{Build, ServiceMetrics};
 use crate::pixcrawler::{self, PixCrawlerRenderings};
 use crate::rules::Rules;
+use crate::rules::sandbox::probe::SandboxProbe;
 use crate::store::Store;
 use crate::systemd::{self, Systemd};
 use crate::tasks::Tasks;
@@ -99,6 +100,7 @@ pub(crate) struct Parts {
     pixcrawler_renderings: PixCrawlerRenderings,
     /// The folder of the development CA, if it is used.
     pub(crate) authority: Option<Arc<pki::Authority>>,
+    sandbox: SandboxProbe,
 }
 
 /// How the server ended.
@@ -184,6 +186,7 @@ impl App {
             service_metrics,
             service,
             evaluations,
+            sandbox: SandboxProbe::default(),
         };
         parts
             .service

@@ -11,6 +11,7 @@ use super::serve::{Socket, listen};
 use super::{StartError, stores};
 use crate::config::{Config, access_warnings};
 use crate::rules::coverage::nothing_evaluated;
+use crate::rules::sandbox::probe::SandboxReport;
 use crate::rules::{Rules, RulesError, Settings};
 use crate::store::{Inspected, Store};
 use crate::tls::{self, Files, Tls, TlsError, ValidityError};
@@ -43,6 +44,7 @@ pub fn check(config: &Config) -> Vec<Problem> {
         Err(error) => problems.extend(rule_problems(config, error)),
         Ok(rules) => problems.extend(rule_warnings(config, &rules)),
     }
+    problems.extend(sandbox(config));
     problems
 }
 
@@ -195,6 +197,15 @@ fn databases(config: &Config) -> Vec<Problem> {
         }
     }
     problems
+}
+
+/// The start does the same in the background.
+fn sandbox(config: &Config) -> Option<Problem> {
+    let missing = match SandboxReport::of_this_machine() {
+        Ok(report) => report.missing()?,
+        Err(reason) => format!("the sandbox that compiles uploaded rules could not be probed: {reason}"),
+    };
+    Some(Problem::warning(config.place_of("rules"), &missing))
 }
 
 /// Settings that the rules accept, and that are probably unintended.

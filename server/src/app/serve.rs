@@ -147,6 +147,7 @@ fn status_page(parts: &Parts) -> StatusPage {
         rules: parts.rules.clone(),
         replication: parts.rule_parts.replication.clone(),
         quarantine: parts.rule_parts.quarantine.clone(),
+        sandbox: parts.sandbox.clone(),
         tls: parts.tls.clone(),
         tasks: parts.tasks.clone(),
         stores: [parts.store.address().clone(), parts.chunks.store.address().clone()],

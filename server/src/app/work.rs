@@ -17,6 +17,7 @@ pub(super) fn start(config: &Config, parts: &Parts, mailbox: Mailbox) -> Result<
     parts.decisions.start(tasks);
     reload::start(config, parts);
     parts.rule_parts.start(config, parts);
+    parts.sandbox.start();
     let history = config.history.enabled.then(|| history(config, parts));
     warnings::log(config, parts);
     systemd_status::start(parts, config.collector.timeout);

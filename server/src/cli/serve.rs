@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
+use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::ready_file::ReadyFile;
@@ -42,6 +43,10 @@ fn run(sources: Sources, ready_file: Option<PathBuf>) -> ExitCode {
     };
     if let Err(error) = telemetry::start(config.log.options()) {
         return fail(IO, &StartError::from(error).line());
+    }
+    // Other processes of this user cannot read the keys in its memory, and no core dump has them.
+    if let Err(error) = set_dumpable_behavior(DumpableBehavior::NotDumpable) {
+        log::warn!(error:%; "the memory of the server is readable by other processes of its user");
     }
     let systemd = Systemd::new(&config::notify_options());
     let system = actix_web::rt::System::new();

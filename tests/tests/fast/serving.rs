@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use watchpost_tests::server::{Server, eventually_within};
+use watchpost_tests::server::{Server, eventually, eventually_within};
 
 #[test]
 fn a_new_user_gets_certificates_and_a_first_answer() {
@@ -181,6 +181,17 @@ fn what_is_measured_is_judged_and_served() {
         (cpu["severity"] != "unknown").then_some(cpu)
     });
     assert!(evaluated["value"].is_number(), "{evaluated}");
+}
+
+#[test]
+fn a_sandboxed_process_can_use_neither_files_nor_sockets_nor_other_processes() {
+    let server = Server::start().ready();
+    let sandbox = eventually("the report of the sandbox", || {
+        let status = server.get("/api/v1/status").json();
+        status.get("sandbox").cloned()
+    });
+    assert_eq!(sandbox["allowed"], serde_json::json!([]), "{sandbox}");
+    assert_eq!(sandbox["seccomp"], true, "{sandbox}");
 }
 
 #[test]

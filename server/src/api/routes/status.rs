@@ -22,6 +22,7 @@ use crate::rules::Rules;
 use crate::rules::quarantine::{Quarantine, Quarantined};
 use crate::rules::registry::PendingGeneration;
 use crate::rules::replication::Replication;
+use crate::rules::sandbox::probe::{SandboxProbe, SandboxReport};
 use crate::rules::shadow::{RoleInShadow, ShadowComparison};
 use crate::store::DatabaseAddress;
 use crate::tasks::{TaskState, Tasks};
@@ -56,6 +57,8 @@ pub struct StatusSources {
     pub replication: Replication,
     /// Rules in quarantine.
     pub quarantine: Quarantine,
+    /// What the process that compiles uploaded rules can do on this machine.
+    pub sandbox: SandboxProbe,
     /// The TLS certificates.
     pub tls: Arc<Tls>,
     /// The background tasks.
@@ -106,6 +109,9 @@ struct Status<'s> {
     tls: Certificates,
     /// The active rules.
     rules: ActiveRules,
+    /// What protects the server from the process that compiles uploaded rules. Absent in the first moments of the server.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sandbox: Option<SandboxReport>,
     /// The database, without its password.
     database: String,
     /// The database of the chunks.
@@ -207,6 +213,7 @@ impl StatusPage {
             listeners: self.0.service.listening(),
             tls: Certificates::of(self.0.tls.generation(), self.0.tls.expiry()),
             rules: ActiveRules::of(&self.0.rules, &report),
+            sandbox: self.0.sandbox.report(),
             database: database.to_string(),
             chunks: chunks.to_string(),
             tasks: self.0.tasks.states(),

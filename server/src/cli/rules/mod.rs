@@ -8,6 +8,7 @@ mod keygen;
 mod live;
 mod new;
 mod pack;
+mod probe_sandbox;
 mod remote;
 mod run;
 mod sign;
@@ -53,6 +54,9 @@ enum RulesAction {
     /// Validates settings against a schema, for the server that started it.
     #[command(hide = true)]
     Validate(validate::Validate),
+    /// Tries what a sandboxed process must not do, for the server that started it.
+    #[command(hide = true)]
+    ProbeSandbox(probe_sandbox::ProbeSandbox),
     /// Creates a key pair to sign rules with.
     Keygen(keygen::Keygen),
     /// Signs a component, so that servers can verify who approved it.
@@ -73,6 +77,7 @@ impl RulesCommand {
             RulesAction::Remote(action) => wait(action.run(out)),
             RulesAction::Compile(compile) => return compile.run(),
             RulesAction::Validate(validate) => return validate.run(),
+            RulesAction::ProbeSandbox(probe) => return probe.run(),
             RulesAction::Keygen(keygen) => return keygen.run(),
             RulesAction::Sign(sign) => return sign.run(),
         };

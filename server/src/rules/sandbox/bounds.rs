@@ -5,6 +5,8 @@ use std::io;
 use clap::Args;
 use rustix::process::{Resource, Rlimit, Signal, getppid, getrlimit, nice, set_parent_process_death_signal, setrlimit};
 
+use super::protections::{Protections, filter_system_calls, restrict_access};
+
 /// When the server needs the processor too, it gets nine tenths of it.
 const NICE_INCREMENT: i32 = 10;
 
@@ -28,8 +30,8 @@ pub struct ResourceLimits {
     pub parent: u32,
 }
 
-/// Limits this process irrevocably to reading, computing and writing.
-pub fn confine(bounds: &ResourceLimits) -> io::Result<()> {
+/// Limits this process irrevocably to reading its input, computing and writing its result.
+pub fn confine(bounds: &ResourceLimits) -> io::Result<Protections> {
     set_parent_process_death_signal(Some(Signal::KILL))?;
     // No signal is sent if the parent died before the request above.
     if getppid().is_none_or(|parent| parent.as_raw_nonzero().get().cast_unsigned() != bounds.parent) {
@@ -38,6 +40,9 @@ pub fn confine(bounds: &ResourceLimits) -> io::Result<()> {
     // A failure of either only affects scheduling.
     let _ = std::fs::write(OOM_SCORE.0, OOM_SCORE.1);
     let _ = nice(NICE_INCREMENT);
+    // Landlock needs a file descriptor, so it comes before the limit of them; the filter comes last, because it forbids
+    // changes of limits.
+    let landlock = restrict_access()?;
     // At the soft limit the kernel sends SIGXCPU, which names the reason; at the hard limit it sends SIGKILL.
     lower(Resource::Cpu, bounds.cpu_seconds, bounds.cpu_seconds.saturating_add(1))?;
     lower(Resource::Core, 0, 0)?;
@@ -45,7 +50,9 @@ pub fn confine(bounds: &ResourceLimits) -> io::Result<()> {
     lower(Resource::Nproc, 0, 0)?;
     lower(Resource::Nofile, OPEN_FILES, OPEN_FILES)?;
     // A limit on data alone would not include mapped memory; and this process maps nothing that it does not use.
-    lower(Resource::As, bounds.memory_bytes, bounds.memory_bytes)
+    lower(Resource::As, bounds.memory_bytes, bounds.memory_bytes)?;
+    let seccomp = filter_system_calls()?;
+    Ok(Protections { seccomp, landlock })
 }
 
 /// Lowers a limit; a lower one stays.

@@ -1,7 +1,10 @@
 //! Runs a Watchpost subcommand on untrusted input in a separate process: starts it, passes its input, enforces the
-//! timeout and interprets its end. `bounds` limits its resources; the callers define its work.
+//! timeout and interprets its end. `bounds` limits its resources, `protections` takes its rights; the callers define its
+//! work.
 
 mod bounds;
+pub mod probe;
+mod protections;
 
 use std::io::{self, Read, Write};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
@@ -16,6 +19,7 @@ use parking_lot::Mutex;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 
 pub use bounds::{ResourceLimits, confine};
+pub use protections::{LandlockLevel, Protections};
 
 /// Exit code for rejected input; the reason is on standard output.
 pub(crate) const EXIT_REJECTED: u8 = 65;

@@ -22,9 +22,12 @@ fn the_sandbox_has_only_what_it_needs() {
         });
         let id = until("a process", || process(memory)).await;
         let read = |file: &str| std::fs::read_to_string(format!("/proc/{id}/{file}")).unwrap_or_default();
-        // The last limit that is set, so all others are set too.
+        // The last step of the process before it reads its input.
+        let is_filtered = || read("status").contains("\nSeccomp:\t2\n");
+        until("its filter of system calls", || is_filtered().then_some(())).await;
+        assert!(read("status").contains("\nNoNewPrivs:\t1\n"), "{}", read("status"));
         let bound = format!("Max address space         {memory}");
-        until("its bounds", || read("limits").contains(&bound).then_some(())).await;
+        assert!(read("limits").contains(&bound), "{}", read("limits"));
         let limits = read("limits");
         for zero in ["Max core file size", "Max file size", "Max processes"] {
             let line = limits.lines().find(|line| line.starts_with(zero)).expect(zero);
