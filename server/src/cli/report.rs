@@ -51,6 +51,8 @@ pub(super) struct MachineReport {
     pub(super) time_ms: u64,
     pub(super) generation: u64,
     pub(super) severity: Severity,
+    #[serde(default)]
+    pub(super) unknown_reason: Option<String>,
     pub(super) findings: Vec<Finding>,
     pub(super) faults: Vec<RuleFault>,
 }
@@ -184,10 +186,11 @@ pub(super) fn percentages(snapshot: &Snapshot) -> HashMap<Subject, f64> {
 fn as_text(report: &MachineReport, percentages: &HashMap<Subject, f64>, style: Style) -> String {
     let severity = style.severity(report.severity, &report.severity.to_string());
     let time = clock::written(report.time_ms);
-    let mut text = format!(
-        "{}: {severity} at {time}, generation {}\n\n",
-        report.host, report.generation
-    );
+    let mut text = format!("{}: {severity} at {time}, generation {}\n", report.host, report.generation);
+    if let Some(reason) = &report.unknown_reason {
+        text += &format!("{reason}\n");
+    }
+    text += "\n";
     text += &findings(report, percentages, style);
     for RuleFault { rule, call } in &report.faults {
         text += &format!("the rule {rule} failed in {call}; `watchpost rules log {rule}` shows its changes\n");
