@@ -517,12 +517,21 @@ mod tests {
             let report = report(vec![finding("a", severity)]);
             let outdated = report.outdated();
             assert_eq!(outdated.severity(), Severity::Unknown);
-            assert!(outdated.unknown_reason().is_some_and(|reason| reason.contains("no new round")));
-            let [carried] = outdated.findings() else { panic!("{outdated:?}") };
+            assert!(
+                outdated
+                    .unknown_reason()
+                    .is_some_and(|reason| reason.contains("no new round"))
+            );
+            let [carried] = outdated.findings() else {
+                panic!("{outdated:?}")
+            };
             assert!(carried.carried);
             assert_eq!(carried.severity, severity.max(Severity::Unknown));
             assert_eq!(carried.message.contains("was ok"), severity == Severity::Ok);
-            assert_eq!(outdated.standings_digest() != report.standings_digest(), severity == Severity::Ok);
+            assert_eq!(
+                outdated.standings_digest() != report.standings_digest(),
+                severity == Severity::Ok
+            );
         }
     }
 

@@ -186,7 +186,10 @@ pub(super) fn percentages(snapshot: &Snapshot) -> HashMap<Subject, f64> {
 fn as_text(report: &MachineReport, percentages: &HashMap<Subject, f64>, style: Style) -> String {
     let severity = style.severity(report.severity, &report.severity.to_string());
     let time = clock::written(report.time_ms);
-    let mut text = format!("{}: {severity} at {time}, generation {}\n", report.host, report.generation);
+    let mut text = format!(
+        "{}: {severity} at {time}, generation {}\n",
+        report.host, report.generation
+    );
     if let Some(reason) = &report.unknown_reason {
         text += &format!("{reason}\n");
     }

@@ -107,6 +107,9 @@ fn as_text(snapshot: &Snapshot, report: &MachineReport, rounds: &Rounds, style: 
     let severity = style.severity(report.severity, &report.severity.to_string());
     let time = clock::written(snapshot.time_ms());
     let mut text = format!("{} {severity}  {time}\n", style.heading(snapshot.host()));
+    if let Some(reason) = &report.unknown_reason {
+        text += &format!("{reason}\n");
+    }
     text += &summary(snapshot);
     text += &format!("\n{}", bars(snapshot, style));
     text += &rates(snapshot, rounds, style);

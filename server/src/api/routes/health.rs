@@ -96,9 +96,7 @@ pub fn not_ready(service: &Service, latest: &Latest, judged: Option<&Judged>) ->
     let Some(judged) = judged else {
         return Some("nothing has been measured yet");
     };
-    latest
-        .is_outdated(judged)
-        .then_some("the last measurement is too old")
+    latest.is_outdated(judged).then_some("the last measurement is too old")
 }
 
 /// Disk, memory and load of the machine, in the format of the predecessors.
