@@ -309,9 +309,9 @@ mod tests {
                     &[("origin", "Debian:12"), ("arch", "a\"b\\c\nd")],
                     3.0
                 ),
-                sample(6, "backup_runs_total", &[], 1000.0),
-                sample(7, "empty", &[], -0.5),
-                sample(8, "spaced", &[("a", "1")], 2.0),
+                sample(7, "backup_runs_total", &[], 1000.0),
+                sample(8, "empty", &[], -0.5),
+                sample(9, "spaced", &[("a", "1")], 2.0),
             ]
         );
         let family = |name: &str, kind: Kind, help: &str| DeclaredFamily {
