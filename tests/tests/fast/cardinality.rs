@@ -91,7 +91,10 @@ fn a_machine_has_at_most_900_series_after_every_operation_was_used() {
     assert!(all.len() <= max, "{} series ({counts}):\n{page}", all.len());
     let is_own = |line: &&&str| line.starts_with("watchpost_") || line.starts_with("process_");
     let own = all.iter().filter(is_own).count();
-    assert!(own <= MAX_OWN_SERIES, "{own} series about Watchpost itself ({counts}):\n{page}");
+    assert!(
+        own <= MAX_OWN_SERIES,
+        "{own} series about Watchpost itself ({counts}):\n{page}"
+    );
     assert!(
         requests <= MAX_REQUEST_SERIES,
         "{requests} series about requests:\n{page}"

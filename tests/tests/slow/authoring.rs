@@ -69,9 +69,21 @@ fn shows_its_effective_settings(wasm: &[u8]) {
     ] {
         let effective = shown(settings);
         let given: Value = serde_json::from_str(settings).expect("JSON");
-        assert_eq!(effective["defaults"], *given.get("defaults").unwrap_or(&Value::Bool(true)));
-        let metrics: Vec<_> = effective["thresholds"].as_array().expect("a list").iter().map(|entry| &entry["metric"]).collect();
-        assert_eq!(metrics.contains(&&Value::from("memory")), effective["defaults"] == true, "{effective}");
+        assert_eq!(
+            effective["defaults"],
+            *given.get("defaults").unwrap_or(&Value::Bool(true))
+        );
+        let metrics: Vec<_> = effective["thresholds"]
+            .as_array()
+            .expect("a list")
+            .iter()
+            .map(|entry| &entry["metric"])
+            .collect();
+        assert_eq!(
+            metrics.contains(&&Value::from("memory")),
+            effective["defaults"] == true,
+            "{effective}"
+        );
         assert_eq!(shown(&effective.to_string()), effective, "{settings}");
         if metrics.contains(&&Value::from("disk")) && settings.contains("disk") {
             let warning = &effective["thresholds"][0]["warning"];

@@ -57,7 +57,7 @@ pub async fn index(
         let may_read = decide(&request, &client.identity, Action::MetricsRead)?.is_allowed();
         return Ok(match may_read {
             true => pages::machine(&latest, &service, clock::now_ms()),
-            false => pages::welcome(&client.identity),
+            false => pages::welcome(&request, &client.identity, &service),
         });
     }
     Ok(endpoints(&request))
