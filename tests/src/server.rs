@@ -133,7 +133,7 @@ impl Server {
         Self::spawned(folder, &[])
     }
 
-    /// Starts a server whose standard error is a pipe with little space, which nobody reads before
+    /// Starts a server whose standard error is a pipe with little space, which is not read before
     /// [`Server::read_log`].
     pub fn with_unread_log(settings: &str) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
@@ -185,7 +185,7 @@ impl Server {
 
     /// Reads the log from now on.
     pub fn read_log(&mut self) {
-        let stderr = self.unread.take().expect("nobody reads it yet");
+        let stderr = self.unread.take().expect("it is not read yet");
         let lines = self.log.clone();
         std::thread::spawn(move || {
             for line in BufReader::new(stderr).lines().map_while(Result::ok) {

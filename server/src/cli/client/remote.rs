@@ -124,7 +124,7 @@ enum Login {
     Anonymous,
 }
 
-/// What a client without credentials is told when the server denies its request.
+/// What is added to the error of a client without credentials when the server denies its request.
 const ANONYMOUS_REMEDY: &str = "name a client certificate with --cert and --key, or a token with --token-file";
 
 /// The listener and the credentials that work together, or why there are none. A listener with TLS is preferred; the

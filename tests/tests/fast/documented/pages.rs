@@ -24,7 +24,7 @@ fn the_index_is_a_page_for_browsers_and_json_for_programs() {
     let page = server.anonymous_client().with("accept", BROWSER).get("/");
     assert_eq!(page.header("content-type"), Some("text/html; charset=utf-8"));
     assert!(page.text().contains("<h1>Log in to Watchpost</h1>"), "{}", page.text());
-    let tls = format!("<a href=\"https://{}/\">", server.secure);
+    let tls = format!("<a href=\"https://localhost:{}/\">", server.secure.port());
     assert!(!page.text().contains(&tls), "the browser can send a certificate here");
     let plain = server.plain_client().with("accept", BROWSER).get("/");
     assert!(plain.text().contains(&tls), "{tls}: {}", plain.text());
