@@ -77,7 +77,9 @@ pub struct Finding {
     pub limit: Option<f64>,
     /// A message on which a person can act; never empty above ok.
     pub message: String,
-    /// Time since which the severity is unchanged, in milliseconds since 1970 (UTC).
+    /// Time since which the severity is unchanged.
+    #[serde(rename = "since", with = "crate::rfc3339")]
+    #[cfg_attr(feature = "openapi", schema(value_type = String, format = DateTime))]
     pub since_ms: u64,
     /// Whether the finding is not from this round because the rule failed: it is the last finding of the rule, or
     /// `unknown` if there was none.
@@ -313,7 +315,9 @@ struct ReportFields<'r> {
     generation: u64,
     /// The measured machine.
     host: &'r str,
-    /// Time of the snapshot, in milliseconds since 1970 (UTC).
+    /// Time of the snapshot.
+    #[serde(rename = "time", with = "crate::rfc3339")]
+    #[cfg_attr(feature = "openapi", schema(value_type = String, format = DateTime))]
     time_ms: u64,
     /// The worst severity; unknown without any finding or without a recent round, and at least unknown if a rule failed.
     severity: Severity,

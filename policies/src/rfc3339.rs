@@ -15,23 +15,26 @@ pub fn written(ms: i64) -> String {
     let ms = ms.clamp(MIN_MS, MAX_MS);
     let (day, rest) = (ms.div_euclid(DAY_MS), ms.rem_euclid(DAY_MS));
     let (year, month, day) = date_of(day);
-    let (hour, minute, second, ms) = (
-        rest / 3_600_000,
-        rest / 60_000 % 60,
-        rest / 1000 % 60,
-        rest % 1000,
-    );
+    let (hour, minute, second, ms) = (rest / 3_600_000, rest / 60_000 % 60, rest / 1000 % 60, rest % 1000);
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{ms:03}Z")
 }
 
 /// Reads a time with any offset; digits beyond milliseconds are cut off.
 pub fn parse(text: &str) -> Option<i64> {
     let (date, rest) = text.split_at_checked(10)?;
-    let (year, month, day) = (digits(date.get(..4)?)?, digits(date.get(5..7)?)?, digits(date.get(8..)?)?);
+    let (year, month, day) = (
+        digits(date.get(..4)?)?,
+        digits(date.get(5..7)?)?,
+        digits(date.get(8..)?)?,
+    );
     let separators = [date.as_bytes()[4], date.as_bytes()[7]];
     let rest = rest.strip_prefix(['T', 't', ' '])?;
     let (time, rest) = rest.split_at_checked(8)?;
-    let (hour, minute, second) = (digits(time.get(..2)?)?, digits(time.get(3..5)?)?, digits(time.get(6..)?)?);
+    let (hour, minute, second) = (
+        digits(time.get(..2)?)?,
+        digits(time.get(3..5)?)?,
+        digits(time.get(6..)?)?,
+    );
     let colons = [time.as_bytes()[2], time.as_bytes()[5]];
     let (ms, offset) = match rest.strip_prefix('.') {
         None => (0, rest),
@@ -63,7 +66,10 @@ fn offset_ms(text: &str) -> Option<i64> {
         _ => return None,
     };
     let (hours, minutes) = text[1..].split_once(':')?;
-    let (hours, minutes) = (Some(hours).filter(|hours| hours.len() == 2)?, Some(minutes).filter(|minutes| minutes.len() == 2)?);
+    let (hours, minutes) = (
+        Some(hours).filter(|hours| hours.len() == 2)?,
+        Some(minutes).filter(|minutes| minutes.len() == 2)?,
+    );
     let (hours, minutes) = (digits(hours)?, digits(minutes)?);
     (hours < 24 && minutes < 60).then_some(sign * (hours * 60 + minutes) * 60_000)
 }
@@ -175,7 +181,11 @@ mod tests {
     fn other_forms_of_the_format_are_read() {
         let noon = parse("2026-01-31T12:00:00.000Z");
         assert_eq!(noon, Some(1_769_860_800_000));
-        for text in ["2026-01-31T12:00:00Z", "2026-01-31 13:30:00+01:30", "2026-01-31t07:00:00.0-05:00"] {
+        for text in [
+            "2026-01-31T12:00:00Z",
+            "2026-01-31 13:30:00+01:30",
+            "2026-01-31t07:00:00.0-05:00",
+        ] {
             assert_eq!(parse(text), noon, "{text}");
         }
         assert_eq!(parse("2026-01-31T12:00:00.1239Z"), noon.map(|ms| ms + 123));
@@ -224,8 +234,15 @@ mod tests {
             assert_eq!(serde_json::from_str::<Times>(json).expect("data"), times);
         };
         check(None, r#"{"time":"1970-01-01T00:00:00.001Z","last":null}"#);
-        check(Some(2), r#"{"time":"1970-01-01T00:00:00.001Z","last":"1970-01-01T00:00:00.002Z"}"#);
-        for wrong in [r#"{"time":1}"#, r#"{"time":"1969-12-31T23:59:59.999Z"}"#, r#"{"time":"soon"}"#] {
+        check(
+            Some(2),
+            r#"{"time":"1970-01-01T00:00:00.001Z","last":"1970-01-01T00:00:00.002Z"}"#,
+        );
+        for wrong in [
+            r#"{"time":1}"#,
+            r#"{"time":"1969-12-31T23:59:59.999Z"}"#,
+            r#"{"time":"soon"}"#,
+        ] {
             assert!(serde_json::from_str::<Times>(wrong).is_err(), "{wrong}");
         }
     }

@@ -258,7 +258,9 @@ fn a_watched_report_prints_each_round_and_ends_with_its_severity() {
     let mut lines = std::io::BufRead::lines(std::io::BufReader::new(watch.stdout.take().expect("it is piped")));
     let times = [(); 2].map(|()| {
         let line = lines.next().expect("a line").expect("it is text");
-        serde_json::from_str::<Value>(&line).expect("it is JSON")["time_ms"].as_u64()
+        serde_json::from_str::<Value>(&line).expect("it is JSON")["time"]
+            .as_str()
+            .map(str::to_owned)
     });
     assert!(times[0] < times[1], "{times:?}");
     let status = Command::new("kill").args(["-INT", &watch.id().to_string()]).status();

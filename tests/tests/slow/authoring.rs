@@ -244,10 +244,10 @@ fn a_rule_that_misbehaves_when_it_judges_fails_the_check() {
 }
 
 const SNAPSHOT: &str = r#"{
-    "host": "edge-9", "time_ms": 1800000000000,
+    "host": "edge-9", "time": "2027-01-15T08:00:00Z",
     "samples": [
-        {"metric": "disk", "labels": {"mountpoint": "/"}, "value": 95, "unit": "percent", "time_ms": 1800000000000},
-        {"metric": "memory", "value": 10, "unit": "percent", "time_ms": 1800000000000}
+        {"metric": "disk", "labels": {"mountpoint": "/"}, "value": 95, "unit": "percent", "time": "2027-01-15T08:00:00Z"},
+        {"metric": "memory", "value": 10, "unit": "percent", "time": "2027-01-15T08:00:00Z"}
     ]
 }"#;
 
