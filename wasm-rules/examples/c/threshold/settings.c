@@ -190,6 +190,7 @@ static void add_defaults(struct settings *settings) {
 bool settings_read(const char *text, size_t length, struct settings *settings, struct problem *problem) {
     struct json json = {.at = text, .end = text + length};
     settings->count = settings->given = settings->given_length = 0;
+    settings->given_text = "";
     settings->with_defaults = true;
     bool stopped_within = false;
     json_enter(&json, '{');
