@@ -77,7 +77,9 @@ pub struct Finding {
     pub limit: Option<f64>,
     /// A message on which a person can act; never empty above ok.
     pub message: String,
-    /// Time since which the severity is unchanged, in milliseconds since 1970 (UTC).
+    /// Time since which the severity is unchanged.
+    #[serde(rename = "since", with = "crate::rfc3339")]
+    #[cfg_attr(feature = "openapi", schema(value_type = String, format = DateTime))]
     pub since_ms: u64,
     /// Whether the finding is not from this round because the rule failed: it is the last finding of the rule, or
     /// `unknown` if there was none.
@@ -106,13 +108,17 @@ impl Finding {
     /// The finding for a round in which its rule failed. Ok becomes unknown; a worse severity stays, so a failing rule
     /// can neither clear an alert nor lift a restriction that depends on it.
     pub(crate) fn carry(&self, time_ms: u64) -> Self {
+        self.carry_because(&format!("the rule {} failed", self.rule), time_ms)
+    }
+
+    fn carry_because(&self, reason: &str, time_ms: u64) -> Self {
         let mut carried = self.clone();
         carried.carried = true;
         if self.severity == Severity::Ok {
             carried.severity = Severity::Unknown;
             carried.since_ms = time_ms;
             (carried.value, carried.limit) = (None, None);
-            carried.message = format!("the rule {} failed; before that, {} was ok", self.rule, self.subject);
+            carried.message = format!("{reason}; before that, {} was ok", self.subject);
         }
         carried
     }
@@ -144,6 +150,8 @@ pub struct Report {
     /// For each rule, the metrics with a placeholder instead of a finding.
     placeholders: BTreeMap<String, BTreeSet<String>>,
     standings: Digest,
+    /// Whether the snapshot is too old to describe the machine.
+    is_outdated: bool,
 }
 
 /// The results of all threshold rules.
@@ -182,6 +190,22 @@ impl Report {
             costs,
             placeholders,
             standings,
+            is_outdated: false,
+        }
+    }
+
+    /// The report for the time in which no new round arrives. Its severity is unknown. Its findings are carried, as those
+    /// of a failed rule are: ok becomes unknown, and a worse severity stays, so a machine that is no longer measured
+    /// clears no alert.
+    pub fn outdated(&self) -> Self {
+        let carry = |finding: &Finding| finding.carry_because("no new round was completed", self.time_ms);
+        let findings: Vec<_> = self.findings.iter().map(carry).collect();
+        let standings = standings_digest(findings.iter().filter(|finding| finding.severity > Severity::Ok));
+        Self {
+            findings,
+            standings,
+            is_outdated: true,
+            ..self.clone()
         }
     }
 
@@ -215,9 +239,9 @@ impl Report {
         &self.costs
     }
 
-    /// The worst severity; unknown without any finding, and at least unknown if a rule failed.
+    /// The worst severity; unknown without any finding or without a recent round, and at least unknown if a rule failed.
     pub fn severity(&self) -> Severity {
-        if self.generation == 0 {
+        if self.generation == 0 || self.is_outdated {
             return Severity::Unknown;
         }
         let worst = self.findings.iter().map(|finding| finding.severity).max();
@@ -232,6 +256,9 @@ impl Report {
         }
         if self.generation == 0 {
             return Some("no round has been evaluated yet");
+        }
+        if self.is_outdated {
+            return Some("no new round was completed; this is about the last one");
         }
         if self.standings().next().is_some() {
             return None;
@@ -288,9 +315,11 @@ struct ReportFields<'r> {
     generation: u64,
     /// The measured machine.
     host: &'r str,
-    /// Time of the snapshot, in milliseconds since 1970 (UTC).
+    /// Time of the snapshot.
+    #[serde(rename = "time", with = "crate::rfc3339")]
+    #[cfg_attr(feature = "openapi", schema(value_type = String, format = DateTime))]
     time_ms: u64,
-    /// The worst severity; unknown without any finding, and at least unknown if a rule failed.
+    /// The worst severity; unknown without any finding or without a recent round, and at least unknown if a rule failed.
     severity: Severity,
     /// Why the severity is unknown, where no finding says it.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -483,6 +512,30 @@ mod tests {
             assert!(!carried.message.is_empty());
             // The limit of what was ok is not one that was passed.
             assert_eq!(carried.limit.is_none(), severity == Severity::Ok);
+        }
+    }
+
+    #[test]
+    fn an_outdated_report_is_unknown_whatever_its_findings_were() {
+        for severity in [Severity::Ok, Severity::Unknown, Severity::Warning, Severity::Alert] {
+            let report = report(vec![finding("a", severity)]);
+            let outdated = report.outdated();
+            assert_eq!(outdated.severity(), Severity::Unknown);
+            assert!(
+                outdated
+                    .unknown_reason()
+                    .is_some_and(|reason| reason.contains("no new round"))
+            );
+            let [carried] = outdated.findings() else {
+                panic!("{outdated:?}")
+            };
+            assert!(carried.carried);
+            assert_eq!(carried.severity, severity.max(Severity::Unknown));
+            assert_eq!(carried.message.contains("was ok"), severity == Severity::Ok);
+            assert_eq!(
+                outdated.standings_digest() != report.standings_digest(),
+                severity == Severity::Ok
+            );
         }
     }
 

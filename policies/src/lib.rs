@@ -32,6 +32,7 @@ mod finding;
 mod limits;
 mod measure;
 mod name;
+pub mod rfc3339;
 mod rule;
 #[cfg(feature = "openapi")]
 mod schemas;

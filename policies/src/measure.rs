@@ -29,6 +29,8 @@ pub struct Sample {
     labels: Labels,
     value: f64,
     unit: Unit,
+    #[serde(rename = "time", with = "crate::rfc3339")]
+    #[cfg_attr(feature = "openapi", schema(value_type = String, format = DateTime))]
     time_ms: u64,
 }
 
@@ -128,6 +130,8 @@ fn limited(max: usize, mut gaps: Vec<Gap>) -> Vec<Gap> {
 #[serde(from = "SnapshotFields")]
 pub struct Snapshot {
     host: String,
+    #[serde(rename = "time", with = "crate::rfc3339")]
+    #[cfg_attr(feature = "openapi", schema(value_type = String, format = DateTime))]
     time_ms: u64,
     facts: Labels,
     samples: Vec<Sample>,
@@ -245,6 +249,7 @@ struct SampleFields {
     value: f64,
     #[serde(default)]
     unit: Unit,
+    #[serde(rename = "time", with = "crate::rfc3339")]
     time_ms: u64,
 }
 
@@ -258,6 +263,7 @@ impl TryFrom<SampleFields> for Sample {
 #[derive(Deserialize)]
 struct SnapshotFields {
     host: String,
+    #[serde(rename = "time", with = "crate::rfc3339")]
     time_ms: u64,
     #[serde(default)]
     facts: Labels,

@@ -46,7 +46,9 @@ struct Shared {
 pub struct TaskState {
     /// The current condition.
     pub state: Condition,
-    /// Start of the condition, in milliseconds since 1970 (UTC).
+    /// Start of the condition.
+    #[serde(rename = "since", with = "watchpost_policies::rfc3339")]
+    #[schema(value_type = String, format = DateTime)]
     pub since_ms: u64,
     /// The number of restarts.
     pub restarts: u64,

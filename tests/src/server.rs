@@ -1,6 +1,6 @@
 //! A server for a test: the real program with its own data folder and free ports. It ends with the test.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, PipeReader, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -23,6 +23,9 @@ interval = \"1s\"
 requests_per_second = 0
 ";
 
+/// A pipe holds 64 KiB; one with so much in it has space for some lines.
+const FILLED_PIPE: usize = 56 << 10;
+
 /// The file with the addresses of the listeners.
 const READY: &str = "ready.json";
 
@@ -44,6 +47,8 @@ pub struct Listener {
 /// A running server.
 pub struct Server {
     child: Child,
+    /// Standard error, while no thread reads it.
+    unread: Option<PipeReader>,
     folder: tempfile::TempDir,
     log: Arc<Mutex<Vec<String>>>,
     /// The address of the listener with TLS.
@@ -128,6 +133,17 @@ impl Server {
         Self::spawned(folder, &[])
     }
 
+    /// Starts a server whose standard error is a pipe with little space, which is not read before
+    /// [`Server::read_log`].
+    pub fn with_unread_log(settings: &str) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        configure(folder.path(), settings);
+        template::copy_to(&folder.path().join("data"));
+        let mut server = Self::unread(folder, &[], FILLED_PIPE);
+        (server.secure, server.plain) = server.addresses();
+        server
+    }
+
     fn begun(folder: tempfile::TempDir, variables: &[(&str, &str)]) -> Self {
         let data = folder.path().join("data");
         if !data.exists() {
@@ -137,34 +153,45 @@ impl Server {
     }
 
     fn spawned(folder: tempfile::TempDir, variables: &[(&str, &str)]) -> Self {
+        let mut server = Self::unread(folder, variables, 0);
+        server.read_log();
+        (server.secure, server.plain) = server.addresses();
+        server
+    }
+
+    fn unread(folder: tempfile::TempDir, variables: &[(&str, &str)], filled: usize) -> Self {
+        let (reader, mut writer) = std::io::pipe().expect("a pipe");
+        writer.write_all(&vec![b'\n'; filled]).expect("the pipe has space");
         let ready = folder.path().join(READY);
         // A killed server leaves its ready file behind.
         let _ = std::fs::remove_file(&ready);
-        let mut child = command(folder.path())
+        let child = command(folder.path())
             .args(["serve", "--ready-file"])
             .arg(&ready)
             .envs(variables.iter().copied())
             .stdout(Stdio::null())
-            .stderr(Stdio::piped())
+            .stderr(writer)
             .spawn()
             .expect("watchpost starts");
-        let log = Arc::new(Mutex::new(Vec::new()));
-        let stderr = child.stderr.take().expect("it is piped");
-        let lines = log.clone();
+        Self {
+            unread: Some(reader),
+            child,
+            folder,
+            log: Arc::default(),
+            secure: SocketAddr::from(([127, 0, 0, 1], 0)),
+            plain: SocketAddr::from(([127, 0, 0, 1], 0)),
+        }
+    }
+
+    /// Reads the log from now on.
+    pub fn read_log(&mut self) {
+        let stderr = self.unread.take().expect("it is not read yet");
+        let lines = self.log.clone();
         std::thread::spawn(move || {
             for line in BufReader::new(stderr).lines().map_while(Result::ok) {
                 lines.lock().unwrap_or_else(PoisonError::into_inner).push(line);
             }
         });
-        let mut server = Self {
-            child,
-            folder,
-            log,
-            secure: SocketAddr::from(([127, 0, 0, 1], 0)),
-            plain: SocketAddr::from(([127, 0, 0, 1], 0)),
-        };
-        (server.secure, server.plain) = server.addresses();
-        server
     }
 
     fn addresses(&mut self) -> (SocketAddr, SocketAddr) {

@@ -171,6 +171,16 @@ pub enum PkiError {
         /// The client's name.
         client: String,
     },
+    /// No server accepts the certificate.
+    #[error(
+        "the certificate of {client} {reason}, so no server accepts it; issue a new one with `watchpost certs issue {client} --role ROLE`"
+    )]
+    Unusable {
+        /// The client's name.
+        client: String,
+        /// `was revoked` or `has expired`.
+        reason: &'static str,
+    },
     /// The certificate is revoked already.
     #[error("{client} is revoked already; the certificate revocation list contains it")]
     RevokedAlready {

@@ -1,13 +1,16 @@
 //! A client's certificate and key as one PKCS #12 file, which browsers and mail programs import.
 
+use jiff::Timestamp;
 use openssl::hash::MessageDigest;
 use openssl::nid::Nid;
 use openssl::pkcs12::Pkcs12;
 use openssl::rand::rand_bytes;
 use openssl::stack::Stack;
+use openssl::x509::X509Ref;
 
 use super::authority::Authority;
 use super::error::PkiError;
+use super::record::Issued;
 
 /// Letters and digits that cannot be confused with each other. 256 is a multiple of their number, so all are equally
 /// likely.
@@ -35,14 +38,16 @@ pub struct Exported {
 }
 
 impl Authority {
-    /// Exports the certificate and the key of a client, with the authority's certificate.
-    pub fn export(&self, name: &str, encryption: Encryption) -> Result<Exported, PkiError> {
+    /// Exports the certificate and the key of a client, with the authority's certificate. A revoked or expired certificate
+    /// is an error.
+    pub fn export(&self, name: &str, encryption: Encryption, now: Timestamp) -> Result<Exported, PkiError> {
         let pair = self.client_files(name)?.read()?;
         let (Some(certificate), Some(key)) = (pair.certificate, pair.key) else {
             return Err(PkiError::Unknown {
                 client: name.to_owned(),
             });
         };
+        self.check_usable(name, &certificate, now)?;
         let failed = PkiError::openssl("write a PKCS #12 file");
         let build = || {
             let mut authorities = Stack::new()?;
@@ -65,6 +70,23 @@ impl Authority {
             Ok(Exported { file, password })
         };
         build().map_err(failed)
+    }
+
+    /// A revoked or expired certificate would be rejected only when a browser sends it.
+    fn check_usable(&self, name: &str, certificate: &X509Ref, now: Timestamp) -> Result<(), PkiError> {
+        let exported = Issued::of(certificate, None)?;
+        let is_revoked = |issued: &Issued| issued.serial == exported.serial && issued.revoked_at.is_some();
+        let reason = if self.list()?.iter().any(is_revoked) {
+            "was revoked"
+        } else if exported.not_after <= now {
+            "has expired"
+        } else {
+            return Ok(());
+        };
+        Err(PkiError::Unusable {
+            client: name.to_owned(),
+            reason,
+        })
     }
 }
 

@@ -1,6 +1,7 @@
 //! The latest round of this machine, for handlers. It returns immediately and never waits for the next round.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use watchpost_policies::Report;
 
@@ -15,15 +16,18 @@ pub struct Latest {
     evaluations: Evaluations,
     host: HostId,
     before_the_first: Arc<Report>,
+    stale_after: Duration,
 }
 
 impl Latest {
-    /// Reads what is published for this host; `before_the_first` is used until the first round.
-    pub fn new(evaluations: Evaluations, host: HostId, before_the_first: Report) -> Self {
+    /// Reads what is published for this host; `before_the_first` is used until the first round, and a round that is
+    /// older than `stale_after` does not describe the machine.
+    pub fn new(evaluations: Evaluations, host: HostId, before_the_first: Report, stale_after: Duration) -> Self {
         Self {
             evaluations,
             host,
             before_the_first: Arc::new(before_the_first),
+            stale_after,
         }
     }
 
@@ -49,13 +53,24 @@ impl Latest {
         }
     }
 
+    /// Whether this round is too old to describe the machine: no newer one arrives.
+    pub fn is_outdated(&self, judged: &Judged) -> bool {
+        judged.age() > self.stale_after
+    }
+
     /// The latest report.
     pub fn report(&self) -> Arc<Report> {
         self.report_of(self.judged().as_deref())
     }
 
-    /// The report of this round, or the placeholder before the first.
+    /// The report of this round, in which everything is unknown if the round is outdated; or the placeholder before the
+    /// first.
     pub fn report_of(&self, judged: Option<&Judged>) -> Arc<Report> {
-        judged.map_or(&self.before_the_first, |judged| &judged.report).clone()
+        let report = match judged {
+            None => &self.before_the_first,
+            Some(judged) if self.is_outdated(judged) => judged.outdated_report(),
+            Some(judged) => &judged.report,
+        };
+        report.clone()
     }
 }

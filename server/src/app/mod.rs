@@ -167,7 +167,12 @@ impl App {
         ));
         let (collector, mailbox) = collect::mailbox(config.collector.refresh_max_age());
         let parts = Parts {
-            latest: Latest::new(evaluations.clone(), service.host().clone(), before_the_first),
+            latest: Latest::new(
+                evaluations.clone(),
+                service.host().clone(),
+                before_the_first,
+                service.stale_after(),
+            ),
             metrics_pages: Data::new(MetricsPages::new(collector.clone())),
             collector,
             pixcrawler_renderings: pixcrawler::renderings(&evaluations, config.mode),

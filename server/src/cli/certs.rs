@@ -60,6 +60,8 @@ pub enum CertsAction {
         legacy_encryption: bool,
     },
     /// Writes a client's certificate and key to a PKCS #12 file, which a browser can import, and prints its password.
+    ///
+    /// A revoked or expired certificate is not exported.
     Export {
         /// The client's name.
         name: String,
@@ -125,7 +127,7 @@ pub fn run(
             let authority = open_existing(&folder)?;
             let file = pkcs12.map(|path| Destination::create(&path)).transpose()?;
             let issued = issue(&authority, &name, &role, days, now)?;
-            let exported = file.map(|file| file.export(&authority, &name, legacy_encryption));
+            let exported = file.map(|file| file.export(&authority, &name, legacy_encryption, now));
             issued + &exported.transpose()?.unwrap_or_default()
         }
         CertsAction::Export {
@@ -134,7 +136,7 @@ pub fn run(
             legacy_encryption,
         } => {
             let authority = open_existing(&folder)?;
-            Destination::create(&file)?.export(&authority, &name, legacy_encryption)?
+            Destination::create(&file)?.export(&authority, &name, legacy_encryption, now)?
         }
         CertsAction::Revoke { selected } => revoke(&open_existing(&folder)?, &selected, now)?,
         CertsAction::List { json: true } => as_json(&open_existing(&folder)?.list()?),
@@ -179,6 +181,7 @@ impl CertsError {
                     | PkiError::NotRenewed { .. }
                     | PkiError::Revoked { .. }
                     | PkiError::RevokedAlready { .. }
+                    | PkiError::Unusable { .. }
             ),
         }
     }
@@ -256,12 +259,12 @@ impl Destination {
         })
     }
 
-    fn export(mut self, authority: &Authority, name: &str, legacy: bool) -> Result<String, PkiError> {
+    fn export(mut self, authority: &Authority, name: &str, legacy: bool, now: Timestamp) -> Result<String, PkiError> {
         let encryption = match legacy {
             true => Encryption::Legacy,
             false => Encryption::Aes,
         };
-        let Exported { file, password } = authority.export(name, encryption)?;
+        let Exported { file, password } = authority.export(name, encryption, now)?;
         let written = self.file.write_all(&file).and_then(|()| self.file.sync_all());
         written.map_err(|source| PkiError::Export {
             path: self.path.clone(),
@@ -397,10 +400,14 @@ mod tests {
     }
 
     fn try_run(data: &Path, arguments: &[&str]) -> Result<String, CertsError> {
+        try_run_at(now(), data, arguments)
+    }
+
+    fn try_run_at(now: Timestamp, data: &Path, arguments: &[&str]) -> Result<String, CertsError> {
         let all = ["certs"].iter().chain(arguments);
         let program = Program::try_parse_from(all).expect("legal arguments");
         let mut out = Vec::new();
-        run(program.certs, data, &roles(), now(), &mut out)?;
+        run(program.certs, data, &roles(), now, &mut out)?;
         Ok(String::from_utf8(out).expect("text"))
     }
 
@@ -521,6 +528,31 @@ mod tests {
         }
         try_run(data.path(), &["export", "eve", path]).expect_err("there is no such client");
         assert!(!file.exists(), "nothing is left of a failed export");
+    }
+
+    #[test]
+    fn a_revoked_or_expired_certificate_is_not_exported() {
+        let data = tempfile::tempdir().expect("a folder");
+        output(data.path(), &["init"]);
+        let file = data.path().join("ada.p12");
+        let path = file.to_str().expect("text");
+        let issue = || output(data.path(), &["issue", "ada", "--role", "reader", "--days", "10"]);
+        let refused = |days: i64, reason: &str| {
+            let later = now() + SignedDuration::from_hours(24 * days);
+            let error = try_run_at(later, data.path(), &["export", "ada", path]).expect_err("refused");
+            assert!(error.is_usage(), "{error}");
+            assert!(error.to_string().contains(reason), "{error}");
+            assert!(!file.exists());
+        };
+        issue();
+        refused(10, "the certificate of ada has expired");
+        output(data.path(), &["revoke", "ada"]);
+        refused(1, "the certificate of ada was revoked");
+        // A new certificate of the same client is not revoked.
+        issue();
+        let before = now() + SignedDuration::from_hours(24 * 10 - 1);
+        try_run_at(before, data.path(), &["export", "ada", path]).expect("it is valid");
+        assert!(file.exists());
     }
 
     #[test]

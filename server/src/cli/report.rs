@@ -48,9 +48,12 @@ pub(super) struct Report {
 #[derive(Clone, Deserialize)]
 pub(super) struct MachineReport {
     pub(super) host: String,
+    #[serde(rename = "time", with = "watchpost_policies::rfc3339")]
     pub(super) time_ms: u64,
     pub(super) generation: u64,
     pub(super) severity: Severity,
+    #[serde(default)]
+    pub(super) unknown_reason: Option<String>,
     pub(super) findings: Vec<Finding>,
     pub(super) faults: Vec<RuleFault>,
 }
@@ -185,9 +188,13 @@ fn as_text(report: &MachineReport, percentages: &HashMap<Subject, f64>, style: S
     let severity = style.severity(report.severity, &report.severity.to_string());
     let time = clock::written(report.time_ms);
     let mut text = format!(
-        "{}: {severity} at {time}, generation {}\n\n",
+        "{}: {severity} at {time}, generation {}\n",
         report.host, report.generation
     );
+    if let Some(reason) = &report.unknown_reason {
+        text += &format!("{reason}\n");
+    }
+    text += "\n";
     text += &findings(report, percentages, style);
     for RuleFault { rule, call } in &report.faults {
         text += &format!("the rule {rule} failed in {call}; `watchpost rules log {rule}` shows its changes\n");
@@ -236,11 +243,11 @@ mod tests {
         let finding = |metric: &str, severity: &str, value: f64| {
             serde_json::json!({
                 "rule": "threshold", "subject": { "metric": metric, "labels": {} }, "severity": severity,
-                "value": value, "limit": 90.0, "message": format!("{metric} is {severity}"), "since_ms": 0,
+                "value": value, "limit": 90.0, "message": format!("{metric} is {severity}"), "since": "1970-01-01T00:00:00.000Z",
             })
         };
         let report = serde_json::json!({
-            "generation": 3, "host": "edge-1", "time_ms": 61_000, "severity": "alert", "costs": [],
+            "generation": 3, "host": "edge-1", "time": "1970-01-01T00:01:01.000Z", "severity": "alert", "costs": [],
             "findings": [finding("load", "ok", 1.5), finding("memory", "alert", 95.0)],
             "faults": [{ "rule": "weekend", "call": "judge" }],
         });

@@ -30,6 +30,7 @@ pub(super) struct Status {
 struct ServerStatus {
     host: String,
     severity: Severity,
+    unknown_reason: Option<String>,
     ready: bool,
     not_ready_reason: Option<String>,
     version: String,
@@ -138,12 +139,12 @@ fn as_text(status: &ServerStatus, style: Style) -> String {
         .map(|rule| format!("{} {}", rule.name, rule.version));
     let rules = rules.collect::<Vec<_>>().join(", ");
     let generation = status.rules.generation;
+    let reason = status.unknown_reason.as_ref();
+    let reason = reason.map_or_else(String::new, |reason| format!(", {reason}"));
+    let severity = style.severity(status.severity, &status.severity.to_string());
     let mut lines = vec![
         row("host", &status.host),
-        row(
-            "severity",
-            &style.severity(status.severity, &status.severity.to_string()),
-        ),
+        row("severity", &format!("{severity}{reason}")),
         row("ready", &ready),
         row("version", &format!("{} (commit {})", status.version, status.commit)),
         row(

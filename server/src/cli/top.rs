@@ -107,6 +107,9 @@ fn as_text(snapshot: &Snapshot, report: &MachineReport, rounds: &Rounds, style: 
     let severity = style.severity(report.severity, &report.severity.to_string());
     let time = clock::written(snapshot.time_ms());
     let mut text = format!("{} {severity}  {time}\n", style.heading(snapshot.host()));
+    if let Some(reason) = &report.unknown_reason {
+        text += &format!("{reason}\n");
+    }
     text += &summary(snapshot);
     text += &format!("\n{}", bars(snapshot, style));
     text += &rates(snapshot, rounds, style);
@@ -241,13 +244,13 @@ mod tests {
 
     /// A round one second after the other: the network received 2 KiB in between.
     fn round(second: u64) -> Snapshot {
-        let time_ms = second * 1000;
-        let sample = |metric: &str, labels: serde_json::Value, value: f64, unit: &str| serde_json::json!({ "metric": metric, "labels": labels, "value": value, "unit": unit, "time_ms": time_ms });
+        let time = clock::written(second * 1000);
+        let sample = |metric: &str, labels: serde_json::Value, value: f64, unit: &str| serde_json::json!({ "metric": metric, "labels": labels, "value": value, "unit": unit, "time": time });
         let eth0 = serde_json::json!({ "device": "eth0" });
         let root = serde_json::json!({ "device": "/dev/vda", "mountpoint": "/" });
         let received = 2048.0 * second as f64;
         let snapshot = serde_json::json!({
-            "host": "edge-1", "time_ms": time_ms, "facts": {}, "gaps": [],
+            "host": "edge-1", "time": time, "facts": {}, "gaps": [],
             "samples": [
                 sample("disk", root, 50.0, "percent"),
                 sample("memory", serde_json::json!({}), 25.0, "percent"),
@@ -264,7 +267,7 @@ mod tests {
     #[test]
     fn a_page_has_bars_and_from_the_second_round_on_rates() {
         let report = serde_json::json!({
-            "generation": 1, "host": "edge-1", "time_ms": 2000, "severity": "ok", "findings": [], "faults": [],
+            "generation": 1, "host": "edge-1", "time": "1970-01-01T00:00:02.000Z", "severity": "ok", "findings": [], "faults": [],
         });
         let report: MachineReport = serde_json::from_value(report).expect("a report");
         let mut rounds = Rounds::default();

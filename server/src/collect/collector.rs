@@ -36,6 +36,8 @@ pub struct Round {
     pub families: Arc<[DeclaredFamily]>,
     /// When the round started, in milliseconds since 1970 (UTC).
     pub started_ms: u64,
+    /// The same moment on the monotonic clock, from which the age of the round is computed.
+    pub started: Instant,
     pub duration: Duration,
     /// The state of each source, by name.
     pub sources: BTreeMap<Arc<str>, SourceState>,
@@ -267,6 +269,7 @@ impl Collector {
             snapshot,
             families,
             started_ms,
+            started,
             duration: started.elapsed(),
             sources: measured
                 .map(|source| (source.name.clone(), source.state.clone()))

@@ -16,7 +16,9 @@ pub struct SourceState {
     pub success: bool,
     /// The duration of the last measurement, in seconds.
     pub duration_seconds: f64,
-    /// When the last successful measurement ended, in milliseconds since 1970 (UTC).
+    /// When the last successful measurement ended.
+    #[serde(rename = "last_success", with = "watchpost_policies::rfc3339::option")]
+    #[schema(value_type = Option<String>, format = DateTime)]
     pub last_success_ms: Option<u64>,
     /// The age of the last successful measurement, in seconds.
     pub age_seconds: Option<f64>,

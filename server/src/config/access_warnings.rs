@@ -356,11 +356,11 @@ fn is_named_by(action: &str, pattern: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use watchpost_policies::Limits;
+    use watchpost_policies::Kind;
 
     use super::*;
     use crate::config::Sources;
-    use crate::rules::Rules;
+    use crate::judge::test_round::rules;
 
     /// The warnings about a configuration, without the folder of its file.
     fn warnings(text: &str) -> Vec<String> {
@@ -372,13 +372,12 @@ mod tests {
             ..Sources::default()
         };
         let config = Config::load(&sources).expect("it is valid");
-        let rules = Rules::load(Limits::default(), &config.rules.settings(), None).expect("they load");
-        let found = access_warnings(
-            &config,
-            rules.current().set.role(),
-            config.tls.client_ca.is_none(),
-            Timestamp::UNIX_EPOCH,
-        );
+        // Compiling the rule for each configuration would take most of the time.
+        let role = rules().builtin(Kind::Role);
+        let role = role
+            .with_settings(&config.rules.settings().role)
+            .expect("valid settings");
+        let found = access_warnings(&config, &role, config.tls.client_ca.is_none(), Timestamp::UNIX_EPOCH);
         let prefix = format!("{}/", folder.path().display());
         found
             .iter()

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use parking_lot::Mutex;
+use watchpost_policies::Report;
 
 use super::Judged;
 use crate::collect::CollectorHandle;
@@ -19,6 +20,7 @@ pub struct MetricsPages {
 struct Page {
     judged: Arc<Judged>,
     refreshed: Arc<Refreshed>,
+    report: Arc<Report>,
     rendered: Arc<Rendered>,
 }
 
@@ -37,12 +39,14 @@ impl MetricsPages {
         self.collector.refreshed().await
     }
 
-    /// The page of this round with the readings that are newer than it. It is rendered on first use.
-    pub fn of(&self, judged: Arc<Judged>, refreshed: Arc<Refreshed>) -> Arc<Rendered> {
+    /// The page of this round with the readings that are newer than it, and with this report about it. It is rendered on
+    /// first use.
+    pub fn of(&self, judged: Arc<Judged>, refreshed: Arc<Refreshed>, report: Arc<Report>) -> Arc<Rendered> {
         let mut latest = self.latest.lock();
         if let Some(page) = &*latest
             && Arc::ptr_eq(&page.judged, &judged)
             && Arc::ptr_eq(&page.refreshed, &refreshed)
+            && Arc::ptr_eq(&page.report, &report)
         {
             return page.rendered.clone();
         }
@@ -53,11 +57,12 @@ impl MetricsPages {
             judged.round.snapshot.clone(),
             judged.round.families.clone(),
             newer,
-            judged.report.clone(),
+            report.clone(),
         ));
         *latest = Some(Page {
             judged,
             refreshed,
+            report,
             rendered: rendered.clone(),
         });
         rendered

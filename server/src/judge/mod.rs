@@ -13,7 +13,7 @@ mod service_metrics;
 #[cfg(test)]
 pub(crate) mod test_round;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
@@ -47,6 +47,20 @@ pub struct Judged {
     pub shadow: Option<Arc<Compared>>,
     /// Duration of the evaluation by the active rules.
     pub duration: Duration,
+    /// The report for the time after which the round is too old, made on first use.
+    outdated: OnceLock<Arc<Report>>,
+}
+
+impl Judged {
+    /// How long ago the round started, whatever happens to the time of day.
+    pub fn age(&self) -> Duration {
+        self.round.started.elapsed()
+    }
+
+    /// The report for readers while no newer round arrives.
+    pub fn outdated_report(&self) -> &Arc<Report> {
+        self.outdated.get_or_init(|| Arc::new(self.report.outdated()))
+    }
 }
 
 impl AsRef<Report> for Judged {
@@ -134,6 +148,7 @@ fn evaluate(round: Arc<Round>, rules: Arc<LoadedGeneration>, last: Option<&Judge
         report,
         shadow,
         duration,
+        outdated: OnceLock::new(),
     }
 }
 

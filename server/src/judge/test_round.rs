@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use watchpost_policies::{Gap, Kind, Labels, Limits, MetricName, Rule, Sample, Snapshot, Unit};
 
@@ -59,6 +59,7 @@ pub(crate) fn with_samples(name: &str, number: u64, samples: Vec<Sample>, gaps: 
         snapshot: Arc::new(snapshot),
         families: Arc::default(),
         started_ms: number,
+        started: Instant::now(),
         duration: Duration::ZERO,
         sources: BTreeMap::new(),
     }

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use watchpost_policies::{Report, Severity};
+use watchpost_policies::{Finding, Report, Severity};
 
 use super::page::Page;
 use watchpost_source::Kind;
@@ -18,6 +18,7 @@ const SEVERITIES: [Severity; 4] = [Severity::Ok, Severity::Unknown, Severity::Wa
 /// The families that are written here; no other family may use their names.
 pub(super) const FAMILIES: &[&str] = &[
     FINDING,
+    FINDING_VALUE,
     COUNTS,
     DROPPED_FINDINGS,
     SEVERITY,
@@ -30,6 +31,7 @@ pub(super) const FAMILIES: &[&str] = &[
 ];
 
 const FINDING: &str = "watchpost_finding";
+const FINDING_VALUE: &str = "watchpost_finding_value";
 const COUNTS: &str = "watchpost_findings";
 const DROPPED_FINDINGS: &str = "watchpost_findings_dropped";
 const SEVERITY: &str = "watchpost_report_severity";
@@ -82,14 +84,29 @@ fn write_findings(page: &mut Page, report: &Report, max: usize) {
             "1 for each finding that is not ok; findings that are ok are only counted.",
         );
     }
-    for finding in worst_first.flat_map(of_severity).take(max) {
+    let exported: Vec<_> = worst_first.flat_map(of_severity).take(max).collect();
+    let sample = |page: &mut Page, family: &str, finding: &Finding, value: f64| {
         let (subject, severity) = (finding.subject.to_string(), finding.severity.to_string());
         let labels = [
             ("rule", finding.rule.as_str()),
             ("severity", &severity),
             ("subject", &subject),
         ];
-        page.sample(FINDING, "", labels, 1.0);
+        page.sample(family, "", labels, value);
+    };
+    for finding in &exported {
+        sample(page, FINDING, finding, 1.0);
+    }
+    let values = || exported.iter().filter_map(|finding| Some((finding, finding.value?)));
+    if values().next().is_some() {
+        page.family(
+            FINDING_VALUE,
+            Kind::Gauge,
+            "Value of each finding that is not ok and is about a value.",
+        );
+    }
+    for (finding, value) in values() {
+        sample(page, FINDING_VALUE, finding, value);
     }
     page.family(
         DROPPED_FINDINGS,
@@ -225,6 +242,9 @@ mod tests {
         let expected =
             r#"watchpost_finding{rule="threshold",severity="alert",subject="disk{mountpoint=\"/data\\\"1\"}"} 1"#;
         assert!(text.contains(expected), "{text}");
+        let value = expected.replacen("watchpost_finding{", "watchpost_finding_value{", 1);
+        let value = value.strip_suffix('1').map(|series| format!("{series}99.9\n"));
+        assert!(text.contains(&value.expect("it ends with its value")), "{text}");
         assert!(!text.contains("/data\\\"0"), "what is ok is not shown: {text}");
         for (severity, expected) in SEVERITIES.iter().zip(["0", "0", "0", "1"]) {
             assert!(text.contains(&format!(

@@ -99,6 +99,20 @@ impl Resources {
         }
     }
 
+    /// The same round when it is too old to describe the machine: nothing is known, and the time says since when.
+    pub fn outdated(&self) -> Self {
+        let nothing = Standing {
+            value: None,
+            severity: Severity::Unknown,
+        };
+        Self {
+            disk: nothing,
+            memory: nothing,
+            chunks: nothing,
+            time: self.time.clone(),
+        }
+    }
+
     /// The response as JSON. The monitor's time had no offset; this one does.
     pub fn body(&self) -> String {
         let overall = [self.disk, self.memory, self.chunks].map(|standing| standing.severity);

@@ -15,6 +15,13 @@ pub struct Rendering {
     pub body: String,
 }
 
+impl Rendering {
+    /// The response while no newer round arrives, as JSON.
+    pub fn outdated_body(&self) -> String {
+        self.resources.outdated().body()
+    }
+}
+
 /// The responses of the rounds that are published from now on.
 pub type PixCrawlerRenderings = Renderings<Rendering>;
 

@@ -27,7 +27,9 @@ pub struct Quarantined {
     pub rule: String,
     /// The failing version; none for built-in rules.
     pub digest: Option<String>,
-    /// Time of quarantine, in milliseconds since 1970 (UTC).
+    /// Time of quarantine.
+    #[serde(rename = "since", with = "watchpost_policies::rfc3339")]
+    #[schema(value_type = String, format = DateTime)]
     pub since_ms: i64,
     /// The last fault of the rule.
     pub reason: String,

@@ -44,9 +44,13 @@ pub struct Progress {
 pub struct Outcome {
     /// Number of replayed snapshots.
     pub snapshots: u64,
-    /// Time of the first one, in milliseconds since 1970 (UTC).
+    /// Time of the first one.
+    #[serde(rename = "first", with = "watchpost_policies::rfc3339::option")]
+    #[schema(value_type = Option<String>, format = DateTime)]
     pub first_ms: Option<u64>,
     /// Time of the last one.
+    #[serde(rename = "last", with = "watchpost_policies::rfc3339::option")]
+    #[schema(value_type = Option<String>, format = DateTime)]
     pub last_ms: Option<u64>,
     /// Whether the trial was cancelled before all were replayed.
     pub cancelled: bool,
@@ -78,9 +82,13 @@ pub struct Differing {
     pub message: String,
     /// Number of snapshots with a difference.
     pub snapshots: u64,
-    /// Time of the first difference, in milliseconds since 1970 (UTC).
+    /// Time of the first difference.
+    #[serde(rename = "first", with = "watchpost_policies::rfc3339")]
+    #[schema(value_type = String, format = DateTime)]
     pub first_ms: u64,
     /// Time of the last difference.
+    #[serde(rename = "last", with = "watchpost_policies::rfc3339")]
+    #[schema(value_type = String, format = DateTime)]
     pub last_ms: u64,
 }
 

@@ -149,11 +149,15 @@ pub struct Chunk {
     /// The worker's task that processes the chunk.
     #[diesel(sql_type = Nullable<Text>)]
     pub task_id: Option<String>,
-    /// When the chunk was first reported, in milliseconds since 1970 (UTC).
+    /// When the chunk was first reported.
     #[diesel(sql_type = BigInt)]
+    #[serde(rename = "created_at", with = "watchpost_policies::rfc3339")]
+    #[schema(value_type = String, format = DateTime)]
     pub created_ms: i64,
-    /// When the chunk last changed, in milliseconds since 1970 (UTC).
+    /// When the chunk last changed.
     #[diesel(sql_type = BigInt)]
+    #[serde(rename = "updated_at", with = "watchpost_policies::rfc3339")]
+    #[schema(value_type = String, format = DateTime)]
     pub updated_ms: i64,
 }
 
@@ -197,7 +201,9 @@ pub struct ChunkFilter {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, ToSchema)]
 #[schema(as = ChunkSummary)]
 pub struct Summary {
-    /// The time of the count, in milliseconds since 1970 (UTC), by the database's clock.
+    /// The time of the count, by the database's clock.
+    #[serde(rename = "as_of", with = "watchpost_policies::rfc3339")]
+    #[schema(value_type = String, format = DateTime)]
     pub as_of_ms: i64,
     /// The number of chunks in each status, including zeros.
     pub by_status: std::collections::BTreeMap<String, i64>,

@@ -77,7 +77,8 @@ pub struct NewRecord {
 pub struct Record {
     /// The id by which the next page is read.
     pub id: i64,
-    /// The time, in milliseconds since 1970 (UTC).
+    /// The time.
+    #[serde(rename = "time", with = "watchpost_policies::rfc3339")]
     pub time_ms: i64,
     /// The record's kind.
     pub kind: String,

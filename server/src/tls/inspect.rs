@@ -1,6 +1,7 @@
 //! Inspects the TLS files before they are used: every problem of every file at once, with the functions that load them,
 //! and whether they are valid at a given time. `material` stops at the first problem and does not look at the time.
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -66,6 +67,9 @@ pub fn inspect(files: &Files, now: i64, soon: Duration) -> Vec<FileProblem> {
     let key = key.and_then(|pem| inspection.need(&files.key, private_key(&files.key, &pem)));
     let authorities =
         authorities.and_then(|pem| inspection.need(&files.client_ca, certificates(&files.client_ca, &pem)));
+    if key.is_some() && is_readable_by_all(&files.key) {
+        inspection.add(&files.key, TlsError::ExposedKey(files.key.clone()), false);
+    }
     if let (Some(chain), Some(key)) = (&chain, &key) {
         inspection.need(&files.key, check_pair(files, chain, key));
     }
@@ -93,6 +97,18 @@ pub fn inspect(files: &Files, now: i64, soon: Duration) -> Vec<FileProblem> {
         }
     }
     inspection.problems
+}
+
+/// Whether users without any relation to the file may read it. A directory above it that they cannot enter protects it.
+fn is_readable_by_all(file: &Path) -> bool {
+    const READ: u32 = 0o004;
+    const ENTER: u32 = 0o001;
+    let Ok(file) = file.canonicalize() else { return false };
+    let has = |path: &Path, permission: u32| {
+        let mode = path.metadata().map(|metadata| metadata.permissions().mode());
+        mode.is_ok_and(|mode| mode & permission != 0)
+    };
+    has(&file, READ) && file.ancestors().skip(1).all(|directory| has(directory, ENTER))
 }
 
 struct Inspection {
@@ -233,6 +249,29 @@ mod tests {
     fn valid_files_have_no_problems() {
         let (_folder, files, now) = made();
         assert_eq!(inspected(&files, now), []);
+    }
+
+    #[test]
+    fn a_key_that_every_user_can_read_is_a_warning() {
+        let (folder, files, now) = made();
+        let set = |path: &Path, mode: u32| {
+            std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).expect("the mode is set");
+        };
+        set(folder.path(), 0o755);
+        for (mode, is_exposed) in [(0o600, false), (0o640, false), (0o644, true), (0o604, true)] {
+            set(&files.key, mode);
+            let found = inspected(&files, now);
+            let is_it =
+                |(text, prevents_start): &(String, bool)| text.contains("can read the private key") && !prevents_start;
+            assert_eq!(
+                found.iter().filter(|problem| is_it(problem)).count(),
+                usize::from(is_exposed),
+                "{mode:o}: {found:?}"
+            );
+            assert_eq!(found.len(), usize::from(is_exposed));
+        }
+        set(folder.path(), 0o700);
+        assert_eq!(inspected(&files, now), [], "no other user can enter the directory");
     }
 
     #[test]

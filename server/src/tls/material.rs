@@ -39,6 +39,9 @@ pub enum TlsError {
     /// The key does not match the certificate.
     #[error("the key {} does not belong to the certificate {}; replace both together", key.display(), certificate.display())]
     NotAPair { certificate: PathBuf, key: PathBuf },
+    /// Every user of this machine may read the key.
+    #[error("every user of this machine can read the private key {}; run `chmod o-r` on it, or move it to a directory of Watchpost's user", .0.display())]
+    ExposedKey(PathBuf),
     /// A revocation list was issued by another authority.
     #[error("{} was not issued by any authority in {}", crl.display(), client_ca.display())]
     ForeignCrl { crl: PathBuf, client_ca: PathBuf },

@@ -213,6 +213,43 @@ fn a_certificate_that_expires_soon_is_a_warning_and_the_server_starts() {
 }
 
 #[test]
+fn a_private_key_that_every_user_can_read_is_a_warning() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let case = Case::new();
+    case.write(
+        "watchpost.toml",
+        format!("listeners = [{{ address = \"127.0.0.1:0\" }}, {{ address = \"127.0.0.1:0\", tls = false }}]\n{TLS}"),
+    );
+    let set = |path: &Path, mode: u32| {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("the mode is set");
+    };
+    set(case.path(), 0o755);
+    let key = case.path().join("server.key");
+    let warnings = |mode: u32| {
+        set(&key, mode);
+        let (code, problems) = case.checked();
+        assert_eq!(code, Some(0), "{problems:?}");
+        let of_key = |problem: &Value| {
+            problem["where"]
+                .as_str()
+                .is_some_and(|place| place.ends_with("tls.key"))
+        };
+        problems.into_iter().filter(of_key).collect::<Vec<_>>()
+    };
+    let found = warnings(0o644);
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert_eq!(found[0]["severity"], "warning");
+    assert!(
+        found[0]["remedy"]
+            .as_str()
+            .is_some_and(|text| text.contains("chmod o-r")),
+        "{found:?}"
+    );
+    assert_eq!(warnings(0o640), [] as [Value; 0]);
+}
+
+#[test]
 fn unusable_directories_addresses_and_databases_are_refused_by_check_and_start() {
     let file = "[log]\nfile = \"{folder}/nowhere/watchpost.log\"\n";
     both_refuse(file, |_| {}, "log.file", &["cannot open the log file"], 74);

@@ -15,7 +15,7 @@ use watchpost::metrics::{Build, ServiceMetrics};
 use watchpost::rules::{Rules, Settings};
 use watchpost::store::history::{RetentionLimits, RoundWriter, Selection};
 use watchpost::store::{DatabaseAddress, Store};
-use watchpost_policies::{Gap, Labels, Limits, MetricName, MetricPattern, Report, Sample, Snapshot, Unit};
+use watchpost_policies::{Gap, Labels, Limits, MetricName, MetricPattern, Report, Sample, Snapshot, Unit, rfc3339};
 use watchpost_tests::postgres;
 use watchpost_tests::proxy::Proxy;
 use watchpost_tests::server::{Server, eventually};
@@ -468,7 +468,8 @@ fn history_is_served_raw_and_in_steps() {
         let whole = server.get("/api/v1/history?metric=memory&from=-5m").json();
         assert_eq!(whole["series"][0]["unit"], "percent");
         assert!(whole["series"][0]["host"].is_string() && whole["step_ms"].is_null());
-        let first = points("")[0][0].as_u64().expect("a time");
+        let first = points("")[0][0].as_str().and_then(rfc3339::parse).expect("a time");
+        let first = u64::try_from(first).expect("after 1970");
         assert!(first > BEGIN && points("")[0][1].as_f64().is_some_and(|value| value > 0.0));
         assert_eq!(points("&step=1h&aggregate=max").len(), 1);
         assert_eq!(points("&to=2020-01-01T00:00:00Z").len(), 0);

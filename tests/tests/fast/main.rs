@@ -25,6 +25,7 @@ mod metric_names;
 mod misbehaviour;
 mod observing;
 mod outages;
+mod outdated;
 mod pixcrawler;
 mod refusals;
 mod rejections;

@@ -118,6 +118,74 @@ fn without_a_url_the_server_of_the_configuration_is_asked_as_its_reader() {
 }
 
 #[test]
+fn on_a_machine_whose_clients_have_their_own_authority_the_commands_say_which_credentials_to_name() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let data = folder.path().join("data");
+    watchpost_tests::template::copy_to(&data);
+    let ready = folder.path().join("ready.json");
+    let settings = |port: u16, more: &str| {
+        let required = format!("{{ address = \"127.0.0.1:{port}\", client_auth = \"required\" }}");
+        let client_ca = data.join("pki/ca.crt");
+        let text = format!(
+            "listeners = [{required}{more}]\n[tls]\nclient_ca = {client_ca:?}\n[[tokens]]\nname = \"ci\"\n\
+             sha256 = \"9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08\"\nroles = [\"reader\"]\n"
+        );
+        std::fs::write(folder.path().join("watchpost.toml"), text).expect("written");
+    };
+    let plain = std::cell::Cell::new(0);
+    let start = |port: u16| {
+        plain.set(port + 1);
+        settings(
+            port,
+            &format!(", {{ address = \"127.0.0.1:{}\", tls = false }}", port + 1),
+        );
+        command(folder.path())
+            .args(["serve", "--ready-file"])
+            .arg(&ready)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("it starts")
+    };
+    let (mut child, port) = ports::started("watchpost", start, |_| ready.exists());
+    let local = |arguments: &[&str]| run(command(folder.path()).args(arguments));
+    let clients = data.join("pki/clients");
+    let [certificate, key] = ["reader.crt", "reader.key"].map(|name| clients.join(name).display().to_string());
+    let token = folder.path().join("token");
+    std::fs::write(&token, "test\n").expect("written");
+    let token = token.display().to_string();
+
+    // An anonymous client may read little, so the remedy follows the server's reason.
+    let anonymous = local(&["status"]).with(1).error;
+    assert!(
+        anonymous.contains(&format!("http://127.0.0.1:{}/", plain.get())) && anonymous.contains("--token-file"),
+        "{anonymous}"
+    );
+    let by_certificate = local(&["status", "--cert", &certificate, "--key", &key]).with(0).out;
+    assert!(by_certificate.contains("severity"), "{by_certificate}");
+    let by_token = local(&["top", "--json", "--token-file", &token]).with(0).json();
+    assert!(by_token["samples"].is_array(), "{by_token}");
+    local(&["metrics", "--token-file", &token]).with(0);
+
+    // Without the plain listener, only a certificate works.
+    settings(port, "");
+    for arguments in [&["status"][..], &["metrics"], &["top", "--json"]] {
+        let error = local(arguments).with(78).error;
+        assert!(
+            error.contains("tls.client_ca") && error.contains("--cert and --key"),
+            "{error}"
+        );
+    }
+    let error = local(&["report"]).with(3).error;
+    assert!(error.contains("--cert and --key"), "{error}");
+    let error = local(&["status", "--token-file", &token]).with(78).error;
+    assert!(error.contains("--cert and --key instead of --token-file"), "{error}");
+    local(&["status", "--cert", &certificate, "--key", &key]).with(0);
+    child.kill().expect("it is ours");
+    child.wait().expect("it ends");
+}
+
+#[test]
 fn the_wrong_scheme_and_a_missing_certificate_are_explained() {
     let server = Server::with(
         "listeners = [{ address = \"127.0.0.1:0\", client_auth = \"required\" }, { address = \"127.0.0.1:0\", tls = false }]",
@@ -190,7 +258,9 @@ fn a_watched_report_prints_each_round_and_ends_with_its_severity() {
     let mut lines = std::io::BufRead::lines(std::io::BufReader::new(watch.stdout.take().expect("it is piped")));
     let times = [(); 2].map(|()| {
         let line = lines.next().expect("a line").expect("it is text");
-        serde_json::from_str::<Value>(&line).expect("it is JSON")["time_ms"].as_u64()
+        serde_json::from_str::<Value>(&line).expect("it is JSON")["time"]
+            .as_str()
+            .map(str::to_owned)
     });
     assert!(times[0] < times[1], "{times:?}");
     let status = Command::new("kill").args(["-INT", &watch.id().to_string()]).status();

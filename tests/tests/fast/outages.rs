@@ -3,6 +3,7 @@
 use diesel::connection::SimpleConnection;
 use diesel::{Connection, PgConnection, QueryableByName, RunQueryDsl, sql_query, sql_types};
 use serde_json::Value;
+use watchpost_policies::rfc3339;
 use watchpost_tests::postgres::{self, Postgres};
 use watchpost_tests::proxy::Proxy;
 use watchpost_tests::server::{Server, eventually};
@@ -22,8 +23,9 @@ fn buffered_rounds_are_written_on_shutdown() {
     let begin = number().expect("a round");
     // The first of these may be in progress; the others are buffered.
     eventually("some rounds", || number().filter(|number| *number > begin + 5));
-    let last = server.get("/api/v1/snapshot").json()["time_ms"]
-        .as_i64()
+    let last = server.get("/api/v1/snapshot").json()["time"]
+        .as_str()
+        .and_then(rfc3339::parse)
         .expect("a time");
     server.signal("TERM");
     server.logged("stopping; running requests");
@@ -93,7 +95,10 @@ fn during_an_outage_rounds_are_buffered_and_nothing_else_waits() {
     eventually("all rounds", || {
         let points = server.get("/api/v1/history?metric=memory").json();
         let points = points["series"][0]["points"].as_array()?.clone();
-        let times: Vec<_> = points.iter().filter_map(|point| point[0].as_u64()).collect();
+        let times: Vec<_> = points
+            .iter()
+            .filter_map(|point| rfc3339::parse(point[0].as_str()?))
+            .collect();
         let whole = times.windows(2).all(|two| two[1] - two[0] < 2500);
         (whole && points.len() > 3).then_some(())
     });

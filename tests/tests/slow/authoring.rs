@@ -4,6 +4,7 @@
 use std::process::Command;
 
 use serde_json::Value;
+use watchpost_policies::RuleModule;
 use watchpost_tests::author::{Author, run};
 use watchpost_tests::cases::failures;
 use watchpost_tests::cli_session::CliSession;
@@ -52,6 +53,45 @@ fn upload_and_activate(wasm: &[u8]) {
     assert_eq!(back.out, "weekend-7 is not in use, generation 3\n");
 }
 
+/// The settings that the rule shows list the defaults, and it accepts them as settings that mean the same.
+#[track_caller]
+fn shows_its_effective_settings(wasm: &[u8]) {
+    let module = RuleModule::compile(&engine(), wasm).expect("it is taken");
+    let shown = |settings: &str| {
+        let rule = module.with_settings(settings).expect("valid settings");
+        rule.effective_settings().cloned().expect("it shows them")
+    };
+    for settings in [
+        "{}",
+        r#"{"defaults": false, "thresholds": []}"#,
+        r#"{"thresholds": [ {"metric": "disk", "warning": 0.125, "alert": {"enter": 1e2, "clear": 99.5}} ], "defaults": true}"#,
+        r#"{"thresholds": [{"metric": "swap", "alert": 5, "direction": "below", "missing": "ok"}], "defaults": false}"#,
+    ] {
+        let effective = shown(settings);
+        let given: Value = serde_json::from_str(settings).expect("JSON");
+        assert_eq!(
+            effective["defaults"],
+            *given.get("defaults").unwrap_or(&Value::Bool(true))
+        );
+        let metrics: Vec<_> = effective["thresholds"]
+            .as_array()
+            .expect("a list")
+            .iter()
+            .map(|entry| &entry["metric"])
+            .collect();
+        assert_eq!(
+            metrics.contains(&&Value::from("memory")),
+            effective["defaults"] == true,
+            "{effective}"
+        );
+        assert_eq!(shown(&effective.to_string()), effective, "{settings}");
+        if metrics.contains(&&Value::from("disk")) && settings.contains("disk") {
+            let warning = &effective["thresholds"][0]["warning"];
+            assert!(*warning == 0.125 || warning["enter"] == 0.125, "{effective}");
+        }
+    }
+}
+
 const THRESHOLD_CASES: &str = include_str!("../../../wasm-rules/conformance/threshold.toml");
 
 #[test]
@@ -64,6 +104,7 @@ fn a_rule_in_rust_needs_cargo_and_watchpost() {
 fn a_rule_in_python_needs_what_its_makefile_fetches() {
     let wasm = from_nothing_to_a_rule("python", "threshold");
     assert_eq!(failures(&engine(), &wasm, THRESHOLD_CASES), Vec::<String>::new());
+    shows_its_effective_settings(&wasm);
     upload_and_activate(&wasm);
 }
 
@@ -71,6 +112,7 @@ fn a_rule_in_python_needs_what_its_makefile_fetches() {
 fn a_rule_in_javascript_needs_what_its_makefile_fetches() {
     let wasm = from_nothing_to_a_rule("javascript", "threshold");
     assert_eq!(failures(&engine(), &wasm, THRESHOLD_CASES), Vec::<String>::new());
+    shows_its_effective_settings(&wasm);
     upload_and_activate(&wasm);
 }
 
@@ -78,6 +120,7 @@ fn a_rule_in_javascript_needs_what_its_makefile_fetches() {
 fn a_rule_in_c_needs_clang_and_watchpost() {
     let wasm = from_nothing_to_a_rule("c", "threshold");
     assert_eq!(failures(&engine(), &wasm, THRESHOLD_CASES), Vec::<String>::new());
+    shows_its_effective_settings(&wasm);
     upload_and_activate(&wasm);
 }
 
@@ -201,10 +244,10 @@ fn a_rule_that_misbehaves_when_it_judges_fails_the_check() {
 }
 
 const SNAPSHOT: &str = r#"{
-    "host": "edge-9", "time_ms": 1800000000000,
+    "host": "edge-9", "time": "2027-01-15T08:00:00Z",
     "samples": [
-        {"metric": "disk", "labels": {"mountpoint": "/"}, "value": 95, "unit": "percent", "time_ms": 1800000000000},
-        {"metric": "memory", "value": 10, "unit": "percent", "time_ms": 1800000000000}
+        {"metric": "disk", "labels": {"mountpoint": "/"}, "value": 95, "unit": "percent", "time": "2027-01-15T08:00:00Z"},
+        {"metric": "memory", "value": 10, "unit": "percent", "time": "2027-01-15T08:00:00Z"}
     ]
 }"#;
 

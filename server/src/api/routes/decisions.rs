@@ -137,12 +137,15 @@ fn record<T: ToSchema>(about: &str, kind: &str) -> RefOr<Schema> {
     let common = ObjectBuilder::new()
         .property("id", integer("The id of the record; `after` continues from it."))
         .property(
-            "time_ms",
-            integer("Time of the record, in milliseconds since 1970 (UTC)."),
+            "time",
+            ObjectBuilder::new()
+                .schema_type(Type::String)
+                .format(Some(SchemaFormat::KnownFormat(KnownFormat::DateTime)))
+                .description(Some("Time of the record.")),
         )
         .property("kind", of_kind)
         .required("id")
-        .required("time_ms")
+        .required("time")
         .required("kind");
     let all_of = AllOfBuilder::new().item(reference(&T::name())).item(common);
     all_of.description(Some(about)).into()

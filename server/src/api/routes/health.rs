@@ -80,7 +80,7 @@ pub async fn live(_: Permit<HealthRead>, service: Data<Service>) -> Json<Health>
     )
 )]
 pub async fn ready(_: Permit<HealthRead>, service: Data<Service>, latest: Data<Latest>) -> HttpResponse {
-    let reason = not_ready(&service, latest.judged().as_deref());
+    let reason = not_ready(&service, &latest, latest.judged().as_deref());
     let (status, word) = match reason {
         None => (StatusCode::OK, "ready"),
         Some(_) => (StatusCode::SERVICE_UNAVAILABLE, "not ready"),
@@ -89,16 +89,14 @@ pub async fn ready(_: Permit<HealthRead>, service: Data<Service>, latest: Data<L
 }
 
 /// Why the server is not ready, if this is the latest round.
-pub fn not_ready(service: &Service, latest: Option<&Judged>) -> Option<&'static str> {
+pub fn not_ready(service: &Service, latest: &Latest, judged: Option<&Judged>) -> Option<&'static str> {
     if service.is_draining() {
         return Some("shutting down");
     }
-    let Some(judged) = latest else {
+    let Some(judged) = judged else {
         return Some("nothing has been measured yet");
     };
-    let age_ms = clock::now_ms().saturating_sub(judged.round.snapshot.time_ms());
-    let stale = u128::from(age_ms) > service.stale_after().as_millis();
-    stale.then_some("the last measurement is too old")
+    latest.is_outdated(judged).then_some("the last measurement is too old")
 }
 
 /// Disk, memory and load of the machine, in the format of the predecessors.

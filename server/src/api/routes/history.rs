@@ -9,6 +9,7 @@ use actix_web::web::Data;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::openapi::schema::{Array, ArrayBuilder, ObjectBuilder, Type};
+use utoipa::openapi::{KnownFormat, OneOfBuilder, SchemaFormat};
 use utoipa::{IntoParams, ToSchema};
 use watchpost_policies::{Labels, MetricPattern, Report, Snapshot};
 
@@ -108,10 +109,14 @@ struct HistorySeries {
     labels: Labels,
     /// The unit of the values.
     unit: String,
-    /// Pairs of a time, in milliseconds since 1970 (UTC), and a value.
+    /// Pairs of a time and a value.
     #[schema(schema_with = points)]
-    points: Vec<(u64, f64)>,
+    points: Vec<Point>,
 }
+
+/// A time in milliseconds since 1970, and a value.
+#[derive(Serialize)]
+struct Point(#[serde(with = "watchpost_policies::rfc3339")] u64, f64);
 
 /// Recorded snapshots.
 #[derive(Serialize, ToSchema)]
@@ -182,7 +187,10 @@ pub async fn history(
                 metric,
                 labels,
                 unit,
-                points,
+                points: points
+                    .into_iter()
+                    .map(|(time_ms, value)| Point(time_ms, value))
+                    .collect(),
             };
             if !take(&with_points) {
                 break;
@@ -425,11 +433,15 @@ fn stream_response(permit: StreamPermit, answer: impl Serialize + Send + 'static
         .streaming(permit.start(work))
 }
 
-/// Pairs, which clients read as lists of two numbers.
+/// Pairs, which clients read as lists of a text and a number.
 fn points() -> Array {
+    let time = ObjectBuilder::new()
+        .schema_type(Type::String)
+        .format(Some(SchemaFormat::KnownFormat(KnownFormat::DateTime)));
     let number = ObjectBuilder::new().schema_type(Type::Number);
-    let pair = ArrayBuilder::new().items(number).min_items(Some(2)).max_items(Some(2));
-    let description = "Pairs of a time, in milliseconds since 1970 (UTC), and a value";
+    let item = OneOfBuilder::new().item(time).item(number);
+    let pair = ArrayBuilder::new().items(item).min_items(Some(2)).max_items(Some(2));
+    let description = "Pairs of a time and a value";
     ArrayBuilder::new().items(pair).description(Some(description)).build()
 }
 

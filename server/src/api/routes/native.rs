@@ -56,8 +56,8 @@ pub async fn index(
         let client = client(&request)?;
         let may_read = decide(&request, &client.identity, Action::MetricsRead)?.is_allowed();
         return Ok(match may_read {
-            true => pages::machine(latest.judged().as_deref(), &service, clock::now_ms()),
-            false => pages::welcome(&client.identity),
+            true => pages::machine(&latest, &service, clock::now_ms()),
+            false => pages::welcome(&request, &client.identity, &service),
         });
     }
     Ok(endpoints(&request))
@@ -120,10 +120,15 @@ pub async fn snapshot(_: Permit<MetricsRead>, latest: Data<Latest>) -> Result<Ht
     get,
     path = "",
     operation_id = "report",
-    responses((status = 200, description = "The report about the latest round.", body = Report))
+    responses((
+        status = 200,
+        description = "The report about the latest round. If no new round arrives, its severity is unknown.",
+        body = Report
+    ))
 )]
 pub async fn report(_: Permit<MetricsRead>, latest: Data<Latest>) -> Result<HttpResponse, ApiError> {
-    json(&*latest.needed()?.report)
+    let judged = latest.needed()?;
+    json(&*latest.report_of(Some(&judged)))
 }
 
 /// The response changes every few seconds, so clients must not cache it.

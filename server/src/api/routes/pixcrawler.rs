@@ -139,16 +139,19 @@ async fn health(_: Permit<HealthRead>) -> HttpResponse {
     get,
     path = "",
     operation_id = "metrics",
-    responses((status = 200, description = "Values that could not be measured are null, and their status is `UNKNOWN`.", body = Resources))
+    responses((status = 200, description = "Values that could not be measured are null, and their status is `UNKNOWN`; so are all while no new round arrives.", body = Resources))
 )]
 async fn metrics(_: LoopbackOrPermit, latest: Data<Latest>, renderings: Data<PixCrawlerRenderings>) -> HttpResponse {
     resource_response(&latest, &renderings)
 }
 
 fn resource_response(latest: &Latest, renderings: &PixCrawlerRenderings) -> HttpResponse {
-    let rendering = latest.judged().map(|judged| renderings.of(&judged));
-    let body = rendering.as_ref().map_or(EMPTY_METRICS, |rendering| &rendering.body);
-    json_bytes(body.as_bytes().to_vec())
+    let body = match latest.judged() {
+        None => EMPTY_METRICS.to_owned(),
+        Some(judged) if latest.is_outdated(&judged) => renderings.of(&judged).outdated_body(),
+        Some(judged) => renderings.of(&judged).body.clone(),
+    };
+    json_bytes(body.into_bytes())
 }
 
 async fn wrong_method() -> HttpResponse {

@@ -18,8 +18,11 @@ pub async fn page(
 ) -> HttpResponse {
     let (format, encoding) = (accept::format(request), accept::encoding(request));
     let refreshed = pages.refreshed().await;
-    let judged = latest.judged();
-    let page = judged.map(|judged| pages.of(judged, refreshed)).unwrap_or_default();
+    let page = latest.judged().map(|judged| {
+        let report = latest.report_of(Some(&judged));
+        pages.of(judged, refreshed, report)
+    });
+    let page = page.unwrap_or_default();
     let body = metrics::body(&page, &service_metrics(), format, encoding);
     let mut response = HttpResponse::Ok();
     response

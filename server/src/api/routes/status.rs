@@ -98,7 +98,7 @@ struct Status<'s> {
     /// Why the server is not ready.
     #[serde(skip_serializing_if = "Option::is_none")]
     not_ready_reason: Option<&'static str>,
-    /// The worst severity of all findings; unknown without any finding.
+    /// The worst severity of all findings; unknown without any finding or without a recent round.
     severity: Severity,
     /// Why the severity is unknown, where no finding says it.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -193,7 +193,7 @@ impl StatusPage {
 
     fn status<'s>(&'s self, judged: Option<&'s Judged>) -> Status<'s> {
         let report = self.0.latest.report_of(judged);
-        let not_ready_reason = not_ready(&self.0.service, judged);
+        let not_ready_reason = not_ready(&self.0.service, &self.0.latest, judged);
         let [database, chunks] = &self.0.stores;
         Status {
             time: clock::written(clock::now_ms()),

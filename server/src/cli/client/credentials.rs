@@ -25,6 +25,13 @@ pub(in crate::cli) struct Credentials {
     token_file: Option<PathBuf>,
 }
 
+/// The kind of credentials that flags name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum GivenCredentials {
+    Certificate,
+    Token,
+}
+
 /// What a client uses for a server on this machine, unless the flags name something else.
 pub(super) struct LocalDefaults {
     /// The certificate that the server shows.
@@ -67,8 +74,12 @@ impl Credentials {
         Ok(Some(token.trim().to_owned()))
     }
 
-    /// Whether the client authenticates with what the flags name.
-    pub(super) fn are_given(&self) -> bool {
-        self.cert.is_some() || self.token_file.is_some()
+    /// What the flags name.
+    pub(super) fn given(&self) -> Option<GivenCredentials> {
+        match (&self.cert, &self.token_file) {
+            (Some(_), _) => Some(GivenCredentials::Certificate),
+            (None, Some(_)) => Some(GivenCredentials::Token),
+            (None, None) => None,
+        }
     }
 }

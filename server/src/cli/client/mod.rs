@@ -36,6 +36,8 @@ pub(in crate::cli) struct ApiClient {
     base: String,
     client: awc::Client,
     token: Option<String>,
+    /// What is added to the error if the server denies a request.
+    denial_remedy: Option<&'static str>,
 }
 
 /// A request to the API.
@@ -111,7 +113,16 @@ impl ApiClient {
             base: base.to_owned(),
             client: client.finish(),
             token: credentials.token()?,
+            denial_remedy: None,
         })
+    }
+
+    /// Adds this to the error if the server denies a request.
+    fn with_denial_remedy(self, remedy: &'static str) -> Self {
+        Self {
+            denial_remedy: Some(remedy),
+            ..self
+        }
     }
 
     /// Sends a request, and returns any response.
@@ -164,7 +175,12 @@ impl ApiClient {
         {
             return Err(unknown);
         }
-        response.accepted()
+        let is_denied = matches!(response.status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
+        let remedy = self.denial_remedy.filter(|_| is_denied);
+        response.accepted().map_err(|error| match remedy {
+            Some(remedy) => CommandError::new(error.code, format!("{}; {remedy}", error.what)),
+            None => error,
+        })
     }
 
     /// An error with the most similar name, if the server has no rule of this name.

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde::de::DeserializeOwned;
 
-use super::credentials::{Credentials, LocalDefaults};
+use super::credentials::{Credentials, GivenCredentials, LocalDefaults};
 use super::{ApiClient, ApiResponse};
 use crate::cli::{CONFIG, CheckResult, CommandError, IO, SERVER_VARIABLE, USAGE, say};
 use crate::config::{ApiProfile, Config, Environment, Listener, Sources};
@@ -71,27 +71,31 @@ impl Remote {
             _ => sources,
         };
         let config = Config::load(&sources).map_err(|errors| CommandError::new(CONFIG, errors.to_string()))?;
-        let Some(listener) = best_listener(&config) else {
-            let what = "no listener of the configuration serves the whole API; name a server with --server";
-            return Err(CommandError::new(CONFIG, what));
-        };
+        let (listener, login) =
+            listener_and_login(&config, self.credentials.given()).map_err(|what| CommandError::new(CONFIG, what))?;
         let address = reachable(listener.address);
         if address.port() == 0 {
             let what = "the configuration lets the system choose the port; name the server with --server";
             return Err(CommandError::new(CONFIG, what));
         }
-        if !listener.tls {
-            return ApiClient::new(&format!("http://{address}"), &self.credentials);
-        }
-        let folder = config.server.data_dir.join(pki::FOLDER);
-        let defaults = LocalDefaults {
-            server_certificate: config.tls.options(&folder).files.certificate,
-            client: match self.credentials.are_given() || config.tls.client_ca.is_some() {
-                true => None,
-                false => Some(readable_client(&folder)?),
-            },
+        let client = match listener.tls {
+            false => ApiClient::new(&format!("http://{address}"), &self.credentials)?,
+            true => {
+                let folder = config.server.data_dir.join(pki::FOLDER);
+                let defaults = LocalDefaults {
+                    server_certificate: config.tls.options(&folder).files.certificate,
+                    client: match login {
+                        Login::Reader => Some(readable_client(&folder)?),
+                        _ => None,
+                    },
+                };
+                ApiClient::local(&format!("https://{address}"), &self.credentials, &defaults)?
+            }
         };
-        ApiClient::local(&format!("https://{address}"), &self.credentials, &defaults)
+        Ok(match login {
+            Login::Anonymous => client.with_denial_remedy(ANONYMOUS_REMEDY),
+            _ => client,
+        })
     }
 
     /// Prints the response: as received for programs, or formatted for people.
@@ -110,13 +114,62 @@ impl Remote {
     }
 }
 
-/// Prefers a listener that authenticates client certificates, because anonymous clients may read little.
-fn best_listener(config: &Config) -> Option<&Listener> {
-    let full = config
-        .listeners
-        .iter()
-        .filter(|listener| listener.api == ApiProfile::Full);
-    full.min_by_key(|listener| (!listener.tls, listener.client_auth == ClientAuth::Off))
+/// How the client authenticates at a server on this machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Login {
+    /// With what the flags name.
+    Given(GivenCredentials),
+    /// With the certificate of the development authority's reader.
+    Reader,
+    Anonymous,
+}
+
+/// What is added to the error of a client without credentials when the server denies its request.
+const ANONYMOUS_REMEDY: &str = "name a client certificate with --cert and --key, or a token with --token-file";
+
+/// The listener and the credentials that work together, or why there are none. A listener with TLS is preferred; the
+/// reader's certificate is used where the development authority's certificates are accepted.
+fn listener_and_login(config: &Config, given: Option<GivenCredentials>) -> Result<(&Listener, Login), String> {
+    let find = |works: &dyn Fn(&Listener) -> bool| {
+        let full = config
+            .listeners
+            .iter()
+            .filter(|listener| listener.api == ApiProfile::Full);
+        full.filter(|listener| works(listener))
+            .min_by_key(|listener| (!listener.tls, listener.client_auth == ClientAuth::Off))
+    };
+    if find(&|_| true).is_none() {
+        return Err("no listener of the configuration serves the whole API; name a server with --server".to_owned());
+    }
+    let with_certificate = || find(&|listener| listener.client_auth != ClientAuth::Off);
+    let without_certificate = || find(&|listener| listener.client_auth != ClientAuth::Required);
+    let found = match given {
+        Some(GivenCredentials::Certificate) => with_certificate(),
+        Some(GivenCredentials::Token) => without_certificate(),
+        None if config.tls.client_ca.is_some() => None,
+        None => with_certificate(),
+    };
+    match (found, given) {
+        (Some(listener), Some(given)) => Ok((listener, Login::Given(given))),
+        (Some(listener), None) => Ok((listener, Login::Reader)),
+        (None, Some(GivenCredentials::Certificate)) => Err(
+            "no listener of the configuration accepts client certificates; name a token with --token-file instead of \
+             --cert and --key"
+                .to_owned(),
+        ),
+        (None, Some(GivenCredentials::Token)) => Err(
+            "all listeners of the configuration require a client certificate; name one with --cert and --key instead \
+             of --token-file"
+                .to_owned(),
+        ),
+        (None, None) => without_certificate()
+            .map(|listener| (listener, Login::Anonymous))
+            .ok_or_else(|| {
+                "all listeners of the configuration require a client certificate of tls.client_ca; name one with --cert \
+                 and --key"
+                    .to_owned()
+            }),
+    }
 }
 
 /// The certificate and the key of the development authority's reader.
@@ -150,29 +203,62 @@ pub(in crate::cli) fn reachable(mut address: SocketAddr) -> SocketAddr {
 mod tests {
     use super::*;
 
+    /// The listener and the login for these listeners, and whether the clients have an authority of their own.
+    fn chosen(listeners: &str, own_ca: bool, given: Option<GivenCredentials>) -> Result<(String, Login), String> {
+        let mut flags = vec![("listeners".to_owned(), listeners.to_owned())];
+        if own_ca {
+            flags.push(("tls.client_ca".to_owned(), "/etc/ssl/clients.crt".to_owned()));
+        }
+        let sources = Sources {
+            flags,
+            ..Sources::default()
+        };
+        let config = Config::load(&sources).unwrap_or_else(|errors| panic!("{errors}"));
+        let (listener, login) = listener_and_login(&config, given)?;
+        Ok((reachable(listener.address).to_string(), login))
+    }
+
+    const PLAIN: &str = r#"{"address": "127.0.0.1:1", "tls": false}"#;
+    const OFF: &str = r#"{"address": "127.0.0.1:2", "client_auth": "off"}"#;
+    const OPTIONAL: &str = r#"{"address": "0.0.0.0:3"}"#;
+    const PIXCRAWLER: &str = r#"{"address": "127.0.0.1:4", "tls": false, "api": "pixcrawler"}"#;
+    const REQUIRED: &str = r#"{"address": "127.0.0.1:5", "client_auth": "required"}"#;
+
+    fn works(listeners: &[&str], own_ca: bool, given: Option<GivenCredentials>, port: u16, login: Login) {
+        let found = chosen(&format!("[{}]", listeners.join(", ")), own_ca, given);
+        assert_eq!(found, Ok((format!("127.0.0.1:{port}"), login)), "{listeners:?}");
+    }
+
     #[test]
     fn the_listener_with_client_certificates_is_preferred() {
-        let check = |listeners: &str, expected: Option<&str>| {
-            let sources = Sources {
-                flags: vec![("listeners".to_owned(), listeners.to_owned())],
-                ..Sources::default()
-            };
-            let config = Config::load(&sources).unwrap_or_else(|errors| panic!("{errors}"));
-            let best = best_listener(&config).map(|listener| reachable(listener.address).to_string());
-            assert_eq!(best.as_deref(), expected);
-        };
-        let (plain, off, secure, pixcrawler) = (
-            r#"{"address": "127.0.0.1:1", "tls": false}"#,
-            r#"{"address": "127.0.0.1:2", "client_auth": "off"}"#,
-            r#"{"address": "0.0.0.0:3"}"#,
-            r#"{"address": "127.0.0.1:4", "tls": false, "api": "pixcrawler"}"#,
+        works(&[PLAIN, OFF, OPTIONAL, PIXCRAWLER], false, None, 3, Login::Reader);
+        works(&[PIXCRAWLER, PLAIN, OFF], false, None, 2, Login::Anonymous);
+        works(&[PIXCRAWLER, PLAIN], false, None, 1, Login::Anonymous);
+        works(&[REQUIRED, PLAIN], false, None, 5, Login::Reader);
+        let none = chosen(&format!("[{PIXCRAWLER}]"), false, None).expect_err("no full API");
+        assert!(none.contains("--server"), "{none}");
+    }
+
+    #[test]
+    fn the_credentials_work_with_the_listener() {
+        use GivenCredentials::{Certificate, Token};
+        let (certificate, token) = (Login::Given(Certificate), Login::Given(Token));
+        for own_ca in [false, true] {
+            works(&[PLAIN, OFF, REQUIRED], own_ca, Some(Certificate), 5, certificate);
+            works(&[REQUIRED, PLAIN], own_ca, Some(Token), 1, token);
+            works(&[REQUIRED, PLAIN, OFF], own_ca, Some(Token), 2, token);
+            let error = chosen(&format!("[{REQUIRED}]"), own_ca, Some(Token)).expect_err("no certificate");
+            assert!(error.contains("--cert and --key instead of --token-file"), "{error}");
+            let error = chosen(&format!("[{PLAIN}, {OFF}]"), own_ca, Some(Certificate)).expect_err("not accepted");
+            assert!(error.contains("--token-file instead of --cert"), "{error}");
+        }
+        // The reader's certificate is not of the clients' own authority.
+        works(&[REQUIRED, PLAIN], true, None, 1, Login::Anonymous);
+        works(&[OPTIONAL, PLAIN], true, None, 3, Login::Anonymous);
+        let error = chosen(&format!("[{REQUIRED}, {PIXCRAWLER}]"), true, None).expect_err("nothing works");
+        assert!(
+            error.contains("tls.client_ca") && error.contains("--cert and --key"),
+            "{error}"
         );
-        check(
-            &format!("[{plain}, {off}, {secure}, {pixcrawler}]"),
-            Some("127.0.0.1:3"),
-        );
-        check(&format!("[{pixcrawler}, {plain}, {off}]"), Some("127.0.0.1:2"));
-        check(&format!("[{pixcrawler}, {plain}]"), Some("127.0.0.1:1"));
-        check(&format!("[{pixcrawler}]"), None);
     }
 }

@@ -62,7 +62,7 @@ impl Run {
             let severity = findings.first().map_or(Severity::Unknown, |worst| worst.severity);
             let output = json!({
                 "host": snapshot.host(),
-                "time_ms": snapshot.time_ms(),
+                "time": clock::written(snapshot.time_ms()),
                 "severity": severity,
                 "findings": findings,
                 "cost": cost,

@@ -171,10 +171,11 @@ fn no_output_is_ok_without_a_finding_that_says_so() {
             let judged = evaluate(Arc::new(round), active.clone(), last.as_ref());
             let place = format!("seed {seed}, round {number}");
             check(&judged, &place, &mut reached);
+            check_outdated(&judged, &place, &mut reached);
             last = Some(judged);
         }
     }
-    assert_eq!(reached.0.len(), 8, "{reached:?}");
+    assert_eq!(reached.0.len(), 9, "{reached:?}");
     assert!(reached.0.values().all(|count| *count > 0), "{reached:?}");
 }
 
@@ -210,7 +211,8 @@ fn check(judged: &Judged, place: &str, reached: &mut Reached) {
     let written = serde_json::to_value(&**report).expect("it is data");
     assert_eq!(written["severity"] == "ok", may_be_ok, "{place}: {written}");
 
-    check_page(judged, may_be_ok, place);
+    let ok = findings.iter().filter(|finding| finding.severity == Severity::Ok);
+    check_page(judged, &judged.report, (may_be_ok, ok.count()), place);
     for mode in [Mode::Local, Mode::Azure] {
         let resources = Resources::new(snapshot, findings, mode, clock::here(clock::now()));
         let statuses: Value = serde_json::from_str(&resources.body()).expect("it is JSON");
@@ -233,23 +235,54 @@ fn check(judged: &Judged, place: &str, reached: &mut Reached) {
     }
 }
 
-fn check_page(judged: &Judged, may_be_ok: bool, place: &str) {
-    let families = judged.round.families.clone();
-    let rendered = Rendered::new(
-        judged.round.snapshot.clone(),
-        families,
-        Vec::new(),
-        judged.report.clone(),
+/// After the last round, when no other arrives.
+fn check_outdated(judged: &Judged, place: &str, reached: &mut Reached) {
+    let report = judged.outdated_report();
+    let written = serde_json::to_value(&**report).expect("it is data");
+    assert_eq!(written["severity"], "unknown", "{place}: {written}");
+    assert!(written["unknown_reason"].is_string(), "{place}: {written}");
+    for (before, after) in judged.report.findings().iter().zip(report.findings()) {
+        assert_eq!(before.subject, after.subject, "{place}");
+        assert!(after.carried, "{place}: {after:?}");
+        assert_eq!(
+            after.severity,
+            before.severity.max(Severity::Unknown),
+            "{place}: {after:?}"
+        );
+    }
+    reached.count(
+        "an alert outlives its round",
+        report
+            .findings()
+            .iter()
+            .any(|finding| finding.severity == Severity::Alert),
     );
+    check_page(judged, report, (false, 0), place);
+    for mode in [Mode::Local, Mode::Azure] {
+        let resources = Resources::new(
+            &judged.round.snapshot,
+            judged.report.findings(),
+            mode,
+            clock::here(clock::now()),
+        );
+        let body: Value = serde_json::from_str(&resources.outdated().body()).expect("it is JSON");
+        assert_eq!(
+            body["statuses"],
+            json!({"disk": "UNKNOWN", "memory": "UNKNOWN", "chunks": "UNKNOWN", "overall": "UNKNOWN"}),
+            "{place}"
+        );
+        assert_eq!(body["metrics"]["memory_pct"], Value::Null, "{place}: {body}");
+    }
+}
+
+/// The page says so about the report, and counts so many findings that are ok.
+fn check_page(judged: &Judged, report: &Arc<Report>, (is_ok, ok): (bool, usize), place: &str) {
+    let families = judged.round.families.clone();
+    let rendered = Rendered::new(judged.round.snapshot.clone(), families, Vec::new(), report.clone());
     let page = body(&rendered, &[], Format::Text, Encoding::Identity);
     let page = String::from_utf8_lossy(&page);
-    let ok = judged
-        .report
-        .findings()
-        .iter()
-        .filter(|finding| finding.severity == Severity::Ok);
-    let severity = format!("watchpost_report_severity{{severity=\"ok\"}} {}\n", u8::from(may_be_ok));
-    let counted = format!("watchpost_findings{{severity=\"ok\"}} {}\n", ok.count());
+    let severity = format!("watchpost_report_severity{{severity=\"ok\"}} {}\n", u8::from(is_ok));
+    let counted = format!("watchpost_findings{{severity=\"ok\"}} {ok}\n");
     for line in [severity, counted] {
         assert!(page.contains(&line), "{place}: {line} is missing in {page}");
     }

@@ -76,7 +76,9 @@ impl AuditAction {
 pub struct AuditEntry {
     /// The id by which the next page is read; zero before the entry is written.
     pub id: i64,
-    /// The time, in milliseconds since 1970 (UTC).
+    /// The time.
+    #[serde(rename = "time", with = "watchpost_policies::rfc3339")]
+    #[schema(value_type = String, format = DateTime)]
     pub time_ms: i64,
     /// The rule's name.
     #[serde(skip)]

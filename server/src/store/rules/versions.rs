@@ -72,7 +72,13 @@ pub struct Version {
     pub settings_schema: String,
     /// The size in bytes.
     pub bytes: i64,
-    /// When it was uploaded, in milliseconds since 1970 (UTC).
+    /// When it was uploaded; missing for a built-in rule.
+    #[serde(
+        rename = "uploaded_at",
+        skip_serializing_if = "is_built_in",
+        with = "watchpost_policies::rfc3339"
+    )]
+    #[schema(value_type = String, format = DateTime, required = false)]
     pub uploaded_ms: i64,
     /// The actor who uploaded it.
     pub uploaded_by: String,
@@ -109,6 +115,10 @@ pub enum StoreOutcome {
     Known,
     /// A rule of the same name implements another contract.
     OtherKind(Kind),
+}
+
+fn is_built_in(uploaded_ms: &i64) -> bool {
+    *uploaded_ms == 0
 }
 
 impl Store {

@@ -24,6 +24,12 @@ fn the_index_is_a_page_for_browsers_and_json_for_programs() {
     let page = server.anonymous_client().with("accept", BROWSER).get("/");
     assert_eq!(page.header("content-type"), Some("text/html; charset=utf-8"));
     assert!(page.text().contains("<h1>Log in to Watchpost</h1>"), "{}", page.text());
+    let tls = format!("<a href=\"https://localhost:{}/\">", server.secure.port());
+    assert!(!page.text().contains(&tls), "the browser can send a certificate here");
+    let plain = server.plain_client().with("accept", BROWSER).get("/");
+    assert!(plain.text().contains(&tls), "{tls}: {}", plain.text());
+    let denied = server.plain_client().with("accept", BROWSER).get("/api/v1/status");
+    assert!(denied.text().contains(&tls), "{tls}: {}", denied.text());
     for answer in [program, page] {
         let vary = answer.header("vary").unwrap_or_default();
         assert!(vary.contains("accept,"), "{vary}");

@@ -67,7 +67,10 @@ bool exports_rule_check_settings(string *json, exports_rule_plan_t *plan, export
     // The array as it is; `judge` gets the same bytes back.
     plan->settings.ptr = (uint8_t *)settings.thresholds;
     plan->settings.len = settings.count * sizeof settings.thresholds[0];
-    plan->effective_settings.is_some = false;
+    struct text effective = {0};
+    settings_write_effective(&settings, &effective);
+    plan->effective_settings.is_some = true;
+    plan->effective_settings.val = of_text(effective);
     return true;
 }
 

@@ -155,6 +155,7 @@ static bool has_threshold(const struct settings *settings, const char *metric) {
 
 static bool read_thresholds(struct json *json, struct settings *settings) {
     settings->count = 0;
+    settings->given_text = json_peek(json) == '[' ? json->at + 1 : json->at;
     json_enter(json, '[');
     for (bool first = true; json_more(json, ']', &first); settings->count++) {
         if (settings->count == MAX_THRESHOLDS) {
@@ -168,7 +169,13 @@ static bool read_thresholds(struct json *json, struct settings *settings) {
             return json_fail(json, "this metric has a threshold already; merge both");
         }
     }
-    return json->error == NULL;
+    if (json->error != NULL) {
+        return false;
+    }
+    // Without the closing bracket.
+    settings->given = settings->count;
+    settings->given_length = (size_t)(json->at - 1 - settings->given_text);
+    return true;
 }
 
 // A threshold replaces the default for its metric.
@@ -182,8 +189,10 @@ static void add_defaults(struct settings *settings) {
 
 bool settings_read(const char *text, size_t length, struct settings *settings, struct problem *problem) {
     struct json json = {.at = text, .end = text + length};
-    settings->count = 0;
-    bool with_defaults = true, stopped_within = false;
+    settings->count = settings->given = settings->given_length = 0;
+    settings->given_text = "";
+    settings->with_defaults = true;
+    bool stopped_within = false;
     json_enter(&json, '{');
     for (bool first = true; json_more(&json, '}', &first);) {
         char key[16];
@@ -193,13 +202,13 @@ bool settings_read(const char *text, size_t length, struct settings *settings, s
         if (same(key, "thresholds")) {
             stopped_within = !read_thresholds(&json, settings);
         } else if (same(key, "defaults")) {
-            json_boolean(&json, &with_defaults);
+            json_boolean(&json, &settings->with_defaults);
         } else {
             unknown_key(&json);
         }
     }
     if (json_finish(&json)) {
-        if (with_defaults) {
+        if (settings->with_defaults) {
             add_defaults(settings);
         }
         return true;
@@ -210,4 +219,28 @@ bool settings_read(const char *text, size_t length, struct settings *settings, s
     }
     text_add(&problem->what, json.error);
     return false;
+}
+
+// The levels of the defaults are whole numbers, and their other members are those of every threshold.
+static void write_default(const struct threshold *threshold, struct text *text) {
+    text_add(text, "{\"metric\":\"");
+    text_add(text, threshold->metric);
+    text_add(text, "\",\"warning\":");
+    text_add_number(text, threshold->warning.enter);
+    text_add(text, ",\"alert\":");
+    text_add_number(text, threshold->alert.enter);
+    text_add(text, "}");
+}
+
+void settings_write_effective(const struct settings *settings, struct text *text) {
+    text_add(text, settings->with_defaults ? "{\"defaults\":true" : "{\"defaults\":false");
+    text_add(text, ",\"thresholds\":[");
+    text_add_bytes(text, settings->given_text, settings->given_length);
+    for (size_t at = settings->given; at < settings->count; at++) {
+        if (at > 0) {
+            text_add(text, ",");
+        }
+        write_default(&settings->thresholds[at], text);
+    }
+    text_add(text, "]}");
 }

@@ -44,6 +44,11 @@ struct threshold {
 struct settings {
     struct threshold thresholds[MAX_THRESHOLDS + MAX_DEFAULTS];
     size_t count;
+    // The number of thresholds of the operator, and their text: the members of the JSON list.
+    size_t given;
+    const char *given_text;
+    size_t given_length;
+    bool with_defaults;
 };
 
 // A problem in the settings: its place as a JSON Pointer, and what to write instead.
@@ -56,5 +61,9 @@ extern const char settings_schema[];
 
 // Parses the settings; false if they are invalid, and then `problem` is set.
 bool settings_read(const char *json, size_t length, struct settings *settings, struct problem *problem);
+
+// Appends settings that mean the same, with the defaults that apply in the list, as JSON. The text of the operator is
+// still in memory.
+void settings_write_effective(const struct settings *settings, struct text *text);
 
 #endif

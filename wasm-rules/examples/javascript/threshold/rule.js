@@ -84,7 +84,9 @@ export const thresholdRule = {
     try {
       const thresholds = read(settings);
       const prepared = new TextEncoder().encode(JSON.stringify(thresholds));
-      return { metrics: thresholds.map(({ metric }) => metric), settings: prepared };
+      const { defaults = true } = JSON.parse(settings);
+      const effectiveSettings = JSON.stringify({ defaults, thresholds });
+      return { metrics: thresholds.map(({ metric }) => metric), settings: prepared, effectiveSettings };
     } catch (error) {
       throw [{ path: error.path ?? "", message: error.message }];
     }

@@ -6,7 +6,7 @@ A level may be left at another value than it is entered at (hysteresis), so that
 import json
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from componentize_py_types import Err
@@ -85,7 +85,7 @@ class ThresholdRule(exports.ThresholdRule):
         except SettingsError as error:
             raise Err([Problem(error.at, error.what)]) from error
         metrics = [threshold.metric for threshold in thresholds]
-        return Plan(metrics=metrics, settings=settings.encode(), effective_settings=None)
+        return Plan(metrics=metrics, settings=settings.encode(), effective_settings=effective(settings, thresholds))
 
     def judge(self, round: Round, settings: bytes) -> list[Finding]:
         try:
@@ -164,6 +164,12 @@ def read(settings: str) -> list[Threshold]:
     # A threshold replaces the default for its metric.
     remaining = [default for default in DEFAULTS if with_defaults and default["metric"] not in names]
     return thresholds + [threshold(default, "") for default in remaining]
+
+
+def effective(settings: str, thresholds: list[Threshold]) -> str:
+    """Settings that mean the same, with the defaults that apply in the list."""
+    shown = [{key: value for key, value in asdict(threshold).items() if value is not None} for threshold in thresholds]
+    return json.dumps({"defaults": json.loads(settings).get("defaults", True), "thresholds": shown})
 
 
 def threshold(given: Any, at: str) -> Threshold:

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use watchpost_policies::{Finding, Report, Sample, Severity, Snapshot};
 
 use super::rendered;
+use crate::api::latest::Latest;
 use crate::api::process::{Service, VERSION};
 use crate::clock;
 use crate::judge::Judged;
@@ -63,8 +64,10 @@ struct Fact {
 }
 
 /// The page about the latest round, if there was one.
-pub(in crate::api::routes) fn machine(judged: Option<&Judged>, service: &Service, now_ms: u64) -> HttpResponse {
-    let page = match judged {
+pub(in crate::api::routes) fn machine(latest: &Latest, service: &Service, now_ms: u64) -> HttpResponse {
+    let judged = latest.judged();
+    let report = latest.report_of(judged.as_deref());
+    let page = match &judged {
         None => Machine {
             host: service.host().as_str(),
             severity: Severity::Unknown,
@@ -75,15 +78,23 @@ pub(in crate::api::routes) fn machine(judged: Option<&Judged>, service: &Service
             gaps: Vec::new(),
             facts: program(service, now_ms),
         },
-        Some(judged) => of_round(judged, service, now_ms),
+        Some(judged) => {
+            let is_stale = latest.is_outdated(judged);
+            of_round(judged, &report, is_stale, service, now_ms)
+        }
     };
     rendered(StatusCode::OK, &page)
 }
 
-fn of_round<'p>(judged: &'p Judged, service: &'p Service, now_ms: u64) -> Machine<'p> {
-    let (report, snapshot) = (&*judged.report, &*judged.round.snapshot);
-    let age_ms = now_ms.saturating_sub(report.time_ms());
-    let is_stale = u128::from(age_ms) > service.stale_after().as_millis();
+fn of_round<'p>(
+    judged: &'p Judged,
+    report: &'p Report,
+    is_stale: bool,
+    service: &'p Service,
+    now_ms: u64,
+) -> Machine<'p> {
+    let snapshot = &*judged.round.snapshot;
+    let age_ms = u64::try_from(judged.age().as_millis()).unwrap_or(u64::MAX);
     let mut standings: Vec<&Finding> = report.standings().collect();
     standings.sort_by_key(|finding| (std::cmp::Reverse(finding.severity), finding.since_ms));
     let more_problems = standings.len().saturating_sub(MAX_PROBLEMS);
@@ -96,7 +107,7 @@ fn of_round<'p>(judged: &'p Judged, service: &'p Service, now_ms: u64) -> Machin
     facts.extend(program(service, now_ms));
     Machine {
         host: report.host(),
-        severity: if is_stale { Severity::Unknown } else { report.severity() },
+        severity: report.severity(),
         headline: match is_stale {
             true => format!(
                 "No round was completed for {}: this is the last one. The log says why.",

@@ -29,7 +29,9 @@ use crate::store::rules::{AuditEntry, CONFIGURATION, StoredSettings, Version};
 struct Overview {
     /// The current generation.
     generation: i64,
-    /// Time of the generation, in milliseconds since 1970 (UTC).
+    /// Time of the generation.
+    #[serde(rename = "created_at", with = "watchpost_policies::rfc3339")]
+    #[schema(value_type = String, format = DateTime)]
     created_ms: i64,
     /// A newer generation that other servers have activated and this process has not loaded.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -98,8 +100,13 @@ struct VersionWithSettings {
     /// The actor who set them.
     #[serde(skip_serializing_if = "Option::is_none")]
     settings_updated_by: Option<String>,
-    /// When they were set first, in milliseconds since 1970 (UTC).
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// When they were set first.
+    #[serde(
+        rename = "settings_updated_at",
+        skip_serializing_if = "Option::is_none",
+        with = "watchpost_policies::rfc3339::option"
+    )]
+    #[schema(value_type = Option<String>, format = DateTime)]
     settings_updated_ms: Option<i64>,
     /// The settings that are active, with the rule's defaults filled in, if the rule shows them.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -33,6 +33,7 @@ struct Page {
 
 #[derive(Deserialize)]
 struct AuditEntry {
+    #[serde(rename = "time", with = "watchpost_policies::rfc3339")]
     time_ms: i64,
     action: String,
     digest: Option<String>,

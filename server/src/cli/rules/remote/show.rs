@@ -41,6 +41,11 @@ pub(super) struct VersionInUse {
     settings: Value,
     settings_origin: SettingsOrigin,
     settings_updated_by: Option<String>,
+    #[serde(
+        rename = "settings_updated_at",
+        default,
+        with = "watchpost_policies::rfc3339::option"
+    )]
     settings_updated_ms: Option<i64>,
     effective_settings: Option<Value>,
 }
@@ -98,7 +103,9 @@ struct Version {
     digest: String,
     version: String,
     bytes: u64,
-    uploaded_ms: i64,
+    /// Missing for a built-in rule.
+    #[serde(rename = "uploaded_at", default, with = "watchpost_policies::rfc3339::option")]
+    uploaded_ms: Option<i64>,
     uploaded_by: String,
     note: String,
 }
@@ -145,16 +152,11 @@ fn as_text(rule: RuleDetail) -> String {
     }
     let heading = ["DIGEST", "VERSION", "BYTES", "UPLOADED", "BY", "NOTE"].map(str::to_owned);
     let rows = rule.versions.iter().map(|version| {
-        let is_uploaded = version.uploaded_ms > 0;
         [
             short(&version.digest).to_owned(),
             version.version.clone(),
             version.bytes.to_string(),
-            if is_uploaded {
-                written(version.uploaded_ms)
-            } else {
-                "-".to_owned()
-            },
+            version.uploaded_ms.map_or_else(|| "-".to_owned(), written),
             version.uploaded_by.clone(),
             or_dash(&version.note),
         ]

@@ -54,7 +54,9 @@ struct PendingJob {
 #[derive(Deserialize)]
 struct TrialOutcome {
     snapshots: u64,
+    #[serde(rename = "first", with = "watchpost_policies::rfc3339::option")]
     first_ms: Option<i64>,
+    #[serde(rename = "last", with = "watchpost_policies::rfc3339::option")]
     last_ms: Option<i64>,
     cancelled: bool,
     differing_snapshots: u64,
@@ -71,7 +73,9 @@ struct DifferingSnapshots {
     candidate: Option<Severity>,
     message: String,
     snapshots: u64,
+    #[serde(rename = "first", with = "watchpost_policies::rfc3339")]
     first_ms: i64,
+    #[serde(rename = "last", with = "watchpost_policies::rfc3339")]
     last_ms: i64,
 }
 

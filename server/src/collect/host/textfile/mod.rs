@@ -1,20 +1,22 @@
 //! The textfile collector: metrics that other programs write into `*.prom` files of a directory, in the text format of
 //! Prometheus. An invalid file costs only itself. Files are replaced by renaming, so a program never writes into a file
-//! that is read here.
+//! that is read here. The programs may have fewer permissions than Watchpost, so a symbolic link is not followed, and no
+//! error quotes what is in a file.
 
 mod parse;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::Read;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::OFlags;
+use rustix::io::Errno;
 use watchpost_policies::{Gap, Labels, MetricName, MetricPattern, Sample, Unit};
 
 use self::parse::{Parsed, parse};
-use super::{HostOptions, read};
+use super::HostOptions;
 use crate::collect::probe::{Probe, Reading, patterns};
 
 /// A megabyte is some ten thousand lines, which is more than all series that are allowed.
@@ -50,6 +52,8 @@ pub(super) struct Textfile {
     files: BTreeMap<String, FileState>,
     /// Why the directory could not be read in the last measurement.
     directory_error: Option<String>,
+    /// How many files were too many in the last measurement.
+    left_out: usize,
 }
 
 #[derive(Default)]
@@ -69,13 +73,14 @@ impl Textfile {
             reserved,
             files: BTreeMap::new(),
             directory_error: None,
+            left_out: 0,
         }
     }
 
     /// Adds all valid files in the order of their names; returns whether there was an error.
     fn add_files(&mut self, directory: &Path, now_ms: u64, reading: &mut Reading) -> bool {
-        let mut names = match files(directory) {
-            Ok(names) => names,
+        let (names, left_out) = match files(directory) {
+            Ok(found) => found,
             Err(reason) => {
                 if self.directory_error.as_ref() != Some(&reason) {
                     log::warn!(reason = reason.as_str(); "cannot read the directory of text files");
@@ -87,22 +92,24 @@ impl Textfile {
             }
         };
         self.directory_error = None;
-        let left_out = names.split_off(names.len().min(MAX_FILES));
-        if !left_out.is_empty() {
+        if left_out > 0 {
             let reason = format!(
-                "{} has more than {MAX_FILES} .prom files; {} are not read",
-                directory.display(),
-                left_out.len()
+                "{} has more than {MAX_FILES} .prom files; the last {left_out} by name are not read",
+                directory.display()
             );
+            if self.left_out == 0 {
+                log::warn!(reason = reason.as_str(); "there are too many text files with metrics");
+            }
             reading.gaps.push(gap([], reason));
         }
+        self.left_out = left_out;
         let mut all = Accepted::default();
         let mut files = BTreeMap::new();
         for name in names {
             let before = self.files.remove(&name).unwrap_or_default();
             let path = directory.join(&name);
             let outcome = self
-                .read_file(&path)
+                .read_file(&path, MAX_SERIES - all.series.len())
                 .and_then(|(parsed, mtime)| all.add(parsed, &path, mtime, now_ms));
             let state = outcome.map_or_else(
                 |error| FileState {
@@ -120,23 +127,24 @@ impl Textfile {
             files.insert(name, state);
         }
         self.files = files;
-        let has_error = !left_out.is_empty() || self.files.values().any(|file| file.error.is_some());
+        let has_error = left_out > 0 || self.files.values().any(|file| file.error.is_some());
         all.write(reading);
         has_error
     }
 
-    /// The content of a file and its time of modification in seconds.
-    fn read_file(&self, path: &Path) -> Result<(Parsed, f64), String> {
+    /// The content of a file, which may have so many series, and its time of modification in seconds.
+    fn read_file(&self, path: &Path, max_series: usize) -> Result<(Parsed, f64), String> {
         let (text, mtime) = content(path)?;
-        let parsed = parse(&text)?;
-        let is_reserved = |metric: &MetricName| self.reserved.iter().any(|pattern| pattern.covers(metric));
-        match parsed.samples.iter().find(|sample| is_reserved(&sample.metric)) {
-            Some(sample) => Err(format!(
-                "Watchpost itself measures or reserves {}; use another name",
-                sample.metric
-            )),
-            None => Ok((parsed, mtime)),
+        let parsed = parse(&text, max_series)?;
+        for sample in &parsed.samples {
+            if let Some(pattern) = self.reserved.iter().find(|pattern| pattern.covers(&sample.metric)) {
+                return Err(format!(
+                    "line {}: Watchpost itself measures or reserves {pattern}; use another name",
+                    sample.line
+                ));
+            }
         }
+        Ok((parsed, mtime))
     }
 }
 
@@ -179,14 +187,8 @@ impl Accepted {
             .find(|sample| self.series.contains(&series(sample)))
         {
             return Err(format!(
-                "another file has {} with the same labels; write each series into one file",
-                sample.metric
-            ));
-        }
-        let total = self.series.len() + parsed.samples.len();
-        if total > MAX_SERIES {
-            return Err(format!(
-                "with this file there are {total} series; the maximum is {MAX_SERIES}"
+                "line {}: another file has the same series; write each series into one file",
+                sample.line
             ));
         }
         let mut metrics = BTreeSet::new();
@@ -219,37 +221,55 @@ impl Accepted {
     }
 }
 
-/// The sorted names of the `.prom` files in a directory, which must exist.
-fn files(directory: &Path) -> Result<Vec<String>, String> {
+/// The first names of the `.prom` files in a directory, which must exist, and the number of those that are too many.
+fn files(directory: &Path) -> Result<(BTreeSet<String>, usize), String> {
     if !directory.is_dir() {
         return Err(format!(
             "{} is not a directory; create it or change collector.textfile_dir",
             directory.display()
         ));
     }
-    let mut names = read::names(directory)?;
-    names.retain(|name| name.ends_with(".prom"));
-    Ok(names)
+    let entries = fs::read_dir(directory).map_err(|error| format!("cannot read {}: {error}", directory.display()))?;
+    let (mut names, mut left_out) = (BTreeSet::new(), 0);
+    for entry in entries.flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if name.ends_with(".prom") {
+            names.insert(name);
+        }
+        if names.len() > MAX_FILES {
+            names.pop_last();
+            left_out += 1;
+        }
+    }
+    Ok((names, left_out))
 }
 
 /// The text of a file and its time of modification in seconds. A pipe or a device is not opened for reading, which
 /// could wait forever.
 fn content(path: &Path) -> Result<(String, f64), String> {
     let cannot = |error: std::io::Error| format!("it cannot be read: {error}");
-    let flags = OFlags::NONBLOCK.bits().cast_signed();
+    let flags = (OFlags::NONBLOCK | OFlags::NOFOLLOW).bits().cast_signed();
     let file: File = OpenOptions::new()
         .read(true)
         .custom_flags(flags)
         .open(path)
-        .map_err(cannot)?;
+        .map_err(|error| match error.raw_os_error() == Some(Errno::LOOP.raw_os_error()) {
+            true => "it is a symbolic link, which is not followed; write the metrics into the file itself".to_owned(),
+            false => cannot(error),
+        })?;
     let metadata = file.metadata().map_err(cannot)?;
     if !metadata.is_file() {
         return Err("it is not a regular file; remove it or rename it".to_owned());
     }
+    let too_large = || format!("it is larger than {MAX_FILE_BYTES} bytes; write fewer metrics");
+    if metadata.len() > MAX_FILE_BYTES {
+        return Err(too_large());
+    }
+    // It may have grown since.
     let mut bytes = Vec::new();
     file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes).map_err(cannot)?;
     if bytes.len() as u64 > MAX_FILE_BYTES {
-        return Err(format!("it is larger than {MAX_FILE_BYTES} bytes; write fewer metrics"));
+        return Err(too_large());
     }
     let text = String::from_utf8(bytes).map_err(|_| "it is not UTF-8 text".to_owned())?;
     Ok((text, metadata.mtime() as f64 + metadata.mtime_nsec() as f64 / 1e9))

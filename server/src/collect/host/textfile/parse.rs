@@ -1,14 +1,20 @@
 //! Parses the text format of Prometheus strictly: one mistake makes the whole file invalid, because a file that is
-//! written at this moment must not look like one with fewer metrics. It reads no files.
+//! written at this moment must not look like one with fewer metrics. It reads no files. Errors name the line and quote
+//! nothing of it: other programs write the files, perhaps one that was never meant for other readers.
 
 use std::collections::{BTreeMap, HashSet};
 
-use watchpost_policies::{Labels, MetricName};
+use watchpost_policies::{Labels, MeasureError, MetricName};
 
+use super::super::read;
+use super::MAX_SERIES;
 use crate::metrics::{DeclaredFamily, Kind};
 
-/// Longer help texts are cut.
+/// Longer help texts are cut, and end with `…`.
 const MAX_HELP_BYTES: usize = 500;
+
+/// Each of the series that are allowed may have a type, a help text and a comment.
+pub(super) const MAX_LINES: usize = 10_000;
 
 /// The content of a file.
 #[derive(Debug, Default)]
@@ -23,10 +29,12 @@ pub(super) struct ParsedSample {
     pub(super) labels: Labels,
     /// It may be infinite or not a number.
     pub(super) value: f64,
+    /// Its line in the file, from one.
+    pub(super) line: usize,
 }
 
-/// The error names the line.
-pub(super) fn parse(text: &str) -> Result<Parsed, String> {
+/// Parses a file that may have at most so many series. It stops at the first line that is wrong or too many.
+pub(super) fn parse(text: &str, max_series: usize) -> Result<Parsed, String> {
     if !text.is_empty() && !text.ends_with('\n') {
         return Err(
             "the last line is incomplete; end it with a newline, and replace the file by renaming a complete one"
@@ -34,10 +42,18 @@ pub(super) fn parse(text: &str) -> Result<Parsed, String> {
         );
     }
     let mut parser = Parser::default();
-    for (at, line) in text.lines().enumerate() {
+    for (number, line) in (1..).zip(text.lines()) {
+        if number > MAX_LINES {
+            return Err(format!("it has more than {MAX_LINES} lines; write fewer metrics"));
+        }
         parser
-            .add_line(line.trim_matches([' ', '\t', '\r']))
-            .map_err(|reason| format!("line {}: {reason}", at + 1))?;
+            .add_line(line.trim_matches([' ', '\t', '\r']), number)
+            .map_err(|reason| format!("line {number}: {reason}"))?;
+        if parser.samples.len() > max_series {
+            return Err(format!(
+                "line {number}: the text files have more series than the maximum of {MAX_SERIES} together; write fewer metrics"
+            ));
+        }
     }
     Ok(parser.finish())
 }
@@ -62,11 +78,11 @@ enum DeclaredKind {
 }
 
 impl Parser {
-    fn add_line(&mut self, line: &str) -> Result<(), String> {
+    fn add_line(&mut self, line: &str, number: usize) -> Result<(), String> {
         match line.strip_prefix('#') {
             Some(comment) => self.add_comment(comment.trim_start()),
             None if line.is_empty() => Ok(()),
-            None => self.add_sample(line),
+            None => self.add_sample(line, number),
         }
     }
 
@@ -80,22 +96,23 @@ impl Parser {
         let (name, rest) = rest.split_once([' ', '\t']).unwrap_or((rest, ""));
         metric_name(name)?;
         if self.named.contains(name) {
-            return Err(format!("{keyword} of {name} follows its samples; write it before them"));
+            return Err(format!(
+                "{keyword} follows the samples of its metric; write it before them"
+            ));
         }
         let is_second = if keyword == "HELP" {
             let help = unescape(rest.trim_start(), false)?;
-            let help = super::super::read::cut(&help, MAX_HELP_BYTES);
-            self.helps.insert(name.to_owned(), help).is_some()
+            self.helps.insert(name.to_owned(), cut_help(help)).is_some()
         } else {
             self.kinds.insert(name.to_owned(), kind(rest.trim())?).is_some()
         };
         if is_second {
-            return Err(format!("{name} has a second {keyword}; write one"));
+            return Err(format!("its metric has a second {keyword}; write one"));
         }
         Ok(())
     }
 
-    fn add_sample(&mut self, line: &str) -> Result<(), String> {
+    fn add_sample(&mut self, line: &str, number: usize) -> Result<(), String> {
         let is_end = |letter: char| letter == '{' || letter == ' ' || letter == '\t';
         let (name, rest) = line.split_at(line.find(is_end).unwrap_or(line.len()));
         let metric = metric_name(name)?;
@@ -104,32 +121,31 @@ impl Parser {
             Some(inside) => labels(inside)?,
             None => (Vec::new(), rest),
         };
-        if let Some((name, _)) = labels.iter().find(|(name, _)| name.starts_with("__")) {
-            return Err(format!(
-                "the label {name} is reserved; use a name that does not begin with __"
-            ));
+        if labels.iter().any(|(name, _)| name.starts_with("__")) {
+            return Err("names of labels that begin with __ are reserved; use another name".to_owned());
         }
-        let labels = Labels::new(labels).map_err(|error| error.to_string())?;
+        let labels = Labels::new(labels).map_err(without_content)?;
         let mut words = rest.split_ascii_whitespace();
-        let value = words.next().unwrap_or_default();
-        let value: f64 = value
-            .parse()
-            .map_err(|_| format!("the value of {name} is \"{value}\"; write a number such as 1.5"))?;
+        let value: f64 = words
+            .next()
+            .and_then(|value| value.parse().ok())
+            .ok_or("the value is missing or not a number; write one such as 1.5")?;
         if words.next().is_some() {
-            return Err(format!(
-                "{name} has a timestamp or other text after its value; remove it"
-            ));
+            return Err("a timestamp or other text follows the value; remove it".to_owned());
         }
         if !self.seen.insert((metric.clone(), labels.clone())) {
-            return Err(format!(
-                "{name} is there twice with the same labels; write each series once"
-            ));
+            return Err("the series is there twice with the same labels; write each series once".to_owned());
         }
         self.named.insert(name.to_owned());
         if let Some(family) = self.family(name) {
             self.named.insert(family.to_owned());
         }
-        self.samples.push(ParsedSample { metric, labels, value });
+        self.samples.push(ParsedSample {
+            metric,
+            labels,
+            value,
+            line: number,
+        });
         Ok(())
     }
 
@@ -168,7 +184,27 @@ impl Parser {
 }
 
 fn metric_name(name: &str) -> Result<MetricName, String> {
-    MetricName::new(name).map_err(|error| error.to_string())
+    MetricName::new(name).map_err(without_content)
+}
+
+/// What is wrong with a name or with labels, without the text.
+fn without_content(error: MeasureError) -> String {
+    match error {
+        MeasureError::LabelTwice(_) => "a label is there twice; write each label once".to_owned(),
+        MeasureError::LabelsTooLong { .. } => error.to_string(),
+        MeasureError::MetricName(_) => format!("the name of the metric is invalid; {NAME_REMEDY}"),
+        _ => format!("the name of a label is invalid; {NAME_REMEDY}"),
+    }
+}
+
+const NAME_REMEDY: &str = "use letters, digits and _, no digit first, at most 200 bytes";
+
+fn cut_help(help: String) -> String {
+    if help.len() <= MAX_HELP_BYTES {
+        return help;
+    }
+    let marker = "…";
+    read::cut(&help, MAX_HELP_BYTES - marker.len()) + marker
 }
 
 fn kind(word: &str) -> Result<DeclaredKind, String> {
@@ -177,9 +213,7 @@ fn kind(word: &str) -> Result<DeclaredKind, String> {
         "gauge" => Ok(DeclaredKind::Gauge),
         "histogram" | "summary" => Ok(DeclaredKind::HistogramOrSummary),
         "untyped" => Ok(DeclaredKind::Untyped),
-        other => Err(format!(
-            "the type \"{other}\" does not exist; write counter, gauge, histogram, summary or untyped"
-        )),
+        _ => Err("the type does not exist; write counter, gauge, histogram, summary or untyped".to_owned()),
     }
 }
 
@@ -245,17 +279,22 @@ fn unescape(text: &str, quotes: bool) -> Result<String, String> {
 mod tests {
     use super::*;
 
-    fn sample(metric: &str, labels: &[(&str, &str)], value: f64) -> ParsedSample {
+    fn parsed(text: &str) -> Result<Parsed, String> {
+        parse(text, MAX_SERIES)
+    }
+
+    fn sample(line: usize, metric: &str, labels: &[(&str, &str)], value: f64) -> ParsedSample {
         ParsedSample {
             metric: MetricName::new(metric).expect("a legal name"),
             labels: Labels::new(labels.iter().copied()).expect("legal labels"),
             value,
+            line,
         }
     }
 
     #[test]
     fn samples_have_labels_and_families_have_types_and_help_texts() {
-        let parsed = parse(
+        let parsed = parsed(
             "# HELP apt_upgrades_pending Pending\\nupgrades \\\\ by \"origin\".\n# TYPE apt_upgrades_pending gauge\n\
              apt_upgrades_pending{origin=\"Debian:12\",arch=\"a\\\"b\\\\c\\nd\"} 3\n\n# a comment\n#\n\
              backup_runs_total 1e3\nempty{} -0.5\n  spaced \t{ a = \"1\" , } \t+2 \r\n",
@@ -265,13 +304,14 @@ mod tests {
             parsed.samples,
             [
                 sample(
+                    3,
                     "apt_upgrades_pending",
                     &[("origin", "Debian:12"), ("arch", "a\"b\\c\nd")],
                     3.0
                 ),
-                sample("backup_runs_total", &[], 1000.0),
-                sample("empty", &[], -0.5),
-                sample("spaced", &[("a", "1")], 2.0),
+                sample(7, "backup_runs_total", &[], 1000.0),
+                sample(8, "empty", &[], -0.5),
+                sample(9, "spaced", &[("a", "1")], 2.0),
             ]
         );
         let family = |name: &str, kind: Kind, help: &str| DeclaredFamily {
@@ -296,7 +336,7 @@ mod tests {
 
     #[test]
     fn the_series_of_a_histogram_are_untyped_and_share_its_help_text() {
-        let parsed = parse(
+        let parsed = parsed(
             "# TYPE took_seconds histogram\n# HELP took_seconds Duration.\ntook_seconds_bucket{le=\"1\"} 1\n\
              took_seconds_bucket{le=\"+Inf\"} 2\ntook_seconds_sum 3\ntook_seconds_count 2\n",
         )
@@ -310,7 +350,7 @@ mod tests {
 
     #[test]
     fn infinities_are_values() {
-        let values = |text: &str| parse(text).expect("valid").samples[0].value;
+        let values = |text: &str| parsed(text).expect("valid").samples[0].value;
         assert!(values("x NaN\n").is_nan());
         assert_eq!(values("x +Inf\n"), f64::INFINITY);
     }
@@ -320,9 +360,9 @@ mod tests {
         for (text, expected) in [
             ("x 1", "the last line is incomplete"),
             ("x 1\ny", "the last line is incomplete"),
-            ("x 1\ny\n", "line 2: the value of y is \"\""),
-            ("x one\n", "line 1: the value of x is \"one\""),
-            ("x 1 1700000000000\n", "line 1: x has a timestamp"),
+            ("x 1\ny\n", "line 2: the value is missing"),
+            ("x one\n", "line 1: the value is missing or not a number"),
+            ("x 1 1700000000000\n", "line 1: a timestamp or other text"),
             ("1x 1\n", "line 1: "),
             ("x-y 1\n", "line 1: "),
             ("{a=\"1\"} 1\n", "line 1: "),
@@ -334,32 +374,85 @@ mod tests {
             ("x{a=\"\\t\"} 1\n", "a backslash in a label value"),
             ("x{1a=\"1\"} 1\n", "line 1: "),
             ("x{a=\"1\",a=\"2\"} 1\n", "line 1: "),
-            ("x{__name__=\"up\"} 1\n", "the label __name__ is reserved"),
+            ("x{__name__=\"up\"} 1\n", "labels that begin with __ are reserved"),
             (
                 "x{a=\"1\",b=\"2\"} 1\nx{b=\"2\",a=\"1\"} 2\n",
-                "line 2: x is there twice",
+                "line 2: the series is there twice",
             ),
-            ("# TYPE x meter\n", "the type \"meter\" does not exist"),
-            ("# TYPE x\n", "the type \"\" does not exist"),
-            ("# TYPE x gauge\n# TYPE x gauge\n", "line 2: x has a second TYPE"),
-            ("# HELP x a\n# HELP x b\n", "line 2: x has a second HELP"),
-            ("x 1\n# TYPE x gauge\n", "line 2: TYPE of x follows its samples"),
+            ("# TYPE x meter\n", "the type does not exist"),
+            ("# TYPE x\n", "the type does not exist"),
+            (
+                "# TYPE x gauge\n# TYPE x gauge\n",
+                "line 2: its metric has a second TYPE",
+            ),
+            ("# HELP x a\n# HELP x b\n", "line 2: its metric has a second HELP"),
+            ("x 1\n# TYPE x gauge\n", "line 2: TYPE follows the samples"),
             ("# TYPE x-y gauge\n", "line 1: "),
         ] {
-            let error = parse(text).expect_err(text);
+            let error = parsed(text).expect_err(text);
             assert!(error.contains(expected), "{text}: {error}");
         }
     }
 
     #[test]
+    fn no_error_quotes_the_content() {
+        let secret = "hunter2";
+        for text in [
+            "hunter2\n",
+            "hunter2:x: y\n",
+            "hunter2-x 1\n",
+            "x hunter2\n",
+            "x 1 hunter2\n",
+            "x{hunter2=1} 1\n",
+            "x{__hunter2=\"1\"} 1\n",
+            "x{1hunter2=\"1\"} 1\n",
+            "x{hunter2=\"1\",hunter2=\"2\"} 1\n",
+            "x{a=\"hunter2\\t\"} 1\n",
+            "hunter2 1\nhunter2 1\n",
+            "# TYPE x hunter2\n",
+            "# TYPE hunter2-x gauge\n",
+            "# TYPE hunter2 gauge\n# TYPE hunter2 gauge\n",
+            "hunter2 1\n# HELP hunter2 x\n",
+            "hunter2",
+        ] {
+            let error = parsed(text).expect_err(text);
+            assert!(!error.contains(secret), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn the_number_of_lines_has_a_maximum() {
+        let text = |lines: usize| "#\n".repeat(lines);
+        assert!(parsed(&text(MAX_LINES)).is_ok());
+        let error = parsed(&text(MAX_LINES + 1)).expect_err("one too many");
+        assert!(error.contains("more than 10000 lines"), "{error}");
+    }
+
+    #[test]
+    fn parsing_stops_at_the_first_series_that_is_too_many() {
+        let error = |text: &str, max: usize| parse(text, max).err();
+        assert_eq!(error("a 1\nb 1\n", 2), None);
+        // The mistake in the last line is not reached.
+        let error = error("a 1\nb 1\nc\n", 1).expect("one too many");
+        assert!(
+            error.starts_with("line 2: ") && error.contains("maximum of 2000"),
+            "{error}"
+        );
+    }
+
+    #[test]
     fn an_empty_file_is_valid() {
-        assert_eq!(parse("").expect("valid").samples, []);
+        assert_eq!(parsed("").expect("valid").samples, []);
     }
 
     #[test]
     fn a_help_text_has_a_maximum_length() {
-        let text = format!("# HELP x {}\nx 1\n", "ü".repeat(MAX_HELP_BYTES));
-        let parsed = parse(&text).expect("valid");
-        assert_eq!(parsed.families[0].help.len(), MAX_HELP_BYTES);
+        let help = |letter: &str, bytes: usize| {
+            let text = format!("# HELP x {}\nx 1\n", letter.repeat(bytes / letter.len()));
+            parsed(&text).expect("valid").families[0].help.clone()
+        };
+        assert_eq!(help("ü", MAX_HELP_BYTES), "ü".repeat(MAX_HELP_BYTES / 2));
+        let cut = help("ü", MAX_HELP_BYTES + 2);
+        assert!(cut.len() <= MAX_HELP_BYTES && cut.ends_with("ü…"), "{cut}");
     }
 }

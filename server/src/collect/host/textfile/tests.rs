@@ -1,6 +1,5 @@
 //! Valid and invalid files, alone and next to each other.
 
-use std::fs;
 use std::os::unix::fs::symlink;
 
 use super::super::fixture::{Machine, count, value};
@@ -88,7 +87,9 @@ fn an_invalid_file_costs_only_itself() {
     assert_eq!(count(&reading, "node_textfile_mtime_seconds"), 2);
     assert_eq!(error(&reading), Some(1.0));
     assert!(
-        reading.gaps[0].reason.contains("b.prom: line 2: b is there twice"),
+        reading.gaps[0]
+            .reason
+            .contains("b.prom: line 2: the series is there twice"),
         "{:?}",
         reading.gaps
     );
@@ -129,7 +130,11 @@ fn a_name_that_is_measured_or_reserved_is_an_error() {
     ] {
         let machine = Machine::new().with("text/a.prom", format!("good 1\n{name} 1\n"));
         let reading = measured(&machine);
-        assert!(reading.gaps[0].reason.contains(name), "{:?}", reading.gaps);
+        let reason = &reading.gaps[0].reason;
+        assert!(
+            reason.contains("line 2: Watchpost itself measures or reserves "),
+            "{reason}"
+        );
         assert_eq!((count(&reading, "good"), error(&reading)), (0, Some(1.0)));
     }
     let machine = Machine::new().with("text/a.prom", "cpu_fan 1\nnode_md_disks 1\nupdates 1\n");
@@ -159,7 +164,9 @@ fn a_series_in_two_files_is_an_error_of_the_second() {
     assert_eq!(value(&reading, "x", &[]), Some(1.0));
     assert_eq!(count(&reading, "y"), 0);
     assert!(
-        reading.gaps[0].reason.contains("b.prom: another file has x"),
+        reading.gaps[0]
+            .reason
+            .contains("b.prom: line 1: another file has the same series"),
         "{:?}",
         reading.gaps
     );
@@ -184,7 +191,9 @@ fn the_number_of_series_has_a_maximum() {
     let reading = measured(&machine);
     assert_eq!((count(&reading, "a"), count(&reading, "b")), (MAX_SERIES, 0));
     assert!(
-        reading.gaps[0].reason.contains("the maximum is 2000"),
+        reading.gaps[0]
+            .reason
+            .contains("b.prom: line 1: the text files have more series than the maximum of 2000"),
         "{:?}",
         reading.gaps
     );
@@ -215,7 +224,11 @@ fn the_number_of_files_has_a_maximum() {
     machine.write("text/more.prom", "more 1\n");
     let reading = measured(&machine);
     assert_eq!((error(&reading), count(&reading, "more")), (Some(1.0), 0));
-    assert!(reading.gaps[0].reason.contains("1 are not read"), "{:?}", reading.gaps);
+    assert!(
+        reading.gaps[0].reason.contains("the last 1 by name are not read"),
+        "{:?}",
+        reading.gaps
+    );
 }
 
 #[test]
@@ -236,10 +249,11 @@ fn what_is_not_a_file_is_an_error_and_does_not_block() {
     symlink(machine.path().join("elsewhere"), at("link.prom")).expect("linked");
     symlink(at("nothing"), at("dangling.prom")).expect("linked");
     let reading = measured(&machine);
-    assert_eq!(value(&reading, "linked", &[]), Some(1.0));
+    assert_eq!(value(&reading, "linked", &[]), None);
     let reasons: Vec<_> = reading.gaps.iter().map(|gap| gap.reason.as_str()).collect();
     for (file, reason) in [
-        ("dangling.prom", "it cannot be read"),
+        ("dangling.prom", "it is a symbolic link"),
+        ("link.prom", "it is a symbolic link"),
         ("folder.prom", "not a regular file"),
         ("latin.prom", "not UTF-8"),
         ("pipe.prom", "not a regular file"),

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use watchpost_policies::{Labels, Limits, Snapshot};
+use watchpost_policies::{Labels, Limits, MetricName, Sample, Snapshot, Unit};
 
 use crate::metrics::catalogue::{DeclaredMetric, declared, kind, metrics_of, sources};
 use crate::metrics::service_metrics::declarations;
@@ -156,7 +156,11 @@ fn families_of_a_page() -> Vec<Family> {
     });
     service_metrics.set_sources([("host.memory", SourceHealth::default())]);
     let snapshot = Snapshot::new("edge-1".to_owned(), 1, Labels::none(), Vec::new(), Vec::new());
-    let report = by_default().judge(&snapshot, None);
+    // An alert has a value.
+    let metric = MetricName::new("disk").expect("a legal name");
+    let full = Sample::new(metric, Labels::none(), 99.0, Unit::new("percent"), 1).expect("finite");
+    let judged = Snapshot::new("edge-1".to_owned(), 1, Labels::none(), vec![full], Vec::new());
+    let report = by_default().judge(&judged, None);
     let page = Rendered::new(Arc::new(snapshot), [].into(), Vec::new(), Arc::new(report));
     let page = body(
         &page,
