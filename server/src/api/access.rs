@@ -7,7 +7,6 @@ use arc_swap::ArcSwap;
 
 use crate::clock;
 use crate::config::{Config, Warning, access_warnings};
-use crate::pki;
 use crate::rules::Rules;
 use crate::tls::Tls;
 
@@ -38,7 +37,7 @@ impl AccessWarnings {
         access_warnings(
             &self.config.load(),
             active.set.role(),
-            self.tls.trusts(pki::AUTHORITY),
+            self.tls.trusts_development_ca(),
             clock::now(),
         )
     }

@@ -3,6 +3,7 @@
 
 pub mod azure;
 pub mod blocking;
+pub mod certificates;
 pub mod chunks;
 pub mod collector;
 pub mod configured;
