@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -18,8 +18,10 @@ pub struct Identity {
     kind: IdentityKind,
     /// The names in the formats of the contract, computed once instead of per request.
     written: Arc<Written>,
-    /// The roles that the server's configuration assigns to the identity.
+    /// The roles that the server assigns to the identity.
     assigned_roles: Arc<[Box<str>]>,
+    /// The kind of proxy certificate by which the client acts for the identity.
+    proxy: Option<ProxyKind>,
     /// Digest over all fields that a rule receives, for fast comparison.
     digest: Digest,
 }
@@ -47,6 +49,45 @@ pub enum IdentityKind {
     },
 }
 
+/// A kind of proxy certificate (RFC 3820), which the owner of a certificate signs for a program that acts for the owner.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ProxyKind {
+    /// The proxy has all rights of its owner (`id-ppl-inheritAll`).
+    Full,
+    /// A limited proxy of the Globus Toolkit: the owner wants it to be used for less, and rules decide for what.
+    Limited,
+}
+
+impl ProxyKind {
+    /// The name in rules and documents.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Full => "full",
+            Self::Limited => "limited",
+        }
+    }
+}
+
+/// The name of the fact that has the kind of the proxy certificate.
+const PROXY_FACT: &str = "proxy";
+
+/// The facts about an identity that rules receive with each request.
+fn facts_about(proxy: Option<ProxyKind>) -> &'static Labels {
+    static NONE: Labels = Labels::none();
+    static FULL: LazyLock<Labels> = LazyLock::new(|| proxy_fact(ProxyKind::Full));
+    static LIMITED: LazyLock<Labels> = LazyLock::new(|| proxy_fact(ProxyKind::Limited));
+    match proxy {
+        None => &NONE,
+        Some(ProxyKind::Full) => &FULL,
+        Some(ProxyKind::Limited) => &LIMITED,
+    }
+}
+
+fn proxy_fact(kind: ProxyKind) -> Labels {
+    Labels::new([(PROXY_FACT, kind.as_str())]).expect("the name is valid")
+}
+
 /// The fields of a verified certificate.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -72,6 +113,7 @@ impl Identity {
             kind: IdentityKind::Anonymous,
             written: Arc::default(),
             assigned_roles: Arc::default(),
+            proxy: None,
             digest: Digest::of(b"anonymous"),
         }
     }
@@ -98,6 +140,7 @@ impl Identity {
             kind: IdentityKind::Certificate(Arc::new(certificate)),
             written: Arc::new(written),
             assigned_roles: Arc::default(),
+            proxy: None,
             digest: Digest::from(<[u8; 32]>::from(hash.finalize())),
         }
     }
@@ -111,12 +154,32 @@ impl Identity {
             kind: IdentityKind::Token { name: name.into() },
             written: Arc::default(),
             assigned_roles: Arc::default(),
+            proxy: None,
             digest: Digest::from(<[u8; 32]>::from(hash.finalize())),
         }
     }
 
-    /// The same identity with roles that the server's configuration assigns to it. The role rule decides what they
-    /// allow.
+    /// The same identity, for which a client acts by a proxy certificate.
+    #[must_use]
+    pub fn with_proxy(self, kind: ProxyKind) -> Self {
+        let mut hash = Sha256::new();
+        hash.update(b"proxy");
+        hash.update(self.digest.as_bytes());
+        hash.update(kind.as_str());
+        Self {
+            proxy: Some(kind),
+            digest: Digest::from(<[u8; 32]>::from(hash.finalize())),
+            ..self
+        }
+    }
+
+    /// The kind of proxy certificate by which the client acts for the identity; `None` if it has the identity's own
+    /// certificate or no certificate.
+    pub fn proxy(&self) -> Option<ProxyKind> {
+        self.proxy
+    }
+
+    /// The same identity with roles that the server assigns to it. The role rule decides what they allow.
     #[must_use]
     pub fn with_assigned_roles<R: Into<Box<str>>>(self, roles: impl IntoIterator<Item = R>) -> Self {
         let assigned_roles: Arc<[Box<str>]> = roles.into_iter().map(Into::into).collect();
@@ -137,7 +200,8 @@ impl Identity {
         }
     }
 
-    /// The roles that the server's configuration assigns to the identity.
+    /// The roles that the server assigns to the identity: those of a token in the configuration, or that of a
+    /// certificate of the server's development authority.
     pub fn assigned_roles(&self) -> &[Box<str>] {
         &self.assigned_roles
     }
@@ -174,9 +238,15 @@ impl Serialize for Identity {
             kind: &'i IdentityKind,
             #[serde(skip_serializing_if = "<[_]>::is_empty")]
             assigned_roles: &'i [Box<str>],
+            #[serde(skip_serializing_if = "Option::is_none")]
+            proxy: Option<ProxyKind>,
         }
-        let (kind, assigned_roles) = (&self.kind, &*self.assigned_roles);
-        Fields { kind, assigned_roles }.serialize(serializer)
+        let fields = Fields {
+            kind: &self.kind,
+            assigned_roles: &self.assigned_roles,
+            proxy: self.proxy,
+        };
+        fields.serialize(serializer)
     }
 }
 
@@ -299,14 +369,13 @@ pub struct Request<'r> {
 }
 
 impl<'r> Request<'r> {
-    /// A request without resource and facts.
+    /// A request without a resource, and with the facts about the identity only.
     pub fn new(identity: &'r Identity, action: Action) -> Self {
-        const NO_FACTS: &Labels = &Labels::none();
         Self {
             identity,
             action,
             resource: "",
-            facts: NO_FACTS,
+            facts: facts_about(identity.proxy),
         }
     }
 }
@@ -393,6 +462,26 @@ mod tests {
         assert_eq!(written(&token), serde_json::json!({"kind": "token", "name": "ci"}));
         let with_role = serde_json::json!({"kind": "token", "name": "ci", "assigned_roles": ["reader"]});
         assert_eq!(written(&token.with_assigned_roles(["reader"])), with_role);
+    }
+
+    #[test]
+    fn a_proxy_certificate_is_a_fact_of_each_request_and_another_identity_for_a_cached_decision() {
+        let owner = Identity::of_token("owner");
+        let facts = |identity: &Identity| {
+            let request = Request::new(identity, Action::RulesRead);
+            serde_json::to_value(request.facts).expect("it is JSON")
+        };
+        assert_eq!(facts(&owner), serde_json::json!({}));
+        let (full, limited) = (
+            owner.clone().with_proxy(ProxyKind::Full),
+            owner.clone().with_proxy(ProxyKind::Limited),
+        );
+        assert_eq!(facts(&full), serde_json::json!({"proxy": "full"}));
+        assert_eq!(facts(&limited), serde_json::json!({"proxy": "limited"}));
+        assert_ne!(full.digest(), owner.digest());
+        assert_ne!(full.digest(), limited.digest());
+        let written = serde_json::to_value(&limited).expect("it is JSON");
+        assert_eq!(written["proxy"], "limited");
     }
 
     #[test]

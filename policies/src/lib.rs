@@ -42,7 +42,7 @@ mod single_rule;
 mod text_limits;
 mod validate;
 
-pub use access::{Action, Certificate, Decision, Identity, IdentityKind, Request, UnknownAction, Verdict};
+pub use access::{Action, Certificate, Decision, Identity, IdentityKind, ProxyKind, Request, UnknownAction, Verdict};
 pub use digest::{Digest, InvalidDigest};
 pub use engine::{Allocation, ArtefactError, ArtefactKey, Engine, EngineError, Kind, Recipe, RecipeError};
 pub use fault::{Busy, Call, ComponentError, Fault, Misbehaviour, Problem, SettingsError};

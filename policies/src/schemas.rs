@@ -74,9 +74,14 @@ fn identity() -> ObjectBuilder {
             "assigned_roles",
             ArrayBuilder::new()
                 .description(Some(
-                    "The roles that the server's configuration assigns to the identity",
+                    "The roles that the server assigns to the identity: those of a token, or that of a certificate of its development authority",
                 ))
                 .items(ObjectBuilder::new().schema_type(Type::String)),
+        )
+        .property(
+            "proxy",
+            text("The kind of proxy certificate by which the client acts for the identity")
+                .enum_values(Some(["full", "limited"])),
         );
     if let RefOr::T(Schema::Object(certificate)) = Certificate::schema() {
         for (name, schema) in certificate.properties {

@@ -91,7 +91,7 @@ fn native_request() -> role::Request {
         action: "sessions.run".to_owned(),
         resource: String::new(),
         facts: Vec::new(),
-        assigned_roles: Vec::new(),
+        assigned_roles: vec!["user".to_owned()],
     }
 }
 

@@ -2,6 +2,7 @@
 //! the assertions about results are in the tests.
 
 pub mod author;
+pub mod authority;
 pub mod azure;
 pub mod cases;
 pub mod cli_session;

@@ -48,4 +48,5 @@ pub fn developer(name: &str, role: &str) -> Identity {
         &[("O", "Watchpost"), ("OU", role), ("CN", name)],
         &[("O", "Watchpost"), ("CN", "Watchpost development CA")],
     )
+    .with_assigned_roles([role])
 }

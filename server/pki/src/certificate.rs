@@ -20,8 +20,8 @@ use openssl::x509::{X509, X509Builder, X509Name, X509NameRef, X509Ref};
 use super::error::PkiError;
 use super::names::{DnsName, Name};
 
-/// The default validity of a certificate in days: two years.
-pub const DEFAULT_DAYS: u32 = 730;
+/// The default validity of a certificate in days: one year, the maximum that Mozilla's guidelines allow.
+pub const DEFAULT_DAYS: u32 = 365;
 
 /// The maximum validity in days. Browsers and some libraries reject server certificates with a longer validity.
 pub const MAX_DAYS: u32 = 825;
@@ -35,7 +35,7 @@ pub(crate) const CLOCK_SKEW_SECONDS: i64 = 3600;
 
 pub(crate) const DAY_SECONDS: i64 = 86_400;
 
-/// The name of the authority in the form of RFC 4514. The default role rule trusts exactly this issuer.
+/// The name of the authority in the form of RFC 4514. All development authorities have it, so it identifies none.
 pub const AUTHORITY: &str = "CN=Watchpost development CA,O=Watchpost";
 const ORGANISATION: &str = "Watchpost";
 const AUTHORITY_NAME: &str = "Watchpost development CA";

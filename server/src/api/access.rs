@@ -38,7 +38,7 @@ impl AccessWarnings {
         access_warnings(
             &self.config.load(),
             active.set.role(),
-            self.tls.trusts(pki::AUTHORITY),
+            self.tls.trusts_development_ca(),
             clock::now(),
         )
     }

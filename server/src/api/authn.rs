@@ -7,6 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use actix_tls::accept::openssl::TlsStream;
+use actix_web::HttpRequest;
 use actix_web::dev::{Extensions, ServiceRequest};
 use actix_web::http::header::{Header, HeaderMap};
 use actix_web::rt::net::TcpStream;
@@ -14,20 +15,30 @@ use actix_web_httpauth::headers::authorization::{Authorization, Bearer};
 use arc_swap::ArcSwap;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use openssl::sha::sha256;
+use openssl::sha::{Sha256, sha256};
 use parking_lot::Mutex;
 use watchpost_policies::{Identity, IdentityKind};
 
 use super::error::ApiError;
 use super::process::Service;
 use super::rate::RateKey;
-use crate::config::{ApiProfile, Network, Token};
+use crate::clock;
+use crate::config::{ApiProfile, FrontEndCertificate, Network, Token};
 use crate::metrics::ServiceMetrics;
 use crate::tls::Tls;
 use crate::tls::identity::{Peer, Unreadable};
 
 /// Certificates forwarded by reverse proxies, parsed once instead of for every request.
 const MAX_FORWARDED_CHAINS: usize = 1000;
+
+/// The maximum number of authorities in a forwarded chain. The public web needs two or three.
+const MAX_FORWARDED_AUTHORITIES: usize = 10;
+
+/// The client's certificate as the front end received it (RFC 9440).
+const CLIENT_CERT: &str = "client-cert";
+
+/// The authorities that the client sent with its certificate (RFC 9440).
+const CLIENT_CERT_CHAIN: &str = "client-cert-chain";
 
 /// Authenticates clients by certificates and tokens.
 pub struct Authenticator {
@@ -41,11 +52,13 @@ pub struct Authenticator {
 pub struct AuthConfig {
     /// Reverse proxies whose headers are trusted.
     pub trusted_proxies: Vec<Network>,
+    /// The certificates that these proxies must present; with none, their addresses suffice.
+    pub trusted_certificates: Vec<FrontEndCertificate>,
     /// Tokens by their SHA-256 hashes.
     pub tokens: Vec<Token>,
 }
 
-/// The identity of a connection's peer, determined when the connection opens.
+/// The peer of a connection, determined when the connection opens.
 pub struct Connection {
     secure: bool,
     api: ApiProfile,
@@ -125,7 +138,7 @@ impl Authenticator {
     pub fn address(&self, request: &ServiceRequest) -> IpAddr {
         let config = self.config.load();
         let peer = peer_of(request);
-        if config.trusts(peer) {
+        if self.is_front_end(request, &config, clock::now().as_second()) {
             config.first_untrusted(request.headers(), peer)
         } else {
             peer
@@ -140,7 +153,7 @@ impl Authenticator {
         let api = connection.map_or(ApiProfile::Full, |connection| connection.api);
         let address = peer_of(request);
         let headers = request.headers();
-        if config.trusts(address) {
+        if self.is_front_end(request, &config, now) {
             let identity = match self.token(request, &config, now)? {
                 Some(identity) => identity,
                 None => self.forwarded(headers, now)?,
@@ -168,6 +181,20 @@ impl Authenticator {
         })
     }
 
+    /// Whether the peer is a trusted reverse proxy: by its address, and by its certificate if the configuration names
+    /// any. Only the connection's own certificate counts, which the peer proved to have.
+    fn is_front_end(&self, request: &ServiceRequest, config: &AuthConfig, now: i64) -> bool {
+        if !config.trusts(peer_of(request)) {
+            return false;
+        }
+        if config.trusted_certificates.is_empty() {
+            return true;
+        }
+        let connection = request.conn_data::<Connection>();
+        let identity = self.of_connection(connection, now);
+        identity.is_ok_and(|identity| config.names_front_end(&identity))
+    }
+
     fn of_connection(&self, connection: Option<&Connection>, now: i64) -> Result<Identity, ApiError> {
         match connection.and_then(|connection| connection.peer.as_ref()) {
             None => Ok(Identity::anonymous()),
@@ -177,7 +204,7 @@ impl Authenticator {
     }
 
     fn peer(&self, peer: &Peer, now: i64) -> Result<Identity, ApiError> {
-        let identity = peer.identity(&self.tls, now).cloned();
+        let identity = peer.identity(&self.tls, now);
         identity.map_err(|reason| ApiError::Unauthenticated(reason.to_string()))
     }
 
@@ -209,33 +236,25 @@ impl Authenticator {
         }
     }
 
-    /// The certificate that a trusted reverse proxy forwards (RFC 9440). It is verified again: it may have been revoked.
+    /// The client whose certificate a trusted reverse proxy forwards (RFC 9440). It is verified again: it may have been
+    /// revoked.
     fn forwarded(&self, headers: &HeaderMap, now: i64) -> Result<Identity, ApiError> {
-        let mut sent = headers.get_all("client-cert");
-        let (Some(header), more) = (sent.next(), sent.next()) else {
+        let mut sent = headers.get_all(CLIENT_CERT);
+        let (Some(certificate), more) = (sent.next(), sent.next()) else {
             return Ok(Identity::anonymous());
         };
-        let broken =
-            || ApiError::BadRequest("the header Client-Cert is not a certificate in the form of RFC 9440".to_owned());
         if more.is_some() {
-            return Err(broken());
+            return Err(malformed(CLIENT_CERT));
         }
-        let text = header.to_str().map_err(|_| broken())?.trim();
-        let base64 = text
-            .strip_prefix(':')
-            .and_then(|text| text.strip_suffix(':'))
-            .ok_or_else(broken)?;
-        let der = BASE64_STANDARD.decode(base64).map_err(|_| broken())?;
-        let digest = sha256(&der);
+        let certificate = certificate.to_str().map_err(|_| malformed(CLIENT_CERT))?;
+        let chain: Result<Vec<&str>, _> = headers.get_all(CLIENT_CERT_CHAIN).map(|list| list.to_str()).collect();
+        let chain = chain.map_err(|_| malformed(CLIENT_CERT_CHAIN))?;
+        let digest = digest_of(certificate, &chain);
         let seen = self.forwarded.lock().get(&digest).cloned();
         let peer = match seen {
             Some(peer) => peer,
             None => {
-                let peer = Peer::of_der(&der).map_err(|unreadable| match unreadable {
-                    Unreadable::Encoding => broken(),
-                    _ => ApiError::Unauthenticated(unreadable.to_string()),
-                });
-                let peer = Arc::new(peer?);
+                let peer = Arc::new(forwarded_peer(certificate, &chain)?);
                 let mut all = self.forwarded.lock();
                 if all.len() >= MAX_FORWARDED_CHAINS {
                     all.clear();
@@ -246,6 +265,57 @@ impl Authenticator {
         };
         self.peer(&peer, now)
     }
+}
+
+/// Whether the connection of a request uses TLS.
+pub(super) fn is_secure(request: &HttpRequest) -> bool {
+    request
+        .conn_data::<Connection>()
+        .is_some_and(|connection| connection.secure)
+}
+
+fn malformed(header: &str) -> ApiError {
+    let text = match header {
+        CLIENT_CERT_CHAIN => format!(
+            "the header Client-Cert-Chain is not a list of at most {MAX_FORWARDED_AUTHORITIES} certificates in the form of \
+             RFC 9440; write each as :BASE64: with commas in between"
+        ),
+        _ => "the header Client-Cert is not a certificate in the form of RFC 9440; write it as :BASE64:".to_owned(),
+    };
+    ApiError::BadRequest(text)
+}
+
+/// Identifies forwarded headers without parsing them.
+fn digest_of(certificate: &str, chain: &[&str]) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    for text in std::iter::once(&certificate).chain(chain) {
+        hash.update(&(text.len() as u64).to_le_bytes());
+        hash.update(text.as_bytes());
+    }
+    hash.finish()
+}
+
+fn forwarded_peer(certificate: &str, chain: &[&str]) -> Result<Peer, ApiError> {
+    let certificate = der_of(certificate).ok_or_else(|| malformed(CLIENT_CERT))?;
+    // An empty list is written as no header, but some front ends send an empty one.
+    let links = chain.iter().flat_map(|list| list.split(','));
+    let links: Vec<&str> = links.filter(|link| !link.trim().is_empty()).collect();
+    if links.len() > MAX_FORWARDED_AUTHORITIES {
+        return Err(malformed(CLIENT_CERT_CHAIN));
+    }
+    let links: Option<Vec<_>> = links.into_iter().map(der_of).collect();
+    let links = links.ok_or_else(|| malformed(CLIENT_CERT_CHAIN))?;
+    Peer::of_der(&certificate, &links).map_err(|unreadable| match unreadable {
+        Unreadable::Encoding => malformed(CLIENT_CERT),
+        Unreadable::EncodingOfChain => malformed(CLIENT_CERT_CHAIN),
+        _ => ApiError::Unauthenticated(unreadable.to_string()),
+    })
+}
+
+/// The content of a byte sequence of RFC 8941: base64 between colons.
+fn der_of(text: &str) -> Option<Vec<u8>> {
+    let base64 = text.trim().strip_prefix(':')?.strip_suffix(':')?;
+    BASE64_STANDARD.decode(base64).ok()
 }
 
 /// Whether a proxy on this machine forwards another client's request, by its headers.
@@ -264,6 +334,21 @@ fn peer_of(request: &ServiceRequest) -> IpAddr {
 impl AuthConfig {
     fn trusts(&self, address: IpAddr) -> bool {
         self.trusted_proxies.iter().any(|network| network.contains(address))
+    }
+
+    /// Whether the identity is that of a front end's certificate. A proxy certificate is not its owner's.
+    fn names_front_end(&self, identity: &Identity) -> bool {
+        let IdentityKind::Certificate(certificate) = identity.kind() else {
+            return false;
+        };
+        identity.proxy().is_none()
+            && self.trusted_certificates.iter().any(|trusted| match trusted {
+                FrontEndCertificate::Fingerprint(fingerprint) => *fingerprint == certificate.fingerprint,
+                FrontEndCertificate::DnsName(name) => certificate
+                    .dns_names
+                    .iter()
+                    .any(|known| known.eq_ignore_ascii_case(name)),
+            })
     }
 
     /// Each proxy appends the address of its peer to the list; from the end, the first untrusted address is the client.

@@ -11,7 +11,8 @@ use actix_http::encoding::Encoder;
 use actix_web::body::{BodySize, BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::header::{
-    AUTHORIZATION, CONTENT_LENGTH, HeaderName, HeaderValue, USER_AGENT, X_CONTENT_TYPE_OPTIONS,
+    AUTHORIZATION, CONTENT_LENGTH, HeaderName, HeaderValue, STRICT_TRANSPORT_SECURITY, USER_AGENT,
+    X_CONTENT_TYPE_OPTIONS,
 };
 use actix_web::http::{ConnectionType, StatusCode};
 use actix_web::middleware::Next;
@@ -20,7 +21,7 @@ use actix_web::{Error, HttpMessage, HttpResponse};
 use arc_swap::ArcSwap;
 
 use super::accept;
-use super::authn::{Authenticator, Client};
+use super::authn::{self, Authenticator, Client};
 use super::body_limit::LimitedBody;
 use super::compress::compress;
 use super::error::ApiError;
@@ -54,6 +55,8 @@ pub struct RequestLimits {
     pub compress_min_size: u64,
     /// Whether each request is logged.
     pub access_log: bool,
+    /// The value of `Strict-Transport-Security` on connections with TLS.
+    pub hsts: Option<HeaderValue>,
 }
 
 impl RequestLimits {
@@ -183,12 +186,16 @@ pub async fn pass<B: MessageBody + 'static>(
             .set_connection_type(ConnectionType::Close);
     }
     let decided = decided_by(&response.request().extensions());
+    let is_secure = authn::is_secure(response.request());
     let headers = response.headers_mut();
     if let Some(generation) = decided {
         headers.insert(GENERATION, HeaderValue::from(generation));
     }
     headers.insert(REQUEST_ID, id.value());
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    if let Some(hsts) = bounds.hsts.clone().filter(|_| is_secure) {
+        headers.insert(STRICT_TRANSPORT_SECURITY, hsts);
+    }
     let response = compress(response, bounds.compress_min_size);
     finish(&gate, &bounds, &response, &id, started.elapsed());
     Ok(response.map_body(|_, body| Outgoing {

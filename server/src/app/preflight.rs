@@ -117,6 +117,7 @@ fn certificates(config: &Config) -> Vec<Problem> {
         key,
         client_ca,
         crl,
+        development_ca: _,
     } = &options.files;
     let is_complete = [certificate, key, client_ca]
         .into_iter()

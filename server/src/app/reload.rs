@@ -31,12 +31,14 @@ pub(crate) fn start(config: &Config, parts: &Parts) {
 
 async fn watch_files(tls: Arc<Tls>, service_metrics: Arc<ServiceMetrics>, interval: Duration, ahead: Duration) {
     let mut last_error: Option<String> = None;
-    let mut warned: Option<Expiry> = None;
+    let mut log = ExpiryLog::default();
     let mut ticks = tokio::time::interval(interval);
     loop {
         ticks.tick().await;
         reload_certificates(&tls, &service_metrics, &mut last_error).await;
-        warn_expiry(&tls, &service_metrics, ahead, &mut warned);
+        let (ends, now) = (tls.expiry(), clock::now().as_second());
+        set_expiry_metrics(&service_metrics, ends);
+        log.update(ends, now, ahead);
     }
 }
 
@@ -61,30 +63,81 @@ async fn reload_certificates(tls: &Arc<Tls>, service_metrics: &ServiceMetrics, l
     }
 }
 
-/// Warns once for each certificate that expires soon, and again for a replacement that expires soon.
-fn warn_expiry(tls: &Tls, service_metrics: &ServiceMetrics, ahead: Duration, warned: &mut Option<Expiry>) {
-    let ends = tls.expiry();
+fn set_expiry_metrics(service_metrics: &ServiceMetrics, ends: Expiry) {
     let expiries = [
-        ("server certificate", CertificateKind::Server, Some(ends.server)),
-        ("client CA", CertificateKind::Ca, Some(ends.client_ca)),
-        ("revocation list", CertificateKind::Crl, ends.crl),
+        (CertificateKind::Server, Some(ends.server)),
+        (CertificateKind::Ca, Some(ends.client_ca)),
+        (CertificateKind::Crl, ends.crl),
     ];
-    for (what, kind, at) in expiries {
+    for (kind, at) in expiries {
         service_metrics.certificate_expires(kind, at);
-        let Some(at) = at else { continue };
-        let left = at - clock::now().as_second();
+    }
+}
+
+/// What the log has about the validity of the current files, so that each change is logged once.
+#[derive(Default)]
+struct ExpiryLog([Option<(i64, Validity)>; 3]);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Validity {
+    NotYetValid,
+    Valid,
+    ExpiresSoon,
+    Expired,
+}
+
+impl ExpiryLog {
+    fn update(&mut self, ends: Expiry, now: i64, ahead: Duration) {
+        let seconds = |duration: Duration| i64::try_from(duration.as_secs()).unwrap_or(i64::MAX);
         // A revocation list is reissued every few weeks; the warning comes in proportion to its validity.
-        let ahead = if kind == CertificateKind::Crl {
-            ahead.as_secs() / 10
-        } else {
-            ahead.as_secs()
-        };
-        if *warned != Some(ends) && left < i64::try_from(ahead).unwrap_or(i64::MAX) {
-            let days = left.div_euclid(24 * 60 * 60);
-            log::warn!(what, days_left = days; "a certificate or revocation list expires soon; replace its file");
+        let files = [
+            ("server certificate", ends.server_since, Some(ends.server), ahead),
+            ("client CA", i64::MIN, Some(ends.client_ca), ahead),
+            ("revocation list", i64::MIN, ends.crl, ahead / 10),
+        ];
+        for ((what, since, until, ahead), logged) in files.into_iter().zip(&mut self.0) {
+            let found = until.map(|until| (until, validity(since, until, now, seconds(ahead))));
+            if *logged != found
+                && let Some((until, validity)) = found
+            {
+                log_validity(what, validity, until.saturating_sub(now));
+            }
+            *logged = found;
         }
     }
-    *warned = Some(ends);
+}
+
+fn validity(since: i64, until: i64, now: i64, ahead: i64) -> Validity {
+    if since > now {
+        Validity::NotYetValid
+    } else if until <= now {
+        Validity::Expired
+    } else if until.saturating_sub(now) < ahead {
+        Validity::ExpiresSoon
+    } else {
+        Validity::Valid
+    }
+}
+
+fn log_validity(what: &str, validity: Validity, remaining: i64) {
+    match validity {
+        Validity::Valid => {}
+        Validity::NotYetValid => {
+            log::warn!(
+                "the {what} is not valid yet, so clients reject it; correct this machine's clock, or replace the file"
+            );
+        }
+        Validity::ExpiresSoon => {
+            let days = remaining.div_euclid(24 * 60 * 60);
+            log::warn!(what, days_left = days; "a certificate or revocation list expires soon; replace its file");
+        }
+        Validity::Expired if what == "server certificate" => {
+            log::error!("the {what} or one in its chain has expired, so clients reject it; replace the file");
+        }
+        Validity::Expired => {
+            log::error!("the {what} has expired, so its client certificates are rejected; replace the file");
+        }
+    }
 }
 
 /// Renews certificates of the development CA, which expire while the server may run for years.
@@ -168,7 +221,7 @@ impl Reloader {
 }
 
 /// The settings that a reload applies; all others need a restart.
-const RELOADABLE_KEYS: [&str; 17] = [
+const RELOADABLE_KEYS: [&str; 19] = [
     "tokens",
     "log.level",
     "rules.threshold",
@@ -179,6 +232,8 @@ const RELOADABLE_KEYS: [&str; 17] = [
     "rules.require_signature",
     "rules.allowed_digests",
     "http.trusted_proxies",
+    "http.trusted_proxy_certificates",
+    "tls.hsts_max_age",
     "http.max_body",
     "http.max_headers",
     "http.body_timeout",
@@ -187,3 +242,37 @@ const RELOADABLE_KEYS: [&str; 17] = [
     "http.compress_min_size",
     "http.access_log",
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn validity_changes_exactly_at_its_begin_and_its_end() {
+        let at = |now| validity(100, 200, now, 10);
+        assert_eq!(at(99), Validity::NotYetValid);
+        assert_eq!((at(100), at(190)), (Validity::Valid, Validity::Valid));
+        assert_eq!((at(191), at(199)), (Validity::ExpiresSoon, Validity::ExpiresSoon));
+        assert_eq!((at(200), at(i64::MAX)), (Validity::Expired, Validity::Expired));
+    }
+
+    #[test]
+    fn each_change_of_validity_is_noticed_once_also_while_the_files_stay_the_same() {
+        let ends = Expiry {
+            server: 1000,
+            server_since: 100,
+            client_ca: i64::MAX,
+            crl: Some(500),
+        };
+        let mut log = ExpiryLog::default();
+        let mut update = |now| {
+            log.update(ends, now, Duration::from_secs(100));
+            log.0.map(|logged| logged.map(|(_, validity)| validity))
+        };
+        use Validity::{Expired, ExpiresSoon, NotYetValid, Valid};
+        assert_eq!(update(50), [Some(NotYetValid), Some(Valid), Some(Valid)]);
+        assert_eq!(update(495), [Some(Valid), Some(Valid), Some(ExpiresSoon)]);
+        assert_eq!(update(500), [Some(Valid), Some(Valid), Some(Expired)]);
+        assert_eq!(update(950), [Some(ExpiresSoon), Some(Valid), Some(Expired)]);
+    }
+}

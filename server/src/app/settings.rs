@@ -1,5 +1,7 @@
 //! Derives the API's settings from the configuration, at startup and on each reload.
 
+use actix_web::http::header::HeaderValue;
+
 use crate::api::authn::AuthConfig;
 use crate::api::gate::RequestLimits;
 use crate::api::rate::RateLimit;
@@ -8,6 +10,7 @@ use crate::config::Config;
 pub(crate) fn auth_config(config: &Config) -> AuthConfig {
     AuthConfig {
         trusted_proxies: config.http.trusted_proxies.clone(),
+        trusted_certificates: config.http.trusted_proxy_certificates.clone(),
         tokens: config.tokens.clone(),
     }
 }
@@ -28,5 +31,9 @@ pub(crate) fn bounds(config: &Config) -> RequestLimits {
         },
         compress_min_size: http.compress_min_size.bytes(),
         access_log: http.access_log,
+        hsts: config.tls.hsts_max_age().and_then(|age| {
+            // Without `includeSubDomains`: other hosts below this name may have no TLS.
+            HeaderValue::try_from(format!("max-age={}", age.as_secs())).ok()
+        }),
     }
 }

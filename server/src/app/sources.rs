@@ -5,8 +5,11 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 use super::Parts;
+use crate::collect::blocking::Blocking;
+use crate::collect::certificates::Certificates;
 use crate::collect::collector::{Options, Round};
 use crate::collect::configured::{self, SourceOptions};
+use crate::collect::source::{MakeSource, Schedule};
 use crate::collect::{self, Mailbox, SourceError, host};
 use crate::config::Config;
 
@@ -25,9 +28,16 @@ pub(super) fn start(
         service_metrics: parts.service_metrics.clone(),
     };
     let (replication, quarantine) = (&parts.rule_parts.replication, &parts.rule_parts.quarantine);
-    let sources = configured::sources(source_options(config, parts), replication.clone(), quarantine.clone());
+    let mut sources = configured::sources(source_options(config, parts), replication.clone(), quarantine.clone());
+    sources.push(certificates(parts, config.collector.schedule()));
     collect::start(&parts.tasks, options, sources, mailbox, rounds)?;
     Ok(measured)
+}
+
+/// The source of the remaining validity of certificates, which cannot be disabled.
+fn certificates(parts: &Parts, schedule: Schedule) -> MakeSource {
+    let tls = parts.tls.clone();
+    Box::new(move || Box::new(Blocking::new(Box::new(Certificates::new(tls.clone())), schedule)))
 }
 
 fn source_options(config: &Config, parts: &Parts) -> SourceOptions {

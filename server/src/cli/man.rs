@@ -188,7 +188,7 @@ fn exit_codes(path: &str) -> Vec<(&'static str, &'static str)> {
             USAGE,
             (
                 "69",
-                "An address cannot be bound, the database cannot be opened, or the server certificate is not valid now.",
+                "An address cannot be bound, the database cannot be opened, or the server certificate has expired.",
             ),
             INTERNAL,
             INPUT_OUTPUT,

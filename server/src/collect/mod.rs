@@ -2,6 +2,7 @@
 //! judge them.
 
 pub mod blocking;
+pub mod certificates;
 pub mod chunks;
 pub mod collector;
 pub mod configured;

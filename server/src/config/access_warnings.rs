@@ -56,6 +56,7 @@ pub fn access_warnings(config: &Config, role: &Rule, development_ca: bool, now: 
         built_in: role.module().digest() == builtin::role_digest(),
     };
     let mut warnings = access.of_tokens();
+    warnings.extend(access.of_front_ends());
     if access.built_in {
         let entries = entries(role.settings());
         warnings.extend(access.of_entries(&entries));
@@ -224,6 +225,25 @@ impl Access<'_> {
         ))
     }
 
+    /// Front ends that are trusted by their address alone, which every program at that address shares.
+    fn of_front_ends(&self) -> Option<Warning> {
+        let http = &self.config.http;
+        if http.trusted_proxies.is_empty() || !http.trusted_proxy_certificates.is_empty() {
+            return None;
+        }
+        let addresses: Vec<_> = http.trusted_proxies.iter().map(ToString::to_string).collect();
+        Some(self.configured(
+            "http.trusted_proxies",
+            "http.trusted_proxies".to_owned(),
+            format!(
+                "any program that connects from {} can claim any client's certificate, because front ends are \
+                 identified by their address alone",
+                addresses.join(", ")
+            ),
+            "give the front end a client certificate, and name it under http.trusted_proxy_certificates".to_owned(),
+        ))
+    }
+
     /// Whether any client could change rules.
     fn of_administration(&self, entries: &[Entry]) -> Option<Warning> {
         let may = |identity: &Identity| allowed(self.role, identity).contains(&Action::RulesWrite);
@@ -333,11 +353,7 @@ fn with_roles(roles: &[String]) -> Identity {
 fn of_unit(unit: &str) -> Identity {
     let subject = [("O", "Watchpost"), ("OU", unit), ("CN", "operator")];
     let identity = sample::of_certificate(&subject, &[("O", "Watchpost"), ("CN", "Watchpost development CA")]);
-    debug_assert!(
-        matches!(identity.kind(), watchpost_policies::IdentityKind::Certificate(certificate)
-        if certificate.issuer.rfc4514() == pki::AUTHORITY)
-    );
-    identity
+    identity.with_assigned_roles([unit])
 }
 
 /// Whether a pattern of the role rule, in which `*` matches any text, names an action.

@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::declare::{Checked, section};
+use super::front_end::FrontEndCertificate;
 use super::network::Network;
 use super::raw_settings::Reader;
 use super::size::Size;
@@ -15,6 +16,10 @@ section! {
         /// Reverse proxies whose forwarding headers are trusted: addresses and networks. `tls.client_ca` must
         /// also contain the intermediate authorities of their clients.
         pub trusted_proxies: Vec<Network> = json!([]),
+        /// The certificates of these proxies: fingerprints, or DNS names in certificates that `tls.client_ca`
+        /// verifies. With them, forwarding headers are trusted only on connections with such a certificate. Without
+        /// them, any program at an address of `http.trusted_proxies` can claim any client's identity.
+        pub trusted_proxy_certificates: Vec<FrontEndCertificate> = json!([]),
         /// The maximum size of a request body.
         pub max_body: Size where 0 ..= "1GiB" = "1MiB",
         /// The maximum size of all headers of a request together.
@@ -46,6 +51,11 @@ impl Checked for Http {
                 self.burst, self.requests_per_second
             );
             reader.error(&["burst", "requests_per_second"], remedy);
+        }
+        if self.trusted_proxies.is_empty() && !self.trusted_proxy_certificates.is_empty() {
+            let remedy = "a front end is trusted by its address and its certificate; set http.trusted_proxies too, to \
+                          [\"0.0.0.0/0\", \"::/0\"] for any address";
+            reader.error(&["trusted_proxy_certificates"], remedy);
         }
     }
 }

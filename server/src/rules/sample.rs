@@ -82,7 +82,8 @@ pub fn identities() -> [Identity; 3] {
     let developer = of_certificate(
         &[("O", "Watchpost"), ("OU", "user"), ("CN", "ada")],
         &[("O", "Watchpost"), ("CN", "Watchpost development CA")],
-    );
+    )
+    .with_assigned_roles(["user"]);
     let token = Identity::of_token("grafana").with_assigned_roles(["reader"]);
     [Identity::anonymous(), developer, token]
 }

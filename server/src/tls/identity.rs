@@ -1,4 +1,5 @@
-//! Extracts the identity from a verified client certificate. `Tls` verifies it.
+//! The client behind a certificate: it is verified when it makes a request, and the result is kept for as long as it
+//! cannot change. `verify` decides whether a certificate is accepted.
 
 use std::any::Any;
 use std::sync::Arc;
@@ -11,17 +12,25 @@ use openssl::x509::{X509, X509NameRef, X509Ref};
 use parking_lot::Mutex;
 use watchpost_policies::{Attribute, Certificate, Digest, DistinguishedName, Identity};
 
-use super::material::seconds;
-use super::{ClientRefused, Tls, der, generation_of};
+use super::verify::{ClientRefused, Period, Verified, boundaries};
+use super::{Tls, der};
 
-/// The client at the other end of a connection.
+/// The client at the other end of a connection, or the one whose certificate a front end forwards.
 pub struct Peer {
     certificate: X509,
+    /// The rest of the chain that the client sent.
     chain: Vec<X509>,
-    identity: Identity,
-    expires: i64,
-    /// The generation of trust under which the certificate was verified last, and the result.
-    checked: Mutex<(u64, Result<(), Arc<str>>)>,
+    /// The times at which the validity of the certificate or of one in its chain begins or ends.
+    boundaries: Vec<i64>,
+    checked: Mutex<Option<Checked>>,
+}
+
+/// The result of a verification, and when it holds.
+struct Checked {
+    /// The generation of trust.
+    generation: u64,
+    period: Period,
+    result: Result<Identity, Arc<str>>,
 }
 
 /// A certificate cannot be parsed.
@@ -33,6 +42,9 @@ pub enum Unreadable {
     /// The bytes are not a certificate in DER.
     #[error("the certificate is not encoded as DER")]
     Encoding,
+    /// The bytes of another certificate of the chain are not a certificate in DER.
+    #[error("a certificate of the chain is not encoded as DER")]
+    EncodingOfChain,
     /// A name cannot be parsed.
     #[error("a name in the certificate cannot be read")]
     Name,
@@ -40,98 +52,93 @@ pub enum Unreadable {
 
 impl Peer {
     /// The client of this connection; `None` if it sent no certificate. Called once per connection, after the
-    /// handshake.
+    /// handshake. It is verified at the first request, and so is the client of a resumed session, for which OpenSSL
+    /// verifies nothing.
     pub fn of_connection(connection: &dyn Any) -> Option<Result<Self, Unreadable>> {
         let ssl = connection.downcast_ref::<TlsStream<TcpStream>>()?.ssl();
         let certificate = ssl.peer_certificate()?;
-        // The chain that OpenSSL verified, not the one that the client sent; a resumed session only has the latter.
-        let chain = ssl.verified_chain().or(ssl.peer_cert_chain());
-        let chain: Vec<X509> = chain.into_iter().flatten().map(ToOwned::to_owned).collect();
-        Some(Self::new(certificate, chain, generation_of(ssl)))
+        // On the server's side, without the client's own certificate. The session keeps it for a resumed connection.
+        let chain = ssl.peer_cert_chain().into_iter().flatten();
+        Some(Self::new(certificate, chain.map(ToOwned::to_owned).collect()))
     }
 
-    /// The owner of a certificate that a proxy has received. It is not verified under any generation yet.
-    pub fn of_der(der: &[u8]) -> Result<Self, Unreadable> {
-        let certificate = X509::from_der(der).map_err(|_| Unreadable::Encoding)?;
-        Self::new(certificate, Vec::new(), 0)
+    /// The client whose certificate and chain a front end has received.
+    pub fn of_der(certificate: &[u8], chain: &[Vec<u8>]) -> Result<Self, Unreadable> {
+        let certificate = X509::from_der(certificate).map_err(|_| Unreadable::Encoding)?;
+        let chain: Result<_, _> = chain.iter().map(|link| X509::from_der(link)).collect();
+        Self::new(certificate, chain.map_err(|_| Unreadable::EncodingOfChain)?)
     }
 
-    /// The owner of a certificate that was verified under this generation.
-    pub fn new(certificate: X509, chain: Vec<X509>, generation: u64) -> Result<Self, Unreadable> {
-        let owner = owner(&certificate, &chain);
+    fn new(certificate: X509, chain: Vec<X509>) -> Result<Self, Unreadable> {
+        let sent = std::iter::once(&certificate).chain(&chain);
         Ok(Self {
-            identity: identity(owner)?,
-            expires: seconds(certificate.not_after())?.min(seconds(owner.not_after())?),
-            checked: Mutex::new((generation, Ok(()))),
+            boundaries: boundaries(sent.map(AsRef::as_ref))?,
             certificate,
             chain,
+            checked: Mutex::default(),
         })
     }
 
-    /// The identity, if the certificate is still valid at this moment: it may expire or be revoked while the connection
-    /// lives.
-    pub fn identity(&self, tls: &Tls, now: i64) -> Result<&Identity, Arc<str>> {
-        if now > self.expires {
-            return Err("the certificate has expired; connect with a new one".into());
-        }
-        let generation = tls.generation();
+    /// The identity, if the certificate is accepted at this moment. It is verified again when the trusted authorities or
+    /// revocation lists change, and when the validity of any of them or of the client's chain begins or ends.
+    pub fn identity(&self, tls: &Tls, now: i64) -> Result<Identity, Arc<str>> {
         let mut checked = self.checked.lock();
-        if checked.0 != generation {
-            let verdict = tls.check(&self.certificate, &self.chain);
-            *checked = (
-                generation,
-                verdict.map_err(|error: ClientRefused| error.to_string().into()),
-            );
+        let generation = tls.generation();
+        if let Some(checked) = &*checked
+            && checked.generation == generation
+            && checked.period.contains(now)
+        {
+            return checked.result.clone();
         }
-        checked.1.clone().map(|()| &self.identity)
+        let (verified, period) = tls.verify(&self.certificate, &self.chain, now, &self.boundaries);
+        let is_final = !matches!(verified, Err(ClientRefused::Failed(_)));
+        let result = verified
+            .map_err(|refused| refused.to_string())
+            .and_then(|verified| identity(&verified).map_err(|unreadable| unreadable.to_string()))
+            .map_err(Arc::from);
+        *checked = is_final.then(|| Checked {
+            generation,
+            period,
+            result: result.clone(),
+        });
+        result
     }
 }
 
-/// The certificate of the owner behind proxy certificates (RFC 3820): the first one that is not a proxy. OpenSSL
-/// accepts proxy certificates only if they are enabled, and then no session is resumed; so the chain is the one that
-/// OpenSSL verified, and each certificate in it is signed by the next.
-fn owner<'c>(certificate: &'c X509, chain: &'c [X509]) -> &'c X509 {
-    if !is_proxy(certificate) {
-        return certificate;
-    }
-    chain.iter().find(|link| !is_proxy(link)).unwrap_or(certificate)
-}
-
-/// Whether the certificate has the extension `proxyCertInfo`, which OpenSSL's bindings do not expose.
-fn is_proxy(certificate: &X509Ref) -> bool {
-    const PROXY_CERT_INFO: &[u8] = &[0x2b, 6, 1, 5, 5, 7, 1, 14];
-    let has = |der: &[u8]| -> Option<bool> {
-        let (certificate, _) = der::of(der, der::SEQUENCE)?;
-        let (mut fields, _) = der::of(certificate, der::SEQUENCE)?;
-        while !fields.is_empty() {
-            let (tag, content, rest) = der::next(fields)?;
-            if tag == der::EXTENSIONS {
-                let (extensions, _) = der::of(content, der::SEQUENCE)?;
-                return der::each(extensions, der::SEQUENCE).map(|all| {
-                    all.iter()
-                        .any(|extension| der::of(extension, der::OBJECT).is_some_and(|(id, _)| id == PROXY_CERT_INFO))
-                });
-            }
-            fields = rest;
-        }
-        Some(false)
+/// The identity of a verified client. A certificate of the server's own development authority has the roles that its
+/// organisational units name. The names of development authorities are the same on all servers, so only the certificate
+/// at the end of the chain shows which one it is.
+fn identity(verified: &Verified) -> Result<Identity, Unreadable> {
+    let certificate = certificate_of(&verified.owner)?;
+    let units: Vec<Box<str>> = match verified.is_development {
+        true => units(&certificate.subject),
+        false => Vec::new(),
     };
-    certificate.to_der().is_ok_and(|der| has(&der).unwrap_or(false))
+    let identity = Identity::of_certificate(certificate).with_assigned_roles(units);
+    Ok(match verified.proxy {
+        Some(kind) => identity.with_proxy(kind),
+        None => identity,
+    })
 }
 
-fn identity(certificate: &X509Ref) -> Result<Identity, Unreadable> {
+fn units(subject: &DistinguishedName) -> Vec<Box<str>> {
+    let attributes = subject.attributes().filter(|attribute| attribute.kind == "OU");
+    attributes.map(|attribute| attribute.value.as_str().into()).collect()
+}
+
+fn certificate_of(certificate: &X509Ref) -> Result<Certificate, Unreadable> {
     let fingerprint = certificate.digest(MessageDigest::sha256())?;
     let fingerprint: [u8; 32] = fingerprint.as_ref().try_into().map_err(|_| Unreadable::Name)?;
     let names = certificate.subject_alt_names();
     let names = || names.iter().flatten();
-    Ok(Identity::of_certificate(Certificate {
+    Ok(Certificate {
         subject: distinguished(certificate.subject_name())?,
         issuer: distinguished(certificate.issuer_name())?,
         dns_names: names().filter_map(|name| name.dnsname()).map(str::to_owned).collect(),
         uris: names().filter_map(|name| name.uri()).map(str::to_owned).collect(),
         emails: names().filter_map(|name| name.email()).map(str::to_owned).collect(),
         fingerprint: Digest::from(fingerprint),
-    }))
+    })
 }
 
 pub(super) fn distinguished(name: &X509NameRef) -> Result<DistinguishedName, Unreadable> {

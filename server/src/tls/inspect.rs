@@ -147,8 +147,9 @@ impl Inspection {
         }
     }
 
-    /// Without a valid server certificate, no client can connect. Old intermediate certificates are often sent along
-    /// for old clients, so an expired one does not prevent the start.
+    /// With an expired server certificate, no client can connect. One that is not valid yet becomes valid by itself: at
+    /// its time, or when this machine's clock is set, which may be after the start. Old intermediate certificates are
+    /// often sent along for old clients, so an expired one does not prevent the start.
     fn server_chain(&mut self, file: &Path, chain: &[X509]) {
         for (at, link) in chain.iter().enumerate() {
             let what = if at == 0 {
@@ -159,7 +160,7 @@ impl Inspection {
             let found = self.validity(what, file, Some(link.not_before()), Some(link.not_after()), self.soon);
             match found {
                 Ok(Some(validity)) => {
-                    let prevents_start = at == 0 && !matches!(validity, ValidityError::ExpiresSoon { .. });
+                    let prevents_start = at == 0 && matches!(validity, ValidityError::Expired { .. });
                     self.add(file, validity.into(), prevents_start);
                 }
                 other => self.note(file, other),
@@ -235,6 +236,7 @@ mod tests {
             key: folder.path().join("server.key"),
             client_ca: folder.path().join("ca.crt"),
             crl: Some(folder.path().join("crl.pem")),
+            development_ca: None,
         };
         (folder, files, now.as_second())
     }
@@ -294,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_certificate_outside_its_validity_prevents_the_start() {
+    fn an_expired_server_certificate_prevents_the_start_and_one_that_is_not_valid_yet_does_not() {
         let (_folder, files, now) = made();
         let server = |now: i64| {
             let found = inspected(&files, now);
@@ -307,9 +309,9 @@ mod tests {
         assert!(text.contains("expires at ") && !prevents_start, "{text}");
         let (text, prevents_start) = at(issued_days + 1).expect("an error");
         assert!(text.contains("expired at ") && prevents_start, "{text}");
-        let (text, prevents_start) = at(-2).expect("an error");
+        let (text, prevents_start) = at(-2).expect("a warning");
         assert!(
-            text.contains("is not valid before") && text.contains("clock") && prevents_start,
+            text.contains("is not valid before") && text.contains("clock") && !prevents_start,
             "{text}"
         );
     }

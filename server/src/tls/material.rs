@@ -13,11 +13,10 @@ use openssl::stack::Stack;
 use openssl::x509::store::{X509Lookup, X509Store, X509StoreBuilder};
 use openssl::x509::verify::X509VerifyFlags;
 use openssl::x509::{X509, X509Crl, X509Name, X509PurposeId};
-use watchpost_policies::DistinguishedName;
 
 use super::Files;
-use super::identity::{Unreadable, distinguished};
 use super::inspect::ValidityError;
+use super::verify;
 
 const DAY_SECONDS: i64 = 24 * 60 * 60;
 
@@ -66,6 +65,8 @@ fn parenthesized_reason(source: &ErrorStack) -> String {
 pub struct Expiry {
     /// The server certificate, or the first in its chain that expires.
     pub server: i64,
+    /// When the server certificate begins to be valid.
+    pub server_since: i64,
     /// The first client authority that expires.
     pub client_ca: i64,
     /// The first revocation list that expires.
@@ -77,6 +78,8 @@ pub struct Material {
     chain: Vec<X509>,
     key: PKey<Private>,
     authorities: Vec<X509>,
+    /// The certificate of the server's own development authority, if it has one.
+    development_ca: Option<X509>,
     crl: Option<Crl>,
     digest: [u8; 32],
     trust: [u8; 32],
@@ -107,11 +110,19 @@ impl Material {
             }
             None => None,
         };
+        let development_ca = match &files.development_ca {
+            Some(path) if path.exists() => {
+                let pem = hashed(&mut trust_hash, path)?;
+                certificates(path, &pem)?.into_iter().next()
+            }
+            _ => None,
+        };
         check_pair(files, &chain, &key)?;
         if let Some(crl) = &crl {
             check_issuers(files, &crl.path, &crl.lists, &authorities)?;
         }
         let expiry = Expiry {
+            server_since: chain.first().map_or(Ok(i64::MIN), |leaf| seconds(leaf.not_before()))?,
             server: first(chain.iter().map(|link| seconds(link.not_after())))?.unwrap_or(i64::MAX),
             client_ca: first(authorities.iter().map(|authority| seconds(authority.not_after())))?.unwrap_or(i64::MAX),
             crl: match &crl {
@@ -123,6 +134,7 @@ impl Material {
             chain,
             key,
             authorities,
+            development_ca,
             crl,
             digest: {
                 let trust = trust_hash.clone().finish();
@@ -171,11 +183,26 @@ impl Material {
         Ok(names)
     }
 
-    /// The names of the authorities as parsed.
-    pub(super) fn authorities(&self) -> impl Iterator<Item = Result<DistinguishedName, Unreadable>> {
-        self.authorities
-            .iter()
-            .map(|authority| distinguished(authority.subject_name()))
+    /// The certificate of the server's own development authority, if it has one.
+    pub(super) fn development_ca(&self) -> Option<&X509> {
+        self.development_ca.as_ref()
+    }
+
+    /// Whether clients of the server's own development authority are accepted.
+    pub(super) fn trusts_development_ca(&self) -> bool {
+        let der = |certificate: &X509| certificate.to_der().ok();
+        let own = self.development_ca.as_ref().and_then(der);
+        own.is_some() && self.authorities.iter().any(|authority| der(authority) == own)
+    }
+
+    /// The times at which the validity of an authority or a revocation list begins or ends.
+    pub(super) fn boundaries(&self) -> Result<Vec<i64>, ErrorStack> {
+        let mut times = verify::boundaries(self.authorities.iter().map(AsRef::as_ref))?;
+        for list in self.crl.iter().flat_map(|crl| &crl.lists) {
+            times.push(seconds(list.last_update())?);
+            times.extend(list.next_update().map(seconds).transpose()?);
+        }
+        Ok(times)
     }
 
     /// The trusted client authorities and their revocation lists. If every authority has a list, each certificate of a

@@ -7,28 +7,33 @@ pub mod handshake;
 pub mod identity;
 mod inspect;
 mod material;
+mod parameters;
+mod proxy;
 mod rejection;
+mod verify;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, LazyLock};
 
 use arc_swap::ArcSwap;
-use openssl::error::ErrorStack;
-use openssl::ex_data::Index;
 use openssl::ssl::{
-    AlpnError, ClientHelloResponse, SslAcceptorBuilder, SslContext, SslMethod, SslOptions, SslRef, SslSessionCacheMode,
+    AlpnError, ClientHelloResponse, SslAcceptorBuilder, SslContext, SslMethod, SslOptions, SslSessionCacheMode,
     SslVerifyMode, SslVersion, select_next_proto,
 };
-use openssl::stack::Stack;
-use openssl::x509::store::X509Store;
-use openssl::x509::{X509, X509Ref, X509StoreContext, X509VerifyResult};
+use openssl::x509::{X509, X509Ref};
 use parking_lot::Mutex;
 
 pub use inspect::{FileProblem, ValidityError, inspect};
 pub use material::{Expiry, Material, TlsError};
 pub use openssl::ssl::SslAcceptor;
+pub use parameters::{
+    DEFAULT_CIPHER_SUITES, DEFAULT_CIPHERS, DEFAULT_GROUPS, Parameter, Parameters, is_known as is_known_parameter,
+};
 pub use rejection::RejectReason;
+pub use verify::{AcceptedProxies, ClientRefused};
+
+use verify::{Period, Verified, Verifier};
 
 use crate::string_enum::string_enum;
 
@@ -43,6 +48,8 @@ pub struct Files {
     pub client_ca: PathBuf,
     /// Their revocation lists.
     pub crl: Option<PathBuf>,
+    /// The certificate of this server's own development authority. The file may be missing.
+    pub development_ca: Option<PathBuf>,
 }
 
 /// The TLS options.
@@ -52,8 +59,10 @@ pub struct Options {
     pub files: Files,
     /// Whether TLS 1.2 is refused.
     pub only_1_3: bool,
-    /// Whether RFC 3820 proxy certificates are accepted for their owners.
-    pub proxy_certificates: bool,
+    /// Which RFC 3820 proxy certificates are accepted for their owners.
+    pub proxies: AcceptedProxies,
+    /// The cipher suites and groups.
+    pub parameters: Parameters,
     /// Whether sessions can be resumed without a full handshake.
     pub resumption: bool,
     /// Whether HTTP/2 is offered.
@@ -98,16 +107,7 @@ pub struct Tls {
 struct Loaded {
     material: Material,
     contexts: [SslContext; ClientAuth::ALL.len()],
-    trusted: X509Store,
-}
-
-/// The slot in which a context stores its generation. Without a slot, connections are verified once more.
-static GENERATION: LazyLock<Option<Index<SslContext, u64>>> = LazyLock::new(|| SslContext::new_ex_index().ok());
-
-/// The generation under which a connection's handshake was made; zero, which no generation has, if it is not known.
-pub(crate) fn generation_of(ssl: &SslRef) -> u64 {
-    let generation = GENERATION.and_then(|index| ssl.ssl_context().ex_data(index).copied());
-    generation.unwrap_or(0)
+    verifier: Verifier,
 }
 
 /// The result of a reload.
@@ -122,7 +122,7 @@ pub enum Reload {
 impl Tls {
     /// Loads all files.
     pub fn load(options: Options) -> Result<Arc<Self>, TlsError> {
-        let loaded = Loaded::new(1, Material::load(&options.files)?, &options)?;
+        let loaded = Loaded::new(Material::load(&options.files)?, &options)?;
         Ok(Arc::new(Self {
             options,
             current: ArcSwap::from_pointee(loaded),
@@ -142,8 +142,7 @@ impl Tls {
         // The server certificate does not affect the trust in clients, so existing connections stay verified.
         let trust_changed = material.trust() != current.material.trust();
         let generation = self.generation() + u64::from(trust_changed);
-        self.current
-            .store(Arc::new(Loaded::new(generation, material, &self.options)?));
+        self.current.store(Arc::new(Loaded::new(material, &self.options)?));
         self.generation.store(generation, Ordering::Release);
         Ok(Reload::Replaced)
     }
@@ -163,11 +162,9 @@ impl Tls {
         self.current.load().material.expiry()
     }
 
-    /// Whether a trusted client authority has this name, in the form of RFC 4514.
-    pub fn trusts(&self, name: &str) -> bool {
-        let current = self.current.load();
-        let mut names = current.material.authorities().filter_map(Result::ok);
-        names.any(|known| known.rfc4514() == name)
+    /// Whether clients of the server's own development authority are accepted.
+    pub fn trusts_development_ca(&self) -> bool {
+        self.current.load().material.trusts_development_ca()
     }
 
     /// The acceptor of a listener. Each handshake uses the files that are current at that moment.
@@ -183,57 +180,44 @@ impl Tls {
         Ok(builder)
     }
 
-    /// Verifies a client certificate with the current files. `chain` is the rest of the chain that the client sent.
-    pub fn check(&self, certificate: &X509Ref, chain: &[X509]) -> Result<(), ClientRefused> {
+    /// Verifies a client certificate with the current files at the current time, and returns the period around `now` in
+    /// which the result holds. `chain` is the rest of the chain that the client sent, and `boundaries` are the times at
+    /// which the validity of any of these certificates begins or ends.
+    fn verify(
+        &self,
+        certificate: &X509Ref,
+        chain: &[X509],
+        now: i64,
+        boundaries: &[i64],
+    ) -> (Result<Verified, ClientRefused>, Period) {
         let current = self.current.load();
-        let mut untrusted = Stack::new()?;
-        for link in chain {
-            untrusted.push(link.clone())?;
-        }
-        let mut context = X509StoreContext::new()?;
-        let result = context.init(&current.trusted, certificate, &untrusted, |context| {
-            context.verify_cert()?;
-            Ok(context.error())
-        })?;
-        if result == X509VerifyResult::OK {
-            return Ok(());
-        }
-        Err(ClientRefused::Verdict(result.error_string()))
+        let period = current.verifier.period(now, boundaries);
+        (current.verifier.verify(certificate, chain), period)
     }
 }
 
-/// Why a client certificate is refused.
-#[derive(Debug, thiserror::Error)]
-pub enum ClientRefused {
-    /// Verification failed.
-    #[error("the certificate is not accepted: {0}")]
-    Verdict(&'static str),
-    /// OpenSSL failed.
-    #[error("the certificate could not be checked")]
-    Failed(#[from] ErrorStack),
-}
-
 impl Loaded {
-    fn new(generation: u64, material: Material, options: &Options) -> Result<Self, TlsError> {
+    fn new(material: Material, options: &Options) -> Result<Self, TlsError> {
         let context = |auth| -> Result<SslContext, TlsError> {
             let mut builder = builder(&material, auth, options)?;
             // A session that was made under other authorities or revocation lists must not be resumed.
             builder.set_session_id_context(&material.trust()[..16])?;
-            if let Some(index) = *GENERATION {
-                builder.set_ex_data(index, generation);
-            }
             Ok(builder.build().into_context())
         };
         let [required, optional, off] = ClientAuth::ALL;
         Ok(Self {
             contexts: [context(required)?, context(optional)?, context(off)?],
-            trusted: material.trusted(options.proxy_certificates)?,
+            verifier: Verifier::new(&material, options.proxies)?,
             material,
         })
     }
 }
 
-/// Mozilla's intermediate configuration with the server certificate and the client authentication.
+/// The number of sessions that a listener remembers for resumption; the oldest are forgotten first. One takes some
+/// kilobytes, because it has the client's certificates.
+const MAX_SESSIONS: i32 = 4096;
+
+/// The configuration with the server certificate and the client authentication.
 fn builder(material: &Material, auth: ClientAuth, options: &Options) -> Result<SslAcceptorBuilder, TlsError> {
     let mut builder = SslAcceptor::mozilla_intermediate_v5(SslMethod::tls_server())?;
     let lowest = if options.only_1_3 {
@@ -242,6 +226,7 @@ fn builder(material: &Material, auth: ClientAuth, options: &Options) -> Result<S
         SslVersion::TLS1_2
     };
     builder.set_min_proto_version(Some(lowest))?;
+    options.parameters.apply(&mut builder)?;
     material.present(&mut builder)?;
     let protocols: &[u8] = if options.http2 {
         b"\x02h2\x08http/1.1"
@@ -251,18 +236,20 @@ fn builder(material: &Material, auth: ClientAuth, options: &Options) -> Result<S
     builder.set_alpn_select_callback(move |_, offered| select_next_proto(protocols, offered).ok_or(AlpnError::NOACK));
     builder.set_verify_callback(auth.verify_mode(), handshake::remember_failed);
     if auth != ClientAuth::Off {
-        builder.set_cert_store(material.trusted(options.proxy_certificates)?);
+        builder.set_cert_store(material.trusted(options.proxies.full)?);
         builder.set_client_ca_list(material.authority_names()?);
     }
-    // The owner of a proxy certificate is in the chain, and a resumed session has no chain.
-    if options.resumption && !options.proxy_certificates {
+    // Sessions stay in the server's memory, and the client gets only a random number. So there is no ticket key that
+    // would have to be rotated, and whose theft would reveal recorded connections; and the client's chain is still known
+    // when the session is resumed. OpenSSL discards a session after two hours.
+    builder.set_options(SslOptions::NO_TICKET);
+    if options.resumption && !options.proxies.full {
         builder.set_session_cache_mode(SslSessionCacheMode::SERVER);
-        // For each ticket that it writes, OpenSSL parses the client certificate again, which is a tenth of a handshake;
-        // a client that resumes gets a new ticket.
+        builder.set_session_cache_size(MAX_SESSIONS);
+        // A client that resumes gets a new number.
         builder.set_num_tickets(1)?;
     } else {
         builder.set_session_cache_mode(SslSessionCacheMode::OFF);
-        builder.set_options(SslOptions::NO_TICKET);
         builder.set_num_tickets(0)?;
     }
     Ok(builder)

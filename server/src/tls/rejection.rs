@@ -146,7 +146,7 @@ impl Failure {
 }
 
 /// From a result of OpenSSL's verification (`X509_V_ERR_*` in `openssl/x509_vfy.h`).
-fn of_verify_result(result: i32) -> RejectReason {
+pub(super) fn of_verify_result(result: i32) -> RejectReason {
     match result {
         // CERT_REVOKED
         23 => RejectReason::CertificateRevoked,

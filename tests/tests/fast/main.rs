@@ -8,6 +8,7 @@ mod azure_source;
 mod cardinality;
 mod checking;
 mod chunks;
+mod client_certificates;
 mod compiling;
 mod conformance;
 mod deciding;

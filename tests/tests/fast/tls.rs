@@ -4,9 +4,10 @@ use std::fs;
 use std::io::Write;
 use std::process::Command;
 
-use openssl::ssl::SslVersion;
-use watchpost_tests::http::{Client, shake_hands};
-use watchpost_tests::server::{Server, command, eventually};
+use openssl::ssl::{SslContextBuilder, SslVersion};
+use watchpost_tests::authority::Holder;
+use watchpost_tests::http::{Answer, Client, shake_hands};
+use watchpost_tests::server::{Server, command, configure, eventually};
 
 const FAST: &str = "[tls]\ncheck_interval = \"50ms\"\n";
 
@@ -69,6 +70,108 @@ fn old_versions_of_tls_are_refused() {
     tls.set_max_proto_version(Some(SslVersion::TLS1_2)).expect("known");
     let stream = std::net::TcpStream::connect(strict.secure).expect("it listens");
     assert!(shake_hands(&tls.build(), stream).is_err());
+}
+
+/// Whether a handshake succeeds with only this group or cipher suite of the client.
+fn shares(server: &Server, change: impl FnOnce(&mut SslContextBuilder)) -> bool {
+    let mut tls = server.anonymous_client().tls();
+    change(&mut tls);
+    let stream = std::net::TcpStream::connect(server.secure).expect("it listens");
+    shake_hands(&tls.build(), stream).is_ok()
+}
+
+#[test]
+fn groups_and_ciphers_are_those_of_the_settings_and_by_default_those_of_mozilla_intermediate() {
+    let group = |server: &Server, name: &str| shares(server, |tls| tls.set_groups_list(name).expect("known"));
+    let cipher = |server: &Server, name: &str| {
+        shares(server, |tls| {
+            tls.set_max_proto_version(Some(SslVersion::TLS1_2)).expect("known");
+            tls.set_cipher_list(&format!("{name}:@SECLEVEL=0")).expect("known");
+        })
+    };
+    let usual = Server::start();
+    for name in ["X25519", "P-256", "P-384"] {
+        assert!(group(&usual, name), "{name}");
+    }
+    for name in ["X448", "P-521"] {
+        assert!(!group(&usual, name), "{name}");
+    }
+    assert!(cipher(&usual, "ECDHE-ECDSA-AES128-GCM-SHA256"));
+    assert!(!cipher(&usual, "ECDHE-ECDSA-AES128-SHA"));
+    let other = Server::with("[tls]\ngroups = [\"P-521\"]\nciphers = [\"ECDHE-ECDSA-AES256-GCM-SHA384\"]\n");
+    assert!(group(&other, "P-521") && !group(&other, "X25519"));
+    assert!(cipher(&other, "ECDHE-ECDSA-AES256-GCM-SHA384"));
+    assert!(!cipher(&other, "ECDHE-ECDSA-AES128-GCM-SHA256"));
+    for wrong in [
+        "groups = [\"P-999\"]",
+        "ciphers = [\"ALL:@SECLEVEL=0\"]",
+        "cipher_suites = []",
+        "limited_proxies = true",
+    ] {
+        let key = wrong.split(' ').next().expect("a key");
+        let folder = tempfile::tempdir().expect("a folder");
+        fs::write(folder.path().join("watchpost.toml"), format!("[tls]\n{wrong}\n")).expect("written");
+        let output = command(folder.path()).output().expect("it runs");
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(78), "{stderr}");
+        assert!(stderr.contains(&format!("tls.{key}")), "{stderr}");
+    }
+}
+
+#[test]
+fn browsers_are_told_to_use_https_only_where_the_certificate_is_not_a_development_one() {
+    let hsts = |answer: &Answer| answer.header("strict-transport-security").map(str::to_owned);
+    let usual = Server::start().ready();
+    assert_eq!(
+        hsts(&usual.anonymous_client().get("/health")),
+        None,
+        "other programs are localhost, too"
+    );
+    let pki = usual.data().join("pki").display().to_string();
+    let folder = usual.stop();
+    let own = format!("[tls]\ncertificate = \"{pki}/server.crt\"\nkey = \"{pki}/server.key\"\n");
+    configure(folder.path(), &own);
+    let server = Server::prepared(folder).ready();
+    let two_years = Some("max-age=63072000".to_owned());
+    assert_eq!(hsts(&server.anonymous_client().get("/health")), two_years);
+    assert_eq!(
+        hsts(&server.anonymous_client().get("/metrics")),
+        two_years,
+        "errors have it, too"
+    );
+    assert_eq!(hsts(&server.plain_client().get("/health")), None);
+    let set = Server::with("[tls]\nhsts_max_age = \"1d\"\n").ready();
+    assert_eq!(
+        hsts(&set.anonymous_client().get("/health")),
+        Some("max-age=86400".to_owned())
+    );
+}
+
+#[test]
+fn a_server_certificate_that_is_not_valid_yet_does_not_prevent_the_start() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let root = Holder::root("CN=Root");
+    let (certificate, key) = root
+        .issue("CN=localhost", &["localhost"], 3600..86_400)
+        .write(folder.path(), "server");
+    let settings = format!(
+        "[tls]\ncertificate = \"{}\"\nkey = \"{}\"\n",
+        certificate.display(),
+        key.display()
+    );
+    let server = Server::in_folder(folder, &settings).ready();
+    server.logged("the server certificate is not valid yet");
+    assert!(
+        server.anonymous_client().try_ask("GET", "/health").is_err(),
+        "clients reject it"
+    );
+    let output = command(server.folder()).arg("check").output().expect("it runs");
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{text}");
+    assert!(
+        text.contains("is not valid before") && text.contains("tls.certificate"),
+        "{text}"
+    );
 }
 
 #[test]

@@ -9,7 +9,7 @@ use watchpost_rule::role::{Decision, Identity, Manifest, Request, Rule, Standing
 use watchpost_rule::text::{cut, cut_to};
 use watchpost_rule::{Plan, Problem};
 
-use prepared::{Prepared, PreparedClause};
+use prepared::{Prepared, PreparedClause, is_limited_proxy};
 use settings::Clause;
 pub use settings::Settings;
 
@@ -33,7 +33,7 @@ impl Rule for Roles {
             name: "role".to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             description: "Gives roles to identities and actions to roles, and denies actions while something is \
-                          not ok. The OU of a development certificate is its role."
+                          not ok."
                 .to_owned(),
             settings_schema: include_str!("../settings.schema.json").to_owned(),
         }
@@ -91,6 +91,10 @@ fn not_granted(request: &Request, roles: &[&str], settings: &Prepared<&str>) -> 
         Identity::Anonymous => {
             format!("anonymous clients may not do {action}; present a client certificate or a token")
         }
+        Identity::Certificate(certificate) if is_limited_proxy(request) => {
+            let owner = shortened(certificate.subject.clone());
+            format!("a limited proxy certificate of {owner} has no role here, and {action} needs one")
+        }
         Identity::Certificate(certificate) => {
             without_permission(&shortened(certificate.subject.clone()), roles, &undefined, action)
         }
@@ -103,7 +107,7 @@ fn without_permission(client: &str, roles: &[&str], undefined: &[&str], action: 
     let named: Vec<&str> = roles.iter().copied().filter(|role| *role != ANONYMOUS).collect();
     match named.as_slice() {
         [] if !undefined.is_empty() => format!(
-            "{client} has no role here, and {action} needs one; the configuration assigns {}, which rules.role.roles \
+            "{client} has no role here, and {action} needs one; the server assigns {}, which rules.role.roles \
              does not define",
             undefined.join(", ")
         ),

@@ -5,7 +5,6 @@ use serde::{Deserialize, Serialize};
 use watchpost_rule::pattern::{NAME, PLAIN, Separators, matches};
 use watchpost_rule::role::{Certificate, Identity, Label, Request, Severity, Standing};
 
-use crate::ANONYMOUS;
 use crate::settings::{Clause, Entry, Fields, MinSeverity, Settings};
 
 /// Checked settings in which every pattern for actions is replaced by the set of actions that it matches.
@@ -57,17 +56,19 @@ fn matched(actions: &[String], patterns: &[String]) -> Actions {
 }
 
 impl Prepared<&str> {
-    /// The roles of a client, each once: those that the server assigns, that of a development certificate, and those of
-    /// the entries that match. A name that is no role here grants nothing.
+    /// The roles of a client, each once: those that the server assigns, and those of the entries that match. A name that
+    /// is no role here grants nothing, and a limited proxy certificate has no roles.
     pub(crate) fn roles_of(&self, request: &Request) -> Vec<&str> {
+        if is_limited_proxy(request) {
+            return Vec::new();
+        }
         let identity = &request.identity;
         let assigned = request.assigned_roles.iter().map(String::as_str);
-        let of_certificate = development_roles(identity);
         let matching = self
             .identities
             .iter()
             .filter(|entry| entry.fields.match_identity(identity));
-        let named = assigned.chain(of_certificate).filter_map(|role| self.role(role));
+        let named = assigned.filter_map(|role| self.role(role));
         let mut roles = Vec::new();
         for role in named.chain(matching.flat_map(|entry| entry.roles.iter().copied())) {
             if !roles.contains(&role) {
@@ -94,20 +95,10 @@ impl Prepared<&str> {
     }
 }
 
-/// The issuer of the certificates of the development authority.
-const DEVELOPMENT_ISSUER: &str = "CN=Watchpost development CA,O=Watchpost";
-
-/// The organisational unit of a development certificate names its role.
-fn development_roles(identity: &Identity) -> impl Iterator<Item = &str> {
-    let attributes = match identity {
-        Identity::Certificate(certificate) if certificate.issuer == DEVELOPMENT_ISSUER => {
-            certificate.subject_attributes.as_slice()
-        }
-        _ => &[],
-    };
-    let units = attributes.iter().filter(|attribute| attribute.name == "OU");
-    // Every client has the role anonymous anyway.
-    units.map(|unit| unit.value.as_str()).filter(|unit| *unit != ANONYMOUS)
+/// Whether the client has a limited proxy certificate, which its owner gave fewer rights than all.
+pub(crate) fn is_limited_proxy(request: &Request) -> bool {
+    let mut facts = request.facts.iter();
+    facts.any(|fact| fact.name == "proxy" && fact.value == "limited")
 }
 
 impl<T: Ord + AsRef<str>> Fields<T> {

@@ -16,7 +16,7 @@ use crate::prepared::MAX_ACTIONS;
 #[serde(deny_unknown_fields)]
 pub struct Settings {
     /// The roles of identities. An identity has the roles of every entry that matches it, in addition to those that the
-    /// server's configuration assigns to it and to that of a development certificate.
+    /// server assigns to it.
     #[serde(default)]
     pub identities: Vec<Entry<String>>,
     /// The actions of each role: names, or patterns such as `*.read`. They are added to the built-in roles; a built-in

@@ -307,7 +307,7 @@ fn a_role_that_the_server_assigns_counts_if_it_is_defined() {
     assert!(!misspelt.allowed);
     assert_eq!(
         misspelt.reason,
-        "the token ci has no role here, and rules.read needs one; the configuration assigns raeder, which \
+        "the token ci has no role here, and rules.read needs one; the server assigns raeder, which \
          rules.role.roles does not define"
     );
 }
@@ -325,21 +325,21 @@ fn roles_of_the_settings_extend_the_built_in_ones() {
 }
 
 #[test]
-fn an_entry_revokes_no_role_of_a_development_certificate() {
+fn an_entry_revokes_no_role_that_the_server_assigns_and_names_alone_give_none() {
     let settings = r#"{
         "identities": [{"match": {"token": "grafana"}, "roles": ["reader"]}],
         "roles": {"night shift": ["rules.read"], "*": ["*"]}
     }"#;
-    let roles = |identity| decided(settings, identity, "health.read", Vec::new()).roles;
-    assert_eq!(roles(of_ou("admin", DEVELOPMENT_CA)), ["admin", "anonymous"]);
-    assert_eq!(
-        roles(of_ou("night shift", DEVELOPMENT_CA)),
-        ["night shift", "anonymous"]
-    );
-    // The unit is compared with names of roles, and is no pattern.
-    assert_eq!(roles(of_ou("unknown", DEVELOPMENT_CA)), ["anonymous"]);
-    assert_eq!(roles(of_ou("anonymous", DEVELOPMENT_CA)), ["anonymous"]);
-    assert_eq!(roles(of_ou("admin", "CN=Some CA")), ["anonymous"]);
+    let roles = |assigned: &[&str], unit: &str| {
+        let identity = of_ou(unit, DEVELOPMENT_CA);
+        decided_with(assigned, settings, identity, "health.read", Vec::new()).roles
+    };
+    assert_eq!(roles(&["admin"], "admin"), ["admin", "anonymous"]);
+    assert_eq!(roles(&["night shift"], "night shift"), ["night shift", "anonymous"]);
+    // An assigned role is compared with names of roles, and is no pattern.
+    assert_eq!(roles(&["unknown"], "unknown"), ["anonymous"]);
+    assert_eq!(roles(&["anonymous"], "anonymous"), ["anonymous"]);
+    assert_eq!(roles(&[], "admin"), ["anonymous"]);
 }
 
 #[test]

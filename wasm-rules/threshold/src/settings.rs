@@ -114,12 +114,21 @@ fn default_defaults() -> bool {
 const QUARANTINED: &str =
     "a rule kept failing and was quarantined; GET /api/v1/rules names it, and its audit log says how it failed";
 
+/// The message of the default threshold for a revocation list.
+const CRL_EXPIRES: &str =
+    "after the next update of the revocation list, all client certificates are rejected; renew the list";
+
+/// The message of the default threshold for other certificates.
+const CERTIFICATE_EXPIRES: &str = "a certificate expires soon, or has expired; renew it";
+
+const DAY: f64 = 86_400.0;
+
 /// The default thresholds.
 pub fn defaults() -> Vec<Threshold> {
     // One value above a level is no alert, so the processor is judged by its mean of a minute. Azure's `cpu` of a resource
-    // is such a mean already. Five metrics are optional: the mean does not exist in the first minute, most machines have no
+    // is such a mean already. Six metrics are optional: the mean does not exist in the first minute, most machines have no
     // store of work chunks and measure no resources in Azure, some file systems count no inodes, and snapshots of other
-    // programs have no `rules_quarantined`.
+    // programs have no `rules_quarantined` and no certificates. A revocation list is renewed more often than a certificate.
     let threshold = |metric: &str, warning, alert, missing| Threshold {
         metric: Pattern::new(metric),
         labels: BTreeMap::new(),
@@ -144,6 +153,24 @@ pub fn defaults() -> Vec<Threshold> {
         Threshold {
             message: Some(QUARANTINED.to_owned()),
             ..threshold("rules_quarantined", 1.0, 1.0, Missing::Optional)
+        },
+        Threshold {
+            labels: BTreeMap::from([("kind".to_owned(), Pattern::new("crl"))]),
+            direction: Direction::Below,
+            message: Some(CRL_EXPIRES.to_owned()),
+            quiet: true,
+            ..threshold("certificate_remaining_seconds", DAY, 0.0, Missing::Optional)
+        },
+        Threshold {
+            direction: Direction::Below,
+            message: Some(CERTIFICATE_EXPIRES.to_owned()),
+            quiet: true,
+            ..threshold(
+                "certificate_remaining_seconds",
+                14.0 * DAY,
+                2.0 * DAY,
+                Missing::Optional,
+            )
         },
     ]
 }

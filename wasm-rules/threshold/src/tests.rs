@@ -426,9 +426,9 @@ fn more_metrics_than_a_plan_may_name_are_a_problem_of_the_settings() {
     };
     assert!(watchpost_rule::threshold::check::<Thresholds>(&settings(1000, false)).is_ok());
     assert_eq!(problems(&settings(1001, false))[0].0, "/thresholds");
-    // The seven defaults name a metric each.
-    assert!(watchpost_rule::threshold::check::<Thresholds>(&settings(993, true)).is_ok());
-    assert_eq!(problems(&settings(994, true))[0].0, "/thresholds");
+    // The defaults name eight metrics.
+    assert!(watchpost_rule::threshold::check::<Thresholds>(&settings(992, true)).is_ok());
+    assert_eq!(problems(&settings(993, true))[0].0, "/thresholds");
 }
 
 #[test]

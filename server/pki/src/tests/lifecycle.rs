@@ -29,16 +29,16 @@ fn a_server_certificate_is_renewed_with_the_same_key_before_it_expires_or_when_i
     let (_data, authority) = new_authority();
     assert_eq!(server(&authority, &[], 0), Ensured::Made);
     let first = key(&authority.server_files());
-    assert_eq!(server(&authority, &[], 700), Ensured::Kept);
-    assert_eq!(server(&authority, &["edge-1"], 700), Ensured::Renewed);
-    assert_eq!(server(&authority, &["edge-1"], 700), Ensured::Kept);
+    assert_eq!(server(&authority, &[], 335), Ensured::Kept);
+    assert_eq!(server(&authority, &["edge-1"], 335), Ensured::Renewed);
+    assert_eq!(server(&authority, &["edge-1"], 335), Ensured::Kept);
     assert_eq!(
-        server(&authority, &[], 700),
+        server(&authority, &[], 335),
         Ensured::Kept,
         "an additional name is accepted"
     );
-    assert_eq!(server(&authority, &["EDGE-1"], 700 + 700), Ensured::Kept);
-    assert_eq!(server(&authority, &["edge-1"], 700 + 701), Ensured::Renewed);
+    assert_eq!(server(&authority, &["EDGE-1"], 335 + 335), Ensured::Kept);
+    assert_eq!(server(&authority, &["edge-1"], 335 + 336), Ensured::Renewed);
     assert_eq!(key(&authority.server_files()), first);
 }
 
@@ -47,8 +47,8 @@ fn a_client_keeps_its_role_when_it_is_renewed() {
     let (_data, authority) = new_authority();
     authority.ensure_client("ada", "admin", now()).expect("made");
     let first = key(&files(&authority));
-    assert_eq!(client(&authority, 700), Ensured::Kept);
-    assert_eq!(client(&authority, 701), Ensured::Renewed);
+    assert_eq!(client(&authority, 335), Ensured::Kept);
+    assert_eq!(client(&authority, 336), Ensured::Renewed);
     assert_eq!(key(&files(&authority)), first);
     let roles: Vec<_> = authority
         .list()

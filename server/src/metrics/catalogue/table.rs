@@ -217,6 +217,16 @@ pub(super) const SOURCES: &[DeclaredSource] = &[
         ],
     },
     DeclaredSource {
+        name: "certificates",
+        about: "the certificates and revocation lists of this server",
+        metrics: &[
+            metric("certificate_remaining_seconds", "seconds")
+                .labels(&["kind"])
+                .example("direction = \"below\", warning = 2592000, alert = 604800")
+                .help("Seconds until the server certificate, a client authority or a revocation list expires; below zero afterwards."),
+        ],
+    },
+    DeclaredSource {
         name: "rules",
         about: "the state of the rules on this server",
         metrics: &[

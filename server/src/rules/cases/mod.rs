@@ -10,7 +10,7 @@ pub use run::{Outcome, Runner};
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
-use watchpost_policies::{Action, Gap, Identity, Labels, MetricName, Sample, Severity, Unit};
+use watchpost_policies::{Action, Gap, Identity, Labels, MetricName, ProxyKind, Sample, Severity, Unit};
 
 use super::sample::{self, NOW_MS};
 
@@ -180,7 +180,7 @@ enum Part {
 #[serde(
     untagged,
     deny_unknown_fields,
-    expecting = "an identity is \"anonymous\", { token = \"…\", roles = […] }, or { subject = […], issuer = […] }"
+    expecting = "an identity is \"anonymous\", { token = \"…\", roles = […] }, or { subject = […], issuer = […], roles = […] }"
 )]
 enum IdentityCase {
     Anonymous(Anonymous),
@@ -193,7 +193,19 @@ enum IdentityCase {
     Certificate {
         subject: Vec<(String, String)>,
         issuer: Vec<(String, String)>,
+        /// The roles that the server assigns to certificates of its development authority.
+        #[serde(default)]
+        roles: Vec<String>,
+        /// The kind of proxy certificate by which the client acts for the owner.
+        proxy: Option<ProxyCase>,
     },
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum ProxyCase {
+    Full,
+    Limited,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize)]
@@ -214,7 +226,20 @@ impl IdentityCase {
             Self::Token { token, roles } => {
                 Identity::of_token(token).with_assigned_roles(roles.iter().map(String::as_str))
             }
-            Self::Certificate { subject, issuer } => sample::of_certificate(&pairs(subject), &pairs(issuer)),
+            Self::Certificate {
+                subject,
+                issuer,
+                roles,
+                proxy,
+            } => {
+                let owner = sample::of_certificate(&pairs(subject), &pairs(issuer));
+                let identity = owner.with_assigned_roles(roles.iter().map(String::as_str));
+                match proxy {
+                    None => identity,
+                    Some(ProxyCase::Full) => identity.with_proxy(ProxyKind::Full),
+                    Some(ProxyCase::Limited) => identity.with_proxy(ProxyKind::Limited),
+                }
+            }
         }
     }
 }

@@ -21,7 +21,7 @@ use futures_util::future::BoxFuture;
 use serde::Serialize;
 use tokio::sync::Mutex;
 use utoipa::ToSchema;
-use watchpost_policies::{Digest, Identity, Kind, Report, Snapshot};
+use watchpost_policies::{Digest, Identity, IdentityKind, Kind, Report, Snapshot};
 
 pub use self::change::{Activation, ChangeRequest, Changed};
 pub use self::error::ChangeError;
@@ -130,9 +130,15 @@ impl Registry {
         &self.0.store
     }
 
-    /// Whether a certificate is always allowed to change rules.
-    pub fn breaks_glass(&self, fingerprint: Digest) -> bool {
-        self.0.options.load().break_glass.contains(&fingerprint)
+    /// Whether an identity is always allowed to change rules: by its own certificate, and never by a proxy certificate,
+    /// which programs that act for the owner have.
+    pub fn breaks_glass(&self, identity: &Identity) -> bool {
+        match identity.kind() {
+            IdentityKind::Certificate(certificate) if identity.proxy().is_none() => {
+                self.0.options.load().break_glass.contains(&certificate.fingerprint)
+            }
+            _ => false,
+        }
     }
 
     /// The current configuration; a reload replaces the value.

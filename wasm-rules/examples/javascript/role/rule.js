@@ -78,7 +78,6 @@ const SCHEMA = {
   },
 };
 
-const DEVELOPMENT_ISSUER = "CN=Watchpost development CA,O=Watchpost";
 const READER = [
   "health.read", "service.read", "docs.read", "metrics.read", "history.read", "chunks.read", "alerts.read",
   "sessions.read", "rules.read",
@@ -102,9 +101,7 @@ export const roleRule = {
     return {
       name: "role-javascript",
       version: "1.0.0",
-      description:
-        "Gives roles to identities and actions to roles, and denies actions while something is not ok. " +
-        "The OU of a development certificate is its role.",
+      description: "Gives roles to identities and actions to roles, and denies actions while something is not ok.",
       settingsSchema: JSON.stringify(SCHEMA),
     };
   },
@@ -246,17 +243,15 @@ function decide(/** @type {Request} */ request, /** @type {Standing[]} */ standi
   return { allowed: true, roles, reason: "" };
 }
 
-/** Each role once: those that the server assigns, that of a development certificate, and those of the settings. */
-function rolesOf(/** @type {Request} */ { identity, assignedRoles }, /** @type {Settings} */ { identities, roles }) {
-  const named = [...assignedRoles, ...developmentRoles(identity)].filter((role) => Object.hasOwn(roles, role));
+/** Each role once: those that the server assigns, and those of the settings. A limited proxy has none of them. */
+function rolesOf(
+  /** @type {Request} */ { identity, facts, assignedRoles },
+  /** @type {Settings} */ { identities, roles },
+) {
+  if (facts.some(({ name, value }) => name === "proxy" && value === "limited")) return new Set([ANONYMOUS]);
+  const named = assignedRoles.filter((role) => Object.hasOwn(roles, role));
   const matching = identities.filter(({ match }) => matches(identity, match)).flatMap((entry) => entry.roles);
   return new Set([...named, ...matching].filter((role) => role !== ANONYMOUS)).add(ANONYMOUS);
-}
-
-/** The organisational unit of a development certificate names its role. */
-function developmentRoles(/** @type {Identity} */ identity) {
-  if (identity.tag !== "certificate" || identity.val.issuer !== DEVELOPMENT_ISSUER) return [];
-  return identity.val.subjectAttributes.filter(({ name }) => name === "OU").map(({ value }) => value);
 }
 
 /** Every field that is set must match; a token has no issuer and no attributes. */

@@ -67,7 +67,6 @@ SCHEMA = {
     },
 }
 
-DEVELOPMENT_ISSUER = "CN=Watchpost development CA,O=Watchpost"
 READER = [
     "health.read", "service.read", "docs.read", "metrics.read", "history.read", "chunks.read", "alerts.read",
     "sessions.read", "rules.read",
@@ -93,7 +92,7 @@ class RoleRule(exports.RoleRule):
             name="role-python",
             version="1.0.0",
             description="Gives roles to identities and actions to roles, and denies actions while something is "
-            "not ok. The OU of a development certificate is its role.",
+            "not ok.",
             settings_schema=json.dumps(SCHEMA),
         )
 
@@ -225,21 +224,15 @@ def decide(request: Request, standings: list[Standing], settings: dict[str, Any]
 
 
 def roles_of(request: Request, settings: dict[str, Any]) -> list[str]:
-    """Each role once: those that the server assigns, that of a development certificate, and those of the settings."""
+    """Each role once: those that the server assigns, and those of the settings. A limited proxy has none of them."""
     identity = request.identity
-    named = [*request.assigned_roles, *development_roles(identity)]
-    roles = [role for role in named if role in settings["roles"]]
+    if Label("proxy", "limited") in request.facts:
+        return [ANONYMOUS]
+    roles = [role for role in request.assigned_roles if role in settings["roles"]]
     for entry in settings["identities"]:
         if matches(identity, entry["match"]):
             roles += entry["roles"]
     return [*dict.fromkeys(role for role in roles if role != ANONYMOUS), ANONYMOUS]
-
-
-def development_roles(identity: Identity) -> list[str]:
-    """The organisational unit of a development certificate names its role."""
-    if not isinstance(identity, Identity_Certificate) or identity.value.issuer != DEVELOPMENT_ISSUER:
-        return []
-    return [attribute.value for attribute in identity.value.subject_attributes if attribute.name == "OU"]
 
 
 def matches(identity: Identity, match: dict[str, Any]) -> bool:

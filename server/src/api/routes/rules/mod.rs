@@ -18,7 +18,7 @@ use serde_json::Value;
 use utoipa::openapi::Required;
 use utoipa::openapi::path::{ParameterBuilder, ParameterIn};
 use utoipa::{PartialSchema, ToSchema};
-use watchpost_policies::{Digest, IdentityKind, Kind};
+use watchpost_policies::{Digest, Kind};
 
 use crate::api::arguments::{Argument, HandlerSpec};
 use crate::api::authn::Client;
@@ -155,10 +155,7 @@ fn actor(request: &HttpRequest, registry: &Registry) -> Result<Actor, ApiError> 
     let client = request.extensions().get::<Client>().cloned();
     let client = client
         .ok_or_else(|| ApiError::Internal("a request passed the gate without an authenticated client".to_owned()))?;
-    let break_glass = match client.identity.kind() {
-        IdentityKind::Certificate(certificate) => registry.breaks_glass(certificate.fingerprint),
-        _ => false,
-    };
+    let break_glass = registry.breaks_glass(&client.identity);
     Ok(Actor {
         by: AuditActor {
             name: client.identity.to_string(),
