@@ -168,7 +168,7 @@ impl Reloader {
 }
 
 /// The settings that a reload applies; all others need a restart.
-const RELOADABLE_KEYS: [&str; 17] = [
+const RELOADABLE_KEYS: [&str; 19] = [
     "tokens",
     "log.level",
     "rules.threshold",
@@ -178,6 +178,8 @@ const RELOADABLE_KEYS: [&str; 17] = [
     "rules.trusted_keys",
     "rules.require_signature",
     "rules.allowed_digests",
+    "rules.max_versions",
+    "rules.max_stored_size",
     "http.trusted_proxies",
     "http.max_body",
     "http.max_headers",
