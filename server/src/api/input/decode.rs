@@ -337,7 +337,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_body_is_decoded_whatever_the_size_of_its_chunks() {
-        let text: Vec<u8> = (0..300_000_u32).flat_map(|at| (at % 251).to_le_bytes()).collect();
+        let text: Vec<u8> = (0..240_000_u32).flat_map(|at| (at % 251).to_le_bytes()).collect();
         for chunk in [1, 7, 1000, usize::MAX] {
             for (encoding, bytes) in [("gzip", gzip(&text)), ("zstd", zstd(&text)), ("identity", text.clone())] {
                 let (decoded, largest) = read(body(Some(encoding), &bytes, chunk, 1 << 30).expect(encoding)).await;
