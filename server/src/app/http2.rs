@@ -180,7 +180,7 @@ where
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Closing {
     No,
-    /// The client was told to open no more streams, and asked to confirm.
+    /// The client must open no more streams, and has to confirm that.
     Announced,
     /// The client did not confirm in time.
     Forced,

@@ -25,8 +25,8 @@ use crate::metrics::service_metrics::HttpLimit;
 /// Decompressed bytes that are buffered at once.
 const PIECE_BYTES: usize = 64 * 1024;
 
-/// A body may expand without limit up to this size, which is the default limit of a JSON body.
-const FREE_BYTES: u64 = 1 << 20;
+/// A body may expand without limit up to this size: the default limit of a JSON body is smaller.
+const FREE_BYTES: u64 = 2 << 20;
 
 /// How many times its size a larger body may expand. Components and repetitive JSON stay far below; bombs expand a
 /// thousand times (gzip) or more (zstd).
@@ -113,8 +113,8 @@ impl DecodedBody {
         if self.decoded > self.max_bytes {
             return Err(PayloadError::Overflow);
         }
-        // Received, and not consumed: the rest of the input expands too.
-        if self.decoded > FREE_BYTES && self.decoded > self.received.saturating_mul(MAX_EXPANSION) {
+        let consumed = self.received - self.input.len() as u64;
+        if self.decoded > FREE_BYTES && self.decoded > consumed.saturating_mul(MAX_EXPANSION) {
             if let Some(service_metrics) = &self.service_metrics {
                 service_metrics.limit_exceeded(HttpLimit::Expansion);
             }
