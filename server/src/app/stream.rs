@@ -254,8 +254,11 @@ impl AsyncWrite for Stream {
         let result = ready!(poll_inner!(self.poll_flush(context)));
         // Everything is sent.
         self.stall = None;
-        // After a response, the next read may be far away, so the deadline of the next head begins to run here.
-        let _ = self.poll_head_deadline(context);
+        // After a response, the next read may be far away, so the deadline of the next head begins to run here. If it has
+        // passed already, the next read ends the connection.
+        if self.poll_head_deadline(context).is_ready() && !self.progress.peer_closed.get() {
+            context.waker().wake_by_ref();
+        }
         Poll::Ready(self.note(result))
     }
 
