@@ -11,6 +11,7 @@ use actix_web::dev::{AppConfig, Server};
 use actix_web::middleware::from_fn;
 use actix_web::web::Data;
 use actix_web::{App as Routes, Error};
+use socket2::SockRef;
 
 use super::admission::{Admission, ConnectionLimits, LOOPBACK_RESERVE};
 use super::connections::{Connections, Listener, Rejections, ShutdownSignal};
@@ -28,6 +29,11 @@ use crate::tls::ClientAuth;
 /// After all requests are answered, idle connections are closed within this time.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
+/// Connections that wait until the server accepts them. The standard library sets 128, which a client with many sockets
+/// fills in a moment; the kernel then drops the handshakes of others, who try again after a second. The kernel lowers this
+/// to `net.core.somaxconn`.
+const BACKLOG: i32 = 4096;
+
 /// The most workers that the server accepts.
 const MAX_WORKERS: usize = 512;
 
@@ -38,6 +44,7 @@ pub(super) fn listen(listener: &config::Listener) -> Result<Socket, StartError> 
         source,
     };
     let socket = TcpListener::bind(listener.address).map_err(failed)?;
+    SockRef::from(&socket).listen(BACKLOG).map_err(failed)?;
     let listening = Listening {
         address: socket.local_addr().map_err(failed)?,
         tls: listener.tls,

@@ -173,13 +173,15 @@ impl Tricklers {
         let work = move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             let all = tokio::task::LocalSet::new();
-            for _ in 0..count {
+            for at in 0..count as u64 {
+                // Spread, because reconnections of all at once would only measure the machine.
+                let pause = Duration::from_millis(500 + at * 37 % 1000);
                 let (stop, opened) = (stopping.clone(), opening.clone());
                 all.spawn_local(async move {
                     while !stop.load(Ordering::Relaxed) {
                         // An error means that the server refused or ended the connection.
                         let _ = trickle(from, to, &stop, &opened).await;
-                        tokio::time::sleep(Duration::from_secs(1)).await;
+                        tokio::time::sleep(pause).await;
                     }
                 });
             }
