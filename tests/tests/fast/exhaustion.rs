@@ -1,6 +1,11 @@
 //! Clients that try to exhaust the server: decompression bombs, connections that trickle, responses that are not read, and
 //! HTTP/2 streams. The server limits each, and keeps serving others.
 
+#![expect(
+    clippy::print_stdout,
+    reason = "the measured figures are of interest, also if they are within the limits"
+)]
+
 use std::io::Write as _;
 use std::net::SocketAddr;
 use std::process::Command;
