@@ -9,7 +9,6 @@ use crate::clock;
 use crate::config::{Config, Warning, access_warnings};
 use crate::rules::Rules;
 use crate::tls::Tls;
-use watchpost_pki as pki;
 
 /// Finds clients without access.
 pub struct AccessWarnings {

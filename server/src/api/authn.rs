@@ -4,13 +4,14 @@
 use std::any::Any;
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
 use std::sync::Arc;
 
 use actix_tls::accept::openssl::TlsStream;
-use actix_web::HttpRequest;
 use actix_web::dev::{Extensions, ServiceRequest};
 use actix_web::http::header::{Header, HeaderMap};
 use actix_web::rt::net::TcpStream;
+use actix_web::{HttpMessage as _, HttpRequest};
 use actix_web_httpauth::headers::authorization::{Authorization, Bearer};
 use arc_swap::ArcSwap;
 use base64::Engine as _;
@@ -65,6 +66,14 @@ pub struct Connection {
     /// Whether only this machine can reach the listener.
     loopback: bool,
     peer: Option<Result<Peer, Unreadable>>,
+}
+
+impl Connection {
+    /// The connection of a request. HTTP/1 stores it with the connection, HTTP/2 with each request.
+    fn of(request: &ServiceRequest) -> Option<Rc<Self>> {
+        let of_connection = request.conn_data::<Rc<Self>>().cloned();
+        of_connection.or_else(|| request.extensions().get::<Rc<Self>>().cloned())
+    }
 }
 
 /// The client of a request.
@@ -126,12 +135,17 @@ impl Authenticator {
         let listener = local.and_then(|local| service.listener_of(local));
         let name = listener.map_or_else(|| "unknown".to_owned(), |listening| listening.address.to_string());
         data.insert(service_metrics.connection_accepted(&name));
-        data.insert(Connection {
+        data.insert(Rc::new(Connection {
             secure: secure.is_some(),
             api: listener.map_or(ApiProfile::Full, |listening| listening.api),
             loopback: listener.is_some_and(|listening| listening.address.ip().is_loopback()),
             peer: Peer::of_connection(connection),
-        });
+        }));
+    }
+
+    /// Whether this is the address of a trusted reverse proxy.
+    pub fn trusts(&self, address: IpAddr) -> bool {
+        self.config.load().trusts(address)
     }
 
     /// The client's address; behind a trusted reverse proxy, the forwarded one.
@@ -148,7 +162,8 @@ impl Authenticator {
     /// Authenticates the client. The error says why its credentials are rejected.
     pub fn client(&self, request: &ServiceRequest, now: i64) -> Result<Client, ApiError> {
         let config = self.config.load();
-        let connection = request.conn_data::<Connection>();
+        let connection = Connection::of(request);
+        let connection = connection.as_deref();
         let secure = connection.is_some_and(|connection| connection.secure);
         let api = connection.map_or(ApiProfile::Full, |connection| connection.api);
         let address = peer_of(request);

@@ -51,6 +51,12 @@ pub enum ApiError {
     /// The body is longer than `http.max_body`.
     #[error("the body is too long; send less, or raise http.max_body")]
     BodyTooLarge,
+    /// The body decompresses to many times its size.
+    #[error("the body decompresses to more than {ratio} times its size; send it uncompressed")]
+    BodyExpands {
+        /// The largest accepted ratio of the decompressed to the compressed size.
+        ratio: u64,
+    },
     /// The component is larger than `rules.limits.component_bytes`.
     #[error(
         "the component has more than {limit} bytes; remove what it does not need, or raise rules.limits.component_bytes"
@@ -245,7 +251,9 @@ impl ResponseError for ApiError {
             Self::BadRequest(_) => StatusCode::BAD_REQUEST,
             Self::Conflict(_) => StatusCode::CONFLICT,
             Self::TooMuch(_) | Self::Rejected(_) => StatusCode::UNPROCESSABLE_ENTITY,
-            Self::BodyTooLarge | Self::ComponentTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::BodyTooLarge | Self::BodyExpands { .. } | Self::ComponentTooLarge { .. } => {
+                StatusCode::PAYLOAD_TOO_LARGE
+            }
             Self::HeadersTooLarge { .. } => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::WrongForm(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::BodyTooSlow => StatusCode::REQUEST_TIMEOUT,

@@ -110,6 +110,12 @@ impl Gate {
         usize::try_from(self.bounds.load().max_body).unwrap_or(usize::MAX)
     }
 
+    /// Maximum size of the headers of an HTTP/2 request before the gate sees it. It is a multiple of the setting, so that
+    /// the gate can answer most requests that exceed the setting.
+    pub fn max_http2_header_bytes(&self) -> u32 {
+        u32::try_from(self.bounds.load().max_headers.saturating_mul(2)).unwrap_or(u32::MAX)
+    }
+
     /// Replaces the limits.
     pub fn replace(&self, bounds: RequestLimits) {
         self.bounds.store(Arc::new(bounds));

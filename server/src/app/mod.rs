@@ -1,9 +1,12 @@
 //! Composition root: builds the server from a configuration, runs it and shuts it down. It connects all components and
 //! has no logic of its own.
 
+mod activity;
+mod admission;
 mod connections;
 mod data_dir;
 mod error;
+mod http2;
 mod preflight;
 mod problem;
 mod reload;
@@ -12,6 +15,7 @@ mod serve;
 mod settings;
 mod sources;
 mod stores;
+mod stream;
 mod systemd_status;
 mod warnings;
 mod work;
@@ -136,6 +140,9 @@ impl App {
         let cache = data_dir.join("cache");
         let rules = Rules::load(config.rules.limits.limits(), &config.rules.settings(), Some(&cache))
             .map_err(|error| StartError::Refused(preflight::rule_problems(&config, error)))?;
+        if let Some(cache) = rules.cache() {
+            cache.limit(config.rules.max_cache_size.bytes());
+        }
         systemd.begins("opens the database", systemd::EXTEND_TIMEOUT);
         let store = stores::open(&config)?;
         let chunks = stores::chunks(&config, &store)?;

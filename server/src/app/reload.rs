@@ -221,7 +221,7 @@ impl Reloader {
 }
 
 /// The settings that a reload applies; all others need a restart.
-const RELOADABLE_KEYS: [&str; 19] = [
+const RELOADABLE_KEYS: [&str; 21] = [
     "tokens",
     "log.level",
     "rules.threshold",
@@ -231,6 +231,8 @@ const RELOADABLE_KEYS: [&str; 19] = [
     "rules.trusted_keys",
     "rules.require_signature",
     "rules.allowed_digests",
+    "rules.max_versions",
+    "rules.max_stored_size",
     "http.trusted_proxies",
     "http.trusted_proxy_certificates",
     "tls.hsts_max_age",

@@ -1,17 +1,21 @@
 //! Binds the listeners, and configures the HTTP server and its handlers.
 
 use std::net::TcpListener;
+use std::num::NonZero;
 use std::sync::Arc;
+use std::thread::available_parallelism;
 use std::time::Duration;
 
-use actix_http::HttpService;
 use actix_service::{IntoServiceFactory as _, ServiceFactoryExt as _, map_config};
 use actix_web::dev::{AppConfig, Server};
 use actix_web::middleware::from_fn;
 use actix_web::web::Data;
 use actix_web::{App as Routes, Error};
+use socket2::SockRef;
 
-use super::connections::{Connections, Listener, Rejections, Stream};
+use super::admission::{Admission, ConnectionLimits, LOOPBACK_RESERVE};
+use super::connections::{Connections, Listener, Rejections, ShutdownSignal};
+use super::stream::Timeouts;
 use super::{Parts, StartError};
 use crate::api;
 use crate::api::gate;
@@ -24,8 +28,14 @@ use crate::tls::ClientAuth;
 
 /// After all requests are answered, idle connections are closed within this time.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
-/// A client gets this time to take the rest of a response when its connection is closed.
-const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Connections that wait until the server accepts them. The standard library sets 128, which a client with many sockets
+/// fills in a moment; the kernel then drops the handshakes of others, who try again after a second. The kernel lowers this
+/// to `net.core.somaxconn`.
+const BACKLOG: i32 = 4096;
+
+/// The most workers that the server accepts.
+const MAX_WORKERS: usize = 512;
 
 /// Binds an address.
 pub(super) fn listen(listener: &config::Listener) -> Result<Socket, StartError> {
@@ -34,6 +44,7 @@ pub(super) fn listen(listener: &config::Listener) -> Result<Socket, StartError> 
         source,
     };
     let socket = TcpListener::bind(listener.address).map_err(failed)?;
+    SockRef::from(&socket).listen(BACKLOG).map_err(failed)?;
     let listening = Listening {
         address: socket.local_addr().map_err(failed)?,
         tls: listener.tls,
@@ -49,7 +60,7 @@ pub(super) type Socket = (TcpListener, Listening, ClientAuth);
 /// Starts to accept requests on all listeners.
 pub(super) fn serve(config: &Config, parts: &Parts, listeners: Vec<Socket>) -> Result<Server, StartError> {
     let refusals = api::refusals();
-    let (shared, connecting) = (parts.clone(), parts.clone());
+    let shared = parts.clone();
     let (latest, rules) = (Data::new(parts.latest.clone()), Data::new(parts.rules.clone()));
     let status = Data::new(status_page(parts));
     let chunks = Data::new(parts.chunks.clone());
@@ -80,16 +91,24 @@ pub(super) fn serve(config: &Config, parts: &Parts, listeners: Vec<Socket>) -> R
             .wrap(from_fn(gate::pass))
             .configure(api::routes)
     };
+    let http = &config.http;
+    let workers = config.server.workers.unwrap_or_else(default_workers);
     let mut server = Server::build()
         .disable_signals()
-        .max_concurrent_connections(config.http.max_connections)
+        .workers(workers)
+        .max_concurrent_connections(http.max_connections + LOOPBACK_RESERVE)
         .shutdown_timeout(CLOSE_TIMEOUT.as_secs());
-    if let Some(workers) = config.server.workers {
-        server = server.workers(workers);
-    }
-    let shutdown = server.graceful_shutdown_signal();
+    let signal = server.graceful_shutdown_signal();
+    let shutdown: ShutdownSignal = Arc::new(move || {
+        let signal = signal.clone();
+        Box::pin(async move { signal.notified().await })
+    });
     let rejections = Arc::new(Rejections::new(parts.service_metrics.clone()));
-    let (keep_alive, header_timeout) = (config.http.keep_alive, config.http.header_timeout);
+    let admission = Admission::new(ConnectionLimits {
+        total: http.max_connections * workers,
+        reserve: LOOPBACK_RESERVE * workers,
+        per_address: http.max_connections_per_address,
+    });
     for (socket, listening, auth) in listeners {
         let address = listening.address;
         let listener = Listener {
@@ -99,38 +118,30 @@ pub(super) fn serve(config: &Config, parts: &Parts, listeners: Vec<Socket>) -> R
             } else {
                 None
             },
-            handshake_timeout: header_timeout,
+            timeouts: Timeouts {
+                head: http.header_timeout,
+                // Without keep-alive, an HTTP/2 client still needs time for its first request.
+                idle: http.keep_alive.max(http.header_timeout),
+                send: http.send_timeout,
+            },
+            keep_alive: http.keep_alive,
+            max_in_flight: http.max_requests_per_connection,
+            admission: admission.clone(),
             rejections: rejections.clone(),
             gate: parts.gate.clone(),
+            authenticator: parts.authenticator.clone(),
+            process: parts.service.clone(),
+            service_metrics: parts.service_metrics.clone(),
+            shutdown: shutdown.clone(),
         };
-        let (routes, connecting, shutdown) = (routes.clone(), connecting.clone(), shutdown.clone());
+        let routes = routes.clone();
         let connections = move || {
-            let (connecting, shutdown) = (connecting.clone(), shutdown.clone());
             let handlers = routes().into_factory().map_err(|error: Error| error.error_response());
             // The default names another address, but no handler reads it: links are made from the request.
-            let handlers = map_config(handlers, |()| AppConfig::default());
-            let http = HttpService::build()
-                .graceful_shutdown_signal(move || {
-                    let shutdown = shutdown.clone();
-                    async move { shutdown.notified().await }
-                })
-                .keep_alive(keep_alive)
-                .client_request_timeout(header_timeout)
-                .client_disconnect_timeout(DISCONNECT_TIMEOUT)
-                .local_addr(address)
-                .on_connect_ext(move |stream: &Stream, data| {
-                    let Parts {
-                        authenticator,
-                        service,
-                        service_metrics,
-                        ..
-                    } = &connecting;
-                    authenticator.connected(stream.inner(), data, service, service_metrics);
-                })
-                .finish(handlers);
+            let app = map_config(handlers, |()| AppConfig::default());
             Connections {
                 listener: listener.clone(),
-                http,
+                app,
             }
         };
         server = server
@@ -138,6 +149,11 @@ pub(super) fn serve(config: &Config, parts: &Parts, listeners: Vec<Socket>) -> R
             .map_err(|source| StartError::Listen { address, source })?;
     }
     Ok(server.run())
+}
+
+/// One worker per processor.
+fn default_workers() -> usize {
+    available_parallelism().map_or(1, NonZero::get).min(MAX_WORKERS)
 }
 
 fn status_page(parts: &Parts) -> StatusPage {

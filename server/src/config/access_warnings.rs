@@ -16,7 +16,6 @@ use super::{Config, Listener, Token};
 use crate::rules::builtin::{self, ANONYMOUS};
 use crate::rules::sample;
 use crate::tls::ClientAuth;
-use watchpost_pki as pki;
 
 /// A valid but probably unintended setting.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]

@@ -24,14 +24,21 @@ section! {
         pub max_body: Size where 0 ..= "1GiB" = "1MiB",
         /// The maximum size of all headers of a request together.
         pub max_headers: Size where "1KiB" ..= "1MiB" = "16KiB",
-        /// Timeout for the TLS handshake, and for receiving the headers of a request.
+        /// Timeout for the TLS handshake, and for receiving the headers of each request from their first byte.
         pub header_timeout: Duration where "10ms" ..= "1h" = "5s",
         /// Timeout for receiving the body of a request.
         pub body_timeout: Duration where "10ms" ..= "1h" = "30s",
+        /// How long a client may read nothing of a response (less than 4 KiB) until the response ends.
+        pub send_timeout: Duration where "10ms" ..= "1h" = "30s",
         /// How long an idle connection is kept open for the next request. `0s` disables keep-alive.
         pub keep_alive: Duration where "0s" ..= "1h" = "75s",
-        /// The maximum number of concurrent connections per worker.
+        /// The maximum number of concurrent connections per worker. Clients on this machine get 16 more.
         pub max_connections: usize where 1 ..= 1_000_000 = 1024,
+        /// The maximum number of concurrent connections of one IPv4 address or IPv6 network of 64 bits. It does not
+        /// apply to `trusted_proxies`.
+        pub max_connections_per_address: usize where 1 ..= 1_000_000 = 256,
+        /// The maximum number of requests of one HTTP/2 connection that are processed at once. Others wait.
+        pub max_requests_per_connection: usize where 1 ..= 1000 = 32,
         /// The rate limit per client, in requests per second on average. 0 disables the limit.
         pub requests_per_second: u32 where 0 ..= 1_000_000 = 200,
         /// The maximum number of requests that a client may send at once. At least `requests_per_second`.

@@ -15,6 +15,7 @@ use super::trusted_keys::TrustedKey;
 use crate::rules::compiler::Options;
 use crate::rules::signing::Provenance;
 use crate::rules::{Settings, builtin, registry};
+use crate::store::rules::VersionQuota;
 
 section! {
     /// The rules.
@@ -40,6 +41,14 @@ section! {
         /// SHA-256 digests of the components that may be uploaded (64 hexadecimal digits, as `sha256sum` prints
         /// them). Without any, all may.
         pub allowed_digests: Vec<Digest> = json!([]),
+        /// The maximum number of stored versions per rule. When it is reached, an upload is rejected until versions
+        /// are deleted.
+        pub max_versions: usize where 1 ..= 100_000 = 200,
+        /// The maximum size of all stored versions together.
+        pub max_stored_size: Size where "1MiB" ..= "1024GiB" = "4GiB",
+        /// The maximum size of the compiled code on disk. Beyond it, the code that was not used for the longest time
+        /// is deleted, except that of active rules; it is compiled again when it is needed.
+        pub max_cache_size: Size where "1MiB" ..= "1024GiB" = "4GiB",
         /// Limits of a rule. Exceeding one stops the rule and counts as a fault.
         pub limits: RuleLimits,
         /// Limits of compiling an uploaded rule. The compiler is a separate process, and compiles one rule at a
@@ -84,6 +93,10 @@ impl Rules {
             break_glass: self.break_glass.clone(),
             max_consecutive_faults: self.max_consecutive_faults,
             provenance: self.provenance(),
+            quota: VersionQuota {
+                max_versions: self.max_versions,
+                max_bytes: self.max_stored_size.bytes(),
+            },
         }
     }
 

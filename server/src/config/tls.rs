@@ -60,8 +60,7 @@ section! {
         pub resumption: bool = true,
         /// How often the files are checked for changes.
         pub check_interval: Duration where "10ms" ..= "1h" = "2s",
-        /// Whether HTTP/2 is enabled. HTTP/2 accepts up to 16 MB of headers per connection before they can be
-        /// checked, so disable it where untrusted clients can connect.
+        /// Whether HTTP/2 is enabled.
         pub http2: bool = true,
         /// How long before its expiry a certificate causes a warning. For a revocation list, which is renewed
         /// more often, a tenth of that.

@@ -37,6 +37,9 @@ declare! {
         watchpost_tls_rejected_connections_total: IntCounterVec["reason"],
         /// Number of malformed HTTP requests: their connections were closed, or they were answered with 400 or 431.
         watchpost_http_malformed_requests_total: IntCounter,
+        /// Number of connections, requests and responses that were ended because they exceed a limit of the section
+        /// `http` (or the limit of expansion of compressed bodies), by limit.
+        watchpost_http_limits_exceeded_total: IntCounterVec["limit"],
         /// Number of authorization decisions of the role rule, by action and verdict.
         watchpost_decisions_total: IntCounterVec["action", "verdict"],
         /// Number of records of decisions and judgements that were written to the database.
@@ -182,6 +185,41 @@ pub enum NotCompared {
     Dropped,
 }
 
+/// A limit of the HTTP server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HttpLimit {
+    /// `http.max_connections`.
+    MaxConnections,
+    /// `http.max_connections_per_address`.
+    MaxConnectionsPerAddress,
+    /// `http.header_timeout`, for the head of a request after the first one, and `http.keep_alive`.
+    HeaderTimeout,
+    /// `http.send_timeout`.
+    SendTimeout,
+    /// How far a compressed body may expand.
+    Expansion,
+}
+
+impl HttpLimit {
+    const ALL: [Self; 5] = [
+        Self::MaxConnections,
+        Self::MaxConnectionsPerAddress,
+        Self::HeaderTimeout,
+        Self::SendTimeout,
+        Self::Expansion,
+    ];
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::MaxConnections => "max_connections",
+            Self::MaxConnectionsPerAddress => "max_connections_per_address",
+            Self::HeaderTimeout => "header_timeout",
+            Self::SendTimeout => "send_timeout",
+            Self::Expansion => "expansion",
+        }
+    }
+}
+
 /// The kinds of records whose counters exist from the start, so that their first increase is seen as one.
 const RECORD_KINDS_FROM_START: [&str; 2] = ["decision", "judgement"];
 
@@ -233,6 +271,11 @@ impl ServiceMetrics {
             families
                 .watchpost_tls_rejected_connections_total
                 .with_label_values(&[reason.as_str()]);
+        }
+        for limit in HttpLimit::ALL {
+            families
+                .watchpost_http_limits_exceeded_total
+                .with_label_values(&[limit.as_str()]);
         }
         for kind in RECORD_KINDS_FROM_START {
             families.watchpost_decisions_recorded_total.with_label_values(&[kind]);
@@ -291,6 +334,12 @@ impl ServiceMetrics {
     pub fn tls_rejected(&self, reason: RejectReason) {
         let rejected = &self.families.watchpost_tls_rejected_connections_total;
         rejected.with_label_values(&[reason.as_str()]).inc();
+    }
+
+    /// Counts a connection, a request or a response that exceeds this limit.
+    pub fn limit_exceeded(&self, limit: HttpLimit) {
+        let exceeded = &self.families.watchpost_http_limits_exceeded_total;
+        exceeded.with_label_values(&[limit.as_str()]).inc();
     }
 
     /// Counts a malformed HTTP request.

@@ -6,8 +6,13 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
+use parking_lot::Mutex;
 use watchpost_policies::{ArtefactKey, ComponentError, Digest, Engine, RuleModule};
+
+use super::builtin::{ROLE, THRESHOLD};
+use crate::clock;
 
 const KEY_BYTES: usize = 32;
 
@@ -18,6 +23,10 @@ pub struct Cache(Arc<Inner>);
 struct Inner {
     folder: PathBuf,
     key: ArtefactKey,
+    /// Maximum size of all code in bytes.
+    max_bytes: AtomicU64,
+    /// The code that is not deleted although it is old.
+    in_use: Mutex<Vec<Digest>>,
 }
 
 impl Cache {
@@ -28,6 +37,8 @@ impl Cache {
             Ok(key) => Some(Self(Arc::new(Inner {
                 folder: folder.to_owned(),
                 key: ArtefactKey::new(key),
+                max_bytes: AtomicU64::new(u64::MAX),
+                in_use: Mutex::default(),
             }))),
             Err(error) => {
                 let folder = folder.display();
@@ -35,6 +46,17 @@ impl Cache {
                 None
             }
         }
+    }
+
+    /// Limits the size of all code together. When code is added beyond it, the code that was not used for the longest
+    /// time is deleted.
+    pub fn limit(&self, max_bytes: u64) {
+        self.0.max_bytes.store(max_bytes, Ordering::Relaxed);
+    }
+
+    /// Exempts the code of active rules from the limit. Built-in rules are always exempt.
+    pub(super) fn set_in_use(&self, digests: Vec<Digest>) {
+        *self.0.in_use.lock() = digests;
     }
 
     /// A built-in rule, from the cache or compiled. Only built-in rules are compiled in this process.
@@ -50,9 +72,11 @@ impl Cache {
 
     /// The rule with this digest, if the cache has code that this engine accepts.
     pub(super) fn get(&self, engine: &Engine, digest: Digest) -> Result<Option<RuleModule>, ComponentError> {
-        let Ok(artefact) = fs::read(self.path_of(digest)) else {
+        let path = self.path_of(digest);
+        let Ok(artefact) = fs::read(&path) else {
             return Ok(None);
         };
+        mark_used(&path);
         match RuleModule::load(engine, digest, &artefact, &self.0.key) {
             Ok(loaded) => loaded.map(Some),
             Err(reason) => {
@@ -68,6 +92,41 @@ impl Cache {
         if let Err(error) = artefact.and_then(|artefact| replace(&self.path_of(module.digest()), &artefact)) {
             log::warn!(error:%; "could not store the compiled code of a rule");
         }
+        if let Err(error) = self.evict(module.digest()) {
+            log::warn!(error:%; "could not limit the size of the cache of compiled rules");
+        }
+    }
+
+    /// Deletes the code that was not used for the longest time until the size is within the limit. The code that was just
+    /// added stays, and so does that of active and built-in rules.
+    fn evict(&self, added: Digest) -> io::Result<()> {
+        let mut exempt = self.0.in_use.lock().clone();
+        exempt.extend([added, Digest::of(THRESHOLD), Digest::of(ROLE)]);
+        let exempt: Vec<_> = exempt.iter().map(|digest| self.path_of(*digest)).collect();
+        let (mut total, mut inactive) = (0, Vec::new());
+        for entry in fs::read_dir(&self.0.folder)? {
+            let entry = entry?;
+            let (path, metadata) = (entry.path(), entry.metadata()?);
+            if path.extension().is_none_or(|ending| ending != "compiled") {
+                continue;
+            }
+            total += metadata.len();
+            if !exempt.contains(&path) {
+                inactive.push((metadata.modified()?, metadata.len(), path));
+            }
+        }
+        let max_bytes = self.0.max_bytes.load(Ordering::Relaxed);
+        inactive.sort();
+        for (_, bytes, path) in inactive {
+            if total <= max_bytes {
+                break;
+            }
+            fs::remove_file(&path)?;
+            total -= bytes;
+            let path = path.display();
+            log::info!(path:%, bytes; "deleted compiled code that was not used for the longest time");
+        }
+        Ok(())
     }
 
     /// Whether the cache has code of this rule; its seal is verified when it is loaded.
@@ -100,6 +159,17 @@ impl Cache {
 
     fn path_of(&self, digest: Digest) -> PathBuf {
         self.0.folder.join(format!("{digest}.compiled"))
+    }
+}
+
+/// The modification time of a file is the time of its last use. If it cannot be set, the code is only deleted earlier.
+fn mark_used(path: &Path) {
+    let touched = fs::File::options().append(true).open(path).and_then(|file| {
+        let now = std::time::SystemTime::from(clock::now());
+        file.set_modified(now)
+    });
+    if let Err(error) = touched {
+        log::debug!(error:%; "could not mark compiled code as used");
     }
 }
 
@@ -139,7 +209,53 @@ mod tests {
     use watchpost_policies::Limits;
 
     use super::*;
-    use crate::rules::builtin::{ROLE, THRESHOLD};
+
+    /// Stores code of this size under the digest of a number, used so many seconds after 1970.
+    fn code(cache: &Cache, number: u8, used: u64) -> Digest {
+        let digest = Digest::of(&[number]);
+        let path = cache.path_of(digest);
+        fs::write(&path, vec![0; 1000]).expect("written");
+        let time = std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(used);
+        let file = fs::File::options().append(true).open(&path).expect("it is there");
+        file.set_modified(time).expect("set");
+        digest
+    }
+
+    #[test]
+    fn beyond_the_size_limit_the_oldest_code_that_is_not_in_use_is_deleted() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let cache = Cache::open(folder.path()).expect("a cache");
+        let all: Vec<_> = (0..5)
+            .map(|number| code(&cache, number, 100 - u64::from(number)))
+            .collect();
+        let present = || all.iter().map(|digest| cache.is_cached(*digest)).collect::<Vec<_>>();
+        // The two oldest are in use and just added.
+        cache.set_in_use(vec![all[4]]);
+        cache.limit(5000);
+        cache.evict(all[3]).expect("it can be read");
+        assert_eq!(present(), [true; 5], "the limit is obeyed");
+        cache.limit(4999);
+        cache.evict(all[3]).expect("it can be read");
+        assert_eq!(present(), [true, true, false, true, true]);
+        cache.limit(0);
+        cache.evict(all[3]).expect("it can be read");
+        assert_eq!(present(), [false, false, false, true, true]);
+        assert!(folder.path().join("key").exists());
+    }
+
+    #[test]
+    fn loading_code_marks_it_as_used() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let engine = Engine::new(Limits::default()).expect("an engine");
+        let cache = Cache::open(folder.path()).expect("a cache");
+        let digest = cache.module(&engine, ROLE).expect("the rule is built in").digest();
+        let path = cache.path_of(digest);
+        let used = || fs::metadata(&path).and_then(|file| file.modified()).expect("a time");
+        let file = fs::File::options().append(true).open(&path).expect("it is there");
+        file.set_modified(std::time::SystemTime::UNIX_EPOCH).expect("set");
+        assert!(cache.get(&engine, digest).expect("the rule is built in").is_some());
+        assert!(used() > std::time::SystemTime::UNIX_EPOCH);
+    }
 
     #[test]
     fn unused_code_is_deleted_and_the_key_and_other_files_stay() {

@@ -141,7 +141,9 @@ fn check_schema(module: &RuleModule, all_settings: &[&str], schemas: &Schemas) -
     let problems = found.map_err(|error| {
         let advice = match error {
             SchemaError::Wrong(_) | SchemaError::TooMuch => "correct the settings schema of the rule",
-            SchemaError::TimedOut(_) | SchemaError::Broken(_) => "try again when the machine is less busy",
+            SchemaError::TimedOut(_) | SchemaError::Busy | SchemaError::Broken(_) => {
+                "try again when the machine is less busy"
+            }
         };
         failed(error.to_string(), advice)
     })?;

@@ -174,6 +174,11 @@ impl Rules {
     fn activate(&self, next: LoadedGeneration) -> Arc<LoadedGeneration> {
         let next = Arc::new(next);
         self.0.previous.store(Some(self.0.current.swap(next.clone())));
+        if let Some(cache) = self.cache() {
+            let loaded: Vec<_> = self.loaded().collect();
+            let entries = loaded.iter().flat_map(|loaded| &loaded.generation.entries);
+            cache.set_in_use(entries.filter_map(|entry| entry.digest).collect());
+        }
         next
     }
 

@@ -3,9 +3,11 @@
 //! module.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use boon::{CompileError, Compiler, ErrorKind, SchemaIndex, UrlLoader, ValidationError};
+use parking_lot::{Condvar, Mutex};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use watchpost_policies::Problem;
@@ -25,6 +27,12 @@ const MEMORY_BYTES: u64 = 1 << 30;
 /// Wall-clock limit. On a busy machine this leaves a tenth of a processor for [`CPU_LIMIT`].
 const TIMEOUT: Duration = Duration::from_secs(30);
 
+/// Validations that run at once: each may use [`MEMORY_BYTES`].
+const MAX_CONCURRENT_VALIDATIONS: usize = 2;
+
+/// How long a validation waits until others have ended. On average they take milliseconds.
+const QUEUE_TIMEOUT: Duration = Duration::from_secs(30);
+
 /// Twice the size of [`MAX_PROBLEMS`] locations and messages of [`MAX_MESSAGE_CHARS`] characters of four bytes.
 const MAX_RESULT_BYTES: u64 = 2 * 2 * (MAX_PROBLEMS * MAX_MESSAGE_CHARS * 4) as u64;
 
@@ -36,8 +44,55 @@ const SCHEMA_URI: &str = "https://rule.invalid/settings.schema.json";
 pub enum Schemas {
     /// In this process, for authors who trust their rule.
     InProcess,
-    /// In a separate process of this executable.
-    Sandboxed(PathBuf),
+    /// In a separate process.
+    Sandboxed(Validators),
+}
+
+/// Starts the processes that validate, a limited number at once. Cheap to clone; all clones share the limit.
+#[derive(Clone, Debug)]
+pub struct Validators(Arc<Slots>);
+
+#[derive(Debug)]
+struct Slots {
+    program: PathBuf,
+    running: Mutex<usize>,
+    ended: Condvar,
+}
+
+/// A running validation. Dropping it lets the next one begin.
+struct Slot<'s>(&'s Slots);
+
+impl Validators {
+    /// Processes of this executable.
+    pub(super) fn new(program: PathBuf) -> Self {
+        Self(Arc::new(Slots {
+            program,
+            running: Mutex::default(),
+            ended: Condvar::new(),
+        }))
+    }
+
+    /// Waits for a free slot on a thread that may block. `None` after the timeout.
+    fn acquire(&self, timeout: Duration) -> Option<Slot<'_>> {
+        let slots = &*self.0;
+        let mut running = slots.running.lock();
+        let waited =
+            slots
+                .ended
+                .wait_while_for(&mut running, |running| *running >= MAX_CONCURRENT_VALIDATIONS, timeout);
+        if waited.timed_out() && *running >= MAX_CONCURRENT_VALIDATIONS {
+            return None;
+        }
+        *running += 1;
+        Some(Slot(slots))
+    }
+}
+
+impl Drop for Slot<'_> {
+    fn drop(&mut self) {
+        *self.0.running.lock() -= 1;
+        self.0.ended.notify_one();
+    }
 }
 
 /// Why the settings cannot be validated.
@@ -60,6 +115,9 @@ pub enum SchemaError {
          is less busy, and simplify the schema if the error persists"
     )]
     TimedOut(Duration),
+    /// Other validations took too long.
+    #[error("the server validates other settings at the moment: try again in a minute")]
+    Busy,
     /// The process failed.
     #[error("the validation process ended without a result: {0}. Try again, and report a bug if the error persists")]
     Broken(String),
@@ -84,7 +142,10 @@ impl Schemas {
         };
         match self {
             Self::InProcess => request.problems(),
-            Self::Sandboxed(program) => request.problems_sandboxed(program, TIMEOUT),
+            Self::Sandboxed(validators) => {
+                let slot = validators.acquire(QUEUE_TIMEOUT).ok_or(SchemaError::Busy)?;
+                request.problems_sandboxed(&slot.0.program, TIMEOUT)
+            }
         }
     }
 }
@@ -271,6 +332,18 @@ mod tests {
         assert_eq!(failed, Err(SchemaError::TimedOut(timeout)));
         let text = SchemaError::TimedOut(timeout).to_string();
         assert!(text.contains("300ms") && text.contains("try again"), "{text}");
+    }
+
+    #[test]
+    fn a_validation_waits_until_one_of_the_running_ones_ends() {
+        let validators = Validators::new(PathBuf::from("watchpost"));
+        let acquire = || validators.acquire(Duration::from_millis(50));
+        let mut running: Vec<_> = (0..MAX_CONCURRENT_VALIDATIONS)
+            .map(|_| acquire().expect("a slot"))
+            .collect();
+        assert!(acquire().is_none(), "one more than the limit");
+        running.pop();
+        assert!(acquire().is_some());
     }
 
     #[test]

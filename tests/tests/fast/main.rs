@@ -16,6 +16,7 @@ mod decisions;
 mod documented;
 mod documents;
 mod engine;
+mod exhaustion;
 mod front_end;
 mod history;
 mod judging;

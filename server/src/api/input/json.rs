@@ -1,12 +1,9 @@
 //! JSON bodies: a required one, and an optional one whose absence stands for the defaults. The gate limits the size of a
 //! body as it is sent; this module limits it as it is after decompression.
 
-use std::error::Error as _;
 use std::ops::Deref;
 
-use actix_web::dev::{Decompress, Payload};
-use actix_web::error::PayloadError;
-use actix_web::http::header::CONTENT_ENCODING;
+use actix_web::dev::Payload;
 use actix_web::web::{Bytes, BytesMut, Data};
 use actix_web::{FromRequest, HttpMessage, HttpRequest};
 use futures_util::future::LocalBoxFuture;
@@ -15,11 +12,17 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use utoipa::ToSchema;
 
+use super::decode::{DecodedBody, payload_error};
 use super::schema::SchemaSet;
 use super::strict;
 use crate::api::error::ApiError;
 use crate::api::gate::Gate;
 use crate::api::table::BodyClass;
+use crate::tasks;
+
+/// A longer body is parsed on a blocking thread: a worker parses this much in less than a millisecond, and a mebibyte of
+/// small values in tens of them.
+const MAX_INLINE_BYTES: usize = 64 * 1024;
 
 /// serde's and Rust's own descriptions begin like this; they name types of this program, so clients never see them.
 const FOREIGN_WORDS: [&str; 9] = [
@@ -56,7 +59,7 @@ impl<T> Deref for JsonBody<T> {
 /// A JSON body, or the defaults if the body is empty.
 pub struct OptionalJson<T>(pub T);
 
-impl<T: DeserializeOwned + ToSchema + 'static> FromRequest for JsonBody<T> {
+impl<T: DeserializeOwned + ToSchema + Send + 'static> FromRequest for JsonBody<T> {
     type Error = ApiError;
     type Future = LocalBoxFuture<'static, Result<Self, ApiError>>;
 
@@ -65,12 +68,12 @@ impl<T: DeserializeOwned + ToSchema + 'static> FromRequest for JsonBody<T> {
         Box::pin(async move {
             check_content_type(&request)?;
             let body = read(&request, payload).await?;
-            parse(&body).map(Self)
+            parsed(body).await.map(Self)
         })
     }
 }
 
-impl<T: Default + DeserializeOwned + ToSchema + 'static> FromRequest for OptionalJson<T> {
+impl<T: Default + DeserializeOwned + ToSchema + Send + 'static> FromRequest for OptionalJson<T> {
     type Error = ApiError;
     type Future = LocalBoxFuture<'static, Result<Self, ApiError>>;
 
@@ -82,7 +85,7 @@ impl<T: Default + DeserializeOwned + ToSchema + 'static> FromRequest for Optiona
                 return Ok(Self(T::default()));
             }
             check_content_type(&request)?;
-            parse(&body).map(Self)
+            parsed(body).await.map(Self)
         })
     }
 }
@@ -100,6 +103,14 @@ pub fn invalid<T: ToSchema>(value: &Value, place: &str, error: &serde_json::Erro
         true => format!("the body does not match the schema {} of /openapi.json", T::name()),
         false => own,
     })
+}
+
+async fn parsed<T: DeserializeOwned + ToSchema + Send + 'static>(body: Bytes) -> Result<T, ApiError> {
+    if body.len() <= MAX_INLINE_BYTES {
+        return parse(&body);
+    }
+    let parsed = tasks::block(move || parse(&body)).await;
+    parsed.unwrap_or_else(|panic| Err(ApiError::Internal(panic)))
 }
 
 fn parse<T: DeserializeOwned + ToSchema>(body: &[u8]) -> Result<T, ApiError> {
@@ -120,36 +131,10 @@ fn check_content_type(request: &HttpRequest) -> Result<(), ApiError> {
 /// The whole body, decompressed.
 async fn read(request: &HttpRequest, payload: Payload) -> Result<Bytes, ApiError> {
     let limit = request.app_data::<Data<Gate>>().map_or(0, |gate| gate.max_json_body());
-    let mut stream = Decompress::from_headers(payload, request.headers());
+    let mut pieces = DecodedBody::of(request, payload, limit as u64)?;
     let mut body = BytesMut::new();
-    while let Some(piece) = stream.next().await {
-        let piece = piece.map_err(|error| unreadable(request, error))?;
-        if body.len() + piece.len() > limit {
-            return Err(ApiError::BodyTooLarge);
-        }
-        body.extend_from_slice(&piece);
+    while let Some(piece) = pieces.next().await {
+        body.extend_from_slice(&piece.map_err(|error| payload_error(&error))?);
     }
     Ok(body.freeze())
-}
-
-fn unreadable(request: &HttpRequest, error: PayloadError) -> ApiError {
-    let encoding = request
-        .headers()
-        .get(CONTENT_ENCODING)
-        .and_then(|encoding| encoding.to_str().ok());
-    match (error, encoding) {
-        (PayloadError::Overflow, _) => ApiError::BodyTooLarge,
-        (PayloadError::Io(error), _) if error.kind() == std::io::ErrorKind::TimedOut => ApiError::BodyTooSlow,
-        (error, Some(encoding)) => {
-            log::debug!(reason:% = error, has_source = error.source().is_some(); "could not decompress a body");
-            ApiError::BadRequest(format!(
-                "the body cannot be decompressed as {encoding:?}, which content-encoding names; compress it completely, or \
-                 send it uncompressed"
-            ))
-        }
-        (error, None) => {
-            log::debug!(reason:% = error; "could not read a body");
-            ApiError::BadRequest("the body was not sent completely; send it again".to_owned())
-        }
-    }
 }

@@ -2,12 +2,14 @@
 //! names the parameter or the field, what is expected there, and what was sent. Paths have few parameters; their errors
 //! are in `path`.
 
+mod decode;
 mod json;
 mod path;
 mod query;
 mod schema;
 mod strict;
 
+pub(in crate::api) use self::decode::{DecodedBody, payload_error};
 pub use self::json::{JsonBody, OptionalJson, invalid};
 pub use self::path::path_error;
 pub use self::query::Query;

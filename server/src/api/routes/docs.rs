@@ -1,10 +1,12 @@
 //! The documentation of the API: the OpenAPI document and two pages that render it. All their assets are compiled into
 //! the program, and the pages load nothing from other hosts.
 
+use std::collections::BTreeMap;
 use std::io::Read;
+use std::sync::LazyLock;
 
 use actix_web::http::header::{CACHE_CONTROL, CONTENT_ENCODING, ETAG, EntityTag, Header, IfNoneMatch, VARY};
-use actix_web::web::Path;
+use actix_web::web::{Bytes, Path};
 use actix_web::{HttpRequest, HttpResponse};
 use flate2::read::GzDecoder;
 use openssl::sha::sha256;
@@ -47,6 +49,24 @@ enum Body {
     Plain(&'static str),
     /// A third-party file. Its name contains its version, so its content never changes.
     Gzip(&'static [u8]),
+}
+
+/// The compressed assets, decompressed at the first request of a client that accepts no compression. All responses share
+/// these bytes: a client that reads nothing holds no copy.
+static DECOMPRESSED: LazyLock<BTreeMap<&'static str, Bytes>> = LazyLock::new(|| {
+    let decompressed = ASSETS.iter().filter_map(|asset| match asset.body {
+        Body::Plain(_) => None,
+        Body::Gzip(packed) => Some((asset.name, decompressed(packed))),
+    });
+    decompressed.collect()
+});
+
+fn decompressed(packed: &[u8]) -> Bytes {
+    let mut whole = Vec::new();
+    GzDecoder::new(packed)
+        .read_to_end(&mut whole)
+        .expect("the asset was compressed at build time");
+    whole.into()
 }
 
 const CSS: &str = "text/css; charset=utf-8";
@@ -145,7 +165,7 @@ pub async fn asset(_: Permit<DocsRead>, file: Path<String>, request: HttpRequest
     let asset = asset.ok_or_else(|| ApiError::NotFound(request.path().to_owned()))?;
     match asset.body {
         Body::Plain(text) => Ok(revalidated(&request, asset.kind, text)),
-        Body::Gzip(packed) => Ok(lasting(&request, asset.kind, packed)),
+        Body::Gzip(packed) => Ok(lasting(&request, asset, packed)),
     }
 }
 
@@ -172,20 +192,16 @@ fn revalidated(request: &HttpRequest, kind: &str, text: &'static str) -> HttpRes
 }
 
 /// An asset that never changes. It is stored compressed, and nearly all clients accept that form.
-fn lasting(request: &HttpRequest, kind: &str, packed: &'static [u8]) -> HttpResponse {
+fn lasting(request: &HttpRequest, asset: &Asset, packed: &'static [u8]) -> HttpResponse {
     let mut response = HttpResponse::Ok();
     response
-        .content_type(kind)
+        .content_type(asset.kind)
         .insert_header((CACHE_CONTROL, "public, max-age=31536000, immutable"))
         .insert_header((VARY, "accept-encoding"));
     if accept::accepts_gzip(request) {
         return response.insert_header((CONTENT_ENCODING, "gzip")).body(packed);
     }
-    let mut whole = Vec::new();
-    GzDecoder::new(packed)
-        .read_to_end(&mut whole)
-        .expect("the asset was compressed at build time");
-    response.body(whole)
+    response.body(DECOMPRESSED.get(asset.name).cloned().unwrap_or_default())
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -200,8 +216,7 @@ mod tests {
     fn every_compressed_asset_can_be_decompressed() {
         for asset in ASSETS {
             if let Body::Gzip(packed) = asset.body {
-                let mut text = String::new();
-                GzDecoder::new(packed).read_to_string(&mut text).expect(asset.name);
+                let text = String::from_utf8(DECOMPRESSED[asset.name].to_vec()).expect(asset.name);
                 assert!(text.len() > packed.len(), "{}", asset.name);
                 let end = text.trim_end().lines().last().unwrap_or_default();
                 assert!(

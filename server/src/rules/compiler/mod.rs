@@ -19,9 +19,15 @@ pub use protocol::CompileRequest;
 
 use super::cache::Cache;
 use super::sandbox::{self, Failure, KillHandle, SELF_EXE, Task};
-use super::schema::Schemas;
+use super::schema::{Schemas, Validators};
 use crate::tasks;
 use queue::CompileQueue;
+
+/// Maximum size of the compiled code of a component with so many bytes. Code of real rules has two to four times the size
+/// of the component; the server holds it in memory while it is received.
+fn max_artefact_bytes(component_bytes: usize) -> u64 {
+    8 * component_bytes as u64 + (16 << 20)
+}
 
 /// Compiles uploaded components. Cheap to clone; all clones share one queue.
 #[derive(Clone)]
@@ -32,6 +38,7 @@ struct Parts {
     cache: Option<Cache>,
     options: Options,
     program: PathBuf,
+    validators: Validators,
     queue: CompileQueue,
     /// Digests of the components in the queue.
     waiting: Mutex<Vec<Digest>>,
@@ -128,6 +135,7 @@ impl Compiler {
             waiting: Mutex::default(),
             added: Notify::new(),
             options,
+            validators: Validators::new(program.to_owned()),
             program: program.to_owned(),
         }))
     }
@@ -161,7 +169,7 @@ impl Compiler {
 
     /// Validates settings against the schemas of rules, in a separate process too.
     pub fn schemas(&self) -> Schemas {
-        Schemas::Sandboxed(self.0.program.clone())
+        Schemas::Sandboxed(self.0.validators.clone())
     }
 
     /// Whether there is a cache of compiled code.
@@ -219,8 +227,7 @@ impl Parts {
             // second.
             cpu_seconds: self.options.timeout.as_secs() + 1,
             timeout: self.options.timeout,
-            // The answer has to fit into the memory of the process.
-            max_answer_bytes: self.options.memory_bytes,
+            max_answer_bytes: max_artefact_bytes(wasm.len()),
             input: &|to| protocol::write(to, &recipe, &secret, wasm),
         };
         let artefact = sandbox::run(&task, kill_handle).map_err(|failure| self.compile_error(failure))?;

@@ -281,6 +281,10 @@ mod tests {
                 break_glass: Vec::new(),
                 max_consecutive_faults: 1,
                 provenance: crate::rules::signing::Provenance::default(),
+                quota: crate::store::rules::VersionQuota {
+                    max_versions: 1,
+                    max_bytes: 1,
+                },
             }),
         })
     }

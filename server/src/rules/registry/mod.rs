@@ -36,7 +36,7 @@ use super::signing::Provenance;
 use super::{LoadedGeneration, Rules, Settings};
 use crate::metrics::ServiceMetrics;
 use crate::store::Store;
-use crate::store::rules::{AuditActor, Entry, Mode};
+use crate::store::rules::{AuditActor, Entry, Mode, VersionQuota};
 
 /// The registry. Cheap to clone.
 #[derive(Clone)]
@@ -67,6 +67,8 @@ pub struct Options {
     pub max_consecutive_faults: u32,
     /// Which uploads are accepted: trusted keys and allowed digests.
     pub provenance: Provenance,
+    /// How many versions are stored at most.
+    pub quota: VersionQuota,
 }
 
 /// The author of a change.
@@ -210,6 +212,10 @@ pub(crate) fn of_store(store: &Store) -> Registry {
         break_glass: Vec::new(),
         max_consecutive_faults: 3,
         provenance: Provenance::default(),
+        quota: VersionQuota {
+            max_versions: 10,
+            max_bytes: 1 << 30,
+        },
     };
     let build = crate::metrics::Build {
         version: "",

@@ -11,7 +11,7 @@ use super::{ChangeError, Registry};
 use crate::rules::checks::{self, Passed};
 use crate::rules::signing::Signature;
 use crate::store::Store;
-use crate::store::rules::{AuditActor, StoreOutcome, Upload, Version};
+use crate::store::rules::{AuditActor, QuotaExceeded, StoreOutcome, Upload, Version};
 use crate::{clock, tasks};
 
 /// An upload.
@@ -72,6 +72,7 @@ impl Registry {
         };
         let (by, note, wasm) = (by.clone(), upload.note, upload.wasm);
         let (name, kind) = (module.manifest().name.clone(), module.kind());
+        let quota = self.0.options.load().quota;
         let keep = move |store: &Store| {
             let manifest = module.manifest();
             let new_version = Upload {
@@ -86,13 +87,16 @@ impl Registry {
                 signed: verified.as_ref().map(Verified::signed),
                 settings: kept_settings,
             };
-            let kept = store.store_rule(&new_version, &by, clock::now_ms_signed())?;
+            let kept = store.store_rule(&new_version, quota, &by, clock::now_ms_signed())?;
             Ok((kept, store.rule_version(digest)?))
         };
         let (kept, version) = self.0.store.ask(keep).await?;
         // Another version of the same name may have been stored since the check.
         if let StoreOutcome::OtherKind(known) = &kept {
             return Err(kind_conflict(&name, *known, kind));
+        }
+        if let StoreOutcome::Full(exceeded) = &kept {
+            return Err(quota_exceeded(&name, *exceeded));
         }
         let deleted = || ChangeError::Conflict("the version was deleted at the same time; upload it again".to_owned());
         Ok(Uploaded {
@@ -151,6 +155,19 @@ impl Registry {
             None => Ok(()),
         }
     }
+}
+
+fn quota_exceeded(name: &str, exceeded: QuotaExceeded) -> ChangeError {
+    ChangeError::Conflict(match exceeded {
+        QuotaExceeded::Versions { max } => format!(
+            "the rule {name} has {max} stored versions, and rules.max_versions allows no more; delete versions that are \
+             not needed (DELETE /api/v1/rules/{name}/versions/DIGEST), or raise the setting"
+        ),
+        QuotaExceeded::Bytes { max } => format!(
+            "with this version, the stored versions of all rules would have more than {max} bytes, the maximum by \
+             rules.max_stored_size; delete versions that are not needed, or raise the setting"
+        ),
+    })
 }
 
 fn kind_conflict(name: &str, known: Kind, uploaded: Kind) -> ChangeError {

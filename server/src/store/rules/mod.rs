@@ -17,7 +17,7 @@ pub use self::generations::{Generation, GenerationResult};
 pub use self::listen::{Listener, Notifications};
 pub use self::log::{AuditAction, AuditEntry};
 pub use self::settings::{NewSettings, SettingsRef, StoredSettings, UnstoredSettings};
-pub use self::versions::{Deleted, Signed, StoreOutcome, Upload, Version};
+pub use self::versions::{Deleted, QuotaExceeded, Signed, StoreOutcome, Upload, Version, VersionQuota};
 
 /// The actor of settings and actions that come from the configuration.
 pub const CONFIGURATION: &str = "configuration";

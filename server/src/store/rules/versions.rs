@@ -106,6 +106,30 @@ pub enum Deleted {
     Superseded(i64),
 }
 
+/// How many versions are stored at most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct VersionQuota {
+    /// Versions of one rule.
+    pub max_versions: usize,
+    /// Size of all versions together, in bytes.
+    pub max_bytes: u64,
+}
+
+/// The quota that another version would exceed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum QuotaExceeded {
+    /// The rule has the maximum number of versions.
+    Versions {
+        /// The maximum.
+        max: usize,
+    },
+    /// The versions of all rules would be larger than the maximum.
+    Bytes {
+        /// The maximum.
+        max: u64,
+    },
+}
+
 /// The result of storing a component.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StoreOutcome {
@@ -115,6 +139,8 @@ pub enum StoreOutcome {
     Known,
     /// A rule of the same name implements another contract.
     OtherKind(Kind),
+    /// There is no room for another version.
+    Full(QuotaExceeded),
 }
 
 fn is_built_in(uploaded_ms: &i64) -> bool {
@@ -124,12 +150,21 @@ fn is_built_in(uploaded_ms: &i64) -> bool {
 impl Store {
     /// Stores a component. The same bytes are stored once, as they were uploaded first, but with the settings and the
     /// signature of the last upload.
-    pub fn store_rule(&self, upload: &Upload<'_>, by: &AuditActor, now_ms: i64) -> Result<StoreOutcome, StoreError> {
+    pub fn store_rule(
+        &self,
+        upload: &Upload<'_>,
+        quota: VersionQuota,
+        by: &AuditActor,
+        now_ms: i64,
+    ) -> Result<StoreOutcome, StoreError> {
         self.write(|connection| {
             // Serializes concurrent uploads, so that the second sees the first.
             generations::lock(connection)?;
             if let Some(kind) = other_kind(connection, upload)? {
                 return Ok(StoreOutcome::OtherKind(kind));
+            }
+            if let Some(exceeded) = exceeded_quota(connection, upload, quota)? {
+                return Ok(StoreOutcome::Full(exceeded));
             }
             let is_new = insert(connection, upload, by, now_ms)? > 0;
             if is_new {
@@ -260,6 +295,29 @@ fn other_kind(connection: &mut Connection, upload: &Upload<'_>) -> QueryResult<O
         .select(columns::kind)
         .first(connection)
         .optional())
+}
+
+/// The quota that this component would exceed. Storing the same bytes again needs no room.
+fn exceeded_quota(
+    connection: &mut Connection,
+    upload: &Upload<'_>,
+    quota: VersionQuota,
+) -> QueryResult<Option<QuotaExceeded>> {
+    let stored: Vec<(String, Digest, i64)> = on!(connection, connection => columns::table
+        .select((columns::name, columns::digest, columns::bytes))
+        .load(connection))?;
+    if stored.iter().any(|(_, digest, _)| *digest == upload.digest) {
+        return Ok(None);
+    }
+    let versions = stored.iter().filter(|(name, _, _)| name == upload.name).count();
+    if versions >= quota.max_versions {
+        let max = quota.max_versions;
+        return Ok(Some(QuotaExceeded::Versions { max }));
+    }
+    let sizes = stored.iter().map(|(_, _, bytes)| u64::try_from(*bytes).unwrap_or(0));
+    let bytes = sizes.fold(upload.wasm.len() as u64, u64::saturating_add);
+    let max = quota.max_bytes;
+    Ok((bytes > max).then_some(QuotaExceeded::Bytes { max }))
 }
 
 fn insert(connection: &mut Connection, upload: &Upload<'_>, by: &AuditActor, now_ms: i64) -> QueryResult<usize> {

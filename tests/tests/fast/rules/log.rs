@@ -5,7 +5,8 @@ use std::path::Path;
 use diesel::connection::SimpleConnection;
 use diesel::{Connection, PgConnection, SqliteConnection};
 use watchpost::store::rules::{
-    AuditAction, AuditActor, AuditEntry, Entry, GenerationResult, Mode, SettingsRef, StoreOutcome, Upload,
+    AuditAction, AuditActor, AuditEntry, Entry, GenerationResult, Mode, QuotaExceeded, SettingsRef, StoreOutcome,
+    Upload, VersionQuota,
 };
 use watchpost::store::{DatabaseAddress, Store, StoreError};
 use watchpost_policies::{Digest, Kind};
@@ -38,7 +39,11 @@ impl TestStore {
             signed: None,
             settings: None,
         };
-        self.0.store_rule(&upload, &actor("anna"), 1).expect("written")
+        let quota = VersionQuota {
+            max_versions: 3,
+            max_bytes: 5 * 4,
+        };
+        self.0.store_rule(&upload, quota, &actor("anna"), 1).expect("written")
     }
 
     /// Records an action on a rule, with a new generation.
@@ -271,4 +276,29 @@ fn an_unknown_value_is_an_error_with_its_column() {
         let newer = store.0.generations_before(4, 100).expect("the third can be read");
         assert_eq!(newer.iter().map(|made| made.number).collect::<Vec<_>>(), [3]);
     }
+}
+
+#[test]
+fn versions_are_stored_within_the_quotas_and_not_beyond() {
+    on_both(|store| {
+        let upload = |name: &str, number: u8| store.upload(name, Kind::Threshold, Digest::of(&[number]));
+        for number in 0..3 {
+            assert_eq!(upload("disks", number), StoreOutcome::New);
+        }
+        assert_eq!(
+            upload("disks", 3),
+            StoreOutcome::Full(QuotaExceeded::Versions { max: 3 })
+        );
+        assert_eq!(upload("disks", 0), StoreOutcome::Known, "it is stored already");
+        // Each has four bytes.
+        assert_eq!(upload("fans", 4), StoreOutcome::New);
+        assert_eq!(upload("fans", 5), StoreOutcome::New);
+        assert_eq!(upload("fans", 6), StoreOutcome::Full(QuotaExceeded::Bytes { max: 20 }));
+        let deleted = store
+            .0
+            .delete_rule("disks", Some(Digest::of(&[0])), None, &actor("anna"), 1);
+        deleted.expect("written");
+        assert_eq!(upload("fans", 6), StoreOutcome::New);
+        assert_eq!(store.0.rule_version(Digest::of(&[3])).expect("read"), None);
+    });
 }

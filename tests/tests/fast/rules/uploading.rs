@@ -3,7 +3,7 @@
 use serde_json::json;
 use watchpost_tests::crafted::{CONTRACT, manifest, of_world, threshold, wat};
 use watchpost_tests::guests::{HOSTILE, NUMBERED_BYTES, numbered};
-use watchpost_tests::rules::{settled, upload};
+use watchpost_tests::rules::{other_version, settled, upload, uploaded};
 use watchpost_tests::server::Server;
 
 #[test]
@@ -183,6 +183,24 @@ fn a_body_that_is_too_large_after_decompression_is_refused() {
     let good = watchpost_tests::rules::gzip(&numbered(1));
     let taken = upload(&admin, &good);
     assert!([201, 202].contains(&taken.status), "{}", taken.text());
+}
+
+#[test]
+fn an_upload_beyond_the_maximum_number_of_versions_is_refused_with_a_remedy() {
+    let server = Server::with("[rules]\nmax_versions = 1\n");
+    let admin = server.client("admin");
+    let (name, digest) = uploaded(&admin, &numbered(1));
+    let refused = || settled(&admin, upload(&admin, &other_version(&numbered(1)))).problem(409);
+    let problem = refused();
+    assert!(
+        problem.contains("rules.max_versions") && problem.contains("delete"),
+        "{problem}"
+    );
+    assert_eq!(uploaded(&admin, &numbered(1)).1, digest, "the same bytes need no room");
+    uploaded(&admin, &numbered(2));
+    let deleted = admin.ask("DELETE", &format!("/api/v1/rules/{name}/versions/{digest}"));
+    assert_eq!(deleted.status, 204, "{}", deleted.text());
+    assert_eq!(uploaded(&admin, &other_version(&numbered(1))).0, name);
 }
 
 #[test]

@@ -2,7 +2,6 @@
 //! counted as it arrives, after decompression, and rejected as soon as it is too large.
 
 use actix_multipart::{Multipart, MultipartError};
-use actix_web::dev::Decompress;
 use actix_web::error::PayloadError;
 use actix_web::http::header::{CONTENT_TYPE, HeaderMap, LOCATION};
 use actix_web::web::{Bytes, Data, Path, Payload};
@@ -16,7 +15,7 @@ use super::change::noted;
 use super::read::Component;
 use super::{SETTINGS_SCHEMA, actor, preferred_wait, stored_json};
 use crate::api::error::ApiError;
-use crate::api::input::Query;
+use crate::api::input::{DecodedBody, Query, payload_error};
 use crate::api::latest::Latest;
 use crate::api::permit::{Permit, RulesRead, RulesWrite};
 use crate::api::table::{BodyClass, FORM};
@@ -28,6 +27,15 @@ use crate::store::rules::Version;
 
 /// Settings and notes are written by people.
 const MAX_TEXT_FIELD_BYTES: usize = 1024 * 1024;
+
+/// The fields settings, note and signature.
+const TEXT_FIELDS: usize = 3;
+
+/// The longest name of a field in an error.
+const MAX_NAME_CHARS: usize = 40;
+
+/// For the boundaries and the headers of the fields.
+const MAX_FORM_OVERHEAD: usize = 64 * 1024;
 
 /// The signature of a body that is the component itself.
 const SIGNATURE: &str = "x-watchpost-signature";
@@ -135,7 +143,8 @@ pub async fn upload(
 ) -> Result<HttpResponse, ApiError> {
     let limit = registry.rules().engine().limits().component_bytes;
     let actor = actor(&request, &registry)?;
-    let body = Decompress::from_headers(payload, request.headers());
+    let max_form_bytes = limit + TEXT_FIELDS * MAX_TEXT_FIELD_BYTES + MAX_FORM_OVERHEAD;
+    let body = DecodedBody::of(&request, payload.into_inner(), max_form_bytes as u64)?;
     let kind = request
         .headers()
         .get(CONTENT_TYPE)
@@ -229,7 +238,7 @@ fn whole(uploaded: &Uploaded) -> Result<HttpResponse, ApiError> {
 }
 
 async fn form(mut form: Multipart, limit: usize) -> Result<UploadRequest, ApiError> {
-    let (mut wasm, mut settings, mut note, mut signature) = (None, None, String::new(), None);
+    let (mut wasm, mut settings, mut note, mut signature) = (None, None, None, None);
     while let Some(field) = form.next().await {
         let field = field.map_err(|error| refused(&error))?;
         let name = field.name().unwrap_or_default().to_owned();
@@ -238,26 +247,44 @@ async fn form(mut form: Multipart, limit: usize) -> Result<UploadRequest, ApiErr
         } else {
             MAX_TEXT_FIELD_BYTES
         };
+        // Before the field is read, so that a form with a million fields is rejected at the first of them.
+        let is_duplicate = match name.as_str() {
+            "component" => wasm.is_some(),
+            "settings" => settings.is_some(),
+            "note" => note.is_some(),
+            "signature" => signature.is_some(),
+            _ => {
+                let reason = format!(
+                    "the form has an unknown field \"{}\"; use component, settings, note and signature",
+                    shortened(&name)
+                );
+                return Err(ApiError::BadRequest(reason));
+            }
+        };
+        if is_duplicate {
+            let reason = format!("the form has the field {name} twice; send it once");
+            return Err(ApiError::BadRequest(reason));
+        }
         let bytes = all_of(field, max_bytes).await?;
         match name.as_str() {
             "component" => wasm = Some(bytes),
             "settings" => settings = Some(object(&bytes)?),
-            "note" => note = text(bytes)?,
-            "signature" => signature = Some(signed(&bytes, "the field signature")?),
-            _ => {
-                let reason =
-                    format!("the form has an unknown field \"{name}\"; use component, settings, note and signature");
-                return Err(ApiError::BadRequest(reason));
-            }
+            "note" => note = Some(text(bytes)?),
+            _ => signature = Some(signed(&bytes, "the field signature")?),
         }
     }
     let missing = || ApiError::BadRequest("the form lacks the field component, which contains the rule".to_owned());
     Ok(UploadRequest {
         wasm: wasm.ok_or_else(missing)?.into(),
         settings,
-        note,
+        note: note.unwrap_or_default(),
         signature,
     })
+}
+
+/// The beginning of a name that the client chose.
+fn shortened(name: &str) -> String {
+    name.chars().take(MAX_NAME_CHARS).collect()
 }
 
 fn signature(headers: &HeaderMap) -> Result<Option<Signature>, ApiError> {
@@ -304,11 +331,7 @@ struct FormError(ApiError);
 
 impl From<PayloadError> for FormError {
     fn from(error: PayloadError) -> Self {
-        Self(match error {
-            PayloadError::Overflow => ApiError::BodyTooLarge,
-            PayloadError::Io(error) if error.kind() == std::io::ErrorKind::TimedOut => ApiError::BodyTooSlow,
-            error => ApiError::BadRequest(format!("cannot read the body: {error}")),
-        })
+        Self(payload_error(&error))
     }
 }
 
@@ -320,10 +343,7 @@ impl From<MultipartError> for FormError {
 
 fn refused(error: &MultipartError) -> ApiError {
     match error {
-        MultipartError::Payload(PayloadError::Overflow) => ApiError::BodyTooLarge,
-        MultipartError::Payload(PayloadError::Io(error)) if error.kind() == std::io::ErrorKind::TimedOut => {
-            ApiError::BodyTooSlow
-        }
+        MultipartError::Payload(error) => payload_error(error),
         error => ApiError::BadRequest(format!("cannot read the form: {error}")),
     }
 }
