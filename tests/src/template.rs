@@ -10,7 +10,7 @@ use crate::server::{Server, program};
 
 /// The parts of a copy: keys and certificates, and compiled rules with the key of their seals. The database is not
 /// copied, because each server has its own identity and history.
-const COPIED: [&str; 2] = ["pki", "cache"];
+const COPIED: [&str; 3] = ["pki", "cache", "cache.key"];
 
 /// The suffix of a template that is not complete yet.
 const UNFINISHED: &str = "unfinished";

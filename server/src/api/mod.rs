@@ -18,6 +18,7 @@ pub mod permit;
 pub mod process;
 pub mod query_time;
 pub mod rate;
+pub mod readiness;
 pub mod request_id;
 pub mod routes;
 mod streamed;

@@ -47,6 +47,8 @@ pub struct Judged {
     pub shadow: Option<Arc<Compared>>,
     /// Duration of the evaluation by the active rules.
     pub duration: Duration,
+    /// When the evaluation started, right after the measurement. Its age does not depend on the time of day.
+    pub started: Instant,
 }
 
 impl AsRef<Report> for Judged {
@@ -134,6 +136,7 @@ fn evaluate(round: Arc<Round>, rules: Arc<LoadedGeneration>, last: Option<&Judge
         report,
         shadow,
         duration,
+        started,
     }
 }
 

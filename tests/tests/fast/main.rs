@@ -15,6 +15,7 @@ mod decisions;
 mod documented;
 mod documents;
 mod engine;
+mod fail_closed;
 mod front_end;
 mod history;
 mod judging;

@@ -9,6 +9,7 @@ mod live;
 mod new;
 mod pack;
 mod remote;
+mod restore_access;
 mod run;
 mod sign;
 mod test;
@@ -57,6 +58,8 @@ enum RulesAction {
     Keygen(keygen::Keygen),
     /// Signs a component, so that servers can verify who approved it.
     Sign(sign::Sign),
+    /// Activates the configured role rule in the database, after access was closed; needs no server.
+    RestoreAccess(restore_access::RestoreAccess),
 }
 
 impl RulesCommand {
@@ -75,6 +78,7 @@ impl RulesCommand {
             RulesAction::Validate(validate) => return validate.run(),
             RulesAction::Keygen(keygen) => return keygen.run(),
             RulesAction::Sign(sign) => return sign.run(),
+            RulesAction::RestoreAccess(restore) => restore.run(sources, out),
         };
         match ended {
             Ok(CheckResult::Yes) => ExitCode::SUCCESS,
