@@ -65,9 +65,12 @@ fn ensure(folder: &Path) -> std::io::Result<PathBuf> {
     Ok(template)
 }
 
-/// Copies a folder recursively and keeps the modes, because keys must stay private.
+/// Copies a file, or a folder recursively, and keeps the modes, because keys must stay private.
 fn copy(from: &Path, to: &Path) {
     let copied = || {
+        if from.is_file() {
+            return fs::copy(from, to).map(drop);
+        }
         DirBuilder::new().mode(0o700).create(to)?;
         for entry in fs::read_dir(from)? {
             let entry = entry?;

@@ -58,9 +58,6 @@ declare! {
         watchpost_scrape_measurements_total: IntCounterVec["outcome"],
         /// Number of the active generation of rules.
         watchpost_rules_generation: IntGauge,
-        /// Number of the generation of rules that other servers have activated and this server has not loaded; 0 if
-        /// there is none.
-        watchpost_rules_pending_generation: IntGauge,
         /// 1 if access is closed: no role allows more than an anonymous client may do, because the role rule failed or
         /// the database was replaced.
         watchpost_access_closed: IntGauge,
@@ -329,12 +326,6 @@ impl ServiceMetrics {
     /// Sets the number of the active generation of rules.
     pub fn set_rules_generation(&self, generation: i64) {
         self.families.watchpost_rules_generation.set(generation);
-    }
-
-    /// Sets the number of the generation that is not loaded; none is exported as zero.
-    pub fn set_pending_generation(&self, generation: Option<i64>) {
-        let pending = &self.families.watchpost_rules_pending_generation;
-        pending.set(generation.unwrap_or_default());
     }
 
     /// Sets whether access is closed.

@@ -182,10 +182,10 @@ impl Replication {
                 pending: PendingGeneration { generation, reason },
                 instead: self.0.registry.rules().current(),
             };
-            self.note(Some(Noted {
+            *self.0.noted.lock() = Some(Noted {
                 blocked,
                 compiling_since: Some(Instant::now()),
-            }));
+            });
         }
     }
 
@@ -197,28 +197,17 @@ impl Replication {
                 "could not load a generation of rules; the previous one stays active"
             );
         }
-        self.note(Some(Noted {
+        *self.0.noted.lock() = Some(Noted {
             blocked,
             compiling_since: None,
-        }));
-    }
-
-    fn note(&self, noted: Option<Noted>) {
-        let generation = noted.as_ref().map(|noted| noted.blocked.pending.generation);
-        self.0.registry.service_metrics().set_pending_generation(generation);
-        *self.0.noted.lock() = noted;
+        });
     }
 
     /// Clears the pending generation once another one was activated.
     fn settle(&self) {
-        let is_over = self
-            .0
-            .noted
-            .lock()
-            .as_ref()
-            .is_some_and(|noted| !self.is_current(noted));
-        if is_over {
-            self.note(None);
+        let mut noted = self.0.noted.lock();
+        if noted.as_ref().is_some_and(|noted| !self.is_current(noted)) {
+            *noted = None;
             log::info!("the latest generation of rules is loaded here too");
         }
     }

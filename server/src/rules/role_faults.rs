@@ -1,5 +1,5 @@
 //! Counts the faults of the active role rule since its last answer, and the identities that they denied. The rule counts
-//! as failing only if it fails for several identities and answers nobody in between: a fault that one client provokes
+//! as failing only if it fails for several identities and answers no request in between: a fault that one client provokes
 //! denies that client's request, and nothing else.
 
 use std::collections::BTreeSet;

@@ -1,15 +1,16 @@
 //! Prepares an SQLite file before it is opened: a lock file serializes programs that start at once, and a damaged file
-//! is renamed and kept, so that an operator can recover data from it. A marker tells the registry of rules that the
-//! database was replaced, because the rules and their settings are lost with it. All files are private.
+//! is renamed and kept, so that an operator can recover data from it. A marker shows the registry of rules that
+//! the database was replaced, because the rules and their settings are lost with it. All files are private.
 
 use std::fs;
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use diesel::connection::SimpleConnection;
-use diesel::{Connection as _, RunQueryDsl, SqliteConnection, sql_query, sql_types};
+use diesel::{RunQueryDsl, sql_query, sql_types};
 
+use super::connection::{Connection, on};
+use super::database_address::DatabaseAddress;
 use super::error::StoreError;
 
 /// The suffixes of the files that belong to a database file.
@@ -175,11 +176,17 @@ pub(super) fn leave_marker(path: &Path, reason: &str) {
     }
 }
 
+/// Reads only: a connection that may write would copy the log into the damaged file when it is closed, and delete the log.
 fn check(path: &Path, whole: bool) -> Result<(), StoreError> {
-    let mut connection = SqliteConnection::establish(&path.display().to_string())?;
-    connection.batch_execute("PRAGMA busy_timeout = 5000; SELECT count(*) FROM sqlite_master;")?;
+    let read_only = DatabaseAddress::File {
+        path: path.to_owned(),
+        read_only: true,
+    };
+    let mut connection = Connection::establish(&read_only)?;
+    connection.run("SELECT count(*) FROM sqlite_master")?;
     if whole {
-        let found = sql_query("PRAGMA quick_check(1)").get_result::<Checked>(&mut connection)?;
+        let found: Checked =
+            on!(&mut connection, connection => sql_query("PRAGMA quick_check(1)").get_result(connection))?;
         if found.quick_check != "ok" {
             return Err(StoreError::Damaged(found.quick_check));
         }
@@ -282,11 +289,18 @@ mod tests {
     fn side_files_of_the_new_database_are_left_alone() {
         let (folder, path) = damaged();
         replace_damaged(&path, 7).expect("renamed");
-        // The new database is open when the server is killed, before anything is done about the replacement.
-        fs::write(&path, "").expect("written");
-        fs::write(with_suffix(&path, "-wal"), "new").expect("written");
-        replace_damaged(&path, 8).expect("an empty file is a new database");
-        assert_eq!(fs::read(with_suffix(&path, "-wal")).expect("it is there"), b"new");
-        assert!(was_replaced(&path) && names(folder.path()).len() == 6);
+        // The new database is in use when the server is killed, before anything is done about the replacement.
+        let address = DatabaseAddress::File {
+            path: path.clone(),
+            read_only: false,
+        };
+        let mut new = Connection::establish(&address).expect("it is created");
+        new.run("CREATE TABLE written (id INTEGER)")
+            .expect("it is written to the log");
+        let wal = || fs::read(with_suffix(&path, "-wal")).expect("it is there");
+        let before = wal();
+        replace_damaged(&path, 8).expect("nothing is damaged");
+        assert!(!before.is_empty() && wal() == before);
+        assert!(was_replaced(&path) && names(folder.path()).len() == 7);
     }
 }

@@ -1,4 +1,4 @@
-//! The rules that this server accepted last. The database cannot vouch for itself: where signatures are required, a
+//! The rules that this server accepted last. The database is no proof of itself: where signatures are required, a
 //! generation that another process stored is compared with this record, and only what is new in it has to be verified.
 //! The record is a file of this server, outside of the database, so it survives a restart and no other server writes it.
 
@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use watchpost_policies::{Digest, Kind};
 
+use super::ChangeError;
 use crate::rules::LoadedGeneration;
 use crate::store::rules::{Entry, Mode};
 
@@ -51,6 +52,12 @@ impl Accepted {
                 .map(|(entry, rule)| AcceptedEntry::new(entry, rule.settings()))
                 .collect(),
         }
+    }
+
+    /// The text that a signature over the generation covers: its number, and the digests of its components and settings.
+    pub(super) fn statement(&self) -> Result<String, ChangeError> {
+        let json = serde_json::to_string_pretty(self).map_err(|error| ChangeError::Broken(error.to_string()))?;
+        Ok(format!("watchpost rules\n{json}\n"))
     }
 
     /// Whether this component is accepted for this use, whatever its settings are.

@@ -7,6 +7,7 @@ mod build;
 mod change;
 mod delete;
 mod error;
+mod generation_signature;
 mod held_modules;
 mod lockout;
 mod precompile;
@@ -28,6 +29,7 @@ use watchpost_policies::{Digest, Identity, Kind, Report, RuleModule, Snapshot};
 pub use self::accepted::AcceptedFile;
 pub use self::change::{Activation, ChangeRequest, Changed};
 pub use self::error::ChangeError;
+pub use self::generation_signature::Statement;
 pub use self::upload::{UploadRequest, Uploaded};
 
 pub(super) use self::rollback::{Earlier, Replacement};
@@ -142,11 +144,6 @@ impl Registry {
     /// The store of the registry.
     pub fn store(&self) -> &Store {
         &self.0.store
-    }
-
-    /// The metrics about rules.
-    pub(super) fn service_metrics(&self) -> &ServiceMetrics {
-        &self.0.service_metrics
     }
 
     /// Whether a certificate is always allowed to change rules.

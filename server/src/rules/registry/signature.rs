@@ -11,7 +11,7 @@ use super::{ChangeError, Registry, UploadRequest};
 use crate::error_chain::error_chain;
 use crate::rules::checks::{Failed, Passed};
 use crate::rules::closure::Closure;
-use crate::rules::signing::{CHECK_TRUSTED_KEY, Signature};
+use crate::rules::signing::{CHECK_TRUSTED_KEY, Provenance, Signature};
 use crate::store::rules::{Entry, Generation, Mode, Signed};
 use crate::tasks;
 
@@ -57,15 +57,26 @@ impl Registry {
     }
 
     /// Rejects a generation with anything that this server has not accepted and that is not trusted: a component without a
-    /// trusted signature, even if it was uploaded long ago, or settings of the role rule from elsewhere, which nobody
-    /// signs. `is_own` tells the entries that are a change of this server.
+    /// trusted signature, even if it was uploaded long ago, or settings of the role rule from elsewhere, unless the whole
+    /// generation is signed. `is_own` selects the entries that are a change of this server.
     pub(super) async fn verify_generation(
         &self,
         generation: &Generation,
         is_own: impl Fn(&Entry) -> bool,
     ) -> Result<(), ChangeError> {
-        if !self.0.options.load().provenance.is_enforced() {
+        let options = self.options();
+        if !options.provenance.is_enforced() {
             return Ok(());
+        }
+        if options.provenance.require_signature && self.is_signed(generation).await? {
+            return match generation
+                .entries
+                .iter()
+                .find_map(|entry| not_allowed(&options.provenance, entry))
+            {
+                Some(reason) => Err(ChangeError::Conflict(reason)),
+                None => Ok(()),
+            };
         }
         for entry in &generation.entries {
             if let Some(reason) = self.rejection(generation, entry, is_own(entry)).await? {
@@ -102,7 +113,7 @@ impl Registry {
         }
         Ok(Some(format!(
             "the settings of the role rule {} in generation {} were not set on this server, and rules.require_signature \
-             is set; set them in the configuration of this server, or make the change here",
+             is set; sign the generation (`watchpost rules sign-generation`), or set them in the configuration of this server",
             entry.rule, generation.number
         )))
     }
@@ -117,9 +128,7 @@ impl Registry {
         let Some(digest) = digest else { return Ok(None) };
         let options = self.0.options.load_full();
         if !options.provenance.allows(digest) {
-            return Ok(Some(format!(
-                "the version {digest} of {rule} is not in rules.allowed_digests; add it to activate this version"
-            )));
+            return Ok(Some(not_listed(rule, digest)));
         }
         if !options.provenance.require_signature {
             return Ok(None);
@@ -162,4 +171,14 @@ impl Registry {
             }
         }
     }
+}
+
+/// Why the allowlist rejects an entry, if so.
+fn not_allowed(provenance: &Provenance, entry: &Entry) -> Option<String> {
+    let digest = entry.digest.filter(|digest| !provenance.allows(*digest))?;
+    Some(not_listed(&entry.rule, digest))
+}
+
+fn not_listed(rule: &str, digest: Digest) -> String {
+    format!("the version {digest} of {rule} is not in rules.allowed_digests; add it to activate this version")
 }

@@ -61,7 +61,7 @@ impl Registry {
     }
 
     /// A stored generation in the form of the record; none if settings of it are missing.
-    async fn accepted_form(&self, generation: &Generation) -> Result<Option<Accepted>, ChangeError> {
+    pub(super) async fn accepted_form(&self, generation: &Generation) -> Result<Option<Accepted>, ChangeError> {
         let texts = self.settings_of(generation).await?;
         let mut entries = Vec::new();
         for entry in &generation.entries {

@@ -76,9 +76,10 @@ fn an_unsigned_component_that_is_written_to_the_database_is_not_activated() {
         "{}",
         ready.text()
     );
-    let metrics = admin.get("/metrics").text();
-    let pending = format!("\nwatchpost_rules_pending_generation {}", before + 1);
-    assert!(metrics.contains(&pending), "{metrics}");
+    eventually("the metric", || {
+        let metrics = admin.get("/metrics").text();
+        metrics.contains("\nwatchpost_rules_behind 1").then_some(())
+    });
     // A change here would be based on it.
     let settings = json!({ "thresholds": [{ "metric": "disk", "warning": 12 }] });
     let refused = admin.send("PUT", "/api/v1/rules/threshold/settings", &settings);
@@ -141,6 +142,74 @@ fn a_replica_that_requires_signatures_does_not_follow_one_that_requires_none() {
         (generation(&strict.client("admin")) == before + 2).then_some(())
     });
     assert_eq!(strict.plain_client().get("/health/ready").status, 200);
+}
+
+#[test]
+fn a_signed_generation_is_followed_and_an_earlier_one_does_not_come_back() {
+    let keys = tempfile::tempdir().expect("a folder");
+    let database = postgres::shared().database();
+    let of = |name: &str| format!("[server]\nhostname = \"{name}\"\n[database]\nurl = \"{database}\"\n");
+    let [one, two] = ["one", "two"].map(|name| Server::with(&requiring(keys.path(), &of(name))).ready());
+    let admin = one.client("admin");
+    let set = |role: serde_json::Value| {
+        let answer = admin.send("PUT", "/api/v1/rules/role/settings", &role);
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        answer.json()["generation"].as_i64().expect("a number")
+    };
+    let sign = |key: &str| {
+        let mut command = std::process::Command::new(watchpost_tests::server::program());
+        command
+            .args(["rules", "sign-generation", "--signing-key"])
+            .arg(keys.path().join(key));
+        let pki = |file: &str| one.data().join("pki").join(file);
+        command.args(["--server", &format!("https://localhost:{}", one.secure.port())]);
+        command.arg("--cacert").arg(pki("ca.crt"));
+        command.arg("--cert").arg(pki("clients/admin.crt"));
+        command.arg("--key").arg(pki("clients/admin.key"));
+        command.output().expect("watchpost runs")
+    };
+    let follows = |number: i64| {
+        eventually("the signed generation", || {
+            (generation(&two.client("admin")) == number).then_some(())
+        });
+    };
+    let generous = set(json!({ "roles": { "agent": ["rules.*"] } }));
+    assert!(pending_reason(&two).contains("sign-generation"));
+    keygen(keys.path(), "dev");
+    let refused = sign("dev.key");
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(
+        !refused.status.success() && said.contains("rules.trusted_keys"),
+        "{said}"
+    );
+    let signed = sign("ops.key");
+    let output = String::from_utf8_lossy(&signed.stdout).into_owned();
+    assert!(signed.status.success(), "{}", String::from_utf8_lossy(&signed.stderr));
+    assert!(
+        output.contains(&format!("\"generation\": {generous}")) && output.contains("signed by ops"),
+        "{output}"
+    );
+    follows(generous);
+    assert_eq!(two.client("agent").get("/api/v1/rules").status, 200);
+    let strict = set(json!({ "roles": { "agent": [] } }));
+    assert!(sign("ops.key").status.success());
+    follows(strict);
+    // The earlier generation with its signature, under its own number or as the next one.
+    let mut connection = PgConnection::establish(&database).expect("it answers");
+    let delete = format!("DELETE FROM rule_generations WHERE generation = {strict}");
+    connection.batch_execute(&delete).expect("deleted");
+    pending_reason(&two);
+    let copy = format!(
+        "INSERT INTO rule_generations SELECT {strict} + 1, created_ms, entries FROM rule_generations WHERE generation = {generous};
+         INSERT INTO rule_generation_signatures SELECT {strict} + 1, signer, signature FROM rule_generation_signatures
+         WHERE generation = {generous}"
+    );
+    connection.batch_execute(&copy).expect("copied");
+    eventually("the forged generation to be noticed", || {
+        let pending = two.get("/api/v1/status").json()["pending_generation"]["generation"].clone();
+        (pending == strict + 1).then_some(())
+    });
+    assert_eq!(two.client("agent").get("/api/v1/rules").status, 403);
 }
 
 #[test]

@@ -188,7 +188,11 @@ fn an_operator_of_the_machine_restores_access_without_break_glass() {
         }
         (server.plain_client().get("/health/ready").status == 503).then_some(())
     });
-    assert_eq!(admin.get("/api/v1/rules").status, 403, "nobody breaks the glass here");
+    assert_eq!(
+        admin.get("/api/v1/rules").status,
+        403,
+        "no client breaks the glass here"
+    );
     let restore = || {
         let output = watchpost_tests::server::command(server.folder())
             .args(["rules", "restore-access"])
