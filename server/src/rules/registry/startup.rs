@@ -239,7 +239,15 @@ impl Registry {
                 });
             }
         }
-        Ok((!audit_entries.is_empty()).then_some(NextGeneration {
+        if audit_entries.is_empty() {
+            return Ok(None);
+        }
+        // Otherwise a client of the database could have settings of the API replaced by those of the configuration, by
+        // forging their author.
+        if latest.number > 0 && self.0.accepted.lock().is_some() {
+            self.verify_generation(latest, |_| false).await?;
+        }
+        Ok(Some(NextGeneration {
             entries,
             audit_entries,
             new_settings: None,

@@ -84,7 +84,7 @@ fn another_role_rule_replaces_the_active_one() {
 fn a_threshold_that_would_make_a_clause_deny_changes_of_rules_is_rejected() {
     let server = Server::start().ready();
     let admin = server.client("admin");
-    let clause = json!({ "while": [{ "metric": "memory", "deny": ["rules.*"] }] });
+    let clause = json!({ "while": [{ "metric": "memory", "at_least": "alert", "deny": ["rules.*"] }] });
     let set = admin.send("PUT", "/api/v1/rules/role/settings", &clause);
     assert_eq!(set.status, 200, "memory is ok: {}", set.text());
     let before = generation(&admin);
