@@ -74,7 +74,7 @@ impl DatabaseAddress {
         let of = |name: &str| {
             let all = settings.split('&').filter_map(|setting| setting.split_once('='));
             // libpq uses the last one.
-            all.filter(|(key, _)| *key == name).map(|(_, value)| value).last()
+            all.filter(|(key, _)| *key == name).map(|(_, value)| value).next_back()
         };
         if of("sslmode") == Some("verify-full") {
             return None;

@@ -78,6 +78,24 @@ fn access_is_restored_without_a_running_server() {
 }
 
 #[test]
+fn access_is_open_again_after_a_copy_of_the_database_was_restored() {
+    let folder = Server::start().ready().stop();
+    let database = folder.path().join("data/watchpost.db");
+    let copy = std::fs::read(&database).expect("a database");
+    std::fs::write(&database, vec![0x5a; copy.len()]).expect("damaged");
+    let server = Server::prepared(folder);
+    server.logged(CLOSED);
+    let folder = server.stop();
+    std::fs::write(&database, copy).expect("restored");
+    for suffix in ["-wal", "-shm"] {
+        // A server that stopped in order may have removed them.
+        let _ = std::fs::remove_file(folder.path().join(format!("data/watchpost.db{suffix}")));
+    }
+    let server = Server::prepared(folder).ready();
+    assert_eq!(server.client("agent").get("/api/v1/chunks").status, 200);
+}
+
+#[test]
 fn the_rules_folder_does_not_open_access_after_the_database_was_replaced() {
     let folder = damaged().stop();
     let rules = folder.path().join("rules");
