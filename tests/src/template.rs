@@ -10,7 +10,7 @@ use crate::server::{Server, program};
 
 /// The parts of a copy: keys and certificates, and compiled rules with the key of their seals. The database is not
 /// copied, because each server has its own identity and history.
-const COPIED: [&str; 2] = ["pki", "cache"];
+const COPIED: [&str; 3] = ["pki", "cache", "cache.key"];
 
 /// The suffix of a template that is not complete yet.
 const UNFINISHED: &str = "unfinished";
@@ -65,9 +65,12 @@ fn ensure(folder: &Path) -> std::io::Result<PathBuf> {
     Ok(template)
 }
 
-/// Copies a folder recursively and keeps the modes, because keys must stay private.
+/// Copies a file, or a folder recursively, and keeps the modes, because keys must stay private.
 fn copy(from: &Path, to: &Path) {
     let copied = || {
+        if from.is_file() {
+            return fs::copy(from, to).map(drop);
+        }
         DirBuilder::new().mode(0o700).create(to)?;
         for entry in fs::read_dir(from)? {
             let entry = entry?;

@@ -70,7 +70,7 @@ pub struct Connection {
 
 impl Connection {
     /// The connection of a request. HTTP/1 stores it with the connection, HTTP/2 with each request.
-    fn of(request: &ServiceRequest) -> Option<Rc<Self>> {
+    fn of(request: &HttpRequest) -> Option<Rc<Self>> {
         let of_connection = request.conn_data::<Rc<Self>>().cloned();
         of_connection.or_else(|| request.extensions().get::<Rc<Self>>().cloned())
     }
@@ -162,7 +162,7 @@ impl Authenticator {
     /// Authenticates the client. The error says why its credentials are rejected.
     pub fn client(&self, request: &ServiceRequest, now: i64) -> Result<Client, ApiError> {
         let config = self.config.load();
-        let connection = Connection::of(request);
+        let connection = Connection::of(request.request());
         let connection = connection.as_deref();
         let secure = connection.is_some_and(|connection| connection.secure);
         let api = connection.map_or(ApiProfile::Full, |connection| connection.api);
@@ -205,8 +205,8 @@ impl Authenticator {
         if config.trusted_certificates.is_empty() {
             return true;
         }
-        let connection = request.conn_data::<Connection>();
-        let identity = self.of_connection(connection, now);
+        let connection = Connection::of(request.request());
+        let identity = self.of_connection(connection.as_deref(), now);
         identity.is_ok_and(|identity| config.names_front_end(&identity))
     }
 
@@ -284,9 +284,7 @@ impl Authenticator {
 
 /// Whether the connection of a request uses TLS.
 pub(super) fn is_secure(request: &HttpRequest) -> bool {
-    request
-        .conn_data::<Connection>()
-        .is_some_and(|connection| connection.secure)
+    Connection::of(request).is_some_and(|connection| connection.secure)
 }
 
 fn malformed(header: &str) -> ApiError {

@@ -18,6 +18,7 @@ pub mod permit;
 pub mod process;
 pub mod query_time;
 pub mod rate;
+pub mod readiness;
 pub mod request_id;
 pub mod routes;
 mod streamed;
@@ -29,7 +30,7 @@ use actix_web::{HttpRequest, HttpResponse};
 
 use error::ApiError;
 use input::path_error;
-use routes::rules::{change, read, trial, upload};
+use routes::rules::{change, generation, read, trial, upload};
 use routes::{chunks, decisions, docs, health, history, metrics, native, pixcrawler, status, wm};
 use table::Family;
 
@@ -93,6 +94,8 @@ pub fn table() -> Vec<Family> {
             "/api/v1/rules/{name}/rollback": post(change::roll_back);
             "/api/v1/rules/{name}/settings": put(change::set_settings), delete(change::unset_settings);
             "/api/v1/rules/{name}/log": get(read::log);
+            "/api/v1/generation/statement": get(generation::statement);
+            "/api/v1/generation/signature": put(generation::sign);
         }
         "Decisions", "Recorded access decisions and findings.", History {
             "/api/v1/decisions": get(decisions::list);

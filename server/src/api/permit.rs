@@ -216,7 +216,7 @@ fn decide_timed(request: &HttpRequest, identity: &Identity, action: Action) -> R
                 reason: busy.to_string(),
                 after_seconds: 1,
             })?;
-    quarantine.on_role_answer(&active, &decision.verdict);
+    quarantine.on_role_answer(&active, identity, &decision.verdict);
     Ok(TimedDecision {
         decision,
         duration,

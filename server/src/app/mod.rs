@@ -10,6 +10,7 @@ mod http2;
 mod preflight;
 mod problem;
 mod reload;
+mod restore_access;
 mod rules;
 mod serve;
 mod settings;
@@ -33,6 +34,7 @@ pub use self::error::StartError;
 pub use self::preflight::check;
 pub use self::problem::{Problem, ProblemSeverity};
 pub use self::reload::Reloader;
+pub use self::restore_access::{RestoredAccess, restore_access};
 pub use self::warnings::unknown_metrics;
 
 use self::data_dir::DataDirLock;
@@ -56,6 +58,7 @@ use crate::judge::metrics_page::MetricsPages;
 use crate::metrics::{Build, ServiceMetrics};
 use crate::pixcrawler::{self, PixCrawlerRenderings};
 use crate::rules::Rules;
+use crate::rules::registry::AcceptedFile;
 use crate::rules::sandbox::probe::SandboxProbe;
 use crate::store::Store;
 use crate::systemd::{self, Systemd};
@@ -63,6 +66,9 @@ use crate::tasks::Tasks;
 use crate::tls::Tls;
 use crate::{api, clock};
 use watchpost_pki as pki;
+
+/// The record of accepted rules in the data directory.
+const ACCEPTED_RULES: &str = "accepted-rules.json";
 
 /// Time to write buffered data at the end: a service manager waits ten seconds or more before it kills the process, and
 /// draining requests took a part of that.
@@ -155,6 +161,7 @@ impl App {
             store.clone(),
             rules.compiler(config.rules.compiler.options()),
             config.rules.options(),
+            AcceptedFile(Some(data_dir.join(ACCEPTED_RULES))),
             &tasks,
             &service_metrics,
         )

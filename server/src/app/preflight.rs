@@ -181,11 +181,13 @@ fn databases(config: &Config) -> Vec<Problem> {
         }
         Ok(Inspected::Damaged { reason }) => {
             let text = format!(
-                "the database is damaged: {reason}; the start renames it and creates a new one, so restore a copy first"
+                "the database is damaged: {reason}; the start renames it, creates a new one, and closes access, so restore a copy first"
             );
             problems.push(Problem::warning(place, &text));
         }
     }
+    let unauthenticated = stores::unauthenticated(config).into_iter();
+    problems.extend(unauthenticated.map(|(key, text)| Problem::warning(config.place_of(key), &text)));
     let chunks = config.place_of("chunks.database_url");
     match stores::external_chunks(config) {
         Err(error) => problems.push(Problem::error(chunks, error)),

@@ -12,7 +12,7 @@ use crate::rules::Rules;
 use crate::rules::compiler::Compiler;
 use crate::rules::folder::FolderSync;
 use crate::rules::quarantine::{Quarantine, QuarantineList};
-use crate::rules::registry::{ChangeError, Options, Registry};
+use crate::rules::registry::{AcceptedFile, ChangeError, Options, Registry};
 use crate::rules::replication::Replication;
 use crate::rules::shadow_queue::ShadowQueue;
 use crate::rules::trials::Trials;
@@ -39,13 +39,22 @@ impl RuleParts {
         store: Store,
         compiler: Compiler,
         options: Options,
+        accepted_file: AcceptedFile,
         tasks: &Tasks,
         service_metrics: &Arc<ServiceMetrics>,
     ) -> Result<Self, ChangeError> {
         let list = QuarantineList::new(store.clone());
         let refreshed = list.clone();
         let after_change = Box::new(move || Box::pin(refreshed.clone().refresh()) as _);
-        let registry = Registry::new(rules, store, compiler, options, after_change, service_metrics.clone());
+        let registry = Registry::new(
+            rules,
+            store,
+            compiler,
+            options,
+            accepted_file,
+            after_change,
+            service_metrics.clone(),
+        );
         let pending = registry.start().await?;
         Ok(Self {
             quarantine: Quarantine::new(registry.clone(), list, service_metrics.clone()),

@@ -20,6 +20,7 @@ use super::{Parts, StartError};
 use crate::api;
 use crate::api::gate;
 use crate::api::process::Listening;
+use crate::api::readiness::Readiness;
 use crate::api::routes::history::HistoryReader;
 use crate::api::routes::status::{StatusPage, StatusSources};
 use crate::api::streaming::StreamPool;
@@ -62,7 +63,9 @@ pub(super) fn serve(config: &Config, parts: &Parts, listeners: Vec<Socket>) -> R
     let refusals = api::refusals();
     let shared = parts.clone();
     let (latest, rules) = (Data::new(parts.latest.clone()), Data::new(parts.rules.clone()));
-    let status = Data::new(status_page(parts));
+    let readiness = readiness(config, parts);
+    let status = Data::new(status_page(parts, readiness.clone()));
+    let readiness = Data::new(readiness);
     let chunks = Data::new(parts.chunks.clone());
     let past = Data::new(history_reader(config, parts));
     let decisions = Data::new(parts.decisions.clone());
@@ -82,6 +85,7 @@ pub(super) fn serve(config: &Config, parts: &Parts, listeners: Vec<Socket>) -> R
             .app_data(service_metrics.clone())
             .app_data(service.clone())
             .app_data(status.clone())
+            .app_data(readiness.clone())
             .app_data(chunks.clone())
             .app_data(past.clone())
             .app_data(decisions.clone())
@@ -156,7 +160,18 @@ fn default_workers() -> usize {
     available_parallelism().map_or(1, NonZero::get).min(MAX_WORKERS)
 }
 
-fn status_page(parts: &Parts) -> StatusPage {
+fn readiness(config: &Config, parts: &Parts) -> Readiness {
+    Readiness {
+        service: parts.service.clone(),
+        latest: parts.latest.clone(),
+        rules: parts.rules.clone(),
+        replication: parts.rule_parts.replication.clone(),
+        store: parts.store.clone(),
+        unready_after: config.database.unready_after,
+    }
+}
+
+fn status_page(parts: &Parts, readiness: Readiness) -> StatusPage {
     StatusPage::new(StatusSources {
         service: parts.service.clone(),
         latest: parts.latest.clone(),
@@ -164,6 +179,7 @@ fn status_page(parts: &Parts) -> StatusPage {
         replication: parts.rule_parts.replication.clone(),
         quarantine: parts.rule_parts.quarantine.clone(),
         sandbox: parts.sandbox.clone(),
+        readiness,
         tls: parts.tls.clone(),
         tasks: parts.tasks.clone(),
         stores: [parts.store.address().clone(), parts.chunks.store.address().clone()],

@@ -14,6 +14,32 @@ pub(super) fn open(config: &Config) -> Result<Store, StartError> {
     Store::open(place, clock::now_ms()).map_err(|source| StartError::Store { place: address, source })
 }
 
+/// Opens the server's own database, which exists and has the current schema.
+pub(super) fn open_existing(config: &Config) -> Result<Store, StartError> {
+    let place = own(config)?;
+    let address = place.to_string();
+    Store::open_existing(place).map_err(|source| StartError::Store { place: address, source })
+}
+
+/// The databases on other machines whose server is not authenticated, by the key of their setting.
+pub(super) fn unauthenticated(config: &Config) -> Vec<(&'static str, String)> {
+    let urls = [
+        ("database.url", config.database.url.as_ref()),
+        ("chunks.database_url", config.chunks.database_url.as_ref()),
+    ];
+    let mut found = Vec::new();
+    for (key, url) in urls {
+        let address = url.and_then(|url| url.expose().place(true).ok());
+        if let Some(host) = address.and_then(|address| address.unauthenticated_host()) {
+            let text = format!(
+                "the database server {host} is not authenticated, so another machine can pose as it; add sslmode=verify-full and sslrootcert=FILE to the URL"
+            );
+            found.push((key, text));
+        }
+    }
+    found
+}
+
 /// Inspects the server's own database, and changes nothing.
 pub(super) fn inspect(config: &Config) -> Result<Inspected, StartError> {
     let place = own(config)?;

@@ -1,6 +1,6 @@
 //! Warnings about valid but probably unintended settings, logged at startup and after a reload.
 
-use super::Parts;
+use super::{Parts, stores};
 use crate::api::access::AccessWarnings;
 use crate::config::{ApiProfile, Config, Listener};
 use crate::rules::Rules;
@@ -20,6 +20,9 @@ pub fn unknown_metrics(config: &Config, rules: &Rules) -> Vec<UnknownMetric> {
 pub(super) fn log(config: &Config, parts: &Parts) {
     for unknown in unknown_metrics(config, &parts.rules) {
         log::warn!("{unknown}");
+    }
+    for (key, text) in stores::unauthenticated(config) {
+        log::warn!(key; "{text}");
     }
     let open = |listener: &&Listener| !listener.tls && !listener.address.ip().is_loopback();
     if let Some(listener) = config.listeners.iter().find(open).filter(|_| !config.tokens.is_empty()) {

@@ -14,6 +14,7 @@ pub(super) fn start(config: &Config, parts: &Parts, mailbox: Mailbox) -> Result<
     if config.pixcrawler.log_lines {
         pixcrawler::write_log_lines(evaluations, &parts.pixcrawler_renderings, host.clone());
     }
+    parts.store.start_probe(tasks);
     parts.decisions.start(tasks);
     reload::start(config, parts);
     parts.rule_parts.start(config, parts);

@@ -308,6 +308,20 @@ const ALL: &[(&str, &[Example])] = &[
         &[to("Sign a component", "watchpost rules sign rule.wasm --key ops.key")],
     ),
     (
+        "watchpost rules sign-generation",
+        &[to(
+            "Sign the rules of a server with their settings",
+            "watchpost rules sign-generation --signing-key ops.key --server https://localhost:8443",
+        )],
+    ),
+    (
+        "watchpost rules restore-access",
+        &[to(
+            "Activate the configured role rule after access was closed",
+            "watchpost rules restore-access",
+        )],
+    ),
+    (
         "watchpost openapi",
         &[
             to("Write the document to a file", "watchpost openapi > openapi.json"),

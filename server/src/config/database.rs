@@ -21,6 +21,9 @@ section! {
         /// The database URL: `postgres://USER:PASSWORD@HOST/DATABASE` or `sqlite:PATH`. Without it, the file
         /// `watchpost.db` in the data directory.
         pub url: Option<Secret<DatabaseUrl>>,
+        /// How long the database may fail before `/health/ready` reports that the server is not ready; `0s`: it never
+        /// does.
+        pub unready_after: Duration where "0s" ..= "1d" = "1m",
     }
 }
 

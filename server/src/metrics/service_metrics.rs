@@ -62,6 +62,9 @@ declare! {
         watchpost_scrape_measurements_total: IntCounterVec["outcome"],
         /// Number of the active generation of rules.
         watchpost_rules_generation: IntGauge,
+        /// 1 if access is closed: no role allows more than an anonymous client may do, because the role rule failed or
+        /// the database was replaced.
+        watchpost_access_closed: IntGauge,
         /// Number of times a rule was quarantined because it failed repeatedly.
         watchpost_rule_quarantines_total: IntCounterVec["rule"],
         /// Number of invalid files in the rules folder; the rules that were active before stay active.
@@ -373,6 +376,11 @@ impl ServiceMetrics {
     /// Sets the number of the active generation of rules.
     pub fn set_rules_generation(&self, generation: i64) {
         self.families.watchpost_rules_generation.set(generation);
+    }
+
+    /// Sets whether access is closed.
+    pub fn set_access_closed(&self, closed: bool) {
+        self.families.watchpost_access_closed.set(closed.into());
     }
 
     /// Counts a rule that was quarantined.

@@ -1,5 +1,6 @@
 //! A cache of compiled rules on disk. Code that cannot be stored or loaded is compiled again. The cache cannot
-//! introduce foreign code, because the engine loads only code with this installation's seal.
+//! introduce foreign code, because the engine loads only code with this installation's seal. The key of the seals is not
+//! in the folder of the cache but next to it, so that the folder can be shared, mounted or copied without the key.
 
 use std::fs;
 use std::io::{self, Write};
@@ -30,10 +31,12 @@ struct Inner {
 }
 
 impl Cache {
-    /// Opens the cache; `None` if that fails, which is logged.
+    /// Opens the cache; `None` if that fails, which is logged. The key of `DIR/cache` is `DIR/cache.key`.
     pub fn open(folder: &Path) -> Option<Self> {
         let key = fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
-        match key.and_then(|()| key_of(folder)) {
+        // Earlier versions kept the key in the folder; what was sealed with that one is compiled again.
+        let _ = fs::remove_file(folder.join("key"));
+        match key.and_then(|()| key_at(&folder.with_added_extension("key"))) {
             Ok(key) => Some(Self(Arc::new(Inner {
                 folder: folder.to_owned(),
                 key: ArtefactKey::new(key),
@@ -138,7 +141,7 @@ impl Cache {
     /// built-in rules, or they are compiled again at the next start.
     pub fn retain(&self, digests: &[Digest]) {
         let retained: Vec<_> = digests.iter().map(|digest| self.path_of(*digest)).collect();
-        // Incomplete files end in `new`; the key has neither ending.
+        // Incomplete files end in `new`.
         let is_code = |path: &Path| {
             path.extension()
                 .is_some_and(|ending| ending == "compiled" || ending == "new")
@@ -173,9 +176,8 @@ fn mark_used(path: &Path) {
     }
 }
 
-fn key_of(folder: &Path) -> io::Result<[u8; KEY_BYTES]> {
-    let path = folder.join("key");
-    match fs::read(&path) {
+fn key_at(path: &Path) -> io::Result<[u8; KEY_BYTES]> {
+    match fs::read(path) {
         Ok(key) => {
             if let Ok(key) = key.try_into() {
                 return Ok(key);
@@ -186,7 +188,7 @@ fn key_of(folder: &Path) -> io::Result<[u8; KEY_BYTES]> {
     }
     let mut key = [0; KEY_BYTES];
     openssl::rand::rand_bytes(&mut key)?;
-    replace(&path, &key)?;
+    replace(path, &key)?;
     Ok(key)
 }
 
@@ -224,7 +226,7 @@ mod tests {
     #[test]
     fn beyond_the_size_limit_the_oldest_code_that_is_not_in_use_is_deleted() {
         let folder = tempfile::tempdir().expect("a folder");
-        let cache = Cache::open(folder.path()).expect("a cache");
+        let cache = Cache::open(&folder.path().join("cache")).expect("a cache");
         let all: Vec<_> = (0..5)
             .map(|number| code(&cache, number, 100 - u64::from(number)))
             .collect();
@@ -240,14 +242,13 @@ mod tests {
         cache.limit(0);
         cache.evict(all[3]).expect("it can be read");
         assert_eq!(present(), [false, false, false, true, true]);
-        assert!(folder.path().join("key").exists());
     }
 
     #[test]
     fn loading_code_marks_it_as_used() {
         let folder = tempfile::tempdir().expect("a folder");
         let engine = Engine::new(Limits::default()).expect("an engine");
-        let cache = Cache::open(folder.path()).expect("a cache");
+        let cache = Cache::open(&folder.path().join("cache")).expect("a cache");
         let digest = cache.module(&engine, ROLE).expect("the rule is built in").digest();
         let path = cache.path_of(digest);
         let used = || fs::metadata(&path).and_then(|file| file.modified()).expect("a time");
@@ -258,17 +259,17 @@ mod tests {
     }
 
     #[test]
-    fn unused_code_is_deleted_and_the_key_and_other_files_stay() {
+    fn unused_code_is_deleted_and_other_files_stay() {
         let folder = tempfile::tempdir().expect("a folder");
         let engine = Engine::new(Limits::default()).expect("an engine");
-        let cache = Cache::open(folder.path()).expect("a cache");
+        let cache = Cache::open(&folder.path().join("cache")).expect("a cache");
         let [threshold, role] = [THRESHOLD, ROLE].map(|wasm| {
             let module = cache.module(&engine, wasm).expect("the rule is built in");
             assert!(cache.is_cached(module.digest()));
             module.digest()
         });
-        let begun = folder.path().join(format!("{role}.1.new"));
-        let foreign = folder.path().join("README");
+        let begun = folder.path().join(format!("cache/{role}.1.new"));
+        let foreign = folder.path().join("cache/README");
         fs::write(&begun, "half")
             .and_then(|()| fs::write(&foreign, "mine"))
             .expect("written");
@@ -276,9 +277,26 @@ mod tests {
         assert!(cache.is_cached(threshold) && !cache.is_cached(role));
         assert!(!begun.exists() && foreign.exists());
         // The key is the same, so earlier code is accepted.
-        let again = Cache::open(folder.path()).expect("a cache");
+        let again = Cache::open(&folder.path().join("cache")).expect("a cache");
         assert!(again.get(&engine, threshold).expect("the rule is built in").is_some());
         assert!(again.get(&engine, role).expect("a miss is no error").is_none());
+    }
+
+    #[test]
+    fn the_key_lies_outside_of_the_folder_and_an_old_one_inside_is_not_used() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("cache");
+        let engine = Engine::new(Limits::default()).expect("an engine");
+        let digest = Cache::open(&path)
+            .expect("a cache")
+            .module(&engine, ROLE)
+            .expect("the rule is built in")
+            .digest();
+        // As an earlier version left it.
+        fs::rename(folder.path().join("cache.key"), path.join("key")).expect("moved");
+        let cache = Cache::open(&path).expect("a cache");
+        assert!(!path.join("key").exists() && folder.path().join("cache.key").exists());
+        assert!(cache.get(&engine, digest).expect("a miss is no error").is_none());
     }
 
     #[test]
@@ -289,8 +307,8 @@ mod tests {
         );
         let engine = Engine::new(Limits::default()).expect("an engine");
         let (cache, others) = (
-            Cache::open(folder.path()).expect("a cache"),
-            Cache::open(other.path()).expect("a cache"),
+            Cache::open(&folder.path().join("cache")).expect("a cache"),
+            Cache::open(&other.path().join("cache")).expect("a cache"),
         );
         let digest = others.module(&engine, ROLE).expect("the rule is built in").digest();
         fs::copy(others.path_of(digest), cache.path_of(digest)).expect("copied");
@@ -302,7 +320,7 @@ mod tests {
     #[test]
     fn built_in_rules_obey_the_size_limit_even_if_their_code_is_cached() {
         let folder = tempfile::tempdir().expect("a folder");
-        let cache = Cache::open(folder.path()).expect("a cache");
+        let cache = Cache::open(&folder.path().join("cache")).expect("a cache");
         let with = |component_bytes| {
             let limits = Limits {
                 component_bytes,

@@ -5,6 +5,7 @@ pub mod builtin;
 pub mod cache;
 pub mod cases;
 pub mod checks;
+pub mod closure;
 pub mod compare;
 pub mod compiler;
 pub mod coverage;
@@ -12,6 +13,7 @@ pub mod folder;
 pub mod quarantine;
 pub mod registry;
 pub mod replication;
+mod role_faults;
 pub mod sample;
 pub mod sandbox;
 pub mod schema;
@@ -29,15 +31,14 @@ use std::sync::Arc;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use watchpost_policies::{
-    ComponentError, Digest, Engine, EngineError, Fault, Kind, Limits, Rule, RuleModule, RuleSet, SetError,
-    SettingsError,
+    ComponentError, Digest, Engine, EngineError, Kind, Limits, Rule, RuleModule, RuleSet, SetError, SettingsError,
 };
 
 use crate::store::rules::{Entry, Generation, Mode, SettingsRef};
 use cache::Cache;
 use compiler::Compiler;
+use role_faults::RoleFaults;
 use shadow::RoleShadow;
-use streak::Streak;
 
 /// The active rules. Cheap to clone; all clones see a change immediately.
 #[derive(Clone)]
@@ -69,8 +70,8 @@ pub struct LoadedGeneration {
     pub shadow: Option<RuleSet>,
     /// In the order of the generation's entries.
     pub rules: Vec<Rule>,
-    /// Consecutive faults of the active role rule.
-    role_fails: Streak,
+    /// Faults of the active role rule since its last answer.
+    role_faults: RoleFaults,
     /// Results of the role rule in shadow mode.
     role_shadow: RoleShadow,
 }
@@ -214,7 +215,7 @@ impl LoadedGeneration {
             shadow,
             rules,
             generation,
-            role_fails: Streak::default(),
+            role_faults: RoleFaults::default(),
             role_shadow: RoleShadow::default(),
         })
     }
@@ -243,11 +244,6 @@ impl LoadedGeneration {
         self.shadow
             .as_ref()
             .filter(|_| self.generation.entries.iter().any(is_shadow_role))
-    }
-
-    /// Counts an answer of the role rule and returns the number of consecutive faults.
-    fn count_role_answer(&self, failed: Option<&Fault>) -> u32 {
-        self.role_fails.count(failed)
     }
 
     fn rule_of(&self, entry: &Entry) -> Option<&Rule> {

@@ -1,5 +1,6 @@
-//! Quarantines rules that fail repeatedly: the last good version becomes active again, and the log gets an error. The
-//! registry makes the change.
+//! Quarantines rules that fail repeatedly, and logs an error. The last good version of a threshold rule becomes active
+//! again. A role rule is replaced by the one that allows nothing (`closure`), never by an earlier one, which may allow
+//! what an operator has forbidden since. The registry makes the change.
 
 use std::sync::Arc;
 
@@ -7,9 +8,10 @@ use parking_lot::Mutex;
 use serde::Serialize;
 use tokio::sync::{Notify, watch};
 use utoipa::ToSchema;
-use watchpost_policies::{Kind, Report, Verdict};
+use watchpost_policies::{Identity, Kind, Report, Rule, Verdict};
 
 use super::LoadedGeneration;
+use super::closure::Closure;
 use super::registry::{Actor, ChangeError, Earlier, NextGeneration, Registry, Replacement, slot};
 use crate::error_chain::error_chain;
 use crate::metrics::ServiceMetrics;
@@ -110,16 +112,16 @@ impl Quarantine {
         self.0.list.rules.lock().clone()
     }
 
-    /// Counts an answer of the role rule. A rule that fails too often is quarantined.
-    pub fn on_role_answer(&self, active: &LoadedGeneration, verdict: &Verdict) {
-        let failed = match verdict {
-            Verdict::Fault { fault } => Some(fault),
-            _ => None,
-        };
-        let streak = active.count_role_answer(failed);
-        let Some(fault) = failed.filter(|_| streak >= self.limit()) else {
+    /// Counts an answer of the role rule to a request of `identity`. A rule that fails too often, and for several
+    /// identities, is quarantined.
+    pub fn on_role_answer(&self, active: &LoadedGeneration, identity: &Identity, verdict: &Verdict) {
+        let Verdict::Fault { fault } = verdict else {
+            active.role_faults.answered();
             return;
         };
+        if !active.role_faults.failed(identity, self.limit()) {
+            return;
+        }
         // Another process may have replaced the rule already, so the entry that failed is recorded.
         if let Some(entry) = slot(&active.generation.entries, Kind::Role, "") {
             self.0.state.lock().role_failed = Some((entry.clone(), fault.to_string()));
@@ -179,7 +181,14 @@ impl Quarantine {
         match self.quarantine(failing, reason).await {
             Ok(QuarantineOutcome::Quarantined) => {
                 self.0.service_metrics.inc_rules_quarantined(rule);
-                log::error!(rule, digest, reason; "rule failed too often and was quarantined; the last good version is active again");
+                match failing.kind {
+                    Kind::Threshold => {
+                        log::error!(rule, digest, reason; "rule failed too often and was quarantined; the last good version is active again");
+                    }
+                    Kind::Role => {
+                        log::error!(rule, digest, reason; "role rule failed too often and was quarantined; every action that needs a role is denied until an operator activates a role rule");
+                    }
+                }
             }
             Ok(QuarantineOutcome::LastResort) => {
                 log::error!(rule, digest, reason; "rule fails repeatedly, and there is no other version to activate")
@@ -199,11 +208,31 @@ impl Quarantine {
         if failing.digest.is_none() {
             return Ok(QuarantineOutcome::LastResort);
         }
-        let changed = self
-            .0
-            .registry
-            .transaction(async |latest: &Generation| self.plan(latest, failing, reason).await);
-        if !changed.await?.changed {
+        let registry = &self.0.registry;
+        let mut held = registry.hold_modules();
+        let changed = loop {
+            // The last good version may have to be compiled, so it is loaded before the change begins.
+            let latest = registry.store().ask(|store| store.latest_generation()).await?;
+            let Some(latest) =
+                latest.filter(|latest| slot(&latest.entries, failing.kind, &failing.rule) == Some(failing))
+            else {
+                return Ok(QuarantineOutcome::NotActive);
+            };
+            let before = match failing.kind {
+                Kind::Threshold => self.last_good(&latest, failing).await?.map(|(entry, rule)| {
+                    held.hold(rule.module().clone());
+                    entry
+                }),
+                Kind::Role => Some(registry.closed(Closure::RoleRuleFailed).await?),
+            };
+            let plan = async |latest: &Generation| Ok(plan(latest, failing, before.clone(), reason));
+            match registry.transaction(Some(latest.number), plan).await {
+                // An operator may have changed it, or another process quarantined it, in the meantime.
+                Err(ChangeError::GenerationMismatch { .. }) => {}
+                changed => break changed?,
+            }
+        };
+        if !changed.changed {
             return Ok(QuarantineOutcome::NotActive);
         }
         let mut state = self.0.state.lock();
@@ -212,46 +241,8 @@ impl Quarantine {
         Ok(QuarantineOutcome::Quarantined)
     }
 
-    /// Plans the generation without the failing rule; `None` if the rule is no longer active.
-    async fn plan(
-        &self,
-        latest: &Generation,
-        failing: &Entry,
-        reason: &str,
-    ) -> Result<Option<NextGeneration>, ChangeError> {
-        let (kind, rule) = (failing.kind, failing.rule.as_str());
-        // An operator may have changed it, or another process quarantined it, in the meantime.
-        if slot(&latest.entries, kind, rule) != Some(failing) {
-            return Ok(None);
-        }
-        let before = match (kind, self.last_good(latest, failing).await?) {
-            // Some role rule must decide; one that grants only health checks is better than none.
-            (Kind::Role, None) => Some(self.0.registry.closed().await?),
-            (_, before) => before,
-        };
-        let replacement = Replacement {
-            latest,
-            kind,
-            rule,
-            before,
-            action: AuditAction::Quarantined,
-            actor: &Actor {
-                by: AuditActor::watchpost(),
-                identity: None,
-                break_glass: false,
-            },
-            note: reason,
-        };
-        let mut next = replacement.plan();
-        for audit_entry in &mut next.audit_entries {
-            audit_entry.digest = failing.digest;
-            audit_entry.settings_id = Some(failing.settings);
-        }
-        Ok(Some(next))
-    }
-
     /// The last good entry of the rule's slot: not failed before, trusted, still stored and loadable.
-    async fn last_good(&self, latest: &Generation, failing: &Entry) -> Result<Option<Entry>, ChangeError> {
+    async fn last_good(&self, latest: &Generation, failing: &Entry) -> Result<Option<(Entry, Rule)>, ChangeError> {
         let registry = &self.0.registry;
         let mut rejected = self.0.state.lock().failed.clone();
         rejected.push(failing.clone());
@@ -265,14 +256,37 @@ impl Quarantine {
                 rejected.push(entry);
                 continue;
             }
-            match registry.rule(&entry, None).await {
-                Ok(_) => return Ok(Some(entry)),
+            match registry.rule(&entry).await {
+                Ok(rule) => return Ok(Some((entry, rule))),
                 // A temporary error is not the version's fault, and that version may be the best one.
                 Err(error) if error.is_transient() && self.0.state.lock().deferrals.defer(&entry) => return Err(error),
                 Err(_) => rejected.push(entry),
             }
         }
     }
+}
+
+/// The generation without the failing rule.
+fn plan(latest: &Generation, failing: &Entry, before: Option<Entry>, reason: &str) -> Option<NextGeneration> {
+    let replacement = Replacement {
+        latest,
+        kind: failing.kind,
+        rule: &failing.rule,
+        before,
+        action: AuditAction::Quarantined,
+        actor: &Actor {
+            by: AuditActor::watchpost(),
+            identity: None,
+            break_glass: false,
+        },
+        note: reason,
+    };
+    let mut next = replacement.plan();
+    for audit_entry in &mut next.audit_entries {
+        audit_entry.digest = failing.digest;
+        audit_entry.settings_id = Some(failing.settings);
+    }
+    Some(next)
 }
 
 /// Consecutive faults of each active entry; other settings make another entry and reset its count.

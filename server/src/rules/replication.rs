@@ -1,5 +1,6 @@
 //! Follows the changes that other processes make in the shared database: activates their generations through the
-//! registry, and notifies the precompiler of uploads.
+//! registry, and notifies the precompiler of uploads. The number of a generation does not identify it: a database server
+//! that lost its last changes gives their numbers to others. So the stored generation is compared with the active one.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +11,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 
 use super::registry::{Blocked, ChangeError, PendingGeneration, Registry};
 use crate::error_chain::error_chain;
-use crate::store::rules::Notifications;
+use crate::store::rules::{Generation, Notifications};
 use crate::tasks::{self, Tasks};
 
 /// How often notifications of the database are read, if it supports them.
@@ -18,6 +19,10 @@ const LISTEN_INTERVAL: Duration = Duration::from_millis(100);
 
 /// How often the latest generation is polled, with or without a notification.
 const POLL_INTERVAL: Duration = Duration::from_millis(500);
+
+/// How long the rules of a generation may be compiled before this server counts as behind: rules in Python take about ten
+/// seconds each.
+const COMPILE_GRACE: Duration = Duration::from_secs(60);
 
 /// Delay before another attempt to load a generation or to connect to the database.
 const RETRY_INTERVAL: Duration = Duration::from_secs(10);
@@ -29,8 +34,14 @@ pub struct Replication(Arc<Inner>);
 struct Inner {
     registry: Registry,
     uploaded_elsewhere: Arc<Notify>,
-    /// A generation that is not loaded, as long as the same one stays active instead.
-    noted: Mutex<Option<Blocked>>,
+    noted: Mutex<Option<Noted>>,
+}
+
+/// A generation that is not loaded, as long as the same one stays active instead.
+struct Noted {
+    blocked: Blocked,
+    /// Since when its rules are compiled, if that is the reason.
+    compiling_since: Option<Instant>,
 }
 
 impl Replication {
@@ -52,7 +63,21 @@ impl Replication {
     pub fn pending(&self) -> Option<PendingGeneration> {
         let noted = self.0.noted.lock();
         let is_current = noted.as_ref().filter(|noted| self.is_current(noted));
-        is_current.map(|noted| noted.pending.clone())
+        is_current.map(|noted| noted.blocked.pending.clone())
+    }
+
+    /// Whether the latest generation cannot be loaded here, or its rules are being compiled for too long. What is active
+    /// meanwhile may allow what the latest generation forbids.
+    pub fn is_behind(&self) -> bool {
+        let noted = self.0.noted.lock();
+        noted
+            .as_ref()
+            .filter(|noted| self.is_current(noted))
+            .is_some_and(|noted| {
+                noted
+                    .compiling_since
+                    .is_none_or(|since| since.elapsed() > COMPILE_GRACE)
+            })
     }
 
     /// Notified when another process may have uploaded a rule.
@@ -131,11 +156,11 @@ impl Replication {
     /// Activates the latest generation, if it is not active.
     async fn catch_up(&self) -> Result<(), ChangeError> {
         let store = self.0.registry.store();
-        let number = store.ask(|store| store.latest_generation_number()).await?;
-        if number.is_none_or(|number| self.is_active(number)) {
+        let latest = store.ask(|store| store.latest_generation()).await?;
+        if latest.is_none_or(|latest| self.is_active(&latest)) {
             return Ok(());
         }
-        let is_active = |number| self.is_active(number);
+        let is_active = |latest: &Generation| self.is_active(latest);
         let compiles = |number| self.note_compiling(number);
         if let Some(blocked) = self.0.registry.adopt_latest(is_active, compiles).await? {
             self.note_blocked(blocked);
@@ -144,8 +169,8 @@ impl Replication {
         Ok(())
     }
 
-    fn is_active(&self, number: i64) -> bool {
-        self.0.registry.rules().current().generation.number == number && self.pending().is_none()
+    fn is_active(&self, latest: &Generation) -> bool {
+        self.0.registry.rules().current().generation == *latest && self.pending().is_none()
     }
 
     /// Records that a generation is being compiled, which may take long.
@@ -153,9 +178,13 @@ impl Replication {
         // An earlier reason is more specific.
         if self.pending().is_none() {
             let reason = "one of its rules is being compiled".to_owned();
-            *self.0.noted.lock() = Some(Blocked {
+            let blocked = Blocked {
                 pending: PendingGeneration { generation, reason },
                 instead: self.0.registry.rules().current(),
+            };
+            *self.0.noted.lock() = Some(Noted {
+                blocked,
+                compiling_since: Some(Instant::now()),
             });
         }
     }
@@ -168,7 +197,10 @@ impl Replication {
                 "could not load a generation of rules; the previous one stays active"
             );
         }
-        *self.0.noted.lock() = Some(blocked);
+        *self.0.noted.lock() = Some(Noted {
+            blocked,
+            compiling_since: None,
+        });
     }
 
     /// Clears the pending generation once another one was activated.
@@ -180,8 +212,8 @@ impl Replication {
         }
     }
 
-    fn is_current(&self, noted: &Blocked) -> bool {
-        Arc::ptr_eq(&noted.instead, &self.0.registry.rules().current())
+    fn is_current(&self, noted: &Noted) -> bool {
+        Arc::ptr_eq(&noted.blocked.instead, &self.0.registry.rules().current())
     }
 }
 
@@ -214,12 +246,37 @@ mod tests {
                 Some(blocked),
                 "the first reason is more specific"
             );
-            assert!(!replication.is_active(registry.rules().current().generation.number));
+            assert!(replication.is_behind() && !replication.is_active(&registry.rules().current().generation));
             change(&registry, r#"{"identities": []}"#).await;
             assert_eq!(replication.pending(), None);
-            assert!(replication.is_active(registry.rules().current().generation.number));
+            assert!(!replication.is_behind() && replication.is_active(&registry.rules().current().generation));
             replication.settle();
             assert!(replication.0.noted.lock().is_none(), "it is cleared");
+        });
+    }
+
+    #[test]
+    fn another_generation_with_the_same_number_is_activated_here() {
+        actix_web::rt::System::new().block_on(async {
+            let folder = tempfile::tempdir().expect("a folder");
+            let store = store_in(folder.path());
+            let here = of_store(&store);
+            here.start().await.expect("it starts");
+            change(&here, r#"{"identities": []}"#).await;
+            // A database server that lost its last change, and another server that made a change under the same numbers.
+            let database = folder.path().join("watchpost.db");
+            let mut connection =
+                <diesel::SqliteConnection as diesel::Connection>::establish(&database.display().to_string())
+                    .expect("it opens");
+            let lost = "UPDATE rule_generations SET created_ms = created_ms + 1 WHERE generation = 2;
+                        UPDATE rule_settings SET settings = '{\"roles\": {\"user\": []}}'
+                        WHERE settings = '{\"identities\": []}'";
+            diesel::connection::SimpleConnection::batch_execute(&mut connection, lost).expect("changed");
+            let replication = Replication::new(here.clone(), None);
+            replication.catch_up().await.expect("the database answers");
+            let active = here.rules().current();
+            assert_eq!((active.generation.number, replication.pending()), (2, None));
+            assert_eq!(active.set.role().settings(), r#"{"roles": {"user": []}}"#);
         });
     }
 

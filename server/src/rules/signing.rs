@@ -73,6 +73,11 @@ impl Provenance {
         }
     }
 
+    /// Whether any component could be rejected.
+    pub fn is_enforced(&self) -> bool {
+        self.require_signature || !self.allowed_digests.is_empty()
+    }
+
     /// Whether the allowlist accepts this component.
     pub fn allows(&self, digest: Digest) -> bool {
         self.allowed_digests.is_empty() || self.allowed_digests.contains(&digest)

@@ -7,6 +7,7 @@ use diesel::connection::SimpleConnection;
 use diesel::{Connection as _, ConnectionResult, PgConnection, QueryResult, SqliteConnection};
 
 use super::database_address::DatabaseAddress;
+use super::recovery;
 
 /// How long SQLite waits for a lock that another process holds.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -72,6 +73,16 @@ impl Connection {
         }
     }
 
+    /// Writes something that changes nothing, within a transaction.
+    pub(super) fn try_writing(&mut self) -> QueryResult<()> {
+        self.run(match self {
+            // A page of the file is written, so this fails on a full disk too. Watchpost does not use the number.
+            Self::Sqlite(_) => "PRAGMA user_version = 0",
+            // A transaction with an id writes its end; a standby refuses to give one.
+            Self::Postgres(_) => "SELECT txid_current()",
+        })
+    }
+
     /// SQL for the milliseconds since 1970 of a column that holds a time.
     pub(super) fn milliseconds(&self, column: &str) -> String {
         match self {
@@ -98,6 +109,9 @@ impl Connection {
 }
 
 fn sqlite(path: &Path, read_only: bool) -> ConnectionResult<SqliteConnection> {
+    if !read_only {
+        recovery::create_private(path);
+    }
     let path = path.display().to_string();
     let mut connection = match read_only {
         // As a URI, because SQLite creates a missing file for a plain path.

@@ -65,6 +65,53 @@ impl DatabaseAddress {
     }
 }
 
+impl DatabaseAddress {
+    /// The host of a server on another machine whose certificate is not verified. Only `sslmode=verify-full` proves that
+    /// the server is the named one.
+    pub fn unauthenticated_host(&self) -> Option<String> {
+        let Self::Server { url, .. } = self else { return None };
+        let (address, settings) = url.expose().split_once('?')?;
+        let of = |name: &str| {
+            let all = settings.split('&').filter_map(|setting| setting.split_once('='));
+            // libpq uses the last one.
+            all.filter(|(key, _)| *key == name).map(|(_, value)| value).next_back()
+        };
+        if of("sslmode") == Some("verify-full") {
+            return None;
+        }
+        let (_, rest) = address.split_once("//")?;
+        let authority = rest.rsplit_once('@').map_or(rest, |(_, rest)| rest);
+        let hosts = authority.split('/').next().unwrap_or_default();
+        // `hostaddr` is where libpq connects to.
+        let hosts = of("hostaddr").or(of("host")).unwrap_or(hosts);
+        hosts
+            .split(',')
+            .map(without_port)
+            .find(|host| !is_local(host))
+            .map(str::to_owned)
+    }
+}
+
+fn without_port(host: &str) -> &str {
+    if let Some(rest) = host.strip_prefix('[') {
+        return rest.split(']').next().unwrap_or(rest);
+    }
+    match host.split_once(':') {
+        Some((name, port)) if !port.contains(':') => name,
+        _ => host,
+    }
+}
+
+/// A socket in the file system, or a loopback address.
+fn is_local(host: &str) -> bool {
+    let is_loopback = |address: std::net::IpAddr| address.is_loopback();
+    host.is_empty()
+        || host.starts_with(['/', '@'])
+        || host.to_ascii_lowercase().starts_with("%2f")
+        || host.eq_ignore_ascii_case("localhost")
+        || host.parse().is_ok_and(is_loopback)
+}
+
 /// Keeps the operator's settings and adds the missing timeouts. Settings of other drivers are removed, because libpq
 /// rejects them.
 fn with_timeouts(url: &str) -> String {
@@ -134,6 +181,35 @@ mod tests {
         assert_eq!(file("sqlite:///pix.db"), "/etc/watchpost/pix.db");
         assert_eq!(file("sqlite+aiosqlite:////var/lib/pix.db"), "/var/lib/pix.db");
         assert_eq!(file("sqlite:chunks.db"), "/etc/watchpost/chunks.db");
+    }
+
+    #[test]
+    fn a_server_on_another_machine_is_authenticated_with_verify_full_only() {
+        let host = |url: &str| read(url).expect("it is a database").unauthenticated_host();
+        for local in [
+            "sqlite:watchpost.db",
+            "postgres://w:s@localhost/x",
+            "postgres://w:s@127.0.0.2:5433/x",
+            "postgres://w:s@[::1]:5432/x",
+            "postgres:///x",
+            "postgres://w@%2Fvar%2Frun%2Fpostgresql/x",
+            "postgres:///x?host=/var/run/postgresql",
+            "postgres://w:s@db.example.org/x?sslmode=verify-full&sslrootcert=/etc/ca.crt",
+            "postgres://w:s@db.example.org/x?sslmode=disable&sslmode=verify-full",
+        ] {
+            assert_eq!(host(local), None, "{local}");
+        }
+        for (remote, expected) in [
+            ("postgres://w:s@db.example.org:5432/x", "db.example.org"),
+            ("postgres://w:s@db/x?sslmode=require", "db"),
+            ("postgres://w:s@db/x?sslmode=verify-ca", "db"),
+            ("postgres://w:s@localhost,10.0.0.1:5432/x", "10.0.0.1"),
+            ("postgres://w:s@[2001:db8::1]/x", "2001:db8::1"),
+            ("postgres://w:s@localhost/x?hostaddr=10.0.0.1", "10.0.0.1"),
+            ("postgres:///x?host=db.example.org", "db.example.org"),
+        ] {
+            assert_eq!(host(remote).as_deref(), Some(expected), "{remote}");
+        }
     }
 
     #[test]

@@ -17,7 +17,9 @@ pub enum StoreError {
     #[error("the disk of the database is full; free some space")]
     Full,
     /// The file is damaged.
-    #[error("the database is damaged: {0}; the next start renames it and creates a new one")]
+    #[error(
+        "the database is damaged: {0}; the next start renames it, creates a new one and closes access, so restore a copy first"
+    )]
     Damaged(String),
     /// A table or column is missing, or the database user has no permission to read it.
     #[error("not found in the database: {0}")]

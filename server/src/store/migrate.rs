@@ -27,6 +27,9 @@ pub enum MigrationError {
         "the database was changed by a newer Watchpost (migration {0}); run that one, or restore a copy from before"
     )]
     Newer(String),
+    /// Only a server migrates its database.
+    #[error("the tables are those of an older Watchpost ({0} migrations are pending); start the server first")]
+    Pending(usize),
     /// A migration failed.
     #[error("the tables cannot be migrated: {0}")]
     Failed(String),

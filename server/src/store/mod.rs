@@ -7,6 +7,7 @@ mod connection;
 mod database_address;
 pub mod decisions;
 mod error;
+mod health;
 pub mod history;
 mod leases;
 mod migrate;
@@ -26,13 +27,17 @@ pub use self::error::StoreError;
 pub use self::migrate::MigrationError;
 
 use self::connection::Connection;
+use self::health::Access;
 use self::pool::Pool;
-use crate::tasks;
+use crate::tasks::{self, Tasks};
 
 /// How long a caller waits for a result. A network that accepts bytes but delivers nothing is detected by this timeout
 /// only; the blocked thread keeps waiting, and the pool limits the number of such threads and the duration of their
 /// leases.
 const QUERY_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// How often a write is tried while the database is failing.
+const PROBE_INTERVAL: Duration = Duration::from_secs(5);
 
 /// What a start would do with a database.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -110,6 +115,58 @@ impl Store {
         Self(Arc::new(Pool::new(address)))
     }
 
+    /// Opens Watchpost's own database next to a running server: nothing is created, migrated or replaced.
+    pub fn open_existing(address: DatabaseAddress) -> Result<Self, MigrationError> {
+        match Self::inspect(&address)? {
+            Inspected::Usable { pending: 0 } => Ok(Self(Arc::new(Pool::new(address)))),
+            Inspected::Missing => Err(StoreError::Missing(address.to_string()).into()),
+            Inspected::Damaged { reason } => Err(StoreError::Damaged(reason).into()),
+            Inspected::Usable { pending } => Err(MigrationError::Pending(pending)),
+        }
+    }
+
+    /// How long the database has been failing, if it is: reads or writes fail, or it does not respond.
+    pub fn failing_for(&self) -> Option<Duration> {
+        self.0.health().failing_for()
+    }
+
+    /// Starts the task that tries a write while the database is failing, so that [`failing_for`](Self::failing_for) ends
+    /// with the failure even if nothing else is written.
+    pub fn start_probe(&self, tasks: &Tasks) {
+        let store = self.clone();
+        tasks.spawn("database probe", move || store.clone().probe());
+    }
+
+    async fn probe(self) {
+        let mut ticks = tokio::time::interval(PROBE_INTERVAL);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            if self.failing_for().is_some() {
+                // Its result is noted like that of any other query.
+                let _ = self.ask(|store| store.write(Connection::try_writing)).await;
+            }
+        }
+    }
+
+    /// Whether the database is a file of this machine.
+    pub fn is_file(&self) -> bool {
+        matches!(self.address(), DatabaseAddress::File { .. })
+    }
+
+    /// Whether the database is new because a damaged one was renamed, and [`forget_replacement`](Self::forget_replacement)
+    /// was not called since.
+    pub fn was_replaced(&self) -> bool {
+        matches!(self.address(), DatabaseAddress::File { path, .. } if recovery::was_replaced(path))
+    }
+
+    /// Called when the replacement of the database has had its effect on the stored rules.
+    pub fn forget_replacement(&self) {
+        if let DatabaseAddress::File { path, .. } = self.address() {
+            recovery::forget_replacement(path);
+        }
+    }
+
     /// The address; it prints without its password.
     pub fn address(&self) -> &DatabaseAddress {
         self.0.address()
@@ -135,6 +192,7 @@ impl Store {
             Ok(result) => result.unwrap_or_else(|panic| Err(StoreError::Failed(panic))),
             Err(_) => {
                 self.0.forget_idle();
+                self.0.health().note_timeout();
                 let reason = format!("no response within {timeout:?}");
                 Err(StoreError::Unreachable(reason))
             }
@@ -143,20 +201,23 @@ impl Store {
 
     /// Runs a reading query.
     fn read<T>(&self, work: impl FnOnce(&mut Connection) -> QueryResult<T>) -> Result<T, StoreError> {
-        self.note_damage(self.0.with(|connection| work(connection).map_err(StoreError::from)))
+        let result = self.0.with(|connection| work(connection).map_err(StoreError::from));
+        self.noted(Access::Read, result)
     }
 
     /// Runs a writing query in a transaction.
     fn write<T>(&self, work: impl FnOnce(&mut Connection) -> QueryResult<T>) -> Result<T, StoreError> {
-        let _guard = self.0.acquire_write_lock()?;
-        self.note_damage(
+        let result = self.0.acquire_write_lock().and_then(|_guard| {
             self.0
-                .with(|connection| connection.transaction(work).map_err(StoreError::from)),
-        )
+                .with(|connection| connection.transaction(work).map_err(StoreError::from))
+        });
+        self.noted(Access::Write, result)
     }
 
-    /// Leaves a marker if the database is damaged, so that the next start replaces the file.
-    fn note_damage<T>(&self, result: Result<T, StoreError>) -> Result<T, StoreError> {
+    /// Notes the result for [`failing_for`](Self::failing_for). Leaves a marker if the database is damaged, so that the
+    /// next start replaces the file.
+    fn noted<T>(&self, access: Access, result: Result<T, StoreError>) -> Result<T, StoreError> {
+        self.0.health().note(access, &result);
         if let (Err(StoreError::Damaged(reason)), DatabaseAddress::File { path, read_only: false }) =
             (&result, self.address())
         {

@@ -9,6 +9,7 @@ use parking_lot::{Condvar, Mutex};
 use super::connection::Connection;
 use super::database_address::DatabaseAddress;
 use super::error::StoreError;
+use super::health::Health;
 use super::leases::{Leases, MAX_LEASE};
 use super::write_lock::{WriteGuard, WriteLock};
 
@@ -26,6 +27,7 @@ pub(super) struct Pool {
     freed: Condvar,
     /// SQLite allows one writer at a time; this lock serves waiting writers in turn.
     writing: WriteLock,
+    health: Health,
 }
 
 struct State {
@@ -49,11 +51,16 @@ impl Pool {
             }),
             freed: Condvar::new(),
             writing: WriteLock::default(),
+            health: Health::default(),
         }
     }
 
     pub(super) fn address(&self) -> &DatabaseAddress {
         &self.address
+    }
+
+    pub(super) fn health(&self) -> &Health {
+        &self.health
     }
 
     /// Runs `work` with a connection that no other caller uses.

@@ -100,6 +100,14 @@ diesel::table! {
 }
 
 diesel::table! {
+    rule_generation_signatures (generation) {
+        generation -> BigInt,
+        signer -> Text,
+        signature -> Binary,
+    }
+}
+
+diesel::table! {
     use diesel::sql_types::*;
     use crate::store::column_types::*;
 

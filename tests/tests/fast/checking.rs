@@ -330,6 +330,29 @@ fn all_problems_are_reported_at_once_by_check_and_start() {
 }
 
 #[test]
+fn a_database_server_on_another_machine_has_to_be_authenticated() {
+    let case = Case::new();
+    let check = |url: &str, expected: bool| {
+        case.write(
+            "watchpost.toml",
+            format!("listeners = [{{ address = \"127.0.0.1:0\" }}]\n[chunks]\ndatabase_url = \"{url}\"\n"),
+        );
+        let (_, problems) = case.checked();
+        let found = problems.iter().any(|problem| {
+            let message = problem["message"].as_str().unwrap_or_default();
+            problem["severity"] == "warning" && message.contains("is not authenticated")
+        });
+        assert_eq!(found, expected, "{url}: {problems:?}");
+    };
+    // Reserved for documentation, so nothing answers there; nothing has to.
+    check("postgres://w:s@192.0.2.1/x?connect_timeout=1", true);
+    check(
+        "postgres://w:s@192.0.2.1/x?connect_timeout=1&sslmode=verify-full",
+        false,
+    );
+}
+
+#[test]
 fn a_damaged_database_is_a_warning_and_one_of_a_newer_version_is_refused() {
     let case = Case::new();
     case.write("watchpost.toml", "listeners = [{ address = \"127.0.0.1:0\" }]\n");

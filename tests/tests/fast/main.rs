@@ -17,6 +17,7 @@ mod documented;
 mod documents;
 mod engine;
 mod exhaustion;
+mod fail_closed;
 mod front_end;
 mod history;
 mod judging;

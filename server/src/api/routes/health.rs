@@ -1,5 +1,4 @@
-//! Health endpoints: `live` reports that the process runs, `ready` that the latest measurement is recent and the server
-//! accepts requests; `health` and `detailed` have the formats that the predecessors' clients read.
+//! Health endpoints: `live` reports that the process runs, `ready` that nothing in `readiness` is wrong; `health` and `detailed` have the formats that the predecessors' clients read.
 
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
@@ -12,17 +11,17 @@ use crate::api::error::ApiError;
 use crate::api::latest::Latest;
 use crate::api::permit::{HealthRead, MetricsRead, Permit};
 use crate::api::process::{Service, VERSION};
+use crate::api::readiness::Readiness;
 use crate::clock;
-use crate::judge::Judged;
 
 /// The response to a probe.
 #[derive(Serialize, ToSchema)]
 pub struct Health {
     /// `healthy`, `alive`, `ready` or `not ready`.
     status: &'static str,
-    /// Why the server is not ready.
+    /// Why the server is not ready: all reasons, separated by `; `.
     #[serde(skip_serializing_if = "Option::is_none")]
-    reason: Option<&'static str>,
+    reason: Option<String>,
     /// The server's current time.
     timestamp: String,
     /// The version of the server.
@@ -32,7 +31,7 @@ pub struct Health {
 }
 
 impl Health {
-    fn new(service: &Service, status: &'static str, reason: Option<&'static str>) -> Self {
+    fn new(service: &Service, status: &'static str, reason: Option<String>) -> Self {
         Self {
             status,
             reason,
@@ -69,7 +68,10 @@ pub async fn live(_: Permit<HealthRead>, service: Data<Service>) -> Json<Health>
     Json(Health::new(&service, "alive", None))
 }
 
-/// Readiness probe: the server has a recent measurement and accepts requests
+/// Readiness probe
+///
+/// The server is ready if it accepts requests, has a recent measurement, enforces the latest generation of rules with a
+/// role rule that works, and its database works.
 #[utoipa::path(
     get,
     path = "",
@@ -79,24 +81,13 @@ pub async fn live(_: Permit<HealthRead>, service: Data<Service>) -> Json<Health>
         (status = 503, description = "The server is not ready; `reason` says why. Or it is overloaded.", body = Health)
     )
 )]
-pub async fn ready(_: Permit<HealthRead>, service: Data<Service>, latest: Data<Latest>) -> HttpResponse {
-    let reason = not_ready(&service, &latest, latest.judged().as_deref());
+pub async fn ready(_: Permit<HealthRead>, service: Data<Service>, readiness: Data<Readiness>) -> HttpResponse {
+    let reason = readiness.reason();
     let (status, word) = match reason {
         None => (StatusCode::OK, "ready"),
         Some(_) => (StatusCode::SERVICE_UNAVAILABLE, "not ready"),
     };
     HttpResponse::build(status).json(Health::new(&service, word, reason))
-}
-
-/// Why the server is not ready, if this is the latest round.
-pub fn not_ready(service: &Service, latest: &Latest, judged: Option<&Judged>) -> Option<&'static str> {
-    if service.is_draining() {
-        return Some("shutting down");
-    }
-    let Some(judged) = judged else {
-        return Some("nothing has been measured yet");
-    };
-    latest.is_outdated(judged).then_some("the last measurement is too old")
 }
 
 /// Disk, memory and load of the machine, in the format of the predecessors.

@@ -9,12 +9,12 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use watchpost_policies::{Allocation, Digest, Kind, Report, Severity};
 
-use super::health::not_ready;
 use super::native::json;
 use crate::api::error::ApiError;
 use crate::api::latest::Latest;
 use crate::api::permit::{MetricsRead, Permit};
 use crate::api::process::{COMMIT, Listening, RUSTC, Service, VERSION};
+use crate::api::readiness::Readiness;
 use crate::clock;
 use crate::collect::collector::SourceState;
 use crate::judge::Judged;
@@ -59,6 +59,8 @@ pub struct StatusSources {
     pub quarantine: Quarantine,
     /// What the process that compiles uploaded rules can do on this machine.
     pub sandbox: SandboxProbe,
+    /// Whether the server is ready.
+    pub readiness: Readiness,
     /// The TLS certificates.
     pub tls: Arc<Tls>,
     /// The background tasks.
@@ -93,11 +95,11 @@ struct Status<'s> {
     host: &'s str,
     /// Start time of the server.
     started: String,
-    /// Whether the server has a recent measurement and accepts requests.
+    /// Whether the server is ready, as `/health/ready` reports it.
     ready: bool,
-    /// Why the server is not ready.
+    /// Why the server is not ready: all reasons, separated by `; `.
     #[serde(skip_serializing_if = "Option::is_none")]
-    not_ready_reason: Option<&'static str>,
+    not_ready_reason: Option<String>,
     /// The worst severity of all findings; unknown without any finding or without a recent round.
     severity: Severity,
     /// Why the severity is unknown, where no finding says it.
@@ -193,7 +195,7 @@ impl StatusPage {
 
     fn status<'s>(&'s self, judged: Option<&'s Judged>) -> Status<'s> {
         let report = self.0.latest.report_of(judged);
-        let not_ready_reason = not_ready(&self.0.service, &self.0.latest, judged);
+        let not_ready_reason = self.0.readiness.reason();
         let [database, chunks] = &self.0.stores;
         Status {
             time: clock::written(clock::now_ms()),

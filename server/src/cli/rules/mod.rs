@@ -10,6 +10,7 @@ mod new;
 mod pack;
 mod probe_sandbox;
 mod remote;
+mod restore_access;
 mod run;
 mod sign;
 mod test;
@@ -61,6 +62,8 @@ enum RulesAction {
     Keygen(keygen::Keygen),
     /// Signs a component, so that servers can verify who approved it.
     Sign(sign::Sign),
+    /// Activates the configured role rule in the database, after access was closed; needs no server.
+    RestoreAccess(restore_access::RestoreAccess),
 }
 
 impl RulesCommand {
@@ -80,6 +83,7 @@ impl RulesCommand {
             RulesAction::ProbeSandbox(probe) => return probe.run(),
             RulesAction::Keygen(keygen) => return keygen.run(),
             RulesAction::Sign(sign) => return sign.run(),
+            RulesAction::RestoreAccess(restore) => restore.run(sources, out),
         };
         match ended {
             Ok(CheckResult::Yes) => ExitCode::SUCCESS,

@@ -5,6 +5,7 @@
 use serde_json::{Map, Value};
 use watchpost_policies::{Digest, Kind};
 
+use crate::rules::closure::Closure;
 use crate::rules::registry::{Activation, Actor, ChangeError, LatestRound, NextGeneration, Registry, slot};
 use crate::store::rules::{AuditAction, AuditActor, CONFIGURATION, Entry, Generation, Mode, Version};
 
@@ -48,6 +49,10 @@ pub(super) async fn activate(
     let rule = change.version.name.clone();
     let digest = change.version.digest;
     let (kind, kept, _) = registry.version_of(&rule, digest).await?;
+    // The folder is read again, so its role rule becomes active once an operator has restored access.
+    if kind == Kind::Role && registry.rules().current().closure() == Some(Closure::DatabaseReplaced) {
+        return Err(ChangeError::Conflict(Closure::DatabaseReplaced.reason().to_owned()));
+    }
     let settings = match change.settings {
         Some(settings) => settings,
         None => serde_json::from_str(&registry.configured(&rule))
@@ -141,7 +146,7 @@ async fn deactivate(registry: &Registry, rule: &str, digest: Digest, file: &str)
             new_settings: None,
         }))
     };
-    if registry.transaction(plan).await?.changed {
+    if registry.transaction(None, plan).await?.changed {
         log::info!(rule, file; "rule deactivated because its file no longer contains it");
     }
     Ok(())

@@ -1,5 +1,7 @@
 //! Loads the rules of a stored generation. Rules that are loaded already are reused.
 
+use std::collections::BTreeMap;
+
 use watchpost_policies::{Digest, Rule, RuleModule};
 
 use super::{ChangeError, Registry};
@@ -19,32 +21,52 @@ impl Registry {
         generation: Generation,
         new_settings: Option<&NewSettings>,
     ) -> Result<LoadedGeneration, (Option<Entry>, ChangeError)> {
+        let texts = self.settings_of(&generation).await.map_err(|error| (None, error))?;
         let mut rules = Vec::with_capacity(generation.entries.len());
         for entry in &generation.entries {
-            let rule = self.rule(entry, new_settings).await;
+            let settings = match (entry.settings, new_settings) {
+                (SettingsRef::New, Some(new_settings)) => Ok(new_settings.settings.clone()),
+                (settings, _) => texts.text(&entry.rule, settings),
+            };
+            let rule = match settings {
+                Ok(settings) => self.rule_with(entry, settings).await,
+                Err(error) => Err(error),
+            };
             rules.push(rule.map_err(|error| (Some(entry.clone()), error))?);
         }
         LoadedGeneration::new(generation, rules).map_err(|error| (None, error.into()))
     }
 
-    /// Loads one entry, with `new_settings` where the entry has settings that are not stored yet.
-    pub(in crate::rules) async fn rule(
-        &self,
-        entry: &Entry,
-        new_settings: Option<&NewSettings>,
-    ) -> Result<Rule, ChangeError> {
-        if let Some(rule) = self.0.rules.loaded().find_map(|loaded| loaded.rule_of(entry).cloned()) {
+    /// Loads one entry.
+    pub(in crate::rules) async fn rule(&self, entry: &Entry) -> Result<Rule, ChangeError> {
+        let settings = self.settings_text(&entry.rule, entry.settings).await?;
+        self.rule_with(entry, settings).await
+    }
+
+    /// Loads one entry, or reuses it if it is loaded. The settings are compared too: a database that lost its last
+    /// changes may give their numbers to others.
+    async fn rule_with(&self, entry: &Entry, settings: String) -> Result<Rule, ChangeError> {
+        let loaded = self.0.rules.loaded().find_map(|loaded| loaded.rule_of(entry).cloned());
+        if let Some(rule) = loaded.filter(|rule| rule.settings() == settings) {
             return Ok(rule);
         }
         let module = match entry.digest {
             Some(digest) => self.module(&entry.rule, digest).await?,
             None => self.0.rules.builtin(entry.kind).clone(),
         };
-        let settings = match new_settings.filter(|_| entry.settings == SettingsRef::New) {
-            Some(new_settings) => new_settings.settings.clone(),
-            None => self.settings_text(&entry.rule, entry.settings).await?,
-        };
         self.with_settings(&module, settings).await
+    }
+
+    /// The stored settings of a generation, read at once.
+    pub(super) async fn settings_of(&self, generation: &Generation) -> Result<SettingsTexts, ChangeError> {
+        let ids: Vec<i64> = generation
+            .entries
+            .iter()
+            .filter_map(|entry| entry.settings.id())
+            .collect();
+        let stored = self.0.store.ask(move |store| store.rule_settings_by_ids(&ids)).await?;
+        let texts = stored.into_iter().map(|stored| (stored.id, stored.settings));
+        Ok(SettingsTexts(texts.collect()))
     }
 
     pub(in crate::rules) async fn settings_text(
@@ -52,28 +74,15 @@ impl Registry {
         rule: &str,
         settings: SettingsRef,
     ) -> Result<String, ChangeError> {
-        let Some(id) = settings.id() else {
-            return Err(ChangeError::Broken(format!(
-                "the settings of the rule {rule} are not stored yet"
-            )));
-        };
-        let stored = self.0.store.ask(move |store| store.rule_settings(id)).await?;
-        let missing = || {
-            ChangeError::Broken(format!(
-                "the settings {id} of the rule {rule} are missing in the database"
-            ))
-        };
-        Ok(stored.ok_or_else(missing)?.settings)
+        let ids: Vec<i64> = settings.id().into_iter().collect();
+        let stored = self.0.store.ask(move |store| store.rule_settings_by_ids(&ids)).await?;
+        let texts = stored.into_iter().map(|stored| (stored.id, stored.settings));
+        SettingsTexts(texts.collect()).text(rule, settings)
     }
 
     /// Loads a version of a rule, compiling it if necessary.
     pub(in crate::rules) async fn module(&self, rule: &str, digest: Digest) -> Result<RuleModule, ChangeError> {
-        if let Some(module) = self
-            .0
-            .rules
-            .loaded()
-            .find_map(|loaded| loaded.module_of(digest).cloned())
-        {
+        if let Some(module) = self.loaded_module(digest) {
             return Ok(module);
         }
         let wasm = self.0.store.ask(move |store| store.rule_component(digest)).await?;
@@ -100,5 +109,24 @@ impl Registry {
         let module = module.clone();
         let configured = tasks::block(move || module.with_settings(&settings)).await;
         Ok(configured.map_err(ChangeError::Broken)??)
+    }
+}
+
+/// Stored settings by their number.
+pub(super) struct SettingsTexts(BTreeMap<i64, String>);
+
+impl SettingsTexts {
+    /// The settings of a rule.
+    pub(super) fn text(&self, rule: &str, settings: SettingsRef) -> Result<String, ChangeError> {
+        let Some(id) = settings.id() else {
+            return Err(ChangeError::Broken(format!(
+                "the settings of the rule {rule} are not stored yet"
+            )));
+        };
+        self.0.get(&id).cloned().ok_or_else(|| {
+            ChangeError::Broken(format!(
+                "the settings {id} of the rule {rule} are missing in the database"
+            ))
+        })
     }
 }

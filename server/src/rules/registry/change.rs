@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
-use watchpost_policies::{Digest, Kind, Report};
+use watchpost_policies::{Digest, Kind};
 
 use super::transaction::NextGeneration;
 use super::{Actor, ChangeError, LatestRound, Registry, slot};
@@ -63,7 +63,6 @@ impl Registry {
         actor: &Actor,
         now: &LatestRound,
     ) -> Result<Changed, ChangeError> {
-        let _lock = self.0.changing.lock().await;
         let (kind, digest, uploaded_settings) = self.version_of(&activation.rule, activation.digest).await?;
         let plan = async |latest: &Generation| {
             // Looked up in each attempt: another process may have stored the same settings in the meantime.
@@ -127,14 +126,16 @@ impl Registry {
     pub async fn deactivate(
         &self,
         ChangeRequest {
-            rule, expected, note, ..
+            rule,
+            expected,
+            force,
+            note,
         }: &ChangeRequest<'_>,
         mode: Mode,
         actor: &Actor,
-        latest: &Report,
+        now: &LatestRound,
     ) -> Result<Changed, ChangeError> {
-        let _lock = self.0.changing.lock().await;
-        let changed = self.change(*expected, async |latest| {
+        let plan = async |latest: &Generation| {
             let is_it = |entry: &&Entry| entry.rule == *rule && entry.mode == mode;
             let Some(entry) = latest.entries.iter().find(is_it) else {
                 self.kind_of(rule).await?;
@@ -151,11 +152,11 @@ impl Registry {
                 audit_entries: vec![audit_entry],
                 new_settings: None,
             }))
-        });
-        let mut changed = changed.await?;
+        };
+        let mut changed = self.change_by(*expected, actor, *force, now, plan).await?;
         if changed.changed
             && mode == Mode::Active
-            && let Some(warning) = subjects_lost(latest, rule)
+            && let Some(warning) = subjects_lost(&now.report, rule)
         {
             log::warn!(rule = *rule; "{warning}");
             changed.warnings.insert(0, warning);
@@ -172,7 +173,6 @@ impl Registry {
         now: &LatestRound,
     ) -> Result<Changed, ChangeError> {
         let ChangeRequest { rule, note, .. } = *request;
-        let _lock = self.0.changing.lock().await;
         self.kind_of(rule).await?;
         let plan = async |latest: &Generation| {
             let (id, new_settings) = match &settings {

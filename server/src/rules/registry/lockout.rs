@@ -1,38 +1,52 @@
-//! Lockout protection: rejects a change of the role rule that would remove the client's own permission to change rules,
-//! unless the client is allowed to force the change and does.
+//! Lockout protection: rejects a change that would remove the client's own permission to change rules, unless the client
+//! is allowed to force the change and does. A role rule can remove it, and so can a threshold rule, if a clause of the
+//! role rule denies the action while a finding is not ok.
 
-use watchpost_policies::{Action, Decision, Kind, Report, Request, Verdict};
+use watchpost_policies::{Action, Busy, Decision, Kind, Report, Request, Verdict};
 
-use super::{Actor, ChangeError, Registry, slot};
+use super::{Actor, ChangeError, LatestRound, Registry, slot};
 use crate::rules::LoadedGeneration;
+use crate::tasks;
 
 impl Registry {
     /// Fails if the client could not change rules under the next generation.
-    pub(super) fn check_lockout(
+    pub(super) async fn check_lockout(
         &self,
         next: &LoadedGeneration,
         actor: &Actor,
-        report: &Report,
+        now: &LatestRound,
     ) -> Result<(), ChangeError> {
         let Some(identity) = &actor.identity else { return Ok(()) };
-        let now = self.0.rules.current();
-        let of = |loaded: &LoadedGeneration| slot(&loaded.generation.entries, Kind::Role, "").cloned();
-        if of(next) == of(&now) {
+        let current = self.0.rules.current();
+        let request = Request::new(identity, Action::RulesWrite);
+        let role_of = |loaded: &LoadedGeneration| slot(&loaded.generation.entries, Kind::Role, "").cloned();
+        if role_of(next) != role_of(&current)
+            && let Some(reason) = denial(next.set.decide_uncached(&request, &now.report))
+        {
+            return Err(ChangeError::Conflict(format!(
+                "this role rule would deny you {action}: {reason}. Nothing was changed; grant yourself {action} in its \
+                 settings",
+                action = Action::RulesWrite
+            )));
+        }
+        let Some(snapshot) = now.snapshot.clone() else {
+            return Ok(());
+        };
+        // A client that is denied already, and breaks the glass, is not locked out by this change.
+        if denial(current.set.decide_uncached(&request, &now.report)).is_some() {
             return Ok(());
         }
-        let request = Request::new(identity, Action::RulesWrite);
-        let decision = next.set.decide_uncached(&request, report);
-        let reason = match decision.map(|decision| decision.verdict) {
-            Ok(Verdict::Allow) => return Ok(()),
-            Ok(Verdict::Deny { reason }) => reason,
-            Ok(Verdict::Fault { fault }) => fault.to_string(),
-            Err(busy) => busy.to_string(),
-        };
-        Err(ChangeError::Conflict(format!(
-            "this role rule would deny you {action}: {reason}. Nothing was changed; grant yourself {action} in its \
-             settings",
-            action = Action::RulesWrite
-        )))
+        let (set, last) = (next.set.clone(), now.report.clone());
+        let judged = tasks::block(move || set.judge(&snapshot, Some(&last))).await;
+        let judged = judged.map_err(ChangeError::Broken)?;
+        match denial(next.set.decide_uncached(&request, &judged)) {
+            None => Ok(()),
+            Some(reason) => Err(ChangeError::Conflict(format!(
+                "with this change, the role rule would deny you {action} because of a finding: {reason}. Nothing was \
+                 changed; change the threshold, or the clause of the role rule under `while`",
+                action = Action::RulesWrite
+            ))),
+        }
     }
 
     /// Fails if the client is not allowed to force a change.
@@ -48,5 +62,15 @@ impl Registry {
                 "to force a change, the client must be admin under the active role rule and its certificate must be listed in rules.break_glass",
             )),
         }
+    }
+}
+
+/// Why a decision does not allow the action.
+fn denial(decision: Result<Decision, Busy>) -> Option<String> {
+    match decision.map(|decision| decision.verdict) {
+        Ok(Verdict::Allow) => None,
+        Ok(Verdict::Deny { reason }) => Some(reason),
+        Ok(Verdict::Fault { fault }) => Some(fault.to_string()),
+        Err(busy) => Some(busy.to_string()),
     }
 }

@@ -2,10 +2,13 @@
 //! it, stores it in the database, and only then activates it, so it survives a restart and reaches every process that
 //! shares the database. The automatic changes live in `quarantine`, `replication` and `folder` next to this module.
 
+mod accepted;
 mod build;
 mod change;
 mod delete;
 mod error;
+mod generation_signature;
+mod held_modules;
 mod lockout;
 mod precompile;
 mod rollback;
@@ -21,15 +24,18 @@ use futures_util::future::BoxFuture;
 use serde::Serialize;
 use tokio::sync::Mutex;
 use utoipa::ToSchema;
-use watchpost_policies::{Digest, Identity, IdentityKind, Kind, Report, Snapshot};
+use watchpost_policies::{Digest, Identity, IdentityKind, Kind, Report, RuleModule, Snapshot};
 
+pub use self::accepted::AcceptedFile;
 pub use self::change::{Activation, ChangeRequest, Changed};
 pub use self::error::ChangeError;
+pub use self::generation_signature::Statement;
 pub use self::upload::{UploadRequest, Uploaded};
 
 pub(super) use self::rollback::{Earlier, Replacement};
 pub(super) use self::transaction::{Blocked, NextGeneration};
 
+use self::accepted::Accepted;
 use super::compiler::Compiler;
 use super::coverage::nothing_evaluated;
 use super::signing::Provenance;
@@ -47,8 +53,14 @@ struct Inner {
     store: Store,
     compiler: Compiler,
     options: ArcSwap<Options>,
-    /// Serializes the changes in this process; the database detects those of other processes.
+    /// Serializes the changes in this process; the database detects those of other processes. It is never held while a
+    /// component compiles.
     changing: Mutex<()>,
+    /// Modules that were compiled for changes in progress.
+    held: parking_lot::Mutex<Vec<RuleModule>>,
+    accepted_file: AcceptedFile,
+    /// What this server accepted last; none before the start has read it.
+    accepted: parking_lot::Mutex<Option<Accepted>>,
     after_change: AfterChange,
     service_metrics: Arc<ServiceMetrics>,
 }
@@ -108,6 +120,7 @@ impl Registry {
         store: Store,
         compiler: Compiler,
         options: Options,
+        accepted_file: AcceptedFile,
         after_change: AfterChange,
         service_metrics: Arc<ServiceMetrics>,
     ) -> Self {
@@ -117,6 +130,9 @@ impl Registry {
             compiler,
             options: ArcSwap::from_pointee(options),
             changing: Mutex::new(()),
+            held: parking_lot::Mutex::default(),
+            accepted_file,
+            accepted: parking_lot::Mutex::default(),
             after_change,
             service_metrics,
         }))
@@ -148,10 +164,44 @@ impl Registry {
         self.0.options.load_full()
     }
 
-    /// Activates a stored generation.
+    /// Activates a stored generation, and records that this server accepted it.
+    fn activate_accepted(&self, next: LoadedGeneration) -> Arc<LoadedGeneration> {
+        self.accept(Accepted::of(&next));
+        self.activate_generation(next)
+    }
+
+    fn accept(&self, accepted: Accepted) {
+        let mut current = self.0.accepted.lock();
+        if current.as_ref() == Some(&accepted) {
+            return;
+        }
+        if let Err(error) = self.0.accepted_file.write(&accepted) {
+            log::error!(error:%; "could not record the accepted rules; if signatures are required, the next start rejects unsigned changes since the last record");
+        }
+        *current = Some(accepted);
+    }
+
+    /// Records a generation in addition to the active one.
+    fn accept_too(&self, next: &LoadedGeneration) {
+        let before = self.0.accepted.lock().clone();
+        let next = Accepted::of(next);
+        let both = before
+            .as_ref()
+            .map_or_else(|| next.clone(), |before| next.clone().and(before));
+        if let Err(error) = self.0.accepted_file.write(&both) {
+            log::error!(error:%; "could not record the accepted rules");
+        }
+    }
+
+    /// Activates a stored generation, or the part of it that can be loaded.
     fn activate_generation(&self, next: LoadedGeneration) -> Arc<LoadedGeneration> {
         let next = self.0.rules.activate(next);
         self.0.service_metrics.set_rules_generation(next.generation.number);
+        let closure = next.closure();
+        self.0.service_metrics.set_access_closed(closure.is_some());
+        if let Some(closure) = closure {
+            log::error!(generation = next.generation.number; "{}", closure.reason());
+        }
         log::info!(generation = next.generation.number; "rules activated");
         warn_if_nothing_is_evaluated(&next);
         next
@@ -228,6 +278,7 @@ pub(crate) fn of_store(store: &Store) -> Registry {
         store.clone(),
         compiler,
         options,
+        AcceptedFile(None),
         after_change,
         Arc::new(ServiceMetrics::new(&build)),
     )

@@ -43,7 +43,6 @@ impl Registry {
         now: &LatestRound,
     ) -> Result<Changed, ChangeError> {
         let ChangeRequest { rule, note, .. } = *request;
-        let _lock = self.0.changing.lock().await;
         let kind = self.kind_of(rule).await?;
         let plan = async |latest: &Generation| {
             let no_earlier_state = || {

@@ -1,15 +1,18 @@
-//! Verifies the signatures of rules: on upload, and again on each activation, because the trusted keys may have
-//! changed. An active rule that loses its trusted signature stays active, with a warning in the log.
+//! Verifies the signatures of rules: on upload, on each activation, because the trusted keys may have changed, and
+//! whenever a generation is loaded that another process may have stored. What this server accepted before stays accepted:
+//! an active rule that loses its trusted signature stays active, with a warning in the log.
 
 use std::time::Instant;
 
-use watchpost_policies::Digest;
+use watchpost_policies::{Digest, Kind};
 
+use super::accepted::{Accepted, AcceptedEntry};
 use super::{ChangeError, Registry, UploadRequest};
 use crate::error_chain::error_chain;
 use crate::rules::checks::{Failed, Passed};
-use crate::rules::signing::{CHECK_TRUSTED_KEY, Signature};
-use crate::store::rules::{Entry, Generation, Signed};
+use crate::rules::closure::Closure;
+use crate::rules::signing::{CHECK_TRUSTED_KEY, Provenance, Signature};
+use crate::store::rules::{Entry, Generation, Mode, Signed};
 use crate::tasks;
 
 /// A verified signature and the name of its key.
@@ -53,18 +56,66 @@ impl Registry {
         Ok(checked.await.map_err(ChangeError::Broken)??)
     }
 
-    /// Rejects a generation in which a new entry lacks a trusted signature, even if the version was uploaded long ago.
-    pub(super) async fn require_signatures(&self, latest: &Generation, next: &Generation) -> Result<(), ChangeError> {
-        let is_there = |entry: &Entry| {
-            let mut known = latest.entries.iter();
-            known.any(|known| (known.digest, known.mode) == (entry.digest, entry.mode) && known.rule == entry.rule)
-        };
-        for entry in next.entries.iter().filter(|entry| !is_there(entry)) {
-            if let Some(reason) = self.untrusted(&entry.rule, entry.digest).await? {
+    /// Rejects a generation with anything that this server has not accepted and that is not trusted: a component without a
+    /// trusted signature, even if it was uploaded long ago, or settings of the role rule from elsewhere, unless the whole
+    /// generation is signed. `is_own` selects the entries that are a change of this server.
+    pub(super) async fn verify_generation(
+        &self,
+        generation: &Generation,
+        is_own: impl Fn(&Entry) -> bool,
+    ) -> Result<(), ChangeError> {
+        let options = self.options();
+        if !options.provenance.is_enforced() {
+            return Ok(());
+        }
+        if options.provenance.require_signature && self.is_signed(generation).await? {
+            return match generation
+                .entries
+                .iter()
+                .find_map(|entry| not_allowed(&options.provenance, entry))
+            {
+                Some(reason) => Err(ChangeError::Conflict(reason)),
+                None => Ok(()),
+            };
+        }
+        for entry in &generation.entries {
+            if let Some(reason) = self.rejection(generation, entry, is_own(entry)).await? {
                 return Err(ChangeError::Conflict(reason));
             }
         }
         Ok(())
+    }
+
+    /// Why an entry of a generation is not trusted, if so.
+    pub(super) async fn rejection(
+        &self,
+        generation: &Generation,
+        entry: &Entry,
+        is_own: bool,
+    ) -> Result<Option<String>, ChangeError> {
+        let has_component = |accepted: &Accepted| accepted.has_component(entry);
+        if !self.0.accepted.lock().as_ref().is_some_and(has_component)
+            && let Some(reason) = self.untrusted(&entry.rule, entry.digest).await?
+        {
+            return Ok(Some(reason));
+        }
+        let is_role = entry.kind == Kind::Role && entry.mode == Mode::Active;
+        if !is_role || is_own || !self.0.options.load().provenance.require_signature {
+            return Ok(None);
+        }
+        let settings = self.settings_text(&entry.rule, entry.settings).await?;
+        let accepted_entry = AcceptedEntry::new(entry, &settings);
+        let is_accepted = |accepted: &Accepted| accepted.entries.contains(&accepted_entry);
+        let is_configured = entry.digest.is_none()
+            && (settings == self.configured(&entry.rule) || Closure::of_settings(&settings).is_some());
+        if is_configured || self.0.accepted.lock().as_ref().is_some_and(is_accepted) {
+            return Ok(None);
+        }
+        Ok(Some(format!(
+            "the settings of the role rule {} in generation {} were not set on this server, and rules.require_signature \
+             is set; sign the generation (`watchpost rules sign-generation`), or set them in the configuration of this server",
+            entry.rule, generation.number
+        )))
     }
 
     /// Why a version must not be activated, if so. The signature is verified again, because the key with the stored
@@ -77,9 +128,7 @@ impl Registry {
         let Some(digest) = digest else { return Ok(None) };
         let options = self.0.options.load_full();
         if !options.provenance.allows(digest) {
-            return Ok(Some(format!(
-                "the version {digest} of {rule} is not in rules.allowed_digests; add it to activate this version"
-            )));
+            return Ok(Some(not_listed(rule, digest)));
         }
         if !options.provenance.require_signature {
             return Ok(None);
@@ -110,6 +159,10 @@ impl Registry {
     /// Logs the active rules that could not be activated again with the current keys.
     pub(super) async fn warn_unsigned(&self) {
         let current = self.0.rules.current();
+        // A signature over the generation covers its components.
+        if self.is_signed(&current.generation).await.unwrap_or(false) {
+            return;
+        }
         for entry in &current.generation.entries {
             match self.untrusted(&entry.rule, entry.digest).await {
                 Ok(None) => {}
@@ -122,4 +175,14 @@ impl Registry {
             }
         }
     }
+}
+
+/// Why the allowlist rejects an entry, if so.
+fn not_allowed(provenance: &Provenance, entry: &Entry) -> Option<String> {
+    let digest = entry.digest.filter(|digest| !provenance.allows(*digest))?;
+    Some(not_listed(&entry.rule, digest))
+}
+
+fn not_listed(rule: &str, digest: Digest) -> String {
+    format!("the version {digest} of {rule} is not in rules.allowed_digests; add it to activate this version")
 }

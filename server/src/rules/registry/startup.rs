@@ -3,50 +3,104 @@
 
 use watchpost_policies::{Digest, Kind};
 
+use super::accepted::{Accepted, AcceptedEntry};
 use super::transaction::NextGeneration;
-use super::{ChangeError, Changed, Options, PendingGeneration, Registry, warn_if_nothing_is_evaluated};
+use super::{ChangeError, Options, PendingGeneration, Registry, warn_if_nothing_is_evaluated};
 use crate::error_chain::error_chain;
+use crate::rules::closure::Closure;
 use crate::store::rules::{AuditAction, AuditActor, AuditEntry, CONFIGURATION, Entry, Generation, Mode, SettingsRef};
 use crate::store::{Store, StoreError};
 use crate::{clock, tasks};
 
-/// Settings of the built-in role rule under which no role allows more than an anonymous client may do.
-const CLOSED: &str = r#"{"roles": {"reader": [], "user": [], "agent": [], "admin": []}}"#;
-
 impl Registry {
-    /// Activates the latest generation with the configured settings. Returns that generation if a rule could not be
-    /// loaded and was left out.
+    /// Activates the latest generation with the configured settings. Returns that generation if it was not loaded, or a
+    /// part of it was left out.
     pub async fn start(&self) -> Result<Option<PendingGeneration>, ChangeError> {
-        let _lock = self.0.changing.lock().await;
         self.after_change().await;
         self.clean_cache().await?;
-        let pending = match self.change(None, async |latest| self.as_configured(latest).await).await {
+        self.read_accepted().await?;
+        let is_new = self
+            .0
+            .store
+            .ask(|store| store.latest_generation_number())
+            .await?
+            .is_none();
+        let pending = match self
+            .transaction(None, async |latest| self.as_configured(latest).await)
+            .await
+        {
             Ok(_) => None,
             Err(ChangeError::Store(error)) => return Err(error.into()),
+            Err(error) if is_new => return Err(error),
             Err(error) => Some(self.start_without(&error).await?),
         };
+        // The rules of the new database are stored, or it is a restored one.
+        self.0.store.forget_replacement();
         self.warn_unsigned().await;
         Ok(pending)
     }
 
+    /// Reads which rules this server accepted. A database file has the same owner as the record, so its rules are
+    /// accepted if there is no record yet; a database server is shared with others.
+    async fn read_accepted(&self) -> Result<(), ChangeError> {
+        let recorded = self.0.accepted_file.read().map_err(|error| {
+            ChangeError::Broken(format!(
+                "cannot read the record of accepted rules: {error}; correct its permissions, or delete it to have all rules verified"
+            ))
+        })?;
+        let accepted = match recorded {
+            Some(recorded) => Some(recorded),
+            None if self.0.store.is_file() => match self.0.store.ask(|store| store.latest_generation()).await? {
+                Some(latest) => self.accepted_form(&latest).await?,
+                None => None,
+            },
+            None => None,
+        };
+        *self.0.accepted.lock() = accepted;
+        Ok(())
+    }
+
+    /// A stored generation in the form of the record; none if settings of it are missing.
+    pub(super) async fn accepted_form(&self, generation: &Generation) -> Result<Option<Accepted>, ChangeError> {
+        let texts = self.settings_of(generation).await?;
+        let mut entries = Vec::new();
+        for entry in &generation.entries {
+            let Ok(settings) = texts.text(&entry.rule, entry.settings) else {
+                return Ok(None);
+            };
+            entries.push(AcceptedEntry::new(entry, &settings));
+        }
+        Ok(Some(Accepted {
+            generation: generation.number,
+            entries,
+        }))
+    }
+
     /// Applies another configuration. Settings that change for an active rule make a new generation; if that fails,
-    /// nothing is changed.
+    /// nothing is changed. Without such a change it waits for no compilation.
     pub async fn configure(&self, options: Options) -> Result<(), ChangeError> {
-        let _lock = self.0.changing.lock().await;
         let before = self.0.options.swap(options.into());
-        let changed = self.change(None, async |latest| self.as_configured(latest).await).await;
-        match changed {
-            // A new generation has warned already.
-            Ok(Changed {
-                active, changed: false, ..
-            }) => warn_if_nothing_is_evaluated(&active),
-            Ok(_) => {}
-            Err(error) => {
-                self.0.options.store(before);
-                return Err(error);
-            }
+        if let Err(error) = self.apply_configured().await {
+            self.0.options.store(before);
+            return Err(error);
         }
         self.warn_unsigned().await;
+        Ok(())
+    }
+
+    async fn apply_configured(&self) -> Result<(), ChangeError> {
+        let latest = self.0.store.ask(|store| store.latest_generation()).await?;
+        let is_changed = match &latest {
+            Some(latest) => self.as_configured(latest).await?.is_some(),
+            None => true,
+        };
+        if is_changed {
+            self.transaction(None, async |latest| self.as_configured(latest).await)
+                .await?;
+        } else {
+            // A new generation has warned already.
+            warn_if_nothing_is_evaluated(&self.0.rules.current());
+        }
         Ok(())
     }
 
@@ -74,14 +128,15 @@ impl Registry {
     /// clients in `rules.break_glass` can activate another one.
     async fn start_without(&self, error: &ChangeError) -> Result<PendingGeneration, ChangeError> {
         let latest = self.0.store.ask(|store| store.latest_generation()).await?;
-        let Some(mut generation_to_load) = latest else {
+        let Some(latest) = latest else {
             return Err(ChangeError::Broken(error_chain(error)));
         };
-        let mut reason = error_chain(error);
+        let generation = latest.number;
+        let (mut generation_to_load, rejection) = self.trusted_part(latest).await?;
+        let mut reason = rejection.unwrap_or_else(|| error_chain(error));
         loop {
             match self.build(generation_to_load.clone()).await {
                 Ok(next) => {
-                    let generation = next.generation.number;
                     self.activate_generation(next);
                     return Ok(PendingGeneration { generation, reason });
                 }
@@ -90,14 +145,51 @@ impl Registry {
                 Err((Some(entry), error)) => {
                     reason = format!("the rule {}: {}", entry.rule, error_chain(&error));
                     log::error!(rule = entry.rule.as_str(), reason = reason.as_str(); "could not load rule; starting without it");
-                    generation_to_load.entries.retain(|other| *other != entry);
-                    if entry.kind == Kind::Role && entry.mode == Mode::Active {
-                        generation_to_load.entries.push(self.closed().await?);
-                    }
+                    self.leave_out(&mut generation_to_load, &entry).await?;
                 }
                 Err((None, error)) => return Err(error),
             }
         }
+    }
+
+    /// The generation to start with, and why it is not the latest, if so: the one that this server accepted last, as
+    /// long as the database has it unchanged, and otherwise the trusted rules of the latest.
+    async fn trusted_part(&self, latest: Generation) -> Result<(Generation, Option<String>), ChangeError> {
+        let reason = match self.verify_generation(&latest, |_| false).await {
+            Ok(()) => return Ok((latest, None)),
+            Err(ChangeError::Store(error)) => return Err(error.into()),
+            Err(error) => error_chain(&error),
+        };
+        log::error!(generation = latest.number, reason = reason.as_str(); "the latest generation of rules is not trusted; starting without it");
+        let accepted = self.0.accepted.lock().clone();
+        if let Some(accepted) = accepted {
+            let after = accepted.generation.saturating_add(1);
+            let stored = self
+                .0
+                .store
+                .ask(move |store| store.generations_before(after, 1))
+                .await?;
+            if let Some(stored) = stored.into_iter().next()
+                && self.accepted_form(&stored).await? == Some(accepted)
+            {
+                return Ok((stored, Some(reason)));
+            }
+        }
+        let mut trusted = latest.clone();
+        for entry in &latest.entries {
+            if self.rejection(&latest, entry, false).await?.is_some() {
+                self.leave_out(&mut trusted, entry).await?;
+            }
+        }
+        Ok((trusted, Some(reason)))
+    }
+
+    async fn leave_out(&self, generation: &mut Generation, entry: &Entry) -> Result<(), ChangeError> {
+        generation.entries.retain(|other| other != entry);
+        if entry.kind == Kind::Role && entry.mode == Mode::Active {
+            generation.entries.push(self.closed(Closure::RoleRuleFailed).await?);
+        }
+        Ok(())
     }
 
     async fn as_configured(&self, latest: &Generation) -> Result<Option<NextGeneration>, ChangeError> {
@@ -119,6 +211,21 @@ impl Registry {
             let Some(entry) = entries.iter_mut().find(is_it) else {
                 continue;
             };
+            // The settings of the lost database may have allowed less than the configuration does.
+            if kind == Kind::Role && latest.number == 0 && self.0.store.was_replaced() {
+                *entry = self.closed(Closure::DatabaseReplaced).await?;
+                audit_entries.push(AuditEntry {
+                    settings_id: Some(entry.settings),
+                    note: Closure::DatabaseReplaced.reason().to_owned(),
+                    ..AuditEntry::of(
+                        &name,
+                        AuditAction::Configured,
+                        &AuditActor::watchpost(),
+                        clock::now_ms_signed(),
+                    )
+                });
+                continue;
+            }
             if !self.is_configured(entry.settings).await? {
                 log::info!(rule = name.as_str(); "rule settings were set through the API; the configuration's settings are ignored until they are reset");
                 continue;
@@ -132,7 +239,15 @@ impl Registry {
                 });
             }
         }
-        Ok((!audit_entries.is_empty()).then_some(NextGeneration {
+        if audit_entries.is_empty() {
+            return Ok(None);
+        }
+        // Otherwise a client of the database could have settings of the API replaced by those of the configuration, by
+        // forging their author.
+        if latest.number > 0 && self.0.accepted.lock().is_some() {
+            self.verify_generation(latest, |_| false).await?;
+        }
+        Ok(Some(NextGeneration {
             entries,
             audit_entries,
             new_settings: None,
@@ -167,14 +282,14 @@ impl Registry {
     }
 
     /// The built-in role rule with settings under which no role allows more than an anonymous client may do.
-    pub(in crate::rules) async fn closed(&self) -> Result<Entry, ChangeError> {
+    pub(in crate::rules) async fn closed(&self, closure: Closure) -> Result<Entry, ChangeError> {
         let rule = self.0.rules.builtin(Kind::Role).manifest().name.clone();
         Ok(Entry {
             kind: Kind::Role,
             mode: Mode::Active,
             digest: None,
             settings: SettingsRef::Stored(
-                self.store_settings(&rule, CLOSED.to_owned(), &AuditActor::watchpost())
+                self.store_settings(&rule, closure.settings().to_owned(), &AuditActor::watchpost())
                     .await?,
             ),
             rule,

@@ -30,6 +30,18 @@ pub(in crate::rules) struct Blocked {
     pub(in crate::rules) instead: Arc<LoadedGeneration>,
 }
 
+/// The result of one attempt to make a generation.
+enum Attempt {
+    Done(Changed),
+    /// Another process was faster; its generation has this number.
+    Superseded(i64),
+    /// This entry has to be compiled first.
+    Uncompiled {
+        latest: Generation,
+        entry: Entry,
+    },
+}
+
 impl Registry {
     /// A change by a client, with lockout protection.
     pub(super) async fn change_by(
@@ -43,144 +55,184 @@ impl Registry {
         if force {
             self.authorize_force(actor, &now.report)?;
         }
-        let check = |next: &LoadedGeneration| {
+        let check = async |next: &LoadedGeneration| {
             if force {
                 Ok(())
             } else {
-                self.check_lockout(next, actor, &now.report)
+                self.check_lockout(next, actor, now).await
             }
         };
         self.change_if(expected, plan, check, Some(now)).await
     }
 
-    /// A change by Watchpost itself, based on the latest generation. A plan of `None` changes nothing.
+    /// A change by Watchpost itself. A plan of `None` changes nothing.
     pub(in crate::rules) async fn transaction(
         &self,
+        expected: Option<i64>,
         plan: impl AsyncFn(&Generation) -> Result<Option<NextGeneration>, ChangeError>,
     ) -> Result<Changed, ChangeError> {
-        let _lock = self.0.changing.lock().await;
-        self.change(None, plan).await
+        self.change_if(expected, plan, async |_| Ok(()), None).await
     }
 
     /// Activates the latest generation if another process made it. `compiles` is called with its number before one of
     /// its rules is compiled.
     pub(in crate::rules) async fn adopt_latest(
         &self,
-        is_active: impl Fn(i64) -> bool,
-        compiles: impl FnOnce(i64),
+        is_active: impl Fn(&Generation) -> bool,
+        compiles: impl Fn(i64),
     ) -> Result<Option<Blocked>, ChangeError> {
-        let _lock = self.0.changing.lock().await;
-        let latest = self.0.store.ask(|store| store.latest_generation()).await?;
-        let Some(latest) = latest.filter(|latest| !is_active(latest.number)) else {
-            return Ok(None);
-        };
-        let generation = latest.number;
-        if latest.entries.iter().any(|entry| self.has_to_be_compiled(entry)) {
-            compiles(generation);
-        }
-        match self.build(latest).await {
-            Ok(next) => {
-                self.activate_generation(next);
-                self.after_change().await;
-                self.warn_unsigned().await;
-                Ok(None)
-            }
-            Err((_, ChangeError::Store(error))) => Err(error.into()),
-            Err((entry, error)) => {
-                let rule = entry
-                    .map(|entry| format!("the rule {}: ", entry.rule))
-                    .unwrap_or_default();
-                let reason = format!("{rule}{}", error_chain(&error));
-                Ok(Some(Blocked {
-                    pending: PendingGeneration { generation, reason },
-                    instead: self.0.rules.current(),
-                }))
+        let mut held = self.hold_modules();
+        loop {
+            let (number, uncompiled) = {
+                let _lock = self.0.changing.lock().await;
+                let latest = self.0.store.ask(|store| store.latest_generation()).await?;
+                let Some(latest) = latest.filter(|latest| !is_active(latest)) else {
+                    return Ok(None);
+                };
+                let number = latest.number;
+                // An untrusted component is not compiled.
+                if let Err(error) = self.verify_generation(&latest, |_| false).await {
+                    return self.blocked(number, None, error).map(Some);
+                }
+                match latest
+                    .entries
+                    .iter()
+                    .find(|entry| self.has_to_be_compiled(entry))
+                    .cloned()
+                {
+                    Some(entry) => (number, entry),
+                    None => match self.build(latest).await {
+                        Ok(next) => {
+                            self.activate_accepted(next);
+                            self.after_change().await;
+                            self.warn_unsigned().await;
+                            return Ok(None);
+                        }
+                        Err((entry, error)) => return self.blocked(number, entry, error).map(Some),
+                    },
+                }
+            };
+            compiles(number);
+            if let Err(error) = held.compile(&uncompiled).await {
+                return self.blocked(number, Some(uncompiled), error).map(Some);
             }
         }
     }
 
-    /// A change without lockout protection. The caller holds the lock.
-    pub(super) async fn change(
-        &self,
-        expected: Option<i64>,
-        plan: impl AsyncFn(&Generation) -> Result<Option<NextGeneration>, ChangeError>,
-    ) -> Result<Changed, ChangeError> {
-        self.change_if(expected, plan, |_| Ok(()), None).await
+    /// A database error says nothing about the rules, so it is no reason to wait.
+    fn blocked(&self, generation: i64, entry: Option<Entry>, error: ChangeError) -> Result<Blocked, ChangeError> {
+        if let ChangeError::Store(error) = error {
+            return Err(error.into());
+        }
+        let rule = entry
+            .map(|entry| format!("the rule {}: ", entry.rule))
+            .unwrap_or_default();
+        let reason = format!("{rule}{}", error_chain(&error));
+        Ok(Blocked {
+            pending: PendingGeneration { generation, reason },
+            instead: self.0.rules.current(),
+        })
     }
 
-    /// Makes and activates the next generation. The caller holds the lock.
+    /// Makes and activates the next generation. The lock is released while a component compiles.
     async fn change_if(
         &self,
         expected: Option<i64>,
         plan: impl AsyncFn(&Generation) -> Result<Option<NextGeneration>, ChangeError>,
-        check: impl Fn(&LoadedGeneration) -> Result<(), ChangeError>,
+        check: impl AsyncFn(&LoadedGeneration) -> Result<(), ChangeError>,
         test_with: Option<&LatestRound>,
     ) -> Result<Changed, ChangeError> {
-        let none = || Generation {
-            number: 0,
-            created_ms: 0,
-            entries: Vec::new(),
-        };
-        let mut newer = 0;
-        for _ in 0..ATTEMPTS {
-            let latest = self.0.store.ask(|store| store.latest_generation()).await?;
-            let latest = latest.unwrap_or_else(none);
-            if expected.is_some_and(|expected| expected != latest.number) {
-                return Err(ChangeError::GenerationMismatch { latest: latest.number });
-            }
-            let Some(next) = plan(&latest).await? else {
-                return self.unchanged(latest).await;
+        let mut held = self.hold_modules();
+        let (mut attempts, mut newer) = (0, 0);
+        while attempts < ATTEMPTS {
+            let attempt = {
+                let _lock = self.0.changing.lock().await;
+                self.attempt(expected, &plan, &check, test_with).await?
             };
-            let candidate = Generation {
-                number: latest.number + 1,
-                created_ms: clock::now_ms_signed(),
-                entries: next.entries.clone(),
-            };
-            self.require_signatures(&latest, &candidate).await?;
-            let built = self.build_with(candidate, next.new_settings.as_ref()).await;
-            let built = built.map_err(|(entry, error)| in_the_way(&latest, entry, error))?;
-            if let Some(now) = test_with {
-                self.test_new_rules(&latest, &built, now).await?;
-            }
-            check(&built)?;
-            let latest_entries = latest.entries;
-            let make = move |store: &Store| {
-                let now_ms = clock::now_ms_signed();
-                store.make_generation(
-                    latest.number,
-                    &next.entries,
-                    &next.audit_entries,
-                    next.new_settings.as_ref(),
-                    now_ms,
-                )
-            };
-            match self.0.store.ask(make).await? {
-                GenerationResult::Done(generation) => {
-                    let active = self.activate_generation(LoadedGeneration { generation, ..built });
-                    self.after_change().await;
-                    let warnings = nothing_evaluated(&active.set).into_iter().collect();
-                    return Ok(Changed {
-                        unknown_metrics: warn_unknown_metrics(&active, &latest_entries, test_with),
-                        active,
-                        changed: true,
-                        warnings,
-                    });
+            match attempt {
+                Attempt::Done(changed) => return Ok(changed),
+                Attempt::Superseded(number) => {
+                    newer = number;
+                    attempts += 1;
                 }
-                GenerationResult::Superseded(other) => newer = other.number,
-                GenerationResult::VersionMissing(digest) => {
-                    let reason = format!("the version {digest} was deleted meanwhile; upload it again");
-                    return Err(ChangeError::Conflict(reason));
+                Attempt::Uncompiled { latest, entry } => {
+                    let compiled = held.compile(&entry).await;
+                    compiled.map_err(|error| in_the_way(&latest, Some(entry), error))?;
                 }
             }
         }
         Err(ChangeError::GenerationMismatch { latest: newer })
     }
 
-    fn has_to_be_compiled(&self, entry: &Entry) -> bool {
-        let is_loaded = |digest| self.0.rules.loaded().any(|loaded| loaded.module_of(digest).is_some());
-        entry
-            .digest
-            .is_some_and(|digest| !is_loaded(digest) && !self.0.compiler.is_cached(digest))
+    /// The caller holds the lock.
+    async fn attempt(
+        &self,
+        expected: Option<i64>,
+        plan: &impl AsyncFn(&Generation) -> Result<Option<NextGeneration>, ChangeError>,
+        check: &impl AsyncFn(&LoadedGeneration) -> Result<(), ChangeError>,
+        test_with: Option<&LatestRound>,
+    ) -> Result<Attempt, ChangeError> {
+        let none = || Generation {
+            number: 0,
+            created_ms: 0,
+            entries: Vec::new(),
+        };
+        let latest = self.0.store.ask(|store| store.latest_generation()).await?;
+        let latest = latest.unwrap_or_else(none);
+        if expected.is_some_and(|expected| expected != latest.number) {
+            return Err(ChangeError::GenerationMismatch { latest: latest.number });
+        }
+        let Some(next) = plan(&latest).await? else {
+            return self.unchanged(latest).await;
+        };
+        let candidate = Generation {
+            number: latest.number + 1,
+            created_ms: clock::now_ms_signed(),
+            entries: next.entries.clone(),
+        };
+        let is_own = |entry: &Entry| !latest.entries.contains(entry);
+        self.verify_generation(&candidate, is_own).await?;
+        if let Some(entry) = candidate.entries.iter().find(|entry| self.has_to_be_compiled(entry)) {
+            let entry = entry.clone();
+            return Ok(Attempt::Uncompiled { latest, entry });
+        }
+        let built = self.build_with(candidate, next.new_settings.as_ref()).await;
+        let built = built.map_err(|(entry, error)| in_the_way(&latest, entry, error))?;
+        if let Some(now) = test_with {
+            self.test_new_rules(&latest, &built, now).await?;
+        }
+        check(&built).await?;
+        // Recorded before it is stored: a crash in between must not make the next start reject it.
+        self.accept_too(&built);
+        let latest_entries = latest.entries;
+        let make = move |store: &Store| {
+            let now_ms = clock::now_ms_signed();
+            store.make_generation(
+                latest.number,
+                &next.entries,
+                &next.audit_entries,
+                next.new_settings.as_ref(),
+                now_ms,
+            )
+        };
+        match self.0.store.ask(make).await? {
+            GenerationResult::Done(generation) => {
+                let active = self.activate_accepted(LoadedGeneration { generation, ..built });
+                self.after_change().await;
+                let warnings = nothing_evaluated(&active.set).into_iter().collect();
+                Ok(Attempt::Done(Changed {
+                    unknown_metrics: warn_unknown_metrics(&active, &latest_entries, test_with),
+                    active,
+                    changed: true,
+                    warnings,
+                }))
+            }
+            GenerationResult::Superseded(other) => Ok(Attempt::Superseded(other.number)),
+            GenerationResult::VersionMissing(digest) => {
+                let reason = format!("the version {digest} was deleted meanwhile; upload it again");
+                Err(ChangeError::Conflict(reason))
+            }
+        }
     }
 
     /// Tests every rule that is new in a generation with a sample round and the latest snapshot.
@@ -199,21 +251,26 @@ impl Registry {
     }
 
     /// The plan changes nothing; but another process may have made a generation that is not active here yet.
-    async fn unchanged(&self, latest: Generation) -> Result<Changed, ChangeError> {
+    async fn unchanged(&self, latest: Generation) -> Result<Attempt, ChangeError> {
         let current = self.0.rules.current();
-        let active = match current.generation.number == latest.number && self.0.rules.is_stored() {
+        let active = match current.generation == latest && self.0.rules.is_stored() {
             true => current,
             false => {
+                self.verify_generation(&latest, |_| false).await?;
+                if let Some(entry) = latest.entries.iter().find(|entry| self.has_to_be_compiled(entry)) {
+                    let entry = entry.clone();
+                    return Ok(Attempt::Uncompiled { latest, entry });
+                }
                 let built = self.build(latest).await.map_err(|(_, error)| error)?;
-                self.activate_generation(built)
+                self.activate_accepted(built)
             }
         };
-        Ok(Changed {
+        Ok(Attempt::Done(Changed {
             active,
             changed: false,
             warnings: Vec::new(),
             unknown_metrics: Vec::new(),
-        })
+        }))
     }
 
     pub(in crate::rules) fn audit_entry(

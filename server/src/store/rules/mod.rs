@@ -2,6 +2,7 @@
 //! audit log (`log`), and the quarantined rules, which follow from it (`quarantined`). This module does not know how
 //! rules are evaluated.
 
+mod generation_signatures;
 mod generations;
 mod listen;
 mod log;
@@ -13,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use watchpost_policies::{Digest, Kind};
 
+pub use self::generation_signatures::GenerationSignature;
 pub use self::generations::{Generation, GenerationResult};
 pub use self::listen::{Listener, Notifications};
 pub use self::log::{AuditAction, AuditEntry};

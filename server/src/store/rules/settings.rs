@@ -133,6 +133,16 @@ impl Store {
         self.read(|connection| number_of(connection, fresh).optional())
     }
 
+    /// Settings by their numbers, as far as they exist.
+    pub fn rule_settings_by_ids(&self, ids: &[i64]) -> Result<Vec<StoredSettings>, StoreError> {
+        self.read(|connection| {
+            on!(connection, connection => columns::table
+                .filter(columns::id.eq_any(ids))
+                .select(StoredSettings::as_select())
+                .load(connection))
+        })
+    }
+
     /// Settings by their number.
     pub fn rule_settings(&self, id: i64) -> Result<Option<StoredSettings>, StoreError> {
         self.read(|connection| {

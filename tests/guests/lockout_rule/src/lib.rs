@@ -18,7 +18,7 @@ pub struct Settings {
     way: Way,
     /// The metrics whose standings the rule requests in its plan.
     metrics: Vec<String>,
-    /// The common name of the client that the misbehaviour applies to; empty for all clients.
+    /// The common names of the clients that the misbehaviour applies to, separated by commas; empty for all clients.
     to: String,
 }
 
@@ -56,7 +56,7 @@ pub enum Way {
 impl Settings {
     /// Whether the misbehaviour applies to this request.
     fn apply_to(&self, request: &Request) -> bool {
-        let is_named = |label: &Label| label.name == "CN" && label.value == self.to;
+        let is_named = |label: &Label| label.name == "CN" && self.to.split(',').any(|name| name == label.value);
         self.to.is_empty()
             || matches!(&request.identity, Identity::Certificate(certificate) if certificate.subject_attributes.iter().any(is_named))
     }

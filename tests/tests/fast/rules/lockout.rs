@@ -80,6 +80,30 @@ fn another_role_rule_replaces_the_active_one() {
     });
 }
 
+#[test]
+fn a_threshold_that_would_make_a_clause_deny_changes_of_rules_is_rejected() {
+    let server = Server::start().ready();
+    let admin = server.client("admin");
+    let clause = json!({ "while": [{ "metric": "memory", "at_least": "alert", "deny": ["rules.*"] }] });
+    let set = admin.send("PUT", "/api/v1/rules/role/settings", &clause);
+    assert_eq!(set.status, 200, "memory is ok: {}", set.text());
+    let before = generation(&admin);
+    let always = json!({ "thresholds": [{ "metric": "memory", "alert": 0 }] });
+    let problem = admin
+        .send("PUT", "/api/v1/rules/threshold/settings", &always)
+        .problem(409);
+    assert!(
+        problem.contains("would deny you rules.write because of a finding"),
+        "{problem}"
+    );
+    assert_eq!(generation(&admin), before);
+    let never = json!({ "thresholds": [{ "metric": "memory", "alert": 100 }] });
+    assert_eq!(
+        admin.send("PUT", "/api/v1/rules/threshold/settings", &never).status,
+        200
+    );
+}
+
 fn fingerprint(certificate: &std::path::Path) -> String {
     let output = std::process::Command::new("openssl")
         .args(["x509", "-noout", "-fingerprint", "-sha256", "-in"])

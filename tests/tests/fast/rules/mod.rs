@@ -1,6 +1,7 @@
 //! Rules of a running server: upload, trial, activation, shadow mode, rollback and quarantine, and the persistence of
-//! all of it.
+//! all of it; and how a server fails closed.
 
+mod accepted;
 mod activating;
 mod folder;
 mod lockout;

@@ -70,7 +70,14 @@ fn a_version_that_cannot_be_loaded_is_reported_and_the_others_serve() {
     let damage = "UPDATE rule_versions SET wasm = x'00' WHERE name = 'hostile'";
     diesel::connection::SimpleConnection::batch_execute(&mut connection, damage).expect("it is damaged");
     drop(connection);
-    let server = Server::prepared(folder).ready();
+    let server = Server::prepared(folder);
+    let ready = server.plain_client().get("/health/ready");
+    assert_eq!(ready.status, 503);
+    assert!(
+        ready.text().contains("the latest generation of rules is not loaded"),
+        "{}",
+        ready.text()
+    );
     let overview = server.get("/api/v1/rules").json();
     let lines = active(&overview);
     assert!(lines.iter().any(|line| line.starts_with("numbered-001")), "{lines:?}");

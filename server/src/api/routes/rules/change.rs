@@ -189,7 +189,7 @@ async fn out(
         note: &note,
     };
     let changed = registry
-        .deactivate(&change, mode, &context.actor, &latest.report())
+        .deactivate(&change, mode, &context.actor, &latest.moment())
         .await?;
     Ok(outcome(&changed))
 }

@@ -1,7 +1,8 @@
-//! Rules over the API: listing (`read`), uploading (`upload`), trials on recorded history (`trial`) and changing the
-//! active rules (`change`). The work itself is done by the registry.
+//! Rules over the API: listing (`read`), uploading (`upload`), trials on recorded history (`trial`), changing the
+//! active rules (`change`) and signing them (`generation`). The work itself is done by the registry.
 
 pub mod change;
+pub mod generation;
 pub mod read;
 pub mod trial;
 pub mod upload;

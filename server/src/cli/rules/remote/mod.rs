@@ -10,6 +10,7 @@ mod push;
 mod rollback;
 mod settings;
 mod show;
+mod sign_generation;
 mod trial;
 mod version;
 
@@ -48,6 +49,8 @@ pub(super) enum RemoteAction {
     Deactivate(deactivate::Deactivate),
     /// Prints the audit log of a rule.
     Log(log::Log),
+    /// Signs the rules of a server as a whole, with their settings.
+    SignGeneration(sign_generation::SignGeneration),
 }
 
 impl RemoteAction {
@@ -63,6 +66,7 @@ impl RemoteAction {
             Self::Settings(settings) => settings.run(out).await,
             Self::Deactivate(deactivate) => deactivate.run(out).await,
             Self::Log(log) => log.run(out).await,
+            Self::SignGeneration(sign) => sign.run(out).await,
         }
     }
 }
