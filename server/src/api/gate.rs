@@ -10,9 +10,7 @@ use std::time::{Duration, Instant};
 use actix_http::encoding::Encoder;
 use actix_web::body::{BodySize, BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
-use actix_web::http::header::{
-    AUTHORIZATION, CONTENT_LENGTH, HeaderName, HeaderValue, USER_AGENT, X_CONTENT_TYPE_OPTIONS,
-};
+use actix_web::http::header::{AUTHORIZATION, CONTENT_LENGTH, HeaderName, HeaderValue, X_CONTENT_TYPE_OPTIONS};
 use actix_web::http::{ConnectionType, StatusCode};
 use actix_web::middleware::Next;
 use actix_web::web::{Bytes, Data};
@@ -20,15 +18,17 @@ use actix_web::{Error, HttpMessage, HttpResponse};
 use arc_swap::ArcSwap;
 
 use super::accept;
-use super::authn::{Authenticator, Client};
+use super::access_log::{AccessLog, REPORT_INTERVAL};
+use super::authn::Authenticator;
 use super::body_limit::LimitedBody;
 use super::compress::compress;
+use super::cross_site;
 use super::error::ApiError;
 use super::permit::decided_by;
 use super::rate::{Rate, RateKey, RateLimit};
-use super::request_id::{REQUEST_ID, RequestId};
+use super::request_id::{REQUEST_ID, RequestId, SERVER_REQUEST_ID};
 use super::routes::pages;
-use super::table::{BodyClass, BodyClasses, route_class};
+use super::table::{BodyClass, GateRoutes, RateClass, RouteAttributes, route_class};
 use crate::clock;
 use crate::metrics::service_metrics::GaugeGuard;
 use crate::metrics::{FinishedRequest, ServiceMetrics};
@@ -69,25 +69,27 @@ impl RequestLimits {
 pub struct Gate {
     authenticator: Arc<Authenticator>,
     bounds: ArcSwap<RequestLimits>,
-    bodies: BodyClasses,
+    routes: GateRoutes,
     rate: Rate,
+    access_log: AccessLog,
     service_metrics: Arc<ServiceMetrics>,
     malformed: LogLimit,
 }
 
 impl Gate {
-    /// A gate with these limits, for routes with these body classes.
+    /// A gate with these limits, for these routes.
     pub fn new(
         authenticator: Arc<Authenticator>,
         bounds: RequestLimits,
-        bodies: BodyClasses,
+        routes: GateRoutes,
         service_metrics: Arc<ServiceMetrics>,
     ) -> Self {
         Self {
             authenticator,
             bounds: ArcSwap::from_pointee(bounds),
-            bodies,
+            routes,
             rate: Rate::default(),
+            access_log: AccessLog::default(),
             service_metrics,
             malformed: LogLimit::default(),
         }
@@ -112,7 +114,21 @@ impl Gate {
         self.bounds.store(Arc::new(bounds));
     }
 
-    fn admit(&self, request: &mut ServiceRequest, bounds: &RequestLimits, max_body: u64) -> Result<(), ApiError> {
+    /// Reports rejected requests in an endless loop.
+    pub async fn report_rejected(&self) {
+        let mut ticks = tokio::time::interval(REPORT_INTERVAL);
+        loop {
+            ticks.tick().await;
+            self.access_log.report_rejected();
+        }
+    }
+
+    fn admit(
+        &self,
+        request: &mut ServiceRequest,
+        bounds: &RequestLimits,
+        route: RouteAttributes,
+    ) -> Result<(), ApiError> {
         let headers = request.headers();
         let bytes: usize = headers
             .iter()
@@ -126,29 +142,40 @@ impl Gate {
         let length = headers
             .get(CONTENT_LENGTH)
             .and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
-        if length.is_some_and(|length| length > max_body) {
+        if length.is_some_and(|length| length > bounds.max_body(route.body())) {
             return Err(ApiError::BodyTooLarge);
+        }
+        if route.rate == RateClass::Exempt {
+            return Ok(());
         }
         let too_many = |after_seconds| {
             self.service_metrics.rate_limited();
             ApiError::TooMany { after_seconds }
         };
-        // The address is limited before authentication, because verifying certificates and tokens is expensive too.
-        let address = RateKey::at(self.authenticator.address(request));
+        // Only failed authentications count before authentication: a client with valid credentials must not pay for
+        // other clients at its address. Verifying a token costs less than counting it; verifying a certificate that a
+        // reverse proxy forwards is expensive, so it is limited first.
+        let failures = RateKey::failed_authentication(self.authenticator.address(request));
         let now = Instant::now();
-        if headers.contains_key(AUTHORIZATION) || headers.contains_key("client-cert") {
-            self.rate.has(&address, bounds.allowed, now).map_err(too_many)?;
+        if headers.contains_key("client-cert") && !headers.contains_key(AUTHORIZATION) {
+            self.rate.has(&failures, bounds.allowed, now).map_err(too_many)?;
         }
         let client = match self.authenticator.client(request, clock::now().as_second()) {
             Ok(client) => client,
             Err(refused) => {
-                self.rate.take(&address, bounds.allowed, now).map_err(too_many)?;
+                self.rate.take(&failures, bounds.allowed, now).map_err(too_many)?;
                 return Err(refused);
             }
         };
-        let taken = self.rate.take(&client.caller(), bounds.allowed, now);
+        let key = match route.rate {
+            RateClass::Probe => RateKey::probe(client.address),
+            RateClass::Normal | RateClass::Exempt => client.caller(),
+        };
+        let taken = self.rate.take(&key, bounds.allowed, now).map_err(too_many);
+        let is_own = cross_site::check_sender(request.request(), &client);
         request.extensions_mut().insert(client);
-        taken.map_err(too_many)
+        request.extensions_mut().insert(route);
+        taken.and(is_own)
     }
 }
 
@@ -163,9 +190,9 @@ pub async fn pass<B: MessageBody + 'static>(
     let id = RequestId::of(&request);
     request.extensions_mut().insert(id.clone());
     let in_flight = gate.service_metrics.request_started();
-    let max_body = bounds.max_body(gate.bodies.class(request.method(), request.path()));
-    let incoming = LimitedBody::bound(&mut request, max_body, bounds.body_timeout);
-    let mut response = match gate.admit(&mut request, &bounds, max_body) {
+    let route = gate.routes.attributes(request.method(), request.path());
+    let incoming = LimitedBody::bound(&mut request, bounds.max_body(route.body()), bounds.body_timeout);
+    let mut response = match gate.admit(&mut request, &bounds, route) {
         Ok(()) => match next.call(request).await {
             Ok(response) => response.map_into_boxed_body(),
             Err(error) => return Err(error),
@@ -188,6 +215,7 @@ pub async fn pass<B: MessageBody + 'static>(
         headers.insert(GENERATION, HeaderValue::from(generation));
     }
     headers.insert(REQUEST_ID, id.value());
+    headers.insert(SERVER_REQUEST_ID, id.value_of_server());
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     let response = compress(response, bounds.compress_min_size);
     finish(&gate, &bounds, &response, &id, started.elapsed());
@@ -265,25 +293,7 @@ fn finish<B>(gate: &Gate, bounds: &RequestLimits, response: &ServiceResponse<B>,
         status,
         duration,
     });
-    if !bounds.access_log {
-        return;
+    if bounds.access_log {
+        gate.access_log.add(response, id, duration);
     }
-    let extensions = request.extensions();
-    let client = extensions.get::<Client>();
-    let identity = client.map(|client| client.identity.to_string()).unwrap_or_default();
-    let address = client
-        .map(|client| client.address.to_string())
-        .or_else(|| request.peer_addr().map(|peer| peer.ip().to_string()));
-    let agent = request
-        .headers()
-        .get(USER_AGENT)
-        .and_then(|agent| agent.to_str().ok())
-        .unwrap_or_default();
-    log::info!(
-        target: "watchpost::access",
-        request_id = id.as_str(), method, path = request.path(), status,
-        duration_us = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX),
-        identity = identity.as_str(), address = address.as_deref().unwrap_or_default(), agent;
-        "request"
-    );
 }

@@ -13,9 +13,11 @@ use futures_util::future::{Either, LocalBoxFuture};
 use watchpost_policies::{Action, Decision, Identity, IdentityKind, Report, Request, Verdict};
 
 use super::authn::Client;
+use super::cross_site;
 use super::error::ApiError;
 use super::latest::Latest;
 use super::request_id::RequestId;
+use super::table::RouteAttributes;
 use crate::clock;
 use crate::decisions::{DecisionRecord, Decisions, Record, RequestRecord};
 use crate::metrics::ServiceMetrics;
@@ -83,8 +85,18 @@ impl<A: Permission> FromRequest for Permit<A> {
         if let Ok(timed) = &decided {
             enqueue_shadow_job(request, &client, A::ACTION, timed);
         }
-        let judged = authorize(request, &client, A::ACTION, &decided).map(|()| Self(PhantomData));
-        match record(request, client, A::ACTION, decided.ok(), judged.is_ok()) {
+        let authorized = authorize(request, &client, A::ACTION, &decided);
+        let is_allowed = authorized.is_ok();
+        // A client learns about its body only if it is allowed to send one.
+        let route = request
+            .extensions()
+            .get::<RouteAttributes>()
+            .copied()
+            .unwrap_or_default();
+        let judged = authorized
+            .and_then(|()| cross_site::check_body(request, &client, route.change))
+            .map(|()| Self(PhantomData));
+        match record(request, client, A::ACTION, decided.ok(), is_allowed) {
             None => Either::Left(ready(judged)),
             Some(room) => Either::Right(Box::pin(async move {
                 room.await;

@@ -41,7 +41,7 @@ use crate::api::gate::Gate;
 use crate::api::latest::Latest;
 use crate::api::process::{COMMIT, Listening, RUSTC, Service, VERSION};
 use crate::api::routes::chunks::ChunkStore;
-use crate::api::table::BodyClasses;
+use crate::api::table::GateRoutes;
 use crate::collect::{self, CollectorHandle, Mailbox};
 use crate::config::{self, Config};
 use crate::decisions::Decisions;
@@ -155,11 +155,11 @@ impl App {
         let decisions = Decisions::new(store.clone(), host_name, recorded, service_metrics.clone());
         let authenticator = Arc::new(Authenticator::new(tls.clone(), auth_config(&config)));
         let access = AccessWarnings::new(config.clone(), rules.clone(), tls.clone());
-        let bodies = BodyClasses::of(&api::table());
+        let routes = GateRoutes::of(&api::table());
         let gate = Data::new(Gate::new(
             authenticator.clone(),
             bounds(&config),
-            bodies,
+            routes,
             service_metrics.clone(),
         ));
         let (collector, mailbox) = collect::mailbox(config.collector.refresh_max_age());

@@ -15,6 +15,11 @@ pub(super) fn start(config: &Config, parts: &Parts, mailbox: Mailbox) -> Result<
         pixcrawler::write_log_lines(evaluations, &parts.pixcrawler_renderings, host.clone());
     }
     parts.decisions.start(tasks);
+    let gate = parts.gate.clone();
+    tasks.spawn("access log", move || {
+        let gate = gate.clone();
+        async move { gate.report_rejected().await }
+    });
     reload::start(config, parts);
     parts.rule_parts.start(config, parts);
     let history = config.history.enabled.then(|| history(config, parts));

@@ -90,7 +90,13 @@ async fn serve(
             tokio::select! {
                 _ = terminate.recv() => return,
                 _ = interrupt.recv() => return,
-                _ = hang_up.recv() => reloader.reload().await,
+                _ = hang_up.recv() => {}
+            }
+            // A reload may wait for a database or a compiler; a stop must not wait for it.
+            tokio::select! {
+                _ = terminate.recv() => return,
+                _ = interrupt.recv() => return,
+                () = reloader.reload() => {}
             }
         }
     };

@@ -1,6 +1,7 @@
 //! The tests of `make test`: they start the program or an engine, and each takes seconds. What needs other languages, a
 //! browser, a machine of its own, or minutes, is in `slow` and `image`.
 
+mod access_log;
 mod architecture;
 mod artefacts;
 mod azure;
@@ -10,6 +11,7 @@ mod checking;
 mod chunks;
 mod compiling;
 mod conformance;
+mod cross_site;
 mod deciding;
 mod decisions;
 mod documented;
@@ -26,6 +28,7 @@ mod misbehaviour;
 mod observing;
 mod outages;
 mod pixcrawler;
+mod probes;
 mod refusals;
 mod rejections;
 mod remote;
