@@ -10,7 +10,9 @@ use std::time::{Duration, Instant};
 use actix_http::encoding::Encoder;
 use actix_web::body::{BodySize, BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
-use actix_web::http::header::{AUTHORIZATION, CONTENT_LENGTH, HeaderName, HeaderValue, X_CONTENT_TYPE_OPTIONS};
+use actix_web::http::header::{
+    AUTHORIZATION, CONTENT_LENGTH, ETAG, HeaderName, HeaderValue, LOCATION, X_CONTENT_TYPE_OPTIONS,
+};
 use actix_web::http::{ConnectionType, StatusCode};
 use actix_web::middleware::Next;
 use actix_web::web::{Bytes, Data};
@@ -24,12 +26,13 @@ use super::body_limit::LimitedBody;
 use super::compress::compress;
 use super::cross_site;
 use super::error::ApiError;
-use super::permit::decided_by;
+use super::permit::{AuditResponse, decided_by};
 use super::rate::{Rate, RateKey, RateLimit};
 use super::request_id::{REQUEST_ID, RequestId, SERVER_REQUEST_ID};
 use super::routes::pages;
 use super::table::{BodyClass, GateRoutes, RateClass, RouteAttributes, route_class};
 use crate::clock;
+use crate::decisions::{AuditedResponse, Decisions};
 use crate::metrics::service_metrics::GaugeGuard;
 use crate::metrics::{FinishedRequest, ServiceMetrics};
 use crate::telemetry::LogLimit;
@@ -199,6 +202,7 @@ pub async fn pass<B: MessageBody + 'static>(
         },
         Err(error) => request.error_response(error).map_into_boxed_body(),
     };
+    audit_response(&response, &id).await;
     if response.status().is_client_error() || response.status().is_server_error() {
         response = to_problem_document(response, &id);
     }
@@ -224,6 +228,25 @@ pub async fn pass<B: MessageBody + 'static>(
         _held: in_flight,
         _incoming: incoming,
     }))
+}
+
+/// Adds the response to a change of rules to the audit file, before the client gets it.
+async fn audit_response(response: &ServiceResponse<BoxBody>, id: &RequestId) {
+    let request = response.request();
+    let is_audited = request.extensions().contains::<AuditResponse>();
+    if let Some(decisions) = request.app_data::<Data<Decisions>>().filter(|_| is_audited) {
+        let header = |name: HeaderName| response.headers().get(name).and_then(|value| value.to_str().ok());
+        let audited = AuditedResponse {
+            method: request.method().as_str(),
+            path: request.path(),
+            status: response.status().as_u16(),
+            generation: header(ETAG),
+            location: header(LOCATION),
+            request_id: id.as_str(),
+            server_request_id: id.of_server(),
+        };
+        decisions.record_response(audited).await;
+    }
 }
 
 /// A response body that counts its request as in flight until its last byte is written.

@@ -41,6 +41,7 @@ fn judging(parts: &Parts) -> judge::Parts {
 fn history(config: &Config, parts: &Parts) -> History {
     let (host, options) = (parts.service.host().clone(), config.history.options());
     let history = History::new(parts.store.clone(), host, options, parts.service_metrics.clone());
+    let history = history.with_clock(parts.trusted_clock.clone());
     history.start(&parts.tasks, &parts.evaluations);
     history
 }

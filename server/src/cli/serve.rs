@@ -151,7 +151,11 @@ fn code_of(error: &StartError) -> u8 {
         // The files become valid, or are replaced, without a change of the configuration: the start is worth repeating.
         StartError::Tls(TlsError::Validity(_)) => UNAVAILABLE,
         StartError::Config(_) | StartError::Rules(_) | StartError::Tls(_) => CONFIG,
-        StartError::DataDir { .. } | StartError::ReadyFile { .. } | StartError::Pki(_) | StartError::Log(_) => IO,
+        StartError::DataDir { .. }
+        | StartError::ReadyFile { .. }
+        | StartError::Pki(_)
+        | StartError::Audit(_)
+        | StartError::Log(_) => IO,
         StartError::Store {
             source: MigrationError::Newer(_),
             ..

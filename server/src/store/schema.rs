@@ -128,6 +128,8 @@ diesel::table! {
         verdict -> Nullable<Text>,
         rule -> Nullable<Text>,
         payload -> Text,
+        host -> Text,
+        class -> Text,
     }
 }
 

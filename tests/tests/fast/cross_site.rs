@@ -52,6 +52,12 @@ fn changes() -> Vec<(&'static str, String)> {
             all.extend(methods.map(|method| (*method, path.clone())));
         }
     }
+    for (method, path) in &all {
+        assert!(
+            !path.contains('{'),
+            "{method} {path} has a parameter that this test does not know"
+        );
+    }
     all
 }
 

@@ -4,6 +4,7 @@
 mod access_log;
 mod architecture;
 mod artefacts;
+mod audit;
 mod azure;
 mod azure_source;
 mod cardinality;
