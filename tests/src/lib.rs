@@ -5,6 +5,7 @@ pub mod author;
 pub mod azure;
 pub mod cases;
 pub mod cli_session;
+pub mod clock_shift;
 pub mod component_cache;
 pub mod crafted;
 pub mod document;

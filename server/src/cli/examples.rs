@@ -55,6 +55,13 @@ const ALL: &[(&str, &[Example])] = &[
         ],
     ),
     (
+        "watchpost audit",
+        &[to(
+            "Verify the audit file in ./watchpost-data",
+            "watchpost audit verify",
+        )],
+    ),
+    (
         "watchpost audit verify",
         &[
             to(

@@ -10,6 +10,7 @@ mod azure_source;
 mod cardinality;
 mod checking;
 mod chunks;
+mod clock;
 mod compiling;
 mod conformance;
 mod cross_site;
