@@ -4,8 +4,8 @@
 //! The file is append-only, one JSON object a line. Each line has the hash of the previous one, also across rotated
 //! files, so `watchpost audit verify` finds lines that were changed, removed, reordered or truncated. A second file with
 //! the extension `head` has the number and the hash of the last line, so that missing lines at the end are found too.
-//! The chain has no secret: someone who may write both files can replace them with a new chain. Nor can it be told
-//! whether the oldest files were removed by rotation or by someone. Against both, keep the head elsewhere.
+//! The chain has no secret: someone who may write both files can replace them with a new chain. Nor does it show
+//! whether rotation removed the oldest files. Against the former, keep the head elsewhere.
 
 mod file;
 mod line;

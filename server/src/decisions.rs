@@ -31,7 +31,7 @@ use crate::clock_drift::TrustedClock;
 use crate::metrics::ServiceMetrics;
 use crate::store::Store;
 use crate::store::decisions::{Class, Verdict};
-use crate::tasks::Tasks;
+use crate::tasks::{self, Tasks};
 use crate::write_behind::{DropReason, PushError, WriteBuffer};
 
 /// How long a request waits for room in the buffer. Clients do not wait longer for a refusal without retrying.
@@ -135,7 +135,15 @@ impl Decisions {
         let is_privileged = record.class() == Class::Privileged;
         let is_refused_change = record.request.action == Action::RulesWrite && record.class() != Class::Anonymous;
         let audit = self.0.audit.clone().filter(|_| is_privileged || is_refused_change);
-        let event = audit.map(|audit| (audit, self.0.writer.audit_event(&record)));
+        let mut event = audit.map(|audit| (audit, self.0.writer.audit_event(&record)));
+        if let Some((audit, event)) = event.take_if(|_| !is_privileged) {
+            // A refusal waits for nothing: it precedes the errors of a body, and stays one without its record.
+            tasks::spawn_detached("audit of a refusal", async move {
+                if let Err(error) = audit.record(event).await {
+                    log::error!("{error}");
+                }
+            });
+        }
         let room = match self.0.options.enabled {
             true => self.enqueue(Record::Decision(record)),
             false => None,
@@ -148,14 +156,7 @@ impl Decisions {
                 room.await;
             }
             match event {
-                Some((audit, event)) => match audit.record(event).await {
-                    // A refusal stays one without its record.
-                    Err(error) if !is_privileged => {
-                        log::error!("{error}");
-                        Ok(())
-                    }
-                    recorded => recorded,
-                },
+                Some((audit, event)) => audit.record(event).await,
                 None => Ok(()),
             }
         })

@@ -227,17 +227,19 @@ fn an_event_that_is_larger_than_a_file_is_recorded() {
 }
 
 #[test]
-fn a_head_that_was_kept_elsewhere_finds_a_chain_that_was_written_anew() {
+fn a_head_that_was_kept_elsewhere_finds_a_chain_that_was_forged() {
     let chain = Chain::with(3);
     let head = verify(chain.path(), &[]).expect("read").head;
     assert_eq!(head.to_string().parse::<Head>().as_ref(), Ok(&head));
-    let anew = Chain::with(0);
-    let file = AuditFile::open(&anew.options).expect("it opens");
+    let forged = Chain::with(0);
+    let file = AuditFile::open(&forged.options).expect("it opens");
     for _ in 0..5 {
         file.append(&AuditEvent::new("forged", json!({}))).expect("written");
     }
-    assert_eq!(verify(anew.path(), &[]).expect("read").damages, []);
-    let damages = verify(anew.path(), std::slice::from_ref(&head)).expect("read").damages;
+    assert_eq!(verify(forged.path(), &[]).expect("read").damages, []);
+    let damages = verify(forged.path(), std::slice::from_ref(&head))
+        .expect("read")
+        .damages;
     assert!(damages[0].problem.contains("another hash"), "{damages:?}");
     let later = Head { sequence: 9, ..head };
     let damages = verify(chain.path(), &[later]).expect("read").damages;

@@ -44,15 +44,15 @@ fn requests_beyond_the_rate_limit_are_counted_and_not_logged_one_by_one() {
 #[test]
 fn the_servers_own_id_is_logged_and_returned_beside_the_id_of_the_client() {
     let server = Server::start().ready();
-    let client = server.plain_client().with("x-request-id", "of-somebody-else");
+    let client = server.plain_client().with("x-request-id", "of-another-client");
     let (first, second) = (client.get("/health"), client.get("/health"));
     let own = |answer: &watchpost_tests::http::Answer| {
-        assert_eq!(answer.header("x-request-id"), Some("of-somebody-else"));
+        assert_eq!(answer.header("x-request-id"), Some("of-another-client"));
         answer.header("x-watchpost-request-id").expect("a header").to_owned()
     };
     assert_ne!(own(&first), own(&second));
     let line = server.logged(&format!("server_request_id={}", own(&first)));
-    assert!(line.contains("request_id=of-somebody-else"), "{line}");
+    assert!(line.contains("request_id=of-another-client"), "{line}");
     let generated = server.plain_client().get("/health");
     assert_eq!(
         generated.header("x-request-id"),

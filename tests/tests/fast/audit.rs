@@ -170,7 +170,8 @@ fn a_refused_change_of_an_identified_client_is_recorded_up_to_the_limit_of_repea
     for _ in 0..20 {
         server.client("agent").send("PUT", SETTINGS, &settings(1)).problem(403);
     }
-    let recorded = entries(&file(&server));
+    let folder = server.stop();
+    let recorded = entries(&folder.path().join("data/audit.log"));
     let denied = recorded.iter().filter(|entry| entry["verdict"] == "deny");
     assert_eq!(denied.count(), 5, "{recorded:?}");
 }

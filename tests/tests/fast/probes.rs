@@ -55,7 +55,7 @@ fn the_liveness_probe_is_answered_whatever_the_role_rule_and_the_credentials_are
     assert_eq!(plain.get("/health").status, 401);
     for client in [
         plain.clone(),
-        plain.clone().with("authorization", "Bearer of-nobody"),
+        plain.clone().with("authorization", "Bearer of-no-client"),
         plain.clone().with("authorization", "nonsense"),
         server.client("agent"),
     ] {
@@ -72,7 +72,7 @@ fn valid_credentials_are_accepted_at_the_address_of_a_flooder() {
     let server = server("").ready();
     let plain = server.plain_client();
     flooded(&plain, "/health");
-    flooded(&plain.clone().with("authorization", "Bearer of-nobody"), "/health");
+    flooded(&plain.clone().with("authorization", "Bearer of-no-client"), "/health");
     let bearer = plain.with("authorization", &format!("Bearer {TOKEN}"));
     for _ in 0..8 {
         assert_eq!(bearer.get("/api/v1/status").status, 200);
@@ -84,7 +84,7 @@ fn valid_credentials_are_accepted_at_the_address_of_a_flooder() {
 fn failed_authentications_are_limited_apart_from_anonymous_requests() {
     let server = server("").ready();
     let plain = server.plain_client();
-    flooded(&plain.clone().with("authorization", "Bearer of-nobody"), "/health");
+    flooded(&plain.clone().with("authorization", "Bearer of-no-client"), "/health");
     assert_eq!(
         plain.get("/health").status,
         200,
