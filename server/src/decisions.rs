@@ -6,28 +6,32 @@ mod changes;
 mod maintenance;
 mod options;
 mod record;
+mod repeats;
 mod writer;
 mod written;
 
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use watchpost_policies::{Report, RuleSet};
+use watchpost_policies::{Action, Report, RuleSet};
 
 pub use self::changes::changes;
 pub use self::options::{Masked, WhenFull};
-pub use self::record::{Counts, DecisionRecord, Judgement, Record, RequestRecord, ShadowDifference};
+pub use self::record::{AuditedResponse, Counts, DecisionRecord, Judgement, Record, RequestRecord, ShadowDifference};
 
 pub(crate) use self::written::{DecisionRow, DifferenceRow, JudgementRow};
 
+use self::repeats::Repeats;
 use self::writer::{KeyedRecord, RecordSink};
 use self::written::Writer;
+use crate::audit::{AuditError, AuditFile};
+use crate::clock_drift::TrustedClock;
 use crate::metrics::ServiceMetrics;
 use crate::store::Store;
-use crate::store::decisions::Verdict;
-use crate::tasks::Tasks;
+use crate::store::decisions::{Class, Verdict};
+use crate::tasks::{self, Tasks};
 use crate::write_behind::{DropReason, PushError, WriteBuffer};
 
 /// How long a request waits for room in the buffer. Clients do not wait longer for a refusal without retrying.
@@ -52,6 +56,8 @@ pub struct Options {
     pub queue_capacity: usize,
     /// What happens when the buffer is full.
     pub when_full: WhenFull,
+    /// The number of equal refusals in a minute that are recorded one by one.
+    pub max_repeats: u32,
     /// Whether each record is also written to the log.
     pub log: bool,
 }
@@ -68,20 +74,33 @@ struct Inner {
     dropped: AtomicUsize,
     store: Store,
     service_metrics: Arc<ServiceMetrics>,
+    repeats: Repeats,
+    audit: Option<AuditFile>,
+    clock: TrustedClock,
 }
 
 impl Decisions {
-    /// The recorder of this machine, writing to this store.
-    pub fn new(store: Store, host: &str, options: Options, service_metrics: Arc<ServiceMetrics>) -> Self {
+    /// The recorder of this machine, writing to this store and, if there is one, to the audit file.
+    pub(crate) fn new(
+        store: Store,
+        host: &str,
+        options: Options,
+        service_metrics: Arc<ServiceMetrics>,
+        audit: Option<AuditFile>,
+        clock: TrustedClock,
+    ) -> Self {
         let writer = Arc::new(Writer::new(host, &options.mask));
         let sink = RecordSink::new(writer.clone(), store.clone(), service_metrics.clone(), &options);
         Self(Arc::new(Inner {
             buffer: WriteBuffer::new(sink, writer::limits(options.queue_capacity)),
             writer,
+            repeats: Repeats::new(options.max_repeats),
             options,
             dropped: AtomicUsize::new(0),
             store,
             service_metrics,
+            audit,
+            clock,
         }))
     }
 
@@ -100,8 +119,58 @@ impl Decisions {
 
     /// Whether a decision with this verdict is recorded. Callers check it to avoid building a record that is not
     /// needed.
-    pub fn records(&self, verdict: Verdict) -> bool {
-        self.0.options.enabled && (self.0.options.record_allowed || verdict != Verdict::Allow)
+    pub fn records(&self, verdict: Verdict, action: Action) -> bool {
+        let is_change = verdict == Verdict::BreakGlass || action == Action::RulesWrite;
+        (is_change && self.0.audit.is_some())
+            || (self.0.options.enabled && (is_change || self.0.options.record_allowed || verdict != Verdict::Allow))
+    }
+
+    /// Records a decision. If the request has to wait, for room or for the audit file, the returned future resolves when
+    /// it may continue. Break-glass access and permitted changes of rules are in the audit file then, or it is an error.
+    pub fn record_decision(
+        &self,
+        record: DecisionRecord,
+    ) -> Option<impl Future<Output = Result<(), AuditError>> + use<>> {
+        let record = self.0.repeats.admit(record, Instant::now())?;
+        let is_privileged = record.class() == Class::Privileged;
+        let is_refused_change = record.request.action == Action::RulesWrite && record.class() != Class::Anonymous;
+        let audit = self.0.audit.clone().filter(|_| is_privileged || is_refused_change);
+        let mut event = audit.map(|audit| (audit, self.0.writer.audit_event(&record)));
+        if let Some((audit, event)) = event.take_if(|_| !is_privileged) {
+            // A refusal waits for nothing: it precedes the errors of a body, and stays one without its record.
+            tasks::spawn_detached("audit of a refusal", async move {
+                if let Err(error) = audit.record(event).await {
+                    log::error!("{error}");
+                }
+            });
+        }
+        let room = match self.0.options.enabled {
+            true => self.enqueue(Record::Decision(record)),
+            false => None,
+        };
+        if event.is_none() && room.is_none() {
+            return None;
+        }
+        Some(async move {
+            if let Some(room) = room {
+                room.await;
+            }
+            match event {
+                Some((audit, event)) => audit.record(event).await,
+                None => Ok(()),
+            }
+        })
+    }
+
+    /// Adds the response to a privileged request to the audit file.
+    pub async fn record_response(&self, response: AuditedResponse<'_>) {
+        if let Some(audit) = self.0.audit.clone() {
+            let event = self.0.writer.response_event(&response);
+            // The decision is recorded already, and the change is made.
+            if let Err(error) = audit.record(event).await {
+                log::error!("{error}");
+            }
+        }
     }
 
     /// Queues a record to be written. If the record has to wait for room first, the returned future resolves when it is

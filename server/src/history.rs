@@ -7,13 +7,15 @@ mod maintenance;
 mod writer;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use watchpost_policies::{Report, Snapshot};
 
 use self::duplicate_writer::DuplicateWriter;
 use self::writer::RoundSink;
+use crate::clock;
+use crate::clock_drift::TrustedClock;
 use crate::host_id::HostId;
 use crate::judge::{Evaluations, Judged, Subscription};
 use crate::metrics::ServiceMetrics;
@@ -47,6 +49,7 @@ pub struct History {
     store: Store,
     host: HostId,
     options: Options,
+    clock: TrustedClock,
     service_metrics: Arc<ServiceMetrics>,
 }
 
@@ -60,8 +63,15 @@ impl History {
             store,
             host,
             options,
+            clock: TrustedClock::load(None, clock::now_ms(), Instant::now()),
             service_metrics,
         }
+    }
+
+    /// Uses a clock that remembers when it was last trusted. Without one, nothing is pruned by age for an hour.
+    pub(crate) fn with_clock(mut self, clock: TrustedClock) -> Self {
+        self.clock = clock;
+        self
     }
 
     /// Starts both tasks: the writer, which follows the published rounds, and the maintenance.

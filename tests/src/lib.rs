@@ -6,6 +6,7 @@ pub mod authority;
 pub mod azure;
 pub mod cases;
 pub mod cli_session;
+pub mod clock_shift;
 pub mod component_cache;
 pub mod crafted;
 pub mod document;

@@ -120,7 +120,8 @@ pub fn form(client: &Client, fields: &[(&str, Vec<u8>)]) -> Answer {
         body.extend(b"\r\n");
     }
     body.extend(b"--x-y-z--\r\n");
-    let answer = client.send_bytes("POST", "/api/v1/rules", "multipart/form-data; boundary=x-y-z", &body);
+    let form = client.clone().with("x-requested-with", "test");
+    let answer = form.send_bytes("POST", "/api/v1/rules", "multipart/form-data; boundary=x-y-z", &body);
     settled(client, answer)
 }
 

@@ -128,6 +128,11 @@ impl Server {
         Self::begun(folder, &[])
     }
 
+    /// The same with environment variables.
+    pub fn prepared_with_variables(folder: tempfile::TempDir, variables: &[(&str, &str)]) -> Self {
+        Self::begun(folder, variables)
+    }
+
     /// The same with an empty data folder.
     pub fn prepared_fresh(folder: tempfile::TempDir) -> Self {
         Self::spawned(folder, &[])

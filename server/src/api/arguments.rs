@@ -145,8 +145,8 @@ macro_rules! silent {
     };
 }
 
-// The body is streamed, so the handler's attribute describes it.
-silent!(HttpRequest, Payload);
+// A handler without arguments needs nothing, and the attribute of a handler describes a streamed body.
+silent!((), HttpRequest, Payload);
 
 impl<T: ?Sized> Argument for Data<T> {
     fn describe(_: &mut HandlerSpec) {}

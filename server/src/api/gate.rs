@@ -11,7 +11,7 @@ use actix_http::encoding::Encoder;
 use actix_web::body::{BodySize, BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::header::{
-    AUTHORIZATION, CONTENT_LENGTH, HeaderName, HeaderValue, STRICT_TRANSPORT_SECURITY, USER_AGENT,
+    AUTHORIZATION, CONTENT_LENGTH, ETAG, HeaderName, HeaderValue, LOCATION, STRICT_TRANSPORT_SECURITY,
     X_CONTENT_TYPE_OPTIONS,
 };
 use actix_web::http::{ConnectionType, StatusCode};
@@ -21,16 +21,19 @@ use actix_web::{Error, HttpMessage, HttpResponse};
 use arc_swap::ArcSwap;
 
 use super::accept;
-use super::authn::{self, Authenticator, Client};
+use super::access_log::{AccessLog, REPORT_INTERVAL};
+use super::authn::{self, Authenticator};
 use super::body_limit::LimitedBody;
 use super::compress::compress;
+use super::cross_site;
 use super::error::ApiError;
-use super::permit::decided_by;
+use super::permit::{AuditResponse, decided_by};
 use super::rate::{Rate, RateKey, RateLimit};
-use super::request_id::{REQUEST_ID, RequestId};
+use super::request_id::{REQUEST_ID, RequestId, SERVER_REQUEST_ID};
 use super::routes::pages;
-use super::table::{BodyClass, BodyClasses, route_class};
+use super::table::{BodyClass, GateRoutes, RateClass, RouteAttributes, route_class};
 use crate::clock;
+use crate::decisions::{AuditedResponse, Decisions};
 use crate::metrics::service_metrics::GaugeGuard;
 use crate::metrics::{FinishedRequest, ServiceMetrics};
 use crate::telemetry::LogLimit;
@@ -72,25 +75,27 @@ impl RequestLimits {
 pub struct Gate {
     authenticator: Arc<Authenticator>,
     bounds: ArcSwap<RequestLimits>,
-    bodies: BodyClasses,
+    routes: GateRoutes,
     rate: Rate,
+    access_log: AccessLog,
     service_metrics: Arc<ServiceMetrics>,
     malformed: LogLimit,
 }
 
 impl Gate {
-    /// A gate with these limits, for routes with these body classes.
+    /// A gate with these limits, for these routes.
     pub fn new(
         authenticator: Arc<Authenticator>,
         bounds: RequestLimits,
-        bodies: BodyClasses,
+        routes: GateRoutes,
         service_metrics: Arc<ServiceMetrics>,
     ) -> Self {
         Self {
             authenticator,
             bounds: ArcSwap::from_pointee(bounds),
-            bodies,
+            routes,
             rate: Rate::default(),
+            access_log: AccessLog::default(),
             service_metrics,
             malformed: LogLimit::default(),
         }
@@ -121,7 +126,21 @@ impl Gate {
         self.bounds.store(Arc::new(bounds));
     }
 
-    fn admit(&self, request: &mut ServiceRequest, bounds: &RequestLimits, max_body: u64) -> Result<(), ApiError> {
+    /// Reports rejected requests in an endless loop.
+    pub async fn report_rejected(&self) {
+        let mut ticks = tokio::time::interval(REPORT_INTERVAL);
+        loop {
+            ticks.tick().await;
+            self.access_log.report_rejected();
+        }
+    }
+
+    fn admit(
+        &self,
+        request: &mut ServiceRequest,
+        bounds: &RequestLimits,
+        route: RouteAttributes,
+    ) -> Result<(), ApiError> {
         let headers = request.headers();
         let bytes: usize = headers
             .iter()
@@ -135,29 +154,40 @@ impl Gate {
         let length = headers
             .get(CONTENT_LENGTH)
             .and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
-        if length.is_some_and(|length| length > max_body) {
+        if length.is_some_and(|length| length > bounds.max_body(route.body())) {
             return Err(ApiError::BodyTooLarge);
+        }
+        if route.rate == RateClass::Exempt {
+            return Ok(());
         }
         let too_many = |after_seconds| {
             self.service_metrics.rate_limited();
             ApiError::TooMany { after_seconds }
         };
-        // The address is limited before authentication, because verifying certificates and tokens is expensive too.
-        let address = RateKey::at(self.authenticator.address(request));
+        // Only failed authentications count before authentication: a client with valid credentials must not pay for
+        // other clients at its address. Verifying a token costs less than counting it; verifying a certificate that a
+        // reverse proxy forwards is expensive, so it is limited first.
+        let failures = RateKey::failed_authentication(self.authenticator.address(request));
         let now = Instant::now();
-        if headers.contains_key(AUTHORIZATION) || headers.contains_key("client-cert") {
-            self.rate.has(&address, bounds.allowed, now).map_err(too_many)?;
+        if headers.contains_key("client-cert") && !headers.contains_key(AUTHORIZATION) {
+            self.rate.has(&failures, bounds.allowed, now).map_err(too_many)?;
         }
         let client = match self.authenticator.client(request, clock::now().as_second()) {
             Ok(client) => client,
             Err(refused) => {
-                self.rate.take(&address, bounds.allowed, now).map_err(too_many)?;
+                self.rate.take(&failures, bounds.allowed, now).map_err(too_many)?;
                 return Err(refused);
             }
         };
-        let taken = self.rate.take(&client.caller(), bounds.allowed, now);
+        let key = match route.rate {
+            RateClass::Probe => RateKey::probe(client.address),
+            RateClass::Normal | RateClass::Exempt => client.caller(),
+        };
+        let taken = self.rate.take(&key, bounds.allowed, now).map_err(too_many);
+        let is_own = cross_site::check_sender(request.request(), &client);
         request.extensions_mut().insert(client);
-        taken.map_err(too_many)
+        request.extensions_mut().insert(route);
+        taken.and(is_own)
     }
 }
 
@@ -172,15 +202,16 @@ pub async fn pass<B: MessageBody + 'static>(
     let id = RequestId::of(&request);
     request.extensions_mut().insert(id.clone());
     let in_flight = gate.service_metrics.request_started();
-    let max_body = bounds.max_body(gate.bodies.class(request.method(), request.path()));
-    let incoming = LimitedBody::bound(&mut request, max_body, bounds.body_timeout);
-    let mut response = match gate.admit(&mut request, &bounds, max_body) {
+    let route = gate.routes.attributes(request.method(), request.path());
+    let incoming = LimitedBody::bound(&mut request, bounds.max_body(route.body()), bounds.body_timeout);
+    let mut response = match gate.admit(&mut request, &bounds, route) {
         Ok(()) => match next.call(request).await {
             Ok(response) => response.map_into_boxed_body(),
             Err(error) => return Err(error),
         },
         Err(error) => request.error_response(error).map_into_boxed_body(),
     };
+    audit_response(&response, &id).await;
     if response.status().is_client_error() || response.status().is_server_error() {
         response = to_problem_document(response, &id);
     }
@@ -198,6 +229,7 @@ pub async fn pass<B: MessageBody + 'static>(
         headers.insert(GENERATION, HeaderValue::from(generation));
     }
     headers.insert(REQUEST_ID, id.value());
+    headers.insert(SERVER_REQUEST_ID, id.value_of_server());
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     if let Some(hsts) = bounds.hsts.clone().filter(|_| is_secure) {
         headers.insert(STRICT_TRANSPORT_SECURITY, hsts);
@@ -209,6 +241,25 @@ pub async fn pass<B: MessageBody + 'static>(
         _held: in_flight,
         _incoming: incoming,
     }))
+}
+
+/// Adds the response to a change of rules to the audit file, before the client gets it.
+async fn audit_response(response: &ServiceResponse<BoxBody>, id: &RequestId) {
+    let request = response.request();
+    let is_audited = request.extensions().contains::<AuditResponse>();
+    if let Some(decisions) = request.app_data::<Data<Decisions>>().filter(|_| is_audited) {
+        let header = |name: HeaderName| response.headers().get(name).and_then(|value| value.to_str().ok());
+        let audited = AuditedResponse {
+            method: request.method().as_str(),
+            path: request.path(),
+            status: response.status().as_u16(),
+            generation: header(ETAG),
+            location: header(LOCATION),
+            request_id: id.as_str(),
+            server_request_id: id.of_server(),
+        };
+        decisions.record_response(audited).await;
+    }
 }
 
 /// A response body that counts its request as in flight until its last byte is written.
@@ -278,25 +329,7 @@ fn finish<B>(gate: &Gate, bounds: &RequestLimits, response: &ServiceResponse<B>,
         status,
         duration,
     });
-    if !bounds.access_log {
-        return;
+    if bounds.access_log {
+        gate.access_log.add(response, id, duration);
     }
-    let extensions = request.extensions();
-    let client = extensions.get::<Client>();
-    let identity = client.map(|client| client.identity.to_string()).unwrap_or_default();
-    let address = client
-        .map(|client| client.address.to_string())
-        .or_else(|| request.peer_addr().map(|peer| peer.ip().to_string()));
-    let agent = request
-        .headers()
-        .get(USER_AGENT)
-        .and_then(|agent| agent.to_str().ok())
-        .unwrap_or_default();
-    log::info!(
-        target: "watchpost::access",
-        request_id = id.as_str(), method, path = request.path(), status,
-        duration_us = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX),
-        identity = identity.as_str(), address = address.as_deref().unwrap_or_default(), agent;
-        "request"
-    );
 }

@@ -21,7 +21,7 @@ pub fn absolute(request: &HttpRequest, path: &str) -> String {
 
 /// `https://example.org`: the origin that the client used, by the headers of a trusted reverse proxy or else by the
 /// request itself.
-fn origin(request: &HttpRequest, client: &Client) -> String {
+pub(super) fn origin(request: &HttpRequest, client: &Client) -> String {
     let last = |name: &str| {
         let value = request.headers().get(name).filter(|_| client.fronted)?.to_str().ok()?;
         Some(value.rsplit(',').next().unwrap_or(value).trim().to_owned())

@@ -3,10 +3,12 @@
 
 pub mod accept;
 pub mod access;
+mod access_log;
 pub mod arguments;
 pub mod authn;
 mod body_limit;
 pub mod compress;
+mod cross_site;
 pub mod document;
 pub mod error;
 pub mod gate;
@@ -70,8 +72,8 @@ pub fn table() -> Vec<Family> {
         }
         "Health", "Health endpoints for probes and load balancers.", Health {
             "/health": get(health::health);
-            "/health/live": get(health::live);
-            "/health/ready": get(health::ready);
+            "/health/live" limited as Exempt: get(health::live);
+            "/health/ready" limited as Probe: get(health::ready);
             "/health/detailed": get(health::detailed);
         }
         "Chunks", "Work chunks: workers report their progress, other clients read it.", Chunks {

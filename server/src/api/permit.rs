@@ -13,17 +13,20 @@ use futures_util::future::{Either, LocalBoxFuture};
 use watchpost_policies::{Action, Decision, Identity, IdentityKind, Report, Request, Verdict};
 
 use super::authn::Client;
+use super::cross_site;
 use super::error::ApiError;
 use super::latest::Latest;
 use super::request_id::RequestId;
+use super::table::RouteAttributes;
+use crate::audit::AuditError;
 use crate::clock;
-use crate::decisions::{DecisionRecord, Decisions, Record, RequestRecord};
+use crate::decisions::{DecisionRecord, Decisions, RequestRecord};
 use crate::metrics::ServiceMetrics;
 use crate::rules::LoadedGeneration;
 use crate::rules::quarantine::Quarantine;
 use crate::rules::registry::Registry;
 use crate::rules::shadow_queue::{ShadowJob, ShadowQueue};
-use crate::store::decisions as store;
+use crate::store::decisions::{self as store, Class};
 
 /// Proof that the client is allowed the action `A` for this request.
 pub struct Permit<A>(PhantomData<A>);
@@ -83,12 +86,31 @@ impl<A: Permission> FromRequest for Permit<A> {
         if let Ok(timed) = &decided {
             enqueue_shadow_job(request, &client, A::ACTION, timed);
         }
-        let judged = authorize(request, &client, A::ACTION, &decided).map(|()| Self(PhantomData));
-        match record(request, client, A::ACTION, decided.ok(), judged.is_ok()) {
+        let authorized = authorize(request, &client, A::ACTION, &decided);
+        let is_allowed = authorized.is_ok();
+        // A client learns about its body only if it is allowed to send one.
+        let route = request
+            .extensions()
+            .get::<RouteAttributes>()
+            .copied()
+            .unwrap_or_default();
+        let judged = authorized
+            .and_then(|()| cross_site::check_body(request, &client, route.change))
+            .map(|()| Self(PhantomData));
+        match record(request, client, A::ACTION, decided.ok(), is_allowed) {
             None => Either::Left(ready(judged)),
-            Some(room) => Either::Right(Box::pin(async move {
-                room.await;
-                judged
+            Some(recorded) => Either::Right(Box::pin(async move {
+                let recorded = recorded.await;
+                let permit = judged?;
+                recorded.map_err(|error| {
+                    log::error!("{error}");
+                    ApiError::Unavailable {
+                        reason: "the audit file cannot be written, so rules cannot be changed; the log has the reason"
+                            .to_owned(),
+                        after_seconds: 5,
+                    }
+                })?;
+                Ok(permit)
             })),
         }
     }
@@ -138,27 +160,35 @@ pub fn decided_by(extensions: &Extensions) -> Option<u64> {
         .map(|active| active.set.generation())
 }
 
-/// Records the decision about a request, if the configuration requests it. Returns the future that the request must
-/// await before it continues, if recording is mandatory.
+/// Marks a request whose response belongs into the audit file.
+pub struct AuditResponse;
+
+/// Records the decision about a request, if the configuration requests it or it is about a change of rules. Returns the
+/// future that the request must await before it continues.
 fn record(
     request: &HttpRequest,
     client: Client,
     action: Action,
     decided: Option<TimedDecision>,
     allowed: bool,
-) -> Option<impl Future<Output = ()> + use<>> {
+) -> Option<impl Future<Output = Result<(), AuditError>> + use<>> {
     let decisions = request.app_data::<Data<Decisions>>()?;
     let verdict = verdict(decided.as_ref().map(|timed| &timed.decision.verdict), allowed)?;
-    if !decisions.records(verdict) {
+    if !decisions.records(verdict, action) {
         return None;
     }
     let (decision, duration) = decided.map(|timed| (timed.decision, timed.duration)).unzip();
-    decisions.enqueue(Record::Decision(DecisionRecord {
+    let record = DecisionRecord {
         request: described(request, client, action),
         verdict,
         decision,
         duration: duration.flatten(),
-    }))
+        requests: 1,
+    };
+    if record.class() == Class::Privileged && action == Action::RulesWrite {
+        request.extensions_mut().insert(AuditResponse);
+    }
+    decisions.record_decision(record)
 }
 
 /// Everything that is recorded about a request, whatever the decision.
@@ -170,6 +200,7 @@ fn described(request: &HttpRequest, client: Client, action: Action) -> RequestRe
         address: client.address,
         action,
         request_id: request.extensions().get().map_or("", RequestId::as_str).into(),
+        server_request_id: request.extensions().get().map_or("", RequestId::of_server).into(),
     }
 }
 

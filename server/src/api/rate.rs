@@ -24,6 +24,10 @@ pub enum RateKey {
     Token(Arc<str>),
     /// The address of an anonymous client.
     Address(IpAddr),
+    /// The address of a probe.
+    Probe(IpAddr),
+    /// The address of clients whose authentication failed.
+    FailedAuthentication(IpAddr),
 }
 
 /// All buckets.
@@ -57,15 +61,30 @@ impl Default for Rate {
 }
 
 impl RateKey {
-    /// The client at an address. With IPv6 one client has a whole network, so that is the key.
+    /// The anonymous client at an address.
     pub fn at(address: IpAddr) -> Self {
-        Self::Address(match address {
-            IpAddr::V4(_) => address,
-            IpAddr::V6(six) => match six.to_ipv4_mapped() {
-                Some(four) => four.into(),
-                None => IpAddr::from((u128::from(six) & !u128::from(u64::MAX)).to_be_bytes()),
-            },
-        })
+        Self::Address(network_of(address))
+    }
+
+    /// The probes from an address.
+    pub fn probe(address: IpAddr) -> Self {
+        Self::Probe(network_of(address))
+    }
+
+    /// The failed authentications from an address.
+    pub fn failed_authentication(address: IpAddr) -> Self {
+        Self::FailedAuthentication(network_of(address))
+    }
+}
+
+/// With IPv6 one client has a whole network, so that is the key.
+fn network_of(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(_) => address,
+        IpAddr::V6(six) => match six.to_ipv4_mapped() {
+            Some(four) => four.into(),
+            None => IpAddr::from((u128::from(six) & !u128::from(u64::MAX)).to_be_bytes()),
+        },
     }
 }
 
@@ -98,19 +117,7 @@ impl Rate {
             (bucket.level + since * allowed.per_second).min(allowed.burst)
         };
         if buckets.len() >= MAX_BUCKETS && !buckets.contains_key(caller) {
-            buckets.retain(|_, bucket| level(bucket) < allowed.burst);
-            // All buckets are in use: a client uses many names. The fullest buckets are removed first.
-            if buckets.len() >= MAX_BUCKETS {
-                let mut levels: Vec<f64> = buckets.values().map(level).collect();
-                levels.sort_by(f64::total_cmp);
-                let half = levels[levels.len() / 2];
-                let mut remaining = MAX_BUCKETS / 2;
-                buckets.retain(|_, bucket| {
-                    let kept = level(bucket) <= half && remaining > 0;
-                    remaining -= usize::from(kept);
-                    kept
-                });
-            }
+            evict_half(&mut buckets, level);
         }
         let full = Bucket {
             level: allowed.burst,
@@ -132,6 +139,20 @@ impl Rate {
         }
         Err(((1.0 - bucket.level) / allowed.per_second).ceil().max(1.0) as u64)
     }
+}
+
+/// Removes the fullest half of the buckets, which carry the least information. The cost is linear, and is paid once for
+/// as many new clients as buckets were removed.
+fn evict_half(buckets: &mut HashMap<RateKey, Bucket>, level: impl Fn(&Bucket) -> f64) {
+    let mut levels: Vec<f64> = buckets.values().map(&level).collect();
+    let mut remaining = levels.len() / 2;
+    let (_, median, _) = levels.select_nth_unstable_by(remaining, f64::total_cmp);
+    let median = *median;
+    buckets.retain(|_, bucket| {
+        let kept = level(bucket) <= median && remaining > 0;
+        remaining -= usize::from(kept);
+        kept
+    });
 }
 
 #[cfg(test)]
@@ -174,6 +195,34 @@ mod tests {
         }
         let kept: usize = rate.shards.iter().map(|shard| shard.lock().len()).sum();
         assert!(kept <= SHARDS * MAX_BUCKETS, "{kept}");
+    }
+
+    #[test]
+    fn eviction_keeps_the_emptiest_half_and_makes_room_for_as_many_new_clients() {
+        let now = Instant::now();
+        let bucket = |number: u32| Bucket {
+            level: f64::from(number % 7),
+            at: now,
+        };
+        let key = |number: u32| RateKey::Address(IpAddr::from(number.to_be_bytes()));
+        for equal in [false, true] {
+            let all = (0..4096).map(|number| (key(number), bucket(if equal { 3 } else { number })));
+            let mut buckets: HashMap<RateKey, Bucket> = all.collect();
+            evict_half(&mut buckets, |bucket| bucket.level);
+            assert_eq!(buckets.len(), 2048, "equal levels: {equal}");
+            let fullest = buckets.values().map(|bucket| bucket.level).fold(0.0, f64::max);
+            assert!(fullest <= 3.0, "{fullest}");
+        }
+    }
+
+    #[test]
+    fn probes_and_failed_authentications_have_buckets_of_their_own() {
+        let (rate, now) = (Rate::default(), Instant::now());
+        let address = IpAddr::from([10, 0, 0, 1]);
+        while rate.take(&RateKey::at(address), ALLOWED, now).is_ok() {}
+        for other in [RateKey::probe(address), RateKey::failed_authentication(address)] {
+            assert_eq!(rate.take(&other, ALLOWED, now), Ok(()), "{other:?}");
+        }
     }
 
     #[test]

@@ -6,29 +6,48 @@ use actix_web::http::header::{HeaderName, HeaderValue};
 /// The header of the request id, in requests and responses.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// The id of a request, sent by the client or generated.
+/// The response header of the server's own id, which no client can choose.
+pub const SERVER_REQUEST_ID: HeaderName = HeaderName::from_static("x-watchpost-request-id");
+
+/// The ids of a request: the client's, and the server's.
 #[derive(Clone)]
-pub struct RequestId(HeaderValue);
+pub struct RequestId {
+    /// The client's id if it sent a valid one, or else the server's.
+    shown: HeaderValue,
+    of_server: HeaderValue,
+}
 
 impl RequestId {
-    /// Accepts the client's id if it is short and has only safe characters; generates one otherwise.
+    /// Generates an id, and accepts the client's beside it if that is short and has only safe characters.
     pub fn of(request: &ServiceRequest) -> Self {
         let sane = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
         let sent = request.headers().get(REQUEST_ID);
-        if let Some(sent) = sent.filter(|id| (1..=64).contains(&id.len()) && id.as_bytes().iter().all(sane)) {
-            return Self(sent.clone());
+        let sent = sent.filter(|id| (1..=64).contains(&id.len()) && id.as_bytes().iter().all(sane));
+        let of_server = HeaderValue::try_from(fresh_id()).unwrap_or(HeaderValue::from_static("unknown"));
+        Self {
+            shown: sent.unwrap_or(&of_server).clone(),
+            of_server,
         }
-        Self(HeaderValue::try_from(fresh_id()).unwrap_or(HeaderValue::from_static("unknown")))
     }
 
-    /// The id as text.
+    /// The id for the client, as text.
     pub fn as_str(&self) -> &str {
-        self.0.to_str().unwrap_or_default()
+        self.shown.to_str().unwrap_or_default()
     }
 
-    /// The id as a header value.
+    /// The id for the client, as a header value.
     pub fn value(&self) -> HeaderValue {
-        self.0.clone()
+        self.shown.clone()
+    }
+
+    /// The server's id, as text. It is unique even if clients send the same ids.
+    pub fn of_server(&self) -> &str {
+        self.of_server.to_str().unwrap_or_default()
+    }
+
+    /// The server's id, as a header value.
+    pub fn value_of_server(&self) -> HeaderValue {
+        self.of_server.clone()
     }
 }
 

@@ -33,6 +33,8 @@ pub struct Route {
     pub path: &'static str,
     /// The operations of the path.
     pub operations: Vec<Operation>,
+    /// How its requests are limited.
+    pub rate: RateClass,
     classes: FamilyClasses,
     resource: Resource,
 }
@@ -56,7 +58,7 @@ pub struct Operation {
     /// The method in the document.
     pub method: HttpMethod,
     /// The HTTP methods that the handler serves.
-    allowed: &'static [&'static str],
+    pub allowed: &'static [&'static str],
     /// The class of the request body, if there is one.
     pub body: BodyClass,
     /// The description from the handler's attribute and doc comment.
@@ -78,12 +80,25 @@ pub enum BodyClass {
     Component,
 }
 
+/// How the requests of a path are limited.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RateClass {
+    /// Each client has its limit; an anonymous client is its address.
+    #[default]
+    Normal,
+    /// Probes have limits of their own, so that other requests from the same address do not use them up.
+    Probe,
+    /// Neither limited nor authenticated: the response is constant and reveals nothing.
+    Exempt,
+}
+
 /// Families with their paths: `"Rules", "Upload rules.", RulesRead / RulesChange { "/rules": get(list), post(add,
 /// Component); }`. The classes in the request metrics are those of GET and of other methods; a path with a class of its
-/// own names it in brackets. A body is JSON unless its class is named.
+/// own names it in brackets. A path is limited as `Normal` unless it names another class: `"/live" limited as Exempt:`.
+/// A body is JSON unless its class is named.
 macro_rules! table {
     ($($name:literal, $about:literal, $read:ident $(/ $change:ident)? {
-        $($path:literal $([$class:ident])?: $($method:ident($($handler:ident)::+ $(, $body:ident)?)),+;)+
+        $($path:literal $([$class:ident])? $(limited as $rate:ident)?: $($method:ident($($handler:ident)::+ $(, $body:ident)?)),+;)+
     })+) => {
         vec![$({
             let classes = $crate::api::table::classes!($read $($change)?);
@@ -93,6 +108,7 @@ macro_rules! table {
                 routes: vec![$(
                     $crate::api::table::Route::new($path, classes)
                         $(.of_class($crate::metrics::RouteClass::$class))?
+                        $(.limited_as($crate::api::table::RateClass::$rate))?
                         $(.$method(
                             $($handler)::+,
                             $crate::api::table::described!($($handler)::+),
@@ -140,6 +156,7 @@ impl Route {
         Self {
             path,
             operations: Vec::new(),
+            rate: RateClass::default(),
             classes,
             resource: web::resource(path),
         }
@@ -148,6 +165,12 @@ impl Route {
     /// Gives the operations added afterwards this class.
     pub fn of_class(mut self, class: RouteClass) -> Self {
         self.classes = FamilyClasses::new(class, class);
+        self
+    }
+
+    /// Limits the requests of this path as this class.
+    pub fn limited_as(mut self, rate: RateClass) -> Self {
+        self.rate = rate;
         self
     }
 
@@ -230,6 +253,19 @@ impl BodyClass {
         }
     }
 
+    /// Whether a body of this content type is accepted, without its parameters.
+    pub fn accepts(self, content_type: &str) -> bool {
+        let essence = content_type.split(';').next().unwrap_or_default().trim();
+        let essence = essence.to_ascii_lowercase();
+        match self {
+            Self::Json => {
+                let subtype = essence.split_once('/').map_or("", |(_, subtype)| subtype);
+                subtype == "json" || subtype.ends_with("+json")
+            }
+            Self::Component => self.content_types().contains(&essence.as_str()),
+        }
+    }
+
     /// The error for a body with another content type.
     pub const fn wrong_form(self) -> ApiError {
         ApiError::WrongForm(match self {
@@ -242,28 +278,57 @@ impl BodyClass {
     }
 }
 
-/// The body classes by method and path, for the gate, which limits bodies before a handler is matched.
-pub struct BodyClasses(Vec<(ResourceDef, &'static [&'static str], BodyClass)>);
+/// The attributes of routes by method and path, for the gate, which applies limits before a handler is matched.
+pub struct GateRoutes(Vec<GateRoute>);
 
-impl BodyClasses {
-    /// The body classes of this table.
+struct GateRoute {
+    path: ResourceDef,
+    methods: &'static [&'static str],
+    attributes: RouteAttributes,
+}
+
+/// The attributes of a route that the gate applies.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RouteAttributes {
+    /// The class of the body; none if no operation of the table that changes something has this method and path.
+    pub change: Option<BodyClass>,
+    /// How requests are limited.
+    pub rate: RateClass,
+}
+
+impl RouteAttributes {
+    /// The class of the body, for its limits.
+    pub fn body(&self) -> BodyClass {
+        self.change.unwrap_or_default()
+    }
+}
+
+impl GateRoutes {
+    /// The attributes of this table.
     pub fn of(table: &[Family]) -> Self {
         let routes = table.iter().flat_map(|family| &family.routes);
-        let operations = routes.flat_map(|at| at.operations.iter().map(|operation| (at.path, operation)));
-        // All other bodies have the default class, and need no entry.
-        let unusual = operations.filter(|(_, operation)| operation.body != BodyClass::default());
+        let operations = routes.flat_map(|at| at.operations.iter().map(move |operation| (at, operation)));
+        let with_attributes = operations.map(|(at, operation)| GateRoute {
+            path: ResourceDef::new(at.path),
+            methods: operation.allowed,
+            attributes: RouteAttributes {
+                change: (operation.method != HttpMethod::Get).then_some(operation.body),
+                rate: at.rate,
+            },
+        });
+        // All other operations have the default attributes, and need no entry.
         Self(
-            unusual
-                .map(|(path, operation)| (ResourceDef::new(path), operation.allowed, operation.body))
+            with_attributes
+                .filter(|route| route.attributes != RouteAttributes::default())
                 .collect(),
         )
     }
 
-    /// The class of a request's body.
-    pub fn class(&self, method: &Method, path: &str) -> BodyClass {
-        let mut unusual = self.0.iter();
-        let found = unusual.find(|(route, methods, _)| methods.contains(&method.as_str()) && route.is_match(path));
-        found.map_or(BodyClass::default(), |(_, _, class)| *class)
+    /// The attributes of a request's route.
+    pub fn attributes(&self, method: &Method, path: &str) -> RouteAttributes {
+        let mut routes = self.0.iter();
+        let found = routes.find(|route| route.methods.contains(&method.as_str()) && route.path.is_match(path));
+        found.map_or_else(RouteAttributes::default, |route| route.attributes)
     }
 }
 
@@ -326,12 +391,33 @@ mod tests {
 
     #[test]
     fn only_upload_routes_accept_a_component() {
-        let classes = BodyClasses::of(&crate::api::table());
-        let class = |method: Method, path: &str| classes.class(&method, path);
-        assert_eq!(class(Method::POST, "/api/v1/rules"), BodyClass::Component);
-        assert_eq!(class(Method::PUT, "/api/v1/rules"), BodyClass::Json);
-        assert_eq!(class(Method::POST, "/api/v1/rules/"), BodyClass::Json);
-        assert_eq!(class(Method::POST, "/api/v1/rules/load/rollback"), BodyClass::Json);
-        assert_eq!(class(Method::POST, "/api/v1/chunks"), BodyClass::Json);
+        let routes = GateRoutes::of(&crate::api::table());
+        let class = |method: Method, path: &str| routes.attributes(&method, path).change;
+        assert_eq!(class(Method::POST, "/api/v1/rules"), Some(BodyClass::Component));
+        assert_eq!(class(Method::PUT, "/api/v1/rules"), None);
+        assert_eq!(class(Method::POST, "/api/v1/rules/"), None);
+        let rollback = "/api/v1/rules/load/rollback";
+        assert_eq!(class(Method::POST, rollback), Some(BodyClass::Json));
+        assert_eq!(class(Method::GET, rollback), None);
+        assert_eq!(class(Method::POST, "/api/v1/chunks"), Some(BodyClass::Json));
+    }
+
+    #[test]
+    fn only_probes_have_limits_of_their_own() {
+        let table = crate::api::table();
+        let routes = GateRoutes::of(&table);
+        let rate = |method: Method, path: &str| routes.attributes(&method, path).rate;
+        for method in [Method::GET, Method::HEAD] {
+            assert_eq!(rate(method.clone(), "/health/live"), RateClass::Exempt);
+            assert_eq!(rate(method, "/health/ready"), RateClass::Probe);
+        }
+        assert_eq!(rate(Method::POST, "/health/live"), RateClass::Normal);
+        let all = table.iter().flat_map(|family| &family.routes);
+        let exempt: Vec<_> = all.filter(|route| route.rate == RateClass::Exempt).collect();
+        assert_eq!(
+            exempt.len(),
+            1,
+            "what is neither limited nor authenticated is an exception"
+        );
     }
 }

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use super::problem::{Problem, split};
+use crate::audit::AuditError;
 use crate::collect::SourceError;
 use crate::config::ConfigErrors;
 use crate::error_chain::error_chain;
@@ -79,6 +80,9 @@ pub enum StartError {
         /// The database's error.
         source: MigrationError,
     },
+    /// The audit file cannot be opened.
+    #[error(transparent)]
+    Audit(#[from] AuditError),
     /// The log cannot be opened.
     #[error(transparent)]
     Log(#[from] telemetry::LogError),

@@ -29,6 +29,7 @@ use std::time::Duration;
 
 use actix_web::dev::ServerHandle;
 use actix_web::web::Data;
+use serde_json::json;
 
 pub use self::error::StartError;
 pub use self::preflight::check;
@@ -47,7 +48,9 @@ use crate::api::gate::Gate;
 use crate::api::latest::Latest;
 use crate::api::process::{COMMIT, Listening, RUSTC, Service, VERSION};
 use crate::api::routes::chunks::ChunkStore;
-use crate::api::table::BodyClasses;
+use crate::api::table::GateRoutes;
+use crate::audit::{AuditEvent, AuditFile};
+use crate::clock_drift::TrustedClock;
 use crate::collect::{self, CollectorHandle, Mailbox};
 use crate::config::{self, Config};
 use crate::decisions::Decisions;
@@ -104,6 +107,8 @@ pub(crate) struct Parts {
     /// Adds and removes sources at run time.
     pub(crate) collector: CollectorHandle,
     decisions: Decisions,
+    audit: Option<AuditFile>,
+    trusted_clock: TrustedClock,
     chunks: ChunkStore,
     evaluations: Evaluations,
     metrics_pages: Data<MetricsPages>,
@@ -169,14 +174,24 @@ impl App {
         let host_name = service.host().as_str();
         let before_the_first = rules.current().set.before_the_first(host_name, clock::now_ms());
         let recorded = config.decisions.options();
-        let decisions = Decisions::new(store.clone(), host_name, recorded, service_metrics.clone());
+        let clock_file = data_dir.join("clock");
+        let trusted_clock = TrustedClock::load(Some(clock_file), clock::now_ms(), std::time::Instant::now());
+        let audit = open_audit(&config, host_name)?;
+        let decisions = Decisions::new(
+            store.clone(),
+            host_name,
+            recorded,
+            service_metrics.clone(),
+            audit.clone(),
+            trusted_clock.clone(),
+        );
         let authenticator = Arc::new(Authenticator::new(tls.clone(), auth_config(&config)));
         let access = AccessWarnings::new(config.clone(), rules.clone(), tls.clone());
-        let bodies = BodyClasses::of(&api::table());
+        let routes = GateRoutes::of(&api::table());
         let gate = Data::new(Gate::new(
             authenticator.clone(),
             bounds(&config),
-            bodies,
+            routes,
             service_metrics.clone(),
         ));
         let (collector, mailbox) = collect::mailbox(config.collector.refresh_max_age());
@@ -194,6 +209,8 @@ impl App {
             store,
             systemd,
             decisions,
+            audit,
+            trusted_clock,
             chunks,
             authority,
             tls,
@@ -297,9 +314,25 @@ async fn shut_down(parts: &Parts, handle: &ServerHandle, history: Option<History
         parts.decisions.finish(FLUSH_TIMEOUT),
         parts.tasks.finish_jobs(FLUSH_TIMEOUT)
     );
+    if let Some(audit) = &parts.audit
+        && let Err(error) = audit.append(&AuditEvent::new("stop", json!({})))
+    {
+        log::error!("{error}");
+    }
     let cut_off = ending == Ending::CutOff;
     log::info!(duration_ms = began.elapsed().as_millis() as u64, cut_off; "stopped");
     ending
+}
+
+/// The audit file, if it is enabled, with the start as an event.
+fn open_audit(config: &Config, host: &str) -> Result<Option<AuditFile>, StartError> {
+    if !config.audit.enabled {
+        return Ok(None);
+    }
+    let audit = AuditFile::open(&config.audit.options(&config.server.data_dir))?;
+    let start = json!({ "host": host, "version": VERSION, "commit": COMMIT });
+    audit.append(&AuditEvent::new("start", start))?;
+    Ok(Some(audit))
 }
 
 /// The TLS material, and the development authority if certificates of it are used.

@@ -9,6 +9,7 @@ use super::data_dir::{self, RunningServer};
 use super::problem::Problem;
 use super::serve::{Socket, listen};
 use super::{StartError, stores};
+use crate::audit::AuditFile;
 use crate::config::{Config, access_warnings};
 use crate::rules::coverage::nothing_evaluated;
 use crate::rules::sandbox::probe::SandboxReport;
@@ -38,7 +39,14 @@ pub fn check(config: &Config) -> Vec<Problem> {
             problems.retain(|problem| !problem.place.starts_with(&inside));
             problems.push(Problem::error(config.place_of("server.data_dir"), error));
         }
-        Ok(()) => problems.extend(databases(config)),
+        Ok(()) => {
+            if config.audit.enabled
+                && let Err(error) = AuditFile::check(&config.audit.options(data_dir))
+            {
+                problems.push(Problem::error(config.place_of("audit.file"), error.into()));
+            }
+            problems.extend(databases(config));
+        }
     }
     match Rules::load(config.rules.limits.limits(), &config.rules.settings(), None) {
         Err(error) => problems.extend(rule_problems(config, error)),

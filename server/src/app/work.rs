@@ -16,6 +16,11 @@ pub(super) fn start(config: &Config, parts: &Parts, mailbox: Mailbox) -> Result<
     }
     parts.store.start_probe(tasks);
     parts.decisions.start(tasks);
+    let gate = parts.gate.clone();
+    tasks.spawn("access log", move || {
+        let gate = gate.clone();
+        async move { gate.report_rejected().await }
+    });
     reload::start(config, parts);
     parts.rule_parts.start(config, parts);
     parts.sandbox.start();
@@ -38,6 +43,7 @@ fn judging(parts: &Parts) -> judge::Parts {
 fn history(config: &Config, parts: &Parts) -> History {
     let (host, options) = (parts.service.host().clone(), config.history.options());
     let history = History::new(parts.store.clone(), host, options, parts.service_metrics.clone());
+    let history = history.with_clock(parts.trusted_clock.clone());
     history.start(&parts.tasks, &parts.evaluations);
     history
 }

@@ -55,6 +55,26 @@ const ALL: &[(&str, &[Example])] = &[
         ],
     ),
     (
+        "watchpost audit",
+        &[to(
+            "Verify the audit file in ./watchpost-data",
+            "watchpost audit verify",
+        )],
+    ),
+    (
+        "watchpost audit verify",
+        &[
+            to(
+                "Verify the audit file of a configuration",
+                "watchpost audit verify -c /etc/watchpost/watchpost.toml",
+            ),
+            to(
+                "Verify that it continues a chain whose head was kept elsewhere",
+                "watchpost audit verify --head 1204:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+            ),
+        ],
+    ),
+    (
         "watchpost metrics",
         &[
             to(

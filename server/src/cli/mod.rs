@@ -1,6 +1,7 @@
 //! The command line: one file for each command. A command parses arguments, calls one function, and turns the result
 //! into output and an exit code of sysexits.h.
 
+mod audit;
 pub mod certs;
 mod check;
 mod client;
@@ -113,6 +114,8 @@ enum Command {
     Healthcheck(healthcheck::Healthcheck),
     /// Prints the metrics that thresholds can name, with their current values on a server.
     Metrics(metrics::Metrics),
+    /// Verifies the audit file.
+    Audit(audit::AuditCommand),
     /// Issues and revokes development certificates.
     Certs(certs::CertsCommand),
     /// Develops and tests rules without a server; manages the rules of a running server.
@@ -155,6 +158,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Top(top) => top.run(sources),
         Command::Healthcheck(healthcheck) => healthcheck.run(sources, global.quiet > 0),
         Command::Metrics(metrics) => metrics.run(sources),
+        Command::Audit(command) => command.run(sources),
         Command::Certs(command) => run_certs(command, sources),
         Command::Rules(command) => command.run(&sources),
         Command::Openapi(command) => command.run(),

@@ -95,7 +95,13 @@ async fn serve(
             tokio::select! {
                 _ = terminate.recv() => return,
                 _ = interrupt.recv() => return,
-                _ = hang_up.recv() => reloader.reload().await,
+                _ = hang_up.recv() => {}
+            }
+            // A reload may wait for a database or a compiler; a stop must not wait for it.
+            tokio::select! {
+                _ = terminate.recv() => return,
+                _ = interrupt.recv() => return,
+                () = reloader.reload() => {}
             }
         }
     };
@@ -150,7 +156,11 @@ fn code_of(error: &StartError) -> u8 {
         // The files become valid, or are replaced, without a change of the configuration: the start is worth repeating.
         StartError::Tls(TlsError::Validity(_)) => UNAVAILABLE,
         StartError::Config(_) | StartError::Rules(_) | StartError::Tls(_) => CONFIG,
-        StartError::DataDir { .. } | StartError::ReadyFile { .. } | StartError::Pki(_) | StartError::Log(_) => IO,
+        StartError::DataDir { .. }
+        | StartError::ReadyFile { .. }
+        | StartError::Pki(_)
+        | StartError::Audit(_)
+        | StartError::Log(_) => IO,
         StartError::Store {
             source: MigrationError::Newer(_),
             ..

@@ -12,7 +12,7 @@ section! {
     pub struct Decisions {
         /// Whether decisions are recorded.
         pub enabled: bool = true,
-        /// Whether allowed requests are recorded too. Denied requests always are.
+        /// Whether allowed requests are recorded too. Denied requests and permitted changes of rules always are.
         pub record_allowed: bool = false,
         /// Whether a record is written when the finding of a threshold rule changes.
         pub record_judgements: bool = true,
@@ -22,13 +22,18 @@ section! {
         pub mask: Vec<Masked> = json!([]),
         /// How long records are kept.
         pub retention: Duration where "1h" ..= "3650d" = "30d",
-        /// The maximum number of records. When it is exceeded, the oldest are deleted.
+        /// The maximum number of records of this machine. When it is exceeded, the oldest are deleted. Anonymous
+        /// clients may use a quarter of it, and shadow rules half. Break-glass access and changes of rules may use
+        /// half, and no other record displaces them.
         pub max_records: u64 where 1 ..= 100_000_000 = 100_000,
         /// The maximum number of records that wait to be written.
         pub queue_capacity: usize where 1 ..= 1_000_000 = 1_000,
         /// What happens when the queue is full: the next record is dropped, or its request waits for space, for
         /// at most one second.
         pub when_full: WhenFull = "drop",
+        /// The number of denied requests of one identity for one action in a minute that are recorded one by one. The
+        /// others are counted in one record.
+        pub max_repeats: u32 where 1 ..= 1_000_000 = 5,
         /// Whether each record is also logged, with the target `watchpost::decisions`.
         pub log: bool = false,
     }
@@ -49,6 +54,7 @@ impl Decisions {
             max_records: given.max_records,
             queue_capacity: given.queue_capacity,
             when_full: given.when_full,
+            max_repeats: given.max_repeats,
             log: given.log,
         }
     }

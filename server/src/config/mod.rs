@@ -7,6 +7,7 @@
 //! variables that systemd sets for every service.
 
 mod access_warnings;
+mod audit;
 mod azure;
 mod azure_environment;
 mod collections;
@@ -53,6 +54,7 @@ use serde_json::{Value, json};
 use watchpost_policies::SettingsError;
 
 pub use self::access_warnings::{Warning, access_warnings};
+pub use self::audit::Audit;
 pub use self::azure::{Azure, AzureCredentials, AzureEndpoints, AzureMetric, AzureResource};
 pub use self::collector::{Collector, SourceSettings};
 pub use self::database::{Chunks, Database, DatabaseUrl, History};
@@ -111,6 +113,8 @@ section! {
         pub history: History,
         /// The records of denied requests and of changed findings.
         pub decisions: Decisions,
+        /// The audit file: break-glass access and changes of rules, protected against unnoticed changes.
+        pub audit: Audit,
         /// Intervals and timeouts of the measurements.
         pub collector: Collector,
         /// The measurements of the local machine. In the lists, `*` matches any text and `[0-9]` a digit.

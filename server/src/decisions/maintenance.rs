@@ -1,32 +1,53 @@
 //! The task that writes records and prunes old ones. Other modules define records and write them.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::time::MissedTickBehavior;
 
-use super::Decisions;
 use super::writer::WRITE_TIMEOUT;
+use super::{Decisions, Record};
 use crate::clock;
-use crate::clock_drift::ClockMonitor;
+use crate::store::Store;
 use crate::store::decisions::RetentionLimits;
 
 /// The interval of pruning.
 const PRUNE_INTERVAL: Duration = Duration::from_secs(60);
 
+/// The interval at which counted refusals are recorded.
+const COLLECT_INTERVAL: Duration = Duration::from_secs(5);
+
 impl Decisions {
     /// Writes queued records, and prunes by age and number.
     pub async fn run(self) {
-        tokio::join!(self.0.buffer.run(), self.prune_repeatedly());
+        tokio::join!(self.0.buffer.run(), self.prune_repeatedly(), self.collect_repeatedly());
     }
 
     /// Writes all queued records within this time, and accepts no more. Returns the number of lost records.
     pub async fn finish(&self, within: Duration) -> usize {
+        self.collect_repeats(true);
         self.0.buffer.shut_down(within).await
     }
 
+    async fn collect_repeatedly(&self) {
+        let mut ticks = tokio::time::interval(COLLECT_INTERVAL);
+        loop {
+            ticks.tick().await;
+            self.collect_repeats(false);
+        }
+    }
+
+    fn collect_repeats(&self, all: bool) {
+        if self.0.options.enabled {
+            for record in self.0.repeats.collect(std::time::Instant::now(), all) {
+                // No request waits for these.
+                let _ = self.enqueue(Record::Decision(record));
+            }
+        }
+    }
+
     async fn prune_repeatedly(&self) {
-        let mut clock_monitor = ClockMonitor::new(clock::now_ms(), std::time::Instant::now());
         let mut ticks = tokio::time::interval(PRUNE_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -35,30 +56,26 @@ impl Decisions {
                 () = self.0.buffer.sink().prune_due() => {}
             }
             if !self.0.buffer.is_failing() {
-                self.prune(&mut clock_monitor).await;
+                self.prune().await;
             }
         }
     }
 
-    async fn prune(&self, clock_monitor: &mut ClockMonitor) {
-        let now_ms = clock::now_ms();
-        if let Some(jump_ms) = clock_monitor.check(now_ms, std::time::Instant::now()) {
-            log::warn!(jump_ms; "the clock jumped; records of decisions are not pruned by age for an hour");
-        }
+    async fn prune(&self) {
         let retention_ms = u64::try_from(self.0.options.retention.as_millis()).unwrap_or(u64::MAX);
         let bounds = RetentionLimits {
-            // After a clock jump, all records might look too old.
-            oldest_ms: if clock_monitor.is_trusted() {
-                now_ms.saturating_sub(retention_ms)
-            } else {
-                0
+            // By a clock that is wrong, all records might look too old.
+            oldest_ms: match self.trusted_time().await {
+                Some(now_ms) => now_ms.saturating_sub(retention_ms),
+                None => 0,
             },
             max_records: self.0.options.max_records,
         };
+        let host: Arc<str> = self.0.writer.host().into();
         let step = || {
-            self.0
-                .store
-                .ask_within(WRITE_TIMEOUT, move |store| store.prune_decisions(bounds))
+            let host = host.clone();
+            let prune = move |store: &Store| store.prune_decisions(&host, bounds);
+            self.0.store.ask_within(WRITE_TIMEOUT, prune)
         };
         loop {
             match step().await {
@@ -67,6 +84,17 @@ impl Decisions {
                 Err(error) => return log::warn!("could not prune old decisions: {error}"),
             }
         }
+    }
+
+    /// The time, if the clock is trusted.
+    async fn trusted_time(&self) -> Option<u64> {
+        let clock = self.0.clock.clone();
+        let compare = move |store: &Store| {
+            let database_ms = store.clock_ms()?;
+            Ok(clock.check(clock::now_ms(), std::time::Instant::now(), database_ms))
+        };
+        // Without the database nothing can be deleted.
+        self.0.store.ask(compare).await.ok().flatten()
     }
 
     fn report_dropped(&self) {

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use serde::Serialize;
 use utoipa::ToSchema;
-use watchpost_policies::{Action, Decision, Digest, Identity};
+use watchpost_policies::{Action, Decision, Digest, Identity, IdentityKind};
 
-use crate::store::decisions::{Kind, Verdict};
+use crate::store::decisions::{Class, Kind, Verdict};
 
 #[derive(Clone, Debug)]
 pub enum Record {
@@ -29,6 +29,25 @@ impl Record {
             Self::Judgement(_) => Kind::Judgement,
         }
     }
+
+    /// The class of the record.
+    pub fn class(&self) -> Class {
+        match self {
+            Self::Decision(decided) => decided.class(),
+            Self::Difference(_) | Self::Judgement(_) => Class::Ordinary,
+        }
+    }
+}
+
+impl DecisionRecord {
+    /// The class of the record.
+    pub fn class(&self) -> Class {
+        match (self.verdict, self.request.action, self.request.identity.kind()) {
+            (Verdict::BreakGlass, _, _) | (Verdict::Allow, Action::RulesWrite, _) => Class::Privileged,
+            (_, _, IdentityKind::Anonymous) => Class::Anonymous,
+            _ => Class::Ordinary,
+        }
+    }
 }
 
 /// The request that was authorized.
@@ -46,6 +65,8 @@ pub struct RequestRecord {
     pub resource: Box<str>,
     /// The id of the request, as in the response and other logs.
     pub request_id: Box<str>,
+    /// The server's own id of the request, which no client can choose.
+    pub server_request_id: Box<str>,
 }
 
 /// A request and its authorization.
@@ -57,6 +78,8 @@ pub struct DecisionRecord {
     pub decision: Option<Arc<Decision>>,
     /// The duration of the evaluation; `None` if the decision was cached.
     pub duration: Option<Duration>,
+    /// The number of requests that the record stands for: 1, or that of equal refusals within a minute.
+    pub requests: u64,
 }
 
 /// The decision of a role rule in shadow mode, and the actual one.
@@ -101,4 +124,19 @@ pub struct Counts {
     pub warning: usize,
     /// The value needs attention now.
     pub alert: usize,
+}
+
+/// The response to a request with a privileged decision.
+#[derive(Clone, Copy, Debug)]
+pub struct AuditedResponse<'r> {
+    pub method: &'r str,
+    pub path: &'r str,
+    /// The HTTP status.
+    pub status: u16,
+    /// The generation after a change, as in the `ETag`.
+    pub generation: Option<&'r str>,
+    /// The URL of what was created.
+    pub location: Option<&'r str>,
+    pub request_id: &'r str,
+    pub server_request_id: &'r str,
 }

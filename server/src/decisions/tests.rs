@@ -25,6 +25,7 @@ fn options() -> Options {
         max_records: 100,
         queue_capacity: 1,
         when_full: WhenFull::Drop,
+        max_repeats: 5,
         log: false,
     }
 }
@@ -41,14 +42,15 @@ fn decisions(url: &str, folder: &Path, options: Options) -> Decisions {
         commit: "",
         rustc: "",
     });
-    Decisions::new(store, "edge-1", options, Arc::new(service_metrics))
+    let clock = TrustedClock::load(None, 1, Instant::now());
+    Decisions::new(store, "edge-1", options, Arc::new(service_metrics), None, clock)
 }
 
 fn refusal(request_id: &str) -> Record {
     Record::Decision(refused(request_id))
 }
 
-fn refused(request_id: &str) -> DecisionRecord {
+pub(super) fn refused(request_id: &str) -> DecisionRecord {
     DecisionRecord {
         request: RequestRecord {
             time_ms: 7,
@@ -57,6 +59,7 @@ fn refused(request_id: &str) -> DecisionRecord {
             action: Action::RulesWrite,
             resource: "disk".into(),
             request_id: request_id.into(),
+            server_request_id: format!("own-{request_id}").into(),
         },
         verdict: Verdict::Deny,
         decision: Some(Arc::new(Decision {
@@ -69,6 +72,7 @@ fn refused(request_id: &str) -> DecisionRecord {
             generation: 3,
         })),
         duration: None,
+        requests: 1,
     }
 }
 
@@ -117,10 +121,11 @@ fn a_row_has_the_full_record_and_columns_for_searching() {
             "host": "edge-1", "identity": "token grafana", "identity_details": { "kind": "token", "name": "grafana" },
             "address": "192.0.2.1", "action": "rules.write", "resource": "disk", "verdict": "deny",
             "reason": REASON, "roles": ["reader"], "rule": "role", "digest": Digest::of(b"role"),
-            "generation": 3, "request_id": "a1", "cached": true, "cost_us": null,
+            "generation": 3, "request_id": "a1", "server_request_id": "own-a1", "requests": 1, "cached": true, "cost_us": null,
         })
     );
     assert_eq!((rows[0].kind, rows[0].time_ms), ("decision", 7));
+    assert_eq!((rows[0].host.as_str(), rows[0].class), ("edge-1", "ordinary"));
     assert_eq!(rows[0].identity.as_deref(), Some("token grafana"));
     assert_eq!((rows[0].action, rows[0].verdict), (Some("rules.write"), Some("deny")));
     assert_eq!(rows[0].rule.as_deref(), Some("role"));
@@ -303,4 +308,57 @@ fn a_rejected_batch_is_given_up_and_an_unavailable_database_is_retried() {
     for temporary in [StoreError::Unreachable(message()), StoreError::Busy, StoreError::Full] {
         assert!(matches!(classify(temporary), WriteError::Unavailable(_)));
     }
+}
+
+#[test]
+fn only_break_glass_access_and_permitted_changes_of_rules_are_privileged() {
+    let class = |verdict, action, identity| {
+        let mut record = refused("a1");
+        (record.verdict, record.request.action, record.request.identity) = (verdict, action, identity);
+        record.class()
+    };
+    let token = || Identity::of_token("grafana");
+    assert_eq!(
+        class(Verdict::BreakGlass, Action::RulesRead, token()),
+        Class::Privileged
+    );
+    assert_eq!(class(Verdict::Allow, Action::RulesWrite, token()), Class::Privileged);
+    assert_eq!(
+        class(Verdict::Allow, Action::RulesWrite, Identity::anonymous()),
+        Class::Privileged
+    );
+    assert_eq!(class(Verdict::Deny, Action::RulesWrite, token()), Class::Ordinary);
+    assert_eq!(class(Verdict::Allow, Action::RulesRead, token()), Class::Ordinary);
+    assert_eq!(
+        class(Verdict::Deny, Action::RulesWrite, Identity::anonymous()),
+        Class::Anonymous
+    );
+    assert_eq!(
+        class(Verdict::Allow, Action::HealthRead, Identity::anonymous()),
+        Class::Anonymous
+    );
+}
+
+#[test]
+fn refusals_beyond_the_first_of_a_minute_are_written_as_one_record_at_shutdown() {
+    run(async {
+        let folder = tempfile::tempdir().expect("a folder");
+        let options = Options {
+            queue_capacity: 100,
+            ..options()
+        };
+        let decisions = decisions("sqlite:x.db", folder.path(), options);
+        for number in 0..1000 {
+            assert!(decisions.record_decision(refused(&number.to_string())).is_none());
+        }
+        assert_eq!(decisions.finish(Duration::from_secs(30)).await, 0);
+        let all = DecisionFilter {
+            limit: 1000,
+            ..DecisionFilter::default()
+        };
+        let stored = decisions.store().decisions(&all).expect("read");
+        let requests: Vec<_> = stored.iter().map(|record| record.payload["requests"].clone()).collect();
+        assert_eq!(requests, [1, 1, 1, 1, 1, 995]);
+        assert_eq!(stored[5].payload["request_id"], "999", "the last one");
+    });
 }

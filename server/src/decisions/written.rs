@@ -10,14 +10,18 @@ use utoipa::ToSchema;
 use watchpost_policies::{Action, Decision, Digest, Identity};
 
 use super::options::Masked;
-use super::record::{Counts, DecisionRecord, Judgement, Record, ShadowDifference};
+use super::record::{AuditedResponse, Counts, DecisionRecord, Judgement, Record, ShadowDifference};
 use super::writer::KeyedRecord;
+use crate::audit::AuditEvent;
 use crate::store::decisions::{Kind, NewRecord, Verdict};
 
 /// The text in place of a masked field.
 const MASK: &str = "***";
 
-/// Makes rows and log lines of records.
+/// The part of a path in the audit file.
+const MAX_PATH_CHARS: usize = 1024;
+
+/// Makes rows, log lines and audit events of records.
 pub(super) struct Writer {
     host: Box<str>,
     mask: Box<[Masked]>,
@@ -55,6 +59,11 @@ pub(crate) struct DecisionRow<'r> {
     generation: Option<u64>,
     /// The id of the request, as in the log.
     request_id: String,
+    /// The server's own id of the request, which no client can choose.
+    server_request_id: String,
+    /// The number of requests that the record stands for: 1, or that of equal refusals within a minute, of which this
+    /// is the last.
+    requests: u64,
     /// Whether the decision was cached.
     cached: bool,
     /// The duration of the evaluation in microseconds.
@@ -135,6 +144,7 @@ impl Writer {
 
     fn row(&self, KeyedRecord { dedupe_key, record }: &KeyedRecord) -> serde_json::Result<NewRecord> {
         let dedupe_key = *dedupe_key;
+        let (host, class) = (self.host.to_string(), record.class().as_str());
         let decision = |kind: Kind, time_ms, row: &DecisionRow<'_>, json| NewRecord {
             dedupe_key,
             time_ms: signed(time_ms),
@@ -144,6 +154,8 @@ impl Writer {
             rule: row.rule.map(str::to_owned),
             payload: json,
             identity: Some(row.identity.clone()),
+            host: host.clone(),
+            class,
         };
         Ok(match record {
             Record::Decision(decided) => {
@@ -170,8 +182,40 @@ impl Writer {
                 verdict: None,
                 rule: Some(judgement.rule.clone()),
                 payload: serde_json::to_string(&self.judgement(judgement))?,
+                host: host.clone(),
+                class,
             },
         })
+    }
+
+    /// The event of a decision, for the audit file.
+    pub(super) fn audit_event(&self, decided: &DecisionRecord) -> AuditEvent {
+        let row = serde_json::to_value(self.decision(decided));
+        AuditEvent::new(
+            "decision",
+            row.expect("a row has string keys, so it can be written as JSON"),
+        )
+    }
+
+    /// The event of a response to a privileged request, for the audit file.
+    pub(super) fn response_event(&self, response: &AuditedResponse<'_>) -> AuditEvent {
+        AuditEvent::new(
+            "response",
+            json!({
+                "request_id": self.text(Masked::RequestId, response.request_id.to_owned()),
+                "server_request_id": self.text(Masked::RequestId, response.server_request_id.to_owned()),
+                "method": response.method,
+                "path": self.text(Masked::Resource, response.path.chars().take(MAX_PATH_CHARS).collect()),
+                "status": response.status,
+                "generation": response.generation,
+                "location": response.location.map(|location| self.text(Masked::Resource, location.to_owned())),
+            }),
+        )
+    }
+
+    /// The machine.
+    pub(super) fn host(&self) -> &str {
+        &self.host
     }
 
     /// Writes a record to the log.
@@ -181,7 +225,8 @@ impl Writer {
                 let row = self.decision(decided);
                 log::info!(
                     target: "watchpost::decisions",
-                    request_id = row.request_id.as_str(), identity = row.identity.as_str(), address = row.address.as_str(),
+                    request_id = row.request_id.as_str(), server_request_id = row.server_request_id.as_str(),
+                    requests = row.requests, identity = row.identity.as_str(), address = row.address.as_str(),
                     action = row.action.as_str(), resource = row.resource.as_str(), verdict = row.verdict.as_str(),
                     reason = row.reason.as_deref().unwrap_or_default(), roles:% = row.roles,
                     rule = row.rule.unwrap_or_default(), generation = row.generation.unwrap_or_default(),
@@ -241,6 +286,8 @@ impl Writer {
             digest: decision.map(|decision| decision.digest),
             generation: decision.map(|decision| decision.generation),
             request_id: self.text(Masked::RequestId, request.request_id.to_string()),
+            server_request_id: self.text(Masked::RequestId, request.server_request_id.to_string()),
+            requests: decided.requests,
             cached: decision.is_some() && decided.duration.is_none(),
             cost_us: decided.duration.map(micros),
         }

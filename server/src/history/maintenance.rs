@@ -9,7 +9,6 @@ use tokio::time::{Instant, MissedTickBehavior};
 use super::History;
 use super::duplicate_writer::NEWEST;
 use crate::clock;
-use crate::clock_drift::ClockMonitor;
 use crate::store::history::{RetentionLimits, Usage};
 use crate::store::{Store, StoreError};
 
@@ -33,18 +32,15 @@ impl History {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut series_cleaned: Option<Instant> = None;
         let mut warned: Option<Instant> = None;
-        let mut clock_monitor = ClockMonitor::new(clock::now_ms(), std::time::Instant::now());
         loop {
             ticks.tick().await;
             let now_ms = clock::now_ms();
-            if let Some(jump_ms) = clock_monitor.check(now_ms, std::time::Instant::now()) {
-                log::warn!(jump_ms; "the clock jumped; the history is not pruned by age for an hour");
-            }
+            let is_trusted = self.is_clock_trusted().await;
             let due = series_cleaned.is_none_or(|at| at.elapsed() >= SERIES_CLEANUP_INTERVAL);
             if due {
                 series_cleaned = Some(Instant::now());
             }
-            match self.maintain_once(now_ms, clock_monitor.is_trusted(), due).await {
+            match self.maintain_once(now_ms, is_trusted, due).await {
                 Ok(usage) => self.service_metrics.set_history_usage(usage.bytes, usage.samples),
                 Err(error) => log::warn!(reason:% = error; "could not compact or prune the history"),
             }
@@ -61,6 +57,17 @@ impl History {
                 }
             }
         }
+    }
+
+    /// Whether rounds may be deleted by age.
+    async fn is_clock_trusted(&self) -> bool {
+        let clock = self.clock.clone();
+        let compare = move |store: &Store| {
+            let database_ms = store.clock_ms()?;
+            Ok(clock.check(clock::now_ms(), std::time::Instant::now(), database_ms))
+        };
+        // Without the database nothing can be deleted.
+        matches!(self.step(compare).await, Ok(Some(_)))
     }
 
     /// The number of the newest rounds of this machine in the database that this process did not write.
@@ -80,7 +87,12 @@ impl History {
         let compacted = self.compact(milliseconds(self.options.window), now_ms).await;
         let bounds = self.bounds(now_ms, by_age);
         // Pruning must not depend on whether compacting succeeds.
-        while self.step(move |store| store.prune_history(bounds)).await? {}
+        let host: Arc<str> = self.host.as_str().into();
+        let prune = || {
+            let host = host.clone();
+            self.step(move |store| store.prune_history(&host, bounds))
+        };
+        while prune().await? {}
         compacted?;
         if clean_series {
             let (writer, host) = (self.buffer.sink().writer(), self.host.clone());

@@ -130,6 +130,7 @@ impl ShadowQueue {
                 verdict: Verdict::of(&other.verdict),
                 decision: Some(other),
                 duration,
+                requests: 1,
             };
             let actual = job.decision;
             decisions.record_difference(ShadowDifference {
@@ -193,6 +194,7 @@ mod tests {
                 action,
                 resource: "".into(),
                 request_id: "".into(),
+                server_request_id: "".into(),
             },
             active,
         }

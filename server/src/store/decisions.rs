@@ -34,6 +34,17 @@ pub enum Kind {
     Judgement,
 }
 
+/// The class of a record, which decides what it may displace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Class {
+    /// A decision about an anonymous client.
+    Anonymous,
+    /// Any other record.
+    Ordinary,
+    /// Break-glass access, or a permitted change of rules.
+    Privileged,
+}
+
 /// The outcome of an authorization.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[schema(as = RecordVerdict)]
@@ -69,6 +80,10 @@ pub struct NewRecord {
     pub rule: Option<String>,
     /// The full record, as a JSON object.
     pub payload: String,
+    /// The machine that wrote the record. Only it deletes the record.
+    pub host: String,
+    /// The record's class, as in the table.
+    pub class: &'static str,
 }
 
 /// A stored record.
@@ -111,12 +126,13 @@ pub struct DecisionFilter {
     pub to_ms: Option<i64>,
 }
 
-/// The retention of records.
+/// The retention of the records of one machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RetentionLimits {
     /// Older records are deleted, in milliseconds since 1970 (UTC).
     pub oldest_ms: u64,
-    /// If there are more records, the oldest are deleted.
+    /// If there are more records, the oldest are deleted: first those that exceed the quota of their class, then those
+    /// that are not privileged.
     pub max_records: u64,
 }
 
@@ -130,6 +146,17 @@ impl Kind {
             Self::Decision => "decision",
             Self::Difference => "difference",
             Self::Judgement => "judgement",
+        }
+    }
+}
+
+impl Class {
+    /// The text in the table.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Anonymous => "anonymous",
+            Self::Ordinary => "ordinary",
+            Self::Privileged => "privileged",
         }
     }
 }
@@ -212,18 +239,20 @@ impl Store {
         })
     }
 
-    /// Deletes one batch of records that exceed the bounds. Returns whether any was deleted; call it until none was.
-    pub fn prune_decisions(&self, bounds: RetentionLimits) -> Result<bool, StoreError> {
+    /// Deletes one batch of a machine's records that exceed the bounds. Returns whether any was deleted; call it until
+    /// none was. Records of other machines are left alone.
+    pub fn prune_decisions(&self, host: &str, bounds: RetentionLimits) -> Result<bool, StoreError> {
         let oldest_ms = i64::try_from(bounds.oldest_ms).unwrap_or(i64::MAX);
         let max_records = i64::try_from(bounds.max_records).unwrap_or(i64::MAX);
         self.write(|connection| {
-            let mut expired = older_than(connection, oldest_ms)?;
-            if expired.is_empty() {
-                // Differences of shadow rules displace at most half of the other records.
-                expired = beyond(connection, Some(Kind::Difference), max_records / 2)?;
+            let mut expired = older_than(connection, host, oldest_ms)?;
+            for (quota, of) in quotas(max_records) {
+                if expired.is_empty() {
+                    expired = beyond(connection, host, quota, of)?;
+                }
             }
             if expired.is_empty() {
-                expired = beyond(connection, None, max_records)?;
+                expired = excess(connection, host, max_records)?;
             }
             let deleted = on!(connection, connection =>
                 delete(columns::table.filter(columns::id.eq_any(&expired))).execute(connection))?;
@@ -232,36 +261,75 @@ impl Store {
     }
 }
 
-fn older_than(connection: &mut Connection, oldest_ms: i64) -> QueryResult<Vec<i64>> {
+/// Some of the records of a machine.
+#[derive(Clone, Copy)]
+enum Of {
+    Kind(Kind),
+    Class(Class),
+}
+
+/// The parts of all records that some may use: anonymous clients and shadow rules must not displace other records, and
+/// privileged records, which nothing else displaces, must leave room.
+const fn quotas(max_records: i64) -> [(i64, Of); 3] {
+    let (half, quarter) = (max_records / 2, max_records / 4);
+    [
+        (half, Of::Kind(Kind::Difference)),
+        (if quarter > 0 { quarter } else { 1 }, Of::Class(Class::Anonymous)),
+        (if half > 0 { half } else { 1 }, Of::Class(Class::Privileged)),
+    ]
+}
+
+fn older_than(connection: &mut Connection, host: &str, oldest_ms: i64) -> QueryResult<Vec<i64>> {
     on!(connection, connection => columns::table
         .filter(columns::time_ms.lt(oldest_ms))
+        .filter(columns::host.eq(host))
         .select(columns::id)
         .order(columns::time_ms)
         .limit(BATCH_SIZE)
         .load(connection))
 }
 
-/// The oldest records beyond the newest `max`; of one kind, or of all.
-fn beyond(connection: &mut Connection, kind: Option<Kind>, max: i64) -> QueryResult<Vec<i64>> {
+/// The oldest of these records beyond the newest `max`.
+fn beyond(connection: &mut Connection, host: &str, max: i64, of: Of) -> QueryResult<Vec<i64>> {
     on!(connection, connection => {
-        let of_kind = || {
-            let all = columns::table.select(columns::id).into_boxed();
-            match kind {
-                Some(kind) => all.filter(columns::kind.eq(kind.as_str())),
-                None => all,
+        let selected = || {
+            let all = columns::table.filter(columns::host.eq(host)).select(columns::id).into_boxed();
+            match of {
+                Of::Kind(kind) => all.filter(columns::kind.eq(kind.as_str())),
+                Of::Class(class) => all.filter(columns::class.eq(class.as_str())),
             }
         };
-        let last: Option<i64> = of_kind()
+        let last: Option<i64> = selected()
             .order(columns::id.desc())
             .offset(max)
             .limit(1)
             .first(connection)
             .optional()?;
         let Some(last) = last else { return Ok(Vec::new()) };
-        of_kind()
+        selected()
             .filter(columns::id.le(last))
             .order(columns::id)
             .limit(BATCH_SIZE)
+            .load(connection)
+    })
+}
+
+/// The oldest records that are not privileged, as many as there are more than `max` records.
+fn excess(connection: &mut Connection, host: &str, max: i64) -> QueryResult<Vec<i64>> {
+    on!(connection, connection => {
+        let count: i64 = columns::table
+            .filter(columns::host.eq(host))
+            .select(diesel::dsl::count_star())
+            .first(connection)?;
+        if count <= max {
+            return Ok(Vec::new());
+        }
+        columns::table
+            .filter(columns::host.eq(host))
+            .filter(columns::class.ne(Class::Privileged.as_str()))
+            .select(columns::id)
+            .order(columns::id)
+            .limit((count - max).min(BATCH_SIZE))
             .load(connection)
     })
 }

@@ -2,6 +2,7 @@
 //! PostgreSQL. They block; handlers and tasks run them with [`Store::ask`].
 
 pub mod chunks;
+mod clock;
 mod column_types;
 mod connection;
 mod database_address;

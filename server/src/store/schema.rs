@@ -136,6 +136,8 @@ diesel::table! {
         verdict -> Nullable<Text>,
         rule -> Nullable<Text>,
         payload -> Text,
+        host -> Text,
+        class -> Text,
     }
 }
 

@@ -246,7 +246,7 @@ fn the_oldest_rounds_are_pruned_by_age_and_by_size() {
         let windows = || store.history_usage().expect("counted").windows;
         assert_eq!(windows(), 3);
         let sweep = |bounds| {
-            let once = || store.prune_history(bounds).expect("swept");
+            let once = || store.prune_history("edge-1", bounds).expect("swept");
             std::iter::repeat_with(once).take_while(|did| *did).count()
         };
         let by_age = |rounds: u64| RetentionLimits {
@@ -267,6 +267,24 @@ fn the_oldest_rounds_are_pruned_by_age_and_by_size() {
 }
 
 #[test]
+fn a_host_deletes_no_history_of_other_hosts() {
+    on_both(|store| {
+        keep(&store, 0..400);
+        condense(&store, 400);
+        let before = store.history_usage().expect("counted");
+        assert!(before.windows > 0 && before.rounds > 0, "{before:?}");
+        let everything = RetentionLimits {
+            oldest_ms: u64::MAX,
+            max_bytes: 0,
+        };
+        assert!(!store.prune_history("edge-2", everything).expect("swept"));
+        assert_eq!(store.history_usage().expect("counted"), before);
+        while store.prune_history("edge-1", everything).expect("swept") {}
+        assert_eq!(store.history_usage().expect("counted").windows, 0);
+    });
+}
+
+#[test]
 fn a_series_without_samples_is_deleted_and_may_return() {
     on_both(|store| {
         keep(&store, 0..400);
@@ -278,10 +296,13 @@ fn a_series_without_samples_is_deleted_and_may_return() {
             "all of them are in use"
         );
         while store
-            .prune_history(RetentionLimits {
-                oldest_ms: u64::MAX,
-                max_bytes: 0,
-            })
+            .prune_history(
+                "edge-1",
+                RetentionLimits {
+                    oldest_ms: u64::MAX,
+                    max_bytes: 0,
+                },
+            )
             .expect("swept")
         {}
         writer.write(&[round(501)]).expect("written");
@@ -292,10 +313,13 @@ fn a_series_without_samples_is_deleted_and_may_return() {
         );
         condense(&store, 1000);
         while store
-            .prune_history(RetentionLimits {
-                oldest_ms: u64::MAX,
-                max_bytes: 0,
-            })
+            .prune_history(
+                "edge-1",
+                RetentionLimits {
+                    oldest_ms: u64::MAX,
+                    max_bytes: 0,
+                },
+            )
             .expect("swept")
         {}
         assert_eq!(writer.delete_unused_series("edge-1").expect("asked"), 3);
@@ -319,7 +343,10 @@ fn rounds_of_a_removed_host_are_readable_compacted_and_pruned() {
             oldest_ms: BEGIN + 50_000,
             max_bytes: u64::MAX,
         };
-        assert!(!store.prune_history(bounds).expect("swept"), "there is no window yet");
+        assert!(
+            !store.prune_history("edge-1", bounds).expect("swept"),
+            "there is no window yet"
+        );
         assert_eq!(store.history_usage().expect("counted").rounds, 5);
     });
 }

@@ -1,16 +1,20 @@
 //! The tests of `make test`: they start the program or an engine, and each takes seconds. What needs other languages, a
 //! browser, a machine of its own, or minutes, is in `slow` and `image`.
 
+mod access_log;
 mod architecture;
 mod artefacts;
+mod audit;
 mod azure;
 mod azure_source;
 mod cardinality;
 mod checking;
 mod chunks;
 mod client_certificates;
+mod clock;
 mod compiling;
 mod conformance;
+mod cross_site;
 mod deciding;
 mod decisions;
 mod documented;
@@ -30,6 +34,7 @@ mod observing;
 mod outages;
 mod outdated;
 mod pixcrawler;
+mod probes;
 mod refusals;
 mod rejections;
 mod remote;

@@ -194,3 +194,34 @@ fn the_unit_is_hardened_and_documents_every_exception() {
         );
     }
 }
+
+/// The database hangs, so the reload would wait for its timeout.
+#[test]
+fn a_stop_is_heard_while_a_reload_waits_for_the_database() {
+    let mut systemd = Notified::new();
+    let shared = watchpost_tests::postgres::shared();
+    let proxy = watchpost_tests::proxy::Proxy::to(shared.address());
+    let url = shared.database();
+    let url = url.replace(&shared.address().to_string(), &proxy.address.to_string());
+    let settings = |faults: u32| {
+        format!(
+            "[database]\nurl = \"{url}\"\n[chunks]\nenabled = false\n[history]\nenabled = false\n[rules]\n\
+             max_consecutive_faults = {faults}\n[rules.role]\nroles = {{ admin = [\"*\"], r{faults} = [\"health.read\"] }}\n"
+        )
+    };
+    let address = systemd.address();
+    let address = address.to_str().expect("a path");
+    let mut server = Server::with_variables(&settings(3), &[("NOTIFY_SOCKET", address)]).ready();
+    systemd.hears("READY=1");
+    proxy.hold();
+    server.configure(&settings(4));
+    server.signal("HUP");
+    systemd.hears("RELOADING=1");
+    server.signal("TERM");
+    server.logged("stopping; running requests are answered first");
+    assert!(server.ended().success());
+    let log = server.log_lines();
+    let reload_ended =
+        |line: &&String| line.contains("cannot reload the configuration") || line.contains("configuration reloaded");
+    assert_eq!(log.iter().find(reload_ended), None, "{log:?}");
+}

@@ -385,7 +385,12 @@ fn health_has_the_format_that_its_clients_expect() {
         assert!(health["timestamp"].is_string() && health["version"].is_string() && health["uptime"].is_f64());
     };
     check("/health", "healthy");
-    check("/health/live", "alive");
+    let live = server.plain_client().get("/health/live");
+    assert_eq!(
+        live.json(),
+        serde_json::json!({ "status": "alive" }),
+        "it reveals nothing else"
+    );
     check("/health/ready", "ready");
     let detailed = server.get("/health/detailed").json();
     for (section, key) in [

@@ -160,3 +160,27 @@ fn a_removed_token_is_rejected_after_the_next_reload() {
     server.logged("configuration reloaded");
     assert_eq!(open.ask("GET", "/api/v1/snapshot").expect("an answer").status, 401);
 }
+
+#[test]
+fn the_command_line_warns_before_it_sends_a_token_without_encryption_to_another_machine() {
+    let server = Server::with(&settings()).ready();
+    let token = server.folder().join("token");
+    std::fs::write(&token, TOKEN).expect("written");
+    let said = |host: &str| {
+        let url = format!("http://{host}:{}", server.plain.port());
+        let output = std::process::Command::new(watchpost_tests::server::program())
+            .args(["rules", "list", "--server", &url, "--token-file"])
+            .arg(&token)
+            .output()
+            .expect("it runs");
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    assert_eq!(said("127.0.0.1"), "");
+    // This machine by an address that is not a loopback address.
+    let warning = said("0.0.0.0");
+    assert!(
+        warning.contains("warning: the bearer token is sent to http://0.0.0.0") && warning.contains("use https://"),
+        "{warning}"
+    );
+}

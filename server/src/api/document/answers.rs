@@ -170,7 +170,7 @@ const fn of_body(body: BodyClass) -> &'static [(&'static str, &'static str)] {
 }
 
 /// The headers of all responses, by their names in the document.
-fn headers() -> [(&'static str, Header); 2] {
+fn headers() -> [(&'static str, Header); 3] {
     let id = ObjectBuilder::new().schema_type(Type::String);
     let generation = ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(0));
     let header = |schema: ObjectBuilder, about: &str| {
@@ -188,6 +188,13 @@ fn headers() -> [(&'static str, Header); 2] {
             ),
         ),
         (
+            "ServerRequestId",
+            header(
+                ObjectBuilder::new().schema_type(Type::String),
+                "The server's own id of the request, which no client can choose; the log has it too.",
+            ),
+        ),
+        (
             "Generation",
             header(
                 generation,
@@ -200,6 +207,9 @@ fn headers() -> [(&'static str, Header); 2] {
 fn add_headers(status: &str, response: &mut Response) {
     let named = |name: &str| RefOr::Ref(Ref::new(format!("#/components/headers/{name}")));
     response.headers.insert("x-request-id".to_owned(), named("RequestId"));
+    response
+        .headers
+        .insert("x-watchpost-request-id".to_owned(), named("ServerRequestId"));
     // Rate limits and header limits reject a request before it is authorized.
     if !matches!(status, "429" | "431") {
         response

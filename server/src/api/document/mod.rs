@@ -189,9 +189,10 @@ fn part(name: &str, schema: RefOr<Schema>) -> Parameter {
 
 fn described_with(description: Option<String>, spec: &HandlerSpec) -> String {
     let actions: Vec<_> = spec.actions.iter().map(|action| format!("`{action}`")).collect();
-    let needs = match spec.open_on_loopback {
-        true => format!("Needs {}, except from the machine itself.", actions.join(" and ")),
-        false => format!("Needs {}.", actions.join(" and ")),
+    let needs = match (spec.open_on_loopback, actions.is_empty()) {
+        (_, true) => "Needs no permission.".to_owned(),
+        (true, false) => format!("Needs {}, except from the machine itself.", actions.join(" and ")),
+        (false, false) => format!("Needs {}.", actions.join(" and ")),
     };
     let description = description.unwrap_or_default();
     format!("{}\n\n{needs}", description.trim_end()).trim_start().to_owned()

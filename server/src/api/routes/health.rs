@@ -17,7 +17,7 @@ use crate::clock;
 /// The response to a probe.
 #[derive(Serialize, ToSchema)]
 pub struct Health {
-    /// `healthy`, `alive`, `ready` or `not ready`.
+    /// `healthy`, `ready` or `not ready`.
     status: &'static str,
     /// Why the server is not ready: all reasons, separated by `; `.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -28,6 +28,13 @@ pub struct Health {
     version: &'static str,
     /// Uptime in seconds.
     uptime: f64,
+}
+
+/// The response to a liveness probe. It is constant, because every client may read it.
+#[derive(Serialize, ToSchema)]
+pub struct Liveness {
+    /// `alive`.
+    status: &'static str,
 }
 
 impl Health {
@@ -57,15 +64,16 @@ pub async fn health(_: Permit<HealthRead>, service: Data<Service>) -> Json<Healt
 
 /// Liveness probe
 ///
-/// For probes that restart the process when it stops responding.
+/// For probes that restart the process when it stops responding. Neither the role rule nor a rate limit applies, so that
+/// no rule and no flood can restart the process.
 #[utoipa::path(
     get,
     path = "",
     operation_id = "liveness",
-    responses((status = 200, description = "The process is alive.", body = Health))
+    responses((status = 200, description = "The process is alive.", body = Liveness))
 )]
-pub async fn live(_: Permit<HealthRead>, service: Data<Service>) -> Json<Health> {
-    Json(Health::new(&service, "alive", None))
+pub async fn live() -> Json<Liveness> {
+    Json(Liveness { status: "alive" })
 }
 
 /// Readiness probe

@@ -5,6 +5,8 @@ mod failure;
 pub(in crate::cli) mod remote;
 
 use std::future::Future;
+use std::io::{self, Write};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use actix_web::http::header::{CONTENT_TYPE, IF_MATCH, LOCATION};
@@ -82,6 +84,21 @@ fn rule_in(path: &str) -> Option<&str> {
     path.strip_prefix("/api/v1/rules/")?.split('/').next()
 }
 
+/// Whether others on the network can read what is sent to this URL.
+fn is_unprotected(base: &str) -> bool {
+    let Some(authority) = base.strip_prefix("http://") else {
+        return false;
+    };
+    let host = authority.split('/').next().unwrap_or_default();
+    let host = host.rsplit_once('@').map_or(host, |(_, host)| host);
+    let host = match host.strip_prefix('[') {
+        Some(six) => six.split(']').next().unwrap_or_default(),
+        None => host.rsplit_once(':').map_or(host, |(host, _)| host),
+    };
+    let is_loopback = |ip: IpAddr| ip.to_canonical().is_loopback();
+    host != "localhost" && !host.parse().is_ok_and(is_loopback)
+}
+
 /// Runs a request to its end on a new runtime.
 pub(in crate::cli) fn wait<T>(request: impl Future<Output = T>) -> T {
     actix_web::rt::System::new().block_on(request)
@@ -104,6 +121,14 @@ impl ApiClient {
             let what = format!("{base} is not a valid server URL; write https://HOST:PORT");
             return Err(CommandError::new(USAGE, what));
         }
+        let token = credentials.token()?;
+        if token.is_some() && is_unprotected(base) {
+            // The warning is for people; a program that closes standard error needs none.
+            let _ = writeln!(
+                io::stderr(),
+                "watchpost: warning: the bearer token is sent to {base} without encryption; use https://"
+            );
+        }
         let connector = awc::Connector::new().openssl(tls).timeout(CONNECT_TIMEOUT);
         let client = awc::Client::builder()
             .connector(connector)
@@ -112,7 +137,7 @@ impl ApiClient {
         Ok(Self {
             base: base.to_owned(),
             client: client.finish(),
-            token: credentials.token()?,
+            token,
             denial_remedy: None,
         })
     }
@@ -129,11 +154,14 @@ impl ApiClient {
     pub(in crate::cli) async fn send(&self, api_request: ApiRequest) -> Result<ApiResponse, CommandError> {
         let url = format!("{}{}", self.base, api_request.path);
         let unavailable = |reason: String| CommandError::new(UNAVAILABLE, format!("{url}: {reason}"));
+        let is_post = api_request.method == Method::POST;
         let mut request = self.client.request(api_request.method, &url);
         if !api_request.query.is_empty() {
             let queried = request.query(&api_request.query);
             request = queried.map_err(|error| CommandError::new(SOFTWARE, error.to_string()))?;
         }
+        // A form without it could be that of a page in a browser.
+        request = request.insert_header(("x-requested-with", "watchpost"));
         if let Some(token) = &self.token {
             request = request.bearer_auth(token);
         }
@@ -145,6 +173,10 @@ impl ApiClient {
                 let carrying = Duration::from_secs((body.len() / MIN_UPLOAD_BYTES_PER_SECOND) as u64);
                 let request = request.timeout(RESPONSE_TIMEOUT + carrying);
                 request.insert_header((CONTENT_TYPE, kind)).send_body(body)
+            }
+            None if is_post => {
+                let json = (CONTENT_TYPE, "application/json");
+                request.timeout(RESPONSE_TIMEOUT).insert_header(json).send()
             }
             None => request.timeout(RESPONSE_TIMEOUT).send(),
         };
@@ -278,5 +310,33 @@ impl ApiResponse {
             let what = format!("{url}: the response is not that of a compatible Watchpost version: {error}");
             CommandError::new(UNAVAILABLE, what)
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_server_on_another_machine_without_tls_is_unprotected() {
+        for base in [
+            "https://example.org",
+            "http://localhost:8080",
+            "http://127.0.0.1:8080/prefix",
+            "http://127.8.0.1",
+            "http://[::1]:8080",
+            "http://[::ffff:127.0.0.1]:8080",
+        ] {
+            assert!(!is_unprotected(base), "{base}");
+        }
+        for base in [
+            "http://example.org",
+            "http://localhost.example.org:8080",
+            "http://127.0.0.1@example.org:8080",
+            "http://10.0.0.1:8080",
+            "http://[2001:db8::1]",
+        ] {
+            assert!(is_unprotected(base), "{base}");
+        }
     }
 }

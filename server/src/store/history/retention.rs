@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 
 use diesel::dsl::count_star;
-use diesel::sql_types::BigInt;
+use diesel::sql_types::{BigInt, Text};
 use diesel::{
     ExpressionMethods, JoinOnDsl, NullableExpressionMethods, OptionalExtension, QueryDsl, QueryResult, QueryableByName,
     RunQueryDsl, delete, sql_query,
@@ -39,33 +39,41 @@ pub struct Usage {
 }
 
 impl Store {
-    /// Deletes one window that exceeds the bounds. Returns whether any was deleted; call it until none was.
-    pub fn prune_history(&self, bounds: RetentionLimits) -> Result<bool, StoreError> {
+    /// Deletes one window of a machine that exceeds the bounds. Returns whether any was deleted; call it until none was.
+    /// The data of other machines is left alone: their clocks and their bounds may differ.
+    pub fn prune_history(&self, host: &str, bounds: RetentionLimits) -> Result<bool, StoreError> {
         let oldest_ms = i64::try_from(bounds.oldest_ms).unwrap_or(i64::MAX);
-        self.write(|connection| drop_rounds(connection, oldest_ms))?;
-        let Some((id, host, end_ms)) = self.read(oldest)? else {
+        self.write(|connection| drop_rounds(connection, host, oldest_ms))?;
+        let Some((id, end_ms)) = self.read(|connection| oldest(connection, host))? else {
             return Ok(false);
         };
         let too_old = u64::try_from(end_ms).is_ok_and(|end| end < bounds.oldest_ms);
-        if !too_old && u64::try_from(self.history_usage()?.bytes).unwrap_or(0) <= bounds.max_bytes {
+        if !too_old && u64::try_from(self.usage(Some(host))?.bytes).unwrap_or(0) <= bounds.max_bytes {
             return Ok(false);
         }
-        self.write(|connection| drop_window(connection, id, &host))?;
+        self.write(|connection| drop_window(connection, id, host))?;
         Ok(true)
     }
 
-    /// The size of the history.
+    /// The size of the history of all machines.
     pub fn history_usage(&self) -> Result<Usage, StoreError> {
+        self.usage(None)
+    }
+
+    /// The size of the history of one machine, or of all.
+    fn usage(&self, host: Option<&str>) -> Result<Usage, StoreError> {
         self.read(|connection| {
             let windows: Sums = summed(
                 connection,
                 "SELECT CAST(COALESCE(SUM(bytes), 0) AS BIGINT) AS bytes,
                  CAST(COALESCE(SUM(samples), 0) AS BIGINT) AS samples, COUNT(*) AS count FROM history_windows",
+                host,
             )?;
             let rounds: Sums = summed(
                 connection,
                 "SELECT CAST(COALESCE(SUM(LENGTH(numbers) + LENGTH(extras)), 0) AS BIGINT) AS bytes,
                  CAST(0 AS BIGINT) AS samples, COUNT(*) AS count FROM history_rounds",
+                host,
             )?;
             Ok(Usage {
                 bytes: windows.bytes + rounds.bytes,
@@ -109,23 +117,35 @@ struct Sums {
     count: i64,
 }
 
-fn summed(connection: &mut Connection, sql: &str) -> QueryResult<Sums> {
-    on!(connection, connection => sql_query(sql).get_result(connection))
+fn summed(connection: &mut Connection, sql: &str, host: Option<&str>) -> QueryResult<Sums> {
+    let Some(host) = host else {
+        return on!(connection, connection => sql_query(sql).get_result(connection));
+    };
+    match connection {
+        Connection::Sqlite(sqlite) => sql_query(format!("{sql} WHERE host = ?"))
+            .bind::<Text, _>(host)
+            .get_result(sqlite),
+        Connection::Postgres(postgres) => sql_query(format!("{sql} WHERE host = $1"))
+            .bind::<Text, _>(host)
+            .get_result(postgres),
+    }
 }
 
-fn oldest(connection: &mut Connection) -> QueryResult<Option<(i64, String, i64)>> {
+fn oldest(connection: &mut Connection, of: &str) -> QueryResult<Option<(i64, i64)>> {
     use history_windows::{end_ms, host, id, table};
     on!(connection, connection => table
+        .filter(host.eq(of))
         .order(end_ms)
-        .select((id, host, end_ms))
+        .select((id, end_ms))
         .first(connection)
         .optional())
 }
 
-/// Deletes rounds that were never compacted, of a machine that no longer exists.
-fn drop_rounds(connection: &mut Connection, before_ms: i64) -> QueryResult<usize> {
-    use history_rounds::{table, time_ms};
-    on!(connection, connection => delete(table.filter(time_ms.lt(before_ms))).execute(connection))
+/// Deletes rounds that were never compacted.
+fn drop_rounds(connection: &mut Connection, of: &str, before_ms: i64) -> QueryResult<usize> {
+    use history_rounds::{host, table, time_ms};
+    on!(connection, connection =>
+        delete(table.filter(host.eq(of)).filter(time_ms.lt(before_ms))).execute(connection))
 }
 
 /// Filters by the series of the window's machine, because the index of the columns starts with the series.

@@ -16,7 +16,7 @@ fn behind_a_wire(settings: &str) -> (Server, Proxy) {
     let url = shared.database();
     let url = url.replace(&shared.address().to_string(), &proxy.address.to_string());
     let server = Server::with(&format!(
-        "[database]\nurl = \"{url}\"\n[chunks]\nenabled = false\n[decisions]\nrecord_judgements = false\n{settings}"
+        "[database]\nurl = \"{url}\"\n[chunks]\nenabled = false\n[decisions]\nrecord_judgements = false\nmax_repeats = 1000\n{settings}"
     ));
     (server.ready(), proxy)
 }

@@ -69,7 +69,7 @@ fn a_refusal_is_recorded_with_its_reason_and_found_by_each_filter() {
 
 #[test]
 fn reading_decisions_needs_the_permission_and_is_paged() {
-    let server = Server::with("[decisions]\nrecord_judgements = false\n").ready();
+    let server = Server::with("[decisions]\nrecord_judgements = false\nmax_repeats = 1000\n").ready();
     for number in 0..7 {
         refused(&server, &format!("r{number}"));
     }
@@ -202,7 +202,7 @@ fn access_by_the_configuration_alone_is_recorded() {
 
 #[test]
 fn max_records_limits_the_number_of_records() {
-    let server = Server::with("[decisions]\nmax_records = 5\nrecord_judgements = false\n").ready();
+    let server = Server::with("[decisions]\nmax_records = 5\nmax_repeats = 1000\nrecord_judgements = false\n").ready();
     for number in 0..20 {
         refused(&server, &format!("r{number}"));
     }
@@ -217,7 +217,7 @@ fn max_records_limits_the_number_of_records() {
 
 #[test]
 fn queued_records_are_written_on_shutdown() {
-    let server = Server::with("[decisions]\nrecord_judgements = false\n").ready();
+    let server = Server::with("[decisions]\nrecord_judgements = false\nmax_repeats = 1000\n").ready();
     for number in 0..50 {
         refused(&server, &format!("r{number}"));
     }

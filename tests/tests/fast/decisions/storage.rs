@@ -7,6 +7,8 @@ use watchpost::store::decisions::{DecisionFilter, Kind, NewRecord, RetentionLimi
 use watchpost::store::{DatabaseAddress, Store, StoreError};
 use watchpost_tests::postgres;
 
+const HOST: &str = "edge-1";
+
 /// Runs a test on both databases.
 fn on_both(check: impl Fn(Store)) {
     let folder = tempfile::tempdir().expect("a folder");
@@ -30,6 +32,8 @@ fn fresh(number: i64) -> NewRecord {
         verdict: odd.then_some(if number % 5 == 0 { "fault" } else { "deny" }),
         rule: Some(if odd { "role" } else { "threshold" }.to_owned()),
         payload: json!({ "number": number }).to_string(),
+        host: HOST.to_owned(),
+        class: "ordinary",
     }
 }
 
@@ -126,10 +130,13 @@ fn the_oldest_records_are_pruned_by_age_and_by_number() {
         let prune = |oldest_ms, most| {
             let once = || {
                 store
-                    .prune_decisions(RetentionLimits {
-                        oldest_ms,
-                        max_records: most,
-                    })
+                    .prune_decisions(
+                        HOST,
+                        RetentionLimits {
+                            oldest_ms,
+                            max_records: most,
+                        },
+                    )
                     .expect("asked")
             };
             let steps = std::iter::repeat_with(once).take_while(|did| *did).count();
@@ -170,7 +177,7 @@ fn differences_of_shadow_rules_use_at_most_half_of_the_records() {
             oldest_ms: 0,
             max_records: 100,
         };
-        while store.prune_decisions(bounds).expect("asked") {}
+        while store.prune_decisions(HOST, bounds).expect("asked") {}
         let of = |kind: &str| {
             let all = store
                 .decisions(&DecisionFilter {
@@ -182,6 +189,70 @@ fn differences_of_shadow_rules_use_at_most_half_of_the_records() {
         };
         let differences = of("difference");
         assert_eq!((differences, of("decision") + of("judgement")), (50, 50));
+    });
+}
+
+/// Prunes to this number of records, and returns the numbers that are left.
+fn pruned(store: &Store, host: &str, max_records: u64) -> Vec<i64> {
+    let bounds = RetentionLimits {
+        oldest_ms: 0,
+        max_records,
+    };
+    while store.prune_decisions(host, bounds).expect("asked") {}
+    numbers(store, &DecisionFilter::default())
+}
+
+#[test]
+fn anonymous_clients_use_a_quarter_of_the_records_and_displace_no_privileged_record() {
+    on_both(|store| {
+        let of_class = |class, numbers: std::ops::RangeInclusive<i64>| {
+            let records = numbers.map(|number| NewRecord { class, ..fresh(number) });
+            store.insert_decisions(&records.collect::<Vec<_>>()).expect("written");
+        };
+        of_class("privileged", 1..=10);
+        of_class("ordinary", 11..=30);
+        of_class("anonymous", 31..=600);
+        let left = pruned(&store, HOST, 100);
+        assert_eq!(left, (1..=30).chain(576..=600).collect::<Vec<_>>());
+        of_class("ordinary", 601..=900);
+        let left = pruned(&store, HOST, 100);
+        assert_eq!(left.len(), 100);
+        assert_eq!(left[..10], (1..=10).collect::<Vec<_>>(), "privileged records stay");
+        assert_eq!(left[99], 900);
+    });
+}
+
+#[test]
+fn privileged_records_displace_only_each_other_and_use_at_most_half() {
+    on_both(|store| {
+        let records = (1..=300).map(|number| NewRecord {
+            class: if number <= 200 { "privileged" } else { "ordinary" },
+            ..fresh(number)
+        });
+        store.insert_decisions(&records.collect::<Vec<_>>()).expect("written");
+        let left = pruned(&store, HOST, 100);
+        assert_eq!(left, (151..=200).chain(251..=300).collect::<Vec<_>>());
+    });
+}
+
+#[test]
+fn a_machine_deletes_no_records_of_other_machines() {
+    on_both(|store| {
+        let records = (1..=40).map(|number| NewRecord {
+            host: if number <= 20 { HOST } else { "edge-2" }.to_owned(),
+            ..fresh(number)
+        });
+        store.insert_decisions(&records.collect::<Vec<_>>()).expect("written");
+        assert_eq!(pruned(&store, HOST, 5), (16..=40).collect::<Vec<_>>());
+        let everything = RetentionLimits {
+            oldest_ms: u64::MAX,
+            max_records: 1,
+        };
+        while store.prune_decisions(HOST, everything).expect("asked") {}
+        assert_eq!(
+            numbers(&store, &DecisionFilter::default()),
+            (21..=40).collect::<Vec<_>>()
+        );
     });
 }
 
@@ -236,7 +307,7 @@ fn ids_are_never_reused_so_a_client_that_pages_by_id_misses_no_record() {
             oldest_ms: 1_000_000,
             max_records: 1000,
         };
-        while store.prune_decisions(none).expect("asked") {}
+        while store.prune_decisions(HOST, none).expect("asked") {}
         assert_eq!(numbers(&store, &all), Vec::<i64>::new(), "all are gone");
         store.insert_decisions(&[fresh(11)]).expect("written");
         assert_eq!(numbers(&store, &DecisionFilter { after, ..all }), [11]);

@@ -29,9 +29,12 @@ fn an_anonymous_client_gets_exactly_what_the_document_marks_as_open() {
                 true => assert_eq!(answer.status, 200, "{method} {path}: {}", answer.text()),
                 false => assert_eq!(answer.status, 401, "{method} {path}: {}", answer.text()),
             }
-            for header in ["x-request-id", "x-watchpost-generation"] {
+            let is_authorized = operation["x-watchpost-actions"] != serde_json::json!([]);
+            for header in ["x-request-id", "x-watchpost-request-id"] {
                 assert!(answer.header(header).is_some(), "{method} {path} lacks {header}");
             }
+            let generation = answer.header("x-watchpost-generation");
+            assert_eq!(generation.is_some(), is_authorized, "{method} {path}");
         }
         *if is_open { &mut open } else { &mut closed } += 1;
     }

@@ -143,6 +143,6 @@ fn a_trial_with_an_invalid_body_is_refused() {
         "{refused}"
     );
     let path = format!("/api/v1/rules/hostile/versions/{digest}/trial");
-    let begun = admin.ask("POST", &path);
+    let begun = admin.with("content-type", "application/json").ask("POST", &path);
     assert!([200, 202].contains(&begun.status), "{}", begun.text());
 }

@@ -66,7 +66,12 @@ fn a_form_uploads_settings_and_a_note_with_the_rule() {
         part("component", HOSTILE);
         part("settings", settings.as_bytes());
         body.extend(b"--x--\r\n");
-        let answer = admin.send_bytes("POST", "/api/v1/rules", "multipart/form-data; boundary=x", &body);
+        let answer = admin.clone().with("x-requested-with", "test").send_bytes(
+            "POST",
+            "/api/v1/rules",
+            "multipart/form-data; boundary=x",
+            &body,
+        );
         settled(&admin, answer)
     };
     let refused = form(r#"{"do": "panic"}"#);
@@ -209,7 +214,12 @@ fn other_content_types_are_refused_with_the_accepted_ones() {
     let admin = server.client("admin");
     let answer = admin.send_bytes("POST", "/api/v1/rules", "text/plain", b"x");
     assert!(answer.problem(415).contains("application/wasm"));
-    let empty = admin.send_bytes("POST", "/api/v1/rules", "multipart/form-data; boundary=x", b"--x--\r\n");
+    let empty = admin.clone().with("x-requested-with", "test").send_bytes(
+        "POST",
+        "/api/v1/rules",
+        "multipart/form-data; boundary=x",
+        b"--x--\r\n",
+    );
     assert!(empty.problem(400).contains("component"));
 }
 
