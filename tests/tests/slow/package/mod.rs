@@ -68,6 +68,7 @@ fn the_package_is_installed_serves_is_updated_and_leaves_nothing() {
     it_answers_as_the_document_shows(&machine);
     contents::every_page_that_a_page_names_is_there(&machine);
     contents::documents_lead_somewhere(&machine);
+    contents::the_sbom_is_valid_and_names_the_version(&machine);
     it_measures_and_compiles_within_its_bounds(&machine);
     what_the_unit_leaves_out_cannot_be_there(&machine);
     it_is_read_again(&machine);
