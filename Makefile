@@ -65,7 +65,7 @@ target-wasm:
 tools: libraries target-wasm
 	tests/install-tools $(TOOLS)
 
-tools-all: tools $(CARGO_DEB)
+tools-all: tools $(CARGO_DEB) $(CARGO_DENY)
 	tests/install-tools $(TOOLS) all
 
 # Only the docker format supports health checks; the default of podman and buildah is OCI.

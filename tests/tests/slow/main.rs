@@ -11,4 +11,5 @@ mod node_exporter;
 mod package;
 mod readme;
 mod scraping;
+mod supply_chain;
 mod walkthroughs;
