@@ -6,11 +6,14 @@ TOOLS := $(CURDIR)/target/tools
 # Builds the Debian package.
 CARGO_DEB := $(TOOLS)/cargo-deb/bin/cargo-deb
 
+# Checks crates: licences, sources, advisories.
+CARGO_DENY := $(TOOLS)/cargo-deny/bin/cargo-deny
+
 # The first engine that can build images; docker may be a client without a server.
 ENGINE ?= $(shell { docker info >/dev/null 2>&1 && echo docker; } || command -v podman || command -v buildah)
 VERSION := $(shell sed -n '/^\[workspace.package\]/,/^$$/s/^version = "\(.*\)"/\1/p' Cargo.toml)
 
-.PHONY: run build test test-all lint format bench tools tools-all image image-test deny fuzz clean
+.PHONY: run build test test-all lint format bench tools tools-all image image-test pin-images deny advisories fuzz clean
 
 # Without --package, so that the features are those of the tests and dependencies are compiled once for both.
 run: libraries target-wasm ## Builds Watchpost in the dev profile and starts it, with its data in ./watchpost-data.
@@ -20,12 +23,17 @@ build: libraries target-wasm ## Builds the release: target/release/watchpost.
 	$(CARGO) build --release --locked --package watchpost
 
 .PHONY: deb
-deb: build $(CARGO_DEB) ## Builds the Debian package in target/debian.
-	deploy/debian/generate target/release/watchpost target/release/debian
+# Both in one build, so that shared dependencies are compiled once.
+deb: libraries target-wasm $(CARGO_DEB) ## Builds the Debian package in target/debian.
+	$(CARGO) build --release --locked --package watchpost --package watchpost-sbom
+	deploy/debian/generate target/release/watchpost target/release/watchpost-sbom target/release/debian
 	$(CARGO_DEB) deb --package watchpost --no-build --locked
 
 $(CARGO_DEB):
 	$(CARGO) install --quiet --locked --debug --version 3.8.0 --root $(TOOLS)/cargo-deb cargo-deb
+
+$(CARGO_DENY):
+	$(CARGO) install --quiet --locked --debug --version 0.20.2 --root $(TOOLS)/cargo-deny cargo-deny
 
 test: tools ## Runs the tests that every change must pass, ten minutes on two cores. Installs their requirements by apt.
 	$(CARGO) test --workspace --locked
@@ -57,7 +65,7 @@ target-wasm:
 tools: libraries target-wasm
 	tests/install-tools $(TOOLS)
 
-tools-all: tools $(CARGO_DEB)
+tools-all: tools $(CARGO_DEB) $(CARGO_DENY)
 	tests/install-tools $(TOOLS) all
 
 # Only the docker format supports health checks; the default of podman and buildah is OCI.
@@ -69,9 +77,16 @@ image: ## Builds the container image watchpost with docker, podman or buildah.
 image-test: tools-all ## Builds an image from the artifacts of `make test`, and tests it; part of `make test-all`.
 	$(CARGO) test --workspace --locked --test image
 
-deny: ## Checks licences, sources and bans; duplicates are warnings. Advisories are left out, because their database needs network access.
-	@command -v cargo-deny >/dev/null || $(CARGO) install --locked cargo-deny
-	cargo deny check licenses bans sources
+pin-images: ## Pins the images of Dockerfile and deploy/compose.yaml by digest; UPDATE=1 renews all digests. Needs the registries.
+	@command -v skopeo >/dev/null || { apt-get update -qq && \
+	  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends skopeo; }
+	deploy/container/pin $(if $(UPDATE),--update)
+
+deny: $(CARGO_DENY) ## Checks licences, sources and bans of all locked crates; duplicates are warnings. Needs no network.
+	.ci/deny licenses bans sources
+
+advisories: $(CARGO_DENY) ## Checks all locked crates for advisories and yanked versions. Needs the database of advisories.
+	.ci/advisories
 
 fuzz: target-wasm ## Fuzzes the engine with components for ten minutes; needs a nightly toolchain.
 	@command -v cargo-fuzz >/dev/null || $(CARGO) install --locked cargo-fuzz

@@ -84,7 +84,7 @@ pub(crate) fn seal(seed: u32, body: &[u8]) -> (Vec<u8>, u32) {
 pub(crate) fn unseal(reader: &mut Reader<'_>, seed: u32) -> Result<u32, Damaged> {
     let written = reader.take(4)?;
     let found = check(seed, reader.rest());
-    // A fuzzer would find no bytes with a valid checksum, and whoever can write to the database finds them at once.
+    // A fuzzer would find no bytes with a valid checksum, and a writer of the database computes one at once.
     if cfg!(fuzzing) || written == found.to_le_bytes() {
         Ok(found)
     } else {

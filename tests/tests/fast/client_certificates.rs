@@ -284,10 +284,10 @@ fn a_role_of_a_development_certificate_counts_only_on_the_server_of_its_authorit
     assert_eq!(who["roles"], json!(["admin", "anonymous"]), "{who}");
     assert_eq!(who["identity"]["assigned_roles"], json!(["admin"]), "{who}");
     let clients = other.data().join("pki/clients");
-    let stranger = server
+    let other_admin = server
         .anonymous_client()
         .with_certificate(&clients.join("admin.crt"), &clients.join("admin.key"));
-    let who = stranger.get("/api/v1/whoami").json();
+    let who = other_admin.get("/api/v1/whoami").json();
     assert_eq!(who["identity"]["subject"], "CN=admin,OU=admin,O=Watchpost", "{who}");
     assert_eq!(who["roles"], json!(["anonymous"]), "{who}");
 }

@@ -123,6 +123,7 @@ fn links_between_documents_are_valid() {
         "docs/DEPLOYMENT.md",
         "docs/GLOSSARY.md",
         "docs/RULES.md",
+        "docs/SECURITY.md",
         "docs/WRITING-RULES.md",
         "docs/ADDING.md",
         "docs/PERFORMANCE.md",

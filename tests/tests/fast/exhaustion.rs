@@ -122,6 +122,7 @@ fn a_bomb_of_two_gibibytes_in_an_upload_is_refused_and_takes_no_memory() {
     let head = "--x\r\ncontent-disposition: form-data; name=\"component\"; filename=\"a\"\r\n\r\n";
     let upload = |encoding: &str, kind: &str, body: &[u8]| {
         let admin = server.client("admin").with("content-encoding", encoding);
+        let admin = admin.with("x-requested-with", "a program");
         admin.send_bytes("POST", "/api/v1/rules", kind, body).status
     };
     let (in_form, alone) = (zstd_bomb(head, 2048 * MIB), zstd_bomb("", 2048 * MIB));

@@ -128,11 +128,11 @@ fn a_front_end_is_trusted_by_its_certificate_and_not_by_its_address_alone() {
         );
     }
     // The address is trusted, and the certificate is missing or another one.
-    let stranger = root.issue("CN=mallory", &["mallory.example.org"], A_DAY);
+    let mallory = root.issue("CN=mallory", &["mallory.example.org"], A_DAY);
     let none = [
         server.plain_client(),
         server.anonymous_client(),
-        client(&server, &stranger, "mallory"),
+        client(&server, &mallory, "mallory"),
     ];
     for other in none {
         let who = forwarding(other).get("/api/v1/whoami").json();
@@ -205,7 +205,7 @@ fn a_forwarded_chain_completes_the_verification_and_has_a_limit() {
             "{reason}"
         );
     }
-    let alone = client(&server, &Holder::root("CN=Nobody"), "nobody");
+    let alone = client(&server, &Holder::root("CN=Unknown"), "unknown");
     assert!(alone.try_ask("GET", "/health").is_err());
 }
 

@@ -164,6 +164,7 @@ fn before_the_first_round_every_requested_metric_is_unknown() {
         metrics,
         [
             "active_chunks",
+            "certificate_remaining_seconds",
             "cpu",
             "cpu_mean_1m",
             "disk",

@@ -80,7 +80,7 @@ fn copied_keys_and_compiled_rules_are_used_unchanged() {
         ("pki/ca.key", 0o600),
         ("pki/ca.crt", 0o644),
         ("pki/clients/admin.key", 0o600),
-        ("cache/key", 0o600),
+        ("cache.key", 0o600),
     ] {
         assert_eq!(given[&data.join(path)].0, mode, "{path}");
     }

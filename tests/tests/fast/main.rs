@@ -44,6 +44,7 @@ mod service;
 mod serving;
 mod single_rule;
 mod store;
+mod supply_chain;
 mod textfile;
 mod ticker;
 mod tls;

@@ -119,7 +119,7 @@ fn groups_and_ciphers_are_those_of_the_settings_and_by_default_those_of_mozilla_
 }
 
 #[test]
-fn browsers_are_told_to_use_https_only_where_the_certificate_is_not_a_development_one() {
+fn browsers_receive_hsts_only_where_the_certificate_is_not_a_development_one() {
     let hsts = |answer: &Answer| answer.header("strict-transport-security").map(str::to_owned);
     let usual = Server::start().ready();
     assert_eq!(

@@ -184,6 +184,8 @@ fn build() {
             .args(["--volume", &format!("{rustup}:{rustup}:O")])
             .args(["--volume", &format!("{compiled}:/target/debug:O")])
             .args(["--build-arg=PROFILE=dev", "--build-arg=SELECTION=--workspace --lib"])
+            // The base images of the tests have other digests than those of the registry.
+            .args(["--build-arg=RUST_DIGEST=", "--build-arg=DEBIAN_DIGEST="])
             .args([
                 format!("--build-arg=VERSION={VERSION}"),
                 format!("--build-arg=COMMIT={COMMIT}"),

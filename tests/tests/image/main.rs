@@ -25,8 +25,24 @@ fn the_image_has_its_labels_and_defaults() {
     let label = |name: &str| config["Labels"][format!("org.opencontainers.image.{name}")].clone();
     assert_eq!(label("version"), VERSION);
     assert_eq!(label("revision"), COMMIT);
+    assert_eq!(label("base.name"), "docker.io/library/debian:trixie-slim");
     let version = once(&["--version"]).expect("it says its version");
     assert!(version.contains(VERSION) && version.contains(COMMIT), "{version}");
+}
+
+#[test]
+fn the_image_contains_its_sbom() {
+    let (file, entrypoint) = ("/usr/share/doc/watchpost/watchpost.cdx.json", "--entrypoint=cat");
+    let arguments = [&["run", "--rm", "--network=none", entrypoint], LIMITS, &[image(), file]].concat();
+    let sbom = podman(&arguments).unwrap_or_else(|wrong| panic!("{wrong}"));
+    let sbom: Value = serde_json::from_str(&sbom).expect("it is JSON");
+    assert_eq!(sbom["metadata"]["component"]["name"], "watchpost");
+    assert_eq!(sbom["metadata"]["component"]["version"], VERSION);
+    let components = sbom["components"].as_array().expect("a list");
+    let of = |name: &str| components.iter().filter(|component| component["name"] == name).count();
+    for part in ["wasmtime", "postcard", "sqlite", "swagger-ui-dist", "redoc"] {
+        assert_eq!(of(part), 1, "{part}");
+    }
 }
 
 #[test]

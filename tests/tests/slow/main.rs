@@ -12,4 +12,5 @@ mod package;
 mod readme;
 mod scraping;
 mod sslyze;
+mod supply_chain;
 mod walkthroughs;

@@ -2,6 +2,7 @@
 
 mod alerts;
 mod authority;
+mod base_images;
 mod cluster;
 mod container;
 mod dashboard;

@@ -2,8 +2,13 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::path::Path;
+use std::process::Command;
 
+use serde_json::Value;
 use watchpost_tests::machine::Machine;
+use watchpost_tests::programs::output_of;
+use watchpost_tests::server::tools;
 
 /// `watchpost(1)` refers to a page for each command, and those with subcommands to further pages.
 pub(crate) fn every_page_that_a_page_names_is_there(machine: &Machine) {
@@ -62,4 +67,42 @@ pub(crate) fn documents_lead_somewhere(machine: &Machine) {
     for file in ["deploy/prometheus/rules/alerts.yml", "deploy/grafana/watchpost.json"] {
         assert!(place.join(file).exists(), "{file}");
     }
+}
+
+/// The SBOM is valid by the strict schema of CycloneDX, and is about this program.
+pub(crate) fn the_sbom_is_valid_and_names_the_version(machine: &Machine) {
+    let file = machine.path("/usr/share/doc/watchpost/watchpost.cdx.json");
+    let validate = "import sys
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
+error = JsonStrictValidator(SchemaVersion.V1_5).validate_str(open(sys.argv[1]).read())
+sys.exit(str(error) if error else 0)";
+    let validated = |file: &Path| {
+        let mut python = Command::new(tools().join("sbom/bin/python3"));
+        output_of(python.args(["-c", validate]).arg(file))
+    };
+    validated(&file).unwrap_or_else(|wrong| panic!("{wrong}"));
+    let text = fs::read_to_string(&file).expect("it is text");
+    let folder = tempfile::tempdir().expect("a folder");
+    let damaged = folder.path().join("damaged.cdx.json");
+    fs::write(&damaged, text.replace("\"SHA-256\"", "\"SHA-257\"")).expect("written");
+    validated(&damaged).expect_err("the validator finds a mistake");
+
+    let sbom: Value = serde_json::from_str(&text).expect("it is JSON");
+    let program = &sbom["metadata"]["component"];
+    let version = machine.says(&["watchpost", "--version"]);
+    assert!(
+        version.contains(program["version"].as_str().expect("it has a version")),
+        "{version}: {program}"
+    );
+    let components = sbom["components"].as_array().expect("a list");
+    let wasmtime = components.iter().find(|component| component["name"] == "wasmtime");
+    let wasmtime = wasmtime.expect("it is listed");
+    assert!(
+        wasmtime["purl"]
+            .as_str()
+            .expect("a text")
+            .starts_with("pkg:cargo/wasmtime@"),
+        "{wasmtime}"
+    );
 }

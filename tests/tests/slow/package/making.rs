@@ -27,7 +27,9 @@ pub(crate) fn package(folder: &Path) -> PathBuf {
     strip(&packed);
     did(Command::new(root.join("deploy/debian/generate"))
         .arg(&packed)
-        .arg(release.join("debian")));
+        .arg(env!("CARGO_BIN_EXE_watchpost-sbom-under-test"))
+        .arg(release.join("debian"))
+        .current_dir(&root));
     let file = folder.join("first.deb");
     did(Command::new(tools().join("cargo-deb/bin/cargo-deb"))
         .args([
