@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use actix_web::http::header::ContentType;
 use actix_web::{App, HttpResponse, HttpServer, web};
-use watchpost::tls::{ClientAuth, Files, Options, Tls};
+use watchpost::tls::{AcceptedProxies, ClientAuth, Files, Options, Parameters, Tls};
 use watchpost_tests::http::Client;
 use watchpost_tests::nginx::Nginx;
 use watchpost_tests::ports;
@@ -268,9 +268,14 @@ fn bare(pki: &Path) {
             key: pki.join("server.key"),
             client_ca: pki.join("ca.crt"),
             crl: Some(pki.join("crl.pem")),
+            development_ca: None,
         },
         only_1_3: false,
-        proxy_certificates: false,
+        proxies: AcceptedProxies {
+            full: false,
+            limited: false,
+        },
+        parameters: Parameters::default(),
         resumption: true,
         http2: true,
     };
