@@ -32,6 +32,7 @@ mod finding;
 mod limits;
 mod measure;
 mod name;
+mod report;
 pub mod rfc3339;
 mod rule;
 #[cfg(feature = "openapi")]
@@ -46,10 +47,11 @@ pub use access::{Action, Certificate, Decision, Identity, IdentityKind, ProxyKin
 pub use digest::{Digest, InvalidDigest};
 pub use engine::{Allocation, ArtefactError, ArtefactKey, Engine, EngineError, Kind, Recipe, RecipeError};
 pub use fault::{Busy, Call, ComponentError, Fault, Misbehaviour, Problem, SettingsError};
-pub use finding::{Cost, Finding, Report, Severity, Subject};
+pub use finding::{Finding, Severity, Subject};
 pub use limits::Limits;
 pub use measure::{Gap, Sample, Snapshot};
 pub use name::{Attribute, DistinguishedName};
+pub use report::{Cost, Report};
 pub use rule::{Manifest, Rule, RuleModule, Stage};
 pub use series::{Label, Labels, MeasureError, MetricName, MetricPattern, Unit};
 pub use set::{RuleSet, SetError};

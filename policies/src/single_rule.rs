@@ -3,8 +3,9 @@
 
 use crate::access::{Decision, Request};
 use crate::fault::{Busy, Call, Fault};
-use crate::finding::{Cost, Finding, Severity};
+use crate::finding::{Finding, Severity};
 use crate::measure::Snapshot;
+use crate::report::Cost;
 use crate::rule::Rule;
 use crate::set::{RoleDecision, decided_by, is_in_plan, judge_by};
 

@@ -8,6 +8,7 @@
 
 pub mod api;
 pub mod app;
+mod atomic_file;
 pub mod audit;
 pub mod cli;
 pub mod clock;

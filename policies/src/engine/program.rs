@@ -16,8 +16,8 @@ use super::{Engine, panic_message};
 use crate::bindings::{RawManifest, RawPlan, Role, Threshold, role, threshold};
 use crate::digest::Digest;
 use crate::fault::{Busy, ComponentError, Misbehaviour, Problem};
-use crate::finding::Cost;
 use crate::limits::Limits;
+use crate::report::Cost;
 use crate::text_limits::{MAX_NAME_BYTES, MAX_REASON_BYTES, guest_text};
 
 /// The kind of a rule: the contract that it implements.

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use crate::api::process::Listening;
+use crate::atomic_file::{self, PUBLIC};
 
 /// The ready file; it is removed on drop.
 #[derive(Debug)]
@@ -31,13 +32,7 @@ impl ReadyFile {
     /// Writes the addresses. The file is renamed into place, so a reader never sees a part of it.
     pub(super) fn write(path: PathBuf, listeners: &[Listening]) -> io::Result<Self> {
         let text = serde_json::to_string(&Contents { listeners }).map_err(io::Error::other)?;
-        let mut unfinished = path.as_os_str().to_owned();
-        unfinished.push(format!(".{}.new", std::process::id()));
-        let written = fs::write(&unfinished, text + "\n").and_then(|()| fs::rename(&unfinished, &path));
-        if let Err(error) = written {
-            let _ = fs::remove_file(&unfinished);
-            return Err(error);
-        }
+        atomic_file::replace(&path, (text + "\n").as_bytes(), PUBLIC)?;
         Ok(Self(path))
     }
 }

@@ -3,8 +3,8 @@
 //! in the folder of the cache but next to it, so that the folder can be shared, mounted or copied without the key.
 
 use std::fs;
-use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,6 +13,7 @@ use parking_lot::Mutex;
 use watchpost_policies::{ArtefactKey, ComponentError, Digest, Engine, RuleModule};
 
 use super::builtin::{ROLE, THRESHOLD};
+use crate::atomic_file::{self, PRIVATE};
 use crate::clock;
 
 const KEY_BYTES: usize = 32;
@@ -92,7 +93,9 @@ impl Cache {
     /// Stores the compiled code of a rule.
     pub(super) fn put(&self, module: &RuleModule) {
         let artefact = module.artefact(&self.0.key).map_err(io::Error::other);
-        if let Err(error) = artefact.and_then(|artefact| replace(&self.path_of(module.digest()), &artefact)) {
+        if let Err(error) =
+            artefact.and_then(|artefact| atomic_file::replace(&self.path_of(module.digest()), &artefact, PRIVATE))
+        {
             log::warn!(error:%; "could not store the compiled code of a rule");
         }
         if let Err(error) = self.evict(module.digest()) {
@@ -188,22 +191,8 @@ fn key_at(path: &Path) -> io::Result<[u8; KEY_BYTES]> {
     }
     let mut key = [0; KEY_BYTES];
     openssl::rand::rand_bytes(&mut key)?;
-    replace(path, &key)?;
+    atomic_file::replace(path, &key, PRIVATE)?;
     Ok(key)
-}
-
-/// Atomic, because another process may read the file at any moment.
-fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let temporary = path.with_extension(format!("{}.new", std::process::id()));
-    let mut file = fs::OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&temporary)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    fs::rename(&temporary, path)
 }
 
 #[cfg(test)]

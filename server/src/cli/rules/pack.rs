@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::{CheckResult, CommandError, EXIT_FAILED_CHECK, say};
+use crate::atomic_file::{self, PUBLIC};
 use crate::cli::IO;
 
 /// Packs a component.
@@ -63,11 +64,5 @@ fn component(core: &[u8]) -> Result<Vec<u8>, String> {
 
 /// Writes the file atomically, because `make` considers an existing file complete.
 fn write(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let mut unfinished = path.as_os_str().to_owned();
-    unfinished.push(format!(".{}.new", std::process::id()));
-    let written = fs::write(&unfinished, bytes).and_then(|()| fs::rename(&unfinished, path));
-    if written.is_err() {
-        let _ = fs::remove_file(&unfinished);
-    }
-    written
+    atomic_file::replace(path, bytes, PUBLIC)
 }

@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use clap::Args;
 use watchpost_policies::Digest;
 
+use crate::atomic_file::{self, PUBLIC};
 use crate::cli::{CONFIG, IO, fail};
 use crate::rules::signing::{KeyError, PrivateKey, Signature};
 
@@ -62,11 +63,5 @@ fn read(path: &Path) -> Result<Vec<u8>, String> {
 
 /// Writes the file atomically, because a server may watch the folder.
 fn write(path: &Path, text: &str) -> io::Result<()> {
-    let mut unfinished = path.as_os_str().to_owned();
-    unfinished.push(format!(".{}.new", std::process::id()));
-    let written = fs::write(&unfinished, text).and_then(|()| fs::rename(&unfinished, path));
-    if written.is_err() {
-        let _ = fs::remove_file(&unfinished);
-    }
-    written
+    atomic_file::replace(path, text.as_bytes(), PUBLIC)
 }

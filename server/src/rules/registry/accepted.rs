@@ -3,14 +3,14 @@
 //! The record is a file of this server, outside of the database, so it survives a restart and no other server writes it.
 
 use std::fs;
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::io;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 use watchpost_policies::{Digest, Kind};
 
 use super::ChangeError;
+use crate::atomic_file::{self, PRIVATE};
 use crate::rules::LoadedGeneration;
 use crate::store::rules::{Entry, Mode};
 
@@ -92,17 +92,7 @@ impl AcceptedFile {
     /// Replaces the record.
     pub(super) fn write(&self, accepted: &Accepted) -> io::Result<()> {
         let Some(path) = &self.0 else { return Ok(()) };
-        let unfinished = path.with_extension(format!("{}.new", std::process::id()));
-        let mut options = fs::OpenOptions::new();
-        let mut file = options
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&unfinished)?;
-        file.write_all(&serde_json::to_vec(accepted)?)?;
-        file.sync_all()?;
-        fs::rename(&unfinished, path)
+        atomic_file::replace(path, &serde_json::to_vec(accepted)?, PRIVATE)
     }
 }
 
