@@ -3,7 +3,8 @@
 ALTER TABLE decisions ADD COLUMN host TEXT NOT NULL DEFAULT '';
 ALTER TABLE decisions ADD COLUMN class TEXT NOT NULL DEFAULT 'ordinary';
 
-UPDATE decisions SET host = COALESCE(payload::json ->> 'host', '');
+-- PostgreSQL does not read JSON in which any string has a NUL; the host of such records stays unknown.
+UPDATE decisions SET host = COALESCE(payload::json ->> 'host', '') WHERE position('\u0000' in payload) = 0;
 UPDATE decisions SET class = 'anonymous' WHERE identity = 'anonymous';
 UPDATE decisions SET class = 'privileged'
 WHERE kind = 'decision' AND (verdict = 'break_glass' OR (action = 'rules.write' AND verdict = 'allow'));

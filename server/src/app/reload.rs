@@ -262,8 +262,10 @@ mod tests {
     fn each_change_of_validity_is_noticed_once_also_while_the_files_stay_the_same() {
         let ends = Expiry {
             server: 1000,
+            server_leaf: 1000,
             server_since: 100,
             client_ca: i64::MAX,
+            last_client_ca: i64::MAX,
             crl: Some(500),
         };
         let mut log = ExpiryLog::default();

@@ -34,9 +34,16 @@ impl Probe for Certificates {
         let mut reading = Reading::default();
         let now = i64::try_from(now_ms / 1000).unwrap_or(i64::MAX);
         let Expiry {
-            server, client_ca, crl, ..
+            server_leaf,
+            last_client_ca,
+            crl,
+            ..
         } = self.0.expiry();
-        for (kind, end) in [("server", Some(server)), ("ca", Some(client_ca)), ("crl", crl)] {
+        for (kind, end) in [
+            ("server", Some(server_leaf)),
+            ("ca", Some(last_client_ca)),
+            ("crl", crl),
+        ] {
             if let Some(end) = end {
                 let remaining = end.saturating_sub(now) as f64;
                 reading.add(REMAINING, &[("kind", kind)], remaining, "seconds", now_ms);

@@ -9,7 +9,7 @@ use tokio::time::MissedTickBehavior;
 use super::writer::WRITE_TIMEOUT;
 use super::{Decisions, Record};
 use crate::clock;
-use crate::store::Store;
+use crate::store::{Store, StoreError};
 use crate::store::decisions::RetentionLimits;
 
 /// The interval of pruning.
@@ -71,19 +71,34 @@ impl Decisions {
             },
             max_records: self.0.options.max_records,
         };
+        if let Err(error) = self.prune_to(bounds).await {
+            log::warn!("could not prune old decisions: {error}");
+        }
+    }
+
+    async fn prune_to(&self, bounds: RetentionLimits) -> Result<(), StoreError> {
         let host: Arc<str> = self.0.writer.host().into();
+        let current = host.clone();
+        let earlier = self
+            .0
+            .store
+            .ask(move |store| store.earlier_record_hosts(&current))
+            .await?;
+        for earlier in earlier.into_iter().map(Arc::<str>::from) {
+            let step = || {
+                let host = earlier.clone();
+                let prune = move |store: &Store| store.prune_earlier_decisions(&host, bounds);
+                self.0.store.ask_within(WRITE_TIMEOUT, prune)
+            };
+            while step().await? {}
+        }
         let step = || {
             let host = host.clone();
             let prune = move |store: &Store| store.prune_decisions(&host, bounds);
             self.0.store.ask_within(WRITE_TIMEOUT, prune)
         };
-        loop {
-            match step().await {
-                Ok(true) => {}
-                Ok(false) => return,
-                Err(error) => return log::warn!("could not prune old decisions: {error}"),
-            }
-        }
+        while step().await? {}
+        Ok(())
     }
 
     /// The time, if the clock is trusted.

@@ -92,12 +92,23 @@ impl History {
             let host = host.clone();
             self.step(move |store| store.prune_history(&host, bounds))
         };
+        let current = host.clone();
+        let earlier = self.step(move |store| store.earlier_history_hosts(&current)).await?;
+        let earlier: Vec<Arc<str>> = earlier.into_iter().map(Arc::from).collect();
+        for host in &earlier {
+            let prune = || {
+                let host = host.clone();
+                self.step(move |store| store.prune_earlier_history(&host, bounds))
+            };
+            while prune().await? {}
+        }
         while prune().await? {}
         compacted?;
         if clean_series {
-            let (writer, host) = (self.buffer.sink().writer(), self.host.clone());
-            self.step(move |_| writer.lock().delete_unused_series(host.as_str()))
-                .await?;
+            for host in earlier.into_iter().chain([host]) {
+                let writer = self.buffer.sink().writer();
+                self.step(move |_| writer.lock().delete_unused_series(&host)).await?;
+            }
             // A writer that was created meanwhile may have read ids of deleted series.
             self.buffer.sink().replace_writer();
         }

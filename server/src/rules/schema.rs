@@ -342,8 +342,12 @@ mod tests {
             .map(|_| acquire().expect("a slot"))
             .collect();
         assert!(acquire().is_none(), "one more than the limit");
-        running.pop();
-        assert!(acquire().is_some());
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| validators.acquire(Duration::from_secs(60)).is_some());
+            assert!(acquire().is_none(), "it waits meanwhile");
+            running.pop();
+            assert!(waiting.join().expect("no panic"), "it waits for a slot");
+        });
     }
 
     #[test]

@@ -239,6 +239,28 @@ impl Store {
         })
     }
 
+    /// The other names that this machine had, as [`earlier_history_hosts`](Self::earlier_history_hosts). Records without a
+    /// host, which are older than the column, belong to each machine that finds them.
+    pub fn earlier_record_hosts(&self, current: &str) -> Result<Vec<String>, StoreError> {
+        let mut hosts: Vec<String> = self.read(|connection| {
+            on!(connection, connection => columns::table.select(columns::host).distinct().load(connection))
+        })?;
+        let is_file = self.is_file();
+        hosts.retain(|host| host != current && (is_file || host.is_empty()));
+        Ok(hosts)
+    }
+
+    /// Deletes one batch of the records of an earlier name of this machine: by their age, and before any record of the
+    /// current name if there are too many as a whole. Returns whether any was deleted; call it until none was.
+    pub fn prune_earlier_decisions(&self, host: &str, bounds: RetentionLimits) -> Result<bool, StoreError> {
+        let count: i64 = self.read(|connection| {
+            on!(connection, connection => columns::table.select(diesel::dsl::count_star()).first(connection))
+        })?;
+        let are_too_many = self.is_file() && u64::try_from(count).unwrap_or(0) > bounds.max_records;
+        let max_records = if are_too_many { 0 } else { u64::MAX };
+        self.prune_decisions(host, RetentionLimits { max_records, ..bounds })
+    }
+
     /// Deletes one batch of a machine's records that exceed the bounds. Returns whether any was deleted; call it until
     /// none was. Records of other machines are left alone.
     pub fn prune_decisions(&self, host: &str, bounds: RetentionLimits) -> Result<bool, StoreError> {

@@ -39,10 +39,14 @@ pub(super) fn replace_damaged(path: &Path, now_ms: u64) -> Result<(), StoreError
     if !path.exists() {
         return Ok(());
     }
-    let Err(StoreError::Damaged(reason)) = check(path, marker_of(path).exists()) else {
-        // The caller reports other errors when it opens the file.
-        let _ = fs::remove_file(marker_of(path));
-        return Ok(());
+    let reason = match check(path, marker_of(path).exists()) {
+        Err(StoreError::Damaged(reason)) => reason,
+        Ok(()) => {
+            let _ = fs::remove_file(marker_of(path));
+            return Ok(());
+        }
+        // The caller reports it when it opens the file, and the next start checks again.
+        Err(_) => return Ok(()),
     };
     let renamed = with_suffix(path, &format!(".damaged-{now_ms}"));
     replace(path, &renamed).map_err(|error| cannot_rename(&reason, &error))?;

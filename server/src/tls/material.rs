@@ -65,10 +65,14 @@ fn parenthesized_reason(source: &ErrorStack) -> String {
 pub struct Expiry {
     /// The server certificate, or the first in its chain that expires.
     pub server: i64,
+    /// The server certificate itself. Its chain may have links that clients do not need.
+    pub server_leaf: i64,
     /// When the server certificate begins to be valid.
     pub server_since: i64,
     /// The first client authority that expires.
     pub client_ca: i64,
+    /// The last client authority that expires. Others may be there only until all clients have new certificates.
+    pub last_client_ca: i64,
     /// The first revocation list that expires.
     pub crl: Option<i64>,
 }
@@ -124,6 +128,14 @@ impl Material {
         let expiry = Expiry {
             server_since: chain.first().map_or(Ok(i64::MIN), |leaf| seconds(leaf.not_before()))?,
             server: first(chain.iter().map(|link| seconds(link.not_after())))?.unwrap_or(i64::MAX),
+            server_leaf: first(chain.iter().take(1).map(|leaf| seconds(leaf.not_after())))?.unwrap_or(i64::MAX),
+            last_client_ca: authorities
+                .iter()
+                .map(|authority| seconds(authority.not_after()))
+                .collect::<Result<Vec<_>, _>>()?
+                .into_iter()
+                .max()
+                .unwrap_or(i64::MAX),
             client_ca: first(authorities.iter().map(|authority| seconds(authority.not_after())))?.unwrap_or(i64::MAX),
             crl: match &crl {
                 Some(crl) => first(crl.lists.iter().filter_map(|list| list.next_update().map(seconds)))?,

@@ -285,6 +285,34 @@ fn a_host_deletes_no_history_of_other_hosts() {
 }
 
 #[test]
+fn history_of_an_earlier_name_of_the_machine_is_deleted_from_a_file_by_age_and_first_by_size() {
+    on_both(|store| {
+        keep(&store, 0..400);
+        condense(&store, 400);
+        let earlier = store.earlier_history_hosts("edge-2").expect("asked");
+        // In a shared database it may be another machine.
+        assert_eq!(
+            earlier.iter().any(|host| host == "edge-1"),
+            store.is_file(),
+            "{earlier:?}"
+        );
+        assert_eq!(
+            store.earlier_history_hosts("edge-1").expect("asked"),
+            Vec::<String>::new()
+        );
+        let bytes = u64::try_from(store.history_usage().expect("counted").bytes).expect("positive");
+        let prune = |oldest_ms: u64, max_bytes: u64| {
+            let bounds = RetentionLimits { oldest_ms, max_bytes };
+            store.prune_earlier_history("edge-1", bounds).expect("swept")
+        };
+        assert!(!prune(0, bytes), "the limits are obeyed");
+        assert!(prune(0, bytes - 1), "the whole history is too large");
+        while prune(u64::MAX, u64::MAX) {}
+        assert_eq!(store.history_usage().expect("counted").windows, 0);
+    });
+}
+
+#[test]
 fn a_series_without_samples_is_deleted_and_may_return() {
     on_both(|store| {
         keep(&store, 0..400);

@@ -223,7 +223,7 @@ pub(super) const SOURCES: &[DeclaredSource] = &[
             metric("certificate_remaining_seconds", "seconds")
                 .labels(&["kind"])
                 .example("direction = \"below\", warning = 2592000, alert = 604800")
-                .help("Seconds until the server certificate, a client authority or a revocation list expires; below zero afterwards."),
+                .help("Seconds until the server certificate, the last client authority or the first revocation list expires; below zero afterwards."),
         ],
     },
     DeclaredSource {

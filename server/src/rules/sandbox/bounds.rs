@@ -5,7 +5,7 @@ use std::io;
 use clap::Args;
 use rustix::process::{Resource, Rlimit, Signal, getppid, getrlimit, nice, set_parent_process_death_signal, setrlimit};
 
-use super::protections::{Protections, filter_system_calls, restrict_access};
+use super::protections::{LandlockLevel, Protections, filter_system_calls, restrict_access};
 
 /// When the server needs the processor too, it gets nine tenths of it.
 const NICE_INCREMENT: i32 = 10;
@@ -52,6 +52,11 @@ pub fn confine(bounds: &ResourceLimits) -> io::Result<Protections> {
     // A limit on data alone would not include mapped memory; and this process maps nothing that it does not use.
     lower(Resource::As, bounds.memory_bytes, bounds.memory_bytes)?;
     let seccomp = filter_system_calls()?;
+    if !seccomp && landlock == LandlockLevel::None {
+        return Err(io::Error::other(
+            "there is no filter of system calls for this processor, and the kernel has no Landlock; use a kernel with Landlock",
+        ));
+    }
     Ok(Protections { seccomp, landlock })
 }
 

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io;
 use std::net::UdpSocket;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -112,7 +112,7 @@ impl SandboxReport {
         let attempts: [(&str, io::Result<()>); 4] = [
             ("read files", File::open("/").map(drop)),
             ("create sockets", UdpSocket::bind(("127.0.0.1", 0)).map(drop)),
-            ("start processes", Command::new(SELF_EXE).spawn().map(drop)),
+            ("start processes", start_process()),
             ("send signals to the server", signal(parent)),
         ];
         let denied = [io::ErrorKind::PermissionDenied, io::ErrorKind::Unsupported];
@@ -127,6 +127,16 @@ impl SandboxReport {
             allowed: allowed.map(|(attempt, _)| (*attempt).to_owned()).collect(),
         }
     }
+}
+
+fn start_process() -> io::Result<()> {
+    let mut command = Command::new(SELF_EXE);
+    let command = command
+        .arg("--version")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    command.status().map(drop)
 }
 
 fn signal(process: u32) -> io::Result<()> {

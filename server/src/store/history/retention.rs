@@ -55,6 +55,30 @@ impl Store {
         Ok(true)
     }
 
+    /// The other names that this machine had: all that have data in a database file, which no other machine uses. Data
+    /// of other machines in a shared database is theirs.
+    pub fn earlier_history_hosts(&self, current: &str) -> Result<Vec<String>, StoreError> {
+        if !self.is_file() {
+            return Ok(Vec::new());
+        }
+        let mut hosts: Vec<String> = self.read(|connection| {
+            on!(connection, connection => history_series::table
+                .select(history_series::host)
+                .distinct()
+                .load(connection))
+        })?;
+        hosts.retain(|host| host != current);
+        Ok(hosts)
+    }
+
+    /// Deletes one window of an earlier name of this machine: by its age, and before any data of the current name if the
+    /// history is too large as a whole. Returns whether any was deleted; call it until none was.
+    pub fn prune_earlier_history(&self, host: &str, bounds: RetentionLimits) -> Result<bool, StoreError> {
+        let is_too_large = u64::try_from(self.usage(None)?.bytes).unwrap_or(0) > bounds.max_bytes;
+        let max_bytes = if is_too_large { 0 } else { u64::MAX };
+        self.prune_history(host, RetentionLimits { max_bytes, ..bounds })
+    }
+
     /// The size of the history of all machines.
     pub fn history_usage(&self) -> Result<Usage, StoreError> {
         self.usage(None)
