@@ -80,12 +80,18 @@ deny: ## Checks licences, sources and bans; duplicates are warnings. Advisories 
 
 # RUSTC_BOOTSTRAP lets the stable compiler record coverage. Nothing else of it is unstable, because no sanitizer is used:
 # there is little unsafe code, and assertions and overflow checks are on. The versions of dependencies are those of the server.
-fuzz: libraries target-wasm $(CARGO_FUZZ) ## Fuzzes each parser of untrusted bytes for FUZZ_SECONDS (600), or those of FUZZ_TARGETS.
+fuzz: libraries target-wasm c++ $(CARGO_FUZZ) ## Fuzzes each parser of untrusted bytes for FUZZ_SECONDS (600), or those of FUZZ_TARGETS.
 	$(CARGO) run --locked --package watchpost-tests --bin seeds -- tests/fuzz
 	cp Cargo.lock tests/fuzz/Cargo.lock
 	cd tests/fuzz && for target in $(FUZZ_TARGETS); do \
 	  RUSTC_BOOTSTRAP=1 $(CARGO_FUZZ) run --sanitizer none --codegen-units 16 --target-dir $(CURDIR)/target/fuzz $$target -- \
 	    -max_total_time=$(FUZZ_SECONDS) -timeout=30 -rss_limit_mb=4096 -print_final_stats=1 || exit 1; done
+
+# libFuzzer is written in C++.
+.PHONY: c++
+c++:
+	@command -v c++ >/dev/null || { apt-get update -qq && \
+	  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends g++; }
 
 $(CARGO_FUZZ):
 	$(CARGO) install --quiet --locked --debug --version 0.13.2 --root $(TOOLS)/cargo-fuzz cargo-fuzz

@@ -1,7 +1,6 @@
 //! What the fuzz targets in `tests/fuzz` call: the parsers of requests, which read bytes of any client. They are built for
 //! the fuzzer only (`cfg(fuzzing)`), because the parsers themselves are private.
 
-use std::future::Future as _;
 use std::net::IpAddr;
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
@@ -32,7 +31,10 @@ pub fn forwarded(certificate: &str, chain: &[&str]) -> Result<Peer, ApiError> {
 /// The client's address according to `X-Forwarded-For`, where these proxies are trusted.
 pub fn forwarded_address(config: &AuthConfig, lists: &[&HeaderValue], peer: IpAddr) -> IpAddr {
     let name = HeaderName::from_static("x-forwarded-for");
-    let headers: HeaderMap = lists.iter().map(|list| (name.clone(), (*list).clone())).collect();
+    let mut headers = HeaderMap::new();
+    for list in lists {
+        headers.append(name.clone(), (*list).clone());
+    }
     config.first_untrusted(&headers, peer)
 }
 
@@ -75,7 +77,7 @@ pub fn decoded(encoding: &'static str, body: &[u8], chunk: usize, max_bytes: u64
         while let Some(piece) = pieces.next().await {
             body.extend_from_slice(&piece.map_err(|error| payload_error(&error))?);
         }
-        Ok(body.freeze())
+        Ok::<_, ApiError>(body.freeze())
     });
     // Everything has arrived already, so a pending body only lets others run.
     loop {
