@@ -37,7 +37,7 @@ struct Checked {
 #[derive(Debug, thiserror::Error)]
 pub enum Unreadable {
     /// OpenSSL cannot read it.
-    #[error("the certificate cannot be read: {0}")]
+    #[error("the certificate has a name, a time or a key that cannot be read")]
     OpenSsl(#[from] ErrorStack),
     /// The bytes are not a certificate in DER.
     #[error("the certificate is not encoded as DER")]

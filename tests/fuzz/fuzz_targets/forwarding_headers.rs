@@ -8,6 +8,7 @@ use std::sync::LazyLock;
 use actix_web::ResponseError as _;
 use actix_web::http::header::HeaderValue;
 use libfuzzer_sys::fuzz_target;
+use openssl::error::ErrorStack;
 use watchpost::api::authn::AuthConfig;
 use watchpost::api::fuzzing::{forwarded, forwarded_address};
 use watchpost_fuzz::{TLS, now};
@@ -37,7 +38,9 @@ fuzz_target!(|bytes: &[u8]| {
     let Ok(certificate) = certificate.to_str() else { return };
     let chain: Result<Vec<&str>, _> = chain.iter().map(HeaderValue::to_str).collect();
     let Ok(chain) = chain else { return };
-    match forwarded(certificate, &chain) {
+    let client = forwarded(certificate, &chain);
+    assert_eq!(ErrorStack::get().errors().len(), 0);
+    match client {
         Err(error) => {
             assert!(matches!(error.status_code().as_u16(), 400 | 401), "{error:?}");
             // Nothing of the header is repeated.
@@ -47,6 +50,7 @@ fuzz_target!(|bytes: &[u8]| {
             if let Err(reason) = peer.identity(&TLS, now()) {
                 assert!(!reason.is_empty());
             }
+            assert_eq!(ErrorStack::get().errors().len(), 0);
         }
     }
 });
