@@ -97,7 +97,7 @@ fn survived(server: &Server, mode: &[&str], url: &str) -> String {
 }
 
 #[test]
-fn slow_headers_keep_no_connection_and_delay_nobody() {
+fn slow_headers_keep_no_connection_and_delay_no_other_client() {
     let server = server(TIMEOUTS, "reader");
     for url in [
         format!("http://{}/health", server.plain),
@@ -109,7 +109,7 @@ fn slow_headers_keep_no_connection_and_delay_nobody() {
 }
 
 #[test]
-fn slow_bodies_keep_no_connection_and_delay_nobody() {
+fn slow_bodies_keep_no_connection_and_delay_no_other_client() {
     let server = server(TIMEOUTS, "agent");
     // The tool has no option for other headers. Without the token, the server would not wait for the body.
     let headers = format!("application/json\r\nAuthorization: Bearer {TOKEN}");
@@ -128,7 +128,7 @@ fn slow_bodies_keep_no_connection_and_delay_nobody() {
 }
 
 #[test]
-fn many_ranges_of_a_large_file_delay_nobody_and_take_little_memory() {
+fn many_ranges_of_a_large_file_delay_no_other_client_and_take_little_memory() {
     let server = server(TIMEOUTS, "reader");
     let url = format!("http://{}{LARGE}", server.plain);
     let before_mb = server.resident_mb();
@@ -143,7 +143,7 @@ fn many_ranges_of_a_large_file_delay_nobody_and_take_little_memory() {
 
 /// The tool reads on from the buffers of the kernel, after the server has ended the connection.
 #[test]
-fn slow_readers_keep_no_connection_and_delay_nobody() {
+fn slow_readers_keep_no_connection_and_delay_no_other_client() {
     let server = server(TIMEOUTS, "reader");
     let url = format!("http://{}{LARGE}", server.plain);
     let read = ["-X", "-w", "10", "-y", "20", "-n", "1", "-z", "32", "-k", "3"];
