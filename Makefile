@@ -8,6 +8,10 @@ CARGO_DEB := $(TOOLS)/cargo-deb/bin/cargo-deb
 
 # Checks crates: licences, sources, advisories.
 CARGO_DENY := $(TOOLS)/cargo-deny/bin/cargo-deny
+# Builds and runs the fuzz targets, each as long as this says.
+CARGO_FUZZ := $(TOOLS)/cargo-fuzz/bin/cargo-fuzz
+FUZZ_SECONDS ?= 600
+FUZZ_TARGETS ?= $(basename $(notdir $(wildcard tests/fuzz/fuzz_targets/*.rs)))
 
 # The first engine that can build images; docker may be a client without a server.
 ENGINE ?= $(shell { docker info >/dev/null 2>&1 && echo docker; } || command -v podman || command -v buildah)
@@ -88,10 +92,22 @@ deny: $(CARGO_DENY) ## Checks licences, sources and bans of all locked crates; d
 advisories: $(CARGO_DENY) ## Checks all locked crates for advisories and yanked versions. Needs the database of advisories.
 	.ci/advisories
 
-fuzz: target-wasm ## Fuzzes the engine with components for ten minutes; needs a nightly toolchain.
-	@command -v cargo-fuzz >/dev/null || $(CARGO) install --locked cargo-fuzz
-	$(CARGO) run --locked --package watchpost-tests --bin seeds -- tests/fuzz/corpus/compile
-	cd tests/fuzz && cargo +nightly fuzz run compile -- -max_total_time=600
+# RUSTC_BOOTSTRAP lets the stable compiler record coverage. Nothing else of it is unstable, because no sanitizer is used:
+# there is little unsafe code, and assertions and overflow checks are on.
+fuzz: libraries target-wasm c++ $(CARGO_FUZZ) ## Fuzzes each parser of untrusted bytes for FUZZ_SECONDS (600), or those of FUZZ_TARGETS.
+	$(CARGO) run --locked --package watchpost-tests --bin seeds -- tests/fuzz
+	cd tests/fuzz && for target in $(FUZZ_TARGETS); do \
+	  RUSTC_BOOTSTRAP=1 $(CARGO_FUZZ) run --sanitizer none --codegen-units 16 --target-dir $(CURDIR)/target/fuzz $$target -- \
+	    -max_total_time=$(FUZZ_SECONDS) -timeout=30 -rss_limit_mb=4096 -print_final_stats=1 || exit 1; done
+
+# libFuzzer is written in C++.
+.PHONY: c++
+c++:
+	@command -v c++ >/dev/null || { apt-get update -qq && \
+	  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends g++; }
+
+$(CARGO_FUZZ):
+	$(CARGO) install --quiet --locked --debug --version 0.13.2 --root $(TOOLS)/cargo-fuzz cargo-fuzz
 
 clean:
 	$(CARGO) clean

@@ -308,7 +308,8 @@ fn digest_of(certificate: &str, chain: &[&str]) -> [u8; 32] {
     hash.finish()
 }
 
-fn forwarded_peer(certificate: &str, chain: &[&str]) -> Result<Peer, ApiError> {
+/// The client whose certificate and chain these headers have. It is not verified yet.
+pub(super) fn forwarded_peer(certificate: &str, chain: &[&str]) -> Result<Peer, ApiError> {
     let certificate = der_of(certificate).ok_or_else(|| malformed(CLIENT_CERT))?;
     // An empty list is written as no header, but some front ends send an empty one.
     let links = chain.iter().flat_map(|list| list.split(','));
@@ -365,7 +366,7 @@ impl AuthConfig {
     }
 
     /// Each proxy appends the address of its peer to the list; from the end, the first untrusted address is the client.
-    fn first_untrusted(&self, headers: &HeaderMap, peer: IpAddr) -> IpAddr {
+    pub(super) fn first_untrusted(&self, headers: &HeaderMap, peer: IpAddr) -> IpAddr {
         let lists: Vec<&str> = headers
             .get_all("x-forwarded-for")
             .filter_map(|list| list.to_str().ok())

@@ -11,6 +11,8 @@ pub mod compress;
 mod cross_site;
 pub mod document;
 pub mod error;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 pub mod gate;
 pub mod input;
 pub mod latest;

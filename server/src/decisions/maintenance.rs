@@ -9,8 +9,8 @@ use tokio::time::MissedTickBehavior;
 use super::writer::WRITE_TIMEOUT;
 use super::{Decisions, Record};
 use crate::clock;
-use crate::store::{Store, StoreError};
 use crate::store::decisions::RetentionLimits;
+use crate::store::{Store, StoreError};
 
 /// The interval of pruning.
 const PRUNE_INTERVAL: Duration = Duration::from_secs(60);

@@ -37,7 +37,7 @@ struct Checked {
 #[derive(Debug, thiserror::Error)]
 pub enum Unreadable {
     /// OpenSSL cannot read it.
-    #[error("the certificate cannot be read: {0}")]
+    #[error("the certificate has a name, a time or a key that cannot be read")]
     OpenSsl(#[from] ErrorStack),
     /// The bytes are not a certificate in DER.
     #[error("the certificate is not encoded as DER")]
@@ -126,7 +126,7 @@ fn units(subject: &DistinguishedName) -> Vec<Box<str>> {
     attributes.map(|attribute| attribute.value.as_str().into()).collect()
 }
 
-fn certificate_of(certificate: &X509Ref) -> Result<Certificate, Unreadable> {
+pub(super) fn certificate_of(certificate: &X509Ref) -> Result<Certificate, Unreadable> {
     let fingerprint = certificate.digest(MessageDigest::sha256())?;
     let fingerprint: [u8; 32] = fingerprint.as_ref().try_into().map_err(|_| Unreadable::Name)?;
     let names = certificate.subject_alt_names();

@@ -3,6 +3,8 @@
 
 pub mod client;
 mod der;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 pub mod handshake;
 pub mod identity;
 mod inspect;

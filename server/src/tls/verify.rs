@@ -186,11 +186,15 @@ fn verified_chain(
         untrusted.push(link.clone())?;
     }
     let mut context = X509StoreContext::new()?;
-    let (result, chain) = context.init(store, certificate, &untrusted, |context| {
+    let verified = context.init(store, certificate, &untrusted, |context| {
         context.verify_cert()?;
         let chain = context.chain().into_iter().flatten();
         Ok((context.error(), chain.map(ToOwned::to_owned).collect::<Vec<X509>>()))
-    })?;
+    });
+    // A failed verification leaves errors in the queue of the thread, and OpenSSL would take them for errors of the next
+    // connection that this thread reads from.
+    let _ = ErrorStack::get();
+    let (result, chain) = verified?;
     match result {
         X509VerifyResult::OK => Ok(chain),
         failed => Err(refused(of_verify_result(failed.as_raw()))),
@@ -199,7 +203,48 @@ fn verified_chain(
 
 #[cfg(test)]
 mod tests {
+    use openssl::asn1::Asn1Time;
+    use openssl::ec::{EcGroup, EcKey};
+    use openssl::nid::Nid;
+    use openssl::pkey::PKey;
+    use openssl::x509::store::X509StoreBuilder;
+    use openssl::x509::{X509Builder, X509NameBuilder};
+
     use super::*;
+
+    /// A certificate that signs itself, in DER, and the position of the first byte of its public key's point.
+    fn self_signed() -> Result<(Vec<u8>, usize), ErrorStack> {
+        let group = EcGroup::from_curve_name(Nid::X9_62_PRIME256V1)?;
+        let key = PKey::from_ec_key(EcKey::generate(&group)?)?;
+        let mut name = X509NameBuilder::new()?;
+        name.append_entry_by_text("CN", "ada")?;
+        let name = name.build();
+        let mut builder = X509Builder::new()?;
+        builder.set_version(2)?;
+        builder.set_subject_name(&name)?;
+        builder.set_issuer_name(&name)?;
+        builder.set_pubkey(&key)?;
+        builder.set_not_before(Asn1Time::days_from_now(0)?.as_ref())?;
+        builder.set_not_after(Asn1Time::days_from_now(1)?.as_ref())?;
+        builder.sign(&key, MessageDigest::sha256())?;
+        let der = builder.build().to_der()?;
+        let public = key.public_key_to_der()?;
+        let point = &public[public.len() - 65..];
+        let at = der.windows(point.len()).position(|window| window == point);
+        Ok((der, at.expect("the certificate has its key")))
+    }
+
+    #[test]
+    fn a_failed_verification_leaves_no_error_for_the_connections_of_the_thread() {
+        let (mut der, point) = self_signed().expect("a certificate");
+        // No form of a point begins with this byte.
+        der[point] = 5;
+        let certificate = X509::from_der(&der).expect("the key is decoded later");
+        let store = X509StoreBuilder::new().expect("a store").build();
+        let refused = verified_chain(&store, &certificate, &[], ClientRefused::Verdict);
+        assert!(matches!(refused, Err(ClientRefused::Verdict(_))));
+        assert_eq!(ErrorStack::get().errors().len(), 0);
+    }
 
     #[test]
     fn a_period_lies_between_two_boundaries_and_the_second_after_each_is_one_of_its_own() {

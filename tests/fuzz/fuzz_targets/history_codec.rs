@@ -1,5 +1,5 @@
 //! Fuzz target: a damaged column of the history is an error or some values, and never a crash. Then the same bytes are
-//! the values of a window, which are read as they were written.
+//! the values of a window, which are read as they were written, or found damaged where a byte of them is changed.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -50,4 +50,27 @@ fn written_and_read(bytes: &[u8]) {
         }
     }
     assert_eq!(count, rounds.len());
+    damaged(bytes, &packed.shared, &packed.columns);
+}
+
+/// Changes one byte of what was packed, chosen by the first bytes of the input, and reads it.
+fn damaged(bytes: &[u8], shared: &[u8], columns: &[(i64, Vec<u8>)]) {
+    let [low, high, change, ..] = *bytes else { return };
+    let at = usize::from(u16::from_le_bytes([low, high]));
+    let damage = |bytes: &[u8]| {
+        let mut bytes = bytes.to_vec();
+        let length = bytes.len();
+        if let Some(byte) = bytes.get_mut(at % length.max(1)) {
+            *byte ^= change;
+        }
+        bytes
+    };
+    let intact = Shared::unpack(shared).expect("it was just written");
+    let other = Shared::unpack(&damage(shared));
+    for (_, column) in columns {
+        let _ = unpack_column(&intact, &damage(column));
+        if let Ok(other) = &other {
+            let _ = unpack_column(other, column);
+        }
+    }
 }

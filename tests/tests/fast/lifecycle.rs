@@ -57,7 +57,7 @@ fn generated_files_are_kept_over_restarts() {
 /// file that is written again.
 fn kept_files(folder: &Path) -> BTreeMap<PathBuf, (u32, u64)> {
     let mut found = BTreeMap::new();
-    let mut left = vec![folder.join("pki"), folder.join("cache")];
+    let mut left = vec![folder.join("pki"), folder.join("cache"), folder.join("cache.key")];
     while let Some(path) = left.pop() {
         let metadata = fs::metadata(&path).expect("it is there");
         if metadata.is_dir() {

@@ -67,15 +67,17 @@ const LEFT_OUT: [&str; 5] = [
 ];
 
 /// Folders that are not part of the repository, wherever they are.
-const UNTRACKED: [&str; 8] = [
+const UNTRACKED: [&str; 10] = [
     ".git",
     "target",
     "watchpost-data",
     "node_modules",
     ".tools",
     "__pycache__",
+    "artifacts",
     "bindings",
     "build",
+    "corpus",
 ];
 
 /// A line with one of these means the Unix user `nobody`.

@@ -1,6 +1,7 @@
 //! The tests that `make test-all` adds: they need other languages, a browser, a container with systemd or a fresh
 //! clone, or they run for minutes.
 
+mod abuse;
 mod authoring;
 mod deployed;
 mod documented;

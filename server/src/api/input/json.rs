@@ -113,7 +113,7 @@ async fn parsed<T: DeserializeOwned + ToSchema + Send + 'static>(body: Bytes) ->
     parsed.unwrap_or_else(|panic| Err(ApiError::Internal(panic)))
 }
 
-fn parse<T: DeserializeOwned + ToSchema>(body: &[u8]) -> Result<T, ApiError> {
+pub(in crate::api) fn parse<T: DeserializeOwned + ToSchema>(body: &[u8]) -> Result<T, ApiError> {
     let value = strict::parse(body).map_err(ApiError::BadRequest)?;
     T::deserialize(&value).map_err(|error| invalid::<T>(&value, "", &error))
 }

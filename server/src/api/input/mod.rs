@@ -10,6 +10,10 @@ mod schema;
 mod strict;
 
 pub(in crate::api) use self::decode::{DecodedBody, payload_error};
+#[cfg(fuzzing)]
+pub(in crate::api) use self::json::parse;
 pub use self::json::{JsonBody, OptionalJson, invalid};
 pub use self::path::path_error;
 pub use self::query::Query;
+#[cfg(fuzzing)]
+pub(in crate::api) use self::strict::parse as parse_strictly;

@@ -7,7 +7,7 @@ use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess,
 use serde_json::{Map, Number, Value};
 
 /// Parses JSON. The error says where it is invalid.
-pub(super) fn parse(text: &[u8]) -> Result<Value, String> {
+pub(in crate::api) fn parse(text: &[u8]) -> Result<Value, String> {
     let place = RefCell::new(Place::default());
     let mut deserializer = serde_json::Deserializer::from_slice(text);
     let value = Strict(&place).deserialize(&mut deserializer);

@@ -40,7 +40,7 @@ pub struct ChunkStore {
 
 /// One chunk or a list of chunks.
 #[derive(Deserialize)]
-pub struct Body(Value);
+pub struct Body(pub(in crate::api) Value);
 
 impl PartialSchema for Body {
     fn schema() -> RefOr<Schema> {
@@ -271,7 +271,7 @@ impl ChunkStore {
 }
 
 /// The reports of a body, and whether the body was a single report.
-fn reports_of(body: Value) -> Result<(Arc<[Report]>, bool), ApiError> {
+pub(in crate::api) fn reports_of(body: Value) -> Result<(Arc<[Report]>, bool), ApiError> {
     let one = !body.is_array();
     let values = match body {
         Value::Array(values) => values,
