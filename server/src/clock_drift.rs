@@ -1,6 +1,6 @@
-//! Decides whether the system clock can be trusted enough to delete old data: it must agree with the monotonic clock,
-//! with the database's clock if there is one, and at the start with the time when it was last trusted. It reads no
-//! clock; callers pass the times.
+//! Decides whether the system clock can be trusted enough to delete old data: it must agree with the monotonic clock, at
+//! the start with the time when it was last trusted, and not differ from the database's clock if there is one. It reads
+//! no clock; callers pass the times.
 
 use std::fs;
 use std::path::PathBuf;
@@ -8,6 +8,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
+
+use crate::atomic_file::{self, PRIVATE};
 
 /// The minimum difference that counts as a jump. A clock that is being slewed gains or loses at most two seconds an
 /// hour, and a minute is small compared to the shortest retention of the history. A suspended machine looks the same,
@@ -65,8 +67,8 @@ impl TrustedClock {
             log::warn!(difference_ms; "the clock differs from the database's; nothing is deleted by age");
         }
         state.differs_from_database = differs;
-        let agrees = difference.is_some() && !differs;
-        if differs || !(agrees || state.monitor.is_trusted()) {
+        // A database that agrees proves nothing: on the same machine it has the same clock.
+        if differs || !state.monitor.is_trusted() {
             return None;
         }
         if state
@@ -75,7 +77,7 @@ impl TrustedClock {
         {
             state.stored = Some(now);
             if let Some(file) = &state.file
-                && let Err(error) = fs::write(file, format!("{wall_ms}\n"))
+                && let Err(error) = atomic_file::replace(file, format!("{wall_ms}\n").as_bytes(), PRIVATE)
             {
                 log::warn!(file:% = file.display(), reason:% = error; "could not store the time; after a restart, nothing is deleted by age for an hour");
             }
@@ -198,10 +200,13 @@ mod tests {
     }
 
     #[test]
-    fn the_clock_of_the_database_decides_if_there_is_one() {
+    fn a_database_with_another_time_prevents_trust_and_one_with_the_same_time_proves_nothing() {
         let (clock, now, _folder) = starting("");
-        assert_eq!(clock.check(BEGIN, now, Some(BEGIN + MINUTE)), Some(BEGIN));
-        assert_eq!(clock.check(BEGIN, now, Some(BEGIN - MINUTE - 1)), None);
+        assert_eq!(
+            clock.check(BEGIN, now, Some(BEGIN)),
+            None,
+            "both may have the same wrong clock"
+        );
         let (clock, now, _folder) = starting(&BEGIN.to_string());
         assert_eq!(clock.check(BEGIN, now, Some(BEGIN - 10 * MINUTE)), None);
         assert_eq!(clock.check(BEGIN, now, None), Some(BEGIN));

@@ -12,6 +12,7 @@ use parking_lot::Mutex;
 
 use super::authn::Client;
 use super::request_id::RequestId;
+use super::table::{RateClass, RouteAttributes};
 
 /// The interval at which rejected requests are reported.
 pub(super) const REPORT_INTERVAL: Duration = Duration::from_secs(1);
@@ -49,12 +50,20 @@ impl AccessLog {
             rejected.last = address;
             return;
         }
+        // No limit holds for probes of the process, so they would rotate all other lines away.
+        let route = extensions.get::<RouteAttributes>();
+        let is_exempt = route.is_some_and(|route| route.rate == RateClass::Exempt);
+        let level = if is_exempt && response.status().is_success() {
+            log::Level::Debug
+        } else {
+            log::Level::Info
+        };
         let identity = client.map(|client| client.identity.to_string()).unwrap_or_default();
         let address = address.map(|address| address.to_string()).unwrap_or_default();
         let agent = request.headers().get(USER_AGENT);
         let agent = agent.and_then(|agent| agent.to_str().ok()).unwrap_or_default();
-        log::info!(
-            target: "watchpost::access",
+        log::log!(
+            target: "watchpost::access", level,
             request_id = id.as_str(), server_request_id = id.of_server(),
             method = request.method().as_str(), path = &*cut(request.path(), MAX_PATH_CHARS),
             status = response.status().as_u16(),

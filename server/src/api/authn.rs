@@ -272,7 +272,12 @@ impl Authenticator {
                 let peer = Arc::new(forwarded_peer(certificate, &chain)?);
                 let mut all = self.forwarded.lock();
                 if all.len() >= MAX_FORWARDED_CHAINS {
-                    all.clear();
+                    // Half of them stay, so that one client cannot displace the certificates of all others.
+                    let mut stays = false;
+                    all.retain(|_, _| {
+                        stays = !stays;
+                        stays
+                    });
                 }
                 all.insert(digest, peer.clone());
                 peer

@@ -141,6 +141,13 @@ impl Gate {
         bounds: &RequestLimits,
         route: RouteAttributes,
     ) -> Result<(), ApiError> {
+        let too_many = |after_seconds| {
+            self.service_metrics.rate_limited();
+            ApiError::TooMany { after_seconds }
+        };
+        // Requests that are refused before their client is known count as failed authentications of their address.
+        let failures = RateKey::failed_authentication(self.authenticator.address(request));
+        let now = Instant::now();
         let headers = request.headers();
         let bytes: usize = headers
             .iter()
@@ -148,6 +155,7 @@ impl Gate {
             .sum();
         if bytes > bounds.max_headers {
             let limit = bounds.max_headers;
+            self.rate.take(&failures, bounds.allowed, now).map_err(too_many)?;
             self.malformed_request(request.peer_addr(), "its headers are larger than http.max_headers");
             return Err(ApiError::HeadersTooLarge { bytes, limit });
         }
@@ -155,20 +163,15 @@ impl Gate {
             .get(CONTENT_LENGTH)
             .and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
         if length.is_some_and(|length| length > bounds.max_body(route.body())) {
+            self.rate.take(&failures, bounds.allowed, now).map_err(too_many)?;
             return Err(ApiError::BodyTooLarge);
         }
         if route.rate == RateClass::Exempt {
             return Ok(());
         }
-        let too_many = |after_seconds| {
-            self.service_metrics.rate_limited();
-            ApiError::TooMany { after_seconds }
-        };
         // Only failed authentications count before authentication: a client with valid credentials must not pay for
         // other clients at its address. Verifying a token costs less than counting it; verifying a certificate that a
         // reverse proxy forwards is expensive, so it is limited first.
-        let failures = RateKey::failed_authentication(self.authenticator.address(request));
-        let now = Instant::now();
         if headers.contains_key("client-cert") && !headers.contains_key(AUTHORIZATION) {
             self.rate.has(&failures, bounds.allowed, now).map_err(too_many)?;
         }
@@ -186,7 +189,6 @@ impl Gate {
         let taken = self.rate.take(&key, bounds.allowed, now).map_err(too_many);
         let is_own = cross_site::check_sender(request.request(), &client);
         request.extensions_mut().insert(client);
-        request.extensions_mut().insert(route);
         taken.and(is_own)
     }
 }
@@ -202,7 +204,9 @@ pub async fn pass<B: MessageBody + 'static>(
     let id = RequestId::of(&request);
     request.extensions_mut().insert(id.clone());
     let in_flight = gate.service_metrics.request_started();
-    let route = gate.routes.attributes(request.method(), request.path());
+    // The router decodes the path before it matches a route, so the attributes have to be those of the decoded path.
+    let route = gate.routes.attributes(request.method(), request.match_info().as_str());
+    request.extensions_mut().insert(route);
     let incoming = LimitedBody::bound(&mut request, bounds.max_body(route.body()), bounds.body_timeout);
     let mut response = match gate.admit(&mut request, &bounds, route) {
         Ok(()) => match next.call(request).await {

@@ -96,6 +96,8 @@ where
     builder
         .max_concurrent_streams(MIN_STREAMS.max(u32::try_from(limits.max_in_flight).unwrap_or(u32::MAX)))
         .max_header_list_size(limits.max_header_bytes)
+        // A page that is left may reset all of its requests at once.
+        .max_pending_accept_reset_streams(MIN_STREAMS as usize)
         .initial_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
         .max_send_buffer_size(SEND_BUFFER_BYTES);

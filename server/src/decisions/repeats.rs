@@ -66,6 +66,10 @@ impl Repeats {
             counted: 0,
             last: None,
         });
+        if now.saturating_duration_since(counter.began) >= PERIOD {
+            // Nothing collected it yet; what it counted stays.
+            (counter.began, counter.single) = (now, 0);
+        }
         if counter.single < self.max_single {
             counter.single += 1;
             return Some(record);

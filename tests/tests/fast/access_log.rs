@@ -42,6 +42,37 @@ fn requests_beyond_the_rate_limit_are_counted_and_not_logged_one_by_one() {
 }
 
 #[test]
+fn requests_that_are_refused_before_their_client_is_known_are_limited_too() {
+    let server = Server::with("[http]\nrequests_per_second = 1\nburst = 5").ready();
+    let long = server.plain_client().with("x-long", &"x".repeat(20_000));
+    let statuses: Vec<u16> = (0..50).map(|_| long.get("/health").status).collect();
+    assert!(statuses.contains(&431), "{statuses:?}");
+    let limited = statuses.iter().filter(|status| **status == 429).count();
+    assert!(limited >= 40, "{statuses:?}");
+    let lines = server.log_lines();
+    assert!(
+        lines.iter().filter(|line| line.contains("status=431")).count() <= 10,
+        "{lines:?}"
+    );
+}
+
+#[test]
+fn probes_without_a_limit_do_not_fill_the_log() {
+    let server = Server::start().ready();
+    for _ in 0..20 {
+        assert_eq!(server.plain_client().get("/health/live").status, 200);
+    }
+    // A later request is logged, so the earlier ones would be there.
+    server.plain_client().with("x-request-id", "later").get("/health");
+    server.logged("request_id=later");
+    let lines = server.log_lines();
+    assert!(
+        !lines.iter().any(|line| line.contains("path=/health/live")),
+        "{lines:?}"
+    );
+}
+
+#[test]
 fn the_servers_own_id_is_logged_and_returned_beside_the_id_of_the_client() {
     let server = Server::start().ready();
     let client = server.plain_client().with("x-request-id", "of-another-client");
