@@ -118,11 +118,19 @@ where
         }
         loop {
             let mut has_ended = false;
-            while let Poll::Ready(Some(())) = responses.poll_next_unpin(context) {
+            while let Poll::Ready(Some(wants_close)) = responses.poll_next_unpin(context) {
                 has_ended = true;
+                if wants_close && closing == Closing::No {
+                    closing = Closing::Announced;
+                    connection.graceful_shutdown();
+                }
             }
             if has_ended && responses.is_empty() {
                 idle_since = Instant::now();
+                if closing == Closing::Announced {
+                    // The end of the last response may not be sent yet.
+                    idle_timer.as_mut().reset(idle_since + GOAWAY_TIMEOUT);
+                }
             }
             // While the maximum is reached, further requests wait in the connection.
             if responses.len() >= limits.max_in_flight {
@@ -232,7 +240,8 @@ impl Stream for RequestBody {
     }
 }
 
-/// Processes a request and sends the response. A stream that the client has reset is not processed further.
+/// Processes a request and sends the response; returns whether the connection has to end after it. If the client resets
+/// the stream, a request that only reads is not processed further, and one that may change something is.
 async fn answer<S, B>(
     service: &S,
     request: Request,
@@ -240,22 +249,35 @@ async fn answer<S, B>(
     is_head: bool,
     send_timeout: Duration,
     service_metrics: &ServiceMetrics,
-) where
+) -> bool
+where
     S: Service<Request, Response = ServiceResponse<B>, Error = HttpResponse>,
     B: MessageBody,
 {
+    let only_reads = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
     let response = {
         let mut handled = pin!(service.call(request));
-        poll_fn(|context| match respond.poll_reset(context) {
-            Poll::Ready(_) => Poll::Ready(None),
-            Poll::Pending => handled.as_mut().poll(context).map(Some),
+        poll_fn(|context| {
+            if only_reads && respond.poll_reset(context).is_ready() {
+                return Poll::Ready(None);
+            }
+            handled.as_mut().poll(context).map(Some)
         })
         .await
     };
     match response {
-        None => {}
-        Some(Ok(response)) => send(response.into(), respond, is_head, send_timeout, service_metrics).await,
-        Some(Err(response)) => send(response.into(), respond, is_head, send_timeout, service_metrics).await,
+        None => false,
+        Some(Ok(response)) => {
+            let response: Response<B> = response.into();
+            // On a new connection the client may authenticate successfully.
+            let wants_close = response.status() == StatusCode::UNAUTHORIZED;
+            send(response, respond, is_head, send_timeout, service_metrics).await;
+            wants_close
+        }
+        Some(Err(response)) => {
+            send(response.into(), respond, is_head, send_timeout, service_metrics).await;
+            false
+        }
     }
 }
 

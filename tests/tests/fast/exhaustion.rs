@@ -359,9 +359,17 @@ fn http2(client: &Client, initial_window: u32) -> Connection {
 
 /// A HEADERS frame with a whole GET request.
 fn headers(stream: u32, path: &str, more: &[(&str, &str)]) -> Vec<u8> {
+    request(stream, GET, path, more)
+}
+
+/// The methods in the static table of HPACK.
+const GET: u8 = 0x82;
+const POST: u8 = 0x83;
+
+fn request(stream: u32, method: u8, path: &str, more: &[(&str, &str)]) -> Vec<u8> {
     let text = |text: &str| [&[text.len() as u8], text.as_bytes()].concat();
-    // From the static table: the method GET, the scheme https, a path and an authority.
-    let mut block = vec![0x82, 0x87, 0x04];
+    // From the static table: the method, the scheme https, a path and an authority.
+    let mut block = vec![method, 0x87, 0x04];
     block.extend(text(path));
     block.push(0x01);
     block.extend(text("localhost"));
@@ -454,6 +462,41 @@ fn an_http_2_response_that_is_not_read_is_reset_and_further_requests_are_process
     eventually("three resets", || {
         (exceeded(&server, "send_timeout") >= 3.0).then_some(())
     });
+}
+
+#[test]
+fn an_http_2_connection_ends_after_a_failed_authentication() {
+    let server = Server::start().ready();
+    let mut connection = http2(&server.anonymous_client(), 65_535);
+    let token = [("authorization", "Bearer unknown")];
+    connection.send(&headers(1, "/api/v1/whoami", &token)).expect("sent");
+    let begin = Instant::now();
+    connection.rest();
+    assert!(begin.elapsed() < Duration::from_secs(20), "{:?}", begin.elapsed());
+}
+
+#[test]
+fn a_change_whose_http_2_stream_is_reset_is_completed_and_audited() {
+    let server = Server::start().ready();
+    let admin = server.client("admin");
+    let settings = serde_json::json!({ "roles": { "admin": ["*"], "agent": ["chunks.*"] } });
+    let changed = admin.send("PUT", "/api/v1/rules/role/settings", &settings);
+    assert_eq!(changed.status, 200, "{}", changed.text());
+    let mut connection = http2(&admin, 65_535);
+    let json = [("content-type", "application/json")];
+    let mut frames = request(1, POST, "/api/v1/rules/role/rollback", &json);
+    // RST_STREAM with the code CANCEL.
+    frames.extend([0, 0, 4, 3, 0, 0, 0, 0, 1, 0, 0, 0, 8]);
+    connection.send(&frames).expect("sent");
+    let audit = server.data().join("audit.log");
+    let responses = || {
+        let text = std::fs::read_to_string(&audit).expect("readable");
+        text.lines()
+            .filter(|line| line.contains("\"event\":\"response\""))
+            .count()
+    };
+    eventually("both responses in the audit file", || (responses() == 2).then_some(()));
+    assert_eq!(admin.get("/api/v1/rules").json()["generation"], 3);
 }
 
 #[test]
