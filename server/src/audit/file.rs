@@ -105,7 +105,17 @@ impl ChainedFile {
 
     /// Appends an event. After an error, the event is not in the file.
     pub(super) fn append(&mut self, event: &AuditEvent, time_ms: u64) -> io::Result<()> {
-        self.reopen_if_moved()?;
+        if self.reopen_if_moved()? {
+            let last = self.head.sequence;
+            log::error!(file:% = self.path.display(), last; "the audit file was moved or removed; it continues in a new one");
+            let reason = format!("the file was moved or removed after number {last}");
+            let recovery = AuditEvent::new("recovery", serde_json::json!({ "irregularities": [reason] }));
+            self.append_line(&recovery, time_ms)?;
+        }
+        self.append_line(event, time_ms)
+    }
+
+    fn append_line(&mut self, event: &AuditEvent, time_ms: u64) -> io::Result<()> {
         let (line, head) = line::write(event, &self.head, time_ms);
         if self.open.size > 0 && self.open.size + line.len() as u64 > self.max_size {
             self.rotate()?;
@@ -120,18 +130,18 @@ impl ChainedFile {
         Ok(())
     }
 
-    /// Continues in a new file if another program moved or removed the current one.
-    fn reopen_if_moved(&mut self) -> io::Result<()> {
+    /// Continues in a new file if another program moved or removed the current one, and returns whether it did.
+    fn reopen_if_moved(&mut self) -> io::Result<bool> {
         let opened = self.open.file.metadata()?;
         match fs::metadata(&self.path) {
-            Ok(at_path) if (at_path.dev(), at_path.ino()) == (opened.dev(), opened.ino()) => Ok(()),
+            Ok(at_path) if (at_path.dev(), at_path.ino()) == (opened.dev(), opened.ino()) => Ok(false),
             Ok(_) => {
                 self.open = Open::at(&self.path)?;
-                self.open.discard_partial_line().map(drop)
+                self.open.discard_partial_line().map(|_| true)
             }
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 self.open = Open::at(&self.path)?;
-                sync_folder(&self.path)
+                sync_folder(&self.path).map(|()| true)
             }
             Err(error) => Err(error),
         }

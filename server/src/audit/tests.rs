@@ -259,7 +259,19 @@ fn a_file_that_is_removed_while_it_is_open_is_created_again_and_the_gap_is_found
     }
     fs::rename(chain.path(), chain.path().with_extension("moved")).expect("moved");
     file.append(&event).expect("written");
-    assert_eq!(verify(chain.path(), &[]).expect("read").first, 4);
+    let verified = verify(chain.path(), &[]).expect("read");
+    assert_eq!((verified.first, verified.head.sequence), (4, 5));
+    assert!(
+        verified.damages[0].to_string().contains("the beginning is missing"),
+        "{:?}",
+        verified.damages
+    );
+    let text = fs::read_to_string(chain.path()).expect("readable");
+    let first = text.lines().next().expect("a line");
+    assert!(
+        first.contains("\"event\":\"recovery\"") && first.contains("after number 3"),
+        "{first}"
+    );
 }
 
 #[test]

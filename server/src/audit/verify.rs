@@ -97,6 +97,13 @@ impl<'c> Chain<'c> {
         for file in files {
             self.read_file(file)?;
         }
+        // Rotation deletes only the oldest of several files.
+        if self.first > 1 && files.len() == 1 && self.damages.is_empty() {
+            let first = self.first;
+            let problem =
+                format!("the beginning is missing: it begins with number {first}, and there is no rotated file");
+            self.add(self.path, 0, problem);
+        }
         let last = self.last.clone().unwrap_or_else(Head::empty);
         match &self.stored {
             None if self.lines > 0 => self.add(self.path, 0, "the file with the head is missing".to_owned()),
