@@ -44,8 +44,14 @@ impl Registry {
     /// accepted if there is no record yet; a database server is shared with others.
     async fn read_accepted(&self) -> Result<(), ChangeError> {
         let recorded = self.0.accepted_file.read().map_err(|error| {
+            let without = match self.0.store.is_file() {
+                true => {
+                    "delete it, and the server accepts the rules that the database file has, without verifying them"
+                }
+                false => "delete it to have all rules of the database verified",
+            };
             ChangeError::Broken(format!(
-                "cannot read the record of accepted rules: {error}; correct its permissions, or delete it to have all rules verified"
+                "cannot read the record of accepted rules: {error}; correct its permissions, or {without}"
             ))
         })?;
         let accepted = match recorded {
@@ -145,7 +151,8 @@ impl Registry {
                 Err((Some(entry), error)) => {
                     reason = format!("the rule {}: {}", entry.rule, error_chain(&error));
                     log::error!(rule = entry.rule.as_str(), reason = reason.as_str(); "could not load rule; starting without it");
-                    self.leave_out(&mut generation_to_load, &entry).await?;
+                    self.leave_out(&mut generation_to_load, &entry, Closure::RoleRuleFailed)
+                        .await?;
                 }
                 Err((None, error)) => return Err(error),
             }
@@ -178,18 +185,24 @@ impl Registry {
         let mut trusted = latest.clone();
         for entry in &latest.entries {
             if self.rejection(&latest, entry, false).await?.is_some() {
-                self.leave_out(&mut trusted, entry).await?;
+                self.leave_out(&mut trusted, entry, Closure::RoleRuleUntrusted).await?;
             }
         }
         Ok((trusted, Some(reason)))
     }
 
-    async fn leave_out(&self, generation: &mut Generation, entry: &Entry) -> Result<(), ChangeError> {
+    async fn leave_out(&self, generation: &mut Generation, entry: &Entry, closure: Closure) -> Result<(), ChangeError> {
         generation.entries.retain(|other| other != entry);
         if entry.kind == Kind::Role && entry.mode == Mode::Active {
-            generation.entries.push(self.closed(Closure::RoleRuleFailed).await?);
+            generation.entries.push(self.closed(closure).await?);
         }
         Ok(())
+    }
+
+    /// Whether a database without rules had some: a damaged file was renamed, or this server has accepted rules before.
+    /// An empty file is a valid database, so a file that was truncated or deleted shows only in the record.
+    fn has_lost_rules(&self) -> bool {
+        self.0.store.was_replaced() || self.0.accepted.lock().is_some()
     }
 
     async fn as_configured(&self, latest: &Generation) -> Result<Option<NextGeneration>, ChangeError> {
@@ -212,7 +225,10 @@ impl Registry {
                 continue;
             };
             // The settings of the lost database may have allowed less than the configuration does.
-            if kind == Kind::Role && latest.number == 0 && self.0.store.was_replaced() {
+            if kind == Kind::Role && latest.number == 0 && self.has_lost_rules() {
+                log::error!(
+                    "the database has no rules, although this server has accepted some; access stays closed until an operator restores it"
+                );
                 *entry = self.closed(Closure::DatabaseReplaced).await?;
                 audit_entries.push(AuditEntry {
                     settings_id: Some(entry.settings),
