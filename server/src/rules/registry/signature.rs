@@ -7,8 +7,10 @@ use std::time::Instant;
 use watchpost_policies::{Digest, Kind};
 
 use super::accepted::{Accepted, AcceptedEntry};
+use super::build::SettingsTexts;
 use super::{ChangeError, Registry, UploadRequest};
 use crate::error_chain::error_chain;
+use crate::rules::LoadedGeneration;
 use crate::rules::checks::{Failed, Passed};
 use crate::rules::closure::Closure;
 use crate::rules::signing::{CHECK_TRUSTED_KEY, Provenance, Signature};
@@ -27,6 +29,26 @@ impl Verified {
         Signed {
             signer: &self.signer,
             signature: self.signature.as_bytes(),
+        }
+    }
+}
+
+/// The settings with which a generation was verified; none where nothing has to be.
+#[derive(Debug, Default)]
+pub(super) struct VerifiedSettings(pub(super) Option<SettingsTexts>);
+
+impl VerifiedSettings {
+    /// Rejects a loaded generation with other settings: a client of the database may have changed them in between.
+    pub(super) fn check(&self, built: &LoadedGeneration) -> Result<(), ChangeError> {
+        let Some(texts) = &self.0 else { return Ok(()) };
+        let mut loaded = built.generation.entries.iter().zip(&built.rules);
+        match loaded.find(|(entry, rule)| !texts.has(entry, rule)) {
+            None => Ok(()),
+            Some((entry, _)) => Err(ChangeError::Conflict(format!(
+                "the settings of the rule {} changed in the database after they were verified; settings of a number never \
+                 change, so check who writes to the database",
+                entry.rule
+            ))),
         }
     }
 }
@@ -58,17 +80,32 @@ impl Registry {
 
     /// Rejects a generation with anything that this server has not accepted and that is not trusted: a component without a
     /// trusted signature, even if it was uploaded long ago, or settings of the role rule from elsewhere, unless the whole
-    /// generation is signed. `is_own` selects the entries that are a change of this server.
+    /// generation is signed. `is_own` selects the entries that are a change of this server. The caller compares the result
+    /// with what it loads.
     pub(super) async fn verify_generation(
         &self,
         generation: &Generation,
         is_own: impl Fn(&Entry) -> bool,
+    ) -> Result<VerifiedSettings, ChangeError> {
+        if !self.options().provenance.is_enforced() {
+            return Ok(VerifiedSettings::default());
+        }
+        let texts = self.settings_of(generation).await?;
+        self.verify_with(generation, &texts, is_own).await?;
+        Ok(VerifiedSettings(Some(texts)))
+    }
+
+    async fn verify_with(
+        &self,
+        generation: &Generation,
+        texts: &SettingsTexts,
+        is_own: impl Fn(&Entry) -> bool,
     ) -> Result<(), ChangeError> {
         let options = self.options();
-        if !options.provenance.is_enforced() {
-            return Ok(());
-        }
-        if options.provenance.require_signature && self.is_signed(generation).await? {
+        if options.provenance.require_signature
+            && let Some(form) = Accepted::stored(generation, texts)
+            && self.is_signed(&form).await?
+        {
             return match generation
                 .entries
                 .iter()
@@ -79,7 +116,7 @@ impl Registry {
             };
         }
         for entry in &generation.entries {
-            if let Some(reason) = self.rejection(generation, entry, is_own(entry)).await? {
+            if let Some(reason) = self.rejection(generation, texts, entry, is_own(entry)).await? {
                 return Err(ChangeError::Conflict(reason));
             }
         }
@@ -90,30 +127,32 @@ impl Registry {
     pub(super) async fn rejection(
         &self,
         generation: &Generation,
+        texts: &SettingsTexts,
         entry: &Entry,
         is_own: bool,
     ) -> Result<Option<String>, ChangeError> {
-        let has_component = |accepted: &Accepted| accepted.has_component(entry);
-        if !self.0.accepted.lock().as_ref().is_some_and(has_component)
-            && let Some(reason) = self.untrusted(&entry.rule, entry.digest).await?
-        {
+        let is_accepted = self.0.record.lock().has_component(entry);
+        if !is_accepted && let Some(reason) = self.untrusted(&entry.rule, entry.digest).await? {
             return Ok(Some(reason));
         }
         let is_role = entry.kind == Kind::Role && entry.mode == Mode::Active;
         if !is_role || is_own || !self.0.options.load().provenance.require_signature {
             return Ok(None);
         }
-        let settings = self.settings_text(&entry.rule, entry.settings).await?;
-        let accepted_entry = AcceptedEntry::new(entry, &settings);
-        let is_accepted = |accepted: &Accepted| accepted.entries.contains(&accepted_entry);
-        let is_configured = entry.digest.is_none()
-            && (settings == self.configured(&entry.rule) || Closure::of_settings(&settings).is_some());
-        if is_configured || self.0.accepted.lock().as_ref().is_some_and(is_accepted) {
+        let settings = match texts.text(&entry.rule, entry.settings) {
+            Ok(settings) => settings,
+            Err(error) => return Ok(Some(error_chain(&error))),
+        };
+        let is_configured = settings == self.configured(&entry.rule);
+        let record = self.0.record.lock();
+        let is_builtin_trusted = entry.digest.is_none()
+            && (Closure::of_settings(&settings).is_some() || (is_configured && record.allows_configured()));
+        if is_builtin_trusted || record.has_entry(&AcceptedEntry::new(entry, &settings)) {
             return Ok(None);
         }
         Ok(Some(format!(
             "the settings of the role rule {} in generation {} were not set on this server, and rules.require_signature \
-             is set; sign the generation (`watchpost rules sign-generation`), or set them in the configuration of this server",
+             is set; sign the generation (`watchpost rules sign-generation`), or set them through the API of this server",
             entry.rule, generation.number
         )))
     }
@@ -142,6 +181,10 @@ impl Registry {
             )));
         };
         let wasm = self.0.store.ask(move |store| store.rule_component(digest)).await?;
+        // The signature has to cover the bytes that are loaded under this digest.
+        if wasm.as_ref().is_some_and(|wasm| Digest::of(wasm) != digest) {
+            return Ok(Some(modified(digest)));
+        }
         let is_trusted = tasks::block(move || {
             let signer = wasm.and_then(|wasm| options.provenance.signer(&wasm, &signature).map(drop));
             signer.is_some()
@@ -160,7 +203,7 @@ impl Registry {
     pub(super) async fn warn_unsigned(&self) {
         let current = self.0.rules.current();
         // A signature over the generation covers its components.
-        if self.is_signed(&current.generation).await.unwrap_or(false) {
+        if self.is_signed(&Accepted::of(&current)).await.unwrap_or(false) {
             return;
         }
         for entry in &current.generation.entries {
@@ -181,6 +224,13 @@ impl Registry {
 fn not_allowed(provenance: &Provenance, entry: &Entry) -> Option<String> {
     let digest = entry.digest.filter(|digest| !provenance.allows(*digest))?;
     Some(not_listed(&entry.rule, digest))
+}
+
+/// Why a component is not loaded whose bytes have another digest.
+pub(super) fn modified(digest: Digest) -> String {
+    format!(
+        "the component stored as {digest} has been modified in the database; delete the version and upload it again"
+    )
 }
 
 fn not_listed(rule: &str, digest: Digest) -> String {

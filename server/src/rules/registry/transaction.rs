@@ -9,8 +9,8 @@ use crate::error_chain::error_chain;
 use crate::rules::LoadedGeneration;
 use crate::rules::coverage::nothing_evaluated;
 use crate::rules::unknown_metrics::{OtherMetrics, UnknownMetric};
-use crate::store::Store;
 use crate::store::rules::{AuditAction, AuditEntry, Entry, Generation, GenerationResult, NewSettings};
+use crate::store::{Store, StoreError};
 
 /// Attempts of a change without an expected generation, when concurrent changes win.
 const ATTEMPTS: u32 = 5;
@@ -91,9 +91,10 @@ impl Registry {
                 };
                 let number = latest.number;
                 // An untrusted component is not compiled.
-                if let Err(error) = self.verify_generation(&latest, |_| false).await {
-                    return self.blocked(number, None, error).map(Some);
-                }
+                let verified = match self.verify_generation(&latest, |_| false).await {
+                    Ok(verified) => verified,
+                    Err(error) => return self.blocked(number, None, error).map(Some),
+                };
                 match latest
                     .entries
                     .iter()
@@ -103,7 +104,10 @@ impl Registry {
                     Some(entry) => (number, entry),
                     None => match self.build(latest).await {
                         Ok(next) => {
-                            self.activate_accepted(next);
+                            if let Err(error) = verified.check(&next) {
+                                return self.blocked(number, None, error).map(Some);
+                            }
+                            self.activate_accepted(next, false).await;
                             self.after_change().await;
                             self.warn_unsigned().await;
                             return Ok(None);
@@ -191,19 +195,20 @@ impl Registry {
             entries: next.entries.clone(),
         };
         let is_own = |entry: &Entry| !latest.entries.contains(entry);
-        self.verify_generation(&candidate, is_own).await?;
+        let verified = self.verify_generation(&candidate, is_own).await?;
         if let Some(entry) = candidate.entries.iter().find(|entry| self.has_to_be_compiled(entry)) {
             let entry = entry.clone();
             return Ok(Attempt::Uncompiled { latest, entry });
         }
         let built = self.build_with(candidate, next.new_settings.as_ref()).await;
         let built = built.map_err(|(entry, error)| in_the_way(&latest, entry, error))?;
+        verified.check(&built)?;
         if let Some(now) = test_with {
             self.test_new_rules(&latest, &built, now).await?;
         }
         check(&built).await?;
         // Recorded before it is stored: a crash in between must not make the next start reject it.
-        self.accept_too(&built);
+        self.propose(&built).await;
         let latest_entries = latest.entries;
         let make = move |store: &Store| {
             let now_ms = clock::now_ms_signed();
@@ -215,9 +220,16 @@ impl Registry {
                 now_ms,
             )
         };
-        match self.0.store.ask(make).await? {
+        let result = self.0.store.ask(make).await;
+        // Without a response, the generation may be stored nevertheless; the next change replaces the proposal.
+        if !matches!(result, Ok(GenerationResult::Done(_)) | Err(StoreError::Unreachable(_))) {
+            self.withdraw().await;
+        }
+        match result? {
             GenerationResult::Done(generation) => {
-                let active = self.activate_accepted(LoadedGeneration { generation, ..built });
+                let active = self
+                    .activate_accepted(LoadedGeneration { generation, ..built }, true)
+                    .await;
                 self.after_change().await;
                 let warnings = nothing_evaluated(&active.set).into_iter().collect();
                 Ok(Attempt::Done(Changed {
@@ -256,13 +268,14 @@ impl Registry {
         let active = match current.generation == latest && self.0.rules.is_stored() {
             true => current,
             false => {
-                self.verify_generation(&latest, |_| false).await?;
+                let verified = self.verify_generation(&latest, |_| false).await?;
                 if let Some(entry) = latest.entries.iter().find(|entry| self.has_to_be_compiled(entry)) {
                     let entry = entry.clone();
                     return Ok(Attempt::Uncompiled { latest, entry });
                 }
                 let built = self.build(latest).await.map_err(|(_, error)| error)?;
-                self.activate_accepted(built)
+                verified.check(&built)?;
+                self.activate_accepted(built, false).await
             }
         };
         Ok(Attempt::Done(Changed {
