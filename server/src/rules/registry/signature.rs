@@ -14,7 +14,7 @@ use crate::rules::LoadedGeneration;
 use crate::rules::checks::{Failed, Passed};
 use crate::rules::closure::Closure;
 use crate::rules::signing::{CHECK_TRUSTED_KEY, Provenance, Signature};
-use crate::store::rules::{Entry, Generation, Mode, Signed};
+use crate::store::rules::{Entry, Generation, Mode, SettingsRef, Signed};
 use crate::tasks;
 
 /// A verified signature and the name of its key.
@@ -30,6 +30,22 @@ impl Verified {
             signer: &self.signer,
             signature: self.signature.as_bytes(),
         }
+    }
+}
+
+/// A change that this server makes. Its settings of the role rule come from its author or from the configuration; others
+/// are only in the database, where any client of it may have written them.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct OwnChange<'c> {
+    /// The entries before the change.
+    pub(super) before: &'c [Entry],
+    /// The settings that the author gave.
+    pub(super) requested: Option<&'c str>,
+}
+
+impl OwnChange<'_> {
+    fn makes(&self, entry: &Entry) -> bool {
+        !self.before.contains(entry)
     }
 }
 
@@ -80,18 +96,18 @@ impl Registry {
 
     /// Rejects a generation with anything that this server has not accepted and that is not trusted: a component without a
     /// trusted signature, even if it was uploaded long ago, or settings of the role rule from elsewhere, unless the whole
-    /// generation is signed. `is_own` selects the entries that are a change of this server. The caller compares the result
+    /// generation is signed. `own` is the change of this server that makes the generation. The caller compares the result
     /// with what it loads.
     pub(super) async fn verify_generation(
         &self,
         generation: &Generation,
-        is_own: impl Fn(&Entry) -> bool,
+        own: Option<OwnChange<'_>>,
     ) -> Result<VerifiedSettings, ChangeError> {
         if !self.options().provenance.is_enforced() {
             return Ok(VerifiedSettings::default());
         }
         let texts = self.settings_of(generation).await?;
-        self.verify_with(generation, &texts, is_own).await?;
+        self.verify_with(generation, &texts, own).await?;
         Ok(VerifiedSettings(Some(texts)))
     }
 
@@ -99,7 +115,7 @@ impl Registry {
         &self,
         generation: &Generation,
         texts: &SettingsTexts,
-        is_own: impl Fn(&Entry) -> bool,
+        own: Option<OwnChange<'_>>,
     ) -> Result<(), ChangeError> {
         let options = self.options();
         if options.provenance.require_signature
@@ -116,7 +132,7 @@ impl Registry {
             };
         }
         for entry in &generation.entries {
-            if let Some(reason) = self.rejection(generation, texts, entry, is_own(entry)).await? {
+            if let Some(reason) = self.rejection(generation, texts, entry, own).await? {
                 return Err(ChangeError::Conflict(reason));
             }
         }
@@ -129,14 +145,18 @@ impl Registry {
         generation: &Generation,
         texts: &SettingsTexts,
         entry: &Entry,
-        is_own: bool,
+        own: Option<OwnChange<'_>>,
     ) -> Result<Option<String>, ChangeError> {
         let is_accepted = self.0.record.lock().has_component(entry);
         if !is_accepted && let Some(reason) = self.untrusted(&entry.rule, entry.digest).await? {
             return Ok(Some(reason));
         }
         let is_role = entry.kind == Kind::Role && entry.mode == Mode::Active;
-        if !is_role || is_own || !self.0.options.load().provenance.require_signature {
+        if !is_role || !self.0.options.load().provenance.require_signature {
+            return Ok(None);
+        }
+        let own = own.filter(|own| own.makes(entry));
+        if own.is_some() && entry.settings == SettingsRef::New {
             return Ok(None);
         }
         let settings = match texts.text(&entry.rule, entry.settings) {
@@ -144,11 +164,23 @@ impl Registry {
             Err(error) => return Ok(Some(error_chain(&error))),
         };
         let is_configured = settings == self.configured(&entry.rule);
+        if let Some(own) = own
+            && (is_configured || own.requested == Some(settings.as_str()))
+        {
+            return Ok(None);
+        }
         let record = self.0.record.lock();
         let is_builtin_trusted = entry.digest.is_none()
             && (Closure::of_settings(&settings).is_some() || (is_configured && record.allows_configured()));
         if is_builtin_trusted || record.has_entry(&AcceptedEntry::new(entry, &settings)) {
             return Ok(None);
+        }
+        if own.is_some() {
+            return Ok(Some(format!(
+                "the settings of the role rule {} are not in this request, and rules.require_signature is set; pass them, \
+                 because those in the database are not trusted",
+                entry.rule
+            )));
         }
         Ok(Some(format!(
             "the settings of the role rule {} in generation {} were not set on this server, and rules.require_signature \

@@ -162,7 +162,7 @@ impl Registry {
         &self,
         latest: Generation,
     ) -> Result<(Generation, VerifiedSettings, Option<String>), ChangeError> {
-        let reason = match self.verify_generation(&latest, |_| false).await {
+        let reason = match self.verify_generation(&latest, None).await {
             Ok(verified) => return Ok((latest, verified, None)),
             Err(ChangeError::Store(error)) => return Err(error.into()),
             Err(error) => error_chain(&error),
@@ -186,7 +186,7 @@ impl Registry {
         let texts = self.settings_of(&latest).await?;
         let mut trusted = latest.clone();
         for entry in &latest.entries {
-            if self.rejection(&latest, &texts, entry, false).await?.is_some() {
+            if self.rejection(&latest, &texts, entry, None).await?.is_some() {
                 self.leave_out(&mut trusted, entry, Closure::RoleRuleUntrusted).await?;
             }
         }
@@ -263,12 +263,13 @@ impl Registry {
         // Otherwise a client of the database could have settings of the API replaced by those of the configuration, by
         // forging their author.
         if latest.number > 0 && self.0.record.lock().accepted.is_some() {
-            self.verify_generation(latest, |_| false).await?;
+            self.verify_generation(latest, None).await?;
         }
         Ok(Some(NextGeneration {
             entries,
             audit_entries,
             new_settings: None,
+            requested: None,
         }))
     }
 
