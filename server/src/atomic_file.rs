@@ -20,8 +20,11 @@ pub(crate) fn replace(path: &Path, content: &[u8], mode: u32) -> io::Result<()> 
     let written = write(unfinished, content, mode).and_then(|()| fs::rename(unfinished, path));
     if written.is_err() {
         let _ = fs::remove_file(unfinished);
+        return written;
     }
-    written
+    // Otherwise a power failure could bring the old file back after the caller went on.
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    fs::File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
 }
 
 fn write(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {

@@ -33,10 +33,14 @@ impl Readiness {
         let database_fails = max_failure
             .zip(self.store.failing_for())
             .is_some_and(|(max, failing)| failing > max);
+        let active = self.rules.current();
         [
             self.service.is_draining().then_some("shutting down"),
             measurement(self.latest.judged().map(|judged| judged.age()), self.service.stale_after()),
-            self.rules.current().closure().map(|closure| closure.reason()),
+            active.closure().map(|closure| closure.reason()),
+            active
+                .role_rule_fails()
+                .then_some("the role rule fails for authenticated clients; activate another version or other settings of it"),
             self.replication.is_behind().then_some(
                 "the latest generation of rules is not loaded, and an earlier one is active; /api/v1/status has the reason",
             ),

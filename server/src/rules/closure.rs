@@ -12,18 +12,21 @@ use super::registry::slot;
 pub enum Closure {
     /// The role rule was quarantined, or it could not be loaded.
     RoleRuleFailed,
-    /// The database was damaged, and a new one was created.
+    /// The role rule of the database is not trusted, and none that was accepted before is left.
+    RoleRuleUntrusted,
+    /// The database was damaged, or its rules were lost, and a new one was created.
     DatabaseReplaced,
 }
 
 impl Closure {
     /// All reasons.
-    const ALL: [Self; 2] = [Self::RoleRuleFailed, Self::DatabaseReplaced];
+    const ALL: [Self; 3] = [Self::RoleRuleFailed, Self::RoleRuleUntrusted, Self::DatabaseReplaced];
 
     /// The settings of the built-in role rule. Those of different reasons have the same effect.
     pub(super) const fn settings(self) -> &'static str {
         match self {
             Self::RoleRuleFailed => r#"{"roles": {"reader": [], "user": [], "agent": [], "admin": []}}"#,
+            Self::RoleRuleUntrusted => r#"{"roles": {"admin": [], "agent": [], "reader": [], "user": []}}"#,
             Self::DatabaseReplaced => {
                 r#"{"identities": [], "roles": {"reader": [], "user": [], "agent": [], "admin": []}}"#
             }
@@ -41,8 +44,11 @@ impl Closure {
             Self::RoleRuleFailed => {
                 "access is closed, because the role rule failed; activate a role rule, or run `watchpost rules restore-access`"
             }
+            Self::RoleRuleUntrusted => {
+                "access is closed, because the role rule is not trusted; sign the generation (`watchpost rules sign-generation`), or run `watchpost rules restore-access`"
+            }
             Self::DatabaseReplaced => {
-                "access is closed, because the database was damaged and replaced; restore a copy of it, or run `watchpost rules restore-access`"
+                "access is closed, because the database was damaged or lost its rules; restore a copy of it, or run `watchpost rules restore-access`"
             }
         }
     }

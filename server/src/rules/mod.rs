@@ -70,7 +70,7 @@ pub struct LoadedGeneration {
     pub shadow: Option<RuleSet>,
     /// In the order of the generation's entries.
     pub rules: Vec<Rule>,
-    /// Faults of the active role rule since its last answer.
+    /// Faults of the active role rule since its last answer to an authenticated client.
     role_faults: RoleFaults,
     /// Results of the role rule in shadow mode.
     role_shadow: RoleShadow,
@@ -244,6 +244,11 @@ impl LoadedGeneration {
         self.shadow
             .as_ref()
             .filter(|_| self.generation.entries.iter().any(is_shadow_role))
+    }
+
+    /// Whether the active role rule fails for authenticated clients, and has answered none since.
+    pub fn role_rule_fails(&self) -> bool {
+        self.role_faults.is_failing()
     }
 
     fn rule_of(&self, entry: &Entry) -> Option<&Rule> {

@@ -116,10 +116,15 @@ impl Quarantine {
     /// identities, is quarantined.
     pub fn on_role_answer(&self, active: &LoadedGeneration, identity: &Identity, verdict: &Verdict) {
         let Verdict::Fault { fault } = verdict else {
-            active.role_faults.answered();
+            active.role_faults.answered(identity);
             return;
         };
-        if !active.role_faults.failed(identity, self.limit()) {
+        let was_failing = active.role_faults.is_failing();
+        let is_general = active.role_faults.failed(identity, self.limit());
+        if !was_failing && active.role_faults.is_failing() {
+            log::error!(reason:% = fault; "the role rule fails for authenticated clients; the server is not ready until it answers one");
+        }
+        if !is_general {
             return;
         }
         // Another process may have replaced the rule already, so the entry that failed is recorded.

@@ -55,14 +55,13 @@ impl Health {
 
 fn is_failure<T>(result: &Result<T, StoreError>) -> bool {
     match result {
-        Ok(_)
-        | Err(
-            StoreError::Refused(_) | StoreError::Unencodable(_) | StoreError::Unreadable(_) | StoreError::Missing(_),
-        ) => false,
+        Ok(_) | Err(StoreError::Refused(_) | StoreError::Unencodable(_) | StoreError::Unreadable(_)) => false,
         Err(
             StoreError::Unreachable(_)
             | StoreError::Busy
             | StoreError::Full
+            // A table is missing, or a permission.
+            | StoreError::Missing(_)
             | StoreError::Damaged(_)
             | StoreError::Failed(_),
         ) => true,
@@ -81,6 +80,16 @@ mod tests {
         health.note(Access::Read, &Ok(()));
         assert!(health.failing_for().is_some());
         health.note(Access::Write, &Ok(()));
+        assert_eq!(health.failing_for(), None);
+    }
+
+    #[test]
+    fn a_database_without_a_table_or_a_permission_is_failing() {
+        let health = Health::default();
+        let missing = StoreError::Missing("no such table: rule_generations".to_owned());
+        health.note::<()>(Access::Read, &Err(missing));
+        assert!(health.failing_for().is_some());
+        health.note(Access::Read, &Ok(()));
         assert_eq!(health.failing_for(), None);
     }
 

@@ -9,7 +9,7 @@ use serde_json::json;
 use watchpost_tests::http::Answer;
 use watchpost_tests::server::{self, Server, eventually};
 
-const CLOSED: &str = "access is closed, because the database was damaged and replaced";
+const CLOSED: &str = "access is closed, because the database was damaged or lost its rules";
 
 /// Sets role settings under which only administrators have a role, damages the database, and starts again.
 fn damaged() -> Server {
@@ -67,6 +67,39 @@ fn after_a_damaged_database_was_replaced_access_is_closed_until_an_operator_acce
     assert_eq!(ready(&server).status, 200);
     let server = Server::prepared(server.stop()).ready();
     assert_eq!(server.client("agent").get("/api/v1/chunks").status, 200);
+}
+
+#[test]
+fn access_is_closed_if_a_database_that_had_rules_is_truncated_or_deleted() {
+    for is_deleted in [false, true] {
+        let folder = Server::start().ready().stop();
+        let database = folder.path().join("data/watchpost.db");
+        for suffix in ["-wal", "-shm"] {
+            // A server that stopped in order may have removed them.
+            let _ = std::fs::remove_file(folder.path().join(format!("data/watchpost.db{suffix}")));
+        }
+        if is_deleted {
+            std::fs::remove_file(&database).expect("deleted");
+        } else {
+            std::fs::write(&database, []).expect("truncated");
+        }
+        let mut server = Server::prepared(folder);
+        server.logged("the database has no rules, although this server has accepted some");
+        for restart in [false, true] {
+            if restart {
+                server = Server::prepared(server.stop());
+            }
+            server.logged(CLOSED);
+            assert_eq!(server.client("admin").get("/api/v1/chunks").status, 403, "{is_deleted}");
+            let answer = ready(&server);
+            assert_eq!(answer.status, 503);
+            assert!(answer.text().contains(CLOSED), "{}", answer.text());
+        }
+        assert!(restore_access(server.folder()).contains("generation  2"));
+        eventually("access", || {
+            (server.client("agent").get("/api/v1/chunks").status == 200).then_some(())
+        });
+    }
 }
 
 #[test]

@@ -12,8 +12,8 @@ use crate::config::{Config, Sources};
 
 /// Activates the built-in role rule with the settings of the configuration, after access was closed.
 ///
-/// Access is closed if the role rule failed and was quarantined, or if the database was damaged and replaced. The command
-/// needs no running server and no permission from the role rule, because it writes to the database of the configuration.
+/// Access is closed if the role rule failed and was quarantined, or if the database was damaged or lost its rules. The
+/// command needs no running server and no permission from the role rule, because it writes to the database of the configuration.
 /// A running server follows within a second. It replaces any other role rule too.
 #[derive(Args)]
 pub(in crate::cli) struct RestoreAccess {}

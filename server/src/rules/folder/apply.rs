@@ -144,6 +144,7 @@ async fn deactivate(registry: &Registry, rule: &str, digest: Digest, file: &str)
             entries,
             audit_entries,
             new_settings: None,
+            requested: None,
         }))
     };
     if registry.transaction(None, plan).await?.changed {

@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 
 use watchpost_policies::{Digest, Rule, RuleModule};
 
+use super::signature::modified;
 use super::{ChangeError, Registry};
 use crate::rules::LoadedGeneration;
+use crate::rules::closure::Closure;
 use crate::store::rules::{Entry, Generation, NewSettings, SettingsRef};
 use crate::tasks;
 
@@ -93,9 +95,7 @@ impl Registry {
         // Otherwise anyone with write access to the database could store other bytes under the digest of a trusted
         // component.
         if Digest::of(&wasm) != digest {
-            return Err(ChangeError::Conflict(format!(
-                "the component stored as {digest} has been modified in the database; delete the version and upload it again"
-            )));
+            return Err(ChangeError::Conflict(modified(digest)));
         }
         Ok(self.0.compiler.module(wasm.into()).await?.module)
     }
@@ -113,9 +113,20 @@ impl Registry {
 }
 
 /// Stored settings by their number.
+#[derive(Debug, Default)]
 pub(super) struct SettingsTexts(BTreeMap<i64, String>);
 
 impl SettingsTexts {
+    /// Whether a rule was loaded with these settings. A rule that was added since closes access.
+    pub(super) fn has(&self, entry: &Entry, rule: &Rule) -> bool {
+        match entry.settings.id().map(|id| self.0.get(&id)) {
+            // The settings of the request, which are not stored yet.
+            None => true,
+            Some(Some(text)) => text == rule.settings(),
+            Some(None) => entry.digest.is_none() && Closure::of_settings(rule.settings()).is_some(),
+        }
+    }
+
     /// The settings of a rule.
     pub(super) fn text(&self, rule: &str, settings: SettingsRef) -> Result<String, ChangeError> {
         let Some(id) = settings.id() else {

@@ -115,6 +115,7 @@ impl Registry {
                 entries,
                 audit_entries,
                 new_settings: new_settings.flatten(),
+                requested: activation.settings.clone().map(text_of),
             }))
         };
         self.change_by(activation.expected, actor, activation.force, now, plan)
@@ -151,6 +152,7 @@ impl Registry {
                 entries,
                 audit_entries: vec![audit_entry],
                 new_settings: None,
+                requested: None,
             }))
         };
         let mut changed = self.change_by(*expected, actor, *force, now, plan).await?;
@@ -198,6 +200,7 @@ impl Registry {
                 entries,
                 audit_entries,
                 new_settings,
+                requested: settings.clone().map(text_of),
             }))
         };
         self.change_by(request.expected, actor, request.force, now, plan).await
@@ -212,7 +215,7 @@ impl Registry {
     ) -> Result<(SettingsRef, Option<NewSettings>), ChangeError> {
         let new_settings = NewSettings {
             name: rule.to_owned(),
-            settings: Value::Object(settings).to_string(),
+            settings: text_of(settings),
             by: by.clone(),
         };
         let find = move |store: &Store| Ok((store.number_of_rule_settings(&new_settings)?, new_settings));
@@ -255,6 +258,10 @@ impl Registry {
             }
         }
     }
+}
+
+fn text_of(settings: Map<String, Value>) -> String {
+    Value::Object(settings).to_string()
 }
 
 /// The current settings of a rule, active or in shadow.

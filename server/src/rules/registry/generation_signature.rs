@@ -4,6 +4,7 @@
 
 use watchpost_policies::Kind;
 
+use super::accepted::Accepted;
 use super::{ChangeError, Registry, slot};
 use crate::clock;
 use crate::rules::signing::Signature;
@@ -25,10 +26,11 @@ impl Registry {
     /// The statement about the latest generation of the database, active here or not.
     pub async fn statement(&self) -> Result<Statement, ChangeError> {
         let latest = self.latest().await?;
+        let form = self.stored_form(&latest).await?;
         Ok(Statement {
             generation: latest.number,
-            text: self.statement_of(&latest).await?,
-            signer: self.signer_of(&latest).await?,
+            text: form.statement()?,
+            signer: self.signer_of(&form).await?,
         })
     }
 
@@ -43,7 +45,7 @@ impl Registry {
         if latest.number != number {
             return Err(ChangeError::GenerationMismatch { latest: latest.number });
         }
-        let text = self.statement_of(&latest).await?;
+        let text = self.stored_form(&latest).await?.statement()?;
         let options = self.options();
         let signer = options.provenance.signer(text.as_bytes(), &signature).ok_or_else(|| {
             ChangeError::Conflict(format!(
@@ -77,31 +79,26 @@ impl Registry {
     }
 
     /// Whether a trusted key has signed the generation, and it is not older than the accepted one.
-    pub(super) async fn is_signed(&self, generation: &Generation) -> Result<bool, ChangeError> {
-        if self.signer_of(generation).await?.is_none() {
+    pub(super) async fn is_signed(&self, form: &Accepted) -> Result<bool, ChangeError> {
+        if self.signer_of(form).await?.is_none() {
             return Ok(false);
         }
-        let accepted = self.0.accepted.lock().clone();
-        Ok(match accepted {
-            Some(accepted) if accepted.generation >= generation.number => {
-                self.accepted_form(generation).await? == Some(accepted)
-            }
+        let record = self.0.record.lock();
+        Ok(match &record.accepted {
+            Some(accepted) if accepted.generation >= form.generation => form == accepted,
             _ => true,
         })
     }
 
-    async fn signer_of(&self, generation: &Generation) -> Result<Option<String>, ChangeError> {
-        let number = generation.number;
+    async fn signer_of(&self, form: &Accepted) -> Result<Option<String>, ChangeError> {
+        let number = form.generation;
         let stored = self
             .0
             .store
             .ask(move |store| store.generation_signature(number))
             .await?;
+        // A generation that is not stored yet has no signature.
         let Some(signature) = stored.and_then(|stored| Signature::read(&stored.signature).ok()) else {
-            return Ok(None);
-        };
-        // A generation that is not stored yet has no signature, and neither has one whose settings are missing.
-        let Some(form) = self.accepted_form(generation).await? else {
             return Ok(None);
         };
         let (text, options) = (form.statement()?, self.options());
@@ -109,11 +106,11 @@ impl Registry {
         Ok(signer.map(|signer| signer.name.clone()))
     }
 
-    async fn statement_of(&self, generation: &Generation) -> Result<String, ChangeError> {
-        let form = self.accepted_form(generation).await?;
+    async fn stored_form(&self, generation: &Generation) -> Result<Accepted, ChangeError> {
         let missing =
             || ChangeError::Broken("settings of the latest generation are missing in the database".to_owned());
-        form.ok_or_else(missing)?.statement()
+        let texts = self.settings_of(generation).await?;
+        Accepted::stored(generation, &texts).ok_or_else(missing)
     }
 
     async fn latest(&self) -> Result<Generation, ChangeError> {

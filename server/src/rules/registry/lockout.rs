@@ -19,6 +19,11 @@ impl Registry {
         let Some(identity) = &actor.identity else { return Ok(()) };
         let current = self.0.rules.current();
         let request = Request::new(identity, Action::RulesWrite);
+        // This client keeps the permission under any rule, so no rule locks it out that restores access.
+        let is_denied = denial(current.set.decide_uncached(&request, &now.report)).is_some();
+        if is_denied && actor.break_glass {
+            return Ok(());
+        }
         let role_of = |loaded: &LoadedGeneration| slot(&loaded.generation.entries, Kind::Role, "").cloned();
         if role_of(next) != role_of(&current)
             && let Some(reason) = denial(next.set.decide_uncached(&request, &now.report))
@@ -32,8 +37,8 @@ impl Registry {
         let Some(snapshot) = now.snapshot.clone() else {
             return Ok(());
         };
-        // A client that is denied already, and breaks the glass, is not locked out by this change.
-        if denial(current.set.decide_uncached(&request, &now.report)).is_some() {
+        // A client that is denied already is not locked out by this change.
+        if is_denied {
             return Ok(());
         }
         let (set, last) = (next.set.clone(), now.report.clone());

@@ -35,7 +35,7 @@ pub use self::upload::{UploadRequest, Uploaded};
 pub(super) use self::rollback::{Earlier, Replacement};
 pub(super) use self::transaction::{Blocked, NextGeneration};
 
-use self::accepted::Accepted;
+use self::accepted::{Accepted, Record};
 use super::compiler::Compiler;
 use super::coverage::nothing_evaluated;
 use super::signing::Provenance;
@@ -43,6 +43,7 @@ use super::{LoadedGeneration, Rules, Settings};
 use crate::metrics::ServiceMetrics;
 use crate::store::Store;
 use crate::store::rules::{AuditActor, Entry, Mode, VersionQuota};
+use crate::tasks;
 
 /// The registry. Cheap to clone.
 #[derive(Clone)]
@@ -59,8 +60,8 @@ struct Inner {
     /// Modules that were compiled for changes in progress.
     held: parking_lot::Mutex<Vec<RuleModule>>,
     accepted_file: AcceptedFile,
-    /// What this server accepted last; none before the start has read it.
-    accepted: parking_lot::Mutex<Option<Accepted>>,
+    /// What this server accepted last; empty before the start has read it.
+    record: parking_lot::Mutex<Record>,
     after_change: AfterChange,
     service_metrics: Arc<ServiceMetrics>,
 }
@@ -132,7 +133,7 @@ impl Registry {
             changing: Mutex::new(()),
             held: parking_lot::Mutex::default(),
             accepted_file,
-            accepted: parking_lot::Mutex::default(),
+            record: parking_lot::Mutex::default(),
             after_change,
             service_metrics,
         }))
@@ -164,32 +165,55 @@ impl Registry {
         self.0.options.load_full()
     }
 
-    /// Activates a stored generation, and records that this server accepted it.
-    fn activate_accepted(&self, next: LoadedGeneration) -> Arc<LoadedGeneration> {
-        self.accept(Accepted::of(&next));
+    /// Activates a stored generation, and records that this server accepted it. `is_own` tells whether this server made it.
+    async fn activate_accepted(&self, next: LoadedGeneration, is_own: bool) -> Arc<LoadedGeneration> {
+        let record = Record {
+            accepted: Some(Accepted::of(&next)),
+            proposed: None,
+            follows_configuration: self.follows_configuration(&next, is_own),
+        };
+        self.write_record(record).await;
         self.activate_generation(next)
     }
 
-    fn accept(&self, accepted: Accepted) {
-        let mut current = self.0.accepted.lock();
-        if current.as_ref() == Some(&accepted) {
-            return;
+    /// Whether the role settings of the configuration may follow this generation without a signature.
+    fn follows_configuration(&self, next: &LoadedGeneration, is_own: bool) -> bool {
+        let Some(role) = slot(&next.generation.entries, Kind::Role, "") else {
+            return false;
+        };
+        if next.closure().is_some() {
+            return is_own || self.0.record.lock().allows_configured();
         }
-        if let Err(error) = self.0.accepted_file.write(&accepted) {
-            log::error!(error:%; "could not record the accepted rules; if signatures are required, the next start rejects unsigned changes since the last record");
-        }
-        *current = Some(accepted);
+        role.digest.is_none() && next.set.role().settings() == self.configured(&role.rule)
     }
 
-    /// Records a generation in addition to the active one.
-    fn accept_too(&self, next: &LoadedGeneration) {
-        let before = self.0.accepted.lock().clone();
-        let next = Accepted::of(next);
-        let both = before
-            .as_ref()
-            .map_or_else(|| next.clone(), |before| next.clone().and(before));
-        if let Err(error) = self.0.accepted_file.write(&both) {
-            log::error!(error:%; "could not record the accepted rules");
+    /// Records a generation before it is stored.
+    async fn propose(&self, next: &LoadedGeneration) {
+        let record = Record {
+            proposed: Some(Accepted::of(next)),
+            ..self.0.record.lock().clone()
+        };
+        self.write_record(record).await;
+    }
+
+    /// Forgets a generation that was not stored.
+    async fn withdraw(&self) {
+        let record = Record {
+            proposed: None,
+            ..self.0.record.lock().clone()
+        };
+        self.write_record(record).await;
+    }
+
+    async fn write_record(&self, record: Record) {
+        if *self.0.record.lock() == record {
+            return;
+        }
+        *self.0.record.lock() = record.clone();
+        let registry = self.clone();
+        let written = tasks::block(move || registry.0.accepted_file.write(&record)).await;
+        if let Err(reason) = written.and_then(|written| written.map_err(|error| error.to_string())) {
+            log::error!(reason = reason.as_str(); "could not record the accepted rules; if signatures are required, the next start rejects unsigned changes since the last record");
         }
     }
 

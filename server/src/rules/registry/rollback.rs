@@ -140,6 +140,7 @@ impl Replacement<'_> {
             entries,
             audit_entries: vec![audit_entry],
             new_settings: None,
+            requested: None,
         }
     }
 }

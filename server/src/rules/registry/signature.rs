@@ -7,12 +7,14 @@ use std::time::Instant;
 use watchpost_policies::{Digest, Kind};
 
 use super::accepted::{Accepted, AcceptedEntry};
+use super::build::SettingsTexts;
 use super::{ChangeError, Registry, UploadRequest};
 use crate::error_chain::error_chain;
+use crate::rules::LoadedGeneration;
 use crate::rules::checks::{Failed, Passed};
 use crate::rules::closure::Closure;
 use crate::rules::signing::{CHECK_TRUSTED_KEY, Provenance, Signature};
-use crate::store::rules::{Entry, Generation, Mode, Signed};
+use crate::store::rules::{Entry, Generation, Mode, SettingsRef, Signed};
 use crate::tasks;
 
 /// A verified signature and the name of its key.
@@ -27,6 +29,42 @@ impl Verified {
         Signed {
             signer: &self.signer,
             signature: self.signature.as_bytes(),
+        }
+    }
+}
+
+/// A change that this server makes. Its settings of the role rule come from its author or from the configuration; others
+/// are only in the database, where any client of it may have written them.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct OwnChange<'c> {
+    /// The entries before the change.
+    pub(super) before: &'c [Entry],
+    /// The settings that the author gave.
+    pub(super) requested: Option<&'c str>,
+}
+
+impl OwnChange<'_> {
+    fn makes(&self, entry: &Entry) -> bool {
+        !self.before.contains(entry)
+    }
+}
+
+/// The settings with which a generation was verified; none where nothing has to be.
+#[derive(Debug, Default)]
+pub(super) struct VerifiedSettings(pub(super) Option<SettingsTexts>);
+
+impl VerifiedSettings {
+    /// Rejects a loaded generation with other settings: a client of the database may have changed them in between.
+    pub(super) fn check(&self, built: &LoadedGeneration) -> Result<(), ChangeError> {
+        let Some(texts) = &self.0 else { return Ok(()) };
+        let mut loaded = built.generation.entries.iter().zip(&built.rules);
+        match loaded.find(|(entry, rule)| !texts.has(entry, rule)) {
+            None => Ok(()),
+            Some((entry, _)) => Err(ChangeError::Conflict(format!(
+                "the settings of the rule {} changed in the database after they were verified; settings of a number never \
+                 change, so check who writes to the database",
+                entry.rule
+            ))),
         }
     }
 }
@@ -58,17 +96,32 @@ impl Registry {
 
     /// Rejects a generation with anything that this server has not accepted and that is not trusted: a component without a
     /// trusted signature, even if it was uploaded long ago, or settings of the role rule from elsewhere, unless the whole
-    /// generation is signed. `is_own` selects the entries that are a change of this server.
+    /// generation is signed. `own` is the change of this server that makes the generation. The caller compares the result
+    /// with what it loads.
     pub(super) async fn verify_generation(
         &self,
         generation: &Generation,
-        is_own: impl Fn(&Entry) -> bool,
+        own: Option<OwnChange<'_>>,
+    ) -> Result<VerifiedSettings, ChangeError> {
+        if !self.options().provenance.is_enforced() {
+            return Ok(VerifiedSettings::default());
+        }
+        let texts = self.settings_of(generation).await?;
+        self.verify_with(generation, &texts, own).await?;
+        Ok(VerifiedSettings(Some(texts)))
+    }
+
+    async fn verify_with(
+        &self,
+        generation: &Generation,
+        texts: &SettingsTexts,
+        own: Option<OwnChange<'_>>,
     ) -> Result<(), ChangeError> {
         let options = self.options();
-        if !options.provenance.is_enforced() {
-            return Ok(());
-        }
-        if options.provenance.require_signature && self.is_signed(generation).await? {
+        if options.provenance.require_signature
+            && let Some(form) = Accepted::stored(generation, texts)
+            && self.is_signed(&form).await?
+        {
             return match generation
                 .entries
                 .iter()
@@ -79,7 +132,7 @@ impl Registry {
             };
         }
         for entry in &generation.entries {
-            if let Some(reason) = self.rejection(generation, entry, is_own(entry)).await? {
+            if let Some(reason) = self.rejection(generation, texts, entry, own).await? {
                 return Err(ChangeError::Conflict(reason));
             }
         }
@@ -90,30 +143,48 @@ impl Registry {
     pub(super) async fn rejection(
         &self,
         generation: &Generation,
+        texts: &SettingsTexts,
         entry: &Entry,
-        is_own: bool,
+        own: Option<OwnChange<'_>>,
     ) -> Result<Option<String>, ChangeError> {
-        let has_component = |accepted: &Accepted| accepted.has_component(entry);
-        if !self.0.accepted.lock().as_ref().is_some_and(has_component)
-            && let Some(reason) = self.untrusted(&entry.rule, entry.digest).await?
-        {
+        let is_accepted = self.0.record.lock().has_component(entry);
+        if !is_accepted && let Some(reason) = self.untrusted(&entry.rule, entry.digest).await? {
             return Ok(Some(reason));
         }
         let is_role = entry.kind == Kind::Role && entry.mode == Mode::Active;
-        if !is_role || is_own || !self.0.options.load().provenance.require_signature {
+        if !is_role || !self.0.options.load().provenance.require_signature {
             return Ok(None);
         }
-        let settings = self.settings_text(&entry.rule, entry.settings).await?;
-        let accepted_entry = AcceptedEntry::new(entry, &settings);
-        let is_accepted = |accepted: &Accepted| accepted.entries.contains(&accepted_entry);
-        let is_configured = entry.digest.is_none()
-            && (settings == self.configured(&entry.rule) || Closure::of_settings(&settings).is_some());
-        if is_configured || self.0.accepted.lock().as_ref().is_some_and(is_accepted) {
+        let own = own.filter(|own| own.makes(entry));
+        if own.is_some() && entry.settings == SettingsRef::New {
             return Ok(None);
+        }
+        let settings = match texts.text(&entry.rule, entry.settings) {
+            Ok(settings) => settings,
+            Err(error) => return Ok(Some(error_chain(&error))),
+        };
+        let is_configured = settings == self.configured(&entry.rule);
+        if let Some(own) = own
+            && (is_configured || own.requested == Some(settings.as_str()))
+        {
+            return Ok(None);
+        }
+        let record = self.0.record.lock();
+        let is_builtin_trusted = entry.digest.is_none()
+            && (Closure::of_settings(&settings).is_some() || (is_configured && record.allows_configured()));
+        if is_builtin_trusted || record.has_entry(&AcceptedEntry::new(entry, &settings)) {
+            return Ok(None);
+        }
+        if own.is_some() {
+            return Ok(Some(format!(
+                "the settings of the role rule {} are not in this request, and rules.require_signature is set; pass them, \
+                 because those in the database are not trusted",
+                entry.rule
+            )));
         }
         Ok(Some(format!(
             "the settings of the role rule {} in generation {} were not set on this server, and rules.require_signature \
-             is set; sign the generation (`watchpost rules sign-generation`), or set them in the configuration of this server",
+             is set; sign the generation (`watchpost rules sign-generation`), or set them through the API of this server",
             entry.rule, generation.number
         )))
     }
@@ -142,6 +213,10 @@ impl Registry {
             )));
         };
         let wasm = self.0.store.ask(move |store| store.rule_component(digest)).await?;
+        // The signature has to cover the bytes that are loaded under this digest.
+        if wasm.as_ref().is_some_and(|wasm| Digest::of(wasm) != digest) {
+            return Ok(Some(modified(digest)));
+        }
         let is_trusted = tasks::block(move || {
             let signer = wasm.and_then(|wasm| options.provenance.signer(&wasm, &signature).map(drop));
             signer.is_some()
@@ -160,7 +235,7 @@ impl Registry {
     pub(super) async fn warn_unsigned(&self) {
         let current = self.0.rules.current();
         // A signature over the generation covers its components.
-        if self.is_signed(&current.generation).await.unwrap_or(false) {
+        if self.is_signed(&Accepted::of(&current)).await.unwrap_or(false) {
             return;
         }
         for entry in &current.generation.entries {
@@ -181,6 +256,13 @@ impl Registry {
 fn not_allowed(provenance: &Provenance, entry: &Entry) -> Option<String> {
     let digest = entry.digest.filter(|digest| !provenance.allows(*digest))?;
     Some(not_listed(&entry.rule, digest))
+}
+
+/// Why a component is not loaded whose bytes have another digest.
+pub(super) fn modified(digest: Digest) -> String {
+    format!(
+        "the component stored as {digest} has been modified in the database; delete the version and upload it again"
+    )
 }
 
 fn not_listed(rule: &str, digest: Digest) -> String {

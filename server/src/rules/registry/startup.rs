@@ -3,7 +3,8 @@
 
 use watchpost_policies::{Digest, Kind};
 
-use super::accepted::{Accepted, AcceptedEntry};
+use super::accepted::{Accepted, Record};
+use super::signature::VerifiedSettings;
 use super::transaction::NextGeneration;
 use super::{ChangeError, Options, PendingGeneration, Registry, warn_if_nothing_is_evaluated};
 use crate::error_chain::error_chain;
@@ -44,36 +45,37 @@ impl Registry {
     /// accepted if there is no record yet; a database server is shared with others.
     async fn read_accepted(&self) -> Result<(), ChangeError> {
         let recorded = self.0.accepted_file.read().map_err(|error| {
+            let without = match self.0.store.is_file() {
+                true => {
+                    "delete it, and the server accepts the rules that the database file has, without verifying them"
+                }
+                false => "delete it to have all rules of the database verified",
+            };
             ChangeError::Broken(format!(
-                "cannot read the record of accepted rules: {error}; correct its permissions, or delete it to have all rules verified"
+                "cannot read the record of accepted rules: {error}; correct its permissions, or {without}"
             ))
         })?;
-        let accepted = match recorded {
-            Some(recorded) => Some(recorded),
-            None if self.0.store.is_file() => match self.0.store.ask(|store| store.latest_generation()).await? {
-                Some(latest) => self.accepted_form(&latest).await?,
-                None => None,
-            },
-            None => None,
-        };
-        *self.0.accepted.lock() = accepted;
-        Ok(())
-    }
-
-    /// A stored generation in the form of the record; none if settings of it are missing.
-    pub(super) async fn accepted_form(&self, generation: &Generation) -> Result<Option<Accepted>, ChangeError> {
-        let texts = self.settings_of(generation).await?;
-        let mut entries = Vec::new();
-        for entry in &generation.entries {
-            let Ok(settings) = texts.text(&entry.rule, entry.settings) else {
-                return Ok(None);
-            };
-            entries.push(AcceptedEntry::new(entry, &settings));
+        if let Some(recorded) = recorded {
+            *self.0.record.lock() = recorded;
+            return Ok(());
         }
-        Ok(Some(Accepted {
-            generation: generation.number,
-            entries,
-        }))
+        if !self.0.store.is_file() {
+            return Ok(());
+        }
+        let Some(latest) = self.0.store.ask(|store| store.latest_generation()).await? else {
+            return Ok(());
+        };
+        let texts = self.settings_of(&latest).await?;
+        let Some(accepted) = Accepted::stored(&latest, &texts) else {
+            return Ok(());
+        };
+        self.write_record(Record {
+            accepted: Some(accepted),
+            proposed: None,
+            follows_configuration: true,
+        })
+        .await;
+        Ok(())
     }
 
     /// Applies another configuration. Settings that change for an active rule make a new generation; if that fails,
@@ -132,11 +134,12 @@ impl Registry {
             return Err(ChangeError::Broken(error_chain(error)));
         };
         let generation = latest.number;
-        let (mut generation_to_load, rejection) = self.trusted_part(latest).await?;
+        let (mut generation_to_load, verified, rejection) = self.trusted_part(latest).await?;
         let mut reason = rejection.unwrap_or_else(|| error_chain(error));
         loop {
             match self.build(generation_to_load.clone()).await {
                 Ok(next) => {
+                    verified.check(&next)?;
                     self.activate_generation(next);
                     return Ok(PendingGeneration { generation, reason });
                 }
@@ -145,23 +148,27 @@ impl Registry {
                 Err((Some(entry), error)) => {
                     reason = format!("the rule {}: {}", entry.rule, error_chain(&error));
                     log::error!(rule = entry.rule.as_str(), reason = reason.as_str(); "could not load rule; starting without it");
-                    self.leave_out(&mut generation_to_load, &entry).await?;
+                    self.leave_out(&mut generation_to_load, &entry, Closure::RoleRuleFailed)
+                        .await?;
                 }
                 Err((None, error)) => return Err(error),
             }
         }
     }
 
-    /// The generation to start with, and why it is not the latest, if so: the one that this server accepted last, as
-    /// long as the database has it unchanged, and otherwise the trusted rules of the latest.
-    async fn trusted_part(&self, latest: Generation) -> Result<(Generation, Option<String>), ChangeError> {
-        let reason = match self.verify_generation(&latest, |_| false).await {
-            Ok(()) => return Ok((latest, None)),
+    /// The generation to start with, its settings, and why it is not the latest, if so: the one that this server accepted
+    /// last, as long as the database has it unchanged, and otherwise the trusted rules of the latest.
+    async fn trusted_part(
+        &self,
+        latest: Generation,
+    ) -> Result<(Generation, VerifiedSettings, Option<String>), ChangeError> {
+        let reason = match self.verify_generation(&latest, None).await {
+            Ok(verified) => return Ok((latest, verified, None)),
             Err(ChangeError::Store(error)) => return Err(error.into()),
             Err(error) => error_chain(&error),
         };
         log::error!(generation = latest.number, reason = reason.as_str(); "the latest generation of rules is not trusted; starting without it");
-        let accepted = self.0.accepted.lock().clone();
+        let accepted = self.0.record.lock().accepted.clone();
         if let Some(accepted) = accepted {
             let after = accepted.generation.saturating_add(1);
             let stored = self
@@ -169,27 +176,35 @@ impl Registry {
                 .store
                 .ask(move |store| store.generations_before(after, 1))
                 .await?;
-            if let Some(stored) = stored.into_iter().next()
-                && self.accepted_form(&stored).await? == Some(accepted)
-            {
-                return Ok((stored, Some(reason)));
+            if let Some(stored) = stored.into_iter().next() {
+                let texts = self.settings_of(&stored).await?;
+                if Accepted::stored(&stored, &texts) == Some(accepted) {
+                    return Ok((stored, VerifiedSettings(Some(texts)), Some(reason)));
+                }
             }
         }
+        let texts = self.settings_of(&latest).await?;
         let mut trusted = latest.clone();
         for entry in &latest.entries {
-            if self.rejection(&latest, entry, false).await?.is_some() {
-                self.leave_out(&mut trusted, entry).await?;
+            if self.rejection(&latest, &texts, entry, None).await?.is_some() {
+                self.leave_out(&mut trusted, entry, Closure::RoleRuleUntrusted).await?;
             }
         }
-        Ok((trusted, Some(reason)))
+        Ok((trusted, VerifiedSettings(Some(texts)), Some(reason)))
     }
 
-    async fn leave_out(&self, generation: &mut Generation, entry: &Entry) -> Result<(), ChangeError> {
+    async fn leave_out(&self, generation: &mut Generation, entry: &Entry, closure: Closure) -> Result<(), ChangeError> {
         generation.entries.retain(|other| other != entry);
         if entry.kind == Kind::Role && entry.mode == Mode::Active {
-            generation.entries.push(self.closed(Closure::RoleRuleFailed).await?);
+            generation.entries.push(self.closed(closure).await?);
         }
         Ok(())
+    }
+
+    /// Whether a database without rules had some: a damaged file was renamed, or this server has accepted rules before.
+    /// An empty file is a valid database, so a file that was truncated or deleted shows only in the record.
+    fn has_lost_rules(&self) -> bool {
+        self.0.store.was_replaced() || self.0.record.lock().accepted.is_some()
     }
 
     async fn as_configured(&self, latest: &Generation) -> Result<Option<NextGeneration>, ChangeError> {
@@ -212,7 +227,10 @@ impl Registry {
                 continue;
             };
             // The settings of the lost database may have allowed less than the configuration does.
-            if kind == Kind::Role && latest.number == 0 && self.0.store.was_replaced() {
+            if kind == Kind::Role && latest.number == 0 && self.has_lost_rules() {
+                log::error!(
+                    "the database has no rules, although this server has accepted some; access stays closed until an operator restores it"
+                );
                 *entry = self.closed(Closure::DatabaseReplaced).await?;
                 audit_entries.push(AuditEntry {
                     settings_id: Some(entry.settings),
@@ -244,13 +262,14 @@ impl Registry {
         }
         // Otherwise a client of the database could have settings of the API replaced by those of the configuration, by
         // forging their author.
-        if latest.number > 0 && self.0.accepted.lock().is_some() {
-            self.verify_generation(latest, |_| false).await?;
+        if latest.number > 0 && self.0.record.lock().accepted.is_some() {
+            self.verify_generation(latest, None).await?;
         }
         Ok(Some(NextGeneration {
             entries,
             audit_entries,
             new_settings: None,
+            requested: None,
         }))
     }
 

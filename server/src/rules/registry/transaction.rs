@@ -3,14 +3,15 @@
 
 use std::sync::Arc;
 
+use super::signature::OwnChange;
 use super::{Actor, ChangeError, Changed, LatestRound, PendingGeneration, Registry};
 use crate::clock;
 use crate::error_chain::error_chain;
 use crate::rules::LoadedGeneration;
 use crate::rules::coverage::nothing_evaluated;
 use crate::rules::unknown_metrics::{OtherMetrics, UnknownMetric};
-use crate::store::Store;
 use crate::store::rules::{AuditAction, AuditEntry, Entry, Generation, GenerationResult, NewSettings};
+use crate::store::{Store, StoreError};
 
 /// Attempts of a change without an expected generation, when concurrent changes win.
 const ATTEMPTS: u32 = 5;
@@ -21,6 +22,8 @@ pub(in crate::rules) struct NextGeneration {
     pub(in crate::rules) audit_entries: Vec<AuditEntry>,
     /// Settings that are not stored yet.
     pub(in crate::rules) new_settings: Option<NewSettings>,
+    /// The settings that the author of the change gave, stored or not.
+    pub(in crate::rules) requested: Option<String>,
 }
 
 /// A generation that cannot be loaded.
@@ -91,9 +94,10 @@ impl Registry {
                 };
                 let number = latest.number;
                 // An untrusted component is not compiled.
-                if let Err(error) = self.verify_generation(&latest, |_| false).await {
-                    return self.blocked(number, None, error).map(Some);
-                }
+                let verified = match self.verify_generation(&latest, None).await {
+                    Ok(verified) => verified,
+                    Err(error) => return self.blocked(number, None, error).map(Some),
+                };
                 match latest
                     .entries
                     .iter()
@@ -103,7 +107,10 @@ impl Registry {
                     Some(entry) => (number, entry),
                     None => match self.build(latest).await {
                         Ok(next) => {
-                            self.activate_accepted(next);
+                            if let Err(error) = verified.check(&next) {
+                                return self.blocked(number, None, error).map(Some);
+                            }
+                            self.activate_accepted(next, false).await;
                             self.after_change().await;
                             self.warn_unsigned().await;
                             return Ok(None);
@@ -190,20 +197,24 @@ impl Registry {
             created_ms: clock::now_ms_signed(),
             entries: next.entries.clone(),
         };
-        let is_own = |entry: &Entry| !latest.entries.contains(entry);
-        self.verify_generation(&candidate, is_own).await?;
+        let own = OwnChange {
+            before: &latest.entries,
+            requested: next.requested.as_deref(),
+        };
+        let verified = self.verify_generation(&candidate, Some(own)).await?;
         if let Some(entry) = candidate.entries.iter().find(|entry| self.has_to_be_compiled(entry)) {
             let entry = entry.clone();
             return Ok(Attempt::Uncompiled { latest, entry });
         }
         let built = self.build_with(candidate, next.new_settings.as_ref()).await;
         let built = built.map_err(|(entry, error)| in_the_way(&latest, entry, error))?;
+        verified.check(&built)?;
         if let Some(now) = test_with {
             self.test_new_rules(&latest, &built, now).await?;
         }
         check(&built).await?;
         // Recorded before it is stored: a crash in between must not make the next start reject it.
-        self.accept_too(&built);
+        self.propose(&built).await;
         let latest_entries = latest.entries;
         let make = move |store: &Store| {
             let now_ms = clock::now_ms_signed();
@@ -215,9 +226,16 @@ impl Registry {
                 now_ms,
             )
         };
-        match self.0.store.ask(make).await? {
+        let result = self.0.store.ask(make).await;
+        // Without a response, the generation may be stored nevertheless; the next change replaces the proposal.
+        if !matches!(result, Ok(GenerationResult::Done(_)) | Err(StoreError::Unreachable(_))) {
+            self.withdraw().await;
+        }
+        match result? {
             GenerationResult::Done(generation) => {
-                let active = self.activate_accepted(LoadedGeneration { generation, ..built });
+                let active = self
+                    .activate_accepted(LoadedGeneration { generation, ..built }, true)
+                    .await;
                 self.after_change().await;
                 let warnings = nothing_evaluated(&active.set).into_iter().collect();
                 Ok(Attempt::Done(Changed {
@@ -256,13 +274,14 @@ impl Registry {
         let active = match current.generation == latest && self.0.rules.is_stored() {
             true => current,
             false => {
-                self.verify_generation(&latest, |_| false).await?;
+                let verified = self.verify_generation(&latest, None).await?;
                 if let Some(entry) = latest.entries.iter().find(|entry| self.has_to_be_compiled(entry)) {
                     let entry = entry.clone();
                     return Ok(Attempt::Uncompiled { latest, entry });
                 }
                 let built = self.build(latest).await.map_err(|(_, error)| error)?;
-                self.activate_accepted(built)
+                verified.check(&built)?;
+                self.activate_accepted(built, false).await
             }
         };
         Ok(Attempt::Done(Changed {
@@ -319,4 +338,74 @@ fn warn_unknown_metrics(
         log::warn!("{metric}");
     }
     unknown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rules::registry::accepted::Accepted;
+    use crate::rules::registry::signature::VerifiedSettings;
+    use crate::rules::registry::{of_store, store_in};
+    use crate::store::rules::SettingsRef;
+
+    const OTHER: &str = r#"{"identities": []}"#;
+
+    #[test]
+    fn a_change_that_another_process_supersedes_is_not_recorded_as_accepted() {
+        actix_web::rt::System::new().block_on(async {
+            let folder = tempfile::tempdir().expect("a folder");
+            let store = store_in(folder.path());
+            let registry = of_store(&store);
+            registry.start().await.expect("it starts");
+            let first = Accepted::of(&registry.rules().current());
+            let by = crate::store::rules::AuditActor::configuration();
+            let settings = registry
+                .store_settings("role", OTHER.to_owned(), &by)
+                .await
+                .expect("stored");
+            // The other process stores its generation between the plan and the commit of this one.
+            let plan = async |latest: &Generation| {
+                let others = latest.entries.clone();
+                let made = registry.store().make_generation(latest.number, &others, &[], None, 1);
+                assert!(matches!(made, Ok(GenerationResult::Done(_))));
+                let mut entries = latest.entries.clone();
+                for entry in entries.iter_mut().filter(|entry| entry.rule == "role") {
+                    entry.settings = SettingsRef::Stored(settings);
+                }
+                Ok(Some(NextGeneration {
+                    entries,
+                    audit_entries: Vec::new(),
+                    new_settings: None,
+                    requested: None,
+                }))
+            };
+            let changed = registry.transaction(Some(first.generation), plan).await;
+            assert!(matches!(changed, Err(ChangeError::GenerationMismatch { latest: 2 })));
+            let record = registry.0.record.lock().clone();
+            assert_eq!((record.accepted, record.proposed), (Some(first), None));
+        });
+    }
+
+    #[test]
+    fn settings_that_change_after_they_were_verified_are_not_activated() {
+        actix_web::rt::System::new().block_on(async {
+            let folder = tempfile::tempdir().expect("a folder");
+            let registry = of_store(&store_in(folder.path()));
+            registry.start().await.expect("it starts");
+            let generation = registry.rules().current().generation.clone();
+            let texts = registry.settings_of(&generation).await.expect("they are stored");
+            let verified = VerifiedSettings(Some(texts));
+            let unchanged = registry.build(generation.clone()).await.expect("it loads");
+            verified.check(&unchanged).expect("the settings are the same");
+            let database = folder.path().join("watchpost.db");
+            let mut connection =
+                <diesel::SqliteConnection as diesel::Connection>::establish(&database.display().to_string())
+                    .expect("it opens");
+            let forged = format!("UPDATE rule_settings SET settings = '{OTHER}' WHERE name = 'role'");
+            diesel::connection::SimpleConnection::batch_execute(&mut connection, &forged).expect("changed");
+            let changed = registry.build(generation).await.expect("it loads");
+            let error = verified.check(&changed).expect_err("the settings are others");
+            assert!(error.to_string().contains("changed in the database"), "{error}");
+        });
+    }
 }

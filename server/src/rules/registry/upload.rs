@@ -66,10 +66,6 @@ impl Registry {
         let settings = upload.settings.map(|settings| Value::Object(settings).to_string());
         let text = settings.clone().unwrap_or_else(|| "{}".to_owned());
         passed.extend(self.run_checks(module.clone(), text, latest).await?);
-        let kept_settings = match settings {
-            Some(settings) => Some(self.store_settings(&module.manifest().name, settings, by).await?),
-            None => None,
-        };
         let (by, note, wasm) = (by.clone(), upload.note, upload.wasm);
         let (name, kind) = (module.manifest().name.clone(), module.kind());
         let quota = self.0.options.load().quota;
@@ -85,7 +81,7 @@ impl Registry {
                 wasm: &wasm,
                 note: &note,
                 signed: verified.as_ref().map(Verified::signed),
-                settings: kept_settings,
+                settings: settings.as_deref(),
             };
             let kept = store.store_rule(&new_version, quota, &by, clock::now_ms_signed())?;
             Ok((kept, store.rule_version(digest)?))

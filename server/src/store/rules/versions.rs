@@ -9,6 +9,7 @@ use utoipa::ToSchema;
 use watchpost_policies::{Digest, Kind};
 
 use super::log::{self, AuditAction, AuditEntry};
+use super::settings::{self, NewSettings};
 use super::{AuditActor, generations};
 use crate::store::column_types::ColumnValue;
 use crate::store::connection::{Connection, on};
@@ -36,8 +37,8 @@ pub struct Upload<'u> {
     pub note: &'u str,
     /// The signature, if there is one.
     pub signed: Option<Signed<'u>>,
-    /// The number of the settings that were uploaded with it.
-    pub settings: Option<i64>,
+    /// The settings that were uploaded with it, as JSON.
+    pub settings: Option<&'u str>,
 }
 
 /// A signature of a component, and the name of its trusted key.
@@ -166,7 +167,19 @@ impl Store {
             if let Some(exceeded) = exceeded_quota(connection, upload, quota)? {
                 return Ok(StoreOutcome::Full(exceeded));
             }
-            let is_new = insert(connection, upload, by, now_ms)? > 0;
+            // Settings of a rejected upload are not stored.
+            let settings = match upload.settings {
+                Some(text) => {
+                    let fresh = NewSettings {
+                        name: upload.name.to_owned(),
+                        settings: text.to_owned(),
+                        by: by.clone(),
+                    };
+                    Some(settings::insert(connection, &fresh, now_ms)?)
+                }
+                None => None,
+            };
+            let is_new = insert(connection, upload, settings, by, now_ms)? > 0;
             if is_new {
                 let entry = AuditEntry {
                     digest: Some(upload.digest),
@@ -177,7 +190,7 @@ impl Store {
                 generations::notify(connection, generations::VERSION)?;
                 return Ok(StoreOutcome::New);
             }
-            if let Some(settings) = upload.settings {
+            if let Some(settings) = settings {
                 let row = columns::table.find(ColumnValue(upload.digest));
                 on!(connection, connection => update(row)
                     .set(columns::settings_id.eq(settings))
@@ -320,7 +333,13 @@ fn exceeded_quota(
     Ok((bytes > max).then_some(QuotaExceeded::Bytes { max }))
 }
 
-fn insert(connection: &mut Connection, upload: &Upload<'_>, by: &AuditActor, now_ms: i64) -> QueryResult<usize> {
+fn insert(
+    connection: &mut Connection,
+    upload: &Upload<'_>,
+    settings: Option<i64>,
+    by: &AuditActor,
+    now_ms: i64,
+) -> QueryResult<usize> {
     let bytes = i64::try_from(upload.wasm.len()).unwrap_or(i64::MAX);
     on!(connection, connection => insert_into(columns::table)
         .values((
@@ -336,7 +355,7 @@ fn insert(connection: &mut Connection, upload: &Upload<'_>, by: &AuditActor, now
             columns::uploaded_by.eq(&by.name),
             columns::note.eq(upload.note),
             columns::signer.eq(upload.signed.map(|signed| signed.signer)),
-            columns::settings_id.eq(upload.settings),
+            columns::settings_id.eq(settings),
             columns::signature.eq(upload.signed.map(|signed| signed.signature)),
         ))
         .on_conflict_do_nothing()

@@ -121,6 +121,46 @@ fn settings_of_the_role_rule_that_are_written_to_the_database_are_not_activated(
 }
 
 #[test]
+fn settings_of_the_configuration_do_not_replace_stricter_ones_through_the_database() {
+    let keys = tempfile::tempdir().expect("a folder");
+    let server = Server::with(&requiring(keys.path(), "")).ready();
+    let admin = server.client("admin");
+    let id = || admin.get("/api/v1/rules/role").json()["active"][0]["settings_id"].clone();
+    let configured = id();
+    let strict = json!({ "roles": { "agent": [] } });
+    assert_eq!(admin.send("PUT", "/api/v1/rules/role/settings", &strict).status, 200);
+    let entry = |settings: &serde_json::Value| format!("\"settings\":{settings}}}");
+    let reset = next_generation(&entry(&id()), &entry(&configured));
+    write(&server.data().join("watchpost.db"), &reset);
+    let reason = pending_reason(&server);
+    assert!(reason.contains("were not set on this server"), "{reason}");
+    assert_eq!(server.client("agent").get("/api/v1/chunks").status, 403);
+}
+
+#[test]
+fn a_change_of_the_role_rule_needs_its_settings_in_the_request_where_signatures_are_required() {
+    let keys = tempfile::tempdir().expect("a folder");
+    let server = Server::with(&requiring(keys.path(), "")).ready();
+    let admin = server.client("admin");
+    let set = |role: serde_json::Value| admin.send("PUT", "/api/v1/rules/role/settings", &role).status;
+    let earlier = json!({ "roles": { "agent": [] } });
+    assert_eq!(set(earlier.clone()), 200);
+    assert_eq!(set(json!({ "roles": { "user": [] } })), 200);
+    let before = generation(&admin);
+    // A client of the database may have changed the earlier settings.
+    let refused = admin.send("POST", "/api/v1/rules/role/rollback", &json!({}));
+    assert!(
+        refused.problem(409).contains("are not in this request"),
+        "{}",
+        refused.text()
+    );
+    assert_eq!(generation(&admin), before);
+    assert_eq!(set(earlier), 200, "they are stored already, and in the request");
+    assert_eq!(admin.ask("DELETE", "/api/v1/rules/role/settings").status, 200);
+    assert_eq!(generation(&admin), before + 2);
+}
+
+#[test]
 fn a_replica_that_requires_signatures_does_not_follow_one_that_requires_none() {
     let keys = tempfile::tempdir().expect("a folder");
     let database = postgres::shared().database();

@@ -53,6 +53,25 @@ fn an_administrator_of_the_configuration_may_force_a_change_and_repair_it() {
 }
 
 #[test]
+fn a_client_that_breaks_the_glass_changes_the_role_rule_without_a_role_that_allows_it() {
+    let server = Server::start().ready();
+    let admin = server.client("admin");
+    let strict = json!({ "roles": { "agent": [], "user": [], "reader": [] } });
+    assert_eq!(admin.send("PUT", "/api/v1/rules/role/settings", &strict).status, 200);
+    let agent = server.client("agent");
+    assert_eq!(agent.ask("DELETE", "/api/v1/rules/role/settings").status, 403);
+    let fingerprint = fingerprint(&server.data().join("pki/clients/agent.crt"));
+    server.configure(&format!("[rules]\nbreak_glass = [\"{fingerprint}\"]\n"));
+    server.signal("HUP");
+    server.logged("configuration reloaded");
+    // Neither rule allows this client to change rules.
+    let reset = agent.ask("DELETE", "/api/v1/rules/role/settings");
+    assert_eq!(reset.status, 200, "{}", reset.text());
+    assert_eq!(generation(&admin), 3);
+    assert_eq!(agent.get("/api/v1/chunks").status, 200);
+}
+
+#[test]
 fn another_role_rule_replaces_the_active_one() {
     let server = Server::start().ready();
     let admin = server.client("admin");

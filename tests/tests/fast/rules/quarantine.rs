@@ -170,6 +170,31 @@ fn a_client_for_which_the_role_rule_fails_is_denied_and_changes_nothing_for_othe
 }
 
 #[test]
+fn a_role_rule_that_fails_for_the_only_client_makes_the_server_unready_although_probes_get_answers() {
+    const FAILS: &str = "the role rule fails for authenticated clients";
+    let (server, _) = failing_role_rule("agent,user");
+    let [agent, user] = ["agent", "user"].map(|name| server.client(name));
+    let probe = || server.plain_client().get("/health/ready");
+    for client in [&agent, &user, &agent] {
+        assert_eq!(probe().status, 200, "fewer faults than the limit");
+        assert!(
+            client
+                .get("/api/v1/status")
+                .problem(403)
+                .contains("the role rule failed")
+        );
+    }
+    let ready = probe();
+    assert_eq!(ready.status, 503);
+    assert!(ready.text().contains(FAILS), "{}", ready.text());
+    server.logged(FAILS);
+    // The rule answers this client.
+    let admin = server.client("admin");
+    assert_eq!(generation(&admin), 4, "two identities quarantine nothing");
+    assert_eq!(probe().status, 200);
+}
+
+#[test]
 fn an_operator_of_the_machine_restores_access_without_break_glass() {
     let server = Server::with(EDGE).ready();
     let admin = server.client("admin");
@@ -186,7 +211,8 @@ fn an_operator_of_the_machine_restores_access_without_break_glass() {
         for client in ["agent", "reader", "user"] {
             server.client(client).get("/api/v1/status");
         }
-        (server.plain_client().get("/health/ready").status == 503).then_some(())
+        let ready = server.plain_client().get("/health/ready");
+        ready.text().contains(CLOSED).then_some(())
     });
     assert_eq!(
         admin.get("/api/v1/rules").status,
