@@ -22,7 +22,7 @@ pub(crate) fn replace(path: &Path, content: &[u8], mode: u32) -> io::Result<()> 
         let _ = fs::remove_file(unfinished);
         return written;
     }
-    // Otherwise a power failure could bring the old file back after the caller went on.
+    // Otherwise a power failure could restore the old file after the caller went on.
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
     fs::File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
 }

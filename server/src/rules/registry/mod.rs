@@ -165,7 +165,7 @@ impl Registry {
         self.0.options.load_full()
     }
 
-    /// Activates a stored generation, and records that this server accepted it. `is_own` tells whether this server made it.
+    /// Activates a stored generation, and records that this server accepted it. `is_own` is whether this server made it.
     async fn activate_accepted(&self, next: LoadedGeneration, is_own: bool) -> Arc<LoadedGeneration> {
         let record = Record {
             accepted: Some(Accepted::of(&next)),
