@@ -160,12 +160,9 @@ fn begin_and_do_not_read(server: &Server) -> Connection {
         };
         // The request itself is one of them.
         let waits = value("watchpost_http_requests_in_flight ") == 2;
-        let before = std::mem::replace(
-            &mut answered,
-            Some(value(
-                "watchpost_http_requests_total{method=\"read\",route=\"metrics\",status=\"2xx\"} ",
-            )),
-        );
+        let before = answered.replace(value(
+            "watchpost_http_requests_total{method=\"read\",route=\"metrics\",status=\"2xx\"} ",
+        ));
         // Since the last look, only that look was answered.
         (waits && before.is_some() && answered == before.map(|before| before + 1)).then_some(())
     });
